@@ -1,0 +1,248 @@
+import { AikiError, type Env } from "@aikirun/lib";
+import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
+import type { Run } from "../../core/run.ts";
+import { cutJournal, recalled } from "../journal.ts";
+import type {
+  Batch,
+  EntryKey,
+  JournalRequest,
+  Obstacle,
+  QueueFilter,
+  Reader,
+  ReferenceKey,
+  Storage,
+  Transaction,
+} from "../storage.ts";
+import { turns } from "../turns.ts";
+import { byId } from "./sorted.ts";
+import { addressKey, byRank, placeOf, type Ranked, referenceKey, Tables } from "./tables.ts";
+
+/** Runs in memory: the specification of the port, for tests and for trying things out. Nothing survives the process. */
+export function memoryStorage(options: { env: Pick<Env, "now"> }): Storage {
+  const tables = new Tables();
+  const inTurn = turns();
+  let closed = false;
+
+  const open = (): void => {
+    if (closed) throw new AikiError("STORAGE_CLOSED", "The storage is closed; open it anew.");
+  };
+
+  return {
+    transaction(work) {
+      return inTurn(async () => {
+        open();
+        const transaction = new MemoryTransaction(tables, options.env);
+        try {
+          return await work(transaction);
+        } catch (thrown) {
+          transaction.undo();
+          throw thrown;
+        }
+      });
+    },
+    read(work) {
+      return inTurn(async () => {
+        open();
+        return work(new MemoryReader(tables, options.env));
+      });
+    },
+    close() {
+      return inTurn(async () => {
+        closed = true;
+      });
+    },
+  };
+}
+
+class MemoryReader implements Reader {
+  protected readonly tables: Tables;
+  readonly #env: Pick<Env, "now">;
+
+  constructor(tables: Tables, env: Pick<Env, "now">) {
+    this.tables = tables;
+    this.#env = env;
+  }
+
+  now(): number {
+    return this.#env.now();
+  }
+
+  async load(ids: RunId[]): Promise<Run[]> {
+    return [...new Set(ids)].flatMap((id) => this.#loaded(id));
+  }
+
+  async journal(requests: JournalRequest[]): Promise<Entry[][]> {
+    return requests.map(({ runId, after, limit, bytes }) => {
+      const entries = this.tables.journals.get(runId)?.entries ?? [];
+      return cutJournal(from(entries, placeOf(entries, after + 1)), limit, bytes).map(copyEntry);
+    });
+  }
+
+  async entriesAt(keys: EntryKey[]): Promise<Entry[]> {
+    const found = new Set<Entry>();
+    for (const { runId, attempt, address } of keys) {
+      const entry = this.tables.journals.get(runId)?.addresses.get(addressKey(attempt, address));
+      if (entry !== undefined) found.add(entry);
+    }
+    return [...found].map(copyEntry);
+  }
+
+  async queued(filter: QueueFilter, limit: number): Promise<RunId[]> {
+    const shards = filter.shardKeys.length === 0 ? [null] : [...new Set(filter.shardKeys)];
+    const seen = new Map<RunId, Ranked>();
+    for (const { name, versionId } of filter.serves) {
+      for (const shardKey of shards) {
+        for (const ranked of take(this.tables.queue(filter.namespace, shardKey, name, versionId), limit)) {
+          seen.set(ranked.id, ranked);
+        }
+      }
+    }
+    return [...seen.values()].sort(byRank).slice(0, limit).map((ranked) => ranked.id);
+  }
+
+  async due(now: number, limit: number): Promise<RunId[]> {
+    const ids: RunId[] = [];
+    for (const dated of take(this.tables.due.ascending(), limit)) {
+      if (dated.at > now) break;
+      ids.push(dated.id);
+    }
+    return ids;
+  }
+
+  async nextDue(): Promise<number | null> {
+    for (const dated of this.tables.due.ascending()) return dated.at;
+    return null;
+  }
+
+  async children(parents: RunId[], limit: number): Promise<RunId[]> {
+    return [...take(concat([...new Set(parents)].map((parent) => this.tables.liveChildren(parent))), limit)];
+  }
+
+  async claimed(session: string, claimId: string): Promise<RunId[]> {
+    return [...this.tables.claimed(session, claimId)];
+  }
+
+  async referenced(keys: ReferenceKey[]): Promise<Run[]> {
+    const ids = keys.flatMap((key) => this.tables.references.get(referenceKey(key)) ?? []);
+    return this.load(ids);
+  }
+
+  async find(namespace: string, request: FindRequest, limit: number, after: RunId | null): Promise<Run[]> {
+    const ids = this.tables.namespace(namespace);
+    const start = after ?? undefined;
+    const ordered = request.order === "oldest" ? ids.ascending(start) : ids.descending(start);
+    const page: Run[] = [];
+    for (const id of ordered) {
+      if (page.length >= limit) break;
+      for (const run of this.#loaded(id)) if (fits(run, request)) page.push(run);
+    }
+    return page;
+  }
+
+  #loaded(id: RunId): Run[] {
+    const run = this.tables.runs.get(id);
+    return run === undefined ? [] : [copyRun(run, this.tables.journals.get(id)?.entries.at(-1)?.seq ?? 0)];
+  }
+}
+
+class MemoryTransaction extends MemoryReader implements Transaction {
+  readonly #undo: Array<() => void> = [];
+
+  undo(): void {
+    for (let step = this.#undo.pop(); step !== undefined; step = this.#undo.pop()) step();
+  }
+
+  async insert(runs: Run[]): Promise<RunId[]> {
+    const inserted: RunId[] = [];
+    for (const run of runs) {
+      const taken = this.tables.runs.has(run.id);
+      const referenced = run.referenceId !== null && this.tables.references.has(referenceKey(run));
+      if (taken || referenced) continue;
+      this.#undo.push(this.tables.replace(run.id, copyRun(run, 0)));
+      inserted.push(run.id);
+    }
+    return inserted;
+  }
+
+  async save(batch: Batch): Promise<Obstacle[]> {
+    const obstacles: Obstacle[] = [];
+    const stands = (id: RunId, revision: number): boolean => {
+      if (this.tables.runs.get(id)?.revision === revision) return true;
+      obstacles.push({ runId: id, kind: "revision" });
+      return false;
+    };
+    for (const { before, after } of batch.changes.toSorted((a, b) => byId(a.after.id, b.after.id))) {
+      if (stands(after.id, before.revision)) this.#undo.push(this.tables.replace(after.id, copyRun(after, 0)));
+    }
+    for (const { id, revision } of batch.holds.toSorted((a, b) => byId(a.id, b.id))) stands(id, revision);
+    for (const entry of batch.entries) obstacles.push(...this.#record(entry));
+    return obstacles;
+  }
+
+  async recall(from: RunId, to: RunId): Promise<number> {
+    const copies = recalled(this.tables.journals.get(from)?.entries ?? [], to);
+    for (const copy of copies) {
+      for (const { kind } of this.#record(copy)) {
+        throw new AikiError("RECALL_CONFLICT", `The ${kind} of a recalled entry is taken: recall into a new run only.`, {
+          ids: { runId: to, address: copy.address },
+        });
+      }
+    }
+    return copies.length;
+  }
+
+  #record(entry: Entry): Obstacle[] {
+    const { runId, seq } = entry;
+    const journal = this.tables.journals.get(runId);
+    if (journal?.addresses.has(addressKey(entry.attempt, entry.address))) return [{ runId, kind: "address" }];
+    if (journal?.entries[placeOf(journal.entries, seq)]?.seq === seq) return [{ runId, kind: "seq" }];
+    this.#undo.push(this.tables.append(copyEntry(entry)));
+    return [];
+  }
+}
+
+function fits(run: Run, request: FindRequest): boolean {
+  return (
+    (request.name === undefined || run.name === request.name) &&
+    (request.versionId === undefined || run.versionId === request.versionId) &&
+    (request.status === undefined || request.status.includes(run.state.status)) &&
+    (request.referenceId === undefined || run.referenceId === request.referenceId) &&
+    (request.shardKey === undefined || run.shardKey === request.shardKey) &&
+    (request.parentId === undefined || run.parent?.id === request.parentId) &&
+    (request.tags ?? []).every((tag) => run.options.tags?.includes(tag)) &&
+    (request.createdAfter === undefined || run.createdAt >= request.createdAfter) &&
+    (request.createdBefore === undefined || run.createdAt < request.createdBefore)
+  );
+}
+
+/** Copies on the way in and out, so that nobody changes what is stored by changing what they hold. */
+function copyRun(run: Run, tail: number): Run {
+  const waits = run.waits.map((wait) => ({ ...wait }));
+  const events = new Map([...run.events].map(([name, arrivals]) => [name, { ...arrivals }]));
+  return { ...run, state: { ...run.state }, waits, events, tail };
+}
+
+function copyEntry(entry: Entry): Entry {
+  return { ...entry, value: { ...entry.value } };
+}
+
+function* from<T>(items: T[], start: number): Generator<T> {
+  for (let at = start; at < items.length; at += 1) {
+    const item = items[at];
+    if (item !== undefined) yield item;
+  }
+}
+
+function* take<T>(items: Iterable<T>, limit: number): Generator<T> {
+  if (limit < 1) return;
+  let taken = 0;
+  for (const item of items) {
+    yield item;
+    taken += 1;
+    if (taken >= limit) return;
+  }
+}
+
+function* concat<T>(lists: Array<Iterable<T>>): Generator<T> {
+  for (const list of lists) yield* list;
+}

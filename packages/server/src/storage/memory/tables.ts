@@ -1,0 +1,154 @@
+import { type Entry, finalStatuses, type RunId } from "@aikirun/lib/protocol";
+import type { Run } from "../../core/run.ts";
+import { byId, Sorted } from "./sorted.ts";
+
+export interface Ranked {
+  priority: number;
+  id: RunId;
+}
+
+export interface Dated {
+  at: number;
+  id: RunId;
+}
+
+export interface Journal {
+  /** In order of `seq`. */
+  entries: Entry[];
+  addresses: Map<string, Entry>;
+}
+
+/** Runs, entries and the indexes over them. Every change can be taken back by what it returns. */
+export class Tables {
+  readonly runs: Map<RunId, Run> = new Map();
+  readonly journals: Map<RunId, Journal> = new Map();
+  readonly references: Map<string, RunId> = new Map();
+  readonly due: Sorted<Dated> = new Sorted<Dated>(byDate);
+  readonly #queues = new Map<string, Sorted<Ranked>>();
+  readonly #namespaces = new Map<string, Sorted<RunId>>();
+  readonly #children = new Map<RunId, Sorted<RunId>>();
+  readonly #claims = new Map<string, Sorted<RunId>>();
+
+  queue(namespace: string, shardKey: string | null, name: string, versionId: string): Iterable<Ranked> {
+    return this.#queues.get(keyOf(namespace, shardKey, name, versionId))?.ascending() ?? [];
+  }
+
+  namespace(namespace: string): Sorted<RunId> {
+    return this.#namespaces.get(namespace) ?? new Sorted<RunId>(byId);
+  }
+
+  liveChildren(parent: RunId): Iterable<RunId> {
+    return this.#children.get(parent)?.ascending() ?? [];
+  }
+
+  claimed(session: string, claimId: string): Iterable<RunId> {
+    return this.#claims.get(keyOf(session, claimId))?.ascending() ?? [];
+  }
+
+  /** Puts a run in the place of the one with its id, or removes it; returns what undoes that. */
+  replace(id: RunId, next: Run | undefined): () => void {
+    const previous = this.runs.get(id);
+    if (previous !== undefined) this.#unindex(previous);
+    if (next === undefined) {
+      this.runs.delete(id);
+    } else {
+      this.runs.set(id, next);
+      this.#index(next);
+    }
+    return () => this.replace(id, previous);
+  }
+
+  /** Adds an entry whose address and `seq` are free; returns what undoes that. */
+  append(entry: Entry): () => void {
+    const journal = this.#journal(entry.runId);
+    const place = placeOf(journal.entries, entry.seq);
+    journal.entries.splice(place, 0, entry);
+    journal.addresses.set(addressKey(entry.attempt, entry.address), entry);
+    return () => {
+      journal.entries.splice(placeOf(journal.entries, entry.seq), 1);
+      journal.addresses.delete(addressKey(entry.attempt, entry.address));
+      if (journal.entries.length === 0) this.journals.delete(entry.runId);
+    };
+  }
+
+  #journal(id: RunId): Journal {
+    const existing = this.journals.get(id);
+    if (existing !== undefined) return existing;
+    const journal: Journal = { entries: [], addresses: new Map() };
+    this.journals.set(id, journal);
+    return journal;
+  }
+
+  #index(run: Run): void {
+    const { id } = run;
+    addTo(this.#namespaces, run.namespace, id, byId);
+    if (run.referenceId !== null) this.references.set(referenceKey(run), id);
+    if (run.dueAt !== null) this.due.add({ at: run.dueAt, id });
+    if (run.state.status === "queued") addTo(this.#queues, queueKey(run), { priority: run.priority, id }, byRank);
+    if (run.state.status === "running") addTo(this.#claims, keyOf(run.state.session, run.state.claimId), id, byId);
+    if (run.parent !== null && isLiveChild(run)) addTo(this.#children, run.parent.id, id, byId);
+  }
+
+  #unindex(run: Run): void {
+    const { id } = run;
+    removeFrom(this.#namespaces, run.namespace, id);
+    if (run.referenceId !== null) this.references.delete(referenceKey(run));
+    if (run.dueAt !== null) this.due.delete({ at: run.dueAt, id });
+    if (run.state.status === "queued") removeFrom(this.#queues, queueKey(run), { priority: run.priority, id });
+    if (run.state.status === "running") removeFrom(this.#claims, keyOf(run.state.session, run.state.claimId), id);
+    if (run.parent !== null && isLiveChild(run)) removeFrom(this.#children, run.parent.id, id);
+  }
+}
+
+/** Highest priority first, then the oldest run. */
+export function byRank(left: Ranked, right: Ranked): number {
+  return right.priority - left.priority || byId(left.id, right.id);
+}
+
+export function addressKey(attempt: number, address: string): string {
+  return `${attempt} ${address}`;
+}
+
+export function referenceKey(key: { namespace: string; name: string; referenceId: string | null }): string {
+  return keyOf(key.namespace, key.name, key.referenceId);
+}
+
+/** The first place in a journal whose `seq` is not below this one. */
+export function placeOf(entries: Entry[], seq: number): number {
+  let low = 0;
+  let high = entries.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((entries[middle]?.seq ?? 0) < seq) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function byDate(left: Dated, right: Dated): number {
+  return left.at - right.at || byId(left.id, right.id);
+}
+
+function queueKey(run: Run): string {
+  return keyOf(run.namespace, run.shardKey, run.name, run.versionId);
+}
+
+function keyOf(...parts: Array<string | null>): string {
+  return JSON.stringify(parts);
+}
+
+function isLiveChild(run: Run): boolean {
+  return !finalStatuses.some((status) => status === run.state.status) && run.options.onParentEnd !== "abandon";
+}
+
+function addTo<T>(sets: Map<string, Sorted<T>>, key: string, item: T, compare: (left: T, right: T) => number): void {
+  const set = sets.get(key) ?? new Sorted<T>(compare);
+  set.add(item);
+  sets.set(key, set);
+}
+
+function removeFrom<T>(sets: Map<string, Sorted<T>>, key: string, item: T): void {
+  const set = sets.get(key);
+  set?.delete(item);
+  if (set?.empty) sets.delete(key);
+}

@@ -1,0 +1,107 @@
+import type { Entry, FindRequest, RunId, Served } from "@aikirun/lib/protocol";
+import type { Run } from "../core/run.ts";
+
+/**
+ * The port to where runs rest. Memory is the specification; one suite proves every implementation against it.
+ *
+ * Every method takes a batch and costs a constant number of statements. Nothing is judged here: storage compares
+ * revisions, keeps addresses unique, and says what it found.
+ */
+export interface Storage {
+  /**
+   * Runs `work` in one transaction and commits; a throw rolls back and is rethrown. Transactions of one server on
+   * SQLite and in memory are serialised in order of arrival.
+   */
+  transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>;
+  /** Reads one consistent state, which holds all that was committed before the call. Not to be called inside a transaction. */
+  read<T>(work: (reader: Reader) => Promise<T>): Promise<T>;
+  /** Ends all that is open. May be called twice. */
+  close(): Promise<void>;
+}
+
+export interface Reader {
+  /** Epoch milliseconds, by the database's clock. */
+  now(): number;
+  /** Those that exist, in any order, with `tail` derived from their entries. */
+  load(ids: RunId[]): Promise<Run[]>;
+  /** Per request: entries with `seq > after`, ascending, at most `limit`, cut where their size passes `bytes` (never to none). */
+  journal(requests: JournalRequest[]): Promise<Entry[][]>;
+  /** The entry at each `(runId, attempt, address)` that is recorded. */
+  entriesAt(keys: EntryKey[]): Promise<Entry[]>;
+  /** Ids of queued runs that fit, highest priority first, then oldest (by id), at most `limit`. */
+  queued(filter: QueueFilter, limit: number): Promise<RunId[]>;
+  /** Ids whose `dueAt` is at or before `now`, earliest first, at most `limit`. */
+  due(now: number, limit: number): Promise<RunId[]>;
+  /** The earliest `dueAt` of all, or null. */
+  nextDue(): Promise<number | null>;
+  /** Ids of live children (not final, not `onParentEnd: "abandon"`) of these parents, at most `limit`. */
+  children(parents: RunId[], limit: number): Promise<RunId[]>;
+  /** Ids of running runs that this claim took, in id order. */
+  claimed(session: string, claimId: string): Promise<RunId[]>;
+  /** Runs by reference: one per `(namespace, name, referenceId)` that exists. */
+  referenced(keys: ReferenceKey[]): Promise<Run[]>;
+  /** One page, newest (by id) first unless `order` says otherwise; `after` is the last id of the page before. */
+  find(namespace: string, request: FindRequest, limit: number, after: RunId | null): Promise<Run[]>;
+}
+
+export interface Transaction extends Reader {
+  /**
+   * Inserts the runs whose id and `(namespace, name, referenceId)` are both free; returns the ids inserted. Of two in
+   * one batch the first wins.
+   */
+  insert(runs: Run[]): Promise<RunId[]>;
+  /**
+   * Writes a batch of decisions. Returns what stood in the way; unless that is empty, the caller rolls back by throwing.
+   *
+   * - `changes`: replaces each row whose stored revision is `before.revision`, in id order. What a start fixed (id,
+   *   namespace, name, version, shard, priority, input, options, reference, parent, createdAt) is the same in `after`.
+   * - `holds`: rows that must stand at `revision` and be held until the commit though nothing of them changes.
+   * - `entries`: inserted; `(runId, attempt, address)` and `(runId, seq)` are unique.
+   */
+  save(batch: Batch): Promise<Obstacle[]>;
+  /** Copies successes (returned, observed, elapsed, started with a returned result, arrived, received) as attempt 0, with dense `seq` from 1. Returns the last `seq`. */
+  recall(from: RunId, to: RunId): Promise<number>;
+}
+
+export interface Batch {
+  changes: Change[];
+  holds: Array<{ id: RunId; revision: number }>;
+  entries: Entry[];
+}
+
+export interface Change {
+  before: Run;
+  after: Run;
+}
+
+export interface JournalRequest {
+  runId: RunId;
+  after: number;
+  limit: number;
+  bytes: number;
+}
+
+export interface EntryKey {
+  runId: RunId;
+  attempt: number;
+  address: string;
+}
+
+export interface ReferenceKey {
+  namespace: string;
+  name: string;
+  referenceId: string;
+}
+
+export interface QueueFilter {
+  namespace: string;
+  serves: Served[];
+  /** Empty: only runs without a shard key. */
+  shardKeys: string[];
+}
+
+/** `revision`: the row moved on (or is gone). `address`, `seq`: an entry stands there already. */
+export interface Obstacle {
+  runId: RunId;
+  kind: "revision" | "address" | "seq";
+}
