@@ -1,0 +1,127 @@
+/**
+ * What the packages know of each other, so that task, workflow and client need not import one another:
+ * a task asks the run it is given to perform it, a workflow version asks the client it is given to start it.
+ */
+
+import type { Duration } from "./duration.ts";
+import type { Logger } from "./log.ts";
+import type { RetryPolicy, RunStatus, RunView, OnParentEnd } from "./protocol/run.ts";
+import type { Schema } from "./schema.ts";
+
+/** Under this key a run in a handler carries what performs tasks. */
+export const performer: unique symbol = Symbol.for("@aikirun/performer");
+
+/** The first argument of a workflow handler, as a task sees it. */
+export interface TaskRunner {
+  readonly [performer]: (call: TaskCall) => Promise<unknown>;
+}
+
+/** One call of a task or an inline step. */
+export interface TaskCall {
+  kind: "task" | "step";
+  name: string;
+  input: unknown;
+  /** Replaces the input in the call's address. */
+  key?: string;
+  retry: RetryPolicy;
+  /** Milliseconds for one try of the handler. */
+  timeoutMs: number;
+  inputSchema?: Schema;
+  outputSchema?: Schema;
+  handler: (input: never, context: TaskContext) => unknown;
+}
+
+/** What a task's handler is given besides its input. */
+export interface TaskContext {
+  runId: string;
+  /** From 1; survives restarts. */
+  attempt: number;
+  /** The same on every try of this call, on every worker: pass it to the services you call. */
+  idempotencyKey: string;
+  /** Grows with every hand-over of the run: lets a downstream refuse a ghost. */
+  fence: number;
+  /** Aborts on timeout, cancellation, loss of the run, and when the run ends without waiting for this task. */
+  signal: AbortSignal;
+  logger: Logger;
+}
+
+/** Under this key a client carries what starts runs. */
+export const starter: unique symbol = Symbol.for("@aikirun/starter");
+
+/** A client, as a workflow version sees it. */
+export interface RunStarter {
+  readonly [starter]: (version: VersionReference, input: unknown, options: StartOptions) => Promise<unknown>;
+}
+
+/** What a workflow version tells a client about itself. */
+export interface VersionReference {
+  name: string;
+  versionId: string;
+  inputSchema?: Schema;
+  outputSchema?: Schema;
+  events: Readonly<Record<string, EventDefinition<never>>>;
+  timeoutMs?: number;
+}
+
+/** An event that a workflow can wait for; `event<T>()` makes one. */
+export interface EventDefinition<Data> {
+  readonly schema?: Schema;
+  /** Only a type; never set. */
+  readonly _data?: (data: Data) => void;
+}
+
+export type EventDefinitions = Readonly<Record<string, EventDefinition<never>>>;
+
+/** Options of a start. */
+export interface StartOptions {
+  /** Unique per workflow: the same reference and the same input is always the same run. */
+  referenceId?: string;
+  /** What a taken reference with another input does. Default `error`. */
+  onConflict?: "error" | "return_existing";
+  delay?: Duration;
+  at?: Date | number;
+  shardKey?: string;
+  /** Higher first, -1000 to 1000. Default 0. */
+  priority?: number;
+  retry?: RetryPolicy;
+  timeout?: Duration;
+  tags?: readonly string[];
+}
+
+export interface ChildStartOptions extends Omit<StartOptions, "onConflict"> {
+  /** What becomes of the child when this run fails or is cancelled. Default `cancel`. */
+  onParentEnd?: OnParentEnd;
+}
+
+/** A run from outside. */
+export interface RunHandle<Output, Events extends EventDefinitions> {
+  readonly id: string;
+  readonly events: { readonly [Name in keyof Events]: EventSender<DataOf<Events[Name]>> };
+  /** The output, once completed. Throws `RunFailedError` or `RunCancelledError` (their `cause` is the recorded error). */
+  result(options?: { signal?: AbortSignal }): Promise<Output>;
+  status(): Promise<RunStatus>;
+  /** Everything the server knows of the run. */
+  view(): Promise<RunView>;
+  /** `reached` is false when the run ended otherwise or the timeout passed first. */
+  waitFor(status: RunStatus, options?: { timeout?: Duration; signal?: AbortSignal }): Promise<WaitForResult>;
+  cancel(reason?: string): Promise<void>;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  /** Ends open sleeps; hastens a scheduled run or one that awaits a retry. Throws `ILLEGAL_STATE` when there is nothing to hasten. */
+  wake(): Promise<void>;
+  /** The handle of the run that goes on: this one, or for an ended run a new one that recalls its successes. */
+  retry(): Promise<RunHandle<Output, Events>>;
+}
+
+export type WaitForResult = { reached: true; status: RunStatus } | { reached: false; reason: "ended" | "timed_out"; status: RunStatus };
+
+export type DataOf<Definition> = Definition extends EventDefinition<infer Data> ? Data : never;
+
+export interface EventSender<Data> {
+  /** Resolves when the event is durable. With `referenceId` it arrives once however often it is sent. */
+  send(...args: undefined extends Data ? [data?: Data, options?: SendOptions] : [data: Data, options?: SendOptions]): Promise<void>;
+}
+
+export interface SendOptions {
+  referenceId?: string;
+}
