@@ -5,7 +5,7 @@
 
 import type { Duration } from "./duration.ts";
 import type { Logger } from "./log.ts";
-import type { RetryPolicy, RunStatus, RunView, OnParentEnd } from "./protocol/run.ts";
+import type { OnParentEnd, RetryPolicy, RunStatus, RunView } from "./protocol/run.ts";
 import type { Schema } from "./schema.ts";
 
 /** Under this key a run in a handler carries what performs tasks. */
@@ -113,13 +113,17 @@ export interface RunHandle<Output, Events extends EventDefinitions> {
   retry(): Promise<RunHandle<Output, Events>>;
 }
 
-export type WaitForResult = { reached: true; status: RunStatus } | { reached: false; reason: "ended" | "timed_out"; status: RunStatus };
+export type WaitForResult =
+  | { reached: true; status: RunStatus }
+  | { reached: false; reason: "ended" | "timed_out"; status: RunStatus };
 
 export type DataOf<Definition> = Definition extends EventDefinition<infer Data> ? Data : never;
 
 export interface EventSender<Data> {
   /** Resolves when the event is durable. With `referenceId` it arrives once however often it is sent. */
-  send(...args: undefined extends Data ? [data?: Data, options?: SendOptions] : [data: Data, options?: SendOptions]): Promise<void>;
+  send(
+    ...args: undefined extends Data ? [data?: Data, options?: SendOptions] : [data: Data, options?: SendOptions]
+  ): Promise<void>;
 }
 
 export interface SendOptions {

@@ -1,0 +1,54 @@
+import { sha256 } from "./hash.ts";
+import type { Address } from "./protocol/run.ts";
+
+/** What would be mistaken for structure, what PostgreSQL cannot store, and the marks of the encoding itself. */
+const special = /[%~:#/\p{Cc}\p{Surrogate}]/gu;
+const plain = /^[^%~:#/\p{Cc}\p{Surrogate}]+$/u;
+
+/** Longer components are hashed: an address is a key of an index. */
+const longest = 255;
+
+/**
+ * Where a fact belongs: `kind:name:content#ordinal`. A null content leaves its colon out, a null name is empty.
+ * Different arguments never make the same address. `ordinal` counts repeats, from 0.
+ */
+export function addressOf(kind: string, name: string | null, content: string | null, ordinal: number): Address {
+  const head = `${component(kind)}:${name === null ? "" : component(name)}`;
+  return content === null ? `${head}#${ordinal}` : `${head}:${component(content)}#${ordinal}`;
+}
+
+/** Where the end of a child is recorded. */
+export function resultAddress(childAddress: Address): Address {
+  return `${childAddress}/result`;
+}
+
+/** Where the `attempt`th failed try of a task is recorded, from 1. */
+export function tryAddress(taskAddress: Address, attempt: number): Address {
+  return `${taskAddress}/${attempt}`;
+}
+
+/** The wait that follows the `attempt`th failed try of a task, from 1. */
+export function retryAddress(taskAddress: Address, attempt: number): Address {
+  return `${taskAddress}/${attempt}/retry`;
+}
+
+/** Where an event that arrives from outside is recorded: once per name and reference. */
+export function arrivalAddress(eventName: string, referenceOrSignalId: string): Address {
+  return `arrival:${component(eventName)}:${component(referenceOrSignalId)}`;
+}
+
+/** Where the mark of a signal is recorded: once per signal. */
+export function signalAddress(signalId: string): Address {
+  return `signal:${component(signalId)}`;
+}
+
+function component(text: string): string {
+  if (text === "") return "%";
+  const encoded = plain.test(text) ? text : text.replace(special, percent);
+  return encoded.length <= longest ? encoded : `~${sha256(JSON.stringify(text))}`;
+}
+
+function percent(unit: string): string {
+  const code = unit.charCodeAt(0);
+  return code < 256 ? `%${code.toString(16).padStart(2, "0")}` : `%u${code.toString(16)}`;
+}

@@ -1,0 +1,76 @@
+import { AikiError } from "./error.ts";
+
+export interface BatchOptions<Item, Result> {
+  /** Sends one batch; answers with one result per item, in their order. */
+  send: (items: Item[]) => Promise<Result[]>;
+  /** At most this many items go together. */
+  max: number;
+  /** When a batch that could go now goes: what arrives until then goes too. Default: after the current microtask. */
+  soon?: (then: () => void) => void;
+  /** The weight of an item, bytes for example. */
+  weigh?: (item: Item) => number;
+  /** Items go together up to this weight; one that is heavier goes alone. */
+  maxWeight?: number;
+}
+
+interface Waiting<Item, Result> {
+  item: Item;
+  weight: number;
+  resolve: (result: Result) => void;
+  reject: (reason: unknown) => void;
+}
+
+/**
+ * Natural batching: one `send` is in flight at a time, and what arrives meanwhile goes together. The first item waits
+ * for nothing but `soon`, so a lone caller pays no delay, and a busy one gets large batches without a timer.
+ * A `send` that rejects rejects all of its items, and those only; a wrong number of results is `BATCH_MISMATCH`.
+ */
+export function batcher<Item, Result>(options: BatchOptions<Item, Result>): (item: Item) => Promise<Result> {
+  const { send, max, soon = queueMicrotask, weigh = () => 0, maxWeight = Number.POSITIVE_INFINITY } = options;
+  let waiting: Array<Waiting<Item, Result>> = [];
+  let busy = false;
+
+  const take = (): Array<Waiting<Item, Result>> => {
+    let count = 0;
+    let weight = 0;
+    for (const next of waiting) {
+      weight += next.weight;
+      if (count > 0 && (count >= max || weight > maxWeight)) break;
+      count++;
+    }
+    const batch = waiting.slice(0, count);
+    waiting = waiting.slice(count);
+    return batch;
+  };
+
+  const flush = async (): Promise<void> => {
+    const batch = take();
+    try {
+      const results = await send(batch.map(({ item }) => item));
+      settle(batch, results);
+    } catch (reason) {
+      for (const { reject } of batch) reject(reason);
+    }
+    if (waiting.length > 0) soon(flush);
+    else busy = false;
+  };
+
+  return (item) =>
+    new Promise((resolve, reject) => {
+      waiting.push({ item, weight: weigh(item), resolve, reject });
+      if (busy) return;
+      busy = true;
+      soon(flush);
+    });
+}
+
+function settle<Item, Result>(batch: ReadonlyArray<Waiting<Item, Result>>, results: readonly Result[]): void {
+  if (results.length !== batch.length) {
+    const counts = `${results.length} results for ${batch.length} items`;
+    throw new AikiError(
+      "BATCH_MISMATCH",
+      `A batch was answered with ${counts}; both ends must speak the same version.`,
+    );
+  }
+  for (const [index, result] of results.entries()) batch[index]?.resolve(result);
+}

@@ -1,0 +1,53 @@
+import { AikiError } from "./error.ts";
+
+/** A span of time as people write it: the sum of its fields, each zero or more, fractions allowed. */
+export interface Duration {
+  days?: number;
+  hours?: number;
+  minutes?: number;
+  seconds?: number;
+  milliseconds?: number;
+}
+
+const unitMs = {
+  days: 86_400_000,
+  hours: 3_600_000,
+  minutes: 60_000,
+  seconds: 1_000,
+  milliseconds: 1,
+} as const satisfies Record<keyof Duration, number>;
+
+const units: ReadonlyMap<string, number> = new Map(Object.entries(unitMs));
+
+/** 100 years of 365.25 days. */
+const longestMs = 36_525 * unitMs.days;
+
+/**
+ * The duration in whole milliseconds, rounded to the nearest. `what` names it in the error's sentence.
+ * Throws `AikiError` `INVALID_DURATION` when it is empty, negative, not finite, longer than 100 years, or has a field
+ * that is no unit.
+ */
+export function toMs(duration: Duration, what = "duration"): number {
+  if (typeof duration !== "object" || duration === null) {
+    throw invalid(what, `must be an object such as { seconds: 30 }, not ${String(duration)}`);
+  }
+  let total = 0;
+  let fields = 0;
+  for (const [unit, amount] of Object.entries(duration)) {
+    if (amount === undefined) continue;
+    const ms = units.get(unit);
+    if (ms === undefined) throw invalid(what, `has no unit "${unit}"; use ${[...units.keys()].join(", ")}`);
+    if (typeof amount !== "number" || !Number.isFinite(amount) || amount < 0) {
+      throw invalid(what, `has ${unit}: ${String(amount)}; use a finite number, zero or more`);
+    }
+    total += amount * ms;
+    fields++;
+  }
+  if (fields === 0) throw invalid(what, "is empty; give at least one unit, for example { seconds: 30 }");
+  if (total > longestMs) throw invalid(what, "is longer than 100 years");
+  return Math.round(total);
+}
+
+function invalid(what: string, problem: string): AikiError {
+  return new AikiError("INVALID_DURATION", `The ${what} ${problem}.`);
+}

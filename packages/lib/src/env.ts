@@ -1,0 +1,49 @@
+import { setImmediate } from "node:timers";
+
+/** Everything nondeterministic, behind one door, so that the whole of Aiki can be simulated from a seed. */
+export interface Env {
+  /** Epoch milliseconds; may jump. */
+  now(): number;
+  /** Monotonic milliseconds, for intervals. */
+  elapsed(): number;
+  /** In [0, 1). */
+  random(): number;
+  /** A new UUIDv7. */
+  id(): string;
+  /** Calls `then` once after `delayMs` (any length, clamped and re-armed); returns what cancels it. Does not keep the process alive. */
+  after(delayMs: number, then: () => void): Cancel;
+  /** Calls `then` when every pending microtask has run: nothing can go further without it. */
+  soon(then: () => void): void;
+}
+
+export type Cancel = () => void;
+
+/** The longest delay that `setTimeout` takes; a longer one would fire at once. Milliseconds. */
+const longestTimeoutMs = 2 ** 31 - 1;
+
+/** The real world. `id` makes UUIDv7s. Timers do not keep the process alive. */
+export function systemEnv(options: { id: () => string }): Env {
+  return {
+    now: () => Date.now(),
+    elapsed: () => performance.now(),
+    random: () => Math.random(),
+    id: options.id,
+    after,
+    soon: (then) => {
+      setImmediate(then);
+    },
+  };
+}
+
+function after(delayMs: number, then: () => void): Cancel {
+  let remaining = Math.max(0, delayMs);
+  let timer: NodeJS.Timeout;
+  const arm = (): void => {
+    const step = Math.min(remaining, longestTimeoutMs);
+    remaining -= step;
+    timer = setTimeout(remaining > 0 ? arm : then, step);
+    timer.unref?.();
+  };
+  arm();
+  return () => clearTimeout(timer);
+}

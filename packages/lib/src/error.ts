@@ -1,0 +1,184 @@
+/** Options of an `AikiError`. */
+export interface AikiErrorOptions {
+  cause?: unknown;
+  /** What the error is about: `runId`, `task`, `address`, and the like. */
+  ids?: Readonly<Record<string, string>>;
+  /** Whether the same attempt may succeed when made again. The default depends on the code. */
+  retryable?: boolean;
+}
+
+/** Faults that stay however often the same thing is tried. */
+const lasting: ReadonlySet<string> = new Set([
+  "NON_RETRYABLE",
+  "UNSERIALIZABLE",
+  "PAYLOAD_TOO_LARGE",
+  "INVALID_PAYLOAD",
+  "SCHEMA_MISMATCH",
+  "INVALID_SCHEMA",
+  "INVALID_DURATION",
+  "INVALID_RETRY_POLICY",
+  "INVALID_NAME",
+  "INVALID_KEY",
+  "INVALID_ID",
+  "INVALID_CONFIG",
+  "BAD_REQUEST",
+  "LIMIT_EXCEEDED",
+  "RUN_NOT_FOUND",
+  "RUN_FINAL",
+  "RUN_ID_CONFLICT",
+  "REFERENCE_CONFLICT",
+]);
+
+/**
+ * The marks by which `instanceof` knows a class: symbols from the global registry, so that an error made by another copy
+ * of this package is still recognised. A class without a mark (a user's subclass) is known by its prototype.
+ */
+const marks = new WeakMap<object, symbol>();
+
+/** Gives a class its name and its mark. */
+function brand(type: { prototype: object }, name: string): void {
+  const mark = Symbol.for(`@aikirun/${name}`);
+  marks.set(type, mark);
+  Object.defineProperty(type.prototype, mark, { value: true });
+  Object.defineProperty(type.prototype, "name", { value: name, writable: true, configurable: true });
+}
+
+function isInstance(type: { prototype: object }, value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const mark = marks.get(type);
+  return mark === undefined ? Object.prototype.isPrototypeOf.call(type.prototype, value) : mark in value;
+}
+
+/** Every error of Aiki's own: a stable `code`, a sentence that says what to do, the ids, and `cause`. */
+export class AikiError extends Error {
+  /** Stable: compare this, never the message. */
+  readonly code: string;
+  /** What the error is about, by kind: `runId`, `task`, `address`. */
+  readonly ids: Readonly<Record<string, string>>;
+  /** False when trying the same again is pointless; tasks and workflows then end their retries. */
+  readonly retryable: boolean;
+
+  static {
+    brand(AikiError, "AikiError");
+  }
+
+  constructor(code: string, message: string, options: AikiErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.ids = options.ids ?? {};
+    this.retryable = options.retryable ?? !lasting.has(code);
+  }
+
+  /** True for errors made by any copy of this package. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    // biome-ignore lint/complexity/noThisInStatic: subclasses inherit this method, and each asks about itself.
+    return isInstance(this, value);
+  }
+}
+
+/** Throw this (or a subclass) from a task or a workflow to fail at once, whatever the retry policy. Code `NON_RETRYABLE`. */
+export class NonRetryableError extends AikiError {
+  static {
+    brand(NonRetryableError, "NonRetryableError");
+  }
+
+  constructor(message: string, options: { cause?: unknown } = {}) {
+    super("NON_RETRYABLE", message, options);
+  }
+}
+
+/** Thrown into the handler when a task failed for good; `cause` is its last error. Code `TASK_FAILED`. */
+export class TaskFailedError extends AikiError {
+  static {
+    brand(TaskFailedError, "TaskFailedError");
+  }
+
+  constructor(ids: { task: string; runId: string; address: string }, cause: unknown) {
+    super("TASK_FAILED", `Task "${ids.task}" failed for good: ${sentence(cause)}`, { cause, ids: { ...ids } });
+  }
+}
+
+/**
+ * Thrown by a child's `result()` when the child failed or was cancelled; `cause` is its recorded error, when there is one.
+ * Code `CHILD_RUN_FAILED`.
+ */
+export class ChildRunFailedError extends AikiError {
+  /** How the child ended. */
+  readonly status: "failed" | "cancelled";
+
+  static {
+    brand(ChildRunFailedError, "ChildRunFailedError");
+  }
+
+  constructor(ids: { runId: string }, status: "failed" | "cancelled", cause?: unknown) {
+    const how = status === "failed" ? "failed" : "was cancelled";
+    const why = cause === undefined ? "." : `: ${sentence(cause)}`;
+    super("CHILD_RUN_FAILED", `Child run ${ids.runId} ${how}${why}`, { cause, ids: { ...ids } });
+    this.status = status;
+  }
+}
+
+/** Thrown by a handle's `result()` when the run failed; `cause` is the recorded error. Code `RUN_FAILED`. */
+export class RunFailedError extends AikiError {
+  static {
+    brand(RunFailedError, "RunFailedError");
+  }
+
+  constructor(ids: { runId: string }, cause: unknown) {
+    super("RUN_FAILED", `Run ${ids.runId} failed: ${sentence(cause)}`, { cause, ids: { ...ids } });
+  }
+}
+
+/** Thrown by a handle's `result()` when the run was cancelled. Code `RUN_CANCELLED`. */
+export class RunCancelledError extends AikiError {
+  static {
+    brand(RunCancelledError, "RunCancelledError");
+  }
+
+  constructor(ids: { runId: string }, reason?: string) {
+    const why = reason === undefined ? "." : `: ${reason}`;
+    super("RUN_CANCELLED", `Run ${ids.runId} was cancelled${why}`, { ids: { ...ids } });
+  }
+}
+
+/** One try of a task took longer than its `timeout`. Retried like any other failure. Code `TASK_TIMED_OUT`. */
+export class TaskTimeoutError extends AikiError {
+  static {
+    brand(TaskTimeoutError, "TaskTimeoutError");
+  }
+
+  /** `timeoutMs` in milliseconds. */
+  constructor(ids: { task: string; runId: string; address: string }, timeoutMs: number) {
+    const what = `Task "${ids.task}" did not finish within ${timeoutMs} ms`;
+    super("TASK_TIMED_OUT", `${what}; raise its timeout, or stop its work when its signal aborts.`, {
+      ids: { ...ids },
+    });
+  }
+}
+
+/** True for an `AikiError` made by any copy of this package. Never throws. */
+export function isAikiError(value: unknown): value is AikiError {
+  try {
+    return value instanceof AikiError;
+  } catch {
+    return false;
+  }
+}
+
+/** False when what was thrown says that trying again is pointless. Never throws. */
+export function isRetryable(thrown: unknown): boolean {
+  try {
+    return !(thrown instanceof AikiError) || thrown.retryable !== false;
+  } catch {
+    return true;
+  }
+}
+
+/** The message of a cause, to end another's sentence. Never throws. */
+function sentence(cause: unknown): string {
+  try {
+    return cause instanceof Error ? cause.message : String(cause);
+  } catch {
+    return "an error that cannot be read";
+  }
+}

@@ -1,0 +1,41 @@
+/** Ids and numbers that are derived, so that every replay makes the same ones. */
+
+import type { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
+import { AikiError } from "./error.ts";
+import type { Address, RunId } from "./protocol/run.ts";
+
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+/**
+ * The id of a child: a UUIDv7 with its parent's timestamp, so that it sorts beside its parent, and the rest derived from
+ * who started it where. Throws `AikiError` `INVALID_ID` when the parent's id is not a UUID.
+ */
+export function childRunId(parentId: RunId, attempt: number, address: Address): RunId {
+  if (!uuid.test(parentId)) throw new AikiError("INVALID_ID", `The run id "${parentId}" is not a UUID.`);
+  const parent = parentId.toLowerCase();
+  const digest = derive("child", parent, attempt, address).toString("hex");
+  return layout(parent.slice(0, 8) + parent.slice(9, 13) + digest, "7");
+}
+
+/** The `counter`th UUID of a run: version 4 in its layout, derived from the run in its bits. */
+export function derivedUuid(origin: RunId, counter: number): string {
+  return layout(derive("uuid", origin, counter).toString("hex"), "4");
+}
+
+/** The `counter`th random number of a run, in [0, 1), with 48 bits. */
+export function derivedRandom(origin: RunId, counter: number): number {
+  return derive("random", origin, counter).readUIntBE(0, 6) / 2 ** 48;
+}
+
+function derive(...parts: Array<string | number>): Buffer {
+  return createHash("sha256").update(JSON.stringify(parts)).digest();
+}
+
+/** The first 122 free bits of 32 hex digits under RFC 9562's version and variant. */
+function layout(hex: string, version: "4" | "7"): string {
+  const variant = "89ab".charAt(Number.parseInt(hex.charAt(16), 16) & 3);
+  const third = version + hex.slice(13, 16);
+  const fourth = variant + hex.slice(17, 20);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${third}-${fourth}-${hex.slice(20, 32)}`;
+}

@@ -1,0 +1,49 @@
+export { addressOf, arrivalAddress, resultAddress, retryAddress, signalAddress, tryAddress } from "./address.ts";
+export { type BatchOptions, batcher } from "./batch.ts";
+export {
+  type ChildStartOptions,
+  type DataOf,
+  type EventDefinition,
+  type EventDefinitions,
+  type EventSender,
+  performer,
+  type RunHandle,
+  type RunStarter,
+  type SendOptions,
+  type StartOptions,
+  starter,
+  type TaskCall,
+  type TaskContext,
+  type TaskRunner,
+  type VersionReference,
+  type WaitForResult,
+} from "./contract.ts";
+export { type Duration, toMs } from "./duration.ts";
+export { type Cancel, type Env, systemEnv } from "./env.ts";
+export {
+  AikiError,
+  type AikiErrorOptions,
+  ChildRunFailedError,
+  isAikiError,
+  isRetryable,
+  NonRetryableError,
+  RunCancelledError,
+  RunFailedError,
+  TaskFailedError,
+  TaskTimeoutError,
+} from "./error.ts";
+export { describeError, restoreError } from "./failure.ts";
+export { hashPayload } from "./hash.ts";
+export { childRunId, derivedRandom, derivedUuid } from "./id.ts";
+export { decode, encode } from "./json.ts";
+export {
+  type ConsoleLoggerOptions,
+  consoleLogger,
+  type LogFields,
+  type Logger,
+  type LogLevel,
+  silentLogger,
+} from "./log.ts";
+export { checkName } from "./name.ts";
+export { checkRetryPolicy, retryDelayMs } from "./retry.ts";
+export { parseWith, type Schema, type SchemaIssue, type SchemaResult } from "./schema.ts";

@@ -1,0 +1,99 @@
+import { describeError } from "./failure.ts";
+
+/** Structured logging; bring your own (pino, winston and console all fit behind these five lines). */
+export interface Logger {
+  debug(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  error(message: string, fields?: LogFields): void;
+  /** A logger that adds these fields to every line. */
+  child(fields: LogFields): Logger;
+}
+
+export type LogFields = Readonly<Record<string, unknown>>;
+
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+const ranks = { debug: 0, info: 1, warn: 2, error: 3 } as const satisfies Record<LogLevel, number>;
+
+export interface ConsoleLoggerOptions {
+  /** Lines below this level are dropped. Default `info`. */
+  level?: LogLevel;
+  /** Where lines go, without their line end. Default: the console, warnings and errors on stderr. */
+  write?: (line: string, level: LogLevel) => void;
+  /** Epoch milliseconds; lines show local time. Default: the system's clock. */
+  now?: () => number;
+}
+
+/** One line per message: `HH:MM:SS.mmm level message key=value`. Control characters are escaped. Never throws. */
+export function consoleLogger(options: ConsoleLoggerOptions = {}): Logger {
+  const { level = "info", write = toConsole, now = Date.now } = options;
+  const make = (bound: LogFields): Logger => {
+    const at = (lineLevel: LogLevel) => (message: string, fields?: LogFields) => {
+      if (ranks[lineLevel] < ranks[level]) return;
+      write(line(now(), lineLevel, message, { ...bound, ...fields }), lineLevel);
+    };
+    const child = (fields: LogFields): Logger => make({ ...bound, ...fields });
+    return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error"), child };
+  };
+  return make({});
+}
+
+/** Says nothing. */
+export const silentLogger: Logger = {
+  debug: () => {},
+  info: () => {},
+  warn: () => {},
+  error: () => {},
+  child: () => silentLogger,
+};
+
+function toConsole(text: string, level: LogLevel): void {
+  console[level](text);
+}
+
+function line(at: number, level: LogLevel, message: string, fields: LogFields): string {
+  const parts = [time(at), level.padEnd(5), escapeControls(message)];
+  for (const [key, value] of Object.entries(fields)) {
+    if (value !== undefined) parts.push(`${escapeControls(key)}=${show(value)}`);
+  }
+  return parts.join(" ");
+}
+
+function time(at: number): string {
+  const date = new Date(at);
+  const clock = [date.getHours(), date.getMinutes(), date.getSeconds()].map((part) => String(part).padStart(2, "0"));
+  return `${clock.join(":")}.${String(date.getMilliseconds()).padStart(3, "0")}`;
+}
+
+const longestField = 2_000;
+
+function show(value: unknown): string {
+  const text = plain(value);
+  const short = text.length <= longestField ? text : `${text.slice(0, longestField)}…`;
+  const bare = /^[^\s="]+$/u.test(short) || (typeof value === "object" && !(value instanceof Error));
+  return escapeControls(bare ? short : JSON.stringify(short));
+}
+
+/** An error shows its name and message, and those of its causes. */
+function plain(value: unknown): string {
+  try {
+    if (typeof value === "string") return value;
+    if (value instanceof Error) {
+      const { name, message, cause } = describeError(value);
+      return `${name}: ${message}${cause === undefined ? "" : ` (caused by ${cause.name}: ${cause.message})`}`;
+    }
+    if (typeof value === "object") return JSON.stringify(value) ?? String(value);
+    return String(value);
+  } catch {
+    return "(unreadable)";
+  }
+}
+
+/** Nothing that a terminal would obey. */
+function escapeControls(text: string): string {
+  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}]/gu, (unit) => {
+    const code = unit.charCodeAt(0);
+    return code === 10 ? "\\n" : `\\u${code.toString(16).padStart(4, "0")}`;
+  });
+}

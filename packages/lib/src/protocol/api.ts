@@ -1,0 +1,58 @@
+import type {
+  ClaimReply,
+  ClaimRequest,
+  FindReply,
+  FindRequest,
+  ReadReply,
+  ReadRequest,
+  RenewReply,
+  RenewRequest,
+  ReportReply,
+  ReportRequest,
+  SignalReply,
+  SignalRequest,
+  StartReply,
+  StartRequest,
+  WatchReply,
+  WatchRequest,
+} from "./messages.ts";
+
+/** How a call is made: `signal` gives up waiting; what was claimed for a caller that has gone is released. */
+export interface CallOptions {
+  signal?: AbortSignal;
+}
+
+/**
+ * The wire: eight batch verbs, each a POST to `/v1/<verb>` or a plain call in-process, with the same types.
+ * One bad item is answered by a rejection and never fails its batch. A call throws `AikiError` only for faults of the
+ * whole request: `UNREACHABLE`, `UNAVAILABLE`, `UNAUTHORIZED`, `BAD_REQUEST`, `ABORTED`.
+ * Every mutation is safe to repeat after a lost reply.
+ */
+export interface Api {
+  start(request: StartRequest, options?: CallOptions): Promise<StartReply>;
+  claim(request: ClaimRequest, options?: CallOptions): Promise<ClaimReply>;
+  report(request: ReportRequest, options?: CallOptions): Promise<ReportReply>;
+  renew(request: RenewRequest, options?: CallOptions): Promise<RenewReply>;
+  signal(request: SignalRequest, options?: CallOptions): Promise<SignalReply>;
+  watch(request: WatchRequest, options?: CallOptions): Promise<WatchReply>;
+  find(request: FindRequest, options?: CallOptions): Promise<FindReply>;
+  read(request: ReadRequest, options?: CallOptions): Promise<ReadReply>;
+}
+
+export type Verb = keyof Api;
+
+export const verbs: readonly Verb[] = ["start", "claim", "report", "renew", "signal", "watch", "find", "read"];
+
+/** Limits that both ends know. Bytes are UTF-8. */
+export const limits = {
+  payloadBytes: 2_000_000,
+  requestBytes: 8_000_000,
+  journalPageBytes: 4_000_000,
+  batchItems: 1_000,
+  watchedItems: 10_000,
+  openWaits: 1_000,
+  nameLength: 255,
+  tags: 32,
+  failureBytes: 65_536,
+  waitMs: 60_000,
+} as const;

@@ -1,0 +1,4 @@
+export * from "./api.ts";
+export * from "./entry.ts";
+export * from "./messages.ts";
+export * from "./run.ts";

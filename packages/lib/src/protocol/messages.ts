@@ -1,0 +1,296 @@
+import type { Entry, NewEntry } from "./entry.ts";
+import type { Address, Failure, FinalStatus, Payload, RetryPolicy, RunId, RunSpec, RunStatus, RunView } from "./run.ts";
+
+/** Why one item of a batch was refused. Each has a stable meaning on every verb. */
+export const rejections = [
+  /** No such run in this namespace. */
+  "RUN_NOT_FOUND",
+  /** The run has ended; nothing changes it any more. */
+  "RUN_FINAL",
+  /** The run's id is taken by a run with other content. */
+  "RUN_ID_CONFLICT",
+  /** The reference is taken by a run with another input. */
+  "REFERENCE_CONFLICT",
+  /** Another worker holds the run by now, or it was handed back: the caller is a ghost. */
+  "FENCED",
+  /** The run's state does not allow this command; `message` says which state. */
+  "ILLEGAL_STATE",
+  /** A limit was passed: payload, waits, journal. Nothing was recorded. */
+  "LIMIT_EXCEEDED",
+  /** The item breaks the protocol. */
+  "BAD_REQUEST",
+] as const;
+
+export type RejectionCode = (typeof rejections)[number];
+
+export interface Rejection {
+  ok: false;
+  code: RejectionCode;
+  message: string;
+}
+
+// start
+
+export interface StartRequest {
+  runs: RunSpec[];
+}
+
+/** `id` is the existing run's when the reference or id was known. */
+export type StartResult = { ok: true; id: RunId; created: boolean } | Rejection;
+
+export interface StartReply {
+  results: StartResult[];
+}
+
+// claim
+
+/** One workflow version that a worker can run. */
+export interface Served {
+  name: string;
+  versionId: string;
+}
+
+export interface ClaimRequest {
+  /** Made by the caller, new for each claim; a repeat gets the same runs. */
+  claimId: string;
+  /** Made per process; owns leases. */
+  session: string;
+  /** The worker's id: a label for people. */
+  worker: string;
+  serves: Served[];
+  /** Empty: only runs without a shard key. */
+  shardKeys: string[];
+  /** At most this many runs, 1 to 1000. */
+  limit: number;
+  /** The lease; the caller renews at a third of it. Milliseconds. */
+  leaseMs: number;
+  /** Waits up to this long for a run to be ready. Milliseconds; 0 answers at once. At most 60,000. */
+  waitMs: number;
+  /** Parked runs of the caller's own that went on without being asked; claimed at once, besides the filter. */
+  reclaim?: Array<{ runId: RunId; fence: number }>;
+}
+
+/** A run in the hands of a worker. */
+export interface ClaimedRun {
+  id: RunId;
+  name: string;
+  versionId: string;
+  input?: Payload;
+  attempt: number;
+  fence: number;
+  createdAt: number;
+  shardKey?: string;
+  priority: number;
+  referenceId?: string;
+  tags: string[];
+  /** The start's own policy; absent, the version's holds. */
+  retry?: RetryPolicy;
+  parent?: { id: RunId; address: Address };
+  /** The first run of a chain of `retryOf`, else the run itself: what `random()` and `uuid()` derive from. */
+  origin: RunId;
+  /** How many facts came from outside so far; the `seen` of the next report. */
+  inbox: number;
+  /** True when `journal` holds only the entries after those this session had when the run was parked. */
+  hot: boolean;
+  /** Entries in order of `seq`: all of them, or with `hot` the new ones. */
+  journal: Entry[];
+  /** Set when the journal was cut at 4 MB: read on from this `seq` before executing. */
+  journalCutAt?: number;
+  /** An earlier lease ended without a report: renew once before executing anything, so that a crash is counted. */
+  confirm: boolean;
+  /** Epoch milliseconds by the server's clock when this was answered. */
+  now: number;
+}
+
+export interface ClaimReply {
+  runs: ClaimedRun[];
+}
+
+// report
+
+/** A wait that the handler reached. Durations, because only the database's clock fixes deadlines. Opening an open wait again changes nothing. */
+export interface OpenWait {
+  address: Address;
+  type: "sleep" | "event" | "retry" | "child";
+  /** The event's name, or a sleep's label. */
+  name?: string;
+  /** Milliseconds; null waits without deadline (events only). */
+  durationMs: number | null;
+}
+
+/** A child to start. Inherits shard and priority unless `spec` says otherwise. */
+export interface ChildStart {
+  address: Address;
+  spec: RunSpec;
+}
+
+/** What a report says of its run. */
+export type Next =
+  /** It goes on here. */
+  | { type: "continue" }
+  /** Nothing can move until something arrives. Answered `parked: false`, with the news, when something has. */
+  | { type: "suspend"; children: number }
+  /** Handed back. `idle`: the handler awaited nothing durable for too long, which counts as a crash. */
+  | { type: "release"; reason: "shutdown" | "paused" | "idle" | "unserved" }
+  /** The code no longer fits the record. */
+  | { type: "diverged"; call: Address; unclaimed: Address[] }
+  | {
+      type: "finish";
+      outcome:
+        | { status: "completed"; output?: Payload }
+        | { status: "failed"; error: Failure; retryInMs: number | null };
+    };
+
+export interface Report {
+  /** Unique per run and fence; a repeat gets the first answer. */
+  reportId: string;
+  runId: RunId;
+  fence: number;
+  /** The `inbox` count that the worker knows. */
+  seen: number;
+  /** The highest `seq` up to which the worker has every entry. */
+  after: number;
+  entries: NewEntry[];
+  opens: OpenWait[];
+  starts: ChildStart[];
+  next: Next;
+}
+
+export interface ReportRequest {
+  session: string;
+  worker: string;
+  reports: Report[];
+}
+
+export type ReportResult =
+  | {
+      ok: true;
+      /** The `seq` of the report's first entry (child starts follow the entries); those after it follow densely. */
+      first: number;
+      /** The run's last `seq`. */
+      tail: number;
+      inbox: number;
+      /** Entries after `after` that the report did not bring, in order of `seq`. */
+      entries: Entry[];
+      /** True when the run left the worker's hands: parked, queued, stalled, paused or ended. */
+      parked: boolean;
+      /** True when the run should be paused: start nothing, record what is in flight, release. */
+      pause: boolean;
+    }
+  | Rejection;
+
+export interface ReportReply {
+  results: ReportResult[];
+}
+
+// renew
+
+export interface RenewRequest {
+  session: string;
+  leaseMs: number;
+  runs: Array<{ runId: RunId; fence: number }>;
+}
+
+export type RenewResult = { ok: true; pause: boolean; inbox: number } | Rejection;
+
+export interface RenewReply {
+  results: RenewResult[];
+}
+
+// signal
+
+export type Signal =
+  /** `referenceId` makes it one event however often it is sent; without it `signalId` does. */
+  | { type: "event"; name: string; data?: Payload; referenceId?: string }
+  | { type: "cancel"; reason?: string }
+  | { type: "pause" }
+  | { type: "resume" }
+  /** Ends open sleeps; hastens `scheduled` and `awaiting_retry`. */
+  | { type: "wake" }
+  /** Queues a stalled or awaiting_retry run; on a failed or cancelled one starts `newRunId`, which recalls its successes. */
+  | { type: "retry"; newRunId: RunId };
+
+export interface SignalItem {
+  /** Made by the caller; a repeat gets the first answer. */
+  signalId: string;
+  runId: RunId;
+  signal: Signal;
+}
+
+export interface SignalRequest {
+  signals: SignalItem[];
+}
+
+/** `runId` is the new run's for a retry of an ended one. */
+export type SignalResult = { ok: true; runId: RunId; status: RunStatus } | Rejection;
+
+export interface SignalReply {
+  results: SignalResult[];
+}
+
+// watch
+
+export type Watched =
+  /** Answers with the run's view when its status is one of these, or final. */
+  | { type: "status"; runId: RunId; any: RunStatus[] }
+  /** A worker's run: answers when entries arrived, a pause was asked for, or the run was lost. */
+  | { type: "news"; runId: RunId; fence: number; seen: number; after: number };
+
+export interface WatchRequest {
+  watched: Watched[];
+  /** Milliseconds to wait for the first to have something to say; at most 60,000. */
+  waitMs: number;
+}
+
+export type WatchResult =
+  | { type: "status"; run: RunView }
+  | { type: "news"; runId: RunId; inbox: number; entries: Entry[]; pause: boolean }
+  | { type: "lost"; runId: RunId; code: "FENCED" | "RUN_FINAL" | "RUN_NOT_FOUND"; status?: FinalStatus };
+
+/** Only those that have something to say; empty when the wait ran out. */
+export interface WatchReply {
+  results: WatchResult[];
+}
+
+// find and read
+
+export interface FindRequest {
+  name?: string;
+  versionId?: string;
+  status?: RunStatus[];
+  referenceId?: string;
+  shardKey?: string;
+  parentId?: RunId;
+  /** Runs that carry all of these. */
+  tags?: string[];
+  /** Epoch milliseconds, inclusive. */
+  createdAfter?: number;
+  /** Epoch milliseconds, exclusive. */
+  createdBefore?: number;
+  /** Newest first is the default. */
+  order?: "newest" | "oldest";
+  /** 1 to 200; default 50. */
+  limit?: number;
+  /** From the reply before. Opaque. */
+  cursor?: string;
+}
+
+export interface FindReply {
+  /** Without `input` and `outcome.output`. */
+  runs: RunView[];
+  cursor?: string;
+}
+
+export interface ReadRequest {
+  runs: Array<{
+    runId: RunId;
+    /** Absent: no entries. */
+    entries?: { after: number; limit: number };
+  }>;
+}
+
+export type ReadResult = { ok: true; run: RunView; entries: Entry[]; more: boolean } | Rejection;
+
+export interface ReadReply {
+  results: ReadResult[];
+}
