@@ -1,0 +1,90 @@
+import type { Node } from "oxc-parser";
+import { exportsOf } from "./exports.ts";
+import { type Rule, type Source, type Tree, type Violation, violation, walk } from "./source.ts";
+
+const dialect = /^packages\/server\/src\/storage\/[^/]+\//;
+
+/** How a statement begins. Written apart so that prose beginning with such a word is not taken for one. */
+const beginnings = [
+  /select\s.+\sfrom\s/,
+  /insert\s+(or\s+\w+\s+)?into\s/,
+  /update\s+\w+\s+set\s/,
+  /delete\s+from\s/,
+  /create\s+(unique\s+)?(table|index)\s/,
+  /(alter|drop)\s+table\s/,
+  /with\s.+\sas\s+(materialized\s+)?\(/,
+  /pragma\s+\w+/,
+  /begin\s+immediate/,
+];
+
+const statement = new RegExp(`^\\s*(${beginnings.map((beginning) => beginning.source).join("|")})`, "is");
+
+/** Drivers, and the one folder each may be imported from. */
+const drivers: Readonly<Record<string, RegExp>> = {
+  pg: /^packages\/server\/src\/storage\/postgres\//,
+  "pg-native": /^packages\/server\/src\/storage\/postgres\//,
+  "node:sqlite": /^packages\/server\/src\/storage\/sqlite\//,
+  "@photostructure/sqlite": /^packages\/server\/src\/storage\/sqlite\//,
+};
+
+/** Rule 3: SQL and drivers stay in their places, and the dialects in step. */
+export const places: Rule = (tree) => [
+  ...tree.sources.filter((source) => source.package !== null).flatMap((source) => [...sql(source), ...driver(source)]),
+  ...redis(tree),
+  ...dialects(tree),
+];
+
+function sql(source: Source): Violation[] {
+  if (dialect.test(source.path)) return [];
+  const found: Violation[] = [];
+  walk(source.program, (node) => {
+    if (statement.test(textOf(node))) found.push(violation(source, node, "places", "SQL outside of storage/<dialect>"));
+  });
+  return found;
+}
+
+function textOf(node: Node): string {
+  if (node.type === "Literal") return typeof node.value === "string" ? node.value : "";
+  if (node.type === "TemplateLiteral") return node.quasis.map((quasi) => quasi.value.raw).join(" ? ");
+  return "";
+}
+
+function driver(source: Source): Violation[] {
+  return source.imports
+    .filter((used) => drivers[used.specifier]?.test(source.path) === false)
+    .map((used) => violation(source, used, "places", `imports ${used.specifier} outside of its dialect's folder`));
+}
+
+function redis(tree: Tree): Violation[] {
+  const users = tree.sources.flatMap((source) =>
+    source.package === null
+      ? []
+      : source.imports
+          .filter((used) => used.specifier === "ioredis" || used.specifier.startsWith("ioredis/"))
+          .map((used) => ({ source, used })),
+  );
+  const files = [...new Set(users.map((user) => user.source.path))].slice(0, 2);
+  return users
+    .filter((user) => !files.includes(user.source.path))
+    .map((user) => violation(user.source, user.used, "places", "ioredis in a third file"));
+}
+
+/** Files of statements that stand under two dialects export the same names in the same order. */
+function dialects(tree: Tree): Violation[] {
+  const statements = tree.sources.filter(
+    (source) => dialect.test(source.path) && /\/(sql|statements)\.ts$/.test(source.path),
+  );
+  const first = statements[0];
+  if (first === undefined) return [];
+  const names = namesOf(first);
+  return statements
+    .slice(1)
+    .filter((other) => namesOf(other) !== names)
+    .map((other) => violation(other, { start: 0 }, "places", `exports other statements than ${first.path}: ${names}`));
+}
+
+function namesOf(source: Source): string {
+  return exportsOf(source)
+    .flatMap((exported) => (exported.kind === "own" ? [exported.name] : []))
+    .join(", ");
+}
