@@ -1,0 +1,22 @@
+/** Runs every example in a process of its own, one after the other; each proves its claim or throws. */
+
+import { spawnSync } from "node:child_process";
+import { readdirSync } from "node:fs";
+import { basename, join } from "node:path";
+
+const place = import.meta.dirname;
+const names = readdirSync(place).filter((name) => name.endsWith(".ts") && name !== basename(import.meta.filename));
+let failed = 0;
+for (const name of names.sort()) {
+  const began = Date.now();
+  const run = spawnSync(process.execPath, [...process.execArgv, join(place, name)], {
+    encoding: "utf8",
+    timeout: 60_000,
+  });
+  const passed = run.status === 0;
+  if (!passed) failed++;
+  console.log(`${passed ? "proved" : "FAILED"} ${name} (${Date.now() - began} ms)`);
+  console.log(`${run.stdout}${passed ? "" : run.stderr}`.replace(/^/gm, "  ").trimEnd());
+}
+console.log(`${names.length - failed} of ${names.length} examples proved`);
+process.exitCode = failed === 0 ? 0 : 1;

@@ -1,0 +1,44 @@
+import { describe, expect, it } from "vitest";
+import { modulesOf } from "./docs-snippets/modules.ts";
+
+const fence = "```";
+
+const cases: Array<{ claim: string; document: string[]; modules: Record<string, string[]> }> = [
+  {
+    claim: "keeps a block at the lines of the document",
+    document: ["# Title", `${fence}ts`, "const a = 1;", fence, "text"],
+    modules: { "block-2.ts": ["", "", "const a = 1;"] },
+  },
+  {
+    claim: "names a block after its first line",
+    document: [`${fence}typescript`, "// tasks.ts", "const a = 1;", fence],
+    modules: { "tasks.ts": ["", "// tasks.ts", "const a = 1;"] },
+  },
+  {
+    claim: "leaves other languages alone",
+    document: [`${fence}bash`, "npm ci", fence, `${fence}text`, "a", fence],
+    modules: {},
+  },
+  {
+    claim: "adds a block that continues to the one before",
+    document: [`${fence}ts`, "const a = 1;", fence, "<!-- continues -->", `${fence}ts`, "a;", fence],
+    modules: { "block-1.ts": ["", "const a = 1;", "", "", "", "a;"] },
+  },
+  {
+    claim: "takes what is given into the block after it",
+    document: ["<!-- given: declare const a: 1; -->", `${fence}ts`, "a;", fence],
+    modules: { "block-2.ts": ["declare const a: 1; ", "", "a;"] },
+  },
+  {
+    claim: "makes a file that the reader does not see",
+    document: ["<!-- file: w.ts", "export const a = 1;", "-->", `${fence}ts`, 'import "./w.ts";', fence],
+    modules: { "w.ts": ["", "export const a = 1;", ""], "block-4.ts": ["", "", "", "", 'import "./w.ts";'] },
+  },
+];
+
+describe("modulesOf", () => {
+  it.each(cases)("$claim", ({ document, modules }) => {
+    const expected = Object.entries(modules).map(([name, lines]) => [name, `${lines.join("\n")}\nexport {};\n`]);
+    expect([...modulesOf(document.join("\n"))]).toEqual(expected);
+  });
+});

@@ -1,0 +1,56 @@
+/**
+ * Compiles every TypeScript block of the documents against the packages' sources, so that what a reader copies works.
+ * Errors are told at the document's own lines.
+ */
+
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { modulesOf } from "./docs-snippets/modules.ts";
+
+const place = ".snippets";
+const documents = [
+  ...["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"],
+  ...readdirSync("docs").map((name) => `docs/${name}`),
+  ...readdirSync("packages").map((name) => `packages/${name}/README.md`),
+].filter((path) => path.endsWith(".md") && existsSync(path));
+
+rmSync(place, { recursive: true, force: true });
+const written = new Map<string, string>();
+let count = 0;
+for (const path of documents) {
+  const folder = path.replaceAll("/", "__");
+  const modules = modulesOf(readFileSync(path, "utf8"));
+  count += modules.size;
+  for (const [name, text] of modules) write(join(place, folder, name), text);
+  written.set(folder, path);
+}
+write(join(place, "tsconfig.json"), JSON.stringify(configuration()));
+const run = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", place, "--pretty", "false"], {
+  encoding: "utf8",
+});
+for (const line of `${run.stdout}${run.stderr}`.split("\n").filter((text) => text !== "")) console.log(placed(line));
+console.log(`docs: ${count} snippets in ${documents.length} documents`);
+rmSync(place, { recursive: true, force: true });
+process.exitCode = run.status ?? 1;
+
+function write(path: string, text: string): void {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, text);
+}
+
+function configuration(): object {
+  return {
+    extends: "../tsconfig.test.json",
+    compilerOptions: { incremental: false, tsBuildInfoFile: null },
+    include: ["**/*.ts"],
+  };
+}
+
+/** `.snippets/docs__replay.md/block-12.ts(14,3): …` is line 14 of docs/replay.md. */
+function placed(line: string): string {
+  return line.replace(/^\.snippets\/([^/]+)\/[^(]*\((\d+),\d+\): /, (whole, folder: string, at: string) => {
+    const path = written.get(folder);
+    return path === undefined ? whole : `${path}:${at} `;
+  });
+}
