@@ -1,0 +1,54 @@
+/** What an execution and the worker that drives it know of each other. */
+
+import type { Env, Logger } from "@aikirun/lib";
+import type { Address, ClaimedRun, Entry, Next, Report, ReportResult } from "@aikirun/lib/protocol";
+
+/** What the worker gives an execution. */
+export interface Host {
+  env: Env;
+  logger: Logger;
+  /**
+   * Sends one report of this run; at most one is in flight. Resolves with the server's answer, after as many repeats as
+   * a lost reply needs; rejects only when the worker gives up on the run (shutdown, lease lost).
+   */
+  report(draft: Draft): Promise<ReportResult>;
+  /** True while an effect may begin: less than one lease since the last acknowledged renew was sent, and not shutting down. */
+  mayBegin(): boolean;
+  /**
+   * A parked execution went on by itself (a plain promise of the handler settled): claim the run back and call
+   * `resume`, or call `abandon` when it cannot be had. Called at most once per parking.
+   */
+  reclaim(): void;
+  /** The execution has waits open while it runs: news must reach it by `news`. Called again when that ends. */
+  listening(open: boolean): void;
+}
+
+/** A report before the worker adds its ids. */
+export type Draft = Omit<Report, "reportId" | "runId" | "fence">;
+
+/** How a slice ended. After `parked` the execution may be resumed hot; after the others it is spent. */
+export type SliceEnd =
+  | { type: "parked" }
+  | { type: "released"; next: Next["type"] }
+  | { type: "finished"; status: "completed" | "failed" | "retrying" }
+  | { type: "diverged"; call: Address; unclaimed: Address[] }
+  /** The server refused a report (`FENCED`, `RUN_FINAL`, …), or the worker gave up. */
+  | { type: "lost"; code: string };
+
+/** One run being executed by one worker. */
+export interface Execution {
+  /** Executes from the claim until the run leaves this worker's hands. Never rejects. */
+  run(claimed: ClaimedRun): Promise<SliceEnd>;
+  /** Goes on with a parked execution: `claimed.hot` is true and its journal holds the news. Never rejects. */
+  resume(claimed: ClaimedRun): Promise<SliceEnd>;
+  /** Entries after `position.after` that arrived while it runs (from `watch`). What does not follow on is ignored. */
+  news(entries: Entry[], inbox: number): void;
+  /** Start nothing new, record what is in flight, then release with this reason. */
+  drain(reason: "shutdown" | "paused"): void;
+  /** The run is no longer ours: abort every signal, report nothing more. */
+  abandon(code: string): void;
+  /** What it knows of its run: where a `watch` for its news begins. */
+  readonly position: { readonly seen: number; readonly after: number };
+  /** How much memory a parked execution is thought to hold, in entries. */
+  readonly size: number;
+}
