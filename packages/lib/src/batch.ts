@@ -1,5 +1,6 @@
 import { AikiError } from "./error.ts";
 
+/** How a `batcher` sends and what limits a batch. */
 export interface BatchOptions<Item, Result> {
   /** Sends one batch; answers with one result per item, in their order. */
   send: (items: Item[]) => Promise<Result[]>;

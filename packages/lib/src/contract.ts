@@ -70,6 +70,7 @@ export interface EventDefinition<Data> {
   readonly _data?: (data: Data) => void;
 }
 
+/** The events of a workflow version, by name. */
 export type EventDefinitions = Readonly<Record<string, EventDefinition<never>>>;
 
 /** Options of a start. */
@@ -88,6 +89,7 @@ export interface StartOptions {
   tags?: readonly string[];
 }
 
+/** Options of a child's start; shard and priority are inherited unless given. */
 export interface ChildStartOptions extends Omit<StartOptions, "onConflict"> {
   /** What becomes of the child when this run fails or is cancelled. Default `cancel`. */
   onParentEnd?: OnParentEnd;
@@ -97,7 +99,9 @@ export interface ChildStartOptions extends Omit<StartOptions, "onConflict"> {
 export interface RunHandle<Output, Events extends EventDefinitions> {
   readonly id: string;
   readonly events: { readonly [Name in keyof Events]: EventSender<DataOf<Events[Name]>> };
-  /** The output, once completed. Throws `RunFailedError` or `RunCancelledError` (their `cause` is the recorded error). */
+  /**
+   * The output, once completed. Throws `RunFailedError` or `RunCancelledError` (their `cause` is the recorded error).
+   */
   result(options?: { signal?: AbortSignal }): Promise<Output>;
   status(): Promise<RunStatus>;
   /** Everything the server knows of the run. */
@@ -107,18 +111,24 @@ export interface RunHandle<Output, Events extends EventDefinitions> {
   cancel(reason?: string): Promise<void>;
   pause(): Promise<void>;
   resume(): Promise<void>;
-  /** Ends open sleeps; hastens a scheduled run or one that awaits a retry. Throws `ILLEGAL_STATE` when there is nothing to hasten. */
+  /**
+   * Ends open sleeps; hastens a scheduled run or one that awaits a retry. Throws `ILLEGAL_STATE` when there is
+   * nothing to hasten.
+   */
   wake(): Promise<void>;
   /** The handle of the run that goes on: this one, or for an ended run a new one that recalls its successes. */
   retry(): Promise<RunHandle<Output, Events>>;
 }
 
+/** How a wait for a status ended; `status` is the run's at that moment. */
 export type WaitForResult =
   | { reached: true; status: RunStatus }
   | { reached: false; reason: "ended" | "timed_out"; status: RunStatus };
 
+/** The type that an event carries. */
 export type DataOf<Definition> = Definition extends EventDefinition<infer Data> ? Data : never;
 
+/** Sends one event of a run. */
 export interface EventSender<Data> {
   /** Resolves when the event is durable. With `referenceId` it arrives once however often it is sent. */
   send(
@@ -126,6 +136,7 @@ export interface EventSender<Data> {
   ): Promise<void>;
 }
 
+/** Options of sending an event. */
 export interface SendOptions {
   referenceId?: string;
 }

@@ -10,12 +10,16 @@ export interface Env {
   random(): number;
   /** A new UUIDv7. */
   id(): string;
-  /** Calls `then` once after `delayMs` (any length, clamped and re-armed); returns what cancels it. Does not keep the process alive. */
+  /**
+   * Calls `then` once after `delayMs` (any length, clamped and re-armed); returns what cancels it. Does not keep the
+   * process alive.
+   */
   after(delayMs: number, then: () => void): Cancel;
   /** Calls `then` when every pending microtask has run: nothing can go further without it. */
   soon(then: () => void): void;
 }
 
+/** Keeps a timer from firing; harmless when it has fired. */
 export type Cancel = () => void;
 
 /** The longest delay that `setTimeout` takes; a longer one would fire at once. Milliseconds. */

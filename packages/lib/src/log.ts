@@ -10,12 +10,15 @@ export interface Logger {
   child(fields: LogFields): Logger;
 }
 
+/** Structured fields of one line. */
 export type LogFields = Readonly<Record<string, unknown>>;
 
+/** How much is logged: lines of this level and above. */
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
 const ranks = { debug: 0, info: 1, warn: 2, error: 3 } as const satisfies Record<LogLevel, number>;
 
+/** Options of `consoleLogger`. */
 export interface ConsoleLoggerOptions {
   /** Lines below this level are dropped. Default `info`. */
   level?: LogLevel;

@@ -1,6 +1,9 @@
 import { AikiError } from "./error.ts";
 
-/** The part of Standard Schema v1 that Aiki uses (https://standardschema.dev): zod, valibot and arktype schemas all fit. */
+/**
+ * The part of Standard Schema v1 that Aiki uses (https://standardschema.dev): zod, valibot and arktype schemas all
+ * fit.
+ */
 export interface Schema<Input = unknown, Output = Input> {
   readonly "~standard": {
     readonly version: 1;
@@ -10,10 +13,12 @@ export interface Schema<Input = unknown, Output = Input> {
   };
 }
 
+/** The parsed value, or why there is none. */
 export type SchemaResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | { readonly issues: ReadonlyArray<SchemaIssue> };
 
+/** One reason why a value does not fit, and where in it. */
 export interface SchemaIssue {
   readonly message: string;
   readonly path?: ReadonlyArray<PropertyKey | { readonly key: PropertyKey }> | undefined;

@@ -39,8 +39,10 @@ export interface Api {
   read(request: ReadRequest, options?: CallOptions): Promise<ReadReply>;
 }
 
+/** A verb of the wire. */
 export type Verb = keyof Api;
 
+/** The names of all verbs: the last part of their paths. */
 export const verbs: readonly Verb[] = ["start", "claim", "report", "renew", "signal", "watch", "find", "read"];
 
 /** Limits that both ends know. Bytes are UTF-8. */

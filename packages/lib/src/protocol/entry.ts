@@ -19,7 +19,10 @@ export type Value =
   | { type: "returned"; output?: Payload }
   /** A task, a step or a child that failed for good. */
   | { type: "threw"; error: Failure }
-  /** One failed try of a task; `retryAt` is epoch milliseconds by the server's clock. At `<task address>/<try, from 1>`. */
+  /**
+   * One failed try of a task; `retryAt` is epoch milliseconds by the server's clock. At `<task address>/<try, from
+   * 1>`.
+   */
   | { type: "retrying"; error: Failure; retryAt: number }
   /** The clock, as `run.now()` saw it. */
   | { type: "observed"; data: Payload }
@@ -33,7 +36,9 @@ export type Value =
   | { type: "arrived"; name: string; data?: Payload }
   | ({ type: "marked" } & Mark);
 
-/** One recorded fact. `(runId, attempt, address)` is unique and the first write wins; `seq` is dense per run, from 1. */
+/**
+ * One recorded fact. `(runId, attempt, address)` is unique and the first write wins; `seq` is dense per run, from 1.
+ */
 export interface Entry {
   runId: RunId;
   seq: number;

@@ -21,8 +21,10 @@ export const rejections = [
   "BAD_REQUEST",
 ] as const;
 
+/** A code of `rejections`. */
 export type RejectionCode = (typeof rejections)[number];
 
+/** The answer to one item that was refused; the rest of its batch is not touched. */
 export interface Rejection {
   ok: false;
   code: RejectionCode;
@@ -31,6 +33,7 @@ export interface Rejection {
 
 // start
 
+/** Runs to create, at most `limits.batchItems`. */
 export interface StartRequest {
   runs: RunSpec[];
 }
@@ -38,6 +41,7 @@ export interface StartRequest {
 /** `id` is the existing run's when the reference or id was known. */
 export type StartResult = { ok: true; id: RunId; created: boolean } | Rejection;
 
+/** One result per run, in order. */
 export interface StartReply {
   results: StartResult[];
 }
@@ -50,6 +54,7 @@ export interface Served {
   versionId: string;
 }
 
+/** Asks for runs to execute. */
 export interface ClaimRequest {
   /** Made by the caller, new for each claim; a repeat gets the same runs. */
   claimId: string;
@@ -102,13 +107,17 @@ export interface ClaimedRun {
   now: number;
 }
 
+/** The runs that are the caller's by now; empty when the wait ran out. */
 export interface ClaimReply {
   runs: ClaimedRun[];
 }
 
 // report
 
-/** A wait that the handler reached. Durations, because only the database's clock fixes deadlines. Opening an open wait again changes nothing. */
+/**
+ * A wait that the handler reached. Durations, because only the database's clock fixes deadlines. Opening an open wait
+ * again changes nothing.
+ */
 export interface OpenWait {
   address: Address;
   type: "sleep" | "event" | "retry" | "child";
@@ -141,6 +150,7 @@ export type Next =
         | { status: "failed"; error: Failure; retryInMs: number | null };
     };
 
+/** What a worker has done of one run, and how the run goes on. */
 export interface Report {
   /** Unique per run and fence; a repeat gets the first answer. */
   reportId: string;
@@ -156,12 +166,14 @@ export interface Report {
   next: Next;
 }
 
+/** Reports of many runs of one worker, at most `limits.batchItems` and `limits.requestBytes`. */
 export interface ReportRequest {
   session: string;
   worker: string;
   reports: Report[];
 }
 
+/** What became of one report: recorded as a whole or refused as a whole. */
 export type ReportResult =
   | {
       ok: true;
@@ -179,26 +191,31 @@ export type ReportResult =
     }
   | Rejection;
 
+/** One result per report, in order. */
 export interface ReportReply {
   results: ReportResult[];
 }
 
 // renew
 
+/** One heartbeat for all runs that a worker holds. */
 export interface RenewRequest {
   session: string;
   leaseMs: number;
   runs: Array<{ runId: RunId; fence: number }>;
 }
 
+/** Whether the lease holds for another `leaseMs`. */
 export type RenewResult = { ok: true; pause: boolean; inbox: number } | Rejection;
 
+/** One result per run, in order. */
 export interface RenewReply {
   results: RenewResult[];
 }
 
 // signal
 
+/** What the outside may ask of a run. */
 export type Signal =
   /** `referenceId` makes it one event however often it is sent; without it `signalId` does. */
   | { type: "event"; name: string; data?: Payload; referenceId?: string }
@@ -207,9 +224,13 @@ export type Signal =
   | { type: "resume" }
   /** Ends open sleeps; hastens `scheduled` and `awaiting_retry`. */
   | { type: "wake" }
-  /** Queues a stalled or awaiting_retry run; on a failed or cancelled one starts `newRunId`, which recalls its successes. */
+  /**
+   * Queues a stalled or awaiting_retry run; on a failed or cancelled one starts `newRunId`, which recalls its
+   * successes.
+   */
   | { type: "retry"; newRunId: RunId };
 
+/** One signal to one run. */
 export interface SignalItem {
   /** Made by the caller; a repeat gets the first answer. */
   signalId: string;
@@ -217,6 +238,7 @@ export interface SignalItem {
   signal: Signal;
 }
 
+/** Signals to many runs, at most `limits.batchItems`. */
 export interface SignalRequest {
   signals: SignalItem[];
 }
@@ -224,24 +246,28 @@ export interface SignalRequest {
 /** `runId` is the new run's for a retry of an ended one. */
 export type SignalResult = { ok: true; runId: RunId; status: RunStatus } | Rejection;
 
+/** One result per signal, in order. */
 export interface SignalReply {
   results: SignalResult[];
 }
 
 // watch
 
+/** One thing that a caller wants to hear of. */
 export type Watched =
   /** Answers with the run's view when its status is one of these, or final. */
   | { type: "status"; runId: RunId; any: RunStatus[] }
   /** A worker's run: answers when entries arrived, a pause was asked for, or the run was lost. */
   | { type: "news"; runId: RunId; fence: number; seen: number; after: number };
 
+/** Things to wait for, at most `limits.watchedItems`. */
 export interface WatchRequest {
   watched: Watched[];
   /** Milliseconds to wait for the first to have something to say; at most 60,000. */
   waitMs: number;
 }
 
+/** What there is to say of one watched thing. */
 export type WatchResult =
   | { type: "status"; run: RunView }
   | { type: "news"; runId: RunId; inbox: number; entries: Entry[]; pause: boolean }
@@ -254,6 +280,7 @@ export interface WatchReply {
 
 // find and read
 
+/** A page of runs; every field narrows the choice. */
 export interface FindRequest {
   name?: string;
   versionId?: string;
@@ -275,12 +302,14 @@ export interface FindRequest {
   cursor?: string;
 }
 
+/** One page of runs, and where the next begins. */
 export interface FindReply {
   /** Without `input` and `outcome.output`. */
   runs: RunView[];
   cursor?: string;
 }
 
+/** Runs to read by id, with a page of their entries where asked for. */
 export interface ReadRequest {
   runs: Array<{
     runId: RunId;
@@ -289,8 +318,10 @@ export interface ReadRequest {
   }>;
 }
 
+/** One run as the outside sees it; `more` when entries remain after these. */
 export type ReadResult = { ok: true; run: RunView; entries: Entry[]; more: boolean } | Rejection;
 
+/** One result per run, in order. */
 export interface ReadReply {
   results: ReadResult[];
 }

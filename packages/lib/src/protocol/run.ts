@@ -10,8 +10,10 @@ export type RunId = string;
  */
 export type Address = string;
 
+/** The statuses that no command changes. */
 export const finalStatuses = ["completed", "failed", "cancelled"] as const;
 
+/** Every status a run can have. */
 export const runStatuses = [
   "scheduled",
   "queued",
@@ -27,8 +29,10 @@ export const runStatuses = [
   "cancelled",
 ] as const;
 
+/** Where a run stands. */
 export type RunStatus = (typeof runStatuses)[number];
 
+/** How a run ended. */
 export type FinalStatus = (typeof finalStatuses)[number];
 
 /** An error as a value: what is recorded of something thrown. At most 64 KiB; made by `describeError` of lib. */
@@ -74,7 +78,10 @@ export interface RunSpec {
   inputHash?: string;
   /** Unique per namespace and workflow name for as long as the run's row exists. */
   referenceId?: string;
-  /** What a start with a taken `referenceId` and another input does. Default `error`. The same input is always the same run. */
+  /**
+   * What a start with a taken `referenceId` and another input does. Default `error`. The same input is always the
+   * same run.
+   */
   onConflict?: "error" | "return_existing";
   /** Milliseconds from the server's receipt. */
   delayMs?: number;

@@ -13,7 +13,10 @@ export interface Storage {
    * SQLite and in memory are serialised in order of arrival.
    */
   transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>;
-  /** Reads one consistent state, which holds all that was committed before the call. Not to be called inside a transaction. */
+  /**
+   * Reads one consistent state, which holds all that was committed before the call. Not to be called inside a
+   * transaction.
+   */
   read<T>(work: (reader: Reader) => Promise<T>): Promise<T>;
   /** Ends all that is open. May be called twice. */
   close(): Promise<void>;
@@ -24,7 +27,10 @@ export interface Reader {
   now(): number;
   /** Those that exist, in any order, with `tail` derived from their entries. */
   load(ids: RunId[]): Promise<Run[]>;
-  /** Per request: entries with `seq > after`, ascending, at most `limit`, cut where their size passes `bytes` (never to none). */
+  /**
+   * Per request: entries with `seq > after`, ascending, at most `limit`, cut where their size passes `bytes` (never
+   * to none).
+   */
   journal(requests: JournalRequest[]): Promise<Entry[][]>;
   /** The entry at each `(runId, attempt, address)` that is recorded. */
   entriesAt(keys: EntryKey[]): Promise<Entry[]>;
@@ -51,7 +57,7 @@ export interface Transaction extends Reader {
    */
   insert(runs: Run[]): Promise<RunId[]>;
   /**
-   * Writes a batch of decisions. Returns what stood in the way; unless that is empty, the caller rolls back by throwing.
+   * Writes a batch of decisions. Returns what stood in the way; unless that is empty, the caller throws to roll back.
    *
    * - `changes`: replaces each row whose stored revision is `before.revision`, in id order. What a start fixed (id,
    *   namespace, name, version, shard, priority, input, options, reference, parent, createdAt) is the same in `after`.
@@ -59,7 +65,10 @@ export interface Transaction extends Reader {
    * - `entries`: inserted; `(runId, attempt, address)` and `(runId, seq)` are unique.
    */
   save(batch: Batch): Promise<Obstacle[]>;
-  /** Copies successes (returned, observed, elapsed, started with a returned result, arrived, received) as attempt 0, with dense `seq` from 1. Returns the last `seq`. */
+  /**
+   * Copies successes (returned, observed, elapsed, started with a returned result, arrived, received) as attempt 0,
+   * with dense `seq` from 1. Returns the last `seq`.
+   */
   recall(from: RunId, to: RunId): Promise<number>;
 }
 

@@ -12,7 +12,10 @@ export interface Host {
    * a lost reply needs; rejects only when the worker gives up on the run (shutdown, lease lost).
    */
   report(draft: Draft): Promise<ReportResult>;
-  /** True while an effect may begin: less than one lease since the last acknowledged renew was sent, and not shutting down. */
+  /**
+   * True while an effect may begin: less than one lease since the last acknowledged renew was sent, and not shutting
+   * down.
+   */
   mayBegin(): boolean;
   /**
    * A parked execution went on by itself (a plain promise of the handler settled): claim the run back and call
