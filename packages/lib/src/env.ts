@@ -25,7 +25,7 @@ export type Cancel = () => void;
 /** The longest delay that `setTimeout` takes; a longer one would fire at once. Milliseconds. */
 const longestTimeoutMs = 2 ** 31 - 1;
 
-/** The real world. `id` makes UUIDv7s. Timers do not keep the process alive. */
+/** The real world. `id` makes UUIDv7s. Timers keep the process alive until they fire or are cancelled. */
 export function systemEnv(options: { id: () => string }): Env {
   return {
     now: () => Date.now(),
@@ -46,7 +46,6 @@ function after(delayMs: number, then: () => void): Cancel {
     const step = Math.min(remaining, longestTimeoutMs);
     remaining -= step;
     timer = setTimeout(remaining > 0 ? arm : then, step);
-    timer.unref?.();
   };
   arm();
   return () => clearTimeout(timer);

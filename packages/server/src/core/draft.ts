@@ -1,0 +1,132 @@
+/** A decision in the making: the run as it becomes, the facts to record, and what else must happen. */
+
+import type { Decision, Effect, Entry, Held, Moment, Outcome, Refusal, Run, State, Value } from "./run.ts";
+
+export interface Draft {
+  readonly before: Run;
+  readonly moment: Moment;
+  /** A copy of `before` that this decision alone writes to. */
+  readonly run: Run;
+  readonly entries: Entry[];
+  readonly effects: Effect[];
+  /** Whether the row must be written; entries alone leave it as it is. */
+  touched: boolean;
+}
+
+export function draft(run: Run, moment: Moment): Draft {
+  return { before: run, moment, run: { ...run }, entries: [], effects: [], touched: false };
+}
+
+export function change(draft: Draft, fields: Partial<Run>): void {
+  Object.assign(draft.run, fields);
+  draft.touched = true;
+}
+
+export function decided(draft: Draft): Decision {
+  const { before, run, moment, entries, effects, touched } = draft;
+  if (touched) {
+    run.revision = before.revision + 1;
+    run.updatedAt = moment.now;
+    run.dueAt = dueOf(run, moment.now);
+  }
+  return { ok: true, run, entries, effects };
+}
+
+export function refuse(code: Refusal["code"], message: string): Refusal {
+  return { ok: false, code, message };
+}
+
+/** What an entry carries besides its value. */
+export interface Authorship {
+  worker?: string;
+  startedAt?: number;
+  /** Arrivals and signals belong to no attempt: 0, so that a reference counts once for the whole run. */
+  attempt?: 0;
+}
+
+export function record(draft: Draft, address: string, value: Value, by: Authorship = {}): void {
+  const { run, moment } = draft;
+  run.tail += 1;
+  draft.entries.push({
+    runId: run.id,
+    seq: run.tail,
+    address,
+    attempt: by.attempt ?? run.attempt,
+    at: moment.now,
+    fence: run.fence,
+    ...(by.worker === undefined ? {} : { worker: by.worker }),
+    ...(by.startedAt === undefined ? {} : { startedAt: by.startedAt }),
+    value,
+  });
+}
+
+/** A fact came from outside: whoever parks without having seen it is told (R6). */
+export function arrive(draft: Draft): void {
+  change(draft, { inbox: draft.run.inbox + 1 });
+}
+
+export function enqueue(draft: Draft, held: Held | null): void {
+  const { now, settings } = draft.moment;
+  const { timeoutAt, options } = draft.run;
+  change(draft, {
+    state: { status: "queued", held, redeliveries: 0, redeliverAt: now + settings.redeliverMs },
+    timeoutAt: timeoutAt ?? (options.timeoutMs === undefined ? null : now + options.timeoutMs),
+  });
+  draft.effects.push({ type: "deliver", run: draft.run });
+}
+
+/** The run's one and only end: its parent hears of it, its children follow unless it completed. */
+export function end(draft: Draft, outcome: Outcome): void {
+  const { id, parent, children } = draft.run;
+  change(draft, { state: outcome, waits: [], timeoutAt: null });
+  if (parent !== null) {
+    const arrival = { type: "child", address: parent.address, outcome, runId: id } as const;
+    draft.effects.push({ type: "send", to: parent.id, command: { type: "receive", arrival, known: [] } });
+  }
+  if (outcome.status === "completed") {
+    change(draft, { children: 0 });
+  } else if (children > 0) {
+    draft.effects.push({ type: "cancelChildren", of: id });
+  }
+}
+
+export function isFinal(state: State): state is Outcome {
+  return state.status === "completed" || state.status === "failed" || state.status === "cancelled";
+}
+
+/** R5: the earliest moment at which the clock must look at this run. A final run has one while children are left to cancel. */
+export function dueOf(run: Run, now: number): number | null {
+  const { state } = run;
+  if (isFinal(state)) {
+    return run.children > 0 ? now : null;
+  }
+  let due = run.timeoutAt ?? Number.POSITIVE_INFINITY;
+  if (state.status !== "paused" && state.status !== "stalled") {
+    due = Math.min(due, ownDeadline(state));
+    for (const { until } of run.waits) {
+      due = Math.min(due, until ?? due);
+    }
+  }
+  return due === Number.POSITIVE_INFINITY ? null : due;
+}
+
+function ownDeadline(state: Exclude<State, Outcome>): number {
+  switch (state.status) {
+    case "scheduled":
+      return state.at;
+    case "queued":
+      return state.redeliverAt;
+    case "running":
+      return state.leaseUntil;
+    case "awaiting_retry":
+      return state.retryAt ?? Number.POSITIVE_INFINITY;
+    case "sleeping":
+    case "awaiting_event":
+    case "awaiting_child_workflow":
+    case "paused":
+    case "stalled":
+      return Number.POSITIVE_INFINITY;
+    default:
+      return state satisfies never;
+  }
+}

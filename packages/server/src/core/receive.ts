@@ -1,0 +1,92 @@
+/** What arrives from outside: events, and the ends of children. */
+
+import { arrivalAddress, resultAddress } from "@aikirun/lib";
+import { countArrival, receivedBy, takeWait } from "./bind.ts";
+import { arrive, change, decided, draft, enqueue, isFinal, record, refuse, type Draft } from "./draft.ts";
+import type { Arrival, Decision, Entry, Moment, Outcome, Run, RunId, Value } from "./run.ts";
+
+export function receive(run: Run, arrival: Arrival, known: Entry[], moment: Moment): Decision {
+  const next = draft(run, moment);
+  if (known.length > 0) {
+    return decided(next);
+  }
+  if (isFinal(run.state)) {
+    return refuse("RUN_FINAL", `The run has ended (${run.state.status}) and receives nothing more.`);
+  }
+  switch (arrival.type) {
+    case "event":
+      receiveEvent(next, arrival);
+      break;
+    case "child":
+      receiveChild(next, arrival);
+      break;
+    default:
+      arrival satisfies never;
+  }
+  return decided(next);
+}
+
+function receiveEvent(next: Draft, { name, data, referenceId, signalId }: Extract<Arrival, { type: "event" }>): void {
+  const address = arrivalAddress(name, referenceId ?? signalId);
+  record(next, address, { type: "arrived", name, ...(data === undefined ? {} : { data }) }, { attempt: 0 });
+  arrive(next);
+  countArrival(next, name);
+  const wait = takeWait(next, name);
+  const value = wait === null ? null : receivedBy(next, name);
+  if (wait !== null && value !== null) {
+    record(next, wait.address, value);
+    unpark(next);
+  }
+}
+
+function receiveChild(next: Draft, { address, outcome, runId }: Extract<Arrival, { type: "child" }>): void {
+  record(next, resultAddress(address), childValue(outcome, runId));
+  arrive(next);
+  const { waits, children, state } = next.run;
+  const others = waits.filter((wait) => !(wait.type === "child" && wait.address.startsWith(`${address}/`)));
+  change(next, { children: Math.max(0, children - 1), waits: others });
+  if (others.length < waits.length || ("children" in state && state.children > 0)) {
+    unpark(next);
+  }
+}
+
+/** News for a parked run: it moves again. Any other state finds the entry when it is claimed or looks. */
+export function unpark(next: Draft): void {
+  const { state } = next.run;
+  switch (state.status) {
+    case "sleeping":
+    case "awaiting_event":
+    case "awaiting_child_workflow":
+      return enqueue(next, state.held);
+    case "awaiting_retry":
+      return state.retryAt === null ? enqueue(next, state.held) : undefined;
+    case "scheduled":
+    case "queued":
+    case "running":
+    case "paused":
+    case "stalled":
+    case "completed":
+    case "failed":
+    case "cancelled":
+      return;
+    default:
+      return state satisfies never;
+  }
+}
+
+function childValue(outcome: Outcome, runId: RunId): Value {
+  switch (outcome.status) {
+    case "completed":
+      return { type: "returned", ...(outcome.output === undefined ? {} : { output: outcome.output }) };
+    case "failed": {
+      const message = `Child run ${runId} failed: ${outcome.error.message}`;
+      return { type: "threw", error: { name: "ChildRunFailedError", code: "CHILD_RUN_FAILED", message, cause: outcome.error, runId } };
+    }
+    case "cancelled": {
+      const message = `Child run ${runId} was cancelled${outcome.reason === undefined ? "" : `: ${outcome.reason}`}`;
+      return { type: "threw", error: { name: "ChildRunFailedError", code: "CHILD_RUN_CANCELLED", message, runId } };
+    }
+    default:
+      return outcome satisfies never;
+  }
+}

@@ -1,0 +1,189 @@
+/** What a worker says of its run: facts to record, waits and children to open, and how it goes on. */
+
+import type { Next, Report } from "@aikirun/lib/protocol";
+import { receivedBy } from "./bind.ts";
+import { crash, fenced, handBack, holds, park } from "./claim.ts";
+import { arrive, change, decided, draft, end, record, refuse, type Draft } from "./draft.ts";
+import { openChild } from "./start.ts";
+import type { Command, Decision, Entry, Held, Moment, ParkedStatus, Run, State } from "./run.ts";
+
+type ReportCommand = Extract<Command, { type: "report" }>;
+
+export function report(run: Run, command: ReportCommand, moment: Moment): Decision {
+  const { report, session } = command;
+  const next = draft(run, moment);
+  if (run.reported?.fence === report.fence && run.reported.reportId === report.reportId) {
+    return decided(next);
+  }
+  if (!holds(run, session, report.fence)) {
+    return fenced(run);
+  }
+  const known = new Map(command.known.map((entry) => [entry.address, entry]));
+  const recorded = report.entries.filter(({ address }) => known.has(address));
+  if (recorded.length > 0) {
+    // The repeat of a report that left the row alone, or a ghost's: R3 tells them apart.
+    const same = recorded.length === report.entries.length && recorded.every((fact) => isSame(fact, known.get(fact.address)));
+    return same ? decided(next) : refuse("FENCED", "Something else is recorded at an address of this report.");
+  }
+  recordFacts(next, command);
+  startChildren(next, report);
+  if (openWaits(next, report, known)) {
+    settleCounts(next, command);
+    goOn(next, report, session);
+  }
+  if (next.touched) {
+    change(next, { reported: { fence: report.fence, reportId: report.reportId } });
+  }
+  return decided(next);
+}
+
+function recordFacts(next: Draft, { report, worker }: ReportCommand): void {
+  for (const { address, value, startedAt } of report.entries) {
+    const by = startedAt === undefined ? { worker } : { worker, startedAt };
+    if (value.type === "retrying") {
+      const { error, retryInMs } = value;
+      record(next, address, { type: "retrying", error, retryAt: next.moment.now + retryInMs }, by);
+    } else {
+      record(next, address, value, by);
+    }
+  }
+}
+
+function isSame({ value }: Report["entries"][number], known: Entry | undefined): boolean {
+  if (known === undefined || known.value.type !== value.type) {
+    return false;
+  }
+  // `retrying` was recorded with a moment instead of the duration.
+  return value.type === "retrying" || JSON.stringify(value) === JSON.stringify(known.value);
+}
+
+function startChildren(next: Draft, { starts }: Report): void {
+  for (const { address, spec } of starts) {
+    record(next, address, { type: "started", runId: spec.id });
+    next.effects.push({ type: "start", run: openChild(next.run, address, spec, next.moment), recall: null });
+    change(next, { children: next.run.children + (spec.onParentEnd === "abandon" ? 0 : 1) });
+  }
+}
+
+/** False when there would be too many, which ends the run: refusing the report would only bring it back. */
+function openWaits(next: Draft, { opens }: Report, known: Map<string, Entry>): boolean {
+  const { now, settings } = next.moment;
+  const waits = [...next.run.waits];
+  const open = new Set(waits.map(({ address }) => address));
+  for (const { address, type, name, durationMs } of opens) {
+    if (open.has(address) || known.has(address)) {
+      continue;
+    }
+    const value = type === "event" && name !== undefined ? receivedBy(next, name) : null;
+    if (value !== null || (durationMs !== null && durationMs <= 0)) {
+      record(next, address, value ?? { type: "elapsed" });
+      arrive(next);
+    } else {
+      const until = durationMs === null ? null : now + durationMs;
+      waits.push(name === undefined ? { address, type, until } : { address, type, name, until });
+      open.add(address);
+    }
+  }
+  if (waits.length > settings.maxOpenWaits) {
+    const message = `The run has ${waits.length} waits open at once; ${settings.maxOpenWaits} are allowed.`;
+    end(next, { status: "failed", error: { name: "AikiError", code: "TOO_MANY_WAITS", message } });
+    return false;
+  }
+  if (waits.length > next.run.waits.length) {
+    change(next, { waits });
+  }
+  return true;
+}
+
+/** R9: a report shows that the worker lives. A row that is written anyway also confirms the lease. */
+function settleCounts(next: Draft, { report }: ReportCommand): void {
+  const { crashes, lapses } = next.run;
+  if (report.next.type !== "release" && (crashes > 0 || lapses > 0)) {
+    change(next, { crashes: 0, lapses: 0 });
+  }
+}
+
+function goOn(next: Draft, { next: then, seen }: Report, session: string): void {
+  const { state } = next.run;
+  if (state.status !== "running") {
+    return;
+  }
+  switch (then.type) {
+    case "continue":
+      if (next.touched) {
+        change(next, { state: { ...state, confirmed: true, leaseUntil: next.moment.now + state.leaseMs } });
+      }
+      return;
+    case "suspend":
+      return suspend(next, then, seen, session);
+    case "release":
+      return release(next, then, state.pauseRequested);
+    case "diverged":
+      record(next, `stalled:#${next.run.fence}`, { type: "marked", mark: "stalled", reason: "diverged" });
+      return change(next, {
+        state: { status: "stalled", reason: "diverged", call: then.call, unclaimed: then.unclaimed.slice(0, 100) },
+      });
+    case "finish":
+      return finish(next, then.outcome, state.pauseRequested);
+    default:
+      then satisfies never;
+  }
+}
+
+function suspend(next: Draft, { children }: Extract<Next, { type: "suspend" }>, seen: number, session: string): void {
+  const { run } = next;
+  // R6: something arrived that the worker has not seen. It stays in its hands, and the answer brings the news.
+  if (run.inbox !== seen || run.state.status !== "running") {
+    return;
+  }
+  const held: Held = { session, fence: run.fence, tail: run.tail, attempt: run.attempt };
+  const { pauseRequested } = run.state;
+  const status = parkedStatus(run, children);
+  const state: State =
+    status === "awaiting_retry" ? { status, retryAt: null, held, children } : { status, held, children };
+  change(next, { state });
+  if (pauseRequested) {
+    park(next, state);
+  }
+}
+
+/** Event before child before sleep before the retry of a task. */
+function parkedStatus({ waits }: Run, children: number): ParkedStatus {
+  const types = new Set(waits.map(({ type }) => type));
+  if (types.has("event")) {
+    return "awaiting_event";
+  }
+  if (children > 0 || types.has("child")) {
+    return "awaiting_child_workflow";
+  }
+  return types.has("sleep") ? "sleeping" : "awaiting_retry";
+}
+
+function release(next: Draft, { reason }: Extract<Next, { type: "release" }>, pauseRequested: boolean): void {
+  switch (reason) {
+    case "idle":
+      return crash(next, next.run.crashes + 1, pauseRequested);
+    case "shutdown":
+    case "paused":
+    case "unserved":
+      return handBack(next, pauseRequested);
+    default:
+      return reason satisfies never;
+  }
+}
+
+function finish(next: Draft, outcome: Extract<Next, { type: "finish" }>["outcome"], pauseRequested: boolean): void {
+  if (outcome.status === "completed" || outcome.retryInMs === null) {
+    return end(next, outcome.status === "completed" ? outcome : { status: "failed", error: outcome.error });
+  }
+  const { error, retryInMs } = outcome;
+  const { attempt } = next.run;
+  const retryAt = next.moment.now + retryInMs;
+  record(next, `attempt:#${attempt}`, { type: "marked", mark: "attempt_failed", error, retryAt });
+  // A new attempt opens its own waits: none of the old one may take an event from it.
+  const state: State = { status: "awaiting_retry", retryAt, held: null, children: 0 };
+  change(next, { attempt: attempt + 1, lastError: error, waits: [], state });
+  if (pauseRequested) {
+    park(next, state);
+  }
+}

@@ -1,0 +1,216 @@
+/**
+ * The vocabulary of the engine: what a run is. Types only; no behaviour, no I/O.
+ *
+ * Invariants, cited by number in code and tests:
+ *
+ *  R1  A decision reads exactly one run.
+ *  R2  `revision` and `fence` only grow; a final state absorbs every command.
+ *  R3  `(runId, attempt, address)` holds one value for ever: the first write wins.
+ *  R4  Only the holder of the current fence may report or renew.
+ *  R5  A run that is neither paused, stalled nor final has a `dueAt`, or waits without deadline for something that,
+ *      when received, queues it.
+ *  R6  Nobody parks on news.
+ *  R7  Hints carry nothing that storage lacks.
+ *  R8  `decide` is pure, so a failed commit may be retried by deciding again.
+ *  R9  Crash loops are bounded: leases that end without a report are counted; past the limit the run is stalled.
+ */
+
+import type {
+  Address,
+  Entry,
+  FinalStatus,
+  Mark,
+  Outcome,
+  Payload,
+  Report,
+  RetryPolicy,
+  RunId,
+  RunSpec,
+  Stall,
+  Value,
+} from "@aikirun/lib/protocol";
+
+/** An open wait. It stays until its entry exists: no crash, pause or sibling's event restarts its deadline. */
+export interface Wait {
+  address: Address;
+  type: "sleep" | "event" | "retry" | "child";
+  name?: string;
+  /** Epoch milliseconds; null waits without deadline. */
+  until: number | null;
+}
+
+/** What a worker had of a run when it let go: lets the same session go on without replay. */
+export interface Held {
+  session: string;
+  fence: number;
+  tail: number;
+  attempt: number;
+}
+
+export interface Parked {
+  /** Present when the run may be resumed hot. */
+  held: Held | null;
+  /** How many children the handler awaits. */
+  children: number;
+}
+
+export type State =
+  | { status: "scheduled"; at: number }
+  /** Hinted again at `redeliverAt`, ever more rarely, until somebody claims it. */
+  | { status: "queued"; held: Held | null; redeliveries: number; redeliverAt: number }
+  | {
+      status: "running";
+      session: string;
+      worker: string;
+      claimId: string;
+      leaseMs: number;
+      leaseUntil: number;
+      /** False until a renew or a report shows that the claim's answer arrived. */
+      confirmed: boolean;
+      pauseRequested: boolean;
+      /** What the holder had of the run when it was handed out, so that a repeated claim gets the same answer. */
+      held: Held | null;
+    }
+  | ({ status: "sleeping" | "awaiting_event" | "awaiting_child_workflow" } & Parked)
+  /** A workflow-level retry (`retryAt` set), or only retries of tasks are waited for. */
+  | ({ status: "awaiting_retry"; retryAt: number | null } & Parked)
+  /** `inbox` is the count when it was interrupted: news meanwhile queues it on resume. */
+  | { status: "paused"; interrupted: Interrupted; inbox: number }
+  | ({ status: "stalled" } & Stall)
+  | Outcome;
+
+export type Interrupted = Extract<State, { status: "scheduled" | "queued" | ParkedStatus }>;
+
+export type ParkedStatus = "sleeping" | "awaiting_event" | "awaiting_child_workflow" | "awaiting_retry";
+
+/** Arrivals of one event name: `arrived - taken` of them are unbound. They are taken in order. */
+export interface Arrivals {
+  arrived: number;
+  taken: number;
+}
+
+/** What a start fixed for ever. */
+export interface RunOptions {
+  inputHash?: string;
+  retry?: RetryPolicy;
+  timeoutMs?: number;
+  tags?: string[];
+  onParentEnd?: "abandon";
+  retryOf?: RunId;
+  /** The first run of a chain of retries. */
+  origin?: RunId;
+}
+
+export interface Run {
+  id: RunId;
+  namespace: string;
+  name: string;
+  versionId: string;
+  shardKey: string | null;
+  priority: number;
+  input: Payload | null;
+  options: RunOptions;
+  referenceId: string | null;
+  parent: { id: RunId; address: Address } | null;
+  createdAt: number;
+  updatedAt: number;
+  state: State;
+  /** Open waits, in every non-final status. */
+  waits: Wait[];
+  /** Arrivals by event name; names from outside, hence a Map. */
+  events: Map<string, Arrivals>;
+  /** The end of the run by its timeout; null before it is first queued, or without one. */
+  timeoutAt: number | null;
+  /** The earliest of lease end, wait deadlines, run timeout, redelivery: the engine's only timer. */
+  dueAt: number | null;
+  /** +1 on every change of the row; storage compares and swaps on it. */
+  revision: number;
+  /** +1 per claim; a worker holding an older one is a ghost. */
+  fence: number;
+  /** Facts that arrived from outside. */
+  inbox: number;
+  attempt: number;
+  /** Leases that ended without a report since the last one; unconfirmed ones are counted apart. */
+  crashes: number;
+  lapses: number;
+  /** Children that end with this run; 0 spares the query. */
+  children: number;
+  /** The last report that changed the row, so that its repeat gets the same answer. */
+  reported: { fence: number; reportId: string } | null;
+  /** The failure that a workflow-level retry follows. */
+  lastError: Extract<Outcome, { status: "failed" }>["error"] | null;
+  /** The `seq` of its last entry. Not a column: storage derives it from the entries, a cached row keeps count. */
+  tail: number;
+}
+
+export type Command =
+  | { type: "tick" }
+  | { type: "claim"; claim: Claim }
+  | { type: "renew"; session: string; fence: number; leaseMs: number }
+  /**
+   * `known` holds what is recorded at the addresses that the command would write. Empty at first; the shell fills it
+   * and decides again when the command was refused, met an entry, or comes from a worker that is behind.
+   */
+  | { type: "report"; session: string; worker: string; report: Report; known: Entry[] }
+  | { type: "receive"; arrival: Arrival; known: Entry[] }
+  | { type: "cancel"; signalId: string; reason?: string; known: Entry[] }
+  | { type: "pause"; signalId: string; known: Entry[] }
+  | { type: "resume"; signalId: string; known: Entry[] }
+  | { type: "wake"; signalId: string; known: Entry[] }
+  | { type: "retry"; signalId: string; newRunId: RunId; known: Entry[] }
+  /** The parent ended; its live children follow. */
+  | { type: "orphan" }
+  /** A final run has no live child left to cancel. */
+  | { type: "childless" };
+
+export interface Claim {
+  claimId: string;
+  session: string;
+  worker: string;
+  leaseMs: number;
+  /** Set when the caller reclaims a run that it parked: the fence under which it did. */
+  reclaim?: number;
+}
+
+export type Arrival =
+  | { type: "event"; signalId: string; name: string; data?: Payload; referenceId?: string }
+  | { type: "child"; address: Address; outcome: Outcome; runId: RunId };
+
+export type Effect =
+  /** Another command, decided and committed in the same transaction. */
+  | { type: "send"; to: RunId; command: Command }
+  | { type: "start"; run: Run; recall: RunId | null }
+  | { type: "cancelChildren"; of: RunId }
+  /** A hint, sent after the commit; losing one costs latency, never correctness. */
+  | { type: "deliver"; run: Run };
+
+/** Everything a decision may know besides the run. */
+export interface Moment {
+  /** Epoch milliseconds, by the database's clock. */
+  now: number;
+  /** When this server began; it expires no lease during the first lease of its uptime. */
+  bootAt: number;
+  settings: Settings;
+}
+
+export interface Settings {
+  /** The lease of a claim that nothing has confirmed yet. */
+  unconfirmedLeaseMs: number;
+  /** A queued run that nobody claims is hinted again after this, doubling up to `maxRedeliverMs`. */
+  redeliverMs: number;
+  maxRedeliverMs: number;
+  /** Leases that may end without a report before the run is stalled. */
+  maxCrashes: number;
+  maxOpenWaits: number;
+}
+
+export interface Refusal {
+  ok: false;
+  code: "FENCED" | "RUN_FINAL" | "ILLEGAL_STATE" | "LIMIT_EXCEEDED" | "NOT_DUE";
+  message: string;
+}
+
+/** The row is left alone when `run.revision` is the one decided upon; `run.tail` counts the entries even then. */
+export type Decision = { ok: true; run: Run; entries: Entry[]; effects: Effect[] } | Refusal;
+
+export type { Address, Entry, FinalStatus, Mark, Outcome, Payload, Report, RunId, RunSpec, Stall, Value };

@@ -1,0 +1,180 @@
+/** What people and programs ask of a run. Each is an entry under its signal's id, so that a repeat finds it done. */
+
+import { signalAddress } from "@aikirun/lib";
+import { park } from "./claim.ts";
+import { arrive, change, decided, draft, end, enqueue, isFinal, record, refuse, type Draft } from "./draft.ts";
+import { unpark } from "./receive.ts";
+import type { Decision, Entry, Mark, Moment, Run, RunId } from "./run.ts";
+import { retryOf } from "./start.ts";
+
+interface Signalled {
+  signalId: string;
+  known: Entry[];
+}
+
+export function cancel(run: Run, command: Signalled & { reason?: string }, moment: Moment): Decision {
+  const next = draft(run, moment);
+  if (command.known.length > 0 || run.state.status === "cancelled") {
+    return decided(next);
+  }
+  if (isFinal(run.state)) {
+    return refuse("RUN_FINAL", `The run has already ended: ${run.state.status}.`);
+  }
+  const reason = command.reason === undefined ? {} : { reason: command.reason };
+  mark(next, command, { mark: "cancelled", ...reason });
+  end(next, { status: "cancelled", ...reason });
+  return decided(next);
+}
+
+/** The end of a parent that failed or was cancelled. */
+export function orphan(run: Run, moment: Moment): Decision {
+  const next = draft(run, moment);
+  if (isFinal(run.state)) {
+    return refuse("RUN_FINAL", "The child has already ended.");
+  }
+  const reason = "Its parent failed or was cancelled.";
+  record(next, "orphaned:#0", { type: "marked", mark: "cancelled", reason });
+  end(next, { status: "cancelled", reason });
+  return decided(next);
+}
+
+export function childless(run: Run, moment: Moment): Decision {
+  const next = draft(run, moment);
+  if (!isFinal(run.state)) {
+    return refuse("ILLEGAL_STATE", "Only an ended run gives up its children.");
+  }
+  change(next, { children: 0 });
+  return decided(next);
+}
+
+export function pause(run: Run, command: Signalled, moment: Moment): Decision {
+  const next = draft(run, moment);
+  if (command.known.length > 0 || run.state.status === "paused") {
+    return decided(next);
+  }
+  const { state } = run;
+  if (isFinal(state)) {
+    return refuse("RUN_FINAL", `The run has already ended: ${state.status}.`);
+  }
+  if (state.status === "stalled") {
+    return refuse("ILLEGAL_STATE", "A stalled run is left by retry or cancel; it cannot be paused.");
+  }
+  mark(next, command, { mark: "pause_requested" });
+  if (state.status === "running") {
+    // Work in flight is recorded first; the worker hears of it and hands the run back.
+    change(next, { state: { ...state, pauseRequested: true } });
+    arrive(next);
+  } else {
+    park(next, state);
+  }
+  return decided(next);
+}
+
+export function resume(run: Run, command: Signalled, moment: Moment): Decision {
+  const next = draft(run, moment);
+  if (command.known.length > 0) {
+    return decided(next);
+  }
+  const { state } = run;
+  if (state.status === "running" && state.pauseRequested) {
+    mark(next, command, { mark: "resumed" });
+    change(next, { state: { ...state, pauseRequested: false } });
+    return decided(next);
+  }
+  if (state.status !== "paused") {
+    return isFinal(state)
+      ? refuse("RUN_FINAL", `The run has already ended: ${state.status}.`)
+      : refuse("ILLEGAL_STATE", `Only a paused run can be resumed; this one is ${state.status}.`);
+  }
+  mark(next, command, { mark: "resumed" });
+  const { interrupted, inbox } = state;
+  if (interrupted.status === "queued") {
+    enqueue(next, interrupted.held);
+  } else {
+    change(next, { state: interrupted });
+    if (run.inbox !== inbox) {
+      unpark(next);
+    }
+  }
+  return decided(next);
+}
+
+export function wake(run: Run, command: Signalled, moment: Moment): Decision {
+  const next = draft(run, moment);
+  if (command.known.length > 0) {
+    return decided(next);
+  }
+  if (isFinal(run.state)) {
+    return refuse("RUN_FINAL", `The run has already ended: ${run.state.status}.`);
+  }
+  mark(next, command, { mark: "woken" });
+  return hasten(next)
+    ? decided(next)
+    : refuse("ILLEGAL_STATE", `Nothing to hasten: the run is ${run.state.status} and no sleep of it is open.`);
+}
+
+export function retry(run: Run, command: Signalled & { newRunId: RunId }, moment: Moment): Decision {
+  const next = draft(run, moment);
+  if (command.known.length > 0) {
+    return decided(next);
+  }
+  const { state } = run;
+  switch (state.status) {
+    case "failed":
+    case "cancelled":
+      // R2: this run stays as it is; another one recalls what it achieved.
+      next.effects.push({ type: "start", run: retryOf(run, command.newRunId, moment), recall: run.id });
+      return decided(next);
+    case "stalled":
+      mark(next, command, { mark: "retried" });
+      change(next, { crashes: 0, lapses: 0 });
+      enqueue(next, null);
+      return decided(next);
+    case "awaiting_retry":
+      mark(next, command, { mark: "retried" });
+      hasten(next);
+      return decided(next);
+    case "completed":
+      return refuse("RUN_FINAL", "The run completed; there is nothing to retry.");
+    case "scheduled":
+    case "queued":
+    case "running":
+    case "paused":
+    case "sleeping":
+    case "awaiting_event":
+    case "awaiting_child_workflow":
+      return refuse("ILLEGAL_STATE", `Only failed, cancelled, stalled or waiting-to-retry runs are retried; this one is ${state.status}.`);
+    default:
+      return state satisfies never;
+  }
+}
+
+/** Ends open sleeps, and the delays of a scheduled run and of retries; whether there was any. */
+function hasten(next: Draft): boolean {
+  const { state, waits } = next.run;
+  if (state.status === "scheduled") {
+    enqueue(next, null);
+    return true;
+  }
+  if (state.status === "awaiting_retry" && state.retryAt !== null) {
+    enqueue(next, null);
+    return true;
+  }
+  const retries = state.status === "awaiting_retry";
+  const isOver = ({ type }: { type: string }) => type === "sleep" || (retries && type === "retry");
+  const over = waits.filter(isOver);
+  for (const { address } of over) {
+    record(next, address, { type: "elapsed", early: true });
+    arrive(next);
+  }
+  if (over.length > 0) {
+    change(next, { waits: waits.filter((wait) => !isOver(wait)) });
+    unpark(next);
+  }
+  return over.length > 0;
+}
+
+function mark(next: Draft, { signalId }: Signalled, mark: Mark): void {
+  record(next, signalAddress(signalId), { type: "marked", ...mark }, { attempt: 0 });
+}
+

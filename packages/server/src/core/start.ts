@@ -1,0 +1,87 @@
+/** The three ways in which a run begins: from a caller, from a parent, and from the end of another run. */
+
+import type { Address, RunId, RunSpec } from "@aikirun/lib/protocol";
+import { dueOf } from "./draft.ts";
+import type { Moment, Run, RunOptions, State } from "./run.ts";
+
+export function openRun(namespace: string, spec: RunSpec, moment: Moment): Run {
+  const at = spec.at ?? (spec.delayMs === undefined ? null : moment.now + spec.delayMs);
+  const { now, settings } = moment;
+  const isLater = at !== null && at > now;
+  const state: State = isLater
+    ? { status: "scheduled", at }
+    : { status: "queued", held: null, redeliveries: 0, redeliverAt: now + settings.redeliverMs };
+  const run: Run = {
+    id: spec.id,
+    namespace,
+    name: spec.name,
+    versionId: spec.versionId,
+    shardKey: spec.shardKey ?? null,
+    priority: spec.priority ?? 0,
+    input: spec.input ?? null,
+    options: optionsOf(spec),
+    referenceId: spec.referenceId ?? null,
+    parent: null,
+    createdAt: now,
+    updatedAt: now,
+    state,
+    waits: [],
+    events: new Map(),
+    timeoutAt: isLater || spec.timeoutMs === undefined ? null : now + spec.timeoutMs,
+    dueAt: null,
+    revision: 0,
+    fence: 0,
+    inbox: 0,
+    attempt: 1,
+    crashes: 0,
+    lapses: 0,
+    children: 0,
+    reported: null,
+    lastError: null,
+    tail: 0,
+  };
+  run.dueAt = dueOf(run, now);
+  return run;
+}
+
+/** Inherits the parent's shard and priority. */
+export function openChild(parent: Run, address: Address, spec: RunSpec, moment: Moment): Run {
+  const { namespace, shardKey, priority } = parent;
+  const run = openRun(namespace, { ...(shardKey === null ? {} : { shardKey }), priority, ...spec }, moment);
+  run.parent = { id: parent.id, address };
+  return run;
+}
+
+/** A new run in the place of an ended one. It recalls what was recorded, so events keep their count. */
+export function retryOf(ended: Run, id: RunId, moment: Moment): Run {
+  const { name, versionId, shardKey, priority, input, options } = ended;
+  const shard = shardKey === null ? {} : { shardKey };
+  const run = openRun(ended.namespace, { id, name, versionId, priority, ...shard }, moment);
+  run.input = input;
+  run.options = { ...options, retryOf: ended.id, origin: options.origin ?? ended.id };
+  run.events = new Map(ended.events);
+  run.timeoutAt = options.timeoutMs === undefined ? null : moment.now + options.timeoutMs;
+  run.dueAt = dueOf(run, moment.now);
+  return run;
+}
+
+/** Whether a start repeats the one that made this run. */
+export function isSameStart(run: Run, spec: RunSpec): boolean {
+  return (
+    run.name === spec.name &&
+    run.versionId === spec.versionId &&
+    run.input === (spec.input ?? null) &&
+    run.referenceId === (spec.referenceId ?? null)
+  );
+}
+
+function optionsOf(spec: RunSpec): RunOptions {
+  const { inputHash, retry, timeoutMs, tags, onParentEnd } = spec;
+  return {
+    ...(inputHash === undefined ? {} : { inputHash }),
+    ...(retry === undefined ? {} : { retry }),
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    ...(tags === undefined ? {} : { tags }),
+    ...(onParentEnd === "abandon" ? { onParentEnd } : {}),
+  };
+}

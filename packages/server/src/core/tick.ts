@@ -1,0 +1,93 @@
+/** Delayed start, sleep, retry delay, wait timeout, run timeout, lost hint and dead worker are one thing: a due run. */
+
+import { receivedBy } from "./bind.ts";
+import { recover } from "./claim.ts";
+import { arrive, change, decided, draft, end, enqueue, isFinal, record, refuse, type Draft } from "./draft.ts";
+import type { Decision, Moment, Run, Wait } from "./run.ts";
+
+export function tick(run: Run, moment: Moment): Decision {
+  if (run.dueAt === null || run.dueAt > moment.now) {
+    return refuse("NOT_DUE", "Nothing of this run is due.");
+  }
+  const next = draft(run, moment);
+  if (isFinal(run.state)) {
+    change(next, {});
+    next.effects.push({ type: "cancelChildren", of: run.id });
+  } else if (run.timeoutAt !== null && run.timeoutAt <= moment.now) {
+    expire(next);
+  } else {
+    advance(next, elapse(next));
+  }
+  return decided(next);
+}
+
+function expire(next: Draft): void {
+  const { timeoutMs = 0 } = next.run.options;
+  const message = `The run did not end within its timeout of ${timeoutMs} ms.`;
+  record(next, "timed_out:#0", { type: "marked", mark: "timed_out" });
+  end(next, { status: "failed", error: { name: "RunTimeoutError", code: "RUN_TIMED_OUT", message } });
+}
+
+/** Ends every wait whose deadline has passed; whether there was one. */
+function elapse(next: Draft): boolean {
+  const { now } = next.moment;
+  const { waits } = next.run;
+  const passed = waits.filter((wait) => wait.until !== null && wait.until <= now).sort(byDeadline);
+  for (const wait of passed) {
+    // A deadline ends an event's wait only if nothing is unbound for it.
+    const value = wait.type === "event" ? receivedBy(next, wait.name ?? "") : null;
+    record(next, wait.address, value ?? { type: "elapsed" });
+    arrive(next);
+  }
+  if (passed.length > 0) {
+    const ended = new Set(passed);
+    change(next, { waits: waits.filter((wait) => !ended.has(wait)) });
+  }
+  return passed.length > 0;
+}
+
+function byDeadline(a: Wait, b: Wait): number {
+  return (a.until ?? 0) - (b.until ?? 0);
+}
+
+/** What the state itself has due, and what an elapsed wait means to it. An elapsed wait of a running run is no takeover. */
+function advance(next: Draft, elapsed: boolean): void {
+  const { now, bootAt, settings } = next.moment;
+  const { state } = next.run;
+  change(next, {});
+  switch (state.status) {
+    case "scheduled":
+      return state.at <= now ? enqueue(next, null) : undefined;
+    case "queued":
+      if (state.redeliverAt <= now) {
+        const delay = Math.min(settings.redeliverMs * 2 ** (state.redeliveries + 1), settings.maxRedeliverMs);
+        change(next, { state: { ...state, redeliveries: state.redeliveries + 1, redeliverAt: now + delay } });
+        next.effects.push({ type: "deliver", run: next.run });
+      }
+      return;
+    case "running": {
+      // The server itself may have been away: its first lease of uptime expires nobody.
+      const grace = Math.min(bootAt + state.leaseMs, now + state.leaseMs);
+      if (state.leaseUntil <= now && now < grace) {
+        change(next, { state: { ...state, leaseUntil: grace } });
+      } else if (state.leaseUntil <= now) {
+        recover(next);
+      }
+      return;
+    }
+    case "awaiting_retry":
+      return elapsed || (state.retryAt !== null && state.retryAt <= now) ? enqueue(next, state.held) : undefined;
+    case "sleeping":
+    case "awaiting_event":
+    case "awaiting_child_workflow":
+      return elapsed ? enqueue(next, state.held) : undefined;
+    case "paused":
+    case "stalled":
+    case "completed":
+    case "failed":
+    case "cancelled":
+      return;
+    default:
+      return state satisfies never;
+  }
+}

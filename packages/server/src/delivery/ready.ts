@@ -1,0 +1,168 @@
+/**
+ * Delivery in-process: which runs may be ready, and who waits for them. A hint says only that a run may be ready;
+ * losing, doubling or reordering one costs latency and nothing else (R7), so the list is bounded and never persisted.
+ */
+
+import type { RunId, Served } from "@aikirun/lib/protocol";
+import type { QueueFilter } from "../storage/storage.ts";
+
+/** What of a run decides who hears of it. */
+export interface Hint {
+  id: RunId;
+  namespace: string;
+  name: string;
+  versionId: string;
+  shardKey: string | null;
+  priority: number;
+}
+
+/** A claim that found nothing yet. */
+export interface Waiter {
+  keys: string[];
+  wake: () => void;
+}
+
+export interface Ready {
+  push(hint: Hint): void;
+  /** Takes up to `limit` ids that fit: highest priority first, then first hinted. */
+  take(filter: QueueFilter, limit: number): RunId[];
+  /** Whether storage may hold queued runs for this filter that were never hinted here. */
+  isStale(filter: QueueFilter, now: number): boolean;
+  /** Storage was asked for this filter; `drained` when it had no more than was returned. */
+  scanned(filter: QueueFilter, now: number, drained: boolean): void;
+  wait(waiter: Waiter): () => void;
+  keysOf(filter: QueueFilter): string[];
+}
+
+/** Hints kept per workflow, version and shard; more are found by asking storage. */
+const maxHints = 10_000;
+/** How often a claim asks storage although every hint it got was for it. Milliseconds. */
+const rescanMs = 5_000;
+
+interface Stream {
+  /** By priority, highest first; each in order of arrival, numbered across streams. */
+  levels: Array<{ priority: number; hints: Queue }>;
+  size: number;
+  scannedAt: number;
+  waiters: Set<Waiter>;
+}
+
+interface Queue {
+  items: Array<{ id: RunId; order: number }>;
+  head: number;
+}
+
+export function readyRuns(): Ready {
+  const streams = new Map<string, Stream>();
+  let order = 0;
+
+  const streamOf = (key: string): Stream => {
+    let stream = streams.get(key);
+    if (stream === undefined) {
+      stream = { levels: [], size: 0, scannedAt: Number.NEGATIVE_INFINITY, waiters: new Set() };
+      streams.set(key, stream);
+    }
+    return stream;
+  };
+
+  const keysOf = ({ namespace, serves, shardKeys }: QueueFilter): string[] => {
+    const shards = shardKeys.length === 0 ? [null] : shardKeys;
+    return serves.flatMap((served) => shards.map((shard) => keyOf(namespace, served, shard)));
+  };
+
+  return {
+    keysOf,
+    push(hint) {
+      const stream = streamOf(keyOf(hint.namespace, hint, hint.shardKey));
+      if (stream.size >= maxHints) {
+        stream.scannedAt = Number.NEGATIVE_INFINITY;
+      } else {
+        levelOf(stream, hint.priority).items.push({ id: hint.id, order: order++ });
+        stream.size += 1;
+      }
+      const [first] = stream.waiters;
+      if (first !== undefined) {
+        stream.waiters.delete(first);
+        first.wake();
+      }
+    },
+    take(filter, limit) {
+      const served = keysOf(filter).flatMap((key) => streams.get(key) ?? []);
+      const taken: RunId[] = [];
+      while (taken.length < limit) {
+        const best = firstOf(served);
+        if (best === null) {
+          break;
+        }
+        taken.push(best);
+      }
+      return taken;
+    },
+    isStale: (filter, now) => keysOf(filter).some((key) => now - streamOf(key).scannedAt >= rescanMs),
+    scanned(filter, now, drained) {
+      for (const key of keysOf(filter)) {
+        streamOf(key).scannedAt = drained ? now : Number.NEGATIVE_INFINITY;
+      }
+    },
+    wait(waiter) {
+      const all = waiter.keys.map(streamOf);
+      for (const stream of all) {
+        stream.waiters.add(waiter);
+      }
+      return () => {
+        for (const stream of all) {
+          stream.waiters.delete(waiter);
+        }
+      };
+    },
+  };
+}
+
+function keyOf(namespace: string, { name, versionId }: Served, shardKey: string | null): string {
+  return JSON.stringify([namespace, name, versionId, shardKey]);
+}
+
+function levelOf(stream: Stream, priority: number): Queue {
+  const found = stream.levels.find((level) => level.priority === priority);
+  if (found !== undefined) {
+    return found.hints;
+  }
+  const hints: Queue = { items: [], head: 0 };
+  stream.levels.push({ priority, hints });
+  stream.levels.sort((a, b) => b.priority - a.priority);
+  return hints;
+}
+
+/** Takes the best hint of several streams. */
+function firstOf(streams: Stream[]): RunId | null {
+  let best: { stream: Stream; level: Stream["levels"][number]; order: number } | null = null;
+  for (const stream of streams) {
+    const level = stream.levels[0];
+    const order = level?.hints.items[level.hints.head]?.order;
+    if (level === undefined || order === undefined) {
+      continue;
+    }
+    const isBetter =
+      best === null ||
+      level.priority > best.level.priority ||
+      (level.priority === best.level.priority && order < best.order);
+    if (isBetter) {
+      best = { stream, level, order };
+    }
+  }
+  return best === null ? null : shift(best.stream, best.level);
+}
+
+function shift(stream: Stream, level: Stream["levels"][number]): RunId | null {
+  const { hints } = level;
+  const item = hints.items[hints.head];
+  hints.head += 1;
+  stream.size -= 1;
+  if (hints.head === hints.items.length) {
+    stream.levels.splice(stream.levels.indexOf(level), 1);
+  } else if (hints.head > 1_000 && hints.head * 2 > hints.items.length) {
+    hints.items = hints.items.slice(hints.head);
+    hints.head = 0;
+  }
+  return item?.id ?? null;
+}

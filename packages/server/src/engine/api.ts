@@ -1,0 +1,231 @@
+/** The eight verbs, in terms of operations and reads. One bad item never fails its batch. */
+
+import type { Env } from "@aikirun/lib";
+import type {
+  Api,
+  ClaimedRun,
+  ClaimReply,
+  ClaimRequest,
+  RejectionCode,
+  Report,
+  ReportRequest,
+  ReportResult,
+  RenewResult,
+  Signal,
+  SignalItem,
+  SignalResult,
+  StartResult,
+} from "@aikirun/lib/protocol";
+import type { Command } from "../core/run.ts";
+import type { Ready } from "../delivery/ready.ts";
+import type { Storage } from "../storage/storage.ts";
+import type { Changes } from "./changes.ts";
+import { filterOf, handOut } from "./claims.ts";
+import type { Committer } from "./commit.ts";
+import { find, read } from "./lookup.ts";
+import type { Answer, Operation, Result } from "./operation.ts";
+import type { Presence } from "./presence.ts";
+import type { Rows } from "./rows.ts";
+import { isGone, watch } from "./watch.ts";
+
+export interface ApiContext {
+  namespace: string;
+  env: Env;
+  storage: Storage;
+  rows: Rows;
+  ready: Ready;
+  changes: Changes;
+  presence: Presence;
+  submit: (operation: Operation) => Promise<Exclude<Result, { type: "fault" }>>;
+  committer: Committer;
+  closing: AbortSignal;
+}
+
+/** After a restart, a repeated claim is looked up in storage for so long. Milliseconds. */
+const repeatedClaimsMs = 60_000;
+/** A waiting claim looks into storage at least so often. Milliseconds. */
+const claimSweepMs = 5_000;
+
+export function createApi(context: ApiContext): Api {
+  const { namespace, submit } = context;
+  const claims = new Map<string, { claimId: string; reply: Promise<ClaimReply> }>();
+
+  const command = async (to: string, command: Command): Promise<Answer> => {
+    const result = await submit({ type: "command", namespace, to, command });
+    return result.type === "command" ? result.answer : mismatch();
+  };
+
+  const start = async (spec: Extract<Operation, { type: "start" }>["spec"]): Promise<StartResult> => {
+    const result = await submit({ type: "start", namespace, spec });
+    return result.type === "start" ? result.result : mismatch();
+  };
+
+  const report = async ({ session, worker }: ReportRequest, report: Report): Promise<ReportResult> =>
+    reportResult(report, await command(report.runId, { type: "report", session, worker, report, known: [] }));
+
+  return {
+    start: async ({ runs }) => ({ results: await Promise.all(runs.map(start)) }),
+    report: async (request) => ({ results: await Promise.all(request.reports.map((one) => report(request, one))) }),
+    renew: async ({ session, leaseMs, runs }) => ({
+      results: await Promise.all(
+        runs.map(async ({ runId, fence }) =>
+          renewResult(await command(runId, { type: "renew", session, fence, leaseMs })),
+        ),
+      ),
+    }),
+    signal: async ({ signals }) => ({
+      results: await Promise.all(
+        signals.map(async (item) => signalResult(item, await command(item.runId, commandOf(item)))),
+      ),
+    }),
+    async claim(request, { signal } = {}) {
+      // A repeat gets the first answer: its reply may have been lost on the way.
+      const before = claims.get(request.session);
+      if (before?.claimId === request.claimId) {
+        return before.reply;
+      }
+      const reply = claim(context, request, signal);
+      claims.set(request.session, { claimId: request.claimId, reply });
+      reply.catch(() => claims.delete(request.session));
+      return reply;
+    },
+    watch: (request, options = {}) => watch(context, request, options.signal),
+    find: (request) => find(context, request),
+    read: (request) => read(context, request),
+  };
+}
+
+async function claim(context: ApiContext, request: ClaimRequest, signal: AbortSignal | undefined): Promise<ClaimReply> {
+  const { namespace, env, storage, presence, submit, committer, closing } = context;
+  presence.saw(namespace, request);
+  if (env.now() - committer.bootAt < repeatedClaimsMs) {
+    const again = await storage.read(async (reader) => {
+      const ids = await reader.claimed(request.session, request.claimId);
+      return ids.length === 0 ? [] : handOut(reader, await reader.load(ids), reader.now());
+    });
+    if (again.length > 0) {
+      return { runs: again };
+    }
+  }
+  const until = env.elapsed() + request.waitMs;
+  for (;;) {
+    const result = await submit({ type: "claim", namespace, request });
+    const runs = result.type === "claim" ? result.runs : mismatch();
+    if (isGone(signal) && runs.length > 0) {
+      await release(context, request, runs);
+      return { runs: [] };
+    }
+    const left = until - env.elapsed();
+    if (runs.length > 0 || left <= 0 || closing.aborted || isGone(signal)) {
+      return { runs };
+    }
+    await hinted(context, request, Math.min(left, claimSweepMs), signal);
+    presence.saw(namespace, request);
+    if (closing.aborted || isGone(signal)) {
+      return { runs: [] };
+    }
+  }
+}
+
+/** Resolves when a run that fits may be ready, the time is up, or nobody waits any more. */
+function hinted(
+  { ready, env, namespace, closing }: ApiContext,
+  request: ClaimRequest,
+  waitMs: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  return new Promise((resolve) => {
+    const wake = () => {
+      leave();
+      cancel();
+      closing.removeEventListener("abort", wake);
+      signal?.removeEventListener("abort", wake);
+      resolve();
+    };
+    const leave = ready.wait({ keys: ready.keysOf(filterOf(namespace, request)), wake });
+    const cancel = env.after(waitMs, wake);
+    closing.addEventListener("abort", wake, { once: true });
+    signal?.addEventListener("abort", wake, { once: true });
+  });
+}
+
+/** The caller has gone before it was answered: its runs go to somebody else at once. */
+async function release({ submit }: ApiContext, request: ClaimRequest, runs: ClaimedRun[]): Promise<void> {
+  const { session, worker, claimId } = request;
+  await Promise.all(
+    runs.map(({ id, fence, inbox }) => {
+      const report: Report = {
+        reportId: `unanswered:${claimId}`,
+        runId: id,
+        fence,
+        seen: inbox,
+        after: 0,
+        entries: [],
+        opens: [],
+        starts: [],
+        next: { type: "release", reason: "shutdown" },
+      };
+      const command: Command = { type: "report", session, worker, report, known: [] };
+      return submit({ type: "command", namespace: null, to: id, command });
+    }),
+  );
+}
+
+function commandOf({ signalId, signal }: SignalItem): Command {
+  switch (signal.type) {
+    case "event":
+      return { type: "receive", arrival: { ...signal, signalId }, known: [] };
+    case "cancel":
+    case "pause":
+    case "resume":
+    case "wake":
+    case "retry":
+      return { ...signal, signalId, known: [] };
+    default:
+      return signal satisfies never;
+  }
+}
+
+function signalResult({ signal }: { signal: Signal }, answer: Answer): SignalResult {
+  if (!answer.ok) {
+    return rejected(answer);
+  }
+  const { id, state } = answer.run;
+  const isAnew = signal.type === "retry" && (state.status === "failed" || state.status === "cancelled");
+  return isAnew
+    ? { ok: true, runId: signal.newRunId, status: "queued" }
+    : { ok: true, runId: id, status: state.status };
+}
+
+function renewResult(answer: Answer): RenewResult {
+  if (!answer.ok) {
+    return rejected(answer);
+  }
+  const { state, inbox } = answer.run;
+  return { ok: true, inbox, pause: state.status === "running" && state.pauseRequested };
+}
+
+function reportResult({ fence }: Report, answer: Answer): ReportResult {
+  if (!answer.ok) {
+    return rejected(answer);
+  }
+  const { run, first, news } = answer;
+  const isHeld = run.state.status === "running" && run.fence === fence;
+  return {
+    ok: true,
+    first,
+    tail: run.tail,
+    inbox: run.inbox,
+    entries: news,
+    parked: !isHeld,
+    pause: isHeld && run.state.status === "running" && run.state.pauseRequested,
+  };
+}
+
+function rejected({ code, message }: Extract<Answer, { ok: false }>): { ok: false; code: RejectionCode; message: string } {
+  return { ok: false, code: code === "NOT_DUE" ? "ILLEGAL_STATE" : code, message };
+}
+
+function mismatch(): never {
+  throw new Error("An operation was answered with another's result.");
+}

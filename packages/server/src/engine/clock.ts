@@ -1,0 +1,87 @@
+/** The one timer: fires at the earliest `dueAt` it knows, and once a second for what it does not know of. */
+
+import type { Cancel, Env, Logger } from "@aikirun/lib";
+import type { Storage } from "../storage/storage.ts";
+import type { Operation } from "./operation.ts";
+
+export interface Clock {
+  start(): Promise<void>;
+  /** Something is due at this moment. Epoch milliseconds. */
+  expect(dueAt: number): void;
+  stop(): void;
+}
+
+const sweepMs = 1_000;
+/** Due runs asked for at a time, so that a herd is worked off in batches. */
+const dueAtOnce = 500;
+
+export interface ClockOptions {
+  env: Env;
+  storage: Storage;
+  submit: (operation: Operation) => Promise<unknown>;
+  logger: Logger;
+  closing: AbortSignal;
+}
+
+export function dueClock({ env, storage, submit, logger, closing }: ClockOptions): Clock {
+  let cancel: Cancel = () => {};
+  let armedFor = Number.POSITIVE_INFINITY;
+  let running = false;
+
+  const arm = (at: number) => {
+    cancel();
+    armedFor = at;
+    cancel = env.after(Math.max(0, at - env.now()), fire);
+  };
+
+  const tickAll = async () => {
+    for (;;) {
+      const ids = await storage.read((reader) => reader.due(reader.now(), dueAtOnce));
+      await Promise.all(ids.map((to) => submit({ type: "command", namespace: null, to, command: { type: "tick" } })));
+      if (ids.length < dueAtOnce || closing.aborted) {
+        return;
+      }
+    }
+  };
+
+  const fire = async () => {
+    running = true;
+    armedFor = Number.POSITIVE_INFINITY;
+    try {
+      await tickAll();
+    } catch (error) {
+      if (!closing.aborted) {
+        logger.warn("The clock could not reach the database and tries again in a second", { error: String(error) });
+      }
+    }
+    running = false;
+    if (!closing.aborted) {
+      await rearm();
+    }
+  };
+
+  const rearm = async () => {
+    const soonest = env.now() + sweepMs;
+    const due = await storage.read((reader) => reader.nextDue()).catch(() => null);
+    if (!closing.aborted) {
+      // Something due already was tried just now; it gets a moment before the next try.
+      arm(Math.min(soonest, armedFor, Math.max(due ?? soonest, env.now() + 1)));
+    }
+  };
+
+  return {
+    start: rearm,
+    expect(dueAt) {
+      if (dueAt < armedFor && !closing.aborted) {
+        if (running) {
+          armedFor = dueAt;
+        } else {
+          arm(dueAt);
+        }
+      }
+    },
+    stop() {
+      cancel();
+    },
+  };
+}

@@ -1,0 +1,204 @@
+/** A batch of operations in one transaction: load, decide, write, commit. A batch that loses a race is decided again. */
+
+import type { Entry, RunId, StartResult } from "@aikirun/lib/protocol";
+import type { Ready } from "../delivery/ready.ts";
+import type { Moment, Run, Settings } from "../core/run.ts";
+import { isSameStart, openRun } from "../core/start.ts";
+import type { Storage, Transaction } from "../storage/storage.ts";
+import { claimRuns } from "./claims.ts";
+import { notFound, type Answer, type Operation, type Result } from "./operation.ts";
+import type { Rows } from "./rows.ts";
+import { Obstructed, openWork, type Work } from "./work.ts";
+
+/** How often a batch is decided again before its callers are told to come back. */
+const maxTries = 10;
+const newsAtOnce = 10_000;
+const newsBytes = 4_000_000;
+
+export interface Committed {
+  results: Result[];
+  changed: Run[];
+  hints: Run[];
+}
+
+export interface Committer {
+  storage: Storage;
+  rows: Rows;
+  ready: Ready;
+  settings: Settings;
+  bootAt: number;
+}
+
+/** @throws what the storage threw, and `Obstructed` after ten lost races. */
+export async function commit(committer: Committer, operations: Operation[]): Promise<Committed> {
+  const suspects = new Set<RunId>();
+  /** Hints taken for each claim: a repetition offers the same ones again. */
+  const offers = new Map<Operation, RunId[]>();
+  for (let tries = 1; ; tries++) {
+    try {
+      return await committer.storage.transaction((transaction) =>
+        commitOnce(committer, transaction, operations, suspects, offers),
+      );
+    } catch (error) {
+      if (!(error instanceof Obstructed) || tries === maxTries) {
+        throw error;
+      }
+      for (const id of error.runs) {
+        suspects.add(id);
+        committer.rows.forget(id);
+      }
+    }
+  }
+}
+
+async function commitOnce(
+  { rows, ready, settings, bootAt }: Committer,
+  transaction: Transaction,
+  operations: Operation[],
+  suspects: Set<RunId>,
+  offers: Map<Operation, RunId[]>,
+): Promise<Committed> {
+  const moment: Moment = { now: transaction.now(), bootAt, settings };
+  const work = openWork({ transaction, moment, rows, suspects });
+  const starts = await insertStarts(transaction, work, operations, moment);
+  await work.fetch(operations.flatMap((operation) => (operation.type === "command" ? [operation.to] : [])));
+
+  const results: Result[] = [];
+  for (const operation of operations) {
+    switch (operation.type) {
+      case "start":
+        results.push({ type: "start", result: starts.get(operation) ?? notFound(operation.spec.id) });
+        break;
+      case "command":
+        results.push({ type: "command", answer: await answer(transaction, work, operation) });
+        break;
+      case "claim":
+        results.push({ type: "claim", runs: await claimRuns({ transaction, work, ready, moment, offers, operation }) });
+        break;
+      default:
+        operation satisfies never;
+    }
+  }
+  await work.settle();
+  const { changed, hints } = work.outcome();
+  const started = [...starts].flatMap(([{ spec }, result]) => (result.ok && result.created ? [spec.id] : []));
+  const startHints = started.flatMap((id) => work.get(id) ?? []).filter(({ state }) => state.status === "queued");
+  return { results, changed, hints: [...hints, ...startHints] };
+}
+
+async function answer(
+  transaction: Transaction,
+  work: Work,
+  { namespace, to, command }: Extract<Operation, { type: "command" }>,
+): Promise<Answer> {
+  const run = work.get(to);
+  if (run === undefined || (namespace !== null && run.namespace !== namespace)) {
+    return notFound(to);
+  }
+  const tail = run.tail;
+  const decision = await work.apply(to, command);
+  if (decision === null || !decision.ok) {
+    return decision?.ok === false ? decision : notFound(to);
+  }
+  if (command.type !== "report") {
+    return { ok: true, run: decision.run, first: tail + 1, news: [] };
+  }
+  const { report } = command;
+  const own = new Set([...report.entries, ...report.starts].map(({ address }) => address));
+  const before: Entry[] = [];
+  const known = work.tailBefore(to);
+  if (known > report.after) {
+    const request = { runId: to, after: report.after, limit: newsAtOnce, bytes: newsBytes };
+    before.push(...((await transaction.journal([request]))[0] ?? []));
+  }
+  const all = [...before, ...decision.entries];
+  const isMine = (entry: Entry) => own.has(entry.address) && entry.fence === report.fence;
+  const mine = all.filter(isMine);
+  const news = all.filter((entry) => !isMine(entry));
+  return { ok: true, run: decision.run, first: mine[0]?.seq ?? decision.run.tail + 1, news };
+}
+
+type StartOperation = Extract<Operation, { type: "start" }>;
+
+async function insertStarts(
+  transaction: Transaction,
+  work: Work,
+  operations: Operation[],
+  moment: Moment,
+): Promise<Map<StartOperation, StartResult>> {
+  const results = new Map<StartOperation, StartResult>();
+  const starts = operations.filter((operation): operation is StartOperation => operation.type === "start");
+  if (starts.length === 0) {
+    return results;
+  }
+  const opened = new Map<RunId, Run>();
+  for (const { namespace, spec } of starts) {
+    if (!opened.has(spec.id)) {
+      opened.set(spec.id, openRun(namespace, spec, moment));
+    }
+  }
+  const inserted = new Set(await transaction.insert([...opened.values()]));
+  for (const id of inserted) {
+    const run = opened.get(id);
+    if (run !== undefined) {
+      work.adopt(run);
+    }
+  }
+  const created = new Set<RunId>();
+  const taken: StartOperation[] = [];
+  for (const operation of starts) {
+    const { id } = operation.spec;
+    if (inserted.has(id) && !created.has(id)) {
+      created.add(id);
+      results.set(operation, { ok: true, id, created: true });
+    } else {
+      taken.push(operation);
+    }
+  }
+  if (taken.length > 0) {
+    await resolveTaken(transaction, taken, results);
+  }
+  return results;
+}
+
+/** Starts that met an existing run: the same start again, the same reference again, or a conflict. */
+async function resolveTaken(
+  transaction: Transaction,
+  taken: StartOperation[],
+  results: Map<StartOperation, StartResult>,
+): Promise<void> {
+  const byId = new Map((await transaction.load(taken.map(({ spec }) => spec.id))).map((run) => [run.id, run]));
+  const keys = taken.flatMap(({ namespace, spec: { name, referenceId } }) =>
+    referenceId === undefined ? [] : [{ namespace, name, referenceId }],
+  );
+  const referenced = keys.length === 0 ? [] : await transaction.referenced(keys);
+  for (const operation of taken) {
+    const { namespace, spec } = operation;
+    const run = byId.get(spec.id);
+    const holder = referenced.find(
+      (other) =>
+        other.referenceId === spec.referenceId && other.name === spec.name && other.namespace === namespace,
+    );
+    results.set(operation, run === undefined ? sameReference(operation, holder) : sameId(operation, run));
+  }
+}
+
+function sameId({ namespace, spec }: StartOperation, run: Run): StartResult {
+  return run.namespace === namespace && isSameStart(run, spec)
+    ? { ok: true, id: run.id, created: false }
+    : { ok: false, code: "RUN_ID_CONFLICT", message: `The id ${spec.id} is taken by a run with other content.` };
+}
+
+function sameReference({ spec }: StartOperation, holder: Run | undefined): StartResult {
+  if (holder === undefined) {
+    return notFound(spec.id);
+  }
+  const isSame = holder.options.inputHash === spec.inputHash && holder.versionId === spec.versionId;
+  if (isSame || spec.onConflict === "return_existing") {
+    return { ok: true, id: holder.id, created: false };
+  }
+  const message =
+    `The reference ${spec.referenceId} of ${spec.name} is taken by run ${holder.id}, which was started with another ` +
+    'input. Use another reference, or onConflict: "return_existing".';
+  return { ok: false, code: "REFERENCE_CONFLICT", message };
+}

@@ -1,0 +1,147 @@
+/**
+ * The shell: collects what callers ask, has it decided and committed in batches, then hints. No rules of its own.
+ * Order of work: load rows, decide in memory, write, commit, hint.
+ */
+
+import { AikiError, batcher, type Env, type Logger } from "@aikirun/lib";
+import type { Api } from "@aikirun/lib/protocol";
+import { readyRuns } from "../delivery/ready.ts";
+import type { Settings } from "../core/run.ts";
+import type { Storage } from "../storage/storage.ts";
+import { createApi } from "./api.ts";
+import { runChanges } from "./changes.ts";
+import { dueClock } from "./clock.ts";
+import { commit, type Committed } from "./commit.ts";
+import type { Operation, Result } from "./operation.ts";
+import { livePresence } from "./presence.ts";
+import { cachedRows } from "./rows.ts";
+import { Obstructed } from "./work.ts";
+
+export interface EngineOptions {
+  storage: Storage;
+  env: Env;
+  settings?: Partial<Settings>;
+  logger: Logger;
+  /** Hears of every committed batch: what was asked, what was answered, which rows changed. */
+  observe?: (batch: ObservedBatch) => void;
+}
+
+export interface ObservedBatch extends Committed {
+  operations: Operation[];
+}
+
+export interface Engine {
+  /** The eight verbs for one namespace. */
+  api(namespace: string): Api;
+  /** Starts the clock. */
+  start(): Promise<void>;
+  /** Takes nothing new, answers who waits, ends the batch in flight. May be called twice. */
+  close(): Promise<void>;
+}
+
+/** Operations decided in one transaction: few enough that a blocking database blocks for milliseconds. */
+const batchSize = 200;
+const cachedRowCount = 20_000;
+
+export const defaultSettings: Settings = {
+  unconfirmedLeaseMs: 10_000,
+  redeliverMs: 5_000,
+  maxRedeliverMs: 300_000,
+  maxCrashes: 5,
+  maxOpenWaits: 1_000,
+};
+
+export function createEngine({ storage, env, settings, logger, observe }: EngineOptions): Engine {
+  const rows = cachedRows(cachedRowCount);
+  const ready = readyRuns();
+  const changes = runChanges();
+  const presence = livePresence(env);
+  const closing = new AbortController();
+  const committer = { storage, rows, ready, settings: { ...defaultSettings, ...settings }, bootAt: env.now() };
+  let inFlight: Promise<unknown> = Promise.resolve();
+
+  const publish = ({ changed, hints }: Committed) => {
+    let due = Number.POSITIVE_INFINITY;
+    for (const run of changed) {
+      rows.set(run);
+      due = Math.min(due, run.dueAt ?? due);
+    }
+    for (const run of hints) {
+      ready.push(run);
+    }
+    clock.expect(due);
+    for (const run of changed) {
+      changes.notify(run.id);
+    }
+  };
+
+  const send = async (operations: Operation[]): Promise<Result[]> => {
+    try {
+      const committed = await commit(committer, operations);
+      publish(committed);
+      observe?.({ ...committed, operations });
+      return committed.results;
+    } catch (error) {
+      forget(operations);
+      // One operation that cannot be decided must not fail the others.
+      return operations.length === 1 || error instanceof AikiError
+        ? operations.map(() => ({ type: "fault", error }))
+        : (await Promise.all(operations.map((operation) => send([operation])))).flat();
+    }
+  };
+
+  const forget = (operations: Operation[]) => {
+    for (const operation of operations) {
+      if (operation.type === "command") {
+        rows.forget(operation.to);
+      }
+    }
+  };
+
+  const enqueue = batcher<Operation, Result>({
+    max: batchSize,
+    soon: env.soon,
+    send: (operations) => {
+      const sent = send(operations);
+      inFlight = sent;
+      return sent;
+    },
+  });
+
+  const submit = async (operation: Operation): Promise<Exclude<Result, { type: "fault" }>> => {
+    if (closing.signal.aborted) {
+      throw new AikiError("UNAVAILABLE", "This server is shutting down; ask again, or ask another one.");
+    }
+    const result = await enqueue(operation);
+    if (result.type === "fault") {
+      throw asUnavailable(result.error, logger);
+    }
+    return result;
+  };
+
+  const clock = dueClock({ env, storage, submit, logger, closing: closing.signal });
+
+  return {
+    api: (namespace) =>
+      createApi({ namespace, env, storage, rows, ready, changes, presence, submit, committer, closing: closing.signal }),
+    async start() {
+      await clock.start();
+    },
+    async close() {
+      closing.abort();
+      clock.stop();
+      await inFlight;
+    },
+  };
+}
+
+function asUnavailable(error: unknown, logger: Logger): AikiError {
+  if (error instanceof AikiError) {
+    return error;
+  }
+  if (!(error instanceof Obstructed)) {
+    logger.error("A transaction failed", { error: String(error), stack: error instanceof Error ? error.stack : undefined });
+  }
+  return new AikiError("UNAVAILABLE", "The database could not carry this out; it is safe to ask again.", { cause: error });
+}
+

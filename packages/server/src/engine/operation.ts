@@ -1,0 +1,25 @@
+/** What one caller asks of a transaction, and what it is answered. */
+
+import type { ClaimedRun, ClaimRequest, Entry, RunId, RunSpec, StartResult } from "@aikirun/lib/protocol";
+import type { Command, Refusal, Run } from "../core/run.ts";
+
+export type Operation =
+  | { type: "command"; namespace: string | null; to: RunId; command: Command }
+  | { type: "start"; namespace: string; spec: RunSpec }
+  | { type: "claim"; namespace: string; request: ClaimRequest };
+
+/** Of a command: the run as it stands now. Of a report also where its entries went and what it did not know. */
+export type Answer =
+  | { ok: true; run: Run; first: number; news: Entry[] }
+  | Refusal
+  | { ok: false; code: "RUN_NOT_FOUND"; message: string };
+
+export type Result =
+  | { type: "command"; answer: Answer }
+  | { type: "start"; result: StartResult }
+  | { type: "claim"; runs: ClaimedRun[] }
+  | { type: "fault"; error: unknown };
+
+export function notFound(id: RunId): Extract<Answer, { code: "RUN_NOT_FOUND" }> {
+  return { ok: false, code: "RUN_NOT_FOUND", message: `There is no run ${id} in this namespace.` };
+}

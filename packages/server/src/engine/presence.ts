@@ -1,0 +1,43 @@
+/** Which workers are alive, as their claims tell: so that a queued run can say that nobody serves it. */
+
+import type { Env } from "@aikirun/lib";
+import type { ClaimRequest } from "@aikirun/lib/protocol";
+import type { Run } from "../core/run.ts";
+
+export interface Presence {
+  saw(namespace: string, request: ClaimRequest): void;
+  isServed(run: Run): boolean;
+}
+
+/** A worker that has not asked for so long is gone: longer than the longest wait of a claim. Milliseconds. */
+const aliveMs = 90_000;
+
+interface Live {
+  namespace: string;
+  request: ClaimRequest;
+  seenAt: number;
+}
+
+export function livePresence(env: Env): Presence {
+  const live = new Map<string, Live>();
+  return {
+    saw(namespace, request) {
+      live.set(request.session, { namespace, request, seenAt: env.elapsed() });
+    },
+    isServed(run) {
+      for (const [session, { namespace, request, seenAt }] of live) {
+        if (env.elapsed() - seenAt > aliveMs) {
+          live.delete(session);
+        } else if (namespace === run.namespace && serves(request, run)) {
+          return true;
+        }
+      }
+      return false;
+    },
+  };
+}
+
+function serves({ serves, shardKeys }: ClaimRequest, run: Run): boolean {
+  const inShard = run.shardKey === null ? shardKeys.length === 0 : shardKeys.includes(run.shardKey);
+  return inShard && serves.some(({ name, versionId }) => name === run.name && versionId === run.versionId);
+}

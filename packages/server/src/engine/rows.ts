@@ -1,0 +1,43 @@
+/** Rows this server has seen, least recently used first out. A stale one costs a repetition: every write compares revisions. */
+
+import type { RunId } from "@aikirun/lib/protocol";
+import type { Run } from "../core/run.ts";
+
+export interface Rows {
+  get(id: RunId): Run | undefined;
+  set(run: Run): void;
+  forget(id: RunId): void;
+}
+
+/** Rows with larger payloads are read anew each time: a few of them would hold more memory than all others. Characters. */
+const maxPayload = 65_536;
+
+export function cachedRows(capacity: number): Rows {
+  const rows = new Map<RunId, Run>();
+  return {
+    get(id) {
+      return rows.get(id);
+    },
+    set(run) {
+      rows.delete(run.id);
+      if (weightOf(run) > maxPayload) {
+        return;
+      }
+      rows.set(run.id, run);
+      if (rows.size > capacity) {
+        for (const oldest of rows.keys()) {
+          rows.delete(oldest);
+          break;
+        }
+      }
+    },
+    forget(id) {
+      rows.delete(id);
+    },
+  };
+}
+
+function weightOf({ input, state }: Run): number {
+  const output = state.status === "completed" ? (state.output?.length ?? 0) : 0;
+  return (input?.length ?? 0) + output;
+}

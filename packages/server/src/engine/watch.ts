@@ -1,0 +1,144 @@
+/** Registers, reads, then waits, and reads what it watches again every second: no change is missed, wherever it was made. */
+
+import type { Env } from "@aikirun/lib";
+import type { Entry, RunId, Watched, WatchReply, WatchRequest, WatchResult } from "@aikirun/lib/protocol";
+import { isFinal } from "../core/draft.ts";
+import type { Run } from "../core/run.ts";
+import type { Storage } from "../storage/storage.ts";
+import type { Changes } from "./changes.ts";
+import type { Presence } from "./presence.ts";
+import type { Rows } from "./rows.ts";
+import { viewOf } from "./view.ts";
+
+const sweepMs = 1_000;
+const newsBytes = 4_000_000;
+
+export interface WatchContext {
+  namespace: string;
+  env: Env;
+  storage: Storage;
+  rows: Rows;
+  changes: Changes;
+  presence: Presence;
+  closing: AbortSignal;
+}
+
+export async function watch(
+  context: WatchContext,
+  { watched, waitMs }: WatchRequest,
+  signal: AbortSignal | undefined,
+): Promise<WatchReply> {
+  const { env, changes, closing } = context;
+  const byId = new Map<RunId, Watched[]>();
+  for (const item of watched) {
+    byId.set(item.runId, [...(byId.get(item.runId) ?? []), item]);
+  }
+  const until = env.elapsed() + waitMs;
+  const changed = new Set<RunId>();
+  let wake = () => {};
+  const cancel = changes.on(byId.keys(), (id) => {
+    changed.add(id);
+    wake();
+  });
+  try {
+    let asked = watched;
+    let isFirst = true;
+    for (;;) {
+      const results = await inspect(context, asked, isFirst);
+      isFirst = false;
+      const left = until - env.elapsed();
+      if (results.length > 0 || left <= 0 || closing.aborted || isGone(signal)) {
+        return { results };
+      }
+      if (changed.size === 0) {
+        await settled(context, Math.min(left, sweepMs), signal, (then) => {
+          wake = then;
+        });
+      }
+      asked = changed.size > 0 ? [...changed].flatMap((id) => byId.get(id) ?? []) : watched;
+      changed.clear();
+    }
+  } finally {
+    cancel();
+  }
+}
+
+function settled(
+  { env, closing }: WatchContext,
+  waitMs: number,
+  signal: AbortSignal | undefined,
+  onWake: (wake: () => void) => void,
+): Promise<void> {
+  return new Promise((resolve) => {
+    const wake = () => {
+      cancel();
+      closing.removeEventListener("abort", wake);
+      signal?.removeEventListener("abort", wake);
+      resolve();
+    };
+    const cancel = env.after(waitMs, wake);
+    closing.addEventListener("abort", wake, { once: true });
+    signal?.addEventListener("abort", wake, { once: true });
+    onWake(wake);
+  });
+}
+
+/** What there is to say now. Rows come from the cache where they are; the sweep corrects a stale one. */
+async function inspect(context: WatchContext, watched: Watched[], afresh: boolean): Promise<WatchResult[]> {
+  const { rows, storage, namespace } = context;
+  const found = new Map<RunId, Run>();
+  const missing = new Set<RunId>();
+  for (const { runId } of watched) {
+    const run = afresh ? undefined : rows.get(runId);
+    if (run === undefined) {
+      missing.add(runId);
+    } else {
+      found.set(runId, run);
+    }
+  }
+  if (missing.size > 0) {
+    for (const run of await storage.read((reader) => reader.load([...missing]))) {
+      found.set(run.id, run);
+    }
+  }
+  const results = await Promise.all(
+    watched.map((item) => {
+      const run = found.get(item.runId);
+      return run === undefined || run.namespace !== namespace ? lost(item) : look(context, item, run);
+    }),
+  );
+  return results.filter((result) => result !== null);
+}
+
+function lost({ runId }: Watched): WatchResult {
+  return { type: "lost", runId, code: "RUN_NOT_FOUND" };
+}
+
+async function look({ storage, presence }: WatchContext, item: Watched, run: Run): Promise<WatchResult | null> {
+  const { state } = run;
+  if (item.type === "status") {
+    const isReached = isFinal(state) || item.any.includes(state.status);
+    return isReached ? { type: "status", run: viewOf(run, presence.isServed) } : null;
+  }
+  const { runId, fence, seen, after } = item;
+  if (isFinal(state)) {
+    return { type: "lost", runId, code: "RUN_FINAL", status: state.status };
+  }
+  if (state.status !== "running" || run.fence !== fence) {
+    return { type: "lost", runId, code: "FENCED" };
+  }
+  if (run.inbox === seen && !state.pauseRequested) {
+    return null;
+  }
+  const entries: Entry[] = [];
+  if (run.tail > after) {
+    const pages = await storage.read((reader) => reader.journal([{ runId, after, limit: 10_000, bytes: newsBytes }]));
+    entries.push(...(pages[0] ?? []));
+  }
+  return { type: "news", runId, inbox: run.inbox, entries, pause: state.pauseRequested };
+}
+
+/** A function, because the answer changes while one waits. */
+export function isGone(signal: AbortSignal | undefined): boolean {
+  return signal?.aborted === true;
+}

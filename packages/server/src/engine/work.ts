@@ -1,0 +1,296 @@
+/**
+ * One transaction's view of the runs it touches: loads each once, decides commands one after the other, carries what
+ * they send to other runs in waves, and saves everything at the end. It contains no rules of its own.
+ */
+
+import { arrivalAddress, resultAddress, signalAddress } from "@aikirun/lib";
+import type { Entry, RunId } from "@aikirun/lib/protocol";
+import { decide } from "../core/decide.ts";
+import type { Command, Decision, Effect, Moment, Run } from "../core/run.ts";
+import type { EntryKey, Transaction } from "../storage/storage.ts";
+import type { Rows } from "./rows.ts";
+
+/** Children cancelled in one transaction; the parent stays due until none is left. */
+const childrenAtOnce = 500;
+
+export interface Work {
+  /** Brings the rows that these commands read into view: from the cache where that is allowed, else from storage. */
+  fetch(ids: Iterable<RunId>): Promise<void>;
+  get(id: RunId): Run | undefined;
+  /** The run's last `seq` before this transaction. */
+  tailBefore(id: RunId): number;
+  /** Puts a run in view that storage has just inserted. */
+  adopt(run: Run): void;
+  /** Decides one command and keeps what it changes. */
+  apply(to: RunId, command: Command): Promise<Decision | null>;
+  /** Carries out everything that was decided so far: the transaction's other runs, then one save. */
+  settle(): Promise<void>;
+  /** Runs as they are now, with those before; hints to send once committed. */
+  outcome(): { changed: Run[]; hints: Run[] };
+}
+
+export interface WorkOptions {
+  transaction: Transaction;
+  moment: Moment;
+  rows: Rows;
+  /** Runs whose cached row was found stale, or whose command met an entry: these are loaded, with what is recorded. */
+  suspects: Set<RunId>;
+}
+
+/** Thrown to roll back; the batch is decided again (R8) with these runs loaded afresh. */
+export class Obstructed extends Error {
+  readonly runs: RunId[];
+  constructor(runs: RunId[]) {
+    super(`Runs moved on meanwhile: ${runs.join(", ")}`);
+    this.runs = runs;
+  }
+}
+
+export function openWork({ transaction, moment, rows, suspects }: WorkOptions): Work {
+  const before = new Map<RunId, Run>();
+  const current = new Map<RunId, Run>();
+  /** Loaded in this transaction, hence true: a refusal of theirs needs no second look. */
+  const loaded = new Set<RunId>();
+  const entries: Entry[] = [];
+  const hints: Run[] = [];
+  let effects: Effect[] = [];
+
+  const see = (run: Run, isLoaded: boolean) => {
+    before.set(run.id, run);
+    current.set(run.id, run);
+    if (isLoaded) {
+      loaded.add(run.id);
+    }
+  };
+
+  const fetch = async (ids: Iterable<RunId>) => {
+    const missing = new Set<RunId>();
+    for (const id of ids) {
+      if (current.has(id)) {
+        continue;
+      }
+      const cached = suspects.has(id) ? undefined : rows.get(id);
+      if (cached === undefined) {
+        missing.add(id);
+      } else {
+        see(cached, false);
+      }
+    }
+    if (missing.size > 0) {
+      for (const run of await transaction.load([...missing])) {
+        see(run, true);
+      }
+    }
+  };
+
+  /** Only acceptances may rest on a cached row or on not knowing what is recorded. */
+  const decideAgain = async (run: Run, command: Command): Promise<{ run: Run; decision: Decision }> => {
+    let known = run;
+    if (!loaded.has(run.id) && before.get(run.id) === run) {
+      const [fresh] = await transaction.load([run.id]);
+      if (fresh !== undefined) {
+        see(fresh, true);
+        known = fresh;
+      }
+    }
+    return { run: known, decision: decide(known, await informed(transaction, known, command), moment) };
+  };
+
+  const accept = (decision: Extract<Decision, { ok: true }>) => {
+    current.set(decision.run.id, decision.run);
+    entries.push(...decision.entries);
+    effects.push(...decision.effects);
+  };
+
+  const apply = async (to: RunId, command: Command): Promise<Decision | null> => {
+    const run = current.get(to);
+    if (run === undefined) {
+      return null;
+    }
+    const asked = suspects.has(to) || isBehind(run, command) ? await informed(transaction, run, command) : command;
+    let decision = decide(run, asked, moment);
+    if (!decision.ok && isAnswered(command)) {
+      ({ decision } = await decideAgain(run, command));
+    }
+    if (decision.ok) {
+      accept(decision);
+    }
+    return decision;
+  };
+
+  /** Turns one wave's effects into the next wave, at one statement per kind of effect. */
+  const nextWave = async (): Promise<Array<{ to: RunId; command: Command }>> => {
+    const wave: Array<{ to: RunId; command: Command }> = [];
+    const now = effects;
+    effects = [];
+    const parents: RunId[] = [];
+    const starts: Array<Extract<Effect, { type: "start" }>> = [];
+    for (const effect of now) {
+      switch (effect.type) {
+        case "send":
+          wave.push(effect);
+          break;
+        case "start":
+          starts.push(effect);
+          break;
+        case "cancelChildren":
+          parents.push(effect.of);
+          break;
+        case "deliver":
+          hints.push(effect.run);
+          break;
+        default:
+          effect satisfies never;
+      }
+    }
+    wave.push(...(await begin(starts)), ...(await disown(parents)));
+    return wave;
+  };
+
+  const begin = async (starts: Array<Extract<Effect, { type: "start" }>>) => {
+    if (starts.length === 0) {
+      return [];
+    }
+    const inserted = new Set(await transaction.insert(starts.map(({ run }) => run)));
+    const refused: Array<{ to: RunId; command: Command }> = [];
+    for (const { run, recall } of starts) {
+      if (inserted.has(run.id)) {
+        const tail = recall === null ? 0 : await transaction.recall(recall, run.id);
+        see({ ...run, tail }, true);
+        hints.push(run);
+      } else if (run.parent !== null) {
+        refused.push(...(await refusedChild(transaction, run, run.parent)));
+      }
+    }
+    return refused;
+  };
+
+  const disown = async (parents: RunId[]) => {
+    if (parents.length === 0) {
+      return [];
+    }
+    const children = await transaction.children(parents, childrenAtOnce);
+    const wave: Array<{ to: RunId; command: Command }> = children.map((to) => ({ to, command: { type: "orphan" } }));
+    if (children.length < childrenAtOnce) {
+      wave.push(...parents.map((to) => ({ to, command: { type: "childless" } as const })));
+    }
+    return wave;
+  };
+
+  const save = async () => {
+    const changes: Array<{ before: Run; after: Run }> = [];
+    const holds: Array<{ id: RunId; revision: number }> = [];
+    for (const [id, was] of before) {
+      const run = current.get(id) ?? was;
+      if (run.revision !== was.revision) {
+        changes.push({ before: was, after: run });
+      } else if (run.tail !== was.tail) {
+        holds.push({ id, revision: was.revision });
+      }
+    }
+    if (changes.length + holds.length === 0) {
+      return;
+    }
+    // Locks in id order, in every transaction: two of them never wait for one another.
+    changes.sort((a, b) => (a.after.id < b.after.id ? -1 : 1));
+    holds.sort((a, b) => (a.id < b.id ? -1 : 1));
+    const obstacles = await transaction.save({ changes, holds, entries });
+    if (obstacles.length > 0) {
+      throw new Obstructed(obstacles.map(({ runId }) => runId));
+    }
+  };
+
+  return {
+    fetch,
+    apply,
+    get: (id) => current.get(id),
+    tailBefore: (id) => before.get(id)?.tail ?? 0,
+    adopt: (run) => see(run, true),
+    async settle() {
+      while (effects.length > 0) {
+        const wave = await nextWave();
+        await fetch(wave.map(({ to }) => to));
+        for (const { to, command } of wave) {
+          await apply(to, command);
+        }
+      }
+      await save();
+    },
+    outcome: () => ({
+      changed: [...current.values()].filter((run) => run !== before.get(run.id) || loaded.has(run.id)),
+      hints: hints.map((run) => current.get(run.id) ?? run),
+    }),
+  };
+}
+
+/** A child whose reference is taken never began: its parent hears that as the child's end. */
+async function refusedChild(
+  transaction: Transaction,
+  child: Run,
+  parent: NonNullable<Run["parent"]>,
+): Promise<Array<{ to: RunId; command: Command }>> {
+  const [existing] = await transaction.load([child.id]);
+  if (existing !== undefined) {
+    return [];
+  }
+  const message = `The reference ${child.referenceId} is taken by another run of ${child.name}.`;
+  const error = { name: "AikiError", code: "REFERENCE_CONFLICT", message };
+  const arrival = {
+    type: "child",
+    address: parent.address,
+    outcome: { status: "failed", error },
+    runId: child.id,
+  } as const;
+  return [{ to: parent.id, command: { type: "receive", arrival, known: [] } }];
+}
+
+/** A worker that has not seen all news may ask for waits that have ended meanwhile. */
+function isBehind(run: Run, command: Command): boolean {
+  return command.type === "report" && command.report.opens.length > 0 && command.report.seen !== run.inbox;
+}
+
+/** Whether somebody is told why it was refused. What the engine itself sends may come to nothing. */
+function isAnswered({ type }: Command): boolean {
+  return type !== "tick" && type !== "claim" && type !== "orphan" && type !== "childless";
+}
+
+async function informed(transaction: Transaction, run: Run, command: Command): Promise<Command> {
+  const keys = keysOf(run, command);
+  return keys.length === 0 ? command : withKnown(command, await transaction.entriesAt(keys));
+}
+
+function withKnown(command: Command, known: Entry[]): Command {
+  return "known" in command ? { ...command, known } : command;
+}
+
+function keysOf(run: Run, command: Command): EntryKey[] {
+  const at = (address: string, attempt: number): EntryKey => ({ runId: run.id, attempt, address });
+  switch (command.type) {
+    case "report":
+      return addressesOf(command).map((address) => at(address, run.attempt));
+    case "receive": {
+      const { arrival } = command;
+      return arrival.type === "event"
+        ? [at(arrivalAddress(arrival.name, arrival.referenceId ?? arrival.signalId), 0)]
+        : [at(resultAddress(arrival.address), run.attempt)];
+    }
+    case "cancel":
+    case "pause":
+    case "resume":
+    case "wake":
+    case "retry":
+      return [at(signalAddress(command.signalId), 0)];
+    case "tick":
+    case "claim":
+    case "renew":
+    case "orphan":
+    case "childless":
+      return [];
+    default:
+      return command satisfies never;
+  }
+}
+
+function addressesOf({ report }: Extract<Command, { type: "report" }>): string[] {
+  return [...report.entries, ...report.starts, ...report.opens].map(({ address }) => address);
+}
