@@ -1,0 +1,36 @@
+/** Versions of a workflow live side by side: a run ends on the version it began with. */
+
+import { event, workflow } from "@aikirun/workflow";
+import { embedded, prove } from "./stage/embedded.ts";
+
+const events = { go: event() };
+const price = workflow({ name: "price" });
+
+const priceV1 = price.v("1.0.0", {
+  events,
+  async handler(run, input: { cents: number }) {
+    await run.events.go.wait();
+    return input.cents;
+  },
+});
+
+await embedded(async (aiki, crew) => {
+  await crew(price);
+  const old = await priceV1.start(aiki, { cents: 100 });
+  await old.waitFor("awaiting_event");
+
+  // A registered workflow serves all its versions, those added later too.
+  const priceV2 = price.v("2.0.0", {
+    events,
+    async handler(run, input: { cents: number; currency: string }) {
+      await run.events.go.wait();
+      return `${input.cents} ${input.currency}`;
+    },
+  });
+  const young = await priceV2.start(aiki, { cents: 100, currency: "EUR" });
+
+  await young.events.go.send();
+  await old.events.go.send();
+  prove("the new version", await young.result(), "100 EUR");
+  prove("and the old one, at once", await old.result(), 100);
+});
