@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import crypto from "node:crypto";
 import canonicalize from "canonicalize";
 import { decode } from "./json.ts";
 import type { Payload } from "./protocol/run.ts";
@@ -12,9 +12,14 @@ export function hashPayload(payload: Payload | undefined): string {
   return sha256(payload === undefined ? "" : canonical(payload));
 }
 
+/** Four times as fast; missing in the oldest runtimes. */
+const oneShot: typeof crypto.hash | undefined = crypto.hash;
+
 /** SHA-256 of the text's UTF-8, as 64 hex characters. */
 export function sha256(text: string): string {
-  return createHash("sha256").update(text, "utf8").digest("hex");
+  return oneShot === undefined
+    ? crypto.createHash("sha256").update(text, "utf8").digest("hex")
+    : oneShot("sha256", text);
 }
 
 const loneSurrogate = /\p{Surrogate}/u;

@@ -1,8 +1,7 @@
 /** Ids and numbers that are derived, so that every replay makes the same ones. */
 
-import type { Buffer } from "node:buffer";
-import { createHash } from "node:crypto";
 import { AikiError } from "./error.ts";
+import { sha256 } from "./hash.ts";
 import type { Address, RunId } from "./protocol/run.ts";
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
@@ -14,22 +13,23 @@ const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 export function childRunId(parentId: RunId, attempt: number, address: Address): RunId {
   if (!uuid.test(parentId)) throw new AikiError("INVALID_ID", `The run id "${parentId}" is not a UUID.`);
   const parent = parentId.toLowerCase();
-  const digest = derive("child", parent, attempt, address).toString("hex");
+  const digest = derive("child", parent, attempt, address);
   return layout(parent.slice(0, 8) + parent.slice(9, 13) + digest, "7");
 }
 
 /** The `counter`th UUID of a run: version 4 in its layout, derived from the run in its bits. */
 export function derivedUuid(origin: RunId, counter: number): string {
-  return layout(derive("uuid", origin, counter).toString("hex"), "4");
+  return layout(derive("uuid", origin, counter), "4");
 }
 
 /** The `counter`th random number of a run, in [0, 1), with 48 bits. */
 export function derivedRandom(origin: RunId, counter: number): number {
-  return derive("random", origin, counter).readUIntBE(0, 6) / 2 ** 48;
+  return Number.parseInt(derive("random", origin, counter).slice(0, 12), 16) / 2 ** 48;
 }
 
-function derive(...parts: Array<string | number>): Buffer {
-  return createHash("sha256").update(JSON.stringify(parts)).digest();
+/** 64 hex digits; the parts are told apart however they are written. */
+function derive(...parts: Array<string | number>): string {
+  return sha256(JSON.stringify(parts));
 }
 
 /** The first 122 free bits of 32 hex digits under RFC 9562's version and variant. */

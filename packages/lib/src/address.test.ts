@@ -1,0 +1,66 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { addressOf, arrivalAddress, resultAddress, retryAddress, signalAddress, tryAddress } from "./address.ts";
+
+describe("addressOf", () => {
+  const readable: Array<[[string, string | null, string | null, number], string]> = [
+    [["task", "charge-card", "9f2c", 0], "task:charge-card:9f2c#0"],
+    [["sleep", null, null, 1], "sleep:#1"],
+    [["event", "approved", null, 0], "event:approved#0"],
+    [["task", "Größe 大", "a", 12], "task:Größe 大:a#12"],
+    [["task", "a:b#c/d%e~f", "", 0], "task:a%3ab%23c%2fd%25e%7ef:%#0"],
+    [["task", "\u0000\n\ud800", null, 0], "task:%00%0a%ud800#0"],
+  ];
+  it.each(readable)("writes %j as %j", (parts, address) => {
+    expect(addressOf(...parts)).toBe(address);
+  });
+
+  it("never gives two calls one address", () => {
+    const text = fc.oneof(
+      fc.string({ unit: fc.constantFrom("a", ":", "#", "/", "%", "~", "0", "u", "\ud800", "\u0000"), maxLength: 4 }),
+      fc.string({ unit: "binary", maxLength: 4 }),
+    );
+    const part = fc.option(text);
+    const call = fc.tuple(text, part, part, fc.nat(2));
+    fc.assert(
+      fc.property(call, call, (one, other) => {
+        expect(addressOf(...one) === addressOf(...other)).toBe(JSON.stringify(one) === JSON.stringify(other));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it("is well-formed text without control characters, short enough for an index, whatever the names", () => {
+    const long = fc.string({ unit: "binary", maxLength: 600 });
+    fc.assert(
+      fc.property(long, long, (name, content) => {
+        const address = addressOf("task", name, content, 7);
+        expect(address).not.toMatch(/\p{Surrogate}|\p{Cc}/u);
+        expect(Buffer.byteLength(address)).toBeLessThan(2_000);
+      }),
+    );
+  });
+
+  it("keeps long components apart", () => {
+    const long = "x".repeat(300);
+    expect(addressOf("task", long, null, 0)).not.toBe(addressOf("task", `${long}x`, null, 0));
+    expect(addressOf("task", long, null, 0)).toMatch(/^task:~[0-9a-f]{64}#0$/);
+  });
+});
+
+describe("addresses made from others", () => {
+  it("cannot be mistaken for one another", () => {
+    const task = addressOf("task", "a", "b", 0);
+    const made = [
+      task,
+      tryAddress(task, 1),
+      retryAddress(task, 1),
+      resultAddress(task),
+      arrivalAddress("a", "b"),
+      arrivalAddress("a:b", ""),
+      signalAddress("b"),
+    ];
+    expect(made.slice(0, 4)).toEqual(["task:a:b#0", "task:a:b#0/1", "task:a:b#0/1/retry", "task:a:b#0/result"]);
+    expect(new Set(made).size).toBe(made.length);
+  });
+});

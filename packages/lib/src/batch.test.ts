@@ -1,0 +1,139 @@
+import { describe, expect, it } from "vitest";
+import { type BatchOptions, batcher } from "./batch.ts";
+
+/** A `send` that the test answers by hand. */
+function wire() {
+  const batches: number[][] = [];
+  const answers: Array<{ resolve: (results: string[]) => void; reject: (reason: Error) => void }> = [];
+  const send = (items: number[]): Promise<string[]> => {
+    batches.push(items);
+    return new Promise((resolve, reject) => answers.push({ resolve, reject }));
+  };
+  const answer = async (index: number, results?: string[]): Promise<void> => {
+    answers[index]?.resolve(results ?? (batches[index] ?? []).map((item) => `r${item}`));
+    await settled();
+  };
+  const fail = async (index: number): Promise<void> => {
+    answers[index]?.reject(new Error("down"));
+    await settled();
+  };
+  return { batches, send, answer, fail };
+}
+
+const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+function start(options: Partial<BatchOptions<number, string>> = {}) {
+  const { send, ...rest } = wire();
+  return { add: batcher<number, string>({ send, max: 100, ...options }), ...rest };
+}
+
+describe("batcher", () => {
+  it("sends the first at once, and what arrives meanwhile together", async () => {
+    const { add, batches, answer } = start();
+    const first = add(1);
+    await settled();
+    const others = [add(2), add(3)];
+    await settled();
+    expect(batches).toEqual([[1]]);
+    await answer(0);
+    expect(batches).toEqual([[1], [2, 3]]);
+    await answer(1);
+    expect(await Promise.all([first, ...others])).toEqual(["r1", "r2", "r3"]);
+  });
+
+  it("joins what is added in one turn", async () => {
+    const { add, batches } = start();
+    add(1);
+    add(2);
+    await settled();
+    expect(batches).toEqual([[1, 2]]);
+  });
+
+  it("never has two sends in flight, and sends again after it was idle", async () => {
+    const { add, batches, answer } = start({ max: 1 });
+    add(1);
+    add(2);
+    await settled();
+    expect(batches).toEqual([[1]]);
+    await answer(0);
+    await answer(1);
+    add(3);
+    await settled();
+    expect(batches).toEqual([[1], [2], [3]]);
+  });
+
+  it("splits by weight, and sends what is too heavy alone", async () => {
+    const { add, batches, answer } = start({ weigh: (item) => item, maxWeight: 10 });
+    for (const item of [4, 6, 1, 50, 2]) add(item);
+    await settled();
+    for (let index = 0; index < 4; index++) await answer(index);
+    expect(batches).toEqual([[4, 6], [1], [50], [2]]);
+  });
+
+  it("rejects the items of a failed send, and those only", async () => {
+    const { add, fail, answer } = start({ max: 2 });
+    const promises = [add(1), add(2), add(3)];
+    const outcomes = Promise.allSettled(promises);
+    await settled();
+    await fail(0);
+    await answer(1);
+    expect((await outcomes).map(({ status }) => status)).toEqual(["rejected", "rejected", "fulfilled"]);
+  });
+
+  it("treats a send that throws at once as one that rejects", async () => {
+    const add = batcher<number, string>({
+      send: () => {
+        throw new Error("down");
+      },
+      max: 1,
+    });
+    await expect(add(1)).rejects.toThrow("down");
+    await expect(add(2)).rejects.toThrow("down");
+  });
+
+  it("rejects all items when the number of results is wrong", async () => {
+    const { add, answer } = start();
+    const outcomes = Promise.allSettled([add(1), add(2)]);
+    await settled();
+    await answer(0, ["r1"]);
+    for (const outcome of await outcomes) expect(outcome).toMatchObject({ reason: { code: "BATCH_MISMATCH" } });
+  });
+
+  it("rejects an item that cannot be weighed, and goes on", async () => {
+    const weigh = (item: number): number => {
+      if (item === 0) throw new Error("weightless");
+      return item;
+    };
+    const { add, batches } = start({ weigh });
+    await expect(add(0)).rejects.toThrow("weightless");
+    add(1);
+    await settled();
+    expect(batches).toEqual([[1]]);
+  });
+
+  it("waits for soon before each batch", async () => {
+    const pending: Array<() => void> = [];
+    const { add, batches, answer } = start({ soon: (then) => pending.push(then) });
+    add(1);
+    await settled();
+    add(2);
+    expect(batches).toEqual([]);
+    pending.shift()?.();
+    expect(batches).toEqual([[1, 2]]);
+    add(3);
+    await answer(0);
+    expect(batches).toHaveLength(1);
+    add(4);
+    pending.shift()?.();
+    expect(batches).toEqual([
+      [1, 2],
+      [3, 4],
+    ]);
+  });
+
+  it("keeps every result with its item over a thousand batches", async () => {
+    const add = batcher<number, number>({ send: async (items) => items, max: 10 });
+    const items = Array.from({ length: 10_000 }, (_, index) => index);
+    expect(await Promise.all(items.map(add))).toEqual(items);
+  });
+});

@@ -1,0 +1,40 @@
+import { describe, expect, it } from "vitest";
+import { type Duration, toMs } from "./duration.ts";
+
+describe("toMs", () => {
+  const good: Array<[Duration, number]> = [
+    [{ milliseconds: 1 }, 1],
+    [{ seconds: 1 }, 1_000],
+    [{ minutes: 1 }, 60_000],
+    [{ hours: 1 }, 3_600_000],
+    [{ days: 1 }, 86_400_000],
+    [{ days: 1, hours: 2, minutes: 3, seconds: 4, milliseconds: 5 }, 93_784_005],
+    [{ seconds: 0 }, 0],
+    [{ hours: 0.5 }, 1_800_000],
+    [{ seconds: 0.07 }, 70],
+    [{ days: 36_525 }, 3_155_760_000_000],
+  ];
+  it.each(good)("sums the fields of %j to %d ms", (duration, ms) => {
+    expect(toMs(duration)).toBe(ms);
+  });
+
+  const bad: Array<[string, unknown, RegExp]> = [
+    ["nothing", {}, /wait timeout is empty/],
+    ["only undefined", { seconds: undefined }, /is empty/],
+    ["a negative field", { seconds: -1 }, /seconds: -1/],
+    ["a negative field that others outweigh", { seconds: -1, minutes: 5 }, /seconds: -1/],
+    ["NaN", { seconds: Number.NaN }, /NaN/],
+    ["infinity", { days: Number.POSITIVE_INFINITY }, /Infinity/],
+    ["a string amount", { seconds: "5" }, /seconds: 5/],
+    ["an unknown unit", { weeks: 1 }, /no unit "weeks"; use days, hours/],
+    ["a unit of Object.prototype", { constructor: 1 }, /no unit "constructor"/],
+    ["more than 100 years", { days: 36_525, milliseconds: 1 }, /longer than 100 years/],
+    ["a number", 30, /such as \{ seconds: 30 \}/],
+    ["null", null, /not null/],
+  ];
+  it.each(bad)("refuses %s", (_, duration, message) => {
+    expect(() => Reflect.apply(toMs, undefined, [duration, "wait timeout"])).toThrow(
+      expect.objectContaining({ code: "INVALID_DURATION", retryable: false, message: expect.stringMatching(message) }),
+    );
+  });
+});

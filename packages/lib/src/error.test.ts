@@ -1,0 +1,103 @@
+import { describe, expect, it, vi } from "vitest";
+import {
+  AikiError,
+  ChildRunFailedError,
+  isAikiError,
+  isRetryable,
+  NonRetryableError,
+  RunCancelledError,
+  RunFailedError,
+  TaskFailedError,
+  TaskTimeoutError,
+} from "./error.ts";
+
+const call = { task: "charge", runId: "r1", address: "task:charge:9f#0" };
+
+describe("AikiError", () => {
+  it("carries its code, ids and cause, and is an Error", () => {
+    const cause = new Error("socket closed");
+    const error = new AikiError("UNREACHABLE", "The server cannot be reached.", { cause, ids: { url: "http://x" } });
+    expect(error).toBeInstanceOf(Error);
+    expect(error).toMatchObject({ name: "AikiError", code: "UNREACHABLE", ids: { url: "http://x" }, cause });
+    expect(String(error)).toBe("AikiError: The server cannot be reached.");
+    expect(Object.hasOwn(new AikiError("X", "x"), "cause")).toBe(false);
+  });
+
+  it("says by its code whether trying again is pointless, unless told", () => {
+    expect(new AikiError("UNREACHABLE", "x").retryable).toBe(true);
+    expect(new AikiError("UNSERIALIZABLE", "x").retryable).toBe(false);
+    expect(new AikiError("UNREACHABLE", "x", { retryable: false }).retryable).toBe(false);
+    expect(new AikiError("UNSERIALIZABLE", "x", { retryable: true }).retryable).toBe(true);
+  });
+
+  it("names the task, the run and the reason in the errors users meet", () => {
+    const cause = new Error("card declined");
+    expect(new TaskFailedError(call, cause)).toMatchObject({
+      name: "TaskFailedError",
+      code: "TASK_FAILED",
+      ids: call,
+      cause,
+      retryable: true,
+      message: 'Task "charge" failed for good: card declined',
+    });
+    expect(new ChildRunFailedError({ runId: "c1" }, "failed", cause)).toMatchObject({
+      code: "CHILD_RUN_FAILED",
+      status: "failed",
+      cause,
+      message: "Child run c1 failed: card declined",
+    });
+    expect(new ChildRunFailedError({ runId: "c1" }, "cancelled")).toMatchObject({
+      status: "cancelled",
+      message: "Child run c1 was cancelled.",
+    });
+    expect(new RunFailedError({ runId: "r1" }, cause)).toMatchObject({
+      code: "RUN_FAILED",
+      ids: { runId: "r1" },
+      cause,
+    });
+    expect(new RunCancelledError({ runId: "r1" }, "too late").message).toBe("Run r1 was cancelled: too late");
+    expect(new TaskTimeoutError(call, 500).message).toMatch(/"charge" did not finish within 500 ms/);
+  });
+
+  it("survives a cause whose message cannot be read", () => {
+    const hostile = new Proxy({}, { get: refuse, getPrototypeOf: refuse, has: refuse });
+    expect(new RunFailedError({ runId: "r1" }, hostile).cause).toBe(hostile);
+    expect(isAikiError(hostile)).toBe(false);
+    expect(isRetryable(hostile)).toBe(true);
+  });
+});
+
+describe("instanceof", () => {
+  it("holds across copies of this package, class by class", async () => {
+    vi.resetModules();
+    const copy = await import("./error.ts");
+    expect(copy.AikiError).not.toBe(AikiError);
+    const error = new copy.TaskFailedError(call, new Error("x"));
+    expect(error).toBeInstanceOf(AikiError);
+    expect(error).toBeInstanceOf(TaskFailedError);
+    expect(error).not.toBeInstanceOf(NonRetryableError);
+    expect(isAikiError(error)).toBe(true);
+    expect(isRetryable(new copy.NonRetryableError("x"))).toBe(false);
+  });
+
+  it("tells a user's subclasses apart", () => {
+    class CardDeclined extends NonRetryableError {}
+    class CardExpired extends NonRetryableError {}
+    const error = new CardDeclined("no");
+    expect(error).toBeInstanceOf(CardDeclined);
+    expect(error).toBeInstanceOf(NonRetryableError);
+    expect(error).not.toBeInstanceOf(CardExpired);
+    expect(new NonRetryableError("no")).not.toBeInstanceOf(CardDeclined);
+    expect(error).toMatchObject({ code: "NON_RETRYABLE", retryable: false });
+  });
+
+  it("is false for plain errors, look-alikes and primitives", () => {
+    for (const value of [new Error("x"), { code: "TASK_FAILED" }, null, undefined, "AikiError", 1]) {
+      expect(isAikiError(value)).toBe(false);
+    }
+  });
+});
+
+function refuse(): never {
+  throw new Error("trap");
+}

@@ -1,0 +1,87 @@
+import { createHash } from "node:crypto";
+import canonicalize from "canonicalize";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { hashPayload } from "./hash.ts";
+
+const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
+
+/** Every object's keys the other way round. */
+function reversed(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(reversed);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .reverse()
+      .map(([key, item]) => [key, reversed(item)]),
+  );
+}
+
+describe("hashPayload", () => {
+  it("is the SHA-256 of the RFC 8785 form of any well-formed value", () => {
+    fc.assert(
+      fc.property(fc.jsonValue({ stringUnit: "grapheme" }), (value) => {
+        expect(hashPayload(JSON.stringify(value))).toBe(
+          sha256(String(canonicalize(JSON.parse(JSON.stringify(value))))),
+        );
+      }),
+    );
+  });
+
+  it("does not depend on the order of keys", () => {
+    fc.assert(
+      fc.property(fc.jsonValue({ stringUnit: "binary" }), (value) => {
+        expect(hashPayload(JSON.stringify(reversed(value)))).toBe(hashPayload(JSON.stringify(value)));
+      }),
+    );
+  });
+
+  it("does not depend on how the same value is written", () => {
+    expect(hashPayload(' {"b" : 1.0e2, "a":"\\u0041\\/"} ')).toBe(hashPayload('{"a":"A/","b":100}'));
+    expect(hashPayload("-0")).toBe(hashPayload("0"));
+    expect(hashPayload('"\\ud83d\\ude00"')).toBe(hashPayload('"😀"'));
+  });
+
+  it("tells values apart that differ in type, order of items, or prototype keys", () => {
+    const different = [
+      "null",
+      "0",
+      '"0"',
+      "false",
+      '""',
+      "[]",
+      "{}",
+      "[1,2]",
+      "[2,1]",
+      '{"__proto__":{}}',
+      '{"a":null}',
+    ];
+    const hashes = [hashPayload(undefined), ...different.map((payload) => hashPayload(payload))];
+    expect(new Set(hashes).size).toBe(hashes.length);
+  });
+
+  it("tells lone surrogates apart from each other, from their replacement, and from their escaped form", () => {
+    const different = [
+      '"\\ud800"',
+      '"\\ud801"',
+      '"\\udc00"',
+      '"\ufffd"',
+      '"\\\\ud800"',
+      '"\ue000d800"',
+      '"\\ud800\ue000"',
+      '"\\ud800\ue000e000"',
+      '{"\\ud800":1}',
+      '{"\ue000d800":1}',
+      '["\\ud800"]',
+    ];
+    expect(new Set(different.map((payload) => hashPayload(payload))).size).toBe(different.length);
+  });
+
+  it("sees a lone surrogate however the text writes it", () => {
+    expect(hashPayload('{"a":["\ud800"]}')).toBe(hashPayload('{"a":["\\uD800"]}'));
+  });
+
+  it("says so when the text is not JSON", () => {
+    expect(() => hashPayload("nul")).toThrow(expect.objectContaining({ code: "INVALID_PAYLOAD" }));
+  });
+});
