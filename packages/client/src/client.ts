@@ -1,0 +1,89 @@
+import { AikiError, type Env, type Logger, type RunStarter, starter } from "@aikirun/lib";
+import type { Api } from "@aikirun/lib/protocol";
+import { type ClientParams, parseConfig, type RedisParams } from "./config.ts";
+import { createHandle, type HandleContext } from "./handle.ts";
+import { httpApi } from "./http.ts";
+import { persistent } from "./persistent.ts";
+import { createRuns, type Runs } from "./runs.ts";
+import { signals } from "./signals.ts";
+import { starts } from "./start.ts";
+import { watcher } from "./watcher.ts";
+
+/** A connection to a server: pass it to `version.start` and to `worker`. */
+export interface Client extends RunStarter {
+  readonly runs: Runs;
+  /** The wire itself, each call tried once. Throws `AikiError` for faults of the whole request. */
+  readonly api: Api;
+  /** Where Redis is, when the client was told. */
+  readonly redis: Readonly<RedisParams> | null;
+  readonly logger: Logger;
+  /** Clock, randomness and ids. */
+  readonly env: Env;
+  /**
+   * Ends the client: pending waits reject with `CLIENT_CLOSED`, calls under way are awaited but no longer repeated,
+   * later ones throw `CLIENT_CLOSED`. May be called twice.
+   */
+  close(): Promise<void>;
+}
+
+/**
+ * A client of the server at `url`, or of an embedded one. Resolves without asking the server: one that is down shows in
+ * calls, which are repeated for about 10 s and then throw `UNREACHABLE`. Throws `INVALID_CONFIG`, naming the field.
+ */
+export async function client(params: ClientParams): Promise<Client> {
+  const { target, redis, logger, env } = parseConfig(params);
+  const api = "server" in target ? target.server.api() : httpApi(target, env);
+  const closed = new AbortController();
+  const pending = new Set<Promise<unknown>>();
+  const patient = persistent(tracked(api, closed.signal, pending), env, closed.signal);
+  const context: HandleContext = {
+    api: patient,
+    env,
+    signals: signals(patient, env),
+    watcher: watcher(patient, env),
+  };
+  const start = starts(patient, env);
+  return {
+    runs: createRuns(context),
+    api,
+    redis,
+    logger,
+    env,
+    [starter]: async (version, input, options) =>
+      createHandle(context, await start(version, input, options), version.events),
+    async close() {
+      const error = clientClosed();
+      closed.abort(error);
+      context.watcher.close(error);
+      await Promise.allSettled(pending);
+    },
+  };
+}
+
+/** Refuses calls after the end, and knows those under way. */
+function tracked(api: Api, closed: AbortSignal, pending: Set<Promise<unknown>>): Api {
+  const track = <Reply>(call: () => Promise<Reply>): Promise<Reply> => {
+    if (closed.aborted) {
+      return Promise.reject(clientClosed());
+    }
+    const reply = call();
+    pending.add(reply);
+    const forget = () => pending.delete(reply);
+    reply.then(forget, forget);
+    return reply;
+  };
+  return {
+    start: (request, options) => track(() => api.start(request, options)),
+    claim: (request, options) => track(() => api.claim(request, options)),
+    report: (request, options) => track(() => api.report(request, options)),
+    renew: (request, options) => track(() => api.renew(request, options)),
+    signal: (request, options) => track(() => api.signal(request, options)),
+    watch: (request, options) => track(() => api.watch(request, options)),
+    find: (request, options) => track(() => api.find(request, options)),
+    read: (request, options) => track(() => api.read(request, options)),
+  };
+}
+
+function clientClosed(): AikiError {
+  return new AikiError("CLIENT_CLOSED", "The client is closed; make a new one with client().");
+}

@@ -1,0 +1,50 @@
+import { isAikiError } from "@aikirun/lib";
+import { describe, expect, it } from "vitest";
+import { client } from "./client.ts";
+import { parseConfig } from "./config.ts";
+
+const server = { api: () => ({}) };
+
+describe("the configuration of a client", () => {
+  it.each([
+    [undefined, "client must be an object"],
+    [{}, "client.url is missing"],
+    [{ url: 9090 }, "client.url must be a string"],
+    [{ url: "localhost:9090" }, "must begin with http"],
+    [{ url: "not a url" }, "is no URL"],
+    [{ url: "ftp://host" }, "must begin with http"],
+    [{ url: "http://me:secret@host" }, "pass apiKey instead"],
+    [{ url: "http://host?x=1" }, "must end before ?"],
+    [{ url: "http://host", apikey: "k" }, 'no field "apikey"'],
+    [{ url: "http://host", apiKey: "" }, "client.apiKey must be a string of 1"],
+    [{ url: "http://host", redis: { host: "r" } }, "client.redis.port is missing"],
+    [{ url: "http://host", redis: { host: "r", port: 0 } }, "client.redis.port must be a number from 1 to 65535"],
+    [{ url: "http://host", redis: { host: "r", port: "6379" } }, "client.redis.port must be a whole number"],
+    [{ url: "http://host", redis: { host: "r", port: 1, pasword: "x" } }, 'no field "pasword"'],
+    [{ url: "http://host", logger: console.log }, "client.logger must be a Logger"],
+    [{ url: "http://host", env: {} }, "client.env must be an Env"],
+    [{ server: {} }, "client.server must be an embedded server"],
+    [{ server, url: "http://host" }, "client.url must be absent beside server"],
+  ])("refuses %j", async (params, sentence) => {
+    // The point is what untyped callers pass.
+    const error: unknown = await client(params as never).then(
+      () => null,
+      (thrown: unknown) => thrown,
+    );
+    expect(isAikiError(error) && error.code).toBe("INVALID_CONFIG");
+    expect(String(error)).toContain(sentence);
+  });
+
+  it("keeps a path below which a server is mounted, and is frozen", () => {
+    const config = parseConfig({ url: "https://host/aiki/", redis: { host: "r", port: 6379 } });
+    expect(config.target).toEqual({ url: "https://host/aiki", apiKey: null });
+    expect(Object.isFrozen(config)).toBe(true);
+    expect(Object.isFrozen(config.redis)).toBe(true);
+  });
+
+  it("resolves though no server is up", async () => {
+    const aiki = await client({ url: "http://127.0.0.1:1" });
+    await aiki.close();
+    await aiki.close();
+  });
+});

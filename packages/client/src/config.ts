@@ -1,0 +1,129 @@
+import { AikiError, consoleLogger, type Env, type Logger, systemEnv } from "@aikirun/lib";
+import type { Api } from "@aikirun/lib/protocol";
+import { v7 } from "uuid";
+import { Fields, hasMethods } from "./fields.ts";
+
+/** Where Redis is. Only workers with the `redis_streams` subscriber use it; it may be missing at any moment. */
+export interface RedisParams {
+  host: string;
+  /** 1 to 65535. */
+  port: number;
+  username?: string;
+  password?: string;
+  /** The database's number, from 0. */
+  db?: number;
+  tls?: boolean;
+}
+
+/** An embedded server, as `server()` of `@aikirun/server` makes it. */
+export interface EmbeddedServer {
+  api(namespace?: string): Api;
+}
+
+/** A client of a server that listens elsewhere. */
+export interface RemoteParams {
+  /** `http://…` or `https://…`; a path is kept, for servers mounted below one. */
+  url: string;
+  redis?: RedisParams;
+  /** Sent as `authorization: Bearer …`. */
+  apiKey?: string;
+  /** Default: the console. */
+  logger?: Logger;
+  /** Clock, randomness and ids; for simulations. */
+  env?: Env;
+}
+
+/** A client of a server in the same process. */
+export interface EmbeddedParams {
+  server: EmbeddedServer;
+  /** Default: the console. */
+  logger?: Logger;
+  /** Clock, randomness and ids; for simulations. */
+  env?: Env;
+}
+
+export type ClientParams = RemoteParams | EmbeddedParams;
+
+export interface ClientConfig {
+  readonly target: { readonly url: string; readonly apiKey: string | null } | { readonly server: EmbeddedServer };
+  readonly redis: Readonly<RedisParams> | null;
+  readonly logger: Logger;
+  readonly env: Env;
+}
+
+export function parseConfig(params: unknown): ClientConfig {
+  const fields = new Fields(params, "client", "INVALID_CONFIG");
+  const config: ClientConfig = {
+    target: parseTarget(fields),
+    redis: fields.has("redis") ? parseRedis(fields.take("redis")) : null,
+    logger: fields.shaped("logger", isLogger, "a Logger (debug, info, warn, error, child)") ?? consoleLogger({}),
+    env: fields.shaped("env", isEnv, "an Env of @aikirun/lib") ?? systemEnv({ id: () => v7() }),
+  };
+  fields.done();
+  return Object.freeze(config);
+}
+
+function parseTarget(fields: Fields): ClientConfig["target"] {
+  const server = fields.shaped("server", isServer, "an embedded server, as server() of @aikirun/server resolves to");
+  if (server === undefined) {
+    const url = parseUrl(fields.required("url", fields.text("url", { min: 1, max: 2_000 })));
+    return Object.freeze({ url, apiKey: fields.text("apiKey", { min: 1, max: 1_000 }) ?? null });
+  }
+  for (const name of ["url", "apiKey", "redis"]) {
+    if (fields.has(name)) {
+      fields.refuse(name, "absent beside server: an embedded server is called directly");
+    }
+  }
+  return Object.freeze({ server });
+}
+
+function parseUrl(text: string): string {
+  const bad = (why: string, cause?: unknown) =>
+    new AikiError("INVALID_CONFIG", `client.url ${JSON.stringify(text)} ${why}`, { ids: { field: "url" }, cause });
+  let url: URL;
+  try {
+    url = new URL(text);
+  } catch (cause) {
+    throw bad("is no URL; it looks like http://localhost:9090.", cause);
+  }
+  if (url.protocol !== "http:" && url.protocol !== "https:") {
+    throw bad("must begin with http:// or https://.");
+  }
+  if (url.username !== "" || url.password !== "") {
+    throw bad("must not hold credentials; pass apiKey instead.");
+  }
+  if (url.search !== "" || url.hash !== "") {
+    throw bad("must end before ? and #.");
+  }
+  return url.href.replace(/\/+$/, "");
+}
+
+function parseRedis(value: unknown): Readonly<RedisParams> {
+  const fields = new Fields(value, "client.redis", "INVALID_CONFIG");
+  const username = fields.text("username");
+  const password = fields.text("password", { min: 0, max: 1_000 });
+  const db = fields.integer("db", { min: 0, max: 65_535 });
+  const tls = fields.flag("tls");
+  const redis: RedisParams = {
+    host: fields.required("host", fields.text("host")),
+    port: fields.required("port", fields.integer("port", { min: 1, max: 65_535 })),
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    ...(db === undefined ? {} : { db }),
+    ...(tls === undefined ? {} : { tls }),
+  };
+  fields.done();
+  return Object.freeze(redis);
+}
+
+function isLogger(value: unknown): value is Logger {
+  return hasMethods(value, ["debug", "info", "warn", "error", "child"]);
+}
+
+function isEnv(value: unknown): value is Env {
+  return hasMethods(value, ["now", "elapsed", "random", "id", "after", "soon"]);
+}
+
+function isServer(value: unknown): value is EmbeddedServer {
+  return hasMethods(value, ["api"]);
+}

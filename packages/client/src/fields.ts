@@ -1,0 +1,147 @@
+import { AikiError } from "@aikirun/lib";
+
+/** Bounds of a number, both inclusive. */
+export interface Bounds {
+  min: number;
+  max: number;
+}
+
+/**
+ * Reads a plain object of options field by field, and refuses what nobody asked for: a misspelt option is an error, not
+ * a default. An absent field reads as `undefined`. Every complaint names the field and throws `AikiError` with `code`.
+ */
+export class Fields {
+  readonly #values: Readonly<Record<string, unknown>>;
+  readonly #unread: Set<string>;
+  readonly #where: string;
+  readonly #code: string;
+
+  constructor(value: unknown, where: string, code: string) {
+    this.#where = where;
+    this.#code = code;
+    if (!isRecord(value)) {
+      throw new AikiError(code, `${where} must be an object, not ${nameOf(value)}.`);
+    }
+    this.#values = value;
+    this.#unread = new Set(Object.keys(value).filter((name) => value[name] !== undefined));
+  }
+
+  /** Whether the field is there at all. */
+  has(name: string): boolean {
+    return this.#values[name] !== undefined;
+  }
+
+  /** The field as it is, to be checked by the caller. */
+  take(name: string): unknown {
+    this.#unread.delete(name);
+    return this.#values[name];
+  }
+
+  /** Refuses the field. */
+  refuse(name: string, expected: string): never {
+    const value = this.#values[name];
+    throw new AikiError(this.#code, `${this.#where}.${name} must be ${expected}, not ${nameOf(value)}.`, {
+      ids: { field: name },
+    });
+  }
+
+  text(name: string, { min, max }: Bounds = { min: 1, max: 255 }): string | undefined {
+    const value = this.take(name);
+    if (value === undefined) {
+      return undefined;
+    }
+    if (typeof value !== "string" || value.length < min || value.length > max) {
+      return this.refuse(name, `a string of ${min} to ${max} characters`);
+    }
+    return value;
+  }
+
+  number(name: string, { min, max }: Bounds): number | undefined {
+    const value = this.take(name);
+    if (value === undefined) {
+      return undefined;
+    }
+    if (typeof value !== "number" || !(value >= min && value <= max)) {
+      return this.refuse(name, `a number from ${min} to ${max}`);
+    }
+    return value;
+  }
+
+  integer(name: string, bounds: Bounds): number | undefined {
+    const value = this.take(name);
+    if (value !== undefined && !Number.isSafeInteger(value)) {
+      return this.refuse(name, `a whole number from ${bounds.min} to ${bounds.max}`);
+    }
+    return this.number(name, bounds);
+  }
+
+  flag(name: string): boolean | undefined {
+    const value = this.take(name);
+    return value === undefined || typeof value === "boolean" ? value : this.refuse(name, "true or false");
+  }
+
+  oneOf<Choice extends string>(name: string, choices: readonly Choice[]): Choice | undefined {
+    const value = this.take(name);
+    if (value === undefined) {
+      return undefined;
+    }
+    const chosen = choices.find((choice) => choice === value);
+    return chosen ?? this.refuse(name, choices.map((choice) => `"${choice}"`).join(" or "));
+  }
+
+  /** An array of distinct strings. */
+  texts(name: string, most: number): string[] | undefined {
+    const value = this.take(name);
+    if (value === undefined) {
+      return undefined;
+    }
+    const expected = `an array of at most ${most} different strings of 1 to 255 characters`;
+    if (!Array.isArray(value) || value.length > most || new Set(value).size !== value.length) {
+      return this.refuse(name, expected);
+    }
+    return value.map((item: unknown) =>
+      typeof item === "string" && item.length >= 1 && item.length <= 255 ? item : this.refuse(name, expected),
+    );
+  }
+
+  /** Whatever satisfies the guard. */
+  shaped<Shape>(name: string, guard: (value: unknown) => value is Shape, expected: string): Shape | undefined {
+    const value = this.take(name);
+    return value === undefined || guard(value) ? value : this.refuse(name, expected);
+  }
+
+  /** A field that must be there. */
+  required<Value>(name: string, value: Value | undefined): Value {
+    if (value === undefined) {
+      throw new AikiError(this.#code, `${this.#where}.${name} is missing.`, { ids: { field: name } });
+    }
+    return value;
+  }
+
+  /** Call last: refuses fields that were never read. */
+  done(): void {
+    for (const name of this.#unread) {
+      throw new AikiError(this.#code, `${this.#where} has no field ${JSON.stringify(name)}; check its spelling.`, {
+        ids: { field: name },
+      });
+    }
+  }
+}
+
+/** Whether a value is an object whose fields can be looked at. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** Whether an object has a function under each of these names. */
+export function hasMethods(value: unknown, names: readonly string[]): boolean {
+  return isRecord(value) && names.every((name) => typeof value[name] === "function");
+}
+
+function nameOf(value: unknown): string {
+  if (value === undefined) return "nothing";
+  if (value === null) return "null";
+  if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
+  if (typeof value === "number" || typeof value === "boolean" || typeof value === "bigint") return String(value);
+  return Array.isArray(value) ? "an array" : `a ${typeof value}`;
+}

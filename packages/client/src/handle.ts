@@ -1,0 +1,194 @@
+import {
+  AikiError,
+  type Duration,
+  decode,
+  type Env,
+  type EventDefinition,
+  type EventDefinitions,
+  type EventSender,
+  encode,
+  parseWith,
+  RunCancelledError,
+  RunFailedError,
+  type RunHandle,
+  restoreError,
+  type SendOptions,
+  toMs,
+  type WaitForResult,
+} from "@aikirun/lib";
+import { type Api, type RunId, type RunStatus, type RunView, runStatuses, type Signal } from "@aikirun/lib/protocol";
+import { Fields } from "./fields.ts";
+import { rejected } from "./rejected.ts";
+import type { Signals } from "./signals.ts";
+import type { Watcher } from "./watcher.ts";
+
+/** What a handle acts through. */
+export interface HandleContext {
+  api: Api;
+  env: Env;
+  signals: Signals;
+  watcher: Watcher;
+}
+
+/** A run from outside. Without `events`, an event of any name can be sent, unchecked. */
+export function createHandle<Output, Events extends EventDefinitions>(
+  context: HandleContext,
+  id: RunId,
+  events: Events | null,
+): RunHandle<Output, Events> {
+  const signal = (signal: Signal) => context.signals(id, signal);
+  return {
+    id,
+    events: sendersOf(events, id, context.signals),
+    result: async (options = {}) => outputOf(await context.watcher.wait(id, [], options.signal)),
+    status: async () => (await read(context.api, id)).status,
+    view: () => read(context.api, id),
+    waitFor: (status, options = {}) => waitFor(context, id, status, options),
+    cancel: async (reason) => {
+      await signal({ type: "cancel", ...(reason === undefined ? {} : { reason }) });
+    },
+    pause: async () => {
+      await signal({ type: "pause" });
+    },
+    resume: async () => {
+      await signal({ type: "resume" });
+    },
+    wake: async () => {
+      await signal({ type: "wake" });
+    },
+    retry: async () => {
+      const runId = await signal({ type: "retry", newRunId: context.env.id() });
+      return createHandle<Output, Events>(context, runId, events);
+    },
+  };
+}
+
+async function read(api: Api, runId: RunId): Promise<RunView> {
+  const [result] = (await api.read({ runs: [{ runId }] })).results;
+  if (result === undefined) {
+    throw new AikiError("BAD_REPLY", "The server left a question unanswered.", { ids: { runId } });
+  }
+  if (!result.ok) {
+    throw rejected(result, { runId });
+  }
+  return result.run;
+}
+
+function outputOf<Output>({ id, status, outcome }: RunView): Output {
+  switch (outcome?.status) {
+    case "completed":
+      return trusted(decode(outcome.output));
+    case "failed":
+      throw new RunFailedError({ runId: id }, restoreError(outcome.error));
+    case "cancelled":
+      throw new RunCancelledError({ runId: id }, outcome.reason);
+    case undefined:
+      throw new AikiError("BAD_REPLY", `The server sent run ${id} as ended, yet it is ${status}.`, {
+        ids: { runId: id },
+      });
+    default:
+      return outcome satisfies never;
+  }
+}
+
+/** What a handler returned has the type that its version declares; only the author of the version can vouch for it. */
+function trusted<Value>(value: unknown): Value {
+  return value as Value;
+}
+
+async function waitFor(
+  { api, env, watcher }: HandleContext,
+  runId: RunId,
+  status: RunStatus,
+  { timeout, signal }: { timeout?: Duration; signal?: AbortSignal },
+): Promise<WaitForResult> {
+  if (!runStatuses.includes(status)) {
+    throw new AikiError("INVALID_OPTION", `waitFor(${JSON.stringify(status)}): there is no such status.`, {
+      ids: { runId },
+    });
+  }
+  const leave = new AbortController();
+  const onAbort = () => leave.abort(signal?.reason);
+  if (signal?.aborted === true) onAbort();
+  signal?.addEventListener("abort", onAbort, { once: true });
+  let late = false;
+  const cancelTimer =
+    timeout === undefined
+      ? () => {}
+      : env.after(toMs(timeout, "timeout"), () => {
+          late = true;
+          leave.abort();
+        });
+  try {
+    const run = await watcher.wait(runId, [status], leave.signal);
+    return run.status === status ? { reached: true, status } : { reached: false, reason: "ended", status: run.status };
+  } catch (error) {
+    if (!late || signal?.aborted === true) {
+      throw error;
+    }
+    return atTimeout(await read(api, runId), status);
+  } finally {
+    cancelTimer();
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+/** The status may have been reached between the timeout and this look. */
+function atTimeout(run: RunView, wanted: RunStatus): WaitForResult {
+  return run.status === wanted
+    ? { reached: true, status: run.status }
+    : { reached: false, reason: run.outcome === undefined ? "timed_out" : "ended", status: run.status };
+}
+
+type Senders<Events extends EventDefinitions> = RunHandle<unknown, Events>["events"];
+
+/** Names come from users: `constructor` and `__proto__` are as good as any, so the object inherits nothing. */
+function sendersOf<Events extends EventDefinitions>(
+  events: Events | null,
+  runId: RunId,
+  signals: Signals,
+): Senders<Events> {
+  const senders: Record<string, EventSender<unknown>> = Object.create(null);
+  if (events === null) {
+    return typed(
+      new Proxy(senders, {
+        get: (_, name) => (typeof name === "string" ? senderOf(name, undefined, runId, signals) : undefined),
+      }),
+    );
+  }
+  for (const [name, definition] of Object.entries(events)) {
+    Object.defineProperty(senders, name, { value: senderOf(name, definition, runId, signals), enumerable: true });
+  }
+  return typed(Object.freeze(senders));
+}
+
+/** One sender per definition, by construction; the mapped type cannot be built key by key. */
+function typed<Events extends EventDefinitions>(senders: Record<string, EventSender<unknown>>): Senders<Events> {
+  return senders as unknown as Senders<Events>;
+}
+
+function senderOf(
+  name: string,
+  definition: EventDefinition<never> | undefined,
+  runId: RunId,
+  signals: Signals,
+): EventSender<unknown> {
+  return {
+    send: async (data?: unknown, options: SendOptions = {}) => {
+      const where = `event ${JSON.stringify(name)}`;
+      const fields = new Fields(options, `options of ${where}`, "INVALID_OPTION");
+      const referenceId = fields.text("referenceId");
+      fields.done();
+      if (definition?.schema !== undefined) {
+        await parseWith(definition.schema, data, where);
+      }
+      const payload = encode(data, where);
+      await signals(runId, {
+        type: "event",
+        name,
+        ...(payload === undefined ? {} : { data: payload }),
+        ...(referenceId === undefined ? {} : { referenceId }),
+      });
+    },
+  };
+}

@@ -1,0 +1,113 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { type Env, systemEnv } from "@aikirun/lib";
+import { afterEach, describe, expect, it } from "vitest";
+import { httpApi } from "./http.ts";
+import { retryAfterOf } from "./transient.ts";
+
+const env = systemEnv({ id: () => "id" });
+let server: Server | undefined;
+
+type Answer = (request: IncomingMessage, body: string, response: ServerResponse) => void;
+
+async function listen(answer: Answer, clock: Env = env) {
+  const listening = createServer(async (request, response) => {
+    let body = "";
+    for await (const chunk of request) body += String(chunk);
+    answer(request, body, response);
+  });
+  server = listening;
+  await new Promise<void>((resolve) => listening.listen(0, "127.0.0.1", resolve));
+  return httpApi({ url: `http://127.0.0.1:${(listening.address() as AddressInfo).port}`, apiKey: "key" }, clock);
+}
+
+afterEach(() => {
+  server?.closeAllConnections();
+  server?.close();
+  server = undefined;
+});
+
+describe("the wire over HTTP", () => {
+  it("posts a verb with the key and returns the reply", async () => {
+    const seen: unknown[] = [];
+    const api = await listen((request, body, response) => {
+      seen.push(request.method, request.url, request.headers.authorization, JSON.parse(body));
+      response.end(JSON.stringify({ results: [{ ok: true, id: "a", created: true }] }));
+    });
+    const runs = [{ id: "a", name: "n", versionId: "1" }];
+    expect(await api.start({ runs })).toEqual({ results: [{ ok: true, id: "a", created: true }] });
+    expect(seen).toEqual(["POST", "/v1/start", "Bearer key", { runs }]);
+  });
+
+  it.each([
+    [401, '{"error":{"code":"UNAUTHORIZED","message":"Who are you?"}}', "UNAUTHORIZED", "Who are you?"],
+    [403, "<html>", "UNAUTHORIZED", "check apiKey"],
+    [404, "not found", "BAD_REQUEST", "check that the url"],
+    [413, "", "BAD_REQUEST", "too large"],
+    [503, '{"error":{"code":"UNAVAILABLE","message":"The pool is empty."}}', "UNAVAILABLE", "The pool is empty."],
+    [502, "<html>bad gateway</html>", "UNAVAILABLE", "answered 502"],
+    [200, "<html>a proxy</html>", "BAD_REPLY", "not an Aiki server"],
+    [200, '{"results":[]}', "BAD_REPLY", "not an Aiki server"],
+    [200, '{"results":[null]}', "BAD_REPLY", "not an Aiki server"],
+  ])("turns %i %s into %s", async (status, body, code, sentence) => {
+    const api = await listen((_, __, response) => response.writeHead(status).end(body));
+    await expect(api.read({ runs: [{ runId: "a" }] })).rejects.toMatchObject({
+      code,
+      message: expect.stringContaining(sentence),
+    });
+  });
+
+  it("reads Retry-After as seconds and as a date", async () => {
+    const headers = ["2", new Date(Date.parse("2024-01-01T00:00:05Z")).toUTCString()];
+    const date = new Date(Date.parse("2024-01-01T00:00:00Z")).toUTCString();
+    const api = await listen((_, __, response) =>
+      response.writeHead(503, { "retry-after": headers.shift(), date }).end("{}"),
+    );
+    const delays = [];
+    for (const _ of [1, 2]) {
+      delays.push(retryAfterOf(await api.find({}).catch((error: unknown) => error)));
+    }
+    expect(delays).toEqual([2_000, 5_000]);
+  });
+
+  it("says that a server is not there", async () => {
+    const api = httpApi({ url: "http://127.0.0.1:1", apiKey: null }, env);
+    await expect(api.find({})).rejects.toMatchObject({
+      code: "UNREACHABLE",
+      message: expect.stringMatching(/http:\/\/127\.0\.0\.1:1 cannot be reached/),
+    });
+  });
+
+  it("gives up a long poll when the caller does, and closes its connection", async () => {
+    let gone: () => void = () => {};
+    const left = new Promise<void>((resolve) => {
+      gone = resolve;
+    });
+    const leave = new AbortController();
+    const api = await listen((_, __, response) => {
+      response.on("close", gone);
+      leave.abort();
+    });
+    const watched = [{ type: "status" as const, runId: "a", any: [] }];
+    await expect(api.watch({ watched, waitMs: 60_000 }, { signal: leave.signal })).rejects.toMatchObject({
+      code: "ABORTED",
+    });
+    await left;
+  });
+
+  it("ends when the server never answers", async () => {
+    let expire: () => void = () => {};
+    const impatient = {
+      ...env,
+      after: (_: number, then: () => void) => {
+        expire = then;
+        return () => {};
+      },
+    };
+    const api = await listen(() => expire(), impatient);
+    await expect(api.find({})).rejects.toMatchObject({
+      code: "UNREACHABLE",
+      message: expect.stringContaining("no answer within 10 s"),
+    });
+  });
+});

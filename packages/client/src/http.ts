@@ -1,0 +1,181 @@
+import { AikiError, type Env } from "@aikirun/lib";
+import {
+  type Api,
+  type CallOptions,
+  type ClaimReply,
+  type FindReply,
+  limits,
+  type ReadReply,
+  type RenewReply,
+  type ReportReply,
+  type SignalReply,
+  type StartReply,
+  type Verb,
+  type WatchReply,
+} from "@aikirun/lib/protocol";
+import { isRecord } from "./fields.ts";
+import { ServerBusy } from "./transient.ts";
+
+export interface HttpTarget {
+  readonly url: string;
+  readonly apiKey: string | null;
+}
+
+/** An answer is waited for this long beyond what the request itself asks to wait. Milliseconds. */
+const graceMs = 10_000;
+
+/** The wire over `fetch`: each verb is one POST, tried once. */
+export function httpApi(target: HttpTarget, env: Env): Api {
+  const post = poster(target, env);
+  return {
+    start: (request, options) => post<StartReply>("start", request, 0, options, results(request.runs)),
+    claim: (request, options) => post<ClaimReply>("claim", request, request.waitMs, options, runs),
+    report: (request, options) => post<ReportReply>("report", request, 0, options, results(request.reports)),
+    renew: (request, options) => post<RenewReply>("renew", request, 0, options, results(request.runs)),
+    signal: (request, options) => post<SignalReply>("signal", request, 0, options, results(request.signals)),
+    watch: (request, options) => post<WatchReply>("watch", request, request.waitMs, options, results(null)),
+    find: (request, options) => post<FindReply>("find", request, 0, options, runs),
+    read: (request, options) => post<ReadReply>("read", request, 0, options, results(request.runs)),
+  };
+}
+
+/** Types only, by design: the reply's outline is checked, its items are the server's word. */
+type Outline<Reply> = (reply: unknown) => reply is Reply;
+
+function results<Reply>(items: readonly unknown[] | null): Outline<Reply> {
+  return (reply): reply is Reply =>
+    isRecord(reply) &&
+    Array.isArray(reply.results) &&
+    reply.results.every(isRecord) &&
+    (items === null || reply.results.length === items.length);
+}
+
+function runs<Reply>(reply: unknown): reply is Reply {
+  return isRecord(reply) && Array.isArray(reply.runs) && reply.runs.every(isRecord);
+}
+
+function poster({ url, apiKey }: HttpTarget, env: Env) {
+  const headers: Record<string, string> = { "content-type": "application/json", accept: "application/json" };
+  if (apiKey !== null) {
+    headers.authorization = `Bearer ${apiKey}`;
+  }
+  return async <Reply>(
+    verb: Verb,
+    request: unknown,
+    waitMs: number,
+    { signal }: CallOptions = {},
+    outline: Outline<Reply>,
+  ): Promise<Reply> => {
+    const ids = { url, verb };
+    if (isAborted(signal)) {
+      throw aborted(verb, signal);
+    }
+    const allowedMs = Math.min(waitMs, limits.waitMs) + graceMs;
+    const leave = new AbortController();
+    const onAbort = () => leave.abort();
+    signal?.addEventListener("abort", onAbort, { once: true });
+    let late = false;
+    const cancelTimer = env.after(allowedMs, () => {
+      late = true;
+      leave.abort();
+    });
+    try {
+      const body = JSON.stringify(request);
+      const response = await fetch(`${url}/v1/${verb}`, { method: "POST", headers, body, signal: leave.signal });
+      return answer(await response.text(), response, outline, ids);
+    } catch (cause) {
+      if (cause instanceof AikiError) {
+        throw cause;
+      }
+      if (isAborted(signal)) {
+        throw aborted(verb, signal);
+      }
+      const why = late ? `gave no answer within ${allowedMs / 1_000} s` : `cannot be reached (${reasonOf(cause)})`;
+      throw new AikiError(
+        "UNREACHABLE",
+        `The server at ${url} ${why}; check that it is up and that the url is right.`,
+        {
+          cause,
+          ids,
+        },
+      );
+    } finally {
+      cancelTimer();
+      signal?.removeEventListener("abort", onAbort);
+    }
+  };
+}
+
+function answer<Reply>(text: string, response: Response, outline: Outline<Reply>, ids: Record<string, string>): Reply {
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    body = undefined;
+  }
+  if (!response.ok) {
+    throw refusal(body, response, ids);
+  }
+  if (!outline(body)) {
+    throw new AikiError(
+      "BAD_REPLY",
+      `What answers at ${ids.url} is not an Aiki server of a version this client understands; check the url.`,
+      { ids },
+    );
+  }
+  return body;
+}
+
+function refusal(body: unknown, response: Response, ids: Record<string, string>): AikiError {
+  const { status } = response;
+  const error = isRecord(body) && isRecord(body.error) ? body.error : {};
+  const code = typeof error.code === "string" ? error.code : codeOf(status);
+  const message = typeof error.message === "string" ? error.message : sentenceOf(status, ids);
+  return status === 429 || status >= 500
+    ? new ServerBusy(code, message, ids, retryAfterMs(response))
+    : new AikiError(code, message, { ids });
+}
+
+function codeOf(status: number): string {
+  if (status === 401 || status === 403) return "UNAUTHORIZED";
+  return status === 429 || status >= 500 ? "UNAVAILABLE" : "BAD_REQUEST";
+}
+
+function sentenceOf(status: number, { url, verb }: Record<string, string>): string {
+  if (status === 401 || status === 403)
+    return `The server at ${url} refuses these credentials (${status}); check apiKey.`;
+  if (status === 404)
+    return `Nothing answers at ${url}/v1/${verb} (404); check that the url is that of an Aiki server.`;
+  if (status === 413) return `The server at ${url} finds the request too large (413); send smaller payloads.`;
+  return `The server at ${url} answered ${status} to ${verb}.`;
+}
+
+/** `Retry-After` is either seconds or a date. */
+function retryAfterMs(response: Response): number | null {
+  const value = response.headers.get("retry-after");
+  if (value === null || value === "") {
+    return null;
+  }
+  const seconds = Number(value);
+  const ms = Number.isNaN(seconds)
+    ? Date.parse(value) - Date.parse(response.headers.get("date") ?? "")
+    : seconds * 1_000;
+  return ms >= 0 ? ms : null;
+}
+
+function isAborted(signal: AbortSignal | undefined): boolean {
+  return signal?.aborted === true;
+}
+
+function aborted(verb: Verb, signal: AbortSignal | undefined): AikiError {
+  return new AikiError("ABORTED", `The caller gave up waiting for ${verb}.`, { cause: signal?.reason });
+}
+
+function reasonOf(cause: unknown): string {
+  for (let error = cause; error instanceof Error; error = error.cause) {
+    if ("code" in error && typeof error.code === "string") {
+      return error.code;
+    }
+  }
+  return cause instanceof Error ? cause.message : "unknown failure";
+}

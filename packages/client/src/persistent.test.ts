@@ -1,0 +1,77 @@
+import { AikiError } from "@aikirun/lib";
+import { describe, expect, it } from "vitest";
+import { scriptedApi } from "../test/scripted-api.ts";
+import { virtualEnv } from "../test/virtual-env.ts";
+import { persistent } from "./persistent.ts";
+import { ServerBusy } from "./transient.ts";
+
+const unreachable = () => new AikiError("UNREACHABLE", "No answer.");
+const open = new AbortController().signal;
+
+describe("a call that meets a server which is away", () => {
+  it("is repeated with the same request until it is answered", async () => {
+    const env = virtualEnv();
+    let failures = 3;
+    const { api, calls } = scriptedApi(() => {
+      failures -= 1;
+      if (failures >= 0) throw unreachable();
+      return { results: [] };
+    });
+    const reply = persistent(api, env, open).signal({
+      signals: [{ signalId: "s", runId: "r", signal: { type: "pause" } }],
+    });
+    await env.advance(5_000);
+    expect(await reply).toEqual({ results: [] });
+    expect(calls).toHaveLength(4);
+    expect(new Set(calls.map(({ request }) => JSON.stringify(request))).size).toBe(1);
+  });
+
+  it("fails after about 10 s", async () => {
+    const env = virtualEnv();
+    const { api } = scriptedApi(() => {
+      throw unreachable();
+    });
+    const began = env.elapsed();
+    const ended = persistent(api, env, open)
+      .find({})
+      .catch((error: unknown) => ({ error, after: env.elapsed() - began }));
+    await env.advance(60_000);
+    const { error, after } = (await ended) as { error: unknown; after: number };
+    expect(error).toMatchObject({ code: "UNREACHABLE" });
+    expect(after).toBeGreaterThan(7_000);
+    expect(after).toBeLessThanOrEqual(10_000);
+  });
+
+  it("leaves a busy server alone for as long as it asks", async () => {
+    const env = virtualEnv();
+    const at: number[] = [];
+    const { api } = scriptedApi(() => {
+      at.push(env.elapsed());
+      if (at.length === 1) throw new ServerBusy("UNAVAILABLE", "Busy.", {}, 4_000);
+      return { runs: [] };
+    });
+    const reply = persistent(api, env, open).find({});
+    await env.advance(5_000);
+    await reply;
+    expect((at[1] ?? 0) - (at[0] ?? 0)).toBe(4_000);
+  });
+
+  it.each(["UNAUTHORIZED", "BAD_REQUEST", "ABORTED", "BAD_REPLY"])("is not repeated on %s", async (code) => {
+    const { api, calls } = scriptedApi(() => {
+      throw new AikiError(code, "No.");
+    });
+    await expect(persistent(api, virtualEnv(), open).find({})).rejects.toMatchObject({ code });
+    expect(calls).toHaveLength(1);
+  });
+
+  it("stops being repeated once the client is closed", async () => {
+    const env = virtualEnv();
+    const { api } = scriptedApi(() => {
+      throw unreachable();
+    });
+    const closed = new AbortController();
+    const reply = persistent(api, env, closed.signal).find({});
+    closed.abort(new AikiError("CLIENT_CLOSED", "Closed."));
+    await expect(reply).rejects.toMatchObject({ code: expect.stringMatching(/UNREACHABLE|CLIENT_CLOSED/) });
+  });
+});

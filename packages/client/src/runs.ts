@@ -1,0 +1,125 @@
+import type { EventDefinition, EventDefinitions, RunHandle } from "@aikirun/lib";
+import {
+  type Api,
+  type FindRequest,
+  type RunId,
+  type RunStatus,
+  type RunView,
+  runStatuses,
+} from "@aikirun/lib/protocol";
+import { Fields } from "./fields.ts";
+import { createHandle, type HandleContext } from "./handle.ts";
+import { momentOf, present } from "./start.ts";
+
+/** Which runs to list; all conditions must hold. */
+export interface RunFilter {
+  /** The workflow's name. */
+  name?: string;
+  versionId?: string;
+  status?: RunStatus | readonly RunStatus[];
+  referenceId?: string;
+  shardKey?: string;
+  parentId?: RunId;
+  /** Runs that carry all of these. */
+  tags?: readonly string[];
+  /** Inclusive; epoch milliseconds when a number. */
+  createdAfter?: Date | number;
+  /** Exclusive; epoch milliseconds when a number. */
+  createdBefore?: Date | number;
+  /** Default `newest` first. */
+  order?: "newest" | "oldest";
+  /** Runs per page, 1 to 200. Default 50. */
+  limit?: number;
+  /** Where the page before ended. */
+  cursor?: string;
+}
+
+/** One page of runs, without their inputs and outputs. */
+export interface RunPage {
+  runs: RunView[];
+  /** Pass it as `cursor` for the next page; absent on the last one. */
+  cursor?: string;
+}
+
+/** Await it for one page, or iterate over it for all runs, page after page. */
+export interface RunList extends PromiseLike<RunPage>, AsyncIterable<RunView> {}
+
+/** A workflow version, as far as it types the handle of its runs. */
+export interface VersionOf<Output, Events extends EventDefinitions> {
+  readonly events: Events;
+  readonly start: (...args: never[]) => Promise<RunHandle<Output, Events>>;
+}
+
+/** Events of a run whose version is not known here: any name, any data. */
+export type AnyEvents = Readonly<Record<string, EventDefinition<unknown>>>;
+
+/** Finds runs again. */
+export interface Runs {
+  /** A handle; whether the run exists shows with the first call. With its version, output and events are typed. */
+  get(id: RunId): RunHandle<unknown, AnyEvents>;
+  get<Output, Events extends EventDefinitions>(
+    id: RunId,
+    version: VersionOf<Output, Events>,
+  ): RunHandle<Output, Events>;
+  /** Runs that fit, newest first. Throws `INVALID_OPTION` for a filter that cannot be. */
+  list(filter?: RunFilter): RunList;
+}
+
+export function createRuns(context: HandleContext): Runs {
+  function get(id: RunId): RunHandle<unknown, AnyEvents>;
+  function get<Output, Events extends EventDefinitions>(
+    id: RunId,
+    version: VersionOf<Output, Events>,
+  ): RunHandle<Output, Events>;
+  function get(id: RunId, version?: { readonly events: EventDefinitions }): RunHandle<unknown, EventDefinitions> {
+    return createHandle(context, id, version?.events ?? null);
+  }
+  return { get, list: (filter = {}) => list(context.api, requestOf(filter)) };
+}
+
+function list(api: Api, request: FindRequest): RunList {
+  return {
+    // biome-ignore lint/suspicious/noThenProperty: awaiting the list gives its first page.
+    then: (onPage, onError) => api.find(request).then(onPage, onError),
+    async *[Symbol.asyncIterator]() {
+      let cursor = request.cursor;
+      do {
+        const page: RunPage = await api.find(cursor === undefined ? request : { ...request, cursor });
+        yield* page.runs;
+        cursor = page.cursor;
+      } while (cursor !== undefined);
+    },
+  };
+}
+
+function requestOf(filter: RunFilter): FindRequest {
+  const fields = new Fields(filter, "filter", "INVALID_OPTION");
+  const status = fields.has("status") && !Array.isArray(filter.status) ? oneStatus(fields) : statuses(fields);
+  const request = {
+    name: fields.text("name"),
+    versionId: fields.text("versionId"),
+    status,
+    referenceId: fields.text("referenceId"),
+    shardKey: fields.text("shardKey"),
+    parentId: fields.text("parentId"),
+    tags: fields.texts("tags", 32),
+    createdAfter: momentOf(fields, "createdAfter"),
+    createdBefore: momentOf(fields, "createdBefore"),
+    order: fields.oneOf("order", ["newest", "oldest"]),
+    limit: fields.integer("limit", { min: 1, max: 200 }),
+    cursor: fields.text("cursor", { min: 1, max: 10_000 }),
+  };
+  fields.done();
+  return present(request);
+}
+
+function oneStatus(fields: Fields): RunStatus[] | undefined {
+  const status = fields.oneOf("status", runStatuses);
+  return status === undefined ? undefined : [status];
+}
+
+function statuses(fields: Fields): RunStatus[] | undefined {
+  return fields
+    .texts("status", runStatuses.length)
+    ?.map((name) => runStatuses.find((status) => status === name) ?? fields.refuse("status", "statuses of runs"));
+}

@@ -1,0 +1,23 @@
+import { batcher, type Env } from "@aikirun/lib";
+import { type Api, limits, type RunId, type Signal, type SignalItem, type SignalResult } from "@aikirun/lib/protocol";
+import { rejected } from "./rejected.ts";
+
+/** Resolves once the signal is durable, with the run that it left behind. */
+export type Signals = (runId: RunId, signal: Signal) => Promise<RunId>;
+
+/** Sends signals; all that are sent while a request is under way go together in the next, in order. */
+export function signals(api: Api, env: Env): Signals {
+  const send = batcher<SignalItem, SignalResult>({
+    send: async (items) => (await api.signal({ signals: items })).results,
+    max: limits.batchItems,
+    weigh: ({ signal }) => 1_000 + (signal.type === "event" ? 4 * (signal.data?.length ?? 0) : 0),
+    maxWeight: limits.requestBytes,
+  });
+  return async (runId, signal) => {
+    const result = await send({ signalId: env.id(), runId, signal });
+    if (!result.ok) {
+      throw rejected(result, { runId });
+    }
+    return result.runId;
+  };
+}
