@@ -1,0 +1,18 @@
+import type { Env, Logger } from "@aikirun/lib";
+import type { Database } from "./config.ts";
+import { memoryStorage } from "./storage/memory/memory.ts";
+import type { Storage } from "./storage/storage.ts";
+
+/** Opens where runs rest. SQLite is loaded only when asked for. */
+export async function openDatabase(database: Database, around: { env: Env; logger: Logger }): Promise<Storage> {
+  switch (database.type) {
+    case "memory":
+      return memoryStorage({ env: around.env });
+    case "sqlite": {
+      const { openSqlite } = await import("./storage/sqlite/sqlite.ts");
+      return openSqlite({ path: database.path, ...around });
+    }
+    default:
+      return database satisfies never;
+  }
+}

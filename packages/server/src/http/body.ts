@@ -1,0 +1,39 @@
+import type { Exchange } from "./exchange.ts";
+import { BadRequest, Refusal } from "./refusal.ts";
+
+/** No message of the protocol comes near this; what is deeper means harm. */
+const maxDepth = 200;
+
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+/** The JSON in a request's body. Throws `Refusal` or `BadRequest`. */
+export async function readJson(exchange: Exchange): Promise<unknown> {
+  const type = exchange.header("content-type");
+  if (type === null || !/^application\/json\s*(;|$)/i.test(type)) {
+    throw new Refusal(415, "UNSUPPORTED_MEDIA_TYPE", "Send the request as content-type: application/json.");
+  }
+  const body = parseJson(await exchange.body());
+  if (!shallow(body, maxDepth)) throw new BadRequest(`The request nests deeper than ${maxDepth} levels.`);
+  return body;
+}
+
+function parseJson(bytes: Uint8Array): unknown {
+  let text: string;
+  try {
+    text = utf8.decode(bytes);
+  } catch {
+    throw new BadRequest("The request is not UTF-8.");
+  }
+  try {
+    return JSON.parse(text);
+  } catch (thrown) {
+    throw new BadRequest(`The request is not JSON: ${thrown instanceof Error ? thrown.message.slice(0, 200) : ""}`);
+  }
+}
+
+function shallow(value: unknown, left: number): boolean {
+  if (typeof value !== "object" || value === null) return true;
+  if (left === 0) return false;
+  const parts: unknown[] = Array.isArray(value) ? value : Object.values(value);
+  return parts.every((part) => shallow(part, left - 1));
+}

@@ -1,0 +1,106 @@
+/** One HTTP exchange, whoever took the request: a fetch handler that is mounted somewhere, or our own listener. */
+
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { limits } from "@aikirun/lib/protocol";
+import { Refusal } from "./refusal.ts";
+
+export interface Exchange {
+  /** In lower case, with its port. */
+  readonly host: string;
+  header(name: "content-type" | "origin"): string | null;
+  /** The whole body. Throws `Refusal` 413 as soon as it is known to pass the limit; never holds more. */
+  body(): Promise<Uint8Array>;
+  /** Aborts when the client goes before it is answered. */
+  gone(): AbortSignal;
+}
+
+export interface Reply {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+export function fetchExchange(request: Request): Exchange {
+  return {
+    host: (request.headers.get("host") ?? new URL(request.url).host).toLowerCase(),
+    header: (name) => request.headers.get(name),
+    gone: () => request.signal,
+    body: async () => {
+      checkLength(Number(request.headers.get("content-length")));
+      return request.body === null ? new Uint8Array() : counted(streamed(request.body));
+    },
+  };
+}
+
+export function nodeExchange(incoming: IncomingMessage, outgoing: ServerResponse): Exchange {
+  return {
+    host: (incoming.headers.host ?? "").toLowerCase(),
+    header: (name) => incoming.headers[name] ?? null,
+    gone: () => {
+      const gone = new AbortController();
+      outgoing.once("close", () => {
+        if (!outgoing.writableFinished) gone.abort();
+      });
+      if (outgoing.destroyed) gone.abort();
+      return gone.signal;
+    },
+    body: () => {
+      checkLength(Number(incoming.headers["content-length"]));
+      return received(incoming);
+    },
+  };
+}
+
+export function toResponse({ status, headers, body }: Reply): Response {
+  return new Response(body, { status, headers });
+}
+
+export function sendReply({ status, headers, body }: Reply, outgoing: ServerResponse): void {
+  outgoing.writeHead(status, { ...headers, "content-length": Buffer.byteLength(body) });
+  outgoing.end(body);
+}
+
+function checkLength(declared: number): void {
+  if (declared > limits.requestBytes) throw tooLarge();
+}
+
+function tooLarge(): Refusal {
+  const message = `The request is over ${limits.requestBytes} bytes. Split the batch.`;
+  return new Refusal(413, "PAYLOAD_TOO_LARGE", message, { connection: "close" });
+}
+
+/** Events rather than iteration: most bodies are one chunk, and this is every request's path. */
+function received(incoming: IncomingMessage): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    incoming.on("data", (chunk: Buffer) => {
+      size += chunk.byteLength;
+      if (size <= limits.requestBytes) chunks.push(chunk);
+      else reject(tooLarge());
+    });
+    incoming.on("end", () => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)));
+    incoming.on("close", () => reject(new Refusal(400, "BAD_REQUEST", "The request broke off.")));
+    incoming.on("error", () => reject(new Refusal(400, "BAD_REQUEST", "The request broke off.")));
+  });
+}
+
+async function counted(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const kept: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of chunks) {
+    size += chunk.byteLength;
+    if (size > limits.requestBytes) throw tooLarge();
+    kept.push(chunk);
+  }
+  return Buffer.concat(kept, size);
+}
+
+async function* streamed(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const reader = body.getReader();
+  try {
+    for (let read = await reader.read(); !read.done; read = await reader.read()) yield read.value;
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}

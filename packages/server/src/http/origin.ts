@@ -1,0 +1,32 @@
+/**
+ * A server without authentication must not be reachable through a browser's back door: a page that rebinds its DNS
+ * name to 127.0.0.1 still sends that name as Host, and a page of another origin still says so in Origin.
+ */
+
+import type { Exchange } from "./exchange.ts";
+import { Refusal } from "./refusal.ts";
+
+const loopback = ["localhost", "127.0.0.1", "[::1]"];
+
+/** Which Host headers are served: `any` only behind an address that was bound beyond this machine by name. */
+export type Hosts = ReadonlySet<string> | "any";
+
+export function hostsAllowed(extra: readonly string[]): Hosts {
+  return new Set([...loopback, ...extra]);
+}
+
+/** Throws `FORBIDDEN_HOST` for a Host that is not ours. */
+export function checkHost({ host }: Exchange, hosts: Hosts): void {
+  if (hosts === "any" || hosts.has(host.replace(/:\d+$/, ""))) return;
+  const message = `This server does not answer to the host ${JSON.stringify(host.slice(0, 255))}. Name it in allowedHosts.`;
+  throw new Refusal(403, "FORBIDDEN_HOST", message);
+}
+
+/** Throws `FORBIDDEN_ORIGIN` when a page of another origin sent this. */
+export function checkOrigin(exchange: Exchange): void {
+  const origin = exchange.header("origin");
+  if (origin === null) return;
+  const separator = origin.indexOf("://");
+  if (separator !== -1 && origin.slice(separator + 3).toLowerCase() === exchange.host) return;
+  throw new Refusal(403, "FORBIDDEN_ORIGIN", "Requests from web pages of another origin are refused.");
+}

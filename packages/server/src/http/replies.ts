@@ -1,0 +1,57 @@
+import { isAikiError } from "@aikirun/lib";
+import type { Reply } from "./exchange.ts";
+import { BadRequest, Refusal } from "./refusal.ts";
+
+/** On every reply: nothing here is to be cached, sniffed, framed or told to others. */
+const secure = {
+  "cache-control": "no-store",
+  "x-content-type-options": "nosniff",
+  "x-frame-options": "DENY",
+  "referrer-policy": "no-referrer",
+};
+
+const json: Readonly<Record<string, string>> = Object.freeze({
+  "content-type": "application/json",
+  "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+  ...secure,
+});
+
+export function jsonReply(status: number, body: unknown, extra?: Readonly<Record<string, string>>): Reply {
+  return { status, headers: extra === undefined ? json : { ...json, ...extra }, body: JSON.stringify(body) };
+}
+
+/** `styleHash` is the one inline style the page may use. */
+export function pageReply(html: string, styleHash: string): Reply {
+  const policy = `default-src 'none'; style-src '${styleHash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
+  const headers = { "content-type": "text/html; charset=utf-8", "content-security-policy": policy, ...secure };
+  return { status: 200, headers, body: html };
+}
+
+/** The reply to a fault that the caller can act upon, or null when it is the server's own. */
+export function faultReply(thrown: unknown): Reply | null {
+  if (thrown instanceof Refusal) return errorReply(thrown.status, thrown.code, thrown.message, thrown.headers);
+  if (thrown instanceof BadRequest) {
+    return jsonReply(400, { error: { code: thrown.code, message: thrown.message, issues: thrown.issues } });
+  }
+  if (!isAikiError(thrown)) return null;
+  switch (thrown.code) {
+    case "BAD_REQUEST":
+      return errorReply(400, thrown.code, thrown.message);
+    case "UNAUTHORIZED":
+      return errorReply(401, thrown.code, thrown.message);
+    case "UNAVAILABLE":
+    case "ABORTED":
+      return errorReply(503, "UNAVAILABLE", thrown.message, { "retry-after": "1" });
+    default:
+      return null;
+  }
+}
+
+export function errorReply(
+  status: number,
+  code: string,
+  message: string,
+  extra?: Readonly<Record<string, string>>,
+): Reply {
+  return jsonReply(status, { error: { code, message } }, extra);
+}

@@ -1,0 +1,76 @@
+import type { Logger } from "@aikirun/lib";
+import type { Api, Verb } from "@aikirun/lib/protocol";
+import { answers } from "./answers.ts";
+import { readJson } from "./body.ts";
+import type { Exchange, Reply } from "./exchange.ts";
+import { checkHost, checkOrigin, type Hosts } from "./origin.ts";
+import { Refusal } from "./refusal.ts";
+import { faultReply, jsonReply } from "./replies.ts";
+
+/** What the HTTP face of a server needs of it. */
+export interface Face {
+  api: Api;
+  hosts: Hosts;
+  /** Rejects when storage does not answer. */
+  ready: () => Promise<unknown>;
+  /** Aborts when no more may be begun; long polls are answered then. */
+  closing: AbortSignal;
+  logger: Logger;
+  /** A new id, for an error that the log explains. */
+  id: () => string;
+}
+
+/** Answers a POST of one verb. Never rejects, and never answers 5xx because of what came in. */
+export async function respond(verb: Verb, exchange: Exchange, face: Face): Promise<Reply> {
+  try {
+    checkHost(exchange, face.hosts);
+    checkOrigin(exchange);
+    const body = await readJson(exchange);
+    if (face.closing.aborted) throw unavailable();
+    if (verb === "claim" || verb === "watch") return await interruptible(verb, body, exchange.gone(), face);
+    return jsonReply(200, await answers[verb](face.api, body));
+  } catch (thrown) {
+    return faultReply(thrown) ?? unexpected(thrown, face);
+  }
+}
+
+export async function readiness({ ready, closing, logger }: Face): Promise<Reply> {
+  if (closing.aborted) throw unavailable();
+  try {
+    await ready();
+    return jsonReply(200, { status: "ready" });
+  } catch (thrown) {
+    logger.warn("storage does not answer", { error: thrown });
+    throw new Refusal(503, "UNAVAILABLE", "Storage does not answer.", { "retry-after": "1" });
+  }
+}
+
+/** The caller learns an id and nothing else; the log has the rest. */
+export function unexpected(thrown: unknown, { logger, id }: Face): Reply {
+  const errorId = id();
+  logger.error("a request failed unexpectedly", { errorId, error: thrown });
+  const message = `The server failed. Its log says why under error id ${errorId}.`;
+  return jsonReply(500, { error: { code: "INTERNAL", message, errorId } });
+}
+
+/** Gives up when the client has gone, so that what was claimed for it is released, and when the server closes. */
+async function interruptible(verb: "claim" | "watch", body: unknown, gone: AbortSignal, face: Face): Promise<Reply> {
+  const either = new AbortController();
+  const abort = () => either.abort();
+  gone.addEventListener("abort", abort);
+  face.closing.addEventListener("abort", abort);
+  if (gone.aborted) abort();
+  try {
+    return jsonReply(200, await answers[verb](face.api, body, { signal: either.signal }));
+  } catch (thrown) {
+    if (either.signal.aborted) throw unavailable();
+    throw thrown;
+  } finally {
+    gone.removeEventListener("abort", abort);
+    face.closing.removeEventListener("abort", abort);
+  }
+}
+
+function unavailable(): Refusal {
+  return new Refusal(503, "UNAVAILABLE", "The server is closing. Try again.", { "retry-after": "1" });
+}

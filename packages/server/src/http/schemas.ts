@@ -1,0 +1,326 @@
+/** What may enter: one schema per message of the protocol, with a proof below that each says the same as its type. */
+
+import type {
+  ClaimRequest,
+  Failure,
+  FindRequest,
+  NewEntry,
+  ReadRequest,
+  RenewRequest,
+  Report,
+  ReportRequest,
+  RetryPolicy,
+  RunSpec,
+  SignalItem,
+  SignalRequest,
+  StartRequest,
+  WatchRequest,
+} from "@aikirun/lib/protocol";
+import { limits, runStatuses } from "@aikirun/lib/protocol";
+import { z } from "zod";
+
+/** Texts that become keys: no database keeps NUL or half a surrogate pair, so two names could become one. */
+const storable = /^[^\0\uD800-\uDFFF]*$/u;
+const text = (most: number, least = 1) =>
+  z.string().min(least).max(most).regex(storable, "Must hold neither NUL nor half of a surrogate pair");
+
+const name = text(limits.nameLength);
+const token = text(limits.nameLength);
+const address = text(1_024);
+const runId = z
+  .string()
+  .regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/, "Must be a UUID in lower case");
+
+const count = z.int().min(0);
+/** A little over 100 years, the longest duration that lib accepts. */
+const longestMs = 3_200_000_000_000;
+const durationMs = z.int().min(0).max(longestMs);
+/** What a JavaScript date can hold. */
+const at = z.int().min(-8.64e15).max(8.64e15);
+const waitMs = z.int().min(0).max(limits.waitMs);
+const leaseMs = z.int().min(100).max(86_400_000);
+
+/** Kept as it is and never parsed; only its size matters, and that a database can keep it. */
+const payload = z.string().check((context) => {
+  const bytes = utf8Bytes(context.value, limits.payloadBytes);
+  if (bytes > limits.payloadBytes) {
+    context.issues.push({
+      code: "custom",
+      input: context.value,
+      message: `Payload of ${bytes} bytes is over the limit of ${limits.payloadBytes}`,
+      params: { limit: true },
+    });
+  } else if (!storable.test(context.value)) {
+    context.issues.push({ code: "custom", input: context.value, message: "Payload must be JSON text" });
+  }
+});
+
+const failureText = z.string().max(limits.failureBytes);
+const failureShape = {
+  name: failureText,
+  message: failureText,
+  code: failureText.exactOptional(),
+  stack: failureText.exactOptional(),
+  runId: failureText.exactOptional(),
+};
+const failureLink: z.ZodType<Failure> = z.strictObject({
+  ...failureShape,
+  get cause() {
+    return failureLink.exactOptional();
+  },
+});
+const failure = failureLink.refine((thrown) => failureBytes(thrown) <= limits.failureBytes, {
+  message: `A failure holds at most ${limits.failureBytes} bytes, causes included`,
+});
+
+const attempts = z.int().min(1);
+/** What is computed from a policy is rounded then. */
+const delayMs = z.number().min(0).max(longestMs);
+const retry = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("never") }),
+  z.strictObject({ type: z.literal("fixed"), maxAttempts: attempts, delayMs }),
+  z.strictObject({
+    type: z.literal("exponential"),
+    maxAttempts: attempts,
+    baseDelayMs: delayMs,
+    factor: z.number().min(1).max(1_000).exactOptional(),
+    maxDelayMs: delayMs.exactOptional(),
+  }),
+  z.strictObject({
+    type: z.literal("jittered"),
+    maxAttempts: attempts,
+    baseDelayMs: delayMs,
+    jitterFactor: z.number().min(0).max(1).exactOptional(),
+    maxDelayMs: delayMs.exactOptional(),
+  }),
+]);
+
+const tags = z.array(name).max(limits.tags);
+
+const runSpecShape = z.strictObject({
+  id: runId,
+  name,
+  versionId: name,
+  input: payload.exactOptional(),
+  inputHash: token.exactOptional(),
+  referenceId: name.exactOptional(),
+  onConflict: z.enum(["error", "return_existing"]).exactOptional(),
+  delayMs: durationMs.exactOptional(),
+  at: at.exactOptional(),
+  shardKey: name.exactOptional(),
+  priority: z.int().min(-1_000).max(1_000).exactOptional(),
+  retry: retry.exactOptional(),
+  timeoutMs: durationMs.exactOptional(),
+  tags: tags.exactOptional(),
+  onParentEnd: z.enum(["cancel", "abandon"]).exactOptional(),
+  retryOf: runId.exactOptional(),
+});
+const spec = runSpecShape
+  .refine((run) => run.at === undefined || run.delayMs === undefined, { message: "Takes delayMs or at, not both" })
+  .refine((run) => run.referenceId === undefined || run.inputHash !== undefined, {
+    message: "A referenceId needs the inputHash beside it",
+  });
+
+const starts = z.strictObject({ runs: z.array(spec).max(limits.batchItems) });
+
+const claim = z.strictObject({
+  claimId: token,
+  session: token,
+  worker: name,
+  serves: z.array(z.strictObject({ name, versionId: name })).max(limits.batchItems),
+  shardKeys: z.array(name).max(limits.batchItems),
+  limit: z.int().min(1).max(1_000),
+  leaseMs,
+  waitMs,
+  reclaim: z
+    .array(z.strictObject({ runId, fence: count }))
+    .max(limits.batchItems)
+    .exactOptional(),
+});
+
+const entry = z.strictObject({
+  address,
+  startedAt: at.exactOptional(),
+  value: z.discriminatedUnion("type", [
+    z.strictObject({ type: z.literal("returned"), output: payload.exactOptional() }),
+    z.strictObject({ type: z.literal("threw"), error: failure }),
+    z.strictObject({ type: z.literal("retrying"), error: failure, retryInMs: durationMs }),
+    z.strictObject({ type: z.literal("observed"), data: payload }),
+  ]),
+});
+
+/** A run may open this many calls at once; the engine's own limits, which name themselves, are lower. */
+const callsAtOnce = 10_000;
+
+const open = z.strictObject({
+  address,
+  type: z.enum(["sleep", "event", "retry", "child"]),
+  name: name.exactOptional(),
+  durationMs: durationMs.nullable(),
+});
+
+const next = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("continue") }),
+  z.strictObject({ type: z.literal("suspend"), children: count }),
+  z.strictObject({ type: z.literal("release"), reason: z.enum(["shutdown", "paused", "idle", "unserved"]) }),
+  z.strictObject({ type: z.literal("diverged"), call: address, unclaimed: z.array(address).max(100_000) }),
+  z.strictObject({
+    type: z.literal("finish"),
+    outcome: z.discriminatedUnion("status", [
+      z.strictObject({ status: z.literal("completed"), output: payload.exactOptional() }),
+      z.strictObject({ status: z.literal("failed"), error: failure, retryInMs: durationMs.nullable() }),
+    ]),
+  }),
+]);
+
+const oneReport = z.strictObject({
+  reportId: token,
+  runId,
+  fence: count,
+  seen: count,
+  after: count,
+  entries: z.array(entry).max(callsAtOnce),
+  opens: z.array(open).max(callsAtOnce),
+  starts: z.array(z.strictObject({ address, spec })).max(callsAtOnce),
+  next,
+});
+
+const reports = z.strictObject({ session: token, worker: name, reports: z.array(oneReport).max(limits.batchItems) });
+
+const held = z.strictObject({ runId, fence: count });
+const renew = z.strictObject({ session: token, leaseMs, runs: z.array(held).max(limits.watchedItems) });
+
+const signal = z.strictObject({
+  signalId: token,
+  runId,
+  signal: z.discriminatedUnion("type", [
+    z.strictObject({
+      type: z.literal("event"),
+      name,
+      data: payload.exactOptional(),
+      referenceId: name.exactOptional(),
+    }),
+    z.strictObject({ type: z.literal("cancel"), reason: z.string().max(10_000).exactOptional() }),
+    z.strictObject({ type: z.literal("pause") }),
+    z.strictObject({ type: z.literal("resume") }),
+    z.strictObject({ type: z.literal("wake") }),
+    z.strictObject({ type: z.literal("retry"), newRunId: runId }),
+  ]),
+});
+const signals = z.strictObject({ signals: z.array(signal).max(limits.batchItems) });
+
+const status = z.enum(runStatuses);
+const watch = z.strictObject({
+  watched: z
+    .array(
+      z.discriminatedUnion("type", [
+        z.strictObject({ type: z.literal("status"), runId, any: z.array(status).max(runStatuses.length) }),
+        z.strictObject({ type: z.literal("news"), runId, fence: count, seen: count, after: count }),
+      ]),
+    )
+    .max(limits.watchedItems),
+  waitMs,
+});
+
+const find = z.strictObject({
+  name: name.exactOptional(),
+  versionId: name.exactOptional(),
+  status: z.array(status).max(runStatuses.length).exactOptional(),
+  referenceId: name.exactOptional(),
+  shardKey: name.exactOptional(),
+  parentId: runId.exactOptional(),
+  tags: tags.exactOptional(),
+  createdAfter: at.exactOptional(),
+  createdBefore: at.exactOptional(),
+  order: z.enum(["newest", "oldest"]).exactOptional(),
+  limit: z.int().min(1).max(200).exactOptional(),
+  cursor: text(1_024).exactOptional(),
+});
+
+const readOne = z.strictObject({
+  runId,
+  entries: z.strictObject({ after: count, limit: z.int().min(1).max(10_000) }).exactOptional(),
+});
+const reads = z.strictObject({ runs: z.array(readOne).max(limits.batchItems) });
+
+/** A request whose items are not looked at yet. */
+export type Loose<Request, Items extends keyof Request> = Omit<Request, Items> & Record<Items, unknown[]>;
+
+const bodies = z.array(z.unknown());
+/** Envelopes: what must hold for a batch to have items that can be told apart. */
+export const looseStart: z.ZodType<Loose<StartRequest, "runs">> = z.strictObject({
+  runs: bodies.max(limits.batchItems),
+});
+export const looseReport: z.ZodType<Loose<ReportRequest, "reports">> = z.strictObject({
+  session: token,
+  worker: name,
+  reports: bodies.max(limits.batchItems),
+});
+export const looseRenew: z.ZodType<Loose<RenewRequest, "runs">> = z.strictObject({
+  session: token,
+  leaseMs,
+  runs: bodies.max(limits.watchedItems),
+});
+export const looseSignal: z.ZodType<Loose<SignalRequest, "signals">> = z.strictObject({
+  signals: bodies.max(limits.batchItems),
+});
+export const looseRead: z.ZodType<Loose<ReadRequest, "runs">> = z.strictObject({ runs: bodies.max(limits.batchItems) });
+
+export const startRequest: z.ZodType<StartRequest> = starts;
+export const claimRequest: z.ZodType<ClaimRequest> = claim;
+export const reportRequest: z.ZodType<ReportRequest> = reports;
+export const renewRequest: z.ZodType<RenewRequest> = renew;
+export const signalRequest: z.ZodType<SignalRequest> = signals;
+export const watchRequest: z.ZodType<WatchRequest> = watch;
+export const findRequest: z.ZodType<FindRequest> = find;
+export const readRequest: z.ZodType<ReadRequest> = reads;
+
+export const runSpec: z.ZodType<RunSpec> = spec;
+export const report: z.ZodType<Report> = oneReport;
+export const renewItem: z.ZodType<RenewRequest["runs"][number]> = held;
+export const signalItem: z.ZodType<SignalItem> = signal;
+export const readItem: z.ZodType<ReadRequest["runs"][number]> = readOne;
+
+/** True only for the very same type, optional fields included. */
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+
+/** Fails to compile when a schema and its message drift apart, whichever of the two was changed. */
+const agreed: {
+  start: Same<z.output<typeof starts>, StartRequest>;
+  claim: Same<z.output<typeof claim>, ClaimRequest>;
+  report: Same<z.output<typeof reports>, ReportRequest>;
+  renew: Same<z.output<typeof renew>, RenewRequest>;
+  signal: Same<z.output<typeof signals>, SignalRequest>;
+  watch: Same<z.output<typeof watch>, WatchRequest>;
+  find: Same<z.output<typeof find>, FindRequest>;
+  read: Same<z.output<typeof reads>, ReadRequest>;
+  retry: Same<z.output<typeof retry>, RetryPolicy>;
+  entry: Same<z.output<typeof entry>, NewEntry>;
+  failure: Same<keyof typeof failureShape | "cause", keyof Failure>;
+} = {
+  start: true,
+  claim: true,
+  report: true,
+  renew: true,
+  signal: true,
+  watch: true,
+  find: true,
+  read: true,
+  retry: true,
+  entry: true,
+  failure: true,
+};
+Object.freeze(agreed);
+
+/** Exact only when it could matter: a UTF-16 unit is at most three bytes. */
+function utf8Bytes(value: string, matters: number): number {
+  return value.length * 3 <= matters ? value.length : Buffer.byteLength(value);
+}
+
+function failureBytes(thrown: Failure): number {
+  let bytes = 0;
+  for (let link: Failure | undefined = thrown; link !== undefined; link = link.cause) {
+    bytes += Buffer.byteLength(link.name) + Buffer.byteLength(link.message) + Buffer.byteLength(link.stack ?? "");
+  }
+  return bytes;
+}

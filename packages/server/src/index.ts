@@ -1,0 +1,5 @@
+export type { ServerParams } from "./config.ts";
+export type { Settings } from "./core/run.ts";
+export type { Listener } from "./http/listen.ts";
+export { type JsonLoggerOptions, jsonLogger } from "./log.ts";
+export { type ListenOptions, type Server, server } from "./server.ts";

@@ -1,0 +1,86 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { silentLogger } from "@aikirun/lib";
+import { describe, expect, it } from "vitest";
+import { parseDatabase } from "./config.ts";
+import { server } from "./server.ts";
+
+const runId = "0190c0de-0000-7000-8000-000000000001";
+const spec = { id: runId, name: "order", versionId: "1.0.0" };
+const quiet = { database: "memory:", logger: silentLogger };
+
+describe("server()", () => {
+  it("keeps runs in its file from one life to the next", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "aiki-"));
+    const database = `sqlite:${join(directory, "runs.db")}`;
+    const first = await server({ ...quiet, database });
+    await first.api().start({ runs: [spec] });
+    await first.close();
+    const second = await server({ ...quiet, database });
+    const { results } = await second.api().read({ runs: [{ runId }] });
+    expect(results[0]).toMatchObject({ ok: true, run: { id: runId, status: "queued" } });
+    await second.close();
+    await rm(directory, { recursive: true });
+  });
+
+  it("shows one namespace nothing of another", async () => {
+    const aiki = await server(quiet);
+    await aiki.api("a").start({ runs: [spec] });
+    expect((await aiki.api("b").find({})).runs).toEqual([]);
+    expect((await aiki.api("a").find({})).runs).toHaveLength(1);
+    await aiki.close();
+  });
+
+  it("answers mounted, listening and in-process from the same runs", async () => {
+    const aiki = await server(quiet);
+    await aiki.api().start({ runs: [spec] });
+    const init = { method: "POST", body: "{}", headers: { "content-type": "application/json" } };
+    const { url } = await aiki.listen({ port: 0 });
+    const mounted = await (await aiki.fetch(new Request("http://localhost/v1/find", init))).json();
+    const listened = await (await fetch(`${url}/v1/find`, init)).json();
+    expect(mounted).toEqual(await aiki.api().find({}));
+    expect(listened).toEqual(mounted);
+    await aiki.close();
+  });
+
+  it("refuses the same names in-process as over HTTP, one item at a time", async () => {
+    const aiki = await server(quiet);
+    const { results } = await aiki.api().start({ runs: [{ ...spec, name: "a\0" }, spec] });
+    expect(results).toMatchObject([{ code: "BAD_REQUEST" }, { ok: true }]);
+    await aiki.close();
+  });
+
+  it("binds nothing beyond this machine unless that was asked for by name", async () => {
+    const aiki = await server(quiet);
+    await expect(aiki.listen({ port: 0, host: "0.0.0.0" })).rejects.toMatchObject({ code: "INVALID_CONFIG" });
+    await aiki.close();
+    const open = await server({ ...quiet, dangerouslyAllowUnauthenticated: true });
+    const { port } = await open.listen({ port: 0, host: "0.0.0.0" });
+    expect((await fetch(`http://127.0.0.1:${port}/health/ready`)).status).toBe(200);
+    await open.close();
+  });
+
+  it("closes twice, and answers 503 afterwards", async () => {
+    const aiki = await server(quiet);
+    await Promise.all([aiki.close(), aiki.close()]);
+    expect((await aiki.fetch(new Request("http://localhost/health/ready"))).status).toBe(503);
+    await expect(aiki.api().start({ runs: [spec] })).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  });
+});
+
+describe("the configuration", () => {
+  it.each([
+    ["postgres://user:hunter2@db/aiki", /PostgreSQL is coming/],
+    ["mysql://user:hunter2@db/aiki", /sqlite:<path> and memory:/],
+    ["sqlite:", /names no file/],
+    ["aiki.db", /sqlite:<path> and memory:/],
+  ])("refuses database %s with what is supported, and no password", (database, sentence) => {
+    expect(() => parseDatabase(database)).toThrow(sentence);
+    expect(() => parseDatabase(database)).not.toThrow(/hunter2/);
+  });
+
+  it("refuses ports that are none", async () => {
+    await expect(server({ ...quiet, port: 70_000 })).rejects.toMatchObject({ code: "INVALID_CONFIG" });
+  });
+});

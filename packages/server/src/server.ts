@@ -1,0 +1,103 @@
+import { checkName } from "@aikirun/lib";
+import type { Api } from "@aikirun/lib/protocol";
+import { type Config, invalid, parseConfig, parsePort, type ServerParams } from "./config.ts";
+import { openDatabase } from "./database.ts";
+import { createEngine, type Engine } from "./engine/engine.ts";
+import { checked } from "./http/answers.ts";
+import { createApp } from "./http/app.ts";
+import { isLoopback, type Listener, listenOn } from "./http/listen.ts";
+import { type Hosts, hostsAllowed } from "./http/origin.ts";
+import type { Face } from "./http/respond.ts";
+import type { Storage } from "./storage/storage.ts";
+
+/** An Aiki server inside this process: call it, mount it, or let it listen. */
+export interface Server {
+  /** The eight verbs without HTTP, for clients and workers of this process. Runs of two namespaces never meet. */
+  api(namespace?: string): Api;
+  /** Answers one HTTP request, for mounting in another server. Never rejects. */
+  fetch(request: Request): Promise<Response>;
+  /**
+   * Listens for HTTP; defaults come from `server()`. Throws `PORT_IN_USE`, `LISTEN_FAILED`, and `INVALID_CONFIG` for an
+   * address beyond this machine unless `dangerouslyAllowUnauthenticated` was asked for.
+   */
+  listen(options?: ListenOptions): Promise<Listener>;
+  /** Answers long polls, closes listeners, ends the work in flight, closes the database. May be called twice. */
+  close(): Promise<void>;
+}
+
+export interface ListenOptions {
+  /** 0 takes any free port. */
+  port?: number;
+  host?: string;
+}
+
+/** Opens the database and starts the engine. Throws `INVALID_CONFIG`, or what the database says when it cannot be opened. */
+export async function server(params: ServerParams = {}): Promise<Server> {
+  const config = parseConfig(params);
+  const storage = await openDatabase(config.database, config);
+  const engine = createEngine({ storage, env: config.env, settings: config.settings, logger: config.logger });
+  try {
+    await engine.start();
+  } catch (thrown) {
+    await storage.close();
+    throw thrown;
+  }
+  return assembled(config, storage, engine);
+}
+
+function assembled(config: Config, storage: Storage, engine: Engine): Server {
+  const mounted = new AbortController();
+  const listeners = new Set<Listener>();
+  const apis = new Map<string, Api>();
+  let closed: Promise<void> | null = null;
+
+  const face: Omit<Face, "hosts" | "closing"> = {
+    api: engine.api("default"),
+    ready: () => storage.read((reader) => reader.nextDue()),
+    logger: config.logger,
+    id: config.env.id,
+  };
+
+  const listen = async ({ port = config.port, host = config.host }: ListenOptions = {}): Promise<Listener> => {
+    if (closed !== null) throw invalid("This server is closed.");
+    checkReach(config, host);
+    const listener = await listenOn({ ...face, hosts: hostsFor(config, host) }, parsePort(port), host);
+    listeners.add(listener);
+    if (closed !== null) await listener.close();
+    return listener;
+  };
+
+  const close = async (): Promise<void> => {
+    mounted.abort();
+    await Promise.all([...listeners].map((listener) => listener.close()));
+    await engine.close();
+    await storage.close();
+  };
+
+  return {
+    api: (namespace = "default") => {
+      const api = apis.get(namespace) ?? checked(engine.api(checkName(namespace, "namespace")));
+      apis.set(namespace, api);
+      return api;
+    },
+    fetch: createApp({ ...face, hosts: hostsAllowed(config.allowedHosts), closing: mounted.signal }),
+    listen,
+    close: () => {
+      closed ??= close();
+      return closed;
+    },
+  };
+}
+
+function checkReach(config: Config, host: string): void {
+  if (isLoopback(host) || config.dangerouslyAllowUnauthenticated) return;
+  throw invalid(
+    `Binding ${host} would let anyone who reaches it run workflows: this version has no authentication. ` +
+      "Listen on 127.0.0.1, or say dangerouslyAllowUnauthenticated: true.",
+  );
+}
+
+/** Beyond this machine nobody can list the names under which it is reached, unless they did. */
+function hostsFor(config: Config, host: string): Hosts {
+  return isLoopback(host) || config.allowedHosts.length > 0 ? hostsAllowed(config.allowedHosts) : "any";
+}
