@@ -97,7 +97,10 @@ class MemoryReader implements Reader {
         }
       }
     }
-    return [...seen.values()].sort(byRank).slice(0, limit).map((ranked) => ranked.id);
+    return [...seen.values()]
+      .sort(byRank)
+      .slice(0, limit)
+      .map((ranked) => ranked.id);
   }
 
   async due(now: number, limit: number): Promise<RunId[]> {
@@ -183,9 +186,13 @@ class MemoryTransaction extends MemoryReader implements Transaction {
     const copies = recalled(this.tables.journals.get(from)?.entries ?? [], to);
     for (const copy of copies) {
       for (const { kind } of this.#record(copy)) {
-        throw new AikiError("RECALL_CONFLICT", `The ${kind} of a recalled entry is taken: recall into a new run only.`, {
-          ids: { runId: to, address: copy.address },
-        });
+        throw new AikiError(
+          "RECALL_CONFLICT",
+          `The ${kind} of a recalled entry is taken: recall into a new run only.`,
+          {
+            ids: { runId: to, address: copy.address },
+          },
+        );
       }
     }
     return copies.length;

@@ -1,0 +1,255 @@
+/**
+ * How runs and entries rest in a table, alike in every dialect. What is compared or indexed has a column, payloads have
+ * columns of their own that hold them exactly as they came, the rest of a run is one JSON text.
+ */
+
+import { AikiError } from "@aikirun/lib";
+import type { Entry, Value } from "@aikirun/lib/protocol";
+import type { Arrivals, Run, RunOptions, State, Wait } from "../core/run.ts";
+import { fromText, toText } from "./text.ts";
+
+/** What a database takes and gives for one column. */
+export type Cell = string | number | bigint | null;
+
+/** One row as the database gave it, by column. */
+export type Row = Readonly<Record<string, unknown>>;
+
+/** The part of a run's row that a change replaces. */
+export interface ChangingColumns {
+  status: string;
+  dueAt: number | null;
+  revision: number;
+  fence: number;
+  updatedAt: number;
+  session: string | null;
+  claimId: string | null;
+  output: string | null;
+  state: string;
+}
+
+/** The part of a run's row that its start fixes. */
+export interface FixedColumns {
+  id: string;
+  namespace: string;
+  name: string;
+  versionId: string;
+  shardKey: string | null;
+  priority: number;
+  referenceId: string | null;
+  parentId: string | null;
+  parentAddress: string | null;
+  /** 1 when the run ends with its parent. */
+  follows: number;
+  createdAt: number;
+  input: string | null;
+  options: string;
+}
+
+export interface EntryColumns {
+  runId: string;
+  seq: number;
+  address: string;
+  attempt: number;
+  at: number;
+  fence: number;
+  worker: string | null;
+  startedAt: number | null;
+  type: string;
+  payload: string | null;
+  /** JSON of what the value holds besides its type and payload; null when that is nothing. */
+  detail: string | null;
+}
+
+/** The JSON text of a run's row. `events` is a list, so that no event name is ever a key. */
+interface Rest {
+  state: State;
+  waits: Wait[];
+  events: Array<[name: string, arrived: number, taken: number]>;
+  timeoutAt: number | null;
+  inbox: number;
+  attempt: number;
+  crashes: number;
+  lapses: number;
+  children: number;
+  reported: Run["reported"];
+  lastError: Run["lastError"];
+}
+
+export function fixedColumns(run: Run): FixedColumns {
+  return {
+    id: toText(run.id),
+    namespace: toText(run.namespace),
+    name: toText(run.name),
+    versionId: toText(run.versionId),
+    shardKey: optionalText(run.shardKey),
+    priority: run.priority,
+    referenceId: optionalText(run.referenceId),
+    parentId: optionalText(run.parent?.id),
+    parentAddress: optionalText(run.parent?.address),
+    follows: run.parent !== null && run.options.onParentEnd !== "abandon" ? 1 : 0,
+    createdAt: run.createdAt,
+    input: optionalText(run.input),
+    options: JSON.stringify(run.options),
+  };
+}
+
+export function changingColumns(run: Run): ChangingColumns {
+  const { state } = run;
+  const running = state.status === "running" ? state : null;
+  const completed = state.status === "completed" && state.output !== undefined;
+  const rest: Rest = {
+    state: completed ? { status: "completed" } : state,
+    waits: run.waits,
+    events: [...run.events].map(([name, { arrived, taken }]) => [name, arrived, taken]),
+    timeoutAt: run.timeoutAt,
+    inbox: run.inbox,
+    attempt: run.attempt,
+    crashes: run.crashes,
+    lapses: run.lapses,
+    children: run.children,
+    reported: run.reported,
+    lastError: run.lastError,
+  };
+  return {
+    status: state.status,
+    dueAt: run.dueAt,
+    revision: run.revision,
+    fence: run.fence,
+    updatedAt: run.updatedAt,
+    session: optionalText(running?.session),
+    claimId: optionalText(running?.claimId),
+    output: completed ? optionalText(state.output) : null,
+    state: JSON.stringify(rest),
+  };
+}
+
+/** Reads a row of `run` that also holds `tail`. */
+export function runOf(row: Row): Run {
+  const rest: Rest = JSON.parse(textOf(row, "state"));
+  const options: RunOptions = JSON.parse(textOf(row, "options"));
+  const output = optionalTextOf(row, "output");
+  const parentId = optionalTextOf(row, "parent_id");
+  const events = rest.events.map(([name, arrived, taken]): [string, Arrivals] => [name, { arrived, taken }]);
+  return {
+    id: fromText(textOf(row, "id")),
+    namespace: fromText(textOf(row, "namespace")),
+    name: fromText(textOf(row, "name")),
+    versionId: fromText(textOf(row, "version_id")),
+    shardKey: optionalTextOf(row, "shard_key"),
+    priority: numberOf(row, "priority"),
+    input: optionalTextOf(row, "input"),
+    options,
+    referenceId: optionalTextOf(row, "reference_id"),
+    parent: parentId === null ? null : { id: parentId, address: fromText(textOf(row, "parent_address")) },
+    createdAt: numberOf(row, "created_at"),
+    updatedAt: numberOf(row, "updated_at"),
+    state: output === null ? rest.state : { status: "completed", output },
+    waits: rest.waits,
+    events: new Map(events),
+    timeoutAt: rest.timeoutAt,
+    dueAt: row.due_at === null ? null : numberOf(row, "due_at"),
+    revision: numberOf(row, "revision"),
+    fence: numberOf(row, "fence"),
+    inbox: rest.inbox,
+    attempt: rest.attempt,
+    crashes: rest.crashes,
+    lapses: rest.lapses,
+    children: rest.children,
+    reported: rest.reported,
+    lastError: rest.lastError,
+    tail: row.tail === null ? 0 : numberOf(row, "tail"),
+  };
+}
+
+export function entryColumns(entry: Entry): EntryColumns {
+  const { payload, detail } = splitValue(entry.value);
+  return {
+    runId: toText(entry.runId),
+    seq: entry.seq,
+    address: toText(entry.address),
+    attempt: entry.attempt,
+    at: entry.at,
+    fence: entry.fence,
+    worker: optionalText(entry.worker),
+    startedAt: entry.startedAt ?? null,
+    type: entry.value.type,
+    payload: optionalText(payload),
+    detail: detail === null ? null : JSON.stringify(detail),
+  };
+}
+
+export function entryOf(row: Row): Entry {
+  const worker = optionalTextOf(row, "worker");
+  const entry: Entry = {
+    runId: fromText(textOf(row, "run_id")),
+    seq: numberOf(row, "seq"),
+    address: fromText(textOf(row, "address")),
+    attempt: numberOf(row, "attempt"),
+    at: numberOf(row, "at"),
+    fence: numberOf(row, "fence"),
+    value: joinValue(textOf(row, "type"), optionalTextOf(row, "payload"), row.detail),
+  };
+  if (worker !== null) entry.worker = worker;
+  if (row.started_at !== null) entry.startedAt = numberOf(row, "started_at");
+  return entry;
+}
+
+/** The payload of a value apart from the rest, which is JSON that Aiki made. */
+function splitValue(value: Value): { payload: string | undefined; detail: object | null } {
+  switch (value.type) {
+    case "returned":
+      return { payload: value.output, detail: null };
+    case "observed":
+      return { payload: value.data, detail: null };
+    case "arrived":
+      return { payload: value.data, detail: { name: value.name } };
+    case "threw":
+    case "retrying":
+    case "started":
+    case "elapsed":
+    case "received":
+    case "marked":
+      return { payload: undefined, detail: value };
+    default:
+      return value satisfies never;
+  }
+}
+
+function joinValue(type: string, payload: string | null, detail: unknown): Value {
+  if (type === "returned") return payload === null ? { type } : { type, output: payload };
+  if (type === "observed" && payload !== null) return { type, data: payload };
+  if (typeof detail !== "string") throw unreadable("detail");
+  const rest: Value = JSON.parse(detail);
+  if (type !== "arrived") return rest;
+  const { name }: { name: string } = JSON.parse(detail);
+  return payload === null ? { type, name } : { type, name, data: payload };
+}
+
+function optionalText(value: string | null | undefined): string | null {
+  return value === null || value === undefined ? null : toText(value);
+}
+
+function optionalTextOf(row: Row, column: string): string | null {
+  return row[column] === null ? null : fromText(textOf(row, column));
+}
+
+export function textOf(row: Row, column: string): string {
+  const cell = row[column];
+  if (typeof cell !== "string") throw unreadable(column);
+  return cell;
+}
+
+export function numberOf(row: Row, column: string): number {
+  const cell = row[column];
+  if (typeof cell === "number") return cell;
+  if (typeof cell === "bigint") return Number(cell);
+  throw unreadable(column);
+}
+
+function unreadable(column: string): AikiError {
+  return new AikiError(
+    "ROW_UNREADABLE",
+    `A row of the database holds something else than Aiki wrote into column ${column}. Restore a backup.`,
+    { ids: { column } },
+  );
+}

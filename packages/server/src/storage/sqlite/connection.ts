@@ -1,0 +1,70 @@
+import type { Cell, Row } from "../row.ts";
+import type { Database, Driver, PreparedStatement } from "./driver.ts";
+import { rollback } from "./statements.ts";
+
+/** Told of every statement that is executed, by its text (the constants of `statements.ts`). */
+export type Observe = (sql: string) => void;
+
+/** One connection that prepares every statement once. */
+export class Connection {
+  readonly #database: Database;
+  readonly #prepared = new Map<string, PreparedStatement>();
+  readonly #observe: Observe | undefined;
+
+  constructor(driver: Driver, path: string, observe?: Observe) {
+    this.#database = new driver(path);
+    this.#observe = observe;
+  }
+
+  /** Executes a statement and says how many rows it changed. */
+  run(sql: string, ...values: Cell[]): number {
+    return Number(this.#statement(sql).run(...values).changes);
+  }
+
+  first(sql: string, ...values: Cell[]): Row | undefined {
+    return this.#statement(sql).get(...values);
+  }
+
+  all(sql: string, ...values: Cell[]): Row[] {
+    return this.#statement(sql).all(...values);
+  }
+
+  /** Rows as they are asked for: what is not asked for is not read. */
+  rows(sql: string, ...values: Cell[]): Iterable<Row> {
+    return this.#statement(sql).iterate(...values);
+  }
+
+  /** Leaves no transaction open. A full disk and some other faults have rolled back already. */
+  rollBack(): void {
+    try {
+      this.run(rollback);
+    } catch {
+      // Were a transaction still open, the next BEGIN would fail and say so.
+    }
+  }
+
+  /** Executes statements that are needed once, such as a migration. */
+  script(sql: string): void {
+    this.#database.exec(sql);
+  }
+
+  /** The value of a pragma. */
+  pragma(name: string): Cell {
+    const value = Object.values(this.#database.prepare(`PRAGMA ${name}`).get() ?? {})[0];
+    return typeof value === "string" || typeof value === "number" ? value : null;
+  }
+
+  close(): void {
+    this.#prepared.clear();
+    this.#database.close();
+  }
+
+  #statement(sql: string): PreparedStatement {
+    this.#observe?.(sql);
+    const known = this.#prepared.get(sql);
+    if (known !== undefined) return known;
+    const prepared = this.#database.prepare(sql);
+    this.#prepared.set(sql, prepared);
+    return prepared;
+  }
+}

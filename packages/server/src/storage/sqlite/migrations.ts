@@ -1,0 +1,66 @@
+/** Forward only: a migration that has been released is never edited, the next one changes what it made. */
+export interface Migration {
+  number: number;
+  name: string;
+  sql: string;
+}
+
+const createRunAndEntry = `
+  CREATE TABLE run (
+    id             TEXT NOT NULL PRIMARY KEY,
+    namespace      TEXT NOT NULL,
+    name           TEXT NOT NULL,
+    version_id     TEXT NOT NULL,
+    shard_key      TEXT,
+    priority       INTEGER NOT NULL,
+    status         TEXT NOT NULL,
+    due_at         INTEGER,
+    revision       INTEGER NOT NULL,
+    fence          INTEGER NOT NULL,
+    created_at     INTEGER NOT NULL,
+    updated_at     INTEGER NOT NULL,
+    reference_id   TEXT,
+    parent_id      TEXT,
+    parent_address TEXT,
+    follows        INTEGER NOT NULL,
+    session        TEXT,
+    claim_id       TEXT,
+    options        TEXT NOT NULL,
+    state          TEXT NOT NULL,
+    input          TEXT,
+    output         TEXT
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE INDEX run_queued ON run (namespace, name, version_id, shard_key, priority DESC, id)
+    WHERE status = 'queued';
+  CREATE INDEX run_due ON run (due_at, id)
+    WHERE due_at IS NOT NULL;
+  CREATE INDEX run_claimed ON run (session, claim_id, id)
+    WHERE status = 'running';
+  CREATE UNIQUE INDEX run_reference ON run (namespace, name, reference_id)
+    WHERE reference_id IS NOT NULL;
+  CREATE INDEX run_parent ON run (parent_id, id)
+    WHERE parent_id IS NOT NULL;
+  CREATE INDEX run_live_child ON run (parent_id, id)
+    WHERE follows = 1 AND status NOT IN ('completed', 'failed', 'cancelled');
+  CREATE INDEX run_status ON run (namespace, status, id)
+    WHERE status NOT IN ('queued', 'running', 'completed');
+
+  CREATE TABLE entry (
+    run_id     TEXT NOT NULL,
+    seq        INTEGER NOT NULL,
+    address    TEXT NOT NULL,
+    attempt    INTEGER NOT NULL,
+    at         INTEGER NOT NULL,
+    fence      INTEGER NOT NULL,
+    worker     TEXT,
+    started_at INTEGER,
+    type       TEXT NOT NULL,
+    payload    TEXT,
+    detail     TEXT,
+    PRIMARY KEY (run_id, seq)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE UNIQUE INDEX entry_address ON entry (run_id, address, attempt);`;
+
+export const migrations: readonly Migration[] = [{ number: 1, name: "create run and entry", sql: createRunAndEntry }];

@@ -1,0 +1,76 @@
+import { mkdir, open, realpath } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { AikiError, type Logger } from "@aikirun/lib";
+import { Connection, type Observe } from "./connection.ts";
+import type { Driver } from "./driver.ts";
+
+/** Readable and writable by its owner only: inputs and outputs may be secrets. */
+const fileMode = 0o600;
+
+/** Oldest versions in which two connections cannot corrupt a WAL: https://www.sqlite.org/wal.html#walresetbug */
+const safeVersion = [3, 51, 3];
+
+/** How long another program may hold the file while this one waits and does nothing else. Milliseconds. */
+const busyTimeoutMs = 2000;
+
+/** The one name under which a file is locked and opened, however it was reached. Makes a missing directory. */
+export async function resolveFile(path: string): Promise<string> {
+  const directory = dirname(path);
+  await mkdir(directory, { recursive: true });
+  try {
+    return await realpath(path);
+  } catch {
+    return join(await realpath(directory), basename(path));
+  }
+}
+
+/** Creates the file with its mode, before SQLite would with the mode of the process. */
+export async function createFile(path: string): Promise<void> {
+  const file = await open(path, "a", fileMode);
+  await file.close();
+}
+
+/** Opens the one connection, durable: WAL, and every commit on disk before it is acknowledged. */
+export function connect(driver: Driver, path: string, logger: Logger | undefined, observe?: Observe): Connection {
+  const connection = new Connection(driver, path, observe);
+  try {
+    connection.script(`
+      PRAGMA busy_timeout = ${busyTimeoutMs};
+      PRAGMA journal_mode = WAL;
+      PRAGMA synchronous = FULL;
+      PRAGMA wal_autocheckpoint = 1000;
+      PRAGMA cache_size = -65536;`);
+    assertPragma(connection, "journal_mode", "wal");
+    // Some builds reopen a WAL at NORMAL, which loses acknowledged commits when the power goes.
+    assertPragma(connection, "synchronous", 2);
+    warnOfVersion(connection, logger);
+    return connection;
+  } catch (thrown) {
+    connection.close();
+    throw thrown;
+  }
+}
+
+function assertPragma(connection: Connection, name: string, expected: string | number): void {
+  const actual = connection.pragma(name);
+  if (actual === expected) return;
+  throw new AikiError(
+    "STORAGE_NOT_DURABLE",
+    `SQLite kept ${name} at ${actual} instead of ${expected}. Use a file on a local disk.`,
+  );
+}
+
+function warnOfVersion(connection: Connection, logger: Logger | undefined): void {
+  const version = String(connection.first("SELECT sqlite_version() AS version")?.version);
+  if (isSafe(version.split(".").map(Number))) return;
+  logger?.warn("This SQLite may damage a database that two programs open at once; use 3.51.3 or later.", { version });
+}
+
+/** The fix was also ported back to 3.50.7 and 3.44.6. */
+export function isSafe([major = 0, minor = 0, patch = 0]: number[]): boolean {
+  const [safeMajor = 0, safeMinor = 0, safePatch = 0] = safeVersion;
+  if (major !== safeMajor) return major > safeMajor;
+  if (minor === 50) return patch >= 7;
+  if (minor === 44) return patch >= 6;
+  return minor > safeMinor || (minor === safeMinor && patch >= safePatch);
+}

@@ -1,0 +1,107 @@
+import type { Env } from "@aikirun/lib";
+import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
+import type { Run } from "../../core/run.ts";
+import { cutJournal } from "../journal.ts";
+import { entryOf, numberOf, type Row, runOf, textOf } from "../row.ts";
+import type { EntryKey, JournalRequest, QueueFilter, Reader, ReferenceKey } from "../storage.ts";
+import { fromText, toText } from "../text.ts";
+import type { Connection } from "./connection.ts";
+import { findQuery } from "./find.ts";
+import * as sql from "./statements.ts";
+
+export class SqliteReader implements Reader {
+  protected readonly connection: Connection;
+  readonly #env: Pick<Env, "now">;
+
+  constructor(connection: Connection, env: Pick<Env, "now">) {
+    this.connection = connection;
+    this.#env = env;
+  }
+
+  now(): number {
+    return this.#env.now();
+  }
+
+  async load(ids: RunId[]): Promise<Run[]> {
+    return [...new Set(ids)].flatMap((id) => runsOf(this.connection.first(sql.loadRun, toText(id))));
+  }
+
+  async journal(requests: JournalRequest[]): Promise<Entry[][]> {
+    return requests.map(({ runId, after, limit, bytes }) => {
+      const rows = this.connection.rows(sql.selectJournal, toText(runId), after, limit);
+      return cutJournal(mapped(rows, entryOf), limit, bytes);
+    });
+  }
+
+  async entriesAt(keys: EntryKey[]): Promise<Entry[]> {
+    const found = new Map<string, Entry>();
+    for (const { runId, attempt, address } of keys) {
+      const row = this.connection.first(sql.selectEntryAt, toText(runId), toText(address), attempt);
+      if (row !== undefined) found.set(JSON.stringify([runId, attempt, address]), entryOf(row));
+    }
+    return [...found.values()];
+  }
+
+  async queued(filter: QueueFilter, limit: number): Promise<RunId[]> {
+    const shards = filter.shardKeys.length === 0 ? [null] : [...new Set(filter.shardKeys)];
+    const namespace = toText(filter.namespace);
+    const ranked = new Map<string, number>();
+    for (const { name, versionId } of filter.serves) {
+      for (const shard of shards) {
+        const shardKey = shard === null ? null : toText(shard);
+        const rows = this.connection.all(sql.selectQueued, namespace, toText(name), toText(versionId), shardKey, limit);
+        for (const row of rows) ranked.set(textOf(row, "id"), numberOf(row, "priority"));
+      }
+    }
+    const ordered = [...ranked].sort(([id, priority], [otherId, other]) => other - priority || (id < otherId ? -1 : 1));
+    return ordered.slice(0, limit).map(([id]) => fromText(id));
+  }
+
+  async due(now: number, limit: number): Promise<RunId[]> {
+    return this.connection.all(sql.selectDue, now, limit).map(idOf);
+  }
+
+  async nextDue(): Promise<number | null> {
+    const row = this.connection.first(sql.selectNextDue);
+    return row === undefined ? null : numberOf(row, "due_at");
+  }
+
+  async children(parents: RunId[], limit: number): Promise<RunId[]> {
+    const ids: RunId[] = [];
+    for (const parent of new Set(parents)) {
+      if (ids.length >= limit) break;
+      ids.push(...this.connection.all(sql.selectChildren, toText(parent), limit - ids.length).map(idOf));
+    }
+    return ids;
+  }
+
+  async claimed(session: string, claimId: string): Promise<RunId[]> {
+    return this.connection.all(sql.selectClaimed, toText(session), toText(claimId)).map(idOf);
+  }
+
+  async referenced(keys: ReferenceKey[]): Promise<Run[]> {
+    const found = new Map<RunId, Run>();
+    for (const { namespace, name, referenceId } of keys) {
+      const row = this.connection.first(sql.loadReferenced, toText(namespace), toText(name), toText(referenceId));
+      for (const run of runsOf(row)) found.set(run.id, run);
+    }
+    return [...found.values()];
+  }
+
+  async find(namespace: string, request: FindRequest, limit: number, after: RunId | null): Promise<Run[]> {
+    const query = findQuery(namespace, request, limit, after);
+    return this.connection.all(query.sql, ...query.values).map(runOf);
+  }
+}
+
+function runsOf(row: Row | undefined): Run[] {
+  return row === undefined ? [] : [runOf(row)];
+}
+
+function idOf(row: Row): RunId {
+  return fromText(textOf(row, "id"));
+}
+
+function* mapped<From, To>(items: Iterable<From>, map: (item: From) => To): Generator<To> {
+  for (const item of items) yield map(item);
+}

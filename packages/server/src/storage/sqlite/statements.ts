@@ -1,0 +1,89 @@
+/** Every statement of the hot path, constant and prepared once. A batch repeats one: twice as fast as `json_each`. */
+
+export const begin: string = "BEGIN IMMEDIATE";
+
+export const commit: string = "COMMIT";
+
+export const rollback: string = "ROLLBACK";
+
+/** Changes nothing when the id or the reference is taken. */
+export const insertRun: string = `
+  INSERT INTO run (
+    id, namespace, name, version_id, shard_key, priority, reference_id, parent_id, parent_address, follows, created_at,
+    input, options, status, due_at, revision, fence, updated_at, session, claim_id, output, state
+  )
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  ON CONFLICT DO NOTHING`;
+
+/** Compares and swaps on `revision`. */
+export const updateRun: string = `
+  UPDATE run
+  SET status = ?, due_at = ?, revision = ?, fence = ?, updated_at = ?, session = ?, claim_id = ?, output = ?, state = ?
+  WHERE id = ? AND revision = ?`;
+
+/** Nobody else can write before the commit: to look is to hold. */
+export const holdRun: string = `
+  SELECT 1 AS held FROM run WHERE id = ? AND revision = ?`;
+
+/** Changes nothing when the address or the `seq` is taken. */
+export const insertEntry: string = `
+  INSERT INTO entry (run_id, seq, address, attempt, at, fence, worker, started_at, type, payload, detail)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  ON CONFLICT DO NOTHING`;
+
+export const loadRun: string = `
+  SELECT *, (SELECT max(seq) FROM entry WHERE run_id = run.id) AS tail
+  FROM run
+  WHERE id = ?`;
+
+export const loadReferenced: string = `
+  SELECT *, (SELECT max(seq) FROM entry WHERE run_id = run.id) AS tail
+  FROM run
+  WHERE namespace = ? AND name = ? AND reference_id = ?`;
+
+export const selectJournal: string = `
+  SELECT *
+  FROM entry
+  WHERE run_id = ? AND seq > ?
+  ORDER BY seq
+  LIMIT ?`;
+
+export const selectEntryAt: string = `
+  SELECT *
+  FROM entry
+  WHERE run_id = ? AND address = ? AND attempt = ?`;
+
+/** One version in one shard, in the order of the index. */
+export const selectQueued: string = `
+  SELECT id, priority
+  FROM run
+  WHERE status = 'queued' AND namespace = ? AND name = ? AND version_id = ? AND shard_key IS ?
+  ORDER BY priority DESC, id
+  LIMIT ?`;
+
+export const selectDue: string = `
+  SELECT id
+  FROM run
+  WHERE due_at <= ?
+  ORDER BY due_at, id
+  LIMIT ?`;
+
+export const selectNextDue: string = `
+  SELECT due_at
+  FROM run
+  WHERE due_at IS NOT NULL
+  ORDER BY due_at
+  LIMIT 1`;
+
+export const selectChildren: string = `
+  SELECT id
+  FROM run
+  WHERE parent_id = ? AND follows = 1 AND status NOT IN ('completed', 'failed', 'cancelled')
+  ORDER BY id
+  LIMIT ?`;
+
+export const selectClaimed: string = `
+  SELECT id
+  FROM run
+  WHERE status = 'running' AND session = ? AND claim_id = ?
+  ORDER BY id`;

@@ -1,0 +1,123 @@
+import { AikiError } from "@aikirun/lib";
+import type { Entry, RunId } from "@aikirun/lib/protocol";
+import type { Run } from "../../core/run.ts";
+import { recalled } from "../journal.ts";
+import { changingColumns, entryColumns, entryOf, fixedColumns } from "../row.ts";
+import type { Batch, Change, Obstacle, Transaction } from "../storage.ts";
+import { toText } from "../text.ts";
+import { SqliteReader } from "./reader.ts";
+import * as sql from "./statements.ts";
+
+/** When all goes well each row costs one statement; only a row that was not written is asked why. */
+export class SqliteTransaction extends SqliteReader implements Transaction {
+  async insert(runs: Run[]): Promise<RunId[]> {
+    return runs.filter((run) => this.#insert(run)).map((run) => run.id);
+  }
+
+  async save(batch: Batch): Promise<Obstacle[]> {
+    const obstacles: Obstacle[] = [];
+    for (const change of batch.changes.toSorted((left, right) => byId(left.after.id, right.after.id))) {
+      if (!this.#update(change)) obstacles.push({ runId: change.after.id, kind: "revision" });
+    }
+    for (const { id, revision } of batch.holds.toSorted((left, right) => byId(left.id, right.id))) {
+      const held = this.connection.first(sql.holdRun, toText(id), revision);
+      if (held === undefined) obstacles.push({ runId: id, kind: "revision" });
+    }
+    for (const entry of batch.entries) {
+      if (!this.#record(entry)) obstacles.push({ runId: entry.runId, kind: this.#takenBy(entry) });
+    }
+    return obstacles;
+  }
+
+  async recall(from: RunId, to: RunId): Promise<number> {
+    const entries = this.connection.all(sql.selectJournal, toText(from), 0, -1).map(entryOf);
+    const copies = recalled(entries, to);
+    for (const copy of copies) {
+      if (this.#record(copy)) continue;
+      throw new AikiError(
+        "RECALL_CONFLICT",
+        `The ${this.#takenBy(copy)} of a recalled entry is taken: recall into a new run only.`,
+        { ids: { runId: to, address: copy.address } },
+      );
+    }
+    return copies.length;
+  }
+
+  #insert(run: Run): boolean {
+    const fixed = fixedColumns(run);
+    const changing = changingColumns(run);
+    const changed = this.connection.run(
+      sql.insertRun,
+      fixed.id,
+      fixed.namespace,
+      fixed.name,
+      fixed.versionId,
+      fixed.shardKey,
+      fixed.priority,
+      fixed.referenceId,
+      fixed.parentId,
+      fixed.parentAddress,
+      fixed.follows,
+      fixed.createdAt,
+      fixed.input,
+      fixed.options,
+      changing.status,
+      changing.dueAt,
+      changing.revision,
+      changing.fence,
+      changing.updatedAt,
+      changing.session,
+      changing.claimId,
+      changing.output,
+      changing.state,
+    );
+    return changed === 1;
+  }
+
+  #update({ before, after }: Change): boolean {
+    const changing = changingColumns(after);
+    const changed = this.connection.run(
+      sql.updateRun,
+      changing.status,
+      changing.dueAt,
+      changing.revision,
+      changing.fence,
+      changing.updatedAt,
+      changing.session,
+      changing.claimId,
+      changing.output,
+      changing.state,
+      toText(after.id),
+      before.revision,
+    );
+    return changed === 1;
+  }
+
+  #record(entry: Entry): boolean {
+    const columns = entryColumns(entry);
+    const changed = this.connection.run(
+      sql.insertEntry,
+      columns.runId,
+      columns.seq,
+      columns.address,
+      columns.attempt,
+      columns.at,
+      columns.fence,
+      columns.worker,
+      columns.startedAt,
+      columns.type,
+      columns.payload,
+      columns.detail,
+    );
+    return changed === 1;
+  }
+
+  #takenBy(entry: Entry): "address" | "seq" {
+    const row = this.connection.first(sql.selectEntryAt, toText(entry.runId), toText(entry.address), entry.attempt);
+    return row === undefined ? "seq" : "address";
+  }
+}
+
+function byId(left: RunId, right: RunId): number {
+  return left < right ? -1 : left > right ? 1 : 0;
+}

@@ -1,0 +1,713 @@
+/** What every storage must do, proved of each alike. Memory is the specification. */
+
+import type { Entry, FindRequest, Value } from "@aikirun/lib/protocol";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Run, State } from "../../packages/server/src/core/run.ts";
+import type { Batch, Obstacle, QueueFilter, Reader, Storage } from "../../packages/server/src/storage/storage.ts";
+import { entryWith, next, queuedRun, returnedEntry, runId, runningState } from "./records.ts";
+
+export interface Opened {
+  storage: Storage;
+  /** Closes the storage and removes what it left. */
+  end(): Promise<void>;
+}
+
+/** Names that break whatever treats them as keys, SQL, C strings, UTF-8 or a left-to-right line. */
+const strangeNames = [
+  "constructor",
+  "__proto__",
+  "",
+  "nul\0inside",
+  "\0",
+  "\ud800",
+  "low\udc00high",
+  "\u0001mark",
+  '\u0001"mark"',
+  "שלום ‮abc",
+  "'; DROP TABLE run; --",
+  "%_*?",
+  "😀",
+  "a:b#c/d",
+  "line\nbreak",
+];
+
+const payloads = [
+  "1e21",
+  '{"a":1,"a":2}',
+  '"\\u0000"',
+  '"\\ud800"',
+  " { } ",
+  "-0",
+  '{"__proto__":1}',
+  "9007199254740993",
+];
+
+export function storageSuite(name: string, open: (env: { now(): number }) => Promise<Opened>): void {
+  describe(`storage in ${name}`, () => {
+    let opened: Opened;
+    let storage: Storage;
+    let clock = 10_000;
+
+    beforeEach(async () => {
+      clock = 10_000;
+      opened = await open({ now: () => clock });
+      storage = opened.storage;
+    });
+    afterEach(async () => opened.end());
+
+    const insert = (...runs: Run[]): Promise<string[]> => storage.transaction((tx) => tx.insert(runs));
+    const save = (batch: Partial<Batch>): Promise<Obstacle[]> =>
+      storage.transaction((tx) => tx.save({ changes: [], holds: [], entries: [], ...batch }));
+    const load = async (...ids: string[]): Promise<Run[]> => sorted(await storage.read((reader) => reader.load(ids)));
+    const read = <T>(work: (reader: Reader) => Promise<T>): Promise<T> => storage.read(work);
+    const journal = async (id: string): Promise<Entry[]> =>
+      (await read((reader) => reader.journal([{ runId: id, after: 0, limit: 100_000, bytes: 1e9 }])))[0] ?? [];
+
+    describe("insert", () => {
+      it("gives back the run that was put in", async () => {
+        const run = queuedRun(1, {
+          shardKey: "eu",
+          priority: -7,
+          options: { tags: ["a", "b"], retry: { type: "fixed", maxAttempts: 3, delayMs: 5 }, origin: runId(9) },
+          referenceId: "o-1",
+          parent: { id: runId(7), address: "child:ship:1#0" },
+          timeoutAt: 77,
+          dueAt: null,
+          waits: [{ address: "sleep::#0", type: "sleep", until: 99 }],
+          events: new Map([["approved", { arrived: 3, taken: 1 }]]),
+          reported: { fence: 2, reportId: "r" },
+          lastError: { name: "Error", message: "boom", cause: { name: "Inner", message: "x" } },
+          inbox: 4,
+          crashes: 1,
+          lapses: 2,
+          children: 3,
+        });
+        expect(await insert(run)).toEqual([run.id]);
+        expect(await load(run.id)).toEqual([run]);
+      });
+
+      it.each(everyState())("keeps state $status exactly", async (state) => {
+        const run = queuedRun(1, { state });
+        await insert(run);
+        expect((await load(run.id))[0]?.state).toEqual(state);
+      });
+
+      it("keeps an input apart from no input, and an output apart from no output", async () => {
+        await insert(queuedRun(1, { input: null, state: { status: "completed" } }));
+        await insert(queuedRun(2, { input: "null", state: { status: "completed", output: "null" } }));
+        const [without, withNull] = await load(runId(1), runId(2));
+        expect([without?.input, without?.state]).toEqual([null, { status: "completed" }]);
+        expect([withNull?.input, withNull?.state]).toEqual(["null", { status: "completed", output: "null" }]);
+      });
+
+      it("leaves a taken id as it is, in a later batch and in the same one", async () => {
+        const first = queuedRun(1, { input: "1" });
+        expect(await insert(first, queuedRun(1, { input: "2" }))).toEqual([first.id]);
+        expect(await insert(queuedRun(1, { input: "3" }), queuedRun(2))).toEqual([runId(2)]);
+        expect(await load(first.id)).toEqual([first]);
+      });
+
+      it("takes one run per namespace, name and reference, the first", async () => {
+        const runs = [
+          queuedRun(1, { referenceId: "r" }),
+          queuedRun(2, { referenceId: "r" }),
+          queuedRun(3, { referenceId: "r", name: "other" }),
+          queuedRun(4, { referenceId: "r", namespace: "other" }),
+          queuedRun(5),
+          queuedRun(6),
+        ];
+        expect(await insert(...runs)).toEqual([1, 3, 4, 5, 6].map(runId));
+        expect(await insert(queuedRun(7, { referenceId: "r" }))).toEqual([]);
+      });
+
+      it("does not follow later changes of what it was given", async () => {
+        const run = queuedRun(1, { events: new Map([["e", { arrived: 1, taken: 0 }]]) });
+        await insert(run);
+        run.events.set("f", { arrived: 1, taken: 0 });
+        run.waits.push({ address: "x", type: "sleep", until: 1 });
+        const [loaded] = await load(run.id);
+        expect(loaded?.events.size).toBe(1);
+        loaded?.events.clear();
+        expect((await load(run.id))[0]?.events.size).toBe(1);
+        expect((await load(run.id))[0]?.waits).toEqual([]);
+      });
+    });
+
+    describe("transaction", () => {
+      it("leaves nothing when it throws, and rethrows what was thrown", async () => {
+        const kept = queuedRun(1, { referenceId: "kept" });
+        await insert(kept);
+        await save({ entries: [returnedEntry(kept.id, 1)] });
+        const thrown = new Error("no");
+        const failing = storage.transaction(async (tx) => {
+          await tx.insert([queuedRun(2, { referenceId: "gone", parent: { id: kept.id, address: "a" } })]);
+          const change = next(kept, { state: runningState(), dueAt: 1 });
+          await tx.save({ changes: [change], holds: [], entries: [returnedEntry(kept.id, 2)] });
+          await tx.recall(kept.id, runId(2));
+          throw thrown;
+        });
+        await expect(failing).rejects.toBe(thrown);
+        expect(await load(kept.id, runId(2))).toEqual([{ ...kept, tail: 1 }]);
+        expect(await journal(kept.id)).toEqual([returnedEntry(kept.id, 1)]);
+        expect(await journal(runId(2))).toEqual([]);
+        expect(await read((reader) => reader.due(1e9, 10))).toEqual([kept.id]);
+        expect(await read((reader) => reader.queued(filterFor(), 10))).toEqual([kept.id]);
+        expect(await read((reader) => reader.claimed("session-1", "claim-1"))).toEqual([]);
+        expect(await read((reader) => reader.children([kept.id], 10))).toEqual([]);
+        expect(await insert(queuedRun(3, { referenceId: "gone" }))).toEqual([runId(3)]);
+        expect(await save({ entries: [returnedEntry(kept.id, 2)] })).toEqual([]);
+      });
+
+      it("sees what it has written itself", async () => {
+        const seen = await storage.transaction(async (tx) => {
+          await tx.insert([queuedRun(1)]);
+          await tx.save({ changes: [], holds: [], entries: [returnedEntry(runId(1), 1)] });
+          return { runs: await tx.load([runId(1)]), queued: await tx.queued(filterFor(), 5) };
+        });
+        expect(seen).toEqual({ runs: [queuedRun(1, { tail: 1 })], queued: [runId(1)] });
+      });
+
+      it("is never seen open by a read, and the next one waits for it", async () => {
+        const order: string[] = [];
+        let finish = (): void => undefined;
+        const gate = new Promise<void>((resolve) => {
+          finish = resolve;
+        });
+        const first = storage.transaction(async (tx) => {
+          await tx.insert([queuedRun(1)]);
+          order.push("first");
+          await gate;
+          order.push("first ends");
+          throw new Error("rolled back");
+        });
+        const second = storage.transaction(async (tx) => {
+          order.push("second");
+          return tx.insert([queuedRun(2)]);
+        });
+        const reading = load(runId(1), runId(2));
+        finish();
+        await expect(first).rejects.toThrow("rolled back");
+        expect(await second).toEqual([runId(2)]);
+        expect(await reading).toEqual([queuedRun(2)]);
+        expect(order).toEqual(["first", "first ends", "second"]);
+      });
+
+      it("is refused once the storage is closed, which may be said twice", async () => {
+        await storage.close();
+        await storage.close();
+        await expect(insert(queuedRun(1))).rejects.toMatchObject({ code: "STORAGE_CLOSED" });
+        await expect(load(runId(1))).rejects.toMatchObject({ code: "STORAGE_CLOSED" });
+      });
+    });
+
+    describe("save", () => {
+      it("replaces rows that stand at the revision before", async () => {
+        const [one, two] = [queuedRun(1), queuedRun(2)];
+        await insert(one, two);
+        const changes = [
+          next(two, { state: runningState(), fence: 1, dueAt: 9 }),
+          next(one, { state: { status: "completed", output: "7" }, dueAt: null, updatedAt: 5_000 }),
+        ];
+        expect(await save({ changes })).toEqual([]);
+        expect(await load(one.id, two.id)).toEqual([changes[1]?.after, changes[0]?.after]);
+      });
+
+      it("names every change and hold whose row moved on or is gone, in id order", async () => {
+        await insert(queuedRun(1, { revision: 5 }), queuedRun(2), queuedRun(3));
+        const obstacles = await save({
+          changes: [next(queuedRun(4), {}), next(queuedRun(2), {}), next(queuedRun(1), {})],
+          holds: [
+            { id: runId(6), revision: 1 },
+            { id: runId(3), revision: 2 },
+            { id: runId(2), revision: 2 },
+          ],
+        });
+        expect(obstacles).toEqual([1, 4, 3, 6].map((n) => ({ runId: runId(n), kind: "revision" })));
+      });
+
+      it("holds a row that stands without changing it", async () => {
+        await insert(queuedRun(1));
+        expect(await save({ holds: [{ id: runId(1), revision: 1 }] })).toEqual([]);
+        expect(await load(runId(1))).toEqual([queuedRun(1)]);
+      });
+
+      it("says which entry met another at its address or seq, within a batch and across batches", async () => {
+        const entries = [returnedEntry(runId(1), 1), returnedEntry(runId(2), 1)];
+        expect(await save({ entries })).toEqual([]);
+        const obstacles = await save({
+          entries: [
+            returnedEntry(runId(1), 9, { address: entries[0]?.address ?? "" }),
+            returnedEntry(runId(2), 1, { address: "task:other#0" }),
+            returnedEntry(runId(3), 1),
+            returnedEntry(runId(3), 2, { address: "task:charge:abc#1" }),
+            returnedEntry(runId(4), 1, { attempt: 2 }),
+            returnedEntry(runId(4), 1, { attempt: 3 }),
+            returnedEntry(runId(1), 1),
+          ],
+        });
+        expect(obstacles).toEqual([
+          { runId: runId(1), kind: "address" },
+          { runId: runId(2), kind: "seq" },
+          { runId: runId(3), kind: "address" },
+          { runId: runId(4), kind: "seq" },
+          { runId: runId(1), kind: "address" },
+        ]);
+      });
+
+      it("takes one address once per attempt", async () => {
+        const again = returnedEntry(runId(1), 2, { address: "task:charge:abc#1", attempt: 2 });
+        expect(await save({ entries: [returnedEntry(runId(1), 1), again] })).toEqual([]);
+        expect(await journal(runId(1))).toEqual([returnedEntry(runId(1), 1), again]);
+      });
+
+      it("costs nothing when the batch is empty", async () => {
+        expect(await save({})).toEqual([]);
+      });
+    });
+
+    describe("load", () => {
+      it("answers with those that exist, once each", async () => {
+        await insert(queuedRun(1), queuedRun(2));
+        expect(await load(runId(2), runId(9), runId(1), runId(2))).toEqual([queuedRun(1), queuedRun(2)]);
+        expect(await load()).toEqual([]);
+      });
+
+      it("derives the tail from the entries, not from what was saved", async () => {
+        await insert(queuedRun(1, { tail: 99 }), queuedRun(2));
+        await save({ entries: [1, 2, 3].map((seq) => returnedEntry(runId(1), seq)) });
+        expect((await load(runId(1), runId(2))).map((run) => run.tail)).toEqual([3, 0]);
+      });
+    });
+
+    describe("journal", () => {
+      const outputs = ['"é"', "2", '"three"', "4", "5"];
+      beforeEach(async () => {
+        const entries = outputs.map((output, at) => entryWith(runId(1), at + 1, { type: "returned", output }));
+        await save({ entries: [...entries, returnedEntry(runId(2), 1)] });
+      });
+      const seqs = async (request: { after?: number; limit?: number; bytes?: number }): Promise<number[]> => {
+        const full = { runId: runId(1), after: 0, limit: 100, bytes: 1e9, ...request };
+        const [entries = []] = await read((reader) => reader.journal([full]));
+        return entries.map((entry) => entry.seq);
+      };
+
+      it("pages by seq and limit", async () => {
+        expect(await seqs({})).toEqual([1, 2, 3, 4, 5]);
+        expect(await seqs({ limit: 2 })).toEqual([1, 2]);
+        expect(await seqs({ after: 2, limit: 2 })).toEqual([3, 4]);
+        expect(await seqs({ after: 5 })).toEqual([]);
+        expect(await seqs({ limit: 0 })).toEqual([]);
+      });
+
+      it("is cut where its size passes the bytes asked for, but never to none", async () => {
+        expect(await seqs({ bytes: 0 })).toEqual([1]);
+        expect(await seqs({ after: 3, bytes: 1 })).toEqual([4]);
+        const [all = []] = await read((reader) =>
+          reader.journal([{ runId: runId(1), after: 0, limit: 9, bytes: 1e9 }]),
+        );
+        expect(all).toHaveLength(5);
+        const two = await seqs({ bytes: 2 * (160 + 17) + 5 });
+        expect(two).toEqual([1, 2]);
+        expect(await seqs({ bytes: 2 * (160 + 17) + 4 })).toEqual([1]);
+      });
+
+      it("answers each request in its place", async () => {
+        const requests = [runId(2), runId(9), runId(1)].map((id) => ({ runId: id, after: 0, limit: 3, bytes: 1e6 }));
+        const pages = await read((reader) => reader.journal(requests));
+        expect(pages.map((page) => page.map((entry) => entry.seq))).toEqual([[1], [], [1, 2, 3]]);
+      });
+
+      it.each(everyValue())("keeps a value of type $type exactly", async (value) => {
+        const entry = entryWith(runId(3), 1, value, { worker: "w", startedAt: 5, attempt: 2, fence: 7 });
+        const bare = entryWith(runId(3), 2, value);
+        await save({ entries: [entry, bare] });
+        expect(await journal(runId(3))).toEqual([entry, bare]);
+        expect(Object.keys((await journal(runId(3)))[1] ?? {})).not.toContain("worker");
+      });
+
+      it("keeps ten thousand entries in order", async () => {
+        const entries = Array.from({ length: 10_000 }, (_, at) => returnedEntry(runId(5), at + 1));
+        await save({ entries: entries.slice(0, 5_000) });
+        await save({ entries: entries.slice(5_000) });
+        expect(await journal(runId(5))).toEqual(entries);
+      });
+    });
+
+    it("finds entries by attempt and address, those that are recorded", async () => {
+      const entries = [
+        returnedEntry(runId(1), 1),
+        returnedEntry(runId(1), 2, { address: "task:charge:abc#1", attempt: 2 }),
+        returnedEntry(runId(2), 1),
+      ];
+      await save({ entries });
+      const key = { runId: runId(1), attempt: 2, address: "task:charge:abc#1" };
+      const keys = [key, key, { ...key, runId: runId(2) }, { ...key, runId: runId(2), attempt: 1 }];
+      const found = await read((reader) => reader.entriesAt(keys));
+      expect(found.toSorted((a, b) => (a.runId < b.runId ? -1 : 1))).toEqual([entries[1], entries[2]]);
+      expect(await read((reader) => reader.entriesAt([]))).toEqual([]);
+    });
+
+    describe("queued", () => {
+      const ids = (filter: Partial<QueueFilter> = {}, limit = 100): Promise<string[]> =>
+        read((reader) => reader.queued({ ...filterFor(), ...filter }, limit));
+
+      it("gives the highest priority first, then the oldest run, over all versions served", async () => {
+        await insert(
+          queuedRun(1),
+          queuedRun(2, { priority: 10 }),
+          queuedRun(3, { priority: 10, versionId: "2.0.0" }),
+          queuedRun(4, { priority: -1 }),
+          queuedRun(5, { priority: 10 }),
+          queuedRun(6, { name: "ship" }),
+        );
+        const serves = ["1.0.0", "2.0.0", "1.0.0"].map((versionId) => ({ name: "order", versionId }));
+        expect(await ids({ serves })).toEqual([2, 3, 5, 1, 4].map(runId));
+        expect(await ids({ serves }, 3)).toEqual([2, 3, 5].map(runId));
+        expect(await ids({ serves: [] })).toEqual([]);
+        expect(await ids({ serves: [{ name: "ship", versionId: "2.0.0" }] })).toEqual([]);
+        expect(await ids({ serves }, 0)).toEqual([]);
+      });
+
+      it("keeps shards apart: with keys only theirs, without only runs without", async () => {
+        await insert(queuedRun(1), queuedRun(2, { shardKey: "eu" }), queuedRun(3, { shardKey: "us" }), queuedRun(4));
+        expect(await ids()).toEqual([runId(1), runId(4)]);
+        expect(await ids({ shardKeys: ["us", "eu", "us"] })).toEqual([runId(2), runId(3)]);
+        expect(await ids({ shardKeys: ["", "null"] })).toEqual([]);
+      });
+
+      it("keeps namespaces apart", async () => {
+        await insert(queuedRun(1), queuedRun(2, { namespace: "other" }));
+        expect(await ids({ namespace: "other" })).toEqual([runId(2)]);
+      });
+
+      it("follows the status: out when claimed, in when queued again", async () => {
+        const run = queuedRun(1);
+        await insert(run, queuedRun(2, { state: { status: "scheduled", at: 900 } }));
+        const claimed = next(run, { state: runningState() });
+        await save({ changes: [claimed] });
+        expect(await ids()).toEqual([]);
+        await save({ changes: [next(claimed.after, { state: run.state })] });
+        expect(await ids()).toEqual([run.id]);
+      });
+    });
+
+    describe("due", () => {
+      it("gives ids whose time has come, earliest first", async () => {
+        const dues: Array<number | null> = [300, 100, null, 100, 200];
+        await insert(...dues.map((dueAt, at) => queuedRun(at + 1, { dueAt, state: { status: "scheduled", at: 900 } })));
+        expect(await read((reader) => reader.due(200, 10))).toEqual([2, 4, 5].map(runId));
+        expect(await read((reader) => reader.due(1_000, 2))).toEqual([2, 4].map(runId));
+        expect(await read((reader) => reader.due(99, 10))).toEqual([]);
+        expect(await read((reader) => reader.due(99, 0))).toEqual([]);
+        expect(await read((reader) => reader.nextDue())).toBe(100);
+      });
+
+      it("follows changes, down to nothing due at all", async () => {
+        await insert(queuedRun(1, { dueAt: 5 }));
+        await save({ changes: [next(queuedRun(1), { dueAt: 50 })] });
+        expect(await read((reader) => reader.nextDue())).toBe(50);
+        await save({ changes: [next(queuedRun(1, { revision: 2 }), { dueAt: null })] });
+        expect(await read((reader) => reader.nextDue())).toBeNull();
+      });
+    });
+
+    it("gives live children that end with their parent", async () => {
+      const parent = { id: runId(1), address: "child:ship#0" };
+      const ended = { status: "failed", error: { name: "E", message: "" } } as const;
+      await insert(
+        queuedRun(1),
+        queuedRun(2, { parent }),
+        queuedRun(3, { parent, options: { onParentEnd: "abandon" } }),
+        queuedRun(4, { parent, state: ended }),
+        queuedRun(5, { parent, state: { status: "paused", interrupted: { status: "scheduled", at: 900 }, inbox: 0 } }),
+        queuedRun(6, { parent: { id: runId(9), address: "a" } }),
+      );
+      const children = (parents: string[], limit = 10): Promise<string[]> =>
+        read((reader) => reader.children(parents, limit));
+      expect((await children([runId(1)])).toSorted()).toEqual([runId(2), runId(5)]);
+      expect((await children([runId(9), runId(1), runId(9)])).toSorted()).toEqual([2, 5, 6].map(runId));
+      expect(await children([runId(9), runId(1)], 2)).toHaveLength(2);
+      await save({ changes: [next(queuedRun(2, { parent }), { state: ended })] });
+      expect(await children([runId(1)])).toEqual([runId(5)]);
+    });
+
+    it("gives the running runs of one claim, in id order", async () => {
+      await insert(
+        queuedRun(3, { state: runningState() }),
+        queuedRun(1, { state: runningState() }),
+        queuedRun(2, { state: runningState("session-2") }),
+        queuedRun(4, { state: runningState("session-1", "claim-2") }),
+      );
+      const claimed = (): Promise<string[]> => read((reader) => reader.claimed("session-1", "claim-1"));
+      expect(await claimed()).toEqual([runId(1), runId(3)]);
+      await save({ changes: [next(queuedRun(1, { state: runningState() }), { state: { status: "cancelled" } })] });
+      expect(await claimed()).toEqual([runId(3)]);
+    });
+
+    it("finds runs by reference, with their tails", async () => {
+      await insert(queuedRun(1, { referenceId: "a" }), queuedRun(2, { referenceId: "b", name: "ship" }), queuedRun(3));
+      await save({ entries: [returnedEntry(runId(2), 1)] });
+      const key = { namespace: "default", name: "order", referenceId: "a" };
+      const keys = [key, key, { ...key, name: "ship", referenceId: "b" }, { ...key, referenceId: "b" }];
+      const found = sorted(await read((reader) => reader.referenced(keys)));
+      expect(found.map(({ id, tail }) => [id, tail])).toEqual([
+        [runId(1), 0],
+        [runId(2), 1],
+      ]);
+    });
+
+    describe("find", () => {
+      const find = async (request: FindRequest, limit = 100, after: string | null = null): Promise<number[]> => {
+        const runs = await read((reader) => reader.find("default", request, limit, after));
+        return runs.map((run) => Number(run.id.slice(-6)));
+      };
+      beforeEach(async () => {
+        const parent = { id: runId(1), address: "child:x#0" };
+        await insert(
+          queuedRun(1, { referenceId: "one", options: { tags: ["red", "blue"] } }),
+          queuedRun(2, {
+            name: "ship",
+            shardKey: "eu",
+            options: { tags: ["red"] },
+            state: { status: "scheduled", at: 900 },
+          }),
+          queuedRun(3, { versionId: "2.0.0", parent, state: runningState(), createdAt: 50 }),
+          queuedRun(4, { parent, state: { status: "completed", output: "1" }, createdAt: 60 }),
+          queuedRun(5, { state: { status: "failed", error: { name: "E", message: "m" } }, options: { tags: [] } }),
+          queuedRun(6, { namespace: "other" }),
+        );
+      });
+
+      it.each<[FindRequest, number[]]>([
+        [{}, [5, 4, 3, 2, 1]],
+        [{ order: "oldest" }, [1, 2, 3, 4, 5]],
+        [{ name: "ship" }, [2]],
+        [{ versionId: "2.0.0" }, [3]],
+        [{ status: ["queued"] }, [1]],
+        [{ status: ["running"] }, [3]],
+        [{ status: ["failed", "scheduled"] }, [5, 2]],
+        [{ status: ["completed", "queued"] }, [4, 1]],
+        [{ status: [] }, []],
+        [{ referenceId: "one" }, [1]],
+        [{ shardKey: "eu" }, [2]],
+        [{ parentId: runId(1) }, [4, 3]],
+        [{ tags: ["red"] }, [2, 1]],
+        [{ tags: ["blue", "red"] }, [1]],
+        [{ tags: ["red", "green"] }, []],
+        [{ tags: [] }, [5, 4, 3, 2, 1]],
+        [{ createdAfter: 50, createdBefore: 60 }, [3]],
+        [{ createdAfter: 51, createdBefore: 61, parentId: runId(1), status: ["completed"] }, [4]],
+      ])("filters by %j", async (request, expected) => {
+        expect(await find(request)).toEqual(expected);
+      });
+
+      it("gives whole runs with their tails", async () => {
+        await save({ entries: [returnedEntry(runId(4), 1)] });
+        const [run] = await read((reader) => reader.find("default", { status: ["completed"] }, 1, null));
+        expect(run).toEqual((await load(runId(4)))[0]);
+        expect(run?.tail).toBe(1);
+      });
+
+      it("keeps its pages stable while runs are inserted", async () => {
+        const first = await find({}, 2);
+        await insert(queuedRun(9), queuedRun(0));
+        expect(first).toEqual([5, 4]);
+        expect(await find({}, 2, runId(4))).toEqual([3, 2]);
+        expect(await find({}, 9, runId(2))).toEqual([1, 0]);
+        expect(await find({ order: "oldest" }, 3, runId(4))).toEqual([5, 9]);
+        expect(await find({ status: ["running", "running"] }, 3, runId(3))).toEqual([]);
+      });
+    });
+
+    describe("recall", () => {
+      it("copies successes as attempt 0 with dense seq, and a child only when its result returned", async () => {
+        const failure = { name: "E", message: "m" };
+        const values: Array<[address: string, value: Value, attempt?: number]> = [
+          ["task:a#0/1", { type: "retrying", error: failure, retryAt: 5 }],
+          ["task:a#0", { type: "returned", output: "1" }],
+          ["task:b#0", { type: "threw", error: failure }],
+          ["now#0", { type: "observed", data: "5" }],
+          ["sleep#0", { type: "elapsed", early: true }],
+          ["child:x#0", { type: "started", runId: runId(20) }],
+          ["child:y#0", { type: "started", runId: runId(21) }],
+          ["child:z#0", { type: "started", runId: runId(22) }],
+          ["child:x#0/result", { type: "returned", output: "2" }],
+          ["child:y#0/result", { type: "threw", error: failure }],
+          ["arrived:e#1", { type: "arrived", name: "e", data: "3" }],
+          ["event:e#0", { type: "received", name: "e", nth: 0 }],
+          ["mark#1", { type: "marked", mark: "attempt_failed", error: failure, retryAt: 9 }],
+          ["child:y#0", { type: "started", runId: runId(23) }, 2],
+          ["child:y#0/result", { type: "returned", output: "4" }, 2],
+          ["task:a#0", { type: "returned", output: "9" }, 2],
+        ];
+        const entries = values.map(([address, value, attempt = 1], at) =>
+          entryWith(runId(1), at + 1, value, { address, attempt, worker: "w" }),
+        );
+        await save({ entries });
+        await insert(queuedRun(2));
+        expect(await storage.transaction((tx) => tx.recall(runId(1), runId(2)))).toBe(9);
+        const copies = [2, 4, 5, 6, 9, 11, 12, 14, 15].map((seq, at) => ({
+          ...entries[seq - 1],
+          runId: runId(2),
+          attempt: 0,
+          fence: 0,
+          seq: at + 1,
+        }));
+        expect(await journal(runId(2))).toEqual(copies);
+        expect(await journal(runId(1))).toEqual(entries);
+        expect((await load(runId(2)))[0]?.tail).toBe(9);
+      });
+
+      it("of nothing is nothing", async () => {
+        expect(await storage.transaction((tx) => tx.recall(runId(1), runId(2)))).toBe(0);
+      });
+    });
+
+    describe("bytes", () => {
+      it("keeps strange names apart and exact", async () => {
+        const runs = strangeNames.map((strange, n) =>
+          queuedRun(n, {
+            namespace: strange,
+            name: strange,
+            versionId: strange,
+            shardKey: strange,
+            referenceId: strange,
+            options: { tags: [strange] },
+            parent: { id: strange, address: strange },
+            events: new Map([[strange, { arrived: 2, taken: 1 }]]),
+            lastError: { name: strange, message: strange },
+            waits: [{ address: strange, type: "event", name: strange, until: null }],
+          }),
+        );
+        expect(await insert(...runs)).toEqual(runs.map((run) => run.id));
+        expect(await load(...runs.map((run) => run.id))).toEqual(runs);
+        for (const [n, strange] of strangeNames.entries()) {
+          const filter = { namespace: strange, serves: [{ name: strange, versionId: strange }], shardKeys: [strange] };
+          expect(await read((reader) => reader.queued(filter, 9))).toEqual([runId(n)]);
+          const request = { name: strange, versionId: strange, shardKey: strange, referenceId: strange };
+          const found = await read((reader) => reader.find(strange, { ...request, parentId: strange }, 9, null));
+          expect(found).toEqual([runs[n]]);
+          const key = { namespace: strange, name: strange, referenceId: strange };
+          expect(await read((reader) => reader.referenced([key]))).toEqual([runs[n]]);
+          expect(await read((reader) => reader.children([strange], 9))).toEqual([runId(n)]);
+        }
+      });
+
+      it("finds runs by strange tags", async () => {
+        const tags = strangeNames.filter((tag) => tag !== "");
+        await insert(...tags.map((tag, n) => queuedRun(n, { options: { tags: [tag, "all"] } })));
+        for (const [n, tag] of tags.entries()) {
+          const found = await read((reader) => reader.find("default", { tags: ["all", tag] }, 99, null));
+          expect(found.map((run) => run.id)).toEqual([runId(n)]);
+        }
+      });
+
+      it("keeps strange addresses, sessions, claims and workers apart and exact", async () => {
+        const entries = strangeNames.map((strange, n) =>
+          entryWith(strange, n + 1, { type: "arrived", name: strange }, { address: strange, worker: strange }),
+        );
+        expect(await save({ entries })).toEqual([]);
+        for (const [n, strange] of strangeNames.entries()) {
+          expect(await journal(strange)).toEqual([entries[n]]);
+          const key = { runId: strange, attempt: 1, address: strange };
+          expect(await read((reader) => reader.entriesAt([key]))).toEqual([entries[n]]);
+        }
+        await insert(...strangeNames.map((strange, n) => queuedRun(n, { state: runningState(strange, strange) })));
+        for (const [n, strange] of strangeNames.entries()) {
+          expect(await read((reader) => reader.claimed(strange, strange))).toEqual([runId(n)]);
+        }
+      });
+
+      it.each([...payloads, ...strangeNames])("keeps payload %j to the byte", async (payload) => {
+        const completed: State = { status: "completed", output: payload };
+        await insert(queuedRun(1, { input: payload, state: completed }));
+        const values: Value[] = [
+          { type: "returned", output: payload },
+          { type: "observed", data: payload },
+          { type: "arrived", name: "e", data: payload },
+        ];
+        await save({ entries: values.map((value, at) => entryWith(runId(1), at + 1, value)) });
+        const [run] = await load(runId(1));
+        expect([run?.input, run?.state]).toEqual([payload, completed]);
+        expect((await journal(runId(1))).map((entry) => entry.value)).toEqual(values);
+      });
+
+      it("keeps a payload of four megabytes", async () => {
+        const payload = JSON.stringify("é".repeat(2 * 1024 * 1024));
+        await insert(queuedRun(1, { input: payload }));
+        await save({ entries: [entryWith(runId(1), 1, { type: "returned", output: payload })] });
+        expect((await load(runId(1)))[0]?.input === payload).toBe(true);
+        const [entry] = await journal(runId(1));
+        expect(entry?.value.type === "returned" && entry.value.output === payload).toBe(true);
+      });
+    });
+
+    it("stays in order over two thousand queued runs that come and go", async () => {
+      const runs = Array.from({ length: 2_000 }, (_, n) => queuedRun((n * 7_919) % 2_000, { priority: n % 3 }));
+      await insert(...runs);
+      const gone = runs.filter((run) => run.priority === 2 || run.dueAt === 6_000);
+      await save({ changes: gone.map((run) => next(run, { state: { status: "completed" }, dueAt: null })) });
+      const left = runs.filter((run) => !gone.includes(run));
+      const ranked = left.toSorted((a, b) => b.priority - a.priority || (a.id < b.id ? -1 : 1));
+      expect(await read((reader) => reader.queued(filterFor(), 5_000))).toEqual(ranked.map((run) => run.id));
+      const dated = left.toSorted((a, b) => (a.dueAt ?? 0) - (b.dueAt ?? 0));
+      expect(await read((reader) => reader.due(1e9, 5_000))).toEqual(dated.map((run) => run.id));
+    });
+
+    it("tells the time of its clock", async () => {
+      clock = 12_345;
+      expect(await read(async (reader) => reader.now())).toBe(12_345);
+      expect(await storage.transaction(async (tx) => tx.now())).toBe(12_345);
+    });
+  });
+}
+
+function filterFor(): QueueFilter {
+  return { namespace: "default", serves: [{ name: "order", versionId: "1.0.0" }], shardKeys: [] };
+}
+
+function sorted(runs: Run[]): Run[] {
+  return runs.toSorted((left, right) => (left.id < right.id ? -1 : 1));
+}
+
+function everyState(): State[] {
+  const held = { session: "s", fence: 3, tail: 9, attempt: 2 };
+  return [
+    { status: "scheduled", at: 900 },
+    { status: "queued", held, redeliveries: 4, redeliverAt: 77 },
+    runningState(),
+    { status: "paused", interrupted: { status: "sleeping", held, children: 0 }, inbox: 3 },
+    { status: "sleeping", held: null, children: 0 },
+    { status: "awaiting_event", held, children: 1 },
+    { status: "awaiting_retry", retryAt: 8, held: null, children: 2 },
+    { status: "awaiting_child_workflow", held: null, children: 10_000 },
+    { status: "stalled", reason: "crash_loop", crashes: 5 },
+    { status: "stalled", reason: "diverged", call: "task:new#0", unclaimed: ["task:old#0"] },
+    { status: "completed", output: '{"a":[1,2]}' },
+    {
+      status: "failed",
+      error: { name: "E", message: "m\0\ud800", code: "C", stack: "at x", cause: { name: "F", message: "" } },
+    },
+    { status: "cancelled", reason: "because" },
+    { status: "cancelled" },
+  ];
+}
+
+function everyValue(): Value[] {
+  const error = { name: "E", message: "nul\0 lone\ud800", stack: "at", cause: { name: "__proto__", message: "" } };
+  return [
+    { type: "returned", output: "1" },
+    { type: "returned" },
+    { type: "threw", error },
+    { type: "retrying", error, retryAt: 7 },
+    { type: "observed", data: "17" },
+    { type: "started", runId: runId(4) },
+    { type: "elapsed" },
+    { type: "elapsed", early: true },
+    { type: "received", name: "__proto__", nth: 3 },
+    { type: "arrived", name: "constructor", data: "{}" },
+    { type: "arrived", name: "n\0\ud800" },
+    { type: "marked", mark: "recovered", crashes: 2, confirmed: false },
+    { type: "marked", mark: "attempt_failed", error, retryAt: 3 },
+  ];
+}
