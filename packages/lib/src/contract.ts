@@ -45,6 +45,9 @@ export interface TaskContext {
   logger: Logger;
 }
 
+/** One try of a task or an inline step may take this long unless it says otherwise: 5 minutes, in milliseconds. */
+export const defaultTaskTimeoutMs = 300_000;
+
 /** Under this key a client carries what starts runs. */
 export const starter: unique symbol = Symbol.for("@aikirun/starter");
 
@@ -98,7 +101,7 @@ export interface ChildStartOptions extends Omit<StartOptions, "onConflict"> {
 /** A run from outside. */
 export interface RunHandle<Output, Events extends EventDefinitions> {
   readonly id: string;
-  readonly events: { readonly [Name in keyof Events]: EventSender<DataOf<Events[Name]>> };
+  readonly events: { readonly [Name in keyof Events]: EventSender<EventContent<Events[Name]>> };
   /**
    * The output, once completed. Throws `RunFailedError` or `RunCancelledError` (their `cause` is the recorded error).
    */
@@ -126,7 +129,7 @@ export type WaitForResult =
   | { reached: false; reason: "ended" | "timed_out"; status: RunStatus };
 
 /** The type that an event carries. */
-export type DataOf<Definition> = Definition extends EventDefinition<infer Data> ? Data : never;
+export type EventContent<Definition> = Definition extends EventDefinition<infer Data> ? Data : never;
 
 /** Sends one event of a run. */
 export interface EventSender<Data> {

@@ -21,6 +21,7 @@ const lasting: ReadonlySet<string> = new Set([
   "INVALID_KEY",
   "INVALID_ID",
   "INVALID_CONFIG",
+  "INVALID_RUN",
   "BAD_REQUEST",
   "LIMIT_EXCEEDED",
   "RUN_NOT_FOUND",
@@ -30,8 +31,8 @@ const lasting: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * The marks by which `instanceof` knows a class: symbols from the global registry, so that an error made by another copy
- * of this package is still recognised. A class without a mark (a user's subclass) is known by its prototype.
+ * The marks by which `instanceof` knows a class: symbols from the global registry, so that an error made by another
+ * copy of this package is still recognised. A class without a mark (a user's subclass) is known by its prototype.
  */
 const marks = new WeakMap<object, symbol>();
 
@@ -76,7 +77,7 @@ export class AikiError extends Error {
   }
 }
 
-/** Throw this (or a subclass) from a task or a workflow to fail at once, whatever the retry policy. Code `NON_RETRYABLE`. */
+/** Throw this, or a subclass, from a task or a workflow to fail at once, whatever its retries. Code `NON_RETRYABLE`. */
 export class NonRetryableError extends AikiError {
   static {
     brand(NonRetryableError, "NonRetryableError");
@@ -99,7 +100,7 @@ export class TaskFailedError extends AikiError {
 }
 
 /**
- * Thrown by a child's `result()` when the child failed or was cancelled; `cause` is its recorded error, when there is one.
+ * Thrown by a child's `result()` when the child failed or was cancelled; `cause` is its recorded error, if any.
  * Code `CHILD_RUN_FAILED`.
  */
 export class ChildRunFailedError extends AikiError {

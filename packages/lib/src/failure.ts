@@ -102,8 +102,8 @@ const classes: ReadonlyMap<string, { prototype: AikiError }> = new Map<string, {
 ]);
 
 /**
- * The error that a failure records, with its name, message, code, stack and causes. Where the code is one of Aiki's own,
- * `instanceof` its class holds, and `isRetryable` says of it what it said of the original.
+ * The error that a failure records, with its name, message, code, stack and causes. Where the code is one of Aiki's
+ * own, `instanceof` its class holds, and `isRetryable` says of it what it said of the original.
  */
 export function restoreError(failure: Failure): Error {
   const options = failure.cause === undefined ? {} : { cause: restoreError(failure.cause) };

@@ -7,8 +7,8 @@ import type { Address, RunId } from "./protocol/run.ts";
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 /**
- * The id of a child: a UUIDv7 with its parent's timestamp, so that it sorts beside its parent, and the rest derived from
- * who started it where. Throws `AikiError` `INVALID_ID` when the parent's id is not a UUID.
+ * The id of a child: a UUIDv7 with its parent's timestamp, so that it sorts beside its parent, and the rest derived
+ * from who started it where. Throws `AikiError` `INVALID_ID` when the parent's id is not a UUID.
  */
 export function childRunId(parentId: RunId, attempt: number, address: Address): RunId {
   if (!uuid.test(parentId)) throw new AikiError("INVALID_ID", `The run id "${parentId}" is not a UUID.`);

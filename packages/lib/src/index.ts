@@ -2,7 +2,8 @@ export { addressOf, arrivalAddress, resultAddress, retryAddress, signalAddress, 
 export { type BatchOptions, batcher } from "./batch.ts";
 export {
   type ChildStartOptions,
-  type DataOf,
+  defaultTaskTimeoutMs,
+  type EventContent,
   type EventDefinition,
   type EventDefinitions,
   type EventSender,
@@ -45,5 +46,6 @@ export {
   silentLogger,
 } from "./log.ts";
 export { checkName } from "./name.ts";
+export type { RetryPolicy } from "./protocol/run.ts";
 export { checkRetryPolicy, retryDelayMs } from "./retry.ts";
 export { parseWith, type Schema, type SchemaIssue, type SchemaResult } from "./schema.ts";

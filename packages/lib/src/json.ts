@@ -11,7 +11,7 @@ interface Walk {
   size: number;
 }
 
-/** Why a value is refused. The keys are collected innermost first, on the way out, so that a good value pays nothing. */
+/** Why a value is refused. The keys are collected on the way out, innermost first: a good value pays nothing. */
 interface Refusal {
   what: string;
   keys: Array<string | number>;
@@ -59,24 +59,19 @@ export function decode(payload: Payload | undefined): unknown {
 
 function check(value: unknown, walk: Walk): Refusal | undefined {
   if (typeof value === "object") return value === null ? undefined : checkContainer(value, walk);
-  switch (typeof value) {
-    case "string":
-      grow(walk, value.length + 2);
-      return undefined;
-    case "boolean":
-      return undefined;
-    case "number":
-      grow(walk, 1);
-      return Number.isFinite(value) ? undefined : refuse(`is ${value}, which JSON cannot hold; use null or a string`);
-    case "bigint":
-      return refuse("is a BigInt; use a string or a number");
-    case "symbol":
-      return refuse("is a symbol; use a string");
-    case "function":
-      return refuse("is a function; pass plain values, and let the handler find the function by name");
-    case "undefined":
-      return refuse("is undefined, which JSON cannot hold in a list; use null");
+  if (typeof value === "string") {
+    grow(walk, value.length + 2);
+    return undefined;
   }
+  if (typeof value === "number") {
+    grow(walk, 1);
+    return Number.isFinite(value) ? undefined : refuse(`is ${value}, which JSON cannot hold; use null or a string`);
+  }
+  if (typeof value === "boolean") return undefined;
+  if (typeof value === "undefined") return refuse("is undefined, which JSON cannot hold in a list; use null");
+  if (typeof value === "bigint") return refuse("is a BigInt; use a string or a number");
+  if (typeof value === "symbol") return refuse("is a symbol; use a string");
+  return refuse("is a function; pass plain values, and let the handler find the function by name");
 }
 
 function checkContainer(value: object, walk: Walk): Refusal | undefined {
