@@ -1,0 +1,11 @@
+export {
+  type Duration,
+  defaultTaskTimeoutMs,
+  type Logger,
+  NonRetryableError,
+  type RetryPolicy,
+  type Schema,
+  type TaskContext,
+  type TaskRunner,
+} from "@aikirun/lib";
+export { type Task, type TaskArguments, type TaskOptions, task } from "./task.ts";

@@ -1,0 +1,110 @@
+import { defaultTaskTimeoutMs, performer, type TaskCall, type TaskRunner } from "@aikirun/lib";
+import { describe, expect, it } from "vitest";
+import { z } from "zod";
+import { task } from "./task.ts";
+
+/** A run that keeps the calls it is asked to perform. */
+function recorder(answer: unknown = "done"): { run: TaskRunner; calls: TaskCall[] } {
+  const calls: TaskCall[] = [];
+  const run: TaskRunner = {
+    [performer](call) {
+      calls.push(call);
+      return Promise.resolve(answer);
+    },
+  };
+  return { run, calls };
+}
+
+describe("task", () => {
+  it("asks the run to perform it, with everything it says of itself", async () => {
+    const { run, calls } = recorder({ id: "ch_1" });
+    const retry = { type: "exponential", maxAttempts: 5, baseDelayMs: 200 } as const;
+    const schema = { input: z.object({ cents: z.number() }), output: z.object({ id: z.string() }) };
+    const handler = async () => ({ id: "ch_1" });
+    const key = (input: { cents: number }) => `k${input.cents}`;
+    const charge = task({ name: "charge", handler, retry, timeout: { seconds: 20 }, schema, key });
+    expect(charge.name).toBe("charge");
+    expect(await charge.start(run, { cents: 1 })).toEqual({ id: "ch_1" });
+    expect(calls).toEqual([
+      {
+        kind: "task",
+        name: "charge",
+        input: { cents: 1 },
+        key: "k1",
+        retry,
+        timeoutMs: 20_000,
+        inputSchema: schema.input,
+        outputSchema: schema.output,
+        handler,
+      },
+    ]);
+  });
+
+  it("retries never and takes five minutes unless it says otherwise", async () => {
+    const { run, calls } = recorder();
+    const ping = task({ name: "ping", handler: () => 1 });
+    await ping.start(run);
+    expect(calls).toEqual([
+      {
+        kind: "task",
+        name: "ping",
+        input: undefined,
+        retry: { type: "never" },
+        timeoutMs: defaultTaskTimeoutMs,
+        handler: expect.any(Function),
+      },
+    ]);
+    expect(defaultTaskTimeoutMs).toBe(300_000);
+  });
+
+  it("keeps the run as the performer's this", async () => {
+    class Runner implements TaskRunner {
+      readonly prefix = "run of ";
+      async [performer](call: TaskCall): Promise<unknown> {
+        return this.prefix + call.name;
+      }
+    }
+    expect(await task({ name: "x", handler: () => "" }).start(new Runner())).toBe("run of x");
+  });
+
+  it("passes on what the run rejects with", async () => {
+    const failure = new Error("failed for good");
+    const run: TaskRunner = { [performer]: () => Promise.reject(failure) };
+    await expect(task({ name: "x", handler: () => 1 }).start(run)).rejects.toBe(failure);
+  });
+
+  it("says what to do when it is not given a run", () => {
+    const ping = task({ name: "ping", handler: () => 1 });
+    for (const run of [undefined, null, {}, "run"]) {
+      expect(() => Reflect.apply(ping.start, ping, [run])).toThrow(
+        expect.objectContaining({
+          code: "INVALID_RUN",
+          message: expect.stringContaining("first argument of a workflow"),
+        }),
+      );
+    }
+  });
+
+  it("refuses a key that is no string before anything is performed", () => {
+    const { run, calls } = recorder();
+    const key = (): string => JSON.parse("7");
+    const keyed = task({ name: "x", handler: (_: { id?: string }) => 1, key });
+    expect(() => keyed.start(run, {})).toThrow(expect.objectContaining({ code: "INVALID_KEY", retryable: false }));
+    expect(calls).toEqual([]);
+  });
+
+  const handler = () => 1;
+  const bad: Array<[string, object, string, RegExp]> = [
+    ["an empty name", { name: "", handler }, "INVALID_NAME", /name of a task is empty/],
+    ["no handler", { name: "x" }, "INVALID_CONFIG", /handler of task "x" must be a function/],
+    ["a key that is no function", { name: "x", handler, key: "id" }, "INVALID_CONFIG", /key of task "x"/],
+    ["a bad policy", { name: "x", handler, retry: { type: "fixed" } }, "INVALID_RETRY_POLICY", /policy of task "x"/],
+    ["a bad timeout", { name: "x", handler, timeout: { weeks: 1 } }, "INVALID_DURATION", /timeout of task "x" has no/],
+    ["a timeout of zero", { name: "x", handler, timeout: { seconds: 0 } }, "INVALID_CONFIG", /timeout of task "x" is/],
+  ];
+  it.each(bad)("refuses %s where it is defined", (_, options, code, message) => {
+    expect(() => Reflect.apply(task, undefined, [options])).toThrow(
+      expect.objectContaining({ code, message: expect.stringMatching(message) }),
+    );
+  });
+});

@@ -1,0 +1,109 @@
+/** What compiles and what does not: `tsc` fails on a type that differs, and on an expected error that is none. */
+
+import { performer, type TaskContext, type TaskRunner } from "@aikirun/lib";
+import { describe, expect, expectTypeOf, it } from "vitest";
+import { z } from "zod";
+import { type Task, task } from "./task.ts";
+
+const run: TaskRunner = { [performer]: () => Promise.resolve(undefined) };
+
+interface Order {
+  orderId: string;
+  cents: number;
+}
+
+describe("the types of a task", () => {
+  it("come from the handler's annotation and what it returns", () => {
+    const charge = task({
+      name: "charge",
+      async handler(input: Order, { signal, attempt, idempotencyKey, logger }) {
+        expectTypeOf({ signal, attempt, idempotencyKey, logger }).toExtend<Partial<TaskContext>>();
+        return { receipt: input.orderId };
+      },
+      retry: { type: "exponential", maxAttempts: 5, baseDelayMs: 200, maxDelayMs: 30_000 },
+      timeout: { seconds: 20 },
+      key: (input) => input.orderId,
+    });
+    expectTypeOf(charge).toEqualTypeOf<Task<Order, { receipt: string }>>();
+    expectTypeOf(charge.start(run, { orderId: "o", cents: 1 })).resolves.toEqualTypeOf<{ receipt: string }>();
+    expect(() => {
+      // @ts-expect-error the input is missing
+      void charge.start(run);
+    }).toThrow();
+    // @ts-expect-error a field is missing
+    void charge.start(run, { orderId: "o" });
+    // @ts-expect-error a field has another type
+    void charge.start(run, { orderId: "o", cents: "1" });
+    // @ts-expect-error a field is unknown
+    void charge.start(run, { orderId: "o", cents: 1, sent: 1 });
+  });
+
+  it("need no input argument when the input may be undefined", () => {
+    const ping = task({ name: "ping", handler: () => 1 });
+    expectTypeOf(ping).toEqualTypeOf<Task<void, number>>();
+    expectTypeOf(ping.start(run)).resolves.toEqualTypeOf<number>();
+    // @ts-expect-error a task without input takes none
+    void ping.start(run, { a: 1 });
+    const maybe = task({ name: "maybe", handler: (input: { a: number } | undefined) => input?.a });
+    expectTypeOf(maybe).toEqualTypeOf<Task<{ a: number } | undefined, number | undefined>>();
+    void maybe.start(run);
+    void maybe.start(run, { a: 1 });
+    // @ts-expect-error a field has another type
+    void maybe.start(run, { a: "1" });
+    const contextOnly = task({ name: "context-only", handler: (_, { attempt }) => attempt });
+    expectTypeOf(contextOnly).toEqualTypeOf<Task<void, number>>();
+  });
+
+  it("come from the input schema: callers give its input, the handler gets its output", () => {
+    const parse = task({
+      name: "parse",
+      schema: { input: z.object({ at: z.string().transform((text) => text.length), n: z.number().default(1) }) },
+      handler(input) {
+        expectTypeOf(input).toEqualTypeOf<{ at: number; n: number }>();
+        return input.n;
+      },
+      key: (input) => String(input.at),
+    });
+    expectTypeOf(parse).toEqualTypeOf<Task<{ at: string; n?: number | undefined }, number>>();
+    void parse.start(run, { at: "2026" });
+    // @ts-expect-error what the schema gives the handler is not what callers give
+    void parse.start(run, { at: 2026 });
+  });
+
+  it("come from the output schema: the handler returns its input, callers get its output", () => {
+    const load = task({
+      name: "load",
+      schema: { output: z.object({ size: z.string().transform(Number) }) },
+      handler: async (_input: { url: string }) => ({ size: "7" }),
+    });
+    expectTypeOf(load).toEqualTypeOf<Task<{ url: string }, { size: number }>>();
+    const choose = task({
+      name: "choose",
+      schema: { output: z.union([z.object({ is: z.literal("a") }), z.object({ is: z.literal("b"), n: z.number() })]) },
+      handler: async (input: { n: number }) => (input.n > 0 ? { is: "b", n: input.n } : { is: "a" }),
+    });
+    expectTypeOf(choose).toEqualTypeOf<Task<{ n: number }, { is: "a" } | { is: "b"; n: number }>>();
+    task({
+      name: "wrong",
+      // @ts-expect-error the handler returns a number
+      schema: { output: z.object({ size: z.string() }) },
+      handler: async () => ({ size: 7 }),
+    });
+  });
+
+  it("do not let a task be started with what is not a run", () => {
+    const ping = task({ name: "ping", handler: () => 1 });
+    // @ts-expect-error a client is not a run
+    expect(() => ping.start({ url: "http://localhost:9090" })).toThrow();
+  });
+
+  it("do not let options be misspelt", () => {
+    const handler = () => 1;
+    // @ts-expect-error weeks are no unit
+    expect(() => task({ name: "x", handler, timeout: { weeks: 1 } })).toThrow();
+    // @ts-expect-error a fixed policy has a delay
+    expect(() => task({ name: "x", handler, retry: { type: "fixed", maxAttempts: 3 } })).toThrow();
+    // @ts-expect-error retries is no option
+    task({ name: "x", handler, retries: 3 });
+  });
+});
