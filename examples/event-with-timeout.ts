@@ -1,4 +1,4 @@
-/** Events wait for the handler and the handler for events: early, late and repeated ones are neither lost nor doubled. */
+/** Events wait for the handler and it waits for them: early, late and repeated ones are neither lost nor doubled. */
 
 import { task } from "@aikirun/task";
 import { event, workflow } from "@aikirun/workflow";

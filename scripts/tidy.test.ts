@@ -206,6 +206,7 @@ const allowed: Array<[claim: string, files: Record<string, string>]> = [
   ["an arrow function that is a brand", { [plain]: "const b = (c: string): B => c as unknown as B;" }],
   ["proof that a call does not compile", { "tests/a.test.ts": "// @ts-expect-error wrong type\na();" }],
   ["a long describe", { "tests/a.test.ts": `describe("a", () => {\n${times(90, 'it("b", () => {});')}});` }],
+  ["a function made of functions", { [plain]: `function a() {\n${times(40, "const b = () => {\n};")}}` }],
   ["a suite that is a function", { "tests/a.suite.ts": `function a() {\n${times(90, 'it("b", () => {});')}}` }],
   ["satisfies never", { [plain]: "switch (a) { default: throw new Error(a satisfies never); }" }],
   ["private packages", { "packages/x/package.json": '{"private":true}', "packages/x/src/index.ts": "export {};" }],

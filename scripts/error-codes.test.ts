@@ -1,0 +1,41 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { parse, walk } from "./tidy/source.ts";
+
+/** Capitals in the sources that are no error codes. */
+const others = new Set(["POST", "GET", "HEAD", "COMMIT", "ROLLBACK", "ASC", "DESC", "DENY", "AIKI", "EADDRINUSE"]);
+/** Refusals between the core and the engine, which no caller sees. */
+const internal = new Set(["NOT_DUE"]);
+
+const root = join(import.meta.dirname, "..");
+
+it("docs/errors.md names every code in the sources, and no other", () => {
+  expect(documented()).toEqual([...new Set(sources().flatMap(codes))].sort());
+});
+
+function sources(): string[] {
+  return readdirSync(join(root, "packages")).flatMap((name) => {
+    const place = join(root, "packages", name, "src");
+    return readdirSync(place, { recursive: true, encoding: "utf8" })
+      .filter((path) => path.endsWith(".ts") && !path.endsWith(".test.ts"))
+      .map((path) => join(place, path));
+  });
+}
+
+function codes(path: string): string[] {
+  const found: string[] = [];
+  walk(parse(path, readFileSync(path, "utf8")).source.program, (node) => {
+    if (node.type === "Literal" && typeof node.value === "string" && isCode(node.value)) found.push(node.value);
+  });
+  return found;
+}
+
+function isCode(text: string): boolean {
+  return /^[A-Z]{2,}(_[A-Z]+)*$/.test(text) && !others.has(text) && !internal.has(text);
+}
+
+function documented(): string[] {
+  const rows = readFileSync(join(root, "docs", "errors.md"), "utf8").matchAll(/^\| `([A-Z_]+)` \|/gm);
+  return [...rows].flatMap(([, code]) => code ?? []).sort();
+}
