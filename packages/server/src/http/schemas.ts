@@ -234,7 +234,7 @@ const find = z.strictObject({
   createdBefore: at.exactOptional(),
   order: z.enum(["newest", "oldest"]).exactOptional(),
   limit: z.int().min(1).max(200).exactOptional(),
-  cursor: text(1_024).exactOptional(),
+  cursor: text(10_000).exactOptional(),
 });
 
 const readOne = z.strictObject({

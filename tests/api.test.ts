@@ -1,0 +1,34 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { client } from "@aikirun/client";
+import { silentLogger } from "@aikirun/lib";
+import { server } from "@aikirun/server";
+import type { Subject } from "./suites/actors.ts";
+import { apiSuite } from "./suites/api.suite.ts";
+
+async function place(database: "memory" | "sqlite"): Promise<{ url: string; leave: () => Promise<void> }> {
+  if (database === "memory") return { url: "memory:", leave: async () => {} };
+  const directory = await mkdtemp(join(tmpdir(), "aiki-api-"));
+  const leave = () => rm(directory, { recursive: true, maxRetries: 3 });
+  return { url: `sqlite:${join(directory, "aiki.db")}`, leave };
+}
+
+async function open(database: "memory" | "sqlite", road: "in-process" | "HTTP"): Promise<Subject> {
+  const { url, leave } = await place(database);
+  const aikiServer = await server({ database: url, logger: silentLogger });
+  const params = road === "HTTP" ? { url: (await aikiServer.listen({ port: 0 })).url } : { server: aikiServer };
+  const aiki = await client({ ...params, logger: silentLogger });
+  const close = async () => {
+    await aiki.close();
+    await aikiServer.close();
+    await leave();
+  };
+  return { api: aiki.api, close };
+}
+
+for (const database of ["memory", "sqlite"] as const) {
+  for (const road of ["in-process", "HTTP"] as const) {
+    apiSuite(`the Api on ${database}, ${road}`, () => open(database, road));
+  }
+}

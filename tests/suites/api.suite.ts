@@ -1,0 +1,683 @@
+/** What every Api promises, however it is reached and wherever runs rest. */
+
+import { v7 } from "uuid";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { awaits, codes, only, returned, Stage, type Subject, sleeps, types } from "./actors.ts";
+
+export function apiSuite(title: string, open: () => Promise<Subject>): void {
+  describe(title, () => {
+    let subject: Subject;
+    beforeAll(async () => {
+      subject = await open();
+    });
+    afterAll(() => subject.close());
+    const stage = () => new Stage(subject.api);
+
+    describe("start", () => starting(stage));
+    describe("claim", () => claiming(stage));
+    describe("report", () => reporting(stage));
+    describe("leases", () => leases(stage));
+    describe("signal", () => signalling(stage));
+    describe("watch", () => watching(stage));
+    describe("find and read", () => finding(stage));
+    describe("a bad item", () => badItems(stage));
+  });
+}
+
+type MakeStage = () => Stage;
+
+function starting(make: MakeStage): void {
+  it("makes a run that can be read back, its payload unchanged", async () => {
+    const stage = make();
+    const input = '{"__proto__":{"a":1}, "n":1e21,"s":"\\u0000\\ud800"}';
+    const id = await stage.start({ input, priority: 3, tags: ["a", "b"], shardKey: "eu" });
+    expect(await stage.view(id)).toMatchObject({
+      id,
+      status: "queued",
+      input,
+      priority: 3,
+      tags: ["a", "b"],
+      shardKey: "eu",
+    });
+  });
+
+  it("repeated with the same id is the same run, with other content a conflict", async () => {
+    const stage = make();
+    const spec = stage.spec({ input: "1" });
+    expect(await stage.tryStart(spec)).toEqual({ ok: true, id: spec.id, created: true });
+    expect(await stage.tryStart(spec)).toEqual({ ok: true, id: spec.id, created: false });
+    expect(await stage.tryStart({ ...spec, input: "2" })).toMatchObject({ ok: false, code: "RUN_ID_CONFLICT" });
+  });
+
+  it("with a taken reference is the same run for the same input, else what onConflict says", async () => {
+    const stage = make();
+    const id = await stage.start({ referenceId: "o-1", inputHash: "a", input: "1" });
+    const again = (more: object) => stage.tryStart(stage.spec({ referenceId: "o-1", ...more }));
+    expect(await again({ inputHash: "a", input: "1" })).toEqual({ ok: true, id, created: false });
+    expect(await again({ inputHash: "b", input: "2" })).toMatchObject({ ok: false, code: "REFERENCE_CONFLICT" });
+    expect(await again({ inputHash: "b", input: "2", onConflict: "return_existing" })).toEqual({
+      ok: true,
+      id,
+      created: false,
+    });
+    expect(await again({ name: `${stage.name} other`, inputHash: "b" })).toMatchObject({ ok: true, created: true });
+  });
+
+  it("of one reference twice in one batch makes one run", async () => {
+    const stage = make();
+    const [first, second] = [0, 1].map(() => stage.spec({ referenceId: "twice", inputHash: "a" }));
+    if (first === undefined || second === undefined) throw new Error("unreachable");
+    const { results } = await stage.api.start({ runs: [first, second] });
+    expect(results).toEqual([
+      { ok: true, id: first.id, created: true },
+      { ok: true, id: first.id, created: false },
+    ]);
+  });
+
+  it("raced by many callers under one reference makes one run", async () => {
+    const stage = make();
+    const results = await Promise.all(
+      Array.from({ length: 20 }, () => stage.tryStart(stage.spec({ referenceId: "raced", inputHash: "a" }))),
+    );
+    expect(new Set(results.map((result) => (result.ok ? result.id : result.code))).size).toBe(1);
+    expect(results.filter((result) => result.ok && result.created)).toHaveLength(1);
+  });
+
+  it("with a delay is scheduled, and not handed out before its time", async () => {
+    const stage = make();
+    const before = Date.now();
+    const id = await stage.start({ delayMs: 150 });
+    expect((await stage.view(id)).status).toBe("scheduled");
+    expect(await stage.worker().claim()).toEqual([]);
+    const run = await stage.worker().claimOne();
+    expect(run.now - before).toBeGreaterThanOrEqual(150);
+  });
+}
+
+function claiming(make: MakeStage): void {
+  it("hands out the run as it was started", async () => {
+    const stage = make();
+    const id = await stage.start({ input: "[1]", referenceId: "r", inputHash: "a", retry: { type: "never" } });
+    expect(await stage.worker().claimOne()).toMatchObject({
+      id,
+      input: "[1]",
+      fence: 1,
+      attempt: 1,
+      inbox: 0,
+      referenceId: "r",
+      retry: { type: "never" },
+      origin: id,
+      journal: [],
+      hot: false,
+      confirm: false,
+    });
+    expect(await stage.view(id)).toMatchObject({ status: "running", worker: "worker-1" });
+  });
+
+  it("repeated after a lost reply gets the same runs under the same fence", async () => {
+    const stage = make();
+    await Promise.all([stage.start(), stage.start(), stage.start()]);
+    const worker = stage.worker();
+    const request = worker.request({ limit: 2 });
+    const first = await stage.api.claim(request);
+    const again = await stage.api.claim(request);
+    expect(first.runs).toHaveLength(2);
+    expect(again.runs.map(({ id, fence }) => ({ id, fence }))).toEqual(
+      first.runs.map(({ id, fence }) => ({ id, fence })),
+    );
+    expect(await worker.claim()).toHaveLength(1);
+  });
+
+  it("hands each run to one of many claimers", async () => {
+    const stage = make();
+    const ids = await Promise.all(Array.from({ length: 60 }, () => stage.start()));
+    const claimed = await Promise.all(Array.from({ length: 10 }, () => stage.worker().claim({ limit: 10 })));
+    expect(
+      claimed
+        .flat()
+        .map(({ id }) => id)
+        .sort(),
+    ).toEqual(ids.sort());
+  });
+
+  it("hands out the highest priority first, and no more than asked for", async () => {
+    const stage = make();
+    const low = await stage.start({ priority: -5 });
+    const high = await stage.start({ priority: 9 });
+    const middle = await stage.start();
+    const worker = stage.worker();
+    const order = [];
+    for (let turn = 0; turn < 3; turn++) order.push(only(await worker.claim({ limit: 1 })).id);
+    expect(order).toEqual([high, middle, low]);
+  });
+
+  it("never crosses workflows, versions or shards", async () => {
+    const stage = make();
+    const plain = await stage.start();
+    const sharded = await stage.start({ shardKey: "eu" });
+    const other = await stage.start({ versionId: "2.0.0" });
+    const ids = async (more: object) => (await stage.worker().claim(more)).map(({ id }) => id);
+    expect(await ids({ serves: [{ name: `${stage.name}x`, versionId: "1.0.0" }] })).toEqual([]);
+    expect(await ids({ shardKeys: ["us"] })).toEqual([]);
+    expect(await ids({})).toEqual([plain]);
+    expect(await ids({ shardKeys: ["us", "eu"] })).toEqual([sharded]);
+    expect(await ids({ serves: [{ name: stage.name, versionId: "2.0.0" }] })).toEqual([other]);
+  });
+
+  it("waits for a run to be started", async () => {
+    const stage = make();
+    const waiting = stage.worker().claimOne();
+    const id = await stage.start();
+    expect((await waiting).id).toBe(id);
+  });
+
+  it("given up leaves the run to others at once", async () => {
+    const stage = make();
+    const gone = new AbortController();
+    const ghost = stage.worker().request({ waitMs: 30_000 });
+    const given = stage.api.claim(ghost, { signal: gone.signal }).catch((thrown: unknown) => thrown);
+    gone.abort();
+    await given;
+    const id = await stage.start();
+    expect((await stage.worker().claimOne()).id).toBe(id);
+  });
+}
+
+function reporting(make: MakeStage): void {
+  it("records entries in order, densely, and says where", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    const run = await worker.claimOne();
+    expect(await worker.report(run, { entries: [returned("task:a#0", "1"), returned("task:b#0", "2")] })).toMatchObject(
+      {
+        first: 1,
+        tail: 2,
+        entries: [],
+        parked: false,
+      },
+    );
+    expect(await worker.report(run, { after: 2, entries: [returned("task:c#0", "3")] })).toMatchObject({
+      first: 3,
+      tail: 3,
+    });
+    const entries = await stage.entries(id);
+    expect(entries.map(({ seq, address, fence, worker }) => ({ seq, address, fence, worker }))).toEqual(
+      ["task:a#0", "task:b#0", "task:c#0"].map((address, index) => ({
+        seq: index + 1,
+        address,
+        fence: 1,
+        worker: "worker-1",
+      })),
+    );
+  });
+
+  it("repeated after a lost reply records nothing twice and gets the first answer", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    const run = await worker.claimOne();
+    const draft = worker.draft(run, { entries: [returned("task:a#0")] });
+    const first = only(await worker.send(draft));
+    expect(only(await worker.send(draft))).toMatchObject({ ok: true, tail: 1 });
+    expect(first).toMatchObject({ ok: true, first: 1, tail: 1 });
+    expect(await stage.entries(id)).toHaveLength(1);
+  });
+
+  it("of a finish repeated is accepted again", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    const run = await worker.claimOne();
+    const next = { type: "finish", outcome: { status: "completed", output: '"x"' } } as const;
+    const draft = worker.draft(run, { entries: [returned("task:a#0")], next });
+    expect(codes(await worker.send(draft))).toEqual(["ok"]);
+    expect(codes(await worker.send(draft))).toEqual(["ok"]);
+    expect(await stage.view(id)).toMatchObject({
+      status: "completed",
+      outcome: { status: "completed", output: '"x"' },
+    });
+    expect(codes(await worker.send(worker.draft(run)))).toEqual(["RUN_FINAL"]);
+  });
+
+  it("of something else at a recorded address is fenced, never dropped", async () => {
+    const stage = make();
+    await stage.start();
+    const worker = stage.worker();
+    const run = await worker.claimOne();
+    await worker.report(run, { entries: [returned("task:a#0", "1")] });
+    expect(codes(await worker.send(worker.draft(run, { entries: [returned("task:a#0", "2")] })))).toEqual(["FENCED"]);
+  });
+
+  it("of one run that is refused does not fail those of others", async () => {
+    const stage = make();
+    await Promise.all([stage.start(), stage.start()]);
+    const worker = stage.worker();
+    const [one, two] = await worker.claim();
+    if (one === undefined || two === undefined) throw new Error("Both runs must be claimed.");
+    const unknown = { ...worker.draft(one), runId: v7() };
+    const stale = { ...worker.draft(one), fence: 9 };
+    const results = await worker.send(unknown, stale, worker.draft(two, { entries: [returned("task:a#0")] }));
+    expect(codes(results)).toEqual(["RUN_NOT_FOUND", "FENCED", "ok"]);
+  });
+
+  it("that suspends parks the run until its sleep has passed, and no earlier", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    const run = await worker.claimOne();
+    expect(await worker.park(run, [sleeps(150)])).toMatchObject({ parked: true });
+    expect((await stage.view(id)).status).toBe("sleeping");
+    const resumed = await stage.worker().claimOne();
+    expect(resumed).toMatchObject({ id, fence: 2, hot: false });
+    expect(types(resumed.journal)).toEqual(["elapsed"]);
+    expect(resumed.now - run.now).toBeGreaterThanOrEqual(150);
+  });
+
+  it("that suspends and is claimed by the same session brings only the news", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    const run = await worker.claimOne();
+    await worker.park(run, [sleeps(30)], { entries: [returned("task:a#0")] });
+    const resumed = await worker.claimOne();
+    expect(resumed).toMatchObject({ id, hot: true });
+    expect(types(resumed.journal)).toEqual(["elapsed"]);
+  });
+
+  it("that suspends on news is not parked, and brings it", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    const run = await worker.claimOne();
+    await worker.report(run, { opens: [awaits("go")] });
+    await stage.signal(id, { type: "event", name: "go", data: "7" });
+    const answer = await worker.park(run, []);
+    expect(answer).toMatchObject({ parked: false, inbox: 1 });
+    expect(types(answer.entries)).toEqual(["arrived", "received"]);
+  });
+
+  it("that starts a child makes it, and the child's end brings the parent back", async () => {
+    const stage = make();
+    const id = await stage.start({ priority: 7 });
+    const worker = stage.worker();
+    const parent = await worker.claimOne();
+    const child = stage.spec({ versionId: "child" });
+    const starts = [{ address: "child:c#0", spec: child }];
+    expect(await worker.report(parent, { starts, next: { type: "suspend", children: 1 } })).toMatchObject({
+      parked: true,
+    });
+    expect((await stage.view(id)).status).toBe("awaiting_child_workflow");
+    const serves = [{ name: stage.name, versionId: "child" }];
+    const claimed = await worker.claimOne({ serves });
+    expect(claimed).toMatchObject({ id: child.id, priority: 7, parent: { id, address: "child:c#0" } });
+    await worker.finish(claimed, { status: "completed", output: "42" });
+    const resumed = await worker.claimOne();
+    expect(only(resumed.journal)).toMatchObject({
+      address: "child:c#0/result",
+      value: { type: "returned", output: "42" },
+    });
+  });
+
+  it("that fails with a retry begins the next attempt after the delay", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    const error = { name: "Error", message: "first try" };
+    await worker.finish(await worker.claimOne(), { status: "failed", error, retryInMs: 80 });
+    expect(await stage.view(id)).toMatchObject({ status: "awaiting_retry", attempt: 2, lastError: error });
+    const second = await worker.claimOne();
+    expect(second).toMatchObject({ attempt: 2, hot: false });
+    await worker.finish(second, { status: "failed", error, retryInMs: null });
+    expect(await stage.view(id)).toMatchObject({ status: "failed", outcome: { status: "failed", error } });
+  });
+
+  it("that releases hands the run to the next worker at once", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    await worker.report(await worker.claimOne(), { next: { type: "release", reason: "shutdown" } });
+    expect(await stage.worker().claimOne()).toMatchObject({ id, fence: 2, confirm: false });
+  });
+
+  it("that diverged stalls the run, names both sides, and retry queues it", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    const next = { type: "diverged", call: "task:new#0", unclaimed: ["task:old#0"] } as const;
+    await worker.report(await worker.claimOne(), { next: { ...next, unclaimed: [...next.unclaimed] } });
+    expect(await stage.view(id)).toMatchObject({
+      status: "stalled",
+      stall: { reason: "diverged", call: "task:new#0", unclaimed: ["task:old#0"] },
+    });
+    expect(await stage.signal(id, { type: "retry", newRunId: v7() })).toEqual({
+      ok: true,
+      runId: id,
+      status: "queued",
+    });
+    expect((await worker.claimOne()).id).toBe(id);
+  });
+}
+
+function leases(make: MakeStage): void {
+  it("renew for their holder and nobody else", async () => {
+    const stage = make();
+    await stage.start();
+    const worker = stage.worker();
+    const { id: runId, fence } = await worker.claimOne();
+    const renew = (session: string, fence: number) =>
+      stage.api.renew({
+        session,
+        leaseMs: 30_000,
+        runs: [
+          { runId, fence },
+          { runId: v7(), fence },
+        ],
+      });
+    expect(codes((await renew(worker.session, fence)).results)).toEqual(["ok", "RUN_NOT_FOUND"]);
+    expect(codes((await renew(worker.session, fence + 1)).results)).toEqual(["FENCED", "RUN_NOT_FOUND"]);
+    expect(codes((await renew(v7(), fence)).results)).toEqual(["FENCED", "RUN_NOT_FOUND"]);
+  });
+
+  it("that end hand the run on, and the ghost's report is fenced and leaves no trace", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const ghost = stage.worker();
+    const lost = await ghost.claimOne({ leaseMs: 150 });
+    await ghost.report(lost, { entries: [returned("task:a#0")] });
+    const heir = stage.worker();
+    const found = await heir.claimOne();
+    expect(found).toMatchObject({ id, fence: 2, confirm: true });
+    expect(types(found.journal)).toEqual(["returned", "recovered"]);
+    const late = ghost.draft(lost, {
+      entries: [returned("task:b#0")],
+      next: { type: "finish", outcome: { status: "completed" } },
+    });
+    expect(codes(await ghost.send(late))).toEqual(["FENCED"]);
+    expect(await stage.entries(id)).toHaveLength(2);
+    await heir.finish(found);
+  });
+}
+
+function signalling(make: MakeStage): void {
+  it("brings an event to the oldest wait of its name, once", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    await worker.park(await worker.claimOne(), [awaits("go", "event:go#0"), awaits("go", "event:go#1")]);
+    const signalId = v7();
+    const go = { type: "event", name: "go", data: "1" } as const;
+    expect(codes([await stage.signal(id, go, signalId), await stage.signal(id, go, signalId)])).toEqual(["ok", "ok"]);
+    const { journal } = await stage.worker().claimOne();
+    expect(journal.map(({ value }) => value)).toEqual([
+      { type: "arrived", name: "go", data: "1" },
+      { type: "received", name: "go", nth: 0 },
+    ]);
+    expect(journal[1]?.address).toBe("event:go#0");
+  });
+
+  it("keeps an event that nobody waits for yet", async () => {
+    const stage = make();
+    const id = await stage.start();
+    expect(codes([await stage.signal(id, { type: "event", name: "early" })])).toEqual(["ok"]);
+    const worker = stage.worker();
+    const run = await worker.claimOne();
+    const answer = await worker.park(run, [awaits("early")]);
+    expect(answer.parked).toBe(false);
+    expect(types(answer.entries)).toEqual(["received"]);
+  });
+
+  it("of one reference is one event, however often and by whomever it is sent", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const go = { type: "event", name: "go", referenceId: "only" } as const;
+    const results = await Promise.all([1, 2, 3].map(() => stage.signal(id, go)));
+    expect(codes(results)).toEqual(["ok", "ok", "ok"]);
+    expect(types(await stage.entries(id))).toEqual(["arrived"]);
+  });
+
+  it("cancels at once, whoever holds the run", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    const run = await worker.claimOne();
+    expect(await stage.signal(id, { type: "cancel", reason: "enough" })).toMatchObject({
+      ok: true,
+      status: "cancelled",
+    });
+    expect(codes(await worker.send(worker.draft(run)))).toEqual(["RUN_FINAL"]);
+    expect(await stage.view(id)).toMatchObject({ outcome: { status: "cancelled", reason: "enough" } });
+  });
+
+  it("cancels children with their parent", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    const child = stage.spec({ versionId: "child" });
+    await worker.report(await worker.claimOne(), {
+      starts: [{ address: "child:c#0", spec: child }],
+      next: { type: "suspend", children: 1 },
+    });
+    await stage.signal(id, { type: "cancel" });
+    await stage.reaches(child.id, "cancelled");
+  });
+
+  it("pauses a parked run, keeps what arrives meanwhile, and resumes it", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    await worker.park(await worker.claimOne(), [awaits("go")]);
+    expect(await stage.signal(id, { type: "pause" })).toMatchObject({ ok: true, status: "paused" });
+    await stage.signal(id, { type: "event", name: "go" });
+    expect(await worker.claim()).toEqual([]);
+    await stage.signal(id, { type: "resume" });
+    expect((await worker.claimOne()).id).toBe(id);
+  });
+
+  it("asks a running run to pause, which its worker hears with the next renew and report", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    const run = await worker.claimOne();
+    await stage.signal(id, { type: "pause" });
+    const renewed = await stage.api.renew({
+      session: worker.session,
+      leaseMs: 30_000,
+      runs: [{ runId: id, fence: run.fence }],
+    });
+    expect(only(renewed.results)).toMatchObject({ ok: true, pause: true });
+    expect(await worker.report(run, { next: { type: "release", reason: "paused" } })).toMatchObject({ parked: true });
+    expect((await stage.view(id)).status).toBe("paused");
+  });
+
+  it("wakes a sleeper early, and refuses where nothing sleeps", async () => {
+    const stage = make();
+    const id = await stage.start();
+    expect(codes([await stage.signal(id, { type: "wake" })])).toEqual(["ILLEGAL_STATE"]);
+    const worker = stage.worker();
+    await worker.park(await worker.claimOne(), [sleeps(86_400_000)]);
+    await stage.signal(id, { type: "wake" });
+    const { journal } = await stage.worker().claimOne();
+    expect(journal.at(-1)?.value).toEqual({ type: "elapsed", early: true });
+  });
+
+  it("retries a failed run as a new one that recalls what succeeded", async () => {
+    const stage = make();
+    const id = await stage.start({ input: "5" });
+    const worker = stage.worker();
+    const error = { name: "Error", message: "no" };
+    await worker.report(await worker.claimOne(), {
+      entries: [returned("task:a#0", "1"), { address: "task:b#0", value: { type: "threw", error } }],
+      next: { type: "finish", outcome: { status: "failed", error, retryInMs: null } },
+    });
+    const [signalId, newRunId] = [v7(), v7()];
+    const retry = () => stage.signal(id, { type: "retry", newRunId }, signalId);
+    expect(await retry()).toMatchObject({ ok: true, runId: newRunId });
+    expect(await retry()).toMatchObject({ ok: true, runId: newRunId });
+    const run = await worker.claimOne();
+    expect(run).toMatchObject({ id: newRunId, input: "5", origin: id });
+    expect(run.journal.map(({ address }) => address)).toEqual(["task:a#0"]);
+    expect(await stage.view(newRunId)).toMatchObject({ retryOf: id });
+    expect((await stage.view(id)).status).toBe("failed");
+  });
+
+  it("to an unknown or ended run is refused by name", async () => {
+    const stage = make();
+    expect(codes([await stage.signal(v7(), { type: "cancel" })])).toEqual(["RUN_NOT_FOUND"]);
+    const id = await stage.start();
+    const worker = stage.worker();
+    await worker.finish(await worker.claimOne());
+    expect(codes([await stage.signal(id, { type: "event", name: "late" })])).toEqual(["RUN_FINAL"]);
+    expect(codes([await stage.signal(id, { type: "cancel" })])).toEqual(["RUN_FINAL"]);
+  });
+}
+
+function watching(make: MakeStage): void {
+  it("answers when a status is reached, and at once when it was", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    const done = stage.reaches(id, "completed");
+    await worker.finish(await worker.claimOne(), { status: "completed", output: "1" });
+    expect((await done).outcome).toEqual({ status: "completed", output: "1" });
+    expect((await stage.reaches(id, "completed")).id).toBe(id);
+  });
+
+  it("answers with nothing when the time is up", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const watched = [{ type: "status", runId: id, any: ["completed" as const] }] as const;
+    expect(
+      await stage.api.watch({ watched: [...watched.map((item) => ({ ...item, any: [...item.any] }))], waitMs: 30 }),
+    ).toEqual({ results: [] });
+  });
+
+  it("brings a worker the news of its run: entries, pause, loss", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    const run = await worker.claimOne();
+    await worker.report(run, { opens: [awaits("go")] });
+    const watch = (seen: number, after: number) =>
+      stage.api.watch({ watched: [{ type: "news", runId: id, fence: run.fence, seen, after }], waitMs: 10_000 });
+    const news = watch(0, 0);
+    await stage.signal(id, { type: "event", name: "go" });
+    const heard = only((await news).results);
+    expect(heard).toMatchObject({ type: "news", inbox: 1, pause: false });
+    expect(heard.type === "news" ? types(heard.entries) : []).toEqual(["arrived", "received"]);
+    const pause = watch(1, 2);
+    await stage.signal(id, { type: "pause" });
+    expect(only((await pause).results)).toMatchObject({ type: "news", pause: true });
+    await stage.signal(id, { type: "cancel" });
+    expect(only((await watch(1, 2)).results)).toMatchObject({ type: "lost", code: "RUN_FINAL", status: "cancelled" });
+  });
+
+  it("says of an unknown run that it is unknown", async () => {
+    const stage = make();
+    const watched = [{ type: "status" as const, runId: v7(), any: [] }];
+    expect(only((await stage.api.watch({ watched, waitMs: 1_000 })).results)).toMatchObject({
+      type: "lost",
+      code: "RUN_NOT_FOUND",
+    });
+  });
+}
+
+function finding(make: MakeStage): void {
+  it("pages through every run once, in both orders, while more are started", async () => {
+    const stage = make();
+    const ids: string[] = [];
+    for (let count = 0; count < 7; count++) ids.push(await stage.start({ input: "1" }));
+    for (const order of ["newest", "oldest"] as const) {
+      const seen: string[] = [];
+      let cursor: string | undefined;
+      do {
+        const page = await stage.api.find({
+          name: stage.name,
+          order,
+          limit: 3,
+          ...(cursor === undefined ? {} : { cursor }),
+        });
+        seen.push(...page.runs.map(({ id }) => id));
+        expect(page.runs.every((run) => run.input === undefined)).toBe(true);
+        cursor = page.cursor;
+      } while (cursor !== undefined);
+      expect(seen).toEqual(order === "oldest" ? ids : [...ids].reverse());
+    }
+  });
+
+  it("finds by status, reference, tags, version and shard, all together", async () => {
+    const stage = make();
+    const wanted = { versionId: "2", referenceId: "r", inputHash: "a", tags: ["x", "y"], shardKey: "eu" };
+    const id = await stage.start(wanted);
+    await stage.start({ ...wanted, referenceId: "s", tags: ["x"] });
+    const { referenceId, versionId, shardKey } = wanted;
+    const found = async (filter: object) =>
+      (await stage.api.find({ name: stage.name, ...filter })).runs.map((run) => run.id);
+    expect(await found({ referenceId, versionId, shardKey, tags: ["y", "x"], status: ["queued"] })).toEqual([id]);
+    expect(await found({ status: ["completed"] })).toEqual([]);
+    expect(await found({ tags: ["x"] })).toHaveLength(2);
+    expect(await found({ shardKey: "us" })).toEqual([]);
+  });
+
+  it("refuses a cursor that it never gave out", async () => {
+    const stage = make();
+    await expect(stage.api.find({ cursor: "made up" })).rejects.toMatchObject({ code: "BAD_REQUEST" });
+  });
+
+  it("reads a journal page by page", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    const entries = [1, 2, 3].map((step) => returned(`task:${step}#0`));
+    await worker.report(await worker.claimOne(), { entries });
+    const page = async (after: number) =>
+      only((await stage.api.read({ runs: [{ runId: id, entries: { after, limit: 2 } }] })).results);
+    expect(await page(0)).toMatchObject({ more: true, entries: [{ seq: 1 }, { seq: 2 }] });
+    expect(await page(2)).toMatchObject({ more: false, entries: [{ seq: 3 }] });
+    const [known, unknown] = (await stage.api.read({ runs: [{ runId: id }, { runId: v7() }] })).results;
+    expect(known).toMatchObject({ ok: true, entries: [] });
+    expect(unknown).toMatchObject({ ok: false, code: "RUN_NOT_FOUND" });
+  });
+}
+
+function badItems(make: MakeStage): void {
+  it("is refused in its place by start, and the others are started", async () => {
+    const stage = make();
+    const good = stage.spec();
+    const bad = [
+      { id: "no uuid" },
+      { name: "" },
+      { name: "a\0b" },
+      { priority: 1.5 },
+      { delayMs: -1 },
+      { referenceId: "x" },
+      { delayMs: 1, at: 1 },
+    ];
+    const { results } = await stage.api.start({ runs: [...bad.map((more) => stage.spec(more)), good] });
+    expect(codes(results)).toEqual([...bad.map(() => "BAD_REQUEST"), "ok"]);
+    expect((await stage.view(good.id)).id).toBe(good.id);
+  });
+
+  it("is refused in its place by signal", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const { results } = await stage.api.signal({
+      signals: [
+        { signalId: "", runId: id, signal: { type: "pause" } },
+        { signalId: v7(), runId: id, signal: { type: "event", name: "x".repeat(256) } },
+        { signalId: v7(), runId: id, signal: { type: "pause" } },
+      ],
+    });
+    expect(codes(results)).toEqual(["BAD_REQUEST", "BAD_REQUEST", "ok"]);
+  });
+
+  it("is refused in its place by report when it holds what people wrote", async () => {
+    const stage = make();
+    await Promise.all([stage.start(), stage.start()]);
+    const worker = stage.worker();
+    const [one, two] = await worker.claim();
+    if (one === undefined || two === undefined) throw new Error("Both runs must be claimed.");
+    const bad = worker.draft(one, { opens: [awaits("a\0b")] });
+    expect(codes(await worker.send(bad, worker.draft(two)))).toEqual(["BAD_REQUEST", "ok"]);
+  });
+}
