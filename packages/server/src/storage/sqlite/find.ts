@@ -42,7 +42,7 @@ export function findQuery(namespace: string, request: FindRequest, limit: number
   where("parent_id = ?", textOrNothing(request.parentId));
   where("created_at >= ?", request.createdAfter);
   where("created_at < ?", request.createdBefore);
-  where(statusCondition(request.status), jsonOrNothing(request.status));
+  where(...statusCondition(request.status));
   where(hasTags, request.tags?.length === 0 ? undefined : jsonOrNothing(request.tags));
   values.push(limit);
 
@@ -62,15 +62,17 @@ const hasTags = `NOT EXISTS (
     WHERE asked.value NOT IN (SELECT value FROM json_each(options, '$.tags'))
   )`;
 
-/** Names the condition of a partial index where it holds, since only then can the index be used. */
-function statusCondition(status: RunStatus[] | undefined): string {
-  const among = "status IN (SELECT value FROM json_each(?))";
-  if (only(status, "queued")) return `status = 'queued' AND ${among}`;
-  if (only(status, "running")) return `status = 'running' AND ${among}`;
-  if (status?.every((one) => indexed.has(one))) {
-    return `status NOT IN ('queued', 'running', 'completed') AND ${among}`;
-  }
-  return among;
+/**
+ * One status reads its index in order. The condition of a partial index is named where it holds, since only then can
+ * the index be used.
+ */
+function statusCondition(status: RunStatus[] | undefined): [condition: string, value: Cell | undefined] {
+  const [first, ...others] = new Set(status);
+  const rare = status?.every((one) => indexed.has(one)) ? "status NOT IN ('queued', 'running', 'completed') AND " : "";
+  if (first === "queued" && others.length === 0) return ["status = 'queued' AND status = ?", first];
+  if (first === "running" && others.length === 0) return ["status = 'running' AND status = ?", first];
+  if (first !== undefined && others.length === 0) return [`${rare}status = ?`, first];
+  return [`${rare}status IN (SELECT value FROM json_each(?))`, jsonOrNothing(status)];
 }
 
 /** Live runs are few beside the finished ones: sorting them is cheaper than passing by all others. */

@@ -27,10 +27,17 @@ export function lockDatabase(driver: Driver, path: string): Lock {
     connection.script("COMMIT; BEGIN IMMEDIATE;");
   } catch (thrown) {
     const refusal = isBusy(thrown) ? lockedBy(connection, path, thrown) : thrown;
+    connection.rollBack();
     connection.close();
     throw refusal;
   }
-  return { release: () => connection.close() };
+  return {
+    release() {
+      // The prebuilt driver cannot finalize statements: until they are collected, closing alone would not unlock.
+      connection.rollBack();
+      connection.close();
+    },
+  };
 }
 
 function lockedBy(connection: Connection, path: string, cause: unknown): AikiError {

@@ -44,7 +44,7 @@ export async function openSqlite(options: SqliteOptions): Promise<Storage> {
 }
 
 /** One connection for writing and reading: whoever reads never sees an open transaction, as each has its turn. */
-class SqliteStorage implements Storage {
+export class SqliteStorage implements Storage {
   readonly #connection: Connection;
   readonly #lock: Lock;
   readonly #path: string;

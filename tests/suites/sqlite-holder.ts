@@ -1,0 +1,10 @@
+/** Opens the database it is given, writes one run, says so, and holds on until it is killed. */
+
+import { openSqlite } from "../../packages/server/src/storage/sqlite/sqlite.ts";
+import { queuedRun } from "./records.ts";
+
+const [, , path = ""] = process.argv;
+const storage = await openSqlite({ path, env: { now: () => 1 } });
+await storage.transaction((transaction) => transaction.insert([queuedRun(1)]));
+process.stdout.write("held\n");
+setInterval(() => undefined, 60_000);

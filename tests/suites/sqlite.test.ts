@@ -1,0 +1,307 @@
+/** What only SQLite must do: be durable, be alone, and fail loudly. */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, open, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Cell } from "../../packages/server/src/storage/row.ts";
+import type { Connection } from "../../packages/server/src/storage/sqlite/connection.ts";
+import { type Driver, loadDriver } from "../../packages/server/src/storage/sqlite/driver.ts";
+import { findQuery } from "../../packages/server/src/storage/sqlite/find.ts";
+import { lockDatabase } from "../../packages/server/src/storage/sqlite/lock.ts";
+import { migrate } from "../../packages/server/src/storage/sqlite/migrate.ts";
+import { connect, isSafe } from "../../packages/server/src/storage/sqlite/open.ts";
+import { openSqlite, SqliteStorage } from "../../packages/server/src/storage/sqlite/sqlite.ts";
+import * as sql from "../../packages/server/src/storage/sqlite/statements.ts";
+import type { Storage } from "../../packages/server/src/storage/storage.ts";
+import { entryWith, next, queuedRun, returnedEntry, runId, runningState } from "./records.ts";
+
+const env = { now: (): number => 1_000 };
+
+let directory: string;
+let path: string;
+let driver: Driver;
+const toClose: Array<() => unknown> = [];
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "aiki-sqlite-"));
+  path = join(directory, "aiki.db");
+  driver = await loadDriver();
+});
+afterEach(async () => {
+  for (const close of toClose.splice(0).reverse()) await close();
+  await rm(directory, { recursive: true });
+});
+
+async function opened(at: string = path, observe?: (statement: string) => void): Promise<Storage> {
+  const storage = await openSqlite({ path: at, env, ...(observe && { observe }) });
+  toClose.push(() => storage.close());
+  return storage;
+}
+
+function connected(through: Driver = driver): Connection {
+  const connection = connect(through, path, undefined);
+  toClose.push(() => connection.close());
+  return connection;
+}
+
+async function holder(): Promise<ChildProcess> {
+  const script = join(import.meta.dirname, "sqlite-holder.ts");
+  const args = ["--import", "tsx", "--conditions=@aikirun/source", script, path];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+  toClose.push(() => child.kill("SIGKILL"));
+  const [said] = await Promise.race([once(child.stdout, "data"), once(child, "exit")]);
+  expect(String(said)).toBe("held\n");
+  return child;
+}
+
+describe("one server per file", () => {
+  it("refuses a second server in another process, and says which one holds the file", async () => {
+    const child = await holder();
+    await expect(openSqlite({ path, env })).rejects.toMatchObject({
+      code: "DATABASE_LOCKED",
+      message: expect.stringContaining(`process ${child.pid} on `),
+    });
+  });
+
+  it("is free again the moment its holder is killed, with what the holder committed", async () => {
+    const child = await holder();
+    child.kill("SIGKILL");
+    await once(child, "exit");
+    const storage = await opened();
+    expect(await storage.read((reader) => reader.load([runId(1)]))).toEqual([queuedRun(1)]);
+  });
+
+  it("refuses a second server in the same process, also through a link", async () => {
+    await opened();
+    const link = join(directory, "link.db");
+    await symlink(path, link);
+    await expect(openSqlite({ path: link, env })).rejects.toMatchObject({ code: "DATABASE_LOCKED" });
+  });
+
+  it("lets another program read while the server runs", async () => {
+    const storage = await opened();
+    await storage.transaction((transaction) => transaction.insert([queuedRun(1)]));
+    const other = new driver(path);
+    toClose.push(() => other.close());
+    expect(other.prepare("SELECT count(*) AS runs FROM run").get()).toMatchObject({ runs: 1 });
+  });
+});
+
+describe("durability", () => {
+  it("keeps what was committed over a reopening", async () => {
+    const storage = await opened();
+    await storage.transaction(async (transaction) => {
+      await transaction.insert([queuedRun(1)]);
+      await transaction.save({ changes: [], holds: [], entries: [returnedEntry(runId(1), 1)] });
+    });
+    await storage.close();
+    const again = await opened();
+    expect(await again.read((reader) => reader.load([runId(1)]))).toEqual([queuedRun(1, { tail: 1 })]);
+  });
+
+  it("commits with synchronous=FULL in WAL, on the first open and on every later one", () => {
+    for (const time of ["first", "second"]) {
+      const connection = connect(driver, path, undefined);
+      expect([time, connection.pragma("synchronous"), connection.pragma("journal_mode")]).toEqual([time, 2, "wal"]);
+      connection.close();
+    }
+  });
+
+  it("refuses a build that stays at NORMAL", () => {
+    class Careless extends driver {
+      override exec(script: string): void {
+        super.exec(script.replace("synchronous = FULL", "synchronous = NORMAL"));
+      }
+    }
+    expect(() => connect(Careless, path, undefined)).toThrow(/kept synchronous at 1 instead of 2/);
+  });
+
+  it("refuses a database in memory, which would not survive", async () => {
+    await expect(async () => connect(driver, ":memory:", undefined)).rejects.toMatchObject({
+      code: "STORAGE_NOT_DURABLE",
+    });
+  });
+
+  it("leaves all in one file after a close, and lets only the owner read its files", async () => {
+    const storage = await opened();
+    await storage.transaction((transaction) => transaction.insert([queuedRun(1)]));
+    const modes = await Promise.all([path, `${path}-wal`, `${path}.lock`].map(async (file) => (await stat(file)).mode));
+    expect(modes.map((mode) => mode & 0o777)).toEqual([0o600, 0o600, 0o600]);
+    await storage.close();
+    const log = await stat(`${path}-wal`).catch(() => ({ size: 0 }));
+    expect(log.size).toBe(0);
+  });
+
+  it.each([
+    ["3.51.3", true],
+    ["3.52.0", true],
+    ["4.0.0", true],
+    ["3.51.2", false],
+    ["3.50.7", true],
+    ["3.50.6", false],
+    ["3.44.6", true],
+    ["3.45.1", false],
+    ["3.40.1", false],
+  ])("knows whether SQLite %s damages files: safe is %s", (version, safe) => {
+    expect(isSafe(version.split(".").map(Number))).toBe(safe);
+  });
+});
+
+describe("faults", () => {
+  it("rolls back on a full disk, still reads, and goes on when there is room", async () => {
+    const lock = lockDatabase(driver, path);
+    const connection = connect(driver, path, undefined);
+    migrate(connection, 1);
+    const storage = new SqliteStorage(connection, lock, path, env);
+    toClose.push(() => storage.close());
+    await storage.transaction((transaction) => transaction.insert([queuedRun(1)]));
+    connection.script("PRAGMA max_page_count = 40");
+
+    const big = entryWith(runId(1), 1, { type: "returned", output: "x".repeat(1_000_000) });
+    const writing = storage.transaction(async (transaction) => {
+      await transaction.insert([queuedRun(2)]);
+      return transaction.save({ changes: [], holds: [], entries: [big] });
+    });
+    await expect(writing).rejects.toMatchObject({ code: "STORAGE_FULL", cause: { errcode: 13 } });
+    expect(await storage.read((reader) => reader.load([runId(1), runId(2)]))).toEqual([queuedRun(1)]);
+
+    connection.script("PRAGMA max_page_count = 1000000");
+    const entries = [big];
+    expect(await storage.transaction((tx) => tx.save({ changes: [], holds: [], entries }))).toEqual([]);
+  });
+
+  it("stops at a damaged file and leaves it as it is", async () => {
+    const storage = await opened();
+    const runs = Array.from({ length: 200 }, (_, n) => queuedRun(n));
+    await storage.transaction((transaction) => transaction.insert(runs));
+    await storage.close();
+    const { size } = await stat(path);
+    const file = await open(path, "r+");
+    for (let page = 2; page * 4096 < size; page += 1) await file.write(Buffer.alloc(4000, 0xa5), 0, 4000, page * 4096);
+    await file.close();
+    const damaged = await readFile(path);
+
+    const again = await opened();
+    const reading = again.read((reader) => reader.load(runs.map((run) => run.id)));
+    await expect(reading).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
+    const writing = again.transaction((transaction) => transaction.insert([queuedRun(999)]));
+    await expect(writing).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
+    await again.close();
+    expect((await readFile(path)).equals(damaged)).toBe(true);
+  });
+
+  it("refuses a file that is no database, and lets the lock go", async () => {
+    await writeFile(path, "dear diary, ".repeat(1_000));
+    await expect(openSqlite({ path, env })).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
+    expect(await readFile(path, "utf8")).toContain("dear diary");
+    await rm(path);
+    await opened();
+  });
+
+  it("refuses another program's database", async () => {
+    const other = new driver(path);
+    other.exec("CREATE TABLE run (song TEXT)");
+    other.close();
+    await expect(openSqlite({ path, env })).rejects.toMatchObject({ code: "DATABASE_FOREIGN" });
+  });
+
+  it("refuses a file that is a directory", async () => {
+    await expect(openSqlite({ path: directory, env })).rejects.toMatchObject({ code: "EISDIR" });
+  });
+});
+
+describe("migrations", () => {
+  const change = (statement: string, ...values: Cell[]): void => {
+    const connection = connect(driver, path, undefined);
+    connection.run(statement, ...values);
+    connection.close();
+  };
+
+  it("refuses a schema that was applied in another form", async () => {
+    await (await opened()).close();
+    change("UPDATE migration SET checksum = 'other' WHERE number = 1");
+    await expect(openSqlite({ path, env })).rejects.toMatchObject({ code: "SCHEMA_DRIFT", ids: { migration: "1" } });
+  });
+
+  it("refuses a schema that is newer than the code", async () => {
+    await (await opened()).close();
+    change("INSERT INTO migration (number, name, checksum, applied_at) VALUES (99, 'later', 'x', 1)");
+    await expect(openSqlite({ path, env })).rejects.toMatchObject({ code: "SCHEMA_TOO_NEW", ids: { migration: "99" } });
+  });
+
+  it("leaves nothing of a migration that failed, so that the next open makes it whole", async () => {
+    class Failing extends driver {
+      override exec(script: string): void {
+        super.exec(script);
+        if (script.includes("CREATE TABLE entry")) throw new Error("crashed");
+      }
+    }
+    const connection = connected(Failing);
+    expect(() => migrate(connection, 1)).toThrow("crashed");
+    connection.close();
+    toClose.pop();
+    const storage = await opened();
+    expect(await storage.transaction((transaction) => transaction.insert([queuedRun(1)]))).toEqual([runId(1)]);
+  });
+});
+
+describe("cost", () => {
+  it("spends one statement per row and one commit per batch", async () => {
+    const executed: string[] = [];
+    const storage = await opened(path, (statement) => executed.push(statement));
+    executed.length = 0;
+    const runs = [queuedRun(1), queuedRun(2)];
+    await storage.transaction((transaction) => transaction.insert(runs));
+    expect(executed.splice(0)).toEqual([sql.begin, sql.insertRun, sql.insertRun, sql.commit]);
+
+    const changes = runs.map((run) => next(run, { state: runningState() }));
+    const holds = [{ id: runId(1), revision: 2 }];
+    const entries = [1, 2].map((seq) => returnedEntry(runId(1), seq));
+    expect(await storage.transaction((transaction) => transaction.save({ changes, holds, entries }))).toEqual([]);
+    const updates = [sql.updateRun, sql.updateRun, sql.holdRun, sql.insertEntry, sql.insertEntry];
+    expect(executed.splice(0)).toEqual([sql.begin, ...updates, sql.commit]);
+
+    await storage.read((reader) => reader.load([runId(1)]));
+    expect(executed.splice(0)).toEqual([sql.loadRun]);
+  });
+
+  it("rolls back once when a batch fails", async () => {
+    const executed: string[] = [];
+    const storage = await opened(path, (statement) => executed.push(statement));
+    executed.length = 0;
+    await expect(storage.transaction(() => Promise.reject(new Error("no")))).rejects.toThrow("no");
+    expect(executed).toEqual([sql.begin, sql.rollback]);
+  });
+
+  const plans: Array<[name: string, query: string, values: Cell[], plan: string]> = [
+    ["selectQueued", sql.selectQueued, ["a", "b", "c", null, 5], "USING COVERING INDEX run_queued"],
+    ["selectDue", sql.selectDue, [5, 5], "USING COVERING INDEX run_due"],
+    ["selectNextDue", sql.selectNextDue, [], "USING COVERING INDEX run_due"],
+    ["selectChildren", sql.selectChildren, ["a", 5], "USING INDEX run_live_child"],
+    ["selectClaimed", sql.selectClaimed, ["a", "b"], "USING COVERING INDEX run_claimed"],
+    ["loadRun", sql.loadRun, ["a"], "USING PRIMARY KEY"],
+    ["loadReferenced", sql.loadReferenced, ["a", "b", "c"], "USING INDEX run_reference"],
+    ["selectJournal", sql.selectJournal, ["a", 5, 5], "USING PRIMARY KEY"],
+    ["selectEntryAt", sql.selectEntryAt, ["a", "b", 1], "USING INDEX entry_address"],
+  ];
+  const found = findQuery("n", { status: ["failed"] }, 5, runId(1));
+  plans.push(["find by status", found.sql, found.values, "USING INDEX run_status"]);
+
+  it.each(plans)("%s is answered in order from an index", (_name, query, values, plan) => {
+    const connection = connected();
+    migrate(connection, 1);
+    const details = connection.all(`EXPLAIN QUERY PLAN ${query}`, ...values).map((row) => String(row.detail));
+    expect(details[0]).toContain(plan);
+    expect(details.join()).not.toContain("TEMP B-TREE FOR");
+  });
+});
+
+it.runIf(process.versions.node.startsWith("20."))("loads the packaged binary, which no install script made", () => {
+  const report: { sharedObjects: string[] } = JSON.parse(JSON.stringify(process.report.getReport()));
+  const binaries = report.sharedObjects.filter((file) => file.includes("sqlite") && file.endsWith(".node"));
+  expect(binaries).toHaveLength(1);
+  expect(binaries[0]).toContain("prebuilds");
+});
