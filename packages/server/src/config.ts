@@ -3,7 +3,7 @@ import { AikiError, consoleLogger, systemEnv } from "@aikirun/lib";
 import { v7 } from "uuid";
 import type { Settings } from "./core/run.ts";
 
-/** How to run a server. Every field has a default: `server()` alone keeps runs in `aiki.db` in the working directory. */
+/** How to run a server. Every field has a default: `server()` keeps runs in `aiki.db` in the working directory. */
 export interface ServerParams {
   /** `sqlite:<path>` (default `sqlite:aiki.db`) or `memory:`, which forgets everything when the server closes. */
   database?: string;

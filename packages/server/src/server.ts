@@ -25,13 +25,17 @@ export interface Server {
   close(): Promise<void>;
 }
 
+/** Where to listen, when not where `server()` was told. */
 export interface ListenOptions {
   /** 0 takes any free port. */
   port?: number;
   host?: string;
 }
 
-/** Opens the database and starts the engine. Throws `INVALID_CONFIG`, or what the database says when it cannot be opened. */
+/**
+ * Opens the database and starts the engine. Throws `INVALID_CONFIG`, or what the database says when it cannot be opened:
+ * `DATABASE_LOCKED`, `DATABASE_FOREIGN`, `SCHEMA_DRIFT`, `SCHEMA_TOO_NEW`, `SQLITE_MISSING` or `STORAGE_*`.
+ */
 export async function server(params: ServerParams = {}): Promise<Server> {
   const config = parseConfig(params);
   const storage = await openDatabase(config.database, config);

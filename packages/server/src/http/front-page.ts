@@ -20,10 +20,12 @@ export const frontPage: string = `<!doctype html>
 </head>
 <body>
 <h1>Aiki is running</h1>
-<p>This is the server of a durable execution engine. Workers and clients talk to it; there is little to see by browser.</p>
+<p>This is the server of a durable execution engine.
+Workers and clients talk to it; there is little to see by browser.</p>
 <ul>
 <li>Look at runs: <code>aiki runs list</code>, then <code>aiki runs show &lt;id&gt;</code></li>
-<li>Is it well? <a href="health/live"><code>/health/live</code></a>, <a href="health/ready"><code>/health/ready</code></a></li>
+<li>Is it well? <a href="health/live"><code>/health/live</code></a>,
+<a href="health/ready"><code>/health/ready</code></a></li>
 <li>The wire: POST JSON to ${verbs.map((verb) => `<code>/v1/${verb}</code>`).join(", ")}</li>
 </ul>
 </body>

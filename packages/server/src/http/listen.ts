@@ -16,7 +16,7 @@ export interface Listener {
   close(): Promise<void>;
 }
 
-/** A request's head must arrive within 10 s and its body within 75 s; between requests a connection may rest for 65 s. */
+/** A request's head must arrive within 10 s, its body within 75 s; a connection may rest for 65 s between requests. */
 const limitsOfTime = {
   headersTimeout: 10_000,
   requestTimeout: 75_000,

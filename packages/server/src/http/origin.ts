@@ -18,7 +18,8 @@ export function hostsAllowed(extra: readonly string[]): Hosts {
 /** Throws `FORBIDDEN_HOST` for a Host that is not ours. */
 export function checkHost({ host }: Exchange, hosts: Hosts): void {
   if (hosts === "any" || hosts.has(host.replace(/:\d+$/, ""))) return;
-  const message = `This server does not answer to the host ${JSON.stringify(host.slice(0, 255))}. Name it in allowedHosts.`;
+  const named = JSON.stringify(host.slice(0, 255));
+  const message = `This server does not answer to the host ${named}. Name it in allowedHosts.`;
   throw new Refusal(403, "FORBIDDEN_HOST", message);
 }
 

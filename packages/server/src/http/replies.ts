@@ -2,6 +2,8 @@ import { isAikiError } from "@aikirun/lib";
 import type { Reply } from "./exchange.ts";
 import { BadRequest, Refusal } from "./refusal.ts";
 
+const nothing = "default-src 'none'; frame-ancestors 'none'";
+
 /** On every reply: nothing here is to be cached, sniffed, framed or told to others. */
 const secure = {
   "cache-control": "no-store",
@@ -12,7 +14,7 @@ const secure = {
 
 const json: Readonly<Record<string, string>> = Object.freeze({
   "content-type": "application/json",
-  "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+  "content-security-policy": nothing,
   ...secure,
 });
 
@@ -22,7 +24,7 @@ export function jsonReply(status: number, body: unknown, extra?: Readonly<Record
 
 /** `styleHash` is the one inline style the page may use. */
 export function pageReply(html: string, styleHash: string): Reply {
-  const policy = `default-src 'none'; style-src '${styleHash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
+  const policy = `${nothing}; style-src '${styleHash}'; base-uri 'none'; form-action 'none'`;
   const headers = { "content-type": "text/html; charset=utf-8", "content-security-policy": policy, ...secure };
   return { status: 200, headers, body: html };
 }
