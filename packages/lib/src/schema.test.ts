@@ -35,7 +35,9 @@ describe("parseWith", () => {
   it("shows five issues and counts the rest; paths may be segments", async () => {
     const issues = Array.from({ length: 7 }, () => ({ message: "bad", path: [{ key: "a" }, 0, Symbol("s")] }));
     const schema = failing(() => ({ issues }));
-    await expect(parseWith(schema, 1, "input")).rejects.toThrow(/schema\. (input\.a\[0\]\.Symbol\(s\): bad; ){5}and 2 more$/);
+    await expect(parseWith(schema, 1, "input")).rejects.toThrow(
+      /schema\. (input\.a\[0\]\.Symbol\(s\): bad; ){5}and 2 more$/,
+    );
   });
 
   it("tells a schema that throws from a value that does not fit", async () => {
