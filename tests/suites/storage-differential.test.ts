@@ -1,0 +1,191 @@
+/** Whatever is done to them, SQLite answers as memory does. */
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Value } from "@aikirun/lib/protocol";
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import type { Run, State } from "../../packages/server/src/core/run.ts";
+import { memoryStorage } from "../../packages/server/src/storage/memory/memory.ts";
+import { openSqlite } from "../../packages/server/src/storage/sqlite/sqlite.ts";
+import type { Reader, Storage, Transaction } from "../../packages/server/src/storage/storage.ts";
+import { entryWith, next, queuedRun, runId, runningState } from "./records.ts";
+
+const ids = fc.integer({ min: 1, max: 7 });
+const names = fc.constantFrom("order", "ship", "\0");
+const dueAts = fc.constantFrom(null, 5, 10, 20);
+const outputs = fc.constantFrom(undefined, "1", '"\\u0000"', '"éé"');
+
+const states: fc.Arbitrary<State> = fc.oneof(
+  fc.constant<State>({ status: "scheduled", at: 7 }),
+  fc.constant<State>({ status: "queued", held: null, redeliveries: 0, redeliverAt: 9 }),
+  fc
+    .tuple(fc.constantFrom("s", "t"), fc.constantFrom("c", "d"))
+    .map(([session, claim]) => runningState(session, claim)),
+  fc.constant<State>({ status: "sleeping", held: null, children: 0 }),
+  outputs.map((output): State => ({ status: "completed", ...(output !== undefined && { output }) })),
+  fc.constant<State>({ status: "cancelled", reason: "\ud800" }),
+);
+
+const runs: fc.Arbitrary<Run> = fc
+  .record({
+    n: ids,
+    name: names,
+    versionId: fc.constantFrom("1", "2"),
+    shardKey: fc.constantFrom(null, "eu", "us"),
+    priority: fc.integer({ min: -1, max: 1 }),
+    referenceId: fc.constantFrom(null, null, "r", "q"),
+    parent: fc.option(ids.map((n) => ({ id: runId(n), address: "child#0" }))),
+    abandoned: fc.boolean(),
+    tags: fc.subarray(["a", "b", "\ud800"]),
+    createdAt: fc.integer({ min: 0, max: 30 }),
+    dueAt: dueAts,
+    state: states,
+  })
+  .map(({ n, abandoned, tags, ...rest }) =>
+    queuedRun(n, { ...rest, options: { tags, ...(abandoned && { onParentEnd: "abandon" }) } }),
+  );
+
+const values: fc.Arbitrary<Value> = fc.oneof(
+  outputs.map((output): Value => ({ type: "returned", ...(output !== undefined && { output }) })),
+  fc.constant<Value>({ type: "threw", error: { name: "E", message: "\0" } }),
+  fc.constant<Value>({ type: "elapsed" }),
+  fc.constant<Value>({ type: "started", runId: runId(3) }),
+  fc.constant<Value>({ type: "arrived", name: "e", data: "1" }),
+);
+
+const entries = fc
+  .record({
+    n: ids,
+    seq: fc.integer({ min: 1, max: 6 }),
+    attempt: fc.integer({ min: 1, max: 2 }),
+    address: fc.constantFrom("a", "a/result", "b", "\0"),
+    value: values,
+  })
+  .map(({ n, seq, attempt, address, value }) => entryWith(runId(n), seq, value, { attempt, address }));
+
+type Operation = (transaction: Transaction) => Promise<unknown>;
+
+const operations: fc.Arbitrary<Operation> = fc.oneof(
+  fc.array(runs, { maxLength: 4 }).map(
+    (batch): Operation =>
+      (transaction) =>
+        transaction.insert(batch),
+  ),
+  fc
+    .record({
+      changes: fc.uniqueArray(fc.record({ n: ids, state: states, dueAt: dueAts, behind: fc.nat({ max: 9 }) }), {
+        selector: ({ n }) => n,
+        maxLength: 3,
+      }),
+      holds: fc.array(ids, { maxLength: 2 }),
+      entries: fc.array(entries, { maxLength: 4 }),
+    })
+    .map(
+      (batch): Operation =>
+        (transaction) =>
+          save(transaction, batch),
+    ),
+  fc.tuple(ids, ids).map(
+    ([from, to]): Operation =>
+      (transaction) =>
+        transaction.recall(runId(from), runId(to)),
+  ),
+  fc.array(runs, { maxLength: 2 }).map(
+    (batch): Operation =>
+      async (transaction) => {
+        await transaction.insert(batch);
+        throw new Error("given up");
+      },
+  ),
+);
+
+interface Drawn {
+  changes: Array<{ n: number; state: State; dueAt: number | null; behind: number }>;
+  holds: number[];
+  entries: Array<ReturnType<typeof entryWith>>;
+}
+
+/** Changes rows as they stand, or now and then a revision behind; gives up when something is in the way. */
+async function save(transaction: Transaction, drawn: Drawn): Promise<unknown> {
+  const standing = new Map(
+    (await transaction.load(drawn.changes.map(({ n }) => runId(n)))).map((run) => [run.id, run]),
+  );
+  const changes = drawn.changes.map(({ n, state, dueAt, behind }) => {
+    const before = standing.get(runId(n)) ?? queuedRun(n);
+    const seen = behind === 0 ? { ...before, revision: before.revision - 1 } : before;
+    return next(seen, { state, dueAt });
+  });
+  const held = await transaction.load(drawn.holds.map((n) => runId(n)));
+  const holds = held
+    .filter((run) => !drawn.changes.some(({ n }) => runId(n) === run.id))
+    .map(({ id, revision }) => ({ id, revision }));
+  const obstacles = await transaction.save({ changes, holds, entries: drawn.entries });
+  if (obstacles.length > 0) throw new Error(JSON.stringify(obstacles));
+  return changes.length;
+}
+
+/** Everything that can be asked, as one value. */
+async function everything(reader: Reader): Promise<unknown> {
+  const all = Array.from({ length: 8 }, (_, n) => runId(n));
+  const serves = ["1", "2"].map((versionId) => ({ name: "order", versionId }));
+  const find = (request: Parameters<Reader["find"]>[1], after: string | null = null): Promise<Run[]> =>
+    reader.find("default", request, 3, after);
+  return {
+    runs: byKey(await reader.load(all), (run) => run.id),
+    journals: await reader.journal(all.map((id, n) => ({ runId: id, after: n % 2, limit: 4, bytes: 500 }))),
+    entries: byKey(
+      await reader.entriesAt(all.map((id) => ({ runId: id, attempt: 1, address: "\0" }))),
+      (entry) => entry.runId,
+    ),
+    queued: await reader.queued({ namespace: "default", serves, shardKeys: [] }, 3),
+    sharded: await reader.queued({ namespace: "default", serves, shardKeys: ["us", "eu"] }, 9),
+    due: [await reader.due(10, 9), await reader.due(20, 2), await reader.nextDue()],
+    children: (await reader.children(all, 99)).toSorted(),
+    claimed: [await reader.claimed("s", "c"), await reader.claimed("t", "d")],
+    referenced: byKey(
+      await reader.referenced(["r", "q"].map((referenceId) => ({ namespace: "default", name: "\0", referenceId }))),
+      (run) => run.id,
+    ),
+    newest: await find({}),
+    oldest: await find({ order: "oldest", tags: ["\ud800"] }, runId(2)),
+    sleeping: await find({ status: ["sleeping", "cancelled"] }),
+    queuedAgain: await find({ status: ["queued"], shardKey: "eu" }),
+    running: await find({ status: ["running"] }, runId(6)),
+    some: await find({ createdAfter: 10, createdBefore: 20, name: "order", status: ["completed", "queued"] }),
+  };
+}
+
+function byKey<Item>(items: Item[], key: (item: Item) => string): Item[] {
+  return items.toSorted((left, right) => (key(left) < key(right) ? -1 : 1));
+}
+
+async function outcome(storage: Storage, operation: Operation): Promise<unknown> {
+  try {
+    return { result: await storage.transaction(operation) };
+  } catch (thrown) {
+    return { thrown: thrown instanceof Error ? thrown.message : thrown };
+  }
+}
+
+it("SQLite and memory give the same answers to the same random operations", { timeout: 60_000 }, async () => {
+  const directory = await mkdtemp(join(tmpdir(), "aiki-differential-"));
+  const env = { now: (): number => 1 };
+  let file = 0;
+  const alike = fc.asyncProperty(fc.array(operations, { minLength: 4, maxLength: 24 }), async (sequence) => {
+    file += 1;
+    const memory = memoryStorage({ env });
+    const sqlite = await openSqlite({ path: join(directory, `${file}.db`), env });
+    try {
+      for (const operation of sequence) {
+        expect(await outcome(sqlite, operation)).toEqual(await outcome(memory, operation));
+        expect(await sqlite.read(everything)).toEqual(await memory.read(everything));
+      }
+    } finally {
+      await sqlite.close();
+    }
+  });
+  await fc.assert(alike, { numRuns: 60 });
+  await rm(directory, { recursive: true });
+});
