@@ -1,0 +1,115 @@
+import {
+  AikiError,
+  type ChildStartOptions,
+  checkName,
+  checkRetryPolicy,
+  type Duration,
+  type EventDefinitions,
+  type RetryPolicy,
+  type RunHandle,
+  type RunStarter,
+  type Schema,
+  type StartOptions,
+  starter,
+  toMs,
+  type VersionReference,
+} from "@aikirun/lib";
+import { type ChildHandle, type ChildRunner, childStarter, type WorkflowRun } from "./run.ts";
+
+/**
+ * What makes a version of a workflow. `Given` is what callers pass, `Input` what the handler gets: the same, unless
+ * `schema.input` turns one into the other. `Returned` and `Output` likewise.
+ */
+export interface VersionOptions<Given, Input, Returned, Output, Events extends EventDefinitions> {
+  /** The events that its runs wait for, by name. */
+  events?: Events;
+  /** The workflow. It is called again for every replay: everything with an effect belongs into tasks and steps. */
+  handler: (run: WorkflowRun<Events>, input: Input) => Returned | Promise<Returned>;
+  /** Which failures of the whole run are tried again, and when; what succeeded is recalled. Default: none. */
+  retry?: RetryPolicy;
+  /** How long a run may take, from when it is first queued, over all attempts. Default: for ever. */
+  timeout?: Duration;
+  /** Standard Schemas that check, and may transform, the input before the handler and the output before it is recorded. */
+  schema?: { input?: Schema<Given, Input>; output?: Schema<Returned, Output> };
+}
+
+/** A version as a worker executes it, whatever its types. */
+export interface ExecutableVersion extends VersionReference {
+  readonly handler: (run: WorkflowRun<never>, input: never) => unknown;
+  /** Of the whole run. */
+  readonly retry: RetryPolicy;
+}
+
+/** One version of a workflow. */
+export interface WorkflowVersion<Input, Output, Events extends EventDefinitions> extends ExecutableVersion {
+  /**
+   * Starts a run through a client. Rejects with `AikiError` `SCHEMA_MISMATCH`, `UNSERIALIZABLE`, `PAYLOAD_TOO_LARGE`,
+   * `REFERENCE_CONFLICT` or `UNREACHABLE`; once resolved, the run is durable.
+   */
+  start(client: RunStarter, ...args: StartArguments<Input, StartOptions>): Promise<RunHandle<Output, Events>>;
+  /**
+   * Starts a child of a run, from inside its handler; once resolved, the child is durable. The input is a part of the
+   * call's address, and `referenceId`, when given, stands for it.
+   */
+  startAsChild(run: ChildRunner, ...args: StartArguments<Input, ChildStartOptions>): Promise<ChildHandle<Output>>;
+}
+
+/** The arguments of a start: no input is needed where it may be undefined. */
+export type StartArguments<Input, Options> = undefined extends Input
+  ? [input?: Input, options?: Options]
+  : [input: Input, options?: Options];
+
+export function createVersion<Given, Input, Returned, Output, Events extends EventDefinitions>(
+  name: string,
+  versionId: string,
+  options: VersionOptions<Given, Input, Returned, Output, Events>,
+): WorkflowVersion<Given, Output, Events> {
+  const version: ExecutableVersion = executable(name, versionId, options);
+  return {
+    ...version,
+    async start(client, ...[input, startOptions = {}]) {
+      const start = client?.[starter];
+      if (typeof start !== "function") throw misplaced("start", name, "a client");
+      return handle<RunHandle<Output, Events>>(await start.call(client, version, input, startOptions));
+    },
+    startAsChild(run, ...[input, startOptions = {}]) {
+      const start = run?.[childStarter];
+      if (typeof start !== "function") throw misplaced("startAsChild", name, "the first argument of a handler");
+      return handle<Promise<ChildHandle<Output>>>(start.call(run, { version, input, options: startOptions }));
+    },
+  };
+}
+
+function executable<Given, Input, Returned, Output, Events extends EventDefinitions>(
+  name: string,
+  versionId: string,
+  { handler, events, retry, timeout, schema }: VersionOptions<Given, Input, Returned, Output, Events>,
+): ExecutableVersion {
+  checkName(versionId, "version");
+  const where = `workflow "${name}" ${versionId}`;
+  if (typeof handler !== "function") {
+    throw new AikiError("INVALID_CONFIG", `The handler of ${where} must be a function, not ${typeof handler}.`);
+  }
+  for (const eventName of Object.keys(events ?? {})) checkName(eventName, "event");
+  return {
+    name,
+    versionId,
+    handler,
+    events: events ?? {},
+    retry: retry === undefined ? { type: "never" } : checkRetryPolicy(retry, where),
+    ...(timeout === undefined ? {} : { timeoutMs: toMs(timeout, `timeout of ${where}`) }),
+    ...(schema?.input && { inputSchema: schema.input }),
+    ...(schema?.output && { outputSchema: schema.output }),
+  };
+}
+
+function misplaced(method: string, name: string, what: string): AikiError {
+  const code = method === "start" ? "INVALID_CLIENT" : "INVALID_RUN";
+  const ids = { workflow: name };
+  return new AikiError(code, `${method} of workflow "${name}" takes ${what} as its first argument.`, { ids });
+}
+
+/** What a client or a run gives back cannot know the version's types; the version does. */
+function handle<Type>(value: unknown): Type {
+  return value as Type;
+}

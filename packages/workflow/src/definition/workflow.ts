@@ -1,0 +1,52 @@
+import { AikiError, checkName, type EventDefinitions } from "@aikirun/lib";
+import { createVersion, type ExecutableVersion, type VersionOptions, type WorkflowVersion } from "./version.ts";
+
+/** Options of a workflow. */
+export interface WorkflowOptions {
+  /** 1 to 255 characters, unique among a server's workflows. */
+  name: string;
+}
+
+/** A workflow: a name and its versions, which live side by side. */
+export interface Workflow {
+  readonly name: string;
+  /** Those defined so far, by id. */
+  readonly versions: ReadonlyMap<string, ExecutableVersion>;
+  /**
+   * Defines a version. Runs keep the version they were started with. Throws `AikiError` `DUPLICATE_VERSION` when the id
+   * is taken by another handler; `INVALID_NAME`, `INVALID_RETRY_POLICY`, `INVALID_DURATION` or `INVALID_CONFIG` for
+   * options that could never work.
+   */
+  v<
+    Input = void,
+    Returned = unknown,
+    Events extends EventDefinitions = Record<never, never>,
+    Given = Input,
+    Output = Returned,
+  >(
+    versionId: string,
+    options: VersionOptions<Given, Input, Returned, Output, Events>,
+  ): WorkflowVersion<Given, Output, Events>;
+}
+
+/** Names a workflow, whose versions `v` defines. Throws `AikiError` `INVALID_NAME`. */
+export function workflow(options: WorkflowOptions): Workflow {
+  const name = checkName(options.name, "workflow");
+  const versions = new Map<string, ExecutableVersion>();
+  return {
+    name,
+    versions,
+    v(versionId, definition) {
+      const version = createVersion(name, versionId, definition);
+      const taken = versions.get(versionId);
+      if (taken !== undefined && taken.handler !== version.handler) throw duplicateVersion(name, versionId);
+      versions.set(versionId, version);
+      return version;
+    },
+  };
+}
+
+export function duplicateVersion(name: string, versionId: string): AikiError {
+  const message = `Workflow "${name}" has a version "${versionId}" with another handler; give the new one its own id.`;
+  return new AikiError("DUPLICATE_VERSION", message, { ids: { workflow: name, versionId } });
+}

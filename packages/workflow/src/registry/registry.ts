@@ -1,0 +1,126 @@
+import type { Served } from "@aikirun/lib/protocol";
+import type { ExecutableVersion } from "../definition/version.ts";
+import { duplicateVersion, type Workflow } from "../definition/workflow.ts";
+
+/** A workflow, with all its versions, those defined later too; or one version. */
+export type Registrable = Workflow | ExecutableVersion;
+
+/** What a worker serves. */
+export interface Registry {
+  /** Throws `AikiError` `DUPLICATE_VERSION` when a version of that name and id is there with another handler. */
+  add(item: Registrable): this;
+  /** `add` for each; all or none. */
+  addMany(items: readonly Registrable[]): this;
+  /** A workflow goes with all its versions; a version goes alone, though its workflow was added whole. */
+  remove(item: Registrable): this;
+  removeAll(): this;
+  /** Everything that is served now. */
+  serves(): Served[];
+  /** The version to execute, or undefined when it is not served. */
+  find(name: string, versionId: string): ExecutableVersion | undefined;
+}
+
+/** An empty registry. */
+export function registry(): Registry {
+  return new VersionRegistry();
+}
+
+class VersionRegistry implements Registry {
+  readonly #workflows = new Set<Workflow>();
+  /** By name, then by id. */
+  readonly #versions = new Map<string, Map<string, ExecutableVersion>>();
+  /** Removed one by one from workflows that were added whole; by name, then by id. */
+  readonly #removed = new Map<string, Set<string>>();
+
+  add(item: Registrable): this {
+    this.#refuseDuplicates(versionsOf(item));
+    if (isWorkflow(item)) {
+      this.#workflows.add(item);
+      this.#removed.delete(item.name);
+    } else {
+      nested(this.#versions, item.name, () => new Map()).set(item.versionId, item);
+      this.#removed.get(item.name)?.delete(item.versionId);
+    }
+    return this;
+  }
+
+  addMany(items: readonly Registrable[]): this {
+    this.#refuseDuplicates(items.flatMap(versionsOf));
+    for (const item of items) this.add(item);
+    return this;
+  }
+
+  remove(item: Registrable): this {
+    if (isWorkflow(item)) {
+      for (const workflow of this.#workflows) if (workflow.name === item.name) this.#workflows.delete(workflow);
+      this.#versions.delete(item.name);
+      this.#removed.delete(item.name);
+    } else {
+      this.#versions.get(item.name)?.delete(item.versionId);
+      nested(this.#removed, item.name, () => new Set()).add(item.versionId);
+    }
+    return this;
+  }
+
+  removeAll(): this {
+    this.#workflows.clear();
+    this.#versions.clear();
+    this.#removed.clear();
+    return this;
+  }
+
+  serves(): Served[] {
+    return [...this.#served().values()].map(({ name, versionId }) => ({ name, versionId }));
+  }
+
+  find(name: string, versionId: string): ExecutableVersion | undefined {
+    const single = this.#versions.get(name)?.get(versionId);
+    if (single !== undefined || this.#removed.get(name)?.has(versionId) === true) return single;
+    for (const workflow of this.#workflows) {
+      const version = workflow.name === name ? workflow.versions.get(versionId) : undefined;
+      if (version !== undefined) return version;
+    }
+    return undefined;
+  }
+
+  /** By a key of their own each. */
+  #served(): Map<string, ExecutableVersion> {
+    const served = new Map<string, ExecutableVersion>();
+    const candidates = [...this.#workflows].flatMap(versionsOf);
+    for (const versions of this.#versions.values()) candidates.push(...versions.values());
+    for (const { name, versionId } of candidates) {
+      const version = this.find(name, versionId);
+      if (version !== undefined) served.set(keyOf(version), version);
+    }
+    return served;
+  }
+
+  #refuseDuplicates(added: readonly ExecutableVersion[]): void {
+    const served = this.#served();
+    for (const version of added) {
+      const taken = served.get(keyOf(version));
+      if (taken !== undefined && taken.handler !== version.handler) {
+        throw duplicateVersion(version.name, version.versionId);
+      }
+      served.set(keyOf(version), version);
+    }
+  }
+}
+
+function keyOf({ name, versionId }: Served): string {
+  return JSON.stringify([name, versionId]);
+}
+
+function isWorkflow(item: Registrable): item is Workflow {
+  return "versions" in item;
+}
+
+function versionsOf(item: Registrable): ExecutableVersion[] {
+  return isWorkflow(item) ? [...item.versions.values()] : [item];
+}
+
+function nested<Held>(map: Map<string, Held>, name: string, make: () => Held): Held {
+  const held = map.get(name) ?? make();
+  map.set(name, held);
+  return held;
+}

@@ -1,0 +1,109 @@
+/** The run as its handler sees it. */
+
+import {
+  AikiError,
+  checkName,
+  checkRetryPolicy,
+  type Duration,
+  defaultTaskTimeoutMs,
+  type EventDefinitions,
+  type LogFields,
+  type Logger,
+  performer,
+  type TaskCall,
+  type TaskContext,
+  toMs,
+} from "@aikirun/lib";
+import { childStarter, type StepOptions, type WorkflowRun } from "../definition/run.ts";
+import type { ExecutableVersion } from "../definition/version.ts";
+import { refused } from "./call.ts";
+import { startChild } from "./child.ts";
+import { waitForEvent } from "./event.ts";
+import { perform } from "./perform.ts";
+import type { Replay } from "./replay.ts";
+import { type SleepResult, sleep } from "./sleep.ts";
+import { trusted } from "./trust.ts";
+import { Values } from "./values.ts";
+
+export function runOf(replay: Replay, { name, versionId, events }: ExecutableVersion): WorkflowRun<never> {
+  const { run, pump } = replay;
+  const values = new Values(replay);
+  const fields = { workflow: name, versionId, runId: run.id, attempt: run.attempt };
+  let logger: Logger | null = null;
+  return {
+    id: run.id,
+    attempt: run.attempt,
+    get logger() {
+      logger ??= whenLive(pump.host.logger.child(fields), () => !pump.replaying);
+      return logger;
+    },
+    events: waitersOf(replay, events),
+    [performer]: (call) => perform(replay, call),
+    [childStarter]: (call) => startChild(replay, call),
+    sleep: (...args: [Duration] | [string, Duration]) => sleepFor(replay, args),
+    step: (stepName, work, options = {}) => step(replay, stepName, work, options),
+    now: () => values.now(),
+    random: () => values.random(),
+    uuid: () => values.uuid(),
+  };
+}
+
+function sleepFor(replay: Replay, args: [Duration] | [string, Duration]): Promise<SleepResult> {
+  if (args.length === 1) return sleep(replay, null, args[0]);
+  const [name, duration] = args;
+  try {
+    return sleep(replay, checkName(name, "sleep"), duration);
+  } catch (thrown) {
+    return refused(thrown);
+  }
+}
+
+function step<Output>(
+  replay: Replay,
+  name: string,
+  work: (context: TaskContext) => Output | Promise<Output>,
+  { key, retry, timeout }: StepOptions,
+): Promise<Output> {
+  try {
+    const where = `step "${checkName(name, "step")}"`;
+    if (typeof work !== "function") throw new AikiError("INVALID_CONFIG", `The work of ${where} must be a function.`);
+    const call: TaskCall = {
+      kind: "step",
+      name,
+      input: undefined,
+      retry: retry === undefined ? { type: "never" } : checkRetryPolicy(retry, where),
+      timeoutMs: timeout === undefined ? defaultTaskTimeoutMs : toMs(timeout, `timeout of ${where}`),
+      handler: (_: never, context: TaskContext) => work(context),
+      ...(key !== undefined && { key }),
+    };
+    return trusted<Promise<Output>>(perform(replay, call));
+  } catch (thrown) {
+    return refused(thrown);
+  }
+}
+
+/** Without a prototype, so that an event may have any name. */
+function waitersOf(replay: Replay, events: EventDefinitions): WorkflowRun<never>["events"] {
+  const waiters: object = Object.create(null);
+  for (const [name, definition] of Object.entries(events)) {
+    const wait = (options: { timeout?: Duration } = {}): Promise<unknown> => {
+      return waitForEvent(replay, name, definition, options.timeout);
+    };
+    Object.defineProperty(waiters, name, { value: { wait }, enumerable: true });
+  }
+  return trusted<WorkflowRun<never>["events"]>(Object.freeze(waiters));
+}
+
+/** A logger that is silent while the handler repeats itself. */
+function whenLive(logger: Logger, isLive: () => boolean): Logger {
+  const line = (level: "debug" | "info" | "warn" | "error") => (message: string, fields?: LogFields) => {
+    if (isLive()) logger[level](message, fields);
+  };
+  return {
+    debug: line("debug"),
+    info: line("info"),
+    warn: line("warn"),
+    error: line("error"),
+    child: (fields) => whenLive(logger.child(fields), isLive),
+  };
+}

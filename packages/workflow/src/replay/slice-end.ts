@@ -1,0 +1,23 @@
+import type { Next } from "@aikirun/lib/protocol";
+import type { SliceEnd } from "./contract.ts";
+
+/** How the slice ends when a report that says `next` is accepted; null when it goes on. */
+export function sliceEnd(next: Next, parked: boolean): SliceEnd | null {
+  switch (next.type) {
+    case "continue":
+      return parked ? { type: "lost", code: "RUN_LEFT" } : null;
+    case "suspend":
+      return parked ? { type: "parked" } : null;
+    case "release":
+      return { type: "released", next: next.type };
+    case "diverged":
+      return { type: "diverged", call: next.call, unclaimed: next.unclaimed };
+    case "finish": {
+      const { outcome } = next;
+      const isRetried = outcome.status === "failed" && outcome.retryInMs !== null;
+      return { type: "finished", status: isRetried ? "retrying" : outcome.status };
+    }
+    default:
+      return next satisfies never;
+  }
+}

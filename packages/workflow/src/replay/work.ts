@@ -1,0 +1,61 @@
+import type { Cancel, Env } from "@aikirun/lib";
+
+/** One try of a task, under way. */
+export interface Flight {
+  /** Whatever it comes to no longer counts. */
+  abort(reason: unknown): void;
+}
+
+/** What holds the slot: tries under way, short retry delays, validations. */
+export class Work {
+  readonly #env: Env;
+  readonly #flights = new Set<Flight>();
+  readonly #delays = new Map<() => void, Cancel>();
+  #held = 0;
+
+  constructor(env: Env) {
+    this.#env = env;
+  }
+
+  get isBusy(): boolean {
+    return this.#flights.size > 0 || this.#delays.size > 0 || this.#held > 0;
+  }
+
+  takeOff(flight: Flight): void {
+    this.#flights.add(flight);
+  }
+
+  land(flight: Flight): void {
+    this.#flights.delete(flight);
+  }
+
+  abortFlights(reason: unknown): void {
+    const flights = [...this.#flights];
+    this.#flights.clear();
+    for (const flight of flights) flight.abort(reason);
+  }
+
+  /** Calls `then` after a delay, in milliseconds. */
+  after(delayMs: number, then: () => void): void {
+    const cancel = this.#env.after(delayMs, () => {
+      this.#delays.delete(then);
+      then();
+    });
+    this.#delays.set(then, cancel);
+  }
+
+  /** Cuts every delay short; returns what would have followed. */
+  cutDelays(): Array<() => void> {
+    const cut = [...this.#delays];
+    this.#delays.clear();
+    for (const [, cancel] of cut) cancel();
+    return cut.map(([then]) => then);
+  }
+
+  /** Is busy until `work`, which never rejects, is done. */
+  async hold(work: () => Promise<void>): Promise<void> {
+    this.#held += 1;
+    await work();
+    this.#held -= 1;
+  }
+}
