@@ -46,7 +46,7 @@ export interface RunList extends PromiseLike<RunPage>, AsyncIterable<RunView> {}
 
 /** A workflow version, as far as it types the handle of its runs. */
 export interface VersionOf<Output, Events extends EventDefinitions> {
-  readonly events: Events;
+  readonly events: EventDefinitions;
   readonly start: (...args: never[]) => Promise<RunHandle<Output, Events>>;
 }
 

@@ -1,0 +1,62 @@
+import { Fields } from "@aikirun/client/internal";
+import { parseSubscriber, type Subscriber, type SubscriberStrategy } from "./subscriber.ts";
+
+/** How a worker works. Every field has a default. */
+export interface WorkerParams {
+  /** A label for people; several workers may share it. Default: made up. */
+  id?: string;
+  /** How many runs are executed at once, 1 to 1,000. Default 1. */
+  maxConcurrentWorkflowRuns?: number;
+  workflowRun?: {
+    /**
+     * How often the worker shows that it lives; after three times as long in silence, others take over its runs.
+     * Milliseconds, default 30,000.
+     */
+    heartbeatIntervalMs?: number;
+  };
+  /** How long `stop` lets runs under way come to a good point before they are handed back. Milliseconds, default 5,000. */
+  gracefulShutdownTimeoutMs?: number;
+  /** Default: `redis_streams` when the client knows of Redis, else `adaptive_polling`. */
+  subscriber?: SubscriberStrategy;
+  /** Serves only runs started with one of these shard keys. Default: only runs without one. */
+  shardKeys?: string[];
+}
+
+export interface WorkerConfig {
+  readonly id: string;
+  readonly maxConcurrentWorkflowRuns: number;
+  readonly heartbeatIntervalMs: number;
+  /** Three heartbeats. Milliseconds. */
+  readonly leaseMs: number;
+  readonly gracefulShutdownTimeoutMs: number;
+  readonly subscriber: Subscriber;
+  readonly shardKeys: readonly string[];
+}
+
+/** Throws `INVALID_CONFIG`, naming the field. */
+export function parseConfig(params: unknown, made: { id: string; hasRedis: boolean }): WorkerConfig {
+  const fields = new Fields(params, "worker", "INVALID_CONFIG");
+  const heartbeatIntervalMs = fields.has("workflowRun")
+    ? parseHeartbeat(fields.take("workflowRun"))
+    : defaultHeartbeatMs;
+  const config: WorkerConfig = {
+    id: fields.text("id") ?? made.id,
+    maxConcurrentWorkflowRuns: fields.integer("maxConcurrentWorkflowRuns", { min: 1, max: 1_000 }) ?? 1,
+    heartbeatIntervalMs,
+    leaseMs: 3 * heartbeatIntervalMs,
+    gracefulShutdownTimeoutMs: fields.integer("gracefulShutdownTimeoutMs", { min: 0, max: 86_400_000 }) ?? 5_000,
+    subscriber: parseSubscriber(fields.take("subscriber"), made.hasRedis),
+    shardKeys: Object.freeze(fields.texts("shardKeys", 1_000) ?? []),
+  };
+  fields.done();
+  return Object.freeze(config);
+}
+
+const defaultHeartbeatMs = 30_000;
+
+function parseHeartbeat(value: unknown): number {
+  const fields = new Fields(value, "worker.workflowRun", "INVALID_CONFIG");
+  const heartbeat = fields.integer("heartbeatIntervalMs", { min: 50, max: 28_800_000 });
+  fields.done();
+  return heartbeat ?? defaultHeartbeatMs;
+}

@@ -1,0 +1,207 @@
+import { backoffMs, isTransient } from "@aikirun/client/internal";
+import type { Cancel, Env, Logger } from "@aikirun/lib";
+import type { Api, RenewResult, RunId } from "@aikirun/lib/protocol";
+
+/** What a lease tells its holder. */
+export interface LeaseEvents {
+  /** The run is somebody else's, has ended, or must be presumed lost. */
+  lost(code: string): void;
+  pause(): void;
+}
+
+/** The right to execute one run for a while. */
+export interface Lease {
+  /** True for less than one lease after the last acknowledged claim or renew was sent: an effect may begin. */
+  readonly isProven: boolean;
+  /** Renews and awaits the answer; false when the run was lost. */
+  confirm(): Promise<boolean>;
+  /** The run left this worker's hands. */
+  end(): void;
+}
+
+/** All leases of a worker, kept by one renewal of them all per heartbeat. */
+export interface Leases {
+  /** `sentAt` is the age of the claim's request: by the server's clock the lease is no younger. */
+  hold(run: { runId: RunId; fence: number }, sentAt: Instant, events: LeaseEvents): Lease;
+  close(): void;
+}
+
+export interface LeasesOptions {
+  api: Api;
+  env: Env;
+  logger: Logger;
+  session: string;
+  leaseMs: number;
+  heartbeatIntervalMs: number;
+}
+
+/** A moment by both clocks: the monotonic one stands still while a machine sleeps, the other may be set back. */
+export interface Instant {
+  readonly elapsed: number;
+  readonly now: number;
+}
+
+/** The lease that a server grants to a claim that nothing has confirmed yet. Milliseconds. */
+const unconfirmedMs = 10_000;
+/** When a claim is confirmed that no heartbeat has renewed. Milliseconds. */
+const confirmAfterMs = 3_000;
+
+interface Held {
+  runId: RunId;
+  fence: number;
+  /** When the last acknowledged claim or renew was sent. */
+  provenAt: Instant;
+  confirmed: boolean;
+  events: LeaseEvents;
+  /** Those who await the next answer. */
+  waiting: Array<(isHeld: boolean) => void>;
+  /** Renewed at the next occasion, due or not. */
+  isUrgent: boolean;
+}
+
+export function instant(env: Env): Instant {
+  return { elapsed: env.elapsed(), now: env.now() };
+}
+
+export function leases(options: LeasesOptions): Leases {
+  const { api, env, logger, session, leaseMs, heartbeatIntervalMs } = options;
+  const held = new Map<RunId, Held>();
+  const slackMs = Math.min(1_000, heartbeatIntervalMs / 10);
+  const earlyMs = Math.min(confirmAfterMs, leaseMs / 3, heartbeatIntervalMs);
+  let timer: { at: number; cancel: Cancel } | null = null;
+  let isRenewing = false;
+  let failures = 0;
+  let isClosed = false;
+
+  const ageOf = ({ provenAt }: Held) => Math.max(env.elapsed() - provenAt.elapsed, env.now() - provenAt.now);
+  const isProven = (lease: Held) => ageOf(lease) < (lease.confirmed ? leaseMs : Math.min(leaseMs, unconfirmedMs));
+  const leftMs = (lease: Held) =>
+    lease.isUrgent ? 0 : (lease.confirmed ? heartbeatIntervalMs : earlyMs) - ageOf(lease);
+
+  function wake(inMs: number): void {
+    const at = env.elapsed() + Math.max(0, inMs);
+    if (isClosed || isRenewing || (timer !== null && timer.at <= at)) {
+      return;
+    }
+    timer?.cancel();
+    timer = { at, cancel: env.after(at - env.elapsed(), () => void renew()) };
+  }
+
+  function schedule(): void {
+    let next = Number.POSITIVE_INFINITY;
+    for (const lease of held.values()) {
+      next = Math.min(next, leftMs(lease));
+    }
+    if (next < Number.POSITIVE_INFINITY) {
+      wake(failures === 0 ? next : Math.max(next, backoffMs(env, failures, Math.min(1_000, heartbeatIntervalMs))));
+    }
+  }
+
+  async function renew(): Promise<void> {
+    timer = null;
+    const due = [...held.values()].filter((lease) => leftMs(lease) <= slackMs);
+    if (due.length > 0) {
+      isRenewing = true;
+      await ask(due);
+      isRenewing = false;
+    }
+    schedule();
+  }
+
+  /** On a call path of its own, never longer than a heartbeat: the next try may fare better. */
+  async function ask(due: Held[]): Promise<void> {
+    const leave = new AbortController();
+    const cancel = env.after(Math.min(10_000, Math.max(1_000, heartbeatIntervalMs)), () => leave.abort());
+    const sentAt = instant(env);
+    try {
+      const runs = due.map(({ runId, fence }) => ({ runId, fence }));
+      const { results } = await api.renew({ session, leaseMs, runs }, { signal: leave.signal });
+      failures = 0;
+      for (const [index, lease] of due.entries()) {
+        answer(lease, results[index], sentAt);
+      }
+    } catch (error) {
+      failures += 1;
+      if (failures === 1 || !isTransient(error)) {
+        logger.warn("heartbeat failed", { runs: due.length, error });
+      }
+      for (const lease of due) {
+        if (!isProven(lease)) {
+          lose(lease, "LEASE_LOST");
+        }
+      }
+    } finally {
+      cancel();
+    }
+  }
+
+  function answer(lease: Held, result: RenewResult | undefined, sentAt: Instant): void {
+    if (held.get(lease.runId) !== lease || result === undefined) {
+      return;
+    }
+    if (!result.ok) {
+      lose(lease, result.code);
+      return;
+    }
+    lease.provenAt = sentAt;
+    lease.confirmed = true;
+    lease.isUrgent = false;
+    settle(lease, true);
+    if (result.pause) {
+      lease.events.pause();
+    }
+  }
+
+  function lose(lease: Held, code: string): void {
+    if (remove(lease)) {
+      settle(lease, false);
+      lease.events.lost(code);
+    }
+  }
+
+  function remove(lease: Held): boolean {
+    return held.get(lease.runId) === lease && held.delete(lease.runId);
+  }
+
+  function hurry(lease: Held): void {
+    lease.isUrgent = true;
+    wake(failures === 0 ? 0 : backoffMs(env, failures, Math.min(1_000, heartbeatIntervalMs)));
+  }
+
+  return {
+    hold({ runId, fence }, sentAt, events) {
+      const lease: Held = { runId, fence, provenAt: sentAt, confirmed: false, events, waiting: [], isUrgent: false };
+      held.set(runId, lease);
+      wake(leftMs(lease));
+      return {
+        get isProven() {
+          const proven = isProven(lease);
+          if (!proven && held.get(runId) === lease && !lease.isUrgent) {
+            hurry(lease);
+          }
+          return proven;
+        },
+        confirm: () =>
+          new Promise((resolve) => {
+            lease.waiting.push(resolve);
+            hurry(lease);
+          }),
+        end() {
+          remove(lease);
+          settle(lease, false);
+        },
+      };
+    },
+    close() {
+      isClosed = true;
+      timer?.cancel();
+      held.clear();
+    },
+  };
+}
+
+function settle(lease: Held, isHeld: boolean): void {
+  for (const resolve of lease.waiting.splice(0)) {
+    resolve(isHeld);
+  }
+}

@@ -1,0 +1,274 @@
+import type { Client } from "@aikirun/client";
+import type { ClaimedRun, Next, RunId } from "@aikirun/lib/protocol";
+import { createExecution, type Registry, type SliceEnd } from "@aikirun/workflow";
+import { withJournal } from "./journal.ts";
+import { type Instant, type Lease, type Leases, leases } from "./leases.ts";
+import { type Hearer, type News, news } from "./news.ts";
+import { parked } from "./parked.ts";
+import { patiently } from "./patience.ts";
+import { type Reporter, reporter } from "./reporter.ts";
+import { type SliceLog, sliceLog } from "./slice-log.ts";
+import { Tenure } from "./tenure.ts";
+
+/** Executes the runs that this worker holds. */
+export interface Runner {
+  /** Runs that occupy a slot. */
+  readonly busy: number;
+  take(claimed: ClaimedRun, sentAt: Instant): void;
+  /** A parked run that was asked for moved on without us. */
+  refused(runId: RunId, fence: number): void;
+  /** Lets runs under way come to a good point and hands them back; what is taken from now on is handed back at once. */
+  drain(): void;
+  /** Resolves when no slot is occupied. */
+  idle(): Promise<void>;
+  /** Gives up on what is still under way and tells the server, so that others go on at once. */
+  handBack(): Promise<void>;
+  close(): void;
+}
+
+export interface RunnerOptions {
+  client: Pick<Client, "api" | "env" | "logger">;
+  registry: Registry;
+  session: string;
+  worker: string;
+  slots: number;
+  leaseMs: number;
+  heartbeatIntervalMs: number;
+  onFreed: () => void;
+  onReclaim: (runId: RunId, fence: number) => void;
+}
+
+/** One claim of one run, from its arrival until the run left this worker's hands. */
+interface Slice {
+  claimed: ClaimedRun;
+  lease: Lease;
+  tenure: Tenure | null;
+  /** Set once the run was lost, or a pause was asked for, before or while it is executed. */
+  lost: string | null;
+  isPausing: boolean;
+  ended: Promise<void>;
+}
+
+export function runner(options: RunnerOptions): Runner {
+  const { registry, onFreed } = options;
+  const { api, env, logger } = options.client;
+  const ended = new AbortController();
+  const slices = new Map<RunId, Slice>();
+  const memory = parked<Tenure>();
+  const kept: Leases = leases({ ...options, api, env, logger });
+  const heard: News = news(api, env);
+  const report: Reporter = reporter({ ...options, api, env, ended: ended.signal });
+  const log: SliceLog = sliceLog(logger);
+  const idlers: Array<() => void> = [];
+  let busy = 0;
+  let isStopping = false;
+
+  function take(claimed: ClaimedRun, sentAt: Instant): void {
+    const isTooMany = busy >= options.slots;
+    busy += 1;
+    const before = slices.get(claimed.id);
+    const slice: Slice = {
+      claimed,
+      lease: kept.hold({ runId: claimed.id, fence: claimed.fence }, sentAt, {
+        lost: (code) => lose(slice, code),
+        pause: () => pause(slice),
+      }),
+      tenure: null,
+      lost: null,
+      isPausing: false,
+      ended: Promise.resolve(),
+    };
+    slices.set(claimed.id, slice);
+    slice.ended = run(slice, before, isTooMany)
+      .catch((error: unknown) => log.crashed(claimed, error))
+      .then(() => leave(slice));
+  }
+
+  function leave(slice: Slice): void {
+    slice.lease.end();
+    if (slices.get(slice.claimed.id) === slice) {
+      slices.delete(slice.claimed.id);
+    }
+    busy -= 1;
+    onFreed();
+    if (busy === 0) {
+      for (const resolve of idlers.splice(0)) {
+        resolve();
+      }
+    }
+  }
+
+  async function run(slice: Slice, before: Slice | undefined, isTooMany: boolean): Promise<void> {
+    const { claimed } = slice;
+    log.claimed(claimed);
+    if (before !== undefined) {
+      await settle(before, claimed);
+    }
+    const definition = registry.find(claimed.name, claimed.versionId);
+    if (isStopping || isTooMany || definition === undefined) {
+      const reason = definition === undefined ? "unserved" : "shutdown";
+      memory.drop(claimed.id);
+      await release(slice, reason);
+      log.released(claimed, reason);
+      return;
+    }
+    const resumed = claimed.hot ? memory.take(claimed.id, claimed.fence, definition) : null;
+    memory.drop(claimed.id);
+    const whole = await prepare(slice, resumed !== null);
+    if (whole === null) {
+      resumed?.abandon(slice.lost ?? "LEASE_LOST");
+      log.ended(claimed, { type: "lost", code: slice.lost ?? "LEASE_LOST" });
+      return;
+    }
+    const tenure =
+      resumed ?? new Tenure(claimed, definition, tenureOptions(claimed), (host) => createExecution(definition, host));
+    const end = await execute(slice, tenure, whole, resumed !== null);
+    log.ended(claimed, end);
+    finish(tenure, end);
+  }
+
+  /** The answer to a report and the next claim may overtake one another: the slice before must end first. */
+  async function settle(before: Slice, claimed: ClaimedRun): Promise<void> {
+    if (!claimed.hot) {
+      lose(before, "FENCED");
+    }
+    await before.ended;
+  }
+
+  /** Everything before the handler may move; null when the run was lost meanwhile. */
+  async function prepare(slice: Slice, isResumable: boolean): Promise<ClaimedRun | null> {
+    const { claimed, lease } = slice;
+    if (claimed.confirm && !(await lease.confirm())) {
+      return null;
+    }
+    const worthwhile = () => slice.lost === null && lease.isProven;
+    const patience = { env, worthwhile, signal: ended.signal, maxPauseMs: 1_000 };
+    const whole = await patiently(() => withJournal(api, claimed, isResumable), patience);
+    return slice.lost === null ? whole : null;
+  }
+
+  async function execute(slice: Slice, tenure: Tenure, whole: ClaimedRun, isHot: boolean): Promise<SliceEnd> {
+    const { lease } = slice;
+    tenure.begin(whole.fence, lease, env.elapsed());
+    slice.tenure = tenure;
+    const end = isHot ? tenure.execution.resume(whole) : tenure.execution.run(whole);
+    if (isStopping) {
+      tenure.execution.drain("shutdown");
+    } else if (slice.isPausing) {
+      tenure.execution.drain("paused");
+    }
+    const hearer = hearerOf(slice, tenure);
+    heard.add(hearer);
+    try {
+      return await end;
+    } finally {
+      heard.remove(hearer);
+    }
+  }
+
+  function finish(tenure: Tenure, end: SliceEnd): void {
+    if (end.type !== "parked") {
+      return;
+    }
+    if (isStopping) {
+      tenure.abandon("SHUTDOWN");
+      return;
+    }
+    memory.put(tenure);
+    if (tenure.isStirring) {
+      options.onReclaim(tenure.runId, tenure.fence);
+    }
+  }
+
+  function tenureOptions({ id, name, versionId }: ClaimedRun): ConstructorParameters<typeof Tenure>[2] {
+    return {
+      env,
+      logger: logger.child({ runId: id, workflow: name, version: versionId }),
+      report,
+      isStopping: () => isStopping,
+      onListening: heard.listening,
+      onReclaim: ({ runId, fence }) => {
+        if (memory.peek(runId, fence) !== null) {
+          options.onReclaim(runId, fence);
+        }
+      },
+    };
+  }
+
+  function hearerOf(slice: Slice, tenure: Tenure): Hearer {
+    return {
+      runId: tenure.runId,
+      fence: tenure.fence,
+      heldAt: tenure.heldAt,
+      get position() {
+        return tenure.position;
+      },
+      get isListening() {
+        return tenure.isListening;
+      },
+      hear: (entries, inbox) => tenure.execution.news(entries, inbox),
+      pause: () => pause(slice),
+      lost: (code) => lose(slice, code),
+    };
+  }
+
+  function lose(slice: Slice, code: string): void {
+    slice.lost ??= code;
+    slice.lease.end();
+    slice.tenure?.abandon(code);
+  }
+
+  function pause(slice: Slice): void {
+    slice.isPausing = true;
+    slice.tenure?.execution.drain("paused");
+  }
+
+  /** Hands back a run that was never executed. */
+  async function release(
+    { claimed, lease }: Slice,
+    reason: Extract<Next, { type: "release" }>["reason"],
+  ): Promise<void> {
+    const { id, fence, inbox, journal } = claimed;
+    const next = { type: "release" as const, reason };
+    const after = journal.at(-1)?.seq ?? 0;
+    const handed = { reportId: reason, runId: id, fence, seen: inbox, after, entries: [], opens: [], starts: [], next };
+    await report({ report: handed, isLost: () => !lease.isProven }).catch(() => {});
+  }
+
+  return {
+    get busy() {
+      return busy;
+    },
+    take,
+    refused(runId, fence) {
+      if (memory.peek(runId, fence) !== null) {
+        memory.drop(runId);
+      }
+    },
+    drain() {
+      isStopping = true;
+      memory.clear();
+      for (const { tenure } of slices.values()) {
+        tenure?.execution.drain("shutdown");
+      }
+    },
+    idle: () => (busy === 0 ? Promise.resolve() : new Promise((resolve) => idlers.push(resolve))),
+    async handBack() {
+      await Promise.all(
+        [...slices.values()].map(async (slice) => {
+          slice.lost ??= "SHUTDOWN";
+          await (slice.tenure === null ? release(slice, "shutdown") : slice.tenure.giveBack("SHUTDOWN"));
+        }),
+      );
+    },
+    close() {
+      isStopping = true;
+      ended.abort();
+      kept.close();
+      heard.close();
+      for (const slice of slices.values()) {
+        lose(slice, "SHUTDOWN");
+      }
+    },
+  };
+}

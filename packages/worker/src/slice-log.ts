@@ -1,0 +1,49 @@
+import type { LogFields, Logger } from "@aikirun/lib";
+import type { ClaimedRun } from "@aikirun/lib/protocol";
+import type { SliceEnd } from "@aikirun/workflow";
+
+/** One line per thing that happened to a run: what is expected at debug, what somebody may have to look at at warn. */
+export interface SliceLog {
+  claimed(run: ClaimedRun): void;
+  ended(run: ClaimedRun, end: SliceEnd): void;
+  released(run: ClaimedRun, reason: string): void;
+  crashed(run: ClaimedRun, error: unknown): void;
+}
+
+export function sliceLog(logger: Logger): SliceLog {
+  return {
+    claimed(run) {
+      const { hot, journal, confirm } = run;
+      logger.debug("claimed", { ...fieldsOf(run), hot, entries: journal.length, ...(confirm ? { confirm } : {}) });
+    },
+    released: (run, reason) => logger.debug("released", { ...fieldsOf(run), reason }),
+    crashed: (run, error) => logger.error("the worker failed at a run", { ...fieldsOf(run), error }),
+    ended(run, end) {
+      const fields = fieldsOf(run);
+      switch (end.type) {
+        case "parked":
+          return logger.debug("parked", fields);
+        case "released":
+          return logger.debug("released", fields);
+        case "finished":
+          return end.status === "completed"
+            ? logger.debug("completed", fields)
+            : logger.warn(end.status === "failed" ? "failed" : "attempt failed", fields);
+        case "diverged":
+          return logger.warn("diverged: the code no longer fits the run", {
+            ...fields,
+            call: end.call,
+            unclaimed: end.unclaimed,
+          });
+        case "lost":
+          return logger.warn("lost", { ...fields, code: end.code });
+        default:
+          return end satisfies never;
+      }
+    },
+  };
+}
+
+function fieldsOf({ id, name, versionId, attempt, fence }: ClaimedRun): LogFields {
+  return { runId: id, workflow: name, version: versionId, attempt, fence };
+}

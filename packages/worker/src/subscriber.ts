@@ -1,0 +1,102 @@
+import { Fields } from "@aikirun/client/internal";
+
+/** Long-polls the server; when it answers empty at once, or errs, asks less and less often, with jitter. The default. */
+export interface AdaptivePolling {
+  type: "adaptive_polling";
+  /** The pause after an empty answer that the server did not hold back. Milliseconds, default 50. */
+  minPollIntervalMs?: number;
+  /** The longest pause between two such questions. Milliseconds, default 5,000. */
+  maxPollIntervalMs?: number;
+  /** By how much the pause grows with each further empty answer. Default 2. */
+  backoffMultiplier?: number;
+  /** So many empty answers in a row leave the pause as it is. Default 3. */
+  emptyPollThreshold?: number;
+  /** The part of a pause that is left to chance, 0 to 1. Default 0.2. */
+  jitterFactor?: number;
+  /** The longest pause while the server errs. Milliseconds, default 2,000. */
+  maxRetryIntervalMs?: number;
+  /** How long a full worker lets further slots come free before it asks for runs. Milliseconds, default 0. */
+  atCapacityIntervalMs?: number;
+}
+
+/** Asks at a fixed interval and never lets the server hold the question; for networks that cut long requests. */
+export interface Polling {
+  type: "polling";
+  /** Milliseconds between questions while there is nothing to do. Default 500. */
+  intervalMs?: number;
+  /** The longest pause while the server errs. Milliseconds, default 2,000. */
+  maxRetryIntervalMs?: number;
+  /** How long a full worker lets further slots come free before it asks for runs. Milliseconds, default 0. */
+  atCapacityIntervalMs?: number;
+}
+
+/** Hears of runs through Redis Streams. Without Redis it says so once and works on through adaptive polling. */
+export interface RedisStreams {
+  type: "redis_streams";
+  /** A message that its reader has left alone for so long is taken over. Milliseconds, default 90,000. */
+  claimMinIdleTimeMs?: number;
+  /** How long one read waits for messages. Milliseconds, default 1,000. */
+  blockTimeMs?: number;
+  /** The longest pause while Redis or the server errs. Milliseconds, default 2,000. */
+  maxRetryIntervalMs?: number;
+  /** How long a full worker lets further slots come free before it asks for runs. Milliseconds, default 0. */
+  atCapacityIntervalMs?: number;
+}
+
+/** How a worker learns that runs are ready. */
+export type SubscriberStrategy = AdaptivePolling | Polling | RedisStreams;
+
+/** A strategy with every option filled in. */
+export type Subscriber = Readonly<Required<AdaptivePolling> | Required<Polling> | Required<RedisStreams>>;
+
+const types = ["redis_streams", "adaptive_polling", "polling"] as const;
+const day = 86_400_000;
+
+export function parseSubscriber(strategy: unknown, hasRedis: boolean): Subscriber {
+  if (strategy === undefined) {
+    return parseSubscriber({ type: hasRedis ? "redis_streams" : "adaptive_polling" }, hasRedis);
+  }
+  const fields = new Fields(strategy, "worker.subscriber", "INVALID_CONFIG");
+  const type = fields.required("type", fields.oneOf("type", types));
+  const subscriber = Object.freeze(optionsOf(type, fields));
+  fields.done();
+  return subscriber;
+}
+
+function optionsOf(type: Subscriber["type"], fields: Fields): Subscriber {
+  const common = {
+    maxRetryIntervalMs: fields.integer("maxRetryIntervalMs", { min: 10, max: day }) ?? 2_000,
+    atCapacityIntervalMs: fields.integer("atCapacityIntervalMs", { min: 0, max: day }) ?? 0,
+  };
+  switch (type) {
+    case "adaptive_polling":
+      return { type, ...adaptiveOptions(fields), ...common };
+    case "polling":
+      return { type, intervalMs: fields.integer("intervalMs", { min: 1, max: day }) ?? 500, ...common };
+    case "redis_streams":
+      return {
+        type,
+        claimMinIdleTimeMs: fields.integer("claimMinIdleTimeMs", { min: 1_000, max: day }) ?? 90_000,
+        blockTimeMs: fields.integer("blockTimeMs", { min: 1, max: 60_000 }) ?? 1_000,
+        ...common,
+      };
+    default:
+      return type satisfies never;
+  }
+}
+
+function adaptiveOptions(fields: Fields) {
+  const minPollIntervalMs = fields.integer("minPollIntervalMs", { min: 1, max: day }) ?? 50;
+  const maxPollIntervalMs =
+    fields.integer("maxPollIntervalMs", { min: 1, max: day }) ?? Math.max(5_000, minPollIntervalMs);
+  if (maxPollIntervalMs < minPollIntervalMs) {
+    fields.refuse("maxPollIntervalMs", `at least minPollIntervalMs (${minPollIntervalMs})`);
+  }
+  return {
+    minPollIntervalMs,
+    maxPollIntervalMs,
+    backoffMultiplier: fields.number("backoffMultiplier", { min: 1, max: 100 }) ?? 2,
+    emptyPollThreshold: fields.integer("emptyPollThreshold", { min: 0, max: 1_000 }) ?? 3,
+    jitterFactor: fields.number("jitterFactor", { min: 0, max: 1 }) ?? 0.2,
+  };
+}
