@@ -1,6 +1,6 @@
 /** Leases: who may execute a run, until when, and how often that may go wrong. */
 
-import { change, decided, draft, enqueue, isFinal, record, refuse, type Draft } from "./draft.ts";
+import { change, type Draft, decided, draft, enqueue, isFinal, record, refuse } from "./draft.ts";
 import type { Claim, Decision, Held, Moment, Run, State } from "./run.ts";
 
 export function claim(run: Run, { reclaim, ...claim }: Claim, moment: Moment): Decision {

@@ -80,7 +80,8 @@ export function end(draft: Draft, outcome: Outcome): void {
   const { id, parent, children } = draft.run;
   change(draft, { state: outcome, waits: [], timeoutAt: null });
   if (parent !== null) {
-    const arrival = { type: "child", address: parent.address, outcome, runId: id } as const;
+    const counted = draft.run.options.onParentEnd !== "abandon";
+    const arrival = { type: "child", address: parent.address, outcome, runId: id, counted } as const;
     draft.effects.push({ type: "send", to: parent.id, command: { type: "receive", arrival, known: [] } });
   }
   if (outcome.status === "completed") {

@@ -2,7 +2,7 @@
 
 import { arrivalAddress, resultAddress } from "@aikirun/lib";
 import { countArrival, receivedBy, takeWait } from "./bind.ts";
-import { arrive, change, decided, draft, enqueue, isFinal, record, refuse, type Draft } from "./draft.ts";
+import { arrive, change, type Draft, decided, draft, enqueue, isFinal, record, refuse } from "./draft.ts";
 import type { Arrival, Decision, Entry, Moment, Outcome, Run, RunId, Value } from "./run.ts";
 
 export function receive(run: Run, arrival: Arrival, known: Entry[], moment: Moment): Decision {
@@ -39,12 +39,12 @@ function receiveEvent(next: Draft, { name, data, referenceId, signalId }: Extrac
   }
 }
 
-function receiveChild(next: Draft, { address, outcome, runId }: Extract<Arrival, { type: "child" }>): void {
+function receiveChild(next: Draft, { address, outcome, runId, counted }: Extract<Arrival, { type: "child" }>): void {
   record(next, resultAddress(address), childValue(outcome, runId));
   arrive(next);
   const { waits, children, state } = next.run;
   const others = waits.filter((wait) => !(wait.type === "child" && wait.address.startsWith(`${address}/`)));
-  change(next, { children: Math.max(0, children - 1), waits: others });
+  change(next, { children: counted ? Math.max(0, children - 1) : children, waits: others });
   if (others.length < waits.length || ("children" in state && state.children > 0)) {
     unpark(next);
   }
@@ -80,7 +80,10 @@ function childValue(outcome: Outcome, runId: RunId): Value {
       return { type: "returned", ...(outcome.output === undefined ? {} : { output: outcome.output }) };
     case "failed": {
       const message = `Child run ${runId} failed: ${outcome.error.message}`;
-      return { type: "threw", error: { name: "ChildRunFailedError", code: "CHILD_RUN_FAILED", message, cause: outcome.error, runId } };
+      return {
+        type: "threw",
+        error: { name: "ChildRunFailedError", code: "CHILD_RUN_FAILED", message, cause: outcome.error, runId },
+      };
     }
     case "cancelled": {
       const message = `Child run ${runId} was cancelled${outcome.reason === undefined ? "" : `: ${outcome.reason}`}`;

@@ -1,11 +1,11 @@
 /** What a worker says of its run: facts to record, waits and children to open, and how it goes on. */
 
-import type { Next, Report } from "@aikirun/lib/protocol";
+import type { Address, Next, Report } from "@aikirun/lib/protocol";
 import { receivedBy } from "./bind.ts";
 import { crash, fenced, handBack, holds, park } from "./claim.ts";
-import { arrive, change, decided, draft, end, record, refuse, type Draft } from "./draft.ts";
+import { arrive, change, type Draft, decided, draft, end, record, refuse } from "./draft.ts";
+import type { Command, Decision, Entry, Held, Moment, ParkedStatus, Run, State, Value } from "./run.ts";
 import { openChild } from "./start.ts";
-import type { Command, Decision, Entry, Held, Moment, ParkedStatus, Run, State } from "./run.ts";
 
 type ReportCommand = Extract<Command, { type: "report" }>;
 
@@ -18,11 +18,15 @@ export function report(run: Run, command: ReportCommand, moment: Moment): Decisi
   if (!holds(run, session, report.fence)) {
     return fenced(run);
   }
+  const facts = factsOf(report);
+  if (new Set(facts.map(({ address }) => address)).size < facts.length) {
+    return refuse("BAD_REQUEST", "Two facts of the report have one address; each is recorded at its own.");
+  }
   const known = new Map(command.known.map((entry) => [entry.address, entry]));
-  const recorded = report.entries.filter(({ address }) => known.has(address));
+  const recorded = facts.filter(({ address }) => known.has(address));
   if (recorded.length > 0) {
     // The repeat of a report that left the row alone, or a ghost's: R3 tells them apart.
-    const same = recorded.length === report.entries.length && recorded.every((fact) => isSame(fact, known.get(fact.address)));
+    const same = recorded.length === facts.length && recorded.every((fact) => isSame(fact, known.get(fact.address)));
     return same ? decided(next) : refuse("FENCED", "Something else is recorded at an address of this report.");
   }
   recordFacts(next, command);
@@ -49,7 +53,20 @@ function recordFacts(next: Draft, { report, worker }: ReportCommand): void {
   }
 }
 
-function isSame({ value }: Report["entries"][number], known: Entry | undefined): boolean {
+interface Fact {
+  address: Address;
+  value: Report["entries"][number]["value"] | Extract<Value, { type: "started" }>;
+}
+
+/** What the report itself would record, in order. */
+function factsOf({ entries, starts }: Report): Fact[] {
+  return [
+    ...entries,
+    ...starts.map(({ address, spec }): Fact => ({ address, value: { type: "started", runId: spec.id } })),
+  ];
+}
+
+function isSame({ value }: Fact, known: Entry | undefined): boolean {
   if (known === undefined || known.value.type !== value.type) {
     return false;
   }
@@ -135,6 +152,10 @@ function suspend(next: Draft, { children }: Extract<Next, { type: "suspend" }>, 
   // R6: something arrived that the worker has not seen. It stays in its hands, and the answer brings the news.
   if (run.inbox !== seen || run.state.status !== "running") {
     return;
+  }
+  // R5: it would wait for nothing, for ever. What hangs is treated like any other handler that hangs (R9).
+  if (children === 0 && run.waits.length === 0) {
+    return crash(next, next.before.crashes + 1, run.state.pauseRequested);
   }
   const held: Held = { session, fence: run.fence, tail: run.tail, attempt: run.attempt };
   const { pauseRequested } = run.state;

@@ -174,7 +174,8 @@ export interface Claim {
 
 export type Arrival =
   | { type: "event"; signalId: string; name: string; data?: Payload; referenceId?: string }
-  | { type: "child"; address: Address; outcome: Outcome; runId: RunId };
+  /** `counted`: whether it was one of the parent's `children`. */
+  | { type: "child"; address: Address; outcome: Outcome; runId: RunId; counted: boolean };
 
 export type Effect =
   /** Another command, decided and committed in the same transaction. */
@@ -206,7 +207,7 @@ export interface Settings {
 
 export interface Refusal {
   ok: false;
-  code: "FENCED" | "RUN_FINAL" | "ILLEGAL_STATE" | "LIMIT_EXCEEDED" | "NOT_DUE";
+  code: "FENCED" | "RUN_FINAL" | "ILLEGAL_STATE" | "LIMIT_EXCEEDED" | "BAD_REQUEST" | "NOT_DUE";
   message: string;
 }
 

@@ -2,7 +2,7 @@
 
 import { signalAddress } from "@aikirun/lib";
 import { park } from "./claim.ts";
-import { arrive, change, decided, draft, end, enqueue, isFinal, record, refuse, type Draft } from "./draft.ts";
+import { arrive, change, type Draft, decided, draft, end, enqueue, isFinal, record, refuse } from "./draft.ts";
 import { unpark } from "./receive.ts";
 import type { Decision, Entry, Mark, Moment, Run, RunId } from "./run.ts";
 import { retryOf } from "./start.ts";
@@ -143,7 +143,10 @@ export function retry(run: Run, command: Signalled & { newRunId: RunId }, moment
     case "sleeping":
     case "awaiting_event":
     case "awaiting_child_workflow":
-      return refuse("ILLEGAL_STATE", `Only failed, cancelled, stalled or waiting-to-retry runs are retried; this one is ${state.status}.`);
+      return refuse(
+        "ILLEGAL_STATE",
+        `Only failed, cancelled, stalled or waiting-to-retry runs are retried; this one is ${state.status}.`,
+      );
     default:
       return state satisfies never;
   }
@@ -177,4 +180,3 @@ function hasten(next: Draft): boolean {
 function mark(next: Draft, { signalId }: Signalled, mark: Mark): void {
   record(next, signalAddress(signalId), { type: "marked", ...mark }, { attempt: 0 });
 }
-

@@ -2,7 +2,7 @@
 
 import { receivedBy } from "./bind.ts";
 import { recover } from "./claim.ts";
-import { arrive, change, decided, draft, end, enqueue, isFinal, record, refuse, type Draft } from "./draft.ts";
+import { arrive, change, type Draft, decided, draft, end, enqueue, isFinal, record, refuse } from "./draft.ts";
 import type { Decision, Moment, Run, Wait } from "./run.ts";
 
 export function tick(run: Run, moment: Moment): Decision {

@@ -30,7 +30,11 @@ export interface Ready {
   isStale(filter: QueueFilter, now: number): boolean;
   /** Storage was asked for this filter; `drained` when it had no more than was returned. */
   scanned(filter: QueueFilter, now: number, drained: boolean): void;
+  /** Whether `take` would find something. */
+  has(filter: QueueFilter): boolean;
   wait(waiter: Waiter): () => void;
+  /** One who was woken goes without taking anything: somebody else is woken in its place. */
+  pass(filter: QueueFilter): void;
   keysOf(filter: QueueFilter): string[];
 }
 
@@ -80,10 +84,15 @@ export function readyRuns(): Ready {
         levelOf(stream, hint.priority).items.push({ id: hint.id, order: order++ });
         stream.size += 1;
       }
-      const [first] = stream.waiters;
-      if (first !== undefined) {
-        stream.waiters.delete(first);
-        first.wake();
+      wakeOne(stream);
+    },
+    has: (filter) => keysOf(filter).some((key) => (streams.get(key)?.size ?? 0) > 0),
+    pass(filter) {
+      for (const key of keysOf(filter)) {
+        const stream = streams.get(key);
+        if (stream !== undefined && stream.size > 0) {
+          wakeOne(stream);
+        }
       }
     },
     take(filter, limit) {
@@ -116,6 +125,14 @@ export function readyRuns(): Ready {
       };
     },
   };
+}
+
+function wakeOne({ waiters }: Stream): void {
+  const [first] = waiters;
+  if (first !== undefined) {
+    waiters.delete(first);
+    first.wake();
+  }
 }
 
 function keyOf(namespace: string, { name, versionId }: Served, shardKey: string | null): string {

@@ -7,10 +7,10 @@ import type {
   ClaimReply,
   ClaimRequest,
   RejectionCode,
+  RenewResult,
   Report,
   ReportRequest,
   ReportResult,
-  RenewResult,
   Signal,
   SignalItem,
   SignalResult,
@@ -18,9 +18,9 @@ import type {
 } from "@aikirun/lib/protocol";
 import type { Command } from "../core/run.ts";
 import type { Ready } from "../delivery/ready.ts";
-import type { Storage } from "../storage/storage.ts";
+import type { QueueFilter, Storage } from "../storage/storage.ts";
 import type { Changes } from "./changes.ts";
-import { filterOf, handOut } from "./claims.ts";
+import { filterOf } from "./claims.ts";
 import type { Committer } from "./commit.ts";
 import { find, read } from "./lookup.ts";
 import type { Answer, Operation, Result } from "./operation.ts";
@@ -43,12 +43,14 @@ export interface ApiContext {
 
 /** After a restart, a repeated claim is looked up in storage for so long. Milliseconds. */
 const repeatedClaimsMs = 60_000;
+/** Sessions whose last claim is remembered. */
+const sessionCount = 10_000;
 /** A waiting claim looks into storage at least so often. Milliseconds. */
 const claimSweepMs = 5_000;
 
 export function createApi(context: ApiContext): Api {
   const { namespace, submit } = context;
-  const claims = new Map<string, { claimId: string; reply: Promise<ClaimReply> }>();
+  const claims = new Map<string, LastClaim>();
 
   const command = async (to: string, command: Command): Promise<Answer> => {
     const result = await submit({ type: "command", namespace, to, command });
@@ -81,13 +83,16 @@ export function createApi(context: ApiContext): Api {
     async claim(request, { signal } = {}) {
       // A repeat gets the first answer: its reply may have been lost on the way.
       const before = claims.get(request.session);
-      if (before?.claimId === request.claimId) {
+      const isRepeat = before?.claimId === request.claimId;
+      if (isRepeat && before.reply !== null) {
         return before.reply;
       }
-      const reply = claim(context, request, signal);
-      claims.set(request.session, { claimId: request.claimId, reply });
-      reply.catch(() => claims.delete(request.session));
-      return reply;
+      const last: LastClaim = { claimId: request.claimId, reply: null };
+      remember(claims, request.session, last);
+      last.reply = claim(context, request, isRepeat, signal).finally(() => {
+        last.reply = null;
+      });
+      return last.reply;
     },
     watch: (request, options = {}) => watch(context, request, options.signal),
     find: (request) => find(context, request),
@@ -95,21 +100,37 @@ export function createApi(context: ApiContext): Api {
   };
 }
 
-async function claim(context: ApiContext, request: ClaimRequest, signal: AbortSignal | undefined): Promise<ClaimReply> {
-  const { namespace, env, storage, presence, submit, committer, closing } = context;
-  presence.saw(namespace, request);
-  if (env.now() - committer.bootAt < repeatedClaimsMs) {
-    const again = await storage.read(async (reader) => {
-      const ids = await reader.claimed(request.session, request.claimId);
-      return ids.length === 0 ? [] : handOut(reader, await reader.load(ids), reader.now());
-    });
-    if (again.length > 0) {
-      return { runs: again };
+/** A session's last claim; `reply` until it is answered. After that storage knows what it took. */
+interface LastClaim {
+  claimId: string;
+  reply: Promise<ClaimReply> | null;
+}
+
+function remember(claims: Map<string, LastClaim>, session: string, last: LastClaim): void {
+  claims.delete(session);
+  claims.set(session, last);
+  for (const oldest of claims.keys()) {
+    if (claims.size <= sessionCount) {
+      return;
     }
+    claims.delete(oldest);
   }
+}
+
+async function claim(
+  context: ApiContext,
+  request: ClaimRequest,
+  isKnown: boolean,
+  signal: AbortSignal | undefined,
+): Promise<ClaimReply> {
+  const { namespace, env, ready, presence, submit, committer, closing } = context;
+  const filter = filterOf(namespace, request);
   const until = env.elapsed() + request.waitMs;
+  let isRepeat = isKnown || env.now() - committer.bootAt < repeatedClaimsMs;
   for (;;) {
-    const result = await submit({ type: "claim", namespace, request });
+    presence.saw(namespace, request);
+    const result = await submit({ type: "claim", namespace, request, isRepeat });
+    isRepeat = false;
     const runs = result.type === "claim" ? result.runs : mismatch();
     if (isGone(signal) && runs.length > 0) {
       await release(context, request, runs);
@@ -119,9 +140,9 @@ async function claim(context: ApiContext, request: ClaimRequest, signal: AbortSi
     if (runs.length > 0 || left <= 0 || closing.aborted || isGone(signal)) {
       return { runs };
     }
-    await hinted(context, request, Math.min(left, claimSweepMs), signal);
-    presence.saw(namespace, request);
+    await hinted(context, filter, Math.min(left, claimSweepMs), signal);
     if (closing.aborted || isGone(signal)) {
+      ready.pass(filter);
       return { runs: [] };
     }
   }
@@ -129,11 +150,15 @@ async function claim(context: ApiContext, request: ClaimRequest, signal: AbortSi
 
 /** Resolves when a run that fits may be ready, the time is up, or nobody waits any more. */
 function hinted(
-  { ready, env, namespace, closing }: ApiContext,
-  request: ClaimRequest,
+  { ready, env, closing }: ApiContext,
+  filter: QueueFilter,
   waitMs: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
+  // The hint may have come while the claim that it is for was under way.
+  if (ready.has(filter)) {
+    return Promise.resolve();
+  }
   return new Promise((resolve) => {
     const wake = () => {
       leave();
@@ -142,7 +167,7 @@ function hinted(
       signal?.removeEventListener("abort", wake);
       resolve();
     };
-    const leave = ready.wait({ keys: ready.keysOf(filterOf(namespace, request)), wake });
+    const leave = ready.wait({ keys: ready.keysOf(filter), wake });
     const cancel = env.after(waitMs, wake);
     closing.addEventListener("abort", wake, { once: true });
     signal?.addEventListener("abort", wake, { once: true });
@@ -222,7 +247,11 @@ function reportResult({ fence }: Report, answer: Answer): ReportResult {
   };
 }
 
-function rejected({ code, message }: Extract<Answer, { ok: false }>): { ok: false; code: RejectionCode; message: string } {
+function rejected({ code, message }: Extract<Answer, { ok: false }>): {
+  ok: false;
+  code: RejectionCode;
+  message: string;
+} {
   return { ok: false, code: code === "NOT_DUE" ? "ILLEGAL_STATE" : code, message };
 }
 

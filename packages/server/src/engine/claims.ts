@@ -21,48 +21,74 @@ export interface ClaimContext {
 
 export async function claimRuns(context: ClaimContext): Promise<ClaimedRun[]> {
   const { work, operation, transaction, moment } = context;
-  const { request } = operation;
-  const claimed: Run[] = [];
-  for (const { runId, fence } of request.reclaim ?? []) {
-    await work.fetch([runId]);
-    await take(context, runId, fence, claimed);
-  }
-  const offered = offer(context);
-  await work.fetch(offered);
-  for (const id of offered) {
-    await take(context, id, undefined, claimed);
-  }
-  if (claimed.length < request.limit) {
+  const { request, isRepeat } = operation;
+  const claimed: Run[] = isRepeat ? await claimedBefore(context) : [];
+  if (claimed.length === 0) {
+    const reclaim = request.reclaim ?? [];
+    await work.fetch(reclaim.map(({ runId }) => runId));
+    for (const { runId, fence } of reclaim) {
+      await take(context, runId, fence, claimed);
+    }
+    await takeHinted(context, claimed);
     await scan(context, claimed);
   }
-  return claimed.length === 0 ? [] : await handOut(transaction, claimed, moment.now);
+  return claimed.length === 0 ? [] : await handOut(transaction, claimed, moment.now, work.recorded);
+}
+
+/** What the first of two equal claims took, as far as the caller still holds it. */
+async function claimedBefore({ work, operation, transaction }: ClaimContext): Promise<Run[]> {
+  const { namespace, request } = operation;
+  const ids = await transaction.claimed(request.session, request.claimId);
+  await work.fetch(ids);
+  await work.refresh(ids);
+  return ids
+    .flatMap((id) => work.get(id) ?? [])
+    .filter(
+      (run) => run.namespace === namespace && run.state.status === "running" && run.state.claimId === request.claimId,
+    );
 }
 
 export function filterOf(namespace: string, { serves, shardKeys }: ClaimRequest): QueueFilter {
   return { namespace, serves, shardKeys };
 }
 
-function offer({ ready, offers, operation }: ClaimContext): RunId[] {
+/** Hints may be old; so many are looked at that each of them cannot keep a good one from the caller. */
+async function takeHinted(context: ClaimContext, claimed: Run[]): Promise<void> {
+  const { work, ready, offers, operation } = context;
   const { namespace, request } = operation;
-  const before = offers.get(operation) ?? [];
-  const missing = request.limit - before.length;
-  const more = missing > 0 ? ready.take(filterOf(namespace, request), missing) : [];
-  const offered = [...before, ...more];
+  const filter = filterOf(namespace, request);
+  const offered = offers.get(operation) ?? [];
   offers.set(operation, offered);
-  return offered;
+  let next = 0;
+  while (claimed.length < request.limit) {
+    if (next === offered.length) {
+      offered.push(...ready.take(filter, request.limit - claimed.length));
+    }
+    const ids = offered.slice(next, next + request.limit - claimed.length);
+    if (ids.length === 0) {
+      return;
+    }
+    next += ids.length;
+    await work.fetch(ids);
+    for (const id of ids) {
+      await take(context, id, undefined, claimed);
+    }
+  }
 }
 
 /** Asks storage for runs nobody hinted at: after a restart, an overflow, or on another server. */
 async function scan(context: ClaimContext, claimed: Run[]): Promise<void> {
   const { work, ready, moment, transaction, operation } = context;
   const filter = filterOf(operation.namespace, operation.request);
-  if (filter.serves.length === 0 || !ready.isStale(filter, moment.now)) {
+  const { limit } = operation.request;
+  if (claimed.length >= limit || filter.serves.length === 0 || !ready.isStale(filter, moment.now)) {
     return;
   }
-  const limit = operation.request.limit;
   const ids = await transaction.queued(filter, limit);
   ready.scanned(filter, moment.now, ids.length < limit);
   await work.fetch(ids);
+  // Storage knows them as queued; a cached row that says otherwise is another server's past.
+  await work.refresh(ids.filter((id) => work.get(id)?.state.status !== "queued"));
   for (const id of ids) {
     if (claimed.length < limit) {
       await take(context, id, undefined, claimed);
@@ -92,8 +118,16 @@ async function take(
   }
 }
 
-/** Runs as their holder needs them; journals are read in the same transaction, so that they agree with `inbox`. */
-export async function handOut(reader: Reader, runs: Run[], now: number): Promise<ClaimedRun[]> {
+/**
+ * Runs as their holder needs them; journals are read in the same transaction, so that they agree with `inbox`.
+ * `recorded` tells what this transaction has decided to record and storage does not have yet.
+ */
+async function handOut(
+  reader: Reader,
+  runs: Run[],
+  now: number,
+  recorded: (id: RunId) => readonly Entry[],
+): Promise<ClaimedRun[]> {
   const parts = runs.map((run) => ({ run, held: heldOf(run) }));
   const wanted = parts.filter(({ run, held }) => run.tail > (held?.tail ?? 0));
   const journals = new Map<RunId, Entry[]>();
@@ -106,7 +140,13 @@ export async function handOut(reader: Reader, runs: Run[], now: number): Promise
       bytes,
     }));
     const pages = await reader.journal(requests);
-    wanted.forEach(({ run }, index) => journals.set(run.id, pages[index] ?? []));
+    wanted.forEach(({ run, held }, index) => {
+      const page = pages[index] ?? [];
+      const last = page.at(-1)?.seq ?? held?.tail ?? 0;
+      const added = recorded(run.id);
+      // What does not follow on is read by the caller, from where the journal was cut.
+      journals.set(run.id, added[0]?.seq === last + 1 ? [...page, ...added] : page);
+    });
   }
   return parts.map(({ run, held }) => claimedRun(run, held, journals.get(run.id) ?? [], now));
 }

@@ -37,7 +37,12 @@ export function dueClock({ env, storage, submit, logger, closing }: ClockOptions
   const tickAll = async () => {
     for (;;) {
       const ids = await storage.read((reader) => reader.due(reader.now(), dueAtOnce));
-      await Promise.all(ids.map((to) => submit({ type: "command", namespace: null, to, command: { type: "tick" } })));
+      const ticks = ids.map((to) => submit({ type: "command", namespace: null, to, command: { type: "tick" } }));
+      for (const tick of await Promise.allSettled(ticks)) {
+        if (tick.status === "rejected") {
+          throw tick.reason;
+        }
+      }
       if (ids.length < dueAtOnce || closing.aborted) {
         return;
       }
@@ -47,22 +52,24 @@ export function dueClock({ env, storage, submit, logger, closing }: ClockOptions
   const fire = async () => {
     running = true;
     armedFor = Number.POSITIVE_INFINITY;
+    let failed = false;
     try {
       await tickAll();
     } catch (error) {
+      failed = true;
       if (!closing.aborted) {
         logger.warn("The clock could not reach the database and tries again in a second", { error: String(error) });
       }
     }
     running = false;
     if (!closing.aborted) {
-      await rearm();
+      await rearm(failed);
     }
   };
 
-  const rearm = async () => {
+  const rearm = async (failed: boolean) => {
     const soonest = env.now() + sweepMs;
-    const due = await storage.read((reader) => reader.nextDue()).catch(() => null);
+    const due = failed ? null : await storage.read((reader) => reader.nextDue()).catch(() => null);
     if (!closing.aborted) {
       // Something due already was tried just now; it gets a moment before the next try.
       arm(Math.min(soonest, armedFor, Math.max(due ?? soonest, env.now() + 1)));
@@ -70,7 +77,7 @@ export function dueClock({ env, storage, submit, logger, closing }: ClockOptions
   };
 
   return {
-    start: rearm,
+    start: () => rearm(false),
     expect(dueAt) {
       if (dueAt < armedFor && !closing.aborted) {
         if (running) {

@@ -1,19 +1,17 @@
 /** A batch of operations in one transaction: load, decide, write, commit. A batch that loses a race is decided again. */
 
 import type { Entry, RunId, StartResult } from "@aikirun/lib/protocol";
-import type { Ready } from "../delivery/ready.ts";
 import type { Moment, Run, Settings } from "../core/run.ts";
 import { isSameStart, openRun } from "../core/start.ts";
+import type { Ready } from "../delivery/ready.ts";
 import type { Storage, Transaction } from "../storage/storage.ts";
-import { claimRuns } from "./claims.ts";
-import { notFound, type Answer, type Operation, type Result } from "./operation.ts";
+import { claimRuns, filterOf } from "./claims.ts";
+import { type Answer, notFound, type Operation, type Result } from "./operation.ts";
 import type { Rows } from "./rows.ts";
 import { Obstructed, openWork, type Work } from "./work.ts";
 
 /** How often a batch is decided again before its callers are told to come back. */
 const maxTries = 10;
-const newsAtOnce = 10_000;
-const newsBytes = 4_000_000;
 
 export interface Committed {
   results: Result[];
@@ -41,6 +39,9 @@ export async function commit(committer: Committer, operations: Operation[]): Pro
       );
     } catch (error) {
       if (!(error instanceof Obstructed) || tries === maxTries) {
+        for (const operation of offers.keys()) {
+          forgoHints(committer.ready, operation);
+        }
         throw error;
       }
       for (const id of error.runs) {
@@ -48,6 +49,13 @@ export async function commit(committer: Committer, operations: Operation[]): Pro
         committer.rows.forget(id);
       }
     }
+  }
+}
+
+/** The hints that a failed claim took are spent: the next claim of its kind asks storage. */
+function forgoHints(ready: Ready, operation: Operation): void {
+  if (operation.type === "claim") {
+    ready.scanned(filterOf(operation.namespace, operation.request), 0, false);
   }
 }
 
@@ -96,6 +104,7 @@ async function answer(
     return notFound(to);
   }
   const tail = run.tail;
+  const pending = [...work.recorded(to)];
   const decision = await work.apply(to, command);
   if (decision === null || !decision.ok) {
     return decision?.ok === false ? decision : notFound(to);
@@ -108,10 +117,10 @@ async function answer(
   const before: Entry[] = [];
   const known = work.tailBefore(to);
   if (known > report.after) {
-    const request = { runId: to, after: report.after, limit: newsAtOnce, bytes: newsBytes };
+    const request = { runId: to, after: report.after, limit: known, bytes: Number.MAX_SAFE_INTEGER };
     before.push(...((await transaction.journal([request]))[0] ?? []));
   }
-  const all = [...before, ...decision.entries];
+  const all = [...before, ...pending, ...decision.entries];
   const isMine = (entry: Entry) => own.has(entry.address) && entry.fence === report.fence;
   const mine = all.filter(isMine);
   const news = all.filter((entry) => !isMine(entry));
@@ -176,8 +185,7 @@ async function resolveTaken(
     const { namespace, spec } = operation;
     const run = byId.get(spec.id);
     const holder = referenced.find(
-      (other) =>
-        other.referenceId === spec.referenceId && other.name === spec.name && other.namespace === namespace,
+      (other) => other.referenceId === spec.referenceId && other.name === spec.name && other.namespace === namespace,
     );
     results.set(operation, run === undefined ? sameReference(operation, holder) : sameId(operation, run));
   }
@@ -193,8 +201,7 @@ function sameReference({ spec }: StartOperation, holder: Run | undefined): Start
   if (holder === undefined) {
     return notFound(spec.id);
   }
-  const isSame = holder.options.inputHash === spec.inputHash && holder.versionId === spec.versionId;
-  if (isSame || spec.onConflict === "return_existing") {
+  if (holder.options.inputHash === spec.inputHash || spec.onConflict === "return_existing") {
     return { ok: true, id: holder.id, created: false };
   }
   const message =

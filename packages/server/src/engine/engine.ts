@@ -5,13 +5,13 @@
 
 import { AikiError, batcher, type Env, type Logger } from "@aikirun/lib";
 import type { Api } from "@aikirun/lib/protocol";
-import { readyRuns } from "../delivery/ready.ts";
 import type { Settings } from "../core/run.ts";
+import { readyRuns } from "../delivery/ready.ts";
 import type { Storage } from "../storage/storage.ts";
 import { createApi } from "./api.ts";
 import { runChanges } from "./changes.ts";
 import { dueClock } from "./clock.ts";
-import { commit, type Committed } from "./commit.ts";
+import { type Committed, commit } from "./commit.ts";
 import type { Operation, Result } from "./operation.ts";
 import { livePresence } from "./presence.ts";
 import { cachedRows } from "./rows.ts";
@@ -58,7 +58,8 @@ export function createEngine({ storage, env, settings, logger, observe }: Engine
   const presence = livePresence(env);
   const closing = new AbortController();
   const committer = { storage, rows, ready, settings: { ...defaultSettings, ...settings }, bootAt: env.now() };
-  let inFlight: Promise<unknown> = Promise.resolve();
+  let underWay = 0;
+  let drained = () => {};
 
   const publish = ({ changed, hints }: Committed) => {
     let due = Number.POSITIVE_INFINITY;
@@ -76,18 +77,19 @@ export function createEngine({ storage, env, settings, logger, observe }: Engine
   };
 
   const send = async (operations: Operation[]): Promise<Result[]> => {
+    let committed: Committed;
     try {
-      const committed = await commit(committer, operations);
-      publish(committed);
-      observe?.({ ...committed, operations });
-      return committed.results;
+      committed = await commit(committer, operations);
     } catch (error) {
       forget(operations);
       // One operation that cannot be decided must not fail the others.
       return operations.length === 1 || error instanceof AikiError
         ? operations.map(() => ({ type: "fault", error }))
-        : (await Promise.all(operations.map((operation) => send([operation])))).flat();
+        : (await Promise.all(operations.map((operation) => send([again(operation)])))).flat();
     }
+    publish(committed);
+    observe?.({ ...committed, operations });
+    return committed.results;
   };
 
   const forget = (operations: Operation[]) => {
@@ -98,21 +100,25 @@ export function createEngine({ storage, env, settings, logger, observe }: Engine
     }
   };
 
-  const enqueue = batcher<Operation, Result>({
-    max: batchSize,
-    soon: env.soon,
-    send: (operations) => {
-      const sent = send(operations);
-      inFlight = sent;
-      return sent;
-    },
-  });
+  const enqueue = batcher<Operation, Result>({ max: batchSize, soon: env.soon, send });
+
+  const answered = async (operation: Operation): Promise<Result> => {
+    underWay += 1;
+    try {
+      return await enqueue(operation);
+    } finally {
+      underWay -= 1;
+      if (underWay === 0) {
+        drained();
+      }
+    }
+  };
 
   const submit = async (operation: Operation): Promise<Exclude<Result, { type: "fault" }>> => {
     if (closing.signal.aborted) {
       throw new AikiError("UNAVAILABLE", "This server is shutting down; ask again, or ask another one.");
     }
-    const result = await enqueue(operation);
+    const result = await answered(operation);
     if (result.type === "fault") {
       throw asUnavailable(result.error, logger);
     }
@@ -123,16 +129,36 @@ export function createEngine({ storage, env, settings, logger, observe }: Engine
 
   return {
     api: (namespace) =>
-      createApi({ namespace, env, storage, rows, ready, changes, presence, submit, committer, closing: closing.signal }),
+      createApi({
+        namespace,
+        env,
+        storage,
+        rows,
+        ready,
+        changes,
+        presence,
+        submit,
+        committer,
+        closing: closing.signal,
+      }),
     async start() {
       await clock.start();
     },
     async close() {
       closing.abort();
       clock.stop();
-      await inFlight;
+      if (underWay > 0) {
+        await new Promise<void>((resolve) => {
+          drained = resolve;
+        });
+      }
     },
   };
+}
+
+/** A commit that failed may have been carried out nevertheless; all but claims tell by themselves. */
+function again(operation: Operation): Operation {
+  return operation.type === "claim" ? { ...operation, isRepeat: true } : operation;
 }
 
 function asUnavailable(error: unknown, logger: Logger): AikiError {
@@ -140,8 +166,12 @@ function asUnavailable(error: unknown, logger: Logger): AikiError {
     return error;
   }
   if (!(error instanceof Obstructed)) {
-    logger.error("A transaction failed", { error: String(error), stack: error instanceof Error ? error.stack : undefined });
+    logger.error("A transaction failed", {
+      error: String(error),
+      stack: error instanceof Error ? error.stack : undefined,
+    });
   }
-  return new AikiError("UNAVAILABLE", "The database could not carry this out; it is safe to ask again.", { cause: error });
+  return new AikiError("UNAVAILABLE", "The database could not carry this out; it is safe to ask again.", {
+    cause: error,
+  });
 }
-

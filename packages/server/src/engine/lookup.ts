@@ -27,10 +27,7 @@ const maxPage = 200;
 const maxEntries = 1_000;
 
 /** @throws `BAD_REQUEST` for a cursor that no reply gave out. */
-export async function find(
-  { namespace, storage, presence }: LookupContext,
-  request: FindRequest,
-): Promise<FindReply> {
+export async function find({ namespace, storage, presence }: LookupContext, request: FindRequest): Promise<FindReply> {
   const limit = Math.min(Math.max(1, request.limit ?? defaultPage), maxPage);
   const after = request.cursor === undefined ? null : openCursor(request.cursor);
   const page = await storage.read((reader) => reader.find(namespace, request, limit + 1, after));

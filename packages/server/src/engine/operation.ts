@@ -6,7 +6,8 @@ import type { Command, Refusal, Run } from "../core/run.ts";
 export type Operation =
   | { type: "command"; namespace: string | null; to: RunId; command: Command }
   | { type: "start"; namespace: string; spec: RunSpec }
-  | { type: "claim"; namespace: string; request: ClaimRequest };
+  /** `isRepeat`: the claim may have been carried out before, unheard. */
+  | { type: "claim"; namespace: string; request: ClaimRequest; isRepeat: boolean };
 
 /** Of a command: the run as it stands now. Of a report also where its entries went and what it did not know. */
 export type Answer =

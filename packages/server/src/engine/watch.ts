@@ -11,7 +11,6 @@ import type { Rows } from "./rows.ts";
 import { viewOf } from "./view.ts";
 
 const sweepMs = 1_000;
-const newsBytes = 4_000_000;
 
 export interface WatchContext {
   namespace: string;
@@ -42,10 +41,9 @@ export async function watch(
   });
   try {
     let asked = watched;
-    let isFirst = true;
+    let afresh = true;
     for (;;) {
-      const results = await inspect(context, asked, isFirst);
-      isFirst = false;
+      const results = await inspect(context, asked, afresh);
       const left = until - env.elapsed();
       if (results.length > 0 || left <= 0 || closing.aborted || isGone(signal)) {
         return { results };
@@ -55,7 +53,8 @@ export async function watch(
           wake = then;
         });
       }
-      asked = changed.size > 0 ? [...changed].flatMap((id) => byId.get(id) ?? []) : watched;
+      afresh = changed.size === 0;
+      asked = afresh ? watched : [...changed].flatMap((id) => byId.get(id) ?? []);
       changed.clear();
     }
   } finally {
@@ -127,12 +126,15 @@ async function look({ storage, presence }: WatchContext, item: Watched, run: Run
   if (state.status !== "running" || run.fence !== fence) {
     return { type: "lost", runId, code: "FENCED" };
   }
-  if (run.inbox === seen && !state.pauseRequested) {
+  // A request to pause counts in the inbox too.
+  if (run.inbox === seen) {
     return null;
   }
   const entries: Entry[] = [];
   if (run.tail > after) {
-    const pages = await storage.read((reader) => reader.journal([{ runId, after, limit: 10_000, bytes: newsBytes }]));
+    const pages = await storage.read((reader) =>
+      reader.journal([{ runId, after, limit: run.tail, bytes: Number.MAX_SAFE_INTEGER }]),
+    );
     entries.push(...(pages[0] ?? []));
   }
   return { type: "news", runId, inbox: run.inbox, entries, pause: state.pauseRequested };

@@ -4,7 +4,7 @@
  */
 
 import { arrivalAddress, resultAddress, signalAddress } from "@aikirun/lib";
-import type { Entry, RunId } from "@aikirun/lib/protocol";
+import type { Entry, Failure, RunId } from "@aikirun/lib/protocol";
 import { decide } from "../core/decide.ts";
 import type { Command, Decision, Effect, Moment, Run } from "../core/run.ts";
 import type { EntryKey, Transaction } from "../storage/storage.ts";
@@ -16,9 +16,13 @@ const childrenAtOnce = 500;
 export interface Work {
   /** Brings the rows that these commands read into view: from the cache where that is allowed, else from storage. */
   fetch(ids: Iterable<RunId>): Promise<void>;
+  /** Loads those whose cached row nothing has proven yet. */
+  refresh(ids: RunId[]): Promise<void>;
   get(id: RunId): Run | undefined;
   /** The run's last `seq` before this transaction. */
   tailBefore(id: RunId): number;
+  /** What this transaction has decided to record of the run so far; storage has it at the end. */
+  recorded(id: RunId): readonly Entry[];
   /** Puts a run in view that storage has just inserted. */
   adopt(run: Run): void;
   /** Decides one command and keeps what it changes. */
@@ -51,7 +55,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
   const current = new Map<RunId, Run>();
   /** Loaded in this transaction, hence true: a refusal of theirs needs no second look. */
   const loaded = new Set<RunId>();
-  const entries: Entry[] = [];
+  const recorded = new Map<RunId, Entry[]>();
   const hints: Run[] = [];
   let effects: Effect[] = [];
 
@@ -83,22 +87,49 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
     }
   };
 
-  /** Only acceptances may rest on a cached row or on not knowing what is recorded. */
-  const decideAgain = async (run: Run, command: Command): Promise<{ run: Run; decision: Decision }> => {
-    let known = run;
-    if (!loaded.has(run.id) && before.get(run.id) === run) {
-      const [fresh] = await transaction.load([run.id]);
-      if (fresh !== undefined) {
-        see(fresh, true);
-        known = fresh;
+  /** The row is a cached one that nothing was decided upon yet, so that no write will prove it. */
+  const isUnproven = (run: Run) => !loaded.has(run.id) && before.get(run.id) === run;
+
+  const refresh = async (ids: RunId[]) => {
+    const unproven = ids.filter((id) => {
+      const run = current.get(id);
+      return run !== undefined && isUnproven(run);
+    });
+    if (unproven.length > 0) {
+      for (const run of await transaction.load(unproven)) {
+        see(run, true);
       }
     }
-    return { run: known, decision: decide(known, await informed(transaction, known, command), moment) };
   };
 
+  const informed = async (run: Run, command: Command): Promise<Command> => {
+    const keys = keysOf(run, command);
+    if (keys.length === 0) {
+      return command;
+    }
+    const wanted = new Set(keys.map(keyText));
+    const here = (recorded.get(run.id) ?? []).filter((entry) => wanted.has(keyText(entry)));
+    return withKnown(command, [...(await transaction.entriesAt(keys)), ...here]);
+  };
+
+  const decideAgain = async (run: Run, command: Command): Promise<Decision> => {
+    await refresh([run.id]);
+    const known = current.get(run.id) ?? run;
+    return decide(known, await informed(known, command), moment);
+  };
+
+  /** Only acceptances that a write proves may rest on a cached row, and no refusal on not knowing what is recorded. */
+  const isDoubtful = (decision: Decision, run: Run, command: Command) =>
+    decision.ok ? isUnproven(run) && isIdle(decision, run) : isUnproven(run) || isAnswered(command);
+
   const accept = (decision: Extract<Decision, { ok: true }>) => {
-    current.set(decision.run.id, decision.run);
-    entries.push(...decision.entries);
+    const { id } = decision.run;
+    current.set(id, decision.run);
+    if (decision.entries.length > 0) {
+      const list = recorded.get(id) ?? [];
+      list.push(...decision.entries);
+      recorded.set(id, list);
+    }
     effects.push(...decision.effects);
   };
 
@@ -107,10 +138,10 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
     if (run === undefined) {
       return null;
     }
-    const asked = suspects.has(to) || isBehind(run, command) ? await informed(transaction, run, command) : command;
+    const asked = suspects.has(to) || isBehind(run, command) ? await informed(run, command) : command;
     let decision = decide(run, asked, moment);
-    if (!decision.ok && isAnswered(command)) {
-      ({ decision } = await decideAgain(run, command));
+    if (isDoubtful(decision, run, command)) {
+      decision = await decideAgain(run, command);
     }
     if (decision.ok) {
       accept(decision);
@@ -194,7 +225,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
     // Locks in id order, in every transaction: two of them never wait for one another.
     changes.sort((a, b) => (a.after.id < b.after.id ? -1 : 1));
     holds.sort((a, b) => (a.id < b.id ? -1 : 1));
-    const obstacles = await transaction.save({ changes, holds, entries });
+    const obstacles = await transaction.save({ changes, holds, entries: [...recorded.values()].flat() });
     if (obstacles.length > 0) {
       throw new Obstructed(obstacles.map(({ runId }) => runId));
     }
@@ -202,9 +233,11 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
 
   return {
     fetch,
+    refresh,
     apply,
     get: (id) => current.get(id),
     tailBefore: (id) => before.get(id)?.tail ?? 0,
+    recorded: (id) => recorded.get(id) ?? [],
     adopt: (run) => see(run, true),
     async settle() {
       while (effects.length > 0) {
@@ -223,25 +256,37 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
   };
 }
 
-/** A child whose reference is taken never began: its parent hears that as the child's end. */
+/** A child whose id or reference is taken never began: its parent hears that as the child's end. */
 async function refusedChild(
   transaction: Transaction,
   child: Run,
   parent: NonNullable<Run["parent"]>,
 ): Promise<Array<{ to: RunId; command: Command }>> {
   const [existing] = await transaction.load([child.id]);
-  if (existing !== undefined) {
+  if (existing?.parent?.id === parent.id && existing.parent.address === parent.address) {
     return [];
   }
-  const message = `The reference ${child.referenceId} is taken by another run of ${child.name}.`;
-  const error = { name: "AikiError", code: "REFERENCE_CONFLICT", message };
+  const error =
+    existing === undefined
+      ? conflict("REFERENCE_CONFLICT", `The reference ${child.referenceId} is taken by another run of ${child.name}.`)
+      : conflict("RUN_ID_CONFLICT", `The id ${child.id} is taken by a run with other content.`);
   const arrival = {
     type: "child",
     address: parent.address,
     outcome: { status: "failed", error },
     runId: child.id,
+    counted: child.options.onParentEnd !== "abandon",
   } as const;
   return [{ to: parent.id, command: { type: "receive", arrival, known: [] } }];
+}
+
+function conflict(code: string, message: string): Failure {
+  return { name: "AikiError", code, message };
+}
+
+/** It changes nothing at all: no compare-and-swap will tell whether the row it rests on was true. */
+function isIdle(decision: Extract<Decision, { ok: true }>, run: Run): boolean {
+  return decision.run.revision === run.revision && decision.entries.length === 0 && decision.effects.length === 0;
 }
 
 /** A worker that has not seen all news may ask for waits that have ended meanwhile. */
@@ -254,9 +299,8 @@ function isAnswered({ type }: Command): boolean {
   return type !== "tick" && type !== "claim" && type !== "orphan" && type !== "childless";
 }
 
-async function informed(transaction: Transaction, run: Run, command: Command): Promise<Command> {
-  const keys = keysOf(run, command);
-  return keys.length === 0 ? command : withKnown(command, await transaction.entriesAt(keys));
+function keyText({ attempt, address }: { attempt: number; address: string }): string {
+  return `${attempt} ${address}`;
 }
 
 function withKnown(command: Command, known: Entry[]): Command {
