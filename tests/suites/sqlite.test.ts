@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Cell } from "../../packages/server/src/storage/row.ts";
 import type { Connection } from "../../packages/server/src/storage/sqlite/connection.ts";
-import { type Driver, loadDriver } from "../../packages/server/src/storage/sqlite/driver.ts";
+import { type Driver, loadDriver, type PreparedStatement } from "../../packages/server/src/storage/sqlite/driver.ts";
 import { findQuery } from "../../packages/server/src/storage/sqlite/find.ts";
 import { lockDatabase } from "../../packages/server/src/storage/sqlite/lock.ts";
 import { migrate } from "../../packages/server/src/storage/sqlite/migrate.ts";
@@ -191,6 +191,40 @@ describe("faults", () => {
     await expect(writing).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
     await again.close();
     expect((await readFile(path)).equals(damaged)).toBe(true);
+  });
+
+  it("writes nothing more once SQLite has met damage", async () => {
+    class Damaged extends driver {
+      override prepare(statement: string): PreparedStatement {
+        if (statement !== sql.loadRun) return super.prepare(statement);
+        throw Object.assign(new Error("malformed"), { errcode: 267 });
+      }
+    }
+    const connection = connect(Damaged, path, undefined);
+    migrate(connection, 1);
+    const storage = new SqliteStorage(connection, { release: () => undefined }, path, env);
+    toClose.push(() => storage.close());
+    expect(await storage.transaction((transaction) => transaction.insert([queuedRun(1)]))).toEqual([runId(1)]);
+    const damaged = { code: "STORAGE_CORRUPT" };
+    await expect(storage.read((reader) => reader.load([runId(1)]))).rejects.toMatchObject(damaged);
+    const writing = storage.transaction((transaction) => transaction.insert([queuedRun(2)]));
+    await expect(writing).rejects.toMatchObject(damaged);
+    expect(connection.first("SELECT count(*) AS runs FROM run")).toMatchObject({ runs: 1 });
+  });
+
+  it("asks for nothing in a transaction that cannot write", async () => {
+    const storage = await opened();
+    const other = new driver(path);
+    toClose.push(() => other.close());
+    other.exec("BEGIN IMMEDIATE");
+    let begun = false;
+    const writing = storage.transaction(async () => {
+      begun = true;
+    });
+    await expect(writing).rejects.toMatchObject({ code: "STORAGE_BUSY" });
+    expect(begun).toBe(false);
+    other.exec("ROLLBACK");
+    expect(await storage.transaction((transaction) => transaction.insert([queuedRun(1)]))).toEqual([runId(1)]);
   });
 
   it("refuses a file that is no database, and lets the lock go", async () => {

@@ -143,6 +143,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
           await tx.insert([queuedRun(2, { referenceId: "gone", parent: { id: kept.id, address: "a" } })]);
           const change = next(kept, { state: runningState(), dueAt: 1 });
           await tx.save({ changes: [change], holds: [], entries: [returnedEntry(kept.id, 2)] });
+          await tx.save({ changes: [next(change.after, { priority: 5 })], holds: [], entries: [] });
           await tx.recall(kept.id, runId(2));
           throw thrown;
         });
@@ -212,17 +213,25 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect(await load(one.id, two.id)).toEqual([changes[1]?.after, changes[0]?.after]);
       });
 
+      it("writes several decisions on one run as one change", async () => {
+        await insert(queuedRun(1));
+        const change = next(queuedRun(1), { revision: 4, fence: 1 });
+        expect(await save({ changes: [change] })).toEqual([]);
+        expect(await load(runId(1))).toEqual([change.after]);
+      });
+
       it("names every change and hold whose row moved on or is gone, in id order", async () => {
-        await insert(queuedRun(1, { revision: 5 }), queuedRun(2), queuedRun(3));
+        await insert(queuedRun(1, { revision: 5 }), queuedRun(2), queuedRun(3), queuedRun(5, { revision: 5 }));
         const obstacles = await save({
           changes: [next(queuedRun(4), {}), next(queuedRun(2), {}), next(queuedRun(1), {})],
           holds: [
             { id: runId(6), revision: 1 },
+            { id: runId(5), revision: 4 },
             { id: runId(3), revision: 2 },
             { id: runId(2), revision: 2 },
           ],
         });
-        expect(obstacles).toEqual([1, 4, 3, 6].map((n) => ({ runId: runId(n), kind: "revision" })));
+        expect(obstacles).toEqual([1, 4, 3, 5, 6].map((n) => ({ runId: runId(n), kind: "revision" })));
       });
 
       it("holds a row that stands without changing it", async () => {
