@@ -1,40 +1,43 @@
-import { describeError, type RunHandle, type StartOptions, starter, type VersionReference } from "@aikirun/lib";
-import type { RunSpec, SignalItem } from "@aikirun/lib/protocol";
-import { describe, expect, it } from "vitest";
-import { type Script, scriptedApi, viewOf } from "../test/scripted-api.ts";
-import { virtualEnv } from "../test/virtual-env.ts";
+import { describeError, type StartOptions } from "@aikirun/lib";
+import type { RunSpec, RunView } from "@aikirun/lib/protocol";
+import { event, workflow } from "@aikirun/workflow";
+import { describe, expect, expectTypeOf, it } from "vitest";
+import { ending, type ReplyOf, type RequestOf, type Script, scriptedApi, viewOf } from "../test/scripted-api.ts";
+import { settled, virtualEnv } from "../test/virtual-env.ts";
 import { client } from "./client.ts";
 
-const version = {
-  name: "order",
-  versionId: "1.0.0",
-  events: JSON.parse('{"approved":{},"constructor":{},"__proto__":{}}') as VersionReference["events"],
-  timeoutMs: 5_000,
-};
+const proto = "__proto__";
+const order = workflow({ name: "order" });
+const orderV1 = order.v("1.0.0", {
+  events: { approved: event<{ by: string }>(), constructor: event<number>(), [proto]: event<number>() },
+  timeout: { seconds: 5 },
+  handler: async (_, input: unknown) => ({ got: input }),
+});
 
 async function connect(script: Script) {
+  const env = virtualEnv();
   const scripted = scriptedApi(script);
-  const aiki = await client({ server: { api: () => scripted.api }, env: virtualEnv() });
-  const start = async (input: unknown, options: StartOptions = {}) =>
-    (await aiki[starter](version, input, options)) as RunHandle<unknown, Record<string, { schema?: never }>>;
-  return { aiki, start, ...scripted };
+  const aiki = await client({ server: { api: () => scripted.api }, env });
+  return { aiki, env, ...scripted };
 }
 
-const accept: Script = ({ verb, request }) => {
-  switch (verb) {
-    case "start":
-      return { results: request.runs.map(({ id }: RunSpec) => ({ ok: true, id, created: true })) };
-    case "signal":
-      return { results: request.signals.map(({ runId }: SignalItem) => ({ ok: true, runId, status: "queued" })) };
-    default:
-      return { results: [] };
-  }
-};
+const started = ({ runs }: RequestOf<"start">): ReplyOf<"start"> => ({
+  results: runs.map(({ id }) => ({ ok: true, id, created: true })),
+});
+const signalled = ({ signals }: RequestOf<"signal">): ReplyOf<"signal"> => ({
+  results: signals.map(({ runId }) => ({ ok: true, runId, status: "queued" })),
+});
+
+/** What a caller without types may pass. */
+function isOptions(_: object): _ is StartOptions {
+  return true;
+}
 
 describe("starting a run", () => {
   it("sends everything that a start says", async () => {
-    const { start, calls } = await connect(accept);
-    await start(
+    const { aiki, asked } = await connect({ start: started });
+    await orderV1.start(
+      aiki,
       { z: 1, a: undefined },
       {
         referenceId: "r",
@@ -45,7 +48,7 @@ describe("starting a run", () => {
         tags: ["x"],
       },
     );
-    expect(calls[0]?.request.runs).toEqual([
+    expect(asked.start[0]?.request.runs).toEqual([
       {
         id: "id-1",
         name: "order",
@@ -64,22 +67,21 @@ describe("starting a run", () => {
   });
 
   it("takes a date for at, and its own timeout before the version's", async () => {
-    const { start, calls } = await connect(accept);
-    await start(undefined, { at: new Date(1_234), timeout: { minutes: 1 } });
-    expect(calls[0]?.request.runs).toEqual([
+    const { aiki, asked } = await connect({ start: started });
+    await orderV1.start(aiki, undefined, { at: new Date(1_234), timeout: { minutes: 1 } });
+    expect(asked.start[0]?.request.runs).toEqual([
       { id: "id-1", name: "order", versionId: "1.0.0", at: 1_234, timeoutMs: 60_000 },
     ]);
   });
 
   it("shares requests between starts, and one refusal fails only its own", async () => {
-    const { start, of } = await connect(({ request }) => ({
-      results: request.runs.map(({ id, input }: RunSpec) =>
-        input === "3" ? { ok: false, code: "REFERENCE_CONFLICT", message: "Taken." } : { ok: true, id, created: true },
-      ),
-    }));
-    const started = await Promise.allSettled(Array.from({ length: 500 }, (_, index) => start(index)));
-    expect(of("start").length).toBeLessThanOrEqual(2);
-    expect(started.filter(({ status }) => status === "rejected")).toEqual([
+    const answer = ({ id, input }: RunSpec): ReplyOf<"start">["results"][number] =>
+      input === "3" ? { ok: false, code: "REFERENCE_CONFLICT", message: "Taken." } : { ok: true, id, created: true };
+    const { aiki, asked } = await connect({ start: ({ runs }) => ({ results: runs.map(answer) }) });
+    const starts = Array.from({ length: 500 }, (_, index) => orderV1.start(aiki, index));
+    const outcomes = await Promise.allSettled(starts);
+    expect(asked.start.length).toBeLessThanOrEqual(2);
+    expect(outcomes.filter(({ status }) => status === "rejected")).toEqual([
       { status: "rejected", reason: expect.objectContaining({ code: "REFERENCE_CONFLICT", message: "Taken." }) },
     ]);
   });
@@ -93,54 +95,73 @@ describe("starting a run", () => {
     [{ onConflict: "ignore" }, '"error" or "return_existing"'],
     [{ delay: 5 }, "start options.delay must be a duration"],
   ])("refuses the options %j", async (options, sentence) => {
-    const { start, calls } = await connect(accept);
-    await expect(start(1, options as StartOptions)).rejects.toThrow(sentence);
-    expect(calls).toEqual([]);
+    const { aiki, asked } = await connect({ start: started });
+    await expect(isOptions(options) && orderV1.start(aiki, 1, options)).rejects.toThrow(sentence);
+    expect(asked.start).toEqual([]);
   });
 
   it("refuses an input that its schema refuses, or that JSON cannot carry", async () => {
-    const { aiki, start } = await connect(accept);
+    const { aiki } = await connect({ start: started });
     const validate = () => ({ issues: [{ message: "Wrong.", path: ["cents"] }] });
-    const inputSchema = { "~standard": { version: 1 as const, vendor: "test", validate } };
-    await expect(aiki[starter]({ ...version, inputSchema }, {}, {})).rejects.toMatchObject({ code: "SCHEMA_MISMATCH" });
-    await expect(start({ cents: 10n })).rejects.toMatchObject({ code: "UNSERIALIZABLE" });
+    const strict = order.v("strict", {
+      schema: { input: { "~standard": { version: 1, vendor: "test", validate } } },
+      handler: async (_, input: unknown) => input,
+    });
+    await expect(strict.start(aiki, {})).rejects.toMatchObject({ code: "SCHEMA_MISMATCH" });
+    await expect(orderV1.start(aiki, { cents: 10n })).rejects.toMatchObject({ code: "UNSERIALIZABLE" });
+  });
+});
+
+describe("the events of a handle", () => {
+  it("are sent whatever their name", async () => {
+    const { aiki, asked } = await connect({ start: started, signal: signalled });
+    const { events } = await orderV1.start(aiki, 1);
+    await events.approved.send({ by: "ada" }, { referenceId: "e-1" });
+    await events.constructor.send(1);
+    await events[proto].send(2);
+    await aiki.runs.get("x").events[proto]?.send(3);
+    expect(asked.signal.map(({ request }) => request.signals[0]?.signal)).toEqual([
+      { type: "event", name: "approved", data: '{"by":"ada"}', referenceId: "e-1" },
+      { type: "event", name: "constructor", data: "1" },
+      { type: "event", name: "__proto__", data: "2" },
+      { type: "event", name: "__proto__", data: "3" },
+    ]);
+  });
+
+  it("are those of its version only", async () => {
+    const { aiki } = await connect({ start: started });
+    expect(Object.keys((await orderV1.start(aiki, 1)).events)).toEqual(["approved", "constructor", "__proto__"]);
+    expect("toString" in (await orderV1.start(aiki, 1)).events).toBe(false);
+  });
+
+  it("refuse data that JSON cannot carry, and options nobody knows", async () => {
+    const { aiki } = await connect({ signal: signalled });
+    const { anything } = aiki.runs.get("x").events;
+    await expect(anything?.send(new Map())).rejects.toMatchObject({ code: "UNSERIALIZABLE" });
+    const misspelt = { reference: "x" };
+    await expect(anything?.send(1, { referenceId: "y", ...misspelt })).rejects.toMatchObject({
+      code: "INVALID_OPTION",
+    });
   });
 });
 
 describe("a handle", () => {
-  it.each(["approved", "constructor", "__proto__"])("sends the event %s", async (name) => {
-    const { aiki, start, of } = await connect(accept);
-    const senders = [(await start(1)).events, aiki.runs.get("run-1").events];
-    for (const events of senders) {
-      await events[name]?.send({ by: "ada" }, { referenceId: "e-1" });
-    }
-    expect(of("signal").map(({ request }) => request.signals[0].signal)).toEqual(
-      senders.map(() => ({ type: "event", name, data: '{"by":"ada"}', referenceId: "e-1" })),
-    );
-  });
-
-  it("has no events that its version lacks", async () => {
-    const { start } = await connect(accept);
-    expect((await start(1)).events.toString).toBeUndefined();
+  it("is typed by its version", async () => {
+    const { aiki } = await connect({});
+    const handle = aiki.runs.get("x", orderV1);
+    expectTypeOf(handle.result).returns.resolves.toEqualTypeOf<{ got: unknown }>();
+    expectTypeOf(handle.events.approved.send).parameter(0).toEqualTypeOf<{ by: string }>();
   });
 
   it("gives the output, or throws what was recorded", async () => {
-    const failure = describeError(Object.assign(new Error("No money."), { code: "BROKE" }));
-    const views = {
-      ok: viewOf("ok", { outcome: { status: "completed", output: '{"__proto__":1}' } }),
-      failed: viewOf("failed", { status: "failed", outcome: { status: "failed", error: failure } }),
-      cancelled: viewOf("cancelled", {
-        status: "cancelled",
-        outcome: { status: "cancelled", reason: "Changed mind." },
-      }),
-    };
-    const { aiki } = await connect(({ request }) => ({
-      results: request.watched.map(({ runId }: { runId: keyof typeof views }) => ({
-        type: "status",
-        run: views[runId],
-      })),
-    }));
-    expect(Object.entries((await aiki.runs.get("ok").result()) as object)).toEqual([["__proto__", 1]]);
+    const error = describeError(Object.assign(new Error("No money."), { code: "BROKE" }));
+    const server = ending();
+    const say = (run: RunView) => server.say(run.id, { type: "status", run });
+    say(viewOf("ok", { outcome: { status: "completed", output: '{"__proto__":1}' } }));
+    say(viewOf("failed", { status: "failed", outcome: { status: "failed", error } }));
+    say(viewOf("cancelled", { status: "cancelled", outcome: { status: "cancelled", reason: "Changed mind." } }));
+    const { aiki } = await connect({ watch: server.watch });
+    expect(JSON.stringify(await aiki.runs.get("ok").result())).toBe('{"__proto__":1}');
     await expect(aiki.runs.get("failed").result()).rejects.toMatchObject({
       code: "RUN_FAILED",
       cause: { message: "No money.", code: "BROKE" },
@@ -152,78 +173,95 @@ describe("a handle", () => {
   });
 
   it("waits for a status: reached, ended otherwise, or timed out", async () => {
-    const scripted = scriptedApi(({ verb, request, signal }) => {
-      if (verb === "read") return { results: [{ ok: true, run: viewOf("slow", { status: "queued" }), entries: [] }] };
-      const { runId } = request.watched[0];
-      if (runId !== "slow") return { results: [{ type: "status", run: viewOf(runId, { status: runId }) }] };
-      return new Promise((_, reject) => signal?.addEventListener("abort", () => reject(new Error("aborted"))));
+    const server = ending();
+    server.say("a", { type: "status", run: viewOf("a", { status: "sleeping" }) });
+    server.end("b");
+    const { aiki, env } = await connect({
+      watch: server.watch,
+      read: () => ({ results: [{ ok: true, run: viewOf("c", { status: "queued" }), entries: [], more: false }] }),
     });
-    const env = virtualEnv();
-    const aiki = await client({ server: { api: () => scripted.api }, env });
-    expect(await aiki.runs.get("sleeping").waitFor("sleeping")).toEqual({ reached: true, status: "sleeping" });
-    expect(await aiki.runs.get("completed").waitFor("sleeping")).toEqual({
+    expect(await aiki.runs.get("a").waitFor("sleeping")).toEqual({ reached: true, status: "sleeping" });
+    expect(await aiki.runs.get("b").waitFor("sleeping")).toEqual({
       reached: false,
       reason: "ended",
       status: "completed",
     });
-    const slow = aiki.runs.get("slow").waitFor("completed", { timeout: { seconds: 3 } });
+    const late = aiki.runs.get("c").waitFor("completed", { timeout: { seconds: 3 } });
     await env.advance(3_000);
-    expect(await slow).toEqual({ reached: false, reason: "timed_out", status: "queued" });
+    expect(await late).toEqual({ reached: false, reason: "timed_out", status: "queued" });
   });
 
   it("retries into the run that goes on", async () => {
-    const { aiki } = await connect(({ request }) => ({
-      results: request.signals.map(({ runId, signal }: SignalItem) => ({
-        ok: true,
-        runId: runId === "stalled" || signal.type !== "retry" ? runId : signal.newRunId,
-        status: "queued",
-      })),
-    }));
+    const { aiki } = await connect({
+      signal: ({ signals }) => ({
+        results: signals.map(({ runId, signal }) => ({
+          ok: true,
+          runId: runId === "stalled" || signal.type !== "retry" ? runId : signal.newRunId,
+          status: "queued",
+        })),
+      }),
+    });
     expect((await aiki.runs.get("stalled").retry()).id).toBe("stalled");
     expect((await aiki.runs.get("failed").retry()).id).toMatch(/^id-/);
   });
 
   it("says why a signal was refused", async () => {
-    const { aiki } = await connect(() => ({
-      results: [{ ok: false, code: "RUN_FINAL", message: "The run has ended." }],
-    }));
+    const { aiki } = await connect({
+      signal: () => ({ results: [{ ok: false, code: "RUN_FINAL", message: "The run has ended." }] }),
+    });
     await expect(aiki.runs.get("r").cancel()).rejects.toMatchObject({ code: "RUN_FINAL", ids: { runId: "r" } });
   });
 });
 
 describe("listing runs", () => {
-  const pages: Script = ({ request }) =>
-    request.cursor === undefined ? { runs: [viewOf("a"), viewOf("b")], cursor: "next" } : { runs: [viewOf("c")] };
+  const pages: Script = {
+    find: ({ cursor }) =>
+      cursor === undefined ? { runs: [viewOf("a"), viewOf("b")], cursor: "next" } : { runs: [viewOf("c")] },
+  };
 
   it("gives one page when awaited and all runs when iterated", async () => {
-    const { aiki, calls } = await connect(pages);
+    const { aiki, asked } = await connect(pages);
     const list = aiki.runs.list({ status: "completed", createdAfter: new Date(5) });
     expect((await list).cursor).toBe("next");
     const ids = [];
     for await (const { id } of list) ids.push(id);
     expect(ids).toEqual(["a", "b", "c"]);
-    expect(calls[0]?.request).toEqual({ status: ["completed"], createdAfter: 5 });
+    expect(asked.find[0]?.request).toEqual({ status: ["completed"], createdAfter: 5 });
   });
 
-  it.each([[{ status: "done" }], [{ status: ["done"] }], [{ limit: 201 }], [{ stauts: "failed" }]])(
-    "refuses the filter %j",
-    async (filter) => {
-      const { aiki } = await connect(pages);
-      expect(() => aiki.runs.list(filter as never)).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
-    },
-  );
+  it("refuses a filter that cannot be", async () => {
+    const { aiki } = await connect(pages);
+    const misspelt = { stauts: "failed" };
+    for (const filter of [{ limit: 201 }, { ...misspelt, limit: 1 }, { tags: [""] }]) {
+      expect(() => aiki.runs.list(filter)).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
+    }
+  });
 });
 
 describe("closing a client", () => {
   it("rejects pending waits and later calls, and may be done twice", async () => {
-    const { aiki, start } = await connect(
-      ({ signal }) => new Promise((_, reject) => signal?.addEventListener("abort", () => reject(new Error("aborted")))),
-    );
+    const { aiki } = await connect({});
     const pending = aiki.runs.get("a").result();
-    await new Promise((resolve) => setImmediate(resolve));
+    await settled();
     await Promise.all([aiki.close(), aiki.close()]);
     await expect(pending).rejects.toMatchObject({ code: "CLIENT_CLOSED" });
-    await expect(start(1)).rejects.toMatchObject({ code: "CLIENT_CLOSED" });
+    await expect(orderV1.start(aiki, 1)).rejects.toMatchObject({ code: "CLIENT_CLOSED" });
     await expect(aiki.runs.get("a").status()).rejects.toMatchObject({ code: "CLIENT_CLOSED" });
+  });
+
+  it("awaits a start under way", async () => {
+    let answer: () => void = () => {};
+    const { aiki } = await connect({
+      start: (request) =>
+        new Promise((resolve) => {
+          answer = () => resolve(started(request));
+        }),
+    });
+    const start = orderV1.start(aiki, 1);
+    await settled();
+    const closed = aiki.close();
+    answer();
+    await closed;
+    expect((await start).id).toBe("id-1");
   });
 });

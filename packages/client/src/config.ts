@@ -42,6 +42,7 @@ export interface EmbeddedParams {
   env?: Env;
 }
 
+/** How to make a client: of a server elsewhere, or of one in this process. */
 export type ClientParams = RemoteParams | EmbeddedParams;
 
 export interface ClientConfig {

@@ -1,5 +1,4 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { type Env, systemEnv } from "@aikirun/lib";
 import { afterEach, describe, expect, it } from "vitest";
 import { httpApi } from "./http.ts";
@@ -18,7 +17,9 @@ async function listen(answer: Answer, clock: Env = env) {
   });
   server = listening;
   await new Promise<void>((resolve) => listening.listen(0, "127.0.0.1", resolve));
-  return httpApi({ url: `http://127.0.0.1:${(listening.address() as AddressInfo).port}`, apiKey: "key" }, clock);
+  const address = listening.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
+  return httpApi({ url: `http://127.0.0.1:${port}`, apiKey: "key" }, clock);
 }
 
 afterEach(() => {

@@ -112,7 +112,7 @@ function isPresent<Value>(value: Value): value is Exclude<Value, undefined> {
   return value !== undefined;
 }
 
-/** An upper bound of a spec's bytes on the wire: JSON in JSON at most doubles, and a character takes at most 3 bytes. */
+/** An upper bound of a spec's bytes: JSON in JSON at most doubles, and a character takes at most 3. */
 function weigh(spec: RunSpec): number {
   return 1_000 + 4 * (spec.input?.length ?? 0);
 }

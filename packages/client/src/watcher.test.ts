@@ -1,33 +1,33 @@
 import { AikiError } from "@aikirun/lib";
 import { describe, expect, it } from "vitest";
-import { ending, scriptedApi, viewOf } from "../test/scripted-api.ts";
+import { ending, scriptedApi, untilAborted, viewOf } from "../test/scripted-api.ts";
 import { settled, virtualEnv } from "../test/virtual-env.ts";
 import { watcher } from "./watcher.ts";
 
 function setup() {
   const env = virtualEnv();
   const runs = ending();
-  const scripted = scriptedApi(runs.watch);
+  const scripted = scriptedApi({ watch: runs.watch });
   return { env, runs, ...scripted, watch: watcher(scripted.api, env) };
 }
 
 describe("waiting for runs", () => {
   it("asks once for all that are waited for in one turn", async () => {
-    const { watch, runs, calls } = setup();
+    const { watch, runs, asked } = setup();
     const waits = ["a", "b", "c"].map((id) => watch.wait(id, []));
     await settled();
-    expect(calls.map(({ request }) => request.watched.length)).toEqual([3]);
+    expect(asked.watch.map(({ request }) => request.watched.length)).toEqual([3]);
     runs.end("b");
     expect((await waits[1])?.id).toBe("b");
   });
 
   it("leaves a long poll under way alone when another wait begins", async () => {
-    const { watch, runs, calls } = setup();
+    const { watch, runs, asked } = setup();
     const first = watch.wait("a", []);
     await settled();
     const second = watch.wait("b", []);
     await settled();
-    expect(calls.map(({ request, signal }) => [request.watched.length, signal?.aborted])).toEqual([
+    expect(asked.watch.map(({ request, signal }) => [request.watched.length, signal?.aborted])).toEqual([
       [1, false],
       [1, false],
     ]);
@@ -38,11 +38,12 @@ describe("waiting for runs", () => {
 
   it("asks for the union of statuses of one run, and settles each wait by its own", async () => {
     const env = virtualEnv();
-    const { api, calls } = scriptedApi(({ request }) =>
-      calls.length === 1
-        ? { results: [{ type: "status", run: viewOf("a", { status: "sleeping" }) }] }
-        : new Promise(() => request),
-    );
+    const { api, asked } = scriptedApi({
+      watch: (_, signal) =>
+        asked.watch.length === 1
+          ? { results: [{ type: "status", run: viewOf("a", { status: "sleeping" }) }] }
+          : untilAborted(signal),
+    });
     const watch = watcher(api, env);
     const sleeping = watch.wait("a", ["sleeping"]);
     let ended = false;
@@ -52,14 +53,14 @@ describe("waiting for runs", () => {
     expect((await sleeping).status).toBe("sleeping");
     await settled();
     expect(ended).toBe(false);
-    expect(calls.map(({ request }) => request.watched)).toEqual([
+    expect(asked.watch.map(({ request }) => request.watched)).toEqual([
       [{ type: "status", runId: "a", any: ["sleeping"] }],
       [{ type: "status", runId: "a", any: [] }],
     ]);
   });
 
   it("registers a bounded number of runs per second when thousands end one by one", async () => {
-    const { env, watch, runs, calls } = setup();
+    const { env, watch, runs, asked } = setup();
     const ids = Array.from({ length: 2_000 }, (_, index) => `run-${index}`);
     const waits = Promise.all(ids.map((id) => watch.wait(id, [])));
     await settled();
@@ -69,20 +70,20 @@ describe("waiting for runs", () => {
     }
     await env.advance(1_000);
     await waits;
-    const registered = calls.reduce((sum, { request }) => sum + request.watched.length, 0);
-    expect(Math.max(...calls.map(({ request }) => request.watched.length))).toBeLessThanOrEqual(1_000);
+    const registered = asked.watch.reduce((sum, { request }) => sum + request.watched.length, 0);
+    expect(Math.max(...asked.watch.map(({ request }) => request.watched.length))).toBeLessThanOrEqual(1_000);
     expect(registered).toBeLessThan(2_000 + 2_000 + 20 * 1_000 + 2_000);
   });
 
   it("keeps few long polls under way however many waits begin one by one, and loses none", async () => {
-    const { env, watch, runs, calls } = setup();
+    const { env, watch, runs, asked } = setup();
     const ids = Array.from({ length: 60 }, (_, index) => `run-${index}`);
     const waits = [];
     for (const id of ids) {
       waits.push(watch.wait(id, []));
       await env.advance(20);
     }
-    expect(calls.filter(({ signal }) => signal?.aborted === false).length).toBeLessThanOrEqual(10);
+    expect(asked.watch.filter(({ signal }) => signal?.aborted === false).length).toBeLessThanOrEqual(10);
     for (const id of ids) {
       runs.end(id);
     }
@@ -92,25 +93,27 @@ describe("waiting for runs", () => {
 
   it("rejects for a run that is not there", async () => {
     const { watch, runs } = setup();
-    runs.ended.set("x", { type: "lost", runId: "x", code: "RUN_NOT_FOUND" });
+    runs.say("x", { type: "lost", runId: "x", code: "RUN_NOT_FOUND" });
     await expect(watch.wait("x", [])).rejects.toMatchObject({ code: "RUN_NOT_FOUND", ids: { runId: "x" } });
   });
 
   it("ends the long poll when its last caller gives up", async () => {
-    const { watch, calls } = setup();
+    const { watch, asked } = setup();
     const leave = new AbortController();
     const wait = watch.wait("a", [], leave.signal);
     await settled();
     leave.abort();
     await expect(wait).rejects.toMatchObject({ code: "ABORTED" });
-    expect(calls[0]?.signal?.aborted).toBe(true);
+    expect(asked.watch[0]?.signal?.aborted).toBe(true);
   });
 
   it("passes on the fault that ended the long poll, and asks anew for later waits", async () => {
     let up = false;
-    const { api } = scriptedApi(() => {
-      if (!up) throw new AikiError("UNREACHABLE", "No answer.");
-      return { results: [{ type: "status", run: viewOf("a") }] };
+    const { api } = scriptedApi({
+      watch: () => {
+        if (!up) throw new AikiError("UNREACHABLE", "No answer.");
+        return { results: [{ type: "status", run: viewOf("a") }] };
+      },
     });
     const watch = watcher(api, virtualEnv());
     await expect(watch.wait("a", [])).rejects.toMatchObject({ code: "UNREACHABLE" });

@@ -6,8 +6,8 @@ import { keepAlive } from "./transient.ts";
 /** Waits for runs to reach a status, all of them through a few shared long polls. */
 export interface Watcher {
   /**
-   * The run's view once its status is one of `any`, or final. Rejects with `RUN_NOT_FOUND`, `ABORTED`, or the fault that
-   * ended the long poll.
+   * The run's view once its status is one of `any`, or final. Rejects with `RUN_NOT_FOUND`, `ABORTED`, or the fault
+   * that ended the long poll.
    */
   wait(runId: RunId, any: readonly RunStatus[], signal?: AbortSignal): Promise<RunView>;
   /** Rejects all waits, and those to come. */
@@ -89,7 +89,7 @@ export function watcher(api: Api, env: Env): Watcher {
     return lane;
   }
 
-  /** Sends a fresh lane on its way; when there are many, with an older one's runs, and no faster than the budget allows. */
+  /** Sends a fresh lane on its way; when there are many, with an older one's runs, as fast as the budget allows. */
   function depart(lane: Lane): void {
     const absorbed = lanes.size > fewLanes ? smallestBeside(lane) : null;
     if (absorbed === null) {
