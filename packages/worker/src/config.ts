@@ -14,7 +14,7 @@ export interface WorkerParams {
      */
     heartbeatIntervalMs?: number;
   };
-  /** How long `stop` lets runs under way come to a good point before they are handed back. Milliseconds, default 5,000. */
+  /** How long `stop` may take to let runs come to a good point and hand them back. Milliseconds, default 5,000. */
   gracefulShutdownTimeoutMs?: number;
   /** Default: `redis_streams` when the client knows of Redis, else `adaptive_polling`. */
   subscriber?: SubscriberStrategy;

@@ -10,7 +10,7 @@ export interface Parcel {
   isLost(): boolean;
 }
 
-/** Sends reports of all runs of a worker, one request in flight. Rejects with `LEASE_LOST` for a parcel that is lost. */
+/** Sends reports of all runs of a worker, one request in flight. Rejects with `LEASE_LOST` for a lost parcel. */
 export type Reporter = (parcel: Parcel) => Promise<ReportResult>;
 
 export interface ReporterOptions {

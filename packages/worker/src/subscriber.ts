@@ -1,6 +1,6 @@
 import { Fields } from "@aikirun/client/internal";
 
-/** Long-polls the server; when it answers empty at once, or errs, asks less and less often, with jitter. The default. */
+/** Long-polls the server; when it answers empty at once, or errs, asks less and less often. The default. */
 export interface AdaptivePolling {
   type: "adaptive_polling";
   /** The pause after an empty answer that the server did not hold back. Milliseconds, default 50. */

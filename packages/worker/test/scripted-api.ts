@@ -1,29 +1,64 @@
-import { type Api, type RunView, type Verb, verbs, type WatchRequest, type WatchResult } from "@aikirun/lib/protocol";
+import type { Api, RunView, Verb, WatchReply, WatchRequest, WatchResult } from "@aikirun/lib/protocol";
 
-export interface Call {
-  verb: Verb;
-  // biome-ignore lint/suspicious/noExplicitAny: a test looks into requests of every verb.
-  request: any;
+export type RequestOf<V extends Verb> = Parameters<Api[V]>[0];
+export type ReplyOf<V extends Verb> = Awaited<ReturnType<Api[V]>>;
+
+/** How a scripted server answers; a verb without a script never answers. */
+export type Script = {
+  [V in Verb]?: (request: RequestOf<V>, signal: AbortSignal | undefined) => ReplyOf<V> | Promise<ReplyOf<V>>;
+};
+
+export interface Asked<Request> {
+  request: Request;
   signal: AbortSignal | undefined;
 }
 
-export type Script = (call: Call) => unknown;
+export interface ScriptedApi {
+  api: Api;
+  asked: { readonly [V in Verb]: Array<Asked<RequestOf<V>>> };
+}
 
 /** An Api that answers as told and remembers what it was asked. */
-export function scriptedApi(script: Script): { api: Api; calls: Call[]; of: (verb: Verb) => Call[] } {
-  const calls: Call[] = [];
-  const entries = verbs.map((verb) => [
-    verb,
-    async (request: unknown, options?: { signal?: AbortSignal }) => {
-      const call = { verb, request: structuredClone(request), signal: options?.signal };
-      calls.push(call);
-      return script(call);
-    },
-  ]);
-  return { api: Object.fromEntries(entries), calls, of: (verb) => calls.filter((call) => call.verb === verb) };
+export function scriptedApi(script: Script): ScriptedApi {
+  const asked: ScriptedApi["asked"] = {
+    start: [],
+    claim: [],
+    report: [],
+    renew: [],
+    signal: [],
+    watch: [],
+    find: [],
+    read: [],
+  };
+  const answer = async <Request, Reply>(
+    log: Array<Asked<Request>>,
+    request: Request,
+    signal: AbortSignal | undefined,
+    reply: ((request: Request, signal: AbortSignal | undefined) => Reply | Promise<Reply>) | undefined,
+  ): Promise<Reply> => {
+    log.push({ request: structuredClone(request), signal });
+    return reply === undefined ? untilAborted(signal) : reply(request, signal);
+  };
+  const api: Api = {
+    start: (request, options) => answer(asked.start, request, options?.signal, script.start),
+    claim: (request, options) => answer(asked.claim, request, options?.signal, script.claim),
+    report: (request, options) => answer(asked.report, request, options?.signal, script.report),
+    renew: (request, options) => answer(asked.renew, request, options?.signal, script.renew),
+    signal: (request, options) => answer(asked.signal, request, options?.signal, script.signal),
+    watch: (request, options) => answer(asked.watch, request, options?.signal, script.watch),
+    find: (request, options) => answer(asked.find, request, options?.signal, script.find),
+    read: (request, options) => answer(asked.read, request, options?.signal, script.read),
+  };
+  return { api, asked };
+}
+
+/** A long poll that nothing ends but its caller. */
+export function untilAborted(signal: AbortSignal | undefined): Promise<never> {
+  return new Promise((_, reject) => signal?.addEventListener("abort", () => reject(new Error("aborted"))));
 }
 
 export function viewOf(id: string, fields: Partial<RunView> = {}): RunView {
+  const isCompleted = fields.status === undefined || fields.status === "completed";
   return {
     id,
     name: "order",
@@ -39,29 +74,34 @@ export function viewOf(id: string, fields: Partial<RunView> = {}): RunView {
     awaitedChildren: 0,
     dueAt: null,
     explanation: "It has completed.",
-    ...(fields.status === undefined || fields.status === "completed"
-      ? { outcome: { status: "completed", output: '"done"' } }
-      : {}),
+    ...(isCompleted ? { outcome: { status: "completed", output: '"done"' } } : {}),
     ...fields,
   };
 }
 
-/** The part of a server that watches: answers when one of the runs watched is in `ended`. */
-export function ending(): { ended: Map<string, WatchResult>; end: (id: string) => void; watch: Script } {
-  const ended = new Map<string, WatchResult>();
+export interface Ending {
+  end(id: string): void;
+  say(id: string, result: WatchResult): void;
+  watch(request: WatchRequest, signal: AbortSignal | undefined): Promise<WatchReply>;
+}
+
+/** The part of a server that watches: answers when there is something to say of one of the runs. */
+export function ending(): Ending {
+  const said = new Map<string, WatchResult>();
   const wakes = new Set<() => void>();
   const ready = ({ watched }: WatchRequest) =>
     watched.flatMap(({ runId }) => {
-      const result = ended.get(runId);
+      const result = said.get(runId);
       return result === undefined ? [] : [result];
     });
+  const say = (id: string, result: WatchResult) => {
+    said.set(id, result);
+    for (const wake of [...wakes]) wake();
+  };
   return {
-    ended,
-    end(id) {
-      ended.set(id, { type: "status", run: viewOf(id) });
-      for (const wake of [...wakes]) wake();
-    },
-    watch: ({ request, signal }) =>
+    say,
+    end: (id) => say(id, { type: "status", run: viewOf(id) }),
+    watch: (request, signal) =>
       new Promise((resolve, reject) => {
         const look = () => {
           const results = ready(request);
