@@ -1,0 +1,97 @@
+import { existsSync } from "node:fs";
+import { relative, resolve } from "node:path";
+import { AikiError, consoleLogger } from "@aikirun/lib";
+import { type Server, server } from "@aikirun/server";
+import type { Terminal } from "../terminal.ts";
+import { counted, plain, spanOf } from "../text.ts";
+import { untilSignal } from "../until-signal.ts";
+import { Supervisor, type Witness } from "./supervisor.ts";
+import { projectOf, watchSources } from "./watch.ts";
+
+export interface DevOptions {
+  port: number;
+  database: string;
+  watchdog: boolean;
+}
+
+/** Short, so that a run goes on soon after its worker was killed. A lease is three heartbeats. Milliseconds. */
+const heartbeatIntervalMs = 2_000;
+const patienceMs = 3 * heartbeatIntervalMs;
+
+/** A server in this process, a worker in its own, and a new worker whenever a source changes; until it is told to stop. */
+export async function devCommand(file: string, options: DevOptions, terminal: Terminal): Promise<void> {
+  const path = resolve(file);
+  if (!existsSync(path)) throw new AikiError("NO_SUCH_FILE", `There is no file ${path}.`);
+  const logger = consoleLogger({ level: "warn" });
+  const aikiServer = await server({ database: options.database, port: options.port, logger });
+  try {
+    const { url } = await aikiServer.listen();
+    terminal.out(`${terminal.paint("bold", "aiki dev")}  server on ${url}, runs rest in ${options.database}`);
+    await superviseUntilSignal(path, url, aikiServer, options, terminal);
+  } finally {
+    await aikiServer.close();
+  }
+}
+
+async function superviseUntilSignal(
+  file: string,
+  url: string,
+  aikiServer: Server,
+  options: DevOptions,
+  terminal: Terminal,
+): Promise<void> {
+  const supervisor = new Supervisor({
+    orders: { url, file, heartbeatIntervalMs },
+    patienceMs: options.watchdog ? patienceMs : null,
+    witness: witnessOf(file, aikiServer, terminal),
+  });
+  const stop = untilSignal(() => supervisor.kill());
+  const root = projectOf(file);
+  const unwatch = watchSources(root, (changed) => {
+    terminal.out(`${terminal.paint("cyan", "reload")}    ${plain(relative(root, changed))} changed`);
+    void supervisor.restart();
+  });
+  supervisor.start();
+  try {
+    await stop;
+    terminal.out("Stopping: runs under way come to a good point. Ctrl-C again stops at once.");
+  } finally {
+    unwatch();
+    await supervisor.close();
+  }
+}
+
+function witnessOf(file: string, aikiServer: Server, { out, err, paint }: Terminal): Witness {
+  const name = plain(relative(process.cwd(), file));
+  const sayHeld = async (workerId: string) => {
+    const held = await heldBy(aikiServer, workerId).catch(() => []);
+    if (held.length === 0) return;
+    const delay = spanOf(patienceMs);
+    out(
+      `          it held ${counted(held.length, "run")}, which go on within ${delay}: ${held.slice(0, 5).join(", ")}`,
+    );
+  };
+  return {
+    ready: (serves) => out(`${paint("green", "ready")}     ${name} serves ${serves.map(plain).join(", ")}`),
+    broken: (message) => {
+      const lines = message.split("\n").slice(0, 12).map(plain);
+      err(`${paint("red", "broken")}    ${lines.join("\n          ")}\n          Waiting for a change.`);
+    },
+    crashed: (workerId, how, againInMs) => {
+      err(`${paint("red", "crashed")}   worker ${workerId} ended (${how}); another begins in ${spanOf(againInMs)}`);
+      void sayHeld(workerId);
+    },
+    blocked: (workerId, silentMs) => {
+      err(`${paint("red", "blocked")}   worker ${workerId} did not answer for ${spanOf(silentMs)} and is killed:`);
+      err("          something in it never lets go of the event loop (a debugger? use --no-watchdog)");
+    },
+  };
+}
+
+/** `order@1.0.0 <id>` for each run in the hands of this worker, by the server's knowledge. */
+async function heldBy(aikiServer: Server, workerId: string): Promise<string[]> {
+  const { runs } = await aikiServer.api().find({ status: ["running"], limit: 200 });
+  return runs
+    .filter(({ worker }) => worker === workerId)
+    .map(({ id, name, versionId }) => `${plain(`${name}@${versionId}`)} ${id}`);
+}

@@ -1,0 +1,151 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { type FromWorker, isFromWorker, type ToWorker, type WorkerOrders } from "./messages.ts";
+
+/** What a supervisor reports; the command turns it into lines. */
+export interface Witness {
+  /** The worker is up and serves these. */
+  ready(serves: string[]): void;
+  /** The sources cannot be served; it waits for a change. */
+  broken(message: string): void;
+  /** The worker process ended by itself; another begins after `againInMs`. */
+  crashed(workerId: string, how: string, againInMs: number): void;
+  /** The worker's event loop did not turn for `silentMs` and it was killed. */
+  blocked(workerId: string, silentMs: number): void;
+}
+
+export interface SupervisorOptions {
+  orders: Omit<WorkerOrders, "workerId">;
+  /** A worker that is silent for longer is killed; null leaves it alone. Milliseconds. */
+  patienceMs: number | null;
+  witness: Witness;
+}
+
+/** How long a worker may take to end by itself. Milliseconds. */
+const stopMs = 7_000;
+/** How long sources may take to compile and load. Milliseconds. */
+const loadMs = 60_000;
+const firstPauseMs = 250;
+const longestPauseMs = 10_000;
+
+/** Keeps one worker process alive, and only one: the next begins when the one before has ended. */
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  #child: ChildProcess | null = null;
+  #count = 0;
+  #pauseMs = firstPauseMs;
+  #again: NodeJS.Timeout | undefined;
+  #watchdog: NodeJS.Timeout | undefined;
+  /** Set while the child is meant to end. */
+  #ending = false;
+  #closed = false;
+  #turn: Promise<void> = Promise.resolve();
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#spawn();
+  }
+
+  /** Lets the worker hand back its runs, then begins another. */
+  restart(): Promise<void> {
+    this.#turn = this.#turn.then(async () => {
+      await this.#end();
+      this.#pauseMs = firstPauseMs;
+      if (!this.#closed) this.#spawn();
+    });
+    return this.#turn;
+  }
+
+  close(): Promise<void> {
+    this.#closed = true;
+    this.#turn = this.#turn.then(() => this.#end());
+    return this.#turn;
+  }
+
+  /** For a second Ctrl-C. */
+  kill(): void {
+    this.#child?.kill("SIGKILL");
+  }
+
+  #spawn(): void {
+    clearTimeout(this.#again);
+    const workerId = `dev-${++this.#count}`;
+    const orders: WorkerOrders = { ...this.#options.orders, workerId };
+    const own = new URL(
+      import.meta.url.endsWith(".ts") ? "./worker-process.ts" : "./worker-process.js",
+      import.meta.url,
+    );
+    const child = fork(fileURLToPath(own), [JSON.stringify(orders)], {
+      execArgv: [...process.execArgv, "--import", import.meta.resolve("tsx")],
+    });
+    this.#child = child;
+    this.#ending = false;
+    let isBroken = false;
+    child.on("message", (message) => {
+      if (!isFromWorker(message)) return;
+      isBroken ||= message.type === "broken";
+      this.#heard(child, workerId, message);
+    });
+    child.on("exit", (code, signal) => {
+      clearTimeout(this.#watchdog);
+      if (this.#child === child) this.#child = null;
+      if (!this.#ending && !isBroken) this.#crashed(workerId, signal ?? `exit code ${code}`);
+    });
+    child.on("error", () => {});
+    this.#watch(child, workerId, loadMs);
+  }
+
+  #heard(child: ChildProcess, workerId: string, message: FromWorker): void {
+    this.#watch(child, workerId, this.#options.patienceMs ?? 0);
+    switch (message.type) {
+      case "ready":
+        this.#pauseMs = firstPauseMs;
+        this.#options.witness.ready(message.serves);
+        break;
+      case "broken":
+        this.#options.witness.broken(message.message);
+        break;
+      case "alive":
+        break;
+      default:
+        message satisfies never;
+    }
+  }
+
+  /** Begins the silence anew. */
+  #watch(child: ChildProcess, workerId: string, mostMs: number): void {
+    clearTimeout(this.#watchdog);
+    const { patienceMs, witness } = this.#options;
+    if (patienceMs === null) return;
+    this.#watchdog = setTimeout(() => {
+      witness.blocked(workerId, mostMs);
+      child.kill("SIGKILL");
+    }, mostMs);
+  }
+
+  #crashed(workerId: string, how: string): void {
+    if (this.#closed) return;
+    this.#options.witness.crashed(workerId, how, this.#pauseMs);
+    this.#again = setTimeout(() => this.#spawn(), this.#pauseMs);
+    this.#pauseMs = Math.min(longestPauseMs, this.#pauseMs * 2);
+  }
+
+  #end(): Promise<void> {
+    clearTimeout(this.#again);
+    const child = this.#child;
+    if (child === null || child.exitCode !== null) return Promise.resolve();
+    this.#ending = true;
+    return new Promise((resolve) => {
+      const kill = setTimeout(() => child.kill("SIGKILL"), stopMs);
+      child.once("exit", () => {
+        clearTimeout(kill);
+        resolve();
+      });
+      const stop: ToWorker = { type: "stop" };
+      if (child.connected) child.send(stop, () => {});
+    });
+  }
+}

@@ -1,0 +1,65 @@
+import { existsSync, type FSWatcher, readdirSync, watch } from "node:fs";
+import { dirname, extname, join } from "node:path";
+
+const sources = new Set([".ts", ".mts", ".cts", ".tsx", ".js", ".mjs", ".cjs", ".jsx", ".json"]);
+const skipped = new Set(["node_modules", "dist", "build", "coverage"]);
+/** Editors write a file in several steps, and formatters write many. */
+const quietMs = 150;
+const maxDirectories = 2_000;
+
+/** The folder that holds whatever a module of this project may import: that of the nearest package.json. */
+export function projectOf(file: string): string {
+  const start = dirname(file);
+  for (let folder = start; ; folder = dirname(folder)) {
+    if (existsSync(join(folder, "package.json"))) return folder;
+    if (dirname(folder) === folder) return start;
+  }
+}
+
+/** Calls `onChange` with a file's path, once per burst, when a source below `root` changes. Returns what ends it. */
+export function watchSources(root: string, onChange: (file: string) => void): () => void {
+  const watchers = new Map<string, FSWatcher>();
+  let timer: NodeJS.Timeout | undefined;
+
+  const changed = (folder: string, name: string | null) => {
+    if (name === null || name.startsWith(".")) return;
+    const path = join(folder, name);
+    if (!sources.has(extname(name))) {
+      if (!skipped.has(name)) enter(path);
+      return;
+    }
+    clearTimeout(timer);
+    timer = setTimeout(() => onChange(path), quietMs);
+  };
+
+  const enter = (folder: string) => {
+    if (watchers.has(folder) || watchers.size >= maxDirectories) return;
+    const inner = foldersIn(folder);
+    if (inner === null) return;
+    const watcher = watch(folder, (_, name) => changed(folder, name));
+    const leave = () => {
+      watcher.close();
+      watchers.delete(folder);
+    };
+    watcher.on("error", leave);
+    watchers.set(folder, watcher);
+    for (const name of inner) enter(join(folder, name));
+  };
+
+  enter(root);
+  return () => {
+    clearTimeout(timer);
+    for (const watcher of watchers.values()) watcher.close();
+  };
+}
+
+/** Null when it is no folder, or none that can be read. */
+function foldersIn(folder: string): string[] | null {
+  try {
+    return readdirSync(folder, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory() && !entry.name.startsWith(".") && !skipped.has(entry.name))
+      .map(({ name }) => name);
+  } catch {
+    return null;
+  }
+}

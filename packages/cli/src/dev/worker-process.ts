@@ -1,0 +1,57 @@
+/** The process in which `aiki dev` runs a worker: apart from the server, so that user code can block or kill only itself. */
+
+import { client } from "@aikirun/client";
+import { consoleLogger, describeError, isAikiError } from "@aikirun/lib";
+import { worker } from "@aikirun/worker";
+import { loadWorkflows } from "./load.ts";
+import type { FromWorker, ToWorker, WorkerOrders } from "./messages.ts";
+
+const aliveMs = 1_000;
+
+const orders: WorkerOrders = JSON.parse(process.argv[2] ?? "");
+const logger = consoleLogger({ level: "warn" });
+
+// A Ctrl-C reaches the whole group; the parent decides when this process ends.
+process.on("SIGINT", () => {});
+process.on("SIGTERM", () => {});
+
+setInterval(() => tell({ type: "alive" }), aliveMs).unref();
+try {
+  await serve();
+} catch (thrown) {
+  tell({ type: "broken", message: explained(thrown) }, () => process.exit(0));
+}
+
+async function serve(): Promise<void> {
+  const items = await loadWorkflows(orders.file);
+  const aiki = await client({ url: orders.url, logger });
+  const aikiWorker = worker(aiki, {
+    id: orders.workerId,
+    maxConcurrentWorkflowRuns: 10,
+    workflowRun: { heartbeatIntervalMs: orders.heartbeatIntervalMs },
+  });
+  aikiWorker.registry.addMany(items);
+  const stop = async () => {
+    await aikiWorker.stop();
+    await aiki.close();
+    process.exit(0);
+  };
+  process.on("message", (message: ToWorker) => {
+    if (message.type === "stop") void stop();
+  });
+  // The parent is gone, whatever became of it.
+  process.on("disconnect", () => void stop());
+  await aikiWorker.start();
+  tell({ type: "ready", serves: aikiWorker.registry.serves().map(({ name, versionId }) => `${name}@${versionId}`) });
+}
+
+function tell(message: FromWorker, then: () => void = () => {}): void {
+  if (process.connected) process.send?.(message, then);
+  else then();
+}
+
+function explained(thrown: unknown): string {
+  if (isAikiError(thrown)) return `${thrown.code}: ${thrown.message}`;
+  const { name, message, stack } = describeError(thrown);
+  return stack ?? `${name}: ${message}`;
+}

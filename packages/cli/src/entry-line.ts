@@ -1,0 +1,107 @@
+import type { Entry, Failure, Mark, Value } from "@aikirun/lib/protocol";
+import { calledOf, placeOf } from "./address.ts";
+import type { Style } from "./paint.ts";
+import { cut, plain, spanOf } from "./text.ts";
+
+/** One recorded fact, told: a sign, what it is about, and what happened to it. */
+export interface EntryLine {
+  sign: string;
+  style: Style;
+  subject: string;
+  verb: string;
+  detail: string;
+}
+
+/** Tells of one entry. Whatever people named or threw is safe to print. */
+export function entryLine(entry: Entry): EntryLine {
+  const { value } = entry;
+  const line = value.type === "marked" ? markLine(value) : valueLine(value, entry);
+  return { ...line, subject: plain(line.subject), detail: plain(line.detail) };
+}
+
+function valueLine(value: Exclude<Value, { type: "marked" }>, entry: Entry): EntryLine {
+  const place = placeOf(entry.address);
+  const subject = calledOf(place);
+  const isChild = place.rest === "/result";
+  switch (value.type) {
+    case "returned": {
+      const verb = isChild ? "child completed" : "recorded";
+      return { sign: "✓", style: "green", subject, verb, detail: resultOf(value.output, tookOf(entry)) };
+    }
+    case "threw": {
+      const verb = isChild ? "child failed" : "failed for good";
+      return { sign: "✗", style: "red", subject, verb, detail: failureOf(value.error) };
+    }
+    case "retrying": {
+      const verb = `try ${place.rest.slice(1)} failed`;
+      const detail = `${failureOf(value.error)}; again in ${spanOf(Math.max(0, value.retryAt - entry.at))}`;
+      return { sign: "↻", style: "yellow", subject, verb, detail };
+    }
+    case "observed":
+      return { sign: "·", style: "dim", subject, verb: "observed", detail: cut(value.data, 60) };
+    case "started":
+      return { sign: "▸", style: "blue", subject, verb: "child started", detail: `run ${value.runId}` };
+    case "elapsed":
+      return elapsedLine(subject, place.kind, place.rest, value.early === true);
+    case "received":
+      return { sign: "✉", style: "cyan", subject, verb: "wait over", detail: `took arrival ${value.nth + 1}` };
+    case "arrived":
+      return { sign: "✉", style: "cyan", subject: value.name, verb: "arrived", detail: resultOf(value.data, "") };
+    default:
+      return value satisfies never;
+  }
+}
+
+function elapsedLine(subject: string, kind: string, rest: string, early: boolean): EntryLine {
+  const sleeps = { sign: "☾", style: "magenta", subject, detail: "" } as const;
+  if (early) return { ...sleeps, verb: "woken early" };
+  if (rest.endsWith("/retry")) return { ...sleeps, verb: "waited to retry" };
+  return kind === "event" ? { ...sleeps, verb: "wait timed out" } : { ...sleeps, verb: "slept" };
+}
+
+function markLine(mark: Mark): EntryLine {
+  const told = (sign: string, style: Style, verb: string, detail = "") => ({
+    sign,
+    style,
+    subject: "run",
+    verb,
+    detail,
+  });
+  switch (mark.mark) {
+    case "recovered":
+      return told("⚡", "red", "lost its worker", mark.confirmed ? `crash ${mark.crashes}; handed to the next` : "");
+    case "stalled":
+      return told("■", "red", "stalled", mark.reason === "crash_loop" ? "too many crashes" : "the code no longer fits");
+    case "cancelled":
+      return told("■", "red", "cancelled", mark.reason ?? "");
+    case "pause_requested":
+      return told("‖", "yellow", "asked to pause");
+    case "paused":
+      return told("‖", "yellow", "paused");
+    case "resumed":
+      return told("▶", "green", "resumed");
+    case "woken":
+      return told("▶", "green", "woken");
+    case "retried":
+      return told("↻", "yellow", "retried");
+    case "timed_out":
+      return told("✗", "red", "timed out");
+    case "attempt_failed":
+      return told("↻", "yellow", "attempt failed", failureOf(mark.error));
+    default:
+      return mark satisfies never;
+  }
+}
+
+function failureOf({ name, message }: Failure): string {
+  return cut(name === "Error" ? message : `${name}: ${message}`, 100);
+}
+
+function resultOf(payload: string | undefined, took: string): string {
+  return [payload === undefined ? "" : cut(payload, 60), took].filter((part) => part !== "").join("  ");
+}
+
+/** How long the work took; two clocks are involved, so a little skew is not told. */
+function tookOf({ at, startedAt }: Entry): string {
+  return startedAt === undefined || at < startedAt ? "" : `(${spanOf(at - startedAt)})`;
+}

@@ -1,0 +1,122 @@
+import { createRequire } from "node:module";
+import { type RunStatus, runStatuses } from "@aikirun/lib/protocol";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { devCommand } from "./dev/command.ts";
+import { type Act, actOnRun } from "./runs/act.ts";
+import type { ServerOptions } from "./runs/connect.ts";
+import { listRuns } from "./runs/list.ts";
+import { showRun } from "./runs/show.ts";
+import { serverCommand } from "./server-command.ts";
+import type { Terminal } from "./terminal.ts";
+
+const defaultUrl = "http://localhost:9090";
+
+export function createProgram(terminal: Terminal): Command {
+  const program = new Command("aiki")
+    .description("Durable execution for TypeScript: a server, a development loop, and a look at runs.")
+    .version(packageVersion(), "-V, --version")
+    .showHelpAfterError("(aiki --help says more)")
+    .configureOutput({
+      writeOut: (text) => terminal.out(text.trimEnd()),
+      writeErr: (text) => terminal.err(text.trimEnd()),
+    })
+    .exitOverride();
+  program.addCommand(serverProgram(terminal).copyInheritedSettings(program));
+  program.addCommand(devProgram(terminal).copyInheritedSettings(program));
+  program.addCommand(runsProgram(terminal, program).copyInheritedSettings(program));
+  return program;
+}
+
+function serverProgram(terminal: Terminal): Command {
+  return new Command("server")
+    .description("run a server")
+    .addOption(portOption())
+    .option("--host <address>", "the address to bind", "127.0.0.1")
+    .addOption(databaseOption())
+    .option("--allowed-host <name...>", "further host names under which requests may arrive")
+    .option(
+      "--dangerously-allow-unauthenticated",
+      "bind an address beyond this machine although there is no authentication",
+    )
+    .option("--json", "log one JSON object per line (the default when NODE_ENV is production)")
+    .action((options) => serverCommand(options, terminal));
+}
+
+function devProgram(terminal: Terminal): Command {
+  return new Command("dev")
+    .description("run a server and a worker for the workflows that a file exports; reloads them when a source changes")
+    .argument("<file>", "the TypeScript or JavaScript module that exports workflows")
+    .addOption(portOption())
+    .addOption(databaseOption())
+    .option("--no-watchdog", "leave a worker alone that does not answer, as one stopped in a debugger")
+    .action((file, options) => devCommand(file, options, terminal));
+}
+
+function runsProgram(terminal: Terminal, parent: Command): Command {
+  const runs = new Command("runs").description("look at runs and act on them");
+  const add = (name: string, description: string) => {
+    const command = runs.command(name).description(description).addOption(urlOption());
+    return command.option("--json", "print JSON").copyInheritedSettings(parent);
+  };
+  add("list", "list runs, newest first")
+    .option("--name <workflow>", "of this workflow")
+    .addOption(new Option("--status <statuses>", "in these statuses, with commas between them").argParser(statuses))
+    .option("--tag <tag...>", "with all of these tags")
+    .option("--reference <id>", "with this reference id")
+    .addOption(new Option("--limit <count>", "at most so many").argParser(whole(1, 200)).default(20))
+    .action((options) => listRuns(options, terminal));
+  add("show", "show what happened to a run")
+    .argument("<run>", "its id")
+    .action((run, options) => showRun(run, options, terminal));
+  add("cancel", "end a run and its children")
+    .argument("<run>", "its id")
+    .argument("[reason]", "why, for the record")
+    .action((run, reason, options) => actOnRun("cancel", run, reason, options, terminal));
+  const acts: Array<[Exclude<Act, "cancel">, string]> = [
+    ["retry", "queue a stalled run again, or start a new one that recalls what an ended one achieved"],
+    ["pause", "record what is in flight, then keep a run where it is"],
+    ["resume", "let a paused run go on"],
+    ["wake", "end the sleeps of a run now"],
+  ];
+  for (const [act, description] of acts) {
+    add(act, description)
+      .argument("<run>", "its id")
+      .action((run: string, options: ServerOptions) => actOnRun(act, run, undefined, options, terminal));
+  }
+  return runs;
+}
+
+function portOption(): Option {
+  return new Option("--port <number>", "the port to listen on, 0 for any free one")
+    .argParser(whole(0, 65_535))
+    .default(9090);
+}
+
+function databaseOption(): Option {
+  return new Option("--database <where>", "sqlite:<path>, or memory: to keep nothing").default("sqlite:aiki.db");
+}
+
+function urlOption(): Option {
+  return new Option("--url <url>", "the server to ask").env("AIKI_URL").default(defaultUrl);
+}
+
+function whole(lowest: number, highest: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= lowest && value <= highest) return value;
+    throw new InvalidArgumentError(`It is a whole number from ${lowest} to ${highest}.`);
+  };
+}
+
+function statuses(text: string): RunStatus[] {
+  return text.split(",").map((word) => {
+    const status = runStatuses.find((one) => one === word.trim());
+    if (status === undefined) throw new InvalidArgumentError(`Statuses are ${runStatuses.join(", ")}.`);
+    return status;
+  });
+}
+
+function packageVersion(): string {
+  const read: { version?: unknown } = createRequire(import.meta.url)("../package.json");
+  return String(read.version);
+}

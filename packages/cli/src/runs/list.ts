@@ -1,0 +1,58 @@
+import type { RunFilter } from "@aikirun/client";
+import type { RunStatus, RunView } from "@aikirun/lib/protocol";
+import { table } from "../table.ts";
+import type { Terminal } from "../terminal.ts";
+import { plain, spanOf } from "../text.ts";
+import { statusStyle } from "../timeline.ts";
+import { connected, type ServerOptions } from "./connect.ts";
+
+export interface ListOptions extends ServerOptions {
+  name?: string;
+  status?: RunStatus[];
+  tag?: string[];
+  reference?: string;
+  limit: number;
+}
+
+export async function listRuns(options: ListOptions, terminal: Terminal): Promise<void> {
+  const { runs, cursor } = await connected(options, async (aiki) => aiki.runs.list(filterOf(options)));
+  if (options.json === true) {
+    terminal.out(JSON.stringify(runs));
+    return;
+  }
+  if (runs.length === 0) {
+    terminal.out("No runs fit.");
+    return;
+  }
+  const heading = ["RUN", "WORKFLOW", "STATUS", "STARTED", ""];
+  const [head = "", ...lines] = table(heading, runs.map(rowOf), terminal.width);
+  terminal.out(terminal.paint("dim", head));
+  for (const [index, line] of lines.entries()) terminal.out(painted(line, runs[index], terminal));
+  if (cursor !== undefined)
+    terminal.out(terminal.paint("dim", `… and older ones: --limit ${options.limit} shows no more`));
+}
+
+function filterOf({ name, status, tag, reference, limit }: ListOptions): RunFilter {
+  return {
+    limit,
+    ...(name === undefined ? {} : { name }),
+    ...(status === undefined ? {} : { status }),
+    ...(tag === undefined ? {} : { tags: tag }),
+    ...(reference === undefined ? {} : { referenceId: reference }),
+  };
+}
+
+function rowOf(run: RunView): string[] {
+  const about = run.referenceId === undefined ? run.explanation : `${run.referenceId}: ${run.explanation}`;
+  const age = `${spanOf(Math.max(0, Date.now() - run.createdAt))} ago`;
+  return [run.id, plain(`${run.name}@${run.versionId}`), run.status, age, plain(about)];
+}
+
+/** The table is aligned before it is painted: colours have no width. */
+function painted(line: string, run: RunView | undefined, { paint }: Terminal): string {
+  if (run === undefined) return line;
+  const at = line.indexOf(run.status, run.id.length + plain(`${run.name}@${run.versionId}`).length);
+  if (at === -1) return line;
+  const end = at + run.status.length;
+  return `${line.slice(0, at)}${paint(statusStyle(run.status), run.status)}${line.slice(end)}`;
+}

@@ -1,0 +1,89 @@
+import type { Entry, RunView } from "@aikirun/lib/protocol";
+import { type EntryLine, entryLine } from "./entry-line.ts";
+import { type Paint, type Style, unpainted } from "./paint.ts";
+import { cut, plain, spanOf } from "./text.ts";
+
+/** What happened to a run, one line per recorded fact, oldest first, between its start and where it stands. */
+export function timeline(run: RunView, entries: readonly Entry[], paint: Paint = unpainted): string[] {
+  const since = (at: number) => `+${((at - run.createdAt) / 1_000).toFixed(2)}s`.padStart(9);
+  const row = (at: number, line: EntryLine, by: string) => rowOf(paint, since(at), line, by);
+  const began: EntryLine = {
+    sign: "●",
+    style: "bold",
+    subject: `${run.name}@${run.versionId}`,
+    verb: "started",
+    detail: cut(run.input ?? "", 60),
+  };
+  return [
+    row(run.createdAt, plainLine(began), ""),
+    ...entries.map((entry) => row(entry.at, entryLine(entry), byOf(entry))),
+    row(run.updatedAt, plainLine(endOf(run)), ""),
+  ];
+}
+
+/** One line of a story that is still being told. */
+export function storyLine(paint: Paint, lead: string, entry: Entry): string {
+  return rowOf(paint, lead, entryLine(entry), byOf(entry));
+}
+
+function rowOf(paint: Paint, lead: string, { sign, style, subject, verb, detail }: EntryLine, by: string): string {
+  const what = `${paint(style, sign)} ${cut(subject, 26).padEnd(26)} ${paint(style, verb.padEnd(16))}`;
+  const rest = [detail, by === "" ? "" : paint("dim", by)].filter((part) => part !== "").join("  ");
+  return `${paint("dim", lead)}  ${what} ${rest}`.trimEnd();
+}
+
+function byOf({ worker }: Entry): string {
+  return worker === undefined ? "" : `by ${plain(worker)}`;
+}
+
+function plainLine(line: EntryLine): EntryLine {
+  return { ...line, subject: plain(line.subject), detail: plain(line.detail) };
+}
+
+function endOf(run: RunView): EntryLine {
+  const subject = `${run.name}@${run.versionId}`;
+  const after = `after ${spanOf(run.updatedAt - run.createdAt)}`;
+  const { outcome } = run;
+  switch (outcome?.status) {
+    case "completed":
+      return {
+        sign: "●",
+        style: "green",
+        subject,
+        verb: "completed",
+        detail: [after, cut(outcome.output ?? "", 80)].join("  "),
+      };
+    case "failed":
+      return { sign: "●", style: "red", subject, verb: "failed", detail: `${after}  ${outcome.error.message}` };
+    case "cancelled":
+      return { sign: "●", style: "red", subject, verb: "cancelled", detail: `${after}  ${outcome.reason ?? ""}` };
+    case undefined:
+      return { sign: "○", style: statusStyle(run.status), subject, verb: run.status, detail: run.explanation };
+    default:
+      return outcome satisfies never;
+  }
+}
+
+/** Green moves or has succeeded, yellow waits, red needs somebody. */
+export function statusStyle(status: RunView["status"]): Style {
+  switch (status) {
+    case "completed":
+    case "running":
+      return "green";
+    case "failed":
+    case "stalled":
+    case "cancelled":
+      return "red";
+    case "paused":
+    case "awaiting_retry":
+      return "yellow";
+    case "scheduled":
+    case "queued":
+    case "sleeping":
+    case "awaiting_event":
+    case "awaiting_child_workflow":
+      return "cyan";
+    default:
+      return status satisfies never;
+  }
+}
