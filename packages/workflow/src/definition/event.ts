@@ -10,6 +10,8 @@ export interface EventOptions<Data> {
  * Declares an event that runs of a workflow version wait for. `Data` is the type of what it carries; with a schema it
  * follows from that. Its name is its key in the version's `events`.
  */
-export function event<Data = void>(options: EventOptions<Data> = {}): EventDefinition<Data> {
+export function event(): EventDefinition<void>;
+export function event<Data>(options?: EventOptions<Data>): EventDefinition<Data>;
+export function event<Data>(options: EventOptions<Data> = {}): EventDefinition<Data> {
   return Object.freeze({ ...options });
 }
