@@ -1,4 +1,7 @@
-/** The one statement whose shape depends on the request: a list of runs. Every part of it is constant. */
+/**
+ * The one statement whose shape depends on the request: a list of runs. Every part of it is constant. Ids are picked
+ * first, so that a sort moves ids and not whole runs.
+ */
 
 import type { FindRequest, RunId, RunStatus } from "@aikirun/lib/protocol";
 import type { Cell } from "../row.ts";
@@ -8,8 +11,6 @@ export interface Query {
   sql: string;
   values: Cell[];
 }
-
-const columns = "*, (SELECT max(seq) FROM entry WHERE run_id = run.id) AS tail";
 
 const indexed: ReadonlySet<RunStatus> = new Set<RunStatus>([
   "scheduled",
@@ -46,12 +47,18 @@ export function findQuery(namespace: string, request: FindRequest, limit: number
   where(hasTags, request.tags?.length === 0 ? undefined : jsonOrNothing(request.tags));
   values.push(limit);
 
+  const order = oldest ? "ASC" : "DESC";
   const sql = `
-  SELECT ${columns}
-  FROM run${sourceOf(request.status)}
-  WHERE ${conditions.join(" AND ")}
-  ORDER BY id ${oldest ? "ASC" : "DESC"}
-  LIMIT ?`;
+  SELECT *, (SELECT max(seq) FROM entry WHERE run_id = run.id) AS tail
+  FROM run
+  WHERE id IN (
+    SELECT id
+    FROM run${sourceOf(request.status)}
+    WHERE ${conditions.join(" AND ")}
+    ORDER BY id ${order}
+    LIMIT ?
+  )
+  ORDER BY id ${order}`;
   return { sql, values };
 }
 
