@@ -1,11 +1,13 @@
-/** Runs every example in a process of its own, one after the other; each proves its claim or throws. */
+/** Runs every example, or those named, each in a process of its own; each proves its claim or throws. */
 
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { basename, join } from "node:path";
 
 const place = import.meta.dirname;
-const names = readdirSync(place).filter((name) => name.endsWith(".ts") && name !== basename(import.meta.filename));
+const asked = process.argv.slice(2).map((name) => `${name}.ts`);
+const present = readdirSync(place).filter((name) => name.endsWith(".ts") && name !== basename(import.meta.filename));
+const names = asked.length === 0 ? present : asked;
 let failed = 0;
 for (const name of names.sort()) {
   const began = Date.now();

@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { modulesOf } from "./docs-snippets/modules.ts";
 
@@ -41,4 +43,11 @@ describe("modulesOf", () => {
     const expected = Object.entries(modules).map(([name, lines]) => [name, `${lines.join("\n")}\nexport {};\n`]);
     expect([...modulesOf(document.join("\n"))]).toEqual(expected);
   });
+});
+
+it("the README's first workflow is the example that CI runs", () => {
+  const root = join(import.meta.dirname, "..");
+  const shown = modulesOf(readFileSync(join(root, "README.md"), "utf8")).get("first.ts");
+  const run = readFileSync(join(root, "examples", "first.ts"), "utf8");
+  expect(shown?.replace(/export \{\};\n$/, "").trim()).toBe(`// first.ts\n${run.trim()}`);
 });

@@ -199,6 +199,7 @@ const planted: Planted[] = [
 const allowed: Array<[claim: string, files: Record<string, string>]> = [
   ["declared arrows", { "packages/worker/src/a.ts": 'export { a } from "@aikirun/client";' }],
   ["any package in a test", { "packages/client/src/a.test.ts": 'export { server } from "@aikirun/server";' }],
+  ["a package's face in its tests", { "packages/task/test/a.ts": 'export { task } from "@aikirun/task";' }],
   ["members called like globals", { [core]: "export const a = { process: 1, ok: run.Date };" }],
   ["prose that begins like SQL", { [plain]: 'export const a = "Update the worker, then set its id.";' }],
   ["SQL in its dialect", { "packages/server/src/storage/sqlite/sql.ts": 'export const a = "DELETE FROM run";' }],

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { type Client, client } from "@aikirun/client";
+import { silentLogger } from "@aikirun/lib";
 import { server } from "@aikirun/server";
 import { type Worker, worker } from "@aikirun/worker";
 
@@ -8,7 +9,7 @@ type Registered = Parameters<Worker["registry"]["add"]>[0];
 /** Everything in one process and in memory, for the time of one play. */
 export async function embedded(play: (aiki: Client, crew: Crew) => Promise<void>): Promise<void> {
   const aikiServer = await server({ database: "memory:" });
-  const aiki = await client({ server: aikiServer });
+  const aiki = await client({ server: aikiServer, logger: silentLogger });
   const workers: Worker[] = [];
   const crew = async (...workflows: Registered[]): Promise<Worker> => {
     const hired = worker(aiki, { id: `worker-${workers.length + 1}`, maxConcurrentWorkflowRuns: 10 });
