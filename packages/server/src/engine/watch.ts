@@ -1,4 +1,6 @@
-/** Registers, reads, then waits, and reads what it watches again every second: no change is missed, wherever it was made. */
+/**
+ * Registers, reads, then waits, and reads what it watches again every second: no change is missed, wherever it is made.
+ */
 
 import type { Env } from "@aikirun/lib";
 import type { Entry, RunId, Watched, WatchReply, WatchRequest, WatchResult } from "@aikirun/lib/protocol";
@@ -41,7 +43,7 @@ export async function watch(
   });
   try {
     let asked = watched;
-    let afresh = true;
+    let afresh = false;
     for (;;) {
       const results = await inspect(context, asked, afresh);
       const left = until - env.elapsed();

@@ -1,0 +1,35 @@
+/** Figures as a table for people. */
+
+export interface Row {
+  figure: string;
+  mode: string;
+  median: number;
+  min: number;
+  max: number;
+  /** One-row FULL commits per second, measured beside it. */
+  yardstick: number;
+  /** Of the yardstick; only where that is the unit. */
+  ratio: number | null;
+}
+
+const heads = ["figure", "mode", "median", "min", "max", "one-row commits/s", "ratio"] as const;
+
+export function table(rows: readonly Row[]): string {
+  const cells = rows.map(({ figure, mode, median, min, max, yardstick, ratio }) => [
+    figure,
+    mode,
+    shown(median),
+    shown(min),
+    shown(max),
+    shown(yardstick),
+    ratio === null ? "" : ratio.toFixed(2),
+  ]);
+  const widths = heads.map((head, index) => Math.max(head.length, ...cells.map((row) => row[index]?.length ?? 0)));
+  const line = (row: readonly string[]) =>
+    row.map((cell, index) => (index < 2 ? cell.padEnd(widths[index] ?? 0) : cell.padStart(widths[index] ?? 0))).join("  ");
+  return `${[heads, ...cells].map(line).join("\n")}\n`;
+}
+
+function shown(value: number): string {
+  return Math.abs(value) >= 100 ? Math.round(value).toLocaleString("en") : value.toFixed(2);
+}

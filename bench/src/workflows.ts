@@ -1,0 +1,71 @@
+/** No-op steps that return about 100 bytes of JSON, from inputs of about 100 bytes. */
+
+import { task } from "@aikirun/task";
+import { event, workflow } from "@aikirun/workflow";
+
+export interface Load {
+  n: number;
+  text: string;
+}
+
+export function load(n: number): Load {
+  return { n, text: "x".repeat(80) };
+}
+
+const step = task({ name: "step", handler: (input: Load) => ({ n: input.n, text: "y".repeat(80) }) });
+
+export const steps = workflow({ name: "steps" });
+export const stepsV1 = steps.v("1", {
+  async handler(run, { count, text }: { count: number; text: string }) {
+    let last: Load = { n: 0, text };
+    for (let n = 0; n < count; n++) {
+      last = await step.start(run, { n, text });
+    }
+    return last;
+  },
+});
+
+export const fan = workflow({ name: "fan" });
+export const fanV1 = fan.v("1", {
+  async handler(run, { count }: { count: number }) {
+    const all = await Promise.all(Array.from({ length: count }, (_, n) => step.start(run, load(n))));
+    return all.length;
+  },
+});
+
+export const naps = workflow({ name: "naps" });
+export const napsV1 = naps.v("1", {
+  async handler(run, { count }: { count: number }) {
+    for (let n = 0; n < count; n++) {
+      await step.start(run, load(n));
+      if (n % 10 === 9) {
+        await run.sleep({ milliseconds: 1 });
+      }
+    }
+    return count;
+  },
+});
+
+export const sleeper = workflow({ name: "sleeper" });
+export const sleeperV1 = sleeper.v("1", {
+  /** How late it woke, in milliseconds, from before the sleep was asked for. */
+  async handler(run, { ms }: { ms: number }) {
+    const before = run.now();
+    await run.sleep({ milliseconds: ms });
+    return Date.now() - before - ms;
+  },
+});
+
+export const long = workflow({ name: "long" });
+export const longV1 = long.v("1", {
+  events: { go: event<undefined>() },
+  async handler(run, { count }: { count: number }) {
+    for (let n = 0; n < count; n++) {
+      await step.start(run, load(n));
+    }
+    await run.events.go.wait();
+    return count;
+  },
+});
+
+export const workflows = [steps, fan, naps, sleeper, long] as const;
