@@ -12,7 +12,10 @@ if (!existsSync(built)) {
     .replace("package.json", "bin/tsc");
   console.error("Building Aiki first, once …");
   const workspace = new URL("../../..", import.meta.url);
-  const { status } = spawnSync(process.execPath, [compiler, "-b"], { cwd: workspace, stdio: ["ignore", 2, 2] });
+  const { status } = spawnSync(process.execPath, [compiler, "-b", "packages/cli", "packages/task"], {
+    cwd: workspace,
+    stdio: ["ignore", 2, 2],
+  });
   if (status !== 0) process.exit(status ?? 1);
 }
 

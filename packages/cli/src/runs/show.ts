@@ -19,7 +19,7 @@ export async function showRun(runId: string, options: ServerOptions, terminal: T
 }
 
 /** A run with its whole journal. Throws `RUN_NOT_FOUND`. */
-export async function readRun({ api }: Client, runId: string): Promise<{ run: RunView; entries: Entry[] }> {
+async function readRun({ api }: Client, runId: string): Promise<{ run: RunView; entries: Entry[] }> {
   const entries: Entry[] = [];
   for (;;) {
     const after = entries.at(-1)?.seq ?? 0;

@@ -1,0 +1,38 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { type Effect, isEffect } from "./work.ts";
+
+/** A worker process, as the process that watches it sees it. */
+export interface CrewMember {
+  readonly id: string;
+  readonly pid: number;
+  /** Ends it as a power cut would. Resolves when it is gone. */
+  kill(): Promise<void>;
+  /** Lets it hand back its runs. Resolves when it is gone. */
+  stop(): Promise<void>;
+}
+
+/** Resolves when the worker is up. `onEffect` hears of every task body that begins in it. */
+export function hire(id: string, url: string, onEffect: (effect: Effect) => void): Promise<CrewMember> {
+  const child = fork(fileURLToPath(new URL("./worker.ts", import.meta.url)), [url, id]);
+  const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  return new Promise((resolve, reject) => {
+    child.once("exit", (code) => reject(new Error(`${id} ended with ${code} before it was up`)));
+    child.on("message", (message) => {
+      if (isEffect(message)) onEffect(message);
+      else
+        resolve({
+          id,
+          pid: child.pid ?? 0,
+          kill: () => ended(child, gone, "kill"),
+          stop: () => ended(child, gone, "stop"),
+        });
+    });
+  });
+}
+
+function ended(child: ChildProcess, gone: Promise<void>, how: "kill" | "stop"): Promise<void> {
+  if (how === "kill") child.kill("SIGKILL");
+  else if (child.connected) child.disconnect();
+  return gone;
+}

@@ -1,0 +1,155 @@
+/**
+ * The main job of this project, told in the terminal: an order goes through a worker that is killed in the middle of a
+ * task, and completes. `npm start -- --exit` ends with the run: status 0 when it completed.
+ */
+
+import { setTimeout as pause } from "node:timers/promises";
+import { paintFor, timeline } from "@aikirun/cli";
+import { client } from "@aikirun/client";
+import { isAikiError, silentLogger } from "@aikirun/lib";
+import type { RunView } from "@aikirun/lib/protocol";
+import { type Listener, type Server, server } from "@aikirun/server";
+import { type CrewMember, hire } from "./crew.ts";
+import { Story } from "./story.ts";
+import type { Effect } from "./work.ts";
+import { orderWorkflowV1 } from "./workflows.ts";
+
+const paint = paintFor(process.stdout, process.env);
+const patienceMs = 60_000;
+
+async function main(): Promise<number> {
+  console.log(`\n${paint("bold", "Aiki: an order that outlives its worker")}\n`);
+  const { aikiServer, database } = await openServer();
+  const { url } = await listen(aikiServer);
+  const aiki = await client({ server: aikiServer, logger: silentLogger });
+  const story = new Story(aiki.api, paint);
+  story.say("server", `  on ${url}, runs rest in ${database}`);
+  let crew: CrewMember | null = null;
+  try {
+    const orderId = `o-${Date.now()}`;
+    const handle = orderWorkflowV1.start(aiki, { orderId, cents: 4_200 }, { referenceId: orderId });
+    const ending = within(patienceMs, tell(story, await handle, url));
+    crew = await ending;
+    const completed = story.run?.status === "completed";
+    conclude(story);
+    if (!process.argv.includes("--exit") && completed) await stayUp(url, story.run);
+    return completed ? 0 : 1;
+  } finally {
+    await crew?.stop();
+    await aiki.close();
+    await aikiServer.close();
+  }
+}
+
+type Order = Awaited<ReturnType<typeof orderWorkflowV1.start>>;
+
+/** Resolves with the worker that is left when the run has ended. */
+async function tell(story: Story, order: Order, url: string): Promise<CrewMember> {
+  story.say("client", `  started order@1.0.0, run ${order.id}`);
+  await story.follow(order.id);
+  const following = setInterval(() => void story.follow(order.id), 50);
+  try {
+    const packing = signalled();
+    const first = await join(story, "worker-1", url, ({ task }) => task === "pack-parcel" && packing.fire());
+    await order.waitFor("awaiting_event");
+    await story.follow(order.id);
+    story.say("client", '  sends the event "approved"');
+    await order.events.approved.send({ by: "ada" });
+
+    await packing.fired;
+    await pause(300);
+    await first.kill();
+    await story.follow(order.id);
+    story.say("you", `  ${paint("red", `kill -9 ${first.pid}`)}: worker-1 dies in the middle of pack-parcel`);
+
+    const second = await join(story, "worker-2", url, () => {});
+    await order.result().catch(() => {});
+    await story.follow(order.id);
+    return second;
+  } finally {
+    clearInterval(following);
+  }
+}
+
+async function join(story: Story, id: string, url: string, hear: (effect: Effect) => void): Promise<CrewMember> {
+  const member = await hire(id, url, (effect) => {
+    void story.effect(id, effect);
+    hear(effect);
+  });
+  story.say(id, `  is up, a process of its own (pid ${member.pid})`);
+  return member;
+}
+
+function conclude({ run, entries, effects }: Story): void {
+  if (run === null) return;
+  console.log(`\n${paint("bold", "The run's timeline")}\n`);
+  for (const line of timeline(run, entries, paint)) console.log(line);
+  console.log(`\n${paint("bold", "What ran more than once, and why")}\n`);
+  for (const task of new Set(effects.map((effect) => effect.task))) {
+    const runs = effects.filter((effect) => effect.task === task);
+    const [first, last] = [runs[0], runs.at(-1)];
+    if (first === undefined || last === undefined || runs.length === 1) continue;
+    const why =
+      first.attempt === last.attempt
+        ? `${first.worker} was killed before the result was recorded; both had the key …${last.idempotencyKey.slice(-24)}`
+        : "its first try failed, and its retry policy says to try again";
+    console.log(`  ${task.padEnd(16)} ${runs.length} times: ${why}`);
+  }
+  console.log("\n  Everything else ran once. Every result was recorded once.\n");
+}
+
+async function stayUp(url: string, run: RunView | null): Promise<void> {
+  const at = url.endsWith(":9090") ? "" : ` --url ${url}`;
+  console.log(`The server stays up on ${url}. Try next, in another terminal:\n`);
+  console.log(`  npx aiki runs list${at}`);
+  console.log(`  npx aiki runs show ${run?.id}${at}`);
+  console.log("  npm run examples -- first\n\nCtrl-C stops it.");
+  await new Promise((resolve) => {
+    process.once("SIGINT", resolve);
+    process.once("SIGTERM", resolve);
+  });
+}
+
+/** Another server may hold the file, as an earlier `npm start` that stayed up. */
+async function openServer(): Promise<{ aikiServer: Server; database: string }> {
+  for (let count = 1; ; count++) {
+    const file = count === 1 ? "aiki.db" : `aiki-${count}.db`;
+    try {
+      return { aikiServer: await server({ database: `sqlite:${file}`, logger: silentLogger }), database: file };
+    } catch (thrown) {
+      if (count === 9 || !isAikiError(thrown) || thrown.code !== "DATABASE_LOCKED") throw thrown;
+      console.log(`${file} is in use by another Aiki server; this one takes aiki-${count + 1}.db.`);
+    }
+  }
+}
+
+async function listen(aikiServer: Server): Promise<Listener> {
+  for (let port = 9_090; ; port++) {
+    try {
+      return await aikiServer.listen({ port });
+    } catch (thrown) {
+      if (port === 9_099 || !isAikiError(thrown) || thrown.code !== "PORT_IN_USE") throw thrown;
+      console.log(`Port ${port} is taken by something else; trying ${port + 1}.`);
+    }
+  }
+}
+
+function signalled(): { fired: Promise<void>; fire: () => void } {
+  let fire = () => {};
+  const fired = new Promise<void>((resolve) => {
+    fire = resolve;
+  });
+  return { fired, fire };
+}
+
+async function within<Result>(ms: number, work: Promise<Result>): Promise<Result> {
+  const late = pause(ms, null, { ref: false }).then(() => {
+    throw new Error(`The run did not end within ${ms / 1_000} s.`);
+  });
+  return Promise.race([work, late]);
+}
+
+process.exitCode = await main().catch((thrown: unknown) => {
+  console.error(isAikiError(thrown) ? `${thrown.code}: ${thrown.message}` : thrown);
+  return 1;
+});

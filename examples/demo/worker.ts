@@ -1,0 +1,23 @@
+/** A worker in a process of its own: `worker.ts <url> <worker id>`. */
+
+import { client } from "@aikirun/client";
+import { consoleLogger } from "@aikirun/lib";
+import { worker } from "@aikirun/worker";
+import { orderWorkflow, shipWorkflow } from "./workflows.ts";
+
+const [url = "", id = ""] = process.argv.slice(2);
+const aiki = await client({ url, logger: consoleLogger({ level: "warn" }) });
+
+// A heartbeat is 30 s by default; here a dead worker is to be missed within a second.
+const aikiWorker = worker(aiki, { id, maxConcurrentWorkflowRuns: 5, workflowRun: { heartbeatIntervalMs: 250 } });
+aikiWorker.registry.add(orderWorkflow).add(shipWorkflow);
+await aikiWorker.start();
+
+const stop = async () => {
+  await aikiWorker.stop();
+  await aiki.close();
+  process.exit(0);
+};
+process.on("disconnect", stop);
+process.on("SIGINT", () => {});
+process.send?.("up");
