@@ -1,0 +1,163 @@
+import { AikiError, silentLogger } from "@aikirun/lib";
+import type { RenewResult } from "@aikirun/lib/protocol";
+import { describe, expect, it } from "vitest";
+import { type ReplyOf, type RequestOf, type Script, scriptedApi } from "../test/scripted-api.ts";
+import { virtualEnv } from "../test/virtual-env.ts";
+import { instant, leases } from "./leases.ts";
+
+function setup(renew: NonNullable<Script["renew"]>, heartbeatIntervalMs = 30_000) {
+  const env = virtualEnv();
+  const scripted = scriptedApi({ renew });
+  const leaseMs = 3 * heartbeatIntervalMs;
+  const kept = leases({ api: scripted.api, env, logger: silentLogger, session: "s", leaseMs, heartbeatIntervalMs });
+  const told: string[] = [];
+  const hold = (runId: string, fence = 1) =>
+    kept.hold({ runId, fence }, instant(env), {
+      lost: (code) => told.push(`${runId} ${code}`),
+      pause: () => told.push(`${runId} pause`),
+    });
+  return { env, kept, hold, told, ...scripted };
+}
+
+const ok: RenewResult = { ok: true, pause: false, inbox: 0 };
+const renewed = ({ runs }: RequestOf<"renew">): ReplyOf<"renew"> => ({ results: runs.map(() => ok) });
+const away = () => {
+  throw new AikiError("UNREACHABLE", "No answer.");
+};
+
+describe("leases", () => {
+  it("are confirmed early, then renewed together each heartbeat", async () => {
+    const { env, hold, asked } = setup(renewed);
+    for (const id of ["a", "b", "c"]) hold(id);
+    await env.advance(2_900);
+    expect(asked.renew).toHaveLength(0);
+    await env.advance(100);
+    expect(asked.renew.map(({ request }) => request.runs.length)).toEqual([3]);
+    await env.advance(60_000);
+    expect(asked.renew.map(({ request }) => request.runs.length)).toEqual([3, 3, 3]);
+    expect(asked.renew[0]?.request).toEqual({
+      session: "s",
+      leaseMs: 90_000,
+      runs: ["a", "b", "c"].map((runId) => ({ runId, fence: 1 })),
+    });
+  });
+
+  it("of runs that end sooner cost nothing", async () => {
+    const { env, hold, asked } = setup(renewed);
+    const lease = hold("a");
+    await env.advance(1_000);
+    lease.end();
+    await env.advance(100_000);
+    expect(asked.renew).toHaveLength(0);
+  });
+
+  it("allow effects for less than one lease since the last acknowledged renewal was sent", async () => {
+    let isUp = true;
+    const { env, hold } = setup((request) => (isUp ? renewed(request) : away()), 1_000);
+    const lease = hold("a");
+    await env.advance(1_000);
+    isUp = false;
+    await env.advance(2_900);
+    expect(lease.isProven).toBe(true);
+    await env.advance(200);
+    expect(lease.isProven).toBe(false);
+  });
+
+  it("that nothing confirmed are short, however long the lease", async () => {
+    const { env, hold } = setup(away);
+    const lease = hold("a");
+    await env.advance(9_900);
+    expect(lease.isProven).toBe(true);
+    await env.advance(200);
+    expect(lease.isProven).toBe(false);
+  });
+
+  it("are not proven after the machine slept, and are renewed before anything else", async () => {
+    const { env, hold, asked } = setup(renewed);
+    let slept = 0;
+    const now = env.now;
+    env.now = () => now() + slept;
+    const lease = hold("a");
+    await env.advance(5_000);
+    slept = 120_000;
+    expect(lease.isProven).toBe(false);
+    await env.advance(1);
+    expect(lease.isProven).toBe(true);
+    expect(asked.renew).toHaveLength(2);
+  });
+
+  it("are lost when the server says so, each by itself", async () => {
+    const { env, hold, told } = setup(({ runs }) => ({
+      results: runs.map(({ runId }) => (runId === "b" ? { ok: false, code: "FENCED", message: "" } : ok)),
+    }));
+    const [a, b] = [hold("a"), hold("b")];
+    await env.advance(3_000);
+    expect(told).toEqual(["b FENCED"]);
+    expect([a.isProven, b.isProven]).toEqual([true, true]);
+  });
+
+  it("pass a pause on", async () => {
+    const { env, hold, told } = setup(({ runs }) => ({ results: runs.map(() => ({ ...ok, pause: true })) }));
+    hold("a");
+    await env.advance(3_000);
+    expect(told).toEqual(["a pause"]);
+  });
+
+  it("are presumed lost after one lease without an answer, and not sooner", async () => {
+    let isUp = true;
+    const { env, hold, told } = setup((request) => (isUp ? renewed(request) : away()), 1_000);
+    hold("a");
+    await env.advance(1_000);
+    isUp = false;
+    await env.advance(2_500);
+    expect(told).toEqual([]);
+    await env.advance(2_000);
+    expect(told).toEqual(["a LEASE_LOST"]);
+  });
+
+  it("survive a server that is away for less than a lease", async () => {
+    let isUp = true;
+    const { env, hold, told } = setup((request) => (isUp ? renewed(request) : away()), 1_000);
+    const lease = hold("a");
+    await env.advance(1_000);
+    isUp = false;
+    await env.advance(2_000);
+    isUp = true;
+    await env.advance(1_500);
+    expect(told).toEqual([]);
+    expect(lease.isProven).toBe(true);
+  });
+
+  it("go on being renewed when one renewal is never answered", async () => {
+    let isFirst = true;
+    const { env, hold, asked } = setup((request, signal) => {
+      if (!isFirst) return renewed(request);
+      isFirst = false;
+      return new Promise((_, reject) =>
+        signal?.addEventListener("abort", () => reject(new AikiError("ABORTED", "Gave up."))),
+      );
+    }, 1_000);
+    const lease = hold("a");
+    await env.advance(3_000);
+    expect(asked.renew.length).toBeGreaterThan(1);
+    expect(lease.isProven).toBe(true);
+  });
+
+  it("can be confirmed before anything is executed", async () => {
+    const { env, hold } = setup(({ runs }) => ({
+      results: runs.map(({ runId }) => (runId === "b" ? { ok: false, code: "FENCED", message: "" } : ok)),
+    }));
+    const confirmed = Promise.all([hold("a").confirm(), hold("b").confirm()]);
+    await env.advance(1);
+    expect(await confirmed).toEqual([true, false]);
+  });
+
+  it("belong to the newest fence", async () => {
+    const { env, hold, asked } = setup(renewed);
+    const old = hold("a", 1);
+    hold("a", 2);
+    old.end();
+    await env.advance(3_000);
+    expect(asked.renew[0]?.request.runs).toEqual([{ runId: "a", fence: 2 }]);
+  });
+});
