@@ -34,7 +34,7 @@ export function findQuery(namespace: string, request: FindRequest, limit: number
   };
   const oldest = request.order === "oldest";
 
-  where("namespace = ?", toText(namespace));
+  where(isNarrow(request) ? "namespace = ?" : "+namespace = ?", toText(namespace));
   where(oldest ? "id > ?" : "id < ?", after === null ? undefined : toText(after));
   where("name = ?", textOrNothing(request.name));
   where("version_id = ?", textOrNothing(request.versionId));
@@ -60,6 +60,11 @@ export function findQuery(namespace: string, request: FindRequest, limit: number
   )
   ORDER BY id ${order}`;
   return { sql, values };
+}
+
+/** Whether an index finds the runs; if none does, the page is read in order of the primary key and nothing is sorted. */
+function isNarrow({ name, status, referenceId, parentId }: FindRequest): boolean {
+  return name !== undefined || status !== undefined || referenceId !== undefined || parentId !== undefined;
 }
 
 /** No tag asked for is missing from the run's own. */

@@ -43,6 +43,7 @@ const createRunAndEntry = `
     WHERE parent_id IS NOT NULL;
   CREATE INDEX run_live_child ON run (parent_id, id)
     WHERE follows = 1 AND status NOT IN ('completed', 'failed', 'cancelled');
+  CREATE INDEX run_name ON run (namespace, name, id);
   CREATE INDEX run_status ON run (namespace, status, id)
     WHERE status NOT IN ('queued', 'running', 'completed');
 
