@@ -95,7 +95,10 @@ export function isFinal(state: State): state is Outcome {
   return state.status === "completed" || state.status === "failed" || state.status === "cancelled";
 }
 
-/** R5: the earliest moment at which the clock must look at this run. A final run has one while children are left to cancel. */
+/**
+ * R5: the earliest moment at which the clock must look at this run. A final run has one while children are left to
+ * cancel.
+ */
 export function dueOf(run: Run, now: number): number | null {
   const { state } = run;
   if (isFinal(state)) {

@@ -57,9 +57,13 @@ export function unpark(next: Draft): void {
     case "sleeping":
     case "awaiting_event":
     case "awaiting_child_workflow":
-      return enqueue(next, state.held);
+      enqueue(next, state.held);
+      return;
     case "awaiting_retry":
-      return state.retryAt === null ? enqueue(next, state.held) : undefined;
+      if (state.retryAt === null) {
+        enqueue(next, state.held);
+      }
+      return;
     case "scheduled":
     case "queued":
     case "running":
@@ -70,7 +74,7 @@ export function unpark(next: Draft): void {
     case "cancelled":
       return;
     default:
-      return state satisfies never;
+      state satisfies never;
   }
 }
 

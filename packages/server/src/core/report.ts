@@ -132,16 +132,20 @@ function goOn(next: Draft, { next: then, seen }: Report, session: string): void 
       }
       return;
     case "suspend":
-      return suspend(next, then, seen, session);
+      suspend(next, then, seen, session);
+      return;
     case "release":
-      return release(next, then, state.pauseRequested);
+      release(next, then, state.pauseRequested);
+      return;
     case "diverged":
       record(next, `stalled:#${next.run.fence}`, { type: "marked", mark: "stalled", reason: "diverged" });
-      return change(next, {
+      change(next, {
         state: { status: "stalled", reason: "diverged", call: then.call, unclaimed: then.unclaimed.slice(0, 100) },
       });
+      return;
     case "finish":
-      return finish(next, then.outcome, state.pauseRequested);
+      finish(next, then.outcome, state.pauseRequested);
+      return;
     default:
       then satisfies never;
   }
@@ -155,7 +159,8 @@ function suspend(next: Draft, { children }: Extract<Next, { type: "suspend" }>, 
   }
   // R5: it would wait for nothing, for ever. What hangs is treated like any other handler that hangs (R9).
   if (children === 0 && run.waits.length === 0) {
-    return crash(next, next.before.crashes + 1, run.state.pauseRequested);
+    crash(next, next.before.crashes + 1, run.state.pauseRequested);
+    return;
   }
   const held: Held = { session, fence: run.fence, tail: run.tail, attempt: run.attempt };
   const { pauseRequested } = run.state;
@@ -183,19 +188,22 @@ function parkedStatus({ waits }: Run, children: number): ParkedStatus {
 function release(next: Draft, { reason }: Extract<Next, { type: "release" }>, pauseRequested: boolean): void {
   switch (reason) {
     case "idle":
-      return crash(next, next.run.crashes + 1, pauseRequested);
+      crash(next, next.run.crashes + 1, pauseRequested);
+      return;
     case "shutdown":
     case "paused":
     case "unserved":
-      return handBack(next, pauseRequested);
+      handBack(next, pauseRequested);
+      return;
     default:
-      return reason satisfies never;
+      reason satisfies never;
   }
 }
 
 function finish(next: Draft, outcome: Extract<Next, { type: "finish" }>["outcome"], pauseRequested: boolean): void {
   if (outcome.status === "completed" || outcome.retryInMs === null) {
-    return end(next, outcome.status === "completed" ? outcome : { status: "failed", error: outcome.error });
+    end(next, outcome.status === "completed" ? outcome : { status: "failed", error: outcome.error });
+    return;
   }
   const { error, retryInMs } = outcome;
   const { attempt } = next.run;

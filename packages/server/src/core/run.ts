@@ -194,6 +194,7 @@ export interface Moment {
   settings: Settings;
 }
 
+/** How patient the engine is. Durations in milliseconds. */
 export interface Settings {
   /** The lease of a claim that nothing has confirmed yet. */
   unconfirmedLeaseMs: number;

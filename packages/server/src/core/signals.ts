@@ -43,7 +43,9 @@ export function childless(run: Run, moment: Moment): Decision {
   if (!isFinal(run.state)) {
     return refuse("ILLEGAL_STATE", "Only an ended run gives up its children.");
   }
-  change(next, { children: 0 });
+  if (run.children > 0) {
+    change(next, { children: 0 });
+  }
   return decided(next);
 }
 

@@ -50,14 +50,19 @@ function byDeadline(a: Wait, b: Wait): number {
   return (a.until ?? 0) - (b.until ?? 0);
 }
 
-/** What the state itself has due, and what an elapsed wait means to it. An elapsed wait of a running run is no takeover. */
+/**
+ * What the state itself has due, and what an elapsed wait means to it. An elapsed wait of a running run is no takeover.
+ */
 function advance(next: Draft, elapsed: boolean): void {
   const { now, bootAt, settings } = next.moment;
   const { state } = next.run;
   change(next, {});
   switch (state.status) {
     case "scheduled":
-      return state.at <= now ? enqueue(next, null) : undefined;
+      if (state.at <= now) {
+        enqueue(next, null);
+      }
+      return;
     case "queued":
       if (state.redeliverAt <= now) {
         const delay = Math.min(settings.redeliverMs * 2 ** (state.redeliveries + 1), settings.maxRedeliverMs);
@@ -76,11 +81,17 @@ function advance(next: Draft, elapsed: boolean): void {
       return;
     }
     case "awaiting_retry":
-      return elapsed || (state.retryAt !== null && state.retryAt <= now) ? enqueue(next, state.held) : undefined;
+      if (elapsed || (state.retryAt !== null && state.retryAt <= now)) {
+        enqueue(next, state.held);
+      }
+      return;
     case "sleeping":
     case "awaiting_event":
     case "awaiting_child_workflow":
-      return elapsed ? enqueue(next, state.held) : undefined;
+      if (elapsed) {
+        enqueue(next, state.held);
+      }
+      return;
     case "paused":
     case "stalled":
     case "completed":
@@ -88,6 +99,6 @@ function advance(next: Draft, elapsed: boolean): void {
     case "cancelled":
       return;
     default:
-      return state satisfies never;
+      state satisfies never;
   }
 }

@@ -4,7 +4,6 @@
  */
 
 import type { RunId, Served } from "@aikirun/lib/protocol";
-import type { QueueFilter } from "../storage/storage.ts";
 
 /** What of a run decides who hears of it. */
 export interface Hint {
@@ -16,6 +15,14 @@ export interface Hint {
   priority: number;
 }
 
+/** What a worker can run. */
+export interface Audience {
+  namespace: string;
+  serves: Served[];
+  /** Empty: only runs without a shard key. */
+  shardKeys: string[];
+}
+
 /** A claim that found nothing yet. */
 export interface Waiter {
   keys: string[];
@@ -25,17 +32,17 @@ export interface Waiter {
 export interface Ready {
   push(hint: Hint): void;
   /** Takes up to `limit` ids that fit: highest priority first, then first hinted. */
-  take(filter: QueueFilter, limit: number): RunId[];
+  take(filter: Audience, limit: number): RunId[];
   /** Whether storage may hold queued runs for this filter that were never hinted here. */
-  isStale(filter: QueueFilter, now: number): boolean;
+  isStale(filter: Audience, now: number): boolean;
   /** Storage was asked for this filter; `drained` when it had no more than was returned. */
-  scanned(filter: QueueFilter, now: number, drained: boolean): void;
+  scanned(filter: Audience, now: number, drained: boolean): void;
   /** Whether `take` would find something. */
-  has(filter: QueueFilter): boolean;
+  has(filter: Audience): boolean;
   wait(waiter: Waiter): () => void;
   /** One who was woken goes without taking anything: somebody else is woken in its place. */
-  pass(filter: QueueFilter): void;
-  keysOf(filter: QueueFilter): string[];
+  pass(filter: Audience): void;
+  keysOf(filter: Audience): string[];
 }
 
 /** Hints kept per workflow, version and shard; more are found by asking storage. */
@@ -69,7 +76,7 @@ export function readyRuns(): Ready {
     return stream;
   };
 
-  const keysOf = ({ namespace, serves, shardKeys }: QueueFilter): string[] => {
+  const keysOf = ({ namespace, serves, shardKeys }: Audience): string[] => {
     const shards = shardKeys.length === 0 ? [null] : shardKeys;
     return serves.flatMap((served) => shards.map((shard) => keyOf(namespace, served, shard)));
   };

@@ -1,4 +1,6 @@
-/** A batch of operations in one transaction: load, decide, write, commit. A batch that loses a race is decided again. */
+/**
+ * A batch of operations in one transaction: load, decide, write, commit. A batch that loses a race is decided again.
+ */
 
 import type { Entry, RunId, StartResult } from "@aikirun/lib/protocol";
 import type { Moment, Run, Settings } from "../core/run.ts";

@@ -1,4 +1,6 @@
-/** Rows this server has seen, least recently used first out. A stale one costs a repetition: every write compares revisions. */
+/**
+ * Rows this server has seen, oldest change first out. A stale one costs a repetition: every write compares revisions.
+ */
 
 import type { RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../core/run.ts";
@@ -9,7 +11,7 @@ export interface Rows {
   forget(id: RunId): void;
 }
 
-/** Rows with larger payloads are read anew each time: a few of them would hold more memory than all others. Characters. */
+/** Rows with larger payloads are read anew: a few of them would hold more memory than all others. Characters. */
 const maxPayload = 65_536;
 
 export function cachedRows(capacity: number): Rows {

@@ -62,12 +62,13 @@ function explain(run: Run, state: State, isServed: (run: Run) => boolean): strin
     case "awaiting_retry":
       return state.retryAt === null
         ? `Retries a task: ${run.waits.map(named).slice(0, 3).join(" and ")}.`
-        : `Attempt ${run.attempt} begins at ${moment(state.retryAt)}; the last one failed: ${run.lastError?.message ?? ""}`;
+        : `Attempt ${run.attempt} begins at ${moment(state.retryAt)}; ` +
+            `the last one failed: ${run.lastError?.message ?? ""}`;
     case "stalled":
       return state.reason === "crash_loop"
         ? `Stalled: its worker died ${state.crashes} times without a report. Mend the cause, then retry or cancel it.`
-        : `Stalled: the code reached ${state.call}, but ${state.unclaimed.join(", ")} is recorded and was not asked for. ` +
-            "Deploy code that fits, then retry, or cancel it.";
+        : `Stalled: the code reached ${state.call}, but ${state.unclaimed.join(", ")} is recorded and was not ` +
+            "asked for. Deploy code that fits, then retry, or cancel it.";
     case "completed":
       return "Completed.";
     case "failed":

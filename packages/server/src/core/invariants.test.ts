@@ -1,0 +1,312 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { commands, states } from "../../test/states.ts";
+import { begin, firstRun, type Step, steps, type Walked, walk } from "../../test/walk.ts";
+import {
+  aRun,
+  accepted,
+  at,
+  awaits,
+  claimed,
+  complete,
+  event,
+  go,
+  kinds,
+  now,
+  queued,
+  report,
+  returned,
+  running,
+  settings,
+  sleeps,
+  suspend,
+} from "../../test/runs.ts";
+import { decide } from "./decide.ts";
+import { isFinal } from "./draft.ts";
+import type { Command, Decision, Entry, Run } from "./run.ts";
+
+/** Holds on every step of many random walks. */
+function always(holds: (walked: Walked, journal: readonly Entry[]) => void): void {
+  fc.assert(
+    fc.property(fc.nat(5), steps, (choice, all: Step[]) => walk(firstRun(choice), all, holds)),
+    { numRuns: 300 },
+  );
+}
+
+/** An object that throws when anybody writes to it, at any depth. */
+function frozen<T>(value: T): T {
+  if (typeof value === "object" && value !== null) {
+    for (const inner of value instanceof Map ? value.values() : Object.values(value)) {
+      frozen(inner);
+    }
+    Object.freeze(value);
+  }
+  return value;
+}
+
+function decideInTurn(run: Run, ...all: Command[]): { run: Run; last: Decision } {
+  let current = run;
+  let last: Decision = { ok: true, run, entries: [], effects: [] };
+  for (const command of all) {
+    last = decide(current, command, at(now));
+    current = last.ok ? last.run : current;
+  }
+  return { run: current, last };
+}
+
+describe("R1: a decision reads exactly one run", () => {
+  it("and speaks of others only by effects that carry their id", () => {
+    const child = aRun(running(), { parent: { id: "parent", address: "child:x#0" } });
+    const { entries, effects } = accepted(decide(child, report(complete), at(now)));
+    expect(entries.every(({ runId }) => runId === child.id)).toBe(true);
+    expect(effects).toMatchObject([{ type: "send", to: "parent", command: { type: "receive" } }]);
+  });
+});
+
+describe("R2: revision and fence only grow, and a final state absorbs every command", () => {
+  it("in every walk: revision by one per change of the row, fence by one per claim", () => {
+    always(({ before, after, command, decision }) => {
+      const isChanged = decision.ok && JSON.stringify({ ...after, tail: 0 }) !== JSON.stringify({ ...before, tail: 0 });
+      expect(after.revision - before.revision).toBe(isChanged ? 1 : 0);
+      expect(after.fence - before.fence).toBe(decision.ok && command.type === "claim" ? 1 : 0);
+    });
+  });
+
+  it("in every walk: what has ended stays as it ended, and records nothing more", () => {
+    always(({ before, after, decision }) => {
+      if (isFinal(before.state)) {
+        expect(after.state).toEqual(before.state);
+        expect(after.tail).toBe(before.tail);
+        expect(decision.ok ? decision.entries : []).toEqual([]);
+      }
+    });
+  });
+});
+
+describe("R3: (attempt, address) holds one value for ever", () => {
+  it("in every walk", () => {
+    always((_, journal) => {
+      const keys = journal.map(({ attempt, address }) => `${attempt} ${address}`);
+      expect(new Set(keys).size).toBe(keys.length);
+    });
+  });
+
+  it("the same fact again is accepted and records nothing", () => {
+    const command = report(go, { entries: [returned("task:a#0")] });
+    const first = accepted(decide(aRun(running()), command, at(now)));
+    const again = accepted(decide(first.run, { ...command, known: first.entries } as Command, at(now)));
+    expect(again.entries).toEqual([]);
+    expect(again.run.revision).toBe(first.run.revision);
+  });
+
+  it("another value at the address is fenced", () => {
+    const first = accepted(decide(aRun(running()), report(go, { entries: [returned("task:a#0", "1")] }), at(now)));
+    const other = report(go, { entries: [returned("task:a#0", "2")], known: first.entries });
+    expect(decide(first.run, other, at(now))).toMatchObject({ ok: false, code: "FENCED" });
+  });
+
+  it("a report whose facts are known only in part is fenced as a whole", () => {
+    const first = accepted(decide(aRun(running()), report(go, { entries: [returned("task:a#0")] }), at(now)));
+    const entries = [returned("task:a#0"), returned("task:b#0")];
+    expect(decide(first.run, report(go, { entries, known: first.entries }), at(now))).toMatchObject({ code: "FENCED" });
+  });
+
+  it("two facts of one report at one address are refused, for no repetition would mend it", () => {
+    const entries = [returned("task:a#0", "1"), returned("task:a#0", "2")];
+    expect(decide(aRun(running()), report(go, { entries }), at(now))).toMatchObject({ code: "BAD_REQUEST" });
+  });
+
+  it("a late repeat of a report that started a child starts no second one", () => {
+    const spec = { id: "child", name: "ship", versionId: "1" };
+    const starting = report(go, { starts: [{ address: "child:x#0", spec }] });
+    const first = accepted(decide(aRun(running()), starting, at(now)));
+    const between = accepted(decide(first.run, report(go, { reportId: "r2", opens: [sleeps(9)] }), at(now)));
+    const late = report(go, { starts: [{ address: "child:x#0", spec }], known: first.entries });
+    const again = accepted(decide(between.run, late, at(now)));
+    expect(again.effects).toEqual([]);
+    expect(again.run.children).toBe(1);
+  });
+});
+
+describe("R4: only the holder of the current fence may report or renew", () => {
+  const ghosts: Array<[string, Command]> = [
+    ["a report under an older fence", report(go, { fence: 2, entries: [returned("task:a#0")] })],
+    ["a report under a fence never given", report(go, { fence: 4 })],
+    ["a report of another session", report(go, { session: "session-2" })],
+    ["a renew of another session", { type: "renew", session: "session-2", fence: 3, leaseMs: 1_000 }],
+    ["a renew under an older fence", { type: "renew", session: "session-1", fence: 2, leaseMs: 1_000 }],
+  ];
+
+  it.each(ghosts)("%s is fenced", (_, command) => {
+    expect(decide(aRun(running()), command, at(now))).toMatchObject({ ok: false, code: "FENCED" });
+  });
+
+  it("in every walk: an entry of a worker is recorded under the fence that its run has", () => {
+    always(({ before, command, decision }) => {
+      if (decision.ok && decision.entries.length > 0 && command.type === "report") {
+        expect(command.report.fence).toBe(before.fence);
+        expect(before.state).toMatchObject({ status: "running", session: command.session });
+      }
+    });
+  });
+});
+
+describe("R5: who is neither paused, stalled nor final is due, or waits for what will queue it", () => {
+  it("in every walk: dueAt is the earliest of its deadlines", () => {
+    always(({ after, moment }) => expect(after.dueAt).toBe(earliest(after, moment.now)));
+  });
+
+  it("in every walk: a run without a dueAt waits for an event or a child", () => {
+    always(({ after, command }) => {
+      const { state, waits } = after;
+      if (after.dueAt === null && state.status !== "paused" && state.status !== "stalled" && !isFinal(state)) {
+        const isAwaiting = waits.some(({ type }) => type === "event") || ("children" in state && state.children > 0);
+        expect(isAwaiting, command.type).toBe(true);
+      }
+    });
+  });
+
+  it("in every walk: a tick never comes early, and leaves nothing due behind", () => {
+    always(({ before, after, command, decision, moment }) => {
+      if (command.type === "tick") {
+        expect(decision.ok).toBe(before.dueAt !== null && before.dueAt <= moment.now);
+        if (decision.ok && !isFinal(before.state)) {
+          expect(after.dueAt ?? Number.POSITIVE_INFINITY).toBeGreaterThan(moment.now);
+        }
+      }
+    });
+  });
+
+  function earliest(run: Run, time: number): number | null {
+    const { state, timeoutAt, waits } = run;
+    if (isFinal(state)) {
+      return run.children > 0 ? time : null;
+    }
+    const all: Array<number | null> = [timeoutAt];
+    if (state.status !== "paused" && state.status !== "stalled") {
+      all.push(...waits.map(({ until }) => until));
+      all.push(state.status === "scheduled" ? state.at : null);
+      all.push(state.status === "queued" ? state.redeliverAt : null);
+      all.push(state.status === "running" ? state.leaseUntil : null);
+      all.push(state.status === "awaiting_retry" ? state.retryAt : null);
+    }
+    const times = all.filter((one) => one !== null);
+    return times.length === 0 ? null : Math.min(...times);
+  }
+});
+
+describe("R6: nobody parks on news", () => {
+  it("in every walk: who has parked had seen all that arrived", () => {
+    always(({ before, after, command, decision }) => {
+      const isParked = before.state.status === "running" && after.state.status !== "running" && !isFinal(after.state);
+      if (decision.ok && command.type === "report" && command.report.next.type === "suspend" && isParked) {
+        expect(command.report.seen).toBe(after.inbox);
+      }
+    });
+  });
+
+  it("a report that opens a wait for what has arrived already is not parked either", () => {
+    const { run } = decideInTurn(aRun(running()), event("paid"));
+    const parking = report(suspend, { seen: run.inbox, opens: [awaits("paid")] });
+    const { run: after, entries } = accepted(decide(run, parking, at(now)));
+    expect(after.state.status).toBe("running");
+    expect(kinds(entries)).toEqual(["received"]);
+  });
+
+  it("a request to pause is news to a worker about to park", () => {
+    const { run } = decideInTurn(aRun(running()), { type: "pause", signalId: "s", known: [] });
+    const { run: after } = accepted(decide(run, report(suspend, { opens: [sleeps(500)] }), at(now)));
+    expect(after.state).toMatchObject({ status: "running", pauseRequested: true });
+  });
+});
+
+describe("R7: hints carry nothing that storage lacks", () => {
+  it("in every walk: who is told of a run could find it queued", () => {
+    always(({ after, decision }) => {
+      if (decision.ok && decision.effects.some(({ type }) => type === "deliver")) {
+        expect(after.state.status).toBe("queued");
+      }
+    });
+  });
+});
+
+describe("R8: decide is pure", () => {
+  it("in every walk: deciding twice gives the same, and its input is left alone", () => {
+    always(({ before, command, moment, decision }) => {
+      const copy = structuredClone(before);
+      expect(decide(frozen(before), frozen(command), frozen(moment))).toEqual(decision);
+      expect(before).toEqual(copy);
+    });
+  });
+
+  it.each(Object.entries(states))("of %s: no command writes to what it is given", (_, run) => {
+    const copy = structuredClone(run);
+    for (const command of Object.values(commands)) {
+      decide(frozen(run), frozen(command), begin);
+    }
+    expect(run).toEqual(copy);
+  });
+
+  it("in every walk: entries follow the tail densely, at the decision's own time", () => {
+    always(({ before, after, decision, moment }) => {
+      const entries = decision.ok ? decision.entries : [];
+      expect(entries.map(({ seq }) => seq)).toEqual(entries.map((_, index) => before.tail + index + 1));
+      expect(after.tail).toBe(before.tail + entries.length);
+      expect(entries.every((entry) => entry.at === moment.now && entry.runId === before.id)).toBe(true);
+    });
+  });
+});
+
+describe("R9: crash loops are bounded", () => {
+  /** Claimed, confirmed, never heard of again. */
+  function crash(run: Run, confirmed = true): Run {
+    const held = accepted(decide(run, claimed, at(now))).run;
+    const renewed = confirmed
+      ? accepted(decide(held, { type: "renew", session: "session-2", fence: held.fence, leaseMs: 5 }, at(now))).run
+      : held;
+    return accepted(decide(renewed, { type: "tick" }, at(renewed.dueAt ?? 0))).run;
+  }
+
+  it("stalls a run whose confirmed leases have ended without a report more often than allowed", () => {
+    let run = aRun(queued);
+    for (let crashes = 0; crashes < settings.maxCrashes; crashes++) {
+      run = crash(run);
+      expect(run.state.status).toBe("queued");
+    }
+    expect(crash(run).state).toEqual({ status: "stalled", reason: "crash_loop", crashes: settings.maxCrashes + 1 });
+  });
+
+  it("does not count leases that nobody confirmed, but has the next holder confirm", () => {
+    let run = aRun(queued);
+    for (let lapse = 0; lapse < 10; lapse++) {
+      run = crash(run, false);
+    }
+    expect(run).toMatchObject({ crashes: 0, lapses: 10, state: { status: "queued" } });
+  });
+
+  it("begins to count anew after an accepted report", () => {
+    const crashed = crash(crash(aRun(queued)));
+    const held = accepted(decide(crashed, claimed, at(now))).run;
+    const reporting = report(go, { session: "session-2", fence: held.fence, entries: [returned("task:a#0")] });
+    const { run } = accepted(decide(held, reporting, at(now)));
+    expect(run).toMatchObject({ crashes: 0, lapses: 0 });
+  });
+
+  it("does not take a release for a sign of life", () => {
+    const held = accepted(decide(crash(aRun(queued)), claimed, at(now))).run;
+    const releasing = report({ type: "release", reason: "shutdown" }, { session: "session-2", fence: held.fence });
+    expect(accepted(decide(held, releasing, at(now))).run.crashes).toBe(1);
+  });
+
+  it.each([
+    ["an idle release", { type: "release", reason: "idle" } as const],
+    ["a suspension that waits for nothing", suspend],
+  ])("counts %s like a crash", (_, next) => {
+    let run = aRun(queued);
+    for (let crashes = 0; crashes <= settings.maxCrashes; crashes++) {
+      const held = accepted(decide(run, claimed, at(now))).run;
+      run = accepted(decide(held, report(next, { session: "session-2", fence: held.fence }), at(now))).run;
+    }
+    expect(run.state).toMatchObject({ status: "stalled", reason: "crash_loop" });
+  });
+});

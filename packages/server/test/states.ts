@@ -1,0 +1,135 @@
+/** Every state that a decision may meet, and every command, as the table of the core needs them. */
+
+import { decide } from "../src/core/decide.ts";
+import type { Command, Decision, Run } from "../src/core/run.ts";
+import {
+  aRun,
+  at,
+  awaitingAttempt,
+  awaitingChild,
+  awaitingEvent,
+  awaitingTask,
+  childEnded,
+  claimed,
+  complete,
+  error,
+  event,
+  eventWait,
+  fail,
+  go,
+  kinds,
+  later,
+  now,
+  paused,
+  queued,
+  report,
+  retryWait,
+  returned,
+  running,
+  scheduled,
+  sleeping,
+  sleeps,
+  sleepWait,
+  suspend,
+} from "./runs.ts";
+import { uuid } from "./virtual-env.ts";
+
+const parent = { id: uuid(9), address: "child:order:x#0" };
+
+export const states: Record<string, Run> = {
+  scheduled: aRun(scheduled),
+  queued: aRun(queued),
+  running: aRun(running()),
+  unconfirmed: aRun(running({ confirmed: false })),
+  pausing: aRun(running({ pauseRequested: true })),
+  sleeping: aRun(sleeping, { waits: [sleepWait] }),
+  awaiting_event: aRun(awaitingEvent, { waits: [eventWait] }),
+  awaiting_child_workflow: aRun(awaitingChild, { children: 1 }),
+  awaiting_retry: aRun(awaitingAttempt, { attempt: 2, lastError: error }),
+  awaiting_task: aRun(awaitingTask, { waits: [retryWait] }),
+  paused_scheduled: aRun(paused(scheduled)),
+  paused_queued: aRun(paused(queued)),
+  paused_sleeping: aRun(paused(sleeping), { waits: [sleepWait] }),
+  paused_event: aRun(paused(awaitingEvent), { waits: [eventWait] }),
+  paused_child: aRun(paused(awaitingChild), { children: 1 }),
+  paused_retry: aRun(paused(awaitingAttempt), { attempt: 2, lastError: error }),
+  paused_task: aRun(paused(awaitingTask), { waits: [retryWait] }),
+  crash_loop: aRun({ status: "stalled", reason: "crash_loop", crashes: 3 }, { crashes: 3 }),
+  diverged: aRun({ status: "stalled", reason: "diverged", call: "task:new#0", unclaimed: ["task:old#0"] }),
+  completed: aRun({ status: "completed" }, { parent }),
+  failed: aRun({ status: "failed", error }, { parent }),
+  cancelled: aRun({ status: "cancelled" }, { parent }),
+  /** Ended, with children still to be cancelled. */
+  failed_children: aRun({ status: "failed", error }, { children: 2 }),
+};
+
+const signalled = { signalId: "signal-1", known: [] };
+
+export const commands: Record<string, Command> = {
+  tick: { type: "tick" },
+  claim: claimed,
+  reclaim: { type: "claim", claim: { claimId: "c", session: "session-1", worker: "w", leaseMs: 90_000, reclaim: 3 } },
+  "reclaim by a stranger": {
+    type: "claim",
+    claim: { claimId: "c", session: "session-2", worker: "w", leaseMs: 90_000, reclaim: 3 },
+  },
+  renew: { type: "renew", session: "session-1", fence: 3, leaseMs: 90_000 },
+  "renew by a ghost": { type: "renew", session: "session-1", fence: 2, leaseMs: 90_000 },
+  "report continue": report(go, { entries: [returned("task:a#0")] }),
+  "report continue by a ghost": report(go, { fence: 2 }),
+  "report suspend": report(suspend, { opens: [sleeps(500)] }),
+  "report suspend behind news": report(suspend, { seen: 1, entries: [returned("task:a#0")] }),
+  "report suspend on nothing": report(suspend),
+  "report release": report({ type: "release", reason: "shutdown" }),
+  "report release idle": report({ type: "release", reason: "idle" }),
+  "report diverged": report({ type: "diverged", call: "task:b#0", unclaimed: ["task:a#0"] }),
+  "report finish completed": report(complete, { entries: [returned("task:a#0")] }),
+  "report finish failed": report(fail),
+  "report finish to retry": report({
+    type: "finish",
+    outcome: { status: "failed", error, retryInMs: 700 },
+  }),
+  "receive event": event("paid"),
+  "receive child": childEnded(),
+  cancel: { type: "cancel", ...signalled },
+  pause: { type: "pause", ...signalled },
+  resume: { type: "resume", ...signalled },
+  wake: { type: "wake", ...signalled },
+  retry: { type: "retry", newRunId: uuid(5), ...signalled },
+  orphan: { type: "orphan" },
+  childless: { type: "childless" },
+};
+
+/** A tick comes when the run is due, everything else a little before. */
+export function decideAt(command: Command, run: Run): Decision {
+  return decide(run, command, at(command.type === "tick" ? Math.max(later, run.dueAt ?? 0) : now));
+}
+
+/** A decision in one line: the new status, what was recorded, what else happens. */
+export function told(run: Run, decision: Decision): string {
+  if (!decision.ok) {
+    return decision.code;
+  }
+  const { run: after, entries, effects } = decision;
+  const recorded = kinds(entries).map((kind) => ` +${kind}`);
+  const done = effects.map((effect) =>
+    effect.type === "send" ? ` >send ${effect.command.type}` : ` >${effect.type}`,
+  );
+  if (after.revision === run.revision) {
+    return ["same", ...recorded, ...done].join("");
+  }
+  return [stateOf(after), ...recorded, ...done].join("");
+}
+
+function stateOf({ state }: Run): string {
+  switch (state.status) {
+    case "paused":
+      return `paused(${state.interrupted.status})`;
+    case "running":
+      return `running${state.confirmed ? "" : " unconfirmed"}${state.pauseRequested ? " pausing" : ""}`;
+    case "stalled":
+      return `stalled(${state.reason})`;
+    default:
+      return state.status;
+  }
+}

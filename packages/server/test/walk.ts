@@ -1,0 +1,204 @@
+/** Random walks of one run through commands, as a shell that knows everything would decide them. */
+
+import type { NewEntry, Next, OpenWait } from "@aikirun/lib/protocol";
+import fc from "fast-check";
+import { decide } from "../src/core/decide.ts";
+import { openRun } from "../src/core/start.ts";
+import type { Command, Decision, Entry, Moment, Run } from "../src/core/run.ts";
+import { addressesOf } from "./addresses.ts";
+import { error, settings } from "./runs.ts";
+import { uuid } from "./virtual-env.ts";
+
+/** One step, before it is known what the run will be like by then. */
+export interface Step {
+  kind: (typeof kinds)[number];
+  /** Time that passes before it. Milliseconds. */
+  afterMs: number;
+  /** Chooses among addresses, names, signals, ways to end. */
+  choice: number;
+  /** A ghost speaks, or one who has not seen all. */
+  isStale: boolean;
+}
+
+const kinds = [
+  "tick",
+  "claim",
+  "reclaim",
+  "renew",
+  "continue",
+  "suspend",
+  "park",
+  "release",
+  "diverged",
+  "finish",
+  "retryLater",
+  "event",
+  "child",
+  "cancel",
+  "pause",
+  "resume",
+  "wake",
+  "retry",
+  "orphan",
+  "childless",
+] as const;
+
+/** Ends are rare, so that walks are long. */
+const weights: Partial<Record<Step["kind"], number>> = {
+  claim: 12,
+  tick: 10,
+  park: 8,
+  continue: 6,
+  event: 6,
+  finish: 1,
+  cancel: 1,
+  orphan: 1,
+  diverged: 2,
+};
+
+const kind = fc.oneof(...kinds.map((one) => ({ arbitrary: fc.constant(one), weight: weights[one] ?? 3 })));
+
+export const steps: fc.Arbitrary<Step[]> = fc.array(
+  fc.record({
+    kind,
+    afterMs: fc.constantFrom(0, 1, 200, 1_000, 12_000, 100_000),
+    choice: fc.nat(5),
+    isStale: fc.nat(9).map((n) => n === 0),
+  }),
+  { minLength: 5, maxLength: 60 },
+);
+
+export interface Walked {
+  step: Step;
+  before: Run;
+  command: Command;
+  moment: Moment;
+  decision: Decision;
+  after: Run;
+}
+
+export const begin: Moment = { now: 1_000_000, bootAt: 0, settings };
+
+export function firstRun(choice: number): Run {
+  const timeout = choice % 2 === 0 ? {} : { timeoutMs: 400_000 };
+  const delay = choice % 3 === 0 ? { delayMs: 500 } : {};
+  return openRun("default", { id: uuid(1), name: "order", versionId: "1", ...timeout, ...delay }, begin);
+}
+
+/** Takes the steps one after the other; hands each to `look` when it has been decided. */
+export function walk(first: Run, all: readonly Step[], look: (walked: Walked, journal: readonly Entry[]) => void): void {
+  let run = first;
+  let time = begin.now;
+  const journal: Entry[] = [];
+  all.forEach((step, index) => {
+    time += step.afterMs;
+    const moment = { ...begin, now: time };
+    const command = informed(commandOf(step, run, index), run, journal);
+    const before = run;
+    const decision = decide(run, command, moment);
+    if (decision.ok) {
+      run = decision.run;
+      journal.push(...decision.entries);
+    }
+    look({ step, before, command, moment, decision, after: run }, journal);
+  });
+}
+
+function informed(command: Command, run: Run, journal: readonly Entry[]): Command {
+  if (!("known" in command)) {
+    return command;
+  }
+  const wanted = new Set(addressesOf(command));
+  const isAttempt = (attempt: number) => attempt === 0 || attempt === run.attempt;
+  return { ...command, known: journal.filter(({ address, attempt }) => wanted.has(address) && isAttempt(attempt)) };
+}
+
+function commandOf({ kind, choice, isStale }: Step, run: Run, index: number): Command {
+  const session = isStale ? "ghost" : "session";
+  const signalled = { signalId: `signal-${index - (isStale ? 1 : 0)}`, known: [] };
+  const reported = (next: Next, more: { entries?: NewEntry[]; opens?: OpenWait[] } = {}): Command => ({
+    type: "report",
+    session: "session",
+    worker: "worker",
+    known: [],
+    report: {
+      reportId: `report-${index - (isStale ? 1 : 0)}`,
+      runId: run.id,
+      fence: run.fence,
+      seen: run.inbox - (isStale ? 1 : 0),
+      after: run.tail,
+      entries: [],
+      opens: [],
+      starts: [],
+      next,
+      ...more,
+    },
+  });
+  const claim = { claimId: `claim-${index}`, session, worker: "worker", leaseMs: 90_000 };
+  switch (kind) {
+    case "tick":
+    case "orphan":
+    case "childless":
+      return { type: kind };
+    case "claim":
+      return { type: "claim", claim: { ...claim, session: "session" } };
+    case "reclaim":
+      return { type: "claim", claim: { ...claim, reclaim: run.fence } };
+    case "renew":
+      return { type: "renew", session, fence: run.fence, leaseMs: 90_000 };
+    case "continue":
+      return reported({ type: "continue" }, { entries: [fact(choice)], opens: [opening(choice + index, 3_000)] });
+    case "suspend":
+      return reported({ type: "suspend", children: choice > 3 ? 1 : 0 });
+    case "park":
+      return reported({ type: "suspend", children: 0 }, { opens: [opening(choice, 500), opening(index, 150_000)] });
+    case "release":
+      return reported({ type: "release", reason: choice > 2 ? "idle" : "shutdown" });
+    case "diverged":
+      return reported({ type: "diverged", call: "task:new#0", unclaimed: [] });
+    case "finish":
+      return choice > 2
+        ? reported({ type: "finish", outcome: { status: "completed" } })
+        : reported({ type: "finish", outcome: { status: "failed", error, retryInMs: null } });
+    case "retryLater":
+      return reported({ type: "finish", outcome: { status: "failed", error, retryInMs: 700 } });
+    case "event":
+      return {
+        type: "receive",
+        known: [],
+        arrival: { type: "event", name: `e${choice % 2}`, signalId: signalled.signalId },
+      };
+    case "child":
+      return {
+        type: "receive",
+        known: [],
+        arrival: {
+          type: "child",
+          address: `child:c#${choice}`,
+          outcome: { status: "completed" },
+          runId: uuid(2),
+          counted: true,
+        },
+      };
+    case "retry":
+      return { type: "retry", newRunId: uuid(3), ...signalled };
+    case "cancel":
+    case "pause":
+    case "resume":
+    case "wake":
+      return { type: kind, ...signalled };
+    default:
+      return kind satisfies never;
+  }
+}
+
+function fact(choice: number): NewEntry {
+  return { address: `task:t#${choice}`, value: { type: "returned", output: `${choice}` } };
+}
+
+function opening(n: number, durationMs: number): OpenWait {
+  return n % 2 === 0
+    ? { address: `sleep:#${n}`, type: "sleep", durationMs }
+    : { address: `event:e${n % 4 === 1 ? 0 : 1}#${n}`, type: "event", name: `e${n % 4 === 1 ? 0 : 1}`, durationMs: null };
+}
+
