@@ -32,7 +32,7 @@ export interface Parked<Item extends Parkable> {
   clear(): void;
 }
 
-export const parkedLimits: ParkedLimits = { executions: 1_000, entries: 200_000 };
+const parkedLimits: ParkedLimits = { executions: 1_000, entries: 200_000 };
 
 /** Least recently used goes first. What is given up is replayed from its journal when it is next claimed. */
 export function parked<Item extends Parkable>(limits: ParkedLimits = parkedLimits): Parked<Item> {

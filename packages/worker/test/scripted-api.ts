@@ -1,4 +1,13 @@
-import type { Api, RunView, Verb, WatchReply, WatchRequest, WatchResult } from "@aikirun/lib/protocol";
+import type {
+  Api,
+  ClaimedRun,
+  Entry,
+  RunView,
+  Verb,
+  WatchReply,
+  WatchRequest,
+  WatchResult,
+} from "@aikirun/lib/protocol";
 
 export type RequestOf<V extends Verb> = Parameters<Api[V]>[0];
 export type ReplyOf<V extends Verb> = Awaited<ReturnType<Api[V]>>;
@@ -118,4 +127,28 @@ export function ending(): Ending {
         look();
       }),
   };
+}
+
+export function claimedRun(id: string, fields: Partial<ClaimedRun> = {}): ClaimedRun {
+  return {
+    id,
+    name: "order",
+    versionId: "1",
+    attempt: 1,
+    fence: 1,
+    createdAt: 1,
+    priority: 0,
+    tags: [],
+    origin: id,
+    inbox: 0,
+    hot: false,
+    journal: [],
+    confirm: false,
+    now: 1,
+    ...fields,
+  };
+}
+
+export function entry(seq: number, address = `step:s${seq}#0`): Entry {
+  return { runId: "a", seq, address, attempt: 1, at: 1, fence: 1, value: { type: "returned", output: String(seq) } };
 }

@@ -1,0 +1,248 @@
+import { client } from "@aikirun/client";
+import { AikiError, silentLogger } from "@aikirun/lib";
+import type { Entry, ReportResult } from "@aikirun/lib/protocol";
+import { workflow } from "@aikirun/workflow";
+import { describe, expect, it } from "vitest";
+import { claimedRun, entry, type Script, scriptedApi, untilAborted, viewOf } from "../test/scripted-api.ts";
+import { settled, virtualEnv } from "../test/virtual-env.ts";
+import type { WorkerParams } from "./config.ts";
+import { worker } from "./worker.ts";
+
+const order = workflow({ name: "order" });
+order.v("1", { handler: async (run) => run.step("s1", async () => "ran") });
+
+const napping = workflow({ name: "order" });
+napping.v("1", {
+  handler: async (run) => {
+    await run.sleep({ minutes: 1 });
+  },
+});
+
+const done: ReportResult = { ok: true, first: 1, tail: 1, inbox: 0, entries: [], parked: true, pause: false };
+
+/** A server that hands out these runs once and accepts everything, unless the script says otherwise. */
+async function setup(script: Script, params: WorkerParams = {}) {
+  const env = virtualEnv();
+  const scripted = scriptedApi({
+    renew: ({ runs }) => ({ results: runs.map(() => ({ ok: true, pause: false, inbox: 0 })) }),
+    report: ({ reports }) => ({ results: reports.map(() => done) }),
+    ...script,
+  });
+  const aiki = await client({ server: { api: () => scripted.api }, env, logger: silentLogger });
+  const aikiWorker = worker(aiki, { maxConcurrentWorkflowRuns: 5, ...params });
+  aikiWorker.registry.add(order);
+  const reports = () => scripted.asked.report.flatMap(({ request }) => request.reports);
+  return { env, aikiWorker, reports, ...scripted };
+}
+
+const once = (...runs: ReturnType<typeof claimedRun>[]): NonNullable<Script["claim"]> => {
+  let left = runs;
+  return (_, signal) => {
+    const now = left;
+    left = [];
+    return now.length > 0 ? { runs: now } : untilAborted(signal);
+  };
+};
+
+const failing = (code: string): Script => ({
+  renew: () => {
+    throw new AikiError(code, "No.");
+  },
+});
+
+describe("starting a worker", () => {
+  it("rejects at once on bad credentials", async () => {
+    const { aikiWorker } = await setup(failing("UNAUTHORIZED"));
+    await expect(aikiWorker.start()).rejects.toMatchObject({ code: "UNAUTHORIZED" });
+  });
+
+  it("rejects when the server was away for 30 s, and may be tried again", async () => {
+    let isUp = false;
+    const { env, aikiWorker } = await setup({
+      renew: () => {
+        if (!isUp) throw new AikiError("UNREACHABLE", "No answer.");
+        return { results: [] };
+      },
+    });
+    let rejected: unknown = null;
+    const started = aikiWorker.start().catch((error: unknown) => {
+      rejected = error;
+    });
+    await env.advance(29_000);
+    expect(rejected).toBeNull();
+    await env.advance(3_000);
+    await started;
+    expect(rejected).toMatchObject({ code: "UNREACHABLE" });
+    isUp = true;
+    await aikiWorker.start();
+    await aikiWorker.stop();
+  });
+
+  it("ends when the worker is stopped meanwhile", async () => {
+    const { aikiWorker } = await setup(failing("UNREACHABLE"));
+    const started = expect(aikiWorker.start()).rejects.toMatchObject({ code: "WORKER_STOPPED" });
+    await settled();
+    await aikiWorker.stop();
+    await started;
+  });
+
+  it("refuses a bad configuration before anything else", async () => {
+    await expect(setup({}, { maxConcurrentWorkflowRuns: -1 })).rejects.toMatchObject({ code: "INVALID_CONFIG" });
+  });
+});
+
+describe("a claimed run", () => {
+  it("is executed and reported under its fence", async () => {
+    const { aikiWorker, reports } = await setup({ claim: once(claimedRun("a", { fence: 7 })) });
+    await aikiWorker.start();
+    await settled();
+    expect(reports()).toEqual([
+      expect.objectContaining({
+        runId: "a",
+        fence: 7,
+        entries: [expect.objectContaining({ value: { type: "returned", output: '"ran"' } })],
+        next: { type: "finish", outcome: { status: "completed", output: '"ran"' } },
+      }),
+    ]);
+    await aikiWorker.stop();
+  });
+
+  it("is renewed before it is executed when an earlier lease ended in silence", async () => {
+    let answer: () => void = () => {};
+    const { env, aikiWorker, reports, asked } = await setup({
+      claim: once(claimedRun("a", { confirm: true })),
+      renew: ({ runs }) =>
+        new Promise((resolve) => {
+          answer = () => resolve({ results: runs.map(() => ({ ok: true, pause: false, inbox: 0 })) });
+        }),
+    });
+    const started = aikiWorker.start();
+    await settled();
+    answer();
+    await started;
+    await env.advance(1);
+    expect(asked.renew[1]?.request.runs).toEqual([{ runId: "a", fence: 1 }]);
+    expect(reports()).toEqual([]);
+    answer();
+    await settled();
+    expect(reports().map(({ next }) => next.type)).toEqual(["finish"]);
+    await aikiWorker.stop();
+  });
+
+  it("is not executed when that renewal finds it lost", async () => {
+    const { env, aikiWorker, reports } = await setup({
+      claim: once(claimedRun("a", { confirm: true })),
+      renew: ({ runs }) => ({ results: runs.map(() => ({ ok: false, code: "FENCED", message: "" })) }),
+    });
+    await aikiWorker.start();
+    await env.advance(1);
+    await settled();
+    expect(reports()).toEqual([]);
+    await aikiWorker.stop();
+  });
+
+  it("goes back when its version is not registered", async () => {
+    const { aikiWorker, reports } = await setup({
+      claim: once(claimedRun("a", { versionId: "2", inbox: 3, journal: [entry(1)] })),
+    });
+    await aikiWorker.start();
+    await settled();
+    expect(reports()).toEqual([
+      expect.objectContaining({ runId: "a", seen: 3, after: 1, next: { type: "release", reason: "unserved" } }),
+    ]);
+    await aikiWorker.stop();
+  });
+
+  it("goes back when a server hands out more than was asked for", async () => {
+    const { aikiWorker, reports } = await setup(
+      { claim: once(claimedRun("a"), claimedRun("b")) },
+      { maxConcurrentWorkflowRuns: 1 },
+    );
+    await aikiWorker.start();
+    await settled();
+    expect(reports().find(({ runId }) => runId === "b")?.next).toEqual({ type: "release", reason: "shutdown" });
+    expect(reports().find(({ runId }) => runId === "a")?.next.type).toBe("finish");
+    await aikiWorker.stop();
+  });
+
+  it("is replayed from its whole journal when it was parked here and is no longer in memory", async () => {
+    const address = "step:s1#0";
+    const { aikiWorker, reports, asked } = await setup({
+      claim: once(claimedRun("a", { hot: true, fence: 2 })),
+      read: () => ({ results: [{ ok: true, run: viewOf("a"), entries: [entry(1, address)], more: false }] }),
+    });
+    await aikiWorker.start();
+    await settled();
+    expect(asked.read).toHaveLength(1);
+    expect(reports()).toEqual([
+      expect.objectContaining({ entries: [], next: { type: "finish", outcome: { status: "completed", output: "1" } } }),
+    ]);
+    await aikiWorker.stop();
+  });
+
+  it("waits for the answer to the report before it when that was overtaken", async () => {
+    let claims = 0;
+    let answer: () => void = () => {};
+    let overtake: (address: string) => void = () => {};
+    const suspended = new Promise<string>((resolve) => {
+      overtake = resolve;
+    });
+    const { aikiWorker, reports } = await setup({
+      claim: async (_, signal) => {
+        claims += 1;
+        if (claims === 1) return { runs: [claimedRun("a")] };
+        if (claims > 2) return untilAborted(signal);
+        const journal: Entry[] = [{ ...entry(1, await suspended), value: { type: "elapsed" } }];
+        return { runs: [claimedRun("a", { fence: 2, hot: true, journal, inbox: 1 })] };
+      },
+      report: ({ reports: sent }) =>
+        new Promise((resolve) => {
+          overtake(sent[0]?.opens[0]?.address ?? "");
+          answer = () => resolve({ results: sent.map(() => ({ ...done, tail: 0 })) });
+        }),
+    });
+    aikiWorker.registry.removeAll().add(napping);
+    await aikiWorker.start();
+    await settled();
+    expect(reports().map(({ fence, next }) => [fence, next.type])).toEqual([[1, "suspend"]]);
+    answer();
+    await settled();
+    expect(reports().map(({ fence, next }) => [fence, next.type])).toEqual([
+      [1, "suspend"],
+      [2, "finish"],
+    ]);
+    answer();
+    await aikiWorker.stop();
+  });
+
+  it("that arrives after stop was called goes back at once", async () => {
+    const { aikiWorker, reports } = await setup({
+      claim: (_, signal) =>
+        new Promise((resolve) => signal?.addEventListener("abort", () => resolve({ runs: [claimedRun("a")] }))),
+    });
+    await aikiWorker.start();
+    await settled();
+    await aikiWorker.stop();
+    expect(reports().map(({ runId, next }) => [runId, next])).toEqual([["a", { type: "release", reason: "shutdown" }]]);
+  });
+});
+
+describe("stopping a worker", () => {
+  it("ends in time though the server never answers", async () => {
+    const { env, aikiWorker } = await setup(
+      { claim: once(claimedRun("a")), report: (_, signal) => untilAborted(signal) },
+      { gracefulShutdownTimeoutMs: 2_000 },
+    );
+    await aikiWorker.start();
+    await settled();
+    let isStopped = false;
+    const stopped = aikiWorker.stop().then(() => {
+      isStopped = true;
+    });
+    await env.advance(1_900);
+    expect(isStopped).toBe(false);
+    await env.advance(200);
+    expect(isStopped).toBe(true);
+    await stopped;
+  });
+});
