@@ -1,0 +1,137 @@
+/** The workflows of these tests. Every scenario has its own names, so that scenarios share processes without meeting. */
+
+import { existsSync } from "node:fs";
+import type { EventDefinition, TaskContext } from "@aikirun/lib";
+import { type Task, task } from "@aikirun/task";
+import { event, type Workflow, type WorkflowVersion, workflow } from "@aikirun/workflow";
+import type { Reach } from "./fault.ts";
+import { recordEffect } from "./ledger.ts";
+
+/** What the world of a process offers to tasks. */
+export interface World {
+  ledger: string;
+  reach: Reach;
+}
+
+/** Sleeps of `order`, by address: the checkers hold them against the record. Milliseconds. */
+export const sleeps: Readonly<Record<string, number>> = { "sleep:#0": 80 };
+
+export interface OrderInput {
+  /** How long the first task takes. Milliseconds. */
+  slowMs?: number;
+  /** A file: the second task returns once it is there. */
+  gate?: string;
+}
+
+export interface OrderOutput {
+  charged: string;
+  packed: string;
+  label: string;
+  by: string;
+  thanked: string;
+}
+
+interface Receipt {
+  nonce: string;
+}
+
+interface StepInput {
+  after: string;
+  slowMs?: number;
+  gate?: string;
+}
+
+export interface Programs {
+  order: WorkflowVersion<OrderInput, OrderOutput, { approved: EventDefinition<{ by: string }> }>;
+  /** Sleeps a day beside a child that sleeps a day. */
+  long: WorkflowVersion<void, string, Record<never, never>>;
+  workflows: Workflow[];
+}
+
+/** Names end in `suffix`. In the process of the test they are only started, never executed. */
+export function programs(suffix: string, world: World): Programs {
+  const act = acts(world);
+  const [charge, reserve, pack, thank, label] = [
+    act("charge"),
+    act("reserve"),
+    act("pack"),
+    act("thank"),
+    act("label"),
+  ];
+
+  const shipping = workflow({ name: `ship${suffix}` });
+  const ship = shipping.v("1.0.0", {
+    async handler(run, input: { slow: boolean }) {
+      if (input.slow) await run.sleep("at sea", { days: 1 });
+      return (await label.start(run, { after: run.id })).nonce;
+    },
+  });
+
+  const ordering = workflow({ name: `order${suffix}` });
+  const order = ordering.v("1.0.0", {
+    events: { approved: event<{ by: string }>() },
+    async handler(run, { slowMs, gate }: OrderInput): Promise<OrderOutput> {
+      world.reach("handler");
+      const charged = await charge.start(run, { after: "start", ...(slowMs === undefined ? {} : { slowMs }) });
+      const held = await reserve.start(run, { after: charged.nonce, ...(gate === undefined ? {} : { gate }) });
+      const child = await ship.startAsChild(run, { slow: false });
+      await run.sleep({ milliseconds: sleeps["sleep:#0"] ?? 0 });
+      const { by } = await run.events.approved.wait();
+      const packed = await pack.start(run, { after: held.nonce });
+      const labelled = await child.result();
+      const thanked = await thank.start(run, { after: packed.nonce });
+      return { charged: charged.nonce, packed: packed.nonce, label: labelled, by, thanked: thanked.nonce };
+    },
+  });
+
+  const lasting = workflow({ name: `long${suffix}` });
+  const long = lasting.v("1.0.0", {
+    async handler(run): Promise<string> {
+      await charge.start(run, { after: "start" });
+      const child = await ship.startAsChild(run, { slow: true });
+      await run.sleep("night", { days: 1 });
+      return child.result();
+    },
+  });
+  return { order, long, workflows: [shipping, ordering, lasting] };
+}
+
+/** Makes tasks that leave one line in the ledger, with a named point before and after it. */
+function acts({ ledger, reach }: World): (name: string) => Task<StepInput, Receipt> {
+  return (name) =>
+    task({
+      name,
+      async handler({ slowMs = 0, gate }: StepInput, context): Promise<Receipt> {
+        reach("effect.before");
+        const nonce = effect(ledger, name, context);
+        reach("effect.after");
+        if (slowMs > 0) await lasting(slowMs);
+        if (gate !== undefined) await opened(gate);
+        return { nonce };
+      },
+    });
+}
+
+export function effect(ledger: string, name: string, { runId, idempotencyKey, attempt, fence }: TaskContext): string {
+  const nonce = `${name}-${process.pid}-${process.hrtime.bigint()}`;
+  recordEffect(ledger, {
+    runId,
+    key: idempotencyKey,
+    task: name,
+    attempt,
+    fence,
+    pid: process.pid,
+    nonce,
+    at: Date.now(),
+  });
+  return nonce;
+}
+
+function lasting(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Until the test has made the file. */
+async function opened(gate: string): Promise<void> {
+  while (!existsSync(gate)) await lasting(20);
+}

@@ -1,0 +1,75 @@
+/** A server that is killed at every named point: before and after the commit of everything it does. */
+
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Fault } from "./fault.ts";
+import { approve, resultOf, startOrder } from "./orders.ts";
+import { end, type Running, run } from "./processes.ts";
+import { heartbeatMs, openScene, type Scene, verdict } from "./scene.ts";
+import type { WorkerOrder } from "./worker-process.ts";
+
+/** Executes for all scenarios: it is never the victim here. */
+let host: Running;
+
+beforeAll(async () => {
+  host = run("worker-process.ts", { fault: null, jobs: [] });
+  await host.says(/up/);
+});
+afterAll(() => end(host));
+
+const stages = ["committing", "committed", "answering"];
+const answered = ["start", "claim", "record", "child", "suspend", "finish", "renew", "event"];
+const unanswered = ["elapse", "child-result"];
+const faults: Fault[] = [
+  ...answered.flatMap((kind) => stages.map((stage) => `${kind}.${stage}`)),
+  ...unanswered.flatMap((kind) => stages.slice(0, 2).map((stage) => `${kind}.${stage}`)),
+  ...["record", "child", "suspend", "finish", "event", "elapse"].map((kind) => `${kind}.written-in-part`),
+].flatMap((point) => [1, 2].map((nth) => ({ point, nth, signal: "SIGKILL" as const })));
+
+/** Long enough that a server is back within it, but for those that need a heartbeat to come. Milliseconds. */
+const patientHeartbeatMs = 4_000;
+
+describe("a server that is killed", () => {
+  it.concurrent.each(faults)(
+    "at $point, hit $nth, loses nothing and doubles nothing",
+    async (fault) => {
+      const scene = await openScene();
+      try {
+        await orders(scene, fault);
+      } finally {
+        await scene.close();
+      }
+    },
+    90_000,
+  );
+});
+
+async function orders(scene: Scene, fault: Fault): Promise<void> {
+  const isRenewal = fault.point.startsWith("renew");
+  const seat = await scene.serve({ fault });
+  const job = { url: seat.url, ledger: scene.ledger, suffixes: [""], slots: 4 };
+  const order: WorkerOrder = {
+    type: "work",
+    job: { ...job, heartbeatMs: isRenewal ? heartbeatMs : patientHeartbeatMs },
+  };
+  host.send(order);
+  const back = seat.process.exited.then(async (exit) => {
+    expect(exit.signal).toBe("SIGKILL");
+    await seat.again();
+  });
+  const aiki = await scene.client(seat.url);
+  const input = isRenewal ? { slowMs: 3 * heartbeatMs } : {};
+  const first = await startOrder(aiki, scene.deeds, "", input);
+  // Buffered before the wait; the other order's event meets an open wait.
+  await approve(first, scene.deeds);
+  const second = await startOrder(aiki, scene.deeds, "", input);
+  await second.waitFor("awaiting_event", { timeout: { seconds: 30 } });
+  await approve(second, scene.deeds);
+  await Promise.all([resultOf(first, scene.deeds), resultOf(second, scene.deeds)]);
+  await back;
+  // A worker whose lease outlives the restart goes on: not one effect is repeated.
+  scene.deeds.faults = isRenewal ? 1 : 0;
+  expect(await verdict(scene)).toEqual([]);
+  seat.process.signal("SIGTERM");
+  expect(await seat.process.exited).toEqual({ code: 0, signal: null });
+  expect(await verdict(scene)).toEqual([]);
+}

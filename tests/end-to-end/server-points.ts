@@ -1,0 +1,165 @@
+/** The named points of a server, reached from outside: around every transaction, inside it, and before every answer. */
+
+import type { Api, Signal } from "@aikirun/lib/protocol";
+import type { Entry, Run } from "../../packages/server/src/core/run.ts";
+import { insertEntry } from "../../packages/server/src/storage/sqlite/statements.ts";
+import type { Batch, Storage, Transaction } from "../../packages/server/src/storage/storage.ts";
+import type { Reach } from "./fault.ts";
+import { kindsOf } from "./worker-points.ts";
+
+/** A storage that comes to points, and the observer of its connection that knows how far a transaction has come. */
+export interface Reaching {
+  observe: (sql: string) => void;
+  around: (storage: Storage) => Storage;
+}
+
+/**
+ * A point is `<kind>.<stage>`; the kind says what the transaction does (`start`, `claim`, `record`, …). Stages:
+ * `writing` (nothing is written), `written-in-part` (rows, not yet entries), `committing` (all is written, COMMIT is
+ * next), `committed` (durable, nobody knows).
+ */
+export function reachingStorage(reach: Reach): Reaching {
+  /** What the open transaction does; storage gives each its turn, so there is one. */
+  let kinds = new Set<string>();
+  let hasEntries = false;
+  const reachAll = (stage: string) => {
+    for (const kind of kinds) reach(`${kind}.${stage}`);
+  };
+
+  const watching = (transaction: Transaction): Transaction => ({
+    ...reading(transaction),
+    insert: (runs) => {
+      for (const run of runs) kinds.add(kindOfInsert(run));
+      reachAll("writing");
+      return transaction.insert(runs);
+    },
+    save: (batch) => {
+      for (const kind of kindsOfBatch(batch)) kinds.add(kind);
+      reachAll("writing");
+      return transaction.save(batch);
+    },
+    recall: (from, to) => transaction.recall(from, to),
+  });
+
+  return {
+    observe(sql) {
+      if (sql !== insertEntry || hasEntries) return;
+      hasEntries = true;
+      reachAll("written-in-part");
+    },
+    around: (storage) => ({
+      read: (work) => storage.read(work),
+      close: () => storage.close(),
+      async transaction(work) {
+        let done = new Set<string>();
+        const result = await storage.transaction(async (transaction) => {
+          kinds = new Set();
+          hasEntries = false;
+          const value = await work(watching(transaction));
+          reachAll("committing");
+          done = kinds;
+          return value;
+        });
+        for (const kind of done) reach(`${kind}.committed`);
+        return result;
+      },
+    }),
+  };
+}
+
+function reading(transaction: Transaction): Omit<Transaction, "insert" | "save" | "recall"> {
+  return {
+    now: () => transaction.now(),
+    load: (ids) => transaction.load(ids),
+    journal: (requests) => transaction.journal(requests),
+    entriesAt: (keys) => transaction.entriesAt(keys),
+    queued: (filter, limit) => transaction.queued(filter, limit),
+    due: (now, limit) => transaction.due(now, limit),
+    nextDue: () => transaction.nextDue(),
+    children: (parents, limit) => transaction.children(parents, limit),
+    claimed: (session, claimId) => transaction.claimed(session, claimId),
+    referenced: (keys) => transaction.referenced(keys),
+    find: (namespace, request, limit, after) => transaction.find(namespace, request, limit, after),
+  };
+}
+
+function kindOfInsert({ parent, options }: Run): string {
+  if (options.retryOf !== undefined) return "retry";
+  return parent === null ? "start" : "child";
+}
+
+function kindsOfBatch({ changes, holds, entries }: Batch): Set<string> {
+  const kinds = new Set(entries.map(kindOfEntry).filter((kind) => kind !== null));
+  for (const { before, after } of changes) {
+    const kind = kindOfChange(before, after);
+    if (kind !== null) kinds.add(kind);
+    else if (!entries.some(({ runId }) => runId === after.id)) kinds.add("renew");
+  }
+  if (holds.length > 0) kinds.add("record");
+  return kinds;
+}
+
+function kindOfEntry({ address, value, worker }: Entry): string | null {
+  switch (value.type) {
+    case "arrived":
+      return "event";
+    case "elapsed":
+      return "elapse";
+    case "marked":
+      return value.mark;
+    case "started":
+      return "child";
+    case "returned":
+    case "threw":
+      return address.endsWith("/result") && worker === undefined ? "child-result" : "record";
+    case "retrying":
+    case "observed":
+      return "record";
+    case "received":
+      return null;
+    default:
+      return value satisfies never;
+  }
+}
+
+/** Null for a change that does not say more than its entries do. */
+function kindOfChange(before: Run, after: Run): string | null {
+  const from = before.state.status;
+  const to = after.state.status;
+  if (after.fence > before.fence) return "claim";
+  if (to === "completed" || to === "failed") return from === "running" ? "finish" : null;
+  if (from !== "running") return from === to ? null : `${from}-${to}`;
+  if (to === "queued") return "release";
+  return to === "running" ? null : "suspend";
+}
+
+/** Adds the stages `asked` (nothing is done yet) and `answering` (all is done, the answer is not on its way). */
+export function reachingServerApi(api: Api, reach: Reach): Api {
+  const around = async <Reply>(kinds: Iterable<string>, call: () => Promise<Reply>): Promise<Reply> => {
+    const all = new Set(kinds);
+    for (const kind of all) reach(`${kind}.asked`);
+    const reply = await call();
+    for (const kind of all) reach(`${kind}.answering`);
+    return reply;
+  };
+  return {
+    ...api,
+    start: (request, options) => around(["start"], () => api.start(request, options)),
+    report: (request, options) => around(request.reports.flatMap(kindsOf), () => api.report(request, options)),
+    signal: (request, options) =>
+      around(
+        request.signals.map(({ signal }) => kindOfSignal(signal)),
+        () => api.signal(request, options),
+      ),
+    renew: (request, options) => around(request.runs.length > 0 ? ["renew"] : [], () => api.renew(request, options)),
+    async claim(request, options) {
+      const reply = await api.claim(request, options);
+      if (reply.runs.length > 0) reach("claim.answering");
+      return reply;
+    },
+  };
+}
+
+function kindOfSignal({ type }: Signal): string {
+  return type;
+}

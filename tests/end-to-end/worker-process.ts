@@ -1,0 +1,68 @@
+/** A worker process of these tests: executes the programs, may fall to a fault, and takes orders from the test. */
+
+import { client } from "@aikirun/client";
+import { consoleLogger } from "@aikirun/lib";
+import { type Worker, worker } from "@aikirun/worker";
+import { type Fault, faultAt } from "./fault.ts";
+import { programs } from "./programs.ts";
+import { reachingWorkerApi } from "./worker-points.ts";
+
+/** One worker inside the process. */
+export interface Job {
+  url: string;
+  ledger: string;
+  /** Which scenarios' programs it executes. */
+  suffixes: string[];
+  heartbeatMs: number;
+  slots?: number;
+  id?: string;
+}
+
+export interface WorkerProcessConfig {
+  fault: Fault | null;
+  jobs: Job[];
+}
+
+/** What the test may say to the process: a further worker, or further programs for the worker at `url`. */
+export type WorkerOrder = { type: "work"; job: Job } | { type: "serve"; url: string; ledger: string; suffix: string };
+
+const { fault, jobs }: WorkerProcessConfig = JSON.parse(process.argv[2] ?? "{}");
+const reach = faultAt(fault);
+const logger = consoleLogger({ level: "info" });
+const workers = new Map<string, Worker>();
+
+async function work({ url, ledger, suffixes, heartbeatMs, slots = 20, id = `w${process.pid}` }: Job): Promise<void> {
+  const aiki = await client({ url, logger });
+  const made = worker(
+    { ...aiki, api: reachingWorkerApi(aiki.api, reach) },
+    {
+      id,
+      maxConcurrentWorkflowRuns: slots,
+      workflowRun: { heartbeatIntervalMs: heartbeatMs },
+      gracefulShutdownTimeoutMs: 2_000,
+    },
+  );
+  workers.set(url, made);
+  for (const suffix of suffixes) serve(made, ledger, suffix);
+  await made.start();
+  console.log(`working at ${url}`);
+}
+
+function serve(made: Worker, ledger: string, suffix: string): void {
+  for (const workflow of programs(suffix, { ledger, reach }).workflows) made.registry.add(workflow);
+}
+
+async function obey(order: WorkerOrder): Promise<void> {
+  if (order.type === "work") return work(order.job);
+  const made = workers.get(order.url);
+  if (made !== undefined) serve(made, order.ledger, order.suffix);
+}
+
+process.on("message", obey);
+process.on("disconnect", () => process.exit(3));
+process.on("SIGTERM", async () => {
+  await Promise.all([...workers.values()].map((one) => one.stop()));
+  process.exit(0);
+});
+console.log("up");
+for (const job of jobs) await work(job);
