@@ -91,7 +91,7 @@ function conclude({ run, entries, effects }: Story): void {
     if (first === undefined || last === undefined || runs.length === 1) continue;
     const why =
       first.attempt === last.attempt
-        ? `${first.worker} was killed before the result was recorded; both had the key …${last.idempotencyKey.slice(-24)}`
+        ? `${first.worker} was killed before the result was recorded; both had the key …${last.idempotencyKey.slice(-16)}`
         : "its first try failed, and its retry policy says to try again";
     console.log(`  ${task.padEnd(16)} ${runs.length} times: ${why}`);
   }

@@ -1,5 +1,6 @@
 import { styleText } from "node:util";
 
+/** How a text may look. */
 export type Style = "bold" | "dim" | "red" | "green" | "yellow" | "blue" | "magenta" | "cyan";
 
 /** Colours a text, or leaves it alone where colours would be noise. */

@@ -11,6 +11,7 @@ export interface Terminal {
   width: number;
 }
 
+/** The standard streams of this process. */
 export function processTerminal(): Terminal {
   return {
     out: (line) => {

@@ -33,7 +33,7 @@ export interface ListenOptions {
 }
 
 /**
- * Opens the database and starts the engine. Throws `INVALID_CONFIG`, or what the database says when it cannot be opened:
+ * Opens the database and starts the engine. Throws `INVALID_CONFIG`, or what the database says that cannot be opened:
  * `DATABASE_LOCKED`, `DATABASE_FOREIGN`, `SCHEMA_DRIFT`, `SCHEMA_TOO_NEW`, `SQLITE_MISSING` or `STORAGE_*`.
  */
 export async function server(params: ServerParams = {}): Promise<Server> {

@@ -18,7 +18,7 @@ export interface DevOptions {
 const heartbeatIntervalMs = 2_000;
 const patienceMs = 3 * heartbeatIntervalMs;
 
-/** A server in this process, a worker in its own, and a new worker whenever a source changes; until it is told to stop. */
+/** A server in this process, a worker in its own, a new one whenever a source changes; until it is told to stop. */
 export async function devCommand(file: string, options: DevOptions, terminal: Terminal): Promise<void> {
   const path = resolve(file);
   if (!existsSync(path)) throw new AikiError("NO_SUCH_FILE", `There is no file ${path}.`);

@@ -1,4 +1,4 @@
-/** The process in which `aiki dev` runs a worker: apart from the server, so that user code can block or kill only itself. */
+/** The process in which `aiki dev` runs a worker: apart from the server, so that user code blocks only itself. */
 
 import { client } from "@aikirun/client";
 import { consoleLogger, describeError, isAikiError } from "@aikirun/lib";

@@ -1,0 +1,109 @@
+import { client } from "@aikirun/client";
+import { silentLogger } from "@aikirun/lib";
+import { server } from "@aikirun/server";
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { main } from "./main.ts";
+import { unpainted } from "./paint.ts";
+
+const quiet = { database: "memory:", logger: silentLogger };
+
+async function aiki(...args: string[]): Promise<{ status: number; out: string; err: string }> {
+  const out: string[] = [];
+  const err: string[] = [];
+  const terminal = {
+    out: (line: string) => out.push(line),
+    err: (line: string) => err.push(line),
+    paint: unpainted,
+    width: 200,
+  };
+  const status = await main(args, terminal);
+  return { status, out: out.join("\n"), err: err.join("\n") };
+}
+
+describe("aiki runs", () => {
+  let url = "";
+  let close = async () => {};
+  let start = async (): Promise<string> => "";
+
+  beforeAll(async () => {
+    const aikiServer = await server(quiet);
+    const listener = await aikiServer.listen({ port: 0 });
+    const local = await client({ server: aikiServer, logger: silentLogger });
+    url = listener.url;
+    start = async () => {
+      const id = randomUUID();
+      await local.api.start({ runs: [{ id, name: "order", versionId: "1.0.0", referenceId: id, inputHash: "x" }] });
+      return id;
+    };
+    close = async () => {
+      await local.close();
+      await aikiServer.close();
+    };
+  });
+  afterAll(() => close());
+
+  it("list shows a run with its status and what it waits for", async () => {
+    const id = await start();
+    const { status, out } = await aiki("runs", "list", "--url", url, "--name", "order", "--reference", id);
+    expect(status).toBe(0);
+    expect(out).toMatch(new RegExp(`${id} +order@1\\.0\\.0 +queued .*no worker serves order@1\\.0\\.0`));
+    const json = await aiki("runs", "list", "--url", url, "--reference", id, "--json");
+    expect(JSON.parse(json.out)).toMatchObject([{ id, status: "queued" }]);
+    expect((await aiki("runs", "list", "--url", url, "--status", "failed,stalled")).out).toBe("No runs fit.");
+  });
+
+  it("show tells what happened to a run", async () => {
+    const id = await start();
+    const { out } = await aiki("runs", "show", id, "--url", url);
+    expect(out).toMatch(/order@1\.0\.0 +started/);
+    const json = await aiki("runs", "show", id, "--url", url, "--json");
+    expect(JSON.parse(json.out)).toMatchObject({ run: { id }, entries: [] });
+  });
+
+  it("pause, resume, cancel and retry say how the run stands afterwards", async () => {
+    const id = await start();
+    expect((await aiki("runs", "pause", id, "--url", url)).out).toContain(`${id} is paused`);
+    expect((await aiki("runs", "resume", id, "--url", url)).out).toContain(`${id} is queued`);
+    expect((await aiki("runs", "cancel", id, "no more", "--url", url)).out).toContain("Cancelled: no more");
+    const { out } = await aiki("runs", "retry", id, "--url", url);
+    expect(out).toMatch(/is queued \(a new run/);
+    expect(out).not.toContain(id);
+  });
+
+  it("refusals end with status 1, their code and a sentence", async () => {
+    const id = await start();
+    const refused = await aiki("runs", "wake", id, "--url", url);
+    expect([refused.status, refused.err]).toEqual([1, expect.stringMatching(/^error ILLEGAL_STATE: .*queued/)]);
+    const unknown = await aiki("runs", "show", randomUUID(), "--url", url);
+    expect([unknown.status, unknown.err]).toEqual([1, expect.stringMatching(/^error RUN_NOT_FOUND: /)]);
+  });
+
+  it("a server that is not there is said at once", async () => {
+    const { status, err } = await aiki("runs", "list", "--url", "http://127.0.0.1:1");
+    expect([status, err]).toEqual([1, expect.stringContaining("error UNREACHABLE")]);
+  });
+});
+
+describe("aiki", () => {
+  it.each([
+    [["nonsense"], /unknown command/],
+    [["runs", "show"], /missing required argument/],
+    [["server", "--port", "70000"], /from 0 to 65535/],
+    [["runs", "list", "--status", "asleep"], /Statuses are scheduled, /],
+  ])("%j ends with status 2 and says what is wrong", async (args, sentence) => {
+    const { status, err } = await aiki(...args);
+    expect(status).toBe(2);
+    expect(err).toMatch(sentence);
+  });
+
+  it("says its version and its commands", async () => {
+    expect((await aiki("--version")).out).toMatch(/^\d+\.\d+\.\d+$/);
+    expect((await aiki("--help")).out).toMatch(/server.*dev.*runs/s);
+  });
+
+  it("refuses databases and files that are none by their code", async () => {
+    expect((await aiki("server", "--database", "postgres://x/y")).err).toContain("INVALID_CONFIG");
+    expect((await aiki("dev", "./missing.ts", "--database", "memory:")).err).toContain("NO_SUCH_FILE");
+  });
+});

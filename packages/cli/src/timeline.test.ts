@@ -1,0 +1,93 @@
+import { addressOf, retryAddress, tryAddress } from "@aikirun/lib";
+import type { Entry, RunView, Value } from "@aikirun/lib/protocol";
+import { describe, expect, it } from "vitest";
+import { calledOf, placeOf } from "./address.ts";
+import { timeline } from "./timeline.ts";
+
+const began = 1_700_000_000_000;
+
+const run: RunView = {
+  id: "0190c0de-0000-7000-8000-000000000001",
+  name: "order",
+  versionId: "1.0.0",
+  status: "completed",
+  revision: 9,
+  attempt: 1,
+  createdAt: began,
+  updatedAt: began + 4_200,
+  priority: 0,
+  tags: [],
+  input: '{"cents":42}',
+  outcome: { status: "completed", output: '"ok"' },
+  waits: [],
+  awaitedChildren: 0,
+  dueAt: null,
+  explanation: "Completed.",
+};
+
+let seq = 0;
+function entry(address: string, value: Value, more: Partial<Entry> = {}): Entry {
+  seq += 1;
+  return { runId: run.id, seq, address, attempt: 1, at: began + 100 * seq, fence: 1, value, ...more };
+}
+
+describe("a timeline", () => {
+  it("tells every recorded fact in one line, between the start and the end", () => {
+    const charge = addressOf("task", "charge-card", "9f2c", 0);
+    const error = { name: "Error", message: "the bank is away" };
+    const lines = timeline(run, [
+      entry(tryAddress(charge, 1), { type: "retrying", error, retryAt: began + 300 }, { worker: "w1" }),
+      entry(charge, { type: "returned", output: '"r"' }, { worker: "w1", startedAt: began + 180 }),
+      entry("recovered:#1", { type: "marked", mark: "recovered", crashes: 1, confirmed: true }),
+      entry(addressOf("sleep", null, null, 0), { type: "elapsed" }),
+      entry("arrival:go:x", { type: "arrived", name: "go", data: "1" }),
+    ]);
+    expect(lines).toHaveLength(7);
+    expect(lines[0]).toMatch(/\+0\.00s .*order@1\.0\.0 +started +\{"cents":42\}/);
+    expect(lines[1]).toMatch(/charge-card +try 1 failed +the bank is away; again in 200 ms {2}by w1/);
+    expect(lines[2]).toMatch(/charge-card +recorded +"r" {2}\(20 ms\) {2}by w1/);
+    expect(lines[3]).toMatch(/lost its worker +crash 1/);
+    expect(lines[4]).toMatch(/sleep +slept/);
+    expect(lines[5]).toMatch(/go +arrived +1/);
+    expect(lines[6]).toMatch(/\+4\.20s .*completed +after 4\.2 s {2}"ok"/);
+  });
+
+  it("says of a run that has not ended what it waits for", () => {
+    const { outcome: _, ...open } = run;
+    const lines = timeline({ ...open, status: "sleeping", explanation: "Waits for sleep." }, []);
+    expect(lines.at(-1)).toMatch(/sleeping +Waits for sleep\./);
+  });
+
+  it("hands a terminal nothing that it would obey", () => {
+    const evil = "\u001b[2J\u0007\nname\u202e";
+    const error = { name: "Error", message: evil };
+    const output = '"\\u001b"';
+    const lines = timeline({ ...run, name: evil, outcome: { status: "failed", error } }, [
+      entry(addressOf("task", evil, null, 0), { type: "threw", error }, { worker: evil }),
+      entry(addressOf("task", "a", null, 0), { type: "returned", output }),
+    ]);
+    expect(lines.join("")).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+  });
+});
+
+describe("an address", () => {
+  it.each(["charge-card", "a:b/c#d", "注文 🎉", "%", "50%", ""])(
+    "of %j is told by the name its author gave it",
+    (name) => {
+      const address = addressOf("task", name, "9f2c", 0);
+      expect(placeOf(address)).toEqual({ kind: "task", name, ordinal: 0, rest: "" });
+      expect(placeOf(retryAddress(address, 2))).toMatchObject({ name, rest: "/2/retry" });
+    },
+  );
+
+  it("of a repeat says which one it is", () => {
+    const called = (ordinal: number) => calledOf(placeOf(addressOf("task", "ping", "x", ordinal)));
+    expect([0, 1, 2, 10, 21].map(called)).toEqual([
+      "ping",
+      "ping (2nd call)",
+      "ping (3rd call)",
+      "ping (11th call)",
+      "ping (22nd call)",
+    ]);
+  });
+});

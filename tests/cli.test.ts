@@ -1,0 +1,180 @@
+/** The `aiki` command as people meet it: processes, signals, and files that change under it. */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type Client, client } from "@aikirun/client";
+import { decode, silentLogger } from "@aikirun/lib";
+import { v7 } from "uuid";
+import { afterEach, describe, expect, it } from "vitest";
+
+const bin = fileURLToPath(new URL("../packages/cli/bin/aiki.js", import.meta.url));
+const modules = fileURLToPath(new URL("../node_modules", import.meta.url));
+
+const ends: Array<() => Promise<unknown>> = [];
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+/** One process of the command, and everything that it has said. */
+class Command {
+  said = "";
+  readonly #child: ChildProcess;
+  readonly #exit: Promise<number | null>;
+
+  constructor(cwd: string, args: string[]) {
+    this.#child = spawn(process.execPath, [bin, ...args], { cwd, stdio: ["ignore", "pipe", "pipe"] });
+    const hear = (chunk: unknown) => {
+      this.said += String(chunk);
+    };
+    this.#child.stdout?.on("data", hear);
+    this.#child.stderr?.on("data", hear);
+    this.#exit = new Promise((resolve) => this.#child.once("exit", resolve));
+    ends.push(() => this.end("SIGKILL"));
+  }
+
+  /** Resolves with the first match in what is said after `from`. */
+  async says(pattern: RegExp, from = 0): Promise<RegExpExecArray> {
+    for (;;) {
+      const match = pattern.exec(this.said.slice(from));
+      if (match !== null) return match;
+      const more = new Promise<boolean>((resolve) => this.#child.stdout?.once("data", () => resolve(true)));
+      const errors = new Promise<boolean>((resolve) => this.#child.stderr?.once("data", () => resolve(true)));
+      const over = this.#exit.then(() => false);
+      if (!(await Promise.race([more, errors, over]))) throw new Error(`It ended without ${pattern}:\n${this.said}`);
+    }
+  }
+
+  end(signal: NodeJS.Signals): Promise<number | null> {
+    this.#child.kill(signal);
+    return this.#exit;
+  }
+}
+
+async function project(files: Record<string, string>): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "aiki-cli-"));
+  ends.push(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
+  await symlink(modules, join(folder, "node_modules"));
+  const all = { "package.json": '{ "type": "module" }', ...files };
+  await Promise.all(Object.entries(all).map(([name, text]) => writeFile(join(folder, name), text)));
+  return folder;
+}
+
+function workflows(body: string, versionId = "1.0.0"): string {
+  return `import { workflow } from "@aikirun/workflow";
+    import { answer } from "./answer.ts";
+    export const wf = workflow({ name: "wf" });
+    wf.v("${versionId}", { async handler(run): Promise<string> { ${body} } });`;
+}
+
+async function dev(folder: string, ...more: string[]): Promise<{ command: Command; aiki: Client; url: string }> {
+  const command = new Command(folder, ["dev", "./workflows.ts", "--port", "0", ...more]);
+  const [, url = ""] = await command.says(/server on (http:\S+),/);
+  const aiki = await client({ url, logger: silentLogger });
+  ends.push(() => aiki.close());
+  return { command, aiki, url };
+}
+
+async function outputOf(aiki: Client, versionId = "1.0.0"): Promise<unknown> {
+  const id = v7();
+  await aiki.api.start({ runs: [{ id, name: "wf", versionId }] });
+  return aiki.runs.get(id).result();
+}
+
+const answer = { "answer.ts": 'export const answer: string = "first";' };
+
+describe("aiki dev", { timeout: 60_000 }, () => {
+  it("serves what a TypeScript file exports, reloads what it imports, and ends gracefully", async () => {
+    const folder = await project({ ...answer, "workflows.ts": workflows("return answer;") });
+    const { command, aiki } = await dev(folder, "--database", "memory:");
+    await command.says(/ready +workflows\.ts serves wf@1\.0\.0/);
+    expect(await outputOf(aiki)).toBe("first");
+
+    const before = command.said.length;
+    await writeFile(join(folder, "answer.ts"), 'export const answer: string = "second";');
+    await command.says(/reload +answer\.ts changed[\s\S]*ready/, before);
+    expect(await outputOf(aiki)).toBe("second");
+
+    expect(await command.end("SIGINT")).toBe(0);
+    expect(command.said).toContain("Stopping");
+  });
+
+  it("says what is broken, and goes on when it is mended", async () => {
+    const folder = await project({ ...answer, "workflows.ts": "export const nothing = 1;" });
+    const { command, aiki } = await dev(folder, "--database", "memory:");
+    await command.says(/broken +NOTHING_EXPORTED: .*exports no workflow/);
+    await writeFile(join(folder, "workflows.ts"), "export const = ;");
+    await command.says(/broken +(?!NOTHING_EXPORTED)/);
+    await writeFile(join(folder, "workflows.ts"), workflows("return answer;"));
+    await command.says(/ready/);
+    expect(await outputOf(aiki)).toBe("first");
+    expect(await command.end("SIGTERM")).toBe(0);
+  });
+
+  it("replaces a worker that crashes, and its run goes on", async () => {
+    const body = 'await run.step("fall", crash); return answer;';
+    const crash = `import { existsSync, writeFileSync } from "node:fs";
+      function crash() { if (!existsSync("fallen")) { writeFileSync("fallen", ""); process.kill(process.pid, "SIGKILL"); } }`;
+    const folder = await project({ ...answer, "workflows.ts": `${crash}\n${workflows(body)}` });
+    const { command, aiki } = await dev(folder, "--database", "memory:");
+    await command.says(/ready/);
+    const output = outputOf(aiki);
+    await command.says(/crashed +worker dev-1 ended \(SIGKILL\)[\s\S]*it held 1 run.*wf@1\.0\.0/);
+    expect(await output).toBe("first");
+    expect(await command.end("SIGINT")).toBe(0);
+  });
+
+  it("kills a worker whose event loop is blocked, and says so", async () => {
+    const loop = "for (;;) {}";
+    const folder = await project({
+      ...answer,
+      "workflows.ts": workflows(`if (answer === "first") ${loop} return answer;`),
+    });
+    const { command, aiki } = await dev(folder, "--database", "memory:");
+    await command.says(/ready/);
+    const output = outputOf(aiki);
+    await command.says(/blocked +worker dev-1 did not answer for 6 s/);
+    await writeFile(join(folder, "answer.ts"), 'export const answer: string = "mended";');
+    expect(await output).toBe("mended");
+    await command.end("SIGINT");
+  });
+
+  it("keeps runs in its file from one life to the next", async () => {
+    const body = "await run.sleep({ milliseconds: 1_500 }); return answer;";
+    const folder = await project({ ...answer, "workflows.ts": workflows(body) });
+    const first = await dev(folder);
+    await first.command.says(/ready/);
+    const id = v7();
+    await first.aiki.api.start({ runs: [{ id, name: "wf", versionId: "1.0.0" }] });
+    await first.aiki.runs.get(id).waitFor("sleeping");
+    expect(await first.command.end("SIGINT")).toBe(0);
+    const second = await dev(folder);
+    expect(await second.aiki.runs.get(id).result()).toBe("first");
+    await second.command.end("SIGINT");
+  });
+});
+
+describe("aiki server", { timeout: 30_000 }, () => {
+  it("listens until it is told to stop, and logs JSON when asked to", async () => {
+    const folder = await project({});
+    const command = new Command(folder, ["server", "--port", "0", "--database", "memory:", "--json"]);
+    const [, line = ""] = await command.says(/(\{.*"listening".*\})\n/);
+    const fields = Object(decode(line));
+    expect(fields).toMatchObject({ level: "info", msg: "listening", database: "memory:" });
+    expect((await fetch(`${fields.url}/health/ready`)).status).toBe(200);
+    expect(await command.end("SIGTERM")).toBe(0);
+  });
+
+  it("says that its port is taken, or its file", async () => {
+    const folder = await project({});
+    const first = new Command(folder, ["server", "--port", "0"]);
+    const [, port = ""] = await first.says(/localhost:(\d+)/);
+    const samePort = new Command(folder, ["server", "--port", port, "--database", "memory:"]);
+    await samePort.says(/PORT_IN_USE: .*Stop what listens there/);
+    const sameFile = new Command(folder, ["server", "--port", "0"]);
+    await sameFile.says(/DATABASE_LOCKED: .*in use by another Aiki server/);
+    expect(await first.end("SIGINT")).toBe(0);
+  });
+});
