@@ -129,7 +129,11 @@ export function awaits(name: string, durationMs: number | null = null, address =
   return { address, type: "event", name, durationMs };
 }
 
-export function event(name: string, signalId = "signal-1", more: { referenceId?: string; data?: string } = {}): Command {
+export function event(
+  name: string,
+  signalId = "signal-1",
+  more: { referenceId?: string; data?: string } = {},
+): Command {
   return { type: "receive", arrival: { type: "event", name, signalId, ...more }, known: [] };
 }
 

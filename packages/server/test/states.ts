@@ -112,9 +112,7 @@ export function told(run: Run, decision: Decision): string {
   }
   const { run: after, entries, effects } = decision;
   const recorded = kinds(entries).map((kind) => ` +${kind}`);
-  const done = effects.map((effect) =>
-    effect.type === "send" ? ` >send ${effect.command.type}` : ` >${effect.type}`,
-  );
+  const done = effects.map((effect) => (effect.type === "send" ? ` >send ${effect.command.type}` : ` >${effect.type}`));
   if (after.revision === run.revision) {
     return ["same", ...recorded, ...done].join("");
   }

@@ -3,8 +3,8 @@
 import type { NewEntry, Next, OpenWait } from "@aikirun/lib/protocol";
 import fc from "fast-check";
 import { decide } from "../src/core/decide.ts";
-import { openRun } from "../src/core/start.ts";
 import type { Command, Decision, Entry, Moment, Run } from "../src/core/run.ts";
+import { openRun } from "../src/core/start.ts";
 import { addressesOf } from "./addresses.ts";
 import { error, settings } from "./runs.ts";
 import { uuid } from "./virtual-env.ts";
@@ -86,7 +86,11 @@ export function firstRun(choice: number): Run {
 }
 
 /** Takes the steps one after the other; hands each to `look` when it has been decided. */
-export function walk(first: Run, all: readonly Step[], look: (walked: Walked, journal: readonly Entry[]) => void): void {
+export function walk(
+  first: Run,
+  all: readonly Step[],
+  look: (walked: Walked, journal: readonly Entry[]) => void,
+): void {
   let run = first;
   let time = begin.now;
   const journal: Entry[] = [];
@@ -199,6 +203,10 @@ function fact(choice: number): NewEntry {
 function opening(n: number, durationMs: number): OpenWait {
   return n % 2 === 0
     ? { address: `sleep:#${n}`, type: "sleep", durationMs }
-    : { address: `event:e${n % 4 === 1 ? 0 : 1}#${n}`, type: "event", name: `e${n % 4 === 1 ? 0 : 1}`, durationMs: null };
+    : {
+        address: `event:e${n % 4 === 1 ? 0 : 1}#${n}`,
+        type: "event",
+        name: `e${n % 4 === 1 ? 0 : 1}`,
+        durationMs: null,
+      };
 }
-

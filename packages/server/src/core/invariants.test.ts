@@ -1,10 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { commands, states } from "../../test/states.ts";
-import { begin, firstRun, type Step, steps, type Walked, walk } from "../../test/walk.ts";
 import {
-  aRun,
   accepted,
+  aRun,
   at,
   awaits,
   claimed,
@@ -21,6 +19,8 @@ import {
   sleeps,
   suspend,
 } from "../../test/runs.ts";
+import { commands, states } from "../../test/states.ts";
+import { begin, firstRun, type Step, steps, type Walked, walk } from "../../test/walk.ts";
 import { decide } from "./decide.ts";
 import { isFinal } from "./draft.ts";
 import type { Command, Decision, Entry, Run } from "./run.ts";

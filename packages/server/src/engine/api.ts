@@ -21,7 +21,6 @@ import type { Ready } from "../delivery/ready.ts";
 import type { QueueFilter, Storage } from "../storage/storage.ts";
 import type { Changes } from "./changes.ts";
 import { filterOf } from "./claims.ts";
-import type { Committer } from "./commit.ts";
 import { find, read } from "./lookup.ts";
 import type { Answer, Operation, Result } from "./operation.ts";
 import type { Presence } from "./presence.ts";
@@ -37,7 +36,8 @@ export interface ApiContext {
   changes: Changes;
   presence: Presence;
   submit: (operation: Operation) => Promise<Exclude<Result, { type: "fault" }>>;
-  committer: Committer;
+  /** When this server began, by the monotonic clock. */
+  beganAt: number;
   closing: AbortSignal;
 }
 
@@ -123,10 +123,10 @@ async function claim(
   isKnown: boolean,
   signal: AbortSignal | undefined,
 ): Promise<ClaimReply> {
-  const { namespace, env, ready, presence, submit, committer, closing } = context;
+  const { namespace, env, ready, presence, submit, beganAt, closing } = context;
   const filter = filterOf(namespace, request);
   const until = env.elapsed() + request.waitMs;
-  let isRepeat = isKnown || env.now() - committer.bootAt < repeatedClaimsMs;
+  let isRepeat = isKnown || env.elapsed() - beganAt < repeatedClaimsMs;
   for (;;) {
     presence.saw(namespace, request);
     const result = await submit({ type: "claim", namespace, request, isRepeat });

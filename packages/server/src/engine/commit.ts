@@ -26,7 +26,8 @@ export interface Committer {
   rows: Rows;
   ready: Ready;
   settings: Settings;
-  bootAt: number;
+  /** The first moment that this server read off the database's clock. */
+  bootAt: number | null;
 }
 
 /** @throws what the storage threw, and `Obstructed` after ten lost races. */
@@ -62,13 +63,16 @@ function forgoHints(ready: Ready, operation: Operation): void {
 }
 
 async function commitOnce(
-  { rows, ready, settings, bootAt }: Committer,
+  committer: Committer,
   transaction: Transaction,
   operations: Operation[],
   suspects: Set<RunId>,
   offers: Map<Operation, RunId[]>,
 ): Promise<Committed> {
-  const moment: Moment = { now: transaction.now(), bootAt, settings };
+  const { rows, ready, settings } = committer;
+  const now = transaction.now();
+  committer.bootAt ??= now;
+  const moment: Moment = { now, bootAt: committer.bootAt, settings };
   const work = openWork({ transaction, moment, rows, suspects });
   const starts = await insertStarts(transaction, work, operations, moment);
   await work.fetch(operations.flatMap((operation) => (operation.type === "command" ? [operation.to] : [])));

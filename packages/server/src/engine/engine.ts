@@ -11,7 +11,7 @@ import type { Storage } from "../storage/storage.ts";
 import { createApi } from "./api.ts";
 import { runChanges } from "./changes.ts";
 import { dueClock } from "./clock.ts";
-import { type Committed, commit } from "./commit.ts";
+import { type Committed, type Committer, commit } from "./commit.ts";
 import type { Operation, Result } from "./operation.ts";
 import { livePresence } from "./presence.ts";
 import { cachedRows } from "./rows.ts";
@@ -57,7 +57,14 @@ export function createEngine({ storage, env, settings, logger, observe }: Engine
   const changes = runChanges();
   const presence = livePresence(env);
   const closing = new AbortController();
-  const committer = { storage, rows, ready, settings: { ...defaultSettings, ...settings }, bootAt: env.now() };
+  const committer: Committer = {
+    storage,
+    rows,
+    ready,
+    settings: { ...defaultSettings, ...settings },
+    bootAt: null,
+  };
+  const beganAt = env.elapsed();
   let underWay = 0;
   let drained = () => {};
 
@@ -138,7 +145,7 @@ export function createEngine({ storage, env, settings, logger, observe }: Engine
         changes,
         presence,
         submit,
-        committer,
+        beganAt,
         closing: closing.signal,
       }),
     async start() {

@@ -1,0 +1,492 @@
+import type { OpenWait } from "@aikirun/lib/protocol";
+import { describe, expect, it } from "vitest";
+import { childAddress, childEnded, error, returned, settings } from "../../test/runs.ts";
+import { Story } from "../../test/story.ts";
+import { uuid } from "../../test/virtual-env.ts";
+
+const minute = 60_000;
+
+function awaits(name: string, ordinal = 0, durationMs: number | null = null): OpenWait {
+  return { address: `event:${name}#${ordinal}`, type: "event", name, durationMs };
+}
+
+function sleeps(durationMs: number, ordinal = 0): OpenWait {
+  return { address: `sleep:#${ordinal}`, type: "sleep", durationMs };
+}
+
+function retries(durationMs: number): OpenWait {
+  return { address: "task:t#0/1/retry", type: "retry", durationMs };
+}
+
+function awaitsChild(durationMs: number): OpenWait {
+  return { address: `${childAddress}/wait#0`, type: "child", durationMs };
+}
+
+describe("an event", () => {
+  it("is taken by the oldest open wait of its name, the oldest event first", () => {
+    const story = new Story().claim().open(awaits("paid", 0), awaits("paid", 1));
+    story.send("paid", '"first"').send("paid", '"second"');
+    expect(story.at("event:paid#0")).toEqual({ type: "received", name: "paid", nth: 0 });
+    expect(story.at("event:paid#1")).toEqual({ type: "received", name: "paid", nth: 1 });
+    const arrived = story.journal.flatMap(({ value }) => (value.type === "arrived" ? [value.data] : []));
+    expect(arrived).toEqual(['"first"', '"second"']);
+  });
+
+  it("that arrives before its wait is kept, and taken in the decision that opens the wait", () => {
+    const story = new Story().send("paid", "1").send("paid", "2").claim();
+    const tail = story.run.tail;
+    story.park(awaits("paid", 0));
+    expect(story.journal.slice(tail)).toMatchObject([{ value: { type: "received", nth: 0 } }]);
+    expect(story.status).toBe("running");
+    story.park(awaits("paid", 1));
+    expect(story.at("event:paid#1")).toMatchObject({ nth: 1 });
+  });
+
+  it("of another name neither ends the wait nor queues the run", () => {
+    const story = new Story().claim().park(awaits("paid"));
+    expect(story.send("refused").status).toBe("awaiting_event");
+    expect(story.run.waits).toHaveLength(1);
+  });
+
+  it("of one reference is one event, of none as many as are sent", () => {
+    const story = new Story().send("paid", "1", "ref").send("paid", "1", "ref").send("paid").send("paid");
+    expect(story.run.events.get("paid")).toEqual({ arrived: 3, taken: 0 });
+  });
+
+  it("that comes too late waits for the next wait of its name", () => {
+    const story = new Story()
+      .claim()
+      .park(awaits("paid", 0, minute))
+      .pass(minute);
+    expect(story.at("event:paid#0")).toEqual({ type: "elapsed" });
+    story.send("paid").claim().park(awaits("paid", 1));
+    expect(story.at("event:paid#1")).toMatchObject({ type: "received", nth: 0 });
+  });
+
+  it("that is unbound when the deadline passes is what the wait gets", () => {
+    const story = new Story().claim().park(awaits("paid", 0, minute));
+    story.run = { ...story.run, events: new Map([["paid", { arrived: 1, taken: 0 }]]) };
+    story.pass(minute);
+    expect(story.at("event:paid#0")).toMatchObject({ type: "received", nth: 0 });
+    expect(story.run.events.get("paid")).toEqual({ arrived: 1, taken: 1 });
+  });
+
+  it("is never taken by a wait of an attempt that failed", () => {
+    const failing = { type: "finish", outcome: { status: "failed", error, retryInMs: 500 } } as const;
+    const story = new Story().claim().open(awaits("paid", 0)).report(failing).send("paid");
+    expect(story.told).not.toContain("received");
+    story.pass(500).claim().open(awaits("paid", 0));
+    expect(story.at("event:paid#0")).toMatchObject({ type: "received", nth: 0 });
+  });
+
+  it("finds a name that JavaScript knows otherwise", () => {
+    const story = new Story().send("__proto__").send("constructor").claim().open(awaits("__proto__"));
+    expect(story.at("event:__proto__#0")).toMatchObject({ type: "received", nth: 0 });
+  });
+});
+
+describe("a deadline", () => {
+  it("is fixed when the wait is first reported, and never again", () => {
+    const story = new Story().claim().renew().open(sleeps(minute)).pass(20_000).open(sleeps(minute));
+    expect(story.run.waits).toHaveLength(1);
+    expect(story.pass(40_000).at("sleep:#0")).toEqual({ type: "elapsed" });
+  });
+
+  it("survives a crash", () => {
+    const story = new Story()
+      .claim()
+      .open(sleeps(3 * minute))
+      .pass(2 * minute);
+    expect(story.told).toContain("recovered");
+    story.claim("session-2").park(sleeps(3 * minute));
+    expect(story.dueAt).toBe(3 * minute);
+  });
+
+  it("survives a pause, and one that passed meanwhile is told after resume", () => {
+    const story = new Story()
+      .claim()
+      .park(sleeps(minute))
+      .signal("pause")
+      .pass(2 * minute);
+    expect(story).toMatchObject({ status: "paused", dueAt: null });
+    story.signal("resume").pass(0);
+    expect(story.status).toBe("queued");
+    expect(story.at("sleep:#0")).toEqual({ type: "elapsed" });
+  });
+
+  it("survives the event of a sibling", () => {
+    const story = new Story().claim().park(sleeps(minute), awaits("paid")).pass(10_000).send("paid");
+    expect(story.status).toBe("queued");
+    expect(story.claim().park(sleeps(minute)).dueAt).toBe(minute);
+  });
+
+  it("of a running run is an entry and news, never a takeover", () => {
+    const story = new Story().claim().renew().open(sleeps(5_000)).pass(5_000);
+    expect(story).toMatchObject({ status: "running", told: ["elapsed"] });
+    expect(story.run).toMatchObject({ inbox: 1, fence: 1 });
+  });
+
+  it("is never early", () => {
+    const story = new Story()
+      .claim()
+      .park(sleeps(minute))
+      .pass(minute - 1);
+    expect(story.try({ type: "tick" })).toMatchObject({ ok: false, code: "NOT_DUE" });
+    expect(story.status).toBe("sleeping");
+  });
+
+  it("of nothing has passed at once", () => {
+    const story = new Story().claim().park(sleeps(0));
+    expect(story).toMatchObject({ status: "running", told: ["elapsed"] });
+  });
+
+  it("of several ends those that have passed, in their order, and leaves the others open", () => {
+    const story = new Story().claim().park(sleeps(300, 0), sleeps(100, 1), sleeps(minute, 2));
+    story.clock += 300;
+    story.do({ type: "tick" });
+    expect(story.journal.map(({ address }) => address)).toEqual(["sleep:#1", "sleep:#0"]);
+    expect(story.run.waits.map(({ address }) => address)).toEqual(["sleep:#2"]);
+  });
+});
+
+describe("a parked run", () => {
+  it.each([
+    [
+      "an event before all else",
+      [sleeps(1_000), awaitsChild(1_000), retries(1_000), awaits("paid")],
+      1,
+      "awaiting_event",
+    ],
+    ["a child before a sleep", [sleeps(1_000), retries(1_000)], 1, "awaiting_child_workflow"],
+    ["a child's deadline before a sleep", [sleeps(1_000), awaitsChild(1_000)], 0, "awaiting_child_workflow"],
+    ["a sleep before a retry", [retries(1_000), sleeps(1_000)], 0, "sleeping"],
+    ["a task's retry when there is nothing else", [retries(1_000)], 0, "awaiting_retry"],
+  ])("names %s", (_, opens, children, status) => {
+    const story = new Story().claim().report({ type: "suspend", children }, { opens });
+    expect(story.status).toBe(status);
+  });
+
+  it("may be resumed hot by who parked it, from where it parked", () => {
+    const story = new Story().claim().park(awaits("paid")).send("paid").claim();
+    expect(story.run.state).toMatchObject({ held: { session: "session-1", fence: 1, tail: 0 } });
+    expect(story.run.fence).toBe(2);
+  });
+
+  it("is not resumed hot after somebody else held it", () => {
+    const story = new Story().claim().park(awaits("paid")).send("paid").claim("session-2").pass(10_000).claim();
+    expect(story.run.state).toMatchObject({ session: "session-1", held: null });
+  });
+
+  it("that is reclaimed by its own worker keeps its waits", () => {
+    const story = new Story().claim().park(sleeps(minute));
+    const claim = { claimId: "c", session: "session-1", worker: "w", leaseMs: 90_000, reclaim: 1 };
+    story.do({ type: "claim", claim });
+    expect(story).toMatchObject({ status: "running", run: { fence: 2, waits: [{ address: "sleep:#0" }] } });
+  });
+});
+
+describe("pause", () => {
+  it("of a running run lets it record what is in flight, then holds it", () => {
+    const story = new Story().claim().signal("pause").record(returned("task:a#0"));
+    expect(story.status).toBe("running");
+    story.report({ type: "release", reason: "paused" });
+    expect(story.run.state).toMatchObject({ status: "paused", interrupted: { status: "queued" } });
+    expect(story.signal("resume").status).toBe("queued");
+  });
+
+  it("of a run that parks meanwhile holds what it parked as", () => {
+    const story = new Story().claim().signal("pause").park(sleeps(minute));
+    expect(story.run.state).toMatchObject({ status: "paused", interrupted: { status: "sleeping" } });
+    expect(story.signal("resume")).toMatchObject({ status: "sleeping", dueAt: minute });
+  });
+
+  it("of a run whose worker dies holds it all the same", () => {
+    const story = new Story().claim().signal("pause").pass(10_000);
+    expect(story.run.state).toMatchObject({ status: "paused", interrupted: { status: "queued" } });
+  });
+
+  it("of a run that finishes meanwhile is too late", () => {
+    const story = new Story()
+      .claim()
+      .signal("pause")
+      .report({ type: "finish", outcome: { status: "completed" } });
+    expect(story.status).toBe("completed");
+  });
+
+  it("is taken back by resume while the worker still holds the run", () => {
+    const story = new Story().claim().signal("pause").signal("resume").report({ type: "release", reason: "paused" });
+    expect(story.status).toBe("queued");
+  });
+
+  it("keeps what arrives, which queues the run on resume", () => {
+    const story = new Story().claim().park(awaits("paid")).signal("pause").send("paid");
+    expect(story.status).toBe("paused");
+    expect(story.signal("resume").status).toBe("queued");
+  });
+
+  it("gives a queued run back its place with a new hint", () => {
+    const story = new Story().signal("pause").signal("resume");
+    expect(story).toMatchObject({ status: "queued", dueAt: settings.redeliverMs });
+    expect(story.effects.map(({ type }) => type)).toEqual(["deliver"]);
+  });
+
+  it("of a scheduled run keeps its moment, even one that has passed", () => {
+    const story = new Story({ delayMs: minute }).signal("pause").pass(2 * minute);
+    expect(story.status).toBe("paused");
+    expect(story.signal("resume").status).toBe("scheduled");
+    expect(story.pass(0).status).toBe("queued");
+  });
+
+  it("is done once however often it is asked for", () => {
+    const story = new Story().signal("pause", "s").signal("pause", "s").signal("pause", "other");
+    expect(story.told).toEqual(["pause_requested", "paused"]);
+  });
+});
+
+describe("wake", () => {
+  it("ends every open sleep early, and nothing else", () => {
+    const story = new Story()
+      .claim()
+      .park(sleeps(minute, 0), sleeps(2 * minute, 1), awaits("paid"))
+      .signal("wake");
+    expect(story.status).toBe("queued");
+    expect([story.at("sleep:#0"), story.at("sleep:#1")]).toEqual(Array(2).fill({ type: "elapsed", early: true }));
+    expect(story.run.waits).toMatchObject([{ type: "event" }]);
+  });
+
+  it("ends the sleep of a running run without taking it from its worker", () => {
+    const story = new Story().claim().open(sleeps(minute)).signal("wake");
+    expect(story).toMatchObject({ status: "running", run: { inbox: 1, waits: [] } });
+  });
+
+  it("leaves no mark where it is refused", () => {
+    const story = new Story().claim().park(awaits("paid"));
+    expect(story.try({ type: "wake", signalId: "s", known: [] })).toMatchObject({ code: "ILLEGAL_STATE" });
+    expect(story.told).toEqual([]);
+  });
+
+  it("repeated is done once", () => {
+    const story = new Story({ delayMs: minute }).signal("wake", "s").claim().signal("wake", "s");
+    expect(story).toMatchObject({ status: "running", told: ["woken"] });
+  });
+});
+
+describe("retry", () => {
+  const fail = { type: "finish", outcome: { status: "failed", error, retryInMs: null } } as const;
+
+  it("of a failed run starts another, which counts events on from there, and leaves the old one as it is", () => {
+    const story = new Story({ tags: ["vip"], timeoutMs: minute, shardKey: "eu", priority: 3, input: '"in"' });
+    story.send("paid").send("paid").claim().open(awaits("paid")).report(fail);
+    const { revision } = story.run;
+    const tail = story.run.tail;
+    story.retry();
+    expect(story.run).toMatchObject({ revision, tail });
+    expect(story.effects.at(-1)).toMatchObject({
+      type: "start",
+      recall: uuid(1),
+      run: {
+        id: uuid(5),
+        state: { status: "queued" },
+        attempt: 1,
+        shardKey: "eu",
+        priority: 3,
+        input: '"in"',
+        referenceId: null,
+        options: { tags: ["vip"], retryOf: uuid(1), origin: uuid(1) },
+        events: new Map([["paid", { arrived: 2, taken: 1 }]]),
+      },
+    });
+  });
+
+  it("of a stalled run queues the same run, with no crash counted", () => {
+    const story = new Story()
+      .claim()
+      .report({ type: "diverged", call: "task:b#0", unclaimed: ["task:a#0"] })
+      .retry();
+    expect(story).toMatchObject({ status: "queued", run: { id: uuid(1), crashes: 0, lapses: 0, attempt: 1 } });
+  });
+
+  it("of a run between attempts begins the next at once, never hot", () => {
+    const failing = { type: "finish", outcome: { status: "failed", error, retryInMs: minute } } as const;
+    const story = new Story().claim().report(failing).retry();
+    expect(story.run).toMatchObject({ attempt: 2, state: { status: "queued", held: null } });
+  });
+
+  it("of a run between the tries of a task ends that wait", () => {
+    const story = new Story().claim().park(retries(minute)).retry();
+    expect(story.status).toBe("queued");
+    expect(story.at("task:t#0/1/retry")).toEqual({ type: "elapsed", early: true });
+  });
+});
+
+describe("a failed try of a task", () => {
+  it("is recorded with the moment of the next, by the server's clock", () => {
+    const story = new Story().claim().pass(1_000);
+    story.record({ address: "task:t#0/1", value: { type: "retrying", error, retryInMs: 5_000 } });
+    expect(story.at("task:t#0/1")).toEqual({ type: "retrying", error, retryAt: 1_006_000 });
+  });
+});
+
+describe("a child", () => {
+  const start = (story: Story, onParentEnd?: "abandon") =>
+    story.report(
+      { type: "continue" },
+      {
+        starts: [
+          {
+            address: childAddress,
+            spec: { id: uuid(2), name: "ship", versionId: "1", ...(onParentEnd === undefined ? {} : { onParentEnd }) },
+          },
+        ],
+      },
+    );
+
+  it("inherits shard and priority, unless its start says otherwise", () => {
+    const story = start(new Story({ shardKey: "eu", priority: 7 }).claim());
+    const [effect] = story.effects;
+    expect(effect).toMatchObject({ type: "start", run: { shardKey: "eu", priority: 7, parent: { id: uuid(1) } } });
+  });
+
+  it("that ends brings its parent back, with its result on record", () => {
+    const story = start(new Story().claim()).report({ type: "suspend", children: 1 }).do(childEnded());
+    expect(story.status).toBe("queued");
+    expect(story.at(`${childAddress}/result`)).toEqual({ type: "returned", output: '"shipped"' });
+    expect(story.run.children).toBe(0);
+  });
+
+  it("that ends leaves a parent parked that waits for something else", () => {
+    const story = start(new Story().claim()).park(awaits("paid")).do(childEnded());
+    expect(story.status).toBe("awaiting_event");
+  });
+
+  it("that ends ends the waits for it", () => {
+    const story = start(new Story().claim()).park(awaitsChild(minute)).do(childEnded());
+    expect(story).toMatchObject({ status: "queued", run: { waits: [] } });
+  });
+
+  it("that is abandoned is not counted, neither when it starts nor when it ends", () => {
+    const story = start(new Story().claim(), "abandon");
+    expect(story.run.children).toBe(0);
+    story.run = { ...story.run, children: 1 };
+    expect(story.do(childEnded(false)).run.children).toBe(1);
+  });
+
+  it("of a parent that completes goes on; of one that fails or is cancelled it is cancelled", () => {
+    const ends = (end: (story: Story) => Story) =>
+      end(start(new Story().claim())).effects.some(({ type }) => type === "cancelChildren");
+    const fail = { type: "finish", outcome: { status: "failed", error, retryInMs: null } } as const;
+    expect(ends((story) => story.report({ type: "finish", outcome: { status: "completed" } }))).toBe(false);
+    expect(ends((story) => story.report(fail))).toBe(true);
+    expect(ends((story) => story.signal("cancel"))).toBe(true);
+  });
+
+  it("of a failed parent keeps it due until none is left", () => {
+    const story = start(new Story().claim()).signal("cancel");
+    expect(story.dueAt).toBe(0);
+    expect(story.do({ type: "childless" }).dueAt).toBeNull();
+  });
+
+  it("of an attempt that failed goes on under the next", () => {
+    const failing = { type: "finish", outcome: { status: "failed", error, retryInMs: 500 } } as const;
+    const story = start(new Story().claim()).report(failing).do(childEnded());
+    expect(story.status).toBe("awaiting_retry");
+    expect(story.journal.at(-1)).toMatchObject({ attempt: 2, address: `${childAddress}/result` });
+  });
+});
+
+describe("cancel", () => {
+  it("ends the run at once, whoever holds it, and once", () => {
+    const story = new Story().claim().open(sleeps(minute)).signal("cancel", "a").signal("cancel", "a");
+    expect(story.signal("cancel", "b")).toMatchObject({ status: "cancelled", told: ["cancelled"], dueAt: null });
+    expect(story.run.waits).toEqual([]);
+    expect(story.try(story.reporting({ type: "continue" }))).toMatchObject({ code: "RUN_FINAL" });
+  });
+});
+
+describe("the timeout of a run", () => {
+  it("counts from when it is first queued", () => {
+    const story = new Story({ delayMs: minute, timeoutMs: minute });
+    expect(story.run.timeoutAt).toBeNull();
+    story
+      .pass(minute)
+      .claim()
+      .park(awaits("paid"))
+      .pass(minute - 1);
+    expect(story.status).toBe("awaiting_event");
+    expect(story.pass(1)).toMatchObject({ status: "failed", run: { state: { error: { code: "RUN_TIMED_OUT" } } } });
+  });
+
+  it("counts over all attempts, and through pauses", () => {
+    const failing = { type: "finish", outcome: { status: "failed", error, retryInMs: 30_000 } } as const;
+    const story = new Story({ timeoutMs: minute }).claim().report(failing).pass(40_000).signal("pause").pass(20_000);
+    expect(story.status).toBe("failed");
+  });
+
+  it("ends a stalled run too", () => {
+    const story = new Story({ timeoutMs: minute }).claim().report({ type: "diverged", call: "a", unclaimed: [] });
+    expect(story.pass(minute).status).toBe("failed");
+  });
+});
+
+describe("a lease", () => {
+  it("that nobody confirmed is short, and its end is not counted but told to the next holder", () => {
+    const story = new Story().claim();
+    expect(story.dueAt).toBe(settings.unconfirmedLeaseMs);
+    story.pass(settings.unconfirmedLeaseMs);
+    expect(story.run).toMatchObject({ crashes: 0, lapses: 1 });
+    expect(story.journal).toMatchObject([{ value: { mark: "recovered", confirmed: false } }]);
+  });
+
+  it("is confirmed by a renew, and by a report that writes the row", () => {
+    expect(new Story().claim().renew()).toMatchObject({ dueAt: 90_000 });
+    expect(new Story().claim().open(awaits("paid"))).toMatchObject({ dueAt: 90_000 });
+  });
+
+  it("is not ended by a server during its own first lease of uptime", () => {
+    const away = new Story({}, { bootAt: 1_000_000 + minute }).claim();
+    away.clock = minute;
+    away.do({ type: "tick" });
+    expect(away).toMatchObject({ status: "running", dueAt: minute + 90_000 });
+    away.clock = minute + 90_000;
+    expect(away.do({ type: "tick" }).status).toBe("queued");
+  });
+});
+
+describe("a queued run that nobody claims", () => {
+  it("is hinted again ever more rarely, up to a limit", () => {
+    const story = new Story();
+    const gaps: number[] = [];
+    for (let hint = 0; hint < 9; hint++) {
+      const before = story.dueAt ?? 0;
+      story.clock = before;
+      story.do({ type: "tick" });
+      gaps.push((story.dueAt ?? 0) - before);
+    }
+    expect(gaps).toEqual([10, 20, 40, 80, 160, 300, 300, 300, 300].map((seconds) => seconds * 1_000));
+    expect(story.effects).toHaveLength(9);
+  });
+});
+
+describe("a repeated report", () => {
+  it("that moved the run is accepted again, and changes nothing, even after the run has ended", () => {
+    const story = new Story().claim();
+    const finishing = story.reporting({ type: "finish", outcome: { status: "completed" } });
+    const { revision, tail } = story.do(finishing).run;
+    expect(story.do(finishing).run).toMatchObject({ revision, tail });
+  });
+
+  it("under a later fence is a ghost's", () => {
+    const story = new Story().claim();
+    const parking = story.reporting({ type: "suspend", children: 0 }, { opens: [awaits("paid")] });
+    story.do(parking).send("paid").claim("session-2").open(sleeps(minute));
+    expect(story.try(parking)).toMatchObject({ code: "FENCED" });
+  });
+});
+
+describe("too many waits at once", () => {
+  it("end the run by name: refused, the report would only come back", () => {
+    const opens = Array.from({ length: settings.maxOpenWaits + 1 }, (_, ordinal) => sleeps(minute, ordinal));
+    const story = new Story().claim().park(...opens);
+    expect(story.run.state).toMatchObject({ status: "failed", error: { code: "TOO_MANY_WAITS" } });
+  });
+});

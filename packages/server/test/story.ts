@@ -1,0 +1,153 @@
+/** One run told command by command: what tests of the core's semantics read like. */
+
+import type { NewEntry, Next, OpenWait, Report } from "@aikirun/lib/protocol";
+import { decide } from "../src/core/decide.ts";
+import type { Command, Decision, Effect, Entry, Moment, Run, State } from "../src/core/run.ts";
+import { openRun } from "../src/core/start.ts";
+import { addressesOf } from "./addresses.ts";
+import { kinds, settings } from "./runs.ts";
+import { uuid } from "./virtual-env.ts";
+
+const beginning = 1_000_000;
+
+export class Story {
+  run: Run;
+  /** Milliseconds since the run was started. */
+  clock = 0;
+  readonly journal: Entry[] = [];
+  readonly effects: Effect[] = [];
+  #signals = 0;
+  readonly #moment: Omit<Moment, "now">;
+
+  constructor(spec: Partial<Parameters<typeof openRun>[1]> = {}, more: Partial<Moment> = {}) {
+    this.#moment = { bootAt: 0, settings, ...more };
+    this.run = openRun("default", { id: uuid(1), name: "order", versionId: "1", ...spec }, this.#now());
+  }
+
+  #now(): Moment {
+    return { now: beginning + this.clock, ...this.#moment };
+  }
+
+  get status(): State["status"] {
+    return this.run.state.status;
+  }
+
+  /** Milliseconds since the run was started; null when nothing is due. */
+  get dueAt(): number | null {
+    return this.run.dueAt === null ? null : this.run.dueAt - beginning;
+  }
+
+  /** What the journal holds, in short. */
+  get told(): string[] {
+    return kinds(this.journal);
+  }
+
+  /** The value at an address, in its latest attempt. */
+  at(address: string): Entry["value"] | undefined {
+    return this.journal.findLast((entry) => entry.address === address)?.value;
+  }
+
+  try(command: Command): Decision {
+    const wanted = new Set(addressesOf(command));
+    const known = this.journal.filter(
+      ({ address, attempt }) => wanted.has(address) && (attempt === 0 || attempt === this.run.attempt),
+    );
+    const decision = decide(this.run, "known" in command ? { ...command, known } : command, this.#now());
+    if (decision.ok) {
+      this.run = decision.run;
+      this.journal.push(...decision.entries);
+      this.effects.push(...decision.effects);
+    }
+    return decision;
+  }
+
+  do(command: Command): this {
+    const decision = this.try(command);
+    if (!decision.ok) {
+      throw new Error(`${command.type} was refused: ${decision.code}: ${decision.message}`);
+    }
+    return this;
+  }
+
+  /** Lets time pass, and the clock tick whenever something is due. */
+  pass(ms: number): this {
+    const until = this.clock + ms;
+    while (this.dueAt !== null && this.dueAt <= until) {
+      this.clock = Math.max(this.clock, this.dueAt);
+      this.do({ type: "tick" });
+    }
+    this.clock = until;
+    return this;
+  }
+
+  claim(session = "session-1"): this {
+    return this.do({
+      type: "claim",
+      claim: { claimId: `claim-${this.run.fence + 1}`, session, worker: "worker", leaseMs: 90_000 },
+    });
+  }
+
+  renew(session = "session-1"): this {
+    return this.do({ type: "renew", session, fence: this.run.fence, leaseMs: 90_000 });
+  }
+
+  report(next: Next, more: Partial<Report> = {}): this {
+    return this.do(this.reporting(next, more));
+  }
+
+  reporting(next: Next, more: Partial<Report> = {}): Command {
+    const { state, fence, inbox, tail, id } = this.run;
+    const session = state.status === "running" ? state.session : "session-1";
+    const report: Report = {
+      reportId: `report-${this.run.revision}-${tail}`,
+      runId: id,
+      fence,
+      seen: inbox,
+      after: tail,
+      entries: [],
+      opens: [],
+      starts: [],
+      next,
+      ...more,
+    };
+    return { type: "report", session, worker: "worker", report, known: [] };
+  }
+
+  /** The worker opens these waits and lets go of the run. */
+  park(...opens: OpenWait[]): this {
+    return this.report({ type: "suspend", children: 0 }, { opens });
+  }
+
+  /** The worker goes on with these waits open. */
+  open(...opens: OpenWait[]): this {
+    return this.report({ type: "continue" }, { opens });
+  }
+
+  record(...entries: NewEntry[]): this {
+    return this.report({ type: "continue" }, { entries });
+  }
+
+  send(name: string, data?: string, referenceId?: string): this {
+    const arrival = {
+      type: "event",
+      signalId: this.#signal(),
+      name,
+      ...(data === undefined ? {} : { data }),
+      ...(referenceId === undefined ? {} : { referenceId }),
+    } as const;
+    return this.do({ type: "receive", arrival, known: [] });
+  }
+
+  signal(type: "cancel" | "pause" | "resume" | "wake", signalId: string = this.#signal()): this {
+    return this.do({ type, signalId, known: [] });
+  }
+
+  retry(): this {
+    return this.do({ type: "retry", signalId: this.#signal(), newRunId: uuid(5), known: [] });
+  }
+
+  #signal(): string {
+    this.#signals += 1;
+    return `signal-${this.#signals}`;
+  }
+}
