@@ -1,0 +1,88 @@
+import type { ClaimedRun, NewEntry } from "@aikirun/lib/protocol";
+import { describe, expect, it } from "vitest";
+import { rig } from "../../test/rig.ts";
+import { complete, go, returned, sleeps, suspend } from "../../test/runs.ts";
+
+describe("the least durable work", () => {
+  it("of a run with one task is 3 commits and 4 row writes", async () => {
+    const { storage, speaker } = rig();
+    const one = speaker();
+    await one.start();
+    const run = await one.claimOne();
+    await one.report(run, complete, { entries: [returned("task:charge#0")] });
+    expect(storage.counts).toMatchObject({ transactions: 3, inserts: 1, updates: 2, entries: 1, loads: 0 });
+  });
+
+  it("of a run with five steps is 7 commits alone: 1 insert, 2 updates, 5 entries, and no row is loaded", async () => {
+    const { storage, speaker } = rig();
+    const one = speaker();
+    await one.start();
+    const run = await one.claimOne();
+    for (let step = 1; step <= 4; step++) {
+      await one.report(run, go, { entries: [returned(`task:t#${step}`)], after: step - 1 });
+    }
+    await one.report(run, complete, { entries: [returned("task:t#5")], after: 4 });
+    expect(storage.counts).toMatchObject({ transactions: 7, inserts: 1, updates: 2, entries: 5, loads: 0 });
+  });
+
+  it("of a report that only records leaves the row alone, but holds it", async () => {
+    const { storage, speaker } = rig();
+    const one = speaker();
+    const id = await one.start();
+    const run = await one.claimOne();
+    const before = (await one.read(id)).run.revision;
+    await one.report(run, go, { entries: [returned("task:t#0")] });
+    expect(storage.batches.at(-1)).toMatchObject({ changes: [], holds: [{ id, revision: before }], entries: [{ seq: 1 }] });
+    expect((await one.read(id)).run.revision).toBe(before);
+  });
+
+  it("of a sleep is one update to park, one to wake, one to claim", async () => {
+    const { storage, speaker, env, engine } = rig();
+    await engine.start();
+    const one = speaker();
+    await one.start();
+    const run = await one.claimOne();
+    storage.taken();
+    await one.report(run, suspend, { opens: [sleeps(60_000)] });
+    await env.advance(60_000);
+    const [again] = await one.claim();
+    expect(again).toMatchObject({ hot: true, fence: 2, journal: [{ value: { type: "elapsed" } }] });
+    expect(storage.taken()).toMatchObject({ transactions: 3, updates: 3, entries: 1, loads: 0, inserts: 0 });
+    await engine.close();
+  });
+});
+
+describe("a hundred runs at once", () => {
+  const many = 100;
+  const each = (make: (n: number) => NewEntry) => Array.from({ length: many }, (_, n) => make(n));
+
+  it("share each commit", async () => {
+    const { storage, speaker } = rig();
+    const one = speaker();
+    await Promise.all(Array.from({ length: many }, () => one.start()));
+    expect(storage.taken()).toMatchObject({ transactions: 1, inserts: many, updates: 0 });
+
+    const runs: ClaimedRun[] = await one.claim({ limit: many });
+    expect(storage.taken()).toMatchObject({ transactions: 1, updates: many, loads: 0 });
+
+    const entries = each((n) => returned(`task:t#${n}`));
+    await Promise.all(runs.map((run, n) => one.report(run, complete, { entries: entries.slice(n, n + 1) })));
+    expect(storage.taken()).toMatchObject({ transactions: 1, updates: many, entries: many, loads: 0 });
+    expect(storage.batches).toHaveLength(2);
+  });
+
+  it("are renewed in one commit", async () => {
+    const { storage, speaker, api } = rig();
+    const one = speaker();
+    await Promise.all(Array.from({ length: many }, () => one.start()));
+    const runs = await one.claim({ limit: many });
+    storage.taken();
+    const { results } = await api.renew({
+      session: one.session,
+      leaseMs: 90_000,
+      runs: runs.map(({ id, fence }) => ({ runId: id, fence })),
+    });
+    expect(results.every(({ ok }) => ok)).toBe(true);
+    expect(storage.taken()).toMatchObject({ transactions: 1, updates: many, loads: 0 });
+  });
+});

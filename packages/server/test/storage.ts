@@ -1,0 +1,110 @@
+/** Storage as tests see it: counted, and failing where a test wants it to. */
+
+import type { Batch, Obstacle, Reader, Storage, Transaction } from "../src/storage/storage.ts";
+
+export interface Counts {
+  transactions: number;
+  /** Rows loaded by id, found or not, in transactions. */
+  loads: number;
+  inserts: number;
+  updates: number;
+  entries: number;
+  /** Reads outside of transactions. */
+  reads: number;
+}
+
+export interface WatchedStorage extends Storage {
+  readonly counts: Counts;
+  /** The counts since the last call. */
+  taken(): Counts;
+  /** Decides what the next transactions meet; each is used once, in order. */
+  readonly mishaps: Mishap[];
+  /** Asked for every save; what it returns stands in the way. */
+  obstruct: (batch: Batch) => Obstacle[];
+  /** What was committed. */
+  readonly batches: Batch[];
+}
+
+/** `before`: the transaction never begins. `after`: it commits, and nobody hears of it. */
+export type Mishap = "none" | "before" | "after";
+
+const nothing: Counts = { transactions: 0, loads: 0, inserts: 0, updates: 0, entries: 0, reads: 0 };
+
+export function watchedStorage(inner: Storage): WatchedStorage {
+  let counts = { ...nothing };
+  const batches: Batch[] = [];
+  const mishaps: Mishap[] = [];
+  const watched: WatchedStorage = {
+    get counts() {
+      return counts;
+    },
+    taken() {
+      const before = counts;
+      counts = { ...nothing };
+      return before;
+    },
+    mishaps,
+    batches,
+    obstruct: () => [],
+    async transaction(work) {
+      const mishap = mishaps.shift() ?? "none";
+      if (mishap === "before") {
+        throw new Error("The connection is lost.");
+      }
+      const result = await inner.transaction((transaction) => work(counted(transaction)));
+      counts.transactions += 1;
+      if (mishap === "after") {
+        throw new Error("The connection was lost while committing.");
+      }
+      return result;
+    },
+    read(work) {
+      counts.reads += 1;
+      return inner.read((reader) => work(reader));
+    },
+    close: () => inner.close(),
+  };
+
+  function counted(transaction: Transaction): Transaction {
+    return {
+      ...readerOf(transaction),
+      async load(ids) {
+        counts.loads += ids.length;
+        return transaction.load(ids);
+      },
+      async insert(runs) {
+        const inserted = await transaction.insert(runs);
+        counts.inserts += inserted.length;
+        return inserted;
+      },
+      async save(batch) {
+        const obstacles = [...watched.obstruct(batch), ...(await transaction.save(batch))];
+        if (obstacles.length === 0) {
+          counts.updates += batch.changes.length;
+          counts.entries += batch.entries.length;
+          batches.push(batch);
+        }
+        return obstacles;
+      },
+      recall: (from, to) => transaction.recall(from, to),
+    };
+  }
+
+  return watched;
+}
+
+function readerOf(reader: Reader): Reader {
+  return {
+    now: () => reader.now(),
+    load: (ids) => reader.load(ids),
+    journal: (requests) => reader.journal(requests),
+    entriesAt: (keys) => reader.entriesAt(keys),
+    queued: (filter, limit) => reader.queued(filter, limit),
+    due: (now, limit) => reader.due(now, limit),
+    nextDue: () => reader.nextDue(),
+    children: (parents, limit) => reader.children(parents, limit),
+    claimed: (session, claimId) => reader.claimed(session, claimId),
+    referenced: (keys) => reader.referenced(keys),
+    find: (namespace, request, limit, after) => reader.find(namespace, request, limit, after),
+  };
+}
