@@ -116,7 +116,11 @@ describe("aiki dev", { timeout: 60_000 }, () => {
   it("replaces a worker that crashes, and its run goes on", async () => {
     const body = 'await run.step("fall", crash); return answer;';
     const crash = `import { existsSync, writeFileSync } from "node:fs";
-      function crash() { if (!existsSync("fallen")) { writeFileSync("fallen", ""); process.kill(process.pid, "SIGKILL"); } }`;
+      function crash() {
+        if (existsSync("fallen")) return;
+        writeFileSync("fallen", "");
+        process.kill(process.pid, "SIGKILL");
+      }`;
     const folder = await project({ ...answer, "workflows.ts": `${crash}\n${workflows(body)}` });
     const { command, aiki } = await dev(folder, "--database", "memory:");
     await command.says(/ready/);

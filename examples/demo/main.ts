@@ -87,15 +87,21 @@ function conclude({ run, entries, effects }: Story): void {
   console.log(`\n${paint("bold", "What ran more than once, and why")}\n`);
   for (const task of new Set(effects.map((effect) => effect.task))) {
     const runs = effects.filter((effect) => effect.task === task);
-    const [first, last] = [runs[0], runs.at(-1)];
-    if (first === undefined || last === undefined || runs.length === 1) continue;
-    const why =
-      first.attempt === last.attempt
-        ? `${first.worker} was killed before the result was recorded; both had the key …${last.idempotencyKey.slice(-16)}`
-        : "its first try failed, and its retry policy says to try again";
-    console.log(`  ${task.padEnd(16)} ${runs.length} times: ${why}`);
+    if (runs.length > 1) console.log(`  ${task.padEnd(16)} ${runs.length} times: ${reasonOf(runs)}`);
   }
-  console.log("\n  Everything else ran once. Every result was recorded once.\n");
+  const results = entries.filter(({ value }) => value.type === "returned");
+  const addresses = new Set(results.map(({ address }) => address));
+  console.log(`\n  Everything else ran once. ${results.length} results are recorded at ${addresses.size} addresses.\n`);
+}
+
+function reasonOf(runs: Story["effects"]): string {
+  const [first] = runs;
+  if (runs.some(({ attempt }) => attempt !== first?.attempt)) {
+    return "its first try failed, and its retry policy says to try again";
+  }
+  const keys = new Set(runs.map(({ idempotencyKey }) => idempotencyKey));
+  const key = keys.size === 1 ? `; each time with the idempotency key …${first?.idempotencyKey.slice(-9)}` : "";
+  return `${first?.worker} was killed before its result was recorded${key}`;
 }
 
 async function stayUp(url: string, run: RunView | null): Promise<void> {

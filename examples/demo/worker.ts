@@ -8,8 +8,8 @@ import { orderWorkflow, shipWorkflow } from "./workflows.ts";
 const [url = "", id = ""] = process.argv.slice(2);
 const aiki = await client({ url, logger: consoleLogger({ level: "error" }) });
 
-// A heartbeat is 30 s by default; here a dead worker is to be missed within a second.
-const aikiWorker = worker(aiki, { id, maxConcurrentWorkflowRuns: 5, workflowRun: { heartbeatIntervalMs: 250 } });
+// A heartbeat is 30 s by default; here a dead worker is to be missed within two seconds.
+const aikiWorker = worker(aiki, { id, maxConcurrentWorkflowRuns: 5, workflowRun: { heartbeatIntervalMs: 500 } });
 aikiWorker.registry.add(orderWorkflow).add(shipWorkflow);
 await aikiWorker.start();
 

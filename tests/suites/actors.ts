@@ -1,6 +1,5 @@
 /** Actors for tests of the Api: a starter and workers that speak the protocol by hand. */
 
-import { systemEnv } from "@aikirun/lib";
 import type {
   Api,
   ClaimedRun,
@@ -25,8 +24,6 @@ export interface Subject {
   api: Api;
   close(): Promise<void>;
 }
-
-export const env = systemEnv({ id: v7 });
 
 /** A workflow of its own per test, so that tests share a server and never each other's runs. */
 export class Stage {
