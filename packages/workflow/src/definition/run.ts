@@ -31,7 +31,10 @@ export interface ChildCall {
   options: ChildStartOptions;
 }
 
-/** A run from inside its handler. Everything that returns a promise is durable: recorded once, recalled on every replay. */
+/**
+ * A run from inside its handler. Everything that returns a promise is durable: recorded once, recalled on every
+ * replay.
+ */
 export interface WorkflowRun<Events extends EventDefinitions = EventDefinitions> extends TaskRunner, ChildRunner {
   readonly id: string;
   /** From 1; grows with every retry of the whole run. */
@@ -80,7 +83,10 @@ export interface EventWaiter<Data> {
 /** A child run, as its parent sees it. */
 export interface ChildHandle<Output> {
   readonly id: string;
-  /** The child's output. Rejects with `ChildRunFailedError` (its `cause` is the recorded error) when it ended otherwise. */
+  /**
+   * The child's output. Rejects with `ChildRunFailedError` (its `cause` is the recorded error) when it ended
+   * otherwise.
+   */
   result(): Promise<Output>;
   /** Waits for the child's end, and says whether it ended in this status. Never rejects for the way it ended. */
   waitFor<Status extends FinalStatus>(

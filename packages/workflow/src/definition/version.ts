@@ -29,7 +29,10 @@ export interface VersionOptions<Given, Input, Returned, Output, Events extends E
   retry?: RetryPolicy;
   /** How long a run may take, from when it is first queued, over all attempts. Default: for ever. */
   timeout?: Duration;
-  /** Standard Schemas that check, and may transform, the input before the handler and the output before it is recorded. */
+  /**
+   * Standard Schemas that check, and may transform, the input before the handler and the output before it is
+   * recorded.
+   */
   schema?: { input?: Schema<Given, Input>; output?: Schema<Returned, Output> };
 }
 

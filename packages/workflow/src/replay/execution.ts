@@ -14,11 +14,17 @@ const defaultIdleMs = 300_000;
 
 /** Options of an execution. */
 export interface ExecutionOptions {
-  /** How long a handler may await nothing durable before its run is released as `idle`. Milliseconds; default 5 minutes. */
+  /**
+   * How long a handler may await nothing durable before its run is released as `idle`. Milliseconds; default 5
+   * minutes.
+   */
   idleMs?: number;
 }
 
-/** One run of a version, to be executed by the worker behind `host`. Call `run` once, then `resume` after each `parked`. */
+/**
+ * One run of a version, to be executed by the worker behind `host`. Call `run` once, then `resume` after each
+ * `parked`.
+ */
 export function createExecution(
   definition: ExecutableVersion,
   host: Host,

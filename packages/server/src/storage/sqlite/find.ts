@@ -62,7 +62,9 @@ export function findQuery(namespace: string, request: FindRequest, limit: number
   return { sql, values };
 }
 
-/** Whether an index finds the runs; if none does, the page is read in order of the primary key and nothing is sorted. */
+/**
+ * Whether an index finds the runs; if none does, the page is read in order of the primary key and nothing is sorted.
+ */
 function isNarrow({ name, status, referenceId, parentId }: FindRequest): boolean {
   return name !== undefined || status !== undefined || referenceId !== undefined || parentId !== undefined;
 }
