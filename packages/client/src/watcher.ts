@@ -1,4 +1,4 @@
-import { AikiError, type Env } from "@aikirun/lib";
+import { AikiError, type Env, isAikiError } from "@aikirun/lib";
 import type { Api, RunId, RunStatus, RunView, Watched, WatchResult } from "@aikirun/lib/protocol";
 import { budget } from "./budget.ts";
 import { keepAlive } from "./transient.ts";
@@ -16,6 +16,8 @@ export interface Watcher {
 
 /** One long poll's length; proxies commonly cut at 60 s. Milliseconds. */
 const waitMs = 25_000;
+/** The pause after an empty answer that the server did not hold back. Milliseconds. */
+const emptyRestMs = 200;
 /** Runs in one long poll. */
 const laneRuns = 1_000;
 /** Long polls under way before new waits join an older one. */
@@ -81,11 +83,16 @@ export function watcher(api: Api, env: Env): Watcher {
     if (fresh !== null && fresh.interests.size < laneRuns) {
       return fresh;
     }
+    const lane = newLane();
+    fresh = lane;
+    env.soon(() => depart(lane));
+    return lane;
+  }
+
+  function newLane(): Lane {
     const lane: Lane = { interests: new Map(), leave: null };
     lanes.add(lane);
     release ??= keepAlive();
-    fresh = lane;
-    env.soon(() => depart(lane));
     return lane;
   }
 
@@ -132,14 +139,15 @@ export function watcher(api: Api, env: Env): Watcher {
     }
     const leave = new AbortController();
     lane.leave = leave;
+    const askedAt = env.elapsed();
     const watched = Array.from(lane.interests, watchedOf);
     api.watch({ watched, waitMs }, { signal: leave.signal }).then(
-      ({ results }) => land(lane, leave, results),
+      ({ results }) => land(lane, leave, results, env.elapsed() - askedAt),
       (error: unknown) => crash(lane, leave, error),
     );
   }
 
-  function land(lane: Lane, leave: AbortController, results: WatchResult[]): void {
+  function land(lane: Lane, leave: AbortController, results: WatchResult[], heldMs: number): void {
     if (leave.signal.aborted) {
       return;
     }
@@ -150,7 +158,9 @@ export function watcher(api: Api, env: Env): Watcher {
     if (lane.interests.size === 0) {
       discard(lane);
     } else {
-      after(spend(lane.interests.size), () => launch(lane));
+      // A server that is closing answers at once with nothing.
+      const restMs = results.length === 0 && heldMs < waitMs / 2 ? emptyRestMs : 0;
+      after(Math.max(restMs, spend(lane.interests.size)), () => launch(lane));
     }
   }
 
@@ -159,9 +169,30 @@ export function watcher(api: Api, env: Env): Watcher {
       return;
     }
     const failed = everyInterest(lane);
+    const isRefused = isAikiError(error) && error.code === "BAD_REQUEST" && lane.interests.size > 1;
     discard(lane);
+    if (isRefused) {
+      divide(failed);
+      return;
+    }
     for (const interest of failed) {
       interest.reject(error);
+    }
+  }
+
+  /** One malformed id has the whole question refused: halves are asked anew, so that it fails alone. */
+  function divide(interests: Interest[]): void {
+    const runs = [...new Set(interests.map(({ runId }) => runId))];
+    const first = new Set(runs.slice(0, Math.ceil(runs.length / 2)));
+    for (const half of [
+      interests.filter(({ runId }) => first.has(runId)),
+      interests.filter((one) => !first.has(one.runId)),
+    ]) {
+      const lane = newLane();
+      for (const interest of half) {
+        add(lane, interest);
+      }
+      launch(lane);
     }
   }
 

@@ -104,10 +104,11 @@ describe("news of runs under way", () => {
     expect(asked.watch).toHaveLength(1);
   });
 
-  it("are asked for again, ever more rarely, while the server is away", async () => {
-    const { env, heard, hearer, asked } = setup(() => {
-      throw new AikiError("UNREACHABLE", "No answer.");
-    });
+  it.each([
+    ["is away", () => Promise.reject(new AikiError("UNREACHABLE", "No answer."))],
+    ["answers empty at once", () => Promise.resolve({ results: [] })],
+  ])("are asked for again, ever more rarely, while the server %s", async (_, watch) => {
+    const { env, heard, hearer, asked } = setup(watch);
     heard.add(hearer("a", true));
     await env.advance(10_000);
     expect(asked.watch.length).toBeGreaterThan(4);

@@ -38,6 +38,8 @@ const waitMs = 25_000;
 interface Watching {
   leave: AbortController;
   hearers: ReadonlySet<Hearer>;
+  /** Monotonic milliseconds. */
+  at: number;
 }
 
 export function news(api: Api, env: Env): News {
@@ -92,9 +94,9 @@ export function news(api: Api, env: Env): News {
 
   function ask(wanted: Hearer[]): void {
     watching?.leave.abort();
-    const mine: Watching = { leave: new AbortController(), hearers: new Set(wanted) };
+    const mine: Watching = { leave: new AbortController(), hearers: new Set(wanted), at: env.elapsed() };
     watching = mine;
-    askedAt = env.elapsed();
+    askedAt = mine.at;
     const watched = wanted.map(({ runId, fence, position: { seen, after } }) => ({
       type: "news" as const,
       runId,
@@ -104,22 +106,25 @@ export function news(api: Api, env: Env): News {
     }));
     api.watch({ watched, waitMs }, { signal: mine.leave.signal }).then(
       ({ results }) => {
-        if (watching === mine) {
-          failures = 0;
-          watching = null;
-          tell(mine, results);
-          wakeForLater();
-        }
+        // A server that is closing answers at once with nothing.
+        const isServed = results.length > 0 || env.elapsed() - mine.at >= waitMs / 2;
+        answered(mine, results, isServed);
       },
-      () => {
-        if (watching === mine) {
-          failures += 1;
-          watching = null;
-          askedAt = env.elapsed() + backoffMs(env, failures, 2_000);
-          wakeForLater();
-        }
-      },
+      () => answered(mine, [], false),
     );
+  }
+
+  function answered(mine: Watching, results: WatchResult[], isServed: boolean): void {
+    if (watching !== mine) {
+      return;
+    }
+    watching = null;
+    failures = isServed ? 0 : failures + 1;
+    if (failures > 0) {
+      askedAt = env.elapsed() + backoffMs(env, failures, 2_000);
+    }
+    tell(mine, results);
+    wakeForLater();
   }
 
   function tell({ hearers: asked }: Watching, results: WatchResult[]): void {
