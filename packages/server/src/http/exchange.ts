@@ -80,8 +80,11 @@ function received(incoming: IncomingMessage): Promise<Uint8Array> {
       else reject(tooLarge());
     });
     incoming.on("end", () => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)));
-    incoming.on("close", () => reject(new Refusal(400, "BAD_REQUEST", "The request broke off.")));
-    incoming.on("error", () => reject(new Refusal(400, "BAD_REQUEST", "The request broke off.")));
+    const broken = () => {
+      if (!incoming.complete) reject(new Refusal(400, "BAD_REQUEST", "The request broke off."));
+    };
+    incoming.on("close", broken);
+    incoming.on("error", broken);
   });
 }
 
