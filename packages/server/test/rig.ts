@@ -16,8 +16,8 @@ import type {
   SignalResult,
   StartResult,
 } from "@aikirun/lib/protocol";
-import { createEngine, type Engine, type ObservedBatch } from "../src/engine/engine.ts";
 import type { Settings } from "../src/core/run.ts";
+import { createEngine, type Engine, type ObservedBatch } from "../src/engine/engine.ts";
 import { memoryStorage } from "../src/storage/memory/memory.ts";
 import type { Storage } from "../src/storage/storage.ts";
 import { type WatchedStorage, watchedStorage } from "./storage.ts";
@@ -132,11 +132,7 @@ export class Speaker {
     return (await this.api.report({ session: this.session, worker: "worker", reports })).results;
   }
 
-  async report(
-    run: ClaimedRun,
-    next: Next,
-    more: Partial<Report> = {},
-  ): Promise<Extract<ReportResult, { ok: true }>> {
+  async report(run: ClaimedRun, next: Next, more: Partial<Report> = {}): Promise<Extract<ReportResult, { ok: true }>> {
     const result = only(await this.send(this.reporting(run, next, more)));
     if (!result.ok) {
       throw new Error(`${result.code}: ${result.message}`);

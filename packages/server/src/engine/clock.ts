@@ -1,7 +1,7 @@
 /** The one timer: fires at the earliest `dueAt` it knows, and once a second for what it does not know of. */
 
 import type { Cancel, Env, Logger } from "@aikirun/lib";
-import type { Storage } from "../storage/storage.ts";
+import type { Reader, Storage } from "../storage/storage.ts";
 import type { Operation } from "./operation.ts";
 
 export interface Clock {
@@ -27,6 +27,8 @@ export function dueClock({ env, storage, submit, logger, closing }: ClockOptions
   let cancel: Cancel = () => {};
   let armedFor = Number.POSITIVE_INFINITY;
   let running = false;
+  /** How far the database's clock was ahead of ours when it was last read. Milliseconds. */
+  let ahead = 0;
 
   const arm = (at: number) => {
     cancel();
@@ -69,21 +71,29 @@ export function dueClock({ env, storage, submit, logger, closing }: ClockOptions
 
   const rearm = async (failed: boolean) => {
     const soonest = env.now() + sweepMs;
-    const due = failed ? null : await storage.read((reader) => reader.nextDue()).catch(() => null);
+    const due = failed ? null : await storage.read(nextDue).catch(() => null);
     if (!closing.aborted) {
       // Something due already was tried just now; it gets a moment before the next try.
       arm(Math.min(soonest, armedFor, Math.max(due ?? soonest, env.now() + 1)));
     }
   };
 
+  /** By our clock: a database whose clock is behind is not asked again before it can answer. */
+  const nextDue = async (reader: Reader): Promise<number | null> => {
+    const due = await reader.nextDue();
+    ahead = reader.now() - env.now();
+    return due === null ? null : due - ahead;
+  };
+
   return {
     start: () => rearm(false),
     expect(dueAt) {
-      if (dueAt < armedFor && !closing.aborted) {
+      const at = dueAt - ahead;
+      if (at < armedFor && !closing.aborted) {
         if (running) {
-          armedFor = dueAt;
+          armedFor = at;
         } else {
-          arm(dueAt);
+          arm(at);
         }
       }
     },

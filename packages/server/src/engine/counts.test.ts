@@ -32,7 +32,11 @@ describe("the least durable work", () => {
     const run = await one.claimOne();
     const before = (await one.read(id)).run.revision;
     await one.report(run, go, { entries: [returned("task:t#0")] });
-    expect(storage.batches.at(-1)).toMatchObject({ changes: [], holds: [{ id, revision: before }], entries: [{ seq: 1 }] });
+    expect(storage.batches.at(-1)).toMatchObject({
+      changes: [],
+      holds: [{ id, revision: before }],
+      entries: [{ seq: 1 }],
+    });
     expect((await one.read(id)).run.revision).toBe(before);
   });
 

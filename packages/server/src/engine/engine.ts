@@ -3,6 +3,7 @@
  * Order of work: load rows, decide in memory, write, commit, hint.
  */
 
+import { setMaxListeners } from "node:events";
 import { AikiError, batcher, type Env, type Logger } from "@aikirun/lib";
 import type { Api } from "@aikirun/lib/protocol";
 import type { Settings } from "../core/run.ts";
@@ -57,6 +58,8 @@ export function createEngine({ storage, env, settings, logger, observe }: Engine
   const changes = runChanges();
   const presence = livePresence(env);
   const closing = new AbortController();
+  // Every long poll listens to it; ten are not a leak.
+  setMaxListeners(0, closing.signal);
   const committer: Committer = {
     storage,
     rows,
@@ -95,7 +98,11 @@ export function createEngine({ storage, env, settings, logger, observe }: Engine
         : (await Promise.all(operations.map((operation) => send([again(operation)])))).flat();
     }
     publish(committed);
-    observe?.({ ...committed, operations });
+    try {
+      observe?.({ ...committed, operations });
+    } catch (error) {
+      logger.error("An observer of the engine threw", { error: String(error) });
+    }
     return committed.results;
   };
 

@@ -182,6 +182,10 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
     if (starts.length === 0) {
       return [];
     }
+    // What is recalled must be there, though this very transaction recorded it.
+    if (starts.some(({ recall }) => recall !== null && recorded.has(recall))) {
+      await save();
+    }
     const inserted = new Set(await transaction.insert(starts.map(({ run }) => run)));
     const refused: Array<{ to: RunId; command: Command }> = [];
     for (const { run, recall } of starts) {
@@ -228,6 +232,10 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
     const obstacles = await transaction.save({ changes, holds, entries: [...recorded.values()].flat() });
     if (obstacles.length > 0) {
       throw new Obstructed(obstacles.map(({ runId }) => runId));
+    }
+    recorded.clear();
+    for (const run of [...current.values()]) {
+      see(run, true);
     }
   };
 

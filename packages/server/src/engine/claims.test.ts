@@ -1,0 +1,319 @@
+import { describe, expect, it } from "vitest";
+import { rig } from "../../test/rig.ts";
+import { awaits, complete, go, kinds, returned, suspend } from "../../test/runs.ts";
+import { settled } from "../../test/virtual-env.ts";
+
+/** Whether a promise has been settled when nothing can go on without time passing. */
+async function isSettled(promise: Promise<unknown>): Promise<boolean> {
+  let done = false;
+  promise.then(
+    () => {
+      done = true;
+    },
+    () => {
+      done = true;
+    },
+  );
+  await settled();
+  return done;
+}
+
+describe("a claim", () => {
+  it("gets the highest priority first, then the oldest", async () => {
+    const one = rig().speaker();
+    const ids = [
+      await one.start(),
+      await one.start({ priority: 5 }),
+      await one.start(),
+      await one.start({ priority: 5 }),
+    ];
+    const runs = await one.claim({ limit: 3 });
+    expect(runs.map(({ id }) => id)).toEqual([ids[1], ids[3], ids[0]]);
+    expect((await one.claim()).map(({ id }) => id)).toEqual([ids[2]]);
+  });
+
+  it("gets the same order from storage after a restart, when nobody hinted", async () => {
+    const before = rig();
+    const one = before.speaker();
+    const ids = [await one.start(), await one.start({ priority: 5 }), await one.start()];
+    const runs = await before.another().speaker().claim();
+    expect(runs.map(({ id }) => id)).toEqual([ids[1], ids[0], ids[2]]);
+  });
+
+  it("gets runs of every version and shard that it serves, and of no other", async () => {
+    const one = rig().speaker();
+    const serves = [
+      { name: "order", versionId: "1" },
+      { name: "order", versionId: "2" },
+    ];
+    const v2 = await one.start({ versionId: "2" });
+    const v1 = await one.start();
+    await one.start({ versionId: "3" });
+    await one.start({ name: "other" });
+    const eu = await one.start({ shardKey: "eu" });
+    const us = await one.start({ shardKey: "us", versionId: "2" });
+    await one.start({ shardKey: "asia" });
+    expect((await one.claim({ serves })).map(({ id }) => id)).toEqual([v2, v1]);
+    expect((await one.claim({ serves, shardKeys: ["eu", "us"] })).map(({ id }) => id)).toEqual([eu, us]);
+    expect(await one.claim({ serves })).toEqual([]);
+  });
+
+  it("is not put off by hints whose runs have gone", async () => {
+    const one = rig().speaker();
+    const ids = [await one.start(), await one.start(), await one.start()];
+    for (const id of ids.slice(0, 2)) {
+      await one.signal(id, { type: "cancel" });
+    }
+    expect((await one.claim({ limit: 1 })).map(({ id }) => id)).toEqual(ids.slice(2));
+  });
+
+  it("counts what it reclaims among what it may have", async () => {
+    const one = rig().speaker();
+    await one.start();
+    const run = await one.claimOne();
+    await one.report(run, suspend, { opens: [awaits("paid")] });
+    await one.start();
+    const runs = await one.claim({ limit: 1, reclaim: [{ runId: run.id, fence: run.fence }] });
+    expect(runs.map(({ id }) => id)).toEqual([run.id]);
+  });
+
+  it("reclaims nothing of another namespace, session or fence", async () => {
+    const { speaker } = rig();
+    const one = speaker();
+    await one.start();
+    const run = await one.claimOne();
+    await one.report(run, suspend, { opens: [awaits("paid")] });
+    const reclaim = [{ runId: run.id, fence: run.fence }];
+    expect(await speaker().claim({ reclaim })).toEqual([]);
+    expect(await speaker("other").claim({ reclaim, session: one.session })).toEqual([]);
+    expect(await one.claim({ reclaim: [{ runId: run.id, fence: run.fence - 1 }] })).toEqual([]);
+    expect(await one.status(run.id)).toBe("awaiting_event");
+  });
+
+  it("brings only the news to the session that parked the run, and all to another", async () => {
+    const { speaker } = rig();
+    const [one, two] = [speaker(), speaker()];
+    await one.start();
+    const run = await one.claimOne();
+    await one.report(run, suspend, {
+      entries: [returned("task:a#0")],
+      opens: [awaits("paid"), awaits("paid", null, "e#2")],
+    });
+    await one.signal(run.id, { type: "event", name: "paid" });
+    const hot = await one.claimOne();
+    expect(hot).toMatchObject({ hot: true, inbox: 1 });
+    expect(kinds(hot.journal)).toEqual(["arrived", "received"]);
+    await one.report(hot, { type: "release", reason: "shutdown" });
+    const cold = await two.claimOne();
+    expect(cold.hot).toBe(false);
+    expect(kinds(cold.journal)).toEqual(["returned", "arrived", "received"]);
+  });
+});
+
+describe("a repeated claim", () => {
+  it("gets the same runs, fences and journals", async () => {
+    const { api, speaker } = rig();
+    const one = speaker();
+    await one.signal(await one.start(), { type: "event", name: "paid" });
+    await one.start();
+    await one.start();
+    const request = one.request({ limit: 2 });
+    const first = await api.claim(request);
+    expect(first.runs).toHaveLength(2);
+    expect(await api.claim(request)).toEqual(first);
+    expect(await one.claim()).toHaveLength(1);
+  });
+
+  it("gets the same runs after the server has restarted", async () => {
+    const before = rig();
+    const one = before.speaker();
+    await one.start();
+    await one.start();
+    const request = one.request({ limit: 1 });
+    const first = await before.api.claim(request);
+    expect(await before.another().api.claim(request)).toEqual(first);
+  });
+
+  it("while the first still waits is answered with it", async () => {
+    const { api, speaker } = rig();
+    const one = speaker();
+    const request = one.request({ waitMs: 10_000 });
+    const [first, again] = [api.claim(request), api.claim(request)];
+    await settled();
+    const id = await one.start();
+    expect((await first).runs).toMatchObject([{ id, fence: 1 }]);
+    expect(await again).toEqual(await first);
+  });
+
+  it("takes nothing of another namespace", async () => {
+    const { engine, speaker, api } = rig();
+    const one = speaker();
+    await one.start();
+    const request = one.request();
+    expect((await api.claim(request)).runs).toHaveLength(1);
+    expect((await engine.api("other").claim(request)).runs).toEqual([]);
+  });
+});
+
+describe("a waiting claim", () => {
+  it("is woken by a start", async () => {
+    const one = rig().speaker();
+    const waiting = one.claim({ waitMs: 10_000 });
+    await settled();
+    const id = await one.start();
+    expect(await waiting).toMatchObject([{ id }]);
+  });
+
+  it("is woken by a start that was decided in the very same transaction", async () => {
+    const { speaker, storage } = rig();
+    const one = speaker();
+    // So that storage is not asked again.
+    await one.claim();
+    storage.taken();
+    const [id, runs] = await Promise.all([one.start(), one.claim({ waitMs: 10_000 })]);
+    expect(runs).toMatchObject([{ id }]);
+  });
+
+  it("is woken by a tick, a signal, and a release", async () => {
+    const { speaker, env, engine } = rig();
+    await engine.start();
+    const one = speaker();
+
+    const delayed = await one.start({ delayMs: 2_000 });
+    const first = one.claim({ waitMs: 10_000 });
+    await env.advance(2_000);
+    expect(await first).toMatchObject([{ id: delayed }]);
+
+    const paused = await one.start({ delayMs: 60_000 });
+    const second = one.claim({ waitMs: 10_000 });
+    await settled();
+    await one.signal(paused, { type: "wake" });
+    const [run] = await second;
+    expect(run).toMatchObject({ id: paused });
+
+    const third = speaker().claim({ waitMs: 10_000 });
+    await settled();
+    if (run !== undefined) {
+      await one.report(run, { type: "release", reason: "shutdown" });
+    }
+    expect(await third).toMatchObject([{ id: paused, fence: 2 }]);
+    await engine.close();
+  });
+
+  it("is woken by the end of a child that its parent awaits", async () => {
+    const { speaker, env } = rig();
+    const one = speaker();
+    const id = await one.start();
+    const run = await one.claimOne();
+    const spec = one.spec({ id: env.id() });
+    await one.report(run, { type: "suspend", children: 1 }, { starts: [{ address: "child:c#0", spec }] });
+    const child = await one.claimOne();
+    const waiting = one.claim({ waitMs: 10_000 });
+    await settled();
+    await one.report(child, complete);
+    expect(await waiting).toMatchObject([{ id, hot: true }]);
+  });
+
+  it("is answered with nothing when its time is up", async () => {
+    const { speaker, env } = rig();
+    const waiting = speaker().claim({ waitMs: 7_000 });
+    await env.advance(6_999);
+    expect(await isSettled(waiting)).toBe(false);
+    await env.advance(1);
+    expect(await waiting).toEqual([]);
+  });
+
+  it("of two gets each its own run", async () => {
+    const { speaker } = rig();
+    const [one, two] = [speaker(), speaker()];
+    const waiting = [one.claim({ waitMs: 10_000 }), two.claim({ waitMs: 10_000 })];
+    await settled();
+    const ids = [await one.start(), await one.start()];
+    const runs = (await Promise.all(waiting)).flat();
+    expect(runs.map(({ id }) => id).sort()).toEqual(ids.sort());
+  });
+
+  it("finds what another server has queued within its sweep", async () => {
+    const here = rig();
+    const there = here.another();
+    const waiting = there.speaker().claim({ waitMs: 20_000 });
+    await settled();
+    const id = await here.speaker().start();
+    await here.env.advance(5_000);
+    expect(await waiting).toMatchObject([{ id }]);
+  });
+});
+
+describe("a claim that is given up", () => {
+  it("leaves no waiter and no timer behind", async () => {
+    const { speaker, env } = rig();
+    const one = speaker();
+    const leave = new AbortController();
+    const waiting = one.claim({ waitMs: 10_000 }, { signal: leave.signal });
+    await settled();
+    leave.abort();
+    expect(await waiting).toEqual([]);
+    expect(env.timers).toBe(0);
+    const id = await one.start();
+    expect(await one.status(id)).toBe("queued");
+    expect(await speaker().claim()).toMatchObject([{ id, fence: 1 }]);
+  });
+
+  it("after it took a run releases it to others at once", async () => {
+    const { speaker } = rig();
+    const one = speaker();
+    const id = await one.start();
+    const leave = new AbortController();
+    const claiming = one.claim({}, { signal: leave.signal });
+    leave.abort();
+    expect(await claiming).toEqual([]);
+    expect(await speaker().claim()).toMatchObject([{ id, fence: 2, confirm: false }]);
+  });
+
+  it("when it was just woken passes the run on to who waits behind it", async () => {
+    const { speaker } = rig();
+    const [one, two] = [speaker(), speaker()];
+    const leave = new AbortController();
+    const first = one.claim({ waitMs: 10_000 }, { signal: leave.signal });
+    const second = two.claim({ waitMs: 10_000 });
+    await settled();
+    const starting = two.start();
+    starting.then(() => leave.abort());
+    const id = await starting;
+    leave.abort();
+    expect([...(await first), ...(await second)]).toMatchObject([{ id }]);
+  });
+});
+
+describe("namespaces", () => {
+  it("are apart on every verb", async () => {
+    const { speaker, engine, env } = rig();
+    const [here, there] = [speaker(), speaker("other")];
+    const id = await here.start({ referenceId: "ref", inputHash: "h" });
+    expect(await there.claim()).toEqual([]);
+    const run = await here.claimOne();
+    const other = engine.api("other");
+    const report = here.reporting(run, go, { entries: [returned("task:a#0")] });
+    const { results: reports } = await other.report({ session: here.session, worker: "w", reports: [report] });
+    const renews = await other.renew({ session: here.session, leaseMs: 5, runs: [{ runId: id, fence: run.fence }] });
+    const reads = await other.read({ runs: [{ runId: id, entries: { after: 0, limit: 10 } }] });
+    for (const refused of [reports, renews.results, reads.results]) {
+      expect(refused).toMatchObject([{ ok: false, code: "RUN_NOT_FOUND" }]);
+    }
+    for (const type of ["cancel", "pause", "resume", "wake"] as const) {
+      expect(await there.signal(id, { type })).toMatchObject({ code: "RUN_NOT_FOUND" });
+    }
+    expect(await there.signal(id, { type: "event", name: "e" })).toMatchObject({ code: "RUN_NOT_FOUND" });
+    expect(await there.signal(id, { type: "retry", newRunId: env.id() })).toMatchObject({ code: "RUN_NOT_FOUND" });
+    expect((await other.find({})).runs).toEqual([]);
+    const watched = [
+      { type: "status" as const, runId: id, any: ["running" as const] },
+      { type: "news" as const, runId: id, fence: run.fence, seen: 0, after: 0 },
+    ];
+    const { results } = await other.watch({ watched, waitMs: 0 });
+    expect(results).toMatchObject(Array(2).fill({ type: "lost", code: "RUN_NOT_FOUND" }));
+    expect(await there.tryStart(there.spec({ id }))).toMatchObject({ ok: false, code: "RUN_ID_CONFLICT" });
+    expect(await there.tryStart(there.spec({ referenceId: "ref", inputHash: "h" }))).toMatchObject({ created: true });
+    expect(await here.status(id)).toBe("running");
+  });
+});

@@ -1,0 +1,272 @@
+import type { ClaimedRun } from "@aikirun/lib/protocol";
+import { describe, expect, it } from "vitest";
+import { codes, only, type Rig, rig, type Speaker } from "../../test/rig.ts";
+import { awaits, complete, go, kinds, returned, sleeps, suspend } from "../../test/runs.ts";
+import type { Mishap } from "../../test/storage.ts";
+
+async function held(one: Speaker, more: Parameters<Speaker["start"]>[0] = {}): Promise<ClaimedRun> {
+  await one.start(more);
+  return one.claimOne();
+}
+
+/** What happens to a batch, and to each of its operations when they are tried again one by one. */
+const mishaps: Array<[string, Mishap]> = [
+  ["a commit that failed", "before"],
+  ["a commit whose answer was lost", "after"],
+];
+
+describe.each(mishaps)("after %s", (_, mishap) => {
+  async function twice<T>({ storage }: Rig, ask: () => Promise<T>): Promise<T> {
+    storage.mishaps.push(mishap);
+    await expect(ask()).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    return ask();
+  }
+
+  it("the same start makes one run", async () => {
+    const all = rig();
+    const one = all.speaker();
+    const spec = one.spec({ referenceId: "ref", inputHash: "h", input: "1" });
+    expect(await twice(all, () => one.tryStart(spec))).toMatchObject({ ok: true, id: spec.id });
+    expect((await all.api.find({})).runs).toHaveLength(1);
+  });
+
+  it("the same claim gets the same runs, under the first fence, and no others", async () => {
+    const all = rig();
+    const one = all.speaker();
+    const first = await one.start();
+    const second = await one.start();
+    await all.env.advance(100_000);
+    const request = one.request({ limit: 1 });
+    const { runs } = await twice(all, () => all.api.claim(request));
+    expect(runs).toMatchObject([{ id: first, fence: 1 }]);
+    expect(await one.status(second)).toBe("queued");
+  });
+
+  it("the same report is recorded once, and answered as the first time", async () => {
+    const all = rig();
+    const one = all.speaker();
+    const report = one.reporting(await held(one), go, { entries: [returned("task:a#0"), returned("task:b#0")] });
+    const [result] = await twice(all, () => one.send(report));
+    expect(result).toMatchObject({ ok: true, first: 1, tail: 2, entries: [], parked: false });
+    expect((await one.read(report.runId)).entries).toHaveLength(2);
+  });
+
+  it("the same signal is done once", async () => {
+    const all = rig();
+    const one = all.speaker();
+    const run = await held(one);
+    await twice(all, () => one.signal(run.id, { type: "event", name: "paid" }, "signal-a"));
+    const { entries } = await one.read(run.id);
+    expect(kinds(entries)).toEqual(["arrived"]);
+  });
+
+  it("each of a whole batch is carried out once, without its callers hearing of it", async () => {
+    const { storage, speaker, api } = rig();
+    const one = speaker();
+    const run = await held(one);
+    const waiting = await one.start();
+    storage.mishaps.push(mishap);
+    const [report, claim, signal] = await Promise.all([
+      one.send(one.reporting(run, go, { entries: [returned("task:a#0")] })),
+      one.claim({ limit: 1 }),
+      one.signal(run.id, { type: "event", name: "paid" }),
+      one.start(),
+    ]);
+    expect(codes(report)).toEqual(["ok"]);
+    expect(claim.map(({ id, fence }) => ({ id, fence }))).toEqual([{ id: waiting, fence: 1 }]);
+    expect(signal).toMatchObject({ ok: true });
+    expect(kinds((await one.read(run.id)).entries)).toEqual(["returned", "arrived"]);
+    expect((await api.find({})).runs).toHaveLength(3);
+  });
+});
+
+describe("R8: an obstacle", () => {
+  it.each(["revision", "address", "seq"] as const)("of %s lets the batch be decided again", async (kind) => {
+    const { storage, speaker } = rig();
+    const one = speaker();
+    const run = await held(one);
+    let left = 3;
+    storage.obstruct = () => (left-- > 0 ? [{ runId: run.id, kind }] : []);
+    await one.report(run, go, { entries: [returned("task:a#0")] });
+    const { entries } = await one.read(run.id);
+    expect(entries).toMatchObject([{ seq: 1, address: "task:a#0" }]);
+  });
+
+  it("of one run does not fail the others of its batch", async () => {
+    const { storage, speaker } = rig();
+    const one = speaker();
+    const bad = await held(one);
+    const good = await held(one);
+    storage.obstruct = ({ changes }) =>
+      changes.some(({ after }) => after.id === bad.id) ? [{ runId: bad.id, kind: "revision" }] : [];
+    const [first, second] = await Promise.allSettled([one.report(bad, complete), one.report(good, complete)]);
+    expect(first).toMatchObject({ status: "rejected", reason: { code: "UNAVAILABLE" } });
+    expect(second).toMatchObject({ status: "fulfilled", value: { parked: true } });
+    storage.obstruct = () => [];
+    expect(await one.status(good.id)).toBe("completed");
+    expect(await one.status(bad.id)).toBe("running");
+  });
+});
+
+describe("a batch", () => {
+  it("holds one event once that two callers send at the same time", async () => {
+    const { storage, speaker } = rig();
+    const one = speaker();
+    const id = await one.start();
+    storage.taken();
+    const event = { type: "event", name: "paid", referenceId: "ref" } as const;
+    const results = await Promise.all([one.signal(id, event), one.signal(id, event), one.signal(id, event)]);
+    expect(codes(results)).toEqual(["ok", "ok", "ok"]);
+    expect(kinds((await one.read(id)).entries)).toEqual(["arrived"]);
+    expect(storage.taken().transactions).toBeLessThanOrEqual(2);
+  });
+
+  it("brings a report the news that came with it", async () => {
+    const { speaker } = rig();
+    const one = speaker();
+    const run = await held(one);
+    await one.report(run, go, { opens: [awaits("paid")] });
+    const [, [answer]] = await Promise.all([
+      one.signal(run.id, { type: "event", name: "paid", data: "1" }),
+      one.send(one.reporting(run, suspend, { entries: [returned("task:a#0")] })),
+    ]);
+    expect(answer).toMatchObject({ ok: true, parked: false, inbox: 1, first: 3, tail: 3 });
+    expect(answer?.ok === true ? kinds(answer.entries) : []).toEqual(["arrived", "received"]);
+  });
+
+  it("hands out a run with the facts that came with the claim", async () => {
+    const { speaker } = rig();
+    const one = speaker();
+    const id = await one.start();
+    const [, [run]] = await Promise.all([one.signal(id, { type: "event", name: "paid" }), one.claim()]);
+    expect(run).toMatchObject({ id, inbox: 1, journal: [{ seq: 1, value: { type: "arrived" } }] });
+    expect(run).not.toHaveProperty("journalCutAt");
+  });
+
+  it("refuses one unknown run by name and carries out the rest", async () => {
+    const { speaker, api, env } = rig();
+    const one = speaker();
+    const run = await held(one);
+    const unknown = { ...run, id: env.id() };
+    const reports = await one.send(one.reporting(unknown, go), one.reporting(run, go, { entries: [returned("a:#0")] }));
+    expect(codes(reports)).toEqual(["RUN_NOT_FOUND", "ok"]);
+    const runs = [unknown, run].map(({ id, fence }) => ({ runId: id, fence }));
+    expect(codes((await api.renew({ session: one.session, leaseMs: 90_000, runs })).results)).toEqual([
+      "RUN_NOT_FOUND",
+      "ok",
+    ]);
+    const signals = [unknown, run].map(({ id }) => ({
+      signalId: env.id(),
+      runId: id,
+      signal: { type: "event", name: "paid" } as const,
+    }));
+    expect(codes((await api.signal({ signals })).results)).toEqual(["RUN_NOT_FOUND", "ok"]);
+    expect(codes((await api.read({ runs: [{ runId: unknown.id }, { runId: run.id }] })).results)).toEqual([
+      "RUN_NOT_FOUND",
+      "ok",
+    ]);
+  });
+
+  it("refuses a report with two facts at one address at once, not after many tries", async () => {
+    const { storage, speaker } = rig();
+    const one = speaker();
+    const run = await held(one);
+    storage.taken();
+    const entries = [returned("task:a#0", "1"), returned("task:a#0", "2")];
+    expect(codes(await one.send(one.reporting(run, go, { entries })))).toEqual(["BAD_REQUEST"]);
+    expect(storage.taken().transactions).toBe(1);
+  });
+
+  it("is carried out even when its observer throws", async () => {
+    const { speaker, batches } = rig();
+    batches.push = () => {
+      throw new Error("No room.");
+    };
+    const one = speaker();
+    expect(await one.tryStart(one.spec())).toMatchObject({ ok: true, created: true });
+  });
+});
+
+describe("two servers on one database", () => {
+  it("decide from rows that the other has changed, and lose nothing", async () => {
+    const here = rig();
+    const there = here.another();
+    const [one, two] = [here.speaker(), there.speaker()];
+    const run = await held(one);
+    await two.signal(run.id, { type: "event", name: "paid" });
+    await one.report(run, go, { entries: [returned("task:a#0")] });
+    await two.signal(run.id, { type: "event", name: "paid" });
+    expect(kinds((await one.read(run.id)).entries)).toEqual(["arrived", "returned", "arrived"]);
+  });
+
+  it("tell a ghost that its run has gone to the other", async () => {
+    const here = rig();
+    const there = here.another();
+    await there.engine.start();
+    const [one, two] = [here.speaker(), there.speaker()];
+    const run = await held(one);
+    await here.env.advance(100_000);
+    const taken = await two.claimOne();
+    expect(taken).toMatchObject({ id: run.id, fence: 2, confirm: true });
+    const entries = [returned("task:a#0")];
+    expect(codes(await one.send(one.reporting(run, go, { entries })))).toEqual(["FENCED"]);
+    expect(codes(await one.send(one.reporting(run, go)))).toEqual(["FENCED"]);
+    const fact = await two.read(run.id);
+    expect(kinds(fact.entries)).toEqual(["recovered"]);
+    await there.engine.close();
+  });
+
+  it("hand out what the other has queued, though their own row is old", async () => {
+    const here = rig();
+    const there = here.another();
+    const one = here.speaker();
+    const run = await held(one);
+    await here.env.advance(5_000);
+    const released = await there.api.report({
+      session: one.session,
+      worker: "worker",
+      reports: [one.reporting(run, { type: "release", reason: "shutdown" })],
+    });
+    expect(codes(released.results)).toEqual(["ok"]);
+    expect(await one.claimOne()).toMatchObject({ id: run.id, fence: 2 });
+  });
+
+  it("do not take an old row for the answer when nothing would be written", async () => {
+    const here = rig();
+    const there = here.another();
+    const [one, two] = [here.speaker(), there.speaker()];
+    const id = await one.start();
+    await one.signal(id, { type: "pause" });
+    await two.signal(id, { type: "resume" });
+    expect(await one.signal(id, { type: "pause" })).toMatchObject({ ok: true, status: "paused" });
+    expect(await two.status(id)).toBe("paused");
+  });
+
+  it("refuse only what is true: a refusal is decided from a loaded row", async () => {
+    const here = rig();
+    const there = here.another();
+    const [one, two] = [here.speaker(), there.speaker()];
+    const run = await held(one);
+    await there.api.report({
+      session: one.session,
+      worker: "worker",
+      reports: [one.reporting(run, suspend, { opens: [sleeps(60_000)] })],
+    });
+    expect(await one.signal(run.id, { type: "wake" })).toMatchObject({ ok: true, status: "queued" });
+    expect(await two.status(run.id)).toBe("queued");
+  });
+
+  it("reclaim what was parked through the other", async () => {
+    const here = rig();
+    const there = here.another();
+    const one = here.speaker();
+    const run = await held(one);
+    await there.api.report({
+      session: one.session,
+      worker: "worker",
+      reports: [one.reporting(run, suspend, { opens: [awaits("paid")] })],
+    });
+    const again = only(await one.claim({ reclaim: [{ runId: run.id, fence: 1 }] }));
+    expect(again).toMatchObject({ id: run.id, fence: 2, hot: true });
+  });
+});
