@@ -79,9 +79,13 @@ function received(incoming: IncomingMessage): Promise<Uint8Array> {
       if (size <= limits.requestBytes) chunks.push(chunk);
       else reject(tooLarge());
     });
-    incoming.on("end", () => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)));
+    let ended = false;
+    incoming.on("end", () => {
+      ended = true;
+      resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks));
+    });
     const broken = () => {
-      if (!incoming.complete) reject(new Refusal(400, "BAD_REQUEST", "The request broke off."));
+      if (!ended) reject(new Refusal(400, "BAD_REQUEST", "The request broke off."));
     };
     incoming.on("close", broken);
     incoming.on("error", broken);
