@@ -234,8 +234,11 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
       throw new Obstructed(obstacles.map(({ runId }) => runId));
     }
     recorded.clear();
-    for (const run of [...current.values()]) {
-      see(run, true);
+    for (const id of [...changes.map(({ after }) => after.id), ...holds.map((hold) => hold.id)]) {
+      const run = current.get(id);
+      if (run !== undefined) {
+        see(run, true);
+      }
     }
   };
 
