@@ -1,0 +1,409 @@
+import type { Next } from "@aikirun/lib/protocol";
+import { describe, expect, it } from "vitest";
+import { codes, only, rig } from "../../test/rig.ts";
+import { awaits, complete, error, fail, go, kinds, returned, sleeps, suspend } from "../../test/runs.ts";
+import { settled, uuid } from "../../test/virtual-env.ts";
+
+describe("a start", () => {
+  it("with a reference is one run for the same input, whatever the version by now", async () => {
+    const one = rig().speaker();
+    const first = await one.start({ referenceId: "ref", inputHash: "a" });
+    const newer = one.spec({ referenceId: "ref", inputHash: "a", versionId: "2" });
+    expect(await one.tryStart(newer)).toEqual({ ok: true, id: first, created: false });
+    const other = one.spec({ referenceId: "ref", inputHash: "b" });
+    expect(await one.tryStart(other)).toMatchObject({ ok: false, code: "REFERENCE_CONFLICT" });
+    expect(await one.tryStart({ ...other, onConflict: "return_existing" })).toMatchObject({
+      id: first,
+      created: false,
+    });
+  });
+
+  it("raced within a batch makes one run per reference, and the losers hear which", async () => {
+    const one = rig().speaker();
+    const specs = [1, 2, 3].map(() => one.spec({ referenceId: "ref", inputHash: "a" }));
+    const results = (await one.api.start({ runs: [...specs, one.spec()] })).results;
+    expect(results.map((result) => result.ok && result.created)).toEqual([true, false, false, true]);
+    expect(new Set(results.slice(0, 3).map((result) => result.ok && result.id)).size).toBe(1);
+  });
+});
+
+describe("a repeated report", () => {
+  const nexts: Record<string, Next> = {
+    continue: go,
+    suspend,
+    release: { type: "release", reason: "shutdown" },
+    diverged: { type: "diverged", call: "task:b#0", unclaimed: ["task:a#0"] },
+    finish: complete,
+    "finish to retry": { type: "finish", outcome: { status: "failed", error, retryInMs: 500 } },
+  };
+
+  it.each(Object.entries(nexts))("that says %s gets the first answer", async (_, next) => {
+    const one = rig().speaker();
+    await one.start();
+    const run = await one.claimOne();
+    const report = one.reporting(run, next, { entries: [returned("task:a#0")], opens: [sleeps(60_000)] });
+    const [first] = await one.send(report);
+    expect(first).toMatchObject({ ok: true });
+    expect(await one.send(report)).toEqual([first]);
+  });
+
+  it("on whose first answer news came gets the same news", async () => {
+    const one = rig().speaker();
+    await one.start();
+    const run = await one.claimOne();
+    await one.signal(run.id, { type: "event", name: "paid" });
+    const report = one.reporting(run, suspend, { entries: [returned("task:a#0")], opens: [awaits("paid")] });
+    const [first] = await one.send(report);
+    expect(first).toMatchObject({ ok: true, parked: false });
+    expect(await one.send(report)).toEqual([first]);
+  });
+});
+
+describe("a repeated signal", () => {
+  it.each(["cancel", "pause", "wake"] as const)(
+    "to %s gets the first answer, though the run has moved on",
+    async (type) => {
+      const one = rig().speaker();
+      const id = await one.start({ delayMs: 60_000 });
+      const first = await one.signal(id, { type }, "signal-a");
+      expect(first).toMatchObject({ ok: true });
+      expect(await one.signal(id, { type }, "signal-a")).toEqual(first);
+      expect((await one.read(id)).entries.filter(({ address }) => address === "signal:signal-a")).toHaveLength(1);
+    },
+  );
+
+  it("to resume does not resume a run that was paused again", async () => {
+    const one = rig().speaker();
+    const id = await one.start();
+    await one.signal(id, { type: "pause" });
+    await one.signal(id, { type: "resume" }, "resume-a");
+    await one.signal(id, { type: "pause" });
+    await one.signal(id, { type: "resume" }, "resume-a");
+    expect(await one.status(id)).toBe("paused");
+  });
+
+  it("to retry makes one new run, which recalls events and successes", async () => {
+    const { speaker, env } = rig();
+    const one = speaker();
+    await one.start();
+    const run = await one.claimOne();
+    await one.signal(run.id, { type: "event", name: "paid", referenceId: "ref" });
+    await one.report(run, fail, {
+      entries: [returned("task:a#0"), { address: "task:b#0", value: { type: "threw", error } }],
+    });
+    const newRunId = env.id();
+    for (let time = 0; time < 2; time++) {
+      expect(await one.signal(run.id, { type: "retry", newRunId }, "retry-a")).toEqual({
+        ok: true,
+        runId: newRunId,
+        status: "queued",
+      });
+    }
+    await one.signal(newRunId, { type: "event", name: "paid", referenceId: "ref" });
+    const again = await one.claimOne();
+    expect(again).toMatchObject({ id: newRunId, origin: run.id, attempt: 1 });
+    expect(kinds(again.journal)).toEqual(["arrived", "returned"]);
+    await one.report(again, go, { opens: [awaits("paid")] });
+    expect((await one.read(newRunId)).entries.at(-1)).toMatchObject({ value: { type: "received", nth: 0 } });
+  });
+});
+
+describe("children", () => {
+  async function withChildren(count: number, more: { onParentEnd?: "abandon" } = {}) {
+    const all = rig();
+    const one = all.speaker();
+    const id = await one.start();
+    const run = await one.claimOne();
+    const starts = Array.from({ length: count }, (_, n) => ({
+      address: `child:c:${n}#0`,
+      spec: one.spec({ name: "child", ...more }),
+    }));
+    await one.report(run, { type: "suspend", children: count }, { starts });
+    const live = async () =>
+      (await all.api.find({ parentId: id, status: ["queued"], limit: 1 })).runs.length === 0 ? 0 : 1;
+    return { ...all, one, id, live, ids: starts.map(({ spec }) => spec.id) };
+  }
+
+  it("in their thousands are cancelled with their parent, at most 500 per transaction", async () => {
+    const { one, id, env, engine, storage, live } = await withChildren(1_201);
+    await engine.start();
+    const from = storage.batches.length;
+    await one.signal(id, { type: "cancel" });
+    await env.advance(100);
+    expect(await live()).toBe(0);
+    const sizes = storage.batches.slice(from).map(({ changes }) => changes.length);
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(502);
+    expect((await one.read(id)).run.dueAt).toBeNull();
+    await engine.close();
+  });
+
+  it("are cancelled to the last although the server dies in between", async () => {
+    const first = await withChildren(1_201);
+    await first.one.signal(first.id, { type: "cancel" });
+    expect(await first.live()).toBe(1);
+    const second = first.another();
+    await second.engine.start();
+    await first.env.advance(2_000);
+    expect(await first.live()).toBe(0);
+    await second.engine.close();
+  });
+
+  it("that were abandoned go on when their parent is cancelled", async () => {
+    const { one, id, ids } = await withChildren(2, { onParentEnd: "abandon" });
+    await one.signal(id, { type: "cancel" });
+    expect(await Promise.all(ids.map((child) => one.status(child)))).toEqual(["queued", "queued"]);
+  });
+
+  it("of children are cancelled with them, in one transaction", async () => {
+    const { one, id, ids } = await withChildren(1);
+    const child = await one.claimOne({ serves: [{ name: "child", versionId: "1" }] });
+    const spec = one.spec({ name: "grandchild" });
+    await one.report(child, { type: "suspend", children: 1 }, { starts: [{ address: "child:g#0", spec }] });
+    await one.signal(id, { type: "cancel", reason: "no" });
+    expect(await Promise.all([...ids, spec.id].map((each) => one.status(each)))).toEqual(["cancelled", "cancelled"]);
+  });
+
+  it("whose reference or id is taken fail where they were started, and their parent hears it", async () => {
+    const one = rig().speaker();
+    await one.start({ name: "child", referenceId: "ref", inputHash: "a" });
+    const taken = await one.start({ name: "child" });
+    await one.start();
+    const run = await one.claimOne();
+    const starts = [
+      { address: "child:a#0", spec: one.spec({ name: "child", referenceId: "ref", inputHash: "b" }) },
+      { address: "child:b#0", spec: one.spec({ name: "child", id: taken }) },
+    ];
+    await one.report(run, { type: "suspend", children: 2 }, { starts });
+    const { journal } = await one.claimOne();
+    const failures = journal.flatMap(({ address, value }) =>
+      value.type === "threw" ? [[address, value.error.cause?.code]] : [],
+    );
+    expect(failures).toEqual([
+      ["child:a#0/result", "REFERENCE_CONFLICT"],
+      ["child:b#0/result", "RUN_ID_CONFLICT"],
+    ]);
+  });
+
+  it("that end together bring their parent all results in one claim", async () => {
+    const { one, id, ids } = await withChildren(20);
+    const runs = await one.claim({ limit: 20, serves: [{ name: "child", versionId: "1" }] });
+    await one.send(...runs.map((run) => one.reporting(run, complete)));
+    const parent = await one.claimOne();
+    expect(parent).toMatchObject({ id, hot: true, inbox: ids.length });
+    expect(parent.journal).toHaveLength(ids.length);
+  });
+});
+
+describe("the clock", () => {
+  it("ends a thousand sleeps once each, and none early", async () => {
+    const { speaker, engine, env, api, storage } = rig();
+    await engine.start();
+    const one = speaker();
+    const count = 1_000;
+    await api.start({ runs: Array.from({ length: count }, () => one.spec()) });
+    const runs = await one.claim({ limit: count });
+    await one.send(...runs.map((run) => one.reporting(run, suspend, { opens: [sleeps(60_000)] })));
+    await env.advance(59_999);
+    expect(await one.claim()).toEqual([]);
+    const from = storage.batches.length;
+    await env.advance(1);
+    const entries = storage.batches.slice(from).flatMap((batch) => batch.entries);
+    expect(new Set(entries.map(({ runId }) => runId)).size).toBe(count);
+    expect(entries).toHaveLength(count);
+    expect(entries.every(({ at, value }) => at === env.now() && value.type === "elapsed")).toBe(true);
+    expect(await one.claim({ limit: count })).toHaveLength(count);
+    await engine.close();
+  });
+
+  it("fires at the moment itself, for what is opened after it was armed", async () => {
+    const { speaker, engine, env } = rig();
+    await engine.start();
+    const one = speaker();
+    const id = await one.start({ delayMs: 137 });
+    await env.advance(136);
+    expect(await one.status(id)).toBe("scheduled");
+    await env.advance(1);
+    expect(await one.status(id)).toBe("queued");
+    await engine.close();
+  });
+
+  it("covers what another server left behind within a second", async () => {
+    const here = rig();
+    const there = here.another();
+    await there.engine.start();
+    const id = await here.speaker().start({ delayMs: 10 });
+    await here.env.advance(1_010);
+    expect(await here.speaker().status(id)).toBe("queued");
+    await there.engine.close();
+  });
+
+  it("hints anew at a run that nobody claims, after 5 s and then ever more rarely", async () => {
+    const { speaker, engine, env, batches } = rig();
+    await engine.start();
+    const one = speaker();
+    const id = await one.start();
+    const hints: number[] = [];
+    const began = env.now();
+    for (let second = 1; second <= 80; second++) {
+      const from = batches.length;
+      await env.advance(1_000);
+      if (batches.slice(from).some((batch) => batch.hints.some((run) => run.id === id))) {
+        hints.push((env.now() - began) / 1_000);
+      }
+    }
+    expect(hints).toEqual([5, 15, 35, 75]);
+    await engine.close();
+  });
+
+  it("goes on with the others when one run cannot be ticked, without hurry", async () => {
+    const { speaker, engine, env, storage } = rig();
+    await engine.start();
+    const one = speaker();
+    const bad = await one.start({ delayMs: 100 });
+    const good = await one.start({ delayMs: 100 });
+    storage.obstruct = ({ changes }) =>
+      changes.some(({ after }) => after.id === bad) ? [{ runId: bad, kind: "revision" }] : [];
+    await env.advance(100);
+    expect(await one.status(good)).toBe("queued");
+    const { transactions } = storage.taken();
+    await env.advance(900);
+    expect(storage.taken().transactions).toBeLessThan(transactions);
+    storage.obstruct = () => [];
+    await env.advance(2_000);
+    expect(await one.status(bad)).toBe("queued");
+    await engine.close();
+  });
+
+  it("survives a database that is away for a while", async () => {
+    const { speaker, engine, env, storage } = rig();
+    await engine.start();
+    const one = speaker();
+    const id = await one.start({ delayMs: 100 });
+    storage.mishaps.push("before", "before", "before");
+    await env.advance(10_000);
+    expect(await one.status(id)).toBe("queued");
+    await engine.close();
+  });
+});
+
+describe("watch", () => {
+  it("answers when a status is reached, at once when it was, and with whatever end there is", async () => {
+    const { speaker, api } = rig();
+    const one = speaker();
+    const id = await one.start();
+    const watching = api.watch({ watched: [{ type: "status", runId: id, any: ["completed"] }], waitMs: 10_000 });
+    await one.claim();
+    await one.signal(id, { type: "cancel" });
+    expect((await watching).results).toMatchObject([{ type: "status", run: { id, status: "cancelled" } }]);
+    const late = await api.watch({ watched: [{ type: "status", runId: id, any: ["queued"] }], waitMs: 10_000 });
+    expect(late.results).toMatchObject([{ run: { status: "cancelled" } }]);
+  });
+
+  it("brings a worker its news, a request to pause, and its loss", async () => {
+    const { speaker, api, env } = rig();
+    const one = speaker();
+    await one.start();
+    const run = await one.claimOne();
+    const { id: runId, fence } = run;
+    const hear = (seen: number, after: number, waitMs = 10_000) =>
+      api.watch({ watched: [{ type: "news", runId, fence, seen, after }], waitMs });
+
+    const first = hear(0, 0);
+    await settled();
+    await one.signal(runId, { type: "event", name: "paid" });
+    expect((await first).results).toMatchObject([{ type: "news", inbox: 1, pause: false, entries: [{ seq: 1 }] }]);
+
+    const second = hear(1, 1);
+    await settled();
+    await one.signal(runId, { type: "pause" });
+    expect((await second).results).toMatchObject([{ type: "news", inbox: 2, pause: true }]);
+
+    const quiet = hear(2, 2, 500);
+    await env.advance(500);
+    expect((await quiet).results).toEqual([]);
+
+    const third = hear(2, 2);
+    await settled();
+    await one.signal(runId, { type: "cancel" });
+    expect((await third).results).toEqual([{ type: "lost", runId, code: "RUN_FINAL", status: "cancelled" }]);
+  });
+
+  it("sees within a second what another server did, though its own row is old", async () => {
+    const here = rig();
+    const there = here.another();
+    const one = here.speaker();
+    const id = await one.start();
+    const watching = here.api.watch({ watched: [{ type: "status", runId: id, any: ["running"] }], waitMs: 10_000 });
+    await settled();
+    await there.speaker().claim();
+    await here.env.advance(1_000);
+    expect((await watching).results).toMatchObject([{ run: { status: "running" } }]);
+  });
+
+  it("leaves no timer behind when it is answered, given up, or out of time", async () => {
+    const { speaker, api, env } = rig();
+    const id = await speaker().start();
+    const watched = [{ type: "status" as const, runId: id, any: ["running" as const] }];
+    const { timers } = env;
+    const leave = new AbortController();
+    const given = api.watch({ watched, waitMs: 10_000 }, { signal: leave.signal });
+    const timed = api.watch({ watched, waitMs: 300 });
+    await settled();
+    leave.abort();
+    await env.advance(300);
+    expect([(await given).results, (await timed).results]).toEqual([[], []]);
+    expect(env.timers).toBe(timers);
+  });
+
+  it("brings all news, however much of it there is", async () => {
+    const { speaker, api } = rig();
+    const one = speaker();
+    await one.start();
+    const { id, fence } = await one.claimOne();
+    const data = JSON.stringify("x".repeat(1_900_000));
+    for (let sent = 0; sent < 4; sent++) {
+      await one.signal(id, { type: "event", name: "paid", data });
+    }
+    const { results } = await api.watch({
+      watched: [{ type: "news", runId: id, fence, seen: 0, after: 0 }],
+      waitMs: 0,
+    });
+    expect(only(results)).toMatchObject({ inbox: 4, entries: { length: 4 } });
+  });
+});
+
+describe("close", () => {
+  it("answers who waits, ends what is under way, and takes nothing new", async () => {
+    const { speaker, api, engine, env, storage } = rig();
+    await engine.start();
+    const one = speaker();
+    const id = await one.start({ name: "other" });
+    const claiming = one.claim({ waitMs: 60_000 });
+    const watching = api.watch({ watched: [{ type: "status", runId: id, any: ["running"] }], waitMs: 60_000 });
+    await settled();
+    const starts = Promise.all(Array.from({ length: 500 }, () => one.start()));
+    const closing = engine.close();
+    expect(await claiming).toEqual([]);
+    expect((await watching).results).toEqual([]);
+    await closing;
+    await storage.close();
+    expect(await starts).toHaveLength(500);
+    await expect(one.start()).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(env.timers).toBe(0);
+    await engine.close();
+  });
+});
+
+describe("a stalled run", () => {
+  it("says why, names both sides, and goes on after retry", async () => {
+    const one = rig().speaker();
+    const id = await one.start();
+    const run = await one.claimOne();
+    await one.report(run, { type: "diverged", call: "task:b#0", unclaimed: ["task:a#0"] });
+    const { run: view } = await one.read(id);
+    expect(view).toMatchObject({ status: "stalled", stall: { call: "task:b#0", unclaimed: ["task:a#0"] } });
+    expect(view.explanation).toMatch(/task:b#0.*task:a#0/);
+    expect(codes([await one.signal(id, { type: "retry", newRunId: uuid(999) })])).toEqual(["ok"]);
+    expect(await one.claimOne()).toMatchObject({ id, fence: 2 });
+  });
+});
