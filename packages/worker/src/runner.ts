@@ -70,7 +70,7 @@ export function runner(options: RunnerOptions): Runner {
     const slice: Slice = {
       claimed,
       lease: kept.hold({ runId: claimed.id, fence: claimed.fence }, sentAt, {
-        lost: (code) => lose(slice, code),
+        lost: (code) => overtaken(slice, code),
         pause: () => pause(slice),
       }),
       tenure: null,
@@ -208,8 +208,15 @@ export function runner(options: RunnerOptions): Runner {
       },
       hear: (entries, inbox) => tenure.execution.news(entries, inbox),
       pause: () => pause(slice),
-      lost: (code) => lose(slice, code),
+      lost: (code) => overtaken(slice, code),
     };
+  }
+
+  /** The server no longer counts the run as ours. If we are just handing it over, that is why. */
+  function overtaken(slice: Slice, code: string): void {
+    if (slice.tenure?.isHandingOver !== true) {
+      lose(slice, code);
+    }
   }
 
   function lose(slice: Slice, code: string): void {

@@ -27,6 +27,8 @@ export class Tenure {
   isListening = false;
   /** While parked it went on by itself and wants its run back. */
   isStirring = false;
+  /** A report is under way by which the run leaves our hands: its answer says what became of it, not who overtakes it. */
+  isHandingOver = false;
   /** When this slice began, in monotonic milliseconds. */
   heldAt = 0;
   readonly #report: Reporter;
@@ -103,7 +105,13 @@ export class Tenure {
       this.#rejectReport = reject;
       const { lease } = this;
       const isLost = () => this.#isGivenUp || lease?.isProven !== true;
-      this.#report({ report: this.#complete(draft), isLost }).then(resolve, reject);
+      this.isHandingOver = draft.next.type !== "continue";
+      const answered = this.#report({ report: this.#complete(draft), isLost });
+      const over = () => {
+        this.isHandingOver = false;
+      };
+      answered.then(over, over);
+      answered.then(resolve, reject);
     });
   }
 }
