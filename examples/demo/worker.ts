@@ -6,7 +6,7 @@ import { worker } from "@aikirun/worker";
 import { orderWorkflow, shipWorkflow } from "./workflows.ts";
 
 const [url = "", id = ""] = process.argv.slice(2);
-const aiki = await client({ url, logger: consoleLogger({ level: "error" }) });
+const aiki = await client({ url, logger: consoleLogger({ level: "warn" }) });
 
 // A heartbeat is 30 s by default; here a dead worker is to be missed within two seconds.
 const aikiWorker = worker(aiki, { id, maxConcurrentWorkflowRuns: 5, workflowRun: { heartbeatIntervalMs: 500 } });
