@@ -3,7 +3,7 @@
  *
  *  J1  The newest attempt's entry at an address answers its call.
  *  J2  Of earlier attempts only successes answer; what they leave is never unclaimed.
- *  J3  Entries are taken in order of `seq` without a gap, so that nothing is delivered before what was recorded earlier.
+ *  J3  Entries are taken in order of `seq` without a gap, so that nothing is delivered before what was recorded first.
  */
 
 import { resultAddress } from "@aikirun/lib";
@@ -59,17 +59,21 @@ export class Journal {
   }
 
   add(entry: Entry): void {
-    const { value, address } = entry;
+    const { value } = entry;
     if (value.type === "arrived") {
       const arrivals = this.#arrivals.get(value.name);
       if (arrivals === undefined) this.#arrivals.set(value.name, [value.data]);
       else arrivals.push(value.data);
     } else if (value.type !== "marked") {
       if (entry.attempt < this.#attempt) this.#recall(entry);
-      else this.#answers.set(address, entry);
-      if (entry.attempt >= this.#attempt && mustBeClaimed(entry)) this.#unclaimed.add(address);
-      if (value.type === "retrying") this.#hasTries = true;
+      else this.#keep(entry);
     }
+  }
+
+  #keep(entry: Entry): void {
+    this.#answers.set(entry.address, entry);
+    if (mustBeClaimed(entry)) this.#unclaimed.add(entry.address);
+    if (entry.value.type === "retrying") this.#hasTries = true;
   }
 
   /** J2. A child that failed in an earlier attempt is started again, and so are the waits for it. */

@@ -8,14 +8,15 @@
  *  P5  One report is in flight at most.
  */
 
-import { AikiError, describeError, isAikiError } from "@aikirun/lib";
-import type { ClaimedRun, Entry, Next, OpenWait, ReportResult, Value } from "@aikirun/lib/protocol";
+import { AikiError, describeError } from "@aikirun/lib";
+import type { ClaimedRun, Entry, Next, OpenWait, Value } from "@aikirun/lib/protocol";
+import { type Answer, givenUp, sliceEnd } from "./answer.ts";
+import { type Beginning, type BeginningKind, Beginnings } from "./beginnings.ts";
 import type { OpenCall } from "./call.ts";
 import type { Host, SliceEnd } from "./contract.ts";
 import { Deliveries } from "./deliveries.ts";
 import type { Journal } from "./journal.ts";
 import { Outbox, type Parcel, type Posted, type PostedStart } from "./outbox.ts";
-import { sliceEnd } from "./slice-end.ts";
 import { Watchdog } from "./watchdog.ts";
 import { Work } from "./work.ts";
 
@@ -26,14 +27,6 @@ const recheckMs = 250;
 
 /** How the handler ended. */
 export type Conclusion = Extract<Next, { type: "finish" }>["outcome"];
-
-/** A call that nothing recorded answers, and what it does when its time has come. */
-export interface Beginning {
-  call: OpenCall;
-  /** An `effect` acts on the world; a `start` and a `wait` only ride in a report. */
-  kind: "effect" | "start" | "wait";
-  begin: () => void;
-}
 
 /** A report under way. */
 interface Reporting {
@@ -47,13 +40,14 @@ export class Pump {
   readonly deliveries: Deliveries;
   readonly claimed: ClaimedRun;
   readonly work: Work;
+  /** Of the newest claim. */
+  fence: number;
   /** True while the handler only repeats what it did before. */
   replaying: boolean;
   readonly #idleMs: number;
   readonly #outbox = new Outbox();
+  readonly #beginnings = new Beginnings();
   readonly #watchdog: Watchdog<"diverged" | "idle" | "recheck">;
-  #beginnings: Beginning[] = [];
-  #fence: number;
   #seen: number;
   #mode: "running" | "parked" | "spent" = "running";
   #conclusion: Conclusion | null = null;
@@ -75,16 +69,12 @@ export class Pump {
     this.claimed = claimed;
     this.journal = journal;
     this.deliveries = new Deliveries(journal);
-    this.#fence = claimed.fence;
+    this.fence = claimed.fence;
     this.#seen = claimed.inbox;
     this.#idleMs = idleMs;
     this.work = new Work(host.env);
     this.#watchdog = new Watchdog(host.env);
     this.replaying = journal.unclaimed > 0;
-  }
-
-  get fence(): number {
-    return this.#fence;
   }
 
   get position(): { readonly seen: number; readonly after: number } {
@@ -102,12 +92,14 @@ export class Pump {
   }
 
   resume(claimed: ClaimedRun): Promise<SliceEnd> {
+    // A claim can overtake the answer that the run was parked.
+    if (this.#reporting?.next.type === "suspend") this.#end({ type: "parked" });
     if (this.#mode !== "parked" || claimed.attempt !== this.claimed.attempt) {
       return Promise.resolve({ type: "lost", code: "NOT_RESUMABLE" });
     }
     this.#mode = "running";
     this.#isReclaiming = false;
-    this.#fence = claimed.fence;
+    this.fence = claimed.fence;
     this.#seen = claimed.inbox;
     this.#receive(claimed.journal, claimed.journal.at(-1)?.seq ?? 0);
     return this.slice();
@@ -141,7 +133,7 @@ export class Pump {
   // What durable calls do with it.
 
   /** A durable call of the handler: answered from the record, else begun when its time has come. */
-  ask(call: OpenCall, kind: Beginning["kind"], begin: () => void): void {
+  ask(call: OpenCall, kind: BeginningKind, begin: () => void): void {
     if (!this.deliveries.ask(call)) {
       // A wait of an earlier slice may end before it is opened again.
       if (kind === "wait") this.deliveries.listen(call.address, call);
@@ -262,37 +254,33 @@ export class Pump {
 
   /** P2, P3. */
   #begin(): void {
-    if (this.#beginnings.length === 0) return;
-    const waiting = this.#beginnings.filter(({ call }) => call.open);
-    this.#beginnings = waiting;
-    if (this.journal.unclaimed > 0 || waiting.length === 0) return;
+    this.#beginnings.forgetAnswered();
+    if (this.#beginnings.size === 0 || this.journal.unclaimed > 0) return;
     const isRecorded = !this.#outbox.seen && this.#reporting?.parcel.seen !== true;
-    const mayStart = this.#draining === null;
-    const mayAct = mayStart && isRecorded && this.host.mayBegin();
-    const allowed = { wait: true, start: mayStart, effect: mayAct };
-    this.#beginnings = waiting.filter(({ kind }) => !allowed[kind]);
+    const start = this.#draining === null;
+    const effect = start && isRecorded && this.host.mayBegin();
     this.replaying = false;
-    for (const { kind, begin } of waiting) if (allowed[kind]) begin();
+    for (const { begin } of this.#beginnings.take({ wait: true, start, effect })) begin();
   }
 
   /** What to report now; null when there is nothing to say. */
   #next(): Next | null {
     if (this.#conclusion !== null) return { type: "finish", outcome: this.#conclusion };
     const { isBusy } = this.work;
-    const canMove = isBusy || this.#beginnings.length > 0 || this.#outbox.moves;
+    const canMove = isBusy || this.#beginnings.size > 0 || this.#outbox.moves;
     const isWaiting = !canMove && this.deliveries.open > 0;
-    if (this.#draining !== null && !isBusy && !(isWaiting && this.#draining === "shutdown")) {
-      return { type: "release", reason: this.#draining };
-    }
+    // A value that comes with the next answer may let the handler finish.
+    const isDrained = !isBusy && !this.#outbox.moves && !(isWaiting && this.#draining === "shutdown");
+    if (this.#draining !== null && isDrained) return { type: "release", reason: this.#draining };
     if (isWaiting) return { type: "suspend", children: this.deliveries.children };
-    if (this.#outbox.urgent || (this.#outbox.seen && this.#beginnings.length > 0)) return { type: "continue" };
+    if (this.#outbox.urgent || (this.#outbox.seen && this.#beginnings.size > 0)) return { type: "continue" };
     return this.#verdict;
   }
 
   /** Nothing to say: the handler awaits tasks, or something plain, or stands before what may not begin. */
   #rest(): void {
     this.#listen(this.deliveries.awaitsNews);
-    const first = this.#beginnings[0];
+    const { first } = this.#beginnings;
     if (first !== undefined && this.journal.unclaimed === 0) {
       this.#watchdog.set("recheck", recheckMs, () => this.#schedule());
     } else if (this.work.isBusy) {
@@ -301,7 +289,7 @@ export class Pump {
       this.#watchdog.set("idle", this.#idleMs, () => this.#judge({ type: "release", reason: "idle" }));
     } else {
       const unclaimed = this.journal.unclaimedAddresses();
-      const verdict: Next = { type: "diverged", call: first.call.address, unclaimed };
+      const verdict: Next = { type: "diverged", call: first.address, unclaimed };
       this.#watchdog.set("diverged", divergenceMs, () => this.#judge(verdict));
     }
   }
@@ -321,8 +309,6 @@ export class Pump {
     return this.#conclusion !== null || !this.#outbox.empty || this.deliveries.open > this.#openWhenParked;
   }
 
-  // Reports.
-
   #report(next: Next): void {
     if (next.type === "finish") {
       this.work.abortFlights(new AikiError("RUN_ENDED", "The run ended without waiting for this task."));
@@ -337,18 +323,18 @@ export class Pump {
     const draft = { seen: this.#seen, after: this.journal.tail, entries, opens: parcel.opens, starts, next: then };
     this.host.report(draft).then(
       (answer) => this.#answered(parcel, then, answer),
-      (thrown) => this.#end({ type: "lost", code: isAikiError(thrown) ? thrown.code : "GIVEN_UP" }),
+      (thrown) => this.#answered(parcel, then, givenUp(thrown)),
     );
   }
 
-  #answered(parcel: Parcel, next: Next, answer: ReportResult): void {
-    if (this.#mode !== "running") return;
+  #answered(parcel: Parcel, next: Next, answer: Answer): void {
+    if (this.#reporting?.parcel !== parcel) return;
     this.#reporting = null;
     if (answer.ok) this.#accepted(parcel, next, answer);
     else this.#refused(answer.code, answer.message);
   }
 
-  #accepted(parcel: Parcel, next: Next, answer: Extract<ReportResult, { ok: true }>): void {
+  #accepted(parcel: Parcel, next: Next, answer: Extract<Answer, { ok: true }>): void {
     this.#seen = answer.inbox;
     let seq = answer.first;
     for (const { recorded } of [...parcel.entries, ...parcel.starts]) {
@@ -404,7 +390,7 @@ export class Pump {
 
   #spend(code: string): void {
     this.work.cutDelays();
-    this.#beginnings = [];
+    this.#beginnings.clear();
     this.#outbox.clear();
     const ids = { runId: this.claimed.id };
     this.work.abortFlights(new AikiError(code, "This worker no longer holds the run.", { ids }));

@@ -1,5 +1,13 @@
-import type { Next } from "@aikirun/lib/protocol";
+import { isAikiError } from "@aikirun/lib";
+import type { Next, ReportResult } from "@aikirun/lib/protocol";
 import type { SliceEnd } from "./contract.ts";
+
+/** What became of a report: the server's answer, or the worker gave up on it and on the run with it. */
+export type Answer = ReportResult | { ok: false; code: string; message: string };
+
+export function givenUp(thrown: unknown): Answer {
+  return { ok: false, code: isAikiError(thrown) ? thrown.code : "GIVEN_UP", message: String(thrown) };
+}
 
 /** How the slice ends when a report that says `next` is accepted; null when it goes on. */
 export function sliceEnd(next: Next, parked: boolean): SliceEnd | null {

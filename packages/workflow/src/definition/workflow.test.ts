@@ -1,0 +1,83 @@
+import { type RunStarter, starter } from "@aikirun/lib";
+import { describe, expect, it } from "vitest";
+import { event } from "./event.ts";
+import { type ChildCall, type ChildRunner, childStarter } from "./run.ts";
+import { workflow } from "./workflow.ts";
+
+const handler = async (): Promise<number> => 1;
+
+describe("a workflow", () => {
+  it("refuses a version id that is taken by another handler, and takes the same again", () => {
+    const orders = workflow({ name: "orders" });
+    orders.v("1", { handler });
+    orders.v("1", { handler });
+    expect(() => orders.v("1", { handler: async () => 2 })).toThrow(
+      expect.objectContaining({ code: "DUPLICATE_VERSION", ids: { workflow: "orders", versionId: "1" } }),
+    );
+    expect([...orders.versions.keys()]).toEqual(["1"]);
+  });
+
+  it("refuses options that could never work, where they are given", () => {
+    const bad: Array<[() => unknown, string]> = [
+      [() => workflow({ name: "" }), "INVALID_NAME"],
+      [() => workflow({ name: "w" }).v("", { handler }), "INVALID_NAME"],
+      [() => workflow({ name: "w" }).v("1", { handler, timeout: { seconds: -1 } }), "INVALID_DURATION"],
+      [
+        () => workflow({ name: "w" }).v("1", { handler, retry: { type: "fixed", maxAttempts: 0, delayMs: 1 } }),
+        "INVALID_RETRY_POLICY",
+      ],
+      [() => workflow({ name: "w" }).v("1", { handler, events: { "": event() } }), "INVALID_NAME"],
+      [() => Reflect.apply(workflow({ name: "w" }).v, null, ["1", {}]), "INVALID_CONFIG"],
+    ];
+    for (const [make, code] of bad) expect(make).toThrow(expect.objectContaining({ code }));
+  });
+});
+
+describe("a version", () => {
+  const v = workflow({ name: "orders" }).v("1", {
+    events: { paid: event<number>() },
+    timeout: { minutes: 2 },
+    handler: async (_run, input: { id: string }) => input.id,
+  });
+
+  it("tells a client what to start", async () => {
+    const calls: unknown[] = [];
+    const client: RunStarter = {
+      async [starter]({ name, versionId, timeoutMs, events }, input, options) {
+        calls.push({ name, versionId, timeoutMs, events: Object.keys(events), input, options });
+        return { id: "handle" };
+      },
+    };
+    expect(await v.start(client, { id: "o" }, { referenceId: "r" })).toEqual({ id: "handle" });
+    expect(calls).toEqual([
+      {
+        name: "orders",
+        versionId: "1",
+        timeoutMs: 120_000,
+        events: ["paid"],
+        input: { id: "o" },
+        options: { referenceId: "r" },
+      },
+    ]);
+  });
+
+  it("tells a run what to start as its child", async () => {
+    const calls: ChildCall[] = [];
+    const run: ChildRunner = {
+      [childStarter](call) {
+        calls.push(call);
+        const unused = (): Promise<never> => Promise.reject(new Error("unused"));
+        return Promise.resolve({ id: "c", result: unused, waitFor: unused });
+      },
+    };
+    expect((await v.startAsChild(run, { id: "o" })).id).toBe("c");
+    expect(calls).toMatchObject([{ version: { name: "orders", versionId: "1" }, input: { id: "o" }, options: {} }]);
+  });
+
+  it("says what it must be given instead of a client or a run", async () => {
+    await expect(Reflect.apply(v.start, v, [{}, { id: "o" }])).rejects.toMatchObject({ code: "INVALID_CLIENT" });
+    expect(() => Reflect.apply(v.startAsChild, v, [{}, { id: "o" }])).toThrow(
+      expect.objectContaining({ code: "INVALID_RUN" }),
+    );
+  });
+});

@@ -1,0 +1,67 @@
+import { describe, expect, it } from "vitest";
+import { workflow } from "../definition/workflow.ts";
+import { registry } from "./registry.ts";
+
+const handler = async (): Promise<number> => 1;
+const another = async (): Promise<number> => 2;
+
+describe("the registry", () => {
+  it("serves all versions of a workflow, those defined later too", () => {
+    const orders = workflow({ name: "orders" });
+    const first = orders.v("1", { handler });
+    const served = registry().add(orders);
+    const second = orders.v("2", { handler: another });
+    expect(served.serves()).toEqual([
+      { name: "orders", versionId: "1" },
+      { name: "orders", versionId: "2" },
+    ]);
+    expect(served.find("orders", "1")).toBe(first);
+    expect(served.find("orders", "2")).toBe(second);
+  });
+
+  it("serves one version alone when only that was added", () => {
+    const orders = workflow({ name: "orders" });
+    const first = orders.v("1", { handler });
+    orders.v("2", { handler });
+    const served = registry().add(first);
+    expect(served.serves()).toEqual([{ name: "orders", versionId: "1" }]);
+    expect(served.find("orders", "2")).toBeUndefined();
+  });
+
+  it("chains, and adds and removes as told", () => {
+    const a = workflow({ name: "a" });
+    const b = workflow({ name: "b" });
+    const a1 = a.v("1", { handler });
+    a.v("2", { handler });
+    b.v("1", { handler });
+    const served = registry().addMany([a, b]).remove(a1);
+    expect(served.serves()).toEqual([
+      { name: "a", versionId: "2" },
+      { name: "b", versionId: "1" },
+    ]);
+    expect(served.add(a1).serves()).toHaveLength(3);
+    expect(served.remove(a).serves()).toEqual([{ name: "b", versionId: "1" }]);
+    expect(served.removeAll().serves()).toEqual([]);
+    expect(served.remove(a1).add(a).serves()).toHaveLength(2);
+  });
+
+  it("refuses a version that is there with another handler, and adds nothing of the batch", () => {
+    const served = registry().add(workflow({ name: "a" }).v("1", { handler }));
+    const fresh = workflow({ name: "b" }).v("1", { handler });
+    const clash = workflow({ name: "a" }).v("1", { handler: another });
+    expect(() => served.addMany([fresh, clash])).toThrow(expect.objectContaining({ code: "DUPLICATE_VERSION" }));
+    expect(() => registry().addMany([clash, workflow({ name: "a" }).v("1", { handler })])).toThrow(/another handler/);
+    expect(served.serves()).toEqual([{ name: "a", versionId: "1" }]);
+    expect(served.add(workflow({ name: "a" }).v("1", { handler })).serves()).toHaveLength(1);
+  });
+
+  it("serves workflows of any name", () => {
+    const served = registry();
+    for (const name of ["constructor", "__proto__", "a:b"]) {
+      served.add(workflow({ name }).v("toString", { handler }));
+      expect(served.find(name, "toString")?.name).toBe(name);
+    }
+    expect(served.find("hasOwnProperty", "constructor")).toBeUndefined();
+    expect(served.serves()).toHaveLength(3);
+  });
+});

@@ -1,0 +1,143 @@
+import { describe, expect, it } from "vitest";
+import { Rig } from "../../test/rig.ts";
+import type { WorkflowRun } from "../definition/run.ts";
+import { workflow } from "../definition/workflow.ts";
+
+type Handler = (run: WorkflowRun<Record<never, never>>) => Promise<unknown>;
+
+const version = (handler: Handler) => workflow({ name: "w" }).v("1", { handler });
+
+/** Parks at the first sleep of `before`, which elapses; then the code is changed to `after`. */
+async function changed(before: Handler, after: Handler): Promise<Rig> {
+  const rig = new Rig(version(before));
+  await rig.cold();
+  expect(rig.end).toEqual({ type: "parked" });
+  await rig.env.advance(10_000);
+  rig.ledger.tick();
+  rig.definition = version(after);
+  await rig.cold();
+  return rig;
+}
+
+const begun: string[] = [];
+const step = (run: WorkflowRun<Record<never, never>>, name: string) =>
+  run.step(name, () => {
+    begun.push(name);
+    return name;
+  });
+
+const original: Handler = async (run) => {
+  await step(run, "a");
+  await step(run, "b");
+  await run.sleep("nap", { seconds: 10 });
+  await step(run, "c");
+};
+
+describe("a run whose code changed", () => {
+  it("diverges at a new call while recorded ones are unclaimed, and names both; nothing new runs", async () => {
+    begun.length = 0;
+    const rig = await changed(original, async (run) => {
+      await step(run, "a");
+      await step(run, "new");
+    });
+    expect(rig.nexts).toEqual(["continue", "suspend"]);
+    await rig.env.advance(999);
+    expect(rig.nexts).toEqual(["continue", "suspend"]);
+    await rig.env.advance(1);
+    expect(rig.end).toEqual({ type: "diverged", call: "step:new#0", unclaimed: ["step:b#0", "sleep:nap#0"] });
+    expect(rig.reports.at(-1)).toMatchObject({ entries: [], opens: [], next: { type: "diverged" } });
+    expect(rig.ledger.status).toBe("stalled");
+    expect(begun).toEqual(["a", "b"]);
+  });
+
+  it("diverges at a new wait too, which is not opened", async () => {
+    const rig = await changed(original, (run) => run.sleep("other", { seconds: 1 }));
+    await rig.env.advance(1_000);
+    expect(rig.end).toMatchObject({ type: "diverged", call: "sleep:other#0" });
+    expect(rig.ledger.waits).toEqual([]);
+  });
+
+  it("goes on once the fix is there", async () => {
+    const rig = await changed(original, (run) => step(run, "new"));
+    await rig.env.advance(1_000);
+    expect(rig.ledger.status).toBe("stalled");
+    rig.definition = version(original);
+    await rig.cold();
+    expect(rig.ledger.status).toBe("completed");
+  });
+
+  it("may have its finished calls reordered", async () => {
+    const rig = await changed(original, async (run) => {
+      await step(run, "b");
+      await run.sleep("nap", { seconds: 99 });
+      await step(run, "a");
+      await step(run, "c");
+    });
+    expect(rig.ledger.status).toBe("completed");
+  });
+
+  it("may have new calls appended after all that is recorded", async () => {
+    const rig = await changed(original, async (run) => {
+      await original(run);
+      await step(run, "d");
+    });
+    expect(rig.ledger.status).toBe("completed");
+    expect(rig.ledger.at("step:d#0")).toBeDefined();
+  });
+
+  it("may have finished calls removed as long as no new call follows", async () => {
+    const rig = await changed(original, async (run) => {
+      await run.sleep("nap", { seconds: 10 });
+      return "removed";
+    });
+    expect(rig.output).toBe("removed");
+  });
+
+  it("does not diverge when a slow plain await lets a branch come late", async () => {
+    const handler =
+      (delayMs: number): Handler =>
+      async (run) => {
+        const late = async (): Promise<void> => {
+          await new Promise<void>((resolve) => rig.env.after(delayMs, resolve));
+          await step(run, "late");
+        };
+        await Promise.all([late(), run.sleep("nap", { seconds: 10 })]);
+        await step(run, "after");
+      };
+    const rig = new Rig(version(handler(0)));
+    await rig.cold();
+    await rig.env.advance(0);
+    expect(rig.reclaims).toBe(1);
+    await rig.hot();
+    expect(rig.ledger.at("step:late#0")).toBeDefined();
+    rig.kill();
+    rig.definition = version(async (run) => {
+      await Promise.all([handler(900)(run), step(run, "new")]);
+    });
+    await rig.cold();
+    await rig.env.advance(899);
+    expect(rig.ledger.at("step:new#0")).toBeUndefined();
+    await rig.env.advance(1);
+    expect(rig.ledger.at("step:new#0")).toBeDefined();
+    await rig.env.advance(10_000);
+    rig.ledger.tick();
+    await rig.hot();
+    expect(rig.ledger.status).toBe("completed");
+  });
+
+  it("names the children that the code no longer starts", async () => {
+    const child = workflow({ name: "child" }).v("1", { handler: async (_run, input: number) => input });
+    const rig = await changed(
+      async (run) => {
+        await child.startAsChild(run, 1);
+        await run.sleep("nap", { seconds: 10 });
+      },
+      async (run) => {
+        await run.sleep("nap", { seconds: 10 });
+        await step(run, "new");
+      },
+    );
+    await rig.env.advance(1_000);
+    expect(rig.end).toMatchObject({ unclaimed: [expect.stringMatching(/^child:child:[0-9a-f]{32}#0$/)] });
+  });
+});

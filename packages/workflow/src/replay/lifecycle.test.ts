@@ -1,0 +1,355 @@
+import { describe, expect, it } from "vitest";
+import { type Gate, gate, Rig } from "../../test/rig.ts";
+import { event } from "../definition/event.ts";
+import { workflow } from "../definition/workflow.ts";
+
+/** A step under way, whose end the test decides, and its signal. */
+interface UnderWay {
+  end: Gate<string>;
+  signals: AbortSignal[];
+}
+
+const underWay = (): UnderWay => ({ end: gate<string>(), signals: [] });
+
+const oneStep = ({ end, signals }: UnderWay) =>
+  workflow({ name: "w" }).v("1", {
+    async handler(run) {
+      const seen = await run.step("s", ({ signal }) => {
+        signals.push(signal);
+        return end.promise;
+      });
+      await run.step("next", () => 1);
+      return seen;
+    },
+  });
+
+describe("a parked execution", () => {
+  it("goes on hot with the same handler, from the news alone", async () => {
+    let calls = 0;
+    const v = workflow({ name: "w" }).v("1", {
+      events: { go: event<number>() },
+      async handler(run) {
+        calls += 1;
+        let sum = 0;
+        for (let n = 0; n < 3; n++) sum += await run.events.go.wait();
+        return sum;
+      },
+    });
+    const rig = new Rig(v);
+    await rig.cold();
+    for (let n = 1; n <= 3; n++) {
+      rig.ledger.event("go", n);
+      await rig.hot();
+    }
+    expect(rig.output).toBe(6);
+    expect(calls).toBe(1);
+    expect(rig.ends.map(({ type }) => type)).toEqual(["parked", "parked", "parked", "finished"]);
+  });
+
+  it("parks again, opening nothing twice, when it is woken for nothing", async () => {
+    const v = workflow({ name: "w" }).v("1", { handler: (run) => run.sleep({ days: 1 }) });
+    const rig = new Rig(v);
+    await rig.cold();
+    await rig.hot();
+    expect(rig.ends).toEqual([{ type: "parked" }, { type: "parked" }]);
+    expect(rig.reports[1]).toMatchObject({ opens: [], next: { type: "suspend" } });
+  });
+
+  it("asks for its run when a plain promise lets its handler go on, and begins nothing before it has it", async () => {
+    const plain = gate<string>();
+    const begun: string[] = [];
+    const v = workflow({ name: "w" }).v("1", {
+      async handler(run) {
+        const won = await Promise.race([run.sleep({ days: 1 }), plain.promise]);
+        await run.step("after", () => void begun.push("after"));
+        await run.step("more", () => void begun.push("more"));
+        return won;
+      },
+    });
+    const rig = new Rig(v);
+    await rig.cold();
+    expect(rig.reclaims).toBe(0);
+    plain.open("plain");
+    await rig.env.settle();
+    expect(rig.reclaims).toBe(1);
+    expect(begun).toEqual([]);
+    await rig.hot();
+    expect(begun).toEqual(["after", "more"]);
+    expect(rig.output).toBe("plain");
+    expect(rig.reclaims).toBe(1);
+  });
+
+  it("asks for its run at once when its handler went on while it was being parked", async () => {
+    const plain = gate();
+    const begun: string[] = [];
+    const v = workflow({ name: "w" }).v("1", {
+      async handler(run) {
+        await Promise.race([run.sleep({ days: 1 }), plain.promise]);
+        await run.step("after", () => void begun.push("after"));
+      },
+    });
+    const rig = new Rig(v);
+    rig.held = [];
+    await rig.cold();
+    plain.open();
+    await rig.env.settle();
+    expect(begun).toEqual([]);
+    rig.held.shift()?.();
+    rig.held = null;
+    await rig.env.settle();
+    expect(rig.end).toEqual({ type: "parked" });
+    expect({ begun, reclaims: rig.reclaims }).toEqual({ begun: [], reclaims: 1 });
+    await rig.hot();
+    expect(rig.ledger.status).toBe("completed");
+  });
+
+  it("whose handler returns asks for its run, to finish it", async () => {
+    const plain = gate();
+    const v = workflow({ name: "w" }).v("1", {
+      handler: (run) => Promise.race([run.sleep({ days: 1 }), plain.promise.then(() => "plain")]),
+    });
+    const rig = new Rig(v);
+    await rig.cold();
+    plain.open();
+    await rig.env.settle();
+    expect(rig.reclaims).toBe(1);
+    await rig.hot();
+    expect(rig.output).toBe("plain");
+  });
+
+  it("goes on when its claim overtakes the answer that it was parked", async () => {
+    const v = workflow({ name: "w" }).v("1", {
+      events: { go: event<number>() },
+      handler: async (run) => [await run.events.go.wait(), await run.events.go.wait()],
+    });
+    const rig = new Rig(v);
+    const answers: Array<() => void> = [];
+    rig.held = answers;
+    await rig.cold();
+    rig.ledger.event("go", 1);
+    rig.held = null;
+    await rig.hot();
+    expect(rig.ends).toEqual([{ type: "parked" }, { type: "parked" }]);
+    for (const answer of answers) answer();
+    rig.ledger.event("go", 2);
+    await rig.hot();
+    expect(rig.output).toEqual([1, 2]);
+  });
+
+  it("cannot be resumed once it was abandoned", async () => {
+    const v = workflow({ name: "w" }).v("1", { handler: (run) => run.sleep({ days: 1 }) });
+    const rig = new Rig(v);
+    await rig.cold();
+    rig.execution?.abandon("EVICTED");
+    await rig.hot();
+    expect(rig.end).toEqual({ type: "lost", code: "NOT_RESUMABLE" });
+  });
+});
+
+describe("news", () => {
+  it("that comes while a report is under way is delivered in recorded order", async () => {
+    const order: string[] = [];
+    const ends = { a: gate<string>(), b: gate<string>() };
+    const v = workflow({ name: "w" }).v("1", {
+      events: { go: event<string>() },
+      async handler(run) {
+        const note = (text: string): void => void order.push(text);
+        await Promise.all([
+          run.step("a", () => ends.a.promise).then(note),
+          run.events.go.wait().then(note),
+          run.step("b", () => ends.b.promise),
+        ]);
+      },
+    });
+    const rig = new Rig(v);
+    await rig.cold();
+    rig.held = [];
+    ends.a.open("a");
+    await rig.env.settle();
+    rig.ledger.event("go", "event");
+    await rig.tell();
+    expect(order).toEqual([]);
+    await rig.answer();
+    expect(order).toEqual(["a", "event"]);
+  });
+
+  it("that does not follow on is ignored, and comes again with an answer", async () => {
+    const end = gate<string>();
+    const v = workflow({ name: "w" }).v("1", {
+      events: { go: event<number>() },
+      handler: (run) => Promise.all([run.events.go.wait(), run.events.go.wait(), run.step("s", () => end.promise)]),
+    });
+    const rig = new Rig(v);
+    await rig.cold();
+    rig.ledger.event("go", 1);
+    rig.ledger.event("go", 2);
+    rig.execution?.news(rig.ledger.entries.slice(2), 2);
+    expect(rig.execution?.position).toEqual({ seen: 0, after: 0 });
+    end.open("s");
+    await rig.env.settle();
+    expect(rig.output).toEqual([1, 2, "s"]);
+  });
+});
+
+describe("draining", () => {
+  it("records what is in flight, begins nothing more, and hands the run back", async () => {
+    for (const reason of ["shutdown", "paused"] as const) {
+      const step = underWay();
+      const rig = new Rig(oneStep(step));
+      await rig.cold();
+      rig.execution?.drain(reason);
+      await rig.env.settle();
+      expect(rig.nexts).toEqual([]);
+      expect(step.signals[0]?.aborted).toBe(false);
+      step.end.open("done");
+      await rig.env.settle();
+      expect(rig.reports).toMatchObject([{ entries: [{ address: "step:s#0" }], next: { type: "release", reason } }]);
+      expect(rig.end).toEqual({ type: "released", next: "release" });
+      await rig.cold();
+      expect(rig.output).toBe("done");
+      expect(step.signals).toHaveLength(1);
+    }
+  });
+
+  it("lets a handler finish that has nothing left to begin", async () => {
+    const end = gate<string>();
+    const v = workflow({ name: "w" }).v("1", { handler: (run) => run.step("s", () => end.promise) });
+    const rig = new Rig(v);
+    await rig.cold();
+    rig.execution?.drain("shutdown");
+    end.open("done");
+    await rig.env.settle();
+    expect(rig.output).toBe("done");
+  });
+
+  it("does not wait for a retry delay, nor for a plain await", async () => {
+    const versions = [
+      workflow({ name: "w" }).v("1", {
+        handler: (run) =>
+          run.step("s", () => Promise.reject(new Error("no")), {
+            retry: { type: "fixed", maxAttempts: 9, delayMs: 900 },
+          }),
+      }),
+      workflow({ name: "w" }).v("1", { handler: () => new Promise<never>(() => {}) }),
+    ];
+    for (const version of versions) {
+      const rig = new Rig(version);
+      await rig.cold();
+      rig.execution?.drain("shutdown");
+      await rig.env.settle();
+      expect(rig.reports.at(-1)?.next).toEqual({ type: "release", reason: "shutdown" });
+    }
+  });
+
+  it("happens by itself when an answer says that the run should pause", async () => {
+    const step = underWay();
+    const rig = new Rig(oneStep(step));
+    await rig.cold();
+    rig.ledger.pause = true;
+    step.end.open("done");
+    await rig.env.settle();
+    expect(rig.nexts).toEqual(["continue", "release"]);
+    expect(rig.ledger.status).toBe("paused");
+  });
+
+  it("of a run that waits parks it on shutdown, and releases it to be paused", async () => {
+    for (const [reason, next] of [
+      ["shutdown", "suspend"],
+      ["paused", "release"],
+    ] as const) {
+      const end = gate<string>();
+      const v = workflow({ name: "w" }).v("1", {
+        handler: (run) => Promise.all([run.sleep({ days: 1 }), run.step("s", () => end.promise)]),
+      });
+      const rig = new Rig(v);
+      await rig.cold();
+      rig.execution?.drain(reason);
+      end.open("done");
+      await rig.env.settle();
+      expect(rig.reports.at(-1)?.next.type).toBe(next);
+    }
+  });
+});
+
+describe("a run that is lost", () => {
+  it("has its signals aborted with the code, and is reported no more", async () => {
+    const step = underWay();
+    const rig = new Rig(oneStep(step));
+    await rig.cold();
+    rig.execution?.abandon("LEASE_LOST");
+    step.end.open("late");
+    await rig.env.settle();
+    expect(rig.end).toEqual({ type: "lost", code: "LEASE_LOST" });
+    expect(step.signals[0]?.reason).toMatchObject({ code: "LEASE_LOST" });
+    expect(rig.nexts).toEqual([]);
+    expect(rig.env.timers).toBe(0);
+  });
+
+  it("because its report was refused ends with the refusal's code, and nothing more begins", async () => {
+    const step = underWay();
+    const rig = new Rig(oneStep(step));
+    await rig.cold();
+    rig.ledger.fence += 1;
+    step.end.open("ghost");
+    await rig.env.settle();
+    expect(rig.end).toEqual({ type: "lost", code: "FENCED" });
+    expect(rig.ledger.entries).toEqual([]);
+  });
+
+  it("never rejects a promise that nobody awaits", async () => {
+    const rejections: unknown[] = [];
+    const listener = (reason: unknown): void => void rejections.push(reason);
+    process.on("unhandledRejection", listener);
+    const v = workflow({ name: "w" }).v("1", {
+      async handler(run) {
+        void run.step("fails", () => Promise.reject(new Error("no")));
+        void run.sleep({ seconds: Number.NaN });
+        await run.step("other", () => 1);
+        await run.step("last", () => 1);
+      },
+    });
+    const rig = new Rig(v);
+    await rig.cold();
+    await rig.env.settle();
+    process.off("unhandledRejection", listener);
+    expect(rig.ledger.status).toBe("completed");
+    expect(rejections).toEqual([]);
+  });
+});
+
+describe("a handler in a plain await", () => {
+  it("has its last value recorded meanwhile, goes on, and is handed back only when it lasts too long", async () => {
+    const plain = [gate(), gate()];
+    const v = workflow({ name: "w" }).v("1", {
+      async handler(run) {
+        await run.step("a", () => 1);
+        await plain[0]?.promise;
+        await run.step("b", () => 1);
+        await plain[1]?.promise;
+      },
+    });
+    const rig = new Rig(v, undefined, { idleMs: 10_000 });
+    await rig.cold();
+    expect(rig.reports.map(({ entries }) => entries.length)).toEqual([1]);
+    await rig.env.advance(9_999);
+    plain[0]?.open();
+    await rig.env.settle();
+    await rig.env.advance(9_999);
+    expect(rig.nexts).toEqual(["continue", "continue"]);
+    await rig.env.advance(1);
+    expect(rig.reports.at(-1)?.next).toEqual({ type: "release", reason: "idle" });
+  });
+});
+
+describe("while no effect may begin", () => {
+  it("the run waits, and goes on once one may", async () => {
+    const rig = new Rig(workflow({ name: "w" }).v("1", { handler: (run) => run.step("s", () => 1) }));
+    rig.mayBegin = false;
+    await rig.cold();
+    await rig.env.advance(5_000);
+    expect(rig.nexts).toEqual([]);
+    rig.mayBegin = true;
+    await rig.env.advance(250);
+    expect(rig.output).toBe(1);
+  });
+});

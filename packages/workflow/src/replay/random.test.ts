@@ -1,0 +1,104 @@
+import { describe, expect, it } from "vitest";
+import { type Program, pick, type Random, randomFrom, randomProgram, versionOf } from "../../test/program.ts";
+import { type Gate, Rig } from "../../test/rig.ts";
+
+const seeds = 400;
+
+/** Everything that may happen to a run meanwhile, at random, until it ends. */
+async function live(rig: Rig, random: Random, tries: Array<Gate<number>>): Promise<void> {
+  const { ledger, env } = rig;
+  let crashes = 0;
+  let value = 0;
+  const crash = async (): Promise<void> => {
+    crashes += 1;
+    rig.kill();
+    tries.length = 0;
+    rig.held = random() < 0.3 ? [] : null;
+    await rig.cold();
+  };
+  for (let turn = 0; turn < 2_000; turn++) {
+    if (ledger.status === "completed" || ledger.status === "failed") return;
+    if (ledger.status === "stalled") throw new Error(`stalled: ${JSON.stringify(rig.end)}`);
+    if (ledger.status === "queued") {
+      tries.length = 0;
+      if (random() < 0.5 && rig.end?.type === "parked") await rig.hot();
+      else {
+        rig.kill();
+        await rig.cold();
+      }
+      continue;
+    }
+    const action = random();
+    if (action < 0.4 && tries.length > 0) {
+      const under = pick(random, tries);
+      tries.splice(tries.indexOf(under), 1);
+      value += 1;
+      if (random() < 0.3) under.fail(new Error(`failed ${value}`));
+      else under.open(value);
+      // Some settle together, so that their order is the scheduler's.
+      if (random() < 0.7) await env.settle();
+    } else if (action < 0.55) {
+      await env.advance(Math.floor(random() * 900));
+      ledger.tick();
+      if (random() < 0.5) await rig.tell();
+    } else if (action < 0.65) {
+      value += 1;
+      ledger.event(pick(random, ["a", "b"]), value);
+      if (random() < 0.5) await rig.tell();
+    } else if (action < 0.72) {
+      ledger.wake();
+      await rig.tell();
+    } else if (action < 0.8 && ledger.started.size > 0) {
+      const address = pick(random, [...ledger.started.keys()]);
+      if (ledger.at(`${address}/result`) === undefined) ledger.childEnds(address, { type: "returned", output: "7" });
+      await rig.tell();
+    } else if (action < 0.85) {
+      rig.held ??= [];
+      await env.settle();
+    } else if (action < 0.95) {
+      await rig.answer();
+      if (random() < 0.3) {
+        const held = rig.held ?? [];
+        rig.held = null;
+        for (const release of held) release();
+        await env.settle();
+      }
+    } else if (crashes < 4) {
+      await crash();
+    }
+  }
+  const { status, waits } = ledger;
+  throw new Error(`not ended: ${JSON.stringify({ status, waits, end: rig.end, nexts: rig.nexts })}`);
+}
+
+/** The record of an ended run, executed once more by a worker that knows nothing else. */
+async function replayed(rig: Rig, program: Program): Promise<Rig> {
+  const again = new Rig(versionOf(program, []));
+  again.ledger.entries.push(...rig.ledger.entries);
+  again.ledger.inbox = rig.ledger.inbox;
+  again.env.time = 5_000_000;
+  await again.cold();
+  return again;
+}
+
+describe("random programs", () => {
+  it(`end, whatever happens, and replay as they ran (${seeds} seeds)`, async () => {
+    for (let seed = 1; seed <= seeds; seed++) {
+      const random = randomFrom(seed);
+      const program: Program = { kind: "sequence", parts: [randomProgram(random), randomProgram(random)] };
+      const tries: Array<Gate<number>> = [];
+      const rig = new Rig(versionOf(program, tries));
+      await rig.cold();
+      const story = `seed ${seed}: ${JSON.stringify(program)}`;
+      await live(rig, random, tries).catch((error: unknown) => {
+        throw new Error(`${story}\n${String(error)}`, { cause: error });
+      });
+      const again = await replayed(rig, program);
+      expect({ output: again.output, error: again.ledger.error }, story).toEqual({
+        output: rig.output,
+        error: undefined,
+      });
+      expect(again.reports, story).toMatchObject([{ entries: [], opens: [], starts: [], next: { type: "finish" } }]);
+    }
+  }, 60_000);
+});

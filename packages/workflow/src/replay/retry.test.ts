@@ -1,0 +1,246 @@
+import { NonRetryableError, type RetryPolicy, TaskFailedError } from "@aikirun/lib";
+import { describe, expect, it } from "vitest";
+import { Rig } from "../../test/rig.ts";
+import { workflow } from "../definition/workflow.ts";
+
+const short: RetryPolicy = { type: "fixed", maxAttempts: 3, delayMs: 400 };
+const long: RetryPolicy = { type: "fixed", maxAttempts: 3, delayMs: 60_000 };
+
+/** A workflow of one step that fails so many times; what the handler saw of it is its output. */
+function flaky(fails: number, retry: RetryPolicy, tries: number[], thrown: () => unknown = () => new Error("no")) {
+  return workflow({ name: "w" }).v("1", {
+    async handler(run) {
+      try {
+        return await run.step(
+          "s",
+          ({ attempt }) => {
+            tries.push(attempt);
+            if (attempt <= fails) throw thrown();
+            return attempt;
+          },
+          { retry },
+        );
+      } catch (error) {
+        if (!(error instanceof TaskFailedError) || !(error.cause instanceof Error)) throw error;
+        return { code: error.code, cause: error.cause.message, name: error.cause.name };
+      }
+    },
+  });
+}
+
+describe("a task that fails", () => {
+  it("is tried again after a short delay that holds the slot", async () => {
+    const tries: number[] = [];
+    const rig = new Rig(flaky(2, short, tries));
+    await rig.cold();
+    expect(tries).toEqual([1]);
+    await rig.env.advance(399);
+    expect(tries).toEqual([1]);
+    await rig.env.advance(401);
+    expect(rig.output).toBe(3);
+    expect(rig.nexts).toEqual(["continue", "continue", "finish"]);
+    expect(rig.ledger.entries.map(({ address, value }) => [address, value.type])).toEqual([
+      ["step:s#0/1", "retrying"],
+      ["step:s#0/2", "retrying"],
+      ["step:s#0", "returned"],
+    ]);
+  });
+
+  it("gives the run back for a long delay, and goes on with the next try", async () => {
+    for (const hot of [true, false]) {
+      const tries: number[] = [];
+      const rig = new Rig(flaky(2, long, tries));
+      await rig.toEnd({ hot });
+      expect(rig.output).toBe(3);
+      expect(tries).toEqual([1, 2, 3]);
+      expect(rig.nexts).toEqual(["suspend", "suspend", "finish"]);
+      expect(rig.reports[0]?.opens).toEqual([
+        { address: "step:s#0/1/retry", type: "retry", name: "s", durationMs: 60_000 },
+      ]);
+      expect(rig.env.now() - 1_000_000).toBe(120_000);
+    }
+  });
+
+  it("waits its short delay again after a crash, and keeps count of its tries", async () => {
+    const tries: number[] = [];
+    const rig = new Rig(flaky(2, short, tries));
+    await rig.cold();
+    rig.kill();
+    await rig.cold();
+    await rig.env.advance(399);
+    expect(tries).toEqual([1]);
+    await rig.env.advance(401);
+    expect(tries).toEqual([1, 2, 3]);
+    expect(rig.output).toBe(3);
+  });
+
+  it("opens its long delay again after a crash, without another try", async () => {
+    const tries: number[] = [];
+    const rig = new Rig(flaky(1, long, tries));
+    await rig.cold();
+    rig.kill();
+    rig.ledger.status = "queued";
+    await rig.cold();
+    expect(rig.end).toEqual({ type: "parked" });
+    expect(tries).toEqual([1]);
+    expect(rig.ledger.waits).toHaveLength(1);
+    await rig.env.advance(60_000);
+    rig.ledger.tick();
+    await rig.hot();
+    expect(rig.output).toBe(2);
+  });
+
+  it("for good throws TaskFailedError with the last error as its cause, the same on replay", async () => {
+    const tries: number[] = [];
+    const v = flaky(
+      9,
+      { type: "fixed", maxAttempts: 2, delayMs: 0 },
+      tries,
+      () => new RangeError(`no ${tries.length}`),
+    );
+    const rig = new Rig(v);
+    await rig.cold();
+    await rig.env.advance(0);
+    const seen = { code: "TASK_FAILED", cause: "no 2", name: "RangeError" };
+    expect(rig.output).toEqual(seen);
+    const again = new Rig(v);
+    again.ledger.entries.push(...rig.ledger.entries);
+    await again.cold();
+    expect(again.output).toEqual(seen);
+    expect(tries).toHaveLength(2);
+  });
+
+  it("is not tried again after a NonRetryableError", async () => {
+    const tries: number[] = [];
+    const rig = new Rig(flaky(9, short, tries, () => new NonRetryableError("never")));
+    await rig.cold();
+    expect(tries).toEqual([1]);
+    expect(rig.output).toEqual({ code: "TASK_FAILED", cause: "never", name: "NonRetryableError" });
+  });
+
+  it("by its timeout has its signal aborted, though its handler never settles, and a late end is ignored", async () => {
+    const signals: AbortSignal[] = [];
+    const lates: Array<(value: string) => void> = [];
+    const v = workflow({ name: "w" }).v("1", {
+      handler: (run) =>
+        run.step(
+          "s",
+          ({ signal, attempt }) => {
+            signals.push(signal);
+            return attempt === 2 ? "second" : new Promise<string>((resolve) => lates.push(resolve));
+          },
+          { timeout: { seconds: 5 }, retry: short },
+        ),
+    });
+    const rig = new Rig(v);
+    await rig.cold();
+    await rig.env.advance(4_999);
+    expect(signals[0]?.aborted).toBe(false);
+    await rig.env.advance(1);
+    expect(signals[0]?.reason).toMatchObject({ name: "TaskTimeoutError", code: "TASK_TIMED_OUT" });
+    lates[0]?.("late");
+    await rig.env.advance(400);
+    expect(rig.output).toBe("second");
+    expect(rig.ledger.entries).toHaveLength(2);
+  });
+
+  it("has one idempotency key for all its tries and workers", async () => {
+    const keys: string[] = [];
+    const v = workflow({ name: "w" }).v("1", {
+      handler: (run) =>
+        run.step(
+          "s",
+          ({ idempotencyKey, fence, attempt }) => {
+            keys.push(`${idempotencyKey} ${fence}`);
+            if (attempt < 3) throw new Error("no");
+          },
+          { retry: long },
+        ),
+    });
+    const rig = new Rig(v);
+    await rig.toEnd();
+    const key = `${rig.ledger.runId}:step:s#0`;
+    expect(keys).toEqual([`${key} 1`, `${key} 2`, `${key} 3`]);
+  });
+});
+
+describe("a run that fails", () => {
+  it("starts another attempt that recalls what succeeded and tries anew what failed", async () => {
+    const begun: string[] = [];
+    const v = workflow({ name: "w" }).v("1", {
+      retry: { type: "fixed", maxAttempts: 2, delayMs: 5_000 },
+      async handler(run) {
+        await run.step("a", () => void begun.push(`a${run.attempt}`));
+        await run.sleep({ seconds: 1 });
+        await run.step("b", () => {
+          begun.push(`b${run.attempt}`);
+          if (run.attempt === 1) throw new Error("first");
+        });
+        return run.attempt;
+      },
+    });
+    const rig = new Rig(v);
+    await rig.toEnd();
+    expect(rig.output).toBe(2);
+    expect(begun).toEqual(["a1", "b1", "b2"]);
+    expect(rig.reports.find(({ next }) => next.type === "finish")?.next).toMatchObject({
+      outcome: { status: "failed", retryInMs: 5_000, error: { code: "TASK_FAILED" } },
+    });
+  });
+
+  it("never diverges over what an earlier attempt recorded, and begins the delay of a task anew", async () => {
+    const tries: string[] = [];
+    const v = workflow({ name: "w" }).v("1", {
+      retry: { type: "fixed", maxAttempts: 2, delayMs: 1_000 },
+      async handler(run) {
+        if (run.attempt === 1) await run.step("only in the first", () => 1);
+        await run.step(
+          "s",
+          ({ attempt }) => {
+            tries.push(`${run.attempt}.${attempt}`);
+            if (attempt < 3 || run.attempt === 1) throw new Error("no");
+          },
+          { retry: long },
+        );
+      },
+    });
+    const rig = new Rig(v);
+    await rig.toEnd();
+    expect(rig.ledger.status).toBe("completed");
+    expect(tries).toEqual(["1.1", "1.2", "1.3", "2.1", "2.2", "2.3"]);
+    expect(rig.env.now() - 1_000_000).toBe(240_000);
+  });
+
+  it("is retried as its start says, rather than its version", async () => {
+    const v = workflow({ name: "w" }).v("1", {
+      retry: { type: "fixed", maxAttempts: 5, delayMs: 5_000 },
+      handler: () => {
+        throw new Error("no");
+      },
+    });
+    const rig = new Rig(v);
+    rig.ledger.retry = { type: "never" };
+    await rig.cold();
+    expect(rig.end).toEqual({ type: "finished", status: "failed" });
+    const own = new Rig(v);
+    await own.cold();
+    expect(own.end).toEqual({ type: "finished", status: "retrying" });
+  });
+
+  it("for what no attempt can mend is not retried: thrown by the handler, or by a task of it", async () => {
+    const throws = (): never => {
+      throw new NonRetryableError("never");
+    };
+    const retry: RetryPolicy = { type: "fixed", maxAttempts: 5, delayMs: 5_000 };
+    const versions = [
+      workflow({ name: "w" }).v("1", { retry, handler: throws }),
+      workflow({ name: "w" }).v("1", { retry, handler: (run) => run.step("s", throws) }),
+      workflow({ name: "w" }).v("1", { retry, handler: () => new Date() }),
+    ];
+    for (const version of versions) {
+      const rig = new Rig(version);
+      await rig.cold();
+      expect(rig.end).toEqual({ type: "finished", status: "failed" });
+    }
+  });
+});

@@ -1,0 +1,186 @@
+import { describe, expect, it } from "vitest";
+import { Rig } from "../../test/rig.ts";
+import { event } from "../definition/event.ts";
+import { workflow } from "../definition/workflow.ts";
+
+const events = { approved: event<{ by: string }>(), constructor: event<number>(), ["__proto__"]: event<number>() };
+
+describe("sleep", () => {
+  it("rides with the value before it in the report that parks the run", async () => {
+    const v = workflow({ name: "w" }).v("1", {
+      async handler(run) {
+        await run.step("a", () => 1);
+        return run.sleep("nap", { seconds: 90 });
+      },
+    });
+    const rig = new Rig(v);
+    await rig.cold();
+    expect(rig.reports).toMatchObject([
+      {
+        entries: [{ address: "step:a#0" }],
+        opens: [{ address: "sleep:nap#0", type: "sleep", name: "nap", durationMs: 90_000 }],
+        next: { type: "suspend", children: 0 },
+      },
+    ]);
+    expect(rig.end).toEqual({ type: "parked" });
+    await rig.env.advance(90_000);
+    rig.ledger.tick();
+    await rig.hot();
+    expect(rig.output).toEqual({ wokenEarly: false });
+  });
+
+  it("says when it was woken early, on the first run and on replay", async () => {
+    const seen: boolean[] = [];
+    const v = workflow({ name: "w" }).v("1", {
+      async handler(run) {
+        seen.push((await run.sleep({ days: 1 })).wokenEarly);
+        await run.sleep({ days: 1 });
+      },
+    });
+    const rig = new Rig(v);
+    await rig.cold();
+    rig.ledger.wake();
+    await rig.hot();
+    await rig.cold();
+    expect(seen).toEqual([true, true]);
+  });
+
+  it("keeps its deadline when it is opened again", async () => {
+    const v = workflow({ name: "w" }).v("1", { handler: (run) => run.sleep({ seconds: 10 }) });
+    const rig = new Rig(v);
+    await rig.cold();
+    await rig.env.advance(6_000);
+    rig.kill();
+    rig.ledger.status = "queued";
+    await rig.cold();
+    expect(rig.ledger.nextDeadline()).toBe(1_010_000);
+  });
+
+  it("that is no duration rejects, and the handler may catch it", async () => {
+    const v = workflow({ name: "w" }).v("1", {
+      handler: (run) => run.sleep({ seconds: -1 }).catch((error: { code: string }) => error.code),
+    });
+    const rig = new Rig(v);
+    await rig.cold();
+    expect(rig.output).toBe("INVALID_DURATION");
+    expect(rig.ledger.entries).toEqual([]);
+  });
+});
+
+describe("an event", () => {
+  const waiting = workflow({ name: "w" }).v("1", {
+    events,
+    async handler(run) {
+      const first = await run.events.approved.wait({ timeout: { hours: 1 } });
+      const second = await run.events.approved.wait();
+      return [first, second];
+    },
+  });
+
+  it("sent before its wait is kept for it, in order", async () => {
+    const rig = new Rig(waiting);
+    rig.ledger.event("approved", { by: "ada" });
+    rig.ledger.event("approved", { by: "bob" });
+    await rig.cold();
+    expect(rig.output).toEqual([{ timedOut: false, data: { by: "ada" } }, { by: "bob" }]);
+    expect(rig.nexts).toEqual(["suspend", "suspend", "finish"]);
+  });
+
+  it("that comes too late times out its wait and serves the next", async () => {
+    for (const hot of [true, false]) {
+      const rig = new Rig(waiting);
+      await rig.cold();
+      await rig.env.advance(3_600_000);
+      rig.ledger.tick();
+      rig.ledger.event("approved", { by: "late" });
+      if (hot) await rig.hot();
+      else await rig.cold();
+      expect(rig.output).toEqual([{ timedOut: true }, { by: "late" }]);
+    }
+  });
+
+  it("that comes while a task runs reaches the handler by the news", async () => {
+    const v = workflow({ name: "w" }).v("1", {
+      events,
+      handler: (run) => Promise.race([run.events.approved.wait(), run.step("s", () => new Promise<never>(() => {}))]),
+    });
+    const rig = new Rig(v);
+    await rig.cold();
+    expect(rig.listening).toEqual([true]);
+    rig.ledger.event("approved", { by: "ada" });
+    await rig.tell();
+    expect(rig.output).toEqual({ by: "ada" });
+    expect(rig.listening).toEqual([true, false]);
+  });
+
+  it("may have any name, and no data", async () => {
+    const v = workflow({ name: "w" }).v("1", {
+      events: { ...events, ["__proto__"]: event(), nothing: event() },
+      async handler(run) {
+        const { ["__proto__"]: proto, constructor: built, nothing } = run.events;
+        const timed = await proto.wait({ timeout: { days: 1 } });
+        return [await built.wait(), timed.timedOut, (await nothing.wait()) ?? null];
+      },
+    });
+    const rig = new Rig(v);
+    rig.ledger.event("nothing");
+    rig.ledger.event("constructor", 7);
+    rig.ledger.event("__proto__", 8);
+    await rig.cold();
+    expect(rig.output).toEqual([7, false, null]);
+    expect(rig.ledger.entries.map(({ address }) => address)).toContain("event:__proto__#0");
+  });
+
+  it("that does not fit its schema rejects the wait, and is no less taken", async () => {
+    const schema = {
+      "~standard": {
+        version: 1,
+        vendor: "test",
+        validate: (value: unknown) => (typeof value === "number" ? { value } : { issues: [{ message: "no number" }] }),
+      },
+    } as const;
+    const v = workflow({ name: "w" }).v("1", {
+      events: { count: event({ schema }) },
+      async handler(run) {
+        const first = await run.events.count.wait().catch((error: { code: string }) => error.code);
+        return [first, await run.events.count.wait()];
+      },
+    });
+    const rig = new Rig(v);
+    rig.ledger.event("count", "one");
+    rig.ledger.event("count", 2);
+    await rig.cold();
+    expect(rig.output).toEqual(["SCHEMA_MISMATCH", 2]);
+  });
+
+  it("and ten waits for it at once are matched in call order", async () => {
+    const v = workflow({ name: "w" }).v("1", {
+      events,
+      handler: (run) => Promise.all(Array.from({ length: 10 }, () => run.events.constructor.wait())),
+    });
+    const rig = new Rig(v);
+    for (let n = 0; n < 4; n++) rig.ledger.event("constructor", n);
+    await rig.cold();
+    for (let n = 4; n < 10; n++) rig.ledger.event("constructor", n);
+    await rig.cold();
+    expect(rig.output).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  });
+});
+
+describe("more waits than a run may have", () => {
+  it("fail it with a reason instead of wedging it", async () => {
+    const v = workflow({ name: "w" }).v("1", {
+      handler: (run) => Promise.all(Array.from({ length: 3_000 }, () => run.sleep({ days: 1 }))),
+    });
+    const rig = new Rig(v);
+    const { ledger } = rig;
+    const report = ledger.report.bind(ledger);
+    ledger.report = (draft, fence) => {
+      const isOver = ledger.waits.length + draft.opens.length > 1_000;
+      return isOver ? { ok: false, code: "LIMIT_EXCEEDED", message: "Too many waits." } : report(draft, fence);
+    };
+    await rig.cold();
+    expect(rig.end).toEqual({ type: "finished", status: "failed" });
+    expect(ledger.error).toMatchObject({ code: "LIMIT_EXCEEDED", message: "Too many waits." });
+  });
+});

@@ -1,0 +1,201 @@
+import { arrivalAddress, resultAddress } from "@aikirun/lib";
+import type { ClaimedRun, Entry, Failure, NewEntry, OpenWait, ReportResult, Value } from "@aikirun/lib/protocol";
+import type { Draft } from "../src/replay/contract.ts";
+
+interface Wait {
+  address: string;
+  type: OpenWait["type"];
+  name: string | undefined;
+  until: number | null;
+}
+
+export type LedgerStatus = "queued" | "running" | "parked" | "paused" | "stalled" | "completed" | "failed" | "retrying";
+
+/** What a server holds of one run and how it answers: the rules of the real core, small enough to read. */
+export class Ledger {
+  readonly runId = "01900000-0000-7000-8000-000000000001";
+  readonly entries: Entry[] = [];
+  readonly reports: Draft[] = [];
+  readonly started = new Map<string, { id: string; input: string | undefined; spec: object }>();
+  readonly #now: () => number;
+  waits: Wait[] = [];
+  status: LedgerStatus = "queued";
+  output: string | undefined;
+  error: Failure | undefined;
+  fence = 0;
+  attempt = 1;
+  inbox = 0;
+  pause = false;
+  retry: ClaimedRun["retry"];
+  #arrived = new Map<string, number>();
+  #taken = new Map<string, number>();
+  #parkedChildren = 0;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  get tail(): number {
+    return this.entries.length;
+  }
+
+  claim(input: string | undefined, after: number | null): ClaimedRun {
+    this.fence += 1;
+    this.status = "running";
+    this.pause = false;
+    return {
+      id: this.runId,
+      name: "w",
+      versionId: "1",
+      ...(input !== undefined && { input }),
+      ...(this.retry !== undefined && { retry: this.retry }),
+      attempt: this.attempt,
+      fence: this.fence,
+      createdAt: 0,
+      priority: 0,
+      tags: [],
+      origin: this.runId,
+      inbox: this.inbox,
+      hot: after !== null,
+      journal: this.entries.slice(after ?? 0),
+      confirm: false,
+      now: this.#now(),
+    };
+  }
+
+  report(draft: Draft, fence: number): ReportResult {
+    if (this.status !== "running" || fence !== this.fence) return { ok: false, code: "FENCED", message: "fenced" };
+    if (draft.opens.length > 1_000) return { ok: false, code: "LIMIT_EXCEEDED", message: "Too many waits." };
+    for (const { address } of draft.entries) {
+      if (this.#has(address)) throw new Error(`recorded twice: ${address}`);
+    }
+    this.reports.push(draft);
+    const first = this.tail + 1;
+    for (const { address, value } of draft.entries) this.#record(address, this.#fixed(value));
+    for (const { address, spec } of draft.starts) {
+      this.started.set(address, { id: spec.id, input: spec.input, spec });
+      this.#record(address, { type: "started", runId: spec.id });
+    }
+    const own = this.tail;
+    for (const wait of draft.opens) this.#open(wait);
+    const parked = this.#goOn(draft);
+    const foreign = this.entries.filter(({ seq }) => seq > draft.after && (seq < first || seq > own));
+    return { ok: true, first, tail: this.tail, inbox: this.inbox, entries: foreign, parked, pause: this.pause };
+  }
+
+  /** An event arrives. */
+  event(name: string, data?: unknown): void {
+    const nth = this.#arrived.get(name) ?? 0;
+    const value = { type: "arrived", name, ...(data !== undefined && { data: JSON.stringify(data) }) } as const;
+    this.#record(arrivalAddress(name, `s${nth}`), value, 0);
+    this.#arrived.set(name, nth + 1);
+    this.inbox += 1;
+    const wait = this.waits.find((open) => open.type === "event" && open.name === name);
+    if (wait !== undefined) this.#end(wait, this.#take(name) ?? { type: "elapsed" });
+  }
+
+  /** Every wait whose deadline has passed ends. */
+  tick(): void {
+    for (const wait of this.waits.filter(({ until }) => until !== null && until <= this.#now())) {
+      this.inbox += 1;
+      this.#end(wait, { type: "elapsed" });
+    }
+  }
+
+  /** `wake`: open sleeps end now. */
+  wake(): void {
+    for (const wait of this.waits.filter(({ type }) => type === "sleep")) {
+      this.inbox += 1;
+      this.#end(wait, { type: "elapsed", early: true });
+    }
+  }
+
+  childEnds(address: string, value: Extract<Value, { type: "returned" | "threw" }>): void {
+    this.inbox += 1;
+    this.#record(resultAddress(address), value);
+    this.waits = this.waits.filter((wait) => !wait.address.startsWith(`${address}/`));
+    if (this.status === "parked" && this.#parkedChildren > 0) this.status = "queued";
+  }
+
+  /** When the next wait ends. */
+  nextDeadline(): number | null {
+    const deadlines = this.waits.flatMap(({ until }) => (until === null ? [] : [until]));
+    return deadlines.length === 0 ? null : Math.min(...deadlines);
+  }
+
+  at(address: string): Entry | undefined {
+    return this.entries.findLast((entry) => entry.address === address);
+  }
+
+  #goOn({ next, seen }: Draft): boolean {
+    switch (next.type) {
+      case "continue":
+        return false;
+      case "suspend":
+        if (seen !== this.inbox) return false;
+        this.status = this.pause ? "paused" : "parked";
+        this.#parkedChildren = next.children;
+        return true;
+      case "release":
+        this.status = next.reason === "paused" ? "paused" : "queued";
+        return true;
+      case "diverged":
+        this.status = "stalled";
+        return true;
+      case "finish": {
+        const { outcome } = next;
+        if (outcome.status === "completed") {
+          this.status = "completed";
+          this.output = outcome.output;
+        } else {
+          this.status = outcome.retryInMs === null ? "failed" : "retrying";
+          this.error = outcome.error;
+          if (outcome.retryInMs !== null) this.attempt += 1;
+        }
+        this.waits = [];
+        return true;
+      }
+      default:
+        return next satisfies never;
+    }
+  }
+
+  #open({ address, type, name, durationMs }: OpenWait): void {
+    if (this.#has(address) || this.waits.some((wait) => wait.address === address)) return;
+    const value = type === "event" && name !== undefined ? this.#take(name) : null;
+    const wait: Wait = { address, type, name, until: durationMs === null ? null : this.#now() + durationMs };
+    if (value === null) {
+      this.waits.push(wait);
+    } else {
+      this.#record(address, value);
+      this.inbox += 1;
+    }
+  }
+
+  #take(name: string): Value | null {
+    const nth = this.#taken.get(name) ?? 0;
+    if (nth >= (this.#arrived.get(name) ?? 0)) return null;
+    this.#taken.set(name, nth + 1);
+    return { type: "received", name, nth };
+  }
+
+  #end(wait: Wait, value: Value): void {
+    this.waits = this.waits.filter((other) => other !== wait);
+    this.#record(wait.address, value);
+    if (this.status === "parked") this.status = "queued";
+  }
+
+  #has(address: string): boolean {
+    return this.entries.some((entry) => entry.address === address && entry.attempt === this.attempt);
+  }
+
+  #record(address: string, value: Value, attempt = this.attempt): void {
+    const { runId, fence } = this;
+    this.entries.push({ runId, seq: this.tail + 1, address, attempt, at: this.#now(), fence, value });
+  }
+
+  #fixed(value: NewEntry["value"]): Value {
+    if (value.type !== "retrying") return value;
+    return { type: "retrying", error: value.error, retryAt: this.#now() + value.retryInMs };
+  }
+}

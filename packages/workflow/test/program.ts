@@ -1,0 +1,148 @@
+import { event } from "../src/definition/event.ts";
+import type { WorkflowRun } from "../src/definition/run.ts";
+import type { ExecutableVersion } from "../src/definition/version.ts";
+import { workflow } from "../src/definition/workflow.ts";
+import { type Gate, gate } from "./rig.ts";
+
+/** A random workflow: leaves are durable calls, the rest is how they are put together. */
+export type Program =
+  | { kind: "step"; name: string; fails: boolean }
+  | { kind: "sleep"; ms: number }
+  | { kind: "event"; name: "a" | "b"; timeoutMs: number | null }
+  | { kind: "child"; awaited: boolean; timeoutMs: number | null }
+  | { kind: "now" }
+  | { kind: "sequence" | "all" | "race" | "settled"; parts: Program[] };
+
+/** A source of numbers in [0, 1). */
+export type Random = () => number;
+
+export function randomFrom(seed: number): Random {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+export function pick<Item>(random: Random, items: readonly Item[]): Item {
+  const item = items[Math.floor(random() * items.length)];
+  if (item === undefined) throw new Error("nothing to pick from");
+  return item;
+}
+
+export function randomProgram(random: Random, depth = 3): Program {
+  const kinds = depth === 0 ? leaves : ([...leaves, "sequence", "all", "race", "settled"] as const);
+  const kind = pick(random, kinds);
+  switch (kind) {
+    case "step":
+      return { kind, name: pick(random, ["x", "y"]), fails: random() < 0.3 };
+    case "sleep":
+      return { kind, ms: Math.floor(random() * 5_000) };
+    case "event":
+      return { kind, name: pick(random, ["a", "b"]), timeoutMs: random() < 0.7 ? Math.floor(random() * 5_000) : null };
+    case "child":
+      return { kind, awaited: random() < 0.7, timeoutMs: random() < 0.5 ? Math.floor(random() * 5_000) : null };
+    case "now":
+      return { kind };
+    case "sequence":
+    case "all":
+    case "race":
+    case "settled": {
+      const parts = Array.from({ length: 2 + Math.floor(random() * 2) }, () => randomProgram(random, depth - 1));
+      return { kind, parts };
+    }
+    default:
+      return kind satisfies never;
+  }
+}
+
+const leaves = ["step", "step", "step", "sleep", "event", "child", "now"] as const;
+
+const events = { a: event<number>(), b: event<number>() };
+
+const childVersion = workflow({ name: "child" }).v("1", { handler: async (_run, input: number) => input });
+
+/** The program as a workflow whose output tells everything that its handler saw, in order. `tries` are under way. */
+export function versionOf(program: Program, tries: Array<Gate<number>>): ExecutableVersion {
+  return workflow({ name: "w" }).v("1", {
+    events,
+    async handler(run) {
+      const trace: string[] = [];
+      await interpret(run, program, trace, tries);
+      return [...trace];
+    },
+  });
+}
+
+async function interpret(
+  run: WorkflowRun<typeof events>,
+  program: Program,
+  trace: string[],
+  tries: Array<Gate<number>>,
+): Promise<void> {
+  const part = (inner: Program): Promise<void> => interpret(run, inner, trace, tries);
+  switch (program.kind) {
+    case "step": {
+      const seen = await run
+        .step(
+          program.name,
+          () => {
+            const under = gate<number>();
+            tries.push(under);
+            return under.promise;
+          },
+          {
+            retry: program.fails
+              ? { type: "fixed", maxAttempts: 2, delayMs: 500 }
+              : { type: "fixed", maxAttempts: 3, delayMs: 1_500 },
+            timeout: { hours: 1 },
+          },
+        )
+        .catch((error: Error) => error.name);
+      trace.push(`${program.name}=${seen}`);
+      return;
+    }
+    case "sleep":
+      trace.push(`slept ${(await run.sleep({ milliseconds: program.ms })).wokenEarly}`);
+      return;
+    case "event": {
+      const { name, timeoutMs } = program;
+      const waiter = run.events[name];
+      const got =
+        timeoutMs === null ? await waiter.wait() : await waiter.wait({ timeout: { milliseconds: timeoutMs } });
+      trace.push(`${name}=${JSON.stringify(got)}`);
+      return;
+    }
+    case "child": {
+      const child = await childVersion.startAsChild(run, 7);
+      trace.push(`child ${child.id}`);
+      if (!program.awaited) return;
+      const { timeoutMs } = program;
+      const got =
+        timeoutMs === null
+          ? await child.result().catch((error: Error) => error.name)
+          : await child.waitFor("completed", { timeout: { milliseconds: timeoutMs } });
+      trace.push(`child=${JSON.stringify(got)}`);
+      return;
+    }
+    case "now":
+      trace.push(`now ${run.now()}`);
+      return;
+    case "sequence":
+      for (const inner of program.parts) await part(inner);
+      return;
+    case "all":
+      await Promise.all(program.parts.map(part));
+      return;
+    case "race":
+      await Promise.race(program.parts.map(part));
+      return;
+    case "settled":
+      await Promise.allSettled(program.parts.map(part));
+      return;
+    default:
+      return program satisfies never;
+  }
+}

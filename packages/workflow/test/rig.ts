@@ -1,0 +1,214 @@
+import { type Env, type Logger, silentLogger } from "@aikirun/lib";
+import type { ReportResult } from "@aikirun/lib/protocol";
+import type { ExecutableVersion } from "../src/definition/version.ts";
+import type { Draft, Execution, Host, SliceEnd } from "../src/replay/contract.ts";
+import { createExecution, type ExecutionOptions } from "../src/replay/execution.ts";
+import { Ledger } from "./ledger.ts";
+
+interface Timer {
+  at: number;
+  then: () => void;
+}
+
+/** A clock that moves only when told to; microtasks are the real ones. */
+export class ManualEnv implements Env {
+  time = 1_000_000;
+  #timers = new Set<Timer>();
+  #soon = 0;
+  #randoms = 0;
+
+  now(): number {
+    return this.time;
+  }
+  elapsed(): number {
+    return this.time;
+  }
+  random(): number {
+    this.#randoms += 1;
+    return (this.#randoms * 0.37) % 1;
+  }
+  id(): string {
+    return "id";
+  }
+  after(delayMs: number, then: () => void): () => void {
+    const timer = { at: this.time + delayMs, then };
+    this.#timers.add(timer);
+    return () => this.#timers.delete(timer);
+  }
+  soon(then: () => void): void {
+    this.#soon += 1;
+    setImmediate(() => {
+      this.#soon -= 1;
+      then();
+    });
+  }
+
+  get timers(): number {
+    return this.#timers.size;
+  }
+
+  /** Until nothing moves without the clock. */
+  async settle(): Promise<void> {
+    for (let still = 0; still < 3; still++) {
+      if (this.#soon > 0) still = -1;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  /** Moves the clock, firing timers in order. */
+  async advance(ms: number): Promise<void> {
+    const end = this.time + ms;
+    await this.settle();
+    for (;;) {
+      const due = [...this.#timers].filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
+      if (due === undefined) break;
+      this.#timers.delete(due);
+      this.time = Math.max(this.time, due.at);
+      due.then();
+      await this.settle();
+    }
+    this.time = end;
+  }
+}
+
+/** A worker of one run, and the server behind it. */
+export class Rig {
+  readonly env: ManualEnv = new ManualEnv();
+  readonly ledger: Ledger = new Ledger(() => this.env.now());
+  readonly listening: boolean[] = [];
+  logger: Logger = silentLogger;
+  execution: Execution | null = null;
+  mayBegin = true;
+  reclaims = 0;
+  /** Holds answers back until told. */
+  held: Array<() => void> | null = null;
+  /** Ends of slices, in order. */
+  readonly ends: SliceEnd[] = [];
+  readonly #input: string | undefined;
+  readonly #options: ExecutionOptions;
+  /** The claim under which the newest execution reports. */
+  #tenure: { fence: number } = { fence: 0 };
+  definition: ExecutableVersion;
+
+  constructor(definition: ExecutableVersion, input?: unknown, options: ExecutionOptions = {}) {
+    this.definition = definition;
+    this.#input = JSON.stringify(input);
+    this.#options = options;
+  }
+
+  /** Claims the run and executes it from its record, in a worker that remembers nothing. */
+  async cold(): Promise<void> {
+    const execution = createExecution(this.definition, this.#host(), this.#options);
+    this.execution = execution;
+    const slice = execution.run(this.ledger.claim(this.#input, null));
+    slice.then((end) => this.ends.push(end));
+    await this.env.settle();
+  }
+
+  /** Claims the run back for the execution that parked it. */
+  async hot(): Promise<void> {
+    const { execution } = this;
+    if (execution === null) throw new Error("nothing is parked");
+    this.#tenure.fence = this.ledger.fence + 1;
+    const slice = execution.resume(this.ledger.claim(this.#input, execution.position.after));
+    slice.then((end) => this.ends.push(end));
+    await this.env.settle();
+  }
+
+  /** The worker is gone; the server does not know yet. */
+  kill(): void {
+    this.execution?.abandon("KILLED");
+    this.execution = null;
+    this.ends.length = 0;
+  }
+
+  /** Brings what is news to a running execution, as a watch does. */
+  async tell(): Promise<void> {
+    const { execution, ledger } = this;
+    if (execution === null) return;
+    execution.news(ledger.entries.slice(execution.position.after), ledger.inbox);
+    await this.env.settle();
+  }
+
+  /** Lets one held answer through. */
+  async answer(): Promise<void> {
+    this.held?.shift()?.();
+    await this.env.settle();
+  }
+
+  /** Executes, cold after every suspension unless `hot`, moving the clock from deadline to deadline. */
+  async toEnd(options: { hot?: boolean } = {}): Promise<void> {
+    await this.cold();
+    for (let turn = 0; turn < 1_000; turn++) {
+      const { status } = this.ledger;
+      if (status === "completed" || status === "failed" || status === "stalled") return;
+      if (status === "queued") {
+        if (options.hot === true) await this.hot();
+        else await this.cold();
+      } else if (status === "retrying") {
+        await this.cold();
+      } else {
+        const deadline = this.ledger.nextDeadline();
+        await this.env.advance(deadline === null ? 1_000 : Math.max(0, deadline - this.env.now()));
+        this.ledger.tick();
+        await this.tell();
+      }
+    }
+    throw new Error("the run did not end");
+  }
+
+  get end(): SliceEnd | undefined {
+    return this.ends.at(-1);
+  }
+
+  get output(): unknown {
+    return this.ledger.output === undefined ? undefined : JSON.parse(this.ledger.output);
+  }
+
+  get reports(): Draft[] {
+    return this.ledger.reports;
+  }
+
+  /** What the reports said of the run, in order. */
+  get nexts(): string[] {
+    return this.reports.map(({ next }) => next.type);
+  }
+
+  #host(): Host {
+    const tenure = { fence: this.ledger.fence + 1 };
+    this.#tenure = tenure;
+    return {
+      env: this.env,
+      logger: this.logger,
+      report: async (draft): Promise<ReportResult> => {
+        const result = this.ledger.report(draft, tenure.fence);
+        if (this.held !== null) await new Promise<void>((resolve) => this.held?.push(resolve));
+        return result;
+      },
+      mayBegin: () => this.mayBegin,
+      reclaim: () => {
+        this.reclaims += 1;
+      },
+      listening: (open) => {
+        this.listening.push(open);
+      },
+    };
+  }
+}
+
+/** A promise that the test settles. */
+export interface Gate<Value> {
+  promise: Promise<Value>;
+  open: (value: Value) => void;
+  fail: (error: unknown) => void;
+}
+
+export function gate<Value = void>(): Gate<Value> {
+  let open: Gate<Value>["open"] = () => {};
+  let fail: Gate<Value>["fail"] = () => {};
+  const promise = new Promise<Value>((resolve, reject) => {
+    open = resolve;
+    fail = reject;
+  });
+  return { promise, open, fail };
+}
