@@ -58,7 +58,7 @@ export function aRun(state: State, more: Partial<Run> = {}): Run {
 }
 
 export const error = { name: "Error", message: "no" };
-export const held = { session: "session-1", fence: 3, tail: 4, attempt: 1 };
+const held = { session: "session-1", fence: 3, tail: 4, attempt: 1 };
 
 export const scheduled: Interrupted = { status: "scheduled", at: later };
 export const queued: Interrupted = { status: "queued", held: null, redeliveries: 0, redeliverAt: later };

@@ -129,7 +129,7 @@ const table: Record<string, Record<string, string>> = {
     "queued +woken >deliver": "scheduled awaiting_retry",
     "queued +woken +elapsed >deliver": "sleeping awaiting_task",
     "paused(sleeping) +woken +elapsed": "paused_sleeping",
-    ILLEGAL_STATE: `queued ${inHand} awaiting_event awaiting_child_workflow ${without(paused, "paused_sleeping")} ${stalled}`,
+    ILLEGAL_STATE: without(live, "scheduled sleeping awaiting_retry awaiting_task paused_sleeping"),
     RUN_FINAL: final,
   },
   retry: {

@@ -92,9 +92,9 @@ describe("R3: (attempt, address) holds one value for ever", () => {
   });
 
   it("the same fact again is accepted and records nothing", () => {
-    const command = report(go, { entries: [returned("task:a#0")] });
-    const first = accepted(decide(aRun(running()), command, at(now)));
-    const again = accepted(decide(first.run, { ...command, known: first.entries } as Command, at(now)));
+    const entries = [returned("task:a#0")];
+    const first = accepted(decide(aRun(running()), report(go, { entries }), at(now)));
+    const again = accepted(decide(first.run, report(go, { entries, known: first.entries }), at(now)));
     expect(again.entries).toEqual([]);
     expect(again.run.revision).toBe(first.run.revision);
   });

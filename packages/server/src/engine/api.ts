@@ -49,7 +49,7 @@ const sessionCount = 10_000;
 const claimSweepMs = 5_000;
 
 export function createApi(context: ApiContext): Api {
-  const { namespace, submit } = context;
+  const { namespace, presence, submit } = context;
   const claims = new Map<string, LastClaim>();
 
   const command = async (to: string, command: Command): Promise<Answer> => {
@@ -68,13 +68,12 @@ export function createApi(context: ApiContext): Api {
   return {
     start: async ({ runs }) => ({ results: await Promise.all(runs.map(start)) }),
     report: async (request) => ({ results: await Promise.all(request.reports.map((one) => report(request, one))) }),
-    renew: async ({ session, leaseMs, runs }) => ({
-      results: await Promise.all(
-        runs.map(async ({ runId, fence }) =>
-          renewResult(await command(runId, { type: "renew", session, fence, leaseMs })),
-        ),
-      ),
-    }),
+    async renew({ session, leaseMs, runs }) {
+      presence.renewed(session);
+      const renew = async ({ runId, fence }: (typeof runs)[number]) =>
+        renewResult(await command(runId, { type: "renew", session, fence, leaseMs }));
+      return { results: await Promise.all(runs.map(renew)) };
+    },
     signal: async ({ signals }) => ({
       results: await Promise.all(
         signals.map(async (item) => signalResult(item, await command(item.runId, commandOf(item)))),

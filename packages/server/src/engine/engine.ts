@@ -44,7 +44,7 @@ export interface Engine {
 const batchSize = 200;
 const cachedRowCount = 20_000;
 
-export const defaultSettings: Settings = {
+const defaultSettings: Settings = {
   unconfirmedLeaseMs: 10_000,
   redeliverMs: 5_000,
   maxRedeliverMs: 300_000,

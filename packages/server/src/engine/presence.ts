@@ -1,4 +1,4 @@
-/** Which workers are alive, as their claims tell: so that a queued run can say that nobody serves it. */
+/** Which workers are alive, as their claims and heartbeats tell: so that a queued run can say that nobody serves it. */
 
 import type { Env } from "@aikirun/lib";
 import type { ClaimRequest } from "@aikirun/lib/protocol";
@@ -6,6 +6,8 @@ import type { Run } from "../core/run.ts";
 
 export interface Presence {
   saw(namespace: string, request: ClaimRequest): void;
+  /** A full worker claims nothing, but its heart beats. */
+  renewed(session: string): void;
   isServed(run: Run): boolean;
 }
 
@@ -22,7 +24,15 @@ export function livePresence(env: Env): Presence {
   const live = new Map<string, Live>();
   return {
     saw(namespace, request) {
-      live.set(request.session, { namespace, request, seenAt: env.elapsed() });
+      // One that only reclaims its own serves what it served before.
+      const last = request.serves.length === 0 ? live.get(request.session)?.request : undefined;
+      live.set(request.session, { namespace, request: last ?? request, seenAt: env.elapsed() });
+    },
+    renewed(session) {
+      const worker = live.get(session);
+      if (worker !== undefined) {
+        worker.seenAt = env.elapsed();
+      }
     },
     isServed(run) {
       for (const [session, { namespace, request, seenAt }] of live) {
