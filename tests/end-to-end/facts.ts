@@ -1,4 +1,4 @@
-/** What a scenario left behind, read from the database file itself and from the ledger: the checkers see nothing else. */
+/** What a scenario left behind, read from the database file and the ledger: the checkers see nothing else. */
 
 import type { Entry, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../packages/server/src/core/run.ts";

@@ -65,11 +65,11 @@ export const checkers = {
   recordedFromEffect({ entries, effects }) {
     return entries.filter(isTaskResult).flatMap((entry) => {
       const nonce = nonceOf(entry);
-      const from = effects.find((effect) => effect.nonce === nonce && effect.key === keyOf(entry));
-      if (from === undefined) return [`${keyOf(entry)} was recorded without an effect`];
-      return from.fence === entry.fence || entry.attempt === 0
-        ? []
-        : [`${keyOf(entry)} was recorded by another holder`];
+      const from = effects.find((effect) => effect.nonce === nonce);
+      // A retry recalls, as attempt 0, what an earlier run of its chain did.
+      if (from !== undefined && entry.attempt === 0) return [];
+      if (from?.key !== keyOf(entry)) return [`${keyOf(entry)} was recorded without an effect`];
+      return from.fence === entry.fence ? [] : [`${keyOf(entry)} was recorded by another holder`];
     });
   },
 
@@ -87,6 +87,16 @@ export const checkers = {
         ? []
         : [`${key} happened under fences ${all.map(({ fence }) => fence).join(" ")}`],
     );
+  },
+
+  /** Once a holder has acted, no earlier holder of the same run acts any more. */
+  lateGhosts({ effects }) {
+    const highest = new Map<string, number>();
+    return effects.flatMap(({ runId, fence, key }) => {
+      const before = highest.get(runId) ?? 0;
+      highest.set(runId, Math.max(before, fence));
+      return fence < before ? [`${key} happened under fence ${fence} after ${before}`] : [];
+    });
   },
 
   /** The key of an effect is that of its run and address: two effects of one task of one run never differ in it. */

@@ -1,4 +1,4 @@
-/** What really happened in the world, kept apart from the database: one line per effect, durable before the task returns. */
+/** What happened in the world, kept apart from the database: a line per effect, durable before the task returns. */
 
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
 

@@ -1,4 +1,4 @@
-/** The workflows of these tests. Every scenario has its own names, so that scenarios share processes without meeting. */
+/** The workflows of these tests. A scenario may have names of its own, to share processes with others unmet. */
 
 import { existsSync } from "node:fs";
 import type { EventDefinition, TaskContext } from "@aikirun/lib";
@@ -19,8 +19,9 @@ export const sleeps: Readonly<Record<string, number>> = { "sleep:#0": 80 };
 export interface OrderInput {
   /** How long the first task takes. Milliseconds. */
   slowMs?: number;
-  /** A file: the second task returns once it is there. */
+  /** A file: the gated task returns once it is there. */
   gate?: string;
+  gated?: "reserve" | "thank";
 }
 
 export interface OrderOutput {
@@ -70,16 +71,17 @@ export function programs(suffix: string, world: World): Programs {
   const ordering = workflow({ name: `order${suffix}` });
   const order = ordering.v("1.0.0", {
     events: { approved: event<{ by: string }>() },
-    async handler(run, { slowMs, gate }: OrderInput): Promise<OrderOutput> {
+    async handler(run, { slowMs, gate, gated }: OrderInput): Promise<OrderOutput> {
+      const gateOf = (name: string) => (gate !== undefined && gated === name ? { gate } : {});
       world.reach("handler");
       const charged = await charge.start(run, { after: "start", ...(slowMs === undefined ? {} : { slowMs }) });
-      const held = await reserve.start(run, { after: charged.nonce, ...(gate === undefined ? {} : { gate }) });
+      const held = await reserve.start(run, { after: charged.nonce, ...gateOf("reserve") });
       const child = await ship.startAsChild(run, { slow: false });
       await run.sleep({ milliseconds: sleeps["sleep:#0"] ?? 0 });
       const { by } = await run.events.approved.wait();
       const packed = await pack.start(run, { after: held.nonce });
       const labelled = await child.result();
-      const thanked = await thank.start(run, { after: packed.nonce });
+      const thanked = await thank.start(run, { after: packed.nonce, ...gateOf("thank") });
       return { charged: charged.nonce, packed: packed.nonce, label: labelled, by, thanked: thanked.nonce };
     },
   });

@@ -1,4 +1,4 @@
-/** A server process of these tests: the product's parts, put together as `server()` does, with named points around them. */
+/** A server process of these tests: the product's parts, put together as `server()` does, with points around them. */
 
 import { consoleLogger, systemEnv } from "@aikirun/lib";
 import { v7 } from "uuid";

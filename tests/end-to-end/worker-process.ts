@@ -23,8 +23,11 @@ export interface WorkerProcessConfig {
   jobs: Job[];
 }
 
-/** What the test may say to the process: a further worker, or further programs for the worker at `url`. */
-export type WorkerOrder = { type: "work"; job: Job } | { type: "serve"; url: string; ledger: string; suffix: string };
+/** What the test may say to the process: a further worker, further programs for the worker at `url`, or its end. */
+export type WorkerOrder =
+  | { type: "work"; job: Job }
+  | { type: "serve"; url: string; ledger: string; suffix: string }
+  | { type: "rest"; url: string };
 
 const { fault, jobs }: WorkerProcessConfig = JSON.parse(process.argv[2] ?? "{}");
 const reach = faultAt(fault);
@@ -53,9 +56,18 @@ function serve(made: Worker, ledger: string, suffix: string): void {
 }
 
 async function obey(order: WorkerOrder): Promise<void> {
-  if (order.type === "work") return work(order.job);
-  const made = workers.get(order.url);
-  if (made !== undefined) serve(made, order.ledger, order.suffix);
+  switch (order.type) {
+    case "work":
+      return work(order.job);
+    case "serve": {
+      const made = workers.get(order.url);
+      return made === undefined ? undefined : serve(made, order.ledger, order.suffix);
+    }
+    case "rest":
+      return workers.get(order.url)?.stop();
+    default:
+      return order satisfies never;
+  }
 }
 
 process.on("message", obey);
