@@ -574,11 +574,9 @@ function watching(make: MakeStage): void {
 
   it("says of an unknown run that it is unknown", async () => {
     const stage = make();
-    const watched = [{ type: "status" as const, runId: v7(), any: [] }];
-    expect(only((await stage.api.watch({ watched, waitMs: 1_000 })).results)).toMatchObject({
-      type: "lost",
-      code: "RUN_NOT_FOUND",
-    });
+    const watched = [v7(), "no id at all"].map((runId) => ({ type: "status" as const, runId, any: [] }));
+    const { results } = await stage.api.watch({ watched, waitMs: 1_000 });
+    expect(results).toEqual(watched.map(({ runId }) => ({ type: "lost", runId, code: "RUN_NOT_FOUND" })));
   });
 }
 

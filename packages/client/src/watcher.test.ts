@@ -121,28 +121,6 @@ describe("waiting for runs", () => {
     expect((await watch.wait("a", [])).id).toBe("a");
   });
 
-  it("fails alone for an id that no server accepts", async () => {
-    const server = ending();
-    const { api } = scriptedApi({
-      watch: (request, signal) => {
-        if (request.watched.some(({ runId }) => runId === "not an id")) throw new AikiError("BAD_REQUEST", "No.");
-        return server.watch(request, signal);
-      },
-    });
-    const watch = watcher(api, virtualEnv());
-    const ids = ["a", "b", "not an id", "c", "d"];
-    const waits = Promise.allSettled(ids.map((id) => watch.wait(id, [])));
-    await settled();
-    for (const id of ids) server.end(id);
-    expect((await waits).map(({ status }) => status)).toEqual([
-      "fulfilled",
-      "fulfilled",
-      "rejected",
-      "fulfilled",
-      "fulfilled",
-    ]);
-  });
-
   it("does not hammer a server that answers empty at once", async () => {
     const env = virtualEnv();
     const { api, asked } = scriptedApi({ watch: () => ({ results: [] }) });

@@ -169,30 +169,9 @@ export function watcher(api: Api, env: Env): Watcher {
       return;
     }
     const failed = everyInterest(lane);
-    const isRefused = isAikiError(error) && error.code === "BAD_REQUEST" && lane.interests.size > 1;
     discard(lane);
-    if (isRefused) {
-      divide(failed);
-      return;
-    }
     for (const interest of failed) {
       interest.reject(error);
-    }
-  }
-
-  /** One malformed id has the whole question refused: halves are asked anew, so that it fails alone. */
-  function divide(interests: Interest[]): void {
-    const runs = [...new Set(interests.map(({ runId }) => runId))];
-    const first = new Set(runs.slice(0, Math.ceil(runs.length / 2)));
-    for (const half of [
-      interests.filter(({ runId }) => first.has(runId)),
-      interests.filter((one) => !first.has(one.runId)),
-    ]) {
-      const lane = newLane();
-      for (const interest of half) {
-        add(lane, interest);
-      }
-      launch(lane);
     }
   }
 

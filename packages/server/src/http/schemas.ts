@@ -31,6 +31,9 @@ const runId = z
   .string()
   .regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/, "Must be a UUID in lower case");
 
+/** Of a run that is only asked about: one that cannot exist is answered like any other that does not. */
+const askedId = text(limits.nameLength);
+
 const count = z.int().min(0);
 /** A little over 100 years, the longest duration that lib accepts. */
 const longestMs = 3_200_000_000_000;
@@ -214,8 +217,8 @@ const watch = z.strictObject({
   watched: z
     .array(
       z.discriminatedUnion("type", [
-        z.strictObject({ type: z.literal("status"), runId, any: z.array(status).max(runStatuses.length) }),
-        z.strictObject({ type: z.literal("news"), runId, fence: count, seen: count, after: count }),
+        z.strictObject({ type: z.literal("status"), runId: askedId, any: z.array(status).max(runStatuses.length) }),
+        z.strictObject({ type: z.literal("news"), runId: askedId, fence: count, seen: count, after: count }),
       ]),
     )
     .max(limits.watchedItems),
