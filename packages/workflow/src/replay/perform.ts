@@ -6,6 +6,7 @@ import {
   describeError,
   encode,
   isRetryable,
+  type Logger,
   parseWith,
   restoreError,
   retryAddress,
@@ -19,6 +20,7 @@ import {
 import type { Address, Payload, Value } from "@aikirun/lib/protocol";
 import { contentOf } from "./addresses.ts";
 import { Call, type OpenCall, refused } from "./call.ts";
+import type { Pump } from "./pump.ts";
 import type { Replay } from "./replay.ts";
 import { trusted } from "./trust.ts";
 import type { Flight } from "./work.ts";
@@ -151,6 +153,13 @@ class Tries {
   }
 }
 
+/** What identifies a call in errors and logs. */
+interface CallIds extends Record<string, string> {
+  task: string;
+  runId: string;
+  address: Address;
+}
+
 /** One try under way: it ends once, whatever ends it first. */
 class Try implements Flight {
   readonly context: TaskContext;
@@ -160,13 +169,12 @@ class Try implements Flight {
   readonly #cancelTimeout: () => void;
 
   constructor(
-    replay: Replay,
+    { run, pump }: Replay,
     task: TaskCall,
     address: Address,
     attempt: number,
     timedOut: (error: TaskTimeoutError) => void,
   ) {
-    const { run, pump } = replay;
     const ids = { task: task.name, runId: run.id, address };
     this.#cancelTimeout = pump.host.env.after(task.timeoutMs, () => {
       if (!this.close()) return;
@@ -174,7 +182,16 @@ class Try implements Flight {
       this.#abort(error);
       timedOut(error);
     });
-    this.context = this.#contextOf(replay, ids, attempt);
+    this.context = new TryContext(this, ids, attempt, pump);
+  }
+
+  /** Made when asked for: most handlers do not. */
+  get signal(): AbortSignal {
+    if (this.#controller === null) {
+      this.#controller = new AbortController();
+      if (this.#aborted !== null) this.#controller.abort(this.#aborted.reason);
+    }
+    return this.#controller.signal;
   }
 
   /** False when it ended before. */
@@ -193,33 +210,32 @@ class Try implements Flight {
     this.#aborted = { reason };
     this.#controller?.abort(reason);
   }
+}
 
-  /** The signal and the logger are made when asked for: most handlers ask for neither. */
-  #contextOf(
-    { run, pump }: Replay,
-    ids: { task: string; runId: string; address: Address },
-    attempt: number,
-  ): TaskContext {
-    const signal = (): AbortSignal => this.#signal();
-    return {
-      runId: run.id,
-      attempt,
-      idempotencyKey: `${run.id}:${ids.address}`,
-      fence: pump.fence,
-      get signal() {
-        return signal();
-      },
-      get logger() {
-        return pump.host.logger.child({ ...ids, attempt });
-      },
-    };
+class TryContext implements TaskContext {
+  readonly runId: string;
+  readonly attempt: number;
+  readonly idempotencyKey: string;
+  readonly fence: number;
+  readonly #try: Try;
+  readonly #ids: CallIds;
+  readonly #logger: Logger;
+
+  constructor(flight: Try, ids: CallIds, attempt: number, { host, fence }: Pump) {
+    this.runId = ids.runId;
+    this.attempt = attempt;
+    this.idempotencyKey = `${ids.runId}:${ids.address}`;
+    this.fence = fence;
+    this.#try = flight;
+    this.#ids = ids;
+    this.#logger = host.logger;
   }
 
-  #signal(): AbortSignal {
-    if (this.#controller === null) {
-      this.#controller = new AbortController();
-      if (this.#aborted !== null) this.#controller.abort(this.#aborted.reason);
-    }
-    return this.#controller.signal;
+  get signal(): AbortSignal {
+    return this.#try.signal;
+  }
+
+  get logger(): Logger {
+    return this.#logger.child({ ...this.#ids, attempt: this.attempt });
   }
 }

@@ -311,7 +311,7 @@ export class Pump {
 
   #report(next: Next): void {
     if (next.type === "finish") {
-      this.work.abortFlights(new AikiError("RUN_ENDED", "The run ended without waiting for this task."));
+      this.work.abortFlights("RUN_ENDED", "The run ended without waiting for this task.", this.claimed.id);
       this.#outbox.dropWaits();
     }
     if (next.type === "suspend") this.#openWhenParked = this.deliveries.open;
@@ -392,7 +392,6 @@ export class Pump {
     this.work.cutDelays();
     this.#beginnings.clear();
     this.#outbox.clear();
-    const ids = { runId: this.claimed.id };
-    this.work.abortFlights(new AikiError(code, "This worker no longer holds the run.", { ids }));
+    this.work.abortFlights(code, "This worker no longer holds the run.", this.claimed.id);
   }
 }

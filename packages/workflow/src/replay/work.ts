@@ -1,4 +1,5 @@
-import type { Cancel, Env } from "@aikirun/lib";
+import { AikiError, type Cancel, type Env } from "@aikirun/lib";
+import type { RunId } from "@aikirun/lib/protocol";
 
 /** One try of a task, under way. */
 export interface Flight {
@@ -29,7 +30,9 @@ export class Work {
     this.#flights.delete(flight);
   }
 
-  abortFlights(reason: unknown): void {
+  abortFlights(code: string, message: string, runId: RunId): void {
+    if (this.#flights.size === 0) return;
+    const reason = new AikiError(code, message, { ids: { runId } });
     const flights = [...this.#flights];
     this.#flights.clear();
     for (const flight of flights) flight.abort(reason);
