@@ -1,4 +1,5 @@
 import { arrivalAddress, resultAddress, signalAddress } from "@aikirun/lib";
+import { awaitedResult } from "../src/core/bind.ts";
 import type { Command } from "../src/core/run.ts";
 
 /** Where a command would record: what a shell looks up before it repeats a decision. */
@@ -6,7 +7,8 @@ export function addressesOf(command: Command): string[] {
   switch (command.type) {
     case "report": {
       const { entries, starts, opens } = command.report;
-      return [...entries, ...starts, ...opens].map(({ address }) => address);
+      const results = opens.flatMap(({ type, address }) => (type === "child" ? [awaitedResult(address)] : []));
+      return [...entries, ...starts, ...opens].map(({ address }) => address).concat(results);
     }
     case "receive": {
       const { arrival } = command;

@@ -1,7 +1,7 @@
 /** What a worker says of its run: facts to record, waits and children to open, and how it goes on. */
 
 import type { Address, Next, Report } from "@aikirun/lib/protocol";
-import { receivedBy } from "./bind.ts";
+import { awaitedResult, receivedBy } from "./bind.ts";
 import { crash, fenced, handBack, holds, park } from "./claim.ts";
 import { arrive, change, type Draft, decided, draft, end, record, refuse } from "./draft.ts";
 import type { Command, Decision, Entry, Held, Moment, ParkedStatus, Run, State, Value } from "./run.ts";
@@ -88,7 +88,7 @@ function openWaits(next: Draft, { opens }: Report, known: Map<string, Entry>): b
   const waits = [...next.run.waits];
   const open = new Set(waits.map(({ address }) => address));
   for (const { address, type, name, durationMs } of opens) {
-    if (open.has(address) || known.has(address)) {
+    if (open.has(address) || known.has(address) || (type === "child" && known.has(awaitedResult(address)))) {
       continue;
     }
     const value = type === "event" && name !== undefined ? receivedBy(next, name) : null;

@@ -42,6 +42,12 @@ describe("an event", () => {
     expect(story.at("event:paid#1")).toMatchObject({ nth: 1 });
   });
 
+  it("of one reference is one event over all attempts", () => {
+    const failing = { type: "finish", outcome: { status: "failed", error, retryInMs: 500 } } as const;
+    const story = new Story().send("paid", "1", "ref").claim().report(failing).send("paid", "1", "ref");
+    expect(story.run.events.get("paid")).toEqual({ arrived: 1, taken: 0 });
+  });
+
   it("of another name neither ends the wait nor queues the run", () => {
     const story = new Story().claim().park(awaits("paid"));
     expect(story.send("refused").status).toBe("awaiting_event");
@@ -224,6 +230,12 @@ describe("pause", () => {
     expect(story.signal("resume").status).toBe("queued");
   });
 
+  it("between two attempts keeps the delay of the next, whatever arrives meanwhile", () => {
+    const failing = { type: "finish", outcome: { status: "failed", error, retryInMs: minute } } as const;
+    const story = new Story().claim().report(failing).signal("pause").send("paid").signal("resume");
+    expect(story).toMatchObject({ status: "awaiting_retry", dueAt: minute });
+  });
+
   it("gives a queued run back its place with a new hint", () => {
     const story = new Story().signal("pause").signal("resume");
     expect(story).toMatchObject({ status: "queued", dueAt: settings.redeliverMs });
@@ -362,6 +374,13 @@ describe("a child", () => {
   it("that ends ends the waits for it", () => {
     const story = start(new Story().claim()).park(awaitsChild(minute)).do(childEnded());
     expect(story).toMatchObject({ status: "queued", run: { waits: [] } });
+  });
+
+  it("that has ended already is not waited for again by a worker that has not seen its end", () => {
+    const story = start(new Story().claim()).do(childEnded());
+    const behind = { opens: [awaitsChild(minute)], seen: 0 };
+    expect(story.report({ type: "suspend", children: 0 }, behind)).toMatchObject({ status: "running" });
+    expect(story.run.waits).toEqual([]);
   });
 
   it("that is abandoned is not counted, neither when it starts nor when it ends", () => {

@@ -184,6 +184,20 @@ describe("children", () => {
     ]);
   });
 
+  it("that have ended are not waited for by a parent that has not seen it", async () => {
+    const one = rig().speaker();
+    const id = await one.start();
+    const run = await one.claimOne();
+    const spec = one.spec({ name: "child" });
+    await one.report(run, go, { starts: [{ address: "child:c#0", spec }] });
+    const child = await one.claimOne({ serves: [{ name: "child", versionId: "1" }] });
+    await one.report(child, complete);
+    const wait = { address: "child:c#0/wait#0", type: "child", name: "child", durationMs: 60_000 } as const;
+    const answer = await one.report(run, suspend, { opens: [wait] });
+    expect(answer).toMatchObject({ parked: false, inbox: 1 });
+    expect((await one.read(id)).run.waits).toEqual([]);
+  });
+
   it("that end together bring their parent all results in one claim", async () => {
     const { one, id, ids } = await withChildren(20);
     const runs = await one.claim({ limit: 20, serves: [{ name: "child", versionId: "1" }] });

@@ -5,6 +5,7 @@
 
 import { arrivalAddress, resultAddress, signalAddress } from "@aikirun/lib";
 import type { Entry, Failure, RunId } from "@aikirun/lib/protocol";
+import { awaitedResult } from "../core/bind.ts";
 import { decide } from "../core/decide.ts";
 import type { Command, Decision, Effect, Moment, Run } from "../core/run.ts";
 import type { EntryKey, Transaction } from "../storage/storage.ts";
@@ -347,5 +348,6 @@ function keysOf(run: Run, command: Command): EntryKey[] {
 }
 
 function addressesOf({ report }: Extract<Command, { type: "report" }>): string[] {
-  return [...report.entries, ...report.starts, ...report.opens].map(({ address }) => address);
+  const results = report.opens.flatMap(({ type, address }) => (type === "child" ? [awaitedResult(address)] : []));
+  return [...report.entries, ...report.starts, ...report.opens].map(({ address }) => address).concat(results);
 }
