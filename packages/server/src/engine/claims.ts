@@ -4,11 +4,14 @@ import type { ClaimedRun, ClaimRequest, Entry, RunId } from "@aikirun/lib/protoc
 import { limits } from "@aikirun/lib/protocol";
 import type { Held, Moment, Run } from "../core/run.ts";
 import type { Ready } from "../delivery/ready.ts";
+import { cutJournal, entryBytes } from "../storage/journal.ts";
 import type { QueueFilter, Reader, Transaction } from "../storage/storage.ts";
 import type { Operation } from "./operation.ts";
 import type { Work } from "./work.ts";
 
 const journalEntries = 1_000_000;
+/** No entry is larger: a payload and what is around it. */
+const maxEntryBytes = limits.payloadBytes + 100_000;
 
 export interface ClaimContext {
   transaction: Transaction;
@@ -129,26 +132,38 @@ async function handOut(
   recorded: (id: RunId) => readonly Entry[],
 ): Promise<ClaimedRun[]> {
   const parts = runs.map((run) => ({ run, held: heldOf(run) }));
-  const wanted = parts.filter(({ run, held }) => run.tail > (held?.tail ?? 0));
-  const journals = new Map<RunId, Entry[]>();
+  // Once a run was held, another server may have recorded facts without a change to its row: a cached one has too low a
+  // tail, and only the journal itself says where it ends.
+  const wanted = parts.filter(({ run, held }) => run.fence > 1 || run.tail > (held?.tail ?? 0));
+  const pages = new Map<RunId, Page>();
   if (wanted.length > 0) {
     const bytes = Math.max(100_000, Math.floor(limits.journalPageBytes / wanted.length));
     const requests = wanted.map(({ run, held }) => ({
       runId: run.id,
       after: held?.tail ?? 0,
       limit: journalEntries,
-      bytes,
+      bytes: bytes + maxEntryBytes,
     }));
-    const pages = await reader.journal(requests);
-    wanted.forEach(({ run, held }, index) => {
-      const page = pages[index] ?? [];
-      const last = page.at(-1)?.seq ?? held?.tail ?? 0;
-      const added = recorded(run.id);
-      // What does not follow on is read by the caller, from where the journal was cut.
-      journals.set(run.id, added[0]?.seq === last + 1 ? [...page, ...added] : page);
-    });
+    const read = await reader.journal(requests);
+    for (const [index, { run, held }] of wanted.entries()) {
+      pages.set(run.id, pageOf(read[index] ?? [], bytes, held?.tail ?? 0, recorded(run.id)));
+    }
   }
-  return parts.map(({ run, held }) => claimedRun(run, held, journals.get(run.id) ?? [], now));
+  return parts.map(({ run, held }) => claimedRun(run, held, pages.get(run.id) ?? { entries: [], isCut: false }, now));
+}
+
+interface Page {
+  entries: Entry[];
+  /** More may follow, which the caller reads. */
+  isCut: boolean;
+}
+
+/** As much as goes into a reply. More was read than that, so what is left over shows that something is. */
+function pageOf(read: Entry[], bytes: number, after: number, added: readonly Entry[]): Page {
+  const entries = cutJournal(read, journalEntries, bytes);
+  const isCut = entries.length < read.length || (entries.length === 1 && read.every((one) => entryBytes(one) > bytes));
+  const follows = added[0]?.seq === (entries.at(-1)?.seq ?? after) + 1;
+  return isCut || !follows ? { entries, isCut } : { entries: [...entries, ...added], isCut };
 }
 
 function heldOf({ state, attempt }: Run): Held | null {
@@ -157,7 +172,7 @@ function heldOf({ state, attempt }: Run): Held | null {
     : null;
 }
 
-function claimedRun(run: Run, held: Held | null, journal: Entry[], now: number): ClaimedRun {
+function claimedRun(run: Run, held: Held | null, { entries: journal, isCut }: Page, now: number): ClaimedRun {
   const last = journal.at(-1)?.seq ?? held?.tail ?? 0;
   const { options } = run;
   return {
@@ -180,6 +195,6 @@ function claimedRun(run: Run, held: Held | null, journal: Entry[], now: number):
     ...(run.referenceId === null ? {} : { referenceId: run.referenceId }),
     ...(options.retry === undefined ? {} : { retry: options.retry }),
     ...(run.parent === null ? {} : { parent: run.parent }),
-    ...(last < run.tail ? { journalCutAt: last } : {}),
+    ...(isCut || last < run.tail ? { journalCutAt: last } : {}),
   };
 }
