@@ -3,6 +3,7 @@
 import type { Batch, Obstacle, Reader, Storage, Transaction } from "../src/storage/storage.ts";
 
 export interface Counts {
+  /** Begun, whatever became of them. */
   transactions: number;
   /** Rows loaded by id, found or not, in transactions. */
   loads: number;
@@ -25,8 +26,8 @@ export interface WatchedStorage extends Storage {
   readonly batches: Batch[];
 }
 
-/** `before`: the transaction never begins. `after`: it commits, and nobody hears of it. */
-export type Mishap = "none" | "before" | "after";
+/** `before`: the transaction never begins. `during`: it is rolled back. `after`: it commits, and nobody hears of it. */
+export type Mishap = "none" | "before" | "during" | "after";
 
 const nothing: Counts = { transactions: 0, loads: 0, inserts: 0, updates: 0, entries: 0, reads: 0 };
 
@@ -48,11 +49,17 @@ export function watchedStorage(inner: Storage): WatchedStorage {
     obstruct: () => [],
     async transaction(work) {
       const mishap = mishaps.shift() ?? "none";
+      counts.transactions += 1;
       if (mishap === "before") {
         throw new Error("The connection is lost.");
       }
-      const result = await inner.transaction((transaction) => work(counted(transaction)));
-      counts.transactions += 1;
+      const result = await inner.transaction(async (transaction) => {
+        const done = await work(counted(transaction));
+        if (mishap === "during") {
+          throw new Error("The disk is full.");
+        }
+        return done;
+      });
       if (mishap === "after") {
         throw new Error("The connection was lost while committing.");
       }

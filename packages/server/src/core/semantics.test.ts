@@ -458,7 +458,8 @@ describe("a lease", () => {
 
   it("is confirmed by a renew, and by a report that writes the row", () => {
     expect(new Story().claim().renew()).toMatchObject({ dueAt: 90_000 });
-    expect(new Story().claim().open(awaits("paid"))).toMatchObject({ dueAt: 90_000 });
+    const reported = new Story().claim().open(awaits("paid"));
+    expect(reported).toMatchObject({ dueAt: 90_000, run: { state: { confirmed: true } } });
   });
 
   it("is not ended by a server during its own first lease of uptime", () => {

@@ -271,17 +271,21 @@ describe("a claim that is given up", () => {
   });
 
   it("when it was just woken passes the run on to who waits behind it", async () => {
-    const { speaker } = rig();
+    const { speaker, batches } = rig();
     const [one, two] = [speaker(), speaker()];
     const leave = new AbortController();
     const first = one.claim({ waitMs: 10_000 }, { signal: leave.signal });
     const second = two.claim({ waitMs: 10_000 });
     await settled();
-    const starting = two.start();
-    starting.then(() => leave.abort());
-    const id = await starting;
-    leave.abort();
-    expect([...(await first), ...(await second)]).toMatchObject([{ id }]);
+    // Right after the hint that woke it.
+    batches.push = () => {
+      leave.abort();
+      return 0;
+    };
+    const id = await one.start();
+    expect(await first).toEqual([]);
+    expect(await isSettled(second)).toBe(true);
+    expect(await second).toMatchObject([{ id, fence: 1 }]);
   });
 });
 
@@ -312,7 +316,9 @@ describe("namespaces", () => {
     ];
     const { results } = await other.watch({ watched, waitMs: 0 });
     expect(results).toMatchObject(Array(2).fill({ type: "lost", code: "RUN_NOT_FOUND" }));
-    expect(await there.tryStart(there.spec({ id }))).toMatchObject({ ok: false, code: "RUN_ID_CONFLICT" });
+    const plain = await here.start();
+    expect(await here.tryStart(here.spec({ id: plain }))).toMatchObject({ ok: true, created: false });
+    expect(await there.tryStart(there.spec({ id: plain }))).toMatchObject({ ok: false, code: "RUN_ID_CONFLICT" });
     expect(await there.tryStart(there.spec({ referenceId: "ref", inputHash: "h" }))).toMatchObject({ created: true });
     expect(await here.status(id)).toBe("running");
   });

@@ -47,6 +47,19 @@ describe("a repeated report", () => {
     expect(await one.send(report)).toEqual([first]);
   });
 
+  it("tells its own facts from those of an earlier attempt at the same address", async () => {
+    const one = rig().speaker();
+    await one.start();
+    const first = await one.claimOne();
+    const failing = { type: "finish", outcome: { status: "failed", error, retryInMs: 500 } } as const;
+    await one.report(first, failing, { entries: [{ address: "task:a#0", value: { type: "threw", error } }] });
+    await one.signal(first.id, { type: "wake" });
+    const second = await one.claimOne();
+    const answer = await one.report(second, go, { entries: [returned("task:a#0")], after: 0 });
+    expect(answer).toMatchObject({ first: 4, tail: 4 });
+    expect(kinds(answer.entries)).toEqual(["threw", "attempt_failed", "woken"]);
+  });
+
   it("on whose first answer news came gets the same news", async () => {
     const one = rig().speaker();
     await one.start();
@@ -340,6 +353,19 @@ describe("watch", () => {
     await settled();
     await one.signal(runId, { type: "cancel" });
     expect((await third).results).toEqual([{ type: "lost", runId, code: "RUN_FINAL", status: "cancelled" }]);
+  });
+
+  it("tells a ghost that its run is in other hands", async () => {
+    const { speaker, api } = rig();
+    const [one, two] = [speaker(), speaker()];
+    await one.start();
+    const run = await one.claimOne();
+    const watched = [{ type: "news" as const, runId: run.id, fence: run.fence, seen: 0, after: 0 }];
+    await one.report(run, { type: "release", reason: "shutdown" });
+    const lost = [{ type: "lost", runId: run.id, code: "FENCED" }];
+    expect((await api.watch({ watched, waitMs: 0 })).results).toEqual(lost);
+    await two.claim();
+    expect((await api.watch({ watched, waitMs: 0 })).results).toEqual(lost);
   });
 
   it("sees within a second what another server did, though its own row is old", async () => {

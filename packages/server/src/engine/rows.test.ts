@@ -1,0 +1,34 @@
+import { describe, expect, it } from "vitest";
+import { aRun, queued } from "../../test/runs.ts";
+import { uuid } from "../../test/virtual-env.ts";
+import { cachedRows } from "./rows.ts";
+
+function row(n: number, bytes = 0) {
+  return aRun(queued, { id: uuid(n), input: "x".repeat(bytes) });
+}
+
+describe("cached rows", () => {
+  it("are bounded: the one that changed longest ago goes first", () => {
+    const rows = cachedRows(2);
+    for (const n of [1, 2, 1, 3]) {
+      rows.set(row(n));
+    }
+    expect([1, 2, 3].map((n) => rows.get(uuid(n)) !== undefined)).toEqual([true, false, true]);
+  });
+
+  it("hold no large payloads, and no old row in the place of one that grew", () => {
+    const rows = cachedRows(2);
+    rows.set(row(1));
+    rows.set(row(1, 100_000));
+    expect(rows.get(uuid(1))).toBeUndefined();
+    rows.set({ ...row(2), state: { status: "completed", output: "x".repeat(100_000) } });
+    expect(rows.get(uuid(2))).toBeUndefined();
+  });
+
+  it("are gone when they are forgotten", () => {
+    const rows = cachedRows(2);
+    rows.set(row(1));
+    rows.forget(uuid(1));
+    expect(rows.get(uuid(1))).toBeUndefined();
+  });
+});
