@@ -114,6 +114,28 @@ describe("a child", () => {
     }
   });
 
+  it("that ended after its wait timed out was not in time, though both are recorded when the handler asks", async () => {
+    const v = workflow({ name: "w" }).v("1", {
+      async handler(run) {
+        const handle = await child.startAsChild(run, { n: 2 });
+        const waited = await handle.waitFor("completed", { timeout: { minutes: 1 } });
+        await run.sleep({ days: 1 });
+        return waited;
+      },
+    });
+    const rig = new Rig(v);
+    await rig.cold();
+    await rig.env.advance(60_000);
+    rig.ledger.tick();
+    rig.ledger.childEnds(only(rig.ledger.started.keys()), { type: "returned", output: "1" });
+    await rig.cold();
+    expect(rig.end).toEqual({ type: "parked" });
+    await rig.env.advance(86_400_000);
+    rig.ledger.tick();
+    await rig.cold();
+    expect(rig.output).toEqual({ reached: false, reason: "timed_out" });
+  });
+
   it("whose wait timed out is no longer awaited by a run that goes on to sleep", async () => {
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {

@@ -67,12 +67,14 @@ function step<Output>(
   try {
     const where = `step "${checkName(name, "step")}"`;
     if (typeof work !== "function") throw new AikiError("INVALID_CONFIG", `The work of ${where} must be a function.`);
+    const timeoutMs = timeout === undefined ? defaultTaskTimeoutMs : toMs(timeout, `timeout of ${where}`);
+    if (timeoutMs === 0) throw new AikiError("INVALID_CONFIG", `The timeout of ${where} is zero; give it more.`);
     const call: TaskCall = {
       kind: "step",
       name,
       input: undefined,
       retry: retry === undefined ? { type: "never" } : checkRetryPolicy(retry, where),
-      timeoutMs: timeout === undefined ? defaultTaskTimeoutMs : toMs(timeout, `timeout of ${where}`),
+      timeoutMs,
       handler: (_: never, context: TaskContext) => work(context),
       ...(key !== undefined && { key }),
     };

@@ -125,6 +125,28 @@ describe("a run whose code changed", () => {
     expect(rig.ledger.status).toBe("completed");
   });
 
+  it("opens no wait again that ended while it stood before unclaimed entries", async () => {
+    const plain = (delayMs: number) => new Promise<void>((resolve) => rig.env.after(delayMs, resolve));
+    const handler: Handler = async (run) => {
+      const late = plain(500).then(() => step(run, "late"));
+      return Promise.all([late, run.sleep("nap", { seconds: 10 })]);
+    };
+    const rig: Rig = new Rig(version(handler));
+    await rig.cold();
+    await rig.env.advance(500);
+    await rig.hot();
+    rig.kill();
+    rig.ledger.status = "queued";
+    await rig.cold();
+    rig.env.time += 10_000;
+    rig.ledger.tick();
+    await rig.tell();
+    const reports = rig.reports.length;
+    await rig.env.advance(500);
+    expect(rig.output).toEqual(["late", { wokenEarly: false }]);
+    expect(rig.reports.slice(reports)).toMatchObject([{ opens: [], next: { type: "finish" } }]);
+  });
+
   it("names the children that the code no longer starts", async () => {
     const child = workflow({ name: "child" }).v("1", { handler: async (_run, input: number) => input });
     const rig = await changed(

@@ -285,6 +285,28 @@ describe("a run that is lost", () => {
     expect(rig.env.timers).toBe(0);
   });
 
+  it("tries nothing again, and leaves no timer", async () => {
+    let tries = 0;
+    const v = workflow({ name: "w" }).v("1", {
+      handler: (run) =>
+        run.step(
+          "s",
+          () => {
+            tries += 1;
+            throw new Error("no");
+          },
+          { retry: { type: "fixed", maxAttempts: 9, delayMs: 900 } },
+        ),
+    });
+    const rig = new Rig(v);
+    await rig.cold();
+    expect(rig.env.timers).toBe(1);
+    rig.execution?.abandon("LEASE_LOST");
+    expect(rig.env.timers).toBe(0);
+    await rig.env.advance(1_000);
+    expect(tries).toBe(1);
+  });
+
   it("because its report was refused ends with the refusal's code, and nothing more begins", async () => {
     const step = underWay();
     const rig = new Rig(oneStep(step));
