@@ -89,12 +89,12 @@ async function inspect(context: WatchContext, watched: Watched[], afresh: boolea
   const { rows, storage, namespace } = context;
   const found = new Map<RunId, Run>();
   const missing = new Set<RunId>();
-  for (const { runId } of watched) {
-    const run = afresh ? undefined : rows.get(runId);
-    if (run === undefined) {
-      missing.add(runId);
+  for (const item of watched) {
+    const run = afresh ? undefined : rows.get(item.runId);
+    if (run === undefined || isDoubtful(run, item)) {
+      missing.add(item.runId);
     } else {
-      found.set(runId, run);
+      found.set(item.runId, run);
     }
   }
   if (missing.size > 0) {
@@ -109,6 +109,13 @@ async function inspect(context: WatchContext, watched: Watched[], afresh: boolea
     }),
   );
   return results.filter((result) => result !== null);
+}
+
+/** What a cached row may say wrongly: its run may be with the holder by now, through another server. */
+function isDoubtful(run: Run, item: Watched): boolean {
+  const { state, fence, inbox } = run;
+  const isHeld = item.type === "status" || (state.status === "running" && fence === item.fence && inbox >= item.seen);
+  return !isHeld && !isFinal(state);
 }
 
 function lost({ runId }: Watched): WatchResult {
