@@ -8,13 +8,13 @@ export interface Load {
   text: string;
 }
 
-export function load(n: number): Load {
+function load(n: number): Load {
   return { n, text: "x".repeat(80) };
 }
 
 const step = task({ name: "step", handler: (input: Load) => ({ n: input.n, text: "y".repeat(80) }) });
 
-export const steps = workflow({ name: "steps" });
+const steps = workflow({ name: "steps" });
 export const stepsV1 = steps.v("1", {
   async handler(run, { count, text }: { count: number; text: string }) {
     let last: Load = { n: 0, text };
@@ -25,7 +25,7 @@ export const stepsV1 = steps.v("1", {
   },
 });
 
-export const fan = workflow({ name: "fan" });
+const fan = workflow({ name: "fan" });
 export const fanV1 = fan.v("1", {
   async handler(run, { count }: { count: number }) {
     const all = await Promise.all(Array.from({ length: count }, (_, n) => step.start(run, load(n))));
@@ -33,7 +33,7 @@ export const fanV1 = fan.v("1", {
   },
 });
 
-export const naps = workflow({ name: "naps" });
+const naps = workflow({ name: "naps" });
 export const napsV1 = naps.v("1", {
   async handler(run, { count }: { count: number }) {
     for (let n = 0; n < count; n++) {
@@ -46,7 +46,7 @@ export const napsV1 = naps.v("1", {
   },
 });
 
-export const sleeper = workflow({ name: "sleeper" });
+const sleeper = workflow({ name: "sleeper" });
 export const sleeperV1 = sleeper.v("1", {
   /** How late it woke, in milliseconds, from before the sleep was asked for. */
   async handler(run, { ms }: { ms: number }) {
@@ -56,7 +56,7 @@ export const sleeperV1 = sleeper.v("1", {
   },
 });
 
-export const long = workflow({ name: "long" });
+const long = workflow({ name: "long" });
 export const longV1 = long.v("1", {
   events: { go: event<undefined>() },
   async handler(run, { count }: { count: number }) {

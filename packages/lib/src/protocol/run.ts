@@ -96,8 +96,6 @@ export interface RunSpec {
   timeoutMs?: number;
   tags?: string[];
   onParentEnd?: OnParentEnd;
-  /** The failed or cancelled run whose successes this one recalls. */
-  retryOf?: RunId;
 }
 
 /** The wait or child that a parked run names. */

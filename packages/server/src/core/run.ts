@@ -215,4 +215,4 @@ export interface Refusal {
 /** The row is left alone when `run.revision` is the one decided upon; `run.tail` counts the entries even then. */
 export type Decision = { ok: true; run: Run; entries: Entry[]; effects: Effect[] } | Refusal;
 
-export type { Address, Entry, FinalStatus, Mark, Outcome, Payload, Report, RunId, RunSpec, Stall, Value };
+export type { Address, Entry, Mark, Outcome, Payload, Report, RunId, Stall, Value };

@@ -116,7 +116,6 @@ const runSpecShape = z.strictObject({
   timeoutMs: durationMs.exactOptional(),
   tags: tags.exactOptional(),
   onParentEnd: z.enum(["cancel", "abandon"]).exactOptional(),
-  retryOf: runId.exactOptional(),
 });
 const spec = runSpecShape
   .refine((run) => run.at === undefined || run.delayMs === undefined, { message: "Takes delayMs or at, not both" })
