@@ -55,16 +55,16 @@ export class ManualEnv implements Env {
     }
   }
 
-  /** Moves the clock, firing timers in order. */
+  /** Moves the clock, firing timers in order; those of one moment together. */
   async advance(ms: number): Promise<void> {
     const end = this.time + ms;
     await this.settle();
     for (;;) {
-      const due = [...this.#timers].filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
-      if (due === undefined) break;
-      this.#timers.delete(due);
-      this.time = Math.max(this.time, due.at);
-      due.then();
+      const due = [...this.#timers].filter(({ at }) => at <= end);
+      if (due.length === 0) break;
+      const first = Math.min(...due.map(({ at }) => at));
+      this.time = Math.max(this.time, first);
+      for (const timer of due.filter(({ at }) => at === first)) if (this.#timers.delete(timer)) timer.then();
       await this.settle();
     }
     this.time = end;

@@ -363,6 +363,26 @@ describe("a handler in a plain await", () => {
   });
 });
 
+describe("a handler that goes on at the very moment it was to be handed back", () => {
+  it("is not", async () => {
+    const plain = gate();
+    const end = gate<string>();
+    const v = workflow({ name: "w" }).v("1", {
+      async handler(run) {
+        await plain.promise;
+        return run.step("s", () => end.promise);
+      },
+    });
+    const rig = new Rig(v, undefined, { idleMs: 10_000 });
+    await rig.cold();
+    rig.env.after(10_000, () => plain.open());
+    await rig.env.advance(10_000);
+    end.open("done");
+    await rig.env.settle();
+    expect(rig.nexts).toEqual(["finish"]);
+  });
+});
+
 describe("while no effect may begin", () => {
   it("the run waits, and goes on once one may", async () => {
     const rig = new Rig(workflow({ name: "w" }).v("1", { handler: (run) => run.step("s", () => 1) }));

@@ -1,0 +1,67 @@
+import type { NewEntry } from "@aikirun/lib/protocol";
+import { describe, expect, it } from "vitest";
+import { Outbox } from "./outbox.ts";
+
+const posted = (address: string, output: string, seen = false) => {
+  const entry: NewEntry = { address, value: { type: "returned", output } };
+  return { entry, seen, recorded: null };
+};
+
+const wait = (address: string) => ({ address, type: "sleep" as const, durationMs: 1 });
+
+const start = (address: string, input = "1") => ({
+  start: { address, spec: { id: address, name: "c", versionId: "1", input } },
+  recorded: () => {},
+});
+
+describe("the outbox", () => {
+  it("takes facts first, then waits, then children, as much as one report may hold", () => {
+    const outbox = new Outbox();
+    const big = "x".repeat(600_000);
+    for (const address of ["a", "b", "c"]) outbox.post(posted(address, big, address === "c"));
+    outbox.open(wait("w"));
+    outbox.start(start("d", big));
+    outbox.start(start("e", big));
+    const taken: unknown[] = [];
+    while (!outbox.empty) {
+      const { entries, opens, starts, whole, seen } = outbox.take();
+      const addresses = [...entries.map(({ entry }) => entry), ...opens, ...starts.map((one) => one.start)];
+      taken.push([...addresses.map(({ address }) => address), whole, seen, outbox.seen]);
+    }
+    expect(taken).toEqual([
+      ["a", false, false, true],
+      ["b", false, false, true],
+      ["c", "w", false, true, false],
+      ["d", false, false, false],
+      ["e", true, false, false],
+    ]);
+  });
+
+  it("takes at most five hundred items at a time, and one that is too large by itself", () => {
+    const outbox = new Outbox();
+    outbox.post(posted("large", "x".repeat(1_900_000)));
+    for (let n = 0; n < 1_200; n++) outbox.open(wait(String(n)));
+    const counts: number[] = [];
+    while (!outbox.empty) {
+      const { entries, opens } = outbox.take();
+      counts.push(entries.length + opens.length);
+    }
+    expect(counts).toEqual([1, 500, 500, 200]);
+  });
+
+  it("knows what is worth a report, and what goes on once it is recorded", () => {
+    const outbox = new Outbox();
+    const states = (): boolean[] => [outbox.empty, outbox.urgent, outbox.seen, outbox.moves];
+    expect(states()).toEqual([true, false, false, false]);
+    outbox.post({ entry: { address: "now", value: { type: "observed", data: "1" } }, seen: true, recorded: null });
+    expect(states()).toEqual([false, false, true, false]);
+    outbox.post({ ...posted("a", "1"), recorded: () => {} });
+    expect(states()).toEqual([false, true, true, true]);
+    outbox.take();
+    expect(states()).toEqual([true, false, false, false]);
+    outbox.start(start("c"));
+    expect(states()).toEqual([false, true, false, true]);
+    outbox.dropWaits();
+    expect(states()).toEqual([true, false, false, false]);
+  });
+});
