@@ -60,7 +60,7 @@ async function throughput(mode: Mode, size: Sizes): Promise<Figures> {
   for (const concurrency of [50, 200]) {
     await withStack(mode, concurrency, async (stack) => {
       const { aiki } = stack;
-      await Promise.all(Array.from({ length: 50 }, () => runSteps(stack, stepsPerRun)));
+      await Promise.all(Array.from({ length: size.runs / 2 }, () => runSteps(stack, stepsPerRun)));
       const ms = await timed(async () => {
         const handles = await Promise.all(
           Array.from({ length: size.runs }, () => stepsV1.start(aiki, { count: stepsPerRun, text: "x".repeat(80) })),

@@ -2,6 +2,8 @@ import { describe, expect, it } from "vitest";
 import { uuid } from "../../test/virtual-env.ts";
 import { type Audience, type Hint, readyRuns } from "./ready.ts";
 
+let now = 0;
+
 const all: Audience = { namespace: "default", serves: [{ name: "order", versionId: "1" }], shardKeys: [] };
 
 function hint(n: number, more: Partial<Hint> = {}): Hint {
@@ -10,7 +12,7 @@ function hint(n: number, more: Partial<Hint> = {}): Hint {
 
 describe("hints", () => {
   it("are taken highest priority first, then in order of arrival, across versions", () => {
-    const ready = readyRuns();
+    const ready = readyRuns({ elapsed: () => now });
     const both = { ...all, serves: [...all.serves, { name: "order", versionId: "2" }] };
     ready.push(hint(1));
     ready.push(hint(2, { versionId: "2" }));
@@ -21,7 +23,7 @@ describe("hints", () => {
   });
 
   it("reach only who serves the workflow, version, shard and namespace", () => {
-    const ready = readyRuns();
+    const ready = readyRuns({ elapsed: () => now });
     ready.push(hint(1, { name: "other" }));
     ready.push(hint(2, { versionId: "2" }));
     ready.push(hint(3, { shardKey: "eu" }));
@@ -32,13 +34,13 @@ describe("hints", () => {
   });
 
   it("never mix up names that hold each other's separators", () => {
-    const ready = readyRuns();
+    const ready = readyRuns({ elapsed: () => now });
     ready.push(hint(1, { name: 'a","b', versionId: "c" }));
     expect(ready.take({ ...all, serves: [{ name: "a", versionId: 'b","c' }] }, 10)).toEqual([]);
   });
 
   it("keep their order through tens of thousands pushed and taken", () => {
-    const ready = readyRuns();
+    const ready = readyRuns({ elapsed: () => now });
     const taken: string[] = [];
     for (let n = 0; n < 20_000; n++) {
       ready.push(hint(n));
@@ -51,26 +53,28 @@ describe("hints", () => {
   });
 
   it("beyond ten thousand are dropped, and storage is asked instead", () => {
-    const ready = readyRuns();
-    ready.scanned(all, 1_000, true);
-    expect(ready.isStale(all, 1_000)).toBe(false);
+    const ready = readyRuns({ elapsed: () => now });
+    ready.scanned(all, true);
+    expect(ready.isStale(all)).toBe(false);
     for (let n = 0; n <= 10_000; n++) {
       ready.push(hint(n));
     }
-    expect(ready.isStale(all, 1_000)).toBe(true);
+    expect(ready.isStale(all)).toBe(true);
     expect(ready.take(all, 20_000)).toHaveLength(10_000);
   });
 });
 
 describe("storage", () => {
   it("is asked at first, every five seconds, and until it had no more", () => {
-    const ready = readyRuns();
-    expect(ready.isStale(all, 0)).toBe(true);
-    ready.scanned(all, 0, true);
-    expect(ready.isStale(all, 4_999)).toBe(false);
-    expect(ready.isStale(all, 5_000)).toBe(true);
-    ready.scanned(all, 5_000, false);
-    expect(ready.isStale(all, 5_000)).toBe(true);
+    const ready = readyRuns({ elapsed: () => now });
+    expect(ready.isStale(all)).toBe(true);
+    ready.scanned(all, true);
+    now += 4_999;
+    expect(ready.isStale(all)).toBe(false);
+    now += 1;
+    expect(ready.isStale(all)).toBe(true);
+    ready.scanned(all, false);
+    expect(ready.isStale(all)).toBe(true);
   });
 });
 
@@ -88,7 +92,7 @@ describe("a waiter", () => {
   }
 
   it("is woken once, the longest waiting first, one per hint", () => {
-    const ready = readyRuns();
+    const ready = readyRuns({ elapsed: () => now });
     const [first, second] = [waiting(ready), waiting(ready)];
     ready.push(hint(1));
     expect([first.times, second.times]).toEqual([1, 0]);
@@ -98,7 +102,7 @@ describe("a waiter", () => {
   });
 
   it("that left is not woken, on any of its streams", () => {
-    const ready = readyRuns();
+    const ready = readyRuns({ elapsed: () => now });
     const both = { ...all, shardKeys: ["eu", "us"] };
     const gone = waiting(ready, both);
     const stays = waiting(ready, both);
@@ -108,7 +112,7 @@ describe("a waiter", () => {
   });
 
   it("takes the place of one who was woken and goes without a run", () => {
-    const ready = readyRuns();
+    const ready = readyRuns({ elapsed: () => now });
     const [first, second] = [waiting(ready), waiting(ready)];
     ready.push(hint(1));
     expect(first.times).toBe(1);
@@ -117,7 +121,7 @@ describe("a waiter", () => {
   });
 
   it("is left alone when there is nothing to pass on", () => {
-    const ready = readyRuns();
+    const ready = readyRuns({ elapsed: () => now });
     const waiter = waiting(ready);
     ready.pass(all);
     expect(waiter.times).toBe(0);

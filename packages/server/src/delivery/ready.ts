@@ -3,6 +3,7 @@
  * losing, doubling or reordering one costs latency and nothing else (R7), so the list is bounded and never persisted.
  */
 
+import type { Env } from "@aikirun/lib";
 import type { RunId, Served } from "@aikirun/lib/protocol";
 
 /** What of a run decides who hears of it. */
@@ -34,9 +35,9 @@ export interface Ready {
   /** Takes up to `limit` ids that fit: highest priority first, then first hinted. */
   take(filter: Audience, limit: number): RunId[];
   /** Whether storage may hold queued runs for this filter that were never hinted here. */
-  isStale(filter: Audience, now: number): boolean;
+  isStale(filter: Audience): boolean;
   /** Storage was asked for this filter; `drained` when it had no more than was returned. */
-  scanned(filter: Audience, now: number, drained: boolean): void;
+  scanned(filter: Audience, drained: boolean): void;
   /** Whether `take` would find something. */
   has(filter: Audience): boolean;
   wait(waiter: Waiter): () => void;
@@ -63,7 +64,7 @@ interface Queue {
   head: number;
 }
 
-export function readyRuns(): Ready {
+export function readyRuns(env: Pick<Env, "elapsed">): Ready {
   const streams = new Map<string, Stream>();
   let order = 0;
 
@@ -114,10 +115,10 @@ export function readyRuns(): Ready {
       }
       return taken;
     },
-    isStale: (filter, now) => keysOf(filter).some((key) => now - streamOf(key).scannedAt >= rescanMs),
-    scanned(filter, now, drained) {
+    isStale: (filter) => keysOf(filter).some((key) => env.elapsed() - streamOf(key).scannedAt >= rescanMs),
+    scanned(filter, drained) {
       for (const key of keysOf(filter)) {
-        streamOf(key).scannedAt = drained ? now : Number.NEGATIVE_INFINITY;
+        streamOf(key).scannedAt = drained ? env.elapsed() : Number.NEGATIVE_INFINITY;
       }
     },
     wait(waiter) {

@@ -49,7 +49,7 @@ const sessionCount = 10_000;
 const claimSweepMs = 5_000;
 
 export function createApi(context: ApiContext): Api {
-  const { namespace, presence, submit } = context;
+  const { namespace, env, presence, submit, beganAt } = context;
   const claims = new Map<string, LastClaim>();
 
   const command = async (to: string, command: Command): Promise<Answer> => {
@@ -88,7 +88,9 @@ export function createApi(context: ApiContext): Api {
       }
       const last: LastClaim = { claimId: request.claimId, reply: null };
       remember(claims, request.session, last);
-      last.reply = claim(context, request, isRepeat, signal).finally(() => {
+      // One that was answered here before this one repeats nothing from before a restart.
+      const mayRepeat = isRepeat || (before === undefined && env.elapsed() - beganAt < repeatedClaimsMs);
+      last.reply = claim(context, request, mayRepeat, signal).finally(() => {
         last.reply = null;
       });
       return last.reply;
@@ -98,6 +100,9 @@ export function createApi(context: ApiContext): Api {
     read: (request) => read(context, request),
   };
 }
+
+/** What a claim finds when nothing was hinted at and storage was asked a moment ago: that needs no transaction. */
+const nothing: Extract<Result, { type: "claim" }> = { type: "claim", runs: [] };
 
 /** A session's last claim; `reply` until it is answered. After that storage knows what it took. */
 interface LastClaim {
@@ -119,16 +124,17 @@ function remember(claims: Map<string, LastClaim>, session: string, last: LastCla
 async function claim(
   context: ApiContext,
   request: ClaimRequest,
-  isKnown: boolean,
+  mayRepeat: boolean,
   signal: AbortSignal | undefined,
 ): Promise<ClaimReply> {
-  const { namespace, env, ready, presence, submit, beganAt, closing } = context;
+  const { namespace, env, ready, presence, submit, closing } = context;
   const filter = filterOf(namespace, request);
   const until = env.elapsed() + request.waitMs;
-  let isRepeat = isKnown || env.elapsed() - beganAt < repeatedClaimsMs;
+  let isRepeat = mayRepeat;
   for (;;) {
     presence.saw(namespace, request);
-    const result = await submit({ type: "claim", namespace, request, isRepeat });
+    const isHopeful = isRepeat || request.reclaim !== undefined || ready.has(filter) || ready.isStale(filter);
+    const result = isHopeful ? await submit({ type: "claim", namespace, request, isRepeat }) : nothing;
     isRepeat = false;
     const runs = result.type === "claim" ? result.runs : mismatch();
     if (isGone(signal) && runs.length > 0) {

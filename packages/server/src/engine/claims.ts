@@ -84,11 +84,11 @@ async function scan(context: ClaimContext, claimed: Run[]): Promise<void> {
   const { work, ready, moment, transaction, operation } = context;
   const filter = filterOf(operation.namespace, operation.request);
   const { limit } = operation.request;
-  if (claimed.length >= limit || filter.serves.length === 0 || !ready.isStale(filter, moment.now)) {
+  if (claimed.length >= limit || filter.serves.length === 0 || !ready.isStale(filter)) {
     return;
   }
   const ids = await transaction.queued(filter, limit);
-  ready.scanned(filter, moment.now, ids.length < limit);
+  ready.scanned(filter, ids.length < limit);
   await work.fetch(ids);
   // Storage knows them as queued; a cached row that says otherwise is another server's past.
   await work.refresh(ids.filter((id) => work.get(id)?.state.status !== "queued"));

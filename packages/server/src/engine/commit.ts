@@ -58,7 +58,7 @@ export async function commit(committer: Committer, operations: Operation[]): Pro
 /** The hints that a failed claim took are spent: the next claim of its kind asks storage. */
 function forgoHints(ready: Ready, operation: Operation): void {
   if (operation.type === "claim") {
-    ready.scanned(filterOf(operation.namespace, operation.request), 0, false);
+    ready.scanned(filterOf(operation.namespace, operation.request), false);
   }
 }
 

@@ -54,7 +54,7 @@ const defaultSettings: Settings = {
 
 export function createEngine({ storage, env, settings, logger, observe }: EngineOptions): Engine {
   const rows = cachedRows(cachedRowCount);
-  const ready = readyRuns();
+  const ready = readyRuns(env);
   const changes = runChanges();
   const presence = livePresence(env);
   const closing = new AbortController();
