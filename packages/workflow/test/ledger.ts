@@ -30,6 +30,8 @@ export class Ledger {
   #arrived = new Map<string, number>();
   #taken = new Map<string, number>();
   #parkedChildren = 0;
+  /** What the worker had of the run when it parked it, as long as it may go on with that. */
+  heldTail: number | null = null;
 
   constructor(now: () => number) {
     this.#now = now;
@@ -43,6 +45,7 @@ export class Ledger {
     this.fence += 1;
     this.status = "running";
     this.pause = false;
+    this.heldTail = null;
     return {
       id: this.runId,
       name: "w",
@@ -135,6 +138,7 @@ export class Ledger {
         if (seen !== this.inbox) return false;
         this.status = this.pause ? "paused" : "parked";
         this.#parkedChildren = next.children;
+        this.heldTail = this.tail;
         return true;
       case "release":
         this.status = next.reason === "paused" ? "paused" : "queued";

@@ -11,6 +11,8 @@ export type Program =
   | { kind: "event"; name: "a" | "b"; timeoutMs: number | null }
   | { kind: "child"; awaited: boolean; timeoutMs: number | null }
   | { kind: "now" }
+  /** Throws in the first attempt. */
+  | { kind: "throw" }
   | { kind: "sequence" | "all" | "race" | "settled"; parts: Program[] };
 
 /** A source of numbers in [0, 1). */
@@ -45,6 +47,7 @@ export function randomProgram(random: Random, depth = 3): Program {
     case "child":
       return { kind, awaited: random() < 0.7, timeoutMs: random() < 0.5 ? Math.floor(random() * 5_000) : null };
     case "now":
+    case "throw":
       return { kind };
     case "sequence":
     case "all":
@@ -58,7 +61,7 @@ export function randomProgram(random: Random, depth = 3): Program {
   }
 }
 
-const leaves = ["step", "step", "step", "sleep", "event", "child", "now"] as const;
+const leaves = ["step", "step", "step", "sleep", "event", "child", "now", "throw"] as const;
 
 const events = { a: event<number>(), b: event<number>() };
 
@@ -68,6 +71,7 @@ const childVersion = workflow({ name: "child" }).v("1", { handler: async (_run, 
 export function versionOf(program: Program, tries: Array<Gate<number>>): ExecutableVersion {
   return workflow({ name: "w" }).v("1", {
     events,
+    retry: { type: "fixed", maxAttempts: 2, delayMs: 1_000 },
     async handler(run) {
       const trace: string[] = [];
       await interpret(run, program, trace, tries);
@@ -129,6 +133,9 @@ async function interpret(
     }
     case "now":
       trace.push(`now ${run.now()}`);
+      return;
+    case "throw":
+      if (run.attempt === 1) throw new Error("the first attempt");
       return;
     case "sequence":
       for (const inner of program.parts) await part(inner);

@@ -110,7 +110,7 @@ export class Rig {
     const { execution } = this;
     if (execution === null) throw new Error("nothing is parked");
     this.#tenure.fence = this.ledger.fence + 1;
-    const slice = execution.resume(this.ledger.claim(this.#input, execution.position.after));
+    const slice = execution.resume(this.ledger.claim(this.#input, this.ledger.heldTail ?? this.ledger.tail));
     slice.then((end) => this.ends.push(end));
     await this.env.settle();
   }

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { type Program, pick, type Random, randomFrom, randomProgram, versionOf } from "../../test/program.ts";
 import { type Gate, Rig } from "../../test/rig.ts";
 
-const seeds = 400;
+const seeds = 600;
 
 /** Everything that may happen to a run meanwhile, at random, until it ends. */
 async function live(rig: Rig, random: Random, tries: Array<Gate<number>>): Promise<void> {
@@ -19,9 +19,9 @@ async function live(rig: Rig, random: Random, tries: Array<Gate<number>>): Promi
   for (let turn = 0; turn < 2_000; turn++) {
     if (ledger.status === "completed" || ledger.status === "failed") return;
     if (ledger.status === "stalled") throw new Error(`stalled: ${JSON.stringify(rig.end)}`);
-    if (ledger.status === "queued") {
+    if (ledger.status === "queued" || ledger.status === "paused" || ledger.status === "retrying") {
       tries.length = 0;
-      if (random() < 0.5 && rig.end?.type === "parked") await rig.hot();
+      if (random() < 0.5 && ledger.heldTail !== null && rig.execution !== null) await rig.hot();
       else {
         rig.kill();
         await rig.cold();
@@ -63,6 +63,9 @@ async function live(rig: Rig, random: Random, tries: Array<Gate<number>>): Promi
         for (const release of held) release();
         await env.settle();
       }
+    } else if (action < 0.97) {
+      rig.execution?.drain(pick(random, ["shutdown", "paused"]));
+      await env.settle();
     } else if (crashes < 4) {
       await crash();
     }
@@ -76,6 +79,7 @@ async function replayed(rig: Rig, program: Program): Promise<Rig> {
   const again = new Rig(versionOf(program, []));
   again.ledger.entries.push(...rig.ledger.entries);
   again.ledger.inbox = rig.ledger.inbox;
+  again.ledger.attempt = rig.ledger.attempt;
   again.env.time = 5_000_000;
   await again.cold();
   return again;
