@@ -88,26 +88,9 @@ async function interpret(
 ): Promise<void> {
   const part = (inner: Program): Promise<void> => interpret(run, inner, trace, tries);
   switch (program.kind) {
-    case "step": {
-      const seen = await run
-        .step(
-          program.name,
-          () => {
-            const under = gate<number>();
-            tries.push(under);
-            return under.promise;
-          },
-          {
-            retry: program.fails
-              ? { type: "fixed", maxAttempts: 2, delayMs: 500 }
-              : { type: "fixed", maxAttempts: 3, delayMs: 1_500 },
-            timeout: { hours: 1 },
-          },
-        )
-        .catch((error: Error) => error.name);
-      trace.push(`${program.name}=${seen}`);
+    case "step":
+      trace.push(`${program.name}=${await takeStep(run, program, tries)}`);
       return;
-    }
     case "sleep":
       trace.push(`slept ${(await run.sleep({ milliseconds: program.ms })).wokenEarly}`);
       return;
@@ -152,4 +135,20 @@ async function interpret(
     default:
       return program satisfies never;
   }
+}
+
+/** A step whose tries the test ends: one kind holds its slot between them, the other parks. */
+async function takeStep(
+  run: WorkflowRun<typeof events>,
+  { name, fails }: Extract<Program, { kind: "step" }>,
+  tries: Array<Gate<number>>,
+): Promise<number | string> {
+  const work = (): Promise<number> => {
+    const under = gate<number>();
+    tries.push(under);
+    return under.promise;
+  };
+  const [maxAttempts, delayMs] = fails ? [2, 500] : [3, 1_500];
+  const options = { retry: { type: "fixed", maxAttempts, delayMs }, timeout: { hours: 1 } } as const;
+  return run.step(name, work, options).catch((error: Error) => error.name);
 }
