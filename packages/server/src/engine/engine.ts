@@ -176,7 +176,7 @@ function again(operation: Operation): Operation {
 }
 
 function asUnavailable(error: unknown, logger: Logger): AikiError {
-  if (error instanceof AikiError) {
+  if (error instanceof AikiError && !error.code.startsWith("STORAGE_")) {
     return error;
   }
   if (!(error instanceof Obstructed)) {

@@ -45,7 +45,12 @@ export function faultReply(thrown: unknown): Reply | null {
     case "ABORTED":
       return errorReply(503, "UNAVAILABLE", thrown.message, { "retry-after": "1" });
     default:
-      return null;
+      // A full or failing disk: the path in its message is nothing for callers.
+      return thrown.code.startsWith("STORAGE_")
+        ? errorReply(503, "UNAVAILABLE", "The database cannot serve this now; it is safe to ask again.", {
+            "retry-after": "1",
+          })
+        : null;
   }
 }
 
