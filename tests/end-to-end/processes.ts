@@ -25,12 +25,18 @@ const deadlineMs = 40_000;
 const living = new Set<ChildProcess>();
 
 /** Runs a script of this folder. Its one argument is `config` as JSON. */
-export function run(script: string, config: unknown = {}, options: { ipc?: boolean } = {}): Running {
-  const path = join(import.meta.dirname, script);
-  const args = ["--import", "tsx", "--conditions=@aikirun/source", path, JSON.stringify(config)];
-  const channel = options.ipc === false ? [] : (["ipc"] as const);
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe", ...channel] });
-  return running(script, child);
+export function run(script: string, config: unknown): Running {
+  return start(script, [join(import.meta.dirname, script), JSON.stringify(config)], ["ipc"]);
+}
+
+/** Runs a program that knows nothing of tests. */
+export function runFile(path: string): Running {
+  return start(path, [path], []);
+}
+
+function start(name: string, args: string[], channel: Array<"ipc">): Running {
+  const node = ["--import", import.meta.resolve("tsx"), "--conditions=@aikirun/source", ...args];
+  return running(name, spawn(process.execPath, node, { stdio: ["ignore", "pipe", "pipe", ...channel] }));
 }
 
 function running(name: string, child: ChildProcess): Running {

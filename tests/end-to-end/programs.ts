@@ -1,6 +1,6 @@
 /** The workflows of these tests. A scenario may have names of its own, to share processes with others unmet. */
 
-import { existsSync } from "node:fs";
+import { existsSync, writeSync } from "node:fs";
 import type { EventDefinition, TaskContext } from "@aikirun/lib";
 import { type Task, task } from "@aikirun/task";
 import { event, type Workflow, type WorkflowVersion, workflow } from "@aikirun/workflow";
@@ -32,6 +32,15 @@ export interface OrderOutput {
   thanked: string;
 }
 
+/** What a workflow does to the process that executes it. */
+export type Poison = "spin" | "exit" | "throw" | "reject";
+
+export interface PoisonInput {
+  kind: Poison;
+  /** A file: harmless once it is there. */
+  cure: string;
+}
+
 interface Receipt {
   nonce: string;
 }
@@ -46,6 +55,9 @@ export interface Programs {
   order: WorkflowVersion<OrderInput, OrderOutput, { approved: EventDefinition<{ by: string }> }>;
   /** Sleeps a day beside a child that sleeps a day. */
   long: WorkflowVersion<void, string, Record<never, never>>;
+  poison: WorkflowVersion<PoisonInput, string, Record<never, never>>;
+  /** Its task never settles on the first try, and times out. */
+  hang: WorkflowVersion<void, number, Record<never, never>>;
   workflows: Workflow[];
 }
 
@@ -95,7 +107,49 @@ export function programs(suffix: string, world: World): Programs {
       return child.result();
     },
   });
-  return { order, long, workflows: [shipping, ordering, lasting] };
+  const poisoned = workflow({ name: `poison${suffix}` });
+  const poison = poisoned.v("1.0.0", {
+    async handler(_run, { kind, cure }: PoisonInput): Promise<string> {
+      if (existsSync(cure)) return "cured";
+      writeSync(1, `poison ${kind}\n`);
+      return take(kind);
+    },
+  });
+
+  const hanging = workflow({ name: `hang${suffix}` });
+  const hang = hanging.v("1.0.0", { handler: (run) => stuck.start(run) });
+  return { order, long, poison, hang, workflows: [shipping, ordering, lasting, poisoned, hanging] };
+}
+
+const stuck = task({
+  name: "stuck",
+  timeout: { milliseconds: 300 },
+  retry: { type: "fixed", maxAttempts: 2, delayMs: 10 },
+  handler: (_: undefined, { attempt }): Promise<number> => (attempt === 1 ? never() : Promise.resolve(attempt)),
+});
+
+function take(kind: Poison): Promise<string> {
+  switch (kind) {
+    case "spin":
+      for (;;);
+    case "exit":
+      process.exit(1);
+      break;
+    case "throw":
+      setTimeout(() => {
+        throw new Error("thrown where nobody catches");
+      });
+      return never();
+    case "reject":
+      Promise.reject(new Error("rejected where nobody listens"));
+      return never();
+    default:
+      return kind satisfies never;
+  }
+}
+
+function never<Value>(): Promise<Value> {
+  return new Promise(() => {});
 }
 
 /** Makes tasks that leave one line in the ledger, with a named point before and after it. */

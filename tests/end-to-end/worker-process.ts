@@ -1,7 +1,7 @@
 /** A worker process of these tests: executes the programs, may fall to a fault, and takes orders from the test. */
 
 import { client } from "@aikirun/client";
-import { consoleLogger } from "@aikirun/lib";
+import { consoleLogger, isAikiError } from "@aikirun/lib";
 import { type Worker, worker } from "@aikirun/worker";
 import { type Fault, faultAt } from "./fault.ts";
 import { programs } from "./programs.ts";
@@ -70,6 +70,11 @@ async function obey(order: WorkerOrder): Promise<void> {
   }
 }
 
+/** A worker that is stopped while it starts says so; the process is ending then. */
+function unlessStopped(error: unknown): void {
+  if (!isAikiError(error) || error.code !== "WORKER_STOPPED") throw error;
+}
+
 process.on("message", obey);
 process.on("disconnect", () => process.exit(3));
 process.on("SIGTERM", async () => {
@@ -77,4 +82,4 @@ process.on("SIGTERM", async () => {
   process.exit(0);
 });
 console.log("up");
-for (const job of jobs) await work(job);
+for (const job of jobs) await work(job).catch(unlessStopped);

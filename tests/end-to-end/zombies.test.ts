@@ -1,4 +1,4 @@
-/** A worker that is stopped past its lease, while another takes over its runs, and then goes on as if nothing happened. */
+/** A worker that is stopped past its lease, while another takes over, and then goes on as if nothing happened. */
 
 import { writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";

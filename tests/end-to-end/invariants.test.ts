@@ -1,0 +1,174 @@
+/** Every checker turns red for the violation that it is there for, and for a sound record stays green. */
+
+import { mkdtemp, open, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { openSqlite } from "../../packages/server/src/storage/sqlite/sqlite.ts";
+import { entryWith, queuedRun, returnedEntry, runId } from "../suites/records.ts";
+import { type Facts, readFacts } from "./facts.ts";
+import { type checkers, violations } from "./invariants.ts";
+import { type Effect, recordEffect } from "./ledger.ts";
+
+const id = runId(1);
+const charge = "task:charge:abc#0";
+
+function effect(differing: Partial<Effect> = {}): Effect {
+  const made = { runId: id, key: `${id}:${charge}`, task: "charge", attempt: 1, fence: 1, pid: 7, nonce: "n-1" };
+  return { ...made, at: 2_000, ...differing };
+}
+
+/** A run that took two workers: the first fell after the effect, the second did it again and recorded it. */
+function sound(): Facts {
+  const effects = [effect(), effect({ fence: 2, nonce: "n-2", at: 2_500 })];
+  return {
+    started: new Map([[id, "completed"]]),
+    sent: [{ runId: id, name: "approved", referenceId: "r-1" }],
+    outputs: new Map([[id, { by: "ada" }]]),
+    faults: 1,
+    sleeps: { "sleep:#0": 80 },
+    runs: [
+      queuedRun(1, { state: { status: "completed", output: '{"by":"ada"}' }, fence: 3, tail: 5 }),
+      queuedRun(2, { state: { status: "completed" }, parent: { id, address: "child:ship#0" } }),
+    ],
+    entries: [
+      entryWith(id, 1, { type: "marked", mark: "recovered", crashes: 1, confirmed: true }, { address: "recovered:#1" }),
+      returnedEntry(id, 2, {
+        address: charge,
+        fence: 2,
+        worker: "w",
+        value: { type: "returned", output: '{"nonce":"n-2"}' },
+      }),
+      entryWith(
+        id,
+        3,
+        { type: "arrived", name: "approved" },
+        { address: "arrival:approved:r-1", attempt: 0, fence: 2 },
+      ),
+      entryWith(id, 4, { type: "elapsed" }, { address: "sleep:#0", fence: 2, at: 2_082 }),
+      entryWith(
+        id,
+        5,
+        { type: "received", name: "approved", nth: 0 },
+        { address: "event:approved#0", fence: 3, at: 2_090 },
+      ),
+    ],
+    effects,
+    integrity: ["ok"],
+  };
+}
+
+type Plant = (facts: Facts) => Facts;
+const entriesWith = (facts: Facts, seq: number, differing: Partial<Facts["entries"][number]>): Facts => ({
+  ...facts,
+  entries: facts.entries.map((entry) => (entry.seq === seq ? { ...entry, ...differing } : entry)),
+});
+const without = (facts: Facts, seq: number): Facts => ({
+  ...facts,
+  entries: facts.entries.filter((entry) => entry.seq !== seq),
+});
+const again = (facts: Facts, seq: number, differing: Partial<Facts["entries"][number]> = {}): Facts => ({
+  ...facts,
+  entries: facts.entries.flatMap((entry) => (entry.seq === seq ? [entry, { ...entry, ...differing }] : [entry])),
+});
+const effectsOf = (facts: Facts, ...effects: Effect[]): Facts => ({ ...facts, effects });
+
+const plants: Record<keyof typeof checkers, Plant[]> = {
+  started: [
+    (facts) => ({ ...facts, runs: facts.runs.slice(1) }),
+    (facts) => ({ ...facts, runs: [...facts.runs, ...facts.runs] }),
+    (facts) => ({ ...facts, started: new Map([[id, "cancelled"]]) }),
+  ],
+  ended: [(facts) => ({ ...facts, runs: [...facts.runs, queuedRun(3)] })],
+  dense: [(facts) => without(facts, 3), (facts) => again(facts, 2)],
+  oneValue: [(facts) => again(facts, 2, { seq: 6, value: { type: "returned", output: "2" } })],
+  forward: [
+    (facts) => entriesWith(facts, 3, { fence: 1 }),
+    (facts) => entriesWith(facts, 4, { at: 1_999 }),
+    (facts) => entriesWith(facts, 5, { fence: 4 }),
+  ],
+  orphans: [
+    (facts) => ({ ...facts, entries: [...facts.entries, returnedEntry(runId(9), 1)] }),
+    (facts) => ({
+      ...facts,
+      runs: [...facts.runs, queuedRun(3, { parent: { id: runId(9), address: "child:ship#0" } })],
+    }),
+  ],
+  recordedFromEffect: [
+    (facts) => effectsOf(facts, effect()),
+    (facts) => effectsOf(facts, effect(), effect({ fence: 2, nonce: "n-2", key: `${id}:other` })),
+    (facts) => effectsOf(facts, effect(), effect({ fence: 3, nonce: "n-2" })),
+  ],
+  fewEffects: [(facts) => ({ ...facts, faults: 0 })],
+  fencedRepeats: [(facts) => effectsOf(facts, effect({ nonce: "n-2", fence: 2 }), effect({ fence: 2 }))],
+  lateGhosts: [(facts) => effectsOf(facts, ...facts.effects, effect({ key: `${id}:task:pack#0`, task: "pack" }))],
+  sameKey: [
+    (facts) => effectsOf(facts, effect(), effect({ fence: 2, nonce: "n-2", key: `${id}:task:charge:abd#0` })),
+    (facts) => effectsOf(facts, effect({ key: `${runId(2)}:${charge}` })),
+  ],
+  timers: [(facts) => entriesWith(facts, 4, { at: 2_081 })],
+  events: [
+    (facts) => without(facts, 3),
+    (facts) => again(facts, 3, { seq: 6 }),
+    (facts) => again(facts, 5, { seq: 6, address: "event:approved#1" }),
+  ],
+  stable: [
+    (facts) => ({ ...facts, outputs: new Map([[id, { by: "bob" }]]) }),
+    (facts) => ({ ...facts, runs: facts.runs.slice(1) }),
+  ],
+  integrity: [(facts) => ({ ...facts, integrity: ["row 3 missing from index run_due"] })],
+};
+
+describe("the checkers", () => {
+  it("find nothing in a sound record", () => {
+    expect(violations(sound())).toEqual([]);
+  });
+
+  const cases = Object.entries(plants).flatMap(([name, all]) =>
+    all.map((plant, index): [string, number, Plant] => [name, index + 1, plant]),
+  );
+  it.each(cases)("%s turns red (%i)", (name, _, plant) => {
+    expect(violations(plant(sound())).map((line) => line.split(":")[0])).toContain(name);
+  });
+});
+
+describe("the facts", () => {
+  let directory: string;
+  let path: string;
+
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), "aiki-facts-"));
+    path = join(directory, "aiki.db");
+  });
+  afterEach(() => rm(directory, { recursive: true }));
+
+  async function written(): Promise<Facts> {
+    const facts = sound();
+    const storage = await openSqlite({ path, env: { now: () => 1_000 } });
+    await storage.transaction(async (transaction) => {
+      await transaction.insert(facts.runs);
+      await transaction.save({ changes: [], holds: [], entries: facts.entries });
+    });
+    await storage.close();
+    for (const one of facts.effects) recordEffect(join(directory, "effects"), one);
+    return facts;
+  }
+
+  it("are what rests in the file and in the ledger", async () => {
+    const facts = await written();
+    const read = await readFacts(path, join(directory, "effects"), facts);
+    expect(violations(read)).toEqual([]);
+    expect(read.entries).toEqual(facts.entries);
+    expect(read.effects).toEqual(facts.effects);
+  });
+
+  it("tell of a damaged file", async () => {
+    const facts = await written();
+    const file = await open(path, "r+");
+    const { size } = await file.stat();
+    // Everything but the first page and the schema's: rows and indexes.
+    await file.write(Buffer.alloc(size - 3 * 4_096, 0xa5), 0, undefined, 3 * 4_096);
+    await file.close();
+    await expect(readFacts(path, join(directory, "effects"), facts)).rejects.toThrow(/malformed/);
+  });
+});
