@@ -13,6 +13,11 @@ export interface LeaseEvents {
 export interface Lease {
   /** True for less than one lease after the last acknowledged claim or renew was sent: an effect may begin. */
   readonly isProven: boolean;
+  /**
+   * True once it is neither proven nor renewed any more: the run must be presumed lost. A lease that is too old when its
+   * claim is answered, because the server held the question, is not lost before a renewal fails.
+   */
+  readonly isLost: boolean;
   /** Renews and awaits the answer; false when the run was lost. */
   confirm(): Promise<boolean>;
   /** The run left this worker's hands. */
@@ -180,6 +185,9 @@ export function leases(options: LeasesOptions): Leases {
             hurry(lease);
           }
           return proven;
+        },
+        get isLost() {
+          return held.get(runId) !== lease && !isProven(lease);
         },
         confirm: () =>
           new Promise((resolve) => {

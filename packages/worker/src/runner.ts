@@ -141,7 +141,7 @@ export function runner(options: RunnerOptions): Runner {
     if (claimed.confirm && !(await lease.confirm())) {
       return null;
     }
-    const worthwhile = () => slice.lost === null && lease.isProven;
+    const worthwhile = () => slice.lost === null && !lease.isLost;
     const patience = { env, worthwhile, signal: ended.signal, maxPauseMs: 1_000 };
     const whole = await patiently(() => withJournal(api, claimed, isResumable), patience);
     return slice.lost === null ? whole : null;
@@ -239,7 +239,7 @@ export function runner(options: RunnerOptions): Runner {
     const next = { type: "release" as const, reason };
     const after = journal.at(-1)?.seq ?? 0;
     const handed = { reportId: reason, runId: id, fence, seen: inbox, after, entries: [], opens: [], starts: [], next };
-    await report({ report: handed, isLost: () => !lease.isProven }).catch(() => {});
+    await report({ report: handed, isLost: () => lease.isLost }).catch(() => {});
   }
 
   return {

@@ -81,8 +81,10 @@ export function source(options: SourceOptions): Source {
 
   /** Asks until there is an answer: a reply that was lost may hold runs, and only its repeat brings them. */
   async function ask(request: ClaimRequest): Promise<number> {
+    // What a repeat brings may have been taken by the first: its lease is as old as that.
+    const takenAt = instant(env);
     for (let isFirst = true; !stopped.signal.aborted; isFirst = false) {
-      const sentAt = instant(env);
+      const sentAt = env.elapsed();
       const leave = new AbortController();
       const onInterrupt = () => leave.abort();
       interrupt = onInterrupt;
@@ -90,7 +92,7 @@ export function source(options: SourceOptions): Source {
       const cancelLook = request.waitMs > 0 ? lookAtRegistry(request, leave) : () => {};
       try {
         const { runs } = await api.claim(request, { signal: leave.signal });
-        const delay = receive(request, runs, sentAt);
+        const delay = receive(request, runs, takenAt, env.elapsed() - sentAt);
         return leave.signal.aborted ? 0 : delay;
       } catch (error) {
         if (leave.signal.aborted) {
@@ -114,7 +116,7 @@ export function source(options: SourceOptions): Source {
   }
 
   /** The pause before the next question, in milliseconds. */
-  function receive({ reclaim = [] }: ClaimRequest, runs: ClaimedRun[], sentAt: Instant): number {
+  function receive({ reclaim = [] }: ClaimRequest, runs: ClaimedRun[], sentAt: Instant, heldMs: number): number {
     const ours = new Set(runs.map(({ id }) => id));
     for (const run of runs) {
       reclaims.delete(run.id);
@@ -126,7 +128,7 @@ export function source(options: SourceOptions): Source {
         options.onRefused(runId, fence);
       }
     }
-    const delay = pace.answered(runs.length, env.elapsed() - sentAt.elapsed);
+    const delay = pace.answered(runs.length, heldMs);
     return reclaim.length > 0 ? 0 : delay;
   }
 

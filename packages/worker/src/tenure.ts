@@ -92,7 +92,7 @@ export class Tenure {
     this.abandon(code);
     const next = { type: "release", reason: "shutdown" } as const;
     const report = this.#complete({ seen, after, entries: [], opens: [], starts: [], next });
-    await this.#report({ report, isLost: () => this.lease?.isProven !== true }).catch(() => {});
+    await this.#report({ report, isLost: () => this.lease?.isLost !== false }).catch(() => {});
   }
 
   #complete(draft: Draft): Report {
@@ -104,7 +104,7 @@ export class Tenure {
     return new Promise((resolve, reject) => {
       this.#rejectReport = reject;
       const { lease } = this;
-      const isLost = () => this.#isGivenUp || lease?.isProven !== true;
+      const isLost = () => this.#isGivenUp || lease?.isLost !== false;
       this.isHandingOver = draft.next.type !== "continue";
       const answered = this.#report({ report: this.#complete(draft), isLost });
       const over = () => {
