@@ -59,6 +59,8 @@ export function reporter({ api, env, session, worker, ended }: ReporterOptions):
   const post = batcher<Parcel, Outcome>({
     send: deliver,
     max: limits.batchItems,
+    // Two turns: those whose answers have just come report in the next, and join.
+    soon: (then) => env.soon(() => env.soon(then)),
     weigh: ({ report }) => weightOf(report),
     maxWeight: limits.requestBytes,
   });
