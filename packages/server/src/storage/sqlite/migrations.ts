@@ -29,7 +29,7 @@ const createRunAndEntry = `
     state          TEXT NOT NULL,
     input          TEXT,
     output         TEXT
-  ) STRICT, WITHOUT ROWID;
+  ) STRICT;
 
   CREATE INDEX run_queued ON run (namespace, name, version_id, shard_key, priority DESC, id)
     WHERE status = 'queued';
