@@ -42,6 +42,22 @@ describe("leases", () => {
     });
   });
 
+  it("that are dormant are confirmed by no renewal before they are asked to be", async () => {
+    const { env, kept, hold, asked } = setup(renewed);
+    hold("a");
+    const events = { lost: () => {}, pause: () => {} };
+    const dormant = kept.hold({ runId: "b", fence: 1, isDormant: true }, instant(env), events);
+    await env.advance(5_000);
+    const renewedRuns = () => asked.renew.flatMap(({ request }) => request.runs.map(({ runId }) => runId));
+    expect(renewedRuns()).toEqual(["a"]);
+    const confirmed = dormant.confirm();
+    await env.advance(0);
+    expect(await confirmed).toBe(true);
+    expect(renewedRuns()).toEqual(["a", "b"]);
+    await env.advance(30_000);
+    expect(renewedRuns().filter((runId) => runId === "b")).toHaveLength(2);
+  });
+
   it("of runs that end sooner cost nothing", async () => {
     const { env, hold, asked } = setup(renewed);
     const lease = hold("a");

@@ -14,8 +14,8 @@ export interface Lease {
   /** True for less than one lease after the last acknowledged claim or renew was sent: an effect may begin. */
   readonly isProven: boolean;
   /**
-   * True once it is neither proven nor renewed any more: the run must be presumed lost. A lease that is too old when its
-   * claim is answered, because the server held the question, is not lost before a renewal fails.
+   * True once it is neither proven nor renewed any more: the run must be presumed lost. A lease that is too old when
+   * its claim is answered, because the server held the question, is not lost before a renewal fails.
    */
   readonly isLost: boolean;
   /** Renews and awaits the answer; false when the run was lost. */
@@ -27,8 +27,17 @@ export interface Lease {
 /** All leases of a worker, kept by one renewal of them all per heartbeat. */
 export interface Leases {
   /** `sentAt` is the age of the claim's request: by the server's clock the lease is no younger. */
-  hold(run: { runId: RunId; fence: number }, sentAt: Instant, events: LeaseEvents): Lease;
+  hold(run: Holding, sentAt: Instant, events: LeaseEvents): Lease;
+  /** How long a lease lasts that nothing has confirmed. Milliseconds. */
+  readonly unconfirmedMs: number;
   close(): void;
+}
+
+/** A run that is held. A dormant lease is not renewed, hence not confirmed, before `confirm`. */
+export interface Holding {
+  runId: RunId;
+  fence: number;
+  isDormant?: boolean;
 }
 
 export interface LeasesOptions {
@@ -54,6 +63,7 @@ const confirmAfterMs = 3_000;
 interface Held {
   runId: RunId;
   fence: number;
+  isDormant: boolean;
   /** When the last acknowledged claim or renew was sent. */
   provenAt: Instant;
   confirmed: boolean;
@@ -80,8 +90,11 @@ export function leases(options: LeasesOptions): Leases {
 
   const ageOf = ({ provenAt }: Held) => Math.max(env.elapsed() - provenAt.elapsed, env.now() - provenAt.now);
   const isProven = (lease: Held) => ageOf(lease) < (lease.confirmed ? leaseMs : Math.min(leaseMs, unconfirmedMs));
-  const leftMs = (lease: Held) =>
-    lease.isUrgent ? 0 : (lease.confirmed ? heartbeatIntervalMs : earlyMs) - ageOf(lease);
+  const leftMs = (lease: Held) => {
+    if (lease.isUrgent) return 0;
+    if (lease.isDormant) return Number.POSITIVE_INFINITY;
+    return (lease.confirmed ? heartbeatIntervalMs : earlyMs) - ageOf(lease);
+  };
 
   function wake(inMs: number): void {
     const at = env.elapsed() + Math.max(0, inMs);
@@ -174,10 +187,12 @@ export function leases(options: LeasesOptions): Leases {
   }
 
   return {
-    hold({ runId, fence }, sentAt, events) {
-      const lease: Held = { runId, fence, provenAt: sentAt, confirmed: false, events, waiting: [], isUrgent: false };
+    unconfirmedMs: Math.min(leaseMs, unconfirmedMs),
+    hold({ runId, fence, isDormant = false }, sentAt, events) {
+      const fresh = { provenAt: sentAt, confirmed: false, isUrgent: false, waiting: [] };
+      const lease: Held = { runId, fence, isDormant, events, ...fresh };
       held.set(runId, lease);
-      wake(leftMs(lease));
+      if (!isDormant) wake(leftMs(lease));
       return {
         get isProven() {
           const proven = isProven(lease);
@@ -191,6 +206,7 @@ export function leases(options: LeasesOptions): Leases {
         },
         confirm: () =>
           new Promise((resolve) => {
+            lease.isDormant = false;
             lease.waiting.push(resolve);
             hurry(lease);
           }),

@@ -1,13 +1,14 @@
 import type { Client } from "@aikirun/client";
-import type { ClaimedRun, Next, RunId } from "@aikirun/lib/protocol";
+import type { ClaimedRun, Next, ReportResult, RunId } from "@aikirun/lib/protocol";
 import { createExecution, type Registry, type SliceEnd } from "@aikirun/workflow";
 import { withJournal } from "./journal.ts";
 import { type Instant, type Lease, type Leases, leases } from "./leases.ts";
 import { type Hearer, type News, news } from "./news.ts";
 import { parked } from "./parked.ts";
 import { patiently } from "./patience.ts";
-import { type Reporter, reporter } from "./reporter.ts";
+import { type Parcel, type Reporter, reporter } from "./reporter.ts";
 import { type SliceLog, sliceLog } from "./slice-log.ts";
+import { suspects, type Turn } from "./suspects.ts";
 import { Tenure } from "./tenure.ts";
 
 /** Executes the runs that this worker holds. */
@@ -42,6 +43,8 @@ export interface RunnerOptions {
 interface Slice {
   claimed: ClaimedRun;
   lease: Lease;
+  /** Of a run that may have brought down its last worker. */
+  turn: Turn | null;
   tenure: Tenure | null;
   /** Set once the run was lost, or a pause was asked for, before or while it is executed. */
   lost: string | null;
@@ -50,7 +53,6 @@ interface Slice {
 }
 
 export function runner(options: RunnerOptions): Runner {
-  const { registry, onFreed } = options;
   const { api, env, logger } = options.client;
   const ended = new AbortController();
   const slices = new Map<RunId, Slice>();
@@ -59,6 +61,7 @@ export function runner(options: RunnerOptions): Runner {
   const heard: News = news(api, env);
   const report: Reporter = reporter({ ...options, api, env, ended: ended.signal });
   const log: SliceLog = sliceLog(logger);
+  const turnOfSuspect = suspects(env, kept.unconfirmedMs / 3);
   const idlers: Array<() => void> = [];
   let busy = 0;
   let isStopping = false;
@@ -69,10 +72,11 @@ export function runner(options: RunnerOptions): Runner {
     const before = slices.get(claimed.id);
     const slice: Slice = {
       claimed,
-      lease: kept.hold({ runId: claimed.id, fence: claimed.fence }, sentAt, {
+      lease: kept.hold({ runId: claimed.id, fence: claimed.fence, isDormant: claimed.confirm }, sentAt, {
         lost: (code) => overtaken(slice, code),
         pause: () => pause(slice),
       }),
+      turn: claimed.confirm ? turnOfSuspect() : null,
       tenure: null,
       lost: null,
       isPausing: false,
@@ -85,12 +89,13 @@ export function runner(options: RunnerOptions): Runner {
   }
 
   function leave(slice: Slice): void {
+    slice.turn?.end();
     slice.lease.end();
     if (slices.get(slice.claimed.id) === slice) {
       slices.delete(slice.claimed.id);
     }
     busy -= 1;
-    onFreed();
+    options.onFreed();
     if (busy === 0) {
       for (const resolve of idlers.splice(0)) {
         resolve();
@@ -104,7 +109,7 @@ export function runner(options: RunnerOptions): Runner {
     if (before !== undefined) {
       await settle(before, claimed);
     }
-    const definition = registry.find(claimed.name, claimed.versionId);
+    const definition = options.registry.find(claimed.name, claimed.versionId);
     if (isStopping || isTooMany || definition === undefined) {
       const reason = definition === undefined ? "unserved" : "shutdown";
       memory.drop(claimed.id);
@@ -138,8 +143,11 @@ export function runner(options: RunnerOptions): Runner {
   /** Everything before the handler may move; null when the run was lost meanwhile. */
   async function prepare(slice: Slice, isResumable: boolean): Promise<ClaimedRun | null> {
     const { claimed, lease } = slice;
-    if (claimed.confirm && !(await lease.confirm())) {
-      return null;
+    if (slice.turn !== null) {
+      await slice.turn.come;
+      if (slice.lost !== null || !(await lease.confirm())) {
+        return null;
+      }
     }
     const worthwhile = () => slice.lost === null && !lease.isLost;
     const patience = { env, worthwhile, signal: ended.signal, maxPauseMs: 1_000 };
@@ -180,11 +188,11 @@ export function runner(options: RunnerOptions): Runner {
     }
   }
 
-  function tenureOptions({ id, name, versionId }: ClaimedRun): ConstructorParameters<typeof Tenure>[2] {
+  function tenureOptions({ id, name, versionId, confirm }: ClaimedRun): ConstructorParameters<typeof Tenure>[2] {
     return {
       env,
       logger: logger.child({ runId: id, workflow: name, version: versionId }),
-      report,
+      report: confirm ? reportOfSuspect : report,
       isStopping: () => isStopping,
       onListening: heard.listening,
       onReclaim: ({ runId, fence }) => {
@@ -193,6 +201,13 @@ export function runner(options: RunnerOptions): Runner {
         }
       },
     };
+  }
+
+  /** What has reported is no suspect any more. */
+  async function reportOfSuspect(parcel: Parcel): Promise<ReportResult> {
+    const result = await report(parcel);
+    slices.get(parcel.report.runId)?.turn?.end();
+    return result;
   }
 
   function hearerOf(slice: Slice, tenure: Tenure): Hearer {
