@@ -8,15 +8,9 @@ import { end, type Running, until } from "./processes.ts";
 import type { Poison } from "./programs.ts";
 import { openScene, type Scene, type Seat } from "./scene.ts";
 
-let scene: Scene;
-let seat: Seat;
 const maxCrashes = 2;
-
-beforeEach(async () => {
-  scene = await openScene();
-  seat = await scene.serve({ settings: { maxCrashes } });
-}, 60_000);
-afterEach(() => scene.close());
+/** Runs that were executing when a worker fell take turns, each for a third of a lease: 500 ms here. Milliseconds. */
+const heartbeatMs = 500;
 
 describe("a run that", () => {
   const poisons: Array<[what: string, kind: Poison]> = [
@@ -25,43 +19,58 @@ describe("a run that", () => {
     ["throws from a timer", "throw"],
     ["leaves a rejection that nobody handles", "reject"],
   ];
-  it.each(poisons)(
+  it.concurrent.each(poisons)(
     "%s is stopped after a bounded number of crashes, other runs complete, and a cure and retry save it",
     async (_, kind) => {
-      const aiki = await scene.client(seat.url);
-      const orders = [];
-      for (const _ of [1, 2, 3]) orders.push(await startOrder(aiki, scene.deeds, ""));
-      const cure = scene.file("cure");
-      const poisoned = await startable("").poison.start(aiki, { kind, cure });
-      const crashed = await supervise(() => poisoned.status(), kind);
-
-      expect(await poisoned.view()).toMatchObject({
-        status: "stalled",
-        stall: { reason: "crash_loop", crashes: maxCrashes + 1 },
-      });
-      // The first lease may end before anything proved that its claim arrived; then it is not counted.
-      expect(crashed).toBeLessThanOrEqual(maxCrashes + 2);
-      scene.deeds.faults = crashed;
-      scene.worker({ url: seat.url, suffixes: [""], slots: 4 });
-      for (const order of orders) {
-        await approve(order, scene.deeds);
-        await resultOf(order, scene.deeds);
+      const scene = await openScene();
+      try {
+        await survived(scene, kind);
+      } finally {
+        await scene.close();
       }
-      writeFileSync(cure, "");
-      const saved = await poisoned.retry();
-      expect(saved.id).toBe(poisoned.id);
-      scene.deeds.started.set(saved.id, "completed");
-      scene.deeds.outputs.set(saved.id, await saved.result());
-      expect(violations(await scene.facts())).toEqual([]);
     },
     90_000,
   );
 });
 
+async function survived(scene: Scene, kind: Poison): Promise<void> {
+  const seat = await scene.serve({ settings: { maxCrashes } });
+  const aiki = await scene.client(seat.url);
+  const orders = [];
+  for (const _ of [1, 2, 3]) orders.push(await startOrder(aiki, scene.deeds, ""));
+  const job = { url: seat.url, suffixes: [""], slots: 4, heartbeatMs };
+  const cure = scene.file("cure");
+  const poisoned = await startable("").poison.start(aiki, { kind, cure });
+  const crashed = await supervise(
+    () => scene.worker(job),
+    () => poisoned.status(),
+    kind,
+  );
+
+  expect(await poisoned.view()).toMatchObject({
+    status: "stalled",
+    stall: { reason: "crash_loop", crashes: maxCrashes + 1 },
+  });
+  // The first lease may end before anything proved that its claim arrived; then it is not counted.
+  expect(crashed).toBeLessThanOrEqual(maxCrashes + 2);
+  scene.deeds.faults = crashed;
+  scene.worker(job);
+  for (const order of orders) {
+    await approve(order, scene.deeds);
+    await resultOf(order, scene.deeds);
+  }
+  writeFileSync(cure, "");
+  const saved = await poisoned.retry();
+  expect(saved.id).toBe(poisoned.id);
+  scene.deeds.started.set(saved.id, "completed");
+  scene.deeds.outputs.set(saved.id, await saved.result());
+  expect(violations(await scene.facts())).toEqual([]);
+}
+
 /** Starts one worker after the other until the run is stalled, as a supervisor would; returns how many crashed. */
-async function supervise(status: () => Promise<string>, kind: Poison): Promise<number> {
+async function supervise(hire: () => Running, status: () => Promise<string>, kind: Poison): Promise<number> {
   for (let crashed = 0; crashed < 10; crashed += 1) {
-    const worker: Running = scene.worker({ url: seat.url, suffixes: [""], slots: 4 });
+    const worker = hire();
     const taken = await Promise.race([
       worker.says(new RegExp(`poison ${kind}`)).then(() => true),
       until("the run is stalled", async () => (await status()) === "stalled").then(() => false),
@@ -80,6 +89,15 @@ async function supervise(status: () => Promise<string>, kind: Poison): Promise<n
 }
 
 describe("a task that never settles", () => {
+  let scene: Scene;
+  let seat: Seat;
+
+  beforeEach(async () => {
+    scene = await openScene();
+    seat = await scene.serve();
+  });
+  afterEach(() => scene.close());
+
   it("is timed out, tried again, and frees its slot", async () => {
     scene.worker({ url: seat.url, suffixes: [""], slots: 1 });
     const aiki = await scene.client(seat.url);
