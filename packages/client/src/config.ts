@@ -1,7 +1,6 @@
-import { AikiError, consoleLogger, type Env, type Logger, systemEnv } from "@aikirun/lib";
+import { AikiError, consoleLogger, type Env, Fields, hasMethods, type Logger, systemEnv } from "@aikirun/lib";
 import type { Api } from "@aikirun/lib/protocol";
 import { v7 } from "uuid";
-import { Fields, hasMethods } from "./fields.ts";
 
 /** Where Redis is. Only workers with the `redis_streams` subscriber use it; it may be missing at any moment. */
 export interface RedisParams {
@@ -57,8 +56,8 @@ export function parseConfig(params: unknown): ClientConfig {
   const config: ClientConfig = {
     target: parseTarget(fields),
     redis: fields.has("redis") ? parseRedis(fields.take("redis")) : null,
-    logger: fields.shaped("logger", isLogger, "a Logger (debug, info, warn, error, child)") ?? consoleLogger({}),
-    env: fields.shaped("env", isEnv, "an Env of @aikirun/lib") ?? systemEnv({ id: () => v7() }),
+    logger: fields.logger("logger") ?? consoleLogger({}),
+    env: fields.env("env") ?? systemEnv({ id: () => v7() }),
   };
   fields.done();
   return Object.freeze(config);
@@ -115,14 +114,6 @@ function parseRedis(value: unknown): Readonly<RedisParams> {
   };
   fields.done();
   return Object.freeze(redis);
-}
-
-function isLogger(value: unknown): value is Logger {
-  return hasMethods(value, ["debug", "info", "warn", "error", "child"]);
-}
-
-function isEnv(value: unknown): value is Env {
-  return hasMethods(value, ["now", "elapsed", "random", "id", "after", "soon"]);
 }
 
 function isServer(value: unknown): value is EmbeddedServer {

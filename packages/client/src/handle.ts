@@ -7,6 +7,7 @@ import {
   type EventDefinitions,
   type EventSender,
   encode,
+  Fields,
   parseWith,
   RunCancelledError,
   RunFailedError,
@@ -17,7 +18,6 @@ import {
   type WaitForResult,
 } from "@aikirun/lib";
 import { type Api, type RunId, type RunStatus, type RunView, runStatuses, type Signal } from "@aikirun/lib/protocol";
-import { Fields } from "./fields.ts";
 import { rejected } from "./rejected.ts";
 import type { Signals } from "./signals.ts";
 import type { Watcher } from "./watcher.ts";

@@ -1,4 +1,4 @@
-import { AikiError, type Env } from "@aikirun/lib";
+import { AikiError, type Env, isRecord } from "@aikirun/lib";
 import {
   type Api,
   type CallOptions,
@@ -13,7 +13,6 @@ import {
   type Verb,
   type WatchReply,
 } from "@aikirun/lib/protocol";
-import { isRecord } from "./fields.ts";
 import { ServerBusy } from "./transient.ts";
 
 export interface HttpTarget {

@@ -1,4 +1,4 @@
-import type { EventDefinition, EventDefinitions, RunHandle } from "@aikirun/lib";
+import { type EventDefinition, type EventDefinitions, Fields, type RunHandle } from "@aikirun/lib";
 import {
   type Api,
   type FindRequest,
@@ -7,7 +7,6 @@ import {
   type RunView,
   runStatuses,
 } from "@aikirun/lib/protocol";
-import { Fields } from "./fields.ts";
 import { createHandle, type HandleContext } from "./handle.ts";
 import { momentOf, present } from "./start.ts";
 

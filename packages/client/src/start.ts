@@ -4,14 +4,15 @@ import {
   type Duration,
   type Env,
   encode,
+  Fields,
   hashPayload,
+  isRecord,
   parseWith,
   type StartOptions,
   toMs,
   type VersionReference,
 } from "@aikirun/lib";
 import { type Api, limits, type RunId, type RunSpec, type StartResult } from "@aikirun/lib/protocol";
-import { Fields, isRecord } from "./fields.ts";
 import { rejected } from "./rejected.ts";
 
 export type Starts = (version: VersionReference, input: unknown, options: StartOptions) => Promise<RunId>;

@@ -1,4 +1,4 @@
-import { AikiError, type Env, isAikiError } from "@aikirun/lib";
+import { AikiError, type Env } from "@aikirun/lib";
 import type { Api, RunId, RunStatus, RunView, Watched, WatchResult } from "@aikirun/lib/protocol";
 import { budget } from "./budget.ts";
 import { keepAlive } from "./transient.ts";

@@ -34,6 +34,7 @@ export {
   TaskTimeoutError,
 } from "./error.ts";
 export { describeError, restoreError } from "./failure.ts";
+export { type Bounds, Fields, hasMethods, isRecord } from "./fields.ts";
 export { hashPayload } from "./hash.ts";
 export { childRunId, derivedRandom, derivedUuid } from "./id.ts";
 export { decode, encode } from "./json.ts";

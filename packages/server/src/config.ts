@@ -1,5 +1,4 @@
-import type { Env, Logger } from "@aikirun/lib";
-import { AikiError, consoleLogger, systemEnv } from "@aikirun/lib";
+import { AikiError, consoleLogger, type Env, Fields, type Logger, systemEnv } from "@aikirun/lib";
 import { v7 } from "uuid";
 import type { Settings } from "./core/run.ts";
 
@@ -23,11 +22,15 @@ export interface ServerParams {
   settings?: Partial<Settings>;
 }
 
-/** The parameters, checked, with every default filled in. */
-export interface Config {
-  readonly database: Database;
+/** Where a server listens. */
+export interface Listen {
   readonly port: number;
   readonly host: string;
+}
+
+/** The parameters, checked, with every default filled in. */
+export interface Config extends Listen {
+  readonly database: Database;
   readonly allowedHosts: readonly string[];
   readonly dangerouslyAllowUnauthenticated: boolean;
   readonly logger: Logger;
@@ -37,33 +40,47 @@ export interface Config {
 
 export type Database = { type: "memory" } | { type: "sqlite"; path: string };
 
-const fields: Record<keyof ServerParams, true> = {
-  database: true,
-  port: true,
-  host: true,
-  allowedHosts: true,
-  dangerouslyAllowUnauthenticated: true,
-  logger: true,
-  env: true,
-  settings: true,
-};
-
 /** Throws `INVALID_CONFIG` naming the field and what it may be. */
-export function parseConfig(params: ServerParams): Config {
-  const unknown = Object.keys(params).find((field) => !Object.hasOwn(fields, field));
-  if (unknown !== undefined) {
-    throw invalid(`server() knows no field "${unknown}". It takes ${Object.keys(fields).join(", ")}.`);
+export function parseConfig(params: unknown): Config {
+  const fields = new Fields(params, "server", "INVALID_CONFIG");
+  const config: Config = {
+    database: parseDatabase(fields.text("database", { min: 1, max: 4_000 }) ?? "sqlite:aiki.db"),
+    ...parseListen(fields, { port: 9090, host: "127.0.0.1" }),
+    allowedHosts: Object.freeze((fields.texts("allowedHosts", 1_000) ?? []).map(parseHostName)),
+    dangerouslyAllowUnauthenticated: fields.flag("dangerouslyAllowUnauthenticated") ?? false,
+    logger: fields.logger("logger") ?? consoleLogger({}),
+    env: fields.env("env") ?? systemEnv({ id: v7 }),
+    settings: fields.has("settings") ? parseSettings(fields.take("settings")) : {},
+  };
+  fields.done();
+  return Object.freeze(config);
+}
+
+/** Where to listen; what is not given is as in `otherwise`. */
+export function parseListen(fields: Fields, otherwise: Listen): Listen {
+  return {
+    port: fields.integer("port", { min: 0, max: 65_535 }) ?? otherwise.port,
+    host: fields.text("host") ?? otherwise.host,
+  };
+}
+
+const settingNames = [
+  "unconfirmedLeaseMs",
+  "redeliverMs",
+  "maxRedeliverMs",
+  "maxCrashes",
+  "maxOpenWaits",
+] as const satisfies ReadonlyArray<keyof Settings>;
+
+function parseSettings(value: unknown): Partial<Settings> {
+  const fields = new Fields(value, "server.settings", "INVALID_CONFIG");
+  const settings: Partial<Settings> = {};
+  for (const name of settingNames) {
+    const setting = fields.integer(name, { min: 0, max: 2 ** 31 - 1 });
+    if (setting !== undefined) settings[name] = setting;
   }
-  return Object.freeze({
-    database: parseDatabase(params.database ?? "sqlite:aiki.db"),
-    port: parsePort(params.port ?? 9090),
-    host: params.host ?? "127.0.0.1",
-    allowedHosts: Object.freeze((params.allowedHosts ?? []).map(parseHostName)),
-    dangerouslyAllowUnauthenticated: params.dangerouslyAllowUnauthenticated === true,
-    logger: params.logger ?? consoleLogger({}),
-    env: params.env ?? systemEnv({ id: v7 }),
-    settings: Object.freeze({ ...params.settings }),
-  });
+  fields.done();
+  return Object.freeze(settings);
 }
 
 /** Throws `INVALID_CONFIG` for what this version cannot open. */
@@ -80,11 +97,6 @@ export function parseDatabase(database: string): Database {
     throw invalid(`PostgreSQL is coming and not part of this version. ${supported}`);
   }
   throw invalid(`database ${JSON.stringify(redacted(database))} is not one that Aiki knows. ${supported}`);
-}
-
-export function parsePort(port: number): number {
-  if (Number.isInteger(port) && port >= 0 && port <= 65_535) return port;
-  throw invalid(`port must be a whole number from 0 to 65535, not ${String(port)}.`);
 }
 
 function parseHostName(name: string): string {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger } from "@aikirun/lib";
 import { describe, expect, it } from "vitest";
-import { parseDatabase } from "./config.ts";
+import { parseConfig, parseDatabase } from "./config.ts";
 import { server } from "./server.ts";
 
 const runId = "0190c0de-0000-7000-8000-000000000001";
@@ -80,7 +80,30 @@ describe("the configuration", () => {
     expect(() => parseDatabase(database)).not.toThrow(/hunter2/);
   });
 
-  it("refuses ports that are none", async () => {
-    await expect(server({ ...quiet, port: 70_000 })).rejects.toMatchObject({ code: "INVALID_CONFIG" });
+  it.each([
+    [null, "server must be an object, not null"],
+    [{ databas: "memory:" }, 'server has no field "databas". It takes database, port, host, allowedHosts'],
+    [{ database: 5 }, "server.database must be a string"],
+    [{ port: 70_000 }, "server.port must be a number from 0 to 65535"],
+    [{ port: "90" }, 'server.port must be a whole number from 0 to 65535, not "90"'],
+    [{ host: 5 }, "server.host must be a string"],
+    [{ allowedHosts: "a" }, "server.allowedHosts must be an array"],
+    [{ allowedHosts: ["http://a"] }, "Write a host name without scheme and port"],
+    [{ dangerouslyAllowUnauthenticated: "yes" }, "server.dangerouslyAllowUnauthenticated must be true or false"],
+    [{ logger: {} }, "server.logger must be a Logger"],
+    [{ env: {} }, "server.env must be an Env"],
+    [{ settings: { leaseMs: 1 } }, 'server.settings has no field "leaseMs"'],
+    [{ settings: { maxCrashes: "5" } }, "server.settings.maxCrashes must be a whole number"],
+  ])("refuses %j", (params, sentence) => {
+    const refusal = { code: "INVALID_CONFIG", message: expect.stringContaining(sentence) };
+    expect(() => parseConfig(params)).toThrow(expect.objectContaining(refusal));
+  });
+
+  it("refuses to listen where nothing can", async () => {
+    const aiki = await server(quiet);
+    const options = { prot: 9090 };
+    await expect(aiki.listen(options)).rejects.toMatchObject({ code: "INVALID_CONFIG", ids: { field: "prot" } });
+    await aiki.close();
+    await expect(aiki.listen()).rejects.toMatchObject({ code: "UNAVAILABLE" });
   });
 });

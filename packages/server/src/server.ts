@@ -1,6 +1,6 @@
-import { checkName } from "@aikirun/lib";
+import { AikiError, checkName, Fields } from "@aikirun/lib";
 import type { Api } from "@aikirun/lib/protocol";
-import { type Config, invalid, parseConfig, parsePort, type ServerParams } from "./config.ts";
+import { type Config, invalid, parseConfig, parseListen, type ServerParams } from "./config.ts";
 import { openDatabase } from "./database.ts";
 import { createEngine, type Engine } from "./engine/engine.ts";
 import { checked } from "./http/answers.ts";
@@ -62,10 +62,13 @@ function assembled(config: Config, storage: Storage, engine: Engine): Server {
     id: config.env.id,
   };
 
-  const listen = async ({ port = config.port, host = config.host }: ListenOptions = {}): Promise<Listener> => {
-    if (closed !== null) throw invalid("This server is closed.");
+  const listen = async (options: ListenOptions = {}): Promise<Listener> => {
+    if (closed !== null) throw new AikiError("UNAVAILABLE", "The server is closed; make a new one with server().");
+    const fields = new Fields(options, "listen options", "INVALID_CONFIG");
+    const { port, host } = parseListen(fields, config);
+    fields.done();
     checkReach(config, host);
-    const listener = await listenOn({ ...face, hosts: hostsFor(config, host) }, parsePort(port), host);
+    const listener = await listenOn({ ...face, hosts: hostsFor(config, host) }, port, host);
     listeners.add(listener);
     if (closed !== null) await listener.close();
     return listener;

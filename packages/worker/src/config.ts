@@ -1,4 +1,4 @@
-import { Fields } from "@aikirun/client/internal";
+import { Fields } from "@aikirun/lib";
 import { parseSubscriber, type Subscriber, type SubscriberStrategy } from "./subscriber.ts";
 
 /** How a worker works. Every field has a default. */

@@ -1,4 +1,4 @@
-import { Fields } from "@aikirun/client/internal";
+import { Fields } from "@aikirun/lib";
 
 /** Long-polls the server; when it answers empty at once, or errs, asks less and less often. The default. */
 export interface AdaptivePolling {

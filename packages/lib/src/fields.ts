@@ -1,4 +1,6 @@
-import { AikiError } from "@aikirun/lib";
+import type { Env } from "./env.ts";
+import { AikiError } from "./error.ts";
+import type { Logger } from "./log.ts";
 
 /** Bounds of a number, both inclusive. */
 export interface Bounds {
@@ -12,7 +14,8 @@ export interface Bounds {
  */
 export class Fields {
   readonly #values: Readonly<Record<string, unknown>>;
-  readonly #unread: Set<string>;
+  /** The names that were asked for: those that may be given. */
+  readonly #known = new Set<string>();
   readonly #where: string;
   readonly #code: string;
 
@@ -23,17 +26,17 @@ export class Fields {
       throw new AikiError(code, `${where} must be an object, not ${nameOf(value)}.`);
     }
     this.#values = value;
-    this.#unread = new Set(Object.keys(value).filter((name) => value[name] !== undefined));
   }
 
   /** Whether the field is there at all. */
   has(name: string): boolean {
+    this.#known.add(name);
     return this.#values[name] !== undefined;
   }
 
   /** The field as it is, to be checked by the caller. */
   take(name: string): unknown {
-    this.#unread.delete(name);
+    this.#known.add(name);
     return this.#values[name];
   }
 
@@ -118,14 +121,35 @@ export class Fields {
     return value;
   }
 
-  /** Call last: refuses fields that were never read. */
+  /** Where lines go. */
+  logger(name: string): Logger | undefined {
+    return this.shaped(name, isLogger, "a Logger (debug, info, warn, error, child)");
+  }
+
+  /** Clock, randomness and ids. */
+  env(name: string): Env | undefined {
+    return this.shaped(name, isEnv, "an Env of @aikirun/lib");
+  }
+
+  /** Call last: refuses fields that were never asked for, and names those that were. */
   done(): void {
-    for (const name of this.#unread) {
-      throw new AikiError(this.#code, `${this.#where} has no field ${JSON.stringify(name)}; check its spelling.`, {
-        ids: { field: name },
-      });
+    for (const name of Object.keys(this.#values)) {
+      if (this.#values[name] !== undefined && !this.#known.has(name)) {
+        const known = [...this.#known].join(", ");
+        throw new AikiError(this.#code, `${this.#where} has no field ${JSON.stringify(name)}. It takes ${known}.`, {
+          ids: { field: name },
+        });
+      }
     }
   }
+}
+
+function isLogger(value: unknown): value is Logger {
+  return hasMethods(value, ["debug", "info", "warn", "error", "child"]);
+}
+
+function isEnv(value: unknown): value is Env {
+  return hasMethods(value, ["now", "elapsed", "random", "id", "after", "soon"]);
 }
 
 /** Whether a value is an object whose fields can be looked at. */
@@ -143,5 +167,6 @@ function nameOf(value: unknown): string {
   if (value === null) return "null";
   if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
   if (typeof value === "number" || typeof value === "boolean" || typeof value === "bigint") return String(value);
-  return Array.isArray(value) ? "an array" : `a ${typeof value}`;
+  if (Array.isArray(value)) return "an array";
+  return typeof value === "object" ? "an object" : `a ${typeof value}`;
 }
