@@ -67,6 +67,8 @@ interface Held {
   /** When the last acknowledged claim or renew was sent. */
   provenAt: Instant;
   confirmed: boolean;
+  /** Whether it was ever proven: only then may anything have begun that must end with it. */
+  wasProven: boolean;
   events: LeaseEvents;
   /** Those who await the next answer. */
   waiting: Array<(isHeld: boolean) => void>;
@@ -144,7 +146,7 @@ export function leases(options: LeasesOptions): Leases {
         logger.warn("heartbeat failed", { runs: due.length, error });
       }
       for (const lease of due) {
-        if (!isProven(lease)) {
+        if (lease.wasProven && !isProven(lease)) {
           lose(lease, "LEASE_LOST");
         }
       }
@@ -163,6 +165,7 @@ export function leases(options: LeasesOptions): Leases {
     }
     lease.provenAt = sentAt;
     lease.confirmed = true;
+    lease.wasProven = true;
     lease.isUrgent = false;
     settle(lease, true);
     if (result.pause) {
@@ -189,8 +192,9 @@ export function leases(options: LeasesOptions): Leases {
   return {
     unconfirmedMs: Math.min(leaseMs, unconfirmedMs),
     hold({ runId, fence, isDormant = false }, sentAt, events) {
-      const fresh = { provenAt: sentAt, confirmed: false, isUrgent: false, waiting: [] };
+      const fresh = { provenAt: sentAt, confirmed: false, wasProven: false, isUrgent: false, waiting: [] };
       const lease: Held = { runId, fence, isDormant, events, ...fresh };
+      lease.wasProven = isProven(lease);
       held.set(runId, lease);
       if (!isDormant) wake(leftMs(lease));
       return {
