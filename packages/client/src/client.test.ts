@@ -94,6 +94,7 @@ describe("starting a run", () => {
     [{ refrenceId: "x" }, 'no field "refrenceId"'],
     [{ onConflict: "ignore" }, '"error" or "return_existing"'],
     [{ delay: 5 }, "start options.delay must be a duration"],
+    [{ timeout: { seconds: 0 } }, "start options.timeout is zero"],
   ])("refuses the options %j", async (options, sentence) => {
     const { aiki, asked } = await connect({ start: started });
     await expect(isOptions(options) && orderV1.start(aiki, 1, options)).rejects.toThrow(sentence);
@@ -189,6 +190,22 @@ describe("a handle", () => {
     const late = aiki.runs.get("c").waitFor("completed", { timeout: { seconds: 3 } });
     await env.advance(3_000);
     expect(await late).toEqual({ reached: false, reason: "timed_out", status: "queued" });
+  });
+
+  it.each([
+    ["waitFor", ["completed", { timeoutMs: 5 }], "INVALID_OPTION"],
+    ["waitFor", ["completed", { timeout: 5 }], "INVALID_OPTION"],
+    ["waitFor", ["completed", { timeout: { second: 5 } }], "INVALID_DURATION"],
+    ["waitFor", ["done"], "INVALID_OPTION"],
+    ["result", [{ timeout: { seconds: 5 } }], "INVALID_OPTION"],
+    ["result", [{ signal: "stop" }], "INVALID_OPTION"],
+    ["cancel", [5], "INVALID_OPTION"],
+  ])("refuses %s(%j) instead of waiting for ever", async (method, given, code) => {
+    const { aiki, asked } = await connect({});
+    const handle = aiki.runs.get("x");
+    const call: unknown = Reflect.get(handle, method);
+    await expect(typeof call === "function" && Reflect.apply(call, handle, given)).rejects.toMatchObject({ code });
+    expect([asked.watch, asked.signal]).toEqual([[], []]);
   });
 
   it("retries into the run that goes on", async () => {

@@ -9,12 +9,12 @@ import {
   encode,
   Fields,
   parseWith,
+  present,
   RunCancelledError,
   RunFailedError,
   type RunHandle,
   restoreError,
   type SendOptions,
-  toMs,
   type WaitForResult,
 } from "@aikirun/lib";
 import { type Api, type RunId, type RunStatus, type RunView, runStatuses, type Signal } from "@aikirun/lib/protocol";
@@ -40,12 +40,18 @@ export function createHandle<Output, Events extends EventDefinitions>(
   return {
     id,
     events: sendersOf(events, id, context.signals),
-    result: async (options = {}) => outputOf(await context.watcher.wait(id, [], options.signal)),
+    result: async (options = {}) => {
+      const fields = new Fields(options, "options of result", "INVALID_OPTION");
+      const leave = fields.signal("signal");
+      fields.done();
+      return outputOf(await context.watcher.wait(id, [], leave));
+    },
     status: async () => (await read(context.api, id)).status,
     view: () => read(context.api, id),
     waitFor: (status, options = {}) => waitFor(context, id, status, options),
     cancel: async (reason) => {
-      await signal({ type: "cancel", ...(reason === undefined ? {} : { reason }) });
+      const fields = new Fields({ reason }, "cancel", "INVALID_OPTION");
+      await signal({ type: "cancel", ...present({ reason: fields.text("reason", { min: 0, max: 10_000 }) }) });
     },
     pause: async () => {
       await signal({ type: "pause" });
@@ -100,22 +106,26 @@ async function waitFor(
   { api, env, watcher }: HandleContext,
   runId: RunId,
   status: RunStatus,
-  { timeout, signal }: { timeout?: Duration; signal?: AbortSignal },
+  options: { timeout?: Duration; signal?: AbortSignal },
 ): Promise<WaitForResult> {
   if (!runStatuses.includes(status)) {
     throw new AikiError("INVALID_OPTION", `waitFor(${JSON.stringify(status)}): there is no such status.`, {
       ids: { runId },
     });
   }
+  const fields = new Fields(options, "options of waitFor", "INVALID_OPTION");
+  const timeoutMs = fields.duration("timeout");
+  const signal = fields.signal("signal");
+  fields.done();
   const leave = new AbortController();
   const onAbort = () => leave.abort(signal?.reason);
   if (signal?.aborted === true) onAbort();
   signal?.addEventListener("abort", onAbort, { once: true });
   let late = false;
   const cancelTimer =
-    timeout === undefined
+    timeoutMs === undefined
       ? () => {}
-      : env.after(toMs(timeout, "timeout"), () => {
+      : env.after(timeoutMs, () => {
           late = true;
           leave.abort();
         });

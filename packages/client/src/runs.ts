@@ -1,4 +1,4 @@
-import { type EventDefinition, type EventDefinitions, Fields, type RunHandle } from "@aikirun/lib";
+import { type EventDefinition, type EventDefinitions, Fields, present, type RunHandle } from "@aikirun/lib";
 import {
   type Api,
   type FindRequest,
@@ -8,7 +8,6 @@ import {
   runStatuses,
 } from "@aikirun/lib/protocol";
 import { createHandle, type HandleContext } from "./handle.ts";
-import { momentOf, present } from "./start.ts";
 
 /** Which runs to list; all conditions must hold. */
 export interface RunFilter {
@@ -102,8 +101,8 @@ function requestOf(filter: RunFilter): FindRequest {
     shardKey: fields.text("shardKey"),
     parentId: fields.text("parentId"),
     tags: fields.texts("tags", 32),
-    createdAfter: momentOf(fields, "createdAfter"),
-    createdBefore: momentOf(fields, "createdBefore"),
+    createdAfter: fields.moment("createdAfter"),
+    createdBefore: fields.moment("createdBefore"),
     order: fields.oneOf("order", ["newest", "oldest"]),
     limit: fields.integer("limit", { min: 1, max: 200 }),
     cursor: fields.text("cursor", { min: 1, max: 10_000 }),

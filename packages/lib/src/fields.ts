@@ -1,3 +1,4 @@
+import { type Duration, toMs } from "./duration.ts";
 import type { Env } from "./env.ts";
 import { AikiError } from "./error.ts";
 import type { Logger } from "./log.ts";
@@ -16,11 +17,12 @@ export class Fields {
   readonly #values: Readonly<Record<string, unknown>>;
   /** The names that were asked for: those that may be given. */
   readonly #known = new Set<string>();
-  readonly #where: string;
+  /** What the fields belong to, as errors call it. */
+  readonly where: string;
   readonly #code: string;
 
   constructor(value: unknown, where: string, code: string) {
-    this.#where = where;
+    this.where = where;
     this.#code = code;
     if (!isRecord(value)) {
       throw new AikiError(code, `${where} must be an object, not ${nameOf(value)}.`);
@@ -43,7 +45,7 @@ export class Fields {
   /** Refuses the field. */
   refuse(name: string, expected: string): never {
     const value = this.#values[name];
-    throw new AikiError(this.#code, `${this.#where}.${name} must be ${expected}, not ${nameOf(value)}.`, {
+    throw new AikiError(this.#code, `${this.where}.${name} must be ${expected}, not ${nameOf(value)}.`, {
       ids: { field: name },
     });
   }
@@ -116,9 +118,42 @@ export class Fields {
   /** A field that must be there. */
   required<Value>(name: string, value: Value | undefined): Value {
     if (value === undefined) {
-      throw new AikiError(this.#code, `${this.#where}.${name} is missing.`, { ids: { field: name } });
+      throw new AikiError(this.#code, `${this.where}.${name} is missing.`, { ids: { field: name } });
     }
     return value;
+  }
+
+  /** A duration, in milliseconds. */
+  duration(name: string): number | undefined {
+    const duration = this.shaped(name, isDuration, "a duration such as { minutes: 5 }");
+    return duration === undefined ? undefined : toMs(duration, `${name} of ${this.where}`);
+  }
+
+  /** A duration of at least a millisecond, in milliseconds. */
+  timeout(name: string): number | undefined {
+    const ms = this.duration(name);
+    if (ms !== 0) {
+      return ms;
+    }
+    const message = `${this.where}.${name} is zero; give at least a millisecond.`;
+    throw new AikiError(this.#code, message, { ids: { field: name } });
+  }
+
+  /** A date as epoch milliseconds. */
+  moment(name: string): number | undefined {
+    const value = this.take(name);
+    if (value === undefined) {
+      return undefined;
+    }
+    const at = value instanceof Date ? value.getTime() : value;
+    return typeof at === "number" && Number.isFinite(at) && at >= 0
+      ? Math.round(at)
+      : this.refuse(name, "a valid Date or epoch milliseconds");
+  }
+
+  /** What ends a wait from outside. */
+  signal(name: string): AbortSignal | undefined {
+    return this.shaped(name, isSignal, "an AbortSignal");
   }
 
   /** Where lines go. */
@@ -136,12 +171,20 @@ export class Fields {
     for (const name of Object.keys(this.#values)) {
       if (this.#values[name] !== undefined && !this.#known.has(name)) {
         const known = [...this.#known].join(", ");
-        throw new AikiError(this.#code, `${this.#where} has no field ${JSON.stringify(name)}. It takes ${known}.`, {
+        throw new AikiError(this.#code, `${this.where} has no field ${JSON.stringify(name)}. It takes ${known}.`, {
           ids: { field: name },
         });
       }
     }
   }
+}
+
+function isDuration(value: unknown): value is Duration {
+  return isRecord(value);
+}
+
+function isSignal(value: unknown): value is AbortSignal {
+  return hasMethods(value, ["addEventListener", "removeEventListener"]);
 }
 
 function isLogger(value: unknown): value is Logger {

@@ -47,6 +47,7 @@ export {
   silentLogger,
 } from "./log.ts";
 export { checkName } from "./name.ts";
+export { definitionFields, present, readRetry, readSchemas, readStart } from "./options.ts";
 export type { RetryPolicy } from "./protocol/run.ts";
 export { checkRetryPolicy, retryDelayMs } from "./retry.ts";
-export { parseWith, type Schema, type SchemaIssue, type SchemaResult } from "./schema.ts";
+export { checkSchema, parseWith, type Schema, type SchemaIssue, type SchemaResult } from "./schema.ts";

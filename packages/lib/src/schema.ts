@@ -39,12 +39,22 @@ export async function parseWith(schema: Schema, value: unknown, where: string): 
 
 const shownIssues = 5;
 
+/** The schema itself, once it is known to be one; `where` names what it checks. Throws `AikiError` `INVALID_SCHEMA`. */
+export function checkSchema(schema: unknown, where: string): Schema {
+  if (isSchema(schema)) return schema;
+  const advice = 'use one of zod, valibot, arktype, or anything with a "~standard" property';
+  throw new AikiError("INVALID_SCHEMA", `The schema of ${where} is not a Standard Schema; ${advice}.`);
+}
+
+/** Schemas of some libraries are functions. */
+function isSchema(value: unknown): value is Schema {
+  if ((typeof value !== "object" && typeof value !== "function") || value === null) return false;
+  const standard: unknown = Reflect.get(value, "~standard");
+  return typeof standard === "object" && standard !== null && typeof Reflect.get(standard, "validate") === "function";
+}
+
 async function validate(schema: Schema, value: unknown, where: string): Promise<SchemaResult<unknown>> {
-  const standard = schema?.["~standard"];
-  if (typeof standard?.validate !== "function") {
-    const advice = 'use one of zod, valibot, arktype, or anything with a "~standard" property';
-    throw new AikiError("INVALID_SCHEMA", `The schema of ${where} is not a Standard Schema; ${advice}.`);
-  }
+  const standard = checkSchema(schema, where)["~standard"];
   try {
     return await standard.validate(value);
   } catch (cause) {

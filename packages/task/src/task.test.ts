@@ -96,11 +96,25 @@ describe("task", () => {
   const handler = () => 1;
   const bad: Array<[string, object, string, RegExp]> = [
     ["an empty name", { name: "", handler }, "INVALID_NAME", /name of a task is empty/],
-    ["no handler", { name: "x" }, "INVALID_CONFIG", /handler of task "x" must be a function/],
-    ["a key that is no function", { name: "x", handler, key: "id" }, "INVALID_CONFIG", /key of task "x"/],
+    ["no handler", { name: "x" }, "INVALID_CONFIG", /task "x".handler must be a function/],
+    [
+      "a key that is no function",
+      { name: "x", handler, key: "id" },
+      "INVALID_CONFIG",
+      /task "x".key must be a function/,
+    ],
     ["a bad policy", { name: "x", handler, retry: { type: "fixed" } }, "INVALID_RETRY_POLICY", /policy of task "x"/],
     ["a bad timeout", { name: "x", handler, timeout: { weeks: 1 } }, "INVALID_DURATION", /timeout of task "x" has no/],
-    ["a timeout of zero", { name: "x", handler, timeout: { seconds: 0 } }, "INVALID_CONFIG", /timeout of task "x" is/],
+    ["nothing at all", undefined, "INVALID_CONFIG", /task must be an object/],
+    ["a field that there is not", { name: "x", handler, timeoutMs: 5 }, "INVALID_CONFIG", /task "x" has no field/],
+    ["no schema", { name: "x", handler, schema: { input: {} } }, "INVALID_SCHEMA", /input of task "x" is not a/],
+    ["a schema field that there is not", { name: "x", handler, schema: { inputs: {} } }, "INVALID_CONFIG", /"inputs"/],
+    [
+      "a timeout of zero",
+      { name: "x", handler, timeout: { seconds: 0 } },
+      "INVALID_CONFIG",
+      /task "x".timeout is zero/,
+    ],
   ];
   it.each(bad)("refuses %s where it is defined", (_, options, code, message) => {
     expect(() => Reflect.apply(task, undefined, [options])).toThrow(

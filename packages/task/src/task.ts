@@ -1,16 +1,17 @@
 import {
   AikiError,
   checkName,
-  checkRetryPolicy,
   type Duration,
   defaultTaskTimeoutMs,
+  definitionFields,
   performer,
   type RetryPolicy,
+  readRetry,
+  readSchemas,
   type Schema,
   type TaskCall,
   type TaskContext,
   type TaskRunner,
-  toMs,
 } from "@aikirun/lib";
 
 /**
@@ -78,25 +79,22 @@ export function task<Input = void, Returned = unknown, Given = Input, Output = R
 function baseOf<Given, Input, Returned, Output>(
   options: TaskOptions<Given, Input, Returned, Output>,
 ): Omit<TaskCall, "input"> {
+  const fields = definitionFields(options, "task");
+  fields.take("name");
   const name = checkName(options.name, "task");
-  const owner = `task "${name}"`;
-  const { handler, schema, retry, timeout, key } = options;
-  if (typeof handler !== "function")
-    throw invalid(`The handler of ${owner} must be a function, not ${typeof handler}.`);
-  if (key !== undefined && typeof key !== "function") {
-    throw invalid(`The key of ${owner} must be a function of its input, not ${typeof key}.`);
-  }
-  const timeoutMs = timeout === undefined ? defaultTaskTimeoutMs : toMs(timeout, `timeout of ${owner}`);
-  if (timeoutMs === 0) throw invalid(`The timeout of ${owner} is zero; give its handler at least a millisecond.`);
-  return {
+  const { handler, key } = options;
+  if (typeof fields.take("handler") !== "function") fields.refuse("handler", "a function");
+  if (fields.take("key") !== undefined && typeof key !== "function") fields.refuse("key", "a function of the input");
+  const base = {
     kind: "task",
     name,
-    retry: retry === undefined ? { type: "never" } : checkRetryPolicy(retry, owner),
-    timeoutMs,
+    retry: readRetry(fields, options.retry),
+    timeoutMs: fields.timeout("timeout") ?? defaultTaskTimeoutMs,
     handler,
-    ...(schema?.input && { inputSchema: schema.input }),
-    ...(schema?.output && { outputSchema: schema.output }),
-  };
+    ...readSchemas(fields),
+  } as const;
+  fields.done();
+  return base;
 }
 
 function performerOf(run: TaskRunner, name: string): TaskRunner[typeof performer] {
@@ -119,8 +117,4 @@ function keyOf<Given>(name: string, key: (input: Given) => string, input: readon
 /** What a call records is what its handler or its output schema gave: the run cannot know its type, the task does. */
 function recorded<Output>(value: Promise<unknown>): Promise<Output> {
   return value as Promise<Output>;
-}
-
-function invalid(message: string): AikiError {
-  return new AikiError("INVALID_CONFIG", message);
 }

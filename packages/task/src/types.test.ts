@@ -104,6 +104,6 @@ describe("the types of a task", () => {
     // @ts-expect-error a fixed policy has a delay
     expect(() => task({ name: "x", handler, retry: { type: "fixed", maxAttempts: 3 } })).toThrow();
     // @ts-expect-error retries is no option
-    task({ name: "x", handler, retries: 3 });
+    expect(() => task({ name: "x", handler, retries: 3 })).toThrow();
   });
 });

@@ -1,4 +1,4 @@
-import type { EventDefinition, Schema } from "@aikirun/lib";
+import { checkSchema, type EventDefinition, Fields, type Schema } from "@aikirun/lib";
 
 /** Options of an event. */
 export interface EventOptions<Data> {
@@ -8,10 +8,14 @@ export interface EventOptions<Data> {
 
 /**
  * Declares an event that runs of a workflow version wait for. `Data` is the type of what it carries; with a schema it
- * follows from that. Its name is its key in the version's `events`.
+ * follows from that. Its name is its key in the version's `events`. Throws `AikiError` `INVALID_SCHEMA`, or
+ * `INVALID_CONFIG` for an option that there is not.
  */
 export function event(): EventDefinition<void>;
 export function event<Data>(options?: EventOptions<Data>): EventDefinition<Data>;
 export function event<Data>(options: EventOptions<Data> = {}): EventDefinition<Data> {
+  const fields = new Fields(options, "event options", "INVALID_CONFIG");
+  if (fields.has("schema")) checkSchema(fields.take("schema"), "an event");
+  fields.done();
   return Object.freeze({ ...options });
 }

@@ -2,16 +2,18 @@ import {
   AikiError,
   type ChildStartOptions,
   checkName,
-  checkRetryPolicy,
   type Duration,
   type EventDefinitions,
+  Fields,
+  isRecord,
   type RetryPolicy,
   type RunHandle,
   type RunStarter,
+  readRetry,
+  readSchemas,
   type Schema,
   type StartOptions,
   starter,
-  toMs,
   type VersionReference,
 } from "@aikirun/lib";
 import { type ChildHandle, type ChildRunner, childStarter, type WorkflowRun } from "./run.ts";
@@ -86,24 +88,29 @@ export function createVersion<Given, Input, Returned, Output, Events extends Eve
 function executable<Given, Input, Returned, Output, Events extends EventDefinitions>(
   name: string,
   versionId: string,
-  { handler, events, retry, timeout, schema }: VersionOptions<Given, Input, Returned, Output, Events>,
+  options: VersionOptions<Given, Input, Returned, Output, Events>,
 ): ExecutableVersion {
   checkName(versionId, "version");
-  const where = `workflow "${name}" ${versionId}`;
-  if (typeof handler !== "function") {
-    throw new AikiError("INVALID_CONFIG", `The handler of ${where} must be a function, not ${typeof handler}.`);
+  const fields = new Fields(options, `workflow "${name}" ${versionId}`, "INVALID_CONFIG");
+  const { handler, events = {} } = options;
+  if (typeof fields.take("handler") !== "function") fields.refuse("handler", "a function");
+  fields.shaped("events", isRecord, "an object of what event() returns");
+  for (const [eventName, definition] of Object.entries(events)) {
+    if (isRecord(definition)) checkName(eventName, "event");
+    else fields.refuse("events", "an object of what event() returns");
   }
-  for (const eventName of Object.keys(events ?? {})) checkName(eventName, "event");
-  return {
+  const timeoutMs = fields.timeout("timeout");
+  const version = {
     name,
     versionId,
     handler,
-    events: events ?? {},
-    retry: retry === undefined ? { type: "never" } : checkRetryPolicy(retry, where),
-    ...(timeout === undefined ? {} : { timeoutMs: toMs(timeout, `timeout of ${where}`) }),
-    ...(schema?.input && { inputSchema: schema.input }),
-    ...(schema?.output && { outputSchema: schema.output }),
+    events,
+    retry: readRetry(fields, options.retry),
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    ...readSchemas(fields),
   };
+  fields.done();
+  return version;
 }
 
 function misplaced(method: string, name: string, what: string): AikiError {

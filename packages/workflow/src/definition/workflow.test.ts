@@ -28,6 +28,18 @@ describe("a workflow", () => {
       ],
       [() => workflow({ name: "w" }).v("1", { handler, events: { "": event() } }), "INVALID_NAME"],
       [() => Reflect.apply(workflow({ name: "w" }).v, null, ["1", {}]), "INVALID_CONFIG"],
+      [() => Reflect.apply(workflow({ name: "w" }).v, null, ["1"]), "INVALID_CONFIG"],
+      [() => Reflect.apply(workflow({ name: "w" }).v, null, ["1", { handler, timeoutMs: 5 }]), "INVALID_CONFIG"],
+      [() => Reflect.apply(workflow({ name: "w" }).v, null, ["1", { handler, events: { a: 5 } }]), "INVALID_CONFIG"],
+      [
+        () => Reflect.apply(workflow({ name: "w" }).v, null, ["1", { handler, schema: { input: 5 } }]),
+        "INVALID_SCHEMA",
+      ],
+      [() => workflow({ name: "w" }).v("1", { handler, timeout: { seconds: 0 } }), "INVALID_CONFIG"],
+      [() => Reflect.apply(workflow, null, []), "INVALID_CONFIG"],
+      [() => Reflect.apply(workflow, null, [{ name: "w", version: "1" }]), "INVALID_CONFIG"],
+      [() => Reflect.apply(event, null, [{ schema: {} }]), "INVALID_SCHEMA"],
+      [() => Reflect.apply(event, null, [{ schemas: {} }]), "INVALID_CONFIG"],
     ];
     for (const [make, code] of bad) expect(make).toThrow(expect.objectContaining({ code }));
   });

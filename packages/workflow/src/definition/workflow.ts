@@ -1,4 +1,4 @@
-import { AikiError, checkName, type EventDefinitions } from "@aikirun/lib";
+import { AikiError, checkName, definitionFields, type EventDefinitions } from "@aikirun/lib";
 import { createVersion, type ExecutableVersion, type VersionOptions, type WorkflowVersion } from "./version.ts";
 
 /** Options of a workflow. */
@@ -31,7 +31,10 @@ export interface Workflow {
 
 /** Names a workflow, whose versions `v` defines. Throws `AikiError` `INVALID_NAME`. */
 export function workflow(options: WorkflowOptions): Workflow {
+  const fields = definitionFields(options, "workflow");
+  fields.take("name");
   const name = checkName(options.name, "workflow");
+  fields.done();
   const versions = new Map<string, ExecutableVersion>();
   return {
     name,

@@ -55,6 +55,21 @@ describe("the registry", () => {
     expect(served.add(workflow({ name: "a" }).v("1", { handler })).serves()).toHaveLength(1);
   });
 
+  it("refuses what is neither a workflow nor a version", () => {
+    for (const wrong of [undefined, {}, { name: "task" }, [workflow({ name: "a" })]]) {
+      for (const method of ["add", "remove"] as const) {
+        const served = registry();
+        const refusal = { code: "INVALID_CONFIG", message: expect.stringContaining("what workflow() or its v()") };
+        expect(() => Reflect.apply(served[method], served, [wrong])).toThrow(expect.objectContaining(refusal));
+      }
+    }
+    const served = registry();
+    const workflows = Reflect.apply(Array.of, null, [workflow({ name: "a" }), { name: "task" }]);
+    expect(() => served.addMany(workflows)).toThrow('"task" is neither');
+    expect(() => Reflect.apply(served.addMany, served, [workflow({ name: "a" })])).toThrow("takes an array");
+    expect(served.serves()).toEqual([]);
+  });
+
   it("serves workflows of any name", () => {
     const served = registry();
     for (const name of ["constructor", "__proto__", "a:b"]) {

@@ -1,3 +1,4 @@
+import { AikiError, isRecord } from "@aikirun/lib";
 import type { Served } from "@aikirun/lib/protocol";
 import type { ExecutableVersion } from "../definition/version.ts";
 import { duplicateVersion, type Workflow } from "../definition/workflow.ts";
@@ -7,7 +8,10 @@ export type Registrable = Workflow | ExecutableVersion;
 
 /** What a worker serves. */
 export interface Registry {
-  /** Throws `AikiError` `DUPLICATE_VERSION` when a version of that name and id is there with another handler. */
+  /**
+   * Throws `AikiError` `DUPLICATE_VERSION` when a version of that name and id is there with another handler, and
+   * `INVALID_CONFIG` for what is neither a workflow nor a version.
+   */
   add(item: Registrable): this;
   /** `add` for each; all or none. */
   addMany(items: readonly Registrable[]): this;
@@ -33,6 +37,7 @@ class VersionRegistry implements Registry {
   readonly #removed = new Map<string, Set<string>>();
 
   add(item: Registrable): this {
+    checkRegistrable(item);
     this.#refuseDuplicates(versionsOf(item));
     if (isWorkflow(item)) {
       this.#workflows.add(item);
@@ -45,12 +50,15 @@ class VersionRegistry implements Registry {
   }
 
   addMany(items: readonly Registrable[]): this {
+    if (!Array.isArray(items)) throw invalid("addMany takes an array of workflows and versions");
+    for (const item of items) checkRegistrable(item);
     this.#refuseDuplicates(items.flatMap(versionsOf));
     for (const item of items) this.add(item);
     return this;
   }
 
   remove(item: Registrable): this {
+    checkRegistrable(item);
     if (isWorkflow(item)) {
       for (const workflow of this.#workflows) if (workflow.name === item.name) this.#workflows.delete(workflow);
       this.#versions.delete(item.name);
@@ -109,6 +117,18 @@ class VersionRegistry implements Registry {
 
 function keyOf({ name, versionId }: Served): string {
   return JSON.stringify([name, versionId]);
+}
+
+/** A task, or a module's whole namespace, is easily taken for a workflow. */
+function checkRegistrable(item: unknown): void {
+  const isNamed = isRecord(item) && typeof item.name === "string";
+  if (isNamed && (item.versions instanceof Map || typeof item.handler === "function")) return;
+  const what = isNamed ? `"${item.name}"` : "this";
+  throw invalid(`A registry takes what workflow() or its v() returned; ${what} is neither`);
+}
+
+function invalid(problem: string): AikiError {
+  return new AikiError("INVALID_CONFIG", `${problem}.`);
 }
 
 function isWorkflow(item: Registrable): item is Workflow {

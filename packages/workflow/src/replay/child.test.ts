@@ -186,6 +186,7 @@ describe("a child", () => {
 
   it("is refused options that no start can have, where it is called", async () => {
     const bad: unknown[] = [{ priority: 2_000 }, { tags: [""] }, { at: Number.NaN }, { referenceId: "" }, { dealy: 1 }];
+    bad.push({ onConflict: "error" }, { onParentEnd: "kill" }, { at: 1, delay: { seconds: 1 } });
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
         const codes: string[] = [];

@@ -9,15 +9,22 @@ import {
   parseWith,
   restoreError,
   resultAddress,
-  toMs,
 } from "@aikirun/lib";
-import type { Address, Failure, FinalStatus, RunId, Value } from "@aikirun/lib/protocol";
+import {
+  type Address,
+  type Failure,
+  type FinalStatus,
+  finalStatuses,
+  type RunId,
+  type Value,
+} from "@aikirun/lib/protocol";
 import type { ChildCall, ChildEnded, ChildHandle, ChildReached, ChildTimedOut } from "../definition/run.ts";
 import { contentOf } from "./addresses.ts";
 import { Call, refused } from "./call.ts";
 import { childSpec } from "./child-spec.ts";
 import { childWaitAddress } from "./journal.ts";
 import type { Replay } from "./replay.ts";
+import { timeoutOf } from "./timeout.ts";
 import { trusted } from "./trust.ts";
 
 /** Starts a child run; resolves once it is durable. */
@@ -94,11 +101,12 @@ class Child implements ChildHandle<unknown> {
     status: Status,
     options: { timeout: Duration },
   ): Promise<ChildReached<unknown, Status> | ChildEnded | ChildTimedOut>;
-  waitFor(status: FinalStatus, { timeout }: { timeout?: Duration | undefined } = {}): Promise<never> {
+  waitFor(status: FinalStatus, options: { timeout?: Duration | undefined } = {}): Promise<never> {
     try {
+      if (!finalStatuses.includes(status)) throw notFinal(status, this.id);
       const { pump } = this.#replay;
       const result = resultAddress(this.#address);
-      const durationMs = timeout === undefined ? null : toMs(timeout, `timeout of child "${this.#name}"`);
+      const durationMs = timeoutOf(options, `wait for child "${this.#name}"`);
       const address = durationMs === null ? result : childWaitAddress(this.#address, this.#waits++);
       const call = new Call(address, (value) => waitedFor(status, value, this.id));
       const wait = { address, type: "child", name: this.#name, durationMs } as const;
@@ -108,6 +116,11 @@ class Child implements ChildHandle<unknown> {
       return refused(thrown);
     }
   }
+}
+
+function notFinal(status: string, runId: RunId): AikiError {
+  const message = `A child ends as ${finalStatuses.join(", ")}; none can be awaited as ${JSON.stringify(status)}.`;
+  return new AikiError("INVALID_OPTION", message, { ids: { runId } });
 }
 
 type Waited = ChildReached<unknown, "completed"> | ChildReached<unknown, "failed"> | ChildEnded | ChildTimedOut;

@@ -3,16 +3,16 @@
 import {
   AikiError,
   checkName,
-  checkRetryPolicy,
   type Duration,
   defaultTaskTimeoutMs,
   type EventDefinitions,
+  Fields,
   type LogFields,
   type Logger,
   performer,
+  readRetry,
   type TaskCall,
   type TaskContext,
-  toMs,
 } from "@aikirun/lib";
 import { childStarter, type StepOptions, type WorkflowRun } from "../definition/run.ts";
 import type { ExecutableVersion } from "../definition/version.ts";
@@ -62,22 +62,24 @@ function step<Output>(
   replay: Replay,
   name: string,
   work: (context: TaskContext) => Output | Promise<Output>,
-  { key, retry, timeout }: StepOptions,
+  options: StepOptions,
 ): Promise<Output> {
   try {
     const where = `step "${checkName(name, "step")}"`;
     if (typeof work !== "function") throw new AikiError("INVALID_CONFIG", `The work of ${where} must be a function.`);
-    const timeoutMs = timeout === undefined ? defaultTaskTimeoutMs : toMs(timeout, `timeout of ${where}`);
-    if (timeoutMs === 0) throw new AikiError("INVALID_CONFIG", `The timeout of ${where} is zero; give it more.`);
+    const fields = new Fields(options, where, "INVALID_CONFIG");
+    fields.take("key");
+    const { key } = options;
     const call: TaskCall = {
       kind: "step",
       name,
       input: undefined,
-      retry: retry === undefined ? { type: "never" } : checkRetryPolicy(retry, where),
-      timeoutMs,
+      retry: readRetry(fields, options.retry),
+      timeoutMs: fields.timeout("timeout") ?? defaultTaskTimeoutMs,
       handler: (_: never, context: TaskContext) => work(context),
       ...(key !== undefined && { key }),
     };
+    fields.done();
     return trusted<Promise<Output>>(perform(replay, call));
   } catch (thrown) {
     return refused(thrown);
@@ -88,8 +90,8 @@ function step<Output>(
 function waitersOf(replay: Replay, events: EventDefinitions): WorkflowRun<never>["events"] {
   const waiters: object = Object.create(null);
   for (const [name, definition] of Object.entries(events)) {
-    const wait = (options: { timeout?: Duration } = {}): Promise<unknown> => {
-      return waitForEvent(replay, name, definition, options.timeout);
+    const wait = (options?: { timeout?: Duration }): Promise<unknown> => {
+      return waitForEvent(replay, name, definition, options);
     };
     Object.defineProperty(waiters, name, { value: { wait }, enumerable: true });
   }

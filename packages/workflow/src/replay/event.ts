@@ -1,7 +1,8 @@
-import { AikiError, type Duration, decode, type EventDefinition, parseWith, toMs } from "@aikirun/lib";
+import { AikiError, type Duration, decode, type EventDefinition, parseWith } from "@aikirun/lib";
 import type { Value } from "@aikirun/lib/protocol";
 import { Call, refused } from "./call.ts";
 import type { Replay } from "./replay.ts";
+import { timeoutOf } from "./timeout.ts";
 
 /** What a wait with a timeout came to. */
 export type EventWaitResult<Data> = { timedOut: false; data: Data } | { timedOut: true };
@@ -13,11 +14,11 @@ export function waitForEvent(
   replay: Replay,
   name: string,
   { schema }: EventDefinition<never>,
-  timeout: Duration | undefined,
+  options: { timeout?: Duration } = {},
 ): Promise<unknown> {
   try {
     const where = `event "${name}"`;
-    const durationMs = timeout === undefined ? null : toMs(timeout, `timeout of ${where}`);
+    const durationMs = timeoutOf(options, `wait for ${where}`);
     const address = replay.addresses.next("event", name, null);
     const checked = (data: unknown): unknown => (schema === undefined ? data : parseWith(schema, data, where));
     const call = new Call(address, (value) => {

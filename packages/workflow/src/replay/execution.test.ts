@@ -385,12 +385,19 @@ describe("the handler's run", () => {
         await run.step("s", () => 1, { timeout: { seconds: 0 } }).catch(note);
         await run.step("s", () => 1, { retry: { type: "fixed", maxAttempts: 0, delayMs: 1 } }).catch(note);
         await run.step("s", () => 1, { key: "k".repeat(256) }).catch(note);
+        await Reflect.apply(run.step, run, ["s", () => 1, { retries: 5 }]).catch(note);
         return codes;
       },
     });
     const rig = new Rig(v);
     await rig.cold();
-    expect(rig.output).toEqual(["INVALID_NAME", "INVALID_CONFIG", "INVALID_RETRY_POLICY", "INVALID_KEY"]);
+    expect(rig.output).toEqual([
+      "INVALID_NAME",
+      "INVALID_CONFIG",
+      "INVALID_RETRY_POLICY",
+      "INVALID_KEY",
+      "INVALID_CONFIG",
+    ]);
     expect(rig.ledger.entries).toEqual([]);
   });
 

@@ -68,6 +68,24 @@ describe("sleep", () => {
 });
 
 describe("an event", () => {
+  it("is refused options of a wait that there are not, instead of waiting for ever", async () => {
+    const v = workflow({ name: "w" }).v("1", {
+      events: { e: event<number>() },
+      async handler(run) {
+        const codes: string[] = [];
+        for (const options of [{ timeoutMs: 5 }, { timeout: 5 }, { timeout: { second: 5 } }, null]) {
+          const wait: Promise<unknown> = Reflect.apply(run.events.e.wait, null, [options]);
+          await wait.catch((error: { code: string }) => codes.push(error.code));
+        }
+        return codes;
+      },
+    });
+    const rig = new Rig(v);
+    await rig.cold();
+    expect(rig.output).toEqual(["INVALID_OPTION", "INVALID_OPTION", "INVALID_DURATION", "INVALID_OPTION"]);
+    expect(rig.ledger.entries).toEqual([]);
+  });
+
   const waiting = workflow({ name: "w" }).v("1", {
     events,
     async handler(run) {
