@@ -2,7 +2,7 @@
 
 import type { Entry, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../packages/server/src/core/run.ts";
-import { entryOf, numberOf, type Row, runOf, textOf } from "../../packages/server/src/storage/row.ts";
+import { entryOf, type Row, runOf, textOf } from "../../packages/server/src/storage/row.ts";
 import { loadDriver } from "../../packages/server/src/storage/sqlite/driver.ts";
 import { type Effect, readEffects } from "./ledger.ts";
 
@@ -67,17 +67,4 @@ export function within(facts: Facts, roots: ReadonlySet<RunId>): Facts {
     entries: facts.entries.filter(({ runId }) => mine.has(runId)),
     effects: facts.effects.filter(({ runId }) => mine.has(runId)),
   };
-}
-
-/** The number in the only row and column of a query. */
-export async function countIn(path: string, sql: string): Promise<number> {
-  const driver = await loadDriver();
-  const database = new driver(path);
-  try {
-    database.exec("PRAGMA query_only = 1");
-    const row = database.prepare(`SELECT (${sql}) AS number`).get();
-    return row === undefined ? 0 : numberOf(row, "number");
-  } finally {
-    database.close();
-  }
 }

@@ -8,7 +8,7 @@ import { end, type Running, until } from "./processes.ts";
 import type { Poison } from "./programs.ts";
 import { openScene, type Scene, type Seat } from "./scene.ts";
 
-const maxCrashes = 2;
+const maxCrashes = 1;
 /** Runs that were executing when a worker fell take turns, each for a third of a lease: 500 ms here. Milliseconds. */
 const heartbeatMs = 500;
 

@@ -84,9 +84,10 @@ function running(name: string, child: ChildProcess): Running {
         look();
       }),
     signal: (signal) => {
-      if (living.has(child)) process.kill(pid, signal);
+      child.kill(signal);
     },
     send: (message) => {
+      if (!child.connected) throw new Error(`${name} has ended:\n${output}`);
       child.send(message);
     },
   };

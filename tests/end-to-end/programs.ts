@@ -87,8 +87,8 @@ export function programs(suffix: string, world: World): Programs {
       const gateOf = (name: string) => (gate !== undefined && gated === name ? { gate } : {});
       world.reach("handler");
       const charged = await charge.start(run, { after: "start", ...(slowMs === undefined ? {} : { slowMs }) });
-      const held = await reserve.start(run, { after: charged.nonce, ...gateOf("reserve") });
       const child = await ship.startAsChild(run, { slow: false });
+      const held = await reserve.start(run, { after: charged.nonce, ...gateOf("reserve") });
       await run.sleep({ milliseconds: sleeps["sleep:#0"] ?? 0 });
       const { by } = await run.events.approved.wait();
       const packed = await pack.start(run, { after: held.nonce });

@@ -1,4 +1,4 @@
-/** One scenario: a directory, its processes, what was done in it, and the verdict. */
+/** One scenario: a directory, its processes, and what was done in it. */
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -8,7 +8,6 @@ import { silentLogger } from "@aikirun/lib";
 import type { Settings } from "../../packages/server/src/core/run.ts";
 import { type Deeds, type Facts, readFacts } from "./facts.ts";
 import type { Fault } from "./fault.ts";
-import { violations } from "./invariants.ts";
 import { end, type Running, run } from "./processes.ts";
 import { sleeps } from "./programs.ts";
 import type { ServerProcessConfig } from "./server-process.ts";
@@ -92,9 +91,4 @@ export async function openScene(): Promise<Scene> {
       await rm(directory, { recursive: true, force: true });
     },
   };
-}
-
-/** The verdict over everything in the file. */
-export async function verdict(scene: Scene): Promise<string[]> {
-  return violations(await scene.facts());
 }

@@ -39,7 +39,7 @@ describe("a server that is killed", () => {
         await orders(scene, seat, fault);
       } finally {
         const rest: WorkerOrder = { type: "rest", url: seat.url };
-        host.send(rest);
+        if (host.isUp) host.send(rest);
         await scene.close();
       }
     },
@@ -60,6 +60,8 @@ async function orders(scene: Scene, seat: Seat, fault: Fault): Promise<void> {
     expect(exit.signal).toBe("SIGKILL");
     await seat.again();
   });
+  // Awaited below, unless something else fails before.
+  back.catch(() => {});
   const aiki = await scene.client(seat.url);
   const input = isRenewal ? { slowMs: 3 * heartbeatMs } : {};
   const first = await startOrder(aiki, scene.deeds, "", input);

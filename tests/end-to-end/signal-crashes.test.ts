@@ -46,7 +46,7 @@ describe("a server that is killed while it is told what to do", () => {
         await commands(scene, seat, fault);
       } finally {
         const rest: WorkerOrder = { type: "rest", url: seat.url };
-        host.send(rest);
+        if (host.isUp) host.send(rest);
         await scene.close();
       }
     },
@@ -61,6 +61,8 @@ async function commands(scene: Scene, seat: Seat, fault: Fault): Promise<void> {
   const victim = seat.process;
   const back = victim.exited.then(() => seat.again());
   const { long } = startable("");
+  // Awaited below, unless something else fails before.
+  back.catch(() => {});
   const aiki = await scene.client(seat.url);
   const patience = { timeout: { seconds: 30 } };
 
