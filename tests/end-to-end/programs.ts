@@ -168,7 +168,7 @@ function acts({ ledger, reach }: World): (name: string) => Task<StepInput, Recei
     });
 }
 
-export function effect(ledger: string, name: string, { runId, idempotencyKey, attempt, fence }: TaskContext): string {
+function effect(ledger: string, name: string, { runId, idempotencyKey, attempt, fence }: TaskContext): string {
   const nonce = `${name}-${process.pid}-${process.hrtime.bigint()}`;
   recordEffect(ledger, {
     runId,
