@@ -1,4 +1,4 @@
-import type { LogFields, Logger } from "@aikirun/lib";
+import { type LogFields, type Logger, restoreError } from "@aikirun/lib";
 import type { ClaimedRun } from "@aikirun/lib/protocol";
 import type { SliceEnd } from "@aikirun/workflow";
 
@@ -11,6 +11,16 @@ export interface SliceLog {
 }
 
 export function sliceLog(logger: Logger): SliceLog {
+  const finished = (run: ClaimedRun, end: Extract<SliceEnd, { type: "finished" }>): void => {
+    const fields = fieldsOf(run);
+    if (end.status === "completed") {
+      logger.debug("completed", fields);
+    } else if (end.status === "failed") {
+      logger.warn("failed", { ...fields, error: restoreError(end.error) });
+    } else {
+      logger.warn("attempt failed", { ...fields, retryInMs: end.retryInMs, error: restoreError(end.error) });
+    }
+  };
   return {
     claimed(run) {
       const { hot, journal, confirm } = run;
@@ -26,9 +36,7 @@ export function sliceLog(logger: Logger): SliceLog {
         case "released":
           return logger.debug("released", fields);
         case "finished":
-          return end.status === "completed"
-            ? logger.debug("completed", fields)
-            : logger.warn(end.status === "failed" ? "failed" : "attempt failed", fields);
+          return finished(run, end);
         case "diverged":
           return logger.warn("diverged: the code no longer fits the run", {
             ...fields,

@@ -51,6 +51,13 @@ const failing = (code: string): Script => ({
 });
 
 describe("starting a worker", () => {
+  it("needs a client, not the promise of one", () => {
+    for (const wrong of [undefined, {}, Promise.resolve()]) {
+      const refusal = { code: "INVALID_CLIENT", message: expect.stringContaining("what client() resolved to") };
+      expect(() => Reflect.apply(worker, null, [wrong])).toThrow(expect.objectContaining(refusal));
+    }
+  });
+
   it("rejects at once on bad credentials", async () => {
     const { aikiWorker } = await setup(failing("UNAUTHORIZED"));
     await expect(aikiWorker.start()).rejects.toMatchObject({ code: "UNAUTHORIZED" });

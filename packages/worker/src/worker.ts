@@ -1,6 +1,6 @@
 import type { Client } from "@aikirun/client";
 import { keepAlive } from "@aikirun/client/internal";
-import { AikiError, type Env } from "@aikirun/lib";
+import { AikiError, type Env, hasMethods } from "@aikirun/lib";
 import { type Registry, registry } from "@aikirun/workflow";
 import { parseConfig, type WorkerConfig, type WorkerParams } from "./config.ts";
 import { paceOf } from "./pace.ts";
@@ -29,8 +29,11 @@ export interface Worker {
 /** How long `start` waits for a server that is away. Milliseconds. */
 const startPatienceMs = 30_000;
 
-/** Makes a worker; nothing happens before `start`. Throws `INVALID_CONFIG`, naming the field. */
+/** Makes a worker; nothing happens before `start`. Throws `INVALID_CLIENT`, or `INVALID_CONFIG` naming the field. */
 export function worker(client: Client, params: WorkerParams = {}): Worker {
+  if (!hasMethods(client?.api, ["claim"])) {
+    throw new AikiError("INVALID_CLIENT", "worker() takes what client() resolved to as its first argument.");
+  }
   const { env, redis } = client;
   const made = { id: `worker-${env.id().slice(-8)}`, hasRedis: redis !== null };
   const config = parseConfig(params, made);

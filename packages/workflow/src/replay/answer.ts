@@ -20,12 +20,16 @@ export function sliceEnd(next: Next, parked: boolean): SliceEnd | null {
       return { type: "released", next: next.type };
     case "diverged":
       return { type: "diverged", call: next.call, unclaimed: next.unclaimed };
-    case "finish": {
-      const { outcome } = next;
-      const isRetried = outcome.status === "failed" && outcome.retryInMs !== null;
-      return { type: "finished", status: isRetried ? "retrying" : outcome.status };
-    }
+    case "finish":
+      return finished(next.outcome);
     default:
       return next satisfies never;
   }
+}
+
+function finished(conclusion: Extract<Next, { type: "finish" }>["outcome"]): SliceEnd {
+  if (conclusion.status === "completed") return { type: "finished", status: "completed" };
+  const { error, retryInMs } = conclusion;
+  if (retryInMs === null) return { type: "finished", status: "failed", error };
+  return { type: "finished", status: "retrying", error, retryInMs };
 }

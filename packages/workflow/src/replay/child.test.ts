@@ -218,7 +218,7 @@ describe("a child", () => {
     const address = only(rig.ledger.started.keys());
     rig.ledger.childEnds(address, { type: "threw", error: { name: "E", message: "no" } });
     await rig.hot();
-    expect(rig.end).toEqual({ type: "finished", status: "retrying" });
+    expect(rig.end).toMatchObject({ type: "finished", status: "retrying" });
     await rig.cold();
     expect(new Set(ids).size).toBe(2);
     rig.ledger.childEnds(address, { type: "returned", output: "1" });

@@ -1,7 +1,7 @@
 /** What an execution and the worker that drives it know of each other. */
 
 import type { Env, Logger } from "@aikirun/lib";
-import type { Address, ClaimedRun, Entry, Next, Report, ReportResult } from "@aikirun/lib/protocol";
+import type { Address, ClaimedRun, Entry, Failure, Next, Report, ReportResult } from "@aikirun/lib/protocol";
 
 /** What the worker gives an execution. */
 export interface Host {
@@ -33,7 +33,10 @@ export type Draft = Omit<Report, "reportId" | "runId" | "fence">;
 export type SliceEnd =
   | { type: "parked" }
   | { type: "released"; next: Next["type"] }
-  | { type: "finished"; status: "completed" | "failed" | "retrying" }
+  | { type: "finished"; status: "completed" }
+  | { type: "finished"; status: "failed"; error: Failure }
+  /** The attempt failed; the next begins after `retryInMs` milliseconds. */
+  | { type: "finished"; status: "retrying"; error: Failure; retryInMs: number }
   | { type: "diverged"; call: Address; unclaimed: Address[] }
   /** The server refused a report (`FENCED`, `RUN_FINAL`, …), or the worker gave up. */
   | { type: "lost"; code: string };

@@ -371,7 +371,7 @@ describe("the handler's run", () => {
     ]) {
       const rig = new Rig(workflow({ name: "w" }).v("1", { handler }));
       await rig.cold();
-      expect(rig.end).toEqual({ type: "finished", status: "failed" });
+      expect(rig.end).toMatchObject({ type: "finished", status: "failed" });
       expect(rig.ledger.error).toMatchObject({ name: "RangeError", message: "no" });
     }
   });

@@ -198,7 +198,7 @@ describe("more waits than a run may have", () => {
       return isOver ? { ok: false, code: "LIMIT_EXCEEDED", message: "Too many waits." } : report(draft, fence);
     };
     await rig.cold();
-    expect(rig.end).toEqual({ type: "finished", status: "failed" });
+    expect(rig.end).toMatchObject({ type: "finished", status: "failed" });
     expect(ledger.error).toMatchObject({ code: "LIMIT_EXCEEDED", message: "Too many waits." });
   });
 });
