@@ -153,7 +153,8 @@ function work(client: Client, config: WorkerConfig, served: Registry, session: s
 async function wind(running: Runner, claims: Source, timeoutMs: number, env: Env): Promise<void> {
   const handBackMs = Math.min(1_000, timeoutMs / 4);
   running.drain();
-  const idle = Promise.all([claims.stop(), running.idle()]);
+  // The last answer to a claim may still bring runs, to be handed back.
+  const idle = claims.stop().then(() => running.idle());
   if (!(await within(idle, timeoutMs - handBackMs, env))) {
     await within(running.handBack(), handBackMs, env);
   }
