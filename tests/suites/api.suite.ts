@@ -109,7 +109,7 @@ function claiming(make: MakeStage): void {
       origin: id,
       journal: [],
       hot: false,
-      confirm: false,
+      lapses: 0,
     });
     expect(await stage.view(id)).toMatchObject({ status: "running", worker: "worker-1" });
   });
@@ -337,7 +337,7 @@ function reporting(make: MakeStage): void {
     const id = await stage.start();
     const worker = stage.worker();
     await worker.report(await worker.claimOne(), { next: { type: "release", reason: "shutdown" } });
-    expect(await stage.worker().claimOne()).toMatchObject({ id, fence: 2, confirm: false });
+    expect(await stage.worker().claimOne()).toMatchObject({ id, fence: 2, lapses: 0 });
   });
 
   it("that diverged stalls the run, names both sides, and retry queues it", async () => {
@@ -387,7 +387,7 @@ function leases(make: MakeStage): void {
     await ghost.report(lost, { entries: [returned("task:a#0")] });
     const heir = stage.worker();
     const found = await heir.claimOne();
-    expect(found).toMatchObject({ id, fence: 2, confirm: true });
+    expect(found).toMatchObject({ id, fence: 2, lapses: 1 });
     expect(types(found.journal)).toEqual(["returned", "recovered"]);
     const late = ghost.draft(lost, {
       entries: [returned("task:b#0")],

@@ -43,7 +43,7 @@ export interface RunnerOptions {
 interface Slice {
   claimed: ClaimedRun;
   lease: Lease;
-  /** Of a run that may have brought down its last worker. */
+  /** Of a run that lapsed again: it may bring down its worker. */
   turn: Turn | null;
   tenure: Tenure | null;
   /** Set once the run was lost, or a pause was asked for, before or while it is executed. */
@@ -72,11 +72,11 @@ export function runner(options: RunnerOptions): Runner {
     const before = slices.get(claimed.id);
     const slice: Slice = {
       claimed,
-      lease: kept.hold({ runId: claimed.id, fence: claimed.fence, isDormant: claimed.confirm }, sentAt, {
+      lease: kept.hold({ runId: claimed.id, fence: claimed.fence, isDormant: isSuspect(claimed) }, sentAt, {
         lost: (code) => overtaken(slice, code),
         pause: () => pause(slice),
       }),
-      turn: claimed.confirm ? turnOfSuspect() : null,
+      turn: isSuspect(claimed) ? turnOfSuspect() : null,
       tenure: null,
       lost: null,
       isPausing: false,
@@ -143,11 +143,10 @@ export function runner(options: RunnerOptions): Runner {
   /** Everything before the handler may move; null when the run was lost meanwhile. */
   async function prepare(slice: Slice, isResumable: boolean): Promise<ClaimedRun | null> {
     const { claimed, lease } = slice;
-    if (slice.turn !== null) {
-      await slice.turn.come;
-      if (slice.lost !== null || !(await lease.confirm())) {
-        return null;
-      }
+    await slice.turn?.come;
+    // Nothing of a run begins under a lease that may be another's by now.
+    if (slice.lost !== null || ((claimed.lapses > 0 || !lease.isProven) && !(await lease.confirm()))) {
+      return null;
     }
     const worthwhile = () => slice.lost === null && !lease.isLost;
     const patience = { env, worthwhile, signal: ended.signal, maxPauseMs: 1_000 };
@@ -188,11 +187,12 @@ export function runner(options: RunnerOptions): Runner {
     }
   }
 
-  function tenureOptions({ id, name, versionId, confirm }: ClaimedRun): ConstructorParameters<typeof Tenure>[2] {
+  function tenureOptions(claimed: ClaimedRun): ConstructorParameters<typeof Tenure>[2] {
+    const { id, name, versionId } = claimed;
     return {
       env,
       logger: logger.child({ runId: id, workflow: name, version: versionId }),
-      report: confirm ? reportOfSuspect : report,
+      report: isSuspect(claimed) ? reportOfSuspect : report,
       isStopping: () => isStopping,
       onListening: heard.listening,
       onReclaim: ({ runId, fence }) => {
@@ -293,4 +293,9 @@ export function runner(options: RunnerOptions): Runner {
       }
     },
   };
+}
+
+/** The first lease that lapsed may have had any cause; a run that lapses again is executed apart from others. */
+function isSuspect({ lapses }: ClaimedRun): boolean {
+  return lapses > 1;
 }

@@ -23,8 +23,8 @@ export function sliceLog(logger: Logger): SliceLog {
   };
   return {
     claimed(run) {
-      const { hot, journal, confirm } = run;
-      logger.debug("claimed", { ...fieldsOf(run), hot, entries: journal.length, ...(confirm ? { confirm } : {}) });
+      const { hot, journal, lapses } = run;
+      logger.debug("claimed", { ...fieldsOf(run), hot, entries: journal.length, ...(lapses > 0 ? { lapses } : {}) });
     },
     released: (run, reason) => logger.debug("released", { ...fieldsOf(run), reason }),
     crashed: (run, error) => logger.error("the worker failed at a run", { ...fieldsOf(run), error }),

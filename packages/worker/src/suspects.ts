@@ -9,9 +9,9 @@ export interface Turn {
 }
 
 /**
- * Runs whose last lease ended without a report begin one after the other, each when the one before has reported: one
- * that brings the process down again takes none of the others with it, nor are they blamed for it. Nobody waits longer
- * than `patienceMs` for the one before.
+ * Runs that lapsed more than once begin one after the other, each when the one before has reported: one that brings
+ * the process down again takes none of the others with it, nor are they blamed for it. Nobody waits longer than
+ * `patienceMs` for the one before.
  */
 export function suspects(env: Env, patienceMs: number): () => Turn {
   let before: Promise<void> = Promise.resolve();

@@ -117,7 +117,7 @@ describe("a claimed run", () => {
   it("is renewed before it is executed when an earlier lease ended in silence", async () => {
     let answer: () => void = () => {};
     const { env, aikiWorker, reports, asked } = await setup({
-      claim: once(claimedRun("a", { confirm: true })),
+      claim: once(claimedRun("a", { lapses: 1 })),
       renew: ({ runs }) =>
         new Promise((resolve) => {
           answer = () => resolve({ results: runs.map(() => ({ ok: true, pause: false, inbox: 0 })) });
@@ -138,7 +138,7 @@ describe("a claimed run", () => {
 
   it("is not executed when that renewal finds it lost", async () => {
     const { env, aikiWorker, reports } = await setup({
-      claim: once(claimedRun("a", { confirm: true })),
+      claim: once(claimedRun("a", { lapses: 1 })),
       renew: ({ runs }) => ({ results: runs.map(() => ({ ok: false, code: "FENCED", message: "" })) }),
     });
     await aikiWorker.start();

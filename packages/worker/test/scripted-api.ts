@@ -143,7 +143,7 @@ export function claimedRun(id: string, fields: Partial<ClaimedRun> = {}): Claime
     inbox: 0,
     hot: false,
     journal: [],
-    confirm: false,
+    lapses: 0,
     now: 1,
     ...fields,
   };

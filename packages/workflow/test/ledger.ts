@@ -61,7 +61,7 @@ export class Ledger {
       inbox: this.inbox,
       hot: after !== null,
       journal: this.entries.slice(after ?? 0),
-      confirm: false,
+      lapses: 0,
       now: this.#now(),
     };
   }

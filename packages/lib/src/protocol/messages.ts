@@ -101,8 +101,11 @@ export interface ClaimedRun {
   journal: Entry[];
   /** Set when the journal was cut at 4 MB: read on from this `seq` before executing. */
   journalCutAt?: number;
-  /** An earlier lease ended without a report: renew once before executing anything, so that a crash is counted. */
-  confirm: boolean;
+  /**
+   * Leases of the run that ended without a report since the last one. With any, renew once before executing anything, so
+   * that a crash is counted; with several, put no other run at stake beside it.
+   */
+  lapses: number;
   /** Epoch milliseconds by the server's clock when this was answered. */
   now: number;
 }

@@ -30,7 +30,7 @@ import { isGone, watch } from "./watch.ts";
 export interface ApiContext {
   namespace: string;
   env: Env;
-  storage: Storage;
+  storage: Pick<Storage, "read">;
   rows: Rows;
   ready: Ready;
   changes: Changes;

@@ -267,7 +267,7 @@ describe("a claim that is given up", () => {
     const claiming = one.claim({}, { signal: leave.signal });
     leave.abort();
     expect(await claiming).toEqual([]);
-    expect(await speaker().claim()).toMatchObject([{ id, fence: 2, confirm: false }]);
+    expect(await speaker().claim()).toMatchObject([{ id, fence: 2, lapses: 0 }]);
   });
 
   it("when it was just woken passes the run on to who waits behind it", async () => {

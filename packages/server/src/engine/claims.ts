@@ -188,7 +188,7 @@ function claimedRun(run: Run, held: Held | null, { entries: journal, isCut }: Pa
     inbox: run.inbox,
     hot: held !== null,
     journal,
-    confirm: run.lapses > 0,
+    lapses: run.lapses,
     now,
     ...(run.input === null ? {} : { input: run.input }),
     ...(run.shardKey === null ? {} : { shardKey: run.shardKey }),

@@ -6,7 +6,7 @@ import type { Entry, RunId, StartResult } from "@aikirun/lib/protocol";
 import type { Moment, Run, Settings } from "../core/run.ts";
 import { isSameStart, openRun } from "../core/start.ts";
 import type { Ready } from "../delivery/ready.ts";
-import type { Storage, Transaction } from "../storage/storage.ts";
+import { isConflict, type Storage, type Transaction } from "../storage/storage.ts";
 import { claimRuns, filterOf } from "./claims.ts";
 import { type Answer, notFound, type Operation, type Result } from "./operation.ts";
 import type { Rows } from "./rows.ts";
@@ -30,7 +30,7 @@ export interface Committer {
   bootAt: number | null;
 }
 
-/** @throws what the storage threw, and `Obstructed` after ten lost races. */
+/** @throws what the storage threw, and `Obstructed` or a conflict after ten lost races. */
 export async function commit(committer: Committer, operations: Operation[]): Promise<Committed> {
   const suspects = new Set<RunId>();
   /** Hints taken for each claim: a repetition offers the same ones again. */
@@ -41,13 +41,14 @@ export async function commit(committer: Committer, operations: Operation[]): Pro
         commitOnce(committer, transaction, operations, suspects, offers),
       );
     } catch (error) {
-      if (!(error instanceof Obstructed) || tries === maxTries) {
-        for (const operation of offers.keys()) {
-          forgoHints(committer.ready, operation);
-        }
+      const lost = error instanceof Obstructed ? error.runs : isConflict(error) ? [] : null;
+      for (const operation of offers.keys()) {
+        forgoHints(committer.ready, operation);
+      }
+      if (lost === null || tries === maxTries) {
         throw error;
       }
-      for (const id of error.runs) {
+      for (const id of lost) {
         suspects.add(id);
         committer.rows.forget(id);
       }
@@ -55,7 +56,7 @@ export async function commit(committer: Committer, operations: Operation[]): Pro
   }
 }
 
-/** The hints that a failed claim took are spent: the next claim of its kind asks storage. */
+/** The hints that a failed claim took are spent, and so is what it found: the next try or claim asks storage. */
 function forgoHints(ready: Ready, operation: Operation): void {
   if (operation.type === "claim") {
     ready.scanned(filterOf(operation.namespace, operation.request), false);

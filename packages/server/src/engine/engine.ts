@@ -141,12 +141,20 @@ export function createEngine({ storage, env, settings, logger, observe }: Engine
 
   const clock = dueClock({ env, storage, submit, logger, closing: closing.signal });
 
+  /** Who only reads is told of a failing database as others are. */
+  const reading: Pick<Storage, "read"> = {
+    read: (work) =>
+      storage.read(work).catch((error) => {
+        throw isStorageFault(error) ? asUnavailable(error, logger) : error;
+      }),
+  };
+
   return {
     api: (namespace) =>
       createApi({
         namespace,
         env,
-        storage,
+        storage: reading,
         rows,
         ready,
         changes,
@@ -176,7 +184,7 @@ function again(operation: Operation): Operation {
 }
 
 function asUnavailable(error: unknown, logger: Logger): AikiError {
-  if (error instanceof AikiError && !error.code.startsWith("STORAGE_")) {
+  if (error instanceof AikiError && !isStorageFault(error)) {
     return error;
   }
   if (!(error instanceof Obstructed)) {
@@ -188,4 +196,8 @@ function asUnavailable(error: unknown, logger: Logger): AikiError {
   return new AikiError("UNAVAILABLE", "The database could not carry this out; it is safe to ask again.", {
     cause: error,
   });
+}
+
+function isStorageFault(error: unknown): boolean {
+  return error instanceof AikiError && error.code.startsWith("STORAGE_");
 }

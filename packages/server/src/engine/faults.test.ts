@@ -211,7 +211,7 @@ describe("two servers on one database", () => {
     const run = await held(one);
     await here.env.advance(100_000);
     const taken = await two.claimOne();
-    expect(taken).toMatchObject({ id: run.id, fence: 2, confirm: true });
+    expect(taken).toMatchObject({ id: run.id, fence: 2, lapses: 1 });
     const entries = [returned("task:a#0")];
     expect(codes(await one.send(one.reporting(run, go, { entries })))).toEqual(["FENCED"]);
     expect(codes(await one.send(one.reporting(run, go)))).toEqual(["FENCED"]);

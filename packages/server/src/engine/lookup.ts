@@ -18,7 +18,7 @@ import { viewOf } from "./view.ts";
 
 export interface LookupContext {
   namespace: string;
-  storage: Storage;
+  storage: Pick<Storage, "read">;
   presence: Presence;
 }
 

@@ -17,7 +17,7 @@ const sweepMs = 1_000;
 export interface WatchContext {
   namespace: string;
   env: Env;
-  storage: Storage;
+  storage: Pick<Storage, "read">;
   rows: Rows;
   changes: Changes;
   presence: Presence;
