@@ -1,9 +1,13 @@
 import { defineConfig } from "vitest/config";
 
-const conditions = ["@aikirun/source", "node", "import", "module", "default"];
+const conditions = ["@aikirun/source", "node"];
 
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
-  test: { include: ["packages/*/src/**/*.test.ts", "tests/**/*.test.ts", "scripts/**/*.test.ts"], testTimeout: 20_000 },
+  test: {
+    include: ["packages/*/src/**/*.test.ts", "tests/**/*.test.ts", "scripts/**/*.test.ts"],
+    globalSetup: "tests/real/run.ts",
+    testTimeout: 20_000,
+  },
 });

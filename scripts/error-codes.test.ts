@@ -7,8 +7,8 @@ import { parse, walk } from "./tidy/source.ts";
 const others = new Set(
   [
     "POST GET HEAD DENY EADDRINUSE", // HTTP and sockets
-    "COMMIT ROLLBACK ASC DESC", // SQL
-    "SIGINT SIGTERM SIGKILL AIKI_URL", // processes
+    "BEGIN COMMIT ROLLBACK ASC DESC ERROR", // SQL
+    "SIGINT SIGTERM SIGKILL AIKI_URL AIKI_DATABASE AIKI_DATABASE_CONNECTIONS", // processes
     "AIKI RUN WORKFLOW STATUS STARTED", // headings
   ].flatMap((words) => words.split(" ")),
 );

@@ -4,17 +4,25 @@ import { join } from "node:path";
 import { client } from "@aikirun/client";
 import { silentLogger } from "@aikirun/lib";
 import { server } from "@aikirun/server";
+import { afterAll, describe } from "vitest";
+import { testDatabase } from "./real/postgres.ts";
 import type { Subject } from "./suites/actors.ts";
 import { apiSuite } from "./suites/api.suite.ts";
 
-async function place(database: "memory" | "sqlite"): Promise<{ url: string; leave: () => Promise<void> }> {
+const postgres = await testDatabase();
+afterAll(() => postgres?.drop());
+
+type Database = "memory" | "sqlite" | "postgres";
+
+async function place(database: Database): Promise<{ url: string; leave: () => Promise<void> }> {
   if (database === "memory") return { url: "memory:", leave: async () => {} };
+  if (database === "postgres") return { url: postgres?.url ?? "", leave: async () => {} };
   const directory = await mkdtemp(join(tmpdir(), "aiki-api-"));
   const leave = () => rm(directory, { recursive: true, maxRetries: 3 });
   return { url: `sqlite:${join(directory, "aiki.db")}`, leave };
 }
 
-async function open(database: "memory" | "sqlite", road: "in-process" | "HTTP"): Promise<Subject> {
+async function open(database: Database, road: "in-process" | "HTTP"): Promise<Subject> {
   const { url, leave } = await place(database);
   const aikiServer = await server({ database: url, logger: silentLogger });
   const params = road === "HTTP" ? { url: (await aikiServer.listen({ port: 0 })).url } : { server: aikiServer };
@@ -27,8 +35,10 @@ async function open(database: "memory" | "sqlite", road: "in-process" | "HTTP"):
   return { api: aiki.api, close };
 }
 
-for (const database of ["memory", "sqlite"] as const) {
+for (const database of ["memory", "sqlite", "postgres"] as const) {
   for (const road of ["in-process", "HTTP"] as const) {
-    apiSuite(`the Api on ${database}, ${road}`, () => open(database, road));
+    describe.skipIf(database === "postgres" && postgres === null)(`on ${database}`, () => {
+      apiSuite(`the Api on ${database}, ${road}`, () => open(database, road));
+    });
   }
 }

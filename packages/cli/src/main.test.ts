@@ -1,7 +1,7 @@
+import { randomUUID } from "node:crypto";
 import { client } from "@aikirun/client";
 import { silentLogger } from "@aikirun/lib";
 import { server } from "@aikirun/server";
-import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { main } from "./main.ts";
 import { unpainted } from "./paint.ts";
@@ -103,7 +103,8 @@ describe("aiki", () => {
   });
 
   it("refuses databases and files that are none by their code", async () => {
-    expect((await aiki("server", "--database", "postgres://x/y")).err).toContain("INVALID_CONFIG");
+    expect((await aiki("server", "--database", "mysql://x/y")).err).toContain("INVALID_CONFIG");
+    expect((await aiki("migrate", "--database", "memory:")).err).toContain("INVALID_CONFIG");
     expect((await aiki("dev", "./missing.ts", "--database", "memory:")).err).toContain("NO_SUCH_FILE");
   });
 });

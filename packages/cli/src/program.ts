@@ -2,6 +2,7 @@ import { createRequire } from "node:module";
 import { type RunStatus, runStatuses } from "@aikirun/lib/protocol";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { devCommand } from "./dev/command.ts";
+import { migrateCommand } from "./migrate-command.ts";
 import { type Act, actOnRun } from "./runs/act.ts";
 import type { ServerOptions } from "./runs/connect.ts";
 import { listRuns } from "./runs/list.ts";
@@ -22,6 +23,7 @@ export function createProgram(terminal: Terminal): Command {
     })
     .exitOverride();
   program.addCommand(serverProgram(terminal).copyInheritedSettings(program));
+  program.addCommand(migrateProgram(terminal).copyInheritedSettings(program));
   program.addCommand(devProgram(terminal).copyInheritedSettings(program));
   program.addCommand(runsProgram(terminal, program).copyInheritedSettings(program));
   return program;
@@ -32,7 +34,8 @@ function serverProgram(terminal: Terminal): Command {
     .description("run a server")
     .addOption(portOption())
     .option("--host <address>", "the address to bind", "127.0.0.1")
-    .addOption(databaseOption())
+    .addOption(sharedDatabaseOption())
+    .addOption(connectionsOption())
     .option("--allowed-host <name...>", "further host names under which requests may arrive")
     .option(
       "--dangerously-allow-unauthenticated",
@@ -40,6 +43,13 @@ function serverProgram(terminal: Terminal): Command {
     )
     .option("--json", "log one JSON object per line (the default when NODE_ENV is production)")
     .action((options) => serverCommand(options, terminal));
+}
+
+function migrateProgram(terminal: Terminal): Command {
+  return new Command("migrate")
+    .description("bring the schema of a database up to this version, as the server does when it starts")
+    .addOption(sharedDatabaseOption())
+    .action((options) => migrateCommand(options, terminal));
 }
 
 function devProgram(terminal: Terminal): Command {
@@ -92,8 +102,25 @@ function portOption(): Option {
     .default(9090);
 }
 
+const defaultDatabase = "sqlite:aiki.db";
+
 function databaseOption(): Option {
-  return new Option("--database <where>", "sqlite:<path>, or memory: to keep nothing").default("sqlite:aiki.db");
+  const option = new Option("--database <where>", "sqlite:<path>, postgres://…, or memory: to keep nothing");
+  return option.env("AIKI_DATABASE").default(defaultDatabase);
+}
+
+/** Where servers run, DATABASE_URL names the database too; it may hold a password, so no help shows it. */
+function sharedDatabaseOption(): Option {
+  const named = process.env.DATABASE_URL;
+  if (named === undefined || named === "") return databaseOption();
+  return databaseOption().default(named, "what DATABASE_URL says");
+}
+
+function connectionsOption(): Option {
+  return new Option("--database-connections <number>", "connections to PostgreSQL at most")
+    .env("AIKI_DATABASE_CONNECTIONS")
+    .argParser(whole(2, 10_000))
+    .default(10);
 }
 
 function urlOption(): Option {

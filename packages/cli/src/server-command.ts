@@ -1,5 +1,5 @@
 import { consoleLogger, type Logger } from "@aikirun/lib";
-import { jsonLogger, server } from "@aikirun/server";
+import { jsonLogger, server, withoutPassword } from "@aikirun/server";
 import type { Terminal } from "./terminal.ts";
 import { untilSignal } from "./until-signal.ts";
 
@@ -7,6 +7,7 @@ export interface ServerCommandOptions {
   port: number;
   host: string;
   database: string;
+  databaseConnections: number;
   allowedHost?: string[];
   dangerouslyAllowUnauthenticated?: boolean;
   json?: boolean;
@@ -19,6 +20,7 @@ export async function serverCommand(options: ServerCommandOptions, terminal: Ter
   const stop = untilSignal();
   const aikiServer = await server({
     database: options.database,
+    databaseConnections: options.databaseConnections,
     port: options.port,
     host: options.host,
     allowedHosts: options.allowedHost ?? [],
@@ -27,8 +29,9 @@ export async function serverCommand(options: ServerCommandOptions, terminal: Ter
   });
   try {
     const { url } = await aikiServer.listen();
-    if (asJson) logger.info("listening", { url, database: options.database });
-    else terminal.out(`Aiki is on ${terminal.paint("bold", url)}, runs rest in ${options.database}. Ctrl-C stops it.`);
+    const database = withoutPassword(options.database);
+    if (asJson) logger.info("listening", { url, database });
+    else terminal.out(`Aiki is on ${terminal.paint("bold", url)}, runs rest in ${database}. Ctrl-C stops it.`);
     const signal = await stop;
     logger.info("stopping", { signal });
   } finally {

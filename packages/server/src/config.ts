@@ -4,8 +4,13 @@ import type { Settings } from "./core/run.ts";
 
 /** How to run a server. Every field has a default: `server()` keeps runs in `aiki.db` in the working directory. */
 export interface ServerParams {
-  /** `sqlite:<path>` (default `sqlite:aiki.db`) or `memory:`, which forgets everything when the server closes. */
+  /**
+   * `sqlite:<path>` (default `sqlite:aiki.db`), `postgres://…` for any number of servers, or `memory:`, which forgets
+   * everything when the server closes.
+   */
   database?: string;
+  /** Connections to PostgreSQL at most, from 2. With none free for 2 s a call is `UNAVAILABLE`. Default 10. */
+  databaseConnections?: number;
   /** The port that `listen()` takes; 0 takes any free one. Default 9090. */
   port?: number;
   /** The address that `listen()` binds. Default 127.0.0.1. */
@@ -38,13 +43,21 @@ export interface Config extends Listen {
   readonly settings: Partial<Settings>;
 }
 
-export type Database = { type: "memory" } | { type: "sqlite"; path: string };
+export type Database =
+  | { type: "memory" }
+  | { type: "sqlite"; path: string }
+  | { type: "postgres"; url: string; connections: number };
+
+const defaultConnections = 10;
 
 /** Throws `INVALID_CONFIG` naming the field and what it may be. */
 export function parseConfig(params: unknown): Config {
   const fields = new Fields(params, "server", "INVALID_CONFIG");
   const config: Config = {
-    database: parseDatabase(fields.text("database", { min: 1, max: 4_000 }) ?? "sqlite:aiki.db"),
+    database: parseDatabase(
+      fields.text("database", { min: 1, max: 4_000 }) ?? "sqlite:aiki.db",
+      fields.integer("databaseConnections", { min: 2, max: 10_000 }),
+    ),
     ...parseListen(fields, { port: 9090, host: "127.0.0.1" }),
     allowedHosts: Object.freeze((fields.texts("allowedHosts", 1_000) ?? []).map(parseHostName)),
     dangerouslyAllowUnauthenticated: fields.flag("dangerouslyAllowUnauthenticated") ?? false,
@@ -84,7 +97,7 @@ function parseSettings(value: unknown): Partial<Settings> {
 }
 
 /** Throws `INVALID_CONFIG` for what this version cannot open. */
-export function parseDatabase(database: string): Database {
+export function parseDatabase(database: string, connections: number = defaultConnections): Database {
   if (database === "memory:") return { type: "memory" };
   if (database.startsWith("sqlite:")) {
     const path = database.slice("sqlite:".length);
@@ -92,11 +105,14 @@ export function parseDatabase(database: string): Database {
       throw invalid('database "sqlite:" names no file. Write sqlite:aiki.db, or memory: to keep nothing.');
     return { type: "sqlite", path };
   }
-  const supported = "This version supports sqlite:<path> and memory:.";
-  if (/^postgres(ql)?:/i.test(database)) {
-    throw invalid(`PostgreSQL is coming and not part of this version. ${supported}`);
-  }
-  throw invalid(`database ${JSON.stringify(redacted(database))} is not one that Aiki knows. ${supported}`);
+  const isPostgres = /^postgres(ql)?:\/\//i.test(database);
+  if (isPostgres && URL.canParse(database)) return { type: "postgres", url: database, connections };
+  const written = JSON.stringify(withoutPassword(database));
+  throw invalid(
+    isPostgres
+      ? `database ${written} is no url. Write postgres://user:password@host:5432/name, odd characters as %xx.`
+      : `database ${written} is not one that Aiki knows. Write sqlite:<path>, postgres://… or memory:.`,
+  );
 }
 
 function parseHostName(name: string): string {
@@ -106,9 +122,9 @@ function parseHostName(name: string): string {
   );
 }
 
-/** A connection string may hold a password; an error message must not. */
-function redacted(database: string): string {
-  return database.replace(/\/\/[^/@]*@/, "//***@");
+/** A database as it may be shown: what stands before the host may hold a password, and so may the parameters. */
+export function withoutPassword(database: string): string {
+  return database.replace(/\/\/.*@/, "//***@").replace(/\?.*$/, "");
 }
 
 export function invalid(message: string): AikiError {

@@ -3,7 +3,7 @@ import type { Database } from "./config.ts";
 import { memoryStorage } from "./storage/memory/memory.ts";
 import type { Storage } from "./storage/storage.ts";
 
-/** Opens where runs rest. SQLite is loaded only when asked for. */
+/** Opens where runs rest. A driver is loaded only when asked for. */
 export async function openDatabase(database: Database, around: { env: Env; logger: Logger }): Promise<Storage> {
   switch (database.type) {
     case "memory":
@@ -11,6 +11,10 @@ export async function openDatabase(database: Database, around: { env: Env; logge
     case "sqlite": {
       const { openSqlite } = await import("./storage/sqlite/sqlite.ts");
       return openSqlite({ path: database.path, ...around });
+    }
+    case "postgres": {
+      const { openPostgres } = await import("./storage/postgres/postgres.ts");
+      return openPostgres({ url: database.url, connections: database.connections, logger: around.logger });
     }
     default:
       return database satisfies never;

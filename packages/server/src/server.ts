@@ -34,7 +34,8 @@ export interface ListenOptions {
 
 /**
  * Opens the database and starts the engine. Throws `INVALID_CONFIG`, or what the database says that cannot be opened:
- * `DATABASE_LOCKED`, `DATABASE_FOREIGN`, `SCHEMA_DRIFT`, `SCHEMA_TOO_NEW`, `SQLITE_MISSING` or `STORAGE_*`.
+ * `DATABASE_LOCKED`, `DATABASE_FOREIGN`, `DATABASE_UNSUPPORTED`, `SCHEMA_DRIFT`, `SCHEMA_TOO_NEW`, `SQLITE_MISSING` or
+ * `STORAGE_*`.
  */
 export async function server(params: ServerParams = {}): Promise<Server> {
   const config = parseConfig(params);

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { relative, resolve } from "node:path";
 import { AikiError, consoleLogger } from "@aikirun/lib";
-import { type Server, server } from "@aikirun/server";
+import { type Server, server, withoutPassword } from "@aikirun/server";
 import type { Terminal } from "../terminal.ts";
 import { counted, plain, spanOf } from "../text.ts";
 import { untilSignal } from "../until-signal.ts";
@@ -26,7 +26,9 @@ export async function devCommand(file: string, options: DevOptions, terminal: Te
   const aikiServer = await server({ database: options.database, port: options.port, logger });
   try {
     const { url } = await aikiServer.listen();
-    terminal.out(`${terminal.paint("bold", "aiki dev")}  server on ${url}, runs rest in ${options.database}`);
+    terminal.out(
+      `${terminal.paint("bold", "aiki dev")}  server on ${url}, runs rest in ${withoutPassword(options.database)}`,
+    );
     await superviseUntilSignal(path, url, aikiServer, options, terminal);
   } finally {
     await aikiServer.close();

@@ -1,3 +1,4 @@
+import { isAikiError } from "@aikirun/lib";
 import type { Entry, FindRequest, RunId, Served } from "@aikirun/lib/protocol";
 import type { Run } from "../core/run.ts";
 
@@ -10,7 +11,8 @@ import type { Run } from "../core/run.ts";
 export interface Storage {
   /**
    * Runs `work` in one transaction and commits; a throw rolls back and is rethrown. Transactions of one server on
-   * SQLite and in memory are serialised in order of arrival.
+   * SQLite and in memory are serialised in order of arrival; on PostgreSQL they run at once, beside those of others.
+   * Throws `STORAGE_CONFLICT` when another was in the way: nothing was written, and `work` may run again in a new one.
    */
   transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>;
   /**
@@ -107,6 +109,11 @@ export interface QueueFilter {
   serves: Served[];
   /** Empty: only runs without a shard key. */
   shardKeys: string[];
+}
+
+/** Whether `transaction` may be called again with the same work. */
+export function isConflict(error: unknown): boolean {
+  return isAikiError(error) && error.code === "STORAGE_CONFLICT";
 }
 
 /** `revision`: the row moved on (or is gone). `address`, `seq`: an entry stands there already. */

@@ -1,27 +1,21 @@
-import { createHash } from "node:crypto";
 import { AikiError } from "@aikirun/lib";
+import { type AppliedMigration, checksumOf, type Migration, missingMigrations } from "../migration.ts";
 import { numberOf, textOf } from "../row.ts";
 import type { Connection } from "./connection.ts";
-import { type Migration, migrations } from "./migrations.ts";
+import { migrations } from "./migrations.ts";
 
 /** "AIKI" in the header of the file: tells it from every other program's. */
 const applicationId = 0x41494b49;
 
 /**
  * Brings the schema up to the newest migration. Throws `DATABASE_FOREIGN` on another program's file, `SCHEMA_TOO_NEW`
- * when a later Aiki has migrated it, `SCHEMA_DRIFT` when what was applied is not what this code would have applied.
+ * or `SCHEMA_DRIFT`.
  */
 export function migrate(connection: Connection, now: number): void {
-  const applied = appliedTo(connection);
-  for (const { number, checksum } of applied) {
-    const known = migrations.find((migration) => migration.number === number);
-    if (known === undefined) throw tooNew(number);
-    if (checksum !== checksumOf(known)) throw drifted(known);
-  }
-  for (const migration of migrations.slice(applied.length)) apply(connection, migration, now);
+  for (const migration of missingMigrations(migrations, appliedTo(connection))) apply(connection, migration, now);
 }
 
-function appliedTo(connection: Connection): Array<{ number: number; checksum: string }> {
+function appliedTo(connection: Connection): AppliedMigration[] {
   const isEmpty = connection.first("SELECT 1 AS found FROM sqlite_master LIMIT 1") === undefined;
   if (isEmpty) return [];
   if (connection.pragma("application_id") !== applicationId) {
@@ -59,25 +53,4 @@ function apply(connection: Connection, migration: Migration, now: number): void 
     connection.rollBack();
     throw thrown;
   }
-}
-
-/** Of the text without its layout, which may change. */
-function checksumOf(migration: Migration): string {
-  return createHash("sha256").update(migration.sql.replaceAll(/\s+/g, " ").trim()).digest("hex");
-}
-
-function tooNew(number: number): AikiError {
-  return new AikiError(
-    "SCHEMA_TOO_NEW",
-    `A later version of Aiki has migrated this database (migration ${number}). Run that version, or restore a backup.`,
-    { ids: { migration: String(number) } },
-  );
-}
-
-function drifted({ number, name }: Migration): AikiError {
-  return new AikiError(
-    "SCHEMA_DRIFT",
-    `Migration ${number} (${name}) was applied here in another form. Use the build that did, or restore a backup.`,
-    { ids: { migration: String(number) } },
-  );
 }

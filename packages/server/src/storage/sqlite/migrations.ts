@@ -1,9 +1,4 @@
-/** Forward only: a migration that has been released is never edited, the next one changes what it made. */
-export interface Migration {
-  number: number;
-  name: string;
-  sql: string;
-}
+import type { Migration } from "../migration.ts";
 
 const createRunAndEntry = `
   CREATE TABLE run (

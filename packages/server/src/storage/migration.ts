@@ -1,0 +1,50 @@
+/** What the runners of both dialects share: which migrations are missing, and whether the others are the same. */
+
+import { createHash } from "node:crypto";
+import { AikiError } from "@aikirun/lib";
+
+/** Forward only: a migration that has been released is never edited, the next one changes what it made. */
+export interface Migration {
+  number: number;
+  name: string;
+  sql: string;
+}
+
+export interface AppliedMigration {
+  number: number;
+  checksum: string;
+}
+
+/**
+ * Those still to be applied, in order. Throws `SCHEMA_TOO_NEW` when a later Aiki has migrated the database,
+ * `SCHEMA_DRIFT` when what was applied is not what this code would have applied.
+ */
+export function missingMigrations(known: readonly Migration[], applied: readonly AppliedMigration[]): Migration[] {
+  for (const { number, checksum } of applied) {
+    const migration = known.find((one) => one.number === number);
+    if (migration === undefined) throw tooNew(number);
+    if (checksum !== checksumOf(migration)) throw drifted(migration);
+  }
+  return known.slice(applied.length);
+}
+
+/** Of the text without its layout, which may change. */
+export function checksumOf(migration: Migration): string {
+  return createHash("sha256").update(migration.sql.replaceAll(/\s+/g, " ").trim()).digest("hex");
+}
+
+function tooNew(number: number): AikiError {
+  return new AikiError(
+    "SCHEMA_TOO_NEW",
+    `A later version of Aiki has migrated this database (migration ${number}). Run that version, or restore a backup.`,
+    { ids: { migration: String(number) } },
+  );
+}
+
+function drifted({ number, name }: Migration): AikiError {
+  return new AikiError(
+    "SCHEMA_DRIFT",
+    `Migration ${number} (${name}) was applied here in another form. Use the build that did, or restore a backup.`,
+    { ids: { migration: String(number) } },
+  );
+}

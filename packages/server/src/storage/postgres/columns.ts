@@ -1,0 +1,78 @@
+/** Batches as parameters: one array per column, in the order in which the statements name them. */
+
+import type { Entry } from "@aikirun/lib/protocol";
+import type { Run } from "../../core/run.ts";
+import {
+  type Cell,
+  type ChangingColumns,
+  changingColumns,
+  type EntryColumns,
+  entryColumns,
+  type FixedColumns,
+  fixedColumns,
+} from "../row.ts";
+import { toText } from "../text.ts";
+
+const fixed = [
+  "id",
+  "namespace",
+  "name",
+  "versionId",
+  "shardKey",
+  "priority",
+  "referenceId",
+  "parentId",
+  "parentAddress",
+  "follows",
+  "createdAt",
+  "input",
+  "options",
+] as const satisfies ReadonlyArray<keyof FixedColumns>;
+
+const changing = [
+  "status",
+  "dueAt",
+  "revision",
+  "fence",
+  "updatedAt",
+  "session",
+  "claimId",
+  "output",
+  "state",
+] as const satisfies ReadonlyArray<keyof ChangingColumns>;
+
+const entry = [
+  "runId",
+  "seq",
+  "address",
+  "attempt",
+  "at",
+  "fence",
+  "worker",
+  "startedAt",
+  "type",
+  "payload",
+  "detail",
+] as const satisfies ReadonlyArray<keyof EntryColumns>;
+
+export function runArrays(runs: readonly Run[]): Cell[][] {
+  const tags = runs.map((run) => arrayText((run.options.tags ?? []).map(toText)));
+  return [...arrays(runs.map(fixedColumns), fixed), ...arrays(runs.map(changingColumns), changing), tags];
+}
+
+export function changeArrays(runs: readonly Run[]): Cell[][] {
+  return [runs.map((run) => toText(run.id)), ...arrays(runs.map(changingColumns), changing)];
+}
+
+export function entryArrays(entries: readonly Entry[]): Cell[][] {
+  return arrays(entries.map(entryColumns), entry);
+}
+
+function arrays<Key extends string>(rows: ReadonlyArray<Record<Key, Cell>>, keys: readonly Key[]): Cell[][] {
+  return keys.map((key) => rows.map((row) => row[key]));
+}
+
+/** An array within an array, as text: `unnest` would take it apart. */
+function arrayText(items: readonly string[]): string {
+  return `{${items.map((item) => `"${item.replaceAll(/["\\]/g, "\\$&")}"`).join()}}`;
+}

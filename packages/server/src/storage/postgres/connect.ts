@@ -1,0 +1,96 @@
+import { AikiError, type Logger } from "@aikirun/lib";
+import { type ClientBase, Pool, type PoolClient, type PoolConfig, types } from "pg";
+import { numberOf, type Row, textOf } from "../row.ts";
+import { explainFailure } from "./failure.ts";
+
+/** How long a caller waits for a connection that is free, or made. Milliseconds. */
+const connectionTimeoutMs = 2_000;
+
+/** A database that has not answered by then is taken for lost; its own limits (10 s) come first. Milliseconds. */
+const answerTimeoutMs = 15_000;
+
+const oldestVersion = 140_000;
+
+/**
+ * Connections to one database. Those for reading are apart from those for transactions, so that however many ask to
+ * read, what workers report and renew finds one free.
+ */
+export interface Pools {
+  readonly writing: Pool;
+  readonly reading: Pool;
+  /** Which database this is, without the password. */
+  readonly place: string;
+}
+
+export function openPools(url: string, connections: number, logger: Logger | undefined): Pools {
+  const place = placeOf(url);
+  const writers = Math.max(1, Math.floor(connections / 3));
+  const pool = (max: number): Pool => {
+    const made = new Pool({ ...settings(url), max });
+    // A connection that dies while idle is replaced by the next caller.
+    made.on("error", (error) => logger?.debug("lost an idle connection to PostgreSQL", { error: String(error) }));
+    return made;
+  };
+  return { writing: pool(writers), reading: pool(Math.max(1, connections - writers)), place };
+}
+
+export async function closePools({ writing, reading }: Pools): Promise<void> {
+  await Promise.all([writing.end(), reading.end()]);
+}
+
+/** Throws `STORAGE_UNAVAILABLE` after 2 s, or `STORAGE_REFUSED`. */
+export async function checkOut(pool: Pool, place: string): Promise<PoolClient> {
+  try {
+    return await pool.connect();
+  } catch (thrown) {
+    throw explainFailure(thrown, place);
+  }
+}
+
+/** Throws `DATABASE_UNSUPPORTED` for what Aiki cannot keep its promises on; warns of what weakens them. */
+export async function checkDatabase(client: ClientBase, place: string, logger: Logger | undefined): Promise<void> {
+  const { rows } = await client.query<Row>(`
+    SELECT
+      current_setting('server_version_num')::bigint AS number,
+      current_setting('server_version') AS version,
+      current_setting('server_encoding') AS encoding,
+      current_setting('synchronous_commit') AS synchronous`);
+  const [row] = rows;
+  if (row === undefined) throw unsupported(place, "it does not tell its version");
+  if (numberOf(row, "number") < oldestVersion) {
+    throw unsupported(place, `it is version ${textOf(row, "version")}, and Aiki needs 14 or later`);
+  }
+  if (textOf(row, "encoding") !== "UTF8") {
+    throw unsupported(place, `its encoding is ${textOf(row, "encoding")}, and Aiki needs UTF8`);
+  }
+  if (textOf(row, "synchronous") === "off") {
+    logger?.warn("synchronous_commit is off: what was acknowledged may be lost when PostgreSQL crashes", { place });
+  }
+}
+
+/** No session settings and no named statements: a pooler in transaction mode may sit in between. */
+function settings(url: string): PoolConfig {
+  return {
+    connectionString: url,
+    connectionTimeoutMillis: connectionTimeoutMs,
+    query_timeout: answerTimeoutMs,
+    keepAlive: true,
+    pipeline: true,
+    fallback_application_name: "aiki",
+    types: { getTypeParser: (id: number, format?: "text" | "binary") => parserOf(id, format) },
+  };
+}
+
+/** Counts and epoch milliseconds are far below 2^53. */
+function parserOf(id: number, format: "text" | "binary" = "text"): (value: string) => unknown {
+  return id === types.builtins.INT8 ? Number : types.getTypeParser(id, format);
+}
+
+function placeOf(url: string): string {
+  const { hostname, port, pathname } = new URL(url);
+  return `${hostname || "localhost"}:${port || "5432"}${pathname}`;
+}
+
+function unsupported(place: string, reason: string): AikiError {
+  return new AikiError("DATABASE_UNSUPPORTED", `PostgreSQL at ${place} cannot be used: ${reason}.`, { ids: { place } });
+}

@@ -1,0 +1,68 @@
+import type { Migration } from "../migration.ts";
+
+/**
+ * Text is compared byte by byte (`COLLATE "C"`), as in the other dialect. A run without shard key stands in its queue's
+ * index under U+0001, which is no other key's text: `IS NOT DISTINCT FROM` would use no index.
+ */
+const createRunAndEntry = `
+  CREATE TABLE aiki.run (
+    id             text COLLATE "C" NOT NULL PRIMARY KEY,
+    namespace      text COLLATE "C" NOT NULL,
+    name           text COLLATE "C" NOT NULL,
+    version_id     text COLLATE "C" NOT NULL,
+    shard_key      text COLLATE "C",
+    priority       integer NOT NULL,
+    status         text COLLATE "C" NOT NULL,
+    due_at         bigint,
+    revision       bigint NOT NULL,
+    fence          bigint NOT NULL,
+    created_at     bigint NOT NULL,
+    updated_at     bigint NOT NULL,
+    reference_id   text COLLATE "C",
+    parent_id      text COLLATE "C",
+    parent_address text COLLATE "C",
+    follows        integer NOT NULL,
+    session        text COLLATE "C",
+    claim_id       text COLLATE "C",
+    tags           text[] COLLATE "C" NOT NULL,
+    options        text NOT NULL,
+    state          text NOT NULL,
+    input          text,
+    output         text
+  ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+
+  CREATE INDEX run_queued
+    ON aiki.run (namespace, name, version_id, (coalesce(shard_key, U&'\\0001')), priority DESC, id)
+    WHERE status = 'queued';
+  CREATE INDEX run_due ON aiki.run (due_at, id)
+    WHERE due_at IS NOT NULL;
+  CREATE INDEX run_claimed ON aiki.run (session, claim_id, id)
+    WHERE status = 'running';
+  CREATE UNIQUE INDEX run_reference ON aiki.run (namespace, name, reference_id)
+    WHERE reference_id IS NOT NULL;
+  CREATE INDEX run_parent ON aiki.run (parent_id, id)
+    WHERE parent_id IS NOT NULL;
+  CREATE INDEX run_live_child ON aiki.run (parent_id, id)
+    WHERE follows = 1 AND status NOT IN ('completed', 'failed', 'cancelled');
+  CREATE INDEX run_name ON aiki.run (namespace, name, id);
+  CREATE INDEX run_status ON aiki.run (namespace, status, id)
+    WHERE status NOT IN ('queued', 'running', 'completed');
+
+  CREATE TABLE aiki.entry (
+    run_id     text COLLATE "C" NOT NULL,
+    seq        bigint NOT NULL,
+    address    text COLLATE "C" NOT NULL,
+    attempt    integer NOT NULL,
+    at         bigint NOT NULL,
+    fence      bigint NOT NULL,
+    worker     text COLLATE "C",
+    started_at bigint,
+    type       text COLLATE "C" NOT NULL,
+    payload    text,
+    detail     text,
+    PRIMARY KEY (run_id, seq)
+  );
+
+  CREATE UNIQUE INDEX entry_address ON aiki.entry (run_id, address, attempt);`;
+
+export const migrations: readonly Migration[] = [{ number: 1, name: "create run and entry", sql: createRunAndEntry }];

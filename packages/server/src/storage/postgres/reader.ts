@@ -1,0 +1,119 @@
+import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
+import type { Run } from "../../core/run.ts";
+import { cutJournal } from "../journal.ts";
+import { entryOf, numberOf, type Row, runOf, textOf } from "../row.ts";
+import type { EntryKey, JournalRequest, QueueFilter, Reader, ReferenceKey } from "../storage.ts";
+import { fromText, toText } from "../text.ts";
+import { findQuery } from "./find.ts";
+import type { Session } from "./session.ts";
+import * as sql from "./statements.ts";
+
+/** In the index of queues, a run without shard key: no key's text is the mark alone. */
+const noShard = "\u0001";
+
+export class PostgresReader implements Reader {
+  protected readonly session: Session;
+  readonly #now: number;
+
+  /** `now`: when the transaction began, by the database's clock. Epoch milliseconds. */
+  constructor(session: Session, now: number) {
+    this.session = session;
+    this.#now = now;
+  }
+
+  now(): number {
+    return this.#now;
+  }
+
+  async load(ids: RunId[]): Promise<Run[]> {
+    if (ids.length === 0) return [];
+    return (await this.session.rows(sql.loadRun, [texts([...new Set(ids)])])).map(runOf);
+  }
+
+  async journal(requests: JournalRequest[]): Promise<Entry[][]> {
+    if (requests.length === 0) return [];
+    const rows = await this.session.rows(sql.selectJournal, [
+      requests.map(({ runId }) => toText(runId)),
+      requests.map(({ after }) => after),
+      requests.map(({ limit }) => Math.max(0, limit)),
+      requests.map(({ bytes }) => bytes),
+    ]);
+    const pages: Entry[][] = requests.map(() => []);
+    for (const row of rows) pages[numberOf(row, "place") - 1]?.push(entryOf(row));
+    return requests.map(({ limit, bytes }, at) => cutJournal(pages[at] ?? [], limit, bytes));
+  }
+
+  async entriesAt(keys: EntryKey[]): Promise<Entry[]> {
+    const distinct = distinctBy(keys, ({ runId, attempt, address }) => JSON.stringify([runId, attempt, address]));
+    if (distinct.length === 0) return [];
+    const rows = await this.session.rows(sql.selectEntryAt, [
+      texts(distinct.map(({ runId }) => runId)),
+      texts(distinct.map(({ address }) => address)),
+      distinct.map(({ attempt }) => attempt),
+    ]);
+    return rows.map(entryOf);
+  }
+
+  async queued(filter: QueueFilter, limit: number): Promise<RunId[]> {
+    const shards = filter.shardKeys.length === 0 ? [noShard] : texts(filter.shardKeys);
+    const streams = distinctBy(
+      filter.serves.flatMap(({ name, versionId }) => shards.map((shard) => [toText(name), toText(versionId), shard])),
+      (stream) => JSON.stringify(stream),
+    );
+    if (streams.length === 0) return [];
+    const columns = [0, 1, 2].map((column) => streams.map((stream) => stream[column]));
+    return this.#ids(sql.selectQueued, [toText(filter.namespace), ...columns, limit]);
+  }
+
+  due(now: number, limit: number): Promise<RunId[]> {
+    return this.#ids(sql.selectDue, [now, limit]);
+  }
+
+  async nextDue(): Promise<number | null> {
+    const [row] = await this.session.rows(sql.selectNextDue);
+    return row === undefined ? null : numberOf(row, "due_at");
+  }
+
+  async children(parents: RunId[], limit: number): Promise<RunId[]> {
+    if (parents.length === 0) return [];
+    return this.#ids(sql.selectChildren, [texts([...new Set(parents)]), limit]);
+  }
+
+  claimed(session: string, claimId: string): Promise<RunId[]> {
+    return this.#ids(sql.selectClaimed, [toText(session), toText(claimId)]);
+  }
+
+  async referenced(keys: ReferenceKey[]): Promise<Run[]> {
+    const distinct = distinctBy(keys, ({ namespace, name, referenceId }) =>
+      JSON.stringify([namespace, name, referenceId]),
+    );
+    if (distinct.length === 0) return [];
+    const rows = await this.session.rows(sql.loadReferenced, [
+      texts(distinct.map(({ namespace }) => namespace)),
+      texts(distinct.map(({ name }) => name)),
+      texts(distinct.map(({ referenceId }) => referenceId)),
+    ]);
+    return rows.map(runOf);
+  }
+
+  async find(namespace: string, request: FindRequest, limit: number, after: RunId | null): Promise<Run[]> {
+    const query = findQuery(namespace, request, limit, after);
+    return (await this.session.rows(query.sql, query.values)).map(runOf);
+  }
+
+  async #ids(statement: string, values: readonly unknown[]): Promise<RunId[]> {
+    return (await this.session.rows(statement, values)).map(idOf);
+  }
+}
+
+export function idOf(row: Row): RunId {
+  return fromText(textOf(row, "id"));
+}
+
+function texts(values: readonly string[]): string[] {
+  return values.map(toText);
+}
+
+function distinctBy<Item>(items: readonly Item[], key: (item: Item) => string): Item[] {
+  return [...new Map(items.map((item) => [key(item), item])).values()];
+}

@@ -1,0 +1,177 @@
+/**
+ * Every statement of the hot path, constant and unnamed: nothing of it outlives its transaction. A batch travels
+ * as arrays. `LIMIT 1` in a lateral keeps a lookup a lookup, whatever the statistics say.
+ */
+
+export const begin: string = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+export const commit: string = "COMMIT";
+
+export const rollback: string = "ROLLBACK";
+
+/** Changes nothing when the id or the reference is taken, by an earlier one of the batch too. Answers the ids. */
+export const insertRun: string = `
+  INSERT INTO aiki.run (
+    id, namespace, name, version_id, shard_key, priority, reference_id, parent_id, parent_address, follows, created_at,
+    input, options, status, due_at, revision, fence, updated_at, session, claim_id, output, state, tags
+  )
+  SELECT
+    id, namespace, name, version_id, shard_key, priority, reference_id, parent_id, parent_address, follows, created_at,
+    input, options, status, due_at, revision, fence, updated_at, session, claim_id, output, state, tags::text[]
+  FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::text[], $8::text[], $9::text[],
+    $10::integer[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::bigint[], $17::bigint[],
+    $18::bigint[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[]
+  ) WITH ORDINALITY AS given (
+    id, namespace, name, version_id, shard_key, priority, reference_id, parent_id, parent_address, follows, created_at,
+    input, options, status, due_at, revision, fence, updated_at, session, claim_id, output, state, tags, place
+  )
+  ORDER BY place
+  ON CONFLICT DO NOTHING
+  RETURNING id`;
+
+/**
+ * Locks the rows of changes and holds ($1, $2) in id order where they stand at their revision, then writes the changes
+ * ($3 and on) whose rows it locked. Answers the ids locked.
+ */
+export const updateRun: string = `
+  WITH held AS MATERIALIZED (
+    SELECT run.id
+    FROM unnest($1::text[], $2::bigint[]) AS given (id, revision)
+    JOIN aiki.run ON run.id = given.id AND run.revision = given.revision
+    ORDER BY run.id
+    FOR NO KEY UPDATE OF run
+  ), changed AS (
+    UPDATE aiki.run
+    SET
+      status = given.status, due_at = given.due_at, revision = given.revision, fence = given.fence,
+      updated_at = given.updated_at, session = given.session, claim_id = given.claim_id, output = given.output,
+      state = given.state
+    FROM held
+    JOIN unnest(
+      $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::text[], $10::text[],
+      $11::text[], $12::text[]
+    ) AS given (id, status, due_at, revision, fence, updated_at, session, claim_id, output, state) ON given.id = held.id
+    WHERE run.id = held.id
+  )
+  SELECT id FROM held`;
+
+/** The same locks when nothing is changed. */
+export const holdRun: string = `
+  SELECT run.id
+  FROM unnest($1::text[], $2::bigint[]) AS given (id, revision)
+  JOIN aiki.run ON run.id = given.id AND run.revision = given.revision
+  ORDER BY run.id
+  FOR NO KEY UPDATE OF run`;
+
+/** Changes nothing when the address or the `seq` is taken, by an earlier one of the batch too. Answers the keys. */
+export const insertEntry: string = `
+  INSERT INTO aiki.entry (run_id, seq, address, attempt, at, fence, worker, started_at, type, payload, detail)
+  SELECT run_id, seq, address, attempt, at, fence, worker, started_at, type, payload, detail
+  FROM unnest(
+    $1::text[], $2::bigint[], $3::text[], $4::integer[], $5::bigint[], $6::bigint[], $7::text[], $8::bigint[],
+    $9::text[], $10::text[], $11::text[]
+  ) WITH ORDINALITY AS given (
+    run_id, seq, address, attempt, at, fence, worker, started_at, type, payload, detail, place
+  )
+  ORDER BY place
+  ON CONFLICT DO NOTHING
+  RETURNING run_id, seq, address, attempt`;
+
+export const loadRun: string = `
+  SELECT run.*, (SELECT max(seq) FROM aiki.entry WHERE entry.run_id = run.id) AS tail
+  FROM unnest($1::text[]) AS given (id)
+  CROSS JOIN LATERAL (SELECT * FROM aiki.run WHERE run.id = given.id LIMIT 1) AS run`;
+
+export const loadReferenced: string = `
+  SELECT run.*, (SELECT max(seq) FROM aiki.entry WHERE entry.run_id = run.id) AS tail
+  FROM unnest($1::text[], $2::text[], $3::text[]) AS given (namespace, name, reference_id)
+  CROSS JOIN LATERAL (
+    SELECT *
+    FROM aiki.run
+    WHERE run.namespace = given.namespace AND run.name = given.name AND run.reference_id = given.reference_id
+    LIMIT 1
+  ) AS run`;
+
+/**
+ * A page per request, numbered by `place`; rows behind the bytes asked for are not sent. The measure is never above
+ * the one that cuts in the end: a payload that rests in another form counts nothing.
+ */
+export const selectJournal: string = `
+  SELECT
+    given.place, page.run_id, page.seq, page.address, page.attempt, page.at, page.fence, page.worker, page.started_at,
+    page.type, page.payload, page.detail
+  FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) WITH ORDINALITY
+    AS given (run_id, after, most, bytes, place)
+  CROSS JOIN LATERAL (
+    SELECT *, coalesce(sum(bytes) OVER (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
+    FROM (
+      SELECT
+        *,
+        160 + CASE WHEN left(payload, 1) = U&'\\0001' THEN 0 ELSE coalesce(octet_length(payload), 0) END AS bytes
+      FROM aiki.entry
+      WHERE entry.run_id = given.run_id AND entry.seq > given.after
+      ORDER BY seq
+      LIMIT given.most
+    ) AS listed
+  ) AS page
+  WHERE page.before <= given.bytes
+  ORDER BY given.place, page.seq`;
+
+export const selectEntryAt: string = `
+  SELECT entry.*
+  FROM unnest($1::text[], $2::text[], $3::integer[]) AS given (run_id, address, attempt)
+  CROSS JOIN LATERAL (
+    SELECT *
+    FROM aiki.entry
+    WHERE entry.run_id = given.run_id AND entry.address = given.address AND entry.attempt = given.attempt
+    LIMIT 1
+  ) AS entry`;
+
+/** Each version in each shard in the order of the index, merged. */
+export const selectQueued: string = `
+  SELECT run.id
+  FROM unnest($2::text[], $3::text[], $4::text[]) AS given (name, version_id, shard_key)
+  CROSS JOIN LATERAL (
+    SELECT id, priority
+    FROM aiki.run
+    WHERE status = 'queued' AND namespace = $1 AND name = given.name AND version_id = given.version_id
+      AND coalesce(shard_key, U&'\\0001') = given.shard_key
+    ORDER BY priority DESC, id
+    LIMIT $5
+  ) AS run
+  ORDER BY run.priority DESC, run.id
+  LIMIT $5`;
+
+/** Locks nothing: several servers may tick one run, and the first to write it wins. */
+export const selectDue: string = `
+  SELECT id
+  FROM aiki.run
+  WHERE due_at <= $1
+  ORDER BY due_at, id
+  LIMIT $2`;
+
+export const selectNextDue: string = `
+  SELECT due_at
+  FROM aiki.run
+  WHERE due_at IS NOT NULL
+  ORDER BY due_at
+  LIMIT 1`;
+
+export const selectChildren: string = `
+  SELECT child.id
+  FROM unnest($1::text[]) AS given (parent_id)
+  CROSS JOIN LATERAL (
+    SELECT id
+    FROM aiki.run
+    WHERE parent_id = given.parent_id AND follows = 1 AND status NOT IN ('completed', 'failed', 'cancelled')
+    ORDER BY id
+    LIMIT $2
+  ) AS child
+  LIMIT $2`;
+
+export const selectClaimed: string = `
+  SELECT id
+  FROM aiki.run
+  WHERE status = 'running' AND session = $1 AND claim_id = $2
+  ORDER BY id`;

@@ -1,0 +1,118 @@
+import { AikiError } from "@aikirun/lib";
+import type { Entry, RunId } from "@aikirun/lib/protocol";
+import type { Run } from "../../core/run.ts";
+import { recalled } from "../journal.ts";
+import { numberOf, type Row, textOf } from "../row.ts";
+import type { Batch, Obstacle, Transaction } from "../storage.ts";
+import { fromText, toText } from "../text.ts";
+import { changeArrays, entryArrays, runArrays } from "./columns.ts";
+import { idOf, PostgresReader } from "./reader.ts";
+import * as sql from "./statements.ts";
+
+/** One statement for the runs of a batch and one for its entries, sent at once; more when something was in the way. */
+export class PostgresTransaction extends PostgresReader implements Transaction {
+  async insert(runs: Run[]): Promise<RunId[]> {
+    if (runs.length === 0) return [];
+    const inserted = new Set((await this.session.rows(sql.insertRun, runArrays(inOneOrder(runs)))).map(idOf));
+    return runs.flatMap(({ id }) => (inserted.delete(id) ? [id] : []));
+  }
+
+  async save(batch: Batch): Promise<Obstacle[]> {
+    const [moved, taken] = await Promise.all([this.#write(batch), this.#record(batch.entries)]);
+    return [...moved, ...(await this.#obstacles(batch.entries, taken))];
+  }
+
+  async recall(from: RunId, to: RunId): Promise<number> {
+    const everything = { runId: from, after: 0, limit: Number.MAX_SAFE_INTEGER, bytes: Number.MAX_SAFE_INTEGER };
+    const [entries = []] = await this.journal([everything]);
+    const copies = recalled(entries, to);
+    const [obstacle] = await this.#obstacles(copies, await this.#record(copies));
+    if (obstacle === undefined) return copies.length;
+    throw new AikiError(
+      "RECALL_CONFLICT",
+      `The ${obstacle.kind} of a recalled entry is taken: recall into a new run only.`,
+      { ids: { runId: to } },
+    );
+  }
+
+  /** A run that is changed and held is held as it is changed. */
+  async #write({ changes, holds }: Batch): Promise<Obstacle[]> {
+    const after = new Map(changes.map((change) => [change.after.id, change.after.revision]));
+    const others = holds.filter(({ id }) => !after.has(id));
+    const asked = [...changes.map((change) => ({ id: change.after.id, revision: change.before.revision })), ...others];
+    if (asked.length === 0) return [];
+    const locks = [asked.map(({ id }) => toText(id)), asked.map(({ revision }) => revision)];
+    const rows = await (changes.length === 0
+      ? this.session.rows(sql.holdRun, locks)
+      : this.session.rows(sql.updateRun, [...locks, ...changeArrays(changes.map((change) => change.after))]));
+    const held = new Set(rows.map(idOf));
+    const stands = ({ id, revision }: Batch["holds"][number]): boolean =>
+      held.has(id) && (after.get(id) ?? revision) === revision;
+    const lost = [
+      ...changes
+        .map((change) => change.after.id)
+        .filter((id) => !held.has(id))
+        .sort(),
+      ...holds
+        .filter((hold) => !stands(hold))
+        .map(({ id }) => id)
+        .sort(),
+    ];
+    return lost.map((runId) => ({ runId, kind: "revision" }));
+  }
+
+  /** Answers with the places in the batch of the entries that were not inserted. */
+  async #record(entries: readonly Entry[]): Promise<Set<number>> {
+    if (entries.length === 0) return new Set();
+    const rows = await this.session.rows(sql.insertEntry, entryArrays(entries));
+    const inserted = new Set(rows.map(rowKey));
+    const refused = (entry: Entry): boolean => !inserted.delete(keyOf(entry.runId, entry.seq, entry));
+    return new Set(entries.flatMap((entry, place) => (refused(entry) ? [place] : [])));
+  }
+
+  /** An address that only a later entry of the same batch took was free when its `seq` was not. */
+  async #obstacles(entries: readonly Entry[], refused: ReadonlySet<number>): Promise<Obstacle[]> {
+    if (refused.size === 0) return [];
+    const asked = entries.filter((_, place) => refused.has(place));
+    const standing = new Map((await this.entriesAt([...asked])).map((entry) => [placeKey(entry), entry]));
+    const obstacles: Obstacle[] = [];
+    for (const place of refused) {
+      const entry = entries[place];
+      if (entry === undefined) continue;
+      const isLater = entries.some(
+        (other, at) => at > place && !refused.has(at) && placeKey(other) === placeKey(entry),
+      );
+      const kind = standing.has(placeKey(entry)) && !isLater ? "address" : "seq";
+      obstacles.push({ runId: entry.runId, kind });
+    }
+    return obstacles;
+  }
+}
+
+/**
+ * In every transaction the same order, so that two of them which start the same runs never wait for one another. Equal
+ * references stay in the order given: the first wins. So do equal ids, at the price of the order.
+ */
+function inOneOrder(runs: Run[]): Run[] {
+  if (new Set(runs.map(({ id }) => id)).size < runs.length) return runs;
+  const ranked = runs.map((run) => ({
+    run,
+    rank: JSON.stringify([run.referenceId ?? run.id, run.name, run.namespace]),
+  }));
+  return ranked
+    .sort((left, right) => (left.rank < right.rank ? -1 : left.rank > right.rank ? 1 : 0))
+    .map(({ run }) => run);
+}
+
+function placeKey({ runId, attempt, address }: Entry): string {
+  return JSON.stringify([runId, attempt, address]);
+}
+
+function keyOf(runId: RunId, seq: number, { address, attempt }: { address: string; attempt: number }): string {
+  return JSON.stringify([runId, seq, attempt, address]);
+}
+
+function rowKey(row: Row): string {
+  const address = fromText(textOf(row, "address"));
+  return keyOf(fromText(textOf(row, "run_id")), numberOf(row, "seq"), { address, attempt: numberOf(row, "attempt") });
+}

