@@ -1,0 +1,116 @@
+/**
+ * Storage as one server process sees it: slow, interleaved with whatever else happens, failing before a commit or after
+ * it, and gone in the middle of a transaction when the process dies.
+ */
+
+import { AikiError } from "@aikirun/lib";
+import type { Reader, Storage, Transaction } from "../../packages/server/src/storage/storage.ts";
+import type { DiskKnobs } from "./knobs.ts";
+import type { Mirror, Written } from "./mirror.ts";
+import type { Prng } from "./prng.ts";
+import type { Process } from "./process.ts";
+
+export interface DiskOptions {
+  inner: Storage;
+  process: Process;
+  mirror: Mirror;
+  knobs: DiskKnobs;
+  prng: Prng;
+  /** Whether faults may happen now. */
+  isHostile: () => boolean;
+}
+
+export function diskOf(options: DiskOptions): Storage {
+  const { inner, process, mirror, knobs, prng, isHostile } = options;
+  const { world } = process;
+  const fails = (probability: number) => probability > 0 && isHostile() && prng.chance(probability);
+
+  const breathe = async () => {
+    if (knobs.interleave > 0 && prng.chance(knobs.interleave)) {
+      await world.turn(null, `${process.name} disk`, knobs.delayMs === 0 ? 0 : prng.below(knobs.delayMs));
+    }
+    if (!process.isAlive) throw new Error("The process died in the middle of this.");
+  };
+
+  const transact = async <T>(work: (transaction: Transaction) => Promise<T>): Promise<T> => {
+    await breathe();
+    const result = await inner.transaction(async (transaction) => {
+      const written: Written = { runs: [], entries: [] };
+      const value = await work(watched(transaction, written, breathe));
+      await breathe();
+      if (fails(knobs.failBefore)) throw failure(prng, "before");
+      mirror.commit(written, transaction.now(), process.name);
+      return value;
+    });
+    await breathe();
+    if (fails(knobs.failAfter)) {
+      world.trace(`${process.name} does not hear of its commit`);
+      throw failure(prng, "after");
+    }
+    return result;
+  };
+
+  const read = async <T>(work: (reader: Reader) => Promise<T>): Promise<T> => {
+    await breathe();
+    if (fails(knobs.failRead)) throw failure(prng, "instead of");
+    return inner.read(work);
+  };
+
+  return {
+    transaction: (work) => process.reach(transact(work)),
+    read: (work) => process.reach(read(work)),
+    close: () => Promise.resolve(),
+  };
+}
+
+function failure(prng: Prng, when: string): Error {
+  const message = `The disk failed ${when} the commit.`;
+  return prng.chance(0.5) ? new AikiError("STORAGE_FAILED", message) : new Error(message);
+}
+
+/** The same transaction, which notes what it writes and lets other things happen between its statements. */
+function watched(inner: Transaction, written: Written, breathe: () => Promise<void>): Transaction {
+  const then = async <T>(result: Promise<T>): Promise<T> => {
+    const value = await result;
+    await breathe();
+    return value;
+  };
+  return {
+    now: () => inner.now(),
+    load: (ids) => then(inner.load(ids)),
+    journal: (requests) => then(inner.journal(requests)),
+    entriesAt: (keys) => then(inner.entriesAt(keys)),
+    queued: (filter, limit) => then(inner.queued(filter, limit)),
+    due: (now, limit) => then(inner.due(now, limit)),
+    nextDue: () => then(inner.nextDue()),
+    children: (parents, limit) => then(inner.children(parents, limit)),
+    claimed: (session, claimId) => then(inner.claimed(session, claimId)),
+    referenced: (keys) => then(inner.referenced(keys)),
+    find: (namespace, request, limit, after) => then(inner.find(namespace, request, limit, after)),
+    async insert(runs) {
+      const inserted = await inner.insert(runs);
+      const fresh = new Set(inserted);
+      for (const run of runs) {
+        if (fresh.delete(run.id)) written.runs.push({ before: null, after: run });
+      }
+      await breathe();
+      return inserted;
+    },
+    async save(batch) {
+      const obstacles = await inner.save(batch);
+      if (obstacles.length === 0) {
+        written.runs.push(...batch.changes);
+        written.entries.push(...batch.entries);
+      }
+      await breathe();
+      return obstacles;
+    },
+    async recall(from, to) {
+      const tail = await inner.recall(from, to);
+      const [copies = []] = await inner.journal([{ runId: to, after: 0, limit: 1_000_000, bytes: 1e12 }]);
+      written.entries.push(...copies);
+      await breathe();
+      return tail;
+    },
+  };
+}

@@ -1,0 +1,196 @@
+/** What must be true when everything has come to rest: of storage, of the ledger, and between them. */
+
+import type { Entry, RunId } from "@aikirun/lib/protocol";
+import type { Run } from "../../packages/server/src/core/run.ts";
+import type { Storage } from "../../packages/server/src/storage/storage.ts";
+import { type Ledger, startKey } from "./ledger.ts";
+import type { Mirror } from "./mirror.ts";
+import type { Nemesis } from "./nemesis.ts";
+import { isOver } from "./rules.ts";
+import type { Users } from "./users.ts";
+import type { World } from "./world.ts";
+
+export interface EndOptions {
+  world: World;
+  mirror: Mirror;
+  ledger: Ledger;
+  users: Users;
+  nemesis: Nemesis;
+  storage: Storage;
+  /** How often a holder lost each run. */
+  losses: ReadonlyMap<RunId, number>;
+}
+
+export async function checkEnd(options: EndOptions): Promise<void> {
+  rest(options);
+  starts(options);
+  results(options);
+  events(options);
+  effects(options);
+  values(options);
+  children(options);
+  await durability(options);
+}
+
+/** Promise 7. */
+function rest({ world, mirror }: EndOptions): void {
+  for (const run of mirror.runs.values()) {
+    const name = world.names.of(run.id);
+    if (!isOver(run)) {
+      const waits = run.waits.map(({ type, address, until }) => `${type} ${address} ${until}`);
+      const state = JSON.stringify(run.state);
+      const due = run.dueAt === null ? "never" : run.dueAt - mirror.now();
+      world.violate("LIVENESS", `${name} is ${state}, due ${due}, waits [${waits}], at attempt ${run.attempt}`);
+    } else if (run.waits.length > 0 || run.dueAt !== null) {
+      world.violate("R5", `${name} has ended, with ${run.waits.length} waits, due at ${run.dueAt}`);
+    }
+  }
+}
+
+/** Promise 1, W1. */
+function starts({ world, mirror, users }: EndOptions): void {
+  for (const [id, { label }] of users.started) {
+    if (!mirror.runs.has(id)) world.violate("P1", `The start of ${label} was acknowledged, and there is no run ${id}`);
+  }
+}
+
+/** W7: what a user saw of the end is the end. */
+function results({ world, mirror, users }: EndOptions): void {
+  for (const [id, { label }] of users.started) {
+    const state = mirror.runs.get(id)?.state;
+    const seen = users.results.get(id);
+    if (state === undefined || !isFinalState(state)) continue;
+    const expected =
+      state.status === "completed"
+        ? `completed ${JSON.parse(state.output ?? "null")}`
+        : state.status === "failed"
+          ? "RUN_FAILED"
+          : "RUN_CANCELLED";
+    if (seen !== expected) world.violate("W7", `The user saw ${label} end as ${seen}; it is ${expected}`);
+  }
+}
+
+function isFinalState(
+  state: Run["state"],
+): state is Extract<Run["state"], { status: "completed" | "failed" | "cancelled" }> {
+  return state.status === "completed" || state.status === "failed" || state.status === "cancelled";
+}
+
+/** Promise 3, W8. */
+function events({ world, mirror, users }: EndOptions): void {
+  const arrived = new Map<string, number>();
+  for (const { id: runId } of mirror.runs.values()) {
+    for (const { value, attempt, fence } of mirror.journal(runId)) {
+      if (value.type !== "arrived" || value.data === undefined) continue;
+      const { id }: { id: string } = JSON.parse(value.data);
+      const isRecalled = attempt === 0 && fence === 0 && mirror.runs.get(runId)?.options.retryOf !== undefined;
+      if (!users.offered.has(id)) world.violate("P3", `${id} arrived, and nobody sent it`);
+      if (!isRecalled) arrived.set(id, (arrived.get(id) ?? 0) + 1);
+    }
+  }
+  for (const [id, count] of arrived) if (count > 1) world.violate("P3", `${id} arrived ${count} times`);
+  for (const { id, runId, name } of users.sent) {
+    const isThere = mirror
+      .journal(runId)
+      .some(({ value }) => value.type === "arrived" && value.data?.includes(`"${id}"`));
+    if (!isThere) world.violate("P3", `${name} ${id} to ${world.names.of(runId)} was acknowledged, and is nowhere`);
+  }
+}
+
+/** Promise 2, W4: no more effects than one and one per loss; one where nothing was lost. */
+function effects({ world, ledger, losses, nemesis }: EndOptions): void {
+  const seen = new Set<string>();
+  for (const effect of ledger.effects) {
+    const key = startKey(effect);
+    if (seen.has(key)) continue;
+    seen.add(key);
+    const count = ledger.starts.get(key) ?? 0;
+    const allowed = 1 + (losses.get(effect.runId) ?? 0) + (nemesis.stops.get(effect.runId) ?? 0);
+    if (count > allowed) {
+      const name = world.names.of(effect.runId);
+      world.violate(
+        "W4",
+        `${effect.op} of ${name}, try ${effect.try}, began ${count} times; ${allowed} are accounted for`,
+      );
+    }
+  }
+}
+
+/** W3: what is recorded as returned by a body was returned by a body of that run, or of the run it retries. */
+function values({ world, mirror, ledger }: EndOptions): void {
+  const made = new Set(ledger.effects.map(({ runId, address, nonce }) => `${runId} ${address} ${nonce}`));
+  for (const run of mirror.runs.values()) {
+    for (const { value, address } of mirror.journal(run.id)) {
+      if (value.type !== "returned" || !/^(task|step):/.test(address)) continue;
+      const nonce: unknown = JSON.parse(value.output ?? "null");
+      if (!lineage(mirror, run).some((id) => made.has(`${id} ${address} ${nonce}`))) {
+        world.violate("W3", `${address} of ${world.names.of(run.id)} is recorded as ${nonce}, which no body returned`);
+      }
+    }
+  }
+}
+
+function lineage(mirror: Mirror, run: Run): RunId[] {
+  const { retryOf } = run.options;
+  const before = retryOf === undefined ? undefined : mirror.runs.get(retryOf);
+  return before === undefined ? [run.id] : [run.id, ...lineage(mirror, before)];
+}
+
+/** I12, I13. */
+function children({ world, mirror }: EndOptions): void {
+  for (const run of mirror.runs.values()) {
+    const name = world.names.of(run.id);
+    for (const { value, address, attempt } of mirror.journal(run.id)) {
+      if (value.type !== "started" || attempt === 0) continue;
+      const child = mirror.runs.get(value.runId);
+      if (child === undefined || child.parent?.id !== run.id || child.parent.address !== address) {
+        world.violate("I12", `${name} started ${value.runId} at ${address}, and it is not its child`);
+      }
+    }
+    const parent = run.parent === null ? undefined : mirror.runs.get(run.parent.id);
+    if (run.parent !== null && parent === undefined) world.violate("I12", `${name} has no parent`);
+  }
+}
+
+/** Storage holds what was committed, byte for byte. */
+async function durability({ world, mirror, storage }: EndOptions): Promise<void> {
+  const ids = [...mirror.runs.keys()];
+  const { runs, journals } = await storage.read(async (reader) => ({
+    runs: await reader.load(ids),
+    journals: await reader.journal(ids.map((runId) => ({ runId, after: 0, limit: 1_000_000, bytes: 1e12 }))),
+  }));
+  const stored = new Map(runs.map((run) => [run.id, run]));
+  for (const [index, id] of ids.entries()) {
+    const row = stored.get(id);
+    const expected = mirror.runs.get(id);
+    const entries = journals[index] ?? [];
+    if (row === undefined || expected === undefined || text(row) !== text(expected)) {
+      world.violate(
+        "STORAGE",
+        `The row of ${world.names.of(id)} is ${row && text(row)}, not ${expected && text(expected)}`,
+      );
+    }
+    if (ordered(entries) !== ordered(mirror.journal(id))) {
+      world.violate("STORAGE", `The journal of ${world.names.of(id)} is not what was committed`);
+    }
+    if (row !== undefined && row.tail !== entries.length)
+      world.violate("SEQ", `The tail of ${world.names.of(id)} is ${row.tail}`);
+  }
+}
+
+function text({ tail: _, events, ...run }: Run): string {
+  return canonical({ ...run, events: [...events] });
+}
+
+function ordered(entries: readonly Entry[]): string {
+  return canonical(entries);
+}
+
+/** JSON with sorted keys. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_, part: unknown) =>
+    typeof part === "object" && part !== null && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  );
+}

@@ -1,0 +1,152 @@
+/** The processes of a world: servers on one storage, workers, users. Each can die at any moment and be followed by another. */
+
+import { type Client, client } from "@aikirun/client";
+import { silentLogger } from "@aikirun/lib";
+import { worker } from "@aikirun/worker";
+import { createEngine } from "../../packages/server/src/engine/engine.ts";
+import type { Storage } from "../../packages/server/src/storage/storage.ts";
+import type { Code } from "./code.ts";
+import { diskOf } from "./disk.ts";
+import { type Interpreted, type ProgramVersion, programWorkflow } from "./interpreter.ts";
+import type { Knobs } from "./knobs.ts";
+import type { Ledger } from "./ledger.ts";
+import type { Mirror } from "./mirror.ts";
+import type { Network, Node } from "./network.ts";
+import type { Process } from "./process.ts";
+import type { World } from "./world.ts";
+
+export interface FleetOptions {
+  world: World;
+  knobs: Knobs;
+  storage: Storage;
+  mirror: Mirror;
+  ledger: Ledger;
+  network: Network;
+}
+
+/** A place where one process after another runs. */
+interface Seat {
+  process: Process;
+  generation: number;
+}
+
+export interface ServerSeat extends Seat {
+  close: () => Promise<void>;
+}
+
+export interface WorkerSeat extends Seat {
+  stop: () => Promise<void>;
+}
+
+export class Fleet {
+  readonly servers: ServerSeat[] = [];
+  readonly workers: WorkerSeat[] = [];
+  /** The newest deployment. */
+  code: Code = { edits: new Map() };
+  isHostile = true;
+  isPoisonous = true;
+  /** How often bodies have killed their workers. */
+  poisonings = 0;
+  readonly #options: FleetOptions;
+
+  constructor(options: FleetOptions) {
+    this.#options = options;
+    for (let index = 0; index < options.knobs.servers; index++) this.servers.push(this.#server(index, 0));
+    for (let index = 0; index < options.knobs.workers; index++) this.workers.push(this.#worker(index, 0));
+  }
+
+  /** A client in a process of its own, with the version that it starts. */
+  user(name: string): { client: Promise<Client>; version: ProgramVersion; process: Process } {
+    const process = this.#options.world.spawn(name);
+    const { version } = programWorkflow(this.#interpreted(process, () => {}));
+    return { client: this.#client(process), version, process };
+  }
+
+  killServer(index: number): void {
+    this.#end(this.servers[index]);
+  }
+
+  killWorker(index: number): void {
+    this.#end(this.workers[index]);
+  }
+
+  /** A new process takes the seat, unless one lives in it. */
+  restartServer(index: number): void {
+    const seat = this.servers[index];
+    if (seat !== undefined && !seat.process.isAlive) this.servers[index] = this.#server(index, seat.generation + 1);
+  }
+
+  restartWorker(index: number): void {
+    const seat = this.workers[index];
+    if (seat !== undefined && !seat.process.isAlive) this.workers[index] = this.#worker(index, seat.generation + 1);
+  }
+
+  #end(seat: Seat | undefined): void {
+    if (seat?.process.isAlive !== true) return;
+    seat.process.kill();
+    this.#options.network.died(seat.process);
+  }
+
+  #server(index: number, generation: number): ServerSeat {
+    const { world, storage, mirror, knobs, network } = this.#options;
+    const process = world.spawn(`s${index}.${generation}`);
+    const prng = world.prng.fork(`disk ${process.name}`);
+    const isHostile = () => this.isHostile;
+    const disk = diskOf({ inner: storage, process, mirror, knobs: knobs.disk, prng, isHostile });
+    const engine = createEngine({ storage: disk, env: process.env, settings: knobs.settings, logger: silentLogger });
+    const node: Node = { process, api: engine.api("default") };
+    network.nodes = [...network.nodes.filter((other) => other.process.isAlive), node];
+    world.push({ process, label: `${process.name} starts`, run: () => void engine.start() });
+    return { process, generation, close: () => engine.close() };
+  }
+
+  #worker(index: number, generation: number): WorkerSeat {
+    const { world, knobs } = this.#options;
+    const process = world.spawn(`w${index}.${generation}`);
+    const kill = () => {
+      this.poisonings += 1;
+      world.push({ process: null, label: `${process.name} is poisoned`, run: () => this.#poison(index, process) });
+    };
+    const { workflow } = programWorkflow(this.#interpreted(process, kill));
+    const made = this.#client(process).then((connected) => {
+      const { heartbeatIntervalMs, slots, gracefulShutdownTimeoutMs, polling } = knobs;
+      const one = worker(connected, {
+        id: process.name,
+        maxConcurrentWorkflowRuns: slots,
+        workflowRun: { heartbeatIntervalMs },
+        gracefulShutdownTimeoutMs,
+        subscriber: { type: polling ? "polling" : "adaptive_polling" },
+      });
+      one.registry.add(workflow);
+      return one;
+    });
+    const start = async () => {
+      const one = await made;
+      // A server that is away for too long makes `start` give up; whoever runs the worker starts it again.
+      while (process.isAlive) {
+        try {
+          return await one.start();
+        } catch {
+          await world.turn(process, `${process.name} starts again`, 1_000);
+        }
+      }
+    };
+    world.push({ process, label: `${process.name} starts`, run: () => void start() });
+    return { process, generation, stop: async () => (await made).stop() };
+  }
+
+  #poison(index: number, process: Process): void {
+    if (this.workers[index]?.process !== process) return;
+    this.killWorker(index);
+    this.#options.world.after(500, { process: null, label: "restart", run: () => this.restartWorker(index) });
+  }
+
+  #client(process: Process): Promise<Client> {
+    const api = this.#options.network.apiFor(process);
+    return client({ server: { api: () => api }, env: process.env, logger: silentLogger });
+  }
+
+  #interpreted(process: Process, kill: () => void): Interpreted {
+    return { ledger: this.#options.ledger, process, code: this.code, isPoisonous: () => this.isPoisonous, kill };
+  }
+}

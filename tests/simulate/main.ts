@@ -1,0 +1,68 @@
+/** `npm run simulate -- --seeds N [--from S] [--storage memory|sqlite] [--verbose]` */
+
+import { parseArgs } from "node:util";
+import { type Outcome, simulate } from "./simulation.ts";
+import { openerOf } from "./storages.ts";
+import { unreal } from "./unreal.ts";
+
+const { values } = parseArgs({
+  options: {
+    seeds: { type: "string", default: "500" },
+    from: { type: "string", default: "0" },
+    storage: { type: "string", default: "memory" },
+    verbose: { type: "boolean", default: false },
+    /** Every how many seeds one is run twice, to see whether it does the same again. */
+    twice: { type: "string", default: "25" },
+    /** Goes on after a failure, and counts. */
+    all: { type: "boolean", default: false },
+  },
+});
+
+const from = Number(values.from);
+const to = from + Number(values.seeds);
+const open = openerOf(values.storage);
+const startedAt = performance.now();
+const totals = { runs: 0, steps: 0, effects: 0, commits: 0 };
+const inflicted = new Map<string, number>();
+let failures = 0;
+
+unreal();
+for (let seed = from; seed < to; seed++) {
+  const outcome = await simulate(seed, open);
+  if ((seed - from) % Number(values.twice) === 0) {
+    const again = await simulate(seed, open);
+    if (again.digest !== outcome.digest) {
+      outcome.violations.push(`DETERMINISM: the seed gave ${outcome.digest} and then ${again.digest}`);
+    }
+  }
+  totals.runs += outcome.runs;
+  totals.steps += outcome.steps;
+  totals.effects += outcome.effects;
+  totals.commits += outcome.commits;
+  for (const [fault, count] of outcome.inflicted) inflicted.set(fault, (inflicted.get(fault) ?? 0) + count);
+  if (values.verbose) console.log(`seed ${seed}: ${outcome.runs} runs, ${outcome.steps} steps, ${outcome.digest}`);
+  if (outcome.violations.length > 0) {
+    failures += 1;
+    tell(outcome);
+    if (!values.all) break;
+  }
+}
+const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
+const faults = [...inflicted].map(([fault, count]) => `${fault} ${count}`).join(", ");
+console.log(
+  `${failures === 0 ? "ok" : "FAILED"}: seeds ${from} to ${to - 1} on ${values.storage}, ${failures} failed; ` +
+    `${totals.runs} runs, ${totals.effects} effects, ${totals.commits} commits, ${totals.steps} steps in ${seconds} s`,
+);
+console.log(`faults: ${faults}`);
+process.exit(failures === 0 ? 0 : 1);
+
+function tell({ seed, violations, knobs, lines }: Outcome): void {
+  if (values.all) {
+    console.log(`seed ${seed}: ${violations[0]}`);
+    return;
+  }
+  for (const line of lines) console.log(line);
+  console.log(`knobs: ${JSON.stringify(knobs)}`);
+  for (const violation of violations.slice(0, 10)) console.log(violation);
+  console.log(`Replay it with: npm run simulate -- --from ${seed} --seeds 1 --storage ${values.storage}`);
+}

@@ -1,0 +1,80 @@
+/**
+ * What is durable, as the checker knows it: kept at every commit, apart from the engine and from storage. Every commit is
+ * handed to the rules, which see what was before and what is now.
+ */
+
+import type { Entry, RunId } from "@aikirun/lib/protocol";
+import type { Run } from "../../packages/server/src/core/run.ts";
+
+/** What one transaction wrote. `before` is null for a new run. */
+export interface Written {
+  runs: Array<{ before: Run | null; after: Run }>;
+  entries: Entry[];
+}
+
+/** One run's row as a commit changed it. */
+export interface Change {
+  before: Run | null;
+  after: Run;
+}
+
+export interface Commit {
+  server: string;
+  /** By the database's clock. */
+  now: number;
+  changes: Change[];
+  entries: Entry[];
+}
+
+export type Rule = (commit: Commit) => void;
+
+export class Mirror {
+  readonly runs: Map<RunId, Run> = new Map();
+  readonly #journals = new Map<RunId, Entry[]>();
+  readonly #addresses = new Map<string, Entry>();
+  readonly #rules: Rule[] = [];
+  /** How many transactions wrote something. */
+  commits = 0;
+
+  /** The database's clock. */
+  now: () => number = () => 0;
+
+  onCommit(rule: Rule): void {
+    this.#rules.push(rule);
+  }
+
+  journal(runId: RunId): readonly Entry[] {
+    return this.#journals.get(runId) ?? [];
+  }
+
+  entryAt(runId: RunId, attempt: number, address: string): Entry | undefined {
+    return this.#addresses.get(keyOf(runId, attempt, address));
+  }
+
+  /** The entry at an address, of whichever attempt recorded it last. */
+  latestAt(runId: RunId, address: string): Entry | undefined {
+    for (let attempt = this.runs.get(runId)?.attempt ?? 0; attempt >= 0; attempt--) {
+      const entry = this.entryAt(runId, attempt, address);
+      if (entry !== undefined) return entry;
+    }
+    return undefined;
+  }
+
+  commit(written: Written, now: number, server: string): void {
+    if (written.runs.length + written.entries.length === 0) return;
+    this.commits += 1;
+    const changes = written.runs.map(({ after }) => ({ before: this.runs.get(after.id) ?? null, after }));
+    for (const rule of this.#rules) rule({ server, now, changes, entries: written.entries });
+    for (const { after } of changes) this.runs.set(after.id, after);
+    for (const entry of written.entries) {
+      const journal = this.#journals.get(entry.runId);
+      if (journal === undefined) this.#journals.set(entry.runId, [entry]);
+      else journal.push(entry);
+      this.#addresses.set(keyOf(entry.runId, entry.attempt, entry.address), entry);
+    }
+  }
+}
+
+function keyOf(runId: RunId, attempt: number, address: string): string {
+  return `${runId} ${attempt} ${address}`;
+}

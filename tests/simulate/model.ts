@@ -1,0 +1,45 @@
+/** What a body's program allows its call to come to, reckoned without the engine. */
+
+import type { Body, Op } from "./program.ts";
+
+export interface Allowance {
+  tries: number;
+  timeoutMs: number;
+  /** Whether workers were paused, so that a body may have missed its timeout. */
+  late: boolean;
+}
+
+/** What is wrong with an outcome; null when nothing is. */
+export function expectOutcome(
+  { type, id, body }: Extract<Op, { type: "task" | "step" }>,
+  outcome: "returned" | "threw",
+  saw: string,
+  allowance: Allowance,
+): string | null {
+  const succeeds = successOf(body, allowance);
+  if (outcome === "returned") {
+    if (!saw.startsWith(`${type}${id}.`)) return `came to the value of another call: ${saw}`;
+    return succeeds ? null : `returned, though it could only fail`;
+  }
+  if (!saw.startsWith("TASK_FAILED")) return `threw ${saw} instead of a TaskFailedError`;
+  if (!succeeds) return null;
+  return allowance.late && "ms" in body && body.ms > 0 && saw.includes("TIME")
+    ? null
+    : `failed, though it must succeed: ${saw}`;
+}
+
+function successOf(body: Body, { tries, timeoutMs }: Allowance): boolean {
+  if ("ms" in body && body.ms >= timeoutMs) return false;
+  switch (body.kind) {
+    case "ok":
+    case "poison":
+      return true;
+    case "flaky":
+      return body.failures < tries;
+    case "fatal":
+    case "hang":
+      return false;
+    default:
+      return body satisfies never;
+  }
+}

@@ -1,0 +1,176 @@
+/** One-line breaches of the rules. A simulation that does not notice one of them is blind to that rule. */
+
+import type { Edit } from "./workshop.ts";
+
+export interface Mutant {
+  name: string;
+  edits: readonly Edit[];
+}
+
+const core = "packages/server/src/core";
+const engine = "packages/server/src/engine";
+const replay = "packages/workflow/src/replay";
+const held = "packages/worker/src";
+
+const one = (name: string, file: string, from: string, to: string): Mutant => ({ name, edits: [{ file, from, to }] });
+
+export const mutants: readonly Mutant[] = [
+  one(
+    "anybody may report or renew (R4)",
+    `${core}/claim.ts`,
+    'return run.state.status === "running" && run.fence === fence && run.state.session === session;',
+    'return run.state.status === "running" && (run.fence >= fence || run.state.session === session);',
+  ),
+  one("a claim does not move the fence", `${core}/claim.ts`, "fence: run.fence + 1,", "fence: run.fence,"),
+  one(
+    "parking ignores what was not seen (R6)",
+    `${core}/report.ts`,
+    'if (run.inbox !== seen || run.state.status !== "running") {',
+    'if (seen < 0 || run.state.status !== "running") {',
+  ),
+  one(
+    "an elapsed wait takes a running run from its worker",
+    `${core}/tick.ts`,
+    "} else if (state.leaseUntil <= now) {",
+    "} else if (state.leaseUntil <= now || elapsed) {",
+  ),
+  one(
+    "a deadline of zero wins over an event that is there",
+    `${core}/report.ts`,
+    'record(next, address, value ?? { type: "elapsed" });',
+    'record(next, address, durationMs === 0 ? { type: "elapsed" } : (value ?? { type: "elapsed" }));',
+  ),
+  one(
+    "a deadline starts again when its wait is opened again",
+    `${core}/report.ts`,
+    "const waits = [...next.run.waits];",
+    "const waits = next.run.waits.filter((wait) => !opens.some((open) => open.address === wait.address));",
+  ),
+  one("a timer is early", `${core}/tick.ts`, "wait.until <= now)", "wait.until <= now + 5)"),
+  one(
+    "an event reaches a run that has ended (R2)",
+    `${core}/receive.ts`,
+    "  if (isFinal(run.state)) {",
+    '  if (isFinal(run.state) && arrival.type === "child") {',
+  ),
+  one(
+    "a cancelled run forgets that it has ended (R2)",
+    `${core}/signals.ts`,
+    '  if (command.known.length > 0 || run.state.status === "cancelled") {\n    return decided(next);\n  }\n  if (isFinal(run.state)) {',
+    '  if (command.known.length > 0 || run.state.status === "cancelled") {\n    return decided(next);\n  }\n  if (run.state.status === "failed") {',
+  ),
+  one(
+    "crashes are not counted (R9)",
+    `${core}/claim.ts`,
+    "const crashes = next.run.crashes + (confirmed ? 1 : 0);",
+    "const crashes = next.run.crashes + (confirmed ? 0 : 0);",
+  ),
+  one(
+    "crashes are never forgotten (R9)",
+    `${core}/report.ts`,
+    'if (report.next.type !== "release" && (crashes > 0 || lapses > 0)) {',
+    'if (report.next.type === "finish" && (crashes > 0 || lapses > 0)) {',
+  ),
+  one(
+    "a renewal grants a part of the lease",
+    `${core}/claim.ts`,
+    "change(next, { state: { ...state, leaseMs, leaseUntil: moment.now + leaseMs, confirmed: true } });",
+    "change(next, { state: { ...state, leaseMs, leaseUntil: moment.now + leaseMs / 4, confirmed: true } });",
+  ),
+  one(
+    "a child's end is news to nobody",
+    `${core}/receive.ts`,
+    "  record(next, resultAddress(address), childValue(outcome, runId));\n  arrive(next);",
+    "  record(next, resultAddress(address), childValue(outcome, runId));",
+  ),
+  one(
+    "a parent is not told of its child's end",
+    `${core}/draft.ts`,
+    "if (parent !== null) {",
+    'if (parent !== null && outcome.status !== "cancelled") {',
+  ),
+  one(
+    "orphans go on",
+    `${engine}/work.ts`,
+    "const children = await transaction.children(parents, childrenAtOnce);",
+    "const children = await transaction.children(parents, 0);",
+  ),
+  one(
+    "waits of a failed attempt stay open",
+    `${core}/report.ts`,
+    "lastError: error, waits: [], state });",
+    "lastError: error, state });",
+  ),
+  one(
+    "news for a paused run are forgotten",
+    `${core}/signals.ts`,
+    "if (run.inbox !== inbox) {",
+    "if (run.inbox < inbox) {",
+  ),
+  one(
+    "an event with a reference counts twice",
+    `${core}/receive.ts`,
+    "const address = arrivalAddress(name, referenceId ?? signalId);",
+    "const address = arrivalAddress(name, signalId);",
+  ),
+  one(
+    "a refusal rests on a cached row",
+    `${engine}/work.ts`,
+    ": isUnproven(run) || isAnswered(command);",
+    ': isUnproven(run) && command.type === "tick";',
+  ),
+  one(
+    "a retried run recalls too little",
+    `${engine}/work.ts`,
+    "if (starts.some(({ recall }) => recall !== null && recorded.has(recall))) {",
+    "if (starts.some(({ recall }) => recall !== null && recorded.size < 0)) {",
+  ),
+  one(
+    "a claim believes the tail of a cached row",
+    `${engine}/claims.ts`,
+    "run.fence > 1 || run.tail > (held?.tail ?? 0)",
+    "run.tail > (held?.tail ?? 0)",
+  ),
+  one(
+    "the same report counts twice",
+    `${core}/report.ts`,
+    "if (run.reported?.fence === report.fence && run.reported.reportId === report.reportId) {",
+    'if (run.reported?.fence === report.fence && run.reported.reportId === "") {',
+  ),
+  one(
+    "an effect begins before what was seen is recorded",
+    `${replay}/pump.ts`,
+    "const effect = start && isRecorded && this.host.mayBegin();",
+    "const effect = start && this.host.mayBegin();",
+  ),
+  one(
+    "a ghost's effects begin",
+    `${replay}/pump.ts`,
+    "const effect = start && isRecorded && this.host.mayBegin();",
+    "const effect = start && isRecorded;",
+  ),
+  one(
+    "values are delivered in another order than recorded",
+    `${replay}/deliveries.ts`,
+    "this.#ready.push({ seq, value, call });",
+    "this.#ready.push({ seq: -seq, value, call });",
+  ),
+  one(
+    "a value is delivered before it is recorded, though others are open",
+    `${replay}/pump.ts`,
+    "const isLone = this.deliveries.open === 1;",
+    "const isLone = this.deliveries.open > 0;",
+  ),
+  one(
+    "a try begins before the failure of the one before is recorded",
+    `${replay}/perform.ts`,
+    "recorded: isShort ? () => this.#pause(attempt, retryInMs) : null });\n    if (!isShort) this.#pause(attempt, retryInMs);",
+    "recorded: null });\n    this.#pause(attempt, retryInMs);",
+  ),
+  one(
+    "a lease is believed in though it ended long ago",
+    `${held}/leases.ts`,
+    "const isProven = (lease: Held) => ageOf(lease) < ",
+    "const isProven = (lease: Held) => ageOf(lease) < 20 * ",
+  ),
+];

@@ -1,0 +1,110 @@
+/** A process of the world: it dies at once and for ever, or is paused and goes on later as if nothing had been. */
+
+import type { Cancel, Env } from "@aikirun/lib";
+import type { Prng } from "./prng.ts";
+import type { Item, World } from "./world.ts";
+
+export class Process {
+  readonly name: string;
+  readonly world: World;
+  readonly env: Env;
+  /** How far its clock is off. Milliseconds. */
+  skew = 0;
+  isAlive = true;
+  isPaused = false;
+  readonly #bornAt: number;
+  readonly #prng: Prng;
+  #backlog: Item[] = [];
+  /** Callbacks of `soon`, in their order; the world holds one item for each. */
+  readonly #soon: Array<() => void> = [];
+  #onResume: Array<() => void> = [];
+  #ids = 0;
+
+  constructor(world: World, name: string, prng: Prng) {
+    this.world = world;
+    this.name = name;
+    this.#prng = prng;
+    this.#bornAt = world.now;
+    this.env = {
+      now: () => world.now + this.skew,
+      elapsed: () => world.now - this.#bornAt,
+      random: () => this.#prng.next(),
+      id: () => this.#id(),
+      after: (delayMs, then) => this.#after(delayMs, then),
+      soon: (then) => this.#later(then),
+    };
+  }
+
+  /** Nothing of it happens any more. */
+  kill(): void {
+    this.isAlive = false;
+    this.#backlog = [];
+    this.#soon.length = 0;
+    this.world.trace(`${this.name} dies`);
+  }
+
+  pause(): void {
+    this.isPaused = true;
+    this.world.trace(`${this.name} stops`);
+  }
+
+  resume(): void {
+    if (!this.isPaused) return;
+    this.isPaused = false;
+    this.world.trace(`${this.name} goes on`);
+    const backlog = this.#backlog;
+    this.#backlog = [];
+    for (const item of backlog) this.world.push(item);
+    const waiting = this.#onResume;
+    this.#onResume = [];
+    for (const go of waiting) go();
+  }
+
+  postpone(item: Item): void {
+    this.#backlog.push(item);
+  }
+
+  /** Hands a result over to this process: never when it is dead, later when it is paused. */
+  async reach<Result>(result: Promise<Result>): Promise<Result> {
+    try {
+      const value = await result;
+      await this.#present();
+      return value;
+    } catch (thrown) {
+      await this.#present();
+      throw thrown;
+    }
+  }
+
+  async #present(): Promise<void> {
+    while (this.isPaused && this.isAlive) {
+      await new Promise<void>((resolve) => this.#onResume.push(resolve));
+    }
+    if (!this.isAlive) await never();
+  }
+
+  #after(delayMs: number, then: () => void): Cancel {
+    if (!this.isAlive) return () => {};
+    return this.world.after(delayMs, { process: this, label: `${this.name} timer`, run: then });
+  }
+
+  #later(then: () => void): void {
+    if (!this.isAlive) return;
+    this.#soon.push(then);
+    this.world.push({ process: this, label: `${this.name} soon`, run: () => this.#soon.shift()?.() });
+  }
+
+  /** A UUIDv7 of the world's time. */
+  #id(): string {
+    const { now } = this.world;
+    this.#ids += 1;
+    const time = Math.floor(now).toString(16).padStart(12, "0");
+    const digits = Array.from({ length: 19 }, () => this.#prng.below(16).toString(16)).join("");
+    return `${time.slice(0, 8)}-${time.slice(8)}-7${digits.slice(0, 3)}-8${digits.slice(3, 6)}-${digits.slice(6, 18)}`;
+  }
+}
+
+/** What a dead process waits for. */
+export function never(): Promise<never> {
+  return new Promise<never>(() => {});
+}

@@ -1,0 +1,258 @@
+/** What every commit must keep, of rows: judged from what was and what is, with the checker's own idea of who holds what. */
+
+import { resultAddress } from "@aikirun/lib";
+import type { RunId } from "@aikirun/lib/protocol";
+import type { Run } from "../../packages/server/src/core/run.ts";
+import type { Ledger } from "./ledger.ts";
+import type { Change, Commit, Mirror } from "./mirror.ts";
+import type { World } from "./world.ts";
+
+/** What the rules know of the world besides storage. */
+export interface Circumstances {
+  world: World;
+  mirror: Mirror;
+  ledger: Ledger;
+  maxCrashes: number;
+  /** Nothing happens in this world that could cost a worker its run. */
+  isGentle: boolean;
+  servers: number;
+  /** Reports that only handed a run back: they prove nothing of the worker's health. */
+  releases: ReadonlyMap<string, string>;
+  /** Runs that somebody asked to cancel. */
+  cancelled: ReadonlySet<RunId>;
+  /** Runs that were ever deployed with code that does not fit. */
+  misfits: ReadonlySet<RunId>;
+}
+
+interface Holder {
+  session: string;
+  worker: string;
+}
+
+/** Who held a run under which fence. */
+export class Holders {
+  readonly #holders = new Map<string, Holder>();
+
+  of(runId: RunId, fence: number): Holder | undefined {
+    return this.#holders.get(`${runId} ${fence}`);
+  }
+
+  /** False when another held it under the same fence. */
+  take(runId: RunId, fence: number, holder: Holder): boolean {
+    const key = `${runId} ${fence}`;
+    const before = this.#holders.get(key) ?? holder;
+    this.#holders.set(key, before);
+    return before.session === holder.session;
+  }
+}
+
+export function rowRules(around: Circumstances, holders: Holders): (commit: Commit) => void {
+  const losses = new Losses(around);
+  return (commit) => {
+    for (const change of commit.changes) {
+      trace(around, commit, change);
+      finality(around, change);
+      tenancy(around, change, commit, holders);
+      alarm(around, change, commit);
+      waking(around, change);
+      parenthood(around, change, commit);
+      orphans(around, change, commit);
+      losses.judge(change, commit);
+    }
+  };
+}
+
+/** Whether the holder of a running run lost it other than by its own report. */
+export function isLoss({ before, after }: Change): boolean {
+  if (before?.state.status !== "running") return false;
+  const isHeld = after.state.status === "running" && after.fence === before.fence;
+  const isFinal = isOver(after);
+  return !isHeld && !isFinal && !isReported(before, after);
+}
+
+/** Whether a report changed the row. A report's id is unique under its fence. */
+function isReported(before: Run | null, { reported }: Run): boolean {
+  const last = before?.reported;
+  return reported !== null && (reported.reportId !== last?.reportId || reported.fence !== last.fence);
+}
+
+/** A report of any run, under any fence. */
+export function reportKey(runId: RunId, fence: number, reportId: string): string {
+  return `${runId} ${fence} ${reportId}`;
+}
+
+export function isOver({ state }: Run): boolean {
+  return state.status === "completed" || state.status === "failed" || state.status === "cancelled";
+}
+
+function trace({ world }: Circumstances, { server }: Commit, { before, after }: Change): void {
+  const from = before === null ? "new" : before.state.status;
+  const { fence, revision, inbox } = after;
+  const due = after.dueAt === null ? "never" : after.dueAt - world.now;
+  const name = world.names.of(after.id);
+  const by = after.state.status === "running" ? ` by ${after.state.worker}` : "";
+  world.trace(
+    `${server} commits ${name} ${from} -> ${after.state.status}${by} r${revision} f${fence} i${inbox} due ${due}`,
+  );
+}
+
+/** R2, promise 1. */
+function finality({ world, ledger, cancelled, mirror }: Circumstances, { before, after }: Change): void {
+  const name = world.names.of(after.id);
+  if (before !== null) {
+    if (after.revision <= before.revision || after.fence < before.fence) {
+      world.violate("R2", `${name} went from revision ${before.revision} to ${after.revision}`);
+    }
+    if (isOver(before) && JSON.stringify(before.state) !== JSON.stringify(after.state)) {
+      world.violate("R2", `${name} was ${before.state.status} and became ${after.state.status}`);
+    }
+    if (isOver(before)) return;
+  }
+  const { state } = after;
+  if (state.status === "completed") {
+    const output: unknown = state.output === undefined ? undefined : JSON.parse(state.output);
+    if (!ledger.outputs.has(`${after.id} ${after.attempt} ${output}`)) {
+      world.violate(
+        "P1",
+        `${name} completed with ${state.output}, which no handler of attempt ${after.attempt} returned`,
+      );
+    }
+  }
+  if (state.status === "cancelled" && !cancelled.has(after.id)) {
+    const parent = after.parent === null ? undefined : mirror.runs.get(after.parent.id);
+    if (parent === undefined || parent.state.status === "completed") {
+      world.violate("P1", `${name} was cancelled, and nobody asked for that`);
+    }
+  }
+}
+
+/** R4: a lease ends by its holder's report, by the run's end, or by its time. */
+function tenancy(around: Circumstances, change: Change, { now }: Commit, holders: Holders): void {
+  const { world } = around;
+  const { before, after } = change;
+  const name = world.names.of(after.id);
+  if (after.state.status === "running") {
+    const { session, worker } = after.state;
+    if (!holders.take(after.id, after.fence, { session, worker })) {
+      world.violate("R4", `${name} has two holders under fence ${after.fence}`);
+    }
+  }
+  if (isLoss(change) && before?.state.status === "running" && before.state.leaseUntil > now) {
+    world.violate("R4", `${name} was taken from its holder ${before.state.leaseUntil - now} ms before its lease ended`);
+  }
+  // A claim that is repeated at another server is not known there; what the first one took is lost until its lease ends.
+  const isCostly = before?.state.status === "running" && (before.state.confirmed || around.servers === 1);
+  if (around.isGentle && isCostly && isLoss(change)) {
+    world.violate("W4", `${name} was lost by its worker, and nothing had happened to it`);
+  }
+  const { reported } = after;
+  if (reported !== null && isReported(before, after)) {
+    const fences = [before?.fence, after.fence];
+    if (!fences.includes(reported.fence) && !(before !== null && reported.fence > before.fence)) {
+      world.violate("R4", `${name} took a report under fence ${reported.fence}, though it is at ${before?.fence}`);
+    }
+  }
+}
+
+/** R5: something will move the run, or it says what it waits for. */
+function alarm(around: Circumstances, { after }: Change, { now, entries }: Commit): void {
+  const { state, dueAt, waits, timeoutAt } = after;
+  if (isOver(after)) return;
+  const { world } = around;
+  const violate = (what: string) => world.violate("R5", `${world.names.of(after.id)} is ${state.status} and ${what}`);
+  if (state.status === "paused" || state.status === "stalled") return;
+  const deadlines = waits.flatMap(({ until }) => until ?? []);
+  if (timeoutAt !== null) deadlines.push(timeoutAt);
+  if (state.status === "running") deadlines.push(state.leaseUntil);
+  if (state.status === "scheduled") deadlines.push(state.at);
+  const first = Math.min(...deadlines);
+  if (deadlines.length > 0 && (dueAt === null || dueAt > first)) violate(`due at ${dueAt}, after ${first}`);
+  if (dueAt !== null) return;
+  if (state.status === "queued" || state.status === "running" || state.status === "scheduled") {
+    violate("nothing will move it");
+    return;
+  }
+  const recorded = [...around.mirror.journal(after.id), ...entries.filter(({ runId }) => runId === after.id)];
+  const ended = new Set(recorded.map(({ attempt, address }) => `${attempt} ${address}`));
+  const hasChild = recorded.some(
+    ({ value, attempt, address }) => value.type === "started" && !ended.has(`${attempt} ${resultAddress(address)}`),
+  );
+  if (!waits.some(({ type }) => type === "event") && !hasChild) violate(`waits for nothing, since ${now}`);
+}
+
+/** I11: nobody waits for an event that is there. */
+function waking({ world }: Circumstances, { after }: Change): void {
+  if (isOver(after)) return;
+  for (const { type, name = "" } of after.waits) {
+    const { arrived, taken } = after.events.get(name) ?? { arrived: 0, taken: 0 };
+    if (type === "event" && arrived > taken) {
+      world.violate("R6", `${world.names.of(after.id)} waits for ${name}, of which ${arrived - taken} are unbound`);
+    }
+  }
+}
+
+/** A child's end and its parent's knowledge of it are one commit. */
+function parenthood({ world, mirror }: Circumstances, { before, after }: Change, { changes, entries }: Commit): void {
+  const { parent } = after;
+  if (parent === null || !isOver(after) || (before !== null && isOver(before))) return;
+  const row = changes.find((change) => change.after.id === parent.id)?.before ?? mirror.runs.get(parent.id);
+  if (row === undefined || isOver(row)) return;
+  const address = resultAddress(parent.address);
+  const ended = changes.some((change) => change.after.id === parent.id && isOver(change.after));
+  if (!ended && !entries.some((entry) => entry.runId === parent.id && entry.address === address)) {
+    world.violate("CHILD", `${world.names.of(after.id)} is ${after.state.status}, and its parent was not told`);
+  }
+}
+
+/** I13: the children of a run that failed or was cancelled end with it. */
+function orphans({ world, mirror }: Circumstances, { before, after }: Change, { changes }: Commit): void {
+  const isEnd = isOver(after) && !(before !== null && isOver(before));
+  if (!isEnd || after.state.status === "completed") return;
+  const ended = new Set(changes.flatMap((change) => (isOver(change.after) ? [change.after.id] : [])));
+  for (const child of mirror.runs.values()) {
+    const follows = child.parent?.id === after.id && child.options.onParentEnd !== "abandon" && !isOver(child);
+    if (follows && !ended.has(child.id)) {
+      world.violate(
+        "I13",
+        `${world.names.of(after.id)} is ${after.state.status}, and ${world.names.of(child.id)} goes on`,
+      );
+    }
+  }
+}
+
+/** R9: leases lost in a row, as the checker counts them. */
+class Losses {
+  readonly #around: Circumstances;
+  readonly #inRow = new Map<RunId, number>();
+
+  constructor(around: Circumstances) {
+    this.#around = around;
+  }
+
+  judge(change: Change, { entries }: Commit): void {
+    const { world, maxCrashes, releases, misfits } = this.#around;
+    const { before, after } = change;
+    const { id, state } = after;
+    const name = world.names.of(id);
+    let losses = this.#inRow.get(id) ?? 0;
+    const { reported } = after;
+    const isNew = reported !== null && isReported(before, after);
+    const release = isNew ? releases.get(reportKey(id, reported.fence, reported.reportId)) : undefined;
+    const isAlive = isNew
+      ? release === undefined
+      : entries.some((entry) => entry.runId === id && entry.worker !== undefined);
+    if (isAlive || before?.state.status === "stalled") losses = 0;
+    if (release === "idle" || (isLoss(change) && before?.state.status === "running" && before.state.confirmed))
+      losses += 1;
+    this.#inRow.set(id, losses);
+    if (state.status !== "stalled") {
+      if (losses > maxCrashes && !isOver(after))
+        world.violate("R9", `${name} lost ${losses} leases in a row and goes on`);
+    } else if (state.reason === "diverged") {
+      if (!misfits.has(id))
+        world.violate("FIT", `${name} diverged at ${state.call}, though its code fits: ${state.unclaimed}`);
+    } else if (losses <= maxCrashes && before?.state.status !== "stalled") {
+      world.violate("R9", `${name} is stalled after ${losses} losses in a row of ${maxCrashes} allowed`);
+    }
+  }
+}

@@ -1,0 +1,128 @@
+/** One seed: a world is hurt while everybody works, heals, and must come to rest with every promise kept. */
+
+import type { ReportReply, ReportRequest } from "@aikirun/lib/protocol";
+import type { Run } from "../../packages/server/src/core/run.ts";
+import type { Storage } from "../../packages/server/src/storage/storage.ts";
+import { checkEnd } from "./end.ts";
+import { factRules } from "./facts.ts";
+import { Fleet } from "./fleet.ts";
+import { drawKnobs, type Knobs } from "./knobs.ts";
+import { Ledger } from "./ledger.ts";
+import { Mirror } from "./mirror.ts";
+import { Nemesis } from "./nemesis.ts";
+import { Network } from "./network.ts";
+import { prng } from "./prng.ts";
+import { type Circumstances, Holders, isLoss, isOver, rowRules } from "./rules.ts";
+import { Tender } from "./tender.ts";
+import { Users } from "./users.ts";
+import { World } from "./world.ts";
+
+/** Opens an empty storage that reads this clock, and what disposes of it. */
+export type OpenStorage = (clock: { now(): number }) => Promise<{ storage: Storage; dispose: () => Promise<void> }>;
+
+export interface Outcome {
+  seed: number;
+  /** Empty when every promise was kept. */
+  violations: string[];
+  digest: string;
+  knobs: Knobs;
+  lines: string[];
+  steps: number;
+  runs: number;
+  effects: number;
+  commits: number;
+  inflicted: ReadonlyMap<string, number>;
+}
+
+/** How long a healed world may take to come to rest. Virtual milliseconds. */
+const restMs = 20 * 60_000;
+/** How often somebody looks after what waits for people. Virtual milliseconds. */
+const tendMs = 2_000;
+/** A world that takes so many steps goes round in circles. */
+const maxSteps = 600_000;
+
+export async function simulate(seed: number, open: OpenStorage): Promise<Outcome> {
+  const world = new World(prng(`seed ${seed}`));
+  const knobs = drawKnobs(world.prng.fork("knobs"));
+  const database = { skew: 0 };
+  const clock = { now: () => world.now + database.skew };
+  const { storage, dispose } = await open(clock);
+  const mirror = new Mirror();
+  mirror.now = clock.now;
+  const ledger = new Ledger(world, mirror);
+  const network = new Network(world, knobs.network);
+  const fleet = new Fleet({ world, knobs, storage, mirror, ledger, network });
+  const users = new Users({ world, fleet, ledger, knobs });
+  const nemesis = new Nemesis({ world, knobs, fleet, network, mirror, ledger, database });
+  const losses = judge({
+    world,
+    mirror,
+    ledger,
+    maxCrashes: knobs.settings.maxCrashes,
+    isGentle: knobs.isGentle,
+    servers: knobs.servers,
+    releases: network.releases,
+    cancelled: users.cancelled,
+    misfits: nemesis.misfits,
+  });
+  network.onReported = (request, reply) => repeats(world, mirror, request, reply);
+  users.begin();
+  nemesis.begin();
+
+  const isBroken = () => world.violations.length > 0 || world.steps > maxSteps;
+  await world.run(world.now + knobs.chaosMs, isBroken);
+  nemesis.heal();
+  const tender = new Tender({ world, users, nemesis, mirror });
+  const until = world.now + restMs;
+  const isDone = () => isBroken() || (users.isIdle && [...mirror.runs.values()].every(isOver));
+  while (world.now < until && !isDone()) {
+    tender.tend();
+    await world.run(world.now + tendMs, isDone);
+  }
+  if (!isBroken()) await world.run(world.now + 5_000, isBroken);
+  if (!isBroken()) await checkEnd({ world, mirror, ledger, users, nemesis, storage, losses });
+  if (world.steps > maxSteps) world.violate("LIVENESS", `${maxSteps} steps, and no end`);
+  world.end();
+  await dispose();
+  return {
+    seed,
+    violations: world.violations,
+    digest: world.digest,
+    knobs,
+    lines: world.lastLines,
+    steps: world.steps,
+    runs: mirror.runs.size,
+    effects: ledger.effects.length,
+    commits: mirror.commits,
+    inflicted: nemesis.inflicted,
+  };
+}
+
+/** Has every commit judged; returns how often each run was lost by its holder. */
+function judge(around: Circumstances): Map<string, number> {
+  const holders = new Holders();
+  const losses = new Map<string, number>();
+  around.mirror.onCommit(rowRules(around, holders));
+  around.mirror.onCommit(factRules(around, holders));
+  around.mirror.onCommit(({ changes }) => {
+    for (const change of changes) {
+      const { id }: Run = change.after;
+      if (isLoss(change)) losses.set(id, (losses.get(id) ?? 0) + 1);
+    }
+  });
+  return losses;
+}
+
+/** The report that a run took last is answered as it was when it comes again. */
+function repeats(world: World, mirror: Mirror, { reports }: ReportRequest, { results }: ReportReply): void {
+  for (const [index, { runId, fence, reportId }] of reports.entries()) {
+    const last = mirror.runs.get(runId)?.reported;
+    const result = results[index];
+    if (last?.fence === fence && last.reportId === reportId && result?.ok === false) {
+      world.violate(
+        "REPEAT",
+        `${world.names.of(runId)} took report ${reportId} under fence ${fence}, and then: ${result.code}`,
+      );
+    }
+  }
+}

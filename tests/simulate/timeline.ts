@@ -1,0 +1,74 @@
+/** Items by the moment at which they are due. A binary heap; equal moments in order of addition. */
+
+interface Entry<Item> {
+  at: number;
+  order: number;
+  item: Item | null;
+}
+
+export class Timeline<Item> {
+  readonly #heap: Array<Entry<Item>> = [];
+  #order = 0;
+
+  add(at: number, item: Item): () => void {
+    const entry: Entry<Item> = { at, order: this.#order++, item };
+    this.#push(entry);
+    return () => {
+      entry.item = null;
+    };
+  }
+
+  /** When the first is due. */
+  first(): number | null {
+    this.#drop();
+    return this.#heap[0]?.at ?? null;
+  }
+
+  /** Takes all that are due at this moment. */
+  *until(now: number): Generator<Item> {
+    for (let first = this.first(); first !== null && first <= now; first = this.first()) {
+      const item = this.#pop()?.item ?? null;
+      if (item !== null) yield item;
+    }
+  }
+
+  #drop(): void {
+    while (this.#heap[0]?.item === null) this.#pop();
+  }
+
+  #push(entry: Entry<Item>): void {
+    const heap = this.#heap;
+    let index = heap.length;
+    while (index > 0) {
+      const above = (index - 1) >> 1;
+      const parent = heap[above];
+      if (parent === undefined || isBefore(parent, entry)) break;
+      heap[index] = parent;
+      index = above;
+    }
+    heap[index] = entry;
+  }
+
+  #pop(): Entry<Item> | undefined {
+    const heap = this.#heap;
+    const first = heap[0];
+    const last = heap.pop();
+    if (last === undefined || heap.length === 0) return first;
+    let index = 0;
+    for (;;) {
+      const left = heap[index * 2 + 1];
+      const right = heap[index * 2 + 2];
+      const isRight = left !== undefined && right !== undefined && isBefore(right, left);
+      const child = isRight ? right : left;
+      if (child === undefined || isBefore(last, child)) break;
+      heap[index] = child;
+      index = index * 2 + (isRight ? 2 : 1);
+    }
+    heap[index] = last;
+    return first;
+  }
+}
+
+function isBefore(a: { at: number; order: number }, b: { at: number; order: number }): boolean {
+  return a.at < b.at || (a.at === b.at && a.order < b.order);
+}

@@ -1,0 +1,161 @@
+/**
+ * One thread, one virtual clock. Everything that could happen next is an item; when no microtask is left, the seed picks
+ * one. The clock moves only when nothing is runnable.
+ */
+
+import { setImmediate } from "node:timers";
+import { Names } from "./names.ts";
+import { hash, type Prng } from "./prng.ts";
+import { Process } from "./process.ts";
+import { Timeline } from "./timeline.ts";
+
+/** Something that may happen: on behalf of a process, which must be alive for it, or of nobody. */
+export interface Item {
+  process: Process | null;
+  label: string;
+  run: () => void;
+  isCancelled?: boolean;
+}
+
+/** How many lines of the trace are kept for a failure. */
+const keptLines = 100;
+
+/** Epoch milliseconds at which every world begins. */
+const beginning = 1_700_000_000_000;
+
+export class World {
+  readonly prng: Prng;
+  /** Epoch milliseconds of the world; what processes read may differ. */
+  now: number = beginning;
+  readonly violations: string[] = [];
+  readonly names: Names = new Names();
+  steps = 0;
+  #ready: Item[] = [];
+  readonly #timers = new Timeline<Item>();
+  readonly #picks: Prng;
+  #digest = 0;
+  readonly #lines: string[] = [];
+  #names = 0;
+  readonly #processes: Process[] = [];
+
+  constructor(prng: Prng) {
+    this.prng = prng;
+    this.#picks = prng.fork("picks");
+  }
+
+  get elapsed(): number {
+    return this.now - beginning;
+  }
+
+  /** Makes a process: what is alive until it is killed, and may be paused. */
+  spawn(name: string): Process {
+    this.#names += 1;
+    const process = new Process(this, name, this.prng.fork(`process ${name} ${this.#names}`));
+    this.#processes.push(process);
+    return process;
+  }
+
+  /** May happen from now on, in any order with whatever else may. */
+  push(item: Item): void {
+    this.#ready.push(item);
+  }
+
+  /** May happen from `delayMs` on; returns what takes it back, as long as it has not happened. */
+  after(delayMs: number, item: Item): () => void {
+    const timer: Item = { ...item };
+    const remove = this.#timers.add(this.now + Math.max(0, Math.ceil(delayMs)), timer);
+    return () => {
+      remove();
+      timer.isCancelled = true;
+    };
+  }
+
+  /** Resolves once the scheduler has come back to this; never when the process has died meanwhile. */
+  turn(process: Process | null, label: string, delayMs = 0): Promise<void> {
+    return new Promise((resolve) => {
+      const item = { process, label, run: resolve };
+      if (delayMs > 0) this.after(delayMs, item);
+      else this.push(item);
+    });
+  }
+
+  /** Lets everything happen until `isDone`, or until the clock passes `until`; false when nothing is left to happen. */
+  async run(until: number, isDone: () => boolean): Promise<boolean> {
+    for (;;) {
+      await drained();
+      if (isDone()) return true;
+      if (this.#ready.length === 0 && !this.#advance(until)) return this.now >= until;
+      const item = this.#take();
+      if (item !== null) this.#happen(item);
+    }
+  }
+
+  trace(line: string): void {
+    this.#digest = hash(line, this.#digest);
+    const { now } = this;
+    this.#lines.push(`${String(now - beginning).padStart(8)} ${line}`);
+    if (this.#lines.length > keptLines * 2) this.#lines.splice(0, keptLines);
+  }
+
+  /** Nothing happens any more: what is left over can be forgotten. */
+  end(): void {
+    this.#ready = [];
+    for (const process of this.#processes) process.kill();
+  }
+
+  /** What broke a promise. The first one says most. */
+  violate(rule: string, what: string): void {
+    const text = `${rule}: ${what}`;
+    this.trace(`VIOLATION ${text}`);
+    this.violations.push(text);
+  }
+
+  /** The same for the same seed, or the simulation is not deterministic. */
+  get digest(): string {
+    return `${this.steps}.${(this.#digest >>> 0).toString(16)}`;
+  }
+
+  get lastLines(): string[] {
+    return this.#lines.slice(-keptLines);
+  }
+
+  #advance(until: number): boolean {
+    const next = this.#timers.first();
+    if (next === null || next > until) {
+      this.now = Math.max(this.now, next === null ? this.now : until);
+      return false;
+    }
+    this.now = Math.max(this.now, next);
+    for (const item of this.#timers.until(this.now)) this.#ready.push(item);
+    return true;
+  }
+
+  #take(): Item | null {
+    const items = this.#ready;
+    const index = this.#picks.below(items.length);
+    const item = items[index];
+    const last = items.pop();
+    if (item === undefined || last === undefined) return null;
+    if (index < items.length) items[index] = last;
+    return item;
+  }
+
+  #happen(item: Item): void {
+    const { process } = item;
+    if (item.isCancelled === true || (process !== null && !process.isAlive)) return;
+    if (process?.isPaused === true) {
+      process.postpone(item);
+      return;
+    }
+    this.steps += 1;
+    this.#digest = hash(item.label, this.#digest);
+    item.run();
+  }
+}
+
+/** Resolves when no microtask is left. */
+function drained(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
