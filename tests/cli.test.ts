@@ -101,6 +101,14 @@ describe("aiki dev", { timeout: 60_000 }, () => {
     expect(command.said).toContain("Stopping");
   });
 
+  it("serves the workflows of a CommonJS package", async () => {
+    const files = { "package.json": "{}", "answer.ts": 'export const answer: string = "common";' };
+    const folder = await project({ ...files, "workflows.ts": workflows("return answer;") });
+    const { command, aiki } = await dev(folder);
+    await command.says(/ready .* serves wf@1\.0\.0/);
+    expect(await outputOf(aiki)).toBe("common");
+  });
+
   it("says what is broken, and goes on when it is mended", async () => {
     const folder = await project({ ...answer, "workflows.ts": "export const nothing = 1;" });
     const { command, aiki } = await dev(folder, "--database", "memory:");

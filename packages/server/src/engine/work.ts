@@ -280,7 +280,11 @@ async function refusedChild(
   }
   const error =
     existing === undefined
-      ? conflict("REFERENCE_CONFLICT", `The reference ${child.referenceId} is taken by another run of ${child.name}.`)
+      ? conflict(
+          "REFERENCE_CONFLICT",
+          `The reference ${child.referenceId} of ${child.name} is taken by a run that is no child of this call. ` +
+            "Use another reference.",
+        )
       : conflict("RUN_ID_CONFLICT", `The id ${child.id} is taken by a run with other content.`);
   const arrival = {
     type: "child",
