@@ -63,7 +63,9 @@ export class Mirror {
   commit(written: Written, now: number, server: string): void {
     if (written.runs.length + written.entries.length === 0) return;
     this.commits += 1;
-    const changes = written.runs.map(({ after }) => ({ before: this.runs.get(after.id) ?? null, after }));
+    // A transaction may save a run more than once; only the last of it becomes durable.
+    const last = new Map(written.runs.map(({ after }) => [after.id, after]));
+    const changes = [...last.values()].map((after) => ({ before: this.runs.get(after.id) ?? null, after }));
     for (const rule of this.#rules) rule({ server, now, changes, entries: written.entries });
     for (const { after } of changes) this.runs.set(after.id, after);
     for (const entry of written.entries) {
