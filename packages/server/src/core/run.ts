@@ -18,14 +18,12 @@
 import type {
   Address,
   Entry,
-  FinalStatus,
   Mark,
   Outcome,
   Payload,
   Report,
   RetryPolicy,
   RunId,
-  RunSpec,
   Stall,
   Value,
 } from "@aikirun/lib/protocol";

@@ -81,7 +81,7 @@ async function takeHinted(context: ClaimContext, claimed: Run[]): Promise<void> 
 
 /** Asks storage for runs nobody hinted at: after a restart, an overflow, or on another server. */
 async function scan(context: ClaimContext, claimed: Run[]): Promise<void> {
-  const { work, ready, moment, transaction, operation } = context;
+  const { work, ready, transaction, operation } = context;
   const filter = filterOf(operation.namespace, operation.request);
   const { limit } = operation.request;
   if (claimed.length >= limit || filter.serves.length === 0 || !ready.isStale(filter)) {

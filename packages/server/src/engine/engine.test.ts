@@ -444,6 +444,10 @@ describe("a stalled run", () => {
     expect(view).toMatchObject({ status: "stalled", stall: { call: "task:b#0", unclaimed: ["task:a#0"] } });
     expect(view.explanation).toMatch(/task:b#0.*task:a#0/);
     expect(codes([await one.signal(id, { type: "retry", newRunId: uuid(999) })])).toEqual(["ok"]);
-    expect(await one.claimOne()).toMatchObject({ id, fence: 2 });
+    const again = await one.claimOne();
+    expect(again).toMatchObject({ id, fence: 2 });
+    const unclaimed = Array.from({ length: 50 }, (_, index) => `task:a#${index}`);
+    await one.report(again, { type: "diverged", call: "task:b#0", unclaimed });
+    expect((await one.read(id)).run.explanation).toContain("recorded: task:a#0, task:a#1, task:a#2 and 47 more.");
   });
 });

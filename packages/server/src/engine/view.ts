@@ -1,6 +1,6 @@
 /** A run as the outside sees it, with one sentence that says what it does or waits for. */
 
-import type { RunView } from "@aikirun/lib/protocol";
+import type { Address, RunView } from "@aikirun/lib/protocol";
 import { isFinal } from "../core/draft.ts";
 import type { Run, State, Wait } from "../core/run.ts";
 
@@ -67,8 +67,8 @@ function explain(run: Run, state: State, isServed: (run: Run) => boolean): strin
     case "stalled":
       return state.reason === "crash_loop"
         ? `Stalled: its worker died ${state.crashes} times without a report. Mend the cause, then retry or cancel it.`
-        : `Stalled: the code reached ${state.call}, but ${state.unclaimed.join(", ")} is recorded and was not ` +
-            "asked for. Deploy code that fits, then retry, or cancel it.";
+        : `Stalled: the code reached ${state.call}, but never asked for what is recorded: ` +
+            `${firstOf(state.unclaimed)}. Deploy code that fits, then retry, or cancel it.`;
     case "completed":
       return "Completed.";
     case "failed":
@@ -83,6 +83,11 @@ function explain(run: Run, state: State, isServed: (run: Run) => boolean): strin
 function named({ type, name, until }: Wait): string {
   const deadline = until === null ? "" : ` until ${moment(until)}`;
   return `${name === undefined ? type : `${type} ${name}`}${deadline}`;
+}
+
+function firstOf(addresses: readonly Address[]): string {
+  const rest = addresses.length - 3;
+  return `${addresses.slice(0, 3).join(", ")}${rest > 0 ? ` and ${rest} more` : ""}`;
 }
 
 function moment(at: number): string {
