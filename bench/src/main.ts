@@ -11,7 +11,7 @@ import { parseArgs, promisify } from "node:util";
 import { isMode } from "./arguments.ts";
 import { median } from "./figures.ts";
 import type { Mode } from "./stack.ts";
-import { table, type Row } from "./table.ts";
+import { type Row, table } from "./table.ts";
 import { workloads } from "./workloads.ts";
 
 const run = promisify(execFile);

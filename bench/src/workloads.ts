@@ -1,7 +1,7 @@
 /** W1 to W6 of the performance bars. Each opens a stack of its own and answers with figures by name. */
 
-import { type Mode, openStack, type Stack } from "./stack.ts";
 import { percentile } from "./figures.ts";
+import { type Mode, openStack, type Stack } from "./stack.ts";
 import { fanV1, longV1, napsV1, sleeperV1, stepsV1 } from "./workflows.ts";
 
 export type Figures = Record<string, number>;
@@ -183,4 +183,3 @@ export const workloads: readonly Workload[] = [
   { name: "W5", measure: wakeUp },
   { name: "W6", measure: parkedRuns },
 ];
-

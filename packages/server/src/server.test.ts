@@ -102,7 +102,7 @@ describe("the configuration", () => {
 
   it("refuses to listen where nothing can", async () => {
     const aiki = await server(quiet);
-    const options = { prot: 9090 };
+    const options = { port: 0, prot: 9090 };
     await expect(aiki.listen(options)).rejects.toMatchObject({ code: "INVALID_CONFIG", ids: { field: "prot" } });
     await aiki.close();
     await expect(aiki.listen()).rejects.toMatchObject({ code: "UNAVAILABLE" });

@@ -94,7 +94,7 @@ describe("task", () => {
   });
 
   const handler = () => 1;
-  const bad: Array<[string, object, string, RegExp]> = [
+  const bad: Array<[string, object | undefined, string, RegExp]> = [
     ["an empty name", { name: "", handler }, "INVALID_NAME", /name of a task is empty/],
     ["no handler", { name: "x" }, "INVALID_CONFIG", /task "x".handler must be a function/],
     [

@@ -64,8 +64,8 @@ describe("the registry", () => {
       }
     }
     const served = registry();
-    const workflows = Reflect.apply(Array.of, null, [workflow({ name: "a" }), { name: "task" }]);
-    expect(() => served.addMany(workflows)).toThrow('"task" is neither');
+    const mixed = [workflow({ name: "a" }), { name: "task" }];
+    expect(() => Reflect.apply(served.addMany, served, [mixed])).toThrow('"task" is neither');
     expect(() => Reflect.apply(served.addMany, served, [workflow({ name: "a" })])).toThrow("takes an array");
     expect(served.serves()).toEqual([]);
   });
