@@ -27,7 +27,7 @@ export class Tenure {
   isListening = false;
   /** While parked it went on by itself and wants its run back. */
   isStirring = false;
-  /** A report is under way by which the run leaves our hands: its answer says what became of it, not who overtakes it. */
+  /** A report by which the run leaves our hands is under way: its answer says what became of it. */
   isHandingOver = false;
   /** When this slice began, in monotonic milliseconds. */
   heldAt = 0;

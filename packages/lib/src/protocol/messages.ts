@@ -102,8 +102,8 @@ export interface ClaimedRun {
   /** Set when the journal was cut at 4 MB: read on from this `seq` before executing. */
   journalCutAt?: number;
   /**
-   * Leases of the run that ended without a report since the last one. With any, renew once before executing anything, so
-   * that a crash is counted; with several, put no other run at stake beside it.
+   * Leases of the run that ended without a report since the last one. With any, renew once before executing anything,
+   * so that a crash is counted; with several, put no other run at stake beside it.
    */
   lapses: number;
   /** Epoch milliseconds by the server's clock when this was answered. */
