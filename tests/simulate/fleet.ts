@@ -1,4 +1,4 @@
-/** The processes of a world: servers on one storage, workers, users. Each can die at any moment and be followed by another. */
+/** The processes of a world: servers on one storage, workers, users. Each can die and be followed by another. */
 
 import { type Client, client } from "@aikirun/client";
 import { silentLogger } from "@aikirun/lib";

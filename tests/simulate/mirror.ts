@@ -1,6 +1,6 @@
 /**
- * What is durable, as the checker knows it: kept at every commit, apart from the engine and from storage. Every commit is
- * handed to the rules, which see what was before and what is now.
+ * What is durable, as the checker knows it: kept at every commit, apart from the engine and from storage. Every commit
+ * is handed to the rules, which see what was before and what is now.
  */
 
 import type { Entry, RunId } from "@aikirun/lib/protocol";

@@ -1,12 +1,12 @@
 /** A process of the world: it dies at once and for ever, or is paused and goes on later as if nothing had been. */
 
 import type { Cancel, Env } from "@aikirun/lib";
+import type { Actor, Item, Scheduler } from "./item.ts";
 import type { Prng } from "./prng.ts";
-import type { Item, World } from "./world.ts";
 
-export class Process {
+export class Process implements Actor {
   readonly name: string;
-  readonly world: World;
+  readonly world: Scheduler;
   readonly env: Env;
   /** How far its clock is off. Milliseconds. */
   skew = 0;
@@ -20,7 +20,7 @@ export class Process {
   #onResume: Array<() => void> = [];
   #ids = 0;
 
-  constructor(world: World, name: string, prng: Prng) {
+  constructor(world: Scheduler, name: string, prng: Prng) {
     this.world = world;
     this.name = name;
     this.#prng = prng;

@@ -1,4 +1,4 @@
-/** What every commit must keep, of rows: judged from what was and what is, with the checker's own idea of who holds what. */
+/** What every commit must keep, of rows, by the checker's own idea of who holds what. */
 
 import { resultAddress } from "@aikirun/lib";
 import type { RunId } from "@aikirun/lib/protocol";
@@ -140,7 +140,7 @@ function tenancy(around: Circumstances, change: Change, { now }: Commit, holders
   if (isLoss(change) && before?.state.status === "running" && before.state.leaseUntil > now) {
     world.violate("R4", `${name} was taken from its holder ${before.state.leaseUntil - now} ms before its lease ended`);
   }
-  // A claim that is repeated at another server is not known there; what the first one took is lost until its lease ends.
+  // A claim that is repeated at another server is not known there: what the first one took is lost for a while.
   const isCostly = before?.state.status === "running" && (before.state.confirmed || around.servers === 1);
   if (around.isGentle && isCostly && isLoss(change)) {
     world.violate("W4", `${name} was lost by its worker, and nothing had happened to it`);

@@ -3,6 +3,7 @@
 import type { ReportReply, ReportRequest } from "@aikirun/lib/protocol";
 import type { Run } from "../../packages/server/src/core/run.ts";
 import type { Storage } from "../../packages/server/src/storage/storage.ts";
+import { audit } from "./audit.ts";
 import { checkEnd } from "./end.ts";
 import { factRules } from "./facts.ts";
 import { Fleet } from "./fleet.ts";
@@ -80,6 +81,7 @@ export async function simulate(seed: number, open: OpenStorage): Promise<Outcome
     await world.run(world.now + tendMs, isDone);
   }
   if (!isBroken()) await world.run(world.now + 5_000, isBroken);
+  if (!isBroken()) await audit({ world, mirror, ledger, code: fleet.code });
   if (!isBroken()) await checkEnd({ world, mirror, ledger, users, nemesis, storage, losses });
   if (world.steps > maxSteps) world.violate("LIVENESS", `${maxSteps} steps, and no end`);
   world.end();

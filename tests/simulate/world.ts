@@ -1,21 +1,14 @@
 /**
- * One thread, one virtual clock. Everything that could happen next is an item; when no microtask is left, the seed picks
- * one. The clock moves only when nothing is runnable.
+ * One thread, one virtual clock. Everything that could happen next is an item; when no microtask is left, the seed
+ * picks one. The clock moves only when nothing is runnable.
  */
 
 import { setImmediate } from "node:timers";
+import type { Actor, Item, Scheduler } from "./item.ts";
 import { Names } from "./names.ts";
 import { hash, type Prng } from "./prng.ts";
 import { Process } from "./process.ts";
 import { Timeline } from "./timeline.ts";
-
-/** Something that may happen: on behalf of a process, which must be alive for it, or of nobody. */
-export interface Item {
-  process: Process | null;
-  label: string;
-  run: () => void;
-  isCancelled?: boolean;
-}
 
 /** How many lines of the trace are kept for a failure. */
 const keptLines = 100;
@@ -23,7 +16,7 @@ const keptLines = 100;
 /** Epoch milliseconds at which every world begins. */
 const beginning = 1_700_000_000_000;
 
-export class World {
+export class World implements Scheduler {
   readonly prng: Prng;
   /** Epoch milliseconds of the world; what processes read may differ. */
   now: number = beginning;
@@ -55,12 +48,10 @@ export class World {
     return process;
   }
 
-  /** May happen from now on, in any order with whatever else may. */
   push(item: Item): void {
     this.#ready.push(item);
   }
 
-  /** May happen from `delayMs` on; returns what takes it back, as long as it has not happened. */
   after(delayMs: number, item: Item): () => void {
     const timer: Item = { ...item };
     const remove = this.#timers.add(this.now + Math.max(0, Math.ceil(delayMs)), timer);
@@ -70,8 +61,7 @@ export class World {
     };
   }
 
-  /** Resolves once the scheduler has come back to this; never when the process has died meanwhile. */
-  turn(process: Process | null, label: string, delayMs = 0): Promise<void> {
+  turn(process: Actor | null, label: string, delayMs = 0): Promise<void> {
     return new Promise((resolve) => {
       const item = { process, label, run: resolve };
       if (delayMs > 0) this.after(delayMs, item);

@@ -56,8 +56,8 @@ export const mutants: readonly Mutant[] = [
   one(
     "a cancelled run forgets that it has ended (R2)",
     `${core}/signals.ts`,
-    '  if (command.known.length > 0 || run.state.status === "cancelled") {\n    return decided(next);\n  }\n  if (isFinal(run.state)) {',
-    '  if (command.known.length > 0 || run.state.status === "cancelled") {\n    return decided(next);\n  }\n  if (run.state.status === "failed") {',
+    '"cancelled") {\n    return decided(next);\n  }\n  if (isFinal(run.state)) {',
+    '"cancelled") {\n    return decided(next);\n  }\n  if (run.state.status === "failed") {',
   ),
   one(
     "crashes are not counted (R9)",
@@ -164,8 +164,8 @@ export const mutants: readonly Mutant[] = [
   one(
     "a try begins before the failure of the one before is recorded",
     `${replay}/perform.ts`,
-    "recorded: isShort ? () => this.#pause(attempt, retryInMs) : null });\n    if (!isShort) this.#pause(attempt, retryInMs);",
-    "recorded: null });\n    this.#pause(attempt, retryInMs);",
+    "isShort ? () => this.#pause(attempt, retryInMs) : null });\n    if (!isShort) this.#pause(attempt, retryInMs);",
+    "null });\n    this.#pause(attempt, retryInMs);",
   ),
   one(
     "a lease is believed in though it ended long ago",
