@@ -12,6 +12,8 @@ export interface TestDatabase {
   url: string;
   /** Carries out SQL outside of what is tested. */
   sql(text: string): Promise<Array<Record<string, unknown>>>;
+  /** How the database would carry out a statement with these values. */
+  explain(statement: string, values: readonly unknown[]): Promise<string>;
   drop(): Promise<void>;
 }
 
@@ -36,17 +38,25 @@ async function databaseIn(admin: string): Promise<TestDatabase> {
   return {
     url: url.href,
     sql: (text) => query(url.href, text),
+    explain: async (statement, values) => {
+      const rows = await query(url.href, `EXPLAIN ${statement}`, values);
+      return rows.map((row) => String(row["QUERY PLAN"])).join("\n");
+    },
     drop: async () => {
       await query(admin, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
     },
   };
 }
 
-async function query(url: string, text: string): Promise<Array<Record<string, unknown>>> {
+async function query(
+  url: string,
+  text: string,
+  values: readonly unknown[] = [],
+): Promise<Array<Record<string, unknown>>> {
   const client = new Client({ connectionString: url });
   await client.connect();
   try {
-    return (await client.query<Record<string, unknown>>(text)).rows;
+    return (await client.query<Record<string, unknown>>(text, [...values])).rows;
   } finally {
     await client.end();
   }

@@ -1,22 +1,486 @@
 /** What PostgreSQL must do: what every storage must, and what only a database that others share has to. */
 
-import { afterAll, describe } from "vitest";
-import { openPostgres } from "../../packages/server/src/storage/postgres/postgres.ts";
-import { testDatabase } from "../real/postgres.ts";
+import { silentLogger } from "@aikirun/lib";
+import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { checkOut, closePools, openPools } from "../../packages/server/src/storage/postgres/connect.ts";
+import { findQuery } from "../../packages/server/src/storage/postgres/find.ts";
+import { openPostgres, type PostgresOptions } from "../../packages/server/src/storage/postgres/postgres.ts";
+import { Session } from "../../packages/server/src/storage/postgres/session.ts";
+import * as sql from "../../packages/server/src/storage/postgres/statements.ts";
+import { PostgresTransaction } from "../../packages/server/src/storage/postgres/transaction.ts";
+import type { Batch, Obstacle, Storage } from "../../packages/server/src/storage/storage.ts";
+import { type TestDatabase, testDatabase } from "../real/postgres.ts";
+import { proxyTo } from "../real/proxy.ts";
+import { entryWith, next, queuedRun, returnedEntry, runId, runningState } from "./records.ts";
 import { type Opened, storageSuite } from "./storage.suite.ts";
 
-const database = await testDatabase();
-afterAll(() => database?.drop());
+const found = await testDatabase();
+afterAll(() => found?.drop());
 
-describe.skipIf(database === null)("with PostgreSQL", () => {
-  if (database === null) return;
-  const { url, sql } = database;
+describe.skipIf(found === null)("with PostgreSQL", () => {
+  if (found === null) return;
+  const database: TestDatabase = found;
 
-  async function fresh(): Promise<Opened> {
-    const storage = await openPostgres({ url, connections: 6 });
-    await sql("DELETE FROM aiki.run; DELETE FROM aiki.entry");
-    return { storage, end: () => storage.close() };
-  }
-
-  storageSuite("PostgreSQL", fresh);
+  storageSuite("PostgreSQL", oneByOne(database));
+  describe("migrations", () => migrating(database));
+  describe("faults", () => faults(database));
+  describe("transactions beside one another", () => besides(database));
+  describe("cost", () => costs(database));
 });
+
+/** One storage for all tests, emptied before each, and opened anew after one that closed it. */
+function oneByOne(database: TestDatabase): () => Promise<Opened> {
+  let current: Storage | null = null;
+  afterAll(() => current?.close());
+  return async () => {
+    const storage = current ?? (await openPostgres({ url: database.url, connections: 6 }));
+    current = storage;
+    await emptied(database);
+    const close = (): Promise<void> => {
+      current = null;
+      return storage.close();
+    };
+    const open: Storage = {
+      transaction: (work) => storage.transaction(work),
+      read: (work) => storage.read(work),
+      close,
+    };
+    return { storage: open, end: async () => {} };
+  };
+}
+
+async function emptied(database: TestDatabase): Promise<void> {
+  await database.sql("DELETE FROM aiki.run; DELETE FROM aiki.entry");
+}
+
+interface Stand {
+  opened(options?: Partial<PostgresOptions>): Promise<Storage>;
+  toEnd: Array<() => unknown>;
+}
+
+/** Storages that are closed when the test ends. */
+function stand(database: TestDatabase): Stand {
+  const toEnd: Array<() => unknown> = [];
+  afterEach(async () => {
+    for (const end of toEnd.splice(0).reverse()) await end();
+  });
+  return {
+    toEnd,
+    async opened(options = {}) {
+      const storage = await openPostgres({ url: database.url, connections: 3, ...options });
+      toEnd.push(() => storage.close());
+      return storage;
+    },
+  };
+}
+
+function migrating(database: TestDatabase): void {
+  const { opened } = stand(database);
+  const dropSchema = () => database.sql("DROP SCHEMA IF EXISTS aiki CASCADE");
+
+  it("is done once by three servers that start together, twenty times over", async () => {
+    for (let round = 0; round < 20; round += 1) {
+      await dropSchema();
+      const storages = await Promise.all([opened(), opened(), opened()]);
+      const rows = await database.sql("SELECT number FROM aiki.migration");
+      expect(rows).toEqual([{ number: 1 }]);
+      await Promise.all(storages.map((storage) => storage.close()));
+    }
+  });
+
+  it("touches nothing when nothing is missing, so that a role without rights to may start a server", async () => {
+    await (await opened()).close();
+    await database.sql(`
+      DO $$ BEGIN CREATE ROLE aiki_modest LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+      GRANT USAGE ON SCHEMA aiki TO aiki_modest;
+      GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA aiki TO aiki_modest`);
+    const url = new URL(database.url);
+    url.username = "aiki_modest";
+    const storage = await opened({ url: url.href });
+    await storage.transaction((tx) => tx.insert([queuedRun(1)]));
+    const entries = [returnedEntry(runId(1), 1)];
+    const changes = [next(queuedRun(1), { state: runningState() })];
+    expect(await storage.transaction((tx) => tx.save({ changes, holds: [], entries }))).toEqual([]);
+    await database.sql("DROP OWNED BY aiki_modest; DROP ROLE aiki_modest");
+  });
+
+  it("refuses a schema that was applied in another form, one that is newer, and another program's", async () => {
+    await (await opened()).close();
+    await database.sql("UPDATE aiki.migration SET checksum = 'other'");
+    await expect(opened()).rejects.toMatchObject({ code: "SCHEMA_DRIFT", ids: { migration: "1" } });
+    await dropSchema();
+    await (await opened()).close();
+    await database.sql("INSERT INTO aiki.migration (number, name, checksum) VALUES (99, 'later', 'x')");
+    await expect(opened()).rejects.toMatchObject({ code: "SCHEMA_TOO_NEW", ids: { migration: "99" } });
+    await dropSchema();
+    await database.sql("CREATE SCHEMA aiki; CREATE TABLE aiki.run (song text)");
+    await expect(opened()).rejects.toMatchObject({ code: "DATABASE_FOREIGN" });
+    await dropSchema();
+  });
+
+  it("leaves nothing of a migration that failed, so that the next start makes it whole", async () => {
+    await dropSchema();
+    // The name of an index is taken, which shows only when half of the schema is there.
+    await database.sql("CREATE SCHEMA aiki");
+    await database.sql("CREATE SEQUENCE aiki.run_status");
+    await expect(opened()).rejects.toMatchObject({ code: "DATABASE_FOREIGN" });
+    await database.sql("DROP SEQUENCE aiki.run_status");
+    const storage = await opened();
+    expect(await storage.transaction((tx) => tx.insert([queuedRun(1)]))).toEqual([runId(1)]);
+  });
+
+  it.each([
+    ["a port where nobody listens", { port: "1" }, "STORAGE_UNAVAILABLE"],
+    ["a database that is not there", { pathname: "/nowhere" }, "STORAGE_REFUSED"],
+    ["a user that is not there", { username: "nobody-here" }, "STORAGE_REFUSED"],
+  ])("says of %s what is wrong, without the password", async (_, wrong, code) => {
+    const url = Object.assign(new URL(database.url), { password: "hunter2", ...wrong });
+    const failure = await opened({ url: url.href }).catch((thrown: unknown) => thrown);
+    expect(failure).toMatchObject({ code, message: expect.not.stringContaining("hunter2") });
+  });
+
+  it("tells the time of the database, and never ahead of it", async () => {
+    const storage = await opened();
+    const now = await storage.read(async (reader) => reader.now());
+    const [row] = await database.sql("SELECT extract(epoch FROM clock_timestamp()) * 1000 AS now");
+    const after = Number(row?.now);
+    expect(now).toBeLessThanOrEqual(after);
+    expect(now).toBeGreaterThan(after - 5_000);
+    expect(Number.isInteger(now)).toBe(true);
+  });
+}
+
+/** Ends the connections of this database that are not the asker's own. */
+const terminateOthers = `
+  SELECT pg_terminate_backend(pid)
+  FROM pg_stat_activity
+  WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'`;
+
+function faults(database: TestDatabase): void {
+  const { opened, toEnd } = stand(database);
+
+  it("sends nothing more of a transaction whose connection died, and goes on with another", async () => {
+    const observed: string[] = [];
+    const storage = await opened({ observe: (statement) => observed.push(statement) });
+    await emptied(database);
+    const failing = storage.transaction(async (tx) => {
+      await tx.insert([queuedRun(1)]);
+      await database.sql(terminateOthers);
+      await tx.insert([queuedRun(2)]).catch(() => undefined);
+      observed.length = 0;
+      return tx.insert([queuedRun(3)]);
+    });
+    await expect(failing).rejects.toMatchObject({ code: "STORAGE_UNAVAILABLE" });
+    expect(observed).toEqual([]);
+    expect(await storage.transaction((tx) => tx.insert([queuedRun(4)]))).toEqual([runId(4)]);
+    expect(await database.sql("SELECT id FROM aiki.run")).toEqual([{ id: runId(4) }]);
+  });
+
+  it("does not commit when the work has swallowed a failure", async () => {
+    const storage = await opened();
+    await emptied(database);
+    const failing = storage.transaction(async (tx) => {
+      await tx.insert([queuedRun(1)]);
+      await tx.insert([queuedRun(2, { priority: 1e15 })]).catch(() => undefined);
+    });
+    await expect(failing).rejects.toMatchObject({ code: "STORAGE_FAILED", cause: { code: "22003" } });
+    expect(await storage.read((reader) => reader.load([runId(1)]))).toEqual([]);
+  });
+
+  it("says of a commit whose answer was lost that it may be asked again, which is then no second one", async () => {
+    await emptied(database);
+    const proxy = await proxyTo(database.url);
+    toEnd.push(() => proxy.close());
+    const storage = await opened({ url: proxy.url });
+    const insert = () => storage.transaction((tx) => tx.insert([queuedRun(1)]));
+    proxy.cutAfter("COMMIT\0");
+    await expect(insert()).rejects.toMatchObject({ code: "STORAGE_UNAVAILABLE" });
+    expect(await insert()).toEqual([]);
+    expect(await database.sql("SELECT id FROM aiki.run")).toEqual([{ id: runId(1) }]);
+  });
+
+  it("gives up a lock that another session keeps, within two seconds", async () => {
+    const storage = await opened();
+    await emptied(database);
+    await storage.transaction((tx) => tx.insert([queuedRun(1)]));
+    let unlock = (): void => undefined;
+    const locked = new Promise<void>((resolve) => {
+      void storage.transaction(async (tx) => {
+        await tx.save({ changes: [], holds: [{ id: runId(1), revision: 1 }], entries: [] });
+        resolve();
+        await new Promise<void>((end) => {
+          unlock = end;
+        });
+      });
+    });
+    await locked;
+    const other = await opened();
+    const before = performance.now();
+    const changes = [next(queuedRun(1), {})];
+    await expect(other.transaction((tx) => tx.save({ changes, holds: [], entries: [] }))).rejects.toMatchObject({
+      code: "STORAGE_BUSY",
+    });
+    expect(performance.now() - before).toBeLessThan(2_000);
+    unlock();
+  });
+
+  it("answers within two seconds when no connection is free, and keeps some from those who only read", async () => {
+    const storage = await opened({ connections: 2 });
+    await emptied(database);
+    let finish = (): void => undefined;
+    const gate = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    const slow = storage.read(() => gate);
+    const before = performance.now();
+    const waiting = Array.from({ length: 50 }, () => storage.read((reader) => reader.nextDue()));
+    const refused = Promise.allSettled(waiting);
+    expect(await storage.transaction((tx) => tx.insert([queuedRun(1)]))).toEqual([runId(1)]);
+    const settled = await refused;
+    expect(performance.now() - before).toBeLessThan(2_600);
+    const codes = settled.map((one) => (one.status === "rejected" ? one.reason.code : "answered"));
+    expect(new Set(codes)).toEqual(new Set(["STORAGE_UNAVAILABLE"]));
+    finish();
+    await slow;
+    expect(await storage.read((reader) => reader.load([runId(1)]))).toHaveLength(1);
+  });
+
+  it("survives that idle connections are ended, as by a restart", async () => {
+    const storage = await opened();
+    await storage.read((reader) => reader.nextDue());
+    await database.sql(terminateOthers);
+    const attempt = (): Promise<unknown> => storage.read((reader) => reader.load([runId(1)]));
+    // A connection whose end has not been heard of yet may be handed out once.
+    await attempt().catch((thrown: unknown) => expect(thrown).toMatchObject({ code: "STORAGE_UNAVAILABLE" }));
+    await attempt();
+  });
+
+  it("leaves nothing behind on a connection, so that a pooler may hand it on after each transaction", async () => {
+    await opened();
+    const pools = openPools(database.url, 2, undefined);
+    toEnd.push(() => closePools(pools));
+    const session = new Session(await checkOut(pools.writing, "here"), "here", undefined);
+    const transaction = new PostgresTransaction(session, await session.begin(sql.begin));
+    await transaction.insert([queuedRun(1)]);
+    await transaction.queued({ namespace: "a", serves: [{ name: "b", versionId: "c" }], shardKeys: [] }, 1);
+    await session.commit();
+    session.release();
+    const { rows } = await pools.writing.query(`
+      SELECT
+        (SELECT count(*)::int FROM pg_prepared_statements) AS prepared,
+        (SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) AS locks,
+        (SELECT count(*)::int FROM pg_settings WHERE name LIKE '%timeout' AND source = 'session') AS settings`);
+    expect(rows).toEqual([{ prepared: 0, locks: 0, settings: 0 }]);
+  });
+
+  it("warns of a database that forgets what it acknowledged", async () => {
+    const warnings: string[] = [];
+    const url = new URL(database.url);
+    url.searchParams.set("options", "-c synchronous_commit=off");
+    const logger = { ...silentLogger, warn: (message: string) => warnings.push(message) };
+    await opened({ url: url.href, logger });
+    expect(warnings.join()).toContain("synchronous_commit is off");
+  });
+}
+
+function besides(database: TestDatabase): void {
+  const { opened } = stand(database);
+  const changed = (n: number, revision = 1) => next(queuedRun(n, { revision }), { revision: revision + 1 });
+
+  it("never deadlock over the same runs, in whatever order they are given", async () => {
+    const [left, right] = [await opened(), await opened()];
+    await emptied(database);
+    const runs = Array.from({ length: 40 }, (_, n) => queuedRun(n));
+    await left.transaction((tx) => tx.insert(runs));
+    const holds = runs.map(({ id }) => ({ id, revision: 1 }));
+    for (let round = 0; round < 25; round += 1) {
+      const half = round % 2 === 0 ? holds.slice(0, 20) : holds.slice(20);
+      const rest = runs
+        .filter(({ id }) => !half.some((hold) => hold.id === id))
+        .map((run) => next(run, { revision: 1 }));
+      const saves = [
+        saveIn(left, { holds: holds.toReversed() }),
+        saveIn(right, { holds: half, changes: rest.toReversed() }),
+        saveIn(left, { holds, entries: [] }),
+      ];
+      expect(await Promise.all(saves)).toEqual([[], [], []]);
+    }
+  });
+
+  it("that wait for one another end in a conflict for one of them, which may try again", async () => {
+    const [left, right] = [await opened(), await opened()];
+    await emptied(database);
+    await left.transaction((tx) => tx.insert([queuedRun(1), queuedRun(2)]));
+    let arrived = 0;
+    let meet = (): void => undefined;
+    const both = new Promise<void>((resolve) => {
+      meet = resolve;
+    });
+    const cross = (storage: Storage, first: number, second: number): Promise<Obstacle[]> =>
+      storage.transaction(async (tx) => {
+        await tx.save({ changes: [changed(first)], holds: [], entries: [] });
+        arrived += 1;
+        if (arrived === 2) meet();
+        await both;
+        return tx.save({ changes: [changed(second)], holds: [], entries: [] });
+      });
+    const outcomes = await Promise.allSettled([cross(left, 1, 2), cross(right, 2, 1)]);
+    const reasons = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason] : []));
+    expect(reasons).toMatchObject([{ code: "STORAGE_CONFLICT" }]);
+    const runs = await left.read((reader) => reader.load([runId(1), runId(2)]));
+    expect(runs.map(({ revision }) => revision)).toEqual([2, 2]);
+  });
+
+  it("write one run once: the second finds that it moved on", async () => {
+    const [left, right] = [await opened(), await opened()];
+    await emptied(database);
+    await left.transaction((tx) => tx.insert([queuedRun(1)]));
+    const results = await Promise.all([left, right].map((storage) => saveIn(storage, { changes: [changed(1)] })));
+    expect(results).toContainEqual([]);
+    expect(results).toContainEqual([{ runId: runId(1), kind: "revision" }]);
+  });
+
+  it("wait for one that holds a run, and see its entries stand in the way", async () => {
+    const [holder, other] = [await opened(), await opened()];
+    await emptied(database);
+    await holder.transaction((tx) => tx.insert([queuedRun(1)]));
+    const hold = { holds: [{ id: runId(1), revision: 1 }], entries: [returnedEntry(runId(1), 1)], changes: [] };
+    const order: string[] = [];
+    let taken = (): void => undefined;
+    const holding = new Promise<void>((resolve) => {
+      taken = resolve;
+    });
+    const first = holder.transaction(async (tx) => {
+      await tx.save(hold);
+      taken();
+      await somebodyWaits(database);
+      order.push("held");
+    });
+    await holding;
+    const claim = saveIn(other, { changes: [changed(1)] }).then((obstacles) => {
+      order.push("taken over");
+      return obstacles;
+    });
+    await first;
+    expect(await claim).toEqual([]);
+    expect(order).toEqual(["held", "taken over"]);
+    expect(await saveIn(holder, hold)).toEqual([
+      { runId: runId(1), kind: "revision" },
+      { runId: runId(1), kind: "address" },
+    ]);
+  });
+
+  it("give one reference to one of many that start with it at once", async () => {
+    const storages = await Promise.all(Array.from({ length: 5 }, () => opened()));
+    await emptied(database);
+    const starts = Array.from({ length: 50 }, (_, n) => queuedRun(n, { referenceId: `order-${n % 5}` }));
+    const inserted = await Promise.all(
+      storages.map((storage, n) =>
+        storage.transaction((tx) => tx.insert(starts.slice(n * 10, n * 10 + 10).toSorted(() => 0.5 - Math.random()))),
+      ),
+    );
+    expect(inserted.flat()).toHaveLength(5);
+    const rows = await database.sql("SELECT reference_id FROM aiki.run ORDER BY reference_id");
+    expect(rows.map((row) => row.reference_id)).toEqual([0, 1, 2, 3, 4].map((n) => `order-${n}`));
+  });
+
+  it("never change what a read sees in its course", async () => {
+    const [reading, writing] = [await opened(), await opened()];
+    await emptied(database);
+    await writing.transaction((tx) => tx.insert([queuedRun(1)]));
+    const seen = await reading.read(async (reader) => {
+      const before = await reader.load([runId(1)]);
+      await saveIn(writing, { changes: [changed(1)], entries: [returnedEntry(runId(1), 1)] });
+      return [before, await reader.load([runId(1)])];
+    });
+    expect(seen[1]).toEqual(seen[0]);
+  });
+}
+
+/** Resolves when a transaction of this database waits for a lock. */
+async function somebodyWaits(database: TestDatabase): Promise<void> {
+  const waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+  for (;;) if ((await database.sql(waiting)).length > 0) return;
+}
+
+function saveIn(storage: Storage, batch: Partial<Batch>): Promise<Obstacle[]> {
+  return storage.transaction((tx) => tx.save({ changes: [], holds: [], entries: [], ...batch }));
+}
+
+function costs(database: TestDatabase): void {
+  const { opened } = stand(database);
+
+  it.each([1, 50])("spends a constant number of statements, whatever the size of the batch: %i", async (size) => {
+    const executed: string[] = [];
+    const storage = await opened({ observe: (statement) => executed.push(statement) });
+    await emptied(database);
+    const opening = [sql.begin, expect.stringContaining("clock_timestamp")];
+    const runs = Array.from({ length: size }, (_, n) => queuedRun(n));
+    await storage.transaction((tx) => tx.insert(runs));
+    expect(executed.splice(0)).toEqual([...opening, sql.insertRun, sql.commit]);
+
+    const changes = runs.map((run) => next(run, { state: runningState() }));
+    const entries = runs.map((run) => returnedEntry(run.id, 1));
+    await saveIn(storage, { changes, entries, holds: [] });
+    expect(executed.splice(0)).toEqual([...opening, sql.updateRun, sql.insertEntry, sql.commit]);
+
+    await saveIn(storage, { holds: changes.map(({ after: { id, revision } }) => ({ id, revision })) });
+    expect(executed.splice(0)).toEqual([...opening, sql.holdRun, sql.commit]);
+
+    const requests = runs.map(({ id }) => ({ runId: id, after: 0, limit: 100, bytes: 1e6 }));
+    await storage.read(async (reader) => [await reader.load(runs.map(({ id }) => id)), await reader.journal(requests)]);
+    expect(executed.splice(2)).toEqual([sql.loadRun, sql.selectJournal, sql.commit]);
+  });
+
+  it("sends no more of a journal than was asked for", async () => {
+    const storage = await opened();
+    await emptied(database);
+    const output = JSON.stringify("x".repeat(100_000));
+    const entries = Array.from({ length: 30 }, (_, n) => entryWith(runId(1), n + 1, { type: "returned", output }));
+    await saveIn(storage, { entries });
+    const values = [[runId(1)], [0], [1_000], [250_000]].map((value) => `'{${value.join()}}'`);
+    const statement = values.reduce((text, value, at) => text.replace(`$${at + 1}::`, `${value}::`), sql.selectJournal);
+    expect(await database.sql(statement)).toHaveLength(3);
+  });
+
+  const byStatus = findQuery("n", { status: ["failed"] }, 5, null);
+  const byName = findQuery("n", { name: "ship" }, 5, null);
+  const plans: Array<[name: string, statement: string, values: unknown[], index: string]> = [
+    ["updateRun", sql.updateRun, [["a"], [1], ...Array.from({ length: 10 }, () => ["1"])], "run_pkey"],
+    ["holdRun", sql.holdRun, [["a"], [1]], "run_pkey"],
+    ["loadRun", sql.loadRun, [["a", "b"]], "run_pkey"],
+    ["loadReferenced", sql.loadReferenced, [["a"], ["b"], ["c"]], "run_reference"],
+    ["selectJournal", sql.selectJournal, [["a"], [0], [9], [9]], "entry_pkey"],
+    ["selectEntryAt", sql.selectEntryAt, [["a"], ["b"], [1]], "entry_address"],
+    ["selectQueued", sql.selectQueued, ["n", ["a"], ["b"], ["c"], 5], "run_queued"],
+    ["selectDue", sql.selectDue, [5, 5], "run_due"],
+    ["selectNextDue", sql.selectNextDue, [], "run_due"],
+    ["selectChildren", sql.selectChildren, [["a"], 5], "run_live_child"],
+    ["selectClaimed", sql.selectClaimed, ["a", "b"], "run_claimed"],
+    ["find by status", byStatus.sql, byStatus.values, "run_status"],
+    ["find by name", byName.sql, byName.values, "run_name"],
+  ];
+
+  it("answers from an index, with a backlog, with and without statistics", async () => {
+    await opened();
+    await emptied(database);
+    await database.sql(`
+      ALTER TABLE aiki.run SET (autovacuum_enabled = off);
+      ALTER TABLE aiki.entry SET (autovacuum_enabled = off);
+      INSERT INTO aiki.run
+      SELECT 'run-' || n, 'n', 'order', '1', NULL, 0, 'queued', n, 1, 0, n, n, 'r' || n, 'p' || n, 'a', 1, NULL, NULL,
+        '{}', '{}', '{}', NULL, NULL
+      FROM generate_series(1, 5000) AS n;
+      INSERT INTO aiki.entry
+      SELECT 'run-' || n, 1, 'a', 1, 1, 1, NULL, NULL, 'returned', '1', NULL FROM generate_series(1, 5000) AS n`);
+    for (const statistics of ["", "ANALYZE aiki.run; ANALYZE aiki.entry"]) {
+      await database.sql(statistics);
+      for (const [name, statement, values, index] of plans) {
+        const explained = await database.explain(statement, values);
+        expect([name, statistics, explained]).toEqual([name, statistics, expect.stringContaining(index)]);
+        expect([name, statistics, explained]).toEqual([name, statistics, expect.not.stringMatching(/Seq Scan/)]);
+      }
+    }
+    await emptied(database);
+  });
+}

@@ -1,4 +1,4 @@
-/** Whatever is done to them, SQLite answers as memory does. */
+/** Whatever is done to them, the databases answer as memory does. */
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -8,8 +8,10 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { Run, State } from "../../packages/server/src/core/run.ts";
 import { memoryStorage } from "../../packages/server/src/storage/memory/memory.ts";
+import { openPostgres } from "../../packages/server/src/storage/postgres/postgres.ts";
 import { openSqlite } from "../../packages/server/src/storage/sqlite/sqlite.ts";
 import type { Reader, Storage, Transaction } from "../../packages/server/src/storage/storage.ts";
+import { testDatabase } from "../real/postgres.ts";
 import { entryWith, next, queuedRun, runId, runningState } from "./records.ts";
 
 const ids = fc.integer({ min: 1, max: 7 });
@@ -169,23 +171,49 @@ async function outcome(storage: Storage, operation: Operation): Promise<unknown>
   }
 }
 
-it("SQLite and memory give the same answers to the same random operations", { timeout: 60_000 }, async () => {
-  const directory = await mkdtemp(join(tmpdir(), "aiki-differential-"));
-  const env = { now: (): number => 1 };
-  let file = 0;
+/** Opens an empty storage, and forgets it again. */
+type Open = (sequence: number) => Promise<{ storage: Storage; end: () => Promise<void> }>;
+
+async function compare(open: Open, numRuns: number): Promise<void> {
+  let sequenceNumber = 0;
   const alike = fc.asyncProperty(fc.array(operations, { minLength: 4, maxLength: 24 }), async (sequence) => {
-    file += 1;
+    sequenceNumber += 1;
     const memory = memoryStorage({ env });
-    const sqlite = await openSqlite({ path: join(directory, `${file}.db`), env });
+    const { storage, end } = await open(sequenceNumber);
     try {
       for (const operation of sequence) {
-        expect(await outcome(sqlite, operation)).toEqual(await outcome(memory, operation));
-        expect(await sqlite.read(everything)).toEqual(await memory.read(everything));
+        expect(await outcome(storage, operation)).toEqual(await outcome(memory, operation));
+        expect(await storage.read(everything)).toEqual(await memory.read(everything));
       }
     } finally {
-      await sqlite.close();
+      await end();
     }
   });
-  await fc.assert(alike, { numRuns: 60 });
+  await fc.assert(alike, { numRuns });
+}
+
+const env = { now: (): number => 1 };
+
+it("SQLite and memory give the same answers to the same random operations", { timeout: 60_000 }, async () => {
+  const directory = await mkdtemp(join(tmpdir(), "aiki-differential-"));
+  const open: Open = async (sequence) => {
+    const storage = await openSqlite({ path: join(directory, `${sequence}.db`), env });
+    return { storage, end: () => storage.close() };
+  };
+  await compare(open, 60);
   await rm(directory, { recursive: true });
+});
+
+it("PostgreSQL and memory give the same answers to the same random operations", {
+  timeout: 60_000,
+}, async (context) => {
+  const database = await testDatabase();
+  if (database === null) return context.skip();
+  const storage = await openPostgres({ url: database.url, connections: 2 });
+  const end = async (): Promise<void> => {
+    await database.sql("DELETE FROM aiki.run; DELETE FROM aiki.entry");
+  };
+  await compare(async () => ({ storage, end }), 60);
+  await storage.close();
+  await database.drop();
 });

@@ -2,7 +2,8 @@ import type { Migration } from "../migration.ts";
 
 /**
  * Text is compared byte by byte (`COLLATE "C"`), as in the other dialect. A run without shard key stands in its queue's
- * index under U+0001, which is no other key's text: `IS NOT DISTINCT FROM` would use no index.
+ * index under U+0001, which is no other key's text: `IS NOT DISTINCT FROM` would use no index. Every revision is above 0:
+ * only the list of a workflow's runs says so, and without statistics nothing else is looked up through that index.
  */
 const createRunAndEntry = `
   CREATE TABLE aiki.run (
@@ -44,7 +45,8 @@ const createRunAndEntry = `
     WHERE parent_id IS NOT NULL;
   CREATE INDEX run_live_child ON aiki.run (parent_id, id)
     WHERE follows = 1 AND status NOT IN ('completed', 'failed', 'cancelled');
-  CREATE INDEX run_name ON aiki.run (namespace, name, id);
+  CREATE INDEX run_name ON aiki.run (namespace, name, id)
+    WHERE revision > 0;
   CREATE INDEX run_status ON aiki.run (namespace, status, id)
     WHERE status NOT IN ('queued', 'running', 'completed');
 
