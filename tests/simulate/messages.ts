@@ -52,7 +52,7 @@ function reported({ seen, entries, opens, starts, next }: Reported): string {
 }
 
 /** Hashes say nothing to a reader beyond their first digits. */
-export function short(address: string): string {
+function short(address: string): string {
   return address.replace(/[0-9a-f]{32}/g, (digits) => digits.slice(0, 4));
 }
 
