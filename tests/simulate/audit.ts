@@ -9,7 +9,7 @@ import { programWorkflow } from "./interpreter.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Process } from "./process.ts";
-import type { Op, Program } from "./program.ts";
+import { isTimed, type Program } from "./program.ts";
 import type { World } from "./world.ts";
 
 export interface AuditOptions {
@@ -31,13 +31,7 @@ function isReplayable({ id, state, input }: Run, { edits }: Code): boolean {
   const { program }: { program: Program } = JSON.parse(input ?? "{}");
   const hasLastWord =
     state.status === "completed" || (state.status === "failed" && state.error.code !== "RUN_TIMED_OUT");
-  return hasLastWord && !edits.has(id) && !program.ops.some(isPlain);
-}
-
-function isPlain(op: Op): boolean {
-  if (op.type === "join") return op.branches.some((branch) => branch.some(isPlain));
-  if (op.type === "attempt") return op.body.some(isPlain);
-  return op.type === "plain" && op.ms > 0;
+  return hasLastWord && !edits.has(id) && !isTimed(program.ops);
 }
 
 async function replay({ world, mirror, ledger, code }: AuditOptions, run: Run): Promise<void> {

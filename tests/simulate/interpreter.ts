@@ -10,6 +10,7 @@ import { expectOutcome } from "./model.ts";
 import type { Process } from "./process.ts";
 import {
   type Body,
+  isTimed,
   type Op,
   type Program,
   stepRetry,
@@ -125,7 +126,9 @@ class Interpreter {
     this.#run = run;
     this.#input = input;
     const code = editOf(context.code, run.id);
-    this.#execution = context.ledger.begin(run.id, run.attempt, context.process, code);
+    const { process } = context;
+    const isOrdered = !isTimed(input.program.ops);
+    this.#execution = context.ledger.begin({ runId: run.id, attempt: run.attempt, process, code, isOrdered });
   }
 
   async run(): Promise<string> {

@@ -67,7 +67,7 @@ export function drawKnobs(prng: Prng): Knobs {
   const redeliverMs = prng.magnitude(100, 10_000);
   const delayMs = prng.pick([0, 2, 20, 100]);
   return {
-    servers: prng.between(1, 2),
+    servers: prng.chance(0.65) ? 2 : 1,
     workers: prng.between(2, 4),
     runs: prng.between(2, 7),
     chaosMs,
@@ -98,7 +98,7 @@ export function drawKnobs(prng: Prng): Knobs {
     },
     faults: {
       killWorker: rate(0.5, chaosMs / 12, chaosMs / 2),
-      stopWorker: rate(0.3, chaosMs / 8, chaosMs / 2),
+      stopWorker: rate(0.4, chaosMs / 15, chaosMs / 2),
       pauseWorker: rate(0.4, chaosMs / 12, chaosMs / 2),
       killServer: rate(0.3, chaosMs / 8, chaosMs / 2),
       closeServer: rate(0.2, chaosMs / 8, chaosMs / 2),

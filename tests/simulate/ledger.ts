@@ -28,6 +28,8 @@ export interface Execution {
   /** The code that it executes, as a version of its program. */
   code: string;
   observations: Observation[];
+  /** Awaits only what is durable: sees everything in the same order every time. */
+  isOrdered: boolean;
 }
 
 /** One start of a task's body. */
@@ -99,24 +101,22 @@ export class Ledger {
     }
   }
 
-  begin(runId: RunId, attempt: number, process: Process, code: string): Execution {
-    const number = this.#executions++;
-    const execution: Execution = { number, runId, attempt, process, code, observations: [] };
-    this.#current.set(`${process.name} ${runId}`, execution);
+  begin(run: Pick<Execution, "runId" | "attempt" | "process" | "code" | "isOrdered">): Execution {
+    const execution: Execution = { ...run, number: this.#executions++, observations: [] };
+    this.#current.set(`${run.process.name} ${run.runId}`, execution);
     return execution;
   }
 
   /** A handler saw a value: the same as before, where something new has begun after it. */
   observe(execution: Execution, observation: Observation): void {
-    const { observations } = execution;
+    const { observations, isOrdered } = execution;
+    const firm = this.#firm.get(firmKey(execution)) ?? [];
     const index = observations.length;
+    const before = isOrdered ? firm[index] : counterpart(firm, observations, observation);
     observations.push(observation);
-    const before = this.#firm.get(firmKey(execution))?.[index];
     if (before !== undefined && (before.op !== observation.op || before.saw !== observation.saw)) {
-      this.world.violate(
-        "REPLAY",
-        `${this.world.names.of(execution.runId)} saw ${show(observation)} at ${index}, after ${show(before)} before`,
-      );
+      const run = this.world.names.of(execution.runId);
+      this.world.violate("REPLAY", `${run} saw ${show(observation)} at ${index}, after ${show(before)} before`);
     }
   }
 
@@ -224,6 +224,13 @@ export class Ledger {
 
 export function startKey(effect: Pick<Effect, "runId" | "attempt" | "address" | "try">): string {
   return `${effect.runId} ${effect.attempt} ${effect.address} ${effect.try}`;
+}
+
+/** What the same call came to before; of calls that their content tells from others, whatever their order. */
+function counterpart(firm: Observation[], now: Observation[], { op }: Observation): Observation | undefined {
+  if (!/^(task|step|child)/.test(op)) return undefined;
+  const nth = now.filter((other) => other.op === op).length;
+  return firm.filter((other) => other.op === op)[nth];
 }
 
 function firmKey({ runId, attempt, code }: Execution): string {

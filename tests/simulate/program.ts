@@ -47,6 +47,15 @@ const taskNames: readonly TaskName[] = ["once", "brief", "quick", "slow"];
 export const eventNames = ["approved", "constructor"] as const;
 export type EventName = (typeof eventNames)[number];
 
+/** Whether it awaits what is not durable for a while: then the order of its calls may differ from replay to replay. */
+export function isTimed(ops: readonly Op[]): boolean {
+  return ops.some((op) => {
+    if (op.type === "join") return op.branches.some(isTimed);
+    if (op.type === "attempt") return isTimed(op.body);
+    return op.type === "plain" && op.ms > 0;
+  });
+}
+
 /** How many tries a task or step has. */
 export function triesOf(op: Extract<Op, { type: "task" | "step" }>): number {
   if (op.type === "step") return op.retries + 1;

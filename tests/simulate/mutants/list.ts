@@ -5,6 +5,8 @@ import type { Edit } from "./workshop.ts";
 export interface Mutant {
   name: string;
   edits: readonly Edit[];
+  /** A seed that killed it once, and is tried first. */
+  seed?: number;
 }
 
 const core = "packages/server/src/core";

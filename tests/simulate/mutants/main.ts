@@ -53,18 +53,25 @@ async function healthy({ directory }: Workshop): Promise<void> {
   if (status !== 0) throw new Error(`The code itself fails:\n${output.slice(-3_000)}`);
 }
 
-async function judge(workshop: Workshop, { name, edits }: Mutant): Promise<Verdict> {
+async function judge({ directory, alter }: Workshop, { name, edits, seed: known }: Mutant): Promise<Verdict> {
   const beganAt = performance.now();
-  const restore = await workshop.alter(edits);
+  const restore = await alter(edits);
   const seconds = () => (performance.now() - beganAt) / 1_000;
   const first = Number(values.from);
+  const batches = Array.from({ length: Math.ceil(seeds / batch) }, (_, index) => ({
+    from: first + index * batch,
+    count: batch,
+  }));
+  if (known !== undefined) batches.unshift({ from: known, count: 1 });
   try {
-    for (let from = first; from < first + seeds && seconds() * 1_000 < patienceMs; from += batch) {
-      const { output, status } = await run(workshop.directory, from, batch);
+    for (const { from, count } of batches) {
+      if (seconds() * 1_000 > patienceMs) break;
+      const { output, status } = await run(directory, from, count);
       if (status === 0) continue;
       const seed = /--from (\d+) --seeds 1/.exec(output)?.[1];
-      if (seed === undefined && status !== "hangs")
+      if (seed === undefined && status !== "hangs") {
         throw new Error(`The mutant "${name}" does not run:\n${output.slice(-3_000)}`);
+      }
       const by = /^[A-Z][A-Z0-9]*: .*$/m.exec(output)?.[0] ?? "it hangs";
       return { mutant: name, killed: true, seed: seed ?? `${from}…`, by: by.slice(0, 110), seconds: seconds() };
     }
