@@ -19,6 +19,8 @@ export interface ClaimContext {
   ready: Ready;
   moment: Moment;
   offers: Map<Operation, RunId[]>;
+  /** What claims of this transaction have taken; storage still has them as queued. */
+  taken: Set<RunId>;
   operation: Extract<Operation, { type: "claim" }>;
 }
 
@@ -81,14 +83,15 @@ async function takeHinted(context: ClaimContext, claimed: Run[]): Promise<void> 
 
 /** Asks storage for runs nobody hinted at: after a restart, an overflow, or on another server. */
 async function scan(context: ClaimContext, claimed: Run[]): Promise<void> {
-  const { work, ready, transaction, operation } = context;
+  const { work, ready, taken, transaction, operation } = context;
   const filter = filterOf(operation.namespace, operation.request);
   const { limit } = operation.request;
   if (claimed.length >= limit || filter.serves.length === 0 || !ready.isStale(filter)) {
     return;
   }
-  const ids = await transaction.queued(filter, limit);
-  ready.scanned(filter, ids.length < limit);
+  const most = limit + taken.size;
+  const ids = await transaction.queued(filter, most);
+  ready.scanned(filter, ids.length < most);
   await work.fetch(ids);
   // Storage knows them as queued; a cached row that says otherwise is another server's past.
   await work.refresh(ids.filter((id) => work.get(id)?.state.status !== "queued"));
@@ -100,7 +103,7 @@ async function scan(context: ClaimContext, claimed: Run[]): Promise<void> {
 }
 
 async function take(
-  { work, operation }: ClaimContext,
+  { work, taken, operation }: ClaimContext,
   id: RunId,
   reclaim: number | undefined,
   claimed: Run[],
@@ -118,6 +121,7 @@ async function take(
   const decision = await work.apply(id, { type: "claim", claim });
   if (decision?.ok === true) {
     claimed.push(decision.run);
+    taken.add(id);
   }
 }
 

@@ -78,6 +78,7 @@ async function commitOnce(
   const starts = await insertStarts(transaction, work, operations, moment);
   await work.fetch(operations.flatMap((operation) => (operation.type === "command" ? [operation.to] : [])));
 
+  const taken = new Set<RunId>();
   const results: Result[] = [];
   for (const operation of operations) {
     switch (operation.type) {
@@ -88,7 +89,10 @@ async function commitOnce(
         results.push({ type: "command", answer: await answer(transaction, work, operation) });
         break;
       case "claim":
-        results.push({ type: "claim", runs: await claimRuns({ transaction, work, ready, moment, offers, operation }) });
+        results.push({
+          type: "claim",
+          runs: await claimRuns({ transaction, work, ready, moment, offers, taken, operation }),
+        });
         break;
       default:
         operation satisfies never;

@@ -2,8 +2,8 @@ import type { Migration } from "../migration.ts";
 
 /**
  * Text is compared byte by byte (`COLLATE "C"`), as in the other dialect. A run without shard key stands in its queue's
- * index under U+0001, which is no other key's text: `IS NOT DISTINCT FROM` would use no index. Every revision is above 0:
- * only the list of a workflow's runs says so, and without statistics nothing else is looked up through that index.
+ * index under U+0001, which is no other key's text: `IS NOT DISTINCT FROM` would use no index. Every revision is above
+ * 0: only the list of a workflow's runs says so, so that nothing else is looked up through that index.
  */
 const createRunAndEntry = `
   CREATE TABLE aiki.run (

@@ -1,0 +1,247 @@
+/**
+ * Two servers on one PostgreSQL, each in the middle of an operation on one run. Whatever meets whatever, both are
+ * answered, and the run ends up as if they had come one after the other on a single server in memory.
+ */
+
+import { silentLogger, systemEnv } from "@aikirun/lib";
+import type { Api, ClaimedRun } from "@aikirun/lib/protocol";
+import { v7 } from "uuid";
+import { afterAll, describe, expect, it } from "vitest";
+import { createEngine } from "../../packages/server/src/engine/engine.ts";
+import { memoryStorage } from "../../packages/server/src/storage/memory/memory.ts";
+import { openPostgres } from "../../packages/server/src/storage/postgres/postgres.ts";
+import type { Storage, Transaction } from "../../packages/server/src/storage/storage.ts";
+import { testDatabase } from "../real/postgres.ts";
+import { awaits, codes, returned, Stage, Worker } from "./actors.ts";
+
+const env = systemEnv({ id: v7 });
+
+/** A run, who holds it, and what is fixed about the operations on it so that a repeat is one. */
+interface Scene {
+  name: string;
+  runId: string;
+  held: ClaimedRun | null;
+  session: string;
+}
+
+/** Through one server; answers with what its caller would hear. */
+type Act = (api: Api, scene: Scene) => Promise<string>;
+
+const wait = awaits("approved");
+
+const acts: Readonly<Record<string, Act>> = {
+  suspend: report({ opens: [wait], next: { type: "suspend", children: 0 } }),
+  record: report({ entries: [returned("task:a#0")] }),
+  "record another": report({ entries: [returned("task:b#0")] }),
+  "record otherwise": report({ entries: [returned("task:a#0", '"other"')] }),
+  release: report({ next: { type: "release", reason: "shutdown" } }),
+  finish: report({ next: { type: "finish", outcome: { status: "completed", output: "1" } } }),
+  renew: async (api, { session, held, runId }) => {
+    const runs = [{ runId, fence: held?.fence ?? 1 }];
+    return codes((await api.renew({ session, leaseMs: 30_000, runs })).results).join();
+  },
+  claim: async (api, { name }) => {
+    const { runs } = await api.claim(new Worker(stageOf(api, name)).request());
+    return `claimed ${runs.map(({ fence }) => fence).join()}`;
+  },
+  event: signal({ type: "event", name: "approved", data: "1", referenceId: "e-1" }),
+  "the same event": signal({ type: "event", name: "approved", data: "1", referenceId: "e-1" }),
+  cancel: signal({ type: "cancel", reason: "enough" }),
+  pause: signal({ type: "pause" }),
+  resume: signal({ type: "resume" }),
+  wake: signal({ type: "wake" }),
+};
+
+function report(more: Parameters<Worker["draft"]>[1]): Act {
+  return async (api, scene) => {
+    if (scene.held === null) return "not held";
+    const worker = new Worker(stageOf(api, scene.name));
+    const one = worker.draft(scene.held, { reportId: JSON.stringify(more), ...more });
+    const { results } = await api.report({ session: scene.session, worker: "w", reports: [one] });
+    return codes(results).join();
+  };
+}
+
+function signal(what: Parameters<Stage["signal"]>[1]): Act {
+  return async (api, { name, runId }) => codes([await stageOf(api, name).signal(runId, what)]).join();
+}
+
+function stageOf(api: Api, name: string): Stage {
+  const stage = new Stage(api);
+  return Object.assign(stage, { name });
+}
+
+/** `proven`: its holder has reported, so that a report which only records changes nothing of the row. */
+type Setting = "queued" | "running" | "proven" | "parked";
+
+/** What may be asked of a run in each setting. */
+const settings: Readonly<Record<Setting, string[]>> = {
+  queued: ["claim", "event", "cancel", "pause", "wake"],
+  running: [
+    "suspend",
+    "record",
+    "record another",
+    "record otherwise",
+    "release",
+    "finish",
+    "renew",
+    "event",
+    "the same event",
+    "cancel",
+    "pause",
+  ],
+  proven: ["suspend", "record", "record otherwise", "finish", "event", "cancel", "pause"],
+  parked: ["event", "the same event", "cancel", "pause", "resume", "wake"],
+};
+
+async function prepare(api: Api, setting: Setting): Promise<Scene> {
+  const stage = new Stage(api);
+  const runId = await stage.start();
+  const worker = stage.worker();
+  const scene = { name: stage.name, runId, session: worker.session };
+  if (setting === "queued") return { ...scene, held: null };
+  const held = await worker.claimOne({ waitMs: 0 });
+  if (setting === "parked") await worker.park(held, [wait]);
+  if (setting === "proven") await worker.report(held, { entries: [returned("task:first#0")] });
+  return { ...scene, held };
+}
+
+/** What was answered, and all that others can see of the run. */
+async function told(api: Api, { name, runId }: Scene, first: string, second: string): Promise<unknown> {
+  const { run, entries } = await stageOf(api, name).read(runId);
+  const facts = entries.map(({ seq, address, attempt, fence, value: { type } }) => [
+    seq,
+    address.replace(/[0-9a-f-]{36}/, "id"),
+    attempt,
+    fence,
+    type,
+  ]);
+  return { first, second, status: run.status, waits: run.waits, facts };
+}
+
+async function oneAfterTheOther(setting: Setting, acted: [string, string], swapped: boolean): Promise<unknown> {
+  const storage = memoryStorage({ env });
+  const engine = createEngine({ storage, env, logger: silentLogger });
+  const api = engine.api("default");
+  const scene = await prepare(api, setting);
+  const answers = ["", ""];
+  for (const place of swapped ? [1, 0] : [0, 1]) {
+    answers[place] = (await acts[acted[place] ?? ""]?.(api, scene)) ?? "";
+  }
+  const result = await told(api, scene, answers[0] ?? "", answers[1] ?? "");
+  await engine.close();
+  return result;
+}
+
+type Moment = "before it has written" | "before it has committed";
+
+interface Gate {
+  storage: Storage;
+  /** Stops the next transaction at this moment; resolves when it is there, or has ended without coming by. */
+  stop(at: Moment): { reached: Promise<void>; go: () => void };
+}
+
+function gated(inner: Storage): Gate {
+  let stopAt: { at: Moment; arrive: () => void; go: Promise<void> } | null = null;
+  const pass = async (at: Moment): Promise<void> => {
+    const stop = stopAt;
+    if (stop?.at !== at) return;
+    stopAt = null;
+    stop.arrive();
+    await stop.go;
+  };
+  const watched = (tx: Transaction): Transaction =>
+    new Proxy(tx, {
+      get(target, name) {
+        const method: unknown = Reflect.get(target, name, target);
+        if (typeof method !== "function") return method;
+        if (name !== "save") return method.bind(target);
+        return async (batch: unknown) => {
+          await pass("before it has written");
+          const result: unknown = await method.call(target, batch);
+          await pass("before it has committed");
+          return result;
+        };
+      },
+    });
+  return {
+    storage: {
+      transaction: (work) => inner.transaction((tx) => work(watched(tx))),
+      read: (work) => inner.read(work),
+      close: () => inner.close(),
+    },
+    stop(at) {
+      let arrive = (): void => undefined;
+      let go = (): void => undefined;
+      const reached = new Promise<void>((resolve) => {
+        arrive = resolve;
+      });
+      const going = new Promise<void>((resolve) => {
+        go = resolve;
+      });
+      stopAt = { at, arrive, go: going };
+      return { reached, go };
+    },
+  };
+}
+
+const database = await testDatabase();
+
+describe.skipIf(database === null)("two servers on one PostgreSQL", async () => {
+  if (database === null) return;
+  const [left, right] = [
+    await openPostgres({ url: database.url, connections: 3 }),
+    await openPostgres({ url: database.url, connections: 3 }),
+  ];
+  const gate = gated(left);
+  afterAll(async () => {
+    await left.close();
+    await right.close();
+    await database.drop();
+  });
+
+  /** Whether a transaction waits for the other's lock. */
+  const isWaiting = async (): Promise<boolean> => {
+    const waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    return (await database.sql(waiting)).length > 0;
+  };
+
+  async function met(setting: Setting, [one, other]: [string, string], at: Moment): Promise<unknown> {
+    const engines = [gate.storage, right].map((storage) => createEngine({ storage, env, logger: silentLogger }));
+    const [here, there] = engines.map((engine) => engine.api("default"));
+    if (here === undefined || there === undefined) throw new Error("unreachable");
+    const scene = await prepare(here, setting);
+    const { reached, go } = gate.stop(at);
+    const first = acts[one]?.(here, scene) ?? Promise.resolve("");
+    await Promise.race([reached, first]);
+    const second = acts[other]?.(there, scene) ?? Promise.resolve("");
+    let isDone = false;
+    const done = second.finally(() => {
+      isDone = true;
+    });
+    while (!isDone && !(at === "before it has committed" && (await isWaiting()))) {
+      await Promise.race([done, new Promise((resolve) => setTimeout(resolve, 1))]);
+    }
+    go();
+    const result = await told(there, scene, await first, await done);
+    await Promise.all(engines.map((engine) => engine.close()));
+    return result;
+  }
+
+  const moments: Moment[] = ["before it has written", "before it has committed"];
+  const cases = Object.entries(settings).flatMap(([setting, names]) =>
+    names.flatMap((one) => names.map((other) => ({ setting, one, other }))),
+  );
+  const isSetting = (text: string): text is Setting => text in settings;
+
+  it.each(cases)("a $setting run: $one is met by $other", async ({ setting, one, other }) => {
+    if (!isSetting(setting)) throw new Error("unreachable");
+    const serial = [
+      await oneAfterTheOther(setting, [one, other], false),
+      await oneAfterTheOther(setting, [one, other], true),
+    ];
+    for (const moment of moments) {
+      expect(serial).toContainEqual(await met(setting, [one, other], moment));
+    }
+  });
+});

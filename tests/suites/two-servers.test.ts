@@ -1,0 +1,142 @@
+/** Servers that share a PostgreSQL: each thing is done once, by whichever comes first. */
+
+import { silentLogger } from "@aikirun/lib";
+import type { ClaimedRun } from "@aikirun/lib/protocol";
+import { type Server, server } from "@aikirun/server";
+import { v7 } from "uuid";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { testDatabase } from "../real/postgres.ts";
+import { awaits, codes, only, returned, Stage, sleeps, types, type Worker } from "./actors.ts";
+
+const database = await testDatabase();
+
+describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
+  let servers: Server[] = [];
+  beforeAll(async () => {
+    const params = { database: database?.url ?? "", logger: silentLogger, databaseConnections: 4 };
+    servers = await Promise.all([server(params), server(params), server(params)]);
+  });
+  afterAll(async () => {
+    await Promise.all(servers.map((one) => one.close()));
+    await database?.drop();
+  });
+
+  /** The same workflow as every server's clients see it. */
+  function stages(): Stage[] {
+    const name = `workflow ${v7()}`;
+    return servers.map((one) => Object.assign(new Stage(one.api()), { name }));
+  }
+
+  const at = <Item>(items: readonly Item[], n: number): Item =>
+    only([items[n % items.length]].flatMap((item) => item ?? []));
+
+  /** Claims until all of these are held; whoever finds nothing asks again. */
+  async function claimAll(workers: Worker[], count: number): Promise<ClaimedRun[]> {
+    const claimed: ClaimedRun[] = [];
+    const work = async (worker: Worker): Promise<void> => {
+      while (claimed.length < count) claimed.push(...(await worker.claim({ limit: 7, waitMs: 100 })));
+    };
+    await Promise.all(workers.map(work));
+    return claimed;
+  }
+
+  it("hand out each of three hundred runs once, to workers of all servers", { timeout: 60_000 }, async () => {
+    const all = stages();
+    const ids = await Promise.all(Array.from({ length: 300 }, (_, n) => at(all, n).start()));
+    const workers = Array.from({ length: 9 }, (_, n) => at(all, n).worker());
+    const claimed = await claimAll(workers, ids.length);
+    expect(claimed.map(({ id }) => id).sort()).toEqual(ids.toSorted());
+    expect(new Set(claimed.map(({ fence }) => fence))).toEqual(new Set([1]));
+  });
+
+  it("share a backlog that only storage knows of: none goes home with nothing while there are runs", async () => {
+    const all = stages();
+    const ids = await Promise.all(Array.from({ length: 60 }, () => at(all, 0).start()));
+    const workers = [1, 2, 1, 2].map((n) => at(all, n).worker());
+    const claimed = await Promise.all(workers.map((worker) => worker.claim({ limit: 10 })));
+    expect(claimed.map((runs) => runs.length)).toEqual([10, 10, 10, 10]);
+    const rest = await Promise.all(workers.slice(0, 2).map((worker) => worker.claim({ limit: 10 })));
+    const taken = [...claimed, ...rest].flat().map(({ id }) => id);
+    expect(new Set(taken).size).toBe(taken.length);
+    expect(taken.toSorted()).toEqual(ids.toSorted());
+  });
+
+  it("fire each timer once, and none early", { timeout: 60_000 }, async () => {
+    const all = stages();
+    const ids = await Promise.all(Array.from({ length: 60 }, (_, n) => at(all, n).start()));
+    const worker = at(all, 0).worker();
+    const held = await worker.claim({ limit: 100 });
+    expect(held).toHaveLength(60);
+    // Reported through another server than the one that handed them out.
+    const reports = held.map((run) =>
+      worker.draft(run, { opens: [sleeps(400)], next: { type: "suspend", children: 0 } }),
+    );
+    const { results } = await at(all, 1).api.report({ session: worker.session, worker: "w", reports });
+    expect(new Set(codes(results))).toEqual(new Set(["ok"]));
+    const parked = await Promise.all(ids.map((id) => at(all, 2).view(id)));
+    const until = new Map(parked.map(({ id, waits }) => [id, only(waits).until ?? Number.POSITIVE_INFINITY]));
+    const again = await claimAll(
+      all.map((stage) => stage.worker()),
+      ids.length,
+    );
+    expect(again.map(({ id }) => id).sort()).toEqual(ids.toSorted());
+    for (const { id, journal, fence } of again) {
+      expect([types(journal), fence]).toEqual([["elapsed"], 2]);
+      expect(only(journal).at).toBeGreaterThanOrEqual(until.get(id) ?? Number.POSITIVE_INFINITY);
+    }
+  });
+
+  it("make one run of a reference that all of them are given at once", async () => {
+    const all = stages();
+    for (let round = 0; round < 20; round += 1) {
+      const starts = Array.from({ length: 12 }, (_, n) =>
+        at(all, n).tryStart(at(all, n).spec({ referenceId: `order-${round}`, inputHash: "a" })),
+      );
+      const results = await Promise.all(starts);
+      expect(new Set(results.map((result) => (result.ok ? result.id : result.code))).size).toBe(1);
+      expect(results.filter((result) => result.ok && result.created)).toHaveLength(1);
+    }
+  });
+
+  it("record a report once that is sent to all of them, and a signal too", async () => {
+    const all = stages();
+    const id = await at(all, 0).start();
+    const worker = at(all, 0).worker();
+    const run = await worker.claimOne();
+    const drafted = worker.draft(run, { entries: [returned("task:a#0"), returned("task:b#0")] });
+    const request = { session: worker.session, worker: "w", reports: [drafted] };
+    const replies = await Promise.all(all.map((stage) => stage.api.report(request)));
+    for (const { results } of replies) expect(results).toMatchObject([{ ok: true, first: 1, tail: 2 }]);
+    const signalId = v7();
+    const event = { type: "event", name: "approved", data: "1" } as const;
+    const signalled = await Promise.all(all.map((stage) => stage.signal(id, event, signalId)));
+    expect(codes(signalled)).toEqual(["ok", "ok", "ok"]);
+    expect(types(await at(all, 2).entries(id))).toEqual(["returned", "returned", "arrived"]);
+  });
+
+  it("tell each other's long polls within their sweep", async () => {
+    const all = stages();
+    const id = await at(all, 0).start();
+    const watched = at(all, 1).reaches(id, "completed");
+    const worker = at(all, 2).worker();
+    await worker.finish(await worker.claimOne());
+    expect((await watched).status).toBe("completed");
+  });
+
+  it("lose no wake-up between a run that parks on one and an event that arrives on another", async () => {
+    const all = stages();
+    await Promise.all(Array.from({ length: 40 }, () => at(all, 0).start()));
+    const worker = at(all, 0).worker();
+    const held = await worker.claim({ limit: 40 });
+    expect(held).toHaveLength(40);
+    await Promise.all(
+      held.flatMap((run) => [
+        worker.park(run, [awaits("approved")]),
+        at(all, 1).signal(run.id, { type: "event", name: "approved", data: "1" }),
+      ]),
+    );
+    const again = await claimAll([at(all, 2).worker()], 40);
+    expect(again.map(({ id }) => id).sort()).toEqual(held.map(({ id }) => id).sort());
+    for (const { id } of again) expect(types(await at(all, 2).entries(id)).sort()).toEqual(["arrived", "received"]);
+  });
+});
