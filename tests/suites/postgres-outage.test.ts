@@ -1,0 +1,112 @@
+/** A server while its PostgreSQL is locked, restarted or gone: callers are told to come back, and nothing is lost. */
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { client } from "@aikirun/client";
+import { silentLogger } from "@aikirun/lib";
+import { server } from "@aikirun/server";
+import { v7 } from "uuid";
+import { describe, expect, inject, it } from "vitest";
+import { findBinaries } from "../real/binaries.ts";
+import { startCluster } from "../real/cluster.ts";
+import { testDatabase } from "../real/postgres.ts";
+import { Stage } from "./actors.ts";
+
+const json = { "content-type": "application/json" };
+
+describe("a server on PostgreSQL", () => {
+  it("answers 503 with Retry-After within two seconds while its tables are locked, then goes on", async (context) => {
+    const database = await testDatabase();
+    if (database === null) return context.skip();
+    const aikiServer = await server({ database: database.url, logger: silentLogger, databaseConnections: 4 });
+    const { url } = await aikiServer.listen({ port: 0 });
+    const start = () => {
+      const run = { id: v7(), name: "order", versionId: "1" };
+      return fetch(`${url}/v1/start`, { method: "POST", headers: json, body: JSON.stringify({ runs: [run] }) });
+    };
+    expect((await start()).status).toBe(200);
+    const locked = database.sql("BEGIN; LOCK TABLE aiki.run; SELECT pg_sleep(2.5); COMMIT");
+    await isLocked(database.sql);
+    const before = performance.now();
+    const reply = await start();
+    expect(performance.now() - before).toBeLessThan(2_000);
+    expect([reply.status, reply.headers.get("retry-after"), await reply.json()]).toEqual([
+      503,
+      "1",
+      { error: { code: "UNAVAILABLE", message: expect.any(String) } },
+    ]);
+    await locked;
+    expect((await start()).status).toBe(200);
+    await aikiServer.close();
+    await database.drop();
+  });
+
+  it("goes on by itself when PostgreSQL crashes and comes back, with all that was acknowledged", {
+    timeout: 60_000,
+  }, async (context) => {
+    const { directory } = inject("services");
+    const place = await mkdtemp(join(directory, "crashing-"));
+    const binaries = await findBinaries(place);
+    if (binaries === null) return context.skip();
+    const cluster = await startCluster(binaries, place, process.pid);
+    const aikiServer = await server({ database: cluster.url, logger: silentLogger });
+    const aiki = await client({ server: aikiServer, logger: silentLogger });
+    const stage = new Stage(aiki.api);
+    const acknowledged: string[] = [];
+    let isOver = false;
+    const load = async (): Promise<void> => {
+      while (!isOver) {
+        const spec = stage.spec();
+        const result = await persistently(() => stage.tryStart(spec));
+        if (result.ok) acknowledged.push(result.id);
+      }
+    };
+    const loads = Promise.all([load(), load(), load()]);
+    for (let round = 0; round < 3; round += 1) {
+      const had = acknowledged.length;
+      await until(() => acknowledged.length > had + 20);
+      await cluster.control("-m", "immediate", "restart");
+      const downAt = performance.now();
+      await until(() => acknowledged.length > had + 40);
+      expect(performance.now() - downAt).toBeLessThan(5_000);
+    }
+    isOver = true;
+    await loads;
+    const { results } = await aiki.api.read({ runs: acknowledged.slice(-1_000).map((runId) => ({ runId })) });
+    expect(results.filter((result) => !result.ok)).toEqual([]);
+    await aiki.close();
+    await aikiServer.close();
+    await cluster.control("-m", "immediate", "stop");
+    await rm(place, { recursive: true });
+  });
+
+  it("does not start on a database that is not there, and says where it looked", async () => {
+    const starting = server({ database: "postgres://aiki:hunter2@127.0.0.1:1/aiki", logger: silentLogger });
+    await expect(starting).rejects.toMatchObject({
+      code: "STORAGE_UNAVAILABLE",
+      message: expect.stringMatching(/^PostgreSQL at 127\.0\.0\.1:1\/aiki: .*ECONNREFUSED/),
+    });
+  });
+});
+
+/** A caller that does as it is told: asks again what was answered `UNAVAILABLE`. */
+async function persistently<T>(ask: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await ask();
+    } catch (thrown) {
+      expect(thrown).toMatchObject({ code: "UNAVAILABLE" });
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+async function isLocked(sql: (text: string) => Promise<unknown[]>): Promise<void> {
+  const locks =
+    "SELECT 1 FROM pg_locks WHERE relation = 'aiki.run'::regclass AND mode = 'AccessExclusiveLock' AND granted";
+  while ((await sql(locks)).length === 0);
+}
