@@ -150,8 +150,13 @@ async function wakeUp(mode: Mode, size: Sizes): Promise<Figures> {
   const figures: Figures = {};
   for (const count of size.sleepers) {
     await withStack(mode, 200, async ({ aiki }) => {
-      const handles = await Promise.all(Array.from({ length: count }, () => sleeperV1.start(aiki, { ms: 1_000 })));
-      const late = await Promise.all(handles.map((handle) => handle.result()));
+      const sleep = async (ms: number) => {
+        const handles = await Promise.all(Array.from({ length: count }, () => sleeperV1.start(aiki, { ms })));
+        return Promise.all(handles.map((handle) => handle.result()));
+      };
+      await sleep(100);
+      await sleep(100);
+      const late = await sleep(1_000);
       figures[`W5 ${count} sleepers, p50 ms late`] = percentile(late, 50);
       figures[`W5 ${count} sleepers, p99 ms late`] = percentile(late, 99);
       figures[`W5 ${count} sleepers, earliest ms`] = Math.min(...late);

@@ -42,7 +42,7 @@ export interface Engine {
 
 /** Operations decided in one transaction: few enough that a blocking database blocks for milliseconds. */
 const batchSize = 200;
-const cachedRowCount = 20_000;
+const cachedRowCount = 10_000;
 
 const defaultSettings: Settings = {
   unconfirmedLeaseMs: 10_000,
@@ -92,10 +92,12 @@ export function createEngine({ storage, env, settings, logger, observe }: Engine
       committed = await commit(committer, operations);
     } catch (error) {
       forget(operations);
-      // One operation that cannot be decided must not fail the others.
-      return operations.length === 1 || error instanceof AikiError
-        ? operations.map(() => ({ type: "fault", error }))
-        : (await Promise.all(operations.map((operation) => send([again(operation)])))).flat();
+      // One operation that cannot be decided, or stored, must not fail the others.
+      if (operations.length > 1 && isOfOne(error)) {
+        return (await Promise.all(operations.map((operation) => send([again(operation)])))).flat();
+      }
+      const fault = asUnavailable(error, logger);
+      return operations.map(() => ({ type: "fault", error: fault }));
     }
     publish(committed);
     try {
@@ -134,7 +136,7 @@ export function createEngine({ storage, env, settings, logger, observe }: Engine
     }
     const result = await answered(operation);
     if (result.type === "fault") {
-      throw asUnavailable(result.error, logger);
+      throw result.error;
     }
     return result;
   };
@@ -181,6 +183,11 @@ export function createEngine({ storage, env, settings, logger, observe }: Engine
 /** A commit that failed may have been carried out nevertheless; all but claims tell by themselves. */
 function again(operation: Operation): Operation {
   return operation.type === "claim" ? { ...operation, isRepeat: true } : operation;
+}
+
+/** Whether a batch may have failed for what one of it asks; otherwise the database fails all alike. */
+function isOfOne(error: unknown): boolean {
+  return !(error instanceof AikiError) || error.code === "STORAGE_FAILED";
 }
 
 function asUnavailable(error: unknown, logger: Logger): AikiError {

@@ -39,7 +39,7 @@ export function connect(driver: Driver, path: string, logger: Logger | undefined
       PRAGMA journal_mode = WAL;
       PRAGMA synchronous = FULL;
       PRAGMA wal_autocheckpoint = 1000;
-      PRAGMA cache_size = -65536;`);
+      PRAGMA cache_size = -32768;`);
     assertPragma(connection, "journal_mode", "wal");
     // Some builds reopen a WAL at NORMAL, which loses acknowledged commits when the power goes.
     assertPragma(connection, "synchronous", 2);
