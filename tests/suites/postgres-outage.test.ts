@@ -3,10 +3,12 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { client } from "@aikirun/client";
-import { silentLogger } from "@aikirun/lib";
+import { silentLogger, systemEnv } from "@aikirun/lib";
 import { server } from "@aikirun/server";
 import { v7 } from "uuid";
 import { describe, expect, inject, it } from "vitest";
+import { createEngine } from "../../packages/server/src/engine/engine.ts";
+import { openPostgres } from "../../packages/server/src/storage/postgres/postgres.ts";
 import { findBinaries } from "../real/binaries.ts";
 import { startCluster } from "../real/cluster.ts";
 import { testDatabase } from "../real/postgres.ts";
@@ -78,6 +80,25 @@ describe("a server on PostgreSQL", () => {
     await aikiServer.close();
     await cluster.control("-m", "immediate", "stop");
     await rm(place, { recursive: true });
+  });
+
+  it("fails alone what PostgreSQL cannot store, and none that shares its transaction", async (context) => {
+    const database = await testDatabase();
+    if (database === null) return context.skip();
+    const storage = await openPostgres({ url: database.url, connections: 4 });
+    const engine = createEngine({ storage, env: systemEnv({ id: v7 }), logger: silentLogger });
+    const stage = new Stage(engine.api("default"));
+    const priorities = [1, 2, 3e9, 4];
+    const starts = await Promise.allSettled(priorities.map((priority) => stage.tryStart(stage.spec({ priority }))));
+    expect(starts.map((start) => (start.status === "fulfilled" ? start.value.ok : start.reason.code))).toEqual([
+      true,
+      true,
+      "UNAVAILABLE",
+      true,
+    ]);
+    await engine.close();
+    await storage.close();
+    await database.drop();
   });
 
   it("does not start on a database that is not there, and says where it looked", async () => {

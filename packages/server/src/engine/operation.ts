@@ -1,5 +1,6 @@
 /** What one caller asks of a transaction, and what it is answered. */
 
+import type { AikiError } from "@aikirun/lib";
 import type { ClaimedRun, ClaimRequest, Entry, RunId, RunSpec, StartResult } from "@aikirun/lib/protocol";
 import type { Command, Refusal, Run } from "../core/run.ts";
 
@@ -19,7 +20,7 @@ export type Result =
   | { type: "command"; answer: Answer }
   | { type: "start"; result: StartResult }
   | { type: "claim"; runs: ClaimedRun[] }
-  | { type: "fault"; error: unknown };
+  | { type: "fault"; error: AikiError };
 
 export function notFound(id: RunId): Extract<Answer, { code: "RUN_NOT_FOUND" }> {
   return { ok: false, code: "RUN_NOT_FOUND", message: `There is no run ${id} in this namespace.` };
