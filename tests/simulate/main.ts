@@ -26,6 +26,10 @@ const totals = { runs: 0, steps: 0, effects: 0, commits: 0 };
 const inflicted = new Map<string, number>();
 let failures = 0;
 
+process.on("exit", (code) => {
+  // A promise that nothing will ever settle ends the process without a word.
+  if (code === 13) console.log(`FAILED: the simulation stands still after ${totals.runs} runs`);
+});
 unreal();
 for (let seed = from; seed < to; seed++) {
   const outcome = await simulate(seed, open);

@@ -237,7 +237,10 @@ class Losses {
     let losses = this.#inRow.get(id) ?? 0;
     const { reported } = after;
     const isNew = reported !== null && isReported(before, after);
-    const release = isNew ? releases.get(reportKey(id, reported.fence, reported.reportId)) : undefined;
+    // The server itself hands back what it claimed for a caller that has gone.
+    const isUnanswered = isNew && reported.reportId.startsWith("unanswered:");
+    const said = isNew ? releases.get(reportKey(id, reported.fence, reported.reportId)) : undefined;
+    const release = isUnanswered ? "unanswered" : said;
     const isAlive = isNew
       ? release === undefined
       : entries.some((entry) => entry.runId === id && entry.worker !== undefined);

@@ -18,7 +18,7 @@ import { Tender } from "./tender.ts";
 import { Users } from "./users.ts";
 import { World } from "./world.ts";
 
-/** Opens an empty storage that reads this clock, and what disposes of it. */
+/** Opens an empty storage that reads this clock, and what disposes of it once it is closed. */
 export type OpenStorage = (clock: { now(): number }) => Promise<{ storage: Storage; dispose: () => Promise<void> }>;
 
 export interface Outcome {
@@ -82,8 +82,9 @@ export async function simulate(seed: number, open: OpenStorage): Promise<Outcome
   }
   if (!isBroken()) await world.run(world.now + 5_000, isBroken);
   if (!isBroken()) await audit({ world, mirror, ledger, code: fleet.code });
-  if (!isBroken()) await checkEnd({ world, mirror, ledger, users, nemesis, storage, losses });
+  if (!isBroken()) await during(world, checkEnd({ world, mirror, ledger, users, nemesis, storage, losses }));
   if (world.steps > maxSteps) world.violate("LIVENESS", `${maxSteps} steps, and no end`);
+  await during(world, storage.close());
   world.end();
   await dispose();
   return {
@@ -98,6 +99,16 @@ export async function simulate(seed: number, open: OpenStorage): Promise<Outcome
     commits: mirror.commits,
     inflicted: nemesis.inflicted,
   };
+}
+
+/** Lets the world go on while something waits for storage, which a transaction of the world may hold. */
+async function during(world: World, work: Promise<void>): Promise<void> {
+  let isDone = false;
+  const done = work.finally(() => {
+    isDone = true;
+  });
+  await world.run(world.now + 60_000, () => isDone);
+  await done;
 }
 
 /** Has every commit judged; returns how often each run was lost by its holder. */

@@ -11,18 +11,14 @@ import type { OpenStorage } from "./simulation.ts";
 
 const openMemory: OpenStorage = async (clock) => {
   const storage = memoryStorage({ env: clock });
-  return { storage, dispose: () => storage.close() };
+  return { storage, dispose: async () => {} };
 };
 
 /** A file that needs no disk, where there is such a thing: what is tested is what SQLite answers, not the disk. */
 const openFile: OpenStorage = async (clock) => {
   const directory = await mkdtemp(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "aiki-simulate-"));
   const storage = await openSqlite({ path: join(directory, "aiki.db"), env: clock, logger: silentLogger });
-  const dispose = async () => {
-    await storage.close();
-    await rm(directory, { recursive: true, force: true });
-  };
-  return { storage, dispose };
+  return { storage, dispose: () => rm(directory, { recursive: true, force: true }) };
 };
 
 /** @throws for a name that is neither `memory` nor `sqlite`. */

@@ -175,4 +175,52 @@ export const mutants: readonly Mutant[] = [
     "const isProven = (lease: Held) => ageOf(lease) < ",
     "const isProven = (lease: Held) => ageOf(lease) < 20 * ",
   ),
+  one(
+    "code that does not fit begins new calls",
+    `${replay}/pump.ts`,
+    "if (this.#beginnings.size === 0 || this.journal.unclaimed > 0) return;",
+    "if (this.#beginnings.size === 0) return;",
+  ),
+  one(
+    "a run has diverged as soon as a new call stands before what is recorded",
+    `${replay}/pump.ts`,
+    "const divergenceMs = 1_000;",
+    "const divergenceMs = 0;",
+  ),
+  one(
+    "what a repeated claim brings is thought to be fresh",
+    `${held}/source.ts`,
+    "receive(request, runs, takenAt, env.elapsed() - sentAt)",
+    "receive(request, runs, instant(env), env.elapsed() - sentAt)",
+  ),
+  one(
+    "a lease that was never proven is given up",
+    `${held}/leases.ts`,
+    "if (lease.wasProven && !isProven(lease)) {",
+    "if (!isProven(lease)) {",
+  ),
+  one(
+    "a watch believes a cached row that says that a run is lost",
+    `${engine}/watch.ts`,
+    "if (run === undefined || isDoubtful(run, item)) {",
+    "if (run === undefined) {",
+  ),
+  one(
+    "the clock takes the database's time for its own",
+    `${engine}/clock.ts`,
+    "return due === null ? null : due - ahead;",
+    "return due;",
+  ),
+  one(
+    "storage writes over a row that has moved on",
+    "packages/server/src/storage/memory/memory.ts",
+    "if (this.tables.runs.get(id)?.revision === revision) return true;",
+    "if (this.tables.runs.has(id)) return true;",
+  ),
+  one(
+    "storage keeps what a failed transaction wrote",
+    "packages/server/src/storage/memory/memory.ts",
+    "transaction.undo();",
+    "void transaction;",
+  ),
 ];
