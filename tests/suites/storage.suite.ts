@@ -462,7 +462,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
       beforeEach(async () => {
         const parent = { id: runId(1), address: "child:x#0" };
         await insert(
-          queuedRun(1, { referenceId: "one", options: { tags: ["red", "blue"] } }),
+          queuedRun(1, { revision: 0, referenceId: "one", options: { tags: ["red", "blue"] } }),
           queuedRun(2, {
             name: "ship",
             shardKey: "eu",
@@ -480,6 +480,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         [{}, [5, 4, 3, 2, 1]],
         [{ order: "oldest" }, [1, 2, 3, 4, 5]],
         [{ name: "ship" }, [2]],
+        [{ name: "order" }, [5, 4, 3, 1]],
         [{ versionId: "2.0.0" }, [3]],
         [{ status: ["queued"] }, [1]],
         [{ status: ["running"] }, [3]],

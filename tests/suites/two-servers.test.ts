@@ -69,7 +69,7 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     expect(held).toHaveLength(60);
     // Reported through another server than the one that handed them out.
     const reports = held.map((run) =>
-      worker.draft(run, { opens: [sleeps(400)], next: { type: "suspend", children: 0 } }),
+      worker.draft(run, { opens: [sleeps(2_000)], next: { type: "suspend", children: 0 } }),
     );
     const { results } = await at(all, 1).api.report({ session: worker.session, worker: "w", reports });
     expect(new Set(codes(results))).toEqual(new Set(["ok"]));

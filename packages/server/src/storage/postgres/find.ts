@@ -36,7 +36,7 @@ export function findQuery(namespace: string, request: FindRequest, limit: number
 
   where("namespace = ?", toText(namespace));
   where(oldest ? "id > ?" : "id < ?", after === null ? undefined : toText(after));
-  where("revision > 0 AND name = ?", textOrNothing(request.name));
+  where("revision >= 0 AND name = ?", textOrNothing(request.name));
   where("version_id = ?", textOrNothing(request.versionId));
   where("reference_id = ?", textOrNothing(request.referenceId));
   where("shard_key = ?", textOrNothing(request.shardKey));

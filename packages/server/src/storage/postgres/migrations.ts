@@ -2,7 +2,7 @@ import type { Migration } from "../migration.ts";
 
 /**
  * Text is compared byte by byte (`COLLATE "C"`), as in the other dialect. A run without shard key stands in its queue's
- * index under U+0001, which is no other key's text: `IS NOT DISTINCT FROM` would use no index. Every revision is above
+ * index under U+0001, which is no other key's text: `IS NOT DISTINCT FROM` would use no index. No revision is below
  * 0: only the list of a workflow's runs says so, so that nothing else is looked up through that index.
  */
 const createRunAndEntry = `
@@ -15,7 +15,7 @@ const createRunAndEntry = `
     priority       integer NOT NULL,
     status         text COLLATE "C" NOT NULL,
     due_at         bigint,
-    revision       bigint NOT NULL,
+    revision       bigint NOT NULL CHECK (revision >= 0),
     fence          bigint NOT NULL,
     created_at     bigint NOT NULL,
     updated_at     bigint NOT NULL,
@@ -46,7 +46,7 @@ const createRunAndEntry = `
   CREATE INDEX run_live_child ON aiki.run (parent_id, id)
     WHERE follows = 1 AND status NOT IN ('completed', 'failed', 'cancelled');
   CREATE INDEX run_name ON aiki.run (namespace, name, id)
-    WHERE revision > 0;
+    WHERE revision >= 0;
   CREATE INDEX run_status ON aiki.run (namespace, status, id)
     WHERE status NOT IN ('queued', 'running', 'completed');
 
