@@ -108,8 +108,17 @@ function drawOp(prng: Prng, budget: Budget, depth: number): Op {
   if (roll < 70) return { type: "throw", id, attempts: prng.pick([1, 2, 99]) };
   if (roll < 80) return drawChild(prng, id, budget, depth);
   if (roll < 88) return { type: "attempt", id, body: drawOps(prng, budget, depth + 1) };
-  const branches = Array.from({ length: prng.between(1, 4) }, () => drawOps(prng, budget, depth + 1));
+  const branches = Array.from({ length: prng.between(1, 4) }, () => drawBranch(prng, budget, depth + 1));
   return { type: "join", id, how: prng.pick(["all", "all", "race", "race", "any", "allSettled"] as const), branches };
+}
+
+/** A branch may come late to what is recorded of it, so that others meet new calls first. */
+function drawBranch(prng: Prng, budget: Budget, depth: number): Op[] {
+  const ops = drawOps(prng, budget, depth);
+  if (ops.length === 0 || !prng.chance(0.08)) return ops;
+  const id = budget.ids;
+  budget.ids += 1;
+  return [{ type: "plain", id, ms: prng.pick([30, 700]) }, ...ops];
 }
 
 function drawChild(prng: Prng, id: number, budget: Budget, depth: number): Op {
