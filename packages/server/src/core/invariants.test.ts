@@ -116,6 +116,14 @@ describe("R3: (attempt, address) holds one value for ever", () => {
     expect(decide(aRun(running()), report(go, { entries }), at(now))).toMatchObject({ code: "BAD_REQUEST" });
   });
 
+  it("a wait that one report opens twice takes one event", () => {
+    const arrived = decideInTurn(aRun(running()), event("e1"));
+    const wait = awaits("e1");
+    const opened = decideInTurn(arrived.run, report(go, { opens: [wait, wait], seen: arrived.run.inbox }));
+    expect(opened.run.waits).toEqual([]);
+    expect(accepted(opened.last).entries.map(({ address }) => address)).toEqual([wait.address]);
+  });
+
   it("a late repeat of a report that started a child starts no second one", () => {
     const spec = { id: "child", name: "ship", versionId: "1" };
     const starting = report(go, { starts: [{ address: "child:x#0", spec }] });

@@ -91,6 +91,7 @@ function openWaits(next: Draft, { opens }: Report, known: Map<string, Entry>): b
     if (open.has(address) || known.has(address) || (type === "child" && known.has(awaitedResult(address)))) {
       continue;
     }
+    open.add(address);
     const value = type === "event" && name !== undefined ? receivedBy(next, name) : null;
     if (value !== null || (durationMs !== null && durationMs <= 0)) {
       record(next, address, value ?? { type: "elapsed" });
@@ -98,7 +99,6 @@ function openWaits(next: Draft, { opens }: Report, known: Map<string, Entry>): b
     } else {
       const until = durationMs === null ? null : now + durationMs;
       waits.push(name === undefined ? { address, type, until } : { address, type, name, until });
-      open.add(address);
     }
   }
   if (waits.length > settings.maxOpenWaits) {
