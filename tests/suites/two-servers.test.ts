@@ -54,9 +54,9 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     const ids = await Promise.all(Array.from({ length: 60 }, () => at(all, 0).start()));
     const workers = [1, 2, 1, 2].map((n) => at(all, n).worker());
     const claimed = await Promise.all(workers.map((worker) => worker.claim({ limit: 10 })));
-    expect(claimed.map((runs) => runs.length)).toEqual([10, 10, 10, 10]);
-    const rest = await Promise.all(workers.slice(0, 2).map((worker) => worker.claim({ limit: 10 })));
-    const taken = [...claimed, ...rest].flat().map(({ id }) => id);
+    expect(claimed.map((runs) => runs.length)).not.toContain(0);
+    const first = claimed.flat();
+    const taken = [...first, ...(await claimAll(workers, ids.length - first.length))].map(({ id }) => id);
     expect(new Set(taken).size).toBe(taken.length);
     expect(taken.toSorted()).toEqual(ids.toSorted());
   });
