@@ -86,9 +86,9 @@ async function runSteps({ aiki }: Stack, count: number): Promise<void> {
 function latency(mode: Mode, size: Sizes): Promise<Figures> {
   return withStack(mode, 10, async (stack) => {
     const all: number[] = [];
-    for (let n = 0; n < size.singles + 20; n++) {
+    for (let n = 0; n < size.singles * 3; n++) {
       const ms = await timed(() => runSteps(stack, 1));
-      if (n >= 20) {
+      if (n >= size.singles * 2) {
         all.push(ms);
       }
     }
