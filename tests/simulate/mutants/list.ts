@@ -6,7 +6,7 @@ export interface Mutant {
   name: string;
   edits: readonly Edit[];
   /** A seed that killed it once, and is tried first. */
-  seed?: number;
+  seed: number;
 }
 
 const core = "packages/server/src/core";
@@ -14,7 +14,11 @@ const engine = "packages/server/src/engine";
 const replay = "packages/workflow/src/replay";
 const held = "packages/worker/src";
 
-const one = (name: string, file: string, from: string, to: string): Mutant => ({ name, edits: [{ file, from, to }] });
+const one = (name: string, file: string, from: string, to: string, seed = 0): Mutant => ({
+  name,
+  edits: [{ file, from, to }],
+  seed,
+});
 
 export const mutants: readonly Mutant[] = [
   one(
@@ -47,8 +51,9 @@ export const mutants: readonly Mutant[] = [
     `${core}/report.ts`,
     "const waits = [...next.run.waits];",
     "const waits = next.run.waits.filter((wait) => !opens.some((open) => open.address === wait.address));",
+    276,
   ),
-  one("a timer is early", `${core}/tick.ts`, "wait.until <= now)", "wait.until <= now + 5)"),
+  one("a timer is early", `${core}/tick.ts`, "wait.until <= now)", "wait.until <= now + 5)", 16),
   one(
     "an event reaches a run that has ended (R2)",
     `${core}/receive.ts`,
@@ -74,12 +79,6 @@ export const mutants: readonly Mutant[] = [
     'if (report.next.type === "finish" && (crashes > 0 || lapses > 0)) {',
   ),
   one(
-    "a renewal grants a part of the lease",
-    `${core}/claim.ts`,
-    "change(next, { state: { ...state, leaseMs, leaseUntil: moment.now + leaseMs, confirmed: true } });",
-    "change(next, { state: { ...state, leaseMs, leaseUntil: moment.now + leaseMs / 4, confirmed: true } });",
-  ),
-  one(
     "a child's end is news to nobody",
     `${core}/receive.ts`,
     "  record(next, resultAddress(address), childValue(outcome, runId));\n  arrive(next);",
@@ -102,6 +101,7 @@ export const mutants: readonly Mutant[] = [
     `${core}/report.ts`,
     "lastError: error, waits: [], state });",
     "lastError: error, state });",
+    46,
   ),
   one(
     "news for a paused run are forgotten",
@@ -126,12 +126,14 @@ export const mutants: readonly Mutant[] = [
     `${engine}/work.ts`,
     "if (starts.some(({ recall }) => recall !== null && recorded.has(recall))) {",
     "if (starts.some(({ recall }) => recall !== null && recorded.size < 0)) {",
+    38,
   ),
   one(
     "a claim believes the tail of a cached row",
     `${engine}/claims.ts`,
     "run.fence > 1 || run.tail > (held?.tail ?? 0)",
     "run.tail > (held?.tail ?? 0)",
+    208,
   ),
   one(
     "the same report counts twice",
@@ -150,6 +152,7 @@ export const mutants: readonly Mutant[] = [
     `${replay}/pump.ts`,
     "const effect = start && isRecorded && this.host.mayBegin();",
     "const effect = start && isRecorded;",
+    1183,
   ),
   one(
     "values are delivered in another order than recorded",
@@ -174,42 +177,49 @@ export const mutants: readonly Mutant[] = [
     `${held}/leases.ts`,
     "const isProven = (lease: Held) => ageOf(lease) < ",
     "const isProven = (lease: Held) => ageOf(lease) < 20 * ",
+    275,
   ),
   one(
     "code that does not fit begins new calls",
     `${replay}/pump.ts`,
     "if (this.#beginnings.size === 0 || this.journal.unclaimed > 0) return;",
     "if (this.#beginnings.size === 0) return;",
+    32,
   ),
   one(
     "a run has diverged as soon as a new call stands before what is recorded",
     `${replay}/pump.ts`,
     "const divergenceMs = 1_000;",
     "const divergenceMs = 0;",
+    44,
   ),
   one(
     "what a repeated claim brings is thought to be fresh",
     `${held}/source.ts`,
     "receive(request, runs, takenAt, env.elapsed() - sentAt)",
     "receive(request, runs, instant(env), env.elapsed() - sentAt)",
+    316,
   ),
   one(
     "a lease that was never proven is given up",
     `${held}/leases.ts`,
     "if (lease.wasProven && !isProven(lease)) {",
     "if (!isProven(lease)) {",
+    97,
   ),
   one(
     "a watch believes a cached row that says that a run is lost",
     `${engine}/watch.ts`,
     "if (run === undefined || isDoubtful(run, item)) {",
     "if (run === undefined) {",
+    54,
   ),
   one(
     "the clock takes the database's time for its own",
     `${engine}/clock.ts`,
     "return due === null ? null : due - ahead;",
     "return due;",
+    259,
   ),
   one(
     "storage writes over a row that has moved on",

@@ -62,7 +62,7 @@ async function judge({ directory, alter }: Workshop, { name, edits, seed: known 
     from: first + index * batch,
     count: batch,
   }));
-  if (known !== undefined) batches.unshift({ from: known, count: 1 });
+  batches.unshift({ from: known, count: 1 });
   try {
     for (const { from, count } of batches) {
       if (seconds() * 1_000 > patienceMs) break;
