@@ -163,13 +163,12 @@ async function wakeUp(mode: Mode, size: Sizes): Promise<Figures> {
         });
       };
       await sleep(1_000);
+      // On a machine too busy to see them asleep within the second, there is nothing to measure: NaN.
       const late = await sleep(1_000);
-      if (late.length < count) {
-        throw new Error(`Only ${late.length} of ${count} sleepers were seen asleep.`);
-      }
+      figures[`W5 ${count} sleepers, seen asleep`] = late.length;
       figures[`W5 ${count} sleepers, p50 ms late`] = percentile(late, 50);
       figures[`W5 ${count} sleepers, p99 ms late`] = percentile(late, 99);
-      figures[`W5 ${count} sleepers, earliest ms`] = Math.min(...late);
+      figures[`W5 ${count} sleepers, earliest ms`] = percentile(late, 0);
     });
   }
   return figures;
