@@ -2,3 +2,4 @@ export * from "./api.ts";
 export * from "./entry.ts";
 export * from "./messages.ts";
 export * from "./run.ts";
+export * from "./streams.ts";

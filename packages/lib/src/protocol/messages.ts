@@ -73,6 +73,15 @@ export interface ClaimRequest {
   waitMs: number;
   /** Parked runs of the caller's own that went on without being asked; claimed at once, besides the filter. */
   reclaim?: Array<{ runId: RunId; fence: number }>;
+  /** A doorbell rang: runs may be queued that this server has not heard of, so storage is asked. */
+  rung?: boolean;
+  load?: WorkerLoad;
+}
+
+/** How busy a worker is, in runs that it can execute at once and does. */
+export interface WorkerLoad {
+  slots: number;
+  busy: number;
 }
 
 /** A run in the hands of a worker. */
@@ -113,6 +122,8 @@ export interface ClaimedRun {
 /** The runs that are the caller's by now; empty when the wait ran out. */
 export interface ClaimReply {
   runs: ClaimedRun[];
+  /** Where doorbells ring for the caller: the `streams` of a `RenewReply`. */
+  streams?: string;
 }
 
 // report
@@ -206,6 +217,9 @@ export interface RenewRequest {
   session: string;
   leaseMs: number;
   runs: Array<{ runId: RunId; fence: number }>;
+  load?: WorkerLoad;
+  /** The worker stops: it is no longer counted among the live ones. */
+  leaving?: boolean;
 }
 
 /** Whether the lease holds for another `leaseMs`. */
@@ -214,6 +228,11 @@ export type RenewResult = { ok: true; pause: boolean; inbox: number } | Rejectio
 /** One result per run, in order. */
 export interface RenewReply {
   results: RenewResult[];
+  /**
+   * Where doorbells ring: what the keys of the Redis streams of the caller's namespace begin with. Absent while the
+   * server does not deliver through Redis.
+   */
+  streams?: string;
 }
 
 // signal
@@ -319,12 +338,29 @@ export interface ReadRequest {
     /** Absent: no entries. */
     entries?: { after: number; limit: number };
   }>;
+  /** Whether to list the live workers of the namespace too. */
+  workers?: boolean;
+}
+
+/** A worker's process that was heard of lately, by any server of this database. */
+export interface LiveWorker {
+  session: string;
+  /** Its id: a label that several may share. */
+  worker: string;
+  serves: Served[];
+  shardKeys: string[];
+  /** Absent when it did not say. */
+  load?: WorkerLoad;
+  /** Epoch milliseconds by the database's clock. */
+  since: number;
+  seenAt: number;
 }
 
 /** One run as the outside sees it; `more` when entries remain after these. */
 export type ReadResult = { ok: true; run: RunView; entries: Entry[]; more: boolean } | Rejection;
 
-/** One result per run, in order. */
+/** One result per run, in order; `workers` when asked for, by id and then by session. */
 export interface ReadReply {
   results: ReadResult[];
+  workers?: LiveWorker[];
 }

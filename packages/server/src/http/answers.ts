@@ -55,7 +55,7 @@ export const answers: { readonly [V in Verb]: Answer<V> } = {
     item: renewItem,
     items: "runs",
     call: (api, request, options) => api.renew(request, options),
-    rebuild: ({ session, leaseMs }, runs) => ({ session, leaseMs, runs }),
+    rebuild: (loose, runs) => ({ ...loose, runs }),
   }),
   signal: batch({
     whole: signalRequest,
@@ -73,7 +73,7 @@ export const answers: { readonly [V in Verb]: Answer<V> } = {
     item: readItem,
     items: "runs",
     call: (api, request, options) => api.read(request, options),
-    rebuild: (_, runs) => ({ runs }),
+    rebuild: (loose, runs) => ({ ...loose, runs }),
   }),
 };
 
@@ -131,14 +131,15 @@ async function piecemeal<Request, Items extends keyof Request & string, Item, Re
     good.push(item.data);
     return null;
   });
-  const answered = good.length === 0 ? [] : (await verb.call(api, verb.rebuild(loose, good), options)).results;
+  const reply = good.length === 0 ? { results: [] } : await verb.call(api, verb.rebuild(loose, good), options);
+  const answered = reply.results;
   let taken = 0;
   const results: Array<Result | Rejection> = [];
   for (const verdict of verdicts) {
     const result = verdict ?? answered[taken++];
     if (result !== undefined) results.push(result);
   }
-  return { results };
+  return { ...reply, results };
 }
 
 function parsed<Request>(schema: z.ZodType<Request>, body: unknown): Request {

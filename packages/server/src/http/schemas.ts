@@ -125,6 +125,8 @@ const spec = runSpecShape
 
 const starts = z.strictObject({ runs: z.array(spec).max(limits.batchItems) });
 
+const load = z.strictObject({ slots: count, busy: count });
+
 const claim = z.strictObject({
   claimId: token,
   session: token,
@@ -138,6 +140,8 @@ const claim = z.strictObject({
     .array(z.strictObject({ runId, fence: count }))
     .max(limits.batchItems)
     .exactOptional(),
+  rung: z.boolean().exactOptional(),
+  load: load.exactOptional(),
 });
 
 const entry = z.strictObject({
@@ -190,7 +194,13 @@ const oneReport = z.strictObject({
 const reports = z.strictObject({ session: token, worker: name, reports: z.array(oneReport).max(limits.batchItems) });
 
 const held = z.strictObject({ runId, fence: count });
-const renew = z.strictObject({ session: token, leaseMs, runs: z.array(held).max(limits.watchedItems) });
+const heartbeat = {
+  session: token,
+  leaseMs,
+  load: load.exactOptional(),
+  leaving: z.boolean().exactOptional(),
+};
+const renew = z.strictObject({ ...heartbeat, runs: z.array(held).max(limits.watchedItems) });
 
 const signal = z.strictObject({
   signalId: token,
@@ -243,7 +253,8 @@ const readOne = z.strictObject({
   runId,
   entries: z.strictObject({ after: count, limit: z.int().min(1).max(10_000) }).exactOptional(),
 });
-const reads = z.strictObject({ runs: z.array(readOne).max(limits.batchItems) });
+const listing = { workers: z.boolean().exactOptional() };
+const reads = z.strictObject({ ...listing, runs: z.array(readOne).max(limits.batchItems) });
 
 /** A request whose items are not looked at yet. */
 export type Loose<Request, Items extends keyof Request> = Omit<Request, Items> & Record<Items, unknown[]>;
@@ -259,14 +270,16 @@ export const looseReport: z.ZodType<Loose<ReportRequest, "reports">> = z.strictO
   reports: bodies.max(limits.batchItems),
 });
 export const looseRenew: z.ZodType<Loose<RenewRequest, "runs">> = z.strictObject({
-  session: token,
-  leaseMs,
+  ...heartbeat,
   runs: bodies.max(limits.watchedItems),
 });
 export const looseSignal: z.ZodType<Loose<SignalRequest, "signals">> = z.strictObject({
   signals: bodies.max(limits.batchItems),
 });
-export const looseRead: z.ZodType<Loose<ReadRequest, "runs">> = z.strictObject({ runs: bodies.max(limits.batchItems) });
+export const looseRead: z.ZodType<Loose<ReadRequest, "runs">> = z.strictObject({
+  ...listing,
+  runs: bodies.max(limits.batchItems),
+});
 
 export const startRequest: z.ZodType<StartRequest> = starts;
 export const claimRequest: z.ZodType<ClaimRequest> = claim;
