@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- [--quick] [--only W1,W2] [--mode in-process|http] [--repeat N]`: every workload several times, each
+ * `npm run bench -- [--quick] [--only W1,W2] [--mode sqlite,postgres] [--repeat N]`: every workload several times, each
  * in a fresh process with the yardstick measured before and after it; medians as a table and as JSON.
  */
 
@@ -8,14 +8,16 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
-import { isMode } from "./arguments.ts";
-import { median } from "./figures.ts";
-import type { Mode } from "./stack.ts";
+import { startEngines } from "./engines.ts";
+import { modeNamed, type Order } from "./measured/arguments.ts";
+import { median } from "./measured/figures.ts";
+import { type Mode, modes } from "./measured/modes.ts";
+import { workloads } from "./measured/workloads.ts";
 import { type Row, table } from "./table.ts";
-import { workloads } from "./workloads.ts";
 
 const run = promisify(execFile);
-const script = fileURLToPath(new URL("./measure.ts", import.meta.url));
+/** Compiled: what loads TypeScript would be measured too. */
+const script = fileURLToPath(new URL("../dist/measure.js", import.meta.url));
 const results = new URL("../results/", import.meta.url);
 
 interface Measured {
@@ -23,17 +25,15 @@ interface Measured {
   figures: Record<string, number>;
 }
 
-async function measureOnce(name: string, mode: Mode, size: string): Promise<Measured> {
-  const { stdout } = await run(process.execPath, [...process.execArgv, script, name, mode, size], {
-    maxBuffer: 10_000_000,
-  });
+async function measureOnce(order: Order): Promise<Measured> {
+  const { stdout } = await run(process.execPath, [script, JSON.stringify(order)], { maxBuffer: 10_000_000 });
   return JSON.parse(stdout.trim().split("\n").at(-1) ?? "");
 }
 
-async function measure(name: string, mode: Mode, size: string, repeat: number): Promise<Row[]> {
+async function measure(order: Order, repeat: number): Promise<Row[]> {
   const all: Measured[] = [];
   for (let n = 0; n < repeat; n++) {
-    all.push(await measureOnce(name, mode, size));
+    all.push(await measureOnce(order));
   }
   const names = new Set(all.flatMap(({ figures }) => Object.keys(figures)));
   return [...names].map((figure) => {
@@ -41,12 +41,12 @@ async function measure(name: string, mode: Mode, size: string, repeat: number): 
     const ratios = all.flatMap(({ figures, yardstick }) => (figures[figure] ?? Number.NaN) / yardstick);
     return {
       figure,
-      mode,
+      mode: order.mode,
       median: median(values),
       min: Math.min(...values),
       max: Math.max(...values),
       yardstick: median(all.map(({ yardstick }) => yardstick)),
-      ratio: figure.startsWith("W1") ? median(ratios) : null,
+      ratio: figure.startsWith("W1 steps") ? median(ratios) : null,
     };
   });
 }
@@ -62,14 +62,19 @@ const { values } = parseArgs({
 const size = values.quick ? "quick" : "full";
 const repeat = Number(values.repeat ?? (values.quick ? 1 : 3));
 const only = values.only?.split(",");
-const modes: Mode[] = values.mode !== undefined && isMode(values.mode) ? [values.mode] : ["in-process", "http"];
+const chosen: readonly Mode[] = values.mode?.split(",").map(modeNamed) ?? modes;
 
+const { engines, stop } = await startEngines(chosen);
 const rows: Row[] = [];
-for (const { name } of workloads) {
-  for (const mode of only === undefined || only.includes(name) ? modes : []) {
-    process.stderr.write(`${name} ${mode} …\n`);
-    rows.push(...(await measure(name, mode, size, repeat)));
+try {
+  for (const { name } of workloads) {
+    for (const mode of only === undefined || only.includes(name) ? chosen : []) {
+      process.stderr.write(`${name} ${mode.name} …\n`);
+      rows.push(...(await measure({ workload: name, mode: mode.name, size, engines }, repeat)));
+    }
   }
+} finally {
+  await stop();
 }
 process.stdout.write(table(rows));
 await mkdir(results, { recursive: true });

@@ -6,7 +6,7 @@ export interface Row {
   median: number;
   min: number;
   max: number;
-  /** One-row FULL commits per second, measured beside it. */
+  /** One-row commits per second of the same database, measured beside it. */
   yardstick: number;
   /** Of the yardstick; only where that is the unit. */
   ratio: number | null;

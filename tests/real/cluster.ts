@@ -15,10 +15,10 @@ export interface Cluster {
   control(...args: string[]): Promise<void>;
 }
 
+const listening = ["listen_addresses=127.0.0.1", "unix_socket_directories="];
+
 /** Fast and forgetful: nothing here is to survive a power cut. */
-const settings = [
-  "listen_addresses=127.0.0.1",
-  "unix_socket_directories=",
+const forgetful: readonly string[] = [
   "max_connections=200",
   "shared_buffers=64MB",
   "fsync=off",
@@ -33,7 +33,12 @@ const settings = [
  * Makes and starts a cluster in a directory; the programs of PostgreSQL are in `binaries`. It ends when the process
  * with the id `owner` has ended, if nobody stops it before.
  */
-export async function startCluster(binaries: string, directory: string, owner: number): Promise<Cluster> {
+export async function startCluster(
+  binaries: string,
+  directory: string,
+  owner: number,
+  settings: readonly string[] = forgetful,
+): Promise<Cluster> {
   const user = await userOf(directory);
   const place = join(directory, "data");
   const port = await freePort();
@@ -42,7 +47,7 @@ export async function startCluster(binaries: string, directory: string, owner: n
     await program("pg_ctl", "-D", place, "-w", "-s", "-l", join(directory, "log"), ...args);
   };
   await program("initdb", "-D", place, "-U", "aiki", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync");
-  const options = [...settings, `port=${port}`].map((setting) => `-c ${setting}`).join(" ");
+  const options = [...listening, ...settings, `port=${port}`].map((setting) => `-c ${setting}`).join(" ");
   await control("start", "-o", options).catch(async (cause: unknown) => {
     const log = await readFile(join(directory, "log"), "utf8").catch(() => "");
     throw new Error(`PostgreSQL did not start: ${log}`, { cause });

@@ -48,10 +48,11 @@ export const napsV1 = naps.v("1", {
 
 const sleeper = workflow({ name: "sleeper" });
 export const sleeperV1 = sleeper.v("1", {
-  /** When it went on, in epoch milliseconds. */
+  /** How late it went on, in milliseconds, had the sleep begun when it was asked for. */
   async handler(run, { ms }: { ms: number }) {
+    const due = run.now() + ms;
     await run.sleep({ milliseconds: ms });
-    return Date.now();
+    return Date.now() - due;
   },
 });
 

@@ -1,0 +1,36 @@
+/** PostgreSQL and Redis to measure with: as durable as they come, and with everything else at its default. */
+
+import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { findBinaries } from "../../tests/real/binaries.ts";
+import { startCluster } from "../../tests/real/cluster.ts";
+import type { Engines, Mode } from "./measured/modes.ts";
+
+export interface Started {
+  engines: Engines;
+  stop(): Promise<void>;
+}
+
+/** Starts what these modes need and this machine has. */
+export async function startEngines(modes: readonly Mode[]): Promise<Started> {
+  const nothing = { postgres: null, binaries: null, redis: null };
+  if (modes.every(({ database }) => database === "sqlite")) return { engines: nothing, stop: async () => {} };
+  const directory = await mkdtemp(join(tmpdir(), "aiki-bench-"));
+  // As root, PostgreSQL runs as another user and has to get by.
+  await chmod(directory, 0o711);
+  const binaries = await findBinaries(directory);
+  if (binaries === null) {
+    throw new Error(
+      "There is no PostgreSQL to measure. Install one (apt install postgresql), or choose --mode sqlite.",
+    );
+  }
+  const cluster = await startCluster(binaries, join(directory, "postgres"), process.pid, ["max_connections=200"]);
+  return {
+    engines: { postgres: cluster.url, binaries, redis: null },
+    async stop() {
+      await cluster.control("stop", "-m", "immediate");
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}

@@ -1,0 +1,30 @@
+import { randomUUID } from "node:crypto";
+import { Client } from "pg";
+
+/** Makes a database, and drops it when the work is done. */
+export async function withDatabase<Result>(admin: string, work: (url: string) => Promise<Result>): Promise<Result> {
+  const made = await makeDatabase(admin);
+  try {
+    return await work(made.url);
+  } finally {
+    await made.drop();
+  }
+}
+
+export async function makeDatabase(admin: string): Promise<{ url: string; drop: () => Promise<void> }> {
+  const name = `bench_${randomUUID().replaceAll("-", "")}`;
+  await carryOut(admin, `CREATE DATABASE ${name} TEMPLATE template0 ENCODING 'UTF8'`);
+  const url = new URL(admin);
+  url.pathname = `/${name}`;
+  return { url: url.href, drop: () => carryOut(admin, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
+}
+
+export async function carryOut(url: string, sql: string): Promise<void> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    await client.query(sql);
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,120 @@
+/** One Aiki to measure: server, client and worker, in one process or with HTTP between them. */
+
+import { spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { extname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type Client, client } from "@aikirun/client";
+import { silentLogger } from "@aikirun/lib";
+import { type ServerParams, server } from "@aikirun/server";
+import { worker } from "@aikirun/worker";
+import type { Engines, Mode } from "./modes.ts";
+import { makeDatabase } from "./postgres.ts";
+import { workflows } from "./workflows.ts";
+
+export interface Setting {
+  mode: Mode;
+  engines: Engines;
+}
+
+export interface Stack {
+  aiki: Client;
+  /** The database's url, for what a workload does beside the server. */
+  database: string;
+  /** Starts one more worker; returns what stops it. */
+  work(concurrency: number): Promise<() => Promise<void>>;
+  /** What the server's process uses, when it is its own. */
+  serverUse(): Promise<Use | null>;
+  close(): Promise<void>;
+}
+
+/** Resident bytes, and microseconds of CPU since the process began. */
+export interface Use {
+  rss: number;
+  cpu: { user: number; system: number };
+}
+
+export async function openStack({ mode, engines }: Setting): Promise<Stack> {
+  const place = await placeFor(mode, engines);
+  const { redis } = mode.subscriber === "redis_streams" ? engines : { redis: null };
+  const params: ServerParams = {
+    database: place.url,
+    ...(redis === null ? {} : { redis: `redis://${redis.host}:${redis.port}` }),
+  };
+  const served = mode.transport === "http" ? await serveApart(params, redis) : await serveHere(params);
+  const stops: Array<() => Promise<void>> = [];
+  return {
+    aiki: served.aiki,
+    database: place.url,
+    serverUse: served.use,
+    async work(concurrency) {
+      const one = worker(served.aiki, {
+        maxConcurrentWorkflowRuns: concurrency,
+        subscriber: { type: mode.subscriber },
+      });
+      one.registry.addMany([...workflows]);
+      await one.start();
+      stops.push(() => one.stop());
+      return () => one.stop();
+    },
+    async close() {
+      for (const stop of stops) {
+        await stop();
+      }
+      await served.aiki.close();
+      await served.close();
+      await place.drop();
+    },
+  };
+}
+
+async function placeFor({ database }: Mode, { postgres }: Engines): Promise<{ url: string; drop(): Promise<void> }> {
+  if (database === "postgres") {
+    if (postgres === null) throw new Error("There is no PostgreSQL to measure.");
+    return makeDatabase(postgres);
+  }
+  const directory = await mkdtemp(join(tmpdir(), "aiki-bench-"));
+  const drop = () => rm(directory, { recursive: true, force: true });
+  return { url: `sqlite:${join(directory, "bench.db")}`, drop };
+}
+
+interface Served {
+  aiki: Client;
+  use: () => Promise<Use | null>;
+  close: () => Promise<void>;
+}
+
+async function serveHere(params: ServerParams): Promise<Served> {
+  const embedded = await server({ ...params, logger: silentLogger });
+  const aiki = await client({ server: embedded, logger: silentLogger });
+  return { aiki, use: async () => null, close: () => embedded.close() };
+}
+
+/** The server's process says its url once and answers `use` over IPC. */
+async function serveApart(params: ServerParams, redis: Engines["redis"]): Promise<Served> {
+  const script = fileURLToPath(new URL(`./serve${extname(import.meta.url)}`, import.meta.url));
+  const child = spawn(process.execPath, [...process.execArgv, script, JSON.stringify(params)], {
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+  });
+  const answer = () => new Promise<unknown>((resolve) => child.once("message", resolve));
+  const url = String(await answer());
+  const aiki = await client({ url, logger: silentLogger, ...(redis === null ? {} : { redis }) });
+  return {
+    aiki,
+    async use() {
+      const answered = answer();
+      child.send("use");
+      return asUse(await answered);
+    },
+    async close() {
+      const exited = new Promise((resolve) => child.once("exit", resolve));
+      child.send("close");
+      await exited;
+    },
+  };
+}
+
+function asUse(message: unknown): Use {
+  return JSON.parse(JSON.stringify(message));
+}

@@ -1,0 +1,65 @@
+/** What the database does at best when every row is its own durable commit: the unit of W1. */
+
+import { execFile } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { openDatabase } from "./driver.ts";
+import type { Engines, Mode } from "./modes.ts";
+import { carryOut, withDatabase } from "./postgres.ts";
+
+const run = promisify(execFile);
+
+/** Rows per second. */
+export function yardstick({ database }: Mode, engines: Engines, forMs: number): Promise<number> {
+  return database === "sqlite" ? oneRowCommits(forMs) : pgbench(engines, forMs);
+}
+
+/** One connection, WAL and FULL. */
+async function oneRowCommits(forMs: number): Promise<number> {
+  return inDirectory(async (directory) => {
+    const database = await openDatabase(join(directory, "yardstick.db"));
+    try {
+      database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+      database.exec("CREATE TABLE row (id INTEGER PRIMARY KEY, payload TEXT NOT NULL)");
+      const insert = database.prepare("INSERT INTO row (payload) VALUES (?)");
+      const payload = "x".repeat(100);
+      const before = performance.now();
+      let rows = 0;
+      while (performance.now() - before < forMs) {
+        insert.run(payload);
+        rows += 1;
+      }
+      return (rows * 1_000) / (performance.now() - before);
+    } finally {
+      database.close();
+    }
+  });
+}
+
+/** `pgbench` with eight clients. */
+async function pgbench({ postgres, binaries }: Engines, forMs: number): Promise<number> {
+  if (postgres === null || binaries === null) throw new Error("There is no PostgreSQL to measure.");
+  return withDatabase(postgres, (url) =>
+    inDirectory(async (directory) => {
+      await carryOut(url, "CREATE TABLE yardstick (id bigserial PRIMARY KEY, payload text NOT NULL)");
+      const script = join(directory, "insert.sql");
+      await writeFile(script, `INSERT INTO yardstick (payload) VALUES ('${"x".repeat(100)}');\n`);
+      const seconds = String(Math.max(1, Math.round(forMs / 1_000)));
+      const { stdout } = await run(join(binaries, "pgbench"), ["-n", "-f", script, "-c8", "-j2", "-T", seconds, url]);
+      const tps = /tps = ([\d.]+)/.exec(stdout)?.[1];
+      if (tps === undefined) throw new Error(`pgbench said: ${stdout}`);
+      return Number(tps);
+    }),
+  );
+}
+
+async function inDirectory<Result>(work: (directory: string) => Promise<Result>): Promise<Result> {
+  const directory = await mkdtemp(join(tmpdir(), "aiki-yardstick-"));
+  try {
+    return await work(directory);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
