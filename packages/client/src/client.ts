@@ -1,12 +1,13 @@
 import { AikiError, type Env, type Logger, type RunStarter, starter } from "@aikirun/lib";
 import type { Api } from "@aikirun/lib/protocol";
-import { type ClientParams, parseConfig, type RedisParams } from "./config.ts";
+import { type ClientParams, type EmbeddedServer, parseConfig, type RedisParams } from "./config.ts";
 import { createHandle, type HandleContext } from "./handle.ts";
-import { httpApi } from "./http.ts";
+import { type HttpTarget, httpApi } from "./http.ts";
 import { persistent } from "./persistent.ts";
 import { createRuns, type Runs } from "./runs.ts";
 import { signals } from "./signals.ts";
 import { starts } from "./start.ts";
+import { transportFor } from "./transport.ts";
 import { watcher } from "./watcher.ts";
 
 /** A connection to a server: pass it to `version.start` and to `worker`. */
@@ -32,7 +33,7 @@ export interface Client extends RunStarter {
  */
 export async function client(params: ClientParams): Promise<Client> {
   const { target, redis, logger, env } = parseConfig(params);
-  const api = "server" in target ? target.server.api() : httpApi(target, env);
+  const { api, disconnect } = "server" in target ? embedded(target.server) : await remote(target, env);
   const closed = new AbortController();
   const pending = new Set<Promise<unknown>>();
   const patient = persistent(tracked(api, closed.signal, pending), env, closed.signal);
@@ -56,8 +57,24 @@ export async function client(params: ClientParams): Promise<Client> {
       closed.abort(error);
       context.watcher.close(error);
       await Promise.allSettled(pending);
+      disconnect();
     },
   };
+}
+
+/** The wire, and what lets go of its connections. */
+interface Line {
+  api: Api;
+  disconnect: () => void;
+}
+
+function embedded(server: EmbeddedServer): Line {
+  return { api: server.api(), disconnect: () => {} };
+}
+
+async function remote(target: HttpTarget, env: Env): Promise<Line> {
+  const transport = await transportFor(target.url);
+  return { api: httpApi(target, env, transport), disconnect: () => transport.close() };
 }
 
 /** Refuses calls after the end, and knows those under way. */

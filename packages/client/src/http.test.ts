@@ -1,11 +1,14 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type Env, systemEnv } from "@aikirun/lib";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { httpApi } from "./http.ts";
 import { retryAfterOf } from "./transient.ts";
+import { fetchTransport, nodeTransport, type Transport } from "./transport.ts";
 
 const env = systemEnv({ id: () => "id" });
 let server: Server | undefined;
+let transport: Transport | undefined;
+let isFetch = false;
 
 type Answer = (request: IncomingMessage, body: string, response: ServerResponse) => void;
 
@@ -19,16 +22,26 @@ async function listen(answer: Answer, clock: Env = env) {
   await new Promise<void>((resolve) => listening.listen(0, "127.0.0.1", resolve));
   const address = listening.address();
   const port = typeof address === "object" && address !== null ? address.port : 0;
-  return httpApi({ url: `http://127.0.0.1:${port}`, apiKey: "key" }, clock);
+  const url = `http://127.0.0.1:${port}`;
+  transport = isFetch ? fetchTransport : await nodeTransport(url);
+  return httpApi({ url, apiKey: "key" }, clock, transport);
 }
 
 afterEach(() => {
+  transport?.close();
   server?.closeAllConnections();
   server?.close();
   server = undefined;
 });
 
-describe("the wire over HTTP", () => {
+describe.each([
+  ["Node's own client", false],
+  ["fetch", true],
+])("the wire over %s", (_, byFetch) => {
+  beforeEach(() => {
+    isFetch = byFetch;
+  });
+
   it("posts a verb with the key and returns the reply", async () => {
     const seen: unknown[] = [];
     const api = await listen((request, body, response) => {
@@ -72,7 +85,8 @@ describe("the wire over HTTP", () => {
   });
 
   it("says that a server is not there", async () => {
-    const api = httpApi({ url: "http://127.0.0.1:1", apiKey: null }, env);
+    const url = "http://127.0.0.1:1";
+    const api = httpApi({ url, apiKey: null }, env, isFetch ? fetchTransport : await nodeTransport(url));
     await expect(api.find({})).rejects.toMatchObject({
       code: "UNREACHABLE",
       message: expect.stringMatching(/http:\/\/127\.0\.0\.1:1 cannot be reached/),

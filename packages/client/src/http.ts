@@ -14,6 +14,7 @@ import {
   type WatchReply,
 } from "@aikirun/lib/protocol";
 import { ServerBusy } from "./transient.ts";
+import type { Answer, Transport } from "./transport.ts";
 
 export interface HttpTarget {
   readonly url: string;
@@ -23,9 +24,9 @@ export interface HttpTarget {
 /** An answer is waited for this long beyond what the request itself asks to wait. Milliseconds. */
 const graceMs = 10_000;
 
-/** The wire over `fetch`: each verb is one POST, tried once. */
-export function httpApi(target: HttpTarget, env: Env): Api {
-  const post = poster(target, env);
+/** The wire over HTTP: each verb is one POST, tried once. */
+export function httpApi(target: HttpTarget, env: Env, transport: Transport): Api {
+  const post = poster(target, env, transport);
   return {
     start: (request, options) => post<StartReply>("start", request, 0, options, results(request.runs)),
     claim: (request, options) => post<ClaimReply>("claim", request, request.waitMs, options, runs),
@@ -53,7 +54,7 @@ function runs<Reply>(reply: unknown): reply is Reply {
   return isRecord(reply) && Array.isArray(reply.runs) && reply.runs.every(isRecord);
 }
 
-function poster({ url, apiKey }: HttpTarget, env: Env) {
+function poster({ url, apiKey }: HttpTarget, env: Env, transport: Transport) {
   const headers: Record<string, string> = { "content-type": "application/json", accept: "application/json" };
   if (apiKey !== null) {
     headers.authorization = `Bearer ${apiKey}`;
@@ -80,8 +81,8 @@ function poster({ url, apiKey }: HttpTarget, env: Env) {
     });
     try {
       const body = JSON.stringify(request);
-      const response = await fetch(`${url}/v1/${verb}`, { method: "POST", headers, body, signal: leave.signal });
-      return answer(await response.text(), response, outline, ids);
+      const answer = await transport.post(`${url}/v1/${verb}`, headers, body, leave.signal);
+      return replyIn(answer, outline, ids);
     } catch (cause) {
       if (cause instanceof AikiError) {
         throw cause;
@@ -105,15 +106,15 @@ function poster({ url, apiKey }: HttpTarget, env: Env) {
   };
 }
 
-function answer<Reply>(text: string, response: Response, outline: Outline<Reply>, ids: Record<string, string>): Reply {
+function replyIn<Reply>(answer: Answer, outline: Outline<Reply>, ids: Record<string, string>): Reply {
   let body: unknown;
   try {
-    body = JSON.parse(text);
+    body = JSON.parse(answer.text);
   } catch {
     body = undefined;
   }
-  if (!response.ok) {
-    throw refusal(body, response, ids);
+  if (answer.status < 200 || answer.status >= 300) {
+    throw refusal(body, answer, ids);
   }
   if (!outline(body)) {
     throw new AikiError(
@@ -125,13 +126,13 @@ function answer<Reply>(text: string, response: Response, outline: Outline<Reply>
   return body;
 }
 
-function refusal(body: unknown, response: Response, ids: Record<string, string>): AikiError {
-  const { status } = response;
+function refusal(body: unknown, answer: Answer, ids: Record<string, string>): AikiError {
+  const { status } = answer;
   const error = isRecord(body) && isRecord(body.error) ? body.error : {};
   const code = typeof error.code === "string" ? error.code : codeOf(status);
-  const message = typeof error.message === "string" ? error.message : sentenceOf(status, ids);
+  const message = typeof error.message === "string" ? error.message : sentenceOf(answer, ids);
   return status === 429 || status >= 500
-    ? new ServerBusy(code, message, ids, retryAfterMs(response))
+    ? new ServerBusy(code, message, ids, retryAfterMs(answer))
     : new AikiError(code, message, { ids });
 }
 
@@ -140,25 +141,26 @@ function codeOf(status: number): string {
   return status === 429 || status >= 500 ? "UNAVAILABLE" : "BAD_REQUEST";
 }
 
-function sentenceOf(status: number, { url, verb }: Record<string, string>): string {
+function sentenceOf({ status, header }: Answer, { url, verb }: Record<string, string>): string {
   if (status === 401 || status === 403)
     return `The server at ${url} refuses these credentials (${status}); check apiKey.`;
   if (status === 404)
     return `Nothing answers at ${url}/v1/${verb} (404); check that the url is that of an Aiki server.`;
   if (status === 413) return `The server at ${url} finds the request too large (413); send smaller payloads.`;
-  return `The server at ${url} answered ${status} to ${verb}.`;
+  const location = header("location");
+  return location === null
+    ? `The server at ${url} answered ${status} to ${verb}.`
+    : `What answers at ${url} sends on to ${location} (${status}); use that url.`;
 }
 
 /** `Retry-After` is either seconds or a date. */
-function retryAfterMs(response: Response): number | null {
-  const value = response.headers.get("retry-after");
+function retryAfterMs({ header }: Answer): number | null {
+  const value = header("retry-after");
   if (value === null || value === "") {
     return null;
   }
   const seconds = Number(value);
-  const ms = Number.isNaN(seconds)
-    ? Date.parse(value) - Date.parse(response.headers.get("date") ?? "")
-    : seconds * 1_000;
+  const ms = Number.isNaN(seconds) ? Date.parse(value) - Date.parse(header("date") ?? "") : seconds * 1_000;
   return ms >= 0 ? ms : null;
 }
 

@@ -6,6 +6,8 @@ export interface BatchOptions<Item, Result> {
   send: (items: Item[]) => Promise<Result[]>;
   /** At most this many items go together. */
   max: number;
+  /** How many batches may be in flight at once. Default 1. */
+  lanes?: number;
   /** When a batch that could go now goes: what arrives until then goes too. Default: after the current microtask. */
   soon?: (then: () => void) => void;
   /** The weight of an item, bytes for example. */
@@ -27,9 +29,10 @@ interface Waiting<Item, Result> {
  * A `send` that rejects rejects all of its items, and those only; a wrong number of results is `BATCH_MISMATCH`.
  */
 export function batcher<Item, Result>(options: BatchOptions<Item, Result>): (item: Item) => Promise<Result> {
-  const { send, max, soon = queueMicrotask, weigh = () => 0, maxWeight = Number.POSITIVE_INFINITY } = options;
+  const { send, max, lanes = 1, soon = queueMicrotask, weigh = () => 0, maxWeight = Number.POSITIVE_INFINITY } = options;
   let waiting: Array<Waiting<Item, Result>> = [];
-  let busy = false;
+  let inFlight = 0;
+  let isPlanned = false;
 
   const take = (): Array<Waiting<Item, Result>> => {
     let count = 0;
@@ -44,24 +47,32 @@ export function batcher<Item, Result>(options: BatchOptions<Item, Result>): (ite
     return batch;
   };
 
+  const plan = (): void => {
+    if (isPlanned || inFlight === lanes || waiting.length === 0) return;
+    isPlanned = true;
+    soon(() => {
+      isPlanned = false;
+      void flush();
+    });
+  };
+
   const flush = async (): Promise<void> => {
     const batch = take();
+    inFlight += 1;
+    plan();
     try {
-      const results = await send(batch.map(({ item }) => item));
-      settle(batch, results);
+      settle(batch, await send(batch.map(({ item }) => item)));
     } catch (reason) {
       for (const { reject } of batch) reject(reason);
     }
-    if (waiting.length > 0) soon(flush);
-    else busy = false;
+    inFlight -= 1;
+    plan();
   };
 
   return (item) =>
     new Promise((resolve, reject) => {
       waiting.push({ item, weight: weigh(item), resolve, reject });
-      if (busy) return;
-      busy = true;
-      soon(flush);
+      plan();
     });
 }
 
