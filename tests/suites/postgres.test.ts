@@ -2,8 +2,10 @@
 
 import { silentLogger } from "@aikirun/lib";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { databaseClock } from "../../packages/server/src/storage/postgres/clock.ts";
 import { checkOut, closePools, openPools } from "../../packages/server/src/storage/postgres/connect.ts";
 import { findQuery } from "../../packages/server/src/storage/postgres/find.ts";
+import { unnamed } from "../../packages/server/src/storage/postgres/names.ts";
 import { openPostgres, type PostgresOptions } from "../../packages/server/src/storage/postgres/postgres.ts";
 import { Session } from "../../packages/server/src/storage/postgres/session.ts";
 import * as sql from "../../packages/server/src/storage/postgres/statements.ts";
@@ -259,8 +261,14 @@ function faults(database: TestDatabase): void {
     await opened();
     const pools = openPools(database.url, 2, undefined);
     toEnd.push(() => closePools(pools));
-    const session = new Session(await checkOut(pools.writing, "here"), "here", undefined);
-    const transaction = new PostgresTransaction(session, await session.begin(sql.begin));
+    const session = new Session(await checkOut(pools.writing, "here"), { place: "here", nameOf: unnamed });
+    const transaction = new PostgresTransaction(
+      session,
+      await session.begin(
+        sql.begin,
+        databaseClock(() => performance.now()),
+      ),
+    );
     await transaction.insert([queuedRun(1)]);
     await transaction.queued({ namespace: "a", serves: [{ name: "b", versionId: "c" }], shardKeys: [] }, 1);
     await session.commit();
@@ -446,7 +454,7 @@ function costs(database: TestDatabase): void {
   const byStatus = findQuery("n", { status: ["failed"] }, 5, null);
   const byName = findQuery("n", { name: "ship" }, 5, null);
   const plans: Array<[name: string, statement: string, values: unknown[], index: string]> = [
-    ["updateRun", sql.updateRun, [["a"], [1], ...Array.from({ length: 10 }, () => ["1"])], "run_pkey"],
+    ["updateRun", sql.updateRun, [["a"], [1], ...Array.from({ length: 9 }, () => ["1"])], "run_pkey"],
     ["holdRun", sql.holdRun, [["a"], [1]], "run_pkey"],
     ["loadRun", sql.loadRun, [["a", "b"]], "run_pkey"],
     ["loadReferenced", sql.loadReferenced, [["a"], ["b"], ["c"]], "run_reference"],

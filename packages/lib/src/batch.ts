@@ -29,7 +29,14 @@ interface Waiting<Item, Result> {
  * A `send` that rejects rejects all of its items, and those only; a wrong number of results is `BATCH_MISMATCH`.
  */
 export function batcher<Item, Result>(options: BatchOptions<Item, Result>): (item: Item) => Promise<Result> {
-  const { send, max, lanes = 1, soon = queueMicrotask, weigh = () => 0, maxWeight = Number.POSITIVE_INFINITY } = options;
+  const {
+    send,
+    max,
+    lanes = 1,
+    soon = queueMicrotask,
+    weigh = () => 0,
+    maxWeight = Number.POSITIVE_INFINITY,
+  } = options;
   let waiting: Array<Waiting<Item, Result>> = [];
   let inFlight = 0;
   let isPlanned = false;

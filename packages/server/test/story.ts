@@ -17,7 +17,7 @@ export class Story {
   readonly journal: Entry[] = [];
   readonly effects: Effect[] = [];
   #signals = 0;
-  readonly #moment: Omit<Moment, "now">;
+  readonly #moment: Omit<Moment, "now" | "latest">;
 
   constructor(spec: Partial<Parameters<typeof openRun>[1]> = {}, more: Partial<Moment> = {}) {
     this.#moment = { bootAt: 0, settings, ...more };
@@ -25,7 +25,8 @@ export class Story {
   }
 
   #now(): Moment {
-    return { now: beginning + this.clock, ...this.#moment };
+    const now = beginning + this.clock;
+    return { now, latest: now, ...this.#moment };
   }
 
   get status(): State["status"] {

@@ -10,7 +10,7 @@ export function claim(run: Run, { reclaim, ...claim }: Claim, moment: Moment): D
   }
   const next = draft(run, moment);
   // An answer that never arrives must not cost a whole lease, nor be counted as a crash.
-  const leaseUntil = moment.now + Math.min(moment.settings.unconfirmedLeaseMs, claim.leaseMs);
+  const leaseUntil = moment.latest + Math.min(moment.settings.unconfirmedLeaseMs, claim.leaseMs);
   change(next, {
     fence: run.fence + 1,
     state: { status: "running", ...claim, leaseUntil, confirmed: false, pauseRequested: false, held: held ?? null },
@@ -29,7 +29,7 @@ export function renew(
     return fenced(run);
   }
   const next = draft(run, moment);
-  change(next, { state: { ...state, leaseMs, leaseUntil: moment.now + leaseMs, confirmed: true } });
+  change(next, { state: { ...state, leaseMs, leaseUntil: moment.latest + leaseMs, confirmed: true } });
   return decided(next);
 }
 

@@ -128,7 +128,7 @@ function goOn(next: Draft, { next: then, seen }: Report, session: string): void 
   switch (then.type) {
     case "continue":
       if (next.touched) {
-        change(next, { state: { ...state, confirmed: true, leaseUntil: next.moment.now + state.leaseMs } });
+        change(next, { state: { ...state, confirmed: true, leaseUntil: next.moment.latest + state.leaseMs } });
       }
       return;
     case "suspend":

@@ -185,8 +185,10 @@ export type Effect =
 
 /** Everything a decision may know besides the run. */
 export interface Moment {
-  /** Epoch milliseconds, by the database's clock. */
+  /** Epoch milliseconds, by the database's clock; it may be behind that one, never ahead: no timer is early. */
   now: number;
+  /** What the database's clock says at most: a lease runs from here, and is never shorter than its holder believes. */
+  latest: number;
   /** When this server began; it expires no lease during the first lease of its uptime. */
   bootAt: number;
   settings: Settings;

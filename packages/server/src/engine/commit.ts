@@ -7,6 +7,7 @@ import type { Moment, Run, Settings } from "../core/run.ts";
 import { isSameStart, openRun } from "../core/start.ts";
 import type { Ready } from "../delivery/ready.ts";
 import { isConflict, type Storage, type Transaction } from "../storage/storage.ts";
+import { blindTransaction, Unseen } from "./blind.ts";
 import { claimRuns, filterOf } from "./claims.ts";
 import { type Answer, notFound, type Operation, type Result } from "./operation.ts";
 import type { Rows } from "./rows.ts";
@@ -35,6 +36,10 @@ export async function commit(committer: Committer, operations: Operation[]): Pro
   const suspects = new Set<RunId>();
   /** Hints taken for each claim: a repetition offers the same ones again. */
   const offers = new Map<Operation, RunId[]>();
+  const committed = await commitBlindly(committer, operations, offers);
+  if (committed !== null) {
+    return committed;
+  }
   for (let tries = 1; ; tries++) {
     try {
       return await committer.storage.transaction((transaction) =>
@@ -56,6 +61,29 @@ export async function commit(committer: Committer, operations: Operation[]): Pro
   }
 }
 
+/** Null when that cannot be, or something was in the way. */
+async function commitBlindly(
+  committer: Committer,
+  operations: Operation[],
+  offers: Map<Operation, RunId[]>,
+): Promise<Committed | null> {
+  const { blind } = committer.storage;
+  const now = blind?.now() ?? null;
+  if (blind === undefined || now === null) {
+    return null;
+  }
+  const transaction = blindTransaction(now);
+  try {
+    const committed = await commitOnce(committer, transaction, operations, new Set(), offers, blind.slackMs);
+    return (await blind.write(transaction.batch)) ? committed : null;
+  } catch (error) {
+    if (error instanceof Unseen) {
+      return null;
+    }
+    throw error;
+  }
+}
+
 /** The hints that a failed claim took are spent, and so is what it found: the next try or claim asks storage. */
 function forgoHints(ready: Ready, operation: Operation): void {
   if (operation.type === "claim") {
@@ -69,11 +97,12 @@ async function commitOnce(
   operations: Operation[],
   suspects: Set<RunId>,
   offers: Map<Operation, RunId[]>,
+  slackMs = 0,
 ): Promise<Committed> {
   const { rows, ready, settings } = committer;
   const now = transaction.now();
   committer.bootAt ??= now;
-  const moment: Moment = { now, bootAt: committer.bootAt, settings };
+  const moment: Moment = { now, latest: now + slackMs, bootAt: committer.bootAt, settings };
   const work = openWork({ transaction, moment, rows, suspects });
   const starts = await insertStarts(transaction, work, operations, moment);
   await work.fetch(operations.flatMap((operation) => (operation.type === "command" ? [operation.to] : [])));

@@ -20,8 +20,25 @@ export interface Storage {
    * transaction.
    */
   read<T>(work: (reader: Reader) => Promise<T>): Promise<T>;
+  /** Only where a transaction is several journeys to the database. */
+  readonly blind?: BlindWriting;
   /** Ends all that is open. May be called twice. */
   close(): Promise<void>;
+}
+
+/** Writes what was decided without reading. */
+export interface BlindWriting {
+  /**
+   * Epoch milliseconds: not ahead of the database's clock, and at most `slackMs` behind it, or `write` refuses. Null
+   * while it is not known well enough.
+   */
+  now(): number | null;
+  readonly slackMs: number;
+  /**
+   * Writes and commits all of it in one journey, and answers true; or nothing, and answers false: something was in the
+   * way, or the time was wrong. Throws as `transaction` does.
+   */
+  write(batch: BlindBatch): Promise<boolean>;
 }
 
 export interface Reader {
@@ -72,6 +89,12 @@ export interface Transaction extends Reader {
    * with dense `seq` from 1. Returns the last `seq`.
    */
   recall(from: RunId, to: RunId): Promise<number>;
+}
+
+/** Inserts first; all of it is written under the time it was decided at. */
+export interface BlindBatch extends Batch {
+  now: number;
+  inserts: Run[];
 }
 
 export interface Batch {

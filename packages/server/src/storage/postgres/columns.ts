@@ -11,6 +11,7 @@ import {
   type FixedColumns,
   fixedColumns,
 } from "../row.ts";
+import type { Batch } from "../storage.ts";
 import { toText } from "../text.ts";
 
 const fixed = [
@@ -60,8 +61,19 @@ export function runArrays(runs: readonly Run[]): Cell[][] {
   return [...arrays(runs.map(fixedColumns), fixed), ...arrays(runs.map(changingColumns), changing), tags];
 }
 
-export function changeArrays(runs: readonly Run[]): Cell[][] {
-  return [runs.map((run) => toText(run.id)), ...arrays(runs.map(changingColumns), changing)];
+/** Ids and revisions of changes and holds; what a hold would change to is null. */
+export function changeArrays({ changes, holds }: Pick<Batch, "changes" | "holds">): Cell[][] {
+  const nothing = holds.map(() => null);
+  const after = arrays(
+    changes.map((change) => changingColumns(change.after)),
+    changing,
+  );
+  return [...lockArrays({ changes, holds }), ...after.map((column) => [...column, ...nothing])];
+}
+
+export function lockArrays({ changes, holds }: Pick<Batch, "changes" | "holds">): Cell[][] {
+  const asked = [...changes.map(({ before }) => before), ...holds];
+  return [asked.map(({ id }) => toText(id)), asked.map(({ revision }) => revision)];
 }
 
 export function entryArrays(entries: readonly Entry[]): Cell[][] {

@@ -1,5 +1,5 @@
 import { AikiError, type Logger } from "@aikirun/lib";
-import { type ClientBase, Pool, type PoolClient, type PoolConfig, types } from "pg";
+import { Pool, type PoolClient, type PoolConfig, types } from "pg";
 import { numberOf, type Row, textOf } from "../row.ts";
 import { explainFailure } from "./failure.ts";
 
@@ -47,14 +47,22 @@ export async function checkOut(pool: Pool, place: string): Promise<PoolClient> {
   }
 }
 
-/** Throws `DATABASE_UNSUPPORTED` for what Aiki cannot keep its promises on; warns of what weakens them. */
-export async function checkDatabase(client: ClientBase, place: string, logger: Logger | undefined): Promise<void> {
+/**
+ * Throws `DATABASE_UNSUPPORTED` for what Aiki cannot keep its promises on; warns of what weakens them. `isDirect` is
+ * false behind a pooler, which tells another process id than that of the backend.
+ */
+export async function checkDatabase(
+  client: PoolClient,
+  place: string,
+  logger: Logger | undefined,
+): Promise<{ isDirect: boolean }> {
   const { rows } = await client.query<Row>(`
     SELECT
       current_setting('server_version_num')::bigint AS number,
       current_setting('server_version') AS version,
       current_setting('server_encoding') AS encoding,
-      current_setting('synchronous_commit') AS synchronous`);
+      current_setting('synchronous_commit') AS synchronous,
+      pg_backend_pid() AS backend`);
   const [row] = rows;
   if (row === undefined) throw unsupported(place, "it does not tell its version");
   if (numberOf(row, "number") < oldestVersion) {
@@ -66,9 +74,10 @@ export async function checkDatabase(client: ClientBase, place: string, logger: L
   if (textOf(row, "synchronous") === "off") {
     logger?.warn("synchronous_commit is off: what was acknowledged may be lost when PostgreSQL crashes", { place });
   }
+  return { isDirect: "processID" in client && client.processID === numberOf(row, "backend") };
 }
 
-/** No session settings and no named statements: a pooler in transaction mode may sit in between. */
+/** No session settings: a pooler in transaction mode may sit in between. */
 function settings(url: string): PoolConfig {
   return {
     connectionString: url,

@@ -8,10 +8,16 @@ const unreachable: Explanation = [
   "the connection is lost or cannot be made. Whether a commit under way was carried out is not known; ask again.",
 ];
 
+/** A kept statement answers in another form than when it was planned: a column was added meanwhile. */
+const outdated = "0A000";
+
 /** By SQLSTATE, else by its class: https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const explanations: Readonly<Record<string, Explanation>> = {
   "40001": ["STORAGE_CONFLICT", "another transaction was in the way. Nothing was recorded; decide again."],
+  [outdated]: ["STORAGE_CONFLICT", "the schema has changed under a statement that was kept. Decide again."],
   "40P01": ["STORAGE_CONFLICT", "two transactions waited for one another. Nothing was recorded; decide again."],
+  "22012": ["STORAGE_CONFLICT", "a row is not as it was. Nothing was recorded; decide again."],
+  "23505": ["STORAGE_CONFLICT", "a key is taken. Nothing was recorded; decide again."],
   "55P03": ["STORAGE_BUSY", "somebody holds a row or table locked. Look for long transactions in pg_stat_activity."],
   "57014": ["STORAGE_BUSY", "a statement took too long and was ended. Look at the load of the database."],
   "25006": ["STORAGE_READ_ONLY", "it takes no writes. Connect to the primary, not to a standby."],
@@ -54,9 +60,9 @@ function symptomOf(thrown: unknown): string {
   return hasCode ? ` (${thrown.code})` : "";
 }
 
-/** Whether the connection still stands, its transaction open though failed. */
-export function isStatementFailure(thrown: unknown): boolean {
-  return thrown instanceof DatabaseError && thrown.severity === "ERROR";
+/** Whether the connection still serves: its transaction is open though failed, and no statement it keeps is outdated. */
+export function isHarmless(thrown: unknown): boolean {
+  return thrown instanceof DatabaseError && thrown.severity === "ERROR" && thrown.code !== outdated;
 }
 
 function explain(thrown: unknown): Explanation {

@@ -1,11 +1,14 @@
 import { AikiError, type Logger } from "@aikirun/lib";
 import type { Pool } from "pg";
-import type { Storage } from "../storage.ts";
+import { type BlindBatch, type BlindWriting, isConflict, type Storage } from "../storage.ts";
+import { writeBlindly } from "./blind.ts";
+import { type DatabaseClock, databaseClock, slackMs } from "./clock.ts";
 import { checkDatabase, checkOut, closePools, openPools, type Pools } from "./connect.ts";
 import { explainFailure } from "./failure.ts";
 import { migrate } from "./migrate.ts";
+import { named, unnamed } from "./names.ts";
 import { PostgresReader } from "./reader.ts";
-import { beginSnapshot, type Observe, Session } from "./session.ts";
+import { type Around, beginSnapshot, type Observe, Session } from "./session.ts";
 import { begin } from "./statements.ts";
 import { PostgresTransaction } from "./transaction.ts";
 
@@ -28,12 +31,13 @@ export async function openPostgres({ url, connections, logger, observe }: Postgr
   try {
     const client = await checkOut(pools.writing, pools.place);
     try {
-      await checkDatabase(client, pools.place, logger);
+      const { isDirect } = await checkDatabase(client, pools.place, logger);
       await migrate(client, logger);
+      const nameOf = isDirect ? named : unnamed;
+      return new PostgresStorage(pools, { place: pools.place, nameOf, ...(observe === undefined ? {} : { observe }) });
     } finally {
       client.release();
     }
-    return new PostgresStorage(pools, observe);
   } catch (thrown) {
     await closePools(pools);
     throw explainFailure(thrown, pools.place);
@@ -45,18 +49,21 @@ export async function openPostgres({ url, connections, logger, observe }: Postgr
  * locked in id order. What only reads gets one snapshot.
  */
 class PostgresStorage implements Storage {
+  readonly blind: BlindWriting;
   readonly #pools: Pools;
-  readonly #observe: Observe | undefined;
+  readonly #around: Around;
+  readonly #clock: DatabaseClock = databaseClock(() => performance.now());
   #closed: Promise<void> | null = null;
 
-  constructor(pools: Pools, observe: Observe | undefined) {
+  constructor(pools: Pools, around: Around) {
     this.#pools = pools;
-    this.#observe = observe;
+    this.#around = around;
+    this.blind = { now: () => this.#clock.now(), slackMs, write: (batch) => this.#writeBlindly(batch) };
   }
 
   transaction<T>(work: (transaction: PostgresTransaction) => Promise<T>): Promise<T> {
     return this.#within(this.#pools.writing, async (session) => {
-      const result = await work(new PostgresTransaction(session, await session.begin(begin)));
+      const result = await work(new PostgresTransaction(session, await session.begin(begin, this.#clock)));
       await session.commit();
       return result;
     });
@@ -64,7 +71,7 @@ class PostgresStorage implements Storage {
 
   read<T>(work: (reader: PostgresReader) => Promise<T>): Promise<T> {
     return this.#within(this.#pools.reading, async (session) => {
-      const result = await work(new PostgresReader(session, await session.begin(beginSnapshot)));
+      const result = await work(new PostgresReader(session, await session.begin(beginSnapshot, this.#clock)));
       await session.commit();
       return result;
     });
@@ -75,9 +82,20 @@ class PostgresStorage implements Storage {
     return this.#closed;
   }
 
+  async #writeBlindly(batch: BlindBatch): Promise<boolean> {
+    if (batch.inserts.length + batch.changes.length + batch.holds.length === 0) return true;
+    try {
+      await this.#within(this.#pools.writing, (session) => writeBlindly(session, this.#clock, batch));
+      return true;
+    } catch (thrown) {
+      if (!isConflict(thrown)) throw thrown;
+      return false;
+    }
+  }
+
   async #within<T>(pool: Pool, work: (session: Session) => Promise<T>): Promise<T> {
     if (this.#closed !== null) throw new AikiError("STORAGE_CLOSED", "The storage is closed; open it anew.");
-    const session = new Session(await checkOut(pool, this.#pools.place), this.#pools.place, this.#observe);
+    const session = new Session(await checkOut(pool, this.#around.place), this.#around);
     try {
       const result = await work(session);
       session.release();

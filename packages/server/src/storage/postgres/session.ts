@@ -1,37 +1,45 @@
 import { AikiError } from "@aikirun/lib";
 import type { PoolClient } from "pg";
 import { numberOf, type Row } from "../row.ts";
-import { explainFailure, isStatementFailure } from "./failure.ts";
+import type { DatabaseClock } from "./clock.ts";
+import { explainFailure, isHarmless } from "./failure.ts";
+import type { NameOf } from "./names.ts";
 import { commit, rollback } from "./statements.ts";
 
 /** Told of every statement that is executed, by its text. */
 export type Observe = (sql: string) => void;
 
+/** What a session is told. */
+export interface Around {
+  /** Which database it is of, without the password. */
+  readonly place: string;
+  readonly nameOf: NameOf;
+  readonly observe?: Observe;
+}
+
 /** How a snapshot for reading begins. */
 export const beginSnapshot: string = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /**
- * Limits of this transaction alone, so that nothing stays behind on a pooled connection, and the database's clock,
- * rounded down so that no timer is early. A lock is given up later than a deadlock is found (1 s).
+ * Limits of this transaction alone, so that nothing stays behind on a pooled connection, and the database's clock. A
+ * lock is given up later than a deadlock is found (1 s).
  */
 const open = `
   SELECT
     set_config('statement_timeout', '10s', true),
     set_config('lock_timeout', '1500ms', true),
     set_config('idle_in_transaction_session_timeout', '10s', true),
-    floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now`;
+    extract(epoch FROM clock_timestamp())::float8 * 1000 AS now`;
 
 /** One transaction on a connection of its own. After its first failure it sends nothing but the rollback. */
 export class Session {
   readonly #client: PoolClient;
-  readonly #place: string;
-  readonly #observe: Observe | undefined;
+  readonly #around: Around;
   #failure: { thrown: unknown; explained: unknown } | null = null;
 
-  constructor(client: PoolClient, place: string, observe: Observe | undefined) {
+  constructor(client: PoolClient, around: Around) {
     this.#client = client;
-    this.#place = place;
-    this.#observe = observe;
+    this.#around = around;
     client.on("error", this.#fail);
   }
 
@@ -40,12 +48,15 @@ export class Session {
     return (await this.#send(sql, values)).rows;
   }
 
-  /** Begins, and answers with the epoch milliseconds of the database's clock. */
-  async begin(how: string): Promise<number> {
+  /** Begins, and answers with the epoch milliseconds of the database's clock, rounded down so that no timer is early. */
+  async begin(how: string, clock: DatabaseClock): Promise<number> {
+    const askedAt = performance.now();
     const [, answered] = await Promise.all([this.#send(how, []), this.#send(open, [])]);
     const [row] = answered.rows;
     if (row === undefined) throw new AikiError("STORAGE_FAILED", "PostgreSQL did not tell its time.");
-    return numberOf(row, "now");
+    const now = numberOf(row, "now");
+    clock.heard(now, askedAt, performance.now());
+    return Math.floor(now);
   }
 
   /** A commit of a transaction that failed answers ROLLBACK, and no error. */
@@ -57,9 +68,9 @@ export class Session {
 
   /** Ends what is open and gives the connection back, or drops one that cannot be trusted any more. */
   async rollBack(): Promise<void> {
-    if (this.#failure !== null && !isStatementFailure(this.#failure.thrown)) return this.#end(true);
+    if (this.#failure !== null && !isHarmless(this.#failure.thrown)) return this.#end(true);
     try {
-      this.#observe?.(rollback);
+      this.#around.observe?.(rollback);
       await this.#client.query(rollback);
       this.#end(false);
     } catch {
@@ -79,9 +90,10 @@ export class Session {
 
   async #send(sql: string, values: readonly unknown[]): Promise<{ rows: Row[]; command: string }> {
     if (this.#failure !== null) throw this.#failure.explained;
-    this.#observe?.(sql);
+    this.#around.observe?.(sql);
     try {
-      return await this.#client.query<Row>(sql, [...values]);
+      const name = this.#around.nameOf(sql);
+      return await this.#client.query<Row>({ text: sql, values: [...values], ...(name === undefined ? {} : { name }) });
     } catch (thrown) {
       throw this.#fail(thrown);
     }
@@ -89,7 +101,7 @@ export class Session {
 
   /** The first failure explains those that follow from it. */
   readonly #fail = (thrown: unknown): unknown => {
-    this.#failure ??= { thrown, explained: explainFailure(thrown, this.#place) };
+    this.#failure ??= { thrown, explained: explainFailure(thrown, this.#around.place) };
     return this.#failure.explained;
   };
 }

@@ -3,6 +3,8 @@
  * as arrays. `LIMIT 1` in a lateral keeps a lookup a lookup, whatever the statistics say.
  */
 
+import { insertGivenEntries, insertGivenRuns, lockAndChange } from "./writes.ts";
+
 export const begin: string = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 export const commit: string = "COMMIT";
@@ -10,50 +12,13 @@ export const commit: string = "COMMIT";
 export const rollback: string = "ROLLBACK";
 
 /** Changes nothing when the id or the reference is taken, by an earlier one of the batch too. Answers the ids. */
-export const insertRun: string = `
-  INSERT INTO aiki.run (
-    id, namespace, name, version_id, shard_key, priority, reference_id, parent_id, parent_address, follows, created_at,
-    input, options, status, due_at, revision, fence, updated_at, session, claim_id, output, state, tags
-  )
-  SELECT
-    id, namespace, name, version_id, shard_key, priority, reference_id, parent_id, parent_address, follows, created_at,
-    input, options, status, due_at, revision, fence, updated_at, session, claim_id, output, state, tags::text[]
-  FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::text[], $8::text[], $9::text[],
-    $10::integer[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::bigint[], $17::bigint[],
-    $18::bigint[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[]
-  ) WITH ORDINALITY AS given (
-    id, namespace, name, version_id, shard_key, priority, reference_id, parent_id, parent_address, follows, created_at,
-    input, options, status, due_at, revision, fence, updated_at, session, claim_id, output, state, tags, place
-  )
+export const insertRun: string = `${insertGivenRuns}
   ORDER BY place
   ON CONFLICT DO NOTHING
   RETURNING id`;
 
-/**
- * Locks the rows of changes and holds ($1, $2) in id order where they stand at their revision, then writes the changes
- * ($3 and on) whose rows it locked. Answers the ids locked.
- */
-export const updateRun: string = `
-  WITH held AS MATERIALIZED (
-    SELECT run.id
-    FROM unnest($1::text[], $2::bigint[]) AS given (id, revision)
-    JOIN aiki.run ON run.id = given.id AND run.revision = given.revision
-    ORDER BY run.id
-    FOR NO KEY UPDATE OF run
-  ), changed AS (
-    UPDATE aiki.run
-    SET
-      status = given.status, due_at = given.due_at, revision = given.revision, fence = given.fence,
-      updated_at = given.updated_at, session = given.session, claim_id = given.claim_id, output = given.output,
-      state = given.state
-    FROM held
-    JOIN unnest(
-      $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::text[], $10::text[],
-      $11::text[], $12::text[]
-    ) AS given (id, status, due_at, revision, fence, updated_at, session, claim_id, output, state) ON given.id = held.id
-    WHERE run.id = held.id
-  )
+/** Answers the ids locked. */
+export const updateRun: string = `${lockAndChange}
   SELECT id FROM held`;
 
 /** The same locks when nothing is changed. */
@@ -65,15 +30,7 @@ export const holdRun: string = `
   FOR NO KEY UPDATE OF run`;
 
 /** Changes nothing when the address or the `seq` is taken, by an earlier one of the batch too. Answers the keys. */
-export const insertEntry: string = `
-  INSERT INTO aiki.entry (run_id, seq, address, attempt, at, fence, worker, started_at, type, payload, detail)
-  SELECT run_id, seq, address, attempt, at, fence, worker, started_at, type, payload, detail
-  FROM unnest(
-    $1::text[], $2::bigint[], $3::text[], $4::integer[], $5::bigint[], $6::bigint[], $7::text[], $8::bigint[],
-    $9::text[], $10::text[], $11::text[]
-  ) WITH ORDINALITY AS given (
-    run_id, seq, address, attempt, at, fence, worker, started_at, type, payload, detail, place
-  )
+export const insertEntry: string = `${insertGivenEntries}
   ORDER BY place
   ON CONFLICT DO NOTHING
   RETURNING run_id, seq, address, attempt`;

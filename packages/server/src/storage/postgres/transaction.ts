@@ -4,8 +4,8 @@ import type { Run } from "../../core/run.ts";
 import { recalled } from "../journal.ts";
 import { numberOf, type Row, textOf } from "../row.ts";
 import type { Batch, Obstacle, Transaction } from "../storage.ts";
-import { fromText, toText } from "../text.ts";
-import { changeArrays, entryArrays, runArrays } from "./columns.ts";
+import { fromText } from "../text.ts";
+import { changeArrays, entryArrays, lockArrays, runArrays } from "./columns.ts";
 import { idOf, PostgresReader } from "./reader.ts";
 import * as sql from "./statements.ts";
 
@@ -39,12 +39,11 @@ export class PostgresTransaction extends PostgresReader implements Transaction {
   async #write({ changes, holds }: Batch): Promise<Obstacle[]> {
     const after = new Map(changes.map((change) => [change.after.id, change.after.revision]));
     const others = holds.filter(({ id }) => !after.has(id));
-    const asked = [...changes.map((change) => ({ id: change.after.id, revision: change.before.revision })), ...others];
-    if (asked.length === 0) return [];
-    const locks = [asked.map(({ id }) => toText(id)), asked.map(({ revision }) => revision)];
+    const asked = { changes, holds: others };
+    if (changes.length + others.length === 0) return [];
     const rows = await (changes.length === 0
-      ? this.session.rows(sql.holdRun, locks)
-      : this.session.rows(sql.updateRun, [...locks, ...changeArrays(changes.map((change) => change.after))]));
+      ? this.session.rows(sql.holdRun, lockArrays(asked))
+      : this.session.rows(sql.updateRun, changeArrays(asked)));
     const held = new Set(rows.map(idOf));
     const stands = ({ id, revision }: Batch["holds"][number]): boolean =>
       held.has(id) && (after.get(id) ?? revision) === revision;
@@ -93,7 +92,7 @@ export class PostgresTransaction extends PostgresReader implements Transaction {
  * In every transaction the same order, so that two of them which start the same runs never wait for one another. Equal
  * references stay in the order given: the first wins. So do equal ids, at the price of the order.
  */
-function inOneOrder(runs: Run[]): Run[] {
+export function inOneOrder(runs: Run[]): Run[] {
   if (new Set(runs.map(({ id }) => id)).size < runs.length) return runs;
   const ranked = runs.map((run) => ({
     run,

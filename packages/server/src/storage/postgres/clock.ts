@@ -1,0 +1,42 @@
+/** What the database's clock says, from what it said: never more, and little less. */
+export interface DatabaseClock {
+  /** It said `now` (epoch milliseconds) between these two moments of the monotonic clock, in milliseconds. */
+  heard(now: number, askedAt: number, heardAt: number): void;
+  /** Whole epoch milliseconds, or null when it was not heard lately. */
+  now(): number | null;
+  /** It proved to be wrong. */
+  forget(): void;
+}
+
+/** How far the time of a batch may be behind the database's clock when it arrives. Milliseconds. */
+export const slackMs = 50;
+
+/** How long the best of what was heard is kept: clocks drift apart by far less than a millisecond meanwhile. */
+const keptMs = 10_000;
+
+/** A journey that took longer says too little. Milliseconds. */
+const longestMs = 10;
+
+/**
+ * An answer was given before it was heard, so the clock is ahead of it by now: to take the moment of hearing for that
+ * of the answer errs to the safe side, by less than the journey took. The shortest journey errs least.
+ */
+export function databaseClock(elapsed: () => number): DatabaseClock {
+  let best: { ahead: number; tookMs: number; heardAt: number } | null = null;
+  return {
+    heard(now, askedAt, heardAt) {
+      const tookMs = heardAt - askedAt;
+      const isStale = best === null || heardAt - best.heardAt > keptMs;
+      if (tookMs <= longestMs && (isStale || tookMs <= (best?.tookMs ?? 0))) {
+        best = { ahead: now - heardAt, tookMs, heardAt };
+      }
+    },
+    now() {
+      const at = elapsed();
+      return best === null || at - best.heardAt > 2 * keptMs ? null : Math.floor(at + best.ahead);
+    },
+    forget() {
+      best = null;
+    },
+  };
+}
