@@ -259,7 +259,7 @@ function faults(database: TestDatabase): void {
 
   it("leaves nothing behind on a connection, so that a pooler may hand it on after each transaction", async () => {
     await opened();
-    const pools = openPools(database.url, 2, undefined);
+    const pools = openPools(database.url, 2, false, undefined);
     toEnd.push(() => closePools(pools));
     const session = new Session(await checkOut(pools.writing, "here"), { place: "here", nameOf: unnamed });
     const transaction = new PostgresTransaction(

@@ -1,5 +1,5 @@
 /**
- * Statements for transactions in one journey. What the other way would be told and would roll back for, these make an
+ * Statements that are a whole transaction each. What the other way would be told and would roll back for, these make an
  * error of: a key that is taken, or a division by zero, ends the transaction.
  */
 
@@ -7,26 +7,63 @@ import { slackMs } from "./clock.ts";
 import { holdRun } from "./statements.ts";
 import { insertGivenEntries, insertGivenRuns, lockAndChange } from "./writes.ts";
 
-/** Of a batch whose first parameter is an array, as many must be answered as were given. */
-const all = "1 / (count(*) = cardinality($1::text[]))::integer AS whole";
+/** Which parts a batch has. Changes lock holds along with them. */
+export interface Parts {
+  inserts: boolean;
+  rows: "none" | "held" | "changed";
+  entries: boolean;
+}
 
-export const insertAllRuns: string = insertGivenRuns;
+/** How many parameters the statements of each part take. */
+const insertParameters = 23;
+const rowParameters = { none: 0, held: 2, changed: 11 };
+const entryParameters = 11;
 
-export const insertAllEntries: string = insertGivenEntries;
-
-export const holdAllRuns: string = `
-  WITH held AS (${holdRun})
-  SELECT ${all} FROM held`;
-
-export const changeAllRuns: string = `${lockAndChange}
-  SELECT ${all} FROM held`;
-
-/** Answers the database's time, by which that of the batch must be right. */
-export const openAt: string = `
-  SELECT
-    set_config('statement_timeout', '10s', true),
-    set_config('lock_timeout', '1500ms', true),
-    set_config('idle_in_transaction_session_timeout', '10s', true),
-    now,
-    1 / (now - $1 BETWEEN 0 AND ${slackMs})::integer AS timely
+/**
+ * Parameters: those of the parts, in this order, then the time of the batch, which must be right by the database's
+ * clock. Answers that clock. Every row must have stood at its revision.
+ */
+function compose({ inserts, rows, entries }: Parts): string {
+  const afterInserts = inserts ? insertParameters : 0;
+  const afterRows = afterInserts + rowParameters[rows];
+  const afterEntries = afterRows + (entries ? entryParameters : 0);
+  const held = rows === "held" ? `held AS MATERIALIZED (${holdRun})` : lockAndChange;
+  const parts = [
+    ...(inserts ? [`inserted AS (${insertGivenRuns})`] : []),
+    ...(rows === "none" ? [] : [shifted(held, afterInserts)]),
+    ...(entries ? [`recorded AS (${shifted(insertGivenEntries, afterRows)})`] : []),
+  ];
+  const timely = `now - $${afterEntries + 1}::float8 BETWEEN 0 AND ${slackMs}`;
+  const whole = `(SELECT count(*) FROM held) = cardinality($${afterInserts + 1}::text[])`;
+  return `
+  WITH ${parts.join(", ")}
+  SELECT now, 1 / (${rows === "none" ? timely : `${timely} AND ${whole}`})::integer AS written
   FROM (SELECT extract(epoch FROM clock_timestamp())::float8 * 1000 AS now) AS clock`;
+}
+
+/** The same statement with its parameters further back. */
+function shifted(sql: string, by: number): string {
+  return sql.replaceAll(/\$(\d+)/g, (_, place) => `$${Number(place) + by}`);
+}
+
+const statements = new Map<string, string>();
+for (const inserts of [false, true]) {
+  for (const rows of ["none", "held", "changed"] as const) {
+    for (const entries of [false, true]) {
+      const parts = { inserts, rows, entries };
+      statements.set(keyOf(parts), compose(parts));
+    }
+  }
+}
+
+function keyOf({ inserts, rows, entries }: Parts): string {
+  return [...(inserts ? ["inserts"] : []), rows, ...(entries ? ["entries"] : [])].join("_");
+}
+
+/** The one statement that writes such a batch. */
+export function writing(parts: Parts): string {
+  return statements.get(keyOf(parts)) ?? compose(parts);
+}
+
+/** All of them, by what they write. */
+export const writings: ReadonlyMap<string, string> = statements;

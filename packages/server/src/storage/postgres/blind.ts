@@ -1,38 +1,38 @@
-/** A transaction in one journey: begin, the time, the writes and the commit are sent together. */
+/** A transaction in one journey: one statement, which commits itself. */
 
-import { numberOf, type Row } from "../row.ts";
-import type { BlindBatch } from "../storage.ts";
-import { changeAllRuns, holdAllRuns, insertAllEntries, insertAllRuns, openAt } from "./blind-statements.ts";
+import { numberOf } from "../row.ts";
+import type { Batch, BlindBatch } from "../storage.ts";
+import { writing } from "./blind-statements.ts";
 import type { DatabaseClock } from "./clock.ts";
 import { changeArrays, entryArrays, lockArrays, runArrays } from "./columns.ts";
 import type { Session } from "./session.ts";
-import { begin } from "./statements.ts";
 import { inOneOrder } from "./transaction.ts";
 
 /** Throws `STORAGE_CONFLICT` when nothing was written because something was in the way, or the time was wrong. */
 export async function writeBlindly(session: Session, clock: DatabaseClock, batch: BlindBatch): Promise<void> {
+  const { now, entries } = batch;
+  const { inserts, changes, holds } = settled(batch);
+  const rows = changes.length > 0 ? "changed" : holds.length > 0 ? "held" : "none";
+  const statement = writing({ inserts: inserts.length > 0, rows, entries: entries.length > 0 });
+  const values = [
+    ...(inserts.length > 0 ? runArrays(inOneOrder(inserts)) : []),
+    ...(rows === "changed" ? changeArrays({ changes, holds }) : []),
+    ...(rows === "held" ? lockArrays({ changes, holds }) : []),
+    ...(entries.length > 0 ? entryArrays(entries) : []),
+    now,
+  ];
   const askedAt = performance.now();
-  const hear = ([row]: Row[]) => {
-    if (row !== undefined) clock.heard(numberOf(row, "now"), askedAt, performance.now());
+  const [answer] = await session.rows(statement, values);
+  if (answer !== undefined) clock.heard(numberOf(answer, "now"), askedAt, performance.now());
+}
+
+/** One statement cannot change what it inserts: such a run is inserted as it is to become. */
+function settled({ inserts, changes, holds }: BlindBatch): Pick<BlindBatch, "inserts"> & Omit<Batch, "entries"> {
+  const inserted = new Set(inserts.map(({ id }) => id));
+  const changed = new Map(changes.map(({ after }) => [after.id, after]));
+  return {
+    inserts: inserts.map((run) => changed.get(run.id) ?? run),
+    changes: changes.filter(({ after }) => !inserted.has(after.id)),
+    holds: holds.filter(({ id }) => !inserted.has(id)),
   };
-  const mishear = (thrown: unknown) => {
-    clock.forget();
-    throw thrown;
-  };
-  const journey: Array<Promise<unknown>> = [session.rows(begin), session.rows(openAt, [batch.now]).then(hear, mishear)];
-  const { inserts, changes, holds, entries } = batch;
-  if (inserts.length > 0) {
-    journey.push(session.rows(insertAllRuns, runArrays(inOneOrder(inserts))));
-  }
-  if (changes.length > 0) {
-    journey.push(session.rows(changeAllRuns, changeArrays(batch)));
-  } else if (holds.length > 0) {
-    journey.push(session.rows(holdAllRuns, lockArrays(batch)));
-  }
-  if (entries.length > 0) {
-    journey.push(session.rows(insertAllEntries, entryArrays(entries)));
-  }
-  journey.push(session.commit());
-  const failed = (await Promise.allSettled(journey)).find((outcome) => outcome.status === "rejected");
-  if (failed !== undefined) throw failed.reason;
 }

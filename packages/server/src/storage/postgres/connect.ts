@@ -1,5 +1,5 @@
 import { AikiError, type Logger } from "@aikirun/lib";
-import { Pool, type PoolClient, type PoolConfig, types } from "pg";
+import { Client, Pool, type PoolClient, type PoolConfig, types } from "pg";
 import { numberOf, type Row, textOf } from "../row.ts";
 import { explainFailure } from "./failure.ts";
 
@@ -18,20 +18,18 @@ const oldestVersion = 140_000;
 export interface Pools {
   readonly writing: Pool;
   readonly reading: Pool;
-  /** Which database this is, without the password. */
-  readonly place: string;
 }
 
-export function openPools(url: string, connections: number, logger: Logger | undefined): Pools {
-  const place = placeOf(url);
+/** `isDirect`: the connections are ours for as long as they last, and may keep settings. */
+export function openPools(url: string, connections: number, isDirect: boolean, logger: Logger | undefined): Pools {
   const writers = Math.max(1, Math.floor(connections / 3));
   const pool = (max: number): Pool => {
-    const made = new Pool({ ...settings(url), max });
+    const made = new Pool({ ...settings(url), ...(isDirect ? limitsOfTime : {}), max });
     // A connection that dies while idle is replaced by the next caller.
     made.on("error", (error) => logger?.debug("lost an idle connection to PostgreSQL", { error: String(error) }));
     return made;
   };
-  return { writing: pool(writers), reading: pool(Math.max(1, connections - writers)), place };
+  return { writing: pool(writers), reading: pool(Math.max(1, connections - writers)) };
 }
 
 export async function closePools({ writing, reading }: Pools): Promise<void> {
@@ -47,12 +45,25 @@ export async function checkOut(pool: Pool, place: string): Promise<PoolClient> {
   }
 }
 
+/** Lends one connection, apart from the pools and their limits. */
+export async function withConnection<T>(url: string, work: (client: Client) => Promise<T>): Promise<T> {
+  const client = new Client(settings(url));
+  // Its loss shows in whatever is asked of it next.
+  client.on("error", () => {});
+  try {
+    await client.connect();
+    return await work(client);
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
 /**
  * Throws `DATABASE_UNSUPPORTED` for what Aiki cannot keep its promises on; warns of what weakens them. `isDirect` is
  * false behind a pooler, which tells another process id than that of the backend.
  */
 export async function checkDatabase(
-  client: PoolClient,
+  client: Client,
   place: string,
   logger: Logger | undefined,
 ): Promise<{ isDirect: boolean }> {
@@ -77,6 +88,9 @@ export async function checkDatabase(
   return { isDirect: "processID" in client && client.processID === numberOf(row, "backend") };
 }
 
+/** Milliseconds. A lock is given up later than a deadlock is found (1 s). */
+const limitsOfTime = { statement_timeout: 10_000, lock_timeout: 1_500, idle_in_transaction_session_timeout: 10_000 };
+
 /** No session settings: a pooler in transaction mode may sit in between. */
 function settings(url: string): PoolConfig {
   return {
@@ -95,7 +109,8 @@ function parserOf(id: number, format: "text" | "binary" = "text"): (value: strin
   return id === types.builtins.INT8 ? Number : types.getTypeParser(id, format);
 }
 
-function placeOf(url: string): string {
+/** Which database this is, without the password. */
+export function placeOf(url: string): string {
   const { hostname, port, pathname } = new URL(url);
   return `${hostname || "localhost"}:${port || "5432"}${pathname}`;
 }

@@ -3,16 +3,16 @@
  * connections of our own: behind a pooler the next transaction may be on another one, which knows no name of ours.
  */
 
-import * as blind from "./blind-statements.ts";
+import { writings } from "./blind-statements.ts";
 import * as hot from "./statements.ts";
 
 /** The name of a constant statement; undefined for one that is made for its request. */
 export type NameOf = (sql: string) => string | undefined;
 
-const { begin: _, commit: __, rollback: ___, ...constant } = { ...hot, ...blind };
+const { begin: _, commit: __, rollback: ___, ...constant } = hot;
 
 const names: ReadonlyMap<string, string> = new Map(
-  Object.entries(constant).map(([name, statement]) => [statement, `aiki_${name}`]),
+  [...Object.entries(constant), ...writings].map(([name, statement]) => [statement, `aiki_${name}`]),
 );
 
 export const named: NameOf = (sql) => names.get(sql);

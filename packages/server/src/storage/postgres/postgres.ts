@@ -3,7 +3,7 @@ import type { Pool } from "pg";
 import { type BlindBatch, type BlindWriting, isConflict, type Storage } from "../storage.ts";
 import { writeBlindly } from "./blind.ts";
 import { type DatabaseClock, databaseClock, slackMs } from "./clock.ts";
-import { checkDatabase, checkOut, closePools, openPools, type Pools } from "./connect.ts";
+import { checkDatabase, checkOut, closePools, openPools, type Pools, placeOf, withConnection } from "./connect.ts";
 import { explainFailure } from "./failure.ts";
 import { migrate } from "./migrate.ts";
 import { named, unnamed } from "./names.ts";
@@ -27,20 +27,18 @@ export interface PostgresOptions {
  * `DATABASE_UNSUPPORTED`, `SCHEMA_DRIFT`, `SCHEMA_TOO_NEW` or `STORAGE_*`.
  */
 export async function openPostgres({ url, connections, logger, observe }: PostgresOptions): Promise<Storage> {
-  const pools = openPools(url, connections, logger);
+  const place = placeOf(url);
   try {
-    const client = await checkOut(pools.writing, pools.place);
-    try {
-      const { isDirect } = await checkDatabase(client, pools.place, logger);
+    const { isDirect } = await withConnection(url, async (client) => {
+      const checked = await checkDatabase(client, place, logger);
       await migrate(client, logger);
-      const nameOf = isDirect ? named : unnamed;
-      return new PostgresStorage(pools, { place: pools.place, nameOf, ...(observe === undefined ? {} : { observe }) });
-    } finally {
-      client.release();
-    }
+      return checked;
+    });
+    const pools = openPools(url, connections, isDirect, logger);
+    const nameOf = isDirect ? named : unnamed;
+    return new PostgresStorage(pools, isDirect, { place, nameOf, ...(observe === undefined ? {} : { observe }) });
   } catch (thrown) {
-    await closePools(pools);
-    throw explainFailure(thrown, pools.place);
+    throw explainFailure(thrown, place);
   }
 }
 
@@ -49,16 +47,19 @@ export async function openPostgres({ url, connections, logger, observe }: Postgr
  * locked in id order. What only reads gets one snapshot.
  */
 class PostgresStorage implements Storage {
-  readonly blind: BlindWriting;
+  readonly blind?: BlindWriting;
   readonly #pools: Pools;
   readonly #around: Around;
   readonly #clock: DatabaseClock = databaseClock(() => performance.now());
   #closed: Promise<void> | null = null;
 
-  constructor(pools: Pools, around: Around) {
+  constructor(pools: Pools, isDirect: boolean, around: Around) {
     this.#pools = pools;
     this.#around = around;
-    this.blind = { now: () => this.#clock.now(), slackMs, write: (batch) => this.#writeBlindly(batch) };
+    // A statement that is a transaction by itself can set itself no limits: its connection must have them.
+    if (isDirect) {
+      this.blind = { now: () => this.#clock.now(), slackMs, write: (batch) => this.#writeBlindly(batch) };
+    }
   }
 
   transaction<T>(work: (transaction: PostgresTransaction) => Promise<T>): Promise<T> {
@@ -89,6 +90,7 @@ class PostgresStorage implements Storage {
       return true;
     } catch (thrown) {
       if (!isConflict(thrown)) throw thrown;
+      this.#clock.forget();
       return false;
     }
   }

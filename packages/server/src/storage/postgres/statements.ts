@@ -18,7 +18,8 @@ export const insertRun: string = `${insertGivenRuns}
   RETURNING id`;
 
 /** Answers the ids locked. */
-export const updateRun: string = `${lockAndChange}
+export const updateRun: string = `
+  WITH ${lockAndChange}
   SELECT id FROM held`;
 
 /** The same locks when nothing is changed. */

@@ -1,12 +1,11 @@
 /** What both ways of writing do with the rows of a batch: where they differ is what stands in the way. */
 
 /**
- * Locks the rows of changes and holds in id order where they stand at their revision ($1, $2), then writes the changes
+ * Of a `WITH`: locks the rows of changes and holds in id order where they stand at their revision ($1, $2), then writes the changes
  * among them: a hold has no status. Every join goes through a key of `run`, so that a plan made for ten rows suits
  * hundreds.
  */
-export const lockAndChange: string = `
-  WITH held AS MATERIALIZED (
+export const lockAndChange: string = `held AS MATERIALIZED (
     SELECT given.*
     FROM unnest(
       $1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[],
