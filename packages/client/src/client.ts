@@ -15,6 +15,8 @@ export interface Client extends RunStarter {
   readonly runs: Runs;
   /** The wire itself, each call tried once. Throws `AikiError` for faults of the whole request. */
   readonly api: Api;
+  /** Where the server is; null for one in this process. */
+  readonly url: string | null;
   /** Where Redis is, when the client was told. */
   readonly redis: Readonly<RedisParams> | null;
   readonly logger: Logger;
@@ -47,6 +49,7 @@ export async function client(params: ClientParams): Promise<Client> {
   return {
     runs: createRuns(context),
     api,
+    url: "server" in target ? null : target.url,
     redis,
     logger,
     env,

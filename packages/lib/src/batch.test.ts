@@ -49,6 +49,26 @@ describe("batcher", () => {
     expect(batches).toEqual([[1, 2]]);
   });
 
+  it("shares what waits among its lanes, and what comes meanwhile goes in the first that is free", async () => {
+    const { add, batches, answer } = start({ lanes: 2 });
+    for (let n = 0; n < 50; n++) add(n);
+    await settled();
+    expect(batches.map((batch) => batch.length)).toEqual([25, 25]);
+    for (let n = 0; n < 20; n++) add(n);
+    await answer(1);
+    expect(batches.map((batch) => batch.length)).toEqual([25, 25, 20]);
+    add(0);
+    await answer(0);
+    expect(batches.map((batch) => batch.length)).toEqual([25, 25, 20, 1]);
+  });
+
+  it("opens no second lane for a few", async () => {
+    const { add, batches } = start({ lanes: 2 });
+    for (let n = 0; n < 16; n++) add(n);
+    await settled();
+    expect(batches.map((batch) => batch.length)).toEqual([16]);
+  });
+
   it("never has two sends in flight, and sends again after it was idle", async () => {
     const { add, batches, answer } = start({ max: 1 });
     add(1);

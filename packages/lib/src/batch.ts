@@ -6,7 +6,7 @@ export interface BatchOptions<Item, Result> {
   send: (items: Item[]) => Promise<Result[]>;
   /** At most this many items go together. */
   max: number;
-  /** How many batches may be in flight at once. Default 1. */
+  /** How many batches may be in flight at once, default 1. Free lanes share what waits, unless it is little. */
   lanes?: number;
   /** When a batch that could go now goes: what arrives until then goes too. Default: after the current microtask. */
   soon?: (then: () => void) => void;
@@ -16,6 +16,9 @@ export interface BatchOptions<Item, Result> {
   maxWeight?: number;
 }
 
+/** So few items go together though another lane is free. */
+const little = 16;
+
 interface Waiting<Item, Result> {
   item: Item;
   weight: number;
@@ -24,7 +27,7 @@ interface Waiting<Item, Result> {
 }
 
 /**
- * Natural batching: one `send` is in flight at a time, and what arrives meanwhile goes together. The first item waits
+ * Natural batching: one `send` is in flight at a time (or one a lane), and what arrives meanwhile goes together. The first item waits
  * for nothing but `soon`, so a lone caller pays no delay, and a busy one gets large batches without a timer.
  * A `send` that rejects rejects all of its items, and those only; a wrong number of results is `BATCH_MISMATCH`.
  */
@@ -42,11 +45,12 @@ export function batcher<Item, Result>(options: BatchOptions<Item, Result>): (ite
   let isPlanned = false;
 
   const take = (): Array<Waiting<Item, Result>> => {
+    const most = Math.min(max, Math.max(little, Math.ceil(waiting.length / (lanes - inFlight))));
     let count = 0;
     let weight = 0;
     for (const next of waiting) {
       weight += next.weight;
-      if (count > 0 && (count >= max || weight > maxWeight)) break;
+      if (count > 0 && (count >= most || weight > maxWeight)) break;
       count++;
     }
     const batch = waiting.slice(0, count);

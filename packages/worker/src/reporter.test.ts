@@ -25,7 +25,7 @@ function setup(script: Script) {
   const env = virtualEnv();
   const scripted = scriptedApi(script);
   const ended = new AbortController();
-  const report = reporter({ api: scripted.api, env, session: "s", worker: "w", ended: ended.signal });
+  const report = reporter({ api: scripted.api, env, session: "s", worker: "w", lanes: 1, ended: ended.signal });
   const held = (runId: string, output?: string) => report({ report: reportOf(runId, output), isLost: () => false });
   return { env, ended, report, held, ...scripted };
 }

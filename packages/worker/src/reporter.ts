@@ -10,7 +10,7 @@ export interface Parcel {
   isLost(): boolean;
 }
 
-/** Sends reports of all runs of a worker, one request in flight. Rejects with `LEASE_LOST` for a lost parcel. */
+/** Sends reports of all runs of a worker, many in one request. Rejects with `LEASE_LOST` for a lost parcel. */
 export type Reporter = (parcel: Parcel) => Promise<ReportResult>;
 
 export interface ReporterOptions {
@@ -18,6 +18,8 @@ export interface ReporterOptions {
   env: Env;
   session: string;
   worker: string;
+  /** Requests under way at once: with a server elsewhere, one is carried out there while the next is prepared here. */
+  lanes: number;
   /** Aborts when the worker ends. */
   ended: AbortSignal;
 }
@@ -28,7 +30,7 @@ const maxPauseMs = 1_000;
  * What is reported while a request is under way goes together in the next. A request whose reply was lost is repeated
  * with the same report ids for as long as a lease of its runs may hold.
  */
-export function reporter({ api, env, session, worker, ended }: ReporterOptions): Reporter {
+export function reporter({ api, env, session, worker, lanes, ended }: ReporterOptions): Reporter {
   const deliver = async (parcels: Parcel[]): Promise<Outcome[]> => {
     const live = parcels.filter(({ isLost }) => !isLost());
     const results = live.length === 0 ? [] : await send(live);
@@ -59,6 +61,7 @@ export function reporter({ api, env, session, worker, ended }: ReporterOptions):
   const post = batcher<Parcel, Outcome>({
     send: deliver,
     max: limits.batchItems,
+    lanes,
     // Two turns: those whose answers have just come report in the next, and join.
     soon: (then) => env.soon(() => env.soon(then)),
     weigh: ({ report }) => weightOf(report),

@@ -28,7 +28,7 @@ export interface Runner {
 }
 
 export interface RunnerOptions {
-  client: Pick<Client, "api" | "env" | "logger">;
+  client: Pick<Client, "api" | "env" | "logger" | "url">;
   registry: Registry;
   session: string;
   worker: string;
@@ -53,13 +53,13 @@ interface Slice {
 }
 
 export function runner(options: RunnerOptions): Runner {
-  const { api, env, logger } = options.client;
+  const { api, env, logger, url } = options.client;
   const ended = new AbortController();
   const slices = new Map<RunId, Slice>();
   const memory = parked<Tenure>();
   const kept: Leases = leases({ ...options, api, env, logger });
   const heard: News = news(api, env);
-  const report: Reporter = reporter({ ...options, api, env, ended: ended.signal });
+  const report: Reporter = reporter({ ...options, api, env, lanes: url === null ? 1 : 2, ended: ended.signal });
   const log: SliceLog = sliceLog(logger);
   const turnOfSuspect = suspects(env, kept.unconfirmedMs / 3);
   const idlers: Array<() => void> = [];

@@ -109,7 +109,7 @@ function work(client: Client, config: WorkerConfig, served: Registry, session: s
   const logger = client.logger.child({ worker: config.id });
   const { id, maxConcurrentWorkflowRuns, shardKeys, leaseMs, heartbeatIntervalMs, subscriber } = config;
   const running: Runner = runner({
-    client: { api, env, logger },
+    client: { api, env, logger, url: client.url },
     registry: served,
     session,
     worker: id,

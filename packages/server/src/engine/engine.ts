@@ -116,7 +116,7 @@ export function createEngine({ storage, env, settings, logger, observe }: Engine
     }
   };
 
-  const enqueue = batcher<Operation, Result>({ max: batchSize, soon: env.soon, send });
+  const enqueue = batcher<Operation, Result>({ max: batchSize, lanes: storage.lanes ?? 1, soon: env.soon, send });
 
   const answered = async (operation: Operation): Promise<Result> => {
     underWay += 1;

@@ -25,6 +25,16 @@ describe("cached rows", () => {
     expect(rows.get(uuid(2))).toBeUndefined();
   });
 
+  it("never go back to an earlier state", () => {
+    const rows = cachedRows(2);
+    rows.set({ ...row(1), revision: 3, tail: 2 });
+    rows.set({ ...row(1), revision: 2, tail: 9 });
+    rows.set({ ...row(1), revision: 3, tail: 1 });
+    expect(rows.get(uuid(1))).toMatchObject({ revision: 3, tail: 2 });
+    rows.set({ ...row(1), revision: 3, tail: 4 });
+    expect(rows.get(uuid(1))?.tail).toBe(4);
+  });
+
   it("are gone when they are forgotten", () => {
     const rows = cachedRows(2);
     rows.set(row(1));

@@ -21,6 +21,10 @@ export function cachedRows(capacity: number): Rows {
       return rows.get(id);
     },
     set(run) {
+      const known = rows.get(run.id);
+      if (known !== undefined && isNewer(known, run)) {
+        return;
+      }
       rows.delete(run.id);
       if (weightOf(run) > maxPayload) {
         return;
@@ -37,6 +41,11 @@ export function cachedRows(capacity: number): Rows {
       rows.delete(id);
     },
   };
+}
+
+/** Of two transactions that end at once the later may be told of first. */
+function isNewer(known: Run, run: Run): boolean {
+  return known.revision > run.revision || (known.revision === run.revision && known.tail > run.tail);
 }
 
 function weightOf({ input, state }: Run): number {

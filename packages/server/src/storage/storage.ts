@@ -20,6 +20,8 @@ export interface Storage {
    * transaction.
    */
   read<T>(work: (reader: Reader) => Promise<T>): Promise<T>;
+  /** How many transactions are worth having under way at once, default 1; others wait and go together. */
+  readonly lanes?: number;
   /** Only where a transaction is several journeys to the database. */
   readonly blind?: BlindWriting;
   /** Ends all that is open. May be called twice. */

@@ -47,6 +47,8 @@ export async function openPostgres({ url, connections, logger, observe }: Postgr
  * locked in id order. What only reads gets one snapshot.
  */
 class PostgresStorage implements Storage {
+  /** While one is on its way, another is decided. */
+  readonly lanes = 2;
   readonly blind?: BlindWriting;
   readonly #pools: Pools;
   readonly #around: Around;
