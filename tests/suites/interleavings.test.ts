@@ -133,10 +133,12 @@ async function oneAfterTheOther(setting: Setting, acted: [string, string], swapp
   return result;
 }
 
-type Moment = "before it has written" | "before it has committed";
+/** The last one is of a transaction that is written blindly, at one stroke. */
+type Moment = "before it has written" | "before it has committed" | "before its stroke";
 
 interface Gate {
-  storage: Storage;
+  /** Whose transactions can be stopped at this moment. */
+  storage(at: Moment): Storage;
   /** Stops the next transaction at this moment; resolves when it is there, or has ended without coming by. */
   stop(at: Moment): { reached: Promise<void>; go: () => void };
 }
@@ -164,12 +166,20 @@ function gated(inner: Storage): Gate {
         };
       },
     });
+  const reading: Storage = {
+    transaction: (work) => inner.transaction((tx) => work(watched(tx))),
+    read: (work) => inner.read(work),
+    close: () => inner.close(),
+  };
+  const { blind } = inner;
+  if (blind === undefined) throw new Error("There is no pooler in between, so PostgreSQL is written to blindly.");
+  const write: typeof blind.write = async (batch) => {
+    await pass("before its stroke");
+    return blind.write(batch);
+  };
+  const striking: Storage = { ...reading, blind: { now: blind.now, slackMs: blind.slackMs, write } };
   return {
-    storage: {
-      transaction: (work) => inner.transaction((tx) => work(watched(tx))),
-      read: (work) => inner.read(work),
-      close: () => inner.close(),
-    },
+    storage: (at) => (at === "before its stroke" ? striking : reading),
     stop(at) {
       let arrive = (): void => undefined;
       let go = (): void => undefined;
@@ -207,7 +217,7 @@ describe.skipIf(database === null)("two servers on one PostgreSQL", async () => 
   };
 
   async function met(setting: Setting, [one, other]: [string, string], at: Moment): Promise<unknown> {
-    const engines = [gate.storage, right].map((storage) => createEngine({ storage, env, logger: silentLogger }));
+    const engines = [gate.storage(at), right].map((storage) => createEngine({ storage, env, logger: silentLogger }));
     const [here, there] = engines.map((engine) => engine.api("default"));
     if (here === undefined || there === undefined) throw new Error("unreachable");
     const scene = await prepare(here, setting);
@@ -228,7 +238,7 @@ describe.skipIf(database === null)("two servers on one PostgreSQL", async () => 
     return result;
   }
 
-  const moments: Moment[] = ["before it has written", "before it has committed"];
+  const moments: Moment[] = ["before it has written", "before it has committed", "before its stroke"];
   const cases = Object.entries(settings).flatMap(([setting, names]) =>
     names.flatMap((one) => names.map((other) => ({ setting, one, other }))),
   );

@@ -1,0 +1,156 @@
+/** Transactions of one statement on PostgreSQL: all of a batch is written, or nothing and the caller is told. */
+
+import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
+import { slackMs } from "../../packages/server/src/storage/postgres/clock.ts";
+import { openPostgres } from "../../packages/server/src/storage/postgres/postgres.ts";
+import type { BlindBatch, BlindWriting, Storage } from "../../packages/server/src/storage/storage.ts";
+import { testDatabase } from "../real/postgres.ts";
+import { proxyTo } from "../real/proxy.ts";
+import { next, queuedRun, returnedEntry, runId, runningState } from "./records.ts";
+
+const database = await testDatabase();
+afterAll(() => database?.drop());
+
+describe.skipIf(database === null)("a blind transaction", () => {
+  if (database === null) return;
+  const executed: string[] = [];
+  let storage: Storage;
+  let blind: BlindWriting;
+
+  beforeEach(async () => {
+    storage = await openPostgres({ url: database.url, connections: 3, observe: (sql) => executed.push(sql) });
+    await database.sql("DELETE FROM aiki.run; DELETE FROM aiki.entry");
+    blind = await blindOf(storage);
+    executed.length = 0;
+  });
+  afterEach(() => storage.close());
+
+  /** Once it has heard the time. */
+  async function blindOf(opened: Storage): Promise<BlindWriting> {
+    await opened.read(async (reader) => reader.now());
+    if (opened.blind === undefined) throw new Error("It is not written to blindly.");
+    return opened.blind;
+  }
+
+  async function now(): Promise<number> {
+    const known = blind.now();
+    if (known !== null) return known;
+    await storage.read(async (reader) => reader.now());
+    return now();
+  }
+
+  /** Writes once more when only the time was wrong, as on a machine that was busy meanwhile. */
+  async function write(batch: Partial<BlindBatch>): Promise<boolean> {
+    const nothing = { inserts: [], changes: [], holds: [], entries: [] };
+    for (let tries = 0; tries < 5; tries += 1) {
+      if (await blind.write({ ...nothing, now: await now(), ...batch })) return true;
+    }
+    return false;
+  }
+
+  const stored = () => storage.read((reader) => reader.load([1, 2, 3, 4].map(runId)));
+  const facts = async () =>
+    (await stored()).map(({ id, revision, tail, state }) => [id, revision, tail, state.status]).sort();
+
+  it("writes starts, changes, holds and entries in one statement", async () => {
+    expect(await write({ inserts: [queuedRun(1), queuedRun(2)] })).toBe(true);
+    executed.length = 0;
+    const batch = {
+      inserts: [queuedRun(3)],
+      changes: [next(queuedRun(1), { state: runningState(), tail: 1 })],
+      holds: [{ id: runId(2), revision: 1 }],
+      entries: [returnedEntry(runId(1), 1), returnedEntry(runId(2), 1)],
+    };
+    expect(await blind.write({ ...batch, now: await now() })).toBe(true);
+    expect(executed.filter((sql) => !sql.includes("BEGIN") && !sql.startsWith("COMMIT"))).toHaveLength(1);
+    expect(await facts()).toEqual([
+      [runId(1), 2, 1, "running"],
+      [runId(2), 1, 1, "queued"],
+      [runId(3), 1, 0, "queued"],
+    ]);
+  });
+
+  it("inserts a run that is changed at once as it is to become", async () => {
+    const run = queuedRun(1);
+    const batch = { inserts: [run], changes: [next(run, { state: { status: "cancelled" } })] };
+    expect(await write({ ...batch, entries: [returnedEntry(run.id, 1)] })).toBe(true);
+    expect(await facts()).toEqual([[run.id, 2, 1, "cancelled"]]);
+  });
+
+  it("costs nothing when there is nothing to write", async () => {
+    expect(await blind.write({ now: 0, inserts: [], changes: [], holds: [], entries: [] })).toBe(true);
+    expect(executed).toEqual([]);
+  });
+
+  const standing = queuedRun(1, { referenceId: "o-1" });
+  const other = queuedRun(2);
+  const moved = { ...standing, revision: 7 };
+  it.each<[string, Partial<BlindBatch>]>([
+    ["a changed row is not at its revision", { changes: [next(moved, {}), next(other, {})] }],
+    ["a held row is not at its revision", { holds: [moved, other], entries: [returnedEntry(other.id, 1)] }],
+    ["a held row beside a change is not", { changes: [next(other, {})], holds: [moved] }],
+    ["a row is not there", { changes: [next(queuedRun(9), {}), next(other, {})] }],
+    ["an id is taken", { inserts: [queuedRun(3), { ...queuedRun(1), name: "another" }] }],
+    ["a reference is taken", { inserts: [queuedRun(3), queuedRun(4, { referenceId: "o-1" })] }],
+    ["a place in the journal is taken", { changes: [next(other, {})], entries: [returnedEntry(standing.id, 1)] }],
+    ["an address is taken", { changes: [next(other, {})], entries: [{ ...returnedEntry(standing.id, 1), seq: 2 }] }],
+  ])("writes nothing when %s", async (_, batch) => {
+    expect(await write({ inserts: [standing, other], entries: [returnedEntry(standing.id, 1)] })).toBe(true);
+    const before = await facts();
+    expect(await write(batch)).toBe(false);
+    expect(await facts()).toEqual(before);
+  });
+
+  it("writes nothing when its time is ahead of the database's clock, or far behind it", async () => {
+    for (const wrong of [1_000, -slackMs - 1_000]) {
+      const batch = { inserts: [queuedRun(1)], changes: [], holds: [], entries: [] };
+      expect(await blind.write({ ...batch, now: (await now()) + wrong })).toBe(false);
+    }
+    expect(await facts()).toEqual([]);
+  });
+
+  it("knows the database's clock: never ahead of it, and a little behind", async () => {
+    for (let n = 0; n < 50; n += 1) {
+      const known = await now();
+      const told = await storage.read(async (reader) => reader.now());
+      expect(told).toBeGreaterThanOrEqual(known);
+      expect(told - known).toBeLessThan(5_000);
+    }
+  });
+
+  it("says of one whose answer was lost that it may be asked again, which then finds it written", async () => {
+    const proxy = await proxyTo(database.url);
+    const far = await openPostgres({ url: proxy.url, connections: 3 });
+    try {
+      const striking = await blindOf(far);
+      const batch = { inserts: [queuedRun(1)], changes: [], holds: [], entries: [] };
+      proxy.cutAfter("INSERT INTO aiki.run");
+      await expect(striking.write({ ...batch, now: striking.now() ?? 0 })).rejects.toMatchObject({
+        code: "STORAGE_UNAVAILABLE",
+      });
+      await expect.poll(facts).toEqual([[runId(1), 1, 0, "queued"]]);
+      expect(await write(batch)).toBe(false);
+    } finally {
+      await far.close();
+      await proxy.close();
+    }
+  });
+
+  it("plans a statement once for a connection, and again when the schema has changed under it", async () => {
+    const run = queuedRun(1);
+    expect(await write({ inserts: [run] })).toBe(true);
+    const load = () => storage.transaction((transaction) => transaction.load([run.id]));
+    await load();
+    await database.sql("ALTER TABLE aiki.run ADD COLUMN added_later text");
+    // Each connection may hold one that is outdated; it is let go with its first refusal.
+    await expect
+      .poll(() =>
+        load().then(
+          (rows) => rows.length,
+          () => 0,
+        ),
+      )
+      .toBe(1);
+    await database.sql("ALTER TABLE aiki.run DROP COLUMN added_later");
+  });
+});
