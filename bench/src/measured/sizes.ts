@@ -4,6 +4,8 @@ export interface Sizes {
   runs: number;
   /** Runs before those that are timed: a server that has just begun is not what is asked about. */
   warmUp: number;
+  /** Runs after which memory is measured. */
+  remembered: number;
   singles: number;
   fans: number;
   history: number[];
@@ -16,8 +18,9 @@ export interface Sizes {
 }
 
 const full: Sizes = {
-  runs: 5_000,
+  runs: 10_000,
   warmUp: 500,
+  remembered: 2_000,
   singles: 200,
   fans: 20,
   history: [500, 1_000, 5_000],
@@ -31,6 +34,7 @@ const full: Sizes = {
 const quick: Sizes = {
   runs: 400,
   warmUp: 50,
+  remembered: 400,
   singles: 50,
   fans: 5,
   history: [200, 1_000],

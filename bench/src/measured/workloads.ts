@@ -47,12 +47,21 @@ async function throughput(setting: Setting, size: Sizes): Promise<Figures> {
         const [was, is] = [before[index], after[index]];
         if (was !== undefined && is !== undefined) {
           figures[`W1 ${who} CPU us per run at ${concurrency}`] = (cpuOf(is) - cpuOf(was)) / size.runs;
-          figures[`W6 ${who} MB after W1 at ${concurrency}`] = is.rss / megabyte;
         }
       }
     });
   }
   return figures;
+}
+
+/** Resident memory after the first 2,000 runs of a process. */
+function memoryAfterRuns(setting: Setting, size: Sizes): Promise<Figures> {
+  return withStack(setting, 50, async (stack) => {
+    await manyRuns(stack, size.remembered);
+    const [server, worker] = await useOf(stack);
+    const figures: Figures = { [`W6 MB after ${size.remembered} runs`]: (worker.rss + (server?.rss ?? 0)) / megabyte };
+    return server === undefined ? figures : { ...figures, "W6 of these the server's MB": server.rss / megabyte };
+  });
 }
 
 /** Of the server when it is apart, and of this process, which is worker and client. */
@@ -249,6 +258,7 @@ export const workloads: readonly Workload[] = [
   { name: "W4", measure: longHistory },
   { name: "W4-replay", measure: coldReplay },
   { name: "W5", measure: wakeUp },
+  { name: "W6-runs", measure: memoryAfterRuns },
   { name: "W6", measure: sleepingRuns },
   { name: "W7", measure: backlog },
 ];
