@@ -27,8 +27,9 @@ interface Waiting<Item, Result> {
 }
 
 /**
- * Natural batching: one `send` is in flight at a time (or one a lane), and what arrives meanwhile goes together. The first item waits
- * for nothing but `soon`, so a lone caller pays no delay, and a busy one gets large batches without a timer.
+ * Natural batching: one `send` is in flight at a time (or one a lane), and what arrives meanwhile goes together. The
+ * first item waits for nothing but `soon`, so a lone caller pays no delay, and a busy one gets large batches without a
+ * timer.
  * A `send` that rejects rejects all of its items, and those only; a wrong number of results is `BATCH_MISMATCH`.
  */
 export function batcher<Item, Result>(options: BatchOptions<Item, Result>): (item: Item) => Promise<Result> {

@@ -60,7 +60,7 @@ function symptomOf(thrown: unknown): string {
   return hasCode ? ` (${thrown.code})` : "";
 }
 
-/** Whether the connection still serves: its transaction is open though failed, and no statement it keeps is outdated. */
+/** Whether the connection still serves: its transaction is open though failed, and what it keeps is not outdated. */
 export function isHarmless(thrown: unknown): boolean {
   return thrown instanceof DatabaseError && thrown.severity === "ERROR" && thrown.code !== outdated;
 }

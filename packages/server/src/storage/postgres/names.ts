@@ -1,6 +1,6 @@
 /**
- * Names under which connections keep constant statements, so that PostgreSQL parses and plans each of them once. Only on
- * connections of our own: behind a pooler the next transaction may be on another one, which knows no name of ours.
+ * Names under which connections keep constant statements, so that PostgreSQL parses and plans each of them once. Only
+ * on connections of our own: behind a pooler the next transaction may be on another one, which knows no name of ours.
  */
 
 import { writings } from "./blind-statements.ts";

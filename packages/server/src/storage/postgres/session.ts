@@ -48,7 +48,7 @@ export class Session {
     return (await this.#send(sql, values)).rows;
   }
 
-  /** Begins, and answers with the epoch milliseconds of the database's clock, rounded down so that no timer is early. */
+  /** Begins; answers with the epoch milliseconds of the database's clock, rounded down so that no timer is early. */
   async begin(how: string, clock: DatabaseClock): Promise<number> {
     const askedAt = performance.now();
     const [, answered] = await Promise.all([this.#send(how, []), this.#send(open, [])]);

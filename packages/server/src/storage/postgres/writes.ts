@@ -1,9 +1,9 @@
-/** What both ways of writing do with the rows of a batch: where they differ is what stands in the way. */
+/** What both ways of writing do with the rows of a batch. */
 
 /**
- * Of a `WITH`: locks the rows of changes and holds in id order where they stand at their revision ($1, $2), then writes the changes
- * among them: a hold has no status. Every join goes through a key of `run`, so that a plan made for ten rows suits
- * hundreds.
+ * Of a `WITH`: locks the rows of changes and holds in id order where they stand at their revision ($1, $2), then writes
+ * the changes among them: a hold has no status. Every join goes through a key of `run`, so that a plan made for ten
+ * rows suits hundreds.
  */
 export const lockAndChange: string = `held AS MATERIALIZED (
     SELECT given.*
