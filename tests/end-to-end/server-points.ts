@@ -80,6 +80,10 @@ function reading(transaction: Transaction): Omit<Transaction, "insert" | "save" 
     claimed: (session, claimId) => transaction.claimed(session, claimId),
     referenced: (keys) => transaction.referenced(keys),
     find: (namespace, request, limit, after) => transaction.find(namespace, request, limit, after),
+    workers: (namespace, at) => transaction.workers(namespace, at),
+    all: (after, limit) => transaction.all(after, limit),
+    see: (sightings) => transaction.see(sightings),
+    forgetWorkers: (before) => transaction.forgetWorkers(before),
   };
 }
 

@@ -87,6 +87,10 @@ function watched(inner: Transaction, written: Written, breathe: () => Promise<vo
     claimed: (session, claimId) => then(inner.claimed(session, claimId)),
     referenced: (keys) => then(inner.referenced(keys)),
     find: (namespace, request, limit, after) => then(inner.find(namespace, request, limit, after)),
+    workers: (namespace, at) => then(inner.workers(namespace, at)),
+    all: (after, limit) => then(inner.all(after, limit)),
+    see: (sightings) => then(inner.see(sightings)),
+    forgetWorkers: (before) => then(inner.forgetWorkers(before)),
     async insert(runs) {
       const inserted = await inner.insert(runs);
       const fresh = new Set(inserted);

@@ -52,7 +52,7 @@ function oneByOne(database: TestDatabase): () => Promise<Opened> {
 }
 
 async function emptied(database: TestDatabase): Promise<void> {
-  await database.sql("DELETE FROM aiki.run; DELETE FROM aiki.entry");
+  await database.sql("DELETE FROM aiki.run; DELETE FROM aiki.entry; DELETE FROM aiki.worker");
 }
 
 interface Stand {
@@ -85,7 +85,7 @@ function migrating(database: TestDatabase): void {
       await dropSchema();
       const storages = await Promise.all([opened(), opened(), opened()]);
       const rows = await database.sql("SELECT number FROM aiki.migration");
-      expect(rows).toEqual([{ number: 1 }]);
+      expect(rows).toEqual([{ number: 1 }, { number: 2 }]);
       await Promise.all(storages.map((storage) => storage.close()));
     }
   });

@@ -13,6 +13,7 @@ import { openSqlite } from "../../packages/server/src/storage/sqlite/sqlite.ts";
 import type { Reader, Storage, Transaction } from "../../packages/server/src/storage/storage.ts";
 import { testDatabase } from "../real/postgres.ts";
 import { entryWith, next, queuedRun, runId, runningState } from "./records.ts";
+import { bySession, sighted } from "./sightings.suite.ts";
 
 const ids = fc.integer({ min: 1, max: 7 });
 const names = fc.constantFrom("order", "ship", "\0");
@@ -67,6 +68,17 @@ const entries = fc
   })
   .map(({ n, seq, attempt, address, value }) => entryWith(runId(n), seq, value, { attempt, address }));
 
+const signs = fc
+  .record({
+    session: fc.constantFrom("s", "t", "\0", "\ud800"),
+    namespace: fc.constantFrom("default", "other"),
+    worker: fc.constantFrom("w", "v"),
+    since: fc.integer({ min: 0, max: 3 }),
+    seenAt: fc.integer({ min: 0, max: 9 }),
+    liveUntil: fc.constantFrom(0, 5, 15),
+  })
+  .map(({ session, ...differing }) => sighted(session, differing));
+
 type Operation = (transaction: Transaction) => Promise<unknown>;
 
 const operations: fc.Arbitrary<Operation> = fc.oneof(
@@ -89,6 +101,16 @@ const operations: fc.Arbitrary<Operation> = fc.oneof(
         (transaction) =>
           save(transaction, batch),
     ),
+  fc.uniqueArray(signs, { selector: ({ namespace, session }) => `${namespace} ${session}`, maxLength: 4 }).map(
+    (batch): Operation =>
+      (transaction) =>
+        transaction.see(batch),
+  ),
+  fc.integer({ min: 0, max: 12 }).map(
+    (before): Operation =>
+      (transaction) =>
+        transaction.forgetWorkers(before),
+  ),
   fc.tuple(ids, ids).map(
     ([from, to]): Operation =>
       (transaction) =>
@@ -150,6 +172,8 @@ async function everything(reader: Reader): Promise<unknown> {
       await reader.referenced(["r", "q"].map((referenceId) => ({ namespace: "default", name: "\0", referenceId }))),
       (run) => run.id,
     ),
+    workers: [bySession(await reader.workers("default", 0)), bySession(await reader.workers("other", 5))],
+    all: [await reader.all(null, 3), await reader.all(runId(3), 9)],
     newest: await find({}),
     oldest: await find({ order: "oldest", tags: ["\ud800"] }, runId(2)),
     sleeping: await find({ status: ["sleeping", "cancelled"] }),
@@ -211,7 +235,7 @@ it("PostgreSQL and memory give the same answers to the same random operations", 
   if (database === null) return context.skip();
   const storage = await openPostgres({ url: database.url, connections: 2 });
   const end = async (): Promise<void> => {
-    await database.sql("DELETE FROM aiki.run; DELETE FROM aiki.entry");
+    await database.sql("DELETE FROM aiki.run; DELETE FROM aiki.entry; DELETE FROM aiki.worker");
   };
   await compare(async () => ({ storage, end }), 15);
   await storage.close();

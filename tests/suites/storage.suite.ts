@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Run, State } from "../../packages/server/src/core/run.ts";
 import type { Batch, Obstacle, QueueFilter, Reader, Storage } from "../../packages/server/src/storage/storage.ts";
 import { entryWith, next, queuedRun, returnedEntry, runId, runningState } from "./records.ts";
+import { sightings } from "./sightings.suite.ts";
 
 export interface Opened {
   storage: Storage;
@@ -639,6 +640,22 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         const [entry] = await journal(runId(1));
         expect(entry?.value.type === "returned" && entry.value.output === payload).toBe(true);
       });
+    });
+
+    sightings(() => storage, strangeNames);
+
+    it("gives all runs of all namespaces page by page, in id order, with their tails", async () => {
+      await insert(queuedRun(3), queuedRun(1, { namespace: "other" }), queuedRun(2), queuedRun(4));
+      await save({ entries: [returnedEntry(runId(2), 1), returnedEntry(runId(2), 2)] });
+      const page = async (after: string | null): Promise<Array<[id: string, tail: number]>> =>
+        (await read((reader) => reader.all(after, 3))).map(({ id, tail }) => [id, tail]);
+      expect(await page(null)).toEqual([
+        [runId(1), 0],
+        [runId(2), 2],
+        [runId(3), 0],
+      ]);
+      expect(await page(runId(3))).toEqual([[runId(4), 0]]);
+      expect(await page(runId(4))).toEqual([]);
     });
 
     it("stays in order over two thousand queued runs that come and go", async () => {

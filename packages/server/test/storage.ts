@@ -3,8 +3,10 @@
 import type { Batch, Obstacle, Reader, Storage, Transaction } from "../src/storage/storage.ts";
 
 export interface Counts {
-  /** Begun, whatever became of them. */
+  /** Begun, whatever became of them; those that only tell of workers are counted apart. */
   transactions: number;
+  /** Transactions that told of workers and did nothing else. */
+  sightings: number;
   /** Rows loaded by id, found or not, in transactions. */
   loads: number;
   inserts: number;
@@ -29,7 +31,7 @@ export interface WatchedStorage extends Storage {
 /** `before`: the transaction never begins. `during`: it is rolled back. `after`: it commits, and nobody hears of it. */
 export type Mishap = "none" | "before" | "during" | "after";
 
-const nothing: Counts = { transactions: 0, loads: 0, inserts: 0, updates: 0, entries: 0, reads: 0 };
+const nothing: Counts = { transactions: 0, sightings: 0, loads: 0, inserts: 0, updates: 0, entries: 0, reads: 0 };
 
 export function watchedStorage(inner: Storage): WatchedStorage {
   let counts = { ...nothing };
@@ -94,6 +96,12 @@ export function watchedStorage(inner: Storage): WatchedStorage {
         return obstacles;
       },
       recall: (from, to) => transaction.recall(from, to),
+      async see(sightings) {
+        counts.transactions -= 1;
+        counts.sightings += 1;
+        await transaction.see(sightings);
+      },
+      forgetWorkers: (before) => transaction.forgetWorkers(before),
     };
   }
 
@@ -113,5 +121,7 @@ function readerOf(reader: Reader): Reader {
     claimed: (session, claimId) => reader.claimed(session, claimId),
     referenced: (keys) => reader.referenced(keys),
     find: (namespace, request, limit, after) => reader.find(namespace, request, limit, after),
+    workers: (namespace, at) => reader.workers(namespace, at),
+    all: (after, limit) => reader.all(after, limit),
   };
 }

@@ -68,8 +68,9 @@ export function createApi(context: ApiContext): Api {
   return {
     start: async ({ runs }) => ({ results: await Promise.all(runs.map(start)) }),
     report: async (request) => ({ results: await Promise.all(request.reports.map((one) => report(request, one))) }),
-    async renew({ session, leaseMs, runs }) {
-      presence.renewed(session);
+    async renew(request) {
+      const { session, leaseMs, runs } = request;
+      presence.renewed(namespace, request);
       const renew = async ({ runId, fence }: (typeof runs)[number]) =>
         renewResult(await command(runId, { type: "renew", session, fence, leaseMs }));
       return { results: await Promise.all(runs.map(renew)) };
@@ -132,7 +133,7 @@ async function claim(
   const until = env.elapsed() + request.waitMs;
   let isRepeat = mayRepeat;
   for (;;) {
-    presence.saw(namespace, request);
+    presence.claimed(namespace, request);
     const isHopeful = isRepeat || request.reclaim !== undefined || ready.has(filter) || ready.isStale(filter);
     const result = isHopeful ? await submit({ type: "claim", namespace, request, isRepeat }) : nothing;
     isRepeat = false;

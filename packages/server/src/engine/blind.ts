@@ -45,6 +45,10 @@ export function blindTransaction(now: number): BlindTransaction {
     referenced: unseen,
     find: unseen,
     recall: unseen,
+    workers: unseen,
+    all: unseen,
+    see: unseen,
+    forgetWorkers: unseen,
   };
 }
 

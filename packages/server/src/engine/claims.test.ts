@@ -253,6 +253,8 @@ describe("a claim that is given up", () => {
     await settled();
     leave.abort();
     expect(await waiting).toEqual([]);
+    // By then it is written down that somebody asked.
+    await env.advance(1_000);
     expect(env.timers).toBe(0);
     const id = await one.start();
     expect(await one.status(id)).toBe("queued");

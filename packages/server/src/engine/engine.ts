@@ -56,7 +56,6 @@ export function createEngine({ storage, env, settings, logger, observe }: Engine
   const rows = cachedRows(cachedRowCount);
   const ready = readyRuns(env);
   const changes = runChanges();
-  const presence = livePresence(env);
   const closing = new AbortController();
   // Every long poll listens to it; ten are not a leak.
   setMaxListeners(0, closing.signal);
@@ -151,6 +150,12 @@ export function createEngine({ storage, env, settings, logger, observe }: Engine
       }),
   };
 
+  const presence = livePresence({
+    env,
+    storage: { ...reading, transaction: (work) => storage.transaction(work) },
+    logger,
+  });
+
   return {
     api: (namespace) =>
       createApi({
@@ -176,6 +181,7 @@ export function createEngine({ storage, env, settings, logger, observe }: Engine
           drained = resolve;
         });
       }
+      await presence.close();
     },
   };
 }

@@ -2,12 +2,14 @@
 
 import { AikiError } from "@aikirun/lib";
 import {
+  type Entry,
   type FindReply,
   type FindRequest,
   limits,
   type ReadReply,
   type ReadRequest,
   type ReadResult,
+  type RunId,
   type RunView,
 } from "@aikirun/lib/protocol";
 import type { Run } from "../core/run.ts";
@@ -33,42 +35,49 @@ export async function find({ namespace, storage, presence }: LookupContext, requ
   const page = await storage.read((reader) => reader.find(namespace, request, limit + 1, after));
   const runs = page.slice(0, limit);
   const last = runs.at(-1);
+  const isServed = await presence.serving(namespace, runs);
   return {
-    runs: runs.map((run) => withoutPayloads(viewOf(run, presence.isServed))),
+    runs: runs.map((run) => withoutPayloads(viewOf(run, isServed))),
     ...(page.length > limit && last !== undefined ? { cursor: Buffer.from(last.id).toString("base64url") } : {}),
   };
 }
 
-export async function read(context: LookupContext, { runs }: ReadRequest): Promise<ReadReply> {
-  return context.storage.read(async (reader) => {
+export async function read(context: LookupContext, { runs, workers }: ReadRequest): Promise<ReadReply> {
+  const { namespace, storage, presence } = context;
+  const found = await storage.read(async (reader) => {
     const loaded = new Map((await reader.load(runs.map(({ runId }) => runId))).map((run) => [run.id, run]));
-    const results: ReadResult[] = [];
+    const found: Found[] = [];
     for (const { runId, entries } of runs) {
       const run = loaded.get(runId);
-      results.push(
-        run === undefined || run.namespace !== context.namespace
-          ? notFound(runId)
-          : await readOne(context, reader, run, entries),
-      );
+      const isTheirs = run !== undefined && run.namespace === namespace;
+      found.push(isTheirs ? { run, entries: await page(reader, run, entries) } : { runId });
     }
-    return { results };
+    return found;
   });
+  const isServed = await presence.serving(
+    namespace,
+    found.flatMap((one) => ("run" in one ? one.run : [])),
+  );
+  const results = found.map((one) => ("run" in one ? resultOf(one, isServed) : notFound(one.runId)));
+  return { results, ...(workers === true ? { workers: await presence.list(namespace) } : {}) };
 }
 
-async function readOne(
-  { presence }: LookupContext,
-  reader: Reader,
-  run: Run,
-  wanted: ReadRequest["runs"][number]["entries"],
-): Promise<ReadResult> {
-  const view = viewOf(run, presence.isServed);
+/** A run with the page of its entries that was asked for, or the id of none. */
+type Found = { run: Run; entries: Entry[] | null } | { runId: RunId };
+
+async function page(reader: Reader, run: Run, wanted: ReadRequest["runs"][number]["entries"]): Promise<Entry[] | null> {
   if (wanted === undefined) {
-    return { ok: true, run: view, entries: [], more: false };
+    return null;
   }
   const { after } = wanted;
   const limit = Math.min(Math.max(1, wanted.limit), maxEntries);
   const [entries = []] = await reader.journal([{ runId: run.id, after, limit, bytes: limits.journalPageBytes }]);
-  return { ok: true, run: view, entries, more: (entries.at(-1)?.seq ?? run.tail) < run.tail };
+  return entries;
+}
+
+function resultOf({ run, entries }: Extract<Found, { run: Run }>, isServed: (run: Run) => boolean): ReadResult {
+  const more = entries !== null && (entries.at(-1)?.seq ?? run.tail) < run.tail;
+  return { ok: true, run: viewOf(run, isServed), entries: entries ?? [], more };
 }
 
 function withoutPayloads({ input: _, ...view }: RunView): RunView {

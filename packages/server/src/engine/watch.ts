@@ -122,11 +122,15 @@ function lost({ runId }: Watched): WatchResult {
   return { type: "lost", runId, code: "RUN_NOT_FOUND" };
 }
 
-async function look({ storage, presence }: WatchContext, item: Watched, run: Run): Promise<WatchResult | null> {
+async function look(
+  { namespace, storage, presence }: WatchContext,
+  item: Watched,
+  run: Run,
+): Promise<WatchResult | null> {
   const { state } = run;
   if (item.type === "status") {
     const isReached = isFinal(state) || item.any.includes(state.status);
-    return isReached ? { type: "status", run: viewOf(run, presence.isServed) } : null;
+    return isReached ? { type: "status", run: viewOf(run, await presence.serving(namespace, [run])) } : null;
   }
   const { runId, fence, seen, after } = item;
   if (isFinal(state)) {

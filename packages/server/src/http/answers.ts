@@ -131,7 +131,7 @@ async function piecemeal<Request, Items extends keyof Request & string, Item, Re
     good.push(item.data);
     return null;
   });
-  const reply = good.length === 0 ? { results: [] } : await verb.call(api, verb.rebuild(loose, good), options);
+  const reply = await verb.call(api, verb.rebuild(loose, good), options);
   const answered = reply.results;
   let taken = 0;
   const results: Array<Result | Rejection> = [];

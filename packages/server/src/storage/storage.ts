@@ -1,6 +1,7 @@
 import { isAikiError } from "@aikirun/lib";
 import type { Entry, FindRequest, RunId, Served } from "@aikirun/lib/protocol";
 import type { Run } from "../core/run.ts";
+import type { Sighting } from "./sighting.ts";
 
 /**
  * The port to where runs rest. Memory is the specification; one suite proves every implementation against it.
@@ -69,6 +70,10 @@ export interface Reader {
   referenced(keys: ReferenceKey[]): Promise<Run[]>;
   /** One page, newest (by id) first unless `order` says otherwise; `after` is the last id of the page before. */
   find(namespace: string, request: FindRequest, limit: number, after: RunId | null): Promise<Run[]>;
+  /** Workers of the namespace that count as live at this moment (`liveUntil` is later), in any order. */
+  workers(namespace: string, at: number): Promise<Sighting[]>;
+  /** One page of the runs of all namespaces, in id order; `after` is the last id of the page before. */
+  all(after: RunId | null, limit: number): Promise<Run[]>;
 }
 
 export interface Transaction extends Reader {
@@ -91,6 +96,13 @@ export interface Transaction extends Reader {
    * with dense `seq` from 1. Returns the last `seq`.
    */
   recall(from: RunId, to: RunId): Promise<number>;
+  /**
+   * Notes the last signs of workers, at most one of each `(namespace, session)`. An earlier sign than the one that is
+   * stored changes nothing, and one that said goodbye stays gone; `since` is the earliest that was ever told.
+   */
+  see(sightings: Sighting[]): Promise<void>;
+  /** Forgets the workers whose last sign, and all that it was good for, lie before this moment. */
+  forgetWorkers(before: number): Promise<void>;
 }
 
 /** Inserts first; all of it is written under the time it was decided at. */

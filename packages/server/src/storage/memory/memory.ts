@@ -2,6 +2,7 @@ import { AikiError, type Env } from "@aikirun/lib";
 import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
 import { cutJournal, recalled } from "../journal.ts";
+import { laterSighting, type Sighting } from "../sighting.ts";
 import type {
   Batch,
   EntryKey,
@@ -15,7 +16,7 @@ import type {
 } from "../storage.ts";
 import { turns } from "../turns.ts";
 import { byId } from "./sorted.ts";
-import { addressKey, byRank, placeOf, type Ranked, referenceKey, Tables } from "./tables.ts";
+import { addressKey, byRank, placeOf, type Ranked, referenceKey, Tables, workerKey } from "./tables.ts";
 
 /** Runs in memory: the specification of the port, for tests and for trying things out. Nothing survives the process. */
 export function memoryStorage(options: { env: Pick<Env, "now"> }): Storage {
@@ -142,6 +143,17 @@ class MemoryReader implements Reader {
     return page;
   }
 
+  async workers(namespace: string, at: number): Promise<Sighting[]> {
+    return [...this.tables.workers.values()]
+      .filter((worker) => worker.namespace === namespace && worker.liveUntil > at)
+      .map(copySighting);
+  }
+
+  async all(after: RunId | null, limit: number): Promise<Run[]> {
+    const ids = [...this.tables.runs.keys()].filter((id) => after === null || id > after).sort(byId);
+    return ids.slice(0, Math.max(0, limit)).flatMap((id) => this.#loaded(id));
+  }
+
   #loaded(id: RunId): Run[] {
     const run = this.tables.runs.get(id);
     return run === undefined ? [] : [copyRun(run, this.tables.journals.get(id)?.entries.at(-1)?.seq ?? 0)];
@@ -198,6 +210,19 @@ class MemoryTransaction extends MemoryReader implements Transaction {
     return copies.length;
   }
 
+  async see(sightings: Sighting[]): Promise<void> {
+    for (const sighting of sightings) {
+      const key = workerKey(sighting);
+      this.#undo.push(this.tables.note(key, laterSighting(this.tables.workers.get(key), copySighting(sighting))));
+    }
+  }
+
+  async forgetWorkers(before: number): Promise<void> {
+    for (const [key, { seenAt, liveUntil }] of this.tables.workers) {
+      if (seenAt < before && liveUntil < before) this.#undo.push(this.tables.note(key, undefined));
+    }
+  }
+
   #record(entry: Entry): Obstacle[] {
     const { runId, seq } = entry;
     const journal = this.tables.journals.get(runId);
@@ -231,6 +256,16 @@ function copyRun(run: Run, tail: number): Run {
 
 function copyEntry(entry: Entry): Entry {
   return { ...entry, value: { ...entry.value } };
+}
+
+function copySighting({ load, ...sighting }: Sighting): Sighting {
+  const serves = sighting.serves.map((served) => ({ ...served }));
+  return {
+    ...sighting,
+    serves,
+    shardKeys: [...sighting.shardKeys],
+    ...(load === undefined ? {} : { load: { ...load } }),
+  };
 }
 
 function* from<T>(items: T[], start: number): Generator<T> {

@@ -1,5 +1,6 @@
 import { type Entry, finalStatuses, type RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
+import type { Sighting } from "../sighting.ts";
 import { byId, Sorted } from "./sorted.ts";
 
 export interface Ranked {
@@ -24,6 +25,7 @@ export class Tables {
   readonly journals: Map<RunId, Journal> = new Map();
   readonly references: Map<string, RunId> = new Map();
   readonly due: Sorted<Dated> = new Sorted<Dated>(byDate);
+  readonly workers: Map<string, Sighting> = new Map();
   readonly #queues = new Map<string, Sorted<Ranked>>();
   readonly #namespaces = new Map<string, Sorted<RunId>>();
   readonly #children = new Map<RunId, Sorted<RunId>>();
@@ -71,6 +73,14 @@ export class Tables {
     };
   }
 
+  /** Puts what is known of a worker in the place of what was, or forgets it; returns what undoes that. */
+  note(key: string, next: Sighting | undefined): () => void {
+    const previous = this.workers.get(key);
+    if (next === undefined) this.workers.delete(key);
+    else this.workers.set(key, next);
+    return () => this.note(key, previous);
+  }
+
   #journal(id: RunId): Journal {
     const existing = this.journals.get(id);
     if (existing !== undefined) return existing;
@@ -111,6 +121,10 @@ export function addressKey(attempt: number, address: string): string {
 
 export function referenceKey(key: { namespace: string; name: string; referenceId: string | null }): string {
   return keyOf(key.namespace, key.name, key.referenceId);
+}
+
+export function workerKey({ namespace, session }: { namespace: string; session: string }): string {
+  return keyOf(namespace, session);
 }
 
 /** The first place in a journal whose `seq` is not below this one. */

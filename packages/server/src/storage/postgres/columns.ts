@@ -11,6 +11,7 @@ import {
   type FixedColumns,
   fixedColumns,
 } from "../row.ts";
+import { type Sighting, type SightingColumns, sightingColumns } from "../sighting.ts";
 import type { Batch } from "../storage.ts";
 import { toText } from "../text.ts";
 
@@ -56,6 +57,19 @@ const entry = [
   "detail",
 ] as const satisfies ReadonlyArray<keyof EntryColumns>;
 
+const sighting = [
+  "namespace",
+  "session",
+  "worker",
+  "serves",
+  "shardKeys",
+  "slots",
+  "busy",
+  "since",
+  "seenAt",
+  "liveUntil",
+] as const satisfies ReadonlyArray<keyof SightingColumns>;
+
 export function runArrays(runs: readonly Run[]): Cell[][] {
   const tags = runs.map((run) => arrayText((run.options.tags ?? []).map(toText)));
   return [...arrays(runs.map(fixedColumns), fixed), ...arrays(runs.map(changingColumns), changing), tags];
@@ -78,6 +92,10 @@ export function lockArrays({ changes, holds }: Pick<Batch, "changes" | "holds">)
 
 export function entryArrays(entries: readonly Entry[]): Cell[][] {
   return arrays(entries.map(entryColumns), entry);
+}
+
+export function sightingArrays(sightings: readonly Sighting[]): Cell[][] {
+  return arrays(sightings.map(sightingColumns), sighting);
 }
 
 function arrays<Key extends string>(rows: ReadonlyArray<Record<Key, Cell>>, keys: readonly Key[]): Cell[][] {

@@ -67,4 +67,23 @@ const createRunAndEntry = `
 
   CREATE UNIQUE INDEX entry_address ON aiki.entry (run_id, address, attempt);`;
 
-export const migrations: readonly Migration[] = [{ number: 1, name: "create run and entry", sql: createRunAndEntry }];
+/** Small and often written: no column that changes is indexed, so that a change stays on its page. */
+const createWorker = `
+  CREATE TABLE aiki.worker (
+    namespace  text COLLATE "C" NOT NULL,
+    session    text COLLATE "C" NOT NULL,
+    worker     text COLLATE "C" NOT NULL,
+    serves     text NOT NULL,
+    shard_keys text NOT NULL,
+    slots      bigint,
+    busy       bigint,
+    since      bigint NOT NULL,
+    seen_at    bigint NOT NULL,
+    live_until bigint NOT NULL,
+    PRIMARY KEY (namespace, session)
+  ) WITH (fillfactor = 50);`;
+
+export const migrations: readonly Migration[] = [
+  { number: 1, name: "create run and entry", sql: createRunAndEntry },
+  { number: 2, name: "create worker", sql: createWorker },
+];

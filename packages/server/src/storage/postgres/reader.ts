@@ -2,6 +2,7 @@ import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
 import { cutJournal } from "../journal.ts";
 import { entryOf, numberOf, type Row, runOf, textOf } from "../row.ts";
+import { type Sighting, sightingOf } from "../sighting.ts";
 import type { EntryKey, JournalRequest, QueueFilter, Reader, ReferenceKey } from "../storage.ts";
 import { fromText, toText } from "../text.ts";
 import { findQuery } from "./find.ts";
@@ -99,6 +100,14 @@ export class PostgresReader implements Reader {
   async find(namespace: string, request: FindRequest, limit: number, after: RunId | null): Promise<Run[]> {
     const query = findQuery(namespace, request, limit, after);
     return (await this.session.rows(query.sql, query.values)).map(runOf);
+  }
+
+  async workers(namespace: string, at: number): Promise<Sighting[]> {
+    return (await this.session.rows(sql.selectWorkers, [toText(namespace), at])).map(sightingOf);
+  }
+
+  async all(after: RunId | null, limit: number): Promise<Run[]> {
+    return (await this.session.rows(sql.selectAll, [after === null ? "" : toText(after), limit])).map(runOf);
   }
 
   async #ids(statement: string, values: readonly unknown[]): Promise<RunId[]> {

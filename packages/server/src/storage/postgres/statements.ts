@@ -133,3 +133,35 @@ export const selectClaimed: string = `
   FROM aiki.run
   WHERE status = 'running' AND session = $1 AND claim_id = $2
   ORDER BY id`;
+
+/** An earlier sign changes nothing, and one that said goodbye stays gone. Locks in the order of the key. */
+export const upsertWorker: string = `
+  INSERT INTO aiki.worker (namespace, session, worker, serves, shard_keys, slots, busy, since, seen_at, live_until)
+  SELECT namespace, session, worker, serves, shard_keys, slots, busy, since, seen_at, live_until
+  FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[],
+    $10::bigint[]
+  ) AS given (namespace, session, worker, serves, shard_keys, slots, busy, since, seen_at, live_until)
+  ORDER BY namespace COLLATE "C", session COLLATE "C"
+  ON CONFLICT (namespace, session) DO UPDATE
+  SET
+    worker = excluded.worker, serves = excluded.serves, shard_keys = excluded.shard_keys, slots = excluded.slots,
+    busy = excluded.busy, since = least(worker.since, excluded.since), seen_at = excluded.seen_at,
+    live_until = excluded.live_until
+  WHERE worker.live_until > 0 AND (excluded.live_until = 0 OR excluded.seen_at >= worker.seen_at)`;
+
+export const selectWorkers: string = `
+  SELECT *
+  FROM aiki.worker
+  WHERE namespace = $1 AND live_until > $2`;
+
+export const deleteWorkers: string = `
+  DELETE FROM aiki.worker WHERE seen_at < $1 AND live_until < $1`;
+
+/** A page of all runs there are. */
+export const selectAll: string = `
+  SELECT run.*, (SELECT max(seq) FROM aiki.entry WHERE entry.run_id = run.id) AS tail
+  FROM aiki.run
+  WHERE id > $1
+  ORDER BY id
+  LIMIT $2`;

@@ -3,9 +3,10 @@ import type { Entry, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
 import { recalled } from "../journal.ts";
 import { numberOf, type Row, textOf } from "../row.ts";
+import type { Sighting } from "../sighting.ts";
 import type { Batch, Obstacle, Transaction } from "../storage.ts";
 import { fromText } from "../text.ts";
-import { changeArrays, entryArrays, lockArrays, runArrays } from "./columns.ts";
+import { changeArrays, entryArrays, lockArrays, runArrays, sightingArrays } from "./columns.ts";
 import { idOf, PostgresReader } from "./reader.ts";
 import * as sql from "./statements.ts";
 
@@ -33,6 +34,14 @@ export class PostgresTransaction extends PostgresReader implements Transaction {
       `The ${obstacle.kind} of a recalled entry is taken: recall into a new run only.`,
       { ids: { runId: to } },
     );
+  }
+
+  async see(sightings: Sighting[]): Promise<void> {
+    if (sightings.length > 0) await this.session.rows(sql.upsertWorker, sightingArrays(sightings));
+  }
+
+  async forgetWorkers(before: number): Promise<void> {
+    await this.session.rows(sql.deleteWorkers, [before]);
   }
 
   /** A run that is changed and held is held as it is changed. */

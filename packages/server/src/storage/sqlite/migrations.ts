@@ -59,4 +59,22 @@ const createRunAndEntry = `
 
   CREATE UNIQUE INDEX entry_address ON entry (run_id, address, attempt);`;
 
-export const migrations: readonly Migration[] = [{ number: 1, name: "create run and entry", sql: createRunAndEntry }];
+const createWorker = `
+  CREATE TABLE worker (
+    namespace  TEXT NOT NULL,
+    session    TEXT NOT NULL,
+    worker     TEXT NOT NULL,
+    serves     TEXT NOT NULL,
+    shard_keys TEXT NOT NULL,
+    slots      INTEGER,
+    busy       INTEGER,
+    since      INTEGER NOT NULL,
+    seen_at    INTEGER NOT NULL,
+    live_until INTEGER NOT NULL,
+    PRIMARY KEY (namespace, session)
+  ) STRICT, WITHOUT ROWID;`;
+
+export const migrations: readonly Migration[] = [
+  { number: 1, name: "create run and entry", sql: createRunAndEntry },
+  { number: 2, name: "create worker", sql: createWorker },
+];

@@ -3,6 +3,7 @@ import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
 import { cutJournal } from "../journal.ts";
 import { entryOf, numberOf, type Row, runOf, textOf } from "../row.ts";
+import { type Sighting, sightingOf } from "../sighting.ts";
 import type { EntryKey, JournalRequest, QueueFilter, Reader, ReferenceKey } from "../storage.ts";
 import { fromText, toText } from "../text.ts";
 import type { Connection } from "./connection.ts";
@@ -91,6 +92,14 @@ export class SqliteReader implements Reader {
   async find(namespace: string, request: FindRequest, limit: number, after: RunId | null): Promise<Run[]> {
     const query = findQuery(namespace, request, limit, after);
     return this.connection.all(query.sql, ...query.values).map(runOf);
+  }
+
+  async workers(namespace: string, at: number): Promise<Sighting[]> {
+    return this.connection.all(sql.selectWorkers, toText(namespace), at).map(sightingOf);
+  }
+
+  async all(after: RunId | null, limit: number): Promise<Run[]> {
+    return this.connection.all(sql.selectAll, after === null ? "" : toText(after), limit).map(runOf);
   }
 }
 

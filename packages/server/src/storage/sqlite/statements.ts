@@ -87,3 +87,30 @@ export const selectClaimed: string = `
   FROM run
   WHERE status = 'running' AND session = ? AND claim_id = ?
   ORDER BY id`;
+
+/** An earlier sign changes nothing, and one that said goodbye stays gone. */
+export const upsertWorker: string = `
+  INSERT INTO worker (namespace, session, worker, serves, shard_keys, slots, busy, since, seen_at, live_until)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  ON CONFLICT (namespace, session) DO UPDATE
+  SET
+    worker = excluded.worker, serves = excluded.serves, shard_keys = excluded.shard_keys, slots = excluded.slots,
+    busy = excluded.busy, since = min(worker.since, excluded.since), seen_at = excluded.seen_at,
+    live_until = excluded.live_until
+  WHERE worker.live_until > 0 AND (excluded.live_until = 0 OR excluded.seen_at >= worker.seen_at)`;
+
+export const selectWorkers: string = `
+  SELECT *
+  FROM worker
+  WHERE namespace = ? AND live_until > ?`;
+
+export const deleteWorkers: string = `
+  DELETE FROM worker WHERE seen_at < ? AND live_until < ?`;
+
+/** A page of all runs there are. */
+export const selectAll: string = `
+  SELECT *, (SELECT max(seq) FROM entry WHERE run_id = run.id) AS tail
+  FROM run
+  WHERE id > ?
+  ORDER BY id
+  LIMIT ?`;

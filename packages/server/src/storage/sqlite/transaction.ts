@@ -3,6 +3,7 @@ import type { Entry, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
 import { recalled } from "../journal.ts";
 import { changingColumns, entryColumns, entryOf, fixedColumns } from "../row.ts";
+import { type Sighting, sightingColumns } from "../sighting.ts";
 import type { Batch, Change, Obstacle, Transaction } from "../storage.ts";
 import { toText } from "../text.ts";
 import { SqliteReader } from "./reader.ts";
@@ -41,6 +42,28 @@ export class SqliteTransaction extends SqliteReader implements Transaction {
       );
     }
     return copies.length;
+  }
+
+  async see(sightings: Sighting[]): Promise<void> {
+    for (const columns of sightings.map(sightingColumns)) {
+      this.connection.run(
+        sql.upsertWorker,
+        columns.namespace,
+        columns.session,
+        columns.worker,
+        columns.serves,
+        columns.shardKeys,
+        columns.slots,
+        columns.busy,
+        columns.since,
+        columns.seenAt,
+        columns.liveUntil,
+      );
+    }
+  }
+
+  async forgetWorkers(before: number): Promise<void> {
+    this.connection.run(sql.deleteWorkers, before, before);
   }
 
   #insert(run: Run): boolean {

@@ -1,0 +1,228 @@
+import type { LiveWorker } from "@aikirun/lib/protocol";
+import { describe, expect, it } from "vitest";
+import { type Rig, rig, Speaker } from "../../test/rig.ts";
+import { complete } from "../../test/runs.ts";
+
+/** Enough for news to be written down, and for what another server knew to be too old. Milliseconds. */
+const soonMs = 1_500;
+
+async function workers({ engine }: Rig, namespace = "default"): Promise<LiveWorker[]> {
+  return (await engine.api(namespace).read({ runs: [], workers: true })).workers ?? [];
+}
+
+async function names(server: Rig, namespace = "default"): Promise<string[]> {
+  return (await workers(server, namespace)).map(({ worker }) => worker);
+}
+
+async function explanation(server: Rig, id: string): Promise<string> {
+  return (await server.speaker().read(id)).run.explanation;
+}
+
+const unserved = "Queued: no worker serves order@1.2.0 in shard eu.";
+const served = "Queued: ready for the next free worker.";
+const serves = { serves: [{ name: "order", versionId: "1.2.0" }], shardKeys: ["eu"] };
+
+describe("a worker that talks to one server", () => {
+  it("is listed by another, with what it serves and its load, on the database's clock", async () => {
+    const here = rig();
+    const there = here.another();
+    await here.env.advance(10_000);
+    const one = here.speaker();
+    const since = here.env.now();
+    await one.claim({ ...serves, load: { slots: 10, busy: 3 } });
+    await here.env.advance(soonMs);
+    const listed = { session: one.session, worker: "worker", ...serves, load: { slots: 10, busy: 3 } };
+    expect(await workers(there)).toEqual([{ ...listed, since, seenAt: since }]);
+    expect(await workers(here)).toEqual([{ ...listed, since, seenAt: since }]);
+  });
+
+  it("is what a run waits for that is queued on another, exactly until it serves it", async () => {
+    const here = rig();
+    const there = here.another();
+    const id = await there.speaker().start({ versionId: "1.2.0", shardKey: "eu" });
+    const one = here.speaker();
+    await one.claim({ ...serves, shardKeys: ["us"] });
+    await one.claim({ ...serves, shardKeys: [] });
+    await here.env.advance(soonMs);
+    expect(await explanation(there, id)).toBe(unserved);
+    await one.claim({ ...serves, limit: 1, serves: [{ name: "order", versionId: "1.1.0" }] });
+    await here.env.advance(soonMs);
+    expect(await explanation(there, id)).toBe(unserved);
+    await here.speaker().claim({ ...serves, serves: [...serves.serves, { name: "other", versionId: "1" }], limit: 1 });
+    await here.env.advance(soonMs);
+    await there.speaker().start({ versionId: "1.2.0", shardKey: "eu" });
+    const { runs } = await there.api.find({ status: ["queued"] });
+    expect(runs.map((run) => run.explanation)).toEqual([served]);
+    const { results } = await there.api.watch({
+      watched: [{ type: "status", runId: runs[0]?.id ?? "", any: ["queued"] }],
+      waitMs: 0,
+    });
+    expect(results).toMatchObject([{ run: { explanation: served } }]);
+  });
+
+  it("and says goodbye is gone there at once, and within a second elsewhere", async () => {
+    const here = rig();
+    const there = here.another();
+    const one = here.speaker();
+    await one.claim();
+    await here.env.advance(soonMs);
+    expect(await names(there)).toEqual(["worker"]);
+    await here.api.renew({ session: one.session, leaseMs: 90_000, runs: [], leaving: true });
+    expect(await names(here)).toEqual([]);
+    await here.env.advance(1_000);
+    expect(await names(there)).toEqual([]);
+  });
+
+  it("and says goodbye to another is gone, though the first had more to tell", async () => {
+    const here = rig();
+    const there = here.another();
+    const one = here.speaker();
+    await one.claim();
+    await there.api.renew({ session: one.session, leaseMs: 90_000, runs: [], leaving: true });
+    await here.env.advance(soonMs);
+    expect([await names(here), await names(there)]).toEqual([[], []]);
+    // A claim that was on its way, and a heartbeat.
+    await one.claim();
+    await here.api.renew({ session: one.session, leaseMs: 90_000, runs: [] });
+    await here.env.advance(20_000);
+    expect([await names(here), await names(there)]).toEqual([[], []]);
+  });
+
+  it("and dies is gone 90 s after its last sign", async () => {
+    const here = rig();
+    const there = here.another();
+    await here.speaker().claim();
+    await here.env.advance(89_000);
+    expect([await names(here), await names(there)]).toEqual([["worker"], ["worker"]]);
+    await here.env.advance(soonMs);
+    expect([await names(here), await names(there)]).toEqual([[], []]);
+  });
+
+  it("stays for its whole lease when that is longer", async () => {
+    const here = rig();
+    const there = here.another();
+    const one = here.speaker();
+    await one.claim({ leaseMs: 3_600_000 });
+    await here.env.advance(3_590_000);
+    expect([await names(here), await names(there)]).toEqual([["worker"], ["worker"]]);
+    await here.env.advance(10_000);
+    expect([await names(here), await names(there)]).toEqual([[], []]);
+  });
+
+  it("is kept alive by heartbeats to a second, as a third knows", async () => {
+    const here = rig();
+    const [there, elsewhere] = [here.another(), here.another()];
+    const one = here.speaker();
+    await one.claim({ ...serves, load: { slots: 2, busy: 1 } });
+    const beat = { session: one.session, leaseMs: 90_000, runs: [], load: { slots: 2, busy: 2 } };
+    for (let minute = 0; minute < 10; minute += 1) {
+      await here.env.advance(60_000);
+      await there.api.renew(beat);
+    }
+    await here.env.advance(soonMs);
+    for (const server of [here, there, elsewhere]) {
+      expect(await workers(server)).toMatchObject([{ ...serves, worker: "worker", load: { slots: 2, busy: 2 } }]);
+    }
+  });
+
+  it("serves what it served before when it only takes back its own runs", async () => {
+    const here = rig();
+    const there = here.another();
+    const one = here.speaker();
+    await one.claim(serves);
+    await one.claim({ serves: [], shardKeys: [], reclaim: [] });
+    await new Speaker(there.api, there.env, one.session).claim({ serves: [], shardKeys: [], reclaim: [] });
+    await here.env.advance(soonMs);
+    for (const server of [here, there]) expect(await workers(server)).toMatchObject([serves]);
+  });
+
+  it("is known to its own server at once, and to nobody of another namespace", async () => {
+    const here = rig();
+    const theirs = here.speaker("theirs");
+    const same = new Speaker(here.api, here.env, theirs.session);
+    await theirs.claim({ worker: "b" });
+    await here.speaker("theirs").claim({ worker: "a" });
+    await same.claim({ worker: "mine" });
+    for (let look = 0; look < 2; look += 1) {
+      expect(await names(here)).toEqual(["mine"]);
+      expect(await names(here, "theirs")).toEqual(["a", "b"]);
+      await here.env.advance(soonMs);
+    }
+    await here.api.renew({ session: theirs.session, leaseMs: 90_000, runs: [], leaving: true });
+    await here.env.advance(soonMs);
+    expect([await names(here), await names(here, "theirs")]).toEqual([[], ["a", "b"]]);
+  });
+});
+
+describe("what is written of workers", () => {
+  it("is one transaction for those who come together, and one in ten to fifteen seconds for their signs", async () => {
+    const { env, speaker, storage } = rig();
+    const fleet = Array.from({ length: 300 }, () => speaker());
+    for (let second = 0; second < 60; second += 1) {
+      await Promise.all(fleet.map((one) => one.claim()));
+      await env.advance(1_000);
+    }
+    expect(storage.counts.sightings).toBeGreaterThanOrEqual(4);
+    expect(storage.counts.sightings).toBeLessThanOrEqual(6);
+  });
+
+  it("does not grow with what they claim: a load is told in five seconds, or in one's own answer at once", async () => {
+    const here = rig();
+    const there = here.another();
+    const one = here.speaker();
+    await one.claim({ load: { slots: 1_000, busy: 0 } });
+    await here.env.advance(soonMs);
+    here.storage.taken();
+    for (let busy = 1; busy <= 100; busy += 1) {
+      await one.start();
+      const run = await one.claimOne({ load: { slots: 1_000, busy } });
+      await one.report(run, complete);
+      await here.env.advance(100);
+    }
+    expect(here.storage.taken().sightings).toBeLessThanOrEqual(3);
+    expect(await workers(here)).toMatchObject([{ load: { busy: 100 } }]);
+    await here.env.advance(5_000);
+    expect(await workers(there)).toMatchObject([{ load: { busy: 100 } }]);
+  });
+
+  it("costs nothing when nobody gives a sign, and is read once a second however many ask", async () => {
+    const { env, speaker, storage, api } = rig();
+    const id = await speaker().start();
+    await speaker().claim({ serves: [{ name: "other", versionId: "1" }] });
+    await env.advance(soonMs);
+    storage.taken();
+    await env.advance(80_000);
+    expect(storage.taken().sightings).toBe(0);
+    await Promise.all(Array.from({ length: 50 }, () => api.read({ runs: [], workers: true })));
+    // Each reads its runs, which are none, and all of them the workers.
+    expect(storage.taken()).toMatchObject({ sightings: 0, transactions: 0, reads: 51 });
+    await api.read({ runs: [{ runId: id }] });
+    expect(storage.taken().reads).toBe(1);
+  });
+
+  it("is written again when the database was away, and no claim hears of it", async () => {
+    const here = rig();
+    const there = here.another();
+    const one = here.speaker();
+    await one.start();
+    await one.claimOne();
+    here.storage.mishaps.push("during");
+    await here.env.advance(soonMs);
+    expect(await names(there)).toEqual([]);
+    expect(await names(here)).toEqual(["worker"]);
+    await here.env.advance(5_000);
+    expect(await names(there)).toEqual(["worker"]);
+  });
+
+  it("is a goodbye too that came just before its server ended", async () => {
+    const here = rig();
+    const there = here.another();
+    const one = here.speaker();
+    await one.claim();
+    await here.env.advance(soonMs);
+    await here.api.renew({ session: one.session, leaseMs: 90_000, runs: [], leaving: true });
+    await here.engine.close();
+    expect(await names(there)).toEqual([]);
+    expect(here.env.timers).toBe(0);
+  });
+});

@@ -1,0 +1,63 @@
+/** How workers rest in a table, alike in every dialect: the last sign of each process that asked for runs. */
+
+import type { LiveWorker } from "@aikirun/lib/protocol";
+import { numberOf, type Row, textOf } from "./row.ts";
+import { fromText, toText } from "./text.ts";
+
+/** A worker's process as it was last heard of. */
+export interface Sighting extends LiveWorker {
+  namespace: string;
+  /** Until then it counts as live without another sign. Epoch milliseconds; 0: it said goodbye. */
+  liveUntil: number;
+}
+
+export interface SightingColumns {
+  namespace: string;
+  session: string;
+  worker: string;
+  /** JSON, as are the shard keys: nobody searches them in SQL. */
+  serves: string;
+  shardKeys: string;
+  slots: number | null;
+  busy: number | null;
+  since: number;
+  seenAt: number;
+  liveUntil: number;
+}
+
+export function sightingColumns({ load, ...sighting }: Sighting): SightingColumns {
+  return {
+    namespace: toText(sighting.namespace),
+    session: toText(sighting.session),
+    worker: toText(sighting.worker),
+    serves: JSON.stringify(sighting.serves),
+    shardKeys: JSON.stringify(sighting.shardKeys),
+    slots: load?.slots ?? null,
+    busy: load?.busy ?? null,
+    since: sighting.since,
+    seenAt: sighting.seenAt,
+    liveUntil: sighting.liveUntil,
+  };
+}
+
+export function sightingOf(row: Row): Sighting {
+  return {
+    namespace: fromText(textOf(row, "namespace")),
+    session: fromText(textOf(row, "session")),
+    worker: fromText(textOf(row, "worker")),
+    serves: JSON.parse(textOf(row, "serves")),
+    shardKeys: JSON.parse(textOf(row, "shard_keys")),
+    ...(row.slots === null ? {} : { load: { slots: numberOf(row, "slots"), busy: numberOf(row, "busy") } }),
+    since: numberOf(row, "since"),
+    seenAt: numberOf(row, "seen_at"),
+    liveUntil: numberOf(row, "live_until"),
+  };
+}
+
+/** What stands after a sign: the later one, since the earlier beginning. One that left does not come back. */
+export function laterSighting(before: Sighting | undefined, after: Sighting): Sighting {
+  if (before === undefined) return after;
+  const hasLeft = before.liveUntil === 0;
+  const isNews = after.liveUntil === 0 || after.seenAt >= before.seenAt;
+  return hasLeft || !isNews ? before : { ...after, since: Math.min(before.since, after.since) };
+}
