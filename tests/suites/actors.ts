@@ -5,6 +5,7 @@ import type {
   ClaimedRun,
   ClaimRequest,
   Entry,
+  LiveWorker,
   NewEntry,
   Next,
   OpenWait,
@@ -140,6 +141,16 @@ export class Worker {
 
   park(run: ClaimedRun, opens: OpenWait[], more: Partial<Report> = {}): Promise<Extract<ReportResult, { ok: true }>> {
     return this.report(run, { opens, next: { type: "suspend", children: 0 }, ...more });
+  }
+
+  /** As the Api lists it; undefined when it is not among the live ones. */
+  async listed(stage: Stage = this.stage): Promise<LiveWorker | undefined> {
+    const { workers = [] } = await stage.api.read({ runs: [], workers: true });
+    return workers.find(({ session }) => session === this.session);
+  }
+
+  async leave(): Promise<void> {
+    await this.stage.api.renew({ session: this.session, leaseMs: 30_000, runs: [], leaving: true });
   }
 
   finish(run: ClaimedRun, outcome: Outcome = { status: "completed" }): Promise<Extract<ReportResult, { ok: true }>> {

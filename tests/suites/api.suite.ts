@@ -20,6 +20,7 @@ export function apiSuite(title: string, open: () => Promise<Subject>): void {
     describe("signal", () => signalling(stage));
     describe("watch", () => watching(stage));
     describe("find and read", () => finding(stage));
+    describe("workers", () => living(stage));
     describe("a bad item", () => badItems(stage));
   });
 }
@@ -635,6 +636,86 @@ function finding(make: MakeStage): void {
     const [known, unknown] = (await stage.api.read({ runs: [{ runId: id }, { runId: v7() }] })).results;
     expect(known).toMatchObject({ ok: true, entries: [] });
     expect(unknown).toMatchObject({ ok: false, code: "RUN_NOT_FOUND" });
+  });
+}
+
+function living(make: MakeStage): void {
+  const eu = { shardKeys: ["eu"] };
+
+  it("that asked for runs are listed with what they serve and how busy they are", async () => {
+    const stage = make();
+    const [one, silent] = [stage.worker(), stage.worker()];
+    const before = Date.now() - 1_000;
+    await one.claim({ ...eu, worker: "worker-7", load: { slots: 20, busy: 3 } });
+    await silent.claim();
+    const serves = [{ name: stage.name, versionId: "1.0.0" }];
+    const listed = await one.listed();
+    expect(listed).toEqual({
+      session: one.session,
+      worker: "worker-7",
+      serves,
+      shardKeys: ["eu"],
+      load: { slots: 20, busy: 3 },
+      since: expect.any(Number),
+      seenAt: expect.any(Number),
+    });
+    expect(listed?.since).toBeGreaterThan(before);
+    expect(listed?.seenAt).toBeGreaterThanOrEqual(listed?.since ?? Number.POSITIVE_INFINITY);
+    expect(await silent.listed()).not.toHaveProperty("load");
+    expect(await stage.api.read({ runs: [] })).toEqual({ results: [] });
+  });
+
+  it("are listed by id and then by session, beside the runs that were asked for", async () => {
+    const stage = make();
+    const id = await stage.start();
+    for (const worker of ["b", "a", "b"]) await stage.worker().claim({ worker, shardKeys: ["nowhere"] });
+    const { results, workers = [] } = await stage.api.read({ runs: [{ runId: id }, { runId: v7() }], workers: true });
+    expect(codes(results)).toEqual(["ok", "RUN_NOT_FOUND"]);
+    const keys = workers.map(({ worker, session }) => [worker, session]);
+    expect(keys).toEqual(keys.toSorted(([a = "", b = ""], [c = "", d = ""]) => (a < c || (a === c && b < d) ? -1 : 1)));
+    const mine = workers.filter(({ serves }) => serves[0]?.name === stage.name);
+    expect(mine.map(({ worker }) => worker)).toEqual(["a", "b", "b"]);
+  });
+
+  it("that heartbeats tell of are as busy as those say", async () => {
+    const stage = make();
+    const worker = stage.worker();
+    await worker.claim({ load: { slots: 5, busy: 0 } });
+    await stage.api.renew({ session: worker.session, leaseMs: 30_000, runs: [], load: { slots: 5, busy: 5 } });
+    expect((await worker.listed())?.load).toEqual({ slots: 5, busy: 5 });
+  });
+
+  it("that say goodbye are gone, though the same request holds a bad item", async () => {
+    const stage = make();
+    const worker = stage.worker();
+    await worker.claim();
+    const runs = [{ runId: v7(), fence: 1 }];
+    const { results } = await stage.api.renew({ session: worker.session, leaseMs: 30_000, runs, leaving: true });
+    expect(codes(results)).toEqual(["RUN_NOT_FOUND"]);
+    expect(await worker.listed()).toBeUndefined();
+  });
+
+  it("decide what a queued run says it waits for, by version and shard", async () => {
+    const stage = make();
+    const id = await stage.start({ versionId: "1.2.0", shardKey: "eu" });
+    const says = async () => {
+      const [found] = (await stage.api.find({ name: stage.name })).runs;
+      const view = await stage.view(id);
+      expect(found?.explanation).toBe(view.explanation);
+      return view.explanation;
+    };
+    const unserved = `Queued: no worker serves ${stage.name}@1.2.0 in shard eu.`;
+    const serves = [{ name: stage.name, versionId: "1.2.0" }];
+    expect(await says()).toBe(unserved);
+    await stage.worker().claim(eu);
+    await stage.worker().claim({ serves });
+    expect(await says()).toBe(unserved);
+    const worker = stage.worker();
+    const run = await worker.claimOne({ ...eu, serves });
+    await worker.report(run, { next: { type: "release", reason: "shutdown" } });
+    expect(await says()).toBe("Queued: ready for the next free worker.");
+    await worker.leave();
+    expect(await says()).toBe(unserved);
   });
 }
 

@@ -40,6 +40,11 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     return claimed;
   }
 
+  /** Asks until it is so; the test's own time limit ends it. */
+  async function until(isSo: () => Promise<boolean>): Promise<void> {
+    while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+
   it("hand out each of three hundred runs once, to workers of all servers", { timeout: 60_000 }, async () => {
     const all = stages();
     const ids = await Promise.all(Array.from({ length: 300 }, (_, n) => at(all, n).start()));
@@ -118,6 +123,48 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     const worker = at(all, 2).worker();
     await worker.finish(await worker.claimOne());
     expect((await watched).status).toBe("completed");
+  });
+
+  it("know each other's workers, and who left, and what nobody serves", { timeout: 30_000 }, async () => {
+    const all = stages();
+    const [here, there] = [at(all, 0), at(all, 1)];
+    const id = await there.start({ versionId: "1.2.0", shardKey: "eu" });
+    const unserved = `Queued: no worker serves ${here.name}@1.2.0 in shard eu.`;
+    expect((await there.view(id)).explanation).toBe(unserved);
+    const worker = here.worker();
+    const served = { serves: [{ name: here.name, versionId: "1.2.0" }], shardKeys: ["eu"] };
+    const load = { slots: 4, busy: 1 };
+    const run = await worker.claimOne({ ...served, load });
+    await worker.report(run, { next: { type: "release", reason: "shutdown" } });
+    await until(async () => (await worker.listed(there)) !== undefined);
+    expect(await worker.listed(there)).toMatchObject({ ...served, load, worker: "worker-1" });
+    expect((await there.view(id)).explanation).toBe("Queued: ready for the next free worker.");
+    // A full worker's heartbeats may go elsewhere: they count.
+    await at(all, 2).api.renew({
+      session: worker.session,
+      leaseMs: 30_000,
+      runs: [],
+      load: { slots: 4, busy: 4 },
+    });
+    await until(async () => (await worker.listed(there))?.load?.busy === 4);
+    await worker.leave();
+    expect(await worker.listed(here)).toBeUndefined();
+    await until(async () => (await worker.listed(there)) === undefined);
+    expect((await there.view(id)).explanation).toBe(unserved);
+  });
+
+  it("forget a worker that died when its time is up, by the database's clock", { timeout: 30_000 }, async () => {
+    const all = stages();
+    const worker = at(all, 0).worker();
+    await worker.claim();
+    await until(async () => (await worker.listed(at(all, 1))) !== undefined);
+    expect(await worker.listed(at(all, 1))).toMatchObject({ worker: "worker-1" });
+    const [row] = await (database?.sql(`
+      UPDATE aiki.worker SET seen_at = seen_at - 90000, live_until = live_until - 90000
+      WHERE session = '${worker.session}'
+      RETURNING live_until - seen_at AS patience`) ?? []);
+    expect(row).toEqual({ patience: "90000" });
+    await until(async () => (await worker.listed(at(all, 1))) === undefined);
   });
 
   it("lose no wake-up between a run that parks on one and an event that arrives on another", async () => {
