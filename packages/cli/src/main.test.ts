@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { client } from "@aikirun/client";
 import { silentLogger } from "@aikirun/lib";
+import type { ClaimRequest } from "@aikirun/lib/protocol";
 import { server } from "@aikirun/server";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { main } from "./main.ts";
@@ -21,10 +22,11 @@ async function aiki(...args: string[]): Promise<{ status: number; out: string; e
   return { status, out: out.join("\n"), err: err.join("\n") };
 }
 
-describe("aiki runs", () => {
+describe("aiki runs and workers", () => {
   let url = "";
   let close = async () => {};
   let start = async (): Promise<string> => "";
+  let work = async (_: Partial<ClaimRequest>): Promise<void> => {};
 
   beforeAll(async () => {
     const aikiServer = await server(quiet);
@@ -35,6 +37,10 @@ describe("aiki runs", () => {
       const id = randomUUID();
       await local.api.start({ runs: [{ id, name: "order", versionId: "1.0.0", referenceId: id, inputHash: "x" }] });
       return id;
+    };
+    work = async (more) => {
+      const request = { claimId: randomUUID(), session: randomUUID(), serves: [], shardKeys: [], limit: 1 };
+      await local.api.claim({ ...request, worker: "w", leaseMs: 30_000, waitMs: 0, ...more });
     };
     close = async () => {
       await local.close();
@@ -79,6 +85,22 @@ describe("aiki runs", () => {
     expect([unknown.status, unknown.err]).toEqual([1, expect.stringMatching(/^error RUN_NOT_FOUND: /)]);
   });
 
+  it("workers shows who serves what, how busy they are, and when they were seen", async () => {
+    expect((await aiki("workers", "--url", url)).out).toBe("No worker is alive.");
+    const serves = ["1", "2", "3", "4", "5", "6"].map((versionId) => ({ name: "ship\n", versionId }));
+    const load = { slots: 20, busy: 3 };
+    await work({ session: "0190a000-0000-7000-8000-00000000abcd", serves, shardKeys: ["eu", "us"], load });
+    await work({ worker: "silent", serves: serves.slice(0, 1) });
+    const { status, out } = await aiki("workers", "--url", url);
+    expect(status).toBe(0);
+    const [heading, silent, busy] = out.split("\n");
+    expect(heading).toMatch(/^WORKER +SESSION +BUSY +SHARDS +SEEN +SERVES$/);
+    expect(silent).toMatch(/^silent +\S+ +\? +- +\S+ (ms|s) ago +ship ⏎ @1$/);
+    expect(busy).toMatch(/^w +0000abcd +3\/20 +eu, us +\S+ (ms|s) ago +ship ⏎ @1, .*@4 and 2 more$/);
+    const json = await aiki("workers", "--url", url, "--json");
+    expect(JSON.parse(json.out)).toMatchObject([{ worker: "silent" }, { worker: "w", load }]);
+  });
+
   it("a server that is not there is said at once", async () => {
     const { status, err } = await aiki("runs", "list", "--url", "http://127.0.0.1:1");
     expect([status, err]).toEqual([1, expect.stringContaining("error UNREACHABLE")]);
@@ -99,7 +121,7 @@ describe("aiki", () => {
 
   it("says its version and its commands", async () => {
     expect((await aiki("--version")).out).toMatch(/^\d+\.\d+\.\d+$/);
-    expect((await aiki("--help")).out).toMatch(/server.*dev.*runs/s);
+    expect((await aiki("--help")).out).toMatch(/server.*dev.*runs.*workers/s);
   });
 
   it("refuses databases and files that are none by their code", async () => {

@@ -9,6 +9,7 @@ import { listRuns } from "./runs/list.ts";
 import { showRun } from "./runs/show.ts";
 import { serverCommand } from "./server-command.ts";
 import type { Terminal } from "./terminal.ts";
+import { workersCommand } from "./workers-command.ts";
 
 const defaultUrl = "http://localhost:9090";
 
@@ -26,6 +27,7 @@ export function createProgram(terminal: Terminal): Command {
   program.addCommand(migrateProgram(terminal).copyInheritedSettings(program));
   program.addCommand(devProgram(terminal).copyInheritedSettings(program));
   program.addCommand(runsProgram(terminal, program).copyInheritedSettings(program));
+  program.addCommand(workersProgram(terminal).copyInheritedSettings(program));
   return program;
 }
 
@@ -94,6 +96,14 @@ function runsProgram(terminal: Terminal, parent: Command): Command {
       .action((run: string, options: ServerOptions) => actOnRun(act, run, undefined, options, terminal));
   }
   return runs;
+}
+
+function workersProgram(terminal: Terminal): Command {
+  return new Command("workers")
+    .description("list the live workers, what they serve and how busy they are")
+    .addOption(urlOption())
+    .option("--json", "print JSON")
+    .action((options) => workersCommand(options, terminal));
 }
 
 function portOption(): Option {

@@ -9,10 +9,12 @@ import { signals } from "./signals.ts";
 import { starts } from "./start.ts";
 import { transportFor } from "./transport.ts";
 import { watcher } from "./watcher.ts";
+import { createWorkers, type Workers } from "./workers.ts";
 
 /** A connection to a server: pass it to `version.start` and to `worker`. */
 export interface Client extends RunStarter {
   readonly runs: Runs;
+  readonly workers: Workers;
   /** The wire itself, each call tried once. Throws `AikiError` for faults of the whole request. */
   readonly api: Api;
   /** Where the server is; null for one in this process. */
@@ -48,6 +50,7 @@ export async function client(params: ClientParams): Promise<Client> {
   const start = starts(patient, env);
   return {
     runs: createRuns(context),
+    workers: createWorkers(patient),
     api,
     url: "server" in target ? null : target.url,
     redis,

@@ -1,0 +1,38 @@
+import type { LiveWorker, Served } from "@aikirun/lib/protocol";
+import { connected, type ServerOptions } from "./runs/connect.ts";
+import { table } from "./table.ts";
+import type { Terminal } from "./terminal.ts";
+import { plain, spanOf } from "./text.ts";
+
+/** Versions named per worker; more are counted. */
+const most = 4;
+
+/** Lists the live workers: who they are, what they serve, and how busy they are. */
+export async function workersCommand(options: ServerOptions, terminal: Terminal): Promise<void> {
+  const workers = await connected(options, (aiki) => aiki.workers.list());
+  if (options.json === true) {
+    terminal.out(JSON.stringify(workers));
+    return;
+  }
+  if (workers.length === 0) {
+    terminal.out("No worker is alive.");
+    return;
+  }
+  const heading = ["WORKER", "SESSION", "BUSY", "SHARDS", "SEEN", "SERVES"];
+  const [head = "", ...lines] = table(heading, workers.map(rowOf), terminal.width);
+  terminal.out(terminal.paint("dim", head));
+  for (const line of lines) terminal.out(line);
+}
+
+function rowOf({ worker, session, load, shardKeys, seenAt, serves }: LiveWorker): string[] {
+  const busy = load === undefined ? "?" : `${load.busy}/${load.slots}`;
+  const shards = shardKeys.length === 0 ? "-" : plain(shardKeys.join(", "));
+  const seen = `${spanOf(Math.max(0, Date.now() - seenAt))} ago`;
+  return [plain(worker), plain(session.slice(-8)), busy, shards, seen, servedBy(serves)];
+}
+
+function servedBy(serves: readonly Served[]): string {
+  const named = serves.slice(0, most).map(({ name, versionId }) => plain(`${name}@${versionId}`));
+  const more = serves.length > most ? ` and ${serves.length - most} more` : "";
+  return `${named.join(", ")}${more}`;
+}

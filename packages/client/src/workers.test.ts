@@ -1,0 +1,29 @@
+import type { LiveWorker } from "@aikirun/lib/protocol";
+import { expect, expectTypeOf, it } from "vitest";
+import { scriptedApi } from "../test/scripted-api.ts";
+import { virtualEnv } from "../test/virtual-env.ts";
+import { client } from "./client.ts";
+
+const worker: LiveWorker = {
+  session: "s",
+  worker: "worker-1",
+  serves: [{ name: "order", versionId: "1" }],
+  shardKeys: [],
+  since: 1,
+  seenAt: 2,
+};
+
+it("lists the workers that the server knows, and asks for nothing else", async () => {
+  const { api, asked } = scriptedApi({ read: () => ({ results: [], workers: [worker] }) });
+  const aiki = await client({ server: { api: () => api }, env: virtualEnv() });
+  const listed = await aiki.workers.list();
+  expect(listed).toEqual([worker]);
+  expectTypeOf(listed).toEqualTypeOf<LiveWorker[]>();
+  expect(asked.read.map(({ request }) => request)).toEqual([{ runs: [], workers: true }]);
+});
+
+it("does not take a server that says nothing of workers for one that knows none", async () => {
+  const { api } = scriptedApi({ read: () => ({ results: [] }) });
+  const aiki = await client({ server: { api: () => api }, env: virtualEnv() });
+  await expect(aiki.workers.list()).rejects.toMatchObject({ code: "BAD_REPLY" });
+});
