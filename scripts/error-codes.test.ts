@@ -9,7 +9,7 @@ const others = new Set(
     "POST GET HEAD DENY EADDRINUSE", // HTTP and sockets
     "BEGIN COMMIT ROLLBACK ASC DESC ERROR", // SQL
     "SIGINT SIGTERM SIGKILL AIKI_URL AIKI_DATABASE AIKI_DATABASE_CONNECTIONS", // processes
-    "AIKI RUN WORKFLOW STATUS STARTED", // headings
+    "AIKI RUN WORKFLOW STATUS STARTED WORKER SESSION BUSY SHARDS SEEN SERVES", // headings
   ].flatMap((words) => words.split(" ")),
 );
 /** Refusals between the core and the engine, which no caller sees. */

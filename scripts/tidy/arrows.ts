@@ -16,6 +16,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
 const layers: Readonly<Record<string, readonly string[]>> = {
   http: ["engine", "core"],
   engine: ["core", "storage", "delivery"],
+  move: ["core", "storage"],
   storage: ["core"],
   delivery: ["core"],
   core: [],

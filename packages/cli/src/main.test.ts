@@ -1,4 +1,7 @@
 import { randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { client } from "@aikirun/client";
 import { silentLogger } from "@aikirun/lib";
 import type { ClaimRequest } from "@aikirun/lib/protocol";
@@ -111,6 +114,7 @@ describe("aiki", () => {
   it.each([
     [["nonsense"], /unknown command/],
     [["runs", "show"], /missing required argument/],
+    [["move", "--from", "sqlite:a.db"], /required option '--to/],
     [["server", "--port", "70000"], /from 0 to 65535/],
     [["runs", "list", "--status", "asleep"], /Statuses are scheduled, /],
   ])("%j ends with status 2 and says what is wrong", async (args, sentence) => {
@@ -122,6 +126,21 @@ describe("aiki", () => {
   it("says its version and its commands", async () => {
     expect((await aiki("--version")).out).toMatch(/^\d+\.\d+\.\d+$/);
     expect((await aiki("--help")).out).toMatch(/server.*dev.*runs.*workers/s);
+  });
+
+  it("moves runs to another database and says what to do next", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "aiki-cli-move-"));
+    const [from, to] = [`sqlite:${join(directory, "a.db")}`, `sqlite:${join(directory, "b.db")}`];
+    const before = await server({ database: from, logger: silentLogger });
+    await before.api().start({ runs: [{ id: randomUUID(), name: "order", versionId: "1" }] });
+    await before.close();
+    const { status, out } = await aiki("move", "--from", from, "--to", to);
+    expect(status).toBe(0);
+    expect(out).toContain("Moved 1 run (1 queued) with 0 entries.");
+    expect(out).toContain(`start your servers with --database ${to}`);
+    expect((await aiki("move", "--from", from, "--to", to)).out).toContain("Nothing was left to do");
+    expect((await aiki("move", "--from", to, "--to", "memory:")).err).toContain("INVALID_CONFIG");
+    await rm(directory, { recursive: true, maxRetries: 3 });
   });
 
   it("refuses databases and files that are none by their code", async () => {

@@ -3,6 +3,7 @@ import { type RunStatus, runStatuses } from "@aikirun/lib/protocol";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { devCommand } from "./dev/command.ts";
 import { migrateCommand } from "./migrate-command.ts";
+import { moveCommand } from "./move-command.ts";
 import { type Act, actOnRun } from "./runs/act.ts";
 import type { ServerOptions } from "./runs/connect.ts";
 import { listRuns } from "./runs/list.ts";
@@ -25,6 +26,7 @@ export function createProgram(terminal: Terminal): Command {
     .exitOverride();
   program.addCommand(serverProgram(terminal).copyInheritedSettings(program));
   program.addCommand(migrateProgram(terminal).copyInheritedSettings(program));
+  program.addCommand(moveProgram(terminal).copyInheritedSettings(program));
   program.addCommand(devProgram(terminal).copyInheritedSettings(program));
   program.addCommand(runsProgram(terminal, program).copyInheritedSettings(program));
   program.addCommand(workersProgram(terminal).copyInheritedSettings(program));
@@ -52,6 +54,14 @@ function migrateProgram(terminal: Terminal): Command {
     .description("bring the schema of a database up to this version, as the server does when it starts")
     .addOption(sharedDatabaseOption())
     .action((options) => migrateCommand(options, terminal));
+}
+
+function moveProgram(terminal: Terminal): Command {
+  return new Command("move")
+    .description("take all runs, live ones too, from one database to another that holds none")
+    .requiredOption("--from <where>", "sqlite:<path> or postgres://…; no server may use it meanwhile")
+    .requiredOption("--to <where>", "sqlite:<path> or postgres://…")
+    .action((options) => moveCommand(options, terminal));
 }
 
 function devProgram(terminal: Terminal): Command {

@@ -9,6 +9,9 @@ const connectionTimeoutMs = 2_000;
 /** A database that has not answered by then is taken for lost; its own limits (10 s) come first. Milliseconds. */
 const answerTimeoutMs = 15_000;
 
+/** What a server's connections call themselves, unless its url says otherwise. */
+export const serverName: string = "aiki";
+
 const oldestVersion = 140_000;
 
 /**
@@ -99,7 +102,7 @@ function settings(url: string): PoolConfig {
     query_timeout: answerTimeoutMs,
     keepAlive: true,
     pipeline: true,
-    fallback_application_name: "aiki",
+    fallback_application_name: serverName,
     types: { getTypeParser: (id: number, format?: "text" | "binary") => parserOf(id, format) },
   };
 }

@@ -1,0 +1,45 @@
+import { consoleLogger } from "@aikirun/lib";
+import { type Moved, type MoveProgress, move, withoutPassword } from "@aikirun/server";
+import type { Terminal } from "./terminal.ts";
+import { counted } from "./text.ts";
+
+export interface MoveOptions {
+  from: string;
+  to: string;
+}
+
+/** How often progress is told at most. Milliseconds. */
+const tellMs = 1_000;
+
+/** Takes all runs from one database to another, and says what to do next. */
+export async function moveCommand(options: MoveOptions, terminal: Terminal): Promise<void> {
+  const [from, to] = [withoutPassword(options.from), withoutPassword(options.to)];
+  terminal.out(`Moving the runs of ${from} to ${to}. No server may use either of them until this ends.`);
+  const moved = await move({ ...options, logger: consoleLogger({ level: "warn" }), onProgress: teller(terminal) });
+  terminal.out(
+    moved.already
+      ? `${terminal.paint("green", "Nothing was left to do")}: ${to} holds all of it, ${contents(moved)}.`
+      : `${terminal.paint("green", "Moved")} ${contents(moved)}.`,
+  );
+  terminal.out("Each run and all that is recorded of it was read back and is the same in both.");
+  terminal.out(`Next: start your servers with --database ${to}; workers and clients stay as they are.`);
+  terminal.out(
+    `The runs in ${from} are untouched: keep them as a backup, but start no server there again, ` +
+      "or what is left to do of each run is done twice.",
+  );
+}
+
+function teller(terminal: Terminal): (progress: MoveProgress) => void {
+  let toldAt = performance.now();
+  return ({ part, runs, entries }) => {
+    if (performance.now() - toldAt < tellMs) return;
+    toldAt = performance.now();
+    const done = part === "copying" ? "copied" : "verified";
+    terminal.out(terminal.paint("dim", `  ${done} ${counted(runs, "run")}, ${counted(entries, "entry", "entries")}`));
+  };
+}
+
+function contents({ runs, statuses, entries }: Moved): string {
+  const each = Object.entries(statuses).map(([status, count]) => `${count} ${status}`);
+  return `${counted(runs, "run")} (${each.join(", ")}) with ${counted(entries, "entry", "entries")}`;
+}

@@ -1,0 +1,116 @@
+import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import { AikiError, consoleLogger, type Env, type Logger, systemEnv } from "@aikirun/lib";
+import { v7 } from "uuid";
+import { type Database, invalid, parseDatabase } from "./config.ts";
+import { openDatabase } from "./database.ts";
+import { type Moved, type MoveProgress, transfer } from "./move/transfer.ts";
+import type { Storage } from "./storage/storage.ts";
+
+/** From where to where runs are moved: `sqlite:<path>` or `postgres://…`, in any combination. */
+export interface MoveParams {
+  /** Only read, except that its schema is brought up to date. No server may be using it. */
+  from: string;
+  /** Holds no runs yet. */
+  to: string;
+  /** Where log lines go. Default: the console. */
+  logger?: Logger;
+  /** Hears of each page; what it returns is awaited. */
+  onProgress?: (progress: MoveProgress) => void | Promise<void>;
+}
+
+/**
+ * Takes all runs of all namespaces to another database, live ones included, with everything that is recorded of them.
+ * It is one transaction of the target, which commits when every run has been read back and is the same: interrupted at
+ * any moment it leaves nothing, and can be repeated. Throws `INVALID_CONFIG`, `MOVE_SOURCE_EMPTY`,
+ * `MOVE_SOURCE_IN_USE`, `MOVE_TARGET_NOT_EMPTY`, `MOVE_DIFFERS`, or what `server()` throws of a database that cannot be
+ * opened, `DATABASE_LOCKED` for a file in use among it.
+ */
+export async function move({ from, to, logger = consoleLogger({}), onProgress }: MoveParams): Promise<Moved> {
+  const [source, target] = [movable(from, "from"), movable(to, "to")];
+  if (isSame(source, target)) throw invalid("from and to name the same database. Name another one to move to.");
+  const env = systemEnv({ id: v7 });
+  const around = { env, logger };
+  await checkUnused(source, env);
+  return withOpen(source, around, (opened) =>
+    withOpen(target, around, (empty) =>
+      transfer({
+        from: opened,
+        to: empty,
+        progress: async (progress) => onProgress?.(progress),
+        last: () => checkUnused(source, env),
+      }),
+    ),
+  );
+}
+
+/** Connections of a server that has just stopped are there for a moment longer. Milliseconds. */
+const lingering = { looks: 11, pauseMs: 200 };
+
+type Movable = Exclude<Database, { type: "memory" }>;
+
+function movable(database: string, field: string): Movable {
+  // What writes is one transaction and what reads another.
+  const parsed = parseDatabase(database, 2);
+  if (parsed.type !== "memory") return parsed;
+  throw invalid(`${field} is memory:, which is gone when its server ends. Name sqlite:<path> or postgres://….`);
+}
+
+function isSame(source: Movable, target: Movable): boolean {
+  return addressOf(source) === addressOf(target);
+}
+
+/** One database may have further names: then the move meets its own lock, or a target that is not empty. */
+function addressOf(database: Movable): string {
+  if (database.type === "sqlite") return `sqlite:${resolve(database.path)}`;
+  const { hostname, port, pathname } = new URL(database.url);
+  return `postgres:${hostname}:${port || "5432"}${pathname}`;
+}
+
+/**
+ * SQLite's lock keeps servers away. On PostgreSQL they show by the name of their connections; one whose url gives it
+ * another name is not seen, but what it writes during the move is.
+ */
+async function checkUnused(source: Movable, env: Env): Promise<void> {
+  if (source.type === "sqlite") return checkExists(source.path);
+  const { serversOn } = await import("./storage/postgres/servers.ts");
+  let addresses = await serversOn(named(source.url));
+  for (let looks = 1; addresses.length > 0 && looks < lingering.looks; looks += 1) {
+    await new Promise<void>((then) => env.after(lingering.pauseMs, then));
+    addresses = await serversOn(named(source.url));
+  }
+  if (addresses.length === 0) return;
+  throw new AikiError(
+    "MOVE_SOURCE_IN_USE",
+    `Servers are connected to the source, from ${addresses.join(", ")}. Stop every server that uses it, then move. ` +
+      "A pooler may keep connections for a while after that; restart it, or wait.",
+  );
+}
+
+/** A file that is not there would be made, and be empty. */
+async function checkExists(path: string): Promise<void> {
+  const isThere = await stat(path).then(
+    () => true,
+    () => false,
+  );
+  if (!isThere) throw new AikiError("MOVE_SOURCE_EMPTY", `There is no file ${path}. Check the name.`);
+}
+
+async function withOpen<Result>(
+  database: Movable,
+  around: { env: Env; logger: Logger },
+  work: (storage: Storage) => Promise<Result>,
+): Promise<Result> {
+  const own = database.type === "postgres" ? { ...database, url: named(database.url) } : database;
+  const storage = await openDatabase(own, around);
+  try {
+    return await work(storage);
+  } finally {
+    await storage.close();
+  }
+}
+
+/** Tells the mover's own connections from those of servers; the last of equal parameters holds. */
+function named(url: string): string {
+  return `${url}${url.includes("?") ? "&" : "?"}application_name=aiki-move`;
+}

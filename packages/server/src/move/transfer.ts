@@ -1,0 +1,86 @@
+/**
+ * All of one storage into an empty other, in one transaction of that one: until it commits, which is after everything
+ * was read back and found the same, there is nothing; whenever it is interrupted, nothing is left.
+ */
+
+import { AikiError, isAikiError } from "@aikirun/lib";
+import type { Reader, Storage, Transaction } from "../storage/storage.ts";
+import type { Table } from "./table.ts";
+import { tables } from "./tables.ts";
+import { described, emptyTally, isNothing, type Tally } from "./tally.ts";
+
+/** How far a move has come: what was counted so far of this part of it. */
+export interface MoveProgress extends Tally {
+  part: "copying" | "verifying";
+}
+
+/** What was moved. */
+export interface Moved extends Tally {
+  /** The target held exactly this already: an earlier move was carried out, though nobody heard of it. */
+  already: boolean;
+}
+
+export interface TransferOptions {
+  from: Storage;
+  to: Storage;
+  progress: (progress: MoveProgress) => void | Promise<void>;
+  /** Refuses, by throwing, when it is found out at last that the source is in use. */
+  last: () => Promise<void>;
+}
+
+/** Throws `MOVE_SOURCE_EMPTY`, `MOVE_TARGET_NOT_EMPTY`, `MOVE_DIFFERS`, what `last` throws, or `STORAGE_*`. */
+export async function transfer({ from, to, progress, last }: TransferOptions): Promise<Moved> {
+  if (isNothing(await from.read(glance))) {
+    throw new AikiError("MOVE_SOURCE_EMPTY", "There is nothing to move: the source holds no run. Check its name.");
+  }
+  // Each part reads the source as it is then: what changed while it was copied is found when it is verified.
+  const copy = (transaction: Transaction): Promise<Tally> =>
+    from.read((reader) =>
+      part("copying", progress, (table, tally, told) => table.copy(reader, transaction, tally, told)),
+    );
+  const verify = (transaction: Transaction): Promise<Tally> =>
+    from.read((reader) =>
+      part("verifying", progress, (table, tally, told) => table.verify(reader, transaction, tally, told)),
+    );
+
+  return to.transaction(async (transaction) => {
+    const there = await glance(transaction);
+    const already = !isNothing(there);
+    if (!already) await copy(transaction);
+    const tally = await verify(transaction).catch((thrown) => {
+      throw already && isDifference(thrown) ? notEmpty(there, thrown) : thrown;
+    });
+    if (!already) await last();
+    return { ...tally, already };
+  });
+}
+
+async function part(
+  name: MoveProgress["part"],
+  progress: TransferOptions["progress"],
+  visit: (table: Table, tally: Tally, told: () => Promise<void>) => Promise<void>,
+): Promise<Tally> {
+  const tally = emptyTally();
+  const told = async (): Promise<void> => progress({ part: name, ...structuredClone(tally) });
+  for (const table of tables) await visit(table, tally, told);
+  return tally;
+}
+
+async function glance(reader: Reader): Promise<Tally> {
+  const tally = emptyTally();
+  for (const table of tables) await table.glance(reader, tally);
+  return tally;
+}
+
+function isDifference(thrown: unknown): boolean {
+  return isAikiError(thrown) && thrown.code === "MOVE_DIFFERS";
+}
+
+function notEmpty(there: Tally, cause: unknown): AikiError {
+  return new AikiError(
+    "MOVE_TARGET_NOT_EMPTY",
+    `The target holds ${described(there)} or more, and not what the source holds. Nothing was changed. ` +
+      "Name a database that holds no runs.",
+    { cause },
+  );
+}
