@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { client } from "@aikirun/client";
 import { silentLogger } from "@aikirun/lib";
 import type { Entry } from "@aikirun/lib/protocol";
-import { type Moved, type MoveParams, move, server } from "@aikirun/server";
+import { type Moved, type MoveParams, move, type Server, server } from "@aikirun/server";
 import { task } from "@aikirun/task";
 import { worker } from "@aikirun/worker";
 import { event, workflow } from "@aikirun/workflow";
@@ -368,5 +368,48 @@ function lives(database: TestDatabase): void {
     expect(charged).toEqual(["o-1", "o-1 again"]);
     const entries = await everythingIn(database.url);
     expect(entries.runs.map(({ state }) => state.status)).toEqual(["completed"]);
+  });
+
+  it("a worker that stays meanwhile goes on with the run it holds, under the same fence", async () => {
+    let begun = (): void => undefined;
+    let finish = (): void => undefined;
+    const isBegun = new Promise<void>((then) => {
+      begun = then;
+    });
+    const gate = new Promise<void>((then) => {
+      finish = then;
+    });
+    const fences: number[] = [];
+    const slow = task({
+      name: "slow",
+      handler: async (_: null, { fence }) => {
+        fences.push(fence);
+        begun();
+        await gate;
+        return "done";
+      },
+    });
+    const version = workflow({ name: "slow" }).v("1.0.0", { handler: (run, _: null) => slow.start(run, null) });
+    let after: Server | null = null;
+    toEnd.push(() => after?.close());
+    const before = await server({ database: file("a.db"), logger: silentLogger });
+    const { url, port } = await before.listen({ port: 0 });
+    const aiki = await client({ url, logger: silentLogger });
+    const hand = worker(aiki, { id: "worker-1" });
+    hand.registry.add(version);
+    await hand.start();
+    toEnd.push(async () => {
+      await hand.stop();
+      await aiki.close();
+    });
+    const { id } = await version.start(aiki, null);
+    await isBegun;
+    await before.close();
+    await moving(file("a.db"), database.url);
+    after = await server({ database: database.url, logger: silentLogger });
+    await after.listen({ port });
+    finish();
+    expect(await aiki.runs.get(id).result()).toBe("done");
+    expect(fences).toEqual([1]);
   });
 }
