@@ -270,7 +270,7 @@ function faults(database: TestDatabase): void {
       ),
     );
     await transaction.insert([queuedRun(1)]);
-    await transaction.queued({ namespace: "a", serves: [{ name: "b", versionId: "c" }], shardKeys: [] }, 1);
+    await transaction.queued({ namespace: "a", streams: [{ name: "b", versionId: "c", shardKey: null }] }, 1);
     await session.commit();
     session.release();
     const { rows } = await pools.writing.query(`

@@ -153,7 +153,6 @@ async function save(transaction: Transaction, drawn: Drawn): Promise<unknown> {
 /** Everything that can be asked, as one value. */
 async function everything(reader: Reader): Promise<unknown> {
   const all = Array.from({ length: 8 }, (_, n) => runId(n));
-  const serves = ["1", "2"].map((versionId) => ({ name: "order", versionId }));
   const find = (request: Parameters<Reader["find"]>[1], after: string | null = null): Promise<Run[]> =>
     reader.find("default", request, 3, after);
   return {
@@ -163,9 +162,7 @@ async function everything(reader: Reader): Promise<unknown> {
       await reader.entriesAt(all.map((id) => ({ runId: id, attempt: 1, address: "\0" }))),
       (entry) => entry.runId,
     ),
-    queued: await reader.queued({ namespace: "default", serves, shardKeys: [] }, 3),
-    sharded: await reader.queued({ namespace: "default", serves, shardKeys: ["us", "eu"] }, 9),
-    due: [await reader.due(10, 9), await reader.due(20, 2), await reader.nextDue()],
+    due: await reader.nextDue(),
     children: (await reader.children(all, 99)).toSorted(),
     claimed: [await reader.claimed("s", "c"), await reader.claimed("t", "d")],
     referenced: byKey(
@@ -185,6 +182,17 @@ async function everything(reader: Reader): Promise<unknown> {
 
 function byKey<Item>(items: Item[], key: (item: Item) => string): Item[] {
   return items.toSorted((left, right) => (key(left) < key(right) ? -1 : 1));
+}
+
+/** What a server looks for in order to act upon it. */
+async function whatIsNext(transaction: Transaction): Promise<unknown> {
+  const streams = (...shardKeys: Array<string | null>) =>
+    ["2", "1"].flatMap((versionId) => shardKeys.map((shardKey) => ({ name: "order", versionId, shardKey })));
+  return {
+    queued: await transaction.queued({ namespace: "default", streams: streams(null) }, 3),
+    sharded: await transaction.queued({ namespace: "default", streams: streams("us", "eu") }, 9),
+    due: [await transaction.due(10, 9), await transaction.due(20, 2)],
+  };
 }
 
 async function outcome(storage: Storage, operation: Operation): Promise<unknown> {
@@ -208,6 +216,7 @@ async function compare(open: Open, numRuns: number): Promise<void> {
       for (const operation of sequence) {
         expect(await outcome(storage, operation)).toEqual(await outcome(memory, operation));
         expect(await storage.read(everything)).toEqual(await memory.read(everything));
+        expect(await storage.transaction(whatIsNext)).toEqual(await memory.transaction(whatIsNext));
       }
     } finally {
       await end();

@@ -3,7 +3,8 @@
 import type { Entry, FindRequest, Value } from "@aikirun/lib/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Run, State } from "../../packages/server/src/core/run.ts";
-import type { Batch, Obstacle, QueueFilter, Reader, Storage } from "../../packages/server/src/storage/storage.ts";
+import type { QueueFilter, Stream } from "../../packages/server/src/storage/queue.ts";
+import type { Batch, Obstacle, Reader, Storage, Transaction } from "../../packages/server/src/storage/storage.ts";
 import { entryWith, next, queuedRun, returnedEntry, runId, runningState } from "./records.ts";
 import { sightings } from "./sightings.suite.ts";
 
@@ -58,6 +59,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
     const save = (batch: Partial<Batch>): Promise<Obstacle[]> =>
       storage.transaction((tx) => tx.save({ changes: [], holds: [], entries: [], ...batch }));
     const load = async (...ids: string[]): Promise<Run[]> => sorted(await storage.read((reader) => reader.load(ids)));
+    const write = <T>(work: (tx: Transaction) => Promise<T>): Promise<T> => storage.transaction(work);
     const read = <T>(work: (reader: Reader) => Promise<T>): Promise<T> => storage.read(work);
     const journal = async (id: string): Promise<Entry[]> =>
       (await read((reader) => reader.journal([{ runId: id, after: 0, limit: 100_000, bytes: 1e9 }])))[0] ?? [];
@@ -150,8 +152,8 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect(await load(kept.id, runId(2))).toEqual([{ ...kept, tail: 1 }]);
         expect(await journal(kept.id)).toEqual([returnedEntry(kept.id, 1)]);
         expect(await journal(runId(2))).toEqual([]);
-        expect(await read((reader) => reader.due(1e9, 10))).toEqual([kept.id]);
-        expect(await read((reader) => reader.queued(filterFor(), 10))).toEqual([kept.id]);
+        expect(await write((tx) => tx.due(1e9, 10))).toEqual([kept.id]);
+        expect((await write((tx) => tx.queued(filterFor(), 10))).ids).toEqual([kept.id]);
         expect(await read((reader) => reader.claimed("session-1", "claim-1"))).toEqual([]);
         expect(await read((reader) => reader.children([kept.id], 10))).toEqual([]);
         expect(await insert(queuedRun(3, { referenceId: "gone" }))).toEqual([runId(3)]);
@@ -162,7 +164,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         const seen = await storage.transaction(async (tx) => {
           await tx.insert([queuedRun(1)]);
           await tx.save({ changes: [], holds: [], entries: [returnedEntry(runId(1), 1)] });
-          return { runs: await tx.load([runId(1)]), queued: await tx.queued(filterFor(), 5) };
+          return { runs: await tx.load([runId(1)]), queued: (await tx.queued(filterFor(), 5)).ids };
         });
         expect(seen).toEqual({ runs: [queuedRun(1, { tail: 1 })], queued: [runId(1)] });
       });
@@ -347,10 +349,10 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
     });
 
     describe("queued", () => {
-      const ids = (filter: Partial<QueueFilter> = {}, limit = 100): Promise<string[]> =>
-        read((reader) => reader.queued({ ...filterFor(), ...filter }, limit));
+      const queued = (filter: QueueFilter, limit = 100) => write((tx) => tx.queued(filter, limit));
+      const ids = async (filter: QueueFilter = filterFor(), limit = 100) => (await queued(filter, limit)).ids;
 
-      it("gives the highest priority first, then the oldest run, over all versions served", async () => {
+      it("gives the highest priority first, then the oldest run of each stream in turn", async () => {
         await insert(
           queuedRun(1),
           queuedRun(2, { priority: 10 }),
@@ -359,24 +361,42 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
           queuedRun(5, { priority: 10 }),
           queuedRun(6, { name: "ship" }),
         );
-        const serves = ["1.0.0", "2.0.0", "1.0.0"].map((versionId) => ({ name: "order", versionId }));
-        expect(await ids({ serves })).toEqual([2, 3, 5, 1, 4].map(runId));
-        expect(await ids({ serves }, 3)).toEqual([2, 3, 5].map(runId));
-        expect(await ids({ serves: [] })).toEqual([]);
-        expect(await ids({ serves: [{ name: "ship", versionId: "2.0.0" }] })).toEqual([]);
-        expect(await ids({ serves }, 0)).toEqual([]);
+        const second = { ...order, versionId: "2.0.0" };
+        expect(await ids(filterFor(order, second))).toEqual([2, 3, 5, 1, 4].map(runId));
+        expect(await ids(filterFor(second, order))).toEqual([3, 2, 5, 1, 4].map(runId));
+        expect(await ids(filterFor(order, second), 3)).toEqual([2, 3, 5].map(runId));
+        expect(await ids({ namespace: "default", streams: [] })).toEqual([]);
+        expect(await ids(filterFor({ ...second, name: "ship" }))).toEqual([]);
+        expect(await ids(filterFor(order), 0)).toEqual([]);
+      });
+
+      it("lets a long queue keep no other waiting", async () => {
+        await insert(...Array.from({ length: 30 }, (_, n) => queuedRun(n)), queuedRun(98, { name: "ship" }));
+        await insert(queuedRun(99, { name: "ship" }));
+        const ship = { ...order, name: "ship" };
+        expect(await ids(filterFor(order, ship), 4)).toEqual([0, 98, 1, 99].map(runId));
+        expect(await ids(filterFor(ship, order), 1)).toEqual([98].map(runId));
+      });
+
+      it("says whether there is more", async () => {
+        await insert(queuedRun(1), queuedRun(2), queuedRun(3, { name: "ship" }));
+        expect(await queued(filterFor(order), 1)).toEqual({ ids: [runId(1)], more: true });
+        expect(await queued(filterFor(order), 2)).toEqual({ ids: [runId(1), runId(2)], more: false });
+        expect((await queued(filterFor(order, { ...order, name: "ship" }), 2)).more).toBe(true);
+        expect(await queued(filterFor({ ...order, name: "none" }), 2)).toEqual({ ids: [], more: false });
       });
 
       it("keeps shards apart: with keys only theirs, without only runs without", async () => {
         await insert(queuedRun(1), queuedRun(2, { shardKey: "eu" }), queuedRun(3, { shardKey: "us" }), queuedRun(4));
-        expect(await ids()).toEqual([runId(1), runId(4)]);
-        expect(await ids({ shardKeys: ["us", "eu", "us"] })).toEqual([runId(2), runId(3)]);
-        expect(await ids({ shardKeys: ["", "null"] })).toEqual([]);
+        const inShards = (...keys: string[]) => filterFor(...keys.map((shardKey) => ({ ...order, shardKey })));
+        expect(await ids(filterFor())).toEqual([runId(1), runId(4)]);
+        expect(await ids(inShards("us", "eu"))).toEqual([runId(3), runId(2)]);
+        expect(await ids(inShards("", "null"))).toEqual([]);
       });
 
       it("keeps namespaces apart", async () => {
         await insert(queuedRun(1), queuedRun(2, { namespace: "other" }));
-        expect(await ids({ namespace: "other" })).toEqual([runId(2)]);
+        expect(await ids({ ...filterFor(), namespace: "other" })).toEqual([runId(2)]);
       });
 
       it("follows the status: out when claimed, in when queued again", async () => {
@@ -394,10 +414,10 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
       it("gives ids whose time has come, earliest first", async () => {
         const dues: Array<number | null> = [300, 100, null, 100, 200];
         await insert(...dues.map((dueAt, at) => queuedRun(at + 1, { dueAt, state: { status: "scheduled", at: 900 } })));
-        expect(await read((reader) => reader.due(200, 10))).toEqual([2, 4, 5].map(runId));
-        expect(await read((reader) => reader.due(1_000, 2))).toEqual([2, 4].map(runId));
-        expect(await read((reader) => reader.due(99, 10))).toEqual([]);
-        expect(await read((reader) => reader.due(99, 0))).toEqual([]);
+        expect(await write((tx) => tx.due(200, 10))).toEqual([2, 4, 5].map(runId));
+        expect(await write((tx) => tx.due(1_000, 2))).toEqual([2, 4].map(runId));
+        expect(await write((tx) => tx.due(99, 10))).toEqual([]);
+        expect(await write((tx) => tx.due(99, 0))).toEqual([]);
         expect(await read((reader) => reader.nextDue())).toBe(100);
       });
 
@@ -582,8 +602,9 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect(await insert(...runs)).toEqual(runs.map((run) => run.id));
         expect(await load(...runs.map((run) => run.id))).toEqual(runs);
         for (const [n, strange] of strangeNames.entries()) {
-          const filter = { namespace: strange, serves: [{ name: strange, versionId: strange }], shardKeys: [strange] };
-          expect(await read((reader) => reader.queued(filter, 9))).toEqual([runId(n)]);
+          const streams = [{ name: strange, versionId: strange, shardKey: strange }];
+          const { ids } = await write((tx) => tx.queued({ namespace: strange, streams }, 9));
+          expect(ids).toEqual([runId(n)]);
           const request = { name: strange, versionId: strange, shardKey: strange, referenceId: strange };
           const found = await read((reader) => reader.find(strange, { ...request, parentId: strange }, 9, null));
           expect(found).toEqual([runs[n]]);
@@ -665,9 +686,10 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
       await save({ changes: gone.map((run) => next(run, { state: { status: "completed" }, dueAt: null })) });
       const left = runs.filter((run) => !gone.includes(run));
       const ranked = left.toSorted((a, b) => b.priority - a.priority || (a.id < b.id ? -1 : 1));
-      expect(await read((reader) => reader.queued(filterFor(), 5_000))).toEqual(ranked.map((run) => run.id));
+      const queued = await write((tx) => tx.queued(filterFor(), 5_000));
+      expect(queued).toEqual({ ids: ranked.map((run) => run.id), more: false });
       const dated = left.toSorted((a, b) => (a.dueAt ?? 0) - (b.dueAt ?? 0));
-      expect(await read((reader) => reader.due(1e9, 5_000))).toEqual(dated.map((run) => run.id));
+      expect(await write((tx) => tx.due(1e9, 5_000))).toEqual(dated.map((run) => run.id));
     });
   });
 }
@@ -718,8 +740,10 @@ export function soleStorageSuite(name: string, open: (env: { now(): number }) =>
   });
 }
 
-function filterFor(): QueueFilter {
-  return { namespace: "default", serves: [{ name: "order", versionId: "1.0.0" }], shardKeys: [] };
+const order: Stream = { name: "order", versionId: "1.0.0", shardKey: null };
+
+function filterFor(...streams: Stream[]): QueueFilter {
+  return { namespace: "default", streams: streams.length === 0 ? [order] : streams };
 }
 
 function sorted(runs: Run[]): Run[] {

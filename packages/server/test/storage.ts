@@ -95,6 +95,8 @@ export function watchedStorage(inner: Storage): WatchedStorage {
         }
         return obstacles;
       },
+      queued: (filter, limit) => transaction.queued(filter, limit),
+      due: (now, limit) => transaction.due(now, limit),
       recall: (from, to) => transaction.recall(from, to),
       async see(sightings) {
         counts.transactions -= 1;
@@ -114,8 +116,6 @@ function readerOf(reader: Reader): Reader {
     load: (ids) => reader.load(ids),
     journal: (requests) => reader.journal(requests),
     entriesAt: (keys) => reader.entriesAt(keys),
-    queued: (filter, limit) => reader.queued(filter, limit),
-    due: (now, limit) => reader.due(now, limit),
     nextDue: () => reader.nextDue(),
     children: (parents, limit) => reader.children(parents, limit),
     claimed: (session, claimId) => reader.claimed(session, claimId),

@@ -1,10 +1,15 @@
 import { describe, expect, it } from "vitest";
 import { uuid } from "../../test/virtual-env.ts";
-import { type Audience, type Hint, readyRuns } from "./ready.ts";
+import { type Audience, type Hint, readyRuns, type StreamName } from "./ready.ts";
 
 let now = 0;
 
-const all: Audience = { namespace: "default", serves: [{ name: "order", versionId: "1" }], shardKeys: [] };
+const order: StreamName = { name: "order", versionId: "1", shardKey: null };
+const all: Audience = { namespace: "default", streams: [order] };
+
+function shards(...shardKeys: string[]): Audience {
+  return { ...all, streams: shardKeys.map((shardKey) => ({ ...order, shardKey })) };
+}
 
 function hint(n: number, more: Partial<Hint> = {}): Hint {
   return { id: uuid(n), namespace: "default", name: "order", versionId: "1", shardKey: null, priority: 0, ...more };
@@ -13,13 +18,59 @@ function hint(n: number, more: Partial<Hint> = {}): Hint {
 describe("hints", () => {
   it("are taken highest priority first, then in order of arrival, across versions", () => {
     const ready = readyRuns({ elapsed: () => now });
-    const both = { ...all, serves: [...all.serves, { name: "order", versionId: "2" }] };
+    const both = { ...all, streams: [order, { ...order, versionId: "2" }] };
     ready.push(hint(1));
     ready.push(hint(2, { versionId: "2" }));
     ready.push(hint(3, { priority: 9 }));
     ready.push(hint(4, { versionId: "2", priority: 9 }));
     expect(ready.take(both, 10)).toEqual([uuid(3), uuid(4), uuid(1), uuid(2)]);
     expect(ready.take(both, 10)).toEqual([]);
+  });
+
+  it("of a long queue keep no other stream waiting, whatever is taken at once", () => {
+    for (const limit of [1, 3]) {
+      const ready = readyRuns({ elapsed: () => now });
+      const both = { ...all, streams: [order, { ...order, name: "ship" }] };
+      for (let n = 0; n < 1_000; n++) ready.push(hint(n));
+      for (let n = 1_000; n < 1_010; n++) ready.push(hint(n, { name: "ship" }));
+      const taken: string[] = [];
+      while (taken.length < 21) taken.push(...ready.take(both, limit));
+      const ships = taken.filter((id) => id >= uuid(1_000));
+      expect(ships).toHaveLength(10);
+    }
+  });
+
+  it("are dropped when their run is not queued any more, and leave no others out", () => {
+    const ready = readyRuns({ elapsed: () => now });
+    for (let n = 0; n < 5_000; n++) ready.push(hint(n, { priority: n % 2 }));
+    for (let n = 0; n < 5_000; n++) if (n % 5 !== 0) ready.drop(uuid(n));
+    ready.drop(uuid(9_999));
+    const left = Array.from({ length: 1_000 }, (_, n) => n * 5);
+    const ranked = [...left.filter((n) => n % 2 === 1), ...left.filter((n) => n % 2 === 0)];
+    expect(ready.take(all, 10_000)).toEqual(ranked.map((n) => uuid(n)));
+    expect(ready.has(all)).toBe(false);
+  });
+
+  it("of one run count once, however often they come", () => {
+    const ready = readyRuns({ elapsed: () => now });
+    ready.push(hint(1));
+    ready.push(hint(1));
+    expect(ready.take(all, 10)).toEqual([uuid(1)]);
+    ready.push(hint(1));
+    expect(ready.take(all, 10)).toEqual([uuid(1)]);
+  });
+
+  it("from another server go to who waits here, and otherwise only say that storage holds more", () => {
+    const ready = readyRuns({ elapsed: () => now });
+    ready.scanned(all, true);
+    ready.hear(hint(1));
+    expect([ready.has(all), ready.isStale(all)]).toEqual([false, true]);
+    ready.scanned(all, true);
+    let woken = 0;
+    const leave = ready.wait({ audience: all, wake: () => (woken += 1) });
+    ready.hear(hint(2));
+    leave();
+    expect([woken, ready.isStale(all), ready.take(all, 9)]).toEqual([1, false, [uuid(2)]]);
   });
 
   it("reach only who serves the workflow, version, shard and namespace", () => {
@@ -30,13 +81,13 @@ describe("hints", () => {
     ready.push(hint(4, { namespace: "other" }));
     expect(ready.has(all)).toBe(false);
     expect(ready.take(all, 10)).toEqual([]);
-    expect(ready.take({ ...all, shardKeys: ["us", "eu"] }, 10)).toEqual([uuid(3)]);
+    expect(ready.take(shards("us", "eu"), 10)).toEqual([uuid(3)]);
   });
 
   it("never mix up names that hold each other's separators", () => {
     const ready = readyRuns({ elapsed: () => now });
     ready.push(hint(1, { name: 'a","b', versionId: "c" }));
-    expect(ready.take({ ...all, serves: [{ name: "a", versionId: 'b","c' }] }, 10)).toEqual([]);
+    expect(ready.take({ ...all, streams: [{ ...order, name: "a", versionId: 'b","c' }] }, 10)).toEqual([]);
   });
 
   it("keep their order through tens of thousands pushed and taken", () => {
@@ -64,6 +115,20 @@ describe("hints", () => {
   });
 });
 
+describe("turns", () => {
+  it("go to the stream that was served longest ago, in storage too", () => {
+    const ready = readyRuns({ elapsed: () => now });
+    const [first, second] = [order, { ...order, name: "ship" }];
+    const both = { namespace: "default", streams: [first, second] };
+    expect(ready.inTurn(both).streams).toEqual([first, second]);
+    ready.served({ namespace: "default", ...first });
+    expect(ready.inTurn(both).streams).toEqual([second, first]);
+    ready.push(hint(1, { name: "ship" }));
+    ready.take(both, 1);
+    expect(ready.inTurn(both).streams).toEqual([first, second]);
+  });
+});
+
 describe("storage", () => {
   it("is asked at first, every five seconds, and until it had no more", () => {
     const ready = readyRuns({ elapsed: () => now });
@@ -82,7 +147,7 @@ describe("a waiter", () => {
   function waiting(ready: ReturnType<typeof readyRuns>, audience: Audience = all) {
     const woken = { times: 0, leave: () => {} };
     woken.leave = ready.wait({
-      keys: ready.keysOf(audience),
+      audience,
       wake: () => {
         woken.times += 1;
         woken.leave();
@@ -103,7 +168,7 @@ describe("a waiter", () => {
 
   it("that left is not woken, on any of its streams", () => {
     const ready = readyRuns({ elapsed: () => now });
-    const both = { ...all, shardKeys: ["eu", "us"] };
+    const both = shards("eu", "us");
     const gone = waiting(ready, both);
     const stays = waiting(ready, both);
     gone.leave();

@@ -4,46 +4,57 @@
  */
 
 import type { Env } from "@aikirun/lib";
-import type { RunId, Served } from "@aikirun/lib/protocol";
+import type { RunId } from "@aikirun/lib/protocol";
+import { Hints } from "./hints.ts";
 
-/** What of a run decides who hears of it. */
-export interface Hint {
-  id: RunId;
-  namespace: string;
+/** Runs of one workflow version in one shard. */
+export interface StreamName {
   name: string;
   versionId: string;
   shardKey: string | null;
+}
+
+/** What of a run decides who hears of it. */
+export interface Hint extends StreamName {
+  id: RunId;
+  namespace: string;
   priority: number;
 }
 
 /** What a worker can run. */
 export interface Audience {
   namespace: string;
-  serves: Served[];
-  /** Empty: only runs without a shard key. */
-  shardKeys: string[];
+  streams: readonly StreamName[];
 }
 
 /** A claim that found nothing yet. */
 export interface Waiter {
-  keys: string[];
+  audience: Audience;
   wake: () => void;
 }
 
 export interface Ready {
-  push(hint: Hint): void;
-  /** Takes up to `limit` ids that fit: highest priority first, then first hinted. */
-  take(filter: Audience, limit: number): RunId[];
-  /** Whether storage may hold queued runs for this filter that were never hinted here. */
-  isStale(filter: Audience): boolean;
-  /** Storage was asked for this filter; `drained` when it had no more than was returned. */
-  scanned(filter: Audience, drained: boolean): void;
+  /** Whether somebody was woken by it. */
+  push(hint: Hint): boolean;
+  /** Another server's hint: for who waits here; else it only says that storage holds more. */
+  hear(hint: Hint): void;
+  /** The run is not queued any more. */
+  drop(id: RunId): void;
+  /** Takes up to `limit` ids that fit: highest priority first; within one, streams take turns. */
+  take(audience: Audience, limit: number): RunId[];
+  /** The same streams in the order of their turns: who was served longest ago comes first. */
+  inTurn(audience: Audience): Audience;
+  /** A run was taken from storage: its stream has had its turn. */
+  served(hint: Omit<Hint, "id" | "priority">): void;
+  /** Whether storage may hold queued runs for this audience that were never hinted here. */
+  isStale(audience: Audience): boolean;
+  /** Storage was asked for this audience; `drained` when it had no more than was returned. */
+  scanned(audience: Audience, drained: boolean): void;
   /** Whether `take` would find something. */
-  has(filter: Audience): boolean;
+  has(audience: Audience): boolean;
   wait(waiter: Waiter): () => void;
   /** One who was woken goes without taking anything: somebody else is woken in its place. */
-  pass(filter: Audience): void;
-  keysOf(filter: Audience): string[];
+  pass(audience: Audience): void;
 }
 
 /** Hints kept per workflow, version and shard; more are found by asking storage. */
@@ -52,77 +63,92 @@ const maxHints = 10_000;
 const rescanMs = 5_000;
 
 interface Stream {
-  /** By priority, highest first; each in order of arrival, numbered across streams. */
-  levels: Array<{ priority: number; hints: Queue }>;
-  size: number;
+  hints: Hints;
   scannedAt: number;
+  /** The turn in which it was last served. */
+  turn: number;
   waiters: Set<Waiter>;
-}
-
-interface Queue {
-  items: Array<{ id: RunId; order: number }>;
-  head: number;
 }
 
 export function readyRuns(env: Pick<Env, "elapsed">): Ready {
   const streams = new Map<string, Stream>();
-  let order = 0;
+  const places = new Map<RunId, Stream>();
+  let turn = 0;
 
-  const streamOf = (key: string): Stream => {
+  const streamAt = (key: string): Stream => {
     let stream = streams.get(key);
     if (stream === undefined) {
-      stream = { levels: [], size: 0, scannedAt: Number.NEGATIVE_INFINITY, waiters: new Set() };
+      stream = { hints: new Hints(), scannedAt: Number.NEGATIVE_INFINITY, turn: 0, waiters: new Set() };
       streams.set(key, stream);
     }
     return stream;
   };
 
-  const keysOf = ({ namespace, serves, shardKeys }: Audience): string[] => {
-    const shards = shardKeys.length === 0 ? [null] : shardKeys;
-    return serves.flatMap((served) => shards.map((shard) => keyOf(namespace, served, shard)));
+  const push = (hint: Hint): boolean => {
+    const stream = streamAt(keyOf(hint.namespace, hint));
+    if (stream.hints.size >= maxHints) {
+      stream.scannedAt = Number.NEGATIVE_INFINITY;
+    } else if (!places.has(hint.id)) {
+      stream.hints.add(hint.id, hint.priority);
+      places.set(hint.id, stream);
+    }
+    return wakeOne(stream);
   };
 
+  const known = (audience: Audience): Stream[] => keysOf(audience).flatMap((key) => streams.get(key) ?? []);
+
   return {
-    keysOf,
-    push(hint) {
-      const stream = streamOf(keyOf(hint.namespace, hint, hint.shardKey));
-      if (stream.size >= maxHints) {
+    push,
+    hear(hint) {
+      const stream = streams.get(keyOf(hint.namespace, hint));
+      if (stream !== undefined && stream.waiters.size > 0) {
+        push(hint);
+      } else if (stream !== undefined) {
         stream.scannedAt = Number.NEGATIVE_INFINITY;
-      } else {
-        levelOf(stream, hint.priority).items.push({ id: hint.id, order: order++ });
-        stream.size += 1;
       }
-      wakeOne(stream);
     },
-    has: (filter) => keysOf(filter).some((key) => (streams.get(key)?.size ?? 0) > 0),
-    pass(filter) {
-      for (const key of keysOf(filter)) {
-        const stream = streams.get(key);
-        if (stream !== undefined && stream.size > 0) {
+    drop(id) {
+      places.get(id)?.hints.remove(id);
+      places.delete(id);
+    },
+    has: (audience) => keysOf(audience).some((key) => (streams.get(key)?.hints.size ?? 0) > 0),
+    pass(audience) {
+      for (const stream of known(audience)) {
+        if (stream.hints.size > 0) {
           wakeOne(stream);
         }
       }
     },
-    take(filter, limit) {
-      const served = keysOf(filter).flatMap((key) => streams.get(key) ?? []);
+    take(audience, limit) {
+      const served = known(audience);
       const taken: RunId[] = [];
       while (taken.length < limit) {
-        const best = firstOf(served);
-        if (best === null) {
+        const next = nextOf(served);
+        const id = next?.hints.take() ?? null;
+        if (next === null || id === null) {
           break;
         }
-        taken.push(best);
+        places.delete(id);
+        next.turn = ++turn;
+        taken.push(id);
       }
       return taken;
     },
-    isStale: (filter) => keysOf(filter).some((key) => env.elapsed() - streamOf(key).scannedAt >= rescanMs),
-    scanned(filter, drained) {
-      for (const key of keysOf(filter)) {
-        streamOf(key).scannedAt = drained ? env.elapsed() : Number.NEGATIVE_INFINITY;
+    inTurn({ namespace, streams: names }) {
+      const turnOf = (name: StreamName) => streams.get(keyOf(namespace, name))?.turn ?? 0;
+      return { namespace, streams: names.toSorted((left, right) => turnOf(left) - turnOf(right)) };
+    },
+    served(hint) {
+      streamAt(keyOf(hint.namespace, hint)).turn = ++turn;
+    },
+    isStale: (audience) => keysOf(audience).some((key) => env.elapsed() - streamAt(key).scannedAt >= rescanMs),
+    scanned(audience, drained) {
+      for (const key of keysOf(audience)) {
+        streamAt(key).scannedAt = drained ? env.elapsed() : Number.NEGATIVE_INFINITY;
       }
     },
     wait(waiter) {
-      const all = waiter.keys.map(streamOf);
+      const all = keysOf(waiter.audience).map(streamAt);
       for (const stream of all) {
         stream.waiters.add(waiter);
       }
@@ -135,59 +161,37 @@ export function readyRuns(env: Pick<Env, "elapsed">): Ready {
   };
 }
 
-function wakeOne({ waiters }: Stream): void {
+function wakeOne({ waiters }: Stream): boolean {
   const [first] = waiters;
-  if (first !== undefined) {
-    waiters.delete(first);
-    first.wake();
+  if (first === undefined) {
+    return false;
   }
+  waiters.delete(first);
+  first.wake();
+  return true;
 }
 
-function keyOf(namespace: string, { name, versionId }: Served, shardKey: string | null): string {
+function keysOf({ namespace, streams }: Audience): string[] {
+  return streams.map((stream) => keyOf(namespace, stream));
+}
+
+function keyOf(namespace: string, { name, versionId, shardKey }: StreamName): string {
   return JSON.stringify([namespace, name, versionId, shardKey]);
 }
 
-function levelOf(stream: Stream, priority: number): Queue {
-  const found = stream.levels.find((level) => level.priority === priority);
-  if (found !== undefined) {
-    return found.hints;
-  }
-  const hints: Queue = { items: [], head: 0 };
-  stream.levels.push({ priority, hints });
-  stream.levels.sort((a, b) => b.priority - a.priority);
-  return hints;
-}
-
-/** Takes the best hint of several streams. */
-function firstOf(streams: Stream[]): RunId | null {
-  let best: { stream: Stream; level: Stream["levels"][number]; order: number } | null = null;
+/** The stream whose turn it is among those with the best hint. */
+function nextOf(streams: readonly Stream[]): Stream | null {
+  let best: Stream | null = null;
   for (const stream of streams) {
-    const level = stream.levels[0];
-    const order = level?.hints.items[level.hints.head]?.order;
-    if (level === undefined || order === undefined) {
+    const { size, priority } = stream.hints;
+    if (size === 0) {
       continue;
     }
     const isBetter =
-      best === null ||
-      level.priority > best.level.priority ||
-      (level.priority === best.level.priority && order < best.order);
+      best === null || priority > best.hints.priority || (priority === best.hints.priority && stream.turn < best.turn);
     if (isBetter) {
-      best = { stream, level, order };
+      best = stream;
     }
   }
-  return best === null ? null : shift(best.stream, best.level);
-}
-
-function shift(stream: Stream, level: Stream["levels"][number]): RunId | null {
-  const { hints } = level;
-  const item = hints.items[hints.head];
-  hints.head += 1;
-  stream.size -= 1;
-  if (hints.head === hints.items.length) {
-    stream.levels.splice(stream.levels.indexOf(level), 1);
-  } else if (hints.head > 1_000 && hints.head * 2 > hints.items.length) {
-    hints.items = hints.items.slice(hints.head);
-    hints.head = 0;
-  }
-  return item?.id ?? null;
+  return best;
 }

@@ -18,7 +18,8 @@ import type {
 } from "@aikirun/lib/protocol";
 import type { Command } from "../core/run.ts";
 import type { Ready } from "../delivery/ready.ts";
-import type { QueueFilter, Storage } from "../storage/storage.ts";
+import type { QueueFilter } from "../storage/queue.ts";
+import type { Storage } from "../storage/storage.ts";
 import type { Changes } from "./changes.ts";
 import { filterOf } from "./claims.ts";
 import { find, read } from "./lookup.ts";
@@ -134,7 +135,8 @@ async function claim(
   let isRepeat = mayRepeat;
   for (;;) {
     presence.claimed(namespace, request);
-    const isHopeful = isRepeat || request.reclaim !== undefined || ready.has(filter) || ready.isStale(filter);
+    const isAsked = isRepeat || request.reclaim !== undefined || request.rung === true;
+    const isHopeful = isAsked || ready.has(filter) || ready.isStale(filter);
     const result = isHopeful ? await submit({ type: "claim", namespace, request, isRepeat }) : nothing;
     isRepeat = false;
     const runs = result.type === "claim" ? result.runs : mismatch();
@@ -162,7 +164,7 @@ function hinted(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   // The hint may have come while the claim that it is for was under way.
-  if (ready.has(filter)) {
+  if (ready.has(filter) || ready.isStale(filter)) {
     return Promise.resolve();
   }
   return new Promise((resolve) => {
@@ -173,7 +175,7 @@ function hinted(
       signal?.removeEventListener("abort", wake);
       resolve();
     };
-    const leave = ready.wait({ keys: ready.keysOf(filter), wake });
+    const leave = ready.wait({ audience: filter, wake });
     const cancel = env.after(waitMs, wake);
     closing.addEventListener("abort", wake, { once: true });
     signal?.addEventListener("abort", wake, { once: true });

@@ -5,7 +5,8 @@ import { limits } from "@aikirun/lib/protocol";
 import type { Held, Moment, Run } from "../core/run.ts";
 import type { Ready } from "../delivery/ready.ts";
 import { cutJournal, entryBytes } from "../storage/journal.ts";
-import type { QueueFilter, Reader, Transaction } from "../storage/storage.ts";
+import type { QueueFilter } from "../storage/queue.ts";
+import type { Reader, Transaction } from "../storage/storage.ts";
 import type { Operation } from "./operation.ts";
 import type { Work } from "./work.ts";
 
@@ -53,9 +54,18 @@ async function claimedBefore({ work, operation, transaction }: ClaimContext): Pr
     );
 }
 
+/** What a claim asks for, each stream once. */
 export function filterOf(namespace: string, { serves, shardKeys }: ClaimRequest): QueueFilter {
-  return { namespace, serves, shardKeys };
+  const shards = shardKeys.length === 0 ? [null] : [...new Set(shardKeys)];
+  const distinct = new Map(
+    serves.map(({ name, versionId }) => [JSON.stringify([name, versionId]), { name, versionId }]),
+  );
+  const streams = [...distinct.values()].flatMap((served) => shards.map((shardKey) => ({ ...served, shardKey })));
+  return { namespace, streams };
 }
+
+/** So often a claim goes on with further hints: what is left of a list of old ones is not worth its transaction. */
+const hintRounds = 5;
 
 /** Hints may be old; so many are looked at that each of them cannot keep a good one from the caller. */
 async function takeHinted(context: ClaimContext, claimed: Run[]): Promise<void> {
@@ -65,7 +75,7 @@ async function takeHinted(context: ClaimContext, claimed: Run[]): Promise<void> 
   const offered = offers.get(operation) ?? [];
   offers.set(operation, offered);
   let next = 0;
-  while (claimed.length < request.limit) {
+  for (let round = 0; round < hintRounds && claimed.length < request.limit; round += 1) {
     if (next === offered.length) {
       offered.push(...ready.take(filter, request.limit - claimed.length));
     }
@@ -81,23 +91,31 @@ async function takeHinted(context: ClaimContext, claimed: Run[]): Promise<void> 
   }
 }
 
-/** Asks storage for runs nobody hinted at: after a restart, an overflow, or on another server. */
+/**
+ * Asks storage for runs nobody hinted at: after a restart, an overflow, or on another server; and when a doorbell rang
+ * for something that no hint here tells of.
+ */
 async function scan(context: ClaimContext, claimed: Run[]): Promise<void> {
   const { work, ready, taken, transaction, operation } = context;
+  const { limit, rung = false } = operation.request;
   const filter = filterOf(operation.namespace, operation.request);
-  const { limit } = operation.request;
-  if (claimed.length >= limit || filter.serves.length === 0 || !ready.isStale(filter)) {
+  const isWorthwhile = ready.isStale(filter) || (rung && claimed.length === 0);
+  if (claimed.length >= limit || filter.streams.length === 0 || !isWorthwhile) {
     return;
   }
-  const most = limit + taken.size;
-  const ids = await transaction.queued(filter, most);
-  ready.scanned(filter, ids.length < most);
+  const { ids, more } = await transaction.queued(ready.inTurn(filter), limit + taken.size);
+  ready.scanned(filter, !more);
   await work.fetch(ids);
   // Storage knows them as queued; a cached row that says otherwise is another server's past.
   await work.refresh(ids.filter((id) => work.get(id)?.state.status !== "queued"));
   for (const id of ids) {
-    if (claimed.length < limit) {
+    const before = claimed.length;
+    if (before < limit) {
       await take(context, id, undefined, claimed);
+    }
+    const run = claimed[before];
+    if (run !== undefined) {
+      ready.served(run);
     }
   }
 }

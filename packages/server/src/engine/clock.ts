@@ -2,7 +2,7 @@
 
 import type { Cancel, Env, Logger } from "@aikirun/lib";
 import type { Reader, Storage } from "../storage/storage.ts";
-import type { Operation } from "./operation.ts";
+import type { Operation, Result } from "./operation.ts";
 
 export interface Clock {
   start(): Promise<void>;
@@ -12,13 +12,15 @@ export interface Clock {
 }
 
 const sweepMs = 1_000;
+/** What other servers are ticking is looked for again after this. Milliseconds. */
+const othersMs = 50;
 /** Due runs asked for at a time, so that a herd is worked off in batches. */
-const dueAtOnce = 500;
+const dueAtOnce = 200;
 
 export interface ClockOptions {
   env: Env;
   storage: Storage;
-  submit: (operation: Operation) => Promise<unknown>;
+  submit: (operation: Operation) => Promise<Exclude<Result, { type: "fault" }>>;
   logger: Logger;
   closing: AbortSignal;
 }
@@ -36,27 +38,44 @@ export function dueClock({ env, storage, submit, logger, closing }: ClockOptions
     cancel = env.after(Math.max(0, at - env.now()), fire);
   };
 
-  const tickAll = async () => {
-    for (;;) {
-      const ids = await storage.read((reader) => reader.due(reader.now(), dueAtOnce));
-      const ticks = ids.map((to) => submit({ type: "command", namespace: null, to, command: { type: "tick" } }));
-      for (const tick of await Promise.allSettled(ticks)) {
-        if (tick.status === "rejected") {
-          throw tick.reason;
-        }
-      }
-      if (ids.length < dueAtOnce || closing.aborted) {
-        return;
+  /**
+   * What is due, as long as there is more; a run that brings down its sweep is left behind by ticking one by one. False
+   * when others are ticking all of it.
+   */
+  const tickAll = async (): Promise<boolean> => {
+    let due = await sweep().catch(tickEach);
+    const isAny = due > 0;
+    while (due === dueAtOnce && !closing.aborted) {
+      due = await sweep().catch(tickEach);
+    }
+    return isAny;
+  };
+
+  const sweep = async (): Promise<number> => {
+    const result = await submit({ type: "sweep", limit: dueAtOnce });
+    return result.type === "sweep" ? result.due : 0;
+  };
+
+  const tickEach = async (): Promise<number> => {
+    const ids = await storage.transaction((transaction) => transaction.due(transaction.now(), dueAtOnce));
+    const ticks = ids.map((to) => submit({ type: "command", namespace: null, to, command: { type: "tick" } }));
+    for (const tick of await Promise.allSettled(ticks)) {
+      if (tick.status === "rejected") {
+        throw tick.reason;
       }
     }
+    return ids.length;
   };
 
   const fire = async () => {
     running = true;
     armedFor = Number.POSITIVE_INFINITY;
     let failed = false;
+    let patienceMs = 1;
     try {
-      await tickAll();
+      if ((await isAnyDue()) && !(await tickAll())) {
+        patienceMs = othersMs;
+      }
     } catch (error) {
       failed = true;
       if (!closing.aborted) {
@@ -65,16 +84,21 @@ export function dueClock({ env, storage, submit, logger, closing }: ClockOptions
     }
     running = false;
     if (!closing.aborted) {
-      await rearm(failed);
+      await rearm(failed, patienceMs);
     }
   };
 
-  const rearm = async (failed: boolean) => {
+  const isAnyDue = async (): Promise<boolean> => {
+    const due = await storage.read(nextDue);
+    return due !== null && due <= env.now();
+  };
+
+  const rearm = async (failed: boolean, patienceMs: number) => {
     const soonest = env.now() + sweepMs;
     const due = failed ? null : await storage.read(nextDue).catch(() => null);
     if (!closing.aborted) {
       // Something due already was tried just now; it gets a moment before the next try.
-      arm(Math.min(soonest, armedFor, Math.max(due ?? soonest, env.now() + 1)));
+      arm(Math.min(soonest, armedFor, Math.max(due ?? soonest, env.now() + patienceMs)));
     }
   };
 
@@ -86,7 +110,7 @@ export function dueClock({ env, storage, submit, logger, closing }: ClockOptions
   };
 
   return {
-    start: () => rearm(false),
+    start: () => rearm(false, 1),
     expect(dueAt) {
       const at = dueAt - ahead;
       if (at < armedFor && !closing.aborted) {

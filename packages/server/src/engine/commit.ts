@@ -123,6 +123,9 @@ async function commitOnce(
           runs: await claimRuns({ transaction, work, ready, moment, offers, taken, operation }),
         });
         break;
+      case "sweep":
+        results.push({ type: "sweep", due: await sweep(transaction, work, operation.limit) });
+        break;
       default:
         operation satisfies never;
     }
@@ -132,6 +135,18 @@ async function commitOnce(
   const started = [...starts].flatMap(([{ spec }, result]) => (result.ok && result.created ? [spec.id] : []));
   const startHints = started.flatMap((id) => work.get(id) ?? []).filter(({ state }) => state.status === "queued");
   return { results, changed, hints: [...hints, ...startHints] };
+}
+
+async function sweep(transaction: Transaction, work: Work, limit: number): Promise<number> {
+  const now = transaction.now();
+  const ids = await transaction.due(now, limit);
+  await work.fetch(ids);
+  // Storage knows them as due; a cached row that says otherwise is another server's past.
+  await work.refresh(ids.filter((id) => (work.get(id)?.dueAt ?? Number.POSITIVE_INFINITY) > now));
+  for (const id of ids) {
+    await work.apply(id, { type: "tick" });
+  }
+  return ids.length;
 }
 
 async function answer(

@@ -8,7 +8,9 @@ export type Operation =
   | { type: "command"; namespace: string | null; to: RunId; command: Command }
   | { type: "start"; namespace: string; spec: RunSpec }
   /** `isRepeat`: the claim may have been carried out before, unheard. */
-  | { type: "claim"; namespace: string; request: ClaimRequest; isRepeat: boolean };
+  | { type: "claim"; namespace: string; request: ClaimRequest; isRepeat: boolean }
+  /** Ticks what is due and no other server is ticking, so many runs at most. */
+  | { type: "sweep"; limit: number };
 
 /** Of a command: the run as it stands now. Of a report also where its entries went and what it did not know. */
 export type Answer =
@@ -20,6 +22,8 @@ export type Result =
   | { type: "command"; answer: Answer }
   | { type: "start"; result: StartResult }
   | { type: "claim"; runs: ClaimedRun[] }
+  /** How many were due. */
+  | { type: "sweep"; due: number }
   | { type: "fault"; error: AikiError };
 
 export function notFound(id: RunId): Extract<Answer, { code: "RUN_NOT_FOUND" }> {

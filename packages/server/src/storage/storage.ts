@@ -1,6 +1,7 @@
 import { isAikiError } from "@aikirun/lib";
-import type { Entry, FindRequest, RunId, Served } from "@aikirun/lib/protocol";
+import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../core/run.ts";
+import type { Queued, QueueFilter } from "./queue.ts";
 import type { Sighting } from "./sighting.ts";
 
 /**
@@ -56,10 +57,6 @@ export interface Reader {
   journal(requests: JournalRequest[]): Promise<Entry[][]>;
   /** The entry at each `(runId, attempt, address)` that is recorded. */
   entriesAt(keys: EntryKey[]): Promise<Entry[]>;
-  /** Ids of queued runs that fit, highest priority first, then oldest (by id), at most `limit`. */
-  queued(filter: QueueFilter, limit: number): Promise<RunId[]>;
-  /** Ids whose `dueAt` is at or before `now`, earliest first, at most `limit`. */
-  due(now: number, limit: number): Promise<RunId[]>;
   /** The earliest `dueAt` of all, or null. */
   nextDue(): Promise<number | null>;
   /** Ids of live children (not final, not `onParentEnd: "abandon"`) of these parents, at most `limit`. */
@@ -77,6 +74,13 @@ export interface Reader {
 }
 
 export interface Transaction extends Reader {
+  /**
+   * Queued runs that fit, at most `limit`, in the order of `interleaved`. Where several transactions are under way, each
+   * finds others, and those that it found are held for it.
+   */
+  queued(filter: QueueFilter, limit: number): Promise<Queued>;
+  /** Ids whose `dueAt` is at or before `now`, earliest first, at most `limit`; held for this transaction alike. */
+  due(now: number, limit: number): Promise<RunId[]>;
   /**
    * Inserts the runs whose id and `(namespace, name, referenceId)` are both free; returns the ids inserted. Of two in
    * one batch the first wins.
@@ -139,13 +143,6 @@ export interface ReferenceKey {
   namespace: string;
   name: string;
   referenceId: string;
-}
-
-export interface QueueFilter {
-  namespace: string;
-  serves: Served[];
-  /** Empty: only runs without a shard key. */
-  shardKeys: string[];
 }
 
 /** Whether `transaction` may be called again with the same work. */

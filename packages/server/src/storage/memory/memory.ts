@@ -2,13 +2,13 @@ import { AikiError, type Env } from "@aikirun/lib";
 import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
 import { cutJournal, recalled } from "../journal.ts";
+import { interleaved, type Queued, type QueueFilter } from "../queue.ts";
 import { laterSighting, type Sighting } from "../sighting.ts";
 import type {
   Batch,
   EntryKey,
   JournalRequest,
   Obstacle,
-  QueueFilter,
   Reader,
   ReferenceKey,
   Storage,
@@ -16,7 +16,7 @@ import type {
 } from "../storage.ts";
 import { turns } from "../turns.ts";
 import { byId } from "./sorted.ts";
-import { addressKey, byRank, placeOf, type Ranked, referenceKey, Tables, workerKey } from "./tables.ts";
+import { addressKey, placeOf, referenceKey, Tables, workerKey } from "./tables.ts";
 
 /** Runs in memory: the specification of the port, for tests and for trying things out. Nothing survives the process. */
 export function memoryStorage(options: { env: Pick<Env, "now"> }): Storage {
@@ -88,31 +88,6 @@ class MemoryReader implements Reader {
     return [...found].map(copyEntry);
   }
 
-  async queued(filter: QueueFilter, limit: number): Promise<RunId[]> {
-    const shards = filter.shardKeys.length === 0 ? [null] : [...new Set(filter.shardKeys)];
-    const seen = new Map<RunId, Ranked>();
-    for (const { name, versionId } of filter.serves) {
-      for (const shardKey of shards) {
-        for (const ranked of take(this.tables.queue(filter.namespace, shardKey, name, versionId), limit)) {
-          seen.set(ranked.id, ranked);
-        }
-      }
-    }
-    return [...seen.values()]
-      .sort(byRank)
-      .slice(0, limit)
-      .map((ranked) => ranked.id);
-  }
-
-  async due(now: number, limit: number): Promise<RunId[]> {
-    const ids: RunId[] = [];
-    for (const dated of take(this.tables.due.ascending(), limit)) {
-      if (dated.at > now) break;
-      ids.push(dated.id);
-    }
-    return ids;
-  }
-
   async nextDue(): Promise<number | null> {
     for (const dated of this.tables.due.ascending()) return dated.at;
     return null;
@@ -162,6 +137,26 @@ class MemoryReader implements Reader {
 
 class MemoryTransaction extends MemoryReader implements Transaction {
   readonly #undo: Array<() => void> = [];
+
+  async queued({ namespace, streams }: QueueFilter, limit: number): Promise<Queued> {
+    const queues = streams.map(({ name, versionId, shardKey }) =>
+      this.tables.queue(namespace, shardKey, name, versionId),
+    );
+    // One more than is asked for shows that there is more.
+    return interleaved(
+      queues.map((queue) => [...take(queue, limit + 1)]),
+      limit,
+    );
+  }
+
+  async due(now: number, limit: number): Promise<RunId[]> {
+    const ids: RunId[] = [];
+    for (const dated of take(this.tables.due.ascending(), limit)) {
+      if (dated.at > now) break;
+      ids.push(dated.id);
+    }
+    return ids;
+  }
 
   undo(): void {
     for (let step = this.#undo.pop(); step !== undefined; step = this.#undo.pop()) step();

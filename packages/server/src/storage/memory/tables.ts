@@ -1,12 +1,8 @@
 import { type Entry, finalStatuses, type RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
+import type { Ranked } from "../queue.ts";
 import type { Sighting } from "../sighting.ts";
 import { byId, Sorted } from "./sorted.ts";
-
-export interface Ranked {
-  priority: number;
-  id: RunId;
-}
 
 export interface Dated {
   at: number;
@@ -111,7 +107,7 @@ export class Tables {
 }
 
 /** Highest priority first, then the oldest run. */
-export function byRank(left: Ranked, right: Ranked): number {
+function byRank(left: Ranked, right: Ranked): number {
   return right.priority - left.priority || byId(left.id, right.id);
 }
 

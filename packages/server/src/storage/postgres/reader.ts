@@ -3,14 +3,11 @@ import type { Run } from "../../core/run.ts";
 import { cutJournal } from "../journal.ts";
 import { entryOf, numberOf, type Row, runOf, textOf } from "../row.ts";
 import { type Sighting, sightingOf } from "../sighting.ts";
-import type { EntryKey, JournalRequest, QueueFilter, Reader, ReferenceKey } from "../storage.ts";
+import type { EntryKey, JournalRequest, Reader, ReferenceKey } from "../storage.ts";
 import { fromText, toText } from "../text.ts";
 import { findQuery } from "./find.ts";
 import type { Session } from "./session.ts";
 import * as sql from "./statements.ts";
-
-/** In the index of queues, a run without shard key: no key's text is the mark alone. */
-const noShard = "\u0001";
 
 export class PostgresReader implements Reader {
   protected readonly session: Session;
@@ -55,21 +52,6 @@ export class PostgresReader implements Reader {
     return rows.map(entryOf);
   }
 
-  async queued(filter: QueueFilter, limit: number): Promise<RunId[]> {
-    const shards = filter.shardKeys.length === 0 ? [noShard] : texts(filter.shardKeys);
-    const streams = distinctBy(
-      filter.serves.flatMap(({ name, versionId }) => shards.map((shard) => [toText(name), toText(versionId), shard])),
-      (stream) => JSON.stringify(stream),
-    );
-    if (streams.length === 0) return [];
-    const columns = [0, 1, 2].map((column) => streams.map((stream) => stream[column]));
-    return this.#ids(sql.selectQueued, [toText(filter.namespace), ...columns, limit]);
-  }
-
-  due(now: number, limit: number): Promise<RunId[]> {
-    return this.#ids(sql.selectDue, [now, limit]);
-  }
-
   async nextDue(): Promise<number | null> {
     const [row] = await this.session.rows(sql.selectNextDue);
     return row === undefined ? null : numberOf(row, "due_at");
@@ -77,11 +59,11 @@ export class PostgresReader implements Reader {
 
   async children(parents: RunId[], limit: number): Promise<RunId[]> {
     if (parents.length === 0) return [];
-    return this.#ids(sql.selectChildren, [texts([...new Set(parents)]), limit]);
+    return this.ids(sql.selectChildren, [texts([...new Set(parents)]), limit]);
   }
 
   claimed(session: string, claimId: string): Promise<RunId[]> {
-    return this.#ids(sql.selectClaimed, [toText(session), toText(claimId)]);
+    return this.ids(sql.selectClaimed, [toText(session), toText(claimId)]);
   }
 
   async referenced(keys: ReferenceKey[]): Promise<Run[]> {
@@ -110,7 +92,7 @@ export class PostgresReader implements Reader {
     return (await this.session.rows(sql.selectAll, [after === null ? "" : toText(after), limit])).map(runOf);
   }
 
-  async #ids(statement: string, values: readonly unknown[]): Promise<RunId[]> {
+  protected async ids(statement: string, values: readonly unknown[]): Promise<RunId[]> {
     return (await this.session.rows(statement, values)).map(idOf);
   }
 }

@@ -86,28 +86,53 @@ export const selectEntryAt: string = `
     LIMIT 1
   ) AS entry`;
 
-/** Each version in each shard in the order of the index, merged. */
+/**
+ * Sees some more than are asked for ($5) of each stream in the order of the index, lets streams take turns, and takes
+ * the first that nobody else has locked. Every row tells how many were seen; without any taken, the only one does.
+ */
 export const selectQueued: string = `
-  SELECT run.id
-  FROM unnest($2::text[], $3::text[], $4::text[]) AS given (name, version_id, shard_key)
-  CROSS JOIN LATERAL (
-    SELECT id, priority
-    FROM aiki.run
-    WHERE status = 'queued' AND namespace = $1 AND name = given.name AND version_id = given.version_id
-      AND coalesce(shard_key, U&'\\0001') = given.shard_key
-    ORDER BY priority DESC, id
-    LIMIT $5
-  ) AS run
-  ORDER BY run.priority DESC, run.id
-  LIMIT $5`;
+  WITH seen AS MATERIALIZED (
+    SELECT
+      run.id, run.priority, given.place,
+      row_number() OVER (PARTITION BY given.place, run.priority ORDER BY run.id) AS rank
+    FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS given (name, version_id, shard_key, place)
+    CROSS JOIN LATERAL (
+      SELECT id, priority
+      FROM aiki.run
+      WHERE status = 'queued' AND namespace = $1 AND name = given.name AND version_id = given.version_id
+        AND coalesce(shard_key, U&'\\0001') = given.shard_key
+      ORDER BY priority DESC, id
+      LIMIT 2 * $5::integer + 8
+    ) AS run
+  ), ordered AS MATERIALIZED (
+    SELECT id, row_number() OVER (ORDER BY priority DESC, rank, place) AS turn
+    FROM seen
+    ORDER BY turn
+  ), taken AS MATERIALIZED (
+    SELECT held.id, ordered.turn
+    FROM ordered
+    CROSS JOIN LATERAL (
+      SELECT id
+      FROM aiki.run
+      WHERE run.id = ordered.id AND status = 'queued'
+      LIMIT 1
+      FOR NO KEY UPDATE SKIP LOCKED
+    ) AS held
+    LIMIT $5::integer
+  )
+  SELECT taken.id, counted.seen
+  FROM (SELECT count(*) AS seen FROM seen) AS counted
+  LEFT JOIN taken ON true
+  ORDER BY taken.turn`;
 
-/** Locks nothing: several servers may tick one run, and the first to write it wins. */
+/** Of several servers each ticks others: what one has locked is passed over. */
 export const selectDue: string = `
   SELECT id
   FROM aiki.run
   WHERE due_at <= $1
   ORDER BY due_at, id
-  LIMIT $2`;
+  LIMIT $2
+  FOR NO KEY UPDATE SKIP LOCKED`;
 
 export const selectNextDue: string = `
   SELECT due_at

@@ -2,13 +2,17 @@ import { AikiError } from "@aikirun/lib";
 import type { Entry, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
 import { recalled } from "../journal.ts";
+import type { Queued, QueueFilter } from "../queue.ts";
 import { numberOf, type Row, textOf } from "../row.ts";
 import type { Sighting } from "../sighting.ts";
 import type { Batch, Obstacle, Transaction } from "../storage.ts";
-import { fromText } from "../text.ts";
+import { fromText, toText } from "../text.ts";
 import { changeArrays, entryArrays, lockArrays, runArrays, sightingArrays } from "./columns.ts";
 import { idOf, PostgresReader } from "./reader.ts";
 import * as sql from "./statements.ts";
+
+/** In the index of queues, a run without shard key: no key's text is the mark alone. */
+const noShard = "\u0001";
 
 /** One statement for the runs of a batch and one for its entries, sent at once; more when something was in the way. */
 export class PostgresTransaction extends PostgresReader implements Transaction {
@@ -16,6 +20,24 @@ export class PostgresTransaction extends PostgresReader implements Transaction {
     if (runs.length === 0) return [];
     const inserted = new Set((await this.session.rows(sql.insertRun, runArrays(inOneOrder(runs)))).map(idOf));
     return runs.flatMap(({ id }) => (inserted.delete(id) ? [id] : []));
+  }
+
+  async queued({ namespace, streams }: QueueFilter, limit: number): Promise<Queued> {
+    if (streams.length === 0) return { ids: [], more: false };
+    const rows = await this.session.rows(sql.selectQueued, [
+      toText(namespace),
+      streams.map(({ name }) => toText(name)),
+      streams.map(({ versionId }) => toText(versionId)),
+      streams.map(({ shardKey }) => (shardKey === null ? noShard : toText(shardKey))),
+      limit,
+    ]);
+    // The one row of an empty answer says how many runs others hold.
+    const ids = rows.flatMap((row) => (row.id === null ? [] : [idOf(row)]));
+    return { ids, more: rows.some((row) => numberOf(row, "seen") > ids.length) };
+  }
+
+  due(now: number, limit: number): Promise<RunId[]> {
+    return this.ids(sql.selectDue, [now, limit]);
   }
 
   async save(batch: Batch): Promise<Obstacle[]> {

@@ -4,7 +4,7 @@ import type { Run } from "../../core/run.ts";
 import { cutJournal } from "../journal.ts";
 import { entryOf, numberOf, type Row, runOf, textOf } from "../row.ts";
 import { type Sighting, sightingOf } from "../sighting.ts";
-import type { EntryKey, JournalRequest, QueueFilter, Reader, ReferenceKey } from "../storage.ts";
+import type { EntryKey, JournalRequest, Reader, ReferenceKey } from "../storage.ts";
 import { fromText, toText } from "../text.ts";
 import type { Connection } from "./connection.ts";
 import { findQuery } from "./find.ts";
@@ -41,25 +41,6 @@ export class SqliteReader implements Reader {
       if (row !== undefined) found.set(JSON.stringify([runId, attempt, address]), entryOf(row));
     }
     return [...found.values()];
-  }
-
-  async queued(filter: QueueFilter, limit: number): Promise<RunId[]> {
-    const shards = filter.shardKeys.length === 0 ? [null] : [...new Set(filter.shardKeys)];
-    const namespace = toText(filter.namespace);
-    const ranked = new Map<string, number>();
-    for (const { name, versionId } of filter.serves) {
-      for (const shard of shards) {
-        const shardKey = shard === null ? null : toText(shard);
-        const rows = this.connection.all(sql.selectQueued, namespace, toText(name), toText(versionId), shardKey, limit);
-        for (const row of rows) ranked.set(textOf(row, "id"), numberOf(row, "priority"));
-      }
-    }
-    const ordered = [...ranked].sort(([id, priority], [otherId, other]) => other - priority || (id < otherId ? -1 : 1));
-    return ordered.slice(0, limit).map(([id]) => fromText(id));
-  }
-
-  async due(now: number, limit: number): Promise<RunId[]> {
-    return this.connection.all(sql.selectDue, now, limit).map(idOf);
   }
 
   async nextDue(): Promise<number | null> {
@@ -107,7 +88,7 @@ function runsOf(row: Row | undefined): Run[] {
   return row === undefined ? [] : [runOf(row)];
 }
 
-function idOf(row: Row): RunId {
+export function idOf(row: Row): RunId {
   return fromText(textOf(row, "id"));
 }
 

@@ -2,17 +2,33 @@ import { AikiError } from "@aikirun/lib";
 import type { Entry, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
 import { recalled } from "../journal.ts";
-import { changingColumns, entryColumns, entryOf, fixedColumns } from "../row.ts";
+import { interleaved, type Queued, type QueueFilter } from "../queue.ts";
+import { changingColumns, entryColumns, entryOf, fixedColumns, numberOf } from "../row.ts";
 import { type Sighting, sightingColumns } from "../sighting.ts";
 import type { Batch, Change, Obstacle, Transaction } from "../storage.ts";
 import { toText } from "../text.ts";
-import { SqliteReader } from "./reader.ts";
+import { idOf, SqliteReader } from "./reader.ts";
 import * as sql from "./statements.ts";
 
 /** When all goes well each row costs one statement; only a row that was not written is asked why. */
 export class SqliteTransaction extends SqliteReader implements Transaction {
   async insert(runs: Run[]): Promise<RunId[]> {
     return runs.filter((run) => this.#insert(run)).map((run) => run.id);
+  }
+
+  async queued({ namespace, streams }: QueueFilter, limit: number): Promise<Queued> {
+    const queues = streams.map(({ name, versionId, shardKey }) => {
+      const key = [namespace, name, versionId].map(toText);
+      const shard = shardKey === null ? null : toText(shardKey);
+      // One more than is asked for shows that there is more.
+      const rows = this.connection.all(sql.selectQueued, ...key, shard, limit + 1);
+      return rows.map((row) => ({ id: idOf(row), priority: numberOf(row, "priority") }));
+    });
+    return interleaved(queues, limit);
+  }
+
+  async due(now: number, limit: number): Promise<RunId[]> {
+    return this.connection.all(sql.selectDue, now, limit).map(idOf);
   }
 
   async save(batch: Batch): Promise<Obstacle[]> {
