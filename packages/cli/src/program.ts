@@ -40,6 +40,8 @@ function serverProgram(terminal: Terminal): Command {
     .option("--host <address>", "the address to bind", "127.0.0.1")
     .addOption(sharedDatabaseOption())
     .addOption(connectionsOption())
+    .addOption(directOption())
+    .addOption(redisOption())
     .option("--allowed-host <name...>", "further host names under which requests may arrive")
     .option(
       "--dangerously-allow-unauthenticated",
@@ -141,6 +143,19 @@ function connectionsOption(): Option {
     .env("AIKI_DATABASE_CONNECTIONS")
     .argParser(whole(2, 10_000))
     .default(10);
+}
+
+function directOption(): Option {
+  return new Option("--database-direct <url>", "the same PostgreSQL past a pooler, to hear notifications").env(
+    "AIKI_DATABASE_DIRECT",
+  );
+}
+
+/** Like the database it may be named by what a platform sets, and like that it may hold a password: no help shows it. */
+function redisOption(): Option {
+  const option = new Option("--redis <url>", "redis://…, to deliver through Redis Streams").env("AIKI_REDIS");
+  const named = process.env.REDIS_URL;
+  return named === undefined || named === "" ? option : option.default(named, "what REDIS_URL says");
 }
 
 function urlOption(): Option {

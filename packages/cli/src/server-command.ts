@@ -8,6 +8,8 @@ export interface ServerCommandOptions {
   host: string;
   database: string;
   databaseConnections: number;
+  databaseDirect?: string;
+  redis?: string;
   allowedHost?: string[];
   dangerouslyAllowUnauthenticated?: boolean;
   json?: boolean;
@@ -21,6 +23,8 @@ export async function serverCommand(options: ServerCommandOptions, terminal: Ter
   const aikiServer = await server({
     database: options.database,
     databaseConnections: options.databaseConnections,
+    ...(options.databaseDirect === undefined ? {} : { databaseDirect: options.databaseDirect }),
+    ...(options.redis === undefined ? {} : { redis: options.redis }),
     port: options.port,
     host: options.host,
     allowedHosts: options.allowedHost ?? [],

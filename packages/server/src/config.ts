@@ -1,6 +1,8 @@
 import { AikiError, consoleLogger, type Env, Fields, type Logger, systemEnv } from "@aikirun/lib";
 import { v7 } from "uuid";
 import type { Settings } from "./core/run.ts";
+import type { RedisTarget } from "./delivery/redis/connection.ts";
+import { parseRedis } from "./redis.ts";
 
 /** How to run a server. Every field has a default: `server()` keeps runs in `aiki.db` in the working directory. */
 export interface ServerParams {
@@ -11,6 +13,17 @@ export interface ServerParams {
   database?: string;
   /** Connections to PostgreSQL at most, from 2. With none free for 2 s a call is `UNAVAILABLE`. Default 10. */
   databaseConnections?: number;
+  /**
+   * Past a pooler in transaction mode: a url of the same PostgreSQL for the one connection that hears notifications.
+   * Default: `database`.
+   */
+  databaseDirect?: string;
+  /**
+   * `redis://user:password@host:port/db`, `rediss://` for TLS, with `?cluster=true` for a cluster and `?prefix=`
+   * (default `aiki`) for several databases beside one another: doorbells for workers that listen to Redis Streams, and
+   * news between servers. It may be missing at any moment. Default: none.
+   */
+  redis?: string;
   /** The port that `listen()` takes; 0 takes any free one. Default 9090. */
   port?: number;
   /** The address that `listen()` binds. Default 127.0.0.1. */
@@ -36,6 +49,7 @@ export interface Listen {
 /** The parameters, checked, with every default filled in. */
 export interface Config extends Listen {
   readonly database: Database;
+  readonly redis: RedisTarget | null;
   readonly allowedHosts: readonly string[];
   readonly dangerouslyAllowUnauthenticated: boolean;
   readonly logger: Logger;
@@ -46,9 +60,11 @@ export interface Config extends Listen {
 export type Database =
   | { type: "memory" }
   | { type: "sqlite"; path: string }
-  | { type: "postgres"; url: string; connections: number };
+  | { type: "postgres"; url: string; directUrl: string; connections: number };
 
 const defaultConnections = 10;
+
+const postgresUrl = /^postgres(ql)?:\/\//i;
 
 /** Throws `INVALID_CONFIG` naming the field and what it may be. */
 export function parseConfig(params: unknown): Config {
@@ -57,7 +73,9 @@ export function parseConfig(params: unknown): Config {
     database: parseDatabase(
       fields.text("database", { min: 1, max: 4_000 }) ?? "sqlite:aiki.db",
       fields.integer("databaseConnections", { min: 2, max: 10_000 }),
+      fields.text("databaseDirect", { min: 1, max: 4_000 }),
     ),
+    redis: fields.has("redis") ? parseRedis(fields.text("redis", { min: 1, max: 4_000 }) ?? "") : null,
     ...parseListen(fields, { port: 9090, host: "127.0.0.1" }),
     allowedHosts: Object.freeze((fields.texts("allowedHosts", 1_000) ?? []).map(parseHostName)),
     dangerouslyAllowUnauthenticated: fields.flag("dangerouslyAllowUnauthenticated") ?? false,
@@ -97,7 +115,11 @@ function parseSettings(value: unknown): Partial<Settings> {
 }
 
 /** Throws `INVALID_CONFIG` for what this version cannot open. */
-export function parseDatabase(database: string, connections: number = defaultConnections): Database {
+export function parseDatabase(
+  database: string,
+  connections: number = defaultConnections,
+  direct: string = database,
+): Database {
   if (database === "memory:") return { type: "memory" };
   if (database.startsWith("sqlite:")) {
     const path = database.slice("sqlite:".length);
@@ -105,8 +127,11 @@ export function parseDatabase(database: string, connections: number = defaultCon
       throw invalid('database "sqlite:" names no file. Write sqlite:aiki.db, or memory: to keep nothing.');
     return { type: "sqlite", path };
   }
-  const isPostgres = /^postgres(ql)?:\/\//i.test(database);
-  if (isPostgres && URL.canParse(database)) return { type: "postgres", url: database, connections };
+  const isPostgres = postgresUrl.test(database);
+  if (isPostgres && URL.canParse(database)) {
+    if (!postgresUrl.test(direct) || !URL.canParse(direct)) throw invalid("databaseDirect is no postgres:// url.");
+    return { type: "postgres", url: database, directUrl: direct, connections };
+  }
   const written = JSON.stringify(withoutPassword(database));
   throw invalid(
     isPostgres

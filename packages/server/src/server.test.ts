@@ -82,9 +82,17 @@ describe("the configuration", () => {
 
   it.each([
     [null, "server must be an object, not null"],
-    [{ databas: "memory:" }, 'server has no field "databas". It takes database, databaseConnections, port, host'],
+    [
+      { databas: "memory:" },
+      'server has no field "databas". It takes database, databaseConnections, databaseDirect, redis',
+    ],
     [{ database: 5 }, "server.database must be a string"],
     [{ databaseConnections: 1 }, "server.databaseConnections must be a number from 2 to 10000"],
+    [{ redis: "http://host" }, "redis is no url of Redis. Write redis://user:password@host:6379/0"],
+    [{ redis: "redis://user:secret@host/zero" }, 'redis names the database "zero", which is no number'],
+    [{ redis: "redis://host/1?cluster=true" }, "redis names a database, and a cluster has only 0"],
+    [{ redis: "redis://host?clustr=true" }, 'redis has an unknown parameter "clustr"'],
+    [{ database: "postgres://host/a", databaseDirect: "host" }, "databaseDirect is no postgres:// url"],
     [{ port: 70_000 }, "server.port must be a number from 0 to 65535"],
     [{ port: "90" }, 'server.port must be a whole number from 0 to 65535, not "90"'],
     [{ host: 5 }, "server.host must be a string"],

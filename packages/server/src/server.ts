@@ -1,5 +1,6 @@
 import { AikiError, checkName, Fields } from "@aikirun/lib";
 import type { Api } from "@aikirun/lib/protocol";
+import { openChannel } from "./channel.ts";
 import { type Config, invalid, parseConfig, parseListen, type ServerParams } from "./config.ts";
 import { openDatabase } from "./database.ts";
 import { createEngine, type Engine } from "./engine/engine.ts";
@@ -8,6 +9,7 @@ import { createApp } from "./http/app.ts";
 import { isLoopback, type Listener, listenOn } from "./http/listen.ts";
 import { type Hosts, hostsAllowed } from "./http/origin.ts";
 import type { Face } from "./http/respond.ts";
+import { openDoorbells } from "./redis.ts";
 import type { Storage } from "./storage/storage.ts";
 
 /** An Aiki server inside this process: call it, mount it, or let it listen. */
@@ -40,10 +42,13 @@ export interface ListenOptions {
 export async function server(params: ServerParams = {}): Promise<Server> {
   const config = parseConfig(params);
   const storage = await openDatabase(config.database, config);
-  const engine = createEngine({ storage, env: config.env, settings: config.settings, logger: config.logger });
+  const { env, settings, logger } = config;
+  const [channel, doorbells] = await Promise.all([openChannel(config), openDoorbells(config.redis, config)]);
+  const engine = createEngine({ storage, env, settings, logger, channel, doorbells });
   try {
     await engine.start();
   } catch (thrown) {
+    await engine.close();
     await storage.close();
     throw thrown;
   }

@@ -37,6 +37,8 @@ export interface ApiContext {
   changes: Changes;
   presence: Presence;
   submit: (operation: Operation) => Promise<Exclude<Result, { type: "fault" }>>;
+  /** Where doorbells ring for the namespace; undefined while none do. */
+  streams: () => string | undefined;
   /** When this server began, by the monotonic clock. */
   beganAt: number;
   closing: AbortSignal;
@@ -74,7 +76,7 @@ export function createApi(context: ApiContext): Api {
       presence.renewed(namespace, request);
       const renew = async ({ runId, fence }: (typeof runs)[number]) =>
         renewResult(await command(runId, { type: "renew", session, fence, leaseMs }));
-      return { results: await Promise.all(runs.map(renew)) };
+      return { results: await Promise.all(runs.map(renew)), ...told(context) };
     },
     signal: async ({ signals }) => ({
       results: await Promise.all(
@@ -101,6 +103,11 @@ export function createApi(context: ApiContext): Api {
     find: (request) => find(context, request),
     read: (request) => read(context, request),
   };
+}
+
+function told({ streams }: ApiContext): { streams?: string } {
+  const where = streams();
+  return where === undefined ? {} : { streams: where };
 }
 
 /** What a claim finds when nothing was hinted at and storage was asked a moment ago: that needs no transaction. */
@@ -146,7 +153,7 @@ async function claim(
     }
     const left = until - env.elapsed();
     if (runs.length > 0 || left <= 0 || closing.aborted || isGone(signal)) {
-      return { runs };
+      return { runs, ...told(context) };
     }
     await hinted(context, filter, Math.min(left, claimSweepMs), signal);
     if (closing.aborted || isGone(signal)) {

@@ -8,18 +8,25 @@ import { AikiError, batcher, type Env, type Logger } from "@aikirun/lib";
 import type { Api } from "@aikirun/lib/protocol";
 import type { Settings } from "../core/run.ts";
 import { readyRuns } from "../delivery/ready.ts";
+import type { Doorbells } from "../delivery/redis/doorbells.ts";
 import type { Storage } from "../storage/storage.ts";
 import { createApi } from "./api.ts";
 import { runChanges } from "./changes.ts";
 import { dueClock } from "./clock.ts";
 import { type Committed, type Committer, commit } from "./commit.ts";
+import { type Channel, serverNews } from "./news.ts";
 import type { Operation, Result } from "./operation.ts";
 import { livePresence } from "./presence.ts";
-import { cachedRows } from "./rows.ts";
+import { cachedRows, type Rows } from "./rows.ts";
+import { spread } from "./spread.ts";
 import { Obstructed } from "./work.ts";
 
 export interface EngineOptions {
   storage: Storage;
+  /** How servers of one database hear of one another; null when this is the only one. */
+  channel?: Channel | null;
+  /** What rings for workers that listen elsewhere. */
+  doorbells?: Doorbells | null;
   env: Env;
   settings?: Partial<Settings>;
   logger: Logger;
@@ -52,7 +59,8 @@ const defaultSettings: Settings = {
   maxOpenWaits: 1_000,
 };
 
-export function createEngine({ storage, env, settings, logger, observe }: EngineOptions): Engine {
+export function createEngine(options: EngineOptions): Engine {
+  const { storage, env, settings, logger, observe, channel = null, doorbells = null } = options;
   const rows = cachedRows(cachedRowCount);
   const ready = readyRuns(env);
   const changes = runChanges();
@@ -70,19 +78,16 @@ export function createEngine({ storage, env, settings, logger, observe }: Engine
   let underWay = 0;
   let drained = () => {};
 
-  const publish = ({ changed, hints }: Committed) => {
-    let due = Number.POSITIVE_INFINITY;
-    for (const run of changed) {
-      rows.set(run);
-      due = Math.min(due, run.dueAt ?? due);
-    }
-    for (const run of hints) {
-      ready.push(run);
-    }
+  const { own, others } = spread({ rows, ready, changes, doorbells });
+  const news = channel === null ? null : serverNews({ env, channel, hear: others });
+
+  const publish = (committed: Committed) => {
+    const { due, unheard } = own(committed);
     clock.expect(due);
-    for (const run of changed) {
-      changes.notify(run.id);
-    }
+    news?.tell(
+      committed.changed.map(({ id }) => id),
+      unheard,
+    );
   };
 
   const send = async (operations: Operation[]): Promise<Result[]> => {
@@ -90,7 +95,7 @@ export function createEngine({ storage, env, settings, logger, observe }: Engine
     try {
       committed = await commit(committer, operations);
     } catch (error) {
-      forget(operations);
+      forget(rows, operations);
       // One operation that cannot be decided, or stored, must not fail the others.
       if (operations.length > 1 && isOfOne(error)) {
         return (await Promise.all(operations.map((operation) => send([again(operation)])))).flat();
@@ -105,14 +110,6 @@ export function createEngine({ storage, env, settings, logger, observe }: Engine
       logger.error("An observer of the engine threw", { error: String(error) });
     }
     return committed.results;
-  };
-
-  const forget = (operations: Operation[]) => {
-    for (const operation of operations) {
-      if (operation.type === "command") {
-        rows.forget(operation.to);
-      }
-    }
   };
 
   const enqueue = batcher<Operation, Result>({ max: batchSize, lanes: storage.lanes ?? 1, soon: env.soon, send });
@@ -142,13 +139,7 @@ export function createEngine({ storage, env, settings, logger, observe }: Engine
 
   const clock = dueClock({ env, storage, submit, logger, closing: closing.signal });
 
-  /** Who only reads is told of a failing database as others are. */
-  const reading: Pick<Storage, "read"> = {
-    read: (work) =>
-      storage.read(work).catch((error) => {
-        throw isStorageFault(error) ? asUnavailable(error, logger) : error;
-      }),
-  };
+  const reading = readable(storage, logger);
 
   const presence = livePresence({
     env,
@@ -168,10 +159,12 @@ export function createEngine({ storage, env, settings, logger, observe }: Engine
         presence,
         submit,
         beganAt,
+        streams: () => doorbells?.streams(namespace),
         closing: closing.signal,
       }),
     async start() {
       await clock.start();
+      news?.start();
     },
     async close() {
       closing.abort();
@@ -182,7 +175,28 @@ export function createEngine({ storage, env, settings, logger, observe }: Engine
         });
       }
       await presence.close();
+      await news?.close();
+      doorbells?.close();
     },
+  };
+}
+
+/** What was decided from may be what failed. */
+function forget(rows: Rows, operations: Operation[]): void {
+  for (const operation of operations) {
+    if (operation.type === "command") {
+      rows.forget(operation.to);
+    }
+  }
+}
+
+/** Who only reads is told of a failing database as others are. */
+function readable(storage: Storage, logger: Logger): Pick<Storage, "read"> {
+  return {
+    read: (work) =>
+      storage.read(work).catch((error) => {
+        throw isStorageFault(error) ? asUnavailable(error, logger) : error;
+      }),
   };
 }
 

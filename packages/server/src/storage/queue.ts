@@ -28,8 +28,8 @@ export interface Ranked {
 
 /**
  * The highest priority first. Within one, streams take turns: the first of each in their order, then the second of
- * each; so a long queue of one workflow keeps no other waiting. Each stream is given in its own order, with one run more
- * than the limit if it has it.
+ * each; so a long queue of one workflow keeps no other waiting. Each stream is given in its own order, with one run
+ * more than the limit if it has it.
  */
 export function interleaved(streams: ReadonlyArray<readonly Ranked[]>, limit: number): Queued {
   const all = streams.flatMap((runs, place) => {

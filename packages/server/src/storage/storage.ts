@@ -75,8 +75,8 @@ export interface Reader {
 
 export interface Transaction extends Reader {
   /**
-   * Queued runs that fit, at most `limit`, in the order of `interleaved`. Where several transactions are under way, each
-   * finds others, and those that it found are held for it.
+   * Queued runs that fit, at most `limit`, in the order of `interleaved`. Where several transactions are under way,
+   * each finds others, and those that it found are held for it.
    */
   queued(filter: QueueFilter, limit: number): Promise<Queued>;
   /** Ids whose `dueAt` is at or before `now`, earliest first, at most `limit`; held for this transaction alike. */

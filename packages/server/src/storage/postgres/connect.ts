@@ -91,6 +91,11 @@ export async function checkDatabase(
   return { isDirect: "processID" in client && client.processID === numberOf(row, "backend") };
 }
 
+/** Of a connection that hears notifications. */
+export function listenSettings(url: string): PoolConfig {
+  return { ...settings(url), pipeline: false };
+}
+
 /** Milliseconds. A lock is given up later than a deadlock is found (1 s). */
 const limitsOfTime = { statement_timeout: 10_000, lock_timeout: 1_500, idle_in_transaction_session_timeout: 10_000 };
 

@@ -1,0 +1,40 @@
+import { AikiError, type Env, type Logger } from "@aikirun/lib";
+import type { RedisTarget } from "./delivery/redis/connection.ts";
+import { type Doorbells, redisDoorbells } from "./delivery/redis/doorbells.ts";
+
+const example = "redis://user:password@host:6379/0, rediss:// with TLS, ?cluster=true for a cluster";
+
+/** Throws `INVALID_CONFIG` without showing what may be a password. */
+export function parseRedis(text: string): RedisTarget {
+  const bad = (why: string) => new AikiError("INVALID_CONFIG", `redis ${why}. Write ${example}.`);
+  if (!/^rediss?:\/\//i.test(text) || !URL.canParse(text)) throw bad("is no url of Redis");
+  const { protocol, hostname, port, username, password, pathname, searchParams } = new URL(text);
+  const db = pathname.replace(/^\//, "");
+  if (!/^\d{0,5}$/.test(db)) throw bad(`names the database ${JSON.stringify(db)}, which is no number`);
+  for (const name of searchParams.keys()) {
+    if (name !== "cluster" && name !== "prefix") throw bad(`has an unknown parameter ${JSON.stringify(name)}`);
+  }
+  const isCluster = searchParams.get("cluster") === "true";
+  if (isCluster && Number(db) !== 0) throw bad("names a database, and a cluster has only 0");
+  return Object.freeze({
+    host: hostname === "" ? "localhost" : hostname.replace(/^\[|\]$/g, ""),
+    port: port === "" ? 6379 : Number(port),
+    ...(username === "" ? {} : { username: decodeURIComponent(username) }),
+    ...(password === "" ? {} : { password: decodeURIComponent(password) }),
+    db: Number(db),
+    tls: protocol === "rediss:",
+    isCluster,
+    prefix: searchParams.get("prefix") ?? "aiki",
+  });
+}
+
+/** Redis that is not there now may come: the server starts without it. */
+export async function openDoorbells(
+  target: RedisTarget | null,
+  { env, logger }: { env: Env; logger: Logger },
+): Promise<Doorbells | null> {
+  if (target === null) return null;
+  const doorbells = redisDoorbells(target, env, logger);
+  await doorbells.tried;
+  return doorbells;
+}

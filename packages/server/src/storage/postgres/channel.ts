@@ -1,0 +1,101 @@
+import type { Logger } from "@aikirun/lib";
+import { Client } from "pg";
+import { listenSettings } from "./connect.ts";
+
+/** The channel of all servers of a database. */
+const name = "aiki_news";
+
+/** Before the next try to connect. Milliseconds. */
+const pauseMs = 1_000;
+
+/** A note of one's own that is not heard within this time shows a pooler in between. Milliseconds. */
+const echoMs = 3_000;
+
+/** Not durable, and more than one text in a journey: nobody waits for a disk on account of news. */
+const notify = `
+  WITH unhurried AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true) AS set)
+  SELECT pg_notify('${name}', text) FROM unhurried CROSS JOIN unnest($1::text[]) AS given (text)`;
+
+/**
+ * LISTEN and NOTIFY on a connection of their own, which is made anew when it is lost. Behind a pooler in transaction
+ * mode nothing is heard: that is said once.
+ */
+export class PostgresChannel {
+  /** PostgreSQL refuses 8,000. */
+  readonly maxBytes = 7_900;
+  readonly #url: string;
+  readonly #logger: Logger | undefined;
+  #client: Client | null = null;
+  #hear: (text: string) => void = () => {};
+  #connected: () => void = () => {};
+  #again: NodeJS.Timeout | null = null;
+  #hasWarned = false;
+  #isClosed = false;
+
+  constructor(url: string, logger: Logger | undefined) {
+    this.#url = url;
+    this.#logger = logger;
+  }
+
+  listen(hear: (text: string) => void, connected: () => void): void {
+    this.#hear = hear;
+    this.#connected = connected;
+    void this.#connect();
+  }
+
+  async say(texts: readonly string[]): Promise<void> {
+    if (this.#client === null) throw new Error("The channel is not connected.");
+    await this.#client.query(notify, [texts]);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    if (this.#again !== null) clearTimeout(this.#again);
+    const client = this.#client;
+    this.#client = null;
+    await client?.end().catch(() => {});
+  }
+
+  async #connect(): Promise<void> {
+    const client = new Client(listenSettings(this.#url));
+    let isLost = false;
+    const lose = () => {
+      if (isLost) return;
+      isLost = true;
+      if (this.#client === client) this.#client = null;
+      client.end().catch(() => {});
+      if (!this.#isClosed) this.#again = setTimeout(() => void this.#connect(), pauseMs).unref();
+    };
+    client.on("error", lose);
+    client.on("end", lose);
+    const echo = `{"echo":"${Math.random()}"}`;
+    let isHeard = false;
+    client.on("notification", ({ payload }) => {
+      if (payload === echo) isHeard = true;
+      else if (payload !== undefined) this.#hear(payload);
+    });
+    try {
+      await client.connect();
+      await client.query(`LISTEN ${name}`);
+      if (this.#isClosed) return lose();
+      this.#client = client;
+      await this.say([echo]);
+      setTimeout(() => {
+        if (!isHeard && !isLost) this.#warn();
+      }, echoMs).unref();
+      this.#connected();
+    } catch {
+      lose();
+    }
+  }
+
+  #warn(): void {
+    if (this.#hasWarned || this.#isClosed) return;
+    this.#hasWarned = true;
+    this.#logger?.warn(
+      "notifications of PostgreSQL do not arrive, as behind a pooler in transaction mode: what other servers do is " +
+        "seen within a second; for milliseconds, give databaseDirect (AIKI_DATABASE_DIRECT) a url past the pooler, " +
+        "or give Redis",
+    );
+  }
+}
