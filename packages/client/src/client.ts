@@ -1,9 +1,11 @@
 import { AikiError, type Env, type Logger, type RunStarter, starter } from "@aikirun/lib";
 import type { Api } from "@aikirun/lib/protocol";
-import { type ClientParams, type EmbeddedServer, parseConfig, type RedisParams } from "./config.ts";
+import { type ClientParams, type EmbeddedServer, parseConfig } from "./config.ts";
 import { createHandle, type HandleContext } from "./handle.ts";
 import { type HttpTarget, httpApi } from "./http.ts";
 import { persistent } from "./persistent.ts";
+import { createConnector, type RedisConnector, redisConnector } from "./redis.ts";
+import type { RedisParams } from "./redis-params.ts";
 import { createRuns, type Runs } from "./runs.ts";
 import { signals } from "./signals.ts";
 import { starts } from "./start.ts";
@@ -24,6 +26,8 @@ export interface Client extends RunStarter {
   readonly logger: Logger;
   /** Clock, randomness and ids. */
   readonly env: Env;
+  /** For workers: opens connections to Redis, which end with the client; null when it was not told where Redis is. */
+  readonly [redisConnector]: RedisConnector | null;
   /**
    * Ends the client: pending waits reject with `CLIENT_CLOSED`, calls under way are awaited but no longer repeated,
    * later ones throw `CLIENT_CLOSED`. May be called twice.
@@ -48,6 +52,7 @@ export async function client(params: ClientParams): Promise<Client> {
     watcher: watcher(patient, env),
   };
   const start = starts(patient, env);
+  const connections = redis === null ? null : createConnector(redis, env);
   return {
     runs: createRuns(context),
     workers: createWorkers(patient),
@@ -56,12 +61,14 @@ export async function client(params: ClientParams): Promise<Client> {
     redis,
     logger,
     env,
+    [redisConnector]: connections?.connector ?? null,
     [starter]: async (version, input, options) =>
       createHandle(context, await start(version, input, options), version.events),
     async close() {
       const error = clientClosed();
       closed.abort(error);
       context.watcher.close(error);
+      connections?.close();
       await Promise.allSettled(pending);
       disconnect();
     },

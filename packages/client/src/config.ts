@@ -1,18 +1,7 @@
 import { AikiError, consoleLogger, type Env, Fields, hasMethods, type Logger, systemEnv } from "@aikirun/lib";
 import type { Api } from "@aikirun/lib/protocol";
 import { v7 } from "uuid";
-
-/** Where Redis is. Only workers with the `redis_streams` subscriber use it; it may be missing at any moment. */
-export interface RedisParams {
-  host: string;
-  /** 1 to 65535. */
-  port: number;
-  username?: string;
-  password?: string;
-  /** The database's number, from 0. */
-  db?: number;
-  tls?: boolean;
-}
+import { parseRedis, type RedisParams } from "./redis-params.ts";
 
 /** An embedded server, as `server()` of `@aikirun/server` makes it. */
 export interface EmbeddedServer {
@@ -96,24 +85,6 @@ function parseUrl(text: string): string {
     throw bad("must end before ? and #.");
   }
   return url.href.replace(/\/+$/, "");
-}
-
-function parseRedis(value: unknown): Readonly<RedisParams> {
-  const fields = new Fields(value, "client.redis", "INVALID_CONFIG");
-  const username = fields.text("username");
-  const password = fields.text("password", { min: 0, max: 1_000 });
-  const db = fields.integer("db", { min: 0, max: 65_535 });
-  const tls = fields.flag("tls");
-  const redis: RedisParams = {
-    host: fields.required("host", fields.text("host")),
-    port: fields.required("port", fields.integer("port", { min: 1, max: 65_535 })),
-    ...(username === undefined ? {} : { username }),
-    ...(password === undefined ? {} : { password }),
-    ...(db === undefined ? {} : { db }),
-    ...(tls === undefined ? {} : { tls }),
-  };
-  fields.done();
-  return Object.freeze(redis);
 }
 
 function isServer(value: unknown): value is EmbeddedServer {

@@ -1,3 +1,11 @@
 /** For the other packages of Aiki; may change in any release. */
 
+export {
+  type Connecting,
+  type RedisAnswer,
+  type RedisConnection,
+  type RedisConnector,
+  type RedisRefusal,
+  redisConnector,
+} from "./redis.ts";
 export { backoffMs, isTransient, keepAlive, pause, retryAfterOf } from "./transient.ts";

@@ -1,9 +1,5 @@
-import { silentLogger } from "@aikirun/lib";
 import { describe, expect, it } from "vitest";
-import { virtualEnv } from "../test/virtual-env.ts";
 import { parseConfig } from "./config.ts";
-import { paceOf } from "./pace.ts";
-import { noticeRedis } from "./redis-notice.ts";
 
 const made = { id: "made", hasRedis: false };
 
@@ -61,7 +57,9 @@ describe("the configuration of a worker", () => {
     [{ concurrency: 4 }, 'worker has no field "concurrency"'],
     [{ subscriber: "polling" }, "worker.subscriber must be an object"],
     [{ subscriber: {} }, "worker.subscriber.type is missing"],
-    [{ subscriber: { type: "kafka" } }, 'must be "redis_streams" or "adaptive_polling" or "polling"'],
+    [{ subscriber: { type: "kafka" } }, '"adaptive_polling" or "polling" or "custom"'],
+    [{ subscriber: { type: "custom" } }, "worker.subscriber.subscribe is missing"],
+    [{ subscriber: { type: "custom", subscribe: {} } }, "worker.subscriber.subscribe must be a function"],
     [{ subscriber: { type: "polling", blockTimeMs: 5 } }, 'has no field "blockTimeMs"'],
     [{ subscriber: { type: "polling", intervalMs: 0 } }, "worker.subscriber.intervalMs"],
     [{ subscriber: { type: "redis_streams", blockTimeMs: "1s" } }, "worker.subscriber.blockTimeMs"],
@@ -75,45 +73,5 @@ describe("the configuration of a worker", () => {
   ])("refuses %j", (params, sentence) => {
     const refusal = { code: "INVALID_CONFIG", message: expect.stringContaining(sentence) };
     expect(() => parseConfig(params, made)).toThrow(expect.objectContaining(refusal));
-  });
-});
-
-describe("the pace of questions", () => {
-  const adaptive = () => paceOf(parseConfig({}, made).subscriber, virtualEnv());
-
-  it("has no pause after runs, nor after a question that the server held", () => {
-    const pace = adaptive();
-    expect([pace.answered(3, 1), pace.answered(0, pace.waitMs)]).toEqual([0, 0]);
-  });
-
-  it("grows after empty answers past the threshold, up to the most, and starts over after runs", () => {
-    const pace = adaptive();
-    const pauses = Array.from({ length: 12 }, () => pace.answered(0, 1));
-    expect(pauses.slice(0, 6)).toEqual([45, 45, 45, 90, 180, 360]);
-    expect(pauses.at(-1)).toBe(4_500);
-    pace.answered(1, 1);
-    expect(pace.answered(0, 1)).toBe(45);
-  });
-
-  it("grows while the server errs, up to maxRetryIntervalMs, with jitter", () => {
-    const pace = paceOf(parseConfig({ subscriber: { type: "polling", maxRetryIntervalMs: 500 } }, made).subscriber, {
-      ...virtualEnv(),
-      random: () => 1,
-    });
-    expect([1, 2, 3, 4, 5].map(() => pace.failed(new Error("down")))).toEqual([100, 200, 400, 500, 500]);
-    expect(pace.answered(0, 0)).toBe(500);
-    expect(pace.failed(new Error("down"))).toBe(100);
-    expect(pace.waitMs).toBe(0);
-  });
-});
-
-describe("a worker that asked for Redis Streams", () => {
-  it.each([
-    [null, "the client knows of no Redis"],
-    [{ host: "127.0.0.1", port: 1 }, "Redis is not reachable at 127.0.0.1:1"],
-  ])("says once why it polls with %j", async (redis, sentence) => {
-    const lines: string[] = [];
-    await noticeRedis(redis, { ...silentLogger, warn: (line) => lines.push(line) });
-    expect(lines).toEqual([expect.stringContaining(sentence)]);
   });
 });

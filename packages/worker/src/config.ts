@@ -1,5 +1,5 @@
 import { Fields } from "@aikirun/lib";
-import { parseSubscriber, type Subscriber, type SubscriberStrategy } from "./subscriber.ts";
+import { parseStrategy, type Strategy, type SubscriberStrategy } from "./subscribers/strategy.ts";
 
 /** How a worker works. Every field has a default. */
 export interface WorkerParams {
@@ -29,7 +29,7 @@ export interface WorkerConfig {
   /** Three heartbeats. Milliseconds. */
   readonly leaseMs: number;
   readonly gracefulShutdownTimeoutMs: number;
-  readonly subscriber: Subscriber;
+  readonly subscriber: Strategy;
   readonly shardKeys: readonly string[];
 }
 
@@ -45,7 +45,7 @@ export function parseConfig(params: unknown, made: { id: string; hasRedis: boole
     heartbeatIntervalMs,
     leaseMs: 3 * heartbeatIntervalMs,
     gracefulShutdownTimeoutMs: fields.integer("gracefulShutdownTimeoutMs", { min: 0, max: 86_400_000 }) ?? 5_000,
-    subscriber: parseSubscriber(fields.take("subscriber"), made.hasRedis),
+    subscriber: parseStrategy(fields.take("subscriber"), made.hasRedis),
     shardKeys: Object.freeze(fields.texts("shardKeys", 1_000) ?? []),
   };
   fields.done();

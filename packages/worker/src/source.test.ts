@@ -3,13 +3,28 @@ import type { Served } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import { claimedRun, type Script, scriptedApi, untilAborted } from "../test/scripted-api.ts";
 import { settled, virtualEnv } from "../test/virtual-env.ts";
-import { paceOf } from "./pace.ts";
 import { source } from "./source.ts";
-import { parseSubscriber } from "./subscriber.ts";
+import { adaptivePolling } from "./subscribers/polling.ts";
+import type { Answer, Question, Subscriber } from "./subscribers/subscriber.ts";
 
 const orders: Served[] = [{ name: "order", versionId: "1" }];
 
-function setup(claim: NonNullable<Script["claim"]>, slots = 2, serves = orders) {
+const growth = {
+  minPollIntervalMs: 50,
+  maxPollIntervalMs: 5_000,
+  backoffMultiplier: 2,
+  emptyPollThreshold: 3,
+  jitterFactor: 0.2,
+};
+
+interface Scene {
+  slots?: number;
+  serves?: Served[];
+  subscriber?: Subscriber;
+  warnings?: string[];
+}
+
+function setup(claim: NonNullable<Script["claim"]>, { slots = 2, serves = orders, subscriber, warnings }: Scene = {}) {
   const env = virtualEnv();
   const scripted = scriptedApi({ claim });
   const taken: string[] = [];
@@ -18,8 +33,10 @@ function setup(claim: NonNullable<Script["claim"]>, slots = 2, serves = orders) 
   const claims = source({
     api: scripted.api,
     env,
-    logger: silentLogger,
-    pace: paceOf(parseSubscriber(undefined, false), env),
+    logger: { ...silentLogger, warn: (line) => warnings?.push(line) },
+    subscriber: subscriber ?? adaptivePolling(growth, env),
+    maxRetryIntervalMs: 2_000,
+    atCapacityIntervalMs: 0,
     session: "s",
     worker: "w",
     shardKeys: ["eu"],
@@ -94,7 +111,7 @@ describe("taking runs", () => {
   });
 
   it("asks for nothing while nothing is registered, and begins when something is", async () => {
-    const { env, claims, state, asked } = setup((_, signal) => untilAborted(signal), 2, []);
+    const { env, claims, state, asked } = setup((_, signal) => untilAborted(signal), { serves: [] });
     await env.advance(1_000);
     expect(asked.claim).toEqual([]);
     state.serves = [{ name: "order", versionId: "1" }];
@@ -150,5 +167,146 @@ describe("taking runs", () => {
     await claims.stop();
     expect(state.taken).toEqual(["late"]);
     expect(asked.claim).toHaveLength(1);
+  });
+});
+
+/** Asks when it is told to, and remembers what came of it. */
+function scripted() {
+  const answers: Answer[] = [];
+  const asked: Array<{ free: number; signal: AbortSignal }> = [];
+  let ready: (question: { waitMs: number; limit?: number; rung?: boolean }) => void = () => {};
+  const subscriber: Subscriber = {
+    next: (free, signal) => {
+      asked.push({ free, signal });
+      return new Promise((resolve) => {
+        ready = (question) => resolve({ ...question, settled: (answer) => answers.push(answer) });
+        signal.addEventListener("abort", () => ready({ waitMs: 0 }));
+      });
+    },
+    close: async () => {},
+  };
+  return { subscriber, answers, asked, ring: (question: Parameters<typeof ready>[0]) => ready(question) };
+}
+
+describe("a subscriber", () => {
+  it("has its question asked as it is, and hears what came of it", async () => {
+    const { subscriber, answers, asked: called, ring } = scripted();
+    const { claims, asked } = setup(() => ({ runs: [claimedRun("a")] }), { slots: 3, subscriber });
+    await settled();
+    expect([called.map(({ free }) => free), asked.claim]).toEqual([[3], []]);
+    ring({ waitMs: 0, limit: 2, rung: true });
+    await settled();
+    expect(asked.claim[0]?.request).toMatchObject({ limit: 2, waitMs: 0, rung: true });
+    expect(answers).toEqual([{ type: "answered", asked: 2, runs: 1, heldMs: 0 }]);
+    expect(called.map(({ free }) => free)).toEqual([3, 2]);
+    await claims.stop();
+  });
+
+  it.each([
+    [
+      { waitMs: 0, limit: 1_000 },
+      { limit: 2, waitMs: 0 },
+    ],
+    [
+      { waitMs: 0, limit: 0 },
+      { limit: 1, waitMs: 0 },
+    ],
+    [{ waitMs: 1e9 }, { limit: 2, waitMs: 60_000 }],
+    [
+      { waitMs: Number.NaN, limit: Number.NaN },
+      { limit: 1, waitMs: 0 },
+    ],
+    [
+      { waitMs: -1, limit: 1.5 },
+      { limit: 1, waitMs: 0 },
+    ],
+  ])("that asks %j has the worker ask %j with two free slots", async (question, request) => {
+    const { subscriber, ring } = scripted();
+    const { claims, asked } = setup((_, signal) => untilAborted(signal), { subscriber });
+    await settled();
+    ring(question);
+    await settled();
+    expect(asked.claim[0]?.request).toMatchObject(request);
+    await claims.stop();
+  });
+
+  it("waits on while a parked run goes first", async () => {
+    const { subscriber, answers, asked: called, ring } = scripted();
+    const { claims, asked } = setup((request) => ({ runs: request.reclaim === undefined ? [] : [claimedRun("a")] }), {
+      subscriber,
+    });
+    await settled();
+    claims.reclaim("a", 1);
+    await settled();
+    expect([asked.claim.length, called.length, called[0]?.signal.aborted]).toEqual([1, 1, false]);
+    ring({ waitMs: 0 });
+    await settled();
+    expect([asked.claim.length, answers.length]).toEqual([2, 1]);
+    await claims.stop();
+  });
+
+  it("is told that nobody asked when a parked run took the last slot", async () => {
+    const { subscriber, answers, asked: called } = scripted();
+    const { claims } = setup(() => ({ runs: [claimedRun("a")] }), { slots: 1, subscriber });
+    await settled();
+    claims.reclaim("a", 1);
+    await settled();
+    expect([called[0]?.signal.aborted, answers]).toEqual([true, [{ type: "unasked" }]]);
+    await claims.stop();
+  });
+
+  it("is called anew when something else is registered", async () => {
+    const { subscriber, asked: called } = scripted();
+    const { env, claims, state } = setup(() => ({ runs: [] }), { subscriber });
+    await env.advance(1_000);
+    expect(called).toHaveLength(1);
+    state.serves = [...state.serves, { name: "ship", versionId: "1" }];
+    await env.advance(250);
+    expect(called.map(({ signal }) => signal.aborted)).toEqual([true, false]);
+    await claims.stop();
+  });
+
+  it("hears of a refusal, and of repeats nothing", async () => {
+    const { subscriber, answers, ring } = scripted();
+    const codes = ["UNREACHABLE", "BAD_REQUEST"];
+    const { env, claims, asked } = setup(
+      () => {
+        throw new AikiError(codes.shift() ?? "UNREACHABLE", "No.");
+      },
+      { subscriber },
+    );
+    await settled();
+    ring({ waitMs: 0 });
+    await env.advance(1_000);
+    expect(asked.claim).toHaveLength(2);
+    expect(answers).toMatchObject([{ type: "failed", error: { code: "BAD_REQUEST" } }]);
+    await claims.stop();
+  });
+
+  it.each([
+    ["rejects", (): Promise<Question> => Promise.reject(new Error("no"))],
+    [
+      "throws",
+      (): Promise<Question> => {
+        throw new Error("no");
+      },
+    ],
+    ["asks nothing", async () => JSON.parse("null")],
+  ])("that %s is called again after growing pauses, and logged once", async (_, next) => {
+    const warnings: string[] = [];
+    let calls = 0;
+    const subscriber: Subscriber = {
+      next: () => {
+        calls += 1;
+        return next();
+      },
+      close: async () => {},
+    };
+    const { env, claims } = setup(() => ({ runs: [] }), { subscriber, warnings });
+    await env.advance(60_000);
+    expect(calls).toBeGreaterThan(20);
+    expect(calls).toBeLessThan(60);
+    expect(warnings).toEqual(["the subscriber failed"]);
+    await claims.stop();
   });
 });

@@ -1,8 +1,8 @@
-import { isTransient, pause } from "@aikirun/client/internal";
-import type { Cancel, Env, Logger } from "@aikirun/lib";
-import type { Api, ClaimedRun, ClaimRequest, RunId, Served } from "@aikirun/lib/protocol";
+import { backoffMs, isTransient, pause, retryAfterOf } from "@aikirun/client/internal";
+import { type Cancel, type Env, isRecord, type Logger } from "@aikirun/lib";
+import { type Api, type ClaimedRun, type ClaimRequest, limits, type RunId, type Served } from "@aikirun/lib/protocol";
 import { type Instant, instant } from "./leases.ts";
-import type { Pace } from "./pace.ts";
+import type { Answer, Question, Subscriber } from "./subscribers/subscriber.ts";
 
 /** Takes runs from the server as slots come free. */
 export interface Source {
@@ -20,7 +20,11 @@ export interface SourceOptions {
   api: Api;
   env: Env;
   logger: Logger;
-  pace: Pace;
+  subscriber: Subscriber;
+  /** The longest pause while the server, or the subscriber, errs. Milliseconds. */
+  maxRetryIntervalMs: number;
+  /** How long a full worker lets further slots come free. Milliseconds. */
+  atCapacityIntervalMs: number;
   session: string;
   worker: string;
   shardKeys: readonly string[];
@@ -33,54 +37,126 @@ export interface SourceOptions {
   onRefused: (runId: RunId, fence: number) => void;
 }
 
-/** How often a waiting claim is compared with what the registry serves by now. Milliseconds. */
+/** How often what was asked for is compared with what the registry serves by now. Milliseconds. */
 const registryMs = 200;
+/** The most runs that one claim may bring. */
+const mostRuns = 1_000;
 
-/** One claim is in flight, for as many runs as slots are free; nothing else takes runs, so no more are taken. */
+/** A subscriber's next question, while it is awaited; null when it has none after all. */
+interface Upcoming {
+  question: Promise<Question | null>;
+  serves: Served[];
+  leave: AbortController;
+}
+
+/**
+ * One claim is in flight, for as many runs as slots are free; nothing else takes runs, so no more are taken. Parked
+ * runs of our own go before what the subscriber asks for.
+ */
 export function source(options: SourceOptions): Source {
-  const { api, env, logger, pace, freeSlots } = options;
+  const { api, env, logger, subscriber, maxRetryIntervalMs, freeSlots } = options;
   const stopped = new AbortController();
   const reclaims = new Map<RunId, number>();
+  const faults = { server: 0, subscriber: 0 };
+  let upcoming: Upcoming | null = null;
   let wake: () => void = () => {};
   let interrupt: () => void = () => {};
   const done = loop();
 
   async function loop(): Promise<void> {
     while (!stopped.signal.aborted) {
-      const request = nextRequest();
-      if (request !== null) {
-        await rest(await ask(request));
-      } else {
+      if (freeSlots() <= 0 || (options.serves().length === 0 && reclaims.size === 0)) {
+        drop();
         await woken();
-        await rest(pace.atCapacityMs);
+        await rest(options.atCapacityIntervalMs);
+      } else if (reclaims.size > 0) {
+        await ask(requestOf({ waitMs: 0 }));
+      } else {
+        await askNext();
       }
+    }
+    drop();
+  }
+
+  /** Asks what the subscriber asks for, unless something else comes first: then its question is awaited again later. */
+  async function askNext(): Promise<void> {
+    if (upcoming !== null && !isSame(upcoming.serves, options.serves())) {
+      drop();
+    }
+    upcoming ??= begin();
+    const question = await Promise.race([upcoming.question, woken()]);
+    wake();
+    if (question === undefined) {
+      return;
+    }
+    upcoming = null;
+    if (question !== null) {
+      settle(question, await ask(requestOf(question)));
     }
   }
 
-  /** Null when there is no slot, or nothing to ask for. */
-  function nextRequest(): ClaimRequest | null {
-    const free = freeSlots();
-    const serves = options.serves();
-    if (free <= 0 || (serves.length === 0 && reclaims.size === 0)) {
+  function begin(): Upcoming {
+    const leave = new AbortController();
+    return { question: nextQuestion(leave.signal), serves: options.serves(), leave };
+  }
+
+  async function nextQuestion(signal: AbortSignal): Promise<Question | null> {
+    try {
+      const question = checked(await subscriber.next(freeSlots(), signal));
+      faults.subscriber = 0;
+      return question;
+    } catch (error) {
+      if (!signal.aborted) {
+        subscriberFailed(error);
+        await pause(env, backoffMs(env, faults.subscriber, maxRetryIntervalMs), signal);
+      }
       return null;
     }
-    const reclaim = Array.from(reclaims, ([runId, fence]) => ({ runId, fence })).slice(0, Math.min(free, 1_000));
-    const others = Math.min(free - reclaim.length, 1_000);
+  }
+
+  /** Nobody waits for the question any more. */
+  function drop(): void {
+    upcoming?.leave.abort();
+    void upcoming?.question.then((question) => question !== null && settle(question, { type: "unasked" }));
+    upcoming = null;
+  }
+
+  function settle(question: Question, answer: Answer): void {
+    try {
+      question.settled?.(answer);
+    } catch (error) {
+      subscriberFailed(error);
+    }
+  }
+
+  function subscriberFailed(error: unknown): void {
+    faults.subscriber += 1;
+    if (faults.subscriber === 1) {
+      logger.warn("the subscriber failed", { error });
+    }
+  }
+
+  /** Of a question; parked runs come before others. */
+  function requestOf({ limit = mostRuns, waitMs, rung = false }: Question): ClaimRequest {
+    const free = Math.min(freeSlots(), mostRuns);
+    const reclaim = Array.from(reclaims, ([runId, fence]) => ({ runId, fence })).slice(0, free);
+    const others = free - reclaim.length;
     return {
       claimId: env.id(),
       session: options.session,
       worker: options.worker,
-      serves: others > 0 ? serves : [],
+      serves: others > 0 ? options.serves() : [],
       shardKeys: [...options.shardKeys],
-      limit: Math.max(1, others),
+      limit: between(1, limit, Math.max(1, others)),
       leaseMs: options.leaseMs,
-      waitMs: reclaim.length > 0 ? 0 : pace.waitMs,
+      waitMs: between(0, waitMs, limits.waitMs),
       ...(reclaim.length > 0 ? { reclaim } : {}),
+      ...(rung ? { rung } : {}),
     };
   }
 
   /** Asks until there is an answer: a reply that was lost may hold runs, and only its repeat brings them. */
-  async function ask(request: ClaimRequest): Promise<number> {
+  async function ask(request: ClaimRequest): Promise<Answer> {
     // What a repeat brings may have been taken by the first: its lease is as old as that.
     const takenAt = instant(env);
     for (let isFirst = true; !stopped.signal.aborted; isFirst = false) {
@@ -92,19 +168,23 @@ export function source(options: SourceOptions): Source {
       const cancelLook = request.waitMs > 0 ? lookAtRegistry(request, leave) : () => {};
       try {
         const { runs } = await api.claim(request, { signal: leave.signal });
-        const delay = receive(request, runs, takenAt, env.elapsed() - sentAt);
-        return leave.signal.aborted ? 0 : delay;
+        faults.server = 0;
+        receive(request, runs, takenAt);
+        const isMeant = runs.length > 0 || !leave.signal.aborted;
+        const heldMs = env.elapsed() - sentAt;
+        return isMeant ? { type: "answered", asked: request.limit, runs: runs.length, heldMs } : { type: "unasked" };
       } catch (error) {
         if (leave.signal.aborted) {
-          return 0;
+          return { type: "unasked" };
         }
-        const delay = pace.failed(error);
+        faults.server += 1;
+        const delay = Math.max(backoffMs(env, faults.server, maxRetryIntervalMs), retryAfterOf(error));
         if (isFirst || !isTransient(error)) {
           logger.warn("claim failed", { error, retryInMs: Math.round(delay) });
         }
         await pause(env, delay, stopped.signal);
         if (!isTransient(error)) {
-          return 0;
+          return { type: "failed", error };
         }
       } finally {
         cancelLook();
@@ -112,11 +192,10 @@ export function source(options: SourceOptions): Source {
         stopped.signal.removeEventListener("abort", onInterrupt);
       }
     }
-    return 0;
+    return { type: "unasked" };
   }
 
-  /** The pause before the next question, in milliseconds. */
-  function receive({ reclaim = [] }: ClaimRequest, runs: ClaimedRun[], sentAt: Instant, heldMs: number): number {
+  function receive({ reclaim = [] }: ClaimRequest, runs: ClaimedRun[], sentAt: Instant): void {
     const ours = new Set(runs.map(({ id }) => id));
     for (const run of runs) {
       reclaims.delete(run.id);
@@ -128,8 +207,6 @@ export function source(options: SourceOptions): Source {
         options.onRefused(runId, fence);
       }
     }
-    const delay = pace.answered(runs.length, heldMs);
-    return reclaim.length > 0 ? 0 : delay;
   }
 
   /** What is registered meanwhile must not wait for the end of a long poll. */
@@ -146,15 +223,15 @@ export function source(options: SourceOptions): Source {
     return () => cancel();
   }
 
-  /** Until a slot comes free, something is registered or reclaimed, or the end. */
-  function woken(): Promise<void> {
+  /** Until a slot comes free, something is reclaimed, or the end; with free slots, until the registry is due a look. */
+  function woken(): Promise<undefined> {
     return new Promise((resolve) => {
       const hasSlots = freeSlots() > 0;
       const cancel = hasSlots ? env.after(registryMs, () => wake()) : () => {};
       wake = () => {
         cancel();
         wake = () => {};
-        resolve();
+        resolve(undefined);
       };
       if (stopped.signal.aborted) {
         wake();
@@ -189,4 +266,16 @@ function isSame(before: Served[], now: Served[]): boolean {
     before.length === now.length &&
     before.every(({ name, versionId }, index) => now[index]?.name === name && now[index]?.versionId === versionId)
   );
+}
+
+function checked(question: Question): Question {
+  if (!isRecord(question) || typeof question.waitMs !== "number") {
+    throw new TypeError("next() of a subscriber must resolve to a question: an object with waitMs.");
+  }
+  return question;
+}
+
+/** A whole number, whatever a subscriber makes of it. */
+function between(least: number, value: number, most: number): number {
+  return Math.min(most, Math.max(least, Math.floor(value) || 0));
 }

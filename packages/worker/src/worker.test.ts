@@ -6,6 +6,7 @@ import { describe, expect, it } from "vitest";
 import { claimedRun, entry, type Script, scriptedApi, untilAborted, viewOf } from "../test/scripted-api.ts";
 import { settled, virtualEnv } from "../test/virtual-env.ts";
 import type { WorkerParams } from "./config.ts";
+import type { Subscriber } from "./subscribers/subscriber.ts";
 import { worker } from "./worker.ts";
 
 const order = workflow({ name: "order" });
@@ -93,6 +94,15 @@ describe("starting a worker", () => {
     await started;
   });
 
+  it.each([
+    ["rejects as the user's own subscriber does", () => Promise.reject(new AikiError("MINE", "No.")), "MINE"],
+    ["refuses what is no subscriber", () => JSON.parse('{ "next": 1 }'), "INVALID_CONFIG"],
+  ])("%s", async (_, subscribe, code) => {
+    const { aikiWorker } = await setup({}, { subscriber: { type: "custom", subscribe } });
+    await expect(aikiWorker.start()).rejects.toMatchObject({ code });
+    await aikiWorker.stop();
+  });
+
   it("refuses a bad configuration before anything else", async () => {
     await expect(setup({}, { maxConcurrentWorkflowRuns: -1 })).rejects.toMatchObject({ code: "INVALID_CONFIG" });
   });
@@ -133,7 +143,10 @@ describe("a claimed run", () => {
     answer();
     await settled();
     expect(reports().map(({ next }) => next.type)).toEqual(["finish"]);
-    await aikiWorker.stop();
+    const stopped = aikiWorker.stop();
+    await settled();
+    answer();
+    await stopped;
   });
 
   it("is not executed when that renewal finds it lost", async () => {
@@ -235,6 +248,35 @@ describe("a claimed run", () => {
 });
 
 describe("stopping a worker", () => {
+  it("says goodbye, and tells its load until then", async () => {
+    const { aikiWorker, asked } = await setup({ claim: once(claimedRun("a")) });
+    await aikiWorker.start();
+    await settled();
+    await aikiWorker.stop();
+    const load = { slots: 5, busy: 0 };
+    expect(asked.claim[0]?.request).toMatchObject({ load });
+    expect(asked.renew.map(({ request }) => request)).toMatchObject([{ load }, { runs: [], load, leaving: true }]);
+  });
+
+  it("is left by a subscriber that never comes, and closes one that comes late", async () => {
+    let come: (subscriber: Subscriber) => void = () => {};
+    let isClosed = false;
+    const subscribe = () => new Promise<Subscriber>((resolve) => (come = resolve));
+    const { aikiWorker } = await setup({}, { subscriber: { type: "custom", subscribe } });
+    const started = expect(aikiWorker.start()).rejects.toMatchObject({ code: "WORKER_STOPPED" });
+    await settled();
+    await aikiWorker.stop();
+    await started;
+    come({
+      next: (_, signal) => untilAborted(signal),
+      close: async () => {
+        isClosed = true;
+      },
+    });
+    await settled();
+    expect(isClosed).toBe(true);
+  });
+
   it("ends in time though the server never answers", async () => {
     const { env, aikiWorker } = await setup(
       { claim: once(claimedRun("a")), report: (_, signal) => untilAborted(signal) },

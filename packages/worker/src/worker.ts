@@ -1,13 +1,14 @@
 import type { Client } from "@aikirun/client";
-import { keepAlive } from "@aikirun/client/internal";
+import { keepAlive, redisConnector } from "@aikirun/client/internal";
 import { AikiError, type Env, hasMethods } from "@aikirun/lib";
 import { type Registry, registry } from "@aikirun/workflow";
 import { parseConfig, type WorkerConfig, type WorkerParams } from "./config.ts";
-import { paceOf } from "./pace.ts";
 import { patiently } from "./patience.ts";
-import { noticeRedis } from "./redis-notice.ts";
+import { type Presence, presence } from "./presence.ts";
 import { type Runner, runner } from "./runner.ts";
 import { type Source, source } from "./source.ts";
+import { subscribe } from "./subscribers/subscribe.ts";
+import type { Subscriber } from "./subscribers/subscriber.ts";
 
 /** Executes the runs of the workflows in its registry. */
 export interface Worker {
@@ -45,9 +46,7 @@ export function worker(client: Client, params: WorkerParams = {}): Worker {
   const begin = async (): Promise<Shift> => {
     const release = keepAlive();
     try {
-      const session = env.id();
-      await subscribe(client, session, config, stopped.signal);
-      return work(client, config, served, session, release);
+      return await work({ client, config, served, session: env.id(), stopped: stopped.signal, release });
     } catch (error) {
       release();
       starting = null;
@@ -78,12 +77,80 @@ export function worker(client: Client, params: WorkerParams = {}): Worker {
   };
 }
 
-/** Shows that the server answers and accepts these credentials. */
-async function subscribe(
-  { api, env }: Client,
-  session: string,
-  config: WorkerConfig,
-  stopped: AbortSignal,
+/** A worker at work. */
+interface Shift {
+  end(): Promise<void>;
+}
+
+interface Beginning {
+  client: Client;
+  config: WorkerConfig;
+  served: Registry;
+  session: string;
+  stopped: AbortSignal;
+  release: () => void;
+}
+
+async function work({ client, config, served, session, stopped, release }: Beginning): Promise<Shift> {
+  const { env } = client;
+  const logger = client.logger.child({ worker: config.id });
+  const { id, maxConcurrentWorkflowRuns, shardKeys, leaseMs, heartbeatIntervalMs } = config;
+  let busy = () => 0;
+  const known = presence(client.api, env, () => ({ slots: maxConcurrentWorkflowRuns, busy: busy() }));
+  const { api } = known;
+  await greet(known, { env, session, config, stopped });
+  const serves = () => served.serves();
+  const context = { session, worker: id, serves, shardKeys, streams: known.streams, logger, env };
+  const subscriber = await subscribe(config.subscriber, context, client[redisConnector], stopped);
+  if (subscriber === null) {
+    throw workerStopped(id);
+  }
+  const running: Runner = runner({
+    client: { api, env, logger, url: client.url },
+    registry: served,
+    session,
+    worker: id,
+    slots: maxConcurrentWorkflowRuns,
+    leaseMs,
+    heartbeatIntervalMs,
+    onFreed: () => claims.freed(),
+    onReclaim: (runId, fence) => claims.reclaim(runId, fence),
+  });
+  busy = () => running.busy;
+  const claims: Source = source({
+    api,
+    env,
+    logger,
+    subscriber,
+    maxRetryIntervalMs: config.subscriber.maxRetryIntervalMs,
+    atCapacityIntervalMs: config.subscriber.atCapacityIntervalMs,
+    session,
+    worker: id,
+    shardKeys,
+    leaseMs,
+    serves,
+    freeSlots: () => maxConcurrentWorkflowRuns - running.busy,
+    onRun: running.take,
+    onRefused: running.refused,
+  });
+  if (served.serves().length === 0) {
+    logger.warn("nothing is registered yet: add workflows with worker.registry.add(…)");
+  }
+  logger.info("worker started", { slots: maxConcurrentWorkflowRuns, serves: served.serves().length });
+  const leave = () => api.renew({ session, leaseMs, runs: [], leaving: true });
+  return {
+    async end() {
+      await wind({ running, claims, subscriber, leave, env }, config.gracefulShutdownTimeoutMs);
+      release();
+      logger.info("worker stopped");
+    },
+  };
+}
+
+/** Shows that the server answers and accepts these credentials, and learns where doorbells ring. */
+async function greet(
+  { api }: Presence,
+  { env, session, config, stopped }: Pick<Beginning, "session" | "config" | "stopped"> & { env: Env },
 ): Promise<void> {
   const began = env.elapsed();
   const worthwhile = () => !stopped.aborted && env.elapsed() - began < startPatienceMs;
@@ -99,65 +166,33 @@ async function subscribe(
   }
 }
 
-/** A worker at work. */
-interface Shift {
-  end(): Promise<void>;
+interface Ending {
+  running: Runner;
+  claims: Source;
+  subscriber: Subscriber;
+  leave: () => Promise<unknown>;
+  env: Env;
 }
 
-function work(client: Client, config: WorkerConfig, served: Registry, session: string, release: () => void): Shift {
-  const { api, env } = client;
-  const logger = client.logger.child({ worker: config.id });
-  const { id, maxConcurrentWorkflowRuns, shardKeys, leaseMs, heartbeatIntervalMs, subscriber } = config;
-  const running: Runner = runner({
-    client: { api, env, logger, url: client.url },
-    registry: served,
-    session,
-    worker: id,
-    slots: maxConcurrentWorkflowRuns,
-    leaseMs,
-    heartbeatIntervalMs,
-    onFreed: () => claims.freed(),
-    onReclaim: (runId, fence) => claims.reclaim(runId, fence),
-  });
-  const claims: Source = source({
-    api,
-    env,
-    logger,
-    pace: paceOf(subscriber, env),
-    session,
-    worker: id,
-    shardKeys,
-    leaseMs,
-    serves: () => served.serves(),
-    freeSlots: () => maxConcurrentWorkflowRuns - running.busy,
-    onRun: running.take,
-    onRefused: running.refused,
-  });
-  if (subscriber.type === "redis_streams") {
-    void noticeRedis(client.redis, logger);
-  }
-  if (served.serves().length === 0) {
-    logger.warn("nothing is registered yet: add workflows with worker.registry.add(…)");
-  }
-  logger.info("worker started", { slots: maxConcurrentWorkflowRuns, serves: served.serves().length });
-  return {
-    async end() {
-      await wind(running, claims, config.gracefulShutdownTimeoutMs, env);
-      release();
-      logger.info("worker stopped");
-    },
-  };
-}
-
-/** Three quarters of the time are for runs to come to a good point, the rest, a second at most, to hand them back. */
-async function wind(running: Runner, claims: Source, timeoutMs: number, env: Env): Promise<void> {
-  const handBackMs = Math.min(1_000, timeoutMs / 4);
+/**
+ * Three quarters of the time are for runs to come to a good point, the rest, a second at most, to hand them back and to
+ * say goodbye.
+ */
+async function wind({ running, claims, subscriber, leave, env }: Ending, timeoutMs: number): Promise<void> {
+  const goodbyeMs = Math.min(1_000, timeoutMs / 4);
   running.drain();
   // The last answer to a claim may still bring runs, to be handed back.
-  const idle = claims.stop().then(() => running.idle());
-  if (!(await within(idle, timeoutMs - handBackMs, env))) {
-    await within(running.handBack(), handBackMs, env);
-  }
+  const asked = claims.stop();
+  const isIdle = await within(
+    asked.then(() => running.idle()),
+    timeoutMs - goodbyeMs,
+    env,
+  );
+  const farewell = async () => {
+    await asked;
+    await Promise.allSettled([leave(), subscriber.close()]);
+  };
+  await within(Promise.all([farewell(), isIdle || running.handBack()]), goodbyeMs, env);
   running.close();
 }
 

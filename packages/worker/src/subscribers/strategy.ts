@@ -1,4 +1,5 @@
 import { Fields } from "@aikirun/lib";
+import type { Subscriber, SubscriberContext } from "./subscriber.ts";
 
 /** Long-polls the server; when it answers empty at once, or errs, asks less and less often. The default. */
 export interface AdaptivePolling {
@@ -30,12 +31,21 @@ export interface Polling {
   atCapacityIntervalMs?: number;
 }
 
-/** Hears of runs through Redis Streams. Without Redis it says so once and works on through adaptive polling. */
+/**
+ * Hears of runs through Redis Streams. Without Redis it says so once and works on through adaptive polling until Redis
+ * is back.
+ */
 export interface RedisStreams {
   type: "redis_streams";
-  /** A message that its reader has left alone for so long is taken over. Milliseconds, default 90,000. */
+  /**
+   * A message that its reader has left alone for so long is taken over by another; after four times as long, a reader
+   * that was never heard of again is removed. Milliseconds, 1,000 or more, default 90,000.
+   */
   claimMinIdleTimeMs?: number;
-  /** How long one read waits for messages. Milliseconds, default 1,000. */
+  /**
+   * How long one read waits for messages. It ends sooner when the server is to be asked without a message, every 5 s.
+   * Milliseconds, 1 to 60,000, default 1,000.
+   */
   blockTimeMs?: number;
   /** The longest pause while Redis or the server errs. Milliseconds, default 2,000. */
   maxRetryIntervalMs?: number;
@@ -43,27 +53,40 @@ export interface RedisStreams {
   atCapacityIntervalMs?: number;
 }
 
+/** Hears of runs in a way of your own. */
+export interface Custom {
+  type: "custom";
+  /** Called by `start` of the worker, which rejects when this does. */
+  subscribe(context: SubscriberContext): Subscriber | Promise<Subscriber>;
+  /** The longest pause while the server errs, or `next` rejects. Milliseconds, default 2,000. */
+  maxRetryIntervalMs?: number;
+  /** How long a full worker lets further slots come free before it asks for runs. Milliseconds, default 0. */
+  atCapacityIntervalMs?: number;
+}
+
 /** How a worker learns that runs are ready. */
-export type SubscriberStrategy = AdaptivePolling | Polling | RedisStreams;
+export type SubscriberStrategy = AdaptivePolling | Polling | RedisStreams | Custom;
 
 /** A strategy with every option filled in. */
-export type Subscriber = Readonly<Required<AdaptivePolling> | Required<Polling> | Required<RedisStreams>>;
+export type Strategy = Readonly<
+  Required<AdaptivePolling> | Required<Polling> | Required<RedisStreams> | Required<Custom>
+>;
 
-const types = ["redis_streams", "adaptive_polling", "polling"] as const;
+const types = ["redis_streams", "adaptive_polling", "polling", "custom"] as const;
 const day = 86_400_000;
 
-export function parseSubscriber(strategy: unknown, hasRedis: boolean): Subscriber {
+export function parseStrategy(strategy: unknown, hasRedis: boolean): Strategy {
   if (strategy === undefined) {
-    return parseSubscriber({ type: hasRedis ? "redis_streams" : "adaptive_polling" }, hasRedis);
+    return parseStrategy({ type: hasRedis ? "redis_streams" : "adaptive_polling" }, hasRedis);
   }
   const fields = new Fields(strategy, "worker.subscriber", "INVALID_CONFIG");
   const type = fields.required("type", fields.oneOf("type", types));
-  const subscriber = Object.freeze(optionsOf(type, fields));
+  const parsed = Object.freeze(optionsOf(type, fields));
   fields.done();
-  return subscriber;
+  return parsed;
 }
 
-function optionsOf(type: Subscriber["type"], fields: Fields): Subscriber {
+function optionsOf(type: Strategy["type"], fields: Fields): Strategy {
   const common = {
     maxRetryIntervalMs: fields.integer("maxRetryIntervalMs", { min: 10, max: day }) ?? 2_000,
     atCapacityIntervalMs: fields.integer("atCapacityIntervalMs", { min: 0, max: day }) ?? 0,
@@ -78,6 +101,12 @@ function optionsOf(type: Subscriber["type"], fields: Fields): Subscriber {
         type,
         claimMinIdleTimeMs: fields.integer("claimMinIdleTimeMs", { min: 1_000, max: day }) ?? 90_000,
         blockTimeMs: fields.integer("blockTimeMs", { min: 1, max: 60_000 }) ?? 1_000,
+        ...common,
+      };
+    case "custom":
+      return {
+        type,
+        subscribe: fields.required("subscribe", fields.shaped("subscribe", isSubscribe, "a function")),
         ...common,
       };
     default:
@@ -99,4 +128,8 @@ function adaptiveOptions(fields: Fields) {
     emptyPollThreshold: fields.integer("emptyPollThreshold", { min: 0, max: 1_000 }) ?? 3,
     jitterFactor: fields.number("jitterFactor", { min: 0, max: 1 }) ?? 0.2,
   };
+}
+
+function isSubscribe(value: unknown): value is Custom["subscribe"] {
+  return typeof value === "function";
 }

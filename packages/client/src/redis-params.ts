@@ -1,0 +1,81 @@
+import { Fields } from "@aikirun/lib";
+
+/** Where Redis is. Only workers with the `redis_streams` subscriber use it; it may be missing at any moment. */
+export interface RedisParams {
+  host: string;
+  /** 1 to 65535. */
+  port: number;
+  username?: string;
+  password?: string;
+  /** The database's number, from 0. A cluster has only 0. */
+  db?: number;
+  /** Encrypts, and verifies who answers: `true`, or whom to trust in particular. Default false. */
+  tls?: boolean | RedisTls;
+  /** `host` is a node of a Redis Cluster, or a name for all of them. Default false. */
+  cluster?: boolean;
+}
+
+/** Whom to trust, and how to be trusted. Texts are in PEM format. */
+export interface RedisTls {
+  /** Authorities to trust instead of the well-known ones. */
+  ca?: string;
+  /** The client's own certificate, for a Redis that asks for one. */
+  cert?: string;
+  /** The key of `cert`. */
+  key?: string;
+  /** Opens an encrypted `key`. */
+  passphrase?: string;
+  /** The name that the certificate must be for. Default: `host`; in a cluster, each node's own. */
+  servername?: string;
+  /** False accepts anybody who answers. Default true. */
+  rejectUnauthorized?: boolean;
+}
+
+/** Throws `INVALID_CONFIG`, naming the field. */
+export function parseRedis(value: unknown): Readonly<RedisParams> {
+  const fields = new Fields(value, "client.redis", "INVALID_CONFIG");
+  const username = fields.text("username");
+  const password = fields.text("password", { min: 0, max: 1_000 });
+  const db = fields.integer("db", { min: 0, max: 65_535 });
+  const tls = parseTls(fields);
+  const cluster = fields.flag("cluster");
+  const redis: RedisParams = {
+    host: fields.required("host", fields.text("host")),
+    port: fields.required("port", fields.integer("port", { min: 1, max: 65_535 })),
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    ...(db === undefined ? {} : { db }),
+    ...(tls === undefined ? {} : { tls }),
+    ...(cluster === undefined ? {} : { cluster }),
+  };
+  if (username !== undefined && password === undefined) {
+    fields.refuse("password", "there beside username");
+  }
+  if (cluster === true && db !== undefined && db !== 0) {
+    fields.refuse("db", "0 in a cluster, which has no other");
+  }
+  fields.done();
+  return Object.freeze(redis);
+}
+
+function parseTls(fields: Fields): RedisParams["tls"] {
+  const value = fields.take("tls");
+  if (typeof value !== "object" || value === null) {
+    return fields.flag("tls");
+  }
+  const options = new Fields(value, `${fields.where}.tls`, "INVALID_CONFIG");
+  const pem = (name: string) => options.text(name, { min: 1, max: 1_000_000 });
+  const [ca, cert, key] = [pem("ca"), pem("cert"), pem("key")];
+  const passphrase = options.text("passphrase", { min: 0, max: 1_000 });
+  const servername = options.text("servername");
+  const rejectUnauthorized = options.flag("rejectUnauthorized");
+  options.done();
+  return Object.freeze({
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
+    ...(passphrase === undefined ? {} : { passphrase }),
+    ...(servername === undefined ? {} : { servername }),
+    ...(rejectUnauthorized === undefined ? {} : { rejectUnauthorized }),
+  });
+}
