@@ -1,10 +1,10 @@
 /** A PostgreSQL of our own: made in a directory, started on a free port, stopped without a trace. */
 
-import { execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { chown, mkdir, readFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { endWith, freePort } from "./machine.ts";
 
 const run = promisify(execFile);
 
@@ -52,7 +52,7 @@ export async function startCluster(
     const log = await readFile(join(directory, "log"), "utf8").catch(() => "");
     throw new Error(`PostgreSQL did not start: ${log}`, { cause });
   });
-  endWith(owner, place);
+  endWith(owner, join(place, "postmaster.pid"), "QUIT");
   return { url: `postgres://aiki@127.0.0.1:${port}/postgres`, control };
 }
 
@@ -68,21 +68,4 @@ async function userOf(directory: string): Promise<{ uid?: number; gid?: number }
   const [uid = 65_534, gid = 65_534] = [Number(fields[2]), Number(fields[3])];
   await chown(directory, uid, gid);
   return { uid, gid };
-}
-
-/** However the process that asked for it ends, the cluster ends with it, at once. */
-function endWith(owner: number, place: string): void {
-  const script = 'while kill -0 "$1" 2>/dev/null; do sleep 1; done; kill -QUIT "$(head -n 1 "$2/postmaster.pid")"';
-  spawn("sh", ["-c", script, "sh", String(owner), place], { cwd: "/", detached: true, stdio: "ignore" }).unref();
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => (address !== null && typeof address === "object" ? resolve(address.port) : reject(address)));
-    });
-  });
 }

@@ -1,12 +1,10 @@
 /** A database of its own for each test file: at DATABASE_URL, else in a cluster that the test run shares. */
 
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { Client } from "pg";
 import { v7 } from "uuid";
-import { inject } from "vitest";
 import { findBinaries } from "./binaries.ts";
 import { startCluster } from "./cluster.ts";
+import { madeOnce } from "./once.ts";
 
 export interface TestDatabase {
   url: string;
@@ -62,42 +60,9 @@ async function query(
   }
 }
 
-/** The first test file that asks starts it, the others wait for what it says. */
 async function sharedCluster(): Promise<string | null> {
-  const { directory, owner } = inject("services");
-  const said = join(directory, "postgres.json");
-  const isFirst = await mkdir(join(directory, "postgres")).then(
-    () => true,
-    () => false,
-  );
-  if (isFirst) {
-    const outcome = await start(join(directory, "postgres"), owner);
-    await writeFile(`${said}.new`, JSON.stringify(outcome));
-    await rename(`${said}.new`, said);
-  }
-  const outcome: Outcome = JSON.parse(await eventually(said));
-  if (outcome.error !== null) throw new Error(outcome.error);
-  return outcome.url;
-}
-
-interface Outcome {
-  url: string | null;
-  error: string | null;
-}
-
-async function start(directory: string, owner: number): Promise<Outcome> {
-  try {
+  return madeOnce("postgres", async (directory, owner) => {
     const binaries = await findBinaries(directory);
-    return { url: binaries === null ? null : (await startCluster(binaries, directory, owner)).url, error: null };
-  } catch (thrown) {
-    return { url: null, error: thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown) };
-  }
-}
-
-async function eventually(file: string): Promise<string> {
-  for (;;) {
-    const text = await readFile(file, "utf8").catch(() => null);
-    if (text !== null) return text;
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
+    return binaries === null ? null : (await startCluster(binaries, directory, owner)).url;
+  });
 }

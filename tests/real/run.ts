@@ -19,16 +19,27 @@ export default function setup(project: TestProject): () => Promise<void> {
   chmodSync(directory, 0o711);
   project.provide("services", { directory, owner: process.pid });
   return async () => {
-    for (const name of readdirSync(directory)) await stopCluster(join(directory, name, "data"));
+    for (const name of readdirSync(directory)) {
+      await stopCluster(join(directory, name, "data", "postmaster.pid"));
+      await killRedis(join(directory, name, "redis.pid"));
+    }
     await rm(directory, { recursive: true, force: true, maxRetries: 5 });
   };
 }
 
 /** An immediate end: nobody wants what is in it. */
-async function stopCluster(place: string): Promise<void> {
-  const file = join(place, "postmaster.pid");
-  if (!existsSync(file)) return;
-  const [pid] = (await readFile(file, "utf8")).split("\n");
-  process.kill(Number(pid), "SIGQUIT");
-  while (existsSync(file)) await new Promise((resolve) => setTimeout(resolve, 20));
+async function stopCluster(pidFile: string): Promise<void> {
+  await signal(pidFile, "SIGQUIT");
+  while (existsSync(pidFile)) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+/** Its file outlives it, and it may have been killed before. */
+async function killRedis(pidFile: string): Promise<void> {
+  await signal(pidFile, "SIGKILL").catch(() => {});
+}
+
+async function signal(pidFile: string, name: "SIGQUIT" | "SIGKILL"): Promise<void> {
+  if (!existsSync(pidFile)) return;
+  const [pid] = (await readFile(pidFile, "utf8")).split("\n");
+  process.kill(Number(pid), name);
 }

@@ -234,7 +234,7 @@ function refusalOf(error: unknown): RedisRefusal | null {
     return null;
   }
   const { message } = error;
-  return { ok: false, code: /^[A-Z]+/.exec(message)?.[0] ?? "ERR", message };
+  return { ok: false, code: /^[A-Z]+/.exec(message)?.[0] ?? "", message };
 }
 
 function unreachable(message: string): RedisRefusal {

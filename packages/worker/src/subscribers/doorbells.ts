@@ -230,7 +230,7 @@ export class Doorbells {
           this.#cursors.set(key, cursorOf(answer.value));
           this.#waiting.push(...bellsTaken(key, answer.value));
         } else {
-          this.#dispensable("XAUTOCLAIM", answer);
+          this.#dispensable("xautoclaim", answer);
         }
       }),
     );
@@ -241,7 +241,7 @@ export class Doorbells {
     for (const key of this.#options.keys()) {
       const answer = await this.#send(["xinfo", "consumers", key, streamGroup]);
       if (!answer.ok) {
-        this.#dispensable("XINFO", answer);
+        this.#dispensable("xinfo", answer);
         return;
       }
       const dead = consumersOf(answer.value).filter((consumer) => this.#isDead(consumer));

@@ -34,7 +34,7 @@ export function openLine(options: LineOptions): Line {
     }
   }
 
-  /** Opens doorbells and resolves when they are lost: to null when that is no news, because they could be heard. */
+  /** Opens doorbells and resolves when they are lost; to null when that is no news as long as they can be opened. */
   async function hold(): Promise<RedisRefusal | null> {
     if (isKnownSilent && !delivers()) {
       return null;
@@ -52,7 +52,7 @@ export function openLine(options: LineOptions): Line {
     doorbells = opened;
     const refusal = await opened.lost;
     doorbells = null;
-    return opened.isProven || !delivers() ? null : refusal;
+    return opened.isProven || refusal.code === "UNREACHABLE" ? null : refusal;
   }
 
   return {

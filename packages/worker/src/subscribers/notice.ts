@@ -37,7 +37,7 @@ export function redisNotice(at: string, logger: Logger): Notice {
       once("silent", () => logger.warn(line));
     },
     lacking(command, { code, message }) {
-      const line = `Redis at ${at} refuses ${command} (${code}); what dead workers left behind stays there`;
+      const line = `Redis at ${at} refuses ${command.toUpperCase()} (${code}); what dead workers leave behind stays`;
       once(command, () => logger.warn(line, { reason: message }));
     },
     back() {

@@ -31,7 +31,7 @@ async function ask(subscriber: Subscriber, answer: Answer): Promise<void> {
 const answered = (runs: number, heldMs: number): Answer => ({ type: "answered", asked: 1, runs, heldMs });
 
 describe("adaptive polling", () => {
-  it("makes no pause after runs, nor after a question that the server held, nor after a fault", async () => {
+  it("makes no pause after runs, after a question that the server held, or after a fault", async () => {
     const { env, pauses } = hasty();
     const subscriber = adaptivePolling(growth, env);
     await ask(subscriber, answered(3, 1));
@@ -41,7 +41,7 @@ describe("adaptive polling", () => {
     expect(pauses).toEqual([]);
   });
 
-  it("grows its pauses after empty answers past the threshold, up to the most, and starts over after runs", async () => {
+  it("grows its pauses after empty answers past the threshold, and starts over after runs", async () => {
     const { env, pauses } = hasty();
     const subscriber = adaptivePolling(growth, env);
     for (let turn = 0; turn < 13; turn += 1) await ask(subscriber, answered(0, 1));

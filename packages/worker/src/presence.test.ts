@@ -1,0 +1,68 @@
+import { expect, it } from "vitest";
+import { scriptedApi } from "../test/scripted-api.ts";
+import { virtualEnv } from "../test/virtual-env.ts";
+import { presence } from "./presence.ts";
+
+function setup() {
+  const env = virtualEnv();
+  const says: Array<string | undefined> = [];
+  const reply = () => {
+    const streams = says.shift();
+    return streams === undefined ? {} : { streams };
+  };
+  const scripted = scriptedApi({
+    claim: () => ({ runs: [], ...reply() }),
+    renew: () => ({ results: [], ...reply() }),
+  });
+  let busy = 0;
+  const known = presence(scripted.api, env, () => ({ slots: 4, busy }));
+  const renew = async (streams?: string) => {
+    says.push(streams);
+    await known.api.renew({ session: "s", leaseMs: 1_000, runs: [] });
+    return known.streams();
+  };
+  const claim = async (streams?: string) => {
+    says.push(streams);
+    const request = {
+      claimId: "c",
+      session: "s",
+      worker: "w",
+      serves: [],
+      shardKeys: [],
+      limit: 1,
+      leaseMs: 1,
+      waitMs: 0,
+    };
+    await known.api.claim(request);
+    return known.streams();
+  };
+  const work = () => {
+    busy += 1;
+  };
+  return { env, renew, claim, work, asked: scripted.asked };
+}
+
+it("tells with claims and heartbeats how busy the worker is by then", async () => {
+  const { renew, claim, work, asked } = setup();
+  await renew();
+  work();
+  await claim();
+  expect([asked.renew[0]?.request.load, asked.claim[0]?.request.load]).toEqual([
+    { slots: 4, busy: 0 },
+    { slots: 4, busy: 1 },
+  ]);
+});
+
+it("learns from replies where doorbells ring, and from their silence, unless another server rings", async () => {
+  const { env, renew, claim } = setup();
+  expect(await renew()).toBeNull();
+  expect(await claim("a:{x}")).toBe("a:{x}");
+  await env.advance(4_000);
+  expect(await renew()).toBe("a:{x}");
+  expect(await claim("a:{x}")).toBe("a:{x}");
+  await env.advance(4_000);
+  expect(await claim()).toBe("a:{x}");
+  await env.advance(1_000);
+  expect(await renew()).toBeNull();
+  expect(await claim("b:{x}")).toBe("b:{x}");
+});

@@ -1,0 +1,151 @@
+/** A Redis of our own: a process on a free port, which a test may kill, stop and start again. */
+
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { Redis } from "ioredis";
+import { endWith, freePort } from "./machine.ts";
+
+const run = promisify(execFile);
+
+/** How it is started. */
+export interface RedisSettings {
+  password?: string;
+  tls?: boolean;
+  cluster?: boolean;
+}
+
+/** How it is reached. */
+export interface RedisAddress {
+  host: string;
+  port: number;
+  password?: string;
+  tls?: { ca: string };
+  cluster?: boolean;
+}
+
+export interface RedisProcess {
+  readonly address: RedisAddress;
+  /** Carries out a command outside of what is tested. */
+  send(...command: Array<string | number>): Promise<unknown>;
+  signal(signal: "SIGSTOP" | "SIGCONT"): void;
+  /** Ends it at once, as a crash would. */
+  kill(): Promise<void>;
+  /** Another life on the same port, with nothing in it. */
+  start(): Promise<void>;
+}
+
+/** Fast and forgetful: nothing here is to survive. */
+const forgetful = ["--save", "", "--appendonly", "no", "--daemonize", "no", "--bind", "127.0.0.1"];
+
+/** Starts one in a directory. It ends when the process with the id `owner` has ended, if nobody ends it before. */
+export async function startRedis(
+  program: string,
+  directory: string,
+  owner: number,
+  settings: RedisSettings = {},
+): Promise<RedisProcess> {
+  await mkdir(directory, { recursive: true });
+  const { password, tls = false, cluster = false } = settings;
+  const port = await freePort();
+  const ca = tls ? await certify(directory) : null;
+  const address: RedisAddress = {
+    host: "127.0.0.1",
+    port,
+    ...(password === undefined ? {} : { password }),
+    ...(ca === null ? {} : { tls: { ca } }),
+    ...(cluster ? { cluster } : {}),
+  };
+  const pidFile = join(directory, "redis.pid");
+  const options = [
+    ...forgetful,
+    ...["--dir", directory, "--pidfile", pidFile, "--logfile", join(directory, "log")],
+    ...(tls ? ["--port", "0", "--tls-port", String(port)] : ["--port", String(port)]),
+    ...(tls ? ["--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "cert.pem"] : []),
+    ...(tls ? ["--tls-auth-clients", "no"] : []),
+    ...(cluster ? ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"] : []),
+    ...(password === undefined ? [] : ["--requirepass", password]),
+  ];
+  const send = (...command: Array<string | number>) => sendTo(address, command);
+  const pid = async () => Number(await readFile(pidFile, "utf8"));
+  let child = 0;
+
+  const start = async (): Promise<void> => {
+    const spawned = spawn(program, options, { cwd: directory, detached: true, stdio: "ignore" });
+    await once(spawned, "spawn");
+    spawned.unref();
+    await until(directory, async () => (await send("ping")) === "PONG");
+    if (cluster) await beCluster(directory, send);
+    child = await pid();
+  };
+  await start();
+  endWith(owner, pidFile, "KILL");
+  return {
+    address,
+    send,
+    start,
+    signal: (signal) => process.kill(child, signal),
+    async kill() {
+      process.kill(child, "SIGKILL");
+      while (isAlive(child)) await pauseFor(5);
+      await rm(join(directory, "nodes.conf"), { force: true });
+    },
+  };
+}
+
+async function beCluster(directory: string, send: RedisProcess["send"]): Promise<void> {
+  await send("cluster", "addslots", ...Array.from({ length: 16_384 }, (_, slot) => slot));
+  await until(directory, async () => String(await send("cluster", "info")).includes("cluster_state:ok"));
+}
+
+/** The name and the address that tests use; trusted by whoever is told to. */
+async function certify(directory: string): Promise<string> {
+  const request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"];
+  const names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
+  await run("openssl", [...request, ...names, "-keyout", "key.pem", "-out", "cert.pem"], { cwd: directory });
+  return readFile(join(directory, "cert.pem"), "utf8");
+}
+
+/** One command over a connection of its own. Rejects with what Redis, or the network, says. */
+export async function sendTo(address: RedisAddress, command: ReadonlyArray<string | number>): Promise<unknown> {
+  const { host, port, password, tls } = address;
+  const redis = new Redis({
+    host,
+    port,
+    ...(password === undefined ? {} : { password }),
+    ...(tls === undefined ? {} : { tls }),
+    lazyConnect: true,
+    enableReadyCheck: false,
+    retryStrategy: null,
+  });
+  redis.on("error", () => {});
+  const [name = "", ...args] = command;
+  try {
+    await redis.connect();
+    return await redis.call(String(name), args);
+  } finally {
+    redis.disconnect();
+  }
+}
+
+async function until(directory: string, look: () => Promise<boolean>): Promise<void> {
+  for (const giveUpAt = Date.now() + 20_000; !(await look().catch(() => false)); await pauseFor(20)) {
+    if (Date.now() < giveUpAt) continue;
+    throw new Error(`Redis did not start: ${await readFile(join(directory, "log"), "utf8").catch(() => "")}`);
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function pauseFor(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

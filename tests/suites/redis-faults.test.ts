@@ -1,0 +1,297 @@
+/** What workers do with a Redis that fails them: they say it once, work on through polling, and come back. */
+
+import type { RedisParams } from "@aikirun/client";
+import { afterEach, describe, expect, it } from "vitest";
+import { proxyTo, type Proxy as Road } from "../real/proxy.ts";
+import { privateRedis } from "../real/redis.ts";
+import type { RedisProcess } from "../real/redis-process.ts";
+import { type Bells, bellsAt } from "./bells.ts";
+import { type Hired, Workplace } from "./workplace.ts";
+
+const redis = await privateRedis();
+/** How long a machine under load may take. */
+const soon = { timeout: 30_000 };
+
+describe.skipIf(redis === null)("a worker whose Redis", () => {
+  if (redis === null) return;
+  let place: Workplace;
+  let bells: Bells;
+  let tests = 0;
+  const ends: Array<() => unknown> = [];
+
+  afterEach(async () => {
+    await place.close();
+    for (const end of ends.splice(0)) await end();
+  });
+
+  /** Workers hear through `params`, which may lead elsewhere than the bells ring. */
+  const open = async (through: Partial<RedisParams> = {}, at: RedisProcess = redis) => {
+    tests += 1;
+    bells = bellsAt(at.address, `test-${tests}`);
+    place = await Workplace.open({
+      subscriber: { type: "redis_streams", claimMinIdleTimeMs: 1_000, maxRetryIntervalMs: 200 },
+      redis: { ...at.address, ...through },
+      heard: bells.heardThrough,
+      ring: (name, shardKey) => bells.ring({ name, versionId: "1" }, shardKey),
+    });
+  };
+  const proxied = async (): Promise<Road> => {
+    const proxy = await proxyTo(`redis://127.0.0.1:${redis.address.port}`);
+    ends.push(() => proxy.close());
+    await open({ port: Number(new URL(proxy.url).port) });
+    return proxy;
+  };
+  const key = () => bells.key({ name: place.name, versionId: "1" });
+  const news = ({ lines }: Hired) => lines.filter((line) => line.includes("Redis"));
+  const says = (hired: Hired, words: string) =>
+    expect.poll(() => hired.lines, soon).toContainEqual(expect.stringContaining(words));
+  const works = async (runs = 5) => {
+    const ids = await Promise.all(Array.from({ length: runs }, () => place.start({ ms: 5 })));
+    await Promise.all(ids.map((id) => place.completes(id)));
+  };
+  /** Breaks, works meanwhile, mends, hears; two lines are all that is said. */
+  const outlives = async (hired: Hired, words: string, mend: () => unknown) => {
+    await says(hired, words);
+    await works();
+    await mend();
+    await says(hired, "from now on");
+    await place.hears();
+    expect(news(hired)).toEqual([expect.stringContaining(words), expect.stringContaining("from now on")]);
+    expect(hired.busy.most).toBeLessThanOrEqual(3);
+  };
+
+  it("is missing when it starts", async () => {
+    await open();
+    await redis.kill();
+    const hired = await place.hire();
+    await outlives(hired, "Redis is not reachable at 127.0.0.1", redis.start);
+  });
+
+  it("is killed under load, and comes back empty", async () => {
+    await open();
+    const hired = await place.hire();
+    await place.hears(2);
+    const before = await Promise.all(Array.from({ length: 100 }, () => place.start({ ms: 10 })));
+    await redis.kill();
+    await outlives(hired, "Redis is not reachable", redis.start);
+    await Promise.all(before.map((id) => place.completes(id)));
+    for (const id of before) expect(hired.done.filter((one) => one === id)).toHaveLength(1);
+  });
+
+  it("is stopped as a process, and goes on", async () => {
+    await open();
+    const hired = await place.hire();
+    await place.hears(2);
+    redis.signal("SIGSTOP");
+    ends.push(() => redis.signal("SIGCONT"));
+    await says(hired, "Redis is not reachable");
+    const id = await place.startSilently();
+    await place.completes(id);
+    redis.signal("SIGCONT");
+    await says(hired, "from now on");
+    await place.hears();
+    expect(news(hired)).toHaveLength(2);
+  });
+
+  it("pauses all its clients", async () => {
+    await open();
+    const hired = await place.hire();
+    await place.hears(2);
+    await redis.send("client", "pause", 6_000, "all");
+    await says(hired, "Redis is not reachable");
+    await place.completes(await place.startSilently());
+    await says(hired, "from now on");
+    await place.hears();
+    expect(news(hired)).toHaveLength(2);
+  });
+
+  it.each([
+    ["is flushed", ["flushall"]],
+    ["loses the stream", ["del"]],
+    ["loses the group", ["xgroup", "destroy"]],
+  ])("%s while it listens", async (_, command) => {
+    await open();
+    const hired = await place.hire();
+    for (let round = 0; round < 3; round += 1) {
+      await place.hears(2);
+      const rest = command[0] === "flushall" ? [] : [key(), ...(command[0] === "del" ? [] : ["workers"])];
+      await redis.send(...command, ...rest);
+      await place.hears(2);
+    }
+    expect(news(hired)).toEqual([]);
+  });
+
+  it("is trimmed by others at any moment", async () => {
+    await open();
+    const hired = await place.hire();
+    const ids = await Promise.all(
+      Array.from({ length: 30 }, async () => {
+        const id = await place.start({ ms: 5 });
+        await redis.send("xtrim", key(), "maxlen", 0);
+        return id;
+      }),
+    );
+    await Promise.all(ids.map((id) => place.completes(id)));
+    await place.hears(2);
+    expect(news(hired)).toEqual([]);
+  });
+
+  it.each([
+    ["is full, and empty", "OOM", ["config", "set", "maxmemory", 1], ["config", "set", "maxmemory", 0]],
+    ["became a replica", "READONLY", ["replicaof", "127.0.0.1", 1], ["replicaof", "no", "one"]],
+    ["keeps something else where the stream was", "WRONGTYPE", ["set", "KEY", "x"], ["del", "KEY"]],
+  ])("%s", async (_, code, damage, mend) => {
+    await open();
+    const hired = await place.hire();
+    await place.hears(2);
+    const send = (command: ReadonlyArray<string | number>) =>
+      redis.send(...command.map((word) => (word === "KEY" ? key() : word)));
+    ends.push(() => send(mend).catch(() => {}));
+    await send(damage);
+    if (code === "OOM") await redis.send("flushall");
+    await outlives(hired, `refuses what workers need (${code})`, () => send(mend));
+  });
+
+  it("is full, but lets what is there be read", async () => {
+    await open();
+    const hired = await place.hire();
+    await place.hears(2);
+    ends.push(() => redis.send("config", "set", "maxmemory", 0));
+    await redis.send("config", "set", "maxmemory", 1);
+    await works();
+    await redis.send("config", "set", "maxmemory", 0);
+    await place.hears();
+    expect(news(hired)).toEqual([]);
+  });
+
+  it("permits less than is needed", async () => {
+    await open({ username: "narrow", password: "p" });
+    const granted = ["+select", "+xreadgroup", "+xgroup", "+xdel", "+xadd", "+xautoclaim", "+xinfo"];
+    await redis.send("acl", "setuser", "narrow", "reset", "on", ">p", "~*", ...granted);
+    const hired = await place.hire();
+    await outlives(hired, "refuses what workers need (NOPERM)", () => redis.send("acl", "setuser", "narrow", "+xack"));
+  });
+
+  it("permits all that is needed and no more", async () => {
+    await open({ username: "enough", password: "p" });
+    await redis.send(
+      "acl",
+      "setuser",
+      "enough",
+      "reset",
+      "on",
+      ">p",
+      "~test-*",
+      "+xreadgroup",
+      "+xgroup|create",
+      "+xack",
+      "+xdel",
+    );
+    const hired = await place.hire();
+    await place.hears(2);
+    await says(hired, "refuses XAUTOCLAIM (NOPERM)");
+    await place.hears(2);
+    expect(news(hired).length).toBeLessThanOrEqual(2);
+  });
+
+  it("gives an answer that never arrives", async () => {
+    const proxy = await proxied();
+    const hired = await place.hire();
+    const info = async () => String(await redis.send("info", "clients"));
+    const listens = () => expect.poll(info, soon).toContain("blocked_clients:1");
+    for (let round = 0; round < 3; round += 1) {
+      await listens();
+      proxy.cutAfter("xreadgroup");
+      await place.hears(2);
+    }
+    await listens();
+    proxy.cutAfter("xack");
+    await place.hears(3);
+    await expect.poll(() => redis.send("xlen", key()), soon).toBe(0);
+    expect(news(hired)).toEqual([]);
+  });
+
+  it("falls silent without a word, on connections that stay open", async () => {
+    const proxy = await proxied();
+    const hired = await place.hire();
+    await place.hears(2);
+    proxy.fall(true);
+    await outlives(hired, "Redis is not reachable", () => proxy.fall(false));
+  });
+
+  it("wants a password", async () => {
+    const guarded = await privateRedis({ password: "swordfish" });
+    if (guarded === null) return;
+    ends.push(guarded.kill);
+    await open({}, guarded);
+    const hired = await place.hire();
+    await place.hears(2);
+    expect(news(hired)).toEqual([]);
+    await place.close();
+    await open({ password: "guess" }, guarded);
+    const stranger = await place.hire();
+    await says(stranger, "refuses what workers need (WRONGPASS)");
+    await works();
+    expect(news(stranger)).toHaveLength(1);
+    expect(stranger.lines.join()).not.toMatch(/guess|swordfish/);
+  });
+
+  it("speaks TLS, and has to be trusted", async () => {
+    const sealed = await privateRedis({ tls: true });
+    if (sealed === null) return;
+    ends.push(sealed.kill);
+    await open({ host: "localhost" }, sealed);
+    const hired = await place.hire();
+    await place.hears(2);
+    expect(news(hired)).toEqual([]);
+    await place.close();
+    for (const tls of [true, { ...sealed.address.tls, servername: "elsewhere" }]) {
+      await open({ tls }, sealed);
+      const doubtful = await place.hire();
+      await says(doubtful, "Redis is not reachable");
+      await works();
+      expect(news(doubtful)).toEqual([expect.stringMatching(/self-signed|altnames/)]);
+      await place.close();
+    }
+    await open({ tls: { rejectUnauthorized: false } }, sealed);
+    await place.hire();
+    await place.hears(2);
+  });
+
+  it("has several databases", async () => {
+    await open({ db: 3 });
+    const served = { name: place.name, versionId: "1" };
+    const hired = await place.hire();
+    for (let runs = 0; runs < 5; runs += 1) {
+      const id = await place.startSilently();
+      const script = "redis.call('SELECT', 3) return redis.call('XADD', KEYS[1], '*', 'run', '?')";
+      await redis.send("eval", script, 1, bells.key(served));
+      await place.completes(id, 4_000);
+    }
+    expect(news(hired)).toEqual([]);
+    await place.close();
+    await open({ db: 99 });
+    await says(await place.hire(), "refuses what workers need (ERR)");
+  });
+
+  it("is a cluster, of which a part fails", async () => {
+    const cluster = await privateRedis({ cluster: true });
+    if (cluster === null) return;
+    ends.push(cluster.kill);
+    await open({}, cluster);
+    const hired = await place.hire();
+    await place.hears();
+    await cluster.send("flushall");
+    await place.hears();
+    expect(news(hired)).toEqual([]);
+    await cluster.kill();
+    await says(hired, "Redis is not reachable");
+    await works();
+    await cluster.start();
+    await says(hired, "from now on");
+    await place.hears();
+    // While it is being put together it says that it is down: that is another thing, said once too.
+    const others = news(hired).filter((line) => !line.includes("CLUSTERDOWN"));
+    expect(others).toEqual([expect.stringContaining("not reachable"), expect.stringContaining("from now on")]);
+  });
+});

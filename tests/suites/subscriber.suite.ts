@@ -1,0 +1,136 @@
+/** What holds for whoever works, however it learns of runs. */
+
+import { AikiError } from "@aikirun/lib";
+import type { Api } from "@aikirun/lib/protocol";
+import { afterEach, describe, expect, it } from "vitest";
+import { type Hearing, type Hired, Workplace } from "./workplace.ts";
+
+/** How long a run may wait for a worker that has nothing to do. Milliseconds; a machine under load needs some. */
+const soonMs = 4_000;
+
+export function subscriberSuite(title: string, hear: () => Hearing): void {
+  describe(title, () => {
+    let place: Workplace;
+    const open = async () => {
+      place = await Workplace.open(hear());
+    };
+    afterEach(() => place.close());
+
+    const completed = (ids: readonly string[]) => Promise.all(ids.map((id) => place.completes(id)));
+    const startMany = (count: number, input = {}) =>
+      Promise.all(Array.from({ length: count }, () => place.start(input)));
+    const doneBy = (...hired: Hired[]) => hired.flatMap(({ done }) => done);
+
+    it("executes each run of a burst once, and never more at once than it has slots", async () => {
+      await open();
+      const hired = await place.hire({ maxConcurrentWorkflowRuns: 4 });
+      const ids = await startMany(80, { ms: 5 });
+      await completed(ids);
+      expect(doneBy(hired).toSorted()).toEqual(ids.toSorted());
+      expect(hired.busy.most).toBeLessThanOrEqual(4);
+      expect(hired.lines.filter((line) => !line.startsWith("info"))).toEqual([]);
+    });
+
+    it("executes what was queued before it came", async () => {
+      await open();
+      const ids = await startMany(10);
+      await place.hire();
+      await completed(ids);
+    });
+
+    it("begins a run soon when it has nothing else to do", async () => {
+      await open();
+      await place.hire();
+      const first = await place.start();
+      await place.completes(first);
+      const began = performance.now();
+      await place.completes(await place.start());
+      expect(performance.now() - began).toBeLessThan(soonMs);
+    });
+
+    it("shares a burst with its like, each run once", async () => {
+      await open();
+      const all = await Promise.all([1, 2, 3].map(() => place.hire({ maxConcurrentWorkflowRuns: 2 })));
+      const ids = await startMany(60, { ms: 20 });
+      await completed(ids);
+      expect(doneBy(...all).toSorted()).toEqual(ids.toSorted());
+      for (const { busy } of all) expect(busy.most).toBeLessThanOrEqual(2);
+      for (const { done } of all) expect(done.length).toBeGreaterThan(0);
+    });
+
+    it("executes what is registered while it works", async () => {
+      await open();
+      const hired = await place.hire();
+      await place.completes(await place.start());
+      const later = `${place.name}-later`;
+      const queued = await place.start({}, undefined, later);
+      hired.worker.registry.add(place.job(later, hired));
+      await place.completes(queued);
+      await place.completes(await place.start({}, undefined, later));
+    });
+
+    it("executes the runs of its shards, and no others", async () => {
+      await open();
+      const [eu, us] = [await place.hire({ shardKeys: ["eu", "de"] }), await place.hire({ shardKeys: ["us"] })];
+      const of = async (shardKey: string) => Promise.all([1, 2, 3].map(() => place.start({}, shardKey)));
+      const ids = { eu: [...(await of("eu")), ...(await of("de"))], us: await of("us") };
+      const unserved = await place.start();
+      await completed([...ids.eu, ...ids.us]);
+      expect([eu.done.toSorted(), us.done.toSorted()]).toEqual([ids.eu.toSorted(), ids.us.toSorted()]);
+      expect(await place.statusOf(unserved)).toBe("queued");
+    });
+
+    it("goes on with runs that slept", async () => {
+      await open();
+      await place.hire();
+      await completed(await startMany(5, { sleepMs: 50 }));
+    });
+
+    it("gets the runs of a claim whose answer was lost, under the same fence", async () => {
+      await open();
+      let left = 3;
+      await place.hire({}, (api) => losing(api, (runs) => runs > 0 && left-- > 0));
+      const ids = await startMany(12);
+      await completed(ids);
+      expect(left).toBeLessThan(0);
+      for (const id of ids) expect(await place.fenceOf(id)).toBe(1);
+    });
+
+    it("works on when a server that was away is back", async () => {
+      await open();
+      let isAway = false;
+      const hired = await place.hire({}, (api) => losing(api, () => isAway));
+      await place.completes(await place.start());
+      isAway = true;
+      const ids = await startMany(3);
+      await expect.poll(() => hired.lines, { timeout: 20_000 }).toContainEqual(expect.stringContaining("claim failed"));
+      isAway = false;
+      await completed(ids);
+    });
+
+    it("takes nothing after it was stopped, and stops in time though it waits", async () => {
+      await open();
+      const hired = await place.hire({ gracefulShutdownTimeoutMs: 5_000 });
+      await place.completes(await place.start());
+      const began = performance.now();
+      await hired.worker.stop();
+      expect(performance.now() - began).toBeLessThan(5_000);
+      const late = await place.start();
+      const other = await place.hire();
+      await place.completes(late);
+      expect([hired.done.includes(late), other.done]).toEqual([false, [late]]);
+    });
+  });
+}
+
+/** Claims are carried out, but these answers never arrive. */
+function losing(api: Api, loses: (runs: number) => boolean): Api {
+  return {
+    ...api,
+    async claim(request, options) {
+      const reply = await api.claim(request, options);
+      if (loses(reply.runs.length)) throw new AikiError("UNREACHABLE", "The answer was lost.");
+      return reply;
+    },
+  };
+}
