@@ -53,6 +53,7 @@ export class Doorbells {
   /** Heard, and not yet handed out. */
   #waiting: Bell[] = [];
   #listening: Promise<void> | null = null;
+  #isAwaited = false;
   /** Streams in which Redis may know this session. */
   readonly #joined = new Set<string>();
   readonly #cursors = new Map<string, string>();
@@ -98,8 +99,8 @@ export class Doorbells {
   }
 
   /**
-   * Waits up to `blockMs` milliseconds for bells, at most `count` of each stream, or until the signal aborts: what
-   * rings then is heard by the next call. Empty when nothing rang, or the doorbells were lost.
+   * Waits up to `blockMs` milliseconds for bells, at most `count` of each stream, or until the signal aborts; what is
+   * heard when nobody waits for it rings again. Empty when nothing rang, or the doorbells were lost.
    */
   async hear(count: number, blockMs: number, signal: AbortSignal): Promise<Bell[]> {
     if (this.#waiting.length === 0 && this.#options.env.elapsed() >= this.#tidyAt) {
@@ -109,7 +110,9 @@ export class Doorbells {
     }
     if (this.#waiting.length === 0) {
       this.#listening ??= this.#listen(count, blockMs);
+      this.#isAwaited = true;
       await settledOrAborted(this.#listening, signal);
+      this.#isAwaited = false;
     }
     return this.#waiting.splice(0);
   }
@@ -159,7 +162,8 @@ export class Doorbells {
     }
     this.#isProven = true;
     this.#options.notice.back();
-    this.#waiting.push(...read);
+    if (this.#isAwaited) this.#waiting.push(...read);
+    else this.pass(read);
   }
 
   /** What is new to all (`>`), or what this session was given before (`0`). Groups that are missing are made. */
