@@ -151,7 +151,7 @@ function directOption(): Option {
   );
 }
 
-/** Like the database it may be named by what a platform sets, and like that it may hold a password: no help shows it. */
+/** Like the database it may be named by what a platform sets, and may hold a password: no help shows it. */
 function redisOption(): Option {
   const option = new Option("--redis <url>", "redis://…, to deliver through Redis Streams").env("AIKI_REDIS");
   const named = process.env.REDIS_URL;
