@@ -1,14 +1,61 @@
 /** Servers that share a PostgreSQL: each thing is done once, by whichever comes first. */
 
-import { silentLogger } from "@aikirun/lib";
+import { isAikiError, silentLogger } from "@aikirun/lib";
 import type { ClaimedRun } from "@aikirun/lib/protocol";
 import { type Server, server } from "@aikirun/server";
 import { v7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { testDatabase } from "../real/postgres.ts";
+import { testRedis } from "../real/redis.ts";
 import { awaits, codes, only, returned, Stage, sleeps, types, type Worker } from "./actors.ts";
 
 const database = await testDatabase();
+const redis = await testRedis();
+
+/** How servers hear of one another. */
+const roads = [
+  { road: "notifications of PostgreSQL", params: {} },
+  ...(redis === null
+    ? []
+    : [
+        {
+          road: "Redis",
+          params: { redis: `redis://${redis.address.host}:${redis.address.port}?prefix=${redis.prefix}` },
+        },
+      ]),
+];
+
+describe.skipIf(database === null)("servers that share a PostgreSQL", () => {
+  it.each(roads)("wake each other's long polls through $road at once, not with their sweep", async ({ params }) => {
+    const shared = { ...params, database: database?.url ?? "", logger: silentLogger, databaseConnections: 3 };
+    const servers = await Promise.all([server(shared), server(shared)]);
+    try {
+      const [here, there] = servers.map((one) => new Stage(one.api()));
+      if (here === undefined || there === undefined) throw new Error("unreachable");
+      Object.assign(there, { name: here.name });
+      const worker = there.worker();
+      const round = async (): Promise<number> => {
+        const claimed = worker.claim({ waitMs: 10_000 });
+        const began = performance.now();
+        const id = await here.start();
+        const ended = here.reaches(id, "completed");
+        const [run] = await claimed;
+        if (run === undefined) throw new Error("Nothing was claimed.");
+        await worker.finish(run);
+        await ended;
+        return performance.now() - began;
+      };
+      // Until they have heard of one another.
+      await expect.poll(round, { timeout: 20_000 }).toBeLessThan(500);
+      let total = 0;
+      for (let n = 0; n < 20; n += 1) total += await round();
+      // By the sweep alone a round takes half a second on the average, twice.
+      expect(total / 20).toBeLessThan(250);
+    } finally {
+      await Promise.all(servers.map((one) => one.close()));
+    }
+  });
+});
 
 describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
   let servers: Server[] = [];
@@ -58,9 +105,75 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     const all = stages();
     const ids = await Promise.all(Array.from({ length: 60 }, () => at(all, 0).start()));
     const workers = [1, 2, 1, 2].map((n) => at(all, n).worker());
-    const taken = (await claimAll(workers, ids.length)).map(({ id }) => id);
+    const claims = await Promise.all(workers.map((worker) => worker.claim({ limit: 10, waitMs: 5_000 })));
+    expect(claims.map((runs) => runs.length)).toEqual([10, 10, 10, 10]);
+    const rest = await claimAll(workers, ids.length - 40);
+    const taken = [...claims.flat(), ...rest].map(({ id }) => id);
     expect(new Set(taken).size).toBe(taken.length);
     expect(taken.toSorted()).toEqual(ids.toSorted());
+  });
+
+  it("let a long queue of one workflow keep no other waiting, whichever server is asked", async () => {
+    const [one, two] = [stages(), stages()];
+    await Promise.all(Array.from({ length: 100 }, () => at(one, 0).start()));
+    const few = await Promise.all(Array.from({ length: 5 }, () => at(two, 1).start()));
+    const serves = [at(one, 0), at(two, 0)].map(({ name }) => ({ name, versionId: "1.0.0" }));
+    for (let n = 0; n < 5; n += 1) {
+      const runs = await at(one, n + 1)
+        .worker()
+        .claim({ serves, limit: 4, waitMs: 5_000 });
+      expect(runs.length).toBeGreaterThan(0);
+      few.splice(0, few.length, ...few.filter((id) => !runs.some((run) => run.id === id)));
+    }
+    expect(few).toEqual([]);
+  });
+
+  it("are replaced one after the other under load, and nothing is lost", async () => {
+    const name = `workflow ${v7()}`;
+    const params = { database: database?.url ?? "", logger: silentLogger, databaseConnections: 3 };
+    const fleet = await Promise.all([server(params), server(params)]);
+    const ids: string[] = [];
+    const finished: string[] = [];
+    let isOver = false;
+    const through = async <T>(call: (stage: Stage) => Promise<T>): Promise<T> => {
+      for (let n = 0; ; n += 1) {
+        const stage = Object.assign(new Stage(at(fleet, n).api()), { name });
+        try {
+          return await call(stage);
+        } catch (error) {
+          if (!isAikiError(error) || error.code !== "UNAVAILABLE") throw error;
+        }
+      }
+    };
+    const starting = async () => {
+      while (!isOver) ids.push(await through((stage) => stage.start()));
+    };
+    const working = async () => {
+      while (!isOver || finished.length < ids.length) {
+        const [worker, runs] = await through(async (stage) => {
+          const one = stage.worker();
+          return [one, await one.claim({ limit: 5, waitMs: 50 })] as const;
+        });
+        for (const run of runs) {
+          await through((stage) => {
+            const heir = Object.assign(stage.worker(), { session: worker.session });
+            return heir.finish(run);
+          });
+          finished.push(run.id);
+        }
+      }
+    };
+    const load = Promise.all([starting(), working(), working()]);
+    for (let n = 0; n < 4; n += 1) {
+      const next = await server(params);
+      const old = fleet.shift();
+      fleet.push(next);
+      await old?.close();
+    }
+    isOver = true;
+    await load;
+    expect(finished.toSorted()).toEqual(ids.toSorted());
+    await Promise.all(fleet.map((one) => one.close()));
   });
 
   it("fire each timer once, and none early", { timeout: 60_000 }, async () => {
@@ -114,15 +227,6 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     const signalled = await Promise.all(all.map((stage) => stage.signal(id, event, signalId)));
     expect(codes(signalled)).toEqual(["ok", "ok", "ok"]);
     expect(types(await at(all, 2).entries(id))).toEqual(["returned", "returned", "arrived"]);
-  });
-
-  it("tell each other's long polls within their sweep", async () => {
-    const all = stages();
-    const id = await at(all, 0).start();
-    const watched = at(all, 1).reaches(id, "completed");
-    const worker = at(all, 2).worker();
-    await worker.finish(await worker.claimOne());
-    expect((await watched).status).toBe("completed");
   });
 
   it("know each other's workers, and who left, and what nobody serves", { timeout: 30_000 }, async () => {
