@@ -2,4 +2,5 @@ export * from "./api.ts";
 export * from "./entry.ts";
 export * from "./messages.ts";
 export * from "./run.ts";
+export * from "./scopes.ts";
 export * from "./streams.ts";

@@ -2,24 +2,17 @@ import { AikiError, type Env } from "@aikirun/lib";
 import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
 import { cutJournal, recalled } from "../journal.ts";
+import type { KeyedStorage } from "../keys.ts";
 import { interleaved, type Queued, type QueueFilter } from "../queue.ts";
 import { laterSighting, type Sighting } from "../sighting.ts";
-import type {
-  Batch,
-  EntryKey,
-  JournalRequest,
-  Obstacle,
-  Reader,
-  ReferenceKey,
-  Storage,
-  Transaction,
-} from "../storage.ts";
+import type { Batch, EntryKey, JournalRequest, Obstacle, Reader, ReferenceKey, Transaction } from "../storage.ts";
 import { turns } from "../turns.ts";
+import { memoryKeys } from "./keys.ts";
 import { byId } from "./sorted.ts";
 import { addressKey, placeOf, referenceKey, Tables, workerKey } from "./tables.ts";
 
 /** Runs in memory: the specification of the port, for tests and for trying things out. Nothing survives the process. */
-export function memoryStorage(options: { env: Pick<Env, "now"> }): Storage {
+export function memoryStorage(options: { env: Pick<Env, "now"> }): KeyedStorage {
   const tables = new Tables();
   const inTurn = turns();
   let closed = false;
@@ -28,7 +21,14 @@ export function memoryStorage(options: { env: Pick<Env, "now"> }): Storage {
     if (closed) throw new AikiError("STORAGE_CLOSED", "The storage is closed; open it anew.");
   };
 
+  const whenOpen = <T>(work: () => T): Promise<T> =>
+    inTurn(async () => {
+      open();
+      return work();
+    });
+
   return {
+    keys: memoryKeys(options.env, whenOpen),
     transaction(work) {
       return inTurn(async () => {
         open();

@@ -83,7 +83,21 @@ const createWorker = `
     PRIMARY KEY (namespace, session)
   ) WITH (fillfactor = 50);`;
 
+const createApiKey = `
+  CREATE TABLE aiki.api_key (
+    id           text COLLATE "C" NOT NULL PRIMARY KEY,
+    digest       text COLLATE "C" NOT NULL,
+    namespace    text COLLATE "C" NOT NULL,
+    name         text COLLATE "C" NOT NULL,
+    scopes       text COLLATE "C" NOT NULL,
+    created_at   bigint NOT NULL,
+    expires_at   bigint,
+    revoked_at   bigint,
+    last_used_at bigint
+  );`;
+
 export const migrations: readonly Migration[] = [
   { number: 1, name: "create run and entry", sql: createRunAndEntry },
   { number: 2, name: "create worker", sql: createWorker },
+  { number: 3, name: "create api key", sql: createApiKey },
 ];

@@ -1,10 +1,12 @@
 import { AikiError, type Logger } from "@aikirun/lib";
 import type { Pool } from "pg";
-import { type BlindBatch, type BlindWriting, isConflict, type Storage } from "../storage.ts";
+import type { KeyedStorage, Keys } from "../keys.ts";
+import { type BlindBatch, type BlindWriting, isConflict } from "../storage.ts";
 import { writeBlindly } from "./blind.ts";
 import { type DatabaseClock, databaseClock, slackMs } from "./clock.ts";
 import { checkDatabase, checkOut, closePools, openPools, type Pools, placeOf, withConnection } from "./connect.ts";
 import { explainFailure } from "./failure.ts";
+import { postgresKeys } from "./keys.ts";
 import { migrate } from "./migrate.ts";
 import { named, unnamed } from "./names.ts";
 import { PostgresReader } from "./reader.ts";
@@ -26,7 +28,7 @@ export interface PostgresOptions {
  * Runs in the schema `aiki` of a PostgreSQL database, for any number of servers. Throws `DATABASE_FOREIGN`,
  * `DATABASE_UNSUPPORTED`, `SCHEMA_DRIFT`, `SCHEMA_TOO_NEW` or `STORAGE_*`.
  */
-export async function openPostgres({ url, connections, logger, observe }: PostgresOptions): Promise<Storage> {
+export async function openPostgres({ url, connections, logger, observe }: PostgresOptions): Promise<KeyedStorage> {
   const place = placeOf(url);
   try {
     const { isDirect } = await withConnection(url, async (client) => {
@@ -46,10 +48,11 @@ export async function openPostgres({ url, connections, logger, observe }: Postgr
  * READ COMMITTED is enough for what writes: every row it decides upon is compared by revision when it is written, and
  * locked in id order. What only reads gets one snapshot.
  */
-class PostgresStorage implements Storage {
+class PostgresStorage implements KeyedStorage {
   /** While one is on its way, another is decided. */
   readonly lanes = 2;
   readonly blind?: BlindWriting;
+  readonly keys: Keys;
   readonly #pools: Pools;
   readonly #around: Around;
   readonly #clock: DatabaseClock = databaseClock(() => performance.now());
@@ -62,6 +65,13 @@ class PostgresStorage implements Storage {
     if (isDirect) {
       this.blind = { now: () => this.#clock.now(), slackMs, write: (batch) => this.#writeBlindly(batch) };
     }
+    this.keys = postgresKeys((work) =>
+      this.#within(this.#pools.writing, async (session) => {
+        const result = await work(session, await session.begin(begin, this.#clock));
+        await session.commit();
+        return result;
+      }),
+    );
   }
 
   transaction<T>(work: (transaction: PostgresTransaction) => Promise<T>): Promise<T> {

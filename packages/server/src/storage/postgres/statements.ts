@@ -190,3 +190,41 @@ export const selectAll: string = `
   WHERE id > $1
   ORDER BY id
   LIMIT $2`;
+
+/** Changes nothing when the id is taken. */
+export const insertKey: string = `
+  INSERT INTO aiki.api_key (id, digest, namespace, name, scopes, created_at, expires_at)
+  VALUES ($1, $2, $3, $4, $5, $6, $7)
+  ON CONFLICT DO NOTHING
+  RETURNING *`;
+
+export const selectKey: string = `
+  SELECT *
+  FROM aiki.api_key
+  WHERE id = ANY ($1::text[])`;
+
+export const selectKeys: string = `
+  SELECT *
+  FROM aiki.api_key
+  WHERE id > $1
+  ORDER BY id
+  LIMIT $2`;
+
+/** What is revoked stays revoked since then. */
+export const revokeKey: string = `
+  UPDATE aiki.api_key
+  SET revoked_at = coalesce(revoked_at, $1)
+  WHERE id = $2
+  RETURNING *`;
+
+/** Never back: servers may tell of a use late. Whoever holds a row now notes the same use, so nobody waits. */
+export const touchKey: string = `
+  UPDATE aiki.api_key
+  SET last_used_at = greatest(last_used_at, $1)
+  FROM (
+    SELECT id
+    FROM aiki.api_key
+    WHERE id = ANY ($2::text[])
+    FOR NO KEY UPDATE SKIP LOCKED
+  ) AS free
+  WHERE api_key.id = free.id`;

@@ -74,7 +74,21 @@ const createWorker = `
     PRIMARY KEY (namespace, session)
   ) STRICT, WITHOUT ROWID;`;
 
+const createApiKey = `
+  CREATE TABLE api_key (
+    id           TEXT NOT NULL PRIMARY KEY,
+    digest       TEXT NOT NULL,
+    namespace    TEXT NOT NULL,
+    name         TEXT NOT NULL,
+    scopes       TEXT NOT NULL,
+    created_at   INTEGER NOT NULL,
+    expires_at   INTEGER,
+    revoked_at   INTEGER,
+    last_used_at INTEGER
+  ) STRICT, WITHOUT ROWID;`;
+
 export const migrations: readonly Migration[] = [
   { number: 1, name: "create run and entry", sql: createRunAndEntry },
   { number: 2, name: "create worker", sql: createWorker },
+  { number: 3, name: "create api key", sql: createApiKey },
 ];

@@ -1,9 +1,10 @@
 import { AikiError, type Env, type Logger } from "@aikirun/lib";
-import type { Storage } from "../storage.ts";
+import type { KeyedStorage, Keys } from "../keys.ts";
 import { turns } from "../turns.ts";
 import type { Connection, Observe } from "./connection.ts";
 import { loadDriver } from "./driver.ts";
 import { explainFailure } from "./failure.ts";
+import { sqliteKeys } from "./keys.ts";
 import { type Lock, lockDatabase } from "./lock.ts";
 import { migrate } from "./migrate.ts";
 import { connect, createFile, resolveFile } from "./open.ts";
@@ -24,7 +25,7 @@ export interface SqliteOptions {
  * Runs in one SQLite file, for one server at a time. Throws `DATABASE_LOCKED`, `DATABASE_FOREIGN`, `SCHEMA_DRIFT`,
  * `SCHEMA_TOO_NEW`, `SQLITE_MISSING` or `STORAGE_*`.
  */
-export async function openSqlite(options: SqliteOptions): Promise<Storage> {
+export async function openSqlite(options: SqliteOptions): Promise<KeyedStorage> {
   const driver = await loadDriver();
   const path = await resolveFile(options.path);
   let lock: Lock | undefined;
@@ -44,7 +45,8 @@ export async function openSqlite(options: SqliteOptions): Promise<Storage> {
 }
 
 /** One connection for writing and reading: whoever reads never sees an open transaction, as each has its turn. */
-export class SqliteStorage implements Storage {
+export class SqliteStorage implements KeyedStorage {
+  readonly keys: Keys;
   readonly #connection: Connection;
   readonly #lock: Lock;
   readonly #path: string;
@@ -59,6 +61,7 @@ export class SqliteStorage implements Storage {
     this.#lock = lock;
     this.#path = path;
     this.#env = env;
+    this.keys = sqliteKeys(connection, env, (work) => this.#do(work));
   }
 
   transaction<T>(work: (transaction: SqliteTransaction) => Promise<T>): Promise<T> {

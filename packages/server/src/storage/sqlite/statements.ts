@@ -114,3 +114,35 @@ export const selectAll: string = `
   WHERE id > ?
   ORDER BY id
   LIMIT ?`;
+
+/** Changes nothing when the id is taken. */
+export const insertKey: string = `
+  INSERT INTO api_key (id, digest, namespace, name, scopes, created_at, expires_at)
+  VALUES (?, ?, ?, ?, ?, ?, ?)
+  ON CONFLICT DO NOTHING
+  RETURNING *`;
+
+export const selectKey: string = `
+  SELECT *
+  FROM api_key
+  WHERE id = ?`;
+
+export const selectKeys: string = `
+  SELECT *
+  FROM api_key
+  WHERE id > ?
+  ORDER BY id
+  LIMIT ?`;
+
+/** What is revoked stays revoked since then. */
+export const revokeKey: string = `
+  UPDATE api_key
+  SET revoked_at = coalesce(revoked_at, ?)
+  WHERE id = ?
+  RETURNING *`;
+
+/** Never back: servers may tell of a use late. */
+export const touchKey: string = `
+  UPDATE api_key
+  SET last_used_at = max(coalesce(last_used_at, 0), ?)
+  WHERE id = ?`;
