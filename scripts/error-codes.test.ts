@@ -8,8 +8,9 @@ const others = new Set(
   [
     "POST GET HEAD DENY EADDRINUSE", // HTTP and sockets
     "BEGIN COMMIT ROLLBACK ASC DESC ERROR", // SQL
-    "SIGINT SIGTERM SIGKILL AIKI_URL AIKI_DATABASE AIKI_DATABASE_CONNECTIONS", // processes
+    "SIGINT SIGTERM SIGKILL AIKI_URL AIKI_DATABASE AIKI_DATABASE_CONNECTIONS AIKI_DATABASE_DIRECT AIKI_REDIS REDIS_URL", // processes
     "AIKI RUN WORKFLOW STATUS STARTED WORKER SESSION BUSY SHARDS SEEN SERVES", // headings
+    "KEY NAME NAMESPACE CREATED STANDING SCOPES", // headings
   ].flatMap((words) => words.split(" ")),
 );
 /** Refusals between the core and the engine, which no caller sees. */

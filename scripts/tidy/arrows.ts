@@ -14,7 +14,8 @@ const packages: Readonly<Record<string, readonly string[]>> = {
 
 /** The folders of the server. Files beside them put the parts together and may import all of them. */
 const layers: Readonly<Record<string, readonly string[]>> = {
-  http: ["engine", "core"],
+  http: ["auth", "engine", "core"],
+  auth: ["storage"],
   engine: ["core", "storage", "delivery"],
   move: ["core", "storage"],
   storage: ["core"],

@@ -4,6 +4,7 @@ import { consoleLogger, systemEnv } from "@aikirun/lib";
 import { v7 } from "uuid";
 import type { Settings } from "../../packages/server/src/core/run.ts";
 import { createEngine } from "../../packages/server/src/engine/engine.ts";
+import { admitAll } from "../../packages/server/src/http/admit.ts";
 import { listenOn } from "../../packages/server/src/http/listen.ts";
 import { hostsAllowed } from "../../packages/server/src/http/origin.ts";
 import { loadDriver } from "../../packages/server/src/storage/sqlite/driver.ts";
@@ -38,7 +39,7 @@ const storage = reaching.around(new SqliteStorage(connection, lock, path, env));
 const engine = createEngine({ storage, env, settings, logger });
 await engine.start();
 const face = {
-  api: reachingServerApi(engine.api("default"), reach),
+  admit: admitAll(reachingServerApi(engine.api("default"), reach)),
   hosts: hostsAllowed([]),
   ready: () => storage.read((reader) => reader.nextDue()),
   logger,

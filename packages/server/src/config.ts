@@ -30,7 +30,9 @@ export interface ServerParams {
   host?: string;
   /** Host names, besides the loopback ones, under which requests may arrive (`aiki.example.com`), without a port. */
   allowedHosts?: readonly string[];
-  /** This version has no authentication: only with `true` does `listen()` bind an address beyond this machine. */
+  /** Whether each call over HTTP needs an API key, whose namespace it sees. Default `false`: all see `default`. */
+  auth?: boolean;
+  /** Without `auth`, only with `true` does `listen()` bind an address beyond this machine. */
   dangerouslyAllowUnauthenticated?: boolean;
   /** Where log lines go. Default: the console. */
   logger?: Logger;
@@ -51,6 +53,7 @@ export interface Config extends Listen {
   readonly database: Database;
   readonly redis: RedisTarget | null;
   readonly allowedHosts: readonly string[];
+  readonly auth: boolean;
   readonly dangerouslyAllowUnauthenticated: boolean;
   readonly logger: Logger;
   readonly env: Env;
@@ -78,7 +81,7 @@ export function parseConfig(params: unknown): Config {
     redis: fields.has("redis") ? parseRedis(fields.text("redis", { min: 1, max: 4_000 }) ?? "") : null,
     ...parseListen(fields, { port: 9090, host: "127.0.0.1" }),
     allowedHosts: Object.freeze((fields.texts("allowedHosts", 1_000) ?? []).map(parseHostName)),
-    dangerouslyAllowUnauthenticated: fields.flag("dangerouslyAllowUnauthenticated") ?? false,
+    ...parseAuth(fields),
     logger: fields.logger("logger") ?? consoleLogger({}),
     env: fields.env("env") ?? systemEnv({ id: v7 }),
     settings: fields.has("settings") ? parseSettings(fields.take("settings")) : {},
@@ -93,6 +96,15 @@ export function parseListen(fields: Fields, otherwise: Listen): Listen {
     port: fields.integer("port", { min: 0, max: 65_535 }) ?? otherwise.port,
     host: fields.text("host") ?? otherwise.host,
   };
+}
+
+function parseAuth(fields: Fields): Pick<Config, "auth" | "dangerouslyAllowUnauthenticated"> {
+  const auth = fields.flag("auth") ?? false;
+  const dangerouslyAllowUnauthenticated = fields.flag("dangerouslyAllowUnauthenticated") ?? false;
+  if (auth && dangerouslyAllowUnauthenticated) {
+    throw invalid("auth asks for keys, and dangerouslyAllowUnauthenticated for none: leave one of them out.");
+  }
+  return { auth, dangerouslyAllowUnauthenticated };
 }
 
 const settingNames = [

@@ -1,10 +1,15 @@
 import type { Env, Logger } from "@aikirun/lib";
 import type { Database } from "./config.ts";
+import type { KeyedStorage } from "./storage/keys.ts";
 import { memoryStorage } from "./storage/memory/memory.ts";
-import type { Storage } from "./storage/storage.ts";
+
+interface Around {
+  env: Env;
+  logger: Logger;
+}
 
 /** Opens where runs rest. A driver is loaded only when asked for. */
-export async function openDatabase(database: Database, around: { env: Env; logger: Logger }): Promise<Storage> {
+export async function openDatabase(database: Database, around: Around): Promise<KeyedStorage> {
   switch (database.type) {
     case "memory":
       return memoryStorage({ env: around.env });

@@ -1,3 +1,4 @@
+export type { ApiKey, CreatedKey, CreateKey, Keyring } from "./auth/keyring.ts";
 export { type ServerParams, withoutPassword } from "./config.ts";
 export type { Settings } from "./core/run.ts";
 export type { Listener } from "./http/listen.ts";

@@ -61,6 +61,41 @@ describe("server()", () => {
     await open.close();
   });
 
+  it("that asks for keys binds any address, and answers to any host unless hosts are named", async () => {
+    const init = { method: "POST", body: "{}", headers: { "content-type": "application/json" } };
+    const statusOf = async (params: object, host: string) => {
+      const aiki = await server({ ...quiet, auth: true, ...params });
+      const { port } = await aiki.listen({ port: 0, host: "0.0.0.0" });
+      const mounted = await aiki.fetch(new Request(`http://${host}/v1/find`, init));
+      const listened = await fetch(`http://127.0.0.1:${port}/v1/find`, init);
+      await aiki.close();
+      return [mounted.status, listened.status];
+    };
+    expect(await statusOf({}, "evil.example")).toEqual([401, 401]);
+    expect(await statusOf({ allowedHosts: ["aiki.example.com"] }, "evil.example")).toEqual([403, 401]);
+    expect(await statusOf({ allowedHosts: ["aiki.example.com"] }, "aiki.example.com")).toEqual([401, 401]);
+  });
+
+  it("that asks for keys still refuses pages of another origin", async () => {
+    const aiki = await server({ ...quiet, auth: true });
+    const { secret } = await aiki.keys.create({ name: "n" });
+    const headers = { "content-type": "application/json", authorization: `Bearer ${secret}` };
+    const ask = (more: object) =>
+      aiki.fetch(
+        new Request("http://localhost/v1/find", { method: "POST", body: "{}", headers: { ...headers, ...more } }),
+      );
+    expect((await ask({})).status).toBe(200);
+    expect((await ask({ origin: "https://evil.example" })).status).toBe(403);
+    await aiki.close();
+  });
+
+  it("asks callers in its own process for no key", async () => {
+    const aiki = await server({ ...quiet, auth: true });
+    await aiki.api("tenant").start({ runs: [spec] });
+    expect((await aiki.api("tenant").find({})).runs).toHaveLength(1);
+    await aiki.close();
+  });
+
   it("closes twice, and answers 503 afterwards", async () => {
     const aiki = await server(quiet);
     await Promise.all([aiki.close(), aiki.close()]);
@@ -98,6 +133,8 @@ describe("the configuration", () => {
     [{ host: 5 }, "server.host must be a string"],
     [{ allowedHosts: "a" }, "server.allowedHosts must be an array"],
     [{ allowedHosts: ["http://a"] }, "Write a host name without scheme and port"],
+    [{ auth: "yes" }, "server.auth must be true or false"],
+    [{ auth: true, dangerouslyAllowUnauthenticated: true }, "leave one of them out"],
     [{ dangerouslyAllowUnauthenticated: "yes" }, "server.dangerouslyAllowUnauthenticated must be true or false"],
     [{ logger: {} }, "server.logger must be a Logger"],
     [{ env: {} }, "server.env must be an Env"],

@@ -1,26 +1,33 @@
 import { AikiError, checkName, Fields } from "@aikirun/lib";
 import type { Api } from "@aikirun/lib/protocol";
+import { type Keyring, keyring } from "./auth/keyring.ts";
+import { knownKeys } from "./auth/known-keys.ts";
 import { openChannel } from "./channel.ts";
 import { type Config, invalid, parseConfig, parseListen, type ServerParams } from "./config.ts";
 import { openDatabase } from "./database.ts";
 import { createEngine, type Engine } from "./engine/engine.ts";
+import { admitAll, admitKeys } from "./http/admit.ts";
 import { checked } from "./http/answers.ts";
 import { createApp } from "./http/app.ts";
 import { isLoopback, type Listener, listenOn } from "./http/listen.ts";
 import { type Hosts, hostsAllowed } from "./http/origin.ts";
 import type { Face } from "./http/respond.ts";
 import { openDoorbells } from "./redis.ts";
-import type { Storage } from "./storage/storage.ts";
+import type { KeyedStorage } from "./storage/keys.ts";
 
 /** An Aiki server inside this process: call it, mount it, or let it listen. */
 export interface Server {
-  /** The eight verbs without HTTP, for clients and workers of this process. Runs of two namespaces never meet. */
+  /**
+   * The eight verbs without HTTP and keys, for clients and workers of this process. Runs of two namespaces never meet.
+   */
   api(namespace?: string): Api;
+  /** The API keys that callers over HTTP show when `auth` is on. */
+  readonly keys: Keyring;
   /** Answers one HTTP request, for mounting in another server. Never rejects. */
   fetch(request: Request): Promise<Response>;
   /**
    * Listens for HTTP; defaults come from `server()`. Throws `PORT_IN_USE`, `LISTEN_FAILED`, and `INVALID_CONFIG` for an
-   * address beyond this machine unless `dangerouslyAllowUnauthenticated` was asked for.
+   * address beyond this machine without `auth`, unless `dangerouslyAllowUnauthenticated` was asked for.
    */
   listen(options?: ListenOptions): Promise<Listener>;
   /** Answers long polls, closes listeners, ends the work in flight, closes the database. May be called twice. */
@@ -46,6 +53,9 @@ export async function server(params: ServerParams = {}): Promise<Server> {
   const [channel, doorbells] = await Promise.all([openChannel(config), openDoorbells(config.redis, config)]);
   const engine = createEngine({ storage, env, settings, logger, channel, doorbells });
   try {
+    if (config.auth && (await storage.keys.list(null, 1)).length === 0) {
+      config.logger.warn("nobody has an API key yet; make one with: aiki keys create --name <label>");
+    }
     await engine.start();
   } catch (thrown) {
     await engine.close();
@@ -55,14 +65,16 @@ export async function server(params: ServerParams = {}): Promise<Server> {
   return assembled(config, storage, engine);
 }
 
-function assembled(config: Config, storage: Storage, engine: Engine): Server {
+function assembled(config: Config, storage: KeyedStorage, engine: Engine): Server {
   const mounted = new AbortController();
   const listeners = new Set<Listener>();
-  const apis = new Map<string, Api>();
+  const api = once((namespace: string) => engine.api(namespace));
+  const local = once((namespace: string) => checked(api(checkName(namespace, "namespace"))));
+  const known = knownKeys({ keys: storage.keys, env: config.env, logger: config.logger });
   let closed: Promise<void> | null = null;
 
   const face: Omit<Face, "hosts" | "closing"> = {
-    api: engine.api("default"),
+    admit: config.auth ? admitKeys({ known, api, env: config.env, logger: config.logger }) : admitAll(api("default")),
     ready: () => storage.read((reader) => reader.nextDue()),
     logger: config.logger,
     id: config.env.id,
@@ -88,12 +100,9 @@ function assembled(config: Config, storage: Storage, engine: Engine): Server {
   };
 
   return {
-    api: (namespace = "default") => {
-      const api = apis.get(namespace) ?? checked(engine.api(checkName(namespace, "namespace")));
-      apis.set(namespace, api);
-      return api;
-    },
-    fetch: createApp({ ...face, hosts: hostsAllowed(config.allowedHosts), closing: mounted.signal }),
+    api: (namespace = "default") => local(namespace),
+    keys: keyring(storage.keys, config.logger, known.forget),
+    fetch: createApp({ ...face, hosts: hostsFor(config, null), closing: mounted.signal }),
     listen,
     close: () => {
       closed ??= close();
@@ -103,14 +112,28 @@ function assembled(config: Config, storage: Storage, engine: Engine): Server {
 }
 
 function checkReach(config: Config, host: string): void {
-  if (isLoopback(host) || config.dangerouslyAllowUnauthenticated) return;
+  if (isLoopback(host) || config.auth || config.dangerouslyAllowUnauthenticated) return;
   throw invalid(
-    `Binding ${host} would let anyone who reaches it run workflows: this version has no authentication. ` +
-      "Listen on 127.0.0.1, or say dangerouslyAllowUnauthenticated: true.",
+    `Binding ${host} would let anyone who reaches it run workflows. Ask for API keys with auth: true, ` +
+      "listen on 127.0.0.1, or say dangerouslyAllowUnauthenticated: true.",
   );
 }
 
-/** Beyond this machine nobody can list the names under which it is reached, unless they did. */
-function hostsFor(config: Config, host: string): Hosts {
-  return isLoopback(host) || config.allowedHosts.length > 0 ? hostsAllowed(config.allowedHosts) : "any";
+/**
+ * Beyond this machine nobody can list the names under which it is reached, unless they did; and a page that rebinds its
+ * name has no key. `host` is null where the server is mounted in another.
+ */
+function hostsFor(config: Config, host: string | null): Hosts {
+  const isKept = !config.auth && (host === null || isLoopback(host));
+  return isKept || config.allowedHosts.length > 0 ? hostsAllowed(config.allowedHosts) : "any";
+}
+
+/** Makes one per name, when it is first asked for. */
+function once<T>(make: (name: string) => T): (name: string) => T {
+  const made = new Map<string, T>();
+  return (name) => {
+    const one = made.get(name) ?? make(name);
+    made.set(name, one);
+    return one;
+  };
 }

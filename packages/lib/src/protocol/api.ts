@@ -25,7 +25,7 @@ export interface CallOptions {
 /**
  * The wire: eight batch verbs, each a POST to `/v1/<verb>` or a plain call in-process, with the same types.
  * One bad item is answered by a rejection and never fails its batch. A call throws `AikiError` only for faults of the
- * whole request: `UNREACHABLE`, `UNAVAILABLE`, `UNAUTHORIZED`, `BAD_REQUEST`, `ABORTED`.
+ * whole request: `UNREACHABLE`, `UNAVAILABLE`, `UNAUTHORIZED`, `FORBIDDEN`, `BAD_REQUEST`, `ABORTED`.
  * Every mutation is safe to repeat after a lost reply.
  */
 export interface Api {
@@ -52,6 +52,8 @@ export const limits = {
   journalPageBytes: 4_000_000,
   batchItems: 1_000,
   watchedItems: 10_000,
+  /** Versions times shards that one claim may ask for. */
+  claimedQueues: 10_000,
   openWaits: 1_000,
   nameLength: 255,
   tags: 32,

@@ -19,6 +19,8 @@ export const rejections = [
   "LIMIT_EXCEEDED",
   /** The item breaks the protocol. */
   "BAD_REQUEST",
+  /** The caller's API key lacks the scope that this item needs. */
+  "FORBIDDEN",
 ] as const;
 
 /** A code of `rejections`. */

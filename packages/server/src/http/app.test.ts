@@ -2,6 +2,7 @@ import { AikiError, silentLogger } from "@aikirun/lib";
 import { type Api, limits, type StartRequest, verbs } from "@aikirun/lib/protocol";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { admitAll } from "./admit.ts";
 import { createApp, type Fetch } from "./app.ts";
 import { hostsAllowed } from "./origin.ts";
 import type { Face } from "./respond.ts";
@@ -31,9 +32,9 @@ function scripted(overrides: Partial<Api> = {}): { api: Api; starts: StartReques
 
 const fenced = { ok: false, code: "FENCED", message: "" } as const;
 
-function app(options: Partial<Face> = {}): Fetch {
+function app({ api = scripted().api, ...options }: Partial<Face> & { api?: Api } = {}): Fetch {
   return createApp({
-    api: scripted().api,
+    admit: admitAll(api),
     hosts: hostsAllowed([]),
     ready: async () => {},
     closing: new AbortController().signal,

@@ -7,7 +7,7 @@ import { Refusal } from "./refusal.ts";
 export interface Exchange {
   /** In lower case, with its port. */
   readonly host: string;
-  header(name: "content-type" | "origin"): string | null;
+  header(name: "authorization" | "content-encoding" | "content-type" | "origin"): string | null;
   /** The whole body. Throws `Refusal` 413 as soon as it is known to pass the limit; never holds more. */
   body(): Promise<Uint8Array>;
   /** Aborts when the client goes before it is answered. */
@@ -89,6 +89,8 @@ function received(incoming: IncomingMessage): Promise<Uint8Array> {
     };
     incoming.on("close", broken);
     incoming.on("error", broken);
+    // The client may have gone while its key was looked up.
+    if (incoming.destroyed) broken();
   });
 }
 

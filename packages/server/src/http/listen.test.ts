@@ -3,6 +3,7 @@ import { connect } from "node:net";
 import { AikiError, silentLogger } from "@aikirun/lib";
 import type { Api } from "@aikirun/lib/protocol";
 import { afterEach, describe, expect, it } from "vitest";
+import { admitAll } from "./admit.ts";
 import { type Listener, listenOn } from "./listen.ts";
 import { hostsAllowed } from "./origin.ts";
 import type { Face } from "./respond.ts";
@@ -23,7 +24,7 @@ async function listening(api: Partial<Api>, port = 0): Promise<Listener> {
     read: none,
   };
   const face: Omit<Face, "closing"> = {
-    api: { ...silent, ...api },
+    admit: admitAll({ ...silent, ...api }),
     hosts: hostsAllowed([]),
     ready: async () => {},
     logger: silentLogger,

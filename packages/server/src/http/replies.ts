@@ -39,8 +39,8 @@ export function faultReply(thrown: unknown): Reply | null {
   switch (thrown.code) {
     case "BAD_REQUEST":
       return errorReply(400, thrown.code, thrown.message);
-    case "UNAUTHORIZED":
-      return errorReply(401, thrown.code, thrown.message);
+    case "FORBIDDEN":
+      return errorReply(403, thrown.code, thrown.message);
     case "UNAVAILABLE":
     case "ABORTED":
       return errorReply(503, "UNAVAILABLE", thrown.message, { "retry-after": "1" });

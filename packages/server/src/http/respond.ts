@@ -1,5 +1,6 @@
 import type { Logger } from "@aikirun/lib";
-import type { Api, Verb } from "@aikirun/lib/protocol";
+import type { Verb } from "@aikirun/lib/protocol";
+import type { Admit } from "./admit.ts";
 import { answers } from "./answers.ts";
 import { readJson } from "./body.ts";
 import type { Exchange, Reply } from "./exchange.ts";
@@ -9,7 +10,7 @@ import { faultReply, jsonReply } from "./replies.ts";
 
 /** What the HTTP face of a server needs of it. */
 export interface Face {
-  api: Api;
+  admit: Admit;
   hosts: Hosts;
   /** Rejects when storage does not answer. */
   ready: () => Promise<unknown>;
@@ -25,10 +26,14 @@ export async function respond(verb: Verb, exchange: Exchange, face: Face): Promi
   try {
     checkHost(exchange, face.hosts);
     checkOrigin(exchange);
+    const api = await face.admit(exchange, verb);
     const body = await readJson(exchange);
     if (face.closing.aborted) throw unavailable();
-    if (verb === "claim" || verb === "watch") return await interruptible(verb, body, exchange.gone(), face);
-    return jsonReply(200, await answers[verb](face.api, body));
+    if (verb === "claim" || verb === "watch") {
+      const answer = (signal: AbortSignal) => answers[verb](api, body, { signal });
+      return jsonReply(200, await interruptible(answer, exchange.gone(), face.closing));
+    }
+    return jsonReply(200, await answers[verb](api, body));
   } catch (thrown) {
     return faultReply(thrown) ?? unexpected(thrown, face);
   }
@@ -54,20 +59,24 @@ export function unexpected(thrown: unknown, { logger, id }: Face): Reply {
 }
 
 /** Gives up when the client has gone, so that what was claimed for it is released, and when the server closes. */
-async function interruptible(verb: "claim" | "watch", body: unknown, gone: AbortSignal, face: Face): Promise<Reply> {
+async function interruptible(
+  answer: (signal: AbortSignal) => Promise<unknown>,
+  gone: AbortSignal,
+  closing: AbortSignal,
+): Promise<unknown> {
   const either = new AbortController();
   const abort = () => either.abort();
   gone.addEventListener("abort", abort);
-  face.closing.addEventListener("abort", abort);
+  closing.addEventListener("abort", abort);
   if (gone.aborted) abort();
   try {
-    return jsonReply(200, await answers[verb](face.api, body, { signal: either.signal }));
+    return await answer(either.signal);
   } catch (thrown) {
     if (either.signal.aborted) throw unavailable();
     throw thrown;
   } finally {
     gone.removeEventListener("abort", abort);
-    face.closing.removeEventListener("abort", abort);
+    closing.removeEventListener("abort", abort);
   }
 }
 

@@ -1,0 +1,71 @@
+import type { AikiError, Logger } from "@aikirun/lib";
+import type { Api, Scope, SignalItem, SignalResult, Verb } from "@aikirun/lib/protocol";
+import type { KnownKey } from "./known-keys.ts";
+import { type Asked, allows, lackingForItems, signalScope } from "./policy.ts";
+
+export interface Guard {
+  logger: Logger;
+  /** What to throw when a key lacks scopes. */
+  deny: (key: KnownKey, verb: Verb, lacking: readonly Scope[]) => AikiError;
+}
+
+/** The Api of a key's namespace as its holder may use it. Of signals each is refused by itself, else the request. */
+export function guarded(api: Api, key: KnownKey, { logger, deny }: Guard): Api {
+  const check = <V extends Verb>(verb: V, request: Asked<V>): void => {
+    const lacking = lackingForItems(key.granted, verb, request);
+    if (lacking.length > 0) throw deny(key, verb, lacking);
+  };
+  return {
+    async start(request, options) {
+      check("start", request);
+      return api.start(request, options);
+    },
+    async claim(request, options) {
+      check("claim", request);
+      return api.claim(request, options);
+    },
+    async report(request, options) {
+      check("report", request);
+      return api.report(request, options);
+    },
+    async renew(request, options) {
+      check("renew", request);
+      return api.renew(request, options);
+    },
+    signal: signalling(api, key, { logger, deny }),
+    async watch(request, options) {
+      check("watch", request);
+      return api.watch(request, options);
+    },
+    async find(request, options) {
+      check("find", request);
+      return api.find(request, options);
+    },
+    async read(request, options) {
+      check("read", request);
+      return api.read(request, options);
+    },
+  };
+}
+
+function signalling(api: Api, key: KnownKey, { logger, deny }: Guard): Api["signal"] {
+  const isAllowed = ({ signal }: SignalItem): boolean => allows(key.granted, signalScope(signal));
+  return async ({ signals }, options) => {
+    const allowed = signals.filter(isAllowed);
+    const answered = allowed.length === 0 ? [] : (await api.signal({ signals: allowed }, options)).results;
+    for (const [index, item] of allowed.entries()) audit(logger, key, item, answered[index]);
+    if (allowed.length === signals.length) return { results: answered };
+    const refused = signals.filter((item) => !isAllowed(item));
+    const { message } = deny(key, "signal", [...new Set(refused.map(({ signal }) => signalScope(signal)))]);
+    const refusal: SignalResult = { ok: false, code: "FORBIDDEN", message };
+    let taken = 0;
+    return { results: signals.flatMap((item) => (isAllowed(item) ? (answered[taken++] ?? []) : refusal)) };
+  };
+}
+
+/** Who did what to which run, and what came of it; events are news for a run, and stand in its record. */
+function audit(logger: Logger, key: KnownKey, { runId, signal }: SignalItem, result: SignalResult | undefined): void {
+  if (signal.type === "event") return;
+  const outcome = result?.ok === false ? result.code : "ok";
+  logger.info("control signal", { signal: signal.type, runId, outcome, keyId: key.id, namespace: key.namespace });
+}

@@ -1,0 +1,90 @@
+import { type LogFields, type Logger, silentLogger } from "@aikirun/lib";
+import { scopes } from "@aikirun/lib/protocol";
+import { describe, expect, it } from "vitest";
+import { memoryStorage } from "../storage/memory/memory.ts";
+import { type Keyring, keyring } from "./keyring.ts";
+import { readSecret } from "./secret.ts";
+
+interface Rig {
+  ring: Keyring;
+  lines: Array<[string, LogFields | undefined]>;
+  revoked: string[];
+}
+
+function rig(): Rig {
+  let now = 1_000;
+  const env = { now: () => now++ };
+  const lines: Rig["lines"] = [];
+  const logger: Logger = { ...silentLogger, info: (message, fields) => lines.push([message, fields]) };
+  const revoked: string[] = [];
+  return { ring: keyring(memoryStorage({ env }).keys, logger, (id) => revoked.push(id)), lines, revoked };
+}
+
+describe("a key ring", () => {
+  it("creates a key for everything but admin, in namespace default, without end", async () => {
+    const { ring } = rig();
+    const { secret, ...key } = await ring.create({ name: "ci" });
+    expect(key).toMatchObject({
+      name: "ci",
+      namespace: "default",
+      scopes: scopes.filter((scope) => scope !== "admin"),
+      expiresAt: null,
+      revokedAt: null,
+      lastUsedAt: null,
+    });
+    expect(readSecret(secret)?.id).toBe(key.id);
+  });
+
+  it("creates what is asked for", async () => {
+    const { ring } = rig();
+    const wanted = { name: "n", namespace: "tenant", scopes: ["admin", "runs:read"], expiresIn: { days: 1 } } as const;
+    const key = await ring.create(wanted);
+    expect(key).toMatchObject({ namespace: "tenant", scopes: ["runs:read", "admin"] });
+    expect(key.expiresAt).toBe(key.createdAt + 86_400_000);
+  });
+
+  it("lists all, oldest first, and shows no secret and no digest", async () => {
+    const { ring } = rig();
+    const made = [await ring.create({ name: "a" }), await ring.create({ name: "b" }), await ring.create({ name: "c" })];
+    const listed = await ring.list();
+    expect(listed).toEqual(made.map(({ secret: _, ...key }) => key));
+    expect(JSON.stringify(listed)).not.toContain("digest");
+  });
+
+  it("revokes by id, tells who must forget the key, and knows what it does not know", async () => {
+    const { ring, revoked } = rig();
+    const { id } = await ring.create({ name: "a" });
+    const first = await ring.revoke(id);
+    expect(first.revokedAt).not.toBeNull();
+    expect(await ring.revoke(id)).toEqual(first);
+    expect(revoked).toEqual([id, id]);
+    await expect(ring.revoke("nobody")).rejects.toMatchObject({ code: "KEY_NOT_FOUND", ids: { keyId: "nobody" } });
+  });
+
+  it("logs what was created and revoked, and never the secret", async () => {
+    const { ring, lines } = rig();
+    const { id, secret } = await ring.create({ name: "a" });
+    await ring.revoke(id);
+    expect(lines).toMatchObject([
+      ["API key created", { keyId: id, name: "a", namespace: "default" }],
+      ["API key revoked", { keyId: id, name: "a", namespace: "default" }],
+    ]);
+    expect(JSON.stringify(lines)).not.toContain(secret.slice(15));
+  });
+
+  it.each([
+    [{}, "INVALID_CONFIG"],
+    [{ name: "" }, "INVALID_NAME"],
+    [{ name: "a\0" }, "INVALID_NAME"],
+    [{ name: "a", namespace: "" }, "INVALID_NAME"],
+    [{ name: "a", namespace: "\ud800" }, "INVALID_NAME"],
+    [{ name: "a", scopes: [] }, "INVALID_CONFIG"],
+    [{ name: "a", scopes: ["runs:everything"] }, "INVALID_CONFIG"],
+    [{ name: "a", scopes: "admin" }, "INVALID_CONFIG"],
+    [{ name: "a", expiresIn: { days: 0 } }, "INVALID_CONFIG"],
+    [{ name: "a", expiresIn: { days: 1e9 } }, "INVALID_DURATION"],
+    [{ name: "a", scope: ["admin"] }, "INVALID_CONFIG"],
+  ])("refuses %j with %s", async (options, code) => {
+    await expect(Reflect.apply(rig().ring.create, null, [options])).rejects.toMatchObject({ code });
+  });
+});

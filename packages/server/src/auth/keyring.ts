@@ -1,0 +1,103 @@
+/** The keys of a database as its operator sees them: create, list, revoke. */
+
+import { AikiError, checkName, type Duration, Fields, type Logger } from "@aikirun/lib";
+import { type Scope, scopes } from "@aikirun/lib/protocol";
+import type { Keys, NewKey, StoredKey } from "../storage/keys.ts";
+import { mintSecret } from "./secret.ts";
+
+/** What an API key is good for, and for how long. Times are epoch milliseconds by the database's clock. */
+export interface ApiKey extends Omit<StoredKey, "digest"> {}
+
+/** What a new API key is to be good for. */
+export interface CreateKey {
+  /** A label for people: whose key it is, or what for. 1 to 255 characters. */
+  name: string;
+  /** The one namespace that the key opens. Default `default`. */
+  namespace?: string;
+  /** Default: all but `admin`. */
+  scopes?: readonly Scope[];
+  /** From now on. Default: it never ends. */
+  expiresIn?: Duration;
+}
+
+/** A new API key, and its text, which is kept nowhere else. */
+export interface CreatedKey extends ApiKey {
+  /** `ak_…`: what a client passes as `apiKey`. */
+  secret: string;
+}
+
+/** The API keys of one database. */
+export interface Keyring {
+  /** Throws `INVALID_CONFIG`, `INVALID_NAME`, `INVALID_DURATION` or `STORAGE_*`. */
+  create(options: CreateKey): Promise<CreatedKey>;
+  /** All that were ever created, oldest first. Throws `STORAGE_*`. */
+  list(): Promise<ApiKey[]>;
+  /**
+   * Servers that have the key in memory go on accepting it for 5 s at most; a wait that is under way ends by itself. A
+   * key that is revoked stays as it is. Throws `KEY_NOT_FOUND` or `STORAGE_*`.
+   */
+  revoke(id: string): Promise<ApiKey>;
+}
+
+const pageSize = 1_000;
+
+/** `onRevoked` hears of a key as soon as storage has it revoked. */
+export function keyring(keys: Keys, logger: Logger, onRevoked: (id: string) => void = () => {}): Keyring {
+  const insert = async (wanted: Omit<NewKey, "id" | "digest">): Promise<CreatedKey> => {
+    const { id, digest, text } = mintSecret();
+    const stored = await keys.insert({ ...wanted, id, digest });
+    return stored === null ? insert(wanted) : { ...shown(stored), secret: text };
+  };
+
+  return {
+    async create(options) {
+      const created = await insert(parseCreate(options));
+      const { id, name, namespace, scopes, expiresAt } = created;
+      logger.info("API key created", { keyId: id, name, namespace, scopes: scopes.join(" "), expiresAt });
+      return created;
+    },
+    async list() {
+      const all: StoredKey[] = [];
+      for (let page = await keys.list(null, pageSize); page.length > 0; ) {
+        all.push(...page);
+        page = await keys.list(all.at(-1)?.id ?? null, pageSize);
+      }
+      return all.sort((left, right) => left.createdAt - right.createdAt).map(shown);
+    },
+    async revoke(id) {
+      const revoked = await keys.revoke(id);
+      if (revoked === null) {
+        throw new AikiError("KEY_NOT_FOUND", `There is no API key ${id}. List them to see their ids.`, {
+          ids: { keyId: id },
+        });
+      }
+      onRevoked(id);
+      logger.info("API key revoked", { keyId: id, name: revoked.name, namespace: revoked.namespace });
+      return shown(revoked);
+    },
+  };
+}
+
+function parseCreate(options: CreateKey): Omit<NewKey, "id" | "digest"> {
+  const fields = new Fields(options, "API key", "INVALID_CONFIG");
+  const wanted = {
+    name: checkName(fields.required("name", fields.text("name", { min: 0, max: 1_000 })), "key"),
+    namespace: checkName(fields.text("namespace", { min: 0, max: 1_000 }) ?? "default", "namespace"),
+    scopes: parseScopes(fields),
+    expiresInMs: fields.timeout("expiresIn") ?? null,
+  };
+  fields.done();
+  return wanted;
+}
+
+function parseScopes(fields: Fields): Scope[] {
+  const named = fields.texts("scopes", scopes.length);
+  if (named === undefined) return scopes.filter((scope) => scope !== "admin");
+  const known = scopes.filter((scope) => named.includes(scope));
+  if (named.length === 0 || known.length < named.length) fields.refuse("scopes", `some of ${scopes.join(", ")}`);
+  return known;
+}
+
+function shown({ digest: _, ...key }: StoredKey): ApiKey {
+  return key;
+}

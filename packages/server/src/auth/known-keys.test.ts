@@ -1,0 +1,198 @@
+import { silentLogger } from "@aikirun/lib";
+import { describe, expect, it } from "vitest";
+import { type VirtualEnv, virtualEnv } from "../../test/virtual-env.ts";
+import type { Keys, NewKey } from "../storage/keys.ts";
+import { memoryStorage } from "../storage/memory/memory.ts";
+import { freshMs, type KnownKeys, knownKeys } from "./known-keys.ts";
+import { mintSecret, type Shown } from "./secret.ts";
+
+interface Rig {
+  env: VirtualEnv;
+  keys: Keys;
+  known: KnownKeys;
+  /** Ids that storage was asked for, question by question. */
+  asked: string[][];
+  touched: string[][];
+  /** What storage meets. */
+  mishaps: { load: Error | null; touch: Error | null };
+  create(more?: Partial<NewKey>): Promise<Shown>;
+}
+
+function rig(): Rig {
+  const env = virtualEnv();
+  const inner = memoryStorage({ env }).keys;
+  const asked: string[][] = [];
+  const touched: string[][] = [];
+  const mishaps: Rig["mishaps"] = { load: null, touch: null };
+  const keys: Keys = {
+    ...inner,
+    async load(ids) {
+      asked.push(ids);
+      if (mishaps.load !== null) throw mishaps.load;
+      return inner.load(ids);
+    },
+    async touch(ids) {
+      touched.push(ids);
+      if (mishaps.touch !== null) throw mishaps.touch;
+      return inner.touch(ids);
+    },
+  };
+  return {
+    env,
+    keys,
+    known: knownKeys({ keys, env, logger: silentLogger }),
+    asked,
+    touched,
+    mishaps,
+    async create(more = {}) {
+      const { id, digest } = mintSecret();
+      const wanted = { id, digest, namespace: "a", name: "n", scopes: ["runs:read"], expiresInMs: null } as const;
+      await keys.insert({ ...wanted, scopes: ["runs:read"], ...more });
+      return { id, digest };
+    },
+  };
+}
+
+describe("a key", () => {
+  it("is recognised with its namespace and its scopes", async () => {
+    const { known, create } = rig();
+    const shown = await create({ namespace: "tenant", scopes: ["runs:read", "events:send"] });
+    expect(await known.recognise(shown)).toEqual({
+      ...shown,
+      namespace: "tenant",
+      granted: new Set(["runs:read", "events:send"]),
+    });
+  });
+
+  it("is looked up once in 5 s, however often it is shown", async () => {
+    const { env, known, asked, create } = rig();
+    const shown = await create();
+    await Promise.all(Array.from({ length: 100 }, () => known.recognise(shown)));
+    await env.advance(freshMs - 1);
+    await known.recognise(shown);
+    expect(asked).toEqual([[shown.id]]);
+    await env.advance(1);
+    await known.recognise(shown);
+    expect(asked).toHaveLength(2);
+    expect(freshMs).toBe(5_000);
+  });
+
+  it("that is revoked elsewhere is accepted for less than 5 s more", async () => {
+    const { env, keys, known, create } = rig();
+    const shown = await create();
+    await known.recognise(shown);
+    await keys.revoke(shown.id);
+    await env.advance(freshMs - 1);
+    expect(await known.recognise(shown)).toMatchObject({ id: shown.id });
+    await env.advance(1);
+    expect(await known.recognise(shown)).toBe("revoked");
+  });
+
+  it("that is revoked here is refused at once, though a lookup was under way", async () => {
+    const { keys, known, create } = rig();
+    const shown = await create();
+    const before = known.recognise(shown);
+    await keys.revoke(shown.id);
+    known.forget(shown.id);
+    await before;
+    expect(await known.recognise(shown)).toBe("revoked");
+  });
+
+  it("ends at its own moment, in memory or not", async () => {
+    const { env, known, asked, create } = rig();
+    const shown = await create({ expiresInMs: 2_000 });
+    await env.advance(1_999);
+    expect(await known.recognise(shown)).toMatchObject({ id: shown.id });
+    await env.advance(1);
+    expect(await known.recognise(shown)).toBe("expired");
+    expect(asked).toHaveLength(1);
+  });
+
+  it("costs one lookup whatever is wrong with it: unknown, wrong, revoked or expired", async () => {
+    const { env, keys, known, asked, create } = rig();
+    const [wrong, revoked, expired] = [await create(), await create(), await create({ expiresInMs: 1 })];
+    await keys.revoke(revoked.id);
+    await env.advance(1);
+    const shown: Array<[Shown, string]> = [
+      [mintSecret(), "unknown"],
+      [{ ...wrong, digest: mintSecret().digest }, "wrong secret"],
+      [revoked, "revoked"],
+      [expired, "expired"],
+    ];
+    for (const [one, fault] of shown) {
+      expect(await known.recognise(one)).toBe(fault);
+      expect(await known.recognise(one)).toBe(fault);
+    }
+    expect(asked).toEqual(shown.map(([{ id }]) => [id]));
+  });
+
+  it("with the wrong secret is not taken for its use, nor one that is revoked", async () => {
+    const { keys, known, touched, create } = rig();
+    const [wrong, revoked] = [await create(), await create()];
+    await keys.revoke(revoked.id);
+    await known.recognise({ ...wrong, digest: mintSecret().digest });
+    await known.recognise(revoked);
+    expect(touched).toEqual([]);
+  });
+});
+
+describe("the use of a key", () => {
+  it("is noted at most every 5 min", async () => {
+    const { env, known, touched, create } = rig();
+    const shown = await create();
+    for (let second = 0; second < 301; second++) {
+      await known.recognise(shown);
+      await env.advance(1_000);
+    }
+    expect(touched).toHaveLength(2);
+  });
+
+  it("that cannot be noted is no fault of the caller's", async () => {
+    const { known, mishaps, touched, create } = rig();
+    const shown = await create();
+    mishaps.touch = new Error("disk full");
+    expect(await known.recognise(shown)).toMatchObject({ id: shown.id });
+    expect(touched).toHaveLength(1);
+  });
+});
+
+describe("a storage that fails", () => {
+  it("fails who asks, keeps what is fresh, and is asked again", async () => {
+    const { env, known, mishaps, create } = rig();
+    const shown = await create();
+    await known.recognise(shown);
+    mishaps.load = new Error("connection lost");
+    await env.advance(freshMs - 1);
+    expect(await known.recognise(shown)).toMatchObject({ id: shown.id });
+    await env.advance(1);
+    await expect(known.recognise(shown)).rejects.toThrow("connection lost");
+    mishaps.load = null;
+    expect(await known.recognise(shown)).toMatchObject({ id: shown.id });
+  });
+});
+
+describe("made-up ids", () => {
+  it("are asked for a hundred at once, by one question at a time, and do not displace real keys", async () => {
+    const { known, asked, create } = rig();
+    const shown = await create();
+    await known.recognise(shown);
+    const strangers = Array.from({ length: 5_000 }, () => mintSecret());
+    await Promise.all(strangers.map((stranger) => known.recognise(stranger)));
+    expect(asked.length).toBeLessThanOrEqual(1 + 51);
+    expect(Math.max(...asked.map((ids) => ids.length))).toBeLessThanOrEqual(100);
+    const before = asked.length;
+    await known.recognise(shown);
+    expect(asked).toHaveLength(before);
+  });
+
+  it("are remembered a thousand at most", async () => {
+    const { known, asked } = rig();
+    const strangers = Array.from({ length: 1_001 }, () => mintSecret());
+    for (const stranger of strangers) await known.recognise(stranger);
+    const before = asked.length;
+    await Promise.all(strangers.slice(1).map((stranger) => known.recognise(stranger)));
+    expect(asked).toHaveLength(before);
+    await Promise.all(strangers.slice(0, 1).map((stranger) => known.recognise(stranger)));
+    expect(asked).toHaveLength(before + 1);
+  });
+});

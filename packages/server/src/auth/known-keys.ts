@@ -1,0 +1,132 @@
+/**
+ * Which keys there are, as storage said a moment ago. What is known is bounded however many ids are made up: those of
+ * no key are remembered apart, and storage is asked for many at once, by one question at a time.
+ */
+
+import { batcher, type Env, type Logger } from "@aikirun/lib";
+import type { Scope } from "@aikirun/lib/protocol";
+import type { Keys, StoredKey } from "../storage/keys.ts";
+import { isSameDigest, type Shown } from "./secret.ts";
+
+/** A key that is good now. */
+export interface KnownKey extends Pick<StoredKey, "id" | "namespace" | "digest"> {
+  readonly granted: ReadonlySet<Scope>;
+}
+
+/** Why a key is not accepted: for the log alone, its holder is told nothing of it. */
+export type Fault = "unknown" | "wrong secret" | "revoked" | "expired";
+
+export interface KnownKeys {
+  /** Throws what storage throws. */
+  recognise(shown: Shown): Promise<KnownKey | Fault>;
+  /** Storage is asked again the next time. */
+  forget(id: string): void;
+}
+
+/** So long a revoked key may still open something. Milliseconds. */
+export const freshMs = 5_000;
+const mostKeys = 10_000;
+const mostStrangers = 1_000;
+const idsAtOnce = 100;
+/** How exactly the last use of a key is noted. Milliseconds. */
+const usedWithinMs = 300_000;
+/** What a secret is compared with when there is no key. */
+const nobody = "0".repeat(64);
+
+interface Memory {
+  key: KnownKey | null;
+  isRevoked: boolean;
+  /** By the monotonic clock, as are those below. */
+  endsAt: number;
+  askAgainAt: number;
+  /** The last use that storage knows of is long ago. */
+  isUseNews: boolean;
+}
+
+export function knownKeys({ keys, env, logger }: { keys: Keys; env: Env; logger: Logger }): KnownKeys {
+  const members = new Map<string, Memory>();
+  const strangers = new Map<string, Memory>();
+  const asking = new Map<string, Promise<Memory>>();
+
+  const load = async (ids: string[]): Promise<Memory[]> => {
+    const askedAt = env.elapsed();
+    const loaded = await keys.load(ids);
+    const found = new Map(loaded.keys.map((key) => [key.id, key]));
+    return ids.map((id) => memoryOf(found.get(id), loaded.now, askedAt));
+  };
+  const enqueue = batcher<string, Memory>({ max: idsAtOnce, soon: env.soon, send: load });
+
+  /** What was asked before a key was forgotten is answered, and not remembered. */
+  const ask = (id: string): Promise<Memory> => {
+    const isLatest = () => asking.get(id) === asked;
+    const asked: Promise<Memory> = enqueue(id)
+      .then((memory) => {
+        if (isLatest()) remember(id, memory);
+        return memory;
+      })
+      .finally(() => {
+        if (isLatest()) asking.delete(id);
+      });
+    asking.set(id, asked);
+    return asked;
+  };
+
+  const remember = (id: string, memory: Memory): void => {
+    members.delete(id);
+    strangers.delete(id);
+    if (memory.key === null) keep(strangers, mostStrangers, id, memory);
+    else keep(members, mostKeys, id, memory);
+  };
+
+  const recall = (id: string): Memory | Promise<Memory> => {
+    const memory = members.get(id) ?? strangers.get(id);
+    if (memory !== undefined && env.elapsed() < memory.askAgainAt) return memory;
+    return asking.get(id) ?? ask(id);
+  };
+
+  const noteUse = (id: string, memory: Memory): void => {
+    if (!memory.isUseNews) return;
+    memory.isUseNews = false;
+    keys.touch([id]).catch((error) => logger.debug("the use of an API key was not noted", { keyId: id, error }));
+  };
+
+  return {
+    async recognise({ id, digest }) {
+      const memory = await recall(id);
+      const isSame = isSameDigest(digest, memory.key?.digest ?? nobody);
+      if (memory.key === null) return "unknown";
+      if (!isSame) return "wrong secret";
+      if (memory.isRevoked) return "revoked";
+      if (env.elapsed() >= memory.endsAt) return "expired";
+      noteUse(id, memory);
+      return memory.key;
+    },
+    forget(id) {
+      members.delete(id);
+      strangers.delete(id);
+      asking.delete(id);
+    },
+  };
+}
+
+function memoryOf(key: StoredKey | undefined, now: number, askedAt: number): Memory {
+  const askAgainAt = askedAt + freshMs;
+  if (key === undefined) return { key: null, isRevoked: false, endsAt: 0, askAgainAt, isUseNews: false };
+  const { id, digest, namespace, scopes, expiresAt, revokedAt, lastUsedAt } = key;
+  return {
+    key: { id, digest, namespace, granted: new Set(scopes) },
+    isRevoked: revokedAt !== null,
+    endsAt: expiresAt === null ? Number.POSITIVE_INFINITY : askedAt + (expiresAt - now),
+    askAgainAt,
+    isUseNews: lastUsedAt === null || now - lastUsedAt >= usedWithinMs,
+  };
+}
+
+/** The one that was looked up longest ago goes first. */
+function keep(memories: Map<string, Memory>, most: number, id: string, memory: Memory): void {
+  memories.set(id, memory);
+  for (const oldest of memories.keys()) {
+    if (memories.size <= most) return;
+    memories.delete(oldest);
+  }
+}

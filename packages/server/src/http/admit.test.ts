@@ -1,0 +1,93 @@
+import { AikiError, type LogFields, silentLogger } from "@aikirun/lib";
+import { type Api, verbs } from "@aikirun/lib/protocol";
+import { describe, expect, it } from "vitest";
+import { virtualEnv } from "../../test/virtual-env.ts";
+import { knownKeys } from "../auth/known-keys.ts";
+import { mintSecret } from "../auth/secret.ts";
+import { memoryStorage } from "../storage/memory/memory.ts";
+import { type Admit, admitKeys } from "./admit.ts";
+import type { Exchange } from "./exchange.ts";
+import { faultReply } from "./replies.ts";
+
+function exchange(authorization: string | null): Exchange {
+  return {
+    host: "localhost",
+    header: (name) => (name === "authorization" ? authorization : null),
+    body: () => Promise.reject(new Error("the body is not read before the key is known")),
+    gone: () => new AbortController().signal,
+  };
+}
+
+async function rig(failure: Error | null = null): Promise<{ admit: Admit; key: string; warned: LogFields[] }> {
+  const env = virtualEnv();
+  const { keys } = memoryStorage({ env });
+  const { id, digest, text } = mintSecret();
+  await keys.insert({ id, digest, namespace: "t", name: "n", scopes: ["runs:read"], expiresInMs: null });
+  const failing = { ...keys, load: () => Promise.reject(failure) };
+  const known = knownKeys({ keys: failure === null ? keys : failing, env, logger: silentLogger });
+  const warned: LogFields[] = [];
+  const logger = { ...silentLogger, warn: (_: string, fields: LogFields = {}) => warned.push(fields) };
+  return { admit: admitKeys({ known, api: () => untouchable, env, logger }), key: `Bearer ${text}`, warned };
+}
+
+/** Nobody who is not admitted reaches any of it. */
+const untouchable: Api = new Proxy(Object.create(null), {
+  get: (_, verb) => {
+    throw new Error(`${String(verb)} was reached`);
+  },
+});
+
+describe("while keys cannot be looked up", () => {
+  it.each([
+    ["the database is away", new AikiError("STORAGE_UNAVAILABLE", "PostgreSQL at db:5432 is away.")],
+    ["nobody knows why", new Error("secret detail")],
+  ])("because %s, nobody is admitted: 503 with Retry-After, and no detail", async (_, failure) => {
+    const { admit, key } = await rig(failure);
+    for (const verb of verbs) {
+      const thrown = await admit(exchange(key), verb).catch((error: unknown) => error);
+      const reply = faultReply(thrown);
+      expect(reply).toMatchObject({ status: 503, headers: { "retry-after": "1" } });
+      expect(reply?.body).toContain("UNAVAILABLE");
+      expect(reply?.body).not.toMatch(/5432|secret/);
+    }
+  });
+
+  it("a key that is none is refused all the same, without asking", async () => {
+    const { admit } = await rig(new Error("away"));
+    await expect(admit(exchange("Bearer nothing"), "find")).rejects.toMatchObject({ status: 401 });
+    await expect(admit(exchange(null), "find")).rejects.toMatchObject({ status: 401 });
+  });
+});
+
+describe("a key", () => {
+  it("is taken whatever the case of the scheme and the blanks behind it", async () => {
+    const { admit, key } = await rig();
+    for (const shown of [key, key.replace("Bearer", "bearer"), key.replace("Bearer ", "BEARER   ")]) {
+      expect(await admit(exchange(shown), "find")).toBeTypeOf("object");
+    }
+  });
+
+  it("has one guarded Api for all of its requests", async () => {
+    const { admit, key } = await rig();
+    expect(await admit(exchange(key), "find")).toBe(await admit(exchange(key), "read"));
+  });
+
+  it("that lacks the scope is told which, and the log who", async () => {
+    const { admit, key, warned } = await rig();
+    await expect(admit(exchange(key), "start")).rejects.toMatchObject({
+      code: "FORBIDDEN",
+      message: expect.stringContaining("runs:start"),
+    });
+    expect(warned).toMatchObject([{ verb: "start", scopes: "runs:start", keyId: key.split("_")[1], namespace: "t" }]);
+  });
+
+  it("that is refused shows in the log with the reason, in the reply without", async () => {
+    const { admit, key, warned } = await rig();
+    const replies = [];
+    for (const shown of [null, "Bearer x", `Bearer ${mintSecret().text}`, `${key}x`]) {
+      replies.push(faultReply(await admit(exchange(shown), "find").catch((error: unknown) => error)));
+    }
+    expect(warned.map(({ reason }) => reason)).toEqual(["missing", "malformed", "unknown", "malformed"]);
+    for (const reply of replies) expect(reply).toEqual(replies[0]);
+  });
+});

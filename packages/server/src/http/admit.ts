@@ -1,0 +1,77 @@
+/** Who may come in, and what for them is there: decided from the head of a request, before its body is read. */
+
+import { AikiError, type Env, type Logger } from "@aikirun/lib";
+import type { Api, Scope, Verb } from "@aikirun/lib/protocol";
+import { guarded } from "../auth/guard.ts";
+import type { KnownKey, KnownKeys } from "../auth/known-keys.ts";
+import { lackingForVerb } from "../auth/policy.ts";
+import { rationed } from "../auth/ration.ts";
+import { readSecret, type Shown } from "../auth/secret.ts";
+import type { Exchange } from "./exchange.ts";
+import { Refusal } from "./refusal.ts";
+
+/** The Api that the caller may use for this verb. Throws `Refusal` 401 or 503, or `FORBIDDEN`. */
+export type Admit = (exchange: Exchange, verb: Verb) => Promise<Api>;
+
+export function admitAll(api: Api): Admit {
+  return async () => api;
+}
+
+export interface KeyHolders {
+  known: KnownKeys;
+  /** The Api of one namespace. */
+  api: (namespace: string) => Api;
+  env: Env;
+  logger: Logger;
+}
+
+/** Admits who shows a key that is good, to the namespace of the key. */
+export function admitKeys({ known, api, env, logger }: KeyHolders): Admit {
+  const apis = new WeakMap<KnownKey, Api>();
+  const warn = rationed(env, (message, fields) => logger.warn(message, fields));
+
+  const deny = (key: KnownKey, verb: Verb, lacking: readonly Scope[]): AikiError => {
+    const scopes = lacking.join(" or ");
+    warn("an API key lacks a scope", { verb, scopes, keyId: key.id, namespace: key.namespace });
+    const message = `This API key lacks the scope ${scopes}, which ${verb} needs here. Use a key that has it.`;
+    return new AikiError("FORBIDDEN", message);
+  };
+
+  const apiOf = (key: KnownKey): Api => {
+    const made = apis.get(key) ?? guarded(api(key.namespace), key, { logger, deny });
+    apis.set(key, made);
+    return made;
+  };
+
+  const recognise = async (shown: Shown): Promise<KnownKey | string> => {
+    try {
+      return await known.recognise(shown);
+    } catch (error) {
+      warn("API keys cannot be looked up", { error });
+      throw new Refusal(503, "UNAVAILABLE", "API keys cannot be looked up now. Try again.", { "retry-after": "1" });
+    }
+  };
+
+  return async (exchange, verb) => {
+    const token = tokenOf(exchange);
+    const shown = token === null ? null : readSecret(token);
+    const key = shown === null ? (token === null ? "missing" : "malformed") : await recognise(shown);
+    if (typeof key === "string") {
+      warn("authentication failed", { reason: key, verb, keyId: shown?.id });
+      throw unauthorized();
+    }
+    const lacking = lackingForVerb(key.granted, verb);
+    if (lacking.length > 0) throw deny(key, verb, lacking);
+    return apiOf(key);
+  };
+}
+
+function tokenOf(exchange: Exchange): string | null {
+  return /^bearer +(\S{1,255})$/i.exec(exchange.header("authorization") ?? "")?.[1] ?? null;
+}
+
+/** One and the same for all that is wrong with a key: the log alone says what. */
+function unauthorized(): Refusal {
+  const message = "This needs a valid API key: send authorization: Bearer <key>.";
+  return new Refusal(401, "UNAUTHORIZED", message, { "www-authenticate": "Bearer" });
+}

@@ -1,0 +1,69 @@
+/** One valid request per verb, for tests that spoil it. A new verb does not compile without one. */
+
+import type { Api, RunId, Signal, Verb } from "@aikirun/lib/protocol";
+import { v7 } from "uuid";
+
+export type Bodies = { readonly [V in Verb]: Parameters<Api[V]>[0] };
+
+/** What a request is about. */
+export interface About {
+  runId: RunId;
+  session: string;
+  claimId: string;
+  fence: number;
+}
+
+export function bodiesAbout({ runId, session, claimId, fence }: About): Bodies {
+  const name = `body ${runId}`;
+  return {
+    start: { runs: [{ id: runId, name, versionId: "1.0.0", input: '{"a":1}', tags: ["t"], priority: 1 }] },
+    claim: {
+      claimId,
+      session,
+      worker: "w",
+      serves: [{ name, versionId: "1.0.0" }],
+      shardKeys: [],
+      limit: 1,
+      leaseMs: 30_000,
+      waitMs: 0,
+      reclaim: [{ runId, fence }],
+    },
+    report: {
+      session,
+      worker: "w",
+      reports: [
+        {
+          reportId: v7(),
+          runId,
+          fence,
+          seen: 0,
+          after: 0,
+          entries: [{ address: "task:t#0", value: { type: "returned", output: "1" } }],
+          opens: [{ address: "event:e#0", type: "event", name: "e", durationMs: 60_000 }],
+          starts: [],
+          next: { type: "suspend", children: 0 },
+        },
+      ],
+    },
+    renew: { session, leaseMs: 30_000, runs: [{ runId, fence }] },
+    signal: { signals: signals.map((signal) => ({ signalId: v7(), runId, signal })) },
+    watch: {
+      watched: [
+        { type: "status", runId, any: ["queued", "running"] },
+        { type: "news", runId, fence, seen: 0, after: 0 },
+      ],
+      waitMs: 0,
+    },
+    find: { parentId: runId, limit: 10, cursor: Buffer.from(runId).toString("base64url") },
+    read: { runs: [{ runId, entries: { after: 0, limit: 10 } }] },
+  };
+}
+
+const signals: readonly Signal[] = [
+  { type: "event", name: "e", data: "1", referenceId: "r" },
+  { type: "pause" },
+  { type: "resume" },
+  { type: "wake" },
+  { type: "cancel", reason: "no" },
+  { type: "retry", newRunId: v7() },
+];
