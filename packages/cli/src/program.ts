@@ -2,6 +2,7 @@ import { createRequire } from "node:module";
 import { type RunStatus, runStatuses } from "@aikirun/lib/protocol";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { devCommand } from "./dev/command.ts";
+import { keysProgram } from "./keys/program.ts";
 import { migrateCommand } from "./migrate-command.ts";
 import { moveCommand } from "./move-command.ts";
 import { type Act, actOnRun } from "./runs/act.ts";
@@ -30,6 +31,7 @@ export function createProgram(terminal: Terminal): Command {
   program.addCommand(devProgram(terminal).copyInheritedSettings(program));
   program.addCommand(runsProgram(terminal, program).copyInheritedSettings(program));
   program.addCommand(workersProgram(terminal).copyInheritedSettings(program));
+  program.addCommand(keysProgram(terminal, program, sharedDatabaseOption).copyInheritedSettings(program));
   return program;
 }
 
@@ -43,10 +45,8 @@ function serverProgram(terminal: Terminal): Command {
     .addOption(directOption())
     .addOption(redisOption())
     .option("--allowed-host <name...>", "further host names under which requests may arrive")
-    .option(
-      "--dangerously-allow-unauthenticated",
-      "bind an address beyond this machine although there is no authentication",
-    )
+    .option("--auth", "ask callers for API keys (AIKI_AUTH=true does so too)")
+    .option("--dangerously-allow-unauthenticated", "bind an address beyond this machine although no key is asked for")
     .option("--json", "log one JSON object per line (the default when NODE_ENV is production)")
     .action((options) => serverCommand(options, terminal));
 }

@@ -1,4 +1,4 @@
-import { consoleLogger, type Logger } from "@aikirun/lib";
+import { AikiError, consoleLogger, type Logger } from "@aikirun/lib";
 import { jsonLogger, server, withoutPassword } from "@aikirun/server";
 import type { Terminal } from "./terminal.ts";
 import { untilSignal } from "./until-signal.ts";
@@ -11,6 +11,7 @@ export interface ServerCommandOptions {
   databaseDirect?: string;
   redis?: string;
   allowedHost?: string[];
+  auth?: boolean;
   dangerouslyAllowUnauthenticated?: boolean;
   json?: boolean;
 }
@@ -28,6 +29,7 @@ export async function serverCommand(options: ServerCommandOptions, terminal: Ter
     port: options.port,
     host: options.host,
     allowedHosts: options.allowedHost ?? [],
+    auth: options.auth === true || isTrue(process.env.AIKI_AUTH),
     dangerouslyAllowUnauthenticated: options.dangerouslyAllowUnauthenticated === true,
     logger,
   });
@@ -41,4 +43,10 @@ export async function serverCommand(options: ServerCommandOptions, terminal: Ter
   } finally {
     await aikiServer.close();
   }
+}
+
+/** A misspelt wish for authentication must not mean none. */
+function isTrue(wish = ""): boolean {
+  if (/^(true|false|)$/.test(wish)) return wish === "true";
+  throw new AikiError("INVALID_CONFIG", `AIKI_AUTH is ${JSON.stringify(wish)}. Write true or false.`);
 }

@@ -1,6 +1,6 @@
-import type { Env, Logger } from "@aikirun/lib";
+import { type Env, isAikiError, type Logger } from "@aikirun/lib";
 import type { Database } from "./config.ts";
-import type { KeyedStorage } from "./storage/keys.ts";
+import type { KeyedStorage, Keys } from "./storage/keys.ts";
 import { memoryStorage } from "./storage/memory/memory.ts";
 
 interface Around {
@@ -23,5 +23,16 @@ export async function openDatabase(database: Database, around: Around): Promise<
     }
     default:
       return database satisfies never;
+  }
+}
+
+/** Opens where API keys rest, of a SQLite file also beside the server that has it open, where that is safe. */
+export async function openKeys(database: Database, around: Around): Promise<{ keys: Keys; close(): Promise<void> }> {
+  try {
+    return await openDatabase(database, around);
+  } catch (thrown) {
+    if (database.type !== "sqlite" || !isAikiError(thrown) || thrown.code !== "DATABASE_LOCKED") throw thrown;
+    const { openBeside } = await import("./storage/sqlite/beside.ts");
+    return openBeside({ path: database.path, ...around }, thrown);
   }
 }

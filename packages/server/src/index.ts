@@ -1,3 +1,4 @@
+export { type ApiKeys, type ApiKeysParams, apiKeys } from "./api-keys.ts";
 export type { ApiKey, CreatedKey, CreateKey, Keyring } from "./auth/keyring.ts";
 export { type ServerParams, withoutPassword } from "./config.ts";
 export type { Settings } from "./core/run.ts";

@@ -7,12 +7,16 @@ export interface ServerOptions {
   json?: boolean;
 }
 
-/** Lends a client for the length of `work`. A server that is not there shows at once: nobody waits for a terminal. */
+/**
+ * Lends a client for the length of `work`. A server that is not there shows at once: nobody waits for a terminal. Its
+ * API key comes from the environment alone, since other users of a machine can read a command's arguments.
+ */
 export async function connected<Result>(
   { url }: ServerOptions,
   work: (aiki: Client) => Promise<Result>,
 ): Promise<Result> {
-  const aiki = await client({ url, logger: silentLogger });
+  const apiKey = process.env.AIKI_API_KEY ?? "";
+  const aiki = await client({ url, logger: silentLogger, ...(apiKey === "" ? {} : { apiKey }) });
   try {
     await aiki.api.read({ runs: [] });
     return await work(aiki);

@@ -5,6 +5,14 @@ import { Connection } from "./connection.ts";
 import type { Driver } from "./driver.ts";
 import { isBusy } from "./failure.ts";
 
+/** Who has the database file open. */
+export interface Holder {
+  pid: string;
+  host: string;
+  /** The version of its SQLite; empty when it does not say. */
+  sqlite: string;
+}
+
 /** What lets others open the database file again. */
 export interface Lock {
   release(): void;
@@ -21,9 +29,9 @@ export function lockDatabase(driver: Driver, path: string): Lock {
     connection.script(`
       PRAGMA busy_timeout = 0;
       BEGIN IMMEDIATE;
-      CREATE TABLE IF NOT EXISTS holder (pid TEXT NOT NULL, host TEXT NOT NULL);
-      DELETE FROM holder;`);
-    connection.run("INSERT INTO holder (pid, host) VALUES (?, ?)", String(process.pid), hostname());
+      DROP TABLE IF EXISTS holder;
+      CREATE TABLE holder (pid TEXT NOT NULL, host TEXT NOT NULL, sqlite TEXT NOT NULL);`);
+    connection.run("INSERT INTO holder VALUES (?, ?, sqlite_version())", String(process.pid), hostname());
     connection.script("COMMIT; BEGIN IMMEDIATE;");
   } catch (thrown) {
     const refusal = isBusy(thrown) ? lockedBy(connection, path, thrown) : thrown;
@@ -49,12 +57,15 @@ function lockedBy(connection: Connection, path: string, cause: unknown): AikiErr
   );
 }
 
-function holderOf(connection: Connection): { pid: string; host: string } {
+/** Who holds the lock of this file, as far as that can be read beside it. */
+export function holderOf(connection: Connection): Holder {
+  const unknown = { pid: "unknown", host: "unknown", sqlite: "" };
   try {
-    const row = connection.first("SELECT pid, host FROM holder");
-    if (row !== undefined) return { pid: textOf(row, "pid"), host: textOf(row, "host") };
+    const row = connection.first("SELECT * FROM holder");
+    if (row === undefined) return unknown;
+    return { pid: textOf(row, "pid"), host: textOf(row, "host"), sqlite: String(row.sqlite ?? "") };
   } catch {
     // The holder is just writing its name.
+    return unknown;
   }
-  return { pid: "unknown", host: "unknown" };
 }

@@ -15,6 +15,11 @@ export function migrate(connection: Connection, now: number): void {
   for (const migration of missingMigrations(migrations, appliedTo(connection))) apply(connection, migration, now);
 }
 
+/** Whether nothing is missing. Throws as `migrate` does, and changes nothing. */
+export function isUpToDate(connection: Connection): boolean {
+  return missingMigrations(migrations, appliedTo(connection)).length === 0;
+}
+
 function appliedTo(connection: Connection): AppliedMigration[] {
   const isEmpty = connection.first("SELECT 1 AS found FROM sqlite_master LIMIT 1") === undefined;
   if (isEmpty) return [];

@@ -1,0 +1,31 @@
+import type { Duration } from "@aikirun/lib";
+import type { Scope } from "@aikirun/lib/protocol";
+import type { Terminal } from "../terminal.ts";
+import { plain } from "../text.ts";
+import { type KeysOptions, withKeys } from "./open.ts";
+
+export interface CreateOptions extends KeysOptions {
+  name: string;
+  namespace: string;
+  scopes?: Scope[];
+  expiresIn?: Duration;
+}
+
+/** Prints the key alone on standard output, so that it can be piped to where secrets are kept. */
+export async function createKey(options: CreateOptions, terminal: Terminal): Promise<void> {
+  const { name, namespace, scopes, expiresIn } = options;
+  const created = await withKeys(options, terminal, (keys) =>
+    keys.create({
+      name,
+      namespace,
+      ...(scopes === undefined ? {} : { scopes }),
+      ...(expiresIn === undefined ? {} : { expiresIn }),
+    }),
+  );
+  terminal.out(options.json === true ? JSON.stringify(created) : created.secret);
+  const end = created.expiresAt === null ? "never ends" : `ends ${new Date(created.expiresAt).toISOString()}`;
+  terminal.err(
+    `Key ${created.id} opens namespace ${plain(created.namespace)} for ${created.scopes.join(", ")}, and ${end}. ` +
+      "It is shown this once.",
+  );
+}

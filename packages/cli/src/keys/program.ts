@@ -1,0 +1,46 @@
+import { type Duration, toMs } from "@aikirun/lib";
+import { type Scope, scopes } from "@aikirun/lib/protocol";
+import { Command, InvalidArgumentError, Option } from "commander";
+import type { Terminal } from "../terminal.ts";
+import { createKey } from "./create.ts";
+import { listKeys } from "./list.ts";
+import { revokeKey } from "./revoke.ts";
+
+/** `aiki keys …`; `database` makes the option that says where the keys rest. */
+export function keysProgram(terminal: Terminal, parent: Command, database: () => Option): Command {
+  const keys = new Command("keys").description("create, list and revoke API keys, in the database itself");
+  const add = (name: string, description: string) => {
+    const command = keys.command(name).description(description).addOption(database());
+    return command.option("--json", "print JSON").copyInheritedSettings(parent);
+  };
+  add("create", "create a key; it is printed once, alone on standard output")
+    .requiredOption("--name <label>", "whose key it is, or what for")
+    .option("--namespace <name>", "the one namespace that it opens", "default")
+    .addOption(
+      new Option("--scopes <list>", `some of ${scopes.join(", ")}; all but admin without it`).argParser(listed),
+    )
+    .addOption(new Option("--expires-in <time>", "such as 90d, 12h or 30m; never without it").argParser(span))
+    .action((options) => createKey(options, terminal));
+  add("list", "list all keys, oldest first").action((options) => listKeys(options, terminal));
+  add("revoke", "revoke a key: servers refuse it within 5 s")
+    .argument("<key>", "its id, the second part of the key")
+    .action((id, options) => revokeKey(id, options, terminal));
+  return keys;
+}
+
+function listed(text: string): Scope[] {
+  return text.split(",").map((word) => {
+    const scope = scopes.find((one) => one === word.trim());
+    if (scope === undefined) throw new InvalidArgumentError(`Scopes are ${scopes.join(", ")}.`);
+    return scope;
+  });
+}
+
+function span(text: string): Duration {
+  const [, amount, unit] = /^(\d{1,6})([dhms])$/.exec(text) ?? [];
+  const count = Number(amount);
+  const duration = { d: { days: count }, h: { hours: count }, m: { minutes: count }, s: { seconds: count } };
+  const found = Object.entries(duration).find(([name]) => name === unit)?.[1];
+  if (found === undefined || toMs(found) === 0) throw new InvalidArgumentError("Write 90d, 12h, 30m or 45s.");
+  return found;
+}

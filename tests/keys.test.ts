@@ -1,0 +1,231 @@
+/** `aiki keys` as operators use it: processes, pipes, and servers that go on meanwhile. */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { silentLogger } from "@aikirun/lib";
+import { apiKeys, type Server, server } from "@aikirun/server";
+import { v7 } from "uuid";
+import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Connection } from "../packages/server/src/storage/sqlite/connection.ts";
+import { type Driver, loadDriver } from "../packages/server/src/storage/sqlite/driver.ts";
+import { lockDatabase } from "../packages/server/src/storage/sqlite/lock.ts";
+import { isSafe } from "../packages/server/src/storage/sqlite/open.ts";
+import { testDatabase } from "./real/postgres.ts";
+
+const bin = fileURLToPath(new URL("../packages/cli/bin/aiki.js", import.meta.url));
+const maker = fileURLToPath(new URL("./suites/key-maker-process.ts", import.meta.url));
+const shape = /^ak_[0-9A-Za-z]{11}_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}\n$/;
+const patience = { timeout: 30_000, interval: 100 };
+
+const driver: Driver = await loadDriver();
+const postgres = await testDatabase();
+afterAll(() => postgres?.drop());
+
+let directory = "";
+let path = "";
+const ends: Array<() => unknown> = [];
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "aiki-keys-"));
+  path = join(directory, "aiki.db");
+});
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+  await rm(directory, { recursive: true, force: true, maxRetries: 5 });
+});
+
+interface Said {
+  status: number | null;
+  out: string;
+  err: string;
+}
+
+interface Begun {
+  child: ChildProcess;
+  said: Promise<Said>;
+  /** What it has said so far. */
+  heard(): string;
+}
+
+function begin(args: string[], env: NodeJS.ProcessEnv = {}): Begun {
+  const options = { env: { ...process.env, ...env } };
+  const child = spawn(process.execPath, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
+  ends.push(() => child.kill("SIGKILL"));
+  const heard = { out: "", err: "" };
+  child.stdout.on("data", (chunk) => {
+    heard.out += String(chunk);
+  });
+  child.stderr.on("data", (chunk) => {
+    heard.err += String(chunk);
+  });
+  const said = new Promise<Said>((resolve) => {
+    child.once("close", (status) => resolve({ status, ...heard }));
+  });
+  return { child, said, heard: () => heard.out + heard.err };
+}
+
+const aiki = (...args: string[]): Promise<Said> => begin([bin, "keys", ...args]).said;
+
+async function serving(database: string): Promise<{ aikiServer: Server; status(key: string): Promise<number> }> {
+  const aikiServer = await server({ database, auth: true, logger: silentLogger });
+  ends.push(() => aikiServer.close());
+  const { url } = await aikiServer.listen({ port: 0 });
+  const status = async (key: string) => {
+    const headers = { "content-type": "application/json", authorization: `Bearer ${key}` };
+    return (await fetch(`${url}/v1/find`, { method: "POST", headers, body: "{}" })).status;
+  };
+  return { aikiServer, status };
+}
+
+/** What is done with the keys of a server that is running, in another process. */
+async function beside(database: string): Promise<void> {
+  const { aikiServer, status } = await serving(database);
+  const created = await aiki("create", "--name", "ci", "--expires-in", "90d", "--database", database);
+  expect(created).toMatchObject({ status: 0, out: expect.stringMatching(shape) });
+  const key = created.out.trim();
+  const [, id = ""] = key.split("_");
+  expect(created.err).toContain(`Key ${id} opens namespace default for runs:start,`);
+  expect(created.err).not.toContain(key);
+  expect(await status(key)).toBe(200);
+  await expect.poll(async () => (await aikiServer.keys.list())[0]?.lastUsedAt).toBeGreaterThan(0);
+
+  const listed = await aiki("list", "--database", database);
+  expect(listed.out).toMatch(new RegExp(`${id} +ci +default .* ago +valid for 90 days +runs:start,`));
+  expect(JSON.parse((await aiki("list", "--json", "--database", database)).out)).toMatchObject([{ id, name: "ci" }]);
+
+  const revoked = await aiki("revoke", id, "--database", database);
+  expect(revoked).toMatchObject({ status: 0, out: expect.stringContaining(`Key ${id} (ci) is revoked`) });
+  await expect.poll(() => status(key), patience).toBe(401);
+  expect((await aiki("list", "--database", database)).out).toMatch(/revoked .* ago/);
+  expect(await aiki("revoke", "nobody", "--database", database)).toMatchObject({
+    status: 1,
+    err: expect.stringContaining("KEY_NOT_FOUND"),
+  });
+}
+
+describe("aiki keys", { timeout: 60_000 }, () => {
+  it("makes keys before the first server starts, for one namespace and some scopes", async () => {
+    const database = `sqlite:${path}`;
+    const made = await aiki(
+      "create",
+      "--name",
+      "n",
+      "--namespace",
+      "t",
+      "--scopes",
+      "admin,runs:read",
+      "--database",
+      database,
+    );
+    expect(made).toMatchObject({ status: 0, out: expect.stringMatching(shape) });
+    const { aikiServer, status } = await serving(database);
+    expect(await aikiServer.keys.list()).toMatchObject([{ namespace: "t", scopes: ["runs:read", "admin"] }]);
+    expect(await status(made.out.trim())).toBe(200);
+  });
+
+  it.each([
+    [["create"], "--name"],
+    [["create", "--name", "n", "--scopes", "everything"], "Scopes are runs:start, "],
+    [["create", "--name", "n", "--expires-in", "soon"], "Write 90d"],
+    [["create", "--name", "n", "--expires-in", "0d"], "Write 90d"],
+    [["revoke"], "missing required argument"],
+  ])("%j ends with status 2 and says what is wrong", async (args, sentence) => {
+    expect(await aiki(...args)).toMatchObject({ status: 2, out: "", err: expect.stringContaining(sentence) });
+  });
+
+  it.skipIf(postgres === null)("works beside servers on PostgreSQL", () => beside(postgres?.url ?? ""));
+});
+
+describe("aiki keys on a SQLite file that a server has open", { timeout: 60_000 }, () => {
+  const version = String(new Connection(driver, ":memory:").first("SELECT sqlite_version() AS version")?.version);
+  const isFixed = isSafe(version.split(".").map(Number));
+
+  it.runIf(isFixed)("works where neither SQLite damages what two write", () => beside(`sqlite:${path}`));
+
+  it.runIf(isFixed)("harms nothing, though both write as fast as they can", async () => {
+    const database = `sqlite:${path}`;
+    const { aikiServer, status } = await serving(database);
+    let isDone = false;
+    let started = 0;
+    const load = async () => {
+      while (!isDone) {
+        const runs = Array.from({ length: 20 }, () => ({ id: v7(), name: "n", versionId: "1" }));
+        const { results } = await aikiServer.api().start({ runs });
+        started += results.filter(({ ok }) => ok).length;
+      }
+    };
+    const made = begin(["--import", "tsx", "--conditions=@aikirun/source", maker, database, "100"]).said.finally(() => {
+      isDone = true;
+    });
+    const [{ out, err }] = await Promise.all([made, load(), load()]);
+    expect([out, err]).toEqual([expect.stringMatching(shape), ""]);
+    expect(await status(out.trim())).toBe(200);
+    expect(await aikiServer.keys.list()).toHaveLength(100);
+    expect(started).toBeGreaterThan(0);
+    await aikiServer.close();
+    const connection = new Connection(driver, path);
+    expect(connection.pragma("integrity_check")).toBe("ok");
+    expect(connection.first("SELECT count(*) AS count FROM run")).toMatchObject({ count: started });
+    connection.close();
+  });
+
+  it.each([
+    ["an older SQLite", { sqlite: "3.40.1" }, "SQLite 3.40.1 may damage"],
+    ["another machine", { host: "elsewhere" }, "the server is on elsewhere"],
+    ["a server that does not say", { sqlite: "" }, "may damage"],
+  ])("refuses beside %s, and says what to do", async (_, holder, reason) => {
+    await (await apiKeys({ database: `sqlite:${path}`, logger: silentLogger })).close();
+    const lock = lockDatabase(driver, path);
+    lock.release();
+    const held = new Connection(driver, `${path}.lock`);
+    for (const [column, value] of Object.entries(holder)) held.run(`UPDATE holder SET ${column} = ?`, value);
+    held.script("BEGIN IMMEDIATE");
+    ends.push(() => {
+      held.rollBack();
+      held.close();
+    });
+    await expect(apiKeys({ database: `sqlite:${path}`, logger: silentLogger })).rejects.toMatchObject({
+      code: "DATABASE_LOCKED",
+      message: expect.stringMatching(new RegExp(`${reason}.*Stop the server`)),
+    });
+  });
+});
+
+describe("aiki server", { timeout: 60_000 }, () => {
+  const start = (args: string[], env: NodeJS.ProcessEnv = {}) =>
+    begin([bin, "server", "--port", "0", "--database", "memory:", ...args], env);
+
+  it.each([
+    ["--auth", ["--auth"], {}],
+    ["AIKI_AUTH", [], { AIKI_AUTH: "true" }],
+  ])("asks for keys with %s, and then binds any address", async (_, args, env) => {
+    const { child, said, heard } = start(["--host", "0.0.0.0", ...args], env);
+    await expect.poll(heard, patience).toMatch(/http:\/\/localhost:\d+/);
+    const [url = ""] = /http:\/\/localhost:\d+/.exec(heard()) ?? [];
+    expect((await fetch(`${url}/v1/find`, { method: "POST", body: "{}" })).status).toBe(401);
+    child.kill("SIGTERM");
+    expect((await said).status).toBe(0);
+  });
+
+  it("binds no address beyond this machine without keys, nor on a misspelt wish for them", async () => {
+    expect(await start(["--host", "0.0.0.0"]).said).toMatchObject({
+      status: 1,
+      err: expect.stringContaining("auth: true"),
+    });
+    const misspelt = await start([], { AIKI_AUTH: "yes" }).said;
+    expect(misspelt).toMatchObject({ status: 1, err: expect.stringContaining('AIKI_AUTH is "yes"') });
+  });
+});
+
+it("aiki runs shows the key that AIKI_API_KEY holds", { timeout: 60_000 }, async () => {
+  const aikiServer = await server({ database: "memory:", auth: true, logger: silentLogger });
+  ends.push(() => aikiServer.close());
+  const { url } = await aikiServer.listen({ port: 0 });
+  const { secret } = await aikiServer.keys.create({ name: "operator", scopes: ["runs:read"] });
+  const list = [bin, "runs", "list", "--url", url];
+  expect(await begin(list, { AIKI_API_KEY: secret }).said).toMatchObject({ status: 0, out: "No runs fit.\n" });
+  expect(await begin(list).said).toMatchObject({ status: 1, err: expect.stringContaining("UNAUTHORIZED") });
+});
