@@ -15,7 +15,8 @@ describe("the configuration of a client", () => {
     [{ url: "http://me:secret@host" }, "pass apiKey instead"],
     [{ url: "http://host?x=1" }, "must end before ?"],
     [{ url: "http://host", apikey: "k" }, 'no field "apikey"'],
-    [{ url: "http://host", apiKey: "" }, "client.apiKey must be a string of 1"],
+    [{ url: "http://host", apiKey: "" }, "client.apiKey must be a key"],
+    [{ url: "http://host", apiKey: 5 }, "client.apiKey must be a key"],
     [{ url: "http://host", redis: { host: "r" } }, "client.redis.port is missing"],
     [{ url: "http://host", redis: { host: "r", port: 0 } }, "client.redis.port must be a number from 1 to 65535"],
     [{ url: "http://host", redis: { host: "r", port: "6379" } }, "client.redis.port must be a whole number"],
@@ -32,6 +33,20 @@ describe("the configuration of a client", () => {
   ])("refuses %j", (params, sentence) => {
     const refusal = { code: "INVALID_CONFIG", message: expect.stringContaining(sentence) };
     expect(() => parseConfig(params)).toThrow(expect.objectContaining(refusal));
+  });
+
+  it("takes a key as a file holds it, and shows none that it refuses", () => {
+    const { target } = parseConfig({ url: "http://host", apiKey: "ak_secret\n" });
+    expect(target).toEqual({ url: "http://host", apiKey: "ak_secret" });
+    const refused = [
+      { url: "http://host", apiKey: "ak_se\ncret" },
+      { url: "http://host", apiKey: `ak_secret${"x".repeat(1_000)}` },
+      { server, apiKey: "ak_secret" },
+    ];
+    for (const params of refused) {
+      expect(() => parseConfig(params)).toThrow(/client\.apiKey must be/);
+      expect(() => parseConfig(params)).not.toThrow(/cret/);
+    }
   });
 
   it("keeps a path below which a server is mounted, and is frozen", () => {

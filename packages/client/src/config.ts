@@ -56,14 +56,26 @@ function parseTarget(fields: Fields): ClientConfig["target"] {
   const server = fields.shaped("server", isServer, "an embedded server, as server() of @aikirun/server resolves to");
   if (server === undefined) {
     const url = parseUrl(fields.required("url", fields.text("url", { min: 1, max: 2_000 })));
-    return Object.freeze({ url, apiKey: fields.text("apiKey", { min: 1, max: 1_000 }) ?? null });
+    return Object.freeze({ url, apiKey: parseApiKey(fields) });
   }
   for (const name of ["url", "apiKey", "redis"]) {
     if (fields.has(name)) {
-      fields.refuse(name, "absent beside server: an embedded server is called directly");
+      const message = `client.${name} must be absent beside server: an embedded server is called directly.`;
+      throw new AikiError("INVALID_CONFIG", message, { ids: { field: name } });
     }
   }
   return Object.freeze({ server });
+}
+
+/** Read from a file, a key may have a line's end. What is wrong with one is said without showing it. */
+function parseApiKey(fields: Fields): string | null {
+  const given = fields.take("apiKey");
+  if (given === undefined) return null;
+  const key = typeof given === "string" ? given.trim() : "";
+  if (/^[\x21-\x7e]{1,1000}$/.test(key)) return key;
+  throw new AikiError("INVALID_CONFIG", "client.apiKey must be a key as `aiki keys create` prints it.", {
+    ids: { field: "apiKey" },
+  });
 }
 
 function parseUrl(text: string): string {
