@@ -12,6 +12,9 @@ export async function readJson(exchange: Exchange): Promise<unknown> {
   if (type === null || !/^application\/json\s*(;|$)/i.test(type)) {
     throw new Refusal(415, "UNSUPPORTED_MEDIA_TYPE", "Send the request as content-type: application/json.");
   }
+  if (exchange.header("content-encoding") !== null) {
+    throw new Refusal(415, "UNSUPPORTED_MEDIA_TYPE", "Send the request without content-encoding.");
+  }
   const body = parseJson(await exchange.body());
   if (!shallow(body, maxDepth)) throw new BadRequest(`The request nests deeper than ${maxDepth} levels.`);
   return body;

@@ -127,22 +127,26 @@ const starts = z.strictObject({ runs: z.array(spec).max(limits.batchItems) });
 
 const load = z.strictObject({ slots: count, busy: count });
 
-const claim = z.strictObject({
-  claimId: token,
-  session: token,
-  worker: name,
-  serves: z.array(z.strictObject({ name, versionId: name })).max(limits.batchItems),
-  shardKeys: z.array(name).max(limits.batchItems),
-  limit: z.int().min(1).max(1_000),
-  leaseMs,
-  waitMs,
-  reclaim: z
-    .array(z.strictObject({ runId, fence: count }))
-    .max(limits.batchItems)
-    .exactOptional(),
-  rung: z.boolean().exactOptional(),
-  load: load.exactOptional(),
-});
+const claim = z
+  .strictObject({
+    claimId: token,
+    session: token,
+    worker: name,
+    serves: z.array(z.strictObject({ name, versionId: name })).max(limits.batchItems),
+    shardKeys: z.array(name).max(limits.batchItems),
+    limit: z.int().min(1).max(1_000),
+    leaseMs,
+    waitMs,
+    reclaim: z
+      .array(z.strictObject({ runId, fence: count }))
+      .max(limits.batchItems)
+      .exactOptional(),
+    rung: z.boolean().exactOptional(),
+    load: load.exactOptional(),
+  })
+  .refine(({ serves, shardKeys }) => serves.length * Math.max(1, shardKeys.length) <= limits.claimedQueues, {
+    message: `Asks for more than ${limits.claimedQueues} queues: versions times shards`,
+  });
 
 const entry = z.strictObject({
   address,
