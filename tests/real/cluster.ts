@@ -57,7 +57,7 @@ export async function startCluster(
 }
 
 /** PostgreSQL refuses root: as root, its files and processes are nobody's. */
-async function userOf(directory: string): Promise<{ uid?: number; gid?: number }> {
+export async function userOf(directory: string): Promise<{ uid?: number; gid?: number }> {
   await mkdir(directory, { recursive: true });
   if (process.getuid?.() !== 0) return {};
   const fields = (await readFile("/etc/passwd", "utf8"))

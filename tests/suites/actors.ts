@@ -185,3 +185,15 @@ export function codes(results: ReadonlyArray<{ ok: boolean; code?: string }>): s
 export function types(entries: readonly Entry[]): string[] {
   return entries.map(({ value }) => (value.type === "marked" ? value.mark : value.type));
 }
+
+/** A caller that does as it is told: asks again what was answered `UNAVAILABLE`. */
+export async function persistently<T>(ask: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await ask();
+    } catch (thrown) {
+      expect(thrown).toMatchObject({ code: "UNAVAILABLE" });
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}

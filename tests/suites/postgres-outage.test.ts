@@ -12,7 +12,7 @@ import { openPostgres } from "../../packages/server/src/storage/postgres/postgre
 import { findBinaries } from "../real/binaries.ts";
 import { startCluster } from "../real/cluster.ts";
 import { testDatabase } from "../real/postgres.ts";
-import { Stage } from "./actors.ts";
+import { persistently, Stage } from "./actors.ts";
 
 const json = { "content-type": "application/json" };
 
@@ -109,18 +109,6 @@ describe("a server on PostgreSQL", () => {
     });
   });
 });
-
-/** A caller that does as it is told: asks again what was answered `UNAVAILABLE`. */
-async function persistently<T>(ask: () => Promise<T>): Promise<T> {
-  for (;;) {
-    try {
-      return await ask();
-    } catch (thrown) {
-      expect(thrown).toMatchObject({ code: "UNAVAILABLE" });
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
-}
 
 async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5));

@@ -1,0 +1,113 @@
+/** A PgBouncer in transaction mode before a database: what often stands between servers and PostgreSQL. */
+
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { chown, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { userOf } from "./cluster.ts";
+import { freePort } from "./machine.ts";
+
+const run = promisify(execFile);
+
+export interface Pooler {
+  /** The same database, through the pooler. */
+  url: string;
+  close(): Promise<void>;
+}
+
+const advice =
+  "There is no PgBouncer to test with. Install one (apt install pgbouncer, brew install pgbouncer), or run the tests " +
+  "as root on Debian, where they install it by themselves.";
+
+/** The program: on the PATH, where Debian puts it, or installed now. Null, said loudly, where it cannot be had. */
+export async function findPooler(): Promise<string | null> {
+  const found = installed() ?? (await install());
+  if (found === null) console.error(`\nSKIPPED: ${advice}\n`);
+  return found;
+}
+
+function installed(): string | null {
+  const directories = [...(process.env.PATH ?? "").split(":"), "/usr/sbin", "/opt/homebrew/bin", "/usr/local/bin"];
+  return directories.map((directory) => join(directory, "pgbouncer")).find((program) => existsSync(program)) ?? null;
+}
+
+/** Without starting the service that the package brings. */
+async function install(): Promise<string | null> {
+  if (process.getuid?.() !== 0 || !existsSync("/usr/bin/apt-get")) return null;
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
+  const apt = (...args: string[]) =>
+    run("apt-get", ["-o", "DPkg::Lock::Timeout=120", ...args], { env, timeout: 300_000 });
+  const ask = () => apt("install", "-y", "--no-install-recommends", "pgbouncer");
+  await ask().catch(() => apt("update").then(ask).catch(tell));
+  return installed();
+}
+
+function tell(thrown: unknown): void {
+  console.error(`apt-get did not install pgbouncer: ${String(thrown)}`);
+}
+
+/** `connections`: to PostgreSQL, for each pair of user and database. `directory`: where its files may stand. */
+export async function startPooler(
+  program: string,
+  directory: string,
+  database: string,
+  connections: number,
+): Promise<Pooler> {
+  const target = new URL(database);
+  const place = await mkdtemp(join(directory, "pgbouncer-"));
+  const port = await freePort();
+  const user = await userOf(place);
+  const name = target.pathname.slice(1);
+  const file = join(place, "pgbouncer.ini");
+  await writeFile(file, configuration(target, name, { port, connections }));
+  if (user.uid !== undefined && user.gid !== undefined) await chown(file, user.uid, user.gid);
+  const child = spawn(program, [file], { ...user, cwd: place, stdio: ["ignore", "ignore", "pipe"] });
+  const exited = once(child, "exit");
+  let said = "";
+  child.stderr.on("data", (chunk) => {
+    said += String(chunk);
+  });
+  await Promise.race([answers(port), exited.then(() => Promise.reject(new Error(`PgBouncer ended: ${said}`)))]);
+  const url = new URL(database);
+  [url.hostname, url.port] = ["127.0.0.1", String(port)];
+  return {
+    url: url.href,
+    async close() {
+      child.kill("SIGKILL");
+      await exited;
+      await rm(place, { recursive: true, force: true });
+    },
+  };
+}
+
+function configuration(target: URL, name: string, { port, connections }: { port: number; connections: number }) {
+  const login = `user=${target.username}${target.password === "" ? "" : ` password=${target.password}`}`;
+  return `[databases]
+${name} = host=${target.hostname} port=${target.port || "5432"} dbname=${name} ${login}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = ${port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = ${connections}
+max_client_conn = 200
+server_login_retry = 1
+`;
+}
+
+async function answers(port: number): Promise<void> {
+  for (;;) {
+    const socket = connect(port, "127.0.0.1");
+    const isUp = await once(socket, "connect").then(
+      () => true,
+      () => false,
+    );
+    socket.destroy();
+    if (isUp) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}

@@ -1,0 +1,174 @@
+/** Servers whose PostgreSQL is behind a PgBouncer in transaction mode: any statement may meet any connection. */
+
+import { type Client, client } from "@aikirun/client";
+import { silentLogger } from "@aikirun/lib";
+import { type Server, server } from "@aikirun/server";
+import { task } from "@aikirun/task";
+import { worker } from "@aikirun/worker";
+import { event, workflow } from "@aikirun/workflow";
+import { Client as Connection } from "pg";
+import { afterAll, afterEach, beforeEach, describe, expect, inject, it } from "vitest";
+import { findPooler, type Pooler, startPooler } from "../real/pgbouncer.ts";
+import { type TestDatabase, testDatabase } from "../real/postgres.ts";
+import { persistently, Stage } from "./actors.ts";
+import { apiSuite } from "./api.suite.ts";
+
+const found = await testDatabase();
+const program = found === null ? null : await findPooler();
+afterAll(() => found?.drop());
+
+/** Far fewer than the servers ask for, so that they meet each other's connections. */
+const pooled = 3;
+
+function pooler(database: TestDatabase): Promise<Pooler> {
+  return startPooler(program ?? "", inject("services").directory, database.url, pooled);
+}
+
+describe.skipIf(program === null)("servers behind PgBouncer", () => {
+  if (found === null || program === null) return;
+  const database = found;
+
+  apiSuite("keep what the Api promises", async () => {
+    const road = await pooler(database);
+    const aikiServer = await server({ database: road.url, logger: silentLogger });
+    const aiki = await client({ server: aikiServer, logger: silentLogger });
+    const close = async () => {
+      await aiki.close();
+      await aikiServer.close();
+      await road.close();
+    };
+    return { api: aiki.api, close };
+  });
+
+  describe("standing side by side", standing);
+});
+
+function standing(): void {
+  const ends: Array<() => Promise<unknown>> = [];
+  let road: Pooler;
+  let own: TestDatabase;
+  beforeEach(async () => {
+    const empty = await testDatabase();
+    if (empty === null) throw new Error("The PostgreSQL of these tests is gone.");
+    own = empty;
+    road = await pooler(own);
+    ends.push(own.drop, road.close);
+  });
+  afterEach(async () => {
+    for (const end of ends.splice(0).reverse()) await end();
+  });
+
+  async function serve(): Promise<{ aikiServer: Server; aiki: Client }> {
+    const aikiServer = await server({ database: road.url, logger: silentLogger });
+    ends.push(() => aikiServer.close());
+    const aiki = await client({ server: aikiServer, logger: silentLogger });
+    ends.push(() => aiki.close());
+    return { aikiServer, aiki };
+  }
+
+  it("migrate an empty database once, though more of them start at once than there are connections", async () => {
+    await Promise.all(Array.from({ length: pooled + 3 }, () => serve()));
+    const applied = await own.sql("SELECT number FROM aiki.migration ORDER BY number");
+    expect(applied.map(({ number }) => number)).toEqual(applied.map((_, at) => at + 1));
+    expect(applied.length).toBeGreaterThan(0);
+  });
+
+  it("carry a workflow with a task, a sleep, an event and a child from one end to the other", async () => {
+    const servers = [await serve(), await serve()];
+    const [url, other] = await Promise.all(
+      servers.map(async ({ aikiServer }) => (await aikiServer.listen({ port: 0 })).url),
+    );
+    const [far, near] = await Promise.all([
+      client({ url: url ?? "", logger: silentLogger }),
+      client({ url: other ?? "", logger: silentLogger }),
+    ]);
+    ends.push(far.close, near.close);
+    const working = worker(far, { id: "worker-1" });
+    working.registry.add(order).add(parcel);
+    await working.start();
+    ends.push(() => working.stop());
+    const handles = await Promise.all(Array.from({ length: 20 }, (_, n) => orderV1.start(near, `order-${n}`)));
+    await Promise.all(handles.map((handle) => handle.events.approved.send("ada")));
+    const outputs = await Promise.all(handles.map((handle) => handle.result()));
+    expect(outputs).toEqual(handles.map((_, n) => `paid order-${n}, approved by ada, sent as parcel of order-${n}`));
+  });
+
+  it("leave nothing of a session behind: no setting, no named statement, no lock, no channel", async () => {
+    const { aiki } = await serve();
+    const stage = new Stage(aiki.api);
+    await Promise.all(Array.from({ length: 30 }, () => stage.start()));
+    await stage.worker().claim();
+    const seen = await everyConnection(road.url, leftovers);
+    expect(new Set(seen.map(({ pid }) => pid)).size).toBe(pooled);
+    const nothing = { settings: null, statements: "0", locks: "0", channels: "0" };
+    for (const left of seen) expect(left).toEqual({ pid: expect.any(Number), ...nothing });
+  });
+
+  it("go on when PostgreSQL drops every pooled connection, with all that was acknowledged", async () => {
+    const { aiki } = await serve();
+    const stage = new Stage(aiki.api);
+    const acknowledged: string[] = [];
+    let isOver = false;
+    const load = async (): Promise<void> => {
+      while (!isOver) {
+        const spec = stage.spec();
+        await persistently(() => stage.tryStart(spec));
+        acknowledged.push(spec.id);
+      }
+    };
+    const loads = Promise.all([load(), load(), load()]);
+    for (let round = 0; round < 3; round += 1) {
+      const had = acknowledged.length;
+      while (acknowledged.length < had + 20) await new Promise((resolve) => setTimeout(resolve, 5));
+      await own.sql(dropped);
+    }
+    isOver = true;
+    await loads;
+    const { results } = await aiki.api.read({ runs: acknowledged.slice(-1_000).map((runId) => ({ runId })) });
+    expect(results.filter((result) => !result.ok)).toEqual([]);
+  });
+}
+
+const charge = task({ name: "charge", handler: async (id: string) => `paid ${id}` });
+
+const parcel = workflow({ name: "parcel" });
+const parcelV1 = parcel.v("1.0.0", {
+  handler: async (run, id: string) => run.step("pack", async () => `parcel of ${id}`),
+});
+
+const order = workflow({ name: "order" });
+const orderV1 = order.v("1.0.0", {
+  events: { approved: event<string>() },
+  async handler(run, id: string) {
+    const paid = await charge.start(run, id);
+    await run.sleep({ milliseconds: 50 });
+    const approval = await run.events.approved.wait();
+    const child = await parcelV1.startAsChild(run, id);
+    return `${paid}, approved by ${approval}, sent as ${await child.result()}`;
+  },
+});
+
+/** Besides the settings that PgBouncer itself carries from client to client. */
+const leftovers = `
+  SELECT
+    pg_backend_pid() AS pid,
+    (SELECT string_agg(name, ',') FROM pg_settings WHERE source = 'session' AND lower(name) NOT IN (
+      'application_name', 'client_encoding', 'datestyle', 'intervalstyle', 'standard_conforming_strings', 'timezone'
+    )) AS settings,
+    (SELECT count(*) FROM pg_prepared_statements WHERE name <> '') AS statements,
+    (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory') AS locks,
+    (SELECT count(*) FROM pg_listening_channels()) AS channels`;
+
+const dropped = `
+  SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+  WHERE datname = current_database() AND pid <> pg_backend_pid()`;
+
+/** What a statement says on each connection of the pool: in as many transactions as there are, open at once. */
+async function everyConnection(url: string, statement: string): Promise<Array<Record<string, unknown>>> {
+  const clients = Array.from({ length: pooled }, () => new Connection({ connectionString: url }));
+  await Promise.all(clients.map((one) => one.connect()));
+  await Promise.all(clients.map((one) => one.query("BEGIN")));
+  const answers = await Promise.all(clients.map((one) => one.query<Record<string, unknown>>(statement)));
+  await Promise.all(clients.map((one) => one.end()));
+  return answers.flatMap(({ rows }) => rows);
+}
