@@ -49,20 +49,26 @@ function tell(thrown: unknown): void {
   console.error(`apt-get did not install pgbouncer: ${String(thrown)}`);
 }
 
-/** `connections`: to PostgreSQL, for each pair of user and database. `directory`: where its files may stand. */
-export async function startPooler(
-  program: string,
-  directory: string,
-  database: string,
-  connections: number,
-): Promise<Pooler> {
+export interface PoolerOptions {
+  program: string;
+  /** Where its files may stand. */
+  directory: string;
+  /** The url of the database behind it. */
+  database: string;
+  /** To PostgreSQL, at most. */
+  connections: number;
+  /** How long a client waits for one of them. Seconds. */
+  patienceS?: number;
+}
+
+export async function startPooler(options: PoolerOptions): Promise<Pooler> {
+  const { program, directory, database } = options;
   const target = new URL(database);
   const place = await mkdtemp(join(directory, "pgbouncer-"));
   const port = await freePort();
   const user = await userOf(place);
-  const name = target.pathname.slice(1);
   const file = join(place, "pgbouncer.ini");
-  await writeFile(file, configuration(target, name, { port, connections }));
+  await writeFile(file, configuration(target, port, options));
   if (user.uid !== undefined && user.gid !== undefined) await chown(file, user.uid, user.gid);
   const child = spawn(program, [file], { ...user, cwd: place, stdio: ["ignore", "ignore", "pipe"] });
   const exited = once(child, "exit");
@@ -83,7 +89,8 @@ export async function startPooler(
   };
 }
 
-function configuration(target: URL, name: string, { port, connections }: { port: number; connections: number }) {
+function configuration(target: URL, port: number, { connections, patienceS = 120 }: PoolerOptions): string {
+  const name = target.pathname.slice(1);
   const login = `user=${target.username}${target.password === "" ? "" : ` password=${target.password}`}`;
   return `[databases]
 ${name} = host=${target.hostname} port=${target.port || "5432"} dbname=${name} ${login}
@@ -95,6 +102,7 @@ auth_type = any
 pool_mode = transaction
 default_pool_size = ${connections}
 max_client_conn = 200
+query_wait_timeout = ${patienceS}
 server_login_retry = 1
 `;
 }

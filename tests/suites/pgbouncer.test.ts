@@ -20,8 +20,10 @@ afterAll(() => found?.drop());
 /** Far fewer than the servers ask for, so that they meet each other's connections. */
 const pooled = 3;
 
-function pooler(database: TestDatabase): Promise<Pooler> {
-  return startPooler(program ?? "", inject("services").directory, database.url, pooled);
+function pooler({ url }: TestDatabase, patienceS?: number): Promise<Pooler> {
+  const { directory } = inject("services");
+  const options = { program: program ?? "", directory, database: url, connections: pooled };
+  return startPooler(patienceS === undefined ? options : { ...options, patienceS });
 }
 
 describe.skipIf(program === null)("servers behind PgBouncer", () => {
@@ -58,8 +60,8 @@ function standing(): void {
     for (const end of ends.splice(0).reverse()) await end();
   });
 
-  async function serve(): Promise<{ aikiServer: Server; aiki: Client }> {
-    const aikiServer = await server({ database: road.url, logger: silentLogger });
+  async function serve(by: Pooler = road): Promise<{ aikiServer: Server; aiki: Client }> {
+    const aikiServer = await server({ database: by.url, logger: silentLogger });
     ends.push(() => aikiServer.close());
     const aiki = await client({ server: aikiServer, logger: silentLogger });
     ends.push(() => aiki.close());
@@ -102,6 +104,20 @@ function standing(): void {
     expect(new Set(seen.map(({ pid }) => pid)).size).toBe(pooled);
     const nothing = { settings: null, statements: "0", locks: "0", channels: "0" };
     for (const left of seen) expect(left).toEqual({ pid: expect.any(Number), ...nothing });
+  });
+
+  it("say that they are unavailable when the pool has no connection within query_wait_timeout, then go on", async () => {
+    const impatient = await pooler(own, 1);
+    ends.push(impatient.close);
+    const { aiki } = await serve(impatient);
+    const stage = new Stage(aiki.api);
+    const release = await everyConnectionTaken(impatient.url);
+    const before = performance.now();
+    await expect(stage.tryStart(stage.spec())).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(performance.now() - before).toBeLessThan(5_000);
+    await release();
+    const spec = stage.spec();
+    await persistently(() => stage.tryStart(spec));
   });
 
   it("go on when PostgreSQL drops every pooled connection, with all that was acknowledged", async () => {
@@ -163,12 +179,23 @@ const dropped = `
   SELECT pg_terminate_backend(pid) FROM pg_stat_activity
   WHERE datname = current_database() AND pid <> pg_backend_pid()`;
 
-/** What a statement says on each connection of the pool: in as many transactions as there are, open at once. */
+/** What a statement says on each connection of the pool. */
 async function everyConnection(url: string, statement: string): Promise<Array<Record<string, unknown>>> {
-  const clients = Array.from({ length: pooled }, () => new Connection({ connectionString: url }));
-  await Promise.all(clients.map((one) => one.connect()));
-  await Promise.all(clients.map((one) => one.query("BEGIN")));
+  const clients = await holdingAll(url);
   const answers = await Promise.all(clients.map((one) => one.query<Record<string, unknown>>(statement)));
   await Promise.all(clients.map((one) => one.end()));
   return answers.flatMap(({ rows }) => rows);
+}
+
+async function everyConnectionTaken(url: string): Promise<() => Promise<unknown>> {
+  const clients = await holdingAll(url);
+  return () => Promise.all(clients.map((one) => one.end()));
+}
+
+/** As many transactions as there are connections, all open at once. */
+async function holdingAll(url: string): Promise<Connection[]> {
+  const clients = Array.from({ length: pooled }, () => new Connection({ connectionString: url }));
+  await Promise.all(clients.map((one) => one.connect()));
+  await Promise.all(clients.map((one) => one.query("BEGIN")));
+  return clients;
 }
