@@ -39,8 +39,9 @@ function codes(path: string): string[] {
   return found;
 }
 
+/** Names of variables begin with AIKI. */
 function isCode(text: string): boolean {
-  return /^[A-Z]{2,}(_[A-Z]+)*$/.test(text) && !others.has(text) && !internal.has(text);
+  return /^(?!AIKI_)[A-Z]{2,}(_[A-Z]+)*$/.test(text) && !others.has(text) && !internal.has(text);
 }
 
 function documented(): string[] {

@@ -106,7 +106,7 @@ function standing(): void {
     for (const left of seen) expect(left).toEqual({ pid: expect.any(Number), ...nothing });
   });
 
-  it("say that they are unavailable when the pool has no connection within query_wait_timeout, then go on", async () => {
+  it("say that they are unavailable when no connection is free within query_wait_timeout, then go on", async () => {
     const impatient = await pooler(own, 1);
     ends.push(impatient.close);
     const { aiki } = await serve(impatient);

@@ -39,7 +39,7 @@ function serverProgram(terminal: Terminal): Command {
   return new Command("server")
     .description("run a server")
     .addOption(portOption())
-    .option("--host <address>", "the address to bind", "127.0.0.1")
+    .addOption(new Option("--host <address>", "the address to bind").env("AIKI_HOST").default("127.0.0.1"))
     .addOption(sharedDatabaseOption())
     .addOption(connectionsOption())
     .addOption(directOption())

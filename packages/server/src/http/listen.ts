@@ -25,7 +25,8 @@ const limitsOfTime = {
   maxHeaderSize: 16_384,
 };
 
-const closeGraceMs = 5_000;
+/** How long requests under way may take to end when a listener closes. Milliseconds. */
+export const closeGraceMs = 5_000;
 
 /** A connection turns idle when its last request is answered, and Node does not end it by itself. */
 const sweepMs = 20;

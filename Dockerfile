@@ -1,0 +1,45 @@
+# The server of Aiki, and the rest of the `aiki` command: docker build -t aiki .
+# Debian and glibc, because that is what the tests run on; Node 24, because it has SQLite built in.
+ARG NODE=24
+
+FROM node:${NODE}-slim AS manifests
+WORKDIR /aiki
+COPY package.json package-lock.json .npmrc ./
+COPY packages/lib/package.json packages/lib/
+COPY packages/workflow/package.json packages/workflow/
+COPY packages/client/package.json packages/client/
+COPY packages/worker/package.json packages/worker/
+COPY packages/server/package.json packages/server/
+COPY packages/cli/package.json packages/cli/
+
+FROM manifests AS build
+RUN npm ci --ignore-scripts --workspace @aikirun/cli --include-workspace-root
+COPY tsconfig.base.json ./
+COPY packages packages
+RUN npx tsc -b packages/cli
+
+# What runs: no sources, no development dependencies, and not the SQLite of older Nodes.
+FROM manifests AS production
+RUN npm ci --ignore-scripts --omit=dev --workspace @aikirun/cli
+RUN rm -r node_modules/@photostructure
+COPY --from=build /aiki/packages/lib/dist packages/lib/dist
+COPY --from=build /aiki/packages/workflow/dist packages/workflow/dist
+COPY --from=build /aiki/packages/client/dist packages/client/dist
+COPY --from=build /aiki/packages/worker/dist packages/worker/dist
+COPY --from=build /aiki/packages/server/dist packages/server/dist
+COPY --from=build /aiki/packages/cli/dist packages/cli/dist
+COPY packages/cli/bin packages/cli/bin
+
+# Everything belongs to root and is only read: the server writes nothing but its log. 1000 is the user "node".
+FROM node:${NODE}-slim
+ENV NODE_ENV=production
+ENV AIKI_HOST=0.0.0.0
+ENV AIKI_AUTH=true
+WORKDIR /aiki
+COPY --from=production /aiki ./
+USER 1000:1000
+EXPOSE 9090
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
+  CMD ["node", "-e", "fetch('http://127.0.0.1:9090/health/ready').then((reply) => process.exit(reply.ok ? 0 : 1), () => process.exit(1))"]
+ENTRYPOINT ["node", "packages/cli/bin/aiki.js"]
+CMD ["server"]
