@@ -4,7 +4,6 @@ import { EventEmitter, once } from "node:events";
 import type { Question, Subscriber, SubscriberContext } from "@aikirun/worker";
 import { describe } from "vitest";
 import { testRedis } from "../real/redis.ts";
-import { bellsAt } from "./bells.ts";
 import { subscriberSuite } from "./subscriber.suite.ts";
 
 const redis = await testRedis();
@@ -18,12 +17,11 @@ describe.skipIf(redis === null)("with Redis", () => {
   subscriberSuite("a worker that hears of runs through Redis Streams", () => {
     if (redis === null) throw new Error("There is no Redis.");
     files += 1;
-    const bells = bellsAt(redis.address, `${redis.prefix}-${files}`);
+    const { host, port } = redis.address;
     return {
       subscriber: { type: "redis_streams" },
       redis: redis.address,
-      heard: bells.heardThrough,
-      ring: (name, shardKey) => bells.ring({ name, versionId: "1" }, shardKey),
+      serverRedis: `redis://${host}:${port}?prefix=${redis.prefix}-${files}`,
     };
   });
 });

@@ -12,6 +12,8 @@ import { v7 } from "uuid";
 export interface Hearing {
   subscriber: SubscriberStrategy;
   redis?: RedisParams;
+  /** The Redis through which the server rings by itself. */
+  serverRedis?: string;
   /** What the server's replies are before workers see them. */
   heard?: (api: Api) => Api;
   /** After a run was queued. */
@@ -49,7 +51,9 @@ export class Workplace {
   }
 
   static async open(hearing: Hearing): Promise<Workplace> {
-    const made = await server({ database: "memory:", logger: silentLogger });
+    const { serverRedis } = hearing;
+    const rings = serverRedis === undefined ? {} : { redis: serverRedis };
+    const made = await server({ database: "memory:", logger: silentLogger, ...rings });
     const { url } = await made.listen({ port: 0 });
     return new Workplace(hearing, made, url, await client({ url, logger: silentLogger }));
   }

@@ -95,6 +95,18 @@ describe("a listener", () => {
     expect((await fetch(`${url}/v1/find?x=1`, { method: "POST" })).status).toBe(415);
   });
 
+  it("closes at once though a connection is open on which nothing was asked", async () => {
+    const listener = await listening({});
+    const socket = connect(listener.port, "127.0.0.1");
+    await new Promise((resolve) => socket.once("connect", resolve));
+    const gone = new Promise((resolve) => socket.once("close", resolve));
+    socket.on("error", () => {});
+    const began = Date.now();
+    await listener.close();
+    await gone;
+    expect(Date.now() - began).toBeLessThan(3_000);
+  });
+
   it("leaves the process's own Request and Response alone", async () => {
     const before = [globalThis.Request, globalThis.Response];
     const { url } = await listening({ find: async () => ({ runs: [] }) });

@@ -1,5 +1,5 @@
 import { createServer, type Server as NodeServer, type RequestListener } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { AikiError } from "@aikirun/lib";
 import { type Verb, verbs } from "@aikirun/lib/protocol";
 import { getRequestListener } from "@hono/node-server";
@@ -34,7 +34,12 @@ const sweepMs = 20;
 /** Throws `PORT_IN_USE` or `LISTEN_FAILED`. When the listener closes, long polls are answered first. */
 export async function listenOn(face: Omit<Face, "closing">, port: number, host: string): Promise<Listener> {
   const closing = new AbortController();
+  const sockets = new Set<Socket>();
   const node = createServer(limitsOfTime, requestListener({ ...face, closing: closing.signal }));
+  node.on("connection", (socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
   await bound(node, port, host);
   const actual = portOf(node.address(), port);
   let closed: Promise<void> | null = null;
@@ -43,7 +48,7 @@ export async function listenOn(face: Omit<Face, "closing">, port: number, host: 
     port: actual,
     close: () => {
       closing.abort();
-      closed ??= ended(node);
+      closed ??= ended(node, sockets);
       return closed;
     },
   };
@@ -82,17 +87,25 @@ function explained(cause: NodeJS.ErrnoException, port: number, host: string): Ai
   return new AikiError("LISTEN_FAILED", `Cannot listen on ${host}:${port}: ${cause.message}.`, { cause });
 }
 
-function ended(node: NodeServer): Promise<void> {
+function ended(node: NodeServer, sockets: ReadonlySet<Socket>): Promise<void> {
   return new Promise((resolve) => {
     const cut = setTimeout(() => node.closeAllConnections(), closeGraceMs);
-    const sweep = setInterval(() => node.closeIdleConnections(), sweepMs);
+    const sweep = setInterval(() => letGo(node, sockets), sweepMs);
     node.close(() => {
       clearTimeout(cut);
       clearInterval(sweep);
       resolve();
     });
-    node.closeIdleConnections();
+    letGo(node, sockets);
   });
+}
+
+/** To Node a connection that has not asked for anything yet is not idle; clients open some in advance. */
+function letGo(node: NodeServer, sockets: ReadonlySet<Socket>): void {
+  node.closeIdleConnections();
+  for (const socket of sockets) {
+    if (socket.bytesRead === 0) socket.destroy();
+  }
 }
 
 function portOf(address: AddressInfo | string | null, asked: number): number {
