@@ -51,7 +51,7 @@ export const mutants: readonly Mutant[] = [
     `${core}/report.ts`,
     "const waits = [...next.run.waits];",
     "const waits = next.run.waits.filter((wait) => !opens.some((open) => open.address === wait.address));",
-    276,
+    324,
   ),
   one("a timer is early", `${core}/tick.ts`, "wait.until <= now)", "wait.until <= now + 5)", 16),
   one(
@@ -152,7 +152,7 @@ export const mutants: readonly Mutant[] = [
     `${replay}/pump.ts`,
     "const effect = start && isRecorded && this.host.mayBegin();",
     "const effect = start && isRecorded;",
-    1183,
+    1404,
   ),
   one(
     "values are delivered in another order than recorded",
@@ -177,7 +177,7 @@ export const mutants: readonly Mutant[] = [
     `${held}/leases.ts`,
     "const isProven = (lease: Held) => ageOf(lease) < ",
     "const isProven = (lease: Held) => ageOf(lease) < 20 * ",
-    275,
+    364,
   ),
   one(
     "code that does not fit begins new calls",
@@ -191,13 +191,13 @@ export const mutants: readonly Mutant[] = [
     `${replay}/pump.ts`,
     "const divergenceMs = 1_000;",
     "const divergenceMs = 0;",
-    44,
+    105,
   ),
   one(
     "what a repeated claim brings is thought to be fresh",
     `${held}/source.ts`,
-    "receive(request, runs, takenAt, env.elapsed() - sentAt)",
-    "receive(request, runs, instant(env), env.elapsed() - sentAt)",
+    "receive(request, runs, takenAt)",
+    "receive(request, runs, instant(env))",
     316,
   ),
   one(
