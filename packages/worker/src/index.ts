@@ -1,4 +1,10 @@
 export type { WorkerParams } from "./config.ts";
-export type { AdaptivePolling, Custom, Polling, RedisStreams, SubscriberStrategy } from "./subscribers/strategy.ts";
+export type {
+  AdaptivePolling,
+  CustomSubscriber,
+  Polling,
+  RedisStreams,
+  SubscriberStrategy,
+} from "./subscribers/strategy.ts";
 export type { Answer, Question, Subscriber, SubscriberContext } from "./subscribers/subscriber.ts";
 export { type Worker, worker } from "./worker.ts";

@@ -53,7 +53,8 @@ export class Doorbells {
   /** Heard, and not yet handed out. */
   #waiting: Bell[] = [];
   #listening: Promise<void> | null = null;
-  #isAwaited = false;
+  /** Calls that wait for what is being read. */
+  #hearers = 0;
   /** Streams in which Redis may know this session. */
   readonly #joined = new Set<string>();
   readonly #cursors = new Map<string, string>();
@@ -110,9 +111,9 @@ export class Doorbells {
     }
     if (this.#waiting.length === 0) {
       this.#listening ??= this.#listen(count, blockMs);
-      this.#isAwaited = true;
+      this.#hearers += 1;
       await settledOrAborted(this.#listening, signal);
-      this.#isAwaited = false;
+      this.#hearers -= 1;
     }
     return this.#waiting.splice(0);
   }
@@ -162,7 +163,7 @@ export class Doorbells {
     }
     this.#isProven = true;
     this.#options.notice.back();
-    if (this.#isAwaited) this.#waiting.push(...read);
+    if (this.#hearers > 0) this.#waiting.push(...read);
     else this.pass(read);
   }
 

@@ -11,7 +11,7 @@ import type { Answer, Question, Subscriber, SubscriberContext } from "./subscrib
 /** How a worker polls while it hears no doorbells: as one does by default, but soon ready to hear again. */
 const fallback: Growth = {
   minPollIntervalMs: 50,
-  maxPollIntervalMs: 5_000,
+  maxPollIntervalMs: 2_000,
   backoffMultiplier: 2,
   emptyPollThreshold: 3,
   jitterFactor: 0.2,

@@ -54,7 +54,7 @@ export interface RedisStreams {
 }
 
 /** Hears of runs in a way of your own. */
-export interface Custom {
+export interface CustomSubscriber {
   type: "custom";
   /** Called by `start` of the worker, which rejects when this does. */
   subscribe(context: SubscriberContext): Subscriber | Promise<Subscriber>;
@@ -65,11 +65,11 @@ export interface Custom {
 }
 
 /** How a worker learns that runs are ready. */
-export type SubscriberStrategy = AdaptivePolling | Polling | RedisStreams | Custom;
+export type SubscriberStrategy = AdaptivePolling | Polling | RedisStreams | CustomSubscriber;
 
 /** A strategy with every option filled in. */
 export type Strategy = Readonly<
-  Required<AdaptivePolling> | Required<Polling> | Required<RedisStreams> | Required<Custom>
+  Required<AdaptivePolling> | Required<Polling> | Required<RedisStreams> | Required<CustomSubscriber>
 >;
 
 const types = ["redis_streams", "adaptive_polling", "polling", "custom"] as const;
@@ -130,6 +130,6 @@ function adaptiveOptions(fields: Fields) {
   };
 }
 
-function isSubscribe(value: unknown): value is Custom["subscribe"] {
+function isSubscribe(value: unknown): value is CustomSubscriber["subscribe"] {
   return typeof value === "function";
 }
