@@ -5,11 +5,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findBinaries } from "../../tests/real/binaries.ts";
 import { startCluster } from "../../tests/real/cluster.ts";
+import { findRedisServer } from "../../tests/real/redis-binaries.ts";
+import { type RedisProcess, startRedis } from "../../tests/real/redis-process.ts";
 import type { Engines, Mode } from "./measured/modes.ts";
 
 export interface Started {
   engines: Engines;
   stop(): Promise<void>;
+}
+
+async function ring(directory: string): Promise<RedisProcess> {
+  const program = await findRedisServer();
+  if (program === null) {
+    throw new Error("There is no Redis to measure. Install one (apt install redis-server), or choose --mode postgres.");
+  }
+  return startRedis(program, join(directory, "redis"), process.pid);
 }
 
 /** Starts what these modes need and this machine has. */
@@ -26,9 +36,11 @@ export async function startEngines(modes: readonly Mode[]): Promise<Started> {
     );
   }
   const cluster = await startCluster(binaries, join(directory, "postgres"), process.pid, ["max_connections=200"]);
+  const redis = modes.some(({ subscriber }) => subscriber === "redis_streams") ? await ring(directory) : null;
   return {
-    engines: { postgres: cluster.url, binaries, redis: null },
+    engines: { postgres: cluster.url, binaries, redis: redis?.address ?? null },
     async stop() {
+      await redis?.kill();
       await cluster.control("stop", "-m", "immediate");
       await rm(directory, { recursive: true, force: true });
     },
