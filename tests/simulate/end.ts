@@ -178,7 +178,8 @@ async function durability({ world, mirror, storage }: EndOptions): Promise<void>
   }
 }
 
-function text({ tail: _, events, ...run }: Run): string {
+/** Without what storage derives from the entries. */
+function text({ tail: _, updatedAt: __, events, ...run }: Run): string {
   return canonical({ ...run, events: [...events] });
 }
 

@@ -1,6 +1,7 @@
 /** What every commit must keep, of entries: who wrote them, in which order, and what they say of timers and events. */
 
 import type { Entry, RunId } from "@aikirun/lib/protocol";
+import { hesitationMs } from "../../packages/server/src/core/draft.ts";
 import type { Wait } from "../../packages/server/src/core/run.ts";
 import type { Change, Commit } from "./mirror.ts";
 import { type Circumstances, type Holders, isOver } from "./rules.ts";
@@ -74,7 +75,7 @@ class Waits {
       const first = this.#until.get(key);
       if (first === undefined) {
         this.#until.set(key, wait.until);
-        this.#checkFirst(name, wait, after.updatedAt);
+        this.#checkFirst(name, wait, after.updatedAt - hesitationMs);
       } else if (first !== wait.until) {
         world.violate("P4", `The deadline of ${wait.address} of ${name} moved from ${first} to ${wait.until}`);
       }
@@ -103,6 +104,7 @@ class Waits {
     }
   }
 
+  /** `openedAt`: or a little later. */
   #checkFirst(name: string, { address, until }: Wait, openedAt: number): void {
     const { world } = this.#around;
     if (until !== null && until <= openedAt)

@@ -70,7 +70,7 @@ export function entryWith(id: string, seq: number, value: Value, differing: Part
     seq,
     address: `task:charge:abc#${seq}`,
     attempt: 1,
-    at: 2_000 + seq,
+    at: 500 + seq,
     fence: 1,
     value,
     ...differing,

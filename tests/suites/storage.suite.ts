@@ -348,6 +348,14 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
       expect(await read((reader) => reader.entriesAt([]))).toEqual([]);
     });
 
+    it("of a run tell when it changed, or when its last fact was recorded if that was later", async () => {
+      await insert(queuedRun(1), queuedRun(2));
+      const facts = [runId(1), runId(2)].map((id) => returnedEntry(id, 1));
+      await save({ entries: facts.map((entry, n) => ({ ...entry, at: n === 0 ? 1 : 9_999 })) });
+      const runs = (await load(runId(1), runId(2))).toSorted((left, right) => (left.id < right.id ? -1 : 1));
+      expect(runs.map(({ updatedAt }) => updatedAt)).toEqual([1_001, 9_999]);
+    });
+
     describe("queued", () => {
       const queued = (filter: QueueFilter, limit = 100) => write((tx) => tx.queued(filter, limit));
       const ids = async (filter: QueueFilter = filterFor(), limit = 100) => (await queued(filter, limit)).ids;

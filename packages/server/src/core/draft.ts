@@ -24,12 +24,26 @@ export function change(draft: Draft, fields: Partial<Run>): void {
 
 export function decided(draft: Draft): Decision {
   const { before, run, moment, entries, effects, touched } = draft;
+  if (touched || entries.length > 0) {
+    run.updatedAt = timeOf(draft);
+  }
   if (touched) {
     run.revision = before.revision + 1;
-    run.updatedAt = moment.now;
     run.dueAt = dueOf(run, moment.now);
   }
   return { ok: true, run, entries, effects };
+}
+
+/**
+ * A decision may be older than what another one recorded meanwhile, by as long as a transaction may last before it
+ * writes. Milliseconds.
+ */
+export const hesitationMs = 2_000;
+
+/** Along the record of a run time rather stands still than goes back; a clock that was set back is believed. */
+function timeOf({ before, moment }: Draft): number {
+  const isBehind = moment.now < before.updatedAt && moment.now + hesitationMs >= before.updatedAt;
+  return isBehind ? before.updatedAt : moment.now;
 }
 
 export function refuse(code: Refusal["code"], message: string): Refusal {
@@ -45,14 +59,14 @@ export interface Authorship {
 }
 
 export function record(draft: Draft, address: string, value: Value, by: Authorship = {}): void {
-  const { run, moment } = draft;
+  const { run } = draft;
   run.tail += 1;
   draft.entries.push({
     runId: run.id,
     seq: run.tail,
     address,
     attempt: by.attempt ?? run.attempt,
-    at: moment.now,
+    at: timeOf(draft),
     fence: run.fence,
     ...(by.worker === undefined ? {} : { worker: by.worker }),
     ...(by.startedAt === undefined ? {} : { startedAt: by.startedAt }),

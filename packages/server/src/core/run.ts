@@ -111,6 +111,7 @@ export interface Run {
   referenceId: string | null;
   parent: { id: RunId; address: Address } | null;
   createdAt: number;
+  /** When its row changed or a fact was recorded last; like `tail` derived. */
   updatedAt: number;
   state: State;
   /** Open waits, in every non-final status. */

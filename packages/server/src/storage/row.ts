@@ -123,7 +123,7 @@ export function changingColumns(run: Run): ChangingColumns {
   };
 }
 
-/** Reads a row of `run` that also holds `tail`. */
+/** Reads a row of `run` that also holds `tail` and `recorded_at`, the `seq` and the time of its last entry. */
 export function runOf(row: Row): Run {
   const rest: Rest = JSON.parse(textOf(row, "state"));
   const options: RunOptions = JSON.parse(textOf(row, "options"));
@@ -142,7 +142,7 @@ export function runOf(row: Row): Run {
     referenceId: optionalTextOf(row, "reference_id"),
     parent: parentId === null ? null : { id: parentId, address: fromText(textOf(row, "parent_address")) },
     createdAt: numberOf(row, "created_at"),
-    updatedAt: numberOf(row, "updated_at"),
+    updatedAt: Math.max(numberOf(row, "updated_at"), row.recorded_at === null ? 0 : numberOf(row, "recorded_at")),
     state: output === null ? rest.state : { status: "completed", output },
     waits: rest.waits,
     events: new Map(events),

@@ -48,7 +48,7 @@ export interface BlindWriting {
 export interface Reader {
   /** Epoch milliseconds, by the database's clock. */
   now(): number;
-  /** Those that exist, in any order, with `tail` derived from their entries. */
+  /** Those that exist, in any order; `tail`, and `updatedAt` when it is later, derived from their last entry. */
   load(ids: RunId[]): Promise<Run[]>;
   /**
    * Per request: entries with `seq > after`, ascending, at most `limit`, cut where their size passes `bytes` (never

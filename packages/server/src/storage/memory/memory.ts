@@ -131,7 +131,7 @@ class MemoryReader implements Reader {
 
   #loaded(id: RunId): Run[] {
     const run = this.tables.runs.get(id);
-    return run === undefined ? [] : [copyRun(run, this.tables.journals.get(id)?.entries.at(-1)?.seq ?? 0)];
+    return run === undefined ? [] : [withTail(run, this.tables.journals.get(id)?.entries.at(-1))];
   }
 }
 
@@ -168,7 +168,7 @@ class MemoryTransaction extends MemoryReader implements Transaction {
       const taken = this.tables.runs.has(run.id);
       const referenced = run.referenceId !== null && this.tables.references.has(referenceKey(run));
       if (taken || referenced) continue;
-      this.#undo.push(this.tables.replace(run.id, copyRun(run, 0)));
+      this.#undo.push(this.tables.replace(run.id, withTail(run, undefined)));
       inserted.push(run.id);
     }
     return inserted;
@@ -182,7 +182,7 @@ class MemoryTransaction extends MemoryReader implements Transaction {
       return false;
     };
     for (const { before, after } of batch.changes.toSorted((a, b) => byId(a.after.id, b.after.id))) {
-      if (stands(after.id, before.revision)) this.#undo.push(this.tables.replace(after.id, copyRun(after, 0)));
+      if (stands(after.id, before.revision)) this.#undo.push(this.tables.replace(after.id, withTail(after, undefined)));
     }
     for (const { id, revision } of batch.holds.toSorted((a, b) => byId(a.id, b.id))) stands(id, revision);
     for (const entry of batch.entries) obstacles.push(...this.#record(entry));
@@ -243,10 +243,11 @@ function fits(run: Run, request: FindRequest): boolean {
 }
 
 /** Copies on the way in and out, so that nobody changes what is stored by changing what they hold. */
-function copyRun(run: Run, tail: number): Run {
+function withTail(run: Run, last: Entry | undefined): Run {
+  const updatedAt = Math.max(run.updatedAt, last?.at ?? 0);
   const waits = run.waits.map((wait) => ({ ...wait }));
   const events = new Map([...run.events].map(([name, arrivals]) => [name, { ...arrivals }]));
-  return { ...run, state: { ...run.state }, waits, events, tail };
+  return { ...run, state: { ...run.state }, waits, events, updatedAt, tail: last?.seq ?? 0 };
 }
 
 function copyEntry(entry: Entry): Entry {

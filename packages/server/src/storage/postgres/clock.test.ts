@@ -45,6 +45,13 @@ describe("what is known of the database's clock", () => {
     expect(one.lag).toBe(3);
   });
 
+  it("never goes back behind what was heard, though the best estimate is behind that", () => {
+    const one = clock();
+    one.hear(8);
+    one.hear(9, 1_000_116);
+    expect(one.known.now()).toBe(1_000_116);
+  });
+
   it("is not known from a journey of over ten milliseconds, nor from one long ago, nor once it was wrong", () => {
     const one = clock();
     one.hear(11);

@@ -2,7 +2,7 @@
 export interface DatabaseClock {
   /** It said `now` (epoch milliseconds) between these two moments of the monotonic clock, in milliseconds. */
   heard(now: number, askedAt: number, heardAt: number): void;
-  /** Whole epoch milliseconds, or null when it was not heard lately. */
+  /** Whole epoch milliseconds, no earlier than it was ever heard to be; null when it was not heard lately. */
   now(): number | null;
   /** It proved to be wrong. */
   forget(): void;
@@ -23,8 +23,10 @@ const longestMs = 10;
  */
 export function databaseClock(elapsed: () => number): DatabaseClock {
   let best: { ahead: number; tookMs: number; heardAt: number } | null = null;
+  let last = 0;
   return {
     heard(now, askedAt, heardAt) {
+      last = Math.max(last, now);
       const tookMs = heardAt - askedAt;
       const isStale = best === null || heardAt - best.heardAt > keptMs;
       if (tookMs <= longestMs && (isStale || tookMs <= (best?.tookMs ?? 0))) {
@@ -33,10 +35,11 @@ export function databaseClock(elapsed: () => number): DatabaseClock {
     },
     now() {
       const at = elapsed();
-      return best === null || at - best.heardAt > 2 * keptMs ? null : Math.floor(at + best.ahead);
+      return best === null || at - best.heardAt > 2 * keptMs ? null : Math.floor(Math.max(at + best.ahead, last));
     },
     forget() {
       best = null;
+      last = 0;
     },
   };
 }

@@ -50,7 +50,10 @@ export function findQuery(namespace: string, request: FindRequest, limit: number
 
   const order = oldest ? "ASC" : "DESC";
   const sql = `
-  SELECT run.*, (SELECT max(seq) FROM aiki.entry WHERE entry.run_id = run.id) AS tail
+  SELECT
+    run.*,
+    (SELECT max(seq) FROM aiki.entry WHERE entry.run_id = run.id) AS tail,
+    (SELECT at FROM aiki.entry WHERE entry.run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
   FROM (
     SELECT id
     FROM aiki.run

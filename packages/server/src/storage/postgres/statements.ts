@@ -37,12 +37,18 @@ export const insertEntry: string = `${insertGivenEntries}
   RETURNING run_id, seq, address, attempt`;
 
 export const loadRun: string = `
-  SELECT run.*, (SELECT max(seq) FROM aiki.entry WHERE entry.run_id = run.id) AS tail
+  SELECT
+    run.*,
+    (SELECT max(seq) FROM aiki.entry WHERE entry.run_id = run.id) AS tail,
+    (SELECT at FROM aiki.entry WHERE entry.run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
   FROM unnest($1::text[]) AS given (id)
   CROSS JOIN LATERAL (SELECT * FROM aiki.run WHERE run.id = given.id LIMIT 1) AS run`;
 
 export const loadReferenced: string = `
-  SELECT run.*, (SELECT max(seq) FROM aiki.entry WHERE entry.run_id = run.id) AS tail
+  SELECT
+    run.*,
+    (SELECT max(seq) FROM aiki.entry WHERE entry.run_id = run.id) AS tail,
+    (SELECT at FROM aiki.entry WHERE entry.run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
   FROM unnest($1::text[], $2::text[], $3::text[]) AS given (namespace, name, reference_id)
   CROSS JOIN LATERAL (
     SELECT *
@@ -185,7 +191,10 @@ export const deleteWorkers: string = `
 
 /** A page of all runs there are. */
 export const selectAll: string = `
-  SELECT run.*, (SELECT max(seq) FROM aiki.entry WHERE entry.run_id = run.id) AS tail
+  SELECT
+    run.*,
+    (SELECT max(seq) FROM aiki.entry WHERE entry.run_id = run.id) AS tail,
+    (SELECT at FROM aiki.entry WHERE entry.run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
   FROM aiki.run
   WHERE id > $1
   ORDER BY id

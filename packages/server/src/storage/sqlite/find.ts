@@ -49,7 +49,10 @@ export function findQuery(namespace: string, request: FindRequest, limit: number
 
   const order = oldest ? "ASC" : "DESC";
   const sql = `
-  SELECT *, (SELECT max(seq) FROM entry WHERE run_id = run.id) AS tail
+  SELECT
+    *,
+    (SELECT max(seq) FROM entry WHERE run_id = run.id) AS tail,
+    (SELECT at FROM entry WHERE run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
   FROM run
   WHERE id IN (
     SELECT id

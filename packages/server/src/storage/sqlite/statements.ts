@@ -32,12 +32,18 @@ export const insertEntry: string = `
   ON CONFLICT DO NOTHING`;
 
 export const loadRun: string = `
-  SELECT *, (SELECT max(seq) FROM entry WHERE run_id = run.id) AS tail
+  SELECT
+    *,
+    (SELECT max(seq) FROM entry WHERE run_id = run.id) AS tail,
+    (SELECT at FROM entry WHERE run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
   FROM run
   WHERE id = ?`;
 
 export const loadReferenced: string = `
-  SELECT *, (SELECT max(seq) FROM entry WHERE run_id = run.id) AS tail
+  SELECT
+    *,
+    (SELECT max(seq) FROM entry WHERE run_id = run.id) AS tail,
+    (SELECT at FROM entry WHERE run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
   FROM run
   WHERE namespace = ? AND name = ? AND reference_id = ?`;
 
@@ -109,7 +115,10 @@ export const deleteWorkers: string = `
 
 /** A page of all runs there are. */
 export const selectAll: string = `
-  SELECT *, (SELECT max(seq) FROM entry WHERE run_id = run.id) AS tail
+  SELECT
+    *,
+    (SELECT max(seq) FROM entry WHERE run_id = run.id) AS tail,
+    (SELECT at FROM entry WHERE run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
   FROM run
   WHERE id > ?
   ORDER BY id
