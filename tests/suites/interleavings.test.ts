@@ -177,7 +177,7 @@ function gated(inner: Storage): Gate {
     await pass("before its stroke");
     return blind.write(batch);
   };
-  const striking: Storage = { ...reading, blind: { now: blind.now, slackMs: blind.slackMs, write } };
+  const striking: Storage = { ...reading, blind: { now: blind.now, write } };
   return {
     storage: (at) => (at === "before its stroke" ? striking : reading),
     stop(at) {

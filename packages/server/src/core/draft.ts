@@ -80,11 +80,11 @@ export function arrive(draft: Draft): void {
 }
 
 export function enqueue(draft: Draft, held: Held | null): void {
-  const { now, settings } = draft.moment;
+  const { now, latest, settings } = draft.moment;
   const { timeoutAt, options } = draft.run;
   change(draft, {
     state: { status: "queued", held, redeliveries: 0, redeliverAt: now + settings.redeliverMs },
-    timeoutAt: timeoutAt ?? (options.timeoutMs === undefined ? null : now + options.timeoutMs),
+    timeoutAt: timeoutAt ?? (options.timeoutMs === undefined ? null : latest + options.timeoutMs),
   });
   draft.effects.push({ type: "deliver", run: draft.run });
 }

@@ -46,7 +46,7 @@ function recordFacts(next: Draft, { report, worker }: ReportCommand): void {
     const by = startedAt === undefined ? { worker } : { worker, startedAt };
     if (value.type === "retrying") {
       const { error, retryInMs } = value;
-      record(next, address, { type: "retrying", error, retryAt: next.moment.now + retryInMs }, by);
+      record(next, address, { type: "retrying", error, retryAt: next.moment.latest + retryInMs }, by);
     } else {
       record(next, address, value, by);
     }
@@ -84,7 +84,7 @@ function startChildren(next: Draft, { starts }: Report): void {
 
 /** False when there would be too many, which ends the run: refusing the report would only bring it back. */
 function openWaits(next: Draft, { opens }: Report, known: Map<string, Entry>): boolean {
-  const { now, settings } = next.moment;
+  const { latest, settings } = next.moment;
   const waits = [...next.run.waits];
   const open = new Set(waits.map(({ address }) => address));
   for (const { address, type, name, durationMs } of opens) {
@@ -97,7 +97,7 @@ function openWaits(next: Draft, { opens }: Report, known: Map<string, Entry>): b
       record(next, address, value ?? { type: "elapsed" });
       arrive(next);
     } else {
-      const until = durationMs === null ? null : now + durationMs;
+      const until = durationMs === null ? null : latest + durationMs;
       waits.push(name === undefined ? { address, type, until } : { address, type, name, until });
     }
   }
@@ -207,7 +207,7 @@ function finish(next: Draft, outcome: Extract<Next, { type: "finish" }>["outcome
   }
   const { error, retryInMs } = outcome;
   const { attempt } = next.run;
-  const retryAt = next.moment.now + retryInMs;
+  const retryAt = next.moment.latest + retryInMs;
   record(next, `attempt:#${attempt}`, { type: "marked", mark: "attempt_failed", error, retryAt });
   // A new attempt opens its own waits: none of the old one may take an event from it.
   const state: State = { status: "awaiting_retry", retryAt, held: null, children: 0 };

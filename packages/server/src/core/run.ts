@@ -188,7 +188,7 @@ export type Effect =
 export interface Moment {
   /** Epoch milliseconds, by the database's clock; it may be behind that one, never ahead: no timer is early. */
   now: number;
-  /** What the database's clock says at most: a lease runs from here, and is never shorter than its holder believes. */
+  /** What the database's clock says at most: from here on run leases, which are never shorter, and deadlines. */
   latest: number;
   /** When this server began; it expires no lease during the first lease of its uptime. */
   bootAt: number;

@@ -5,8 +5,8 @@ import { dueOf } from "./draft.ts";
 import type { Moment, Run, RunOptions, State } from "./run.ts";
 
 export function openRun(namespace: string, spec: RunSpec, moment: Moment): Run {
-  const at = spec.at ?? (spec.delayMs === undefined ? null : moment.now + spec.delayMs);
-  const { now, settings } = moment;
+  const at = spec.at ?? (spec.delayMs === undefined ? null : moment.latest + spec.delayMs);
+  const { now, latest, settings } = moment;
   const isLater = at !== null && at > now;
   const state: State = isLater
     ? { status: "scheduled", at }
@@ -27,7 +27,7 @@ export function openRun(namespace: string, spec: RunSpec, moment: Moment): Run {
     state,
     waits: [],
     events: new Map(),
-    timeoutAt: isLater || spec.timeoutMs === undefined ? null : now + spec.timeoutMs,
+    timeoutAt: isLater || spec.timeoutMs === undefined ? null : latest + spec.timeoutMs,
     dueAt: null,
     revision: 0,
     fence: 0,
@@ -60,7 +60,7 @@ export function retryOf(ended: Run, id: RunId, moment: Moment): Run {
   run.input = input;
   run.options = { ...options, retryOf: ended.id, origin: options.origin ?? ended.id };
   run.events = new Map(ended.events);
-  run.timeoutAt = options.timeoutMs === undefined ? null : moment.now + options.timeoutMs;
+  run.timeoutAt = options.timeoutMs === undefined ? null : moment.latest + options.timeoutMs;
   run.dueAt = dueOf(run, moment.now);
   return run;
 }

@@ -68,13 +68,13 @@ async function commitBlindly(
   offers: Map<Operation, RunId[]>,
 ): Promise<Committed | null> {
   const { blind } = committer.storage;
-  const now = blind?.now() ?? null;
-  if (blind === undefined || now === null) {
+  const time = blind?.now() ?? null;
+  if (blind === undefined || time === null) {
     return null;
   }
-  const transaction = blindTransaction(now);
+  const transaction = blindTransaction(time.now);
   try {
-    const committed = await commitOnce(committer, transaction, operations, new Set(), offers, blind.slackMs);
+    const committed = await commitOnce(committer, transaction, operations, new Set(), offers, time.latest);
     return (await blind.write(transaction.batch)) ? committed : null;
   } catch (error) {
     if (error instanceof Unseen) {
@@ -97,12 +97,12 @@ async function commitOnce(
   operations: Operation[],
   suspects: Set<RunId>,
   offers: Map<Operation, RunId[]>,
-  slackMs = 0,
+  latest = transaction.now(),
 ): Promise<Committed> {
   const { rows, ready, settings } = committer;
   const now = transaction.now();
   committer.bootAt ??= now;
-  const moment: Moment = { now, latest: now + slackMs, bootAt: committer.bootAt, settings };
+  const moment: Moment = { now, latest, bootAt: committer.bootAt, settings };
   const work = openWork({ transaction, moment, rows, suspects });
   const starts = await insertStarts(transaction, work, operations, moment);
   await work.fetch(operations.flatMap((operation) => (operation.type === "command" ? [operation.to] : [])));

@@ -30,17 +30,19 @@ export interface Storage {
   close(): Promise<void>;
 }
 
+/** The database's clock, as it is known without asking: epoch milliseconds between which it is. */
+export interface KnownTime {
+  now: number;
+  latest: number;
+}
+
 /** Writes what was decided without reading. */
 export interface BlindWriting {
-  /**
-   * Epoch milliseconds: not ahead of the database's clock, and at most `slackMs` behind it, or `write` refuses. Null
-   * while it is not known well enough.
-   */
-  now(): number | null;
-  readonly slackMs: number;
+  /** Null while it is not known well enough. */
+  now(): KnownTime | null;
   /**
    * Writes and commits all of it in one journey, and answers true; or nothing, and answers false: something was in the
-   * way, or the time was wrong. Throws as `transaction` does.
+   * way, or the time was ahead of the database's clock, or far behind it. Throws as `transaction` does.
    */
   write(batch: BlindBatch): Promise<boolean>;
 }

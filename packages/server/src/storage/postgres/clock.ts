@@ -1,9 +1,11 @@
-/** What the database's clock says, from what it said: never more, and little less. */
+import type { KnownTime } from "../storage.ts";
+
+/** What the database's clock says, from what it said. */
 export interface DatabaseClock {
   /** It said `now` (epoch milliseconds) between these two moments of the monotonic clock, in milliseconds. */
   heard(now: number, askedAt: number, heardAt: number): void;
-  /** Whole epoch milliseconds, no earlier than it was ever heard to be; null when it was not heard lately. */
-  now(): number | null;
+  /** Null when it was not heard lately. */
+  now(): KnownTime | null;
   /** It proved to be wrong. */
   forget(): void;
 }
@@ -13,6 +15,9 @@ export const slackMs = 50;
 
 /** How long the best of what was heard is kept: clocks drift apart by far less than a millisecond meanwhile. */
 const keptMs = 10_000;
+
+/** So far two clocks may drift apart in that time, at most. */
+const driftMs = 1;
 
 /** A journey that took longer says too little. Milliseconds. */
 const longestMs = 10;
@@ -35,7 +40,9 @@ export function databaseClock(elapsed: () => number): DatabaseClock {
     },
     now() {
       const at = elapsed();
-      return best === null || at - best.heardAt > 2 * keptMs ? null : Math.floor(Math.max(at + best.ahead, last));
+      if (best === null || at - best.heardAt > 2 * keptMs) return null;
+      const now = Math.floor(Math.max(at + best.ahead, last));
+      return { now, latest: Math.max(now, Math.ceil(at + best.ahead + best.tookMs + driftMs)) };
     },
     forget() {
       best = null;

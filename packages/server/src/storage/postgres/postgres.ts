@@ -3,7 +3,7 @@ import type { Pool } from "pg";
 import type { KeyedStorage, Keys } from "../keys.ts";
 import { type BlindBatch, type BlindWriting, isConflict } from "../storage.ts";
 import { writeBlindly } from "./blind.ts";
-import { type DatabaseClock, databaseClock, slackMs } from "./clock.ts";
+import { type DatabaseClock, databaseClock } from "./clock.ts";
 import { checkDatabase, checkOut, closePools, openPools, type Pools, placeOf, withConnection } from "./connect.ts";
 import { explainFailure } from "./failure.ts";
 import { postgresKeys } from "./keys.ts";
@@ -63,7 +63,7 @@ class PostgresStorage implements KeyedStorage {
     this.#around = around;
     // A statement that is a transaction by itself can set itself no limits: its connection must have them.
     if (isDirect) {
-      this.blind = { now: () => this.#clock.now(), slackMs, write: (batch) => this.#writeBlindly(batch) };
+      this.blind = { now: () => this.#clock.now(), write: (batch) => this.#writeBlindly(batch) };
     }
     this.keys = postgresKeys((work) =>
       this.#within(this.#pools.writing, async (session) => {
