@@ -172,7 +172,9 @@ async function answer(
   const before: Entry[] = [];
   const known = work.tailBefore(to);
   if (known > report.after) {
-    const request = { runId: to, after: report.after, limit: known, bytes: Number.MAX_SAFE_INTEGER };
+    // The row and its journal are read one after the other: what another server records in between is for later.
+    const limit = known - report.after;
+    const request = { runId: to, after: report.after, limit, bytes: Number.MAX_SAFE_INTEGER };
     before.push(...((await transaction.journal([request]))[0] ?? []));
   }
   const all = [...before, ...pending, ...decision.entries];

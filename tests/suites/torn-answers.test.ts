@@ -1,0 +1,90 @@
+/** A server that answers a report while another one records something of the run, in between two of its statements. */
+
+import { silentLogger, systemEnv } from "@aikirun/lib";
+import type { Entry } from "@aikirun/lib/protocol";
+import { v7 } from "uuid";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createEngine, type Engine } from "../../packages/server/src/engine/engine.ts";
+import { openPostgres } from "../../packages/server/src/storage/postgres/postgres.ts";
+import type { JournalRequest, Storage, Transaction } from "../../packages/server/src/storage/storage.ts";
+import { testDatabase } from "../real/postgres.ts";
+import { awaits, only, returned, Stage } from "./actors.ts";
+
+const env = systemEnv({ id: v7 });
+const database = await testDatabase();
+
+describe.skipIf(database === null)("a server that is not alone on its PostgreSQL", () => {
+  let near: Engine;
+  let far: Engine;
+  let storages: Storage[] = [];
+  /** What others do between the row of a run and its journal. */
+  let meanwhile: () => Promise<void> = async () => {};
+
+  beforeAll(async () => {
+    const open = () => openPostgres({ url: database?.url ?? "", connections: 4 });
+    storages = await Promise.all([open(), open()]);
+    const [one, other] = storages;
+    if (one === undefined || other === undefined) throw new Error("There are two.");
+    near = createEngine({ storage: interrupted(one, () => meanwhile()), env, logger: silentLogger });
+    far = createEngine({ storage: other, env, logger: silentLogger });
+  });
+  afterAll(async () => {
+    await Promise.all([near.close(), far.close()]);
+    await Promise.all(storages.map((storage) => storage.close()));
+    await database?.drop();
+  });
+
+  it("tells a worker of what is recorded up to the tail that it names, and of nothing after it", async () => {
+    const stage = new Stage(near.api("default"));
+    const elsewhere = Object.assign(new Stage(far.api("default")), { name: stage.name });
+    const arrive = (n: number) => elsewhere.signal(id, { type: "event", name: "news", data: String(n) });
+    const id = await stage.start();
+    const worker = stage.worker();
+    const run = await worker.claimOne({ waitMs: 0 });
+    await worker.report(run, { entries: [returned("task:a#0")], opens: [awaits("other")] });
+    await arrive(1);
+    let times = 0;
+    meanwhile = async () => {
+      times += 1;
+      if (times === 1) await arrive(2);
+    };
+    const next = { type: "suspend", children: 0 } as const;
+    const answer = await worker.report(run, { after: 1, next });
+    expect(times).toBeGreaterThan(0);
+    expect({ tail: answer.tail, told: seqs(answer.entries) }).toEqual({ tail: 2, told: [2] });
+    const later = only(
+      (await stage.api.watch({ watched: [{ ...asNews(run), seen: 1, after: 2 }], waitMs: 5_000 })).results,
+    );
+    expect(later.type === "news" && seqs(later.entries)).toEqual([3]);
+  });
+});
+
+function seqs(entries: readonly Entry[]): number[] {
+  return entries.map(({ seq }) => seq);
+}
+
+function asNews({ id, fence }: { id: string; fence: number }) {
+  return { type: "news", runId: id, fence } as const;
+}
+
+/** Something happens before each look at a journal inside a transaction. */
+function interrupted(storage: Storage, happens: () => Promise<void>): Storage {
+  const around = (transaction: Transaction): Transaction =>
+    new Proxy(transaction, {
+      get: (target, name) => {
+        if (name === "journal") {
+          return async (requests: JournalRequest[]) => {
+            await happens();
+            return target.journal(requests);
+          };
+        }
+        const value: unknown = Reflect.get(target, name);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+  return {
+    transaction: (work) => storage.transaction((transaction) => work(around(transaction))),
+    read: (work) => storage.read(work),
+    close: () => storage.close(),
+  };
+}
