@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { AikiError, checkName, Fields } from "@aikirun/lib";
 import type { Api } from "@aikirun/lib/protocol";
 import { type Keyring, keyring } from "./auth/keyring.ts";
@@ -67,6 +68,7 @@ export async function server(params: ServerParams = {}): Promise<Server> {
 
 function assembled(config: Config, storage: KeyedStorage, engine: Engine): Server {
   const mounted = new AbortController();
+  setMaxListeners(0, mounted.signal);
   const listeners = new Set<Listener>();
   const api = once((namespace: string) => engine.api(namespace));
   const local = once((namespace: string) => checked(api(checkName(namespace, "namespace"))));

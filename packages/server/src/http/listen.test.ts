@@ -155,6 +155,26 @@ describe("a listener", () => {
     await Promise.all([aborted, refused]);
   });
 
+  it("holds any number of long polls without a warning", async () => {
+    const warnings: string[] = [];
+    const warned = ({ name }: Error) => warnings.push(name);
+    process.on("warning", warned);
+    const polls = Array.from({ length: 20 }, waiting);
+    const unheld = [...polls];
+    const waits: Api["claim"] = (asked, options) => (unheld.pop() ?? waiting()).claim(asked, options);
+    const listener = await listening({ claim: waits });
+    const headers = { "content-type": "application/json" };
+    const ask = () => fetch(`${listener.url}/v1/claim`, { method: "POST", body: claim, headers });
+    const replies = polls.map(ask);
+    await Promise.all(polls.map(({ begun }) => begun));
+    await listener.close();
+    expect((await Promise.all(replies)).map(({ status }) => status)).toEqual(Array(20).fill(503));
+    // Warnings are emitted in a later turn.
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off("warning", warned);
+    expect(warnings).toEqual([]);
+  });
+
   it("answers long polls when it closes, and refuses connections afterwards", async () => {
     const { claim: waits, begun } = waiting();
     const listener = await listening({ claim: waits });

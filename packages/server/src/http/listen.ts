@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { createServer, type Server as NodeServer, type RequestListener } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { AikiError } from "@aikirun/lib";
@@ -34,6 +35,8 @@ const sweepMs = 20;
 /** Throws `PORT_IN_USE` or `LISTEN_FAILED`. When the listener closes, long polls are answered first. */
 export async function listenOn(face: Omit<Face, "closing">, port: number, host: string): Promise<Listener> {
   const closing = new AbortController();
+  // Every long poll listens to it; ten are not a leak.
+  setMaxListeners(0, closing.signal);
   const sockets = new Set<Socket>();
   const node = createServer(limitsOfTime, requestListener({ ...face, closing: closing.signal }));
   node.on("connection", (socket) => {
