@@ -128,6 +128,28 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     expect(few).toEqual([]);
   });
 
+  it.each([1, 4])(
+    "let a flood at the server that is asked, %i at a time, hide nothing that is queued at another",
+    async (limit) => {
+      const [flood, others] = [stages(), stages()];
+      const serves = [at(flood, 0), at(others, 0)].map(({ name }) => ({ name, versionId: "1.0.0" }));
+      const worker = at(flood, 0).worker();
+      // From now on this server knows of all that is queued, as far as it is told.
+      expect(await worker.claim({ serves })).toEqual([]);
+      await Promise.all(Array.from({ length: 300 }, () => at(flood, 0).start()));
+      const few = await Promise.all(Array.from({ length: 20 }, () => at(others, 1).start()));
+      const urgent = await at(others, 1).start({ priority: 5 });
+      await until(async () => (await at(others, 0).view(urgent)).status === "queued");
+      const claimed: string[] = [];
+      while (!few.every((id) => claimed.includes(id))) {
+        claimed.push(...(await worker.claim({ serves, limit })).map(({ id }) => id));
+      }
+      // Those few began last, and wait at most twice as long as they would without the flood.
+      expect(claimed.length).toBeLessThanOrEqual(2 * few.length + 1 + limit);
+      expect(claimed.slice(0, limit)).toContain(urgent);
+    },
+  );
+
   it("are replaced one after the other under load, and nothing is lost", async () => {
     const name = `workflow ${v7()}`;
     const params = { database: database?.url ?? "", logger: silentLogger, databaseConnections: 3 };

@@ -9,6 +9,8 @@ export interface Counts {
   sightings: number;
   /** Rows loaded by id, found or not, in transactions. */
   loads: number;
+  /** How often queued runs were asked for. */
+  scans: number;
   inserts: number;
   updates: number;
   entries: number;
@@ -26,12 +28,23 @@ export interface WatchedStorage extends Storage {
   obstruct: (batch: Batch) => Obstacle[];
   /** What was committed. */
   readonly batches: Batch[];
+  /** Whether other transactions hold all that is queued. */
+  isHeldElsewhere: boolean;
 }
 
 /** `before`: the transaction never begins. `during`: it is rolled back. `after`: it commits, and nobody hears of it. */
 export type Mishap = "none" | "before" | "during" | "after";
 
-const nothing: Counts = { transactions: 0, sightings: 0, loads: 0, inserts: 0, updates: 0, entries: 0, reads: 0 };
+const nothing: Counts = {
+  transactions: 0,
+  sightings: 0,
+  loads: 0,
+  scans: 0,
+  inserts: 0,
+  updates: 0,
+  entries: 0,
+  reads: 0,
+};
 
 export function watchedStorage(inner: Storage): WatchedStorage {
   let counts = { ...nothing };
@@ -49,6 +62,7 @@ export function watchedStorage(inner: Storage): WatchedStorage {
     mishaps,
     batches,
     obstruct: () => [],
+    isHeldElsewhere: false,
     async transaction(work) {
       const mishap = mishaps.shift() ?? "none";
       counts.transactions += 1;
@@ -95,7 +109,10 @@ export function watchedStorage(inner: Storage): WatchedStorage {
         }
         return obstacles;
       },
-      queued: (filter, limit) => transaction.queued(filter, limit),
+      async queued(filter, limit) {
+        counts.scans += 1;
+        return watched.isHeldElsewhere ? { ids: [], more: true } : transaction.queued(filter, limit);
+      },
       due: (now, limit) => transaction.due(now, limit),
       recall: (from, to) => transaction.recall(from, to),
       async see(sightings) {

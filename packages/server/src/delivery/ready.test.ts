@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { uuid } from "../../test/virtual-env.ts";
-import { type Audience, type Hint, readyRuns, type StreamName } from "./ready.ts";
+import { type Audience, type Hint, type Ready, readyRuns } from "./ready.ts";
+import type { StreamName } from "./streams.ts";
 
 let now = 0;
 
@@ -11,14 +12,21 @@ function shards(...shardKeys: string[]): Audience {
   return { ...all, streams: shardKeys.map((shardKey) => ({ ...order, shardKey })) };
 }
 
+/** Of a server that has just found storage without any runs for these. */
+function whole(...audiences: Audience[]): Ready {
+  const ready = readyRuns({ elapsed: () => now });
+  for (const audience of audiences) ready.scanned(audience, ready.asking(), "nothing");
+  return ready;
+}
+
 function hint(n: number, more: Partial<Hint> = {}): Hint {
   return { id: uuid(n), namespace: "default", name: "order", versionId: "1", shardKey: null, priority: 0, ...more };
 }
 
 describe("hints", () => {
   it("are taken highest priority first, then in order of arrival, across versions", () => {
-    const ready = readyRuns({ elapsed: () => now });
     const both = { ...all, streams: [order, { ...order, versionId: "2" }] };
+    const ready = whole(both);
     ready.push(hint(1));
     ready.push(hint(2, { versionId: "2" }));
     ready.push(hint(3, { priority: 9 }));
@@ -29,8 +37,8 @@ describe("hints", () => {
 
   it("of a long queue keep no other stream waiting, whatever is taken at once", () => {
     for (const limit of [1, 3]) {
-      const ready = readyRuns({ elapsed: () => now });
       const both = { ...all, streams: [order, { ...order, name: "ship" }] };
+      const ready = whole(both);
       for (let n = 0; n < 1_000; n++) ready.push(hint(n));
       for (let n = 1_000; n < 1_010; n++) ready.push(hint(n, { name: "ship" }));
       const taken: string[] = [];
@@ -41,18 +49,18 @@ describe("hints", () => {
   });
 
   it("are dropped when their run is not queued any more, and leave no others out", () => {
-    const ready = readyRuns({ elapsed: () => now });
+    const ready = whole(all);
     for (let n = 0; n < 5_000; n++) ready.push(hint(n, { priority: n % 2 }));
     for (let n = 0; n < 5_000; n++) if (n % 5 !== 0) ready.drop(uuid(n));
     ready.drop(uuid(9_999));
     const left = Array.from({ length: 1_000 }, (_, n) => n * 5);
     const ranked = [...left.filter((n) => n % 2 === 1), ...left.filter((n) => n % 2 === 0)];
     expect(ready.take(all, 10_000)).toEqual(ranked.map((n) => uuid(n)));
-    expect(ready.has(all)).toBe(false);
+    expect(ready.isHopeful(all)).toBe(false);
   });
 
   it("of one run count once, however often they come", () => {
-    const ready = readyRuns({ elapsed: () => now });
+    const ready = whole(all);
     ready.push(hint(1));
     ready.push(hint(1));
     expect(ready.take(all, 10)).toEqual([uuid(1)]);
@@ -60,38 +68,39 @@ describe("hints", () => {
     expect(ready.take(all, 10)).toEqual([uuid(1)]);
   });
 
-  it("from another server go to who waits here, and otherwise only say that storage holds more", () => {
-    const ready = readyRuns({ elapsed: () => now });
-    ready.scanned(all, true);
+  it("from another server say that storage holds more, and wake one who waits here to look", () => {
+    const ready = whole(all);
     ready.hear(hint(1));
-    expect([ready.has(all), ready.isStale(all)]).toEqual([false, true]);
-    ready.scanned(all, true);
+    expect([ready.take(all, 9), ready.isStale(all)]).toEqual([[], true]);
+    ready.scanned(all, ready.asking(), "nothing");
     let woken = 0;
     const leave = ready.wait({ audience: all, wake: () => (woken += 1) });
     ready.hear(hint(2));
+    ready.hear(hint(3));
     leave();
-    expect([woken, ready.isStale(all), ready.take(all, 9)]).toEqual([1, false, [uuid(2)]]);
+    expect([woken, ready.isStale(all)]).toEqual([1, true]);
   });
 
   it("reach only who serves the workflow, version, shard and namespace", () => {
-    const ready = readyRuns({ elapsed: () => now });
+    const ready = whole(all, shards("us", "eu"));
     ready.push(hint(1, { name: "other" }));
     ready.push(hint(2, { versionId: "2" }));
     ready.push(hint(3, { shardKey: "eu" }));
     ready.push(hint(4, { namespace: "other" }));
-    expect(ready.has(all)).toBe(false);
+    expect(ready.isHopeful(all)).toBe(false);
     expect(ready.take(all, 10)).toEqual([]);
     expect(ready.take(shards("us", "eu"), 10)).toEqual([uuid(3)]);
   });
 
   it("never mix up names that hold each other's separators", () => {
-    const ready = readyRuns({ elapsed: () => now });
+    const other = { ...all, streams: [{ ...order, name: "a", versionId: 'b","c' }] };
+    const ready = whole(other);
     ready.push(hint(1, { name: 'a","b', versionId: "c" }));
-    expect(ready.take({ ...all, streams: [{ ...order, name: "a", versionId: 'b","c' }] }, 10)).toEqual([]);
+    expect(ready.take(other, 10)).toEqual([]);
   });
 
   it("keep their order through tens of thousands pushed and taken", () => {
-    const ready = readyRuns({ elapsed: () => now });
+    const ready = whole(all);
     const taken: string[] = [];
     for (let n = 0; n < 20_000; n++) {
       ready.push(hint(n));
@@ -104,22 +113,21 @@ describe("hints", () => {
   });
 
   it("beyond ten thousand are dropped, and storage is asked instead", () => {
-    const ready = readyRuns({ elapsed: () => now });
-    ready.scanned(all, true);
-    expect(ready.isStale(all)).toBe(false);
-    for (let n = 0; n <= 10_000; n++) {
+    const ready = whole(all);
+    for (let n = 0; n < 10_000; n++) {
       ready.push(hint(n));
     }
-    expect(ready.isStale(all)).toBe(true);
-    expect(ready.take(all, 20_000)).toHaveLength(10_000);
+    expect(ready.isStale(all)).toBe(false);
+    ready.push(hint(10_000));
+    expect([ready.isStale(all), ready.take(all, 20_000)]).toEqual([true, []]);
   });
 });
 
 describe("turns", () => {
   it("go to the stream that was served longest ago, in storage too", () => {
-    const ready = readyRuns({ elapsed: () => now });
     const [first, second] = [order, { ...order, name: "ship" }];
     const both = { namespace: "default", streams: [first, second] };
+    const ready = whole(both);
     expect(ready.inTurn(both).streams).toEqual([first, second]);
     ready.served({ namespace: "default", ...first });
     expect(ready.inTurn(both).streams).toEqual([second, first]);
@@ -130,16 +138,48 @@ describe("turns", () => {
 });
 
 describe("storage", () => {
-  it("is asked at first, every five seconds, and until it had no more", () => {
+  it("is asked at first, and every five seconds", () => {
     const ready = readyRuns({ elapsed: () => now });
-    expect(ready.isStale(all)).toBe(true);
-    ready.scanned(all, true);
+    expect([ready.isStale(all), ready.restMs(all)]).toEqual([true, 0]);
+    ready.scanned(all, ready.asking(), "nothing");
+    expect([ready.isStale(all), ready.restMs(all)]).toEqual([false, 5_000]);
     now += 4_999;
     expect(ready.isStale(all)).toBe(false);
     now += 1;
     expect(ready.isStale(all)).toBe(true);
-    ready.scanned(all, false);
+  });
+
+  it("is asked again at once while it has more, and soon when others hold what it has", () => {
+    const ready = whole(all);
+    ready.scanned(all, ready.asking(), "held");
+    expect([ready.isStale(all), ready.restMs(all), ready.isHopeful(all)]).toEqual([false, 50, false]);
+    ready.scanned(all, ready.asking(), "more");
+    expect([ready.isStale(all), ready.restMs(all), ready.isHopeful(all)]).toEqual([true, 0, true]);
+  });
+
+  it("comes before a list that is not whole, and after one that was only not looked over for long", () => {
+    const both = { ...all, streams: [order, { ...order, versionId: "2" }] };
+    const ready = whole(both);
+    ready.push(hint(1));
+    now += 5_000;
+    expect([ready.isStale(both), ready.take(both, 1)]).toEqual([true, [uuid(1)]]);
+    ready.push(hint(2));
+    ready.hear(hint(3, { versionId: "2" }));
+    expect(ready.take(both, 1)).toEqual([]);
+    expect(ready.take(all, 1)).toEqual([uuid(2)]);
+  });
+
+  it("is asked once more for what is heard of, or comes to nothing, while it is asked", () => {
+    const ready = whole(all);
+    const asked = ready.asking();
+    ready.hear(hint(1));
+    ready.scanned(all, asked, "nothing");
     expect(ready.isStale(all)).toBe(true);
+    ready.scanned(all, ready.asking(), "nothing");
+    expect(ready.isStale(all)).toBe(false);
+    ready.push(hint(2));
+    ready.doubt(all);
+    expect([ready.isStale(all), ready.take(all, 9)]).toEqual([true, []]);
   });
 });
 
@@ -157,7 +197,7 @@ describe("a waiter", () => {
   }
 
   it("is woken once, the longest waiting first, one per hint", () => {
-    const ready = readyRuns({ elapsed: () => now });
+    const ready = whole(all);
     const [first, second] = [waiting(ready), waiting(ready)];
     ready.push(hint(1));
     expect([first.times, second.times]).toEqual([1, 0]);
@@ -167,7 +207,7 @@ describe("a waiter", () => {
   });
 
   it("that left is not woken, on any of its streams", () => {
-    const ready = readyRuns({ elapsed: () => now });
+    const ready = whole(all);
     const both = shards("eu", "us");
     const gone = waiting(ready, both);
     const stays = waiting(ready, both);
@@ -177,7 +217,7 @@ describe("a waiter", () => {
   });
 
   it("takes the place of one who was woken and goes without a run", () => {
-    const ready = readyRuns({ elapsed: () => now });
+    const ready = whole(all);
     const [first, second] = [waiting(ready), waiting(ready)];
     ready.push(hint(1));
     expect(first.times).toBe(1);
@@ -186,7 +226,7 @@ describe("a waiter", () => {
   });
 
   it("is left alone when there is nothing to pass on", () => {
-    const ready = readyRuns({ elapsed: () => now });
+    const ready = whole(all);
     const waiter = waiting(ready);
     ready.pass(all);
     expect(waiter.times).toBe(0);

@@ -48,8 +48,6 @@ export interface ApiContext {
 const repeatedClaimsMs = 60_000;
 /** Sessions whose last claim is remembered. */
 const sessionCount = 10_000;
-/** A waiting claim looks into storage at least so often. Milliseconds. */
-const claimSweepMs = 5_000;
 
 export function createApi(context: ApiContext): Api {
   const { namespace, env, presence, submit, beganAt } = context;
@@ -143,7 +141,7 @@ async function claim(
   for (;;) {
     presence.claimed(namespace, request);
     const isAsked = isRepeat || request.reclaim !== undefined || request.rung === true;
-    const isHopeful = isAsked || ready.has(filter) || ready.isStale(filter);
+    const isHopeful = isAsked || ready.isHopeful(filter);
     const result = isHopeful ? await submit({ type: "claim", namespace, request, isRepeat }) : nothing;
     isRepeat = false;
     const runs = result.type === "claim" ? result.runs : mismatch();
@@ -153,9 +151,11 @@ async function claim(
     }
     const left = until - env.elapsed();
     if (runs.length > 0 || left <= 0 || closing.aborted || isGone(signal)) {
+      // What it leaves may be for somebody else who waits.
+      ready.pass(filter);
       return { runs, ...told(context) };
     }
-    await hinted(context, filter, Math.min(left, claimSweepMs), signal);
+    await hinted(context, filter, left, signal);
     if (closing.aborted || isGone(signal)) {
       ready.pass(filter);
       return { runs: [] };
@@ -171,7 +171,7 @@ function hinted(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   // The hint may have come while the claim that it is for was under way.
-  if (ready.has(filter) || ready.isStale(filter)) {
+  if (ready.isHopeful(filter)) {
     return Promise.resolve();
   }
   return new Promise((resolve) => {
@@ -183,7 +183,7 @@ function hinted(
       resolve();
     };
     const leave = ready.wait({ audience: filter, wake });
-    const cancel = env.after(waitMs, wake);
+    const cancel = env.after(Math.min(waitMs, ready.restMs(filter)), wake);
     closing.addEventListener("abort", wake, { once: true });
     signal?.addEventListener("abort", wake, { once: true });
   });

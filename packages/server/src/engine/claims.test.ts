@@ -244,6 +244,22 @@ describe("a waiting claim", () => {
   });
 });
 
+describe("a claim for runs that other transactions hold", () => {
+  it("looks again now and then, but not all the time, and gets them once they are let go", async () => {
+    const { speaker, storage, env, another } = rig();
+    const id = await another().speaker().start();
+    storage.isHeldElsewhere = true;
+    const waiting = speaker().claim({ waitMs: 60_000 });
+    await env.advance(4_000);
+    const { scans } = storage.taken();
+    expect(scans).toBeGreaterThan(40);
+    expect(scans).toBeLessThan(100);
+    storage.isHeldElsewhere = false;
+    await env.advance(50);
+    expect(await waiting).toMatchObject([{ id }]);
+  });
+});
+
 describe("a claim that is given up", () => {
   it("leaves no waiter and no timer behind", async () => {
     const { speaker, env } = rig();

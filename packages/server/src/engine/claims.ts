@@ -3,7 +3,7 @@
 import type { ClaimedRun, ClaimRequest, Entry, RunId } from "@aikirun/lib/protocol";
 import { limits } from "@aikirun/lib/protocol";
 import type { Held, Moment, Run } from "../core/run.ts";
-import type { Ready } from "../delivery/ready.ts";
+import type { Left, Ready } from "../delivery/ready.ts";
 import { cutJournal, entryBytes } from "../storage/journal.ts";
 import type { QueueFilter } from "../storage/queue.ts";
 import type { Reader, Transaction } from "../storage/storage.ts";
@@ -103,8 +103,10 @@ async function scan(context: ClaimContext, claimed: Run[]): Promise<void> {
   if (claimed.length >= limit || filter.streams.length === 0 || !isWorthwhile) {
     return;
   }
-  const { ids, more } = await transaction.queued(ready.inTurn(filter), limit + taken.size);
-  ready.scanned(filter, !more);
+  const asked = ready.asking();
+  const most = limit + taken.size;
+  const { ids, more } = await transaction.queued(ready.inTurn(filter), most);
+  ready.scanned(filter, asked, leftOf(more, ids.length === most));
   await work.fetch(ids);
   // Storage knows them as queued; a cached row that says otherwise is another server's past.
   await work.refresh(ids.filter((id) => work.get(id)?.state.status !== "queued"));
@@ -118,6 +120,14 @@ async function scan(context: ClaimContext, claimed: Run[]): Promise<void> {
       ready.served(run);
     }
   }
+}
+
+/** A claim that was not filled got all that nobody else holds. */
+function leftOf(more: boolean, isFilled: boolean): Left {
+  if (!more) {
+    return "nothing";
+  }
+  return isFilled ? "more" : "held";
 }
 
 async function take(

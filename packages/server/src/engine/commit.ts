@@ -87,7 +87,7 @@ async function commitBlindly(
 /** The hints that a failed claim took are spent, and so is what it found: the next try or claim asks storage. */
 function forgoHints(ready: Ready, operation: Operation): void {
   if (operation.type === "claim") {
-    ready.scanned(filterOf(operation.namespace, operation.request), false);
+    ready.doubt(filterOf(operation.namespace, operation.request));
   }
 }
 
