@@ -36,7 +36,10 @@ export function redisDoorbells(target: RedisTarget, env: Env, logger: Logger): D
     env,
     logger,
     meanwhile: "workers poll meanwhile",
-    opened: (connection) => inspect(connection, warnOnce),
+    async opened(connection) {
+      await ringForNobody(connection, target);
+      await inspect(connection, warnOnce);
+    },
   });
   let waiting = 0;
 
@@ -79,6 +82,11 @@ async function carry(line: Line, { prefix }: RedisTarget, hints: readonly Hint[]
 /** Something else stands at the key of one stream: all others ring. */
 function isOfOneKey(reason: unknown): boolean {
   return reason instanceof Error && reason.message.startsWith("WRONGTYPE");
+}
+
+/** A Redis that is full, or a replica, answers everything and rings no bell: only a write shows whether it is back. */
+async function ringForNobody(connection: RedisConnection, { prefix }: RedisTarget): Promise<void> {
+  await connection.send("XADD", `${prefix}:test`, "MAXLEN", 1, "*", "run", "none");
 }
 
 /** A stream that is evicted takes its doorbells along: they are then late by seconds. */
