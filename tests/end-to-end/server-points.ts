@@ -75,6 +75,7 @@ function reading(transaction: Transaction): Omit<Transaction, "insert" | "save" 
     entriesAt: (keys) => transaction.entriesAt(keys),
     queued: (filter, limit) => transaction.queued(filter, limit),
     due: (now, limit) => transaction.due(now, limit),
+    hold: (ids) => transaction.hold(ids),
     nextDue: () => transaction.nextDue(),
     children: (parents, limit) => transaction.children(parents, limit),
     claimed: (session, claimId) => transaction.claimed(session, claimId),

@@ -82,6 +82,7 @@ function watched(inner: Transaction, written: Written, breathe: () => Promise<vo
     entriesAt: (keys) => then(inner.entriesAt(keys)),
     queued: (filter, limit) => then(inner.queued(filter, limit)),
     due: (now, limit) => then(inner.due(now, limit)),
+    hold: (ids) => then(inner.hold(ids)),
     nextDue: () => then(inner.nextDue()),
     children: (parents, limit) => then(inner.children(parents, limit)),
     claimed: (session, claimId) => then(inner.claimed(session, claimId)),

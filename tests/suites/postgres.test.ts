@@ -340,6 +340,25 @@ function besides(database: TestDatabase): void {
     expect(runs.map(({ revision }) => revision)).toEqual([2, 2]);
   });
 
+  it("pass over what another holds, and wait for nobody, whether they look for it or name it", async () => {
+    const [holder, other] = [await opened(), await opened()];
+    await emptied(database);
+    await holder.transaction((tx) => tx.insert([queuedRun(1), queuedRun(2), queuedRun(3)]));
+    const streams = [{ name: "order", versionId: "1.0.0", shardKey: null }];
+    await holder.transaction(async (tx) => {
+      expect((await tx.hold([runId(1)])).map(({ id }) => id)).toEqual([runId(1)]);
+      await other.transaction(async (beside) => {
+        expect((await beside.hold([1, 2].map(runId))).map(({ id }) => id)).toEqual([runId(2)]);
+        expect(await beside.queued({ namespace: "default", streams }, 9)).toEqual({
+          ids: [2, 3].map(runId),
+          more: true,
+        });
+        expect(await beside.due(1e9, 9)).toEqual([2, 3].map(runId));
+      });
+    });
+    expect((await other.transaction((tx) => tx.hold([runId(1)]))).map(({ id }) => id)).toEqual([runId(1)]);
+  });
+
   it("write one run once: the second finds that it moved on", async () => {
     const [left, right] = [await opened(), await opened()];
     await emptied(database);
@@ -462,6 +481,7 @@ function costs(database: TestDatabase): void {
     ["selectJournal", sql.selectJournal, [["a"], [0], [9], [9]], "entry_pkey"],
     ["selectEntryAt", sql.selectEntryAt, [["a"], ["b"], [1]], "entry_address"],
     ["selectQueued", sql.selectQueued, ["n", ["a"], ["b"], ["c"], 5], "run_queued"],
+    ["lockRun", sql.lockRun, [["a", "b"]], "run_pkey"],
     ["selectDue", sql.selectDue, [5, 5], "run_due"],
     ["selectNextDue", sql.selectNextDue, [], "run_due"],
     ["selectChildren", sql.selectChildren, [["a"], 5], "run_live_child"],

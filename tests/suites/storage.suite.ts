@@ -418,6 +418,13 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
       });
     });
 
+    it("holds those runs that exist, once each, and gives them as they are", async () => {
+      await insert(queuedRun(1), queuedRun(2));
+      await save({ entries: [returnedEntry(runId(2), 1)] });
+      const held = await storage.transaction((tx) => tx.hold([2, 9, 1, 2].map(runId)));
+      expect(sorted(held)).toEqual([queuedRun(1), queuedRun(2, { tail: 1 })]);
+    });
+
     describe("due", () => {
       it("gives ids whose time has come, earliest first", async () => {
         const dues: Array<number | null> = [300, 100, null, 100, 200];

@@ -114,6 +114,7 @@ export function watchedStorage(inner: Storage): WatchedStorage {
         return watched.isHeldElsewhere ? { ids: [], more: true } : transaction.queued(filter, limit);
       },
       due: (now, limit) => transaction.due(now, limit),
+      hold: (ids) => transaction.hold(ids),
       recall: (from, to) => transaction.recall(from, to),
       async see(sightings) {
         counts.transactions -= 1;

@@ -39,6 +39,7 @@ export function blindTransaction(now: number): BlindTransaction {
     entriesAt: unseen,
     queued: unseen,
     due: unseen,
+    hold: unseen,
     nextDue: unseen,
     children: unseen,
     claimed: unseen,

@@ -22,20 +22,40 @@ export interface ClaimContext {
   offers: Map<Operation, RunId[]>;
   /** What claims of this transaction have taken; storage still has them as queued. */
   taken: Set<RunId>;
-  operation: Extract<Operation, { type: "claim" }>;
+  operation: ClaimOperation;
 }
 
-export async function claimRuns(context: ClaimContext): Promise<ClaimedRun[]> {
-  const { work, operation, transaction, moment } = context;
-  const { request, isRepeat } = operation;
-  const claimed: Run[] = isRepeat ? await claimedBefore(context) : [];
-  if (claimed.length === 0) {
-    const reclaim = request.reclaim ?? [];
-    await work.fetch(reclaim.map(({ runId }) => runId));
-    for (const { runId, fence } of reclaim) {
-      await take(context, runId, fence, claimed);
-    }
-    await takeHinted(context, claimed);
+export type ClaimOperation = Extract<Operation, { type: "claim" }>;
+
+/** A claim on its way. */
+export interface Claiming {
+  context: ClaimContext;
+  claimed: Run[];
+  /** It asks storage for queued runs, which holds what it finds. */
+  isAsking: boolean;
+}
+
+/** What needs nobody's word but this server's: a repeat, what the caller parked, and hints. */
+export async function beginClaim(context: ClaimContext): Promise<Claiming> {
+  const { request, isRepeat } = context.operation;
+  const before = isRepeat ? await claimedBefore(context) : [];
+  if (before.length > 0) {
+    return { context, claimed: before, isAsking: false };
+  }
+  const claimed: Run[] = [];
+  const reclaim = request.reclaim ?? [];
+  await context.work.fetch(reclaim.map(({ runId }) => runId));
+  for (const { runId, fence } of reclaim) {
+    await take(context, runId, fence, claimed);
+  }
+  await takeHinted(context, claimed);
+  return { context, claimed, isAsking: isWorthwhile(context, claimed) };
+}
+
+/** The rest, and all of it as the caller needs it. */
+export async function endClaim({ context, claimed, isAsking }: Claiming): Promise<ClaimedRun[]> {
+  const { work, transaction, moment } = context;
+  if (isAsking) {
     await scan(context, claimed);
   }
   return claimed.length === 0 ? [] : await handOut(transaction, claimed, moment.now, work.recorded);
@@ -91,22 +111,24 @@ async function takeHinted(context: ClaimContext, claimed: Run[]): Promise<void> 
   }
 }
 
-/**
- * Asks storage for runs nobody hinted at: after a restart, an overflow, or on another server; and when a doorbell rang
- * for something that no hint here tells of.
- */
-async function scan(context: ClaimContext, claimed: Run[]): Promise<void> {
-  const { work, ready, taken, transaction, operation } = context;
+/** Runs may be queued that nobody hinted at here; or a doorbell rang for something that no hint tells of. */
+function isWorthwhile({ ready, operation }: ClaimContext, claimed: Run[]): boolean {
   const { limit, rung = false } = operation.request;
   const filter = filterOf(operation.namespace, operation.request);
-  const isWorthwhile = ready.isStale(filter) || (rung && claimed.length === 0);
-  if (claimed.length >= limit || filter.streams.length === 0 || !isWorthwhile) {
-    return;
-  }
+  const isCalled = ready.isStale(filter) || (rung && claimed.length === 0);
+  return claimed.length < limit && filter.streams.length > 0 && isCalled;
+}
+
+/** Asks storage for runs nobody hinted at: after a restart, an overflow, or on another server. */
+async function scan(context: ClaimContext, claimed: Run[]): Promise<void> {
+  const { work, ready, taken, transaction, operation } = context;
+  const { limit } = operation.request;
+  const filter = filterOf(operation.namespace, operation.request);
   const asked = ready.asking();
   const most = limit + taken.size;
   const { ids, more } = await transaction.queued(ready.inTurn(filter), most);
   ready.scanned(filter, asked, leftOf(more, ids.length === most));
+  work.hold(ids);
   await work.fetch(ids);
   // Storage knows them as queued; a cached row that says otherwise is another server's past.
   await work.refresh(ids.filter((id) => work.get(id)?.state.status !== "queued"));

@@ -38,22 +38,20 @@ export function dueClock({ env, storage, submit, logger, closing }: ClockOptions
     cancel = env.after(Math.max(0, at - env.now()), fire);
   };
 
-  /**
-   * What is due, as long as there is more; a run that brings down its sweep is left behind by ticking one by one. False
-   * when others are ticking all of it.
-   */
+  /** What is due, as long as there is more. False when others are ticking all of it. */
   const tickAll = async (): Promise<boolean> => {
-    let due = await sweep().catch(tickEach);
+    let due = await tickSome();
     const isAny = due > 0;
     while (due === dueAtOnce && !closing.aborted) {
-      due = await sweep().catch(tickEach);
+      due = await tickSome();
     }
     return isAny;
   };
 
-  const sweep = async (): Promise<number> => {
-    const result = await submit({ type: "sweep", limit: dueAtOnce });
-    return result.type === "sweep" ? result.due : 0;
+  /** One that brings down its sweep, or needs a run that others hold, is left behind by ticking one by one. */
+  const tickSome = async (): Promise<number> => {
+    const result = await submit({ type: "sweep", limit: dueAtOnce }).catch(() => null);
+    return result?.type === "sweep" && result.due !== null ? result.due : tickEach();
   };
 
   const tickEach = async (): Promise<number> => {

@@ -8,7 +8,7 @@ import { isSameStart, openRun } from "../core/start.ts";
 import type { Ready } from "../delivery/ready.ts";
 import { isConflict, type Storage, type Transaction } from "../storage/storage.ts";
 import { blindTransaction, Unseen } from "./blind.ts";
-import { claimRuns, filterOf } from "./claims.ts";
+import { beginClaim, type Claiming, endClaim, filterOf } from "./claims.ts";
 import { type Answer, notFound, type Operation, type Result } from "./operation.ts";
 import type { Rows } from "./rows.ts";
 import { Obstructed, openWork, type Work } from "./work.ts";
@@ -31,10 +31,19 @@ export interface Committer {
   bootAt: number | null;
 }
 
+interface Try {
+  suspects: Set<RunId>;
+  /** Hints taken for each claim: a repetition offers the same ones again. */
+  offers: Map<Operation, RunId[]>;
+  /** Something was in the way: what waits for nobody is left to others. */
+  isAgain?: boolean;
+  /** What the database's clock says at most; by default what it said. Epoch milliseconds. */
+  latest?: number;
+}
+
 /** @throws what the storage threw, and `Obstructed` or a conflict after ten lost races. */
 export async function commit(committer: Committer, operations: Operation[]): Promise<Committed> {
   const suspects = new Set<RunId>();
-  /** Hints taken for each claim: a repetition offers the same ones again. */
   const offers = new Map<Operation, RunId[]>();
   const committed = await commitBlindly(committer, operations, offers);
   if (committed !== null) {
@@ -43,7 +52,7 @@ export async function commit(committer: Committer, operations: Operation[]): Pro
   for (let tries = 1; ; tries++) {
     try {
       return await committer.storage.transaction((transaction) =>
-        commitOnce(committer, transaction, operations, suspects, offers),
+        commitOnce(committer, transaction, operations, { suspects, offers, isAgain: tries > 1 }),
       );
     } catch (error) {
       const lost = error instanceof Obstructed ? error.runs : isConflict(error) ? [] : null;
@@ -74,7 +83,8 @@ async function commitBlindly(
   }
   const transaction = blindTransaction(time.now);
   try {
-    const committed = await commitOnce(committer, transaction, operations, new Set(), offers, time.latest);
+    const tried = { suspects: new Set<RunId>(), offers, latest: time.latest };
+    const committed = await commitOnce(committer, transaction, operations, tried);
     return (await blind.write(transaction.batch)) ? committed : null;
   } catch (error) {
     if (error instanceof Unseen) {
@@ -91,13 +101,15 @@ function forgoHints(ready: Ready, operation: Operation): void {
   }
 }
 
+/**
+ * First what may wait for locks, all in id order; then what takes only what nobody else holds, and waits for nobody:
+ * due runs, and queued ones that storage finds. So no two transactions wait for one another, in whatever they meet.
+ */
 async function commitOnce(
   committer: Committer,
   transaction: Transaction,
   operations: Operation[],
-  suspects: Set<RunId>,
-  offers: Map<Operation, RunId[]>,
-  latest = transaction.now(),
+  { suspects, offers, isAgain = false, latest = transaction.now() }: Try,
 ): Promise<Committed> {
   const { rows, ready, settings } = committer;
   const now = transaction.now();
@@ -105,41 +117,54 @@ async function commitOnce(
   const moment: Moment = { now, latest, bootAt: committer.bootAt, settings };
   const work = openWork({ transaction, moment, rows, suspects });
   const starts = await insertStarts(transaction, work, operations, moment);
-  await work.fetch(operations.flatMap((operation) => (operation.type === "command" ? [operation.to] : [])));
-
+  const commands = operations.filter((operation) => operation.type === "command");
+  await work.fetch(commands.map(({ to }) => to));
+  const results = new Map<Operation, Result>();
+  for (const command of commands) {
+    results.set(command, { type: "command", answer: await answer(transaction, work, command) });
+  }
   const taken = new Set<RunId>();
-  const results: Result[] = [];
-  for (const operation of operations) {
-    switch (operation.type) {
-      case "start":
-        results.push({ type: "start", result: starts.get(operation) ?? notFound(operation.spec.id) });
-        break;
-      case "command":
-        results.push({ type: "command", answer: await answer(transaction, work, operation) });
-        break;
-      case "claim":
-        results.push({
-          type: "claim",
-          runs: await claimRuns({ transaction, work, ready, moment, offers, taken, operation }),
-        });
-        break;
-      case "sweep":
-        results.push({ type: "sweep", due: await sweep(transaction, work, operation.limit) });
-        break;
-      default:
-        operation satisfies never;
-    }
+  const claims: Claiming[] = [];
+  for (const operation of operations.filter((one) => one.type === "claim")) {
+    claims.push(await beginClaim({ transaction, work, ready, moment, offers, taken, operation }));
+  }
+  const sweeps = operations.filter((operation) => operation.type === "sweep");
+  if (sweeps.length > 0 || claims.some(({ isAsking }) => isAsking)) {
+    await work.settle();
+  }
+  for (const operation of sweeps) {
+    const due = isAgain ? null : await sweep(transaction, work, operation.limit);
+    results.set(operation, { type: "sweep", due });
+  }
+  for (const claiming of claims) {
+    results.set(claiming.context.operation, { type: "claim", runs: await endClaim(claiming) });
   }
   await work.settle();
+  for (const [operation, result] of starts) {
+    results.set(operation, { type: "start", result });
+  }
   const { changed, hints } = work.outcome();
   const started = [...starts].flatMap(([{ spec }, result]) => (result.ok && result.created ? [spec.id] : []));
   const startHints = started.flatMap((id) => work.get(id) ?? []).filter(({ state }) => state.status === "queued");
-  return { results, changed, hints: [...hints, ...startHints] };
+  return {
+    results: operations.map((operation) => resultOf(results, operation)),
+    changed,
+    hints: [...hints, ...startHints],
+  };
+}
+
+function resultOf(results: ReadonlyMap<Operation, Result>, operation: Operation): Result {
+  const result = results.get(operation);
+  if (result === undefined) {
+    throw new Error(`Nothing was decided of a ${operation.type}.`);
+  }
+  return result;
 }
 
 async function sweep(transaction: Transaction, work: Work, limit: number): Promise<number> {
   const now = transaction.now();
   const ids = await transaction.due(now, limit);
+  work.hold(ids);
   await work.fetch(ids);
   // Storage knows them as due; a cached row that says otherwise is another server's past.
   await work.refresh(ids.filter((id) => (work.get(id)?.dueAt ?? Number.POSITIVE_INFINITY) > now));

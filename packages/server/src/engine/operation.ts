@@ -22,8 +22,8 @@ export type Result =
   | { type: "command"; answer: Answer }
   | { type: "start"; result: StartResult }
   | { type: "claim"; runs: ClaimedRun[] }
-  /** How many were due. */
-  | { type: "sweep"; due: number }
+  /** How many were due; null when one could not be ticked beside others, so that nothing was. */
+  | { type: "sweep"; due: number | null }
   | { type: "fault"; error: AikiError };
 
 export function notFound(id: RunId): Extract<Answer, { code: "RUN_NOT_FOUND" }> {

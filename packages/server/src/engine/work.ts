@@ -26,6 +26,11 @@ export interface Work {
   recorded(id: RunId): readonly Entry[];
   /** Puts a run in view that storage has just inserted. */
   adopt(run: Run): void;
+  /**
+   * Storage holds these for this transaction. It waits for no lock any more, since others may wait for what it holds: a
+   * run that it needs besides, and that somebody else holds, obstructs it.
+   */
+  hold(ids: RunId[]): void;
   /** Decides one command and keeps what it changes. */
   apply(to: RunId, command: Command): Promise<Decision | null>;
   /** Carries out everything that was decided so far: the transaction's other runs, then one save. */
@@ -56,6 +61,9 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
   const current = new Map<RunId, Run>();
   /** Loaded in this transaction, hence true: a refusal of theirs needs no second look. */
   const loaded = new Set<RunId>();
+  /** Nobody else can change these before the end: they are written, or storage holds them. */
+  const held = new Set<RunId>();
+  let isHolding = false;
   const recorded = new Map<RunId, Entry[]>();
   const hints: Run[] = [];
   let effects: Effect[] = [];
@@ -85,6 +93,22 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
       for (const run of await transaction.load([...missing])) {
         see(run, true);
       }
+    }
+  };
+
+  /** Brings the runs of the next wave into view. */
+  const reach = async (ids: RunId[]) => {
+    if (!isHolding) {
+      return fetch(ids);
+    }
+    const others = [...new Set(ids)].filter((id) => !held.has(id));
+    const runs = others.length === 0 ? [] : await transaction.hold(others);
+    if (runs.length < others.length) {
+      throw new Obstructed(others);
+    }
+    for (const run of runs) {
+      held.add(run.id);
+      see(run, true);
     }
   };
 
@@ -193,6 +217,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
       if (inserted.has(run.id)) {
         const tail = recall === null ? 0 : await transaction.recall(recall, run.id);
         see({ ...run, tail }, true);
+        held.add(run.id);
         hints.push(run);
       } else if (run.parent !== null) {
         refused.push(...(await refusedChild(transaction, run, run.parent)));
@@ -236,6 +261,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
     }
     recorded.clear();
     for (const id of [...changes.map(({ after }) => after.id), ...holds.map((hold) => hold.id)]) {
+      held.add(id);
       const run = current.get(id);
       if (run !== undefined) {
         see(run, true);
@@ -250,11 +276,20 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
     get: (id) => current.get(id),
     tailBefore: (id) => before.get(id)?.tail ?? 0,
     recorded: (id) => recorded.get(id) ?? [],
-    adopt: (run) => see(run, true),
+    adopt(run) {
+      see(run, true);
+      held.add(run.id);
+    },
+    hold(ids) {
+      isHolding = true;
+      for (const id of ids) {
+        held.add(id);
+      }
+    },
     async settle() {
       while (effects.length > 0) {
         const wave = await nextWave();
-        await fetch(wave.map(({ to }) => to));
+        await reach(wave.map(({ to }) => to));
         for (const { to, command } of wave) {
           await apply(to, command);
         }

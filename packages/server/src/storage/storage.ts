@@ -83,6 +83,8 @@ export interface Transaction extends Reader {
   queued(filter: QueueFilter, limit: number): Promise<Queued>;
   /** Ids whose `dueAt` is at or before `now`, earliest first, at most `limit`; held for this transaction alike. */
   due(now: number, limit: number): Promise<RunId[]>;
+  /** Loads those that exist and that no other transaction holds, and holds them for this one. Waits for nobody. */
+  hold(ids: RunId[]): Promise<Run[]>;
   /**
    * Inserts the runs whose id and `(namespace, name, referenceId)` are both free; returns the ids inserted. Of two in
    * one batch the first wins.

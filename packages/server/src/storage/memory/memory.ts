@@ -158,6 +158,11 @@ class MemoryTransaction extends MemoryReader implements Transaction {
     return ids;
   }
 
+  /** One transaction at a time: nobody else holds anything. */
+  hold(ids: RunId[]): Promise<Run[]> {
+    return this.load(ids);
+  }
+
   undo(): void {
     for (let step = this.#undo.pop(); step !== undefined; step = this.#undo.pop()) step();
   }

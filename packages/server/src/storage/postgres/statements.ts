@@ -44,6 +44,17 @@ export const loadRun: string = `
   FROM unnest($1::text[]) AS given (id)
   CROSS JOIN LATERAL (SELECT * FROM aiki.run WHERE run.id = given.id LIMIT 1) AS run`;
 
+/** The same of those that nobody else has locked, which are from now on. */
+export const lockRun: string = `
+  SELECT
+    run.*,
+    (SELECT max(seq) FROM aiki.entry WHERE entry.run_id = run.id) AS tail,
+    (SELECT at FROM aiki.entry WHERE entry.run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
+  FROM unnest($1::text[]) AS given (id)
+  CROSS JOIN LATERAL (
+    SELECT * FROM aiki.run WHERE run.id = given.id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+  ) AS run`;
+
 export const loadReferenced: string = `
   SELECT
     run.*,

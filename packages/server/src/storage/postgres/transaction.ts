@@ -3,7 +3,7 @@ import type { Entry, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
 import { recalled } from "../journal.ts";
 import type { Queued, QueueFilter } from "../queue.ts";
-import { numberOf, type Row, textOf } from "../row.ts";
+import { numberOf, type Row, runOf, textOf } from "../row.ts";
 import type { Sighting } from "../sighting.ts";
 import type { Batch, Obstacle, Transaction } from "../storage.ts";
 import { fromText, toText } from "../text.ts";
@@ -38,6 +38,11 @@ export class PostgresTransaction extends PostgresReader implements Transaction {
 
   due(now: number, limit: number): Promise<RunId[]> {
     return this.ids(sql.selectDue, [now, limit]);
+  }
+
+  async hold(ids: RunId[]): Promise<Run[]> {
+    if (ids.length === 0) return [];
+    return (await this.session.rows(sql.lockRun, [[...new Set(ids)].map(toText)])).map(runOf);
   }
 
   async save(batch: Batch): Promise<Obstacle[]> {

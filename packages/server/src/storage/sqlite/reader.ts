@@ -84,7 +84,7 @@ export class SqliteReader implements Reader {
   }
 }
 
-function runsOf(row: Row | undefined): Run[] {
+export function runsOf(row: Row | undefined): Run[] {
   return row === undefined ? [] : [runOf(row)];
 }
 

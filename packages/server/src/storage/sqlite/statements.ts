@@ -39,6 +39,12 @@ export const loadRun: string = `
   FROM run
   WHERE id = ?`;
 
+/** Nobody else can write before the commit: to load is to hold. */
+export const lockRun: string = `
+  SELECT *, (SELECT max(seq) FROM entry WHERE run_id = run.id) AS tail
+  FROM run
+  WHERE id = ?`;
+
 export const loadReferenced: string = `
   SELECT
     *,

@@ -7,7 +7,7 @@ import { changingColumns, entryColumns, entryOf, fixedColumns, numberOf } from "
 import { type Sighting, sightingColumns } from "../sighting.ts";
 import type { Batch, Change, Obstacle, Transaction } from "../storage.ts";
 import { toText } from "../text.ts";
-import { idOf, SqliteReader } from "./reader.ts";
+import { idOf, runsOf, SqliteReader } from "./reader.ts";
 import * as sql from "./statements.ts";
 
 /** When all goes well each row costs one statement; only a row that was not written is asked why. */
@@ -29,6 +29,10 @@ export class SqliteTransaction extends SqliteReader implements Transaction {
 
   async due(now: number, limit: number): Promise<RunId[]> {
     return this.connection.all(sql.selectDue, now, limit).map(idOf);
+  }
+
+  async hold(ids: RunId[]): Promise<Run[]> {
+    return [...new Set(ids)].flatMap((id) => runsOf(this.connection.first(sql.lockRun, toText(id))));
   }
 
   async save(batch: Batch): Promise<Obstacle[]> {
