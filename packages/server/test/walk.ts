@@ -96,7 +96,7 @@ export function walk(
   const journal: Entry[] = [];
   all.forEach((step, index) => {
     time += step.afterMs;
-    const moment = { ...begin, now: time };
+    const moment = { ...begin, now: time, latest: time };
     const command = informed(commandOf(step, run, index), run, journal);
     const before = run;
     const decision = decide(run, command, moment);

@@ -41,7 +41,10 @@ export const loadRun: string = `
 
 /** Nobody else can write before the commit: to load is to hold. */
 export const lockRun: string = `
-  SELECT *, (SELECT max(seq) FROM entry WHERE run_id = run.id) AS tail
+  SELECT
+    *,
+    (SELECT max(seq) FROM entry WHERE run_id = run.id) AS tail,
+    (SELECT at FROM entry WHERE run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
   FROM run
   WHERE id = ?`;
 
