@@ -1,10 +1,9 @@
-/** What a scenario left behind, read from the database file and the ledger: the checkers see nothing else. */
+/** What a scenario left behind, read from the database and the ledger: the checkers see nothing else. */
 
-import type { Entry, RunId } from "@aikirun/lib/protocol";
-import type { Run } from "../../packages/server/src/core/run.ts";
-import { entryOf, type Row, runOf, textOf } from "../../packages/server/src/storage/row.ts";
-import { loadDriver } from "../../packages/server/src/storage/sqlite/driver.ts";
+import type { RunId } from "@aikirun/lib/protocol";
+import { isSqlite } from "./ground.ts";
 import { type Effect, readEffects } from "./ledger.ts";
+import { type Rows, readRows } from "./rows.ts";
 
 /** What the test did, and what it was promised. */
 export interface Deeds {
@@ -16,38 +15,46 @@ export interface Deeds {
   outputs: Map<RunId, unknown>;
   /** Crashes and pauses inflicted that may cost one more effect each. */
   faults: number;
+  /** When processes stood still that may have been on their way to an effect. Epoch milliseconds. */
+  stops: Array<{ pid: number; from: number; until: number }>;
+  /**
+   * How long transactions of several servers may overlap: an entry tells when its transaction began, which may be
+   * before another began that was done first. Milliseconds.
+   */
+  overlapMs: number;
   /** By sleep address, in milliseconds. */
   sleeps: Readonly<Record<string, number>>;
 }
 
-export interface Facts extends Deeds {
-  runs: Run[];
-  entries: Entry[];
+export interface Facts extends Deeds, Rows {
   effects: Effect[];
-  /** What `PRAGMA integrity_check` says: one line, `ok`. */
-  integrity: string[];
 }
 
-/** Opened for reading only, while a server may have it open. */
-export async function readFacts(path: string, ledger: string, deeds: Deeds): Promise<Facts> {
-  const driver = await loadDriver();
-  const database = new driver(path);
-  const all = (sql: string): Row[] => database.prepare(sql).all();
-  try {
-    database.exec("PRAGMA query_only = 1");
-    return {
-      ...deeds,
-      runs: all("SELECT *, (SELECT max(seq) FROM entry WHERE run_id = id) AS tail FROM run").map(runOf),
-      entries: all("SELECT * FROM entry ORDER BY run_id, seq").map(entryOf),
-      integrity: all("PRAGMA integrity_check").map((row) => textOf(row, "integrity_check")),
-      effects: readEffects(ledger),
-    };
-  } finally {
-    database.close();
-  }
+export async function readFacts(database: string, ledger: string, deeds: Deeds): Promise<Facts> {
+  return { ...deeds, ...(await readRows(database)), effects: readEffects(ledger) };
 }
 
-/** Runs below one of these, or one of these themselves: a scenario that shares a file looks at its own only. */
+/** The longest that a transaction on PostgreSQL may take without being ended. Milliseconds. */
+const longestTransactionMs = 10_000;
+
+export function noDeeds(database: string, sleeps: Deeds["sleeps"]): Deeds {
+  const overlapMs = isSqlite(database) ? 0 : longestTransactionMs;
+  return { started: new Map(), sent: [], outputs: new Map(), faults: 0, stops: [], overlapMs, sleeps };
+}
+
+/** What was done to these runs. */
+export function deedsOf(deeds: Deeds, roots: ReadonlySet<RunId>, faults: number): Deeds {
+  const own = <Value>(all: Map<RunId, Value>) => new Map([...all].filter(([id]) => roots.has(id)));
+  return {
+    ...deeds,
+    started: own(deeds.started),
+    outputs: own(deeds.outputs),
+    sent: deeds.sent.filter(({ runId }) => roots.has(runId)),
+    faults,
+  };
+}
+
+/** Runs below one of these, or one of these themselves: a scenario that shares a database looks at its own only. */
 export function within(facts: Facts, roots: ReadonlySet<RunId>): Facts {
   const mine = new Set(roots);
   const parentOf = new Map(facts.runs.map(({ id, parent, options }) => [id, parent?.id ?? options.retryOf]));

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openSqlite } from "../../packages/server/src/storage/sqlite/sqlite.ts";
-import { entryWith, queuedRun, returnedEntry, runId } from "../suites/records.ts";
+import { entryWith, queuedRun, returnedEntry, runId, runningState } from "../suites/records.ts";
 import { type Facts, readFacts } from "./facts.ts";
 import { type checkers, violations } from "./invariants.ts";
 import { type Effect, recordEffect } from "./ledger.ts";
@@ -26,14 +26,22 @@ function sound(): Facts {
     sent: [{ runId: id, name: "approved", referenceId: "r-1" }],
     outputs: new Map([[id, { by: "ada" }]]),
     faults: 1,
+    stops: [],
+    overlapMs: 0,
     sleeps: { "sleep:#0": 80 },
     runs: [
-      queuedRun(1, { state: { status: "completed", output: '{"by":"ada"}' }, fence: 3, tail: 5 }),
-      queuedRun(2, { state: { status: "completed" }, parent: { id, address: "child:ship#0" } }),
+      queuedRun(1, { state: { status: "completed", output: '{"by":"ada"}' }, dueAt: null, fence: 3, tail: 5 }),
+      queuedRun(2, { state: { status: "completed" }, dueAt: null, parent: { id, address: "child:ship#0" } }),
     ],
     entries: [
-      entryWith(id, 1, { type: "marked", mark: "recovered", crashes: 1, confirmed: true }, { address: "recovered:#1" }),
+      entryWith(
+        id,
+        1,
+        { type: "marked", mark: "recovered", crashes: 1, confirmed: true },
+        { address: "recovered:#1", at: 2_001 },
+      ),
       returnedEntry(id, 2, {
+        at: 2_002,
         address: charge,
         fence: 2,
         worker: "w",
@@ -43,7 +51,7 @@ function sound(): Facts {
         id,
         3,
         { type: "arrived", name: "approved" },
-        { address: "arrival:approved:r-1", attempt: 0, fence: 2 },
+        { address: "arrival:approved:r-1", attempt: 0, fence: 2, at: 2_003 },
       ),
       entryWith(id, 4, { type: "elapsed" }, { address: "sleep:#0", fence: 2, at: 2_082 }),
       entryWith(
@@ -59,6 +67,10 @@ function sound(): Facts {
 }
 
 type Plant = (facts: Facts) => Facts;
+const withRun = (facts: Facts, n: number, differing: Partial<Facts["runs"][number]>): Facts => ({
+  ...facts,
+  runs: facts.runs.map((run) => (run.id === runId(n) ? { ...run, ...differing } : run)),
+});
 const entriesWith = (facts: Facts, seq: number, differing: Partial<Facts["entries"][number]>): Facts => ({
   ...facts,
   entries: facts.entries.map((entry) => (entry.seq === seq ? { ...entry, ...differing } : entry)),
@@ -80,6 +92,30 @@ const plants: Record<keyof typeof checkers, Plant[]> = {
     (facts) => ({ ...facts, started: new Map([[id, "cancelled"]]) }),
   ],
   ended: [(facts) => ({ ...facts, runs: [...facts.runs, queuedRun(3)] })],
+  atRest: [
+    (facts) => withRun(facts, 1, { dueAt: 9_000 }),
+    (facts) => withRun(facts, 1, { waits: [{ address: "sleep:#1", type: "sleep", until: 9_000 }] }),
+  ],
+  references: [(facts) => withRun(withRun(facts, 1, { referenceId: "o-1" }), 2, { referenceId: "o-1" })],
+  children: [
+    (facts) => ({ ...facts, runs: [...facts.runs, queuedRun(3, { parent: { id, address: "child:ship#0" } })] }),
+    (facts) => withRun(facts, 1, { state: runningState() }),
+  ],
+  survivors: [
+    (facts) => withRun(withRun(facts, 1, { state: { status: "cancelled" } }), 2, { state: runningState() }),
+    (facts) => {
+      const error = { name: "Error", message: "no" };
+      return withRun(withRun(facts, 1, { state: { status: "failed", error } }), 2, { state: runningState() });
+    },
+  ],
+  wakeUps: [
+    (facts) =>
+      withRun(facts, 2, {
+        state: { status: "awaiting_event", held: null, children: 0 },
+        waits: [{ address: "event:paid#0", type: "event", name: "paid", until: null }],
+        events: new Map([["paid", { arrived: 1, taken: 0 }]]),
+      }),
+  ],
   dense: [(facts) => without(facts, 3), (facts) => again(facts, 2)],
   oneValue: [(facts) => again(facts, 2, { seq: 6, value: { type: "returned", output: "2" } })],
   forward: [
@@ -100,8 +136,15 @@ const plants: Record<keyof typeof checkers, Plant[]> = {
     (facts) => effectsOf(facts, effect(), effect({ fence: 3, nonce: "n-2" })),
   ],
   fewEffects: [(facts) => ({ ...facts, faults: 0 })],
-  fencedRepeats: [(facts) => effectsOf(facts, effect({ nonce: "n-2", fence: 2 }), effect({ fence: 2 }))],
+  fencedRepeats: [
+    (facts) => effectsOf(facts, effect({ nonce: "n-2", fence: 2 }), effect({ fence: 2 })),
+    (facts) => effectsOf(facts, effect({ nonce: "n-2", fence: 2 }), effect({ fence: 1 })),
+  ],
   lateGhosts: [(facts) => effectsOf(facts, ...facts.effects, effect({ key: `${id}:task:pack#0`, task: "pack" }))],
+  oneHolder: [
+    (facts) => effectsOf(facts, ...facts.effects, effect({ key: `${id}:task:pack#0`, fence: 2, pid: 8 })),
+    (facts) => ({ ...facts, entries: [...facts.entries, returnedEntry(id, 6, { fence: 2, worker: "v" })] }),
+  ],
   sameKey: [
     (facts) => effectsOf(facts, effect(), effect({ fence: 2, nonce: "n-2", key: `${id}:task:charge:abd#0` })),
     (facts) => effectsOf(facts, effect({ key: `${runId(2)}:${charge}` })),
@@ -122,6 +165,14 @@ const plants: Record<keyof typeof checkers, Plant[]> = {
 describe("the checkers", () => {
   it("find nothing in a sound record", () => {
     expect(violations(sound())).toEqual([]);
+  });
+
+  it("forgive a stopped process the effect that it was on its way to", () => {
+    const pack = `${id}:task:pack#0`;
+    const [first, second] = [effect({ pid: 8, at: 2_000 }), effect({ fence: 2, at: 2_500, nonce: "n-2" })];
+    const late = effect({ key: pack, task: "pack", at: 4_000, pid: 8 });
+    const facts = { ...effectsOf(sound(), first, second, late), stops: [{ pid: 8, from: 2_100, until: 3_900 }] };
+    expect(violations(facts)).toEqual([]);
   });
 
   const cases = Object.entries(plants).flatMap(([name, all]) =>
@@ -156,7 +207,7 @@ describe("the facts", () => {
 
   it("are what rests in the file and in the ledger", async () => {
     const facts = await written();
-    const read = await readFacts(path, join(directory, "effects"), facts);
+    const read = await readFacts(`sqlite:${path}`, join(directory, "effects"), facts);
     expect(violations(read)).toEqual([]);
     expect(read.entries).toEqual(facts.entries);
     expect(read.effects).toEqual(facts.effects);
@@ -169,6 +220,6 @@ describe("the facts", () => {
     // Everything but the first page and the schema's: rows and indexes.
     await file.write(Buffer.alloc(size - 3 * 4_096, 0xa5), 0, undefined, 3 * 4_096);
     await file.close();
-    await expect(readFacts(path, join(directory, "effects"), facts)).rejects.toThrow(/malformed/);
+    await expect(readFacts(`sqlite:${path}`, join(directory, "effects"), facts)).rejects.toThrow(/malformed/);
   });
 });

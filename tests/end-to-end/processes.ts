@@ -2,7 +2,8 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { join } from "node:path";
+import { createWriteStream } from "node:fs";
+import { resolve } from "node:path";
 
 export interface Exit {
   code: number | null;
@@ -24,9 +25,14 @@ export interface Running {
 const deadlineMs = 40_000;
 const living = new Set<ChildProcess>();
 
-/** Runs a script of this folder. Its one argument is `config` as JSON. */
-export function run(script: string, config: unknown): Running {
-  return start(script, [join(import.meta.dirname, script), JSON.stringify(config)], ["ipc"]);
+// One that is stopped would not notice that nobody listens to it any more.
+process.on("exit", () => {
+  for (const child of living) child.kill("SIGKILL");
+});
+
+/** Runs a script, of this folder unless it is a path. Its one argument is `config` as JSON; `log` is a file. */
+export function run(script: string, config: unknown, log?: string): Running {
+  return start(script, [resolve(import.meta.dirname, script), JSON.stringify(config)], ["ipc"], log);
 }
 
 /** Runs a program that knows nothing of tests. */
@@ -34,19 +40,21 @@ export function runFile(path: string): Running {
   return start(path, [path], []);
 }
 
-function start(name: string, args: string[], channel: Array<"ipc">): Running {
+function start(name: string, args: string[], channel: Array<"ipc">, log?: string): Running {
   const node = ["--import", import.meta.resolve("tsx"), "--conditions=@aikirun/source", ...args];
-  return running(name, spawn(process.execPath, node, { stdio: ["ignore", "pipe", "pipe", ...channel] }));
+  return running(name, spawn(process.execPath, node, { stdio: ["ignore", "pipe", "pipe", ...channel] }), log);
 }
 
-function running(name: string, child: ChildProcess): Running {
+function running(name: string, child: ChildProcess, log: string | undefined): Running {
   const { pid } = child;
   if (pid === undefined) throw new Error(`${name} could not be started.`);
   living.add(child);
   let output = "";
   const hearers = new Set<() => void>();
+  const file = log === undefined ? null : createWriteStream(log, { flags: "a" });
   const heard = (chunk: Buffer) => {
     output += chunk.toString();
+    file?.write(chunk);
     for (const hear of hearers) hear();
   };
   child.stdout?.on("data", heard);
@@ -54,6 +62,7 @@ function running(name: string, child: ChildProcess): Running {
   // `close` comes after the last output, `exit` may come before it.
   const exited = once(child, "close").then(([code, signal]: unknown[]): Exit => {
     living.delete(child);
+    file?.end();
     for (const hear of hearers) hear();
     return { code: typeof code === "number" ? code : null, signal: isSignal(signal) ? signal : null };
   });
@@ -67,7 +76,7 @@ function running(name: string, child: ChildProcess): Running {
     },
     exited,
     says: (pattern, withinMs = deadlineMs) =>
-      new Promise((resolve, reject) => {
+      new Promise((settled, reject) => {
         const end = (settle: () => void) => {
           clearTimeout(timer);
           hearers.delete(look);
@@ -75,7 +84,7 @@ function running(name: string, child: ChildProcess): Running {
         };
         const look = () => {
           const match = pattern.exec(output);
-          if (match !== null) end(() => resolve(match));
+          if (match !== null) end(() => settled(match));
           else if (!living.has(child)) end(() => reject(new Error(`${name} ended without ${pattern}:\n${output}`)));
         };
         const late = () => reject(new Error(`${name} did not say ${pattern} within ${withinMs} ms:\n${output}`));

@@ -6,60 +6,70 @@ import { join } from "node:path";
 import { type Client, client } from "@aikirun/client";
 import { silentLogger } from "@aikirun/lib";
 import type { Settings } from "../../packages/server/src/core/run.ts";
-import { type Deeds, type Facts, readFacts } from "./facts.ts";
+import { type Deeds, type Facts, noDeeds, readFacts } from "./facts.ts";
 import type { Fault } from "./fault.ts";
+import type { Ground } from "./ground.ts";
 import { end, type Running, run } from "./processes.ts";
 import { sleeps } from "./programs.ts";
 import type { ServerProcessConfig } from "./server-process.ts";
+import { sqlite, type Topology } from "./topology.ts";
 import type { Job, WorkerProcessConfig } from "./worker-process.ts";
 
 /** Short enough for tests; a lease is three heartbeats. Milliseconds. */
 export const heartbeatMs = 300;
 
 export interface Scene {
-  readonly path: string;
+  readonly ground: Ground;
   readonly ledger: string;
   readonly deeds: Deeds;
   file(name: string): string;
-  /** The server that listens by now. */
+  /** The server that listens by now. Where several may share a database, one more. */
   serve(options?: { fault?: Fault; settings?: Partial<Settings> }): Promise<Seat>;
-  worker(job: Omit<Job, "ledger" | "heartbeatMs"> & { heartbeatMs?: number }, fault?: Fault): Running;
+  /** What a worker needs to know to work here. */
+  job(job: SceneJob): Job;
+  worker(job: SceneJob, fault?: Fault): Running;
   client(url: string): Promise<Client>;
   /** Ends with the scenario, whatever becomes of it. */
   keep(process: Running): Running;
-  facts(): Promise<Facts>;
+  /** `deeds`: of a part of what was done, when scenarios share a scene. */
+  facts(deeds?: Deeds): Promise<Facts>;
   /** Kills what still runs, closes clients, and removes the directory. */
   close(): Promise<void>;
 }
 
-/** A place where a server listens: one file, one port, one life after the other. */
+export type SceneJob = Omit<Job, "ledger" | "heartbeatMs" | "redis" | "subscriber"> & { heartbeatMs?: number };
+
+/** A place where a server listens: one database, one port, one life after the other. */
 export interface Seat {
   readonly url: string;
   readonly process: Running;
-  /** Another life on the same file and port, once the one before has ended. */
+  /** Another life on the same database and port, once the one before has ended. */
   again(fault?: Fault): Promise<void>;
 }
 
-export async function openScene(): Promise<Scene> {
+export async function openScene(topology: Topology = sqlite): Promise<Scene> {
   const directory = await mkdtemp(join(tmpdir(), "aiki-e2e-"));
   const file = (name: string) => join(directory, name);
-  const [path, ledger] = [file("aiki.db"), file("effects")];
-  const deeds: Deeds = { started: new Map(), sent: [], outputs: new Map(), faults: 0, sleeps };
+  const ground = await topology.open(directory);
+  const { database, redis, subscriber } = ground;
+  const ledger = file("effects");
+  const deeds = noDeeds(database, sleeps);
   const kept: Running[] = [];
   const clients: Client[] = [];
   const keep = (process: Running) => {
     kept.push(process);
     return process;
   };
+  const jobOf = (job: SceneJob): Job => ({ ledger, heartbeatMs, redis, subscriber, ...job });
   return {
-    path,
+    ground,
     ledger,
     deeds,
     file,
     keep,
     async serve({ fault = null, settings = {} }: { fault?: Fault | null; settings?: Partial<Settings> } = {}) {
       const begin = (port: number, next: Fault | null) => {
-        const config: ServerProcessConfig = { path, port, settings, fault: next };
+        const config: ServerProcessConfig = { database, redis, port, settings, fault: next };
         return keep(run("server-process.ts", config));
       };
       let process = begin(0, fault);
@@ -76,8 +86,9 @@ export async function openScene(): Promise<Scene> {
         },
       };
     },
+    job: jobOf,
     worker(job, fault) {
-      const config: WorkerProcessConfig = { fault: fault ?? null, jobs: [{ ledger, heartbeatMs, ...job }] };
+      const config: WorkerProcessConfig = { fault: fault ?? null, jobs: [jobOf(job)] };
       return keep(run("worker-process.ts", config));
     },
     async client(url) {
@@ -85,9 +96,10 @@ export async function openScene(): Promise<Scene> {
       clients.push(made);
       return made;
     },
-    facts: () => readFacts(path, ledger, deeds),
+    facts: (of = deeds) => readFacts(database, ledger, of),
     async close() {
       await Promise.all([end(...kept), ...clients.map((one) => one.close())]);
+      await ground.close();
       await rm(directory, { recursive: true, force: true });
     },
   };

@@ -1,11 +1,12 @@
 /** A server that is killed at every named point: before and after the commit of everything it does. */
 
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Fault } from "./fault.ts";
 import { violations } from "./invariants.ts";
 import { approve, resultOf, startOrder } from "./orders.ts";
 import { end, type Running, run } from "./processes.ts";
 import { heartbeatMs, openScene, type Scene, type Seat } from "./scene.ts";
+import { describeOn, sqlite, topologies } from "./topology.ts";
 import type { WorkerOrder } from "./worker-process.ts";
 
 /** Executes for all scenarios: it is never the victim here. */
@@ -29,11 +30,15 @@ const faults: Fault[] = [
 /** Long enough that a server is back within it, but for those that need a heartbeat to come. Milliseconds. */
 const patientHeartbeatMs = 4_000;
 
-describe("a server that is killed", () => {
-  it.concurrent.each(faults)(
+/** On a database of its own, a process: before it is told to commit, after it has, and when the answer is lost. */
+const some = ["start.answering", "claim.committed", "record.committing", "finish.committed", "event.answering"];
+
+describeOn(topologies, "a server that is killed", (topology) => {
+  const chosen = topology === sqlite ? faults : faults.filter(({ point, nth }) => some.includes(point) && nth === 1);
+  it.concurrent.each(chosen)(
     "at $point, hit $nth, loses nothing and doubles nothing",
     async (fault) => {
-      const scene = await openScene();
+      const scene = await openScene(topology);
       const seat = await scene.serve({ fault });
       try {
         await orders(scene, seat, fault);
@@ -49,10 +54,10 @@ describe("a server that is killed", () => {
 
 async function orders(scene: Scene, seat: Seat, fault: Fault): Promise<void> {
   const isRenewal = fault.point.startsWith("renew");
-  const job = { url: seat.url, ledger: scene.ledger, suffixes: [""], slots: 4 };
+  const job = { url: seat.url, suffixes: [""], slots: 4 };
   const order: WorkerOrder = {
     type: "work",
-    job: { ...job, heartbeatMs: isRenewal ? heartbeatMs : patientHeartbeatMs },
+    job: scene.job({ ...job, heartbeatMs: isRenewal ? heartbeatMs : patientHeartbeatMs }),
   };
   host.send(order);
   const victim = seat.process;

@@ -2,19 +2,22 @@
 
 import { type Api, type ClaimRequest, limits } from "@aikirun/lib/protocol";
 import { v7 } from "uuid";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it } from "vitest";
 import { violations } from "./invariants.ts";
 import { approve, resultOf, startable, startOrder } from "./orders.ts";
 import { run, until } from "./processes.ts";
 import { openScene, type Scene } from "./scene.ts";
 import type { ServerOrder, ServerProcessConfig } from "./server-process.ts";
+import { describeOn, networked, sqlite, type Topology, topologies } from "./topology.ts";
 
 let scene: Scene;
 
-beforeEach(async () => {
-  scene = await openScene();
-});
-afterEach(() => scene.close());
+function openOn(topology: Topology): void {
+  beforeEach(async () => {
+    scene = await openScene(topology);
+  });
+  afterEach(() => scene.close());
+}
 
 /** A worker by hand: the lease of one run, claimed and confirmed. Milliseconds. */
 const leaseMs = 1_000;
@@ -39,7 +42,9 @@ async function held(api: Api, name: string) {
   return { runId, fence, renew };
 }
 
-describe("the first lease of a server's uptime", () => {
+describeOn([sqlite], "the first lease of a server's uptime", (topology) => {
+  openOn(topology);
+
   it("takes no run from a worker whose lease ended while the server was away", async () => {
     const seat = await scene.serve();
     const aiki = await scene.client(seat.url);
@@ -72,7 +77,9 @@ describe("the first lease of a server's uptime", () => {
   }, 60_000);
 });
 
-describe("a server that is killed again and again under load", () => {
+describeOn(topologies, "a server that is killed again and again under load", (topology) => {
+  openOn(topology);
+
   it("loses no order, and doubles none", async () => {
     const seat = await scene.serve();
     scene.worker({ url: seat.url, suffixes: [""], slots: 8, heartbeatMs: 4_000 });
@@ -105,9 +112,37 @@ describe("a server that is killed again and again under load", () => {
   }, 60_000);
 });
 
-describe("one file", () => {
+describeOn(networked, "three servers", (topology) => {
+  openOn(topology);
+
+  it("killed in turn lose nothing: what one began is told to a second and asked of a third", async () => {
+    const seats = [await scene.serve(), await scene.serve(), await scene.serve()];
+    const clients = await Promise.all(seats.map(({ url }) => scene.client(url)));
+    for (const { url } of seats) scene.worker({ url, suffixes: [""], slots: 4, heartbeatMs: 4_000 });
+    const { order } = startable("");
+    for (const seat of seats) {
+      const begun = await Promise.all(clients.map((aiki) => startOrder(aiki, scene.deeds, "")));
+      seat.process.signal("SIGKILL");
+      const back = seat.again();
+      const elsewhere = (id: string, index: number) => clients[index % 3]?.runs.get(id, order);
+      for (const [index, { id }] of begun.entries()) {
+        const [second, third] = [elsewhere(id, index + 1), elsewhere(id, index + 2)];
+        if (second === undefined || third === undefined) throw new Error("There are three clients.");
+        await approve(second, scene.deeds);
+        await resultOf(third, scene.deeds);
+      }
+      await back;
+    }
+    expect(violations(await scene.facts())).toEqual([]);
+    expect(scene.deeds.outputs.size).toBe(9);
+  }, 90_000);
+});
+
+describeOn([sqlite], "one file", (topology) => {
+  openOn(topology);
+
   it("has one server: of three at once one listens, the others name it and end", async () => {
-    const config: ServerProcessConfig = { path: scene.path, port: 0, settings: {}, fault: null };
+    const config: ServerProcessConfig = { ...scene.ground, port: 0, settings: {}, fault: null };
     const rivals = [1, 2, 3].map(() => scene.keep(run("server-process.ts", config)));
     await until("two have given up", () => rivals.filter(({ isUp }) => !isUp).length === 2);
     const [winner] = rivals.filter(({ isUp }) => isUp);

@@ -2,7 +2,8 @@
 
 import type { Api, Signal } from "@aikirun/lib/protocol";
 import type { Entry, Run } from "../../packages/server/src/core/run.ts";
-import { insertEntry } from "../../packages/server/src/storage/sqlite/statements.ts";
+import * as postgres from "../../packages/server/src/storage/postgres/statements.ts";
+import * as sqlite from "../../packages/server/src/storage/sqlite/statements.ts";
 import type { Batch, Storage, Transaction } from "../../packages/server/src/storage/storage.ts";
 import type { Reach } from "./fault.ts";
 import { kindsOf } from "./worker-points.ts";
@@ -19,7 +20,7 @@ export interface Reaching {
  * next), `committed` (durable, nobody knows).
  */
 export function reachingStorage(reach: Reach): Reaching {
-  /** What the open transaction does; storage gives each its turn, so there is one. */
+  /** What the open transaction does; a server has one at a time, unless it makes up for one that failed. */
   let kinds = new Set<string>();
   let hasEntries = false;
   const reachAll = (stage: string) => {
@@ -43,7 +44,7 @@ export function reachingStorage(reach: Reach): Reaching {
 
   return {
     observe(sql) {
-      if (sql !== insertEntry || hasEntries) return;
+      if ((sql !== sqlite.insertEntry && sql !== postgres.insertEntry) || hasEntries) return;
       hasEntries = true;
       reachAll("written-in-part");
     },

@@ -1,22 +1,20 @@
-/** A server process of these tests: the product's parts, put together as `server()` does, with points around them. */
+/** A server process of these tests: `server()` itself, or its parts put together alike with points around them. */
 
 import { consoleLogger, systemEnv } from "@aikirun/lib";
+import { type ServerParams, server } from "@aikirun/server";
 import { v7 } from "uuid";
 import type { Settings } from "../../packages/server/src/core/run.ts";
 import { createEngine } from "../../packages/server/src/engine/engine.ts";
 import { admitAll } from "../../packages/server/src/http/admit.ts";
 import { listenOn } from "../../packages/server/src/http/listen.ts";
 import { hostsAllowed } from "../../packages/server/src/http/origin.ts";
-import { loadDriver } from "../../packages/server/src/storage/sqlite/driver.ts";
-import { lockDatabase } from "../../packages/server/src/storage/sqlite/lock.ts";
-import { migrate } from "../../packages/server/src/storage/sqlite/migrate.ts";
-import { connect } from "../../packages/server/src/storage/sqlite/open.ts";
-import { SqliteStorage } from "../../packages/server/src/storage/sqlite/sqlite.ts";
 import { type Fault, faultAt } from "./fault.ts";
-import { reachingServerApi, reachingStorage } from "./server-points.ts";
+import { type Ground, isSqlite, redisUrl } from "./ground.ts";
+import { sayLateness } from "./lateness.ts";
+import { reachingServerApi } from "./server-points.ts";
+import { openReaching } from "./server-storage.ts";
 
-export interface ServerProcessConfig {
-  path: string;
+export interface ServerProcessConfig extends Pick<Ground, "database" | "redis"> {
   port: number;
   settings: Partial<Settings>;
   fault: Fault | null;
@@ -25,38 +23,61 @@ export interface ServerProcessConfig {
 /** What the test may say to the process: the file may grow to so many pages and no further. */
 export type ServerOrder = { type: "pages"; most: number | "now" };
 
-const { path, port, settings, fault }: ServerProcessConfig = JSON.parse(process.argv[2] ?? "{}");
-const env = systemEnv({ id: v7 });
+interface Serving {
+  port: number;
+  close(): Promise<void>;
+  obey(order: ServerOrder): void;
+}
+
+/** Connections of one server; scenarios that run at once share what PostgreSQL allows. */
+const connections = 6;
+
+const config: ServerProcessConfig = JSON.parse(process.argv[2] ?? "{}");
 const logger = consoleLogger({ level: "warn" });
-const reach = faultAt(fault);
-const reaching = reachingStorage(reach);
+const needsParts = config.fault !== null || isSqlite(config.database);
+const serving = await (needsParts ? parts(config) : whole(config));
 
-const driver = await loadDriver();
-const lock = lockDatabase(driver, path);
-const connection = connect(driver, path, undefined, reaching.observe);
-migrate(connection, env.now());
-const storage = reaching.around(new SqliteStorage(connection, lock, path, env));
-const engine = createEngine({ storage, env, settings, logger });
-await engine.start();
-const face = {
-  admit: admitAll(reachingServerApi(engine.api("default"), reach)),
-  hosts: hostsAllowed([]),
-  ready: () => storage.read((reader) => reader.nextDue()),
-  logger,
-  id: env.id,
-};
-const listener = await listenOn(face, port, "127.0.0.1");
+async function whole({ database, redis, port, settings }: ServerProcessConfig): Promise<Serving> {
+  const params: ServerParams = { database, databaseConnections: connections, settings, logger };
+  if (redis !== null) params.redis = redisUrl(redis);
+  const made = await server(params);
+  const listener = await made.listen({ port });
+  return { port: listener.port, close: () => made.close(), obey: () => {} };
+}
 
-process.on("message", (order: ServerOrder) => {
-  const most = order.most === "now" ? connection.pragma("page_count") : order.most;
-  connection.script(`PRAGMA max_page_count = ${most}`);
-  console.log(`pages ${order.most}`);
-});
+async function parts({ database, port, settings, fault }: ServerProcessConfig): Promise<Serving> {
+  const env = systemEnv({ id: v7 });
+  const reach = faultAt(fault);
+  const { storage, limit } = await openReaching(database, { reach, env, logger, connections });
+  const engine = createEngine({ storage, env, settings, logger });
+  await engine.start();
+  const face = {
+    admit: admitAll(reachingServerApi(engine.api("default"), reach)),
+    hosts: hostsAllowed([]),
+    ready: () => storage.read((reader) => reader.nextDue()),
+    logger,
+    id: env.id,
+  };
+  const listener = await listenOn(face, port, "127.0.0.1");
+  return {
+    port: listener.port,
+    obey: ({ most }) => {
+      limit(most);
+      console.log(`pages ${most}`);
+    },
+    async close() {
+      await listener.close();
+      await engine.close();
+      await storage.close();
+    },
+  };
+}
+
+sayLateness();
+process.on("message", (order: ServerOrder) => serving.obey(order));
 process.on("disconnect", () => process.exit(3));
 process.on("SIGTERM", async () => {
-  await listener.close();
-  await engine.close();
-  await storage.close();
+  await serving.close();
   process.exit(0);
 });
-console.log(`listening ${listener.port}`);
+console.log(`listening ${serving.port}`);

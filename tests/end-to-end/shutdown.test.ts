@@ -2,12 +2,13 @@
 
 import { writeFileSync } from "node:fs";
 import type { Entry, RunId } from "@aikirun/lib/protocol";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it } from "vitest";
 import { violations } from "./invariants.ts";
 import { type Effect, readEffects } from "./ledger.ts";
 import { approve, resultOf, startOrder } from "./orders.ts";
 import { type Running, until } from "./processes.ts";
 import { heartbeatMs, openScene, type Scene, type Seat } from "./scene.ts";
+import { describeOn, sqlite, type Topology, topologies } from "./topology.ts";
 
 /** Nobody waits for the end of such a lease within a test: 90 s. */
 const longHeartbeatMs = 30_000;
@@ -17,15 +18,20 @@ const exitMs = 2_000 + 2_000;
 let scene: Scene;
 let seat: Seat;
 
-beforeEach(async () => {
-  scene = await openScene();
-  seat = await scene.serve();
-}, 60_000);
-afterEach(() => scene.close());
+/** For each engine, before each test of it. */
+function openOn(topology: Topology): void {
+  beforeEach(async () => {
+    scene = await openScene(topology);
+    seat = await scene.serve();
+  }, 60_000);
+  afterEach(() => scene.close());
+}
 
 const clean = { code: 0, signal: null };
 
-describe("a worker that is asked to end", () => {
+describeOn(topologies, "a worker that is asked to end", (topology) => {
+  openOn(topology);
+
   it("hands back a run that it cannot finish, so that another goes on within a second", async () => {
     const gate = scene.file("gate");
     const first = scene.worker({ url: seat.url, suffixes: [""], slots: 1, heartbeatMs: longHeartbeatMs });
@@ -62,6 +68,10 @@ describe("a worker that is asked to end", () => {
     await expectSound(0);
     expect(await marksOf(order.id)).toEqual([]);
   }, 60_000);
+});
+
+describeOn([sqlite], "a worker that is asked to end", (topology) => {
+  openOn(topology);
 
   it("ends while it still tries to reach a server", async () => {
     const first = scene.worker({ url: "http://localhost:9", suffixes: [""] });
@@ -115,7 +125,9 @@ describe("a worker that is asked to end", () => {
   );
 });
 
-describe("a server that is asked to end", () => {
+describeOn(topologies, "a server that is asked to end", (topology) => {
+  openOn(topology);
+
   it("ends while workers wait for runs, and they go on with the next one", async () => {
     const worker = scene.worker({ url: seat.url, suffixes: [""], heartbeatMs: 10 * heartbeatMs });
     await worker.says(/working/);

@@ -1,11 +1,12 @@
 /** A server that is killed while people pause, resume, wake, cancel and retry a run. */
 
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Fault } from "./fault.ts";
 import { violations } from "./invariants.ts";
 import { startable } from "./orders.ts";
 import { end, type Running, run, until } from "./processes.ts";
 import { openScene, type Scene, type Seat } from "./scene.ts";
+import { describeOn, sqlite, topologies } from "./topology.ts";
 import type { WorkerOrder } from "./worker-process.ts";
 
 let host: Running;
@@ -36,11 +37,14 @@ const faults: Fault[] = [
   "retry.answering",
 ].map((point) => ({ point, nth: 1, signal: "SIGKILL" }));
 
-describe("a server that is killed while it is told what to do", () => {
-  it.concurrent.each(faults)(
+const some = ["paused.committing", "resume.answering", "cancelled.committed", "retry.committed"];
+
+describeOn(topologies, "a server that is killed while it is told what to do", (topology) => {
+  const chosen = topology === sqlite ? faults : faults.filter(({ point }) => some.includes(point));
+  it.concurrent.each(chosen)(
     "at $point has done it once when it is back",
     async (fault) => {
-      const scene = await openScene();
+      const scene = await openScene(topology);
       const seat = await scene.serve({ fault });
       try {
         await commands(scene, seat, fault);
@@ -55,7 +59,7 @@ describe("a server that is killed while it is told what to do", () => {
 });
 
 async function commands(scene: Scene, seat: Seat, fault: Fault): Promise<void> {
-  const job = { url: seat.url, ledger: scene.ledger, suffixes: [""], slots: 4, heartbeatMs: 4_000 };
+  const job = scene.job({ url: seat.url, suffixes: [""], slots: 4, heartbeatMs: 4_000 });
   const order: WorkerOrder = { type: "work", job };
   host.send(order);
   const victim = seat.process;

@@ -1,26 +1,14 @@
 /** A worker that is killed, or stopped past its lease, at every named point, while another takes over. */
 
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { readFacts, within } from "./facts.ts";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { deedsOf, within } from "./facts.ts";
 import type { Fault } from "./fault.ts";
 import { violations } from "./invariants.ts";
 import { approve, type OrderHandle, resultOf, startOrder } from "./orders.ts";
 import type { Running } from "./processes.ts";
 import { heartbeatMs, openScene, type Scene, type Seat } from "./scene.ts";
+import { describeOn, sqlite, topologies } from "./topology.ts";
 import type { WorkerOrder } from "./worker-process.ts";
-
-/** All scenarios share a server and the worker that takes over; their programs have names of their own. */
-let scene: Scene;
-let seat: Seat;
-let rescuer: Running;
-
-beforeAll(async () => {
-  scene = await openScene();
-  seat = await scene.serve();
-  rescuer = scene.worker({ url: seat.url, suffixes: [], slots: 100 });
-  await rescuer.says(/working/);
-}, 60_000);
-afterAll(() => scene.close());
 
 const kinds = ["record", "child", "suspend", "finish"];
 const points = [
@@ -33,23 +21,51 @@ const points = [
   "renewed",
 ];
 const kills: Fault[] = points.flatMap((point) => [1, 2].map((nth) => ({ point, nth, signal: "SIGKILL" })));
+/** One for each place in a worker's life: what differs on other engines is not the worker. */
+const some = [
+  "claimed:1",
+  "effect.after:1",
+  "reporting.record:2",
+  "reported.suspend:1",
+  "reported.finish:1",
+  "renewed:1",
+];
 
-describe("a worker that is killed", () => {
-  it.concurrent.each(kills)(
+describeOn(topologies, "a worker that is killed", (topology) => {
+  /** All scenarios share a server and the worker that takes over; their programs have names of their own. */
+  let place: Place;
+
+  beforeAll(async () => {
+    const scene = await openScene(topology);
+    const seat = await scene.serve();
+    const rescuer = scene.worker({ url: seat.url, suffixes: [], slots: 100 });
+    await rescuer.says(/working/);
+    place = { scene, seat, rescuer };
+  }, 60_000);
+  afterAll(() => place.scene.close());
+
+  const chosen = topology === sqlite ? kills : kills.filter(({ point, nth }) => some.includes(`${point}:${nth}`));
+  it.concurrent.each(chosen)(
     "at $point, hit $nth, loses nothing and repeats at most one effect",
     async (fault) => {
       const suffix = `-${fault.point}-${fault.nth}`;
-      const { victim, finish } = await begun(suffix, fault);
+      const { victim, finish } = await begun(place, suffix, fault);
       expect((await victim.exited).signal).toBe("SIGKILL");
-      takeOver(suffix);
+      takeOver(place, suffix);
       expect(await finish()).toEqual([]);
     },
     90_000,
   );
 });
 
+interface Place {
+  scene: Scene;
+  seat: Seat;
+  rescuer: Running;
+}
+
 /** The victim alone serves the scenario's programs, and two orders are under way. */
-async function begun(suffix: string, fault: Fault) {
+async function begun({ scene, seat }: Place, suffix: string, fault: Fault) {
   const victim = scene.worker({ url: seat.url, suffixes: [suffix], slots: 1 }, fault);
   const aiki = await scene.client(seat.url);
   const input = fault.point.startsWith("renew") ? { slowMs: 4 * heartbeatMs } : {};
@@ -66,21 +82,13 @@ async function begun(suffix: string, fault: Fault) {
       const outputs = await Promise.all(orders.map((order) => resultOf(order, scene.deeds)));
       expect(new Set(outputs.map(({ thanked }) => thanked)).size).toBe(2);
       const mine = new Set(orders.map(({ id }) => id));
-      const own = <Value>(all: Map<string, Value>) => new Map([...all].filter(([id]) => mine.has(id)));
-      const { deeds, path, ledger } = scene;
-      const facts = await readFacts(path, ledger, {
-        ...deeds,
-        started: own(deeds.started),
-        outputs: own(deeds.outputs),
-        sent: deeds.sent.filter(({ runId }) => mine.has(runId)),
-        faults: 1,
-      });
+      const facts = await scene.facts(deedsOf(scene.deeds, mine, 1));
       return violations(within(facts, mine));
     },
   };
 }
 
-function takeOver(suffix: string): void {
+function takeOver({ scene, seat, rescuer }: Place, suffix: string): void {
   const order: WorkerOrder = { type: "serve", url: seat.url, ledger: scene.ledger, suffix };
   rescuer.send(order);
 }

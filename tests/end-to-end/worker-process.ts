@@ -4,11 +4,12 @@ import { client } from "@aikirun/client";
 import { consoleLogger, isAikiError } from "@aikirun/lib";
 import { type Worker, worker } from "@aikirun/worker";
 import { type Fault, faultAt } from "./fault.ts";
+import { type Ground, redisParams } from "./ground.ts";
 import { programs } from "./programs.ts";
 import { reachingWorkerApi } from "./worker-points.ts";
 
 /** One worker inside the process. */
-export interface Job {
+export interface Job extends Pick<Ground, "redis" | "subscriber"> {
   url: string;
   ledger: string;
   /** Which scenarios' programs it executes. */
@@ -34,12 +35,14 @@ const reach = faultAt(fault);
 const logger = consoleLogger({ level: "info" });
 const workers = new Map<string, Worker>();
 
-async function work({ url, ledger, suffixes, heartbeatMs, slots = 20, id = `w${process.pid}` }: Job): Promise<void> {
-  const aiki = await client({ url, logger });
+async function work(job: Job): Promise<void> {
+  const { url, redis, subscriber, ledger, suffixes, heartbeatMs, slots = 20, id = `w${process.pid}` } = job;
+  const aiki = await client({ url, logger, ...(redis === null ? {} : { redis: redisParams(redis) }) });
   const made = worker(
     { ...aiki, api: reachingWorkerApi(aiki.api, reach) },
     {
       id,
+      subscriber,
       maxConcurrentWorkflowRuns: slots,
       workflowRun: { heartbeatIntervalMs: heartbeatMs },
       gracefulShutdownTimeoutMs: 2_000,

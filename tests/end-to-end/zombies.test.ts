@@ -1,8 +1,8 @@
 /** A worker that is stopped past its lease, while another takes over, and then goes on as if nothing happened. */
 
 import { writeFileSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { readFacts, within } from "./facts.ts";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { deedsOf, within } from "./facts.ts";
 import type { Fault } from "./fault.ts";
 import { violations } from "./invariants.ts";
 import { type Effect, readEffects } from "./ledger.ts";
@@ -10,19 +10,14 @@ import { approve, resultOf, startOrder } from "./orders.ts";
 import { end, type Running, until } from "./processes.ts";
 import type { OrderInput } from "./programs.ts";
 import { heartbeatMs, openScene, type Scene, type Seat } from "./scene.ts";
+import { describeOn, sqlite, topologies } from "./topology.ts";
 import type { WorkerOrder } from "./worker-process.ts";
 
-let scene: Scene;
-let seat: Seat;
-let rescuer: Running;
-
-beforeAll(async () => {
-  scene = await openScene();
-  seat = await scene.serve();
-  rescuer = scene.worker({ url: seat.url, suffixes: [], slots: 100 });
-  await rescuer.says(/working/);
-}, 60_000);
-afterAll(() => scene.close());
+interface Place {
+  scene: Scene;
+  seat: Seat;
+  rescuer: Running;
+}
 
 /** Where it stops, and how it hears that the run is not its own any more. */
 const lost = /lost .*code=(LEASE_LOST|FENCED)/;
@@ -43,12 +38,27 @@ const stops: Array<[point: string, hears: RegExp, gated: "reserve" | "thank"]> =
   ["reporting.finish", refused, "thank"],
 ];
 
-describe("a worker that wakes up after its lease", () => {
-  it.concurrent.each(stops)(
+/** On engines that the worker knows nothing of: turned away by its own clock, and by the server. */
+const some = ["effect.after", "reporting.record", "reporting.finish"];
+
+describeOn(topologies, "a worker that wakes up after its lease", (topology) => {
+  let place: Place;
+
+  beforeAll(async () => {
+    const scene = await openScene(topology);
+    const seat = await scene.serve();
+    const rescuer = scene.worker({ url: seat.url, suffixes: [], slots: 100 });
+    await rescuer.says(/working/);
+    place = { scene, seat, rescuer };
+  }, 60_000);
+  afterAll(() => place.scene.close());
+
+  const chosen = topology === sqlite ? stops : stops.filter(([point]) => some.includes(point));
+  it.concurrent.each(chosen)(
     "at %s is turned away, and the run in other hands is not disturbed",
     async (point, hears, gated) => {
-      const { zombie, gate, inOtherHands, finish } = await stopped(point, gated);
-      await inOtherHands(rescuer);
+      const { zombie, gate, inOtherHands, finish } = await stopped(place, point, gated);
+      await inOtherHands(place.rescuer);
       zombie.signal("SIGCONT");
       await zombie.says(hears);
       writeFileSync(gate, "");
@@ -60,7 +70,8 @@ describe("a worker that wakes up after its lease", () => {
   );
 
   it("inside a task lets its effect happen, under the lower fence by which a service can refuse it", async () => {
-    const { zombie, gate, inOtherHands, order } = await stopped("effect.before", "reserve");
+    const { scene, rescuer } = place;
+    const { zombie, gate, inOtherHands, order } = await stopped(place, "effect.before", "reserve");
     await inOtherHands(rescuer);
     zombie.signal("SIGCONT");
     await zombie.says(lost);
@@ -75,7 +86,8 @@ describe("a worker that wakes up after its lease", () => {
   }, 90_000);
 
   it("does not keep the lease of the new holder alive: when that one dies, a third goes on", async () => {
-    const { zombie, gate, inOtherHands, finish } = await stopped("renewing", "reserve");
+    const { scene, seat, rescuer } = place;
+    const { zombie, gate, inOtherHands, finish } = await stopped(place, "renewing", "reserve");
     const second = scene.worker({ url: seat.url, suffixes: [], slots: 1 });
     await second.says(/working/);
     await inOtherHands(second);
@@ -93,7 +105,7 @@ describe("a worker that wakes up after its lease", () => {
 let scenarios = 0;
 
 /** One order, held by a worker that has stopped itself. */
-async function stopped(point: string, gated: "reserve" | "thank") {
+async function stopped({ scene, seat }: Place, point: string, gated: "reserve" | "thank") {
   scenarios += 1;
   const suffix = `-${scenarios}`;
   const gate = scene.file(`gate${suffix}`);
@@ -104,7 +116,6 @@ async function stopped(point: string, gated: "reserve" | "thank") {
   const order = await startOrder(aiki, scene.deeds, suffix, input);
   await approve(order, scene.deeds);
   await zombie.says(/fault /);
-  const own = <Value>(all: Map<string, Value>) => new Map([...all].filter(([id]) => id === order.id));
   return {
     zombie,
     gate,
@@ -119,10 +130,8 @@ async function stopped(point: string, gated: "reserve" | "thank") {
     /** The order is done and found sound. */
     async finish(faults: number): Promise<void> {
       await resultOf(order, scene.deeds);
-      const { deeds, path, ledger } = scene;
-      const sent = deeds.sent.filter(({ runId }) => runId === order.id);
-      const mine = { ...deeds, started: own(deeds.started), outputs: own(deeds.outputs), sent, faults };
-      const facts = within(await readFacts(path, ledger, mine), new Set([order.id]));
+      const mine = new Set([order.id]);
+      const facts = within(await scene.facts(deedsOf(scene.deeds, mine, faults)), mine);
       expect(violations(facts)).toEqual([]);
     },
   };

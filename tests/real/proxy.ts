@@ -1,66 +1,124 @@
-/** A road to a database that a test can break at a chosen moment. */
+/** A road to services that a test can break at a chosen moment. It knows nothing of what travels on it. */
 
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 
 export interface Proxy {
+  /** The first target's, with the port of this end. */
   url: string;
-  /** The next message to the database that holds this text still arrives; its answer, and all that follows, do not. */
+  /** The next message to a target that holds this text still arrives; its answer, and all that follows, do not. */
   cutAfter(text: string): void;
-  /** Swallows everything from now on, both ways, and closes nothing. */
+  /** How many connections were cut like that. */
+  readonly cuts: number;
+  /** Ends every connection; how many there were. */
+  cut(): number;
+  /**
+   * Swallows everything from now on, both ways, and closes nothing. Not silent any more, it ends what was connected
+   * meanwhile: that has lost its thread.
+   */
   fall(silent: boolean): void;
   close(): Promise<void>;
 }
 
-export async function proxyTo(target: string): Promise<Proxy> {
-  const { hostname, port } = new URL(target);
-  const sockets = new Set<Socket>();
+/** With several targets, each connection goes to the next in turn that accepts it. */
+export async function proxyTo(first: string, ...others: string[]): Promise<Proxy> {
+  const targets = [first, ...others].map((target) => new URL(target));
+  const ways = new Set<Way>();
   let deadly: string | null = null;
   let isSilent = false;
+  let cuts = 0;
+  let turn = 0;
 
   const server = createServer((near) => {
-    const far = connect(Number(port), hostname);
-    let isCut = false;
+    const way: Way = { near, far: null, waiting: [], isCut: false };
+    ways.add(way);
+    near.on("error", () => near.destroy());
+    near.on("close", () => {
+      ways.delete(way);
+      way.far?.destroy();
+    });
     near.on("data", (chunk) => {
       if (isSilent) return;
-      far.write(chunk);
+      if (way.far === null) way.waiting.push(chunk);
+      else way.far.write(chunk);
       if (deadly === null || !chunk.includes(deadly)) return;
       deadly = null;
-      isCut = true;
+      way.isCut = true;
     });
-    far.on("data", (chunk) => {
-      if (isCut) near.destroy();
-      else if (!isSilent) near.write(chunk);
-    });
-    for (const [one, other] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      sockets.add(one);
-      one.on("error", () => one.destroy());
-      one.on("close", () => {
-        sockets.delete(one);
-        other.destroy();
-      });
-    }
+    const answer = (chunk: Buffer) => {
+      if (way.isCut) {
+        cuts += 1;
+        near.destroy();
+      } else if (!isSilent) near.write(chunk);
+    };
+    reach(way, inTurn(targets, turn), answer);
+    turn += 1;
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const address = server.address();
-  const url = new URL(target);
+  const url = new URL(first);
   url.port = String(typeof address === "object" ? address?.port : "");
+  const endAll = () => {
+    const count = ways.size;
+    for (const { near } of ways) near.resetAndDestroy();
+    return count;
+  };
   return {
     url: url.href,
+    get cuts() {
+      return cuts;
+    },
     cutAfter(text) {
       deadly = text;
     },
+    cut: endAll,
     fall(silent) {
+      if (isSilent && !silent) endAll();
       isSilent = silent;
     },
     async close() {
-      for (const socket of sockets) socket.destroy();
+      endAll();
       server.close();
       await once(server, "close");
     },
   };
+}
+
+/** One connection from this end, and on to a target once that accepted it. */
+interface Way {
+  near: Socket;
+  far: Socket | null;
+  /** What came before. */
+  waiting: Buffer[];
+  isCut: boolean;
+}
+
+function reach(way: Way, [target, ...others]: URL[], answer: (chunk: Buffer) => void): void {
+  if (target === undefined) {
+    way.near.destroy();
+    return;
+  }
+  const far = connect(Number(target.port), target.hostname);
+  far.once("connect", () => {
+    if (way.near.destroyed) {
+      far.destroy();
+      return;
+    }
+    way.far = far;
+    for (const chunk of way.waiting.splice(0)) far.write(chunk);
+  });
+  far.on("data", answer);
+  far.once("error", () => {
+    far.destroy();
+    if (way.far === null && !way.near.destroyed) reach(way, others, answer);
+  });
+  far.once("close", () => {
+    if (way.far === far) way.near.destroy();
+  });
+}
+
+function inTurn(targets: readonly URL[], turn: number): URL[] {
+  const at = turn % targets.length;
+  return [...targets.slice(at), ...targets.slice(0, at)];
 }

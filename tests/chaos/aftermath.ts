@@ -1,0 +1,88 @@
+/** What is left when everything is healed: nothing open, nothing held, nothing unread. */
+
+import { streamGroup, streamLength } from "@aikirun/lib/protocol";
+import { isFinal } from "../../packages/server/src/core/draft.ts";
+import type { Run } from "../../packages/server/src/core/run.ts";
+import { readRows } from "../end-to-end/rows.ts";
+import type { RedisProcess } from "../real/redis-process.ts";
+import type { Postgres } from "./engines.ts";
+
+/** Connections that one server may have open at most, with those by which it hears of others. */
+const sessionsOfOne = 8;
+
+/** What of PostgreSQL is not at rest, once nothing is asked of it. */
+export async function openSessions({ sql }: Postgres, servers: number): Promise<string[]> {
+  const rows = await sql(
+    "SELECT state, count(*)::int AS count FROM pg_stat_activity WHERE application_name = 'aiki' GROUP BY state",
+  );
+  const locks = await sql("SELECT count(*)::int AS count FROM pg_locks WHERE locktype = 'advisory'");
+  const total = rows.reduce((sum, { count }) => sum + Number(count), 0);
+  const idle = rows.filter(({ state }) => String(state).startsWith("idle in transaction"));
+  return [
+    ...idle.map(({ state, count }) => `${count} sessions are ${state}`),
+    ...(total > servers * sessionsOfOne ? [`${total} sessions for ${servers} servers`] : []),
+    ...(Number(locks[0]?.count) > 0 ? [`${locks[0]?.count} advisory locks are held`] : []),
+  ];
+}
+
+/** What of Redis is not at rest: messages that nobody read or acknowledged, readers that are no more. */
+export async function openStreams(redis: RedisProcess, workers: number): Promise<string[]> {
+  const keys = await redis.send("keys", "chaos:*");
+  const found: string[] = [];
+  for (const key of Array.isArray(keys) ? keys.map(String) : []) {
+    const length = Number(await redis.send("xlen", key));
+    if (length > streamLength) found.push(`${key} holds ${length} messages`);
+    for (const { name, pending, lag, consumers } of await groupsOf(redis, key)) {
+      if (name !== streamGroup) found.push(`${key} has a group ${name}`);
+      if (pending > 0) found.push(`${pending} messages of ${key} are not acknowledged`);
+      if (lag > 0) found.push(`${lag} messages of ${key} are not read`);
+      if (consumers > workers) found.push(`${key} has ${consumers} readers for ${workers} workers`);
+    }
+  }
+  return found;
+}
+
+interface Group {
+  name: string;
+  pending: number;
+  lag: number;
+  consumers: number;
+}
+
+/** Redis answers with lists of names and values in turn. */
+async function groupsOf(redis: RedisProcess, key: string): Promise<Group[]> {
+  const groups = await redis.send("xinfo", "groups", key);
+  return (Array.isArray(groups) ? groups : []).map((fields: unknown[]) => {
+    const of = (name: string) => fields[fields.indexOf(name) + 1];
+    return {
+      name: String(of("name")),
+      pending: Number(of("pending")),
+      lag: Number(of("lag") ?? 0),
+      consumers: Number(of("consumers")),
+    };
+  });
+}
+
+/** Runs that have not ended, and all that is known of why: a line each. */
+export async function unfinishedRuns(database: string): Promise<string[]> {
+  const { runs, entries } = await readRows(database);
+  return runs
+    .filter(({ state }) => !isFinal(state))
+    .map((run) => {
+      const last = entries.filter(({ runId }) => runId === run.id).at(-1);
+      const recorded = last === undefined ? "nothing recorded" : `last recorded ${last.address} at ${last.at}`;
+      return `${described(run)}; ${recorded}; program ${run.input}`;
+    });
+}
+
+function described(run: Run): string {
+  const { id, state, fence, revision, waits, dueAt, inbox, crashes, lapses, updatedAt, parent } = run;
+  const now = Date.now();
+  const due = dueAt === null ? "never due" : `due in ${dueAt - now} ms`;
+  const open = waits.map(({ address, until }) => `${address}${until === null ? "" : ` until ${until - now} ms`}`);
+  return (
+    `${id}${parent === null ? "" : ` child of ${parent.id}`}: ${JSON.stringify(state)}, ${due}, fence ${fence}, ` +
+    `revision ${revision}, inbox ${inbox}, crashes ${crashes}, lapses ${lapses}, changed ${now - updatedAt} ms ago, ` +
+    `waits for ${open.length === 0 ? "nothing" : open.join(" ")}`
+  );
+}

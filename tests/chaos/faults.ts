@@ -1,0 +1,276 @@
+/** Everything that the nemesis can do: each hurts for a while, and heals what it hurt. */
+
+import { streamGroup } from "@aikirun/lib/protocol";
+import type { Deeds } from "../end-to-end/facts.ts";
+import { until } from "../end-to-end/processes.ts";
+import type { Proxy as Road } from "../real/proxy.ts";
+import type { RedisProcess } from "../real/redis-process.ts";
+import type { Prng } from "../simulate/prng.ts";
+import type { Engines, Postgres } from "./engines.ts";
+import { type Fleet, leaseMs, type Member, type Role } from "./fleet.ts";
+import type { Harm } from "./harm.ts";
+
+/** What faults are done to. */
+export interface Victims {
+  engines: Engines;
+  fleet: Fleet;
+  harms: Harm[];
+  deeds: Deeds;
+}
+
+/** A fault that is about to be done. */
+export interface Strike {
+  /** Whom it hits. */
+  to: string;
+  /** Whether it did what it was meant to; when it resolves, all is healed. */
+  run(): Promise<boolean>;
+}
+
+export interface FaultKind {
+  name: string;
+  /** How often in comparison with others. */
+  weight: number;
+  /** Of those with one name, one is done at a time. */
+  alone?: string;
+  /** Null when there is nobody to do it to right now. */
+  aim(victims: Victims, prng: Prng): Strike | null;
+}
+
+/** All that can be done to these engines. */
+export function faultKinds(engines: Engines): FaultKind[] {
+  return [
+    ...processFaults,
+    ...roadFaults("server", ({ fleet }) => fleet.roads, ["/v1/start", "/v1/claim", "/v1/report", "/v1/signal"]),
+    ...(engines.postgres === null ? [] : postgresFaults),
+    ...(engines.redis === null ? [] : redisFaults),
+  ];
+}
+
+function wait(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Writes down that something is wrong for as long as the work takes. */
+async function harmful<Result>(
+  { harms }: Victims,
+  what: string,
+  pid: number | null,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  const harm = { what, pid, from: Date.now(), until: Number.POSITIVE_INFINITY };
+  harms.push(harm);
+  try {
+    return await work();
+  } finally {
+    harm.until = Date.now();
+  }
+}
+
+/** Only workers bear alone what is done to them. */
+function bearer({ role, process }: Member): number | null {
+  return role === "worker" ? (process?.pid ?? null) : null;
+}
+
+function oneOf({ fleet }: Victims, role: Role, prng: Prng): Member | null {
+  const well = fleet.members.filter((member) => member.role === role && member.isWell);
+  return well.length === 0 ? null : prng.pick(well);
+}
+
+function onMember(
+  name: string,
+  weight: number,
+  role: Role,
+  work: (victims: Victims, member: Member, prng: Prng) => Promise<boolean>,
+): FaultKind {
+  return {
+    name,
+    weight,
+    aim(victims, prng) {
+      const member = oneOf(victims, role, prng);
+      if (member === null) return null;
+      return { to: member.name, run: () => harmful(victims, name, bearer(member), () => work(victims, member, prng)) };
+    },
+  };
+}
+
+async function killed(_: Victims, member: Member, prng: Prng): Promise<boolean> {
+  await member.kill();
+  await wait(prng.pick([0, 300, 1_500]));
+  await member.start();
+  return true;
+}
+
+async function ended(_: Victims, member: Member, prng: Prng): Promise<boolean> {
+  await member.ask();
+  await wait(prng.pick([0, 300]));
+  await member.start();
+  return true;
+}
+
+async function stopped({ deeds }: Victims, member: Member, prng: Prng): Promise<boolean> {
+  const pid = member.process?.pid ?? 0;
+  const stop = { pid, from: Date.now(), until: Number.POSITIVE_INFINITY };
+  deeds.stops.push(stop);
+  await member.pause(member.role === "worker" ? leaseMs * (1.2 + prng.next()) : prng.between(800, 2_500));
+  stop.until = Date.now();
+  return true;
+}
+
+const processFaults: FaultKind[] = [
+  onMember("worker killed", 10, "worker", killed),
+  onMember("worker stopped past its lease", 8, "worker", stopped),
+  onMember("worker asked to end", 4, "worker", ended),
+  onMember("server killed", 6, "server", killed),
+  onMember("server stopped", 4, "server", stopped),
+  onMember("server asked to end", 2, "server", ended),
+  {
+    name: "all workers killed at once",
+    weight: 1,
+    aim(victims) {
+      const workers = victims.fleet.members.filter(({ role, isWell }) => role === "worker" && isWell);
+      if (workers.length < 2) return null;
+      const each = async (worker: Member) => {
+        await harmful(victims, "killed with the others", bearer(worker), () => worker.kill());
+        await worker.start();
+      };
+      return {
+        to: workers.map(({ name }) => name).join(", "),
+        run: async () => {
+          await Promise.all(workers.map(each));
+          return true;
+        },
+      };
+    },
+  },
+];
+
+/** What can be done to a road, whatever travels on it. Only what is said of a `null` harm is harmless to effects. */
+function roadFaults(to: string, roads: (victims: Victims) => readonly Road[], texts: readonly string[]): FaultKind[] {
+  const isHarmless = to === "Redis";
+  const on = (what: string, weight: number, work: (road: Road, prng: Prng) => Promise<boolean>): FaultKind => ({
+    name: `${what} ${to}`,
+    weight,
+    aim(victims, prng) {
+      const all = roads(victims);
+      if (all.length === 0) return null;
+      const road = prng.pick(all);
+      const run = () => work(road, prng);
+      const name = `road ${all.indexOf(road) + 1}`;
+      return { to: name, run: isHarmless ? run : () => harmful(victims, `${what} ${to}`, null, run) };
+    },
+  });
+  return [
+    on("answer lost of", 14, async (road, prng) => {
+      const before = road.cuts;
+      road.cutAfter(prng.pick(texts));
+      return until("an answer is lost", () => road.cuts > before, 3_000).catch(() => false);
+    }),
+    on("connections cut to", 5, async (road) => road.cut() > 0),
+    on("half-open road to", 3, async (road, prng) => {
+      road.fall(true);
+      await wait(prng.between(800, 2_500));
+      road.fall(false);
+      return true;
+    }),
+  ];
+}
+
+function onPostgres(
+  name: string,
+  weight: number,
+  work: (postgres: Postgres, prng: Prng) => Promise<boolean>,
+): FaultKind {
+  return {
+    name,
+    weight,
+    alone: "PostgreSQL",
+    aim(victims, prng) {
+      const { postgres } = victims.engines;
+      if (postgres === null) return null;
+      return { to: "PostgreSQL", run: () => harmful(victims, name, null, () => work(postgres, prng)) };
+    },
+  };
+}
+
+const postgresFaults: FaultKind[] = [
+  ...roadFaults("PostgreSQL", ({ fleet }) => fleet.databaseRoads, ["COMMIT\0"]),
+  onPostgres("PostgreSQL restarted at once", 2, async ({ control }) => {
+    await control("-m", "immediate", "restart");
+    return true;
+  }),
+  onPostgres("sessions of PostgreSQL ended", 5, async ({ sql }) => {
+    const ended = await sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'aiki'");
+    return ended.length > 0;
+  }),
+  onPostgres("table of runs locked", 2, async ({ sql }, prng) => {
+    const seconds = prng.pick([0.5, 1.8]);
+    await sql(`BEGIN; LOCK TABLE aiki.run IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(${seconds}); COMMIT`);
+    return true;
+  }),
+  onPostgres("PostgreSQL takes no writes", 1, async ({ sql }, prng) => {
+    await sql("ALTER SYSTEM SET default_transaction_read_only = on");
+    await sql("SELECT pg_reload_conf()");
+    await wait(prng.pick([400, 1_500]));
+    await sql("ALTER SYSTEM RESET default_transaction_read_only");
+    await sql("SELECT pg_reload_conf()");
+    return true;
+  }),
+];
+
+function onRedis(name: string, weight: number, work: (redis: RedisProcess, prng: Prng) => Promise<boolean>): FaultKind {
+  return {
+    name,
+    weight,
+    alone: "Redis",
+    aim({ engines: { redis } }, prng) {
+      return redis === null ? null : { to: "Redis", run: () => work(redis, prng) };
+    },
+  };
+}
+
+/** Keys of streams, as far as there are any. */
+async function streamsIn(redis: RedisProcess): Promise<string[]> {
+  const keys = await redis.send("keys", "chaos:*");
+  return Array.isArray(keys) ? keys.map(String) : [];
+}
+
+/** None of these is a harm: what Redis carries is a doorbell, and losing it costs latency alone. */
+const redisFaults: FaultKind[] = [
+  ...roadFaults("Redis", ({ fleet }) => (fleet.redisRoad === null ? [] : [fleet.redisRoad]), [
+    "xadd",
+    "xreadgroup",
+    "xack",
+  ]),
+  onRedis("Redis wiped", 4, async (redis) => {
+    await redis.send("flushall");
+    return true;
+  }),
+  onRedis("Redis killed", 2, async (redis, prng) => {
+    await redis.kill();
+    await wait(prng.pick([0, 500, 2_000]));
+    await redis.start();
+    return true;
+  }),
+  onRedis("Redis stopped", 3, async (redis, prng) => {
+    redis.signal("SIGSTOP");
+    await wait(prng.between(600, 2_500));
+    redis.signal("SIGCONT");
+    return true;
+  }),
+  onRedis("Redis out of memory", 2, async (redis, prng) => {
+    await redis.send("config", "set", "maxmemory", "1");
+    await wait(prng.between(1_000, 3_000));
+    await redis.send("config", "set", "maxmemory", "0");
+    return true;
+  }),
+  onRedis("groups of Redis destroyed", 3, async (redis) => {
+    const keys = await streamsIn(redis);
+    for (const key of keys) await redis.send("xgroup", "destroy", key, streamGroup);
+    return keys.length > 0;
+  }),
+  onRedis("streams of Redis trimmed", 2, async (redis) => {
+    const keys = await streamsIn(redis);
+    for (const key of keys) await redis.send("xtrim", key, "maxlen", "0");
+    return keys.length > 0;
+  }),
+];

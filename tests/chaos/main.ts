@@ -1,0 +1,74 @@
+/** `npm run chaos -- [--minutes N] [--seed S] [--topology sqlite|postgres|redis]` */
+
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { drill, type Outcome } from "./drill.ts";
+import { bestTopology, type TopologyName, topologyNames } from "./engines.ts";
+
+const { values } = parseArgs({
+  options: {
+    /** How long faults are inflicted. */
+    minutes: { type: "string", default: "2" },
+    /** Decides about programs and faults; what processes make of them no seed decides. */
+    seed: { type: "string", default: String(Date.now() % 1_000_000) },
+    /** Default: the fullest that this machine has. */
+    topology: { type: "string" },
+  },
+});
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(130));
+
+const startedAt = performance.now();
+const say = (line: string) => {
+  const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
+  console.log(`${seconds.padStart(6)}  ${line}`);
+};
+
+const directory = await mkdtemp(join(tmpdir(), "aiki-chaos-"));
+const topology = await chosen(values.topology);
+console.log(`chaos: seed ${values.seed}, ${topology}, ${values.minutes} minutes, logs in ${directory}`);
+const chaosMs = Number(values.minutes) * 60_000;
+const outcome = await drill({ topology, seed: values.seed, chaosMs, directory, say }).catch(brokenOff);
+await tell(outcome);
+process.exit(outcome.violations.length + outcome.missed.length === 0 ? 0 : 1);
+
+function brokenOff(thrown: unknown): Outcome {
+  const why = thrown instanceof Error ? thrown.stack : String(thrown);
+  return { violations: [`broken off: ${why}`], missed: [], faults: new Map(), seen: new Map() };
+}
+
+/** What this machine lacks is said loudly; in CI it fails. */
+async function chosen(asked: string | undefined): Promise<TopologyName> {
+  const known = topologyNames.find((name) => name === asked);
+  if (known !== undefined) return known;
+  if (asked !== undefined) throw new Error(`--topology is one of ${topologyNames.join(", ")}.`);
+  const { name, lacks } = await bestTopology(directory);
+  if (lacks.length === 0) return name;
+  const sentence = `There is no ${lacks.join(" and no ")} on this machine`;
+  if (process.env.CI === "true") throw new Error(`${sentence}: install it (apt install postgresql redis-server).`);
+  console.error(`\nNOT PROVEN HERE: ${sentence}, so the chaos goes without.\n`);
+  return name;
+}
+
+async function tell({ violations, missed, faults, seen }: Outcome): Promise<void> {
+  console.log("\nfaults, and how many did what they were meant to while work was in flight");
+  for (const [name, { done, meant }] of faults)
+    console.log(`${String(done).padStart(6)} ${String(meant).padStart(5)}  ${name}`);
+  console.log("\nseen to happen");
+  for (const [what, count] of [...seen].sort()) console.log(`${String(count).padStart(6)}  ${what}`);
+  console.log("");
+  if (violations.length === 0 && missed.length === 0) {
+    await rm(directory, { recursive: true, force: true });
+    console.log(`ok: seed ${values.seed}, ${topology}`);
+    return;
+  }
+  await writeFile(join(directory, "violations"), violations.join("\n"));
+  for (const line of violations.slice(0, 20)) console.log(line.slice(0, 400));
+  if (violations.length > 20) console.log(`… ${violations.length} in all`);
+  for (const name of missed) console.log(`void: never done as meant: ${name}`);
+  const verdict = violations.length > 0 ? "FAILED" : "VOID";
+  console.log(`${verdict}: seed ${values.seed}, ${topology}; everything is in ${directory}`);
+  console.log(`Again: npm run chaos -- --seed ${values.seed} --topology ${topology} --minutes ${values.minutes}`);
+}

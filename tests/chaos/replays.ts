@@ -1,0 +1,78 @@
+/** Every completed run is executed once more against its own record: it must come to the same, and want nothing new. */
+
+import { silentLogger, systemEnv } from "@aikirun/lib";
+import type { ClaimedRun, Entry } from "@aikirun/lib/protocol";
+import { createExecution, type Draft, type Host } from "@aikirun/workflow";
+import { v7 } from "uuid";
+import type { Run } from "../../packages/server/src/core/run.ts";
+import { journals } from "../end-to-end/invariants.ts";
+import type { Rows } from "../end-to-end/rows.ts";
+import { programVersion } from "./interpreter.ts";
+
+const { version } = programVersion({ ledger: "/dev/null", naps: "/dev/null" });
+const env = systemEnv({ id: v7 });
+
+/** How long an execution may take that only repeats. Milliseconds. */
+const patienceMs = 5_000;
+
+/** A line for each run that does not. */
+export async function misfits({ runs, entries }: Pick<Rows, "runs" | "entries">): Promise<string[]> {
+  const records = journals(entries);
+  const lines: string[] = [];
+  for (const run of runs) {
+    const why = run.state.status === "completed" ? await replayed(run, records.get(run.id) ?? []) : null;
+    if (why !== null) lines.push(`${run.id} ${why}`);
+  }
+  return lines;
+}
+
+/** What is wrong; null when nothing is. */
+async function replayed(run: Run, journal: Entry[]): Promise<string | null> {
+  const said = await firstReport(run, journal);
+  if (said === null) return "stands before something new";
+  const { next, entries, opens, starts } = said;
+  const news = [...entries, ...opens, ...starts].map(({ address }) => address);
+  if (news.length > 0) return `wants to record ${news.join(", ")}`;
+  if (next.type !== "finish" || next.outcome.status !== "completed") return `comes to ${JSON.stringify(next)}`;
+  const kept = run.state.status === "completed" ? run.state.output : undefined;
+  return next.outcome.output === kept ? null : `returns ${next.outcome.output}, and is recorded with ${kept}`;
+}
+
+/** Nothing new may begin, so all that an execution can do is repeat, and then report. */
+function firstReport(run: Run, journal: Entry[]): Promise<Draft | null> {
+  return new Promise((resolve) => {
+    const host: Host = {
+      env,
+      logger: silentLogger,
+      mayBegin: () => false,
+      reclaim: () => {},
+      listening: () => {},
+      report: (draft) => {
+        clearTimeout(timer);
+        resolve(draft);
+        return Promise.reject(new Error("This is only a rehearsal."));
+      },
+    };
+    const execution = createExecution(version, host);
+    const timer = setTimeout(() => {
+      execution.abandon("TOO_LATE");
+      resolve(null);
+    }, patienceMs);
+    void execution.run(claimedOf(run, journal));
+  });
+}
+
+function claimedOf(run: Run, journal: Entry[]): ClaimedRun {
+  const { id, name, versionId, attempt, fence, createdAt, priority, input, parent, inbox } = run;
+  return {
+    ...{ id, name, versionId, attempt, createdAt, priority, inbox, journal },
+    fence: fence + 1,
+    tags: [],
+    origin: id,
+    hot: false,
+    lapses: 0,
+    now: Date.now(),
+    ...(parent === null ? {} : { parent }),
+    ...(input === null ? {} : { input }),
+  };
+}

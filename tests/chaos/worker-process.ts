@@ -1,0 +1,69 @@
+/** A worker process of the chaos: executes programs until it is told to end, or ended. */
+
+import { client } from "@aikirun/client";
+import { consoleLogger, isAikiError } from "@aikirun/lib";
+import type { Api } from "@aikirun/lib/protocol";
+import { worker } from "@aikirun/worker";
+import { type Ground, redisParams } from "../end-to-end/ground.ts";
+import { sayLateness } from "../end-to-end/lateness.ts";
+import { reachingWorkerApi } from "../end-to-end/worker-points.ts";
+import { programVersion, type Witness } from "./interpreter.ts";
+
+export interface ChaosWorkerConfig extends Pick<Ground, "redis" | "subscriber"> {
+  url: string;
+  witness: Witness;
+  heartbeatMs: number;
+  slots: number;
+}
+
+const config: ChaosWorkerConfig = JSON.parse(process.argv[2] ?? "{}");
+const { url, redis, subscriber, witness, heartbeatMs, slots } = config;
+const logger = consoleLogger({ level: "info" });
+const aiki = await client({ url, logger, ...(redis === null ? {} : { redis: redisParams(redis) }) });
+const made = worker(
+  { ...aiki, api: saying(reachingWorkerApi(aiki.api, () => {})) },
+  {
+    id: `w${process.pid}`,
+    maxConcurrentWorkflowRuns: slots,
+    workflowRun: { heartbeatIntervalMs: heartbeatMs },
+    gracefulShutdownTimeoutMs: 2_000,
+    subscriber,
+  },
+);
+made.registry.add(programVersion(witness).program);
+
+/** Whether its heartbeats are answered in time, and whether it asks again as it must after an answer that was lost. */
+function saying(api: Api): Api {
+  let claimed = "";
+  return {
+    ...api,
+    claim(request, options) {
+      if (request.claimId === claimed) console.log("repeated claim");
+      claimed = request.claimId;
+      return api.claim(request, options);
+    },
+    async renew(request, options) {
+      const askedAt = Date.now();
+      try {
+        return await api.renew(request, options);
+      } finally {
+        const now = Date.now();
+        if (now - askedAt > heartbeatMs) console.log(`kept waiting ${now - askedAt} at ${now}`);
+      }
+    },
+  };
+}
+
+sayLateness();
+process.on("disconnect", () => process.exit(3));
+process.on("SIGTERM", async () => {
+  await made.stop();
+  process.exit(0);
+});
+console.log("up");
+try {
+  await made.start();
+  console.log("working");
+} catch (error) {
+  if (!isAikiError(error) || error.code !== "WORKER_STOPPED") throw error;
+}

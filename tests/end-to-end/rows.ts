@@ -1,0 +1,72 @@
+/** The rows of a database as they rest, read past the server: one consistent state, and whether the files are whole. */
+
+import type { Entry } from "@aikirun/lib/protocol";
+import { Client, types } from "pg";
+import type { Run } from "../../packages/server/src/core/run.ts";
+import * as postgres from "../../packages/server/src/storage/postgres/statements.ts";
+import { entryOf, type Row, runOf, textOf } from "../../packages/server/src/storage/row.ts";
+import { loadDriver } from "../../packages/server/src/storage/sqlite/driver.ts";
+import * as sqlite from "../../packages/server/src/storage/sqlite/statements.ts";
+import { isSqlite, pathOf } from "./ground.ts";
+
+export interface Rows {
+  runs: Run[];
+  entries: Entry[];
+  /** What the database says of its own files: one line, `ok`. */
+  integrity: string[];
+}
+
+/** While servers may have it open. */
+export function readRows(database: string): Promise<Rows> {
+  return isSqlite(database) ? readSqlite(pathOf(database)) : readPostgres(database);
+}
+
+async function readSqlite(path: string): Promise<Rows> {
+  const driver = await loadDriver();
+  const database = new driver(path);
+  const all = (sql: string): Row[] => database.prepare(sql).all();
+  try {
+    database.exec("PRAGMA query_only = 1");
+    const load = database.prepare(sqlite.loadRun);
+    return {
+      runs: all("SELECT id FROM run ORDER BY id").flatMap(({ id }) => load.all(String(id)).map(runOf)),
+      entries: all("SELECT * FROM entry ORDER BY run_id, seq").map(entryOf),
+      integrity: all("PRAGMA integrity_check").map((row) => textOf(row, "integrity_check")),
+    };
+  } finally {
+    database.close();
+  }
+}
+
+/** Every index of Aiki against its table, row by row; where the extension may not be had, nothing is known. */
+const checkIndexes = `
+  SELECT bt_index_check(indexrelid, true)
+  FROM pg_index
+  JOIN pg_class ON pg_class.oid = indexrelid
+  WHERE relnamespace = 'aiki'::regnamespace`;
+
+async function readPostgres(url: string): Promise<Rows> {
+  const client = new Client({
+    connectionString: url,
+    types: { getTypeParser: (id: number) => (id === types.builtins.INT8 ? Number : types.getTypeParser(id)) },
+  });
+  await client.connect();
+  const all = async (sql: string, values: unknown[] = []): Promise<Row[]> =>
+    (await client.query<Row>(sql, values)).rows;
+  try {
+    await all("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+    const ids = (await all("SELECT id FROM aiki.run ORDER BY id")).map(({ id }) => id);
+    const runs = await all(postgres.loadRun, [ids]);
+    const entries = await all("SELECT * FROM aiki.entry ORDER BY run_id, seq");
+    await all("COMMIT");
+    const canCheck = await all("CREATE EXTENSION IF NOT EXISTS amcheck").catch(() => null);
+    const damage = canCheck === null ? null : await all(checkIndexes).catch((error: unknown) => String(error));
+    return {
+      runs: runs.map(runOf),
+      entries: entries.map(entryOf),
+      integrity: [typeof damage === "string" ? damage : "ok"],
+    };
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,50 @@
+/** Where a server of these tests keeps its runs, with points around and inside its transactions. */
+
+import type { Env, Logger } from "@aikirun/lib";
+import { openPostgres } from "../../packages/server/src/storage/postgres/postgres.ts";
+import { loadDriver } from "../../packages/server/src/storage/sqlite/driver.ts";
+import { lockDatabase } from "../../packages/server/src/storage/sqlite/lock.ts";
+import { migrate } from "../../packages/server/src/storage/sqlite/migrate.ts";
+import { connect } from "../../packages/server/src/storage/sqlite/open.ts";
+import { SqliteStorage } from "../../packages/server/src/storage/sqlite/sqlite.ts";
+import type { Storage } from "../../packages/server/src/storage/storage.ts";
+import type { Reach } from "./fault.ts";
+import { isSqlite, pathOf } from "./ground.ts";
+import { reachingStorage } from "./server-points.ts";
+
+interface Circumstances {
+  reach: Reach;
+  env: Env;
+  logger: Logger;
+  connections: number;
+}
+
+interface ReachingStorage {
+  storage: Storage;
+  /** The file may grow to so many pages and no further. */
+  limit(pages: number | "now"): void;
+}
+
+/** Opens as the server does. */
+export async function openReaching(
+  database: string,
+  { reach, env, logger, connections }: Circumstances,
+): Promise<ReachingStorage> {
+  const { observe, around } = reachingStorage(reach);
+  if (!isSqlite(database)) {
+    const storage = await openPostgres({ url: database, connections, logger, observe });
+    return { storage: around(storage), limit: () => {} };
+  }
+  const path = pathOf(database);
+  const driver = await loadDriver();
+  const lock = lockDatabase(driver, path);
+  const connection = connect(driver, path, undefined, observe);
+  migrate(connection, env.now());
+  return {
+    storage: around(new SqliteStorage(connection, lock, path, env)),
+    limit(pages) {
+      const most = pages === "now" ? connection.pragma("page_count") : pages;
+      connection.script(`PRAGMA max_page_count = ${most}`);
+    },
+  };
+}
