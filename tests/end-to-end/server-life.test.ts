@@ -4,6 +4,7 @@ import { type Api, type ClaimRequest, limits } from "@aikirun/lib/protocol";
 import { v7 } from "uuid";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { violations } from "./invariants.ts";
+import { readEffects } from "./ledger.ts";
 import { approve, resultOf, startable, startOrder } from "./orders.ts";
 import { run, until } from "./processes.ts";
 import { openScene, type Scene } from "./scene.ts";
@@ -100,8 +101,8 @@ describeOn(topologies, "a server that is killed again and again under load", (to
     const worker = scene.worker({ url: seat.url, suffixes: [""], slots: 2 });
     await worker.says(/working/);
     const aiki = await scene.client(seat.url);
-    const order = await startOrder(aiki, scene.deeds, "", { slowMs: 600 });
-    await order.waitFor("running", { timeout: { seconds: 30 } });
+    const order = await startOrder(aiki, scene.deeds, "", { slowMs: 3_000 });
+    await until("the worker is inside the task", () => readEffects(scene.ledger).length > 0);
     seat.process.signal("SIGSTOP");
     await worker.says(/lost .*code=LEASE_LOST/);
     seat.process.signal("SIGCONT");
