@@ -77,7 +77,7 @@ async function ended(app: Running, signal: (typeof ends)[number]): Promise<void>
 }
 
 async function streams(): Promise<string[]> {
-  const keys = await redis?.send("keys", "aiki:*");
+  const keys = await redis?.send("keys", "aiki:{*");
   return Array.isArray(keys) ? keys.map(String) : [];
 }
 
