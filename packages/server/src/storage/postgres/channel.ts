@@ -26,6 +26,7 @@ export class PostgresChannel {
   readonly #url: string;
   readonly #logger: Logger | undefined;
   #client: Client | null = null;
+  #lose: () => void = () => {};
   #hear: (text: string) => void = () => {};
   #connected: () => void = () => {};
   #again: NodeJS.Timeout | null = null;
@@ -44,8 +45,15 @@ export class PostgresChannel {
   }
 
   async say(texts: readonly string[]): Promise<void> {
-    if (this.#client === null) throw new Error("The channel is not connected.");
-    await this.#client.query(notify, [texts]);
+    const client = this.#client;
+    if (client === null) throw new Error("The channel is not connected.");
+    try {
+      await client.query(notify, [texts]);
+    } catch (error) {
+      // No answer in time: a network that swallows everything closes nothing.
+      if (this.#client === client) this.#lose();
+      throw error;
+    }
   }
 
   async close(): Promise<void> {
@@ -79,13 +87,26 @@ export class PostgresChannel {
       await client.query(`LISTEN ${name}`);
       if (this.#isClosed) return lose();
       this.#client = client;
-      await this.say([echo]);
+      this.#lose = lose;
+      await this.#echo(echo);
       setTimeout(() => {
         if (!isHeard && !isLost) this.#warn();
       }, echoMs).unref();
       this.#connected();
     } catch {
       lose();
+    }
+  }
+
+  /** From another connection: what one says to oneself through a pooler may come back by luck. */
+  async #echo(text: string): Promise<void> {
+    const other = new Client(listenSettings(this.#url));
+    other.on("error", () => {});
+    try {
+      await other.connect();
+      await other.query(notify, [[text]]);
+    } finally {
+      await other.end().catch(() => {});
     }
   }
 

@@ -12,6 +12,9 @@ const answerTimeoutMs = 15_000;
 /** What a server's connections call themselves, unless its url says otherwise. */
 export const serverName: string = "aiki";
 
+/** News are worth nothing by then. Milliseconds. */
+const newsTimeoutMs = 3_000;
+
 const oldestVersion = 140_000;
 
 /**
@@ -93,7 +96,7 @@ export async function checkDatabase(
 
 /** Of a connection that hears notifications. */
 export function listenSettings(url: string): PoolConfig {
-  return { ...settings(url), pipeline: false };
+  return { ...settings(url), pipeline: false, query_timeout: newsTimeoutMs };
 }
 
 /** Milliseconds. A lock is given up later than a deadlock is found (1 s). */
