@@ -35,7 +35,6 @@ function sound(): ChaosFacts {
     outputs: new Map([[id, output]]),
     faults: 1,
     stops: [],
-    overlapMs: 0,
     sleeps: {},
     runs: [completed(1, program, output)],
     entries: [],

@@ -83,7 +83,7 @@ class Drill {
     this.#fleet = fleet;
     this.#witness = witness;
     this.#servers = servers;
-    this.#deeds = noDeeds(engines.database, {});
+    this.#deeds = noDeeds({});
     watchLateness((ms, at) => this.#harms.push({ what: "stood still", pid: null, from: at - ms, until: at }));
   }
 

@@ -20,7 +20,7 @@ const victims: Victims = {
     close: async () => {},
   },
   harms: [],
-  deeds: noDeeds("sqlite:none", {}),
+  deeds: noDeeds({}),
 };
 
 function kind(name: string, weight: number, run: () => Promise<boolean>): FaultKind {

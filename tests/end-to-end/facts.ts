@@ -1,7 +1,6 @@
 /** What a scenario left behind, read from the database and the ledger: the checkers see nothing else. */
 
 import type { RunId } from "@aikirun/lib/protocol";
-import { isSqlite } from "./ground.ts";
 import { type Effect, readEffects } from "./ledger.ts";
 import { type Rows, readRows } from "./rows.ts";
 
@@ -17,11 +16,6 @@ export interface Deeds {
   faults: number;
   /** When processes stood still that may have been on their way to an effect. Epoch milliseconds. */
   stops: Array<{ pid: number; from: number; until: number }>;
-  /**
-   * How long transactions of several servers may overlap: an entry tells when its transaction began, which may be
-   * before another began that was done first. Milliseconds.
-   */
-  overlapMs: number;
   /** By sleep address, in milliseconds. */
   sleeps: Readonly<Record<string, number>>;
 }
@@ -34,12 +28,8 @@ export async function readFacts(database: string, ledger: string, deeds: Deeds):
   return { ...deeds, ...(await readRows(database)), effects: readEffects(ledger) };
 }
 
-/** The longest that a transaction on PostgreSQL may take without being ended. Milliseconds. */
-const longestTransactionMs = 10_000;
-
-export function noDeeds(database: string, sleeps: Deeds["sleeps"]): Deeds {
-  const overlapMs = isSqlite(database) ? 0 : longestTransactionMs;
-  return { started: new Map(), sent: [], outputs: new Map(), faults: 0, stops: [], overlapMs, sleeps };
+export function noDeeds(sleeps: Deeds["sleeps"]): Deeds {
+  return { started: new Map(), sent: [], outputs: new Map(), faults: 0, stops: [], sleeps };
 }
 
 /** What was done to these runs. */

@@ -27,7 +27,6 @@ function sound(): Facts {
     outputs: new Map([[id, { by: "ada" }]]),
     faults: 1,
     stops: [],
-    overlapMs: 0,
     sleeps: { "sleep:#0": 80 },
     runs: [
       queuedRun(1, { state: { status: "completed", output: '{"by":"ada"}' }, dueAt: null, fence: 3, tail: 5 }),

@@ -53,7 +53,7 @@ export async function openScene(topology: Topology = sqlite): Promise<Scene> {
   const ground = await topology.open(directory);
   const { database, redis, subscriber } = ground;
   const ledger = file("effects");
-  const deeds = noDeeds(database, sleeps);
+  const deeds = noDeeds(sleeps);
   const kept: Running[] = [];
   const clients: Client[] = [];
   const keep = (process: Running) => {
