@@ -1,13 +1,15 @@
 /** A server process of these tests: `server()` itself, or its parts put together alike with points around them. */
 
-import { consoleLogger, systemEnv } from "@aikirun/lib";
+import { consoleLogger } from "@aikirun/lib";
 import { type ServerParams, server } from "@aikirun/server";
-import { v7 } from "uuid";
+import { openChannel } from "../../packages/server/src/channel.ts";
+import { parseConfig } from "../../packages/server/src/config.ts";
 import type { Settings } from "../../packages/server/src/core/run.ts";
 import { createEngine } from "../../packages/server/src/engine/engine.ts";
 import { admitAll } from "../../packages/server/src/http/admit.ts";
 import { listenOn } from "../../packages/server/src/http/listen.ts";
 import { hostsAllowed } from "../../packages/server/src/http/origin.ts";
+import { openDoorbells } from "../../packages/server/src/redis.ts";
 import { type Fault, faultAt } from "./fault.ts";
 import { type Ground, isSqlite, redisUrl } from "./ground.ts";
 import { sayLateness } from "./lateness.ts";
@@ -32,24 +34,30 @@ interface Serving {
 /** Connections of one server; scenarios that run at once share what PostgreSQL allows. */
 const connections = 6;
 
-const config: ServerProcessConfig = JSON.parse(process.argv[2] ?? "{}");
+const { database, redis, port, settings, fault }: ServerProcessConfig = JSON.parse(process.argv[2] ?? "{}");
 const logger = consoleLogger({ level: "warn" });
-const needsParts = config.fault !== null || isSqlite(config.database);
-const serving = await (needsParts ? parts(config) : whole(config));
+const params: ServerParams = {
+  database,
+  ...(isSqlite(database) ? {} : { databaseConnections: connections }),
+  ...(redis === null ? {} : { redis: redisUrl(redis) }),
+  settings,
+  logger,
+};
+const serving = await (fault !== null || isSqlite(database) ? parts() : whole());
 
-async function whole({ database, redis, port, settings }: ServerProcessConfig): Promise<Serving> {
-  const params: ServerParams = { database, databaseConnections: connections, settings, logger };
-  if (redis !== null) params.redis = redisUrl(redis);
+async function whole(): Promise<Serving> {
   const made = await server(params);
   const listener = await made.listen({ port });
   return { port: listener.port, close: () => made.close(), obey: () => {} };
 }
 
-async function parts({ database, port, settings, fault }: ServerProcessConfig): Promise<Serving> {
-  const env = systemEnv({ id: v7 });
+async function parts(): Promise<Serving> {
+  const config = parseConfig(params);
+  const { env } = config;
   const reach = faultAt(fault);
   const { storage, limit } = await openReaching(database, { reach, env, logger, connections });
-  const engine = createEngine({ storage, env, settings, logger });
+  const [channel, doorbells] = await Promise.all([openChannel(config), openDoorbells(config.redis, config)]);
+  const engine = createEngine({ storage, env, settings, logger, channel, doorbells });
   await engine.start();
   const face = {
     admit: admitAll(reachingServerApi(engine.api("default"), reach)),
