@@ -27,6 +27,8 @@ export class PostgresChannel {
   readonly #logger: Logger | undefined;
   #client: Client | null = null;
   #lose: () => void = () => {};
+  /** Settles with the last of what was said. */
+  #said: Promise<unknown> = Promise.resolve();
   #hear: (text: string) => void = () => {};
   #connected: () => void = () => {};
   #again: NodeJS.Timeout | null = null;
@@ -44,7 +46,14 @@ export class PostgresChannel {
     void this.#connect();
   }
 
+  /** One after the other: the driver warns of queries that are sent at once, and will refuse them. */
   async say(texts: readonly string[]): Promise<void> {
+    const saying = this.#said.then(() => this.#notify(texts));
+    this.#said = saying.catch(() => {});
+    await saying;
+  }
+
+  async #notify(texts: readonly string[]): Promise<void> {
     const client = this.#client;
     if (client === null) throw new Error("The channel is not connected.");
     try {
@@ -85,6 +94,7 @@ export class PostgresChannel {
     try {
       await client.connect();
       await client.query(`LISTEN ${name}`);
+      await client.query(notify, [[echo]]);
       if (this.#isClosed) return lose();
       this.#client = client;
       this.#lose = lose;

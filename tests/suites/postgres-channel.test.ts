@@ -1,0 +1,28 @@
+/** How servers of one PostgreSQL speak to one another. */
+
+import { silentLogger } from "@aikirun/lib";
+import { expect, it } from "vitest";
+import { PostgresChannel } from "../../packages/server/src/storage/postgres/channel.ts";
+import { testDatabase } from "../real/postgres.ts";
+
+it("lets many speak at once, in order, without a warning of the driver's", async (context) => {
+  const database = await testDatabase();
+  if (database === null) return context.skip();
+  const warnings: string[] = [];
+  const warned = ({ message }: Error) => warnings.push(message);
+  process.on("warning", warned);
+  const [near, far] = [
+    new PostgresChannel(database.url, silentLogger),
+    new PostgresChannel(database.url, silentLogger),
+  ];
+  const heard: string[] = [];
+  await new Promise<void>((resolve) => far.listen((text) => heard.push(text), resolve));
+  await new Promise<void>((resolve) => near.listen(() => {}, resolve));
+  const said = Array.from({ length: 20 }, (_, n) => `"${n}"`);
+  await Promise.all(said.map((text) => near.say([text])));
+  await expect.poll(() => heard.filter((text) => said.includes(text))).toEqual(said);
+  await Promise.all([near.close(), far.close()]);
+  process.off("warning", warned);
+  await database.drop();
+  expect(warnings).toEqual([]);
+});
