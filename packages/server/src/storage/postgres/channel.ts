@@ -94,7 +94,6 @@ export class PostgresChannel {
     try {
       await client.connect();
       await client.query(`LISTEN ${name}`);
-      await client.query(notify, [[echo]]);
       if (this.#isClosed) return lose();
       this.#client = client;
       this.#lose = lose;
