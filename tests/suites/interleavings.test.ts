@@ -23,6 +23,7 @@ const passedOver = "claimed ";
 /** A run, who holds it, and what is fixed about the operations on it so that a repeat is one. */
 interface Scene {
   name: string;
+  /** Empty before there is a run. */
   runId: string;
   held: ClaimedRun | null;
   session: string;
@@ -54,6 +55,16 @@ const acts: Readonly<Record<string, Act>> = {
   pause: signal({ type: "pause" }),
   resume: signal({ type: "resume" }),
   wake: signal({ type: "wake" }),
+  "start it by its reference": async (api, { name }) => {
+    const stage = stageOf(api, name);
+    const result = await stage.tryStart(stage.spec({ referenceId: "o-1", inputHash: "a" }));
+    return result.ok ? `created ${result.created}` : result.code;
+  },
+  "start another by its reference": async (api, { name }) => {
+    const stage = stageOf(api, name);
+    const result = await stage.tryStart(stage.spec({ referenceId: "o-1", inputHash: "b" }));
+    return result.ok ? `created ${result.created}` : result.code;
+  },
 };
 
 function report(more: Parameters<Worker["draft"]>[1]): Act {
@@ -75,8 +86,11 @@ function stageOf(api: Api, name: string): Stage {
   return Object.assign(stage, { name });
 }
 
-/** `proven`: its holder has reported, so that a report which only records changes nothing of the row. */
-type Setting = "queued" | "running" | "proven" | "parked";
+/**
+ * `proven`: its holder has reported, so that a report which only records changes nothing of the row. `new`: it is not
+ * there yet.
+ */
+type Setting = "queued" | "running" | "proven" | "parked" | "new";
 
 /** What may be asked of a run in each setting. */
 const settings: Readonly<Record<Setting, string[]>> = {
@@ -96,12 +110,14 @@ const settings: Readonly<Record<Setting, string[]>> = {
   ],
   proven: ["suspend", "record", "record otherwise", "finish", "event", "cancel", "pause"],
   parked: ["event", "the same event", "cancel", "pause", "resume", "wake"],
+  new: ["start it by its reference", "start another by its reference"],
 };
 
 async function prepare(api: Api, setting: Setting): Promise<Scene> {
   const stage = new Stage(api);
-  const runId = await stage.start();
   const worker = stage.worker();
+  if (setting === "new") return { name: stage.name, runId: "", session: worker.session, held: null };
+  const runId = await stage.start();
   const scene = { name: stage.name, runId, session: worker.session };
   if (setting === "queued") return { ...scene, held: null };
   const held = await worker.claimOne({ waitMs: 0 });
@@ -112,6 +128,10 @@ async function prepare(api: Api, setting: Setting): Promise<Scene> {
 
 /** What was answered, and all that others can see of the run. */
 async function told(api: Api, { name, runId }: Scene, first: string, second: string): Promise<unknown> {
+  if (runId === "") {
+    const { runs } = await api.find({ name });
+    return { first, second, statuses: runs.map(({ status }) => status) };
+  }
   const { run, entries } = await stageOf(api, name).read(runId);
   const facts = entries.map(({ seq, address, attempt, fence, value: { type } }) => [
     seq,
@@ -120,7 +140,8 @@ async function told(api: Api, { name, runId }: Scene, first: string, second: str
     fence,
     type,
   ]);
-  return { first, second, status: run.status, waits: run.waits, facts };
+  const waits = run.waits.map(({ address, type }) => [address, type]);
+  return { first, second, status: run.status, waits, facts };
 }
 
 /** `order`: places in `acted`. */
@@ -223,8 +244,9 @@ describe.skipIf(database === null)("two servers on one PostgreSQL", async () => 
 
   async function met(setting: Setting, [one, other]: [string, string], at: Moment): Promise<unknown> {
     const engines = [gate.storage(at), right].map((storage) => createEngine({ storage, env, logger: silentLogger }));
-    const [here, there] = engines.map((engine) => engine.api("default"));
-    if (here === undefined || there === undefined) throw new Error("unreachable");
+    const [near, far] = engines;
+    if (near === undefined || far === undefined) throw new Error("unreachable");
+    const [here, there] = [near.api("default"), far.api("default")];
     const scene = await prepare(here, setting);
     const { reached, go } = gate.stop(at);
     const first = acts[one]?.(here, scene) ?? Promise.resolve("");
