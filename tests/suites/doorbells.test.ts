@@ -1,5 +1,11 @@
 /** What a server does with Redis: it rings for runs that became queued, and lives on without. */
 
+import { execFile } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { client } from "@aikirun/client";
 import { type Logger, silentLogger } from "@aikirun/lib";
 import { streamKey, streamsOf } from "@aikirun/lib/protocol";
@@ -178,6 +184,24 @@ describe.skipIf(shared === null)("a server that rings through Redis", () => {
     await redis.send("CONFIG", "SET", "maxmemory-policy", "allkeys-lru");
     const one = await place(redis.address);
     expect(one.lines).toEqual(["Redis may evict streams: set maxmemory-policy to noeviction"]);
+  });
+
+  it("rings through TLS where the certificate is trusted, and nowhere else", async () => {
+    const sealed = await own({ tls: true });
+    const { address, send } = sealed;
+    const url = `rediss://localhost:${address.port}`;
+    const directory = await mkdtemp(join(tmpdir(), "aiki-trust-"));
+    ends.push(() => rm(directory, { recursive: true }));
+    const file = join(directory, "ca.pem");
+    await writeFile(file, address.tls?.ca ?? "");
+    const script = fileURLToPath(new URL("./ringer-process.ts", import.meta.url));
+    const args = ["--import", import.meta.resolve("tsx"), "--conditions=@aikirun/source", script, url];
+    const run = (env: NodeJS.ProcessEnv) =>
+      promisify(execFile)(process.execPath, args, { env: { ...process.env, ...env } });
+    expect((await run({ NODE_EXTRA_CA_CERTS: file })).stdout).toBe("[]");
+    await expect.poll(() => send("XLEN", keyIn("aiki", "order"))).toBe(1);
+    expect((await run({})).stdout).toBe('["Redis fails; workers poll meanwhile"]');
+    expect(await send("XLEN", keyIn("aiki", "order"))).toBe(1);
   });
 
   it("rings in a cluster", async () => {

@@ -176,7 +176,7 @@ export function createEngine(options: EngineOptions): Engine {
       }
       await presence.close();
       await news?.close();
-      doorbells?.close();
+      await doorbells?.close();
     },
   };
 }

@@ -53,6 +53,7 @@ export function serverNews({ env, channel, hear }: NewsOptions): News {
   const self = env.id();
   const others = new Map<string, number>();
   let waiting = 0;
+  let last: Promise<void> = Promise.resolve();
   let isClosed = false;
   let cancel: Cancel = () => {};
 
@@ -71,7 +72,7 @@ export function serverNews({ env, channel, hear }: NewsOptions): News {
   const post = (fact: Fact) => {
     if (waiting < maxWaiting) {
       waiting += 1;
-      void tellFacts(fact).finally(() => {
+      last = tellFacts(fact).finally(() => {
         waiting -= 1;
       });
     }
@@ -133,6 +134,7 @@ export function serverNews({ env, channel, hear }: NewsOptions): News {
       if (!isClosed) {
         isClosed = true;
         cancel();
+        await last;
         await say({ says: "bye" });
         await channel.close();
       }

@@ -15,7 +15,8 @@ export interface Doorbells {
   streams(namespace: string): string | undefined;
   /** Resolves when the first try to reach Redis has come to something. */
   readonly tried: Promise<void>;
-  close(): void;
+  /** Rings for what waits, which takes a second at most, and ends. */
+  close(): Promise<void>;
 }
 
 /** Hints that wait for those before them; more are dropped. */
@@ -42,6 +43,7 @@ export function redisDoorbells(target: RedisTarget, env: Env, logger: Logger): D
     },
   });
   let waiting = 0;
+  let last: Promise<void> = Promise.resolve();
 
   const post = batcher<Hint, void>({
     max: atOnce,
@@ -56,14 +58,17 @@ export function redisDoorbells(target: RedisTarget, env: Env, logger: Logger): D
     ring(hint) {
       if (line.connection !== null && waiting < maxWaiting) {
         waiting += 1;
-        void post(hint).finally(() => {
+        last = post(hint).finally(() => {
           waiting -= 1;
         });
       }
     },
     streams: (namespace) => (line.connection === null ? undefined : streamsOf(target.prefix, namespace)),
     tried: line.tried,
-    close: () => line.close(),
+    async close() {
+      await last;
+      line.close();
+    },
   };
 }
 
