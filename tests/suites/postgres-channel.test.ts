@@ -12,8 +12,8 @@ it("lets many speak at once, in order, without a warning of the driver's", async
   const warned = ({ message }: Error) => warnings.push(message);
   process.on("warning", warned);
   const [near, far] = [
-    new PostgresChannel(database.url, silentLogger),
-    new PostgresChannel(database.url, silentLogger),
+    new PostgresChannel({ url: database.url, isVouchedFor: false, logger: silentLogger }),
+    new PostgresChannel({ url: database.url, isVouchedFor: false, logger: silentLogger }),
   ];
   const heard: string[] = [];
   await new Promise<void>((resolve) => far.listen((text) => heard.push(text), resolve));

@@ -7,5 +7,6 @@ export async function openChannel({ database, redis, env, logger }: Config): Pro
   if (database.type !== "postgres") return null;
   if (redis !== null) return new RedisChannel({ target: redis, env, logger });
   const { PostgresChannel } = await import("./storage/postgres/channel.ts");
-  return new PostgresChannel(database.directUrl, logger);
+  const { url, directUrl } = database;
+  return new PostgresChannel({ url: directUrl ?? url, isVouchedFor: directUrl !== null, logger });
 }

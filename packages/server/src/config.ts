@@ -15,7 +15,7 @@ export interface ServerParams {
   databaseConnections?: number;
   /**
    * Past a pooler in transaction mode: a url of the same PostgreSQL for the one connection that hears notifications.
-   * Default: `database`.
+   * Default: `database`, unless that leads through a pooler; one in session mode will do when it is given here.
    */
   databaseDirect?: string;
   /**
@@ -63,7 +63,7 @@ export interface Config extends Listen {
 export type Database =
   | { type: "memory" }
   | { type: "sqlite"; path: string }
-  | { type: "postgres"; url: string; directUrl: string; connections: number };
+  | { type: "postgres"; url: string; directUrl: string | null; connections: number };
 
 const defaultConnections = 10;
 
@@ -130,7 +130,7 @@ function parseSettings(value: unknown): Partial<Settings> {
 export function parseDatabase(
   database: string,
   connections: number = defaultConnections,
-  direct: string = database,
+  direct: string | null = null,
 ): Database {
   if (database === "memory:") return { type: "memory" };
   if (database.startsWith("sqlite:")) {
@@ -141,7 +141,8 @@ export function parseDatabase(
   }
   const isPostgres = postgresUrl.test(database);
   if (isPostgres && URL.canParse(database)) {
-    if (!postgresUrl.test(direct) || !URL.canParse(direct)) throw invalid("databaseDirect is no postgres:// url.");
+    const isUrl = direct === null || (postgresUrl.test(direct) && URL.canParse(direct));
+    if (!isUrl) throw invalid("databaseDirect is no postgres:// url.");
     return { type: "postgres", url: database, directUrl: direct, connections };
   }
   const written = JSON.stringify(withoutPassword(database));

@@ -1,6 +1,7 @@
 import type { Logger } from "@aikirun/lib";
 import { Client } from "pg";
-import { listenSettings } from "./connect.ts";
+import type { Row } from "../row.ts";
+import { isBackend, listenSettings } from "./connect.ts";
 
 /** The channel of all servers of a database. */
 const name = "aiki_news";
@@ -17,13 +18,15 @@ const notify = `
   SELECT pg_notify('${name}', text) FROM unhurried CROSS JOIN unnest($1::text[]) AS given (text)`;
 
 /**
- * LISTEN and NOTIFY on a connection of their own, which is made anew when it is lost. Behind a pooler in transaction
- * mode nothing is heard: that is said once.
+ * LISTEN and NOTIFY on a connection of their own, which is made anew when it is lost. Through a pooler in transaction
+ * mode nothing is heard, and one that listens would leave that behind on somebody else's connection: so nobody does
+ * unless the url was given for it. Either is said once.
  */
 export class PostgresChannel {
   /** PostgreSQL refuses 8,000. */
   readonly maxBytes = 7_900;
   readonly #url: string;
+  readonly #isVouchedFor: boolean;
   readonly #logger: Logger | undefined;
   #client: Client | null = null;
   #lose: () => void = () => {};
@@ -35,8 +38,10 @@ export class PostgresChannel {
   #hasWarned = false;
   #isClosed = false;
 
-  constructor(url: string, logger: Logger | undefined) {
+  /** `isVouchedFor`: somebody said that notifications arrive through this url. */
+  constructor({ url, isVouchedFor, logger }: { url: string; isVouchedFor: boolean; logger?: Logger }) {
     this.#url = url;
+    this.#isVouchedFor = isVouchedFor;
     this.#logger = logger;
   }
 
@@ -93,6 +98,11 @@ export class PostgresChannel {
     });
     try {
       await client.connect();
+      if (!(this.#isVouchedFor || (await isDirect(client)))) {
+        isLost = true;
+        this.#warn();
+        return await client.end();
+      }
       await client.query(`LISTEN ${name}`);
       if (this.#isClosed) return lose();
       this.#client = client;
@@ -128,4 +138,9 @@ export class PostgresChannel {
         "or give Redis",
     );
   }
+}
+
+async function isDirect(client: Client): Promise<boolean> {
+  const { rows } = await client.query<Row>("SELECT pg_backend_pid() AS backend");
+  return rows.every((row) => isBackend(client, Number(row.backend)));
 }

@@ -91,7 +91,12 @@ export async function checkDatabase(
   if (textOf(row, "synchronous") === "off") {
     logger?.warn("synchronous_commit is off: what was acknowledged may be lost when PostgreSQL crashes", { place });
   }
-  return { isDirect: "processID" in client && client.processID === numberOf(row, "backend") };
+  return { isDirect: isBackend(client, numberOf(row, "backend")) };
+}
+
+/** Whether the process at the other end is the one of PostgreSQL that answers: a pooler makes up a number. */
+export function isBackend(client: Client, backend: number): boolean {
+  return "processID" in client && client.processID === backend;
 }
 
 /** Of a connection that hears notifications. */
