@@ -179,6 +179,15 @@ describe.skipIf(shared === null)("a server that rings through Redis", () => {
     expect(length).toBeLessThan(10_500);
   });
 
+  it("needs no right but to ring", async () => {
+    const redis = await own();
+    await redis.send("ACL", "SETUSER", "default", "resetkeys", "~aiki:*", "-@all", "+xadd", "+xlen");
+    const one = await place(redis.address);
+    await one.start("order");
+    await expect.poll(() => redis.send("XLEN", keyIn("aiki", "order"))).toBe(1);
+    expect(one.lines).toEqual([]);
+  });
+
   it("warns once of a Redis that may evict streams", async () => {
     const redis = await own();
     await redis.send("CONFIG", "SET", "maxmemory-policy", "allkeys-lru");

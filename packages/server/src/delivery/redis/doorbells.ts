@@ -94,8 +94,9 @@ async function ringForNobody(connection: RedisConnection, { prefix }: RedisTarge
   await connection.send("XADD", `${prefix}:test`, "MAXLEN", 1, "*", "run", "none");
 }
 
-/** A stream that is evicted takes its doorbells along: they are then late by seconds. */
+/** A stream that is evicted takes its doorbells along: they are then late by seconds. Who may not look looks not. */
 async function inspect(connection: RedisConnection, warn: (policy: string) => void): Promise<void> {
-  const policy = /maxmemory_policy:(\S+)/.exec(String(await connection.send("INFO", "memory")))?.[1];
+  const said = await connection.send("INFO", "memory").catch(() => "");
+  const policy = /maxmemory_policy:(\S+)/.exec(String(said))?.[1];
   if (policy !== undefined && policy !== "noeviction") warn(policy);
 }
