@@ -35,7 +35,8 @@ export async function openStreams(redis: RedisProcess, workers: number): Promise
     for (const { name, pending, lag, consumers } of await groupsOf(redis, key)) {
       if (name !== streamGroup) found.push(`${key} has a group ${name}`);
       if (pending > 0) found.push(`${pending} messages of ${key} are not acknowledged`);
-      if (lag > 0) found.push(`${lag} messages of ${key} are not read`);
+      // What was read is deleted, and what was trimmed unread still counts as lag: an empty stream has been heard.
+      if (length > 0 && lag > 0) found.push(`${lag} of ${length} messages of ${key} are not read`);
       if (consumers > workers) found.push(`${key} has ${consumers} readers for ${workers} workers`);
     }
   }

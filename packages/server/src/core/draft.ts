@@ -36,9 +36,9 @@ export function decided(draft: Draft): Decision {
 
 /**
  * A decision may be older than what another one recorded meanwhile, by as long as a transaction may last before it
- * writes. Milliseconds.
+ * writes: its server may stand still, and the database ends what is idle only after 10 s. Milliseconds.
  */
-export const hesitationMs = 2_000;
+export const hesitationMs = 12_000;
 
 /** Along the record of a run time rather stands still than goes back; a clock that was set back is believed. */
 function timeOf({ before, moment }: Draft): number {

@@ -63,6 +63,16 @@ describe("time", () => {
     expect(later.entries.map((entry) => entry.at)).toEqual([now + 41]);
   });
 
+  it("stands still for a server that stood still as long as a transaction may, not for a clock that was set back", () => {
+    const record = (updatedAt: number) => {
+      const run = aRun(running(), { updatedAt });
+      const { entries } = accepted(decide(run, report(go, { entries: [returned("task:a#0")] }), at(now)));
+      return entries.map((entry) => entry.at);
+    };
+    expect(record(now + 10_000)).toEqual([now + 10_000]);
+    expect(record(now + 3_600_000)).toEqual([now]);
+  });
+
   it("of a lease runs from the latest that the clock may say, so that no holder believes in it too long", () => {
     const { run } = accepted(decide(aRun(queued), claimed, { ...at(now), latest: now + 50 }));
     expect(run.state).toMatchObject({ leaseUntil: now + 50 + settings.unconfirmedLeaseMs });
