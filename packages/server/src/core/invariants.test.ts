@@ -63,7 +63,7 @@ describe("time", () => {
     expect(later.entries.map((entry) => entry.at)).toEqual([now + 41]);
   });
 
-  it("stands still for a server that stood still as long as a transaction may, not for a clock that was set back", () => {
+  it("stands still for a server that stood as long as a transaction may, not for a clock that was set back", () => {
     const record = (updatedAt: number) => {
       const run = aRun(running(), { updatedAt });
       const { entries } = accepted(decide(run, report(go, { entries: [returned("task:a#0")] }), at(now)));
