@@ -46,20 +46,22 @@ describe.skipIf(!isThere)("servers that share a PostgreSQL", () => {
     return performance.now() - began;
   }
 
-  /** By the sweep alone three in a row are never so fast. */
+  /** The sweep comes a second after the look, so that by it alone nothing is so fast. */
   async function areInTouch(from: Server, to: Server): Promise<boolean> {
     const latencies = [await latency(from, to), await latency(from, to), await latency(from, to)];
-    return latencies.every((ms) => ms < 300);
+    return latencies.every((ms) => ms < 600);
   }
 
-  it("hear of one another again when a network has swallowed everything for a while", { timeout: 60_000 }, async () => {
+  it("hear of one another again when a network has swallowed everything for a while", {
+    timeout: 120_000,
+  }, async () => {
     const database = await base();
     const road = await proxyTo(database.url);
     ends.push(() => road.close());
     const here = await place({ database: database.url, databaseDirect: road.url });
     const there = await place({ database: database.url });
     const bothWays = async () => (await areInTouch(here, there)) && (await areInTouch(there, here));
-    await expect.poll(bothWays, { timeout: 20_000 }).toBe(true);
+    await expect.poll(bothWays, { timeout: 40_000 }).toBe(true);
     road.fall(true);
     await latency(here, there);
     // The connection still stands, and what was said on it was never answered.
@@ -69,7 +71,7 @@ describe.skipIf(!isThere)("servers that share a PostgreSQL", () => {
   });
 
   it("hear of one another again after Redis was killed, and meanwhile look for themselves", {
-    timeout: 60_000,
+    timeout: 120_000,
   }, async () => {
     const redis = await privateRedis();
     if (redis === null) return;
@@ -77,17 +79,17 @@ describe.skipIf(!isThere)("servers that share a PostgreSQL", () => {
     const database = await base();
     const params = { database: database.url, redis: `redis://127.0.0.1:${redis.address.port}` };
     const [here, there] = [await place(params), await place(params)];
-    await expect.poll(() => areInTouch(here, there), { timeout: 20_000 }).toBe(true);
+    await expect.poll(() => areInTouch(here, there), { timeout: 40_000 }).toBe(true);
     await redis.kill();
     expect(await latency(here, there)).toBeLessThan(5_000);
     await redis.start();
-    await expect.poll(() => areInTouch(here, there), { timeout: 20_000 }).toBe(true);
+    await expect.poll(() => areInTouch(here, there), { timeout: 40_000 }).toBe(true);
   });
 
   it.skipIf(program === null)(
     "say once that a pooler keeps them from hearing, unless they are given a way past it",
     {
-      timeout: 60_000,
+      timeout: 120_000,
     },
     async () => {
       const database = await base();
@@ -102,9 +104,9 @@ describe.skipIf(!isThere)("servers that share a PostgreSQL", () => {
         await place({ database: road.url, databaseDirect: database.url }),
       ];
       const advice = expect.stringContaining("databaseDirect");
-      for (const one of [deaf, misled]) await expect.poll(() => one.lines, { timeout: 20_000 }).toEqual([advice]);
+      for (const one of [deaf, misled]) await expect.poll(() => one.lines, { timeout: 40_000 }).toEqual([advice]);
       expect(await latency(here, deaf)).toBeLessThan(5_000);
-      await expect.poll(() => areInTouch(here, there), { timeout: 20_000 }).toBe(true);
+      await expect.poll(() => areInTouch(here, there), { timeout: 40_000 }).toBe(true);
       const said = [deaf, misled, here, there].map(({ lines }) => lines);
       expect(said).toEqual([[advice], [advice], [], []]);
     },
