@@ -90,6 +90,8 @@ export async function startRedis(
     async kill() {
       process.kill(child, "SIGKILL");
       while (isAlive(child)) await pauseFor(5);
+      // Its id will be another's: whoever cleans up must not take that for ours.
+      await rm(pidFile, { force: true });
       await rm(join(directory, "nodes.conf"), { force: true });
     },
   };

@@ -33,7 +33,7 @@ async function stopCluster(pidFile: string): Promise<void> {
   while (existsSync(pidFile)) await new Promise((resolve) => setTimeout(resolve, 20));
 }
 
-/** Its file outlives it, and it may have been killed before. */
+/** It may have ended by itself just now. */
 async function killRedis(pidFile: string): Promise<void> {
   await signal(pidFile, "SIGKILL").catch(() => {});
 }
