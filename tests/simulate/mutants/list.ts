@@ -219,7 +219,7 @@ export const mutants: readonly Mutant[] = [
     `${engine}/clock.ts`,
     "return due === null ? null : due - ahead;",
     "return due;",
-    259,
+    1404,
   ),
   one(
     "storage writes over a row that has moved on",
