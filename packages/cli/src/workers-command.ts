@@ -1,6 +1,6 @@
 import type { LiveWorker, Served } from "@aikirun/lib/protocol";
+import { printListing } from "./listing.ts";
 import { connected, type ServerOptions } from "./runs/connect.ts";
-import { table } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 import { plain, spanOf } from "./text.ts";
 
@@ -10,18 +10,8 @@ const most = 4;
 /** Lists the live workers: who they are, what they serve, and how busy they are. */
 export async function workersCommand(options: ServerOptions, terminal: Terminal): Promise<void> {
   const workers = await connected(options, (aiki) => aiki.workers.list());
-  if (options.json === true) {
-    terminal.out(JSON.stringify(workers));
-    return;
-  }
-  if (workers.length === 0) {
-    terminal.out("No worker is alive.");
-    return;
-  }
   const heading = ["WORKER", "SESSION", "BUSY", "SHARDS", "SEEN", "SERVES"];
-  const [head = "", ...lines] = table(heading, workers.map(rowOf), terminal.width);
-  terminal.out(terminal.paint("dim", head));
-  for (const line of lines) terminal.out(line);
+  printListing({ items: workers, nothing: "No worker is alive.", heading, row: rowOf }, options.json, terminal);
 }
 
 function rowOf({ worker, session, load, shardKeys, seenAt, serves }: LiveWorker): string[] {

@@ -1,28 +1,15 @@
 import type { ApiKey } from "@aikirun/server";
-import { table } from "../table.ts";
+import { printListing } from "../listing.ts";
 import type { Terminal } from "../terminal.ts";
 import { plain, spanOf } from "../text.ts";
 import { type KeysOptions, withKeys } from "./open.ts";
 
 export async function listKeys(options: KeysOptions, terminal: Terminal): Promise<void> {
   const all = await withKeys(options, terminal, (keys) => keys.list());
-  if (options.json === true) {
-    terminal.out(JSON.stringify(all));
-    return;
-  }
-  if (all.length === 0) {
-    terminal.out("There are no keys.");
-    return;
-  }
   const heading = ["KEY", "NAME", "NAMESPACE", "CREATED", "LAST USED", "STANDING", "SCOPES"];
   const now = Date.now();
-  const [head = "", ...lines] = table(
-    heading,
-    all.map((key) => rowOf(key, now)),
-    terminal.width,
-  );
-  terminal.out(terminal.paint("dim", head));
-  for (const line of lines) terminal.out(line);
+  const row = (key: ApiKey) => rowOf(key, now);
+  printListing({ items: all, nothing: "There are no keys.", heading, row }, options.json, terminal);
 }
 
 function rowOf(key: ApiKey, now: number): string[] {

@@ -1,6 +1,6 @@
 import type { RunFilter } from "@aikirun/client";
 import type { RunStatus, RunView } from "@aikirun/lib/protocol";
-import { table } from "../table.ts";
+import { printListing } from "../listing.ts";
 import type { Terminal } from "../terminal.ts";
 import { plain, spanOf } from "../text.ts";
 import { statusStyle } from "../timeline.ts";
@@ -16,20 +16,15 @@ export interface ListOptions extends ServerOptions {
 
 export async function listRuns(options: ListOptions, terminal: Terminal): Promise<void> {
   const { runs, cursor } = await connected(options, async (aiki) => aiki.runs.list(filterOf(options)));
-  if (options.json === true) {
-    terminal.out(JSON.stringify(runs));
-    return;
-  }
-  if (runs.length === 0) {
-    terminal.out("No runs fit.");
-    return;
-  }
-  const heading = ["RUN", "WORKFLOW", "STATUS", "STARTED", ""];
-  const [head = "", ...lines] = table(heading, runs.map(rowOf), terminal.width);
-  terminal.out(terminal.paint("dim", head));
-  for (const [index, line] of lines.entries()) terminal.out(painted(line, runs[index], terminal));
-  if (cursor !== undefined)
-    terminal.out(terminal.paint("dim", `… and older ones: --limit ${options.limit} shows no more`));
+  const listing = {
+    items: runs,
+    nothing: "No runs fit.",
+    heading: ["RUN", "WORKFLOW", "STATUS", "STARTED", ""],
+    row: rowOf,
+    painted: (line: string, run: RunView) => painted(line, run, terminal),
+    footnote: cursor === undefined ? undefined : `… and older ones: --limit ${options.limit} shows no more`,
+  };
+  printListing(listing, options.json, terminal);
 }
 
 function filterOf({ name, status, tag, reference, limit }: ListOptions): RunFilter {
@@ -48,9 +43,7 @@ function rowOf(run: RunView): string[] {
   return [run.id, plain(`${run.name}@${run.versionId}`), run.status, age, plain(about)];
 }
 
-/** The table is aligned before it is painted: colours have no width. */
-function painted(line: string, run: RunView | undefined, { paint }: Terminal): string {
-  if (run === undefined) return line;
+function painted(line: string, run: RunView, { paint }: Terminal): string {
   const at = line.indexOf(run.status, run.id.length + plain(`${run.name}@${run.versionId}`).length);
   if (at === -1) return line;
   const end = at + run.status.length;
