@@ -1,5 +1,5 @@
 import type { AikiError, Logger } from "@aikirun/lib";
-import type { Api, Scope, SignalItem, SignalResult, Verb } from "@aikirun/lib/protocol";
+import type { Api, CallOptions, Scope, SignalItem, SignalResult, Verb } from "@aikirun/lib/protocol";
 import type { KnownKey } from "./known-keys.ts";
 import { type Asked, allows, lackingForItems, signalScope } from "./policy.ts";
 
@@ -9,42 +9,26 @@ export interface Guard {
   deny: (key: KnownKey, verb: Verb, lacking: readonly Scope[]) => AikiError;
 }
 
+type Call<V extends Verb, Reply> = (request: Asked<V>, options?: CallOptions) => Promise<Reply>;
+
 /** The Api of a key's namespace as its holder may use it. Of signals each is refused by itself, else the request. */
 export function guarded(api: Api, key: KnownKey, { logger, deny }: Guard): Api {
-  const check = <V extends Verb>(verb: V, request: Asked<V>): void => {
-    const lacking = lackingForItems(key.granted, verb, request);
-    if (lacking.length > 0) throw deny(key, verb, lacking);
+  const checked = <V extends Verb, Reply>(verb: V, call: Call<V, Reply>): Call<V, Reply> => {
+    return async (request, options) => {
+      const lacking = lackingForItems(key.granted, verb, request);
+      if (lacking.length > 0) throw deny(key, verb, lacking);
+      return call(request, options);
+    };
   };
   return {
-    async start(request, options) {
-      check("start", request);
-      return api.start(request, options);
-    },
-    async claim(request, options) {
-      check("claim", request);
-      return api.claim(request, options);
-    },
-    async report(request, options) {
-      check("report", request);
-      return api.report(request, options);
-    },
-    async renew(request, options) {
-      check("renew", request);
-      return api.renew(request, options);
-    },
+    start: checked("start", (...asked) => api.start(...asked)),
+    claim: checked("claim", (...asked) => api.claim(...asked)),
+    report: checked("report", (...asked) => api.report(...asked)),
+    renew: checked("renew", (...asked) => api.renew(...asked)),
     signal: signalling(api, key, { logger, deny }),
-    async watch(request, options) {
-      check("watch", request);
-      return api.watch(request, options);
-    },
-    async find(request, options) {
-      check("find", request);
-      return api.find(request, options);
-    },
-    async read(request, options) {
-      check("read", request);
-      return api.read(request, options);
-    },
+    watch: checked("watch", (...asked) => api.watch(...asked)),
+    find: checked("find", (...asked) => api.find(...asked)),
+    read: checked("read", (...asked) => api.read(...asked)),
   };
 }
 
