@@ -5,8 +5,8 @@ import { deedsOf, within } from "./facts.ts";
 import type { Fault } from "./fault.ts";
 import { violations } from "./invariants.ts";
 import { approve, type OrderHandle, resultOf, startOrder } from "./orders.ts";
-import type { Running } from "./processes.ts";
-import { heartbeatMs, openScene, type Scene, type Seat } from "./scene.ts";
+import { openPlace, type Place } from "./place.ts";
+import { heartbeatMs } from "./scene.ts";
 import { describeOn, sqlite, topologies } from "./topology.ts";
 import type { WorkerOrder } from "./worker-process.ts";
 
@@ -36,11 +36,7 @@ describeOn(topologies, "a worker that is killed", (topology) => {
   let place: Place;
 
   beforeAll(async () => {
-    const scene = await openScene(topology);
-    const seat = await scene.serve();
-    const rescuer = scene.worker({ url: seat.url, suffixes: [], slots: 100 });
-    await rescuer.says(/working/);
-    place = { scene, seat, rescuer };
+    place = await openPlace(topology);
   }, 60_000);
   afterAll(() => place.scene.close());
 
@@ -57,12 +53,6 @@ describeOn(topologies, "a worker that is killed", (topology) => {
     90_000,
   );
 });
-
-interface Place {
-  scene: Scene;
-  seat: Seat;
-  rescuer: Running;
-}
 
 /** The victim alone serves the scenario's programs, and two orders are under way. */
 async function begun({ scene, seat }: Place, suffix: string, fault: Fault) {

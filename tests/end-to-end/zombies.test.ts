@@ -7,17 +7,12 @@ import type { Fault } from "./fault.ts";
 import { violations } from "./invariants.ts";
 import { type Effect, readEffects } from "./ledger.ts";
 import { approve, resultOf, startOrder } from "./orders.ts";
+import { openPlace, type Place } from "./place.ts";
 import { end, type Running, until } from "./processes.ts";
 import type { OrderInput } from "./programs.ts";
-import { heartbeatMs, openScene, type Scene, type Seat } from "./scene.ts";
+import { heartbeatMs } from "./scene.ts";
 import { describeOn, sqlite, topologies } from "./topology.ts";
 import type { WorkerOrder } from "./worker-process.ts";
-
-interface Place {
-  scene: Scene;
-  seat: Seat;
-  rescuer: Running;
-}
 
 /** Where it stops, and how it hears that the run is not its own any more. */
 const lost = /lost .*code=(LEASE_LOST|FENCED)/;
@@ -45,11 +40,7 @@ describeOn(topologies, "a worker that wakes up after its lease", (topology) => {
   let place: Place;
 
   beforeAll(async () => {
-    const scene = await openScene(topology);
-    const seat = await scene.serve();
-    const rescuer = scene.worker({ url: seat.url, suffixes: [], slots: 100 });
-    await rescuer.says(/working/);
-    place = { scene, seat, rescuer };
+    place = await openPlace(topology);
   }, 60_000);
   afterAll(() => place.scene.close());
 

@@ -2,10 +2,11 @@
 
 import { type Client, client } from "@aikirun/client";
 import { type LogFields, type Logger, silentLogger } from "@aikirun/lib";
-import { type Scope, scopes, type Verb, verbs } from "@aikirun/lib/protocol";
+import { scopes, type Verb, verbs } from "@aikirun/lib/protocol";
 import { type CreateKey, type Server, server } from "@aikirun/server";
 import { v7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { opened } from "../../packages/server/test/opened.ts";
 import { awaits, returned, Stage } from "./actors.ts";
 import { type About, bodiesAbout } from "./bodies.ts";
 import { checksummed } from "./forged.ts";
@@ -181,17 +182,6 @@ async function forged(house: House): Promise<string> {
 }
 
 function admitting(home: () => House): void {
-  const opened: { readonly [V in Verb]: readonly Scope[] } = {
-    start: ["runs:start"],
-    claim: ["workers:run"],
-    report: ["workers:run"],
-    renew: ["workers:run"],
-    signal: ["events:send", "runs:control"],
-    watch: ["runs:read", "workers:run"],
-    find: ["runs:read"],
-    read: ["runs:read", "workers:run"],
-  };
-
   it.each(verbs)("%s is answered to admin, and 403 without the scopes that it needs", async (verb) => {
     const body = bodiesAbout(about())[verb];
     const { secret } = await home().key({ scopes: ["admin"] });

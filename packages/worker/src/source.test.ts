@@ -1,6 +1,7 @@
 import { AikiError, silentLogger } from "@aikirun/lib";
 import type { Served } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
+import { growth } from "../test/growth.ts";
 import { claimedRun, type Script, scriptedApi, untilAborted } from "../test/scripted-api.ts";
 import { settled, virtualEnv } from "../test/virtual-env.ts";
 import { source } from "./source.ts";
@@ -8,14 +9,6 @@ import { adaptivePolling } from "./subscribers/polling.ts";
 import type { Answer, Question, Subscriber } from "./subscribers/subscriber.ts";
 
 const orders: Served[] = [{ name: "order", versionId: "1" }];
-
-const growth = {
-  minPollIntervalMs: 50,
-  maxPollIntervalMs: 5_000,
-  backoffMultiplier: 2,
-  emptyPollThreshold: 3,
-  jitterFactor: 0.2,
-};
 
 interface Scene {
   slots?: number;

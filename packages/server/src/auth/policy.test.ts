@@ -1,20 +1,9 @@
-import { type Scope, type Signal, scopes, type Verb, verbs, type Watched } from "@aikirun/lib/protocol";
+import { type Scope, type Signal, scopes, verbs, type Watched } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
+import { opened } from "../../test/opened.ts";
 import { allows, lackingForItems, lackingForVerb, signalScope } from "./policy.ts";
 
 const runId = "0190c0de-0000-7000-8000-000000000001";
-
-/** Which scopes open each verb, as the documents say. */
-const opened: Readonly<Record<Verb, readonly Scope[]>> = {
-  start: ["runs:start"],
-  claim: ["workers:run"],
-  report: ["workers:run"],
-  renew: ["workers:run"],
-  signal: ["events:send", "runs:control"],
-  watch: ["runs:read", "workers:run"],
-  find: ["runs:read"],
-  read: ["runs:read", "workers:run"],
-};
 
 const signals: ReadonlyArray<[Signal, Scope]> = [
   [{ type: "event", name: "e" }, "events:send"],

@@ -1,16 +1,9 @@
 import type { Env } from "@aikirun/lib";
 import { describe, expect, it } from "vitest";
+import { growth } from "../../test/growth.ts";
 import { settled, virtualEnv } from "../../test/virtual-env.ts";
 import { adaptivePolling, polling } from "./polling.ts";
 import type { Answer, Subscriber } from "./subscriber.ts";
-
-const growth = {
-  minPollIntervalMs: 50,
-  maxPollIntervalMs: 5_000,
-  backoffMultiplier: 2,
-  emptyPollThreshold: 3,
-  jitterFactor: 0.2,
-};
 
 /** Pauses pass at once, and are remembered. */
 function hasty(): { env: Env; pauses: number[] } {

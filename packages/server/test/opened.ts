@@ -1,0 +1,13 @@
+import type { Scope, Verb } from "@aikirun/lib/protocol";
+
+/** Which scopes open each verb, as the documents say. */
+export const opened: Readonly<Record<Verb, readonly Scope[]>> = {
+  start: ["runs:start"],
+  claim: ["workers:run"],
+  report: ["workers:run"],
+  renew: ["workers:run"],
+  signal: ["events:send", "runs:control"],
+  watch: ["runs:read", "workers:run"],
+  find: ["runs:read"],
+  read: ["runs:read", "workers:run"],
+};
