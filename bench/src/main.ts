@@ -12,6 +12,7 @@ import { startEngines } from "./engines.ts";
 import { modeNamed, type Order } from "./measured/arguments.ts";
 import { median } from "./measured/figures.ts";
 import { type Mode, modes } from "./measured/modes.ts";
+import { sizes } from "./measured/sizes.ts";
 import { workloads } from "./measured/workloads.ts";
 import { type Row, table } from "./table.ts";
 
@@ -26,7 +27,12 @@ interface Measured {
 }
 
 async function measureOnce(order: Order): Promise<Measured> {
-  const { stdout } = await run(process.execPath, [script, JSON.stringify(order)], { maxBuffer: 10_000_000 });
+  const patienceMs = sizes[order.size]?.patienceMs;
+  const limits = { timeout: patienceMs, killSignal: "SIGKILL", maxBuffer: 10_000_000 } as const;
+  const { stdout } = await run(process.execPath, [script, JSON.stringify(order)], limits).catch((error) => {
+    const why = error.killed ? `did not end within ${patienceMs} ms` : `failed\n${error.stderr}`;
+    throw new Error(`${order.workload} ${order.mode} ${why}`);
+  });
   return JSON.parse(stdout.trim().split("\n").at(-1) ?? "");
 }
 

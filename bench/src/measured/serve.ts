@@ -1,11 +1,12 @@
 /** The server of a measurement over HTTP, in a process of its own. Its one argument is what `server()` is given. */
 
-import { silentLogger } from "@aikirun/lib";
+import { consoleLogger } from "@aikirun/lib";
 import { server } from "@aikirun/server";
 
-const one = await server({ ...JSON.parse(process.argv[2] ?? "{}"), logger: silentLogger });
+const one = await server({ ...JSON.parse(process.argv[2] ?? "{}"), logger: consoleLogger({ level: "error" }) });
 const { url } = await one.listen({ port: 0 });
 
+process.once("disconnect", () => process.exit(1));
 process.on("message", async (message) => {
   if (message === "use") {
     process.send?.({ rss: process.memoryUsage().rss, cpu: process.cpuUsage() });

@@ -1,5 +1,7 @@
 /** How much of each workload. `quick` shows that the bench works; only `full` is worth a claim. */
 
+import type { Backlog } from "./backlog.ts";
+
 export interface Sizes {
   runs: number;
   /** Runs before those that are timed: a server that has just begun is not what is asked about. */
@@ -12,9 +14,11 @@ export interface Sizes {
   replayed: number;
   sleepers: number[];
   asleep: number;
-  /** Finished and queued runs behind which others are claimed. */
-  backlog: { finished: number; queued: number };
+  /** Among how many others runs are claimed. */
+  backlog: Backlog;
   yardstickMs: number;
+  /** A measurement that takes longer has failed. */
+  patienceMs: number;
 }
 
 const full: Sizes = {
@@ -29,6 +33,7 @@ const full: Sizes = {
   asleep: 1_000_000,
   backlog: { finished: 1_000_000, queued: 100_000 },
   yardstickMs: 2_000,
+  patienceMs: 1_800_000,
 };
 
 const quick: Sizes = {
@@ -43,6 +48,7 @@ const quick: Sizes = {
   asleep: 10_000,
   backlog: { finished: 5_000, queued: 1_000 },
   yardstickMs: 300,
+  patienceMs: 120_000,
 };
 
 export const sizes: Readonly<Record<string, Sizes>> = { full, quick };

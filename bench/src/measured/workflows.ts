@@ -68,4 +68,8 @@ export const longV1 = long.v("1", {
   },
 });
 
+/** Claimed by hand: no worker serves it. */
+const errand = workflow({ name: "errand" });
+export const errandV1 = errand.v("1", { handler: async () => null });
+
 export const workflows = [steps, fan, naps, sleeper, long] as const;

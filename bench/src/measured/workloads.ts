@@ -4,7 +4,7 @@ import { fillBacklog } from "./backlog.ts";
 import { median, percentile } from "./figures.ts";
 import type { Sizes } from "./sizes.ts";
 import { openStack, type Setting, type Stack, type Use } from "./stack.ts";
-import { fanV1, longV1, napsV1, sleeperV1, stepsV1 } from "./workflows.ts";
+import { errandV1, fanV1, longV1, napsV1, sleeperV1, stepsV1 } from "./workflows.ts";
 
 export type Figures = Record<string, number>;
 
@@ -201,7 +201,7 @@ function sleepingRuns(setting: Setting, size: Sizes): Promise<Figures> {
   });
 }
 
-/** Claims of one run, and timers, without and with many other runs at rest and in the queue. */
+/** Claims of one run of a queue, and timers, first without and then with many runs in that queue and at rest. */
 function backlog(setting: Setting, size: Sizes): Promise<Figures> {
   return setting.mode.database === "sqlite" ? Promise.resolve({}) : withStack(setting, 0, behindOthers(size));
 }
@@ -211,7 +211,7 @@ function behindOthers({ singles, backlog }: Sizes): (stack: Stack) => Promise<Fi
     const claims = async () => {
       const all: number[] = [];
       for (let n = 0; n < singles; n++) {
-        await fanV1.start(stack.aiki, { count: 1 });
+        await errandV1.start(stack.aiki);
         all.push(await timed(() => claimOne(stack)));
       }
       return all;
@@ -224,7 +224,8 @@ function behindOthers({ singles, backlog }: Sizes): (stack: Stack) => Promise<Fi
     };
     await claims();
     const [claimsBefore, ticksBefore] = [await claims(), await ticks()];
-    await fillBacklog(stack.database, backlog);
+    await errandV1.start(stack.aiki);
+    await fillBacklog(stack.database, errandV1.name, backlog);
     await claims();
     const [claimsAfter, ticksAfter] = [await claims(), await ticks()];
     return {
@@ -242,7 +243,7 @@ async function claimOne({ aiki }: Stack): Promise<void> {
     claimId: aiki.env.id(),
     session: aiki.env.id(),
     worker: "bench",
-    serves: [{ name: fanV1.name, versionId: fanV1.versionId }],
+    serves: [{ name: errandV1.name, versionId: errandV1.versionId }],
     shardKeys: [],
     limit: 1,
     leaseMs: 60_000,
