@@ -30,8 +30,8 @@ async function measureOnce(order: Order): Promise<Measured> {
   const patienceMs = sizes[order.size]?.patienceMs;
   const limits = { timeout: patienceMs, killSignal: "SIGKILL", maxBuffer: 10_000_000 } as const;
   const { stdout } = await run(process.execPath, [script, JSON.stringify(order)], limits).catch((error) => {
-    const why = error.killed ? `did not end within ${patienceMs} ms` : `failed\n${error.stderr}`;
-    throw new Error(`${order.workload} ${order.mode} ${why}`);
+    const why = error.killed ? `did not end within ${patienceMs} ms` : "failed";
+    throw new Error(`${order.workload} ${order.mode} ${why}\n${error.stderr}`);
   });
   return JSON.parse(stdout.trim().split("\n").at(-1) ?? "");
 }

@@ -2,7 +2,7 @@
 
 import { Client } from "pg";
 
-/** The copies are not handed out anew while others are measured. */
+/** So much later are copies of a queued run handed out anew: not while others are measured. */
 const dayMs = 86_400_000;
 
 export interface Backlog {
@@ -10,8 +10,7 @@ export interface Backlog {
   queued: number;
 }
 
-/** Copies a run of this workflow that is queued, and any that is completed. */
-export async function fillBacklog(url: string, workflow: string, { finished, queued }: Backlog): Promise<void> {
+export async function fillBacklog(url: string, { finished, queued }: Backlog): Promise<void> {
   const client = new Client({ connectionString: url });
   await client.connect();
   try {
@@ -24,19 +23,18 @@ export async function fillBacklog(url: string, workflow: string, { finished, que
       due_at: `model.due_at + ${dayMs}`,
     };
     const values = columns.map((name) => changed[name] ?? `model.${name}`);
-    const copy = async (count: number, ...model: [condition: string, ...values: string[]]) => {
-      const [condition, ...parameters] = model;
+    const copy = async (status: "completed" | "queued", count: number) => {
       const { rowCount } = await client.query(
         `INSERT INTO aiki.run (${columns.join()})
          SELECT ${values.join()}
-         FROM (SELECT * FROM aiki.run WHERE ${condition} LIMIT 1) AS model
+         FROM (SELECT * FROM aiki.run WHERE status = $1 LIMIT 1) AS model
          CROSS JOIN generate_series(1, ${count}) AS n`,
-        parameters,
+        [status],
       );
-      if (rowCount !== count) throw new Error(`There is no run to copy: ${condition}`);
+      if (rowCount !== count) throw new Error(`There is no ${status} run to copy.`);
     };
-    await copy(finished, "status = 'completed'");
-    await copy(queued, "status = 'queued' AND name = $1", workflow);
+    await copy("completed", finished);
+    await copy("queued", queued);
     await client.query("VACUUM ANALYZE aiki.run");
   } finally {
     await client.end();

@@ -225,7 +225,7 @@ function behindOthers({ singles, backlog }: Sizes): (stack: Stack) => Promise<Fi
     await claims();
     const [claimsBefore, ticksBefore] = [await claims(), await ticks()];
     await errandV1.start(stack.aiki);
-    await fillBacklog(stack.database, errandV1.name, backlog);
+    await fillBacklog(stack.database, backlog);
     await claims();
     const [claimsAfter, ticksAfter] = [await claims(), await ticks()];
     return {
