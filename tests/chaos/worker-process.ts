@@ -38,7 +38,7 @@ function saying(api: Api): Api {
   return {
     ...api,
     claim(request, options) {
-      if (request.claimId === claimed) console.log("repeated claim");
+      if (request.claimId === claimed && request.recall !== true) console.log("repeated claim");
       claimed = request.claimId;
       return api.claim(request, options);
     },

@@ -14,7 +14,8 @@ const run = promisify(execFile);
 export interface RedisSettings {
   password?: string;
   tls?: boolean;
-  cluster?: boolean;
+  /** A cluster of this one node, or a node with nothing that another cluster may `meet`. */
+  cluster?: boolean | "empty";
 }
 
 /** How it is reached. */
@@ -56,7 +57,7 @@ export async function startRedis(
     port,
     ...(password === undefined ? {} : { password }),
     ...(ca === null ? {} : { tls: { ca } }),
-    ...(cluster ? { cluster } : {}),
+    ...(cluster === false ? {} : { cluster: true }),
   };
   const pidFile = join(directory, "redis.pid");
   const options = [
@@ -65,7 +66,7 @@ export async function startRedis(
     ...(tls ? ["--port", "0", "--tls-port", String(port)] : ["--port", String(port)]),
     ...(tls ? ["--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "cert.pem"] : []),
     ...(tls ? ["--tls-auth-clients", "no"] : []),
-    ...(cluster ? ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"] : []),
+    ...(cluster !== false ? ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"] : []),
     ...(password === undefined ? [] : ["--requirepass", password]),
   ];
   const send = (...command: Array<string | number>) => sendTo(address, command);
@@ -77,7 +78,7 @@ export async function startRedis(
     await once(spawned, "spawn");
     spawned.unref();
     await until(directory, async () => (await send("ping")) === "PONG");
-    if (cluster) await beCluster(directory, send);
+    if (cluster === true) await beCluster(directory, send);
     child = await pid();
   };
   await start();
@@ -110,8 +111,19 @@ async function certify(directory: string): Promise<string> {
   return readFile(join(directory, "cert.pem"), "utf8");
 }
 
-/** One command over a connection of its own. Rejects with what Redis, or the network, says. */
+/** One command, over a connection of its own and at its node of a cluster. Rejects with what is said to it. */
 export async function sendTo(address: RedisAddress, command: ReadonlyArray<string | number>): Promise<unknown> {
+  try {
+    return await sendOnce(address, command);
+  } catch (error) {
+    const [, host, port] = /^MOVED \d+ (.+):(\d+)$/.exec(error instanceof Error ? error.message : "") ?? [];
+    if (host === undefined) throw error;
+    return sendOnce({ ...address, host, port: Number(port) }, command);
+  }
+}
+
+/** The same, at this node and no other. */
+export async function sendOnce(address: RedisAddress, command: ReadonlyArray<string | number>): Promise<unknown> {
   const { host, port, password, tls } = address;
   const redis = new Redis({
     host,

@@ -4,7 +4,7 @@ import type { RedisParams } from "@aikirun/client";
 import { afterEach, describe, expect, it } from "vitest";
 import { proxyTo, type Proxy as Road } from "../real/proxy.ts";
 import { privateRedis } from "../real/redis.ts";
-import type { RedisProcess } from "../real/redis-process.ts";
+import { type RedisProcess, sendOnce } from "../real/redis-process.ts";
 import { type Bells, bellsAt } from "./bells.ts";
 import { type Hired, Workplace } from "./workplace.ts";
 
@@ -132,6 +132,49 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
       }),
     );
     await Promise.all(ids.map((id) => place.completes(id)));
+    await place.hears(2);
+    expect(news(hired)).toEqual([]);
+  });
+
+  it("fails over to a copy of itself that is behind", async () => {
+    await open();
+    ends.push(async () => {
+      await redis.send("flushall");
+      await redis.send("save");
+    });
+    const hired = await place.hire();
+    await place.hears(2);
+    await Promise.all([1, 2, 3].map(() => bells.ring({ name: place.name, versionId: "1" })));
+    await redis.send("save");
+    const ids = await Promise.all(Array.from({ length: 10 }, () => place.start({ ms: 5 })));
+    await Promise.all(ids.map((id) => place.completes(id)));
+    const lost = await Promise.all(Array.from({ length: 5 }, () => place.start({ ms: 200 })));
+    await redis.kill();
+    await redis.start();
+    await Promise.all(lost.map((id) => place.completes(id)));
+    await works();
+    await place.hears(2);
+    await expect.poll(() => redis.send("xlen", key()), soon).toBe(0);
+    expect(hired.done.toSorted()).toEqual([...new Set(hired.done)].toSorted());
+  });
+
+  it("evicts the streams when it is full", async () => {
+    await open();
+    const hired = await place.hire();
+    await place.hears(2);
+    ends.push(() => redis.send("config", "set", "maxmemory", 0));
+    ends.push(() => redis.send("config", "set", "maxmemory-policy", "noeviction"));
+    const used = Number(/used_memory:(\d+)/.exec(String(await redis.send("info", "memory")))?.[1]);
+    await redis.send("config", "set", "maxmemory-policy", "allkeys-random");
+    await redis.send("config", "set", "maxmemory", used + 2_000_000);
+    const isThere = async () => (await redis.send("exists", key())) === 1;
+    for (let round = 0; round < 5; round += 1) {
+      for (let n = 0; await isThere(); n += 1) await redis.send("set", `other-${round}-${n}`, "x".repeat(100_000));
+      await works();
+      await redis.send("xgroup", "create", key(), "workers", "0", "mkstream").catch(() => {});
+    }
+    await redis.send("flushall");
+    await redis.send("config", "set", "maxmemory", 0);
     await place.hears(2);
     expect(news(hired)).toEqual([]);
   });
@@ -293,5 +336,42 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     // While it is being put together it says that it is down: that is another thing, said once too.
     const others = news(hired).filter((line) => !line.includes("CLUSTERDOWN"));
     expect(others).toEqual([expect.stringContaining("not reachable"), expect.stringContaining("from now on")]);
+  });
+
+  it("is a cluster that moves the streams to another node", async () => {
+    const [one, other] = [await privateRedis({ cluster: true }), await privateRedis({ cluster: "empty" })];
+    if (one === null || other === null) return;
+    ends.push(one.kill, other.kill);
+    await one.send("cluster", "meet", "127.0.0.1", other.address.port);
+    const nodes = [one, other];
+    const idOf = async (node: RedisProcess) => String(await node.send("cluster", "myid"));
+    const knows = async () => (await Promise.all(nodes.map((node) => node.send("cluster", "nodes")))).map(String);
+    const ids = await Promise.all(nodes.map(idOf));
+    await expect
+      .poll(async () => (await knows()).every((said) => ids.every((id) => said.includes(id))), soon)
+      .toBe(true);
+    await open({}, one);
+    const hired = await place.hire();
+    await place.hears(2);
+    const slot = Number(await one.send("cluster", "keyslot", key()));
+    for (const [home, before] of [
+      [other, one],
+      [one, other],
+    ] as const) {
+      await home.send("cluster", "setslot", slot, "importing", await idOf(before));
+      await home.send("cluster", "setslot", slot, "node", await idOf(home));
+      // It hears of it from the other, or is told once it holds nothing there, where a listener makes its group anew.
+      const isMoved = async () => {
+        await sendOnce(before.address, ["del", key()]);
+        await before.send("cluster", "setslot", slot, "node", await idOf(home));
+        return false;
+      };
+      const isGone = () => isMoved().catch((error) => String(error).includes("MOVED"));
+      await expect.poll(isGone, soon).toBe(true);
+      await works();
+      await place.hears(2);
+      await expect.poll(() => home.send("cluster", "countkeysinslot", slot), soon).toBe(1);
+    }
+    expect(news(hired).filter((line) => !/MOVED|ASK|CLUSTERDOWN|from now on/.test(line))).toEqual([]);
   });
 });

@@ -1,5 +1,5 @@
 import { AikiError, silentLogger } from "@aikirun/lib";
-import type { Served } from "@aikirun/lib/protocol";
+import type { ClaimedRun, Served } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import { growth } from "../test/growth.ts";
 import { claimedRun, type Script, scriptedApi, untilAborted } from "../test/scripted-api.ts";
@@ -15,11 +15,16 @@ interface Scene {
   serves?: Served[];
   subscriber?: Subscriber;
   warnings?: string[];
+  /** Whether the server that hears of a recall holds the question. */
+  holds?: boolean;
 }
 
-function setup(claim: NonNullable<Script["claim"]>, { slots = 2, serves = orders, subscriber, warnings }: Scene = {}) {
+function setup(
+  claim: NonNullable<Script["claim"]>,
+  { slots = 2, serves = orders, subscriber, warnings, holds }: Scene = {},
+) {
   const env = virtualEnv();
-  const scripted = scriptedApi({ claim });
+  const scripted = scriptedApi({ claim }, holds);
   const taken: string[] = [];
   const refused: string[] = [];
   const state = { free: slots, serves, taken, refused };
@@ -167,7 +172,7 @@ describe("taking runs", () => {
 function scripted() {
   const answers: Answer[] = [];
   const asked: Array<{ free: number; signal: AbortSignal }> = [];
-  let ready: (question: { waitMs: number; limit?: number; rung?: boolean }) => void = () => {};
+  let ready: (question: Question) => void = () => {};
   const subscriber: Subscriber = {
     next: (free, signal) => {
       asked.push({ free, signal });
@@ -215,11 +220,94 @@ describe("a subscriber", () => {
     ],
   ])("that asks %j has the worker ask %j with two free slots", async (question, request) => {
     const { subscriber, ring } = scripted();
-    const { claims, asked } = setup((_, signal) => untilAborted(signal), { subscriber });
+    const { claims, asked } = setup(({ waitMs }, signal) => (waitMs === 0 ? { runs: [] } : untilAborted(signal)), {
+      subscriber,
+    });
     await settled();
     ring(question);
     await settled();
     expect(asked.claim[0]?.request).toMatchObject(request);
+    await claims.stop();
+  });
+
+  it("takes back a question that the server holds, and hears what came of it", async () => {
+    const { subscriber, answers, ring } = scripted();
+    const { claims, asked, recalled } = setup((_, signal) => untilAborted(signal), { subscriber });
+    const recall = new AbortController();
+    await settled();
+    ring({ waitMs: 2_000, recall: recall.signal });
+    await settled();
+    recall.abort();
+    await settled();
+    expect(recalled).toEqual([asked.claim[0]?.request.claimId]);
+    expect(answers).toEqual([{ type: "unasked" }]);
+    await claims.stop();
+  });
+
+  it("gets the runs that the server had taken by then", async () => {
+    const { subscriber, answers, ring } = scripted();
+    const recall = new AbortController();
+    const late = (signal: AbortSignal | undefined) =>
+      new Promise<{ runs: ClaimedRun[] }>((resolve) =>
+        signal?.addEventListener("abort", () => resolve({ runs: [claimedRun("a")] })),
+      );
+    const { claims, state } = setup((_, signal) => late(signal), { subscriber });
+    await settled();
+    ring({ waitMs: 2_000, recall: recall.signal });
+    await settled();
+    recall.abort();
+    await settled();
+    expect([state.taken, answers]).toMatchObject([["a"], [{ type: "answered", runs: 1 }]]);
+    await claims.stop();
+  });
+
+  it("asks what is taken back already without a wait", async () => {
+    const { subscriber, answers, ring } = scripted();
+    const { claims, asked } = setup(() => ({ runs: [] }), { subscriber });
+    await settled();
+    ring({ waitMs: 2_000, recall: AbortSignal.abort() });
+    await settled();
+    expect([asked.claim.map(({ request }) => request.waitMs), answers]).toEqual([[0], [{ type: "unasked" }]]);
+    await claims.stop();
+  });
+
+  it("drops a question of which the server that hears of the recall knows nothing", async () => {
+    const { subscriber, answers, ring } = scripted();
+    const recall = new AbortController();
+    const { env, claims, asked } = setup((_, signal) => untilAborted(signal), { subscriber, holds: false });
+    await settled();
+    ring({ waitMs: 2_000, recall: recall.signal });
+    await settled();
+    recall.abort();
+    // An answer may be on its way.
+    await env.advance(99);
+    expect(asked.claim[0]?.signal?.aborted).toBe(false);
+    await env.advance(1);
+    expect(answers).toEqual([{ type: "unasked" }]);
+    expect(asked.claim[0]?.signal?.aborted).toBe(true);
+    await claims.stop();
+  });
+
+  it("repeats a question whose answer was lost though it is taken back, but has it held no more", async () => {
+    const { subscriber, answers, ring } = scripted();
+    const recall = new AbortController();
+    let isLost = true;
+    const { env, claims, state, asked } = setup(
+      () => {
+        if (!isLost) return { runs: [claimedRun("a")] };
+        isLost = false;
+        throw new AikiError("UNREACHABLE", "No answer.");
+      },
+      { subscriber },
+    );
+    await settled();
+    ring({ waitMs: 2_000, recall: recall.signal });
+    await settled();
+    recall.abort();
+    await env.advance(5_000);
+    expect([state.taken, answers]).toMatchObject([["a"], [{ type: "answered", runs: 1 }]]);
+    expect(asked.claim.map(({ request }) => request.waitMs)).toEqual([2_000, 0]);
+    expect(asked.claim[1]?.request.claimId).toBe(asked.claim[0]?.request.claimId);
     await claims.stop();
   });
 

@@ -1,6 +1,7 @@
 import { backoffMs, isTransient, pause, retryAfterOf } from "@aikirun/client/internal";
 import { type Cancel, type Env, isRecord, type Logger } from "@aikirun/lib";
 import { type Api, type ClaimedRun, type ClaimRequest, limits, type RunId, type Served } from "@aikirun/lib/protocol";
+import { type Attempt, attempt } from "./attempt.ts";
 import { type Instant, instant } from "./leases.ts";
 import type { Answer, Question, Subscriber } from "./subscribers/subscriber.ts";
 
@@ -39,6 +40,8 @@ export interface SourceOptions {
 
 /** How often what was asked for is compared with what the registry serves by now. Milliseconds. */
 const registryMs = 200;
+/** A worker that stops waits so long for the question under way. Milliseconds. */
+const stoppingMs = 200;
 /** The most runs that one claim may bring. */
 const mostRuns = 1_000;
 
@@ -91,7 +94,7 @@ export function source(options: SourceOptions): Source {
     }
     upcoming = null;
     if (question !== null) {
-      settle(question, await ask(requestOf(question)));
+      settle(question, await ask(requestOf(question), question.recall));
     }
   }
 
@@ -156,43 +159,60 @@ export function source(options: SourceOptions): Source {
   }
 
   /** Asks until there is an answer: a reply that was lost may hold runs, and only its repeat brings them. */
-  async function ask(request: ClaimRequest): Promise<Answer> {
+  async function ask(request: ClaimRequest, recall?: AbortSignal): Promise<Answer> {
     // What a repeat brings may have been taken by the first: its lease is as old as that.
     const takenAt = instant(env);
-    for (let isFirst = true; !stopped.signal.aborted; isFirst = false) {
-      const sentAt = env.elapsed();
-      const leave = new AbortController();
-      const onInterrupt = () => leave.abort();
-      interrupt = onInterrupt;
-      stopped.signal.addEventListener("abort", onInterrupt, { once: true });
-      const cancelLook = request.waitMs > 0 ? lookAtRegistry(request, leave) : () => {};
-      try {
-        const { runs } = await api.claim(request, { signal: leave.signal });
-        faults.server = 0;
-        receive(request, runs, takenAt);
-        const isMeant = runs.length > 0 || !leave.signal.aborted;
-        const heldMs = env.elapsed() - sentAt;
-        return isMeant ? { type: "answered", asked: request.limit, runs: runs.length, heldMs } : { type: "unasked" };
-      } catch (error) {
-        if (leave.signal.aborted) {
-          return { type: "unasked" };
+    let current: Attempt | null = null;
+    let isEnding = recall?.aborted === true;
+    let cancelDrop: Cancel = () => {};
+    const end = () => {
+      isEnding = true;
+      current?.recall();
+    };
+    const onStop = () => {
+      end();
+      cancelDrop = env.after(stoppingMs, () => current?.drop());
+    };
+    interrupt = end;
+    stopped.signal.addEventListener("abort", onStop, { once: true });
+    recall?.addEventListener("abort", end, { once: true });
+    const cancelWatch = request.waitMs > 0 ? watchRegistry(request, end) : () => {};
+    try {
+      for (let isFirst = true; !stopped.signal.aborted; isFirst = false) {
+        const sentAt = env.elapsed();
+        const one = attempt(api, env, isEnding ? { ...request, waitMs: 0 } : request);
+        current = one;
+        try {
+          const { runs } = await one.reply;
+          faults.server = 0;
+          receive(request, runs, takenAt);
+          const isMeant = runs.length > 0 || !isEnding;
+          const heldMs = env.elapsed() - sentAt;
+          return isMeant ? { type: "answered", asked: request.limit, runs: runs.length, heldMs } : { type: "unasked" };
+        } catch (error) {
+          if (one.isDropped) {
+            return { type: "unasked" };
+          }
+          current = null;
+          faults.server += 1;
+          const delay = Math.max(backoffMs(env, faults.server, maxRetryIntervalMs), retryAfterOf(error));
+          if (isFirst || !isTransient(error)) {
+            logger.warn("claim failed", { error, retryInMs: Math.round(delay) });
+          }
+          await pause(env, delay, stopped.signal);
+          if (!isTransient(error)) {
+            return { type: "failed", error };
+          }
         }
-        faults.server += 1;
-        const delay = Math.max(backoffMs(env, faults.server, maxRetryIntervalMs), retryAfterOf(error));
-        if (isFirst || !isTransient(error)) {
-          logger.warn("claim failed", { error, retryInMs: Math.round(delay) });
-        }
-        await pause(env, delay, stopped.signal);
-        if (!isTransient(error)) {
-          return { type: "failed", error };
-        }
-      } finally {
-        cancelLook();
-        interrupt = () => {};
-        stopped.signal.removeEventListener("abort", onInterrupt);
       }
+      return { type: "unasked" };
+    } finally {
+      cancelWatch();
+      cancelDrop();
+      interrupt = () => {};
+      stopped.signal.removeEventListener("abort", onStop);
+      recall?.removeEventListener("abort", end);
     }
-    return { type: "unasked" };
   }
 
   function receive({ reclaim = [] }: ClaimRequest, runs: ClaimedRun[], sentAt: Instant): void {
@@ -210,13 +230,13 @@ export function source(options: SourceOptions): Source {
   }
 
   /** What is registered meanwhile must not wait for the end of a long poll. */
-  function lookAtRegistry({ serves }: ClaimRequest, leave: AbortController): Cancel {
+  function watchRegistry({ serves }: ClaimRequest, end: () => void): Cancel {
     let cancel: Cancel = () => {};
     const look = () => {
       if (isSame(serves, options.serves())) {
         cancel = env.after(registryMs, look);
       } else {
-        leave.abort();
+        end();
       }
     };
     cancel = env.after(registryMs, look);

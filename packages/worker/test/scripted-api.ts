@@ -25,10 +25,13 @@ export interface Asked<Request> {
 export interface ScriptedApi {
   api: Api;
   asked: { readonly [V in Verb]: Array<Asked<RequestOf<V>>> };
+  /** Claims of whose recall it was told. */
+  recalled: string[];
 }
 
 /** An Api that answers as told and remembers what it was asked. */
-export function scriptedApi(script: Script): ScriptedApi {
+export function scriptedApi(script: Script, holds = true): ScriptedApi {
+  const recalled: string[] = [];
   const asked: ScriptedApi["asked"] = {
     start: [],
     claim: [],
@@ -48,9 +51,25 @@ export function scriptedApi(script: Script): ScriptedApi {
     log.push({ request: structuredClone(request), signal });
     return reply === undefined ? untilAborted(signal) : reply(request, signal);
   };
+  /** Of each claim, what ends it as a server does that is told of a recall. */
+  const recalls = new Map<string, AbortController>();
+  const claim: Api["claim"] = async (request, options) => {
+    const recall = recalls.get(request.claimId) ?? new AbortController();
+    recalls.set(request.claimId, recall);
+    if (request.recall === true) {
+      recalled.push(request.claimId);
+      if (holds) recall.abort();
+      return { runs: [], held: holds };
+    }
+    const ends = [recall.signal, ...(options?.signal === undefined ? [] : [options.signal])];
+    return answer(asked.claim, request, AbortSignal.any(ends), script.claim).catch((error) => {
+      if (recall.signal.aborted && options?.signal?.aborted !== true) return { runs: [] };
+      throw error;
+    });
+  };
   const api: Api = {
     start: (request, options) => answer(asked.start, request, options?.signal, script.start),
-    claim: (request, options) => answer(asked.claim, request, options?.signal, script.claim),
+    claim,
     report: (request, options) => answer(asked.report, request, options?.signal, script.report),
     renew: (request, options) => answer(asked.renew, request, options?.signal, script.renew),
     signal: (request, options) => answer(asked.signal, request, options?.signal, script.signal),
@@ -58,7 +77,7 @@ export function scriptedApi(script: Script): ScriptedApi {
     find: (request, options) => answer(asked.find, request, options?.signal, script.find),
     read: (request, options) => answer(asked.read, request, options?.signal, script.read),
   };
-  return { api, asked };
+  return { api, asked, recalled };
 }
 
 /** A long poll that nothing ends but its caller. */

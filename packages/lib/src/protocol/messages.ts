@@ -77,6 +77,8 @@ export interface ClaimRequest {
   reclaim?: Array<{ runId: RunId; fence: number }>;
   /** A doorbell rang: runs may be queued that this server has not heard of, so storage is asked. */
   rung?: boolean;
+  /** Claims nothing: the claim of this id is answered now, if the server holds it. */
+  recall?: boolean;
   load?: WorkerLoad;
 }
 
@@ -124,6 +126,8 @@ export interface ClaimedRun {
 /** The runs that are the caller's by now; empty when the wait ran out. */
 export interface ClaimReply {
   runs: ClaimedRun[];
+  /** Of a recall: whether the server has the claim, so that its answer is on its way. */
+  held?: boolean;
   /** Where doorbells ring for the caller: the `streams` of a `RenewReply`. */
   streams?: string;
 }

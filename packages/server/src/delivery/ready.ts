@@ -35,6 +35,8 @@ export type Left = "nothing" | "more" | "held";
 export interface Ready {
   /** Whether somebody was woken by it. */
   push(hint: Hint): boolean;
+  /** Whether it waits here to be taken. */
+  isListed(id: RunId): boolean;
   /** Another server's hint: storage holds more, and one who waits here may look. */
   hear(hint: Hint): void;
   /** The run is not queued any more. */
@@ -125,6 +127,7 @@ export function readyRuns(env: Pick<Env, "elapsed">): Ready {
       }
       return wakeOne(stream);
     },
+    isListed: (id) => places.has(id),
     hear(hint) {
       const stream = streams.known(hint.namespace, hint);
       if (stream !== undefined) {

@@ -85,14 +85,22 @@ export function createApi(context: ApiContext): Api {
       // A repeat gets the first answer: its reply may have been lost on the way.
       const before = claims.get(request.session);
       const isRepeat = before?.claimId === request.claimId;
+      const isRecall = request.recall === true;
+      if (isRepeat && (isRecall || request.waitMs === 0)) {
+        before.recalled.abort();
+      }
+      if (isRecall) {
+        return { runs: [], held: isRepeat, ...told(context) };
+      }
       if (isRepeat && before.reply !== null) {
         return before.reply;
       }
-      const last: LastClaim = { claimId: request.claimId, reply: null };
+      const recalled = new AbortController();
+      const last: LastClaim = { claimId: request.claimId, reply: null, recalled };
       remember(claims, request.session, last);
       // One that was answered here before this one repeats nothing from before a restart.
       const mayRepeat = isRepeat || (before === undefined && env.elapsed() - beganAt < repeatedClaimsMs);
-      last.reply = claim(context, request, mayRepeat, signal).finally(() => {
+      last.reply = claim(context, request, { mayRepeat, signal, recalled: recalled.signal }).finally(() => {
         last.reply = null;
       });
       return last.reply;
@@ -115,6 +123,8 @@ const nothing: Extract<Result, { type: "claim" }> = { type: "claim", runs: [] };
 interface LastClaim {
   claimId: string;
   reply: Promise<ClaimReply> | null;
+  /** Aborts when the caller wants its answer now. */
+  recalled: AbortController;
 }
 
 function remember(claims: Map<string, LastClaim>, session: string, last: LastClaim): void {
@@ -128,11 +138,18 @@ function remember(claims: Map<string, LastClaim>, session: string, last: LastCla
   }
 }
 
+interface ClaimCall {
+  mayRepeat: boolean;
+  /** Aborts when the caller has gone. */
+  signal: AbortSignal | undefined;
+  /** Aborts when the caller wants its answer now. */
+  recalled: AbortSignal;
+}
+
 async function claim(
   context: ApiContext,
   request: ClaimRequest,
-  mayRepeat: boolean,
-  signal: AbortSignal | undefined,
+  { mayRepeat, signal, recalled }: ClaimCall,
 ): Promise<ClaimReply> {
   const { namespace, env, ready, presence, submit, closing } = context;
   const filter = filterOf(namespace, request);
@@ -150,42 +167,40 @@ async function claim(
       return { runs: [] };
     }
     const left = until - env.elapsed();
-    if (runs.length > 0 || left <= 0 || closing.aborted || isGone(signal)) {
+    if (runs.length > 0 || left <= 0 || recalled.aborted || closing.aborted || isGone(signal)) {
       // What it leaves may be for somebody else who waits.
       ready.pass(filter);
       return { runs, ...told(context) };
     }
-    await hinted(context, filter, left, signal);
-    if (closing.aborted || isGone(signal)) {
+    await hinted(context, filter, left, [recalled, closing, ...(signal === undefined ? [] : [signal])]);
+    if (closing.aborted || recalled.aborted || isGone(signal)) {
       ready.pass(filter);
-      return { runs: [] };
+      return recalled.aborted ? { runs: [], ...told(context) } : { runs: [] };
     }
   }
 }
 
-/** Resolves when a run that fits may be ready, the time is up, or nobody waits any more. */
+/** Resolves when a run that fits may be ready, the time is up, or it is to end for another reason. */
 function hinted(
-  { ready, env, closing }: ApiContext,
+  { ready, env }: ApiContext,
   filter: QueueFilter,
   waitMs: number,
-  signal: AbortSignal | undefined,
+  ends: readonly AbortSignal[],
 ): Promise<void> {
-  // The hint may have come while the claim that it is for was under way.
-  if (ready.isHopeful(filter)) {
+  // The hint, or the end, may have come while the claim that it is for was under way.
+  if (ready.isHopeful(filter) || ends.some(({ aborted }) => aborted)) {
     return Promise.resolve();
   }
   return new Promise((resolve) => {
     const wake = () => {
       leave();
       cancel();
-      closing.removeEventListener("abort", wake);
-      signal?.removeEventListener("abort", wake);
+      for (const end of ends) end.removeEventListener("abort", wake);
       resolve();
     };
     const leave = ready.wait({ audience: filter, wake });
     const cancel = env.after(Math.min(waitMs, ready.restMs(filter)), wake);
-    closing.addEventListener("abort", wake, { once: true });
-    signal?.addEventListener("abort", wake, { once: true });
+    for (const end of ends) end.addEventListener("abort", wake, { once: true });
   });
 }
 

@@ -244,6 +244,68 @@ describe("a waiting claim", () => {
   });
 });
 
+describe("a claim that is recalled", () => {
+  it("is answered at once, and what is queued then is for others", async () => {
+    const { api, speaker } = rig();
+    const one = speaker();
+    const request = one.request({ waitMs: 20_000 });
+    const waiting = api.claim(request);
+    await settled();
+    expect(await api.claim({ ...request, recall: true })).toEqual({ runs: [], held: true });
+    expect(await waiting).toEqual({ runs: [] });
+    const id = await one.start();
+    expect(await speaker().claim()).toMatchObject([{ id }]);
+  });
+
+  it("keeps what it has taken by then", async () => {
+    const { api, speaker } = rig();
+    const one = speaker();
+    const request = one.request({ waitMs: 20_000 });
+    const waiting = api.claim(request);
+    await settled();
+    const id = await one.start();
+    await api.claim({ ...request, recall: true });
+    expect((await waiting).runs).toMatchObject([{ id }]);
+    expect(await api.claim({ ...request, recall: true })).toEqual({ runs: [], held: true });
+    expect(await api.claim(request)).toEqual(await waiting);
+  });
+
+  it("is answered when it is repeated without a wait, too", async () => {
+    const { api, speaker } = rig();
+    const request = speaker().request({ waitMs: 20_000 });
+    const waiting = api.claim(request);
+    await settled();
+    expect(await api.claim({ ...request, waitMs: 0 })).toEqual({ runs: [] });
+    expect(await waiting).toEqual({ runs: [] });
+  });
+
+  it("is another one: then nothing happens, and nothing is taken", async () => {
+    const { api, speaker } = rig();
+    const one = speaker();
+    const request = one.request({ waitMs: 20_000 });
+    const waiting = api.claim(request);
+    await settled();
+    const recall = { recall: true } as const;
+    expect(await api.claim({ ...request, ...recall, claimId: "other" })).toEqual({ runs: [], held: false });
+    expect(await api.claim({ ...request, ...recall, session: "other" })).toEqual({ runs: [], held: false });
+    expect(await isSettled(waiting)).toBe(false);
+    const id = await one.start();
+    expect((await waiting).runs).toMatchObject([{ id }]);
+  });
+});
+
+describe("a claim that was rung for", () => {
+  it("has storage asked besides what is hinted at here", async () => {
+    const here = rig();
+    const there = here.another();
+    const one = there.speaker();
+    await one.claim();
+    const ids = [await here.speaker().start(), await one.start()];
+    const runs = await one.claim({ limit: 10, rung: true });
+    expect(runs.map(({ id }) => id).toSorted()).toEqual(ids.toSorted());
+  });
+});
+
 describe("a claim for runs that other transactions hold", () => {
   it("looks again now and then, but not all the time, and gets them once they are let go", async () => {
     const { speaker, storage, env, another } = rig();

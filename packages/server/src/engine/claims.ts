@@ -115,7 +115,7 @@ async function takeHinted(context: ClaimContext, claimed: Run[]): Promise<void> 
 function isWorthwhile({ ready, operation }: ClaimContext, claimed: Run[]): boolean {
   const { limit, rung = false } = operation.request;
   const filter = filterOf(operation.namespace, operation.request);
-  const isCalled = ready.isStale(filter) || (rung && claimed.length === 0);
+  const isCalled = rung || ready.isStale(filter);
   return claimed.length < limit && filter.streams.length > 0 && isCalled;
 }
 

@@ -14,7 +14,7 @@ import { createApi } from "./api.ts";
 import { runChanges } from "./changes.ts";
 import { dueClock } from "./clock.ts";
 import { type Committed, type Committer, commit } from "./commit.ts";
-import { type Channel, serverNews } from "./news.ts";
+import type { Channel } from "./news.ts";
 import type { Operation, Result } from "./operation.ts";
 import { livePresence } from "./presence.ts";
 import { cachedRows, type Rows } from "./rows.ts";
@@ -78,17 +78,7 @@ export function createEngine(options: EngineOptions): Engine {
   let underWay = 0;
   let drained = () => {};
 
-  const { own, others } = spread({ rows, ready, changes, doorbells });
-  const news = channel === null ? null : serverNews({ env, channel, hear: others });
-
-  const publish = (committed: Committed) => {
-    const { due, unheard } = own(committed);
-    clock.expect(due);
-    news?.tell(
-      committed.changed.map(({ id }) => id),
-      unheard,
-    );
-  };
+  const told = spread({ env, rows, ready, changes, channel, doorbells, closing: closing.signal });
 
   const send = async (operations: Operation[]): Promise<Result[]> => {
     let committed: Committed;
@@ -103,7 +93,7 @@ export function createEngine(options: EngineOptions): Engine {
       const fault = asUnavailable(error, logger);
       return operations.map(() => ({ type: "fault", error: fault }));
     }
-    publish(committed);
+    clock.expect(told.own(committed));
     try {
       observe?.({ ...committed, operations });
     } catch (error) {
@@ -164,7 +154,7 @@ export function createEngine(options: EngineOptions): Engine {
       }),
     async start() {
       await clock.start();
-      news?.start();
+      told.start();
     },
     async close() {
       closing.abort();
@@ -175,8 +165,7 @@ export function createEngine(options: EngineOptions): Engine {
         });
       }
       await presence.close();
-      await news?.close();
-      await doorbells?.close();
+      await told.close();
     },
   };
 }

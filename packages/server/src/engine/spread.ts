@@ -1,27 +1,63 @@
-/** Who is to know of a commit: the cache, who waits for a run or for work, and whoever listens elsewhere. */
+/** Who is to know of a commit: the cache, who waits here for runs or work, other servers, who listens elsewhere. */
 
+import type { Env } from "@aikirun/lib";
 import type { RunId } from "@aikirun/lib/protocol";
 import type { Hint, Ready } from "../delivery/ready.ts";
 import type { Doorbells } from "../delivery/redis/doorbells.ts";
+import { ringer } from "../delivery/ringer.ts";
 import type { Changes } from "./changes.ts";
 import type { Committed } from "./commit.ts";
+import { type Channel, serverNews } from "./news.ts";
 import type { Rows } from "./rows.ts";
 
 export interface Spread {
-  /** Of a commit made here. Answers when the first of its runs is due, and which hints nobody here was woken by. */
-  own(committed: Committed): { due: number; unheard: Hint[] };
-  /** Of one that another server made. */
-  others(changed: readonly RunId[], queued: readonly Hint[]): void;
+  /** Of a commit made here. Answers when the first of its runs is due. */
+  own(committed: Committed): number;
+  /** Hears from now on of commits that other servers make. */
+  start(): void;
+  /** Resolves when all is told. */
+  close(): Promise<void>;
 }
 
 export interface SpreadOptions {
+  env: Env;
   rows: Rows;
   ready: Ready;
   changes: Changes;
+  channel: Channel | null;
   doorbells: Doorbells | null;
+  /** Aborts when nobody takes anything here any more. */
+  closing: AbortSignal;
 }
 
-export function spread({ rows, ready, changes, doorbells }: SpreadOptions): Spread {
+export function spread({ env, rows, ready, changes, channel, doorbells, closing }: SpreadOptions): Spread {
+  const others = (changed: readonly RunId[], queued: readonly Hint[]) => {
+    const stillQueued = new Set(queued.map(({ id }) => id));
+    for (const id of changed) {
+      rows.forget(id);
+      if (!stillQueued.has(id)) {
+        ready.drop(id);
+      }
+    }
+    for (const hint of queued) {
+      ready.hear(hint);
+    }
+    for (const id of changed) {
+      changes.notify(id);
+    }
+  };
+
+  const news = channel === null ? null : serverNews({ env, channel, hear: others });
+  const ring = ringer({
+    env,
+    isListed: ready.isListed,
+    closing,
+    ring(hint) {
+      doorbells?.ring(hint);
+      news?.tell([hint.id], [hint]);
+    },
+  });
+
   return {
     own({ changed, hints }) {
       let due = Number.POSITIVE_INFINITY;
@@ -33,28 +69,22 @@ export function spread({ rows, ready, changes, doorbells }: SpreadOptions): Spre
         }
       }
       const unheard = hints.filter((run) => !ready.push(run));
-      for (const run of hints) {
-        doorbells?.ring(run);
+      if (news !== null || doorbells !== null) {
+        ring(hints);
       }
       for (const run of changed) {
         changes.notify(run.id);
       }
-      return { due, unheard };
+      news?.tell(
+        changed.map(({ id }) => id),
+        unheard,
+      );
+      return due;
     },
-    others(changed, queued) {
-      const stillQueued = new Set(queued.map(({ id }) => id));
-      for (const id of changed) {
-        rows.forget(id);
-        if (!stillQueued.has(id)) {
-          ready.drop(id);
-        }
-      }
-      for (const hint of queued) {
-        ready.hear(hint);
-      }
-      for (const id of changed) {
-        changes.notify(id);
-      }
+    start: () => news?.start(),
+    async close() {
+      await news?.close();
+      await doorbells?.close();
     },
   };
 }

@@ -142,6 +142,7 @@ const claim = z
       .max(limits.batchItems)
       .exactOptional(),
     rung: z.boolean().exactOptional(),
+    recall: z.boolean().exactOptional(),
     load: load.exactOptional(),
   })
   .refine(({ serves, shardKeys }) => serves.length * Math.max(1, shardKeys.length) <= limits.claimedQueues, {

@@ -1,4 +1,10 @@
-import type { RedisAnswer, RedisConnection, RedisConnector, RedisRefusal } from "@aikirun/client/internal";
+import {
+  pause,
+  type RedisAnswer,
+  type RedisConnection,
+  type RedisConnector,
+  type RedisRefusal,
+} from "@aikirun/client/internal";
 import type { Env } from "@aikirun/lib";
 import { streamGroup, streamLength } from "@aikirun/lib/protocol";
 import type { Notice } from "./notice.ts";
@@ -20,6 +26,8 @@ const patienceMs = 2_000;
 const readPatienceMs = 1_000;
 /** Of what this session was given and has not acknowledged, as much of each stream is read again at once. */
 const mostAgain = 1_000;
+/** Of what a dead reader left in a stream, so much is taken over at a time. */
+const mostTaken = 100;
 /** A reader is taken for dead when it asked for nothing for so many times `claimMinIdleTimeMs`. */
 const deadAfter = 4;
 
@@ -64,6 +72,8 @@ export class Doorbells {
   #tidyAt = 0;
   #isProven = false;
   #isLeaving = false;
+  /** Aborts when no more bells can be heard. */
+  readonly #over = new AbortController();
   #lose: (refusal: RedisRefusal) => void = () => {};
 
   constructor(reader: RedisConnection, writer: RedisConnection, options: DoorbellsOptions) {
@@ -74,6 +84,11 @@ export class Doorbells {
       this.#lose = resolve;
     });
     this.#scheduleTidying();
+  }
+
+  /** Whether bells can still be heard. */
+  get isOpen(): boolean {
+    return !this.#over.signal.aborted;
   }
 
   /** Whether a read has ever come back. */
@@ -100,13 +115,14 @@ export class Doorbells {
   }
 
   /**
-   * Waits up to `blockMs` milliseconds for bells, at most `count` of each stream, or until the signal aborts; what is
-   * heard when nobody waits for it rings again. Empty when nothing rang, or the doorbells were lost.
+   * Whether bells can be heard. Waits for them up to `blockMs` milliseconds, at most `count` of each stream, or until
+   * the signal aborts or the doorbells are lost; what rings when nobody waits rings again.
    */
-  async hear(count: number, blockMs: number, signal: AbortSignal): Promise<Bell[]> {
+  async isRung(count: number, blockMs: number, signal: AbortSignal): Promise<boolean> {
     if (this.#waiting.length === 0 && this.#options.env.elapsed() >= this.#tidyAt) {
       this.#scheduleTidying();
-      await this.#takeOver(count);
+      await this.#takeOver();
+      if (signal.aborted) this.passAll();
       this.#errand(this.#sweep());
     }
     if (this.#waiting.length === 0) {
@@ -115,6 +131,11 @@ export class Doorbells {
       await settledOrAborted(this.#listening, signal);
       this.#hearers -= 1;
     }
+    return this.#waiting.length > 0;
+  }
+
+  /** Takes the bells that rang. */
+  heard(): Bell[] {
     return this.#waiting.splice(0);
   }
 
@@ -123,19 +144,20 @@ export class Doorbells {
     for (const [stream, ids] of byStream(bells)) this.#errand(this.#acknowledge(stream, ids));
   }
 
-  /** They are heard again, by this worker, at once. */
-  keep(bells: readonly Bell[]): void {
-    this.#waiting.unshift(...bells);
-  }
-
   /** They ring again, for others. Those that cannot are taken over some day. */
   pass(bells: readonly Bell[]): void {
     for (const [stream, ids] of byStream(bells)) this.#errand(this.#ringInstead(stream, ids));
   }
 
+  /** All that rang. */
+  passAll(): void {
+    this.pass(this.heard());
+  }
+
   /** Leaves nothing of this session behind, as far as Redis can be reached. */
   async leave(): Promise<void> {
     this.#isLeaving = true;
+    this.#over.abort();
     this.#reader.close();
     this.pass(this.#waiting.splice(0));
     await Promise.all(this.#errands);
@@ -148,6 +170,7 @@ export class Doorbells {
   }
 
   #fail(refusal: RedisRefusal): RedisRefusal {
+    this.#over.abort();
     this.#reader.close();
     this.#writer.close();
     this.#lose(refusal);
@@ -171,6 +194,7 @@ export class Doorbells {
   async #read(from: ">" | "0", count: number, blockMs: number): Promise<Bell[] | RedisRefusal> {
     const keys = this.#options.keys();
     if (keys.length === 0) {
+      await pause(this.#options.env, blockMs, this.#over.signal);
       return [];
     }
     for (const key of keys) this.#joined.add(key);
@@ -224,12 +248,21 @@ export class Doorbells {
   }
 
   /** What dead readers were given is given to this one. */
-  async #takeOver(count: number): Promise<void> {
+  async #takeOver(): Promise<void> {
     await Promise.all(
       this.#options.keys().map(async (key) => {
         const from = this.#cursors.get(key) ?? "0-0";
         const { session, claimMinIdleTimeMs } = this.#options;
-        const command = ["xautoclaim", key, streamGroup, session, claimMinIdleTimeMs, from, "count", count] as const;
+        const command = [
+          "xautoclaim",
+          key,
+          streamGroup,
+          session,
+          claimMinIdleTimeMs,
+          from,
+          "count",
+          mostTaken,
+        ] as const;
         const answer = await this.#send([...command, "justid"]);
         if (answer.ok) {
           this.#cursors.set(key, cursorOf(answer.value));

@@ -1,4 +1,5 @@
-import type { RedisConnector } from "@aikirun/client/internal";
+import { pause, type RedisConnector } from "@aikirun/client/internal";
+import type { Cancel } from "@aikirun/lib";
 import { type Served, streamKey } from "@aikirun/lib/protocol";
 import type { Doorbells } from "./doorbells.ts";
 import { openLine } from "./line.ts";
@@ -6,19 +7,24 @@ import { noticeNoRedis, redisNotice } from "./notice.ts";
 import { adaptivePolling, type Growth } from "./polling.ts";
 import type { Bell } from "./replies.ts";
 import type { RedisStreams } from "./strategy.ts";
-import type { Answer, Question, Subscriber, SubscriberContext } from "./subscriber.ts";
+import type { Question, Subscriber, SubscriberContext } from "./subscriber.ts";
 
-/** How a worker polls while it hears no doorbells: as one does by default, but soon ready to hear again. */
-const fallback: Growth = {
+/** How the server is asked without a bell: it holds the question. */
+const growth: Growth = {
   minPollIntervalMs: 50,
   maxPollIntervalMs: 2_000,
   backoffMultiplier: 2,
   emptyPollThreshold: 3,
   jitterFactor: 0.2,
 };
-const fallbackWaitMs = 2_000;
-/** A worker with free slots asks so often without a bell, so that one that was lost costs no more. Milliseconds. */
-const surveyMs = 5_000;
+/** While nothing can be heard, so often is looked whether something can. Milliseconds. */
+const deafMs = 200;
+/** The longest read: it goes on with the streams that it began with. Milliseconds. */
+const longestReadMs = 5_000;
+/** Who is answered within this time is busy: the bells are for others. Milliseconds. */
+const graceMs = 10;
+/** Bells that nothing was asked for within this time ring for others. Milliseconds. */
+const keptMs = 1_000;
 /** The most bells that one read takes of a stream. */
 const mostBells = 1_000;
 
@@ -26,8 +32,9 @@ const mostBells = 1_000;
 type Options = Required<Pick<RedisStreams, "claimMinIdleTimeMs" | "blockTimeMs" | "maxRetryIntervalMs">>;
 
 /**
- * Asks for as many runs as doorbells rang. Which runs come is the server's to say, so a bell that is old, doubled or
- * garbage does no harm; it is acknowledged when its question was answered.
+ * The server holds a question until a doorbell rings, and then looks into its database for what was queued elsewhere.
+ * Which runs come is the server's to say, so a bell that is old, doubled or garbage does no harm; it is acknowledged
+ * when the server has looked and there was no more. Without Redis the held question remains.
  */
 export function redisStreams(
   options: Options,
@@ -35,7 +42,7 @@ export function redisStreams(
   connector: RedisConnector | null,
 ): Subscriber {
   const { env, logger, session } = context;
-  const polling = adaptivePolling(fallback, env, fallbackWaitMs);
+  const polling = adaptivePolling(growth, env);
   if (connector === null) {
     noticeNoRedis(logger);
     return polling;
@@ -44,66 +51,72 @@ export function redisStreams(
   const notice = redisNotice(connector.at, logger);
   const delivers = () => context.streams() !== null;
   const line = openLine({ ...options, env, connector, session, keys, notice, delivers });
-  /** Of what was asked for everything came: more may be waiting, and needs no bell. */
-  let isBacklog = false;
-  /** When the server last had no more runs than were asked for, and of which streams. Monotonic milliseconds. */
-  let surveyed = { at: Number.NEGATIVE_INFINITY, keys: "" };
-  /** Bells that ring for nothing are read faster. */
-  let haste = 1;
+  /** Bells that one read takes of a stream: one is reason enough to look, but those that ring for nothing go fast. */
+  let count = 1;
+  let cancelPass: Cancel = () => {};
 
-  const learn = (answer: Answer, asksForAll: boolean): void => {
-    if (answer.type !== "answered") {
-      return;
-    }
-    const isShort = answer.runs < answer.asked;
-    isBacklog = asksForAll && !isShort;
-    if (isShort || asksForAll) {
-      surveyed = { at: env.elapsed(), keys: keys().join() };
-    }
-  };
+  const hearing = (): Doorbells | null => (delivers() && line.doorbells?.isOpen === true ? line.doorbells : null);
 
-  const survey: Question = { waitMs: 0, settled: (answer) => learn(answer, true) };
-
-  /** Asks for a run for each bell. When fewer came there are no more, and all bells were for runs that are gone. */
-  const question = (doorbells: Doorbells, bells: Bell[], free: number, count: number): Question => ({
+  /** When fewer runs came than slots were free storage was asked, and no more are queued: all bells were answered. */
+  const rungFor = (doorbells: Doorbells, bells: Bell[]): Question => ({
     waitMs: 0,
-    limit: Math.min(bells.length, free),
     rung: true,
     settled(answer) {
-      learn(answer, bells.length >= free);
       if (answer.type === "answered") {
         const isShort = answer.runs < answer.asked;
-        haste = isShort && bells.length >= count ? haste * 2 : 1;
-        doorbells.answer(isShort ? bells : bells.slice(0, answer.runs));
-        doorbells.pass(isShort ? [] : bells.slice(answer.runs));
-      } else if (answer.type === "failed") {
-        doorbells.keep(bells);
+        count = isShort && bells.length >= count ? Math.min(mostBells, count * 2) : 1;
+        if (isShort) doorbells.answer(bells);
+        else doorbells.pass(bells);
       } else {
         doorbells.pass(bells);
       }
     },
   });
 
+  const untilRung = async (signal: AbortSignal): Promise<void> => {
+    while (!signal.aborted) {
+      const doorbells = hearing();
+      if (doorbells === null) await pause(env, deafMs, signal);
+      else if (await doorbells.isRung(count, Math.min(options.blockTimeMs, longestReadMs), signal)) return;
+    }
+  };
+
+  /** The server may hold it until a bell rings, for then it is to look. */
+  const heldUntilRung = (question: Question): Question => {
+    const settled = new AbortController();
+    const recall = new AbortController();
+    void pause(env, graceMs, settled.signal)
+      .then(() => untilRung(settled.signal))
+      .then(() => {
+        cancelPass = env.after(keptMs, () => line.doorbells?.passAll());
+        recall.abort();
+      });
+    return {
+      ...question,
+      recall: recall.signal,
+      settled(answer) {
+        const isRecalled = recall.signal.aborted;
+        settled.abort();
+        question.settled?.(isRecalled ? { type: "unasked" } : answer);
+        const isFull = answer.type === "answered" && answer.runs === answer.asked;
+        // Without a slot nobody asks for what rang meanwhile.
+        if (isFull || (answer.type === "unasked" && !isRecalled)) line.doorbells?.passAll();
+      },
+    };
+  };
+
   return {
     async next(free, signal) {
-      for (let { doorbells } = line; doorbells !== null && !signal.aborted; { doorbells } = line) {
-        if (!delivers()) {
-          doorbells.close();
-          break;
-        }
-        const dueMs = surveyed.at + surveyMs - env.elapsed();
-        if (isBacklog || dueMs <= 0 || surveyed.keys !== keys().join()) {
-          return survey;
-        }
-        const count = Math.min(mostBells, free * haste);
-        const bells = await doorbells.hear(count, Math.min(options.blockTimeMs, dueMs), signal);
-        if (bells.length > 0) {
-          return question(doorbells, bells, free, count);
-        }
-      }
-      return polling.next(free, signal);
+      cancelPass();
+      const doorbells = hearing();
+      if (doorbells === null) line.doorbells?.close();
+      const bells = doorbells?.heard() ?? [];
+      return doorbells !== null && bells.length > 0
+        ? rungFor(doorbells, bells)
+        : heldUntilRung(await polling.next(free, signal));
     },
     async close() {
+      cancelPass();
       await line.close();
     },
   };

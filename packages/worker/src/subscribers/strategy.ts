@@ -42,10 +42,7 @@ export interface RedisStreams {
    * that was never heard of again is removed. Milliseconds, 1,000 or more, default 90,000.
    */
   claimMinIdleTimeMs?: number;
-  /**
-   * How long one read waits for messages. It ends sooner when the server is to be asked without a message, every 5 s.
-   * Milliseconds, 1 to 60,000, default 1,000.
-   */
+  /** How long one read waits for messages, 5,000 at most. Milliseconds, 1 to 60,000, default 1,000. */
   blockTimeMs?: number;
   /** The longest pause while Redis or the server errs. Milliseconds, default 2,000. */
   maxRetryIntervalMs?: number;

@@ -25,6 +25,8 @@ export interface Question {
   limit?: number;
   /** Something told of runs that the server which is asked may not have heard of: it looks into its database. */
   rung?: boolean;
+  /** Takes the question back when it aborts: the server holds it no longer, and answers with what it has by then. */
+  recall?: AbortSignal;
   /** Called once, when it is known what came of the question. */
   settled?(answer: Answer): void;
 }
@@ -35,7 +37,7 @@ export type Answer =
   | { type: "answered"; asked: number; runs: number; heldMs: number }
   /** The server refused the question. */
   | { type: "failed"; error: unknown }
-  /** Nobody asked, or the question was taken back: something else came first. */
+  /** Nobody asked, or the question was taken back before a run came. */
   | { type: "unasked" };
 
 /** What a subscriber may know of its worker. */
