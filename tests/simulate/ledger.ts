@@ -197,14 +197,18 @@ export class Ledger {
     }
   }
 
-  /** Code that does not fit its run begins nothing. */
-  #checkFit({ runId, attempt, op, address }: Effect): void {
+  /** Code that does not fit its run begins nothing; what is recorded since it was claimed its worker may not know. */
+  #checkFit({ runId, attempt, fence, op, address }: Effect): void {
     if (op !== `task${insertedOp}`) return;
     const isClaimable = /^(task|step|sleep|event|child):/;
     const unclaimed = this.mirror
       .journal(runId)
       .find(
-        (entry) => entry.attempt === attempt && isClaimable.test(entry.address) && !entry.address.startsWith(address),
+        (entry) =>
+          entry.attempt === attempt &&
+          entry.fence < fence &&
+          isClaimable.test(entry.address) &&
+          !entry.address.startsWith(address),
       );
     const isCall = unclaimed !== undefined && !/\/(result|\d+|retry)$|\/wait#/.test(unclaimed.address);
     if (isCall) {

@@ -74,12 +74,14 @@ export class Nemesis {
     const { fleet, mirror, ledger } = this.#options;
     for (const index of fleet.workers.keys()) fleet.killWorker(index);
     const edits = new Map(fleet.code.edits);
-    for (const [runId, edit] of edits) {
+    for (const runId of this.misfits) {
       const address = ledger.addresses.get(`${runId} task${insertedOp}`);
       const isRecorded = mirror
         .journal(runId)
         .some((entry) => address !== undefined && entry.address.startsWith(address));
-      if (edit.kind === "insert" && !isRecorded) edits.delete(runId);
+      // The report of a call that the misfit made may have been under way when the code was mended first.
+      if (isRecorded) edits.set(runId, { kind: "insert" });
+      else edits.delete(runId);
     }
     fleet.code = { edits };
     for (const index of fleet.workers.keys()) fleet.restartWorker(index);
@@ -139,8 +141,13 @@ export class Nemesis {
     this.#later(() => network.mend(process));
   }
 
+  /** Makes good what was done to the world, at the latest when it heals. */
   #later(then: () => void): void {
     const { world, knobs } = this.#options;
+    if (this.#isOver) {
+      then();
+      return;
+    }
     const delay = this.#prng.magnitude(5, Math.max(10, knobs.chaosMs / 5));
     world.after(delay, { process: null, label: "nemesis", run: () => this.#isOver || then() });
   }

@@ -56,6 +56,30 @@ export function isTimed(ops: readonly Op[]): boolean {
   });
 }
 
+/** Whether a replay may give its calls other addresses: equal ones are counted as they come, and timers decide that. */
+export function mayReorder(ops: readonly Op[]): boolean {
+  const names = countedNames(ops);
+  return isTimed(ops) && new Set(names).size < names.length;
+}
+
+/** Of calls whose addresses are told apart by nothing but a count. */
+function countedNames(ops: readonly Op[]): string[] {
+  return ops.flatMap((op) => {
+    switch (op.type) {
+      case "sleep":
+        return [`sleep:${op.name ?? ""}`];
+      case "wait":
+        return [`event:${op.event}`];
+      case "join":
+        return op.branches.flatMap(countedNames);
+      case "attempt":
+        return countedNames(op.body);
+      default:
+        return [];
+    }
+  });
+}
+
 /** How many tries a task or step has. */
 export function triesOf(op: Extract<Op, { type: "task" | "step" }>): number {
   if (op.type === "step") return op.retries + 1;

@@ -61,7 +61,6 @@ export async function simulate(seed: number, open: OpenStorage): Promise<Outcome
     ledger,
     maxCrashes: knobs.settings.maxCrashes,
     isGentle: knobs.isGentle,
-    servers: knobs.servers,
     releases: network.releases,
     cancelled: users.cancelled,
     misfits: nemesis.misfits,
@@ -76,11 +75,14 @@ export async function simulate(seed: number, open: OpenStorage): Promise<Outcome
   const tender = new Tender({ world, users, nemesis, mirror });
   const until = world.now + restMs;
   const isDone = () => isBroken() || (users.isIdle && [...mirror.runs.values()].every(isOver));
-  while (world.now < until && !isDone()) {
-    tender.tend();
-    await world.run(world.now + tendMs, isDone);
-  }
-  if (!isBroken()) await world.run(world.now + 5_000, isBroken);
+  // What is still on its way may begin something anew.
+  do {
+    while (world.now < until && !isDone()) {
+      tender.tend();
+      await world.run(world.now + tendMs, isDone);
+    }
+    if (!isBroken()) await world.run(world.now + 5_000, isBroken);
+  } while (world.now < until && !isDone());
   if (!isBroken()) await audit({ world, mirror, ledger, code: fleet.code });
   if (!isBroken()) await during(world, checkEnd({ world, mirror, ledger, users, nemesis, storage, losses }));
   if (world.steps > maxSteps) world.violate("LIVENESS", `${maxSteps} steps, and no end`);
