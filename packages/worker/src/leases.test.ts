@@ -1,7 +1,7 @@
 import { AikiError, silentLogger } from "@aikirun/lib";
 import type { RenewResult } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { type ReplyOf, type RequestOf, type Script, scriptedApi } from "../test/scripted-api.ts";
+import { type ReplyOf, type RequestOf, type Script, scriptedApi, untilAborted } from "../test/scripted-api.ts";
 import { virtualEnv } from "../test/virtual-env.ts";
 import { instant, leases } from "./leases.ts";
 
@@ -157,6 +157,17 @@ describe("leases", () => {
     await env.advance(3_000);
     expect(asked.renew.length).toBeGreaterThan(1);
     expect(lease.isProven).toBe(true);
+  });
+
+  it("that nothing has confirmed yet survive two renewals that are never answered", async () => {
+    let calls = 0;
+    const { env, hold, told } = setup((request, signal) => {
+      calls += 1;
+      return calls <= 2 ? untilAborted(signal) : renewed(request);
+    });
+    const lease = hold("a");
+    await env.advance(12_000);
+    expect([lease.isProven, calls, told]).toEqual([true, 3, []]);
   });
 
   it("can be confirmed before anything is executed", async () => {

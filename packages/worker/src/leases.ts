@@ -15,7 +15,7 @@ export interface Lease {
   readonly isProven: boolean;
   /**
    * True once it is neither proven nor renewed any more: the run must be presumed lost. A lease that is too old when
-   * its claim is answered, because the server held the question, is not lost before a renewal fails.
+   * its claim is answered, because the answer took so long, is not lost before a renewal fails.
    */
   readonly isLost: boolean;
   /** Renews and awaits the answer; false when the run was lost. */
@@ -26,8 +26,8 @@ export interface Lease {
 
 /** All leases of a worker, kept by one renewal of them all per heartbeat. */
 export interface Leases {
-  /** `sentAt` is the age of the claim's request: by the server's clock the lease is no younger. */
-  hold(run: Holding, sentAt: Instant, events: LeaseEvents): Lease;
+  /** `takenAt`: the lease began no earlier. */
+  hold(run: Holding, takenAt: Instant, events: LeaseEvents): Lease;
   /** How long a lease lasts that nothing has confirmed. Milliseconds. */
   readonly unconfirmedMs: number;
   close(): void;
@@ -59,6 +59,10 @@ export interface Instant {
 const unconfirmedMs = 10_000;
 /** When a claim is confirmed that no heartbeat has renewed. Milliseconds. */
 const confirmAfterMs = 3_000;
+/** How long the server may take to confirm one: there is time for several tries. Milliseconds. */
+const confirmPatienceMs = 2_000;
+/** How long it may take to renew others. Milliseconds. */
+const renewPatienceMs = 10_000;
 
 interface Held {
   runId: RunId;
@@ -78,6 +82,10 @@ interface Held {
 
 export function instant(env: Env): Instant {
   return { elapsed: env.elapsed(), now: env.now() };
+}
+
+export function later({ elapsed, now }: Instant, ms: number): Instant {
+  return { elapsed: elapsed + ms, now: now + ms };
 }
 
 export function leases(options: LeasesOptions): Leases {
@@ -131,7 +139,8 @@ export function leases(options: LeasesOptions): Leases {
   /** On a call path of its own, never longer than a heartbeat: the next try may fare better. */
   async function ask(due: Held[]): Promise<void> {
     const leave = new AbortController();
-    const cancel = env.after(Math.min(10_000, Math.max(1_000, heartbeatIntervalMs)), () => leave.abort());
+    const patienceMs = due.every(({ confirmed }) => confirmed) ? renewPatienceMs : confirmPatienceMs;
+    const cancel = env.after(Math.min(patienceMs, Math.max(1_000, heartbeatIntervalMs)), () => leave.abort());
     const sentAt = instant(env);
     try {
       const runs = due.map(({ runId, fence }) => ({ runId, fence }));
@@ -191,8 +200,8 @@ export function leases(options: LeasesOptions): Leases {
 
   return {
     unconfirmedMs: Math.min(leaseMs, unconfirmedMs),
-    hold({ runId, fence, isDormant = false }, sentAt, events) {
-      const fresh = { provenAt: sentAt, confirmed: false, wasProven: false, isUrgent: false, waiting: [] };
+    hold({ runId, fence, isDormant = false }, takenAt, events) {
+      const fresh = { provenAt: takenAt, confirmed: false, wasProven: false, isUrgent: false, waiting: [] };
       const lease: Held = { runId, fence, isDormant, events, ...fresh };
       lease.wasProven = isProven(lease);
       held.set(runId, lease);

@@ -15,7 +15,7 @@ import { Tenure } from "./tenure.ts";
 export interface Runner {
   /** Runs that occupy a slot. */
   readonly busy: number;
-  take(claimed: ClaimedRun, sentAt: Instant): void;
+  take(claimed: ClaimedRun, takenAt: Instant): void;
   /** A parked run that was asked for moved on without us. */
   refused(runId: RunId, fence: number): void;
   /** Lets runs under way come to a good point and hands them back; what is taken from now on is handed back at once. */
@@ -66,13 +66,13 @@ export function runner(options: RunnerOptions): Runner {
   let busy = 0;
   let isStopping = false;
 
-  function take(claimed: ClaimedRun, sentAt: Instant): void {
+  function take(claimed: ClaimedRun, takenAt: Instant): void {
     const isTooMany = busy >= options.slots;
     busy += 1;
     const before = slices.get(claimed.id);
     const slice: Slice = {
       claimed,
-      lease: kept.hold({ runId: claimed.id, fence: claimed.fence, isDormant: isSuspect(claimed) }, sentAt, {
+      lease: kept.hold({ runId: claimed.id, fence: claimed.fence, isDormant: isSuspect(claimed) }, takenAt, {
         lost: (code) => overtaken(slice, code),
         pause: () => pause(slice),
       }),
