@@ -34,12 +34,10 @@ made.registry.add(programVersion(witness).program);
 
 /** Whether its heartbeats are answered in time, and whether it asks again as it must after an answer that was lost. */
 function saying(api: Api): Api {
-  let claimed = "";
   return {
     ...api,
     claim(request, options) {
-      if (request.claimId === claimed && request.recall !== true) console.log("repeated claim");
-      claimed = request.claimId;
+      if (request.repeats !== undefined) console.log("repeated claim");
       return api.claim(request, options);
     },
     async renew(request, options) {

@@ -79,7 +79,7 @@ function reading(transaction: Transaction): Omit<Transaction, "insert" | "save" 
     hold: (ids) => transaction.hold(ids),
     nextDue: () => transaction.nextDue(),
     children: (parents, limit) => transaction.children(parents, limit),
-    claimed: (session, claimId) => transaction.claimed(session, claimId),
+    claimed: (session, claimIds) => transaction.claimed(session, claimIds),
     referenced: (keys) => transaction.referenced(keys),
     find: (namespace, request, limit, after) => transaction.find(namespace, request, limit, after),
     workers: (namespace, at) => transaction.workers(namespace, at),

@@ -5,6 +5,7 @@ import type { RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../packages/server/src/core/run.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Change, Commit, Mirror } from "./mirror.ts";
+import { mayReorder, type Op, type Program } from "./program.ts";
 import type { World } from "./world.ts";
 
 /** What the rules know of the world besides storage. */
@@ -15,7 +16,6 @@ export interface Circumstances {
   maxCrashes: number;
   /** Nothing happens in this world that could cost a worker its run. */
   isGentle: boolean;
-  servers: number;
   /** Reports that only handed a run back: they prove nothing of the worker's health. */
   releases: ReadonlyMap<string, string>;
   /** Runs that somebody asked to cancel. */
@@ -65,7 +65,10 @@ export function rowRules(around: Circumstances, holders: Holders): (commit: Comm
 /** Whether the holder of a running run lost it other than by its own report. */
 export function isLoss({ before, after }: Change): boolean {
   if (before?.state.status !== "running") return false;
-  const isHeld = after.state.status === "running" && after.fence === before.fence;
+  const { session, confirmed } = before.state;
+  // Who never heard that it holds a run may claim it again.
+  const isSame = after.fence === before.fence || !confirmed;
+  const isHeld = after.state.status === "running" && after.state.session === session && isSame;
   const isFinal = isOver(after);
   return !isHeld && !isFinal && !isReported(before, after);
 }
@@ -126,6 +129,12 @@ function finality({ world, ledger, cancelled, mirror }: Circumstances, { before,
   }
 }
 
+/** The handler's code, which travels as the input. */
+function programOf({ input }: Run): Op[] {
+  const { program }: { program: Program } = JSON.parse(input ?? '{"program":{"ops":[]}}');
+  return program.ops;
+}
+
 /** R4: a lease ends by its holder's report, by the run's end, or by its time. */
 function tenancy(around: Circumstances, change: Change, { now }: Commit, holders: Holders): void {
   const { world } = around;
@@ -140,9 +149,7 @@ function tenancy(around: Circumstances, change: Change, { now }: Commit, holders
   if (isLoss(change) && before?.state.status === "running" && before.state.leaseUntil > now) {
     world.violate("R4", `${name} was taken from its holder ${before.state.leaseUntil - now} ms before its lease ended`);
   }
-  // A claim that is repeated at another server is not known there: what the first one took is lost for a while.
-  const isCostly = before?.state.status === "running" && (before.state.confirmed || around.servers === 1);
-  if (around.isGentle && isCostly && isLoss(change)) {
+  if (around.isGentle && isLoss(change)) {
     world.violate("W4", `${name} was lost by its worker, and nothing had happened to it`);
   }
   const { reported } = after;
@@ -252,7 +259,7 @@ class Losses {
       if (losses > maxCrashes && !isOver(after))
         world.violate("R9", `${name} lost ${losses} leases in a row and goes on`);
     } else if (state.reason === "diverged") {
-      if (!misfits.has(id))
+      if (!misfits.has(id) && !mayReorder(programOf(after)))
         world.violate("FIT", `${name} diverged at ${state.call}, though its code fits: ${state.unclaimed}`);
     } else if (losses <= maxCrashes && before?.state.status !== "stalled") {
       world.violate("R9", `${name} is stalled after ${losses} losses in a row of ${maxCrashes} allowed`);

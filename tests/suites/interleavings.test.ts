@@ -33,6 +33,8 @@ interface Scene {
   runId: string;
   held: ClaimedRun | null;
   session: string;
+  /** The claim that took it. */
+  claimId: string;
 }
 
 /** Through one server; answers with what its caller would hear. */
@@ -63,6 +65,10 @@ const acts: Readonly<Record<string, Act>> = {
   },
   claim: async (api, { name }) => {
     const { runs } = await api.claim(new Worker(stageOf(api, name)).request());
+    return `claimed ${runs.map(({ fence }) => fence).join()}`;
+  },
+  "claim again": async (api, { name, session, claimId }) => {
+    const { runs } = await api.claim({ ...new Worker(stageOf(api, name)).request(), session, repeats: [claimId] });
     return `claimed ${runs.map(({ fence }) => fence).join()}`;
   },
   event: signal({ type: "event", name: "approved", data: "1", referenceId: "e-1" }),
@@ -131,6 +137,7 @@ const settings: Readonly<Record<Setting, string[]>> = {
     "the same event",
     "cancel",
     "pause",
+    "claim again",
   ],
   proven: ["suspend", "record", "record otherwise", "finish", "event", "cancel", "pause"],
   parked: ["event", "the same event", "cancel", "pause", "resume", "wake"],
@@ -138,6 +145,10 @@ const settings: Readonly<Record<Setting, string[]>> = {
   lapsed: ["tick", "suspend", "finish", "release", "renew", "event", "cancel", "pause"],
   new: ["start it by its reference", "start another by its reference"],
 };
+
+function isClaim(act: string): boolean {
+  return act === "claim" || act === "claim again";
+}
 
 /** What is due is of interest to who looks at it: other pairs of these settings meet in others. */
 function isOfInterest(setting: string, one: string, other: string): boolean {
@@ -154,11 +165,12 @@ async function pastDue(stage: Stage, runId: string): Promise<void> {
 async function prepare(api: Api, setting: Setting): Promise<Scene> {
   const stage = new Stage(api);
   const worker = stage.worker();
-  if (setting === "new") return { name: stage.name, runId: "", session: worker.session, held: null };
+  const claimId = v7();
+  if (setting === "new") return { name: stage.name, runId: "", session: worker.session, held: null, claimId };
   const runId = await stage.start();
-  const scene = { name: stage.name, runId, session: worker.session };
+  const scene = { name: stage.name, runId, session: worker.session, claimId };
   if (setting === "queued") return { ...scene, held: null };
-  const held = await worker.claimOne({ waitMs: 0, leaseMs: setting === "lapsed" ? shortestLeaseMs : 30_000 });
+  const held = await worker.claimOne({ claimId, waitMs: 0, leaseMs: setting === "lapsed" ? shortestLeaseMs : 30_000 });
   if (setting === "due") await worker.report(held, { opens: [sleeps(1)] });
   if (setting === "due" || setting === "lapsed") await pastDue(stage, runId);
   if (setting === "parked") await worker.park(held, [wait]);
@@ -190,7 +202,7 @@ async function oneAfterTheOther(setting: Setting, acted: [string, string], order
   const engine = createEngine({ storage, env, logger: silentLogger });
   const api = engine.api("default");
   const scene = await prepare(api, setting);
-  const answers = ["", passedOver];
+  const answers = [passedOver, passedOver];
   for (const place of order) {
     answers[place] = (await acts[acted[place] ?? ""]?.(api, scene, storage)) ?? "";
   }
@@ -316,13 +328,7 @@ describe.skipIf(database === null)("two servers on one PostgreSQL", async () => 
 
   it.each(cases)("a $setting run: $one is met by $other", async ({ setting, one, other }) => {
     if (!isSetting(setting)) throw new Error("unreachable");
-    const orders =
-      other === "claim"
-        ? [[0, 1], [1, 0], [0]]
-        : [
-            [0, 1],
-            [1, 0],
-          ];
+    const orders = [[0, 1], [1, 0], ...(one === "claim again" ? [[1]] : []), ...(isClaim(other) ? [[0]] : [])];
     const serial = await Promise.all(orders.map((order) => oneAfterTheOther(setting, [one, other], order)));
     for (const moment of moments) {
       expect(serial).toContainEqual(await met(setting, [one, other], moment));

@@ -164,7 +164,7 @@ async function everything(reader: Reader): Promise<unknown> {
     ),
     due: await reader.nextDue(),
     children: (await reader.children(all, 99)).toSorted(),
-    claimed: [await reader.claimed("s", "c"), await reader.claimed("t", "d")],
+    claimed: [await reader.claimed("s", ["c"]), await reader.claimed("t", ["d", "c", "d"])],
     referenced: byKey(
       await reader.referenced(["r", "q"].map((referenceId) => ({ namespace: "default", name: "\0", referenceId }))),
       (run) => run.id,

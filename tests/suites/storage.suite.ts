@@ -154,7 +154,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect(await journal(runId(2))).toEqual([]);
         expect(await write((tx) => tx.due(1e9, 10))).toEqual([kept.id]);
         expect((await write((tx) => tx.queued(filterFor(), 10))).ids).toEqual([kept.id]);
-        expect(await read((reader) => reader.claimed("session-1", "claim-1"))).toEqual([]);
+        expect(await read((reader) => reader.claimed("session-1", ["claim-1"]))).toEqual([]);
         expect(await read((reader) => reader.children([kept.id], 10))).toEqual([]);
         expect(await insert(queuedRun(3, { referenceId: "gone" }))).toEqual([runId(3)]);
         expect(await save({ entries: [returnedEntry(kept.id, 2)] })).toEqual([]);
@@ -405,17 +405,20 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
       expect(await children([runId(1)])).toEqual([runId(5)]);
     });
 
-    it("gives the running runs of one claim, in id order", async () => {
+    it("gives the running runs of claims, in id order", async () => {
       await insert(
         queuedRun(3, { state: runningState() }),
         queuedRun(1, { state: runningState() }),
         queuedRun(2, { state: runningState("session-2") }),
         queuedRun(4, { state: runningState("session-1", "claim-2") }),
       );
-      const claimed = (): Promise<string[]> => read((reader) => reader.claimed("session-1", "claim-1"));
-      expect(await claimed()).toEqual([runId(1), runId(3)]);
+      const claimed = (...claimIds: string[]): Promise<string[]> =>
+        read((reader) => reader.claimed("session-1", claimIds));
+      expect(await claimed("claim-1")).toEqual([runId(1), runId(3)]);
+      expect(await claimed("claim-3", "claim-2", "claim-1", "claim-2")).toEqual([runId(1), runId(3), runId(4)]);
+      expect(await claimed()).toEqual([]);
       await save({ changes: [next(queuedRun(1, { state: runningState() }), { state: { status: "cancelled" } })] });
-      expect(await claimed()).toEqual([runId(3)]);
+      expect(await claimed("claim-1")).toEqual([runId(3)]);
     });
 
     it("finds runs by reference, with their tails", async () => {
@@ -590,7 +593,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         }
         await insert(...strangeNames.map((strange, n) => queuedRun(n, { state: runningState(strange, strange) })));
         for (const [n, strange] of strangeNames.entries()) {
-          expect(await read((reader) => reader.claimed(strange, strange))).toEqual([runId(n)]);
+          expect(await read((reader) => reader.claimed(strange, [strange]))).toEqual([runId(n)]);
         }
       });
 

@@ -65,6 +65,10 @@ export const states: Record<string, Run> = {
 
 const signalled = { signalId: "signal-1", known: [] };
 
+function again(session: string, claimId: string): Command {
+  return { type: "claim", claim: { claimId: "c", session, worker: "w", leaseMs: 90_000, repeats: ["lost", claimId] } };
+}
+
 export const commands: Record<string, Command> = {
   tick: { type: "tick" },
   claim: claimed,
@@ -73,6 +77,9 @@ export const commands: Record<string, Command> = {
     type: "claim",
     claim: { claimId: "c", session: "session-2", worker: "w", leaseMs: 90_000, reclaim: 3 },
   },
+  "claim again": again("session-1", "claim-1"),
+  "claim again by a stranger": again("session-2", "claim-1"),
+  "claim again what another took": again("session-1", "claim-0"),
   renew: { type: "renew", session: "session-1", fence: 3, leaseMs: 90_000 },
   "renew by a ghost": { type: "renew", session: "session-1", fence: 2, leaseMs: 90_000 },
   "report continue": report(go, { entries: [returned("task:a#0")] }),

@@ -136,7 +136,7 @@ function readerOf(reader: Reader): Reader {
     entriesAt: (keys) => reader.entriesAt(keys),
     nextDue: () => reader.nextDue(),
     children: (parents, limit) => reader.children(parents, limit),
-    claimed: (session, claimId) => reader.claimed(session, claimId),
+    claimed: (session, claimIds) => reader.claimed(session, claimIds),
     referenced: (keys) => reader.referenced(keys),
     find: (namespace, request, limit, after) => reader.find(namespace, request, limit, after),
     workers: (namespace, at) => reader.workers(namespace, at),

@@ -23,6 +23,7 @@ export interface Step {
 const kinds = [
   "tick",
   "claim",
+  "claim again",
   "reclaim",
   "renew",
   "continue",
@@ -146,6 +147,8 @@ function commandOf({ kind, choice, isStale }: Step, run: Run, index: number): Co
       return { type: kind };
     case "claim":
       return { type: "claim", claim: { ...claim, session: "session" } };
+    case "claim again":
+      return { type: "claim", claim: { ...claim, session: "session", repeats: [`claim-${index - 1}`] } };
     case "reclaim":
       return { type: "claim", claim: { ...claim, reclaim: run.fence } };
     case "renew":

@@ -1,42 +1,27 @@
 /** One try of a claim, which may be wanted sooner than the server that holds it would answer. */
 
-import type { Cancel, Env } from "@aikirun/lib";
+import type { Env } from "@aikirun/lib";
 import type { Api, ClaimReply, ClaimRequest } from "@aikirun/lib/protocol";
 
 export interface Attempt {
   readonly reply: Promise<ClaimReply>;
   /** Whether it was given up: then `reply` rejects. */
   readonly isDropped: boolean;
-  /** The server is to answer now. If it has no such claim, or says nothing, the attempt is dropped after a while. */
+  /** The server is to answer now. If it has no such claim, or says nothing for a while, the attempt is dropped. */
   recall(): void;
   drop(): void;
 }
 
 /** A server that says nothing for so long is not waited for. Milliseconds. */
 const patienceMs = 1_000;
-/** Another server holds the claim: what it has answered by now arrives within this time. Milliseconds. */
-const onItsWayMs = 100;
 
-/**
- * A dropped attempt is not repeated under its id: the server that held it may be giving up what it took, while another
- * finds it as taken.
- */
 export function attempt(api: Api, env: Pick<Env, "after">, request: ClaimRequest): Attempt {
   const dropped = new AbortController();
   const answered = new AbortController();
   const drop = () => dropped.abort();
   let isRecalled = request.waitMs === 0;
-  let cancelDrop: Cancel = () => {};
-  const dropAfter = (ms: number) => {
-    cancelDrop();
-    if (!answered.signal.aborted) cancelDrop = env.after(ms, drop);
-  };
-  const settle = () => {
-    answered.abort();
-    cancelDrop();
-  };
   return {
-    reply: api.claim(request, { signal: dropped.signal }).finally(settle),
+    reply: api.claim(request, { signal: dropped.signal }).finally(() => answered.abort()),
     get isDropped() {
       return dropped.signal.aborted;
     },
@@ -45,9 +30,14 @@ export function attempt(api: Api, env: Pick<Env, "after">, request: ClaimRequest
         return;
       }
       isRecalled = true;
-      dropAfter(patienceMs);
+      const cancel = env.after(patienceMs, drop);
+      answered.signal.addEventListener("abort", cancel, { once: true });
       api.claim(recallOf(request), { signal: answered.signal }).then(
-        ({ held }) => (held === true ? cancelDrop() : dropAfter(onItsWayMs)),
+        ({ held }) => {
+          cancel();
+          // Another server may hold it.
+          if (held !== true) drop();
+        },
         () => {},
       );
     },

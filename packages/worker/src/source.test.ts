@@ -26,8 +26,9 @@ function setup(
   const env = virtualEnv();
   const scripted = scriptedApi({ claim }, holds);
   const taken: string[] = [];
+  const takenAt: number[] = [];
   const refused: string[] = [];
-  const state = { free: slots, serves, taken, refused };
+  const state = { free: slots, serves, taken, takenAt, refused };
   const claims = source({
     api: scripted.api,
     env,
@@ -41,9 +42,10 @@ function setup(
     leaseMs: 90_000,
     serves: (): Served[] => state.serves,
     freeSlots: () => state.free,
-    onRun: ({ id }) => {
+    onRun: ({ id }, { elapsed }) => {
       state.free -= 1;
       state.taken.push(id);
+      state.takenAt.push(elapsed);
     },
     onRefused: (runId) => state.refused.push(runId),
   });
@@ -77,7 +79,7 @@ describe("taking runs", () => {
     await claims.stop();
   });
 
-  it("repeats a question whose answer was lost with the same id", async () => {
+  it("names the claims whose answers were lost when it asks again", async () => {
     let failures = 2;
     const { env, claims, state, asked } = setup((_, signal) => {
       failures -= 1;
@@ -86,8 +88,24 @@ describe("taking runs", () => {
     });
     await env.advance(1_000);
     expect(state.taken).toEqual(["a"]);
-    expect(new Set(asked.claim.slice(0, 3).map(({ request }) => request.claimId)).size).toBe(1);
-    expect(asked.claim[3]?.request.claimId).not.toBe(asked.claim[0]?.request.claimId);
+    const requests = asked.claim.map(({ request }) => request);
+    const ids = requests.map(({ claimId }) => claimId);
+    expect(new Set(ids).size).toBe(4);
+    expect(requests.map(({ repeats }) => repeats)).toEqual([undefined, ids.slice(0, 1), ids.slice(0, 2), undefined]);
+    await claims.stop();
+  });
+
+  it("knows how old the leases are when the server held the question", async () => {
+    const { env, claims, state } = setup(
+      async () => {
+        await new Promise<void>((resolve) => env.after(8_000, resolve));
+        return { runs: [claimedRun("a")], heldMs: 7_000 };
+      },
+      { slots: 1 },
+    );
+    const askedAt = env.elapsed();
+    await env.advance(8_000);
+    expect(state.takenAt).toEqual([askedAt + 7_000]);
     await claims.stop();
   });
 
@@ -271,20 +289,21 @@ describe("a subscriber", () => {
     await claims.stop();
   });
 
-  it("drops a question of which the server that hears of the recall knows nothing", async () => {
+  it("repeats a question of which the server that hears of the recall knows nothing", async () => {
     const { subscriber, answers, ring } = scripted();
     const recall = new AbortController();
-    const { env, claims, asked } = setup((_, signal) => untilAborted(signal), { subscriber, holds: false });
+    const { claims, asked, state } = setup(
+      ({ repeats }, signal) => (repeats === undefined ? untilAborted(signal) : { runs: [claimedRun("a")] }),
+      { subscriber, holds: false },
+    );
     await settled();
     ring({ waitMs: 2_000, recall: recall.signal });
     await settled();
     recall.abort();
-    // An answer may be on its way.
-    await env.advance(99);
-    expect(asked.claim[0]?.signal?.aborted).toBe(false);
-    await env.advance(1);
-    expect(answers).toEqual([{ type: "unasked" }]);
+    await settled();
     expect(asked.claim[0]?.signal?.aborted).toBe(true);
+    expect(asked.claim[1]?.request).toMatchObject({ waitMs: 0, repeats: [asked.claim[0]?.request.claimId] });
+    expect([state.taken, answers]).toMatchObject([["a"], [{ type: "answered", runs: 1 }]]);
     await claims.stop();
   });
 
@@ -307,7 +326,7 @@ describe("a subscriber", () => {
     await env.advance(5_000);
     expect([state.taken, answers]).toMatchObject([["a"], [{ type: "answered", runs: 1 }]]);
     expect(asked.claim.map(({ request }) => request.waitMs)).toEqual([2_000, 0]);
-    expect(asked.claim[1]?.request.claimId).toBe(asked.claim[0]?.request.claimId);
+    expect(asked.claim[1]?.request.repeats).toEqual([asked.claim[0]?.request.claimId]);
     await claims.stop();
   });
 

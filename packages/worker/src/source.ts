@@ -2,7 +2,7 @@ import { backoffMs, isTransient, pause, retryAfterOf } from "@aikirun/client/int
 import { type Cancel, type Env, isRecord, type Logger } from "@aikirun/lib";
 import { type Api, type ClaimedRun, type ClaimRequest, limits, type RunId, type Served } from "@aikirun/lib/protocol";
 import { type Attempt, attempt } from "./attempt.ts";
-import { type Instant, instant } from "./leases.ts";
+import { type Instant, instant, later } from "./leases.ts";
 import type { Answer, Question, Subscriber } from "./subscribers/subscriber.ts";
 
 /** Takes runs from the server as slots come free. */
@@ -32,8 +32,8 @@ export interface SourceOptions {
   leaseMs: number;
   serves: () => Served[];
   freeSlots: () => number;
-  /** A claimed run, with the moment when its claim was sent; it occupies a slot from here on. */
-  onRun: (run: ClaimedRun, sentAt: Instant) => void;
+  /** A claimed run, with a moment before which it was not taken; it occupies a slot from here on. */
+  onRun: (run: ClaimedRun, takenAt: Instant) => void;
   /** The run is not to be had: it moved on without us. */
   onRefused: (runId: RunId, fence: number) => void;
 }
@@ -44,6 +44,9 @@ const registryMs = 200;
 const stoppingMs = 200;
 /** The most runs that one claim may bring. */
 const mostRuns = 1_000;
+
+/** What is asked for, by as many claims as it takes. */
+type Asking = Omit<ClaimRequest, "claimId" | "repeats">;
 
 /** A subscriber's next question, while it is awaited; null when it has none after all. */
 interface Upcoming {
@@ -140,12 +143,11 @@ export function source(options: SourceOptions): Source {
   }
 
   /** Of a question; parked runs come before others. */
-  function requestOf({ limit = mostRuns, waitMs, rung = false }: Question): ClaimRequest {
+  function requestOf({ limit = mostRuns, waitMs, rung = false }: Question): Asking {
     const free = Math.min(freeSlots(), mostRuns);
     const reclaim = Array.from(reclaims, ([runId, fence]) => ({ runId, fence })).slice(0, free);
     const others = free - reclaim.length;
     return {
-      claimId: env.id(),
       session: options.session,
       worker: options.worker,
       serves: others > 0 ? options.serves() : [],
@@ -158,12 +160,12 @@ export function source(options: SourceOptions): Source {
     };
   }
 
-  /** Asks until there is an answer: a reply that was lost may hold runs, and only its repeat brings them. */
-  async function ask(request: ClaimRequest, recall?: AbortSignal): Promise<Answer> {
-    // What a repeat brings may have been taken by the first: its lease is as old as that.
-    const takenAt = instant(env);
+  /** Asks until there is an answer: one that was lost, or not waited for, may hold runs, and a repeat brings them. */
+  async function ask(request: Asking, recall?: AbortSignal): Promise<Answer> {
+    const repeats: string[] = [];
     let current: Attempt | null = null;
     let isEnding = recall?.aborted === true;
+    let isOver = stopped.signal.aborted;
     let cancelDrop: Cancel = () => {};
     const end = () => {
       isEnding = true;
@@ -171,27 +173,33 @@ export function source(options: SourceOptions): Source {
     };
     const onStop = () => {
       end();
-      cancelDrop = env.after(stoppingMs, () => current?.drop());
+      cancelDrop = env.after(stoppingMs, () => {
+        isOver = true;
+        current?.drop();
+      });
     };
     interrupt = end;
     stopped.signal.addEventListener("abort", onStop, { once: true });
     recall?.addEventListener("abort", end, { once: true });
     const cancelWatch = request.waitMs > 0 ? watchRegistry(request, end) : () => {};
     try {
-      for (let isFirst = true; !stopped.signal.aborted; isFirst = false) {
-        const sentAt = env.elapsed();
-        const one = attempt(api, env, isEnding ? { ...request, waitMs: 0 } : request);
+      while (!isOver) {
+        const claimId = env.id();
+        const sentAt = instant(env);
+        const one = attempt(api, env, repeating({ ...request, claimId }, repeats, isEnding));
         current = one;
         try {
-          const { runs } = await one.reply;
+          const { runs, heldMs: untilTaken = 0 } = await one.reply;
           faults.server = 0;
-          receive(request, runs, takenAt);
+          receive(request, runs, later(sentAt, untilTaken));
           const isMeant = runs.length > 0 || !isEnding;
-          const heldMs = env.elapsed() - sentAt;
+          const heldMs = env.elapsed() - sentAt.elapsed;
           return isMeant ? { type: "answered", asked: request.limit, runs: runs.length, heldMs } : { type: "unasked" };
         } catch (error) {
+          const isFirst = repeats.length === 0;
+          repeats.push(claimId);
           if (one.isDropped) {
-            return { type: "unasked" };
+            continue;
           }
           current = null;
           faults.server += 1;
@@ -203,6 +211,7 @@ export function source(options: SourceOptions): Source {
           if (!isTransient(error)) {
             return { type: "failed", error };
           }
+          isOver ||= stopped.signal.aborted;
         }
       }
       return { type: "unasked" };
@@ -215,11 +224,11 @@ export function source(options: SourceOptions): Source {
     }
   }
 
-  function receive({ reclaim = [] }: ClaimRequest, runs: ClaimedRun[], sentAt: Instant): void {
+  function receive({ reclaim = [] }: Asking, runs: ClaimedRun[], takenAt: Instant): void {
     const ours = new Set(runs.map(({ id }) => id));
     for (const run of runs) {
       reclaims.delete(run.id);
-      options.onRun(run, sentAt);
+      options.onRun(run, takenAt);
     }
     for (const { runId, fence } of reclaim) {
       if (!ours.has(runId) && reclaims.get(runId) === fence) {
@@ -230,7 +239,7 @@ export function source(options: SourceOptions): Source {
   }
 
   /** What is registered meanwhile must not wait for the end of a long poll. */
-  function watchRegistry({ serves }: ClaimRequest, end: () => void): Cancel {
+  function watchRegistry({ serves }: Asking, end: () => void): Cancel {
     let cancel: Cancel = () => {};
     const look = () => {
       if (isSame(serves, options.serves())) {
@@ -286,6 +295,12 @@ function isSame(before: Served[], now: Served[]): boolean {
     before.length === now.length &&
     before.every(({ name, versionId }, index) => now[index]?.name === name && now[index]?.versionId === versionId)
   );
+}
+
+/** As one of several, the last of which is not held by the server. */
+function repeating(request: ClaimRequest, repeats: string[], isLast: boolean): ClaimRequest {
+  const lost = repeats.slice(-limits.repeatedClaims);
+  return { ...request, ...(lost.length > 0 ? { repeats: lost } : {}), ...(isLast ? { waitMs: 0 } : {}) };
 }
 
 function checked(question: Question): Question {

@@ -194,11 +194,11 @@ export const mutants: readonly Mutant[] = [
     105,
   ),
   one(
-    "what a repeated claim brings is thought to be fresh",
+    "a claim whose answer was lost is forgotten",
     `${held}/source.ts`,
-    "receive(request, runs, takenAt)",
-    "receive(request, runs, instant(env))",
-    316,
+    "...(lost.length > 0 ? { repeats: lost } : {})",
+    "...(lost.length > 0 ? {} : {})",
+    90,
   ),
   one(
     "a lease that was never proven is given up",

@@ -54,6 +54,8 @@ export const limits = {
   watchedItems: 10_000,
   /** Versions times shards that one claim may ask for. */
   claimedQueues: 10_000,
+  /** Lost claims that one claim may name. */
+  repeatedClaims: 20,
   openWaits: 1_000,
   nameLength: 255,
   tags: 32,

@@ -58,8 +58,10 @@ export interface Served {
 
 /** Asks for runs to execute. */
 export interface ClaimRequest {
-  /** Made by the caller, new for each claim; a repeat gets the same runs. */
+  /** Made by the caller, new each time it asks. */
   claimId: string;
+  /** Claims of the caller's whose answers were lost: what they took is this one's instead. At most 20. */
+  repeats?: string[];
   /** Made per process; owns leases. */
   session: string;
   /** The worker's id: a label for people. */
@@ -126,6 +128,8 @@ export interface ClaimedRun {
 /** The runs that are the caller's by now; empty when the wait ran out. */
 export interface ClaimReply {
   runs: ClaimedRun[];
+  /** So long the server had the question before it took them: their leases are no older. Milliseconds; absent, 0. */
+  heldMs?: number;
   /** Of a recall: whether the server has the claim, so that its answer is on its way. */
   held?: boolean;
   /** Where doorbells ring for the caller: the `streams` of a `RenewReply`. */

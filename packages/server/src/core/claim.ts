@@ -3,19 +3,40 @@
 import { change, type Draft, decided, draft, enqueue, isFinal, record, refuse } from "./draft.ts";
 import type { Claim, Decision, Held, Moment, Run, State } from "./run.ts";
 
-export function claim(run: Run, { reclaim, ...claim }: Claim, moment: Moment): Decision {
-  const held = heldBy(run.state);
-  if (reclaim === undefined ? run.state.status !== "queued" : !isOwn(held, claim.session, reclaim)) {
-    return refuse(reclaim === undefined ? "ILLEGAL_STATE" : "FENCED", `The run is ${run.state.status}.`);
+export function claim(run: Run, command: Claim, moment: Moment): Decision {
+  const { state } = run;
+  const { reclaim, repeats: _, ...claim } = command;
+  if (!isToBeHad(state, command)) {
+    return refuse(reclaim === undefined ? "ILLEGAL_STATE" : "FENCED", `The run is ${state.status}.`);
   }
   const next = draft(run, moment);
   // An answer that never arrives must not cost a whole lease, nor be counted as a crash.
   const leaseUntil = moment.latest + Math.min(moment.settings.unconfirmedLeaseMs, claim.leaseMs);
+  // A repeat has a fence of its own: the server that failed to answer the first claim can give up only what that took.
   change(next, {
     fence: run.fence + 1,
-    state: { status: "running", ...claim, leaseUntil, confirmed: false, pauseRequested: false, held: held ?? null },
+    state: {
+      status: "running",
+      ...claim,
+      leaseUntil,
+      confirmed: false,
+      pauseRequested: state.status === "running" && state.pauseRequested,
+      held: "held" in state ? state.held : null,
+    },
   });
   return decided(next);
+}
+
+function isToBeHad(state: State, { session, reclaim, repeats }: Claim): boolean {
+  if (reclaim !== undefined) {
+    return isOwn(heldBy(state), session, reclaim);
+  }
+  if (repeats !== undefined) {
+    const isOurs = state.status === "running" && state.session === session && repeats.includes(state.claimId);
+    // Once confirmed, its answer has arrived.
+    return isOurs && !state.confirmed;
+  }
+  return state.status === "queued";
 }
 
 /** A repeated heartbeat is harmless, so it carries no id. */

@@ -34,6 +34,12 @@ const table: Record<string, Record<string, string>> = {
     FENCED: `scheduled queued ${inHand} awaiting_retry ${paused} ${stalled} ${final}`,
   },
   "reclaim by a stranger": { FENCED: `${live} ${final}` },
+  "claim again": {
+    "running unconfirmed": "unconfirmed",
+    ILLEGAL_STATE: `scheduled queued running pausing ${parked} ${paused} ${stalled} ${final}`,
+  },
+  "claim again by a stranger": { ILLEGAL_STATE: `${live} ${final}` },
+  "claim again what another took": { ILLEGAL_STATE: `${live} ${final}` },
   renew: { running: "running unconfirmed", "running pausing": "pausing", ...notHeld },
   "renew by a ghost": { FENCED: live, RUN_FINAL: final },
   "report continue": { "same +returned": inHand, ...notHeld },

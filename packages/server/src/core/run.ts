@@ -169,6 +169,8 @@ export interface Claim {
   leaseMs: number;
   /** Set when the caller reclaims a run that it parked: the fence under which it did. */
   reclaim?: number;
+  /** Set for a run that one of these claims may have taken, whose answer the caller never got. */
+  repeats?: readonly string[];
 }
 
 export type Arrival =

@@ -110,8 +110,8 @@ describe("a claim", () => {
   });
 });
 
-describe("a repeated claim", () => {
-  it("gets the same runs, fences and journals", async () => {
+describe("a claim that repeats one whose answer was lost", () => {
+  it("gets the same runs and journals under new fences", async () => {
     const { api, speaker } = rig();
     const one = speaker();
     await one.signal(await one.start(), { type: "event", name: "paid" });
@@ -120,48 +120,102 @@ describe("a repeated claim", () => {
     const request = one.request({ limit: 2 });
     const first = await api.claim(request);
     expect(first.runs).toHaveLength(2);
-    expect(await api.claim(request)).toEqual(first);
+    const again = await one.claim({ limit: 2, repeats: [request.claimId] });
+    expect(again).toEqual(first.runs.map((run) => ({ ...run, fence: 2 })));
     expect(await one.claim()).toHaveLength(1);
   });
 
-  it("gets the same runs after the server has restarted", async () => {
+  it("gets them through another server, which has answered others of the same session", async () => {
     const before = rig();
     const one = before.speaker();
-    await one.start();
-    await one.start();
+    const after = before.another();
     const request = one.request({ limit: 1 });
-    const first = await before.api.claim(request);
-    expect(await before.another().api.claim(request)).toEqual(first);
+    await after.api.claim(one.request());
+    await one.start();
+    await one.start();
+    const [first] = (await before.api.claim(request)).runs;
+    const again = one.request({ limit: 1, repeats: ["never heard of", request.claimId] });
+    expect((await after.api.claim(again)).runs).toEqual([{ ...first, fence: 2 }]);
   });
 
-  it("while the first still waits is answered with it", async () => {
+  it("cannot be undone by the server that failed to answer", async () => {
+    const here = rig();
+    const there = here.another();
+    const one = here.speaker();
+    const leave = new AbortController();
+    const request = one.request({ waitMs: 10_000 });
+    const lost = here.api.claim(request, { signal: leave.signal });
+    await settled();
+    const id = await one.start();
+    leave.abort();
+    const again = await there.api.claim(one.request({ repeats: [request.claimId] }));
+    expect(await lost).toEqual({ runs: [] });
+    const [run = await one.claimOne()] = again.runs;
+    expect(run).toMatchObject({ id });
+    expect(await one.report(run, complete)).toMatchObject({ ok: true });
+  });
+
+  it("has the first answered now, and gets what it took", async () => {
     const { api, speaker } = rig();
     const one = speaker();
     const request = one.request({ waitMs: 10_000 });
-    const [first, again] = [api.claim(request), api.claim(request)];
+    const first = api.claim(request);
+    await settled();
+    const id = await one.start();
+    const again = await one.claim({ repeats: [request.claimId] });
+    expect([(await first).runs, again]).toMatchObject([[{ id, fence: 1 }], [{ id, fence: 2 }]]);
+    const waiting = one.request({ waitMs: 10_000 });
+    const second = api.claim(waiting);
+    await settled();
+    expect(await one.claim({ repeats: [waiting.claimId] })).toEqual([]);
+    expect(await second).toEqual({ runs: [] });
+  });
+
+  it("is none when the network has doubled the request: that is one claim", async () => {
+    const { api, speaker } = rig();
+    const one = speaker();
+    const request = one.request({ waitMs: 10_000 });
+    const [first, doubled] = [api.claim(request), api.claim(request)];
     await settled();
     const id = await one.start();
     expect((await first).runs).toMatchObject([{ id, fence: 1 }]);
-    expect(await again).toEqual(await first);
+    expect(await doubled).toEqual(await first);
+    await one.start();
+    expect(await api.claim(request)).toEqual({ runs: [] });
   });
 
-  it("takes nothing of another namespace", async () => {
+  it("gets no more than one of them was to bring", async () => {
+    const { api, speaker } = rig();
+    const one = speaker();
+    for (let n = 0; n < 4; n += 1) await one.start();
+    const lost = [one.request({ limit: 2 }), one.request({ limit: 2 })];
+    for (const request of lost) await api.claim(request);
+    const repeats = lost.map(({ claimId }) => claimId);
+    expect(await one.claim({ limit: 2, repeats })).toHaveLength(2);
+  });
+
+  it("takes nothing that the caller is known to have, that is another's, or of another namespace", async () => {
     const { engine, speaker, api } = rig();
     const one = speaker();
     await one.start();
     const request = one.request();
-    expect((await api.claim(request)).runs).toHaveLength(1);
-    expect((await engine.api("other").claim(request)).runs).toEqual([]);
+    const [run] = (await api.claim(request)).runs;
+    const repeats = [request.claimId];
+    expect((await engine.api("other").claim(one.request({ repeats }))).runs).toEqual([]);
+    expect(await speaker().claim({ repeats })).toEqual([]);
+    await api.renew({ session: one.session, leaseMs: 90_000, runs: [{ runId: run?.id ?? "", fence: 1 }] });
+    expect(await one.claim({ repeats })).toEqual([]);
   });
 });
 
 describe("a waiting claim", () => {
-  it("is woken by a start", async () => {
-    const one = rig().speaker();
-    const waiting = one.claim({ waitMs: 10_000 });
-    await settled();
+  it("is woken by a start, and says how long it was held", async () => {
+    const { api, env, speaker } = rig();
+    const one = speaker();
+    const waiting = api.claim(one.request({ waitMs: 10_000 }));
+    await env.advance(7_000);
     const id = await one.start();
-    expect(await waiting).toMatchObject([{ id }]);
+    expect(await waiting).toMatchObject({ runs: [{ id }], heldMs: 7_000 });
   });
 
   it("is woken by a start that was decided in the very same transaction", async () => {
@@ -267,16 +321,6 @@ describe("a claim that is recalled", () => {
     await api.claim({ ...request, recall: true });
     expect((await waiting).runs).toMatchObject([{ id }]);
     expect(await api.claim({ ...request, recall: true })).toEqual({ runs: [], held: true });
-    expect(await api.claim(request)).toEqual(await waiting);
-  });
-
-  it("is answered when it is repeated without a wait, too", async () => {
-    const { api, speaker } = rig();
-    const request = speaker().request({ waitMs: 20_000 });
-    const waiting = api.claim(request);
-    await settled();
-    expect(await api.claim({ ...request, waitMs: 0 })).toEqual({ runs: [] });
-    expect(await waiting).toEqual({ runs: [] });
   });
 
   it("is another one: then nothing happens, and nothing is taken", async () => {

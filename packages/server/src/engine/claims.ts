@@ -2,7 +2,7 @@
 
 import type { ClaimedRun, ClaimRequest, Entry, RunId } from "@aikirun/lib/protocol";
 import { limits } from "@aikirun/lib/protocol";
-import type { Held, Moment, Run } from "../core/run.ts";
+import type { Claim, Held, Moment, Run } from "../core/run.ts";
 import type { Left, Ready } from "../delivery/ready.ts";
 import { cutJournal, entryBytes } from "../storage/journal.ts";
 import type { QueueFilter } from "../storage/queue.ts";
@@ -37,16 +37,15 @@ export interface Claiming {
 
 /** What needs nobody's word but this server's: a repeat, what the caller parked, and hints. */
 export async function beginClaim(context: ClaimContext): Promise<Claiming> {
-  const { request, isRepeat } = context.operation;
-  const before = isRepeat ? await claimedBefore(context) : [];
-  if (before.length > 0) {
-    return { context, claimed: before, isAsking: false };
+  const { request } = context.operation;
+  const claimed = await takeUnheard(context);
+  if (claimed.length > 0) {
+    return { context, claimed, isAsking: false };
   }
-  const claimed: Run[] = [];
   const reclaim = request.reclaim ?? [];
   await context.work.fetch(reclaim.map(({ runId }) => runId));
   for (const { runId, fence } of reclaim) {
-    await take(context, runId, fence, claimed);
+    await take(context, runId, { reclaim: fence }, claimed);
   }
   await takeHinted(context, claimed);
   return { context, claimed, isAsking: isWorthwhile(context, claimed) };
@@ -61,17 +60,24 @@ export async function endClaim({ context, claimed, isAsking }: Claiming): Promis
   return claimed.length === 0 ? [] : await handOut(transaction, claimed, moment.now, work.recorded);
 }
 
-/** What the first of two equal claims took, as far as the caller still holds it. */
-async function claimedBefore({ work, operation, transaction }: ClaimContext): Promise<Run[]> {
-  const { namespace, request } = operation;
-  const ids = await transaction.claimed(request.session, request.claimId);
+/** What claims took whose answers were lost, but no more than one of them was to bring. */
+async function takeUnheard(context: ClaimContext): Promise<Run[]> {
+  const { work, operation, transaction } = context;
+  const { request, repeats } = operation;
+  const claimed: Run[] = [];
+  if (repeats.length === 0) {
+    return claimed;
+  }
+  const ids = await transaction.claimed(request.session, repeats);
   await work.fetch(ids);
   await work.refresh(ids);
-  return ids
-    .flatMap((id) => work.get(id) ?? [])
-    .filter(
-      (run) => run.namespace === namespace && run.state.status === "running" && run.state.claimId === request.claimId,
-    );
+  const most = request.limit + (request.reclaim?.length ?? 0);
+  for (const id of ids) {
+    if (claimed.length < most) {
+      await take(context, id, { repeats }, claimed);
+    }
+  }
+  return claimed;
 }
 
 /** What a claim asks for, each stream once. */
@@ -106,7 +112,7 @@ async function takeHinted(context: ClaimContext, claimed: Run[]): Promise<void> 
     next += ids.length;
     await work.fetch(ids);
     for (const id of ids) {
-      await take(context, id, undefined, claimed);
+      await take(context, id, {}, claimed);
     }
   }
 }
@@ -135,7 +141,7 @@ async function scan(context: ClaimContext, claimed: Run[]): Promise<void> {
   for (const id of ids) {
     const before = claimed.length;
     if (before < limit) {
-      await take(context, id, undefined, claimed);
+      await take(context, id, {}, claimed);
     }
     const run = claimed[before];
     if (run !== undefined) {
@@ -155,7 +161,7 @@ function leftOf(more: boolean, isFilled: boolean): Left {
 async function take(
   { work, taken, operation }: ClaimContext,
   id: RunId,
-  reclaim: number | undefined,
+  how: Pick<Claim, "reclaim" | "repeats">,
   claimed: Run[],
 ): Promise<void> {
   const { claimId, session, worker, leaseMs } = operation.request;
@@ -164,10 +170,10 @@ async function take(
     return;
   }
   // A hint may be old; what it says is never believed.
-  if (reclaim === undefined && run.state.status !== "queued") {
+  if (how.reclaim === undefined && how.repeats === undefined && run.state.status !== "queued") {
     return;
   }
-  const claim = { claimId, session, worker, leaseMs, ...(reclaim === undefined ? {} : { reclaim }) };
+  const claim = { claimId, session, worker, leaseMs, ...how };
   const decision = await work.apply(id, { type: "claim", claim });
   if (decision?.ok === true) {
     claimed.push(decision.run);

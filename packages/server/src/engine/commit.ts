@@ -190,7 +190,8 @@ async function answer(
     return decision?.ok === false ? decision : notFound(to);
   }
   if (command.type !== "report") {
-    return { ok: true, run: decision.run, first: tail + 1, news: [] };
+    const anew = decision.effects.find(({ type }) => type === "start");
+    return { ok: true, run: decision.run, anew: anew?.type === "start" ? anew.run : null, first: tail + 1, news: [] };
   }
   const { report } = command;
   const own = new Set([...report.entries, ...report.starts].map(({ address }) => address));
@@ -206,7 +207,7 @@ async function answer(
   const isMine = (entry: Entry) => own.has(entry.address) && entry.fence === report.fence;
   const mine = all.filter(isMine);
   const news = all.filter((entry) => !isMine(entry));
-  return { ok: true, run: decision.run, first: mine[0]?.seq ?? decision.run.tail + 1, news };
+  return { ok: true, run: decision.run, anew: null, first: mine[0]?.seq ?? decision.run.tail + 1, news };
 }
 
 type StartOperation = Extract<Operation, { type: "start" }>;

@@ -119,6 +119,17 @@ describe("a repeated signal", () => {
     await one.report(again, go, { opens: [awaits("paid")] });
     expect((await one.read(newRunId)).entries.at(-1)).toMatchObject({ value: { type: "received", nth: 0 } });
   });
+
+  it("to retry a stalled run is answered with that run, though it has failed by the time it is repeated", async () => {
+    const { speaker, env } = rig();
+    const one = speaker();
+    const id = await one.start();
+    await one.report(await one.claimOne(), { type: "diverged", call: "task:b#0", unclaimed: ["task:a#0"] });
+    const retry = { type: "retry", newRunId: env.id() } as const;
+    expect(await one.signal(id, retry, "retry-a")).toEqual({ ok: true, runId: id, status: "queued" });
+    await one.report(await one.claimOne(), fail);
+    expect(await one.signal(id, retry, "retry-a")).toEqual({ ok: true, runId: id, status: "failed" });
+  });
 });
 
 describe("children", () => {

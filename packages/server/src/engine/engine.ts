@@ -74,7 +74,6 @@ export function createEngine(options: EngineOptions): Engine {
     settings: { ...defaultSettings, ...settings },
     bootAt: null,
   };
-  const beganAt = env.elapsed();
   let underWay = 0;
   let drained = () => {};
 
@@ -148,7 +147,6 @@ export function createEngine(options: EngineOptions): Engine {
         changes,
         presence,
         submit,
-        beganAt,
         streams: () => doorbells?.streams(namespace),
         closing: closing.signal,
       }),
@@ -191,7 +189,9 @@ function readable(storage: Storage, logger: Logger): Pick<Storage, "read"> {
 
 /** A commit that failed may have been carried out nevertheless; all but claims tell by themselves. */
 function again(operation: Operation): Operation {
-  return operation.type === "claim" ? { ...operation, isRepeat: true } : operation;
+  return operation.type === "claim"
+    ? { ...operation, repeats: [...operation.repeats, operation.request.claimId] }
+    : operation;
 }
 
 /** Whether a batch may have failed for what one of it asks; otherwise the database fails all alike. */

@@ -7,14 +7,17 @@ import type { Command, Refusal, Run } from "../core/run.ts";
 export type Operation =
   | { type: "command"; namespace: string | null; to: RunId; command: Command }
   | { type: "start"; namespace: string; spec: RunSpec }
-  /** `isRepeat`: the claim may have been carried out before, unheard. */
-  | { type: "claim"; namespace: string; request: ClaimRequest; isRepeat: boolean }
+  /** `repeats`: claims that may have been carried out before, unheard. */
+  | { type: "claim"; namespace: string; request: ClaimRequest; repeats: readonly string[] }
   /** Ticks what is due and no other server is ticking, so many runs at most. */
   | { type: "sweep"; limit: number };
 
-/** Of a command: the run as it stands now. Of a report also where its entries went and what it did not know. */
+/**
+ * Of a command: the run as it stands now, and the run that a retry of it is. Of a report also where its entries went
+ * and what it did not know.
+ */
 export type Answer =
-  | { ok: true; run: Run; first: number; news: Entry[] }
+  | { ok: true; run: Run; anew: Run | null; first: number; news: Entry[] }
   | Refusal
   | { ok: false; code: "RUN_NOT_FOUND"; message: string };
 
@@ -28,4 +31,8 @@ export type Result =
 
 export function notFound(id: RunId): Extract<Answer, { code: "RUN_NOT_FOUND" }> {
   return { ok: false, code: "RUN_NOT_FOUND", message: `There is no run ${id} in this namespace.` };
+}
+
+export function mismatch(): never {
+  throw new Error("An operation was answered with another's result.");
 }

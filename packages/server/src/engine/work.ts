@@ -6,7 +6,7 @@
 import { arrivalAddress, resultAddress, signalAddress } from "@aikirun/lib";
 import type { Entry, Failure, RunId } from "@aikirun/lib/protocol";
 import { awaitedResult } from "../core/bind.ts";
-import { decide } from "../core/decide.ts";
+import { decide, isFinal } from "../core/decide.ts";
 import type { Command, Decision, Effect, Moment, Run } from "../core/run.ts";
 import type { EntryKey, Transaction } from "../storage/storage.ts";
 import type { Rows } from "./rows.ts";
@@ -340,9 +340,14 @@ function isIdle(decision: Extract<Decision, { ok: true }>, run: Run): boolean {
   return decision.run.revision === run.revision && decision.entries.length === 0 && decision.effects.length === 0;
 }
 
-/** A worker that has not seen all news may ask for waits that have ended meanwhile. */
+/**
+ * What is recorded may make nothing of it, and no entry of its own would meet that: a worker that has not seen all news
+ * may ask for waits that have ended, and the retry of an ended run may repeat one that was for the run itself.
+ */
 function isBehind(run: Run, command: Command): boolean {
-  return command.type === "report" && command.report.opens.length > 0 && command.report.seen !== run.inbox;
+  return command.type === "report"
+    ? command.report.opens.length > 0 && command.report.seen !== run.inbox
+    : command.type === "retry" && isFinal(run.state);
 }
 
 /** Whether somebody is told why it was refused. What the engine itself sends may come to nothing. */

@@ -130,6 +130,7 @@ const load = z.strictObject({ slots: count, busy: count });
 const claim = z
   .strictObject({
     claimId: token,
+    repeats: z.array(token).max(limits.repeatedClaims).exactOptional(),
     session: token,
     worker: name,
     serves: z.array(z.strictObject({ name, versionId: name })).max(limits.batchItems),

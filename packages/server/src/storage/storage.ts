@@ -63,8 +63,8 @@ export interface Reader {
   nextDue(): Promise<number | null>;
   /** Ids of live children (not final, not `onParentEnd: "abandon"`) of these parents, at most `limit`. */
   children(parents: RunId[], limit: number): Promise<RunId[]>;
-  /** Ids of running runs that this claim took, in id order. */
-  claimed(session: string, claimId: string): Promise<RunId[]>;
+  /** Ids of running runs that these claims took, in id order. */
+  claimed(session: string, claimIds: readonly string[]): Promise<RunId[]>;
   /** Runs by reference: one per `(namespace, name, referenceId)` that exists. */
   referenced(keys: ReferenceKey[]): Promise<Run[]>;
   /** One page, newest (by id) first unless `order` says otherwise; `after` is the last id of the page before. */

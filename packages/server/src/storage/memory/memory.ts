@@ -97,8 +97,8 @@ class MemoryReader implements Reader {
     return [...take(concat([...new Set(parents)].map((parent) => this.tables.liveChildren(parent))), limit)];
   }
 
-  async claimed(session: string, claimId: string): Promise<RunId[]> {
-    return [...this.tables.claimed(session, claimId)];
+  async claimed(session: string, claimIds: readonly string[]): Promise<RunId[]> {
+    return [...new Set(claimIds)].flatMap((claimId) => [...this.tables.claimed(session, claimId)]).sort(byId);
   }
 
   async referenced(keys: ReferenceKey[]): Promise<Run[]> {

@@ -62,8 +62,8 @@ export class PostgresReader implements Reader {
     return this.ids(sql.selectChildren, [texts([...new Set(parents)]), limit]);
   }
 
-  claimed(session: string, claimId: string): Promise<RunId[]> {
-    return this.ids(sql.selectClaimed, [toText(session), toText(claimId)]);
+  claimed(session: string, claimIds: readonly string[]): Promise<RunId[]> {
+    return this.ids(sql.selectClaimed, [toText(session), texts(claimIds)]);
   }
 
   async referenced(keys: ReferenceKey[]): Promise<Run[]> {

@@ -173,7 +173,7 @@ export const selectChildren: string = `
 export const selectClaimed: string = `
   SELECT id
   FROM aiki.run
-  WHERE status = 'running' AND session = $1 AND claim_id = $2
+  WHERE status = 'running' AND session = $1 AND claim_id = ANY($2)
   ORDER BY id`;
 
 /** An earlier sign changes nothing, and one that said goodbye stays gone. Locks in the order of the key. */

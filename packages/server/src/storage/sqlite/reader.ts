@@ -57,8 +57,9 @@ export class SqliteReader implements Reader {
     return ids;
   }
 
-  async claimed(session: string, claimId: string): Promise<RunId[]> {
-    return this.connection.all(sql.selectClaimed, toText(session), toText(claimId)).map(idOf);
+  async claimed(session: string, claimIds: readonly string[]): Promise<RunId[]> {
+    const taken = (claimId: string) => this.connection.all(sql.selectClaimed, toText(session), toText(claimId));
+    return [...new Set(claimIds)].flatMap(taken).map(idOf).sort();
   }
 
   async referenced(keys: ReferenceKey[]): Promise<Run[]> {
