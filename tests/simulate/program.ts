@@ -102,9 +102,45 @@ interface Budget {
 
 export function drawProgram(prng: Prng, mayKill: boolean): Program {
   const budget: Budget = { ops: prng.between(2, 18), ids: 0, poison: mayKill && prng.chance(0.1) };
-  const program: Program = { ops: drawOps(prng, budget, 0) };
+  const program: Program = { ops: hastened(drawOps(prng, budget, 0), 0).ops };
   if (prng.chance(0.3)) program.retry = { type: "fixed", maxAttempts: 3, delayMs: prng.pick([0, 50, 2_000]) };
   return program;
+}
+
+/** Between two durable calls a handler may be at rest for so long; after a second it would seem to have diverged. */
+const mostPlainMs = 700;
+
+/** The same with shorter rests where they follow one another; `restMs` is how long the handler has rested before. */
+function hastened(ops: readonly Op[], restMs: number): { ops: Op[]; restMs: number } {
+  let rest = restMs;
+  const changed = ops.map((op): Op => {
+    switch (op.type) {
+      case "plain": {
+        const ms = rest + op.ms > mostPlainMs ? 0 : op.ms;
+        rest += ms;
+        return { ...op, ms };
+      }
+      case "attempt": {
+        const body = hastened(op.body, rest);
+        rest = body.restMs;
+        return { ...op, body: body.ops };
+      }
+      case "join": {
+        const branches = op.branches.map((branch) => hastened(branch, rest));
+        rest = Math.max(rest, ...branches.map((branch) => branch.restMs));
+        return { ...op, branches: branches.map((branch) => branch.ops) };
+      }
+      case "clock":
+      case "random":
+      case "uuid":
+      case "throw":
+        return op;
+      default:
+        rest = 0;
+        return op;
+    }
+  });
+  return { ops: changed, restMs: rest };
 }
 
 function drawOps(prng: Prng, budget: Budget, depth: number): Op[] {
@@ -148,7 +184,7 @@ function drawBranch(prng: Prng, budget: Budget, depth: number): Op[] {
 function drawChild(prng: Prng, id: number, budget: Budget, depth: number): Op {
   const inner: Budget = { ops: Math.min(budget.ops, prng.between(1, 5)), ids: 0, poison: false };
   budget.ops -= inner.ops;
-  const program: Program = { ops: drawOps(prng, inner, depth + 2) };
+  const program: Program = { ops: hastened(drawOps(prng, inner, depth + 2), 0).ops };
   if (prng.chance(0.2)) program.onParentEnd = "abandon";
   const then = prng.pick(["leave", "await", "await", "patience"] as const);
   return { type: "child", id, program, then, timeoutMs: drawMs(prng) };
