@@ -22,6 +22,11 @@ export function resultAddress(childAddress: Address): Address {
   return `${childAddress}/result`;
 }
 
+/** Where the end of the child is recorded that the wait at this address is for. */
+export function awaitedResult(waitAddress: Address): Address {
+  return resultAddress(waitAddress.slice(0, waitAddress.lastIndexOf("/")));
+}
+
 /** Where the `attempt`th failed try of a task is recorded, from 1. */
 export function tryAddress(taskAddress: Address, attempt: number): Address {
   return `${taskAddress}/${attempt}`;

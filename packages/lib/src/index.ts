@@ -1,4 +1,12 @@
-export { addressOf, arrivalAddress, resultAddress, retryAddress, signalAddress, tryAddress } from "./address.ts";
+export {
+  addressOf,
+  arrivalAddress,
+  awaitedResult,
+  resultAddress,
+  retryAddress,
+  signalAddress,
+  tryAddress,
+} from "./address.ts";
 export { type BatchOptions, batcher } from "./batch.ts";
 export {
   type ChildStartOptions,

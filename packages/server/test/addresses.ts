@@ -1,5 +1,4 @@
-import { arrivalAddress, resultAddress, signalAddress } from "@aikirun/lib";
-import { awaitedResult } from "../src/core/bind.ts";
+import { arrivalAddress, awaitedResult, resultAddress, signalAddress } from "@aikirun/lib";
 import type { Command } from "../src/core/run.ts";
 
 /** Where a command would record: what a shell looks up before it repeats a decision. */

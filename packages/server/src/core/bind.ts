@@ -1,8 +1,7 @@
 /** What arrives meets waits here and nowhere else, events oldest with oldest. */
 
-import { resultAddress } from "@aikirun/lib";
 import { change, type Draft } from "./draft.ts";
-import type { Address, Arrivals, Value, Wait } from "./run.ts";
+import type { Arrivals, Value, Wait } from "./run.ts";
 
 const none: Arrivals = { arrived: 0, taken: 0 };
 
@@ -31,11 +30,6 @@ export function takeWait(next: Draft, name: string): Wait | null {
   }
   change(next, { waits: waits.toSpliced(index, 1) });
   return wait;
-}
-
-/** Where the end of the child is recorded that this wait is for. */
-export function awaitedResult(waitAddress: Address): Address {
-  return resultAddress(waitAddress.slice(0, waitAddress.lastIndexOf("/")));
 }
 
 function setArrivals(next: Draft, name: string, arrivals: Arrivals): void {

@@ -1,7 +1,8 @@
 /** What a worker says of its run: facts to record, waits and children to open, and how it goes on. */
 
+import { awaitedResult } from "@aikirun/lib";
 import type { Address, Next, Report } from "@aikirun/lib/protocol";
-import { awaitedResult, receivedBy } from "./bind.ts";
+import { receivedBy } from "./bind.ts";
 import { crash, fenced, handBack, holds, park } from "./claim.ts";
 import { arrive, change, type Draft, decided, draft, end, record, refuse } from "./draft.ts";
 import type { Command, Decision, Entry, Held, Moment, ParkedStatus, Run, State, Value } from "./run.ts";

@@ -3,9 +3,8 @@
  * they send to other runs in waves, and saves everything at the end. It contains no rules of its own.
  */
 
-import { arrivalAddress, resultAddress, signalAddress } from "@aikirun/lib";
+import { arrivalAddress, awaitedResult, resultAddress, signalAddress } from "@aikirun/lib";
 import type { Entry, Failure, RunId } from "@aikirun/lib/protocol";
-import { awaitedResult } from "../core/bind.ts";
 import { decide, isFinal } from "../core/decide.ts";
 import type { Command, Decision, Effect, Moment, Run } from "../core/run.ts";
 import type { EntryKey, Transaction } from "../storage/storage.ts";

@@ -1,6 +1,7 @@
 /** What is to be reported, in the order in which it happened. */
 
-import type { ChildStart, NewEntry, OpenWait } from "@aikirun/lib/protocol";
+import { awaitedResult } from "@aikirun/lib";
+import type { Address, ChildStart, NewEntry, OpenWait } from "@aikirun/lib/protocol";
 
 /** A fact on its way to the record. */
 export interface Posted {
@@ -69,6 +70,13 @@ export class Outbox {
 
   get empty(): boolean {
     return this.#entries.length === 0 && this.#opens.length === 0 && this.#starts.length === 0;
+  }
+
+  /** What is recorded here has ended the wait, of an earlier slice, that was to be opened again. */
+  dropWait(recorded: Address): void {
+    const isOver = ({ address, type }: OpenWait) =>
+      address === recorded || (type === "child" && awaitedResult(address) === recorded);
+    if (this.#opens.some(isOver)) this.#opens = this.#opens.filter((wait) => !isOver(wait));
   }
 
   /** What a run that ends no longer needs. */

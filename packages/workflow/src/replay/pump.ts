@@ -357,7 +357,11 @@ export class Pump {
 
   #receive(entries: readonly Entry[], tail: number): void {
     const known = this.journal.tail;
-    for (const entry of entries) if (entry.seq > known) this.deliveries.receive(entry);
+    for (const entry of entries) {
+      if (entry.seq <= known) continue;
+      this.deliveries.receive(entry);
+      this.#outbox.dropWait(entry.address);
+    }
     this.journal.advance(tail);
   }
 

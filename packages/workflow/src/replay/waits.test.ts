@@ -1,9 +1,52 @@
 import { describe, expect, it } from "vitest";
-import { Rig } from "../../test/rig.ts";
+import type { Ledger } from "../../test/ledger.ts";
+import { gate, Rig } from "../../test/rig.ts";
 import { event } from "../definition/event.ts";
 import { workflow } from "../definition/workflow.ts";
 
 const events = { approved: event<{ by: string }>(), constructor: event<number>(), ["__proto__"]: event<number>() };
+
+describe("a wait that ends before it is opened again", () => {
+  const ends: Array<[string, (ledger: Ledger) => void]> = [
+    ["its deadline passes", (ledger) => ledger.tick()],
+    ["its child ends", (ledger) => ledger.childEnds([...ledger.started.keys()].join(), { type: "returned" })],
+  ];
+
+  it.each(ends)("because %s is opened no more", async (_, happen) => {
+    const child = workflow({ name: "child" }).v("1", { handler: async () => {} });
+    const late = gate();
+    let isAgain = false;
+    const v = workflow({ name: "w" }).v("1", {
+      events: { go: event(), end: event() },
+      async handler(run) {
+        const handle = await child.startAsChild(run);
+        const waited = async () => {
+          if (isAgain) await late.promise;
+          return handle.waitFor("completed", { timeout: { seconds: 10 } });
+        };
+        await Promise.all([waited(), run.events.go.wait().then(() => run.step("a", () => 1))]);
+        await run.events.end.wait();
+      },
+    });
+    const rig = new Rig(v);
+    await rig.cold();
+    expect(rig.reports.at(-1)?.opens).toHaveLength(2);
+    rig.kill();
+    isAgain = true;
+    rig.ledger.event("go");
+    rig.held = [];
+    await rig.env.advance(10_000);
+    await rig.cold();
+    const before = rig.reports.length;
+    late.open();
+    await rig.env.settle();
+    happen(rig.ledger);
+    await rig.tell();
+    for (let answers = 0; answers < 3; answers++) await rig.answer();
+    expect(rig.reports.slice(before).flatMap(({ opens }) => opens)).toMatchObject([{ address: "event:end#0" }]);
+    expect(rig.end).toEqual({ type: "parked" });
+  });
+});
 
 describe("sleep", () => {
   it("rides with the value before it in the report that parks the run", async () => {
