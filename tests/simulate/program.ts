@@ -56,12 +56,6 @@ export function isTimed(ops: readonly Op[]): boolean {
   });
 }
 
-/** Whether a replay may give its calls other addresses: equal ones are counted as they come, and timers decide that. */
-export function mayReorder(ops: readonly Op[]): boolean {
-  const names = countedNames(ops);
-  return isTimed(ops) && new Set(names).size < names.length;
-}
-
 /** Of calls whose addresses are told apart by nothing but a count. */
 function countedNames(ops: readonly Op[]): string[] {
   return ops.flatMap((op) => {
@@ -102,9 +96,29 @@ interface Budget {
 
 export function drawProgram(prng: Prng, mayKill: boolean): Program {
   const budget: Budget = { ops: prng.between(2, 18), ids: 0, poison: mayKill && prng.chance(0.1) };
-  const program: Program = { ops: hastened(drawOps(prng, budget, 0), 0).ops };
+  const program: Program = { ops: repeatable(drawOps(prng, budget, 0)) };
   if (prng.chance(0.3)) program.retry = { type: "fixed", maxAttempts: 3, delayMs: prng.pick([0, 50, 2_000]) };
   return program;
+}
+
+/**
+ * The same as code that fits what is recorded of it. Timers decide in which order branches make their calls, so no two
+ * calls may be told apart by that order alone; and a handler may not rest for long.
+ */
+function repeatable(ops: readonly Op[]): Op[] {
+  if (!isTimed(ops)) return [...ops];
+  const named = mapOps(ops, (op) => (op.type === "sleep" ? { ...op, name: `nap${op.id}` } : op));
+  const names = countedNames(named);
+  if (new Set(names).size === names.length) return hastened(named, 0).ops;
+  return mapOps(named, (op) => (op.type === "plain" ? { ...op, ms: 0 } : op));
+}
+
+/** Not of children, which are programs of their own. */
+function mapOps(ops: readonly Op[], change: (op: Op) => Op): Op[] {
+  return ops.map((op) => {
+    if (op.type === "join") return { ...op, branches: op.branches.map((branch) => mapOps(branch, change)) };
+    return op.type === "attempt" ? { ...op, body: mapOps(op.body, change) } : change(op);
+  });
 }
 
 /** Between two durable calls a handler may be at rest for so long; after a second it would seem to have diverged. */
@@ -184,7 +198,7 @@ function drawBranch(prng: Prng, budget: Budget, depth: number): Op[] {
 function drawChild(prng: Prng, id: number, budget: Budget, depth: number): Op {
   const inner: Budget = { ops: Math.min(budget.ops, prng.between(1, 5)), ids: 0, poison: false };
   budget.ops -= inner.ops;
-  const program: Program = { ops: hastened(drawOps(prng, inner, depth + 2), 0).ops };
+  const program: Program = { ops: repeatable(drawOps(prng, inner, depth + 2)) };
   if (prng.chance(0.2)) program.onParentEnd = "abandon";
   const then = prng.pick(["leave", "await", "await", "patience"] as const);
   return { type: "child", id, program, then, timeoutMs: drawMs(prng) };

@@ -5,7 +5,6 @@ import type { RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../packages/server/src/core/run.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Change, Commit, Mirror } from "./mirror.ts";
-import { mayReorder, type Op, type Program } from "./program.ts";
 import type { World } from "./world.ts";
 
 /** What the rules know of the world besides storage. */
@@ -127,12 +126,6 @@ function finality({ world, ledger, cancelled, mirror }: Circumstances, { before,
       world.violate("P1", `${name} was cancelled, and nobody asked for that`);
     }
   }
-}
-
-/** The handler's code, which travels as the input. */
-function programOf({ input }: Run): Op[] {
-  const { program }: { program: Program } = JSON.parse(input ?? '{"program":{"ops":[]}}');
-  return program.ops;
 }
 
 /** R4: a lease ends by its holder's report, by the run's end, or by its time. */
@@ -259,7 +252,7 @@ class Losses {
       if (losses > maxCrashes && !isOver(after))
         world.violate("R9", `${name} lost ${losses} leases in a row and goes on`);
     } else if (state.reason === "diverged") {
-      if (!misfits.has(id) && !mayReorder(programOf(after)))
+      if (!misfits.has(id))
         world.violate("FIT", `${name} diverged at ${state.call}, though its code fits: ${state.unclaimed}`);
     } else if (losses <= maxCrashes && before?.state.status !== "stalled") {
       world.violate("R9", `${name} is stalled after ${losses} losses in a row of ${maxCrashes} allowed`);

@@ -47,7 +47,7 @@ export function bellsAt(address: RedisAddress, prefix: string): Bells {
           const end = held.get(request.claimId);
           if (request.recall === true) {
             end?.();
-            return told({ runs: [], held: end !== undefined });
+            return told({ runs: [], recalled: end !== undefined });
           }
           const first = await api.claim({ ...request, waitMs: 0 }, options);
           if (first.runs.length > 0 || request.waitMs === 0) return told(first);

@@ -7,18 +7,24 @@ export interface Attempt {
   readonly reply: Promise<ClaimReply>;
   /** Whether it was given up: then `reply` rejects. */
   readonly isDropped: boolean;
-  /** The server is to answer now. If it has no such claim, or says nothing for a while, the attempt is dropped. */
+  /** The server that holds it is to answer now. When no answer comes the attempt is dropped after a while. */
   recall(): void;
   drop(): void;
 }
 
 /** A server that says nothing for so long is not waited for. Milliseconds. */
 const patienceMs = 1_000;
+/** Servers tell one another of a recall: an answer from another one is there within this time. Milliseconds. */
+const elsewhereMs = 100;
 
 export function attempt(api: Api, env: Pick<Env, "after">, request: ClaimRequest): Attempt {
   const dropped = new AbortController();
   const answered = new AbortController();
   const drop = () => dropped.abort();
+  const dropAfter = (ms: number) => {
+    const cancel = env.after(ms, drop);
+    answered.signal.addEventListener("abort", cancel, { once: true });
+  };
   let isRecalled = request.waitMs === 0;
   return {
     reply: api.claim(request, { signal: dropped.signal }).finally(() => answered.abort()),
@@ -30,13 +36,10 @@ export function attempt(api: Api, env: Pick<Env, "after">, request: ClaimRequest
         return;
       }
       isRecalled = true;
-      const cancel = env.after(patienceMs, drop);
-      answered.signal.addEventListener("abort", cancel, { once: true });
+      dropAfter(patienceMs);
       api.claim(recallOf(request), { signal: answered.signal }).then(
-        ({ held }) => {
-          cancel();
-          // Another server may hold it.
-          if (held !== true) drop();
+        ({ recalled }) => {
+          if (recalled !== true && !answered.signal.aborted) dropAfter(elsewhereMs);
         },
         () => {},
       );

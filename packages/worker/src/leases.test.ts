@@ -170,6 +170,17 @@ describe("leases", () => {
     expect([lease.isProven, calls, told]).toEqual([true, 3, []]);
   });
 
+  it("survive a server that is slow to answer", async () => {
+    const { env, hold, told, asked } = setup(async (request) => {
+      await new Promise<void>((resolve) => env.after(4_000, resolve));
+      return renewed(request);
+    });
+    const lease = hold("a");
+    await env.advance(20_000);
+    expect([lease.isProven, told]).toEqual([true, []]);
+    expect(asked.renew.length).toBeLessThanOrEqual(2);
+  });
+
   it("can be confirmed before anything is executed", async () => {
     const { env, hold } = setup(({ runs }) => ({
       results: runs.map(({ runId }) => (runId === "b" ? { ok: false, code: "FENCED", message: "" } : ok)),

@@ -59,10 +59,10 @@ export interface Instant {
 const unconfirmedMs = 10_000;
 /** When a claim is confirmed that no heartbeat has renewed. Milliseconds. */
 const confirmAfterMs = 3_000;
-/** How long the server may take to confirm one: there is time for several tries. Milliseconds. */
-const confirmPatienceMs = 2_000;
-/** How long it may take to renew others. Milliseconds. */
+/** How long the server may take to renew leases. Milliseconds. */
 const renewPatienceMs = 10_000;
+/** A lease that nothing has confirmed is short: without an answer it is renewed again beside that. Milliseconds. */
+const besideMs = 2_000;
 
 interface Held {
   runId: RunId;
@@ -78,14 +78,17 @@ interface Held {
   waiting: Array<(isHeld: boolean) => void>;
   /** Renewed at the next occasion, due or not. */
   isUrgent: boolean;
+  /** When it was last renewed without an answer so far, by the monotonic clock; null when there was one. */
+  askedAt: number | null;
 }
 
 export function instant(env: Env): Instant {
   return { elapsed: env.elapsed(), now: env.now() };
 }
 
-export function later({ elapsed, now }: Instant, ms: number): Instant {
-  return { elapsed: elapsed + ms, now: now + ms };
+/** `ms` later, but not in the future: the clocks may have stood still meanwhile. */
+export function later(env: Env, { elapsed, now }: Instant, ms: number): Instant {
+  return { elapsed: Math.min(env.elapsed(), elapsed + ms), now: Math.min(env.now(), now + ms) };
 }
 
 export function leases(options: LeasesOptions): Leases {
@@ -94,13 +97,15 @@ export function leases(options: LeasesOptions): Leases {
   const slackMs = Math.min(1_000, heartbeatIntervalMs / 10);
   const earlyMs = Math.min(confirmAfterMs, leaseMs / 3, heartbeatIntervalMs);
   let timer: { at: number; cancel: Cancel } | null = null;
-  let isRenewing = false;
   let failures = 0;
   let isClosed = false;
 
   const ageOf = ({ provenAt }: Held) => Math.max(env.elapsed() - provenAt.elapsed, env.now() - provenAt.now);
   const isProven = (lease: Held) => ageOf(lease) < (lease.confirmed ? leaseMs : Math.min(leaseMs, unconfirmedMs));
   const leftMs = (lease: Held) => {
+    if (lease.askedAt !== null) {
+      return lease.confirmed ? Number.POSITIVE_INFINITY : lease.askedAt + besideMs - env.elapsed();
+    }
     if (lease.isUrgent) return 0;
     if (lease.isDormant) return Number.POSITIVE_INFINITY;
     return (lease.confirmed ? heartbeatIntervalMs : earlyMs) - ageOf(lease);
@@ -108,7 +113,7 @@ export function leases(options: LeasesOptions): Leases {
 
   function wake(inMs: number): void {
     const at = env.elapsed() + Math.max(0, inMs);
-    if (isClosed || isRenewing || (timer !== null && timer.at <= at)) {
+    if (isClosed || (timer !== null && timer.at <= at)) {
       return;
     }
     timer?.cancel();
@@ -127,21 +132,20 @@ export function leases(options: LeasesOptions): Leases {
 
   async function renew(): Promise<void> {
     timer = null;
-    const due = [...held.values()].filter((lease) => leftMs(lease) <= slackMs);
-    if (due.length > 0) {
-      isRenewing = true;
-      await ask(due);
-      isRenewing = false;
-    }
+    const due = [...held.values()].filter((lease) => leftMs(lease) <= (lease.askedAt === null ? slackMs : 0));
+    const asked = due.length > 0 ? ask(due) : null;
+    schedule();
+    await asked;
     schedule();
   }
 
   /** On a call path of its own, never longer than a heartbeat: the next try may fare better. */
   async function ask(due: Held[]): Promise<void> {
     const leave = new AbortController();
-    const patienceMs = due.every(({ confirmed }) => confirmed) ? renewPatienceMs : confirmPatienceMs;
-    const cancel = env.after(Math.min(patienceMs, Math.max(1_000, heartbeatIntervalMs)), () => leave.abort());
+    const patienceMs = Math.min(renewPatienceMs, Math.max(1_000, heartbeatIntervalMs));
+    const cancel = env.after(patienceMs, () => leave.abort());
     const sentAt = instant(env);
+    for (const lease of due) lease.askedAt = sentAt.elapsed;
     try {
       const runs = due.map(({ runId, fence }) => ({ runId, fence }));
       const { results } = await api.renew({ session, leaseMs, runs }, { signal: leave.signal });
@@ -161,6 +165,9 @@ export function leases(options: LeasesOptions): Leases {
       }
     } finally {
       cancel();
+      for (const lease of due) {
+        if (lease.askedAt === sentAt.elapsed) lease.askedAt = null;
+      }
     }
   }
 
@@ -172,7 +179,8 @@ export function leases(options: LeasesOptions): Leases {
       lose(lease, result.code);
       return;
     }
-    lease.provenAt = sentAt;
+    lease.askedAt = null;
+    if (sentAt.elapsed > lease.provenAt.elapsed) lease.provenAt = sentAt;
     lease.confirmed = true;
     lease.wasProven = true;
     lease.isUrgent = false;
@@ -201,7 +209,14 @@ export function leases(options: LeasesOptions): Leases {
   return {
     unconfirmedMs: Math.min(leaseMs, unconfirmedMs),
     hold({ runId, fence, isDormant = false }, takenAt, events) {
-      const fresh = { provenAt: takenAt, confirmed: false, wasProven: false, isUrgent: false, waiting: [] };
+      const fresh = {
+        provenAt: takenAt,
+        confirmed: false,
+        wasProven: false,
+        isUrgent: false,
+        askedAt: null,
+        waiting: [],
+      };
       const lease: Held = { runId, fence, isDormant, events, ...fresh };
       lease.wasProven = isProven(lease);
       held.set(runId, lease);

@@ -99,7 +99,7 @@ describe("taking runs", () => {
     const { env, claims, state } = setup(
       async () => {
         await new Promise<void>((resolve) => env.after(8_000, resolve));
-        return { runs: [claimedRun("a")], heldMs: 7_000 };
+        return { runs: [claimedRun("a")], takenAfterMs: 7_000 };
       },
       { slots: 1 },
     );
@@ -292,7 +292,7 @@ describe("a subscriber", () => {
   it("repeats a question of which the server that hears of the recall knows nothing", async () => {
     const { subscriber, answers, ring } = scripted();
     const recall = new AbortController();
-    const { claims, asked, state } = setup(
+    const { env, claims, asked, state } = setup(
       ({ repeats }, signal) => (repeats === undefined ? untilAborted(signal) : { runs: [claimedRun("a")] }),
       { subscriber, holds: false },
     );
@@ -300,7 +300,10 @@ describe("a subscriber", () => {
     ring({ waitMs: 2_000, recall: recall.signal });
     await settled();
     recall.abort();
-    await settled();
+    // Servers tell one another of it: an answer may be on its way.
+    await env.advance(99);
+    expect(asked.claim[0]?.signal?.aborted).toBe(false);
+    await env.advance(1);
     expect(asked.claim[0]?.signal?.aborted).toBe(true);
     expect(asked.claim[1]?.request).toMatchObject({ waitMs: 0, repeats: [asked.claim[0]?.request.claimId] });
     expect([state.taken, answers]).toMatchObject([["a"], [{ type: "answered", runs: 1 }]]);

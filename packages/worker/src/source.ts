@@ -97,7 +97,9 @@ export function source(options: SourceOptions): Source {
     }
     upcoming = null;
     if (question !== null) {
-      settle(question, await ask(requestOf(question), question.recall));
+      // With no slot left for others nothing would be asked for.
+      const isMoot = reclaims.size >= freeSlots();
+      settle(question, isMoot ? { type: "unasked" } : await ask(requestOf(question), question.recall));
     }
   }
 
@@ -189,9 +191,9 @@ export function source(options: SourceOptions): Source {
         const one = attempt(api, env, repeating({ ...request, claimId }, repeats, isEnding));
         current = one;
         try {
-          const { runs, heldMs: untilTaken = 0 } = await one.reply;
+          const { runs, takenAfterMs = 0 } = await one.reply;
           faults.server = 0;
-          receive(request, runs, later(sentAt, untilTaken));
+          receive(request, runs, later(env, sentAt, takenAfterMs));
           const isMeant = runs.length > 0 || !isEnding;
           const heldMs = env.elapsed() - sentAt.elapsed;
           return isMeant ? { type: "answered", asked: request.limit, runs: runs.length, heldMs } : { type: "unasked" };

@@ -59,7 +59,7 @@ export function scriptedApi(script: Script, holds = true): ScriptedApi {
     if (request.recall === true) {
       recalled.push(request.claimId);
       if (holds) recall.abort();
-      return { runs: [], held: holds };
+      return { runs: [], recalled: holds };
     }
     const ends = [recall.signal, ...(options?.signal === undefined ? [] : [options.signal])];
     return answer(asked.claim, request, AbortSignal.any(ends), script.claim).catch((error) => {

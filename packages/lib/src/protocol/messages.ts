@@ -79,7 +79,7 @@ export interface ClaimRequest {
   reclaim?: Array<{ runId: RunId; fence: number }>;
   /** A doorbell rang: runs may be queued that this server has not heard of, so storage is asked. */
   rung?: boolean;
-  /** Claims nothing: the claim of this id is answered now, if the server holds it. */
+  /** Claims nothing: the claim of this id is answered now, at whichever server it is held. */
   recall?: boolean;
   load?: WorkerLoad;
 }
@@ -128,10 +128,10 @@ export interface ClaimedRun {
 /** The runs that are the caller's by now; empty when the wait ran out. */
 export interface ClaimReply {
   runs: ClaimedRun[];
-  /** So long the server had the question before it took them: their leases are no older. Milliseconds; absent, 0. */
-  heldMs?: number;
-  /** Of a recall: whether the server has the claim, so that its answer is on its way. */
-  held?: boolean;
+  /** So long the server held the question before it took them: their leases are no older. Milliseconds; absent, 0. */
+  takenAfterMs?: number;
+  /** Of a recall: whether the claim was made at this server; else it tells the others. */
+  recalled?: boolean;
   /** Where doorbells ring for the caller: the `streams` of a `RenewReply`. */
   streams?: string;
 }

@@ -21,7 +21,7 @@ export function claim(run: Run, command: Claim, moment: Moment): Decision {
       leaseUntil,
       confirmed: false,
       pauseRequested: state.status === "running" && state.pauseRequested,
-      held: "held" in state ? state.held : null,
+      held: reclaim !== undefined || state.status === "queued" ? heldBy(state) : null,
     },
   });
   return decided(next);

@@ -66,7 +66,7 @@ export type State =
       /** False until a renew or a report shows that the claim's answer arrived. */
       confirmed: boolean;
       pauseRequested: boolean;
-      /** What the holder had of the run when it was handed out, so that a repeated claim gets the same answer. */
+      /** What the holder had of the run when it was handed out: it gets what came since. Null: all of it. */
       held: Held | null;
     }
   | ({ status: "sleeping" | "awaiting_event" | "awaiting_child_workflow" } & Parked)

@@ -12,12 +12,12 @@ import type {
   StartResult,
 } from "@aikirun/lib/protocol";
 import type { Command } from "../core/run.ts";
-import { type ClaimingContext, claiming, told } from "./claiming.ts";
+import { type HeldClaimsContext, heldClaims, told } from "./held-claims.ts";
 import { find, read } from "./lookup.ts";
 import { type Answer, mismatch, type Operation } from "./operation.ts";
 import { type WatchContext, watch } from "./watch.ts";
 
-export type ApiContext = ClaimingContext & WatchContext;
+export type ApiContext = HeldClaimsContext & WatchContext;
 
 export function createApi(context: ApiContext): Api {
   const { namespace, presence, submit } = context;
@@ -48,7 +48,7 @@ export function createApi(context: ApiContext): Api {
     signal: async ({ signals }) => ({
       results: await Promise.all(signals.map(async (item) => signalResult(await command(item.runId, commandOf(item))))),
     }),
-    claim: claiming(context),
+    claim: heldClaims(context),
     watch: (request, options = {}) => watch(context, request, options.signal),
     find: (request) => find(context, request),
     read: (request) => read(context, request),

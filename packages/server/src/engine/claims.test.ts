@@ -215,7 +215,7 @@ describe("a waiting claim", () => {
     const waiting = api.claim(one.request({ waitMs: 10_000 }));
     await env.advance(7_000);
     const id = await one.start();
-    expect(await waiting).toMatchObject({ runs: [{ id }], heldMs: 7_000 });
+    expect(await waiting).toMatchObject({ runs: [{ id }], takenAfterMs: 7_000 });
   });
 
   it("is woken by a start that was decided in the very same transaction", async () => {
@@ -305,7 +305,7 @@ describe("a claim that is recalled", () => {
     const request = one.request({ waitMs: 20_000 });
     const waiting = api.claim(request);
     await settled();
-    expect(await api.claim({ ...request, recall: true })).toEqual({ runs: [], held: true });
+    expect(await api.claim({ ...request, recall: true })).toEqual({ runs: [], recalled: true });
     expect(await waiting).toEqual({ runs: [] });
     const id = await one.start();
     expect(await speaker().claim()).toMatchObject([{ id }]);
@@ -320,7 +320,18 @@ describe("a claim that is recalled", () => {
     const id = await one.start();
     await api.claim({ ...request, recall: true });
     expect((await waiting).runs).toMatchObject([{ id }]);
-    expect(await api.claim({ ...request, recall: true })).toEqual({ runs: [], held: true });
+    expect(await api.claim({ ...request, recall: true })).toEqual({ runs: [], recalled: true });
+  });
+
+  it("is given up without a word when its session asks for something else", async () => {
+    const { api, speaker } = rig();
+    const one = speaker();
+    const ghost = api.claim(one.request({ waitMs: 20_000 }));
+    await settled();
+    const waiting = api.claim(one.request({ waitMs: 20_000 }));
+    expect(await ghost).toEqual({ runs: [] });
+    const id = await one.start();
+    expect((await waiting).runs).toMatchObject([{ id }]);
   });
 
   it("is another one: then nothing happens, and nothing is taken", async () => {
@@ -330,8 +341,8 @@ describe("a claim that is recalled", () => {
     const waiting = api.claim(request);
     await settled();
     const recall = { recall: true } as const;
-    expect(await api.claim({ ...request, ...recall, claimId: "other" })).toEqual({ runs: [], held: false });
-    expect(await api.claim({ ...request, ...recall, session: "other" })).toEqual({ runs: [], held: false });
+    expect(await api.claim({ ...request, ...recall, claimId: "other" })).toEqual({ runs: [], recalled: false });
+    expect(await api.claim({ ...request, ...recall, session: "other" })).toEqual({ runs: [], recalled: false });
     expect(await isSettled(waiting)).toBe(false);
     const id = await one.start();
     expect((await waiting).runs).toMatchObject([{ id }]);

@@ -77,7 +77,9 @@ export function createEngine(options: EngineOptions): Engine {
   let underWay = 0;
   let drained = () => {};
 
-  const told = spread({ env, rows, ready, changes, channel, doorbells, closing: closing.signal });
+  const recalls = new Map<string, () => void>();
+  const recalled = (claimId: string) => recalls.get(claimId)?.();
+  const told = spread({ env, rows, ready, changes, channel, doorbells, recalled, closing: closing.signal });
 
   const send = async (operations: Operation[]): Promise<Result[]> => {
     let committed: Committed;
@@ -148,6 +150,8 @@ export function createEngine(options: EngineOptions): Engine {
         presence,
         submit,
         streams: () => doorbells?.streams(namespace),
+        recalls,
+        tellRecall: told.recall,
         closing: closing.signal,
       }),
     async start() {

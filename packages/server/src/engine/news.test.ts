@@ -24,11 +24,17 @@ function company(count: number, maxBytes = 10_000) {
     },
     close: async () => {},
   });
-  const servers: Array<{ news: News; heard: Heard[] }> = Array.from({ length: count }, () => {
+  const servers: Array<{ news: News; heard: Heard[]; recalled: string[] }> = Array.from({ length: count }, () => {
     const heard: Heard[] = [];
-    const news = serverNews({ env, channel: channel(), hear: (changed, queued) => heard.push({ changed, queued }) });
+    const recalled: string[] = [];
+    const news = serverNews({
+      env,
+      channel: channel(),
+      hear: (changed, queued) => heard.push({ changed, queued }),
+      recalled: (claimId) => recalled.push(claimId),
+    });
     news.start();
-    return { news, heard };
+    return { news, heard, recalled };
   });
   return { env, servers, said, wire, inject: (text: string) => hearers.map((hear) => hear(text)) };
 }
@@ -45,6 +51,14 @@ describe("news between servers", () => {
       [{ changed: [uuid(1), uuid(2)], queued: [hint] }],
       [{ changed: [uuid(1), uuid(2)], queued: [hint] }],
     ]);
+  });
+
+  it("tell of a recall whoever may hold the claim", async () => {
+    const { env, servers } = company(3);
+    servers[0]?.news.recall("claim-1");
+    await env.advance(1);
+    expect(servers.map(({ recalled }) => recalled)).toEqual([[], ["claim-1"], ["claim-1"]]);
+    expect(servers.flatMap(({ heard }) => heard)).toEqual([]);
   });
 
   it("are not told by a server that is alone, nor by one whose neighbours left or fell silent", async () => {

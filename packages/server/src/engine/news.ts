@@ -22,6 +22,8 @@ export interface News {
   start(): void;
   /** `queued`: those that nobody here was woken for. */
   tell(changed: readonly RunId[], queued: readonly Hint[]): void;
+  /** A claim is to be answered now by the server that holds it. */
+  recall(claimId: string): void;
   close(): Promise<void>;
 }
 
@@ -30,6 +32,8 @@ export interface NewsOptions {
   channel: Channel;
   /** What another server told. */
   hear: (changed: readonly RunId[], queued: readonly Hint[]) => void;
+  /** What another server recalls. */
+  recalled: (claimId: string) => void;
 }
 
 /** How often a server shows that it is there. Milliseconds. */
@@ -44,12 +48,13 @@ type Fact = RunId | [id: RunId, namespace: string, name: string, versionId: stri
 
 interface Message {
   from: string;
-  /** `hello` is answered by `here`; facts come with neither. */
+  /** `hello` is answered by `here`; facts and recalls come with neither. */
   says?: "hello" | "here" | "bye";
   facts?: Fact[];
+  recalls?: string;
 }
 
-export function serverNews({ env, channel, hear }: NewsOptions): News {
+export function serverNews({ env, channel, hear, recalled }: NewsOptions): News {
   const self = env.id();
   const others = new Map<string, number>();
   let waiting = 0;
@@ -91,6 +96,9 @@ export function serverNews({ env, channel, hear }: NewsOptions): News {
     if (message.says === "hello") {
       void say({ says: "here" });
     }
+    if (message.recalls !== undefined) {
+      recalled(message.recalls);
+    }
     const facts = message.facts ?? [];
     if (facts.length > 0) {
       hear(
@@ -128,6 +136,11 @@ export function serverNews({ env, channel, hear }: NewsOptions): News {
       for (const id of changed) {
         const hint = hints.get(id);
         post(hint === undefined ? id : factOf(hint));
+      }
+    },
+    recall(claimId) {
+      if (!isClosed && !isAlone()) {
+        void say({ recalls: claimId });
       }
     },
     async close() {
@@ -187,9 +200,9 @@ function isMessage(value: unknown): value is Message {
   if (!isRecord(value) || typeof value.from !== "string") {
     return false;
   }
-  const { says, facts = [] } = value;
+  const { says, facts = [], recalls = "" } = value;
   const isKnown = says === undefined || says === "hello" || says === "here" || says === "bye";
-  return isKnown && Array.isArray(facts) && facts.every(isFact);
+  return isKnown && typeof recalls === "string" && Array.isArray(facts) && facts.every(isFact);
 }
 
 function isFact(fact: unknown): boolean {

@@ -13,6 +13,8 @@ import type { Rows } from "./rows.ts";
 export interface Spread {
   /** Of a commit made here. Answers when the first of its runs is due. */
   own(committed: Committed): number;
+  /** A claim that is held elsewhere, if anywhere, is to be answered now. */
+  recall(claimId: string): void;
   /** Hears from now on of commits that other servers make. */
   start(): void;
   /** Resolves when all is told. */
@@ -26,11 +28,14 @@ export interface SpreadOptions {
   changes: Changes;
   channel: Channel | null;
   doorbells: Doorbells | null;
+  /** What another server recalls. */
+  recalled: (claimId: string) => void;
   /** Aborts when nobody takes anything here any more. */
   closing: AbortSignal;
 }
 
-export function spread({ env, rows, ready, changes, channel, doorbells, closing }: SpreadOptions): Spread {
+export function spread(options: SpreadOptions): Spread {
+  const { env, rows, ready, changes, channel, doorbells, recalled, closing } = options;
   const others = (changed: readonly RunId[], queued: readonly Hint[]) => {
     const stillQueued = new Set(queued.map(({ id }) => id));
     for (const id of changed) {
@@ -47,7 +52,7 @@ export function spread({ env, rows, ready, changes, channel, doorbells, closing 
     }
   };
 
-  const news = channel === null ? null : serverNews({ env, channel, hear: others });
+  const news = channel === null ? null : serverNews({ env, channel, hear: others, recalled });
   const ring = ringer({
     env,
     isListed: ready.isListed,
@@ -81,6 +86,7 @@ export function spread({ env, rows, ready, changes, channel, doorbells, closing 
       );
       return due;
     },
+    recall: (claimId) => news?.recall(claimId),
     start: () => news?.start(),
     async close() {
       await news?.close();

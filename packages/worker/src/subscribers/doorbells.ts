@@ -122,8 +122,11 @@ export class Doorbells {
     if (this.#waiting.length === 0 && this.#options.env.elapsed() >= this.#tidyAt) {
       this.#scheduleTidying();
       await this.#takeOver();
-      if (signal.aborted) this.passAll();
       this.#errand(this.#sweep());
+      if (signal.aborted) {
+        this.passAll();
+        return false;
+      }
     }
     if (this.#waiting.length === 0) {
       this.#listening ??= this.#listen(count, blockMs);

@@ -19,6 +19,8 @@ const growth: Growth = {
 };
 /** While nothing can be heard, so often is looked whether something can. Milliseconds. */
 const deafMs = 200;
+/** So long is a question held meanwhile: the next answer may say where doorbells ring. Milliseconds. */
+const deafWaitMs = 2_000;
 /** The longest read: it goes on with the streams that it began with. Milliseconds. */
 const longestReadMs = 5_000;
 /** Who is answered within this time is busy: the bells are for others. Milliseconds. */
@@ -42,10 +44,11 @@ export function redisStreams(
   connector: RedisConnector | null,
 ): Subscriber {
   const { env, logger, session } = context;
-  const polling = adaptivePolling(growth, env);
+  const holding = adaptivePolling(growth, env);
+  const deaf = adaptivePolling(growth, env, deafWaitMs);
   if (connector === null) {
     noticeNoRedis(logger);
-    return polling;
+    return holding;
   }
   const keys = () => keysOf(context.streams(), context.serves(), context.shardKeys);
   const notice = redisNotice(connector.at, logger);
@@ -88,6 +91,7 @@ export function redisStreams(
     void pause(env, graceMs, settled.signal)
       .then(() => untilRung(settled.signal))
       .then(() => {
+        if (settled.signal.aborted) return;
         cancelPass = env.after(keptMs, () => line.doorbells?.passAll());
         recall.abort();
       });
@@ -98,7 +102,7 @@ export function redisStreams(
         const isRecalled = recall.signal.aborted;
         settled.abort();
         question.settled?.(isRecalled ? { type: "unasked" } : answer);
-        const isFull = answer.type === "answered" && answer.runs === answer.asked;
+        const isFull = answer.type === "answered" && answer.runs >= answer.asked;
         // Without a slot nobody asks for what rang meanwhile.
         if (isFull || (answer.type === "unasked" && !isRecalled)) line.doorbells?.passAll();
       },
@@ -113,7 +117,7 @@ export function redisStreams(
       const bells = doorbells?.heard() ?? [];
       return doorbells !== null && bells.length > 0
         ? rungFor(doorbells, bells)
-        : heldUntilRung(await polling.next(free, signal));
+        : heldUntilRung(await (doorbells === null ? deaf : holding).next(free, signal));
     },
     async close() {
       cancelPass();

@@ -357,8 +357,7 @@ export class Pump {
 
   #receive(entries: readonly Entry[], tail: number): void {
     const known = this.journal.tail;
-    for (const entry of entries) {
-      if (entry.seq <= known) continue;
+    for (const entry of entries.filter(({ seq }) => seq > known)) {
       this.deliveries.receive(entry);
       this.#outbox.dropWait(entry.address);
     }

@@ -1,4 +1,4 @@
-/** A claim as its caller sees it: it waits until there is a run, is recalled, doubled, repeated, or never heard. */
+/** Claims as their callers see them: held until there is a run, recalled, doubled, repeated, or never answered. */
 
 import type { Env } from "@aikirun/lib";
 import type { Api, ClaimedRun, ClaimReply, ClaimRequest, Report } from "@aikirun/lib/protocol";
@@ -10,7 +10,7 @@ import { mismatch, type Operation, type Result } from "./operation.ts";
 import type { Presence } from "./presence.ts";
 import { isGone } from "./watch.ts";
 
-export interface ClaimingContext {
+export interface HeldClaimsContext {
   namespace: string;
   env: Env;
   ready: Ready;
@@ -18,6 +18,10 @@ export interface ClaimingContext {
   submit: (operation: Operation) => Promise<Exclude<Result, { type: "fault" }>>;
   /** Where doorbells ring for the namespace; undefined while none do. */
   streams: () => string | undefined;
+  /** Claims that are held, by id, in any namespace: what ends each now. */
+  recalls: Map<string, () => void>;
+  /** Tells other servers that a claim is recalled which is none of this server's. */
+  tellRecall: (claimId: string) => void;
   closing: AbortSignal;
 }
 
@@ -34,27 +38,33 @@ interface LastClaim {
 }
 
 /** The verb. Remembers what each session asked last. */
-export function claiming(context: ClaimingContext): Api["claim"] {
+export function heldClaims(context: HeldClaimsContext): Api["claim"] {
   const claims = new Map<string, LastClaim>();
   return async (request, { signal } = {}) => {
-    const { session, claimId, repeats = [], recall = false } = request;
+    const { session, claimId, repeats = [] } = request;
     const before = claims.get(session);
-    const held = before?.claimId === claimId;
-    if (recall) {
-      if (held) before.recalled.abort();
-      return { runs: [], held, ...told(context) };
+    const isHere = before?.claimId === claimId;
+    if (request.recall === true) {
+      if (isHere) before.recalled.abort();
+      else context.tellRecall(claimId);
+      return { runs: [], recalled: isHere, ...told(context) };
     }
-    if (held) {
+    if (isHere) {
       // The network has doubled it.
       return before.reply;
     }
+    // A session asks for one thing at a time: nobody waits for the one before.
+    before?.recalled.abort();
     const recalled = new AbortController();
     const take = () => claim(context, request, { signal, recalled: recalled.signal });
     const isLost = before !== undefined && repeats.includes(before.claimId);
-    const reply = isLost ? ended(before).then(take) : take();
+    // What it has taken is to be seen.
+    const reply = isLost ? before.reply.catch(() => {}).then(take) : take();
     const last = { claimId, recalled, reply };
+    context.recalls.set(claimId, () => recalled.abort());
     const forget = () => {
       last.reply = Promise.resolve({ runs: [] });
+      context.recalls.delete(claimId);
     };
     reply.then(forget, forget);
     remember(claims, session, last);
@@ -64,12 +74,6 @@ export function claiming(context: ClaimingContext): Api["claim"] {
 
 /** What a claim finds when nothing was hinted at and storage was asked a moment ago: that needs no transaction. */
 const nothing: Extract<Result, { type: "claim" }> = { type: "claim", runs: [] };
-
-/** Ends it now; resolves when all that it has taken is to be seen. */
-async function ended({ recalled, reply }: LastClaim): Promise<void> {
-  recalled.abort();
-  await reply.catch(() => {});
-}
 
 function remember(claims: Map<string, LastClaim>, session: string, last: LastClaim): void {
   claims.delete(session);
@@ -89,12 +93,10 @@ interface ClaimCall {
   recalled: AbortSignal;
 }
 
-async function claim(
-  context: ClaimingContext,
-  request: ClaimRequest,
-  { signal, recalled }: ClaimCall,
-): Promise<ClaimReply> {
+async function claim(context: HeldClaimsContext, request: ClaimRequest, call: ClaimCall): Promise<ClaimReply> {
   const { namespace, env, ready, presence, submit, closing } = context;
+  const ends = [call.recalled, closing, ...(call.signal === undefined ? [] : [call.signal])];
+  const isEnding = () => ends.some(({ aborted }) => aborted);
   const filter = filterOf(namespace, request);
   const heardAt = env.elapsed();
   const until = heardAt + request.waitMs;
@@ -107,28 +109,28 @@ async function claim(
     const result = isHopeful ? await submit({ type: "claim", namespace, request, repeats }) : nothing;
     repeats = [];
     const runs = result.type === "claim" ? result.runs : mismatch();
-    if (isGone(signal) && runs.length > 0) {
+    if (isGone(call.signal) && runs.length > 0) {
       await release(context, request, runs);
       return { runs: [] };
     }
     const left = until - env.elapsed();
-    if (runs.length > 0 || left <= 0 || recalled.aborted || closing.aborted || isGone(signal)) {
+    if (runs.length > 0 || left <= 0 || isEnding()) {
       // What it leaves may be for somebody else who waits.
       ready.pass(filter);
-      const held = runs.length > 0 ? { heldMs: Math.floor(askedAt - heardAt) } : {};
-      return { runs, ...held, ...told(context) };
+      const taken = runs.length > 0 ? { takenAfterMs: Math.floor(askedAt - heardAt) } : {};
+      return { runs, ...taken, ...told(context) };
     }
-    await hinted(context, filter, left, [recalled, closing, ...(signal === undefined ? [] : [signal])]);
-    if (closing.aborted || recalled.aborted || isGone(signal)) {
+    await hinted(context, filter, left, ends);
+    if (isEnding()) {
       ready.pass(filter);
-      return recalled.aborted ? { runs: [], ...told(context) } : { runs: [] };
+      return { runs: [], ...told(context) };
     }
   }
 }
 
 /** Resolves when a run that fits may be ready, the time is up, or it is to end for another reason. */
 function hinted(
-  { ready, env }: ClaimingContext,
+  { ready, env }: HeldClaimsContext,
   filter: QueueFilter,
   waitMs: number,
   ends: readonly AbortSignal[],
@@ -151,7 +153,7 @@ function hinted(
 }
 
 /** The caller has gone before it was answered: its runs go to somebody else at once. */
-async function release({ submit }: ClaimingContext, request: ClaimRequest, runs: ClaimedRun[]): Promise<void> {
+async function release({ submit }: HeldClaimsContext, request: ClaimRequest, runs: ClaimedRun[]): Promise<void> {
   const { session, worker, claimId } = request;
   await Promise.all(
     runs.map(({ id, fence, inbox }) => {
@@ -174,7 +176,7 @@ async function release({ submit }: ClaimingContext, request: ClaimRequest, runs:
 }
 
 /** Every answer to a worker says where doorbells ring. */
-export function told({ streams }: Pick<ClaimingContext, "streams">): { streams?: string } {
+export function told({ streams }: Pick<HeldClaimsContext, "streams">): { streams?: string } {
   const where = streams();
   return where === undefined ? {} : { streams: where };
 }
