@@ -235,6 +235,18 @@ describe("faults", () => {
     await opened();
   });
 
+  it("names the run whose row cannot be read", async () => {
+    const storage = await opened();
+    await storage.transaction((transaction) => transaction.insert([queuedRun(1)]));
+    await storage.close();
+    const other = new driver(path);
+    other.exec("UPDATE run SET state = '{'");
+    other.close();
+    const again = await opened();
+    const read = again.read((reader) => reader.load([runId(1)]));
+    await expect(read).rejects.toMatchObject({ code: "ROW_UNREADABLE", ids: { runId: runId(1) } });
+  });
+
   it("refuses another program's database", async () => {
     const other = new driver(path);
     other.exec("CREATE TABLE run (song TEXT)");

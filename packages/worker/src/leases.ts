@@ -180,7 +180,7 @@ export function leases(options: LeasesOptions): Leases {
       return;
     }
     lease.askedAt = null;
-    if (sentAt.elapsed > lease.provenAt.elapsed) lease.provenAt = sentAt;
+    if (sentAt.elapsed >= lease.provenAt.elapsed) lease.provenAt = sentAt;
     lease.confirmed = true;
     lease.wasProven = true;
     lease.isUrgent = false;

@@ -125,6 +125,10 @@ export function changingColumns(run: Run): ChangingColumns {
 
 /** Reads a row of `run` that also holds `tail` and `recorded_at`, the `seq` and the time of its last entry. */
 export function runOf(row: Row): Run {
+  return readable(row.id, () => readRun(row));
+}
+
+function readRun(row: Row): Run {
   const rest: Rest = JSON.parse(textOf(row, "state"));
   const options: RunOptions = JSON.parse(textOf(row, "options"));
   const output = optionalTextOf(row, "output");
@@ -179,6 +183,10 @@ export function entryColumns(entry: Entry): EntryColumns {
 }
 
 export function entryOf(row: Row): Entry {
+  return readable(row.run_id, () => readEntry(row));
+}
+
+function readEntry(row: Row): Entry {
   const worker = optionalTextOf(row, "worker");
   const entry: Entry = {
     runId: fromText(textOf(row, "run_id")),
@@ -246,10 +254,21 @@ export function numberOf(row: Row, column: string): number {
   throw unreadable(column);
 }
 
+function readable<Read>(runId: unknown, read: () => Read): Read {
+  try {
+    return read();
+  } catch (cause) {
+    const said = cause instanceof Error ? cause.message : String(cause);
+    const id = String(runId);
+    throw new AikiError("ROW_UNREADABLE", `A row of run ${id} cannot be read. Mend it, or restore a backup. ${said}`, {
+      cause,
+      ids: { runId: id },
+    });
+  }
+}
+
 function unreadable(column: string): AikiError {
-  return new AikiError(
-    "ROW_UNREADABLE",
-    `A row of the database holds something else than Aiki wrote into column ${column}. Restore a backup.`,
-    { ids: { column } },
-  );
+  return new AikiError("ROW_UNREADABLE", `Column ${column} holds something that Aiki did not write.`, {
+    ids: { column },
+  });
 }
