@@ -95,8 +95,10 @@ export function dueClock({ env, storage, submit, logger, closing }: ClockOptions
     const soonest = env.now() + sweepMs;
     const due = failed ? null : await storage.read(nextDue).catch(() => null);
     if (!closing.aborted) {
+      const now = env.now();
       // Something due already was tried just now; it gets a moment before the next try.
-      arm(Math.min(soonest, armedFor, Math.max(due ?? soonest, env.now() + patienceMs)));
+      const next = due !== null && due <= now ? now + patienceMs : (due ?? soonest);
+      arm(Math.min(soonest, armedFor, next));
     }
   };
 
