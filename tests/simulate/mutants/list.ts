@@ -152,7 +152,7 @@ export const mutants: readonly Mutant[] = [
     `${replay}/pump.ts`,
     "const effect = start && isRecorded && this.host.mayBegin();",
     "const effect = start && isRecorded;",
-    1404,
+    563,
   ),
   one(
     "values are delivered in another order than recorded",
@@ -201,11 +201,11 @@ export const mutants: readonly Mutant[] = [
     90,
   ),
   one(
-    "a lease that was never proven is given up",
-    `${held}/leases.ts`,
-    "if (lease.wasProven && !isProven(lease)) {",
-    "if (!isProven(lease)) {",
-    97,
+    "a lease is thought as old as the question that the server held",
+    `${held}/source.ts`,
+    "receive(request, runs, later(env, sentAt, takenAfterMs));",
+    "receive(request, runs, takenAfterMs < 0 ? later(env, sentAt, 0) : sentAt);",
+    5549,
   ),
   one(
     "a watch believes a cached row that says that a run is lost",
