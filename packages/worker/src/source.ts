@@ -1,6 +1,14 @@
 import { backoffMs, isTransient, pause, retryAfterOf } from "@aikirun/client/internal";
 import { type Cancel, type Env, isRecord, type Logger } from "@aikirun/lib";
-import { type Api, type ClaimedRun, type ClaimRequest, limits, type RunId, type Served } from "@aikirun/lib/protocol";
+import {
+  type Api,
+  type ClaimedRun,
+  type ClaimReply,
+  type ClaimRequest,
+  limits,
+  type RunId,
+  type Served,
+} from "@aikirun/lib/protocol";
 import { type Attempt, attempt } from "./attempt.ts";
 import { type Instant, instant, later } from "./leases.ts";
 import type { Answer, Question, Subscriber } from "./subscribers/subscriber.ts";
@@ -190,13 +198,9 @@ export function source(options: SourceOptions): Source {
         const sentAt = instant(env);
         const one = attempt(api, env, repeating({ ...request, claimId }, repeats, isEnding));
         current = one;
+        let reply: ClaimReply;
         try {
-          const { runs, takenAfterMs = 0 } = await one.reply;
-          faults.server = 0;
-          receive(request, runs, later(env, sentAt, takenAfterMs));
-          const isMeant = runs.length > 0 || !isEnding;
-          const heldMs = env.elapsed() - sentAt.elapsed;
-          return isMeant ? { type: "answered", asked: request.limit, runs: runs.length, heldMs } : { type: "unasked" };
+          reply = await one.reply;
         } catch (error) {
           const isFirst = repeats.length === 0;
           repeats.push(claimId);
@@ -214,7 +218,14 @@ export function source(options: SourceOptions): Source {
             return { type: "failed", error };
           }
           isOver ||= stopped.signal.aborted;
+          continue;
         }
+        faults.server = 0;
+        const { runs, takenAfterMs = 0 } = reply;
+        receive(request, runs, later(env, sentAt, takenAfterMs));
+        const isMeant = runs.length > 0 || !isEnding;
+        const heldMs = env.elapsed() - sentAt.elapsed;
+        return isMeant ? { type: "answered", asked: request.limit, runs: runs.length, heldMs } : { type: "unasked" };
       }
       return { type: "unasked" };
     } finally {
