@@ -205,7 +205,7 @@ export const mutants: readonly Mutant[] = [
     `${held}/source.ts`,
     "receive(request, runs, later(env, sentAt, takenAfterMs));",
     "receive(request, runs, takenAfterMs < 0 ? later(env, sentAt, 0) : sentAt);",
-    5549,
+    1018,
   ),
   one(
     "a watch believes a cached row that says that a run is lost",
@@ -213,13 +213,6 @@ export const mutants: readonly Mutant[] = [
     "if (run === undefined || isDoubtful(run, item)) {",
     "if (run === undefined) {",
     54,
-  ),
-  one(
-    "the clock takes the database's time for its own",
-    `${engine}/clock.ts`,
-    "return due === null ? null : due - ahead;",
-    "return due;",
-    1404,
   ),
   one(
     "storage writes over a row that has moved on",

@@ -2,7 +2,8 @@ import type { Next } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import { codes, only, rig } from "../../test/rig.ts";
 import { awaits, complete, error, fail, go, kinds, returned, sleeps, suspend } from "../../test/runs.ts";
-import { settled, uuid } from "../../test/virtual-env.ts";
+import { settled, uuid, virtualEnv } from "../../test/virtual-env.ts";
+import { memoryStorage } from "../storage/memory/memory.ts";
 
 describe("a start", () => {
   it("with a reference is one run for the same input, whatever the version by now", async () => {
@@ -264,6 +265,28 @@ describe("the clock", () => {
     expect(await one.status(id)).toBe("queued");
     await engine.close();
   });
+
+  it.each([-40_000, 40_000])(
+    "goes by the database's time, which is %i ms ahead, and asks it no more often",
+    async (ahead) => {
+      const env = virtualEnv();
+      const { speaker, engine, storage } = rig({
+        env,
+        inner: memoryStorage({ env: { now: () => env.now() + ahead } }),
+      });
+      await engine.start();
+      const one = speaker();
+      const id = await one.start({ delayMs: 20_300 });
+      await env.advance(1_000);
+      const before = storage.taken();
+      await env.advance(19_299);
+      expect(await one.status(id)).toBe("scheduled");
+      await env.advance(1);
+      expect([before.transactions, await one.status(id)]).toEqual([1, "queued"]);
+      expect(storage.taken().reads).toBeLessThan(80);
+      await engine.close();
+    },
+  );
 
   it("covers what another server left behind within a second", async () => {
     const here = rig();
