@@ -485,7 +485,7 @@ function costs(database: TestDatabase): void {
     ["selectDue", sql.selectDue, [5, 5], "run_due"],
     ["selectNextDue", sql.selectNextDue, [], "run_due"],
     ["selectChildren", sql.selectChildren, [["a"], 5], "run_live_child"],
-    ["selectClaimed", sql.selectClaimed, ["a", "b"], "run_claimed"],
+    ["selectClaimed", sql.selectClaimed, ["a", ["b", "c"]], "run_claimed"],
     ["find by status", byStatus.sql, byStatus.values, "run_status"],
     ["find by name", byName.sql, byName.values, "run_name"],
   ];

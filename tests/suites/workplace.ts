@@ -130,11 +130,11 @@ export class Workplace {
     return (await this.#starter.runs.get(id)).status();
   }
 
-  /** How often runs were claimed, by run: more than once when an answer was lost with its runs. */
-  async fenceOf(id: string): Promise<number> {
+  /** Whether a lease of the run ended without a report. */
+  async wasRecovered(id: string): Promise<boolean> {
     const { results } = await this.#starter.api.read({ runs: [{ runId: id, entries: { after: 0, limit: 100 } }] });
     const entries = results[0]?.ok === true ? results[0].entries : [];
-    return Math.max(0, ...entries.map(({ fence }) => fence));
+    return entries.some(({ value }) => value.type === "marked" && value.mark === "recovered");
   }
 
   async close(): Promise<void> {

@@ -7,9 +7,9 @@ const patienceMs = 10_000;
 const maxPauseMs = 2_000;
 
 /**
- * The same Api, each call repeated while the server cannot be reached, for about 10 s. A repeat sends the same request
- * with the same ids, so a reply that was lost costs nothing. `closed` ends repeating;
- * its reason is then thrown.
+ * The same Api, each call but `claim` repeated while the server cannot be reached, for about 10 s. A repeat sends the
+ * same request with the same ids, so a reply that was lost costs nothing. `closed` ends repeating; its reason is then
+ * thrown.
  */
 export function persistent(api: Api, env: Env, closed: AbortSignal): Api {
   const repeat = async <Reply>(
@@ -38,7 +38,8 @@ export function persistent(api: Api, env: Env, closed: AbortSignal): Api {
   };
   return {
     start: (request, options) => repeat((given) => api.start(request, given), options),
-    claim: (request, options) => repeat((given) => api.claim(request, given), options),
+    // The repeat of a claim is another one, which names it: workers do that.
+    claim: (request, options) => api.claim(request, options),
     report: (request, options) => repeat((given) => api.report(request, given), options),
     renew: (request, options) => repeat((given) => api.renew(request, given), options),
     signal: (request, options) => repeat((given) => api.signal(request, given), options),

@@ -1,5 +1,7 @@
 /** Storage as tests see it: counted, and failing where a test wants it to. */
 
+import { AikiError } from "@aikirun/lib";
+import type { RunId } from "@aikirun/lib/protocol";
 import type { Batch, Obstacle, Reader, Storage, Transaction } from "../src/storage/storage.ts";
 
 export interface Counts {
@@ -30,6 +32,8 @@ export interface WatchedStorage extends Storage {
   readonly batches: Batch[];
   /** Whether other transactions hold all that is queued. */
   isHeldElsewhere: boolean;
+  /** A run whose row holds what no server has written. */
+  unreadable: RunId | null;
 }
 
 /** `before`: the transaction never begins. `during`: it is rolled back. `after`: it commits, and nobody hears of it. */
@@ -63,6 +67,7 @@ export function watchedStorage(inner: Storage): WatchedStorage {
     batches,
     obstruct: () => [],
     isHeldElsewhere: false,
+    unreadable: null,
     async transaction(work) {
       const mishap = mishaps.shift() ?? "none";
       counts.transactions += 1;
@@ -93,6 +98,7 @@ export function watchedStorage(inner: Storage): WatchedStorage {
       ...readerOf(transaction),
       async load(ids) {
         counts.loads += ids.length;
+        if (ids.some((id) => id === watched.unreadable)) throw new AikiError("ROW_UNREADABLE", "A row cannot be read.");
         return transaction.load(ids);
       },
       async insert(runs) {

@@ -202,7 +202,6 @@ export function source(options: SourceOptions): Source {
         try {
           reply = await one.reply;
         } catch (error) {
-          const isFirst = repeats.length === 0;
           repeats.push(claimId);
           if (one.isDropped) {
             continue;
@@ -210,7 +209,7 @@ export function source(options: SourceOptions): Source {
           current = null;
           faults.server += 1;
           const delay = Math.max(backoffMs(env, faults.server, maxRetryIntervalMs), retryAfterOf(error));
-          if (isFirst || !isTransient(error)) {
+          if (faults.server === 1 || !isTransient(error)) {
             logger.warn("claim failed", { error, retryInMs: Math.round(delay) });
           }
           await pause(env, delay, stopped.signal);
@@ -223,7 +222,7 @@ export function source(options: SourceOptions): Source {
         faults.server = 0;
         const { runs, takenAfterMs = 0 } = reply;
         receive(request, runs, later(env, sentAt, takenAfterMs));
-        const isMeant = runs.length > 0 || !isEnding;
+        const isMeant = runs.length > 0 || !isEnding || request.waitMs === 0;
         const heldMs = env.elapsed() - sentAt.elapsed;
         return isMeant ? { type: "answered", asked: request.limit, runs: runs.length, heldMs } : { type: "unasked" };
       }
@@ -310,9 +309,12 @@ function isSame(before: Served[], now: Served[]): boolean {
   );
 }
 
+/** The first of them has most likely been heard, the last ones may have been. */
+const firstLost = limits.repeatedClaims / 2;
+
 /** As one of several, the last of which is not held by the server. */
 function repeating(request: ClaimRequest, repeats: string[], isLast: boolean): ClaimRequest {
-  const lost = repeats.slice(-limits.repeatedClaims);
+  const lost = [...repeats.slice(0, firstLost), ...repeats.slice(firstLost).slice(-firstLost)];
   return { ...request, ...(lost.length > 0 ? { repeats: lost } : {}), ...(isLast ? { waitMs: 0 } : {}) };
 }
 

@@ -335,6 +335,20 @@ describe("the clock", () => {
     await engine.close();
   });
 
+  it("goes on with the others when one row cannot be read", async () => {
+    const { speaker, engine, env, storage, another } = rig();
+    await engine.start();
+    const one = speaker();
+    const good = [await one.start({ delayMs: 100 }), await one.start({ delayMs: 100 })];
+    const there = another();
+    storage.unreadable = await there.speaker().start({ delayMs: 100 });
+    await there.engine.close();
+    good.push(await one.start({ delayMs: 100 }));
+    await env.advance(200);
+    expect(await Promise.all(good.map((id) => one.status(id)))).toEqual(["queued", "queued", "queued"]);
+    await engine.close();
+  });
+
   it("survives a database that is away for a while", async () => {
     const { speaker, engine, env, storage } = rig();
     await engine.start();

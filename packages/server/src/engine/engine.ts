@@ -200,7 +200,7 @@ function again(operation: Operation): Operation {
 
 /** Whether a batch may have failed for what one of it asks; otherwise the database fails all alike. */
 function isOfOne(error: unknown): boolean {
-  return !(error instanceof AikiError) || error.code === "STORAGE_FAILED";
+  return !(error instanceof AikiError) || error.code === "STORAGE_FAILED" || error.code === "ROW_UNREADABLE";
 }
 
 function asUnavailable(error: unknown, logger: Logger): AikiError {
@@ -219,5 +219,5 @@ function asUnavailable(error: unknown, logger: Logger): AikiError {
 }
 
 function isStorageFault(error: unknown): boolean {
-  return error instanceof AikiError && error.code.startsWith("STORAGE_");
+  return error instanceof AikiError && (error.code.startsWith("STORAGE_") || error.code === "ROW_UNREADABLE");
 }

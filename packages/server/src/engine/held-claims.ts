@@ -62,11 +62,15 @@ export function heldClaims(context: HeldClaimsContext): Api["claim"] {
     const reply = isLost ? before.reply.catch(() => {}).then(take) : take();
     const last = { claimId, recalled, reply };
     context.recalls.set(claimId, () => recalled.abort());
-    const forget = () => {
+    const answered = () => {
       last.reply = Promise.resolve({ runs: [] });
       context.recalls.delete(claimId);
     };
-    reply.then(forget, forget);
+    const failed = () => {
+      if (claims.get(session) === last) claims.delete(session);
+      context.recalls.delete(claimId);
+    };
+    reply.then(answered, failed);
     remember(claims, session, last);
     return reply;
   };

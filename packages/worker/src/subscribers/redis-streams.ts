@@ -94,7 +94,8 @@ export function redisStreams(
         if (settled.signal.aborted) return;
         cancelPass = env.after(keptMs, () => line.doorbells?.passAll());
         recall.abort();
-      });
+      })
+      .catch(() => recall.abort());
     return {
       ...question,
       recall: recall.signal,
