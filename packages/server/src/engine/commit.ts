@@ -109,12 +109,13 @@ async function commitOnce(
   committer: Committer,
   transaction: Transaction,
   operations: Operation[],
-  { suspects, offers, isAgain = false, latest = transaction.now() }: Try,
+  { suspects, offers, isAgain = false, latest }: Try,
 ): Promise<Committed> {
   const { rows, ready, settings } = committer;
   const now = transaction.now();
   committer.bootAt ??= now;
-  const moment: Moment = { now, latest, bootAt: committer.bootAt, settings };
+  // The clock is read once: a moment later it may say more, and what is due is never early.
+  const moment: Moment = { now, latest: latest ?? now, bootAt: committer.bootAt, settings };
   const work = openWork({ transaction, moment, rows, suspects });
   const starts = await insertStarts(transaction, work, operations, moment);
   const commands = operations.filter((operation) => operation.type === "command");

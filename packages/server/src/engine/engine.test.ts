@@ -288,6 +288,17 @@ describe("the clock", () => {
     },
   );
 
+  it("is read once for one decision: a deadline is never earlier than what is recorded with it", async () => {
+    let reads = 0;
+    const { speaker } = rig({ inner: memoryStorage({ env: { now: () => 1_000_000 + reads++ } }) });
+    const one = speaker();
+    const id = await one.start();
+    const more = { entries: [returned("task:a#0")], opens: [sleeps(80)] };
+    await one.report(await one.claimOne(), go, more);
+    const { run, entries } = await one.read(id);
+    expect((run.waits[0]?.until ?? 0) - (entries[0]?.at ?? 0)).toBe(80);
+  });
+
   it("covers what another server left behind within a second", async () => {
     const here = rig();
     const there = here.another();
