@@ -3,25 +3,28 @@
 import { change, type Draft, decided, draft, enqueue, isFinal, record, refuse } from "./draft.ts";
 import type { Claim, Decision, Held, Moment, Run, State } from "./run.ts";
 
-export function claim(run: Run, command: Claim, moment: Moment): Decision {
+export function claim(run: Run, asked: Claim, moment: Moment): Decision {
   const { state } = run;
-  const { reclaim, repeats: _, ...claim } = command;
-  if (!isToBeHad(state, command)) {
-    return refuse(reclaim === undefined ? "ILLEGAL_STATE" : "FENCED", `The run is ${state.status}.`);
+  const { claimId, session, worker, leaseMs } = asked;
+  if (!isToBeHad(state, asked)) {
+    return refuse(asked.reclaim === undefined ? "ILLEGAL_STATE" : "FENCED", `The run is ${state.status}.`);
   }
   const next = draft(run, moment);
   // An answer that never arrives must not cost a whole lease, nor be counted as a crash.
-  const leaseUntil = moment.latest + Math.min(moment.settings.unconfirmedLeaseMs, claim.leaseMs);
+  const leaseUntil = moment.latest + Math.min(moment.settings.unconfirmedLeaseMs, leaseMs);
   // A repeat has a fence of its own: the server that failed to answer the first claim can give up only what that took.
   change(next, {
     fence: run.fence + 1,
     state: {
       status: "running",
-      ...claim,
+      claimId,
+      session,
+      worker,
+      leaseMs,
       leaseUntil,
       confirmed: false,
       pauseRequested: state.status === "running" && state.pauseRequested,
-      held: reclaim !== undefined || state.status === "queued" ? heldBy(state) : null,
+      held: heldBy(state),
     },
   });
   return decided(next);

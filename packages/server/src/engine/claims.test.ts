@@ -1,5 +1,6 @@
+import type { Api, ClaimReply, ClaimRequest } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { rig } from "../../test/rig.ts";
+import { rig, type Speaker } from "../../test/rig.ts";
 import { awaits, complete, go, kinds, returned, suspend } from "../../test/runs.ts";
 import { settled } from "../../test/virtual-env.ts";
 
@@ -110,6 +111,14 @@ describe("a claim", () => {
   });
 });
 
+/** A claim that waits, because there is nothing yet. */
+async function held(api: Api, one: Speaker): Promise<{ request: ClaimRequest; reply: Promise<ClaimReply> }> {
+  const request = one.request({ waitMs: 20_000 });
+  const reply = api.claim(request);
+  await settled();
+  return { request, reply };
+}
+
 describe("a claim that repeats one whose answer was lost", () => {
   it("gets the same runs and journals under new fences", async () => {
     const { api, speaker } = rig();
@@ -158,9 +167,7 @@ describe("a claim that repeats one whose answer was lost", () => {
   it("has the first answered now, and gets what it took", async () => {
     const { api, speaker } = rig();
     const one = speaker();
-    const request = one.request({ waitMs: 10_000 });
-    const first = api.claim(request);
-    await settled();
+    const { request, reply: first } = await held(api, one);
     const id = await one.start();
     const again = await one.claim({ repeats: [request.claimId] });
     expect([(await first).runs, again]).toMatchObject([[{ id, fence: 1 }], [{ id, fence: 2 }]]);
@@ -302,9 +309,7 @@ describe("a claim that is recalled", () => {
   it("is answered at once, and what is queued then is for others", async () => {
     const { api, speaker } = rig();
     const one = speaker();
-    const request = one.request({ waitMs: 20_000 });
-    const waiting = api.claim(request);
-    await settled();
+    const { request, reply: waiting } = await held(api, one);
     expect(await api.claim({ ...request, recall: true })).toEqual({ runs: [], recalled: true });
     expect(await waiting).toEqual({ runs: [] });
     const id = await one.start();
@@ -314,9 +319,7 @@ describe("a claim that is recalled", () => {
   it("keeps what it has taken by then", async () => {
     const { api, speaker } = rig();
     const one = speaker();
-    const request = one.request({ waitMs: 20_000 });
-    const waiting = api.claim(request);
-    await settled();
+    const { request, reply: waiting } = await held(api, one);
     const id = await one.start();
     await api.claim({ ...request, recall: true });
     expect((await waiting).runs).toMatchObject([{ id }]);
@@ -337,9 +340,7 @@ describe("a claim that is recalled", () => {
   it("is another one: then nothing happens, and nothing is taken", async () => {
     const { api, speaker } = rig();
     const one = speaker();
-    const request = one.request({ waitMs: 20_000 });
-    const waiting = api.claim(request);
-    await settled();
+    const { request, reply: waiting } = await held(api, one);
     const recall = { recall: true } as const;
     expect(await api.claim({ ...request, ...recall, claimId: "other" })).toEqual({ runs: [], recalled: false });
     expect(await api.claim({ ...request, ...recall, session: "other" })).toEqual({ runs: [], recalled: false });

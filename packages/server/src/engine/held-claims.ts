@@ -64,13 +64,11 @@ export function heldClaims(context: HeldClaimsContext): Api["claim"] {
     context.recalls.set(claimId, () => recalled.abort());
     const answered = () => {
       last.reply = Promise.resolve({ runs: [] });
-      context.recalls.delete(claimId);
     };
     const failed = () => {
       if (claims.get(session) === last) claims.delete(session);
-      context.recalls.delete(claimId);
     };
-    reply.then(answered, failed);
+    void reply.then(answered, failed).then(() => context.recalls.delete(claimId));
     remember(claims, session, last);
     return reply;
   };

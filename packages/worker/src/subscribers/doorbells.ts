@@ -256,17 +256,8 @@ export class Doorbells {
       this.#options.keys().map(async (key) => {
         const from = this.#cursors.get(key) ?? "0-0";
         const { session, claimMinIdleTimeMs } = this.#options;
-        const command = [
-          "xautoclaim",
-          key,
-          streamGroup,
-          session,
-          claimMinIdleTimeMs,
-          from,
-          "count",
-          mostTaken,
-        ] as const;
-        const answer = await this.#send([...command, "justid"]);
+        const whose = [key, streamGroup, session, claimMinIdleTimeMs] as const;
+        const answer = await this.#send(["xautoclaim", ...whose, from, "count", mostTaken, "justid"]);
         if (answer.ok) {
           this.#cursors.set(key, cursorOf(answer.value));
           this.#waiting.push(...bellsTaken(key, answer.value));
