@@ -1,5 +1,6 @@
 /** The named points of a server, reached from outside: around every transaction, inside it, and before every answer. */
 
+import { AsyncLocalStorage } from "node:async_hooks";
 import type { Api, Signal } from "@aikirun/lib/protocol";
 import type { Entry, Run } from "../../packages/server/src/core/run.ts";
 import * as postgres from "../../packages/server/src/storage/postgres/statements.ts";
@@ -14,29 +15,33 @@ export interface Reaching {
   around: (storage: Storage) => Storage;
 }
 
+/** What one transaction does, as far as it has come; several are open at once. */
+interface Doing {
+  readonly kinds: Set<string>;
+  hasEntries: boolean;
+}
+
 /**
  * A point is `<kind>.<stage>`; the kind says what the transaction does (`start`, `claim`, `record`, …). Stages:
  * `writing` (nothing is written), `written-in-part` (rows, not yet entries), `committing` (all is written, COMMIT is
  * next), `committed` (durable, nobody knows).
  */
 export function reachingStorage(reach: Reach): Reaching {
-  /** What the open transaction does; a server has one at a time, unless it makes up for one that failed. */
-  let kinds = new Set<string>();
-  let hasEntries = false;
-  const reachAll = (stage: string) => {
+  const open = new AsyncLocalStorage<Doing>();
+  const reachAll = ({ kinds }: Doing, stage: string) => {
     for (const kind of kinds) reach(`${kind}.${stage}`);
   };
 
-  const watching = (transaction: Transaction): Transaction => ({
+  const watching = (transaction: Transaction, doing: Doing): Transaction => ({
     ...reading(transaction),
     insert: (runs) => {
-      for (const run of runs) kinds.add(kindOfInsert(run));
-      reachAll("writing");
+      for (const run of runs) doing.kinds.add(kindOfInsert(run));
+      reachAll(doing, "writing");
       return transaction.insert(runs);
     },
     save: (batch) => {
-      for (const kind of kindsOfBatch(batch)) kinds.add(kind);
-      reachAll("writing");
+      for (const kind of kindsOfBatch(batch)) doing.kinds.add(kind);
+      reachAll(doing, "writing");
       return transaction.save(batch);
     },
     recall: (from, to) => transaction.recall(from, to),
@@ -44,28 +49,33 @@ export function reachingStorage(reach: Reach): Reaching {
 
   return {
     observe(sql) {
-      if ((sql !== sqlite.insertEntry && sql !== postgres.insertEntry) || hasEntries) return;
-      hasEntries = true;
-      reachAll("written-in-part");
+      const doing = open.getStore();
+      if (doing === undefined || doing.hasEntries || !writesEntries(sql)) return;
+      doing.hasEntries = true;
+      reachAll(doing, "written-in-part");
     },
     around: (storage) => ({
       read: (work) => storage.read(work),
       close: () => storage.close(),
       async transaction(work) {
-        let done = new Set<string>();
-        const result = await storage.transaction(async (transaction) => {
-          kinds = new Set();
-          hasEntries = false;
-          const value = await work(watching(transaction));
-          reachAll("committing");
-          done = kinds;
+        const doing: Doing = { kinds: new Set(), hasEntries: false };
+        const decide = async (transaction: Transaction) => {
+          doing.kinds.clear();
+          doing.hasEntries = false;
+          const value = await work(watching(transaction, doing));
+          reachAll(doing, "committing");
           return value;
-        });
-        for (const kind of done) reach(`${kind}.committed`);
+        };
+        const result = await open.run(doing, () => storage.transaction(decide));
+        reachAll(doing, "committed");
         return result;
       },
     }),
   };
+}
+
+function writesEntries(sql: string): boolean {
+  return sql === sqlite.insertEntry || sql === postgres.insertEntry;
 }
 
 function reading(transaction: Transaction): Omit<Transaction, "insert" | "save" | "recall"> {

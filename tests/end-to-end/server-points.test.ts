@@ -1,0 +1,41 @@
+/** That the points of a server tell its transactions apart: PostgreSQL has several of them open at once. */
+
+import { randomUUID } from "node:crypto";
+import { silentLogger, systemEnv } from "@aikirun/lib";
+import { describe, expect, it } from "vitest";
+import { testDatabase } from "../real/postgres.ts";
+import { queuedRun, runId } from "../suites/records.ts";
+import { openReaching } from "./server-storage.ts";
+
+const database = await testDatabase();
+const circumstances = { env: systemEnv({ id: randomUUID }), logger: silentLogger, connections: 6 };
+
+describe.skipIf(database === null)("a server's transaction", () => {
+  it("comes to the points of what it does, also when another begins and ends meanwhile", async () => {
+    const reached: string[] = [];
+    const reach = (point: string) => {
+      reached.push(point);
+    };
+    const { storage } = await openReaching(database?.url ?? "", { ...circumstances, reach });
+    const begun = queuedRun(2, { parent: { id: runId(1), address: "child/1" } });
+    try {
+      await storage.transaction(async (outer) => {
+        await outer.insert([queuedRun(1)]);
+        await storage.transaction(async (inner) => {
+          await inner.insert([begun]);
+        });
+      });
+    } finally {
+      await storage.close();
+      await database?.drop();
+    }
+    expect(reached).toEqual([
+      "start.writing",
+      "child.writing",
+      "child.committing",
+      "child.committed",
+      "start.committing",
+      "start.committed",
+    ]);
+  });
+});
