@@ -107,14 +107,18 @@ export class Ledger {
     return execution;
   }
 
-  /** A handler saw a value: the same as before, where something new has begun after it. */
+  /**
+   * A handler saw a value: the same as before, where something new has begun after it. One that has lost its run and
+   * does not know it yet may see how its own body ended, which nobody will record: it begins nothing after that (R4).
+   */
   observe(execution: Execution, observation: Observation): void {
     const { observations, isOrdered } = execution;
     const firm = this.#firm.get(firmKey(execution)) ?? [];
     const index = observations.length;
     const before = isOrdered ? firm[index] : counterpart(firm, observations, observation);
     observations.push(observation);
-    if (before !== undefined && (before.op !== observation.op || before.saw !== observation.saw)) {
+    const isSame = before === undefined || (before.op === observation.op && before.saw === observation.saw);
+    if (!isSame && this.#isHeld(execution)) {
       const run = this.world.names.of(execution.runId);
       this.world.violate("REPLAY", `${run} saw ${show(observation)} at ${index}, after ${show(before)} before`);
     }
@@ -147,6 +151,14 @@ export class Ledger {
     const output = `${execution.observations.length}:${(hash(seen, 0) >>> 0).toString(16)}`;
     this.outputs.add(`${execution.runId} ${execution.attempt} ${output}`);
     return output;
+  }
+
+  /** Whether the run is executed there and nowhere else. */
+  #isHeld(execution: Execution): boolean {
+    const { runId, process } = execution;
+    const state = this.mirror.runs.get(runId)?.state;
+    const isCurrent = this.#current.get(`${process.name} ${runId}`) === execution;
+    return isCurrent && state?.status === "running" && state.worker === process.name;
   }
 
   #checkFence({ runId, fence, op }: Effect): void {
