@@ -103,14 +103,26 @@ export function drawProgram(prng: Prng, mayKill: boolean): Program {
 
 /**
  * The same as code that fits what is recorded of it. Timers decide in which order branches make their calls, so no two
- * calls may be told apart by that order alone; and a handler may not rest for long.
+ * calls may be told apart by that order alone, none may decide how a race ends, and a handler may not rest for long.
  */
 function repeatable(ops: readonly Op[]): Op[] {
   if (!isTimed(ops)) return [...ops];
   const named = mapOps(ops, (op) => (op.type === "sleep" ? { ...op, name: `nap${op.id}` } : op));
   const names = countedNames(named);
-  if (new Set(names).size === names.length) return hastened(named, 0).ops;
-  return mapOps(named, (op) => (op.type === "plain" ? { ...op, ms: 0 } : op));
+  return new Set(names).size === names.length ? hastened(fair(named), 0).ops : restless(named);
+}
+
+function restless(ops: readonly Op[]): Op[] {
+  return mapOps(ops, (op) => (op.type === "plain" ? { ...op, ms: 0 } : op));
+}
+
+/** Nobody rests in a race: a branch that rests would lose the replay of a race that it has won. */
+function fair(ops: readonly Op[]): Op[] {
+  return ops.map((op) => {
+    if (op.type === "attempt") return { ...op, body: fair(op.body) };
+    if (op.type !== "join") return op;
+    return { ...op, branches: op.branches.map(op.how === "race" ? restless : fair) };
+  });
 }
 
 /** Not of children, which are programs of their own. */
