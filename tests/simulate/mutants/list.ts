@@ -177,7 +177,7 @@ export const mutants: readonly Mutant[] = [
     `${held}/leases.ts`,
     "const isProven = (lease: Held) => ageOf(lease) < ",
     "const isProven = (lease: Held) => ageOf(lease) < 20 * ",
-    364,
+    307,
   ),
   one(
     "code that does not fit begins new calls",
@@ -191,7 +191,7 @@ export const mutants: readonly Mutant[] = [
     `${replay}/pump.ts`,
     "const divergenceMs = 1_000;",
     "const divergenceMs = 0;",
-    105,
+    324,
   ),
   one(
     "a claim whose answer was lost is forgotten",
@@ -205,7 +205,7 @@ export const mutants: readonly Mutant[] = [
     `${held}/source.ts`,
     "receive(request, runs, later(env, sentAt, takenAfterMs));",
     "receive(request, runs, takenAfterMs < 0 ? later(env, sentAt, 0) : sentAt);",
-    1018,
+    2839,
   ),
   one(
     "a watch believes a cached row that says that a run is lost",
