@@ -113,9 +113,13 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     const ids = await Promise.all(Array.from({ length: 60 }, () => at(all, 0).start()));
     const workers = [1, 2, 1, 2].map((n) => at(all, n).worker());
     const claims = await Promise.all(workers.map((worker) => worker.claim({ limit: 10, waitMs: 5_000 })));
-    expect(claims.map((runs) => runs.length)).toEqual([10, 10, 10, 10]);
-    const rest = await claimAll(workers, ids.length - 40);
-    const taken = [...claims.flat(), ...rest].map(({ id }) => id);
+    // Some of what a server found may be another's by the time it takes it: a claim is answered with the rest.
+    const sizes = claims.map((runs) => runs.length);
+    expect(Math.min(...sizes)).toBeGreaterThan(0);
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(10);
+    const first = claims.flat();
+    const rest = await claimAll(workers, ids.length - first.length);
+    const taken = [...first, ...rest].map(({ id }) => id);
     expect(new Set(taken).size).toBe(taken.length);
     expect(taken.toSorted()).toEqual(ids.toSorted());
   });
