@@ -131,10 +131,7 @@ export async function gather(options: FleetOptions): Promise<Fleet> {
       ...outputs.server.flatMap(({ output }) => latenessOf(output, null)),
       ...outputs.worker.flatMap(({ output, pid }) => latenessOf(output, pid)),
     ],
-    alarms: () =>
-      [...outputs.server, ...outputs.worker].flatMap(({ output, pid }) =>
-        [...output.matchAll(alarming)].map(([line]) => `process ${pid}: ${line.slice(0, 300)}`),
-      ),
+    alarms: () => [...outputs.server, ...outputs.worker].flatMap(alarmsOf),
     said: (role) => outputs[role].map(({ output }) => output).join("\n"),
     async close() {
       await Promise.all(members.map((member) => member.kill()));
@@ -143,6 +140,11 @@ export async function gather(options: FleetOptions): Promise<Fleet> {
       );
     },
   };
+}
+
+/** What a process has said that no fault excuses. */
+export function alarmsOf({ output, pid }: Running): string[] {
+  return [...output.matchAll(alarming)].map(([line]) => `process ${pid}: ${line.slice(0, 300)}`);
 }
 
 interface SeatOptions {

@@ -1,0 +1,181 @@
+/** What the chaos gathers from processes and engines holds the violation that was planted there, and nothing else. */
+
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { streamGroup, streamLength } from "@aikirun/lib/protocol";
+import { Client } from "pg";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { noDeeds } from "../end-to-end/facts.ts";
+import { run } from "../end-to-end/processes.ts";
+import { freePort } from "../real/machine.ts";
+import type { RedisProcess } from "../real/redis-process.ts";
+import { prng } from "../simulate/prng.ts";
+import { openSessions, openStreams } from "./aftermath.ts";
+import { bestTopology, type Engines, openEngines, type Postgres } from "./engines.ts";
+import { alarmsOf, type Fleet, gather, type Member } from "./fleet.ts";
+import { invite } from "./users.ts";
+
+const directory = await mkdtemp(join(tmpdir(), "aiki-collectors-"));
+/** Milliseconds. */
+const patience = { timeout: 20_000 };
+
+const { lacks } = await bestTopology(directory);
+if (lacks.length > 0)
+  console.error(`\nSKIPPED: collectors that look into ${lacks.join(" and ")}, which is not here.\n`);
+afterAll(() => rm(directory, { recursive: true, force: true }));
+
+describe.skipIf(lacks.length > 0)("the engines after the chaos", () => {
+  let engines: Engines;
+  beforeAll(async () => {
+    engines = await openEngines("redis", directory);
+  }, 60_000);
+  afterAll(() => engines?.close());
+
+  const there = <Engine>(engine: Engine | null): Engine => {
+    if (engine === null) throw new Error("It was not started.");
+    return engine;
+  };
+
+  describe("PostgreSQL", () => {
+    const postgres = (): Postgres => there(engines.postgres);
+
+    /** What is found while so many sessions like a server's have each carried out these statements. */
+    async function foundWith(count: number, ...statements: string[]): Promise<string[]> {
+      const params = { connectionString: postgres().url, application_name: "aiki" };
+      const sessions = Array.from({ length: count }, () => new Client(params));
+      try {
+        for (const session of sessions) {
+          await session.connect();
+          for (const statement of statements) await session.query(statement).catch(() => {});
+        }
+        return await openSessions(postgres(), 1);
+      } finally {
+        await Promise.all(sessions.map((session) => session.end()));
+        await expect.poll(() => openSessions(postgres(), 0), patience).toEqual([]);
+      }
+    }
+
+    it.each([
+      ["nothing of sessions at rest", 8, ["SELECT 1"], []],
+      ["a transaction that nobody ends", 1, ["BEGIN", "SELECT 1"], ["1 sessions are idle in transaction"]],
+      ["one that failed", 1, ["BEGIN", "SELECT 1 / 0"], ["1 sessions are idle in transaction (aborted)"]],
+      ["more sessions than a server may have", 9, [], ["9 sessions for 1 servers"]],
+      ["a lock that is held", 1, ["SELECT pg_advisory_lock(1)"], ["1 advisory locks are held"]],
+    ])("shows %s", async (_, count, statements, lines) => {
+      expect(await foundWith(count, ...statements)).toEqual(lines);
+    });
+  });
+
+  describe("Redis", () => {
+    const stream = "chaos:stream";
+    const redis = (): RedisProcess => there(engines.redis);
+    const ring = `for n = 1, ARGV[1] do redis.call("xadd", KEYS[1], "*", "run", n) end`;
+    const ringing = (times: number) => ["eval", ring, 1, stream, times];
+    const reading = ["xreadgroup", "group", streamGroup, "worker-1", "streams", stream, ">"];
+
+    beforeEach(async () => {
+      await redis().send("flushall");
+      await redis().send("xgroup", "create", stream, streamGroup, "0", "mkstream");
+    });
+
+    it.each<[what: string, commands: Array<Array<string | number>>, lines: string[]]>([
+      ["nothing of a stream that was read", [ringing(3), [...reading.slice(0, 4), "noack", ...reading.slice(4)]], []],
+      ["what nobody read", [ringing(2)], [`2 of 2 messages of ${stream} are not read`]],
+      ["what nobody acknowledged", [ringing(1), reading], [`1 messages of ${stream} are not acknowledged`]],
+      ["a group of somebody else", [["xgroup", "create", stream, "others", "$"]], [`${stream} has a group others`]],
+      [
+        "readers that are no more",
+        ["worker-1", "worker-2"].map((name) => ["xgroup", "createconsumer", stream, streamGroup, name]),
+        [`${stream} has 2 readers for 1 workers`],
+      ],
+      [
+        "a stream that only grows",
+        [ringing(streamLength + 1), ["xgroup", "setid", stream, streamGroup, "$"]],
+        [`${stream} holds ${streamLength + 1} messages`],
+      ],
+    ])("shows %s", async (_, commands, lines) => {
+      for (const command of commands) await redis().send(...command);
+      expect(await openStreams(redis(), 1)).toEqual(lines);
+    });
+  });
+});
+
+describe("a fleet", { timeout: 60_000 }, () => {
+  let fleet: Fleet;
+  beforeAll(async () => {
+    const engines = await openEngines("sqlite", directory);
+    const witness = { ledger: join(directory, "effects"), naps: join(directory, "naps") };
+    fleet = await gather({ engines, directory, witness, servers: 1, workers: 2 });
+  }, 60_000);
+  afterAll(() => fleet?.close());
+
+  const member = (name: string): Member => {
+    const found = fleet.members.find((one) => one.name === name);
+    if (found === undefined) throw new Error(`There is no ${name}.`);
+    return found;
+  };
+
+  it("tells of an end that nobody brought about, of one that was not clean, and of no other", async () => {
+    const [killed, asked, slain] = ["worker-1", "worker-2", "server-1"].map(member);
+    await killed?.kill();
+    await killed?.start();
+    expect(await asked?.ask()).toEqual({ code: 0, signal: null });
+    expect(fleet.deaths).toEqual([]);
+
+    const { pid } = killed?.process ?? {};
+    killed?.process?.signal("SIGKILL");
+    const death = `worker-1 (pid ${pid}) ended by itself with SIGKILL`;
+    await expect.poll(() => fleet.deaths, patience).toEqual([death]);
+    const ending = slain?.ask();
+    slain?.process?.signal("SIGKILL");
+    await ending;
+    expect(fleet.deaths).toEqual([death, "server-1 was asked to end, and ended with SIGKILL"]);
+    expect(fleet.alarms()).toEqual([]);
+  });
+});
+
+describe("a process that says that something is wrong with it", () => {
+  it.each([
+    ["an error that only a mistake throws", "null.run()", /TypeError: /],
+    ["a rejection that nobody handles", `void Promise.reject("lost")`, /Unhandled/],
+    ["a warning of Node's", `process.emitWarning("too many")`, /Warning: too many/],
+    ["a failure that Aiki takes upon itself", `console.error("this is a fault of Aiki")`, /a fault of Aiki/],
+  ])("is heard: %s", async (_, code, line) => {
+    const script = join(directory, "wrong.mjs");
+    await writeFile(script, code);
+    const process = run(script, {});
+    await process.exited;
+    expect(alarmsOf(process).join("\n")).toMatch(line);
+  });
+
+  it("is heard, and not one that says how it is", async () => {
+    const script = join(directory, "well.mjs");
+    await writeFile(script, `console.log("warning of a late worker"); console.error("lost LEASE_LOST")`);
+    const process = run(script, {});
+    await process.exited;
+    expect(process.output).toMatch(/late worker/);
+    expect(alarmsOf(process)).toEqual([]);
+  });
+});
+
+describe("users", () => {
+  it("tell what no client should be told", async () => {
+    const port = await freePort();
+    const stranger = createServer((_, response) => response.writeHead(404).end()).listen(port, "127.0.0.1");
+    await once(stranger, "listening");
+    const urls = [`http://127.0.0.1:${port}`];
+    const users = await invite({ urls, prng: prng("users"), deeds: noDeeds({}), count: 1 });
+    try {
+      await expect
+        .poll(() => users.surprises, patience)
+        .toEqual([expect.stringMatching(/^user-0-0 was told BAD_REQUEST: /)]);
+      expect([users.unfinished, users.finished]).toEqual([1, 0]);
+    } finally {
+      await users.close();
+      stranger.close();
+    }
+  });
+});
