@@ -1,4 +1,4 @@
-import { AikiError } from "@aikirun/lib";
+import { AikiError, isRecord } from "@aikirun/lib";
 import type { Cell, Row } from "../row.ts";
 
 /** The part of the `node:sqlite` API that Aiki uses. */
@@ -30,8 +30,8 @@ export async function loadDriver(): Promise<Driver> {
   const failures: unknown[] = [];
   for (const name of hasBuiltIn() ? [builtIn, prebuilt] : [prebuilt]) {
     try {
-      const module: { DatabaseSync?: unknown } = await import(name);
-      if (isDriver(module.DatabaseSync)) return module.DatabaseSync;
+      const module: unknown = builtInModule(name) ?? (await import(name));
+      if (isRecord(module) && isDriver(module.DatabaseSync)) return module.DatabaseSync;
     } catch (thrown) {
       failures.push(thrown);
     }
@@ -41,6 +41,17 @@ export async function loadDriver(): Promise<Driver> {
     `No SQLite: use Node 22.13 or later, or install ${prebuilt} (no install script is needed).`,
     { cause: failures.at(-1) },
   );
+}
+
+/** Without the warning that Node 22 prints when it is loaded: nobody who uses Aiki has chosen what is experimental. */
+function builtInModule(name: string): unknown {
+  const { emitWarning } = process;
+  process.emitWarning = () => {};
+  try {
+    return process.getBuiltinModule?.(name);
+  } finally {
+    process.emitWarning = emitWarning;
+  }
 }
 
 /** Before 22.13 Node hides `node:sqlite` behind a flag. */
