@@ -10,12 +10,14 @@ import type { Postgres } from "./engines.ts";
 /** Connections that one server may have open at most, with those by which it hears of others. */
 const sessionsOfOne = 8;
 
-/** What of PostgreSQL is not at rest, once nothing is asked of it. */
-export async function openSessions({ sql }: Postgres, servers: number): Promise<string[]> {
-  const rows = await sql(
-    "SELECT state, count(*)::int AS count FROM pg_stat_activity WHERE application_name = 'aiki' GROUP BY state",
-  );
-  const locks = await sql("SELECT count(*)::int AS count FROM pg_locks WHERE locktype = 'advisory'");
+/** What of a database is not at rest, once nothing is asked of it. */
+export async function openSessions({ sql }: Pick<Postgres, "sql">, servers: number): Promise<string[]> {
+  const rows = await sql(`
+    SELECT state, count(*)::int AS count FROM pg_stat_activity
+    WHERE application_name = 'aiki' AND datname = current_database() GROUP BY state`);
+  const locks = await sql(`
+    SELECT count(*)::int AS count FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+    WHERE locktype = 'advisory' AND datname = current_database()`);
   const total = rows.reduce((sum, { count }) => sum + Number(count), 0);
   const idle = rows.filter(({ state }) => String(state).startsWith("idle in transaction"));
   return [
@@ -32,11 +34,10 @@ export async function openStreams(redis: RedisProcess, workers: number): Promise
   for (const key of Array.isArray(keys) ? keys.map(String) : []) {
     const length = Number(await redis.send("xlen", key));
     if (length > streamLength) found.push(`${key} holds ${length} messages`);
-    for (const { name, pending, lag, consumers } of await groupsOf(redis, key)) {
+    for (const { name, pending, unread, consumers } of await groupsOf(redis, key)) {
       if (name !== streamGroup) found.push(`${key} has a group ${name}`);
       if (pending > 0) found.push(`${pending} messages of ${key} are not acknowledged`);
-      // What was read is deleted, and what was trimmed unread still counts as lag: an empty stream has been heard.
-      if (length > 0 && lag > 0) found.push(`${lag} of ${length} messages of ${key} are not read`);
+      if (unread > 0) found.push(`${unread} of ${length} messages of ${key} are not read`);
       if (consumers > workers) found.push(`${key} has ${consumers} readers for ${workers} workers`);
     }
   }
@@ -46,22 +47,25 @@ export async function openStreams(redis: RedisProcess, workers: number): Promise
 interface Group {
   name: string;
   pending: number;
-  lag: number;
+  unread: number;
   consumers: number;
 }
 
 /** Redis answers with lists of names and values in turn. */
 async function groupsOf(redis: RedisProcess, key: string): Promise<Group[]> {
   const groups = await redis.send("xinfo", "groups", key);
-  return (Array.isArray(groups) ? groups : []).map((fields: unknown[]) => {
+  const asked = (Array.isArray(groups) ? groups : []).map(async (fields: unknown[]): Promise<Group> => {
     const of = (name: string) => fields[fields.indexOf(name) + 1];
+    // Its lag would tell, but counts what was trimmed, and Redis 6.2 has none.
+    const unread = await redis.send("xrange", key, `(${of("last-delivered-id")}`, "+");
     return {
       name: String(of("name")),
       pending: Number(of("pending")),
-      lag: Number(of("lag") ?? 0),
+      unread: Array.isArray(unread) ? unread.length : 0,
       consumers: Number(of("consumers")),
     };
   });
+  return Promise.all(asked);
 }
 
 /** Runs that have not ended, and all that is known of why: a line each. */

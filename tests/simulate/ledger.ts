@@ -30,6 +30,8 @@ export interface Execution {
   observations: Observation[];
   /** Awaits only what is durable: sees everything in the same order every time. */
   isOrdered: boolean;
+  /** It saw what nobody will record, since it had lost its run and did not know that yet. */
+  isAstray: boolean;
 }
 
 /** One start of a task's body. */
@@ -102,14 +104,14 @@ export class Ledger {
   }
 
   begin(run: Pick<Execution, "runId" | "attempt" | "process" | "code" | "isOrdered">): Execution {
-    const execution: Execution = { ...run, number: this.#executions++, observations: [] };
+    const execution: Execution = { ...run, number: this.#executions++, observations: [], isAstray: false };
     this.#current.set(`${run.process.name} ${run.runId}`, execution);
     return execution;
   }
 
   /**
    * A handler saw a value: the same as before, where something new has begun after it. One that has lost its run and
-   * does not know it yet may see how its own body ended, which nobody will record: it begins nothing after that (R4).
+   * does not know it yet may see what its own process came to, which nobody will record: it begins nothing after that.
    */
   observe(execution: Execution, observation: Observation): void {
     const { observations, isOrdered } = execution;
@@ -118,7 +120,8 @@ export class Ledger {
     const before = isOrdered ? firm[index] : counterpart(firm, observations, observation);
     observations.push(observation);
     const isSame = before === undefined || (before.op === observation.op && before.saw === observation.saw);
-    if (!isSame && this.#isHeld(execution)) {
+    if (!isSame && isLocal(observation) && !this.#isHeld(execution)) execution.isAstray = true;
+    else if (!isSame) {
       const run = this.world.names.of(execution.runId);
       this.world.violate("REPLAY", `${run} saw ${show(observation)} at ${index}, after ${show(before)} before`);
     }
@@ -137,6 +140,10 @@ export class Ledger {
       this.world.violate("HARNESS", `A body of ${this.world.names.of(runId)} runs without a handler.`);
       return;
     }
+    if (execution.isAstray) {
+      this.world.violate("REPLAY", `${effect.op} of ${this.world.names.of(runId)} began after what nobody recorded`);
+      return;
+    }
     this.#checkFence(effect);
     this.#checkDurable(execution);
     this.#checkRepeat(effect);
@@ -149,7 +156,7 @@ export class Ledger {
   conclude(execution: Execution): string {
     const seen = execution.observations.map(show).join("|");
     const output = `${execution.observations.length}:${(hash(seen, 0) >>> 0).toString(16)}`;
-    this.outputs.add(`${execution.runId} ${execution.attempt} ${output}`);
+    if (!execution.isAstray) this.outputs.add(`${execution.runId} ${execution.attempt} ${output}`);
     return output;
   }
 
@@ -240,6 +247,11 @@ export class Ledger {
 
 export function startKey(effect: Pick<Effect, "runId" | "attempt" | "address" | "try">): string {
   return `${effect.runId} ${effect.attempt} ${effect.address} ${effect.try}`;
+}
+
+/** What a worker comes to by itself, before anybody else knows. */
+function isLocal({ op }: Observation): boolean {
+  return /^(task|step|clock|random|uuid)/.test(op);
 }
 
 /** What the same call came to before; of calls that their content tells from others, whatever their order. */

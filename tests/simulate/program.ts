@@ -116,7 +116,10 @@ function restless(ops: readonly Op[]): Op[] {
   return mapOps(ops, (op) => (op.type === "plain" ? { ...op, ms: 0 } : op));
 }
 
-/** Nobody rests in a race: a branch that rests would lose the replay of a race that it has won. */
+/**
+ * Nobody rests in a race: a branch that rests would lose the replay of a race that it has won. Other joins end alike in
+ * whatever order their branches do.
+ */
 function fair(ops: readonly Op[]): Op[] {
   return ops.map((op) => {
     if (op.type === "attempt") return { ...op, body: fair(op.body) };

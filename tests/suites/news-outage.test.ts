@@ -104,7 +104,7 @@ describe.skipIf(!isThere)("servers that share a PostgreSQL", () => {
         await place({ database: road.url, databaseDirect: database.url }),
       ];
       const advice = expect.stringContaining("databaseDirect");
-      // A database that was given may itself give reason to warn.
+      // A PostgreSQL at DATABASE_URL may give other reasons to warn, such as synchronous_commit off.
       const said = (one: typeof deaf) => one.lines.filter((line) => line.includes("notifications"));
       for (const one of [deaf, misled]) await expect.poll(() => said(one), { timeout: 40_000 }).toEqual([advice]);
       expect(await latency(here, deaf)).toBeLessThan(5_000);

@@ -11,9 +11,12 @@ database.close();
 process.emitWarning("something else");
 `;
 
-it("is loaded without a word to the user, who still hears of everything else", async () => {
+// Only on Node 22 is there something to be silent about.
+it("is loaded without a word about SQLite, and later warnings are printed", async () => {
   const node = ["--import", "tsx", "--conditions=@aikirun/source", "--input-type=module", "--eval", script];
-  const { stdout, stderr } = await promisify(execFile)(process.execPath, node);
+  const env = { ...process.env, NODE_NO_WARNINGS: "", NODE_OPTIONS: "" };
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, node, { env });
   expect(stdout).toBe("42\n");
-  expect(stderr).toMatch(/^\(node:\d+\) Warning: something else\n/);
+  expect(stderr).toMatch(/Warning: something else/);
+  expect(stderr).not.toMatch(/SQLite/);
 });

@@ -43,7 +43,10 @@ export async function loadDriver(): Promise<Driver> {
   );
 }
 
-/** Without the warning that Node 22 prints when it is loaded: nobody who uses Aiki has chosen what is experimental. */
+/**
+ * Without the warning that Node 22 prints, once per process, when its SQLite is loaded: Aiki chose it, not the user.
+ * Undefined for what is not built in.
+ */
 function builtInModule(name: string): unknown {
   const { emitWarning } = process;
   process.emitWarning = () => {};
