@@ -105,7 +105,9 @@ class Interpreter {
         await Promise.race([
           this.#act(op.id, { failures: 0, ms: op.ms }),
           this.#run.sleep({ milliseconds: op.ms }),
-          events.whim.wait(),
+          // With a timeout too: a second attempt tries again what failed, may come to its waits in another order, and
+          // finds recorded here that the one with patience timed out.
+          events.whim.wait({ timeout: { milliseconds: dayMs } }),
         ]);
         this.#tally.choices += 1;
         return;
