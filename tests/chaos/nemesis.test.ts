@@ -47,3 +47,20 @@ it("does each at least once, and counts as meant only what took effect while wor
   await idle.run(1);
   expect([...idle.tally.values()]).toEqual([{ done: 1, meant: 0 }]);
 });
+
+it("comes back to each that could not be done in its turn", async () => {
+  const rare = Array.from({ length: 10 }, (_, n): FaultKind => {
+    let isFree = false;
+    const aim = () => {
+      const strike = isFree ? { to: "nobody", run: async () => true } : null;
+      isFree = true;
+      return strike;
+    };
+    return { name: `kind ${n}`, weight: 0, aim };
+  });
+  const kinds = [kind("frequent", 1_000, async () => true), ...rare];
+  const pace = { least: 0, most: 0, lull: 0 };
+  const made = nemesis({ kinds, victims, prng: prng("1"), pace, say: () => {}, isBusy: () => true });
+  await made.run(500);
+  expect([...made.tally].filter(([, { meant }]) => meant === 0)).toEqual([]);
+});

@@ -44,8 +44,8 @@ export function nemesis({ kinds, victims, prng, say, isBusy, pace }: NemesisOpti
   const alone = new Set<string>();
 
   const choose = (): { kind: FaultKind; strike: Strike } | null => {
-    const missed = prng.chance(haste) ? again.shift() : undefined;
-    const kind = first.shift() ?? missed ?? weighted(kinds, prng);
+    const missed = () => (prng.chance(haste) ? again.shift() : undefined);
+    const kind = first.shift() ?? missed() ?? weighted(kinds, prng);
     const fork = prng.fork(`${kind.name} ${tally.get(kind.name)?.done}`);
     const strike = alone.has(kind.alone ?? "") ? null : kind.aim(victims, fork);
     if (strike === null && tally.get(kind.name)?.meant === 0) again.push(kind);
