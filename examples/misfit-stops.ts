@@ -34,6 +34,7 @@ await embedded(async (aiki, crew) => {
   await handle.waitFor("awaiting_event");
   await first.stop();
 
+  crew.build = "2";
   const second = await crew(deploy("refund").order);
   await handle.events.approved.send({ by: "ada" });
   await handle.waitFor("stalled");
@@ -47,6 +48,7 @@ await embedded(async (aiki, crew) => {
   );
   await second.stop();
 
+  crew.build = "3";
   await crew(deploy("charge").order);
   await handle.retry();
   prove("after the fix it goes on", await handle.result(), "charge, approved by ada");

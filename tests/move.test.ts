@@ -116,7 +116,10 @@ function population(): { runs: Run[]; entries: Entry[] } {
       dueAt: n % 4 === 0 ? null : 1_000_000 + n,
       timeoutAt: n % 9 === 0 ? 5 : null,
       waits: n % 7 === 1 ? [{ address: "sleep::#0", type: "sleep", until: 99 }] : [],
-      events: new Map([["__proto__", { arrived: n, taken: 0 }]]),
+      events: new Map([
+        ["__proto__", n % 6 === 5 ? { arrived: n, taken: 4, returned: [1, 3] } : { arrived: n, taken: 0 }],
+      ]),
+      build: n % 5 === 0 ? { id: "build-1", since: n } : null,
       revision: n,
       fence: n % 3,
     }),
@@ -130,7 +133,12 @@ function population(): { runs: Run[]; entries: Entry[] } {
   ]);
   const entries = [...lengths].flatMap(([n, length]) =>
     Array.from({ length }, (_, at) =>
-      entryWith(runId(n), at + 1, { type: "returned", output: JSON.stringify(`${n} ${at}\u0001`) }, { startedAt: at }),
+      entryWith(
+        runId(n),
+        at + 1,
+        { type: "returned", output: JSON.stringify(`${n} ${at}\u0001`) },
+        { startedAt: at, ...(at % 2 === 0 ? {} : { ask: { askedAt: at, identity: `i${at}`, branch: "b" } }) },
+      ),
     ),
   );
   return { runs, entries };

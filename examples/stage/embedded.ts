@@ -11,13 +11,15 @@ export async function embedded(play: (aiki: Client, crew: Crew) => Promise<void>
   const aikiServer = await server({ database: "memory:" });
   const aiki = await client({ server: aikiServer, logger: silentLogger });
   const workers: Worker[] = [];
-  const crew = async (...workflows: Registered[]): Promise<Worker> => {
-    const hired = worker(aiki, { id: `worker-${workers.length + 1}`, maxConcurrentWorkflowRuns: 10 });
+  const hire = async (...workflows: Registered[]): Promise<Worker> => {
+    const id = `worker-${workers.length + 1}`;
+    const hired = worker(aiki, { id, maxConcurrentWorkflowRuns: 10, buildId: crew.build });
     for (const workflow of workflows) hired.registry.add(workflow);
     workers.push(hired);
     await hired.start();
     return hired;
   };
+  const crew: Crew = Object.assign(hire, { build: "1" });
   try {
     await play(aiki, crew);
   } finally {
@@ -28,7 +30,11 @@ export async function embedded(play: (aiki: Client, crew: Crew) => Promise<void>
 }
 
 /** Starts a worker that serves these workflows. */
-export type Crew = (...workflows: Registered[]) => Promise<Worker>;
+export interface Crew {
+  (...workflows: Registered[]): Promise<Worker>;
+  /** The deployed code, by name, of the workers that are started from now on. */
+  build: string;
+}
 
 /** Prints what was proved, or throws. */
 export function prove(claim: string, actual: unknown, expected: unknown): void {

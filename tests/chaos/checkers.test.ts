@@ -163,8 +163,8 @@ describe("a completed run that is executed once more", () => {
       { type: "arrived", name: "news", data: '{"n":0}' },
       { address: "arrival:news:news-0", attempt: 0 },
     ),
-    entryWith(id, 2, { type: "received", name: "news", nth: 0 }, { address: "event:news#0" }),
-    entryWith(id, 3, { type: "elapsed" }, { address: "sleep:#0" }),
+    entryWith(id, 2, { type: "received", name: "news", nth: 0 }, { address: "event:news:1#0" }),
+    entryWith(id, 3, { type: "elapsed" }, { address: "sleep:nap-2#0" }),
   ];
 
   it("comes to the same", async () => {
@@ -173,12 +173,12 @@ describe("a completed run that is executed once more", () => {
 
   it.each([
     ["an output that it does not return", [completed(1, heard, { tally: noTally() })], entries, /recorded with/],
-    ["a wait that was never recorded", [run], entries.slice(0, 2), /wants to record sleep:#0/],
+    ["a wait that was never recorded", [run], entries.slice(0, 2), /wants to record sleep:nap-2#0/],
     [
       "a call that is not its own",
       [run],
-      [...entries.slice(0, 2), entryWith(id, 3, { type: "elapsed" }, { address: "sleep:#1" })],
-      /diverged/,
+      [...entries.slice(0, 2), entryWith(id, 3, { type: "elapsed" }, { address: "sleep:other#0" })],
+      /stands before something new/,
     ],
   ])("is found out by %s", async (_, runs, recorded, why) => {
     expect(await misfits({ runs, entries: recorded })).toEqual([expect.stringMatching(why)]);

@@ -75,7 +75,10 @@ class Interpreter {
   }
 
   async #all(ops: readonly Op[]): Promise<void> {
-    for (const op of ops) await this.#one(op);
+    for (const op of ops) {
+      await this.#one(op);
+      await plain();
+    }
   }
 
   async #one(op: Op): Promise<void> {
@@ -95,25 +98,25 @@ class Interpreter {
         this.#tally.naps += 1;
         return;
       case "hear":
-        this.#tally.heard.push((await events.news.wait()).n);
+        this.#tally.heard.push((await events.news.wait({ key: String(op.id) })).n);
         return;
       case "patience":
-        await events.whim.wait({ timeout: { milliseconds: op.ms } });
+        await events.whim.wait({ timeout: { milliseconds: op.ms }, key: String(op.id) });
         this.#tally.choices += 1;
         return;
       case "race":
         await Promise.race([
           this.#act(op.id, { failures: 0, ms: op.ms }),
-          this.#run.sleep({ milliseconds: op.ms }),
-          // With a timeout too: a second attempt tries again what failed, may come to its waits in another order, and
-          // finds recorded here that the one with patience timed out.
-          events.whim.wait({ timeout: { milliseconds: dayMs } }),
+          this.#run.sleep(`race-${op.id}`, { milliseconds: op.ms }),
+          events.whim.wait({ key: String(op.id) }),
         ]);
         this.#tally.choices += 1;
         return;
-      case "child":
-        this.#tally.children += (await (await this.#version.startAsChild(this.#run, op.program)).result()).tally.acts;
+      case "child": {
+        const child = await this.#version.startAsChild(this.#run, op.program, { key: String(op.id) });
+        this.#tally.children += (await child.result()).tally.acts;
         return;
+      }
       case "all":
         await Promise.all(op.branches.map((branch) => this.#all(branch)));
         return;
@@ -130,9 +133,15 @@ class Interpreter {
   async #nap(id: number, ms: number): Promise<void> {
     const seen = { runId: this.#run.id, nap: id, ms };
     recordNap(this.#witness.naps, { ...seen, phase: "asked", at: Date.now() });
-    await this.#run.sleep({ milliseconds: ms });
+    await this.#run.sleep(`nap-${id}`, { milliseconds: ms });
     recordNap(this.#witness.naps, { ...seen, phase: "woke", at: Date.now() });
   }
+}
+
+/** Plain asynchronous work, which takes another time on every replay. */
+async function plain(): Promise<void> {
+  if (Math.random() < 0.5) return;
+  await new Promise((resolve) => setTimeout(resolve, Math.random() * 30));
 }
 
 /** Every task of a run has a name of its own, by which the ledger tells its effects apart. */

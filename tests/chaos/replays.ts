@@ -46,8 +46,11 @@ function firstReport(run: Run, journal: Entry[]): Promise<Draft | null> {
       logger: silentLogger,
       mayBegin: () => false,
       reclaim: () => {},
+      expecting: () => {},
       listening: () => {},
       report: (draft) => {
+        // It only says that it waits for a call that the code made before.
+        if (draft.expecting !== undefined) return new Promise(() => {});
         clearTimeout(timer);
         resolve(draft);
         return Promise.reject(new Error("This is only a rehearsal."));
@@ -71,6 +74,7 @@ function claimedOf(run: Run, journal: Entry[]): ClaimedRun {
     origin: id,
     hot: false,
     lapses: 0,
+    waits: [],
     now: Date.now(),
     ...(parent === null ? {} : { parent }),
     ...(input === null ? {} : { input }),

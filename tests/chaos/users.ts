@@ -140,7 +140,7 @@ class Reader {
     const handle = this.#client.runs.get(id, this.#world.version);
     const said = await persistently(this.#world, async () => {
       try {
-        const output = await handle.result();
+        const output = await handle.result({ waitThroughStalls: true });
         this.#world.deeds.outputs.set(id, output);
         return JSON.stringify(output);
       } catch (thrown) {

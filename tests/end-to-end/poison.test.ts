@@ -17,7 +17,6 @@ describe("a run that", () => {
     ["loops for ever without giving way", "spin"],
     ["ends the process", "exit"],
     ["throws from a timer", "throw"],
-    ["leaves a rejection that nobody handles", "reject"],
   ];
   it.concurrent.each(poisons)(
     "%s is stopped after a bounded number of crashes, other runs complete, and a cure and retry save it",

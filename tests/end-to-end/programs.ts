@@ -33,7 +33,7 @@ export interface OrderOutput {
 }
 
 /** What a workflow does to the process that executes it. */
-export type Poison = "spin" | "exit" | "throw" | "reject";
+export type Poison = "spin" | "exit" | "throw";
 
 export interface PoisonInput {
   kind: Poison;
@@ -139,9 +139,6 @@ function take(kind: Poison): Promise<string> {
       setTimeout(() => {
         throw new Error("thrown where nobody catches");
       });
-      return never();
-    case "reject":
-      Promise.reject(new Error("rejected where nobody listens"));
       return never();
     default:
       return kind satisfies never;

@@ -90,6 +90,8 @@ function reading(transaction: Transaction): Omit<Transaction, "insert" | "save" 
     nextDue: () => transaction.nextDue(),
     children: (parents, limit) => transaction.children(parents, limit),
     claimed: (session, claimIds) => transaction.claimed(session, claimIds),
+    inSession: (namespace, session, limit) => transaction.inSession(namespace, session, limit),
+    stalledChildren: (parents) => transaction.stalledChildren(parents),
     referenced: (keys) => transaction.referenced(keys),
     find: (namespace, request, limit, after) => transaction.find(namespace, request, limit, after),
     workers: (namespace, at) => transaction.workers(namespace, at),
@@ -130,6 +132,9 @@ function kindOfEntry({ address, value, worker }: Entry): string | null {
       return address.endsWith("/result") && worker === undefined ? "child-result" : "record";
     case "retrying":
     case "observed":
+    case "asked":
+    case "recalled":
+    case "withdrawn":
       return "record";
     case "received":
       return null;

@@ -1,15 +1,18 @@
 /** I23: every finished run is replayed against its own record; it must end the same, and do nothing new. */
 
-import { silentLogger } from "@aikirun/lib";
 import type { ClaimedRun, ReportResult } from "@aikirun/lib/protocol";
 import { createExecution, type Draft, type Host } from "@aikirun/workflow";
 import type { Run } from "../../packages/server/src/core/run.ts";
+import { fingerprintOf } from "../../packages/workflow/src/replay/fingerprint.ts";
 import type { Code } from "./code.ts";
 import { programWorkflow } from "./interpreter.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Mirror } from "./mirror.ts";
+import { notingLogger } from "./noting.ts";
 import type { Process } from "./process.ts";
-import { isTimed, type Program } from "./program.ts";
+import type { Program } from "./program.ts";
+import { mayBeRefused } from "./stalls.ts";
+import { isPlain, leavesBehind, orderOf } from "./timing.ts";
 import type { World } from "./world.ts";
 
 export interface AuditOptions {
@@ -19,36 +22,51 @@ export interface AuditOptions {
   code: Code;
 }
 
-/** How long a replay may take, which waits for nothing. Virtual milliseconds. */
-const patienceMs = 5_000;
+/** How long a replay may take, which waits for nothing but plain work. Virtual milliseconds. */
+const patienceMs = 20 * 60_000;
+const buildId = "audit";
+/** How often each run is replayed, with plain work of another length each time. */
+const times = 3;
 
 export async function audit(options: AuditOptions): Promise<void> {
-  for (const run of options.mirror.runs.values()) if (isReplayable(run, options.code)) await replay(options, run);
+  for (const run of options.mirror.runs.values()) {
+    if (!isReplayable(run, options.code)) continue;
+    const { program }: { program: Program } = JSON.parse(run.input ?? "{}");
+    for (let nth = 0; nth < (isPlain(program.ops) ? times : 1); nth++) await replay(options, run, program, nth);
+  }
 }
 
-/** Its handler had the last word, under the code that it began with, and awaited nothing but durable calls. */
-function isReplayable({ id, state, input }: Run, { edits }: Code): boolean {
-  const { program }: { program: Program } = JSON.parse(input ?? "{}");
+/** Its handler had the last word, under the code that it began with. */
+function isReplayable({ id, state }: Run, { edits }: Code): boolean {
   const hasLastWord =
     state.status === "completed" || (state.status === "failed" && state.error.code !== "RUN_TIMED_OUT");
-  return hasLastWord && !edits.has(id) && !isTimed(program.ops);
+  return hasLastWord && !edits.has(id);
 }
 
-async function replay({ world, mirror, ledger, code }: AuditOptions, run: Run): Promise<void> {
+async function replay({ world, mirror, ledger, code }: AuditOptions, run: Run, program: Program, nth: number) {
   const name = world.names.of(run.id);
-  const process = world.spawn(`audit ${name}`);
+  const process = world.spawn(`audit ${name} ${nth}`);
   const before = ledger.effects.length;
   const { version } = programWorkflow({ ledger, process, code, isPoisonous: () => false, kill: () => {} });
   const drafts: Draft[] = [];
-  const execution = createExecution(version, hostOf(process, drafts));
-  void execution.run(claimed(mirror, run));
+  const execution = createExecution(version, hostOf(process, mirror, run, drafts), { buildId });
+  // The code is known to be the same: the replay waits for as long as it takes.
+  const build = { id: fingerprintOf(version.handler, buildId), since: 0 };
+  void execution.run({ ...claimed(mirror, run), build });
   await world.run(world.now + patienceMs, () => drafts.length > 0);
   process.kill();
   const [draft] = drafts;
   const next = draft?.next;
   const isSame = next?.type === "finish" && isSameEnd(next.outcome, run.state);
-  const isQuiet = draft !== undefined && draft.entries.length + draft.opens.length + draft.starts.length === 0;
-  if (!isSame || !isQuiet || ledger.effects.length > before) {
+  // Plain work may make calls late this time that nothing tells apart then.
+  const stall = next?.type === "stall" ? next.stall : null;
+  if (stall?.reason === "ambiguous_call" && !program.isKeyed && mayBeRefused(ledger, run, stall.call)) return;
+  const isUnsettled = ledger.wasRefused(run.id) || ledger.identity.isUnsettled(run.id, null);
+  if (stall?.reason === "diverged" && isUnsettled) return;
+  // What the handler left behind may come to something new while the handler awaits plain work.
+  const mayStray = isPlain(program.ops) && (leavesBehind(program.ops) || orderOf(program.ops) === "timed");
+  if (mayStray && draft !== undefined) return;
+  if (!isSame || draft === undefined || !isQuiet(draft) || ledger.effects.length > before) {
     const said = draft === undefined ? "nothing" : JSON.stringify(draft).slice(0, 500);
     world.violate("I23", `${name} is ${run.state.status} at attempt ${run.attempt}, and its replay said ${said}`);
   }
@@ -59,19 +77,30 @@ function isSameEnd(outcome: { status: string; output?: string }, state: Run["sta
   return state.status !== "completed" || state.output === outcome.output;
 }
 
-/** Takes what the replay says, and answers nothing. */
-function hostOf({ env }: Process, drafts: Draft[]): Host {
+/** Takes what the replay says, and answers nothing but that it still waits for a call. */
+function hostOf({ env }: Process, mirror: Mirror, run: Run, drafts: Draft[]): Host {
   return {
     env,
-    logger: silentLogger,
+    logger: notingLogger,
     report: (draft) => {
+      if (draft.next.type === "continue" && isQuiet(draft)) return Promise.resolve(answer(mirror, run));
       drafts.push(draft);
       return new Promise<ReportResult>(() => {});
     },
-    mayBegin: () => true,
+    mayBegin: () => false,
     reclaim: () => {},
+    expecting: () => {},
     listening: () => {},
   };
+}
+
+function isQuiet({ entries, opens, starts }: Draft): boolean {
+  return entries.length + opens.length + starts.length === 0;
+}
+
+function answer(mirror: Mirror, { id, inbox }: Run): ReportResult {
+  const tail = mirror.journal(id).length;
+  return { ok: true, first: tail + 1, tail, inbox, entries: [], parked: false, pause: false };
 }
 
 function claimed(mirror: Mirror, run: Run): ClaimedRun {
@@ -89,6 +118,7 @@ function claimed(mirror: Mirror, run: Run): ClaimedRun {
     origin: options.origin ?? id,
     hot: false,
     journal: [...mirror.journal(id)],
+    waits: [],
     lapses: 0,
     now: mirror.now(),
     ...(input === null ? {} : { input }),

@@ -16,17 +16,26 @@ export type Edit =
 /** What one deployment knows. Processes keep the code that they began with. */
 export interface Code {
   readonly edits: ReadonlyMap<RunId, Edit>;
+  /** Runs whose calls have a key each; the first of those that retry one another stands for all. */
+  readonly keyed: ReadonlySet<RunId>;
+  /** Grows with each deployment. */
+  readonly build: number;
 }
 
+export const firstCode: Code = { edits: new Map(), keyed: new Set(), build: 0 };
+
 /** The id of the call that an incompatible edit begins with. */
-export const insertedOp = 900;
+const insertedOp = 900;
 const appendedOp = 901;
 
+export const insertedPath = `task${insertedOp}`;
+
 /** Tells one code of a run from another. */
-export function editOf({ edits }: Code, runId: RunId): string {
+export function editOf({ edits, keyed }: Code, runId: RunId, family: RunId): string {
   const edit = edits.get(runId);
-  if (edit === undefined) return "";
-  return "at" in edit ? `${edit.kind}${edit.at}` : edit.kind;
+  const keys = keyed.has(family) ? "keyed" : "";
+  if (edit === undefined) return keys;
+  return "at" in edit ? `${keys}${edit.kind}${edit.at}` : `${keys}${edit.kind}`;
 }
 
 export function edited(ops: readonly Op[], edit: Edit | undefined): readonly Op[] {
@@ -49,5 +58,5 @@ export function edited(ops: readonly Op[], edit: Edit | undefined): readonly Op[
 }
 
 function newOp(id: number): Op {
-  return { type: "task", id, task: "quick", body: { kind: "ok", ms: 1 } };
+  return { type: "task", id, task: "quick", alike: null, body: { kind: "ok", ms: 1 } };
 }

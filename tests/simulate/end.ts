@@ -6,6 +6,7 @@ import type { Storage } from "../../packages/server/src/storage/storage.ts";
 import { type Ledger, startKey } from "./ledger.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Nemesis } from "./nemesis.ts";
+import { nonceOf } from "./nonce.ts";
 import { isOver } from "./rules.ts";
 import type { Users } from "./users.ts";
 import type { World } from "./world.ts";
@@ -106,11 +107,11 @@ function effects({ world, ledger, losses, nemesis }: EndOptions): void {
     seen.add(key);
     const count = ledger.starts.get(key) ?? 0;
     const allowed = 1 + (losses.get(effect.runId) ?? 0) + (nemesis.stops.get(effect.runId) ?? 0);
-    if (count > allowed) {
+    if (count > allowed && !ledger.wasRefused(effect.runId)) {
       const name = world.names.of(effect.runId);
       world.violate(
         "W4",
-        `${effect.op} of ${name}, try ${effect.try}, began ${count} times; ${allowed} are accounted for`,
+        `${effect.nonce} of ${name}, try ${effect.try}, began ${count} times; ${allowed} are accounted for`,
       );
     }
   }
@@ -118,12 +119,13 @@ function effects({ world, ledger, losses, nemesis }: EndOptions): void {
 
 /** W3: what is recorded as returned by a body was returned by a body of that run, or of the run it retries. */
 function values({ world, mirror, ledger }: EndOptions): void {
-  const made = new Set(ledger.effects.map(({ runId, address, nonce }) => `${runId} ${address} ${nonce}`));
+  const made = new Set(ledger.effects.map(({ runId, nonce }) => `${runId} ${nonce}`));
   for (const run of mirror.runs.values()) {
-    for (const { value, address } of mirror.journal(run.id)) {
+    for (const entry of mirror.journal(run.id)) {
+      const { value, address } = entry;
       if (value.type !== "returned" || !/^(task|step):/.test(address)) continue;
-      const nonce: unknown = JSON.parse(value.output ?? "null");
-      if (!lineage(mirror, run).some((id) => made.has(`${id} ${address} ${nonce}`))) {
+      const nonce = nonceOf(entry);
+      if (!lineage(mirror, run).some((id) => made.has(`${id} ${nonce}`))) {
         world.violate("W3", `${address} of ${world.names.of(run.id)} is recorded as ${nonce}, which no body returned`);
       }
     }

@@ -1,10 +1,12 @@
 /** What every commit must keep, of entries: who wrote them, in which order, and what they say of timers and events. */
 
+import { withdrawnAddress } from "@aikirun/lib";
 import type { Entry, RunId } from "@aikirun/lib/protocol";
 import { hesitationMs } from "../../packages/server/src/core/draft.ts";
 import type { Wait } from "../../packages/server/src/core/run.ts";
+import type { Circumstances } from "./circumstances.ts";
 import type { Change, Commit } from "./mirror.ts";
-import { type Circumstances, type Holders, isOver } from "./rules.ts";
+import { type Holders, isOver, unboundOf } from "./rules.ts";
 
 export function factRules(around: Circumstances, holders: Holders): (commit: Commit) => void {
   const waits = new Waits(around);
@@ -86,7 +88,7 @@ class Waits {
     if (!isSameAttempt || isOver(after)) return;
     for (const { address } of before?.waits ?? []) {
       const isOpen = after.waits.some((wait) => wait.address === address);
-      const isAnswered = entries.some((entry) => entry.runId === after.id && isAnswer(entry.address, address));
+      const isAnswered = entries.some((entry) => entry.runId === after.id && endsWait(entry.address, address));
       if (!isOpen && !isAnswered) world.violate("P7", `${name} no longer waits at ${address}, and nothing is recorded`);
     }
   }
@@ -112,56 +114,77 @@ class Waits {
   }
 }
 
-/** A wait is answered at its own address; a timed wait for a child also by the child's end. */
-function isAnswer(address: string, wait: string): boolean {
+/** A wait is answered at its own address, a timed wait for a child also by the child's end; or it is given up. */
+function endsWait(address: string, wait: string): boolean {
   return (
-    address === wait || (address.endsWith("/result") && wait.startsWith(`${address.slice(0, -"/result".length)}/`))
+    address === wait ||
+    address === withdrawnAddress(wait) ||
+    (address.endsWith("/result") && wait.startsWith(`${address.slice(0, -"/result".length)}/`))
   );
 }
 
-/** Promise 3, as counts: what arrived, and what was taken in which order. */
+/** The wait that took an arrival. */
+type Holder = Pick<Entry, "attempt" | "address">;
+
+/** Arrivals of one name of one run. */
+interface Taking {
+  arrived: number;
+  /** Which wait holds which arrival. */
+  holders: Map<number, Holder>;
+}
+
+/** Promise 3, as counts: what arrived, and which wait took which of it. */
 class Events {
   readonly #around: Circumstances;
-  readonly #counts = new Map<string, { arrived: number; taken: Set<number> }>();
+  readonly #counts = new Map<string, Taking>();
+  readonly #givenUp = new Set<string>();
 
   constructor(around: Circumstances) {
     this.#around = around;
   }
 
-  note({ runId, address, value }: Entry): void {
+  note({ runId, attempt, address, value }: Entry): void {
     const { world } = this.#around;
     if (value.type === "arrived") {
       this.#of(runId, value.name).arrived += 1;
+    } else if (value.type === "withdrawn") {
+      this.#givenUp.add(`${runId} ${attempt} ${address}`);
     } else if (value.type === "received") {
-      const { arrived, taken } = this.#of(runId, value.name);
-      if (taken.has(value.nth)) {
+      const { arrived, holders } = this.#of(runId, value.name);
+      const before = holders.get(value.nth);
+      const run = world.names.of(runId);
+      if (before !== undefined && !this.#isGivenUp(runId, before)) {
         world.violate(
           "P3",
-          `Arrival ${value.nth} of ${value.name} of ${world.names.of(runId)} was taken twice, last by ${address}`,
+          `Arrival ${value.nth} of ${value.name} of ${run} was taken by ${before.address} and ${address}`,
         );
       }
-      taken.add(value.nth);
-      if (value.nth >= arrived) world.violate("P3", `${address} of ${world.names.of(runId)} took what has not arrived`);
+      holders.set(value.nth, { attempt, address });
+      if (value.nth >= arrived) world.violate("P3", `${address} of ${run} took what has not arrived`);
     }
   }
 
   judge({ after }: Change): void {
     const { world } = this.#around;
-    for (const [name, { arrived, taken }] of after.events) {
-      const counted = this.#of(after.id, name);
-      if (counted.arrived !== arrived || counted.taken.size !== taken) {
-        const is = `${counted.taken.size} of ${counted.arrived}`;
-        world.violate(
-          "P3",
-          `${world.names.of(after.id)} says that ${taken} of ${arrived} ${name} are taken; ${is} are`,
-        );
+    for (const [name, arrivals] of after.events) {
+      const { arrived, holders } = this.#of(after.id, name);
+      const taken = [...holders.values()].filter((wait) => !this.#isGivenUp(after.id, wait)).length;
+      const said = arrivals.arrived - unboundOf(arrivals);
+      if (arrived !== arrivals.arrived || taken !== said) {
+        const run = world.names.of(after.id);
+        const is = `${taken} of ${arrived}`;
+        world.violate("P3", `${run} says that ${said} of ${arrivals.arrived} ${name} are taken; ${is} are`);
       }
     }
   }
 
-  #of(runId: RunId, name: string): { arrived: number; taken: Set<number> } {
+  #isGivenUp(runId: RunId, { attempt, address }: Holder): boolean {
+    return this.#givenUp.has(`${runId} ${attempt} ${withdrawnAddress(address)}`);
+  }
+
+  #of(runId: RunId, name: string): Taking {
     const key = `${runId} ${name}`;
-    const counts = this.#counts.get(key) ?? { arrived: 0, taken: new Set() };
+    const counts = this.#counts.get(key) ?? { arrived: 0, holders: new Map() };
     this.#counts.set(key, counts);
     return counts;
   }

@@ -5,13 +5,16 @@ import { silentLogger } from "@aikirun/lib";
 import { worker } from "@aikirun/worker";
 import { createEngine } from "../../packages/server/src/engine/engine.ts";
 import type { Storage } from "../../packages/server/src/storage/storage.ts";
-import type { Code } from "./code.ts";
+import type { Interpreted } from "./bodies.ts";
+import type { ProgramVersion } from "./calls.ts";
+import { type Code, firstCode } from "./code.ts";
 import { diskOf } from "./disk.ts";
-import { type Interpreted, type ProgramVersion, programWorkflow } from "./interpreter.ts";
+import { programWorkflow } from "./interpreter.ts";
 import type { Knobs } from "./knobs.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Network, Node } from "./network.ts";
+import { notingLogger } from "./noting.ts";
 import type { Process } from "./process.ts";
 import type { World } from "./world.ts";
 
@@ -42,7 +45,7 @@ export class Fleet {
   readonly servers: ServerSeat[] = [];
   readonly workers: WorkerSeat[] = [];
   /** The newest deployment. */
-  code: Code = { edits: new Map() };
+  code: Code = firstCode;
   isHostile = true;
   isPoisonous = true;
   /** How often bodies have killed their workers. */
@@ -81,6 +84,13 @@ export class Fleet {
     if (seat !== undefined && !seat.process.isAlive) this.workers[index] = this.#worker(index, seat.generation + 1);
   }
 
+  /** New code, and new workers that have it; it is a build of its own if that `isOther`. */
+  deploy({ edits = this.code.edits, keyed = this.code.keyed }: Partial<Code>, isOther: boolean): void {
+    for (const index of this.workers.keys()) this.killWorker(index);
+    this.code = { edits, keyed, build: this.code.build + (isOther ? 1 : 0) };
+    for (const index of this.workers.keys()) this.restartWorker(index);
+  }
+
   #end(seat: Seat | undefined): void {
     if (seat?.process.isAlive !== true) return;
     seat.process.kill();
@@ -108,13 +118,15 @@ export class Fleet {
       world.push({ process: null, label: `${process.name} is poisoned`, run: () => this.#poison(index, process) });
     };
     const { workflow } = programWorkflow(this.#interpreted(process, kill));
+    const buildId = `build ${this.code.build}`;
     const made = this.#client(process).then((connected) => {
-      const { heartbeatIntervalMs, slots, gracefulShutdownTimeoutMs, polling } = knobs;
+      const { heartbeatIntervalMs, slots, gracefulShutdownTimeoutMs, polling, namesBuild } = knobs;
       const one = worker(connected, {
         id: process.name,
         maxConcurrentWorkflowRuns: slots,
         workflowRun: { heartbeatIntervalMs },
         gracefulShutdownTimeoutMs,
+        ...(namesBuild ? { buildId } : {}),
         subscriber: { type: polling ? "polling" : "adaptive_polling" },
       });
       one.registry.add(workflow);
@@ -143,7 +155,7 @@ export class Fleet {
 
   #client(process: Process): Promise<Client> {
     const api = this.#options.network.apiFor(process);
-    return client({ server: { api: () => api }, env: process.env, logger: silentLogger });
+    return client({ server: { api: () => api }, env: process.env, logger: notingLogger });
   }
 
   #interpreted(process: Process, kill: () => void): Interpreted {

@@ -1,288 +1,162 @@
 /** The workflow that executes programs, through the packages that users write with; one set per worker process. */
 
-import { NonRetryableError, type RunHandle, type TaskContext } from "@aikirun/lib";
-import type { RunId } from "@aikirun/lib/protocol";
-import { type Task, task } from "@aikirun/task";
-import { event, type Workflow, type WorkflowRun, type WorkflowVersion, workflow } from "@aikirun/workflow";
-import { type Code, edited, editOf } from "./code.ts";
-import type { Execution, Ledger } from "./ledger.ts";
-import { expectOutcome } from "./model.ts";
-import type { Process } from "./process.ts";
+import type { RunHandle } from "@aikirun/lib";
+import { type Workflow, workflow } from "@aikirun/workflow";
+import { type Interpreted, type Tasks, tasksOf } from "./bodies.ts";
 import {
-  type Body,
-  isTimed,
-  type Op,
-  type Program,
-  stepRetry,
-  type TaskName,
-  taskPolicies,
-  timeoutOf,
-  triesOf,
-} from "./program.ts";
+  Calls,
+  codeOf,
+  events,
+  type ProgramEvents,
+  type ProgramInput,
+  type ProgramRun,
+  type ProgramVersion,
+  type Signal,
+} from "./calls.ts";
+import { edited, editOf } from "./code.ts";
+import type { Op } from "./program.ts";
+import { shapeOf } from "./shapes/list.ts";
+import { stageOf } from "./stage.ts";
+import { isPlain, orderOf } from "./timing.ts";
 
-export interface ProgramInput {
-  program: Program;
-  /** Tells runs of equal programs apart. */
-  label: string;
-}
-
-const events = { approved: event<{ id: string }>(), constructor: event<{ id: string }>() };
-type ProgramEvents = typeof events;
-type ProgramRun = WorkflowRun<ProgramEvents>;
-export type ProgramVersion = WorkflowVersion<ProgramInput, string, ProgramEvents>;
 export type ProgramHandle = RunHandle<string, ProgramEvents>;
-
-/** What bodies may do to the world. */
-export interface Interpreted {
-  ledger: Ledger;
-  process: Process;
-  /** The code that this process was deployed with. */
-  code: Code;
-  /** Whether a poisonous body still kills. */
-  isPoisonous: () => boolean;
-  kill: () => void;
-}
-
-interface TaskInput {
-  label: string;
-  op: number;
-  body: Body;
-}
-
-type Tasks = Record<TaskName, Task<TaskInput, string>>;
 
 export function programWorkflow(interpreted: Interpreted): { workflow: Workflow; version: ProgramVersion } {
   const tasks = tasksOf(interpreted);
   const program = workflow({ name: "program" });
   const version: ProgramVersion = program.v("1.0.0", {
     events,
-    handler: (run: ProgramRun, input: ProgramInput) => new Interpreter(interpreted, tasks, version, run, input).run(),
+    handler: (run: ProgramRun, input: ProgramInput) => execute(interpreted, tasks, version, run, input),
   });
   return { workflow: program, version };
 }
 
-function tasksOf(interpreted: Interpreted): Tasks {
-  const make = (name: TaskName): Task<TaskInput, string> => {
-    const { retry, timeoutMs } = taskPolicies[name];
-    return task({
-      name,
-      retry,
-      timeout: { milliseconds: timeoutMs },
-      handler: (input: TaskInput, context) => perform(interpreted, `task${input.op}`, input.body, context),
-    });
-  };
-  return { once: make("once"), brief: make("brief"), quick: make("quick"), slow: make("slow") };
-}
-
-/** A body: begins in the ledger's sight, and comes to what its program says. */
-async function perform(interpreted: Interpreted, op: string, body: Body, context: TaskContext): Promise<string> {
-  const { ledger, process } = interpreted;
-  const { runId, fence, idempotencyKey } = context;
-  const address = idempotencyKey.slice(runId.length + 1);
-  const attempt = ledger.attemptOf(runId, process);
-  const nonce = `${op}.${ledger.effects.length}`;
-  process.world.trace(`${process.name} begins ${op} of ${ledger.world.names.of(runId)}, try ${context.attempt}`);
-  ledger.effect({ runId, address, attempt, try: context.attempt, fence, process, op, nonce });
-  const ms = "ms" in body ? body.ms : 0;
-  if (ms > 0) await after(process, ms);
-  switch (body.kind) {
-    case "ok":
-      return nonce;
-    case "flaky":
-      if (context.attempt <= body.failures) throw new Error(`${op} fails`);
-      return nonce;
-    case "fatal":
-      throw new NonRetryableError(`${op} fails`);
-    case "hang":
-      return new Promise(() => {});
-    case "poison":
-      if (!interpreted.isPoisonous()) return nonce;
-      interpreted.kill();
-      return new Promise(() => {});
-    default:
-      return body satisfies never;
-  }
-}
-
-function after(process: Process, ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    process.env.after(ms, resolve);
+function execute(
+  interpreted: Interpreted,
+  tasks: Tasks,
+  version: ProgramVersion,
+  run: ProgramRun,
+  { program, label }: ProgramInput,
+): Promise<string> {
+  const { ledger, code, process } = interpreted;
+  const edit = code.edits.get(run.id);
+  const order = orderOf(program.ops);
+  // Code that is new to a run is not waited for as long as its plain work may take: then calls are matched by order.
+  const isOther = code.build > 0 && isPlain(program.ops);
+  const isKeyed = program.isKeyed || code.keyed.has(ledger.identity.family(run.id));
+  const execution = ledger.begin({
+    runId: run.id,
+    attempt: run.attempt,
+    process,
+    isKeyed,
+    code: editOf(code, run.id, ledger.identity.family(run.id)),
+    order: order === "kept" && isOther ? "lock" : order,
+    isShuffled: isOther || ledger.identity.isShuffled(run.id),
   });
+  const isKeyedFirst = program.isKeyed;
+  const calls = new Calls({ interpreted, tasks, version, run, label, isKeyed, isKeyedFirst, execution });
+  const interpreter = new Interpreter(calls);
+  return execution.points.run(async () =>
+    ledger.conclude(execution, await interpreter.all(edited(program.ops, edit), { within: "", signal: null })),
+  );
 }
 
-/** One execution of one program. */
+type Of<Type extends Op["type"]> = Extract<Op, { type: Type }>;
+
+/** What a list of calls stands in: the path, and what gives them up. */
+interface Scope {
+  within: string;
+  signal: Signal;
+}
+
+/** One execution of one program. What each list of calls comes to is what its handler goes on with. */
 class Interpreter {
-  readonly #context: Interpreted;
-  readonly #tasks: Tasks;
-  readonly #version: ProgramVersion;
-  readonly #run: ProgramRun;
-  readonly #input: ProgramInput;
-  readonly #execution: Execution;
+  readonly #calls: Calls;
 
-  constructor(context: Interpreted, tasks: Tasks, version: ProgramVersion, run: ProgramRun, input: ProgramInput) {
-    this.#context = context;
-    this.#tasks = tasks;
-    this.#version = version;
-    this.#run = run;
-    this.#input = input;
-    const code = editOf(context.code, run.id);
-    const { process } = context;
-    const isOrdered = !isTimed(input.program.ops);
-    this.#execution = context.ledger.begin({ runId: run.id, attempt: run.attempt, process, code, isOrdered });
+  constructor(calls: Calls) {
+    this.#calls = calls;
   }
 
-  async run(): Promise<string> {
-    const { ledger, code } = this.#context;
-    await this.#all(edited(this.#input.program.ops, code.edits.get(this.#run.id)));
-    return ledger.conclude(this.#execution);
+  async all(ops: readonly Op[], scope: Scope): Promise<string[]> {
+    const seen: string[] = [];
+    for (const op of ops) seen.push(...(await this.#one(op, `${scope.within}${op.type}${op.id}`, scope)));
+    return seen;
   }
 
-  async #all(ops: readonly Op[]): Promise<void> {
-    for (const op of ops) await this.#one(op);
-  }
-
-  async #one(op: Op): Promise<void> {
+  async #one(op: Op, path: string, { signal }: Scope): Promise<string[]> {
+    const calls = this.#calls;
     switch (op.type) {
       case "task":
       case "step":
-        return this.#body(op);
+        return [await calls.body(path, op, signal)];
       case "sleep":
-        return this.#sleep(op);
+        return [await calls.sleep(path, op.ms, op.name, signal)];
       case "wait":
-        return this.#wait(op);
+        return [await calls.wait(path, op, signal)];
       case "child":
-        return this.#child(op);
+        return [await calls.child(path, op, signal)];
       case "join":
-        return this.#join(op);
+        return this.#join(op, path, signal);
       case "attempt":
-        return this.#all(op.body).catch(() => {});
+        return this.all(op.body, { within: `${path}/`, signal }).catch((thrown) => [`caught ${codeOf(thrown)}`]);
+      case "loop":
+        return this.#loop(op, path, signal);
       case "throw":
-        if (this.#run.attempt <= op.attempts) throw new Error(`throw${op.id}`);
-        return;
+        if (calls.attempt <= op.attempts) throw new Error(`throw${op.id}`);
+        return [];
       case "clock":
-        return this.#see(op, String(this.#run.now()));
+        return [calls.clock(path)];
       case "random":
-        return this.#see(op, String(this.#run.random()));
+        return [calls.random(path)];
       case "uuid":
-        return this.#see(op, this.#run.uuid());
+        return [calls.uuid(path)];
       case "plain":
-        return op.ms > 0 ? after(this.#context.process, op.ms) : microtasks(op.id % 5);
+        await calls.plain(op.id % 5);
+        return [];
+      case "shape":
+        return shapeOf(op.shape).run(stageOf(calls, op.plain, path));
       default:
         return op satisfies never;
     }
   }
 
-  async #body(op: Extract<Op, { type: "task" | "step" }>): Promise<void> {
-    try {
-      const nonce = await (op.type === "task" ? this.#task(op) : this.#step(op));
-      this.#see(op, nonce, this.#context.ledger.addressOf(nonce));
-      this.#expect(op, "returned", nonce);
-    } catch (thrown) {
-      const code = codeOf(thrown);
-      this.#see(op, code);
-      this.#expect(op, "threw", code);
-      throw thrown;
+  async #loop({ times, body }: Of<"loop">, path: string, signal: Signal): Promise<string[]> {
+    const seen: string[] = [];
+    for (let round = 0; round < times; round++) {
+      seen.push(...(await this.all(body, { within: `${path}.${round}/`, signal })));
     }
+    return seen;
   }
 
-  #task(op: Extract<Op, { type: "task" }>): Promise<string> {
-    return this.#tasks[op.task].start(this.#run, { label: this.#input.label, op: op.id, body: op.body });
-  }
-
-  #step(op: Extract<Op, { type: "step" }>): Promise<string> {
-    const work = (context: TaskContext) => perform(this.#context, `step${op.id}`, op.body, context);
-    const timeout = { milliseconds: timeoutOf(op) };
-    return this.#run.step(`step${op.id}`, work, { retry: stepRetry(op.retries), timeout });
-  }
-
-  async #sleep({ id, type, ms, name }: Extract<Op, { type: "sleep" }>): Promise<void> {
-    const duration = { milliseconds: ms };
-    const { wokenEarly } = await (name === null ? this.#run.sleep(duration) : this.#run.sleep(name, duration));
-    this.#see({ id, type }, wokenEarly ? "woken" : "slept");
-  }
-
-  async #wait({ id, type, event, timeoutMs }: Extract<Op, { type: "wait" }>): Promise<void> {
-    const waiter = this.#run.events[event];
-    if (timeoutMs === null) {
-      this.#see({ id, type }, (await waiter.wait()).id);
-      return;
+  async #join({ how, branches }: Of<"join">, path: string, signal: Signal): Promise<string[]> {
+    const within = `${path}/`;
+    if (how === "map") {
+      const each = async (index: number) => (await this.all(branches[index] ?? [], { within, signal })).join(" ");
+      return this.#calls.map(path, branches.length, 1 + (branches.length % 3), each);
     }
-    const result = await waiter.wait({ timeout: { milliseconds: timeoutMs } });
-    this.#see({ id, type }, result.timedOut ? "timed out" : result.data.id);
-  }
-
-  async #child(op: Extract<Op, { type: "child" }>): Promise<void> {
-    const { program, id } = op;
-    const label = `${this.#input.label}.c${id}`;
-    const options = {
-      ...(program.onParentEnd === undefined ? {} : { onParentEnd: program.onParentEnd }),
-      ...(program.retry === undefined ? {} : { retry: program.retry }),
-    };
-    const child = await this.#version.startAsChild(this.#run, { program, label }, options);
-    this.#context.ledger.world.names.give(child.id, label);
-    this.#context.ledger.childOf(this.#run.id, this.#run.attempt, id, child.id);
-    this.#see(op, child.id);
-    if (op.then === "await") await this.#childResult(op, child.id, () => child.result());
-    if (op.then === "patience") {
-      const result = await child.waitFor("completed", { timeout: { milliseconds: op.timeoutMs } });
-      this.#see(op, result.reached ? `output ${result.output}` : result.reason);
-    }
-  }
-
-  async #childResult(op: Op, childId: RunId, result: () => Promise<string>): Promise<void> {
-    const { ledger } = this.#context;
-    try {
-      const output = await result();
-      this.#see(op, `output ${output}`);
-      ledger.childEnded(childId, output);
-    } catch (thrown) {
-      this.#see(op, codeOf(thrown));
-      ledger.childEnded(childId, codeOf(thrown));
-      throw thrown;
-    }
-  }
-
-  async #join({ how, branches }: Extract<Op, { type: "join" }>): Promise<void> {
-    const all = branches.map((branch) => this.#all(branch));
+    /** Who wins says so. */
+    const rival = (index: number) => async (own: Signal) => [
+      `branch ${index}`,
+      ...(await this.all(branches[index] ?? [], { within, signal: own })),
+    ];
+    const rivals = branches.map((_, index) => rival(index));
+    const begin = () => branches.map((branch) => this.all(branch, { within, signal }));
     switch (how) {
       case "all":
-        await Promise.all(all);
-        return;
+        return (await Promise.all(begin())).flat();
       case "race":
-        await Promise.race(all);
-        return;
+        return Promise.race(rivals.map((run) => run(signal)));
       case "any":
-        await Promise.any(all);
-        return;
+        return Promise.any(rivals.map((run) => run(signal)));
+      case "runRace":
+      case "runAny":
+        return this.#calls.race(how, rivals);
       case "allSettled":
-        await Promise.allSettled(all);
-        return;
+        return (await Promise.allSettled(begin())).flatMap((end) =>
+          end.status === "fulfilled" ? end.value : [codeOf(end.reason)],
+        );
       default:
-        how satisfies never;
+        return how satisfies never;
     }
   }
-
-  #see(op: Pick<Op, "type" | "id">, saw: string, address: string | null = null): void {
-    this.#context.ledger.observe(this.#execution, { op: `${op.type}${op.id}`, saw, address });
-  }
-
-  #expect(op: Extract<Op, { type: "task" | "step" }>, outcome: "returned" | "threw", saw: string): void {
-    const { world } = this.#context.ledger;
-    const wrong = expectOutcome(op, outcome, saw, {
-      tries: triesOf(op),
-      timeoutMs: timeoutOf(op),
-      late: this.#context.ledger.paused,
-    });
-    if (wrong !== null) world.violate("MODEL", `${op.type}${op.id} of ${world.names.of(this.#run.id)} ${wrong}`);
-  }
-}
-
-function codeOf(thrown: unknown): string {
-  if (!(thrown instanceof Error)) return String(thrown);
-  const code = "code" in thrown ? String(thrown.code) : thrown.name;
-  return thrown.cause instanceof Error ? `${code}(${codeOf(thrown.cause)})` : code;
-}
-
-async function microtasks(turns: number): Promise<void> {
-  for (let turn = 0; turn < turns; turn++) await null;
 }

@@ -17,6 +17,7 @@ export interface Actor {
 }
 
 export interface Scheduler {
+  readonly hasCaches: boolean;
   /** Epoch milliseconds of the world; what processes read may differ. */
   readonly now: number;
   /** May happen from now on, in any order with whatever else may. */

@@ -14,7 +14,11 @@ export interface Knobs {
   slots: number;
   gracefulShutdownTimeoutMs: number;
   polling: boolean;
+  /** Whether workers say which build they are of: else a replay cannot know whether code has changed. */
+  namesBuild: boolean;
   settings: { redeliverMs: number; maxRedeliverMs: number; maxCrashes: number };
+  /** Whether code that gives calls keys is a build of its own. */
+  keysAreBuilds: boolean;
   network: NetworkKnobs;
   disk: DiskKnobs;
   /** Mean milliseconds between two faults of a kind; null: never. */
@@ -76,6 +80,8 @@ export function drawKnobs(prng: Prng): Knobs {
     slots: prng.pick([1, 2, 5, 20]),
     gracefulShutdownTimeoutMs: prng.pick([0, 100, 5_000]),
     polling: prng.chance(0.3),
+    namesBuild: prng.chance(0.8),
+    keysAreBuilds: prng.chance(0.3),
     settings: {
       redeliverMs,
       maxRedeliverMs: redeliverMs * prng.pick([1, 4, 30]),

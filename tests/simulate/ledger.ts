@@ -5,76 +5,46 @@
 
 import { retryAddress, tryAddress } from "@aikirun/lib";
 import type { Address, RunId } from "@aikirun/lib/protocol";
-import { insertedOp } from "./code.ts";
+import { insertedPath } from "./code.ts";
+import { type Begun, type Execution, executionOf, Firm, isImmediate, isLocal, type Observation } from "./execution.ts";
+import { type Effect, Identity } from "./identity.ts";
 import type { Mirror } from "./mirror.ts";
 import { hash } from "./prng.ts";
 import type { Process } from "./process.ts";
 import type { World } from "./world.ts";
 
-/** What one durable call came to, as the handler saw it. */
-export interface Observation {
-  op: string;
-  saw: string;
-  /** Where it must be recorded before anything new begins; null where that is not known from outside. */
-  address: Address | null;
-}
-
-/** One call of a handler: a replay, or a first execution. */
-export interface Execution {
-  number: number;
-  runId: RunId;
-  attempt: number;
-  process: Process;
-  /** The code that it executes, as a version of its program. */
-  code: string;
-  observations: Observation[];
-  /** Awaits only what is durable: sees everything in the same order every time. */
-  isOrdered: boolean;
-  /** It saw what nobody will record, since it had lost its run and did not know that yet. */
-  isAstray: boolean;
-}
-
-/** One start of a task's body. */
-export interface Effect {
-  runId: RunId;
-  address: Address;
-  attempt: number;
-  try: number;
-  fence: number;
-  process: Process;
-  op: string;
-  /** Made for this start alone. */
-  nonce: string;
-}
-
 export class Ledger {
   readonly world: World;
   readonly mirror: Mirror;
+  readonly identity: Identity;
   readonly effects: Effect[] = [];
-  /** Starts of bodies, by run, attempt, address and try. */
+  /** Starts of bodies, by run, attempt, call and try. */
   readonly starts: Map<string, number> = new Map();
-  /** Per run, attempt and code: what was seen before something new began; every replay begins with it. */
-  readonly #firm = new Map<string, Observation[]>();
-  /** The newest execution of a run in a process. */
-  readonly #current = new Map<string, Execution>();
   /** What handlers returned, by run and attempt. */
   readonly outputs: Set<string> = new Set();
-  /** Per run and op: where its bodies were recorded. */
-  readonly addresses: Map<string, Address> = new Map();
-  readonly #addressOfNonce = new Map<string, Address>();
-  /** Children, by parent, attempt and op. */
-  readonly #children = new Map<string, RunId>();
   /** What parents saw of their children's ends. */
   readonly childEnds: Map<RunId, string> = new Map();
-  #executions = 0;
   /** The database's clock was moved, so leases may have ended early. */
   clockMoved = false;
   /** Workers were paused, so timers may have been late. */
   paused = false;
+  /** Runs that were refused as ambiguous: what is recorded of such calls, and of what follows them, is done again. */
+  readonly #refused = new Map<RunId, Set<string>>();
+  /** How often that happened. */
+  redone = 0;
+  /** Per run, attempt and code: what was seen before something new began; every replay begins with it. */
+  readonly #firm = new Map<string, Firm>();
+  /** The newest execution of a run in a process. */
+  readonly #current = new Map<string, Execution>();
+  /** All executions of a run. */
+  readonly #executions = new Map<RunId, Execution[]>();
+  /** Children, by parent, attempt and path. */
+  readonly #children = new Map<string, RunId>();
 
   constructor(world: World, mirror: Mirror) {
     this.world = world;
     this.mirror = mirror;
+    this.identity = new Identity(world, mirror);
   }
 
   /** The attempt that a process executes of a run. */
@@ -82,16 +52,40 @@ export class Ledger {
     return this.#current.get(`${process.name} ${runId}`)?.attempt ?? 0;
   }
 
-  addressOf(nonce: string): Address | null {
-    return this.#addressOfNonce.get(nonce) ?? null;
+  /** A run was refused at this call. */
+  refuse(runId: RunId, call: Address): void {
+    const family = this.identity.family(runId);
+    const calls = this.#refused.get(family) ?? new Set();
+    this.#refused.set(family, calls.add(call.replace(/#\d+$/, "")));
   }
 
-  /** A call of a child's start has one child. */
-  childOf(parent: RunId, attempt: number, op: number, child: RunId): void {
-    const key = `${parent} ${attempt} ${op}`;
+  wasRefusedAt(runId: RunId, call: string): boolean {
+    return this.#refused.get(this.identity.family(runId))?.has(call) === true;
+  }
+
+  /** Whether the rules that follow a call by its path cannot judge this run any more. */
+  wasRefused(runId: RunId): boolean {
+    return this.#refused.has(this.identity.family(runId)) || this.identity.wasMistaken(runId);
+  }
+
+  /** Whether the calls of what a process executes of a run have keys. */
+  isKeyed(runId: RunId, process: Process): boolean {
+    return this.#current.get(`${process.name} ${runId}`)?.isKeyed === true;
+  }
+
+  executionsOf(runId: RunId): readonly Execution[] {
+    return this.#executions.get(runId) ?? [];
+  }
+
+  /** A call of a child's start has one child, and that has one call. */
+  childOf(execution: Execution, path: string, child: RunId): void {
+    const { runId, attempt } = execution;
+    const key = `${runId} ${attempt} ${path}`;
     const before = this.#children.get(key) ?? child;
     this.#children.set(key, child);
-    if (before !== child) this.world.violate("W12", `child${op} of ${this.world.names.of(parent)} is two runs`);
+    if (before !== child && this.wasRefused(runId)) this.redone += 1;
+    else if (before !== child) this.world.violate("W12", `${path} of ${this.world.names.of(runId)} is two runs`);
+    this.identity.bind(execution, "child", path, child);
   }
 
   /** A parent saw how its child ended: always the same. */
@@ -103,9 +97,14 @@ export class Ledger {
     }
   }
 
-  begin(run: Pick<Execution, "runId" | "attempt" | "process" | "code" | "isOrdered">): Execution {
-    const execution: Execution = { ...run, number: this.#executions++, observations: [], isAstray: false };
-    this.#current.set(`${run.process.name} ${run.runId}`, execution);
+  begin(begun: Begun): Execution {
+    const { runId, process } = begun;
+    const execution = executionOf(begun);
+    this.#current.set(`${process.name} ${runId}`, execution);
+    this.identity.began(execution);
+    const executions = this.#executions.get(runId);
+    if (executions === undefined) this.#executions.set(runId, [execution]);
+    else executions.push(execution);
     return execution;
   }
 
@@ -114,48 +113,51 @@ export class Ledger {
    * does not know it yet may see what its own process came to, which nobody will record: it begins nothing after that.
    */
   observe(execution: Execution, observation: Observation): void {
-    const { observations, isOrdered } = execution;
-    const firm = this.#firm.get(firmKey(execution)) ?? [];
-    const index = observations.length;
-    const before = isOrdered ? firm[index] : counterpart(firm, observations, observation);
-    observations.push(observation);
-    const isSame = before === undefined || (before.op === observation.op && before.saw === observation.saw);
-    if (!isSame && isLocal(observation) && !this.#isHeld(execution)) execution.isAstray = true;
-    else if (!isSame) {
-      const run = this.world.names.of(execution.runId);
-      this.world.violate("REPLAY", `${run} saw ${show(observation)} at ${index}, after ${show(before)} before`);
+    if (!isImmediate(observation)) execution.observations.push(observation);
+    execution.byPath.set(observation.path, observation);
+    const before = this.#firm.get(firmKey(execution))?.contradiction(execution, observation) ?? null;
+    if (before === null || this.wasRefused(execution.runId)) return;
+    if (this.identity.isMistake(execution, observation.path, null)) return;
+    if (isLocal(observation) && !this.#isHeld(execution)) {
+      execution.isAstray = true;
+      return;
     }
+    const run = this.world.names.of(execution.runId);
+    const at = execution.observations.length;
+    this.world.violate("REPLAY", `${run} saw ${show(observation)} at ${at}, and ${show(before)} before`);
   }
 
   /** A body begins: everything its handler has seen is durable by now (promise 2), and it is no ghost's. */
   effect(effect: Effect): void {
     this.effects.push(effect);
-    this.#addressOfNonce.set(effect.nonce, effect.address);
-    this.addresses.set(`${effect.runId} ${effect.op}`, effect.address);
-    const { runId, process } = effect;
+    this.identity.made(effect);
+    const { runId, process, path, name } = effect;
     const key = startKey(effect);
     this.starts.set(key, (this.starts.get(key) ?? 0) + 1);
     const execution = this.#current.get(`${process.name} ${runId}`);
+    const run = this.world.names.of(runId);
     if (execution === undefined) {
-      this.world.violate("HARNESS", `A body of ${this.world.names.of(runId)} runs without a handler.`);
+      this.world.violate("HARNESS", `A body of ${run} runs without a handler.`);
       return;
     }
     if (execution.isAstray) {
-      this.world.violate("REPLAY", `${effect.op} of ${this.world.names.of(runId)} began after what nobody recorded`);
+      this.world.violate("REPLAY", `${path ?? name} of ${run} began after what nobody recorded`);
       return;
     }
+    this.#checkTold(execution, effect);
+    this.#bindDerived(execution);
     this.#checkFence(effect);
     this.#checkDurable(execution);
-    this.#checkRepeat(effect);
+    this.#checkRepeat(effect, execution);
     this.#checkTries(effect);
     this.#checkFit(effect);
+    this.identity.keyed(effect, execution);
     this.#harden(execution);
   }
 
-  /** The handler ended: what it saw is what the run's output says. */
-  conclude(execution: Execution): string {
-    const seen = execution.observations.map(show).join("|");
-    const output = `${execution.observations.length}:${(hash(seen, 0) >>> 0).toString(16)}`;
+  /** The handler ended: what it was given is what the run's output says. */
+  conclude(execution: Execution, results: readonly string[]): string {
+    const output = `${results.length}:${(hash(results.join("|"), 0) >>> 0).toString(16)}`;
     if (!execution.isAstray) this.outputs.add(`${execution.runId} ${execution.attempt} ${output}`);
     return output;
   }
@@ -168,57 +170,81 @@ export class Ledger {
     return isCurrent && state?.status === "running" && state.worker === process.name;
   }
 
-  #checkFence({ runId, fence, op }: Effect): void {
+  /** Values that are derived, and not recorded, may differ before anything follows them. */
+  #bindDerived(execution: Execution): void {
+    for (const { kind, path, saw } of execution.byPath.values()) {
+      if (kind === "uuid" || kind === "random") this.identity.bind(execution, kind, path, saw);
+    }
+  }
+
+  /** Calls that nothing tells apart are refused before anything follows them. */
+  #checkTold({ points }: Execution, { runId, nonce }: Effect): void {
+    const [clash] = points.clashes;
+    if (clash === undefined) return;
+    this.world.violate("TOLD", `${nonce} of ${this.world.names.of(runId)} began though nothing tells apart ${clash}`);
+  }
+
+  #checkFence({ runId, fence, nonce }: Effect): void {
     const row = this.mirror.runs.get(runId);
     if (row === undefined) {
       this.world.violate("P1", `A body of run ${runId} began, and there is no such run.`);
     } else if (row.fence > fence && !this.clockMoved) {
       const run = this.world.names.of(runId);
-      this.world.violate("R4", `${op} of ${run} began under fence ${fence}, which ${row.fence} had taken over`);
+      this.world.violate("R4", `${nonce} of ${run} began under fence ${fence}, which ${row.fence} had taken over`);
     }
   }
 
-  #checkDurable(execution: Execution): void {
-    const { runId, observations } = execution;
-    for (const { address, op } of observations) {
-      if (address !== null && this.mirror.latestAt(runId, address) === undefined) {
-        this.world.violate("P2", `Something new began in ${this.world.names.of(runId)} before ${op} was recorded`);
+  #checkDurable({ runId, observations }: Execution): void {
+    for (const { nonce } of observations) {
+      if (nonce !== null && !this.mirror.holds(runId, nonce)) {
+        this.world.violate("P2", `Something new began in ${this.world.names.of(runId)} before ${nonce} was recorded`);
       }
     }
   }
 
-  /** What is recorded as done is not done again. */
-  #checkRepeat({ runId, address, op, fence, attempt }: Effect): void {
-    const entry = this.mirror.latestAt(runId, address);
-    const isOver = entry?.value.type === "returned" || (entry?.value.type === "threw" && entry.attempt === attempt);
+  /** What is recorded as done is not done again: neither at its address, nor for its call. */
+  #checkRepeat({ runId, address, path, nonce, fence, attempt }: Effect, execution: Execution): void {
     const isCurrent = this.mirror.runs.get(runId)?.fence === fence;
-    if (isOver && (isCurrent || !this.clockMoved)) {
-      this.world.violate("P2", `${op} of ${this.world.names.of(runId)} began again after its result was recorded`);
+    if (!isCurrent && this.clockMoved) return;
+    const entry = this.mirror.latestAt(runId, address);
+    const done = path === null || execution.isShuffled ? undefined : this.identity.done(runId, path);
+    const isOver = [entry && { type: entry.value.type, attempt: entry.attempt }, done].some(
+      (end) => end?.type === "returned" || (end?.type === "threw" && end.attempt === attempt),
+    );
+    // Where a race that plain work decides came out another way, code comes to its calls another way.
+    const isTimed = execution.order === "timed" || this.identity.isUnsettled(runId, null);
+    const isStray = isTimed && attempt > 1;
+    if (isOver && (isStray || this.wasRefused(runId))) this.redone += 1;
+    else if (isOver && !this.identity.isUnsettled(runId, path)) {
+      this.world.violate("P2", `${nonce} of ${this.world.names.of(runId)} began after its call's result was recorded`);
     }
   }
 
   /** A try follows the one before, which is recorded, and not before its time. */
-  #checkTries({ runId, address, attempt, try: nth, op }: Effect): void {
+  #checkTries({ runId, address, attempt, try: nth, nonce }: Effect): void {
     if (nth === 1) return;
     const run = this.world.names.of(runId);
     const before = this.mirror.entryAt(runId, attempt, tryAddress(address, nth - 1));
     if (before?.value.type !== "retrying") {
-      this.world.violate("P2", `Try ${nth} of ${op} of ${run} began before the failure of the one before was recorded`);
+      this.world.violate(
+        "P2",
+        `Try ${nth}, ${nonce} of ${run}, began before the failure of the one before was recorded`,
+      );
       return;
     }
     const { retryAt } = before.value;
     if (retryAt - before.at >= 1_000) {
       if (this.mirror.entryAt(runId, attempt, retryAddress(address, nth - 1)) === undefined) {
-        this.world.violate("P4", `Try ${nth} of ${op} of ${run} began before its wait was over`);
+        this.world.violate("P4", `Try ${nth}, ${nonce} of ${run}, began before its wait was over`);
       }
     } else if (!this.clockMoved && this.mirror.now() < retryAt) {
-      this.world.violate("P4", `Try ${nth} of ${op} of ${run} began ${retryAt - this.mirror.now()} ms early`);
+      this.world.violate("P4", `Try ${nth}, ${nonce} of ${run}, began ${retryAt - this.mirror.now()} ms early`);
     }
   }
 
   /** Code that does not fit its run begins nothing; what is recorded since it was claimed its worker may not know. */
-  #checkFit({ runId, attempt, fence, op, address }: Effect): void {
-    if (op !== `task${insertedOp}`) return;
+  #checkFit({ runId, attempt, fence, path, address }: Effect): void {
+    if (path !== insertedPath || this.wasRefused(runId)) return;
     const isClaimable = /^(task|step|sleep|event|child):/;
     const unclaimed = this.mirror
       .journal(runId)
@@ -233,38 +259,27 @@ export class Ledger {
     if (isCall) {
       this.world.violate(
         "FIT",
-        `${op} of ${this.world.names.of(runId)} began though ${unclaimed.address} was unclaimed`,
+        `${path} of ${this.world.names.of(runId)} began though ${unclaimed.address} was unclaimed`,
       );
     }
   }
 
   #harden(execution: Execution): void {
     const key = firmKey(execution);
-    const firm = this.#firm.get(key) ?? [];
-    if (execution.observations.length > firm.length) this.#firm.set(key, [...execution.observations]);
+    const firm = this.#firm.get(key) ?? new Firm();
+    this.#firm.set(key, firm);
+    firm.harden(execution);
   }
 }
 
-export function startKey(effect: Pick<Effect, "runId" | "attempt" | "address" | "try">): string {
-  return `${effect.runId} ${effect.attempt} ${effect.address} ${effect.try}`;
-}
-
-/** What a worker comes to by itself, before anybody else knows. */
-function isLocal({ op }: Observation): boolean {
-  return /^(task|step|clock|random|uuid)/.test(op);
-}
-
-/** What the same call came to before; of calls that their content tells from others, whatever their order. */
-function counterpart(firm: Observation[], now: Observation[], { op }: Observation): Observation | undefined {
-  if (!/^(task|step|child)/.test(op)) return undefined;
-  const nth = now.filter((other) => other.op === op).length;
-  return firm.filter((other) => other.op === op)[nth];
+export function startKey({ runId, attempt, path, address, try: nth }: Effect): string {
+  return `${runId} ${attempt} ${path ?? address} ${nth}`;
 }
 
 function firmKey({ runId, attempt, code }: Execution): string {
   return `${runId} ${attempt} ${code}`;
 }
 
-function show({ op, saw }: Observation): string {
-  return `${op}=${saw}`;
+function show({ path, saw }: Observation): string {
+  return `${path}=${saw}`;
 }

@@ -24,6 +24,10 @@ const open = openerOf(values.storage);
 const startedAt = performance.now();
 const totals = { runs: 0, steps: 0, effects: 0, commits: 0 };
 const inflicted = new Map<string, number>();
+const stalled = new Map<string, number>();
+let refusedAgain = 0;
+let redone = 0;
+let mistakes = 0;
 let failures = 0;
 
 process.on("exit", (code) => {
@@ -44,6 +48,13 @@ for (let seed = from; seed < to; seed++) {
   totals.effects += outcome.effects;
   totals.commits += outcome.commits;
   for (const [fault, count] of outcome.inflicted) inflicted.set(fault, (inflicted.get(fault) ?? 0) + count);
+  for (const { reason, order } of outcome.stalled) {
+    const kind = `${reason} (order ${order})`;
+    stalled.set(kind, (stalled.get(kind) ?? 0) + 1);
+  }
+  refusedAgain += outcome.refusedAgain;
+  redone += outcome.redone;
+  mistakes += outcome.mistakes;
   if (values.verbose) console.log(`seed ${seed}: ${outcome.runs} runs, ${outcome.steps} steps, ${outcome.digest}`);
   if (outcome.violations.length > 0) {
     failures += 1;
@@ -58,6 +69,9 @@ console.log(
     `${totals.runs} runs, ${totals.effects} effects, ${totals.commits} commits, ${totals.steps} steps in ${seconds} s`,
 );
 console.log(`faults: ${faults}`);
+const stalls = [...stalled].map(([kind, count]) => `${kind} ${count}`).join(", ");
+console.log(`stalled: ${stalls === "" ? "none" : stalls}`);
+console.log(`refused again with keys: ${refusedAgain}; done again after a refusal: ${redone}; mistaken: ${mistakes}`);
 process.exit(failures === 0 ? 0 : 1);
 
 function tell({ seed, violations, knobs, lines }: Outcome): void {

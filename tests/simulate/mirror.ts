@@ -5,6 +5,7 @@
 
 import type { Entry, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../packages/server/src/core/run.ts";
+import { nonceOf } from "./nonce.ts";
 
 /** What one transaction wrote. `before` is null for a new run. */
 export interface Written {
@@ -32,6 +33,8 @@ export class Mirror {
   readonly runs: Map<RunId, Run> = new Map();
   readonly #journals = new Map<RunId, Entry[]>();
   readonly #addresses = new Map<string, Entry>();
+  /** What bodies made, by run, as far as it is recorded. */
+  readonly #nonces = new Set<string>();
   readonly #rules: Rule[] = [];
   /** How many transactions wrote something. */
   commits = 0;
@@ -60,6 +63,11 @@ export class Mirror {
     return undefined;
   }
 
+  /** Whether what a body made is recorded in this run. */
+  holds(runId: RunId, nonce: string): boolean {
+    return this.#nonces.has(`${runId} ${nonce}`);
+  }
+
   commit(written: Written, now: number, server: string): void {
     if (written.runs.length + written.entries.length === 0) return;
     this.commits += 1;
@@ -73,6 +81,8 @@ export class Mirror {
       if (journal === undefined) this.#journals.set(entry.runId, [entry]);
       else journal.push(entry);
       this.#addresses.set(keyOf(entry.runId, entry.attempt, entry.address), entry);
+      const nonce = nonceOf(entry);
+      if (nonce !== null) this.#nonces.add(`${entry.runId} ${nonce}`);
     }
   }
 }

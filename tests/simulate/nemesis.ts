@@ -1,7 +1,7 @@
 /** What goes wrong, and when: faults of every kind that the seed has on, until the world heals. */
 
 import type { RunId } from "@aikirun/lib/protocol";
-import { type Code, type Edit, insertedOp } from "./code.ts";
+import { type Edit, insertedPath } from "./code.ts";
 import type { Fleet } from "./fleet.ts";
 import { type Fault, faults, type Knobs } from "./knobs.ts";
 import type { Ledger } from "./ledger.ts";
@@ -31,6 +31,8 @@ export class Nemesis {
   readonly stops: Map<RunId, number> = new Map();
   /** How often each fault happened. */
   readonly inflicted: Map<string, number> = new Map();
+  /** Whether workers were replaced by others that have new code. */
+  hasDeployed = false;
   readonly #options: NemesisOptions;
   readonly #prng: Prng;
   #isOver = false;
@@ -72,19 +74,30 @@ export class Nemesis {
   /** Code that fits every run by what is recorded of it, on new workers. */
   mendCode(): void {
     const { fleet, mirror, ledger } = this.#options;
-    for (const index of fleet.workers.keys()) fleet.killWorker(index);
     const edits = new Map(fleet.code.edits);
     for (const runId of this.misfits) {
-      const address = ledger.addresses.get(`${runId} task${insertedOp}`);
+      const addresses = ledger.effects.flatMap((effect) =>
+        effect.runId === runId && effect.path === insertedPath ? [effect.address] : [],
+      );
       const isRecorded = mirror
         .journal(runId)
-        .some((entry) => address !== undefined && entry.address.startsWith(address));
+        .some((entry) => addresses.some((address) => entry.address.startsWith(address)));
       // The report of a call that the misfit made may have been under way when the code was mended first.
       if (isRecorded) edits.set(runId, { kind: "insert" });
       else edits.delete(runId);
     }
-    fleet.code = { edits };
-    for (const index of fleet.workers.keys()) fleet.restartWorker(index);
+    fleet.deploy({ edits }, true);
+  }
+
+  /** Gives every call of these runs a key. */
+  deployKeys(runIds: readonly RunId[]): void {
+    const { fleet, ledger, world, knobs } = this.#options;
+    const keyed = new Set(fleet.code.keyed);
+    for (const runId of runIds) keyed.add(ledger.identity.family(runId));
+    if (keyed.size === fleet.code.keyed.size) return;
+    world.trace(`deploys keys for ${runIds.map((id) => world.names.of(id)).join(", ")}`);
+    this.hasDeployed = true;
+    fleet.deploy({ keyed }, knobs.keysAreBuilds);
   }
 
   #repeat(label: string, meanMs: number, act: () => void): void {
@@ -219,16 +232,25 @@ export class Nemesis {
 
   /** New code for some run, and new workers that have it. */
   #deploy(): void {
-    const { fleet, world } = this.#options;
+    const { fleet, world, mirror } = this.#options;
+    const refused = [...mirror.runs.values()].filter(
+      ({ state }) => state.status === "stalled" && state.reason === "ambiguous_call",
+    );
+    if (refused.length > 0) this.deployKeys(refused.map(({ id }) => id));
+    else if (this.#prng.chance(0.3)) this.#keySome();
     const edits = new Map(fleet.code.edits);
     const changed = this.#edit(edits);
     if (changed === null) return;
     world.trace(`deploys new code: ${changed}`);
-    fleet.code = { edits } satisfies Code;
-    for (const index of fleet.workers.keys()) {
-      fleet.killWorker(index);
-      fleet.restartWorker(index);
-    }
+    this.hasDeployed = true;
+    fleet.deploy({ edits }, true);
+  }
+
+  /** Keys may come to a run that needs none. */
+  #keySome(): void {
+    const { mirror } = this.#options;
+    const going = [...mirror.runs.values()].filter((run) => !isOver(run));
+    if (going.length > 0) this.deployKeys([this.#prng.pick(going).id]);
   }
 
   /** Changes the code of one run; null when none can be changed now. */
@@ -243,6 +265,7 @@ export class Nemesis {
     const edit = this.#drawEdit(run.id, program);
     if (edit === null) return null;
     if (edit.kind === "insert") this.misfits.add(run.id);
+    if (edit.kind === "insert" || edit.kind === "swap") this.#options.ledger.identity.shuffle(run.id);
     edits.set(run.id, edit);
     return `${edit.kind} of ${world.names.of(run.id)}`;
   }
@@ -260,10 +283,8 @@ export class Nemesis {
 
   /** Whether the call at this place has succeeded, for good. */
   #isFinished(runId: RunId, ops: Program["ops"], index: number): boolean {
-    const { ledger, mirror } = this.#options;
     const op = ops[index];
     if (op?.type !== "task" && op?.type !== "step") return false;
-    const address = ledger.addresses.get(`${runId} ${op.type}${op.id}`);
-    return address !== undefined && mirror.latestAt(runId, address)?.value.type === "returned";
+    return this.#options.ledger.identity.done(runId, `${op.type}${op.id}`)?.type === "returned";
   }
 }

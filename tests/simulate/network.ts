@@ -1,7 +1,7 @@
 /** The wire between processes: late, out of order, doubled, lost on the way there or on the way back. */
 
 import { AikiError, isAikiError } from "@aikirun/lib";
-import type { Api, CallOptions, ReportReply, ReportRequest, Verb } from "@aikirun/lib/protocol";
+import type { Api, CallOptions, RenewRequest, ReportReply, ReportRequest, Verb } from "@aikirun/lib/protocol";
 import type { NetworkKnobs } from "./knobs.ts";
 import { describe } from "./messages.ts";
 import type { Prng } from "./prng.ts";
@@ -34,6 +34,8 @@ export class Network {
   nodes: Node[] = [];
   /** Reports that hand a run back, with the reason they give. */
   readonly releases: Map<string, string> = new Map();
+  /** Sessions whose workers said that they stop. */
+  readonly leaving: Set<string> = new Set();
   /** Whether faults may happen now. */
   isHostile = true;
   /** Hears what a server answered to reports, before the answer may be lost. */
@@ -58,7 +60,8 @@ export class Network {
       report: (request, options) =>
         this.#noted(request) &&
         call("report", request, options, (api, given, with_) => this.#report(api, given, with_)),
-      renew: (request, options) => call("renew", request, options, (api, given, with_) => api.renew(given, with_)),
+      renew: (request, options) =>
+        this.#left(request) && call("renew", request, options, (api, given, with_) => api.renew(given, with_)),
       signal: (request, options) => call("signal", request, options, (api, given, with_) => api.signal(given, with_)),
       watch: (request, options) => call("watch", request, options, (api, given, with_) => api.watch(given, with_)),
       find: (request, options) => call("find", request, options, (api, given, with_) => api.find(given, with_)),
@@ -76,6 +79,11 @@ export class Network {
     for (const { runId, fence, reportId, next } of reports) {
       if (next.type === "release") this.releases.set(reportKey(runId, fence, reportId), next.reason);
     }
+    return true;
+  }
+
+  #left({ session, leaving = false }: RenewRequest): true {
+    if (leaving) this.leaving.add(session);
     return true;
   }
 

@@ -12,6 +12,10 @@ export class Process implements Actor {
   skew = 0;
   isAlive = true;
   isPaused = false;
+  /** Draws for what its handlers do apart from the engine. */
+  readonly chance: Prng;
+  /** What happens now follows plain work of a handler. */
+  isInPlain = false;
   readonly #bornAt: number;
   readonly #prng: Prng;
   #backlog: Item[] = [];
@@ -24,14 +28,16 @@ export class Process implements Actor {
     this.world = world;
     this.name = name;
     this.#prng = prng;
+    this.chance = prng.fork("chance");
     this.#bornAt = world.now;
     this.env = {
       now: () => world.now + this.skew,
       elapsed: () => world.now - this.#bornAt,
-      random: () => this.#prng.next(),
+      random: () => this.#random(),
       id: () => this.#id(),
       after: (delayMs, then) => this.#after(delayMs, then),
       soon: (then) => this.#later(then),
+      drained: (then) => this.#drained(then),
     };
   }
 
@@ -83,6 +89,12 @@ export class Process implements Actor {
     if (!this.isAlive) await never();
   }
 
+  /** Of 53 bits, so that no two are the same by chance. */
+  #random(): number {
+    const high = Math.floor(this.#prng.next() * 2 ** 27);
+    return (high * 2 ** 26 + Math.floor(this.#prng.next() * 2 ** 26)) / 2 ** 53;
+  }
+
   #after(delayMs: number, then: () => void): Cancel {
     if (!this.isAlive) return () => {};
     return this.world.after(delayMs, { process: this, label: `${this.name} timer`, run: then });
@@ -92,6 +104,17 @@ export class Process implements Actor {
     if (!this.isAlive) return;
     this.#soon.push(then);
     this.world.push({ process: this, label: `${this.name} soon`, run: () => this.#soon.shift()?.() });
+  }
+
+  /** The microtasks are real ones, and so is what waits for their end. */
+  #drained(then: () => void): void {
+    queueMicrotask(() => {
+      process.nextTick(() => {
+        if (!this.isAlive) return;
+        if (this.isPaused) this.postpone({ process: this, label: `${this.name} drained`, run: then });
+        else then();
+      });
+    });
   }
 
   /** A UUIDv7 of the world's time. */

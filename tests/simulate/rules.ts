@@ -2,26 +2,10 @@
 
 import { resultAddress } from "@aikirun/lib";
 import type { RunId } from "@aikirun/lib/protocol";
-import type { Run } from "../../packages/server/src/core/run.ts";
-import type { Ledger } from "./ledger.ts";
-import type { Change, Commit, Mirror } from "./mirror.ts";
-import type { World } from "./world.ts";
-
-/** What the rules know of the world besides storage. */
-export interface Circumstances {
-  world: World;
-  mirror: Mirror;
-  ledger: Ledger;
-  maxCrashes: number;
-  /** Nothing happens in this world that could cost a worker its run. */
-  isGentle: boolean;
-  /** Reports that only handed a run back: they prove nothing of the worker's health. */
-  releases: ReadonlyMap<string, string>;
-  /** Runs that somebody asked to cancel. */
-  cancelled: ReadonlySet<RunId>;
-  /** Runs that were ever deployed with code that does not fit. */
-  misfits: ReadonlySet<RunId>;
-}
+import type { Arrivals, Run } from "../../packages/server/src/core/run.ts";
+import type { Circumstances } from "./circumstances.ts";
+import type { Change, Commit } from "./mirror.ts";
+import type { Stalls } from "./stalls.ts";
 
 interface Holder {
   session: string;
@@ -45,7 +29,7 @@ export class Holders {
   }
 }
 
-export function rowRules(around: Circumstances, holders: Holders): (commit: Commit) => void {
+export function rowRules(around: Circumstances, holders: Holders, stalls: Stalls): (commit: Commit) => void {
   const losses = new Losses(around);
   return (commit) => {
     for (const change of commit.changes) {
@@ -57,6 +41,7 @@ export function rowRules(around: Circumstances, holders: Holders): (commit: Comm
       parenthood(around, change, commit);
       orphans(around, change, commit);
       losses.judge(change, commit);
+      stalls.judge(change);
     }
   };
 }
@@ -139,10 +124,12 @@ function tenancy(around: Circumstances, change: Change, { now }: Commit, holders
       world.violate("R4", `${name} has two holders under fence ${after.fence}`);
     }
   }
-  if (isLoss(change) && before?.state.status === "running" && before.state.leaseUntil > now) {
+  const hasLeft = before?.state.status === "running" && around.leaving.has(before.state.session);
+  if (isLoss(change) && before?.state.status === "running" && before.state.leaseUntil > now && !hasLeft) {
     world.violate("R4", `${name} was taken from its holder ${before.state.leaseUntil - now} ms before its lease ended`);
   }
-  if (around.isGentle && isLoss(change)) {
+  // Workers that are replaced by a deployment leave their runs behind.
+  if (around.isGentle && !around.hasDeployed() && isLoss(change)) {
     world.violate("W4", `${name} was lost by its worker, and nothing had happened to it`);
   }
   const { reported } = after;
@@ -180,13 +167,18 @@ function alarm(around: Circumstances, { after }: Change, { now, entries }: Commi
   if (!waits.some(({ type }) => type === "event") && !hasChild) violate(`waits for nothing, since ${now}`);
 }
 
+/** How many arrivals no wait holds. */
+export function unboundOf({ arrived, taken, returned = [] }: Arrivals = { arrived: 0, taken: 0 }): number {
+  return arrived - taken + returned.length;
+}
+
 /** I11: nobody waits for an event that is there. */
 function waking({ world }: Circumstances, { after }: Change): void {
   if (isOver(after)) return;
   for (const { type, name = "" } of after.waits) {
-    const { arrived, taken } = after.events.get(name) ?? { arrived: 0, taken: 0 };
-    if (type === "event" && arrived > taken) {
-      world.violate("R6", `${world.names.of(after.id)} waits for ${name}, of which ${arrived - taken} are unbound`);
+    const unbound = unboundOf(after.events.get(name));
+    if (type === "event" && unbound > 0) {
+      world.violate("R6", `${world.names.of(after.id)} waits for ${name}, of which ${unbound} are unbound`);
     }
   }
 }
@@ -229,8 +221,8 @@ class Losses {
     this.#around = around;
   }
 
-  judge(change: Change, { entries }: Commit): void {
-    const { world, maxCrashes, releases, misfits } = this.#around;
+  judge(change: Change, { entries, now }: Commit): void {
+    const { world, maxCrashes, releases, leaving } = this.#around;
     const { before, after } = change;
     const { id, state } = after;
     const name = world.names.of(id);
@@ -245,16 +237,15 @@ class Losses {
       ? release === undefined
       : entries.some((entry) => entry.runId === id && entry.worker !== undefined);
     if (isAlive || before?.state.status === "stalled") losses = 0;
-    if (release === "idle" || (isLoss(change) && before?.state.status === "running" && before.state.confirmed))
-      losses += 1;
+    if (isLoss(change) && before?.state.status === "running" && before.state.confirmed) {
+      const hasLeft = leaving.has(before.state.session) && before.state.leaseUntil > now;
+      if (!hasLeft) losses += 1;
+    }
     this.#inRow.set(id, losses);
     if (state.status !== "stalled") {
       if (losses > maxCrashes && !isOver(after))
         world.violate("R9", `${name} lost ${losses} leases in a row and goes on`);
-    } else if (state.reason === "diverged") {
-      if (!misfits.has(id))
-        world.violate("FIT", `${name} diverged at ${state.call}, though its code fits: ${state.unclaimed}`);
-    } else if (losses <= maxCrashes && before?.state.status !== "stalled") {
+    } else if (state.reason === "crash_loop" && losses <= maxCrashes && before?.state.status !== "stalled") {
       world.violate("R9", `${name} is stalled after ${losses} losses in a row of ${maxCrashes} allowed`);
     }
   }

@@ -4,6 +4,7 @@ import type { ReportReply, ReportRequest } from "@aikirun/lib/protocol";
 import type { Run } from "../../packages/server/src/core/run.ts";
 import type { Storage } from "../../packages/server/src/storage/storage.ts";
 import { audit } from "./audit.ts";
+import type { Circumstances } from "./circumstances.ts";
 import { checkEnd } from "./end.ts";
 import { factRules } from "./facts.ts";
 import { Fleet } from "./fleet.ts";
@@ -13,7 +14,8 @@ import { Mirror } from "./mirror.ts";
 import { Nemesis } from "./nemesis.ts";
 import { Network } from "./network.ts";
 import { prng } from "./prng.ts";
-import { type Circumstances, Holders, isLoss, isOver, rowRules } from "./rules.ts";
+import { Holders, isLoss, isOver, rowRules } from "./rules.ts";
+import { type Stalled, Stalls } from "./stalls.ts";
 import { Tender } from "./tender.ts";
 import { Users } from "./users.ts";
 import { World } from "./world.ts";
@@ -33,10 +35,18 @@ export interface Outcome {
   effects: number;
   commits: number;
   inflicted: ReadonlyMap<string, number>;
+  /** Runs that stopped because of their code, as often as they did. */
+  stalled: readonly Stalled[];
+  /** Runs that were refused as ambiguous though every call has a key. */
+  refusedAgain: number;
+  /** Effects that were done again after a refusal, though their results were recorded. */
+  redone: number;
+  /** How often a call was given what another one could claim as well, before the code had come to both. */
+  mistakes: number;
 }
 
 /** How long a healed world may take to come to rest. Virtual milliseconds. */
-const restMs = 20 * 60_000;
+const restMs = 4 * 60 * 60_000;
 /** How often somebody looks after what waits for people. Virtual milliseconds. */
 const tendMs = 2_000;
 /** A world that takes so many steps goes round in circles. */
@@ -55,16 +65,21 @@ export async function simulate(seed: number, open: OpenStorage): Promise<Outcome
   const fleet = new Fleet({ world, knobs, storage, mirror, ledger, network });
   const users = new Users({ world, fleet, ledger, knobs });
   const nemesis = new Nemesis({ world, knobs, fleet, network, mirror, ledger, database });
-  const losses = judge({
+  const around: Circumstances = {
     world,
     mirror,
     ledger,
     maxCrashes: knobs.settings.maxCrashes,
     isGentle: knobs.isGentle,
     releases: network.releases,
+    leaving: network.leaving,
     cancelled: users.cancelled,
     misfits: nemesis.misfits,
-  });
+    hasDeployed: () => nemesis.hasDeployed,
+    hasOtherCode: () => fleet.code.build > 0,
+  };
+  const stalls = new Stalls(around);
+  const losses = judge(around, stalls);
   network.onReported = (request, reply) => repeats(world, mirror, request, reply);
   users.begin();
   nemesis.begin();
@@ -72,7 +87,7 @@ export async function simulate(seed: number, open: OpenStorage): Promise<Outcome
   const isBroken = () => world.violations.length > 0 || world.steps > maxSteps;
   await world.run(world.now + knobs.chaosMs, isBroken);
   nemesis.heal();
-  const tender = new Tender({ world, users, nemesis, mirror });
+  const tender = new Tender({ world, users, nemesis, fleet, mirror, ledger });
   const until = world.now + restMs;
   const isDone = () => isBroken() || (users.isIdle && [...mirror.runs.values()].every(isOver));
   // What is still on its way may begin something anew.
@@ -100,6 +115,10 @@ export async function simulate(seed: number, open: OpenStorage): Promise<Outcome
     effects: ledger.effects.length,
     commits: mirror.commits,
     inflicted: nemesis.inflicted,
+    stalled: stalls.all,
+    refusedAgain: tender.refusedAgain.size,
+    redone: ledger.redone,
+    mistakes: ledger.identity.mistakes,
   };
 }
 
@@ -114,10 +133,10 @@ async function during(world: World, work: Promise<void>): Promise<void> {
 }
 
 /** Has every commit judged; returns how often each run was lost by its holder. */
-function judge(around: Circumstances): Map<string, number> {
+function judge(around: Circumstances, stalls: Stalls): Map<string, number> {
   const holders = new Holders();
   const losses = new Map<string, number>();
-  around.mirror.onCommit(rowRules(around, holders));
+  around.mirror.onCommit(rowRules(around, holders, stalls));
   around.mirror.onCommit(factRules(around, holders));
   around.mirror.onCommit(({ changes }) => {
     for (const change of changes) {

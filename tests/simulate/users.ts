@@ -3,13 +3,15 @@
 import type { Client } from "@aikirun/client";
 import { isAikiError } from "@aikirun/lib";
 import type { RunId } from "@aikirun/lib/protocol";
+import type { ProgramVersion } from "./calls.ts";
+import { drawProgram } from "./draw.ts";
 import type { Fleet } from "./fleet.ts";
-import type { ProgramHandle, ProgramVersion } from "./interpreter.ts";
+import type { ProgramHandle } from "./interpreter.ts";
 import type { Knobs } from "./knobs.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Prng } from "./prng.ts";
 import { never } from "./process.ts";
-import { drawProgram, type EventName, eventNames, type Program } from "./program.ts";
+import { type EventName, eventNames, type Program } from "./program.ts";
 import type { World } from "./world.ts";
 
 interface Started {
@@ -80,10 +82,11 @@ export class Users {
   }
 
   /** Does for a run what only a person can do. */
-  ask(id: RunId, what: "resume" | "retry"): void {
+  ask(id: RunId, what: "resume" | "retry" | "cancel"): void {
     const handle = this.#handleOf(id);
     if (handle === null) return;
     if (what === "retry") void this.retry(handle);
+    else if (what === "cancel") this.cancel(handle);
     else void this.#attempt(() => handle.resume());
   }
 
@@ -140,17 +143,28 @@ export class Users {
 
   async #awaitResult(handle: ProgramHandle): Promise<void> {
     const { world } = this.#options;
-    for (;;) {
-      const seen = await handle.result().then(
+    for (let isPatient = false; ; ) {
+      const seen = await handle.result({ waitThroughStalls: isPatient }).then(
         (output) => `completed ${output}`,
         (error) => (isAikiError(error) ? error.code : String(error)),
       );
-      if (seen !== "UNREACHABLE" && seen !== "UNAVAILABLE") {
+      if (seen === "RUN_STALLED") isPatient = this.#sawStall(handle.id);
+      else if (seen !== "UNREACHABLE" && seen !== "UNAVAILABLE") {
         this.results.set(handle.id, seen);
         world.trace(`the user sees the end of ${world.names.of(handle.id)}: ${seen}`);
         return;
       }
     }
+  }
+
+  /** Only a run that stalled may be said to be stalled. */
+  #sawStall(id: RunId): true {
+    const { world, ledger } = this.#options;
+    const hasStalled = ledger.mirror
+      .journal(id)
+      .some(({ value }) => value.type === "marked" && value.mark === "stalled");
+    if (!hasStalled) world.violate("W7", `The user saw ${world.names.of(id)} stalled, and it never was`);
+    return true;
   }
 
   #meddle(): void {

@@ -18,6 +18,8 @@ const beginning = 1_700_000_000_000;
 
 export class World implements Scheduler {
   readonly prng: Prng;
+  /** Plain work may be done at once, as with a cache: a call is prompt one time and late another time. */
+  readonly hasCaches: boolean;
   /** Epoch milliseconds of the world; what processes read may differ. */
   now: number = beginning;
   readonly violations: string[] = [];
@@ -34,6 +36,7 @@ export class World implements Scheduler {
   constructor(prng: Prng) {
     this.prng = prng;
     this.#picks = prng.fork("picks");
+    this.hasCaches = prng.fork("caches").chance(0.3);
   }
 
   get elapsed(): number {

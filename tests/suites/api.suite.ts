@@ -1,8 +1,10 @@
 /** What every Api promises, however it is reached and wherever runs rest. */
 
+import type { ReportedStall } from "@aikirun/lib/protocol";
 import { v7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { awaits, codes, only, returned, Stage, type Subject, sleeps, types } from "./actors.ts";
+import { replaying } from "./replaying.suite.ts";
 
 export function apiSuite(title: string, open: () => Promise<Subject>): void {
   describe(title, () => {
@@ -16,6 +18,7 @@ export function apiSuite(title: string, open: () => Promise<Subject>): void {
     describe("start", () => starting(stage));
     describe("claim", () => claiming(stage));
     describe("report", () => reporting(stage));
+    describe("replay", () => replaying(stage));
     describe("leases", () => leases(stage));
     describe("signal", () => signalling(stage));
     describe("watch", () => watching(stage));
@@ -343,11 +346,11 @@ function reporting(make: MakeStage): void {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
-    const next = { type: "diverged", call: "task:new#0", unclaimed: ["task:old#0"] } as const;
-    await worker.report(await worker.claimOne(), { next: { ...next, unclaimed: [...next.unclaimed] } });
+    const stall: ReportedStall = { reason: "diverged", call: "task:new#0", unclaimed: ["task:old#0"] };
+    await worker.report(await worker.claimOne(), { next: { type: "stall", stall } });
     expect(await stage.view(id)).toMatchObject({
       status: "stalled",
-      stall: { reason: "diverged", call: "task:new#0", unclaimed: ["task:old#0"] },
+      stall,
     });
     expect(await stage.signal(id, { type: "retry", newRunId: v7() })).toEqual({
       ok: true,
@@ -359,6 +362,16 @@ function reporting(make: MakeStage): void {
 }
 
 function leases(make: MakeStage): void {
+  it("of a session that leaves end at once, as no crash", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    const run = await worker.claimOne();
+    await worker.leave();
+    expect(await stage.worker().claimOne()).toMatchObject({ id, fence: 2, lapses: 0 });
+    expect(codes(await worker.send(worker.draft(run)))).toEqual(["FENCED"]);
+  });
+
   it("renew for their holder and nobody else", async () => {
     const stage = make();
     await stage.start();

@@ -38,8 +38,15 @@ export function bodiesAbout({ runId, session, claimId, fence }: About): Bodies {
           fence,
           seen: 0,
           after: 0,
-          entries: [{ address: "task:t#0", value: { type: "returned", output: "1" } }],
-          opens: [{ address: "event:e#0", type: "event", name: "e", durationMs: 60_000 }],
+          build: "build-1",
+          expecting: "task:u#0",
+          entries: [
+            { address: "task:t#0", ask, value: { type: "returned", output: "1" } },
+            { address: "task:u#0", ask: { ...ask, askedAt: -1 }, value: { type: "recalled", seq: 1 } },
+            { address: "child:c#0/wait#0/ask", value: { type: "asked" } },
+            { address: "sleep:s#0/withdrawn", value: { type: "withdrawn" } },
+          ],
+          opens: [{ address: "event:e#0", type: "event", name: "e", durationMs: 60_000, ask }],
           starts: [],
           next: { type: "suspend", children: 0 },
         },
@@ -58,6 +65,8 @@ export function bodiesAbout({ runId, session, claimId, fence }: About): Bodies {
     read: { runs: [{ runId, entries: { after: 0, limit: 10 } }] },
   };
 }
+
+const ask = { askedAt: 0, identity: "i", branch: "b" };
 
 const signals: readonly Signal[] = [
   { type: "event", name: "e", data: "1", referenceId: "r" },

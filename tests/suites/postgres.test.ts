@@ -121,6 +121,24 @@ function migrating(database: TestDatabase): void {
     await dropSchema();
   });
 
+  it("keep what was recorded before entries had an ask, and runs a build", async () => {
+    await dropSchema();
+    const storage = await opened();
+    await storage.transaction((tx) => tx.insert([queuedRun(1)]));
+    await storage.transaction((tx) => tx.save({ changes: [], holds: [], entries: [returnedEntry(runId(1), 1)] }));
+    await storage.close();
+    await database.sql(`
+      ALTER TABLE aiki.entry DROP COLUMN ask;
+      DROP INDEX aiki.run_stalled_child;
+      DELETE FROM aiki.migration WHERE number >= 4`);
+    const again = await opened();
+    const [journal] = await again.read((reader) =>
+      reader.journal([{ runId: runId(1), after: 0, limit: 9, bytes: 1e9 }]),
+    );
+    expect(journal).toEqual([returnedEntry(runId(1), 1)]);
+    expect(await again.read((reader) => reader.load([runId(1)]))).toEqual([queuedRun(1, { tail: 1 })]);
+  });
+
   it("leaves nothing of a migration that failed, so that the next start makes it whole", async () => {
     await dropSchema();
     // The name of an index is taken, which shows only when half of the schema is there.
@@ -485,6 +503,8 @@ function costs(database: TestDatabase): void {
     ["selectDue", sql.selectDue, [5, 5], "run_due"],
     ["selectNextDue", sql.selectNextDue, [], "run_due"],
     ["selectChildren", sql.selectChildren, [["a"], 5], "run_live_child"],
+    ["selectStalledChild", sql.selectStalledChild, [["a", "b"]], "run_stalled_child"],
+    ["selectInSession", sql.selectInSession, ["a", "default", 500], "run_claimed"],
     ["selectClaimed", sql.selectClaimed, ["a", ["b", "c"]], "run_claimed"],
     ["find by status", byStatus.sql, byStatus.values, "run_status"],
     ["find by name", byName.sql, byName.values, "run_name"],

@@ -31,6 +31,7 @@ export function queuedRun(n: number, differing: Partial<Run> = {}): Run {
     fence: 0,
     inbox: 0,
     attempt: 1,
+    build: null,
     crashes: 0,
     lapses: 0,
     children: 0,
@@ -41,7 +42,7 @@ export function queuedRun(n: number, differing: Partial<Run> = {}): Run {
   };
 }
 
-export function runningState(session = "session-1", claimId = "claim-1"): State {
+export function runningState(session = "session-1", claimId = "claim-1"): Extract<State, { status: "running" }> {
   return {
     status: "running",
     session,

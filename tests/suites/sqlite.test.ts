@@ -278,6 +278,22 @@ describe("migrations", () => {
     await expect(openSqlite({ path, env })).rejects.toMatchObject({ code: "SCHEMA_TOO_NEW", ids: { migration: "99" } });
   });
 
+  it("keep what was recorded before entries had an ask, and runs a build", async () => {
+    const storage = await opened();
+    await storage.transaction((tx) => tx.insert([queuedRun(1)]));
+    await storage.transaction((tx) => tx.save({ changes: [], holds: [], entries: [returnedEntry(runId(1), 1)] }));
+    await storage.close();
+    change("ALTER TABLE entry DROP COLUMN ask");
+    change("DROP INDEX run_stalled_child");
+    change("DELETE FROM migration WHERE number >= 4");
+    const again = await opened();
+    const [journal] = await again.read((reader) =>
+      reader.journal([{ runId: runId(1), after: 0, limit: 9, bytes: 1e9 }]),
+    );
+    expect(journal).toEqual([returnedEntry(runId(1), 1)]);
+    expect(await again.read((reader) => reader.load([runId(1)]))).toEqual([queuedRun(1, { tail: 1 })]);
+  });
+
   it("leaves nothing of a migration that failed, so that the next open makes it whole", async () => {
     class Failing extends driver {
       override exec(script: string): void {
@@ -327,6 +343,8 @@ describe("cost", () => {
     ["selectDue", sql.selectDue, [5, 5], "USING COVERING INDEX run_due"],
     ["selectNextDue", sql.selectNextDue, [], "USING COVERING INDEX run_due"],
     ["selectChildren", sql.selectChildren, ["a", 5], "USING INDEX run_live_child"],
+    ["selectStalledChild", sql.selectStalledChild, ["a"], "USING INDEX run_stalled_child"],
+    ["selectInSession", sql.selectInSession, ["a", "default", 500], "run_claimed"],
     ["selectClaimed", sql.selectClaimed, ["a", "b"], "USING COVERING INDEX run_claimed"],
     ["loadRun", sql.loadRun, ["a"], "USING PRIMARY KEY"],
     ["loadReferenced", sql.loadReferenced, ["a", "b", "c"], "USING INDEX run_reference"],

@@ -3,7 +3,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Value } from "@aikirun/lib/protocol";
+import type { Ask, Value } from "@aikirun/lib/protocol";
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { Run, State } from "../../packages/server/src/core/run.ts";
@@ -27,6 +27,7 @@ const states: fc.Arbitrary<State> = fc.oneof(
     .tuple(fc.constantFrom("s", "t"), fc.constantFrom("c", "d"))
     .map(([session, claim]) => runningState(session, claim)),
   fc.constant<State>({ status: "sleeping", held: null, children: 0 }),
+  fc.constant<State>({ status: "stalled", reason: "idle", idleMs: 5 }),
   outputs.map((output): State => ({ status: "completed", ...(output !== undefined && { output }) })),
   fc.constant<State>({ status: "cancelled", reason: "\ud800" }),
 );
@@ -54,6 +55,8 @@ const values: fc.Arbitrary<Value> = fc.oneof(
   outputs.map((output): Value => ({ type: "returned", ...(output !== undefined && { output }) })),
   fc.constant<Value>({ type: "threw", error: { name: "E", message: "\0" } }),
   fc.constant<Value>({ type: "elapsed" }),
+  fc.constantFrom<Value>({ type: "asked" }, { type: "recalled", seq: 1 }),
+  fc.constantFrom<Value>({ type: "withdrawn" }, { type: "withdrawn", wait: { askedAt: 1, identity: "i" } }),
   fc.constant<Value>({ type: "started", runId: runId(3) }),
   fc.constant<Value>({ type: "arrived", name: "e", data: "1" }),
 );
@@ -63,10 +66,15 @@ const entries = fc
     n: ids,
     seq: fc.integer({ min: 1, max: 6 }),
     attempt: fc.integer({ min: 1, max: 2 }),
-    address: fc.constantFrom("a", "a/result", "b", "\0"),
+    address: fc.constantFrom("a", "a/result", "a/withdrawn", "b", "\0"),
     value: values,
+    ask: fc.constantFrom<{ ask?: Ask }>(
+      {},
+      { ask: { askedAt: 2, identity: "i" } },
+      { ask: { askedAt: 0, identity: "i", branch: "b" } },
+    ),
   })
-  .map(({ n, seq, attempt, address, value }) => entryWith(runId(n), seq, value, { attempt, address }));
+  .map(({ n, seq, attempt, address, value, ask }) => entryWith(runId(n), seq, value, { attempt, address, ...ask }));
 
 const signs = fc
   .record({
@@ -164,7 +172,11 @@ async function everything(reader: Reader): Promise<unknown> {
     ),
     due: await reader.nextDue(),
     children: (await reader.children(all, 99)).toSorted(),
+    stalled: byKey(await reader.stalledChildren(all), (run) => run.id),
     claimed: [await reader.claimed("s", ["c"]), await reader.claimed("t", ["d", "c", "d"])],
+    inSession: [await reader.inSession("default", "s", 9), await reader.inSession("other", "t", 9)].map((ids) =>
+      ids.toSorted(),
+    ),
     referenced: byKey(
       await reader.referenced(["r", "q"].map((referenceId) => ({ namespace: "default", name: "\0", referenceId }))),
       (run) => run.id,

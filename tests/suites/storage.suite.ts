@@ -4,8 +4,10 @@ import type { Entry, FindRequest, Value } from "@aikirun/lib/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Run, State } from "../../packages/server/src/core/run.ts";
 import type { Batch, Obstacle, Reader, Storage, Transaction } from "../../packages/server/src/storage/storage.ts";
+import { asksSuite } from "./asks.suite.ts";
 import { filterFor, queues } from "./queues.suite.ts";
 import { entryWith, next, queuedRun, returnedEntry, runId, runningState } from "./records.ts";
+import { relations } from "./relations.suite.ts";
 import { sightings } from "./sightings.suite.ts";
 
 export interface Opened {
@@ -385,41 +387,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
       });
     });
 
-    it("gives live children that end with their parent", async () => {
-      const parent = { id: runId(1), address: "child:ship#0" };
-      const ended = { status: "failed", error: { name: "E", message: "" } } as const;
-      await insert(
-        queuedRun(1),
-        queuedRun(2, { parent }),
-        queuedRun(3, { parent, options: { onParentEnd: "abandon" } }),
-        queuedRun(4, { parent, state: ended }),
-        queuedRun(5, { parent, state: { status: "paused", interrupted: { status: "scheduled", at: 900 }, inbox: 0 } }),
-        queuedRun(6, { parent: { id: runId(9), address: "a" } }),
-      );
-      const children = (parents: string[], limit = 10): Promise<string[]> =>
-        read((reader) => reader.children(parents, limit));
-      expect((await children([runId(1)])).toSorted()).toEqual([runId(2), runId(5)]);
-      expect((await children([runId(9), runId(1), runId(9)])).toSorted()).toEqual([2, 5, 6].map(runId));
-      expect(await children([runId(9), runId(1)], 2)).toHaveLength(2);
-      await save({ changes: [next(queuedRun(2, { parent }), { state: ended })] });
-      expect(await children([runId(1)])).toEqual([runId(5)]);
-    });
-
-    it("gives the running runs of claims, in id order", async () => {
-      await insert(
-        queuedRun(3, { state: runningState() }),
-        queuedRun(1, { state: runningState() }),
-        queuedRun(2, { state: runningState("session-2") }),
-        queuedRun(4, { state: runningState("session-1", "claim-2") }),
-      );
-      const claimed = (...claimIds: string[]): Promise<string[]> =>
-        read((reader) => reader.claimed("session-1", claimIds));
-      expect(await claimed("claim-1")).toEqual([runId(1), runId(3)]);
-      expect(await claimed("claim-3", "claim-2", "claim-1", "claim-2")).toEqual([runId(1), runId(3), runId(4)]);
-      expect(await claimed()).toEqual([]);
-      await save({ changes: [next(queuedRun(1, { state: runningState() }), { state: { status: "cancelled" } })] });
-      expect(await claimed("claim-1")).toEqual([runId(3)]);
-    });
+    relations(() => storage);
 
     it("finds runs by reference, with their tails", async () => {
       await insert(queuedRun(1, { referenceId: "a" }), queuedRun(2, { referenceId: "b", name: "ship" }), queuedRun(3));
@@ -623,6 +591,8 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
 
     sightings(() => storage, strangeNames);
 
+    asksSuite(() => storage);
+
     it("gives all runs of all namespaces page by page, in id order, with their tails", async () => {
       await insert(queuedRun(3), queuedRun(1, { namespace: "other" }), queuedRun(2), queuedRun(4));
       await save({ entries: [returnedEntry(runId(2), 1), returnedEntry(runId(2), 2)] });
@@ -708,6 +678,7 @@ function everyState(): State[] {
     { status: "scheduled", at: 900 },
     { status: "queued", held, redeliveries: 4, redeliverAt: 77 },
     runningState(),
+    { ...runningState(), expecting: { call: "step:a#0", since: 7 } },
     { status: "paused", interrupted: { status: "sleeping", held, children: 0 }, inbox: 3 },
     { status: "sleeping", held: null, children: 0 },
     { status: "awaiting_event", held, children: 1 },
@@ -715,6 +686,9 @@ function everyState(): State[] {
     { status: "awaiting_child_workflow", held: null, children: 10_000 },
     { status: "stalled", reason: "crash_loop", crashes: 5 },
     { status: "stalled", reason: "diverged", call: "task:new#0", unclaimed: ["task:old#0"] },
+    { status: "stalled", reason: "ambiguous_call", call: "step:a#0", identity: "i1", places: ["flow.ts:1"] },
+    { status: "stalled", reason: "schema_mismatch", call: "event:e#0", error: { name: "E", message: "\0\ud800" } },
+    { status: "stalled", reason: "idle", idleMs: 300_000 },
     { status: "completed", output: '{"a":[1,2]}' },
     {
       status: "failed",
@@ -733,6 +707,10 @@ function everyValue(): Value[] {
     { type: "threw", error },
     { type: "retrying", error, retryAt: 7 },
     { type: "observed", data: "17" },
+    { type: "asked" },
+    { type: "recalled", seq: 3 },
+    { type: "withdrawn" },
+    { type: "withdrawn", wait: { askedAt: 3, identity: "i", branch: "b" } },
     { type: "started", runId: runId(4) },
     { type: "elapsed" },
     { type: "elapsed", early: true },

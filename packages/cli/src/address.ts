@@ -6,7 +6,7 @@ export interface Place {
   kind: string;
   /** As the workflow's author wrote it; empty when the call has none. */
   name: string;
-  /** From 0: which repeat of the same call. */
+  /** From 0: tells alike calls apart, whatever their order. */
   ordinal: number;
   /** What follows the call's own address: `/1`, `/1/retry`, `/result`. */
   rest: string;
@@ -22,15 +22,10 @@ export function placeOf(address: Address): Place {
   return { kind, name: decoded(name), ordinal: Number(ordinal), rest };
 }
 
-/** `charge-card`, and from the second call of its kind on `charge-card (2nd call)`. */
+/** `charge-card`, and for further calls that are alike `charge-card #1`. The numbers say nothing of their order. */
 export function calledOf({ kind, name, ordinal }: Place): string {
   const label = name === "" ? kind : name;
-  return ordinal === 0 ? label : `${label} (${nth(ordinal + 1)} call)`;
-}
-
-function nth(count: number): string {
-  const last = count % 100 > 10 && count % 100 < 14 ? 0 : count % 10;
-  return `${count}${["th", "st", "nd", "rd"][last] ?? "th"}`;
+  return ordinal === 0 ? label : `${label} #${ordinal}`;
 }
 
 function decoded(component: string): string {

@@ -1,4 +1,4 @@
-import type { Entry, Failure, Mark, Value } from "@aikirun/lib/protocol";
+import type { Entry, Failure, Mark, Stall, Value } from "@aikirun/lib/protocol";
 import { calledOf, placeOf } from "./address.ts";
 import type { Style } from "./paint.ts";
 import { cut, plain, spanOf } from "./text.ts";
@@ -29,7 +29,8 @@ function valueLine(value: Exclude<Value, { type: "marked" }>, entry: Entry): Ent
       return { sign: "✓", style: "green", subject, verb, detail: resultOf(value.output, tookOf(entry)) };
     }
     case "threw": {
-      const verb = isChild ? "child failed" : "failed for good";
+      const isStart = place.kind === "child" && place.rest === "";
+      const verb = isChild ? "child failed" : isStart ? "not started" : "failed for good";
       return { sign: "✗", style: "red", subject, verb, detail: failureOf(value.error) };
     }
     case "retrying": {
@@ -39,6 +40,12 @@ function valueLine(value: Exclude<Value, { type: "marked" }>, entry: Entry): Ent
     }
     case "observed":
       return { sign: "·", style: "dim", subject, verb: "observed", detail: cut(value.data, 60) };
+    case "asked":
+      return { sign: "·", style: "dim", subject, verb: "awaits child", detail: "" };
+    case "recalled":
+      return { sign: "·", style: "dim", subject, verb: "recalled", detail: `the value of entry ${value.seq}` };
+    case "withdrawn":
+      return { sign: "⊘", style: "dim", subject, verb: "gave up waiting", detail: "" };
     case "started":
       return { sign: "▸", style: "blue", subject, verb: "child started", detail: `run ${value.runId}` };
     case "elapsed":
@@ -59,6 +66,15 @@ function elapsedLine(subject: string, kind: string, rest: string, early: boolean
   return kind === "event" ? { ...sleeps, verb: "wait timed out" } : { ...sleeps, verb: "slept" };
 }
 
+/** Why a run stalled, in a few words; its explanation says more. */
+const causes: Readonly<Record<Stall["reason"], string>> = {
+  crash_loop: "too many leases ended without a report",
+  diverged: "the code does not fit the record",
+  ambiguous_call: "alike calls cannot be told apart",
+  schema_mismatch: "recorded data does not fit the schema",
+  idle: "awaited something that is not durable",
+};
+
 function markLine(mark: Mark): EntryLine {
   const told = (sign: string, style: Style, verb: string, detail = "") => ({
     sign,
@@ -71,7 +87,7 @@ function markLine(mark: Mark): EntryLine {
     case "recovered":
       return told("⚡", "red", "lost its worker", mark.confirmed ? `crash ${mark.crashes}; handed to the next` : "");
     case "stalled":
-      return told("■", "red", "stalled", mark.reason === "crash_loop" ? "too many crashes" : "the code no longer fits");
+      return told("■", "red", "stalled", causes[mark.reason]);
     case "cancelled":
       return told("■", "red", "cancelled", mark.reason ?? "");
     case "pause_requested":

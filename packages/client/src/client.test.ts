@@ -1,4 +1,4 @@
-import { describeError, type StartOptions } from "@aikirun/lib";
+import { describeError, RunStalledError, type StartOptions } from "@aikirun/lib";
 import type { RunSpec, RunView } from "@aikirun/lib/protocol";
 import { event, workflow } from "@aikirun/workflow";
 import { describe, expect, expectTypeOf, it } from "vitest";
@@ -74,6 +74,14 @@ describe("starting a run", () => {
     ]);
   });
 
+  it("takes a moment in the past as it is, and a delay until one for none", async () => {
+    const { aiki, asked } = await connect({ start: started });
+    await orderV1.start(aiki, 1, { at: new Date("1969-07-20") });
+    await orderV1.start(aiki, 1, { delay: { milliseconds: -1 } });
+    const specs = asked.start.flatMap(({ request }) => request.runs);
+    expect(specs).toMatchObject([{ at: Date.parse("1969-07-20") }, { delayMs: 0 }]);
+  });
+
   it("shares requests between starts, and one refusal fails only its own", async () => {
     const answer = ({ id, input }: RunSpec): ReplyOf<"start">["results"][number] =>
       input === "3" ? { ok: false, code: "REFERENCE_CONFLICT", message: "Taken." } : { ok: true, id, created: true };
@@ -89,6 +97,9 @@ describe("starting a run", () => {
   it.each([
     [{ delay: { seconds: 1 }, at: 5 }, "start options.at must be absent beside delay"],
     [{ at: new Date("never") }, "start options.at must be a valid Date"],
+    [{ at: 8.64e15 + 1 }, "start options.at must be a valid Date"],
+    [{ referenceId: "half of \ud83d" }, "without NUL or half of a surrogate pair"],
+    [{ tags: ["NUL \0"] }, "without NUL or half of a surrogate pair"],
     [{ priority: 1_001 }, "start options.priority"],
     [{ tags: ["a", "a"] }, "start options.tags"],
     [{ refrenceId: "x" }, 'no field "refrenceId"'],
@@ -135,6 +146,47 @@ describe("the events of a handle", () => {
     expect("toString" in (await orderV1.start(aiki, 1)).events).toBe(false);
   });
 
+  it("reject a name that the version does not declare, and name those that it does", async () => {
+    const { aiki, asked } = await connect({ start: started, signal: signalled });
+    const handle = await orderV1.start(aiki, 1);
+    // @ts-expect-error a caller without types finds no compiler
+    const refusal: Promise<void> = handle.events.aproved.send({ by: "ada" });
+    await expect(refusal).rejects.toMatchObject({
+      code: "UNKNOWN_EVENT",
+      retryable: false,
+      ids: { runId: handle.id, event: "aproved" },
+      message:
+        `The workflow of run ${handle.id} declares no event "aproved". ` +
+        'It declares "approved", "constructor", "__proto__".',
+    });
+    const silent = aiki.runs.get("r", order.v("silent", { handler: async () => 1 }));
+    // @ts-expect-error the version declares no events
+    await expect(silent.events.toString.send(1)).rejects.toThrow("It declares no events.");
+    expect(asked.signal).toEqual([]);
+  });
+
+  it("are an object that can be awaited, spread, and compared by its names", async () => {
+    const { aiki } = await connect({ start: started });
+    const { events } = await orderV1.start(aiki, 1);
+    expect(await events).toBe(events);
+    expect(await aiki.runs.get("x").events).toBeDefined();
+    expect(Object.keys({ ...events })).toEqual(["approved", "constructor", "__proto__"]);
+    expect("aproved" in events).toBe(false);
+    expect(Reflect.get(events, Symbol.toPrimitive)).toBeUndefined();
+    expect(Object.isFrozen(events)).toBe(true);
+  });
+
+  it.each([
+    ["", "is empty"],
+    ["x".repeat(256), "has 256 characters"],
+    ["half of \ud83d", "half of a surrogate pair"],
+  ])("refuse the name %j before anything is sent", async (name, sentence) => {
+    const { aiki, asked } = await connect({ signal: signalled });
+    const refusal = { code: "INVALID_NAME", message: expect.stringContaining(sentence) };
+    await expect(aiki.runs.get("x").events[name]?.send(1)).rejects.toMatchObject(refusal);
+    expect(asked.signal).toEqual([]);
+  });
+
   it("refuse data that JSON cannot carry, and options nobody knows", async () => {
     const { aiki } = await connect({ signal: signalled });
     const { anything } = aiki.runs.get("x").events;
@@ -173,6 +225,53 @@ describe("a handle", () => {
     });
   });
 
+  it("rejects the result of a stalled run with what happened and what to do", async () => {
+    const stall = { reason: "crash_loop", crashes: 6 } as const;
+    const explanation = "Stalled: its worker died 6 times. Mend the cause, then retry or cancel it.";
+    const server = ending();
+    server.say("s", { type: "status", run: viewOf("s", { status: "stalled", stall, explanation }) });
+    const { aiki, asked } = await connect({ watch: server.watch, signal: signalled });
+    const handle = aiki.runs.get("s");
+    const refusal = handle.result();
+    await expect(refusal).rejects.toBeInstanceOf(RunStalledError);
+    await expect(refusal).rejects.toMatchObject({
+      code: "RUN_STALLED",
+      retryable: false,
+      stall,
+      ids: { runId: "s" },
+      message: `Run s does not continue by itself. ${explanation}`,
+    });
+    expect(asked.watch[0]?.request.watched).toEqual([{ type: "status", runId: "s", any: ["stalled"] }]);
+    server.end("s");
+    expect(await (await handle.retry()).result()).toBe("done");
+    expect(await handle.result()).toBe("done");
+  });
+
+  it("waits through a stall for a result when it is told to, and for another status always", async () => {
+    const stall = { reason: "crash_loop", crashes: 6 } as const;
+    const stalled = viewOf("s", { status: "stalled", stall });
+    let end = () => {};
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    const { aiki, asked } = await connect({
+      async watch({ watched: [first] }) {
+        if (first?.type === "status" && first.any.includes("stalled"))
+          return { results: [{ type: "status", run: stalled }] };
+        await ended;
+        return { results: [{ type: "status", run: viewOf("s") }] };
+      },
+    });
+    const handle = aiki.runs.get("s");
+    const waits = [handle.result({ waitThroughStalls: true }), handle.waitFor("sleeping")];
+    await settled();
+    expect(await handle.waitFor("stalled")).toEqual({ reached: true, status: "stalled" });
+    await expect(handle.result({ waitThroughStalls: false })).rejects.toMatchObject({ code: "RUN_STALLED" });
+    end();
+    expect(await Promise.all(waits)).toEqual(["done", { reached: false, reason: "ended", status: "completed" }]);
+    expect(asked.watch.length).toBe(3);
+  });
+
   it("waits for a status: reached, ended otherwise, or timed out", async () => {
     const server = ending();
     server.say("a", { type: "status", run: viewOf("a", { status: "sleeping" }) });
@@ -199,6 +298,7 @@ describe("a handle", () => {
     ["waitFor", ["done"], "INVALID_OPTION"],
     ["result", [{ timeout: { seconds: 5 } }], "INVALID_OPTION"],
     ["result", [{ signal: "stop" }], "INVALID_OPTION"],
+    ["result", [{ waitThroughStalls: "yes" }], "INVALID_OPTION"],
     ["cancel", [5], "INVALID_OPTION"],
   ])("refuses %s(%j) instead of waiting for ever", async (method, given, code) => {
     const { aiki, asked } = await connect({});

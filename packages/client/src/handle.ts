@@ -3,22 +3,19 @@ import {
   type Duration,
   decode,
   type Env,
-  type EventDefinition,
   type EventDefinitions,
-  type EventSender,
-  encode,
   Fields,
-  parseWith,
   present,
   RunCancelledError,
   RunFailedError,
   type RunHandle,
+  RunStalledError,
   restoreError,
-  type SendOptions,
   type WaitForResult,
 } from "@aikirun/lib";
 import { type Api, type RunId, type RunStatus, type RunView, runStatuses, type Signal } from "@aikirun/lib/protocol";
 import { rejected } from "./rejected.ts";
+import { sendersOf } from "./senders.ts";
 import type { Signals } from "./signals.ts";
 import type { Watcher } from "./watcher.ts";
 
@@ -43,15 +40,16 @@ export function createHandle<Output, Events extends EventDefinitions>(
     result: async (options = {}) => {
       const fields = new Fields(options, "options of result", "INVALID_OPTION");
       const leave = fields.signal("signal");
+      const until = fields.flag("waitThroughStalls") === true ? [] : stalled;
       fields.done();
-      return outputOf(await context.watcher.wait(id, [], leave));
+      return outputOf(await context.watcher.wait(id, until, leave));
     },
     status: async () => (await read(context.api, id)).status,
     view: () => read(context.api, id),
     waitFor: (status, options = {}) => waitFor(context, id, status, options),
     cancel: async (reason) => {
       const fields = new Fields({ reason }, "cancel", "INVALID_OPTION");
-      await signal({ type: "cancel", ...present({ reason: fields.text("reason", { min: 0, max: 10_000 }) }) });
+      await signal({ type: "cancel", ...present({ reason: fields.prose("reason", 10_000) }) });
     },
     pause: async () => {
       await signal({ type: "pause" });
@@ -69,6 +67,9 @@ export function createHandle<Output, Events extends EventDefinitions>(
   };
 }
 
+/** The statuses in which a run does not continue by itself, besides those in which it has ended. */
+const stalled: readonly RunStatus[] = ["stalled"];
+
 async function read(api: Api, runId: RunId): Promise<RunView> {
   const [result] = (await api.read({ runs: [{ runId }] })).results;
   if (result === undefined) {
@@ -80,7 +81,8 @@ async function read(api: Api, runId: RunId): Promise<RunView> {
   return result.run;
 }
 
-function outputOf<Output>({ id, status, outcome }: RunView): Output {
+function outputOf<Output>({ id, status, outcome, stall, explanation }: RunView): Output {
+  if (stall !== undefined) throw new RunStalledError({ runId: id }, stall, explanation);
   switch (outcome?.status) {
     case "completed":
       return trusted(decode(outcome.output));
@@ -148,57 +150,4 @@ function atTimeout(run: RunView, wanted: RunStatus): WaitForResult {
   return run.status === wanted
     ? { reached: true, status: run.status }
     : { reached: false, reason: run.outcome === undefined ? "timed_out" : "ended", status: run.status };
-}
-
-type Senders<Events extends EventDefinitions> = RunHandle<unknown, Events>["events"];
-
-/** Names come from users: `constructor` and `__proto__` are as good as any, so the object inherits nothing. */
-function sendersOf<Events extends EventDefinitions>(
-  events: Events | null,
-  runId: RunId,
-  signals: Signals,
-): Senders<Events> {
-  const senders: Record<string, EventSender<unknown>> = Object.create(null);
-  if (events === null) {
-    return typed(
-      new Proxy(senders, {
-        get: (_, name) => (typeof name === "string" ? senderOf(name, undefined, runId, signals) : undefined),
-      }),
-    );
-  }
-  for (const [name, definition] of Object.entries(events)) {
-    Object.defineProperty(senders, name, { value: senderOf(name, definition, runId, signals), enumerable: true });
-  }
-  return typed(Object.freeze(senders));
-}
-
-/** One sender per definition, by construction; the mapped type cannot be built key by key. */
-function typed<Events extends EventDefinitions>(senders: Record<string, EventSender<unknown>>): Senders<Events> {
-  return senders as unknown as Senders<Events>;
-}
-
-function senderOf(
-  name: string,
-  definition: EventDefinition<never> | undefined,
-  runId: RunId,
-  signals: Signals,
-): EventSender<unknown> {
-  return {
-    send: async (data?: unknown, options: SendOptions = {}) => {
-      const where = `event ${JSON.stringify(name)}`;
-      const fields = new Fields(options, `options of ${where}`, "INVALID_OPTION");
-      const referenceId = fields.text("referenceId");
-      fields.done();
-      if (definition?.schema !== undefined) {
-        await parseWith(definition.schema, data, where);
-      }
-      const payload = encode(data, where);
-      await signals(runId, {
-        type: "event",
-        name,
-        ...(payload === undefined ? {} : { data: payload }),
-        ...(referenceId === undefined ? {} : { referenceId }),
-      });
-    },
-  };
 }

@@ -1,7 +1,8 @@
-import { type EventDefinition, type EventDefinitions, Fields, present, type RunHandle } from "@aikirun/lib";
+import { type EventDefinition, type EventDefinitions, Fields, present, type RunHandle, runIdForm } from "@aikirun/lib";
 import {
   type Api,
   type FindRequest,
+  limits,
   type RunId,
   type RunStatus,
   type RunView,
@@ -99,8 +100,8 @@ function requestOf(filter: RunFilter): FindRequest {
     status,
     referenceId: fields.text("referenceId"),
     shardKey: fields.text("shardKey"),
-    parentId: fields.text("parentId"),
-    tags: fields.texts("tags", 32),
+    parentId: fields.shaped("parentId", isRunId, "the id of a run, a UUID in lower case"),
+    tags: fields.texts("tags", limits.tags),
     createdAfter: fields.moment("createdAfter"),
     createdBefore: fields.moment("createdBefore"),
     order: fields.oneOf("order", ["newest", "oldest"]),
@@ -109,6 +110,10 @@ function requestOf(filter: RunFilter): FindRequest {
   };
   fields.done();
   return present(request);
+}
+
+function isRunId(value: unknown): value is RunId {
+  return typeof value === "string" && runIdForm.test(value);
 }
 
 function oneStatus(fields: Fields): RunStatus[] | undefined {

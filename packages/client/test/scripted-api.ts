@@ -72,6 +72,7 @@ export function viewOf(id: string, fields: Partial<RunView> = {}): RunView {
     tags: [],
     waits: [],
     awaitedChildren: 0,
+    unboundEvents: [],
     dueAt: null,
     explanation: "It has completed.",
     ...(isCompleted ? { outcome: { status: "completed", output: '"done"' } } : {}),

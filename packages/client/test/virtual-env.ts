@@ -27,6 +27,9 @@ export function virtualEnv(): VirtualEnv {
     soon: (then) => {
       setImmediate(then);
     },
+    drained: (then) => {
+      queueMicrotask(() => process.nextTick(then));
+    },
     async advance(ms) {
       const until = now + ms;
       for (;;) {

@@ -37,6 +37,26 @@ export function retryAddress(taskAddress: Address, attempt: number): Address {
   return `${taskAddress}/${attempt}/retry`;
 }
 
+/** Where a handler's `nth` wait for this child is recorded, from 0. */
+export function childWaitAddress(childAddress: Address, nth: number): Address {
+  return `${childAddress}/wait#${nth}`;
+}
+
+/** Where it is recorded that the handler asked for a child's end by the wait at this address. */
+export function askAddress(waitAddress: Address): Address {
+  return `${waitAddress}/ask`;
+}
+
+/** Where it is recorded that the handler gave up the wait at this address. */
+export function withdrawnAddress(waitAddress: Address): Address {
+  return `${waitAddress}/withdrawn`;
+}
+
+/** The wait that the withdrawal at this address gave up. */
+export function withdrawnWait(withdrawal: Address): Address {
+  return withdrawal.slice(0, withdrawal.lastIndexOf("/"));
+}
+
 /** Where an event that arrives from outside is recorded: once per name and reference. */
 export function arrivalAddress(eventName: string, referenceOrSignalId: string): Address {
   return `arrival:${component(eventName)}:${component(referenceOrSignalId)}`;

@@ -23,6 +23,10 @@ export interface TaskCall {
   input: unknown;
   /** Replaces the input in the call's address. */
   key?: string;
+  /** The task's own key, where `key` replaces it as well: a call is found that was recorded under it. */
+  replacedKey?: string;
+  /** Gives up the call: it is withdrawn when this aborts. */
+  signal?: AbortSignal;
   retry: RetryPolicy;
   /** Milliseconds for one try of the handler. */
   timeoutMs: number;
@@ -82,18 +86,26 @@ export interface StartOptions {
   referenceId?: string;
   /** What a taken reference with another input does. Default `error`. */
   onConflict?: "error" | "return_existing";
+  /** How long the server waits before it queues the run. Negative means that the moment has passed: queued at once. */
   delay?: Duration;
+  /** When the server queues the run; epoch milliseconds when a number. A moment in the past means at once. */
   at?: Date | number;
+  /** Only workers that serve this shard key execute the run. Default: workers without shard keys do. */
   shardKey?: string;
   /** Higher first, -1000 to 1000. Default 0. */
   priority?: number;
+  /** Which failures of the whole run are retried, and when. Default: the version's own policy. */
   retry?: RetryPolicy;
+  /** How long the run may take, from when it is first queued, over all attempts. Default: the version's own timeout. */
   timeout?: Duration;
+  /** At most 32 different texts, by which runs are found. */
   tags?: readonly string[];
 }
 
 /** Options of a child's start; shard and priority are inherited unless given. */
 export interface ChildStartOptions extends Omit<StartOptions, "onConflict"> {
+  /** Tells this start from others of the same workflow and input. At most 255 characters; moot with a `referenceId`. */
+  key?: string;
   /** What becomes of the child when this run fails or is cancelled. Default `cancel`. */
   onParentEnd?: OnParentEnd;
 }
@@ -101,15 +113,22 @@ export interface ChildStartOptions extends Omit<StartOptions, "onConflict"> {
 /** A run from outside. */
 export interface RunHandle<Output, Events extends EventDefinitions> {
   readonly id: string;
+  /** Senders of the events that the version declares. `send` of any other name rejects with `UNKNOWN_EVENT`. */
   readonly events: { readonly [Name in keyof Events]: EventSender<EventContent<Events[Name]>> };
   /**
-   * The output, once completed. Throws `RunFailedError` or `RunCancelledError` (their `cause` is the recorded error).
+   * The output, once completed. Rejects with `RunFailedError` (its `cause` is the recorded error) or
+   * `RunCancelledError` once the run has ended, and with `RunStalledError` when the run is stalled: it then continues
+   * only after its cause is removed and `retry()` is called. Call `result()` again after that.
    */
-  result(options?: { signal?: AbortSignal }): Promise<Output>;
+  result(options?: ResultOptions): Promise<Output>;
   status(): Promise<RunStatus>;
   /** Everything the server knows of the run. */
   view(): Promise<RunView>;
-  /** `reached` is false when the run ended otherwise or the timeout passed first. */
+  /**
+   * Resolves once the run has the status. `reached` is false when the run ended otherwise or the timeout passed first.
+   * A stalled run has not ended: without a timeout, the wait for another status lasts until somebody retries or cancels
+   * the run.
+   */
   waitFor(status: RunStatus, options?: { timeout?: Duration; signal?: AbortSignal }): Promise<WaitForResult>;
   cancel(reason?: string): Promise<void>;
   pause(): Promise<void>;
@@ -121,6 +140,14 @@ export interface RunHandle<Output, Events extends EventDefinitions> {
   wake(): Promise<void>;
   /** The handle of the run that goes on: this one, or for an ended run a new one that recalls its successes. */
   retry(): Promise<RunHandle<Output, Events>>;
+}
+
+/** Options of waiting for a result. */
+export interface ResultOptions {
+  /** Ends the wait: `result()` rejects with `ABORTED`. The run goes on. */
+  signal?: AbortSignal;
+  /** Whether to go on waiting while the run is stalled, until somebody retries or cancels it. Default false. */
+  waitThroughStalls?: boolean;
 }
 
 /** How a wait for a status ended; `status` is the run's at that moment. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Duration, toMs } from "./duration.ts";
+import { type Duration, signedMs, toMs } from "./duration.ts";
 
 describe("toMs", () => {
   const good: Array<[Duration, number]> = [
@@ -35,6 +35,29 @@ describe("toMs", () => {
   it.each(bad)("refuses %s", (_, duration, message) => {
     expect(() => Reflect.apply(toMs, undefined, [duration, "wait timeout"])).toThrow(
       expect.objectContaining({ code: "INVALID_DURATION", retryable: false, message: expect.stringMatching(message) }),
+    );
+  });
+});
+
+describe("signedMs", () => {
+  it("is negative when the moment has passed, and agrees with toMs otherwise", () => {
+    expect(signedMs({ milliseconds: -5 })).toBe(-5);
+    expect(signedMs({ minutes: 1, seconds: -90 })).toBe(-30_000);
+    expect(signedMs({ minutes: 1, seconds: -30 })).toBe(30_000);
+    expect(signedMs({ hours: 2 })).toBe(toMs({ hours: 2 }));
+    expect(signedMs({ milliseconds: -0.1 })).toBe(0);
+  });
+
+  const bad: Array<[string, Duration, RegExp]> = [
+    ["nothing", {}, /is empty/],
+    ["NaN", { seconds: Number.NaN }, /seconds: NaN; use a finite number\./],
+    ["more than 100 years", { days: 36_526 }, /longer than 100 years/],
+    ["more than 100 years ago", { days: -36_526 }, /longer than 100 years/],
+    ["sums that are no number", { days: 1e308, hours: -1e308 }, /longer than 100 years/],
+  ];
+  it.each(bad)("refuses %s", (_, duration, message) => {
+    expect(() => signedMs(duration)).toThrow(
+      expect.objectContaining({ code: "INVALID_DURATION", message: expect.stringMatching(message) }),
     );
   });
 });

@@ -19,8 +19,8 @@ const unitMs = {
 
 const units: ReadonlyMap<string, number> = new Map(Object.entries(unitMs));
 
-/** 100 years of 365.25 days. */
-const longestMs = 36_525 * unitMs.days;
+/** The longest duration: 100 years of 365.25 days, in milliseconds. */
+export const longestMs: number = 36_525 * unitMs.days;
 
 /**
  * The duration in whole milliseconds, rounded to the nearest. `what` names it in the error's sentence.
@@ -28,24 +28,37 @@ const longestMs = 36_525 * unitMs.days;
  * that is no unit.
  */
 export function toMs(duration: Duration, what = "duration"): number {
+  return total(duration, what, 0);
+}
+
+/**
+ * The time until a moment that may have passed, in whole milliseconds: like `toMs`, but amounts may be negative, and
+ * the result is negative when the moment has passed. Throws `AikiError` `INVALID_DURATION`.
+ */
+export function signedMs(duration: Duration, what = "duration"): number {
+  return total(duration, what, Number.NEGATIVE_INFINITY);
+}
+
+function total(duration: Duration, what: string, lowest: number): number {
   if (typeof duration !== "object" || duration === null) {
     throw invalid(what, `must be an object such as { seconds: 30 }, not ${String(duration)}`);
   }
-  let total = 0;
+  let sum = 0;
   let fields = 0;
   for (const [unit, amount] of Object.entries(duration)) {
     if (amount === undefined) continue;
     const ms = units.get(unit);
     if (ms === undefined) throw invalid(what, `has no unit "${unit}"; use ${[...units.keys()].join(", ")}`);
-    if (typeof amount !== "number" || !Number.isFinite(amount) || amount < 0) {
-      throw invalid(what, `has ${unit}: ${String(amount)}; use a finite number, zero or more`);
+    if (typeof amount !== "number" || !Number.isFinite(amount) || amount < lowest) {
+      const range = lowest === 0 ? ", zero or more" : "";
+      throw invalid(what, `has ${unit}: ${String(amount)}; use a finite number${range}`);
     }
-    total += amount * ms;
+    sum += amount * ms;
     fields++;
   }
   if (fields === 0) throw invalid(what, "is empty; give at least one unit, for example { seconds: 30 }");
-  if (total > longestMs) throw invalid(what, "is longer than 100 years");
-  return Math.round(total);
+  if (!(Math.abs(sum) <= longestMs)) throw invalid(what, "is longer than 100 years");
+  return Math.round(sum) + 0;
 }
 
 function invalid(what: string, problem: string): AikiError {

@@ -1,3 +1,4 @@
+import process from "node:process";
 import { setImmediate } from "node:timers";
 
 /** Everything nondeterministic, behind one door, so that the whole of Aiki can be simulated from a seed. */
@@ -15,8 +16,13 @@ export interface Env {
    * process alive.
    */
   after(delayMs: number, then: () => void): Cancel;
-  /** Calls `then` when every pending microtask has run: nothing can go further without it. */
+  /** Calls `then` in a later turn of the event loop, when no microtask is pending. */
   soon(then: () => void): void;
+  /**
+   * Calls `then` as soon as the microtask queue is empty, with everything that its microtasks add to it, and before any
+   * I/O, timer or immediate.
+   */
+  drained(then: () => void): void;
 }
 
 /** Keeps a timer from firing; harmless when it has fired. */
@@ -36,7 +42,13 @@ export function systemEnv(options: { id: () => string }): Env {
     soon: (then) => {
       setImmediate(then);
     },
+    drained,
   };
+}
+
+/** A tick that a microtask adds runs once the microtask queue is empty: the same on Node, Deno and Bun. */
+function drained(then: () => void): void {
+  queueMicrotask(() => process.nextTick(then));
 }
 
 function after(delayMs: number, then: () => void): Cancel {

@@ -7,6 +7,7 @@ import {
   NonRetryableError,
   RunCancelledError,
   RunFailedError,
+  RunStalledError,
   TaskFailedError,
   TaskTimeoutError,
 } from "./error.ts";
@@ -28,6 +29,10 @@ describe("AikiError", () => {
     expect(new AikiError("UNSERIALIZABLE", "x").retryable).toBe(false);
     expect(new AikiError("UNREACHABLE", "x", { retryable: false }).retryable).toBe(false);
     expect(new AikiError("UNSERIALIZABLE", "x", { retryable: true }).retryable).toBe(true);
+    for (const code of ["INVALID_OPTION", "INVALID_CLIENT", "AMBIGUOUS_CALL", "NESTED_CALL", "UNKNOWN_EVENT"]) {
+      expect(new AikiError(code, "x").retryable).toBe(false);
+    }
+    for (const code of ["UNHANDLED_REJECTION", "WAIT_WITHDRAWN"]) expect(new AikiError(code, "x").retryable).toBe(true);
   });
 
   it("names the task, the run and the reason in the errors users meet", () => {
@@ -65,6 +70,24 @@ describe("AikiError", () => {
     expect(isAikiError(hostile)).toBe(false);
     expect(isRetryable(hostile)).toBe(true);
   });
+
+  it("shows the first error of an AggregateError, whose own message says nothing", async () => {
+    const cause: unknown = await Promise.any([Promise.reject(new Error("first"))]).catch((reason: unknown) => reason);
+    expect(new RunFailedError({ runId: "r1" }, cause).message).toBe("Run r1 failed: All promises were rejected: first");
+    expect(new RunFailedError({ runId: "r1" }, new AggregateError([], "none")).message).toBe("Run r1 failed: none");
+  });
+
+  it("says of a stalled run what happened and what to do", () => {
+    const stall = { reason: "crash_loop", crashes: 6 } as const;
+    expect(new RunStalledError({ runId: "r1" }, stall, "Stalled: why. Retry it.")).toMatchObject({
+      name: "RunStalledError",
+      code: "RUN_STALLED",
+      stall,
+      ids: { runId: "r1" },
+      retryable: false,
+      message: "Run r1 does not continue by itself. Stalled: why. Retry it.",
+    });
+  });
 });
 
 describe("instanceof", () => {
@@ -89,6 +112,29 @@ describe("instanceof", () => {
     expect(error).not.toBeInstanceOf(CardExpired);
     expect(new NonRetryableError("no")).not.toBeInstanceOf(CardDeclined);
     expect(error).toMatchObject({ code: "NON_RETRYABLE", retryable: false });
+  });
+
+  it("is false for a revoked proxy, whatever the class, and never throws", () => {
+    class CardDeclined extends NonRetryableError {}
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    const types = [
+      AikiError,
+      NonRetryableError,
+      TaskFailedError,
+      ChildRunFailedError,
+      RunFailedError,
+      RunCancelledError,
+    ];
+    for (const type of [...types, RunStalledError, TaskTimeoutError, CardDeclined]) {
+      expect(proxy instanceof type).toBe(false);
+    }
+    expect(isAikiError(proxy)).toBe(false);
+    expect(isRetryable(proxy)).toBe(true);
+    expect(new TaskFailedError(call, proxy).message).toBe(
+      'Task "charge" failed for good: an error that cannot be read',
+    );
+    expect(new ChildRunFailedError({ runId: "c1" }, "failed", proxy).cause).toBe(proxy);
   });
 
   it("is false for plain errors, look-alikes and primitives", () => {

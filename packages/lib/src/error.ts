@@ -1,3 +1,5 @@
+import type { Stall } from "./protocol/run.ts";
+
 /** Options of an `AikiError`. */
 export interface AikiErrorOptions {
   cause?: unknown;
@@ -21,6 +23,8 @@ const lasting: ReadonlySet<string> = new Set([
   "INVALID_KEY",
   "INVALID_ID",
   "INVALID_CONFIG",
+  "INVALID_OPTION",
+  "INVALID_CLIENT",
   "INVALID_RUN",
   "BAD_REQUEST",
   "LIMIT_EXCEEDED",
@@ -28,6 +32,10 @@ const lasting: ReadonlySet<string> = new Set([
   "RUN_FINAL",
   "RUN_ID_CONFLICT",
   "REFERENCE_CONFLICT",
+  "RUN_STALLED",
+  "UNKNOWN_EVENT",
+  "AMBIGUOUS_CALL",
+  "NESTED_CALL",
 ]);
 
 /**
@@ -44,10 +52,15 @@ function brand(type: { prototype: object }, name: string): void {
   Object.defineProperty(type.prototype, "name", { value: name, writable: true, configurable: true });
 }
 
+/** False for a proxy that refuses to be looked at, such as a revoked one. */
 function isInstance(type: { prototype: object }, value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   const mark = marks.get(type);
-  return mark === undefined ? Object.prototype.isPrototypeOf.call(type.prototype, value) : mark in value;
+  try {
+    return mark === undefined ? Object.prototype.isPrototypeOf.call(type.prototype, value) : mark in value;
+  } catch {
+    return false;
+  }
 }
 
 /** Every error of Aiki's own: a stable `code`, a sentence that says what to do, the ids, and `cause`. */
@@ -70,7 +83,7 @@ export class AikiError extends Error {
     this.retryable = options.retryable ?? !lasting.has(code);
   }
 
-  /** True for errors made by any copy of this package. */
+  /** True for errors made by any copy of this package. Never throws, whatever `value` is. */
   static override [Symbol.hasInstance](value: unknown): boolean {
     // biome-ignore lint/complexity/noThisInStatic: subclasses inherit this method, and each asks about itself.
     return isInstance(this, value);
@@ -142,6 +155,25 @@ export class RunCancelledError extends AikiError {
   }
 }
 
+/**
+ * Thrown by a handle's `result()` when the run is stalled: it does not continue until its cause is removed and it is
+ * retried, or it is cancelled. Code `RUN_STALLED`; not retryable.
+ */
+export class RunStalledError extends AikiError {
+  /** Why the run stalled. */
+  readonly stall: Stall;
+
+  static {
+    brand(RunStalledError, "RunStalledError");
+  }
+
+  /** `explanation` is the one of the run's view: what happened, and what to do. */
+  constructor(ids: { runId: string }, stall: Stall, explanation: string) {
+    super("RUN_STALLED", `Run ${ids.runId} does not continue by itself. ${explanation}`, { ids: { ...ids } });
+    this.stall = stall;
+  }
+}
+
 /** One try of a task took longer than its `timeout`. Retried like any other failure. Code `TASK_TIMED_OUT`. */
 export class TaskTimeoutError extends AikiError {
   static {
@@ -159,11 +191,7 @@ export class TaskTimeoutError extends AikiError {
 
 /** True for an `AikiError` made by any copy of this package. Never throws. */
 export function isAikiError(value: unknown): value is AikiError {
-  try {
-    return value instanceof AikiError;
-  } catch {
-    return false;
-  }
+  return value instanceof AikiError;
 }
 
 /** False when what was thrown says that trying again is pointless. Never throws. */
@@ -175,10 +203,12 @@ export function isRetryable(thrown: unknown): boolean {
   }
 }
 
-/** The message of a cause, to end another's sentence. Never throws. */
+/** The message of a cause, with the first of its errors, to end another's sentence. Never throws. */
 function sentence(cause: unknown): string {
   try {
-    return cause instanceof Error ? cause.message : String(cause);
+    if (!(cause instanceof Error)) return String(cause);
+    const first: unknown = cause instanceof AggregateError ? cause.errors[0] : undefined;
+    return first instanceof Error ? `${cause.message}: ${first.message}` : cause.message;
   } catch {
     return "an error that cannot be read";
   }

@@ -1,3 +1,4 @@
+import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
@@ -7,11 +8,47 @@ import {
   isRetryable,
   NonRetryableError,
   RunCancelledError,
+  RunStalledError,
   TaskFailedError,
 } from "./error.ts";
 import { describeError, restoreError } from "./failure.ts";
 import { limits } from "./protocol/api.ts";
 import type { Failure } from "./protocol/run.ts";
+
+const code = fc.oneof(fc.string(), fc.double(), fc.constantFrom("ECONNRESET", undefined, null));
+const name = fc.constantFrom("Error", "", "AggregateError", undefined);
+const field = fc.oneof(fc.jsonValue(), fc.anything({ withBigInt: true, withDate: true, withMap: true }));
+
+/**
+ * What programs throw, and worse: errors with fields, causes and errors of errors, and values that throw when read.
+ * Each is made by a function, because fast-check looks at what it generates.
+ */
+const { thrown } = fc.letrec<{ thrown: () => unknown }>((tie) => ({
+  thrown: fc.oneof(
+    { depthSize: "small", withCrossShrink: true },
+    fc.anything({ withNullPrototype: true, withTypedArray: true }).map((value) => () => value),
+    fc.constantFrom({}, [], () => {}).map((target) => () => revoked(target)),
+    fc.tuple(fc.string({ unit: "binary" }), fc.anything(), tie("thrown")).map(([message, errors, cause]) => () => ({
+      message,
+      errors,
+      cause: cause(),
+    })),
+    fc.tuple(fc.string({ unit: "binary" }), fc.dictionary(fc.string(), field), code, name, tie("thrown")).map(
+      ([message, fields, code, name, cause]) =>
+        () =>
+          Object.assign(new Error(message, { cause: cause() }), fields, { code }, name === undefined ? {} : { name }),
+    ),
+    fc.tuple(fc.array(tie("thrown"), { maxLength: 12 }), fc.string()).map(
+      ([parts, text]) =>
+        () =>
+          new AggregateError(
+            parts.map((part) => part()),
+            text,
+          ),
+    ),
+    fc.string().map((reason) => () => new RunCancelledError({ runId: "r1" }, reason)),
+  ),
+}));
 
 const call = { task: "charge", runId: "r1", address: "task:charge:9f#0" };
 
@@ -37,16 +74,77 @@ describe("describeError", () => {
     ["a plain object", { reason: 7 }, { name: "NonError", message: 'object thrown: {"reason":7}' }],
     ["an object like an error", { message: "no", name: "" }, { name: "Error", message: "no" }],
     ["an object with BigInt", { a: 1n }, { message: "object thrown: something that cannot be shown" }],
-    ["a number as code", Object.assign(new Error("x"), { code: 7 }), { name: "Error", message: "x" }],
+    ["a number as code", Object.assign(new Error("x"), { code: 7 }), { name: "Error", message: "x", code: 7 }],
+    ["an error of another realm", runInNewContext("new RangeError('far')"), { name: "RangeError", message: "far" }],
     ["a DOMException", new DOMException("gone", "AbortError"), { name: "AbortError", message: "gone" }],
   ];
   it.each(strange)("describes %s", (_, thrown, failure) => {
     expect(describeError(thrown)).toMatchObject(failure);
   });
 
-  it("tells an AggregateError by its first error", async () => {
-    const thrown = await Promise.any([Promise.reject(new Error("first"))]).catch((reason: unknown) => reason);
-    expect(describeError(thrown)).toMatchObject({ name: "AggregateError", cause: { message: "first" } });
+  it("keeps the errors of an AggregateError, of whatever realm or library", async () => {
+    const parts = ["first", "second"].map((message) => Promise.reject(new Error(message)));
+    const thrown: unknown = await Promise.any(parts).catch((reason: unknown) => reason);
+    const errors = [{ message: "first" }, { message: "second" }];
+    expect(describeError(thrown)).toMatchObject({ name: "AggregateError", errors });
+    const foreign: unknown = runInNewContext("new AggregateError([new Error('first'), { message: 'second' }])");
+    expect(describeError(foreign)).toMatchObject({ name: "AggregateError", errors });
+    const copied = Object.assign(new Error("both"), { name: "AggregateError", errors });
+    expect(describeError(copied)).toMatchObject({ name: "AggregateError", errors });
+    expect(describeError(new AggregateError([]))).toMatchObject({ errors: [] });
+  });
+
+  it("keeps at most ten errors of an AggregateError, and says how many more there were", () => {
+    const many = new AggregateError(Array.from({ length: 61 }, (_, index) => new Error(`no ${index}`)));
+    const failure = describeError(many);
+    expect(failure.errors?.map(({ message }) => message)).toEqual(Array.from({ length: 10 }, (_, n) => `no ${n}`));
+    expect(failure.omittedErrors).toBe(51);
+    let nested: unknown = new Error("deepest");
+    for (let level = 0; level < 6; level++) nested = new AggregateError(Array(12).fill(nested));
+    expect(count(describeError(nested))).toBeLessThanOrEqual(100);
+    const self = new AggregateError([], "self");
+    self.errors.push(self, new Error("other"));
+    expect(describeError(self)).toMatchObject({ errors: [{ message: "other" }], omittedErrors: 1 });
+  });
+
+  it("keeps the own fields that JSON can carry, and leaves out the others", () => {
+    const trap = () => {
+      throw new Error("trap");
+    };
+    const thrown = Object.assign(new Error("no"), {
+      code: "23505",
+      table: "orders",
+      errno: -111,
+      issues: [{ path: ["a", 0], message: "wrong" }],
+      errors: ["a is wrong"],
+      "0": null,
+      socket: new Map(),
+      response: { request: trap },
+      absent: undefined,
+    });
+    Object.defineProperty(thrown, "hidden", { value: 1, enumerable: false });
+    Object.defineProperty(thrown, "trap", { get: trap, enumerable: true });
+    expect(JSON.parse(describeError(thrown).details ?? "")).toEqual({
+      "0": null,
+      table: "orders",
+      errno: -111,
+      issues: [{ path: ["a", 0], message: "wrong" }],
+      errors: ["a is wrong"],
+    });
+    expect(describeError(new Error("x"))).not.toHaveProperty("details");
+    expect(describeError(Object.assign(new Error("x"), { code: Number.NaN }))).not.toHaveProperty("code");
+  });
+
+  it("cuts long own fields, and leaves out what is larger than all of them together may be", () => {
+    const body = "x".repeat(1e6);
+    const big = Array.from({ length: 1e5 }, () => null);
+    const thrown = Object.assign(new Error("no"), { big, body, small: 1 });
+    const details = describeError(thrown).details ?? "";
+    expect(details.length).toBeLessThanOrEqual(8_192);
+    expect(JSON.parse(details)).toEqual({
+      body: expect.stringMatching(/^x{2048}… \(cut from 1000000 characters\)$/),
+      small: 1,
+    });
   });
 
   it("ends a cycle of causes, and a chain without end", () => {
@@ -72,9 +170,18 @@ describe("describeError", () => {
     expect(describeError(proxy).name).toBe("NonError");
     const getters = Object.defineProperties(new Error("kept"), { stack: { get: trap }, cause: { get: trap } });
     expect(describeError(getters)).toEqual({ name: "Error", message: "kept" });
-    const { proxy: gone, revoke } = Proxy.revocable(() => {}, {});
-    revoke();
-    expect(describeError(gone).name).toBe("NonError");
+    for (const gone of [revoked({}), revoked(() => {}), revoked([])]) {
+      expect(describeError(gone)).toEqual({
+        name: "NonError",
+        message: "object thrown: something that cannot be shown",
+      });
+    }
+    expect(describeError(new Error("outer", { cause: revoked({}) }))).toMatchObject({ cause: { name: "NonError" } });
+    expect(describeError(Object.assign(new Error("x"), { field: revoked({}) }))).not.toHaveProperty("details");
+    const listed = Object.defineProperty(new AggregateError([]), "errors", { value: revoked([]) });
+    expect(describeError(listed)).not.toHaveProperty("errors");
+    const numbered = { [Symbol.toPrimitive]: trap, toString: trap, toJSON: trap };
+    expect(describeError(numbered)).toMatchObject({ message: "object thrown: something that cannot be shown" });
   });
 
   it("is JSON of at most 64 KiB for anything thrown, and says where it cut", () => {
@@ -86,7 +193,9 @@ describe("describeError", () => {
     const controls = "\u0001".repeat(1e5);
     const worst = Object.assign(new Error(controls), { name: controls, code: controls, stack: controls });
     expect(size(describeError(worst))).toBeLessThanOrEqual(limits.failureBytes);
-    fc.assert(fc.property(fc.anything(), (thrown) => size(describeError(thrown)) <= limits.failureBytes));
+    const wide = new AggregateError(Array.from({ length: 10 }, () => worst));
+    expect(size(describeError(wide))).toBeLessThanOrEqual(limits.failureBytes);
+    fc.assert(fc.property(thrown, (value) => size(describeError(value())) <= limits.failureBytes));
   });
 });
 
@@ -101,6 +210,53 @@ describe("restoreError", () => {
       new TypeError("y"),
     ];
     for (const error of errors) expect(describeError(again(error))).toEqual(describeError(error));
+    const described = (value: () => unknown) => {
+      const failure = describeError(value());
+      expect(describeError(restoreError(JSON.parse(JSON.stringify(failure))))).toEqual(withStacks(failure));
+    };
+    fc.assert(fc.property(thrown, described), { numRuns: 500 });
+  });
+
+  it("restores an AggregateError with its errors, and how many were left out", () => {
+    const parts = Array.from({ length: 12 }, (_, index) =>
+      Object.assign(new RangeError(`no ${index}`), { code: index }),
+    );
+    const restored = again(new AggregateError(parts, "all failed", { cause: new Error("why") }));
+    expect(restored).toBeInstanceOf(AggregateError);
+    expect(restored).toMatchObject({
+      message: "all failed",
+      cause: { message: "why" },
+      errors: parts.slice(0, 10).map(({ message, code }) => ({ name: "RangeError", message, code })),
+      omittedErrors: 2,
+    });
+    expect(Object.keys(restored)).toEqual(["omittedErrors"]);
+    expect(again(new AggregateError([]))).toMatchObject({ errors: [] });
+  });
+
+  it("restores own fields and the type of a code", () => {
+    const restored = again(Object.assign(new Error("no"), { code: 14, details: "UNAVAILABLE", metadata: { a: [1] } }));
+    expect(restored).toMatchObject({ code: 14, details: "UNAVAILABLE", metadata: { a: [1] } });
+    expect(Object.keys(restored)).toEqual(["code", "details", "metadata"]);
+    expect(again(Object.assign(new Error("no"), { code: "14" }))).toMatchObject({ code: "14" });
+    const ids = { url: "http://x" };
+    const aiki = again(new AikiError("UNREACHABLE", "x", { ids, retryable: false }));
+    expect(aiki).toMatchObject({ ids, retryable: false });
+    expect(isRetryable(aiki)).toBe(false);
+    const stall = { reason: "crash_loop", crashes: 6 } as const;
+    const stalled = again(new RunStalledError({ runId: "r1" }, stall, "Its worker died."));
+    expect(stalled).toBeInstanceOf(RunStalledError);
+    expect(stalled).toMatchObject({ code: "RUN_STALLED", stall, ids: { runId: "r1" }, retryable: false });
+  });
+
+  it("never lets own fields take the place of what is recorded beside them, nor touch a prototype", () => {
+    const details = '{"message":"no","name":"no","stack":"no","cause":1,"code":1,"__proto__":{"polluted":1},"kept":1}';
+    const restored = restoreError({ name: "E", message: "m", code: "C", stack: "s", details });
+    expect(restored).toMatchObject({ name: "E", message: "m", code: "C", stack: "s", kept: 1 });
+    expect(restored).not.toHaveProperty("cause");
+    expect(restored).toBeInstanceOf(Error);
+    expect(Reflect.get({}, "polluted")).toBeUndefined();
+    for (const text of ["", "{", "7", "null"])
+      expect(restoreError({ name: "E", message: "m", details: text })).toBeDefined();
   });
 
   it("restores the class where the code is Aiki's own, and what it says of retries", () => {
@@ -128,6 +284,24 @@ describe("restoreError", () => {
     expect(restoreError({ name: "E", message: "m" }).stack).toBe("E: m");
   });
 });
+
+/** The proxy of a target that is gone: everything but `typeof` throws. */
+function revoked(target: object): object {
+  const { proxy, revoke } = Proxy.revocable(target, {});
+  revoke();
+  return proxy;
+}
+
+/** A restored error shows its name and message where no stack was recorded. */
+function withStacks(failure: Failure): Failure {
+  const { name, message, stack = `${name}: ${message}`, cause, errors } = failure;
+  const inner = { ...(cause && { cause: withStacks(cause) }), ...(errors && { errors: errors.map(withStacks) }) };
+  return { ...failure, stack, ...inner };
+}
+
+function count({ cause, errors = [] }: Failure): number {
+  return 1 + [...(cause === undefined ? [] : [cause]), ...errors].reduce((sum, inner) => sum + count(inner), 0);
+}
 
 function depth(failure: Failure): number {
   return failure.cause === undefined ? 1 : 1 + depth(failure.cause);

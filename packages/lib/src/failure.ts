@@ -1,74 +1,147 @@
 /** Errors as values: what of something thrown is recorded, and back. */
 
 import { Buffer } from "node:buffer";
+import { cut, detailsOf, fieldsIn } from "./details.ts";
 import {
   AikiError,
   ChildRunFailedError,
   NonRetryableError,
   RunCancelledError,
   RunFailedError,
+  RunStalledError,
   TaskFailedError,
   TaskTimeoutError,
 } from "./error.ts";
 import { limits } from "./protocol/api.ts";
 import type { Failure } from "./protocol/run.ts";
-
-/** How long a string of a failure may be and how many causes it may have, each tried until the whole fits its limit. */
-const budgets = [
-  { characters: 16_384, causes: 8 },
-  { characters: 4_096, causes: 8 },
-  { characters: 1_024, causes: 6 },
-  { characters: 256, causes: 4 },
-  { characters: 128, causes: 0 },
-] as const;
-
-type Budget = (typeof budgets)[number];
+import { mostErrors } from "./rules.ts";
 
 /**
- * What is recorded of something thrown: its name, message, code, stack and causes, cut to 64 KiB of JSON.
- * Total: never throws, whatever was thrown (getters that throw, cycles of causes, proxies, null).
+ * How much of an error is recorded, each tried until the whole fits its limit: `characters` of each text and of all own
+ * fields of one error (`details`), how deep causes and errors of errors go, and how many of them there are in all.
+ */
+const budgets = [
+  { characters: 16_384, details: 8_192, depth: 8, failures: 100 },
+  { characters: 4_096, details: 2_048, depth: 8, failures: 100 },
+  { characters: 1_024, details: 512, depth: 6, failures: 50 },
+  { characters: 256, details: 0, depth: 4, failures: 1 + mostErrors },
+  { characters: 128, details: 0, depth: 0, failures: 1 },
+] as const;
+
+/** One description under way. */
+interface Walk {
+  readonly budget: (typeof budgets)[number];
+  /** The errors around the current one, outermost first. */
+  readonly around: unknown[];
+  /** How many more errors may be described. */
+  left: number;
+}
+
+/**
+ * What is recorded of something thrown: its name, message, code, stack, own fields, causes, and the errors of an
+ * `AggregateError`, cut to 64 KiB of JSON. Total: never throws, whatever was thrown (getters that throw, cycles,
+ * proxies, revoked ones too, null).
  */
 export function describeError(thrown: unknown): Failure {
   for (const budget of budgets) {
-    const failure = describe(thrown, budget, []);
+    const failure = describe(thrown, { budget, around: [], left: budget.failures });
     if (Buffer.byteLength(JSON.stringify(failure)) <= limits.failureBytes) return failure;
   }
   return { name: "Error", message: "The error is too large to be recorded." };
 }
 
-function describe(thrown: unknown, budget: Budget, above: unknown[]): Failure {
-  if ((typeof thrown !== "object" || thrown === null) && typeof thrown !== "function") {
-    return { name: "NonError", message: cut(`${typeof thrown} thrown: ${String(thrown)}`, budget.characters) };
+function describe(thrown: unknown, walk: Walk): Failure {
+  const { characters, details } = walk.budget;
+  walk.left -= 1;
+  if (!isObject(thrown)) {
+    return { name: "NonError", message: cut(`${typeof thrown} thrown: ${String(thrown)}`, characters) };
   }
-  const name = text(thrown, "name", budget.characters);
-  const message = text(thrown, "message", budget.characters);
-  if (message === undefined)
-    return { name: "NonError", message: cut(`object thrown: ${show(thrown)}`, budget.characters) };
-  const failure: Failure = { name: name === undefined || name === "" ? "Error" : name, message };
-  const code = text(thrown, "code", 255);
-  const stack = text(thrown, "stack", budget.characters);
+  const failure = named(thrown, characters);
+  const code = codeOf(thrown);
+  const stack = text(thrown, "stack", characters);
   const runId = text(property(thrown, "ids"), "runId", 255);
   if (code !== undefined) failure.code = code;
   if (stack !== undefined) failure.stack = stack;
   if (runId !== undefined) failure.runId = runId;
-  const cause = causeOf(thrown);
-  const ancestors = [...above, thrown];
-  if (cause !== undefined && ancestors.length <= budget.causes && !ancestors.includes(cause)) {
-    failure.cause = describe(cause, budget, ancestors);
-  }
+  const cause = property(thrown, "cause");
+  walk.around.push(thrown);
+  if (cause !== undefined && hasRoom(cause, walk)) failure.cause = describe(cause, walk);
+  addErrors(failure, thrown, walk);
+  walk.around.pop();
+  const own = detailsOf(thrown, (name) => isRecorded(failure, name), details);
+  if (own !== undefined) failure.details = own;
   return failure;
 }
 
-/** An `AggregateError` without a cause (all of `Promise.any` failed) is told by its first error. */
-function causeOf(thrown: object): unknown {
-  const cause = property(thrown, "cause");
-  return cause === undefined ? property(property(thrown, "errors"), "0") : cause;
+function named(thrown: object, characters: number): Failure {
+  const message = text(thrown, "message", characters);
+  if (message === undefined) return { name: "NonError", message: cut(`object thrown: ${show(thrown)}`, characters) };
+  const name = text(thrown, "name", characters);
+  return { name: name === undefined || name === "" ? "Error" : name, message };
+}
+
+function codeOf(thrown: object): string | number | undefined {
+  const code = property(thrown, "code");
+  return typeof code === "number" && Number.isFinite(code) ? code + 0 : text(thrown, "code", 255);
+}
+
+/** Whether another part of the failure records this own field. */
+function isRecorded(failure: Failure, name: string): boolean {
+  switch (name) {
+    case "name":
+    case "message":
+    case "stack":
+    case "cause":
+      return true;
+    case "code":
+      return failure.code !== undefined;
+    case "errors":
+    case "omittedErrors":
+      return failure.errors !== undefined;
+    default:
+      return false;
+  }
+}
+
+function hasRoom(inner: unknown, { budget, around, left }: Walk): boolean {
+  return left > 0 && around.length <= budget.depth && !around.includes(inner);
+}
+
+function addErrors(failure: Failure, thrown: object, walk: Walk): void {
+  const errors = aggregated(thrown, failure.name);
+  if (errors === null) return;
+  failure.errors = [];
+  for (let index = 0; index < Math.min(errors.length, mostErrors); index++) {
+    const error = property(errors.list, String(index));
+    if (hasRoom(error, walk)) failure.errors.push(describe(error, walk));
+  }
+  const omitted = errors.length - failure.errors.length + countOf(thrown, "omittedErrors");
+  if (omitted > 0) failure.omittedErrors = Math.min(omitted, Number.MAX_SAFE_INTEGER);
+}
+
+/**
+ * The errors of an `AggregateError` of any realm or library. A list that another error has as a field, such as the
+ * issues of a validation, is a detail.
+ */
+function aggregated(thrown: object, name: string): { list: object; length: number } | null {
+  try {
+    const list = property(thrown, "errors");
+    if (!Array.isArray(list)) return null;
+    const isHidden = Object.getOwnPropertyDescriptor(thrown, "errors")?.enumerable === false;
+    const isAggregate = isHidden || name === "AggregateError" || thrown instanceof AggregateError;
+    return isAggregate ? { list, length: countOf(list, "length") } : null;
+  } catch {
+    return null;
+  }
+}
+
+function isObject(value: unknown): value is object {
+  return (typeof value === "object" && value !== null) || typeof value === "function";
 }
 
 function property(owner: unknown, key: string): unknown {
   try {
-    if ((typeof owner !== "object" || owner === null) && typeof owner !== "function") return undefined;
-    return Reflect.get(owner, key);
+    return isObject(owner) ? Reflect.get(owner, key) : undefined;
   } catch {
     return undefined;
   }
@@ -79,6 +152,11 @@ function text(owner: unknown, key: string, characters: number): string | undefin
   return typeof value === "string" ? cut(value, characters) : undefined;
 }
 
+function countOf(owner: object, key: string): number {
+  const value = property(owner, key);
+  return typeof value === "number" && Number.isSafeInteger(value) && value > 0 ? value : 0;
+}
+
 function show(thrown: object): string {
   try {
     return JSON.stringify(thrown) ?? String(thrown);
@@ -87,38 +165,42 @@ function show(thrown: object): string {
   }
 }
 
-function cut(value: string, characters: number): string {
-  return value.length <= characters ? value : `${value.slice(0, characters)}… (cut from ${value.length} characters)`;
-}
-
 /** The classes of Aiki's own, by code. */
-const classes: ReadonlyMap<string, { prototype: AikiError }> = new Map<string, { prototype: AikiError }>([
+const classes: ReadonlyMap<unknown, { prototype: AikiError }> = new Map<unknown, { prototype: AikiError }>([
   ["NON_RETRYABLE", NonRetryableError],
   ["TASK_FAILED", TaskFailedError],
   ["CHILD_RUN_FAILED", ChildRunFailedError],
   ["RUN_FAILED", RunFailedError],
   ["RUN_CANCELLED", RunCancelledError],
+  ["RUN_STALLED", RunStalledError],
   ["TASK_TIMED_OUT", TaskTimeoutError],
 ]);
 
 /**
- * The error that a failure records, with its name, message, code, stack and causes. Where the code is one of Aiki's
- * own, `instanceof` its class holds, and `isRetryable` says of it what it said of the original.
+ * The error that a failure records, with its name, message, code, stack, causes, errors and own fields. Where the code
+ * is one of Aiki's own, `instanceof` its class holds, and `isRetryable` says of it what it said of the original.
+ * Total: never throws.
  */
 export function restoreError(failure: Failure): Error {
   const options = failure.cause === undefined ? {} : { cause: restoreError(failure.cause) };
   const error = restoreKind(failure, options);
-  const hidden = { writable: true, configurable: true, enumerable: false };
-  Object.defineProperty(error, "name", { ...hidden, value: failure.name });
-  Object.defineProperty(error, "stack", { ...hidden, value: failure.stack ?? `${failure.name}: ${failure.message}` });
+  const define = (name: string, value: unknown, enumerable: boolean) =>
+    Object.defineProperty(error, name, { value, enumerable, writable: true, configurable: true });
+  define("name", failure.name, false);
+  define("stack", failure.stack ?? `${failure.name}: ${failure.message}`, false);
+  if (failure.errors !== undefined) define("errors", failure.errors.map(restoreError), false);
+  if (failure.omittedErrors !== undefined) define("omittedErrors", failure.omittedErrors, true);
+  for (const [name, value] of fieldsIn(failure.details)) if (!isRecorded(failure, name)) define(name, value, true);
   return error;
 }
 
 function restoreKind(failure: Failure, options: { cause?: Error }): Error {
   const { code, message } = failure;
-  if (code === undefined) return new Error(message, options);
   const type = classes.get(code);
-  if (type === undefined && failure.name !== "AikiError") return Object.assign(new Error(message, options), { code });
+  if (typeof code !== "string" || (type === undefined && failure.name !== "AikiError")) {
+    const error = failure.errors === undefined ? new Error(message, options) : new AggregateError([], message, options);
+    return code === undefined ? error : Object.assign(error, { code });
+  }
   const ids = failure.runId === undefined ? {} : { runId: failure.runId };
   const error = new AikiError(code, message, { ...options, ids });
   if (type !== undefined) Object.setPrototypeOf(error, type.prototype);

@@ -35,4 +35,55 @@ describe("fields", () => {
     expect(() => of({ a: 0.5 }).integer("a", { min: 0, max: 1 })).toThrow("a whole number from 0 to 1, not 0.5.");
     expect(() => of({ a: ["x", "x"] }).texts("a", 2)).toThrow("at most 2 different strings");
   });
+
+  it.each([
+    ["NUL", "a\u0000b"],
+    ["the first half of a surrogate pair", "👍".slice(0, 1)],
+    ["the second half of a surrogate pair", "👍".slice(1)],
+    ["nothing", ""],
+    ["256 characters", "x".repeat(256)],
+  ])("refuses a text that may become a key and holds %s, alone and in an array", (_, text) => {
+    const sentence = "1 to 255 characters, without NUL or half of a surrogate pair, not";
+    expect(() => of({ a: text }).text("a")).toThrow(`options.a must be a string of ${sentence}`);
+    expect(() => of({ a: ["b", text] }).texts("a", 2)).toThrow(
+      `options.a must be an array of at most 2 different strings of ${sentence} an array.`,
+    );
+  });
+
+  it("takes whole surrogate pairs, and any text that only people read", () => {
+    expect(of({ a: "👍" }).text("a")).toBe("👍");
+    expect(of({ a: ["👍"] }).texts("a", 1)).toEqual(["👍"]);
+    expect(of({ a: "\0\ud800" }).prose("a", 2)).toBe("\0\ud800");
+    expect(() => of({ a: "abc" }).prose("a", 2)).toThrow("options.a must be a string of at most 2 characters");
+  });
+
+  it("refuses an array with a hole, which JSON fills with null", () => {
+    const holed = ["a", "b"];
+    delete holed[0];
+    expect(() => of({ a: holed }).texts("a", 2)).toThrow("different strings");
+  });
+
+  it("takes every moment that a Date can hold, in whole milliseconds, and no other", () => {
+    expect(of({ a: new Date(-8.64e15) }).moment("a")).toBe(-8.64e15);
+    expect(of({ a: 8.64e15 }).moment("a")).toBe(8.64e15);
+    expect(of({ a: 0.6 }).moment("a")).toBe(1);
+    expect(of({ a: -0 }).moment("a")).toBe(0);
+    for (const a of [
+      8.64e15 + 1,
+      -8.64e15 - 1,
+      Number.NaN,
+      Number.POSITIVE_INFINITY,
+      new Date("never"),
+      "2026-01-01",
+    ]) {
+      expect(() => of({ a }).moment("a")).toThrow("a valid Date, or epoch milliseconds that a Date can hold");
+    }
+  });
+
+  it("takes a delay until a moment that has passed for none", () => {
+    expect(of({ a: { milliseconds: -5 } }).delay("a")).toBe(0);
+    expect(of({ a: { seconds: 5 } }).delay("a")).toBe(5_000);
+    expect(() => of({ a: { milliseconds: -5 } }).duration("a")).toThrow("zero or more");
+    expect(() => of({ a: 5 }).delay("a")).toThrow("options.a must be a duration");
+  });
 });

@@ -1,7 +1,9 @@
-import { type Duration, toMs } from "./duration.ts";
+import { type Duration, signedMs, toMs } from "./duration.ts";
 import type { Env } from "./env.ts";
 import { AikiError } from "./error.ts";
 import type { Logger } from "./log.ts";
+import { limits } from "./protocol/api.ts";
+import { farthestMs, storable } from "./rules.ts";
 
 /** Bounds of a number, both inclusive. */
 export interface Bounds {
@@ -50,15 +52,19 @@ export class Fields {
     });
   }
 
-  text(name: string, { min, max }: Bounds = { min: 1, max: 255 }): string | undefined {
+  /** A text that may become a key: without NUL, and without half of a surrogate pair. `Bounds` count UTF-16 units. */
+  text(name: string, bounds: Bounds = keyLength): string | undefined {
     const value = this.take(name);
-    if (value === undefined) {
-      return undefined;
-    }
-    if (typeof value !== "string" || value.length < min || value.length > max) {
-      return this.refuse(name, `a string of ${min} to ${max} characters`);
-    }
-    return value;
+    return value === undefined || isKey(value, bounds)
+      ? value
+      : this.refuse(name, `a string of ${charactersOf(bounds)}`);
+  }
+
+  /** A text for people, which never becomes a key: any characters, at most `max` UTF-16 units. */
+  prose(name: string, max: number): string | undefined {
+    const value = this.take(name);
+    if (value === undefined || (typeof value === "string" && value.length <= max)) return value;
+    return this.refuse(name, `a string of at most ${max} characters`);
   }
 
   number(name: string, { min, max }: Bounds): number | undefined {
@@ -94,19 +100,17 @@ export class Fields {
     return chosen ?? this.refuse(name, choices.map((choice) => `"${choice}"`).join(" or "));
   }
 
-  /** An array of distinct strings. */
+  /** An array of distinct texts, each of which may become a key. */
   texts(name: string, most: number): string[] | undefined {
     const value = this.take(name);
     if (value === undefined) {
       return undefined;
     }
-    const expected = `an array of at most ${most} different strings of 1 to 255 characters`;
+    const expected = `an array of at most ${most} different strings of ${charactersOf(keyLength)}`;
     if (!Array.isArray(value) || value.length > most || new Set(value).size !== value.length) {
       return this.refuse(name, expected);
     }
-    return value.map((item: unknown) =>
-      typeof item === "string" && item.length >= 1 && item.length <= 255 ? item : this.refuse(name, expected),
-    );
+    return Array.from(value, (item: unknown) => (isKey(item, keyLength) ? item : this.refuse(name, expected)));
   }
 
   /** Whatever satisfies the guard. */
@@ -129,6 +133,12 @@ export class Fields {
     return duration === undefined ? undefined : toMs(duration, `${name} of ${this.where}`);
   }
 
+  /** The time until a moment, in milliseconds; 0 when the moment has passed. */
+  delay(name: string): number | undefined {
+    const duration = this.shaped(name, isDuration, "a duration such as { minutes: 5 }");
+    return duration === undefined ? undefined : Math.max(0, signedMs(duration, `${name} of ${this.where}`));
+  }
+
   /** A duration of at least a millisecond, in milliseconds. */
   timeout(name: string): number | undefined {
     const ms = this.duration(name);
@@ -146,9 +156,9 @@ export class Fields {
       return undefined;
     }
     const at = value instanceof Date ? value.getTime() : value;
-    return typeof at === "number" && Number.isFinite(at) && at >= 0
-      ? Math.round(at)
-      : this.refuse(name, "a valid Date or epoch milliseconds");
+    return typeof at === "number" && Math.abs(at) <= farthestMs
+      ? Math.round(at) + 0
+      : this.refuse(name, "a valid Date, or epoch milliseconds that a Date can hold");
   }
 
   /** What ends a wait from outside. */
@@ -177,6 +187,17 @@ export class Fields {
       }
     }
   }
+}
+
+/** How long a text that may become a key may be, in UTF-16 units. */
+const keyLength: Bounds = { min: 1, max: limits.nameLength };
+
+function isKey(value: unknown, { min, max }: Bounds): value is string {
+  return typeof value === "string" && value.length >= min && value.length <= max && storable.test(value);
+}
+
+function charactersOf({ min, max }: Bounds): string {
+  return `${min} to ${max} characters, without NUL or half of a surrogate pair`;
 }
 
 function isDuration(value: unknown): value is Duration {

@@ -28,8 +28,8 @@ describe("childRunId", () => {
 
   it("never changes between releases, or replays would start their children again", () => {
     expect(childRunId(parent, 1, "child:ship:9f#0")).toBe("0190a000-1234-79f3-91a8-fcc3d2cf7a60");
-    expect(derivedUuid(parent, 0)).toBe("90b1b2e8-eba9-475d-b432-0900201ef180");
-    expect(derivedRandom(parent, 0)).toBe(0.7093607411330218);
+    expect(derivedUuid(parent, "a")).toBe("cc7b823a-18e6-4480-9a4c-8a6d1b6c0277");
+    expect(derivedRandom(parent, "a")).toBe(0.3264546994743007);
   });
 
   it("refuses a parent whose id is not a UUID", () => {
@@ -39,7 +39,7 @@ describe("childRunId", () => {
 
 describe("derivedUuid", () => {
   it("differs by counter and by run, in the layout of version 4", () => {
-    const made = [derivedUuid(parent, 0), derivedUuid(parent, 1), derivedUuid("another", 0)];
+    const made = [derivedUuid(parent, "a"), derivedUuid(parent, "b"), derivedUuid("another", "a")];
     expect(new Set(made).size).toBe(3);
     for (const id of made) expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   });
@@ -47,7 +47,7 @@ describe("derivedUuid", () => {
 
 describe("derivedRandom", () => {
   it("lies in [0, 1) and spreads evenly", () => {
-    const numbers = Array.from({ length: 1_000 }, (_, counter) => derivedRandom(parent, counter));
+    const numbers = Array.from({ length: 1_000 }, (_, counter) => derivedRandom(parent, String(counter)));
     expect(numbers.every((number) => number >= 0 && number < 1)).toBe(true);
     for (const tenth of Array(10).keys()) {
       const count = numbers.filter((number) => Math.floor(number * 10) === tenth).length;

@@ -3,28 +3,27 @@
 import { AikiError } from "./error.ts";
 import { sha256 } from "./hash.ts";
 import type { Address, RunId } from "./protocol/run.ts";
-
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+import { runIdForm } from "./rules.ts";
 
 /**
  * The id of a child: a UUIDv7 with its parent's timestamp, so that it sorts beside its parent, and the rest derived
  * from who started it where. Throws `AikiError` `INVALID_ID` when the parent's id is not a UUID.
  */
 export function childRunId(parentId: RunId, attempt: number, address: Address): RunId {
-  if (!uuid.test(parentId)) throw new AikiError("INVALID_ID", `The run id "${parentId}" is not a UUID.`);
   const parent = parentId.toLowerCase();
+  if (!runIdForm.test(parent)) throw new AikiError("INVALID_ID", `The run id "${parentId}" is not a UUID.`);
   const digest = derive("child", parent, attempt, address);
   return layout(parent.slice(0, 8) + parent.slice(9, 13) + digest, "7");
 }
 
-/** The `counter`th UUID of a run: version 4 in its layout, derived from the run in its bits. */
-export function derivedUuid(origin: RunId, counter: number): string {
-  return layout(derive("uuid", origin, counter), "4");
+/** The UUID of one call of a run: version 4 in its layout, derived from the run and the call in its bits. */
+export function derivedUuid(origin: RunId, identity: string): string {
+  return layout(derive("uuid", origin, identity), "4");
 }
 
-/** The `counter`th random number of a run, in [0, 1), with 48 bits. */
-export function derivedRandom(origin: RunId, counter: number): number {
-  return Number.parseInt(derive("random", origin, counter).slice(0, 12), 16) / 2 ** 48;
+/** The random number of one call of a run, in [0, 1), with 48 bits. */
+export function derivedRandom(origin: RunId, identity: string): number {
+  return Number.parseInt(derive("random", origin, identity).slice(0, 12), 16) / 2 ** 48;
 }
 
 /** 64 hex digits; the parts are told apart however they are written. */

@@ -1,11 +1,15 @@
 export {
   addressOf,
   arrivalAddress,
+  askAddress,
   awaitedResult,
+  childWaitAddress,
   resultAddress,
   retryAddress,
   signalAddress,
   tryAddress,
+  withdrawnAddress,
+  withdrawnWait,
 } from "./address.ts";
 export { type BatchOptions, batcher } from "./batch.ts";
 export {
@@ -16,6 +20,7 @@ export {
   type EventDefinitions,
   type EventSender,
   performer,
+  type ResultOptions,
   type RunHandle,
   type RunStarter,
   type SendOptions,
@@ -27,7 +32,7 @@ export {
   type VersionReference,
   type WaitForResult,
 } from "./contract.ts";
-export { type Duration, toMs } from "./duration.ts";
+export { type Duration, longestMs, signedMs, toMs } from "./duration.ts";
 export { type Cancel, type Env, systemEnv } from "./env.ts";
 export {
   AikiError,
@@ -38,12 +43,13 @@ export {
   NonRetryableError,
   RunCancelledError,
   RunFailedError,
+  RunStalledError,
   TaskFailedError,
   TaskTimeoutError,
 } from "./error.ts";
 export { describeError, restoreError } from "./failure.ts";
 export { type Bounds, Fields, hasMethods, isRecord } from "./fields.ts";
-export { hashPayload } from "./hash.ts";
+export { hashPayload, sha256 } from "./hash.ts";
 export { childRunId, derivedRandom, derivedUuid } from "./id.ts";
 export { decode, encode } from "./json.ts";
 export {
@@ -58,4 +64,5 @@ export { checkName } from "./name.ts";
 export { definitionFields, present, readRetry, readSchemas, readStart } from "./options.ts";
 export type { RetryPolicy } from "./protocol/run.ts";
 export { checkRetryPolicy, retryDelayMs } from "./retry.ts";
+export { farthestMs, mostErrors, runIdForm, storable } from "./rules.ts";
 export { checkSchema, parseWith, type Schema, type SchemaIssue, type SchemaResult } from "./schema.ts";

@@ -1,7 +1,7 @@
 import vm from "node:vm";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { decode, encode } from "./json.ts";
+import { decode, encode, encodeWithin } from "./json.ts";
 import { limits } from "./protocol/api.ts";
 
 const refused = (code: string, message: RegExp) =>
@@ -162,3 +162,27 @@ function revoked(): unknown {
   revoke();
   return proxy;
 }
+
+describe("encodeWithin", () => {
+  it("is what encode says, or nothing when that is longer or there is none", () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), fc.nat({ max: 60 }), (value, most) => {
+        const text = encode(value, "field") ?? "";
+        expect(encodeWithin(value, most)).toBe(text.length <= most ? text : undefined);
+      }),
+    );
+    for (const value of [undefined, 1n, new Date(), new Map(), () => 1, Number.NaN]) {
+      expect(encodeWithin(value, 100)).toBeUndefined();
+    }
+  });
+
+  it("never throws, and never writes out what is far too large", () => {
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    expect(encodeWithin({ proxy }, 100)).toBeUndefined();
+    const shared = Array.from({ length: 100 }, () => null);
+    let unfolded: unknown = shared;
+    for (let level = 0; level < 20; level++) unfolded = Array(100).fill(unfolded);
+    expect(encodeWithin(unfolded, 1_000)).toBeUndefined();
+  });
+});

@@ -9,6 +9,8 @@ const deepest = 200;
 interface Walk {
   around: object[];
   size: number;
+  /** The walk ends when `size` is greater. */
+  most: number;
 }
 
 /** Why a value is refused. The keys are collected on the way out, innermost first: a good value pays nothing. */
@@ -29,7 +31,7 @@ export function encode(value: unknown, where: string): Payload | undefined {
   if (value === undefined) return undefined;
   let text: string;
   try {
-    const refusal = check(value, { around: [], size: 0 });
+    const refusal = check(value, { around: [], size: 0, most: limits.payloadBytes });
     if (refusal !== undefined) throw unserializable(where + path(refusal.keys.reverse()), refusal.what);
     text = JSON.stringify(value);
   } catch (thrown) {
@@ -42,6 +44,20 @@ export function encode(value: unknown, where: string): Payload | undefined {
     if (bytes > limits.payloadBytes) throw payloadTooLarge(where, String(bytes));
   }
   return text;
+}
+
+/**
+ * The value as JSON text of at most `most` characters; undefined when it would be longer, when JSON would lose or
+ * change a part of it, or when it throws as it is read. Never throws.
+ */
+export function encodeWithin(value: unknown, most: number): Payload | undefined {
+  try {
+    if (value === undefined || check(value, { around: [], size: 0, most }) !== undefined) return undefined;
+    const text = JSON.stringify(value);
+    return text.length <= most ? text : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /**
@@ -92,6 +108,8 @@ function checkContainer(value: object, walk: Walk): Refusal | undefined {
 }
 
 function checkItems(items: readonly unknown[], walk: Walk): Refusal | undefined {
+  // The commas: an item that is null or a truth value does not grow the walk by itself.
+  grow(walk, Math.max(0, items.length - 1));
   for (let index = 0; index < items.length; index++) {
     const refusal = check(items[index], walk);
     if (refusal !== undefined) return within(refusal, index);
@@ -123,7 +141,7 @@ function isPlain(value: object): value is Readonly<Record<string, unknown>> {
 /** A value met again and again (not in a cycle) can unfold to any size; this ends the walk long before memory does. */
 function grow(walk: Walk, characters: number): void {
   walk.size += characters;
-  if (walk.size > limits.payloadBytes) throw tooLarge;
+  if (walk.size > walk.most) throw tooLarge;
 }
 
 function foreign(value: object): string {

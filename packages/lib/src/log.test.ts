@@ -36,6 +36,9 @@ describe("consoleLogger", () => {
   it("tells an error by its name, message and cause", () => {
     const error = new TypeError("no socket", { cause: new Error("refused") });
     expect(lineOf("x", { error })).toBe('03:04:05.006 info  x error="TypeError: no socket (caused by Error: refused)"');
+    const all = new AggregateError([new Error("refused"), new Error("late")], "all failed");
+    const line = '03:04:05.006 info  x all="AggregateError: all failed (caused by Error: refused)"';
+    expect(lineOf("x", { all })).toBe(line);
   });
 
   it("drops what is below its level, info unless told", () => {
@@ -63,6 +66,9 @@ describe("consoleLogger", () => {
     const cycle: { self?: unknown } = {};
     cycle.self = cycle;
     expect(lineOf("x", { cycle, big: 1n })).toBe("03:04:05.006 info  x cycle=(unreadable) big=1");
+    const { proxy: error, revoke } = Proxy.revocable({}, {});
+    revoke();
+    expect(lineOf("x", { error })).toBe("03:04:05.006 info  x error=(unreadable)");
     expect(lineOf("x", { long: "y".repeat(3_000) })?.length).toBeLessThan(2_100);
   });
 });

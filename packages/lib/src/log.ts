@@ -78,12 +78,12 @@ function show(value: unknown): string {
   return escapeControls(bare ? short : JSON.stringify(short));
 }
 
-/** An error shows its name and message, and those of its causes. */
+/** An error shows its name and message, and those of its cause, or of the first of its errors. */
 function plain(value: unknown): string {
   try {
     if (typeof value === "string") return value;
     if (value instanceof Error) {
-      const { name, message, cause } = describeError(value);
+      const { name, message, errors = [], cause = errors[0] } = describeError(value);
       return `${name}: ${message}${cause === undefined ? "" : ` (caused by ${cause.name}: ${cause.message})`}`;
     }
     if (typeof value === "object") return JSON.stringify(value) ?? String(value);

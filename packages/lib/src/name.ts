@@ -1,7 +1,6 @@
 import { AikiError } from "./error.ts";
 import { limits } from "./protocol/api.ts";
-
-const loneSurrogate = /\p{Surrogate}/u;
+import { storable } from "./rules.ts";
 
 /**
  * The name itself, once it is known to have 1 to 255 characters (any but NUL and lone surrogates).
@@ -13,9 +12,7 @@ export function checkName(name: string, what: string): string {
   if (name.length > limits.nameLength) {
     throw invalid(what, `has ${name.length} characters; at most ${limits.nameLength} are allowed`);
   }
-  if (name.includes("\0") || loneSurrogate.test(name)) {
-    throw invalid(what, "holds a NUL or half a surrogate pair, which a database cannot store");
-  }
+  if (!storable.test(name)) throw invalid(what, "holds NUL or half of a surrogate pair, which a database cannot store");
   return name;
 }
 

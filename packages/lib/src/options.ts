@@ -44,7 +44,7 @@ export function readStart(
   fields.take("retry");
   return present({
     referenceId: fields.text("referenceId"),
-    delayMs: fields.duration("delay"),
+    delayMs: fields.delay("delay"),
     at: fields.moment("at"),
     shardKey: fields.text("shardKey"),
     priority: fields.integer("priority", { min: -1_000, max: 1_000 }),

@@ -68,9 +68,18 @@ describe("retryDelayMs", () => {
 });
 
 describe("checkRetryPolicy", () => {
-  it("returns the policy itself", () => {
-    const policy = { type: "jittered", maxAttempts: 3, baseDelayMs: 1, jitterFactor: 1, maxDelayMs: 5 } as const;
-    expect(checkRetryPolicy(policy, 'task "charge"')).toBe(policy);
+  it("returns a copy, which later changes of the policy do not reach", () => {
+    const policy: RetryPolicy = { type: "jittered", maxAttempts: 3, baseDelayMs: 1, jitterFactor: 1, maxDelayMs: 5 };
+    const checked = checkRetryPolicy(policy, 'task "charge"');
+    expect(checked).toEqual(policy);
+    policy.maxAttempts = Number.NaN;
+    expect(checked).toMatchObject({ maxAttempts: 3 });
+  });
+
+  it("leaves out fields that are undefined", () => {
+    const policy = { type: "exponential", maxAttempts: 3, baseDelayMs: 1 };
+    const given = { ...policy, factor: undefined, delayMs: undefined };
+    expect(Reflect.apply(checkRetryPolicy, undefined, [given, "a test"])).toStrictEqual(policy);
   });
 
   const bad: Array<[string, unknown, RegExp]> = [

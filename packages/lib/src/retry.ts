@@ -1,9 +1,9 @@
+import { longestMs } from "./duration.ts";
 import { AikiError } from "./error.ts";
 import type { RetryPolicy } from "./protocol/run.ts";
 
 /** No delay is longer, whatever the policy's growth: a day, in milliseconds. `maxDelayMs` may lower or raise it. */
 const defaultMaxDelayMs = 86_400_000;
-const longestDelayMs = 36_525 * 86_400_000;
 
 /**
  * Milliseconds, whole, until the next attempt, or null to give up. `failedAttempts` counts the failures so far, from 1.
@@ -32,8 +32,8 @@ function grown(baseDelayMs: number, factor: number, failedAttempts: number, maxD
 
 type Fields = Readonly<Record<string, readonly [lowest: number, highest: number, required: boolean]>>;
 
-const delay = [0, longestDelayMs, true] as const;
-const optionalDelay = [0, longestDelayMs, false] as const;
+const delay = [0, longestMs, true] as const;
+const optionalDelay = [0, longestMs, false] as const;
 const maxAttempts = [1, Number.MAX_SAFE_INTEGER, true] as const;
 
 const policies: ReadonlyMap<unknown, Fields> = new Map<unknown, Fields>([
@@ -44,20 +44,22 @@ const policies: ReadonlyMap<unknown, Fields> = new Map<unknown, Fields>([
 ]);
 
 /**
- * The policy itself, once every field is known and within its bounds. `where` names its owner in the error's sentence.
- * Throws `AikiError` `INVALID_RETRY_POLICY`.
+ * A copy of the policy, once every field is known and within its bounds; fields that are undefined are left out.
+ * `where` names its owner in the error's sentence. Throws `AikiError` `INVALID_RETRY_POLICY`.
  */
 export function checkRetryPolicy(policy: RetryPolicy, where: string): RetryPolicy {
   if (typeof policy !== "object" || policy === null) {
     throw invalid(where, `must be an object such as { type: "never" }, not ${String(policy)}`);
   }
-  const fields = policies.get(policy.type);
+  const copy: RetryPolicy = { ...policy };
+  const fields = policies.get(copy.type);
   if (fields === undefined) {
-    throw invalid(where, `has type ${JSON.stringify(policy.type)}; use ${[...policies.keys()].join(", ")}`);
+    throw invalid(where, `has type ${JSON.stringify(copy.type)}; use ${[...policies.keys()].join(", ")}`);
   }
-  const given = new Map<string, unknown>(Object.entries(policy));
-  for (const name of given.keys()) {
-    if (name !== "type" && !Object.hasOwn(fields, name)) throw invalid(where, `has an unknown field "${name}"`);
+  const given = new Map<string, unknown>(Object.entries(copy));
+  for (const [name, value] of given) {
+    if (value === undefined) Reflect.deleteProperty(copy, name);
+    else if (name !== "type" && !Object.hasOwn(fields, name)) throw invalid(where, `has an unknown field "${name}"`);
   }
   for (const [name, [lowest, highest, required]] of Object.entries(fields)) {
     const value = given.get(name);
@@ -68,7 +70,7 @@ export function checkRetryPolicy(policy: RetryPolicy, where: string): RetryPolic
     if (name === "maxAttempts" && !Number.isInteger(value))
       throw invalid(where, `has maxAttempts: ${value}; use a whole number`);
   }
-  return policy;
+  return copy;
 }
 
 function invalid(where: string, problem: string): AikiError {

@@ -1,6 +1,6 @@
 /** Runs and commands for tests of the core: complete, with what a test is about said by the test. */
 
-import type { NewEntry, Next, OpenWait, Report } from "@aikirun/lib/protocol";
+import type { NewEntry, Next, OpenWait, Report, ReportedStall } from "@aikirun/lib/protocol";
 import { dueOf } from "../src/core/draft.ts";
 import type { Command, Decision, Entry, Interrupted, Moment, Run, Settings, State, Wait } from "../src/core/run.ts";
 import { uuid } from "./virtual-env.ts";
@@ -46,6 +46,7 @@ export function aRun(state: State, more: Partial<Run> = {}): Run {
     fence: 3,
     inbox: 2,
     attempt: 1,
+    build: null,
     crashes: 0,
     lapses: 0,
     children: 0,
@@ -58,6 +59,11 @@ export function aRun(state: State, more: Partial<Run> = {}): Run {
 }
 
 export const error = { name: "Error", message: "no" };
+export const diverged: Extract<ReportedStall, { reason: "diverged" }> = {
+  reason: "diverged",
+  call: "task:b#0",
+  unclaimed: ["task:a#0"],
+};
 const held = { session: "session-1", fence: 3, tail: 4, attempt: 1 };
 
 export const scheduled: Interrupted = { status: "scheduled", at: later };
@@ -127,6 +133,10 @@ export function sleeps(durationMs: number, address = "sleep:#9"): OpenWait {
 
 export function awaits(name: string, durationMs: number | null = null, address = `event:${name}#9`): OpenWait {
   return { address, type: "event", name, durationMs };
+}
+
+export function awaitsChild(durationMs: number): OpenWait {
+  return { address: `${childAddress}/wait#0`, type: "child", durationMs };
 }
 
 export function event(

@@ -11,6 +11,10 @@ export interface Counts {
   sightings: number;
   /** Rows loaded by id, found or not, in transactions. */
   loads: number;
+  /** How often it was looked up what is recorded at some addresses. */
+  lookups: number;
+  /** How often runs were looked up by reference. */
+  references: number;
   /** How often queued runs were asked for. */
   scans: number;
   inserts: number;
@@ -43,6 +47,8 @@ const nothing: Counts = {
   transactions: 0,
   sightings: 0,
   loads: 0,
+  lookups: 0,
+  references: 0,
   scans: 0,
   inserts: 0,
   updates: 0,
@@ -101,6 +107,14 @@ export function watchedStorage(inner: Storage): WatchedStorage {
         if (ids.some((id) => id === watched.unreadable)) throw new AikiError("ROW_UNREADABLE", "A row cannot be read.");
         return transaction.load(ids);
       },
+      entriesAt(keys) {
+        counts.lookups += 1;
+        return transaction.entriesAt(keys);
+      },
+      referenced(keys) {
+        counts.references += 1;
+        return transaction.referenced(keys);
+      },
       async insert(runs) {
         const inserted = await transaction.insert(runs);
         counts.inserts += inserted.length;
@@ -142,7 +156,9 @@ function readerOf(reader: Reader): Reader {
     entriesAt: (keys) => reader.entriesAt(keys),
     nextDue: () => reader.nextDue(),
     children: (parents, limit) => reader.children(parents, limit),
+    stalledChildren: (parents) => reader.stalledChildren(parents),
     claimed: (session, claimIds) => reader.claimed(session, claimIds),
+    inSession: (namespace, session, limit) => reader.inSession(namespace, session, limit),
     referenced: (keys) => reader.referenced(keys),
     find: (namespace, request, limit, after) => reader.find(namespace, request, limit, after),
     workers: (namespace, at) => reader.workers(namespace, at),

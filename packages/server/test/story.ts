@@ -1,10 +1,11 @@
 /** One run told command by command: what tests of the core's semantics read like. */
 
+import { withdrawnAddress } from "@aikirun/lib";
 import type { NewEntry, Next, OpenWait, Report } from "@aikirun/lib/protocol";
 import { decide } from "../src/core/decide.ts";
 import type { Command, Decision, Effect, Entry, Moment, Run, State } from "../src/core/run.ts";
 import { openRun } from "../src/core/start.ts";
-import { addressesOf } from "./addresses.ts";
+import { keysOf, keyText } from "../src/engine/known.ts";
 import { kinds, settings } from "./runs.ts";
 import { uuid } from "./virtual-env.ts";
 
@@ -49,10 +50,8 @@ export class Story {
   }
 
   try(command: Command): Decision {
-    const wanted = new Set(addressesOf(command));
-    const known = this.journal.filter(
-      ({ address, attempt }) => wanted.has(address) && (attempt === 0 || attempt === this.run.attempt),
-    );
+    const wanted = new Set(keysOf(this.run, command).map(keyText));
+    const known = this.journal.filter((entry) => wanted.has(keyText(entry)));
     const decision = decide(this.run, "known" in command ? { ...command, known } : command, this.#now());
     if (decision.ok) {
       this.run = decision.run;
@@ -126,6 +125,13 @@ export class Story {
 
   record(...entries: NewEntry[]): this {
     return this.report({ type: "continue" }, { entries });
+  }
+
+  /** The worker gives up these waits. */
+  withdraw(...addresses: string[]): this {
+    return this.record(
+      ...addresses.map((address) => ({ address: withdrawnAddress(address), value: { type: "withdrawn" } as const })),
+    );
   }
 
   send(name: string, data?: string, referenceId?: string): this {

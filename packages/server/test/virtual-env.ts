@@ -37,6 +37,9 @@ export function virtualEnv(): VirtualEnv {
     soon: (then) => {
       setImmediate(then);
     },
+    drained: (then) => {
+      queueMicrotask(() => process.nextTick(then));
+    },
     get timers() {
       return timers.size;
     },

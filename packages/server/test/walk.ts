@@ -1,12 +1,13 @@
 /** Random walks of one run through commands, as a shell that knows everything would decide them. */
 
+import { withdrawnAddress } from "@aikirun/lib";
 import type { NewEntry, Next, OpenWait } from "@aikirun/lib/protocol";
 import fc from "fast-check";
 import { decide } from "../src/core/decide.ts";
 import type { Command, Decision, Entry, Moment, Run } from "../src/core/run.ts";
 import { openRun } from "../src/core/start.ts";
-import { addressesOf } from "./addresses.ts";
-import { error, settings } from "./runs.ts";
+import { keysOf, keyText } from "../src/engine/known.ts";
+import { diverged, error, settings } from "./runs.ts";
 import { uuid } from "./virtual-env.ts";
 
 /** One step, before it is known what the run will be like by then. */
@@ -26,11 +27,13 @@ const kinds = [
   "claim again",
   "reclaim",
   "renew",
+  "leave",
   "continue",
   "suspend",
+  "withdraw",
   "park",
   "release",
-  "diverged",
+  "stall",
   "finish",
   "retryLater",
   "event",
@@ -49,12 +52,13 @@ const weights: Partial<Record<Step["kind"], number>> = {
   claim: 12,
   tick: 10,
   park: 8,
+  withdraw: 6,
   continue: 6,
   event: 6,
   finish: 1,
   cancel: 1,
   orphan: 1,
-  diverged: 2,
+  stall: 2,
 };
 
 const kind = fc.oneof(...kinds.map((one) => ({ arbitrary: fc.constant(one), weight: weights[one] ?? 3 })));
@@ -98,7 +102,7 @@ export function walk(
   all.forEach((step, index) => {
     time += step.afterMs;
     const moment = { ...begin, now: time, latest: time };
-    const command = informed(commandOf(step, run, index), run, journal);
+    const command = informed(commandOf(step, run, index, journal), run, journal);
     const before = run;
     const decision = decide(run, command, moment);
     if (decision.ok) {
@@ -113,12 +117,11 @@ function informed(command: Command, run: Run, journal: readonly Entry[]): Comman
   if (!("known" in command)) {
     return command;
   }
-  const wanted = new Set(addressesOf(command));
-  const isAttempt = (attempt: number) => attempt === 0 || attempt === run.attempt;
-  return { ...command, known: journal.filter(({ address, attempt }) => wanted.has(address) && isAttempt(attempt)) };
+  const wanted = new Set(keysOf(run, command).map(keyText));
+  return { ...command, known: journal.filter((entry) => wanted.has(keyText(entry))) };
 }
 
-function commandOf({ kind, choice, isStale }: Step, run: Run, index: number): Command {
+function commandOf({ kind, choice, isStale }: Step, run: Run, index: number, journal: readonly Entry[]): Command {
   const session = isStale ? "ghost" : "session";
   const signalled = { signalId: `signal-${index - (isStale ? 1 : 0)}`, known: [] };
   const reported = (next: Next, more: { entries?: NewEntry[]; opens?: OpenWait[] } = {}): Command => ({
@@ -153,16 +156,23 @@ function commandOf({ kind, choice, isStale }: Step, run: Run, index: number): Co
       return { type: "claim", claim: { ...claim, reclaim: run.fence } };
     case "renew":
       return { type: "renew", session, fence: run.fence, leaseMs: 90_000 };
+    case "leave":
+      return { type: "leave", session };
     case "continue":
       return reported({ type: "continue" }, { entries: [fact(choice)], opens: [opening(choice + index, 3_000)] });
     case "suspend":
       return reported({ type: "suspend", children: choice > 3 ? 1 : 0 });
+    case "withdraw":
+      return reported(choice > 2 ? { type: "continue" } : { type: "suspend", children: 1 }, {
+        entries: [withdrawal(choice, run, journal)],
+        opens: [opening(choice + index, 3_000)],
+      });
     case "park":
       return reported({ type: "suspend", children: 0 }, { opens: [opening(choice, 500), opening(index, 150_000)] });
     case "release":
-      return reported({ type: "release", reason: choice > 2 ? "idle" : "shutdown" });
-    case "diverged":
-      return reported({ type: "diverged", call: "task:new#0", unclaimed: [] });
+      return reported({ type: "release", reason: choice > 2 ? "unserved" : "shutdown" });
+    case "stall":
+      return reported({ type: "stall", stall: choice > 2 ? { reason: "idle", idleMs: 300_000 } : diverged });
     case "finish":
       return choice > 2
         ? reported({ type: "finish", outcome: { status: "completed" } })
@@ -201,6 +211,16 @@ function commandOf({ kind, choice, isStale }: Step, run: Run, index: number): Co
 
 function fact(choice: number): NewEntry {
   return { address: `task:t#${choice}`, value: { type: "returned", output: `${choice}` } };
+}
+
+/** Of a wait that is open, or of one that has received an event. */
+function withdrawal(choice: number, { waits, attempt }: Run, journal: readonly Entry[]): NewEntry {
+  const isEnd = (entry: Entry) => entry.attempt === attempt && entry.value.type === "received";
+  const withdrawn = new Set(journal.flatMap((entry) => (entry.attempt === attempt ? [entry.address] : [])));
+  const all = [...waits, ...journal.filter(isEnd)]
+    .map(({ address }) => withdrawnAddress(address))
+    .filter((address) => !withdrawn.has(address));
+  return { address: all[choice % all.length] ?? `sleep:#${choice}/withdrawn`, value: { type: "withdrawn" } };
 }
 
 function opening(n: number, durationMs: number): OpenWait {

@@ -8,4 +8,4 @@ export {
   type TaskContext,
   type TaskRunner,
 } from "@aikirun/lib";
-export { type Task, type TaskArguments, type TaskOptions, task } from "./task.ts";
+export { type Task, type TaskArguments, type TaskOptions, type TaskStartOptions, task } from "./task.ts";

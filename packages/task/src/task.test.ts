@@ -57,6 +57,40 @@ describe("task", () => {
     expect(defaultTaskTimeoutMs).toBe(300_000);
   });
 
+  it("takes a key and a signal for one call, the key in place of its own", async () => {
+    const { run, calls } = recorder();
+    const { signal } = new AbortController();
+    const own = task({ name: "x", handler: (_: string) => 1, key: (input) => `own ${input}` });
+    await own.start(run, "a");
+    await own.start(run, "a", { key: "given" });
+    await own.start(run, "a", { key: "", signal });
+    await own.start(run, "a", {});
+    await task({ name: "y", handler: () => 1 }).start(run, undefined, { key: "given", signal });
+    expect(calls.map(({ input, key, signal }) => ({ input, key, signal }))).toEqual([
+      { input: "a", key: "own a" },
+      { input: "a", key: "given" },
+      { input: "a", key: "", signal },
+      { input: "a", key: "own a" },
+      { input: undefined, key: "given", signal },
+    ]);
+    expect(calls.map((call) => Object.hasOwn(call, "signal"))).toEqual([false, false, true, false, true]);
+  });
+
+  it.each<[string, unknown, string, RegExp]>([
+    ["a key that is no string", { key: 7 }, "INVALID_KEY", /key of task "x" must be a string, not number/],
+    ["a signal that is none", { signal: "stop" }, "INVALID_OPTION", /"x".signal must be an AbortSignal/],
+    ["an option that there is not", { timeout: 5 }, "INVALID_OPTION", /options of task "x" has no field "timeout"/],
+    ["no object", "key", "INVALID_OPTION", /options of task "x" must be an object/],
+    ["null", null, "INVALID_OPTION", /must be an object, not null/],
+  ])("refuses %s for a call before anything is performed", (_, options, code, message) => {
+    const { run, calls } = recorder();
+    const ping = task({ name: "x", handler: () => 1 });
+    expect(() => Reflect.apply(ping.start, ping, [run, undefined, options])).toThrow(
+      expect.objectContaining({ code, retryable: false, message: expect.stringMatching(message) }),
+    );
+    expect(calls).toEqual([]);
+  });
+
   it("keeps the run as the performer's this", async () => {
     class Runner implements TaskRunner {
       readonly prefix = "run of ";

@@ -4,7 +4,9 @@ import {
   type Duration,
   defaultTaskTimeoutMs,
   definitionFields,
+  Fields,
   performer,
+  present,
   type RetryPolicy,
   readRetry,
   readSchemas,
@@ -46,13 +48,27 @@ export interface Task<Input, Output> {
    * Performs the task as a step of a run and resolves with its output, at once when the run's record holds it.
    * `run` is the first argument of a workflow's handler. Rejects with `TaskFailedError` once the task has failed for
    * good; its `cause` is the last error. Throws `AikiError` `UNSERIALIZABLE` or `PAYLOAD_TOO_LARGE` for an input that
-   * cannot be recorded, and `INVALID_RUN` or `INVALID_KEY` for what is neither a run nor a key.
+   * cannot be recorded, `INVALID_RUN` or `INVALID_KEY` for what is neither a run nor a key, and `INVALID_OPTION` for an
+   * option that there is not.
    */
-  start(run: TaskRunner, ...input: TaskArguments<Input>): Promise<Output>;
+  start(run: TaskRunner, ...args: TaskArguments<Input>): Promise<Output>;
 }
 
-/** The arguments after the run: none are needed by a task whose input may be undefined. */
-export type TaskArguments<Input> = undefined extends Input ? [input?: Input] : [input: Input];
+/** The arguments after the run: no input is needed where it may be undefined. */
+export type TaskArguments<Input> = undefined extends Input
+  ? [input?: Input, options?: TaskStartOptions]
+  : [input: Input, options?: TaskStartOptions];
+
+/** Options of one call of a task. */
+export interface TaskStartOptions {
+  /**
+   * What makes two calls the same call, in place of the task's own `key` and of the input. Calls that would otherwise
+   * be alike, such as calls with one input in parallel branches, are told apart by it.
+   */
+  key?: string;
+  /** Gives up the call: it is withdrawn when this aborts. */
+  signal?: AbortSignal;
+}
 
 /**
  * Defines a task. Its input and output types come from the handler, or from the schemas.
@@ -66,13 +82,27 @@ export function task<Input = void, Returned = unknown, Given = Input, Output = R
   const { name, key } = options;
   return {
     name,
-    start(run, ...input) {
+    start(run, ...[input, options]) {
       const perform = performerOf(run, name);
-      const call =
-        key === undefined ? { ...base, input: input[0] } : { ...base, input: input[0], key: keyOf(name, key, input) };
+      const call: TaskCall = { ...base, input };
+      const given = options === undefined ? {} : readOptions(name, options);
+      const own = key === undefined ? undefined : checkKey(name, Reflect.apply(key, undefined, [input]));
+      Object.assign(
+        call,
+        given.key === undefined ? present({ key: own }) : present({ key: given.key, replacedKey: own }),
+      );
+      if (given.signal !== undefined) call.signal = given.signal;
       return recorded<Output>(perform(call));
     },
   };
+}
+
+function readOptions(name: string, options: TaskStartOptions): { key?: string; signal?: AbortSignal } {
+  const fields = new Fields(options, `options of task "${name}"`, "INVALID_OPTION");
+  const key = fields.take("key");
+  const signal = fields.signal("signal");
+  fields.done();
+  return present({ key: key === undefined ? undefined : checkKey(name, key), signal });
 }
 
 /** Every call of the task, but for its input. */
@@ -104,11 +134,9 @@ function performerOf(run: TaskRunner, name: string): TaskRunner[typeof performer
   throw new AikiError("INVALID_RUN", `Task "${name}" was started without a run; ${advice}.`, { ids: { task: name } });
 }
 
-/** `input` is the argument list of the call: empty where the input may be undefined. */
-function keyOf<Given>(name: string, key: (input: Given) => string, input: readonly unknown[]): string {
-  const made: unknown = Reflect.apply(key, undefined, input);
-  if (typeof made === "string") return made;
-  const what = `The key of task "${name}" must be a string, not ${typeof made}`;
+function checkKey(name: string, key: unknown): string {
+  if (typeof key === "string") return key;
+  const what = `The key of task "${name}" must be a string, not ${typeof key}`;
   throw new AikiError("INVALID_KEY", `${what}; it stands for the input in the call's address.`, {
     ids: { task: name },
   });

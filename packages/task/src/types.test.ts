@@ -54,6 +54,32 @@ describe("the types of a task", () => {
     expectTypeOf(contextOnly).toEqualTypeOf<Task<void, number>>();
   });
 
+  it("take options after the input, also where there is none", () => {
+    const { signal } = new AbortController();
+    const ping = task({ name: "ping", handler: () => 1 });
+    expectTypeOf(ping.start(run, undefined, { key: "k", signal })).resolves.toEqualTypeOf<number>();
+    const charge = task({ name: "charge", handler: (input: Order) => input.cents });
+    void charge.start(run, { orderId: "o", cents: 1 }, { key: "o" });
+    const maybe = task({ name: "maybe", handler: (input: { a: number } | undefined) => input?.a });
+    void maybe.start(run, undefined, { signal });
+    void maybe.start(run, { a: 1 }, { key: "k" });
+    const anything = task({ name: "anything", handler: (input: unknown) => input });
+    void anything.start(run);
+    void anything.start(run, 7, { key: "k" });
+    expect(() => {
+      // @ts-expect-error the options come after the input
+      void charge.start(run, { key: "o" });
+      // @ts-expect-error a task without input takes none in its place
+      void ping.start(run, { key: "k" });
+      // @ts-expect-error a key is a string
+      void charge.start(run, { orderId: "o", cents: 1 }, { key: 7 });
+    }).toThrow(expect.objectContaining({ code: "INVALID_KEY" }));
+    expect(() => {
+      // @ts-expect-error retries are the task's, not the call's
+      void ping.start(run, undefined, { retry: { type: "never" } });
+    }).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
+  });
+
   it("come from the input schema: callers give its input, the handler gets its output", () => {
     const parse = task({
       name: "parse",

@@ -10,6 +10,7 @@ describe("the configuration of a worker", () => {
       maxConcurrentWorkflowRuns: 1,
       heartbeatIntervalMs: 30_000,
       leaseMs: 90_000,
+      idleTimeoutMs: 300_000,
       gracefulShutdownTimeoutMs: 5_000,
       subscriber: {
         type: "adaptive_polling",
@@ -22,6 +23,7 @@ describe("the configuration of a worker", () => {
         atCapacityIntervalMs: 0,
       },
       shardKeys: [],
+      buildId: null,
     });
   });
 
@@ -37,10 +39,22 @@ describe("the configuration of a worker", () => {
 
   it("takes what it is given, and is frozen", () => {
     const config = parseConfig(
-      { id: "w", workflowRun: { heartbeatIntervalMs: 1_000 }, shardKeys: ["eu"], subscriber: { type: "polling" } },
+      {
+        id: "w",
+        workflowRun: { heartbeatIntervalMs: 1_000, idleTimeoutMs: 1_000 },
+        shardKeys: ["eu"],
+        subscriber: { type: "polling" },
+        buildId: "4e1568d",
+      },
       made,
     );
-    expect(config).toMatchObject({ id: "w", leaseMs: 3_000, shardKeys: ["eu"] });
+    expect(config).toMatchObject({
+      id: "w",
+      leaseMs: 3_000,
+      idleTimeoutMs: 1_000,
+      shardKeys: ["eu"],
+      buildId: "4e1568d",
+    });
     expect([config, config.subscriber, config.shardKeys].map(Object.isFrozen)).toEqual([true, true, true]);
   });
 
@@ -51,6 +65,18 @@ describe("the configuration of a worker", () => {
     [{ maxConcurrentWorkflowRuns: 1.5 }, "worker.maxConcurrentWorkflowRuns must be a whole number"],
     [{ workflowRun: { heartbeatIntervalMs: 1 } }, "worker.workflowRun.heartbeatIntervalMs"],
     [{ workflowRun: { heartbeatInterval: 1 } }, 'worker.workflowRun has no field "heartbeatInterval"'],
+    [
+      { workflowRun: { idleTimeoutMs: 999 } },
+      "worker.workflowRun.idleTimeoutMs must be a number from 1000 to 86400000",
+    ],
+    [{ workflowRun: null }, "worker.workflowRun must be an object"],
+    [{ buildId: "" }, "worker.buildId must be a string of 1 to 64"],
+    [{ buildId: "x".repeat(65) }, "worker.buildId must be a string of 1 to 64"],
+    [{ id: "w\0" }, "worker.id"],
+    [{ id: "w\ud800" }, "worker.id"],
+    [{ id: "\udc00w" }, "worker.id"],
+    [{ buildId: "b\ud800" }, "worker.buildId"],
+    [{ shardKeys: ["eu\0"] }, "worker.shardKeys"],
     [{ gracefulShutdownTimeoutMs: -1 }, "worker.gracefulShutdownTimeoutMs"],
     [{ shardKeys: "eu" }, "worker.shardKeys must be an array"],
     [{ shardKeys: ["eu", "eu"] }, "worker.shardKeys must be an array"],

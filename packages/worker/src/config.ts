@@ -13,6 +13,11 @@ export interface WorkerParams {
      * Milliseconds, default 30,000.
      */
     heartbeatIntervalMs?: number;
+    /**
+     * How long a handler may await something that is not durable, and nothing else, before its run is stalled as
+     * `idle`. Milliseconds, 1,000 to 86,400,000 (a day), default 300,000 (5 minutes).
+     */
+    idleTimeoutMs?: number;
   };
   /** How long `stop` may take to let runs come to a good point and hand them back. Milliseconds, default 5,000. */
   gracefulShutdownTimeoutMs?: number;
@@ -20,6 +25,11 @@ export interface WorkerParams {
   subscriber?: SubscriberStrategy;
   /** Serves only runs started with one of these shard keys. Default: only runs without one. */
   shardKeys?: string[];
+  /**
+   * A name of the deployed code, for example a commit. With it, replay knows whether the code has changed since it
+   * recorded a run. 1 to 64 characters. Default: none.
+   */
+  buildId?: string;
 }
 
 export interface WorkerConfig {
@@ -28,35 +38,38 @@ export interface WorkerConfig {
   readonly heartbeatIntervalMs: number;
   /** Three heartbeats. Milliseconds. */
   readonly leaseMs: number;
+  readonly idleTimeoutMs: number;
   readonly gracefulShutdownTimeoutMs: number;
   readonly subscriber: Strategy;
   readonly shardKeys: readonly string[];
+  readonly buildId: string | null;
 }
 
 /** Throws `INVALID_CONFIG`, naming the field. */
 export function parseConfig(params: unknown, made: { id: string; hasRedis: boolean }): WorkerConfig {
   const fields = new Fields(params, "worker", "INVALID_CONFIG");
-  const heartbeatIntervalMs = fields.has("workflowRun")
-    ? parseHeartbeat(fields.take("workflowRun"))
-    : defaultHeartbeatMs;
+  const { heartbeatIntervalMs, idleTimeoutMs } = parseWorkflowRun(
+    fields.has("workflowRun") ? fields.take("workflowRun") : {},
+  );
   const config: WorkerConfig = {
     id: fields.text("id") ?? made.id,
     maxConcurrentWorkflowRuns: fields.integer("maxConcurrentWorkflowRuns", { min: 1, max: 1_000 }) ?? 1,
     heartbeatIntervalMs,
     leaseMs: 3 * heartbeatIntervalMs,
+    idleTimeoutMs,
     gracefulShutdownTimeoutMs: fields.integer("gracefulShutdownTimeoutMs", { min: 0, max: 86_400_000 }) ?? 5_000,
     subscriber: parseStrategy(fields.take("subscriber"), made.hasRedis),
     shardKeys: Object.freeze(fields.texts("shardKeys", 1_000) ?? []),
+    buildId: fields.text("buildId", { min: 1, max: 64 }) ?? null,
   };
   fields.done();
   return Object.freeze(config);
 }
 
-const defaultHeartbeatMs = 30_000;
-
-function parseHeartbeat(value: unknown): number {
+function parseWorkflowRun(value: unknown): Pick<WorkerConfig, "heartbeatIntervalMs" | "idleTimeoutMs"> {
   const fields = new Fields(value, "worker.workflowRun", "INVALID_CONFIG");
-  const heartbeat = fields.integer("heartbeatIntervalMs", { min: 50, max: 28_800_000 });
+  const heartbeatIntervalMs = fields.integer("heartbeatIntervalMs", { min: 50, max: 28_800_000 }) ?? 30_000;
+  const idleTimeoutMs = fields.integer("idleTimeoutMs", { min: 1_000, max: 86_400_000 }) ?? 300_000;
   fields.done();
-  return heartbeat ?? defaultHeartbeatMs;
+  return { heartbeatIntervalMs, idleTimeoutMs };
 }

@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { parked } from "./parked.ts";
+import { parked, parkedLimits } from "./parked.ts";
 
 const code = {};
+
+const ample = { executions: 1_000, bytes: 1_000 };
 
 function item(runId: string, size = 1, fence = 1) {
   const abandoned: string[] = [];
@@ -16,7 +18,7 @@ function item(runId: string, size = 1, fence = 1) {
 
 describe("executions that stay in memory", () => {
   it("go on only under the next fence and with the same code", () => {
-    const memory = parked<ReturnType<typeof item>>();
+    const memory = parked<ReturnType<typeof item>>(ample);
     const [right, stale, changed] = [item("a"), item("b"), item("c")];
     for (const one of [right, stale, changed]) memory.put(one);
     expect(memory.take("a", 2, code)).toBe(right);
@@ -27,7 +29,7 @@ describe("executions that stay in memory", () => {
   });
 
   it("leave in the order they came when there are too many", () => {
-    const memory = parked<ReturnType<typeof item>>({ executions: 2, entries: 100 });
+    const memory = parked<ReturnType<typeof item>>({ executions: 2, bytes: 100 });
     const items = ["a", "b", "c"].map((id) => item(id));
     for (const one of items) memory.put(one);
     expect(items.map(({ abandoned }) => abandoned.length)).toEqual([1, 0, 0]);
@@ -35,8 +37,8 @@ describe("executions that stay in memory", () => {
     expect(memory.peek("b", 2)).toBeNull();
   });
 
-  it("leave when they hold too many entries together, as they were when they parked", () => {
-    const memory = parked<ReturnType<typeof item>>({ executions: 10, entries: 10 });
+  it("leave when they hold too many bytes together, as they were when they parked", () => {
+    const memory = parked<ReturnType<typeof item>>({ executions: 10, bytes: 10 });
     const growing = item("a", 4);
     memory.put(growing);
     growing.execution.size = 1_000;
@@ -48,8 +50,29 @@ describe("executions that stay in memory", () => {
     expect([growing, other, third].map(({ abandoned }) => abandoned.length)).toEqual([1, 1, 0]);
   });
 
+  it("do not stay, and send no other away, when one alone holds more than all may", () => {
+    const memory = parked<ReturnType<typeof item>>({ executions: 10, bytes: 10 });
+    const [small, exact, large] = [item("a", 0), item("b", 10), item("c", 11)];
+    for (const one of [small, exact, large]) memory.put(one);
+    expect([small, exact, large].map(({ abandoned }) => abandoned.length)).toEqual([0, 0, 1]);
+    expect(memory.take("c", 2, code)).toBeNull();
+  });
+
+  it("may hold an eighth of the heap, which the workers of a process share", () => {
+    let workers = 1;
+    const limits = parkedLimits(800_000_000, () => workers);
+    const memory = parked<ReturnType<typeof item>>(limits);
+    const items = ["a", "b"].map((id) => item(id, 50_000_000));
+    for (const one of items) memory.put(one);
+    workers = 2;
+    const third = item("c", 50_000_000);
+    memory.put(third);
+    expect([...items, third].map(({ abandoned }) => abandoned.length)).toEqual([1, 1, 0]);
+    expect(limits.executions).toBe(1_000);
+  });
+
   it("are all given up at the end", () => {
-    const memory = parked<ReturnType<typeof item>>();
+    const memory = parked<ReturnType<typeof item>>(ample);
     const items = ["a", "b"].map((id) => item(id));
     for (const one of items) memory.put(one);
     memory.clear();

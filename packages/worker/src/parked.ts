@@ -7,17 +7,40 @@ export interface Parkable {
   readonly fence: number;
   /** The code that it executes. */
   readonly definition: unknown;
-  readonly execution: { readonly size: number; abandon(code: string): void };
+  readonly execution: {
+    /** How much memory it is thought to hold, in bytes. */
+    readonly size: number;
+    abandon(code: string): void;
+  };
 }
 
-/** Bounds of what stays in memory. */
+/** Bounds of what stays in memory. When one is passed, the least recently suspended executions are given up. */
 export interface ParkedLimits {
-  executions: number;
-  /** In all of them together. */
-  entries: number;
+  readonly executions: number;
+  /** In all of them together. An execution that is larger by itself does not stay at all. */
+  readonly bytes: number;
+}
+
+const mostExecutions = 1_000;
+
+/**
+ * The part of the heap that suspended executions may fill with what was delivered to them. A value takes several times
+ * the bytes of its JSON text, and the runs under way need room as well.
+ */
+const heapShare = 1 / 8;
+
+/** Bounds for each of the `workers` of a process whose heap may grow to `heapLimitBytes`. */
+export function parkedLimits(heapLimitBytes: number, workers: () => number): ParkedLimits {
+  return {
+    executions: mostExecutions,
+    get bytes() {
+      return (heapLimitBytes * heapShare) / Math.max(1, workers());
+    },
+  };
 }
 
 export interface Parked<Item extends Parkable> {
+  /** Keeps it if there may be room for it, for which others may be given up. */
   put(item: Item): void;
   /**
    * The execution to go on with: parked under the fence just before this one, and of the same code. Otherwise null, and
@@ -32,13 +55,11 @@ export interface Parked<Item extends Parkable> {
   clear(): void;
 }
 
-const parkedLimits: ParkedLimits = { executions: 1_000, entries: 200_000 };
-
-/** Least recently used goes first. What is given up is replayed from its journal when it is next claimed. */
-export function parked<Item extends Parkable>(limits: ParkedLimits = parkedLimits): Parked<Item> {
+/** The least recently suspended goes first. What is given up is replayed from its journal when it is next claimed. */
+export function parked<Item extends Parkable>(limits: ParkedLimits): Parked<Item> {
   const items = new Map<RunId, Item>();
   const sizes = new Map<RunId, number>();
-  let entries = 0;
+  let bytes = 0;
 
   const remove = (runId: RunId): Item | null => {
     const item = items.get(runId);
@@ -46,7 +67,7 @@ export function parked<Item extends Parkable>(limits: ParkedLimits = parkedLimit
       return null;
     }
     items.delete(runId);
-    entries -= sizes.get(runId) ?? 0;
+    bytes -= sizes.get(runId) ?? 0;
     sizes.delete(runId);
     return item;
   };
@@ -55,12 +76,16 @@ export function parked<Item extends Parkable>(limits: ParkedLimits = parkedLimit
   return {
     put(item) {
       drop(item.runId);
-      const size = Math.max(1, item.execution.size);
+      const { size } = item.execution;
+      if (size > limits.bytes) {
+        item.execution.abandon("EVICTED");
+        return;
+      }
       items.set(item.runId, item);
       sizes.set(item.runId, size);
-      entries += size;
+      bytes += size;
       for (const runId of items.keys()) {
-        if (items.size <= limits.executions && entries <= limits.entries) {
+        if (items.size <= limits.executions && bytes <= limits.bytes) {
           break;
         }
         drop(runId);

@@ -106,17 +106,52 @@ describe("reports of all slots", () => {
     expect(asked.report.map(({ request }) => request.reports.map(({ runId }) => runId))).toEqual([["b"]]);
   });
 
-  it("that no server accepts fail alone", async () => {
-    const { held } = setup({
-      report: ({ reports }) => {
-        if (reports.some(({ runId }) => runId === "bad")) throw new AikiError("BAD_REQUEST", "Too large.");
-        return { results: reports.map(() => accepted) };
-      },
-    });
-    const results = await Promise.all(["a", "b", "bad", "c", "d"].map((id) => held(id)));
-    expect(results.map(({ ok }) => ok)).toEqual([true, true, false, true, true]);
-    expect(results[2]).toEqual({ ok: false, code: "BAD_REQUEST", message: "Too large." });
+  const blaming =
+    (fault: () => unknown): NonNullable<Script["report"]> =>
+    ({ reports }) => {
+      if (reports.some(({ runId }) => runId === "bad")) throw fault();
+      return { results: reports.map(() => accepted) };
+    };
+  const outcomesOf = (held: (runId: string) => Promise<unknown>) =>
+    Promise.all(["a", "b", "bad", "c", "d"].map((id) => held(id).catch((error: unknown) => error)));
+
+  it.each([
+    ["BAD_REQUEST", "BAD_REQUEST"],
+    ["LIMIT_EXCEEDED", "LIMIT_EXCEEDED"],
+    ["PAYLOAD_TOO_LARGE", "LIMIT_EXCEEDED"],
+  ])(
+    "for which requests are refused for good with %s are refused alone, with %s and the message",
+    async (fault, code) => {
+      const { held } = setup({ report: blaming(() => new AikiError(fault, "No, because.")) });
+      const refused = { ok: false, code, message: "No, because." };
+      expect(await outcomesOf(held)).toEqual([accepted, accepted, refused, accepted, accepted]);
+    },
+  );
+
+  it("that are refused one by one get their code and message", async () => {
+    const results: ReportResult[] = [
+      { ok: false, code: "LIMIT_EXCEEDED", message: "Too many waits." },
+      { ok: false, code: "FENCED", message: "Another worker holds it." },
+    ];
+    const { held } = setup({ report: ({ reports }) => ({ results: results.slice(0, reports.length) }) });
+    expect(await Promise.all([held("a"), held("b")])).toEqual(results);
   });
+
+  it("at which the server fails by itself are given up alone", async () => {
+    const { held } = setup({ report: blaming(() => new TypeError("x is undefined")) });
+    const failed = expect.objectContaining({ code: "INTERNAL", message: "x is undefined", ids: { runId: "bad" } });
+    expect(await outcomesOf(held)).toEqual([accepted, accepted, failed, accepted, accepted]);
+  });
+
+  it.each(["UNAUTHORIZED", "FORBIDDEN", "BAD_REPLY"])(
+    "are given up, not refused, and not sent again when the server refuses the caller: %s",
+    async (code) => {
+      const { held, asked } = setup({ report: blaming(() => new AikiError(code, "No.")) });
+      const given = (runId: string) => expect.objectContaining({ code, ids: { runId } });
+      expect(await outcomesOf(held)).toEqual(["a", "b", "bad", "c", "d"].map(given));
+      expect(asked.report).toHaveLength(1);
+    },
+  );
 
   it("end with the worker", async () => {
     const { ended, held } = setup({

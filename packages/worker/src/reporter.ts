@@ -1,6 +1,6 @@
 import { isTransient } from "@aikirun/client/internal";
-import { AikiError, batcher, type Env } from "@aikirun/lib";
-import { type Api, limits, type NewEntry, type Report, type ReportResult } from "@aikirun/lib/protocol";
+import { AikiError, batcher, describeError, type Env, isAikiError } from "@aikirun/lib";
+import { type Api, limits, type NewEntry, type Rejection, type Report, type ReportResult } from "@aikirun/lib/protocol";
 import { patiently } from "./patience.ts";
 
 /** One report on its way. */
@@ -10,7 +10,11 @@ export interface Parcel {
   isLost(): boolean;
 }
 
-/** Sends reports of all runs of a worker, many in one request. Rejects with `LEASE_LOST` for a lost parcel. */
+/**
+ * Sends reports of all runs of a worker, many in one request. Resolves with the server's answer; a refusal for good is
+ * an answer too, so that the run can say why it fails. Rejects when the run is given up: with `LEASE_LOST` for a lost
+ * parcel, or with the code of a fault that does not concern the report and may end, for example `UNAUTHORIZED`.
+ */
 export type Reporter = (parcel: Parcel) => Promise<ReportResult>;
 
 export interface ReporterOptions {
@@ -33,9 +37,9 @@ const maxPauseMs = 1_000;
 export function reporter({ api, env, session, worker, lanes, ended }: ReporterOptions): Reporter {
   const deliver = async (parcels: Parcel[]): Promise<Outcome[]> => {
     const live = parcels.filter(({ isLost }) => !isLost());
-    const results = live.length === 0 ? [] : await send(live);
-    const outcomes = new Map(live.map((parcel, index) => [parcel, results[index]]));
-    return parcels.map((parcel) => outcomes.get(parcel) ?? lost);
+    const outcomes = live.length === 0 ? [] : await send(live);
+    const byParcel = new Map(live.map((parcel, index) => [parcel, outcomes[index]]));
+    return parcels.map((parcel) => byParcel.get(parcel) ?? { fault: null });
   };
 
   const send = async (parcels: Parcel[]): Promise<Outcome[]> => {
@@ -43,17 +47,17 @@ export function reporter({ api, env, session, worker, lanes, ended }: ReporterOp
     const request = { session, worker, reports: parcels.map(({ report }) => report) };
     try {
       const call = () => api.report(request);
-      return (await patiently(call, { env, worthwhile, signal: ended, maxPauseMs })).results;
+      const { results } = await patiently(call, { env, worthwhile, signal: ended, maxPauseMs });
+      return results.map((result) => ({ result }));
     } catch (error) {
-      return isTransient(error) ? parcels.map(() => lost) : divide(parcels, error);
+      const outcome = outcomeOf(error);
+      const isForOne = "result" in outcome || !isAikiError(error);
+      return isForOne && parcels.length > 1 ? divide(parcels) : parcels.map(() => outcome);
     }
   };
 
-  /** The request as a whole was refused: finds the report that is to blame, so that it alone fails. */
-  const divide = async (parcels: Parcel[], error: unknown): Promise<Outcome[]> => {
-    if (parcels.length === 1) {
-      return [refused(error)];
-    }
+  /** The request as a whole was refused: finds the report that is to blame, so that it alone is refused. */
+  const divide = async (parcels: Parcel[]): Promise<Outcome[]> => {
     const middle = Math.ceil(parcels.length / 2);
     return [...(await send(parcels.slice(0, middle))), ...(await send(parcels.slice(middle)))];
   };
@@ -70,22 +74,36 @@ export function reporter({ api, env, session, worker, lanes, ended }: ReporterOp
 
   return async (parcel) => {
     const outcome = await post(parcel);
-    if (outcome === lost) {
-      const { runId } = parcel.report;
-      throw new AikiError("LEASE_LOST", "The report could not be delivered while the run was held.", {
-        ids: { runId },
-      });
-    }
-    return outcome;
+    if ("result" in outcome) return outcome.result;
+    throw givenUp(parcel, outcome.fault);
   };
 }
 
-const lost = "lost";
+/** The server's answer, or the fault for which the run is given up; null when it was lost before. */
+type Outcome = { result: ReportResult } | { fault: AikiError | null };
 
-type Outcome = ReportResult | typeof lost;
+function givenUp({ report: { runId } }: Parcel, fault: AikiError | null): AikiError {
+  const ids = { runId };
+  const isOver = fault === null || isTransient(fault);
+  const message = isOver ? "The report could not be delivered while the run was held." : fault.message;
+  return new AikiError(isOver ? "LEASE_LOST" : fault.code, message, { ids, ...(fault !== null && { cause: fault }) });
+}
 
-function refused(error: unknown): ReportResult {
-  return { ok: false, code: "BAD_REQUEST", message: error instanceof Error ? error.message : String(error) };
+/**
+ * The codes with which a server refuses a request for what a report in it says, so that it refuses a repeat as well,
+ * and those that the report then gets. Other faults may end: the server is away, the key was revoked, something else
+ * answers in the server's place.
+ */
+const permanent: ReadonlyMap<string, Rejection["code"]> = new Map([
+  ["BAD_REQUEST", "BAD_REQUEST"],
+  ["LIMIT_EXCEEDED", "LIMIT_EXCEEDED"],
+  ["PAYLOAD_TOO_LARGE", "LIMIT_EXCEEDED"],
+]);
+
+function outcomeOf(error: unknown): Outcome {
+  const fault = isAikiError(error) ? error : new AikiError("INTERNAL", describeError(error).message, { cause: error });
+  const code = isTransient(fault) ? undefined : permanent.get(fault.code);
+  return code === undefined ? { fault } : { result: { ok: false, code, message: fault.message } };
 }
 
 /** An upper bound of a report's bytes on the wire: a character takes at most 3, and JSON in JSON at most doubles. */
@@ -113,6 +131,10 @@ function lengthOf(value: NewEntry["value"]): number {
     case "threw":
     case "retrying":
       return limits.failureBytes / 4;
+    case "asked":
+    case "recalled":
+    case "withdrawn":
+      return 0;
     default:
       return value satisfies never;
   }

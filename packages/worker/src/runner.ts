@@ -1,26 +1,28 @@
 import type { Client } from "@aikirun/client";
-import type { ClaimedRun, Next, ReportResult, RunId } from "@aikirun/lib/protocol";
-import { createExecution, type Registry, type SliceEnd } from "@aikirun/workflow";
+import type { Address, ClaimedRun, Next, ReportResult, RunId } from "@aikirun/lib/protocol";
+import type { ExecutableVersion, Execution, Host, Registry, SliceEnd } from "@aikirun/workflow";
+import { type Expectation, expectation } from "./expectation.ts";
 import { withJournal } from "./journal.ts";
 import { type Instant, type Lease, type Leases, leases } from "./leases.ts";
 import { type Hearer, type News, news } from "./news.ts";
-import { parked } from "./parked.ts";
+import { type ParkedLimits, parked } from "./parked.ts";
 import { patiently } from "./patience.ts";
 import { type Parcel, type Reporter, reporter } from "./reporter.ts";
 import { type SliceLog, sliceLog } from "./slice-log.ts";
+import { type Slot, type Slots, slots } from "./slots.ts";
 import { suspects, type Turn } from "./suspects.ts";
 import { Tenure } from "./tenure.ts";
 
 /** Executes the runs that this worker holds. */
 export interface Runner {
-  /** Runs that occupy a slot. */
+  /** How many slots are occupied; more than there are after replays that had waited went on. */
   readonly busy: number;
   take(claimed: ClaimedRun, takenAt: Instant): void;
   /** A parked run that was asked for moved on without us. */
   refused(runId: RunId, fence: number): void;
   /** Lets runs under way come to a good point and hands them back; what is taken from now on is handed back at once. */
   drain(): void;
-  /** Resolves when no slot is occupied. */
+  /** Resolves when no run is left. */
   idle(): Promise<void>;
   /** Gives up on what is still under way and tells the server, so that others go on at once. */
   handBack(): Promise<void>;
@@ -30,12 +32,17 @@ export interface Runner {
 export interface RunnerOptions {
   client: Pick<Client, "api" | "env" | "logger" | "url">;
   registry: Registry;
+  createExecution: (definition: ExecutableVersion, host: Host) => Execution;
   session: string;
   worker: string;
   slots: number;
+  /** How many suspended executions stay in memory. */
+  parkedLimits: ParkedLimits;
   leaseMs: number;
   heartbeatIntervalMs: number;
   onFreed: () => void;
+  /** A run took its slot back: claims under way may ask for too many. */
+  onTakenBack: () => void;
   onReclaim: (runId: RunId, fence: number) => void;
 }
 
@@ -43,6 +50,8 @@ export interface RunnerOptions {
 interface Slice {
   claimed: ClaimedRun;
   lease: Lease;
+  slot: Slot;
+  expectation: Expectation;
   /** Of a run that lapsed again: it may bring down its worker. */
   turn: Turn | null;
   tenure: Tenure | null;
@@ -56,19 +65,16 @@ export function runner(options: RunnerOptions): Runner {
   const { api, env, logger, url } = options.client;
   const ended = new AbortController();
   const slices = new Map<RunId, Slice>();
-  const memory = parked<Tenure>();
+  const memory = parked<Tenure>(options.parkedLimits);
   const kept: Leases = leases({ ...options, api, env, logger });
   const heard: News = news(api, env);
   const report: Reporter = reporter({ ...options, api, env, lanes: url === null ? 1 : 2, ended: ended.signal });
   const log: SliceLog = sliceLog(logger);
   const turnOfSuspect = suspects(env, kept.unconfirmedMs / 3);
-  const idlers: Array<() => void> = [];
-  let busy = 0;
+  const places: Slots = slots({ ...options, count: options.slots });
   let isStopping = false;
 
   function take(claimed: ClaimedRun, takenAt: Instant): void {
-    const isTooMany = busy >= options.slots;
-    busy += 1;
     const before = slices.get(claimed.id);
     const slice: Slice = {
       claimed,
@@ -76,6 +82,8 @@ export function runner(options: RunnerOptions): Runner {
         lost: (code) => overtaken(slice, code),
         pause: () => pause(slice),
       }),
+      slot: places.take(),
+      expectation: expectation(env, (call, since) => log.waiting(claimed, call, since)),
       turn: isSuspect(claimed) ? turnOfSuspect() : null,
       tenure: null,
       lost: null,
@@ -83,7 +91,7 @@ export function runner(options: RunnerOptions): Runner {
       ended: Promise.resolve(),
     };
     slices.set(claimed.id, slice);
-    slice.ended = run(slice, before, isTooMany)
+    slice.ended = run(slice, before)
       .catch((error: unknown) => log.crashed(claimed, error))
       .then(() => leave(slice));
   }
@@ -94,23 +102,18 @@ export function runner(options: RunnerOptions): Runner {
     if (slices.get(slice.claimed.id) === slice) {
       slices.delete(slice.claimed.id);
     }
-    busy -= 1;
-    options.onFreed();
-    if (busy === 0) {
-      for (const resolve of idlers.splice(0)) {
-        resolve();
-      }
-    }
+    slice.expectation.end();
+    slice.slot.leave();
   }
 
-  async function run(slice: Slice, before: Slice | undefined, isTooMany: boolean): Promise<void> {
+  async function run(slice: Slice, before: Slice | undefined): Promise<void> {
     const { claimed } = slice;
     log.claimed(claimed);
     if (before !== undefined) {
       await settle(before, claimed);
     }
     const definition = options.registry.find(claimed.name, claimed.versionId);
-    if (isStopping || isTooMany || definition === undefined) {
+    if (isStopping || slice.slot.isExcess || definition === undefined) {
       const reason = definition === undefined ? "unserved" : "shutdown";
       memory.drop(claimed.id);
       await release(slice, reason);
@@ -126,7 +129,8 @@ export function runner(options: RunnerOptions): Runner {
       return;
     }
     const tenure =
-      resumed ?? new Tenure(claimed, definition, tenureOptions(claimed), (host) => createExecution(definition, host));
+      resumed ??
+      new Tenure(claimed, definition, tenureOptions(claimed), (host) => options.createExecution(definition, host));
     const end = await execute(slice, tenure, whole, resumed !== null);
     log.ended(claimed, end);
     finish(tenure, end);
@@ -195,12 +199,22 @@ export function runner(options: RunnerOptions): Runner {
       report: isSuspect(claimed) ? reportOfSuspect : report,
       isStopping: () => isStopping,
       onListening: heard.listening,
+      onExpecting: expecting,
       onReclaim: ({ runId, fence }) => {
         if (memory.peek(runId, fence) !== null) {
           options.onReclaim(runId, fence);
         }
       },
     };
+  }
+
+  /** A replay that waits needs no slot: its run lends it to others. */
+  function expecting(tenure: Tenure, call: Address | null): void {
+    const slice = slices.get(tenure.runId);
+    if (slice?.tenure === tenure) {
+      slice.expectation.set(call);
+      slice.slot.idle(call !== null);
+    }
   }
 
   /** What has reported is no suspect any more. */
@@ -257,9 +271,17 @@ export function runner(options: RunnerOptions): Runner {
     await report({ report: handed, isLost: () => lease.isLost }).catch(() => {});
   }
 
+  function drain(): void {
+    isStopping = true;
+    memory.clear();
+    for (const { tenure } of slices.values()) {
+      tenure?.execution.drain("shutdown");
+    }
+  }
+
   return {
     get busy() {
-      return busy;
+      return places.busy;
     },
     take,
     refused(runId, fence) {
@@ -267,14 +289,8 @@ export function runner(options: RunnerOptions): Runner {
         memory.drop(runId);
       }
     },
-    drain() {
-      isStopping = true;
-      memory.clear();
-      for (const { tenure } of slices.values()) {
-        tenure?.execution.drain("shutdown");
-      }
-    },
-    idle: () => (busy === 0 ? Promise.resolve() : new Promise((resolve) => idlers.push(resolve))),
+    drain,
+    idle: places.empty,
     async handBack() {
       await Promise.all(
         [...slices.values()].map(async (slice) => {

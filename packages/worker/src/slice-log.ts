@@ -1,5 +1,5 @@
 import { type LogFields, type Logger, restoreError } from "@aikirun/lib";
-import type { ClaimedRun } from "@aikirun/lib/protocol";
+import type { Address, ClaimedRun, ReportedStall } from "@aikirun/lib/protocol";
 import type { SliceEnd } from "@aikirun/workflow";
 
 /** One line per thing that happened to a run: what is expected at debug, what somebody may have to look at at warn. */
@@ -8,7 +8,19 @@ export interface SliceLog {
   ended(run: ClaimedRun, end: SliceEnd): void;
   released(run: ClaimedRun, reason: string): void;
   crashed(run: ClaimedRun, error: unknown): void;
+  /** The replay waits for a recorded call. `since` is epoch milliseconds. */
+  waiting(run: ClaimedRun, call: Address, since: number): void;
 }
+
+const causes = {
+  diverged: "the code no longer fits the run",
+  ambiguous_call: "two alike calls cannot be told apart",
+  schema_mismatch: "what is recorded no longer fits the schema",
+  idle: "the handler awaited something that is not durable for too long",
+} as const satisfies Record<ReportedStall["reason"], string>;
+
+const waitingFor =
+  "the replay waits for a call that the code made before; deploy code that makes it, or cancel the run and retry it";
 
 export function sliceLog(logger: Logger): SliceLog {
   const finished = (run: ClaimedRun, end: Extract<SliceEnd, { type: "finished" }>): void => {
@@ -21,6 +33,11 @@ export function sliceLog(logger: Logger): SliceLog {
       logger.warn("attempt failed", { ...fields, retryInMs: end.retryInMs, error: restoreError(end.error) });
     }
   };
+  const stalled = (run: ClaimedRun, stall: ReportedStall): void => {
+    const { reason, ...details } = stall;
+    const error = "error" in stall ? { error: restoreError(stall.error) } : {};
+    logger.warn(`stalled: ${causes[reason]}`, { ...fieldsOf(run), ...details, ...error });
+  };
   return {
     claimed(run) {
       const { hot, journal, lapses } = run;
@@ -28,6 +45,8 @@ export function sliceLog(logger: Logger): SliceLog {
     },
     released: (run, reason) => logger.debug("released", { ...fieldsOf(run), reason }),
     crashed: (run, error) => logger.error("the worker failed at a run", { ...fieldsOf(run), error }),
+    waiting: (run, call, since) =>
+      logger.warn(waitingFor, { ...fieldsOf(run), call, since: new Date(since).toISOString() }),
     ended(run, end) {
       const fields = fieldsOf(run);
       switch (end.type) {
@@ -37,12 +56,8 @@ export function sliceLog(logger: Logger): SliceLog {
           return logger.debug("released", fields);
         case "finished":
           return finished(run, end);
-        case "diverged":
-          return logger.warn("diverged: the code no longer fits the run", {
-            ...fields,
-            call: end.call,
-            unclaimed: end.unclaimed,
-          });
+        case "stalled":
+          return stalled(run, end.stall);
         case "lost":
           return logger.warn("lost", { ...fields, code: end.code });
         default:

@@ -136,6 +136,28 @@ describe("taking runs", () => {
     await claims.stop();
   });
 
+  it.each([
+    { free: 1, limits: [2, 1] },
+    { free: 0, limits: [2] },
+    { free: -1, limits: [2] },
+  ])(
+    "takes its claim back when slots are occupied again, and asks for what is free: $free",
+    async ({ free, limits }) => {
+      const { env, claims, state, asked, recalled } = setup((_, signal) => untilAborted(signal));
+      await settled();
+      state.free = free;
+      claims.takenBack();
+      await env.advance(5_000);
+      expect(recalled).toEqual(["id-1"]);
+      expect(asked.claim.map(({ request }) => request.limit)).toEqual(limits);
+      state.free = 2;
+      claims.freed();
+      await env.advance(5_000);
+      expect(asked.claim.at(-1)?.request.limit).toBe(limits.length === 2 ? 1 : 2);
+      await claims.stop();
+    },
+  );
+
   it("asks for parked runs of its own before others, within its slots", async () => {
     const { claims, state, asked } = setup((request, signal) =>
       request.reclaim === undefined ? untilAborted(signal) : { runs: [claimedRun("a"), claimedRun("b")] },

@@ -17,6 +17,8 @@ import type { Answer, Question, Subscriber } from "./subscribers/subscriber.ts";
 export interface Source {
   /** A slot came free. */
   freed(): void;
+  /** A slot that was free is occupied: a claim that the server holds may ask for too many runs, and is taken back. */
+  takenBack(): void;
   /** Asks for a parked run of our own, before any other. */
   reclaim(runId: RunId, fence: number): void;
   /** No longer needed: the run came by itself. */
@@ -286,6 +288,7 @@ export function source(options: SourceOptions): Source {
 
   return {
     freed: () => wake(),
+    takenBack: () => interrupt(),
     reclaim(runId, fence) {
       reclaims.set(runId, fence);
       interrupt();

@@ -1,5 +1,5 @@
 import { AikiError, type Env, type Logger } from "@aikirun/lib";
-import type { ClaimedRun, Report, ReportResult, RunId } from "@aikirun/lib/protocol";
+import type { Address, ClaimedRun, Report, ReportResult, RunId } from "@aikirun/lib/protocol";
 import type { Draft, Execution, Host } from "@aikirun/workflow";
 import type { Lease } from "./leases.ts";
 import type { Reporter } from "./reporter.ts";
@@ -11,6 +11,8 @@ export interface TenureOptions {
   report: Reporter;
   isStopping: () => boolean;
   onListening: () => void;
+  /** The replay waits for a recorded call, or goes on (null). */
+  onExpecting: (tenure: Tenure, call: Address | null) => void;
   /** A parked execution wants its run back. */
   onReclaim: (tenure: Tenure) => void;
 }
@@ -39,7 +41,7 @@ export class Tenure {
   constructor(
     { id, fence }: ClaimedRun,
     definition: unknown,
-    { env, logger, report, isStopping, onListening, onReclaim }: TenureOptions,
+    { env, logger, report, isStopping, onListening, onExpecting, onReclaim }: TenureOptions,
     createExecution: (host: Host) => Execution,
   ) {
     this.runId = id;
@@ -61,6 +63,7 @@ export class Tenure {
           onListening();
         }
       },
+      expecting: (call) => onExpecting(this, call),
     };
     this.execution = createExecution(this.host);
   }

@@ -277,11 +277,27 @@ describe("stopping a worker", () => {
     expect(isClosed).toBe(true);
   });
 
+  /** A server that answers neither reports nor the goodbye, and what it is asked, in order. */
+  const stuck = (): { script: Script; sequence: string[] } => {
+    const sequence: string[] = [];
+    const never = (name: string, signal: AbortSignal | undefined) => {
+      sequence.push(name);
+      return untilAborted(signal);
+    };
+    const script: Script = {
+      claim: once(claimedRun("a")),
+      report: ({ reports }, signal) => never(reports.map(({ next }) => next.type).join(), signal),
+      renew: ({ runs, leaving }, signal) => {
+        if (leaving === true) return never("leave", signal);
+        sequence.push("renew");
+        return { results: runs.map(() => ({ ok: true, pause: false, inbox: 0 })) };
+      },
+    };
+    return { script, sequence };
+  };
+
   it("ends in time though the server never answers", async () => {
-    const { env, aikiWorker } = await setup(
-      { claim: once(claimedRun("a")), report: (_, signal) => untilAborted(signal) },
-      { gracefulShutdownTimeoutMs: 2_000 },
-    );
+    const { env, aikiWorker } = await setup(stuck().script, { gracefulShutdownTimeoutMs: 2_000 });
     await aikiWorker.start();
     await settled();
     let isStopped = false;
@@ -293,5 +309,37 @@ describe("stopping a worker", () => {
     await env.advance(200);
     expect(isStopped).toBe(true);
     await stopped;
+  });
+
+  const hanging = workflow({ name: "order" });
+  hanging.v("1", { handler: (run) => run.step("hang", () => new Promise<void>(() => {})) });
+
+  it.each([
+    { name: "a report in flight", served: order, timeoutMs: 2_000, requests: ["renew", "finish", "leave"] },
+    { name: "a report in flight and no time", served: order, timeoutMs: 0, requests: ["renew", "finish", "leave"] },
+    {
+      name: "a run that was not handed back",
+      served: hanging,
+      timeoutMs: 2_000,
+      requests: ["renew", "release", "leave"],
+    },
+    {
+      name: "a run that was not handed back after a heartbeat",
+      served: hanging,
+      timeoutMs: 8_000,
+      requests: ["renew", "renew", "release", "leave"],
+    },
+  ])("leaves after all else: with $name", async ({ served, timeoutMs, requests }) => {
+    const { script, sequence } = stuck();
+    const { env, aikiWorker, asked } = await setup(script, { gracefulShutdownTimeoutMs: timeoutMs });
+    aikiWorker.registry.removeAll().add(served);
+    await aikiWorker.start();
+    await settled();
+    const stopped = aikiWorker.stop();
+    await env.advance(timeoutMs);
+    await stopped;
+    await env.advance(300_000);
+    expect(sequence).toEqual(requests);
+    expect(asked.renew.at(-1)?.request).toMatchObject({ runs: [], leaving: true });
   });
 });

@@ -1,10 +1,13 @@
+import { getHeapStatistics } from "node:v8";
 import type { Client } from "@aikirun/client";
 import { keepAlive, redisConnector } from "@aikirun/client/internal";
 import { AikiError, type Env, hasMethods } from "@aikirun/lib";
-import { type Registry, registry } from "@aikirun/workflow";
+import { createExecution, ownerOfCurrentCode, type Registry, registry } from "@aikirun/workflow";
 import { parseConfig, type WorkerConfig, type WorkerParams } from "./config.ts";
+import { parkedLimits } from "./parked.ts";
 import { patiently } from "./patience.ts";
 import { type Presence, presence } from "./presence.ts";
+import { rejections } from "./rejections.ts";
 import { type Runner, runner } from "./runner.ts";
 import { type Source, source } from "./source.ts";
 import { subscribe } from "./subscribers/subscribe.ts";
@@ -26,6 +29,10 @@ export interface Worker {
    */
   stop(): Promise<void>;
 }
+
+const watchRejections = rejections(ownerOfCurrentCode);
+/** How many workers of this process are at work. */
+let atWork = 0;
 
 /** How long `start` waits for a server that is away. Milliseconds. */
 const startPatienceMs = 30_000;
@@ -94,7 +101,8 @@ interface Beginning {
 async function work({ client, config, served, session, stopped, release }: Beginning): Promise<Shift> {
   const { env } = client;
   const logger = client.logger.child({ worker: config.id });
-  const { id, maxConcurrentWorkflowRuns, shardKeys, leaseMs, heartbeatIntervalMs } = config;
+  const { id, maxConcurrentWorkflowRuns, shardKeys, leaseMs, heartbeatIntervalMs, idleTimeoutMs, buildId } = config;
+  const execution = { idleMs: idleTimeoutMs, ...(buildId === null ? {} : { buildId }) };
   let busy = () => 0;
   const known = presence(client.api, env, () => ({ slots: maxConcurrentWorkflowRuns, busy: busy() }));
   const { api } = known;
@@ -108,12 +116,15 @@ async function work({ client, config, served, session, stopped, release }: Begin
   const running: Runner = runner({
     client: { api, env, logger, url: client.url },
     registry: served,
+    createExecution: (definition, host) => createExecution(definition, host, execution),
     session,
     worker: id,
     slots: maxConcurrentWorkflowRuns,
+    parkedLimits: parkedLimits(getHeapStatistics().heap_size_limit, () => atWork),
     leaseMs,
     heartbeatIntervalMs,
     onFreed: () => claims.freed(),
+    onTakenBack: () => claims.takenBack(),
     onReclaim: (runId, fence) => claims.reclaim(runId, fence),
   });
   busy = () => running.busy;
@@ -137,10 +148,14 @@ async function work({ client, config, served, session, stopped, release }: Begin
     logger.warn("nothing is registered yet: add workflows with worker.registry.add(…)");
   }
   logger.info("worker started", { slots: maxConcurrentWorkflowRuns, serves: served.serves().length });
+  const endWatch = watchRejections();
+  atWork += 1;
   const leave = () => api.renew({ session, leaseMs, runs: [], leaving: true });
   return {
     async end() {
       await wind({ running, claims, subscriber, leave, env }, config.gracefulShutdownTimeoutMs);
+      endWatch();
+      atWork -= 1;
       release();
       logger.info("worker stopped");
     },
@@ -175,25 +190,27 @@ interface Ending {
 }
 
 /**
- * Three quarters of the time are for runs to come to a good point, the rest, a second at most, to hand them back and to
- * say goodbye.
+ * Three quarters of the time are for runs to come to a good point. In the rest, a second at most, the worker hands back
+ * what it still holds, and leaves: the server releases all runs that the session still has. Leaving comes last, since
+ * nothing may be claimed or renewed after it, and always, since handing back may fail or take too long.
  */
 async function wind({ running, claims, subscriber, leave, env }: Ending, timeoutMs: number): Promise<void> {
   const goodbyeMs = Math.min(1_000, timeoutMs / 4);
+  const endsAt = env.elapsed() + timeoutMs;
+  const until = (at: number) => Math.max(0, at - env.elapsed());
   running.drain();
   // The last answer to a claim may still bring runs, to be handed back.
   const asked = claims.stop();
   const isIdle = await within(
     asked.then(() => running.idle()),
-    timeoutMs - goodbyeMs,
+    until(endsAt - goodbyeMs),
     env,
   );
-  const farewell = async () => {
-    await asked;
-    await Promise.allSettled([leave(), subscriber.close()]);
-  };
-  await within(Promise.all([farewell(), isIdle || running.handBack()]), goodbyeMs, env);
+  if (!isIdle) {
+    await within(Promise.all([asked, running.handBack()]), until(endsAt - goodbyeMs / 2), env);
+  }
   running.close();
+  await within(Promise.allSettled([leave(), subscriber.close()]), until(endsAt), env);
 }
 
 /** Whether it settled in time. */

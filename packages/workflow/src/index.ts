@@ -8,14 +8,20 @@ export type {
   ChildReached,
   ChildRunner,
   ChildTimedOut,
+  ChildWaitOptions,
+  Contender,
   EventWaiter,
+  KeyOptions,
+  MapOptions,
   StepOptions,
+  Winner,
   WorkflowRun,
 } from "./definition/run.ts";
 export type { ExecutableVersion, StartArguments, VersionOptions, WorkflowVersion } from "./definition/version.ts";
 export { type Workflow, type WorkflowOptions, workflow } from "./definition/workflow.ts";
 export { type Registrable, type Registry, registry } from "./registry/registry.ts";
 export type { Draft, Execution, Host, SliceEnd } from "./replay/contract.ts";
-export type { EventWaitResult } from "./replay/event.ts";
+export type { EventWaitOptions, EventWaitResult } from "./replay/event.ts";
 export { createExecution, type ExecutionOptions } from "./replay/execution.ts";
-export type { SleepResult } from "./replay/sleep.ts";
+export { type CodeOwner, ownerOfCurrentCode } from "./replay/points.ts";
+export type { SleepOptions, SleepResult } from "./replay/sleep.ts";

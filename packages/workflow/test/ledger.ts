@@ -1,5 +1,16 @@
 import { arrivalAddress, resultAddress } from "@aikirun/lib";
-import type { ClaimedRun, Entry, Failure, NewEntry, OpenWait, ReportResult, Value } from "@aikirun/lib/protocol";
+import type {
+  Ask,
+  Build,
+  ClaimedRun,
+  Entry,
+  Failure,
+  NewEntry,
+  OpenWait,
+  ReportedStall,
+  ReportResult,
+  Value,
+} from "@aikirun/lib/protocol";
 import type { Draft } from "../src/replay/contract.ts";
 
 interface Wait {
@@ -7,6 +18,7 @@ interface Wait {
   type: OpenWait["type"];
   name: string | undefined;
   until: number | null;
+  ask: Ask | undefined;
 }
 
 export type LedgerStatus = "queued" | "running" | "parked" | "paused" | "stalled" | "completed" | "failed" | "retrying";
@@ -22,13 +34,19 @@ export class Ledger {
   status: LedgerStatus = "queued";
   output: string | undefined;
   error: Failure | undefined;
+  stall: ReportedStall | undefined;
+  build: Build | undefined;
   fence = 0;
   attempt = 1;
   inbox = 0;
   pause = false;
+  /** What the starts of children are refused with. */
+  conflict: Failure | undefined;
   retry: ClaimedRun["retry"];
   #arrived = new Map<string, number>();
   #taken = new Map<string, number>();
+  /** Arrivals that withdrawn waits had taken, of one event name. */
+  readonly #returned: number[] = [];
   #parkedChildren = 0;
   /** What the worker had of the run when it parked it, as long as it may go on with that. */
   heldTail: number | null = null;
@@ -63,26 +81,42 @@ export class Ledger {
       journal: this.entries.slice(after ?? 0),
       lapses: 0,
       now: this.#now(),
+      waits: after === null ? this.waits.map(({ address, ask }) => ({ address, ...(ask && { ask }) })) : [],
+      ...(this.build !== undefined && { build: this.build }),
     };
   }
 
   report(draft: Draft, fence: number): ReportResult {
     if (this.status !== "running" || fence !== this.fence) return { ok: false, code: "FENCED", message: "fenced" };
-    if (draft.opens.length > 1_000) return { ok: false, code: "LIMIT_EXCEEDED", message: "Too many waits." };
+    if (draft.build !== undefined && draft.build !== this.build?.id) {
+      this.build = { id: draft.build, since: this.build === undefined ? 0 : this.tail };
+    }
+    if (draft.opens.length > 10_000) return { ok: false, code: "LIMIT_EXCEEDED", message: "Too many waits." };
     for (const { address } of draft.entries) {
       if (this.#has(address)) throw new Error(`recorded twice: ${address}`);
     }
     this.reports.push(draft);
     const first = this.tail + 1;
-    for (const { address, value } of draft.entries) this.#record(address, this.#fixed(value));
-    for (const { address, spec } of draft.starts) {
+    const asked = (ask: Ask | undefined): Ask | undefined =>
+      ask && { ...ask, askedAt: ask.askedAt < 0 ? first - ask.askedAt - 1 : ask.askedAt };
+    for (const { address, value, ask } of draft.entries) this.#record(address, this.#fixed(value), asked(ask));
+    const refused: Entry[] = [];
+    for (const { address, spec, ask } of draft.starts) {
+      if (this.conflict !== undefined) {
+        this.#record(address, { type: "threw", error: this.conflict }, asked(ask));
+        refused.push(...this.entries.slice(-1));
+        this.inbox += 1;
+        continue;
+      }
       this.started.set(address, { id: spec.id, input: spec.input, spec });
-      this.#record(address, { type: "started", runId: spec.id });
+      this.#record(address, { type: "started", runId: spec.id }, asked(ask));
     }
     const own = this.tail;
-    for (const wait of draft.opens) this.#open(wait);
+    for (const { address, value } of draft.entries) if (value.type === "withdrawn") this.#withdraw(address);
+    for (const wait of draft.opens) this.#open(wait, asked(wait.ask));
     const parked = this.#goOn(draft);
-    const foreign = this.entries.filter(({ seq }) => seq > draft.after && (seq < first || seq > own));
+    const others = this.entries.filter(({ seq }) => seq > draft.after && (seq < first || seq > own));
+    const foreign = [...others, ...refused].sort((a, b) => a.seq - b.seq);
     return { ok: true, first, tail: this.tail, inbox: this.inbox, entries: foreign, parked, pause: this.pause };
   }
 
@@ -90,7 +124,7 @@ export class Ledger {
   event(name: string, data?: unknown): void {
     const nth = this.#arrived.get(name) ?? 0;
     const value = { type: "arrived", name, ...(data !== undefined && { data: JSON.stringify(data) }) } as const;
-    this.#record(arrivalAddress(name, `s${nth}`), value, 0);
+    this.#record(arrivalAddress(name, `s${nth}`), value, undefined, 0);
     this.#arrived.set(name, nth + 1);
     this.inbox += 1;
     const wait = this.waits.find((open) => open.type === "event" && open.name === name);
@@ -143,8 +177,13 @@ export class Ledger {
       case "release":
         this.status = next.reason === "paused" ? "paused" : "queued";
         return true;
-      case "diverged":
+      case "stall":
         this.status = "stalled";
+        this.stall = next.stall;
+        if (next.stall.reason === "ambiguous_call") {
+          const { reason, identity } = next.stall;
+          this.#record(`stalled:#${this.fence}`, { type: "marked", mark: "stalled", reason, identity });
+        }
         return true;
       case "finish": {
         const { outcome } = next;
@@ -164,19 +203,32 @@ export class Ledger {
     }
   }
 
-  #open({ address, type, name, durationMs }: OpenWait): void {
+  #withdraw(address: string): void {
+    const wait = address.slice(0, -"/withdrawn".length);
+    const taken = this.entries.find((entry) => entry.address === wait && entry.value.type === "received");
+    this.waits = this.waits.filter((other) => other.address !== wait);
+    if (taken?.value.type !== "received") return;
+    const { name, nth } = taken.value;
+    const next = this.waits.find((open) => open.type === "event" && open.name === name);
+    if (next === undefined) this.#returned.push(nth);
+    else this.#end(next, taken.value);
+  }
+
+  #open({ address, type, name, durationMs, until }: OpenWait, ask: Ask | undefined): void {
     if (this.#has(address) || this.waits.some((wait) => wait.address === address)) return;
     const value = type === "event" && name !== undefined ? this.#take(name) : null;
-    const wait: Wait = { address, type, name, until: durationMs === null ? null : this.#now() + durationMs };
+    const deadline = durationMs === null ? (until ?? null) : this.#now() + durationMs;
     if (value === null) {
-      this.waits.push(wait);
+      this.waits.push({ address, type, name, until: deadline, ask });
     } else {
-      this.#record(address, value);
+      this.#record(address, value, ask);
       this.inbox += 1;
     }
   }
 
   #take(name: string): Value | null {
+    const returned = this.#returned.shift();
+    if (returned !== undefined) return { type: "received", name, nth: returned };
     const nth = this.#taken.get(name) ?? 0;
     if (nth >= (this.#arrived.get(name) ?? 0)) return null;
     this.#taken.set(name, nth + 1);
@@ -185,7 +237,7 @@ export class Ledger {
 
   #end(wait: Wait, value: Value): void {
     this.waits = this.waits.filter((other) => other !== wait);
-    this.#record(wait.address, value);
+    this.#record(wait.address, value, wait.ask);
     if (this.status === "parked") this.status = "queued";
   }
 
@@ -193,9 +245,10 @@ export class Ledger {
     return this.entries.some((entry) => entry.address === address && entry.attempt === this.attempt);
   }
 
-  #record(address: string, value: Value, attempt = this.attempt): void {
+  #record(address: string, value: Value, ask?: Ask, attempt = this.attempt): void {
     const { runId, fence } = this;
-    this.entries.push({ runId, seq: this.tail + 1, address, attempt, at: this.#now(), fence, value });
+    const entry = { runId, seq: this.tail + 1, address, attempt, at: this.#now(), fence, value };
+    this.entries.push(ask === undefined ? entry : { ...entry, ask });
   }
 
   #fixed(value: NewEntry["value"]): Value {

@@ -43,6 +43,16 @@ export class ManualEnv implements Env {
     });
   }
 
+  drained(then: () => void): void {
+    this.#soon += 1;
+    queueMicrotask(() =>
+      process.nextTick(() => {
+        this.#soon -= 1;
+        then();
+      }),
+    );
+  }
+
   get timers(): number {
     return this.#timers.size;
   }
@@ -76,6 +86,7 @@ export class Rig {
   readonly env: ManualEnv = new ManualEnv();
   readonly ledger: Ledger = new Ledger(() => this.env.now());
   readonly listening: boolean[] = [];
+  readonly expecting: Array<string | null> = [];
   logger: Logger = silentLogger;
   execution: Execution | null = null;
   mayBegin = true;
@@ -188,6 +199,9 @@ export class Rig {
       mayBegin: () => this.mayBegin,
       reclaim: () => {
         this.reclaims += 1;
+      },
+      expecting: (call) => {
+        this.expecting.push(call);
       },
       listening: (open) => {
         this.listening.push(open);

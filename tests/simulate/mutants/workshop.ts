@@ -31,6 +31,7 @@ export async function openWorkshop(): Promise<Workshop> {
   await cp(join(root, "tests", "simulate"), join(directory, "tests", "simulate"), { recursive: true });
   for (const file of ["package.json", "tests/package.json"]) await cp(join(root, file), join(directory, file));
   await linkModules(directory);
+  await link(join(root, "tests", "node_modules"), join(directory, "tests", "node_modules"));
   return {
     directory,
     alter: (edits) => alter(directory, edits),

@@ -16,6 +16,16 @@ export function projectOf(file: string): string {
   }
 }
 
+/** Whether the file may be code that a workflow runs. */
+export function isSource(name: string): boolean {
+  return sources.has(extname(name)) && !name.startsWith(".");
+}
+
+/** Whether the folder holds nothing that somebody writes. */
+export function isSkipped(name: string): boolean {
+  return name.startsWith(".") || skipped.has(name);
+}
+
 /** Calls `onChange` with a file's path, once per burst, when a source below `root` changes. Returns what ends it. */
 export function watchSources(root: string, onChange: (file: string) => void): () => void {
   const watchers = new Map<string, FSWatcher>();
@@ -24,8 +34,8 @@ export function watchSources(root: string, onChange: (file: string) => void): ()
   const changed = (folder: string, name: string | null) => {
     if (name === null || name.startsWith(".")) return;
     const path = join(folder, name);
-    if (!sources.has(extname(name))) {
-      if (!skipped.has(name)) enter(path);
+    if (!isSource(name)) {
+      if (!isSkipped(name)) enter(path);
       return;
     }
     clearTimeout(timer);
@@ -57,7 +67,7 @@ export function watchSources(root: string, onChange: (file: string) => void): ()
 function foldersIn(folder: string): string[] | null {
   try {
     return readdirSync(folder, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory() && !entry.name.startsWith(".") && !skipped.has(entry.name))
+      .filter((entry) => entry.isDirectory() && !isSkipped(entry.name))
       .map(({ name }) => name);
   } catch {
     return null;

@@ -3,8 +3,10 @@
 import { client } from "@aikirun/client";
 import { consoleLogger, describeError, isAikiError } from "@aikirun/lib";
 import { worker } from "@aikirun/worker";
+import { buildIdOf } from "./build-id.ts";
 import { loadWorkflows } from "./load.ts";
 import type { FromWorker, ToWorker, WorkerOrders } from "./messages.ts";
+import { projectOf } from "./watch.ts";
 
 const aliveMs = 1_000;
 
@@ -23,10 +25,12 @@ try {
 }
 
 async function serve(): Promise<void> {
+  const buildId = buildIdOf(projectOf(orders.file));
   const items = await loadWorkflows(orders.file);
   const aiki = await client({ url: orders.url, logger });
   const aikiWorker = worker(aiki, {
     id: orders.workerId,
+    buildId,
     maxConcurrentWorkflowRuns: 10,
     workflowRun: { heartbeatIntervalMs: orders.heartbeatIntervalMs },
   });

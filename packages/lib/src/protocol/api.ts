@@ -1,10 +1,7 @@
+import type { FindReply, FindRequest, ReadReply, ReadRequest } from "./lookup.ts";
 import type {
   ClaimReply,
   ClaimRequest,
-  FindReply,
-  FindRequest,
-  ReadReply,
-  ReadRequest,
   RenewReply,
   RenewRequest,
   ReportReply,
@@ -56,7 +53,7 @@ export const limits = {
   claimedQueues: 10_000,
   /** Lost claims that one claim may name. */
   repeatedClaims: 20,
-  openWaits: 1_000,
+  openWaits: 10_000,
   nameLength: 255,
   tags: 32,
   failureBytes: 65_536,

@@ -1,9 +1,34 @@
-import type { Address, Failure, Payload, RunId } from "./run.ts";
+import type { Address, Failure, Payload, RunId, Stall } from "./run.ts";
+
+/**
+ * When a handler made a durable call, and which of the alike calls it is. Recorded with everything that a call leaves
+ * in the journal, so that a replay gives each recorded value to the call that it belongs to.
+ */
+export interface Ask {
+  /**
+   * The largest `seq` that had been delivered to the handler when it made the call; 0 when nothing had been. In a
+   * report, `-n` stands for the `seq` of the report's own `n`-th entry, from 1: only the server knows it.
+   */
+  askedAt: number;
+  /** The same for the same call on every replay, whatever the timing. At most 32 characters. */
+  identity: string;
+  /**
+   * The branch of the handler that made the call. Present when the call was made in the microtasks that follow a
+   * delivery; otherwise `identity` already says it. At most 32 characters.
+   */
+  branch?: string;
+  /**
+   * How many alike calls that branch made in those microtasks; without `branch`: how many it had made until then, with
+   * this one. Absent for one.
+   */
+  alike?: number;
+}
 
 /** Exceptional transitions, recorded so that the timeline and the checkers need no further table. */
 export type Mark =
   | { mark: "recovered"; crashes: number; confirmed: boolean }
-  | { mark: "stalled"; reason: "crash_loop" | "diverged" }
+  /** `identity` is what the calls share that could not be told apart. */
+  | { mark: "stalled"; reason: Stall["reason"]; identity?: string }
   | { mark: "cancelled"; reason?: string }
   | { mark: "pause_requested" }
   | { mark: "paused" }
@@ -26,6 +51,15 @@ export type Value =
   | { type: "retrying"; error: Failure; retryAt: number }
   /** The clock, as `run.now()` saw it. */
   | { type: "observed"; data: Payload }
+  /** The handler asked for a child's end. At `<child address>/wait#<n>/ask`; the end itself is recorded elsewhere. */
+  | { type: "asked" }
+  /** A later attempt was given the value that the entry `seq` of an earlier attempt holds. */
+  | { type: "recalled"; seq: number }
+  /**
+   * The handler gave up a wait, which it had asked for as `wait` says. At `<wait address>/withdrawn`; an event that the
+   * wait had taken goes to another one.
+   */
+  | { type: "withdrawn"; wait?: Ask }
   /** A child workflow was started. Its end is recorded at `<address>/result`. */
   | { type: "started"; runId: RunId }
   /** A wait's deadline passed; `early` when `wake` ended a sleep. */
@@ -52,6 +86,8 @@ export interface Entry {
   worker?: string;
   /** Epoch milliseconds by the worker's clock when the work began. */
   startedAt?: number;
+  /** The durable call that this entry belongs to; absent for what came from outside and for exceptional transitions. */
+  ask?: Ask;
   value: Value;
 }
 
@@ -59,9 +95,13 @@ export interface Entry {
 export interface NewEntry {
   address: Address;
   startedAt?: number;
+  ask?: Ask;
   value:
     | { type: "returned"; output?: Payload }
     | { type: "threw"; error: Failure }
     | { type: "retrying"; error: Failure; retryInMs: number }
-    | { type: "observed"; data: Payload };
+    | { type: "observed"; data: Payload }
+    | { type: "asked" }
+    | { type: "recalled"; seq: number }
+    | { type: "withdrawn"; wait?: Ask };
 }

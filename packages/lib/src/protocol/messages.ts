@@ -1,5 +1,17 @@
-import type { Entry, NewEntry } from "./entry.ts";
-import type { Address, Failure, FinalStatus, Payload, RetryPolicy, RunId, RunSpec, RunStatus, RunView } from "./run.ts";
+import type { Ask, Entry, NewEntry } from "./entry.ts";
+import type {
+  Address,
+  Build,
+  Failure,
+  FinalStatus,
+  Payload,
+  ReportedStall,
+  RetryPolicy,
+  RunId,
+  RunSpec,
+  RunStatus,
+  RunView,
+} from "./run.ts";
 
 /** Why one item of a batch was refused. Each has a stable meaning on every verb. */
 export const rejections = [
@@ -116,6 +128,10 @@ export interface ClaimedRun {
   journal: Entry[];
   /** Set when the journal was cut at 4 MB: read on from this `seq` before executing. */
   journalCutAt?: number;
+  /** The waits that are open. Left out of a `hot` claim, whose session opened them itself. */
+  waits: ClaimedWait[];
+  /** Which code recorded the run last; absent before the first report. */
+  build?: Build;
   /**
    * Leases of the run that ended without a report since the last one. With any, renew once before executing anything,
    * so that a crash is counted; with several, put no other run at stake beside it.
@@ -123,6 +139,12 @@ export interface ClaimedRun {
   lapses: number;
   /** Epoch milliseconds by the server's clock when this was answered. */
   now: number;
+}
+
+/** An open wait of a claimed run. */
+export interface ClaimedWait {
+  address: Address;
+  ask?: Ask;
 }
 
 /** The runs that are the caller's by now; empty when the wait ran out. */
@@ -147,13 +169,17 @@ export interface OpenWait {
   type: "sleep" | "event" | "retry" | "child";
   /** The event's name, or a sleep's label. */
   name?: string;
-  /** Milliseconds; null waits without deadline (events only). */
+  /** Milliseconds; null waits without deadline, or for `until`. */
   durationMs: number | null;
+  /** Epoch milliseconds by the database's clock; `durationMs` is null then. */
+  until?: number;
+  ask?: Ask;
 }
 
 /** A child to start. Inherits shard and priority unless `spec` says otherwise. */
 export interface ChildStart {
   address: Address;
+  ask?: Ask;
   spec: RunSpec;
 }
 
@@ -163,10 +189,10 @@ export type Next =
   | { type: "continue" }
   /** Nothing can move until something arrives. Answered `parked: false`, with the news, when something has. */
   | { type: "suspend"; children: number }
-  /** Handed back. `idle`: the handler awaited nothing durable for too long, which counts as a crash. */
-  | { type: "release"; reason: "shutdown" | "paused" | "idle" | "unserved" }
-  /** The code no longer fits the record. */
-  | { type: "diverged"; call: Address; unclaimed: Address[] }
+  /** Handed back, for others to go on with. */
+  | { type: "release"; reason: "shutdown" | "paused" | "unserved" }
+  /** It cannot go on before somebody mends the cause. */
+  | { type: "stall"; stall: ReportedStall }
   | {
       type: "finish";
       outcome:
@@ -184,6 +210,10 @@ export interface Report {
   seen: number;
   /** The highest `seq` up to which the worker has every entry. */
   after: number;
+  /** A fingerprint of the code that executes the run. At most 64 characters. */
+  build?: string;
+  /** The replay waits for the handler to make this recorded call again. Absent when it waits for none. */
+  expecting?: Address;
   entries: NewEntry[];
   opens: OpenWait[];
   starts: ChildStart[];
@@ -228,7 +258,7 @@ export interface RenewRequest {
   leaseMs: number;
   runs: Array<{ runId: RunId; fence: number }>;
   load?: WorkerLoad;
-  /** The worker stops: it is no longer counted among the live ones. */
+  /** The session ends: its worker is no longer listed as live, and all runs that it holds are released at once. */
   leaving?: boolean;
 }
 
@@ -308,69 +338,4 @@ export type WatchResult =
 /** Only those that have something to say; empty when the wait ran out. */
 export interface WatchReply {
   results: WatchResult[];
-}
-
-// find and read
-
-/** A page of runs; every field narrows the choice. */
-export interface FindRequest {
-  name?: string;
-  versionId?: string;
-  status?: RunStatus[];
-  referenceId?: string;
-  shardKey?: string;
-  parentId?: RunId;
-  /** Runs that carry all of these. */
-  tags?: string[];
-  /** Epoch milliseconds, inclusive. */
-  createdAfter?: number;
-  /** Epoch milliseconds, exclusive. */
-  createdBefore?: number;
-  /** Newest first is the default. */
-  order?: "newest" | "oldest";
-  /** 1 to 200; default 50. */
-  limit?: number;
-  /** From the reply before. Opaque. */
-  cursor?: string;
-}
-
-/** One page of runs, and where the next begins. */
-export interface FindReply {
-  /** Without `input` and `outcome.output`. */
-  runs: RunView[];
-  cursor?: string;
-}
-
-/** Runs to read by id, with a page of their entries where asked for. */
-export interface ReadRequest {
-  runs: Array<{
-    runId: RunId;
-    /** Absent: no entries. */
-    entries?: { after: number; limit: number };
-  }>;
-  /** Whether to list the live workers of the namespace too. */
-  workers?: boolean;
-}
-
-/** A worker's process that was heard of lately, by any server of this database. */
-export interface LiveWorker {
-  session: string;
-  /** Its id: a label that several may share. */
-  worker: string;
-  serves: Served[];
-  shardKeys: string[];
-  /** Absent when it did not say. */
-  load?: WorkerLoad;
-  /** Epoch milliseconds by the database's clock. */
-  since: number;
-  seenAt: number;
-}
-
-/** One run as the outside sees it; `more` when entries remain after these. */
-export type ReadResult = { ok: true; run: RunView; entries: Entry[]; more: boolean } | Rejection;
-
-/** One result per run, in order; `workers` when asked for, by id and then by session. */
-export interface ReadReply {
-  results: ReadResult[];
-  workers?: LiveWorker[];
 }

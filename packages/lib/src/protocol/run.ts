@@ -39,10 +39,16 @@ export type FinalStatus = (typeof finalStatuses)[number];
 export interface Failure {
   name: string;
   message: string;
-  /** Stable code, for errors of Aiki's own and for errors that carry a string `code`. */
-  code?: string;
+  /** Stable code, for errors of Aiki's own and for errors whose `code` is a string or a number. */
+  code?: string | number;
   stack?: string;
   cause?: Failure;
+  /** The errors of an `AggregateError`; at most 10. */
+  errors?: Failure[];
+  /** How many errors of an `AggregateError` were left out of `errors`; absent when none were. */
+  omittedErrors?: number;
+  /** The error's other own fields: the JSON text of an object. */
+  details?: Payload;
   /** The run whose failure this is, for a child's. */
   runId?: RunId;
 }
@@ -54,9 +60,29 @@ export type Outcome =
   | { status: "cancelled"; reason?: string };
 
 /** Why a stalled run stopped. Left by `retry` or `cancel`. */
-export type Stall =
-  | { reason: "crash_loop"; crashes: number }
-  | { reason: "diverged"; call: Address; unclaimed: Address[] };
+export type Stall = { reason: "crash_loop"; crashes: number } | ReportedStall;
+
+/** Why a worker stopped a run: nothing is lost, and `retry` goes on once the cause is mended. */
+export type ReportedStall =
+  /** The code no longer fits the record: it made the new call `call` and never made those of `unclaimed`. */
+  | { reason: "diverged"; call: Address; unclaimed: Address[] }
+  /**
+   * Two alike calls cannot be told apart. `call` is where one of them would be recorded, `identity` what they share,
+   * `places` where the code makes them.
+   */
+  | { reason: "ambiguous_call"; call: Address; identity: string; places: string[] }
+  /** What is recorded at `call` no longer fits the schema that the code has for it. */
+  | { reason: "schema_mismatch"; call: Address; error: Failure }
+  /** The handler awaited something that is not durable for `idleMs` milliseconds. */
+  | { reason: "idle"; idleMs: number };
+
+/** The code that recorded a run last. */
+export interface Build {
+  /** A fingerprint of the code. At most 64 characters. */
+  id: string;
+  /** Entries up to this `seq` were recorded by other code; 0 when all are of this one. */
+  since: number;
+}
 
 /** When and how often to try again. Delays in milliseconds; `maxAttempts` counts the first attempt too. */
 export type RetryPolicy =
@@ -131,6 +157,8 @@ export interface RunView {
   waits: WaitView[];
   /** How many children it awaits. */
   awaitedChildren: number;
+  /** Events that arrived and that no wait has taken yet, by name; at most 100 names. */
+  unboundEvents: Array<{ name: string; count: number }>;
   /** Epoch milliseconds when the clock looks at this run next. */
   dueAt: number | null;
   /** Who holds it, when running. */

@@ -81,8 +81,8 @@ export function keyring(keys: Keys, logger: Logger, onRevoked: (id: string) => v
 function parseCreate(options: CreateKey): Omit<NewKey, "id" | "digest"> {
   const fields = new Fields(options, "API key", "INVALID_CONFIG");
   const wanted = {
-    name: checkName(fields.required("name", fields.text("name", { min: 0, max: 1_000 })), "key"),
-    namespace: checkName(fields.text("namespace", { min: 0, max: 1_000 }) ?? "default", "namespace"),
+    name: checkName(fields.required("name", fields.prose("name", 1_000)), "key"),
+    namespace: checkName(fields.prose("namespace", 1_000) ?? "default", "namespace"),
     scopes: parseScopes(fields),
     expiresInMs: fields.timeout("expiresIn") ?? null,
   };

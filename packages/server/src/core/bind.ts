@@ -6,18 +6,34 @@ import type { Arrivals, Value, Wait } from "./run.ts";
 const none: Arrivals = { arrived: 0, taken: 0 };
 
 export function countArrival(next: Draft, name: string): void {
-  const { arrived, taken } = next.run.events.get(name) ?? none;
-  setArrivals(next, name, { arrived: arrived + 1, taken });
+  const arrivals = next.run.events.get(name) ?? none;
+  setArrivals(next, name, { ...arrivals, arrived: arrivals.arrived + 1 });
 }
 
 /** What a wait for this event records if something is unbound, which is then taken; else null. */
 export function receivedBy(next: Draft, name: string): Value | null {
-  const { arrived, taken } = next.run.events.get(name) ?? none;
+  const { arrived, taken, returned = [] } = next.run.events.get(name) ?? none;
+  const [first, ...others] = returned;
+  if (first !== undefined) {
+    setArrivals(next, name, others.length === 0 ? { arrived, taken } : { arrived, taken, returned: others });
+    return { type: "received", name, nth: first };
+  }
   if (arrived === taken) {
     return null;
   }
   setArrivals(next, name, { arrived, taken: taken + 1 });
   return { type: "received", name, nth: taken };
+}
+
+/** These arrivals, by number, are unbound again: the waits that had taken them were withdrawn. */
+export function giveBack(next: Draft, name: string, arrivals: readonly number[]): void {
+  const { returned = [], ...counts } = next.run.events.get(name) ?? none;
+  setArrivals(next, name, { ...counts, returned: [...returned, ...arrivals].sort((left, right) => left - right) });
+}
+
+/** How many arrivals of a name no wait has taken, or kept. */
+export function unboundIn({ arrived, taken, returned = [] }: Arrivals): number {
+  return arrived - taken + returned.length;
 }
 
 /** Takes the oldest open wait for this event out of the run's waits. */

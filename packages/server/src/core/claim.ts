@@ -1,7 +1,7 @@
 /** Leases: who may execute a run, until when, and how often that may go wrong. */
 
 import { change, type Draft, decided, draft, enqueue, isFinal, record, refuse } from "./draft.ts";
-import type { Claim, Decision, Held, Moment, Run, State } from "./run.ts";
+import type { Claim, Decision, Held, Moment, Run, Stall, State } from "./run.ts";
 
 export function claim(run: Run, asked: Claim, moment: Moment): Decision {
   const { state } = run;
@@ -57,6 +57,25 @@ export function renew(
   return decided(next);
 }
 
+/** No crash: what the session executed is for others at once. What it parked only needs a replay when it goes on. */
+export function leave(run: Run, { session }: { session: string }, moment: Moment): Decision {
+  const next = draft(run, moment);
+  const { state } = run;
+  if (state.status === "running") {
+    if (state.session === session) {
+      handBack(next, state.pauseRequested);
+    }
+  } else if (state.status === "paused") {
+    const { interrupted } = state;
+    if (heldBy(interrupted)?.session === session && "held" in interrupted) {
+      change(next, { state: { ...state, interrupted: { ...interrupted, held: null } } });
+    }
+  } else if (heldBy(state)?.session === session && "held" in state) {
+    change(next, { state: { ...state, held: null } });
+  }
+  return decided(next);
+}
+
 /** R4. */
 export function holds(run: Run, session: string, fence: number): boolean {
   return run.state.status === "running" && run.fence === fence && run.state.session === session;
@@ -78,18 +97,20 @@ export function recover(next: Draft): void {
   const crashes = next.run.crashes + (confirmed ? 1 : 0);
   record(next, `recovered:#${next.run.fence}`, { type: "marked", mark: "recovered", crashes, confirmed });
   change(next, { lapses: next.run.lapses + 1 });
-  crash(next, crashes, state.pauseRequested);
+  change(next, { crashes });
+  // R9
+  if (crashes > next.moment.settings.maxCrashes) {
+    stall(next, { reason: "crash_loop", crashes });
+  } else {
+    handBack(next, state.pauseRequested);
+  }
 }
 
-/** R9: hands the run on, unless it brought down one worker too many. */
-export function crash(next: Draft, crashes: number, pauseRequested: boolean): void {
-  change(next, { crashes });
-  if (crashes > next.moment.settings.maxCrashes) {
-    record(next, `stalled:#${next.run.fence}`, { type: "marked", mark: "stalled", reason: "crash_loop" });
-    change(next, { state: { status: "stalled", reason: "crash_loop", crashes } });
-  } else {
-    handBack(next, pauseRequested);
-  }
+/** Stops the run until `retry` or `cancel`. */
+export function stall(next: Draft, why: Stall): void {
+  const identity = why.reason === "ambiguous_call" ? { identity: why.identity } : {};
+  record(next, `stalled:#${next.run.fence}`, { type: "marked", mark: "stalled", reason: why.reason, ...identity });
+  change(next, { state: { status: "stalled", ...why } });
 }
 
 /** Out of the worker's hands: queued, or paused when that was asked for. */

@@ -3,7 +3,7 @@ import { runStatuses } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import { commands, decideAt, states, told } from "../../test/states.ts";
 
-const inHand = "running unconfirmed pausing";
+const inHand = "running hot unconfirmed pausing";
 const parked = "sleeping awaiting_event awaiting_child_workflow awaiting_retry awaiting_task";
 const paused = "paused_scheduled paused_queued paused_sleeping paused_event paused_child paused_retry paused_task";
 const stalled = "crash_loop diverged";
@@ -19,7 +19,7 @@ const notHeld = { FENCED: free, RUN_FINAL: final };
 const table: Record<string, Record<string, string>> = {
   tick: {
     "queued >deliver": "scheduled queued awaiting_retry",
-    "queued +recovered >deliver": "running unconfirmed",
+    "queued +recovered >deliver": "running hot unconfirmed",
     "paused(queued) +recovered +paused": "pausing",
     "queued +elapsed >deliver": "sleeping awaiting_event awaiting_task",
     "failed >cancelChildren": "failed_children",
@@ -36,28 +36,41 @@ const table: Record<string, Record<string, string>> = {
   "reclaim by a stranger": { FENCED: `${live} ${final}` },
   "claim again": {
     "running unconfirmed": "unconfirmed",
-    ILLEGAL_STATE: `scheduled queued running pausing ${parked} ${paused} ${stalled} ${final}`,
+    ILLEGAL_STATE: `scheduled queued running hot pausing ${parked} ${paused} ${stalled} ${final}`,
   },
   "claim again by a stranger": { ILLEGAL_STATE: `${live} ${final}` },
   "claim again what another took": { ILLEGAL_STATE: `${live} ${final}` },
-  renew: { running: "running unconfirmed", "running pausing": "pausing", ...notHeld },
+  renew: { running: "running hot unconfirmed", "running pausing": "pausing", ...notHeld },
   "renew by a ghost": { FENCED: live, RUN_FINAL: final },
+  leave: {
+    "queued >deliver": "running hot unconfirmed",
+    "paused(queued) +paused": "pausing",
+    sleeping: "sleeping",
+    awaiting_event: "awaiting_event",
+    awaiting_child_workflow: "awaiting_child_workflow",
+    awaiting_retry: "awaiting_task",
+    "paused(sleeping)": "paused_sleeping",
+    "paused(awaiting_event)": "paused_event",
+    "paused(awaiting_child_workflow)": "paused_child",
+    "paused(awaiting_retry)": "paused_task",
+    same: `scheduled queued awaiting_retry paused_scheduled paused_queued paused_retry ${stalled} ${final}`,
+  },
+  "leave of another session": { same: `${live} ${final}` },
   "report continue": { "same +returned": inHand, ...notHeld },
   "report continue by a ghost": { FENCED: live, RUN_FINAL: final },
-  "report suspend": { sleeping: "running unconfirmed", "paused(sleeping) +paused": "pausing", ...notHeld },
+  "report suspend": { sleeping: "running hot unconfirmed", "paused(sleeping) +paused": "pausing", ...notHeld },
   "report suspend behind news": { "same +returned": inHand, ...notHeld },
   "report suspend on nothing": {
-    "queued >deliver": "running unconfirmed",
-    "paused(queued) +paused": "pausing",
+    "queued >deliver": "hot",
+    "stalled(idle) +stalled": "running unconfirmed pausing",
     ...notHeld,
   },
-  "report release": { "queued >deliver": "running unconfirmed", "paused(queued) +paused": "pausing", ...notHeld },
-  "report release idle": { "queued >deliver": "running unconfirmed", "paused(queued) +paused": "pausing", ...notHeld },
-  "report diverged": { "stalled(diverged) +stalled": inHand, ...notHeld },
+  "report release": { "queued >deliver": "running hot unconfirmed", "paused(queued) +paused": "pausing", ...notHeld },
+  "report stall": { "stalled(diverged) +stalled": inHand, ...notHeld },
   "report finish completed": { "completed +returned": inHand, ...notHeld },
   "report finish failed": { failed: inHand, ...notHeld },
   "report finish to retry": {
-    "awaiting_retry +attempt_failed": "running unconfirmed",
+    "awaiting_retry +attempt_failed": "running hot unconfirmed",
     "paused(awaiting_retry) +attempt_failed +paused": "pausing",
     ...notHeld,
   },
@@ -65,7 +78,7 @@ const table: Record<string, Record<string, string>> = {
     "scheduled +arrived": "scheduled",
     "queued +arrived": "queued",
     "queued +arrived +received >deliver": "awaiting_event",
-    "running +arrived": "running",
+    "running +arrived": "running hot",
     "running unconfirmed +arrived": "unconfirmed",
     "running pausing +arrived": "pausing",
     "sleeping +arrived": "sleeping",
@@ -85,7 +98,7 @@ const table: Record<string, Record<string, string>> = {
     "scheduled +returned": "scheduled",
     "queued +returned": "queued",
     "queued +returned >deliver": "awaiting_child_workflow",
-    "running +returned": "running",
+    "running +returned": "running hot",
     "running unconfirmed +returned": "unconfirmed",
     "running pausing +returned": "pausing",
     "sleeping +returned": "sleeping",
@@ -110,7 +123,7 @@ const table: Record<string, Record<string, string>> = {
   pause: {
     "paused(scheduled) +pause_requested +paused": "scheduled",
     "paused(queued) +pause_requested +paused": "queued",
-    "running pausing +pause_requested": "running pausing",
+    "running pausing +pause_requested": "running hot pausing",
     "running unconfirmed pausing +pause_requested": "unconfirmed",
     "paused(sleeping) +pause_requested +paused": "sleeping",
     "paused(awaiting_event) +pause_requested +paused": "awaiting_event",
@@ -128,7 +141,7 @@ const table: Record<string, Record<string, string>> = {
     "awaiting_event +resumed": "paused_event",
     "awaiting_child_workflow +resumed": "paused_child",
     "awaiting_retry +resumed": "paused_retry paused_task",
-    ILLEGAL_STATE: `scheduled queued running unconfirmed ${parked} ${stalled}`,
+    ILLEGAL_STATE: `scheduled queued running hot unconfirmed ${parked} ${stalled}`,
     RUN_FINAL: final,
   },
   wake: {

@@ -16,7 +16,7 @@
  *   paused holds any of scheduled, queued and parked; stalled waits for retry or cancel. Both leave by command only.
  */
 
-import { claim, renew } from "./claim.ts";
+import { claim, leave, renew } from "./claim.ts";
 import { isFinal } from "./draft.ts";
 import { receive } from "./receive.ts";
 import { report } from "./report.ts";
@@ -32,6 +32,8 @@ export function decide(run: Run, command: Command, moment: Moment): Decision {
       return claim(run, command.claim, moment);
     case "renew":
       return renew(run, command, moment);
+    case "leave":
+      return leave(run, command, moment);
     case "report":
       return report(run, command, moment);
     case "receive":

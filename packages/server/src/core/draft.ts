@@ -1,6 +1,6 @@
 /** A decision in the making: the run as it becomes, the facts to record, and what else must happen. */
 
-import type { Decision, Effect, Entry, Held, Moment, Outcome, Refusal, Run, State, Value } from "./run.ts";
+import type { Ask, Decision, Effect, Entry, Held, Moment, Outcome, Refusal, Run, State, Value, Wait } from "./run.ts";
 
 export interface Draft {
   readonly before: Run;
@@ -54,6 +54,8 @@ export function refuse(code: Refusal["code"], message: string): Refusal {
 export interface Authorship {
   worker?: string;
   startedAt?: number;
+  /** The durable call that the entry belongs to. */
+  ask?: Ask;
   /** Arrivals and signals belong to no attempt: 0, so that a reference counts once for the whole run. */
   attempt?: 0;
 }
@@ -70,8 +72,14 @@ export function record(draft: Draft, address: string, value: Value, by: Authorsh
     fence: run.fence,
     ...(by.worker === undefined ? {} : { worker: by.worker }),
     ...(by.startedAt === undefined ? {} : { startedAt: by.startedAt }),
+    ...(by.ask === undefined ? {} : { ask: by.ask }),
     value,
   });
+}
+
+/** Records how a wait ended, as part of the durable call that opened it. */
+export function recordEnd(draft: Draft, { address, ask }: Pick<Wait, "address" | "ask">, value: Value): void {
+  record(draft, address, value, ask === undefined ? {} : { ask });
 }
 
 /** A fact came from outside: whoever parks without having seen it is told (R6). */

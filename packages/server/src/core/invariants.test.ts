@@ -332,15 +332,15 @@ describe("R9: crash loops are bounded", () => {
     expect(accepted(decide(held, releasing, at(now))).run.crashes).toBe(1);
   });
 
-  it.each([
-    ["an idle release", { type: "release", reason: "idle" } as const],
-    ["a suspension that waits for nothing", suspend],
-  ])("counts %s like a crash", (_, next) => {
-    let run = aRun(queued);
-    for (let crashes = 0; crashes <= settings.maxCrashes; crashes++) {
+  it("does not count a suspension that waits for nothing, which stalls the run after one replay", () => {
+    const suspended = (run: Run): Run => {
       const held = accepted(decide(run, claimed, at(now))).run;
-      run = accepted(decide(held, report(next, { session: "session-2", fence: held.fence }), at(now))).run;
-    }
-    expect(run.state).toMatchObject({ status: "stalled", reason: "crash_loop" });
+      return accepted(decide(held, report(suspend, { session: "session-2", fence: held.fence }), at(now))).run;
+    };
+    const held = { session: "session-2", fence: 3, tail: 4, attempt: 1 };
+    const hot = aRun({ status: "queued", held, redeliveries: 0, redeliverAt: now + 1_000 });
+    const replayed = suspended(hot);
+    expect(replayed).toMatchObject({ crashes: 0, state: { status: "queued", held: null } });
+    expect(suspended(replayed)).toMatchObject({ crashes: 0, state: { status: "stalled", reason: "idle", idleMs: 0 } });
   });
 });

@@ -2,7 +2,7 @@
 
 import { arrivalAddress, resultAddress } from "@aikirun/lib";
 import { countArrival, receivedBy, takeWait } from "./bind.ts";
-import { arrive, change, type Draft, decided, draft, enqueue, isFinal, record, refuse } from "./draft.ts";
+import { arrive, change, type Draft, decided, draft, enqueue, isFinal, record, recordEnd, refuse } from "./draft.ts";
 import type { Arrival, Decision, Entry, Moment, Outcome, Run, RunId, Value } from "./run.ts";
 
 export function receive(run: Run, arrival: Arrival, known: Entry[], moment: Moment): Decision {
@@ -34,7 +34,7 @@ function receiveEvent(next: Draft, { name, data, referenceId, signalId }: Extrac
   const wait = takeWait(next, name);
   const value = wait === null ? null : receivedBy(next, name);
   if (wait !== null && value !== null) {
-    record(next, wait.address, value);
+    recordEnd(next, wait, value);
     unpark(next);
   }
 }
@@ -78,7 +78,8 @@ export function unpark(next: Draft): void {
   }
 }
 
-function childValue(outcome: Outcome, runId: RunId): Value {
+/** The end of a child, as its parent's journal holds it. */
+export function childValue(outcome: Outcome, runId: RunId): Value {
   switch (outcome.status) {
     case "completed":
       return { type: "returned", ...(outcome.output === undefined ? {} : { output: outcome.output }) };

@@ -1,17 +1,21 @@
 /** What a worker says of its run: facts to record, waits and children to open, and how it goes on. */
 
-import { awaitedResult } from "@aikirun/lib";
-import type { Address, Next, Report } from "@aikirun/lib/protocol";
+import { awaitedResult, withdrawnAddress } from "@aikirun/lib";
+import type { Address, Ask, Next, OpenWait, Report, ReportedStall } from "@aikirun/lib/protocol";
 import { receivedBy } from "./bind.ts";
-import { crash, fenced, handBack, holds, park } from "./claim.ts";
-import { arrive, change, type Draft, decided, draft, end, record, refuse } from "./draft.ts";
+import { startChildren } from "./children.ts";
+import { fenced, handBack, holds, park, stall } from "./claim.ts";
+import { arrive, change, type Draft, decided, draft, end, record, recordEnd, refuse } from "./draft.ts";
 import type { Command, Decision, Entry, Held, Moment, ParkedStatus, Run, State, Value } from "./run.ts";
-import { openChild } from "./start.ts";
+import { withdraw, withdrawnBy } from "./withdraw.ts";
 
 type ReportCommand = Extract<Command, { type: "report" }>;
 
+/** Addresses of calls that the code never made again, and places of alike calls, that a stalled run keeps. */
+const keptInStall = 100;
+
 export function report(run: Run, command: ReportCommand, moment: Moment): Decision {
-  const { report, session } = command;
+  const { report, session, worker } = command;
   const next = draft(run, moment);
   if (run.reported?.fence === report.fence && run.reported.reportId === report.reportId) {
     return decided(next);
@@ -20,8 +24,9 @@ export function report(run: Run, command: ReportCommand, moment: Moment): Decisi
     return fenced(run);
   }
   const facts = factsOf(report);
-  if (new Set(facts.map(({ address }) => address)).size < facts.length) {
-    return refuse("BAD_REQUEST", "Two facts of the report have one address; each is recorded at its own.");
+  const fault = faultOf(report, facts);
+  if (fault !== null) {
+    return refuse("BAD_REQUEST", fault);
   }
   const known = new Map(command.known.map((entry) => [entry.address, entry]));
   const recorded = facts.filter(({ address }) => known.has(address));
@@ -30,10 +35,16 @@ export function report(run: Run, command: ReportCommand, moment: Moment): Decisi
     const same = recorded.length === facts.length && recorded.every((fact) => isSame(fact, known.get(fact.address)));
     return same ? decided(next) : refuse("FENCED", "Something else is recorded at an address of this report.");
   }
-  recordFacts(next, command);
-  startChildren(next, report);
-  if (openWaits(next, report, known)) {
-    settleCounts(next, command);
+  const asked = withSeqs(report, run.tail);
+  recordFacts(next, asked, worker);
+  startChildren(next, asked, command.taken ?? [], known);
+  const withdrawn = withdrawnBy(asked);
+  withdraw(next, withdrawn, known);
+  const isOver = (wait: OpenWait) => withdrawn.has(wait.address) || isEnded(wait, known);
+  if (openWaits(next, asked, isOver)) {
+    settleCounts(next, report);
+    noteBuild(next, report);
+    noteExpected(next, report);
     goOn(next, report, session);
   }
   if (next.touched) {
@@ -42,9 +53,34 @@ export function report(run: Run, command: ReportCommand, moment: Moment): Decisi
   return decided(next);
 }
 
-function recordFacts(next: Draft, { report, worker }: ReportCommand): void {
-  for (const { address, value, startedAt } of report.entries) {
-    const by = startedAt === undefined ? { worker } : { worker, startedAt };
+/** What no repetition of the report would mend. */
+function faultOf({ entries, opens, starts }: Report, facts: readonly Fact[]): string | null {
+  if (new Set(facts.map(({ address }) => address)).size < facts.length) {
+    return "Two facts of the report have one address; each is recorded at its own.";
+  }
+  const isBeyond = ({ ask }: { ask?: Ask }) => ask !== undefined && -ask.askedAt > entries.length;
+  return [...entries, ...opens, ...starts].some(isBeyond)
+    ? `A negative askedAt names an entry of the report, from -1 to -${entries.length}; it has no other.`
+    : null;
+}
+
+/** The report with every `askedAt` as a `seq`: its own first entry follows the `tail`. */
+function withSeqs(report: Report, tail: number): Report {
+  const resolved = <Item extends { ask?: Ask }>(item: Item): Item =>
+    item.ask === undefined || item.ask.askedAt >= 0
+      ? item
+      : { ...item, ask: { ...item.ask, askedAt: tail - item.ask.askedAt } };
+  const { entries, opens, starts } = report;
+  return { ...report, entries: entries.map(resolved), opens: opens.map(resolved), starts: starts.map(resolved) };
+}
+
+function recordFacts(next: Draft, { entries }: Report, worker: string): void {
+  for (const { address, value, startedAt, ask } of entries) {
+    const by = {
+      worker,
+      ...(startedAt === undefined ? {} : { startedAt }),
+      ...(ask === undefined ? {} : { ask }),
+    };
     if (value.type === "retrying") {
       const { error, retryInMs } = value;
       record(next, address, { type: "retrying", error, retryAt: next.moment.latest + retryInMs }, by);
@@ -68,6 +104,10 @@ function factsOf({ entries, starts }: Report): Fact[] {
 }
 
 function isSame({ value }: Fact, known: Entry | undefined): boolean {
+  if (value.type === "started") {
+    // Whether the child began, and as which run, was decided here.
+    return known?.value.type === "started" || known?.value.type === "threw";
+  }
   if (known === undefined || known.value.type !== value.type) {
     return false;
   }
@@ -75,35 +115,36 @@ function isSame({ value }: Fact, known: Entry | undefined): boolean {
   return value.type === "retrying" || JSON.stringify(value) === JSON.stringify(known.value);
 }
 
-function startChildren(next: Draft, { starts }: Report): void {
-  for (const { address, spec } of starts) {
-    record(next, address, { type: "started", runId: spec.id });
-    next.effects.push({ type: "start", run: openChild(next.run, address, spec, next.moment), recall: null });
-    change(next, { children: next.run.children + (spec.onParentEnd === "abandon" ? 0 : 1) });
-  }
-}
-
 /** False when there would be too many, which ends the run: refusing the report would only bring it back. */
-function openWaits(next: Draft, { opens }: Report, known: Map<string, Entry>): boolean {
+function openWaits(next: Draft, { opens }: Report, isOver: (wait: OpenWait) => boolean): boolean {
   const { latest, settings } = next.moment;
   const waits = [...next.run.waits];
   const open = new Set(waits.map(({ address }) => address));
-  for (const { address, type, name, durationMs } of opens) {
-    if (open.has(address) || known.has(address) || (type === "child" && known.has(awaitedResult(address)))) {
+  for (const opened of opens) {
+    const { address, type, name, ask } = opened;
+    if (open.has(address) || isOver(opened)) {
       continue;
     }
     open.add(address);
     const value = type === "event" && name !== undefined ? receivedBy(next, name) : null;
-    if (value !== null || (durationMs !== null && durationMs <= 0)) {
-      record(next, address, value ?? { type: "elapsed" });
+    const until = deadlineOf(opened, latest);
+    if (value !== null || (until !== null && until <= latest)) {
+      recordEnd(next, opened, value ?? { type: "elapsed" });
       arrive(next);
     } else {
-      const until = durationMs === null ? null : latest + durationMs;
-      waits.push(name === undefined ? { address, type, until } : { address, type, name, until });
+      waits.push({
+        address,
+        type,
+        until,
+        ...(name === undefined ? {} : { name }),
+        ...(ask === undefined ? {} : { ask }),
+      });
     }
   }
   if (waits.length > settings.maxOpenWaits) {
-    const message = `The run has ${waits.length} waits open at once; ${settings.maxOpenWaits} are allowed.`;
+    const message =
+      `The run has ${waits.length} waits open at once; ${settings.maxOpenWaits} are allowed. Wait for fewer at once, ` +
+      "or withdraw the waits that are no longer needed: with a signal, or by run.race instead of Promise.race.";
     end(next, { status: "failed", error: { name: "AikiError", code: "TOO_MANY_WAITS", message } });
     return false;
   }
@@ -113,11 +154,40 @@ function openWaits(next: Draft, { opens }: Report, known: Map<string, Entry>): b
   return true;
 }
 
+/** Epoch milliseconds; null: it waits without one. */
+function deadlineOf({ durationMs, until }: OpenWait, latest: number): number | null {
+  return durationMs === null ? (until ?? null) : latest + durationMs;
+}
+
+/** Whether what the wait is for is recorded already, or that it was withdrawn. */
+function isEnded({ address, type }: OpenWait, known: ReadonlyMap<Address, Entry>): boolean {
+  const isRecorded = known.has(address) || known.has(withdrawnAddress(address));
+  return isRecorded || (type === "child" && known.has(awaitedResult(address)));
+}
+
 /** R9: a report shows that the worker lives. A row that is written anyway also confirms the lease. */
-function settleCounts(next: Draft, { report }: ReportCommand): void {
+function settleCounts(next: Draft, report: Report): void {
   const { crashes, lapses } = next.run;
   if (report.next.type !== "release" && (crashes > 0 || lapses > 0)) {
     change(next, { crashes: 0, lapses: 0 });
+  }
+}
+
+/** Which code recorded the run last, and which entries are of other code. */
+function noteBuild(next: Draft, { build: id }: Report): void {
+  const { build } = next.run;
+  if (id !== undefined && id !== build?.id) {
+    change(next, { build: { id, since: build === null ? 0 : next.before.tail } });
+  }
+}
+
+/** Which recorded call the replay waits for: kept from the report that named it first until one names it no more. */
+function noteExpected(next: Draft, { expecting: call }: Report): void {
+  const { state } = next.run;
+  if (state.status === "running" && call !== state.expecting?.call) {
+    const { expecting: _, ...rest } = state;
+    const since = next.moment.now;
+    change(next, { state: call === undefined ? rest : { ...rest, expecting: { call, since } } });
   }
 }
 
@@ -136,13 +206,10 @@ function goOn(next: Draft, { next: then, seen }: Report, session: string): void 
       suspend(next, then, seen, session);
       return;
     case "release":
-      release(next, then, state.pauseRequested);
+      handBack(next, state.pauseRequested);
       return;
-    case "diverged":
-      record(next, `stalled:#${next.run.fence}`, { type: "marked", mark: "stalled", reason: "diverged" });
-      change(next, {
-        state: { status: "stalled", reason: "diverged", call: then.call, unclaimed: then.unclaimed.slice(0, 100) },
-      });
+    case "stall":
+      stall(next, shortened(then.stall));
       return;
     case "finish":
       finish(next, then.outcome, state.pauseRequested);
@@ -152,25 +219,51 @@ function goOn(next: Draft, { next: then, seen }: Report, session: string): void 
   }
 }
 
+/** As much of it as a row keeps. */
+function shortened(why: ReportedStall): ReportedStall {
+  switch (why.reason) {
+    case "diverged":
+      return { ...why, unclaimed: why.unclaimed.slice(0, keptInStall) };
+    case "ambiguous_call":
+      return { ...why, places: why.places.slice(0, keptInStall) };
+    case "schema_mismatch":
+    case "idle":
+      return why;
+    default:
+      return why satisfies never;
+  }
+}
+
 function suspend(next: Draft, { children }: Extract<Next, { type: "suspend" }>, seen: number, session: string): void {
   const { run } = next;
   // R6: something arrived that the worker has not seen. It stays in its hands, and the answer brings the news.
   if (run.inbox !== seen || run.state.status !== "running") {
     return;
   }
-  // R5: it would wait for nothing, for ever. What hangs is treated like any other handler that hangs (R9).
+  const { pauseRequested } = run.state;
   if (children === 0 && run.waits.length === 0) {
-    crash(next, next.before.crashes + 1, run.state.pauseRequested);
+    suspendOnNothing(next, run.state);
     return;
   }
   const held: Held = { session, fence: run.fence, tail: run.tail, attempt: run.attempt };
-  const { pauseRequested } = run.state;
   const status = parkedStatus(run, children);
   const state: State =
     status === "awaiting_retry" ? { status, retryAt: null, held, children } : { status, held, children };
   change(next, { state });
   if (pauseRequested) {
     park(next, state);
+  }
+}
+
+/**
+ * R5: parked, it would wait for nothing, for ever. A worker that went on from its memory may not agree with the record,
+ * so the run is replayed; after a replay it is the handler that awaits nothing durable.
+ */
+function suspendOnNothing(next: Draft, { held, pauseRequested }: Extract<State, { status: "running" }>): void {
+  if (held === null) {
+    stall(next, { reason: "idle", idleMs: 0 });
+  } else {
+    handBack(next, pauseRequested);
   }
 }
 
@@ -184,21 +277,6 @@ function parkedStatus({ waits }: Run, children: number): ParkedStatus {
     return "awaiting_child_workflow";
   }
   return types.has("sleep") ? "sleeping" : "awaiting_retry";
-}
-
-function release(next: Draft, { reason }: Extract<Next, { type: "release" }>, pauseRequested: boolean): void {
-  switch (reason) {
-    case "idle":
-      crash(next, next.run.crashes + 1, pauseRequested);
-      return;
-    case "shutdown":
-    case "paused":
-    case "unserved":
-      handBack(next, pauseRequested);
-      return;
-    default:
-      reason satisfies never;
-  }
 }
 
 function finish(next: Draft, outcome: Extract<Next, { type: "finish" }>["outcome"], pauseRequested: boolean): void {

@@ -17,6 +17,8 @@
 
 import type {
   Address,
+  Ask,
+  Build,
   Entry,
   Mark,
   Outcome,
@@ -35,6 +37,8 @@ export interface Wait {
   name?: string;
   /** Epoch milliseconds; null waits without deadline. */
   until: number | null;
+  /** The durable call that opened it; the entry that ends the wait carries it too. */
+  ask?: Ask;
 }
 
 /** What a worker had of a run when it let go: lets the same session go on without replay. */
@@ -68,6 +72,8 @@ export type State =
       pauseRequested: boolean;
       /** What the holder had of the run when it was handed out: it gets what came since. Null: all of it. */
       held: Held | null;
+      /** The recorded call that the holder's replay waits for, and since when. Epoch milliseconds. */
+      expecting?: { call: Address; since: number };
     }
   | ({ status: "sleeping" | "awaiting_event" | "awaiting_child_workflow" } & Parked)
   /** A workflow-level retry (`retryAt` set), or only retries of tasks are waited for. */
@@ -81,10 +87,12 @@ export type Interrupted = Extract<State, { status: "scheduled" | "queued" | Park
 
 export type ParkedStatus = "sleeping" | "awaiting_event" | "awaiting_child_workflow" | "awaiting_retry";
 
-/** Arrivals of one event name: `arrived - taken` of them are unbound. They are taken in order. */
+/** Arrivals of one event name. Unbound are those from `taken` on, and before them the `returned` ones. */
 export interface Arrivals {
   arrived: number;
   taken: number;
+  /** Arrivals below `taken` whose waits were withdrawn, in order, until other waits take them. Absent when none. */
+  returned?: readonly number[];
 }
 
 /** What a start fixed for ever. */
@@ -129,6 +137,8 @@ export interface Run {
   /** Facts that arrived from outside. */
   inbox: number;
   attempt: number;
+  /** The code that recorded the run last; null before the first report that names its build. */
+  build: Build | null;
   /** Leases that ended without a report since the last one; unconfirmed ones are counted apart. */
   crashes: number;
   lapses: number;
@@ -146,11 +156,15 @@ export type Command =
   | { type: "tick" }
   | { type: "claim"; claim: Claim }
   | { type: "renew"; session: string; fence: number; leaseMs: number }
+  /** The session has ended: it neither executes the run any more nor resumes it. */
+  | { type: "leave"; session: string }
   /**
    * `known` holds what is recorded at the addresses that the command would write. Empty at first; the shell fills it
-   * and decides again when the command was refused, met an entry, or comes from a worker that is behind.
+   * and decides again when the command was refused, met an entry, or comes from a worker that is behind. `taken` is
+   * what stands in the way of the children that a report starts; if there is more, storage refuses to insert the child
+   * and all is decided again.
    */
-  | { type: "report"; session: string; worker: string; report: Report; known: Entry[] }
+  | { type: "report"; session: string; worker: string; report: Report; known: Entry[]; taken?: readonly Taken[] }
   | { type: "receive"; arrival: Arrival; known: Entry[] }
   | { type: "cancel"; signalId: string; reason?: string; known: Entry[] }
   | { type: "pause"; signalId: string; known: Entry[] }
@@ -161,6 +175,12 @@ export type Command =
   | { type: "orphan" }
   /** A final run has no live child left to cancel. */
   | { type: "childless" };
+
+/** The run that has the id or the reference which the child at this address is to get. */
+export interface Taken {
+  address: Address;
+  holder: Pick<Run, "id" | "parent" | "state">;
+}
 
 export interface Claim {
   claimId: string;
@@ -218,4 +238,4 @@ export interface Refusal {
 /** The row is left alone when `run.revision` is the one decided upon; `run.tail` counts the entries even then. */
 export type Decision = { ok: true; run: Run; entries: Entry[]; effects: Effect[] } | Refusal;
 
-export type { Address, Entry, Mark, Outcome, Payload, Report, RunId, Stall, Value };
+export type { Address, Ask, Build, Entry, Mark, Outcome, Payload, Report, RunId, Stall, Value };

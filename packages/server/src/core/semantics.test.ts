@@ -1,6 +1,6 @@
 import type { OpenWait } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { childAddress, childEnded, error, returned, settings } from "../../test/runs.ts";
+import { awaitsChild, childAddress, childEnded, diverged, error, returned, settings } from "../../test/runs.ts";
 import { Story } from "../../test/story.ts";
 import { uuid } from "../../test/virtual-env.ts";
 
@@ -16,10 +16,6 @@ function sleeps(durationMs: number, ordinal = 0): OpenWait {
 
 function retries(durationMs: number): OpenWait {
   return { address: "task:t#0/1/retry", type: "retry", durationMs };
-}
-
-function awaitsChild(durationMs: number): OpenWait {
-  return { address: `${childAddress}/wait#0`, type: "child", durationMs };
 }
 
 describe("an event", () => {
@@ -311,10 +307,7 @@ describe("retry", () => {
   });
 
   it("of a stalled run queues the same run, with no crash counted", () => {
-    const story = new Story()
-      .claim()
-      .report({ type: "diverged", call: "task:b#0", unclaimed: ["task:a#0"] })
-      .retry();
+    const story = new Story().claim().report({ type: "stall", stall: diverged }).retry();
     expect(story).toMatchObject({ status: "queued", run: { id: uuid(1), crashes: 0, lapses: 0, attempt: 1 } });
   });
 
@@ -442,7 +435,7 @@ describe("the timeout of a run", () => {
   });
 
   it("ends a stalled run too", () => {
-    const story = new Story({ timeoutMs: minute }).claim().report({ type: "diverged", call: "a", unclaimed: [] });
+    const story = new Story({ timeoutMs: minute }).claim().report({ type: "stall", stall: diverged });
     expect(story.pass(minute).status).toBe("failed");
   });
 });

@@ -2,7 +2,19 @@
 
 import { signalAddress } from "@aikirun/lib";
 import { park } from "./claim.ts";
-import { arrive, change, type Draft, decided, draft, end, enqueue, isFinal, record, refuse } from "./draft.ts";
+import {
+  arrive,
+  change,
+  type Draft,
+  decided,
+  draft,
+  end,
+  enqueue,
+  isFinal,
+  record,
+  recordEnd,
+  refuse,
+} from "./draft.ts";
 import { unpark } from "./receive.ts";
 import type { Decision, Entry, Mark, Moment, Run, RunId } from "./run.ts";
 import { retryOf } from "./start.ts";
@@ -168,8 +180,8 @@ function hasten(next: Draft): boolean {
   const retries = state.status === "awaiting_retry";
   const isOver = ({ type }: { type: string }) => type === "sleep" || (retries && type === "retry");
   const over = waits.filter(isOver);
-  for (const { address } of over) {
-    record(next, address, { type: "elapsed", early: true });
+  for (const wait of over) {
+    recordEnd(next, wait, { type: "elapsed", early: true });
     arrive(next);
   }
   if (over.length > 0) {

@@ -33,6 +33,7 @@ export function openRun(namespace: string, spec: RunSpec, moment: Moment): Run {
     fence: 0,
     inbox: 0,
     attempt: 1,
+    build: null,
     crashes: 0,
     lapses: 0,
     children: 0,

@@ -2,7 +2,19 @@
 
 import { receivedBy } from "./bind.ts";
 import { recover } from "./claim.ts";
-import { arrive, change, type Draft, decided, draft, end, enqueue, isFinal, record, refuse } from "./draft.ts";
+import {
+  arrive,
+  change,
+  type Draft,
+  decided,
+  draft,
+  end,
+  enqueue,
+  isFinal,
+  record,
+  recordEnd,
+  refuse,
+} from "./draft.ts";
 import type { Decision, Moment, Run, Wait } from "./run.ts";
 
 export function tick(run: Run, moment: Moment): Decision {
@@ -36,7 +48,7 @@ function elapse(next: Draft): boolean {
   for (const wait of passed) {
     // A deadline ends an event's wait only if nothing is unbound for it.
     const value = wait.type === "event" ? receivedBy(next, wait.name ?? "") : null;
-    record(next, wait.address, value ?? { type: "elapsed" });
+    recordEnd(next, wait, value ?? { type: "elapsed" });
     arrive(next);
   }
   if (passed.length > 0) {

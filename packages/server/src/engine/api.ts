@@ -3,6 +3,7 @@
 import type {
   Api,
   RejectionCode,
+  RenewRequest,
   RenewResult,
   Report,
   ReportRequest,
@@ -16,6 +17,9 @@ import { type HeldClaimsContext, heldClaims, told } from "./held-claims.ts";
 import { find, read } from "./lookup.ts";
 import { type Answer, mismatch, type Operation } from "./operation.ts";
 import { type WatchContext, watch } from "./watch.ts";
+
+/** Runs released in one transaction when a session ends, so that no other caller waits for long. */
+const releasedAtOnce = 500;
 
 export type ApiContext = HeldClaimsContext & WatchContext;
 
@@ -35,12 +39,27 @@ export function createApi(context: ApiContext): Api {
   const report = async ({ session, worker }: ReportRequest, report: Report): Promise<ReportResult> =>
     reportResult(report, await command(report.runId, { type: "report", session, worker, report, known: [] }));
 
+  /** The runs that it names besides those that it executes are parked by now. */
+  const leave = async ({ session, runs }: RenewRequest): Promise<RenewResult[]> => {
+    const results = await Promise.all(
+      runs.map(async ({ runId }) => leaveResult(await command(runId, { type: "leave", session }))),
+    );
+    for (let released = releasedAtOnce; released === releasedAtOnce; ) {
+      const result = await submit({ type: "leave", namespace, session, limit: releasedAtOnce });
+      released = result.type === "leave" ? result.released : mismatch();
+    }
+    return results;
+  };
+
   return {
     start: async ({ runs }) => ({ results: await Promise.all(runs.map(start)) }),
     report: async (request) => ({ results: await Promise.all(request.reports.map((one) => report(request, one))) }),
     async renew(request) {
       const { session, leaseMs, runs } = request;
       presence.renewed(namespace, request);
+      if (request.leaving === true) {
+        return { results: await leave(request), ...told(context) };
+      }
       const renew = async ({ runId, fence }: (typeof runs)[number]) =>
         renewResult(await command(runId, { type: "renew", session, fence, leaseMs }));
       return { results: await Promise.all(runs.map(renew)), ...told(context) };
@@ -76,6 +95,12 @@ function signalResult(answer: Answer): SignalResult {
   }
   const { id, state } = answer.anew ?? answer.run;
   return { ok: true, runId: id, status: state.status };
+}
+
+function leaveResult(answer: Answer): RenewResult {
+  return answer.ok
+    ? { ok: false, code: "FENCED", message: "The session has ended; the run is for others." }
+    : rejected(answer);
 }
 
 function renewResult(answer: Answer): RenewResult {

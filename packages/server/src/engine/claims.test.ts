@@ -1,7 +1,7 @@
 import type { Api, ClaimReply, ClaimRequest } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import { rig, type Speaker } from "../../test/rig.ts";
-import { awaits, complete, go, kinds, returned, suspend } from "../../test/runs.ts";
+import { awaits, complete, go, kinds, returned, sleeps, suspend } from "../../test/runs.ts";
 import { settled } from "../../test/virtual-env.ts";
 
 /** Whether a promise has been settled when nothing can go on without time passing. */
@@ -118,6 +118,38 @@ async function held(api: Api, one: Speaker): Promise<{ request: ClaimRequest; re
   await settled();
   return { request, reply };
 }
+
+describe("a claimed run", () => {
+  const ask = { askedAt: 0, identity: "a", branch: "b" };
+  const opens = [{ ...awaits("paid"), ask }, sleeps(60_000)];
+
+  it("comes with its open waits and who asked for them, in the order in which they were opened", async () => {
+    const one = rig().speaker();
+    await one.start();
+    await one.report(await one.claimOne(), { type: "release", reason: "shutdown" }, { opens });
+    expect((await one.claimOne()).waits).toEqual([{ address: "event:paid#9", ask }, { address: "sleep:#9" }]);
+  });
+
+  it("that goes on in the memory of its worker comes without them", async () => {
+    const one = rig().speaker();
+    const id = await one.start();
+    await one.report(await one.claimOne(), suspend, { opens });
+    await one.signal(id, { type: "wake" });
+    expect(await one.claimOne()).toMatchObject({ hot: true, waits: [] });
+  });
+
+  it("comes with the code that recorded it last, and with none before the first report", async () => {
+    const one = rig().speaker();
+    await one.start();
+    const run = await one.claimOne();
+    expect("build" in run).toBe(false);
+    await one.report(run, { type: "release", reason: "shutdown" }, { build: "b-1", entries: [returned("task:a#0")] });
+    const again = await one.claimOne();
+    expect(again.build).toEqual({ id: "b-1", since: 0 });
+    await one.report(again, { type: "release", reason: "shutdown" }, { build: "b-2" });
+    expect((await one.claimOne()).build).toEqual({ id: "b-2", since: 1 });
+  });
+});
 
 describe("a claim that repeats one whose answer was lost", () => {
   it("gets the same runs and journals under new fences", async () => {

@@ -1,8 +1,8 @@
 /** Hands queued runs to a worker, with what it needs to execute them. */
 
-import type { ClaimedRun, ClaimRequest, Entry, RunId } from "@aikirun/lib/protocol";
+import type { ClaimedRun, ClaimedWait, ClaimRequest, Entry, RunId } from "@aikirun/lib/protocol";
 import { limits } from "@aikirun/lib/protocol";
-import type { Claim, Held, Moment, Run } from "../core/run.ts";
+import type { Claim, Held, Moment, Run, Wait } from "../core/run.ts";
 import type { Left, Ready } from "../delivery/ready.ts";
 import { cutJournal, entryBytes } from "../storage/journal.ts";
 import type { QueueFilter } from "../storage/queue.ts";
@@ -248,6 +248,7 @@ function claimedRun(run: Run, held: Held | null, { entries: journal, isCut }: Pa
     inbox: run.inbox,
     hot: held !== null,
     journal,
+    waits: held === null ? run.waits.map(claimedWait) : [],
     lapses: run.lapses,
     now,
     ...(run.input === null ? {} : { input: run.input }),
@@ -255,6 +256,11 @@ function claimedRun(run: Run, held: Held | null, { entries: journal, isCut }: Pa
     ...(run.referenceId === null ? {} : { referenceId: run.referenceId }),
     ...(options.retry === undefined ? {} : { retry: options.retry }),
     ...(run.parent === null ? {} : { parent: run.parent }),
+    ...(run.build === null ? {} : { build: run.build }),
     ...(isCut || last < run.tail ? { journalCutAt: last } : {}),
   };
+}
+
+export function claimedWait({ address, ask }: Wait): ClaimedWait {
+  return ask === undefined ? { address } : { address, ask };
 }

@@ -2,7 +2,7 @@
  * A batch of operations in one transaction: load, decide, write, commit. A batch that loses a race is decided again.
  */
 
-import type { Entry, RunId, StartResult } from "@aikirun/lib/protocol";
+import type { Entry, Report, RunId, StartResult } from "@aikirun/lib/protocol";
 import type { Moment, Run, Settings } from "../core/run.ts";
 import { isSameStart, openRun } from "../core/start.ts";
 import type { Ready } from "../delivery/ready.ts";
@@ -120,9 +120,13 @@ async function commitOnce(
   const starts = await insertStarts(transaction, work, operations, moment);
   const commands = operations.filter((operation) => operation.type === "command");
   await work.fetch(commands.map(({ to }) => to));
+  await work.survey(commands);
   const results = new Map<Operation, Result>();
   for (const command of commands) {
     results.set(command, { type: "command", answer: await answer(transaction, work, command) });
+  }
+  for (const leaving of operations.filter((operation) => operation.type === "leave")) {
+    results.set(leaving, { type: "leave", released: await release(transaction, work, leaving) });
   }
   const taken = new Set<RunId>();
   const claims: Claiming[] = [];
@@ -162,6 +166,26 @@ function resultOf(results: ReadonlyMap<Operation, Result>, operation: Operation)
   return result;
 }
 
+async function release(
+  transaction: Transaction,
+  work: Work,
+  { namespace, session, limit }: Extract<Operation, { type: "leave" }>,
+): Promise<number> {
+  const ids = await transaction.inSession(namespace, session, limit);
+  await work.fetch(ids);
+  // Storage knows that the session holds them; a cached row that says otherwise is another server's past.
+  await work.refresh(
+    ids.filter((id) => {
+      const state = work.get(id)?.state;
+      return state?.status !== "running" || state.session !== session;
+    }),
+  );
+  for (const id of ids) {
+    await work.apply(id, { type: "leave", session });
+  }
+  return ids.length;
+}
+
 async function sweep(transaction: Transaction, work: Work, limit: number): Promise<number> {
   const now = transaction.now();
   const ids = await transaction.due(now, limit);
@@ -195,7 +219,7 @@ async function answer(
     return { ok: true, run: decision.run, anew: anew?.type === "start" ? anew.run : null, first: tail + 1, news: [] };
   }
   const { report } = command;
-  const own = new Set([...report.entries, ...report.starts].map(({ address }) => address));
+  const own = ownEntries(report);
   const before: Entry[] = [];
   const known = work.tailBefore(to);
   if (known > report.after) {
@@ -205,10 +229,28 @@ async function answer(
     before.push(...((await transaction.journal([request]))[0] ?? []));
   }
   const all = [...before, ...pending, ...decision.entries];
-  const isMine = (entry: Entry) => own.has(entry.address) && entry.fence === report.fence;
-  const mine = all.filter(isMine);
-  const news = all.filter((entry) => !isMine(entry));
-  return { ok: true, run: decision.run, anew: null, first: mine[0]?.seq ?? decision.run.tail + 1, news };
+  const first = all.find((entry) => own(entry) !== "none")?.seq ?? decision.run.tail + 1;
+  return { ok: true, run: decision.run, anew: null, first, news: all.filter((entry) => own(entry) !== "asItSays") };
+}
+
+/**
+ * Tells what an entry is to this report: none of its own; one in the place that it has in the report, with what the
+ * report says of it; or one in such a place that says something else, because a child could not begin as the report has
+ * it.
+ */
+function ownEntries({ entries, starts, fence }: Report): (entry: Entry) => "none" | "asItSays" | "otherwise" {
+  const recorded = new Set(entries.map(({ address }) => address));
+  const started = new Map(starts.map(({ address, spec }) => [address, spec.id]));
+  return (entry) => {
+    if (entry.fence !== fence) {
+      return "none";
+    }
+    const id = started.get(entry.address);
+    if (id !== undefined) {
+      return entry.value.type === "started" && entry.value.runId === id ? "asItSays" : "otherwise";
+    }
+    return recorded.has(entry.address) ? "asItSays" : "none";
+  };
 }
 
 type StartOperation = Extract<Operation, { type: "start" }>;

@@ -40,6 +40,18 @@ describe("the least durable work", () => {
     expect((await one.read(id)).run.revision).toBe(before);
   });
 
+  it("of the code that records a run is one update in its first report, and none in those that follow", async () => {
+    const { storage, speaker } = rig();
+    const one = speaker();
+    await one.start();
+    const run = await one.claimOne();
+    storage.taken();
+    await one.report(run, go, { build: "b", entries: [returned("task:t#0")] });
+    expect(storage.taken()).toMatchObject({ updates: 1, entries: 1 });
+    await one.report(run, go, { build: "b", entries: [returned("task:t#1")], after: 1 });
+    expect(storage.taken()).toMatchObject({ updates: 0, entries: 1 });
+  });
+
   it("of a sleep is one update to park, one to wake, one to claim, and at most one row is loaded", async () => {
     const { storage, speaker, env, engine } = rig();
     await engine.start();

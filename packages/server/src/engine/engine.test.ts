@@ -1,8 +1,8 @@
 import type { Next } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { codes, only, rig } from "../../test/rig.ts";
-import { awaits, complete, error, fail, go, kinds, returned, sleeps, suspend } from "../../test/runs.ts";
-import { settled, uuid, virtualEnv } from "../../test/virtual-env.ts";
+import { only, rig } from "../../test/rig.ts";
+import { awaits, complete, diverged, error, fail, go, kinds, returned, sleeps, suspend } from "../../test/runs.ts";
+import { settled, virtualEnv } from "../../test/virtual-env.ts";
 import { memoryStorage } from "../storage/memory/memory.ts";
 
 describe("a start", () => {
@@ -33,7 +33,7 @@ describe("a repeated report", () => {
     continue: go,
     suspend,
     release: { type: "release", reason: "shutdown" },
-    diverged: { type: "diverged", call: "task:b#0", unclaimed: ["task:a#0"] },
+    stall: { type: "stall", stall: diverged },
     finish: complete,
     "finish to retry": { type: "finish", outcome: { status: "failed", error, retryInMs: 500 } },
   };
@@ -125,7 +125,7 @@ describe("a repeated signal", () => {
     const { speaker, env } = rig();
     const one = speaker();
     const id = await one.start();
-    await one.report(await one.claimOne(), { type: "diverged", call: "task:b#0", unclaimed: ["task:a#0"] });
+    await one.report(await one.claimOne(), { type: "stall", stall: diverged });
     const retry = { type: "retry", newRunId: env.id() } as const;
     expect(await one.signal(id, retry, "retry-a")).toEqual({ ok: true, runId: id, status: "queued" });
     await one.report(await one.claimOne(), fail);
@@ -186,27 +186,6 @@ describe("children", () => {
     await one.report(child, { type: "suspend", children: 1 }, { starts: [{ address: "child:g#0", spec }] });
     await one.signal(id, { type: "cancel", reason: "no" });
     expect(await Promise.all([...ids, spec.id].map((each) => one.status(each)))).toEqual(["cancelled", "cancelled"]);
-  });
-
-  it("whose reference or id is taken fail where they were started, and their parent hears it", async () => {
-    const one = rig().speaker();
-    await one.start({ name: "child", referenceId: "ref", inputHash: "a" });
-    const taken = await one.start({ name: "child" });
-    await one.start();
-    const run = await one.claimOne();
-    const starts = [
-      { address: "child:a#0", spec: one.spec({ name: "child", referenceId: "ref", inputHash: "b" }) },
-      { address: "child:b#0", spec: one.spec({ name: "child", id: taken }) },
-    ];
-    await one.report(run, { type: "suspend", children: 2 }, { starts });
-    const { journal } = await one.claimOne();
-    const failures = journal.flatMap(({ address, value }) =>
-      value.type === "threw" ? [[address, value.error.cause?.code]] : [],
-    );
-    expect(failures).toEqual([
-      ["child:a#0/result", "REFERENCE_CONFLICT"],
-      ["child:b#0/result", "RUN_ID_CONFLICT"],
-    ]);
   });
 
   it("that have ended are not waited for by a parent that has not seen it", async () => {
@@ -490,23 +469,5 @@ describe("close", () => {
     await expect(one.start()).rejects.toMatchObject({ code: "UNAVAILABLE" });
     expect(env.timers).toBe(0);
     await engine.close();
-  });
-});
-
-describe("a stalled run", () => {
-  it("says why, names both sides, and goes on after retry", async () => {
-    const one = rig().speaker();
-    const id = await one.start();
-    const run = await one.claimOne();
-    await one.report(run, { type: "diverged", call: "task:b#0", unclaimed: ["task:a#0"] });
-    const { run: view } = await one.read(id);
-    expect(view).toMatchObject({ status: "stalled", stall: { call: "task:b#0", unclaimed: ["task:a#0"] } });
-    expect(view.explanation).toMatch(/task:b#0.*task:a#0/);
-    expect(codes([await one.signal(id, { type: "retry", newRunId: uuid(999) })])).toEqual(["ok"]);
-    const again = await one.claimOne();
-    expect(again).toMatchObject({ id, fence: 2 });
-    const unclaimed = Array.from({ length: 50 }, (_, index) => `task:a#${index}`);
-    await one.report(again, { type: "diverged", call: "task:b#0", unclaimed });
-    expect((await one.read(id)).run.explanation).toContain("recorded: task:a#0, task:a#1, task:a#2 and 47 more.");
   });
 });

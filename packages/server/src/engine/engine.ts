@@ -5,7 +5,7 @@
 
 import { setMaxListeners } from "node:events";
 import { AikiError, batcher, type Env, type Logger } from "@aikirun/lib";
-import type { Api } from "@aikirun/lib/protocol";
+import { type Api, limits } from "@aikirun/lib/protocol";
 import type { Settings } from "../core/run.ts";
 import { readyRuns } from "../delivery/ready.ts";
 import type { Doorbells } from "../delivery/redis/doorbells.ts";
@@ -56,7 +56,7 @@ const defaultSettings: Settings = {
   redeliverMs: 5_000,
   maxRedeliverMs: 300_000,
   maxCrashes: 5,
-  maxOpenWaits: 1_000,
+  maxOpenWaits: limits.openWaits,
 };
 
 export function createEngine(options: EngineOptions): Engine {

@@ -1,7 +1,8 @@
 /** Finding and reading runs. Nothing here decides anything. */
 
-import { AikiError } from "@aikirun/lib";
+import { AikiError, askAddress, childWaitAddress, withdrawnAddress } from "@aikirun/lib";
 import {
+  type Address,
   type Entry,
   type FindReply,
   type FindRequest,
@@ -14,6 +15,8 @@ import {
 } from "@aikirun/lib/protocol";
 import type { Run } from "../core/run.ts";
 import type { Reader, Storage } from "../storage/storage.ts";
+import { claimedWait } from "./claims.ts";
+import type { StalledChild } from "./explanation.ts";
 import { notFound } from "./operation.ts";
 import type { Presence } from "./presence.ts";
 import { viewOf } from "./view.ts";
@@ -37,7 +40,7 @@ export async function find({ namespace, storage, presence }: LookupContext, requ
   const last = runs.at(-1);
   const isServed = await presence.serving(namespace, runs);
   return {
-    runs: runs.map((run) => withoutPayloads(viewOf(run, isServed))),
+    runs: runs.map((run) => withoutPayloads(viewOf(run, { isServed }))),
     ...(page.length > limit && last !== undefined ? { cursor: Buffer.from(last.id).toString("base64url") } : {}),
   };
 }
@@ -46,11 +49,13 @@ export async function read(context: LookupContext, { runs, workers }: ReadReques
   const { namespace, storage, presence } = context;
   const found = await storage.read(async (reader) => {
     const loaded = new Map((await reader.load(runs.map(({ runId }) => runId))).map((run) => [run.id, run]));
+    const stalled = await stalledChildren(reader, [...loaded.values()].filter(isAwaiting));
     const found: Found[] = [];
-    for (const { runId, entries } of runs) {
+    for (const { runId, entries, waits } of runs) {
       const run = loaded.get(runId);
       const isTheirs = run !== undefined && run.namespace === namespace;
-      found.push(isTheirs ? { run, entries: await page(reader, run, entries) } : { runId });
+      const stalledChild = stalled.get(runId);
+      found.push(isTheirs ? { run, entries: await page(reader, run, entries), waits, stalledChild } : { runId });
     }
     return found;
   });
@@ -63,7 +68,15 @@ export async function read(context: LookupContext, { runs, workers }: ReadReques
 }
 
 /** A run with the page of its entries that was asked for, or the id of none. */
-type Found = { run: Run; entries: Entry[] | null } | { runId: RunId };
+type Found = FoundRun | { runId: RunId };
+
+interface FoundRun {
+  run: Run;
+  entries: Entry[] | null;
+  /** Whether its open waits were asked for. */
+  waits: boolean | undefined;
+  stalledChild: StalledChild | undefined;
+}
 
 async function page(reader: Reader, run: Run, wanted: ReadRequest["runs"][number]["entries"]): Promise<Entry[] | null> {
   if (wanted === undefined) {
@@ -75,9 +88,47 @@ async function page(reader: Reader, run: Run, wanted: ReadRequest["runs"][number
   return entries;
 }
 
-function resultOf({ run, entries }: Extract<Found, { run: Run }>, isServed: (run: Run) => boolean): ReadResult {
+function resultOf({ run, entries, waits, stalledChild }: FoundRun, isServed: (run: Run) => boolean): ReadResult {
   const more = entries !== null && (entries.at(-1)?.seq ?? run.tail) < run.tail;
-  return { ok: true, run: viewOf(run, isServed), entries: entries ?? [], more };
+  const open = waits === true ? { waits: run.waits.map(claimedWait) } : {};
+  return { ok: true, run: viewOf(run, { isServed, stalledChild }), entries: entries ?? [], more, ...open };
+}
+
+/** Whether it is parked and waits for children. */
+function isAwaiting({ state, waits }: Run): boolean {
+  return "children" in state && (state.children > 0 || waits.some(({ type }) => type === "child"));
+}
+
+/** Of each of these runs one stalled child, where there is one. */
+async function stalledChildren(reader: Reader, runs: Run[]): Promise<Map<RunId, StalledChild>> {
+  const stalled = new Map<RunId, StalledChild>();
+  const children = runs.length === 0 ? [] : await reader.stalledChildren(runs.map(({ id }) => id));
+  const asked = children.length === 0 ? new Set() : await firstWaits(reader, runs, children);
+  for (const child of children) {
+    if (child.parent !== null) {
+      stalled.set(child.parent.id, { child, isAwaited: asked.has(child.id) });
+    }
+  }
+  return stalled;
+}
+
+/** The children whose parent is in the first of its waits for them. */
+async function firstWaits(reader: Reader, parents: Run[], children: Run[]): Promise<Set<RunId>> {
+  const attempts = new Map(parents.map(({ id, attempt }) => [id, attempt]));
+  const waits = children.flatMap(({ id, parent }) =>
+    parent === null
+      ? []
+      : { id, runId: parent.id, attempt: attempts.get(parent.id) ?? 0, wait: childWaitAddress(parent.address, 0) },
+  );
+  const keys = waits.flatMap(({ runId, attempt, wait }) =>
+    [askAddress(wait), wait, withdrawnAddress(wait)].map((address) => ({ runId, attempt, address })),
+  );
+  const recorded = new Set((await reader.entriesAt(keys)).map(({ runId, address }) => `${runId} ${address}`));
+  const isOpen = ({ runId, wait }: { runId: RunId; wait: Address }) =>
+    recorded.has(`${runId} ${askAddress(wait)}`) &&
+    !recorded.has(`${runId} ${wait}`) &&
+    !recorded.has(`${runId} ${withdrawnAddress(wait)}`);
+  return new Set(waits.filter(isOpen).map(({ id }) => id));
 }
 
 function withoutPayloads({ input: _, ...view }: RunView): RunView {

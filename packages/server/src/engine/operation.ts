@@ -9,6 +9,8 @@ export type Operation =
   | { type: "start"; namespace: string; spec: RunSpec }
   /** `repeats`: claims that may have been carried out before, unheard. */
   | { type: "claim"; namespace: string; request: ClaimRequest; repeats: readonly string[] }
+  /** Takes from a session that has ended what it holds, so many runs at most. */
+  | { type: "leave"; namespace: string; session: string; limit: number }
   /** Ticks what is due and no other server is ticking, so many runs at most. */
   | { type: "sweep"; limit: number };
 
@@ -25,6 +27,8 @@ export type Result =
   | { type: "command"; answer: Answer }
   | { type: "start"; result: StartResult }
   | { type: "claim"; runs: ClaimedRun[] }
+  /** How many runs the session held; there may be more when that is the limit. */
+  | { type: "leave"; released: number }
   /** How many were due; null when one could not be ticked beside others, so that nothing was. */
   | { type: "sweep"; due: number | null }
   | { type: "fault"; error: AikiError };

@@ -25,6 +25,23 @@ describe("cached rows", () => {
     expect(rows.get(uuid(2))).toBeUndefined();
   });
 
+  it("take the place of several where they hold many open waits", () => {
+    const waits = Array.from({ length: 250 }, (_, n) => ({ address: `sleep:#${n}`, type: "sleep", until: n }) as const);
+    const rows = cachedRows(4);
+    const cached = () => [1, 2, 3, 4].map((n) => rows.get(uuid(n)) !== undefined);
+    rows.set({ ...row(1), waits });
+    rows.set(row(2));
+    expect(cached()).toEqual([true, true, false, false]);
+    rows.set(row(3));
+    expect(cached()).toEqual([false, true, true, false]);
+    rows.set({ ...row(2), waits });
+    rows.set(row(2));
+    rows.set(row(4));
+    rows.forget(uuid(3));
+    rows.set(row(1));
+    expect(cached()).toEqual([true, true, false, true]);
+  });
+
   it("never go back to an earlier state", () => {
     const rows = cachedRows(2);
     rows.set({ ...row(1), revision: 3, tail: 2 });

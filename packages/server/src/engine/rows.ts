@@ -13,9 +13,19 @@ export interface Rows {
 
 /** Rows with larger payloads are read anew: a few of them would hold more memory than all others. Characters. */
 const maxPayload = 65_536;
+/** A row takes the place of one more for each so many open waits. */
+const waitsPerPlace = 100;
 
+/** `capacity`: how many rows with few waits. */
 export function cachedRows(capacity: number): Rows {
   const rows = new Map<RunId, Run>();
+  let places = 0;
+
+  const remove = (run: Run) => {
+    rows.delete(run.id);
+    places -= placesOf(run);
+  };
+
   return {
     get(id) {
       return rows.get(id);
@@ -25,20 +35,26 @@ export function cachedRows(capacity: number): Rows {
       if (known !== undefined && isNewer(known, run)) {
         return;
       }
-      rows.delete(run.id);
+      if (known !== undefined) {
+        remove(known);
+      }
       if (weightOf(run) > maxPayload) {
         return;
       }
       rows.set(run.id, run);
-      if (rows.size > capacity) {
-        for (const oldest of rows.keys()) {
-          rows.delete(oldest);
+      places += placesOf(run);
+      for (const oldest of rows.values()) {
+        if (places <= capacity) {
           break;
         }
+        remove(oldest);
       }
     },
     forget(id) {
-      rows.delete(id);
+      const known = rows.get(id);
+      if (known !== undefined) {
+        remove(known);
+      }
     },
   };
 }
@@ -46,6 +62,10 @@ export function cachedRows(capacity: number): Rows {
 /** Of two transactions that end at once the later may be told of first. */
 function isNewer(known: Run, run: Run): boolean {
   return known.revision > run.revision || (known.revision === run.revision && known.tail > run.tail);
+}
+
+function placesOf({ waits }: Run): number {
+  return 1 + Math.floor(waits.length / waitsPerPlace);
 }
 
 function weightOf({ input, state }: Run): number {

@@ -1,12 +1,17 @@
-/** A run as the outside sees it, with one sentence that says what it does or waits for. */
+/** A run as the outside sees it. */
 
-import type { Address, RunView } from "@aikirun/lib/protocol";
+import type { RunView, Stall } from "@aikirun/lib/protocol";
+import { unboundIn } from "../core/bind.ts";
 import { isFinal } from "../core/draft.ts";
-import type { Run, State, Wait } from "../core/run.ts";
+import type { Run, State } from "../core/run.ts";
+import { explain, type Surroundings } from "./explanation.ts";
 
-/** `isServed`: whether a live worker is known that can run it; asked of queued runs only. */
-export function viewOf(run: Run, isServed: (run: Run) => boolean): RunView {
+/** What a view lists of waits and of event names at most. */
+const listed = 100;
+
+export function viewOf(run: Run, around: Surroundings): RunView {
   const { state, options } = run;
+  const unboundEvents = unboundOf(run);
   return {
     id: run.id,
     name: run.name,
@@ -18,10 +23,11 @@ export function viewOf(run: Run, isServed: (run: Run) => boolean): RunView {
     updatedAt: run.updatedAt,
     priority: run.priority,
     tags: options.tags ?? [],
-    waits: run.waits.slice(0, 100),
+    waits: run.waits.slice(0, listed).map(({ ask: _, ...wait }) => wait),
     awaitedChildren: "children" in state ? state.children : 0,
+    unboundEvents,
     dueAt: run.dueAt,
-    explanation: explain(run, state, isServed),
+    explanation: explain(run, unboundEvents, around),
     ...(run.shardKey === null ? {} : { shardKey: run.shardKey }),
     ...(run.referenceId === null ? {} : { referenceId: run.referenceId }),
     ...(run.parent === null ? {} : { parent: run.parent }),
@@ -34,66 +40,17 @@ export function viewOf(run: Run, isServed: (run: Run) => boolean): RunView {
   };
 }
 
-function stallOf(state: Extract<State, { status: "stalled" }>): NonNullable<RunView["stall"]> {
-  return state.reason === "crash_loop"
-    ? { reason: state.reason, crashes: state.crashes }
-    : { reason: state.reason, call: state.call, unclaimed: state.unclaimed };
+function stallOf({ status: _, ...stall }: Extract<State, { status: "stalled" }>): Stall {
+  return stall;
 }
 
-function explain(run: Run, state: State, isServed: (run: Run) => boolean): string {
-  switch (state.status) {
-    case "scheduled":
-      return `Starts at ${moment(state.at)}.`;
-    case "queued":
-      return isServed(run)
-        ? "Queued: ready for the next free worker."
-        : `Queued: no worker serves ${run.name}@${run.versionId}${shard(run)}.`;
-    case "running":
-      return state.pauseRequested
-        ? `Worker ${state.worker} records what is in flight, then the run pauses.`
-        : `Worker ${state.worker} executes attempt ${run.attempt}.`;
-    case "paused":
-      return "Paused; resume continues it.";
-    case "sleeping":
-    case "awaiting_event":
-      return `Waits for ${run.waits.map(named).slice(0, 3).join(" and ") || "news"}.`;
-    case "awaiting_child_workflow":
-      return `Waits for ${state.children} child ${state.children === 1 ? "workflow" : "workflows"}.`;
-    case "awaiting_retry":
-      return state.retryAt === null
-        ? `Retries a task: ${run.waits.map(named).slice(0, 3).join(" and ")}.`
-        : `Attempt ${run.attempt} begins at ${moment(state.retryAt)}; ` +
-            `the last one failed: ${run.lastError?.message ?? ""}`;
-    case "stalled":
-      return state.reason === "crash_loop"
-        ? `Stalled: its worker died ${state.crashes} times without a report. Mend the cause, then retry or cancel it.`
-        : `Stalled: the code reached ${state.call}, but never asked for what is recorded: ` +
-            `${firstOf(state.unclaimed)}. Deploy code that fits, then retry, or cancel it.`;
-    case "completed":
-      return "Completed.";
-    case "failed":
-      return `Failed: ${state.error.message}`;
-    case "cancelled":
-      return state.reason === undefined ? "Cancelled." : `Cancelled: ${state.reason}`;
-    default:
-      return state satisfies never;
+function unboundOf({ events }: Run): RunView["unboundEvents"] {
+  const unbound: RunView["unboundEvents"] = [];
+  for (const [name, arrivals] of events) {
+    const count = unboundIn(arrivals);
+    if (count > 0 && unbound.length < listed) {
+      unbound.push({ name, count });
+    }
   }
-}
-
-function named({ type, name, until }: Wait): string {
-  const deadline = until === null ? "" : ` until ${moment(until)}`;
-  return `${name === undefined ? type : `${type} ${name}`}${deadline}`;
-}
-
-function firstOf(addresses: readonly Address[]): string {
-  const rest = addresses.length - 3;
-  return `${addresses.slice(0, 3).join(", ")}${rest > 0 ? ` and ${rest} more` : ""}`;
-}
-
-function moment(at: number): string {
-  return Number.isFinite(at) && Math.abs(at) < 8.64e15 ? new Date(at).toISOString() : String(at);
-}
-
-function shard({ shardKey }: Run): string {
-  return shardKey === null ? "" : ` in shard ${shardKey}`;
+  return unbound;
 }

@@ -130,7 +130,9 @@ async function look(
   const { state } = run;
   if (item.type === "status") {
     const isReached = isFinal(state) || item.any.includes(state.status);
-    return isReached ? { type: "status", run: viewOf(run, await presence.serving(namespace, [run])) } : null;
+    return isReached
+      ? { type: "status", run: viewOf(run, { isServed: await presence.serving(namespace, [run]) }) }
+      : null;
   }
   const { runId, fence, seen, after } = item;
   if (isFinal(state)) {

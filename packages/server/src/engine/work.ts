@@ -3,12 +3,13 @@
  * they send to other runs in waves, and saves everything at the end. It contains no rules of its own.
  */
 
-import { arrivalAddress, awaitedResult, resultAddress, signalAddress } from "@aikirun/lib";
-import type { Entry, Failure, RunId } from "@aikirun/lib/protocol";
-import { decide, isFinal } from "../core/decide.ts";
+import type { Entry, RunId } from "@aikirun/lib/protocol";
+import { decide } from "../core/decide.ts";
 import type { Command, Decision, Effect, Moment, Run } from "../core/run.ts";
-import type { EntryKey, Transaction } from "../storage/storage.ts";
+import type { Transaction } from "../storage/storage.ts";
+import { isBehind, keysOf, keyText, withKnown } from "./known.ts";
 import type { Rows } from "./rows.ts";
+import { takenNames } from "./taken.ts";
 
 /** Children cancelled in one transaction; the parent stays due until none is left. */
 const childrenAtOnce = 500;
@@ -16,6 +17,8 @@ const childrenAtOnce = 500;
 export interface Work {
   /** Brings the rows that these commands read into view: from the cache where that is allowed, else from storage. */
   fetch(ids: Iterable<RunId>): Promise<void>;
+  /** Looks up what stands in the way of the children that these start, of runs where something has before. */
+  survey(commands: ReadonlyArray<{ to: RunId; command: Command }>): Promise<void>;
   /** Loads those whose cached row nothing has proven yet. */
   refresh(ids: RunId[]): Promise<void>;
   get(id: RunId): Run | undefined;
@@ -65,6 +68,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
   let isHolding = false;
   const recorded = new Map<RunId, Entry[]>();
   const hints: Run[] = [];
+  const names = takenNames();
   let effects: Effect[] = [];
 
   const see = (run: Run, isLoaded: boolean) => {
@@ -136,10 +140,15 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
     return withKnown(command, [...(await transaction.entriesAt(keys)), ...here]);
   };
 
+  const withTaken = (run: Run, command: Command): Command =>
+    command.type === "report" && command.report.starts.length > 0
+      ? { ...command, taken: names.of(run.namespace, command.report.starts) }
+      : command;
+
   const decideAgain = async (run: Run, command: Command): Promise<Decision> => {
     await refresh([run.id]);
     const known = current.get(run.id) ?? run;
-    return decide(known, await informed(known, command), moment);
+    return decide(known, withTaken(known, await informed(known, command)), moment);
   };
 
   /** Only acceptances that a write proves may rest on a cached row, and no refusal on not knowing what is recorded. */
@@ -154,7 +163,12 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
       list.push(...decision.entries);
       recorded.set(id, list);
     }
-    effects.push(...decision.effects);
+    for (const effect of decision.effects) {
+      effects.push(effect);
+      if (effect.type === "start") {
+        names.add(effect.run);
+      }
+    }
   };
 
   const apply = async (to: RunId, command: Command): Promise<Decision | null> => {
@@ -163,7 +177,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
       return null;
     }
     const asked = suspects.has(to) || isBehind(run, command) ? await informed(run, command) : command;
-    let decision = decide(run, asked, moment);
+    let decision = decide(run, withTaken(run, asked), moment);
     if (isDoubtful(decision, run, command)) {
       decision = await decideAgain(run, command);
     }
@@ -198,31 +212,33 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
           effect satisfies never;
       }
     }
-    wave.push(...(await begin(starts)), ...(await disown(parents)));
+    await begin(starts);
+    wave.push(...(await disown(parents)));
     return wave;
   };
 
   const begin = async (starts: Array<Extract<Effect, { type: "start" }>>) => {
     if (starts.length === 0) {
-      return [];
+      return;
     }
     // What is recalled must be there, though this very transaction recorded it.
     if (starts.some(({ recall }) => recall !== null && recorded.has(recall))) {
       await save();
     }
     const inserted = new Set(await transaction.insert(starts.map(({ run }) => run)));
-    const refused: Array<{ to: RunId; command: Command }> = [];
+    const obstructed = starts.flatMap(({ run }) => (inserted.has(run.id) ? [] : (run.parent?.id ?? [])));
+    if (obstructed.length > 0) {
+      // Its parent believes that the child begins: that is decided again with who has its id or reference.
+      throw new Obstructed(obstructed);
+    }
     for (const { run, recall } of starts) {
       if (inserted.has(run.id)) {
         const tail = recall === null ? 0 : await transaction.recall(recall, run.id);
         see({ ...run, tail }, true);
         held.add(run.id);
         hints.push(run);
-      } else if (run.parent !== null) {
-        refused.push(...(await refusedChild(transaction, run, run.parent)));
       }
     }
-    return refused;
   };
 
   const disown = async (parents: RunId[]) => {
@@ -268,8 +284,19 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
     }
   };
 
+  const survey: Work["survey"] = async (commands) => {
+    for (const { to, command } of commands) {
+      const run = current.get(to);
+      if (run !== undefined && suspects.has(to) && command.type === "report") {
+        names.want(run.namespace, command.report.starts);
+      }
+    }
+    await names.load(transaction);
+  };
+
   return {
     fetch,
+    survey,
     refresh,
     apply,
     get: (id) => current.get(id),
@@ -302,95 +329,12 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
   };
 }
 
-/** A child whose id or reference is taken never began: its parent hears that as the child's end. */
-async function refusedChild(
-  transaction: Transaction,
-  child: Run,
-  parent: NonNullable<Run["parent"]>,
-): Promise<Array<{ to: RunId; command: Command }>> {
-  const [existing] = await transaction.load([child.id]);
-  if (existing?.parent?.id === parent.id && existing.parent.address === parent.address) {
-    return [];
-  }
-  const error =
-    existing === undefined
-      ? conflict(
-          "REFERENCE_CONFLICT",
-          `The reference ${child.referenceId} of ${child.name} is taken by a run that is no child of this call. ` +
-            "Use another reference.",
-        )
-      : conflict("RUN_ID_CONFLICT", `The id ${child.id} is taken by a run with other content.`);
-  const arrival = {
-    type: "child",
-    address: parent.address,
-    outcome: { status: "failed", error },
-    runId: child.id,
-    counted: child.options.onParentEnd !== "abandon",
-  } as const;
-  return [{ to: parent.id, command: { type: "receive", arrival, known: [] } }];
-}
-
-function conflict(code: string, message: string): Failure {
-  return { name: "AikiError", code, message };
-}
-
 /** It changes nothing at all: no compare-and-swap will tell whether the row it rests on was true. */
 function isIdle(decision: Extract<Decision, { ok: true }>, run: Run): boolean {
   return decision.run.revision === run.revision && decision.entries.length === 0 && decision.effects.length === 0;
 }
 
-/**
- * What is recorded may make nothing of it, and no entry of its own would meet that: a worker that has not seen all news
- * may ask for waits that have ended, and the retry of an ended run may repeat one that was for the run itself.
- */
-function isBehind(run: Run, command: Command): boolean {
-  return command.type === "report"
-    ? command.report.opens.length > 0 && command.report.seen !== run.inbox
-    : command.type === "retry" && isFinal(run.state);
-}
-
 /** Whether somebody is told why it was refused. What the engine itself sends may come to nothing. */
 function isAnswered({ type }: Command): boolean {
   return type !== "tick" && type !== "claim" && type !== "orphan" && type !== "childless";
-}
-
-function keyText({ attempt, address }: { attempt: number; address: string }): string {
-  return `${attempt} ${address}`;
-}
-
-function withKnown(command: Command, known: Entry[]): Command {
-  return "known" in command ? { ...command, known } : command;
-}
-
-function keysOf(run: Run, command: Command): EntryKey[] {
-  const at = (address: string, attempt: number): EntryKey => ({ runId: run.id, attempt, address });
-  switch (command.type) {
-    case "report":
-      return addressesOf(command).map((address) => at(address, run.attempt));
-    case "receive": {
-      const { arrival } = command;
-      return arrival.type === "event"
-        ? [at(arrivalAddress(arrival.name, arrival.referenceId ?? arrival.signalId), 0)]
-        : [at(resultAddress(arrival.address), run.attempt)];
-    }
-    case "cancel":
-    case "pause":
-    case "resume":
-    case "wake":
-    case "retry":
-      return [at(signalAddress(command.signalId), 0)];
-    case "tick":
-    case "claim":
-    case "renew":
-    case "orphan":
-    case "childless":
-      return [];
-    default:
-      return command satisfies never;
-  }
-}
-
-function addressesOf({ report }: Extract<Command, { type: "report" }>): string[] {
-  const results = report.opens.flatMap(({ type, address }) => (type === "child" ? [awaitedResult(address)] : []));
-  return [...report.entries, ...report.starts, ...report.opens].map(({ address }) => address).concat(results);
 }

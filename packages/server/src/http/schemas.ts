@@ -1,5 +1,6 @@
 /** What may enter: one schema per message of the protocol, with a proof below that each says the same as its type. */
 
+import { farthestMs, longestMs, mostErrors, runIdForm, storable } from "@aikirun/lib";
 import type {
   ClaimRequest,
   Failure,
@@ -19,27 +20,21 @@ import type {
 import { limits, runStatuses } from "@aikirun/lib/protocol";
 import { z } from "zod";
 
-/** Texts that become keys: no database keeps NUL or half a surrogate pair, so two names could become one. */
-const storable = /^[^\0\uD800-\uDFFF]*$/u;
+/** A text that may become a key. */
 const text = (most: number, least = 1) =>
   z.string().min(least).max(most).regex(storable, "Must hold neither NUL nor half of a surrogate pair");
 
 const name = text(limits.nameLength);
 const token = text(limits.nameLength);
 const address = text(1_024);
-const runId = z
-  .string()
-  .regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/, "Must be a UUID in lower case");
+const runId = z.string().regex(runIdForm, "Must be a UUID in lower case");
 
 /** Of a run that is only asked about: one that cannot exist is answered like any other that does not. */
 const askedId = text(limits.nameLength);
 
 const count = z.int().min(0);
-/** A little over 100 years, the longest duration that lib accepts. */
-const longestMs = 3_200_000_000_000;
 const durationMs = z.int().min(0).max(longestMs);
-/** What a JavaScript date can hold. */
-const at = z.int().min(-8.64e15).max(8.64e15);
+const at = z.int().min(-farthestMs).max(farthestMs);
 const waitMs = z.int().min(0).max(limits.waitMs);
 const leaseMs = z.int().min(100).max(86_400_000);
 
@@ -62,8 +57,10 @@ const failureText = z.string().max(limits.failureBytes);
 const failureShape = {
   name: failureText,
   message: failureText,
-  code: failureText.exactOptional(),
+  code: z.union([failureText, z.number()]).exactOptional(),
   stack: failureText.exactOptional(),
+  omittedErrors: count.exactOptional(),
+  details: failureText.exactOptional(),
   runId: failureText.exactOptional(),
 };
 const failureLink: z.ZodType<Failure> = z.strictObject({
@@ -71,9 +68,12 @@ const failureLink: z.ZodType<Failure> = z.strictObject({
   get cause() {
     return failureLink.exactOptional();
   },
+  get errors() {
+    return z.array(failureLink).max(mostErrors).exactOptional();
+  },
 });
-const failure = failureLink.refine((thrown) => failureBytes(thrown) <= limits.failureBytes, {
-  message: `A failure holds at most ${limits.failureBytes} bytes, causes included`,
+const failure = failureLink.refine((thrown) => Buffer.byteLength(JSON.stringify(thrown)) <= limits.failureBytes, {
+  message: `A failure holds at most ${limits.failureBytes} bytes of JSON, causes and errors included`,
 });
 
 const attempts = z.int().min(1);
@@ -150,32 +150,61 @@ const claim = z
     message: `Asks for more than ${limits.claimedQueues} queues: versions times shards`,
   });
 
+/** Entries, waits and children in one report. The engine's own limits are lower, and say which one was passed. */
+const callsAtOnce = 50_000;
+
+/** What a worker derives to tell calls apart. Free of spaces, because storage keeps several in one column. */
+const mark = z.string().regex(/^[!-~]{1,32}$/, "Must be 1 to 32 printable ASCII characters without spaces");
+const ask = z.strictObject({
+  askedAt: z.int().min(-callsAtOnce),
+  identity: mark,
+  branch: mark.exactOptional(),
+  alike: z.int().min(2).exactOptional(),
+});
+
 const entry = z.strictObject({
   address,
   startedAt: at.exactOptional(),
+  ask: ask.exactOptional(),
   value: z.discriminatedUnion("type", [
     z.strictObject({ type: z.literal("returned"), output: payload.exactOptional() }),
     z.strictObject({ type: z.literal("threw"), error: failure }),
     z.strictObject({ type: z.literal("retrying"), error: failure, retryInMs: durationMs }),
     z.strictObject({ type: z.literal("observed"), data: payload }),
+    z.strictObject({ type: z.literal("asked") }),
+    z.strictObject({ type: z.literal("recalled"), seq: z.int().min(1) }),
+    z.strictObject({ type: z.literal("withdrawn"), wait: ask.exactOptional() }),
   ]),
 });
-
-/** A run may open this many calls at once; the engine's own limits, which name themselves, are lower. */
-const callsAtOnce = 10_000;
 
 const open = z.strictObject({
   address,
   type: z.enum(["sleep", "event", "retry", "child"]),
   name: name.exactOptional(),
   durationMs: durationMs.nullable(),
+  until: at.exactOptional(),
+  ask: ask.exactOptional(),
 });
+
+/** Where code makes a call: as a rule a line of a stack. */
+const codePlace = z.string().max(1_000);
+const stall = z.discriminatedUnion("reason", [
+  z.strictObject({ reason: z.literal("diverged"), call: address, unclaimed: z.array(address).max(100_000) }),
+  z.strictObject({
+    reason: z.literal("ambiguous_call"),
+    call: address,
+    identity: mark,
+    places: z.array(codePlace).max(100),
+  }),
+  z.strictObject({ reason: z.literal("schema_mismatch"), call: address, error: failure }),
+  z.strictObject({ reason: z.literal("idle"), idleMs: durationMs }),
+]);
 
 const next = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("continue") }),
   z.strictObject({ type: z.literal("suspend"), children: count }),
-  z.strictObject({ type: z.literal("release"), reason: z.enum(["shutdown", "paused", "idle", "unserved"]) }),
-  z.strictObject({ type: z.literal("diverged"), call: address, unclaimed: z.array(address).max(100_000) }),
+  z.strictObject({ type: z.literal("release"), reason: z.enum(["shutdown", "paused", "unserved"]) }),
+  z.strictObject({ type: z.literal("stall"), stall }),
   z.strictObject({
     type: z.literal("finish"),
     outcome: z.discriminatedUnion("status", [
@@ -191,9 +220,11 @@ const oneReport = z.strictObject({
   fence: count,
   seen: count,
   after: count,
+  build: text(64).exactOptional(),
+  expecting: address.exactOptional(),
   entries: z.array(entry).max(callsAtOnce),
   opens: z.array(open).max(callsAtOnce),
-  starts: z.array(z.strictObject({ address, spec })).max(callsAtOnce),
+  starts: z.array(z.strictObject({ address, ask: ask.exactOptional(), spec })).max(callsAtOnce),
   next,
 });
 
@@ -258,6 +289,7 @@ const find = z.strictObject({
 const readOne = z.strictObject({
   runId,
   entries: z.strictObject({ after: count, limit: z.int().min(1).max(10_000) }).exactOptional(),
+  waits: z.boolean().exactOptional(),
 });
 const listing = { workers: z.boolean().exactOptional() };
 const reads = z.strictObject({ ...listing, runs: z.array(readOne).max(limits.batchItems) });
@@ -317,7 +349,7 @@ const agreed: {
   read: Same<z.output<typeof reads>, ReadRequest>;
   retry: Same<z.output<typeof retry>, RetryPolicy>;
   entry: Same<z.output<typeof entry>, NewEntry>;
-  failure: Same<keyof typeof failureShape | "cause", keyof Failure>;
+  failure: Same<keyof typeof failureShape | "cause" | "errors", keyof Failure>;
 } = {
   start: true,
   claim: true,
@@ -336,12 +368,4 @@ Object.freeze(agreed);
 /** Exact only when it could matter: a UTF-16 unit is at most three bytes. */
 function utf8Bytes(value: string, matters: number): number {
   return value.length * 3 <= matters ? value.length : Buffer.byteLength(value);
-}
-
-function failureBytes(thrown: Failure): number {
-  let bytes = 0;
-  for (let link: Failure | undefined = thrown; link !== undefined; link = link.cause) {
-    bytes += Buffer.byteLength(link.name) + Buffer.byteLength(link.message) + Buffer.byteLength(link.stack ?? "");
-  }
-  return bytes;
 }

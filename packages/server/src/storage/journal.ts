@@ -1,14 +1,18 @@
 /** What every storage says alike of entries: how large one is, and which of them a retried run recalls. */
 
-import { resultAddress } from "@aikirun/lib";
-import type { Entry, RunId } from "@aikirun/lib/protocol";
+import { resultAddress, withdrawnAddress } from "@aikirun/lib";
+import type { Ask, Entry, RunId } from "@aikirun/lib/protocol";
 
 /** What an entry weighs besides its payload: ids, times, punctuation. */
 const overheadBytes = 160;
+/** What the durable call of an entry weighs besides its identity and branch: names, punctuation, a number. */
+const askBytes = 48;
 
 /** About the bytes that an entry takes on the wire; every storage cuts journals by the same measure. */
 export function entryBytes(entry: Entry): number {
-  return overheadBytes + entry.address.length + valueBytes(entry.value);
+  const { ask } = entry;
+  const call = ask === undefined ? 0 : askBytes + ask.identity.length + (ask.branch?.length ?? 0);
+  return overheadBytes + entry.address.length + call + valueBytes(entry.value);
 }
 
 function valueBytes(value: Entry["value"]): number {
@@ -22,6 +26,9 @@ function valueBytes(value: Entry["value"]): number {
     case "threw":
     case "retrying":
       return Buffer.byteLength(JSON.stringify(value.error));
+    case "asked":
+    case "recalled":
+    case "withdrawn":
     case "started":
     case "elapsed":
     case "received":
@@ -48,40 +55,68 @@ export function cutJournal(entries: Iterable<Entry>, limit: number, bytes: numbe
 
 /**
  * The successes of a journal, as the entries of attempt 0 of the run that recalls them. A child counts when its result
- * returned; of several starts at one address the last is the one that did, of anything else the first stands (R3).
+ * returned; of several starts at one address the last is the one that did, of anything else the first stands (R3). The
+ * end of a wait does not count when the handler gave that wait up.
  */
 export function recalled(entries: Entry[], to: RunId): Entry[] {
-  const returned = new Set<string>();
-  const lastStart = new Map<string, number>();
-  for (const { address, value, seq } of entries) {
-    if (value.type === "returned") returned.add(address);
-    if (value.type === "started") lastStart.set(address, seq);
-  }
+  const found = findings(entries);
   const seen = new Set<string>();
   const copies: Entry[] = [];
+  const seqs: number[] = [];
   for (const entry of entries) {
-    if (seen.has(entry.address) || !isSuccess(entry, returned, lastStart)) continue;
+    if (seen.has(entry.address) || !isSuccess(entry, found)) continue;
     seen.add(entry.address);
-    copies.push({ ...entry, runId: to, attempt: 0, fence: 0, seq: copies.length + 1 });
+    const copy = { ...entry, runId: to, attempt: 0, fence: 0, seq: copies.length + 1 };
+    copies.push(entry.ask === undefined ? copy : { ...copy, ask: recounted(entry.ask, seqs) });
+    seqs.push(entry.seq);
   }
   return copies;
 }
 
-function isSuccess(entry: Entry, returned: Set<string>, lastStart: Map<string, number>): boolean {
-  switch (entry.value.type) {
+/** The call, asked at the copy of what had been delivered; `seqs` are those that have been copied, in order. */
+function recounted(ask: Ask, seqs: readonly number[]): Ask {
+  const after = seqs.findLastIndex((seq) => seq <= ask.askedAt);
+  return { ...ask, askedAt: after + 1 };
+}
+
+interface Findings {
+  returned: Set<string>;
+  lastStart: Map<string, number>;
+  /** `<attempt> <address>` of the withdrawals. */
+  withdrawn: Set<string>;
+}
+
+function findings(entries: readonly Entry[]): Findings {
+  const found: Findings = { returned: new Set(), lastStart: new Map(), withdrawn: new Set() };
+  for (const { attempt, address, value, seq } of entries) {
+    if (value.type === "returned") found.returned.add(address);
+    if (value.type === "started") found.lastStart.set(address, seq);
+    if (value.type === "withdrawn") found.withdrawn.add(`${attempt} ${address}`);
+  }
+  return found;
+}
+
+function isSuccess({ attempt, address, value, seq }: Entry, found: Findings): boolean {
+  switch (value.type) {
     case "returned":
     case "observed":
-    case "elapsed":
     case "arrived":
-    case "received":
       return true;
+    case "elapsed":
+    case "received":
+      return !found.withdrawn.has(`${attempt} ${withdrawnAddress(address)}`);
     case "started":
-      return returned.has(resultAddress(entry.address)) && lastStart.get(entry.address) === entry.seq;
+      return found.returned.has(resultAddress(address)) && found.lastStart.get(address) === seq;
     case "threw":
     case "retrying":
-    case "marked":
+    case "asked":
+    case "recalled":
+    case "withdrawn":
       return false;
+    case "marked":
+      // What could not be told apart in the run before answers no call of this one either.
+      return value.mark === "stalled" && value.identity !== undefined;
     default:
-      return entry.value satisfies never;
+      return value satisfies never;
   }
 }

@@ -4,7 +4,7 @@
  */
 
 import { AikiError } from "@aikirun/lib";
-import type { Entry, Value } from "@aikirun/lib/protocol";
+import type { Ask, Build, Entry, Value } from "@aikirun/lib/protocol";
 import type { Arrivals, Run, RunOptions, State, Wait } from "../core/run.ts";
 import { fromText, toText } from "./text.ts";
 
@@ -58,16 +58,20 @@ export interface EntryColumns {
   payload: string | null;
   /** JSON of what the value holds besides its type and payload; null when that is nothing. */
   detail: string | null;
+  /** The durable call: `<askedAt> <identity>`, with ` <branch>` (or ` -`) and ` <alike>` where there is one. */
+  ask: string | null;
 }
 
 /** The JSON text of a run's row. `events` is a list, so that no event name is ever a key. */
 interface Rest {
   state: State;
   waits: Wait[];
-  events: Array<[name: string, arrived: number, taken: number]>;
+  events: Array<[name: string, arrived: number, taken: number, returned?: readonly number[]]>;
   timeoutAt: number | null;
   inbox: number;
   attempt: number;
+  /** Absent before the first report that names one. */
+  build?: Build;
   crashes: number;
   lapses: number;
   children: number;
@@ -100,10 +104,13 @@ export function changingColumns(run: Run): ChangingColumns {
   const rest: Rest = {
     state: completed ? { status: "completed" } : state,
     waits: run.waits,
-    events: [...run.events].map(([name, { arrived, taken }]) => [name, arrived, taken]),
+    events: [...run.events].map(([name, { arrived, taken, returned }]) =>
+      returned === undefined ? [name, arrived, taken] : [name, arrived, taken, returned],
+    ),
     timeoutAt: run.timeoutAt,
     inbox: run.inbox,
     attempt: run.attempt,
+    ...(run.build === null ? {} : { build: run.build }),
     crashes: run.crashes,
     lapses: run.lapses,
     children: run.children,
@@ -133,7 +140,10 @@ function readRun(row: Row): Run {
   const options: RunOptions = JSON.parse(textOf(row, "options"));
   const output = optionalTextOf(row, "output");
   const parentId = optionalTextOf(row, "parent_id");
-  const events = rest.events.map(([name, arrived, taken]): [string, Arrivals] => [name, { arrived, taken }]);
+  const events = rest.events.map(([name, arrived, taken, returned]): [string, Arrivals] => [
+    name,
+    returned === undefined ? { arrived, taken } : { arrived, taken, returned },
+  ]);
   return {
     id: fromText(textOf(row, "id")),
     namespace: fromText(textOf(row, "namespace")),
@@ -156,6 +166,7 @@ function readRun(row: Row): Run {
     fence: numberOf(row, "fence"),
     inbox: rest.inbox,
     attempt: rest.attempt,
+    build: rest.build ?? null,
     crashes: rest.crashes,
     lapses: rest.lapses,
     children: rest.children,
@@ -179,6 +190,7 @@ export function entryColumns(entry: Entry): EntryColumns {
     type: entry.value.type,
     payload: optionalText(payload),
     detail: detail === null ? null : JSON.stringify(detail),
+    ask: optionalText(entry.ask === undefined ? null : askText(entry.ask)),
   };
 }
 
@@ -199,7 +211,27 @@ function readEntry(row: Row): Entry {
   };
   if (worker !== null) entry.worker = worker;
   if (row.started_at !== null) entry.startedAt = numberOf(row, "started_at");
+  const ask = optionalTextOf(row, "ask");
+  if (ask !== null) entry.ask = askOf(ask);
   return entry;
+}
+
+/** Stands where a branch would. */
+const noBranch = "-";
+
+/** Identities and branches hold no space. */
+function askText({ askedAt, identity, branch, alike }: Ask): string {
+  if (branch === undefined && alike === undefined) return `${askedAt} ${identity}`;
+  return [askedAt, identity, branch ?? noBranch, ...(alike === undefined ? [] : [alike])].join(" ");
+}
+
+function askOf(text: string): Ask {
+  const [askedAt, identity, branch, alike] = text.split(" ");
+  if (identity === undefined || !Number.isInteger(Number(askedAt))) throw unreadable("ask");
+  const ask: Ask = { askedAt: Number(askedAt), identity };
+  if (branch !== undefined && branch !== noBranch) ask.branch = branch;
+  if (alike !== undefined) ask.alike = Number(alike);
+  return ask;
 }
 
 /** The payload of a value apart from the rest, which is JSON that Aiki made. */
@@ -211,8 +243,13 @@ function splitValue(value: Value): { payload: string | undefined; detail: object
       return { payload: value.data, detail: null };
     case "arrived":
       return { payload: value.data, detail: { name: value.name } };
+    case "asked":
+      return { payload: undefined, detail: null };
+    case "withdrawn":
+      return { payload: undefined, detail: value.wait === undefined ? null : value };
     case "threw":
     case "retrying":
+    case "recalled":
     case "started":
     case "elapsed":
     case "received":
@@ -226,6 +263,7 @@ function splitValue(value: Value): { payload: string | undefined; detail: object
 function joinValue(type: string, payload: string | null, detail: unknown): Value {
   if (type === "returned") return payload === null ? { type } : { type, output: payload };
   if (type === "observed" && payload !== null) return { type, data: payload };
+  if (type === "asked" || (type === "withdrawn" && detail === null)) return { type };
   if (typeof detail !== "string") throw unreadable("detail");
   const rest: Value = JSON.parse(detail);
   if (type !== "arrived") return rest;

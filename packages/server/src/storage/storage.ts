@@ -63,8 +63,12 @@ export interface Reader {
   nextDue(): Promise<number | null>;
   /** Ids of live children (not final, not `onParentEnd: "abandon"`) of these parents, at most `limit`. */
   children(parents: RunId[], limit: number): Promise<RunId[]>;
+  /** Of each of these parents its stalled child with the lowest id, where it has one, in any order. */
+  stalledChildren(parents: RunId[]): Promise<Run[]>;
   /** Ids of running runs that these claims took, in id order. */
   claimed(session: string, claimIds: readonly string[]): Promise<RunId[]>;
+  /** Ids of running runs of the namespace that the session holds, in any order, at most `limit`. */
+  inSession(namespace: string, session: string, limit: number): Promise<RunId[]>;
   /** Runs by reference: one per `(namespace, name, referenceId)` that exists. */
   referenced(keys: ReferenceKey[]): Promise<Run[]>;
   /** One page, newest (by id) first unless `order` says otherwise; `after` is the last id of the page before. */

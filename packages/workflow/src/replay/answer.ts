@@ -2,11 +2,32 @@ import { isAikiError } from "@aikirun/lib";
 import type { Next, ReportResult } from "@aikirun/lib/protocol";
 import type { SliceEnd } from "./contract.ts";
 
+/** How the handler ended. */
+export type Conclusion = Extract<Next, { type: "finish" }>["outcome"];
+
 /** What became of a report: the server's answer, or the worker gave up on it and on the run with it. */
 export type Answer = ReportResult | { ok: false; code: string; message: string };
 
 export function givenUp(thrown: unknown): Answer {
   return { ok: false, code: isAikiError(thrown) ? thrown.code : "GIVEN_UP", message: String(thrown) };
+}
+
+/** Codes of refusals that say that the run is not this worker's to report on. */
+const notOurs: ReadonlySet<string> = new Set([
+  "FENCED",
+  "RUN_FINAL",
+  "RUN_NOT_FOUND",
+  "ILLEGAL_STATE",
+  "FORBIDDEN",
+  "UNAUTHORIZED",
+  "LEASE_LOST",
+  "SHUTDOWN",
+  "GIVEN_UP",
+]);
+
+/** Whether the report itself is refused, however often it is sent. */
+export function isPermanent(code: string): boolean {
+  return !notOurs.has(code);
 }
 
 /** How the slice ends when a report that says `next` is accepted; null when it goes on. */
@@ -18,8 +39,8 @@ export function sliceEnd(next: Next, parked: boolean): SliceEnd | null {
       return parked ? { type: "parked" } : null;
     case "release":
       return { type: "released", next: next.type };
-    case "diverged":
-      return { type: "diverged", call: next.call, unclaimed: next.unclaimed };
+    case "stall":
+      return { type: "stalled", stall: next.stall };
     case "finish":
       return finished(next.outcome);
     default:
@@ -27,7 +48,7 @@ export function sliceEnd(next: Next, parked: boolean): SliceEnd | null {
   }
 }
 
-function finished(conclusion: Extract<Next, { type: "finish" }>["outcome"]): SliceEnd {
+function finished(conclusion: Conclusion): SliceEnd {
   if (conclusion.status === "completed") return { type: "finished", status: "completed" };
   const { error, retryInMs } = conclusion;
   if (retryInMs === null) return { type: "finished", status: "failed", error };

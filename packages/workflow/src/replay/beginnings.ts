@@ -1,4 +1,5 @@
 import type { OpenCall } from "./call.ts";
+import type { Recorded } from "./recorded.ts";
 
 /** An `effect` acts on the world; a `start` and a `wait` only ride in a report. */
 export type BeginningKind = "effect" | "start" | "wait";
@@ -8,6 +9,10 @@ export interface Beginning {
   call: OpenCall;
   kind: BeginningKind;
   begin: () => void;
+  /** The call is this recorded one after all. */
+  adopt: (found: Recorded) => void;
+  /** Of a value that an earlier attempt recorded: under which `seq`. */
+  recalled?: number;
 }
 
 /** What waits to begin, in call order. */
@@ -30,15 +35,34 @@ export class Beginnings {
     this.#waiting = [];
   }
 
+  /** Whether any of it is recalled. */
+  get hasRecalled(): boolean {
+    return this.#waiting.some(({ recalled }) => recalled !== undefined);
+  }
+
   /** Forgets those that were answered meanwhile: news may bring the end of a wait before it is opened again. */
   forgetAnswered(): void {
     if (this.#waiting.some(({ call }) => !call.open)) this.#waiting = this.#waiting.filter(({ call }) => call.open);
   }
 
-  /** Takes those of the kinds that may begin. */
-  take(may: Readonly<Record<BeginningKind, boolean>>): Beginning[] {
-    const taken = this.#waiting.filter(({ kind }) => may[kind]);
-    this.#waiting = this.#waiting.filter(({ kind }) => !may[kind]);
-    return taken;
+  /** Takes those of which this is true, in call order. */
+  takeIf(isTaken: (beginning: Beginning) => boolean): void {
+    this.#waiting = this.#waiting.filter((beginning) => !isTaken(beginning));
+  }
+
+  /** Takes those of the kinds that may begin; of what is recalled, that of which `mayRecall` is true. */
+  take(may: Readonly<Record<BeginningKind, boolean>>, mayRecall: (seq: number) => boolean): Beginning[] {
+    const taken: Beginning[] = [];
+    this.takeIf((beginning) => {
+      const { kind, recalled } = beginning;
+      const isTaken = may[kind] && (recalled === undefined || mayRecall(recalled));
+      if (isTaken) taken.push(beginning);
+      return isTaken;
+    });
+    // What is recalled comes first, as it came before: so races come out as they did, and code goes the same ways.
+    const recalled = taken.filter((beginning) => beginning.recalled !== undefined);
+    if (recalled.length === 0) return taken;
+    recalled.sort((a, b) => (a.recalled ?? 0) - (b.recalled ?? 0));
+    return [...recalled, ...taken.filter((beginning) => beginning.recalled === undefined)];
   }
 }

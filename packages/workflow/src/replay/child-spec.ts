@@ -9,6 +9,7 @@ export function childSpec(
   options: ChildStartOptions,
 ): RunSpec {
   const fields = new Fields(options, `options of child "${name}"`, "INVALID_OPTION");
+  fields.take("key");
   const onParentEnd = fields.oneOf("onParentEnd", ["cancel", "abandon"]);
   const start = readStart(fields, options.retry);
   fields.done();

@@ -2,13 +2,14 @@ import {
   AikiError,
   ChildRunFailedError,
   childRunId,
+  childWaitAddress,
   type Duration,
   decode,
   describeError,
   encode,
+  Fields,
   parseWith,
   restoreError,
-  resultAddress,
 } from "@aikirun/lib";
 import {
   type Address,
@@ -18,11 +19,19 @@ import {
   type RunId,
   type Value,
 } from "@aikirun/lib/protocol";
-import type { ChildCall, ChildEnded, ChildHandle, ChildReached, ChildTimedOut } from "../definition/run.ts";
-import { contentOf } from "./addresses.ts";
-import { Call, refused } from "./call.ts";
+import type {
+  ChildCall,
+  ChildEnded,
+  ChildHandle,
+  ChildReached,
+  ChildTimedOut,
+  ChildWaitOptions,
+} from "../definition/run.ts";
+import { Call, callOf, refused } from "./call.ts";
+import { addressOfCall } from "./calls.ts";
 import { childSpec } from "./child-spec.ts";
-import { childWaitAddress } from "./journal.ts";
+import { checkKey, contentOf, keyed } from "./content.ts";
+import { isGivenUp } from "./give-up.ts";
 import type { Replay } from "./replay.ts";
 import { timeoutOf } from "./timeout.ts";
 import { trusted } from "./trust.ts";
@@ -30,16 +39,26 @@ import { trusted } from "./trust.ts";
 /** Starts a child run; resolves once it is durable. */
 export function startChild(replay: Replay, { version, input, options }: ChildCall): Promise<ChildHandle<unknown>> {
   try {
-    const { run, pump } = replay;
+    const { run, pump, calls } = replay;
     const where = `input of child "${version.name}"`;
     const payload = encode(input, where);
-    const content = options.referenceId ?? contentOf(payload);
-    const address = replay.addresses.next("child", version.name, content);
-    const spec = childSpec(childRunId(run.id, run.attempt, address), version, payload, options);
-    const call = new Call(address, (value) => handleOf(replay, version.name, address, value));
-    const started = { type: "started", runId: spec.id } as const;
+    const { key, referenceId } = options;
+    const bare = referenceId ?? contentOf(payload);
+    const told = referenceId === undefined ? keyed(checkKey(key, `child "${version.name}"`), bare) : { content: bare };
+    const check = childSpec(run.id, version, payload, options);
+    const making = calls.identify({ kind: "child", name: version.name, ...told });
+    const call = new Call(making.made, (value, own) => handleOf(replay, version.name, addressOfCall(own), value));
     const post = (): void => {
-      pump.startChild({ start: { address, spec }, recorded: (seq) => pump.deliveries.later(call, seq, started) });
+      const address = addressOfCall(call);
+      const spec = { ...check, id: childRunId(run.id, run.attempt, address) };
+      const started: Value = { type: "started", runId: spec.id };
+      const recorded = (seq: number, value: Value = started): void => pump.deliveries.later(call, seq, value);
+      pump.outbox.start({
+        start: { address, spec },
+        call,
+        recorded,
+      });
+      pump.touch();
     };
     const { inputSchema } = version;
     const checkAndPost = async (): Promise<void> => {
@@ -47,10 +66,11 @@ export function startChild(replay: Replay, { version, input, options }: ChildCal
         if (inputSchema !== undefined) await parseWith(inputSchema, input, where);
         post();
       } catch (thrown) {
-        pump.settle(call, { address, value: { type: "threw", error: describeError(thrown) } });
+        const value = { type: "threw", error: describeError(thrown) } as const;
+        pump.settle(call, { address: addressOfCall(call), value }, value);
       }
     };
-    pump.ask(call, "start", inputSchema === undefined ? post : () => void pump.hold(checkAndPost));
+    calls.make(call, making, "start", inputSchema === undefined ? post : () => void pump.hold(checkAndPost));
     return call.promise;
   } catch (thrown) {
     return refused(thrown);
@@ -69,7 +89,6 @@ class Child implements ChildHandle<unknown> {
   readonly #name: string;
   readonly #address: Address;
   #result: Promise<unknown> | null = null;
-  #waits = 0;
 
   constructor(replay: Replay, name: string, address: Address, id: RunId) {
     this.#replay = replay;
@@ -78,40 +97,53 @@ class Child implements ChildHandle<unknown> {
     this.id = id;
   }
 
-  result(): Promise<unknown> {
-    this.#result ??= this.#awaitResult();
-    return this.#result;
+  result(options: ChildWaitOptions = {}): Promise<unknown> {
+    if (options.signal !== undefined) return this.#awaitResult(options);
+    if (callOf(this.#result)?.isWithdrawn !== false) this.#result = this.#awaitResult(options);
+    return trusted<Promise<unknown>>(this.#result);
   }
 
-  #awaitResult(): Promise<unknown> {
-    const address = resultAddress(this.#address);
-    const call = new Call(address, (value) => {
+  #awaitResult(options: ChildWaitOptions): Promise<unknown> {
+    const read = (value: Value): unknown => {
       if (value.type === "threw") throw failureOf(this.id, value.error);
       return decode(value.type === "returned" ? value.output : undefined);
-    });
-    this.#replay.pump.askForChild(call, address, null);
-    return call.promise;
+    };
+    return this.#wait(options, read);
   }
 
   waitFor<Status extends FinalStatus>(
     status: Status,
-    options?: { timeout?: undefined },
+    options?: ChildWaitOptions & { timeout?: undefined },
   ): Promise<ChildReached<unknown, Status> | ChildEnded>;
   waitFor<Status extends FinalStatus>(
     status: Status,
-    options: { timeout: Duration },
+    options: ChildWaitOptions & { timeout: Duration },
   ): Promise<ChildReached<unknown, Status> | ChildEnded | ChildTimedOut>;
-  waitFor(status: FinalStatus, options: { timeout?: Duration | undefined } = {}): Promise<never> {
+  waitFor(status: FinalStatus, options: ChildWaitOptions & { timeout?: Duration | undefined } = {}): Promise<never> {
+    if (!finalStatuses.includes(status)) return refused(notFinal(status, this.id));
+    return trusted<Promise<never>>(this.#wait(options, (value) => waitedFor(status, value, this.id)));
+  }
+
+  #wait<Result>(
+    options: ChildWaitOptions & { timeout?: Duration | undefined },
+    read: (value: Value) => Result,
+  ): Promise<Result> {
     try {
-      if (!finalStatuses.includes(status)) throw notFinal(status, this.id);
-      const { pump } = this.#replay;
-      const result = resultAddress(this.#address);
-      const durationMs = timeoutOf(options, `wait for child "${this.#name}"`);
-      const address = durationMs === null ? result : childWaitAddress(this.#address, this.#waits++);
-      const call = new Call(address, (value) => waitedFor(status, value, this.id));
-      const wait = { address, type: "child", name: this.#name, durationMs } as const;
-      pump.askForChild(call, result, durationMs === null ? null : () => pump.openWait(wait));
-      return trusted<Promise<never>>(call.promise);
+      const { calls } = this.#replay;
+      const where = `wait for child "${this.#name}"`;
+      const fields = new Fields(options, where, "INVALID_OPTION");
+      const durationMs = timeoutOf(this.#replay, fields);
+      const signal = fields.signal("signal");
+      fields.done();
+      const child = this.#address;
+      const making = calls.identifyAt(childWaitAddress(child, 0));
+      const call = new Call(making.made, read);
+      if (isGivenUp(this.#replay, call, signal)) return call.promise;
+      const open = (): void => {
+        calls.openWait(call, { address: addressOfCall(call), type: "child", name: this.#name, durationMs });
+      };
+      calls.makeForChild(call, making, child, durationMs === null ? null : open);
+      return call.promise;
     } catch (thrown) {
       return refused(thrown);
     }

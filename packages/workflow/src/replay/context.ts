@@ -3,7 +3,6 @@
 import {
   AikiError,
   checkName,
-  type Duration,
   defaultTaskTimeoutMs,
   type EventDefinitions,
   Fields,
@@ -18,10 +17,12 @@ import { childStarter, type StepOptions, type WorkflowRun } from "../definition/
 import type { ExecutableVersion } from "../definition/version.ts";
 import { refused } from "./call.ts";
 import { startChild } from "./child.ts";
-import { waitForEvent } from "./event.ts";
+import { type EventWaitOptions, waitForEvent } from "./event.ts";
+import { mapItems } from "./map.ts";
 import { perform } from "./perform.ts";
+import { any, race } from "./race.ts";
 import type { Replay } from "./replay.ts";
-import { type SleepResult, sleep } from "./sleep.ts";
+import { sleepFor, sleepUntil } from "./sleep.ts";
 import { trusted } from "./trust.ts";
 import { Values } from "./values.ts";
 
@@ -40,22 +41,16 @@ export function runOf(replay: Replay, { name, versionId, events }: ExecutableVer
     events: waitersOf(replay, events),
     [performer]: (call) => perform(replay, call),
     [childStarter]: (call) => startChild(replay, call),
-    sleep: (...args: [Duration] | [string, Duration]) => sleepFor(replay, args),
+    sleep: (...args: unknown[]) => sleepFor(replay, args),
+    sleepUntil: (...args: unknown[]) => sleepUntil(replay, args),
     step: (stepName, work, options = {}) => step(replay, stepName, work, options),
-    now: () => values.now(),
-    random: () => values.random(),
-    uuid: () => values.uuid(),
+    map: (items, work, options) => mapItems(replay, items, work, options),
+    race: (contenders) => race(replay, contenders),
+    any: (contenders) => any(replay, contenders),
+    now: (options) => values.now(options),
+    random: (options) => values.random(options),
+    uuid: (options) => values.uuid(options),
   };
-}
-
-function sleepFor(replay: Replay, args: [Duration] | [string, Duration]): Promise<SleepResult> {
-  if (args.length === 1) return sleep(replay, null, args[0]);
-  const [name, duration] = args;
-  try {
-    return sleep(replay, checkName(name, "sleep"), duration);
-  } catch (thrown) {
-    return refused(thrown);
-  }
 }
 
 function step<Output>(
@@ -70,6 +65,7 @@ function step<Output>(
     const fields = new Fields(options, where, "INVALID_CONFIG");
     fields.take("key");
     const { key } = options;
+    const signal = fields.signal("signal");
     const call: TaskCall = {
       kind: "step",
       name,
@@ -78,6 +74,7 @@ function step<Output>(
       timeoutMs: fields.timeout("timeout") ?? defaultTaskTimeoutMs,
       handler: (_: never, context: TaskContext) => work(context),
       ...(key !== undefined && { key }),
+      ...(signal !== undefined && { signal }),
     };
     fields.done();
     return trusted<Promise<Output>>(perform(replay, call));
@@ -90,7 +87,7 @@ function step<Output>(
 function waitersOf(replay: Replay, events: EventDefinitions): WorkflowRun<never>["events"] {
   const waiters: object = Object.create(null);
   for (const [name, definition] of Object.entries(events)) {
-    const wait = (options?: { timeout?: Duration }): Promise<unknown> => {
+    const wait = (options?: EventWaitOptions): Promise<unknown> => {
       return waitForEvent(replay, name, definition, options);
     };
     Object.defineProperty(waiters, name, { value: { wait }, enumerable: true });

@@ -1,7 +1,16 @@
 /** What an execution and the worker that drives it know of each other. */
 
 import type { Env, Logger } from "@aikirun/lib";
-import type { Address, ClaimedRun, Entry, Failure, Next, Report, ReportResult } from "@aikirun/lib/protocol";
+import type {
+  Address,
+  ClaimedRun,
+  Entry,
+  Failure,
+  Next,
+  Report,
+  ReportedStall,
+  ReportResult,
+} from "@aikirun/lib/protocol";
 
 /** What the worker gives an execution. */
 export interface Host {
@@ -24,6 +33,21 @@ export interface Host {
   reclaim(): void;
   /** The execution has waits open while it runs: news must reach it by `news`. Called again when that ends. */
   listening(open: boolean): void;
+  /**
+   * The replay waits for the handler to make a recorded call again (`call`), or no longer does (null): while it waits
+   * it needs no slot.
+   */
+  expecting(call: Address | null): void;
+}
+
+/** How an execution is moved. */
+export interface PumpOptions {
+  /** How long a handler may await nothing durable. Milliseconds. */
+  idleMs: number;
+  /** A fingerprint of the code. */
+  build: string;
+  /** How the run ends when its handler throws this. */
+  failed: (thrown: unknown) => Extract<Next, { type: "finish" }>["outcome"];
 }
 
 /** A report before the worker adds its ids. */
@@ -37,7 +61,7 @@ export type SliceEnd =
   | { type: "finished"; status: "failed"; error: Failure }
   /** The attempt failed; the next begins after `retryInMs` milliseconds. */
   | { type: "finished"; status: "retrying"; error: Failure; retryInMs: number }
-  | { type: "diverged"; call: Address; unclaimed: Address[] }
+  | { type: "stalled"; stall: ReportedStall }
   /** The server refused a report (`FENCED`, `RUN_FINAL`, …), or the worker gave up. */
   | { type: "lost"; code: string };
 
@@ -55,6 +79,6 @@ export interface Execution {
   abandon(code: string): void;
   /** What it knows of its run: where a `watch` for its news begins. */
   readonly position: { readonly seen: number; readonly after: number };
-  /** How much memory a parked execution is thought to hold, in entries. */
+  /** How much memory a suspended execution is thought to hold, in bytes. */
   readonly size: number;
 }

@@ -1,6 +1,20 @@
-import { AikiError, type Duration, decode, type EventDefinition, parseWith } from "@aikirun/lib";
+import {
+  AikiError,
+  type Duration,
+  decode,
+  describeError,
+  type EventDefinition,
+  Fields,
+  parseWith,
+  restoreError,
+} from "@aikirun/lib";
 import type { Value } from "@aikirun/lib/protocol";
-import { Call, refused } from "./call.ts";
+import { Call, type OpenCall, refused } from "./call.ts";
+import { addressOfCall } from "./calls.ts";
+import { checkKey, keyed } from "./content.ts";
+import { isGivenUp } from "./give-up.ts";
+import { mismatchAddress } from "./journal.ts";
+import { noteWait } from "./open-waits.ts";
 import type { Replay } from "./replay.ts";
 import { timeoutOf } from "./timeout.ts";
 
@@ -9,23 +23,42 @@ export type EventWaitResult<Data> = { timedOut: false; data: Data } | { timedOut
 
 type Received = EventWaitResult<unknown>;
 
+/** Options of a wait for an event. */
+export interface EventWaitOptions {
+  /** How long to wait at most. Default: for ever. */
+  timeout?: Duration;
+  /** Tells this wait from others for the same event. At most 255 characters. */
+  key?: string;
+  /** Gives the wait up: it rejects with `AikiError` `WAIT_WITHDRAWN` when this aborts, and takes no event any more. */
+  signal?: AbortSignal;
+}
+
 /** Waits for the next event of this name that no earlier wait took. With a timeout the result says whether one came. */
 export function waitForEvent(
   replay: Replay,
   name: string,
   { schema }: EventDefinition<never>,
-  options: { timeout?: Duration } = {},
+  options: EventWaitOptions = {},
 ): Promise<unknown> {
   try {
     const where = `event "${name}"`;
-    const durationMs = timeoutOf(options, `wait for ${where}`);
-    const address = replay.addresses.next("event", name, null);
-    const checked = (data: unknown): unknown => (schema === undefined ? data : parseWith(schema, data, where));
-    const call = new Call(address, (value) => {
+    const fields = new Fields(options, `wait for ${where}`, "INVALID_OPTION");
+    const durationMs = timeoutOf(replay, fields);
+    const key = checkKey(fields.take("key"), `wait for ${where}`);
+    const signal = fields.signal("signal");
+    fields.done();
+    const making = replay.calls.identify({ kind: "event", name, ...keyed(key, null) });
+    const call = new Call(making.made, (value, own) => {
       const received = receivedOf(replay, value);
+      const checked = (data: unknown): unknown =>
+        schema === undefined ? data : accepted(replay, own, parseWith(schema, data, where));
       return durationMs === null ? dataOf(received, where, checked) : resultOf(received, checked);
     });
-    replay.pump.ask(call, "wait", () => replay.pump.openWait({ address, type: "event", name, durationMs }));
+    if (isGivenUp(replay, call, signal)) return call.promise;
+    noteWait(replay, name, call.promise);
+    replay.calls.make(call, making, "wait", () => {
+      replay.calls.openWait(call, { address: addressOfCall(call), type: "event", name, durationMs });
+    });
     return call.promise;
   } catch (thrown) {
     return refused(thrown);
@@ -46,4 +79,26 @@ function dataOf(received: Received, where: string, checked: (data: unknown) => u
   if (!received.timedOut) return checked(received.data);
   const advice = "give the wait a timeout again, or catch this error";
   throw new AikiError("EVENT_TIMED_OUT", `The wait for ${where} is recorded as timed out; ${advice}.`);
+}
+
+/**
+ * What the handler was given once it is given again. An event that did not fit is recorded as such; one that did fit,
+ * and no longer does, stops the run: its schema was tightened meanwhile.
+ */
+function accepted({ pump }: Replay, call: OpenCall, parsed: Promise<unknown>): Promise<unknown> {
+  const { journal, caller } = pump;
+  const address = mismatchAddress(addressOfCall(call));
+  const before = journal.peek(address)?.value;
+  if (before?.type === "threw") return Promise.reject(restoreError(before.error));
+  const wasAccepted = journal.wasDelivered(caller.after);
+  return parsed.catch((thrown: unknown) => {
+    const error = describeError(thrown);
+    if (wasAccepted) {
+      pump.stall({ reason: "schema_mismatch", call: addressOfCall(call), error });
+      return new Promise(() => {});
+    }
+    const entry = { address, value: { type: "threw", error } } as const;
+    pump.post({ entry, call, seq: null, seen: true, recorded: null, isPatient: true });
+    throw thrown;
+  });
 }

@@ -102,29 +102,29 @@ describe("a sequential workflow", () => {
     expect(rig.output).toBe("x");
   });
 
-  it("replays ten thousand entries in under 0.3 seconds of processor time", async () => {
-    const v = workflow({ name: "w" }).v("1", {
-      async handler(run) {
-        for (let n = 0; n < 10_000; n++) await run.step("s", () => n);
-        return "done";
-      },
-    });
-    let fastest = Number.POSITIVE_INFINITY;
-    for (let round = 0; round < 3; round++) {
-      const rig = new Rig(v);
-      const { runId, entries } = rig.ledger;
-      for (let n = 0; n < 10_000; n++) {
-        const value = { type: "returned", output: String(n) } as const;
-        entries.push({ runId, seq: n + 1, address: `step:s#${n}`, attempt: 1, at: 0, fence: 1, value });
+  it("replays ten times as many entries in about ten times the processor time", async () => {
+    const costOf = async (steps: number): Promise<number> => {
+      const v = workflow({ name: "w" }).v("1", {
+        async handler(run) {
+          for (let n = 0; n < steps; n++) await run.step("s", () => n);
+          return "done";
+        },
+      });
+      const first = new Rig(v);
+      await first.cold();
+      let fastest = Number.POSITIVE_INFINITY;
+      for (let round = 0; round < 5; round++) {
+        const rig = new Rig(v);
+        rig.ledger.entries.push(...first.ledger.entries);
+        const before = process.cpuUsage();
+        await rig.cold();
+        const { user, system } = process.cpuUsage(before);
+        expect([rig.output, rig.nexts]).toEqual(["done", ["finish"]]);
+        fastest = Math.min(fastest, user + system);
       }
-      const before = process.cpuUsage();
-      await rig.cold();
-      const { user, system } = process.cpuUsage(before);
-      expect(rig.output).toBe("done");
-      expect(rig.nexts).toEqual(["finish"]);
-      fastest = Math.min(fastest, (user + system) / 1_000);
-    }
-    expect(fastest).toBeLessThan(300);
+      return fastest;
+    };
+    expect((await costOf(3_000)) / (await costOf(300))).toBeLessThan(30);
   });
 });
 

@@ -1,44 +1,46 @@
 import { decode, describeError, encode, isRetryable, parseWith, retryDelayMs, TaskFailedError } from "@aikirun/lib";
 import type { ClaimedRun } from "@aikirun/lib/protocol";
 import type { ExecutableVersion } from "../definition/version.ts";
-import { Addresses } from "./addresses.ts";
+import type { Conclusion } from "./answer.ts";
+import { Calls } from "./calls.ts";
 import { runOf } from "./context.ts";
 import type { Execution, Host, SliceEnd } from "./contract.ts";
+import { fingerprintOf } from "./fingerprint.ts";
 import { Journal } from "./journal.ts";
-import { type Conclusion, Pump } from "./pump.ts";
+import { Pump } from "./pump.ts";
 import type { Replay } from "./replay.ts";
 import { trusted } from "./trust.ts";
 
-/** A handler that awaits nothing durable for this long gives its run back. Milliseconds. */
+/** A handler that awaits something that is not durable for this long has its run stalled. Milliseconds. */
 const defaultIdleMs = 300_000;
+
+/** What an entry holds besides its value. Bytes. */
+const entryBytes = 200;
 
 /** Options of an execution. */
 export interface ExecutionOptions {
   /**
-   * How long a handler may await nothing durable before its run is released as `idle`. Milliseconds; default 5
-   * minutes.
+   * How long a handler may await something that is not durable before its run stalls. Milliseconds; default 5 minutes.
    */
   idleMs?: number;
+  /** A name of the deployed code: with it, replay knows whether the code has changed. */
+  buildId?: string;
 }
 
 /**
  * One run of a version, to be executed by the worker behind `host`. Call `run` once, then `resume` after each
  * `parked`.
  */
-export function createExecution(
-  definition: ExecutableVersion,
-  host: Host,
-  { idleMs = defaultIdleMs }: ExecutionOptions = {},
-): Execution {
+export function createExecution(definition: ExecutableVersion, host: Host, options: ExecutionOptions = {}): Execution {
   let pump: Pump | null = null;
   const notRunning: SliceEnd = { type: "lost", code: "NOT_RESUMABLE" };
   return {
     run(claimed) {
       if (pump !== null) return Promise.resolve(notRunning);
-      const replay = replayOf(claimed, host, idleMs);
+      const replay = replayOf(claimed, definition, host, options);
       pump = replay.pump;
       const slice = pump.slice();
-      void handle(definition, replay);
+      host.env.soon(() => void handle(definition, replay));
       return slice;
     },
     resume: (claimed) => pump?.resume(claimed) ?? Promise.resolve(notRunning),
@@ -49,38 +51,62 @@ export function createExecution(
       return pump?.position ?? { seen: 0, after: 0 };
     },
     get size() {
-      return pump?.journal.tail ?? 0;
+      return pump === null ? 0 : pump.journal.bytes + entryBytes * pump.journal.tail;
     },
   };
 }
 
-function replayOf(run: ClaimedRun, host: Host, idleMs: number): Replay {
-  const journal = new Journal(run.attempt);
-  for (const entry of run.journal) journal.add(entry);
-  journal.advance(run.journal.at(-1)?.seq ?? 0);
-  return { run, pump: new Pump(run, journal, host, idleMs), addresses: new Addresses() };
+function replayOf(claimed: ClaimedRun, definition: ExecutableVersion, host: Host, options: ExecutionOptions): Replay {
+  const journal = new Journal(claimed.attempt);
+  for (const entry of claimed.journal) journal.add(entry);
+  for (const wait of claimed.waits) journal.addWait(wait);
+  journal.advance(claimed.journal.at(-1)?.seq ?? 0);
+  // The texts of the journal are not kept beside what the handler makes of them.
+  const run = { ...claimed, journal: [] };
+  const { idleMs = defaultIdleMs, buildId } = options;
+  const build = fingerprintOf(definition.handler, buildId);
+  const failed = (thrown: unknown): Conclusion => failure(thrown, definition, run, host);
+  const pump = new Pump(run, journal, host, { idleMs, build, failed });
+  return { run, isBegun: claimed.journal.length > 0, pump, calls: new Calls(pump) };
 }
 
 /** Calls the handler, and says how it ended. Never rejects. */
 async function handle(definition: ExecutableVersion, replay: Replay): Promise<void> {
   const { run, pump } = replay;
-  const { name, versionId, handler, inputSchema, outputSchema } = definition;
+  const { name, versionId, handler, inputSchema } = definition;
   const where = `${name}@${versionId}`;
   try {
     const given = decode(run.input);
-    const input = inputSchema === undefined ? given : await parseWith(inputSchema, given, `input of ${where}`);
-    const returned = await handler(runOf(replay, definition), trusted<never>(input));
-    const result =
-      outputSchema === undefined ? returned : await parseWith(outputSchema, returned, `output of ${where}`);
-    const output = encode(result, `output of ${where}`);
-    pump.conclude({ status: "completed", ...(output !== undefined && { output }) });
+    if (inputSchema === undefined) {
+      pump.enter(
+        () => void conclude(definition, pump, () => handler(runOf(replay, definition), trusted<never>(given))),
+      );
+      return;
+    }
+    const input = await parseWith(inputSchema, given, `input of ${where}`);
+    const start = () => handler(runOf(replay, definition), trusted<never>(input));
+    pump.host.env.soon(() => pump.enter(() => void conclude(definition, pump, start)));
   } catch (thrown) {
-    pump.conclude(failed(thrown, definition, replay));
+    // A run that has got anywhere had an input that was accepted: the schema was tightened meanwhile.
+    if (!replay.isBegun) pump.fail(thrown);
+    else pump.stall({ reason: "schema_mismatch", call: "input", error: describeError(thrown) });
   }
 }
 
-function failed(thrown: unknown, { retry }: ExecutableVersion, { run, pump }: Replay): Conclusion {
-  const { env } = pump.host;
+async function conclude(definition: ExecutableVersion, pump: Pump, start: () => unknown): Promise<void> {
+  const { name, versionId, outputSchema } = definition;
+  const where = `output of ${name}@${versionId}`;
+  try {
+    const returned = await start();
+    const result = outputSchema === undefined ? returned : await parseWith(outputSchema, returned, where);
+    const output = encode(result, where);
+    pump.conclude({ status: "completed", ...(output !== undefined && { output }) });
+  } catch (thrown) {
+    pump.fail(thrown);
+  }
+}
+
+function failure(thrown: unknown, { retry }: ExecutableVersion, run: ClaimedRun, { env }: Host): Conclusion {
   const policy = run.retry ?? retry;
   const retryInMs = isWorthRetrying(thrown) ? retryDelayMs(policy, run.attempt, () => env.random()) : null;
   return { status: "failed", error: describeError(thrown), retryInMs };

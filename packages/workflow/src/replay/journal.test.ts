@@ -1,6 +1,10 @@
-import type { Entry, Value } from "@aikirun/lib/protocol";
+import { childWaitAddress } from "@aikirun/lib";
+import type { Ask, Entry, Value } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { childWaitAddress, Journal } from "./journal.ts";
+import type { Identified } from "./call.ts";
+import { lateIdentity, promptIdentity } from "./identity.ts";
+import { Journal } from "./journal.ts";
+import type { Match } from "./matcher.ts";
 
 const returned = { type: "returned", output: "1" } as const;
 const threw = { type: "threw", error: { name: "E", message: "m" } } as const;
@@ -14,9 +18,55 @@ function journalOf(attempt: number, ...recorded: Array<[address: string, value: 
   return journal;
 }
 
-function entry(seq: number, address: string, value: Value, attempt = 1): Entry {
-  return { runId: "r", seq, address, attempt, at: 0, fence: 1, value };
+function entry(seq: number, address: string, value: Value, attempt = 1, ask?: Ask): Entry {
+  return { runId: "r", seq, address, attempt, at: 0, fence: 1, value, ...(ask && { ask }) };
 }
+
+/** A call that is made right after the start of the handler. */
+function made(content: string, nth = 0, fields: Partial<Identified> = {}): Identified {
+  const point = {
+    owner: { reject: () => {} },
+    branch: "",
+    drain: null,
+    run: null,
+    origin: "",
+
+    isChanged: false,
+    call: null,
+    within: null,
+  };
+  const group = { count: 1, recorded: null };
+  const identity = promptIdentity(content, "start", "", nth);
+  return {
+    content,
+    identity,
+    branch: "",
+    group,
+    unkeyed: null,
+    after: 0,
+    delivered: "start",
+    past: [],
+    point,
+    isChanged: false,
+    isBeside: false,
+    earlier: 0,
+    isOfItem: false,
+    ...fields,
+  };
+}
+
+/** The same call, made after plain asynchronous work. */
+function late(content: string, branch = "", fields: Partial<Identified> = {}): Identified {
+  return made(content, 0, { identity: lateIdentity(content, branch), branch, group: null, ...fields });
+}
+
+const promptAsk = (content: string, nth = 0): Ask => ({
+  askedAt: 0,
+  identity: promptIdentity(content, "start", "", nth),
+  branch: "",
+});
+
+const addressOf = (match: Match): string => (typeof match === "string" ? match : match.address);
 
 describe("the journal", () => {
   const counted: Array<[string, Value, boolean]> = [
@@ -30,15 +80,17 @@ describe("the journal", () => {
     ["child:c:0#0/result", returned, false],
     ["child:c:0#0/result", threw, false],
     ["child:c:0#0/wait#0", { type: "elapsed" }, false],
-    ["task:t:0#0/1", { type: "retrying", error: threw.error, retryAt: 0 }, false],
+    ["child:c:0#0/wait#0/ask", { type: "asked" }, true],
+    ["child:c:0#0/wait#0/withdrawn", { type: "withdrawn" }, true],
+    ["task:t:0#0/1", { type: "retrying", error: threw.error, retryAt: 0 }, true],
     ["task:t:0#0/1/retry", { type: "elapsed" }, false],
     ["now:#0", { type: "observed", data: "1" }, false],
     ["arrival:e:1", { type: "arrived", name: "e" }, false],
     ["paused:#1", { type: "marked", mark: "paused" }, false],
   ];
-  it.each(counted)("counts %s as unclaimed only when a call must ask for it (%j)", (address, value, is) => {
-    expect(journalOf(1, [address, value]).unclaimed).toBe(is ? 1 : 0);
-    expect(journalOf(2, [address, value, 1]).unclaimed).toBe(0);
+  it.each(counted)("expects %s to be called again only when it is a call (%j)", (address, value, is) => {
+    expect(journalOf(1, [address, value]).expected.size).toBe(is ? 1 : 0);
+    expect(journalOf(2, [address, value, 1]).expected.size).toBe(0);
   });
 
   it("answers from earlier attempts with successes only, and from the newest first", () => {
@@ -51,11 +103,15 @@ describe("the journal", () => {
       ["step:d#0/1", { type: "retrying", error: threw.error, retryAt: 0 }, 1],
       ["step:d#0/1/retry", { type: "elapsed" }, 1],
     );
-    expect(journal.take("step:a#0")?.value).toEqual(returned);
-    expect(journal.take("step:b#0")).toBeUndefined();
-    expect(journal.take("step:c#0")?.value).toEqual({ type: "returned", output: "2" });
+    const value = (content: string): unknown => {
+      const match = journal.matcher.match(made(content, 0, { isChanged: true }), 0);
+      return typeof match === "string" ? match : match.entry?.value;
+    };
+    expect(value("step:a")).toEqual(returned);
+    expect(value("step:b")).toBeUndefined();
+    expect(value("step:c")).toEqual({ type: "returned", output: "2" });
     expect(journal.peek("step:d#0/1")).toBeUndefined();
-    expect(journal.take("step:d#0/1/retry")).toBeUndefined();
+    expect(journal.peek("step:d#0/1/retry")).toBeUndefined();
     expect(journal.hasTries).toBe(false);
   });
 
@@ -71,11 +127,15 @@ describe("the journal", () => {
       ["child:e:0#0", started, 1],
       ["child:e:0#0/result", threw, 2],
     );
-    expect(journal.take(child)).toBeUndefined();
-    expect(journal.take(childWaitAddress(child, 0))).toBeUndefined();
+    const value = (content: string): unknown => {
+      const match = journal.matcher.match(made(content, 0, { isChanged: true }), 0);
+      return typeof match === "string" ? match : match.entry?.value;
+    };
+    expect(value("child:c:0")).toBeUndefined();
+    expect(journal.peek(childWaitAddress(child, 0))).toBeUndefined();
     expect(journal.peek(`${child}/result`)).toBeUndefined();
-    expect(journal.take("child:d:0#0")?.value).toEqual(started);
-    expect(journal.take("child:e:0#0")?.value).toEqual(started);
+    expect(value("child:d:0")).toEqual(started);
+    expect(value("child:e:0")).toEqual(started);
     expect(journal.peek("child:e:0#0/result")?.value).toEqual(threw);
   });
 
@@ -101,12 +161,88 @@ describe("the journal", () => {
     expect(journal.following([third, entry(5, "step:5#0", returned)])).toBeNull();
   });
 
-  it("names at most a hundred unclaimed addresses, in recorded order", () => {
+  it("names at most a hundred expected calls, in recorded order", () => {
     const journal = new Journal(1);
     for (let seq = 1; seq <= 150; seq++) journal.add(entry(seq, `step:s#${seq - 1}`, returned));
-    journal.take("step:s#0");
-    expect(journal.unclaimed).toBe(149);
-    expect(journal.unclaimedAddresses()).toHaveLength(100);
-    expect(journal.unclaimedAddresses()[0]).toBe("step:s#1");
+    journal.claimAt("step:s#0");
+    expect(journal.expected.size).toBe(149);
+    expect(journal.expected.addresses()).toHaveLength(100);
+    expect(journal.expected.addresses()[0]).toBe("step:s#1");
+  });
+
+  it("gives a new call the smallest number that no alike call has", () => {
+    const journal = journalOf(1, ["step:s#1", returned], ["step:s#2", returned]);
+    expect([journal.newAddress("step:s"), journal.newAddress("step:s"), journal.newAddress("step:t")]).toEqual([
+      "step:s#0",
+      "step:s#3",
+      "step:t#0",
+    ]);
+  });
+});
+
+describe("a call that is looked up in the record", () => {
+  const steps = (...asks: Ask[]): Journal => {
+    const journal = new Journal(1);
+    for (const [index, ask] of asks.entries()) journal.add(entry(index + 1, `step:s#${index}`, returned, 1, ask));
+    return journal;
+  };
+  const lateAsk = (branch: string): Ask => ({ askedAt: 0, identity: lateIdentity("step:s", branch) });
+
+  it("is told from alike ones by its place in the drain", () => {
+    const { matcher } = steps(promptAsk("step:s", 1), promptAsk("step:s", 0));
+    expect(addressOf(matcher.match(made("step:s", 0), 0))).toBe("step:s#1");
+    expect(addressOf(matcher.match(made("step:s", 1), 0))).toBe("step:s#0");
+    expect(matcher.match(made("step:s", 2), 0)).toBe("new");
+  });
+
+  it("is told from alike ones by its branch", () => {
+    const { matcher } = steps(lateAsk("b"), lateAsk("a"));
+    expect(addressOf(matcher.match(late("step:s", "a"), 0))).toBe("step:s#1");
+    expect(matcher.match(late("step:s", "c"), 0)).toBe("new");
+  });
+
+  it("that was prompt is found when it is late, and the other way round", () => {
+    expect(addressOf(steps(promptAsk("step:s")).matcher.match(late("step:s"), 0))).toBe("step:s#0");
+    expect(addressOf(steps(lateAsk("")).matcher.match(made("step:s"), 0))).toBe("step:s#0");
+  });
+
+  it("that was prompt beside an alike one is not guessed when it is late", () => {
+    const journal = steps({ ...promptAsk("step:s", 0), alike: 2 });
+    expect(journal.matcher.match(late("step:s"), 0)).toBe("ambiguous");
+  });
+
+  it("with a key is found where it was recorded without, once", () => {
+    const journal = steps(lateAsk("a"));
+    const unkeyed = { content: "step:s", identity: lateIdentity("step:s", "a"), group: null, path: "" };
+    const found = journal.matcher.match(late("step:s:k", "a", { unkeyed }), 0);
+    expect(addressOf(found)).toBe("step:s#0");
+    if (typeof found !== "string") journal.claim(found);
+    expect(journal.matcher.match(late("step:s:l", "a", { unkeyed }), 0)).toBe("ambiguous");
+  });
+
+  it("that could not be told from another is not answered by what is recorded of either, nor of their branches", () => {
+    const contested = lateIdentity("step:s", "a");
+    const journal = new Journal(1);
+    journal.add(entry(1, "step:s#0", returned, 1, lateAsk("a")));
+    journal.add(entry(2, "step:t#0", returned, 1, { askedAt: 1, identity: "t", branch: contested }));
+    journal.add(entry(3, "step:u#0", returned, 1, { askedAt: 1, identity: "u", branch: "b" }));
+    journal.add(
+      entry(4, "stalled:#1", { type: "marked", mark: "stalled", reason: "ambiguous_call", identity: contested }),
+    );
+    expect(journal.expected.addresses()).toEqual(["step:u#0"]);
+    expect(journal.matcher.match(late("step:s", "a"), 3)).toBe("ambiguous");
+    const unkeyed = { content: "step:s", identity: contested, group: null, path: "" };
+    expect(journal.matcher.match(late("step:s:k", "a", { unkeyed }), 3)).toBe("new");
+  });
+
+  it("of a later attempt is found by its content only where no other can be meant", () => {
+    const journal = new Journal(2);
+    journal.add(entry(1, "task:t:0#0", returned, 1, { askedAt: 0, identity: "x", branch: "y" }));
+    journal.add(entry(2, "step:s#0", returned, 1, { askedAt: 0, identity: "v", branch: "y" }));
+    journal.add(entry(3, "step:s#1", returned, 1, { askedAt: 0, identity: "w", branch: "z" }));
+    const changed = { isChanged: true };
+    expect(addressOf(journal.matcher.match(made("task:t:0", 0, changed), 0))).toBe("task:t:0#0");
+    expect(journal.matcher.match(made("step:s", 0, changed), 0)).toBe("ambiguous");
+    expect(journal.matcher.match(made("step:s", 0), 0)).toBe("new");
   });
 });

@@ -2,27 +2,59 @@
  * What is recorded of a run, by address. Pure.
  *
  *  J1  The newest attempt's entry at an address answers its call.
- *  J2  Of earlier attempts only successes answer; what they leave is never unclaimed.
+ *  J2  Of earlier attempts only successes answer; what they leave is never expected.
  *  J3  Entries are taken in order of `seq` without a gap, so that nothing is delivered before what was recorded first.
  */
 
 import { resultAddress } from "@aikirun/lib";
-import type { Address, Entry, Payload } from "@aikirun/lib/protocol";
-
-/** How many unclaimed addresses are named at most. */
-const shownUnclaimed = 100;
+import type { Address, Ask, ClaimedWait, Entry, Payload, Value } from "@aikirun/lib/protocol";
+import { Expected } from "./expected.ts";
+import { pathIdentity } from "./identity.ts";
+import { Matcher } from "./matcher.ts";
+import type { Recorded } from "./recorded.ts";
 
 const resultEnd = resultAddress("");
-const retryEnd = "/retry";
+const askEnd = "/ask";
+const withdrawnEnd = "/withdrawn";
+/** A task waits for its next try at such an address. */
+const retryEnd = /\/\d+\/retry$/;
+const mismatchEnd = "/mismatch";
+
+/** Where it is recorded that the event of this wait did not fit its schema. */
+export function mismatchAddress(waitAddress: Address): Address {
+  return waitAddress + mismatchEnd;
+}
+
+/** What an earlier attempt leaves behind that answers no call of a later one. */
+const notRecalled: ReadonlySet<Value["type"]> = new Set(["retrying", "asked", "recalled", "withdrawn"]);
 
 export class Journal {
+  readonly matcher: Matcher = new Matcher();
+  /** Calls of this attempt. */
+  readonly expected: Expected = new Expected();
+  /** Calls that succeeded in an earlier attempt. */
+  readonly recallable: Expected = new Expected();
   readonly #attempt: number;
-  readonly #answers = new Map<Address, Entry>();
+  readonly #calls = new Map<Address, Recorded>();
+  /** Entries that are no call's own value: tries of tasks, ends of children and of the waits for them. */
+  readonly #facts = new Map<Address, Entry>();
   readonly #arrivals = new Map<string, Array<Payload | undefined>>();
-  /** Entries of this attempt that a call must ask for, in order of `seq`. */
-  readonly #unclaimed = new Set<Address>();
+  /** Successes of earlier attempts, which entries `recalled` refer to. */
+  readonly #earlier = new Map<number, Value>();
+  /** Numbers that calls of one content may have been given. */
+  readonly #numbers = new Map<string, number>();
+  readonly #taken = new Set<Address>();
+  /** Calls that the handler has given up. */
+  readonly #givenUp = new Set<Address>();
+  /** What this attempt recorded as withdrawn, by the call that was given up. */
+  readonly #withdrawals = new Map<Address, Address[]>();
+  /** Waits that were open when the run was claimed. */
+  readonly #waits = new Set<Address>();
   #tail = 0;
+  #bytes = 0;
   #hasTries = false;
+  #knowsFailures = true;
+  #lastAskedAt = -1;
 
   constructor(attempt: number) {
     this.#attempt = attempt;
@@ -33,18 +65,29 @@ export class Journal {
     return this.#tail;
   }
 
-  /** How many recorded calls nobody has asked for yet. */
-  get unclaimed(): number {
-    return this.#unclaimed.size;
-  }
-
   /** Whether any task failed a try in this attempt: spares the others the look. */
   get hasTries(): boolean {
     return this.#hasTries;
   }
 
-  unclaimedAddresses(): Address[] {
-    return [...this.#unclaimed].slice(0, shownUnclaimed);
+  /** Whether a call that earlier attempts made and that failed is known to have. */
+  get knowsFailures(): boolean {
+    return this.#knowsFailures;
+  }
+
+  /** Whether the handler was given the entry of this `seq` by an execution before, and went on. */
+  wasDelivered(seq: number | object): boolean {
+    return typeof seq === "number" && seq <= this.#lastAskedAt;
+  }
+
+  /** How much the recorded values take up, in bytes of JSON text. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** The handler holds this value, too. */
+  count(value: Value): void {
+    this.#bytes += sizeOf(value);
   }
 
   /** Those that are not known yet, or null when they do not follow on (J3). */
@@ -60,49 +103,192 @@ export class Journal {
 
   add(entry: Entry): void {
     const { value } = entry;
+    this.count(value);
     if (value.type === "arrived") {
       const arrivals = this.#arrivals.get(value.name);
       if (arrivals === undefined) this.#arrivals.set(value.name, [value.data]);
       else arrivals.push(value.data);
-    } else if (value.type !== "marked") {
-      if (entry.attempt < this.#attempt) this.#recall(entry);
-      else this.#keep(entry);
+    } else if (value.type === "marked") {
+      if (value.mark === "stalled" && value.identity !== undefined) this.#contest(value.identity);
+    } else if (entry.attempt < this.#attempt) {
+      this.#recall(entry);
+    } else {
+      this.#keep(entry);
     }
   }
 
+  /** A wait that was open when the run was claimed: its call is expected though it has no value. */
+  addWait({ address, ask }: ClaimedWait): void {
+    this.#lastAskedAt = Math.max(this.#lastAskedAt, ask?.askedAt ?? -1);
+    this.#waits.add(address);
+    if (address.includes("/") || this.#calls.has(address)) return;
+    this.#expect(this.#call(address, { ask, attempt: this.#attempt }));
+  }
+
   #keep(entry: Entry): void {
-    this.#answers.set(entry.address, entry);
-    if (mustBeClaimed(entry)) this.#unclaimed.add(entry.address);
-    if (entry.value.type === "retrying") this.#hasTries = true;
+    const { address, value, ask, seq } = entry;
+    this.#lastAskedAt = Math.max(this.#lastAskedAt, ask?.askedAt ?? -1);
+    if (address.endsWith(askEnd)) {
+      const call = this.#call(address.slice(0, -askEnd.length), entry);
+      call.askSeq = seq;
+      this.#expect(call);
+    } else if (!address.includes("/")) {
+      const call = this.#call(address, entry);
+      if (value.type !== "observed") call.answeredAt.set(entry.attempt, seq);
+      call.isRecalled = value.type === "recalled";
+      if (call.isEarlier && call.entry === null) call.isRedone = true;
+      call.entry = value.type === "recalled" ? this.#resolved(entry, value.seq) : entry;
+      if (value.type === "observed") call.isEarlier = false;
+      else this.#expect(call);
+    } else {
+      this.#facts.set(address, entry);
+      if (value.type === "retrying") {
+        this.#hasTries = true;
+        this.#expect(this.#call(address.slice(0, address.lastIndexOf("/")), entry));
+      } else if (value.type === "withdrawn") {
+        const wait = address.slice(0, -withdrawnEnd.length);
+        const owner = wait.replace(retryEnd, "");
+        this.#withdrawals.set(owner, [...(this.#withdrawals.get(owner) ?? []), address]);
+        this.#expect(this.#call(address, entry));
+        if (wait.includes("/")) return;
+        const call = this.#call(wait, { ask: value.wait, attempt: entry.attempt });
+        call.answeredAt.set(entry.attempt, ask?.askedAt ?? seq);
+        this.#expect(call);
+      }
+    }
+  }
+
+  #resolved(entry: Entry, seq: number): Entry {
+    const value = this.#earlier.get(seq);
+    return value === undefined ? entry : { ...entry, value };
   }
 
   /** J2. A child that failed in an earlier attempt is started again, and so are the waits for it. */
   #recall(entry: Entry): void {
-    const { address, value } = entry;
-    if (value.type === "retrying" || address.endsWith(retryEnd)) return;
-    if (value.type !== "threw") {
-      this.#answers.set(address, entry);
-      return;
+    const { address, value, seq, attempt } = entry;
+    // A run that retries another has that one's successes only.
+    if (attempt === 0) this.#knowsFailures = false;
+    if (value.type === "withdrawn") this.#forget(address.slice(0, -withdrawnEnd.length), entry);
+    if (value.type === "recalled") this.#calls.get(address)?.answeredAt.set(attempt, seq);
+    if (notRecalled.has(value.type)) return;
+    // What a wait for a child, or for the next try of a task, came to is no success: it waits anew.
+    if (value.type === "elapsed" && address.includes("/")) return;
+    if (!address.includes("/")) {
+      const call = this.#call(address, entry);
+      if (value.type !== "observed") call.answeredAt.set(attempt, seq);
+      if (!call.isEarlier) this.matcher.addEarlier(call);
+      call.isEarlier = true;
+      call.entry = value.type === "threw" ? null : entry;
+      if (value.type === "threw") this.recallable.remove(call);
+      else this.#earlier.set(seq, value);
+      if (value.type !== "threw" && value.type !== "observed") this.recallable.add(call);
+    } else if (value.type !== "threw" || address.endsWith(mismatchEnd)) {
+      this.#facts.set(address, entry);
+    } else {
+      this.#facts.delete(address);
+      const child = this.#calls.get(address.slice(0, -resultEnd.length));
+      if (child === undefined) return;
+      child.entry = null;
+      this.recallable.remove(child);
     }
-    this.#answers.delete(address);
-    if (!address.endsWith(resultEnd)) return;
-    const child = address.slice(0, -resultEnd.length);
-    this.#answers.delete(child);
-    for (let nth = 0; this.#answers.delete(childWaitAddress(child, nth)); nth++);
   }
 
-  /** What answers the call at this address, which is claimed by that and forgotten. */
-  take(address: Address): Entry | undefined {
-    const entry = this.#answers.get(address);
-    if (entry === undefined) return undefined;
-    this.#answers.delete(address);
-    this.#unclaimed.delete(address);
-    return entry;
+  /** An earlier attempt gave this wait up, whatever came to it: its event, if it had one, went to another wait. */
+  #forget(wait: Address, { attempt, ask, seq }: Entry): void {
+    const call = this.#calls.get(wait);
+    call?.answeredAt.set(attempt, ask?.askedAt ?? seq);
+    if (call?.entry?.attempt !== attempt) return;
+    call.entry = null;
+    this.recallable.remove(call);
+  }
+
+  #call(address: Address, { ask, attempt }: Pick<Entry, "attempt"> & { ask?: Ask | undefined }): Recorded {
+    const known = this.#calls.get(address);
+    if (known !== undefined) {
+      if (ask !== undefined && ask.identity !== known.ask?.identity) {
+        known.ask = ask;
+        known.lineage ??= ask.identity;
+        known.path ??= pathOf(known.content, ask);
+        this.matcher.identify(known);
+      }
+      known.ask = ask ?? known.ask;
+      if (ask !== undefined) known.askedIn = attempt;
+      return known;
+    }
+    const content = contentAt(address);
+    const fresh = { entry: null, askSeq: 0, isEarlier: false, isRedone: false, isRecalled: false, isClaimed: false };
+    const asked = { ask: ask ?? null, askedIn: attempt, lineage: ask?.identity ?? null, path: pathOf(content, ask) };
+    const call: Recorded = { address, content, ...asked, answeredAt: new Map(), ...fresh };
+    this.#calls.set(address, call);
+    this.#taken.add(address);
+    this.matcher.add(call);
+    return call;
+  }
+
+  /** The handler must make this call again before anything new. */
+  #expect(call: Recorded): void {
+    call.isEarlier = false;
+    this.recallable.remove(call);
+    if (this.#givenUp.has(call.address)) this.claim(call);
+    if (!call.isClaimed) this.expected.add(call);
+  }
+
+  /** Two calls cannot be told apart, so what is recorded of one of them answers none. */
+  #contest(identity: string): void {
+    for (const call of this.matcher.contest(identity)) this.claim(call);
+  }
+
+  /** The call is made again: nothing waits for it any more. */
+  claim(call: Recorded): void {
+    call.isClaimed = true;
+    this.expected.remove(call);
+    this.recallable.remove(call);
+    this.matcher.claim(call);
+  }
+
+  /** The handler has given the call at this address up: nothing of it is expected any more. */
+  giveUp(address: Address): void {
+    this.#givenUp.add(address);
+    for (const withdrawal of this.#withdrawals.get(address) ?? []) this.claimAt(withdrawal);
+  }
+
+  /** The `seq` of the last delivery before this attempt gave the call up; null when it is not recorded that it did. */
+  withdrawalOf(address: Address): number | null {
+    const [first] = this.#withdrawals.get(address) ?? [];
+    return first === undefined ? null : (this.#calls.get(first)?.ask?.askedAt ?? null);
+  }
+
+  /** The call at this address is one that the handler has made. False when none is recorded there. */
+  claimAt(address: Address): boolean {
+    const call = this.#calls.get(address);
+    if (call === undefined || call.isEarlier) return false;
+    this.claim(call);
+    return true;
+  }
+
+  /** Reserves the smallest number that no alike call has: a new address. */
+  newAddress(content: string): Address {
+    const address = this.nextAddress(content);
+    this.#taken.add(address);
+    return address;
+  }
+
+  /** The address that a new call of this content would get. */
+  nextAddress(content: string): Address {
+    let number = this.#numbers.get(content) ?? 0;
+    while (this.#taken.has(`${content}#${number}`)) number += 1;
+    this.#numbers.set(content, number);
+    return `${content}#${number}`;
   }
 
   /** What is recorded at an address that may be asked again. */
   peek(address: Address): Entry | undefined {
-    return this.#answers.get(address);
+    return this.#facts.get(address);
+  }
+
+  /** Whether the wait needs not be opened again. */
+  hasWait(address: Address): boolean {
+    return this.#waits.has(address);
   }
 
   /** The payload of the `nth` arrival of an event, from 0. */
@@ -111,28 +297,20 @@ export class Journal {
   }
 }
 
-/** Where the `nth` wait with a timeout for a child is recorded, from 0. */
-export function childWaitAddress(child: Address, nth: number): Address {
-  return `${child}/wait#${nth}`;
+/** Which of several alike calls of one drain it is, the ask does not tell. */
+function pathOf(content: string, ask: Ask | undefined): string | null {
+  if (ask === undefined) return null;
+  if (ask.branch === undefined) return ask.identity;
+  return ask.alike === undefined ? pathIdentity(content, ask.branch, 0) : null;
 }
 
-/** Whether code that still fits its run asks for this entry before it does anything new. */
-function mustBeClaimed({ address, value }: Entry): boolean {
-  switch (value.type) {
-    case "returned":
-    case "threw":
-      return /^(task|step|child):/.test(address) && !address.endsWith(resultEnd);
-    case "elapsed":
-    case "received":
-      return /^(sleep|event):/.test(address);
-    case "started":
-      return true;
-    case "retrying":
-    case "observed":
-    case "arrived":
-    case "marked":
-      return false;
-    default:
-      return value satisfies never;
-  }
+/** What alike calls share in their addresses; a withdrawal has no alike. */
+function contentAt(address: Address): string {
+  return address.endsWith(withdrawnEnd) ? address : address.slice(0, address.lastIndexOf("#"));
+}
+
+function sizeOf(value: Value): number {
+  if (value.type === "returned") return value.output?.length ?? 0;
+  if (value.type === "arrived" || value.type === "observed") return value.data?.length ?? 0;
+  return value.type === "threw" ? value.error.message.length + (value.error.stack?.length ?? 0) : 0;
 }

@@ -340,7 +340,7 @@ describe("a run that is lost", () => {
 });
 
 describe("a handler in a plain await", () => {
-  it("has its last value recorded meanwhile, goes on, and is handed back only when it lasts too long", async () => {
+  it("has its last value recorded meanwhile, goes on, and is stalled only when it lasts too long", async () => {
     const plain = [gate(), gate()];
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
@@ -359,12 +359,12 @@ describe("a handler in a plain await", () => {
     await rig.env.advance(9_999);
     expect(rig.nexts).toEqual(["continue", "continue"]);
     await rig.env.advance(1);
-    expect(rig.reports.at(-1)?.next).toEqual({ type: "release", reason: "idle" });
+    expect(rig.reports.at(-1)?.next).toEqual({ type: "stall", stall: { reason: "idle", idleMs: 10_000 } });
   });
 });
 
-describe("a handler that goes on at the very moment it was to be handed back", () => {
-  it("is not", async () => {
+describe("a handler that goes on just before its run was to be stalled", () => {
+  it("goes on", async () => {
     const plain = gate();
     const end = gate<string>();
     const v = workflow({ name: "w" }).v("1", {
@@ -375,8 +375,8 @@ describe("a handler that goes on at the very moment it was to be handed back", (
     });
     const rig = new Rig(v, undefined, { idleMs: 10_000 });
     await rig.cold();
-    rig.env.after(10_000, () => plain.open());
-    await rig.env.advance(10_000);
+    rig.env.after(9_999, () => plain.open());
+    await rig.env.advance(9_999);
     end.open("done");
     await rig.env.settle();
     expect(rig.nexts).toEqual(["finish"]);

@@ -1,16 +1,46 @@
 import type { NewEntry } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { Outbox } from "./outbox.ts";
+import { Call } from "./call.ts";
+import { Outbox, type Posted, packed } from "./outbox.ts";
 
-const posted = (address: string, output: string, seen = false) => {
+const point = {
+  owner: { reject: () => {} },
+  branch: "",
+  drain: null,
+  run: null,
+  origin: "",
+
+  isChanged: false,
+  call: null,
+  within: null,
+};
+const made = {
+  content: "c",
+  identity: "i",
+  branch: "",
+  group: null,
+  unkeyed: null,
+  after: 0,
+  delivered: "start",
+  past: [],
+  point,
+  isChanged: false,
+  isBeside: false,
+  earlier: 0,
+  isOfItem: false,
+};
+const call = new Call(made, () => undefined);
+
+const posted = (address: string, output: string, seen = false): Posted => {
   const entry: NewEntry = { address, value: { type: "returned", output } };
-  return { entry, seen, recorded: null };
+  return { entry, call, seq: null, seen, recorded: null };
 };
 
-const wait = (address: string) => ({ address, type: "sleep" as const, durationMs: 1 });
+const wait = (address: string) => ({ wait: { address, type: "sleep" as const, durationMs: 1 }, call });
 
 const start = (address: string, input = "1") => ({
   start: { address, spec: { id: address, name: "c", versionId: "1", input } },
+  call,
   recorded: () => {},
 });
 
@@ -25,7 +55,11 @@ describe("the outbox", () => {
     const taken: unknown[] = [];
     while (!outbox.empty) {
       const { entries, opens, starts, whole, seen } = outbox.take();
-      const addresses = [...entries.map(({ entry }) => entry), ...opens, ...starts.map((one) => one.start)];
+      const addresses = [
+        ...entries.map(({ entry }) => entry),
+        ...opens.map((one) => one.wait),
+        ...starts.map((one) => one.start),
+      ];
       taken.push([...addresses.map(({ address }) => address), whole, seen, outbox.seen]);
     }
     expect(taken).toEqual([
@@ -53,7 +87,8 @@ describe("the outbox", () => {
     const outbox = new Outbox();
     const states = (): boolean[] => [outbox.empty, outbox.urgent, outbox.seen, outbox.moves];
     expect(states()).toEqual([true, false, false, false]);
-    outbox.post({ entry: { address: "now", value: { type: "observed", data: "1" } }, seen: true, recorded: null });
+    const now: NewEntry = { address: "now", value: { type: "observed", data: "1" } };
+    outbox.post({ entry: now, call, seq: null, seen: true, recorded: null, isPatient: true });
     expect(states()).toEqual([false, false, true, false]);
     outbox.post({ ...posted("a", "1"), recorded: () => {} });
     expect(states()).toEqual([false, true, true, true]);
@@ -63,5 +98,18 @@ describe("the outbox", () => {
     expect(states()).toEqual([false, true, false, true]);
     outbox.dropWaits();
     expect(states()).toEqual([true, false, false, false]);
+  });
+
+  it("says when a call was made, also after a value that has no number yet", () => {
+    const outbox = new Outbox();
+    const first = posted("a", "1", true);
+    outbox.post(first);
+    const later = new Call({ ...made, after: first }, () => undefined);
+    outbox.post({ ...posted("b", "2"), call: later });
+    const { entries } = packed(outbox.take());
+    expect(entries.map(({ ask }) => ask?.askedAt)).toEqual([0, -1]);
+    first.seq = 7;
+    outbox.post({ ...posted("c", "3"), call: later });
+    expect(packed(outbox.take()).entries.map(({ ask }) => ask?.askedAt)).toEqual([7]);
   });
 });

@@ -1,26 +1,39 @@
 /** What is to be reported, in the order in which it happened. */
 
 import { awaitedResult } from "@aikirun/lib";
-import type { Address, ChildStart, NewEntry, OpenWait } from "@aikirun/lib/protocol";
+import type { Address, Ask, ChildStart, NewEntry, OpenWait, Value } from "@aikirun/lib/protocol";
+import { askOf, type OpenCall, type Unnumbered } from "./call.ts";
 
 /** A fact on its way to the record. */
-export interface Posted {
-  entry: NewEntry;
+export interface Posted extends Unnumbered {
+  readonly entry: NewEntry;
+  readonly call: OpenCall;
+  /** Of a withdrawal: the wait that is given up. */
+  readonly wait?: OpenCall;
   /** The handler has seen it already: no effect begins before it is recorded. */
   seen: boolean;
   /** What goes on once it is recorded; null when nothing waits for that. */
   recorded: ((seq: number) => void) | null;
+  /** Causes no report by itself: it is sent with the next one. */
+  isPatient?: boolean;
+}
+
+export interface PostedWait {
+  readonly wait: OpenWait;
+  readonly call: OpenCall;
 }
 
 export interface PostedStart {
-  start: ChildStart;
-  recorded: (seq: number) => void;
+  readonly start: ChildStart;
+  readonly call: OpenCall;
+  /** `value` is what was recorded instead of the start: a conflict, or the child that an earlier attempt began. */
+  readonly recorded: (seq: number, value: Value | undefined) => void;
 }
 
 /** What goes into one report. */
 export interface Parcel {
   entries: Posted[];
-  opens: OpenWait[];
+  opens: PostedWait[];
   starts: PostedStart[];
   /** False when more is left for the next one. */
   whole: boolean;
@@ -34,23 +47,44 @@ const parcelItems = 500;
 
 export class Outbox {
   #entries: Posted[] = [];
-  #opens: OpenWait[] = [];
+  #opens: PostedWait[] = [];
   #starts: PostedStart[] = [];
   #seen = 0;
   #awaited = 0;
-  #observed = 0;
+  #patient = 0;
 
   post(posted: Posted): void {
     this.#entries.push(posted);
     this.#count(posted, 1);
   }
 
-  open(wait: OpenWait): void {
+  open(wait: PostedWait): void {
     this.#opens.push(wait);
   }
 
   start(start: PostedStart): void {
     this.#starts.push(start);
+  }
+
+  /** Whether the fact has not been sent yet. */
+  isHolding(posted: Posted): boolean {
+    return this.#entries.includes(posted);
+  }
+
+  /** The handler sees the fact before it is recorded. */
+  showEarly(posted: Posted): void {
+    this.#count(posted, -1);
+    posted.seen = true;
+    posted.recorded = null;
+    this.#count(posted, 1);
+  }
+
+  /** The fact can no longer wait for another report. */
+  hurry(posted: Posted): void {
+    if (!this.isHolding(posted)) return;
+    this.#count(posted, -1);
+    posted.isPatient = false;
+    this.#count(posted, 1);
   }
 
   /** Whether it holds anything that the handler has seen. */
@@ -63,20 +97,35 @@ export class Outbox {
     return this.#awaited > 0 || this.#starts.length > 0;
   }
 
-  /** Whether it is worth a report by itself; an observation of the clock is not. */
+  /** Whether it is worth a report by itself. */
   get urgent(): boolean {
-    return this.#entries.length > this.#observed || this.#opens.length > 0 || this.#starts.length > 0;
+    return this.#entries.length > this.#patient || this.#opens.length > 0 || this.#starts.length > 0;
   }
 
   get empty(): boolean {
     return this.#entries.length === 0 && this.#opens.length === 0 && this.#starts.length === 0;
   }
 
-  /** What is recorded here has ended the wait, of an earlier slice, that was to be opened again. */
+  /** What is recorded here has ended the wait, of an earlier activation, that was to be opened again. */
   dropWait(recorded: Address): void {
-    const isOver = ({ address, type }: OpenWait) =>
+    const isOver = ({ wait: { address, type } }: PostedWait) =>
       address === recorded || (type === "child" && awaitedResult(address) === recorded);
-    if (this.#opens.some(isOver)) this.#opens = this.#opens.filter((wait) => !isOver(wait));
+    if (this.#opens.some(isOver)) this.#opens = this.#opens.filter((open) => !isOver(open));
+  }
+
+  /** Whether the wait of this address was still to be opened: it no longer is. */
+  withdrawWait(address: Address): boolean {
+    const before = this.#opens.length;
+    this.#opens = this.#opens.filter(({ wait }) => wait.address !== address);
+    return this.#opens.length < before;
+  }
+
+  /** What these calls came to is not recorded. */
+  dropCalls(isDropped: (call: OpenCall) => boolean): void {
+    for (const posted of this.#entries) if (isDropped(posted.call)) this.#count(posted, -1);
+    this.#entries = this.#entries.filter(({ call }) => !isDropped(call));
+    this.#opens = this.#opens.filter(({ call }) => !isDropped(call));
+    this.#starts = this.#starts.filter(({ call }) => !isDropped(call));
   }
 
   /** What a run that ends no longer needs. */
@@ -85,12 +134,22 @@ export class Outbox {
     this.#starts = [];
   }
 
+  /** Of a run that is to fail: facts alone are still recorded, these before the others, and nothing goes on after. */
+  keepFacts(first: readonly Posted[]): void {
+    const facts = [...first, ...this.#entries];
+    this.clear();
+    for (const fact of facts) {
+      fact.recorded = null;
+      this.post(fact);
+    }
+  }
+
   clear(): void {
     this.dropWaits();
     this.#entries = [];
     this.#seen = 0;
     this.#awaited = 0;
-    this.#observed = 0;
+    this.#patient = 0;
   }
 
   /** Takes as much as fits into one report: facts first, then waits, then children. */
@@ -115,17 +174,52 @@ export class Outbox {
     return { entries, opens, starts, whole: this.empty, seen: entries.some(({ seen }) => seen) };
   }
 
-  #count({ entry, seen, recorded }: Posted, by: 1 | -1): void {
+  #count({ seen, recorded, isPatient = false }: Posted, by: 1 | -1): void {
     if (seen) this.#seen += by;
-    if (recorded !== null) this.#awaited += by;
-    if (entry.value.type === "observed") this.#observed += by;
+    if (isPatient) this.#patient += by;
+    else if (recorded !== null) this.#awaited += by;
   }
 }
 
+/** A parcel as it travels, with when each call was made. */
+export function packed({ entries, opens, starts }: Parcel): {
+  entries: NewEntry[];
+  opens: OpenWait[];
+  starts: ChildStart[];
+} {
+  let places: Map<Unnumbered, number> | null = null;
+  const seqOf = (posted: Unnumbered): number => {
+    if (posted.seq !== null) return posted.seq;
+    places ??= new Map(entries.map((one, index) => [one, index + 1]));
+    return -(places.get(posted) ?? 0);
+  };
+  const ask = (call: OpenCall): Ask => askOf(call, seqOf);
+  return {
+    entries: entries.map(({ entry, call, wait }) => {
+      const value = wait === undefined ? entry.value : ({ type: "withdrawn", wait: ask(wait) } as const);
+      return { ...entry, value, ask: ask(call) };
+    }),
+    opens: opens.map(({ wait, call }) => ({ ...wait, ask: ask(call) })),
+    starts: starts.map(({ start, call }) => ({ ...start, ask: ask(call) })),
+  };
+}
+
 function weightOfEntry({ entry: { value } }: Posted): number {
-  if (value.type === "returned") return value.output?.length ?? 0;
-  if (value.type === "observed") return value.data.length;
-  return value.error.message.length + (value.error.stack?.length ?? 0);
+  switch (value.type) {
+    case "returned":
+      return value.output?.length ?? 0;
+    case "observed":
+      return value.data.length;
+    case "threw":
+    case "retrying":
+      return value.error.message.length + (value.error.stack?.length ?? 0);
+    case "asked":
+    case "recalled":
+    case "withdrawn":
+      return 0;
+    default:
+      return value satisfies never;
+  }
 }
 
 function weightOfStart({ start }: PostedStart): number {

@@ -18,8 +18,11 @@ import {
   tryAddress,
 } from "@aikirun/lib";
 import type { Address, Payload, Value } from "@aikirun/lib/protocol";
-import { contentOf } from "./addresses.ts";
 import { Call, type OpenCall, refused } from "./call.ts";
+import { addressOfCall } from "./calls.ts";
+import { checkKey, contentOf, keyed } from "./content.ts";
+import { isGivenUp } from "./give-up.ts";
+import { runAt } from "./points.ts";
 import type { Pump } from "./pump.ts";
 import type { Replay } from "./replay.ts";
 import { trusted } from "./trust.ts";
@@ -28,37 +31,33 @@ import type { Flight } from "./work.ts";
 /** A retry that is due sooner holds the slot; a later one is a wait. Milliseconds. */
 const holdBelowMs = 1_000;
 
-/** The longest `key`, in characters. */
-const longestKey = 255;
-
 export function perform(replay: Replay, task: TaskCall): Promise<unknown> {
   try {
-    const input = encode(task.input, `input of ${nameOf(task)}`);
-    const address = replay.addresses.next(task.kind, task.name, contentFor(task, input));
-    const ids = { task: task.name, runId: replay.run.id, address };
-    const call = new Call(address, (value) => outputOf(value, ids));
+    const where = nameOf(task);
+    const input = encode(task.input, `input of ${where}`);
+    const bare = task.replacedKey ?? (task.kind === "step" ? null : contentOf(input));
+    const { kind, name } = task;
+    const making = replay.calls.identify({ kind, name, ...keyed(checkKey(task.key, where), bare) });
+    const call = new Call(making.made, (value, own) => outputOf(value, idsOf(replay, task, own)));
+    if (isGivenUp(replay, call, task.signal)) return call.promise;
     const tries = new Tries(replay, task, input, call);
-    replay.pump.ask(call, "effect", () => tries.begin());
+    replay.calls.make(call, making, "effect", () => tries.begin());
     return call.promise;
   } catch (thrown) {
     return refused(thrown);
   }
 }
 
-/** A step has no input; its name and order tell it from others. */
-function contentFor(task: TaskCall, input: Payload | undefined): string | null {
-  if (task.key === undefined) return task.kind === "step" ? null : contentOf(input);
-  if (typeof task.key === "string" && task.key.length <= longestKey) return task.key;
-  const message = `The key of ${nameOf(task)} must be a string of at most ${longestKey} characters.`;
-  throw new AikiError("INVALID_KEY", message);
-}
-
 function nameOf({ kind, name }: TaskCall): string {
   return `${kind} "${name}"`;
 }
 
+function idsOf({ run }: Replay, task: TaskCall, call: OpenCall): CallIds {
+  return { task: task.name, runId: run.id, address: addressOfCall(call) };
+}
+
 /** The same on the first run and on replay: read from what is recorded. */
-function outputOf(value: Value, ids: { task: string; runId: string; address: Address }): unknown {
+function outputOf(value: Value, ids: CallIds): unknown {
   if (value.type === "returned") return decode(value.output);
   if (value.type === "threw") throw new TaskFailedError(ids, restoreError(value.error));
   throw new AikiError("INVALID_PAYLOAD", `A task's end cannot be read from an entry "${value.type}".`, { ids });
@@ -81,7 +80,7 @@ class Tries {
   /** Goes on after the tries that are recorded. */
   begin(): void {
     const { journal } = this.#replay.pump;
-    const { address } = this.#call;
+    const address = addressOfCall(this.#call);
     let failed = 0;
     let delayMs = 0;
     while (journal.hasTries) {
@@ -90,44 +89,44 @@ class Tries {
       failed += 1;
       delayMs = entry.value.retryAt - entry.at;
     }
-    const isDue = failed === 0 || journal.take(retryAddress(address, failed)) !== undefined;
+    const isDue = failed === 0 || journal.peek(retryAddress(address, failed)) !== undefined;
     if (isDue) this.#try(failed + 1);
     else this.#pause(failed, delayMs);
   }
 
   /** After the `failed`th try: a short delay holds the slot, a long one is a wait like any other. */
   #pause(failed: number, delayMs: number): void {
-    const { pump } = this.#replay;
-    const again = { call: this.#call, kind: "effect", begin: () => this.#try(failed + 1) } as const;
+    const { pump, calls } = this.#replay;
+    const call = this.#call;
+    const begin = (): void => void this.#try(failed + 1);
+    const again = (): void => {
+      pump.beginnings.push({ call, kind: "effect", begin, adopt: () => {} });
+      pump.touch();
+    };
     if (delayMs < holdBelowMs) {
       pump.enqueueAfter(delayMs, again);
       return;
     }
-    const address = retryAddress(this.#call.address, failed);
-    pump.openWait({ address, type: "retry", name: this.#task.name, durationMs: delayMs });
-    pump.deliveries.listen(address, () => pump.enqueue(again));
+    const address = retryAddress(addressOfCall(call), failed);
+    calls.openWait(call, { address, type: "retry", name: this.#task.name, durationMs: delayMs }, again);
   }
 
   async #try(attempt: number): Promise<void> {
-    const { host, work } = this.#replay.pump;
-    const task = this.#task;
+    const { pump } = this.#replay;
+    const { host, work } = pump;
+    const call = this.#call;
     const startedAt = host.env.now();
-    const flight = new Try(this.#replay, task, this.#call.address, attempt, (thrown) => {
+    const flight = new Try(this.#replay, this.#task, call, attempt, (thrown) => {
       work.land(flight);
       this.#failed(attempt, startedAt, thrown);
     });
     work.takeOff(flight);
     try {
-      const given = decode(this.#input);
-      const { inputSchema, outputSchema } = task;
-      const input = inputSchema === undefined ? given : await parseWith(inputSchema, given, `input of ${nameOf(task)}`);
-      const result = await task.handler(trusted<never>(input), flight.context);
-      const where = `output of ${nameOf(task)}`;
-      const output = encode(outputSchema === undefined ? result : await parseWith(outputSchema, result, where), where);
+      const output = await this.#handle(flight);
       if (!flight.close()) return;
       work.land(flight);
       const value = output === undefined ? { type: "returned" as const } : { type: "returned" as const, output };
-      this.#replay.pump.settle(this.#call, { address: this.#call.address, startedAt, value });
+      pump.settle(call, { address: addressOfCall(call), startedAt, value }, value);
     } catch (thrown) {
       if (!flight.close()) return;
       work.land(flight);
@@ -135,20 +134,39 @@ class Tries {
     }
   }
 
+  /** Durable calls are refused in here, and its rejections are this run's. */
+  async #handle(flight: Try): Promise<Payload | undefined> {
+    const task = this.#task;
+    const where = nameOf(task);
+    const { point } = this.#call.made;
+    const { inputSchema, outputSchema } = task;
+    const given = decode(this.#input);
+    return runAt({ ...point, within: where }, async () => {
+      const input = inputSchema === undefined ? given : await parseWith(inputSchema, given, `input of ${where}`);
+      const result = await task.handler(trusted<never>(input), flight.context);
+      const what = `output of ${where}`;
+      return encode(outputSchema === undefined ? result : await parseWith(outputSchema, result, what), what);
+    });
+  }
+
   #failed(attempt: number, startedAt: number, thrown: unknown): void {
     const { pump } = this.#replay;
-    const { address } = this.#call;
+    const call = this.#call;
+    const address = addressOfCall(call);
     const error = describeError(thrown);
     const { env } = pump.host;
     const retryInMs = isRetryable(thrown) ? retryDelayMs(this.#task.retry, attempt, () => env.random()) : null;
     if (retryInMs === null) {
-      pump.settle(this.#call, { address, startedAt, value: { type: "threw", error } });
+      const value = { type: "threw", error } as const;
+      pump.settle(call, { address, startedAt, value }, value);
       return;
     }
+    if (!call.open) return;
     const value = { type: "retrying", error, retryInMs } as const;
     const entry = { address: tryAddress(address, attempt), startedAt, value };
     const isShort = retryInMs < holdBelowMs;
-    pump.post({ entry, seen: false, recorded: isShort ? () => this.#pause(attempt, retryInMs) : null });
+    const recorded = isShort ? () => this.#pause(attempt, retryInMs) : null;
+    pump.post({ entry, call, seq: null, seen: false, recorded });
     if (!isShort) this.#pause(attempt, retryInMs);
   }
 }
@@ -160,29 +178,40 @@ interface CallIds extends Record<string, string> {
   address: Address;
 }
 
+/**
+ * Steps of one name may differ in what they do, so a step without a key is told from others by where it is made. Tasks
+ * of equal input are equal requests: the number in their address is enough.
+ */
+function idempotencyKeyOf({ runId, address }: CallIds, { kind, key }: TaskCall, { made, identity }: OpenCall): string {
+  return kind === "step" && key === undefined ? `${runId}:${made.content}@${identity}` : `${runId}:${address}`;
+}
+
 /** One try under way: it ends once, whatever ends it first. */
 class Try implements Flight {
   readonly context: TaskContext;
+  readonly call: OpenCall;
   #controller: AbortController | null = null;
   #aborted: { reason: unknown } | null = null;
   #isClosed = false;
   readonly #cancelTimeout: () => void;
 
   constructor(
-    { run, pump }: Replay,
+    replay: Replay,
     task: TaskCall,
-    address: Address,
+    call: OpenCall,
     attempt: number,
     timedOut: (error: TaskTimeoutError) => void,
   ) {
-    const ids = { task: task.name, runId: run.id, address };
+    const { pump } = replay;
+    const ids = idsOf(replay, task, call);
+    this.call = call;
     this.#cancelTimeout = pump.host.env.after(task.timeoutMs, () => {
       if (!this.close()) return;
       const error = new TaskTimeoutError(ids, task.timeoutMs);
       this.#abort(error);
       timedOut(error);
     });
-    this.context = new TryContext(this, ids, attempt, pump);
+    this.context = new TryContext(this, ids, idempotencyKeyOf(ids, task, call), attempt, pump);
   }
 
   /** Made when asked for: most handlers do not. */
@@ -221,10 +250,10 @@ class TryContext implements TaskContext {
   readonly #ids: CallIds;
   readonly #logger: Logger;
 
-  constructor(flight: Try, ids: CallIds, attempt: number, { host, fence }: Pump) {
+  constructor(flight: Try, ids: CallIds, idempotencyKey: string, attempt: number, { host, fence }: Pump) {
     this.runId = ids.runId;
     this.attempt = attempt;
-    this.idempotencyKey = `${ids.runId}:${ids.address}`;
+    this.idempotencyKey = idempotencyKey;
     this.fence = fence;
     this.#try = flight;
     this.#ids = ids;

@@ -1,122 +1,125 @@
 /**
- * What moves an execution: it turns whenever nothing in the handler can go further by itself (quiescence).
+ * What moves an execution: it turns whenever nothing in the handler can go further by itself.
  *
- *  P1  Recorded values that were asked for are delivered one at a time, in order of `seq`, each followed by quiescence.
- *  P2  Only when all of them are delivered does anything new begin, and only if nothing recorded is left unclaimed.
- *  P3  No effect begins before everything the handler has seen is recorded.
- *  P4  While more than one call is open, a value is delivered after it is recorded; a lone call's may come before.
- *  P5  One report is in flight at most.
+ *  P1  Recorded values are delivered one at a time, in order of `seq`. Between two of them only microtasks run.
+ *  P2  A value is delivered only after everything of this attempt that was asked before it was recorded has been asked
+ *      again.
+ *  P3  Only when all that was asked for is delivered, and no recorded call is expected, does anything new begin.
+ *  P4  No effect begins before everything the handler has received is recorded.
+ *  P5  While several calls are open, values are delivered once recorded. A lone call's counts under the `seq` it gets.
+ *  P6  One report is in flight at most.
  */
 
-import { AikiError, describeError } from "@aikirun/lib";
-import type { ClaimedRun, Entry, Next, OpenWait, Value } from "@aikirun/lib/protocol";
-import { type Answer, givenUp, sliceEnd } from "./answer.ts";
-import { type Beginning, type BeginningKind, Beginnings } from "./beginnings.ts";
+import type { Address, ClaimedRun, Entry, Failure, Next, ReportedStall, Value } from "@aikirun/lib/protocol";
+import type { Conclusion } from "./answer.ts";
+import { Beginnings } from "./beginnings.ts";
 import type { OpenCall } from "./call.ts";
-import type { Host, SliceEnd } from "./contract.ts";
+import { Caller } from "./caller.ts";
+import type { Host, PumpOptions, SliceEnd } from "./contract.ts";
 import { Deliveries } from "./deliveries.ts";
+import { Drain, shiftedStall } from "./drain.ts";
+import { unhandled } from "./errors.ts";
 import type { Journal } from "./journal.ts";
-import { Outbox, type Parcel, type Posted, type PostedStart } from "./outbox.ts";
-import { Watchdog } from "./watchdog.ts";
+import { LoneValue } from "./lone.ts";
+import { Outbox, type Posted } from "./outbox.ts";
+import { Patience } from "./patience.ts";
+import { type CodeOwner, runAt, runOutside } from "./points.ts";
+import { Reports } from "./reports.ts";
 import { Work } from "./work.ts";
 
-/** So long, without durable activity, must unclaimed entries stand in a new call's way before the run has diverged. */
-const divergenceMs = 1_000;
 /** When to ask again whether effects may begin. */
 const recheckMs = 250;
+/** A long replay lets others have the event loop after so long. Milliseconds. */
+const yieldMs = 20;
 
-/** How the handler ended. */
-export type Conclusion = Extract<Next, { type: "finish" }>["outcome"];
-
-/** A report under way. */
-interface Reporting {
-  parcel: Parcel;
-  next: Next;
-}
-
-export class Pump {
+export class Pump implements CodeOwner {
   readonly host: Host;
   readonly journal: Journal;
   readonly deliveries: Deliveries;
+  readonly outbox: Outbox = new Outbox();
+  readonly beginnings: Beginnings = new Beginnings();
   readonly claimed: ClaimedRun;
   readonly work: Work;
+  readonly caller: Caller;
+  readonly patience: Patience;
   /** Of the newest claim. */
   fence: number;
   /** True while the handler only repeats what it did before. */
   replaying: boolean;
-  readonly #idleMs: number;
-  readonly #outbox = new Outbox();
-  readonly #beginnings = new Beginnings();
-  readonly #watchdog: Watchdog<"diverged" | "idle" | "recheck">;
-  #seen: number;
+  /** Called when recorded values no longer wait for the calls that are expected; and after each delivery. */
+  on: { readonly relaxed: () => void; readonly drained: () => void } | null = null;
+  readonly #options: PumpOptions;
+  #cancelRecheck: (() => void) | null = null;
+  readonly #reports: Reports;
   #mode: "running" | "parked" | "spent" = "running";
   #conclusion: Conclusion | null = null;
-  #reporting: Reporting | null = null;
-  #news: Array<{ entries: Entry[]; inbox: number }> = [];
+  /** Nothing is delivered and nothing begins any more: the run waits for people once its work in flight is recorded. */
+  #stall: ReportedStall | null = null;
+  readonly #lone: LoneValue;
   #draining: "shutdown" | "paused" | null = null;
-  /** What a handler at rest for too long comes to. */
-  #verdict: Next | null = null;
-  #isQuiet = false;
+  /** What the last report said of the call that the replay waits for. */
+  #reportedExpecting: Address | null = null;
   #isScheduled = false;
   #isListening = false;
-  #isOverLimit = false;
   #isReclaiming = false;
   #openWhenParked = 0;
+  /** When the event loop was last free for others, in monotonic milliseconds. */
+  #turningSince = 0;
   #endSlice: (end: SliceEnd) => void = () => {};
 
-  constructor(claimed: ClaimedRun, journal: Journal, host: Host, idleMs: number) {
+  constructor(claimed: ClaimedRun, journal: Journal, host: Host, options: PumpOptions) {
     this.host = host;
     this.claimed = claimed;
     this.journal = journal;
     this.deliveries = new Deliveries(journal);
     this.fence = claimed.fence;
-    this.#seen = claimed.inbox;
-    this.#idleMs = idleMs;
+    this.#options = options;
     this.work = new Work(host.env);
-    this.#watchdog = new Watchdog(host.env);
-    this.replaying = journal.unclaimed > 0;
+    this.caller = new Caller(this);
+    this.patience = new Patience(host, options.build, claimed.build, options.idleMs);
+    this.replaying = journal.expected.size > 0;
+    const { deliveries, outbox } = this;
+    this.#lone = new LoneValue(journal, deliveries, outbox);
+    const outcomes = {
+      goOn: (pause: boolean) => this.#goOn(pause),
+      ended: (end: SliceEnd) => this.#end(end),
+      failed: (error: Failure) => this.#failForGood(error),
+    };
+    this.#reports = new Reports({ host, claimed, journal, deliveries, outbox, build: options.build, outcomes });
   }
 
   get position(): { readonly seen: number; readonly after: number } {
-    return { seen: this.#seen, after: this.journal.tail };
+    return this.#reports.position;
   }
 
-  // What the worker does with it.
+  /** Whether durable calls still come to anything. */
+  get isOpen(): boolean {
+    return this.#mode !== "spent" && this.#conclusion === null;
+  }
 
   /** Runs until the run leaves this worker's hands. */
   slice(): Promise<SliceEnd> {
     return new Promise((resolve) => {
       this.#endSlice = resolve;
-      this.#touch();
+      this.touch();
     });
   }
 
   resume(claimed: ClaimedRun): Promise<SliceEnd> {
     // A claim can overtake the answer that the run was parked.
-    if (this.#reporting?.next.type === "suspend") this.#end({ type: "parked" });
+    if (this.#reports.isOnlySuspending) this.#end({ type: "parked" });
     if (this.#mode !== "parked" || claimed.attempt !== this.claimed.attempt) {
       return Promise.resolve({ type: "lost", code: "NOT_RESUMABLE" });
     }
     this.#mode = "running";
     this.#isReclaiming = false;
     this.fence = claimed.fence;
-    this.#seen = claimed.inbox;
-    this.#receive(claimed.journal, claimed.journal.at(-1)?.seq ?? 0);
+    this.#reports.resume(claimed);
     return this.slice();
   }
 
   news(entries: Entry[], inbox: number): void {
-    if (this.#mode !== "running") return;
-    if (this.#reporting !== null) {
-      this.#news.push({ entries, inbox });
-      return;
-    }
-    const fresh = this.journal.following(entries);
-    if (fresh === null) return;
-    this.#seen = Math.max(this.#seen, inbox);
-    if (fresh.length === 0) return;
-    this.#receive(fresh, this.journal.tail + fresh.length);
-    this.#schedule();
+    if (this.#mode === "running" && this.#reports.receive(entries, inbox)) this.#schedule();
   }
 
   drain(reason: "shutdown" | "paused"): void {
@@ -130,173 +133,215 @@ export class Pump {
     this.#end({ type: "lost", code });
   }
 
-  // What durable calls do with it.
-
-  /** A durable call of the handler: answered from the record, else begun when its time has come. */
-  ask(call: OpenCall, kind: BeginningKind, begin: () => void): void {
-    if (!this.deliveries.ask(call)) {
-      // A wait of an earlier slice may end before it is opened again.
-      if (kind === "wait") this.deliveries.listen(call.address, call);
-      this.#beginnings.push({ call, kind, begin });
-    }
-    this.#touch();
+  reject(reason: unknown): void {
+    const fields = { runId: this.claimed.id, error: reason };
+    if (this.isOpen) this.fail(unhandled(reason));
+    else this.host.logger.error("a promise of a handler whose run has left this worker was rejected", fields);
   }
 
-  /** A call that hears of a child's end; with `begin`, of its own wait's end too. */
-  askForChild(call: OpenCall, result: string, begin: (() => void) | null): void {
-    if (!this.deliveries.askForChild(call, result, begin !== null) && begin !== null) {
-      this.deliveries.listen(call.address, call);
-      this.#beginnings.push({ call, kind: "wait", begin });
-    }
-    this.#touch();
-  }
-
-  /** Opens a wait with the next report. */
-  openWait(wait: OpenWait): void {
-    this.#outbox.open(wait);
-    this.#schedule();
-  }
-
-  /** Starts a child with the next report. */
-  startChild(posted: PostedStart): void {
-    this.#outbox.start(posted);
-    this.#schedule();
+  /** Calls the handler: what it does in the microtasks that follow is prompt. */
+  enter(start: () => void): void {
+    if (!this.isOpen) return;
+    this.#follow({ delivered: "start", isChanged: false }, () => runAt({ ...this.caller.root }, start));
   }
 
   /** Records with the next report. */
   post(posted: Posted): void {
     if (this.#mode === "spent") return;
-    this.#outbox.post(posted);
-    this.#touch();
+    this.outbox.post(posted);
+    this.touch();
   }
 
-  /** A call has come to its value. */
-  settle(call: OpenCall, entry: Posted["entry"] & { value: Extract<Value, { type: "returned" | "threw" }> }): void {
-    if (this.#mode !== "running" || this.#conclusion !== null) return;
-    const isLone = this.deliveries.open === 1;
-    const recorded = (seq: number): void => this.deliveries.later(call, seq, entry.value);
-    this.post({ entry, seen: isLone, recorded: isLone ? null : recorded });
-    if (isLone) this.deliveries.deliver(call, entry.value);
-  }
-
-  /** Something goes on that nothing recorded answers. */
-  enqueue(beginning: Beginning): void {
-    this.#beginnings.push(beginning);
-    this.#touch();
+  /** A call has come to its value. A lone call is given it before it is recorded. */
+  settle(call: OpenCall, entry: Posted["entry"], value: Value): void {
+    if (this.#mode !== "running" || this.#conclusion !== null || !call.open) return;
+    const recorded = (seq: number): void => this.deliveries.later(call, seq, value);
+    const posted: Posted = { entry, call, seq: null, seen: false, recorded };
+    this.journal.count(value);
+    this.#lone.offer(posted, value);
+    this.post(posted);
   }
 
   /** Goes on after a delay, in milliseconds, which holds the slot. */
-  enqueueAfter(delayMs: number, beginning: Beginning): void {
+  enqueueAfter(delayMs: number, then: () => void): void {
     if (this.#mode === "spent") return;
-    if (this.#draining === null) this.work.after(delayMs, () => this.enqueue(beginning));
-    else this.enqueue(beginning);
+    if (this.#draining === null && this.#stall === null) this.work.after(delayMs, then);
+    else then();
   }
 
   /** Holds the slot until `work`, which never rejects, is done. */
   async hold(work: () => Promise<void>): Promise<void> {
     await this.work.hold(work);
-    this.#touch();
+    this.touch();
   }
 
-  /** The handler returned or threw. */
+  /** The handler returned. */
   conclude(conclusion: Conclusion): void {
+    // What the handler comes to after a call was refused does not count.
+    if (this.#stall?.reason === "ambiguous_call") return;
     this.#conclusion ??= conclusion;
-    this.#touch();
+    this.touch();
   }
 
-  // The turn.
+  /** The handler threw. */
+  fail(thrown: unknown): void {
+    this.conclude(this.#options.failed(thrown));
+  }
 
-  /** Durable activity: what was about to be said of a handler at rest no longer holds. */
-  #touch(): void {
-    this.#isQuiet = false;
-    this.#verdict = null;
-    this.#watchdog.clear();
+  /** The run cannot go on before people have mended the cause. */
+  stall(stall: ReportedStall): void {
+    if (this.#stall !== null || this.#conclusion !== null) return;
+    this.#stall = stall;
+    for (const then of this.work.cutDelays()) then();
+    this.touch();
+  }
+
+  /** Durable activity: what the replay waited for may have come. */
+  touch(): void {
+    this.patience.stop();
     this.#schedule();
   }
 
   #schedule(): void {
-    if (this.#isScheduled || this.#mode === "spent") return;
+    // A turn follows every drain anyway.
+    if (this.#isScheduled || this.#mode === "spent" || this.caller.drain !== null) return;
     this.#isScheduled = true;
     this.host.env.soon(() => {
       this.#isScheduled = false;
-      this.#isQuiet = true;
-      this.#turn();
+      this.#turningSince = this.host.env.elapsed();
+      if (this.caller.drain === null) this.#turn(true);
     });
   }
 
-  #turn(): void {
+  /** Outside of the handler's context: what begins here is not taken for work of the handler. */
+  #turn(isClean: boolean): void {
+    runOutside(() => this.#move(isClean));
+  }
+
+  /** `isClean`: no microtask is pending, so that what follows a delivery is what the delivery caused. */
+  #move(isClean: boolean): void {
     if (this.#mode === "parked" && !this.#isReclaiming && this.#isStirring()) {
       this.#isReclaiming = true;
       this.host.reclaim();
     }
     if (this.#mode !== "running") return;
     // While the run is being handed over, nothing may begin here.
-    if (this.#reporting !== null && this.#reporting.next.type !== "continue") return;
-    if (this.#conclusion === null) {
+    const reported = this.#reports.next;
+    if (reported !== null && reported.type !== "continue") return;
+    if (this.#conclusion === null && this.#stall === null) {
+      if (!isClean && (this.deliveries.hasReady || this.#lone.isComing)) {
+        this.#schedule();
+        return;
+      }
       if (this.#deliverNext()) return;
       this.#begin();
     }
-    if (this.#reporting !== null) return;
+    if (this.#reports.next !== null) return;
     const next = this.#next();
     if (next !== null) this.#report(next);
     else this.#rest();
   }
 
-  /** P1. */
+  /** P1, P2, P5. */
   #deliverNext(): boolean {
-    const delivery = this.deliveries.next();
-    if (delivery === undefined) return false;
-    if (this.journal.unclaimed === 0 && !this.deliveries.hasReady) this.replaying = false;
-    this.deliveries.deliver(delivery.call, delivery.value);
-    this.#touch();
-    return true;
+    const recorded = this.deliveries.peek();
+    if (recorded !== undefined) {
+      if (!this.patience.isRelaxed && this.journal.expected.hasBefore(recorded.seq)) return false;
+      this.#deliver(recorded.call, recorded.value, recorded.seq);
+      return true;
+    }
+    const lone = this.#lone.take();
+    if (lone !== null) this.#deliver(lone.posted.call, lone.value, lone.posted);
+    return lone !== null;
   }
 
-  /** P2, P3. */
+  #deliver(call: OpenCall, value: Value, after: number | Posted): void {
+    this.caller.after = after;
+    const { lineage, made } = call;
+    this.#follow({ delivered: lineage, isChanged: made.point.isChanged }, () => this.deliveries.deliver(call, value));
+    if (this.journal.expected.size === 0 && !this.deliveries.hasReady) this.replaying = false;
+  }
+
+  /** Does something that sets the handler going, and turns when the handler can go no further by itself. */
+  #follow({ delivered, isChanged }: Pick<Drain, "delivered" | "isChanged">, act: () => void): void {
+    this.patience.stop();
+    this.caller.past.push(this.caller.delivered);
+    this.caller.delivered = delivered;
+    this.caller.drain = new Drain(delivered, isChanged);
+    act();
+    this.host.env.drained(() => this.#drained());
+  }
+
+  #drained(): void {
+    const shifted = this.caller.drain?.shifted() ?? null;
+    this.caller.drain = null;
+    this.on?.drained();
+    if (shifted !== null && !this.patience.isOther(shifted)) this.stall(shiftedStall(shifted));
+    if (this.host.env.elapsed() - this.#turningSince > yieldMs) this.#schedule();
+    else this.#turn(true);
+  }
+
+  /** P3, P4. */
   #begin(): void {
-    this.#beginnings.forgetAnswered();
-    if (this.#beginnings.size === 0 || this.journal.unclaimed > 0) return;
-    const isRecorded = !this.#outbox.seen && this.#reporting?.parcel.seen !== true;
+    this.beginnings.forgetAnswered();
+    if (this.beginnings.size === 0 || this.journal.expected.size > 0) return;
+    const isRecorded = !this.outbox.seen && !this.#reports.isSeenInFlight;
     const start = this.#draining === null;
     const effect = start && isRecorded && this.host.mayBegin();
     this.replaying = false;
-    for (const { begin } of this.#beginnings.take({ wait: true, start, effect })) begin();
+    const mayRecall = (seq: number): boolean => this.patience.recallsFreely || !this.journal.recallable.hasBefore(seq);
+    for (const { call, begin } of this.beginnings.take({ wait: true, start, effect }, mayRecall)) {
+      call.address ??= this.journal.newAddress(call.made.content);
+      begin();
+    }
+    if (start && this.beginnings.hasRecalled) this.patience.hold(() => this.#schedule());
+    else this.patience.release();
   }
 
   /** What to report now; null when there is nothing to say. */
   #next(): Next | null {
     if (this.#conclusion !== null) return { type: "finish", outcome: this.#conclusion };
     const { isBusy } = this.work;
-    const canMove = isBusy || this.#beginnings.size > 0 || this.#outbox.moves;
-    const isWaiting = !canMove && this.deliveries.open > 0;
+    if (this.#stall !== null && !isBusy) return { type: "stall", stall: this.#stall };
+    const canMove = isBusy || this.beginnings.size > 0 || this.outbox.moves || this.deliveries.hasReady;
+    const isWaiting = !canMove && this.deliveries.open > 0 && this.#stall === null;
     // A value that comes with the next answer may let the handler finish.
-    const isDrained = !isBusy && !this.#outbox.moves && !(isWaiting && this.#draining === "shutdown");
+    const isDrained = !isBusy && !this.outbox.moves && !(isWaiting && this.#draining === "shutdown");
     if (this.#draining !== null && isDrained) return { type: "release", reason: this.#draining };
     if (isWaiting) return { type: "suspend", children: this.deliveries.children };
-    if (this.#outbox.urgent || (this.#outbox.seen && this.#beginnings.size > 0)) return { type: "continue" };
-    return this.#verdict;
+    const isUrgent = this.outbox.urgent || (this.outbox.seen && this.beginnings.size > 0);
+    return isUrgent || this.patience.expecting !== this.#reportedExpecting ? { type: "continue" } : null;
   }
 
   /** Nothing to say: the handler awaits tasks, or something plain, or stands before what may not begin. */
   #rest(): void {
     this.#listen(this.deliveries.awaitsNews);
-    const { first } = this.#beginnings;
-    if (first !== undefined && this.journal.unclaimed === 0) {
-      this.#watchdog.set("recheck", recheckMs, () => this.#schedule());
-    } else if (this.work.isBusy) {
-      this.#watchdog.clear();
-    } else if (first === undefined) {
-      this.#watchdog.set("idle", this.#idleMs, () => this.#judge({ type: "release", reason: "idle" }));
+    const expected = this.journal.expected.first();
+    if (this.#stall !== null || this.work.isBusy) return;
+    if (expected !== undefined && (this.beginnings.size > 0 || this.deliveries.hasReady)) {
+      this.patience.wait(expected, {
+        noticed: () => this.#schedule(),
+        relaxed: () => {
+          this.on?.relaxed();
+          this.#schedule();
+        },
+        diverged: () => this.#diverge(),
+      });
+    } else if (this.beginnings.size > 0) {
+      this.#cancelRecheck ??= this.host.env.after(recheckMs, () => {
+        this.#cancelRecheck = null;
+        this.#schedule();
+      });
     } else {
-      const unclaimed = this.journal.unclaimedAddresses();
-      const verdict: Next = { type: "diverged", call: first.address, unclaimed };
-      this.#watchdog.set("diverged", divergenceMs, () => this.#judge(verdict));
+      this.patience.idle(() => this.stall({ reason: "idle", idleMs: this.#options.idleMs }));
     }
   }
 
-  #judge(verdict: Next): void {
-    this.#verdict = verdict;
-    this.#schedule();
+  #diverge(): void {
+    const first = this.beginnings.first;
+    if (first === undefined) return;
+    const call = first.address ?? this.journal.nextAddress(first.made.content);
+    this.stall({ reason: "diverged", call, unclaimed: this.journal.expected.addresses() });
   }
 
   #listen(open: boolean): void {
@@ -306,95 +351,49 @@ export class Pump {
   }
 
   #isStirring(): boolean {
-    return this.#conclusion !== null || !this.#outbox.empty || this.deliveries.open > this.#openWhenParked;
+    const isOver = this.#conclusion !== null || this.#stall !== null;
+    return isOver || !this.outbox.empty || this.beginnings.size > 0 || this.deliveries.open > this.#openWhenParked;
   }
 
   #report(next: Next): void {
     if (next.type === "finish") {
       this.work.abortFlights("RUN_ENDED", "The run ended without waiting for this task.", this.claimed.id);
-      this.#outbox.dropWaits();
+      this.outbox.dropWaits();
     }
+    if (next.type === "stall") this.outbox.dropWaits();
     if (next.type === "suspend") this.#openWhenParked = this.deliveries.open;
-    const parcel = this.#outbox.take();
-    const then: Next = parcel.whole ? next : { type: "continue" };
-    this.#reporting = { parcel, next: then };
-    const entries = parcel.entries.map(({ entry }) => entry);
-    const starts = parcel.starts.map(({ start }) => start);
-    const draft = { seen: this.#seen, after: this.journal.tail, entries, opens: parcel.opens, starts, next: then };
-    this.host.report(draft).then(
-      (answer) => this.#answered(parcel, then, answer),
-      (thrown) => this.#answered(parcel, then, givenUp(thrown)),
-    );
-  }
-
-  #answered(parcel: Parcel, next: Next, answer: Answer): void {
-    if (this.#reporting?.parcel !== parcel) return;
-    this.#reporting = null;
-    if (answer.ok) this.#accepted(parcel, next, answer);
-    else this.#refused(answer.code, answer.message);
-  }
-
-  #accepted(parcel: Parcel, next: Next, answer: Extract<Answer, { ok: true }>): void {
-    this.#seen = answer.inbox;
-    let seq = answer.first;
-    for (const { recorded } of [...parcel.entries, ...parcel.starts]) {
-      recorded?.(seq);
-      seq += 1;
-    }
-    this.#receive(answer.entries, answer.tail);
-    const end = sliceEnd(next, answer.parked);
-    if (end !== null) this.#end(end);
-    else this.#goOn(answer.pause);
+    this.#reportedExpecting = this.patience.expecting;
+    this.#reports.send(next, this.#reportedExpecting);
   }
 
   #goOn(pause: boolean): void {
     if (pause) this.drain("paused");
-    const heard = this.#news;
-    this.#news = [];
-    for (const { entries, inbox } of heard) this.news(entries, inbox);
-    if (this.#isQuiet) this.#turn();
+    if (!this.#isScheduled && this.caller.drain === null) this.#turn(false);
   }
 
-  #receive(entries: readonly Entry[], tail: number): void {
-    const known = this.journal.tail;
-    for (const entry of entries.filter(({ seq }) => seq > known)) {
-      this.deliveries.receive(entry);
-      this.#outbox.dropWait(entry.address);
-    }
-    this.journal.advance(tail);
-  }
-
-  /** A limit that refuses the report refuses its repeat too: the run fails and says why. */
-  #refused(code: string, message: string): void {
-    if (code !== "LIMIT_EXCEEDED" || this.#isOverLimit) {
-      this.#end({ type: "lost", code });
-      return;
-    }
-    this.#isOverLimit = true;
-    this.#outbox.clear();
-    const error = describeError(new AikiError(code, message, { ids: { runId: this.claimed.id } }));
+  #failForGood(error: Failure): void {
     this.#conclusion = { status: "failed", error, retryInMs: null };
-    this.#turn();
+    this.#stall = null;
+    this.#turn(false);
   }
 
   #end(end: SliceEnd): void {
     if (this.#mode === "spent") return;
     this.#mode = end.type === "parked" ? "parked" : "spent";
-    this.#watchdog.clear();
+    this.patience.stop();
+    this.patience.release();
+    this.#cancelRecheck?.();
+    this.#cancelRecheck = null;
     this.#listen(false);
     this.#draining = null;
-    this.#reporting = null;
-    this.#news = [];
+    this.#reports.stop();
     // What the handler did while the report was under way is looked at once more.
     if (end.type === "parked") this.#schedule();
-    else this.#spend(end.type === "lost" ? end.code : "RUN_LEFT");
+    else {
+      this.beginnings.clear();
+      this.outbox.clear();
+      this.work.end(end.type === "lost" ? end.code : "RUN_LEFT", this.claimed.id);
+    }
     this.#endSlice(end);
-  }
-
-  #spend(code: string): void {
-    this.work.cutDelays();
-    this.#beginnings.clear();
-    this.#outbox.clear();
-    this.work.abortFlights(code, "This worker no longer holds the run.", this.claimed.id);
   }
 }

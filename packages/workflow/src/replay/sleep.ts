@@ -1,6 +1,10 @@
-import { type Duration, toMs } from "@aikirun/lib";
+import { AikiError, checkName, Fields } from "@aikirun/lib";
+import type { OpenWait } from "@aikirun/lib/protocol";
 import { Call, refused } from "./call.ts";
+import { addressOfCall } from "./calls.ts";
+import { isGivenUp } from "./give-up.ts";
 import type { Replay } from "./replay.ts";
+import { remainingMs } from "./timeout.ts";
 
 /** How a sleep ended. */
 export interface SleepResult {
@@ -8,17 +12,59 @@ export interface SleepResult {
   wokenEarly: boolean;
 }
 
-export function sleep(replay: Replay, name: string | null, duration: Duration): Promise<SleepResult> {
+/** Options of a sleep. */
+export interface SleepOptions {
+  /** Gives the sleep up: it rejects with `AikiError` `WAIT_WITHDRAWN` when this aborts. */
+  signal?: AbortSignal;
+}
+
+/** `sleep(duration)`, `sleep(duration, options)`, `sleep(name, duration)` or `sleep(name, duration, options)`. */
+export function sleepFor(replay: Replay, args: readonly unknown[]): Promise<SleepResult> {
   try {
-    const durationMs = toMs(duration, name === null ? "sleep" : `sleep "${name}"`);
-    const address = replay.addresses.next("sleep", name, null);
-    const call = new Call(address, (value): SleepResult => {
-      return { wokenEarly: value.type === "elapsed" && value.early === true };
-    });
-    const label = name === null ? {} : { name };
-    replay.pump.ask(call, "wait", () => replay.pump.openWait({ address, type: "sleep", ...label, durationMs }));
-    return call.promise;
+    const [first, ...others] = args;
+    if (typeof first !== "string") return sleep(replay, null, lasting(replay, null, first), others[0]);
+    const name = checkName(first, "sleep");
+    return sleep(replay, name, lasting(replay, name, others[0]), others[1]);
   } catch (thrown) {
     return refused(thrown);
   }
+}
+
+/** `sleepUntil(moment)` or `sleepUntil(name, moment)`, each with options. */
+export function sleepUntil(replay: Replay, args: readonly unknown[]): Promise<SleepResult> {
+  try {
+    const name = typeof args[0] === "string" ? checkName(args[0], "sleep") : null;
+    const [until, options] = name === null ? args : args.slice(1);
+    return sleep(replay, name, { durationMs: null, until: momentOf(until) }, options);
+  } catch (thrown) {
+    return refused(thrown);
+  }
+}
+
+type Length = Pick<OpenWait, "durationMs" | "until">;
+
+function sleep(replay: Replay, name: string | null, length: Length, options: unknown): Promise<SleepResult> {
+  const fields = new Fields(options ?? {}, "options of sleep", "INVALID_OPTION");
+  const signal = fields.signal("signal");
+  fields.done();
+  const making = replay.calls.identify({ kind: "sleep", name, content: null, isNameKey: true });
+  const call = new Call(making.made, (value): SleepResult => {
+    return { wokenEarly: value.type === "elapsed" && value.early === true };
+  });
+  if (isGivenUp(replay, call, signal)) return call.promise;
+  const label = name === null ? {} : { name };
+  replay.calls.make(call, making, "wait", () => {
+    replay.calls.openWait(call, { address: addressOfCall(call), type: "sleep", ...label, ...length });
+  });
+  return call.promise;
+}
+
+function lasting(replay: Replay, name: string | null, duration: unknown): Length {
+  return { durationMs: remainingMs(replay, duration, name === null ? "sleep" : `sleep "${name}"`) };
+}
+
+function momentOf(until: unknown): number {
+  const at = until instanceof Date ? until.getTime() : until;
+  if (typeof at === "number" && Math.abs(at) <= 8.64e15) return Math.ceil(at);
+  throw new AikiError("INVALID_OPTION", "sleepUntil takes a Date, or epoch milliseconds that a Date can hold.");
 }

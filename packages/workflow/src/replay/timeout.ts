@@ -1,9 +1,26 @@
-import { Fields } from "@aikirun/lib";
+import { type Duration, type Fields, isRecord, toMs } from "@aikirun/lib";
+import type { Replay } from "./replay.ts";
+import { trusted } from "./trust.ts";
 
-/** How long a wait may take at most, in milliseconds; null: for ever. Throws `AikiError` `INVALID_OPTION`. */
-export function timeoutOf(options: unknown, where: string): number | null {
-  const fields = new Fields(options, where, "INVALID_OPTION");
-  const durationMs = fields.duration("timeout") ?? null;
-  fields.done();
-  return durationMs;
+/**
+ * A duration in milliseconds. One that is negative ends at a moment that has passed: it is zero, and a warning says so.
+ * Throws `AikiError` `INVALID_DURATION` for what is no duration.
+ */
+export function remainingMs(replay: Replay, duration: unknown, where: string): number {
+  return isPast(replay, duration, where) ? 0 : toMs(trusted<Duration>(duration), where);
+}
+
+/** How long a wait may take at most, in milliseconds; null: for ever. Throws `INVALID_OPTION` or `INVALID_DURATION`. */
+export function timeoutOf(replay: Replay, fields: Fields): number | null {
+  return isPast(replay, fields.take("timeout"), fields.where) ? 0 : (fields.duration("timeout") ?? null);
+}
+
+function isPast({ pump, run }: Replay, duration: unknown, where: string): boolean {
+  if (!isRecord(duration)) return false;
+  const isNegative = Object.values(duration).some((amount) => typeof amount === "number" && amount < 0);
+  if (isNegative && !pump.replaying) {
+    const fields = { runId: run.id, duration: JSON.stringify(duration) };
+    pump.host.logger.warn(`a duration is negative (${where}): its moment has passed, so it is taken as zero`, fields);
+  }
+  return isNegative;
 }

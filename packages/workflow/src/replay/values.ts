@@ -1,32 +1,44 @@
-import { decode, derivedRandom, derivedUuid } from "@aikirun/lib";
+import { decode, derivedRandom, derivedUuid, Fields } from "@aikirun/lib";
+import { Call } from "./call.ts";
+import type { Making } from "./calls.ts";
+import { checkKey } from "./content.ts";
 import type { Replay } from "./replay.ts";
 
-/** What would differ from one replay to the next: recorded, or derived from the run. */
+/** What would differ from one replay to the next: recorded, or derived from the run and the call. */
 export class Values {
   readonly #replay: Replay;
-  #randoms = 0;
-  #uuids = 0;
 
   constructor(replay: Replay) {
     this.#replay = replay;
   }
 
   /** Epoch milliseconds, recorded with the next report. */
-  now(): number {
-    const { pump, addresses } = this.#replay;
-    const address = addresses.next("now", null, null);
-    const entry = pump.journal.take(address);
-    if (entry?.value.type === "observed") return Number(decode(entry.value.data));
+  now(options: unknown): number {
+    const { calls, pump } = this.#replay;
+    const making = this.#identify("now", options);
+    const value = calls.observe(making)?.entry?.value;
+    if (value?.type === "observed") return Number(decode(value.data));
     const now = pump.host.env.now();
-    pump.post({ entry: { address, value: { type: "observed", data: String(now) } }, seen: true, recorded: null });
+    const call = new Call(making.made, () => undefined);
+    call.address = pump.journal.newAddress(making.made.content);
+    const entry = { address: call.address, value: { type: "observed", data: String(now) } } as const;
+    call.open = false;
+    pump.post({ entry, call, seq: null, seen: true, recorded: null, isPatient: true });
     return now;
   }
 
-  random(): number {
-    return derivedRandom(this.#replay.run.origin, this.#randoms++);
+  random(options: unknown): number {
+    return derivedRandom(this.#replay.run.origin, this.#replay.calls.derive(this.#identify("random", options)));
   }
 
-  uuid(): string {
-    return derivedUuid(this.#replay.run.origin, this.#uuids++);
+  uuid(options: unknown): string {
+    return derivedUuid(this.#replay.run.origin, this.#replay.calls.derive(this.#identify("uuid", options)));
+  }
+
+  #identify(kind: string, options: unknown = {}): Making {
+    const fields = new Fields(options, `options of ${kind}()`, "INVALID_OPTION");
+    const key = checkKey(fields.take("key"), `${kind}()`);
+    fields.done();
+    return this.#replay.calls.identify({ kind, name: null, content: key ?? null });
   }
 }

@@ -34,15 +34,13 @@ describe("a wait that ends before it is opened again", () => {
     rig.kill();
     isAgain = true;
     rig.ledger.event("go");
-    rig.held = [];
     await rig.env.advance(10_000);
-    await rig.cold();
     const before = rig.reports.length;
+    await rig.cold();
     late.open();
     await rig.env.settle();
     happen(rig.ledger);
-    await rig.tell();
-    for (let answers = 0; answers < 3; answers++) await rig.answer();
+    await rig.hot();
     expect(rig.reports.slice(before).flatMap(({ opens }) => opens)).toMatchObject([{ address: "event:end#0" }]);
     expect(rig.end).toEqual({ type: "parked" });
   });
@@ -101,7 +99,7 @@ describe("sleep", () => {
 
   it("that is no duration rejects, and the handler may catch it", async () => {
     const v = workflow({ name: "w" }).v("1", {
-      handler: (run) => run.sleep({ seconds: -1 }).catch((error: { code: string }) => error.code),
+      handler: (run) => run.sleep({ seconds: Number.NaN }).catch((error: { code: string }) => error.code),
     });
     const rig = new Rig(v);
     await rig.cold();

@@ -1,8 +1,10 @@
 import { AikiError, type Cancel, type Env } from "@aikirun/lib";
 import type { RunId } from "@aikirun/lib/protocol";
+import type { OpenCall } from "./call.ts";
 
 /** One try of a task, under way. */
 export interface Flight {
+  readonly call: OpenCall;
   /** Whatever it comes to no longer counts. */
   abort(reason: unknown): void;
 }
@@ -38,6 +40,14 @@ export class Work {
     for (const flight of flights) flight.abort(reason);
   }
 
+  /** Nothing comes of the tries of these calls any more. */
+  abortCalls(isAborted: (call: OpenCall) => boolean, reason: unknown): void {
+    for (const flight of [...this.#flights].filter(({ call }) => isAborted(call))) {
+      this.#flights.delete(flight);
+      flight.abort(reason);
+    }
+  }
+
   /** Calls `then` after a delay, in milliseconds. */
   after(delayMs: number, then: () => void): void {
     const cancel = this.#env.after(delayMs, () => {
@@ -53,6 +63,12 @@ export class Work {
     this.#delays.clear();
     for (const [, cancel] of cut) cancel();
     return cut.map(([then]) => then);
+  }
+
+  /** The run left this worker. */
+  end(code: string, runId: RunId): void {
+    this.cutDelays();
+    this.abortFlights(code, "This worker no longer holds the run.", runId);
   }
 
   /** Is busy until `work`, which never rejects, is done. */

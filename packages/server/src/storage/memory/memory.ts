@@ -97,8 +97,18 @@ class MemoryReader implements Reader {
     return [...take(concat([...new Set(parents)].map((parent) => this.tables.liveChildren(parent))), limit)];
   }
 
+  async stalledChildren(parents: RunId[]): Promise<Run[]> {
+    const first = [...new Set(parents)].flatMap((parent) => [...take(this.tables.stalledChildren(parent), 1)]);
+    return this.load(first);
+  }
+
   async claimed(session: string, claimIds: readonly string[]): Promise<RunId[]> {
     return [...new Set(claimIds)].flatMap((claimId) => [...this.tables.claimed(session, claimId)]).sort(byId);
+  }
+
+  async inSession(namespace: string, session: string, limit: number): Promise<RunId[]> {
+    const isOurs = (id: RunId): boolean => this.tables.runs.get(id)?.namespace === namespace;
+    return [...take([...this.tables.inSession(session)].filter(isOurs), limit)];
   }
 
   async referenced(keys: ReferenceKey[]): Promise<Run[]> {
@@ -256,7 +266,8 @@ function withTail(run: Run, last: Entry | undefined): Run {
 }
 
 function copyEntry(entry: Entry): Entry {
-  return { ...entry, value: { ...entry.value } };
+  const ask = entry.ask === undefined ? {} : { ask: { ...entry.ask } };
+  return { ...entry, ...ask, value: { ...entry.value } };
 }
 
 function copySighting({ load, ...sighting }: Sighting): Sighting {

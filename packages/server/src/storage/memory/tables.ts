@@ -25,7 +25,9 @@ export class Tables {
   readonly #queues = new Map<string, Sorted<Ranked>>();
   readonly #namespaces = new Map<string, Sorted<RunId>>();
   readonly #children = new Map<RunId, Sorted<RunId>>();
+  readonly #stalledChildren = new Map<RunId, Sorted<RunId>>();
   readonly #claims = new Map<string, Sorted<RunId>>();
+  readonly #sessions = new Map<string, Sorted<RunId>>();
 
   queue(namespace: string, shardKey: string | null, name: string, versionId: string): Iterable<Ranked> {
     return this.#queues.get(keyOf(namespace, shardKey, name, versionId))?.ascending() ?? [];
@@ -39,8 +41,16 @@ export class Tables {
     return this.#children.get(parent)?.ascending() ?? [];
   }
 
+  stalledChildren(parent: RunId): Iterable<RunId> {
+    return this.#stalledChildren.get(parent)?.ascending() ?? [];
+  }
+
   claimed(session: string, claimId: string): Iterable<RunId> {
     return this.#claims.get(keyOf(session, claimId))?.ascending() ?? [];
+  }
+
+  inSession(session: string): Iterable<RunId> {
+    return this.#sessions.get(session)?.ascending() ?? [];
   }
 
   /** Puts a run in the place of the one with its id, or removes it; returns what undoes that. */
@@ -91,8 +101,12 @@ export class Tables {
     if (run.referenceId !== null) this.references.set(referenceKey(run), id);
     if (run.dueAt !== null) this.due.add({ at: run.dueAt, id });
     if (run.state.status === "queued") addTo(this.#queues, queueKey(run), { priority: run.priority, id }, byRank);
-    if (run.state.status === "running") addTo(this.#claims, keyOf(run.state.session, run.state.claimId), id, byId);
+    if (run.state.status === "running") {
+      addTo(this.#claims, keyOf(run.state.session, run.state.claimId), id, byId);
+      addTo(this.#sessions, run.state.session, id, byId);
+    }
     if (run.parent !== null && isLiveChild(run)) addTo(this.#children, run.parent.id, id, byId);
+    if (run.parent !== null && run.state.status === "stalled") addTo(this.#stalledChildren, run.parent.id, id, byId);
   }
 
   #unindex(run: Run): void {
@@ -101,8 +115,12 @@ export class Tables {
     if (run.referenceId !== null) this.references.delete(referenceKey(run));
     if (run.dueAt !== null) this.due.delete({ at: run.dueAt, id });
     if (run.state.status === "queued") removeFrom(this.#queues, queueKey(run), { priority: run.priority, id });
-    if (run.state.status === "running") removeFrom(this.#claims, keyOf(run.state.session, run.state.claimId), id);
+    if (run.state.status === "running") {
+      removeFrom(this.#claims, keyOf(run.state.session, run.state.claimId), id);
+      removeFrom(this.#sessions, run.state.session, id);
+    }
     if (run.parent !== null && isLiveChild(run)) removeFrom(this.#children, run.parent.id, id);
+    if (run.parent !== null && run.state.status === "stalled") removeFrom(this.#stalledChildren, run.parent.id, id);
   }
 }
 

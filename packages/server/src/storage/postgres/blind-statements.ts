@@ -17,7 +17,7 @@ export interface Parts {
 /** How many parameters the statements of each part take. */
 const insertParameters = 23;
 const rowParameters = { none: 0, held: 2, changed: 11 };
-const entryParameters = 11;
+const entryParameters = 12;
 
 /**
  * Parameters: those of the parts, in this order, then the time of the batch, which must be right by the database's

@@ -55,6 +55,7 @@ const entry = [
   "type",
   "payload",
   "detail",
+  "ask",
 ] as const satisfies ReadonlyArray<keyof EntryColumns>;
 
 const sighting = [

@@ -96,8 +96,18 @@ const createApiKey = `
     last_used_at bigint
   );`;
 
+const addAskToEntry = `
+  ALTER TABLE aiki.entry ADD COLUMN ask text;`;
+
+/** `IS TRUE` keeps this index to the look-up of stalled children: the list of all stalled runs is not read from it. */
+const indexStalledChildren = `
+  CREATE INDEX run_stalled_child ON aiki.run (parent_id, id)
+    WHERE (status = 'stalled') IS TRUE AND parent_id IS NOT NULL;`;
+
 export const migrations: readonly Migration[] = [
   { number: 1, name: "create run and entry", sql: createRunAndEntry },
   { number: 2, name: "create worker", sql: createWorker },
   { number: 3, name: "create api key", sql: createApiKey },
+  { number: 4, name: "add ask to entry", sql: addAskToEntry },
+  { number: 5, name: "index stalled children", sql: indexStalledChildren },
 ];

@@ -62,8 +62,17 @@ export class PostgresReader implements Reader {
     return this.ids(sql.selectChildren, [texts([...new Set(parents)]), limit]);
   }
 
+  async stalledChildren(parents: RunId[]): Promise<Run[]> {
+    if (parents.length === 0) return [];
+    return (await this.session.rows(sql.selectStalledChild, [texts([...new Set(parents)])])).map(runOf);
+  }
+
   claimed(session: string, claimIds: readonly string[]): Promise<RunId[]> {
     return this.ids(sql.selectClaimed, [toText(session), texts(claimIds)]);
+  }
+
+  inSession(namespace: string, session: string, limit: number): Promise<RunId[]> {
+    return this.ids(sql.selectInSession, [toText(session), toText(namespace), limit]);
   }
 
   async referenced(keys: ReferenceKey[]): Promise<Run[]> {

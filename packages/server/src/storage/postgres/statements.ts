@@ -75,7 +75,7 @@ export const loadReferenced: string = `
 export const selectJournal: string = `
   SELECT
     given.place, page.run_id, page.seq, page.address, page.attempt, page.at, page.fence, page.worker, page.started_at,
-    page.type, page.payload, page.detail
+    page.type, page.payload, page.detail, page.ask
   FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) WITH ORDINALITY
     AS given (run_id, after, most, bytes, place)
   CROSS JOIN LATERAL (
@@ -83,7 +83,8 @@ export const selectJournal: string = `
     FROM (
       SELECT
         *,
-        160 + CASE WHEN left(payload, 1) = U&'\\0001' THEN 0 ELSE coalesce(octet_length(payload), 0) END AS bytes
+        160 + coalesce(octet_length(ask), 0)
+          + CASE WHEN left(payload, 1) = U&'\\0001' THEN 0 ELSE coalesce(octet_length(payload), 0) END AS bytes
       FROM aiki.entry
       WHERE entry.run_id = given.run_id AND entry.seq > given.after
       ORDER BY seq
@@ -170,11 +171,31 @@ export const selectChildren: string = `
   ) AS child
   LIMIT $2`;
 
+export const selectStalledChild: string = `
+  SELECT
+    run.*,
+    (SELECT max(seq) FROM aiki.entry WHERE entry.run_id = run.id) AS tail,
+    (SELECT at FROM aiki.entry WHERE entry.run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
+  FROM unnest($1::text[]) AS given (parent_id)
+  CROSS JOIN LATERAL (
+    SELECT *
+    FROM aiki.run
+    WHERE run.parent_id = given.parent_id AND (status = 'stalled') IS TRUE
+    ORDER BY id
+    LIMIT 1
+  ) AS run`;
+
 export const selectClaimed: string = `
   SELECT id
   FROM aiki.run
   WHERE status = 'running' AND session = $1 AND claim_id = ANY($2)
   ORDER BY id`;
+
+export const selectInSession: string = `
+  SELECT id
+  FROM aiki.run
+  WHERE status = 'running' AND session = $1 AND namespace = $2
+  LIMIT $3`;
 
 /** An earlier sign changes nothing, and one that said goodbye stays gone. Locks in the order of the key. */
 export const upsertWorker: string = `

@@ -87,8 +87,17 @@ const createApiKey = `
     last_used_at INTEGER
   ) STRICT, WITHOUT ROWID;`;
 
+const addAskToEntry = `
+  ALTER TABLE entry ADD COLUMN ask TEXT;`;
+
+const indexStalledChildren = `
+  CREATE INDEX run_stalled_child ON run (parent_id, id)
+    WHERE status = 'stalled' AND parent_id IS NOT NULL;`;
+
 export const migrations: readonly Migration[] = [
   { number: 1, name: "create run and entry", sql: createRunAndEntry },
   { number: 2, name: "create worker", sql: createWorker },
   { number: 3, name: "create api key", sql: createApiKey },
+  { number: 4, name: "add ask to entry", sql: addAskToEntry },
+  { number: 5, name: "index stalled children", sql: indexStalledChildren },
 ];

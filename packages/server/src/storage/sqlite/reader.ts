@@ -57,9 +57,19 @@ export class SqliteReader implements Reader {
     return ids;
   }
 
+  async stalledChildren(parents: RunId[]): Promise<Run[]> {
+    return [...new Set(parents)].flatMap((parent) =>
+      runsOf(this.connection.first(sql.selectStalledChild, toText(parent))),
+    );
+  }
+
   async claimed(session: string, claimIds: readonly string[]): Promise<RunId[]> {
     const taken = (claimId: string) => this.connection.all(sql.selectClaimed, toText(session), toText(claimId));
     return [...new Set(claimIds)].flatMap(taken).map(idOf).sort();
+  }
+
+  async inSession(namespace: string, session: string, limit: number): Promise<RunId[]> {
+    return this.connection.all(sql.selectInSession, toText(session), toText(namespace), limit).map(idOf);
   }
 
   async referenced(keys: ReferenceKey[]): Promise<Run[]> {

@@ -27,8 +27,8 @@ export const holdRun: string = `
 
 /** Changes nothing when the address or the `seq` is taken. */
 export const insertEntry: string = `
-  INSERT INTO entry (run_id, seq, address, attempt, at, fence, worker, started_at, type, payload, detail)
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  INSERT INTO entry (run_id, seq, address, attempt, at, fence, worker, started_at, type, payload, detail, ask)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
   ON CONFLICT DO NOTHING`;
 
 export const loadRun: string = `
@@ -97,11 +97,27 @@ export const selectChildren: string = `
   ORDER BY id
   LIMIT ?`;
 
+export const selectStalledChild: string = `
+  SELECT
+    *,
+    (SELECT max(seq) FROM entry WHERE run_id = run.id) AS tail,
+    (SELECT at FROM entry WHERE run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
+  FROM run
+  WHERE parent_id = ? AND status = 'stalled'
+  ORDER BY id
+  LIMIT 1`;
+
 export const selectClaimed: string = `
   SELECT id
   FROM run
   WHERE status = 'running' AND session = ? AND claim_id = ?
   ORDER BY id`;
+
+export const selectInSession: string = `
+  SELECT id
+  FROM run
+  WHERE status = 'running' AND session = ? AND namespace = ?
+  LIMIT ?`;
 
 /** An earlier sign changes nothing, and one that said goodbye stays gone. */
 export const upsertWorker: string = `

@@ -151,6 +151,7 @@ export class SqliteTransaction extends SqliteReader implements Transaction {
       columns.type,
       columns.payload,
       columns.detail,
+      columns.ask,
     );
     return changed === 1;
   }

@@ -1,0 +1,46 @@
+/** Alike steps of parallel branches get their own results on replay, however long plain work between them takes. */
+
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
+import { event, workflow } from "@aikirun/workflow";
+import { embedded, prove } from "./stage/embedded.ts";
+
+const compress = promisify(gzip);
+const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+const charged: string[] = [];
+/** The second process finds its caches cold. */
+let coldMs = 0;
+
+const charges = workflow({ name: "charges" });
+const chargesV1 = charges.v("1.0.0", {
+  events: { accepted: event() },
+  async handler(run) {
+    const receipts = await Promise.all(
+      ["ann", "bob"].map(async (name) => {
+        await run.step("price", () => delay(name === "bob" ? 100 : 5));
+        if (name === "ann") await Promise.all([compress(name), delay(coldMs)]);
+        const receipt = await run.step("charge", () => {
+          charged.push(name);
+          return `receipt of ${name}`;
+        });
+        return `${name} -> ${receipt}`;
+      }),
+    );
+    await run.events.accepted.wait();
+    return receipts;
+  },
+});
+
+await embedded(async (aiki, crew) => {
+  const before = await crew(charges);
+  const handle = await chargesV1.start(aiki, undefined);
+  await handle.waitFor("awaiting_event");
+  await before.stop();
+
+  coldMs = 500;
+  await crew(charges);
+  await handle.events.accepted.send();
+  const own = ["ann -> receipt of ann", "bob -> receipt of bob"];
+  prove("each branch has its own receipt, though ann's was slower this time", await handle.result(), own);
+  prove("nobody was charged twice", charged.sort(), ["ann", "bob"]);
+});

@@ -1,0 +1,89 @@
+import {
+  AikiError,
+  checkName,
+  type EventDefinition,
+  type EventDefinitions,
+  type EventSender,
+  encode,
+  Fields,
+  parseWith,
+  present,
+  type RunHandle,
+  type SendOptions,
+} from "@aikirun/lib";
+import type { RunId } from "@aikirun/lib/protocol";
+import type { Signals } from "./signals.ts";
+
+type Senders<Events extends EventDefinitions> = RunHandle<unknown, Events>["events"];
+
+/** How many declared events an error names. */
+const mostNamed = 20;
+
+/**
+ * The senders of a run's events, by name. Without definitions there is a sender for every name. With them, a name that
+ * is not declared has a sender that rejects with `UNKNOWN_EVENT`; it is not listed, and `in` does not find it.
+ * Names come from users: `constructor` and `__proto__` are as good as any, so the object inherits nothing.
+ */
+export function sendersOf<Events extends EventDefinitions>(
+  events: Events | null,
+  runId: RunId,
+  signals: Signals,
+): Senders<Events> {
+  const senders: Record<string, EventSender<unknown>> = Object.create(null);
+  for (const [name, definition] of Object.entries(events ?? {})) {
+    Object.defineProperty(senders, name, { value: senderOf(name, definition, runId, signals), enumerable: true });
+  }
+  const otherwise =
+    events === null
+      ? (name: string) => senderOf(name, undefined, runId, signals)
+      : (name: string) => refuserOf(name, Object.keys(events), runId);
+  return typed(
+    new Proxy(Object.freeze(senders), {
+      get: (declared, name) =>
+        typeof name !== "string" || name in declared ? Reflect.get(declared, name) : otherwise(name),
+    }),
+  );
+}
+
+/** One sender per definition, by construction; the mapped type cannot be built key by key. */
+function typed<Events extends EventDefinitions>(senders: Record<string, EventSender<unknown>>): Senders<Events> {
+  return senders as unknown as Senders<Events>;
+}
+
+function senderOf(
+  name: string,
+  definition: EventDefinition<never> | undefined,
+  runId: RunId,
+  signals: Signals,
+): EventSender<unknown> {
+  return {
+    send: async (data?: unknown, options: SendOptions = {}) => {
+      const where = `event ${JSON.stringify(name)}`;
+      checkName(name, "event");
+      const fields = new Fields(options, `options of ${where}`, "INVALID_OPTION");
+      const referenceId = fields.text("referenceId");
+      fields.done();
+      if (definition?.schema !== undefined) {
+        await parseWith(definition.schema, data, where);
+      }
+      await signals(runId, { type: "event", name, ...present({ data: encode(data, where), referenceId }) });
+    },
+  };
+}
+
+/** Stands where the version declares no event, for callers without types. */
+function refuserOf(name: string, declared: readonly string[], runId: RunId): EventSender<unknown> {
+  return {
+    send: async () => {
+      throw unknownEvent(name, declared, runId);
+    },
+  };
+}
+
+function unknownEvent(name: string, declared: readonly string[], runId: RunId): AikiError {
+  const names = declared.slice(0, mostNamed).map((one) => JSON.stringify(one));
+  if (declared.length > mostNamed) names.push(`${declared.length - mostNamed} more`);
+  const known = names.length === 0 ? "It declares no events" : `It declares ${names.join(", ")}`;
+  const message = `The workflow of run ${runId} declares no event ${JSON.stringify(name)}. ${known}.`;
+  return new AikiError("UNKNOWN_EVENT", message, { ids: { runId, event: name } });
+}

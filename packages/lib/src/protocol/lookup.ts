@@ -1,0 +1,70 @@
+/** The verbs `find` and `read`. */
+
+import type { Entry } from "./entry.ts";
+import type { ClaimedWait, Rejection, Served, WorkerLoad } from "./messages.ts";
+import type { RunId, RunStatus, RunView } from "./run.ts";
+
+/** A page of runs; every field narrows the choice. */
+export interface FindRequest {
+  name?: string;
+  versionId?: string;
+  status?: RunStatus[];
+  referenceId?: string;
+  shardKey?: string;
+  parentId?: RunId;
+  /** Runs that carry all of these. */
+  tags?: string[];
+  /** Epoch milliseconds, inclusive. */
+  createdAfter?: number;
+  /** Epoch milliseconds, exclusive. */
+  createdBefore?: number;
+  /** Newest first is the default. */
+  order?: "newest" | "oldest";
+  /** 1 to 200; default 50. */
+  limit?: number;
+  /** From the reply before. Opaque. */
+  cursor?: string;
+}
+
+/** One page of runs, and where the next begins. */
+export interface FindReply {
+  /** Without `input` and `outcome.output`. */
+  runs: RunView[];
+  cursor?: string;
+}
+
+/** Runs to read by id, with a page of their entries where asked for. */
+export interface ReadRequest {
+  runs: Array<{
+    runId: RunId;
+    /** Absent: no entries. */
+    entries?: { after: number; limit: number };
+    /** Whether to list all its open waits, as a claim does. */
+    waits?: boolean;
+  }>;
+  /** Whether to list the live workers of the namespace too. */
+  workers?: boolean;
+}
+
+/** A worker's process that was heard of lately, by any server of this database. */
+export interface LiveWorker {
+  session: string;
+  /** Its id: a label that several may share. */
+  worker: string;
+  serves: Served[];
+  shardKeys: string[];
+  /** Absent when it did not say. */
+  load?: WorkerLoad;
+  /** Epoch milliseconds by the database's clock. */
+  since: number;
+  seenAt: number;
+}
+
+/** One run as the outside sees it; `more` when entries remain after these. */
+export type ReadResult = { ok: true; run: RunView; entries: Entry[]; more: boolean; waits?: ClaimedWait[] } | Rejection;
+
+/** One result per run, in order; `workers` when asked for, by id and then by session. */
+export interface ReadReply {
+  results: ReadResult[];
+  workers?: LiveWorker[];
+}

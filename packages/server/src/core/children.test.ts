@@ -1,0 +1,71 @@
+import type { ChildStart } from "@aikirun/lib/protocol";
+import { describe, expect, it } from "vitest";
+import { childAddress, go, queued } from "../../test/runs.ts";
+import { Story } from "../../test/story.ts";
+import { uuid } from "../../test/virtual-env.ts";
+import type { Run, State, Taken } from "./run.ts";
+
+const spec = { id: uuid(2), name: "ship", versionId: "1", referenceId: "ref", inputHash: "h" };
+const start: ChildStart = { address: childAddress, ask: { askedAt: 0, identity: "a" }, spec };
+
+function starting(taken: readonly Taken[], starts: ChildStart[] = [start]): Story {
+  const story = new Story().claim();
+  const command = story.reporting(go, { starts });
+  return story.do(command.type === "report" ? { ...command, taken } : command);
+}
+
+function heldBy(id: string, parent: Run["parent"], state: State = queued): Taken[] {
+  return [{ address: childAddress, holder: { id, parent, state } }];
+}
+
+describe("the start of a child", () => {
+  it("that nothing stands in the way of begins it", () => {
+    const story = starting([]);
+    expect(story.at(childAddress)).toEqual({ type: "started", runId: spec.id });
+    expect(story.effects).toMatchObject([{ type: "start", run: { id: spec.id } }]);
+    expect(story.run).toMatchObject({ children: 1, inbox: 0 });
+  });
+
+  it.each([
+    ["whose reference another run has", heldBy(uuid(3), null), "REFERENCE_CONFLICT"],
+    ["whose id another run has", heldBy(spec.id, null), "RUN_ID_CONFLICT"],
+    [
+      "whose reference a child of another run has",
+      heldBy(uuid(3), { id: uuid(9), address: childAddress }),
+      "REFERENCE_CONFLICT",
+    ],
+    [
+      "whose reference a child of another call has",
+      heldBy(uuid(3), { id: uuid(1), address: "child:ship:b#0" }),
+      "REFERENCE_CONFLICT",
+    ],
+  ])("%s throws at its address, which is news, and begins nothing", (_, taken, code) => {
+    const story = starting(taken);
+    expect(story.journal).toMatchObject([
+      { address: childAddress, ask: start.ask, value: { type: "threw", error: { code } } },
+    ]);
+    expect(story.effects).toEqual([]);
+    expect(story.run).toMatchObject({ children: 0, inbox: 1 });
+  });
+
+  it("that an earlier one of its report has the reference of throws", () => {
+    const second = { address: "child:ship:b#0", spec: { ...spec, id: uuid(3) } };
+    const story = starting([], [start, second]);
+    expect(story.told).toEqual(["started", "threw"]);
+    expect(story.effects).toHaveLength(1);
+  });
+
+  it("that shares a reference with one of another workflow begins", () => {
+    const second = { address: "child:bill:b#0", spec: { ...spec, id: uuid(3), name: "bill" } };
+    expect(starting([], [start, second]).told).toEqual(["started", "started"]);
+  });
+
+  it("whose child this very call has begun before goes on with that one, and is told its end", () => {
+    const own = { id: uuid(1), address: childAddress };
+    const live = starting(heldBy(uuid(3), own));
+    expect(live.at(childAddress)).toEqual({ type: "started", runId: uuid(3) });
+    expect(live).toMatchObject({ effects: [], run: { children: 0, inbox: 1 } });
+    const ended = starting(heldBy(uuid(3), own, { status: "completed", output: '"shipped"' }));
+    expect(ended.at(`${childAddress}/result`)).toEqual({ type: "returned", output: '"shipped"' });
+  });
+});

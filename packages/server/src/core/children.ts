@@ -1,0 +1,79 @@
+/** Starts of children. What stands in the way of one is recorded in its place: the handler is told where it called. */
+
+import { resultAddress } from "@aikirun/lib";
+import type { Address, ChildStart, Failure, Report } from "@aikirun/lib/protocol";
+import { arrive, change, type Draft, isFinal, record } from "./draft.ts";
+import { childValue } from "./receive.ts";
+import type { Entry, Run, Taken } from "./run.ts";
+import { openChild } from "./start.ts";
+
+type Holder = Taken["holder"];
+
+/** `taken`: what is known to stand in the way. Of two starts of one report the first stands in the way of the other. */
+export function startChildren(
+  next: Draft,
+  { starts }: Report,
+  taken: readonly Taken[],
+  known: ReadonlyMap<Address, Entry>,
+): void {
+  const holders = new Map(taken.map(({ address, holder }) => [address, holder]));
+  const begun: Run[] = [];
+  for (const start of starts) {
+    const child = openChild(next.run, start.address, start.spec, next.moment);
+    const holder = holders.get(start.address) ?? begun.find((other) => isRival(other, child));
+    if (holder === undefined) {
+      begun.push(child);
+      begin(next, start, child);
+    } else if (holder.parent?.id === next.run.id && holder.parent.address === start.address) {
+      goOnWith(next, start, holder, known);
+    } else {
+      recordStart(next, start, { type: "threw", error: conflict(start, holder) });
+      arrive(next);
+    }
+  }
+}
+
+function isRival(one: Run, other: Run): boolean {
+  return (
+    one.id === other.id ||
+    (one.referenceId !== null && one.referenceId === other.referenceId && one.name === other.name)
+  );
+}
+
+function begin(next: Draft, start: ChildStart, child: Run): void {
+  recordStart(next, start, { type: "started", runId: child.id });
+  next.effects.push({ type: "start", run: child, recall: null });
+  change(next, { children: next.run.children + (start.spec.onParentEnd === "abandon" ? 0 : 1) });
+}
+
+/** An earlier attempt made this very call: its child is the one. If that has ended, this attempt is told as well. */
+function goOnWith(next: Draft, start: ChildStart, { id, state }: Holder, known: ReadonlyMap<Address, Entry>): void {
+  recordStart(next, start, { type: "started", runId: id });
+  if (id !== start.spec.id) {
+    arrive(next);
+  }
+  const end = resultAddress(start.address);
+  if (isFinal(state) && !known.has(end)) {
+    record(next, end, childValue(state, id));
+    arrive(next);
+  }
+}
+
+function recordStart(next: Draft, { address, ask }: ChildStart, value: Entry["value"]): void {
+  record(next, address, value, ask === undefined ? {} : { ask });
+}
+
+function conflict({ spec: { id, name, referenceId } }: ChildStart, holder: Holder): Failure {
+  if (holder.id === id) {
+    return refusal("RUN_ID_CONFLICT", `The id ${id} is taken by a run with other content.`);
+  }
+  return refusal(
+    "REFERENCE_CONFLICT",
+    `The reference ${referenceId} of ${name} is taken by run ${holder.id}, which is no child of this call. ` +
+      "Use another reference.",
+  );
+}
+
+function refusal(code: string, message: string): Failure {
+  return { name: "AikiError", code, message };
+}

@@ -1,0 +1,226 @@
+import type { Ask, Entry, ReportedStall } from "@aikirun/lib/protocol";
+import { describe, expect, it } from "vitest";
+import { childAddress, diverged, error, go, returned, suspend } from "../../test/runs.ts";
+import { Story } from "../../test/story.ts";
+import { uuid } from "../../test/virtual-env.ts";
+
+const minute = 60_000;
+
+function ask(askedAt: number, identity = "call"): Ask {
+  return { askedAt, identity };
+}
+
+function sleeps(durationMs: number, asked: Ask) {
+  return { address: `sleep:#${asked.identity}`, type: "sleep", durationMs, ask: asked } as const;
+}
+
+function awaits(name: string, asked: Ask) {
+  return { address: `event:${name}#${asked.identity}`, type: "event", name, durationMs: null, ask: asked } as const;
+}
+
+/** The asks of a journal, by address. */
+function asks(journal: readonly Entry[]): Record<string, Ask | undefined> {
+  return Object.fromEntries(journal.map((entry) => [entry.address, entry.ask]));
+}
+
+describe("the ask of a durable call", () => {
+  it("stands on the entry of what the worker recorded", () => {
+    const asked = { askedAt: 0, identity: "a", branch: "b" };
+    const story = new Story().claim().record({ ...returned("task:a#0"), ask: asked });
+    expect(asks(story.journal)).toEqual({ "task:a#0": asked });
+  });
+
+  it("is left out where the worker gave none, and of arrivals and marks", () => {
+    const story = new Story().send("paid").claim().record(returned("task:a#0")).signal("pause");
+    expect(story.journal.some((entry) => "ask" in entry)).toBe(false);
+  });
+
+  it("that names an entry of its own report gets the seq that this entry is given", () => {
+    const story = new Story().send("paid").send("paid").claim();
+    const spec = { id: uuid(2), name: "ship", versionId: "1" };
+    story.report(go, {
+      entries: [
+        { ...returned("task:a#0"), ask: ask(2) },
+        { ...returned("task:b#0"), ask: ask(-1) },
+      ],
+      starts: [{ address: childAddress, ask: ask(-2, "child"), spec }],
+      opens: [sleeps(minute, ask(-2, "s")), sleeps(0, ask(-1, "t"))],
+    });
+    expect(story.journal.slice(2).map(({ seq, ask: asked }) => [seq, asked?.askedAt])).toEqual([
+      [3, 2],
+      [4, 3],
+      [5, 4],
+      [6, 3],
+    ]);
+    expect(story.run.waits).toMatchObject([{ address: "sleep:#s", ask: { askedAt: 4, identity: "s" } }]);
+  });
+
+  it.each([
+    ["entries", { entries: [{ ...returned("task:a#0"), ask: ask(-2) }] }],
+    ["opens", { opens: [sleeps(minute, ask(-1))] }],
+    ["starts", { starts: [{ address: childAddress, ask: ask(-1), spec: { id: "c", name: "c", versionId: "1" } }] }],
+  ])("that names an entry which the report does not have is refused: %s", (_, more) => {
+    const story = new Story().claim();
+    expect(story.try(story.reporting(go, more))).toMatchObject({ ok: false, code: "BAD_REQUEST" });
+  });
+
+  it("stands on the entry that starts a child", () => {
+    const start = { address: childAddress, ask: ask(0, "c"), spec: { id: uuid(2), name: "ship", versionId: "1" } };
+    const story = new Story().claim().report(go, { starts: [start] });
+    expect(asks(story.journal)).toEqual({ [childAddress]: ask(0, "c") });
+  });
+
+  describe("of a wait stands on the entry that ends it", () => {
+    const opened = () => new Story().claim().open(sleeps(minute, ask(0, "s")), awaits("paid", ask(0, "e")));
+
+    it("when its deadline passes", () => {
+      expect(asks(opened().renew().pass(minute).journal)).toEqual({ "sleep:#s": ask(0, "s") });
+    });
+
+    it("when it is woken early", () => {
+      expect(asks(opened().signal("wake").journal)).toMatchObject({ "sleep:#s": ask(0, "s") });
+    });
+
+    it("when its event arrives", () => {
+      const { journal } = opened().send("paid", "1", "ref");
+      expect(asks(journal)).toEqual({ "arrival:paid:ref": undefined, "event:paid#e": ask(0, "e") });
+    });
+
+    it("when its event was there, or its deadline had passed, as it opened", () => {
+      const story = new Story()
+        .send("paid", "1", "ref")
+        .claim()
+        .open(awaits("paid", ask(1, "e")), sleeps(0, ask(1, "s")));
+      expect(asks(story.journal)).toMatchObject({ "event:paid#e": ask(1, "e"), "sleep:#s": ask(1, "s") });
+    });
+  });
+
+  it("of a wait is fixed when the wait first opens", () => {
+    const story = new Story().claim().open(sleeps(minute, ask(0, "s")));
+    const [wait] = story.run.waits;
+    story.open({ ...sleeps(minute, ask(7, "other")), address: "sleep:#s" });
+    expect(story.run.waits).toEqual([wait]);
+  });
+});
+
+describe("facts of a handler's calls", () => {
+  it("are recorded as they come: an ask for a child's end, a recalled value, a withdrawal", () => {
+    const story = new Story()
+      .claim()
+      .record(
+        { address: `${childAddress}/wait#0/ask`, ask: ask(0), value: { type: "asked" } },
+        { address: "task:a#0", ask: ask(0), value: { type: "recalled", seq: 1 } },
+        { address: "sleep:#0/withdrawn", ask: ask(0), value: { type: "withdrawn" } },
+      );
+    expect(story.told).toEqual(["asked", "recalled", "withdrawn"]);
+    expect(story.at("task:a#0")).toEqual({ type: "recalled", seq: 1 });
+  });
+});
+
+describe("the build of a run", () => {
+  it("is none before the first report that names one", () => {
+    const story = new Story().claim().record(returned("task:a#0"));
+    expect(story.run.build).toBeNull();
+  });
+
+  it("is noted by the first report, as that of all that is recorded", () => {
+    const story = new Story()
+      .send("paid")
+      .claim()
+      .report(go, { build: "one", entries: [returned("task:a#0")] });
+    expect(story.run.build).toEqual({ id: "one", since: 0 });
+  });
+
+  it("of other code is noted with how far the code before it recorded", () => {
+    const story = new Story().claim().report(go, { build: "one", entries: [returned("task:a#0")] });
+    story.report(go, { build: "two", entries: [returned("task:b#0")] });
+    expect(story.run.build).toEqual({ id: "two", since: 1 });
+    story.report(go, { build: "one", entries: [returned("task:c#0")] });
+    expect(story.run.build).toEqual({ id: "one", since: 2 });
+  });
+
+  it("that is the same leaves the row alone, and so does a report that names none", () => {
+    const story = new Story().claim().report(go, { build: "one" });
+    const { revision } = story.run;
+    story.report(go, { build: "one", entries: [returned("task:a#0")] }).record(returned("task:b#0"));
+    expect(story.run).toMatchObject({ revision, build: { id: "one", since: 0 } });
+  });
+
+  it("stays over attempts, and is not that of the run which a retry begins", () => {
+    const failing = (retryInMs: number | null) =>
+      ({ type: "finish", outcome: { status: "failed", error, retryInMs } }) as const;
+    const story = new Story().claim().report(failing(500), { build: "one" }).pass(500).claim();
+    expect(story.run).toMatchObject({ attempt: 2, build: { id: "one", since: 0 } });
+    story.report(failing(null)).retry();
+    expect(story.effects.at(-1)).toMatchObject({ type: "start", run: { build: null } });
+  });
+});
+
+describe("the recorded call that a replay waits for", () => {
+  const call = "step:charge#0";
+  const expecting = (story: Story) => (story.run.state.status === "running" ? story.run.state.expecting : null);
+
+  it("is kept with the time of the report that named it first", () => {
+    const story = new Story().claim().renew().pass(1_000).report(go, { expecting: call });
+    expect(expecting(story)).toEqual({ call, since: 1_001_000 });
+    const { revision } = story.run;
+    story.pass(1_000).report(go, { expecting: call, entries: [returned("task:a#0")] });
+    expect(expecting(story)).toEqual({ call, since: 1_001_000 });
+    expect(story.run.revision).toBe(revision);
+  });
+
+  it("counts anew when the replay waits for another one", () => {
+    const story = new Story().claim().renew().report(go, { expecting: call });
+    expect(expecting(story.pass(1_000).report(go, { expecting: "step:ship#0" }))).toEqual({
+      call: "step:ship#0",
+      since: 1_001_000,
+    });
+  });
+
+  it("is forgotten by the first report that names none, and by whatever takes the run from its worker", () => {
+    const story = new Story().claim().report(go, { expecting: call });
+    expect(expecting(story.renew())).toBeDefined();
+    expect(expecting(story.record(returned("task:a#0")))).toBeUndefined();
+    story.report(go, { expecting: call }).report({ type: "release", reason: "shutdown" }).claim();
+    expect(expecting(story)).toBeUndefined();
+  });
+});
+
+describe("a stall that a worker reports", () => {
+  const stalls: ReportedStall[] = [
+    diverged,
+    { reason: "ambiguous_call", call: "step:a#0", identity: "i1", places: ["flow.ts:1", "flow.ts:2"] },
+    { reason: "schema_mismatch", call: "event:paid#0", error },
+    { reason: "idle", idleMs: 300_000 },
+  ];
+  it.each(stalls)("stops the run with its reason and a mark: $reason", (stall) => {
+    const story = new Story().claim().report({ type: "stall", stall }, { entries: [returned("task:a#0")] });
+    expect(story.run).toMatchObject({ state: { status: "stalled", ...stall }, dueAt: null });
+    expect(story.journal.at(-1)).toMatchObject({ value: { mark: "stalled", reason: stall.reason } });
+    expect(story.told).toEqual(["returned", "stalled"]);
+    expect(story.retry()).toMatchObject({ status: "queued", run: { attempt: 1 } });
+  });
+
+  it("keeps no more of what it names than a row should hold", () => {
+    const many = Array.from({ length: 1_000 }, (_, index) => `task:a#${index}`);
+    const kept = (story: Story) => JSON.stringify(story.run.state).match(/task:a#/g)?.length;
+    expect(kept(new Story().claim().report({ type: "stall", stall: { ...diverged, unclaimed: many } }))).toBe(100);
+    const ambiguous: ReportedStall = { reason: "ambiguous_call", call: "step:a#0", identity: "i1", places: many };
+    expect(kept(new Story().claim().report({ type: "stall", stall: ambiguous }))).toBe(100);
+  });
+
+  it("is a sign of life: earlier crashes no longer count", () => {
+    const story = new Story().claim().renew().pass(90_000).claim();
+    expect(story.run.crashes).toBe(1);
+    expect(story.report({ type: "stall", stall: diverged }).run.crashes).toBe(0);
+  });
+
+  it("is not one to a run whose worker only suspended it", () => {
+    expect(
+      new Story()
+        .claim()
+        .open(sleeps(minute, ask(0)))
+        .report(suspend).status,
+    ).toBe("sleeping");
+  });
+});

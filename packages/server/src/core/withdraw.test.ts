@@ -1,0 +1,320 @@
+import { withdrawnAddress } from "@aikirun/lib";
+import type { Address, NewEntry, OpenWait } from "@aikirun/lib/protocol";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { awaitsChild, error, go, settings, suspend } from "../../test/runs.ts";
+import { Story } from "../../test/story.ts";
+import { unboundIn } from "./bind.ts";
+import type { Entry, Run } from "./run.ts";
+
+const minute = 60_000;
+
+function awaits(name: string, ordinal = 0, durationMs: number | null = null): OpenWait {
+  return { address: `event:${name}#${ordinal}`, type: "event", name, durationMs };
+}
+
+function sleeps(durationMs: number, ordinal = 0): OpenWait {
+  return { address: `sleep:#${ordinal}`, type: "sleep", durationMs };
+}
+
+function withdrawal(address: Address): NewEntry {
+  return { address: withdrawnAddress(address), value: { type: "withdrawn" } };
+}
+
+const failing = { type: "finish", outcome: { status: "failed", error, retryInMs: 0 } } as const;
+
+describe("a withdrawn wait", () => {
+  it.each([
+    ["an event", awaits("paid")],
+    ["a sleep", sleeps(minute)],
+    ["the retry of a task", { address: "task:t#0/1/retry", type: "retry", durationMs: minute } as const],
+    ["a child", awaitsChild(minute)],
+  ])("of %s is closed, and its withdrawal is all that is recorded of it", (_, wait) => {
+    const story = new Story()
+      .claim()
+      .open(wait, sleeps(2 * minute, 9))
+      .withdraw(wait.address)
+      .pass(minute);
+    expect(story.told.filter((kind) => kind !== "recovered")).toEqual(["withdrawn"]);
+    expect(story.run.waits.map(({ address }) => address)).toEqual(["sleep:#9"]);
+  });
+
+  it("receives nothing that arrives later", () => {
+    const story = new Story().claim().open(awaits("paid", 0), awaits("paid", 1)).withdraw("event:paid#0").send("paid");
+    expect(story.at("event:paid#0")).toBeUndefined();
+    expect(story.at("event:paid#1")).toEqual({ type: "received", name: "paid", nth: 0 });
+  });
+
+  it("does not open again, neither in the same report nor in a later one", () => {
+    const story = new Story().send("paid").claim();
+    story.report(go, { entries: [withdrawal("event:paid#0")], opens: [awaits("paid")] });
+    expect(story.report(go, { opens: [awaits("paid"), sleeps(minute)] }).told).toEqual(["arrived", "withdrawn"]);
+    expect(story.run.waits.map(({ address }) => address)).toEqual(["sleep:#0"]);
+    expect(story.run.events.get("paid")).toEqual({ arrived: 1, taken: 0 });
+  });
+
+  it("does not count towards the limit, in the report that withdraws it either", () => {
+    const full = Array.from({ length: settings.maxOpenWaits }, (_, ordinal) => sleeps(minute, ordinal));
+    const story = new Story().claim().open(...full);
+    story.report(go, { entries: full.map(({ address }) => withdrawal(address)), opens: [sleeps(minute, 99)] });
+    expect(story.run.waits.map(({ address }) => address)).toEqual(["sleep:#99"]);
+  });
+
+  it("of another attempt may be opened in the next", () => {
+    const story = new Story().claim().open(awaits("paid")).withdraw("event:paid#0").report(failing).pass(0).claim();
+    expect(story.park(awaits("paid"))).toMatchObject({ status: "awaiting_event" });
+  });
+
+  it("that had ended otherwise stays as it ended", () => {
+    const story = new Story().claim().renew().open(sleeps(1_000)).pass(1_000).withdraw("sleep:#0");
+    expect(story.told).toEqual(["elapsed", "withdrawn"]);
+  });
+
+  it("withdrawn by the same report again changes nothing", () => {
+    const story = new Story().claim().open(awaits("paid", 0)).send("paid").open(awaits("paid", 1));
+    const withdrawing = story.reporting(go, { entries: [withdrawal("event:paid#0")] });
+    const { run } = story.do(withdrawing);
+    story.do(withdrawing);
+    expect(story.run).toEqual(run);
+    const later = story.open(sleeps(minute)).run;
+    expect(story.do(withdrawing).run).toEqual(later);
+  });
+});
+
+describe("an event that a withdrawn wait had taken", () => {
+  it("goes to the oldest open wait of its name, which its worker is told", () => {
+    const story = new Story().claim().open(awaits("paid", 0)).send("paid");
+    story.open(awaits("refused", 0), awaits("paid", 1), awaits("paid", 2));
+    const { inbox } = story.run;
+    story.withdraw("event:paid#0");
+    expect(story.at("event:paid#1")).toEqual({ type: "received", name: "paid", nth: 0 });
+    expect(story.run.waits.map(({ address }) => address)).toEqual(["event:refused#0", "event:paid#2"]);
+    expect(story.run.inbox).toBe(inbox + 1);
+    expect(story.run.events.get("paid")).toEqual({ arrived: 1, taken: 1 });
+  });
+
+  it("keeps a run from parking that has not seen where it went", () => {
+    const story = new Story().claim().open(awaits("paid", 0)).send("paid").open(awaits("paid", 1), sleeps(minute));
+    story.report(suspend, { entries: [withdrawal("event:paid#0")] });
+    expect(story).toMatchObject({ status: "running", told: ["arrived", "received", "withdrawn", "received"] });
+  });
+
+  it("stays unbound until the next wait of its name opens, and comes before what arrived after it", () => {
+    const story = new Story().claim().open(awaits("paid", 0)).send("paid").withdraw("event:paid#0").send("paid");
+    expect(story.run.events.get("paid")).toEqual({ arrived: 2, taken: 1, returned: [0] });
+    story.open(awaits("paid", 1)).open(awaits("paid", 2));
+    expect(story.at("event:paid#1")).toMatchObject({ nth: 0 });
+    expect(story.at("event:paid#2")).toMatchObject({ nth: 1 });
+  });
+
+  it("goes to a wait that the same report opens, and to none that it withdraws too", () => {
+    const story = new Story().claim().open(awaits("paid", 0)).send("paid").open(awaits("paid", 1));
+    story.report(go, {
+      entries: [withdrawal("event:paid#0"), withdrawal("event:paid#1")],
+      opens: [awaits("paid", 2)],
+    });
+    expect(story.at("event:paid#1")).toBeUndefined();
+    expect(story.at("event:paid#2")).toMatchObject({ nth: 0 });
+  });
+
+  it("is handed out in order of arrival, however the waits are withdrawn", () => {
+    const story = new Story().claim().open(awaits("paid", 0), awaits("paid", 1), awaits("paid", 2));
+    story.send("paid").send("paid").send("paid").withdraw("event:paid#2").withdraw("event:paid#0");
+    expect(story.run.events.get("paid")).toEqual({ arrived: 3, taken: 3, returned: [0, 2] });
+    story.withdraw("event:paid#1").open(awaits("paid", 3), awaits("paid", 4), awaits("paid", 5));
+    const taken = [3, 4, 5].map((ordinal) => story.at(`event:paid#${ordinal}`));
+    expect(taken).toMatchObject([{ nth: 0 }, { nth: 1 }, { nth: 2 }]);
+    expect(story.run.events.get("paid")).toEqual({ arrived: 3, taken: 3 });
+  });
+
+  it("is what a wait gets whose deadline has passed already as it opens", () => {
+    const story = new Story().claim().open(awaits("paid", 0)).send("paid").withdraw("event:paid#0");
+    expect(story.open(awaits("paid", 1, 0)).at("event:paid#1")).toMatchObject({ type: "received", nth: 0 });
+  });
+
+  it("stays received if an attempt before received it", () => {
+    const story = new Story().claim().open(awaits("paid", 0)).send("paid").report(failing).pass(0).claim();
+    story.withdraw("event:paid#0");
+    expect(story.run.events.get("paid")).toEqual({ arrived: 1, taken: 1 });
+  });
+
+  it("is unbound in the run that a retry begins", () => {
+    const story = new Story().claim().open(awaits("paid", 0)).send("paid").withdraw("event:paid#0");
+    story.report({ type: "finish", outcome: { status: "failed", error, retryInMs: null } }).retry();
+    expect(story.effects.at(-1)).toMatchObject({
+      run: { events: new Map([["paid", { arrived: 1, taken: 1, returned: [0] }]]) },
+    });
+  });
+
+  it("carries the ask of the wait that it goes to", () => {
+    const ask = { askedAt: 1, identity: "second" };
+    const story = new Story()
+      .claim()
+      .open(awaits("paid", 0))
+      .send("paid")
+      .open({ ...awaits("paid", 1), ask });
+    expect(story.withdraw("event:paid#0").journal.at(-1)).toMatchObject({ address: "event:paid#1", ask });
+  });
+});
+
+type Move =
+  | { type: "open" | "send"; name: string }
+  | { type: "openTimed"; name: string; durationMs: number }
+  | { type: "withdraw"; places: number[]; opens: string[] }
+  | { type: "pass"; ms: number }
+  | { type: "crash" | "fail" };
+
+const names = fc.constantFrom("paid", "refused");
+const moves: fc.Arbitrary<Move[]> = fc.array(
+  fc.oneof(
+    { weight: 4, arbitrary: names.map((name): Move => ({ type: "open", name })) },
+    { weight: 6, arbitrary: names.map((name): Move => ({ type: "send", name })) },
+    { weight: 2, arbitrary: fc.tuple(names, fc.constantFrom(0, 500)).map(([name, ms]): Move => timed(name, ms)) },
+    {
+      weight: 6,
+      arbitrary: fc
+        .tuple(fc.array(fc.nat(30), { minLength: 1, maxLength: 3 }), fc.array(names, { maxLength: 2 }))
+        .map(([places, opens]): Move => ({ type: "withdraw", places, opens })),
+    },
+    { weight: 2, arbitrary: fc.constantFrom(100, 600).map((ms): Move => ({ type: "pass", ms })) },
+    { weight: 1, arbitrary: fc.constantFrom<Move>({ type: "crash" }, { type: "fail" }) },
+  ),
+  { minLength: 5, maxLength: 50 },
+);
+
+function timed(name: string, durationMs: number): Move {
+  return { type: "openTimed", name, durationMs };
+}
+
+/** One handler that opens waits and withdraws some of them, whatever has become of them by then. */
+class Handler {
+  readonly story: Story = new Story({}, { settings: { ...settings, maxOpenWaits: 1_000, maxCrashes: 1_000 } }).claim();
+  #opened: Address[] = [];
+  #ordinal = 0;
+
+  take(move: Move): void {
+    const { story } = this;
+    switch (move.type) {
+      case "open":
+        story.open(this.#wait(move.name));
+        return;
+      case "openTimed":
+        story.open(this.#wait(move.name, move.durationMs));
+        return;
+      case "send":
+        story.send(move.name);
+        return;
+      case "withdraw": {
+        const chosen = new Set(move.places.flatMap((place) => this.#opened[place % this.#opened.length] ?? []));
+        this.#opened = this.#opened.filter((address) => !chosen.has(address));
+        const opens = move.opens.map((name) => this.#wait(name));
+        story.report(go, { entries: [...chosen].map(withdrawal), opens });
+        return;
+      }
+      case "pass":
+        story.renew().pass(move.ms);
+        return;
+      case "crash":
+        story.pass(90_000).claim();
+        return;
+      case "fail":
+        story.report(failing).pass(0).claim();
+        this.#opened = [];
+        return;
+      default:
+        move satisfies never;
+    }
+  }
+
+  #wait(name: string, durationMs: number | null = null): OpenWait {
+    const wait = awaits(name, this.#ordinal, durationMs);
+    this.#ordinal += 1;
+    this.#opened.push(wait.address);
+    return wait;
+  }
+}
+
+/** Which arrivals of a name a wait has taken and kept, with each wait once. */
+function kept(journal: readonly Entry[], name: string): number[] {
+  const withdrawn = new Set(
+    journal.flatMap(({ attempt, address, value }) => (value.type === "withdrawn" ? `${attempt} ${address}` : [])),
+  );
+  return journal.flatMap(({ attempt, address, value }) =>
+    value.type === "received" && value.name === name && !withdrawn.has(`${attempt} ${withdrawnAddress(address)}`)
+      ? value.nth
+      : [],
+  );
+}
+
+function unbound({ events }: Run, name: string): number[] {
+  const { arrived, taken, returned = [] } = events.get(name) ?? { arrived: 0, taken: 0 };
+  return [...returned, ...Array.from({ length: arrived - taken }, (_, index) => taken + index)];
+}
+
+describe("whatever a handler waits for and withdraws", () => {
+  const always = (holds: (story: Story, before: Run, seen: number) => void) => {
+    fc.assert(
+      fc.property(moves, (all) => {
+        const handler = new Handler();
+        for (const move of all) {
+          const before = handler.story.run;
+          const seen = handler.story.journal.length;
+          handler.take(move);
+          holds(handler.story, before, seen);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  };
+
+  it("every event that arrived is unbound or kept by exactly one wait", () => {
+    always(({ run, journal }) => {
+      for (const name of ["paid", "refused"]) {
+        const arrived = journal.filter(({ value }) => value.type === "arrived" && value.name === name).length;
+        const all = [...kept(journal, name), ...unbound(run, name)].sort((left, right) => left - right);
+        expect(all).toEqual(Array.from({ length: arrived }, (_, nth) => nth));
+        expect(unbound(run, name)).toHaveLength(unboundIn(run.events.get(name) ?? { arrived: 0, taken: 0 }));
+      }
+    });
+  });
+
+  it("no event is unbound while a wait of its name is open", () => {
+    always(({ run }) => {
+      for (const { name = "" } of run.waits) {
+        expect(unbound(run, name)).toEqual([]);
+      }
+    });
+  });
+
+  it("the oldest unbound event goes to the oldest open wait", () => {
+    always(({ run, journal }, before, seen) => {
+      for (const name of ["paid", "refused"]) {
+        const bound = journal
+          .slice(seen)
+          .flatMap(({ value, address }) =>
+            value.type === "received" && value.name === name ? [{ nth: value.nth, address }] : [],
+          );
+        const ordinals = bound.map(({ address }) => Number(address.split("#")[1]));
+        expect(bound.map(({ nth }) => nth)).toEqual(bound.map(({ nth }) => nth).toSorted((a, b) => a - b));
+        expect(ordinals).toEqual(ordinals.toSorted((a, b) => a - b));
+        const left = unbound(run, name)[0] ?? Number.POSITIVE_INFINITY;
+        const wasUnbound = new Set(unbound(before, name));
+        // Events that this step gave back aside, what is left is younger than what was handed out.
+        expect(bound.every(({ nth }) => nth < left || !wasUnbound.has(left))).toBe(true);
+      }
+    });
+  });
+
+  it("nothing is recorded at a wait after its withdrawal", () => {
+    always(({ journal }) => {
+      const withdrawn = new Map(
+        journal.flatMap(({ attempt, address, value, seq }) =>
+          value.type === "withdrawn" ? [[`${attempt} ${address}`, seq] as const] : [],
+        ),
+      );
+      for (const { attempt, address, seq } of journal) {
+        expect(seq).toBeLessThan(withdrawn.get(`${attempt} ${withdrawnAddress(address)}`) ?? Number.POSITIVE_INFINITY);
+      }
+    });
+  });
+});

@@ -1,0 +1,46 @@
+/** What a handler gives up waiting for. An event that such a wait had taken goes to another wait: none is dropped. */
+
+import { withdrawnWait } from "@aikirun/lib";
+import type { Address, Report } from "@aikirun/lib/protocol";
+import { giveBack, receivedBy, takeWait, unboundIn } from "./bind.ts";
+import { arrive, change, type Draft, recordEnd } from "./draft.ts";
+import type { Entry } from "./run.ts";
+
+/** The waits that a report withdraws. */
+export function withdrawnBy({ entries }: Report): Set<Address> {
+  return new Set(entries.flatMap(({ address, value }) => (value.type === "withdrawn" ? withdrawnWait(address) : [])));
+}
+
+/**
+ * Closes these waits. First all of them, so that no event goes from one to another of them; then what they had taken is
+ * bound to the waits that are open, in order of arrival. `known` is of this attempt: what an earlier one received can
+ * still be recalled, so it stays received.
+ */
+export function withdraw(next: Draft, withdrawn: ReadonlySet<Address>, known: ReadonlyMap<Address, Entry>): void {
+  const { waits } = next.run;
+  const others = waits.filter(({ address }) => !withdrawn.has(address));
+  if (others.length < waits.length) {
+    change(next, { waits: others });
+  }
+  const taken = [...withdrawn]
+    .map((address) => known.get(address)?.value)
+    .filter((value) => value?.type === "received");
+  for (const name of new Set(taken.map((value) => value.name))) {
+    const arrivals = taken.filter((value) => value.name === name).map(({ nth }) => nth);
+    giveBack(next, name, arrivals);
+    bindUnbound(next, name);
+  }
+}
+
+function bindUnbound(next: Draft, name: string): void {
+  const arrivals = next.run.events.get(name);
+  for (let left = arrivals === undefined ? 0 : unboundIn(arrivals); left > 0; left -= 1) {
+    const wait = takeWait(next, name);
+    const value = wait === null ? null : receivedBy(next, name);
+    if (wait === null || value === null) {
+      return;
+    }
+    recordEnd(next, wait, value);
+    arrive(next);
+  }
+}

@@ -1,0 +1,193 @@
+import type { ChildStart, ClaimedRun, Entry, RunSpec } from "@aikirun/lib/protocol";
+import { describe, expect, it } from "vitest";
+import { codes, only, rig, type Speaker } from "../../test/rig.ts";
+import { complete, error, fail, go, kinds, returned } from "../../test/runs.ts";
+
+const served = { serves: [{ name: "child", versionId: "1" }] };
+const awaiting = { type: "suspend", children: 1 } as const;
+
+function starts(one: Speaker, address: string, more: Partial<RunSpec> = {}): ChildStart {
+  const hash = more.referenceId === undefined ? {} : { inputHash: "h" };
+  return { address, ask: { askedAt: 0, identity: address }, spec: one.spec({ name: "child", ...hash, ...more }) };
+}
+
+async function parent(one: Speaker): Promise<ClaimedRun> {
+  const id = await one.start();
+  return only((await one.claim()).filter((run) => run.id === id));
+}
+
+/** What is recorded of starts: what they threw, or which run they began. */
+function begun(entries: readonly Entry[]): Record<string, string | undefined> {
+  return Object.fromEntries(
+    entries.flatMap(({ address, value }) => {
+      if (value.type === "started") return [[address, value.runId]];
+      return value.type === "threw" ? [[address, String(value.error.code)]] : [];
+    }),
+  );
+}
+
+describe("the start of a child whose reference or id is taken", () => {
+  it("throws where it was called, with the ask of the call, and its parent is not parked", async () => {
+    const one = rig().speaker();
+    const holder = await one.start({ name: "child", referenceId: "ref", inputHash: "a" });
+    const taken = await one.start({ name: "child" });
+    const run = await parent(one);
+    const [first, second, free] = [
+      starts(one, "child:a#0", { referenceId: "ref" }),
+      starts(one, "child:b#0", { id: taken }),
+      starts(one, "child:c#0"),
+    ];
+    const more = { entries: [returned("task:t#0")], starts: [first, second, free] };
+    const answer = await one.report(run, awaiting, more);
+    expect(answer).toMatchObject({ first: 1, tail: 4, parked: false, inbox: 2 });
+    expect(answer.entries).toMatchObject([
+      { seq: 2, ask: first.ask, value: { type: "threw", error: { code: "REFERENCE_CONFLICT" } } },
+      { seq: 3, ask: second.ask, value: { type: "threw", error: { code: "RUN_ID_CONFLICT" } } },
+    ]);
+    expect(JSON.stringify(answer.entries)).toContain(`The reference ref of child is taken by run ${holder}`);
+    const { entries } = await one.read(run.id);
+    expect(begun(entries)).toEqual({
+      "child:a#0": "REFERENCE_CONFLICT",
+      "child:b#0": "RUN_ID_CONFLICT",
+      "child:c#0": free.spec.id,
+    });
+  });
+
+  it("is the first entry of its report where that brings no other", async () => {
+    const one = rig().speaker();
+    await one.start({ name: "child", referenceId: "ref", inputHash: "a" });
+    const run = await parent(one);
+    const answer = await one.report(run, go, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] });
+    expect(answer).toMatchObject({ first: 1, tail: 1, entries: [{ seq: 1 }] });
+  });
+
+  it("is answered alike when the report is repeated, at once and later", async () => {
+    const one = rig().speaker();
+    await one.start({ name: "child", referenceId: "ref", inputHash: "a" });
+    const run = await parent(one);
+    const report = one.reporting(run, go, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] });
+    const first = only(await one.send(report));
+    expect(only(await one.send(report))).toEqual(first);
+    await one.report(run, go, { entries: [returned("task:a#0")], build: "b", after: 1 });
+    expect(only(await one.send(report))).toMatchObject({ ok: true, first: 1, entries: [{ seq: 1 }, { seq: 2 }] });
+  });
+
+  it("is decided so too when another server has taken the reference meanwhile", async () => {
+    const here = rig();
+    const one = here.speaker();
+    const run = await parent(one);
+    const there = here.another().speaker();
+    await there.start({ name: "child", referenceId: "ref", inputHash: "a" });
+    await one.report(run, go, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] });
+    expect(begun((await one.read(run.id)).entries)).toEqual({ "child:a#0": "REFERENCE_CONFLICT" });
+  });
+
+  it("among several of one report is the later one, and the first begins", async () => {
+    const one = rig().speaker();
+    const run = await parent(one);
+    const [first, second] = [1, 2].map((n) => starts(one, `child:a#${n}`, { referenceId: "ref" }));
+    if (first === undefined || second === undefined) throw new Error("Two starts are needed.");
+    const twin = { ...starts(one, "child:b#0"), spec: { ...first.spec, referenceId: "other" } };
+    await one.report(run, go, { starts: [first, second, twin] });
+    expect(begun((await one.read(run.id)).entries)).toEqual({
+      "child:a#1": first.spec.id,
+      "child:a#2": "REFERENCE_CONFLICT",
+      "child:b#0": "RUN_ID_CONFLICT",
+    });
+    expect((await one.claim(served)).map(({ id }) => id)).toEqual([first.spec.id]);
+  });
+
+  it("among several of one transaction lets one begin, and fails none of them", async () => {
+    const { speaker, storage } = rig();
+    const one = speaker();
+    const runs = [await parent(one), await parent(one), await parent(one)];
+    storage.taken();
+    const reports = runs.map((run) =>
+      one.reporting(run, go, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] }),
+    );
+    const started = one.start({ name: "child", referenceId: "other", inputHash: "a" });
+    const others = one.send(...reports, one.reporting(runs[0] ?? only([]), go, { entries: [returned("task:t#0")] }));
+    await started;
+    expect(codes(await others)).toEqual(["ok", "ok", "ok", "ok"]);
+    const journals = await Promise.all(runs.map(async ({ id }) => begun((await one.read(id)).entries)["child:a#0"]));
+    expect(journals.filter((value) => value === "REFERENCE_CONFLICT")).toHaveLength(2);
+    expect(storage.taken().inserts).toBe(2);
+  });
+
+  it("costs one more try, and two statements however many children there are", async () => {
+    const { speaker, storage } = rig();
+    const one = speaker();
+    const references = Array.from({ length: 20 }, (_, n) => `ref-${n}`);
+    await Promise.all(references.map((referenceId) => one.start({ name: "child", referenceId, inputHash: "a" })));
+    const run = await parent(one);
+    storage.taken();
+    await one.report(run, go, {
+      starts: references.map((referenceId) => starts(one, `child:${referenceId}#0`, { referenceId })),
+    });
+    expect(storage.taken()).toMatchObject({ transactions: 2, lookups: 1, references: 1, entries: 20, updates: 1 });
+  });
+
+  it("costs nothing where nothing is in the way", async () => {
+    const { speaker, storage } = rig();
+    const one = speaker();
+    const run = await parent(one);
+    storage.taken();
+    await one.report(run, go, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] });
+    expect(storage.taken()).toMatchObject({ transactions: 1, lookups: 0, references: 0, loads: 0, inserts: 1 });
+  });
+});
+
+describe("a call of a later attempt that starts the child of an earlier one again", () => {
+  const failing = { type: "finish", outcome: { status: "failed", error, retryInMs: 0 } } as const;
+
+  async function secondAttempt(end: "none" | "completed" | "failed") {
+    const { speaker, env } = rig();
+    const one = speaker();
+    const run = await parent(one);
+    const start = starts(one, "child:a#0", { referenceId: "ref" });
+    await one.report(run, go, { starts: [start] });
+    if (end !== "none") {
+      await one.report(only(await one.claim(served)), end === "completed" ? complete : fail);
+    }
+    await one.report(run, failing, { seen: end === "none" ? 0 : 1 });
+    await one.signal(run.id, { type: "retry", newRunId: env.id() });
+    const again = await one.claimOne();
+    expect(again.attempt).toBe(2);
+    return { one, again, child: start.spec.id };
+  }
+
+  it("goes on with that child while it lives, and the worker is told which it is", async () => {
+    const { one, again, child } = await secondAttempt("none");
+    const answer = await one.report(again, awaiting, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] });
+    expect(answer).toMatchObject({ parked: false, entries: [{ value: { type: "started", runId: child } }] });
+    await one.report(again, awaiting, { seen: answer.inbox });
+    await one.report(only(await one.claim(served)), complete);
+    expect((await one.claimOne()).journal.at(-1)).toMatchObject({
+      attempt: 2,
+      address: "child:a#0/result",
+      value: { type: "returned" },
+    });
+  });
+
+  it.each([
+    ["completed", "returned"],
+    ["failed", "threw"],
+  ] as const)("is told at once how that child ended: %s", async (end, type) => {
+    const { one, again, child } = await secondAttempt(end);
+    await one.report(again, awaiting, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] });
+    const entries = (await one.read(again.id)).entries.filter(({ attempt }) => attempt === 2);
+    expect(entries).toMatchObject([
+      { address: "child:a#0", value: { type: "started", runId: child } },
+      { address: "child:a#0/result", value: { type } },
+    ]);
+    expect((await one.read(again.id)).run).toMatchObject({ status: "running" });
+  });
+
+  it("records that end once, though it came in this attempt already", async () => {
+    const { one, again } = await secondAttempt("none");
+    await one.report(only(await one.claim(served)), complete);
+    await one.report(again, go, { starts: [starts(one, "child:a#0", { referenceId: "ref" })], seen: 1 });
+    const entries = (await one.read(again.id)).entries.filter(({ attempt }) => attempt === 2);
+    expect(kinds(entries)).toEqual(["returned", "started"]);
+  });
+});

@@ -1,0 +1,182 @@
+/** What a run is doing or waits for, in a sentence or two for people, and what to do where something must be done. */
+
+import type { RunView, Stall } from "@aikirun/lib/protocol";
+import type { Run, State, Wait } from "../core/run.ts";
+
+/** What is known besides the run itself. */
+export interface Surroundings {
+  /** Whether a live worker is known that can run it; asked of queued runs only. */
+  isServed: (run: Run) => boolean;
+  /** A stalled child of a run that awaits children. */
+  stalledChild?: StalledChild | undefined;
+}
+
+export interface StalledChild {
+  child: Run;
+  /** Whether its parent is known to wait for this one. */
+  isAwaited: boolean;
+}
+
+export function explain(run: Run, unbound: RunView["unboundEvents"], { isServed, stalledChild }: Surroundings): string {
+  const { state } = run;
+  switch (state.status) {
+    case "scheduled":
+      return `Starts at ${moment(state.at)}.`;
+    case "queued":
+      return isServed(run)
+        ? "Queued: ready for the next free worker."
+        : `Queued: no worker serves ${run.name}@${run.versionId}${shard(run)}.`;
+    case "running":
+      return running(run, state);
+    case "paused":
+      return "Paused; resume continues it.";
+    case "sleeping":
+    case "awaiting_event":
+    case "awaiting_child_workflow":
+    case "awaiting_retry":
+      return [waiting(run, state, stalledChild), ...unboundSentence(unbound)].join(" ");
+    case "stalled":
+      return `Stalled: ${stalled(state)}`;
+    case "completed":
+      return "Completed.";
+    case "failed":
+      return `Failed: ${state.error.message}`;
+    case "cancelled":
+      return state.reason === undefined ? "Cancelled." : `Cancelled: ${state.reason}`;
+    default:
+      return state satisfies never;
+  }
+}
+
+type Parked = Extract<State, { children: number }>;
+
+function waiting(run: Run, state: Parked, stalledChild: StalledChild | undefined): string {
+  const { waits } = run;
+  if (state.status === "awaiting_retry") {
+    return state.retryAt === null
+      ? `Retries a task: ${listOf(waits)}.`
+      : `Attempt ${run.attempt} begins at ${moment(state.retryAt)}; ` +
+          `the last one failed: ${run.lastError?.message ?? ""}`;
+  }
+  const children = Math.max(state.children, waits.filter(({ type }) => type === "child").length);
+  const plain =
+    state.status === "awaiting_child_workflow"
+      ? `Waits for ${counted(children, "child workflow")}.`
+      : `Waits for ${listOf(waits) || "news"}.`;
+  if (stalledChild === undefined) {
+    return plain;
+  }
+  const { child, isAwaited } = stalledChild;
+  const cause = child.state.status === "stalled" ? stalled(child.state) : "";
+  return isAwaited && state.status === "awaiting_child_workflow" && children === 1
+    ? `Waits for child ${child.id} of ${child.name}, which is stalled: ${cause}`
+    : `${plain} Child ${child.id} of ${child.name} is stalled: ${cause}`;
+}
+
+/** Names that are listed in a sentence at most. */
+const named = 3;
+
+function listOf(waits: readonly Wait[]): string {
+  const first = waits.slice(0, named).map(nameOf).join(" and ");
+  return waits.length > named ? `${first} and ${waits.length - named} more` : first;
+}
+
+function unboundSentence(unbound: RunView["unboundEvents"]): string[] {
+  if (unbound.length === 0) {
+    return [];
+  }
+  const each = unbound.slice(0, named).map(({ name, count }) => `${counted(count, "event")} "${name}"`);
+  const more = unbound.length > named ? " and events of other names" : "";
+  return [`${each.join(" and ")}${more} arrived that the run has not waited for.`];
+}
+
+function running(run: Run, state: Extract<State, { status: "running" }>): string {
+  const { worker, expecting, pauseRequested } = state;
+  if (pauseRequested) {
+    return `Worker ${worker} records what is in flight, then the run pauses.`;
+  }
+  return expecting === undefined
+    ? `Worker ${worker} executes attempt ${run.attempt}.`
+    : `Worker ${worker} replays attempt ${run.attempt} and waits since ${moment(expecting.since)} for ` +
+        `${expecting.call}, which the code made before. If this lasts, deploy code that fits, or cancel the run and ` +
+        "retry it.";
+}
+
+function stalled(stall: Stall): string {
+  switch (stall.reason) {
+    case "crash_loop":
+      return (
+        `worker leases ended without a report ${stall.crashes} times in a row. Find out from the workers' logs what ` +
+        "ended or blocked their processes and mend it, then retry or cancel the run."
+      );
+    case "diverged":
+      return (
+        `the code made the call ${stall.call}, which is not recorded, but not again what is recorded: ` +
+        `${firstOf(stall.unclaimed)}. Deploy code that fits, then retry the run; or cancel it.`
+      );
+    case "ambiguous_call":
+      return (
+        `alike calls of ${stall.call} cannot be told apart; the code makes them at ${firstOf(stall.places)}. Give ` +
+        "each of them a key (a sleep: a name), or make them in run.map with a key. Deploy that, then retry the run."
+      );
+    case "schema_mismatch":
+      return (
+        `what is recorded at ${stall.call} does not fit the schema of the code: ${shortened(stall.error.message)} ` +
+        "Deploy a schema that accepts it, then retry the run."
+      );
+    case "idle":
+      return stall.idleMs === 0
+        ? "the handler awaits something that is not durable: no sleep, event, child or retry is open. Make what it " +
+            "awaits a step, then retry the run."
+        : `the handler awaited something that is not durable for ${span(stall.idleMs)}. Make it a step, or raise ` +
+            "workflowRun.idleTimeoutMs of the worker, then retry the run.";
+    default:
+      return stall satisfies never;
+  }
+}
+
+const units = [
+  ["hour", 3_600_000],
+  ["minute", 60_000],
+  ["second", 1_000],
+  ["millisecond", 1],
+] as const;
+
+/** In the largest unit that keeps it whole. */
+function span(ms: number): string {
+  for (const [name, size] of units) {
+    if (ms >= size && ms % size === 0) {
+      return `${ms / size} ${name}${ms === size ? "" : "s"}`;
+    }
+  }
+  return `${ms} milliseconds`;
+}
+
+function nameOf({ type, name, until }: Wait): string {
+  const deadline = until === null ? "" : ` until ${moment(until)}`;
+  return `${name === undefined ? type : `${type} ${name}`}${deadline}`;
+}
+
+function firstOf(places: readonly string[]): string {
+  const rest = places.length - named;
+  return `${places.slice(0, named).join(", ")}${rest > 0 ? ` and ${rest} more` : ""}`;
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}
+
+/** As much of a message as a sentence holds. Characters. */
+const messageLength = 500;
+
+function shortened(message: string): string {
+  return message.length <= messageLength ? message : `${message.slice(0, messageLength)}…`;
+}
+
+function moment(at: number): string {
+  return Number.isFinite(at) && Math.abs(at) < 8.64e15 ? new Date(at).toISOString() : String(at);
+}
+
+function shard({ shardKey }: Run): string {
+  return shardKey === null ? "" : ` in shard ${shardKey}`;
+}

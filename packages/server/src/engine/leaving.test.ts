@@ -1,0 +1,124 @@
+import { describe, expect, it } from "vitest";
+import { codes, only, rig, type Speaker } from "../../test/rig.ts";
+import { go, returned, sleeps, suspend } from "../../test/runs.ts";
+
+async function leave(one: Speaker, runs: Array<{ runId: string; fence: number }> = []) {
+  return (await one.api.renew({ session: one.session, leaseMs: 90_000, runs, leaving: true })).results;
+}
+
+describe("a session that leaves", () => {
+  it("hands all that it holds to others at once, and none of it counts as a crash", async () => {
+    const { speaker } = rig();
+    const [one, other] = [speaker(), speaker()];
+    const ids = [await one.start(), await one.start()];
+    const runs = await one.claim();
+    await one.report(runs[0] ?? only([]), go, { entries: [returned("task:a#0")] });
+    expect(await leave(one)).toEqual([]);
+    const claimed = await other.claim();
+    expect(claimed.map(({ id, fence, lapses, hot }) => ({ id, fence, lapses, hot }))).toEqual(
+      ids.map((id) => ({ id, fence: 2, lapses: 0, hot: false })),
+    );
+    expect((await one.read(ids[0] ?? "")).entries).toHaveLength(1);
+  });
+
+  it("wakes a claim that waits", async () => {
+    const { speaker } = rig();
+    const [one, other] = [speaker(), speaker()];
+    const id = await one.start();
+    await one.claimOne();
+    const waiting = other.claim({ waitMs: 60_000 });
+    await leave(one);
+    expect(await waiting).toMatchObject([{ id }]);
+  });
+
+  it("is released from runs of which it never got the answer", async () => {
+    const { speaker, engine, env } = rig();
+    const one = speaker();
+    await one.start();
+    await one.claimOne();
+    await leave(one);
+    await engine.start();
+    await env.advance(100_000);
+    expect((await speaker().claimOne()).lapses).toBe(0);
+    await engine.close();
+  });
+
+  it("records nothing more: a report on its way is fenced", async () => {
+    const one = rig().speaker();
+    const id = await one.start();
+    const report = one.reporting(await one.claimOne(), go, { entries: [returned("task:a#0")] });
+    await leave(one);
+    expect(codes(await one.send(report))).toEqual(["FENCED"]);
+    expect((await one.read(id)).entries).toEqual([]);
+  });
+
+  it("leaves alone what others hold, and what a session of its name holds in another namespace", async () => {
+    const { speaker, engine } = rig();
+    const [one, other] = [speaker(), speaker()];
+    const there = speaker("there");
+    const ids = [await one.start(), await there.start()];
+    await other.claimOne();
+    await there.claimOne({ session: one.session });
+    await leave(one);
+    expect(await one.status(ids[0] ?? "")).toBe("running");
+    expect(await there.status(ids[1] ?? "")).toBe("running");
+    await engine.close();
+  });
+
+  it("has runs paused that were to be paused", async () => {
+    const one = rig().speaker();
+    const id = await one.start();
+    await one.claimOne();
+    await one.signal(id, { type: "pause" });
+    await leave(one);
+    expect(await one.status(id)).toBe("paused");
+    await one.signal(id, { type: "resume" });
+    expect(await one.status(id)).toBe("queued");
+  });
+
+  it("cannot resume from memory a run that it parked and names", async () => {
+    const one = rig().speaker();
+    const id = await one.start();
+    const run = await one.claimOne();
+    await one.report(run, suspend, { opens: [sleeps(60_000)] });
+    const results = await leave(one, [{ runId: id, fence: run.fence }]);
+    expect(results).toMatchObject([{ ok: false, code: "FENCED" }]);
+    expect(await one.status(id)).toBe("sleeping");
+    expect(await one.claim({ reclaim: [{ runId: id, fence: run.fence }] })).toEqual([]);
+    await one.signal(id, { type: "wake" });
+    expect(await one.claimOne()).toMatchObject({ hot: false });
+  });
+
+  it("is told of runs that it names and that are gone", async () => {
+    const { speaker, env } = rig();
+    expect(codes(await leave(speaker(), [{ runId: env.id(), fence: 1 }]))).toEqual(["RUN_NOT_FOUND"]);
+  });
+
+  it("goes 500 at a time, and on from there when it is asked again", async () => {
+    const { speaker, storage } = rig();
+    const one = speaker();
+    await one.api.start({ runs: Array.from({ length: 1_000 }, () => one.spec()) });
+    await one.api.start({ runs: Array.from({ length: 100 }, () => one.spec()) });
+    await one.claim({ limit: 1_000 });
+    await one.claim({ limit: 100 });
+    storage.taken();
+    storage.mishaps.push("none", "before");
+    await expect(leave(one)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(storage.taken().updates).toBe(500);
+    await leave(one);
+    expect(storage.taken()).toMatchObject({ updates: 600, transactions: 2 });
+    expect(await speaker().claim({ limit: 1_000 })).toHaveLength(1_000);
+  });
+
+  it("finds what it holds through another server, whatever that one has cached", async () => {
+    const here = rig();
+    const there = here.another();
+    const one = here.speaker();
+    const id = await one.start();
+    await there.speaker().signal(id, { type: "event", name: "e" });
+    await one.claimOne();
+    const results = await there.api.renew({ session: one.session, leaseMs: 90_000, runs: [], leaving: true });
+    expect(results.results).toEqual([]);
+    expect(await one.status(id)).toBe("queued");
+  });
+});

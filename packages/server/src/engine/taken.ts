@@ -1,0 +1,63 @@
+/** Which runs have the ids and the references that children are to get, as far as a transaction knows. */
+
+import type { ChildStart, RunId } from "@aikirun/lib/protocol";
+import type { Run, Taken } from "../core/run.ts";
+import type { ReferenceKey, Transaction } from "../storage/storage.ts";
+
+export interface TakenNames {
+  /** Notes ids and references that `load` is to look up. */
+  want(namespace: string, starts: readonly ChildStart[]): void;
+  /** Looks up who has what was wanted, in two statements however much it is; in none when that is nothing. */
+  load(transaction: Pick<Transaction, "load" | "referenced">): Promise<void>;
+  /** This transaction is to begin the run. */
+  add(run: Run): void;
+  /** What stands in the way of these starts. */
+  of(namespace: string, starts: readonly ChildStart[]): Taken[];
+}
+
+export function takenNames(): TakenNames {
+  const ids = new Set<RunId>();
+  const references = new Map<string, ReferenceKey>();
+  const byId = new Map<RunId, Run>();
+  const byReference = new Map<string, Run>();
+
+  const add = (run: Run) => {
+    byId.set(run.id, run);
+    if (run.referenceId !== null) {
+      byReference.set(keyOf(run.namespace, run.name, run.referenceId), run);
+    }
+  };
+
+  return {
+    want(namespace, starts) {
+      for (const { spec } of starts) {
+        ids.add(spec.id);
+        if (spec.referenceId !== undefined) {
+          const { name, referenceId } = spec;
+          references.set(keyOf(namespace, name, referenceId), { namespace, name, referenceId });
+        }
+      }
+    },
+    async load(transaction) {
+      if (ids.size === 0) {
+        return;
+      }
+      const runs = await transaction.load([...ids]);
+      if (references.size > 0) {
+        runs.push(...(await transaction.referenced([...references.values()])));
+      }
+      runs.forEach(add);
+    },
+    add,
+    of: (namespace, starts) =>
+      starts.flatMap(({ address, spec: { id, name, referenceId } }) => {
+        const named = referenceId === undefined ? undefined : byReference.get(keyOf(namespace, name, referenceId));
+        const holder = byId.get(id) ?? named;
+        return holder === undefined ? [] : { address, holder };
+      }),
+  };
+}
+
+function keyOf(namespace: string, name: string, referenceId: string): string {
+  return JSON.stringify([namespace, name, referenceId]);
+}

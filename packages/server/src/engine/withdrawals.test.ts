@@ -1,0 +1,101 @@
+import type { ClaimedRun, NewEntry, Report } from "@aikirun/lib/protocol";
+import { describe, expect, it } from "vitest";
+import { only, rig, type Speaker } from "../../test/rig.ts";
+import { awaits, go, kinds, returned, suspend } from "../../test/runs.ts";
+
+const first = awaits("paid", null, "event:paid#0");
+const second = awaits("paid", null, "event:paid#1");
+const withdrawal: NewEntry = { address: "event:paid#0/withdrawn", value: { type: "withdrawn" } };
+
+/** A worker that answers for what it was told, as one that replays does. */
+async function reporting(one: Speaker, run: ClaimedRun): Promise<(more: Partial<Report>) => Promise<Report>> {
+  let known = { seen: run.inbox, after: run.journal.at(-1)?.seq ?? 0 };
+  return async (more) => {
+    const report = one.reporting(run, go, { ...known, ...more });
+    const answer = only(await one.send(report));
+    if (!answer.ok) {
+      throw new Error(`${answer.code}: ${answer.message}`);
+    }
+    known = { seen: answer.inbox, after: answer.tail };
+    return report;
+  };
+}
+
+async function claimed(one: Speaker): Promise<{ id: string; report: (more: Partial<Report>) => Promise<Report> }> {
+  const id = await one.start();
+  const report = await reporting(one, await one.claimOne());
+  return { id, report };
+}
+
+describe("a withdrawal", () => {
+  it("of an open wait is decided without a look into the journal", async () => {
+    const { speaker, storage } = rig();
+    const { report } = await claimed(speaker());
+    await report({ opens: [first] });
+    storage.taken();
+    await report({ entries: [withdrawal] });
+    expect(storage.taken()).toMatchObject({ transactions: 1, updates: 1, entries: 1, lookups: 0 });
+  });
+
+  it("gives back the event that the wait had taken, which its server or another one has recorded", async () => {
+    for (const other of [false, true]) {
+      const here = rig();
+      const { id, report } = await claimed(here.speaker());
+      await report({ opens: [first] });
+      const sender = (other ? here.another() : here).speaker();
+      await sender.signal(id, { type: "event", name: "paid" });
+      await report({ entries: [withdrawal], opens: [second], next: suspend });
+      const { run, entries } = await here.speaker().read(id);
+      expect(kinds(entries)).toEqual(["arrived", "received", "withdrawn", "received"]);
+      expect(entries.at(-1)).toMatchObject({ address: second.address, value: { nth: 0 } });
+      expect(run.status).toBe("running");
+    }
+  });
+
+  it("gives back an event that arrives in the very same transaction", async () => {
+    const { speaker, batches } = rig();
+    const one = speaker();
+    const { id, report } = await claimed(one);
+    await report({ opens: [first] });
+    const sending = one.signal(id, { type: "event", name: "paid" });
+    await Promise.all([one.start(), sending, report({ entries: [withdrawal] })]);
+    expect(batches.at(-1)?.operations.map(({ type }) => type)).toContain("command");
+    await report({ opens: [second] });
+    const { entries } = await one.read(id);
+    expect(entries.filter(({ address }) => address === second.address)).toMatchObject([{ value: { nth: 0 } }]);
+  });
+
+  it("is not undone by a late copy of the report that opened the wait", async () => {
+    const one = rig().speaker();
+    const { id, report } = await claimed(one);
+    const opening = await report({ opens: [first] });
+    await report({ entries: [withdrawal] });
+    await report({ entries: [returned("task:a#0")] });
+    await one.send(opening);
+    await one.signal(id, { type: "event", name: "paid" });
+    await report({ opens: [second] });
+    const { entries } = await one.read(id);
+    expect(kinds(entries)).toEqual(["withdrawn", "returned", "arrived", "received"]);
+    expect(entries.at(-1)).toMatchObject({ address: second.address });
+  });
+
+  it("that is repeated after its answer was lost gives the event back once", async () => {
+    const one = rig().speaker();
+    const { id, report } = await claimed(one);
+    await report({ opens: [first] });
+    await one.signal(id, { type: "event", name: "paid" });
+    const withdrawing = await report({ entries: [withdrawal] });
+    await one.send(withdrawing);
+    await report({ opens: [second] });
+    await one.send(withdrawing);
+    await one.signal(id, { type: "event", name: "paid" });
+    await report({ opens: [awaits("paid", null, "event:paid#2")] });
+    const { entries } = await one.read(id);
+    const received = entries.flatMap(({ address, value }) => (value.type === "received" ? [[address, value.nth]] : []));
+    expect(received).toEqual([
+      ["event:paid#0", 0],
+      ["event:paid#1", 0],
+      ["event:paid#2", 1],
+    ]);
+  });
+});

@@ -1,0 +1,145 @@
+import { silentLogger } from "@aikirun/lib";
+import type { ClaimedRun } from "@aikirun/lib/protocol";
+import { type Execution, type Host, registry, type SliceEnd, workflow } from "@aikirun/workflow";
+import { describe, expect, it } from "vitest";
+import { claimedRun, type Script, scriptedApi } from "../test/scripted-api.ts";
+import { settled, virtualEnv } from "../test/virtual-env.ts";
+import { instant } from "./leases.ts";
+import { type Runner, runner } from "./runner.ts";
+
+const order = workflow({ name: "order" });
+order.v("1", { handler: async () => {} });
+
+const accepting: Script = {
+  renew: ({ runs }) => ({ results: runs.map(() => ({ ok: true, pause: false, inbox: 0 })) }),
+  report: ({ reports }) => ({
+    results: reports.map(() => ({ ok: true, first: 1, tail: 1, inbox: 0, entries: [], parked: true, pause: false })),
+  }),
+};
+
+/** One execution, moved by the test. */
+interface Moved {
+  host: Host;
+  end: (end: SliceEnd) => void;
+}
+
+function setup(slots: number) {
+  const env = virtualEnv();
+  const { api, asked } = scriptedApi(accepting);
+  const moved = new Map<string, Moved>();
+  const events: string[] = [];
+  const begin = (host: Host, { id }: ClaimedRun) =>
+    new Promise<SliceEnd>((resolve) => moved.set(id, { host, end: resolve }));
+  const createExecution = (_: unknown, host: Host): Execution => ({
+    run: (claimed) => begin(host, claimed),
+    resume: (claimed) => begin(host, claimed),
+    news: () => {},
+    drain: (reason) => events.push(`drain for ${reason}`),
+    abandon: (code) => events.push(`abandon for ${code}`),
+    position: { seen: 0, after: 0 },
+    size: 1,
+  });
+  const warnings: Array<[string, unknown]> = [];
+  const log = { ...silentLogger, warn: (message: string, fields: unknown) => warnings.push([message, fields]) };
+  const logger = { ...log, child: () => log };
+  const running: Runner = runner({
+    client: { api, env, logger, url: null },
+    registry: registry().add(order),
+    createExecution,
+    session: "s",
+    worker: "w",
+    slots,
+    parkedLimits: { executions: 10, bytes: 100 },
+    leaseMs: 90_000,
+    heartbeatIntervalMs: 30_000,
+    onFreed: () => events.push("freed"),
+    onTakenBack: () => events.push("taken back"),
+    onReclaim: () => {},
+  });
+  const take = async (...ids: string[]) => {
+    for (const id of ids) running.take(claimedRun(id), instant(env));
+    await settled();
+  };
+  const released = () => asked.report.flatMap(({ request }) => request.reports.map(({ runId }) => runId));
+  return { env, running, take, moved, events, released, warnings };
+}
+
+describe("a run whose replay waits for a recorded call", () => {
+  it("lends its slot to another, and takes it back when it goes on", async () => {
+    const { running, take, moved, events, released } = setup(1);
+    await take("a");
+    moved.get("a")?.host.expecting("step:s#0");
+    expect([running.busy, events]).toEqual([0, ["freed"]]);
+    await take("b");
+    expect(moved.has("b")).toBe(true);
+    moved.get("a")?.host.expecting(null);
+    expect([running.busy, events]).toEqual([2, ["freed", "taken back"]]);
+    expect(released()).toEqual([]);
+  });
+
+  it("keeps its slot when as many as there are slots have lent theirs", async () => {
+    const { running, take, moved } = setup(1);
+    await take("a");
+    moved.get("a")?.host.expecting("step:s#0");
+    await take("b");
+    moved.get("b")?.host.expecting("step:s#0");
+    expect(running.busy).toBe(1);
+    moved.get("a")?.end({ type: "stalled", stall: { reason: "diverged", call: "step:t#0", unclaimed: ["step:s#0"] } });
+    await settled();
+    expect(running.busy).toBe(0);
+  });
+
+  it("does not send back what was claimed for its slot, but what nobody asked for", async () => {
+    const { take, moved, released } = setup(1);
+    await take("a");
+    moved.get("a")?.host.expecting("step:s#0");
+    moved.get("a")?.host.expecting(null);
+    await take("b", "c");
+    expect([moved.has("b"), released()]).toEqual([true, ["c"]]);
+  });
+
+  it("is waited for when the worker ends, and handed back", async () => {
+    const { running, take, moved, events, released } = setup(1);
+    await take("a");
+    moved.get("a")?.host.expecting("step:s#0");
+    running.drain();
+    let isIdle = false;
+    void running.idle().then(() => {
+      isIdle = true;
+    });
+    await settled();
+    expect([isIdle, events]).toEqual([false, ["freed", "drain for shutdown"]]);
+    await running.handBack();
+    expect(released()).toEqual(["a"]);
+    moved.get("a")?.end({ type: "lost", code: "SHUTDOWN" });
+    await settled();
+    expect(isIdle).toBe(true);
+  });
+
+  it("is logged once after 10 s, with the call", async () => {
+    const { env, take, moved, warnings } = setup(1);
+    await take("a");
+    const since = new Date(env.now()).toISOString();
+    moved.get("a")?.host.expecting("step:s#0");
+    await env.advance(9_900);
+    expect(warnings).toEqual([]);
+    await env.advance(60_000);
+    expect(warnings).toEqual([
+      [expect.stringContaining("the replay waits"), expect.objectContaining({ runId: "a", call: "step:s#0", since })],
+    ]);
+  });
+
+  it("is of no concern any more once it left", async () => {
+    const { env, running, take, moved, warnings } = setup(1);
+    await take("a");
+    const { host, end } = moved.get("a") ?? {};
+    host?.expecting("step:s#0");
+    end?.({ type: "lost", code: "FENCED" });
+    await settled();
+    await take("b");
+    host?.expecting(null);
+    host?.expecting("step:s#0");
+    await env.advance(60_000);
+    expect([running.busy, warnings.map(([message]) => message)]).toEqual([1, ["lost"]]);
+  });
+});

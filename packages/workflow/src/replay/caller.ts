@@ -1,0 +1,184 @@
+import { addressOf } from "@aikirun/lib";
+import type { Identified, Unnumbered } from "./call.ts";
+import type { Drain } from "./drain.ts";
+import { nested } from "./errors.ts";
+import { besideOf, branchOf, lateIdentity, pathIdentity, promptIdentity, unrecordedIdentity } from "./identity.ts";
+import { placeOf } from "./place.ts";
+import { type CodeOwner, currentPoint, enterPoint, type Point } from "./points.ts";
+
+/** What a durable call is, before anything is known of when and where it is made. */
+export interface What {
+  readonly kind: string;
+  readonly name: string | null;
+  /** The key, or what stands for the input. */
+  readonly content: string | null;
+  /** With a key: what would stand there without it. */
+  readonly unkeyed?: string | null;
+  /** The name tells the call from others as a key does: the call may be recorded without it. */
+  readonly isNameKey?: boolean;
+  /** Where alike calls are recorded, instead of what kind, name and content say. */
+  readonly at?: string;
+}
+
+/** A call that cannot be told from an earlier one, and where the code makes the two. */
+export interface Clash {
+  readonly identity: string;
+  readonly places: string[];
+}
+
+interface Told extends Pick<Identified, "identity" | "group"> {
+  readonly path: string;
+}
+
+/** So many late calls have their places kept, for the message of a clash. */
+const keptPlaces = 1_000;
+
+/** Gives every durable call of one execution its identity. */
+export class Caller {
+  readonly root: Point;
+  /** The microtasks after a delivery are being run. */
+  drain: Drain | null = null;
+  /** The last delivery: its `seq`, or the value that has none yet. */
+  after: number | Unnumbered = 0;
+  /** The call that it answered, by its lineage. */
+  delivered = "start";
+  /** Those before it. */
+  readonly past: string[] = [];
+  /** The first late call of each identity, and where it was made. */
+  readonly #firstLate = new Map<string, Error | null>();
+  readonly #derived = new Map<string, { count: number; isLate: boolean }>();
+  readonly #counts = new Map<string, number>();
+  #run: object | null = null;
+
+  constructor(owner: CodeOwner) {
+    const entered = { drain: null, run: null, call: null, within: null };
+    this.root = { owner, branch: "root", origin: "root", isChanged: false, ...entered };
+  }
+
+  /** Throws `AikiError` `NESTED_CALL` inside a task or step. The clash is null, or says that the call is ambiguous. */
+  identify(what: What): { made: Identified; clash: Clash | null } {
+    const at = currentPoint();
+    if (at !== undefined && at.within !== null) throw nested(what, at.within);
+    const from = at?.owner === this.root.owner ? at : this.root;
+    const isSame = this.drain !== null && from.drain === this.drain;
+    const isBeside = from.call?.open === true;
+    const run = this.#currentRun();
+    const branch = isBeside && (isSame || from.run === run) ? besideOf(from.branch) : from.branch;
+    const origin = isSame ? from.origin : branch;
+    const isChanged = this.drain?.isChanged ?? from.isChanged;
+    const content = what.at ?? contentOf(what, what.content);
+    const bare = bareContentOf(what);
+    const told = this.#told(content, branch, origin);
+    const unkeyed = bare === null ? null : { content: bare, ...this.#told(bare, branch, origin) };
+    const { owner } = this.root;
+    const { identity, group } = told;
+    const point: Point = {
+      owner,
+      branch: told.path,
+      drain: this.drain,
+      run,
+      origin,
+      isChanged,
+      call: null,
+      within: null,
+    };
+    enterPoint(point);
+    const { after, delivered, past } = this;
+    const earlier = this.#count(`${content} ${branchOf(branch)}`);
+    const made: Identified = {
+      content,
+      identity,
+      branch,
+      group,
+      unkeyed,
+      after,
+      past,
+      delivered,
+      point,
+      isChanged,
+      isBeside,
+      isOfItem: from !== this.root && from.run === null,
+      earlier,
+    };
+    return { made, clash: group === null ? this.#clash(identity) : null };
+  }
+
+  /**
+   * Of a call that is not recorded: neither this nor the branch that goes on from it may depend on whether the call was
+   * prompt, since nothing tells later what it was. The clash is null, or says that its place among others does.
+   */
+  derive({ content, branch, point, group, identity }: Identified): { identity: string; clash: Clash | null } {
+    const from = `${content}~${branchOf(branch)}`;
+    const isLate = group === null;
+    const known = this.#derived.get(from);
+    const derived = unrecordedIdentity(from, known?.count ?? 0);
+    point.branch = derived;
+    if (known === undefined) {
+      this.#derived.set(from, { count: 1, isLate });
+      return { identity: derived, clash: null };
+    }
+    known.count += 1;
+    const places = [placeOf(null), placeOf(new Error())];
+    const clash = known.isLate || isLate ? { identity, places } : null;
+    known.isLate ||= isLate;
+    return { identity: derived, clash };
+  }
+
+  /** How often this was counted before. */
+  #count(what: string): number {
+    const before = this.#counts.get(what) ?? 0;
+    this.#counts.set(what, before + 1);
+    return before;
+  }
+
+  /** Tells calls that are made without awaiting anything between them. */
+  #currentRun(): object {
+    if (this.#run === null) {
+      this.#run = {};
+      queueMicrotask(() => {
+        this.#run = null;
+      });
+    }
+    return this.#run;
+  }
+
+  /**
+   * `path` names the branch that goes on from the call, whether the call is prompt or late.
+   *
+   * A call made before in the same microtasks, by code that then awaits it, has entered a point that the code beside it
+   * sees, too, but only if that call was made without awaiting anything first: a prompt call must not depend on that,
+   * and is told apart by the branch in which these microtasks began.
+   *
+   * Alike calls with different keys are counted together, too: they were alike before they had keys.
+   */
+  #told(content: string, branch: string, origin: string): Told {
+    if (this.drain === null) {
+      const identity = lateIdentity(content, branch);
+      return { identity, path: identity, group: null };
+    }
+    const path = pathIdentity(content, branch, this.drain.count(`after ${content}`, branch).nth);
+    const { nth, group } = this.drain.count(content, origin);
+    return { identity: promptIdentity(content, this.drain.delivered, origin, nth), path, group };
+  }
+
+  #clash(identity: string): Clash | null {
+    const first = this.#firstLate.get(identity);
+    const here = this.#firstLate.size < keptPlaces || first !== undefined ? new Error() : null;
+    if (first === undefined) {
+      this.#firstLate.set(identity, here);
+      return null;
+    }
+    return { identity, places: [placeOf(first), placeOf(here)] };
+  }
+}
+
+/** What the call would share with alike ones without its key; null when it has none. */
+function bareContentOf(what: What): string | null {
+  if (what.isNameKey === true && what.name !== null) return contentOf({ ...what, name: null }, what.content);
+  return what.unkeyed === undefined ? null : contentOf(what, what.unkeyed);
+}
+
+/** What alike calls share in their addresses. */
+function contentOf({ kind, name }: What, content: string | null): string {
+  return addressOf(kind, name, content, 0).slice(0, -2);
+}

@@ -1,0 +1,308 @@
+/** What becomes of a durable call: answered from the record, recalled from an earlier attempt, begun, or withdrawn. */
+
+import { type AikiError, askAddress, resultAddress, withdrawnAddress } from "@aikirun/lib";
+import type { Address, Entry, OpenWait } from "@aikirun/lib/protocol";
+import type { BeginningKind } from "./beginnings.ts";
+import { Call, type Identified, type OpenCall } from "./call.ts";
+import type { Clash, What } from "./caller.ts";
+import type { Listener } from "./deliveries.ts";
+import { ambiguous, withdrawn } from "./errors.ts";
+import { lateIdentity } from "./identity.ts";
+import { isOfBranch } from "./matcher.ts";
+import type { Posted } from "./outbox.ts";
+import { placeOf } from "./place.ts";
+import type { Pump } from "./pump.ts";
+import type { Recorded } from "./recorded.ts";
+
+/** A call on its way: what it is, and whether an earlier one cannot be told from it. */
+export interface Making {
+  readonly made: Identified;
+  readonly clash: Clash | null;
+}
+
+export class Calls {
+  readonly #pump: Pump;
+  /** Calls that are given up earlier than they were. */
+  #early: Array<{ call: OpenCall; cause: unknown }> = [];
+
+  constructor(pump: Pump) {
+    this.#pump = pump;
+    pump.on = { relaxed: () => this.#matchByOrder(), drained: () => this.#withdrawDue() };
+  }
+
+  /** Throws `AikiError` `NESTED_CALL` inside a task or step. */
+  identify(what: What): Making {
+    return this.#pump.caller.identify(what);
+  }
+
+  /** The same of a call that is recorded at addresses such as this one. */
+  identifyAt(address: Address): Making {
+    const at = address.slice(0, address.lastIndexOf("#"));
+    return this.#pump.caller.identify({ kind: "child", name: null, content: null, at });
+  }
+
+  /** Answers the call from the record, or has it begun when its time has come. */
+  make(call: OpenCall, { clash }: Making, kind: BeginningKind, begin: () => void): void {
+    const found = this.#find(call, clash);
+    if (found === null) return;
+    const adopt = (recorded: Recorded): void => this.#adopt(call, recorded, kind, begin);
+    if (found === "new") this.#pump.beginnings.push({ call, kind, begin, adopt });
+    else adopt(found);
+    this.#pump.touch();
+  }
+
+  /** The same of a call that waits for a child's end; `open` opens its own wait, if it has a timeout. */
+  makeForChild(call: OpenCall, { clash }: Making, child: Address, open: (() => void) | null): void {
+    const found = this.#find(call, clash);
+    if (found === null) return;
+    const adopt = (recorded: Recorded): void => this.#adoptForChild(call, recorded, child, open);
+    const begin = (): void => {
+      open?.();
+      this.#ask(call, child);
+    };
+    if (found === "new") this.#pump.beginnings.push({ call, kind: "wait", begin, adopt });
+    else adopt(found);
+    this.#pump.touch();
+  }
+
+  /** Tells a call whose value is derived from it and not recorded. Throws `AMBIGUOUS_CALL`. */
+  derive({ made, clash }: Making): string {
+    const derived = this.#pump.caller.derive(made);
+    const ambiguous = clash ?? derived.clash;
+    if (ambiguous !== null) throw this.#refuse(made, ambiguous);
+    return derived.identity;
+  }
+
+  /** A call that is given up before it is made. */
+  forgo({ made }: OpenCall): void {
+    this.#pump.caller.derive(made);
+  }
+
+  /** What is recorded of a call that is answered at once; null when nothing is. Throws `AMBIGUOUS_CALL`. */
+  observe({ made, clash }: Making): Recorded | null {
+    if (clash !== null) throw this.#refuse(made, clash);
+    const found = this.#pump.journal.matcher.match(made, this.#delivered);
+    if (found === "ambiguous") throw this.#refuse(made, unknownClash(made));
+    if (found === "new") return null;
+    this.#note(made, found);
+    this.#pump.journal.claim(found);
+    return found.entry === null ? null : found;
+  }
+
+  /** Opens a wait of the call with the next report, and listens for its end. */
+  openWait(call: OpenCall, wait: OpenWait, listener: Listener = call): void {
+    call.waits.push(wait.address);
+    this.#pump.deliveries.listen(wait.address, listener);
+    if (!this.#pump.journal.hasWait(wait.address)) this.#pump.outbox.open({ wait, call });
+    this.#pump.touch();
+  }
+
+  /** The handler no longer wants what the call comes to. */
+  withdraw(call: OpenCall, cause: unknown): void {
+    if (!call.open || this.#isTooEarly(call, cause)) return;
+    const { deliveries, work } = this.#pump;
+    const reason = withdrawn(cause);
+    deliveries.close(call);
+    call.withdraw(reason);
+    work.abortCalls((other) => other === call, reason);
+    if (call.address !== null) this.#pump.journal.giveUp(call.address);
+    for (const address of call.waits) this.#withdrawWait(call, address);
+    this.#pump.touch();
+  }
+
+  /** After a delivery, outside of it: what was given up before comes to that no earlier than it did. */
+  #withdrawDue(): void {
+    const due = this.#early;
+    this.#early = [];
+    for (const { call, cause } of due) this.withdraw(call, cause);
+  }
+
+  /**
+   * Plain work may give a call up earlier on a replay than it did: then the call is given up once what the handler had
+   * been given before is delivered again. A call whose value the handler was given before is not given up at all.
+   */
+  #isTooEarly(call: OpenCall, cause: unknown): boolean {
+    const { journal, caller } = this.#pump;
+    if (caller.drain !== null || call.address === null) return false;
+    const withdrawal = journal.withdrawalOf(call.address);
+    if (withdrawal === null) return call.seq !== null && journal.wasDelivered(call.seq);
+    if (withdrawal <= this.#delivered) return false;
+    this.#early.push({ call, cause });
+    return true;
+  }
+
+  /** Returns null if the call stays pending: the run has ended, or the call was refused. */
+  #find(call: OpenCall, clash: Clash | null): Recorded | "new" | null {
+    const { made } = call;
+    if (!this.#pump.isOpen) return null;
+    if (clash !== null) {
+      this.#refuse(made, clash);
+      return null;
+    }
+    const found = this.#pump.journal.matcher.match(made, this.#delivered);
+    if (found === "ambiguous") {
+      this.#refuse(made, unknownClash(made));
+      return null;
+    }
+    this.#pump.deliveries.made();
+    if (found === "new" && !this.#pump.journal.knowsFailures) made.point.isChanged = true;
+    return found === "new" && this.#pump.patience.isRelaxed ? (this.#byOrder(made) ?? found) : found;
+  }
+
+  #adopt(call: OpenCall, found: Recorded, kind: BeginningKind, begin: () => void): void {
+    const { deliveries, beginnings } = this.#pump;
+    const { entry, isEarlier, address } = found;
+    this.#take(call, found);
+    if (isEarlier && entry !== null) {
+      const begin = (): void => this.#recall(call, entry);
+      beginnings.push({ call, kind: "start", begin, adopt: unneeded, recalled: entry.seq });
+    } else if (entry !== null) {
+      call.seq = entry.seq;
+      deliveries.later(call, entry.seq, entry.value);
+      // Its payload is kept no longer than until the handler has it.
+      found.entry = null;
+    } else if (kind === "wait" && !isEarlier) {
+      call.waits.push(address);
+      deliveries.listen(address, call);
+    } else {
+      beginnings.push({ call, kind, begin, adopt: unneeded });
+    }
+  }
+
+  #adoptForChild(call: OpenCall, found: Recorded, child: Address, open: (() => void) | null): void {
+    this.#take(call, found);
+    call.askSeq = found.askSeq;
+    const isAnswered = this.#awaitChild(call, child);
+    if (isAnswered || open === null) return;
+    if (this.#pump.journal.hasWait(found.address)) open();
+    else this.#pump.beginnings.push({ call, kind: "wait", begin: open, adopt: unneeded });
+  }
+
+  /** The call is the recorded one, and so is the branch that goes on from it. */
+  #take(call: OpenCall, found: Recorded): void {
+    this.#note(call.made, found);
+    call.address = found.address;
+    call.lineage = found.lineage ?? call.lineage;
+    const { content, unkeyed } = call.made;
+    // What is recorded without a key goes on being found without it.
+    if (found.content !== content && unkeyed !== null) call.identity = unkeyed.identity;
+    if (!found.isEarlier) {
+      call.recorded = found.ask;
+      call.identity = found.ask?.identity ?? call.identity;
+    }
+    this.#pump.journal.claim(found);
+  }
+
+  #note({ content, branch, group, identity, unkeyed, point }: Identified, found: Recorded): void {
+    const { ask, isEarlier, entry } = found;
+    if (ask === null) return;
+    if (found.path !== null) point.branch = found.path;
+    else if (found.content !== content && unkeyed !== null) point.branch = unkeyed.path;
+    if (isEarlier) point.isChanged = entry === null || !isOfBranch(found, branch);
+    else if (found.isRecalled) point.isChanged = false;
+    else point.isChanged ||= found.isRedone;
+    if (isEarlier || ask.branch === undefined) return;
+    const own = ask.identity === identity ? group : ask.identity === unkeyed?.identity ? unkeyed.group : null;
+    if (own !== null) own.recorded ??= found;
+  }
+
+  /** A later attempt records what it was given by an earlier one, so that its replays give it in the same order. */
+  #recall(call: OpenCall, { address, seq, value }: Entry): void {
+    this.#pump.settle(call, { address, value: { type: "recalled", seq } }, value);
+  }
+
+  /** Records that the handler asks for the child's end. */
+  #ask(call: OpenCall, child: Address): void {
+    const { journal, deliveries, outbox } = this.#pump;
+    const entry = { address: askAddress(addressOfCall(call)), value: { type: "asked" } } as const;
+    const ended = journal.peek(resultAddress(child));
+    if (ended !== undefined) {
+      this.#pump.settle(call, entry, ended.value);
+      return;
+    }
+    const recorded = (seq: number): void => {
+      call.askSeq = seq;
+      if (call.open) this.#awaitChild(call, child);
+    };
+    const posted: Posted = { entry, call, seq: null, seen: false, recorded, isPatient: true };
+    deliveries.awaitChild(call);
+    deliveries.listen(resultAddress(child), () => outbox.hurry(posted));
+    this.#pump.post(posted);
+  }
+
+  /** False when it has not ended yet. */
+  #awaitChild(call: OpenCall, child: Address): boolean {
+    const { journal, deliveries } = this.#pump;
+    const own = addressOfCall(call);
+    const ends = [journal.peek(resultAddress(child)), journal.peek(own)];
+    const known = ends.filter((entry) => entry !== undefined);
+    for (const { seq, value } of known) deliveries.later(call, seq, value);
+    if (known.length > 0) return true;
+    deliveries.awaitChild(call);
+    deliveries.listen(resultAddress(child), call);
+    return false;
+  }
+
+  #withdrawWait(given: OpenCall, wait: Address): void {
+    const { made } = given;
+    const { outbox, journal, caller, beginnings } = this.#pump;
+    if (outbox.withdrawWait(wait)) return;
+    const address = withdrawnAddress(wait);
+    if (journal.claimAt(address)) return;
+    const own = { content: address, identity: lateIdentity(address, ""), group: null, unkeyed: null };
+    const call = new Call({ ...made, ...own, after: caller.after }, () => undefined);
+    call.address = address;
+    const begin = (): void => {
+      call.open = false;
+      const entry = { address, value: { type: "withdrawn" } } as const;
+      this.#pump.post({ entry, call, wait: given, seq: null, seen: false, recorded: null });
+    };
+    beginnings.push({ call, kind: "start", begin, adopt: unneeded });
+  }
+
+  /** Code that may have changed makes calls elsewhere: what cannot be told apart otherwise is, by order. */
+  #matchByOrder(): void {
+    this.#pump.beginnings.takeIf(({ call, adopt }) => {
+      const first = call.address === null ? this.#byOrder(call.made) : null;
+      if (first !== null) adopt(first);
+      return first !== null;
+    });
+  }
+
+  #byOrder(made: Identified): Recorded | null {
+    const { journal, patience } = this.#pump;
+    const only = journal.matcher.only(made);
+    if (only !== null) return only;
+    const first = journal.matcher.first(made);
+    return first !== undefined && patience.mayBeChanged(first) ? first : null;
+  }
+
+  /** Neither of two calls that cannot be told apart is answered. */
+  #refuse(made: Identified, { identity, places }: Clash): AikiError {
+    const error = ambiguous(made.content, places);
+    const call = this.#pump.journal.nextAddress(made.content);
+    this.#pump.stall({ reason: "ambiguous_call", call, identity, places });
+    const isClashing = (other: OpenCall): boolean => other.identity === identity;
+    this.#pump.outbox.dropCalls(isClashing);
+    this.#pump.work.abortCalls(isClashing, error);
+    return error;
+  }
+
+  /** The `seq` of the last delivery; what is not recorded yet comes after all that is. */
+  get #delivered(): number {
+    const { after } = this.#pump.caller;
+    return typeof after === "number" ? after : (after.seq ?? Number.MAX_SAFE_INTEGER);
+  }
+}
+
+/** Where the call is recorded: known once it has begun. */
+export function addressOfCall({ address, made }: OpenCall): Address {
+  return address ?? made.content;
+}
+
+/** The record holds several calls that this one may be. */
+function unknownClash({ identity }: Identified): Clash {
+  return { identity, places: [placeOf(new Error())] };
+}
+
+function unneeded(): void {}

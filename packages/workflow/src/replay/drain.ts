@@ -1,0 +1,49 @@
+import type { ReportedStall } from "@aikirun/lib/protocol";
+import type { Recorded } from "./recorded.ts";
+
+/** Alike calls that one branch makes in one drain. */
+export interface Group {
+  /** How many there are. Final once the drain is over. */
+  count: number;
+  /** One of them as it is recorded; null while none is known to be. */
+  recorded: Recorded | null;
+}
+
+/** The run waits for people, because it is not known which of the calls are the recorded ones. */
+export function shiftedStall({ address, ask }: Recorded): ReportedStall {
+  const places = ["calls of which the code now makes another number after the same value"];
+  return { reason: "ambiguous_call", call: address, identity: ask?.identity ?? "", places };
+}
+
+/** The microtasks that follow one delivery, or the start of the handler. */
+export class Drain {
+  /** The identity of the call whose value was delivered. */
+  readonly delivered: string;
+  /** In a later attempt: the value is not the one that an earlier attempt was given. */
+  readonly isChanged: boolean;
+  readonly #groups = new Map<string, Group>();
+
+  constructor(delivered: string, isChanged: boolean) {
+    this.delivered = delivered;
+    this.isChanged = isChanged;
+  }
+
+  /** Counts one more call; `nth` from 0. */
+  count(content: string, branch: string): { nth: number; group: Group } {
+    const key = `${content} ${branch}`;
+    const known = this.#groups.get(key);
+    const group = known ?? { count: 0, recorded: null };
+    if (known === undefined) this.#groups.set(key, group);
+    const nth = group.count;
+    group.count += 1;
+    return { nth, group };
+  }
+
+  /** An alike call of which there are more, or fewer, than were recorded: which is which is not known then. */
+  shifted(): Recorded | null {
+    for (const { count, recorded } of this.#groups.values()) {
+      if (recorded !== null && (recorded.ask?.alike ?? 1) !== count) return recorded;
+    }
+    return null;
+  }
+}

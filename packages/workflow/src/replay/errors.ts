@@ -1,0 +1,32 @@
+/** What durable calls are refused with. */
+
+import { AikiError, isRetryable } from "@aikirun/lib";
+
+/** A durable call inside a task or step. */
+export function nested({ kind, name }: { kind: string; name: string | null }, within: string): AikiError {
+  const call = name === null ? kind : `${kind} "${name}"`;
+  const message =
+    `A durable call (${call}) was made inside ${within}. ` +
+    "A task or step may run more than once, so it must not make durable calls: make the call in the handler itself.";
+  return new AikiError("NESTED_CALL", message);
+}
+
+/** Two alike calls, which nothing tells apart. */
+export function ambiguous(content: string, places: readonly string[]): AikiError {
+  const message =
+    `Two calls ${content} cannot be told apart: the code comes to both of them after plain asynchronous work, ` +
+    `at ${places.join(" and at ")}. Give each a key of its own (a sleep: a name), or use run.map with a key.`;
+  return new AikiError("AMBIGUOUS_CALL", message);
+}
+
+/** What the handler sees of a call that was given up. */
+export function withdrawn(cause: unknown): AikiError {
+  const message = "The call was given up: its signal aborted, or another call won the race.";
+  return new AikiError("WAIT_WITHDRAWN", message, { cause });
+}
+
+/** A rejection of the handler's own that nothing handled. It is as retryable as what it was rejected with. */
+export function unhandled(reason: unknown): AikiError {
+  const message = "A promise of the handler was rejected and nothing handled it. Await it, or catch its rejection.";
+  return new AikiError("UNHANDLED_REJECTION", message, { cause: reason, retryable: isRetryable(reason) });
+}

@@ -1,0 +1,64 @@
+import type { Address } from "@aikirun/lib/protocol";
+import { Heap } from "./heap.ts";
+import { type Recorded, recordedAt } from "./recorded.ts";
+
+/** How many addresses are named at most. */
+const shown = 100;
+
+interface Made {
+  readonly call: Recorded;
+  /** The `seq` of the last delivery before it. */
+  readonly askedAt: number;
+}
+
+/** Recorded calls that the handler has not made again yet. */
+export class Expected {
+  readonly #byTime = new Heap<Made>(({ askedAt }) => askedAt);
+  readonly #waiting = new Set<Recorded>();
+
+  get size(): number {
+    return this.#waiting.size;
+  }
+
+  add(call: Recorded): void {
+    if (this.#waiting.has(call)) return;
+    this.#waiting.add(call);
+    this.#byTime.push({ call, askedAt: madeAt(call) });
+  }
+
+  remove(call: Recorded): void {
+    this.#waiting.delete(call);
+  }
+
+  /** The one that was made first. */
+  first(): Recorded | undefined {
+    return this.#first()?.call;
+  }
+
+  /** Whether any of them was made before the entry of this `seq` was delivered. */
+  hasBefore(seq: number): boolean {
+    const first = this.#first();
+    return first !== undefined && first.askedAt < seq;
+  }
+
+  /** The first ones, in the order in which they were recorded. */
+  addresses(): Address[] {
+    return [...this.#waiting]
+      .sort((a, b) => recordedAt(a) - recordedAt(b))
+      .slice(0, shown)
+      .map(({ address }) => address);
+  }
+
+  #first(): Made | undefined {
+    for (;;) {
+      const first = this.#byTime.peek();
+      if (first === undefined || this.#waiting.has(first.call)) return first;
+      this.#byTime.pop();
+    }
+  }
+}
+
+/** What was recorded without saying when the call was made holds nothing back. */
+function madeAt({ ask }: Recorded): number {
+  return ask?.askedAt ?? Number.POSITIVE_INFINITY;
+}

@@ -1,0 +1,28 @@
+/** Tells whether code has changed, as far as that can be told. */
+
+import { sha256 } from "@aikirun/lib";
+import type { Build } from "@aikirun/lib/protocol";
+
+const handlers = new WeakMap<object, string>();
+
+/** The source of the handler, and the name of the build if it has one. At most 64 characters. */
+export function fingerprintOf(handler: object, buildId: string | undefined): string {
+  let source = handlers.get(handler);
+  if (source === undefined) {
+    source = sha256(String(handler)).slice(0, 16);
+    handlers.set(handler, source);
+  }
+  return buildId === undefined ? source : `${source}.${sha256(buildId).slice(0, 16)}`;
+}
+
+/** Whether the code that executes a run is the code that recorded it up to some `seq`. */
+export type Familiarity = "same" | "unknown" | "other";
+
+export function familiarityOf(own: string, recorded: Build | undefined, seq: number): Familiarity {
+  if (recorded === undefined) return "unknown";
+  const [source, build] = own.split(".");
+  const [recordedSource, recordedBuild] = recorded.id.split(".");
+  if (source !== recordedSource || seq <= recorded.since) return "other";
+  if (build === undefined || recordedBuild === undefined) return "unknown";
+  return build === recordedBuild ? "same" : "other";
+}

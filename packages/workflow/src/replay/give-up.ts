@@ -1,0 +1,28 @@
+import { AikiError } from "@aikirun/lib";
+import type { OpenCall } from "./call.ts";
+import { withdrawn } from "./errors.ts";
+import type { Replay } from "./replay.ts";
+
+/** The call is withdrawn when the signal aborts. True when it has aborted already: then the call is never made. */
+export function isGivenUp(
+  { calls }: Replay,
+  call: OpenCall & { promise: Promise<unknown> },
+  signal: AbortSignal | undefined,
+): boolean {
+  if (signal === undefined) return false;
+  if (!isSignal(signal)) throw new AikiError("INVALID_OPTION", "The option signal must be an AbortSignal.");
+  if (signal.aborted) {
+    calls.forgo(call);
+    call.withdraw(withdrawn(signal.reason));
+    return true;
+  }
+  const give = (): void => calls.withdraw(call, signal.reason);
+  const forget = (): void => signal.removeEventListener("abort", give);
+  signal.addEventListener("abort", give, { once: true });
+  call.promise.then(forget, forget);
+  return false;
+}
+
+function isSignal(value: unknown): value is AbortSignal {
+  return typeof value === "object" && value !== null && "aborted" in value && "addEventListener" in value;
+}

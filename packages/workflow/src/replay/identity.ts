@@ -1,0 +1,72 @@
+/**
+ * What tells durable calls apart, whatever the timing. Pure.
+ *
+ * The content of a call is its kind, its name, and its key or the hash of its input. Calls of the same content are
+ * alike. A call is prompt when it is made in the microtasks that follow a delivery or the start of the handler;
+ * JavaScript runs these in the same order every time. So a prompt call is identified by the delivery that it follows
+ * and by its place among the alike calls there. A call that is made after plain asynchronous work is late, and is
+ * identified by its branch: the durable call, or the branch of `run.map`, from which the code came to it.
+ */
+
+/** 64 bits of a hash, in base 36. Equal texts give equal hashes; different texts do, for all that matters, not. */
+function hashOf(text: string): string {
+  let low = 0x811c9dc5;
+  let high = 0x9e3779b9;
+  for (let index = 0; index < text.length; index++) {
+    const unit = text.charCodeAt(index);
+    low = Math.imul(low ^ unit, 0x01000193);
+    high = Math.imul(high ^ unit ^ (low >>> 16), 0x85ebca6b);
+  }
+  return digits(mixed(low)) + digits(mixed(high));
+}
+
+function digits(bits: number): string {
+  return (bits >>> 0).toString(36).padStart(7, "0");
+}
+
+/** Spreads every bit of the input over all bits of the output. */
+function mixed(bits: number): number {
+  let value = bits ^ (bits >>> 16);
+  value = Math.imul(value, 0x7feb352d);
+  value ^= value >>> 15;
+  value = Math.imul(value, 0x846ca68b);
+  return value ^ (value >>> 16);
+}
+
+/** Of a call made in the drain of a delivery; `nth` counts the alike calls of that drain and branch, from 0. */
+export function promptIdentity(content: string, delivered: string, branch: string, nth: number): string {
+  return hashOf(`${content}!${delivered}~${branch}.${nth}`);
+}
+
+/** Of a call made after plain asynchronous work. */
+export function lateIdentity(content: string, branch: string): string {
+  return hashOf(`${content}~${branch}`);
+}
+
+/** What the branch is called that goes on from the `nth` alike call made from `branch` in the same microtasks. */
+export function pathIdentity(content: string, branch: string, nth: number): string {
+  const first = lateIdentity(content, branch);
+  return nth === 0 ? first : `${first}.${nth}`;
+}
+
+/** Of the `nth` alike call of a branch that leaves nothing in the record. */
+export function unrecordedIdentity(from: string, nth: number): string {
+  return hashOf(`${from}.${nth}`);
+}
+
+const besideEnd = "|";
+
+/** What code is called that stands beside the call which this branch goes on from, and not after it. */
+export function besideOf(branch: string): string {
+  return branch + besideEnd;
+}
+
+/** The branch, whether code stands in it or beside the call that it goes on from. */
+export function branchOf(place: string): string {
+  return place.endsWith(besideEnd) ? place.slice(0, -besideEnd.length) : place;
+}
+
+/** What a branch of `run.map` is called. */
+export function branchOfMap(map: string, key: string): string {
+  return hashOf(`${map}[${key}]`);
+}

@@ -1,0 +1,68 @@
+import { AikiError, Fields } from "@aikirun/lib";
+import type { MapOptions } from "../definition/run.ts";
+import { branchOfMap } from "./identity.ts";
+import { type Point, runAt } from "./points.ts";
+import type { Replay } from "./replay.ts";
+import { trusted } from "./trust.ts";
+
+/** Works on all items, each in a branch of its own, and resolves with the results in the order of the items. */
+export function mapItems<Item, Result>(
+  replay: Replay,
+  items: Iterable<Item>,
+  work: (item: Item, index: number) => Result | PromiseLike<Result>,
+  options: MapOptions<Item> = {},
+): Promise<Result[]> {
+  const where = "options of map";
+  const fields = new Fields(options, where, "INVALID_OPTION");
+  const concurrency = fields.integer("concurrency", { min: 1, max: 10_000 }) ?? 10_000;
+  const { key } = options;
+  if (fields.take("key") !== undefined && typeof key !== "function") fields.refuse("key", "a function of the item");
+  fields.done();
+  const list = [...items];
+  const keys = list.map((item, index) => (key === undefined ? String(index) : keyOf(key(item, index))));
+  const known = new Set<string>();
+  const twice = keys.find((one) => known.size === known.add(one).size);
+  if (twice !== undefined) {
+    throw new AikiError("INVALID_KEY", `map() got the key ${JSON.stringify(twice)} for two items; each needs its own.`);
+  }
+  const branch = replay.calls.derive(replay.calls.identify({ kind: "map", name: null, content: null }));
+  const { owner } = replay.pump.caller.root;
+  const points = keys.map(
+    (one): Point => ({
+      owner,
+      branch: branchOfMap(branch, one),
+      drain: null,
+      run: null,
+      origin: "",
+      isChanged: false,
+      call: null,
+      within: null,
+    }),
+  );
+  return workOn(list, points, work, concurrency);
+}
+
+async function workOn<Item, Result>(
+  items: readonly Item[],
+  points: readonly Point[],
+  work: (item: Item, index: number) => Result | PromiseLike<Result>,
+  concurrency: number,
+): Promise<Result[]> {
+  const results = new Map<number, Result>();
+  let next = 0;
+  // An item that fails stops its own lane alone: so it does not depend on timing which items begin.
+  const lane = async (): Promise<void> => {
+    for (let index = next++; index < items.length; index = next++) {
+      const point = points[index];
+      if (point === undefined) return;
+      results.set(index, await runAt(point, async () => work(trusted<Item>(items[index]), index)));
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(concurrency, items.length) }, lane));
+  return items.map((_, index) => trusted<Result>(results.get(index)));
+}
+
+function keyOf(key: unknown): string {
+  if (typeof key === "string") return key;
+  throw new AikiError("INVALID_KEY", `The key of map() must return a string, not ${typeof key}.`);
+}

@@ -1,0 +1,243 @@
+/**
+ * Finds the recorded call that a call of the handler is. Pure.
+ *
+ *  M1  The same identity is the same call.
+ *  M2  A call with a key may be recorded without it.
+ *  M3  A call may be prompt once and late another time (a cache was warm, or cold): it has the same branch still.
+ *  M4  In a later attempt of the run code may come to the same call another way: the branch, or the content, finds it
+ *      where only one recorded call can be meant.
+ *  M5  Where more than one can be meant, none is: the call is ambiguous.
+ */
+
+import type { Ask } from "@aikirun/lib/protocol";
+import type { Identified } from "./call.ts";
+import { besideOf, branchOf, lateIdentity, promptIdentity } from "./identity.ts";
+import { type Recorded, recordedAt } from "./recorded.ts";
+
+/** Sleeps with names are often beside others without: only the same identity tells that one of them got its name. */
+const unnamedSleep = "sleep:";
+
+export type Match = Recorded | "new" | "ambiguous";
+
+export class Matcher {
+  readonly #byIdentity = new Map<string, Recorded[]>();
+  /** By what the branch is called that goes on from the call; null where several calls have the same. */
+  readonly #byPath = new Map<string, Recorded | null>();
+  /** Unclaimed ones. */
+  readonly #byContent = new Map<string, Set<Recorded>>();
+  /** How many calls of a content earlier attempts recorded. */
+  readonly #earlier = new Map<string, number>();
+  /** Contents of which this execution has made a call. */
+  readonly #made = new Set<string>();
+  readonly #contested = new Set<string>();
+  /** Identities of calls without a key that calls with a key were taken for. */
+  readonly #takenForUnkeyed = new Set<string>();
+
+  add(call: Recorded): void {
+    listOf(this.#byContent, call.content, () => new Set<Recorded>()).add(call);
+    this.identify(call);
+  }
+
+  /** The call is recorded under this identity, too. */
+  identify(call: Recorded): void {
+    if (call.ask === null) return;
+    const { identity, branch } = call.ask;
+    const path = call.path ?? (branch === undefined ? identity : lateIdentity(call.content, branch));
+    const known = this.#byPath.get(path);
+    this.#byPath.set(path, known === undefined || known === call ? call : null);
+    const identical = listOf(this.#byIdentity, call.ask.identity, (): Recorded[] => []);
+    if (!identical.includes(call)) identical.push(call);
+  }
+
+  addEarlier({ content }: Recorded): void {
+    this.#earlier.set(content, (this.#earlier.get(content) ?? 0) + 1);
+  }
+
+  claim(call: Recorded): void {
+    this.#byContent.get(call.content)?.delete(call);
+  }
+
+  /** `delivered`: the `seq` of the last delivery. */
+  match(made: Identified, delivered: number): Match {
+    const isFirst = !this.#made.has(made.content);
+    this.#made.add(made.content);
+    if (this.#contested.has(made.identity)) return "ambiguous";
+    const found = this.#exact(made.identity) ?? this.#withoutKey(made);
+    if (found !== null) return this.#isRivalled(made, delivered, found) ? "ambiguous" : found;
+    return this.#byBranch(made, made.content, delivered) ?? this.#fromEarlier(made, isFirst);
+  }
+
+  /** The only recorded call that this one can be, whenever it was made: a lock may have been taken in another order. */
+  only(made: Identified): Recorded | null {
+    const [first, second] = this.#alike(made.content).filter(
+      (call) => !call.isEarlier && isOfBranch(call, made.branch) && this.#wasBeside(call, made) === made.isBeside,
+    );
+    return first === undefined ||
+      second !== undefined ||
+      (first.ask?.branch !== undefined && first.ask.alike !== undefined)
+      ? null
+      : first;
+  }
+
+  /** The first recorded call that this one can be, by order. For code that is known to have changed. */
+  first({ content, unkeyed }: Identified): Recorded | undefined {
+    const alike = [...this.#alike(content), ...(unkeyed === null ? [] : this.#alike(unkeyed.content))];
+    return alike.filter(({ isEarlier }) => !isEarlier).sort((a, b) => recordedAt(a) - recordedAt(b))[0];
+  }
+
+  /** Removes the records of these calls, and of all calls made from the branches that go on from them. */
+  contest(identity: string): Recorded[] {
+    this.#contested.add(identity);
+    const removed: Recorded[] = [];
+    const branches = new Set([identity]);
+    const all = [...this.#byContent.values()].flatMap((calls) => [...calls]);
+    for (const branch of branches) {
+      for (const call of all) {
+        const own = call.ask?.identity;
+        if (own === undefined || removed.includes(call)) continue;
+        if (own !== identity && !isOfBranch(call, branch)) continue;
+        removed.push(call);
+        branches.add(call.ask?.branch === undefined ? own : lateIdentity(call.content, call.ask.branch));
+      }
+    }
+    for (const call of removed) {
+      this.claim(call);
+      const { identity: own = "" } = call.ask ?? {};
+      this.#byIdentity.set(
+        own,
+        this.#identical(own).filter((other) => other !== call),
+      );
+    }
+    return removed;
+  }
+
+  #exact(identity: string): Match | null {
+    const free = this.#identical(identity).filter(({ isClaimed }) => !isClaimed);
+    return free.find(({ isEarlier }) => !isEarlier) ?? free[0] ?? null;
+  }
+
+  /** The late call may as well be another one of its branch, which was prompt before and has not come yet. */
+  #isRivalled(made: Identified, delivered: number, found: Match): boolean {
+    if (made.group !== null || typeof found === "string" || found.isEarlier) return false;
+    return this.#alike(found.content).some((other) => {
+      const { ask, isEarlier } = other;
+      if (other === found || isEarlier || ask?.branch === undefined || ask.askedAt > delivered) return false;
+      return isOfBranch(other, made.branch) && this.#wasBeside(other, made) === made.isBeside;
+    });
+  }
+
+  #withoutKey({ unkeyed, group }: Identified): Match | null {
+    if (unkeyed === null || this.#contested.has(unkeyed.identity)) return null;
+    const found = this.#exact(unkeyed.identity);
+    if (found === null) return group === null && this.#takenForUnkeyed.has(unkeyed.identity) ? "ambiguous" : null;
+    this.#takenForUnkeyed.add(unkeyed.identity);
+    return found;
+  }
+
+  /** M3. A call of this attempt that was made no later than now. */
+  #byBranch(made: Identified, content: string, delivered: number): Match | null {
+    let found: Recorded | null = null;
+    for (const call of this.#byContent.get(content) ?? []) {
+      const { ask, isEarlier } = call;
+      if (isEarlier) continue;
+      // What was recorded without saying when it was made is told apart by its order.
+      if (ask === null) return call;
+      if (!isOfBranch(call, made.branch) || this.#wasBeside(call, made) !== made.isBeside) continue;
+      if (made.group === null ? !wasPrompt(ask) || ask.askedAt > delivered : !mayHaveBeenLate(ask, made)) continue;
+      if (found !== null || (wasPrompt(ask) && ask.alike !== undefined)) return "ambiguous";
+      found = call;
+    }
+    if (found !== null || made.unkeyed === null || content === made.unkeyed.content) return found;
+    if (made.unkeyed.content === unnamedSleep) return null;
+    return this.#byBranch(made, made.unkeyed.content, delivered);
+  }
+
+  /** M4. */
+  #fromEarlier(made: Identified, isFirst: boolean): Match {
+    const { content, unkeyed } = made;
+    const own = this.#recallable(made, content, isFirst);
+    if (own !== "new" || unkeyed === null || unkeyed.content === unnamedSleep) return own;
+    // With the key it is a call of its own: where it cannot be found it is made anew.
+    const other = this.#recallable(made, unkeyed.content, isFirst);
+    return other === "ambiguous" ? "new" : other;
+  }
+
+  #recallable(made: Identified, content: string, isFirst: boolean): Match {
+    const { branch, delivered, group, isChanged, isBeside } = made;
+    const all = this.#alike(content).filter(({ isEarlier }) => isEarlier);
+    // What code that came the same way made here in the same manner has the same identity.
+    const isOther = ({ ask }: Recorded): boolean => {
+      if (isChanged || ask === null) return isChanged;
+      if (group === null) return wasPrompt(ask);
+      return wasPrompt(ask) ? isOverdue(content, ask, made) : mayHaveBeenLate(ask, made);
+    };
+    const sameBranch = all.filter(
+      (call) => isOfBranch(call, branch) && isOther(call) && this.#wasBeside(call, made) === isBeside,
+    );
+    const [found] = sameBranch;
+    if (found !== undefined && sameBranch.length === 1) return found;
+    const isRepeatable = /^(sleep|now):/.test(content);
+    if (found !== undefined) {
+      // It was prompt after the same delivery, or after the one that began its branch.
+      const prompt = [delivered, branch].map((before) => promptIdentity(content, before, branch, 0));
+      const one = sameBranch.find(({ ask }) => ask !== null && prompt.includes(ask.identity));
+      return one ?? (isRepeatable ? "new" : "ambiguous");
+    }
+    const [only] = all;
+    // Code that came the same way made no other call here: this one had not come to anything yet.
+    if (only === undefined || !isChanged) return "new";
+    if (isFirst && this.#earlier.get(content) === 1) return only;
+    return isRepeatable || all.every(({ entry }) => entry === null) ? "new" : "ambiguous";
+  }
+
+  /** Whether the recorded call was made before the call of its branch had a value. */
+  #wasBeside({ ask, askedIn }: Recorded, { branch, isBeside }: Identified): boolean {
+    const before = this.#byPath.get(branchOf(branch));
+    // A clock is read at once.
+    if (before === undefined || before === null || ask === null || before.content.startsWith("now:")) return isBeside;
+    const answeredAt = before.answeredAt.get(askedIn);
+    return answeredAt === undefined || ask.askedAt < answeredAt;
+  }
+
+  #identical(identity: string): Recorded[] {
+    return this.#byIdentity.get(identity) ?? [];
+  }
+
+  #alike(content: string): Recorded[] {
+    return [...(this.#byContent.get(content) ?? [])];
+  }
+}
+
+function wasPrompt({ branch }: Ask): boolean {
+  return branch !== undefined;
+}
+
+/**
+ * Whether the delivery that the call followed has come without it: something else that it awaited ended last this time.
+ * An item of `run.map` begins whichever item before it made room.
+ */
+function isOverdue(content: string, { identity, alike }: Ask, { branch, past, isOfItem }: Identified): boolean {
+  if (alike !== undefined) return false;
+  return isOfItem || past.some((before) => promptIdentity(content, before, branch, 0) === identity);
+}
+
+/** Whether a call that is prompt now can be this one, which was late: as many alike calls came before it. */
+function mayHaveBeenLate(ask: Ask, { earlier }: Identified): boolean {
+  return !wasPrompt(ask) && (ask.alike ?? 1) === earlier + 1;
+}
+
+/** Whether the call was made from this branch, or beside the call that it goes on from. */
+export function isOfBranch({ content, ask }: Recorded, place: string): boolean {
+  if (ask === null) return false;
+  const branch = branchOf(place);
+  if (ask.branch !== undefined) return branchOf(ask.branch) === branch;
+  return [branch, besideOf(branch)].some((one) => ask.identity === lateIdentity(content, one));
+}
+
+function listOf<List>(lists: Map<string, List>, key: string, make: () => List): List {
+  const known = lists.get(key);
+  if (known !== undefined) return known;
+  const made = make();
+  lists.set(key, made);
+  return made;
+}

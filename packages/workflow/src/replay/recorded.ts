@@ -1,0 +1,35 @@
+import type { Address, Ask, Entry } from "@aikirun/lib/protocol";
+
+/** A durable call, as the record has it. */
+export interface Recorded {
+  readonly address: Address;
+  readonly content: string;
+  /** Of the newest attempt that recorded it; null when it was recorded without. */
+  ask: Ask | null;
+  /** The attempt that `ask` is of. */
+  askedIn: number;
+  /** By attempt: the `seq` of its value. */
+  readonly answeredAt: Map<number, number>;
+  /** The identity under which it was recorded first: what its delivery is called in every attempt. */
+  lineage: string | null;
+  /** What the branch that goes on from it is called in every attempt; null when its ask alone does not tell. */
+  path: string | null;
+  /** Its value; null while there is none, and when it failed in an earlier attempt. */
+  entry: Entry | null;
+  /** The `seq` of the entry `asked`; 0 when it has none. */
+  askSeq: number;
+  /** Of an earlier attempt of the run. */
+  isEarlier: boolean;
+  /** It had failed in an earlier attempt, and was made again in a later one. */
+  isRedone: boolean;
+  /** What this attempt has recorded of it was recalled from an earlier one. */
+  isRecalled: boolean;
+  /** The handler has made this call again. */
+  isClaimed: boolean;
+}
+
+/** An open wait has no entry yet: it comes last. */
+export function recordedAt({ entry, askSeq }: Recorded): number {
+  if (entry !== null) return entry.seq;
+  return askSeq > 0 ? askSeq : Number.MAX_SAFE_INTEGER;
+}

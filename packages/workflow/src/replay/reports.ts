@@ -1,0 +1,164 @@
+import { AikiError, describeError } from "@aikirun/lib";
+import type { Address, ClaimedRun, Entry, Failure, Next } from "@aikirun/lib/protocol";
+import { type Answer, givenUp, isPermanent, sliceEnd } from "./answer.ts";
+import type { Host, SliceEnd } from "./contract.ts";
+import type { Deliveries } from "./deliveries.ts";
+import type { Journal } from "./journal.ts";
+import { type Outbox, type Parcel, packed } from "./outbox.ts";
+
+/** A report under way. */
+interface InFlight {
+  parcel: Parcel;
+  next: Next;
+}
+
+/** What an answer leads to. */
+export interface AnswerOutcomes {
+  /** The run goes on here; `pause` when it is to be handed back to be paused. */
+  goOn: (pause: boolean) => void;
+  /** The run left this worker's hands. */
+  ended: (end: SliceEnd) => void;
+  /** The report was refused for good: the run fails with this error. */
+  failed: (error: Failure) => void;
+}
+
+export interface ReportsOptions {
+  host: Host;
+  claimed: ClaimedRun;
+  journal: Journal;
+  deliveries: Deliveries;
+  outbox: Outbox;
+  /** A fingerprint of the code. */
+  build: string;
+  outcomes: AnswerOutcomes;
+}
+
+/** Sends the reports of one run, one at a time, and takes up what the answers and the news bring. */
+export class Reports {
+  readonly #options: ReportsOptions;
+  /** How many facts from outside are known. */
+  #seen: number;
+  #inFlight: InFlight | null = null;
+  #news: Array<{ entries: Entry[]; inbox: number }> = [];
+  #refusals = 0;
+
+  constructor(options: ReportsOptions) {
+    this.#options = options;
+    this.#seen = options.claimed.inbox;
+  }
+
+  get position(): { readonly seen: number; readonly after: number } {
+    return { seen: this.#seen, after: this.#options.journal.tail };
+  }
+
+  /** What the report in flight says of the run; null when none is in flight. */
+  get next(): Next | null {
+    return this.#inFlight?.next ?? null;
+  }
+
+  /** Whether the report in flight suspends the run, and holds nothing whose place in the record its answer tells. */
+  get isOnlySuspending(): boolean {
+    const { parcel, next } = this.#inFlight ?? {};
+    return next?.type === "suspend" && parcel?.entries.length === 0 && parcel.starts.length === 0;
+  }
+
+  /** Whether a value that the handler has received is on its way to the record. */
+  get isSeenInFlight(): boolean {
+    return this.#inFlight?.parcel.seen === true;
+  }
+
+  /** The run was claimed again; its journal holds the news. */
+  resume({ inbox, journal }: ClaimedRun): void {
+    this.#seen = inbox;
+    this.#receive(journal, journal.at(-1)?.seq ?? 0);
+  }
+
+  /** Whether anything new was received. What does not follow on what is known is ignored. */
+  receive(entries: Entry[], inbox: number): boolean {
+    if (this.#inFlight !== null) {
+      this.#news.push({ entries, inbox });
+      return false;
+    }
+    const { journal } = this.#options;
+    const fresh = journal.following(entries);
+    if (fresh === null) return false;
+    this.#seen = Math.max(this.#seen, inbox);
+    if (fresh.length === 0) return false;
+    this.#receive(fresh, journal.tail + fresh.length);
+    return true;
+  }
+
+  send(next: Next, expecting: Address | null): void {
+    const { host, outbox, build } = this.#options;
+    const parcel = outbox.take();
+    const then: Next = parcel.whole ? next : { type: "continue" };
+    this.#inFlight = { parcel, next: then };
+    const expected = expecting === null ? {} : { expecting };
+    const draft = { ...this.position, build, ...packed(parcel), next: then, ...expected };
+    host.report(draft).then(
+      (answer) => this.#answered(parcel, then, answer),
+      (thrown) => this.#answered(parcel, then, givenUp(thrown)),
+    );
+  }
+
+  /** No answer counts any more. */
+  stop(): void {
+    this.#inFlight = null;
+    this.#news = [];
+  }
+
+  #answered(parcel: Parcel, next: Next, answer: Answer): void {
+    if (this.#inFlight?.parcel !== parcel) return;
+    this.#inFlight = null;
+    if (answer.ok) this.#accepted(parcel, next, answer);
+    else this.#refused(parcel, answer.code, answer.message);
+  }
+
+  #accepted(parcel: Parcel, next: Next, answer: Extract<Answer, { ok: true }>): void {
+    this.#seen = answer.inbox;
+    let seq = answer.first;
+    for (const posted of parcel.entries) {
+      posted.seq = seq;
+      posted.recorded?.(seq);
+      seq += 1;
+    }
+    const others = new Map(answer.entries.map((entry) => [entry.address, entry.value]));
+    for (const { start, recorded } of parcel.starts) {
+      recorded(seq, others.get(start.address));
+      seq += 1;
+    }
+    this.#receive(answer.entries, answer.tail);
+    for (const { start } of parcel.starts) this.#options.journal.claimAt(start.address);
+    const end = sliceEnd(next, answer.parked);
+    if (end !== null) {
+      this.#options.outcomes.ended(end);
+      return;
+    }
+    const news = this.#news;
+    this.#news = [];
+    for (const { entries, inbox } of news) this.receive(entries, inbox);
+    this.#options.outcomes.goOn(answer.pause);
+  }
+
+  /** What refuses the report refuses its repeat too. What had happened is recorded, if that is not what is refused. */
+  #refused(parcel: Parcel, code: string, message: string): void {
+    const { claimed, outbox, outcomes } = this.#options;
+    if (!isPermanent(code) || this.#refusals > 1) {
+      outcomes.ended({ type: "lost", code });
+      return;
+    }
+    this.#refusals += 1;
+    outbox.keepFacts(this.#refusals === 1 ? parcel.entries : []);
+    outcomes.failed(describeError(new AikiError(code, message, { ids: { runId: claimed.id } })));
+  }
+
+  #receive(entries: readonly Entry[], tail: number): void {
+    const { journal, deliveries, outbox } = this.#options;
+    const known = journal.tail;
+    for (const entry of entries.filter(({ seq }) => seq > known)) {
+      deliveries.receive(entry);
+      outbox.dropWait(entry.address);
+    }
+    journal.advance(tail);
+  }
+}

@@ -1,0 +1,188 @@
+import { describe, expect, it } from "vitest";
+import { type Plain, type Run, Timed } from "./timed.ts";
+
+const outcome = ({ rig }: Timed): unknown[] => [rig.ledger.status, rig.output];
+
+describe("a call that stands beside another one", () => {
+  const pages = async (run: Run, plain: Plain): Promise<unknown> => {
+    const first = async (): Promise<string[]> => {
+      const one = await run.step("page", () => "first, 1");
+      await plain("unzip");
+      return [one, await run.step("page", () => "first, 2")];
+    };
+    const second = (): Promise<string> => run.step("page", () => plain("slow").then(() => "second"));
+    return Promise.all([first(), second()]);
+  };
+
+  it("is not given what its neighbour came to after plain work", async () => {
+    const timed = new Timed(pages);
+    await timed.execute({ unzip: 10, slow: 1_000 }, 500);
+    await timed.again({ unzip: 10, slow: 10 }, 2_000);
+    expect(outcome(timed)).toEqual(["completed", [["first, 1", "first, 2"], "second"]]);
+  });
+
+  it("is not given it in the next attempt either", async () => {
+    const timed = new Timed(async (run, plain) => {
+      const second = (): Promise<string> => run.step("page", () => plain("slow").then(() => "second"));
+      const first = async (): Promise<string> => {
+        await run.step("page", () => "first, 1");
+        const value = await run.step("page", () => "first, 2");
+        if (run.attempt === 1) throw new Error("again");
+        return value;
+      };
+      return Promise.all([first(), second()]);
+    });
+    await timed.execute({ slow: 1_000 }, 500);
+    await timed.rig.cold();
+    await timed.live(2_000);
+    expect(outcome(timed)).toEqual(["completed", ["first, 2", "second"]]);
+  });
+
+  it("is found whether its neighbour is recorded or not, and whatever came last before the two", async () => {
+    let started = 0;
+    const timed = new Timed(async (run, plain) => {
+      await Promise.all([plain("fetch"), run.step("look", () => plain("look"))]);
+      return Promise.all([run.step("slow", () => plain("slow").then(() => 1)), run.step("fast", () => ++started)]);
+    });
+    await timed.execute({ fetch: 10, look: 100, slow: 5_000 }, 1_000);
+    await timed.again({ fetch: 200, slow: 10 }, 2_000);
+    expect(outcome(timed)).toEqual(["completed", [1, 1]]);
+  });
+});
+
+describe("items of run.map", () => {
+  it("that fail end their own lane, so that it does not depend on timing which items begin", async () => {
+    const timed = new Timed(async (run, plain) => {
+      const work = async (item: number): Promise<number> => {
+        await plain(`item ${item}`);
+        if (item === 2) throw new Error("no");
+        return run.step("save", () => item);
+      };
+      const end = await run.map([1, 2, 3], work, { concurrency: 2 }).catch(() => "failed");
+      await run.sleep({ seconds: 1 });
+      await run.step("after", () => 1);
+      return end;
+    });
+    await timed.execute({ "item 1": 10, "item 2": 50, "item 3": 100 }, 500);
+    await timed.elapse(1_000);
+    await timed.again({ "item 1": 100, "item 2": 10, "item 3": 10 }, 5_000);
+    expect(outcome(timed)).toEqual(["completed", "failed"]);
+  });
+});
+
+describe("a race of an earlier attempt", () => {
+  it("comes out the same in the next, though plain work takes another time", async () => {
+    const told: string[] = [];
+    const timed = new Timed(async (run, plain) => {
+      const contender = async (name: string): Promise<string> => {
+        await run.step(`begin ${name}`, () => name);
+        await plain(name);
+        await run.step(`finish ${name}`, () => name);
+        return name;
+      };
+      const winner = await Promise.race(["a", "b"].map(contender));
+      await run.step(`tell ${winner}`, () => told.push(winner));
+      await plain("rest");
+      if (run.attempt === 1) throw new Error("again");
+      return winner;
+    });
+    await timed.execute({ a: 300, b: 10, rest: 1_000 }, 3_000);
+    timed.delays = { a: 10, b: 300 };
+    await timed.rig.cold();
+    await timed.live(3_000);
+    expect([...outcome(timed), told]).toEqual(["completed", "b", ["b"]]);
+  });
+});
+
+describe("a call that is given up", () => {
+  const race = async (run: Run, losers: readonly PromiseLike<unknown>[]): Promise<string> => {
+    await run.race([...losers, run.sleep("winner", { seconds: 1 })]);
+    await run.sleep("end", { seconds: 5 });
+    await run.step("new", () => 1);
+    return "done";
+  };
+  const losers: Array<[string, (run: Run) => PromiseLike<unknown>]> = [
+    ["a wait whose own end is recorded, too", (run) => run.sleep("loser", { seconds: 1 })],
+    [
+      "a step that waits for its next try",
+      (run) => {
+        const fail = (): never => {
+          throw new Error("no");
+        };
+        return run.step("bad", fail, { retry: { type: "fixed", maxAttempts: 5, delayMs: 60_000 } });
+      },
+    ],
+    ["a wait that takes no event", (run) => run.events.stop.wait({ timeout: { hours: 1 } })],
+  ];
+
+  it.each(losers)("leaves nothing that a replay waits for: %s", async (_, loser) => {
+    const timed = new Timed((run) => race(run, [loser(run)]));
+    await timed.execute({}, 100);
+    await timed.elapse(1_000);
+    await timed.rig.hot();
+    await timed.elapse(5_000);
+    await timed.again({}, 5_000);
+    expect(outcome(timed)).toEqual(["completed", "done"]);
+  });
+
+  it("lets a suspended run go on", async () => {
+    const timed = new Timed(async (run, plain) => {
+      const given = new AbortController();
+      void plain("abort").then(() => given.abort());
+      const end = await run.sleep({ hours: 1 }, { signal: given.signal }).catch(() => "given up");
+      await run.step("new", () => 1);
+      return end;
+    });
+    await timed.execute({ abort: 500 }, 2_000);
+    expect(outcome(timed)).toEqual(["completed", "given up"]);
+  });
+
+  it("earlier than it was on the first run keeps the value that it had come to", async () => {
+    const timed = new Timed(async (run, plain) => {
+      const slow = plain("import").then(() => run.sleep("other", { seconds: 1 }));
+      const given = new AbortController();
+      void plain("timeout").then(() => given.abort());
+      const work = (): Promise<string> => plain("work").then(() => "done");
+      const end = await run.step("work", work, { signal: given.signal }).catch(() => "timed out");
+      await slow;
+      await run.sleep("end", { seconds: 2 });
+      return end;
+    });
+    await timed.execute({ import: 10, timeout: 1_000, work: 200 });
+    await timed.elapse(1_000);
+    await timed.again({ import: 2_000, timeout: 1_000, work: 200 });
+    await timed.elapse(3_000);
+    await timed.again({ import: 2_000, timeout: 1_000, work: 200 });
+    expect(outcome(timed)).toEqual(["completed", "done"]);
+  });
+});
+
+describe("a value that is derived and not recorded", () => {
+  it.each(["uuid", "random", "now"] as const)(
+    "stalls the run where two alike ones cannot be told apart: %s",
+    async (kind) => {
+      const branch = (run: Run, plain: Plain) => async (name: string) => plain(name).then(() => run[kind]());
+      const timed = new Timed((run, plain) => Promise.all(["a", "b"].map(branch(run, plain))));
+      await timed.execute({ a: 10, b: 20 });
+      expect(timed.rig.ledger.stall?.reason).toBe("ambiguous_call");
+    },
+  );
+});
+
+describe("a report that is refused for good", () => {
+  it("loses nothing that came to be while it was under way", async () => {
+    const timed = new Timed((run, plain) =>
+      Promise.all(["a", "b"].map((name) => run.step(name, () => plain(name).then(() => name)))),
+    );
+    const { ledger } = timed.rig;
+    const report = ledger.report.bind(ledger);
+    let refusals = 1;
+    ledger.report = (draft, fence) =>
+      refusals-- > 0 ? { ok: false, code: "BAD_REQUEST", message: "no" } : report(draft, fence);
+    timed.rig.held = [];
+    await timed.execute({ a: 10, b: 20 }, 100);
+    for (let answers = 0; answers < 10; answers++) await timed.rig.answer();
+    expect(ledger.entries.map(({ address }) => address)).toEqual(["step:a#0", "step:b#0"]);
+    expect(ledger.status).toBe("failed");
+  });
+});

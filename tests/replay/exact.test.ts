@@ -1,0 +1,328 @@
+import { describe, expect, it } from "vitest";
+import { z } from "zod";
+import { type Plain, type Run, Timed } from "./timed.ts";
+
+describe("alike calls of parallel branches", () => {
+  const handler = async (run: Run, plain: Plain): Promise<unknown> => {
+    const out = await Promise.all(
+      ["ann", "bob"].map(async (name) => {
+        await run.step("price", () => plain(`price ${name}`));
+        if (name === "ann") await plain("ann");
+        return `${name} -> ${await run.step("charge", () => `receipt of ${name}`)}`;
+      }),
+    );
+    await run.sleep({ seconds: 30 });
+    return out;
+  };
+
+  it("get their own results when plain work takes another time on replay", async () => {
+    const timed = new Timed(handler);
+    await timed.execute({ "price ann": 5, "price bob": 400, ann: 100 });
+    expect(timed.rig.ledger.status).toBe("parked");
+    await timed.elapse(30_000);
+    await timed.again({ ann: 900 });
+    expect(timed.rig.output).toEqual(["ann -> receipt of ann", "bob -> receipt of bob"]);
+  });
+
+  it("get their own results whichever of them was first", async () => {
+    for (const first of [0, 50, 700]) {
+      for (const second of [0, 50, 700]) {
+        const timed = new Timed(handler);
+        await timed.execute({ "price ann": 20, "price bob": 30, ann: first });
+        await timed.elapse(30_000);
+        await timed.again({ ann: second });
+        expect(timed.rig.output).toEqual(["ann -> receipt of ann", "bob -> receipt of bob"]);
+      }
+    }
+  });
+
+  it("end their own sleeps: a long one is not ended by the deadline of a short one", async () => {
+    const timed = new Timed(async (run, plain) => {
+      const began = run.now();
+      return Promise.all(
+        [6, 1].map(async (seconds) => {
+          await run.step(`before ${seconds}`, () => seconds);
+          await plain(`plain ${seconds}`);
+          await run.sleep({ seconds });
+          return [seconds, run.now() - began];
+        }),
+      );
+    });
+    await timed.execute({ "plain 6": 100, "plain 1": 400 }, 500);
+    await timed.elapse(1_000);
+    await timed.again({ "plain 6": 400, "plain 1": 10 }, 500);
+    await timed.elapse(6_000);
+    await timed.again({ "plain 6": 10, "plain 1": 400 }, 1_000);
+    const slept: Record<string, number> = Object.fromEntries(
+      z.array(z.tuple([z.number(), z.number()])).parse(timed.rig.output),
+    );
+    expect(slept[6]).toBeGreaterThanOrEqual(6_000);
+    expect(slept[1]).toBeLessThan(6_000);
+  });
+
+  it("keep a decided race decided, though the loser's branch is ready first on replay", async () => {
+    const told: string[] = [];
+    const timed = new Timed(async (run, plain) => {
+      const winner = await Promise.race(
+        ["a", "b"].map(async (name) => {
+          await run.step(`begin ${name}`, () => name);
+          await plain(name);
+          await run.step("finish", () => name);
+          return name;
+        }),
+      );
+      await run.step(`tell ${winner}`, () => told.push(winner));
+      await run.sleep({ seconds: 10 });
+      return winner;
+    });
+    await timed.execute({ a: 10, b: 300 });
+    await timed.elapse(10_000);
+    await timed.again({ a: 300, b: 10 });
+    expect(timed.rig.output).toBe("a");
+    expect(told).toEqual(["a"]);
+  });
+
+  it("get their own results in the next attempt of the run, when some of them had failed", async () => {
+    const failing = new Set(["ann"]);
+    const timed = new Timed(async (run) => {
+      const out: string[] = [];
+      for (const name of ["ann", "bob", "cyd"]) {
+        try {
+          out.push(
+            await run.step("charge", () => {
+              if (failing.has(name)) throw new Error(`no money: ${name}`);
+              return `receipt of ${name}`;
+            }),
+          );
+        } catch {
+          out.push(`${name} failed`);
+        }
+      }
+      if (run.attempt === 1) throw new Error("again");
+      return out;
+    });
+    await timed.execute({});
+    failing.clear();
+    await timed.rig.env.advance(100);
+    await timed.rig.cold();
+    expect(timed.rig.output).toEqual(["receipt of ann", "receipt of bob", "receipt of cyd"]);
+  });
+});
+
+describe("a replay that waits for plain work", () => {
+  it("does not take a healthy run for diverged, however slow the work is", async () => {
+    const began: string[] = [];
+    const timed = new Timed(async (run, plain) => {
+      const rested = (async () => {
+        await plain("import");
+        return run.step("rested", () => "rested");
+      })();
+      await run.step("first", () => 1);
+      await run.sleep({ seconds: 1 });
+      await run.step("new", () => began.push("new"));
+      return rested;
+    });
+    await timed.execute({ import: 20 });
+    await timed.elapse(1_000);
+    await timed.again({ import: 2_000 }, 1_900);
+    expect(began).toEqual([]);
+    expect(timed.rig.expecting).toEqual(["step:rested#0"]);
+    await timed.live(200);
+    expect(timed.rig.output).toBe("rested");
+    expect(timed.rig.expecting).toEqual(["step:rested#0", null]);
+  });
+
+  it("says in a report which call it waits for, and that it no longer does", async () => {
+    const timed = new Timed(async (run, plain) => {
+      await plain("import");
+      await run.step("late", () => 1);
+      await run.sleep({ seconds: 1 });
+    });
+    await timed.execute({ import: 20 });
+    await timed.elapse(1_000);
+    const before = timed.rig.reports.length;
+    await timed.again({ import: 30_000 }, 20_000);
+    expect(timed.rig.reports.slice(before)).toEqual([]);
+    await timed.rig.env.advance(20_000);
+    expect(timed.rig.ledger.status).toBe("completed");
+  });
+});
+
+describe("two alike calls after plain work", () => {
+  const handler = async (run: Run, plain: Plain): Promise<unknown> =>
+    Promise.all(
+      ["ann", "bob"].map(async (name) => {
+        await plain(name);
+        return run.step("save", () => name);
+      }),
+    );
+
+  it("are refused at their first occurrence, and the stall names both places", async () => {
+    const timed = new Timed(handler);
+    await timed.execute({ ann: 10, bob: 10 });
+    expect(timed.rig.end).toMatchObject({ type: "stalled", stall: { reason: "ambiguous_call", call: "step:save#0" } });
+    const { stall } = timed.rig.ledger;
+    expect(stall).toMatchObject({
+      places: [expect.stringContaining("exact.test.ts"), expect.stringContaining("exact.test.ts")],
+    });
+  });
+
+  it("are told apart by keys, which a run that was refused is retried with", async () => {
+    const timed = new Timed(handler);
+    await timed.execute({ ann: 10, bob: 2_000 });
+    expect(timed.rig.end).toMatchObject({ type: "stalled" });
+    const fixed = new Timed(async (run, plain) =>
+      Promise.all(
+        ["ann", "bob"].map(async (name) => {
+          await plain(name);
+          return run.step("save", () => name, { key: name });
+        }),
+      ),
+    );
+    timed.rig.definition = fixed.rig.definition;
+    timed.rig.ledger.status = "queued";
+    await timed.rig.cold();
+    await timed.rig.env.advance(10_000);
+    await fixed.rig.env.advance(10_000);
+    await timed.rig.env.advance(10_000);
+    expect(timed.rig.output).toEqual(["ann", "bob"]);
+  });
+
+  it("are told apart by the branches of run.map", async () => {
+    const timed = new Timed(async (run, plain) => {
+      const out = await run.map(["ann", "bob", "cyd"], async (name) => {
+        await plain(name);
+        return run.step("save", () => name);
+      });
+      await run.sleep({ seconds: 1 });
+      return out;
+    });
+    await timed.execute({ ann: 30, bob: 20, cyd: 10 });
+    await timed.elapse(1_000);
+    await timed.again({ ann: 10, bob: 20, cyd: 30 });
+    expect(timed.rig.output).toEqual(["ann", "bob", "cyd"]);
+  });
+
+  it("do not confuse a run whose plain work was cached when it was recorded", async () => {
+    let isCold = false;
+    const timed = new Timed(async (run, plain) => {
+      if (isCold) await plain("config");
+      const value = await run.step("use", () => "used");
+      await run.sleep({ seconds: 1 });
+      return value;
+    });
+    await timed.execute({});
+    await timed.elapse(1_000);
+    isCold = true;
+    await timed.again({ config: 100 });
+    expect(timed.rig.output).toBe("used");
+    expect(timed.rig.reports.filter(({ entries }) => entries.length > 0)).toHaveLength(1);
+  });
+});
+
+describe("a key", () => {
+  it("may be added to calls of a live run, which are found without it", async () => {
+    let key: string | undefined;
+    let runs = 0;
+    const timed = new Timed(async (run, plain) => {
+      const options = key === undefined ? {} : { key };
+      await plain("before");
+      const value = await run.step("save", () => ++runs, options);
+      await run.sleep({ seconds: 1 });
+      return [value, await run.step("after", () => "after")];
+    });
+    await timed.execute({ before: 10 });
+    await timed.elapse(1_000);
+    key = "k";
+    await timed.again({ before: 30 });
+    expect(timed.rig.output).toEqual([1, "after"]);
+    expect(runs).toBe(1);
+  });
+});
+
+describe("random numbers and UUIDs", () => {
+  it("belong to the branch that asked for them", async () => {
+    const seen: string[][] = [];
+    const timed = new Timed(async (run, plain) => {
+      const ids = await Promise.all(
+        ["a", "b"].map(async (name) => {
+          await run.step(`begin ${name}`, () => name);
+          await plain(name);
+          return `${name} ${run.uuid()} ${run.random()}`;
+        }),
+      );
+      seen.push(ids);
+      await run.sleep({ seconds: 1 });
+      return ids;
+    });
+    await timed.execute({ a: 10, b: 90 });
+    await timed.elapse(1_000);
+    await timed.again({ a: 90, b: 10 });
+    expect(seen[1]).toEqual(seen[0]);
+    expect(new Set(seen[0]).size).toBe(2);
+  });
+});
+
+describe("a durable call inside a step", () => {
+  it("is refused at once, and its message says where it belongs", async () => {
+    const timed = new Timed(async (run) => {
+      const inner = (): Promise<unknown> => run.step("inner", () => 1);
+      const uuid = (): string => run.uuid();
+      const first = await run.step("outer", inner).catch((error: Error) => error.cause);
+      const second = await run.step("other", async () => uuid()).catch((error: Error) => error.cause);
+      return [first, second].map((cause) => (cause instanceof Error && "code" in cause ? cause.code : cause));
+    });
+    await timed.execute({});
+    expect(timed.rig.output).toEqual(["NESTED_CALL", "NESTED_CALL"]);
+  });
+});
+
+describe("an idempotency key", () => {
+  it("does not depend on which branch is first, and is the same for every try", async () => {
+    const keysOf = async (delays: Record<string, number>): Promise<Map<string, string>> => {
+      const keys = new Map<string, string>();
+      const timed = new Timed(async (run, plain) =>
+        Promise.all(
+          ["ann", "bob"].map(async (name) => {
+            await run.step(`begin ${name}`, () => name);
+            await plain(name);
+            return run.step("charge", ({ idempotencyKey }) => {
+              keys.set(name, idempotencyKey);
+              return name;
+            });
+          }),
+        ),
+      );
+      await timed.execute(delays);
+      expect(timed.rig.ledger.status).toBe("completed");
+      return keys;
+    };
+    const keys = await keysOf({ ann: 10, bob: 90 });
+    expect(await keysOf({ ann: 90, bob: 10 })).toEqual(keys);
+    expect(new Set(keys.values()).size).toBe(2);
+  });
+});
+
+describe("a long replay", () => {
+  it("lets timers and I/O have the event loop in between", async () => {
+    let clock = 0;
+    const timed = new Timed(async (run) => {
+      for (let n = 0; n < 200; n++) await run.step("s", () => n);
+    });
+    await timed.execute({}, 10);
+    timed.rig.ledger.status = "queued";
+    // Every look at the clock takes a millisecond, so that twenty deliveries are twenty milliseconds.
+    timed.rig.env.elapsed = () => ++clock;
+    let turns = 0;
+    let isOver = false;
+    const count = (): void => {
+      turns += 1;
+      if (!isOver) setImmediate(count);
+    };
+    setImmediate(count);
+    await timed.rig.cold();
+    isOver = true;
+    expect(timed.rig.ledger.status).toBe("completed");
+    expect(turns).toBeGreaterThan(5);
+  });
+});

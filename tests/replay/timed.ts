@@ -1,0 +1,56 @@
+import { event } from "../../packages/workflow/src/definition/event.ts";
+import type { WorkflowRun } from "../../packages/workflow/src/definition/run.ts";
+import { workflow } from "../../packages/workflow/src/definition/workflow.ts";
+import { Rig } from "../../packages/workflow/test/rig.ts";
+
+const events = { stop: event<string>(), go: event<string>() };
+export type Run = WorkflowRun<typeof events>;
+export type Plain = (name: string) => Promise<void>;
+
+/** A handler with plain asynchronous work, which takes as long as `delays` says each time it is executed. */
+export class Timed {
+  readonly rig: Rig;
+  delays: Record<string, number> = {};
+
+  constructor(handler: (run: Run, plain: Plain) => Promise<unknown>, buildId = "b1") {
+    const plain: Plain = (name) =>
+      new Promise((resolve) => {
+        this.rig.env.after(this.delays[name] ?? 0, resolve);
+      });
+    const version = workflow({ name: "w" }).v("1", {
+      events,
+      retry: { type: "fixed", maxAttempts: 3, delayMs: 10 },
+      handler: (run) => handler(run, plain),
+    });
+    this.rig = new Rig(version, undefined, { buildId, idleMs: 60_000 });
+  }
+
+  /** Executes with these delays until nothing moves for `ms`. */
+  async execute(delays: Record<string, number>, ms = 5_000): Promise<void> {
+    this.delays = delays;
+    await this.rig.cold();
+    await this.live(ms);
+  }
+
+  /** Lets time pass. A suspended execution whose plain work lets it go on gets its run back. */
+  async live(ms: number): Promise<void> {
+    const { rig } = this;
+    for (let passed = 0; passed < ms; passed += 10) {
+      const before = rig.reclaims;
+      await rig.env.advance(10);
+      if (rig.reclaims > before) await rig.hot();
+    }
+  }
+
+  /** The worker is lost; another executes the run from its record, with other delays. */
+  async again(delays: Record<string, number>, ms = 5_000): Promise<void> {
+    this.rig.kill();
+    this.rig.ledger.status = "queued";
+    await this.execute(delays, ms);
+  }
+
+  async elapse(ms: number): Promise<void> {
+    await this.live(ms);
+    this.rig.ledger.tick();
+  }
+}

@@ -1,0 +1,169 @@
+import { describe, expect, it } from "vitest";
+import { type Run, Timed } from "./timed.ts";
+
+const addresses = (timed: Timed): string[] => timed.rig.ledger.waits.map(({ address }) => address);
+
+describe("run.race", () => {
+  const rounds = async (run: Run): Promise<string[]> => {
+    const seen: string[] = [];
+    for (let round = 1; round <= 3; round++) {
+      const winner = await run.race([run.events.stop.wait(), run.sleep({ seconds: 1 })]);
+      seen.push(typeof winner === "string" ? winner : "slept");
+    }
+    return seen;
+  };
+
+  it("gives up the waits that lost, so that an event goes to the wait of the round that listens", async () => {
+    const timed = new Timed(rounds);
+    await timed.execute({}, 100);
+    await timed.elapse(1_000);
+    await timed.rig.hot();
+    expect(addresses(timed)).toEqual(["event:stop#1", "sleep:#1"]);
+    timed.rig.ledger.event("stop", "now");
+    await timed.rig.hot();
+    await timed.elapse(1_000);
+    await timed.rig.hot();
+    expect(timed.rig.output).toEqual(["slept", "now", "slept"]);
+  });
+
+  it("comes out the same on replay, and gives up nothing twice", async () => {
+    const timed = new Timed(rounds);
+    await timed.execute({}, 100);
+    for (let round = 1; round <= 2; round++) {
+      await timed.elapse(1_000);
+      await timed.again({}, 100);
+    }
+    timed.rig.ledger.event("stop", "late");
+    await timed.again({}, 100);
+    expect(timed.rig.output).toEqual(["slept", "slept", "late"]);
+    const withdrawn = timed.rig.ledger.entries.filter(({ value }) => value.type === "withdrawn");
+    expect(withdrawn.map(({ address }) => address)).toEqual(["event:stop#0/withdrawn", "event:stop#1/withdrawn"]);
+  });
+
+  it("gives an event that the loser had taken to the next wait", async () => {
+    const timed = new Timed(async (run) => {
+      const first = await run.race([run.events.stop.wait(), run.sleep({ seconds: 1 })]);
+      return [typeof first === "string" ? first : "slept", await run.events.stop.wait()];
+    });
+    await timed.execute({}, 100);
+    await timed.rig.env.advance(1_000);
+    // Both come before the worker knows of either: the sleep is recorded first.
+    timed.rig.ledger.tick();
+    timed.rig.ledger.event("stop", "kept");
+    await timed.rig.hot();
+    await timed.again({}, 100);
+    expect(timed.rig.output).toEqual(["slept", "kept"]);
+  });
+
+  it("aborts the work of a task that lost, and the signal of a function", async () => {
+    const aborted: string[] = [];
+    const timed = new Timed(async (run) => {
+      const winner = await run.race([
+        run.step("slow", ({ signal }) => {
+          return new Promise<string>(() => signal.addEventListener("abort", () => aborted.push("task")));
+        }),
+        async (signal) => {
+          signal.addEventListener("abort", () => aborted.push("function"));
+          await run.sleep({ seconds: 5 }, { signal });
+          return "never";
+        },
+        run.sleep({ seconds: 1 }).then(() => "slept"),
+      ]);
+      await run.sleep("end", { seconds: 1 });
+      return winner;
+    });
+    await timed.execute({}, 100);
+    await timed.rig.env.advance(900);
+    timed.rig.ledger.tick();
+    await timed.rig.tell();
+    expect(aborted.sort()).toEqual(["function", "task"]);
+    expect(addresses(timed)).toEqual(["sleep:end#0"]);
+  });
+
+  it("rejects as the contender that rejects first", async () => {
+    const timed = new Timed(async (run) => {
+      const failing = run.step("failing", () => {
+        throw new Error("no");
+      });
+      return run.race([failing, run.sleep({ seconds: 1 })]).catch((error: Error) => error.name);
+    });
+    await timed.execute({}, 100);
+    expect(timed.rig.output).toBe("TaskFailedError");
+  });
+});
+
+describe("run.any", () => {
+  it("resolves as the first that resolves, and gives up the others", async () => {
+    const timed = new Timed(async (run) => {
+      const failing = run.step("failing", () => {
+        throw new Error("no");
+      });
+      const good = run.step("good", () => "good");
+      const winner = await run.any([failing, good, run.sleep({ hours: 1 })]);
+      await run.sleep("end", { seconds: 1 });
+      return winner;
+    });
+    await timed.execute({}, 100);
+    expect(addresses(timed)).toEqual(["sleep:end#0"]);
+    await timed.elapse(1_000);
+    await timed.again({}, 100);
+    expect(timed.rig.output).toBe("good");
+  });
+
+  it("rejects with all errors when every contender rejected", async () => {
+    const timed = new Timed(async (run) => {
+      const fail = (name: string) =>
+        run.step(name, () => {
+          throw new Error(name);
+        });
+      return run.any([fail("a"), fail("b")]).catch((error: AggregateError) => error.errors.length);
+    });
+    await timed.execute({}, 100);
+    expect(timed.rig.output).toBe(2);
+  });
+});
+
+describe("a wait with a signal", () => {
+  it("rejects with WAIT_WITHDRAWN once it aborts, and takes no event any more", async () => {
+    const timed = new Timed(async (run) => {
+      const controller = new AbortController();
+      const wait = run.events.stop.wait({ signal: controller.signal }).catch((error: { code: string }) => error.code);
+      await run.step("a", () => 1);
+      controller.abort();
+      const code = await wait;
+      return [code, await run.events.stop.wait()];
+    });
+    await timed.execute({}, 100);
+    timed.rig.ledger.event("stop", "second");
+    await timed.rig.hot();
+    expect(timed.rig.output).toEqual(["WAIT_WITHDRAWN", "second"]);
+  });
+
+  it("that has aborted already is never opened", async () => {
+    const timed = new Timed((run) =>
+      run.sleep({ seconds: 1 }, { signal: AbortSignal.abort() }).catch((error: { code: string }) => error.code),
+    );
+    await timed.execute({}, 100);
+    expect(timed.rig.output).toBe("WAIT_WITHDRAWN");
+    expect(timed.rig.ledger.entries).toEqual([]);
+  });
+
+  it("of a child ends the wait, not the child", async () => {
+    const timed = new Timed(async (run) => {
+      const { workflow } = await import("../../packages/workflow/src/definition/workflow.ts");
+      const child = workflow({ name: "child" }).v("1", { handler: async () => 1 });
+      const handle = await child.startAsChild(run);
+      const controller = new AbortController();
+      const wait = handle
+        .waitFor("completed", { timeout: { hours: 1 }, signal: controller.signal })
+        .catch((error: { code: string }) => error.code);
+      await run.sleep({ seconds: 1 });
+      controller.abort();
+      return wait;
+    });
+    await timed.execute({}, 1_000);
+    await timed.elapse(1_000);
+    await timed.rig.hot();
+    expect(timed.rig.output).toBe("WAIT_WITHDRAWN");
+  });
+});

@@ -1,0 +1,294 @@
+/** The durable calls of one execution: made through the packages that users write with, and checked as they end. */
+
+import { isAikiError, TaskFailedError } from "@aikirun/lib";
+import type { RunId } from "@aikirun/lib/protocol";
+import { event, type WorkflowRun, type WorkflowVersion } from "@aikirun/workflow";
+import { type Interpreted, nameOf, perform, type Tasks, taskInput } from "./bodies.ts";
+import type { Execution, Observation } from "./execution.ts";
+import type { Origin } from "./identity.ts";
+import { expectOutcome } from "./model.ts";
+import { failureOf } from "./nonce.ts";
+import { pause, plainWork } from "./plain.ts";
+import { type BodyOp, type Op, type Program, stepRetry, timeoutOf, triesOf } from "./program.ts";
+
+export interface ProgramInput {
+  program: Program;
+  /** Tells runs of equal programs apart. */
+  label: string;
+}
+
+export const events = { approved: event<{ id: string }>(), constructor: event<{ id: string }>() };
+export type ProgramEvents = typeof events;
+export type ProgramRun = WorkflowRun<ProgramEvents>;
+export type ProgramVersion = WorkflowVersion<ProgramInput, string, ProgramEvents>;
+
+/** Gives a call up when it aborts. */
+export type Signal = AbortSignal | null;
+
+type Of<Type extends Op["type"]> = Extract<Op, { type: Type }>;
+
+/** What calls are made with. */
+export interface Calling {
+  interpreted: Interpreted;
+  tasks: Tasks;
+  version: ProgramVersion;
+  run: ProgramRun;
+  label: string;
+  isKeyed: boolean;
+  /** From the beginning. */
+  isKeyedFirst: boolean;
+  execution: Execution;
+}
+
+/** Each takes the path of its call, and resolves with what the handler goes on with. */
+export class Calls {
+  readonly #with: Calling;
+
+  constructor(calling: Calling) {
+    this.#with = calling;
+  }
+
+  get attempt(): number {
+    return this.#with.run.attempt;
+  }
+
+  async body(path: string, op: BodyOp, signal: Signal = null): Promise<string> {
+    const { execution, interpreted } = this.#with;
+    const name = op.type === "step" ? op.name : (op.alike?.name ?? op.task);
+    const origin = { kind: op.type, path, name };
+    try {
+      const nonce = await (op.type === "task" ? this.#task(path, op, signal) : this.#step(path, op, signal));
+      interpreted.ledger.identity.belongs(execution, origin, nonce);
+      this.#see({ path, kind: op.type, saw: nonce, nonce });
+      const made = interpreted.ledger.identity.maker(nonce)?.attempt ?? this.attempt;
+      this.#expect(path, op, "returned", nonce, made);
+      return nonce;
+    } catch (thrown) {
+      this.#checkGivenUp(path, thrown, signal);
+      const code = codeOf(thrown);
+      const nonce = thrown instanceof TaskFailedError ? failed(thrown) : null;
+      if (nonce !== null) interpreted.ledger.identity.belongs(execution, origin, nonce);
+      this.#see({ path, kind: op.type, saw: nonce === null ? code : `${code} ${nonce}`, nonce });
+      this.#expect(path, op, "threw", code, this.attempt);
+      throw thrown;
+    }
+  }
+
+  #task(path: string, { task, alike, body }: Of<"task">, signal: Signal): Promise<string> {
+    const { tasks, run } = this.#with;
+    const by = alike?.by ?? "input";
+    this.#point(path, `task:${nameOf(task, by)}:${alike?.name ?? path}`);
+    const input = taskInput(path, alike, body);
+    return tasks[by][task].start(run, input, this.#options(path, signal));
+  }
+
+  #step(path: string, op: Of<"step">, signal: Signal): Promise<string> {
+    const { interpreted, run } = this.#with;
+    this.#point(path, `step:${op.name}:`);
+    const origin: Origin = { kind: "step", path, name: op.name };
+    return run.step(op.name, (context) => perform(interpreted, origin, op.body, context), {
+      retry: stepRetry(op.retries),
+      timeout: { milliseconds: timeoutOf(op) },
+      ...this.#options(path, signal),
+    });
+  }
+
+  async sleep(path: string, ms: number, name: string | null, signal: Signal = null): Promise<string> {
+    const { run, interpreted, execution } = this.#with;
+    const duration = { milliseconds: ms };
+    const called = this.#nameOf(path, name);
+    this.#point(path, `sleep:${called ?? ""}:`);
+    interpreted.ledger.identity.asked(execution, path);
+    const options = signal === null ? {} : { signal };
+    const slept = called === null ? run.sleep(duration, options) : run.sleep(called, duration, options);
+    const { wokenEarly } = await this.#unlessGivenUp(path, slept, signal);
+    return this.#timed(path, "sleep", wokenEarly ? null : ms, wokenEarly ? "woken" : "slept");
+  }
+
+  /** With keys each sleep has a name; one that is recorded stays, unless it was refused. */
+  #nameOf(path: string, name: string | null): string | null {
+    const { run, isKeyed, isKeyedFirst, interpreted } = this.#with;
+    const stays = name !== null && !isKeyedFirst && !interpreted.ledger.wasRefusedAt(run.id, `sleep:${name}`);
+    return isKeyed && !stays ? path : name;
+  }
+
+  async wait(
+    path: string,
+    { event: name, timeoutMs }: Pick<Of<"wait">, "event" | "timeoutMs">,
+    signal: Signal = null,
+  ): Promise<string> {
+    const { run, interpreted, execution } = this.#with;
+    const waiter = run.events[name];
+    const options = this.#options(path, signal);
+    this.#point(path, `event:${name}:`);
+    interpreted.ledger.identity.asked(execution, path);
+    if (timeoutMs === null) {
+      return this.#event(path, name, (await this.#unlessGivenUp(path, waiter.wait(options), signal)).id);
+    }
+    const waited = waiter.wait({ timeout: { milliseconds: timeoutMs }, ...options });
+    const result = await this.#unlessGivenUp(path, waited, signal);
+    return result.timedOut
+      ? this.#timed(path, "wait", timeoutMs, "timed out")
+      : this.#event(path, name, result.data.id);
+  }
+
+  #event(path: string, name: string, id: string): string {
+    this.#with.interpreted.ledger.identity.bind(this.#with.execution, `event ${name}`, path, id);
+    this.#see({ path, kind: "wait", saw: id, nonce: null });
+    return id;
+  }
+
+  #timed(path: string, kind: "sleep" | "wait", ms: number | null, saw: string): string {
+    const { interpreted, execution } = this.#with;
+    this.#see({ path, kind, saw, nonce: null });
+    const { identity, clockMoved } = interpreted.ledger;
+    if (ms !== null && !clockMoved) identity.elapsed(execution, path, ms);
+    return saw;
+  }
+
+  async child(path: string, { program, alike, then, timeoutMs }: Of<"child">, signal: Signal): Promise<string> {
+    const { version, run, interpreted, execution, isKeyed } = this.#with;
+    const { ledger } = interpreted;
+    const label = `${this.#with.label}.${alike ?? path}`;
+    const options = {
+      ...(program.onParentEnd === undefined ? {} : { onParentEnd: program.onParentEnd }),
+      ...(program.retry === undefined ? {} : { retry: program.retry }),
+      ...(isKeyed ? { key: path } : {}),
+    };
+    this.#point(path, `child:program:${alike ?? path}`);
+    const child = await version.startAsChild(run, { program, label }, options);
+    ledger.world.names.give(child.id, `${this.#with.label}.${path}`);
+    ledger.childOf(execution, path, child.id);
+    this.#see({ path, kind: "child", saw: child.id, nonce: null });
+    if (then === "leave") return child.id;
+    const given = signal === null ? {} : { signal };
+    if (then === "await") return this.#childResult(path, child.id, signal, () => child.result(given));
+    ledger.identity.asked(execution, `${path}/end`);
+    this.#point(`${path}/end`, `end:${child.id}`);
+    const waited = child.waitFor("completed", { timeout: { milliseconds: timeoutMs }, ...given });
+    const result = await this.#unlessGivenUp(path, waited, signal);
+    const saw = result.reached ? `output ${result.output}` : result.reason;
+    this.#see({ path: `${path}/end`, kind: "end", saw, nonce: null });
+    if (saw === "timed_out" && !ledger.clockMoved) ledger.identity.elapsed(execution, `${path}/end`, timeoutMs);
+    return saw;
+  }
+
+  async #childResult(path: string, childId: RunId, signal: Signal, result: () => Promise<string>): Promise<string> {
+    const { ledger } = this.#with.interpreted;
+    this.#point(`${path}/end`, `end:${childId}`);
+    try {
+      const output = await result();
+      this.#see({ path: `${path}/end`, kind: "end", saw: `output ${output}`, nonce: null });
+      ledger.childEnded(childId, output);
+      return output;
+    } catch (thrown) {
+      this.#checkGivenUp(path, thrown, signal);
+      this.#see({ path: `${path}/end`, kind: "end", saw: codeOf(thrown), nonce: null });
+      ledger.childEnded(childId, codeOf(thrown));
+      throw thrown;
+    }
+  }
+
+  clock(path: string): string {
+    const { run, isKeyed } = this.#with;
+    this.#point(path, "now::");
+    return this.#value(path, "clock", String(isKeyed ? run.now({ key: path }) : run.now()));
+  }
+
+  random(path: string): string {
+    const { run, isKeyed } = this.#with;
+    this.#point(path, "random::");
+    return this.#value(path, "random", String(isKeyed ? run.random({ key: path }) : run.random()));
+  }
+
+  uuid(path: string): string {
+    const { run, isKeyed } = this.#with;
+    this.#point(path, "uuid::");
+    return this.#value(path, "uuid", isKeyed ? run.uuid({ key: path }) : run.uuid());
+  }
+
+  #value(path: string, kind: "clock" | "random" | "uuid", saw: string): string {
+    this.#see({ path, kind, saw, nonce: null });
+    return saw;
+  }
+
+  /** Plain work; `turns` microtasks where it needs no time. */
+  plain(turns: number): Promise<void> {
+    return plainWork(this.#with.interpreted.process, turns);
+  }
+
+  pause(): Promise<void> {
+    return pause(this.#with.interpreted.process);
+  }
+
+  /** Whether something happens that has this probability. */
+  chance(probability: number): boolean {
+    return this.#with.interpreted.process.chance.chance(probability);
+  }
+
+  map(path: string, count: number, concurrency: number, each: (index: number) => Promise<string>): Promise<string[]> {
+    const { run, isKeyed, execution } = this.#with;
+    const items = Array.from({ length: count }, (_, index) => index);
+    const branch = (index: number) => execution.points.branch(`${path}[${index}]`, () => each(index));
+    this.#point(path, "map::");
+    return run.map(items, branch, { concurrency, ...(isKeyed ? { key: (index: number) => String(index) } : {}) });
+  }
+
+  /** Who loses is given up, by its signal. */
+  race<Result>(how: "runRace" | "runAny", rivals: Array<(signal: AbortSignal) => Promise<Result>>): Promise<Result> {
+    const { run } = this.#with;
+    return how === "runRace" ? run.race(rivals) : run.any(rivals);
+  }
+
+  #options(path: string, signal: Signal): { key?: string; signal?: AbortSignal } {
+    return { ...(this.#with.isKeyed ? { key: path } : {}), ...(signal === null ? {} : { signal }) };
+  }
+
+  async #unlessGivenUp<Result>(path: string, call: Promise<Result>, signal: Signal): Promise<Result> {
+    try {
+      return await call;
+    } catch (thrown) {
+      this.#checkGivenUp(path, thrown, signal);
+      throw thrown;
+    }
+  }
+
+  /** Rethrows what says that the call was given up: only its signal may have done that. */
+  #checkGivenUp(path: string, thrown: unknown, signal: Signal): void {
+    if (!isAikiError(thrown) || thrown.code !== "WAIT_WITHDRAWN") return;
+    const { world } = this.#with.interpreted.ledger;
+    if (signal?.aborted !== true) world.violate("MODEL", `${path} was given up, and nobody asked for that`);
+    throw thrown;
+  }
+
+  /** The call is made here: what makes it alike to others is its content. */
+  #point(path: string, content: string): void {
+    const { execution, interpreted, isKeyed } = this.#with;
+    const isTold = isKeyed && !/^(sleep|map):/.test(content);
+    execution.points.call(path, isTold ? path : content, content, interpreted.process.isInPlain);
+  }
+
+  #see(observation: Observation): void {
+    this.#with.interpreted.ledger.observe(this.#with.execution, observation);
+  }
+
+  #expect(path: string, op: BodyOp, outcome: "returned" | "threw", saw: string, attempt: number): void {
+    const { ledger } = this.#with.interpreted;
+    if (this.#with.execution.isShuffled) return;
+    const allowance = { tries: triesOf(op), timeoutMs: timeoutOf(op), attempt, late: ledger.paused };
+    const wrong = expectOutcome(op.body, outcome, saw, allowance);
+    if (wrong === null || ledger.identity.isMistake(this.#with.execution, path, null)) return;
+    ledger.world.violate("MODEL", `${path} of ${ledger.world.names.of(this.#with.run.id)} ${wrong}`);
+  }
+}
+
+/** Which body failed, as far as its error says it. */
+function failed({ cause }: TaskFailedError): string | null {
+  return cause instanceof Error ? failureOf(cause.message) : null;
+}
+
+export function codeOf(thrown: unknown): string {
+  if (!(thrown instanceof Error)) return String(thrown);
+  const code = "code" in thrown ? String(thrown.code) : thrown.name;
+  return thrown.cause instanceof Error ? `${code}(${codeOf(thrown.cause)})` : code;
+}

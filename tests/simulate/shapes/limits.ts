@@ -1,0 +1,93 @@
+/** What limits how much goes on at once: libraries, a pool, `run.map`. */
+
+import pLimit from "p-limit";
+import pMap from "p-map";
+import PQueue from "p-queue";
+import { all, items, type Stage } from "./shape.ts";
+
+export const limited = (concurrency: number) => (stage: Stage) => {
+  const limit = pLimit(concurrency);
+  return all(items, (item) => limit(() => stage.step(`save-${item}`, "save")));
+};
+
+/** Plain work holds the place of the next. */
+export function limitedPlain(stage: Stage): Promise<string[]> {
+  const limit = pLimit(2);
+  return all(items, (item) =>
+    limit(async () => {
+      const seen = await stage.step(`save-${item}`, `save ${item}`);
+      await stage.plain();
+      return `${seen} ${await stage.step(`log-${item}`, "log")}`;
+    }),
+  );
+}
+
+/** The lock is taken after plain work, and what it guards differs. */
+export function lockAfterPlain(stage: Stage): Promise<string[]> {
+  const limit = pLimit(1);
+  return all(items.slice(0, 3), async (item) => {
+    await stage.pause();
+    return limit(() => stage.step(`save-${item}`, `save ${item}`));
+  });
+}
+
+/** The lock is taken after plain work, and what it guards is alike. */
+export function alikeLock(stage: Stage): Promise<string[]> {
+  const limit = pLimit(1);
+  return all(items.slice(0, 3), async (item) => {
+    await stage.pause();
+    return limit(() => stage.step(`save-${item}`, "save"));
+  });
+}
+
+export const mapped = (stage: Stage) =>
+  pMap(
+    items,
+    async (item) => {
+      const seen = await stage.step(`save-${item}`, "save");
+      await stage.plain();
+      return seen;
+    },
+    { concurrency: 2 },
+  );
+
+/** Plain work decides which of two lanes goes on with which item, so what they do differs. */
+export const mappedPlain = (stage: Stage) =>
+  pMap(
+    items,
+    async (item) => {
+      const seen = await stage.step(`save-${item}`, `save ${item}`);
+      await stage.plain();
+      return `${seen} ${await stage.step(`log-${item}`, "log")}`;
+    },
+    { concurrency: 2 },
+  );
+
+export function queued(stage: Stage): Promise<string[]> {
+  const queue = new PQueue({ concurrency: 2 });
+  return all(items, (item) => queue.add(() => stage.step(`save-${item}`, "save")));
+}
+
+/** Workers take items from one array. */
+export async function pool(stage: Stage): Promise<string[]> {
+  const left = [...items];
+  const seen: string[] = [];
+  const work = async () => {
+    for (let item = left.shift(); item !== undefined; item = left.shift()) {
+      await stage.plain();
+      await stage.step(`work-${item}`, `work ${item}`);
+      await stage.plain();
+      seen.push(await stage.step(`log-${item}`, "log"));
+    }
+  };
+  await Promise.all([work(), work()]);
+  return seen.sort();
+}
+
+export const mapOfRun = (stage: Stage) =>
+  stage.map(items, 2, async (item) => {
+    await stage.plain();
+    const seen = await stage.step(`save-${item}`, "save");
+    await stage.plain();
+    return `${seen} ${await stage.step(`log-${item}`, "log")}`;
+  });

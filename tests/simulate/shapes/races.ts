@@ -1,0 +1,46 @@
+/** Races, whose winner decides what comes next. */
+
+import { all, type Stage, two } from "./shape.ts";
+
+/** Both parties are told the same winner. */
+export async function raceTold(stage: Stage): Promise<string[]> {
+  const winner = await Promise.race([
+    stage.step("a", "slow").then(() => "a"),
+    stage.wait("b", 700).then(() => "b"),
+    stage.sleep("c", 20).then(() => "c"),
+  ]);
+  await stage.plain();
+  const told = await all(two, (party) => stage.step(`tell-${party}-${winner}`, `tell ${party} of ${winner}`));
+  return [winner, ...told];
+}
+
+export async function stoppable(stage: Stage): Promise<string[]> {
+  const seen: string[] = [];
+  for (let round = 0; round < 3; round++) {
+    const stop = stage.wait(`stop-${round}`, 2_500).then((event) => `stop ${event}`);
+    const winner = await Promise.race([stop, stage.sleep(`sleep-${round}`, 100).then(() => "sleep")]);
+    seen.push(winner, await stage.step(`tick-${round}`, "tick"));
+    await stage.plain();
+  }
+  return seen;
+}
+
+/** The same, which gives up who loses: an event reaches the round that it arrives in, or the next. */
+export async function stoppableGivingUp(stage: Stage): Promise<string[]> {
+  const seen: string[] = [];
+  for (let round = 0; round < 4; round++) {
+    const winner = await stage.race([
+      (signal) => stage.wait(`stop-${round}`, 2_500, signal).then((event) => `stop ${event}`),
+      (signal) => stage.sleep(`sleep-${round}`, 100, signal).then(() => "sleep"),
+    ]);
+    seen.push(winner, await stage.step(`tick-${round}`, "tick"));
+    await stage.plain();
+  }
+  return seen;
+}
+
+/** A plain timer against a durable call. */
+export async function timedRace(stage: Stage): Promise<string[]> {
+  const winner = await Promise.race([stage.step("a", "slow").then(() => "a"), stage.pause().then(() => "timer")]);
+  return [winner, await stage.step(`then-${winner}`, `then ${winner}`)];
+}

@@ -1,0 +1,38 @@
+/** Values that are derived from the run, and one that several branches wait for. */
+
+import { all, type Stage, two } from "./shape.ts";
+
+export function valuesInBranches(stage: Stage): Promise<string[]> {
+  return all(two, async (name) => {
+    await stage.step(`first-${name}`, `first ${name}`);
+    await stage.plain();
+    const made = [stage.uuid(`uuid-${name}`), stage.random(`random-${name}`), stage.now(`now-${name}`)];
+    await stage.step(`save-${name}`, `save ${name}`);
+    return made.join(" ");
+  });
+}
+
+export function valuesAfterPlain(stage: Stage): Promise<string[]> {
+  return all(two, async (name) => {
+    await stage.plain();
+    const made = stage.uuid(`uuid-${name}`);
+    await stage.step(`save-${name}`, `save ${name}`);
+    return made;
+  });
+}
+
+/** Who asks first fetches the token; the others wait for it, in the order in which they came. */
+export async function memoised(stage: Stage): Promise<string[]> {
+  let token: Promise<string> | undefined;
+  const fetched = async () => {
+    await stage.plain();
+    return stage.step("token", "token");
+  };
+  return all(two, async (name) => {
+    await stage.plain();
+    token ??= fetched();
+    await token;
+    await stage.step(`use-${name}`, `use ${name}`);
+    return stage.step(`log-${name}`, "log");
+  });
+}

@@ -1,0 +1,48 @@
+/** What shapes are made of, on one execution's calls. */
+
+import type { Calls } from "./calls.ts";
+import { microtasks } from "./plain.ts";
+import { hash } from "./prng.ts";
+import type { Body } from "./program.ts";
+import type { Stage } from "./shapes/shape.ts";
+
+/** `plain`: how likely plain work is where there is room for it. */
+export function stageOf(calls: Calls, plain: number, within: string): Stage {
+  const at = (path: string) => `${within}/${path}`;
+  const step = (path: string, name: string, body: Body) =>
+    quiet(calls.body(at(path), { type: "step", id: 0, name, retries: 1, body }));
+  const ok = (path: string): Body => ({ kind: "ok", ms: msOf(at(path)) });
+  return {
+    step: (path, name) => step(path, name, ok(path)),
+    failing: (path, name) => step(path, name, { kind: "late", attempts: 1, ms: msOf(at(path)) }),
+    task: (path, name) => {
+      const alike = { by: "key", name } as const;
+      return quiet(calls.body(at(path), { type: "task", id: 0, task: "once", alike, body: ok(path) }));
+    },
+    sleep: (path, ms, signal) => quiet(calls.sleep(at(path), ms, null, signal ?? null)),
+    wait: (path, ms, signal) => quiet(calls.wait(at(path), { event: "approved", timeoutMs: ms }, signal ?? null)),
+    race: (rivals) => calls.race("runRace", rivals),
+    uuid: (path) => calls.uuid(at(path)),
+    random: (path) => calls.random(at(path)),
+    now: (path) => calls.clock(at(path)),
+    plain: async () => {
+      if (calls.chance(plain)) await calls.plain(3);
+      else await microtasks(3);
+    },
+    pause: () => (plain > 0 ? calls.pause() : microtasks(3)),
+    attempt: calls.attempt,
+    map: (items, concurrency, each) =>
+      calls.map(at("map"), items.length, concurrency, (index) => each(items[index] ?? "")),
+  };
+}
+
+/** How long a body takes, so that branches overtake each other. Milliseconds. */
+function msOf(path: string): number {
+  return [0, 1, 20, 250][Math.abs(hash(path, 7)) % 4] ?? 0;
+}
+
+/** A call that fails before anybody awaits it kills no process. */
+function quiet(call: Promise<string>): Promise<string> {
+  call.catch(() => {});
+  return call;
+}

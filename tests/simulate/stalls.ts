@@ -1,0 +1,85 @@
+/** Which runs may stall, and why. */
+
+import type { Address, Stall } from "@aikirun/lib/protocol";
+import type { Run } from "../../packages/server/src/core/run.ts";
+import type { Circumstances } from "./circumstances.ts";
+import type { Ledger } from "./ledger.ts";
+import type { Change } from "./mirror.ts";
+import type { Program } from "./program.ts";
+import { isPlain, orderOf } from "./timing.ts";
+
+/** A run stalled because of its code: why, and what kind of program it executes. */
+export interface Stalled {
+  reason: Stall["reason"];
+  order: string;
+}
+
+export class Stalls {
+  readonly #around: Circumstances;
+  readonly all: Stalled[] = [];
+
+  constructor(around: Circumstances) {
+    this.#around = around;
+  }
+
+  judge({ before, after }: Change): void {
+    const { state, input } = after;
+    if (state.status !== "stalled" || before?.state.status === "stalled" || state.reason === "crash_loop") return;
+    const { program }: { program: Program } = JSON.parse(input ?? "{}");
+    this.all.push({ reason: state.reason, order: orderOf(program.ops) });
+    switch (state.reason) {
+      case "diverged":
+        this.#diverged(after, state, program);
+        return;
+      case "ambiguous_call":
+        this.#refused(after, state, program);
+        return;
+      case "schema_mismatch":
+      case "idle":
+        this.#violate(after, `stalled as ${state.reason}: ${JSON.stringify(state)}`);
+        return;
+      default:
+        state satisfies never;
+    }
+  }
+
+  /** Only code that changed diverges, or a race that plain work decides. */
+  #diverged(run: Run, { call, unclaimed }: Extract<Stall, { reason: "diverged" }>, { ops }: Program): void {
+    const { misfits, hasOtherCode, ledger } = this.#around;
+    // What was refused is done again, which what is recorded after it may stand in the way of.
+    if (ledger.wasRefused(run.id)) return;
+    const isOther = misfits.has(run.id) || (hasOtherCode() && isPlain(ops));
+    // Plain work may give a lock to a call that is new, which then waits for one that waits for the lock.
+    const isOpen = orderOf(ops) === "timed" || orderOf(ops) === "lock";
+    if (isOther || isOpen || ledger.identity.isUnsettled(run.id, null)) return;
+    this.#violate(run, `diverged at ${call}, though its code fits: ${unclaimed}`);
+  }
+
+  #refused(run: Run, { call }: Extract<Stall, { reason: "ambiguous_call" }>, { isKeyed }: Program): void {
+    const { ledger } = this.#around;
+    ledger.refuse(run.id, call);
+    if (isKeyed || !mayBeRefused(ledger, run, call)) {
+      this.#violate(run, `was refused at ${call}, though its calls can be told apart`);
+    }
+  }
+
+  #violate(run: Run, what: string): void {
+    this.#around.world.violate("STALL", `${this.#around.world.names.of(run.id)} ${what}`);
+  }
+}
+
+/** Only calls that nothing tells apart are refused. */
+export function mayBeRefused(ledger: Ledger, run: Run, call: Address): boolean {
+  const executions = ledger.executionsOf(run.id);
+  const [kind = "", name = ""] = call.split(/[:#]/);
+  const isMeant = (content: string) => content.startsWith(`${kind}:${name}`);
+  if (executions.some(({ points }) => [...points.clashes].some(isMeant))) return true;
+  const all = ledger.identity.executionsOf(run.id);
+  const isAlike = all.some(({ points }) => [...points.made.values()].filter(({ bare }) => isMeant(bare)).length > 1);
+  // What an earlier attempt or unkeyed code recorded may fit several calls.
+  const isLater = run.attempt > 1 || run.options.retryOf !== undefined || executions.some(({ code }) => code !== "");
+  // And so may a call that plain work keeps from its drain: whether the branches of two calls have different names
+  // depends on what else came from the same points.
+  const isLate = all.some(({ points }) => [...points.made.values()].some((made) => made.isLate && isMeant(made.bare)));
+  return isAlike && (isLater || isLate);
+}

@@ -1,0 +1,167 @@
+/** What every Api keeps for a replay: who asked for what, which waits are open, which code recorded a run. */
+
+import { limits, type NewEntry, type ReportedStall } from "@aikirun/lib/protocol";
+import { expect, it } from "vitest";
+import { awaits, codes, only, returned, type Stage, sleeps } from "./actors.ts";
+
+export function replaying(make: () => Stage): void {
+  it("keeps with every entry the call that it belongs to, and counts on from the report's own entries", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    const ask = { askedAt: 0, identity: "a", branch: "b" };
+    await worker.report(await worker.claimOne(), {
+      entries: [
+        { ...returned("task:a#0"), ask },
+        { ...returned("task:b#0"), ask: { askedAt: -1, identity: "c" } },
+        { address: "child:c#0/wait#0/ask", value: { type: "asked" } },
+        { address: "task:d#0", value: { type: "recalled", seq: 1 } },
+      ],
+    });
+    expect(await stage.entries(id)).toMatchObject([
+      { ask },
+      { ask: { askedAt: 1, identity: "c" } },
+      { value: { type: "asked" } },
+      { value: { type: "recalled", seq: 1 } },
+    ]);
+  });
+
+  it("hands a run out with the code that recorded it, and with its open waits unless the worker has them", async () => {
+    const stage = make();
+    await stage.start();
+    const [first, other] = [stage.worker(), stage.worker()];
+    const run = await first.claimOne();
+    expect(run).toMatchObject({ waits: [] });
+    expect(run).not.toHaveProperty("build");
+    const ask = { askedAt: 0, identity: "a" };
+    const opens = [sleeps(30), { ...awaits("go"), ask }, { ...sleeps(60_000, "sleep:#1"), ask }];
+    await first.park(run, opens, { build: "build-1", entries: [returned("task:a#0")] });
+    const hot = await first.claimOne();
+    expect(hot).toMatchObject({ hot: true, waits: [], build: { id: "build-1", since: 0 } });
+    await first.report(hot, { build: "build-2", next: { type: "release", reason: "shutdown" } });
+    expect(await other.claimOne()).toMatchObject({
+      hot: false,
+      build: { id: "build-2", since: 2 },
+      waits: [
+        { address: "event:go#0", ask },
+        { address: "sleep:#1", ask },
+      ],
+    });
+  });
+
+  it("tells which recorded call a replay waits for", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    await worker.report(await worker.claimOne(), { expecting: "step:charge#0" });
+    expect((await stage.view(id)).explanation).toMatch(/^Worker .* waits since .* for step:charge#0, which the code/);
+  });
+
+  const stalls: ReportedStall[] = [
+    { reason: "diverged", call: "task:new#0", unclaimed: ["task:old#0"] },
+    { reason: "ambiguous_call", call: "step:save:ab#0", identity: "i1", places: ["flow.ts:3:1", "flow.ts:9:1"] },
+    { reason: "schema_mismatch", call: "event:paid#0", error: { name: "SchemaError", message: "no amount" } },
+    { reason: "idle", idleMs: 300_000 },
+  ];
+  it.each(stalls)("keeps why a worker stopped a run: $reason", async (stall) => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    await worker.report(await worker.claimOne(), { next: { type: "stall", stall } });
+    expect(await stage.view(id)).toMatchObject({ status: "stalled", stall });
+    expect((await stage.entries(id)).at(-1)).toMatchObject({ value: { mark: "stalled", reason: stall.reason } });
+  });
+
+  it("closes a wait that the handler gives up, and gives the event that it had taken to the next", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    const run = await worker.claimOne();
+    await worker.report(run, { opens: [awaits("go"), sleeps(60_000), sleeps(90_000, "sleep:#1")] });
+    await stage.signal(id, { type: "event", name: "go", data: "7" });
+    const withdrawn = (address: string): NewEntry => ({
+      address: `${address}/withdrawn`,
+      value: { type: "withdrawn" },
+    });
+    await worker.report(run, { entries: [withdrawn("event:go#0"), withdrawn("sleep:#0")], seen: 1, after: 2 });
+    const answer = await worker.park(run, [awaits("go", "event:go#1")], { seen: 1, after: 4 });
+    expect(answer.parked).toBe(false);
+    expect(answer.entries).toMatchObject([{ address: "event:go#1", value: { type: "received", nth: 0 } }]);
+    expect((await stage.view(id)).waits).toMatchObject([{ address: "sleep:#1" }]);
+  });
+
+  it("answers the start of a child whose reference is taken with what it threw, where it was called", async () => {
+    const stage = make();
+    const holder = await stage.start({ referenceId: "ref", inputHash: "a", versionId: "child" });
+    const id = await stage.start();
+    const worker = stage.worker();
+    const spec = stage.spec({ referenceId: "ref", inputHash: "b", versionId: "child" });
+    const answer = await worker.report(await worker.claimOne(), {
+      entries: [returned("task:a#0")],
+      starts: [{ address: "child:c#0", spec }],
+      next: { type: "suspend", children: 1 },
+    });
+    expect(answer).toMatchObject({ first: 1, tail: 2, parked: false });
+    const thrown = { address: "child:c#0", value: { type: "threw", error: { code: "REFERENCE_CONFLICT" } } };
+    expect(answer.entries).toMatchObject([{ seq: 2, ...thrown }]);
+    expect(JSON.stringify(answer.entries)).toContain(holder);
+    expect((await stage.entries(id))[1]).toMatchObject(thrown);
+  });
+
+  it("lists the events that nothing has waited for, and names them where the run waits", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    await worker.park(await worker.claimOne(), [awaits("approved")]);
+    await stage.signal(id, { type: "event", name: "aproved" });
+    expect(await stage.view(id)).toMatchObject({
+      status: "awaiting_event",
+      unboundEvents: [{ name: "aproved", count: 1 }],
+      explanation: expect.stringContaining('1 event "aproved" arrived that the run has not waited for.'),
+    });
+  });
+
+  it("names to who looks at a parent the child that it awaits and that has stalled", async () => {
+    const stage = make();
+    const id = await stage.start();
+    const worker = stage.worker();
+    const spec = stage.spec({ versionId: "child" });
+    await worker.report(await worker.claimOne(), {
+      starts: [{ address: "child:c#0", spec }],
+      entries: [{ address: "child:c#0/wait#0/ask", value: { type: "asked" } }],
+      next: { type: "suspend", children: 1 },
+    });
+    const child = await worker.claimOne({ serves: [{ name: stage.name, versionId: "child" }] });
+    await worker.report(child, { next: { type: "stall", stall: { reason: "idle", idleMs: 1_000 } } });
+    const sentence = `Waits for child ${spec.id} of ${stage.name}, which is stalled: the handler awaited`;
+    expect((await stage.view(id)).explanation).toContain(sentence);
+  });
+
+  it("keeps ten thousand open sleeps, and names the limit when there is one more", async () => {
+    const stage = make();
+    const [id, over] = [await stage.start(), await stage.start()];
+    const worker = stage.worker();
+    const [run, other] = await worker.claim();
+    if (run === undefined || other === undefined) throw new Error("Both runs must be claimed.");
+    const ask = { askedAt: 0, identity: "a".repeat(26), branch: "b".repeat(26) };
+    const opens = (count: number) =>
+      Array.from({ length: count }, (_, n) => ({ ...sleeps(200, `sleep:label#${n}`), name: "label", ask }));
+    expect(await worker.park(run, opens(limits.openWaits))).toMatchObject({ parked: true });
+    await worker.park(other, opens(limits.openWaits + 1));
+    expect(await stage.view(over)).toMatchObject({ outcome: { error: { code: "TOO_MANY_WAITS" } } });
+    const resumed = await worker.claimOne();
+    expect(resumed).toMatchObject({ id, hot: true });
+    expect(resumed.journal).toHaveLength(limits.openWaits);
+    await worker.finish(resumed);
+  });
+
+  it("refuses a call that says it followed an entry which its report does not have", async () => {
+    const stage = make();
+    await stage.start();
+    const worker = stage.worker();
+    const entry = { ...returned("task:a#0"), ask: { askedAt: -2, identity: "a" } };
+    const report = worker.draft(await worker.claimOne(), { entries: [entry] });
+    expect(codes(await worker.send(report))).toEqual(["BAD_REQUEST"]);
+    expect(only(await worker.send({ ...report, entries: [] }))).toMatchObject({ ok: true });
+  });
+}
