@@ -42,5 +42,5 @@ await embedded(async (aiki, crew) => {
   await handle.events.accepted.send();
   const own = ["ann -> receipt of ann", "bob -> receipt of bob"];
   prove("each branch has its own receipt, though ann's was slower this time", await handle.result(), own);
-  prove("nobody was charged twice", charged.sort(), ["ann", "bob"]);
+  prove("each customer was charged once", charged.sort(), ["ann", "bob"]);
 });

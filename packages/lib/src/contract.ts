@@ -126,7 +126,7 @@ export interface RunHandle<Output, Events extends EventDefinitions> {
   view(): Promise<RunView>;
   /**
    * Resolves once the run has the status. `reached` is false when the run ended otherwise or the timeout passed first.
-   * A stalled run has not ended: without a timeout, the wait for another status lasts until somebody retries or cancels
+   * A stalled run has not ended: without a timeout, the wait for another status lasts until a user retries or cancels
    * the run.
    */
   waitFor(status: RunStatus, options?: { timeout?: Duration; signal?: AbortSignal }): Promise<WaitForResult>;
@@ -146,7 +146,7 @@ export interface RunHandle<Output, Events extends EventDefinitions> {
 export interface ResultOptions {
   /** Ends the wait: `result()` rejects with `ABORTED`. The run goes on. */
   signal?: AbortSignal;
-  /** Whether to go on waiting while the run is stalled, until somebody retries or cancels it. Default false. */
+  /** Whether to go on waiting while the run is stalled, until a user retries or cancels it. Default false. */
   waitThroughStalls?: boolean;
 }
 

@@ -25,7 +25,7 @@ function run(body: string, { mode = "throw", isWatched = true } = {}): Promise<E
     const runs = new AsyncLocalStorage();
     ${isWatched ? watched : ""}
     const pause = () => new Promise((resolve) => setTimeout(resolve, 5));
-    const outside = async () => { await pause(); throw "of nobody"; };
+    const outside = async () => { await pause(); throw "of no run"; };
     const inside = (name) => runs.run(name, async () => { await pause(); throw "of " + name; });
     ${body}
     setTimeout(() => console.log("alive"), 50);
@@ -115,7 +115,7 @@ describe("a promise without a handler that rejects anywhere else", () => {
   it("ends the process with its error printed and the code 1", async () => {
     const { lines, errors, code } = await run("outside();");
     expect([lines, code]).toEqual([[], 1]);
-    expect(errors).toContain("of nobody");
+    expect(errors).toContain("of no run");
   });
 });
 

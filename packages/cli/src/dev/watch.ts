@@ -21,7 +21,7 @@ export function isSource(name: string): boolean {
   return sources.has(extname(name)) && !name.startsWith(".");
 }
 
-/** Whether the folder holds nothing that somebody writes. */
+/** Whether the folder holds only files that tools write. */
 export function isSkipped(name: string): boolean {
   return name.startsWith(".") || skipped.has(name);
 }

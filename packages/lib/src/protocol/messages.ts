@@ -191,7 +191,7 @@ export type Next =
   | { type: "suspend"; children: number }
   /** Handed back, for others to go on with. */
   | { type: "release"; reason: "shutdown" | "paused" | "unserved" }
-  /** It cannot go on before somebody mends the cause. */
+  /** It cannot go on before a user fixes the cause. */
   | { type: "stall"; stall: ReportedStall }
   | {
       type: "finish";

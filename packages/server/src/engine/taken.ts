@@ -7,7 +7,7 @@ import type { ReferenceKey, Transaction } from "../storage/storage.ts";
 export interface TakenNames {
   /** Notes ids and references that `load` is to look up. */
   want(namespace: string, starts: readonly ChildStart[]): void;
-  /** Looks up who has what was wanted, in two statements however much it is; in none when that is nothing. */
+  /** Looks up all that is wanted with at most two statements; with none if nothing is wanted. */
   load(transaction: Pick<Transaction, "load" | "referenced">): Promise<void>;
   /** This transaction is to begin the run. */
   add(run: Run): void;

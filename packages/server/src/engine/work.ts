@@ -228,7 +228,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
     const inserted = new Set(await transaction.insert(starts.map(({ run }) => run)));
     const obstructed = starts.flatMap(({ run }) => (inserted.has(run.id) ? [] : (run.parent?.id ?? [])));
     if (obstructed.length > 0) {
-      // Its parent believes that the child begins: that is decided again with who has its id or reference.
+      // The parent's change recorded that this child begins: decide it again, now that the conflict is known.
       throw new Obstructed(obstructed);
     }
     for (const { run, recall } of starts) {

@@ -4,7 +4,7 @@ import type { Drain } from "./drain.ts";
 import { nested } from "./errors.ts";
 import { besideOf, branchOf, lateIdentity, pathIdentity, promptIdentity, unrecordedIdentity } from "./identity.ts";
 import { placeOf } from "./place.ts";
-import { type CodeOwner, currentPoint, enterPoint, type Point } from "./points.ts";
+import { beginningOf, type CodeOwner, currentPoint, enterPoint, type Point } from "./points.ts";
 
 /** What a durable call is, before anything is known of when and where it is made. */
 export interface What {
@@ -51,8 +51,7 @@ export class Caller {
   #run: object | null = null;
 
   constructor(owner: CodeOwner) {
-    const entered = { drain: null, run: null, call: null, within: null };
-    this.root = { owner, branch: "root", origin: "root", isChanged: false, ...entered };
+    this.root = beginningOf(owner, "root");
   }
 
   /** Throws `AikiError` `NESTED_CALL` inside a task or step. The clash is null, or says that the call is ambiguous. */

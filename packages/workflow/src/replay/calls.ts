@@ -271,7 +271,7 @@ export class Calls {
 
   #byOrder(made: Identified): Recorded | null {
     const { journal, patience } = this.#pump;
-    const only = journal.matcher.only(made);
+    const only = journal.matcher.soleOfBranch(made);
     if (only !== null) return only;
     const first = journal.matcher.first(made);
     return first !== undefined && patience.mayBeChanged(first) ? first : null;

@@ -1,6 +1,7 @@
 import { childWaitAddress } from "@aikirun/lib";
 import type { Ask, Entry, Value } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
+import { made } from "../../test/made.ts";
 import type { Identified } from "./call.ts";
 import { lateIdentity, promptIdentity } from "./identity.ts";
 import { Journal } from "./journal.ts";
@@ -20,39 +21,6 @@ function journalOf(attempt: number, ...recorded: Array<[address: string, value: 
 
 function entry(seq: number, address: string, value: Value, attempt = 1, ask?: Ask): Entry {
   return { runId: "r", seq, address, attempt, at: 0, fence: 1, value, ...(ask && { ask }) };
-}
-
-/** A call that is made right after the start of the handler. */
-function made(content: string, nth = 0, fields: Partial<Identified> = {}): Identified {
-  const point = {
-    owner: { reject: () => {} },
-    branch: "",
-    drain: null,
-    run: null,
-    origin: "",
-
-    isChanged: false,
-    call: null,
-    within: null,
-  };
-  const group = { count: 1, recorded: null };
-  const identity = promptIdentity(content, "start", "", nth);
-  return {
-    content,
-    identity,
-    branch: "",
-    group,
-    unkeyed: null,
-    after: 0,
-    delivered: "start",
-    past: [],
-    point,
-    isChanged: false,
-    isBeside: false,
-    earlier: 0,
-    isOfItem: false,
-    ...fields,
-  };
 }
 
 /** The same call, made after plain asynchronous work. */

@@ -1,7 +1,7 @@
 import { AikiError, Fields } from "@aikirun/lib";
 import type { MapOptions } from "../definition/run.ts";
 import { branchOfMap } from "./identity.ts";
-import { type Point, runAt } from "./points.ts";
+import { beginningOf, type Point, runAt } from "./points.ts";
 import type { Replay } from "./replay.ts";
 import { trusted } from "./trust.ts";
 
@@ -27,18 +27,7 @@ export function mapItems<Item, Result>(
   }
   const branch = replay.calls.derive(replay.calls.identify({ kind: "map", name: null, content: null }));
   const { owner } = replay.pump.caller.root;
-  const points = keys.map(
-    (one): Point => ({
-      owner,
-      branch: branchOfMap(branch, one),
-      drain: null,
-      run: null,
-      origin: "",
-      isChanged: false,
-      call: null,
-      within: null,
-    }),
-  );
+  const points = keys.map((one) => beginningOf(owner, branchOfMap(branch, one)));
   return workOn(list, points, work, concurrency);
 }
 

@@ -68,7 +68,7 @@ export class Matcher {
   }
 
   /** The only recorded call that this one can be, whenever it was made: a lock may have been taken in another order. */
-  only(made: Identified): Recorded | null {
+  soleOfBranch(made: Identified): Recorded | null {
     const [first, second] = this.#alike(made.content).filter(
       (call) => !call.isEarlier && isOfBranch(call, made.branch) && this.#wasBeside(call, made) === made.isBeside,
     );

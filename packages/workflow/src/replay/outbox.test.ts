@@ -1,35 +1,11 @@
 import type { NewEntry } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
+import { made } from "../../test/made.ts";
 import { Call } from "./call.ts";
 import { Outbox, type Posted, packed } from "./outbox.ts";
 
-const point = {
-  owner: { reject: () => {} },
-  branch: "",
-  drain: null,
-  run: null,
-  origin: "",
-
-  isChanged: false,
-  call: null,
-  within: null,
-};
-const made = {
-  content: "c",
-  identity: "i",
-  branch: "",
-  group: null,
-  unkeyed: null,
-  after: 0,
-  delivered: "start",
-  past: [],
-  point,
-  isChanged: false,
-  isBeside: false,
-  earlier: 0,
-  isOfItem: false,
-};
-const call = new Call(made, () => undefined);
+const prompt = made("c");
+const call = new Call(prompt, () => undefined);
 
 const posted = (address: string, output: string, seen = false): Posted => {
   const entry: NewEntry = { address, value: { type: "returned", output } };
@@ -104,7 +80,7 @@ describe("the outbox", () => {
     const outbox = new Outbox();
     const first = posted("a", "1", true);
     outbox.post(first);
-    const later = new Call({ ...made, after: first }, () => undefined);
+    const later = new Call({ ...prompt, after: first }, () => undefined);
     outbox.post({ ...posted("b", "2"), call: later });
     const { entries } = packed(outbox.take());
     expect(entries.map(({ ask }) => ask?.askedAt)).toEqual([0, -1]);

@@ -33,6 +33,11 @@ export interface Point {
   readonly within: string | null;
 }
 
+/** Where a branch begins: no call was made there yet. */
+export function beginningOf(owner: CodeOwner, branch: string): Point {
+  return { owner, branch, origin: branch, drain: null, run: null, isChanged: false, call: null, within: null };
+}
+
 const points = new AsyncLocalStorage<Point | undefined>();
 
 /** Where the current code is; undefined outside of every handler. */
