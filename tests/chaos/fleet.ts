@@ -15,8 +15,11 @@ import type { ChaosWorkerConfig } from "./worker-process.ts";
 const heartbeatMs = 400;
 export const leaseMs = 3 * heartbeatMs;
 
-/** Nothing here is poison: leases that end are our doing, however many in a row. */
-const settings: Partial<Settings> = { maxCrashes: 50 };
+/**
+ * Nothing here is poison: leases that end are our doing, however many in a row. And what a worker was about when it died
+ * is looked for while the chaos is on.
+ */
+const settings: Partial<Settings> = { maxCrashes: 50, aliveMs: 3 * leaseMs };
 
 /** How long a process may take to come up, and to end when it was asked to. Milliseconds. */
 const patienceMs = 30_000;

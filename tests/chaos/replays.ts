@@ -28,32 +28,44 @@ export async function misfits({ runs, entries }: Pick<Rows, "runs" | "entries">)
 
 /** What is wrong; null when nothing is. */
 async function replayed(run: Run, journal: Entry[]): Promise<string | null> {
-  const said = await firstReport(run, journal);
+  const said = await telling(run, journal);
   if (said === null) return "stands before something new";
-  const { next, entries, opens, starts } = said;
-  const news = [...entries, ...opens, ...starts].map(({ address }) => address);
+  const { next, entries, starts } = said;
+  const news = [...entries, ...starts].map(({ address }) => address);
   if (news.length > 0) return `wants to record ${news.join(", ")}`;
   if (next.type !== "finish" || next.outcome.status !== "completed") return `comes to ${JSON.stringify(next)}`;
   const kept = run.state.status === "completed" ? run.state.output : undefined;
   return next.outcome.output === kept ? null : `returns ${next.outcome.output}, and is recorded with ${kept}`;
 }
 
-/** Nothing new may begin, so all that an execution can do is repeat, and then report. */
-function firstReport(run: Run, journal: Entry[]): Promise<Draft | null> {
+/**
+ * Nothing new may begin, so all that an execution can do is repeat, and then report. Waits that it opens meanwhile were
+ * open when the run ended: nothing is recorded of those.
+ */
+function telling(run: Run, journal: Entry[]): Promise<Draft | null> {
   return new Promise((resolve) => {
+    const claimed = claimedOf(run, journal);
+    const tail = claimed.journal.at(-1)?.seq ?? 0;
     const host: Host = {
       env,
       logger: silentLogger,
       mayBegin: () => false,
-      reclaim: () => {},
+      reclaim: () => {
+        claimed.fence += 1;
+        void execution.resume({ ...claimed, hot: true, journal: [] });
+      },
       expecting: () => {},
       listening: () => {},
-      report: (draft) => {
-        // It only says that it waits for a call that the code made before.
-        if (draft.expecting !== undefined) return new Promise(() => {});
+      async report(draft) {
+        const { type } = draft.next;
+        const isMeanwhile = type === "continue" || type === "suspend";
+        if (isMeanwhile && draft.entries.length + draft.starts.length === 0) {
+          const parked = type === "suspend";
+          return { ok: true, first: 0, tail, inbox: run.inbox, entries: [], parked, pause: false };
+        }
         clearTimeout(timer);
         resolve(draft);
-        return Promise.reject(new Error("This is only a rehearsal."));
+        throw new Error("This is only a rehearsal.");
       },
     };
     const execution = createExecution(version, host);
@@ -61,7 +73,7 @@ function firstReport(run: Run, journal: Entry[]): Promise<Draft | null> {
       execution.abandon("TOO_LATE");
       resolve(null);
     }, patienceMs);
-    void execution.run(claimedOf(run, journal));
+    void execution.run(claimed);
   });
 }
 

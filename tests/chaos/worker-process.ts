@@ -16,6 +16,9 @@ export interface ChaosWorkerConfig extends Pick<Ground, "redis" | "subscriber"> 
   slots: number;
 }
 
+/** Long enough for whatever programs await that is not durable. Milliseconds. */
+const idleTimeoutMs = 8_000;
+
 const config: ChaosWorkerConfig = JSON.parse(process.argv[2] ?? "{}");
 const { url, redis, subscriber, witness, heartbeatMs, slots } = config;
 const logger = consoleLogger({ level: "info" });
@@ -25,7 +28,7 @@ const made = worker(
   {
     id: `w${process.pid}`,
     maxConcurrentWorkflowRuns: slots,
-    workflowRun: { heartbeatIntervalMs: heartbeatMs },
+    workflowRun: { heartbeatIntervalMs: heartbeatMs, idleTimeoutMs },
     gracefulShutdownTimeoutMs: 2_000,
     subscriber,
   },

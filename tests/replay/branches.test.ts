@@ -50,6 +50,30 @@ describe("a call that stands beside another one", () => {
   });
 });
 
+describe("a call after a race that left a wait open", () => {
+  it("is found though a cache is warm now, and the wait is open still that had ended by then", async () => {
+    let sent = 0;
+    const timed = new Timed(async (run, plain) => {
+      await Promise.race([run.sleep({ seconds: 1 }), run.events.stop.wait()]);
+      if ((timed.delays.load ?? 0) > 0) await plain("load");
+      const number = await run.step("send", () => ++sent);
+      await run.sleep({ minutes: 1 });
+      return number;
+    });
+    await timed.execute({ load: 1_000 }, 100);
+    await timed.elapse(1_000);
+    await timed.rig.hot();
+    timed.rig.ledger.event("stop", "now");
+    await timed.rig.hot();
+    await timed.live(2_000);
+    await timed.again({ load: 0 }, 2_000);
+    await timed.elapse(60_000);
+    await timed.rig.hot();
+    await timed.live(100);
+    expect([...outcome(timed), sent]).toEqual(["completed", 1, 1]);
+  });
+});
+
 describe("items of run.map", () => {
   it("that fail end their own lane, so that it does not depend on timing which items begin", async () => {
     const timed = new Timed(async (run, plain) => {

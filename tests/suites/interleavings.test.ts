@@ -50,6 +50,7 @@ const patience: Settings = {
   maxRedeliverMs: 300_000,
   maxCrashes: 5,
   maxOpenWaits: 1_000,
+  aliveMs: 90_000,
 };
 
 const acts: Readonly<Record<string, Act>> = {

@@ -113,6 +113,7 @@ const settingNames = [
   "maxRedeliverMs",
   "maxCrashes",
   "maxOpenWaits",
+  "aliveMs",
 ] as const satisfies ReadonlyArray<keyof Settings>;
 
 function parseSettings(value: unknown): Partial<Settings> {

@@ -16,6 +16,7 @@ export const settings: Settings = {
   maxRedeliverMs: 300_000,
   maxCrashes: 2,
   maxOpenWaits: 5,
+  aliveMs: 90_000,
 };
 
 /** A server that has been up for long. */

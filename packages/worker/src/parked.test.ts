@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { parked, parkedLimits } from "./parked.ts";
+import { type Parked, parked, parkedLimits } from "./parked.ts";
 
 const code = {};
 
@@ -28,33 +28,37 @@ describe("executions that stay in memory", () => {
     expect([right, stale, changed].map(({ abandoned }) => abandoned)).toEqual([[], ["EVICTED"], ["EVICTED"]]);
   });
 
-  it("leave in the order they came when there are too many", () => {
+  /** Which of them are kept. */
+  const kept = (memory: Parked<ReturnType<typeof item>>, items: Array<ReturnType<typeof item>>): boolean[] =>
+    items.map((one) => memory.peek(one.runId, one.fence) === one);
+
+  it("are let go in the order they came when there are too many, and not given up", () => {
     const memory = parked<ReturnType<typeof item>>({ executions: 2, bytes: 100 });
     const items = ["a", "b", "c"].map((id) => item(id));
     for (const one of items) memory.put(one);
-    expect(items.map(({ abandoned }) => abandoned.length)).toEqual([1, 0, 0]);
-    expect(memory.peek("b", 1)).toBe(items[1]);
+    expect(kept(memory, items)).toEqual([false, true, true]);
+    expect(items.map(({ abandoned }) => abandoned)).toEqual([[], [], []]);
     expect(memory.peek("b", 2)).toBeNull();
   });
 
-  it("leave when they hold too many bytes together, as they were when they parked", () => {
+  it("are let go when they hold too many bytes together, as they were when they parked", () => {
     const memory = parked<ReturnType<typeof item>>({ executions: 10, bytes: 10 });
     const growing = item("a", 4);
     memory.put(growing);
     growing.execution.size = 1_000;
     const other = item("b", 6);
     memory.put(other);
-    expect([growing, other].map(({ abandoned }) => abandoned.length)).toEqual([0, 0]);
+    expect(kept(memory, [growing, other])).toEqual([true, true]);
     const third = item("c", 5);
     memory.put(third);
-    expect([growing, other, third].map(({ abandoned }) => abandoned.length)).toEqual([1, 1, 0]);
+    expect(kept(memory, [growing, other, third])).toEqual([false, false, true]);
   });
 
   it("do not stay, and send no other away, when one alone holds more than all may", () => {
     const memory = parked<ReturnType<typeof item>>({ executions: 10, bytes: 10 });
-    const [small, exact, large] = [item("a", 0), item("b", 10), item("c", 11)];
-    for (const one of [small, exact, large]) memory.put(one);
-    expect([small, exact, large].map(({ abandoned }) => abandoned.length)).toEqual([0, 0, 1]);
+    const items = [item("a", 0), item("b", 10), item("c", 11)];
+    for (const one of items) memory.put(one);
+    expect(kept(memory, items)).toEqual([true, true, false]);
     expect(memory.take("c", 2, code)).toBeNull();
   });
 
@@ -67,8 +71,21 @@ describe("executions that stay in memory", () => {
     workers = 2;
     const third = item("c", 50_000_000);
     memory.put(third);
-    expect([...items, third].map(({ abandoned }) => abandoned.length)).toEqual([1, 1, 0]);
+    expect(kept(memory, [...items, third])).toEqual([false, false, true]);
     expect(limits.executions).toBe(1_000);
+  });
+
+  it("stay whatever room there is while their run is claimed for them, unless a later one is there", () => {
+    const memory = parked<ReturnType<typeof item>>({ executions: 1, bytes: 10 });
+    const [large, other] = [item("a", 11), item("b")];
+    memory.put(large);
+    expect(memory.want(large)).toBe(true);
+    memory.put(other);
+    expect(kept(memory, [large, other])).toEqual([true, true]);
+    expect(memory.take("a", 2, code)).toBe(large);
+    memory.put(item("a", 1, 3));
+    expect(memory.want(large)).toBe(false);
+    expect(memory.peek("a", 3)).not.toBeNull();
   });
 
   it("are all given up at the end", () => {

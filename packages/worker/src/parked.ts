@@ -14,7 +14,7 @@ export interface Parkable {
   };
 }
 
-/** Bounds of what stays in memory. When one is passed, the least recently suspended executions are given up. */
+/** Bounds of what is kept in memory. When one is passed, the least recently suspended executions are let go. */
 export interface ParkedLimits {
   readonly executions: number;
   /** In all of them together. An execution that is larger by itself does not stay at all. */
@@ -40,8 +40,13 @@ export function parkedLimits(heapLimitBytes: number, workers: () => number): Par
 }
 
 export interface Parked<Item extends Parkable> {
-  /** Keeps it if there may be room for it, for which others may be given up. */
+  /** Keeps it if there may be room for it, for which others may be let go. */
   put(item: Item): void;
+  /**
+   * Keeps it, whatever room there is, until it is taken or given up: its run is being claimed for it. False, and it is
+   * not kept, when one is there that parked later.
+   */
+  want(item: Item): boolean;
   /**
    * The execution to go on with: parked under the fence just before this one, and of the same code. Otherwise null, and
    * whatever was parked of the run is given up.
@@ -55,17 +60,19 @@ export interface Parked<Item extends Parkable> {
   clear(): void;
 }
 
-/** The least recently suspended goes first. What is given up is replayed from its journal when it is next claimed. */
+/**
+ * The least recently suspended is let go first: its run is replayed from its journal when it is next claimed. Only what
+ * is not durable refers to it from then on, if anything does; when that makes it go on, it is wanted.
+ */
 export function parked<Item extends Parkable>(limits: ParkedLimits): Parked<Item> {
   const items = new Map<RunId, Item>();
   const sizes = new Map<RunId, number>();
+  const wanted = new Map<RunId, Item>();
   let bytes = 0;
 
   const remove = (runId: RunId): Item | null => {
-    const item = items.get(runId);
-    if (item === undefined) {
-      return null;
-    }
+    const item = wanted.get(runId) ?? items.get(runId) ?? null;
+    wanted.delete(runId);
     items.delete(runId);
     bytes -= sizes.get(runId) ?? 0;
     sizes.delete(runId);
@@ -78,7 +85,6 @@ export function parked<Item extends Parkable>(limits: ParkedLimits): Parked<Item
       drop(item.runId);
       const { size } = item.execution;
       if (size > limits.bytes) {
-        item.execution.abandon("EVICTED");
         return;
       }
       items.set(item.runId, item);
@@ -88,8 +94,20 @@ export function parked<Item extends Parkable>(limits: ParkedLimits): Parked<Item
         if (items.size <= limits.executions && bytes <= limits.bytes) {
           break;
         }
-        drop(runId);
+        remove(runId);
       }
+    },
+    want(item) {
+      const other = wanted.get(item.runId) ?? items.get(item.runId);
+      if (other !== undefined && other.fence > item.fence) {
+        return false;
+      }
+      remove(item.runId);
+      if (other !== item) {
+        other?.execution.abandon("EVICTED");
+      }
+      wanted.set(item.runId, item);
+      return true;
     },
     take(runId, fence, definition) {
       const item = remove(runId);
@@ -100,12 +118,12 @@ export function parked<Item extends Parkable>(limits: ParkedLimits): Parked<Item
       return null;
     },
     peek(runId, fence) {
-      const item = items.get(runId);
+      const item = wanted.get(runId) ?? items.get(runId);
       return item?.fence === fence ? item : null;
     },
     drop,
     clear() {
-      for (const runId of [...items.keys()]) {
+      for (const runId of [...items.keys(), ...wanted.keys()]) {
         drop(runId);
       }
     },

@@ -49,12 +49,12 @@ function setup(slots: number) {
     session: "s",
     worker: "w",
     slots,
-    parkedLimits: { executions: 10, bytes: 100 },
+    parkedLimits: { executions: 1, bytes: 100 },
     leaseMs: 90_000,
     heartbeatIntervalMs: 30_000,
     onFreed: () => events.push("freed"),
     onTakenBack: () => events.push("taken back"),
-    onReclaim: () => {},
+    onReclaim: (runId, fence) => events.push(`reclaim ${runId} under ${fence}`),
   });
   const take = async (...ids: string[]) => {
     for (const id of ids) running.take(claimedRun(id), instant(env));
@@ -141,5 +141,47 @@ describe("a run whose replay waits for a recorded call", () => {
     host?.expecting("step:s#0");
     await env.advance(60_000);
     expect([running.busy, warnings.map(([message]) => message)]).toEqual([1, ["lost"]]);
+  });
+});
+
+describe("a suspended execution that was let go for want of room", () => {
+  const suspend = async ({ take, moved }: ReturnType<typeof setup>, ...ids: string[]): Promise<void> => {
+    for (const id of ids) {
+      await take(id);
+      moved.get(id)?.end({ type: "parked" });
+      await settled();
+    }
+  };
+
+  it("gets its run back when something plain makes it go on", async () => {
+    const set = setup(1);
+    await suspend(set, "a", "b");
+    const { host } = set.moved.get("a") ?? {};
+    set.events.length = 0;
+    host?.reclaim();
+    expect(set.events).toEqual(["reclaim a under 1"]);
+    set.running.take({ ...claimedRun("a"), fence: 2, hot: true }, instant(set.env));
+    await settled();
+    expect(set.moved.get("a")?.host).toBe(host);
+  });
+
+  it("gets nothing once the run was claimed without it", async () => {
+    const set = setup(1);
+    await suspend(set, "a", "b");
+    const { host } = set.moved.get("a") ?? {};
+    set.running.take({ ...claimedRun("a"), fence: 3 }, instant(set.env));
+    await settled();
+    set.events.length = 0;
+    host?.reclaim();
+    expect(set.events).toEqual(["abandon for EVICTED"]);
+  });
+
+  it("gets nothing after the worker was stopped", async () => {
+    const set = setup(1);
+    await suspend(set, "a", "b");
+    set.running.drain();
+    set.events.length = 0;
+    set.moved.get("a")?.host.reclaim();
+    expect(set.events).toEqual(["abandon for EVICTED"]);
   });
 });

@@ -185,9 +185,21 @@ export function runner(options: RunnerOptions): Runner {
       tenure.abandon("SHUTDOWN");
       return;
     }
+    tenure.isParked = true;
     memory.put(tenure);
     if (tenure.isStirring) {
-      options.onReclaim(tenure.runId, tenure.fence);
+      reclaim(tenure);
+    }
+  }
+
+  /** Asks for the run of an execution that goes on by itself, if no newer one has taken its place. */
+  function reclaim(tenure: Tenure): void {
+    const { runId, fence } = tenure;
+    const isOver = isStopping || (slices.get(runId)?.claimed.fence ?? 0) > fence;
+    if (isOver || !memory.want(tenure)) {
+      tenure.abandon("EVICTED");
+    } else {
+      options.onReclaim(runId, fence);
     }
   }
 
@@ -200,9 +212,9 @@ export function runner(options: RunnerOptions): Runner {
       isStopping: () => isStopping,
       onListening: heard.listening,
       onExpecting: expecting,
-      onReclaim: ({ runId, fence }) => {
-        if (memory.peek(runId, fence) !== null) {
-          options.onReclaim(runId, fence);
+      onReclaim: (tenure) => {
+        if (tenure.isParked) {
+          reclaim(tenure);
         }
       },
     };

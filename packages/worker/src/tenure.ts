@@ -27,6 +27,8 @@ export class Tenure {
   fence: number;
   lease: Lease | null = null;
   isListening = false;
+  /** Its run is suspended: what it does now comes to something only once the run is claimed again. */
+  isParked = false;
   /** While parked it went on by itself and wants its run back. */
   isStirring = false;
   /** A report by which the run leaves our hands is under way: its answer says what became of it. */
@@ -78,6 +80,7 @@ export class Tenure {
     this.lease = lease;
     this.heldAt = heldAt;
     this.isListening = false;
+    this.isParked = false;
     this.isStirring = false;
     this.#reports = 0;
   }

@@ -187,8 +187,11 @@ export interface ChildStart {
 export type Next =
   /** It goes on here. */
   | { type: "continue" }
-  /** Nothing can move until something arrives. Answered `parked: false`, with the news, when something has. */
-  | { type: "suspend"; children: number }
+  /**
+   * Nothing durable can move until something arrives. Answered `parked: false`, with the news, when something has. For
+   * `mayMoveMs` milliseconds the handler may go on by itself, after something that is not durable; absent: it cannot.
+   */
+  | { type: "suspend"; children: number; mayMoveMs?: number }
   /** Handed back, for others to go on with. */
   | { type: "release"; reason: "shutdown" | "paused" | "unserved" }
   /** It cannot go on before a user fixes the cause. */

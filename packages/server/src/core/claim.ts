@@ -68,12 +68,28 @@ export function leave(run: Run, { session }: { session: string }, moment: Moment
   } else if (state.status === "paused") {
     const { interrupted } = state;
     if (heldBy(interrupted)?.session === session && "held" in interrupted) {
-      change(next, { state: { ...state, interrupted: { ...interrupted, held: null } } });
+      change(next, { state: { ...state, interrupted: letGo(interrupted, moment) } });
     }
   } else if (heldBy(state)?.session === session && "held" in state) {
-    change(next, { state: { ...state, held: null } });
+    change(next, { state: letGo(state, moment) });
   }
   return decided(next);
+}
+
+/** Nobody holds it in memory any more. What the handler may have been about there is lost: it is replayed at once. */
+function letGo<Some extends { held: Held | null; settlesAt?: number }>(state: Some, { now }: Moment): Some {
+  return { ...state, held: null, ...(state.settlesAt === undefined ? {} : { settlesAt: now }) };
+}
+
+/**
+ * The session whose end sets the run free: it executes the run, or suspended it and may still be busy with it in memory.
+ */
+export function holderOf(state: State): string | null {
+  if (state.status === "running") {
+    return state.session;
+  }
+  const isUnsettled = "settlesAt" in state && state.settlesAt !== undefined;
+  return isUnsettled ? (state.held?.session ?? null) : null;
 }
 
 /** R4. */

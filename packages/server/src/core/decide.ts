@@ -27,7 +27,7 @@ import { tick } from "./tick.ts";
 export function decide(run: Run, command: Command, moment: Moment): Decision {
   switch (command.type) {
     case "tick":
-      return tick(run, moment);
+      return tick(run, command.isHolderAlive ?? false, moment);
     case "claim":
       return claim(run, command.claim, moment);
     case "renew":

@@ -234,21 +234,29 @@ function shortened(why: ReportedStall): ReportedStall {
   }
 }
 
-function suspend(next: Draft, { children }: Extract<Next, { type: "suspend" }>, seen: number, session: string): void {
+function suspend(
+  next: Draft,
+  { children, mayMoveMs = 0 }: Extract<Next, { type: "suspend" }>,
+  seen: number,
+  session: string,
+): void {
   const { run } = next;
   // R6: something arrived that the worker has not seen. It stays in its hands, and the answer brings the news.
   if (run.inbox !== seen || run.state.status !== "running") {
     return;
   }
-  const { pauseRequested } = run.state;
+  const { pauseRequested, leaseMs } = run.state;
   if (children === 0 && run.waits.length === 0) {
     suspendOnNothing(next, run.state);
     return;
   }
   const held: Held = { session, fence: run.fence, tail: run.tail, attempt: run.attempt };
   const status = parkedStatus(run, children);
-  const state: State =
-    status === "awaiting_retry" ? { status, retryAt: null, held, children } : { status, held, children };
+  const { latest, settings } = next.moment;
+  // Whoever counts as alive then was heard of after the handler could still move by itself.
+  const settlesAt = latest + mayMoveMs + Math.max(settings.aliveMs, leaseMs);
+  const parked = { held, children, ...(mayMoveMs > 0 ? { settlesAt } : {}) };
+  const state: State = status === "awaiting_retry" ? { status, retryAt: null, ...parked } : { status, ...parked };
   change(next, { state });
   if (pauseRequested) {
     park(next, state);

@@ -8,7 +8,8 @@
  *  R3  `(runId, attempt, address)` holds one value for ever: the first write wins.
  *  R4  Only the holder of the current fence may report or renew.
  *  R5  A run that is neither paused, stalled nor final has a `dueAt`, or waits without deadline for something that,
- *      when received, queues it.
+ *      when received, queues it. While the handler of a suspended run may still be busy with something that is not
+ *      durable, the run also has a `settlesAt`.
  *  R6  Nobody parks on news.
  *  R7  Hints carry nothing that storage lacks.
  *  R8  `decide` is pure, so a failed commit may be retried by deciding again.
@@ -54,6 +55,11 @@ export interface Parked {
   held: Held | null;
   /** How many children the handler awaits. */
   children: number;
+  /**
+   * When it is looked whether the holder is alive: until then the handler may be busy in its memory with something that
+   * is not durable, which is lost with it. Epoch milliseconds; absent once it was alive for long enough.
+   */
+  settlesAt?: number;
 }
 
 export type State =
@@ -153,7 +159,8 @@ export interface Run {
 }
 
 export type Command =
-  | { type: "tick" }
+  /** `isHolderAlive`: whether the session that suspended the run was heard of lately. */
+  | { type: "tick"; isHolderAlive?: boolean }
   | { type: "claim"; claim: Claim }
   | { type: "renew"; session: string; fence: number; leaseMs: number }
   /** The session has ended: it neither executes the run any more nor resumes it. */
@@ -227,6 +234,8 @@ export interface Settings {
   /** Leases that may end without a report before the run is stalled. */
   maxCrashes: number;
   maxOpenWaits: number;
+  /** A worker counts as alive for so long after its last sign, or for its lease where that is longer. */
+  aliveMs: number;
 }
 
 export interface Refusal {

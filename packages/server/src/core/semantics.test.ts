@@ -187,6 +187,55 @@ describe("a parked run", () => {
   });
 });
 
+describe("a parked run whose handler may go on by itself", () => {
+  const parked = (...opens: OpenWait[]) =>
+    new Story().claim().report({ type: "suspend", children: 0, mayMoveMs: 300_000 }, { opens });
+  const settles = 300_000 + settings.aliveMs;
+
+  it("is queued again, to be replayed, when its worker is gone by then", () => {
+    const story = parked(awaits("paid"));
+    expect(story).toMatchObject({ status: "awaiting_event", dueAt: settles });
+    story.clock = settles;
+    expect(story.do({ type: "tick", isHolderAlive: false }).run.state).toMatchObject({ status: "queued", held: null });
+    expect(story.run).toMatchObject({ crashes: 0, waits: [{ name: "paid" }] });
+  });
+
+  it("stays where it is, and is not looked at again, when its worker was alive for so long", () => {
+    const story = parked(awaits("paid"));
+    story.clock = settles;
+    story.do({ type: "tick", isHolderAlive: true });
+    expect(story).toMatchObject({ status: "awaiting_event", dueAt: null });
+    expect(story.send("paid").claim().run.state).toMatchObject({ held: { session: "session-1" } });
+  });
+
+  it("is looked at later when its worker's lease is longer", () => {
+    const claim = { claimId: "c", session: "session-1", worker: "w", leaseMs: 600_000 };
+    const story = new Story().do({ type: "claim", claim });
+    story.report({ type: "suspend", children: 0, mayMoveMs: 1_000 }, { opens: [awaits("paid")] });
+    expect(story.dueAt).toBe(601_000);
+  });
+
+  it.each([
+    ["a sleep", sleeps(1_000)],
+    ["the retry of a task", retries(1_000)],
+  ])("goes on as always when %s ends before", (_, open) => {
+    expect(parked(open).pass(1_000).run.state).toMatchObject({ status: "queued", held: { session: "session-1" } });
+  });
+
+  it("is queued when a paused one is resumed after that", () => {
+    const story = parked(awaits("paid")).signal("pause").pass(settles);
+    expect(story.status).toBe("paused");
+    expect(story.signal("resume").dueAt).toBe(settles);
+    expect(story.pass(1).status).toBe("queued");
+  });
+
+  it("is due at once when its session leaves", () => {
+    const story = parked(awaits("paid")).do({ type: "leave", session: "session-1" });
+    expect(story).toMatchObject({ status: "awaiting_event", dueAt: 0 });
+    expect(story.pass(1).run.state).toMatchObject({ status: "queued", held: null });
+  });
+});
+
 describe("pause", () => {
   it("of a running run lets it record what is in flight, then holds it", () => {
     const story = new Story().claim().signal("pause").record(returned("task:a#0"));

@@ -15,9 +15,9 @@ import {
   recordEnd,
   refuse,
 } from "./draft.ts";
-import type { Decision, Moment, Run, Wait } from "./run.ts";
+import type { Decision, Moment, ParkedStatus, Run, State, Wait } from "./run.ts";
 
-export function tick(run: Run, moment: Moment): Decision {
+export function tick(run: Run, isHolderAlive: boolean, moment: Moment): Decision {
   if (run.dueAt === null || run.dueAt > moment.now) {
     return refuse("NOT_DUE", "Nothing of this run is due.");
   }
@@ -28,9 +28,14 @@ export function tick(run: Run, moment: Moment): Decision {
   } else if (run.timeoutAt !== null && run.timeoutAt <= moment.now) {
     expire(next);
   } else {
-    advance(next, elapse(next));
+    advance(next, elapse(next), isHolderAlive);
   }
   return decided(next);
+}
+
+/** Whether it is time to look whether the worker that suspended the run is alive. */
+export function isUnsettled(state: State, now: number): state is Extract<State, { status: ParkedStatus }> {
+  return "settlesAt" in state && state.settlesAt !== undefined && state.settlesAt <= now;
 }
 
 function expire(next: Draft): void {
@@ -38,6 +43,22 @@ function expire(next: Draft): void {
   const message = `The run did not end within its timeout of ${timeoutMs} ms.`;
   record(next, "timed_out:#0", { type: "marked", mark: "timed_out" });
   end(next, { status: "failed", error: { name: "RunTimeoutError", code: "RUN_TIMED_OUT", message } });
+}
+
+/**
+ * The handler had long enough to go on by itself. What it was about was lost if its worker is gone: it is replayed, for
+ * what it waits for may never come.
+ */
+function settle(next: Draft, state: Extract<State, { status: ParkedStatus }>, isHolderAlive: boolean): void {
+  if (!isUnsettled(state, next.moment.now)) {
+    return;
+  }
+  if (isHolderAlive) {
+    const { settlesAt: _, ...settled } = state;
+    change(next, { state: settled });
+  } else {
+    enqueue(next, null);
+  }
 }
 
 /** Ends every wait whose deadline has passed; whether there was one. */
@@ -65,7 +86,7 @@ function byDeadline(a: Wait, b: Wait): number {
 /**
  * What the state itself has due, and what an elapsed wait means to it. An elapsed wait of a running run is no takeover.
  */
-function advance(next: Draft, elapsed: boolean): void {
+function advance(next: Draft, elapsed: boolean, isHolderAlive: boolean): void {
   const { now, bootAt, settings } = next.moment;
   const { state } = next.run;
   change(next, {});
@@ -95,6 +116,8 @@ function advance(next: Draft, elapsed: boolean): void {
     case "awaiting_retry":
       if (elapsed || (state.retryAt !== null && state.retryAt <= now)) {
         enqueue(next, state.held);
+      } else {
+        settle(next, state, isHolderAlive);
       }
       return;
     case "sleeping":
@@ -102,6 +125,8 @@ function advance(next: Draft, elapsed: boolean): void {
     case "awaiting_child_workflow":
       if (elapsed) {
         enqueue(next, state.held);
+      } else {
+        settle(next, state, isHolderAlive);
       }
       return;
     case "paused":

@@ -3,6 +3,7 @@
  */
 
 import type { Entry, Report, RunId, StartResult } from "@aikirun/lib/protocol";
+import { holderOf } from "../core/claim.ts";
 import type { Moment, Run, Settings } from "../core/run.ts";
 import { isSameStart, openRun } from "../core/start.ts";
 import type { Ready } from "../delivery/ready.ts";
@@ -177,7 +178,7 @@ async function release(
   await work.refresh(
     ids.filter((id) => {
       const state = work.get(id)?.state;
-      return state?.status !== "running" || state.session !== session;
+      return state === undefined || holderOf(state) !== session;
     }),
   );
   for (const id of ids) {

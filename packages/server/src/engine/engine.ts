@@ -57,6 +57,7 @@ const defaultSettings: Settings = {
   maxRedeliverMs: 300_000,
   maxCrashes: 5,
   maxOpenWaits: limits.openWaits,
+  aliveMs: 90_000,
 };
 
 export function createEngine(options: EngineOptions): Engine {
@@ -136,6 +137,7 @@ export function createEngine(options: EngineOptions): Engine {
     env,
     storage: { ...reading, transaction: (work) => storage.transaction(work) },
     logger,
+    aliveMs: committer.settings.aliveMs,
   });
 
   return {

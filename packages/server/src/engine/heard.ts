@@ -10,7 +10,8 @@ export interface Heard {
   /** What its claims tell; null while only heartbeats came here: its claims go to another server. */
   about: Pick<ClaimRequest, "worker" | "serves" | "shardKeys"> | null;
   load: WorkerLoad | undefined;
-  /** How long it counts as live without another sign. */
+  /** How long it counts as live without another sign: so long at least, and for its lease where that is longer. */
+  readonly aliveMs: number;
   patienceMs: number;
   hasLeft: boolean;
   /** The first sign and the last, by the monotonic clock. */
@@ -22,25 +23,28 @@ export interface Heard {
   tellAt: number;
 }
 
-/** Live for so long after its last sign, or for its lease where that is longer: heartbeats may be hours apart. */
-const liveMs = 90_000;
-
 /** Who comes or serves something else is told so soon; all that happens until then goes along. */
 const newsMs = 250;
-/** A load changes with every claim. */
-const loadMs = 5_000;
-/** A sign of life alone. */
-const signMs = 15_000;
+/** So often within the time that a worker counts as alive: a load, which changes with every claim. */
+const loadsWhileAlive = 18;
+/** And a sign of life alone. */
+const signsWhileAlive = 6;
 
 /** All that were heard of, by namespace and session. */
 export class HeardWorkers {
   readonly #namespaces = new Map<string, Map<string, Heard>>();
+  readonly #aliveMs: number;
+
+  /** `aliveMs`: how long a worker counts as alive after its last sign, at least. */
+  constructor(aliveMs: number) {
+    this.#aliveMs = aliveMs;
+  }
 
   /** What was heard of this one, if only now. */
   of(namespace: string, session: string, now: number): Heard {
     const sessions = this.#namespaces.get(namespace) ?? new Map<string, Heard>();
     this.#namespaces.set(namespace, sessions);
-    const heard = sessions.get(session) ?? newlyHeard(namespace, session, now);
+    const heard = sessions.get(session) ?? newlyHeard(namespace, session, now, this.#aliveMs);
     sessions.set(session, heard);
     return heard;
   }
@@ -70,13 +74,14 @@ export class HeardWorkers {
   }
 }
 
-function newlyHeard(namespace: string, session: string, now: number): Heard {
+function newlyHeard(namespace: string, session: string, now: number, aliveMs: number): Heard {
   return {
     namespace,
     session,
     about: null,
     load: undefined,
-    patienceMs: liveMs,
+    aliveMs,
+    patienceMs: aliveMs,
     hasLeft: false,
     since: now,
     heardAt: now,
@@ -117,9 +122,9 @@ function hear(
   now: number,
   isNews: boolean,
 ): void {
-  const patienceMs = Math.max(liveMs, leaseMs);
+  const patienceMs = Math.max(heard.aliveMs, leaseMs);
   const isBusier = load !== undefined && (load.busy !== heard.load?.busy || load.slots !== heard.load.slots);
-  const nextMs = isBusier ? loadMs : signMs;
+  const nextMs = heard.aliveMs / (isBusier ? loadsWhileAlive : signsWhileAlive);
   const isSoon = isNews || patienceMs !== heard.patienceMs;
   const tellAt = isSoon ? now + newsMs : Math.max(now + newsMs, heard.toldAt + nextMs);
   heard.tellAt = Math.min(heard.tellAt, tellAt);

@@ -89,6 +89,22 @@ describe("a session that leaves", () => {
     expect(await one.claimOne()).toMatchObject({ hot: false });
   });
 
+  it("has runs replayed that it suspended and may have been busy with", async () => {
+    const { speaker, engine, env } = rig();
+    const one = speaker();
+    const ids = [await one.start(), await one.start()];
+    const [run, settled] = await one.claim();
+    if (run === undefined || settled === undefined) throw new Error("two runs were there");
+    await one.report(run, { type: "suspend", children: 0, mayMoveMs: 300_000 }, { opens: [sleeps(3_600_000)] });
+    await one.report(settled, suspend, { opens: [sleeps(3_600_000)] });
+    await leave(one);
+    await engine.start();
+    await env.advance(1_500);
+    expect(await speaker().claim()).toMatchObject([{ id: run.id, hot: false, lapses: 0 }]);
+    expect(ids.toSorted()).toEqual([run.id, settled.id].toSorted());
+    await engine.close();
+  });
+
   it("is told of runs that it names and that are gone", async () => {
     const { speaker, env } = rig();
     expect(codes(await leave(speaker(), [{ runId: env.id(), fence: 1 }]))).toEqual(["RUN_NOT_FOUND"]);

@@ -1,7 +1,7 @@
 import type { LiveWorker } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import { type Rig, rig, Speaker } from "../../test/rig.ts";
-import { complete } from "../../test/runs.ts";
+import { awaits, complete } from "../../test/runs.ts";
 
 /** Enough for news to be written down, and for what another server knew to be too old. Milliseconds. */
 const soonMs = 1_500;
@@ -224,5 +224,38 @@ describe("what is written of workers", () => {
     await here.engine.close();
     expect(await names(there)).toEqual([]);
     expect(here.env.timers).toBe(0);
+  });
+});
+
+describe("a run that was suspended, and whose handler may go on by itself", () => {
+  const suspended = async (server: Rig): Promise<{ one: Speaker; id: string }> => {
+    const one = server.speaker();
+    const id = await one.start();
+    const run = await one.claimOne();
+    await one.report(run, { type: "suspend", children: 0, mayMoveMs: 300_000 }, { opens: [awaits("never")] });
+    await server.engine.start();
+    return { one, id };
+  };
+
+  it("is replayed by another when its worker died, though nothing of it is due", async () => {
+    const here = rig();
+    const { one, id } = await suspended(here);
+    await here.env.advance(389_000);
+    expect(await one.status(id)).toBe("awaiting_event");
+    await here.env.advance(2_000);
+    expect(await here.speaker().claimOne()).toMatchObject({ id, hot: false, lapses: 0 });
+    await here.engine.close();
+  });
+
+  it("stays with its worker while that one is alive, and for good", async () => {
+    const here = rig();
+    const { one, id } = await suspended(here);
+    for (let passedMs = 0; passedMs < 480_000; passedMs += 30_000) {
+      await one.api.renew({ session: one.session, leaseMs: 90_000, runs: [] });
+      await here.env.advance(30_000);
+    }
+    await here.env.advance(600_000);
+    expect(await one.status(id)).toBe("awaiting_event");
+    await here.engine.close();
   });
 });

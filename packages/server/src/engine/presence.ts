@@ -28,6 +28,8 @@ export interface PresenceOptions {
   env: Env;
   storage: Pick<Storage, "read" | "transaction">;
   logger: Logger;
+  /** How long a worker counts as alive after its last sign, at least. Milliseconds. */
+  aliveMs: number;
 }
 
 /** What the database says is good for so long. Milliseconds. */
@@ -45,8 +47,8 @@ interface Question {
   reply: Promise<Known>;
 }
 
-export function livePresence({ env, storage, logger }: PresenceOptions): Presence {
-  const heard = new HeardWorkers();
+export function livePresence({ env, storage, logger, aliveMs }: PresenceOptions): Presence {
+  const heard = new HeardWorkers(aliveMs);
   const told = telling({ env, storage, heard, logger });
   const asked = new Map<string, Question>();
 

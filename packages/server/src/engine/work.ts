@@ -4,8 +4,11 @@
  */
 
 import type { Entry, RunId } from "@aikirun/lib/protocol";
+import { holderOf } from "../core/claim.ts";
 import { decide } from "../core/decide.ts";
 import type { Command, Decision, Effect, Moment, Run } from "../core/run.ts";
+import { isUnsettled } from "../core/tick.ts";
+import type { Sighting } from "../storage/sighting.ts";
 import type { Transaction } from "../storage/storage.ts";
 import { isBehind, keysOf, keyText, withKnown } from "./known.ts";
 import type { Rows } from "./rows.ts";
@@ -69,6 +72,8 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
   const recorded = new Map<RunId, Entry[]>();
   const hints: Run[] = [];
   const names = takenNames();
+  /** Live workers by namespace. */
+  const workers = new Map<string, Promise<Sighting[]>>();
   let effects: Effect[] = [];
 
   const see = (run: Run, isLoaded: boolean) => {
@@ -130,6 +135,17 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
     }
   };
 
+  /** What must be known of who suspended the run, when that is about to matter. */
+  const withHolder = async (run: Run, command: Command): Promise<Command> => {
+    if (command.type !== "tick" || !isUnsettled(run.state, moment.now)) {
+      return command;
+    }
+    const alive = workers.get(run.namespace) ?? transaction.workers(run.namespace, moment.now);
+    workers.set(run.namespace, alive);
+    const holder = holderOf(run.state);
+    return { ...command, isHolderAlive: (await alive).some(({ session }) => session === holder) };
+  };
+
   const informed = async (run: Run, command: Command): Promise<Command> => {
     const keys = keysOf(run, command);
     if (keys.length === 0) {
@@ -140,6 +156,9 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
     return withKnown(command, [...(await transaction.entriesAt(keys)), ...here]);
   };
 
+  const decided = async (run: Run, command: Command): Promise<Decision> =>
+    decide(run, await withHolder(run, withTaken(run, command)), moment);
+
   const withTaken = (run: Run, command: Command): Command =>
     command.type === "report" && command.report.starts.length > 0
       ? { ...command, taken: names.of(run.namespace, command.report.starts) }
@@ -148,7 +167,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
   const decideAgain = async (run: Run, command: Command): Promise<Decision> => {
     await refresh([run.id]);
     const known = current.get(run.id) ?? run;
-    return decide(known, withTaken(known, await informed(known, command)), moment);
+    return decided(known, await informed(known, command));
   };
 
   /** Only acceptances that a write proves may rest on a cached row, and no refusal on not knowing what is recorded. */
@@ -177,7 +196,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
       return null;
     }
     const asked = suspects.has(to) || isBehind(run, command) ? await informed(run, command) : command;
-    let decision = decide(run, withTaken(run, asked), moment);
+    let decision = await decided(run, asked);
     if (isDoubtful(decision, run, command)) {
       decision = await decideAgain(run, command);
     }

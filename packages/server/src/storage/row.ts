@@ -5,6 +5,7 @@
 
 import { AikiError } from "@aikirun/lib";
 import type { Ask, Build, Entry, Value } from "@aikirun/lib/protocol";
+import { holderOf } from "../core/claim.ts";
 import type { Arrivals, Run, RunOptions, State, Wait } from "../core/run.ts";
 import { fromText, toText } from "./text.ts";
 
@@ -123,7 +124,7 @@ export function changingColumns(run: Run): ChangingColumns {
     revision: run.revision,
     fence: run.fence,
     updatedAt: run.updatedAt,
-    session: optionalText(running?.session),
+    session: optionalText(holderOf(state)),
     claimId: optionalText(running?.claimId),
     output: completed ? optionalText(state.output) : null,
     state: JSON.stringify(rest),

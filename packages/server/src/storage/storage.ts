@@ -67,7 +67,7 @@ export interface Reader {
   stalledChildren(parents: RunId[]): Promise<Run[]>;
   /** Ids of running runs that these claims took, in id order. */
   claimed(session: string, claimIds: readonly string[]): Promise<RunId[]>;
-  /** Ids of running runs of the namespace that the session holds, in any order, at most `limit`. */
+  /** Ids of runs of the namespace whose holder (see `holderOf`) is the session, in any order, at most `limit`. */
   inSession(namespace: string, session: string, limit: number): Promise<RunId[]>;
   /** Runs by reference: one per `(namespace, name, referenceId)` that exists. */
   referenced(keys: ReferenceKey[]): Promise<Run[]>;

@@ -142,7 +142,10 @@ export class Matcher {
       if (isEarlier) continue;
       // What was recorded without saying when it was made is told apart by its order.
       if (ask === null) return call;
-      if (!isOfBranch(call, made.branch) || this.#wasBeside(call, made) !== made.isBeside) continue;
+      if (!isOfBranch(call, made.branch)) continue;
+      // Made earlier than it was, it may find a call open beside it that had ended by then.
+      const isEarly = made.group !== null && made.isBeside && ask.askedAt > delivered;
+      if (!isEarly && this.#wasBeside(call, made) !== made.isBeside) continue;
       if (made.group === null ? !wasPrompt(ask) || ask.askedAt > delivered : !mayHaveBeenLate(ask, made)) continue;
       if (found !== null || (wasPrompt(ask) && ask.alike !== undefined)) return "ambiguous";
       found = call;

@@ -1,4 +1,5 @@
 import { type Entry, finalStatuses, type RunId } from "@aikirun/lib/protocol";
+import { holderOf } from "../../core/claim.ts";
 import type { Run } from "../../core/run.ts";
 import type { Ranked } from "../queue.ts";
 import type { Sighting } from "../sighting.ts";
@@ -103,8 +104,9 @@ export class Tables {
     if (run.state.status === "queued") addTo(this.#queues, queueKey(run), { priority: run.priority, id }, byRank);
     if (run.state.status === "running") {
       addTo(this.#claims, keyOf(run.state.session, run.state.claimId), id, byId);
-      addTo(this.#sessions, run.state.session, id, byId);
     }
+    const holder = holderOf(run.state);
+    if (holder !== null) addTo(this.#sessions, holder, id, byId);
     if (run.parent !== null && isLiveChild(run)) addTo(this.#children, run.parent.id, id, byId);
     if (run.parent !== null && run.state.status === "stalled") addTo(this.#stalledChildren, run.parent.id, id, byId);
   }
@@ -117,8 +119,9 @@ export class Tables {
     if (run.state.status === "queued") removeFrom(this.#queues, queueKey(run), { priority: run.priority, id });
     if (run.state.status === "running") {
       removeFrom(this.#claims, keyOf(run.state.session, run.state.claimId), id);
-      removeFrom(this.#sessions, run.state.session, id);
     }
+    const holder = holderOf(run.state);
+    if (holder !== null) removeFrom(this.#sessions, holder, id);
     if (run.parent !== null && isLiveChild(run)) removeFrom(this.#children, run.parent.id, id);
     if (run.parent !== null && run.state.status === "stalled") removeFrom(this.#stalledChildren, run.parent.id, id);
   }

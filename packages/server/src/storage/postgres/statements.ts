@@ -195,6 +195,10 @@ export const selectInSession: string = `
   SELECT id
   FROM aiki.run
   WHERE status = 'running' AND session = $1 AND namespace = $2
+  UNION ALL
+  SELECT id
+  FROM aiki.run
+  WHERE status <> 'running' AND session = $1 AND namespace = $2
   LIMIT $3`;
 
 /** An earlier sign changes nothing, and one that said goodbye stays gone. Locks in the order of the key. */

@@ -32,6 +32,8 @@ const createRunAndEntry = `
     WHERE due_at IS NOT NULL;
   CREATE INDEX run_claimed ON run (session, claim_id, id)
     WHERE status = 'running';
+  CREATE INDEX run_suspended ON run (session, id)
+    WHERE session IS NOT NULL AND status <> 'running';
   CREATE UNIQUE INDEX run_reference ON run (namespace, name, reference_id)
     WHERE reference_id IS NOT NULL;
   CREATE INDEX run_parent ON run (parent_id, id)

@@ -116,8 +116,12 @@ export const selectClaimed: string = `
 export const selectInSession: string = `
   SELECT id
   FROM run
-  WHERE status = 'running' AND session = ? AND namespace = ?
-  LIMIT ?`;
+  WHERE status = 'running' AND session = ?1 AND namespace = ?2
+  UNION ALL
+  SELECT id
+  FROM run
+  WHERE status <> 'running' AND session = ?1 AND namespace = ?2
+  LIMIT ?3`;
 
 /** An earlier sign changes nothing, and one that said goodbye stays gone. */
 export const upsertWorker: string = `
