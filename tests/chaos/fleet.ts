@@ -16,8 +16,8 @@ const heartbeatMs = 400;
 export const leaseMs = 3 * heartbeatMs;
 
 /**
- * Nothing here is poison: leases that end are our doing, however many in a row. And what a worker was about when it died
- * is looked for while the chaos is on.
+ * Nothing here is poison: leases that end are our doing, however many in a row. And the chaos lasts long enough to see
+ * what becomes of work that a worker was busy with when it died.
  */
 const settings: Partial<Settings> = { maxCrashes: 50, aliveMs: 3 * leaseMs };
 

@@ -81,9 +81,7 @@ function letGo<Some extends { held: Held | null; settlesAt?: number }>(state: So
   return { ...state, held: null, ...(state.settlesAt === undefined ? {} : { settlesAt: now }) };
 }
 
-/**
- * The session whose end sets the run free: it executes the run, or suspended it and may still be busy with it in memory.
- */
+/** The session whose end sets the run free: it executes it, or suspended it and may still be busy with it in memory. */
 export function holderOf(state: State): string | null {
   if (state.status === "running") {
     return state.session;

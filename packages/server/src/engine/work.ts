@@ -4,12 +4,10 @@
  */
 
 import type { Entry, RunId } from "@aikirun/lib/protocol";
-import { holderOf } from "../core/claim.ts";
 import { decide } from "../core/decide.ts";
 import type { Command, Decision, Effect, Moment, Run } from "../core/run.ts";
-import { isUnsettled } from "../core/tick.ts";
-import type { Sighting } from "../storage/sighting.ts";
 import type { Transaction } from "../storage/storage.ts";
+import { holders } from "./holders.ts";
 import { isBehind, keysOf, keyText, withKnown } from "./known.ts";
 import type { Rows } from "./rows.ts";
 import { takenNames } from "./taken.ts";
@@ -72,8 +70,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
   const recorded = new Map<RunId, Entry[]>();
   const hints: Run[] = [];
   const names = takenNames();
-  /** Live workers by namespace. */
-  const workers = new Map<string, Promise<Sighting[]>>();
+  const withHolder = holders(transaction, moment);
   let effects: Effect[] = [];
 
   const see = (run: Run, isLoaded: boolean) => {
@@ -133,17 +130,6 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
         see(run, true);
       }
     }
-  };
-
-  /** What must be known of who suspended the run, when that is about to matter. */
-  const withHolder = async (run: Run, command: Command): Promise<Command> => {
-    if (command.type !== "tick" || !isUnsettled(run.state, moment.now)) {
-      return command;
-    }
-    const alive = workers.get(run.namespace) ?? transaction.workers(run.namespace, moment.now);
-    workers.set(run.namespace, alive);
-    const holder = holderOf(run.state);
-    return { ...command, isHolderAlive: (await alive).some(({ session }) => session === holder) };
   };
 
   const informed = async (run: Run, command: Command): Promise<Command> => {

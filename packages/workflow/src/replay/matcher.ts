@@ -174,9 +174,11 @@ export class Matcher {
       if (group === null) return wasPrompt(ask);
       return wasPrompt(ask) ? isOverdue(content, ask, made) : mayHaveBeenLate(ask, made);
     };
-    const sameBranch = all.filter(
-      (call) => isOfBranch(call, branch) && isOther(call) && this.#wasBeside(call, made) === isBeside,
-    );
+    const isAside = (call: Recorded): boolean => {
+      const isEarlier = !isChanged && group !== null && isBeside && call.ask !== null && !wasPrompt(call.ask);
+      return !isEarlier && this.#wasBeside(call, made) !== isBeside;
+    };
+    const sameBranch = all.filter((call) => isOfBranch(call, branch) && isOther(call) && !isAside(call));
     const [found] = sameBranch;
     if (found !== undefined && sameBranch.length === 1) return found;
     const isRepeatable = /^(sleep|now):/.test(content);
