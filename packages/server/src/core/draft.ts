@@ -52,10 +52,10 @@ export function refuse(code: Refusal["code"], message: string): Refusal {
 
 /** What an entry carries besides its value. */
 export interface Authorship {
-  worker?: string;
-  startedAt?: number;
+  worker?: string | undefined;
+  startedAt?: number | undefined;
   /** The durable call that the entry belongs to. */
-  ask?: Ask;
+  ask?: Ask | undefined;
   /** Arrivals and signals belong to no attempt: 0, so that a reference counts once for the whole run. */
   attempt?: 0;
 }
@@ -63,23 +63,24 @@ export interface Authorship {
 export function record(draft: Draft, address: string, value: Value, by: Authorship = {}): void {
   const { run } = draft;
   run.tail += 1;
-  draft.entries.push({
-    runId: run.id,
-    seq: run.tail,
-    address,
-    attempt: by.attempt ?? run.attempt,
-    at: timeOf(draft),
-    fence: run.fence,
-    ...(by.worker === undefined ? {} : { worker: by.worker }),
-    ...(by.startedAt === undefined ? {} : { startedAt: by.startedAt }),
-    ...(by.ask === undefined ? {} : { ask: by.ask }),
-    value,
-  });
+  const attempt = by.attempt ?? run.attempt;
+  const at = timeOf(draft);
+  const entry: Entry = { runId: run.id, seq: run.tail, address, attempt, at, fence: run.fence, value };
+  if (by.worker !== undefined) {
+    entry.worker = by.worker;
+  }
+  if (by.startedAt !== undefined) {
+    entry.startedAt = by.startedAt;
+  }
+  if (by.ask !== undefined) {
+    entry.ask = by.ask;
+  }
+  draft.entries.push(entry);
 }
 
 /** Records how a wait ended, as part of the durable call that opened it. */
 export function recordEnd(draft: Draft, { address, ask }: Pick<Wait, "address" | "ask">, value: Value): void {
-  record(draft, address, value, ask === undefined ? {} : { ask });
+  record(draft, address, value, { ask });
 }
 
 /** A fact came from outside: whoever parks without having seen it is told (R6). */

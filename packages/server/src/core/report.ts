@@ -5,7 +5,18 @@ import type { Address, Ask, Next, OpenWait, Report, ReportedStall } from "@aikir
 import { receivedBy } from "./bind.ts";
 import { startChildren } from "./children.ts";
 import { fenced, handBack, holds, park, stall } from "./claim.ts";
-import { arrive, change, type Draft, decided, draft, end, record, recordEnd, refuse } from "./draft.ts";
+import {
+  type Authorship,
+  arrive,
+  change,
+  type Draft,
+  decided,
+  draft,
+  end,
+  record,
+  recordEnd,
+  refuse,
+} from "./draft.ts";
 import type { Command, Decision, Entry, Held, Moment, ParkedStatus, Run, State, Value } from "./run.ts";
 import { withdraw, withdrawnBy } from "./withdraw.ts";
 
@@ -55,11 +66,11 @@ export function report(run: Run, command: ReportCommand, moment: Moment): Decisi
 
 /** What no repetition of the report would mend. */
 function faultOf({ entries, opens, starts }: Report, facts: readonly Fact[]): string | null {
-  if (new Set(facts.map(({ address }) => address)).size < facts.length) {
+  if (facts.length > 1 && new Set(facts.map(({ address }) => address)).size < facts.length) {
     return "Two facts of the report have one address; each is recorded at its own.";
   }
   const isBeyond = ({ ask }: { ask?: Ask }) => ask !== undefined && -ask.askedAt > entries.length;
-  return [...entries, ...opens, ...starts].some(isBeyond)
+  return entries.some(isBeyond) || opens.some(isBeyond) || starts.some(isBeyond)
     ? `A negative askedAt names an entry of the report, from -1 to -${entries.length}; it has no other.`
     : null;
 }
@@ -71,16 +82,15 @@ function withSeqs(report: Report, tail: number): Report {
       ? item
       : { ...item, ask: { ...item.ask, askedAt: tail - item.ask.askedAt } };
   const { entries, opens, starts } = report;
-  return { ...report, entries: entries.map(resolved), opens: opens.map(resolved), starts: starts.map(resolved) };
+  const isRelative = ({ ask }: { ask?: Ask }) => ask !== undefined && ask.askedAt < 0;
+  return entries.some(isRelative) || opens.some(isRelative) || starts.some(isRelative)
+    ? { ...report, entries: entries.map(resolved), opens: opens.map(resolved), starts: starts.map(resolved) }
+    : report;
 }
 
 function recordFacts(next: Draft, { entries }: Report, worker: string): void {
   for (const { address, value, startedAt, ask } of entries) {
-    const by = {
-      worker,
-      ...(startedAt === undefined ? {} : { startedAt }),
-      ...(ask === undefined ? {} : { ask }),
-    };
+    const by: Authorship = { worker, startedAt, ask };
     if (value.type === "retrying") {
       const { error, retryInMs } = value;
       record(next, address, { type: "retrying", error, retryAt: next.moment.latest + retryInMs }, by);

@@ -7,8 +7,15 @@ import { arrive, change, type Draft, recordEnd } from "./draft.ts";
 import type { Entry } from "./run.ts";
 
 /** The waits that a report withdraws. */
-export function withdrawnBy({ entries }: Report): Set<Address> {
-  return new Set(entries.flatMap(({ address, value }) => (value.type === "withdrawn" ? withdrawnWait(address) : [])));
+export function withdrawnBy({ entries }: Report): ReadonlySet<Address> {
+  const isAny = entries.some(({ value }) => value.type === "withdrawn");
+  return isAny ? new Set(entries.flatMap(withdrawnIn)) : none;
+}
+
+const none: ReadonlySet<Address> = new Set();
+
+function withdrawnIn({ address, value }: Report["entries"][number]): Address[] {
+  return value.type === "withdrawn" ? [withdrawnWait(address)] : [];
 }
 
 /**
@@ -17,6 +24,9 @@ export function withdrawnBy({ entries }: Report): Set<Address> {
  * still be recalled, so it stays received.
  */
 export function withdraw(next: Draft, withdrawn: ReadonlySet<Address>, known: ReadonlyMap<Address, Entry>): void {
+  if (withdrawn.size === 0) {
+    return;
+  }
   const { waits } = next.run;
   const others = waits.filter(({ address }) => !withdrawn.has(address));
   if (others.length < waits.length) {

@@ -220,7 +220,6 @@ async function answer(
     return { ok: true, run: decision.run, anew: anew?.type === "start" ? anew.run : null, first: tail + 1, news: [] };
   }
   const { report } = command;
-  const own = ownEntries(report);
   const before: Entry[] = [];
   const known = work.tailBefore(to);
   if (known > report.after) {
@@ -229,6 +228,12 @@ async function answer(
     const request = { runId: to, after: report.after, limit, bytes: Number.MAX_SAFE_INTEGER };
     before.push(...((await transaction.journal([request]))[0] ?? []));
   }
+  const isAlone = before.length + pending.length + report.starts.length === 0;
+  if (isAlone && decision.entries.length === report.entries.length) {
+    const first = decision.entries[0]?.seq ?? decision.run.tail + 1;
+    return { ok: true, run: decision.run, anew: null, first, news: [] };
+  }
+  const own = ownEntries(report);
   const all = [...before, ...pending, ...decision.entries];
   const first = all.find((entry) => own(entry) !== "none")?.seq ?? decision.run.tail + 1;
   return { ok: true, run: decision.run, anew: null, first, news: all.filter((entry) => own(entry) !== "asItSays") };

@@ -4,19 +4,18 @@ import { isUnsettled } from "../core/tick.ts";
 import type { Sighting } from "../storage/sighting.ts";
 import type { Reader } from "../storage/storage.ts";
 
+type Tick = Extract<Command, { type: "tick" }>;
+
 /** Completes a tick that is about to look whether the worker that suspended the run is alive. */
-export function holders(
-  reader: Pick<Reader, "workers">,
-  { now }: Moment,
-): (run: Run, command: Command) => Promise<Command> {
+export function holders(reader: Pick<Reader, "workers">, { now }: Moment): (run: Run, tick: Tick) => Promise<Tick> {
   const live = new Map<string, Promise<Sighting[]>>();
-  return async ({ namespace, state }, command) => {
-    if (command.type !== "tick" || !isUnsettled(state, now)) {
-      return command;
+  return async ({ namespace, state }, tick) => {
+    if (!isUnsettled(state, now)) {
+      return tick;
     }
     const workers = live.get(namespace) ?? reader.workers(namespace, now);
     live.set(namespace, workers);
     const holder = holderOf(state);
-    return { ...command, isHolderAlive: (await workers).some(({ session }) => session === holder) };
+    return { ...tick, isHolderAlive: (await workers).some(({ session }) => session === holder) };
   };
 }

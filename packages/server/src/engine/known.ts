@@ -4,16 +4,20 @@ import { arrivalAddress, awaitedResult, resultAddress, signalAddress, withdrawnA
 import type { Address, Entry } from "@aikirun/lib/protocol";
 import { isFinal } from "../core/decide.ts";
 import type { Command, Run } from "../core/run.ts";
+import { isUnsettled } from "../core/tick.ts";
 import { withdrawnBy } from "../core/withdraw.ts";
 import type { EntryKey } from "../storage/storage.ts";
 
 /**
  * Whether the command may already have been applied, or depends on what is recorded, without an entry of its own that
  * would meet an existing one: a worker that has not received everything, or a late copy of its report, may open waits
- * that have ended; a withdrawn wait may have taken an event; and the retry of an ended run may repeat one that was for
- * the run itself.
+ * that have ended; a withdrawn wait may have taken an event; the retry of an ended run may repeat one that was for the
+ * run itself; and a tick may depend on whether the worker that suspended the run is alive.
  */
-export function isBehind(run: Run, command: Command): boolean {
+export function isBehind(run: Run, command: Command, now: number): boolean {
+  if (command.type === "tick") {
+    return isUnsettled(run.state, now);
+  }
   if (command.type !== "report") {
     return command.type === "retry" && isFinal(run.state);
   }

@@ -133,6 +133,9 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
   };
 
   const informed = async (run: Run, command: Command): Promise<Command> => {
+    if (command.type === "tick") {
+      return withHolder(run, command);
+    }
     const keys = keysOf(run, command);
     if (keys.length === 0) {
       return command;
@@ -142,9 +145,6 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
     return withKnown(command, [...(await transaction.entriesAt(keys)), ...here]);
   };
 
-  const decided = async (run: Run, command: Command): Promise<Decision> =>
-    decide(run, await withHolder(run, withTaken(run, command)), moment);
-
   const withTaken = (run: Run, command: Command): Command =>
     command.type === "report" && command.report.starts.length > 0
       ? { ...command, taken: names.of(run.namespace, command.report.starts) }
@@ -153,7 +153,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
   const decideAgain = async (run: Run, command: Command): Promise<Decision> => {
     await refresh([run.id]);
     const known = current.get(run.id) ?? run;
-    return decided(known, await informed(known, command));
+    return decide(known, withTaken(known, await informed(known, command)), moment);
   };
 
   /** Only acceptances that a write proves may rest on a cached row, and no refusal on not knowing what is recorded. */
@@ -181,8 +181,9 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
     if (run === undefined) {
       return null;
     }
-    const asked = suspects.has(to) || isBehind(run, command) ? await informed(run, command) : command;
-    let decision = await decided(run, asked);
+    const isKnown = !suspects.has(to) && !isBehind(run, command, moment.now);
+    const asked = isKnown ? command : await informed(run, command);
+    let decision = decide(run, withTaken(run, asked), moment);
     if (isDoubtful(decision, run, command)) {
       decision = await decideAgain(run, command);
     }

@@ -72,7 +72,7 @@ interface Rest {
   inbox: number;
   attempt: number;
   /** Absent before the first report that names one. */
-  build?: Build;
+  build?: Build | undefined;
   crashes: number;
   lapses: number;
   children: number;
@@ -111,7 +111,7 @@ export function changingColumns(run: Run): ChangingColumns {
     timeoutAt: run.timeoutAt,
     inbox: run.inbox,
     attempt: run.attempt,
-    ...(run.build === null ? {} : { build: run.build }),
+    build: run.build ?? undefined,
     crashes: run.crashes,
     lapses: run.lapses,
     children: run.children,

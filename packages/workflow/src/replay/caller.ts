@@ -1,5 +1,5 @@
 import { addressOf } from "@aikirun/lib";
-import type { Identified, Unnumbered } from "./call.ts";
+import type { Identified, Unkeyed, Unnumbered } from "./call.ts";
 import type { Drain } from "./drain.ts";
 import { nested } from "./errors.ts";
 import { besideOf, branchOf, lateIdentity, pathIdentity, promptIdentity, unrecordedIdentity } from "./identity.ts";
@@ -33,6 +33,8 @@ interface Told extends Pick<Identified, "identity" | "group"> {
 /** So many late calls have their places kept, for the message of a clash. */
 const keptPlaces = 1_000;
 
+const settled = Promise.resolve();
+
 /** Gives every durable call of one execution its identity. */
 export class Caller {
   readonly root: Point;
@@ -45,8 +47,8 @@ export class Caller {
   /** Those before it. */
   readonly past: string[] = [];
   /** The first late call of each identity, and where it was made. */
-  readonly #firstLate = new Map<string, Error | null>();
-  readonly #derived = new Map<string, { count: number; isLate: boolean }>();
+  #firstLate: Map<string, Error | null> | null = null;
+  #derived: Map<string, { count: number; isLate: boolean }> | null = null;
   readonly #counts = new Map<string, number>();
   #run: object | null = null;
 
@@ -59,31 +61,22 @@ export class Caller {
     const at = currentPoint();
     if (at !== undefined && at.within !== null) throw nested(what, at.within);
     const from = at?.owner === this.root.owner ? at : this.root;
-    const isSame = this.drain !== null && from.drain === this.drain;
     const isBeside = from.call?.open === true;
-    const run = this.#currentRun();
-    const branch = isBeside && (isSame || from.run === run) ? besideOf(from.branch) : from.branch;
-    const origin = isSame ? from.origin : branch;
+    const together = this.drain ?? this.#currentRun();
+    const isTogether = from.together === together;
+    const branch = isBeside && isTogether ? besideOf(from.branch) : from.branch;
+    const origin = this.drain !== null && isTogether ? from.origin : branch;
     const isChanged = this.drain?.isChanged ?? from.isChanged;
     const content = what.at ?? contentOf(what, what.content);
     const bare = bareContentOf(what);
     const told = this.#told(content, branch, origin);
-    const unkeyed = bare === null ? null : { content: bare, ...this.#told(bare, branch, origin) };
-    const { owner } = this.root;
+    const unkeyed = bare === null ? null : this.#unkeyed(bare, branch, origin);
     const { identity, group } = told;
-    const point: Point = {
-      owner,
-      branch: told.path,
-      drain: this.drain,
-      run,
-      origin,
-      isChanged,
-      call: null,
-      within: null,
-    };
+    const { owner } = this.root;
+    const point: Point = { owner, branch: told.path, together, origin, isChanged, call: null, within: null };
     enterPoint(point);
     const { after, delivered, past } = this;
-    const earlier = this.#count(`${content} ${branchOf(branch)}`);
+    const earlier = this.#count(lateIdentity(content, branchOf(branch)));
     const made: Identified = {
       content,
       identity,
@@ -96,7 +89,7 @@ export class Caller {
       point,
       isChanged,
       isBeside,
-      isOfItem: from !== this.root && from.run === null,
+      isOfItem: from !== this.root && from.together === null,
       earlier,
     };
     return { made, clash: group === null ? this.#clash(identity) : null };
@@ -109,6 +102,7 @@ export class Caller {
   derive({ content, branch, point, group, identity }: Identified): { identity: string; clash: Clash | null } {
     const from = `${content}~${branchOf(branch)}`;
     const isLate = group === null;
+    this.#derived ??= new Map();
     const known = this.#derived.get(from);
     const derived = unrecordedIdentity(from, known?.count ?? 0);
     point.branch = derived;
@@ -134,7 +128,7 @@ export class Caller {
   #currentRun(): object {
     if (this.#run === null) {
       this.#run = {};
-      queueMicrotask(() => {
+      void settled.then(() => {
         this.#run = null;
       });
     }
@@ -155,12 +149,19 @@ export class Caller {
       const identity = lateIdentity(content, branch);
       return { identity, path: identity, group: null };
     }
-    const path = pathIdentity(content, branch, this.drain.count(`after ${content}`, branch).nth);
-    const { nth, group } = this.drain.count(content, origin);
+    const place = lateIdentity(content, branch);
+    const path = pathIdentity(place, this.drain.countPlace(place));
+    const { nth, group } = this.drain.count(origin === branch ? place : lateIdentity(content, origin));
     return { identity: promptIdentity(content, this.drain.delivered, origin, nth), path, group };
   }
 
+  #unkeyed(content: string, branch: string, origin: string): Unkeyed {
+    const { identity, path, group } = this.#told(content, branch, origin);
+    return { content, identity, path, group };
+  }
+
   #clash(identity: string): Clash | null {
+    this.#firstLate ??= new Map();
     const first = this.#firstLate.get(identity);
     const here = this.#firstLate.size < keptPlaces || first !== undefined ? new Error() : null;
     if (first === undefined) {

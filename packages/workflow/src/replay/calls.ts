@@ -81,7 +81,7 @@ export class Calls {
   /** What is recorded of a call that is answered at once; null when nothing is. Throws `AMBIGUOUS_CALL`. */
   observe({ made, clash }: Making): Recorded | null {
     if (clash !== null) throw this.#refuse(made, clash);
-    const found = this.#pump.journal.matcher.match(made, this.#delivered);
+    const found = this.#pump.journal.match(made, this.#delivered);
     if (found === "ambiguous") throw this.#refuse(made, unknownClash(made));
     if (found === "new") return null;
     this.#note(made, found);
@@ -139,7 +139,7 @@ export class Calls {
       this.#refuse(made, clash);
       return null;
     }
-    const found = this.#pump.journal.matcher.match(made, this.#delivered);
+    const found = this.#pump.journal.match(made, this.#delivered);
     if (found === "ambiguous") {
       this.#refuse(made, unknownClash(made));
       return null;
@@ -224,7 +224,7 @@ export class Calls {
       call.askSeq = seq;
       if (call.open) this.#awaitChild(call, child);
     };
-    const posted: Posted = { entry, call, seq: null, seen: false, recorded, isPatient: true };
+    const posted: Posted = { entry, call, seen: false, recorded, isPatient: true };
     deliveries.awaitChild(call);
     deliveries.listen(resultAddress(child), () => outbox.hurry(posted));
     this.#pump.post(posted);
@@ -255,7 +255,7 @@ export class Calls {
     const begin = (): void => {
       call.open = false;
       const entry = { address, value: { type: "withdrawn" } } as const;
-      this.#pump.post({ entry, call, wait: given, seq: null, seen: false, recorded: null });
+      this.#pump.post({ entry, call, wait: given, seen: false, recorded: null });
     };
     beginnings.push({ call, kind: "start", begin, adopt: unneeded });
   }

@@ -18,9 +18,9 @@ export type Listener = OpenCall | ((entry: Entry) => void);
 export class Deliveries {
   readonly #journal: Journal;
   readonly #ready = new Heap<Delivery>(({ seq }) => seq);
-  readonly #listeners = new Map<Address, Listener[]>();
+  #listeners: Map<Address, Listener[]> | null = null;
   /** Calls that wait for the end of a child. */
-  readonly #forChildren = new Set<OpenCall>();
+  #forChildren: Set<OpenCall> | null = null;
   #open = 0;
 
   constructor(journal: Journal) {
@@ -39,12 +39,12 @@ export class Deliveries {
 
   /** Whether anything waits for news from outside. */
   get awaitsNews(): boolean {
-    return this.#listeners.size > 0 || this.#forChildren.size > 0;
+    return (this.#listeners?.size ?? 0) > 0 || this.children > 0;
   }
 
   /** How many calls wait for the end of a child. */
   get children(): number {
-    return this.#forChildren.size;
+    return this.#forChildren?.size ?? 0;
   }
 
   made(): void {
@@ -52,11 +52,13 @@ export class Deliveries {
   }
 
   awaitChild(call: OpenCall): void {
+    this.#forChildren ??= new Set();
     this.#forChildren.add(call);
   }
 
   /** What will be recorded at this address is for the listener. */
   listen(address: Address, listener: Listener): void {
+    this.#listeners ??= new Map();
     const listeners = this.#listeners.get(address);
     if (listeners === undefined) this.#listeners.set(address, [listener]);
     else listeners.push(listener);
@@ -67,9 +69,9 @@ export class Deliveries {
   receive(entry: Entry): void {
     const { address, seq, value } = entry;
     this.#journal.add(entry);
-    const listeners = this.#listeners.get(address);
+    const listeners = this.#listeners?.get(address);
     if (listeners === undefined) return;
-    this.#listeners.delete(address);
+    this.#listeners?.delete(address);
     this.#journal.claimAt(address);
     for (const listener of listeners) {
       if (typeof listener === "function") listener(entry);
@@ -100,14 +102,14 @@ export class Deliveries {
   /** The call needs no value any more. */
   close(call: OpenCall): void {
     this.#open -= 1;
-    this.#forChildren.delete(call);
+    this.#forChildren?.delete(call);
     for (const address of call.listens) this.#forget(address, call);
   }
 
   #forget(address: Address, call: OpenCall): void {
-    const others = this.#listeners.get(address)?.filter((listener) => listener !== call);
+    const others = this.#listeners?.get(address)?.filter((listener) => listener !== call);
     if (others === undefined) return;
-    if (others.length > 0) this.#listeners.set(address, others);
-    else this.#listeners.delete(address);
+    if (others.length > 0) this.#listeners?.set(address, others);
+    else this.#listeners?.delete(address);
   }
 }

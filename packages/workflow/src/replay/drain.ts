@@ -15,28 +15,61 @@ export function shiftedStall({ address, ask }: Recorded): ReportedStall {
   return { reason: "ambiguous_call", call: address, identity: ask?.identity ?? "", places };
 }
 
+/** A map that mostly holds one key: it makes a table only for more. */
+class FewKeys<Value> {
+  #key: string | null = null;
+  #value: Value | undefined;
+  #others: Map<string, Value> | null = null;
+
+  get(key: string): Value | undefined {
+    return key === this.#key ? this.#value : this.#others?.get(key);
+  }
+
+  set(key: string, value: Value): void {
+    this.#key ??= key;
+    if (key === this.#key) {
+      this.#value = value;
+    } else {
+      this.#others ??= new Map();
+      this.#others.set(key, value);
+    }
+  }
+
+  *values(): Iterable<Value> {
+    if (this.#value !== undefined) yield this.#value;
+    if (this.#others !== null) yield* this.#others.values();
+  }
+}
+
 /** The microtasks that follow one delivery, or the start of the handler. */
 export class Drain {
   /** The identity of the call whose value was delivered. */
   readonly delivered: string;
   /** In a later attempt: the value is not the one that an earlier attempt was given. */
   readonly isChanged: boolean;
-  readonly #groups = new Map<string, Group>();
+  readonly #groups = new FewKeys<Group>();
+  readonly #places = new FewKeys<number>();
 
   constructor(delivered: string, isChanged: boolean) {
     this.delivered = delivered;
     this.isChanged = isChanged;
   }
 
-  /** Counts one more call; `nth` from 0. */
-  count(content: string, branch: string): { nth: number; group: Group } {
-    const key = `${content} ${branch}`;
+  /** Counts one more of the alike calls that `key` stands for; `nth` from 0. */
+  count(key: string): { nth: number; group: Group } {
     const known = this.#groups.get(key);
     const group = known ?? { count: 0, recorded: null };
     if (known === undefined) this.#groups.set(key, group);
     const nth = group.count;
     group.count += 1;
     return { nth, group };
+  }
+
+  /** Counts one more of the alike calls that are made from one branch; how many there were before. */
+  countPlace(key: string): number {
+    const before = this.#places.get(key) ?? 0;
+    this.#places.set(key, before + 1);
+    return before;
   }
 
   /** An alike call of which there are more, or fewer, than were recorded: which is which is not known then. */

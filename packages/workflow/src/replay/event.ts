@@ -98,7 +98,7 @@ function accepted({ pump }: Replay, call: OpenCall, parsed: Promise<unknown>): P
       return new Promise(() => {});
     }
     const entry = { address, value: { type: "threw", error } } as const;
-    pump.post({ entry, call, seq: null, seen: true, recorded: null, isPatient: true });
+    pump.post({ entry, call, seen: true, recorded: null, isPatient: true });
     throw thrown;
   });
 }

@@ -39,9 +39,8 @@ export function createExecution(definition: ExecutableVersion, host: Host, optio
       if (pump !== null) return Promise.resolve(notRunning);
       const replay = replayOf(claimed, definition, host, options);
       pump = replay.pump;
-      const slice = pump.slice();
       host.env.soon(() => void handle(definition, replay));
-      return slice;
+      return pump.slice();
     },
     resume: (claimed) => pump?.resume(claimed) ?? Promise.resolve(notRunning),
     news: (entries, inbox) => pump?.news(entries, inbox),

@@ -14,20 +14,21 @@ interface Made {
 /** Recorded calls that the handler has not made again yet. */
 export class Expected {
   readonly #byTime = new Heap<Made>(({ askedAt }) => askedAt);
-  readonly #waiting = new Set<Recorded>();
+  #waiting: Set<Recorded> | null = null;
 
   get size(): number {
-    return this.#waiting.size;
+    return this.#waiting?.size ?? 0;
   }
 
   add(call: Recorded): void {
+    this.#waiting ??= new Set();
     if (this.#waiting.has(call)) return;
     this.#waiting.add(call);
     this.#byTime.push({ call, askedAt: madeAt(call) });
   }
 
   remove(call: Recorded): void {
-    this.#waiting.delete(call);
+    this.#waiting?.delete(call);
   }
 
   /** The one that was made first. */
@@ -43,7 +44,7 @@ export class Expected {
 
   /** The first ones, in the order in which they were recorded. */
   addresses(): Address[] {
-    return [...this.#waiting]
+    return [...(this.#waiting ?? [])]
       .sort((a, b) => recordedAt(a) - recordedAt(b))
       .slice(0, shown)
       .map(({ address }) => address);
@@ -52,7 +53,7 @@ export class Expected {
   #first(): Made | undefined {
     for (;;) {
       const first = this.#byTime.peek();
-      if (first === undefined || this.#waiting.has(first.call)) return first;
+      if (first === undefined || this.#waiting?.has(first.call) === true) return first;
       this.#byTime.pop();
     }
   }

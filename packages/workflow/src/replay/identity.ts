@@ -8,7 +8,10 @@
  * identified by its branch: the durable call, or the branch of `run.map`, from which the code came to it.
  */
 
-/** 64 bits of a hash, in base 36. Equal texts give equal hashes; different texts do, for all that matters, not. */
+/**
+ * 62 bits of a hash, as 12 digits in base 36. Equal texts give equal hashes; different texts do, for all that matters,
+ * not.
+ */
 function hashOf(text: string): string {
   let low = 0x811c9dc5;
   let high = 0x9e3779b9;
@@ -20,8 +23,9 @@ function hashOf(text: string): string {
   return digits(mixed(low)) + digits(mixed(high));
 }
 
+/** Of 31 bits. */
 function digits(bits: number): string {
-  return (bits >>> 0).toString(36).padStart(7, "0");
+  return (bits >>> 1).toString(36).padStart(6, "0");
 }
 
 /** Spreads every bit of the input over all bits of the output. */
@@ -43,10 +47,12 @@ export function lateIdentity(content: string, branch: string): string {
   return hashOf(`${content}~${branch}`);
 }
 
-/** What the branch is called that goes on from the `nth` alike call made from `branch` in the same microtasks. */
-export function pathIdentity(content: string, branch: string, nth: number): string {
-  const first = lateIdentity(content, branch);
-  return nth === 0 ? first : `${first}.${nth}`;
+/**
+ * What the branch is called that goes on from the `nth` alike call made in the same microtasks from one branch, where a
+ * late one would be `late`.
+ */
+export function pathIdentity(late: string, nth: number): string {
+  return nth === 0 ? late : `${late}.${nth}`;
 }
 
 /** Of the `nth` alike call of a branch that leaves nothing in the record. */

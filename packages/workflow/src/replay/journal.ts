@@ -8,9 +8,10 @@
 
 import { resultAddress } from "@aikirun/lib";
 import type { Address, Ask, ClaimedWait, Entry, Payload, Value } from "@aikirun/lib/protocol";
+import type { Identified } from "./call.ts";
 import { Expected } from "./expected.ts";
-import { pathIdentity } from "./identity.ts";
-import { Matcher } from "./matcher.ts";
+import { lateIdentity } from "./identity.ts";
+import { type Match, Matcher } from "./matcher.ts";
 import type { Recorded } from "./recorded.ts";
 
 const resultEnd = resultAddress("");
@@ -29,27 +30,27 @@ export function mismatchAddress(waitAddress: Address): Address {
 const notRecalled: ReadonlySet<Value["type"]> = new Set(["retrying", "asked", "recalled", "withdrawn"]);
 
 export class Journal {
-  readonly matcher: Matcher = new Matcher();
   /** Calls of this attempt. */
   readonly expected: Expected = new Expected();
   /** Calls that succeeded in an earlier attempt. */
   readonly recallable: Expected = new Expected();
   readonly #attempt: number;
+  /** None as long as nothing is recorded, as for a run that is executed for the first time; so are the others. */
+  #matcher: Matcher | null = null;
   readonly #calls = new Map<Address, Recorded>();
   /** Entries that are no call's own value: tries of tasks, ends of children and of the waits for them. */
-  readonly #facts = new Map<Address, Entry>();
-  readonly #arrivals = new Map<string, Array<Payload | undefined>>();
+  #facts: Map<Address, Entry> | null = null;
+  #arrivals: Map<string, Array<Payload | undefined>> | null = null;
   /** Successes of earlier attempts, which entries `recalled` refer to. */
-  readonly #earlier = new Map<number, Value>();
-  /** Numbers that calls of one content may have been given. */
+  #earlier: Map<number, Value> | null = null;
+  /** By content: a number above those that new calls of it were given. */
   readonly #numbers = new Map<string, number>();
-  readonly #taken = new Set<Address>();
   /** Calls that the handler has given up. */
-  readonly #givenUp = new Set<Address>();
+  #givenUp: Set<Address> | null = null;
   /** What this attempt recorded as withdrawn, by the call that was given up. */
-  readonly #withdrawals = new Map<Address, Address[]>();
+  #withdrawals: Map<Address, Address[]> | null = null;
   /** Waits that were open when the run was claimed. */
-  readonly #waits = new Set<Address>();
+  #waits: Set<Address> | null = null;
   #tail = 0;
   #bytes = 0;
   #hasTries = false;
@@ -63,6 +64,16 @@ export class Journal {
   /** The `seq` up to which every entry is known. */
   get tail(): number {
     return this.#tail;
+  }
+
+  get matcher(): Matcher {
+    this.#matcher ??= new Matcher();
+    return this.#matcher;
+  }
+
+  /** `delivered`: the `seq` of the last delivery. */
+  match(made: Identified, delivered: number): Match {
+    return this.#matcher === null ? "new" : this.#matcher.match(made, delivered);
   }
 
   /** Whether any task failed a try in this attempt: spares the others the look. */
@@ -105,6 +116,7 @@ export class Journal {
     const { value } = entry;
     this.count(value);
     if (value.type === "arrived") {
+      this.#arrivals ??= new Map();
       const arrivals = this.#arrivals.get(value.name);
       if (arrivals === undefined) this.#arrivals.set(value.name, [value.data]);
       else arrivals.push(value.data);
@@ -120,6 +132,7 @@ export class Journal {
   /** A wait that was open when the run was claimed: its call is expected though it has no value. */
   addWait({ address, ask }: ClaimedWait): void {
     this.#lastAskedAt = Math.max(this.#lastAskedAt, ask?.askedAt ?? -1);
+    this.#waits ??= new Set();
     this.#waits.add(address);
     if (address.includes("/") || this.#calls.has(address)) return;
     this.#expect(this.#call(address, { ask, attempt: this.#attempt }));
@@ -141,13 +154,14 @@ export class Journal {
       if (value.type === "observed") call.isEarlier = false;
       else this.#expect(call);
     } else {
-      this.#facts.set(address, entry);
+      this.#note(entry);
       if (value.type === "retrying") {
         this.#hasTries = true;
         this.#expect(this.#call(address.slice(0, address.lastIndexOf("/")), entry));
       } else if (value.type === "withdrawn") {
         const wait = address.slice(0, -withdrawnEnd.length);
         const owner = wait.replace(retryEnd, "");
+        this.#withdrawals ??= new Map();
         this.#withdrawals.set(owner, [...(this.#withdrawals.get(owner) ?? []), address]);
         this.#expect(this.#call(address, entry));
         if (wait.includes("/")) return;
@@ -159,7 +173,7 @@ export class Journal {
   }
 
   #resolved(entry: Entry, seq: number): Entry {
-    const value = this.#earlier.get(seq);
+    const value = this.#earlier?.get(seq);
     return value === undefined ? entry : { ...entry, value };
   }
 
@@ -180,17 +194,27 @@ export class Journal {
       call.isEarlier = true;
       call.entry = value.type === "threw" ? null : entry;
       if (value.type === "threw") this.recallable.remove(call);
-      else this.#earlier.set(seq, value);
+      else this.#succeeded(seq, value);
       if (value.type !== "threw" && value.type !== "observed") this.recallable.add(call);
     } else if (value.type !== "threw" || address.endsWith(mismatchEnd)) {
-      this.#facts.set(address, entry);
+      this.#note(entry);
     } else {
-      this.#facts.delete(address);
+      this.#facts?.delete(address);
       const child = this.#calls.get(address.slice(0, -resultEnd.length));
       if (child === undefined) return;
       child.entry = null;
       this.recallable.remove(child);
     }
+  }
+
+  #note(fact: Entry): void {
+    this.#facts ??= new Map();
+    this.#facts.set(fact.address, fact);
+  }
+
+  #succeeded(seq: number, value: Value): void {
+    this.#earlier ??= new Map();
+    this.#earlier.set(seq, value);
   }
 
   /** An earlier attempt gave this wait up, whatever came to it: its event, if it had one, went to another wait. */
@@ -220,7 +244,6 @@ export class Journal {
     const asked = { ask: ask ?? null, askedIn: attempt, lineage: ask?.identity ?? null, path: pathOf(content, ask) };
     const call: Recorded = { address, content, ...asked, answeredAt: new Map(), ...fresh };
     this.#calls.set(address, call);
-    this.#taken.add(address);
     this.matcher.add(call);
     return call;
   }
@@ -229,7 +252,7 @@ export class Journal {
   #expect(call: Recorded): void {
     call.isEarlier = false;
     this.recallable.remove(call);
-    if (this.#givenUp.has(call.address)) this.claim(call);
+    if (this.#givenUp?.has(call.address) === true) this.claim(call);
     if (!call.isClaimed) this.expected.add(call);
   }
 
@@ -243,18 +266,19 @@ export class Journal {
     call.isClaimed = true;
     this.expected.remove(call);
     this.recallable.remove(call);
-    this.matcher.claim(call);
+    this.#matcher?.claim(call);
   }
 
   /** The handler has given the call at this address up: nothing of it is expected any more. */
   giveUp(address: Address): void {
+    this.#givenUp ??= new Set();
     this.#givenUp.add(address);
-    for (const withdrawal of this.#withdrawals.get(address) ?? []) this.claimAt(withdrawal);
+    for (const withdrawal of this.#withdrawals?.get(address) ?? []) this.claimAt(withdrawal);
   }
 
   /** The `seq` of the last delivery before this attempt gave the call up; null when it is not recorded that it did. */
   withdrawalOf(address: Address): number | null {
-    const [first] = this.#withdrawals.get(address) ?? [];
+    const [first] = this.#withdrawals?.get(address) ?? [];
     return first === undefined ? null : (this.#calls.get(first)?.ask?.askedAt ?? null);
   }
 
@@ -268,40 +292,47 @@ export class Journal {
 
   /** Reserves the smallest number that no alike call has: a new address. */
   newAddress(content: string): Address {
-    const address = this.nextAddress(content);
-    this.#taken.add(address);
-    return address;
+    const number = this.#nextNumber(content);
+    this.#numbers.set(content, number + 1);
+    return numbered(content, number);
   }
 
   /** The address that a new call of this content would get. */
   nextAddress(content: string): Address {
+    return numbered(content, this.#nextNumber(content));
+  }
+
+  #nextNumber(content: string): number {
     let number = this.#numbers.get(content) ?? 0;
-    while (this.#taken.has(`${content}#${number}`)) number += 1;
-    this.#numbers.set(content, number);
-    return `${content}#${number}`;
+    while (this.#calls.has(numbered(content, number))) number += 1;
+    return number;
   }
 
   /** What is recorded at an address that may be asked again. */
   peek(address: Address): Entry | undefined {
-    return this.#facts.get(address);
+    return this.#facts?.get(address);
   }
 
   /** Whether the wait needs not be opened again. */
   hasWait(address: Address): boolean {
-    return this.#waits.has(address);
+    return this.#waits?.has(address) === true;
   }
 
   /** The payload of the `nth` arrival of an event, from 0. */
   arrival(name: string, nth: number): Payload | undefined {
-    return this.#arrivals.get(name)?.[nth];
+    return this.#arrivals?.get(name)?.[nth];
   }
+}
+
+function numbered(content: string, number: number): Address {
+  return `${content}#${number}`;
 }
 
 /** Which of several alike calls of one drain it is, the ask does not tell. */
 function pathOf(content: string, ask: Ask | undefined): string | null {
   if (ask === undefined) return null;
   if (ask.branch === undefined) return ask.identity;
-  return ask.alike === undefined ? pathIdentity(content, ask.branch, 0) : null;
+  return ask.alike === undefined ? lateIdentity(content, ask.branch) : null;
 }
 
 /** What alike calls share in their addresses; a withdrawal has no alike. */

@@ -1,4 +1,5 @@
 import type { Value } from "@aikirun/lib/protocol";
+import type { OpenCall, Unnumbered } from "./call.ts";
 import type { Deliveries } from "./deliveries.ts";
 import type { Journal } from "./journal.ts";
 import type { Outbox, Posted } from "./outbox.ts";
@@ -7,6 +8,13 @@ import type { Outbox, Posted } from "./outbox.ts";
 interface Coming {
   posted: Posted;
   value: Value;
+}
+
+/** A value that its call is given before it is recorded. */
+interface Early {
+  call: OpenCall;
+  value: Value;
+  place: Unnumbered;
 }
 
 /** The value of a lone call: with no other call open, the order of deliveries is known before it is recorded (P5). */
@@ -27,14 +35,14 @@ export class LoneValue {
   }
 
   /** The value, if its call is still the only one; it then no longer waits for the record. */
-  take(): Coming | null {
+  take(): Early | null {
     const coming = this.#coming;
     this.#coming = null;
     if (coming === null || this.#deliveries.open !== 1 || this.#journal.expected.size > 0) return null;
-    const { posted } = coming;
-    if (!posted.call.open || !this.#outbox.isHolding(posted)) return null;
-    this.#outbox.showEarly(posted);
-    return coming;
+    const { posted, value } = coming;
+    const { call } = posted;
+    if (!call.open || !this.#outbox.isHolding(posted)) return null;
+    return { call, value, place: this.#outbox.showEarly(posted) };
   }
 
   /** Whether there may be one to take. */

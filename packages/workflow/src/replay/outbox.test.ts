@@ -9,7 +9,7 @@ const call = new Call(prompt, () => undefined);
 
 const posted = (address: string, output: string, seen = false): Posted => {
   const entry: NewEntry = { address, value: { type: "returned", output } };
-  return { entry, call, seq: null, seen, recorded: null };
+  return { entry, call, seen, recorded: null };
 };
 
 const wait = (address: string) => ({ wait: { address, type: "sleep" as const, durationMs: 1 }, call });
@@ -64,7 +64,7 @@ describe("the outbox", () => {
     const states = (): boolean[] => [outbox.empty, outbox.urgent, outbox.seen, outbox.moves];
     expect(states()).toEqual([true, false, false, false]);
     const now: NewEntry = { address: "now", value: { type: "observed", data: "1" } };
-    outbox.post({ entry: now, call, seq: null, seen: true, recorded: null, isPatient: true });
+    outbox.post({ entry: now, call, seen: true, recorded: null, isPatient: true });
     expect(states()).toEqual([false, false, true, false]);
     outbox.post({ ...posted("a", "1"), recorded: () => {} });
     expect(states()).toEqual([false, true, true, true]);
@@ -78,13 +78,14 @@ describe("the outbox", () => {
 
   it("says when a call was made, also after a value that has no number yet", () => {
     const outbox = new Outbox();
-    const first = posted("a", "1", true);
+    const first = posted("a", "1");
     outbox.post(first);
-    const later = new Call({ ...prompt, after: first }, () => undefined);
+    const after = outbox.showEarly(first);
+    const later = new Call({ ...prompt, after }, () => undefined);
     outbox.post({ ...posted("b", "2"), call: later });
     const { entries } = packed(outbox.take());
     expect(entries.map(({ ask }) => ask?.askedAt)).toEqual([0, -1]);
-    first.seq = 7;
+    after.seq = 7;
     outbox.post({ ...posted("c", "3"), call: later });
     expect(packed(outbox.take()).entries.map(({ ask }) => ask?.askedAt)).toEqual([7]);
   });

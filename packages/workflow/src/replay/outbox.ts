@@ -1,11 +1,11 @@
 /** What is to be reported, in the order in which it happened. */
 
 import { awaitedResult } from "@aikirun/lib";
-import type { Address, Ask, ChildStart, NewEntry, OpenWait, Value } from "@aikirun/lib/protocol";
+import type { Address, ChildStart, NewEntry, OpenWait, Report, Value } from "@aikirun/lib/protocol";
 import { askOf, type OpenCall, type Unnumbered } from "./call.ts";
 
 /** A fact on its way to the record. */
-export interface Posted extends Unnumbered {
+export interface Posted {
   readonly entry: NewEntry;
   readonly call: OpenCall;
   /** Of a withdrawal: the wait that is given up. */
@@ -14,6 +14,8 @@ export interface Posted extends Unnumbered {
   seen: boolean;
   /** What goes on once it is recorded; null when nothing waits for that. */
   recorded: ((seq: number) => void) | null;
+  /** What later calls name instead of its `seq`, when the handler has seen it before it is recorded. */
+  place?: Unnumbered;
   /** Causes no report by itself: it is sent with the next one. */
   isPatient?: boolean;
 }
@@ -72,11 +74,13 @@ export class Outbox {
   }
 
   /** The handler sees the fact before it is recorded. */
-  showEarly(posted: Posted): void {
+  showEarly(posted: Posted): Unnumbered {
     this.#count(posted, -1);
     posted.seen = true;
     posted.recorded = null;
     this.#count(posted, 1);
+    posted.place = { seq: null };
+    return posted.place;
   }
 
   /** The fact can no longer wait for another report. */
@@ -182,26 +186,21 @@ export class Outbox {
 }
 
 /** A parcel as it travels, with when each call was made. */
-export function packed({ entries, opens, starts }: Parcel): {
-  entries: NewEntry[];
-  opens: OpenWait[];
-  starts: ChildStart[];
-} {
-  let places: Map<Unnumbered, number> | null = null;
-  const seqOf = (posted: Unnumbered): number => {
-    if (posted.seq !== null) return posted.seq;
-    places ??= new Map(entries.map((one, index) => [one, index + 1]));
-    return -(places.get(posted) ?? 0);
-  };
-  const ask = (call: OpenCall): Ask => askOf(call, seqOf);
+export function packed({ entries, opens, starts }: Parcel): Pick<Report, "entries" | "opens" | "starts"> {
+  const seqOf = (place: Unnumbered): number =>
+    place.seq ?? -(entries.findIndex((posted) => posted.place === place) + 1);
   return {
-    entries: entries.map(({ entry, call, wait }) => {
-      const value = wait === undefined ? entry.value : ({ type: "withdrawn", wait: ask(wait) } as const);
-      return { ...entry, value, ask: ask(call) };
-    }),
-    opens: opens.map(({ wait, call }) => ({ ...wait, ask: ask(call) })),
-    starts: starts.map(({ start, call }) => ({ ...start, ask: ask(call) })),
+    entries: entries.map((posted) => packedEntry(posted, seqOf)),
+    opens: opens.map(({ wait, call }) => ({ ...wait, ask: askOf(call, seqOf) })),
+    starts: starts.map(({ start, call }) => ({ ...start, ask: askOf(call, seqOf) })),
   };
+}
+
+function packedEntry({ entry, call, wait }: Posted, seqOf: (place: Unnumbered) => number): NewEntry {
+  const { address, startedAt } = entry;
+  const value = wait === undefined ? entry.value : ({ type: "withdrawn", wait: askOf(wait, seqOf) } as const);
+  const ask = askOf(call, seqOf);
+  return startedAt === undefined ? { address, value, ask } : { address, value, startedAt, ask };
 }
 
 function weightOfEntry({ entry: { value } }: Posted): number {

@@ -22,7 +22,7 @@ import { Call, type OpenCall, refused } from "./call.ts";
 import { addressOfCall } from "./calls.ts";
 import { checkKey, contentOf, keyed } from "./content.ts";
 import { isGivenUp } from "./give-up.ts";
-import { runAt } from "./points.ts";
+import { runAt, withinOf } from "./points.ts";
 import type { Pump } from "./pump.ts";
 import type { Replay } from "./replay.ts";
 import { trusted } from "./trust.ts";
@@ -135,18 +135,19 @@ class Tries {
   }
 
   /** Durable calls are refused in here, and its rejections are this run's. */
-  async #handle(flight: Try): Promise<Payload | undefined> {
+  #handle(flight: Try): Promise<Payload | undefined> {
+    const where = nameOf(this.#task);
+    return runAt(withinOf(this.#call.made.point, where), () => this.#work(flight, where));
+  }
+
+  async #work({ context }: Try, where: string): Promise<Payload | undefined> {
     const task = this.#task;
-    const where = nameOf(task);
-    const { point } = this.#call.made;
     const { inputSchema, outputSchema } = task;
     const given = decode(this.#input);
-    return runAt({ ...point, within: where }, async () => {
-      const input = inputSchema === undefined ? given : await parseWith(inputSchema, given, `input of ${where}`);
-      const result = await task.handler(trusted<never>(input), flight.context);
-      const what = `output of ${where}`;
-      return encode(outputSchema === undefined ? result : await parseWith(outputSchema, result, what), what);
-    });
+    const input = inputSchema === undefined ? given : await parseWith(inputSchema, given, `input of ${where}`);
+    const result = await task.handler(trusted<never>(input), context);
+    const what = `output of ${where}`;
+    return encode(outputSchema === undefined ? result : await parseWith(outputSchema, result, what), what);
   }
 
   #failed(attempt: number, startedAt: number, thrown: unknown): void {
@@ -166,7 +167,7 @@ class Tries {
     const entry = { address: tryAddress(address, attempt), startedAt, value };
     const isShort = retryInMs < holdBelowMs;
     const recorded = isShort ? () => this.#pause(attempt, retryInMs) : null;
-    pump.post({ entry, call, seq: null, seen: false, recorded });
+    pump.post({ entry, call, seen: false, recorded });
     if (!isShort) this.#pause(attempt, retryInMs);
   }
 }

@@ -4,7 +4,6 @@
  */
 
 import { AsyncLocalStorage } from "node:async_hooks";
-import type { Drain } from "./drain.ts";
 
 /** The execution that code belongs to. */
 export interface CodeOwner {
@@ -17,17 +16,18 @@ export interface Point {
   readonly owner: CodeOwner;
   /** Names the branch; the same on every replay. */
   branch: string;
-  /** The drain in which code came here; null when it came after plain asynchronous work. */
-  readonly drain: Drain | null;
-  /** Calls made without awaiting anything between them have the same; null at the root of a branch. */
-  readonly run: object | null;
+  /**
+   * Calls that are made together have the same: those of one drain, and late ones without awaiting anything between
+   * them. Null at the root of a branch.
+   */
+  readonly together: object | null;
   /** The branch in which code began these microtasks. */
   readonly origin: string;
   /**
    * In a later attempt: code came here another way than before, because a call that had failed came to something else.
    */
   isChanged: boolean;
-  /** The call that entered this point; null at the root of a branch, and after a call that has its value at once. */
+  /** The call that entered this point, while it is open; null at the root of a branch. */
   call: { readonly open: boolean } | null;
   /** The task or step whose work this is, as errors call it; null in the handler itself. */
   readonly within: string | null;
@@ -35,7 +35,12 @@ export interface Point {
 
 /** Where a branch begins: no call was made there yet. */
 export function beginningOf(owner: CodeOwner, branch: string): Point {
-  return { owner, branch, origin: branch, drain: null, run: null, isChanged: false, call: null, within: null };
+  return { owner, branch, origin: branch, together: null, isChanged: false, call: null, within: null };
+}
+
+/** The same point, for the work of a task or step. */
+export function withinOf({ owner, branch, together, origin, isChanged }: Point, within: string): Point {
+  return { owner, branch, together, origin, isChanged, call: null, within };
 }
 
 const points = new AsyncLocalStorage<Point | undefined>();

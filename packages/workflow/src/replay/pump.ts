@@ -13,7 +13,7 @@
 import type { Address, ClaimedRun, Entry, Failure, Next, ReportedStall, Value } from "@aikirun/lib/protocol";
 import type { Conclusion } from "./answer.ts";
 import { Beginnings } from "./beginnings.ts";
-import type { OpenCall } from "./call.ts";
+import type { OpenCall, Unnumbered } from "./call.ts";
 import { Caller } from "./caller.ts";
 import type { Host, PumpOptions, SliceEnd } from "./contract.ts";
 import { Deliveries } from "./deliveries.ts";
@@ -156,7 +156,7 @@ export class Pump implements CodeOwner {
   settle(call: OpenCall, entry: Posted["entry"], value: Value): void {
     if (this.#mode !== "running" || this.#conclusion !== null || !call.open) return;
     const recorded = (seq: number): void => this.deliveries.later(call, seq, value);
-    const posted: Posted = { entry, call, seq: null, seen: false, recorded };
+    const posted: Posted = { entry, call, seen: false, recorded };
     this.journal.count(value);
     this.#lone.offer(posted, value);
     this.post(posted);
@@ -251,11 +251,11 @@ export class Pump implements CodeOwner {
       return true;
     }
     const lone = this.#lone.take();
-    if (lone !== null) this.#deliver(lone.posted.call, lone.value, lone.posted);
+    if (lone !== null) this.#deliver(lone.call, lone.value, lone.place);
     return lone !== null;
   }
 
-  #deliver(call: OpenCall, value: Value, after: number | Posted): void {
+  #deliver(call: OpenCall, value: Value, after: number | Unnumbered): void {
     this.caller.after = after;
     const { lineage, made } = call;
     this.#follow({ delivered: lineage, isChanged: made.point.isChanged }, () => this.deliveries.deliver(call, value));

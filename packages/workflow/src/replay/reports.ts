@@ -1,7 +1,7 @@
 import { AikiError, describeError } from "@aikirun/lib";
 import type { Address, ClaimedRun, Entry, Failure, Next } from "@aikirun/lib/protocol";
 import { type Answer, givenUp, isPermanent, sliceEnd } from "./answer.ts";
-import type { Host, SliceEnd } from "./contract.ts";
+import type { Draft, Host, SliceEnd } from "./contract.ts";
 import type { Deliveries } from "./deliveries.ts";
 import type { Journal } from "./journal.ts";
 import { type Outbox, type Parcel, packed } from "./outbox.ts";
@@ -93,8 +93,10 @@ export class Reports {
     const parcel = outbox.take();
     const then: Next = parcel.whole ? next : { type: "continue" };
     this.#inFlight = { parcel, next: then };
-    const expected = expecting === null ? {} : { expecting };
-    const draft = { ...this.position, build, ...packed(parcel), next: then, ...expected };
+    const { entries, opens, starts } = packed(parcel);
+    const after = this.#options.journal.tail;
+    const draft: Draft = { seen: this.#seen, after, build, entries, opens, starts, next: then };
+    if (expecting !== null) draft.expecting = expecting;
     host.report(draft).then(
       (answer) => this.#answered(parcel, then, answer),
       (thrown) => this.#answered(parcel, then, givenUp(thrown)),
@@ -118,15 +120,11 @@ export class Reports {
     this.#seen = answer.inbox;
     let seq = answer.first;
     for (const posted of parcel.entries) {
-      posted.seq = seq;
+      if (posted.place !== undefined) posted.place.seq = seq;
       posted.recorded?.(seq);
       seq += 1;
     }
-    const others = new Map(answer.entries.map((entry) => [entry.address, entry.value]));
-    for (const { start, recorded } of parcel.starts) {
-      recorded(seq, others.get(start.address));
-      seq += 1;
-    }
+    if (parcel.starts.length > 0) this.#started(parcel.starts, seq, answer.entries);
     this.#receive(answer.entries, answer.tail);
     for (const { start } of parcel.starts) this.#options.journal.claimAt(start.address);
     const end = sliceEnd(next, answer.parked);
@@ -138,6 +136,12 @@ export class Reports {
     this.#news = [];
     for (const { entries, inbox } of news) this.receive(entries, inbox);
     this.#options.outcomes.goOn(answer.pause);
+  }
+
+  /** `seq` is that of the first. */
+  #started(starts: Parcel["starts"], seq: number, entries: readonly Entry[]): void {
+    const others = new Map(entries.map(({ address, value }) => [address, value]));
+    for (const [index, { start, recorded }] of starts.entries()) recorded(seq + index, others.get(start.address));
   }
 
   /** What refuses the report refuses its repeat too. What had happened is recorded, if that is not what is refused. */

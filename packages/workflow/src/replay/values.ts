@@ -23,7 +23,7 @@ export class Values {
     call.address = pump.journal.newAddress(making.made.content);
     const entry = { address: call.address, value: { type: "observed", data: String(now) } } as const;
     call.open = false;
-    pump.post({ entry, call, seq: null, seen: true, recorded: null, isPatient: true });
+    pump.post({ entry, call, seen: true, recorded: null, isPatient: true });
     return now;
   }
 

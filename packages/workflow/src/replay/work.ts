@@ -13,7 +13,7 @@ export interface Flight {
 export class Work {
   readonly #env: Env;
   readonly #flights = new Set<Flight>();
-  readonly #delays = new Map<() => void, Cancel>();
+  #delays: Map<() => void, Cancel> | null = null;
   #held = 0;
 
   constructor(env: Env) {
@@ -21,7 +21,7 @@ export class Work {
   }
 
   get isBusy(): boolean {
-    return this.#flights.size > 0 || this.#delays.size > 0 || this.#held > 0;
+    return this.#flights.size > 0 || (this.#delays?.size ?? 0) > 0 || this.#held > 0;
   }
 
   takeOff(flight: Flight): void {
@@ -51,16 +51,17 @@ export class Work {
   /** Calls `then` after a delay, in milliseconds. */
   after(delayMs: number, then: () => void): void {
     const cancel = this.#env.after(delayMs, () => {
-      this.#delays.delete(then);
+      this.#delays?.delete(then);
       then();
     });
+    this.#delays ??= new Map();
     this.#delays.set(then, cancel);
   }
 
   /** Cuts every delay short; returns what would have followed. */
   cutDelays(): Array<() => void> {
-    const cut = [...this.#delays];
-    this.#delays.clear();
+    const cut = [...(this.#delays ?? [])];
+    this.#delays = null;
     for (const [, cancel] of cut) cancel();
     return cut.map(([then]) => then);
   }
