@@ -60,7 +60,7 @@ async function replay({ world, mirror, ledger, code }: AuditOptions, run: Run, p
   const isSame = next?.type === "finish" && isSameEnd(next.outcome, run.state);
   // Plain work may make calls late this time that nothing tells apart then.
   const stall = next?.type === "stall" ? next.stall : null;
-  if (stall?.reason === "ambiguous_call" && !program.isKeyed && mayBeRefused(ledger, run, stall.call)) return;
+  if (stall?.reason === "ambiguous_call" && mayBeRefused(ledger, run, program, stall.call)) return;
   const isUnsettled = ledger.wasRefused(run.id) || ledger.identity.isUnsettled(run.id, null);
   if (stall?.reason === "diverged" && isUnsettled) return;
   // What the handler left behind may come to something new while the handler awaits plain work.

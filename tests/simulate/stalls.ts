@@ -55,10 +55,10 @@ export class Stalls {
     this.#violate(run, `diverged at ${call}, though its code fits: ${unclaimed}`);
   }
 
-  #refused(run: Run, { call }: Extract<Stall, { reason: "ambiguous_call" }>, { isKeyed }: Program): void {
+  #refused(run: Run, { call }: Extract<Stall, { reason: "ambiguous_call" }>, program: Program): void {
     const { ledger } = this.#around;
     ledger.refuse(run.id, call);
-    if (isKeyed || !mayBeRefused(ledger, run, call)) {
+    if (!mayBeRefused(ledger, run, program, call)) {
       this.#violate(run, `was refused at ${call}, though its calls can be told apart`);
     }
   }
@@ -68,8 +68,9 @@ export class Stalls {
   }
 }
 
-/** Only calls that nothing tells apart are refused. */
-export function mayBeRefused(ledger: Ledger, run: Run, call: Address): boolean {
+/** Only calls that nothing tells apart are refused: keys do, which `run.map` has none of. */
+export function mayBeRefused(ledger: Ledger, run: Run, { isKeyed }: Program, call: Address): boolean {
+  if (isKeyed && !call.startsWith("map:")) return false;
   const executions = ledger.executionsOf(run.id);
   const [kind = "", name = ""] = call.split(/[:#]/);
   const isMeant = (content: string) => content.startsWith(`${kind}:${name}`);

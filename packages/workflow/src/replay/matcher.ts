@@ -85,17 +85,22 @@ export class Matcher {
     return alike.filter(({ isEarlier }) => !isEarlier).sort((a, b) => recordedAt(a) - recordedAt(b))[0];
   }
 
-  /** Removes the records of these calls, and of all calls made from the branches that go on from them. */
+  /**
+   * Removes the records of the calls of this identity, of those beside them that they may be as well, and of all calls
+   * made from the branches that go on from these.
+   */
   contest(identity: string): Recorded[] {
     this.#contested.add(identity);
     const removed: Recorded[] = [];
     const branches = new Set([identity]);
     const all = [...this.#byContent.values()].flatMap((calls) => [...calls]);
+    const meant = all.filter(({ ask }) => ask?.identity === identity);
     for (const branch of branches) {
       for (const call of all) {
         const own = call.ask?.identity;
         if (own === undefined || removed.includes(call)) continue;
-        if (own !== identity && !isOfBranch(call, branch)) continue;
+        const isMeant = own === identity || meant.some((one) => isAlike(call, one));
+        if (!isMeant && !isOfBranch(call, branch)) continue;
         removed.push(call);
         branches.add(call.ask?.branch === undefined ? own : lateIdentity(call.content, call.ask.branch));
       }
@@ -229,6 +234,11 @@ function isOverdue(content: string, { identity, alike }: Ask, { branch, past, is
 /** Whether a call that is prompt now can be this one, which was late: as many alike calls came before it. */
 function mayHaveBeenLate(ask: Ask, { earlier }: Identified): boolean {
   return !wasPrompt(ask) && (ask.alike ?? 1) === earlier + 1;
+}
+
+/** Whether the two are alike calls of one branch. */
+function isAlike(call: Recorded, { content, ask }: Recorded): boolean {
+  return call.content === content && ask?.branch !== undefined && isOfBranch(call, ask.branch);
 }
 
 /** Whether the call was made from this branch, or beside the call that it goes on from. */

@@ -1,7 +1,7 @@
 import { decode, derivedRandom, derivedUuid, Fields } from "@aikirun/lib";
 import { Call } from "./call.ts";
 import type { Making } from "./calls.ts";
-import { checkKey } from "./content.ts";
+import { checkKey, keyed } from "./content.ts";
 import type { Replay } from "./replay.ts";
 
 /** What would differ from one replay to the next: recorded, or derived from the run and the call. */
@@ -39,6 +39,6 @@ export class Values {
     const fields = new Fields(options, `options of ${kind}()`, "INVALID_OPTION");
     const key = checkKey(fields.take("key"), `${kind}()`);
     fields.done();
-    return this.#replay.calls.identify({ kind, name: null, content: key ?? null });
+    return this.#replay.calls.identify({ kind, name: null, ...keyed(key, null) });
   }
 }
