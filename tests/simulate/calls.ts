@@ -196,15 +196,21 @@ export class Calls {
   }
 
   random(path: string): string {
-    const { run, isKeyed } = this.#with;
     this.#point(path, "random::");
-    return this.#value(path, "random", String(isKeyed ? run.random({ key: path }) : run.random()));
+    const options = this.#hasKey("random:") ? { key: path } : {};
+    return this.#value(path, "random", String(this.#with.run.random(options)));
   }
 
   uuid(path: string): string {
-    const { run, isKeyed } = this.#with;
     this.#point(path, "uuid::");
-    return this.#value(path, "uuid", isKeyed ? run.uuid({ key: path }) : run.uuid());
+    const options = this.#hasKey("uuid:") ? { key: path } : {};
+    return this.#value(path, "uuid", this.#with.run.uuid(options));
+  }
+
+  /** Code that is under way gives what is derived a key, and so another value, only if it was refused without. */
+  #hasKey(derived: string): boolean {
+    const { run, isKeyed, isKeyedFirst, interpreted } = this.#with;
+    return isKeyed && (isKeyedFirst || interpreted.ledger.wasRefusedAt(run.id, derived));
   }
 
   #value(path: string, kind: "clock" | "random" | "uuid", saw: string): string {
@@ -264,7 +270,8 @@ export class Calls {
   /** The call is made here: what makes it alike to others is its content. */
   #point(path: string, content: string): void {
     const { execution, interpreted, isKeyed } = this.#with;
-    const isTold = isKeyed && !/^(sleep|map):/.test(content);
+    const isDerived = content === "random::" || content === "uuid::";
+    const isTold = isDerived ? this.#hasKey(content.slice(0, -1)) : isKeyed && !/^(sleep|map):/.test(content);
     execution.points.call(path, isTold ? path : content, content, interpreted.process.isInPlain);
   }
 
