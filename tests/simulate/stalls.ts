@@ -73,7 +73,8 @@ export function mayBeRefused(ledger: Ledger, run: Run, { isKeyed }: Program, cal
   if (isKeyed && !call.startsWith("map:")) return false;
   const executions = ledger.executionsOf(run.id);
   const [kind = "", name = ""] = call.split(/[:#]/);
-  const isMeant = (content: string) => content.startsWith(`${kind}:${name}`);
+  // The name of a sleep is a key: it may be recorded without.
+  const isMeant = (content: string) => content.startsWith(kind === "sleep" ? "sleep:" : `${kind}:${name}`);
   if (executions.some(({ points }) => [...points.clashes].some(isMeant))) return true;
   const all = ledger.identity.executionsOf(run.id);
   const isAlike = all.some(({ points }) => [...points.made.values()].filter(({ bare }) => isMeant(bare)).length > 1);

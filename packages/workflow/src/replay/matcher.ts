@@ -236,9 +236,11 @@ function mayHaveBeenLate(ask: Ask, { earlier }: Identified): boolean {
   return !wasPrompt(ask) && (ask.alike ?? 1) === earlier + 1;
 }
 
-/** Whether the two are alike calls of one branch. */
-function isAlike(call: Recorded, { content, ask }: Recorded): boolean {
-  return call.content === content && ask?.branch !== undefined && isOfBranch(call, ask.branch);
+/** Whether the two are alike calls of one branch, and not both late. */
+function isAlike(call: Recorded, other: Recorded): boolean {
+  if (call.content !== other.content) return false;
+  const [own, others] = [call.ask?.branch, other.ask?.branch];
+  return (own !== undefined && isOfBranch(other, own)) || (others !== undefined && isOfBranch(call, others));
 }
 
 /** Whether the call was made from this branch, or beside the call that it goes on from. */
