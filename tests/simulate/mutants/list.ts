@@ -122,13 +122,6 @@ export const mutants: readonly Mutant[] = [
     38,
   ),
   one(
-    "a claim believes the tail of a cached row",
-    `${engine}/claims.ts`,
-    "run.fence > 1 || run.tail > (held?.tail ?? 0)",
-    "run.tail > (held?.tail ?? 0)",
-    221,
-  ),
-  one(
     "the same report counts twice",
     `${core}/report.ts`,
     "if (run.reported?.fence === report.fence && run.reported.reportId === report.reportId) {",
@@ -196,8 +189,8 @@ export const mutants: readonly Mutant[] = [
   one(
     "all alike calls are of one branch",
     `${replay}/caller.ts`,
-    "const branch = isBeside && (isSame || from.run === run) ? besideOf(from.branch) : from.branch;",
-    "const branch = isBeside && (isSame || from.run === run) ? besideOf(this.root.branch) : this.root.branch;",
+    "const branch = isBeside && isTogether ? besideOf(from.branch) : from.branch;",
+    "const branch = isBeside && isTogether ? besideOf(this.root.branch) : this.root.branch;",
   ),
   one(
     "alike calls that follow one delivery are not told apart",
@@ -230,7 +223,7 @@ export const mutants: readonly Mutant[] = [
     `${core}/withdraw.ts`,
     "giveBack(next, name, arrivals);",
     "giveBack(next, name, arrivals.slice(0, 0));",
-    225,
+    1181,
   ),
   one(
     "what is withdrawn may still take an event",

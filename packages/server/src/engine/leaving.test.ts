@@ -137,4 +137,17 @@ describe("a session that leaves", () => {
     expect(results.results).toEqual([]);
     expect(await one.status(id)).toBe("queued");
   });
+
+  it("leaves what was recorded through another server to whoever claims the run next", async () => {
+    const here = rig();
+    const there = here.another();
+    const one = there.speaker();
+    const id = await one.start();
+    const run = await one.claimOne();
+    // The row stays as it is, so the other server's cached one does not know of the entry.
+    const report = one.reporting(run, go, { entries: [returned("task:a#0")] });
+    await here.api.report({ session: one.session, worker: "worker", reports: [report] });
+    await leave(one);
+    expect(await there.speaker().claimOne()).toMatchObject({ id, journal: [{ address: "task:a#0" }] });
+  });
 });
