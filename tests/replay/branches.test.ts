@@ -90,6 +90,27 @@ describe("a call after a race that left a wait open", () => {
   });
 });
 
+describe("a late call whose value a prompt one was given", () => {
+  it("is refused when it comes, too", async () => {
+    let cold = true;
+    const timed = new Timed(async (run, plain) => {
+      const go = async (): Promise<string> => {
+        await run.step("a", () => 1);
+        await plain("work");
+        return run.step("save", () => "go");
+      };
+      const going = go();
+      if (cold) await plain("import");
+      const own = await run.step("save", () => "own");
+      return [await going, own];
+    });
+    await timed.execute({ work: 10, import: 1_000 }, 500);
+    cold = false;
+    await timed.again({ work: 10 }, 2_000);
+    expect(timed.rig.end).toMatchObject({ type: "stalled", stall: { reason: "ambiguous_call" } });
+  });
+});
+
 describe("items of run.map", () => {
   it("that fail end their own lane, so that it does not depend on timing which items begin", async () => {
     const timed = new Timed(async (run, plain) => {

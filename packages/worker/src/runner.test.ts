@@ -165,6 +165,18 @@ describe("a suspended execution that was let go for want of room", () => {
     expect(set.moved.get("a")?.host).toBe(host);
   });
 
+  it("is left alone while its run comes back to it", async () => {
+    const set = setup(1);
+    await suspend(set, "a");
+    const { host } = set.moved.get("a") ?? {};
+    set.events.length = 0;
+    set.running.take({ ...claimedRun("a"), fence: 2, hot: true }, instant(set.env));
+    host?.reclaim();
+    await settled();
+    expect(set.events).toEqual([]);
+    expect(set.moved.get("a")?.host).toBe(host);
+  });
+
   it("gets nothing once the run was claimed without it", async () => {
     const set = setup(1);
     await suspend(set, "a", "b");

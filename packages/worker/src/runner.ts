@@ -195,7 +195,12 @@ export function runner(options: RunnerOptions): Runner {
   /** Asks for the run of an execution that goes on by itself, if no newer one has taken its place. */
   function reclaim(tenure: Tenure): void {
     const { runId, fence } = tenure;
-    const isOver = isStopping || (slices.get(runId)?.claimed.fence ?? 0) > fence;
+    const claimed = slices.get(runId)?.claimed;
+    if (claimed?.hot === true && claimed.fence === fence + 1) {
+      // It is about to go on.
+      return;
+    }
+    const isOver = isStopping || (claimed?.fence ?? 0) > fence;
     if (isOver || !memory.want(tenure)) {
       tenure.abandon("EVICTED");
     } else {

@@ -222,11 +222,19 @@ describe("a parked run whose handler may go on by itself", () => {
     expect(parked(open).pass(1_000).run.state).toMatchObject({ status: "queued", held: { session: "session-1" } });
   });
 
-  it("is queued when a paused one is resumed after that", () => {
+  it("is queued when it is resumed after a pause, for its worker may have wanted it back meanwhile", () => {
     const story = parked(awaits("paid")).signal("pause").pass(settles);
     expect(story.status).toBe("paused");
-    expect(story.signal("resume").dueAt).toBe(settles);
-    expect(story.pass(1).status).toBe("queued");
+    expect(story.signal("resume").run.state).toMatchObject({ status: "queued", held: { session: "session-1" } });
+  });
+
+  it("is not looked at before a server that has just begun may have heard of its worker", () => {
+    const bootAt = 1_000_000 + settles - 1_000;
+    const story = new Story({}, { bootAt }).claim();
+    story.report({ type: "suspend", children: 0, mayMoveMs: 300_000 }, { opens: [awaits("paid")] });
+    story.clock = settles;
+    story.do({ type: "tick", isHolderAlive: false });
+    expect(story).toMatchObject({ status: "awaiting_event", dueAt: settles - 1_000 + settings.aliveMs });
   });
 
   it("is due at once when its session leaves", () => {

@@ -102,7 +102,9 @@ export function resume(run: Run, command: Signalled, moment: Moment): Decision {
   }
   mark(next, command, { mark: "resumed" });
   const { interrupted, inbox } = state;
-  if (interrupted.status === "queued") {
+  // What the handler was busy with when it was paused may have led it on: its worker was refused the run meanwhile.
+  const mayHaveMoved = "settlesAt" in interrupted && interrupted.settlesAt !== undefined;
+  if (interrupted.status === "queued" || mayHaveMoved) {
     enqueue(next, interrupted.held);
   } else {
     change(next, { state: interrupted });

@@ -53,9 +53,14 @@ function settle(next: Draft, state: Extract<State, { status: ParkedStatus }>, is
   if (!isUnsettled(state, next.moment.now)) {
     return;
   }
+  const { bootAt, now, settings } = next.moment;
+  // The server itself may have been away, and has not heard of the worker yet.
+  const grace = bootAt + settings.aliveMs;
   if (isHolderAlive) {
     const { settlesAt: _, ...settled } = state;
     change(next, { state: settled });
+  } else if (state.held !== null && now < grace) {
+    change(next, { state: { ...state, settlesAt: grace } });
   } else {
     enqueue(next, null);
   }

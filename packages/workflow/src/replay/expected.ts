@@ -31,11 +31,6 @@ export class Expected {
     this.#waiting?.delete(call);
   }
 
-  /** Nothing waits any more for what was made after the entry of this `seq` was delivered. */
-  dropAfter(seq: number): void {
-    for (const call of this.#waiting ?? []) if (madeAt(call) >= seq) this.remove(call);
-  }
-
   /** The one that was made first. */
   first(): Recorded | undefined {
     return this.#first()?.call;

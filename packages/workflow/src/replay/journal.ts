@@ -12,7 +12,7 @@ import type { Identified } from "./call.ts";
 import { Expected } from "./expected.ts";
 import { lateIdentity } from "./identity.ts";
 import { type Match, Matcher } from "./matcher.ts";
-import { type Recorded, recordedAt } from "./recorded.ts";
+import type { Recorded } from "./recorded.ts";
 
 const resultEnd = resultAddress("");
 const askEnd = "/ask";
@@ -256,14 +256,9 @@ export class Journal {
     if (!call.isClaimed) this.expected.add(call);
   }
 
-  /**
-   * Two calls cannot be told apart, so what is recorded of one of them answers none: it is made again, and before it no
-   * call that was made after its value was delivered.
-   */
+  /** Two calls cannot be told apart, so what is recorded of one of them answers none. */
   #contest(identity: string): void {
-    const contested = this.matcher.contest(identity);
-    for (const call of contested) this.claim(call);
-    this.expected.dropAfter(Math.min(...contested.map(recordedAt)));
+    for (const call of this.matcher.contest(identity)) this.claim(call);
   }
 
   /** The call is made again: nothing waits for it any more. */

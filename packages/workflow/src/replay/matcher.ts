@@ -30,6 +30,10 @@ export class Matcher {
   /** Contents of which this execution has made a call. */
   readonly #made = new Set<string>();
   readonly #contested = new Set<string>();
+  /** Contents of calls that could not be told apart. */
+  readonly #contestedContents = new Set<string>();
+  /** Identities of late calls that prompt ones were taken for. */
+  readonly #takenForLate = new Set<string>();
   /** Identities of calls without a key that calls with a key were taken for. */
   readonly #takenForUnkeyed = new Set<string>();
 
@@ -62,13 +66,19 @@ export class Matcher {
     const isFirst = !this.#made.has(made.content);
     this.#made.add(made.content);
     if (this.#contested.has(made.identity)) return "ambiguous";
+    if (made.group === null && this.#takenForLate.has(made.identity)) return "ambiguous";
     const found = this.#exact(made.identity) ?? this.#withoutKey(made);
     if (found !== null) return this.#isRivalled(made, delivered, found) ? "ambiguous" : found;
-    return this.#byBranch(made, made.content, delivered) ?? this.#fromEarlier(made, isFirst);
+    const match = this.#byBranch(made, made.content, delivered) ?? this.#fromEarlier(made, isFirst);
+    if (made.group !== null && typeof match !== "string" && match.ask !== null && !wasPrompt(match.ask)) {
+      this.#takenForLate.add(match.ask.identity);
+    }
+    return match;
   }
 
   /** The only recorded call that this one can be, whenever it was made: a lock may have been taken in another order. */
   soleOfBranch(made: Identified): Recorded | null {
+    if (this.#isContested(made)) return null;
     const [first, second] = this.#alike(made.content).filter(
       (call) => !call.isEarlier && isOfBranch(call, made.branch) && this.#wasBeside(call, made) === made.isBeside,
     );
@@ -80,9 +90,16 @@ export class Matcher {
   }
 
   /** The first recorded call that this one can be, by order. For code that is known to have changed. */
-  first({ content, unkeyed }: Identified): Recorded | undefined {
+  first(made: Identified): Recorded | undefined {
+    if (this.#isContested(made)) return undefined;
+    const { content, unkeyed } = made;
     const alike = [...this.#alike(content), ...(unkeyed === null ? [] : this.#alike(unkeyed.content))];
     return alike.filter(({ isEarlier }) => !isEarlier).sort((a, b) => recordedAt(a) - recordedAt(b))[0];
+  }
+
+  /** Whether alike calls could not be told apart: then no order tells which is which. */
+  #isContested({ content, unkeyed }: Identified): boolean {
+    return this.#contestedContents.has(content) || (unkeyed !== null && this.#contestedContents.has(unkeyed.content));
   }
 
   /**
@@ -95,6 +112,7 @@ export class Matcher {
     const branches = new Set([identity]);
     const all = [...this.#byContent.values()].flatMap((calls) => [...calls]);
     const meant = all.filter(({ ask }) => ask?.identity === identity);
+    for (const { content } of meant) this.#contestedContents.add(content);
     for (const branch of branches) {
       for (const call of all) {
         const own = call.ask?.identity;
@@ -180,8 +198,8 @@ export class Matcher {
       return wasPrompt(ask) ? isOverdue(content, ask, made) : mayHaveBeenLate(ask, made);
     };
     const isAside = (call: Recorded): boolean => {
-      const isEarlier = !isChanged && group !== null && isBeside && call.ask !== null && !wasPrompt(call.ask);
-      return !isEarlier && this.#wasBeside(call, made) !== isBeside;
+      const mayBeEarly = !isChanged && group !== null && isBeside && call.ask !== null && !wasPrompt(call.ask);
+      return !mayBeEarly && this.#wasBeside(call, made) !== isBeside;
     };
     const sameBranch = all.filter((call) => isOfBranch(call, branch) && isOther(call) && !isAside(call));
     const [found] = sameBranch;
