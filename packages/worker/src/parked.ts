@@ -61,8 +61,9 @@ export interface Parked<Item extends Parkable> {
 }
 
 /**
- * The least recently suspended is let go first: its run is replayed from its journal when it is next claimed. Only what
- * is not durable refers to it from then on, if anything does; when that makes it go on, it is wanted.
+ * The least recently suspended execution is let go first: nothing here refers to it any more, and its run is replayed
+ * from the journal when it is next claimed. Its handler may still await something that is not durable. When that ends,
+ * and the handler makes a durable call, the worker wants the execution back and claims its run.
  */
 export function parked<Item extends Parkable>(limits: ParkedLimits): Parked<Item> {
   const items = new Map<RunId, Item>();

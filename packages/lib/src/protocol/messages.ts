@@ -188,8 +188,9 @@ export type Next =
   /** It goes on here. */
   | { type: "continue" }
   /**
-   * Nothing durable can move until something arrives. Answered `parked: false`, with the news, when something has. For
-   * `mayMoveMs` milliseconds the handler may go on by itself, after something that is not durable; absent: it cannot.
+   * All durable calls of the run wait for something from outside. The answer is `parked: false`, with the news, if
+   * something arrived meanwhile. `mayMoveMs`: for so many milliseconds the handler may go on by itself, because it may
+   * also await something that is not durable; absent: it cannot.
    */
   | { type: "suspend"; children: number; mayMoveMs?: number }
   /** Handed back, for others to go on with. */

@@ -1,7 +1,7 @@
 /** Leases: who may execute a run, until when, and how often that may go wrong. */
 
 import { change, type Draft, decided, draft, enqueue, isFinal, record, refuse } from "./draft.ts";
-import type { Claim, Decision, Held, Moment, Run, Stall, State } from "./run.ts";
+import type { Claim, Decision, Held, Moment, Parked, Run, Stall, State } from "./run.ts";
 
 export function claim(run: Run, asked: Claim, moment: Moment): Decision {
   const { state } = run;
@@ -76,9 +76,10 @@ export function leave(run: Run, { session }: { session: string }, moment: Moment
   return decided(next);
 }
 
-/** Nobody holds it in memory any more. What the handler may have been about there is lost: it is replayed at once. */
-function letGo<Some extends { held: Held | null; settlesAt?: number }>(state: Some, { now }: Moment): Some {
-  return { ...state, held: null, ...(state.settlesAt === undefined ? {} : { settlesAt: now }) };
+/** Nobody holds it in memory any more. What the handler may have been busy with is lost: it is replayed at once. */
+function letGo<Some extends Pick<Parked, "held" | "settlesAt" | "settledForMs">>(state: Some, { now }: Moment): Some {
+  const isFresh = state.settlesAt !== undefined && state.settledForMs === undefined;
+  return { ...state, held: null, ...(isFresh ? { settlesAt: now } : {}) };
 }
 
 /** The session whose end sets the run free: it executes it, or suspended it and may still be busy with it in memory. */
@@ -86,8 +87,8 @@ export function holderOf(state: State): string | null {
   if (state.status === "running") {
     return state.session;
   }
-  const isUnsettled = "settlesAt" in state && state.settlesAt !== undefined;
-  return isUnsettled ? (state.held?.session ?? null) : null;
+  const mayMove = "settlesAt" in state && state.settlesAt !== undefined && state.settledForMs === undefined;
+  return mayMove ? (state.held?.session ?? null) : null;
 }
 
 /** R4. */

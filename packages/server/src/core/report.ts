@@ -263,7 +263,7 @@ function suspend(
   const held: Held = { session, fence: run.fence, tail: run.tail, attempt: run.attempt };
   const status = parkedStatus(run, children);
   const { latest, settings } = next.moment;
-  // Whoever counts as alive then was heard of after the handler could still move by itself.
+  // A worker that counts as alive at that time has given a sign after the last moment at which the handler could move.
   const settlesAt = latest + mayMoveMs + Math.max(settings.aliveMs, leaseMs);
   const parked = { held, children, ...(mayMoveMs > 0 ? { settlesAt } : {}) };
   const state: State = status === "awaiting_retry" ? { status, retryAt: null, ...parked } : { status, ...parked };

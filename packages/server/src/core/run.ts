@@ -56,10 +56,13 @@ export interface Parked {
   /** How many children the handler awaits. */
   children: number;
   /**
-   * When it is looked whether the holder is alive: until then the handler may be busy in its memory with something that
-   * is not durable, which is lost with it. Epoch milliseconds; absent once it was alive for long enough.
+   * When the clock looks whether the worker that suspended the run is alive. Until then the handler may be busy in the
+   * memory of that worker with something that is not durable. That is lost when the worker dies, so the run is queued
+   * again. Epoch milliseconds; absent when the handler cannot be busy.
    */
   settlesAt?: number;
+  /** After how long the clock looks again, because the worker was alive: ever more rarely. Milliseconds. */
+  settledForMs?: number;
 }
 
 export type State =

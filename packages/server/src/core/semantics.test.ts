@@ -200,12 +200,26 @@ describe("a parked run whose handler may go on by itself", () => {
     expect(story.run).toMatchObject({ crashes: 0, waits: [{ name: "paid" }] });
   });
 
-  it("stays where it is, and is not looked at again, when its worker was alive for so long", () => {
+  it("stays where it is when its worker was alive for so long, and is looked at ever more rarely", () => {
+    const story = parked(awaits("paid"));
+    let every = 10 * settings.aliveMs;
+    for (let looks = 0; looks < 3; looks++, every *= 2) {
+      story.clock = story.dueAt ?? 0;
+      story.do({ type: "tick", isHolderAlive: true });
+      expect(story).toMatchObject({ status: "awaiting_event", dueAt: story.clock + every });
+    }
+    expect(story.send("paid").claim().run.state).toMatchObject({ held: { session: "session-1" } });
+  });
+
+  it("is queued when its worker, which had been alive, is gone at a later look, and not when it leaves before", () => {
     const story = parked(awaits("paid"));
     story.clock = settles;
     story.do({ type: "tick", isHolderAlive: true });
-    expect(story).toMatchObject({ status: "awaiting_event", dueAt: null });
-    expect(story.send("paid").claim().run.state).toMatchObject({ held: { session: "session-1" } });
+    const { dueAt } = story;
+    story.do({ type: "leave", session: "session-1" });
+    expect(story).toMatchObject({ status: "awaiting_event", dueAt });
+    story.clock = dueAt ?? 0;
+    expect(story.do({ type: "tick" }).run.state).toMatchObject({ status: "queued", held: null });
   });
 
   it("is looked at later when its worker's lease is longer", () => {

@@ -45,6 +45,9 @@ function expire(next: Draft): void {
   end(next, { status: "failed", error: { name: "RunTimeoutError", code: "RUN_TIMED_OUT", message } });
 }
 
+/** The second look comes after so many times as long as a worker counts as alive without a sign. */
+const secondLookTimes = 10;
+
 /**
  * The handler had long enough to go on by itself. What it was about was lost if its worker is gone: it is replayed, for
  * what it waits for may never come.
@@ -57,8 +60,10 @@ function settle(next: Draft, state: Extract<State, { status: ParkedStatus }>, is
   // The server itself may have been away, and has not heard of the worker yet.
   const grace = bootAt + settings.aliveMs;
   if (isHolderAlive) {
-    const { settlesAt: _, ...settled } = state;
-    change(next, { state: settled });
+    // It may want the run back, and have no free slot: so it is looked for as long as the run waits.
+    const { settledForMs: before } = state;
+    const settledForMs = before === undefined ? secondLookTimes * settings.aliveMs : 2 * before;
+    change(next, { state: { ...state, settlesAt: now + settledForMs, settledForMs } });
   } else if (state.held !== null && now < grace) {
     change(next, { state: { ...state, settlesAt: grace } });
   } else {

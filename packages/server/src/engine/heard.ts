@@ -25,9 +25,9 @@ export interface Heard {
 
 /** Who comes or serves something else is told so soon; all that happens until then goes along. */
 const newsMs = 250;
-/** So often within the time that a worker counts as alive: a load, which changes with every claim. */
+/** How many times a load is told, at most, in the time that a worker counts as alive without another sign. */
 const loadsWhileAlive = 18;
-/** And a sign of life alone. */
+/** How many times a sign of life is told in that time: some may be lost without consequence. */
 const signsWhileAlive = 6;
 
 /** All that were heard of, by namespace and session. */

@@ -247,7 +247,7 @@ describe("a run that was suspended, and whose handler may go on by itself", () =
     await here.engine.close();
   });
 
-  it("stays with its worker while that one is alive, and for good", async () => {
+  it("stays with its worker while that one is alive", async () => {
     const here = rig();
     const { one, id } = await suspended(here);
     for (let passedMs = 0; passedMs < 480_000; passedMs += 30_000) {

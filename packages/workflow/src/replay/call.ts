@@ -96,7 +96,7 @@ export class Call<Result> implements OpenCall {
     this.identity = made.identity;
     this.lineage = made.identity;
     this.promise = promise;
-    new CallOfPromise(promise, this);
+    CallOfPromise.keep(promise, this);
     this.#read = read;
     this.#resolve = resolve;
     this.#reject = reject;
@@ -124,6 +124,7 @@ export class Call<Result> implements OpenCall {
   }
 }
 
+/** Makes what it is given an instance of the classes that extend it. */
 class Given {
   constructor(given: object) {
     // biome-ignore lint/correctness/noConstructorReturn: what extends this adds its fields to what is given.
@@ -138,6 +139,10 @@ class CallOfPromise extends Given {
   constructor(promise: object, call: OpenCall) {
     super(promise);
     this.#call = call;
+  }
+
+  static keep(promise: object, call: OpenCall): void {
+    new CallOfPromise(promise, call);
   }
 
   static find(promise: object): OpenCall | undefined {
