@@ -236,10 +236,10 @@ describe("a parked run whose handler may go on by itself", () => {
     expect(parked(open).pass(1_000).run.state).toMatchObject({ status: "queued", held: { session: "session-1" } });
   });
 
-  it("is queued when it is resumed after a pause, for its worker may have wanted it back meanwhile", () => {
-    const story = parked(awaits("paid")).signal("pause").pass(settles);
-    expect(story.status).toBe("paused");
-    expect(story.signal("resume").run.state).toMatchObject({ status: "queued", held: { session: "session-1" } });
+  it("is replayed soon after a pause, for its worker may have wanted it back meanwhile", () => {
+    const story = parked(awaits("paid")).signal("pause").pass(1_000).signal("resume");
+    expect(story).toMatchObject({ status: "awaiting_event", dueAt: 1_000 + settings.aliveMs });
+    expect(story.pass(settings.aliveMs).run.state).toMatchObject({ status: "queued", held: null });
   });
 
   it("is not looked at before a server that has just begun may have heard of its worker", () => {

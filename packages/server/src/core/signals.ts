@@ -16,7 +16,7 @@ import {
   refuse,
 } from "./draft.ts";
 import { unpark } from "./receive.ts";
-import type { Decision, Entry, Mark, Moment, Run, RunId } from "./run.ts";
+import type { Decision, Entry, Interrupted, Mark, Moment, Run, RunId } from "./run.ts";
 import { retryOf } from "./start.ts";
 
 interface Signalled {
@@ -102,17 +102,23 @@ export function resume(run: Run, command: Signalled, moment: Moment): Decision {
   }
   mark(next, command, { mark: "resumed" });
   const { interrupted, inbox } = state;
-  // What the handler was busy with when it was paused may have led it on: its worker was refused the run meanwhile.
-  const mayHaveMoved = "settlesAt" in interrupted && interrupted.settlesAt !== undefined;
-  if (interrupted.status === "queued" || mayHaveMoved) {
+  if (interrupted.status === "queued") {
     enqueue(next, interrupted.held);
   } else {
-    change(next, { state: interrupted });
+    change(next, { state: letGoIfBusy(interrupted, moment) });
     if (run.inbox !== inbox) {
       unpark(next);
     }
   }
   return decided(next);
+}
+
+/** The handler may have gone on during the pause, and its worker was refused the run: then the run is replayed soon. */
+function letGoIfBusy(state: Interrupted, { now, settings }: Moment): Interrupted {
+  if (!("settlesAt" in state) || state.settlesAt === undefined) {
+    return state;
+  }
+  return { ...state, held: null, settlesAt: Math.min(state.settlesAt, now + settings.aliveMs) };
 }
 
 export function wake(run: Run, command: Signalled, moment: Moment): Decision {
