@@ -173,7 +173,7 @@ describe("a completed run that is executed once more", () => {
 
   it.each([
     ["an output that it does not return", [completed(1, heard, { tally: noTally() })], entries, /recorded with/],
-    ["a wait that was never recorded", [run], entries.slice(0, 2), /stands before something new/],
+    ["a wait that was never recorded", [run], entries.slice(0, 2), /wants to record sleep:nap-2#0/],
     [
       "a call that is not its own",
       [run],

@@ -1,7 +1,7 @@
 /** Every completed run is executed once more against its own record: it must come to the same, and want nothing new. */
 
 import { silentLogger, systemEnv } from "@aikirun/lib";
-import type { ClaimedRun, Entry } from "@aikirun/lib/protocol";
+import type { ClaimedRun, Entry, OpenWait } from "@aikirun/lib/protocol";
 import { createExecution, type Draft, type Host } from "@aikirun/workflow";
 import { v7 } from "uuid";
 import type { Run } from "../../packages/server/src/core/run.ts";
@@ -30,18 +30,20 @@ export async function misfits({ runs, entries }: Pick<Rows, "runs" | "entries">)
 async function replayed(run: Run, journal: Entry[]): Promise<string | null> {
   const said = await telling(run, journal);
   if (said === null) return "stands before something new";
-  const { next, entries, starts } = said;
-  const news = [...entries, ...starts].map(({ address }) => address);
+  const { next, entries, opens, starts } = said;
+  const news = [...entries, ...opens.filter(isUnknown), ...starts].map(({ address }) => address);
   if (news.length > 0) return `wants to record ${news.join(", ")}`;
   if (next.type !== "finish" || next.outcome.status !== "completed") return `comes to ${JSON.stringify(next)}`;
   const kept = run.state.status === "completed" ? run.state.output : undefined;
   return next.outcome.output === kept ? null : `returns ${next.outcome.output}, and is recorded with ${kept}`;
 }
 
-/**
- * Nothing new may begin, so all that an execution can do is repeat, and then report. Waits that it opens meanwhile were
- * open when the run ended: nothing is recorded of those.
- */
+/** Whether the wait is none that a race may leave open when the run ends, so that nothing is recorded of it. */
+function isUnknown({ address }: OpenWait): boolean {
+  return !/^(sleep:race-|event:whim:)/.test(address);
+}
+
+/** Nothing new may begin, so all that an execution can do is repeat, and then report. */
 function telling(run: Run, journal: Entry[]): Promise<Draft | null> {
   return new Promise((resolve) => {
     const claimed = claimedOf(run, journal);
@@ -59,7 +61,7 @@ function telling(run: Run, journal: Entry[]): Promise<Draft | null> {
       async report(draft) {
         const { type } = draft.next;
         const isMeanwhile = type === "continue" || type === "suspend";
-        if (isMeanwhile && draft.entries.length + draft.starts.length === 0) {
+        if (isMeanwhile && draft.entries.length + draft.starts.length === 0 && !draft.opens.some(isUnknown)) {
           const parked = type === "suspend";
           return { ok: true, first: 0, tail, inbox: run.inbox, entries: [], parked, pause: false };
         }

@@ -46,12 +46,12 @@ export function systemEnv(options: { id: () => string }): Env {
   };
 }
 
-const settled = Promise.resolve();
+const resolved = Promise.resolve();
 
 /** A tick that a microtask adds runs once the microtask queue is empty: the same on Node, Deno and Bun. */
 function drained(then: () => void): void {
   // The same as queueMicrotask, at half its price where asynchronous hooks are in use.
-  void settled.then(() => process.nextTick(then));
+  void resolved.then(() => process.nextTick(then));
 }
 
 function after(delayMs: number, then: () => void): Cancel {

@@ -89,7 +89,7 @@ describe("a run whose replay waits for a recorded call", () => {
     expect(running.busy).toBe(0);
   });
 
-  it("does not send back what was claimed for its slot, but what nobody asked for", async () => {
+  it("keeps a run that was claimed for a free slot, and sends back one for which there was none", async () => {
     const { take, moved, released } = setup(1);
     await take("a");
     moved.get("a")?.host.expecting("step:s#0");

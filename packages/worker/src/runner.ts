@@ -197,7 +197,7 @@ export function runner(options: RunnerOptions): Runner {
     const { runId, fence } = tenure;
     const claimed = slices.get(runId)?.claimed;
     if (claimed?.hot === true && claimed.fence === fence + 1) {
-      // It is about to go on.
+      // Its run has been claimed already, and the execution is about to go on.
       return;
     }
     const isOver = isStopping || (claimed?.fence ?? 0) > fence;

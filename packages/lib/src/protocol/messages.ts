@@ -189,10 +189,10 @@ export type Next =
   | { type: "continue" }
   /**
    * All durable calls of the run wait for something from outside. The answer is `parked: false`, with the news, if
-   * something arrived meanwhile. `mayMoveMs`: for so many milliseconds the handler may go on by itself, because it may
-   * also await something that is not durable; absent: it cannot.
+   * something arrived meanwhile. `mayBeBusyMs`: how long the handler may go on by itself, in milliseconds, because it
+   * may also await something that is not durable; absent: it cannot.
    */
-  | { type: "suspend"; children: number; mayMoveMs?: number }
+  | { type: "suspend"; children: number; mayBeBusyMs?: number }
   /** Handed back, for others to go on with. */
   | { type: "release"; reason: "shutdown" | "paused" | "unserved" }
   /** It cannot go on before a user fixes the cause. */

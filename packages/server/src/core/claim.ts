@@ -76,10 +76,13 @@ export function leave(run: Run, { session }: { session: string }, moment: Moment
   return decided(next);
 }
 
-/** Nobody holds it in memory any more. What the handler may have been busy with is lost: it is replayed at once. */
-function letGo<Some extends Pick<Parked, "held" | "settlesAt" | "settledForMs">>(state: Some, { now }: Moment): Some {
-  const isFresh = state.settlesAt !== undefined && state.settledForMs === undefined;
-  return { ...state, held: null, ...(isFresh ? { settlesAt: now } : {}) };
+/** The worker no longer has the run in memory. If the handler was suspended lately, the run is replayed at once. */
+function letGo<Some extends Pick<Parked, "held" | "checkWorkerAt" | "checkEveryMs">>(
+  state: Some,
+  { now }: Moment,
+): Some {
+  const isFresh = state.checkWorkerAt !== undefined && state.checkEveryMs === undefined;
+  return { ...state, held: null, ...(isFresh ? { checkWorkerAt: now } : {}) };
 }
 
 /** The session whose end sets the run free: it executes it, or suspended it and may still be busy with it in memory. */
@@ -87,8 +90,8 @@ export function holderOf(state: State): string | null {
   if (state.status === "running") {
     return state.session;
   }
-  const mayMove = "settlesAt" in state && state.settlesAt !== undefined && state.settledForMs === undefined;
-  return mayMove ? (state.held?.session ?? null) : null;
+  const mayBeBusy = "checkWorkerAt" in state && state.checkWorkerAt !== undefined && state.checkEveryMs === undefined;
+  return mayBeBusy ? (state.held?.session ?? null) : null;
 }
 
 /** R4. */

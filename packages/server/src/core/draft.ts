@@ -146,11 +146,11 @@ function ownDeadline(state: Exclude<State, Outcome>): number {
     case "running":
       return state.leaseUntil;
     case "awaiting_retry":
-      return Math.min(state.retryAt ?? Number.POSITIVE_INFINITY, state.settlesAt ?? Number.POSITIVE_INFINITY);
+      return Math.min(state.retryAt ?? Number.POSITIVE_INFINITY, state.checkWorkerAt ?? Number.POSITIVE_INFINITY);
     case "sleeping":
     case "awaiting_event":
     case "awaiting_child_workflow":
-      return state.settlesAt ?? Number.POSITIVE_INFINITY;
+      return state.checkWorkerAt ?? Number.POSITIVE_INFINITY;
     case "paused":
     case "stalled":
       return Number.POSITIVE_INFINITY;

@@ -246,7 +246,7 @@ function shortened(why: ReportedStall): ReportedStall {
 
 function suspend(
   next: Draft,
-  { children, mayMoveMs = 0 }: Extract<Next, { type: "suspend" }>,
+  { children, mayBeBusyMs = 0 }: Extract<Next, { type: "suspend" }>,
   seen: number,
   session: string,
 ): void {
@@ -264,8 +264,8 @@ function suspend(
   const status = parkedStatus(run, children);
   const { latest, settings } = next.moment;
   // A worker that counts as alive at that time has given a sign after the last moment at which the handler could move.
-  const settlesAt = latest + mayMoveMs + Math.max(settings.aliveMs, leaseMs);
-  const parked = { held, children, ...(mayMoveMs > 0 ? { settlesAt } : {}) };
+  const checkWorkerAt = latest + mayBeBusyMs + Math.max(settings.aliveMs, leaseMs);
+  const parked = { held, children, ...(mayBeBusyMs > 0 ? { checkWorkerAt } : {}) };
   const state: State = status === "awaiting_retry" ? { status, retryAt: null, ...parked } : { status, ...parked };
   change(next, { state });
   if (pauseRequested) {

@@ -9,7 +9,7 @@
  *  R4  Only the holder of the current fence may report or renew.
  *  R5  A run that is neither paused, stalled nor final has a `dueAt`, or waits without deadline for something that,
  *      when received, queues it. While the handler of a suspended run may still be busy with something that is not
- *      durable, the run also has a `settlesAt`.
+ *      durable, the run also has a `checkWorkerAt`.
  *  R6  Nobody parks on news.
  *  R7  Hints carry nothing that storage lacks.
  *  R8  `decide` is pure, so a failed commit may be retried by deciding again.
@@ -56,13 +56,13 @@ export interface Parked {
   /** How many children the handler awaits. */
   children: number;
   /**
-   * When the clock looks whether the worker that suspended the run is alive. Until then the handler may be busy in the
-   * memory of that worker with something that is not durable. That is lost when the worker dies, so the run is queued
-   * again. Epoch milliseconds; absent when the handler cannot be busy.
+   * When the clock checks whether the worker that suspended the run is alive. The handler may still await something
+   * that is not durable, and only that worker knows of it. If the worker is gone, the run is queued again.
+   * Epoch milliseconds; absent when the handler awaits durable calls only.
    */
-  settlesAt?: number;
-  /** After how long the clock looks again, because the worker was alive: ever more rarely. Milliseconds. */
-  settledForMs?: number;
+  checkWorkerAt?: number;
+  /** Set once the worker was found alive: the time between the last check and the next. It doubles. Milliseconds. */
+  checkEveryMs?: number;
 }
 
 export type State =
@@ -162,7 +162,7 @@ export interface Run {
 }
 
 export type Command =
-  /** `isHolderAlive`: whether the session that suspended the run was heard of lately. */
+  /** `isHolderAlive`: whether the session that suspended the run counts as alive. */
   | { type: "tick"; isHolderAlive?: boolean }
   | { type: "claim"; claim: Claim }
   | { type: "renew"; session: string; fence: number; leaseMs: number }
@@ -237,7 +237,7 @@ export interface Settings {
   /** Leases that may end without a report before the run is stalled. */
   maxCrashes: number;
   maxOpenWaits: number;
-  /** A worker counts as alive for so long after its last sign, or for its lease where that is longer. */
+  /** How long a worker counts as alive after its last claim or heartbeat; its lease counts instead if it is longer. */
   aliveMs: number;
 }
 

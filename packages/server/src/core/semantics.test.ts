@@ -189,7 +189,7 @@ describe("a parked run", () => {
 
 describe("a parked run whose handler may go on by itself", () => {
   const parked = (...opens: OpenWait[]) =>
-    new Story().claim().report({ type: "suspend", children: 0, mayMoveMs: 300_000 }, { opens });
+    new Story().claim().report({ type: "suspend", children: 0, mayBeBusyMs: 300_000 }, { opens });
   const settles = 300_000 + settings.aliveMs;
 
   it("is queued again, to be replayed, when its worker is gone by then", () => {
@@ -200,7 +200,7 @@ describe("a parked run whose handler may go on by itself", () => {
     expect(story.run).toMatchObject({ crashes: 0, waits: [{ name: "paid" }] });
   });
 
-  it("stays where it is when its worker was alive for so long, and is looked at ever more rarely", () => {
+  it("stays suspended while its worker is alive, and the time between two checks doubles", () => {
     const story = parked(awaits("paid"));
     let every = 10 * settings.aliveMs;
     for (let looks = 0; looks < 3; looks++, every *= 2) {
@@ -211,7 +211,7 @@ describe("a parked run whose handler may go on by itself", () => {
     expect(story.send("paid").claim().run.state).toMatchObject({ held: { session: "session-1" } });
   });
 
-  it("is queued when its worker, which had been alive, is gone at a later look, and not when it leaves before", () => {
+  it("is queued at the next check when its worker was found alive once and has left since", () => {
     const story = parked(awaits("paid"));
     story.clock = settles;
     story.do({ type: "tick", isHolderAlive: true });
@@ -225,7 +225,7 @@ describe("a parked run whose handler may go on by itself", () => {
   it("is looked at later when its worker's lease is longer", () => {
     const claim = { claimId: "c", session: "session-1", worker: "w", leaseMs: 600_000 };
     const story = new Story().do({ type: "claim", claim });
-    story.report({ type: "suspend", children: 0, mayMoveMs: 1_000 }, { opens: [awaits("paid")] });
+    story.report({ type: "suspend", children: 0, mayBeBusyMs: 1_000 }, { opens: [awaits("paid")] });
     expect(story.dueAt).toBe(601_000);
   });
 
@@ -245,7 +245,7 @@ describe("a parked run whose handler may go on by itself", () => {
   it("is not looked at before a server that has just begun may have heard of its worker", () => {
     const bootAt = 1_000_000 + settles - 1_000;
     const story = new Story({}, { bootAt }).claim();
-    story.report({ type: "suspend", children: 0, mayMoveMs: 300_000 }, { opens: [awaits("paid")] });
+    story.report({ type: "suspend", children: 0, mayBeBusyMs: 300_000 }, { opens: [awaits("paid")] });
     story.clock = settles;
     story.do({ type: "tick", isHolderAlive: false });
     expect(story).toMatchObject({ status: "awaiting_event", dueAt: settles - 1_000 + settings.aliveMs });

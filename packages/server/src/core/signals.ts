@@ -113,12 +113,12 @@ export function resume(run: Run, command: Signalled, moment: Moment): Decision {
   return decided(next);
 }
 
-/** The handler may have gone on during the pause, and its worker was refused the run: then the run is replayed soon. */
+/** The handler may have gone on during the pause, when its worker could not claim the run: it is replayed soon. */
 function letGoIfBusy(state: Interrupted, { now, settings }: Moment): Interrupted {
-  if (!("settlesAt" in state) || state.settlesAt === undefined) {
+  if (!("checkWorkerAt" in state) || state.checkWorkerAt === undefined) {
     return state;
   }
-  return { ...state, held: null, settlesAt: Math.min(state.settlesAt, now + settings.aliveMs) };
+  return { ...state, held: null, checkWorkerAt: Math.min(state.checkWorkerAt, now + settings.aliveMs) };
 }
 
 export function wake(run: Run, command: Signalled, moment: Moment): Decision {

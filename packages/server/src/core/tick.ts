@@ -33,9 +33,9 @@ export function tick(run: Run, isHolderAlive: boolean, moment: Moment): Decision
   return decided(next);
 }
 
-/** Whether it is time to look whether the worker that suspended the run is alive. */
-export function isUnsettled(state: State, now: number): state is Extract<State, { status: ParkedStatus }> {
-  return "settlesAt" in state && state.settlesAt !== undefined && state.settlesAt <= now;
+/** Whether it is time to check that the worker that suspended the run is alive. */
+export function isWorkerCheckDue(state: State, now: number): state is Extract<State, { status: ParkedStatus }> {
+  return "checkWorkerAt" in state && state.checkWorkerAt !== undefined && state.checkWorkerAt <= now;
 }
 
 function expire(next: Draft): void {
@@ -45,27 +45,27 @@ function expire(next: Draft): void {
   end(next, { status: "failed", error: { name: "RunTimeoutError", code: "RUN_TIMED_OUT", message } });
 }
 
-/** The second look comes after so many times as long as a worker counts as alive without a sign. */
-const secondLookTimes = 10;
+/** The time between the first check and the second, as a multiple of the setting `aliveMs`. */
+const secondCheckTimes = 10;
 
 /**
- * The handler had long enough to go on by itself. What it was about was lost if its worker is gone: it is replayed, for
- * what it waits for may never come.
+ * If the worker that suspended the run is gone, the run is queued, to be replayed: the handler may have awaited
+ * something that is not durable, and the waits that are open may never end.
  */
-function settle(next: Draft, state: Extract<State, { status: ParkedStatus }>, isHolderAlive: boolean): void {
-  if (!isUnsettled(state, next.moment.now)) {
+function checkWorker(next: Draft, state: Extract<State, { status: ParkedStatus }>, isHolderAlive: boolean): void {
+  if (!isWorkerCheckDue(state, next.moment.now)) {
     return;
   }
   const { bootAt, now, settings } = next.moment;
-  // The server itself may have been away, and has not heard of the worker yet.
+  // A server that has just started may not have heard of the worker yet.
   const grace = bootAt + settings.aliveMs;
   if (isHolderAlive) {
-    // It may want the run back, and have no free slot: so it is looked for as long as the run waits.
-    const { settledForMs: before } = state;
-    const settledForMs = before === undefined ? secondLookTimes * settings.aliveMs : 2 * before;
-    change(next, { state: { ...state, settlesAt: now + settledForMs, settledForMs } });
+    // The worker may want the run back and have no free slot. So it is checked again for as long as the run waits.
+    const { checkEveryMs: before } = state;
+    const checkEveryMs = before === undefined ? secondCheckTimes * settings.aliveMs : 2 * before;
+    change(next, { state: { ...state, checkWorkerAt: now + checkEveryMs, checkEveryMs } });
   } else if (state.held !== null && now < grace) {
-    change(next, { state: { ...state, settlesAt: grace } });
+    change(next, { state: { ...state, checkWorkerAt: grace } });
   } else {
     enqueue(next, null);
   }
@@ -127,7 +127,7 @@ function advance(next: Draft, elapsed: boolean, isHolderAlive: boolean): void {
       if (elapsed || (state.retryAt !== null && state.retryAt <= now)) {
         enqueue(next, state.held);
       } else {
-        settle(next, state, isHolderAlive);
+        checkWorker(next, state, isHolderAlive);
       }
       return;
     case "sleeping":
@@ -136,7 +136,7 @@ function advance(next: Draft, elapsed: boolean, isHolderAlive: boolean): void {
       if (elapsed) {
         enqueue(next, state.held);
       } else {
-        settle(next, state, isHolderAlive);
+        checkWorker(next, state, isHolderAlive);
       }
       return;
     case "paused":

@@ -10,8 +10,9 @@ export interface Heard {
   /** What its claims tell; null while only heartbeats came here: its claims go to another server. */
   about: Pick<ClaimRequest, "worker" | "serves" | "shardKeys"> | null;
   load: WorkerLoad | undefined;
-  /** How long it counts as live without another sign: so long at least, and for its lease where that is longer. */
+  /** How long any worker counts as alive after its last claim or heartbeat, at least. */
   readonly aliveMs: number;
+  /** How long this one does: as long as its lease, if that is longer. */
   patienceMs: number;
   hasLeft: boolean;
   /** The first sign and the last, by the monotonic clock. */

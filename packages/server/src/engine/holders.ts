@@ -1,16 +1,16 @@
 import { holderOf } from "../core/claim.ts";
 import type { Command, Moment, Run } from "../core/run.ts";
-import { isUnsettled } from "../core/tick.ts";
+import { isWorkerCheckDue } from "../core/tick.ts";
 import type { Sighting } from "../storage/sighting.ts";
 import type { Reader } from "../storage/storage.ts";
 
 type Tick = Extract<Command, { type: "tick" }>;
 
-/** Completes a tick that is about to look whether the worker that suspended the run is alive. */
+/** Completes a tick that is to check whether the worker that suspended the run is alive. */
 export function holders(reader: Pick<Reader, "workers">, { now }: Moment): (run: Run, tick: Tick) => Promise<Tick> {
   const live = new Map<string, Promise<Sighting[]>>();
   return async ({ namespace, state }, tick) => {
-    if (!isUnsettled(state, now)) {
+    if (!isWorkerCheckDue(state, now)) {
       return tick;
     }
     const workers = live.get(namespace) ?? reader.workers(namespace, now);

@@ -4,7 +4,7 @@ import { arrivalAddress, awaitedResult, resultAddress, signalAddress, withdrawnA
 import type { Address, Entry } from "@aikirun/lib/protocol";
 import { isFinal } from "../core/decide.ts";
 import type { Command, Run } from "../core/run.ts";
-import { isUnsettled } from "../core/tick.ts";
+import { isWorkerCheckDue } from "../core/tick.ts";
 import { withdrawnBy } from "../core/withdraw.ts";
 import type { EntryKey } from "../storage/storage.ts";
 
@@ -16,7 +16,7 @@ import type { EntryKey } from "../storage/storage.ts";
  */
 export function isBehind(run: Run, command: Command, now: number): boolean {
   if (command.type === "tick") {
-    return isUnsettled(run.state, now);
+    return isWorkerCheckDue(run.state, now);
   }
   if (command.type !== "report") {
     return command.type === "retry" && isFinal(run.state);

@@ -95,7 +95,7 @@ describe("a session that leaves", () => {
     const ids = [await one.start(), await one.start()];
     const [run, settled] = await one.claim();
     if (run === undefined || settled === undefined) throw new Error("two runs were there");
-    await one.report(run, { type: "suspend", children: 0, mayMoveMs: 300_000 }, { opens: [sleeps(3_600_000)] });
+    await one.report(run, { type: "suspend", children: 0, mayBeBusyMs: 300_000 }, { opens: [sleeps(3_600_000)] });
     await one.report(settled, suspend, { opens: [sleeps(3_600_000)] });
     await leave(one);
     await engine.start();
@@ -138,7 +138,7 @@ describe("a session that leaves", () => {
     expect(await one.status(id)).toBe("queued");
   });
 
-  it("leaves what was recorded through another server to whoever claims the run next", async () => {
+  it("gives the next worker that claims the run what was recorded through another server", async () => {
     const here = rig();
     const there = here.another();
     const one = there.speaker();

@@ -232,7 +232,7 @@ describe("a run that was suspended, and whose handler may go on by itself", () =
     const one = server.speaker();
     const id = await one.start();
     const run = await one.claimOne();
-    await one.report(run, { type: "suspend", children: 0, mayMoveMs: 300_000 }, { opens: [awaits("never")] });
+    await one.report(run, { type: "suspend", children: 0, mayBeBusyMs: 300_000 }, { opens: [awaits("never")] });
     await server.engine.start();
     return { one, id };
   };

@@ -202,7 +202,7 @@ const stall = z.discriminatedUnion("reason", [
 
 const next = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("continue") }),
-  z.strictObject({ type: z.literal("suspend"), children: count, mayMoveMs: durationMs.exactOptional() }),
+  z.strictObject({ type: z.literal("suspend"), children: count, mayBeBusyMs: durationMs.exactOptional() }),
   z.strictObject({ type: z.literal("release"), reason: z.enum(["shutdown", "paused", "unserved"]) }),
   z.strictObject({ type: z.literal("stall"), stall }),
   z.strictObject({

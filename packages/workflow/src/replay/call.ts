@@ -132,7 +132,7 @@ class Given {
   }
 }
 
-/** Adds a private field to a promise: nobody sees it, and it costs a hundredth of an entry in a WeakMap. */
+/** Adds a private field to a promise. Users cannot see the field, and a WeakMap costs a hundred times as much. */
 class CallOfPromise extends Given {
   readonly #call: OpenCall;
 

@@ -33,7 +33,7 @@ interface Told extends Pick<Identified, "identity" | "group"> {
 /** So many late calls have their places kept, for the message of a clash. */
 const keptPlaces = 1_000;
 
-const settled = Promise.resolve();
+const resolved = Promise.resolve();
 
 /** Gives every durable call of one execution its identity. */
 export class Caller {
@@ -50,7 +50,7 @@ export class Caller {
   #firstLate: Map<string, Error | null> | null = null;
   #derived: Map<string, { count: number; isLate: boolean }> | null = null;
   readonly #counts = new Map<string, number>();
-  #run: object | null = null;
+  #together: object | null = null;
 
   constructor(owner: CodeOwner) {
     this.root = beginningOf(owner, "root");
@@ -62,7 +62,7 @@ export class Caller {
     if (at !== undefined && at.within !== null) throw nested(what, at.within);
     const from = at?.owner === this.root.owner ? at : this.root;
     const isBeside = from.call?.open === true;
-    const together = this.drain ?? this.#currentRun();
+    const together = this.drain ?? this.#madeTogether();
     const isTogether = from.together === together;
     const branch = isBeside && isTogether ? besideOf(from.branch) : from.branch;
     const origin = this.drain !== null && isTogether ? from.origin : branch;
@@ -125,14 +125,14 @@ export class Caller {
   }
 
   /** Tells calls that are made without awaiting anything between them. */
-  #currentRun(): object {
-    if (this.#run === null) {
-      this.#run = {};
-      void settled.then(() => {
-        this.#run = null;
+  #madeTogether(): object {
+    if (this.#together === null) {
+      this.#together = {};
+      void resolved.then(() => {
+        this.#together = null;
       });
     }
-    return this.#run;
+    return this.#together;
   }
 
   /**

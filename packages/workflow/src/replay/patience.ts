@@ -21,7 +21,7 @@ const idlePieces = 20;
 const recallMs = 1_000;
 /** The pieces in which a replay that waits measures running time. Milliseconds. */
 const pieceMs = 50;
-/** A replay that waits for so long says so, and needs no slot. Milliseconds. */
+/** After this time a waiting replay reports the call that it waits for, and frees its slot. Milliseconds. */
 const noticedMs = 1_000;
 
 /** What a replay that waits comes to. */

@@ -308,7 +308,7 @@ export class Pump implements CodeOwner {
     // A value that comes with the next answer may let the handler finish.
     const isDrained = !isBusy && !this.outbox.moves && !(isWaiting && this.#draining === "shutdown");
     if (this.#draining !== null && isDrained) return { type: "release", reason: this.#draining };
-    if (isWaiting) return { type: "suspend", children: this.deliveries.children, mayMoveMs: this.#options.idleMs };
+    if (isWaiting) return { type: "suspend", children: this.deliveries.children, mayBeBusyMs: this.#options.idleMs };
     const isUrgent = this.outbox.urgent || (this.outbox.seen && this.beginnings.size > 0);
     return isUrgent || this.patience.expecting !== this.#reportedExpecting ? { type: "continue" } : null;
   }
