@@ -103,7 +103,7 @@ describe("a sequential workflow", () => {
   });
 
   it("replays ten times as many entries in about ten times the processor time", async () => {
-    const costOf = async (steps: number): Promise<number> => {
+    const recordedWith = async (steps: number): Promise<() => Promise<number>> => {
       const v = workflow({ name: "w" }).v("1", {
         async handler(run) {
           for (let n = 0; n < steps; n++) await run.step("s", () => n);
@@ -112,19 +112,24 @@ describe("a sequential workflow", () => {
       });
       const first = new Rig(v);
       await first.cold();
-      let fastest = Number.POSITIVE_INFINITY;
-      for (let round = 0; round < 5; round++) {
+      return async () => {
         const rig = new Rig(v);
         rig.ledger.entries.push(...first.ledger.entries);
         const before = process.cpuUsage();
         await rig.cold();
         const { user, system } = process.cpuUsage(before);
         expect([rig.output, rig.nexts]).toEqual(["done", ["finish"]]);
-        fastest = Math.min(fastest, user + system);
-      }
-      return fastest;
+        return user + system;
+      };
     };
-    expect((await costOf(3_000)) / (await costOf(300))).toBeLessThan(30);
+    // The fastest of several: the others paid for a compiler or a garbage collection.
+    const [few, many] = [await recordedWith(300), await recordedWith(3_000)];
+    let [fewest, most] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+    for (let round = 0; round < 8; round++) {
+      fewest = Math.min(fewest, await few());
+      most = Math.min(most, await many());
+    }
+    expect(most / fewest).toBeLessThan(30);
   });
 });
 
