@@ -188,6 +188,80 @@ describe("two alike calls after plain work", () => {
     expect(timed.rig.output).toEqual(["ann", "bob"]);
   });
 
+  describe("of which one went on to a wait", () => {
+    const save = async (run: Run, plain: Plain, name: string, key?: string): Promise<string> => {
+      await plain(name);
+      await run.step("save", () => name, key === undefined ? {} : { key });
+      await run.step(`after ${name}`, () => name);
+      const winner = await run.race([run.events.go.wait(), run.sleep({ days: 1 })]);
+      return `${name} ${winner}`;
+    };
+    const refused = async (): Promise<Timed> => {
+      const timed = new Timed((run, plain) => Promise.all(["ann", "bob"].map((name) => save(run, plain, name))));
+      await timed.execute({ ann: 10, bob: 2_000 });
+      expect(timed.rig.ledger.stall).toMatchObject({ reason: "ambiguous_call" });
+      expect(timed.rig.ledger.waits.map(({ address }) => address)).toEqual(["event:go#0", "sleep:#0"]);
+      return timed;
+    };
+    const mended = async (timed: Timed, delays: Record<string, number>): Promise<void> => {
+      const fixed = new Timed((run) => {
+        const plain: Plain = (name) => new Promise((resolve) => timed.rig.env.after(delays[name] ?? 0, resolve));
+        return Promise.all(["ann", "bob"].map((name) => save(run, plain, name, name)));
+      });
+      timed.rig.kill();
+      timed.rig.definition = fixed.rig.definition;
+      timed.rig.ledger.status = "queued";
+      await timed.rig.cold();
+      await timed.live(5_000);
+    };
+    const waits = (timed: Timed): string[] => timed.rig.ledger.waits.map(({ address }) => address);
+
+    it("go on with keys, and leave no wait behind that takes an event", async () => {
+      const timed = await refused();
+      await mended(timed, { ann: 10, bob: 20 });
+      expect(waits(timed)).toEqual(["event:go#1", "sleep:#1", "event:go#2", "sleep:#2"]);
+      timed.rig.ledger.event("go", "1");
+      await mended(timed, { ann: 10, bob: 20 });
+      timed.rig.ledger.event("go", "2");
+      await mended(timed, { ann: 30, bob: 20 });
+      expect(timed.rig.output).toEqual(["ann 1", "bob 2"]);
+    });
+
+    it("give back an event that came while the run was stalled", async () => {
+      const timed = await refused();
+      timed.rig.ledger.event("go", "1");
+      expect(waits(timed)).toEqual(["sleep:#0"]);
+      await mended(timed, { ann: 10, bob: 20 });
+      timed.rig.ledger.event("go", "2");
+      await mended(timed, { ann: 10, bob: 20 });
+      await mended(timed, { ann: 30, bob: 20 });
+      expect(timed.rig.output).toEqual(["ann 1", "bob 2"]);
+    });
+
+    it("keep their record once they go on without keys but at once", async () => {
+      const timed = await refused();
+      const began: string[] = [];
+      const prompt = new Timed(async (run) => {
+        const names = await Promise.all(["ann", "bob"].map((name) => run.step("save", () => began.push(name) && name)));
+        await run.step("told", () => began.push("told"));
+        await run.sleep({ days: 2 });
+        return names;
+      });
+      timed.rig.definition = prompt.rig.definition;
+      for (let time = 0; time < 3; time++) {
+        timed.rig.kill();
+        timed.rig.ledger.status = "queued";
+        await timed.rig.cold();
+        await timed.live(1_000);
+      }
+      await timed.rig.env.advance(200_000_000);
+      timed.rig.ledger.tick();
+      await timed.rig.hot();
+      expect(began).toEqual(["ann", "bob", "told"]);
+      expect(timed.rig.output).toEqual(["ann", "bob"]);
+    });
+  });
+
   it("are told apart by the branches of run.map", async () => {
     const timed = new Timed(async (run, plain) => {
       const out = await run.map(["ann", "bob", "cyd"], async (name) => {

@@ -182,7 +182,8 @@ export class Ledger {
         this.stall = next.stall;
         if (next.stall.reason === "ambiguous_call") {
           const { reason, identity } = next.stall;
-          this.#record(`stalled:#${this.fence}`, { type: "marked", mark: "stalled", reason, identity });
+          const waits = this.waits.map(({ address }) => address).filter((address) => !address.includes("/"));
+          this.#record(`stalled:#${this.fence}`, { type: "marked", mark: "stalled", reason, identity, waits });
         }
         return true;
       case "finish": {

@@ -27,8 +27,11 @@ export interface Ask {
 /** Exceptional transitions, recorded so that the timeline and the checkers need no further table. */
 export type Mark =
   | { mark: "recovered"; crashes: number; confirmed: boolean }
-  /** `identity` is what the calls share that could not be told apart. */
-  | { mark: "stalled"; reason: Stall["reason"]; identity?: string }
+  /**
+   * Of calls that could not be told apart: `identity` is what they share, `waits` are the addresses of the waits that
+   * were open then, absent for none.
+   */
+  | { mark: "stalled"; reason: Stall["reason"]; identity?: string; waits?: Address[] }
   | { mark: "cancelled"; reason?: string }
   | { mark: "pause_requested" }
   | { mark: "paused" }

@@ -1,5 +1,6 @@
 /** Leases: who may execute a run, until when, and how often that may go wrong. */
 
+import type { Address } from "@aikirun/lib/protocol";
 import { change, type Draft, decided, draft, enqueue, isFinal, record, refuse } from "./draft.ts";
 import type { Claim, Decision, Held, Moment, Parked, Run, Stall, State } from "./run.ts";
 
@@ -126,9 +127,22 @@ export function recover(next: Draft): void {
 
 /** Stops the run until `retry` or `cancel`. */
 export function stall(next: Draft, why: Stall): void {
-  const identity = why.reason === "ambiguous_call" ? { identity: why.identity } : {};
-  record(next, `stalled:#${next.run.fence}`, { type: "marked", mark: "stalled", reason: why.reason, ...identity });
+  record(next, `stalled:#${next.run.fence}`, {
+    type: "marked",
+    mark: "stalled",
+    reason: why.reason,
+    ...refused(next, why),
+  });
   change(next, { state: { status: "stalled", ...why } });
+}
+
+/** What a replay must know of calls that could not be told apart: which open waits are older than the refusal. */
+function refused({ run }: Draft, why: Stall): { identity?: string; waits?: Address[] } {
+  if (why.reason !== "ambiguous_call") {
+    return {};
+  }
+  const waits = run.waits.map(({ address }) => address).filter((address) => !address.includes("/"));
+  return { identity: why.identity, ...(waits.length > 0 && { waits }) };
 }
 
 /** Out of the worker's hands: queued, or paused when that was asked for. */

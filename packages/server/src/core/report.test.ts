@@ -209,6 +209,17 @@ describe("a stall that a worker reports", () => {
     expect(kept(new Story().claim().report({ type: "stall", stall: ambiguous }))).toBe(100);
   });
 
+  it("names the waits that were open when calls could not be told apart", () => {
+    const ambiguous: ReportedStall = { reason: "ambiguous_call", call: "step:a#0", identity: "i1", places: [] };
+    const mark = (story: Story) => story.journal.at(-1)?.value;
+    const stalled = new Story()
+      .claim()
+      .open(sleeps(minute, ask(0)))
+      .report({ type: "stall", stall: ambiguous });
+    expect(mark(stalled)).toMatchObject({ identity: "i1", waits: ["sleep:#call"] });
+    expect(mark(new Story().claim().report({ type: "stall", stall: ambiguous }))).not.toHaveProperty("waits");
+  });
+
   it("is a sign of life: earlier crashes no longer count", () => {
     const story = new Story().claim().renew().pass(90_000).claim();
     expect(story.run.crashes).toBe(1);

@@ -32,8 +32,9 @@ function valueBytes(value: Entry["value"]): number {
     case "started":
     case "elapsed":
     case "received":
-    case "marked":
       return 0;
+    case "marked":
+      return value.mark === "stalled" ? Buffer.byteLength(JSON.stringify(value.waits ?? [])) : 0;
     default:
       return value satisfies never;
   }

@@ -95,6 +95,27 @@ export class Caller {
     return { made, clash: group === null ? this.#clash(identity) : null };
   }
 
+  /** What the engine records by itself: no code makes such a call. */
+  unmade(content: string, identity: string): Identified {
+    const { root, after, past, delivered } = this;
+    const { branch } = root;
+    const flags = { isChanged: false, isBeside: false, isOfItem: false };
+    const point = { ...root };
+    return {
+      content,
+      identity,
+      branch,
+      group: null,
+      unkeyed: null,
+      after,
+      past,
+      delivered,
+      point,
+      ...flags,
+      earlier: 0,
+    };
+  }
+
   /**
    * Of a call that is not recorded: neither this nor the branch that goes on from it may depend on whether the call was
    * prompt, since nothing tells later what it was. The clash is null, or says that its place among others does.

@@ -244,20 +244,35 @@ export class Calls {
   }
 
   #withdrawWait(given: OpenCall, wait: Address): void {
-    const { made } = given;
-    const { outbox, journal, caller, beginnings } = this.#pump;
+    const { outbox, journal, beginnings } = this.#pump;
     if (outbox.withdrawWait(wait)) return;
-    const address = withdrawnAddress(wait);
-    if (journal.claimAt(address)) return;
-    const own = { content: address, identity: lateIdentity(address, ""), group: null, unkeyed: null };
-    const call = new Call({ ...made, ...own, after: caller.after }, () => undefined);
-    call.address = address;
+    if (journal.claimAt(withdrawnAddress(wait))) return;
+    const withdrawal = this.#withdrawalOf(given, wait);
+    const { call } = withdrawal;
     const begin = (): void => {
       call.open = false;
-      const entry = { address, value: { type: "withdrawn" } } as const;
-      this.#pump.post({ entry, call, wait: given, seen: false, recorded: null });
+      this.#pump.post(withdrawal);
     };
     beginnings.push({ call, kind: "start", begin, adopt: unneeded });
+  }
+
+  /** Gives up what a refused call has left waiting: an event that it would take, or took, goes to another wait. */
+  withdrawOrphans(): void {
+    const { caller, journal } = this.#pump;
+    for (const { address, content, ask } of journal.orphans()) {
+      const given = new Call(caller.unmade(content, ""), () => undefined);
+      given.recorded = ask;
+      const withdrawal = this.#withdrawalOf(given, address);
+      withdrawal.call.open = false;
+      this.#pump.post({ ...withdrawal, isPatient: true });
+    }
+  }
+
+  #withdrawalOf(given: OpenCall, wait: Address): Posted & { call: Call<undefined> } {
+    const address = withdrawnAddress(wait);
+    const call = new Call(this.#pump.caller.unmade(address, lateIdentity(address, "")), () => undefined);
+    call.address = address;
+    return { entry: { address, value: { type: "withdrawn" } }, call, wait: given, seen: false, recorded: null };
   }
 
   /** Code that may have changed makes calls elsewhere: what cannot be told apart otherwise is, by order. */

@@ -66,7 +66,9 @@ function replayOf(claimed: ClaimedRun, definition: ExecutableVersion, host: Host
   const build = fingerprintOf(definition.handler, buildId);
   const failed = (thrown: unknown): Conclusion => failure(thrown, definition, run, host);
   const pump = new Pump(run, journal, host, { idleMs, build, failed });
-  return { run, isBegun: claimed.journal.length > 0, pump, calls: new Calls(pump) };
+  const calls = new Calls(pump);
+  calls.withdrawOrphans();
+  return { run, isBegun: claimed.journal.length > 0, pump, calls };
 }
 
 /** Calls the handler, and says how it ended. Never rejects. */

@@ -51,6 +51,10 @@ export class Journal {
   #withdrawals: Map<Address, Address[]> | null = null;
   /** Waits that were open when the run was claimed. */
   #waits: Set<Address> | null = null;
+  /** Waits that were open when a call was refused, and their calls. */
+  #openAtRefusal: Map<Address, Recorded | null> | null = null;
+  /** Calls that answer nothing, because one that they depend on was refused. */
+  #contested: Recorded[] | null = null;
   #tail = 0;
   #bytes = 0;
   #hasTries = false;
@@ -121,7 +125,7 @@ export class Journal {
       if (arrivals === undefined) this.#arrivals.set(value.name, [value.data]);
       else arrivals.push(value.data);
     } else if (value.type === "marked") {
-      if (value.mark === "stalled" && value.identity !== undefined) this.#contest(value.identity);
+      if (value.mark === "stalled") this.#contest(entry, value);
     } else if (entry.attempt < this.#attempt) {
       this.#recall(entry);
     } else {
@@ -164,10 +168,12 @@ export class Journal {
         this.#withdrawals ??= new Map();
         this.#withdrawals.set(owner, [...(this.#withdrawals.get(owner) ?? []), address]);
         this.#expect(this.#call(address, entry));
-        if (wait.includes("/")) return;
-        const call = this.#call(wait, { ask: value.wait, attempt: entry.attempt });
-        call.answeredAt.set(entry.attempt, ask?.askedAt ?? seq);
-        this.#expect(call);
+        if (!wait.includes("/")) {
+          const call = this.#call(wait, { ask: value.wait, attempt: entry.attempt });
+          call.answeredAt.set(entry.attempt, ask?.askedAt ?? seq);
+          this.#expect(call);
+        }
+        if (this.#givenUp?.has(owner) === true) this.claimAt(address);
       }
     }
   }
@@ -245,6 +251,10 @@ export class Journal {
     const call: Recorded = { address, content, ...asked, answeredAt: new Map(), ...fresh };
     this.#calls.set(address, call);
     this.matcher.add(call);
+    if (attempt === this.#attempt && this.#openAtRefusal?.has(address) === true) {
+      this.#openAtRefusal.set(address, call);
+      this.#giveUpContested(this.matcher.contestAmong([...this.#openAtRefusal.values()].filter((one) => one !== null)));
+    }
     return call;
   }
 
@@ -257,8 +267,33 @@ export class Journal {
   }
 
   /** Two calls cannot be told apart, so what is recorded of one of them answers none. */
-  #contest(identity: string): void {
-    for (const call of this.matcher.contest(identity)) this.claim(call);
+  #contest({ attempt }: Entry, { identity, waits = [] }: { identity?: string; waits?: Address[] }): void {
+    if (identity === undefined) return;
+    this.#giveUpContested(this.matcher.contest(identity));
+    if (attempt !== this.#attempt) return;
+    this.#openAtRefusal ??= new Map();
+    for (const address of waits) if (!this.#calls.has(address)) this.#openAtRefusal.set(address, null);
+  }
+
+  #giveUpContested(calls: readonly Recorded[]): void {
+    this.#contested ??= [];
+    this.#contested.push(...calls);
+    for (const call of calls) {
+      this.claim(call);
+      this.giveUp(call.address);
+    }
+  }
+
+  /**
+   * Waits that nothing listens to, because a call that they depend on was refused: those that are open, and those that
+   * took an event, which another wait must get.
+   */
+  orphans(): Recorded[] {
+    return (this.#contested ?? []).filter(({ address, entry }) => {
+      if (this.#withdrawals?.has(address) === true) return false;
+      const hasEvent = entry?.value.type === "received" && entry.attempt === this.#attempt;
+      return hasEvent || this.#waits?.has(address) === true;
+    });
   }
 
   /** The call is made again: nothing waits for it any more. */

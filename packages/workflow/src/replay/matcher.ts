@@ -29,8 +29,12 @@ export class Matcher {
   readonly #earlier = new Map<string, number>();
   /** Contents of which this execution has made a call. */
   readonly #made = new Set<string>();
+  /** Identities that calls which could not be told apart share. */
   readonly #contested = new Set<string>();
-  /** Contents of calls that could not be told apart. */
+  /** The branches that go on from such calls. */
+  readonly #contestedBranches = new Set<string>();
+  readonly #contestedCalls: Recorded[] = [];
+  /** Contents of such calls. */
   readonly #contestedContents = new Set<string>();
   /** Identities of late calls that prompt ones were taken for. */
   readonly #takenForLate = new Set<string>();
@@ -108,19 +112,25 @@ export class Matcher {
    */
   contest(identity: string): Recorded[] {
     this.#contested.add(identity);
-    const removed: Recorded[] = [];
-    const branches = new Set([identity]);
+    this.#contestedBranches.add(identity);
     const all = [...this.#byContent.values()].flatMap((calls) => [...calls]);
     const meant = all.filter(({ ask }) => ask?.identity === identity);
+    this.#contestedCalls.push(...meant);
     for (const { content } of meant) this.#contestedContents.add(content);
-    for (const branch of branches) {
-      for (const call of all) {
+    return this.contestAmong(all);
+  }
+
+  /** Removes those of these records that are contested by now, because of what was contested before. */
+  contestAmong(calls: readonly Recorded[]): Recorded[] {
+    const removed = new Set<Recorded>();
+    for (const branch of this.#contestedBranches) {
+      for (const call of calls) {
         const own = call.ask?.identity;
-        if (own === undefined || removed.includes(call)) continue;
-        const isMeant = own === identity || meant.some((one) => isAlike(call, one));
+        if (own === undefined || call.isClaimed || removed.has(call)) continue;
+        const isMeant = this.#contested.has(own) || this.#contestedCalls.some((one) => isAlike(call, one));
         if (!isMeant && !isOfBranch(call, branch)) continue;
-        removed.push(call);
-        branches.add(call.ask?.branch === undefined ? own : lateIdentity(call.content, call.ask.branch));
+        removed.add(call);
+        this.#contestedBranches.add(call.ask?.branch === undefined ? own : lateIdentity(call.content, call.ask.branch));
       }
     }
     for (const call of removed) {
@@ -131,7 +141,7 @@ export class Matcher {
         this.#identical(own).filter((other) => other !== call),
       );
     }
-    return removed;
+    return [...removed];
   }
 
   #exact(identity: string): Match | null {
