@@ -3,7 +3,7 @@
 import { withdrawnAddress } from "@aikirun/lib";
 import type { NewEntry, Next, OpenWait, Report } from "@aikirun/lib/protocol";
 import { decide } from "../src/core/decide.ts";
-import type { Command, Decision, Effect, Entry, Moment, Run, State } from "../src/core/run.ts";
+import type { Claim, Command, Decision, Effect, Entry, Moment, Run, State } from "../src/core/run.ts";
 import { openRun } from "../src/core/start.ts";
 import { keysOf, keyText } from "../src/engine/known.ts";
 import { kinds, settings } from "./runs.ts";
@@ -80,10 +80,10 @@ export class Story {
     return this;
   }
 
-  claim(session = "session-1"): this {
+  claim(session = "session-1", more: Partial<Claim> = {}): this {
     return this.do({
       type: "claim",
-      claim: { claimId: `claim-${this.run.fence + 1}`, session, worker: "worker", leaseMs: 90_000 },
+      claim: { claimId: `claim-${this.run.fence + 1}`, session, worker: "worker", leaseMs: 90_000, ...more },
     });
   }
 

@@ -306,10 +306,9 @@ export function source(options: SourceOptions): Source {
 }
 
 function isSame(before: Served[], now: Served[]): boolean {
-  return (
-    before.length === now.length &&
-    before.every(({ name, versionId }, index) => now[index]?.name === name && now[index]?.versionId === versionId)
-  );
+  const isOne = ({ name, versionId, build }: Served, other: Served | undefined): boolean =>
+    other?.name === name && other.versionId === versionId && other.build === build;
+  return before.length === now.length && before.every((served, index) => isOne(served, now[index]));
 }
 
 /** The first of them has most likely been heard, the last ones may have been. */

@@ -109,8 +109,8 @@ describe("starting a worker", () => {
 });
 
 describe("a claimed run", () => {
-  it("is executed and reported under its fence", async () => {
-    const { aikiWorker, reports } = await setup({ claim: once(claimedRun("a", { fence: 7 })) });
+  it("is executed and reported under its fence, by the code that the claim named", async () => {
+    const { aikiWorker, reports, asked } = await setup({ claim: once(claimedRun("a", { fence: 7 })) });
     await aikiWorker.start();
     await settled();
     expect(reports()).toEqual([
@@ -121,6 +121,8 @@ describe("a claimed run", () => {
         next: { type: "finish", outcome: { status: "completed", output: '"ran"' } },
       }),
     ]);
+    expect(reports()[0]?.build).toEqual(expect.any(String));
+    expect(reports()[0]?.build).toBe(asked.claim[0]?.request.serves[0]?.build);
     await aikiWorker.stop();
   });
 

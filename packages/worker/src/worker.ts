@@ -2,7 +2,8 @@ import { getHeapStatistics } from "node:v8";
 import type { Client } from "@aikirun/client";
 import { keepAlive, redisConnector } from "@aikirun/client/internal";
 import { AikiError, type Env, hasMethods } from "@aikirun/lib";
-import { createExecution, ownerOfCurrentCode, type Registry, registry } from "@aikirun/workflow";
+import type { Served } from "@aikirun/lib/protocol";
+import { createExecution, fingerprintOf, ownerOfCurrentCode, type Registry, registry } from "@aikirun/workflow";
 import { parseConfig, type WorkerConfig, type WorkerParams } from "./config.ts";
 import { parkedLimits } from "./parked.ts";
 import { patiently } from "./patience.ts";
@@ -89,6 +90,14 @@ interface Shift {
   end(): Promise<void>;
 }
 
+/** What the worker can run, and which code that is. */
+function servedWithBuilds(registry: Registry, buildId: string | undefined): Served[] {
+  return registry.serves().map(({ name, versionId }) => {
+    const version = registry.find(name, versionId);
+    return { name, versionId, ...(version && { build: fingerprintOf(version.handler, buildId) }) };
+  });
+}
+
 interface Beginning {
   client: Client;
   config: WorkerConfig;
@@ -107,7 +116,7 @@ async function work({ client, config, served, session, stopped, release }: Begin
   const known = presence(client.api, env, () => ({ slots: maxConcurrentWorkflowRuns, busy: busy() }));
   const { api } = known;
   await greet(known, { env, session, config, stopped });
-  const serves = () => served.serves();
+  const serves = () => servedWithBuilds(served, config.buildId ?? undefined);
   const context = { session, worker: id, serves, shardKeys, streams: known.streams, logger, env };
   const subscriber = await subscribe(config.subscriber, context, client[redisConnector], stopped);
   if (subscriber === null) {

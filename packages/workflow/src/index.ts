@@ -23,5 +23,6 @@ export { type Registrable, type Registry, registry } from "./registry/registry.t
 export type { Draft, Execution, Host, SliceEnd } from "./replay/contract.ts";
 export type { EventWaitOptions, EventWaitResult } from "./replay/event.ts";
 export { createExecution, type ExecutionOptions } from "./replay/execution.ts";
+export { fingerprintOf } from "./replay/fingerprint.ts";
 export { type CodeOwner, ownerOfCurrentCode } from "./replay/points.ts";
 export type { SleepOptions, SleepResult } from "./replay/sleep.ts";

@@ -66,6 +66,8 @@ export interface StartReply {
 export interface Served {
   name: string;
   versionId: string;
+  /** A fingerprint of its code. At most 64 characters; absent where nobody asks for it. */
+  build?: string;
 }
 
 /** Asks for runs to execute. */

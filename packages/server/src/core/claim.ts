@@ -6,7 +6,7 @@ import type { Claim, Decision, Held, Moment, Parked, Run, Stall, State } from ".
 
 export function claim(run: Run, asked: Claim, moment: Moment): Decision {
   const { state } = run;
-  const { claimId, session, worker, leaseMs } = asked;
+  const { claimId, session, worker, leaseMs, build: id } = asked;
   if (!isToBeHad(state, asked)) {
     return refuse(asked.reclaim === undefined ? "ILLEGAL_STATE" : "FENCED", `The run is ${state.status}.`);
   }
@@ -26,6 +26,7 @@ export function claim(run: Run, asked: Claim, moment: Moment): Decision {
       confirmed: false,
       pauseRequested: state.status === "running" && state.pauseRequested,
       held: heldBy(state),
+      ...(id !== undefined && { build: { id, after: run.tail } }),
     },
   });
   return decided(next);

@@ -1,6 +1,20 @@
 /** A decision in the making: the run as it becomes, the facts to record, and what else must happen. */
 
-import type { Ask, Decision, Effect, Entry, Held, Moment, Outcome, Refusal, Run, State, Value, Wait } from "./run.ts";
+import type {
+  Ask,
+  Build,
+  Decision,
+  Effect,
+  Entry,
+  Held,
+  Moment,
+  Outcome,
+  Refusal,
+  Run,
+  State,
+  Value,
+  Wait,
+} from "./run.ts";
 
 export interface Draft {
   readonly before: Run;
@@ -28,10 +42,24 @@ export function decided(draft: Draft): Decision {
     run.updatedAt = timeOf(draft);
   }
   if (touched) {
+    if (run.build === before.build) {
+      run.build = buildOf(before);
+    }
     run.revision = before.revision + 1;
     run.dueAt = dueOf(run, moment.now);
   }
   return { ok: true, run, entries, effects };
+}
+
+/** The code that recorded the run last: its holder's, once that has recorded anything. */
+export function buildOf({ state, build, tail }: Run): Build | null {
+  const holders = state.status === "running" ? state.build : undefined;
+  return holders === undefined || tail === holders.after ? build : recordedBy(holders, build);
+}
+
+/** What is recorded from here on is of this code; what the code before it recorded is not. */
+export function recordedBy({ id, after }: { id: string; after: number }, known: Build | null): Build {
+  return id === known?.id ? known : { id, since: known === null ? 0 : after };
 }
 
 /**

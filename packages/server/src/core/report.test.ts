@@ -146,6 +146,40 @@ describe("the build of a run", () => {
     expect(story.run).toMatchObject({ revision, build: { id: "one", since: 0 } });
   });
 
+  it("that the claim named leaves the row alone until something else changes it", () => {
+    const story = new Story().claim("s", { build: "one" });
+    const { revision } = story.run;
+    story.report(go, { build: "one", entries: [returned("task:a#0")] });
+    expect(story.run).toMatchObject({ revision, build: null });
+    story.report({ type: "release", reason: "shutdown" }, { build: "one", entries: [returned("task:b#0")] });
+    expect(story.run.build).toEqual({ id: "one", since: 0 });
+    story.claim("s", { build: "two" }).report(go, { build: "two", entries: [returned("task:c#0")] });
+    story.report({ type: "release", reason: "shutdown" }, { build: "two" });
+    expect(story.run.build).toEqual({ id: "two", since: 2 });
+  });
+
+  it("that the claim named counts when its worker died after it recorded something, and only then", () => {
+    const story = new Story()
+      .claim("s", { build: "one" })
+      .report(go, { build: "one", entries: [returned("task:a#0")] });
+    story.pass(90_000);
+    expect(story.run).toMatchObject({ state: { status: "queued" }, build: { id: "one", since: 0 } });
+    const before = story.run.tail;
+    story.claim("s", { build: "two" }).pass(90_000);
+    expect(story.run).toMatchObject({ state: { status: "queued" }, build: { id: "one", since: 0 } });
+    expect(story.run.tail).toBeGreaterThan(before);
+    story.claim("s", { build: "two" }).report(go, { build: "two", entries: [returned("task:b#0")] });
+    story.do({ type: "leave", session: "s" });
+    expect(story.run.build).toEqual({ id: "two", since: before + 1 });
+  });
+
+  it("that the claim named and the report does not is the report's", () => {
+    const story = new Story()
+      .claim("s", { build: "one" })
+      .report(go, { build: "two", entries: [returned("task:a#0")] });
+    expect(story.run.build).toEqual({ id: "two", since: 0 });
+  });
+
   it("stays over attempts, and is not that of the run which a retry begins", () => {
     const failing = (retryInMs: number | null) =>
       ({ type: "finish", outcome: { status: "failed", error, retryInMs } }) as const;

@@ -15,6 +15,7 @@ import {
   end,
   record,
   recordEnd,
+  recordedBy,
   refuse,
 } from "./draft.ts";
 import type { Command, Decision, Entry, Held, Moment, ParkedStatus, Run, State, Value } from "./run.ts";
@@ -54,9 +55,9 @@ export function report(run: Run, command: ReportCommand, moment: Moment): Decisi
   const isOver = (wait: OpenWait) => withdrawn.has(wait.address) || isEnded(wait, known);
   if (openWaits(next, asked, isOver)) {
     settleCounts(next, report);
-    noteBuild(next, report);
     noteExpected(next, report);
     goOn(next, report, session);
+    noteBuild(next, report);
   }
   if (next.touched) {
     change(next, { reported: { fence: report.fence, reportId: report.reportId } });
@@ -183,11 +184,18 @@ function settleCounts(next: Draft, report: Report): void {
   }
 }
 
-/** Which code recorded the run last, and which entries are of other code. */
+/**
+ * Which code recorded the run last, and which entries are of other code. What the claim said already is written when
+ * the row is: most reports record facts and leave the row alone.
+ */
 function noteBuild(next: Draft, { build: id }: Report): void {
-  const { build } = next.run;
-  if (id !== undefined && id !== build?.id) {
-    change(next, { build: { id, since: build === null ? 0 : next.before.tail } });
+  const { build, state, tail: after } = next.before;
+  if (id === undefined || id === build?.id) {
+    return;
+  }
+  const holders = state.status === "running" && state.build?.id === id ? state.build : null;
+  if (holders === null || next.touched) {
+    change(next, { build: recordedBy(holders ?? { id, after }, build) });
   }
 }
 

@@ -81,6 +81,11 @@ export type State =
       pauseRequested: boolean;
       /** What the holder had of the run when it was handed out: it gets what came since. Null: all of it. */
       held: Held | null;
+      /**
+       * The code of the holder, and the `tail` when it got the run: unlike `Run.build`, before it has recorded
+       * anything. Absent when the holder did not name it.
+       */
+      build?: { id: string; after: number };
       /** The recorded call that the holder's replay waits for, and since when. Epoch milliseconds. */
       expecting?: { call: Address; since: number };
     }
@@ -146,7 +151,10 @@ export interface Run {
   /** Facts that arrived from outside. */
   inbox: number;
   attempt: number;
-  /** The code that recorded the run last; null before the first report that names its build. */
+  /**
+   * The code that recorded the run last; null when none is known. What the holder's reports recorded meanwhile counts
+   * once the row is written: see `buildOf`.
+   */
   build: Build | null;
   /** Leases that ended without a report since the last one; unconfirmed ones are counted apart. */
   crashes: number;
@@ -193,6 +201,8 @@ export interface Taken {
 }
 
 export interface Claim {
+  /** A fingerprint of the caller's code. */
+  build?: string;
   claimId: string;
   session: string;
   worker: string;

@@ -164,7 +164,7 @@ async function take(
   how: Pick<Claim, "reclaim" | "repeats">,
   claimed: Run[],
 ): Promise<void> {
-  const { claimId, session, worker, leaseMs } = operation.request;
+  const { claimId, session, worker, leaseMs, serves } = operation.request;
   const run = work.get(id);
   if (run === undefined || run.namespace !== operation.namespace) {
     return;
@@ -173,7 +173,8 @@ async function take(
   if (how.reclaim === undefined && how.repeats === undefined && run.state.status !== "queued") {
     return;
   }
-  const claim = { claimId, session, worker, leaseMs, ...how };
+  const build = serves.find(({ name, versionId }) => name === run.name && versionId === run.versionId)?.build;
+  const claim = { claimId, session, worker, leaseMs, ...(build !== undefined && { build }), ...how };
   const decision = await work.apply(id, { type: "claim", claim });
   if (decision?.ok === true) {
     claimed.push(decision.run);

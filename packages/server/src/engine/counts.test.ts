@@ -1,6 +1,6 @@
 import type { ClaimedRun, NewEntry } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { rig } from "../../test/rig.ts";
+import { only, rig } from "../../test/rig.ts";
 import { complete, go, returned, sleeps, suspend } from "../../test/runs.ts";
 
 describe("the least durable work", () => {
@@ -38,6 +38,19 @@ describe("the least durable work", () => {
       entries: [{ seq: 1 }],
     });
     expect((await one.read(id)).run.revision).toBe(before);
+  });
+
+  it("of the code that records a run is none when its claim named it", async () => {
+    const { storage, speaker } = rig();
+    const one = speaker();
+    await one.start();
+    const { serves } = one.request();
+    const run = only(await one.claim({ serves: serves.map((served) => ({ ...served, build: "b" })) }));
+    storage.taken();
+    for (const after of [0, 1]) {
+      await one.report(run, go, { build: "b", entries: [returned(`task:t#${after}`)], after });
+    }
+    expect(storage.taken()).toMatchObject({ updates: 0, entries: 2 });
   });
 
   it("of the code that records a run is one update in its first report, and none in those that follow", async () => {

@@ -150,4 +150,17 @@ describe("a session that leaves", () => {
     await leave(one);
     expect(await there.speaker().claimOne()).toMatchObject({ id, journal: [{ address: "task:a#0" }] });
   });
+
+  it("has its code known as what recorded the run, whichever server that went through", async () => {
+    const here = rig();
+    const there = here.another();
+    const one = there.speaker();
+    await one.start();
+    const { serves } = one.request();
+    const run = only(await one.claim({ serves: serves.map((served) => ({ ...served, build: "b" })) }));
+    const report = one.reporting(run, go, { entries: [returned("task:a#0")], build: "b" });
+    await here.api.report({ session: one.session, worker: "worker", reports: [report] });
+    await leave(one);
+    expect((await there.speaker().claimOne()).build).toEqual({ id: "b", since: 0 });
+  });
 });

@@ -127,13 +127,15 @@ const starts = z.strictObject({ runs: z.array(spec).max(limits.batchItems) });
 
 const load = z.strictObject({ slots: count, busy: count });
 
+const build = text(64);
+
 const claim = z
   .strictObject({
     claimId: token,
     repeats: z.array(token).max(limits.repeatedClaims).exactOptional(),
     session: token,
     worker: name,
-    serves: z.array(z.strictObject({ name, versionId: name })).max(limits.batchItems),
+    serves: z.array(z.strictObject({ name, versionId: name, build: build.exactOptional() })).max(limits.batchItems),
     shardKeys: z.array(name).max(limits.batchItems),
     limit: z.int().min(1).max(1_000),
     leaseMs,
@@ -220,7 +222,7 @@ const oneReport = z.strictObject({
   fence: count,
   seen: count,
   after: count,
-  build: text(64).exactOptional(),
+  build: build.exactOptional(),
   expecting: address.exactOptional(),
   entries: z.array(entry).max(callsAtOnce),
   opens: z.array(open).max(callsAtOnce),

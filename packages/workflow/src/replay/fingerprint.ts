@@ -3,16 +3,17 @@
 import { sha256 } from "@aikirun/lib";
 import type { Build } from "@aikirun/lib/protocol";
 
-const handlers = new WeakMap<object, string>();
+/** By handler, the last one that was asked for. */
+const known = new WeakMap<object, { readonly buildId: string | undefined; readonly fingerprint: string }>();
 
 /** The source of the handler, and the name of the build if it has one. At most 64 characters. */
 export function fingerprintOf(handler: object, buildId: string | undefined): string {
-  let source = handlers.get(handler);
-  if (source === undefined) {
-    source = sha256(String(handler)).slice(0, 16);
-    handlers.set(handler, source);
-  }
-  return buildId === undefined ? source : `${source}.${sha256(buildId).slice(0, 16)}`;
+  const before = known.get(handler);
+  if (before !== undefined && before.buildId === buildId) return before.fingerprint;
+  const source = sha256(String(handler)).slice(0, 16);
+  const fingerprint = buildId === undefined ? source : `${source}.${sha256(buildId).slice(0, 16)}`;
+  known.set(handler, { buildId, fingerprint });
+  return fingerprint;
 }
 
 /** Whether the code that executes a run is the code that recorded it up to some `seq`. */
