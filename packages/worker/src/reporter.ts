@@ -72,11 +72,11 @@ export function reporter({ api, env, session, worker, lanes, ended }: ReporterOp
     maxWeight: limits.requestBytes,
   });
 
-  return async (parcel) => {
-    const outcome = await post(parcel);
-    if ("result" in outcome) return outcome.result;
-    throw givenUp(parcel, outcome.fault);
-  };
+  return (parcel) =>
+    post(parcel).then((outcome) => {
+      if ("result" in outcome) return outcome.result;
+      throw givenUp(parcel, outcome.fault);
+    });
 }
 
 /** The server's answer, or the fault for which the run is given up; null when it was lost before. */

@@ -112,12 +112,14 @@ export class Tenure {
       const { lease } = this;
       const isLost = () => this.#isGivenUp || lease?.isLost !== false;
       this.isHandingOver = draft.next.type !== "continue";
-      const answered = this.#report({ report: this.#complete(draft), isLost });
-      const over = () => {
+      const settle = (settled: () => void): void => {
         this.isHandingOver = false;
+        settled();
       };
-      answered.then(over, over);
-      answered.then(resolve, reject);
+      this.#report({ report: this.#complete(draft), isLost }).then(
+        (result) => settle(() => resolve(result)),
+        (error) => settle(() => reject(error)),
+      );
     });
   }
 }

@@ -15,7 +15,7 @@ import type {
 import type { Command } from "../core/run.ts";
 import { type HeldClaimsContext, heldClaims, told } from "./held-claims.ts";
 import { find, read } from "./lookup.ts";
-import { type Answer, mismatch, type Operation } from "./operation.ts";
+import { type Answer, mismatch, type Operation, type Result } from "./operation.ts";
 import { type WatchContext, watch } from "./watch.ts";
 
 /** Runs released in one transaction when a session ends, so that no other caller waits for long. */
@@ -26,18 +26,23 @@ export type ApiContext = HeldClaimsContext & WatchContext;
 export function createApi(context: ApiContext): Api {
   const { namespace, presence, submit } = context;
 
-  const command = async (to: string, command: Command): Promise<Answer> => {
-    const result = await submit({ type: "command", namespace, to, command });
-    return result.type === "command" ? result.answer : mismatch();
-  };
+  const answered = (result: Exclude<Result, { type: "fault" }>): Answer =>
+    result.type === "command" ? result.answer : mismatch();
+
+  const command = (to: string, command: Command): Promise<Answer> =>
+    submit({ type: "command", namespace, to, command }).then(answered);
 
   const start = async (spec: Extract<Operation, { type: "start" }>["spec"]): Promise<StartResult> => {
     const result = await submit({ type: "start", namespace, spec });
     return result.type === "start" ? result.result : mismatch();
   };
 
-  const report = async ({ session, worker }: ReportRequest, report: Report): Promise<ReportResult> =>
-    reportResult(report, await command(report.runId, { type: "report", session, worker, report, known: [] }));
+  const report = ({ session, worker }: ReportRequest, report: Report): Promise<ReportResult> => {
+    const command = { type: "report", session, worker, report, known: [] } as const;
+    return submit({ type: "command", namespace, to: report.runId, command: { ...command, known: [] } }).then((result) =>
+      reportResult(report, answered(result)),
+    );
+  };
 
   /** The runs that it names besides those that it executes are parked by now. */
   const leave = async ({ session, runs }: RenewRequest): Promise<RenewResult[]> => {

@@ -4,7 +4,7 @@
 
 import type { Entry, Report, RunId, StartResult } from "@aikirun/lib/protocol";
 import { holderOf } from "../core/claim.ts";
-import type { Moment, Run, Settings } from "../core/run.ts";
+import type { Command, Decision, Moment, Run, Settings } from "../core/run.ts";
 import { isSameStart, openRun } from "../core/start.ts";
 import type { Ready } from "../delivery/ready.ts";
 import { isConflict, type Storage, type Transaction } from "../storage/storage.ts";
@@ -124,7 +124,8 @@ async function commitOnce(
   await work.survey(commands);
   const results = new Map<Operation, Result>();
   for (const command of commands) {
-    results.set(command, { type: "command", answer: await answer(transaction, work, command) });
+    const answered = answer(transaction, work, command);
+    results.set(command, { type: "command", answer: answered instanceof Promise ? await answered : answered });
   }
   for (const leaving of operations.filter((operation) => operation.type === "leave")) {
     results.set(leaving, { type: "leave", released: await release(transaction, work, leaving) });
@@ -174,17 +175,22 @@ async function release(
 ): Promise<number> {
   const ids = await transaction.inSession(namespace, session, limit);
   await work.fetch(ids);
-  // Storage knows that the session holds them; a cached row that says otherwise is another server's past.
+  // Storage knows that the session holds them; a cached row that says otherwise is another server's past. Nor does a
+  // cached row tell whether the code that the session executes has recorded anything, through another server.
   await work.refresh(
     ids.filter((id) => {
-      const state = work.get(id)?.state;
-      return state === undefined || holderOf(state) !== session;
+      const run = work.get(id);
+      return run === undefined || holderOf(run.state) !== session || isOfNewCode(run);
     }),
   );
   for (const id of ids) {
     await work.apply(id, { type: "leave", session });
   }
   return ids.length;
+}
+
+function isOfNewCode({ state, build }: Run): boolean {
+  return state.status === "running" && state.build !== undefined && state.build.id !== build?.id;
 }
 
 async function sweep(transaction: Transaction, work: Work, limit: number): Promise<number> {
@@ -200,34 +206,64 @@ async function sweep(transaction: Transaction, work: Work, limit: number): Promi
   return ids.length;
 }
 
-async function answer(
+/** A promise only where something must be read first: of thousands a second, each costs. */
+function answer(
   transaction: Transaction,
   work: Work,
-  { namespace, to, command }: Extract<Operation, { type: "command" }>,
-): Promise<Answer> {
+  asked: Extract<Operation, { type: "command" }>,
+): Promise<Answer> | Answer {
+  const { namespace, to, command } = asked;
   const run = work.get(to);
   if (run === undefined || (namespace !== null && run.namespace !== namespace)) {
     return notFound(to);
   }
-  const tail = run.tail;
+  const { tail } = run;
   const pending = [...work.recorded(to)];
-  const decision = await work.apply(to, command);
-  if (decision === null || !decision.ok) {
-    return decision?.ok === false ? decision : notFound(to);
-  }
+  const answered = (decision: Decision | null): Promise<Answer> | Answer =>
+    decision?.ok === true
+      ? answerOf({ transaction, work, command, tail, pending }, decision)
+      : (decision ?? notFound(to));
+  const decision = work.apply(to, command);
+  return decision instanceof Promise ? decision.then(answered) : answered(decision);
+}
+
+interface Commanded {
+  transaction: Transaction;
+  work: Work;
+  command: Command;
+  /** The run's last `seq` before the command. */
+  tail: number;
+  /** What this transaction had decided to record before the command. */
+  pending: Entry[];
+}
+
+function answerOf(
+  { transaction, work, command, tail, pending }: Commanded,
+  decision: Extract<Decision, { ok: true }>,
+): Promise<Answer> | Answer {
   if (command.type !== "report") {
     const anew = decision.effects.find(({ type }) => type === "start");
     return { ok: true, run: decision.run, anew: anew?.type === "start" ? anew.run : null, first: tail + 1, news: [] };
   }
   const { report } = command;
-  const before: Entry[] = [];
-  const known = work.tailBefore(to);
-  if (known > report.after) {
-    // The row and its journal are read one after the other: what another server records in between is for later.
-    const limit = known - report.after;
-    const request = { runId: to, after: report.after, limit, bytes: Number.MAX_SAFE_INTEGER };
-    before.push(...((await transaction.journal([request]))[0] ?? []));
+  const { id } = decision.run;
+  const known = work.tailBefore(id);
+  if (known <= report.after) {
+    return reportAnswer(report, decision, [], pending);
   }
+  // The row and its journal are read one after the other: what another server records in between is for later.
+  const limit = known - report.after;
+  const request = { runId: id, after: report.after, limit, bytes: Number.MAX_SAFE_INTEGER };
+  return transaction.journal([request]).then(([before = []]) => reportAnswer(report, decision, before, pending));
+}
+
+/** `before`: what was recorded that the worker does not know of; `pending`: in this transaction. */
+function reportAnswer(
+  report: Report,
+  decision: Extract<Decision, { ok: true }>,
+  before: Entry[],
+  pending: Entry[],
+): Answer {
   const isAlone = before.length + pending.length + report.starts.length === 0;
   if (isAlone && decision.entries.length === report.entries.length) {
     const first = decision.entries[0]?.seq ?? decision.run.tail + 1;

@@ -106,27 +106,33 @@ export function createEngine(options: EngineOptions): Engine {
 
   const enqueue = batcher<Operation, Result>({ max: batchSize, lanes: storage.lanes ?? 1, soon: env.soon, send });
 
-  const answered = async (operation: Operation): Promise<Result> => {
-    underWay += 1;
-    try {
-      return await enqueue(operation);
-    } finally {
-      underWay -= 1;
-      if (underWay === 0) {
-        drained();
-      }
+  const over = () => {
+    underWay -= 1;
+    if (underWay === 0) {
+      drained();
     }
   };
 
-  const submit = async (operation: Operation): Promise<Exclude<Result, { type: "fault" }>> => {
+  const submit = (operation: Operation): Promise<Exclude<Result, { type: "fault" }>> => {
     if (closing.signal.aborted) {
-      throw new AikiError("UNAVAILABLE", "This server is shutting down; ask again, or ask another one.");
+      return Promise.reject(
+        new AikiError("UNAVAILABLE", "This server is shutting down; ask again, or ask another one."),
+      );
     }
-    const result = await answered(operation);
-    if (result.type === "fault") {
-      throw result.error;
-    }
-    return result;
+    underWay += 1;
+    return enqueue(operation).then(
+      (result) => {
+        over();
+        if (result.type === "fault") {
+          throw result.error;
+        }
+        return result;
+      },
+      (error) => {
+        over();
+        throw error;
+      },
+    );
   };
 
   const clock = dueClock({ env, storage, submit, logger, closing: closing.signal });

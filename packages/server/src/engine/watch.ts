@@ -3,7 +3,7 @@
  */
 
 import type { Env } from "@aikirun/lib";
-import type { Entry, RunId, Watched, WatchReply, WatchRequest, WatchResult } from "@aikirun/lib/protocol";
+import type { RunId, Watched, WatchReply, WatchRequest, WatchResult } from "@aikirun/lib/protocol";
 import { isFinal } from "../core/draft.ts";
 import type { Run } from "../core/run.ts";
 import type { Storage } from "../storage/storage.ts";
@@ -86,7 +86,7 @@ function settled(
 
 /** What there is to say now. Rows come from the cache where they are; the sweep corrects a stale one. */
 async function inspect(context: WatchContext, watched: Watched[], afresh: boolean): Promise<WatchResult[]> {
-  const { rows, storage, namespace } = context;
+  const { rows, storage, presence, namespace } = context;
   const found = new Map<RunId, Run>();
   const missing = new Set<RunId>();
   for (const item of watched) {
@@ -102,13 +102,25 @@ async function inspect(context: WatchContext, watched: Watched[], afresh: boolea
       found.set(run.id, run);
     }
   }
-  const results = await Promise.all(
-    watched.map((item) => {
-      const run = found.get(item.runId);
-      return run === undefined || run.namespace !== namespace ? lost(item) : look(context, item, run);
-    }),
-  );
-  return results.filter((result) => result !== null);
+  // Of most there is nothing to say, and a promise for each would cost more than the look.
+  const reached: Run[] = [];
+  const results: Array<WatchResult | Promise<WatchResult>> = [];
+  for (const item of watched) {
+    const run = found.get(item.runId);
+    if (run === undefined || run.namespace !== namespace) {
+      results.push({ type: "lost", runId: item.runId, code: "RUN_NOT_FOUND" });
+    } else if (item.type === "news") {
+      const news = newsOf(storage, item, run);
+      results.push(...(news === null ? [] : [news]));
+    } else if (isFinal(run.state) || item.any.includes(run.state.status)) {
+      reached.push(run);
+    }
+  }
+  if (reached.length > 0) {
+    const isServed = await presence.serving(namespace, reached);
+    results.push(...reached.map((run) => ({ type: "status" as const, run: viewOf(run, { isServed }) })));
+  }
+  return Promise.all(results);
 }
 
 /** What a cached row may say wrongly: its run may be with the holder by now, through another server. */
@@ -118,23 +130,12 @@ function isDoubtful(run: Run, item: Watched): boolean {
   return !isHeld && !isFinal(state);
 }
 
-function lost({ runId }: Watched): WatchResult {
-  return { type: "lost", runId, code: "RUN_NOT_FOUND" };
-}
-
-async function look(
-  { namespace, storage, presence }: WatchContext,
-  item: Watched,
+function newsOf(
+  storage: Pick<Storage, "read">,
+  { runId, fence, seen, after }: Extract<Watched, { type: "news" }>,
   run: Run,
-): Promise<WatchResult | null> {
-  const { state } = run;
-  if (item.type === "status") {
-    const isReached = isFinal(state) || item.any.includes(state.status);
-    return isReached
-      ? { type: "status", run: viewOf(run, { isServed: await presence.serving(namespace, [run]) }) }
-      : null;
-  }
-  const { runId, fence, seen, after } = item;
+): WatchResult | null | Promise<WatchResult> {
+  const { state, inbox } = run;
   if (isFinal(state)) {
     return { type: "lost", runId, code: "RUN_FINAL", status: state.status };
   }
@@ -142,17 +143,15 @@ async function look(
     return { type: "lost", runId, code: "FENCED" };
   }
   // A request to pause counts in the inbox too.
-  if (run.inbox === seen) {
+  if (inbox === seen) {
     return null;
   }
-  const entries: Entry[] = [];
-  if (run.tail > after) {
-    const pages = await storage.read((reader) =>
-      reader.journal([{ runId, after, limit: run.tail, bytes: Number.MAX_SAFE_INTEGER }]),
-    );
-    entries.push(...(pages[0] ?? []));
+  const news = { type: "news", runId, inbox, pause: state.pauseRequested } as const;
+  if (run.tail <= after) {
+    return { ...news, entries: [] };
   }
-  return { type: "news", runId, inbox: run.inbox, entries, pause: state.pauseRequested };
+  const asked = [{ runId, after, limit: run.tail, bytes: Number.MAX_SAFE_INTEGER }];
+  return storage.read((reader) => reader.journal(asked)).then(([entries = []]) => ({ ...news, entries }));
 }
 
 /** A function, because the answer changes while one waits. */

@@ -34,8 +34,8 @@ export interface Work {
    * run that it needs besides, and that somebody else holds, obstructs it.
    */
   hold(ids: RunId[]): void;
-  /** Decides one command and keeps what it changes. */
-  apply(to: RunId, command: Command): Promise<Decision | null>;
+  /** Decides one command and keeps what it changes. A promise only where something must be read first. */
+  apply(to: RunId, command: Command): Promise<Decision | null> | Decision | null;
   /** Carries out everything that was decided so far: the transaction's other runs, then one save. */
   settle(): Promise<void>;
   /** Runs as they are now, with those before; hints to send once committed. */
@@ -160,6 +160,13 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
   const isDoubtful = (decision: Decision, run: Run, command: Command) =>
     decision.ok ? isUnproven(run) && isIdle(decision, run) : isUnproven(run) || isAnswered(command);
 
+  const accepted = (decision: Decision): Decision => {
+    if (decision.ok) {
+      accept(decision);
+    }
+    return decision;
+  };
+
   const accept = (decision: Extract<Decision, { ok: true }>) => {
     const { id } = decision.run;
     current.set(id, decision.run);
@@ -176,21 +183,23 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
     }
   };
 
-  const apply = async (to: RunId, command: Command): Promise<Decision | null> => {
+  const applyTo = (run: Run, command: Command, asked: Command): Promise<Decision> | Decision => {
+    const decision = decide(run, withTaken(run, asked), moment);
+    if (isDoubtful(decision, run, command)) {
+      return decideAgain(run, command).then(accepted);
+    }
+    return accepted(decision);
+  };
+
+  const apply: Work["apply"] = (to, command) => {
     const run = current.get(to);
     if (run === undefined) {
       return null;
     }
     const isKnown = !suspects.has(to) && !isBehind(run, command, moment.now);
-    const asked = isKnown ? command : await informed(run, command);
-    let decision = decide(run, withTaken(run, asked), moment);
-    if (isDoubtful(decision, run, command)) {
-      decision = await decideAgain(run, command);
-    }
-    if (decision.ok) {
-      accept(decision);
-    }
-    return decision;
+    return isKnown
+      ? applyTo(run, command, command)
+      : informed(run, command).then((asked) => applyTo(run, command, asked));
   };
 
   /** Turns one wave's effects into the next wave, at one statement per kind of effect. */

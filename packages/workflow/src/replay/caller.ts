@@ -28,6 +28,8 @@ export interface Clash {
 
 interface Told extends Pick<Identified, "identity" | "group"> {
   readonly path: string;
+  /** Its identity if it were late. */
+  readonly late: string;
 }
 
 /** So many late calls have their places kept, for the message of a clash. */
@@ -76,7 +78,7 @@ export class Caller {
     const point: Point = { owner, branch: told.path, together, origin, isChanged, call: null, within: null };
     enterPoint(point);
     const { after, delivered, past } = this;
-    const earlier = this.#count(lateIdentity(content, branchOf(branch)));
+    const earlier = this.#count(branch === from.branch ? told.late : lateIdentity(content, branchOf(branch)));
     const made: Identified = {
       content,
       identity,
@@ -166,14 +168,11 @@ export class Caller {
    * Alike calls with different keys are counted together, too: they were alike before they had keys.
    */
   #told(content: string, branch: string, origin: string): Told {
-    if (this.drain === null) {
-      const identity = lateIdentity(content, branch);
-      return { identity, path: identity, group: null };
-    }
-    const place = lateIdentity(content, branch);
-    const path = pathIdentity(place, this.drain.countPlace(place));
-    const { nth, group } = this.drain.count(origin === branch ? place : lateIdentity(content, origin));
-    return { identity: promptIdentity(content, this.drain.delivered, origin, nth), path, group };
+    const late = lateIdentity(content, branch);
+    if (this.drain === null) return { identity: late, path: late, group: null, late };
+    const path = pathIdentity(late, this.drain.countPlace(late));
+    const { nth, group } = this.drain.count(origin === branch ? late : lateIdentity(content, origin));
+    return { identity: promptIdentity(content, this.drain.delivered, origin, nth), path, group, late };
   }
 
   #unkeyed(content: string, branch: string, origin: string): Unkeyed {

@@ -98,7 +98,7 @@ class Tries {
   #pause(failed: number, delayMs: number): void {
     const { pump, calls } = this.#replay;
     const call = this.#call;
-    const begin = (): void => void this.#try(failed + 1);
+    const begin = (): void => this.#try(failed + 1);
     const again = (): void => {
       pump.beginnings.push({ call, kind: "effect", begin, adopt: () => {} });
       pump.touch();
@@ -111,7 +111,7 @@ class Tries {
     calls.openWait(call, { address, type: "retry", name: this.#task.name, durationMs: delayMs }, again);
   }
 
-  async #try(attempt: number): Promise<void> {
+  #try(attempt: number): void {
     const { pump } = this.#replay;
     const { host, work } = pump;
     const call = this.#call;
@@ -121,17 +121,18 @@ class Tries {
       this.#failed(attempt, startedAt, thrown);
     });
     work.takeOff(flight);
-    try {
-      const output = await this.#handle(flight);
+    const returned = (output: Payload | undefined): void => {
       if (!flight.close()) return;
       work.land(flight);
       const value = output === undefined ? { type: "returned" as const } : { type: "returned" as const, output };
       pump.settle(call, { address: addressOfCall(call), startedAt, value }, value);
-    } catch (thrown) {
+    };
+    const threw = (thrown: unknown): void => {
       if (!flight.close()) return;
       work.land(flight);
       this.#failed(attempt, startedAt, thrown);
-    }
+    };
+    this.#handle(flight).then(returned, threw);
   }
 
   /** Durable calls are refused in here, and its rejections are this run's. */
