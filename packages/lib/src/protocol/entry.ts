@@ -28,8 +28,8 @@ export interface Ask {
 export type Mark =
   | { mark: "recovered"; crashes: number; confirmed: boolean }
   /**
-   * Of calls that could not be told apart: `identity` is what they share, `waits` are the addresses of the waits that
-   * were open then, absent for none.
+   * Two calls that could not be told apart have `identity` in common. `waits` are the addresses of the waits that were
+   * open at that moment; absent when there were none.
    */
   | { mark: "stalled"; reason: Stall["reason"]; identity?: string; waits?: Address[] }
   | { mark: "cancelled"; reason?: string }

@@ -66,7 +66,7 @@ export interface StartReply {
 export interface Served {
   name: string;
   versionId: string;
-  /** A fingerprint of its code. At most 64 characters; absent where nobody asks for it. */
+  /** A fingerprint of its code, in claims. At most 64 characters. */
   build?: string;
 }
 

@@ -26,7 +26,7 @@ export function claim(run: Run, asked: Claim, moment: Moment): Decision {
       confirmed: false,
       pauseRequested: state.status === "running" && state.pauseRequested,
       held: heldBy(state),
-      ...(id !== undefined && { build: { id, after: run.tail } }),
+      ...(id !== undefined && { holderCode: { id, after: run.tail } }),
     },
   });
   return decided(next);

@@ -42,22 +42,31 @@ export function decided(draft: Draft): Decision {
     run.updatedAt = timeOf(draft);
   }
   if (touched) {
-    if (run.build === before.build) {
-      run.build = buildOf(before);
-    }
+    noteRecorder(draft);
     run.revision = before.revision + 1;
     run.dueAt = dueOf(run, moment.now);
   }
   return { ok: true, run, entries, effects };
 }
 
-/** The code that recorded the run last: its holder's, once that has recorded anything. */
-export function buildOf({ state, build, tail }: Run): Build | null {
-  const holders = state.status === "running" ? state.build : undefined;
-  return holders === undefined || tail === holders.after ? build : recordedBy(holders, build);
+/**
+ * A claim named the code of the holder. Once that has recorded something, it is the code that recorded the run last; a
+ * fact from outside is nothing of its.
+ */
+function noteRecorder({ before, run }: Draft): void {
+  const { state } = before;
+  const code = state.status === "running" ? state.holderCode : undefined;
+  if (code === undefined || run.build !== before.build) {
+    return;
+  }
+  if (before.tail > code.after) {
+    run.build = recordedBy(code, before.build);
+  } else if (run.state.status === "running" && run.fence === before.fence && run.reported === before.reported) {
+    run.state = { ...run.state, holderCode: { ...code, after: run.tail } };
+  }
 }
 
-/** What is recorded from here on is of this code; what the code before it recorded is not. */
+/** What was recorded after this `seq` is of this code, what was recorded before it is of other code. */
 export function recordedBy({ id, after }: { id: string; after: number }, known: Build | null): Build {
   return id === known?.id ? known : { id, since: known === null ? 0 : after };
 }

@@ -1,8 +1,9 @@
 import type { Ask, Entry, ReportedStall } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { childAddress, diverged, error, go, returned, suspend } from "../../test/runs.ts";
+import { at, childAddress, diverged, error, go, returned, suspend } from "../../test/runs.ts";
 import { Story } from "../../test/story.ts";
 import { uuid } from "../../test/virtual-env.ts";
+import { decide } from "./decide.ts";
 
 const minute = 60_000;
 
@@ -140,7 +141,7 @@ describe("the build of a run", () => {
   });
 
   it("that is the same leaves the row alone, and so does a report that names none", () => {
-    const story = new Story().claim().report(go, { build: "one" });
+    const story = new Story().claim().report(go, { build: "one", entries: [returned("task:0#0")] });
     const { revision } = story.run;
     story.report(go, { build: "one", entries: [returned("task:a#0")] }).record(returned("task:b#0"));
     expect(story.run).toMatchObject({ revision, build: { id: "one", since: 0 } });
@@ -173,6 +174,37 @@ describe("the build of a run", () => {
     expect(story.run.build).toEqual({ id: "two", since: before + 1 });
   });
 
+  it("is not changed by facts from outside, nor by a worker that records nothing", () => {
+    const known = { id: "one", since: 0 };
+    const release = { type: "release", reason: "shutdown" } as const;
+    const story = new Story().claim("s", { build: "one" });
+    story.report(release, { build: "one", entries: [returned("task:a#0")] });
+    story.claim("s", { build: "two" }).send("paid").pass(90_000);
+    expect(story.run).toMatchObject({ state: { status: "queued" }, build: known });
+    story.claim("s", { build: "two" }).send("paid").report(release, { build: "two" });
+    expect(story.run.build).toEqual(known);
+    story.claim("s", { build: "two" }).send("paid").record(returned("task:b#0")).do({ type: "leave", session: "s" });
+    expect(story.run.build).toMatchObject({ id: "two" });
+  });
+
+  it("is noted by a report that hands the run back, though its server knows an old row", () => {
+    const story = new Story().claim("s", { build: "one" });
+    const stale = story.run;
+    story.report(go, { build: "one", entries: [returned("task:a#0")] });
+    const command = story.reporting({ type: "release", reason: "shutdown" });
+    expect(decide(stale, command, at(stale.updatedAt))).toMatchObject({
+      ok: true,
+      run: { build: { id: "one", since: 0 } },
+    });
+  });
+
+  it("that a report named stays, whatever the claim had named", () => {
+    const story = new Story().claim("s", { build: "one" });
+    story.report(go, { build: "two", entries: [returned("task:a#0")] });
+    story.renew("s");
+    expect(story.run.build).toEqual({ id: "two", since: 0 });
+  });
+
   it("that the claim named and the report does not is the report's", () => {
     const story = new Story()
       .claim("s", { build: "one" })
@@ -183,7 +215,8 @@ describe("the build of a run", () => {
   it("stays over attempts, and is not that of the run which a retry begins", () => {
     const failing = (retryInMs: number | null) =>
       ({ type: "finish", outcome: { status: "failed", error, retryInMs } }) as const;
-    const story = new Story().claim().report(failing(500), { build: "one" }).pass(500).claim();
+    const told = { build: "one", entries: [returned("task:a#0")] };
+    const story = new Story().claim().report(failing(500), told).pass(500).claim();
     expect(story.run).toMatchObject({ attempt: 2, build: { id: "one", since: 0 } });
     story.report(failing(null)).retry();
     expect(story.effects.at(-1)).toMatchObject({ type: "start", run: { build: null } });

@@ -185,18 +185,33 @@ function settleCounts(next: Draft, report: Report): void {
 }
 
 /**
- * Which code recorded the run last, and which entries are of other code. What the claim said already is written when
- * the row is: most reports record facts and leave the row alone.
+ * Which code recorded the run last, and which entries are of other code. Most reports record facts and leave the row
+ * alone: then the code that the claim named is noted when the row is written next.
  */
-function noteBuild(next: Draft, { build: id }: Report): void {
+function noteBuild(next: Draft, report: Report): void {
   const { build, state, tail: after } = next.before;
-  if (id === undefined || id === build?.id) {
+  const code = state.status === "running" ? state.holderCode : undefined;
+  const id = report.build ?? code?.id;
+  const { entries, opens, starts } = report;
+  const hasRecorded =
+    entries.length + opens.length + starts.length > 0 || (code !== undefined && report.after > code.after);
+  if (id === undefined || id === build?.id || !hasRecorded) {
     return;
   }
-  const holders = state.status === "running" && state.build?.id === id ? state.build : null;
-  if (holders === null || next.touched) {
-    change(next, { build: recordedBy(holders ?? { id, after }, build) });
+  if (id !== code?.id) {
+    change(next, { build: recordedBy({ id, after }, build), state: withoutCode(next.run.state) });
+  } else if (next.touched) {
+    change(next, { build: recordedBy(code, build) });
   }
+}
+
+/** The claim named other code than the report does. */
+function withoutCode(state: State): State {
+  if (state.status !== "running") {
+    return state;
+  }
+  const { holderCode: _, ...rest } = state;
+  return rest;
 }
 
 /** Which recorded call the replay waits for: kept from the report that named it first until one names it no more. */

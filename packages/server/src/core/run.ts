@@ -82,10 +82,10 @@ export type State =
       /** What the holder had of the run when it was handed out: it gets what came since. Null: all of it. */
       held: Held | null;
       /**
-       * The code of the holder, and the `tail` when it got the run: unlike `Run.build`, before it has recorded
-       * anything. Absent when the holder did not name it.
+       * The code that the holder executes, as its claim named it, and the last `seq` that it has not recorded. Absent
+       * when the claim named none.
        */
-      build?: { id: string; after: number };
+      holderCode?: { id: string; after: number };
       /** The recorded call that the holder's replay waits for, and since when. Epoch milliseconds. */
       expecting?: { call: Address; since: number };
     }
@@ -152,8 +152,8 @@ export interface Run {
   inbox: number;
   attempt: number;
   /**
-   * The code that recorded the run last; null when none is known. What the holder's reports recorded meanwhile counts
-   * once the row is written: see `buildOf`.
+   * The code that recorded the run last; null when none is known. While a holder's reports leave the row alone, it is
+   * still the code before.
    */
   build: Build | null;
   /** Leases that ended without a report since the last one; unconfirmed ones are counted apart. */

@@ -38,8 +38,8 @@ export function createApi(context: ApiContext): Api {
   };
 
   const report = ({ session, worker }: ReportRequest, report: Report): Promise<ReportResult> => {
-    const command = { type: "report", session, worker, report, known: [] } as const;
-    return submit({ type: "command", namespace, to: report.runId, command: { ...command, known: [] } }).then((result) =>
+    const command: Command = { type: "report", session, worker, report, known: [] };
+    return submit({ type: "command", namespace, to: report.runId, command }).then((result) =>
       reportResult(report, answered(result)),
     );
   };

@@ -146,7 +146,8 @@ describe("a claimed run", () => {
     await one.report(run, { type: "release", reason: "shutdown" }, { build: "b-1", entries: [returned("task:a#0")] });
     const again = await one.claimOne();
     expect(again.build).toEqual({ id: "b-1", since: 0 });
-    await one.report(again, { type: "release", reason: "shutdown" }, { build: "b-2" });
+    const more = { build: "b-2", entries: [returned("task:b#0")], after: 1 };
+    await one.report(again, { type: "release", reason: "shutdown" }, more);
     expect((await one.claimOne()).build).toEqual({ id: "b-2", since: 1 });
   });
 });

@@ -121,6 +121,8 @@ async function commitOnce(
   const starts = await insertStarts(transaction, work, operations, moment);
   const commands = operations.filter((operation) => operation.type === "command");
   await work.fetch(commands.map(({ to }) => to));
+  const left = commands.filter(({ command }) => command.type === "leave").flatMap(({ to }) => work.get(to) ?? []);
+  await work.refresh(left.filter(isOfNewCode).map(({ id }) => id));
   await work.survey(commands);
   const results = new Map<Operation, Result>();
   for (const command of commands) {
@@ -175,8 +177,8 @@ async function release(
 ): Promise<number> {
   const ids = await transaction.inSession(namespace, session, limit);
   await work.fetch(ids);
-  // Storage knows that the session holds them; a cached row that says otherwise is another server's past. Nor does a
-  // cached row tell whether the code that the session executes has recorded anything, through another server.
+  // Storage knows that the session holds them; a cached row that says otherwise is another server's past. And whether
+  // the code that the session executes has recorded anything, only the journal tells: another server may know more.
   await work.refresh(
     ids.filter((id) => {
       const run = work.get(id);
@@ -189,8 +191,9 @@ async function release(
   return ids.length;
 }
 
+/** The holder's code recorded nothing of the run before this claim. */
 function isOfNewCode({ state, build }: Run): boolean {
-  return state.status === "running" && state.build !== undefined && state.build.id !== build?.id;
+  return state.status === "running" && state.holderCode !== undefined && state.holderCode.id !== build?.id;
 }
 
 async function sweep(transaction: Transaction, work: Work, limit: number): Promise<number> {
@@ -206,7 +209,7 @@ async function sweep(transaction: Transaction, work: Work, limit: number): Promi
   return ids.length;
 }
 
-/** A promise only where something must be read first: of thousands a second, each costs. */
+/** A promise only where something must be read first: thousands of answers are given each second. */
 function answer(
   transaction: Transaction,
   work: Work,

@@ -102,16 +102,16 @@ async function inspect(context: WatchContext, watched: Watched[], afresh: boolea
       found.set(run.id, run);
     }
   }
-  // Of most there is nothing to say, and a promise for each would cost more than the look.
+  // A promise for each of thousands would cost more than the look itself.
   const reached: Run[] = [];
-  const results: Array<WatchResult | Promise<WatchResult>> = [];
+  const results: WatchResult[] = [];
+  const told: NewsItem[] = [];
   for (const item of watched) {
     const run = found.get(item.runId);
     if (run === undefined || run.namespace !== namespace) {
       results.push({ type: "lost", runId: item.runId, code: "RUN_NOT_FOUND" });
     } else if (item.type === "news") {
-      const news = newsOf(storage, item, run);
-      results.push(...(news === null ? [] : [news]));
+      told.push({ item, run });
     } else if (isFinal(run.state) || item.any.includes(run.state.status)) {
       reached.push(run);
     }
@@ -120,7 +120,15 @@ async function inspect(context: WatchContext, watched: Watched[], afresh: boolea
     const isServed = await presence.serving(namespace, reached);
     results.push(...reached.map((run) => ({ type: "status" as const, run: viewOf(run, { isServed }) })));
   }
-  return Promise.all(results);
+  // Only now, so that each of them is awaited whatever fails.
+  const news = await Promise.all(told.map(({ item, run }) => newsOf(storage, item, run)));
+  return [...results, ...news.filter((one) => one !== null)];
+}
+
+/** A run whose worker asks for news of it. */
+interface NewsItem {
+  item: Extract<Watched, { type: "news" }>;
+  run: Run;
 }
 
 /** What a cached row may say wrongly: its run may be with the holder by now, through another server. */

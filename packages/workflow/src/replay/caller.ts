@@ -28,7 +28,7 @@ export interface Clash {
 
 interface Told extends Pick<Identified, "identity" | "group"> {
   readonly path: string;
-  /** Its identity if it were late. */
+  /** What the identity would be if the call were late. */
   readonly late: string;
 }
 
@@ -97,7 +97,7 @@ export class Caller {
     return { made, clash: group === null ? this.#clash(identity) : null };
   }
 
-  /** What the engine records by itself: no code makes such a call. */
+  /** Of something that the engine records by itself, without a call of the handler. */
   unmade(content: string, identity: string): Identified {
     const { root, after, past, delivered } = this;
     const { branch } = root;

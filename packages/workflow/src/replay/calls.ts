@@ -8,11 +8,10 @@ import type { Clash, What } from "./caller.ts";
 import type { Listener } from "./deliveries.ts";
 import { ambiguous, withdrawn } from "./errors.ts";
 import { lateIdentity } from "./identity.ts";
-import { isOfBranch } from "./matcher.ts";
 import type { Posted } from "./outbox.ts";
 import { placeOf } from "./place.ts";
 import type { Pump } from "./pump.ts";
-import type { Recorded } from "./recorded.ts";
+import { isOfBranch, type Recorded } from "./recorded.ts";
 
 /** A call on its way: what it is, and whether an earlier one cannot be told from it. */
 export interface Making {
@@ -256,10 +255,10 @@ export class Calls {
     beginnings.push({ call, kind: "start", begin, adopt: unneeded });
   }
 
-  /** Gives up what a refused call has left waiting: an event that it would take, or took, goes to another wait. */
-  withdrawOrphans(): void {
+  /** Withdraws the waits that refused calls have left behind, so that events go to other waits. */
+  withdrawRefused(): void {
     const { caller, journal } = this.#pump;
-    for (const { address, content, ask } of journal.orphans()) {
+    for (const { address, content, ask } of journal.giveUpRefusedWaits()) {
       const given = new Call(caller.unmade(content, ""), () => undefined);
       given.recorded = ask;
       const withdrawal = this.#withdrawalOf(given, address);

@@ -67,7 +67,7 @@ function replayOf(claimed: ClaimedRun, definition: ExecutableVersion, host: Host
   const failed = (thrown: unknown): Conclusion => failure(thrown, definition, run, host);
   const pump = new Pump(run, journal, host, { idleMs, build, failed });
   const calls = new Calls(pump);
-  calls.withdrawOrphans();
+  calls.withdrawRefused();
   return { run, isBegun: claimed.journal.length > 0, pump, calls };
 }
 

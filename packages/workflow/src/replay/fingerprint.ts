@@ -3,7 +3,7 @@
 import { sha256 } from "@aikirun/lib";
 import type { Build } from "@aikirun/lib/protocol";
 
-/** By handler, the last one that was asked for. */
+/** The last fingerprint of each handler, and the build id for which it was computed. */
 const known = new WeakMap<object, { readonly buildId: string | undefined; readonly fingerprint: string }>();
 
 /** The source of the handler, and the name of the build if it has one. At most 64 characters. */

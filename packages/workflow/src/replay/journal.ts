@@ -13,6 +13,7 @@ import { Expected } from "./expected.ts";
 import { lateIdentity } from "./identity.ts";
 import { type Match, Matcher } from "./matcher.ts";
 import type { Recorded } from "./recorded.ts";
+import type { Refusal } from "./refusal.ts";
 
 const resultEnd = resultAddress("");
 const askEnd = "/ask";
@@ -51,10 +52,10 @@ export class Journal {
   #withdrawals: Map<Address, Address[]> | null = null;
   /** Waits that were open when the run was claimed. */
   #waits: Set<Address> | null = null;
-  /** Waits that were open when a call was refused, and their calls. */
-  #openAtRefusal: Map<Address, Recorded | null> | null = null;
-  /** Calls that answer nothing, because one that they depend on was refused. */
-  #contested: Recorded[] | null = null;
+  /** Calls that were refused, with the attempt in which they were and the waits that were open then. */
+  #refusals: Array<{ refusal: Refusal; attempt: number; waits: readonly Address[] }> | null = null;
+  /** What depends on refused calls, and so answers nothing. */
+  #refused: Recorded[] | null = null;
   #tail = 0;
   #bytes = 0;
   #hasTries = false;
@@ -251,10 +252,6 @@ export class Journal {
     const call: Recorded = { address, content, ...asked, answeredAt: new Map(), ...fresh };
     this.#calls.set(address, call);
     this.matcher.add(call);
-    if (attempt === this.#attempt && this.#openAtRefusal?.has(address) === true) {
-      this.#openAtRefusal.set(address, call);
-      this.#giveUpContested(this.matcher.contestAmong([...this.#openAtRefusal.values()].filter((one) => one !== null)));
-    }
     return call;
   }
 
@@ -269,15 +266,15 @@ export class Journal {
   /** Two calls cannot be told apart, so what is recorded of one of them answers none. */
   #contest({ attempt }: Entry, { identity, waits = [] }: { identity?: string; waits?: Address[] }): void {
     if (identity === undefined) return;
-    this.#giveUpContested(this.matcher.contest(identity));
-    if (attempt !== this.#attempt) return;
-    this.#openAtRefusal ??= new Map();
-    for (const address of waits) if (!this.#calls.has(address)) this.#openAtRefusal.set(address, null);
+    const { refusal, removed } = this.matcher.contest(identity);
+    this.#giveUpRefused(removed);
+    this.#refusals ??= [];
+    this.#refusals.push({ refusal, attempt, waits });
   }
 
-  #giveUpContested(calls: readonly Recorded[]): void {
-    this.#contested ??= [];
-    this.#contested.push(...calls);
+  #giveUpRefused(calls: readonly Recorded[]): void {
+    this.#refused ??= [];
+    this.#refused.push(...calls);
     for (const call of calls) {
       this.claim(call);
       this.giveUp(call.address);
@@ -285,11 +282,20 @@ export class Journal {
   }
 
   /**
-   * Waits that nothing listens to, because a call that they depend on was refused: those that are open, and those that
-   * took an event, which another wait must get.
+   * Once all that is recorded was added: gives up the waits that refused calls have left open, whatever came to them
+   * since. Returns those that are to be withdrawn, because they may take an event, or have taken one.
    */
-  orphans(): Recorded[] {
-    return (this.#contested ?? []).filter(({ address, entry }) => {
+  giveUpRefusedWaits(): Recorded[] {
+    for (const { refusal, attempt, waits } of this.#refusals ?? []) {
+      const calls = waits.map((address) => this.#calls.get(address)).filter((call) => call?.askedIn === attempt);
+      this.#giveUpRefused(
+        this.matcher.contestWaits(
+          calls.filter((call) => call !== undefined),
+          refusal,
+        ),
+      );
+    }
+    return (this.#refused ?? []).filter(({ address, entry }) => {
       if (this.#withdrawals?.has(address) === true) return false;
       const hasEvent = entry?.value.type === "received" && entry.attempt === this.#attempt;
       return hasEvent || this.#waits?.has(address) === true;

@@ -11,8 +11,9 @@
 
 import type { Ask } from "@aikirun/lib/protocol";
 import type { Identified } from "./call.ts";
-import { besideOf, branchOf, lateIdentity, promptIdentity } from "./identity.ts";
-import { type Recorded, recordedAt } from "./recorded.ts";
+import { branchOf, lateIdentity, promptIdentity } from "./identity.ts";
+import { isOfBranch, type Recorded, recordedAt } from "./recorded.ts";
+import { dependentOn, type Refusal } from "./refusal.ts";
 
 /** Sleeps with names are often beside others without: only the same identity tells that one of them got its name. */
 const unnamedSleep = "sleep:";
@@ -31,9 +32,6 @@ export class Matcher {
   readonly #made = new Set<string>();
   /** Identities that calls which could not be told apart share. */
   readonly #contested = new Set<string>();
-  /** The branches that go on from such calls. */
-  readonly #contestedBranches = new Set<string>();
-  readonly #contestedCalls: Recorded[] = [];
   /** Contents of such calls. */
   readonly #contestedContents = new Set<string>();
   /** Identities of late calls that prompt ones were taken for. */
@@ -107,41 +105,39 @@ export class Matcher {
   }
 
   /**
-   * Removes the records of the calls of this identity, of those beside them that they may be as well, and of all calls
-   * made from the branches that go on from these.
+   * Removes what was recorded until now of the calls of this identity, of those beside them that they may be as well,
+   * and of all calls made from the branches that go on from these.
    */
-  contest(identity: string): Recorded[] {
+  contest(identity: string): { refusal: Refusal; removed: Recorded[] } {
     this.#contested.add(identity);
-    this.#contestedBranches.add(identity);
     const all = [...this.#byContent.values()].flatMap((calls) => [...calls]);
     const meant = all.filter(({ ask }) => ask?.identity === identity);
-    this.#contestedCalls.push(...meant);
     for (const { content } of meant) this.#contestedContents.add(content);
-    return this.contestAmong(all);
+    const refusal: Refusal = { identity, meant, branches: new Set([identity]) };
+    return { refusal, removed: this.#removeDependent(all, refusal) };
   }
 
-  /** Removes those of these records that are contested by now, because of what was contested before. */
-  contestAmong(calls: readonly Recorded[]): Recorded[] {
-    const removed = new Set<Recorded>();
-    for (const branch of this.#contestedBranches) {
-      for (const call of calls) {
-        const own = call.ask?.identity;
-        if (own === undefined || call.isClaimed || removed.has(call)) continue;
-        const isMeant = this.#contested.has(own) || this.#contestedCalls.some((one) => isAlike(call, one));
-        if (!isMeant && !isOfBranch(call, branch)) continue;
-        removed.add(call);
-        this.#contestedBranches.add(call.ask?.branch === undefined ? own : lateIdentity(call.content, call.ask.branch));
-      }
-    }
-    for (const call of removed) {
-      this.claim(call);
-      const { identity: own = "" } = call.ask ?? {};
-      this.#byIdentity.set(
-        own,
-        this.#identical(own).filter((other) => other !== call),
-      );
-    }
-    return [...removed];
+  /** Removes those of these waits, which were open when the calls were refused, that depend on them. */
+  contestWaits(waits: readonly Recorded[], refusal: Refusal): Recorded[] {
+    return this.#removeDependent(waits, refusal);
+  }
+
+  #removeDependent(calls: readonly Recorded[], refusal: Refusal): Recorded[] {
+    const removed = dependentOn(
+      calls.filter(({ isClaimed }) => !isClaimed),
+      refusal,
+    );
+    for (const call of removed) this.#remove(call);
+    return removed;
+  }
+
+  #remove(call: Recorded): void {
+    this.claim(call);
+    const { identity: own = "" } = call.ask ?? {};
+    this.#byIdentity.set(
+      own,
+      this.#identical(own).filter((other) => other !== call),
+    );
   }
 
   #exact(identity: string): Match | null {
@@ -262,21 +258,6 @@ function isOverdue(content: string, { identity, alike }: Ask, { branch, past, is
 /** Whether a call that is prompt now can be this one, which was late: as many alike calls came before it. */
 function mayHaveBeenLate(ask: Ask, { earlier }: Identified): boolean {
   return !wasPrompt(ask) && (ask.alike ?? 1) === earlier + 1;
-}
-
-/** Whether the two are alike calls of one branch, and not both late. */
-function isAlike(call: Recorded, other: Recorded): boolean {
-  if (call.content !== other.content) return false;
-  const [own, others] = [call.ask?.branch, other.ask?.branch];
-  return (own !== undefined && isOfBranch(other, own)) || (others !== undefined && isOfBranch(call, others));
-}
-
-/** Whether the call was made from this branch, or beside the call that it goes on from. */
-export function isOfBranch({ content, ask }: Recorded, place: string): boolean {
-  if (ask === null) return false;
-  const branch = branchOf(place);
-  if (ask.branch !== undefined) return branchOf(ask.branch) === branch;
-  return [branch, besideOf(branch)].some((one) => ask.identity === lateIdentity(content, one));
 }
 
 function listOf<List>(lists: Map<string, List>, key: string, make: () => List): List {

@@ -1,4 +1,5 @@
 import type { Address, Ask, Entry } from "@aikirun/lib/protocol";
+import { besideOf, branchOf, lateIdentity } from "./identity.ts";
 
 /** A durable call, as the record has it. */
 export interface Recorded {
@@ -32,4 +33,19 @@ export interface Recorded {
 export function recordedAt({ entry, askSeq }: Recorded): number {
   if (entry !== null) return entry.seq;
   return askSeq > 0 ? askSeq : Number.MAX_SAFE_INTEGER;
+}
+
+/** Whether the two are alike calls of one branch, and not both late. */
+export function isAlike(call: Recorded, other: Recorded): boolean {
+  if (call.content !== other.content) return false;
+  const [own, others] = [call.ask?.branch, other.ask?.branch];
+  return (own !== undefined && isOfBranch(other, own)) || (others !== undefined && isOfBranch(call, others));
+}
+
+/** Whether the call was made from this branch, or beside the call that it goes on from. */
+export function isOfBranch({ content, ask }: Recorded, place: string): boolean {
+  if (ask === null) return false;
+  const branch = branchOf(place);
+  if (ask.branch !== undefined) return branchOf(ask.branch) === branch;
+  return [branch, besideOf(branch)].some((one) => ask.identity === lateIdentity(content, one));
 }

@@ -1,0 +1,64 @@
+/** What depends on calls that could not be told apart. Pure. */
+
+import type { Ask } from "@aikirun/lib/protocol";
+import { besideOf, branchOf, lateIdentity, pathIdentity } from "./identity.ts";
+import { isAlike, type Recorded } from "./recorded.ts";
+
+/** Two calls that could not be told apart. */
+export interface Refusal {
+  readonly identity: string;
+  /** The records of these calls. */
+  readonly meant: readonly Recorded[];
+  /** What the branches are called that go on from these calls, and from calls that depend on them. */
+  readonly branches: Set<string>;
+}
+
+/** The branch of a late call is found by trying: no more often than this. */
+const mostTries = 2_000_000;
+
+/** Those of these calls that are the refused ones, or go on from one of their branches; adds these branches. */
+export function dependentOn(calls: readonly Recorded[], refusal: Refusal): Recorded[] {
+  const { branches } = refusal;
+  const found = new Set<Recorded>();
+  const byPlace = new Map<string, Recorded[]>();
+  const contents = new Set<string>();
+  const add = (call: Recorded): void => {
+    if (found.has(call)) return;
+    found.add(call);
+    for (const branch of branchesAfter(call)) branches.add(branch);
+  };
+  for (const call of calls) {
+    if (call.ask === null) continue;
+    const { branch, identity } = call.ask;
+    if (branch === undefined) contents.add(call.content);
+    const place = branch === undefined ? identity : branchOf(branch);
+    byPlace.set(place, [...(byPlace.get(place) ?? []), call]);
+    if (isMeant(call, refusal)) add(call);
+  }
+  let tries = 0;
+  for (const branch of branches) {
+    for (const call of byPlace.get(branch) ?? []) if (call.ask?.branch !== undefined) add(call);
+    for (const content of tries < mostTries ? contents : []) {
+      for (const place of [branch, besideOf(branch)]) {
+        tries += 1;
+        for (const call of byPlace.get(lateIdentity(content, place)) ?? []) if (call.content === content) add(call);
+      }
+    }
+  }
+  return [...found];
+}
+
+function isMeant(call: Recorded, { identity, meant }: Refusal): boolean {
+  return call.ask?.identity === identity || meant.some((one) => isAlike(call, one));
+}
+
+/** The branches that may go on from the call: which of several alike calls it is, its ask does not tell. */
+function branchesAfter({ content, ask }: Recorded): string[] {
+  return ask === null ? [] : pathsOf(content, ask);
+}
+
+function pathsOf(content: string, { identity, branch, alike = 1 }: Ask): string[] {
+  if (branch === undefined) return [identity];
+  const late = lateIdentity(content, branch);
+  return Array.from({ length: alike }, (_, nth) => pathIdentity(late, nth));
+}
