@@ -60,6 +60,7 @@ export {
   type LogLevel,
   silentLogger,
 } from "./log.ts";
+export { logValue } from "./log-value.ts";
 export { checkName } from "./name.ts";
 export { definitionFields, present, readRetry, readSchemas, readStart } from "./options.ts";
 export type { RetryPolicy } from "./protocol/run.ts";

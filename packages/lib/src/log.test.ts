@@ -41,6 +41,11 @@ describe("consoleLogger", () => {
     expect(lineOf("x", { all })).toBe(line);
   });
 
+  it("shows an error inside of a field", () => {
+    const line = lineOf("x", { outcome: { error: new TypeError("no socket") } });
+    expect(line).toContain('outcome={"error":{"name":"TypeError","message":"no socket","stack":"TypeError: no socket');
+  });
+
   it("drops what is below its level, info unless told", () => {
     for (const [level, kept] of [
       [undefined, ["info", "warn", "error"]],
@@ -65,7 +70,7 @@ describe("consoleLogger", () => {
   it("survives fields that cannot be shown, and cuts long ones", () => {
     const cycle: { self?: unknown } = {};
     cycle.self = cycle;
-    expect(lineOf("x", { cycle, big: 1n })).toBe("03:04:05.006 info  x cycle=(unreadable) big=1");
+    expect(lineOf("x", { cycle, big: 1n })).toBe('03:04:05.006 info  x cycle={"self":"(circular)"} big=1');
     const { proxy: error, revoke } = Proxy.revocable({}, {});
     revoke();
     expect(lineOf("x", { error })).toBe("03:04:05.006 info  x error=(unreadable)");

@@ -1,4 +1,5 @@
 import { describeError } from "./failure.ts";
+import { logValue } from "./log-value.ts";
 
 /** Structured logging; bring your own (pino, winston and console all fit behind these five lines). */
 export interface Logger {
@@ -86,7 +87,7 @@ function plain(value: unknown): string {
       const { name, message, errors = [], cause = errors[0] } = describeError(value);
       return `${name}: ${message}${cause === undefined ? "" : ` (caused by ${cause.name}: ${cause.message})`}`;
     }
-    if (typeof value === "object") return JSON.stringify(value) ?? String(value);
+    if (typeof value === "object") return JSON.stringify(logValue(value)) ?? String(value);
     return String(value);
   } catch {
     return "(unreadable)";

@@ -1,4 +1,4 @@
-import type { LogFields, Logger } from "@aikirun/lib";
+import { type LogFields, type Logger, type LogLevel, logValue } from "@aikirun/lib";
 import { type DestinationStream, type Logger as Pino, pino } from "pino";
 
 /** Fields whose values never reach a log, at the top of a line and one level down. */
@@ -12,7 +12,10 @@ export interface JsonLoggerOptions {
   destination?: DestinationStream;
 }
 
-/** A logger that writes one JSON object per line, with credentials replaced by `[redacted]`. */
+/**
+ * A logger that writes one JSON object per line, with credentials replaced by `[redacted]`. Errors, at any depth of the
+ * fields, are objects with `name`, `message`, `code`, `stack`, `cause` and `errors`; never with their other own fields.
+ */
 export function jsonLogger(options: JsonLoggerOptions = {}): Logger {
   const settings = {
     level: options.level ?? "info",
@@ -25,11 +28,9 @@ export function jsonLogger(options: JsonLoggerOptions = {}): Logger {
 }
 
 function adapted(log: Pino): Logger {
-  return {
-    debug: (message, fields) => log.debug(fields ?? {}, message),
-    info: (message, fields) => log.info(fields ?? {}, message),
-    warn: (message, fields) => log.warn(fields ?? {}, message),
-    error: (message, fields) => log.error(fields ?? {}, message),
-    child: (fields: LogFields) => adapted(log.child(fields)),
+  const at = (level: LogLevel) => (message: string, fields?: LogFields) => {
+    if (log.isLevelEnabled(level)) log[level](logValue(fields ?? {}), message);
   };
+  const child = (fields: LogFields) => adapted(log.child(Object(logValue(fields))));
+  return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error"), child };
 }

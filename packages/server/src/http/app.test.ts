@@ -2,6 +2,7 @@ import { AikiError, silentLogger } from "@aikirun/lib";
 import { type Api, limits, type StartRequest, verbs } from "@aikirun/lib/protocol";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { jsonLogger } from "../log.ts";
 import { admitAll } from "./admit.ts";
 import { createApp, type Fetch } from "./app.ts";
 import { hostsAllowed } from "./origin.ts";
@@ -136,6 +137,18 @@ describe("the verbs over HTTP", () => {
     const body = await reply.text();
     expect(body).toContain("error-1");
     expect(body).not.toMatch(/secret detail|at .*\.ts/);
+  });
+
+  it.each<[string, unknown, object]>([
+    ["an error", new TypeError("no field"), { name: "TypeError", message: "no field", stack: expect.any(String) }],
+    ["a text", "broken", { name: "NonError", message: "string thrown: broken" }],
+    ["nothing", undefined, { name: "NonError", message: "undefined thrown: undefined" }],
+  ])("have the log tell under the error's id what was thrown: %s", async (_, thrown, shown) => {
+    const lines: string[] = [];
+    const logger = jsonLogger({ destination: { write: (line) => lines.push(line) } });
+    const api = scripted({ find: () => Promise.reject(thrown) }).api;
+    await app({ api, logger })(post("/v1/find", "{}"));
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([{ level: "error", errorId: "error-1", error: shown }]);
   });
 });
 

@@ -1,4 +1,4 @@
-import type { Logger } from "@aikirun/lib";
+import { describeError, type Logger } from "@aikirun/lib";
 import type { Verb } from "@aikirun/lib/protocol";
 import type { Admit } from "./admit.ts";
 import { answers } from "./answers.ts";
@@ -53,7 +53,9 @@ export async function readiness({ ready, closing, logger }: Face): Promise<Reply
 /** The caller learns an id and nothing else; the log has the rest. */
 export function unexpected(thrown: unknown, { logger, id }: Face): Reply {
   const errorId = id();
-  logger.error("a request failed unexpectedly", { errorId, error: thrown });
+  // A log leaves out what is undefined and may show little of what is no Error.
+  const error = thrown instanceof Error ? thrown : describeError(thrown);
+  logger.error("a request failed unexpectedly", { errorId, error });
   const message = `The server failed. Its log says why under error id ${errorId}.`;
   return jsonReply(500, { error: { code: "INTERNAL", message, errorId } });
 }
