@@ -17,7 +17,9 @@ export interface Commands {
 const sources = "packages/cli/src";
 
 export function aikiCommands(): Commands {
-  const leaves = leavesOf(createProgram({ out: () => {}, err: () => {}, paint: unpainted, width: 100 }));
+  const leaves = leavesOf(
+    createProgram({ out: () => {}, note: () => {}, err: () => {}, paint: unpainted, width: 100 }),
+  );
   const files = readdirSync(sources, { recursive: true, encoding: "utf8" }).filter((name) =>
     /(?<!\.test)\.ts$/.test(name),
   );

@@ -17,6 +17,7 @@ async function aiki(...args: string[]): Promise<{ status: number; out: string; e
   const err: string[] = [];
   const terminal = {
     out: (line: string) => out.push(line),
+    note: (line: string) => out.push(line),
     err: (line: string) => err.push(line),
     paint: unpainted,
     width: 200,

@@ -37,7 +37,7 @@ export async function serverCommand(options: ServerCommandOptions, terminal: Ter
     const { url } = await aikiServer.listen();
     const database = withoutPassword(options.database);
     if (asJson) logger.info("listening", { url, database });
-    else terminal.out(`Aiki is on ${terminal.paint("bold", url)}, runs rest in ${database}. Ctrl-C stops it.`);
+    else terminal.note(`Aiki is on ${terminal.paint("bold", url)}, runs rest in ${database}. Ctrl-C stops it.`);
     const signal = await stop;
     logger.info("stopping", { signal });
   } finally {

@@ -55,11 +55,13 @@ export { decode, encode } from "./json.ts";
 export {
   type ConsoleLoggerOptions,
   consoleLogger,
+  droppedLines,
   type LogFields,
   type Logger,
   type LogLevel,
   silentLogger,
 } from "./log.ts";
+export { logOutput } from "./log-output.ts";
 export { logValue } from "./log-value.ts";
 export { checkName } from "./name.ts";
 export { definitionFields, present, readRetry, readSchemas, readStart } from "./options.ts";

@@ -1,4 +1,6 @@
+import process from "node:process";
 import { describeError } from "./failure.ts";
+import { logOutput } from "./log-output.ts";
 import { logValue } from "./log-value.ts";
 
 /** Structured logging; bring your own (pino, winston and console all fit behind these five lines). */
@@ -17,13 +19,19 @@ export type LogFields = Readonly<Record<string, unknown>>;
 /** How much is logged: lines of this level and above. */
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
+/** The message of the warning that says how many `lines` of the log could not be written. */
+export const droppedLines = "log lines were dropped because they could not be written";
+
 const ranks = { debug: 0, info: 1, warn: 2, error: 3 } as const satisfies Record<LogLevel, number>;
 
 /** Options of `consoleLogger`. */
 export interface ConsoleLoggerOptions {
   /** Lines below this level are dropped. Default `info`. */
   level?: LogLevel;
-  /** Where lines go, without their line end. Default: the console, warnings and errors on stderr. */
+  /**
+   * Where lines go, without their line end. Default: warnings and errors to standard error, others to standard output;
+   * lines that cannot be written are dropped and counted, and a warning tells how many when writing works again.
+   */
   write?: (line: string, level: LogLevel) => void;
   /** Epoch milliseconds; lines show local time. Default: the system's clock. */
   now?: () => number;
@@ -31,7 +39,8 @@ export interface ConsoleLoggerOptions {
 
 /** One line per message: `HH:MM:SS.mmm level message key=value`. Control characters are escaped. Never throws. */
 export function consoleLogger(options: ConsoleLoggerOptions = {}): Logger {
-  const { level = "info", write = toConsole, now = Date.now } = options;
+  const { level = "info", now = Date.now } = options;
+  const write = options.write ?? standardOutputs(now);
   const make = (bound: LogFields): Logger => {
     const at = (lineLevel: LogLevel) => (message: string, fields?: LogFields) => {
       if (ranks[lineLevel] < ranks[level]) return;
@@ -52,8 +61,11 @@ export const silentLogger: Logger = {
   child: () => silentLogger,
 };
 
-function toConsole(text: string, level: LogLevel): void {
-  console[level](text);
+function standardOutputs(now: () => number): (text: string, level: LogLevel) => void {
+  const notice = (lines: number) => line(now(), "warn", droppedLines, { lines });
+  const out = logOutput(process.stdout, notice);
+  const err = logOutput(process.stderr, notice);
+  return (text, level) => (level === "warn" || level === "error" ? err(text) : out(text));
 }
 
 function line(at: number, level: LogLevel, message: string, fields: LogFields): string {

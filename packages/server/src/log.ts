@@ -1,4 +1,4 @@
-import { type LogFields, type Logger, type LogLevel, logValue } from "@aikirun/lib";
+import { droppedLines, type LogFields, type Logger, type LogLevel, logOutput, logValue } from "@aikirun/lib";
 import { type DestinationStream, type Logger as Pino, pino } from "pino";
 
 /** Fields whose values never reach a log, at the top of a line and one level down. */
@@ -8,7 +8,10 @@ const secrets = ["authorization", "cookie", "password", "token", "secret", "apiK
 export interface JsonLoggerOptions {
   /** The least severe level that is written. Default `info`. */
   level?: "debug" | "info" | "warn" | "error";
-  /** Default: standard output. */
+  /**
+   * Where lines go, each with its line end. Default: standard output; lines that cannot be written are dropped and
+   * counted, and a warning tells how many when writing works again.
+   */
   destination?: DestinationStream;
 }
 
@@ -24,7 +27,14 @@ export function jsonLogger(options: JsonLoggerOptions = {}): Logger {
     formatters: { level: (label: string) => ({ level: label }) },
     timestamp: pino.stdTimeFunctions.isoTime,
   };
-  return adapted(options.destination === undefined ? pino(settings) : pino(settings, options.destination));
+  return adapted(pino(settings, options.destination ?? standardOutput()));
+}
+
+function standardOutput(): DestinationStream {
+  const notice = (lines: number) =>
+    JSON.stringify({ level: "warn", time: new Date().toISOString(), lines, msg: droppedLines });
+  const write = logOutput(process.stdout, notice);
+  return { write: (text) => write(text.trimEnd()) };
 }
 
 function adapted(log: Pino): Logger {

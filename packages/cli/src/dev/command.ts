@@ -26,7 +26,7 @@ export async function devCommand(file: string, options: DevOptions, terminal: Te
   const aikiServer = await server({ database: options.database, port: options.port, logger });
   try {
     const { url } = await aikiServer.listen();
-    terminal.out(
+    terminal.note(
       `${terminal.paint("bold", "aiki dev")}  server on ${url}, runs rest in ${withoutPassword(options.database)}`,
     );
     await superviseUntilSignal(path, url, aikiServer, options, terminal);
@@ -50,31 +50,31 @@ async function superviseUntilSignal(
   const stop = untilSignal(() => supervisor.kill());
   const root = projectOf(file);
   const unwatch = watchSources(root, (changed) => {
-    terminal.out(`${terminal.paint("cyan", "reload")}    ${plain(relative(root, changed))} changed`);
+    terminal.note(`${terminal.paint("cyan", "reload")}    ${plain(relative(root, changed))} changed`);
     void supervisor.restart();
   });
   supervisor.start();
   try {
     await stop;
-    terminal.out("Stopping: runs under way come to a good point. Ctrl-C again stops at once.");
+    terminal.note("Stopping: runs under way come to a good point. Ctrl-C again stops at once.");
   } finally {
     unwatch();
     await supervisor.close();
   }
 }
 
-function witnessOf(file: string, aikiServer: Server, { out, err, paint }: Terminal): Witness {
+function witnessOf(file: string, aikiServer: Server, { note, err, paint }: Terminal): Witness {
   const name = plain(relative(process.cwd(), file));
   const sayHeld = async (workerId: string) => {
     const held = await heldBy(aikiServer, workerId).catch(() => []);
     if (held.length === 0) return;
     const delay = spanOf(patienceMs);
-    out(
+    note(
       `          it held ${counted(held.length, "run")}, which go on within ${delay}: ${held.slice(0, 5).join(", ")}`,
     );
   };
   return {
-    ready: (serves) => out(`${paint("green", "ready")}     ${name} serves ${serves.map(plain).join(", ")}`),
+    ready: (serves) => note(`${paint("green", "ready")}     ${name} serves ${serves.map(plain).join(", ")}`),
     broken: (message) => {
       const lines = message.split("\n").slice(0, 12).map(plain);
       err(`${paint("red", "broken")}    ${lines.join("\n          ")}\n          Waiting for a change.`);

@@ -3,6 +3,7 @@
 import { client } from "@aikirun/client";
 import { consoleLogger, describeError, isAikiError } from "@aikirun/lib";
 import { worker } from "@aikirun/worker";
+import { surviveOutputErrors } from "../terminal.ts";
 import { buildIdOf } from "./build-id.ts";
 import { loadWorkflows } from "./load.ts";
 import type { FromWorker, ToWorker, WorkerOrders } from "./messages.ts";
@@ -13,6 +14,7 @@ const aliveMs = 1_000;
 const orders: WorkerOrders = JSON.parse(process.argv[2] ?? "");
 const logger = consoleLogger({ level: "warn" });
 
+surviveOutputErrors();
 // A Ctrl-C reaches the whole group; the parent decides when this process ends.
 process.on("SIGINT", () => {});
 process.on("SIGTERM", () => {});
