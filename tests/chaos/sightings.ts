@@ -19,7 +19,7 @@ const phrases: ReadonlyArray<[what: string, pattern: RegExp]> = [
   ["claims sent again", /^repeated claim/gm],
   ["workers that went over to polling", /through polling/g],
   ["workers that came back to Redis", /heard of through Redis/g],
-  ["transactions that failed", /A transaction failed/g],
+  ["times that a database was seen to fail", /the database fails/g],
   ["moments when a process stood still", /^late /gm],
   ["heartbeats that were kept waiting", /^kept waiting /gm],
 ];

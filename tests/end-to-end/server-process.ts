@@ -10,6 +10,7 @@ import { admitAll } from "../../packages/server/src/http/admit.ts";
 import { listenOn } from "../../packages/server/src/http/listen.ts";
 import { hostsAllowed } from "../../packages/server/src/http/origin.ts";
 import { openDoorbells } from "../../packages/server/src/redis.ts";
+import { observedStorage, StorageFaults } from "../../packages/server/src/storage/faults.ts";
 import { type Fault, faultAt } from "./fault.ts";
 import { type Ground, isSqlite, redisUrl } from "./ground.ts";
 import { sayLateness } from "./lateness.ts";
@@ -55,7 +56,8 @@ async function parts(): Promise<Serving> {
   const config = parseConfig(params);
   const { env } = config;
   const reach = faultAt(fault);
-  const { storage, limit } = await openReaching(database, { reach, env, logger, connections });
+  const opened = await openReaching(database, { reach, env, logger, connections });
+  const storage = observedStorage(opened.storage, new StorageFaults(config));
   const [channel, doorbells] = await Promise.all([openChannel(config), openDoorbells(config.redis, config)]);
   const engine = createEngine({ storage, env, settings, logger, channel, doorbells });
   await engine.start();
@@ -70,7 +72,7 @@ async function parts(): Promise<Serving> {
   return {
     port: listener.port,
     obey: ({ most }) => {
-      limit(most);
+      opened.limit(most);
       console.log(`pages ${most}`);
     },
     async close() {

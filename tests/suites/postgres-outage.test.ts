@@ -3,7 +3,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { client } from "@aikirun/client";
-import { silentLogger, systemEnv } from "@aikirun/lib";
+import { type LogFields, type Logger, silentLogger, systemEnv } from "@aikirun/lib";
 import { server } from "@aikirun/server";
 import { v7 } from "uuid";
 import { describe, expect, inject, it } from "vitest";
@@ -82,6 +82,58 @@ describe("a server on PostgreSQL", () => {
     await rm(place, { recursive: true });
   });
 
+  it("logs that PostgreSQL is down once, however much is asked meanwhile, and how often it failed when it is back", {
+    timeout: 60_000,
+  }, async (context) => {
+    const { directory } = inject("services");
+    const place = await mkdtemp(join(directory, "down-"));
+    const binaries = await findBinaries(place);
+    if (binaries === null) return context.skip();
+    const cluster = await startCluster(binaries, place, process.pid);
+    const lines: Line[] = [];
+    const aikiServer = await server({ database: cluster.url, auth: true, logger: gathering(lines) });
+    const { secret } = await aikiServer.keys.create({ name: "n" });
+    const { url } = await aikiServer.listen({ port: 0 });
+    const authorization = `Bearer ${secret}`;
+    const ask = async (verb: string, body: unknown) => {
+      const method = { method: "POST", headers: { ...json, authorization }, body: JSON.stringify(body) };
+      return (await fetch(`${url}/v1/${verb}`, method)).status;
+    };
+    const claim = { claimId: v7(), session: v7(), worker: "w", serves: [], shardKeys: [], limit: 1, leaseMs: 30_000 };
+    const askAll = async () => [
+      await ask("start", { runs: [{ id: v7(), name: "order", versionId: "1" }] }),
+      await ask("find", {}),
+      await ask("claim", { ...claim, claimId: v7(), waitMs: 0 }),
+      (await fetch(`${url}/health/ready`)).status,
+    ];
+    expect(await askAll()).toEqual([200, 200, 200, 200]);
+    lines.length = 0;
+    await cluster.control("-m", "immediate", "stop");
+    // A claim is answered from memory, unless there may be a run for it.
+    const answered = expect.any(Number);
+    for (let round = 0; round < 50; round += 1) expect(await askAll()).toEqual([503, 503, answered, 503]);
+    // Its refusals while it goes down may be of another kind than its absence.
+    const warned = lines.length;
+    expect([1, 2]).toContain(warned);
+    expect(new Set(lines.map(({ level, message }) => `${level} ${message}`))).toEqual(
+      new Set(["warn the database fails"]),
+    );
+    await cluster.control(
+      "start",
+      "-o",
+      `-c listen_addresses=127.0.0.1 -c unix_socket_directories= -p ${new URL(cluster.url).port}`,
+    );
+    while (lines.length === warned) await askAll();
+    const faults = expect.any(Number);
+    expect(lines.slice(warned)).toEqual([
+      { level: "info", message: "the database works again", fields: { faults, failedForMs: expect.any(Number) } },
+    ]);
+    expect(Number(lines.at(-1)?.fields?.faults)).toBeGreaterThanOrEqual(150);
+    await aikiServer.close();
+    await cluster.control("-m", "immediate", "stop");
+    await rm(place, { recursive: true });
+  });
+
   it("fails alone what PostgreSQL cannot store, and none that shares its transaction", async (context) => {
     const database = await testDatabase();
     if (database === null) return context.skip();
@@ -109,6 +161,26 @@ describe("a server on PostgreSQL", () => {
     });
   });
 });
+
+interface Line {
+  level: "info" | "warn" | "error";
+  message: string;
+  fields: LogFields | undefined;
+}
+
+function gathering(lines: Line[]): Logger {
+  const at = (level: Line["level"]) => (message: string, fields?: LogFields) => {
+    lines.push({ level, message, fields });
+  };
+  const logger: Logger = {
+    ...silentLogger,
+    info: at("info"),
+    warn: at("warn"),
+    error: at("error"),
+    child: () => logger,
+  };
+  return logger;
+}
 
 async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5));

@@ -14,6 +14,7 @@ import { isLoopback, type Listener, listenOn } from "./http/listen.ts";
 import { type Hosts, hostsAllowed } from "./http/origin.ts";
 import type { Face } from "./http/respond.ts";
 import { openDoorbells } from "./redis.ts";
+import { observedKeys, observedStorage, StorageFaults } from "./storage/faults.ts";
 import type { KeyedStorage } from "./storage/keys.ts";
 
 /** An Aiki server inside this process: call it, mount it, or let it listen. */
@@ -49,7 +50,9 @@ export interface ListenOptions {
  */
 export async function server(params: ServerParams = {}): Promise<Server> {
   const config = parseConfig(params);
-  const storage = await openDatabase(config.database, config);
+  const opened = await openDatabase(config.database, config);
+  const faults = new StorageFaults(config);
+  const storage = { ...observedStorage(opened, faults), keys: observedKeys(opened.keys, faults) };
   const { env, settings, logger } = config;
   const [channel, doorbells] = await Promise.all([openChannel(config), openDoorbells(config.redis, config)]);
   const engine = createEngine({ storage, env, settings, logger, channel, doorbells });

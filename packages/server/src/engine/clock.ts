@@ -1,6 +1,6 @@
 /** The one timer: fires at the earliest `dueAt` it knows, and once a second for what it does not know of. */
 
-import type { Cancel, Env, Logger } from "@aikirun/lib";
+import { type Cancel, type Env, isAikiError, type Logger } from "@aikirun/lib";
 import type { Reader, Storage } from "../storage/storage.ts";
 import type { Operation, Result } from "./operation.ts";
 
@@ -76,8 +76,9 @@ export function dueClock({ env, storage, submit, logger, closing }: ClockOptions
       }
     } catch (error) {
       failed = true;
-      if (!closing.aborted) {
-        logger.warn("The clock could not reach the database and tries again in a second", { error: String(error) });
+      // Faults of the storage are in the log already.
+      if (!closing.aborted && !isAikiError(error)) {
+        logger.error("The clock failed and tries again in a second", { error });
       }
     }
     running = false;

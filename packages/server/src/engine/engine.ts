@@ -99,7 +99,7 @@ export function createEngine(options: EngineOptions): Engine {
     try {
       observe?.({ ...committed, operations });
     } catch (error) {
-      logger.error("An observer of the engine threw", { error: String(error) });
+      logger.error("An observer of the engine threw", { error });
     }
     return committed.results;
   };
@@ -137,7 +137,7 @@ export function createEngine(options: EngineOptions): Engine {
 
   const clock = dueClock({ env, storage, submit, logger, closing: closing.signal });
 
-  const reading = readable(storage, logger);
+  const reading = readable(storage);
 
   const presence = livePresence({
     env,
@@ -190,11 +190,11 @@ function forget(rows: Rows, operations: Operation[]): void {
 }
 
 /** Who only reads is told of a failing database as others are. */
-function readable(storage: Storage, logger: Logger): Pick<Storage, "read"> {
+function readable(storage: Storage): Pick<Storage, "read"> {
   return {
     read: (work) =>
       storage.read(work).catch((error) => {
-        throw isStorageFault(error) ? asUnavailable(error, logger) : error;
+        throw isStorageFault(error) ? unavailable(error) : error;
       }),
   };
 }
@@ -211,16 +211,18 @@ function isOfOne(error: unknown): boolean {
   return !(error instanceof AikiError) || error.code === "STORAGE_FAILED" || error.code === "ROW_UNREADABLE";
 }
 
+/** Faults of the storage are in the log already: what remains to be logged is a fault of this server. */
 function asUnavailable(error: unknown, logger: Logger): AikiError {
   if (error instanceof AikiError && !isStorageFault(error)) {
     return error;
   }
-  if (!(error instanceof Obstructed)) {
-    logger.error("A transaction failed", {
-      error: String(error),
-      stack: error instanceof Error ? error.stack : undefined,
-    });
+  if (!(error instanceof AikiError || error instanceof Obstructed)) {
+    logger.error("A transaction failed", { error });
   }
+  return unavailable(error);
+}
+
+function unavailable(error: unknown): AikiError {
   return new AikiError("UNAVAILABLE", "The database could not carry this out; it is safe to ask again.", {
     cause: error,
   });

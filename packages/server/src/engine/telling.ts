@@ -3,7 +3,7 @@
  * than `heard.ts` says. What could not be told is told again.
  */
 
-import type { Cancel, Env, Logger } from "@aikirun/lib";
+import { type Cancel, type Env, isAikiError, type Logger } from "@aikirun/lib";
 import type { Sighting } from "../storage/sighting.ts";
 import type { Storage, Transaction } from "../storage/storage.ts";
 import { type Heard, type HeardWorkers, sightingOf } from "./heard.ts";
@@ -35,7 +35,6 @@ export function telling({ env, storage, heard, logger }: TellingOptions): Tellin
   let cancel: Cancel = () => {};
   let armedFor = Number.POSITIVE_INFINITY;
   let underWay: Promise<void> | null = null;
-  let failed = false;
   let forgotAt = Number.NEGATIVE_INFINITY;
 
   const write = async (news: Heard[]) => {
@@ -59,15 +58,14 @@ export function telling({ env, storage, heard, logger }: TellingOptions): Tellin
     }
     try {
       await write(news);
-      failed = false;
       for (const one of news) {
         one.toldAt = env.elapsed();
       }
     } catch (error) {
-      if (!failed) {
-        logger.warn("Could not write down which workers are alive, and tries again", { error: String(error) });
+      // Faults of the storage are in the log already.
+      if (!isAikiError(error)) {
+        logger.error("Could not record which workers are alive, and tries again", { error });
       }
-      failed = true;
       for (const one of news) {
         one.tellAt = Math.min(one.tellAt, env.elapsed() + retryMs);
       }

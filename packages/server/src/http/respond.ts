@@ -1,4 +1,4 @@
-import { describeError, type Logger } from "@aikirun/lib";
+import { describeError, isAikiError, type Logger } from "@aikirun/lib";
 import type { Verb } from "@aikirun/lib/protocol";
 import type { Admit } from "./admit.ts";
 import { answers } from "./answers.ts";
@@ -45,7 +45,8 @@ export async function readiness({ ready, closing, logger }: Face): Promise<Reply
     await ready();
     return jsonReply(200, { status: "ready" });
   } catch (thrown) {
-    logger.warn("storage does not answer", { error: thrown });
+    // Faults of the storage are in the log already.
+    if (!isAikiError(thrown)) logger.error("the readiness of storage could not be checked", { error: thrown });
     throw new Refusal(503, "UNAVAILABLE", "Storage does not answer.", { "retry-after": "1" });
   }
 }
