@@ -6,6 +6,7 @@ import { loadDriver } from "../../packages/server/src/storage/sqlite/driver.ts";
 import { lockDatabase } from "../../packages/server/src/storage/sqlite/lock.ts";
 import { migrate } from "../../packages/server/src/storage/sqlite/migrate.ts";
 import { connect } from "../../packages/server/src/storage/sqlite/open.ts";
+import { OpenFiles } from "../../packages/server/src/storage/sqlite/open-files.ts";
 import { SqliteStorage } from "../../packages/server/src/storage/sqlite/sqlite.ts";
 import type { Storage } from "../../packages/server/src/storage/storage.ts";
 import type { Reach } from "./fault.ts";
@@ -41,7 +42,7 @@ export async function openReaching(
   const connection = connect(driver, path, undefined, observe);
   migrate(connection, env.now());
   return {
-    storage: around(new SqliteStorage(connection, lock, path, env)),
+    storage: around(new SqliteStorage({ connection, lock, path, files: new OpenFiles(), env })),
     limit(pages) {
       const most = pages === "now" ? connection.pragma("page_count") : pages;
       connection.script(`PRAGMA max_page_count = ${most}`);

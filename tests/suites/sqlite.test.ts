@@ -2,9 +2,9 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, open, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { mkdtemp, open, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Cell } from "../../packages/server/src/storage/row.ts";
 import type { Connection } from "../../packages/server/src/storage/sqlite/connection.ts";
@@ -13,6 +13,7 @@ import { findQuery } from "../../packages/server/src/storage/sqlite/find.ts";
 import { lockDatabase } from "../../packages/server/src/storage/sqlite/lock.ts";
 import { migrate } from "../../packages/server/src/storage/sqlite/migrate.ts";
 import { connect, isSafe } from "../../packages/server/src/storage/sqlite/open.ts";
+import { OpenFiles } from "../../packages/server/src/storage/sqlite/open-files.ts";
 import { openSqlite, SqliteStorage } from "../../packages/server/src/storage/sqlite/sqlite.ts";
 import * as sql from "../../packages/server/src/storage/sqlite/statements.ts";
 import type { Storage } from "../../packages/server/src/storage/storage.ts";
@@ -47,14 +48,27 @@ function connected(through: Driver = driver): Connection {
   return connection;
 }
 
+const holderScript = join(import.meta.dirname, "sqlite-holder.ts");
+const holderArgs = ["--import", "tsx", "--conditions=@aikirun/source", holderScript];
+
 async function holder(): Promise<ChildProcess> {
-  const script = join(import.meta.dirname, "sqlite-holder.ts");
-  const args = ["--import", "tsx", "--conditions=@aikirun/source", script, path];
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [...holderArgs, path], { stdio: ["ignore", "pipe", "inherit"] });
   toClose.push(() => child.kill("SIGKILL"));
   const [said] = await Promise.race([once(child.stdout, "data"), once(child, "exit")]);
   expect(String(said)).toBe("held\n");
   return child;
+}
+
+/** What another process says that opens the file: that it holds it, or why it cannot. */
+async function saidByHolder(): Promise<string> {
+  const child = spawn(process.execPath, [...holderArgs, path], { stdio: ["ignore", "pipe", "pipe"] });
+  toClose.push(() => child.kill("SIGKILL"));
+  let said = "";
+  child.stderr.on("data", (chunk) => {
+    said += String(chunk);
+  });
+  const holds = once(child.stdout, "data").then(([chunk]) => String(chunk));
+  return Promise.race([holds, once(child, "close").then(() => said)]);
 }
 
 describe("one server per file", () => {
@@ -79,6 +93,20 @@ describe("one server per file", () => {
     const link = join(directory, "link.db");
     await symlink(path, link);
     await expect(openSqlite({ path: link, env })).rejects.toMatchObject({ code: "DATABASE_LOCKED" });
+  });
+
+  it("refuses a second server that came through a link before there was a file", async () => {
+    const link = join(directory, "link.db");
+    await symlink("aiki.db", link);
+    await opened(link);
+    await expect(openSqlite({ path: link, env })).rejects.toMatchObject({ code: "DATABASE_LOCKED" });
+    await expect(openSqlite({ path, env })).rejects.toMatchObject({ code: "DATABASE_LOCKED" });
+  });
+
+  it("keeps its lock when a second server in the same process was refused", async () => {
+    await opened();
+    await expect(openSqlite({ path, env })).rejects.toMatchObject({ code: "DATABASE_LOCKED" });
+    expect(await saidByHolder()).toContain("DATABASE_LOCKED");
   });
 
   it("lets another program read while the server runs", async () => {
@@ -155,7 +183,7 @@ describe("faults", () => {
     const lock = lockDatabase(driver, path);
     const connection = connect(driver, path, undefined);
     migrate(connection, 1);
-    const storage = new SqliteStorage(connection, lock, path, env);
+    const storage = new SqliteStorage({ connection, lock, path, files: new OpenFiles(), env });
     toClose.push(() => storage.close());
     await storage.transaction((transaction) => transaction.insert([queuedRun(1)]));
     connection.script("PRAGMA max_page_count = 40");
@@ -202,7 +230,8 @@ describe("faults", () => {
     }
     const connection = connect(Damaged, path, undefined);
     migrate(connection, 1);
-    const storage = new SqliteStorage(connection, { release: () => undefined }, path, env);
+    const lock = { release: () => undefined };
+    const storage = new SqliteStorage({ connection, lock, path, files: new OpenFiles(), env });
     toClose.push(() => storage.close());
     expect(await storage.transaction((transaction) => transaction.insert([queuedRun(1)]))).toEqual([runId(1)]);
     const damaged = { code: "STORAGE_CORRUPT" };
@@ -255,7 +284,9 @@ describe("faults", () => {
   });
 
   it("refuses a file that is a directory", async () => {
-    await expect(openSqlite({ path: directory, env })).rejects.toMatchObject({ code: "EISDIR" });
+    const refused = { code: "STORAGE_UNAVAILABLE", message: expect.stringContaining("is not a file") };
+    await expect(openSqlite({ path: directory, env })).rejects.toMatchObject(refused);
+    expect(await readdir(tmpdir())).not.toContain(`${basename(directory)}.lock`);
   });
 });
 

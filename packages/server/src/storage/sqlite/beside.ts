@@ -27,11 +27,12 @@ export async function openBeside(
   locked: AikiError,
 ): Promise<{ keys: Keys; close(): Promise<void> }> {
   const driver = await loadDriver();
-  const path = await resolveFile(asked);
-  const obstacle = obstacleOf(readLock(driver, path));
-  if (obstacle !== null) throw stopFirst(path, obstacle, locked);
+  let path = asked;
   let connection: Connection | undefined;
   try {
+    path = await resolveFile(asked);
+    const obstacle = obstacleOf(readLock(driver, path));
+    if (obstacle !== null) throw stopFirst(path, obstacle, locked);
     connection = connect(driver, path, logger);
     if (!isUpToDate(connection)) throw stopFirst(path, "the server is of an older version", locked);
   } catch (thrown) {

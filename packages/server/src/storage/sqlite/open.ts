@@ -1,8 +1,9 @@
-import { mkdir, open, realpath } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { mkdir, open, readlink, realpath, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { AikiError, type Logger } from "@aikirun/lib";
 import { Connection, type Observe } from "./connection.ts";
 import type { Driver } from "./driver.ts";
+import { isMissing } from "./failure.ts";
 
 /** Readable and writable by its owner only: inputs and outputs may be secrets. */
 const fileMode = 0o600;
@@ -13,21 +14,46 @@ const safeVersion = [3, 51, 3];
 /** How long another program may hold the file while this one waits and does nothing else. Milliseconds. */
 const busyTimeoutMs = 2000;
 
-/** The one name under which a file is locked and opened, however it was reached. Makes a missing directory. */
+/**
+ * The one name under which a file is locked and opened, however it was reached. Makes a missing directory. Throws the
+ * error of the operating system, or `STORAGE_UNAVAILABLE` for what is not a file.
+ */
 export async function resolveFile(path: string): Promise<string> {
-  const directory = dirname(path);
-  await mkdir(directory, { recursive: true });
+  await mkdir(dirname(path), { recursive: true });
   try {
-    return await realpath(path);
-  } catch {
-    return join(await realpath(directory), basename(path));
+    const resolved = await realpath(path);
+    if (!(await stat(resolved)).isFile()) throw notAFile(resolved);
+    return resolved;
+  } catch (thrown) {
+    if (!isMissing(thrown)) throw thrown;
+  }
+  const place = join(await realpath(dirname(path)), basename(path));
+  // A link to a file that is not there yet: once it is there, every name must lead to the same lock.
+  const target = await readlink(place).catch(() => null);
+  return target === null ? place : resolveFile(resolve(dirname(place), target));
+}
+
+function notAFile(path: string): AikiError {
+  return new AikiError("STORAGE_UNAVAILABLE", `${path} is not a file. Name a file for the database.`, {
+    ids: { path },
+  });
+}
+
+/**
+ * Creates the file with its mode, before SQLite would with the mode of the process. One that exists is not opened: to
+ * close a file frees every lock that this process holds on it, also the lock of a server that runs here.
+ */
+export async function createFile(path: string): Promise<void> {
+  try {
+    const file = await open(path, "ax", fileMode);
+    await file.close();
+  } catch (thrown) {
+    if (!isExisting(thrown)) throw thrown;
   }
 }
 
-/** Creates the file with its mode, before SQLite would with the mode of the process. */
-export async function createFile(path: string): Promise<void> {
-  const file = await open(path, "a", fileMode);
-  await file.close();
+function isExisting(thrown: unknown): boolean {
+  return thrown instanceof Error && "code" in thrown && thrown.code === "EEXIST";
 }
 
 /** Opens the one connection, durable: WAL, and every commit on disk before it is acknowledged. */

@@ -8,6 +8,7 @@ import { sqliteKeys } from "./keys.ts";
 import { type Lock, lockDatabase } from "./lock.ts";
 import { migrate } from "./migrate.ts";
 import { connect, createFile, resolveFile } from "./open.ts";
+import { OpenFiles } from "./open-files.ts";
 import { SqliteReader } from "./reader.ts";
 import * as sql from "./statements.ts";
 import { SqliteTransaction } from "./transaction.ts";
@@ -26,17 +27,26 @@ export interface SqliteOptions {
  * `SCHEMA_TOO_NEW`, `SQLITE_MISSING` or `STORAGE_*`.
  */
 export async function openSqlite(options: SqliteOptions): Promise<KeyedStorage> {
+  const { env, logger, observe } = options;
   const driver = await loadDriver();
-  const path = await resolveFile(options.path);
+  const files = new OpenFiles();
+  let path = options.path;
   let lock: Lock | undefined;
   let connection: Connection | undefined;
   try {
+    path = await resolveFile(path);
     await createFile(`${path}.lock`);
+    files.add(`${path}.lock`);
     lock = lockDatabase(driver, path);
     await createFile(path);
-    connection = connect(driver, path, options.logger, options.observe);
-    migrate(connection, options.env.now());
-    return new SqliteStorage(connection, lock, path, options.env);
+    files.add(path);
+    connection = connect(driver, path, logger, observe);
+    migrate(connection, env.now());
+    // SQLite makes both when it first reads, and keeps them for as long as a connection is open.
+    files.add(`${path}-wal`);
+    files.add(`${path}-shm`);
+    files.check();
+    return new SqliteStorage({ connection, lock, path, files, env, ...(logger && { logger }) });
   } catch (thrown) {
     connection?.close();
     lock?.release();
@@ -44,24 +54,36 @@ export async function openSqlite(options: SqliteOptions): Promise<KeyedStorage> 
   }
 }
 
+/** A database file that is locked, open and migrated. */
+export interface OpenedFile {
+  connection: Connection;
+  lock: Lock;
+  path: string;
+  /** Compared with what their paths name after each piece of work, and before it is acknowledged. */
+  files: OpenFiles;
+  env: Pick<Env, "now">;
+  logger?: Logger;
+}
+
+/** Faults after which the file is used no more: what has been acknowledged is not written over. */
+const fatal: ReadonlySet<string> = new Set(["STORAGE_CORRUPT", "STORAGE_FILE_LOST"]);
+
 /** One connection for writing and reading: whoever reads never sees an open transaction, as each has its turn. */
 export class SqliteStorage implements KeyedStorage {
   readonly keys: Keys;
+  readonly #opened: OpenedFile;
   readonly #connection: Connection;
-  readonly #lock: Lock;
-  readonly #path: string;
   readonly #env: Pick<Env, "now">;
   readonly #inTurn = turns();
   #closed = false;
-  /** Set by damage: what has been acknowledged is not written over. */
-  #damage: unknown = null;
+  /** The first of the `fatal` faults. */
+  #fault: AikiError | null = null;
 
-  constructor(connection: Connection, lock: Lock, path: string, env: Pick<Env, "now">) {
-    this.#connection = connection;
-    this.#lock = lock;
-    this.#path = path;
-    this.#env = env;
-    this.keys = sqliteKeys(connection, env, (work) => this.#do(work));
+  constructor(opened: OpenedFile) {
+    this.#opened = opened;
+    this.#connection = opened.connection;
+    this.#env = opened.env;
+    this.keys = sqliteKeys(opened.connection, opened.env, (work) => this.#do(work));
   }
 
   transaction<T>(work: (transaction: SqliteTransaction) => Promise<T>): Promise<T> {
@@ -92,21 +114,31 @@ export class SqliteStorage implements KeyedStorage {
         // What is left in the WAL is read from there at the next open.
       }
       this.#connection.close();
-      this.#lock.release();
+      this.#opened.lock.release();
     });
   }
 
   #do<T>(work: () => Promise<T>): Promise<T> {
     return this.#inTurn(async () => {
       if (this.#closed) throw new AikiError("STORAGE_CLOSED", "The storage is closed; open it anew.");
-      if (this.#damage !== null) throw this.#damage;
+      if (this.#fault !== null) throw this.#fault;
       try {
-        return await work();
+        const result = await work();
+        this.#opened.files.check();
+        return result;
       } catch (thrown) {
-        const explained = explainFailure(thrown, this.#path);
-        if (explained instanceof AikiError && explained.code === "STORAGE_CORRUPT") this.#damage = explained;
-        throw explained;
+        throw this.#explained(thrown);
       }
     });
+  }
+
+  #explained(thrown: unknown): unknown {
+    const explained = explainFailure(thrown, this.#opened.path);
+    if (explained instanceof AikiError && fatal.has(explained.code)) {
+      this.#fault = explained;
+      const { code, message } = explained;
+      this.#opened.logger?.error("The server no longer uses its database", { code, error: message });
+    }
+    return explained;
   }
 }
