@@ -2,13 +2,14 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, open, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, open, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Cell } from "../../packages/server/src/storage/row.ts";
 import type { Connection } from "../../packages/server/src/storage/sqlite/connection.ts";
 import { type Driver, loadDriver, type PreparedStatement } from "../../packages/server/src/storage/sqlite/driver.ts";
+import { explainFailure } from "../../packages/server/src/storage/sqlite/failure.ts";
 import { findQuery } from "../../packages/server/src/storage/sqlite/find.ts";
 import { lockDatabase } from "../../packages/server/src/storage/sqlite/lock.ts";
 import { migrate } from "../../packages/server/src/storage/sqlite/migrate.ts";
@@ -289,6 +290,54 @@ describe("faults", () => {
     expect(await readdir(tmpdir())).not.toContain(`${basename(directory)}.lock`);
   });
 });
+
+describe("a path that cannot be opened", () => {
+  it.each([
+    ["EACCES", "STORAGE_READ_ONLY", /may not be written/],
+    ["EPERM", "STORAGE_READ_ONLY", /may not be written/],
+    ["EROFS", "STORAGE_READ_ONLY", /may not be written/],
+    ["EISDIR", "STORAGE_UNAVAILABLE", /is a directory/],
+    ["ELOOP", "STORAGE_UNAVAILABLE", /symbolic links in a circle/],
+    ["ENAMETOOLONG", "STORAGE_UNAVAILABLE", /too long/],
+    ["ENOTDIR", "STORAGE_UNAVAILABLE", /a file and not a directory/],
+    ["ENOSPC", "STORAGE_FULL", /disk is full/],
+    ["EDQUOT", "STORAGE_FULL", /disk is full/],
+    ["EIO", "STORAGE_IO", /failed to read or write/],
+    ["EMFILE", "STORAGE_UNAVAILABLE", /does not let it be opened/],
+  ])("of which the system says %s has the code %s", (system, code, sentence) => {
+    const explained = explainFailure(Object.assign(new Error(system), { code: system, syscall: "open" }), path);
+    expect(explained).toMatchObject({ code, message: expect.stringMatching(sentence), ids: { path } });
+    expect(Object(explained).message).toContain(`(${system})`);
+  });
+
+  it("is refused when its directory may not be written", async () => {
+    await chmod(directory, 0o555);
+    await asOther(() => expect(openSqlite({ path, env })).rejects.toMatchObject({ code: "STORAGE_READ_ONLY" }));
+    await chmod(directory, 0o755);
+  });
+
+  it("is refused when its file may not be written", async () => {
+    await (await opened()).close();
+    await chmod(path, 0o444);
+    await chmod(`${path}.lock`, 0o666);
+    await chmod(directory, 0o777);
+    // SQLite then opens the file to read it only, and fails when it opens the log beside it.
+    const code = expect.stringMatching(/^STORAGE_(READ_ONLY|UNAVAILABLE)$/);
+    const refused = { code, message: expect.stringMatching(/the file may be written|permissions of the file/) };
+    await asOther(() => expect(openSqlite({ path, env })).rejects.toMatchObject(refused));
+  });
+});
+
+/** Root may write everywhere: as root, the work is done as the user "nobody". */
+async function asOther(work: () => Promise<unknown>): Promise<void> {
+  const user = process.geteuid?.();
+  if (user === 0) process.seteuid?.(65_534);
+  try {
+    await work();
+  } finally {
+    if (user === 0) process.seteuid?.(0);
+  }
+}
 
 describe("migrations", () => {
   const change = (statement: string, ...values: Cell[]): void => {

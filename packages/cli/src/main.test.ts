@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { client } from "@aikirun/client";
@@ -24,6 +24,19 @@ async function aiki(...args: string[]): Promise<{ status: number; out: string; e
   };
   const status = await main(args, terminal);
   return { status, out: out.join("\n"), err: err.join("\n") };
+}
+
+/** A command that fails with this error as soon as it writes a line. */
+async function failing(error: Error): Promise<{ status: number; err: string }> {
+  const err: string[] = [];
+  const out = (): never => {
+    throw error;
+  };
+  const terminal = { out, err: (line: string) => err.push(line), paint: unpainted, width: 200 };
+  return {
+    status: await main(["migrate", "--database", `sqlite:${join(tmpdir(), randomUUID())}.db`], terminal),
+    err: err.join("\n"),
+  };
 }
 
 describe("aiki runs and workers", () => {
@@ -142,6 +155,72 @@ describe("aiki", () => {
     expect((await aiki("move", "--from", from, "--to", to)).out).toContain("Nothing was left to do");
     expect((await aiki("move", "--from", to, "--to", "memory:")).err).toContain("INVALID_CONFIG");
     await rm(directory, { recursive: true, maxRetries: 3 });
+  });
+
+  describe("says a code and one sentence, and shows no stack,", () => {
+    let directory = "";
+    beforeAll(async () => {
+      directory = await mkdtemp(join(tmpdir(), "aiki-cli-paths-"));
+      await mkdir(join(directory, "folder"));
+      await writeFile(join(directory, "file"), "");
+      await writeFile(join(directory, "workflows.ts"), "");
+      await symlink("loop", join(directory, "loop"));
+    });
+    afterAll(() => rm(directory, { recursive: true, maxRetries: 3 }));
+
+    const commands: Array<[command: string, args: (database: string) => string[]]> = [
+      ["server", (database) => ["server", "--port", "0", "--database", database]],
+      ["dev", (database) => ["dev", join(directory, "workflows.ts"), "--port", "0", "--database", database]],
+      ["migrate", (database) => ["migrate", "--database", database]],
+      ["move", (database) => ["move", "--from", database, "--to", `sqlite:${join(directory, "to.db")}`]],
+      ["move to it", (database) => ["move", "--from", `sqlite:${join(directory, "file")}`, "--to", database]],
+      ["keys", (database) => ["keys", "list", "--database", database]],
+    ];
+    const paths: Array<[path: string, code: RegExp]> = [
+      ["folder", /STORAGE_UNAVAILABLE/],
+      ["loop", /STORAGE_UNAVAILABLE/],
+      [`${"a".repeat(300)}.db`, /STORAGE_UNAVAILABLE/],
+      ["file/x.db", /STORAGE_UNAVAILABLE|MOVE_SOURCE_EMPTY/],
+      ["missing/", /INVALID_CONFIG/],
+    ];
+    // In /proc nothing can be made, and Node's recursive mkdir does not return.
+    if (process.platform === "linux") paths.push(["/proc/missing/x.db", /STORAGE_UNAVAILABLE|MOVE_SOURCE_EMPTY/]);
+    const all = commands.flatMap(([command, args]) =>
+      paths.map(([path, code]) => [command, path, code, args] as const),
+    );
+
+    it.each(all)("when %s is given the path %s", async (_, path, code, args) => {
+      const place = path.startsWith("/") ? path : `${directory}/${path}`;
+      const { status, err } = await aiki(...args(`sqlite:${place}`));
+      expect(status).toBe(1);
+      expect(err).toMatch(new RegExp(`^error (${code.source}): [^\\n]+\\.( \\([A-Z]+\\))?$`));
+    });
+
+    it("when dev is given a folder", async () => {
+      expect((await aiki("dev", directory, "--database", "memory:")).err).toMatch(
+        /^error NO_SUCH_FILE: There is no file/,
+      );
+    });
+
+    it("when the operating system refuses something that no command foresees", async () => {
+      const refusal = Object.assign(new Error("EMFILE: too many open files, watch"), {
+        code: "EMFILE",
+        syscall: "watch",
+      });
+      const { status, err } = await failing(refusal);
+      expect([status, err]).toEqual([
+        1,
+        expect.stringMatching(/^error SYSTEM_ERROR: .*EMFILE: too many open files.*\.$/),
+      ]);
+    });
+
+    it("when Aiki itself is at fault", async () => {
+      const { status, err } = await failing(new TypeError("x is not a function"));
+      expect([status, err]).toEqual([
+        1,
+        expect.stringMatching(/^error INTERNAL: x is not a function\. This is a fault/),
+      ]);
+    });
   });
 
   it("refuses databases and files that are none by their code", async () => {

@@ -1,4 +1,5 @@
-import { isAikiError } from "@aikirun/lib";
+import { debuglog } from "node:util";
+import { AikiError, describeError, isAikiError } from "@aikirun/lib";
 import { CommanderError } from "commander";
 import { createProgram } from "./program.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
@@ -12,14 +13,30 @@ export async function main(args: readonly string[], terminal: Terminal = process
     return 0;
   } catch (thrown) {
     if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : 2;
-    terminal.err(`${terminal.paint("red", "error")} ${sentenceOf(thrown)}`);
+    const { code, message } = explained(thrown);
+    terminal.err(`${terminal.paint("red", "error")} ${code}: ${plain(message)}`);
     return 1;
   } finally {
     endAfterSignal();
   }
 }
 
-function sentenceOf(thrown: unknown): string {
-  if (isAikiError(thrown)) return `${thrown.code}: ${plain(thrown.message)}`;
-  return thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+/** Shows the stack of an unforeseen error, when the environment variable NODE_DEBUG holds `aiki`. */
+const debug = debuglog("aiki");
+
+/** A code and a sentence, and never a stack: whoever runs a command cannot do anything with one. */
+function explained(thrown: unknown): AikiError {
+  if (isAikiError(thrown)) return thrown;
+  const { message, stack = message } = describeError(thrown);
+  debug("%s", stack);
+  if (isSystemError(thrown)) return new AikiError("SYSTEM_ERROR", `The operating system refused this: ${message}.`);
+  return new AikiError(
+    "INTERNAL",
+    `${message}. This is a fault of Aiki: report it with what the command shows when NODE_DEBUG is aiki.`,
+  );
+}
+
+/** Whether the operating system refused something, such as to open one more file. */
+function isSystemError(thrown: unknown): boolean {
+  return thrown instanceof Error && "syscall" in thrown && "code" in thrown;
 }

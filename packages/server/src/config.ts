@@ -1,3 +1,5 @@
+import { homedir } from "node:os";
+import { join } from "node:path";
 import { AikiError, consoleLogger, type Env, Fields, type Logger, systemEnv } from "@aikirun/lib";
 import { v7 } from "uuid";
 import type { Settings } from "./core/run.ts";
@@ -8,7 +10,7 @@ import { parseRedis } from "./redis.ts";
 export interface ServerParams {
   /**
    * `sqlite:<path>` (default `sqlite:aiki.db`), `postgres://…` for any number of servers, or `memory:`, which forgets
-   * everything when the server closes.
+   * everything when the server closes. A path is absolute, relative to the working directory, or begins with `~/`.
    */
   database?: string;
   /** Connections to PostgreSQL at most, from 2. With none free for 2 s a call is `UNAVAILABLE`. Default 10. */
@@ -134,12 +136,7 @@ export function parseDatabase(
   direct: string | null = null,
 ): Database {
   if (database === "memory:") return { type: "memory" };
-  if (database.startsWith("sqlite:")) {
-    const path = database.slice("sqlite:".length);
-    if (path === "")
-      throw invalid('database "sqlite:" names no file. Write sqlite:aiki.db, or memory: to keep nothing.');
-    return { type: "sqlite", path };
-  }
+  if (database.startsWith("sqlite:")) return { type: "sqlite", path: parsePath(database.slice("sqlite:".length)) };
   const isPostgres = postgresUrl.test(database);
   if (isPostgres && URL.canParse(database)) {
     const isUrl = direct === null || (postgresUrl.test(direct) && URL.canParse(direct));
@@ -152,6 +149,31 @@ export function parseDatabase(
       ? `database ${written} is no url. Write postgres://user:password@host:5432/name, odd characters as %xx.`
       : `database ${written} is not one that Aiki knows. Write sqlite:<path>, postgres://… or memory:.`,
   );
+}
+
+/** What other programs let one write where Aiki takes a path, and what to write instead. */
+const otherForms: ReadonlyArray<[form: RegExp, advice: string]> = [
+  [/^$|[\\/]$|(^|[\\/])\.{1,2}$/, "names no file. Write sqlite:aiki.db, or memory: to keep nothing"],
+  [/:memory:|mode=memory/, "would keep nothing. Write memory: for a database in memory"],
+  [/^file:/i, "holds a URI of SQLite. Write the path alone: sqlite:aiki.db or sqlite:/data/aiki.db"],
+  [/^\/\//, "holds a url. Write sqlite:aiki.db for a path from the working directory, or sqlite:/data/aiki.db"],
+  [/\?/, "has parameters, and SQLite takes none here. Write the path alone: sqlite:aiki.db"],
+  [/^~($|[^\\/])/, "begins with the home directory of a user. Write the whole path: sqlite:/home/ada/aiki.db"],
+  [/^\s|\s$/, "begins or ends with a space. Write the path alone: sqlite:aiki.db"],
+  [/\p{Cc}/u, "holds a control character. Write the path alone: sqlite:aiki.db"],
+];
+
+/** A path relative to the working directory, absolute, or below the home directory (`~/`), which no shell fills in. */
+function parsePath(path: string): string {
+  const written = JSON.stringify(withoutPassword(`sqlite:${path}`));
+  const other = otherForms.find(([form]) => form.test(path));
+  if (other !== undefined) throw invalid(`database ${written} ${other[1]}.`);
+  if (!/^~[\\/]/.test(path)) return path;
+  try {
+    return join(homedir(), path.slice(2));
+  } catch {
+    throw invalid(`database ${written} is below the home directory, and this user has none. Write the whole path.`);
+  }
 }
 
 function parseHostName(name: string): string {

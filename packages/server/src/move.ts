@@ -91,7 +91,8 @@ async function checkUnused(source: Movable, env: Env): Promise<void> {
 async function checkExists(path: string): Promise<void> {
   const isThere = await stat(path).then(
     () => true,
-    () => false,
+    // What else is wrong with the path is said when it is opened.
+    (thrown: NodeJS.ErrnoException) => thrown.code !== "ENOENT",
   );
   if (!isThere) throw new AikiError("MOVE_SOURCE_EMPTY", `There is no file ${path}. Check the name.`);
 }

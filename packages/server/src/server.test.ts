@@ -1,5 +1,5 @@
 import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger } from "@aikirun/lib";
 import { describe, expect, it } from "vitest";
@@ -109,10 +109,36 @@ describe("the configuration", () => {
     ["postgres://user:hun/ter2@db:x/aiki?password=hunter2", /is no url/],
     ["mysql://user:hunter2@db/aiki", /sqlite:<path>, postgres:.* or memory:/],
     ["sqlite:", /names no file/],
+    ["sqlite:data/", /names no file/],
+    ["sqlite://", /names no file/],
+    ["sqlite:data/..", /names no file/],
+    ["sqlite::memory:", /Write memory:/],
+    ["sqlite:file::memory:?cache=shared", /Write memory:/],
+    ["sqlite:x.db?mode=memory", /Write memory:/],
+    ["sqlite:file:x.db", /Write the path alone/],
+    ["sqlite:file:///data/x.db", /Write the path alone/],
+    ["sqlite://x.db", /sqlite:\/data\/aiki\.db/],
+    ["sqlite:///data/x.db", /sqlite:\/data\/aiki\.db/],
+    ["sqlite://user:hunter2@host/x.db", /sqlite:\/data\/aiki\.db/],
+    ["sqlite:x.db?mode=ro", /has parameters/],
+    ["sqlite:~ada/x.db", /Write the whole path/],
+    ["sqlite:~", /Write the whole path/],
+    ["sqlite: x.db", /begins or ends with a space/],
+    ["sqlite:x\0.db", /control character/],
     ["aiki.db", /sqlite:<path>, postgres:.* or memory:/],
   ])("refuses database %s with what is supported, and no password", (database, sentence) => {
     expect(() => parseDatabase(database)).toThrow(sentence);
     expect(() => parseDatabase(database)).not.toThrow(/hun|ter2/);
+  });
+
+  it.each([
+    ["sqlite:x.db", "x.db"],
+    ["sqlite:./data/../x.db", "./data/../x.db"],
+    ["sqlite:/data/x y.db", "/data/x y.db"],
+    ["sqlite:~/data/x.db", join(homedir(), "data", "x.db")],
+    ["sqlite:./~x.db", "./~x.db"],
+  ])("reads %s as the path %s", (database, path) => {
+    expect(parseDatabase(database)).toEqual({ type: "sqlite", path });
   });
 
   it.each([

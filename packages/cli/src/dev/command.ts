@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { statSync } from "node:fs";
 import { relative, resolve } from "node:path";
 import { AikiError, consoleLogger } from "@aikirun/lib";
 import { type Server, server, withoutPassword } from "@aikirun/server";
@@ -21,7 +21,9 @@ const patienceMs = 3 * heartbeatIntervalMs;
 /** A server in this process, a worker in its own, a new one whenever a source changes; until it is told to stop. */
 export async function devCommand(file: string, options: DevOptions, terminal: Terminal): Promise<void> {
   const path = resolve(file);
-  if (!existsSync(path)) throw new AikiError("NO_SUCH_FILE", `There is no file ${path}.`);
+  if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) {
+    throw new AikiError("NO_SUCH_FILE", `There is no file ${path}. Name the module that exports your workflows.`);
+  }
   const logger = consoleLogger({ level: "warn" });
   const aikiServer = await server({ database: options.database, port: options.port, logger });
   try {

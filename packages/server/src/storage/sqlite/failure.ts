@@ -69,7 +69,10 @@ function explain(code: number): Explanation {
     case codes.readonly:
       return readOnly;
     case codes.cannotOpen:
-      return ["STORAGE_UNAVAILABLE", "it cannot be opened. Check that the directory exists and may be written."];
+      return [
+        "STORAGE_UNAVAILABLE",
+        "it cannot be opened. Check that its directory exists, and that the directory and the file may be written.",
+      ];
     case codes.io:
       return failingDisk;
     default:

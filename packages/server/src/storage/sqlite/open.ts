@@ -19,7 +19,7 @@ const busyTimeoutMs = 2000;
  * error of the operating system, or `STORAGE_UNAVAILABLE` for what is not a file.
  */
 export async function resolveFile(path: string): Promise<string> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeDirectory(dirname(path));
   try {
     const resolved = await realpath(path);
     if (!(await stat(resolved)).isFile()) throw notAFile(resolved);
@@ -33,6 +33,18 @@ export async function resolveFile(path: string): Promise<string> {
   return target === null ? place : resolveFile(resolve(dirname(place), target));
 }
 
+/** Node's own recursive mkdir never returns where a directory cannot be made, as in /proc. */
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await stat(path);
+    return;
+  } catch (thrown) {
+    if (!isMissing(thrown)) throw thrown;
+  }
+  await makeDirectory(dirname(path));
+  await mkdir(path).catch(unlessItExists);
+}
+
 function notAFile(path: string): AikiError {
   return new AikiError("STORAGE_UNAVAILABLE", `${path} is not a file. Name a file for the database.`, {
     ids: { path },
@@ -44,16 +56,12 @@ function notAFile(path: string): AikiError {
  * close a file frees every lock that this process holds on it, also the lock of a server that runs here.
  */
 export async function createFile(path: string): Promise<void> {
-  try {
-    const file = await open(path, "ax", fileMode);
-    await file.close();
-  } catch (thrown) {
-    if (!isExisting(thrown)) throw thrown;
-  }
+  const file = await open(path, "ax", fileMode).catch(unlessItExists);
+  await file?.close();
 }
 
-function isExisting(thrown: unknown): boolean {
-  return thrown instanceof Error && "code" in thrown && thrown.code === "EEXIST";
+function unlessItExists(thrown: unknown): void {
+  if (!(thrown instanceof Error) || !("code" in thrown) || thrown.code !== "EEXIST") throw thrown;
 }
 
 /** Opens the one connection, durable: WAL, and every commit on disk before it is acknowledged. */
@@ -69,6 +77,8 @@ export function connect(driver: Driver, path: string, logger: Logger | undefined
     assertPragma(connection, "journal_mode", "wal");
     // Some builds reopen a WAL at NORMAL, which loses acknowledged commits when the power goes.
     assertPragma(connection, "synchronous", 2);
+    // SQLite opens a file that may only be read without a word, and fails at the first write.
+    connection.script("BEGIN IMMEDIATE; PRAGMA user_version = 0; ROLLBACK;");
     warnOfVersion(connection, logger);
     return connection;
   } catch (thrown) {
