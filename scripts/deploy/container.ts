@@ -15,6 +15,8 @@ export interface Container {
 
 /** One process of the image, and all that it says. */
 export interface Started {
+  /** Undefined when it could not be started. */
+  pid: number | undefined;
   said(): string;
   /** Resolves when it says this; rejects when it ends without. */
   says(text: string): Promise<void>;
@@ -54,6 +56,7 @@ function watched(child: ChildProcess): Started {
   const ended = once(child, "exit").then(([code, signal]) => code ?? signal);
   const said = () => text;
   return {
+    pid: child.pid,
     said,
     ended,
     stop: (signal) => {
