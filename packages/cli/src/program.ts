@@ -22,7 +22,7 @@ export function createProgram(terminal: Terminal): Command {
     .showHelpAfterError("(aiki --help says more)")
     .configureOutput({
       writeOut: (text) => terminal.out(text.trimEnd()),
-      writeErr: (text) => terminal.err(text.trimEnd()),
+      writeErr: (text) => terminal.err(withoutValue(text.trimEnd())),
     })
     .exitOverride();
   program.addCommand(serverProgram(terminal).copyInheritedSettings(program));
@@ -33,6 +33,13 @@ export function createProgram(terminal: Terminal): Command {
   program.addCommand(workersProgram(terminal).copyInheritedSettings(program));
   program.addCommand(keysProgram(terminal, program, sharedDatabaseOption).copyInheritedSettings(program));
   return program;
+}
+
+/** An error repeats what it does not understand: a misspelt option may hold a url, and the url a password. */
+function withoutValue(text: string): string {
+  return text.replace(/(?<=^error: .*(?:argument|unknown option|unknown command) ').*(?=')/s, (value) =>
+    /[:@]/.test(value) ? value.replace(/(?<=^(?:--[a-z-]+=)?).*/s, "…") : value,
+  );
 }
 
 function serverProgram(terminal: Terminal): Command {

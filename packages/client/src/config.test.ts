@@ -13,6 +13,7 @@ describe("the configuration of a client", () => {
     [{ url: "not a url" }, "is no URL"],
     [{ url: "ftp://host" }, "must begin with http"],
     [{ url: "http://me:secret@host" }, "pass apiKey instead"],
+    [{ url: "http://me:/secret@host" }, "client.url http:… has an @ after the host"],
     [{ url: "http://host?x=1" }, "must end before ?"],
     [{ url: "http://host", apikey: "k" }, 'no field "apikey"'],
     [{ url: "http://host", apiKey: "" }, "client.apiKey must be a key"],

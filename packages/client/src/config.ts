@@ -1,4 +1,13 @@
-import { AikiError, consoleLogger, type Env, Fields, hasMethods, type Logger, systemEnv } from "@aikirun/lib";
+import {
+  AikiError,
+  consoleLogger,
+  type Env,
+  Fields,
+  hasMethods,
+  type Logger,
+  redactUrl,
+  systemEnv,
+} from "@aikirun/lib";
 import type { Api } from "@aikirun/lib/protocol";
 import { v7 } from "uuid";
 import { parseRedis, type RedisParams } from "./redis-params.ts";
@@ -55,7 +64,7 @@ export function parseConfig(params: unknown): ClientConfig {
 function parseTarget(fields: Fields): ClientConfig["target"] {
   const server = fields.shaped("server", isServer, "an embedded server, as server() of @aikirun/server resolves to");
   if (server === undefined) {
-    const url = parseUrl(fields.required("url", fields.text("url", { min: 1, max: 2_000 })));
+    const url = parseUrl(fields.required("url", fields.secret("url", { min: 1, max: 2_000 })));
     return Object.freeze({ url, apiKey: parseApiKey(fields) });
   }
   for (const name of ["url", "apiKey", "redis"]) {
@@ -79,19 +88,19 @@ function parseApiKey(fields: Fields): string | null {
 }
 
 function parseUrl(text: string): string {
-  const bad = (why: string, cause?: unknown) =>
-    new AikiError("INVALID_CONFIG", `client.url ${JSON.stringify(text)} ${why}`, { ids: { field: "url" }, cause });
-  let url: URL;
-  try {
-    url = new URL(text);
-  } catch (cause) {
-    throw bad("is no URL; it looks like http://localhost:9090.", cause);
-  }
+  const bad = (why: string) =>
+    new AikiError("INVALID_CONFIG", `client.url ${redactUrl(text)} ${why}`, { ids: { field: "url" } });
+  // The error of the parser holds the whole text, and so a password.
+  if (!URL.canParse(text)) throw bad("is no URL; it looks like http://localhost:9090.");
+  const url = new URL(text);
   if (url.protocol !== "http:" && url.protocol !== "https:") {
     throw bad("must begin with http:// or https://.");
   }
   if (url.username !== "" || url.password !== "") {
     throw bad("must not hold credentials; pass apiKey instead.");
+  }
+  if (url.pathname.includes("@")) {
+    throw bad("has an @ after the host; write it as %40 in a path, and pass credentials as apiKey.");
   }
   if (url.search !== "" || url.hash !== "") {
     throw bad("must end before ? and #.");

@@ -35,7 +35,7 @@ export interface RedisTls {
 export function parseRedis(value: unknown): Readonly<RedisParams> {
   const fields = new Fields(value, "client.redis", "INVALID_CONFIG");
   const username = fields.text("username");
-  const password = fields.text("password", { min: 0, max: 1_000 });
+  const password = fields.secret("password", { min: 0, max: 1_000 });
   const db = fields.integer("db", { min: 0, max: 65_535 });
   const tls = parseTls(fields);
   const cluster = fields.flag("cluster");
@@ -64,9 +64,9 @@ function parseTls(fields: Fields): RedisParams["tls"] {
     return fields.flag("tls");
   }
   const options = new Fields(value, `${fields.where}.tls`, "INVALID_CONFIG");
-  const pem = (name: string) => options.text(name, { min: 1, max: 1_000_000 });
+  const pem = (name: string) => options.secret(name, { min: 1, max: 1_000_000 });
   const [ca, cert, key] = [pem("ca"), pem("cert"), pem("key")];
-  const passphrase = options.text("passphrase", { min: 0, max: 1_000 });
+  const passphrase = options.secret("passphrase", { min: 0, max: 1_000 });
   const servername = options.text("servername");
   const rejectUnauthorized = options.flag("rejectUnauthorized");
   options.done();

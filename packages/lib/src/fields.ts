@@ -60,6 +60,15 @@ export class Fields {
       : this.refuse(name, `a string of ${charactersOf(bounds)}`);
   }
 
+  /** Like `text`, but errors do not show the value: it may be a password, or hold one. */
+  secret(name: string, bounds: Bounds): string | undefined {
+    const value = this.take(name);
+    if (value === undefined || isKey(value, bounds)) return value;
+    throw new AikiError(this.#code, `${this.where}.${name} must be a string of ${charactersOf(bounds)}.`, {
+      ids: { field: name },
+    });
+  }
+
   /** A text for people, which never becomes a key: any characters, at most `max` UTF-16 units. */
   prose(name: string, max: number): string | undefined {
     const value = this.take(name);

@@ -69,3 +69,4 @@ export type { RetryPolicy } from "./protocol/run.ts";
 export { checkRetryPolicy, retryDelayMs } from "./retry.ts";
 export { farthestMs, mostErrors, runIdForm, storable } from "./rules.ts";
 export { checkSchema, parseWith, type Schema, type SchemaIssue, type SchemaResult } from "./schema.ts";
+export { parseServiceUrl, redactUrl, type UrlRules } from "./url.ts";

@@ -1,10 +1,11 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { AikiError, consoleLogger, type Env, Fields, type Logger, systemEnv } from "@aikirun/lib";
+import { AikiError, consoleLogger, type Env, Fields, type Logger, redactUrl, systemEnv } from "@aikirun/lib";
 import { v7 } from "uuid";
 import type { Settings } from "./core/run.ts";
 import type { RedisTarget } from "./delivery/redis/connection.ts";
 import { parseRedis } from "./redis.ts";
+import { parsePostgresUrl } from "./storage/postgres/url.ts";
 
 /** How to run a server. Every field has a default: `server()` keeps runs in `aiki.db` in the working directory. */
 export interface ServerParams {
@@ -69,18 +70,18 @@ export type Database =
 
 const defaultConnections = 10;
 
-const postgresUrl = /^postgres(ql)?:\/\//i;
+/** Characters of a url. */
+const urlLength = { min: 1, max: 4_000 };
 
 /** Throws `INVALID_CONFIG` naming the field and what it may be. */
 export function parseConfig(params: unknown): Config {
   const fields = new Fields(params, "server", "INVALID_CONFIG");
   const config: Config = {
-    database: parseDatabase(
-      fields.text("database", { min: 1, max: 4_000 }) ?? "sqlite:aiki.db",
-      fields.integer("databaseConnections", { min: 2, max: 10_000 }),
-      fields.text("databaseDirect", { min: 1, max: 4_000 }),
-    ),
-    redis: fields.has("redis") ? parseRedis(fields.text("redis", { min: 1, max: 4_000 }) ?? "") : null,
+    database: parseDatabase(fields.secret("database", urlLength) ?? "sqlite:aiki.db", {
+      connections: fields.integer("databaseConnections", { min: 2, max: 10_000 }),
+      direct: fields.secret("databaseDirect", urlLength),
+    }),
+    redis: fields.has("redis") ? parseRedis(fields.secret("redis", urlLength) ?? "") : null,
     ...parseListen(fields, { port: 9090, host: "127.0.0.1" }),
     allowedHosts: Object.freeze((fields.texts("allowedHosts", 1_000) ?? []).map(parseHostName)),
     ...parseAuth(fields),
@@ -129,26 +130,29 @@ function parseSettings(value: unknown): Partial<Settings> {
   return Object.freeze(settings);
 }
 
-/** Throws `INVALID_CONFIG` for what this version cannot open. */
-export function parseDatabase(
-  database: string,
-  connections: number = defaultConnections,
-  direct: string | null = null,
-): Database {
+/** What is known of a database besides its name. */
+export interface DatabaseOptions {
+  /** The option that names the database, as errors call it. Default `database`. */
+  field?: string;
+  /** Connections to PostgreSQL at most. Default 10. */
+  connections?: number | undefined;
+  /** A url of the same PostgreSQL past a pooler. Default: none. */
+  direct?: string | undefined;
+}
+
+/** Throws `INVALID_CONFIG` for what this version cannot open. Shows no text in which a password may stand. */
+export function parseDatabase(text: string, options: DatabaseOptions = {}): Database {
+  const { field = "database", connections = defaultConnections, direct } = options;
+  const database = text.trim();
   if (database === "memory:") return { type: "memory" };
-  if (database.startsWith("sqlite:")) return { type: "sqlite", path: parsePath(database.slice("sqlite:".length)) };
-  const isPostgres = postgresUrl.test(database);
-  if (isPostgres && URL.canParse(database)) {
-    const isUrl = direct === null || (postgresUrl.test(direct) && URL.canParse(direct));
-    if (!isUrl) throw invalid("databaseDirect is no postgres:// url.");
-    return { type: "postgres", url: database, directUrl: direct, connections };
+  if (database.startsWith("sqlite:"))
+    return { type: "sqlite", path: parsePath(database.slice("sqlite:".length), field) };
+  if (/^postgres(ql)?:/i.test(database)) {
+    const directUrl = direct === undefined ? null : parsePostgresUrl(direct, "databaseDirect");
+    return { type: "postgres", url: parsePostgresUrl(database, field), directUrl, connections };
   }
-  const written = JSON.stringify(withoutPassword(database));
-  throw invalid(
-    isPostgres
-      ? `database ${written} is no url. Write postgres://user:password@host:5432/name, odd characters as %xx.`
-      : `database ${written} is not one that Aiki knows. Write sqlite:<path>, postgres://… or memory:.`,
-  );
+  const shown = database === "" ? "is empty" : `${redactUrl(database)} is not one that Aiki knows`;
+  throw invalid(`${field} ${shown}. Write sqlite:<path>, postgres://… or memory:.`, field);
 }
 
 /** What other programs let one write where Aiki takes a path, and what to write instead. */
@@ -164,15 +168,19 @@ const otherForms: ReadonlyArray<[form: RegExp, advice: string]> = [
 ];
 
 /** A path relative to the working directory, absolute, or below the home directory (`~/`), which no shell fills in. */
-function parsePath(path: string): string {
-  const written = JSON.stringify(withoutPassword(`sqlite:${path}`));
+function parsePath(path: string, field: string): string {
+  // A password may stand in what was meant as a url.
+  const written = JSON.stringify(/[@?]|\/\//.test(path) ? "sqlite:…" : `sqlite:${path}`);
   const other = otherForms.find(([form]) => form.test(path));
-  if (other !== undefined) throw invalid(`database ${written} ${other[1]}.`);
+  if (other !== undefined) throw invalid(`${field} ${written} ${other[1]}.`, field);
   if (!/^~[\\/]/.test(path)) return path;
   try {
     return join(homedir(), path.slice(2));
   } catch {
-    throw invalid(`database ${written} is below the home directory, and this user has none. Write the whole path.`);
+    throw invalid(
+      `${field} ${written} is below the home directory, and this user has none. Write the whole path.`,
+      field,
+    );
   }
 }
 
@@ -183,11 +191,13 @@ function parseHostName(name: string): string {
   );
 }
 
-/** A database as it may be shown: what stands before the host may hold a password, and so may the parameters. */
+/** A database as it may be shown: of a url only scheme, host, port and path, or less if it is not a valid url. */
 export function withoutPassword(database: string): string {
-  return database.replace(/\/\/.*@/, "//***@").replace(/\?.*$/, "");
+  const trimmed = database.trim();
+  return /^(sqlite|memory):/.test(trimmed) ? trimmed : redactUrl(trimmed);
 }
 
-export function invalid(message: string): AikiError {
-  return new AikiError("INVALID_CONFIG", message);
+/** `field`: the option that is wrong. */
+export function invalid(message: string, field?: string): AikiError {
+  return new AikiError("INVALID_CONFIG", message, field === undefined ? {} : { ids: { field } });
 }

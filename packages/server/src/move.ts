@@ -51,9 +51,9 @@ type Movable = Exclude<Database, { type: "memory" }>;
 
 function movable(database: string, field: string): Movable {
   // What writes is one transaction and what reads another.
-  const parsed = parseDatabase(database, 2);
+  const parsed = parseDatabase(database, { field, connections: 2 });
   if (parsed.type !== "memory") return parsed;
-  throw invalid(`${field} is memory:, which is gone when its server ends. Name sqlite:<path> or postgres://….`);
+  throw invalid(`${field} is memory:, which is gone when its server ends. Name sqlite:<path> or postgres://….`, field);
 }
 
 function isSame(source: Movable, target: Movable): boolean {

@@ -1,4 +1,4 @@
-import { AikiError, type Env, type Logger } from "@aikirun/lib";
+import { AikiError, type Env, type Logger, parseServiceUrl } from "@aikirun/lib";
 import type { RedisTarget } from "./delivery/redis/connection.ts";
 import { type Doorbells, redisDoorbells } from "./delivery/redis/doorbells.ts";
 
@@ -6,13 +6,15 @@ const example = "redis://user:password@host:6379/0, rediss:// with TLS, ?cluster
 
 /** Throws `INVALID_CONFIG` without showing what may be a password. */
 export function parseRedis(text: string): RedisTarget {
-  const bad = (why: string) => new AikiError("INVALID_CONFIG", `redis ${why}. Write ${example}.`);
-  if (!/^rediss?:\/\//i.test(text) || !URL.canParse(text)) throw bad("is no url of Redis");
-  const { protocol, hostname, port, username, password, pathname, searchParams } = new URL(text);
+  const field = "redis";
+  const bad = (why: string) => new AikiError("INVALID_CONFIG", `redis ${why}. Write ${example}.`, { ids: { field } });
+  const url = parseServiceUrl(text, { field, schemes: /^rediss?:\/\//i, example });
+  const { protocol, hostname, port, username, password, pathname, searchParams } = url;
   const db = pathname.replace(/^\//, "");
-  if (!/^\d{0,5}$/.test(db)) throw bad(`names the database ${JSON.stringify(db)}, which is no number`);
+  if (!/^\d{0,5}$/.test(db)) throw bad("has a path that is no number of a database");
   for (const name of searchParams.keys()) {
-    if (name !== "cluster" && name !== "prefix") throw bad(`has an unknown parameter ${JSON.stringify(name)}`);
+    if (name === "cluster" || name === "prefix") continue;
+    throw bad(/^[a-z_]{1,20}$/i.test(name) ? `has an unknown parameter "${name}"` : "has an unknown parameter");
   }
   const isCluster = searchParams.get("cluster") === "true";
   if (isCluster && Number(db) !== 0) throw bad("names a database, and a cluster has only 0");

@@ -3,7 +3,7 @@ import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger } from "@aikirun/lib";
 import { describe, expect, it } from "vitest";
-import { parseConfig, parseDatabase } from "./config.ts";
+import { parseConfig } from "./config.ts";
 import { server } from "./server.ts";
 
 const runId = "0190c0de-0000-7000-8000-000000000001";
@@ -106,7 +106,15 @@ describe("server()", () => {
 
 describe("the configuration", () => {
   it.each([
-    ["postgres://user:hun/ter2@db:x/aiki?password=hunter2", /is no url/],
+    ["postgres://user:hun/ter2@db:x/aiki?password=hunter2", /is no valid url/],
+    ["postgres:/user:hunter2@db/aiki", /Write postgres:\/\/user:password@host:5432\/name/],
+    ["postgres:\\\\user:hunter2@db\\aiki", /Write postgres:\/\/user:password@host:5432\/name/],
+    ["postgres://user:100%hunter2@db/aiki", /write it as %25/],
+    ["postgres://user:hunter2@db/aiki?sslmode=allow", /unknown sslmode "allow"\. Write one of disable, prefer, /],
+    ["postgres://user:hunter2@db/aiki?sslrootcert=/missing.pem", /names a file in sslrootcert that cannot be read/],
+    [`postgres://user:hunter2@db/${"x".repeat(4_000)}\0`, /must be a string of 1 to 4000 characters/],
+    ["hunter2", /database … is not one that Aiki knows/],
+    [" \n", /database is empty/],
     ["mysql://user:hunter2@db/aiki", /sqlite:<path>, postgres:.* or memory:/],
     ["sqlite:", /names no file/],
     ["sqlite:data/", /names no file/],
@@ -124,11 +132,11 @@ describe("the configuration", () => {
     ["sqlite:~ada/x.db", /Write the whole path/],
     ["sqlite:~", /Write the whole path/],
     ["sqlite: x.db", /begins or ends with a space/],
-    ["sqlite:x\0.db", /control character/],
+    ["sqlite:x\u0007.db", /control character/],
     ["aiki.db", /sqlite:<path>, postgres:.* or memory:/],
   ])("refuses database %s with what is supported, and no password", (database, sentence) => {
-    expect(() => parseDatabase(database)).toThrow(sentence);
-    expect(() => parseDatabase(database)).not.toThrow(/hun|ter2/);
+    expect(() => parseConfig({ database })).toThrow(sentence);
+    expect(() => parseConfig({ database })).not.toThrow(/hun|ter2/);
   });
 
   it.each([
@@ -138,7 +146,7 @@ describe("the configuration", () => {
     ["sqlite:~/data/x.db", join(homedir(), "data", "x.db")],
     ["sqlite:./~x.db", "./~x.db"],
   ])("reads %s as the path %s", (database, path) => {
-    expect(parseDatabase(database)).toEqual({ type: "sqlite", path });
+    expect(parseConfig({ database }).database).toEqual({ type: "sqlite", path });
   });
 
   it.each([
@@ -149,11 +157,14 @@ describe("the configuration", () => {
     ],
     [{ database: 5 }, "server.database must be a string"],
     [{ databaseConnections: 1 }, "server.databaseConnections must be a number from 2 to 10000"],
-    [{ redis: "http://host" }, "redis is no url of Redis. Write redis://user:password@host:6379/0"],
-    [{ redis: "redis://user:secret@host/zero" }, 'redis names the database "zero", which is no number'],
+    [{ redis: "http://host" }, "begins with a scheme that is not accepted. Write redis://user:password@host:6379/0"],
+    [{ redis: "redis://user:secret@host/zero" }, "redis has a path that is no number of a database"],
     [{ redis: "redis://host/1?cluster=true" }, "redis names a database, and a cluster has only 0"],
     [{ redis: "redis://host?clustr=true" }, 'redis has an unknown parameter "clustr"'],
-    [{ database: "postgres://host/a", databaseDirect: "host" }, "databaseDirect is no postgres:// url"],
+    [
+      { database: "postgres://host/a", databaseDirect: "host" },
+      "databaseDirect … begins with a scheme that is not accepted. Write postgres://",
+    ],
     [{ port: 70_000 }, "server.port must be a number from 0 to 65535"],
     [{ port: "90" }, 'server.port must be a whole number from 0 to 65535, not "90"'],
     [{ host: 5 }, "server.host must be a string"],
@@ -169,6 +180,17 @@ describe("the configuration", () => {
   ])("refuses %j", (params, sentence) => {
     const refusal = { code: "INVALID_CONFIG", message: expect.stringContaining(sentence) };
     expect(() => parseConfig(params)).toThrow(expect.objectContaining(refusal));
+  });
+
+  it("takes urls as files hold them, and percent-encoded characters of a password", () => {
+    const config = parseConfig({
+      database: " postgres://user:100%25%2F@db/aiki?sslmode=require\n",
+      redis: " rediss://user:100%25%40@host/3\r\n",
+    });
+    expect(config.database).toMatchObject({ url: "postgres://user:100%25%2F@db/aiki?sslmode=require" });
+    expect(config.redis).toMatchObject({ host: "host", username: "user", password: "100%@", db: 3, tls: true });
+    expect(() => parseConfig({ redis: "redis://:100%hunter2@host" })).toThrow(/redis .* write it as %25/);
+    expect(() => parseConfig({ redis: "redis://:100%hunter2@host" })).not.toThrow(/hunter2/);
   });
 
   it("refuses to listen where nothing can", async () => {

@@ -2,6 +2,7 @@ import { AikiError, type Logger } from "@aikirun/lib";
 import { Client, Pool, type PoolClient, type PoolConfig, types } from "pg";
 import { numberOf, type Row, textOf } from "../row.ts";
 import { explainFailure } from "./failure.ts";
+import { driverUrl } from "./url.ts";
 
 /** How long a caller waits for a connection that is free, or made. Milliseconds. */
 const connectionTimeoutMs = 2_000;
@@ -110,7 +111,7 @@ const limitsOfTime = { statement_timeout: 10_000, lock_timeout: 1_500, idle_in_t
 /** No session settings: a pooler in transaction mode may sit in between. */
 function settings(url: string): PoolConfig {
   return {
-    connectionString: url,
+    connectionString: driverUrl(url),
     connectionTimeoutMillis: connectionTimeoutMs,
     query_timeout: answerTimeoutMs,
     keepAlive: true,
@@ -123,12 +124,6 @@ function settings(url: string): PoolConfig {
 /** Counts and epoch milliseconds are far below 2^53. */
 function parserOf(id: number, format: "text" | "binary" = "text"): (value: string) => unknown {
   return id === types.builtins.INT8 ? Number : types.getTypeParser(id, format);
-}
-
-/** Which database this is, without the password. */
-export function placeOf(url: string): string {
-  const { hostname, port, pathname } = new URL(url);
-  return `${hostname || "localhost"}:${port || "5432"}${pathname}`;
 }
 
 function unsupported(place: string, reason: string): AikiError {

@@ -4,7 +4,7 @@ import type { KeyedStorage, Keys } from "../keys.ts";
 import { type BlindBatch, type BlindWriting, isConflict } from "../storage.ts";
 import { writeBlindly } from "./blind.ts";
 import { type DatabaseClock, databaseClock } from "./clock.ts";
-import { checkDatabase, checkOut, closePools, openPools, type Pools, placeOf, withConnection } from "./connect.ts";
+import { checkDatabase, checkOut, closePools, openPools, type Pools, withConnection } from "./connect.ts";
 import { explainFailure } from "./failure.ts";
 import { postgresKeys } from "./keys.ts";
 import { migrate } from "./migrate.ts";
@@ -13,6 +13,7 @@ import { PostgresReader } from "./reader.ts";
 import { type Around, beginSnapshot, type Observe, Session } from "./session.ts";
 import { begin } from "./statements.ts";
 import { PostgresTransaction } from "./transaction.ts";
+import { placeOf } from "./url.ts";
 
 export interface PostgresOptions {
   /** `postgres://user:password@host:port/database`, with the parameters that `pg` knows. */

@@ -1,28 +1,26 @@
-import { Client } from "pg";
 import { type Row, textOf } from "../row.ts";
-import { placeOf, serverName } from "./connect.ts";
+import { serverName, withConnection } from "./connect.ts";
 import { explainFailure } from "./failure.ts";
+import { placeOf } from "./url.ts";
 
 /**
  * Addresses from which servers of Aiki are connected to the database, as far as the role may see them; those whose url
  * gives their connections another name are not among them. Throws `STORAGE_*`.
  */
 export async function serversOn(url: string): Promise<string[]> {
-  const client = new Client({ connectionString: url, connectionTimeoutMillis: 2_000, query_timeout: 15_000 });
   try {
-    await client.connect();
-    const { rows } = await client.query<Row>(
-      `
-      SELECT DISTINCT coalesce(host(client_addr), 'an address that is not shown') AS address
-      FROM pg_catalog.pg_stat_activity
-      WHERE datname = current_database() AND application_name = $1
-      ORDER BY address`,
-      [serverName],
-    );
-    return rows.map((row) => textOf(row, "address"));
+    return await withConnection(url, async (client) => {
+      const { rows } = await client.query<Row>(
+        `
+        SELECT DISTINCT coalesce(host(client_addr), 'an address that is not shown') AS address
+        FROM pg_catalog.pg_stat_activity
+        WHERE datname = current_database() AND application_name = $1
+        ORDER BY address`,
+        [serverName],
+      );
+      return rows.map((row) => textOf(row, "address"));
+    });
   } catch (thrown) {
     throw explainFailure(thrown, placeOf(url));
-  } finally {
-    await client.end().catch(() => undefined);
   }
 }
