@@ -3,7 +3,7 @@
  * error of: a key that is taken, or a division by zero, ends the transaction.
  */
 
-import { slackMs } from "./clock.ts";
+import { clockMicroseconds, slackMs } from "./clock.ts";
 import { holdRun } from "./statements.ts";
 import { insertGivenEntries, insertGivenRuns, lockAndChange } from "./writes.ts";
 
@@ -21,7 +21,7 @@ const entryParameters = 12;
 
 /**
  * Parameters: those of the parts, in this order, then the time of the batch, which must be right by the database's
- * clock. Answers that clock. Every row must have stood at its revision.
+ * clock. Answers that clock in epoch microseconds. Every row must have stood at its revision.
  */
 function compose({ inserts, rows, entries }: Parts): string {
   const afterInserts = inserts ? insertParameters : 0;
@@ -33,12 +33,12 @@ function compose({ inserts, rows, entries }: Parts): string {
     ...(rows === "none" ? [] : [shifted(held, afterInserts)]),
     ...(entries ? [`recorded AS (${shifted(insertGivenEntries, afterRows)})`] : []),
   ];
-  const timely = `now - $${afterEntries + 1}::float8 BETWEEN 0 AND ${slackMs}`;
+  const timely = `now - 1000 * $${afterEntries + 1}::bigint BETWEEN 0 AND ${1_000 * slackMs}`;
   const whole = `(SELECT count(*) FROM held) = cardinality($${afterInserts + 1}::text[])`;
   return `
   WITH ${parts.join(", ")}
   SELECT now, 1 / (${rows === "none" ? timely : `${timely} AND ${whole}`})::integer AS written
-  FROM (SELECT extract(epoch FROM clock_timestamp())::float8 * 1000 AS now) AS clock`;
+  FROM (SELECT ${clockMicroseconds} AS now) AS clock`;
 }
 
 /** The same statement with its parameters further back. */

@@ -23,7 +23,7 @@ export async function writeBlindly(session: Session, clock: DatabaseClock, batch
   ];
   const askedAt = performance.now();
   const [answer] = await session.rows(statement, values);
-  if (answer !== undefined) clock.heard(numberOf(answer, "now"), askedAt, performance.now());
+  if (answer !== undefined) clock.heard(numberOf(answer, "now") / 1_000, askedAt, performance.now());
 }
 
 /** One statement cannot change what it inserts: such a run is inserted as it is to become. */

@@ -10,6 +10,12 @@ export interface DatabaseClock {
   forget(): void;
 }
 
+/**
+ * SQL: the database's clock in epoch microseconds. A whole number, because a role's `extra_float_digits` decides how
+ * many digits of a fraction PostgreSQL sends.
+ */
+export const clockMicroseconds: string = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+
 /** How far the time of a batch may be behind the database's clock when it arrives. Milliseconds. */
 export const slackMs = 50;
 

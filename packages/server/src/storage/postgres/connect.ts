@@ -80,6 +80,7 @@ export async function checkDatabase(
       current_setting('server_version') AS version,
       current_setting('server_encoding') AS encoding,
       current_setting('synchronous_commit') AS synchronous,
+      current_setting('array_nulls') AS array_nulls,
       pg_backend_pid() AS backend`);
   const [row] = rows;
   if (row === undefined) throw unsupported(place, "it does not tell its version");
@@ -88,6 +89,9 @@ export async function checkDatabase(
   }
   if (textOf(row, "encoding") !== "UTF8") {
     throw unsupported(place, `its encoding is ${textOf(row, "encoding")}, and Aiki needs UTF8`);
+  }
+  if (textOf(row, "array_nulls") === "off") {
+    throw unsupported(place, "array_nulls is off, which turns nulls into text; reset it for the role or the database");
   }
   if (textOf(row, "synchronous") === "off") {
     logger?.warn("synchronous_commit is off: what was acknowledged may be lost when PostgreSQL crashes", { place });

@@ -17,6 +17,8 @@ export async function migrate(client: ClientBase, logger: Logger | undefined): P
   await client.query("BEGIN");
   try {
     await client.query("SELECT pg_advisory_xact_lock($1)", [lockKey]);
+    // Migrations have literals that need it, and a role or a database may have it off.
+    await client.query("SET LOCAL standard_conforming_strings = on");
     const missing = missingMigrations(migrations, await appliedTo(client));
     if (missing.length === migrations.length) await createSchema(client);
     for (const migration of missing) {

@@ -1,7 +1,7 @@
 import { AikiError } from "@aikirun/lib";
 import type { PoolClient } from "pg";
 import { numberOf, type Row } from "../row.ts";
-import type { DatabaseClock } from "./clock.ts";
+import { clockMicroseconds, type DatabaseClock } from "./clock.ts";
 import { explainFailure, isHarmless } from "./failure.ts";
 import type { NameOf } from "./names.ts";
 import { commit, rollback } from "./statements.ts";
@@ -29,7 +29,7 @@ const open = `
     set_config('statement_timeout', '10s', true),
     set_config('lock_timeout', '1500ms', true),
     set_config('idle_in_transaction_session_timeout', '10s', true),
-    extract(epoch FROM clock_timestamp())::float8 * 1000 AS now`;
+    ${clockMicroseconds} AS now`;
 
 /** One transaction on a connection of its own. After its first failure it sends nothing but the rollback. */
 export class Session {
@@ -54,7 +54,7 @@ export class Session {
     const [, answered] = await Promise.all([this.#send(how, []), this.#send(open, [])]);
     const [row] = answered.rows;
     if (row === undefined) throw new AikiError("STORAGE_FAILED", "PostgreSQL did not tell its time.");
-    const now = numberOf(row, "now");
+    const now = numberOf(row, "now") / 1_000;
     clock.heard(now, askedAt, performance.now());
     return Math.floor(now);
   }

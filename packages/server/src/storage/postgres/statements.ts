@@ -84,7 +84,7 @@ export const selectJournal: string = `
       SELECT
         *,
         160 + coalesce(octet_length(ask), 0)
-          + CASE WHEN left(payload, 1) = U&'\\0001' THEN 0 ELSE coalesce(octet_length(payload), 0) END AS bytes
+          + CASE WHEN left(payload, 1) = E'\\x01' THEN 0 ELSE coalesce(octet_length(payload), 0) END AS bytes
       FROM aiki.entry
       WHERE entry.run_id = given.run_id AND entry.seq > given.after
       ORDER BY seq
@@ -118,7 +118,7 @@ export const selectQueued: string = `
       SELECT id, priority
       FROM aiki.run
       WHERE status = 'queued' AND namespace = $1 AND name = given.name AND version_id = given.version_id
-        AND coalesce(shard_key, U&'\\0001') = given.shard_key
+        AND coalesce(shard_key, E'\\x01') = given.shard_key
       ORDER BY priority DESC, id
       LIMIT 2 * $5::integer + 8
     ) AS run

@@ -1,0 +1,102 @@
+/** Roles of PostgreSQL: with few rights, or with settings of their own, a server still runs workflows. */
+
+import { client } from "@aikirun/client";
+import { type Logger, silentLogger } from "@aikirun/lib";
+import { migrate, server } from "@aikirun/server";
+import { task } from "@aikirun/task";
+import { worker } from "@aikirun/worker";
+import { event, workflow } from "@aikirun/workflow";
+import { v7 } from "uuid";
+import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { type TestDatabase, testDatabase } from "../real/postgres.ts";
+
+const found = await testDatabase();
+afterAll(() => found?.drop());
+
+const charge = task({ name: "charge", handler: async (id: string) => `paid ${id}` });
+
+const parcel = workflow({ name: "parcel" });
+const parcelV1 = parcel.v("1.0.0", {
+  handler: async (run, id: string) => run.step("pack", async () => `parcel of ${id}`),
+});
+
+const order = workflow({ name: "order" });
+const orderV1 = order.v("1.0.0", {
+  events: { approved: event<string>() },
+  async handler(run, id: string) {
+    const paid = await charge.start(run, id);
+    await run.sleep({ milliseconds: 5 });
+    const approval = await run.events.approved.wait();
+    const child = await parcelV1.startAsChild(run, id);
+    return `${paid}, approved by ${approval}, sent as ${await child.result()}`;
+  },
+});
+
+describe.skipIf(found === null)("a role of PostgreSQL", () => {
+  if (found === null) return;
+  const database: TestDatabase = found;
+  const ends: Array<() => Promise<unknown>> = [];
+  afterEach(async () => {
+    for (const end of ends.splice(0).reverse()) await end();
+    await database.sql("DROP SCHEMA IF EXISTS aiki CASCADE");
+  });
+
+  /** The url of a new role, of which `statements` are carried out with its name in place of ROLE. */
+  async function roleWith(...statements: string[]): Promise<string> {
+    const role = `aiki_${v7().replaceAll("-", "")}`;
+    await database.sql(`CREATE ROLE ${role} LOGIN PASSWORD 'p'`);
+    ends.push(() => database.sql(`DROP OWNED BY ${role} CASCADE; DROP ROLE ${role}`));
+    for (const statement of statements) await database.sql(statement.replaceAll("ROLE_NAME", role));
+    const url = new URL(database.url);
+    [url.username, url.password] = [role, "p"];
+    return url.href;
+  }
+
+  const mayCreate = `GRANT CREATE ON DATABASE ${new URL(database.url).pathname.slice(1)} TO ROLE_NAME`;
+
+  /** Runs workflows with everything that a server does, and returns what it logged besides news. */
+  async function runsWorkflows(url: string): Promise<string[]> {
+    const lines: string[] = [];
+    const logger: Logger = {
+      ...silentLogger,
+      warn: (message, fields) => lines.push(`${message} ${JSON.stringify(fields)}`),
+      error: (message, fields) => lines.push(`${message} ${JSON.stringify(fields)}`),
+      child: () => logger,
+    };
+    const aikiServer = await server({ database: url, auth: true, logger });
+    ends.push(() => aikiServer.close());
+    const { secret, id } = await aikiServer.keys.create({ name: "all", scopes: ["admin"] });
+    const at = await aikiServer.listen({ port: 0 });
+    const aiki = await client({ url: at.url, apiKey: secret, logger: silentLogger });
+    ends.push(() => aiki.close());
+    const working = worker(aiki, { maxConcurrentWorkflowRuns: 3 });
+    working.registry.add(order).add(parcel);
+    await working.start();
+    const handles = await Promise.all(["a", "b", "c"].map((order) => orderV1.start(aiki, order)));
+    await Promise.all(handles.map((handle) => handle.events.approved.send("ada")));
+    const outputs = await Promise.all(handles.map((handle) => handle.result()));
+    expect(outputs).toEqual(["a", "b", "c"].map((id) => `paid ${id}, approved by ada, sent as parcel of ${id}`));
+    expect(await aiki.workers.list()).toHaveLength(1);
+    await working.stop();
+    await aikiServer.keys.revoke(id);
+    return lines.filter((line) => !line.includes("nobody has an API key yet"));
+  }
+
+  it.each([
+    "extra_float_digits = -15",
+    "standard_conforming_strings = off",
+    "default_transaction_isolation = 'serializable'",
+    "search_path = ''",
+  ])("that has %s migrates an empty database and runs workflows", async (setting) => {
+    const url = await roleWith(mayCreate, `ALTER ROLE ROLE_NAME SET ${setting}`);
+    expect(await runsWorkflows(url)).toEqual([]);
+  });
+
+  it("that has array_nulls = off is refused when the server starts", async () => {
+    const url = await roleWith(mayCreate, "ALTER ROLE ROLE_NAME SET array_nulls = off");
+    await expect(migrate({ database: url, logger: silentLogger })).rejects.toMatchObject({
+      code: "DATABASE_UNSUPPORTED",
+      message: expect.stringContaining("array_nulls is off"),
+    });
+  });
+});
