@@ -21,7 +21,7 @@ const advice =
 
 /** Null, said loudly, where there is none; in CI that fails. */
 export async function testDatabase(): Promise<TestDatabase | null> {
-  const admin = process.env.DATABASE_URL ?? (await sharedCluster());
+  const admin = process.env.DATABASE_URL || (await sharedCluster());
   if (admin !== null) return databaseIn(admin);
   if (process.env.CI === "true") throw new Error(advice);
   console.error(`\nSKIPPED: ${advice}\n`);

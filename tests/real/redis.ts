@@ -21,8 +21,8 @@ const advice =
 
 /** Null, said loudly, where there is none; in CI that fails. */
 export async function testRedis(): Promise<TestRedis | null> {
-  const { REDIS_URL: url } = process.env;
-  const address = url === undefined ? await sharedRedis() : addressOf(new URL(url));
+  const { REDIS_URL: url = "" } = process.env;
+  const address = url === "" ? await sharedRedis() : addressOf(new URL(url));
   if (address === null) return missing();
   return { address, prefix: `test-${v7()}`, send: (...command) => sendTo(address, command) };
 }

@@ -32,7 +32,7 @@ async function failing(error: Error): Promise<{ status: number; err: string }> {
   const out = (): never => {
     throw error;
   };
-  const terminal = { out, err: (line: string) => err.push(line), paint: unpainted, width: 200 };
+  const terminal = { out, note: out, err: (line: string) => err.push(line), paint: unpainted, width: 200 };
   return {
     status: await main(["migrate", "--database", `sqlite:${join(tmpdir(), randomUUID())}.db`], terminal),
     err: err.join("\n"),

@@ -1,20 +1,24 @@
 import { debuglog } from "node:util";
 import { AikiError, describeError, isAikiError } from "@aikirun/lib";
-import { CommanderError } from "commander";
+import { type Command, CommanderError } from "commander";
 import { createProgram } from "./program.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
 import { plain } from "./text.ts";
 import { endAfterSignal } from "./until-signal.ts";
+import { originOf } from "./variables.ts";
 
 /** Runs one command of `aiki`; resolves with the exit status: 0 done, 1 failed, 2 not understood. Never rejects. */
 export async function main(args: readonly string[], terminal: Terminal = processTerminal()): Promise<number> {
+  let running: Command | undefined;
   try {
-    await createProgram(terminal).parseAsync([...args], { from: "user" });
+    const program = createProgram(terminal).hook("preAction", (_, command) => {
+      running = command;
+    });
+    await program.parseAsync([...args], { from: "user" });
     return 0;
   } catch (thrown) {
     if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : 2;
-    const { code, message } = explained(thrown);
-    terminal.err(`${terminal.paint("red", "error")} ${code}: ${plain(message)}`);
+    terminal.err(`${terminal.paint("red", "error")} ${sentenceOf(explained(thrown), running)}`);
     return 1;
   } finally {
     endAfterSignal();
@@ -39,4 +43,11 @@ function explained(thrown: unknown): AikiError {
 /** Whether the operating system refused something, such as to open one more file. */
 function isSystemError(thrown: unknown): boolean {
   return thrown instanceof Error && "syscall" in thrown && "code" in thrown;
+}
+
+/** With the option or the variable that a refused configuration came from. */
+function sentenceOf({ code, message, ids }: AikiError, command: Command | undefined): string {
+  const { field } = ids;
+  const origin = command === undefined || field === undefined ? undefined : originOf(command, field);
+  return `${code}: ${plain(message)}${origin === undefined ? "" : ` (${origin})`}`;
 }

@@ -9,11 +9,11 @@ export type Paint = (style: Style, text: string) => string;
 /** Leaves every text as it is. */
 export const unpainted: Paint = (_, text) => text;
 
-/** Paints for a terminal that shows colours, by the usual variables (`NO_COLOR`, `FORCE_COLOR`). */
+/** Paints for a terminal that shows colours, by `NO_COLOR` and `FORCE_COLOR`, of which an empty one counts as unset. */
 export function paintFor(stream: { isTTY?: boolean }, variables: NodeJS.ProcessEnv): Paint {
-  const wanted = variables.FORCE_COLOR === undefined ? stream.isTTY === true : variables.FORCE_COLOR !== "0";
-  const refused = variables.NO_COLOR !== undefined && variables.NO_COLOR !== "";
-  return wanted && !refused ? painted : unpainted;
+  const { FORCE_COLOR: force = "", NO_COLOR: refused = "" } = variables;
+  const wanted = force === "" ? stream.isTTY === true : force !== "0";
+  return wanted && refused === "" ? painted : unpainted;
 }
 
 function painted(style: Style, text: string): string {

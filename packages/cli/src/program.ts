@@ -11,6 +11,7 @@ import { listRuns } from "./runs/list.ts";
 import { showRun } from "./runs/show.ts";
 import { serverCommand } from "./server-command.ts";
 import type { Terminal } from "./terminal.ts";
+import { orVariable, readVariables } from "./variables.ts";
 import { workersCommand } from "./workers-command.ts";
 
 const defaultUrl = "http://localhost:9090";
@@ -24,7 +25,8 @@ export function createProgram(terminal: Terminal): Command {
       writeOut: (text) => terminal.out(text.trimEnd()),
       writeErr: (text) => terminal.err(withoutValue(text.trimEnd())),
     })
-    .exitOverride();
+    .exitOverride()
+    .hook("preAction", (_, command) => readVariables(command));
   program.addCommand(serverProgram(terminal).copyInheritedSettings(program));
   program.addCommand(migrateProgram(terminal).copyInheritedSettings(program));
   program.addCommand(moveProgram(terminal).copyInheritedSettings(program));
@@ -46,7 +48,7 @@ function serverProgram(terminal: Terminal): Command {
   return new Command("server")
     .description("run a server")
     .addOption(portOption())
-    .addOption(new Option("--host <address>", "the address to bind").env("AIKI_HOST").default("127.0.0.1"))
+    .addOption(orVariable(new Option("--host <address>", "the address to bind").default("127.0.0.1"), "AIKI_HOST"))
     .addOption(sharedDatabaseOption())
     .addOption(connectionsOption())
     .addOption(directOption())
@@ -133,40 +135,33 @@ function portOption(): Option {
 
 const defaultDatabase = "sqlite:aiki.db";
 
-function databaseOption(): Option {
+function databaseOption(...variables: readonly string[]): Option {
   const option = new Option("--database <where>", "sqlite:<path>, postgres://…, or memory: to keep nothing");
-  return option.env("AIKI_DATABASE").default(defaultDatabase);
+  return orVariable(option.default(defaultDatabase), "AIKI_DATABASE", ...variables);
 }
 
-/** Where servers run, DATABASE_URL names the database too; it may hold a password, so no help shows it. */
+/** Where servers run, a platform may name the database in a variable of its own. */
 function sharedDatabaseOption(): Option {
-  const named = process.env.DATABASE_URL;
-  if (named === undefined || named === "") return databaseOption();
-  return databaseOption().default(named, "what DATABASE_URL says");
+  return databaseOption("DATABASE_URL");
 }
 
 function connectionsOption(): Option {
-  return new Option("--database-connections <number>", "connections to PostgreSQL at most")
-    .env("AIKI_DATABASE_CONNECTIONS")
-    .argParser(whole(2, 10_000))
-    .default(10);
+  const option = new Option("--database-connections <number>", "connections to PostgreSQL at most");
+  return orVariable(option.argParser(whole(2, 10_000)).default(10), "AIKI_DATABASE_CONNECTIONS");
 }
 
 function directOption(): Option {
-  return new Option("--database-direct <url>", "the same PostgreSQL past a pooler, to hear notifications").env(
-    "AIKI_DATABASE_DIRECT",
-  );
+  const option = new Option("--database-direct <url>", "the same PostgreSQL past a pooler, to hear notifications");
+  return orVariable(option, "AIKI_DATABASE_DIRECT");
 }
 
-/** Like the database it may be named by what a platform sets, and may hold a password: no help shows it. */
 function redisOption(): Option {
-  const option = new Option("--redis <url>", "redis://…, to deliver through Redis Streams").env("AIKI_REDIS");
-  const named = process.env.REDIS_URL;
-  return named === undefined || named === "" ? option : option.default(named, "what REDIS_URL says");
+  const option = new Option("--redis <url>", "redis://…, to deliver through Redis Streams");
+  return orVariable(option, "AIKI_REDIS", "REDIS_URL");
 }
 
 function urlOption(): Option {
-  return new Option("--url <url>", "the server to ask").env("AIKI_URL").default(defaultUrl);
+  return orVariable(new Option("--url <url>", "the server to ask").default(defaultUrl), "AIKI_URL");
 }
 
 function whole(lowest: number, highest: number): (text: string) => number {

@@ -2,6 +2,7 @@ import { AikiError, consoleLogger, type Logger } from "@aikirun/lib";
 import { jsonLogger, server, withoutPassword } from "@aikirun/server";
 import type { Terminal } from "./terminal.ts";
 import { untilSignal } from "./until-signal.ts";
+import { variable } from "./variables.ts";
 
 export interface ServerCommandOptions {
   port: number;
@@ -18,7 +19,7 @@ export interface ServerCommandOptions {
 
 /** Runs a server until it is told to stop. */
 export async function serverCommand(options: ServerCommandOptions, terminal: Terminal): Promise<void> {
-  const asJson = options.json === true || process.env.NODE_ENV === "production";
+  const asJson = options.json === true || variable("NODE_ENV") === "production";
   const logger: Logger = asJson ? jsonLogger() : consoleLogger({});
   const stop = untilSignal();
   const aikiServer = await server({
@@ -29,7 +30,7 @@ export async function serverCommand(options: ServerCommandOptions, terminal: Ter
     port: options.port,
     host: options.host,
     allowedHosts: options.allowedHost ?? [],
-    auth: options.auth === true || isTrue(process.env.AIKI_AUTH),
+    auth: options.auth === true || isTrue(variable("AIKI_AUTH")),
     dangerouslyAllowUnauthenticated: options.dangerouslyAllowUnauthenticated === true,
     logger,
   });

@@ -45,7 +45,7 @@ describe("parseServiceUrl", () => {
 
   it.each([
     ["   ", "database is empty. Write postgres://"],
-    ["postgres:/user:secret@host/db", "database postgres:… begins with a scheme that is not accepted"],
+    ["postgres:/user:secret@host/db", "database postgres:… begins in a form that is not accepted"],
     ["postgres://user:secret@ho\nst/db", "holds a line break"],
     ["postgres://user:sec/ret@host/db", "is no valid url; percent-encode / ? # @ : and %"],
     ["postgres://user:12/ret@host/db", "has an @ or # after the host"],

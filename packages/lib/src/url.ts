@@ -23,7 +23,7 @@ export function parseServiceUrl(text: string, { field, schemes, example }: UrlRu
     return new AikiError("INVALID_CONFIG", `${field}${shown} ${why}. Write ${example}.`, { ids: { field } });
   };
   if (trimmed === "") throw bad("is empty");
-  if (!schemes.test(trimmed)) throw bad("begins with a scheme that is not accepted");
+  if (!schemes.test(trimmed)) throw bad("begins in a form that is not accepted");
   if (/\p{Cc}/u.test(trimmed)) throw bad("holds a line break or another control character");
   if (!URL.canParse(trimmed)) throw bad("is no valid url; percent-encode / ? # @ : and % in user and password");
   const url = new URL(trimmed);

@@ -1,5 +1,6 @@
 import { type Client, client } from "@aikirun/client";
 import { silentLogger } from "@aikirun/lib";
+import { variable } from "../variables.ts";
 
 /** Options of every command that talks to a server. */
 export interface ServerOptions {
@@ -15,8 +16,8 @@ export async function connected<Result>(
   { url }: ServerOptions,
   work: (aiki: Client) => Promise<Result>,
 ): Promise<Result> {
-  const apiKey = process.env.AIKI_API_KEY ?? "";
-  const aiki = await client({ url, logger: silentLogger, ...(apiKey === "" ? {} : { apiKey }) });
+  const apiKey = variable("AIKI_API_KEY");
+  const aiki = await client({ url, logger: silentLogger, ...(apiKey === undefined ? {} : { apiKey }) });
   try {
     await aiki.api.read({ runs: [] });
     return await work(aiki);

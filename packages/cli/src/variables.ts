@@ -1,0 +1,50 @@
+/** Environment variables of the `aiki` command. An empty one counts as unset. */
+
+import { type Command, InvalidArgumentError, type Option } from "commander";
+
+/** The value without the spaces and line breaks around it; undefined when the variable is unset or empty. */
+export function variable(name: string): string | undefined {
+  const value = process.env[name]?.trim();
+  return value === "" ? undefined : value;
+}
+
+const variablesOf = new WeakMap<Option, readonly string[]>();
+
+/** Lets an option that is not on the command line take the first of these variables that is not empty. */
+export function orVariable(option: Option, ...names: readonly string[]): Option {
+  option.description += ` (env: ${names.join(", else ")})`;
+  variablesOf.set(option, names);
+  return option;
+}
+
+/**
+ * Fills in the options of a command from variables; each then has the variable's name as its source. Ends like any
+ * command that is not understood when a variable holds what its option refuses.
+ */
+export function readVariables(command: Command): void {
+  for (const option of command.options) {
+    const source = command.getOptionValueSource(option.attributeName()) ?? "default";
+    const name = variablesOf.get(option)?.find((one) => variable(one) !== undefined);
+    if (name === undefined || source !== "default") continue;
+    command.setOptionValueWithSource(option.attributeName(), parsed(command, option, name), name);
+  }
+}
+
+/** Where the value of a configuration's field was given, as errors say it; undefined for a default. */
+export function originOf(command: Command, field: string): string | undefined {
+  if (field === "apiKey") return "AIKI_API_KEY";
+  const option = command.options.find((one) => one.attributeName() === field);
+  const source = command.getOptionValueSource(field) ?? "default";
+  if (option === undefined || source === "default") return undefined;
+  return source === "cli" ? `option ${option.long}` : `${source}, option ${option.long}`;
+}
+
+function parsed(command: Command, option: Option, name: string): unknown {
+  const text = variable(name) ?? "";
+  try {
+    return option.parseArg === undefined ? text : option.parseArg(text, undefined);
+  } catch (thrown) {
+    if (!(thrown instanceof InvalidArgumentError)) throw thrown;
+    return command.error(`error: ${name} (option ${option.long}) is invalid. ${thrown.message}`);
+  }
+}
