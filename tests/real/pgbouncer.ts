@@ -57,6 +57,8 @@ export interface PoolerOptions {
   database: string;
   /** To PostgreSQL, at most. */
   connections: number;
+  /** How long a connection is a client's own. Default `transaction`. */
+  mode?: "session" | "transaction" | "statement";
   /** How long a client waits for one of them. Seconds. */
   patienceS?: number;
 }
@@ -89,7 +91,11 @@ export async function startPooler(options: PoolerOptions): Promise<Pooler> {
   };
 }
 
-function configuration(target: URL, port: number, { connections, patienceS = 120 }: PoolerOptions): string {
+function configuration(
+  target: URL,
+  port: number,
+  { connections, mode = "transaction", patienceS = 120 }: PoolerOptions,
+): string {
   const name = target.pathname.slice(1);
   const login = `user=${target.username}${target.password === "" ? "" : ` password=${target.password}`}`;
   return `[databases]
@@ -99,7 +105,7 @@ listen_addr = 127.0.0.1
 listen_port = ${port}
 unix_socket_dir =
 auth_type = any
-pool_mode = transaction
+pool_mode = ${mode}
 default_pool_size = ${connections}
 max_client_conn = 200
 query_wait_timeout = ${patienceS}

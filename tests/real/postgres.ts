@@ -46,7 +46,7 @@ async function databaseIn(admin: string): Promise<TestDatabase> {
   };
 }
 
-async function query(
+export async function query(
   url: string,
   text: string,
   values: readonly unknown[] = [],

@@ -1,14 +1,12 @@
 /** A Redis of our own: a process on a free port, which a test may kill, stop and start again. */
 
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { Redis } from "ioredis";
+import { certify } from "./certificate.ts";
 import { endWith, freePort } from "./machine.ts";
-
-const run = promisify(execFile);
 
 /** How it is started. */
 export interface RedisSettings {
@@ -101,14 +99,6 @@ export async function startRedis(
 async function beCluster(directory: string, send: RedisProcess["send"]): Promise<void> {
   await send("cluster", "addslots", ...Array.from({ length: 16_384 }, (_, slot) => slot));
   await until(directory, async () => String(await send("cluster", "info")).includes("cluster_state:ok"));
-}
-
-/** The name and the address that tests use; trusted by whoever is told to. */
-async function certify(directory: string): Promise<string> {
-  const request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"];
-  const names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
-  await run("openssl", [...request, ...names, "-keyout", "key.pem", "-out", "cert.pem"], { cwd: directory });
-  return readFile(join(directory, "cert.pem"), "utf8");
 }
 
 /** One command, over a connection of its own and at its node of a cluster. Rejects with what is said to it. */

@@ -8,7 +8,7 @@ import { worker } from "@aikirun/worker";
 import { event, workflow } from "@aikirun/workflow";
 import { Client as Connection } from "pg";
 import { afterAll, afterEach, beforeEach, describe, expect, inject, it } from "vitest";
-import { findPooler, type Pooler, startPooler } from "../real/pgbouncer.ts";
+import { findPooler, type Pooler, type PoolerOptions, startPooler } from "../real/pgbouncer.ts";
 import { type TestDatabase, testDatabase } from "../real/postgres.ts";
 import { persistently, Stage } from "./actors.ts";
 import { apiSuite } from "./api.suite.ts";
@@ -20,10 +20,9 @@ afterAll(() => found?.drop());
 /** Far fewer than the servers ask for, so that they meet each other's connections. */
 const pooled = 3;
 
-function pooler({ url }: TestDatabase, patienceS?: number): Promise<Pooler> {
+function pooler({ url }: TestDatabase, more: Partial<PoolerOptions> = {}): Promise<Pooler> {
   const { directory } = inject("services");
-  const options = { program: program ?? "", directory, database: url, connections: pooled };
-  return startPooler(patienceS === undefined ? options : { ...options, patienceS });
+  return startPooler({ program: program ?? "", directory, database: url, connections: pooled, ...more });
 }
 
 describe.skipIf(program === null)("servers behind PgBouncer", () => {
@@ -107,7 +106,7 @@ function standing(): void {
   });
 
   it("say that they are unavailable when no connection is free within query_wait_timeout, then go on", async () => {
-    const impatient = await pooler(own, 1);
+    const impatient = await pooler(own, { patienceS: 1 });
     ends.push(impatient.close);
     const { aiki } = await serve(impatient);
     const stage = new Stage(aiki.api);
@@ -118,6 +117,16 @@ function standing(): void {
     await release();
     const spec = stage.spec();
     await persistently(() => stage.tryStart(spec));
+  });
+
+  it("do not start behind one in statement mode, and say which mode to set", async () => {
+    await serve();
+    const statements = await pooler(own, { mode: "statement" });
+    ends.push(statements.close);
+    await expect(serve(statements)).rejects.toMatchObject({
+      code: "STORAGE_REFUSED",
+      message: expect.stringMatching(/Set its pool_mode to transaction or session\. \(.*statement pooling mode/),
+    });
   });
 
   it("go on when PostgreSQL drops every pooled connection, with all that was acknowledged", async () => {

@@ -2,6 +2,8 @@ import type { Logger } from "@aikirun/lib";
 import { Client } from "pg";
 import type { Row } from "../row.ts";
 import { isBackend, listenSettings } from "./connect.ts";
+import { explainFailure } from "./failure.ts";
+import { placeOf } from "./url.ts";
 
 /** The channel of all servers of a database. */
 const name = "aiki_news";
@@ -36,6 +38,7 @@ export class PostgresChannel {
   #connected: () => void = () => {};
   #again: NodeJS.Timeout | null = null;
   #hasWarned = false;
+  #hasComplained = false;
   #isClosed = false;
 
   /** `isVouchedFor`: somebody said that notifications arrive through this url. */
@@ -79,17 +82,24 @@ export class PostgresChannel {
   }
 
   async #connect(): Promise<void> {
-    const client = new Client(listenSettings(this.#url));
+    let client: Client;
+    try {
+      client = new Client(listenSettings(this.#url));
+    } catch (thrown) {
+      // What the url asks for cannot be done: another try would fail alike.
+      return this.#complain(thrown, true);
+    }
     let isLost = false;
-    const lose = () => {
+    const lose = (thrown?: unknown) => {
       if (isLost) return;
       isLost = true;
+      if (thrown !== undefined) this.#complain(thrown, this.#client !== client);
       if (this.#client === client) this.#client = null;
       client.end().catch(() => {});
       if (!this.#isClosed) this.#again = setTimeout(() => void this.#connect(), pauseMs).unref();
     };
     client.on("error", lose);
-    client.on("end", lose);
+    client.on("end", () => lose());
     const echo = `{"echo":"${Math.random()}"}`;
     let isHeard = false;
     client.on("notification", ({ payload }) => {
@@ -107,13 +117,14 @@ export class PostgresChannel {
       if (this.#isClosed) return lose();
       this.#client = client;
       this.#lose = lose;
+      this.#hasComplained = false;
       await this.#echo(echo);
       setTimeout(() => {
         if (!isHeard && !isLost) this.#warn();
       }, echoMs).unref();
       this.#connected();
-    } catch {
-      lose();
+    } catch (thrown) {
+      lose(thrown);
     }
   }
 
@@ -127,6 +138,16 @@ export class PostgresChannel {
     } finally {
       await other.end().catch(() => {});
     }
+  }
+
+  /** Once for each time in which there is no connection. */
+  #complain(thrown: unknown, isConnecting: boolean): void {
+    if (this.#hasComplained || this.#isClosed) return;
+    this.#hasComplained = true;
+    const reason = explainFailure(thrown, placeOf(this.#url), isConnecting);
+    this.#logger?.warn("cannot listen to notifications of PostgreSQL: what other servers do is seen within a second", {
+      reason: reason instanceof Error ? reason.message : String(reason),
+    });
   }
 
   #warn(): void {

@@ -2,7 +2,7 @@ import { AikiError, type Logger } from "@aikirun/lib";
 import { Client, Pool, type PoolClient, type PoolConfig, types } from "pg";
 import { numberOf, type Row, textOf } from "../row.ts";
 import { explainFailure } from "./failure.ts";
-import { driverUrl } from "./url.ts";
+import { driverUrl, placeOf } from "./url.ts";
 
 /** How long a caller waits for a connection that is free, or made. Milliseconds. */
 const connectionTimeoutMs = 2_000;
@@ -48,21 +48,36 @@ export async function checkOut(pool: Pool, place: string): Promise<PoolClient> {
   try {
     return await pool.connect();
   } catch (thrown) {
-    throw explainFailure(thrown, place);
+    throw explainFailure(thrown, place, true);
   }
 }
 
-/** Lends one connection, apart from the pools and their limits. */
+/** Lends one connection, apart from the pools and their limits. Throws `STORAGE_*` when none can be made. */
 export async function withConnection<T>(url: string, work: (client: Client) => Promise<T>): Promise<T> {
-  const client = new Client(settings(url));
-  // Its loss shows in whatever is asked of it next.
-  client.on("error", () => {});
+  const client = await connect(url);
   try {
-    await client.connect();
     return await work(client);
   } finally {
     await client.end().catch(() => {});
   }
+}
+
+async function connect(url: string): Promise<Client> {
+  try {
+    const client = new Client(settings(url));
+    // Its loss shows in whatever is asked of it next.
+    client.on("error", () => {});
+    await client.connect();
+    return client;
+  } catch (thrown) {
+    throw explainFailure(thrown, placeOf(url), true);
+  }
+}
+
+/** Throws what a pooler answers that allows no transactions. */
+export async function checkTransactions(client: Client): Promise<void> {
+  await client.query("BEGIN");
+  await client.query("COMMIT");
 }
 
 /**

@@ -3,9 +3,44 @@ import { DatabaseError } from "pg";
 
 type Explanation = [code: string, advice: string];
 
+const lost: Explanation = [
+  "STORAGE_UNAVAILABLE",
+  "the connection was lost. A commit that was under way may have been applied; it is safe to ask again.",
+];
+
 const unreachable: Explanation = [
   "STORAGE_UNAVAILABLE",
-  "the connection is lost or cannot be made. Whether a commit under way was carried out is not known; ask again.",
+  "Aiki cannot connect. Check the host and the port of the url, the network, and that PostgreSQL is running.",
+];
+
+/** Failures to connect that have no SQLSTATE, by the error's code or text. */
+const connecting: ReadonlyArray<[RegExp, Explanation]> = [
+  [
+    /CERT|UNABLE_TO_VERIFY|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE/,
+    [
+      "STORAGE_REFUSED",
+      "Aiki does not accept its certificate. Name the authority that signed it with sslrootcert=<file> in the url, " +
+        "and connect by a host name that the certificate is for.",
+    ],
+  ],
+  [
+    /does not support SSL/,
+    ["STORAGE_REFUSED", "it does not offer TLS. Turn ssl on there, or write sslmode=disable in the url."],
+  ],
+  [/password must be a/, ["STORAGE_REFUSED", "it asks for a password, and the url has none. Add one to the url."]],
+  [
+    /timeout exceeded when trying to connect/,
+    [
+      "STORAGE_UNAVAILABLE",
+      "within 2 s no connection was free or could be made. Look for slow statements, or allow more connections.",
+    ],
+  ],
+  [/^SASL/, ["STORAGE_REFUSED", "the authentication failed. Check the user and the password in the url."]],
+];
+
+const statementMode: Explanation = [
+  "STORAGE_REFUSED",
+  "the pooler before it allows no transactions. Set its pool_mode to transaction or session.",
 ];
 
 /** A kept statement answers in another form than when it was planned: a column was added meanwhile. */
@@ -25,39 +60,54 @@ const explanations: Readonly<Record<string, Explanation>> = {
   "58030": ["STORAGE_IO", "its disk failed to read or write. Check the disk before going on."],
   XX001: ["STORAGE_CORRUPT", "its files are damaged. Stop, keep a copy of them, and restore a backup."],
   XX002: ["STORAGE_CORRUPT", "an index is damaged. Stop, keep a copy of the files, and rebuild or restore."],
-  "25P03": unreachable,
-  "25P04": unreachable,
+  "25P03": lost,
+  "25P04": lost,
   "3D000": ["STORAGE_REFUSED", "there is no such database. Create it, or check the url."],
   "42501": [
     "STORAGE_REFUSED",
-    "the role may not do this. Let its owner run `aiki migrate`, and grant what is missing.",
+    "the role lacks a privilege. Grant what docs/production.md lists, and run `aiki migrate` as the owner.",
   ],
 };
 
 const classes: Readonly<Record<string, Explanation>> = {
-  "08": unreachable,
-  "28": ["STORAGE_REFUSED", "it does not accept the user or the password. Check the url."],
+  "28": [
+    "STORAGE_REFUSED",
+    "it refuses the login. Check the user and the password in the url, and pg_hba.conf on the server.",
+  ],
   "53": [
     "STORAGE_UNAVAILABLE",
     "it is out of connections or memory. Lower the servers' connections or raise its limits.",
   ],
-  "57": unreachable,
 };
 
-/** What the driver threw, as an error with a stable code that says what to do; anything else comes back as it is. */
-export function explainFailure(thrown: unknown, place: string): unknown {
+/** Of these classes of SQLSTATE, data exceptions and violated constraints, the message may hold what users store. */
+const withUserData = /^2[23]/;
+
+/** How much of a message is shown. Characters. */
+const longestMessage = 500;
+
+/**
+ * What the driver threw, as an error with a stable code that says what to do and what the driver said; an error of
+ * Aiki comes back as it is. `isConnecting`: no connection stood yet.
+ */
+export function explainFailure(thrown: unknown, place: string, isConnecting = false): unknown {
   if (isAikiError(thrown)) return thrown;
-  const [code, advice] = explain(thrown);
+  const [code, advice] = explain(thrown, isConnecting);
   return new AikiError(code, `PostgreSQL at ${place}: ${advice}${symptomOf(thrown)}`, {
     cause: thrown,
     ids: { place },
   });
 }
 
-/** What the network or PostgreSQL called it. */
+/** The code and the message of the network or of PostgreSQL, to end a sentence. Never a DETAIL: it holds user data. */
 function symptomOf(thrown: unknown): string {
-  const hasCode = typeof thrown === "object" && thrown !== null && "code" in thrown && typeof thrown.code === "string";
-  return hasCode ? ` (${thrown.code})` : "";
+  if (!(thrown instanceof Error)) return "";
+  // Of several addresses of one host, what the first one came to.
+  const first: unknown = thrown instanceof AggregateError ? thrown.errors[0] : undefined;
+  const message = (first instanceof Error ? first : thrown).message.slice(0, longestMessage);
+  const code = "code" in thrown && typeof thrown.code === "string" ? thrown.code : "";
+  if (withUserData.test(code) && thrown instanceof DatabaseError) return ` (${code})`;
+  return ` (${[code, message].filter((part) => part !== "").join(": ")})`;
 }
 
 /** Whether the connection still serves: its transaction is open though failed, and what it keeps is not outdated. */
@@ -65,14 +115,20 @@ export function isHarmless(thrown: unknown): boolean {
   return thrown instanceof DatabaseError && thrown.severity === "ERROR" && thrown.code !== outdated;
 }
 
-function explain(thrown: unknown): Explanation {
-  const state = thrown instanceof DatabaseError ? thrown.code : undefined;
-  if (state === undefined) return unreachable;
-  const known = explanations[state] ?? classes[state.slice(0, 2)];
+function explain(thrown: unknown, isConnecting: boolean): Explanation {
+  const general = isConnecting ? unreachable : lost;
+  if (!(thrown instanceof DatabaseError)) {
+    const symptom = symptomOf(thrown).slice(" (".length);
+    return connecting.find(([pattern]) => isConnecting && pattern.test(symptom))?.[1] ?? general;
+  }
+  if (/statement pooling/.test(thrown.message)) return statementMode;
+  const state = thrown.code ?? "";
+  if (/^(08|57)/.test(state) && explanations[state] === undefined) return general;
   return (
-    known ?? [
+    explanations[state] ??
+    classes[state.slice(0, 2)] ?? [
       "STORAGE_FAILED",
-      `it failed unexpectedly. This is a fault of Aiki unless the schema was changed by hand.`,
+      "it failed unexpectedly. This is a fault of Aiki unless the schema was changed by hand.",
     ]
   );
 }

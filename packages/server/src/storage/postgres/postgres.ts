@@ -4,7 +4,15 @@ import type { KeyedStorage, Keys } from "../keys.ts";
 import { type BlindBatch, type BlindWriting, isConflict } from "../storage.ts";
 import { writeBlindly } from "./blind.ts";
 import { type DatabaseClock, databaseClock } from "./clock.ts";
-import { checkDatabase, checkOut, closePools, openPools, type Pools, withConnection } from "./connect.ts";
+import {
+  checkDatabase,
+  checkOut,
+  checkTransactions,
+  closePools,
+  openPools,
+  type Pools,
+  withConnection,
+} from "./connect.ts";
 import { explainFailure } from "./failure.ts";
 import { postgresKeys } from "./keys.ts";
 import { migrate } from "./migrate.ts";
@@ -33,6 +41,7 @@ export async function openPostgres({ url, connections, logger, observe }: Postgr
   const place = placeOf(url);
   try {
     const { isDirect } = await withConnection(url, async (client) => {
+      await checkTransactions(client);
       const checked = await checkDatabase(client, place, logger);
       await migrate(client, logger);
       return checked;
