@@ -1,5 +1,6 @@
 /** Roles of PostgreSQL: with few rights, or with settings of their own, a server still runs workflows. */
 
+import { readFile } from "node:fs/promises";
 import { client } from "@aikirun/client";
 import { type Logger, silentLogger } from "@aikirun/lib";
 import { migrate, server } from "@aikirun/server";
@@ -89,6 +90,15 @@ describe.skipIf(found === null)("a role of PostgreSQL", () => {
     "search_path = ''",
   ])("that has %s migrates an empty database and runs workflows", async (setting) => {
     const url = await roleWith(mayCreate, `ALTER ROLE ROLE_NAME SET ${setting}`);
+    expect(await runsWorkflows(url)).toEqual([]);
+  });
+
+  it("that has only the privileges that the docs list runs workflows", async () => {
+    await migrate({ database: database.url, logger: silentLogger });
+    const docs = await readFile(new URL("../../docs/production.md", import.meta.url), "utf8");
+    const grants = docs.match(/^GRANT .*;$/gm) ?? [];
+    expect(grants.length).toBeGreaterThan(4);
+    const url = await roleWith(...grants.map((grant) => grant.replace("aiki_server", "ROLE_NAME")));
     expect(await runsWorkflows(url)).toEqual([]);
   });
 

@@ -5,6 +5,9 @@ import { type Line, redisLine } from "./line.ts";
 /** One's own words come back at once: a connection on which nothing was heard for so long is none. Milliseconds. */
 const silentMs = 16_000;
 
+/** What happens while nothing is published, to end a sentence. */
+const meanwhile = "what other servers do is seen within a second";
+
 /** Redis pub/sub, as what servers of one database tell one another through. */
 export class RedisChannel {
   readonly maxBytes = 100_000;
@@ -14,6 +17,7 @@ export class RedisChannel {
   #heardAt = 0;
   #hearing: Line | null = null;
   #saying: Line | null = null;
+  #isRefused = false;
 
   constructor(options: { target: RedisTarget; env: Env; logger: Logger }) {
     this.#options = options;
@@ -21,7 +25,6 @@ export class RedisChannel {
   }
 
   listen(hear: (text: string) => void, connected: () => void): void {
-    const meanwhile = "what other servers do is seen within a second";
     const { logger } = this.#options;
     // Both lines go down together: one complaint is enough.
     const quiet: Logger = { ...logger, warn: logger.debug, info: logger.debug };
@@ -44,8 +47,23 @@ export class RedisChannel {
   async say(texts: readonly string[]): Promise<void> {
     const connection = this.#saying?.connection;
     if (connection === null || connection === undefined) throw new Error("The channel is not connected.");
-    await Promise.all(texts.map((text) => connection.send("PUBLISH", this.#name, text)));
+    try {
+      await Promise.all(texts.map((text) => connection.send("PUBLISH", this.#name, text)));
+      this.#isRefused = false;
+    } catch (error) {
+      this.#noteRefusal(error);
+      throw error;
+    }
     if (this.#options.env.elapsed() - this.#heardAt > silentMs) this.#hearing?.drop("nothing is heard");
+  }
+
+  /** Once until Redis carries out a `PUBLISH` again. That a connection was lost is logged by its line. */
+  #noteRefusal(error: unknown): void {
+    if (this.#isRefused || !(error instanceof Error) || error.name !== "ReplyError") return;
+    this.#isRefused = true;
+    const { target, logger } = this.#options;
+    const fields = { redis: `${target.host}:${target.port}`, reason: error.message };
+    logger.warn(`Redis refuses PUBLISH; ${meanwhile}`, fields);
   }
 
   async close(): Promise<void> {
