@@ -300,6 +300,15 @@ function faults(database: TestDatabase): void {
     expect(rows).toEqual([{ prepared: 0, locks: 0, settings: 0 }]);
   });
 
+  it("does not open a database whose transactions are read-only by default", async () => {
+    const url = new URL(database.url);
+    url.searchParams.set("options", "-c default_transaction_read_only=on");
+    await expect(opened({ url: url.href })).rejects.toMatchObject({
+      code: "STORAGE_READ_ONLY",
+      message: expect.stringContaining("Connect to the primary"),
+    });
+  });
+
   it("warns of a database that forgets what it acknowledged", async () => {
     const warnings: string[] = [];
     const url = new URL(database.url);

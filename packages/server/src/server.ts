@@ -80,7 +80,7 @@ function assembled(config: Config, storage: KeyedStorage, engine: Engine): Serve
 
   const face: Omit<Face, "hosts" | "closing"> = {
     admit: config.auth ? admitKeys({ known, api, env: config.env, logger: config.logger }) : admitAll(api("default")),
-    ready: () => storage.read((reader) => reader.nextDue()),
+    ready: oneAtATime(() => storage.checkWritable()),
     logger: config.logger,
     id: config.env.id,
   };
@@ -131,6 +131,17 @@ function checkReach(config: Config, host: string): void {
 function hostsFor(config: Config, host: string | null): Hosts {
   const isKept = !config.auth && (host === null || isLoopback(host));
   return isKept || config.allowedHosts.length > 0 ? hostsAllowed(config.allowedHosts) : "any";
+}
+
+/** Callers that arrive while the work is under way share its outcome, so however many ask, it runs once at a time. */
+function oneAtATime(work: () => Promise<void>): () => Promise<void> {
+  let current: Promise<void> | null = null;
+  return () => {
+    current ??= work().finally(() => {
+      current = null;
+    });
+    return current;
+  };
 }
 
 /** Makes one per name, when it is first asked for. */

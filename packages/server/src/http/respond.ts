@@ -12,7 +12,7 @@ import { faultReply, jsonReply } from "./replies.ts";
 export interface Face {
   admit: Admit;
   hosts: Hosts;
-  /** Rejects when storage does not answer. */
+  /** Rejects when storage cannot commit a write now. */
   ready: () => Promise<unknown>;
   /** Aborts when no more may be begun; long polls are answered then. */
   closing: AbortSignal;
@@ -47,7 +47,7 @@ export async function readiness({ ready, closing, logger }: Face): Promise<Reply
   } catch (thrown) {
     // Faults of the storage are in the log already.
     if (!isAikiError(thrown)) logger.error("the readiness of storage could not be checked", { error: thrown });
-    throw new Refusal(503, "UNAVAILABLE", "Storage does not answer.", { "retry-after": "1" });
+    throw new Refusal(503, "UNAVAILABLE", "Storage takes no writes now.", { "retry-after": "1" });
   }
 }
 

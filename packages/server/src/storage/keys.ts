@@ -45,6 +45,11 @@ export interface Keys {
 /** A storage with the keys beside it. */
 export interface KeyedStorage extends Storage {
   readonly keys: Keys;
+  /**
+   * Commits a transaction that changes nothing, to find out whether one that changes something could be committed now.
+   * Rejects with `STORAGE_*` when not. Does not wait for those who only read. Not to be called inside a transaction.
+   */
+  checkWritable(): Promise<void>;
 }
 
 /** The columns of a new key, in the order of the statement that inserts it. */

@@ -29,6 +29,7 @@ export function memoryStorage(options: { env: Pick<Env, "now"> }): KeyedStorage 
 
   return {
     keys: memoryKeys(options.env, whenOpen),
+    checkWritable: () => whenOpen(() => {}),
     transaction(work) {
       return inTurn(async () => {
         open();

@@ -16,6 +16,9 @@ export const serverName: string = "aiki";
 /** News are worth nothing by then. Milliseconds. */
 const newsTimeoutMs = 3_000;
 
+/** SQL: whether this PostgreSQL is a standby, or transactions of this session are read-only by default. */
+const isReadOnly = "(pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean)";
+
 const oldestVersion = 140_000;
 
 /**
@@ -81,7 +84,8 @@ export async function checkTransactions(client: Client): Promise<void> {
 }
 
 /**
- * Throws `DATABASE_UNSUPPORTED` for what Aiki cannot keep its promises on; warns of what weakens them. `isDirect` is
+ * Throws `DATABASE_UNSUPPORTED` for what Aiki cannot keep its promises on, and `STORAGE_READ_ONLY` for a standby or a
+ * role or database whose transactions are read-only by default; warns of what weakens the promises. `isDirect` is
  * false behind a pooler, which tells another process id than that of the backend.
  */
 export async function checkDatabase(
@@ -96,6 +100,7 @@ export async function checkDatabase(
       current_setting('server_encoding') AS encoding,
       current_setting('synchronous_commit') AS synchronous,
       current_setting('array_nulls') AS array_nulls,
+      ${isReadOnly} AS read_only,
       pg_backend_pid() AS backend`);
   const [row] = rows;
   if (row === undefined) throw unsupported(place, "it does not tell its version");
@@ -108,6 +113,7 @@ export async function checkDatabase(
   if (textOf(row, "array_nulls") === "off") {
     throw unsupported(place, "array_nulls is off, which turns nulls into text; reset it for the role or the database");
   }
+  if (row.read_only === true) throw readOnly(place);
   if (textOf(row, "synchronous") === "off") {
     logger?.warn("synchronous_commit is off: what was acknowledged may be lost when PostgreSQL crashes", { place });
   }
@@ -143,6 +149,16 @@ function settings(url: string): PoolConfig {
 /** Counts and epoch milliseconds are far below 2^53. */
 function parserOf(id: number, format: "text" | "binary" = "text"): (value: string) => unknown {
   return id === types.builtins.INT8 ? Number : types.getTypeParser(id, format);
+}
+
+/** The error for a PostgreSQL that `isReadOnly`. */
+function readOnly(place: string): AikiError {
+  return new AikiError(
+    "STORAGE_READ_ONLY",
+    `PostgreSQL at ${place} takes no writes: it is a standby, or default_transaction_read_only is on. ` +
+      "Connect to the primary.",
+    { ids: { place } },
+  );
 }
 
 function unsupported(place: string, reason: string): AikiError {

@@ -19,7 +19,7 @@ import { migrate } from "./migrate.ts";
 import { named, unnamed } from "./names.ts";
 import { PostgresReader } from "./reader.ts";
 import { type Around, beginSnapshot, type Observe, Session } from "./session.ts";
-import { begin } from "./statements.ts";
+import { begin, checkWritable } from "./statements.ts";
 import { PostgresTransaction } from "./transaction.ts";
 import { placeOf } from "./url.ts";
 
@@ -53,6 +53,9 @@ export async function openPostgres({ url, connections, logger, observe }: Postgr
     throw explainFailure(thrown, place);
   }
 }
+
+/** The least that `work_mem` may be, and the tablespace of the database: see `checkWritable`. */
+const spillEarly = "SELECT set_config('work_mem', '64kB', true), set_config('temp_tablespaces', '', true)";
 
 /**
  * READ COMMITTED is enough for what writes: every row it decides upon is compared by revision when it is written, and
@@ -97,6 +100,14 @@ class PostgresStorage implements KeyedStorage {
       const result = await work(new PostgresReader(session, await session.begin(beginSnapshot, this.#clock)));
       await session.commit();
       return result;
+    });
+  }
+
+  checkWritable(): Promise<void> {
+    return this.#within(this.#pools.writing, async (session) => {
+      await session.begin(begin, this.#clock);
+      await Promise.all([session.rows(spillEarly), session.rows(checkWritable)]);
+      await session.commit();
     });
   }
 

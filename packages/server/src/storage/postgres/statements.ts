@@ -11,6 +11,20 @@ export const commit: string = "COMMIT";
 
 export const rollback: string = "ROLLBACK";
 
+/**
+ * Changes no row, but needs what a change needs: the rights of the role, a server that is not a standby, space on the
+ * disk (the series is larger than the `work_mem` of the session, so PostgreSQL writes it into a temporary file), and a
+ * record in the write-ahead log, so that the commit waits for the disk and for synchronous standbys.
+ */
+export const checkWritable: string = `
+  WITH
+    inserted_run AS (INSERT INTO aiki.run SELECT * FROM aiki.run WHERE false),
+    updated_run AS (UPDATE aiki.run SET revision = revision WHERE false),
+    inserted_entry AS (INSERT INTO aiki.entry SELECT * FROM aiki.entry WHERE false)
+  SELECT
+    pg_logical_emit_message(true, 'aiki', 'check') AS position,
+    (SELECT count(*) FROM generate_series(1, 10000)) AS written`;
+
 /** Changes nothing when the id or the reference is taken, by an earlier one of the batch too. Answers the ids. */
 export const insertRun: string = `${insertGivenRuns}
   ORDER BY place

@@ -104,6 +104,12 @@ export class SqliteStorage implements KeyedStorage {
     return this.#do(() => work(new SqliteReader(this.#connection, this.#env)));
   }
 
+  checkWritable(): Promise<void> {
+    return this.transaction(async () => {
+      this.#connection.run(sql.checkWritable);
+    });
+  }
+
   close(): Promise<void> {
     return this.#inTurn(async () => {
       if (this.#closed) return;

@@ -6,6 +6,10 @@ export const commit: string = "COMMIT";
 
 export const rollback: string = "ROLLBACK";
 
+/** Writes a row as it was, so that the commit needs the disk. */
+export const checkWritable: string = `
+  UPDATE migration SET number = number WHERE number = 1`;
+
 /** Changes nothing when the id or the reference is taken. */
 export const insertRun: string = `
   INSERT INTO run (
