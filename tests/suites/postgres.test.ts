@@ -1,6 +1,7 @@
 /** What PostgreSQL must do: what every storage must, and what only a database that others share has to. */
 
-import { silentLogger } from "@aikirun/lib";
+import { type LogFields, type Logger, silentLogger } from "@aikirun/lib";
+import { Client } from "pg";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { databaseClock } from "../../packages/server/src/storage/postgres/clock.ts";
 import { checkOut, closePools, openPools } from "../../packages/server/src/storage/postgres/connect.ts";
@@ -78,7 +79,7 @@ function stand(database: TestDatabase): Stand {
 }
 
 function migrating(database: TestDatabase): void {
-  const { opened } = stand(database);
+  const { opened, toEnd } = stand(database);
   const dropSchema = () => database.sql("DROP SCHEMA IF EXISTS aiki CASCADE");
 
   it("is done once by three servers that start together, twenty times over", async () => {
@@ -148,6 +149,92 @@ function migrating(database: TestDatabase): void {
     await database.sql("DROP SEQUENCE aiki.run_status");
     const storage = await opened();
     expect(await storage.transaction((tx) => tx.insert([queuedRun(1)]))).toEqual([runId(1)]);
+  });
+
+  describe("that take long", () => {
+    /** The schema as it was before the last migrations, for a server to bring up again. */
+    const outdate = async (): Promise<void> => {
+      await dropSchema();
+      await (await opened()).close();
+      await database.sql(`
+        ALTER TABLE aiki.entry DROP COLUMN ask;
+        DROP INDEX aiki.run_stalled_child;
+        DELETE FROM aiki.migration WHERE number >= 4`);
+    };
+    const slowDown = async (seconds: number): Promise<void> => {
+      await database.sql(`
+        CREATE FUNCTION public.slow_down() RETURNS event_trigger LANGUAGE plpgsql
+          AS 'BEGIN PERFORM pg_sleep(${seconds}); END';
+        CREATE EVENT TRIGGER slow_down ON ddl_command_start WHEN TAG IN ('CREATE INDEX')
+          EXECUTE FUNCTION public.slow_down()`);
+    };
+    const hurry = () =>
+      database.sql("DROP EVENT TRIGGER IF EXISTS slow_down; DROP FUNCTION IF EXISTS public.slow_down");
+    const isSlow = () => database.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+    const numbers = () => database.sql("SELECT number FROM aiki.migration ORDER BY number");
+    afterEach(hurry);
+
+    it("are ended by no limit: neither the client's nor one of the database", async () => {
+      await outdate();
+      await slowDown(1);
+      const url = new URL(database.url);
+      url.searchParams.set("options", "-c statement_timeout=300 -c idle_in_transaction_session_timeout=300");
+      url.searchParams.set("query_timeout", "500");
+      const storage = opened({ url: url.href });
+      await expect.poll(isSlow).toHaveLength(1);
+      await storage;
+      expect(await numbers()).toEqual(migrations.map(({ number }) => ({ number })));
+    });
+
+    it("do not keep their locks when their process is gone, so that the next one gets them", async () => {
+      await outdate();
+      await slowDown(600);
+      const road = await proxyTo(database.url);
+      toEnd.push(() => road.close());
+      const failing = opened({ url: road.url }).catch((thrown: unknown) => thrown);
+      await expect.poll(isSlow).toHaveLength(1);
+      road.cut();
+      expect(await failing).toMatchObject({ code: "STORAGE_UNAVAILABLE" });
+      await database.sql("ALTER EVENT TRIGGER slow_down DISABLE");
+      await opened();
+      expect(await numbers()).toEqual(migrations.map(({ number }) => ({ number })));
+    }, 20_000);
+
+    it("give up a lock before servers fail behind them, say who holds it, and get it in the end", async () => {
+      await outdate();
+      const lines: Array<[string, LogFields | undefined]> = [];
+      const logger: Logger = { ...silentLogger, warn: (message, fields) => lines.push([message, fields]) };
+      const holder = new Client({ connectionString: database.url, application_name: "nightly report" });
+      await holder.connect();
+      const { rows } = await holder.query("SELECT pg_backend_pid() AS pid");
+      await holder.query("BEGIN");
+      await holder.query("SELECT count(*) FROM aiki.entry");
+      const storage = opened({ logger });
+      await expect.poll(() => lines.length, { timeout: 5_000 }).toBeGreaterThan(0);
+      expect(lines[0]).toEqual([
+        expect.stringContaining("a migration waits for a lock"),
+        {
+          migration: "migration 4 (add ask to entry)",
+          pid: expect.any(Number),
+          blockers: [
+            expect.objectContaining({
+              pid: rows[0].pid,
+              application: "nightly report",
+              state: "idle in transaction",
+              query: expect.stringContaining("count(*) FROM aiki.entry"),
+            }),
+          ],
+        },
+      ]);
+      // A server's statement that stands behind the waiting migration.
+      for (let round = 0; round < 5; round += 1) {
+        await database.sql("BEGIN; SET LOCAL lock_timeout = '1500ms'; SELECT count(*) FROM aiki.entry; COMMIT");
+      }
+      expect(await numbers()).toHaveLength(3);
+      await holder.end();
+      await storage;
+      expect(await numbers()).toEqual(migrations.map(({ number }) => ({ number })));
+    }, 30_000);
   });
 
   it.each([

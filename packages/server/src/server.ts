@@ -52,7 +52,11 @@ export async function server(params: ServerParams = {}): Promise<Server> {
   const config = parseConfig(params);
   const opened = await openDatabase(config.database, config);
   const faults = new StorageFaults(config);
-  const storage = { ...observedStorage(opened, faults), keys: observedKeys(opened.keys, faults) };
+  const storage: KeyedStorage = {
+    ...observedStorage(opened, faults),
+    checkWritable: () => faults.observe("write", opened.checkWritable()),
+    keys: observedKeys(opened.keys, faults),
+  };
   const { env, settings, logger } = config;
   const [channel, doorbells] = await Promise.all([openChannel(config), openDoorbells(config.redis, config)]);
   const engine = createEngine({ storage, env, settings, logger, channel, doorbells });

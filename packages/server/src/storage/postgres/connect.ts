@@ -55,9 +55,16 @@ export async function checkOut(pool: Pool, place: string): Promise<PoolClient> {
   }
 }
 
-/** Lends one connection, apart from the pools and their limits. Throws `STORAGE_*` when none can be made. */
-export async function withConnection<T>(url: string, work: (client: Client) => Promise<T>): Promise<T> {
-  const client = await connect(url);
+/**
+ * Lends one connection, apart from the pools and their limits. `unlimited`: it waits for an answer as long as the
+ * connection lasts. Throws `STORAGE_*` when none can be made.
+ */
+export async function withConnection<T>(
+  url: string,
+  waiting: "limited" | "unlimited",
+  work: (client: Client) => Promise<T>,
+): Promise<T> {
+  const client = await connect(url, waiting);
   try {
     return await work(client);
   } finally {
@@ -65,9 +72,9 @@ export async function withConnection<T>(url: string, work: (client: Client) => P
   }
 }
 
-async function connect(url: string): Promise<Client> {
+async function connect(url: string, waiting: "limited" | "unlimited"): Promise<Client> {
   try {
-    const client = new Client(settings(url));
+    const client = new Client(waiting === "limited" ? settings(url) : unlimited(url));
     // Its loss shows in whatever is asked of it next.
     client.on("error", () => {});
     await client.connect();
@@ -144,6 +151,13 @@ function settings(url: string): PoolConfig {
     fallback_application_name: serverName,
     types: { getTypeParser: (id: number, format?: "text" | "binary") => parserOf(id, format) },
   };
+}
+
+/** What the url says would go before the other settings. */
+function unlimited(url: string): PoolConfig {
+  const without = new URL(url);
+  without.searchParams.delete("query_timeout");
+  return { ...settings(without.href), query_timeout: 0 };
 }
 
 /** Counts and epoch milliseconds are far below 2^53. */

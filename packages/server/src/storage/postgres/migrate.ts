@@ -1,40 +1,108 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { AikiError, type Logger } from "@aikirun/lib";
-import type { ClientBase } from "pg";
-import { type AppliedMigration, checksumOf, missingMigrations } from "../migration.ts";
+import { type ClientBase, DatabaseError } from "pg";
+import { type AppliedMigration, checksumOf, type Migration, missingMigrations } from "../migration.ts";
 import { numberOf, type Row, textOf } from "../row.ts";
+import { type Blocked, reportBlockers } from "./blockers.ts";
+import { withConnection } from "./connect.ts";
 import { migrations } from "./migrations.ts";
 
 /** "AIKI": who holds this lock of the database migrates it. */
 const lockKey = 0x41494b49;
 
+/** Between two attempts, so that statements that waited behind the first one are executed. Milliseconds. */
+const pauseMs = 1_000;
+
+/** SQLSTATEs after which a migration is tried again: `lock_timeout` has passed, or a deadlock was found. */
+const lockFailures: ReadonlySet<string | undefined> = new Set(["55P03", "40P01"]);
+
+/** However long a migration takes, no limit of the role or the database ends it. */
+const removeLimits = `
+  SELECT set_config(name, '0', true)
+  FROM pg_catalog.pg_settings
+  WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')`;
+
+/**
+ * While a migration waits for a table, all later statements on that table wait behind it: it gives up before the
+ * `lock_timeout` of servers (1.5 s) fails them.
+ */
+const limitLocks = "SELECT set_config('lock_timeout', '1s', true)";
+
+/**
+ * PostgreSQL ends a statement whose client is gone, so that the locks of a migration whose process was killed do not
+ * keep the next one waiting. Not every platform can: then it ends when the statement does.
+ */
+const endWithClient = `
+  DO $$ BEGIN
+    PERFORM set_config('client_connection_check_interval', '1s', true);
+  EXCEPTION WHEN OTHERS THEN
+    NULL;
+  END $$`;
+
+/**
+ * Whether the schema `aiki` lacks a migration. Throws `DATABASE_FOREIGN` when the schema is another program's,
+ * `SCHEMA_TOO_NEW` or `SCHEMA_DRIFT`.
+ */
+export async function isOutdated(client: ClientBase): Promise<boolean> {
+  return missingMigrations(migrations, await appliedTo(client)).length > 0;
+}
+
 /**
  * Brings the schema `aiki` up to the newest migration, in one transaction; of servers that start together one does it
- * and the others wait. Touches nothing when nothing is missing. Throws `DATABASE_FOREIGN` when the schema is another
- * program's, `SCHEMA_TOO_NEW` or `SCHEMA_DRIFT`.
+ * and the others wait. A migration may take as long as it needs. One that cannot get a lock within a second is rolled
+ * back and tried again until it can; the log then says which sessions hold the lock. Throws what `isOutdated` throws.
  */
-export async function migrate(client: ClientBase, logger: Logger | undefined): Promise<void> {
-  if (missingMigrations(migrations, await appliedTo(client)).length === 0) return;
+export async function migrate(url: string, logger: Logger | undefined): Promise<void> {
+  const blocked: Blocked = { pid: null, doing: "" };
+  const stop = new AbortController();
+  const reporting = reportBlockers(url, blocked, logger, stop.signal);
+  try {
+    await withConnection(url, "unlimited", async (client) => {
+      while (!(await attempt(client, blocked, logger))) await pause(pauseMs);
+    });
+  } finally {
+    stop.abort();
+    await reporting;
+  }
+}
+
+/** False when other sessions kept a lock: nothing was changed. */
+async function attempt(client: ClientBase, blocked: Blocked, logger: Logger | undefined): Promise<boolean> {
   await client.query("BEGIN");
   try {
+    for (const setting of [removeLimits, limitLocks, endWithClient]) await client.query(setting);
+    // Behind a pooler, each transaction may be on another connection.
+    const [row] = await rowsOf(client, "SELECT pg_backend_pid() AS pid");
+    blocked.pid = row === undefined ? null : numberOf(row, "pid");
+    blocked.doing = "beginning, while another process may be migrating";
     await client.query("SELECT pg_advisory_xact_lock($1)", [lockKey]);
     // Migrations have literals that need it, and a role or a database may have it off.
     await client.query("SET LOCAL standard_conforming_strings = on");
     const missing = missingMigrations(migrations, await appliedTo(client));
     if (missing.length === migrations.length) await createSchema(client);
     for (const migration of missing) {
-      await client.query(migration.sql);
-      await client.query("INSERT INTO aiki.migration (number, name, checksum) VALUES ($1, $2, $3)", [
-        migration.number,
-        migration.name,
-        checksumOf(migration),
-      ]);
+      blocked.doing = `migration ${migration.number} (${migration.name})`;
+      await apply(client, migration);
     }
     await client.query("COMMIT");
     for (const { number, name } of missing) logger?.info("applied a migration", { number, name });
+    return true;
   } catch (thrown) {
     await client.query("ROLLBACK").catch(() => undefined);
+    if (thrown instanceof DatabaseError && lockFailures.has(thrown.code)) return false;
     throw thrown;
+  } finally {
+    blocked.pid = null;
   }
+}
+
+async function apply(client: ClientBase, migration: Migration): Promise<void> {
+  await client.query(migration.sql);
+  await client.query("INSERT INTO aiki.migration (number, name, checksum) VALUES ($1, $2, $3)", [
+    migration.number,
+    migration.name,
+    checksumOf(migration),
+  ]);
 }
 
 async function appliedTo(client: ClientBase): Promise<AppliedMigration[]> {

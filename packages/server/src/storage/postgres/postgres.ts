@@ -15,7 +15,7 @@ import {
 } from "./connect.ts";
 import { explainFailure } from "./failure.ts";
 import { postgresKeys } from "./keys.ts";
-import { migrate } from "./migrate.ts";
+import { isOutdated, migrate } from "./migrate.ts";
 import { named, unnamed } from "./names.ts";
 import { PostgresReader } from "./reader.ts";
 import { type Around, beginSnapshot, type Observe, Session } from "./session.ts";
@@ -40,12 +40,12 @@ export interface PostgresOptions {
 export async function openPostgres({ url, connections, logger, observe }: PostgresOptions): Promise<KeyedStorage> {
   const place = placeOf(url);
   try {
-    const { isDirect } = await withConnection(url, async (client) => {
+    const { isDirect, outdated } = await withConnection(url, "limited", async (client) => {
       await checkTransactions(client);
       const checked = await checkDatabase(client, place, logger);
-      await migrate(client, logger);
-      return checked;
+      return { ...checked, outdated: await isOutdated(client) };
     });
+    if (outdated) await migrate(url, logger);
     const pools = openPools(url, connections, isDirect, logger);
     const nameOf = isDirect ? named : unnamed;
     return new PostgresStorage(pools, isDirect, { place, nameOf, ...(observe === undefined ? {} : { observe }) });

@@ -9,7 +9,7 @@ import { placeOf } from "./url.ts";
  */
 export async function serversOn(url: string): Promise<string[]> {
   try {
-    return await withConnection(url, async (client) => {
+    return await withConnection(url, "limited", async (client) => {
       const { rows } = await client.query<Row>(
         `
         SELECT DISTINCT coalesce(host(client_addr), 'an address that is not shown') AS address
