@@ -104,7 +104,7 @@ describe("the password of a url", { timeout: 60_000 }, () => {
       vi.spyOn(console, level).mockImplementation((...line: unknown[]) => lines.push(line.join(" ")));
     }
     const say = (line: string) => lines.push(line);
-    const terminal = { out: say, err: say, paint: unpainted, width: 200 };
+    const terminal = { out: say, note: say, err: say, paint: unpainted, width: 200 };
     const property = fc.asyncProperty(urls("postgres", "db"), urls("redis", "0"), async (database, redis) => {
       const calls = [
         ["migrate", "--database", database],

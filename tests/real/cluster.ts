@@ -1,7 +1,8 @@
 /** A PostgreSQL of our own: made in a directory, started on a free port, stopped without a trace. */
 
 import { execFile } from "node:child_process";
-import { chown, mkdir, readFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { appendFile, chown, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { endWith, freePort } from "./machine.ts";
@@ -13,6 +14,10 @@ export interface Cluster {
   url: string;
   /** `pg_ctl` with these arguments, for tests that restart it. */
   control(...args: string[]): Promise<void>;
+  /** Writes a line into its configuration file, which holds from the next start or reload. */
+  configure(line: string): Promise<void>;
+  /** Makes it a standby of another cluster, from its next start. */
+  follow(primary: Cluster): Promise<void>;
 }
 
 const listening = ["listen_addresses=127.0.0.1", "unix_socket_directories="];
@@ -39,6 +44,41 @@ export async function startCluster(
   owner: number,
   settings: readonly string[] = forgetful,
 ): Promise<Cluster> {
+  const initialise: Initialise = (program, place) =>
+    program("initdb", "-D", place, "-U", "aiki", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync");
+  return startIn({ binaries, directory, owner, settings }, initialise);
+}
+
+/**
+ * Starts a standby of a running cluster, which streams from it under the name `standby`. It is an exact copy: roles,
+ * databases and system identifier are the same.
+ */
+export function startStandby(binaries: string, directory: string, owner: number, primary: Cluster): Promise<Cluster> {
+  const initialise: Initialise = (program, place) =>
+    program("pg_basebackup", "-D", place, "-d", conninfo(primary), "-R", "-X", "stream", "-c", "fast", "--no-sync");
+  return startIn({ binaries, directory, owner, settings: forgetful }, initialise);
+}
+
+/** Whether `startStandby` finds its program, which not every installation of PostgreSQL has. */
+export function canStream(binaries: string): boolean {
+  return existsSync(join(binaries, "pg_basebackup"));
+}
+
+function conninfo({ url }: Cluster): string {
+  const { hostname, port, username } = new URL(url);
+  return `host=${hostname} port=${port} user=${username} application_name=standby`;
+}
+
+type Initialise = (program: (name: string, ...args: string[]) => Promise<unknown>, place: string) => Promise<unknown>;
+
+interface Start {
+  binaries: string;
+  directory: string;
+  owner: number;
+  settings: readonly string[];
+}
+
+async function startIn({ binaries, directory, owner, settings }: Start, initialise: Initialise): Promise<Cluster> {
   const user = await userOf(directory);
   const place = join(directory, "data");
   const port = await freePort();
@@ -46,14 +86,19 @@ export async function startCluster(
   const control = async (...args: string[]): Promise<void> => {
     await program("pg_ctl", "-D", place, "-w", "-s", "-l", join(directory, "log"), ...args);
   };
-  await program("initdb", "-D", place, "-U", "aiki", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync");
+  const configure = (line: string) => appendFile(join(place, "postgresql.auto.conf"), `${line}\n`);
+  await initialise(program, place);
   const options = [...listening, ...settings, `port=${port}`].map((setting) => `-c ${setting}`).join(" ");
   await control("start", "-o", options).catch(async (cause: unknown) => {
     const log = await readFile(join(directory, "log"), "utf8").catch(() => "");
     throw new Error(`PostgreSQL did not start: ${log}`, { cause });
   });
   endWith(owner, join(place, "postmaster.pid"), "QUIT");
-  return { url: `postgres://aiki@127.0.0.1:${port}/postgres`, control };
+  const follow = async (primary: Cluster): Promise<void> => {
+    await configure(`primary_conninfo = '${conninfo(primary)}'`);
+    await writeFile(join(place, "standby.signal"), "");
+  };
+  return { url: `postgres://aiki@127.0.0.1:${port}/postgres`, control, configure, follow };
 }
 
 /** PostgreSQL refuses root: as root, its files and processes are nobody's. */

@@ -8,6 +8,8 @@ export interface Proxy {
   url: string;
   /** The next message to a target that holds this text still arrives; its answer, and all that follows, do not. */
   cutAfter(text: string): void;
+  /** New connections lead to this target; those that stand are left alone. */
+  lead(to: string): void;
   /** How many connections were cut like that. */
   readonly cuts: number;
   /** Ends every connection; how many there were. */
@@ -22,7 +24,7 @@ export interface Proxy {
 
 /** With several targets, each connection goes to the next in turn that accepts it. */
 export async function proxyTo(first: string, ...others: string[]): Promise<Proxy> {
-  const targets = [first, ...others].map((target) => new URL(target));
+  let targets = [first, ...others].map((target) => new URL(target));
   const ways = new Set<Way>();
   let deadly: string | null = null;
   let isSilent = false;
@@ -71,6 +73,9 @@ export async function proxyTo(first: string, ...others: string[]): Promise<Proxy
     },
     cutAfter(text) {
       deadly = text;
+    },
+    lead(to) {
+      targets = [new URL(to)];
     },
     cut: endAll,
     fall(silent) {

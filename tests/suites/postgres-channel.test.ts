@@ -1,8 +1,9 @@
 /** How servers of one PostgreSQL speak to one another. */
 
 import { silentLogger } from "@aikirun/lib";
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { PostgresChannel } from "../../packages/server/src/storage/postgres/channel.ts";
+import { maxAgeMs } from "../../packages/server/src/storage/postgres/pools.ts";
 import { testDatabase } from "../real/postgres.ts";
 
 it("lets many speak at once, in order, without a warning of the driver's", async (context) => {
@@ -25,4 +26,26 @@ it("lets many speak at once, in order, without a warning of the driver's", async
   process.off("warning", warned);
   await database.drop();
   expect(warnings).toEqual([]);
+});
+
+it("replaces its connection at the age at which all are replaced", { timeout: 20_000 }, async (context) => {
+  const database = await testDatabase();
+  if (database === null) return context.skip();
+  const channel = new PostgresChannel({ url: database.url, isVouchedFor: false, logger: silentLogger });
+  let connections = 0;
+  await new Promise<void>((resolve) => {
+    channel.listen(
+      () => {},
+      () => {
+        connections += 1;
+        resolve();
+      },
+    );
+  });
+  const now = performance.now.bind(performance);
+  const clock = vi.spyOn(performance, "now").mockImplementation(() => now() + maxAgeMs);
+  await expect.poll(() => connections, { timeout: 15_000 }).toBe(2);
+  clock.mockRestore();
+  await channel.close();
+  await database.drop();
 });

@@ -2,12 +2,12 @@
 
 import { type LogFields, type Logger, silentLogger } from "@aikirun/lib";
 import { Client } from "pg";
-import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
 import { databaseClock } from "../../packages/server/src/storage/postgres/clock.ts";
-import { checkOut, closePools, openPools } from "../../packages/server/src/storage/postgres/connect.ts";
 import { findQuery } from "../../packages/server/src/storage/postgres/find.ts";
 import { migrations } from "../../packages/server/src/storage/postgres/migrations.ts";
 import { unnamed } from "../../packages/server/src/storage/postgres/names.ts";
+import { maxAgeMs, Pools } from "../../packages/server/src/storage/postgres/pools.ts";
 import { openPostgres, type PostgresOptions } from "../../packages/server/src/storage/postgres/postgres.ts";
 import { Session } from "../../packages/server/src/storage/postgres/session.ts";
 import * as sql from "../../packages/server/src/storage/postgres/statements.ts";
@@ -363,11 +363,28 @@ function faults(database: TestDatabase): void {
     await attempt();
   });
 
+  it("replaces a connection at an age, though it is always in use", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    toEnd.push(() => vi.useRealTimers());
+    const pools = new Pools({ url: database.url, place: "here", connections: 2, isDirect: true });
+    toEnd.push(() => pools.close());
+    const backend = async (use: () => unknown = () => {}): Promise<unknown> => {
+      const client = await pools.checkOut("writing");
+      const { rows } = await client.query("SELECT pg_backend_pid() AS pid");
+      use();
+      client.release();
+      return rows[0].pid;
+    };
+    const first = await backend();
+    expect(await backend(() => vi.advanceTimersByTime(maxAgeMs))).toBe(first);
+    expect(await backend()).not.toBe(first);
+  });
+
   it("leaves nothing behind on a connection, so that a pooler may hand it on after each transaction", async () => {
     await opened();
-    const pools = openPools(database.url, 2, false, undefined);
-    toEnd.push(() => closePools(pools));
-    const session = new Session(await checkOut(pools.writing, "here"), { place: "here", nameOf: unnamed });
+    const pools = new Pools({ url: database.url, place: "here", connections: 2, isDirect: false });
+    toEnd.push(() => pools.close());
+    const session = new Session(await pools.checkOut("writing"), { place: "here", nameOf: unnamed });
     const transaction = new PostgresTransaction(
       session,
       await session.begin(
@@ -379,11 +396,13 @@ function faults(database: TestDatabase): void {
     await transaction.queued({ namespace: "a", streams: [{ name: "b", versionId: "c", shardKey: null }] }, 1);
     await session.commit();
     session.release();
-    const { rows } = await pools.writing.query(`
+    const client = await pools.checkOut("writing");
+    const { rows } = await client.query(`
       SELECT
         (SELECT count(*)::int FROM pg_prepared_statements) AS prepared,
         (SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) AS locks,
         (SELECT count(*)::int FROM pg_settings WHERE name LIKE '%timeout' AND source = 'session') AS settings`);
+    client.release();
     expect(rows).toEqual([{ prepared: 0, locks: 0, settings: 0 }]);
   });
 

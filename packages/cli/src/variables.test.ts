@@ -23,7 +23,7 @@ async function failure(set: Record<string, string>, ...args: string[]): Promise<
   for (const name of variables) vi.stubEnv(name, set[name]);
   const lines: string[] = [];
   const say = (line: string) => lines.push(line);
-  expect(await main(args, { out: say, err: say, paint: unpainted, width: 200 })).not.toBe(0);
+  expect(await main(args, { out: say, note: say, err: say, paint: unpainted, width: 200 })).not.toBe(0);
   for (const event of ["SIGINT", "SIGTERM"]) process.removeAllListeners(event);
   return lines.join("\n");
 }

@@ -1,8 +1,9 @@
 import type { Logger } from "@aikirun/lib";
 import { Client } from "pg";
 import type { Row } from "../row.ts";
-import { isBackend, listenSettings } from "./connect.ts";
+import { isBackend, isReadOnly, listenSettings } from "./connect.ts";
 import { explainFailure } from "./failure.ts";
+import { maxAgeMs } from "./pools.ts";
 import { placeOf } from "./url.ts";
 
 /** The channel of all servers of a database. */
@@ -14,13 +15,17 @@ const pauseMs = 1_000;
 /** A note of one's own that is not heard within this time shows a pooler in between. Milliseconds. */
 const echoMs = 3_000;
 
+/** How often the connection is asked whether its server still takes writes. Milliseconds. */
+const checkMs = 2_000;
+
 /** Not durable, and more than one text in a journey: nobody waits for a disk on account of news. */
 const notify = `
   WITH unhurried AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true) AS set)
   SELECT pg_notify('${name}', text) FROM unhurried CROSS JOIN unnest($1::text[]) AS given (text)`;
 
 /**
- * LISTEN and NOTIFY on a connection of their own, which is made anew when it is lost. Through a pooler in transaction
+ * LISTEN and NOTIFY on a connection of their own, which is made anew when it is lost, when its server has become a
+ * standby, and at the age at which all connections are. Through a pooler in transaction
  * mode nothing is heard, and one that listens would leave that behind on somebody else's connection: so nobody does
  * unless the url was given for it. Either is said once.
  */
@@ -37,6 +42,7 @@ export class PostgresChannel {
   #hear: (text: string) => void = () => {};
   #connected: () => void = () => {};
   #again: NodeJS.Timeout | null = null;
+  #check: NodeJS.Timeout | null = null;
   #hasWarned = false;
   #hasComplained = false;
   #isClosed = false;
@@ -76,6 +82,7 @@ export class PostgresChannel {
   async close(): Promise<void> {
     this.#isClosed = true;
     if (this.#again !== null) clearTimeout(this.#again);
+    if (this.#check !== null) clearTimeout(this.#check);
     const client = this.#client;
     this.#client = null;
     await client?.end().catch(() => {});
@@ -94,7 +101,10 @@ export class PostgresChannel {
       if (isLost) return;
       isLost = true;
       if (thrown !== undefined) this.#complain(thrown, this.#client !== client);
-      if (this.#client === client) this.#client = null;
+      if (this.#client === client) {
+        this.#client = null;
+        if (this.#check !== null) clearTimeout(this.#check);
+      }
       client.end().catch(() => {});
       if (!this.#isClosed) this.#again = setTimeout(() => void this.#connect(), pauseMs).unref();
     };
@@ -108,6 +118,7 @@ export class PostgresChannel {
     });
     try {
       await client.connect();
+      if (await takesNoWrites(client)) return lose();
       if (!(this.#isVouchedFor || (await isDirect(client)))) {
         isLost = true;
         this.#warn();
@@ -118,6 +129,7 @@ export class PostgresChannel {
       this.#client = client;
       this.#lose = lose;
       this.#hasComplained = false;
+      this.#checkLater(client, performance.now() + maxAgeMs);
       await this.#echo(echo);
       setTimeout(() => {
         if (!isHeard && !isLost) this.#warn();
@@ -126,6 +138,20 @@ export class PostgresChannel {
     } catch (thrown) {
       lose(thrown);
     }
+  }
+
+  /** In the queue of what is said: the driver refuses queries that are sent at once. */
+  #checkLater(client: Client, endsAt: number): void {
+    this.#check = setTimeout(() => {
+      const checking = this.#said.then(async () => {
+        if (this.#client !== client) return;
+        const isOver = performance.now() >= endsAt || (await takesNoWrites(client).catch(() => true));
+        if (this.#client !== client) return;
+        if (isOver) this.#lose();
+        else this.#checkLater(client, endsAt);
+      });
+      this.#said = checking.catch(() => {});
+    }, checkMs).unref();
   }
 
   /** From another connection: what one says to oneself through a pooler may come back by luck. */
@@ -159,6 +185,12 @@ export class PostgresChannel {
         "or give Redis",
     );
   }
+}
+
+/** Whether its server is a standby, or was made read-only. */
+async function takesNoWrites(client: Client): Promise<boolean> {
+  const { rows } = await client.query<Row>(`SELECT ${isReadOnly} AS read_only`);
+  return rows.some((row) => row.read_only === true);
 }
 
 async function isDirect(client: Client): Promise<boolean> {

@@ -1,5 +1,5 @@
 import { AikiError, type Logger } from "@aikirun/lib";
-import { Client, Pool, type PoolClient, type PoolConfig, types } from "pg";
+import { Client, type PoolConfig, types } from "pg";
 import { numberOf, type Row, textOf } from "../row.ts";
 import { explainFailure } from "./failure.ts";
 import { driverUrl, placeOf } from "./url.ts";
@@ -17,43 +17,9 @@ export const serverName: string = "aiki";
 const newsTimeoutMs = 3_000;
 
 /** SQL: whether this PostgreSQL is a standby, or transactions of this session are read-only by default. */
-const isReadOnly = "(pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean)";
+export const isReadOnly: string = "(pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean)";
 
 const oldestVersion = 140_000;
-
-/**
- * Connections to one database. Those for reading are apart from those for transactions, so that however many ask to
- * read, what workers report and renew finds one free.
- */
-export interface Pools {
-  readonly writing: Pool;
-  readonly reading: Pool;
-}
-
-/** `isDirect`: the connections are ours for as long as they last, and may keep settings. */
-export function openPools(url: string, connections: number, isDirect: boolean, logger: Logger | undefined): Pools {
-  const writers = Math.max(1, Math.floor(connections / 3));
-  const pool = (max: number): Pool => {
-    const made = new Pool({ ...settings(url), ...(isDirect ? limitsOfTime : {}), max });
-    // A connection that dies while idle is replaced by the next caller.
-    made.on("error", (error) => logger?.debug("lost an idle connection to PostgreSQL", { error: String(error) }));
-    return made;
-  };
-  return { writing: pool(writers), reading: pool(Math.max(1, connections - writers)) };
-}
-
-export async function closePools({ writing, reading }: Pools): Promise<void> {
-  await Promise.all([writing.end(), reading.end()]);
-}
-
-/** Throws `STORAGE_UNAVAILABLE` after 2 s, or `STORAGE_REFUSED`. */
-export async function checkOut(pool: Pool, place: string): Promise<PoolClient> {
-  try {
-    return await pool.connect();
-  } catch (thrown) {
-    throw explainFailure(thrown, place, true);
-  }
-}
 
 /**
  * Lends one connection, apart from the pools and their limits. `unlimited`: it waits for an answer as long as the
@@ -138,10 +104,14 @@ export function listenSettings(url: string): PoolConfig {
 }
 
 /** Milliseconds. A lock is given up later than a deadlock is found (1 s). */
-const limitsOfTime = { statement_timeout: 10_000, lock_timeout: 1_500, idle_in_transaction_session_timeout: 10_000 };
+export const limitsOfTime = {
+  statement_timeout: 10_000,
+  lock_timeout: 1_500,
+  idle_in_transaction_session_timeout: 10_000,
+};
 
 /** No session settings: a pooler in transaction mode may sit in between. */
-function settings(url: string): PoolConfig {
+export function settings(url: string): PoolConfig {
   return {
     connectionString: driverUrl(url),
     connectionTimeoutMillis: connectionTimeoutMs,
@@ -166,7 +136,7 @@ function parserOf(id: number, format: "text" | "binary" = "text"): (value: strin
 }
 
 /** The error for a PostgreSQL that `isReadOnly`. */
-function readOnly(place: string): AikiError {
+export function readOnly(place: string): AikiError {
   return new AikiError(
     "STORAGE_READ_ONLY",
     `PostgreSQL at ${place} takes no writes: it is a standby, or default_transaction_read_only is on. ` +

@@ -1,22 +1,15 @@
-import { AikiError, type Logger } from "@aikirun/lib";
-import type { Pool } from "pg";
+import { AikiError, isAikiError, type Logger } from "@aikirun/lib";
+import type { PoolClient } from "pg";
 import type { KeyedStorage, Keys } from "../keys.ts";
 import { type BlindBatch, type BlindWriting, isConflict } from "../storage.ts";
 import { writeBlindly } from "./blind.ts";
 import { type DatabaseClock, databaseClock } from "./clock.ts";
-import {
-  checkDatabase,
-  checkOut,
-  checkTransactions,
-  closePools,
-  openPools,
-  type Pools,
-  withConnection,
-} from "./connect.ts";
+import { checkDatabase, checkTransactions, withConnection } from "./connect.ts";
 import { explainFailure } from "./failure.ts";
 import { postgresKeys } from "./keys.ts";
 import { isOutdated, migrate } from "./migrate.ts";
 import { named, unnamed } from "./names.ts";
+import { Pools } from "./pools.ts";
 import { PostgresReader } from "./reader.ts";
 import { type Around, beginSnapshot, type Observe, Session } from "./session.ts";
 import { begin, checkWritable } from "./statements.ts";
@@ -46,9 +39,14 @@ export async function openPostgres({ url, connections, logger, observe }: Postgr
       return { ...checked, outdated: await isOutdated(client) };
     });
     if (outdated) await migrate(url, logger);
-    const pools = openPools(url, connections, isDirect, logger);
+    const pools = new Pools({ url, place, connections, isDirect, logger });
     const nameOf = isDirect ? named : unnamed;
-    return new PostgresStorage(pools, isDirect, { place, nameOf, ...(observe === undefined ? {} : { observe }) });
+    return new PostgresStorage(
+      pools,
+      isDirect,
+      { place, nameOf, ...(observe === undefined ? {} : { observe }) },
+      logger,
+    );
   } catch (thrown) {
     throw explainFailure(thrown, place);
   }
@@ -69,9 +67,13 @@ class PostgresStorage implements KeyedStorage {
   readonly #pools: Pools;
   readonly #around: Around;
   readonly #clock: DatabaseClock = databaseClock(() => performance.now());
+  readonly #logger: Logger | undefined;
+  /** Whether the last answer came from a server that takes no writes. */
+  #isReadOnly = false;
   #closed: Promise<void> | null = null;
 
-  constructor(pools: Pools, isDirect: boolean, around: Around) {
+  constructor(pools: Pools, isDirect: boolean, around: Around, logger: Logger | undefined) {
+    this.#logger = logger;
     this.#pools = pools;
     this.#around = around;
     // A statement that is a transaction by itself can set itself no limits: its connection must have them.
@@ -79,7 +81,7 @@ class PostgresStorage implements KeyedStorage {
       this.blind = { now: () => this.#clock.now(), write: (batch) => this.#writeBlindly(batch) };
     }
     this.keys = postgresKeys((work) =>
-      this.#within(this.#pools.writing, async (session) => {
+      this.#within("writing", async (session) => {
         const result = await work(session, await session.begin(begin, this.#clock));
         await session.commit();
         return result;
@@ -88,7 +90,7 @@ class PostgresStorage implements KeyedStorage {
   }
 
   transaction<T>(work: (transaction: PostgresTransaction) => Promise<T>): Promise<T> {
-    return this.#within(this.#pools.writing, async (session) => {
+    return this.#within("writing", async (session) => {
       const result = await work(new PostgresTransaction(session, await session.begin(begin, this.#clock)));
       await session.commit();
       return result;
@@ -96,7 +98,7 @@ class PostgresStorage implements KeyedStorage {
   }
 
   read<T>(work: (reader: PostgresReader) => Promise<T>): Promise<T> {
-    return this.#within(this.#pools.reading, async (session) => {
+    return this.#within("reading", async (session) => {
       const result = await work(new PostgresReader(session, await session.begin(beginSnapshot, this.#clock)));
       await session.commit();
       return result;
@@ -104,7 +106,7 @@ class PostgresStorage implements KeyedStorage {
   }
 
   checkWritable(): Promise<void> {
-    return this.#within(this.#pools.writing, async (session) => {
+    return this.#within("writing", async (session) => {
       await session.begin(begin, this.#clock);
       await Promise.all([session.rows(spillEarly), session.rows(checkWritable)]);
       await session.commit();
@@ -112,14 +114,14 @@ class PostgresStorage implements KeyedStorage {
   }
 
   close(): Promise<void> {
-    this.#closed ??= closePools(this.#pools);
+    this.#closed ??= this.#pools.close();
     return this.#closed;
   }
 
   async #writeBlindly(batch: BlindBatch): Promise<boolean> {
     if (batch.inserts.length + batch.changes.length + batch.holds.length === 0) return true;
     try {
-      await this.#within(this.#pools.writing, (session) => writeBlindly(session, this.#clock, batch));
+      await this.#within("writing", (session) => writeBlindly(session, this.#clock, batch));
       return true;
     } catch (thrown) {
       if (!isConflict(thrown)) throw thrown;
@@ -128,16 +130,34 @@ class PostgresStorage implements KeyedStorage {
     }
   }
 
-  async #within<T>(pool: Pool, work: (session: Session) => Promise<T>): Promise<T> {
+  async #within<T>(purpose: "writing" | "reading", work: (session: Session) => Promise<T>): Promise<T> {
     if (this.#closed !== null) throw new AikiError("STORAGE_CLOSED", "The storage is closed; open it anew.");
-    const session = new Session(await checkOut(pool, this.#around.place), this.#around);
+    const client = await this.#pools.checkOut(purpose);
+    const session = new Session(client, this.#around);
     try {
       const result = await work(session);
       session.release();
+      this.#noteWritable();
       return result;
     } catch (thrown) {
+      if (isAikiError(thrown) && thrown.code === "STORAGE_READ_ONLY") this.#leave(client, thrown);
       await session.rollBack();
       throw thrown;
     }
+  }
+
+  /** The primary may be elsewhere by now: new connections find out. */
+  #leave(client: PoolClient, error: AikiError): void {
+    this.#pools.retire(client);
+    this.#clock.forget();
+    if (this.#isReadOnly) return;
+    this.#isReadOnly = true;
+    this.#logger?.warn("PostgreSQL takes no writes: all connections to it are closed and opened again", { error });
+  }
+
+  #noteWritable(): void {
+    if (!this.#isReadOnly) return;
+    this.#isReadOnly = false;
+    this.#logger?.info("PostgreSQL takes writes again", { place: this.#around.place });
   }
 }

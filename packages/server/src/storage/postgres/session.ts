@@ -2,6 +2,7 @@ import { AikiError } from "@aikirun/lib";
 import type { PoolClient } from "pg";
 import { numberOf, type Row } from "../row.ts";
 import { clockMicroseconds, type DatabaseClock } from "./clock.ts";
+import { isReadOnly, readOnly } from "./connect.ts";
 import { explainFailure, isHarmless } from "./failure.ts";
 import type { NameOf } from "./names.ts";
 import { commit, rollback } from "./statements.ts";
@@ -21,14 +22,15 @@ export interface Around {
 export const beginSnapshot: string = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /**
- * Limits of this transaction alone, so that nothing stays behind on a pooled connection, and the database's clock. A
- * lock is given up later than a deadlock is found (1 s).
+ * Limits of this transaction alone, so that nothing stays behind on a pooled connection, whether the server takes
+ * writes, and the database's clock. A lock is given up later than a deadlock is found (1 s).
  */
 const open = `
   SELECT
     set_config('statement_timeout', '10s', true),
     set_config('lock_timeout', '1500ms', true),
     set_config('idle_in_transaction_session_timeout', '10s', true),
+    ${isReadOnly} AS read_only,
     ${clockMicroseconds} AS now`;
 
 /** One transaction on a connection of its own. After its first failure it sends nothing but the rollback. */
@@ -48,12 +50,16 @@ export class Session {
     return (await this.#send(sql, values)).rows;
   }
 
-  /** Begins; answers with the epoch milliseconds of the database's clock, rounded down so that no timer is early. */
+  /**
+   * Begins; answers with the epoch milliseconds of the database's clock, rounded down so that no timer is early. Throws
+   * `STORAGE_READ_ONLY` on a standby, also for what only reads: a connection may outlast the role of its server.
+   */
   async begin(how: string, clock: DatabaseClock): Promise<number> {
     const askedAt = performance.now();
     const [, answered] = await Promise.all([this.#send(how, []), this.#send(open, [])]);
     const [row] = answered.rows;
     if (row === undefined) throw new AikiError("STORAGE_FAILED", "PostgreSQL did not tell its time.");
+    if (row.read_only === true) throw readOnly(this.#around.place);
     const now = numberOf(row, "now") / 1_000;
     clock.heard(now, askedAt, performance.now());
     return Math.floor(now);

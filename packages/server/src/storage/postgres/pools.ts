@@ -1,0 +1,80 @@
+import type { Logger } from "@aikirun/lib";
+import { Pool, type PoolClient } from "pg";
+import { limitsOfTime, settings } from "./connect.ts";
+import { explainFailure } from "./failure.ts";
+
+/** A connection is replaced at this age, so that one to a former primary does not last for ever. Milliseconds. */
+export const maxAgeMs = 300_000;
+
+/** `isDirect`: no pooler is in between, so the connections may keep settings. */
+export interface PoolsOptions {
+  url: string;
+  /** Which database it is, without the password. */
+  place: string;
+  /** At most so many; at least 2. */
+  connections: number;
+  isDirect: boolean;
+  logger?: Logger | undefined;
+}
+
+/**
+ * Connections to one database. Those for reading are apart from those for transactions, so that however many ask to
+ * read, what workers report and renew finds one free.
+ */
+export class Pools {
+  readonly #place: string;
+  readonly #pools: { writing: Pool; reading: Pool };
+  /** Every connection, idle or not. */
+  readonly #clients = new Set<PoolClient>();
+  /** Those that are not to be used again. */
+  readonly #retired = new WeakSet<PoolClient>();
+
+  constructor({ url, place, connections, isDirect, logger }: PoolsOptions) {
+    this.#place = place;
+    const writers = Math.max(1, Math.floor(connections / 3));
+    const pool = (max: number): Pool => {
+      const limits = isDirect ? limitsOfTime : {};
+      const made = new Pool({ ...settings(url), ...limits, max, maxLifetimeSeconds: maxAgeMs / 1_000 });
+      // A connection that dies while idle is replaced by the next caller.
+      made.on("error", (error) => logger?.debug("lost an idle connection to PostgreSQL", { error: String(error) }));
+      made.on("connect", (client) => this.#clients.add(client));
+      made.on("remove", (client) => this.#clients.delete(client));
+      return made;
+    };
+    this.#pools = { writing: pool(writers), reading: pool(Math.max(1, connections - writers)) };
+  }
+
+  /** Throws `STORAGE_UNAVAILABLE` after 2 s, or `STORAGE_REFUSED`. */
+  async checkOut(purpose: "writing" | "reading"): Promise<PoolClient> {
+    try {
+      for (;;) {
+        const client = await this.#pools[purpose].connect();
+        if (!this.#retired.has(client)) return client;
+        client.release(true);
+      }
+    } catch (thrown) {
+      throw explainFailure(thrown, this.#place, true);
+    }
+  }
+
+  /**
+   * Ends every connection that is open now: an idle one at once, another when its next user would get it. Does nothing
+   * if `culprit` was retired before, because those that were opened since may be better.
+   */
+  retire(culprit: PoolClient): void {
+    if (this.#retired.has(culprit)) return;
+    for (const client of this.#clients) this.#retired.add(client);
+    for (const purpose of ["writing", "reading"] as const) {
+      // Without an idle connection none is opened for this. With one, `checkOut` ends all that it meets.
+      if (this.#pools[purpose].idleCount > 0)
+        void this.checkOut(purpose).then(
+          (client) => client.release(),
+          () => {},
+        );
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#pools.writing.end(), this.#pools.reading.end()]);
+  }
+}
