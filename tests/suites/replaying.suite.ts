@@ -38,7 +38,8 @@ export function replaying(make: () => Stage): void {
     await first.park(run, opens, { build: "build-1", entries: [returned("task:a#0")] });
     const hot = await first.claimOne();
     expect(hot).toMatchObject({ hot: true, waits: [], build: { id: "build-1", since: 0 } });
-    await first.report(hot, { build: "build-2", next: { type: "release", reason: "shutdown" } });
+    const entries = [returned("task:b#0")];
+    await first.report(hot, { build: "build-2", entries, next: { type: "release", reason: "shutdown" } });
     expect(await other.claimOne()).toMatchObject({
       hot: false,
       build: { id: "build-2", since: 2 },

@@ -17,7 +17,9 @@ const { values } = parseArgs({
 
 const seeds = Number(values.seeds ?? (values.quick ? 400 : 1_500));
 /** One mutant may take so long; one that hangs has been noticed. Milliseconds. */
-const patienceMs = values.quick ? 60_000 : 300_000;
+const patienceMs = values.quick ? 120_000 : 300_000;
+/** So many mutants are judged at once: a simulation takes one core. */
+const lanes = 2;
 /** So many seeds per process: what dies young costs little. */
 const batch = 50;
 
@@ -30,22 +32,30 @@ interface Verdict {
   seconds: number;
 }
 
-const workshop = await openWorkshop();
 const verdicts: Verdict[] = [];
-try {
-  await healthy(workshop);
-  for (const mutant of mutants.filter(({ name }) => name.includes(values.only))) {
-    const verdict = await judge(workshop, mutant);
-    verdicts.push(verdict);
-    const { killed, seed, by, seconds } = verdict;
-    console.log(`${killed ? "killed  " : "SURVIVED"} ${mutant.name} | seed ${seed} | ${seconds.toFixed(1)} s | ${by}`);
-  }
-} finally {
-  await workshop.dispose();
-}
+const waiting = mutants.filter(({ name }) => name.includes(values.only));
+await Promise.all(Array.from({ length: lanes }, lane));
 const survivors = verdicts.filter(({ killed }) => !killed);
 console.log(`${verdicts.length - survivors.length} of ${verdicts.length} mutants killed`);
 process.exit(survivors.length === 0 && verdicts.length > 0 ? 0 : 1);
+
+/** Judges one mutant after the other, in a workshop of its own. */
+async function lane(): Promise<void> {
+  const workshop = await openWorkshop();
+  try {
+    await healthy(workshop);
+    for (let mutant = waiting.shift(); mutant !== undefined; mutant = waiting.shift()) {
+      const verdict = await judge(workshop, mutant);
+      verdicts.push(verdict);
+      const { killed, seed, by, seconds } = verdict;
+      console.log(
+        `${killed ? "killed  " : "SURVIVED"} ${mutant.name} | seed ${seed} | ${seconds.toFixed(1)} s | ${by}`,
+      );
+    }
+  } finally {
+    await workshop.dispose();
+  }
+}
 
 /** Code that breaks no rule passes; otherwise a verdict would mean nothing. */
 async function healthy({ directory }: Workshop): Promise<void> {
