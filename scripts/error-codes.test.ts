@@ -7,7 +7,7 @@ import { parse, walk } from "./tidy/source.ts";
 const others = new Set(
   [
     "POST GET HEAD DENY EADDRINUSE", // HTTP and sockets
-    "EEXIST ENOENT ENOTDIR", // files
+    "EEXIST ENOENT ENOTDIR EPIPE", // files and pipes
     "BEGIN COMMIT ROLLBACK ASC DESC ERROR", // SQL
     "INFO MAXLEN PUBLISH SELECT WRONGTYPE XADD", // Redis
     "SIGINT SIGTERM SIGKILL", // processes
