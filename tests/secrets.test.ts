@@ -70,7 +70,8 @@ describe("the password of a url", { timeout: 60_000 }, () => {
       expect(await startOf({ database })).not.toContain(secret);
       expect(await startOf({ database: "postgres://127.0.0.1:1/db", databaseDirect: database })).not.toContain(secret);
     });
-    await fc.assert(property, runs);
+    const known: [string][] = [["postgres:///user:hunter2?@127.0.0.1:1/db"]];
+    await fc.assert(property, { ...runs, examples: known });
   });
 
   it("of Redis is in no log and no error", async () => {

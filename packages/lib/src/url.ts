@@ -27,7 +27,8 @@ export function parseServiceUrl(text: string, { field, schemes, example }: UrlRu
   if (/\p{Cc}/u.test(trimmed)) throw bad("holds a line break or another control character");
   if (!URL.canParse(trimmed)) throw bad("is no valid url; percent-encode / ? # @ : and % in user and password");
   const url = new URL(trimmed);
-  if (isMisread(url)) throw bad("has an @ or # after the host; percent-encode / ? # @ in user and password");
+  if (isMisread(url))
+    throw bad("has an @ or # after the host; percent-encode / ? # @ in user, password and parameters");
   for (const part of [url.username, url.password, url.pathname]) {
     if (!isDecodable(part)) throw bad("has a % that begins no percent-encoded character; write it as %25");
   }
@@ -43,13 +44,13 @@ export function redactUrl(text: string): string {
   const scheme = /^[a-z][a-z0-9+.-]{0,20}:(?=[/\\])/i.exec(trimmed)?.[0] ?? "";
   if (!trimmed.startsWith(`${scheme}//`) || scheme === "" || !URL.canParse(trimmed)) return `${scheme}…`;
   const url = new URL(trimmed);
-  if (isMisread(url) || url.search.includes("@")) return `${scheme}…`;
+  if (isMisread(url)) return `${scheme}…`;
   return `${url.protocol}//${url.host}${url.pathname}`;
 }
 
 /** A password that is not percent-encoded ends the host at its first `/`, `?` or `#`; its `@` then comes later. */
-function isMisread({ pathname, hash }: URL): boolean {
-  return pathname.includes("@") || hash !== "";
+function isMisread({ pathname, search, hash }: URL): boolean {
+  return pathname.includes("@") || search.includes("@") || hash !== "";
 }
 
 function isDecodable(part: string): boolean {
