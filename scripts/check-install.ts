@@ -1,6 +1,6 @@
 /**
- * Installs the packed packages as production does, without development dependencies, into an empty folder that nobody
- * may write, and runs them there: a server on SQLite in another folder, with the memory of a small container, and one
+ * Installs the packed packages as production does, without development dependencies, into an empty folder, makes it
+ * read-only, and runs them there: a server on SQLite in another folder, with the memory of a small container, and one
  * workflow. Needs a build.
  */
 

@@ -1,4 +1,4 @@
-/** Programs whose standard output is a full disk, a closed pipe, or a pipe that nobody reads. */
+/** Programs whose standard output is a full disk, a closed pipe, or a full pipe that is not read. */
 
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { closeSync, constants, openSync, readSync, writeSync } from "node:fs";
@@ -34,7 +34,7 @@ async function pipe(): Promise<{ reader: number; writer: number; path: string }>
   return { reader, writer, path };
 }
 
-/** A pipe into which nothing more fits, and which nobody reads. */
+/** A pipe that is full, and is not read. */
 async function fullPipe(): Promise<number> {
   const { reader, writer } = await pipe();
   ends.push(() => closeSync(reader));
@@ -81,7 +81,7 @@ async function freePort(): Promise<number> {
   return typeof address === "object" && address !== null ? address.port : 0;
 }
 
-/** Asks until somebody answers, or until the program has ended. */
+/** Asks until there is an answer, or until the program has ended. */
 async function statusOf(url: string, { exit }: Program): Promise<number | string> {
   const over = exit.then((how) => `ended with ${how}`);
   for (;;) {
@@ -97,7 +97,7 @@ async function statusOf(url: string, { exit }: Program): Promise<number | string
 const outputs: Array<[string, () => Promise<number> | number]> = [
   ["a full disk", () => openSync("/dev/full", "w")],
   ["a closed pipe", closedPipe],
-  ["a full pipe that nobody reads", fullPipe],
+  ["a full pipe that is not read", fullPipe],
 ];
 
 describe.each(outputs)("aiki server on %s", { timeout: 30_000 }, (_, open) => {
@@ -174,7 +174,7 @@ describe("a command of aiki", { timeout: 60_000 }, () => {
     ["move", () => ["move", "--from", "sqlite:a.db", "--to", "sqlite:b.db"]],
   ];
 
-  it.each(commands)("ends quietly with status 0 when nobody reads what it prints: %s", async (name, args) => {
+  it.each(commands)("ends quietly with status 0 when the reader of its output has gone: %s", async (name, args) => {
     const place = await folder();
     if (name === "move") {
       const from = await server({ database: `sqlite:${join(place, "a.db")}`, logger: silentLogger });

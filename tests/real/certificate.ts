@@ -1,4 +1,4 @@
-/** Certificates that nobody has signed but themselves. */
+/** Self-signed certificates. */
 
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";

@@ -28,6 +28,13 @@ export async function testDatabase(): Promise<TestDatabase | null> {
   return null;
 }
 
+/** In a test file that has found one already. */
+export async function anotherDatabase(): Promise<TestDatabase> {
+  const database = await testDatabase();
+  if (database === null) throw new Error("The PostgreSQL of these tests is gone.");
+  return database;
+}
+
 async function databaseIn(admin: string): Promise<TestDatabase> {
   const name = `aiki_test_${v7().replaceAll("-", "")}`;
   await query(admin, `CREATE DATABASE ${name} TEMPLATE template0 ENCODING 'UTF8'`);

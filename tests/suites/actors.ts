@@ -197,3 +197,31 @@ export async function persistently<T>(ask: () => Promise<T>): Promise<T> {
     }
   }
 }
+
+/** Starts that go on, three at a time, whatever becomes of the server. */
+export interface Load {
+  /** Ids of the runs whose start was acknowledged. */
+  readonly acknowledged: readonly string[];
+  /** Resolves when no start is under way. */
+  end(): Promise<void>;
+}
+
+export function loadOn(stage: Stage): Load {
+  const acknowledged: string[] = [];
+  let isOver = false;
+  const start = async (): Promise<void> => {
+    while (!isOver) {
+      const spec = stage.spec();
+      const result = await persistently(() => stage.tryStart(spec));
+      if (result.ok) acknowledged.push(result.id);
+    }
+  };
+  const starts = Promise.all([start(), start(), start()]);
+  return {
+    acknowledged,
+    async end() {
+      isOver = true;
+      await starts;
+    },
+  };
+}

@@ -4,7 +4,7 @@ import { type Logger, silentLogger } from "@aikirun/lib";
 import { type Server, server } from "@aikirun/server";
 import { afterEach, describe, expect, inject, it } from "vitest";
 import { findPooler, startPooler } from "../real/pgbouncer.ts";
-import { type TestDatabase, testDatabase } from "../real/postgres.ts";
+import { anotherDatabase, type TestDatabase, testDatabase } from "../real/postgres.ts";
 import { proxyTo } from "../real/proxy.ts";
 import { privateRedis } from "../real/redis.ts";
 import { Stage } from "./actors.ts";
@@ -19,8 +19,7 @@ describe.skipIf(!isThere)("servers that share a PostgreSQL", () => {
   });
 
   async function base(): Promise<TestDatabase> {
-    const database = await testDatabase();
-    if (database === null) throw new Error("The PostgreSQL of these tests is gone.");
+    const database = await anotherDatabase();
     ends.push(database.drop);
     return database;
   }

@@ -3,15 +3,14 @@
 import { type Client, client } from "@aikirun/client";
 import { silentLogger } from "@aikirun/lib";
 import { type Server, server } from "@aikirun/server";
-import { task } from "@aikirun/task";
 import { worker } from "@aikirun/worker";
-import { event, workflow } from "@aikirun/workflow";
 import { Client as Connection } from "pg";
 import { afterAll, afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import { findPooler, type Pooler, type PoolerOptions, startPooler } from "../real/pgbouncer.ts";
 import { type TestDatabase, testDatabase } from "../real/postgres.ts";
 import { persistently, Stage } from "./actors.ts";
 import { apiSuite } from "./api.suite.ts";
+import { addOrders, orderV1 } from "./order.ts";
 
 const found = await testDatabase();
 const program = found === null ? null : await findPooler();
@@ -85,7 +84,7 @@ function standing(): void {
     ]);
     ends.push(far.close, near.close);
     const working = worker(far, { id: "worker-1" });
-    working.registry.add(order).add(parcel);
+    addOrders(working.registry);
     await working.start();
     ends.push(() => working.stop());
     const handles = await Promise.all(Array.from({ length: 20 }, (_, n) => orderV1.start(near, `order-${n}`)));
@@ -153,25 +152,6 @@ function standing(): void {
     expect(results.filter((result) => !result.ok)).toEqual([]);
   });
 }
-
-const charge = task({ name: "charge", handler: async (id: string) => `paid ${id}` });
-
-const parcel = workflow({ name: "parcel" });
-const parcelV1 = parcel.v("1.0.0", {
-  handler: async (run, id: string) => run.step("pack", async () => `parcel of ${id}`),
-});
-
-const order = workflow({ name: "order" });
-const orderV1 = order.v("1.0.0", {
-  events: { approved: event<string>() },
-  async handler(run, id: string) {
-    const paid = await charge.start(run, id);
-    await run.sleep({ milliseconds: 50 });
-    const approval = await run.events.approved.wait();
-    const child = await parcelV1.startAsChild(run, id);
-    return `${paid}, approved by ${approval}, sent as ${await child.result()}`;
-  },
-});
 
 /** Besides the settings that PgBouncer itself carries from client to client. */
 const leftovers = `

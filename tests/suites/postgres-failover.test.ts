@@ -10,7 +10,7 @@ import { findBinaries } from "../real/binaries.ts";
 import { type Cluster, canStream, startCluster, startStandby, userOf } from "../real/cluster.ts";
 import { testDatabase } from "../real/postgres.ts";
 import { proxyTo } from "../real/proxy.ts";
-import { persistently, Stage } from "./actors.ts";
+import { loadOn, persistently, Stage } from "./actors.ts";
 
 type Road = Awaited<ReturnType<typeof proxyTo>>;
 
@@ -127,24 +127,15 @@ describe.skipIf(!canFailOver)("a server on a PostgreSQL with a synchronous stand
     const { primary, standby, road } = await pair();
     const aikiServer = await serverOn(road);
     const stage = new Stage(aikiServer.api());
-    const acknowledged: string[] = [];
-    let isOver = false;
-    const load = async (): Promise<void> => {
-      while (!isOver) {
-        const spec = stage.spec();
-        const result = await persistently(() => stage.tryStart(spec));
-        if (result.ok) acknowledged.push(result.id);
-      }
-    };
-    const loads = Promise.all([load(), load(), load()]);
+    const load = loadOn(stage);
+    const { acknowledged } = load;
     await expect.poll(() => acknowledged.length, { timeout: 20_000 }).toBeGreaterThan(100);
     await primary.control("-m", "immediate", "stop");
     const had = acknowledged.length;
     await standby.control("promote");
     road.lead(standby.url);
     await expect.poll(() => acknowledged.length, { timeout: 20_000 }).toBeGreaterThan(had + 100);
-    isOver = true;
-    await loads;
+    await load.end();
     const kept = new Set((await rows(standby, "SELECT id FROM aiki.run")).map(({ id }) => id));
     expect(acknowledged.filter((id) => !kept.has(id))).toEqual([]);
   });

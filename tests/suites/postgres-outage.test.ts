@@ -12,7 +12,7 @@ import { openPostgres } from "../../packages/server/src/storage/postgres/postgre
 import { findBinaries } from "../real/binaries.ts";
 import { startCluster } from "../real/cluster.ts";
 import { testDatabase } from "../real/postgres.ts";
-import { persistently, Stage } from "./actors.ts";
+import { loadOn, Stage } from "./actors.ts";
 
 const json = { "content-type": "application/json" };
 
@@ -54,16 +54,8 @@ describe("a server on PostgreSQL", () => {
     const aikiServer = await server({ database: cluster.url, logger: silentLogger });
     const aiki = await client({ server: aikiServer, logger: silentLogger });
     const stage = new Stage(aiki.api);
-    const acknowledged: string[] = [];
-    let isOver = false;
-    const load = async (): Promise<void> => {
-      while (!isOver) {
-        const spec = stage.spec();
-        const result = await persistently(() => stage.tryStart(spec));
-        if (result.ok) acknowledged.push(result.id);
-      }
-    };
-    const loads = Promise.all([load(), load(), load()]);
+    const load = loadOn(stage);
+    const { acknowledged } = load;
     for (let round = 0; round < 3; round += 1) {
       const had = acknowledged.length;
       await until(() => acknowledged.length > had + 20);
@@ -72,8 +64,7 @@ describe("a server on PostgreSQL", () => {
       await until(() => acknowledged.length > had + 40);
       expect(performance.now() - downAt).toBeLessThan(5_000);
     }
-    isOver = true;
-    await loads;
+    await load.end();
     const { results } = await aiki.api.read({ runs: acknowledged.slice(-1_000).map((runId) => ({ runId })) });
     expect(results.filter((result) => !result.ok)).toEqual([]);
     await aiki.close();

@@ -4,34 +4,14 @@ import { readFile } from "node:fs/promises";
 import { client } from "@aikirun/client";
 import { type Logger, silentLogger } from "@aikirun/lib";
 import { migrate, server } from "@aikirun/server";
-import { task } from "@aikirun/task";
 import { worker } from "@aikirun/worker";
-import { event, workflow } from "@aikirun/workflow";
 import { v7 } from "uuid";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { type TestDatabase, testDatabase } from "../real/postgres.ts";
+import { addOrders, orderV1 } from "./order.ts";
 
 const found = await testDatabase();
 afterAll(() => found?.drop());
-
-const charge = task({ name: "charge", handler: async (id: string) => `paid ${id}` });
-
-const parcel = workflow({ name: "parcel" });
-const parcelV1 = parcel.v("1.0.0", {
-  handler: async (run, id: string) => run.step("pack", async () => `parcel of ${id}`),
-});
-
-const order = workflow({ name: "order" });
-const orderV1 = order.v("1.0.0", {
-  events: { approved: event<string>() },
-  async handler(run, id: string) {
-    const paid = await charge.start(run, id);
-    await run.sleep({ milliseconds: 5 });
-    const approval = await run.events.approved.wait();
-    const child = await parcelV1.startAsChild(run, id);
-    return `${paid}, approved by ${approval}, sent as ${await child.result()}`;
-  },
-});
 
 describe.skipIf(found === null)("a role of PostgreSQL", () => {
   if (found === null) return;
@@ -71,7 +51,7 @@ describe.skipIf(found === null)("a role of PostgreSQL", () => {
     const aiki = await client({ url: at.url, apiKey: secret, logger: silentLogger });
     ends.push(() => aiki.close());
     const working = worker(aiki, { maxConcurrentWorkflowRuns: 3 });
-    working.registry.add(order).add(parcel);
+    addOrders(working.registry);
     await working.start();
     const handles = await Promise.all(["a", "b", "c"].map((order) => orderV1.start(aiki, order)));
     await Promise.all(handles.map((handle) => handle.events.approved.send("ada")));

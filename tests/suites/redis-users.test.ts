@@ -7,7 +7,7 @@ import { server } from "@aikirun/server";
 import { worker } from "@aikirun/worker";
 import { event, workflow } from "@aikirun/workflow";
 import { afterEach, describe, expect, it } from "vitest";
-import { type TestDatabase, testDatabase } from "../real/postgres.ts";
+import { anotherDatabase, type TestDatabase, testDatabase } from "../real/postgres.ts";
 import { privateRedis } from "../real/redis.ts";
 
 const redis = await privateRedis();
@@ -30,8 +30,7 @@ describe.skipIf(redis === null || !isThere)("a user of Redis", () => {
   });
 
   async function base(): Promise<TestDatabase> {
-    const database = await testDatabase();
-    if (database === null) throw new Error("The PostgreSQL of these tests is gone.");
+    const database = await anotherDatabase();
     ends.push(database.drop);
     return database;
   }

@@ -13,6 +13,7 @@ import { queuedRun, runId } from "./records.ts";
 const env = { now: (): number => 1_000 };
 const lost = { code: "STORAGE_FILE_LOST" };
 const isWindows = process.platform === "win32";
+if (isWindows) console.error("\nSKIPPED: on Windows a server does not notice that its SQLite file is lost.\n");
 
 let outer: string;
 let directory: string;

@@ -28,7 +28,7 @@ export async function main(args: readonly string[], terminal: Terminal = process
 /** Shows the stack of an unforeseen error, when the environment variable NODE_DEBUG holds `aiki`. */
 const debug = debuglog("aiki");
 
-/** A code and a sentence, and never a stack: whoever runs a command cannot do anything with one. */
+/** A code and a sentence. No stack: it does not help the person who runs a command. */
 function explained(thrown: unknown): AikiError {
   if (isAikiError(thrown)) return thrown;
   const { message, stack = message } = describeError(thrown);
