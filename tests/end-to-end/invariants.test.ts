@@ -174,6 +174,18 @@ describe("the checkers", () => {
     expect(violations(facts)).toEqual([]);
   });
 
+  it("forgive a process that was stopped between its clock and the effect, and no effect that was there before", () => {
+    const stops = [{ pid: 7, from: 2_100, until: 3_900 }];
+    const [first, second] = [effect({ at: 2_050 }), effect({ fence: 2, pid: 8, at: 2_500, nonce: "n-2" })];
+    const rest = effect({ key: `${id}:task:pack#0`, task: "pack", at: 2_060 });
+    const interrupted = { ...effectsOf(sound(), second, first), stops };
+    expect(violations(interrupted).filter((line) => /fencedRepeats|lateGhosts/.test(line))).toEqual([]);
+    const before = effectsOf(sound(), effect({ fence: 2, pid: 8, at: 2_000, nonce: "n-2" }), first, rest);
+    expect(violations({ ...before, stops }).map((line) => line.split(":")[0])).toEqual(
+      expect.arrayContaining(["fencedRepeats", "lateGhosts"]),
+    );
+  });
+
   const cases = Object.entries(plants).flatMap(([name, all]) =>
     all.map((plant, index): [string, number, Plant] => [name, index + 1, plant]),
   );

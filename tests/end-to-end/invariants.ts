@@ -137,9 +137,10 @@ export const checkers = {
 
   /** A repeat carries the same key, and a higher fence than the one before it. */
   fencedRepeats({ effects, stops }) {
+    const late = lateEffects(effects, stops);
     return [...grouped(effects, tryOf)].flatMap(([key, all]) => {
       const fences = all.map(({ fence }) => fence);
-      const inOrder = all.filter((effect) => !isLate(effect, stops));
+      const inOrder = all.filter((effect) => !late.has(effect));
       const rises = inOrder.every(({ fence }, index) => index === 0 || fence > (inOrder[index - 1]?.fence ?? 0));
       return rises && new Set(fences).size === all.length ? [] : [`${key} happened under fences ${fences.join(" ")}`];
     });
@@ -148,11 +149,12 @@ export const checkers = {
   /** Once a holder has acted, no earlier one acts any more, but for one that was stopped on its way to the effect. */
   lateGhosts({ effects, stops }) {
     const highest = new Map<string, number>();
+    const late = lateEffects(effects, stops);
     return effects.flatMap((effect) => {
       const { runId, fence, key } = effect;
       const before = highest.get(runId) ?? 0;
       highest.set(runId, Math.max(before, fence));
-      return fence < before && !isLate(effect, stops) ? [`${key} happened under fence ${fence} after ${before}`] : [];
+      return fence < before && !late.has(effect) ? [`${key} happened under fence ${fence} after ${before}`] : [];
     });
   },
 
@@ -262,9 +264,19 @@ export function tryOf({ key, attempt }: Effect): string {
   return attempt === 1 ? key : `${key} (try ${attempt})`;
 }
 
-/** Its process was stopped, and had to notice: until then it goes on where it stood. */
-function isLate({ pid, at }: Effect, stops: Facts["stops"]): boolean {
-  return stops.some((stop) => stop.pid === pid && at >= stop.from && at <= stop.until + noticeMs);
+/**
+ * Effects, in the order in which they were written, whose process was stopped on the way to them, and had to notice:
+ * until then it goes on where it stood. A process reads the clock just before it writes; that it was stopped in between
+ * shows in a line before its own that was begun after the stop.
+ */
+function lateEffects(effects: readonly Effect[], stops: Facts["stops"]): Set<Effect> {
+  let writtenAt = 0;
+  return new Set(
+    effects.filter(({ pid, at }) => {
+      writtenAt = Math.max(writtenAt, at);
+      return stops.some((stop) => stop.pid === pid && writtenAt >= stop.from && at <= stop.until + noticeMs);
+    }),
+  );
 }
 
 /** In which a process that goes on looks at its clock. Milliseconds. */
