@@ -93,7 +93,7 @@ function reading(transaction: Transaction): Omit<Transaction, "insert" | "save" 
     inSession: (namespace, session, limit) => transaction.inSession(namespace, session, limit),
     stalledChildren: (parents) => transaction.stalledChildren(parents),
     referenced: (keys) => transaction.referenced(keys),
-    find: (namespace, request, limit, after) => transaction.find(namespace, request, limit, after),
+    find: (namespace, request, listLimits) => transaction.find(namespace, request, listLimits),
     workers: (namespace, at) => transaction.workers(namespace, at),
     all: (after, limit) => transaction.all(after, limit),
     see: (sightings) => transaction.see(sightings),

@@ -10,8 +10,8 @@ export interface TestDatabase {
   url: string;
   /** Carries out SQL outside of what is tested. */
   sql(text: string): Promise<Array<Record<string, unknown>>>;
-  /** How the database would carry out a statement with these values. */
-  explain(statement: string, values: readonly unknown[]): Promise<string>;
+  /** How the database would carry out a statement with these values, in a transaction that began with `before`. */
+  explain(statement: string, values: readonly unknown[], before?: string): Promise<string>;
   drop(): Promise<void>;
 }
 
@@ -43,8 +43,8 @@ async function databaseIn(admin: string): Promise<TestDatabase> {
   return {
     url: url.href,
     sql: (text) => query(url.href, text),
-    explain: async (statement, values) => {
-      const rows = await query(url.href, `EXPLAIN ${statement}`, values);
+    explain: async (statement, values, before = "SELECT 1") => {
+      const rows = await query(url.href, `EXPLAIN ${statement}`, values, before);
       return rows.map((row) => String(row["QUERY PLAN"])).join("\n");
     },
     drop: async () => {
@@ -57,10 +57,12 @@ export async function query(
   url: string,
   text: string,
   values: readonly unknown[] = [],
+  before?: string,
 ): Promise<Array<Record<string, unknown>>> {
   const client = new Client({ connectionString: url });
   await client.connect();
   try {
+    if (before !== undefined) await client.query(`BEGIN; ${before}`);
     return (await client.query<Record<string, unknown>>(text, [...values])).rows;
   } finally {
     await client.end();

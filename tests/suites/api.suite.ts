@@ -1,6 +1,6 @@
 /** What every Api promises, however it is reached and wherever runs rest. */
 
-import type { ReportedStall } from "@aikirun/lib/protocol";
+import type { ReportedStall, RunView } from "@aikirun/lib/protocol";
 import { v7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { awaits, codes, only, returned, Stage, type Subject, sleeps, types } from "./actors.ts";
@@ -598,7 +598,7 @@ function finding(make: MakeStage): void {
     const ids: string[] = [];
     for (let count = 0; count < 7; count++) ids.push(await stage.start({ input: "1" }));
     for (const order of ["newest", "oldest"] as const) {
-      const seen: string[] = [];
+      const seen: RunView[] = [];
       let cursor: string | undefined;
       do {
         const page = await stage.api.find({
@@ -607,11 +607,13 @@ function finding(make: MakeStage): void {
           limit: 3,
           ...(cursor === undefined ? {} : { cursor }),
         });
-        seen.push(...page.runs.map(({ id }) => id));
+        seen.push(...page.runs);
         expect(page.runs.every((run) => run.input === undefined)).toBe(true);
         cursor = page.cursor;
       } while (cursor !== undefined);
-      expect(seen).toEqual(order === "oldest" ? ids : [...ids].reverse());
+      expect(seen.map(({ id }) => id).toSorted()).toEqual(ids.toSorted());
+      const places = seen.map(({ createdAt, id }) => `${createdAt} ${id}`);
+      expect(places).toEqual(order === "oldest" ? places.toSorted() : places.toSorted().reverse());
     }
   });
 
@@ -631,7 +633,11 @@ function finding(make: MakeStage): void {
 
   it("refuses a cursor that it never gave out", async () => {
     const stage = make();
-    await expect(stage.api.find({ cursor: "made up" })).rejects.toMatchObject({ code: "BAD_REQUEST" });
+    for (const text of ["made up", "1", "x 0190a000-0000-7000-8000-000000000000", "1 no-id"]) {
+      for (const cursor of [text, Buffer.from(text).toString("base64url")]) {
+        await expect(stage.api.find({ cursor })).rejects.toMatchObject({ code: "BAD_REQUEST" });
+      }
+    }
   });
 
   it("reads a journal page by page", async () => {

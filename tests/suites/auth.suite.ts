@@ -320,11 +320,18 @@ function sweeping(home: () => House): void {
     expect(await target.watch()).toEqual(before);
   });
 
-  it("are not listed, nor reached by a cursor, a parent, a name or a reference", async () => {
+  it("are not listed, nor reached by a cursor, a parent, a name, a reference or a status", async () => {
     const target = await victim();
     const bearer = `Bearer ${(await home().key({ namespace: "sweeper" })).secret}`;
-    const cursor = Buffer.from("ffffffff-ffff-7fff-bfff-ffffffffffff").toString("base64url");
-    const wishes = [{}, { cursor }, { parentId: target.runId }, { name: target.name }, { referenceId: "shared" }];
+    const cursor = Buffer.from("9000000000000000 ffffffff-ffff-7fff-bfff-ffffffffffff").toString("base64url");
+    const wishes = [
+      {},
+      { cursor },
+      { parentId: target.runId },
+      { name: target.name },
+      { referenceId: "shared" },
+      { status: ["running"] },
+    ];
     for (const wish of wishes) {
       expect(JSON.parse((await home().ask("find", wish, bearer)).body)).toEqual({ runs: [] });
     }

@@ -61,7 +61,7 @@ export function bodiesAbout({ runId, session, claimId, fence }: About): Bodies {
       ],
       waitMs: 0,
     },
-    find: { parentId: runId, limit: 10, cursor: Buffer.from(runId).toString("base64url") },
+    find: { parentId: runId, errorCode: "E", limit: 10, cursor: Buffer.from(`0 ${runId}`).toString("base64url") },
     read: { runs: [{ runId, entries: { after: 0, limit: 10 } }] },
   };
 }

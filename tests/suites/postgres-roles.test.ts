@@ -53,10 +53,13 @@ describe.skipIf(found === null)("a role of PostgreSQL", () => {
     const working = worker(aiki, { maxConcurrentWorkflowRuns: 3 });
     addOrders(working.registry);
     await working.start();
-    const handles = await Promise.all(["a", "b", "c"].map((order) => orderV1.start(aiki, order)));
+    const handles = await Promise.all(
+      ["a", "b", "c"].map((order) => orderV1.start(aiki, order, { tags: [order, "all"] })),
+    );
     await Promise.all(handles.map((handle) => handle.events.approved.send("ada")));
     const outputs = await Promise.all(handles.map((handle) => handle.result()));
     expect(outputs).toEqual(["a", "b", "c"].map((id) => `paid ${id}, approved by ada, sent as parcel of ${id}`));
+    expect((await aiki.runs.list({ tags: ["all", "b"] })).runs.map(({ id }) => id)).toEqual([handles[1]?.id]);
     expect(await aiki.workers.list()).toHaveLength(1);
     await working.stop();
     await aikiServer.keys.revoke(id);

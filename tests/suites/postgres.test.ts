@@ -1,10 +1,12 @@
 /** What PostgreSQL must do: what every storage must, and what only a database that others share has to. */
 
 import { type LogFields, type Logger, silentLogger } from "@aikirun/lib";
+import type { FindRequest } from "@aikirun/lib/protocol";
 import { Client } from "pg";
 import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
+import { chosenSource, type ListSource, narrowSources } from "../../packages/server/src/storage/find.ts";
 import { databaseClock } from "../../packages/server/src/storage/postgres/clock.ts";
-import { findQuery } from "../../packages/server/src/storage/postgres/find.ts";
+import { countQuery, pageQuery, reachedQuery, readInOrder } from "../../packages/server/src/storage/postgres/find.ts";
 import { migrations } from "../../packages/server/src/storage/postgres/migrations.ts";
 import { unnamed } from "../../packages/server/src/storage/postgres/names.ts";
 import { maxAgeMs, Pools } from "../../packages/server/src/storage/postgres/pools.ts";
@@ -13,8 +15,9 @@ import { Session } from "../../packages/server/src/storage/postgres/session.ts";
 import * as sql from "../../packages/server/src/storage/postgres/statements.ts";
 import { PostgresTransaction } from "../../packages/server/src/storage/postgres/transaction.ts";
 import type { Batch, Obstacle, Storage } from "../../packages/server/src/storage/storage.ts";
-import { type TestDatabase, testDatabase } from "../real/postgres.ts";
+import { query, type TestDatabase, testDatabase } from "../real/postgres.ts";
 import { proxyTo } from "../real/proxy.ts";
+import { countsOf, outOfReach, uncounted, uncountedLimits, unlisted } from "./lists.suite.ts";
 import { entryWith, next, queuedRun, returnedEntry, runId, runningState } from "./records.ts";
 import { type Opened, storageSuite } from "./storage.suite.ts";
 
@@ -78,6 +81,14 @@ function stand(database: TestDatabase): Stand {
   };
 }
 
+/** Takes back what migration 6 made of the schema of migration 5, as far as it matters for going there again. */
+const beforeLists = `
+  DROP TABLE aiki.run_tag;
+  DROP FUNCTION aiki.insert_run_tag CASCADE;
+  DROP FUNCTION aiki.delete_run_tag CASCADE;
+  DROP INDEX aiki.run_created;
+  ALTER TABLE aiki.run DROP COLUMN error_code;`;
+
 function migrating(database: TestDatabase): void {
   const { opened, toEnd } = stand(database);
   const dropSchema = () => database.sql("DROP SCHEMA IF EXISTS aiki CASCADE");
@@ -129,6 +140,7 @@ function migrating(database: TestDatabase): void {
     await storage.transaction((tx) => tx.save({ changes: [], holds: [], entries: [returnedEntry(runId(1), 1)] }));
     await storage.close();
     await database.sql(`
+      ${beforeLists}
       ALTER TABLE aiki.entry DROP COLUMN ask;
       DROP INDEX aiki.run_stalled_child;
       DELETE FROM aiki.migration WHERE number >= 4`);
@@ -138,6 +150,30 @@ function migrating(database: TestDatabase): void {
     );
     expect(journal).toEqual([returnedEntry(runId(1), 1)]);
     expect(await again.read((reader) => reader.load([runId(1)]))).toEqual([queuedRun(1, { tail: 1 })]);
+  });
+
+  it("list what was recorded before lists had indexes", async () => {
+    await dropSchema();
+    const storage = await opened();
+    await storage.transaction((tx) => tx.insert(unlisted));
+    const before = await countsOf(storage);
+    await storage.close();
+    await database.sql(`${beforeLists} DELETE FROM aiki.migration WHERE number >= 6`);
+    expect(await countsOf(await opened())).toEqual(before);
+    expect(before).toEqual([
+      ["red", 2],
+      ["\ud800", 1],
+      ["E_1", 1],
+      ["42", 1],
+    ]);
+  });
+
+  it("forget the tags of a run that is deleted", async () => {
+    await dropSchema();
+    await (await opened()).transaction((tx) => tx.insert(unlisted));
+    expect(await database.sql("SELECT DISTINCT run_id FROM aiki.run_tag")).toHaveLength(2);
+    await database.sql("DELETE FROM aiki.run");
+    expect(await database.sql("SELECT * FROM aiki.run_tag")).toEqual([]);
   });
 
   it("leaves nothing of a migration that failed, so that the next start makes it whole", async () => {
@@ -157,6 +193,7 @@ function migrating(database: TestDatabase): void {
       await dropSchema();
       await (await opened()).close();
       await database.sql(`
+        ${beforeLists}
         ALTER TABLE aiki.entry DROP COLUMN ask;
         DROP INDEX aiki.run_stalled_child;
         DELETE FROM aiki.migration WHERE number >= 4`);
@@ -176,7 +213,7 @@ function migrating(database: TestDatabase): void {
 
     it("are ended by no limit: neither the client's nor one of the database", async () => {
       await outdate();
-      await slowDown(1);
+      await slowDown(0.5);
       const url = new URL(database.url);
       url.searchParams.set("options", "-c statement_timeout=300 -c idle_in_transaction_session_timeout=300");
       url.searchParams.set("query_timeout", "500");
@@ -604,10 +641,17 @@ function costs(database: TestDatabase): void {
     expect(await database.sql(statement)).toHaveLength(3);
   });
 
-  const byStatus = findQuery("n", { status: ["failed"] }, 5, null);
-  const byName = findQuery("n", { name: "ship" }, 5, null);
+  it.each(uncounted)("counts for %j what is out of the dates or of another namespace", async (request, expected) => {
+    const storage = await opened();
+    await emptied(database);
+    for (const run of outOfReach) await storage.transaction((tx) => tx.insert([run]));
+    const count = countQuery("default", request, uncountedLimits, narrowSources(request));
+    const [row] = await query(database.url, count.sql, count.values);
+    expect(Number(row?.count_0)).toBe(expected);
+  });
+
   const plans: Array<[name: string, statement: string, values: unknown[], index: string]> = [
-    ["updateRun", sql.updateRun, [["a"], [1], ...Array.from({ length: 9 }, () => ["1"])], "run_pkey"],
+    ["updateRun", sql.updateRun, [["a"], [1], ...Array.from({ length: 10 }, () => ["1"])], "run_pkey"],
     ["holdRun", sql.holdRun, [["a"], [1]], "run_pkey"],
     ["loadRun", sql.loadRun, [["a", "b"]], "run_pkey"],
     ["loadReferenced", sql.loadReferenced, [["a"], ["b"], ["c"]], "run_reference"],
@@ -621,15 +665,40 @@ function costs(database: TestDatabase): void {
     ["selectStalledChild", sql.selectStalledChild, [["a", "b"]], "run_stalled_child"],
     ["selectInSession", sql.selectInSession, ["a", "default", 500], "run_claimed"],
     ["selectClaimed", sql.selectClaimed, ["a", ["b", "c"]], "run_claimed"],
-    ["find by status", byStatus.sql, byStatus.values, "run_status"],
-    ["find by name", byName.sql, byName.values, "run_name"],
   ];
 
+  const listed: Array<[request: FindRequest, index: string]> = [
+    [{}, "run_created"],
+    [{ versionId: "1", createdAfter: 5, order: "oldest" }, "run_created"],
+    [{ name: "order", createdBefore: 9 }, "run_name"],
+    [{ parentId: "p5" }, "run_parent"],
+    [{ tags: ["red"], shardKey: "eu" }, "run_tag_pkey"],
+    [{ errorCode: "E" }, "run_error"],
+    [{ status: ["failed"] }, "run_status"],
+    [{ status: ["failed", "stalled", "sleeping"] }, "run_status"],
+    [{ status: ["queued"] }, "run_queued"],
+    [{ status: ["running"] }, "run_claimed"],
+    [{ referenceId: "r5" }, "run_reference"],
+  ];
+  /** The statements of a list that is read from the narrowest source, and what none of them may do. */
+  const statementsOf = (request: FindRequest) => {
+    const listLimits = { limit: 5, scan: 5_000, after: { createdAt: 9, id: "run-9" } };
+    const sources = narrowSources(request);
+    const source: ListSource = sources[0] ?? chosenSource([], [], listLimits);
+    const count = sources.map((one) => countQuery("n", request, listLimits, [one]));
+    const page = pageQuery("n", request, listLimits, source);
+    const reached = source.isOrdered ? [reachedQuery("n", request, listLimits, source)] : [];
+    const pattern = source.isOrdered && source.parts.length === 1 ? /Seq Scan|Sort|JIT/ : /Seq Scan|JIT/;
+    return [...count, page, ...reached].map((query) => ({ ...query, pattern }));
+  };
+
   it("answers from an index, with a backlog, with and without statistics", async () => {
+    // New tables: those of other tests may have been analyzed while they were nearly empty.
+    await database.sql("DROP SCHEMA IF EXISTS aiki CASCADE");
     await opened();
-    await emptied(database);
     await database.sql(`
       ALTER TABLE aiki.run SET (autovacuum_enabled = off);
+      ALTER TABLE aiki.run_tag SET (autovacuum_enabled = off);
       ALTER TABLE aiki.entry SET (autovacuum_enabled = off);
       INSERT INTO aiki.run
       SELECT 'run-' || n, 'n', 'order', '1', NULL, 0, 'queued', n, 1, 0, n, n, 'r' || n, 'p' || n, 'a', 1, NULL, NULL,
@@ -643,6 +712,14 @@ function costs(database: TestDatabase): void {
         const explained = await database.explain(statement, values);
         expect([name, statistics, explained]).toEqual([name, statistics, expect.stringContaining(index)]);
         expect([name, statistics, explained]).toEqual([name, statistics, expect.not.stringMatching(/Seq Scan/)]);
+      }
+      for (const [request, index] of listed) {
+        const claim = [request, statistics];
+        for (const { sql: statement, values, pattern } of statementsOf(request)) {
+          const explained = await database.explain(statement, values, readInOrder);
+          expect([...claim, explained]).toEqual([...claim, expect.stringContaining(index)]);
+          expect([...claim, explained]).toEqual([...claim, expect.not.stringMatching(pattern)]);
+        }
       }
     }
     await emptied(database);

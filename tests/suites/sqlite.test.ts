@@ -5,12 +5,14 @@ import { once } from "node:events";
 import { chmod, mkdtemp, open, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
+import type { FindRequest } from "@aikirun/lib/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { chosenSource, narrowSources } from "../../packages/server/src/storage/find.ts";
 import type { Cell } from "../../packages/server/src/storage/row.ts";
 import type { Connection } from "../../packages/server/src/storage/sqlite/connection.ts";
 import { type Driver, loadDriver, type PreparedStatement } from "../../packages/server/src/storage/sqlite/driver.ts";
 import { explainFailure } from "../../packages/server/src/storage/sqlite/failure.ts";
-import { findQuery } from "../../packages/server/src/storage/sqlite/find.ts";
+import { countQuery, examinedQuery } from "../../packages/server/src/storage/sqlite/find.ts";
 import { lockDatabase } from "../../packages/server/src/storage/sqlite/lock.ts";
 import { migrate } from "../../packages/server/src/storage/sqlite/migrate.ts";
 import { connect, isSafe } from "../../packages/server/src/storage/sqlite/open.ts";
@@ -18,6 +20,7 @@ import { OpenFiles } from "../../packages/server/src/storage/sqlite/open-files.t
 import { openSqlite, SqliteStorage } from "../../packages/server/src/storage/sqlite/sqlite.ts";
 import * as sql from "../../packages/server/src/storage/sqlite/statements.ts";
 import type { Storage } from "../../packages/server/src/storage/storage.ts";
+import { countsOf, outOfReach, uncounted, uncountedLimits, unlisted } from "./lists.suite.ts";
 import { entryWith, next, queuedRun, returnedEntry, runId, runningState } from "./records.ts";
 
 const env = { now: (): number => 1_000 };
@@ -207,9 +210,13 @@ describe("faults", () => {
     const runs = Array.from({ length: 200 }, (_, n) => queuedRun(n));
     await storage.transaction((transaction) => transaction.insert(runs));
     await storage.close();
-    const { size } = await stat(path);
+    const connection = connect(driver, path, undefined);
+    const roots = connection.all("SELECT rootpage FROM sqlite_schema WHERE tbl_name = 'run' AND rootpage > 0");
+    connection.close();
     const file = await open(path, "r+");
-    for (let page = 2; page * 4096 < size; page += 1) await file.write(Buffer.alloc(4000, 0xa5), 0, 4000, page * 4096);
+    for (const { rootpage } of roots) {
+      await file.write(Buffer.alloc(4000, 0xa5), 0, 4000, (Number(rootpage) - 1) * 4096);
+    }
     await file.close();
     const damaged = await readFile(path);
 
@@ -340,6 +347,15 @@ async function asOther(work: () => Promise<unknown>): Promise<void> {
 }
 
 describe("migrations", () => {
+  /** Take back what migration 6 made of the schema of migration 5, as far as it matters for going there again. */
+  const beforeLists = [
+    "DROP TRIGGER run_tag_inserted",
+    "DROP TRIGGER run_tag_deleted",
+    "DROP TABLE run_tag",
+    "DROP INDEX run_created",
+    "DROP INDEX run_error",
+    "ALTER TABLE run DROP COLUMN error_code",
+  ];
   const change = (statement: string, ...values: Cell[]): void => {
     const connection = connect(driver, path, undefined);
     connection.run(statement, ...values);
@@ -363,6 +379,7 @@ describe("migrations", () => {
     await storage.transaction((tx) => tx.insert([queuedRun(1)]));
     await storage.transaction((tx) => tx.save({ changes: [], holds: [], entries: [returnedEntry(runId(1), 1)] }));
     await storage.close();
+    for (const statement of beforeLists) change(statement);
     change("ALTER TABLE entry DROP COLUMN ask");
     change("DROP INDEX run_stalled_child");
     change("DELETE FROM migration WHERE number >= 4");
@@ -372,6 +389,32 @@ describe("migrations", () => {
     );
     expect(journal).toEqual([returnedEntry(runId(1), 1)]);
     expect(await again.read((reader) => reader.load([runId(1)]))).toEqual([queuedRun(1, { tail: 1 })]);
+  });
+
+  it("list what was recorded before lists had indexes", async () => {
+    const storage = await opened();
+    await storage.transaction((tx) => tx.insert(unlisted));
+    const before = await countsOf(storage);
+    await storage.close();
+    for (const statement of [...beforeLists, "DELETE FROM migration WHERE number >= 6"]) change(statement);
+    expect(await countsOf(await opened())).toEqual(before);
+    expect(before).toEqual([
+      ["red", 2],
+      ["\ud800", 1],
+      ["E_1", 1],
+      ["42", 1],
+    ]);
+  });
+
+  it("forget the tags of a run that is deleted", async () => {
+    const storage = await opened();
+    await storage.transaction((tx) => tx.insert(unlisted));
+    await storage.close();
+    const connection = connect(driver, path, undefined);
+    expect(connection.all("SELECT DISTINCT run_id FROM run_tag")).toHaveLength(2);
+    connection.run("DELETE FROM run");
+    expect(connection.all("SELECT * FROM run_tag")).toEqual([]);
+    connection.close();
   });
 
   it("leaves nothing of a migration that failed, so that the next open makes it whole", async () => {
@@ -410,6 +453,32 @@ describe("cost", () => {
     expect(executed.splice(0)).toEqual([sql.loadRun]);
   });
 
+  it("keeps a bounded number of statements prepared, since lists have one for each kind of filter", () => {
+    const prepared: string[] = [];
+    class Counting extends driver {
+      override prepare(statement: string): PreparedStatement {
+        prepared.push(statement);
+        return super.prepare(statement);
+      }
+    }
+    const connection = connected(Counting);
+    const read = (n: number) => connection.first(`SELECT ${n} AS n`);
+    read(0);
+    prepared.length = 0;
+    for (let n = 0; n <= 1_000; n += 1) expect(read(n)).toMatchObject({ n });
+    expect(prepared).not.toContain("SELECT 0 AS n");
+    expect(read(0)).toMatchObject({ n: 0 });
+    expect(prepared.at(-1)).toBe("SELECT 0 AS n");
+  });
+
+  it.each(uncounted)("counts for %j what is out of the dates or of another namespace", async (request, expected) => {
+    const storage = await opened();
+    for (const run of outOfReach) await storage.transaction((tx) => tx.insert([run]));
+    await storage.close();
+    const { sql: query, values } = countQuery("default", request, uncountedLimits, narrowSources(request));
+    expect(Number(connected().first(query, ...values)?.count_0)).toBe(expected);
+  });
+
   it("rolls back once when a batch fails", async () => {
     const executed: string[] = [];
     const storage = await opened(path, (statement) => executed.push(statement));
@@ -431,13 +500,25 @@ describe("cost", () => {
     ["selectJournal", sql.selectJournal, ["a", 5, 5], "USING PRIMARY KEY"],
     ["selectEntryAt", sql.selectEntryAt, ["a", "b", 1], "USING INDEX entry_address"],
   ];
-  const found = findQuery("n", { status: ["failed"] }, 5, runId(1));
-  plans.push([
-    "find by status",
-    found.sql,
-    found.values,
-    "USING COVERING INDEX run_status (namespace=? AND status=? AND id<?)",
-  ]);
+  const listed: Array<[request: FindRequest, plan: string]> = [
+    [{}, "run_created (namespace=?"],
+    [{ versionId: "1", createdAfter: 5, order: "oldest" }, "run_created (namespace=? AND created_at>?"],
+    [{ name: "order", createdBefore: 9 }, "run_name (namespace=? AND name=? AND created_at<?"],
+    [{ parentId: "p5" }, "run_parent (namespace=? AND parent_id=?"],
+    [{ tags: ["red"], shardKey: "eu" }, "SEARCH tagged USING PRIMARY KEY (namespace=? AND tag=?"],
+    [{ errorCode: "E" }, "run_error (namespace=? AND error_code=?"],
+    [{ status: ["failed"] }, "run_status (namespace=? AND status=?"],
+    [{ status: ["failed", "stalled", "sleeping"] }, "run_status (namespace=? AND status=?"],
+  ];
+  const listLimits = { limit: 5, scan: 100, after: { createdAt: 9, id: runId(1) } };
+  for (const [request, plan] of listed) {
+    const source = chosenSource(narrowSources(request), [], listLimits);
+    const { sql: query, values } = examinedQuery("n", request, listLimits, source);
+    plans.push([`the list of ${JSON.stringify(request)}`, query, values, plan]);
+    if (source.parts.every(({ type }) => type === "namespace")) continue;
+    const count = countQuery("n", request, listLimits, [source]);
+    plans.push([`the count of ${JSON.stringify(request)}`, count.sql, count.values, plan]);
+  }
 
   it.each(plans)("%s is answered in order from an index", (_name, query, values, plan) => {
     const connection = connected();

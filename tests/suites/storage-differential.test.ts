@@ -3,15 +3,17 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Ask, Value } from "@aikirun/lib/protocol";
+import type { Ask, FindRequest, Value } from "@aikirun/lib/protocol";
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { Run, State } from "../../packages/server/src/core/run.ts";
+import type { ListPosition } from "../../packages/server/src/storage/find.ts";
 import { memoryStorage } from "../../packages/server/src/storage/memory/memory.ts";
 import { openPostgres } from "../../packages/server/src/storage/postgres/postgres.ts";
 import { openSqlite } from "../../packages/server/src/storage/sqlite/sqlite.ts";
 import type { Reader, Storage, Transaction } from "../../packages/server/src/storage/storage.ts";
 import { testDatabase } from "../real/postgres.ts";
+import { walked } from "./lists.suite.ts";
 import { entryWith, next, queuedRun, runId, runningState } from "./records.ts";
 import { bySession, sighted } from "./sightings.suite.ts";
 
@@ -30,6 +32,9 @@ const states: fc.Arbitrary<State> = fc.oneof(
   fc.constant<State>({ status: "stalled", reason: "idle", idleMs: 5 }),
   outputs.map((output): State => ({ status: "completed", ...(output !== undefined && { output }) })),
   fc.constant<State>({ status: "cancelled", reason: "\ud800" }),
+  fc
+    .constantFrom("A", "\ud800", 7)
+    .map((code): State => ({ status: "failed", error: { name: "E", message: "\0", code } })),
 );
 
 const runs: fc.Arbitrary<Run> = fc
@@ -161,8 +166,10 @@ async function save(transaction: Transaction, drawn: Drawn): Promise<unknown> {
 /** Everything that can be asked, as one value. */
 async function everything(reader: Reader): Promise<unknown> {
   const all = Array.from({ length: 8 }, (_, n) => runId(n));
-  const find = (request: Parameters<Reader["find"]>[1], after: string | null = null): Promise<Run[]> =>
-    reader.find("default", request, 3, after);
+  const find = (request: FindRequest, after: ListPosition | null = null): Promise<unknown> =>
+    reader.find("default", request, { limit: 3, scan: 100, after });
+  const walk = async (request: FindRequest, scan: number): Promise<string[]> =>
+    (await walked(reader, request, { limit: 2, scan })).ids;
   return {
     runs: byKey(await reader.load(all), (run) => run.id),
     journals: await reader.journal(all.map((id, n) => ({ runId: id, after: n % 2, limit: 4, bytes: 500 }))),
@@ -184,11 +191,22 @@ async function everything(reader: Reader): Promise<unknown> {
     workers: [bySession(await reader.workers("default", 0)), bySession(await reader.workers("other", 5))],
     all: [await reader.all(null, 3), await reader.all(runId(3), 9)],
     newest: await find({}),
-    oldest: await find({ order: "oldest", tags: ["\ud800"] }, runId(2)),
+    oldest: await find({ order: "oldest", tags: ["\ud800"] }, { createdAt: 12, id: runId(2) }),
     sleeping: await find({ status: ["sleeping", "cancelled"] }),
     queuedAgain: await find({ status: ["queued"], shardKey: "eu" }),
-    running: await find({ status: ["running"] }, runId(6)),
+    running: await find({ status: ["running"] }, { createdAt: 14, id: runId(6) }),
     some: await find({ createdAfter: 10, createdBefore: 20, name: "order", status: ["completed", "queued"] }),
+    failed: [await find({ errorCode: "7" }), await find({ errorCode: "\ud800", order: "oldest" })],
+    active: await find({ status: ["sleeping", "running", "queued"] }, { createdAt: 20, id: runId(4) }),
+    walked: [
+      await walk({}, 2),
+      await walk({ tags: ["a", "b"] }, 1),
+      await walk({ referenceId: "r", createdAfter: 5 }, 1),
+      await walk({ status: ["failed", "cancelled", "stalled"], order: "oldest", versionId: "1" }, 2),
+      await walk({ status: ["queued", "running"], name: "order" }, 1),
+      await walk({ name: "ship", shardKey: "eu", createdBefore: 25 }, 3),
+      await walk({ parentId: runId(1), tags: ["a"] }, 1),
+    ],
   };
 }
 

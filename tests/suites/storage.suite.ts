@@ -1,10 +1,11 @@
 /** What every storage must do, proved of each alike. Memory is the specification. */
 
-import type { Entry, FindRequest, Value } from "@aikirun/lib/protocol";
+import type { Entry, Value } from "@aikirun/lib/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Run, State } from "../../packages/server/src/core/run.ts";
 import type { Batch, Obstacle, Reader, Storage, Transaction } from "../../packages/server/src/storage/storage.ts";
 import { asksSuite } from "./asks.suite.ts";
+import { lists } from "./lists.suite.ts";
 import { filterFor, queues } from "./queues.suite.ts";
 import { entryWith, next, queuedRun, returnedEntry, runId, runningState } from "./records.ts";
 import { relations } from "./relations.suite.ts";
@@ -34,6 +35,8 @@ const strangeNames = [
   "a:b#c/d",
   "line\nbreak",
 ];
+
+const listLimits = { limit: 99, scan: 100, after: null };
 
 const payloads = [
   "1e21",
@@ -401,69 +404,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
       ]);
     });
 
-    describe("find", () => {
-      const find = async (request: FindRequest, limit = 100, after: string | null = null): Promise<number[]> => {
-        const runs = await read((reader) => reader.find("default", request, limit, after));
-        return runs.map((run) => Number(run.id.slice(-6)));
-      };
-      beforeEach(async () => {
-        const parent = { id: runId(1), address: "child:x#0" };
-        await insert(
-          queuedRun(1, { revision: 0, referenceId: "one", options: { tags: ["red", "blue"] } }),
-          queuedRun(2, {
-            name: "ship",
-            shardKey: "eu",
-            options: { tags: ["red"] },
-            state: { status: "scheduled", at: 900 },
-          }),
-          queuedRun(3, { versionId: "2.0.0", parent, state: runningState(), createdAt: 50 }),
-          queuedRun(4, { parent, state: { status: "completed", output: "1" }, createdAt: 60 }),
-          queuedRun(5, { state: { status: "failed", error: { name: "E", message: "m" } }, options: { tags: [] } }),
-          queuedRun(6, { namespace: "other" }),
-        );
-      });
-
-      it.each<[FindRequest, number[]]>([
-        [{}, [5, 4, 3, 2, 1]],
-        [{ order: "oldest" }, [1, 2, 3, 4, 5]],
-        [{ name: "ship" }, [2]],
-        [{ name: "order" }, [5, 4, 3, 1]],
-        [{ versionId: "2.0.0" }, [3]],
-        [{ status: ["queued"] }, [1]],
-        [{ status: ["running"] }, [3]],
-        [{ status: ["failed", "scheduled"] }, [5, 2]],
-        [{ status: ["completed", "queued"] }, [4, 1]],
-        [{ status: [] }, []],
-        [{ referenceId: "one" }, [1]],
-        [{ shardKey: "eu" }, [2]],
-        [{ parentId: runId(1) }, [4, 3]],
-        [{ tags: ["red"] }, [2, 1]],
-        [{ tags: ["blue", "red"] }, [1]],
-        [{ tags: ["red", "green"] }, []],
-        [{ tags: [] }, [5, 4, 3, 2, 1]],
-        [{ createdAfter: 50, createdBefore: 60 }, [3]],
-        [{ createdAfter: 51, createdBefore: 61, parentId: runId(1), status: ["completed"] }, [4]],
-      ])("filters by %j", async (request, expected) => {
-        expect(await find(request)).toEqual(expected);
-      });
-
-      it("gives whole runs with their tails", async () => {
-        await save({ entries: [returnedEntry(runId(4), 1)] });
-        const [run] = await read((reader) => reader.find("default", { status: ["completed"] }, 1, null));
-        expect(run).toEqual((await load(runId(4)))[0]);
-        expect(run?.tail).toBe(1);
-      });
-
-      it("keeps its pages stable while runs are inserted", async () => {
-        const first = await find({}, 2);
-        await insert(queuedRun(9), queuedRun(0));
-        expect(first).toEqual([5, 4]);
-        expect(await find({}, 2, runId(4))).toEqual([3, 2]);
-        expect(await find({}, 9, runId(2))).toEqual([1, 0]);
-        expect(await find({ order: "oldest" }, 3, runId(4))).toEqual([5, 9]);
-        expect(await find({ status: ["running", "running"] }, 3, runId(3))).toEqual([]);
-      });
-    });
+    describe("find", () => lists(() => storage));
 
     describe("recall", () => {
       it("copies successes as attempt 0 with dense seq, and a child only when its result returned", async () => {
@@ -532,8 +473,10 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
           const { ids } = await write((tx) => tx.queued({ namespace: strange, streams }, 9));
           expect(ids).toEqual([runId(n)]);
           const request = { name: strange, versionId: strange, shardKey: strange, referenceId: strange };
-          const found = await read((reader) => reader.find(strange, { ...request, parentId: strange }, 9, null));
-          expect(found).toEqual([runs[n]]);
+          for (const one of [request, { referenceId: strange }, { name: strange }, { tags: [strange] }]) {
+            const found = await read((reader) => reader.find(strange, { ...one, parentId: strange }, listLimits));
+            expect(found).toEqual({ runs: [runs[n]], next: null });
+          }
           const key = { namespace: strange, name: strange, referenceId: strange };
           expect(await read((reader) => reader.referenced([key]))).toEqual([runs[n]]);
           expect(await read((reader) => reader.children([strange], 9))).toEqual([runId(n)]);
@@ -544,8 +487,10 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         const tags = strangeNames.filter((tag) => tag !== "");
         await insert(...tags.map((tag, n) => queuedRun(n, { options: { tags: [tag, "all"] } })));
         for (const [n, tag] of tags.entries()) {
-          const found = await read((reader) => reader.find("default", { tags: ["all", tag] }, 99, null));
-          expect(found.map((run) => run.id)).toEqual([runId(n)]);
+          for (const asked of [[tag], ["all", tag]]) {
+            const found = await read((reader) => reader.find("default", { tags: asked }, listLimits));
+            expect(found.runs.map((run) => run.id)).toEqual([runId(n)]);
+          }
         }
       });
 

@@ -43,6 +43,7 @@ describe("aiki runs and workers", () => {
   let url = "";
   let close = async () => {};
   let start = async (): Promise<string> => "";
+  let startMany = async (_count: number, _shardKey: string): Promise<void> => {};
   let work = async (_: Partial<ClaimRequest>): Promise<void> => {};
 
   beforeAll(async () => {
@@ -54,6 +55,15 @@ describe("aiki runs and workers", () => {
       const id = randomUUID();
       await local.api.start({ runs: [{ id, name: "order", versionId: "1.0.0", referenceId: id, inputHash: "x" }] });
       return id;
+    };
+    startMany = async (count, shardKey) => {
+      const runs = Array.from({ length: count }, () => ({
+        id: randomUUID(),
+        name: "many",
+        versionId: "1.0.0",
+        shardKey,
+      }));
+      await local.api.start({ runs });
     };
     work = async (more) => {
       const request = { claimId: randomUUID(), session: randomUUID(), serves: [], shardKeys: [], limit: 1 };
@@ -74,6 +84,29 @@ describe("aiki runs and workers", () => {
     const json = await aiki("runs", "list", "--url", url, "--reference", id, "--json");
     expect(JSON.parse(json.out)).toMatchObject([{ id, status: "queued" }]);
     expect((await aiki("runs", "list", "--url", url, "--status", "failed,stalled")).out).toBe("No runs fit.");
+  });
+
+  it("list narrows by version, shard, error code and time of creation", async () => {
+    const id = await start();
+    const listed = async (...args: string[]): Promise<string> =>
+      (await aiki("runs", "list", "--url", url, "--reference", id, ...args)).out;
+    expect(await listed("--version-id", "1.0.0", "--created-after", "2020-01-31")).toContain(id);
+    for (const args of [
+      ["--version-id", "2.0.0"],
+      ["--shard", "eu"],
+      ["--error-code", "DECLINED"],
+      ["--created-after", "2999-01-31T12:00:00Z"],
+      ["--created-before", "2020-01-31"],
+    ]) {
+      expect([args, await listed(...args)]).toEqual([args, "No runs fit."]);
+    }
+  });
+
+  it("list finds a run behind a page of the server that holds none", async () => {
+    await startMany(1, "rare");
+    for (let count = 0; count < 6_000; count += 1_000) await startMany(1_000, "common");
+    const { out } = await aiki("runs", "list", "--url", url, "--shard", "rare");
+    expect(out).toContain("many@1.0.0");
   });
 
   it("show tells what happened to a run", async () => {
@@ -131,6 +164,7 @@ describe("aiki", () => {
     [["move", "--from", "sqlite:a.db"], /required option '--to/],
     [["server", "--port", "70000"], /from 0 to 65535/],
     [["runs", "list", "--status", "asleep"], /Statuses are scheduled, /],
+    [["runs", "list", "--created-after", "noon"], /a time such as 2026-01-31/],
   ])("%j ends with status 2 and says what is wrong", async (args, sentence) => {
     const { status, err } = await aiki(...args);
     expect(status).toBe(2);

@@ -96,6 +96,11 @@ function runsProgram(terminal: Terminal, parent: Command): Command {
     .addOption(new Option("--status <statuses>", "in these statuses, with commas between them").argParser(statuses))
     .option("--tag <tag...>", "with all of these tags")
     .option("--reference <id>", "with this reference id")
+    .option("--version-id <version>", "of this version of their workflow")
+    .option("--shard <key>", "with this shard key")
+    .option("--error-code <code>", "that failed with an error of this code")
+    .addOption(new Option("--created-after <time>", "created at this time or later").argParser(moment))
+    .addOption(new Option("--created-before <time>", "created before this time").argParser(moment))
     .addOption(new Option("--limit <count>", "at most so many").argParser(whole(1, 200)).default(20))
     .action((options) => listRuns(options, terminal));
   add("show", "show what happened to a run")
@@ -178,6 +183,12 @@ function statuses(text: string): RunStatus[] {
     if (status === undefined) throw new InvalidArgumentError(`Statuses are ${runStatuses.join(", ")}.`);
     return status;
   });
+}
+
+function moment(text: string): Date {
+  const time = new Date(text);
+  if (/^\d{4}-\d{2}-\d{2}/.test(text) && !Number.isNaN(time.getTime())) return time;
+  throw new InvalidArgumentError("It is a time such as 2026-01-31 or 2026-01-31T12:00:00Z.");
 }
 
 function packageVersion(): string {

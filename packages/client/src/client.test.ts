@@ -338,18 +338,27 @@ describe("listing runs", () => {
 
   it("gives one page when awaited and all runs when iterated", async () => {
     const { aiki, asked } = await connect(pages);
-    const list = aiki.runs.list({ status: "completed", createdAfter: new Date(5) });
+    const list = aiki.runs.list({ status: "completed", createdAfter: new Date(5), errorCode: "E" });
     expect((await list).cursor).toBe("next");
     const ids = [];
     for await (const { id } of list) ids.push(id);
     expect(ids).toEqual(["a", "b", "c"]);
-    expect(asked.find[0]?.request).toEqual({ status: ["completed"], createdAfter: 5 });
+    expect(asked.find[0]?.request).toEqual({ status: ["completed"], createdAfter: 5, errorCode: "E" });
+  });
+
+  it("goes on behind a page that holds no run", async () => {
+    const { aiki } = await connect({
+      find: ({ cursor }) => (cursor === undefined ? { runs: [], cursor: "next" } : { runs: [viewOf("c")] }),
+    });
+    const ids = [];
+    for await (const { id } of aiki.runs.list({ versionId: "1.0.0" })) ids.push(id);
+    expect(ids).toEqual(["c"]);
   });
 
   it("refuses a filter that cannot be", async () => {
     const { aiki } = await connect(pages);
     const misspelt = { stauts: "failed" };
-    for (const filter of [{ limit: 201 }, { ...misspelt, limit: 1 }, { tags: [""] }]) {
+    for (const filter of [{ limit: 201 }, { ...misspelt, limit: 1 }, { tags: [""] }, { errorCode: "" }]) {
       expect(() => aiki.runs.list(filter)).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
     }
   });

@@ -21,11 +21,13 @@ export interface RunFilter {
   parentId?: RunId;
   /** Runs that carry all of these. */
   tags?: readonly string[];
+  /** The code of the error that they failed with; a code that is a number, as its digits. */
+  errorCode?: string;
   /** Inclusive; epoch milliseconds when a number. */
   createdAfter?: Date | number;
   /** Exclusive; epoch milliseconds when a number. */
   createdBefore?: Date | number;
-  /** Default `newest` first. */
+  /** By when they were created. Default `newest` first. */
   order?: "newest" | "oldest";
   /** Runs per page, 1 to 200. Default 50. */
   limit?: number;
@@ -33,7 +35,10 @@ export interface RunFilter {
   cursor?: string;
 }
 
-/** One page of runs, without their inputs and outputs. */
+/**
+ * One page of runs, without their inputs and outputs. The server examines a bounded number of runs for a page: one that
+ * few runs fit may be short, or empty, and still have a `cursor`.
+ */
 export interface RunPage {
   runs: RunView[];
   /** Pass it as `cursor` for the next page; absent on the last one. */
@@ -102,6 +107,7 @@ function requestOf(filter: RunFilter): FindRequest {
     shardKey: fields.text("shardKey"),
     parentId: fields.shaped("parentId", isRunId, "the id of a run, a UUID in lower case"),
     tags: fields.texts("tags", limits.tags),
+    errorCode: fields.text("errorCode"),
     createdAfter: fields.moment("createdAfter"),
     createdBefore: fields.moment("createdBefore"),
     order: fields.oneOf("order", ["newest", "oldest"]),

@@ -160,7 +160,7 @@ function readerOf(reader: Reader): Reader {
     claimed: (session, claimIds) => reader.claimed(session, claimIds),
     inSession: (namespace, session, limit) => reader.inSession(namespace, session, limit),
     referenced: (keys) => reader.referenced(keys),
-    find: (namespace, request, limit, after) => reader.find(namespace, request, limit, after),
+    find: (namespace, request, listLimits) => reader.find(namespace, request, listLimits),
     workers: (namespace, at) => reader.workers(namespace, at),
     all: (after, limit) => reader.all(after, limit),
   };

@@ -1,6 +1,7 @@
 import { statSync } from "node:fs";
 import { relative, resolve } from "node:path";
 import { AikiError, consoleLogger } from "@aikirun/lib";
+import type { RunView } from "@aikirun/lib/protocol";
 import { type Server, server, withoutPassword } from "@aikirun/server";
 import type { Terminal } from "../terminal.ts";
 import { counted, plain, spanOf } from "../text.ts";
@@ -94,7 +95,13 @@ function witnessOf(file: string, aikiServer: Server, { note, err, paint }: Termi
 
 /** `order@1.0.0 <id>` for each run in the hands of this worker, by the server's knowledge. */
 async function heldBy(aikiServer: Server, workerId: string): Promise<string[]> {
-  const { runs } = await aikiServer.api().find({ status: ["running"], limit: 200 });
+  const runs: RunView[] = [];
+  let cursor: string | undefined;
+  do {
+    const page = await aikiServer.api().find({ status: ["running"], limit: 200, ...(cursor && { cursor }) });
+    runs.push(...page.runs);
+    cursor = page.cursor;
+  } while (cursor !== undefined && runs.length < 200);
   return runs
     .filter(({ worker }) => worker === workerId)
     .map(({ id, name, versionId }) => `${plain(`${name}@${versionId}`)} ${id}`);

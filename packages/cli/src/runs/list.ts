@@ -1,4 +1,4 @@
-import type { RunFilter } from "@aikirun/client";
+import type { Client, RunFilter, RunPage } from "@aikirun/client";
 import type { RunStatus, RunView } from "@aikirun/lib/protocol";
 import { printListing } from "../listing.ts";
 import type { Terminal } from "../terminal.ts";
@@ -11,11 +11,16 @@ export interface ListOptions extends ServerOptions {
   status?: RunStatus[];
   tag?: string[];
   reference?: string;
+  versionId?: string;
+  shard?: string;
+  errorCode?: string;
+  createdAfter?: Date;
+  createdBefore?: Date;
   limit: number;
 }
 
 export async function listRuns(options: ListOptions, terminal: Terminal): Promise<void> {
-  const { runs, cursor } = await connected(options, async (aiki) => aiki.runs.list(filterOf(options)));
+  const { runs, cursor } = await connected(options, (aiki) => firstRuns(aiki, options));
   const listing = {
     items: runs,
     nothing: "No runs fit.",
@@ -27,13 +32,31 @@ export async function listRuns(options: ListOptions, terminal: Terminal): Promis
   printListing(listing, options.json, terminal);
 }
 
-function filterOf({ name, status, tag, reference, limit }: ListOptions): RunFilter {
+/** As many runs as were asked for, if there are so many: a page may hold fewer, and not be the last one. */
+async function firstRuns(aiki: Client, options: ListOptions): Promise<RunPage> {
+  const runs: RunView[] = [];
+  let cursor: string | undefined;
+  do {
+    const rest = { limit: options.limit - runs.length, ...(cursor === undefined ? {} : { cursor }) };
+    const page = await aiki.runs.list({ ...filterOf(options), ...rest });
+    runs.push(...page.runs);
+    cursor = page.cursor;
+  } while (cursor !== undefined && runs.length < options.limit);
+  return { runs, ...(cursor === undefined ? {} : { cursor }) };
+}
+
+function filterOf(options: ListOptions): RunFilter {
+  const { name, status, tag, reference, versionId, shard, errorCode, createdAfter, createdBefore } = options;
   return {
-    limit,
     ...(name === undefined ? {} : { name }),
     ...(status === undefined ? {} : { status }),
     ...(tag === undefined ? {} : { tags: tag }),
     ...(reference === undefined ? {} : { referenceId: reference }),
+    ...(versionId === undefined ? {} : { versionId }),
+    ...(shard === undefined ? {} : { shardKey: shard }),
+    ...(errorCode === undefined ? {} : { errorCode }),
+    ...(createdAfter === undefined ? {} : { createdAfter }),
+    ...(createdBefore === undefined ? {} : { createdBefore }),
   };
 }
 

@@ -14,11 +14,13 @@ export interface FindRequest {
   parentId?: RunId;
   /** Runs that carry all of these. */
   tags?: string[];
+  /** Runs that failed with an error of this code, at most 255 characters; a code that is a number, as its digits. */
+  errorCode?: string;
   /** Epoch milliseconds, inclusive. */
   createdAfter?: number;
   /** Epoch milliseconds, exclusive. */
   createdBefore?: number;
-  /** Newest first is the default. */
+  /** By when they were created, then by id. Newest first is the default. */
   order?: "newest" | "oldest";
   /** 1 to 200; default 50. */
   limit?: number;
@@ -30,6 +32,10 @@ export interface FindRequest {
 export interface FindReply {
   /** Without `input` and `outcome.output`. */
   runs: RunView[];
+  /**
+   * Where the next page begins; absent on the last one. A server examines a bounded number of runs for a page, so a
+   * page may hold fewer runs than its `limit`, or none, and still have a cursor.
+   */
   cursor?: string;
 }
 

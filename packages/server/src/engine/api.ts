@@ -14,14 +14,14 @@ import type {
 } from "@aikirun/lib/protocol";
 import type { Command } from "../core/run.ts";
 import { type HeldClaimsContext, heldClaims, told } from "./held-claims.ts";
-import { find, read } from "./lookup.ts";
+import { find, type LookupContext, read } from "./lookup.ts";
 import { type Answer, mismatch, type Operation, type Result } from "./operation.ts";
 import { type WatchContext, watch } from "./watch.ts";
 
 /** Runs released in one transaction when a session ends, so that no other caller waits for long. */
 const releasedAtOnce = 500;
 
-export type ApiContext = HeldClaimsContext & WatchContext;
+export type ApiContext = HeldClaimsContext & WatchContext & LookupContext;
 
 export function createApi(context: ApiContext): Api {
   const { namespace, presence, submit } = context;

@@ -4,6 +4,7 @@ import { only, rig } from "../../test/rig.ts";
 import { awaits, complete, diverged, error, fail, go, kinds, returned, sleeps, suspend } from "../../test/runs.ts";
 import { settled, virtualEnv } from "../../test/virtual-env.ts";
 import { memoryStorage } from "../storage/memory/memory.ts";
+import type { Storage } from "../storage/storage.ts";
 
 describe("a start", () => {
   it("with a reference is one run for the same input, whatever the version by now", async () => {
@@ -25,6 +26,34 @@ describe("a start", () => {
     const results = (await one.api.start({ runs: [...specs, one.spec()] })).results;
     expect(results.map((result) => result.ok && result.created)).toEqual([true, false, false, true]);
     expect(new Set(results.slice(0, 3).map((result) => result.ok && result.id)).size).toBe(1);
+  });
+});
+
+describe("lists", () => {
+  it("are read two at a time, whoever asks, so that connections are left for others", async () => {
+    const env = virtualEnv();
+    const inner = memoryStorage({ env });
+    let reading = 0;
+    const open: Array<() => void> = [];
+    const slow: Storage = {
+      ...inner,
+      async read(work) {
+        reading += 1;
+        await new Promise<void>((resolve) => open.push(resolve));
+        reading -= 1;
+        return inner.read(work);
+      },
+    };
+    const { engine } = rig({ env, inner: slow });
+    const lists = Array.from({ length: 5 }, (_, n) => engine.api(`namespace-${n}`).find({}));
+    const other = engine.api("default").read({ runs: [] });
+    for (const expected of [3, 2, 1]) {
+      await settled();
+      expect(reading).toBe(expected);
+      for (const resolve of open.splice(0)) resolve();
+    }
+    expect(await other).toEqual({ results: [] });
+    expect(await Promise.all(lists)).toEqual(lists.map(() => ({ runs: [] })));
   });
 });
 

@@ -14,6 +14,7 @@ import { createApi } from "./api.ts";
 import { runChanges } from "./changes.ts";
 import { dueClock } from "./clock.ts";
 import { type Committed, type Committer, commit } from "./commit.ts";
+import { listQueue } from "./list-queue.ts";
 import type { Channel } from "./news.ts";
 import type { Operation, Result } from "./operation.ts";
 import { livePresence } from "./presence.ts";
@@ -50,6 +51,11 @@ export interface Engine {
 /** Operations decided in one transaction: few enough that a blocking database blocks for milliseconds. */
 const batchSize = 200;
 const cachedRowCount = 10_000;
+
+/** Lists that are read at once: few enough that they never take every connection that others read with. */
+const listsAtOnce = 2;
+/** Lists that may wait for those; one more is `UNAVAILABLE`. */
+const listsWaiting = 100;
 
 const defaultSettings: Settings = {
   unconfirmedLeaseMs: 10_000,
@@ -138,7 +144,7 @@ export function createEngine(options: EngineOptions): Engine {
   const clock = dueClock({ env, storage, submit, logger, closing: closing.signal });
 
   const reading = readable(storage);
-
+  const lists = listQueue({ atOnce: listsAtOnce, waiting: listsWaiting });
   const presence = livePresence({
     env,
     storage: { ...reading, transaction: (work) => storage.transaction(work) },
@@ -152,6 +158,7 @@ export function createEngine(options: EngineOptions): Engine {
         namespace,
         env,
         storage: reading,
+        lists,
         rows,
         ready,
         changes,

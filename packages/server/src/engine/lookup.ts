@@ -14,9 +14,11 @@ import {
   type RunView,
 } from "@aikirun/lib/protocol";
 import type { Run } from "../core/run.ts";
+import type { ListPosition } from "../storage/find.ts";
 import type { Reader, Storage } from "../storage/storage.ts";
 import { claimedWait } from "./claims.ts";
 import type { StalledChild } from "./explanation.ts";
+import type { ListQueue } from "./list-queue.ts";
 import { notFound } from "./operation.ts";
 import type { Presence } from "./presence.ts";
 import { viewOf } from "./view.ts";
@@ -24,24 +26,28 @@ import { viewOf } from "./view.ts";
 export interface LookupContext {
   namespace: string;
   storage: Pick<Storage, "read">;
+  /** Of all namespaces together. */
+  lists: ListQueue;
   presence: Presence;
 }
 
 const defaultPage = 50;
 const maxPage = 200;
+/** Rows that are examined for a page at most, whatever the filter: tens of milliseconds of the database's time. */
+const maxExamined = 5_000;
 const maxEntries = 1_000;
 
-/** @throws `BAD_REQUEST` for a cursor that no reply gave out. */
-export async function find({ namespace, storage, presence }: LookupContext, request: FindRequest): Promise<FindReply> {
+/** @throws `BAD_REQUEST` for a cursor that no reply gave out; `UNAVAILABLE` while too many lists are asked for. */
+export async function find(context: LookupContext, request: FindRequest): Promise<FindReply> {
+  const { namespace, storage, lists, presence } = context;
   const limit = Math.min(Math.max(1, request.limit ?? defaultPage), maxPage);
   const after = request.cursor === undefined ? null : openCursor(request.cursor);
-  const page = await storage.read((reader) => reader.find(namespace, request, limit + 1, after));
-  const runs = page.slice(0, limit);
-  const last = runs.at(-1);
+  const listLimits = { limit, scan: maxExamined, after };
+  const { runs, next } = await lists(() => storage.read((reader) => reader.find(namespace, request, listLimits)));
   const isServed = await presence.serving(namespace, runs);
   return {
     runs: runs.map((run) => withoutPayloads(viewOf(run, { isServed }))),
-    ...(page.length > limit && last !== undefined ? { cursor: Buffer.from(last.id).toString("base64url") } : {}),
+    ...(next === null ? {} : { cursor: cursorOf(next) }),
   };
 }
 
@@ -135,10 +141,15 @@ function withoutPayloads({ input: _, ...view }: RunView): RunView {
   return view.outcome?.status === "completed" ? { ...view, outcome: { status: "completed" } } : view;
 }
 
-function openCursor(cursor: string): string {
-  const id = Buffer.from(cursor, "base64url").toString();
-  if (!/^[0-9a-f-]{36}$/.test(id)) {
+function cursorOf({ createdAt, id }: ListPosition): string {
+  return Buffer.from(`${createdAt} ${id}`).toString("base64url");
+}
+
+function openCursor(cursor: string): ListPosition {
+  const text = Buffer.from(cursor, "base64url").toString();
+  const [, createdAt, id] = /^(-?\d{1,16}) ([0-9a-f-]{36})$/.exec(text) ?? [];
+  if (id === undefined) {
     throw new AikiError("BAD_REQUEST", "The cursor is not one that a reply gave out; begin again without it.");
   }
-  return id;
+  return { createdAt: Number(createdAt), id };
 }

@@ -281,6 +281,7 @@ const find = z.strictObject({
   shardKey: name.exactOptional(),
   parentId: runId.exactOptional(),
   tags: tags.exactOptional(),
+  errorCode: name.exactOptional(),
   createdAfter: at.exactOptional(),
   createdBefore: at.exactOptional(),
   order: z.enum(["newest", "oldest"]).exactOptional(),

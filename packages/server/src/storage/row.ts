@@ -7,6 +7,7 @@ import { AikiError } from "@aikirun/lib";
 import type { Ask, Build, Entry, Value } from "@aikirun/lib/protocol";
 import { holderOf } from "../core/claim.ts";
 import type { Arrivals, Run, RunOptions, State, Wait } from "../core/run.ts";
+import { errorCodeOf } from "./find.ts";
 import { fromText, toText } from "./text.ts";
 
 /** What a database takes and gives for one column. */
@@ -26,6 +27,8 @@ export interface ChangingColumns {
   claimId: string | null;
   output: string | null;
   state: string;
+  /** See `errorCodeOf`. */
+  errorCode: string | null;
 }
 
 /** The part of a run's row that its start fixes. */
@@ -128,6 +131,7 @@ export function changingColumns(run: Run): ChangingColumns {
     claimId: optionalText(running?.claimId),
     output: completed ? optionalText(state.output) : null,
     state: JSON.stringify(rest),
+    errorCode: optionalText(errorCodeOf(run)),
   };
 }
 

@@ -1,6 +1,7 @@
 import { isAikiError } from "@aikirun/lib";
 import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../core/run.ts";
+import type { ListLimits, ListPage } from "./find.ts";
 import type { Queued, QueueFilter } from "./queue.ts";
 import type { Sighting } from "./sighting.ts";
 
@@ -71,8 +72,11 @@ export interface Reader {
   inSession(namespace: string, session: string, limit: number): Promise<RunId[]>;
   /** Runs by reference: one per `(namespace, name, referenceId)` that exists. */
   referenced(keys: ReferenceKey[]): Promise<Run[]>;
-  /** One page, newest (by id) first unless `order` says otherwise; `after` is the last id of the page before. */
-  find(namespace: string, request: FindRequest, limit: number, after: RunId | null): Promise<Run[]>;
+  /**
+   * A page of the runs of the namespace that fit, by when they were created and then by id: newest first unless `order`
+   * says otherwise. A page that examined `scan` rows ends there, however few fit, and says where the next one begins.
+   */
+  find(namespace: string, request: FindRequest, listLimits: ListLimits): Promise<ListPage>;
   /** Workers of the namespace that count as live at this moment (`liveUntil` is later), in any order. */
   workers(namespace: string, at: number): Promise<Sighting[]>;
   /** One page of the runs of all namespaces, in id order; `after` is the last id of the page before. */

@@ -1,6 +1,7 @@
 import { AikiError, type Env } from "@aikirun/lib";
 import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
+import { errorCodeOf, type ListLimits, type ListPage, listPage } from "../find.ts";
 import { cutJournal, recalled } from "../journal.ts";
 import type { KeyedStorage } from "../keys.ts";
 import { interleaved, type Queued, type QueueFilter } from "../queue.ts";
@@ -117,16 +118,18 @@ class MemoryReader implements Reader {
     return this.load(ids);
   }
 
-  async find(namespace: string, request: FindRequest, limit: number, after: RunId | null): Promise<Run[]> {
-    const ids = this.tables.namespace(namespace);
+  async find(namespace: string, request: FindRequest, { limit, scan, after }: ListLimits): Promise<ListPage> {
+    const listed = this.tables.namespace(namespace);
     const start = after ?? undefined;
-    const ordered = request.order === "oldest" ? ids.ascending(start) : ids.descending(start);
-    const page: Run[] = [];
-    for (const id of ordered) {
-      if (page.length >= limit) break;
-      for (const run of this.#loaded(id)) if (fits(run, request)) page.push(run);
+    const ordered = request.order === "oldest" ? listed.ascending(start) : listed.descending(start);
+    const found: Run[] = [];
+    let examined = 0;
+    for (const position of ordered) {
+      for (const run of this.#loaded(position.id)) if (fits(run, request)) found.push(run);
+      examined += 1;
+      if (found.length > limit || examined >= scan) return listPage(found, limit, position);
     }
-    return page;
+    return listPage(found, limit, null);
   }
 
   async workers(namespace: string, at: number): Promise<Sighting[]> {
@@ -252,6 +255,7 @@ function fits(run: Run, request: FindRequest): boolean {
     (request.referenceId === undefined || run.referenceId === request.referenceId) &&
     (request.shardKey === undefined || run.shardKey === request.shardKey) &&
     (request.parentId === undefined || run.parent?.id === request.parentId) &&
+    (request.errorCode === undefined || errorCodeOf(run) === request.errorCode) &&
     (request.tags ?? []).every((tag) => run.options.tags?.includes(tag)) &&
     (request.createdAfter === undefined || run.createdAt >= request.createdAfter) &&
     (request.createdBefore === undefined || run.createdAt < request.createdBefore)

@@ -1,6 +1,7 @@
 import { type Entry, finalStatuses, type RunId } from "@aikirun/lib/protocol";
 import { holderOf } from "../../core/claim.ts";
 import type { Run } from "../../core/run.ts";
+import type { ListPosition } from "../find.ts";
 import type { Ranked } from "../queue.ts";
 import type { Sighting } from "../sighting.ts";
 import { byId, Sorted } from "./sorted.ts";
@@ -24,7 +25,7 @@ export class Tables {
   readonly due: Sorted<Dated> = new Sorted<Dated>(byDate);
   readonly workers: Map<string, Sighting> = new Map();
   readonly #queues = new Map<string, Sorted<Ranked>>();
-  readonly #namespaces = new Map<string, Sorted<RunId>>();
+  readonly #namespaces = new Map<string, Sorted<ListPosition>>();
   readonly #children = new Map<RunId, Sorted<RunId>>();
   readonly #stalledChildren = new Map<RunId, Sorted<RunId>>();
   readonly #claims = new Map<string, Sorted<RunId>>();
@@ -34,8 +35,8 @@ export class Tables {
     return this.#queues.get(keyOf(namespace, shardKey, name, versionId))?.ascending() ?? [];
   }
 
-  namespace(namespace: string): Sorted<RunId> {
-    return this.#namespaces.get(namespace) ?? new Sorted<RunId>(byId);
+  namespace(namespace: string): Sorted<ListPosition> {
+    return this.#namespaces.get(namespace) ?? new Sorted<ListPosition>(byCreation);
   }
 
   liveChildren(parent: RunId): Iterable<RunId> {
@@ -97,8 +98,8 @@ export class Tables {
   }
 
   #index(run: Run): void {
-    const { id } = run;
-    addTo(this.#namespaces, run.namespace, id, byId);
+    const { id, createdAt } = run;
+    addTo(this.#namespaces, run.namespace, { createdAt, id }, byCreation);
     if (run.referenceId !== null) this.references.set(referenceKey(run), id);
     if (run.dueAt !== null) this.due.add({ at: run.dueAt, id });
     if (run.state.status === "queued") addTo(this.#queues, queueKey(run), { priority: run.priority, id }, byRank);
@@ -112,8 +113,8 @@ export class Tables {
   }
 
   #unindex(run: Run): void {
-    const { id } = run;
-    removeFrom(this.#namespaces, run.namespace, id);
+    const { id, createdAt } = run;
+    removeFrom(this.#namespaces, run.namespace, { createdAt, id });
     if (run.referenceId !== null) this.references.delete(referenceKey(run));
     if (run.dueAt !== null) this.due.delete({ at: run.dueAt, id });
     if (run.state.status === "queued") removeFrom(this.#queues, queueKey(run), { priority: run.priority, id });
@@ -158,6 +159,10 @@ export function placeOf(entries: Entry[], seq: number): number {
 
 function byDate(left: Dated, right: Dated): number {
   return left.at - right.at || byId(left.id, right.id);
+}
+
+function byCreation(left: ListPosition, right: ListPosition): number {
+  return left.createdAt - right.createdAt || byId(left.id, right.id);
 }
 
 function queueKey(run: Run): string {

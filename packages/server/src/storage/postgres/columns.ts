@@ -41,6 +41,7 @@ const changing = [
   "claimId",
   "output",
   "state",
+  "errorCode",
 ] as const satisfies ReadonlyArray<keyof ChangingColumns>;
 
 const entry = [

@@ -1,9 +1,10 @@
 /**
- * The one statement whose shape depends on the request: a list of runs. Every part of it is constant. Ids are picked
- * first, so that a sort moves ids and not whole runs.
+ * The statements whose shape depends on the request: those of a list of runs. Every part of them is constant. Ids are
+ * picked first, so that whole runs are read for the page alone.
  */
 
-import type { FindRequest, RunId, RunStatus } from "@aikirun/lib/protocol";
+import type { FindRequest, RunStatus } from "@aikirun/lib/protocol";
+import { countedOf, type ListLimits, type ListSource, type SourcePart } from "../find.ts";
 import { toText } from "../text.ts";
 
 export interface Query {
@@ -11,69 +12,200 @@ export interface Query {
   values: unknown[];
 }
 
-/** Those that the index of statuses holds. */
-const indexed: ReadonlySet<RunStatus> = new Set<RunStatus>([
-  "scheduled",
-  "paused",
-  "sleeping",
-  "awaiting_event",
-  "awaiting_retry",
-  "awaiting_child_workflow",
-  "stalled",
-  "failed",
-  "cancelled",
-]);
+/**
+ * For the rest of the transaction. Each source has an index in the order of the list, and reading it row by row stops
+ * with the page. What the planner may take for cheaper reads the whole source first, when its estimates are wrong. What
+ * is off makes every other plan look expensive, which would have it compiled.
+ */
+export const readInOrder: string = `
+  SELECT
+    set_config('enable_seqscan', 'off', true),
+    set_config('enable_bitmapscan', 'off', true),
+    set_config('enable_sort', 'off', true),
+    set_config('enable_hashjoin', 'off', true),
+    set_config('enable_mergejoin', 'off', true),
+    set_config('jit', 'off', true)`;
 
-export function findQuery(namespace: string, request: FindRequest, limit: number, after: RunId | null): Query {
-  const conditions: string[] = [];
-  const values: unknown[] = [];
-  const where = (condition: string, value: unknown): void => {
-    if (value === undefined) return;
-    values.push(value);
-    conditions.push(condition.replace("?", `$${values.length}`));
-  };
-  const oldest = request.order === "oldest";
+/** Answers one row: how many runs each source holds, counted as far as matters. */
+export function countQuery(
+  namespace: string,
+  request: FindRequest,
+  listLimits: ListLimits,
+  sources: readonly ListSource[],
+): Query {
+  const list = new List(namespace, request, listLimits);
+  const counts = sources.map((source, place) => {
+    const parts = source.parts.map((part) => `SELECT 1 FROM ${list.part(part, source)}`);
+    const all = `${parts.join(" UNION ALL ")} LIMIT ${list.value(countedOf(listLimits))}`;
+    return `(SELECT count(*) FROM (${all}) AS counted) AS count_${place}`;
+  });
+  return list.query(`SELECT ${counts.join(", ")}`);
+}
 
-  where("namespace = ?", toText(namespace));
-  where(oldest ? "id > ?" : "id < ?", after === null ? undefined : toText(after));
-  where("revision >= 0 AND name = ?", textOrNothing(request.name));
-  where("version_id = ?", textOrNothing(request.versionId));
-  where("reference_id = ?", textOrNothing(request.referenceId));
-  where("shard_key = ?", textOrNothing(request.shardKey));
-  where("parent_id = ?", textOrNothing(request.parentId));
-  where("created_at >= ?", request.createdAfter);
-  where("created_at < ?", request.createdBefore);
-  where("tags @> ?::text[]", request.tags?.length === 0 ? undefined : request.tags?.map(toText));
-  conditions.push(...partialIndex(request.status));
-  where("status = ANY (?::text[])", request.status);
-  values.push(limit);
-
-  const order = oldest ? "ASC" : "DESC";
-  const sql = `
+/** Answers with the runs of a page, and one more if it is known that there is more. */
+export function pageQuery(namespace: string, request: FindRequest, listLimits: ListLimits, source: ListSource): Query {
+  const list = new List(namespace, request, listLimits);
+  return list.query(`
   SELECT
     run.*,
     (SELECT max(seq) FROM aiki.entry WHERE entry.run_id = run.id) AS tail,
     (SELECT at FROM aiki.entry WHERE entry.run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
   FROM (
-    SELECT id
-    FROM aiki.run
-    WHERE ${conditions.join(" AND ")}
-    ORDER BY id ${order}
-    LIMIT $${values.length}
+    SELECT created_at, id
+    FROM (${list.examined(source)}) AS examined
+    WHERE ${list.filter(source)}
+    ORDER BY ${list.order}
+    LIMIT ${list.value(listLimits.limit + 1)}
   ) AS page
   JOIN aiki.run ON run.id = page.id
-  ORDER BY run.id ${order}`;
-  return { sql, values };
+  ORDER BY ${list.orderOf("page")}`);
 }
 
-/** The condition of a partial index is named where it holds, since only then can the index be used. */
-function partialIndex(status: RunStatus[] | undefined): string[] {
-  if (status === undefined || status.length === 0) return [];
-  if (status.every((one) => one === "queued")) return ["status = 'queued'"];
-  if (status.every((one) => one === "running")) return ["status = 'running'"];
-  return status.every((one) => indexed.has(one)) ? ["status NOT IN ('queued', 'running', 'completed')"] : [];
+/** Answers with the position of the last row that was examined; with none when the source was read to its end. */
+export function reachedQuery(
+  namespace: string,
+  request: FindRequest,
+  listLimits: ListLimits,
+  source: ListSource,
+): Query {
+  const list = new List(namespace, request, listLimits);
+  return list.query(`
+  SELECT created_at, id
+  FROM (${list.examined(source)}) AS examined
+  OFFSET ${list.value(mostExamined(source, listLimits) - 1)}`);
 }
 
-function textOrNothing(value: string | undefined): string | undefined {
-  return value === undefined ? undefined : toText(value);
+/** Columns that a filter compares. */
+const compared =
+  "created_at, id, namespace, name, version_id, status, reference_id, shard_key, parent_id, tags, error_code";
+
+/** The parts that the statements of one list are made of, and the values that they name. */
+class List {
+  readonly order: string;
+  readonly #namespace: string;
+  readonly #request: FindRequest;
+  readonly #limits: ListLimits;
+  readonly #values: unknown[] = [];
+
+  constructor(namespace: string, request: FindRequest, listLimits: ListLimits) {
+    this.#namespace = toText(namespace);
+    this.#request = request;
+    this.#limits = listLimits;
+    this.order = this.orderOf("");
+  }
+
+  query(sql: string): Query {
+    return { sql, values: this.#values };
+  }
+
+  /** Names a value in the statement. */
+  value(value: unknown): string {
+    this.#values.push(value);
+    return `$${this.#values.length}`;
+  }
+
+  orderOf(table: string): string {
+    const direction = this.#request.order === "oldest" ? "ASC" : "DESC";
+    const prefix = table === "" ? "" : `${table}.`;
+    return `${prefix}created_at ${direction}, ${prefix}id ${direction}`;
+  }
+
+  /** The rows of a source that may be examined: the first ones in order, or all of a source without order. */
+  examined(source: ListSource): string {
+    const parts = source.parts.map((part) => `SELECT ${columnsOf(part)} FROM ${this.part(part, source)}`);
+    if (!source.isOrdered) return parts.join(" UNION ALL ");
+    const first = ` ORDER BY ${this.order} LIMIT ${this.value(mostExamined(source, this.#limits))}`;
+    const [only = "", ...others] = parts;
+    return others.length === 0
+      ? only + first
+      : `${parts.map((part) => `(${part}${first})`).join(" UNION ALL ")}${first}`;
+  }
+
+  /** Table and condition of a part. The condition of a partial index is named, since only then can it be used. */
+  part(part: SourcePart, source: ListSource): string {
+    const { name, referenceId, parentId, errorCode } = this.#request;
+    switch (part.type) {
+      case "namespace":
+        return this.#rows(source, "fence >= 0");
+      case "name":
+        return this.#rows(source, `revision >= 0 AND name = ${this.#text(name)}`);
+      case "reference":
+        return this.#rows(source, `reference_id = ${this.#text(referenceId)}`);
+      case "parent":
+        return this.#rows(source, `parent_id = ${this.#text(parentId)}`);
+      case "error":
+        return this.#rows(source, `error_code = ${this.#text(errorCode)}`);
+      case "status":
+        // Its index is of all namespaces.
+        if (part.status === "running") return "aiki.run WHERE status = 'running'";
+        return this.#rows(source, statusCondition(part.status, this.value(part.status)));
+      case "tag": {
+        const tagged = `namespace = ${this.value(this.#namespace)} AND tag = ${this.#text(part.tag)}`;
+        const range = this.#range("run_id");
+        return `(
+          SELECT created_at, run_id FROM aiki.run_tag WHERE ${[tagged, ...range].join(" AND ")}
+        ) AS tagged LEFT JOIN aiki.run ON run.id = tagged.run_id`;
+      }
+      default:
+        return part satisfies never;
+    }
+  }
+
+  /** What a run of the list must meet besides being in a part. */
+  filter({ isOrdered }: ListSource): string {
+    const { name, versionId, status, referenceId, shardKey, parentId, tags, errorCode } = this.#request;
+    const conditions = [
+      ...(isOrdered ? [] : [`namespace = ${this.value(this.#namespace)}`, ...this.#range("id")]),
+      ...this.#equal("name", name),
+      ...this.#equal("version_id", versionId),
+      ...this.#equal("reference_id", referenceId),
+      ...this.#equal("shard_key", shardKey),
+      ...this.#equal("parent_id", parentId),
+      ...this.#equal("error_code", errorCode),
+      ...(status === undefined ? [] : [`status = ANY (${this.value(status)}::text[])`]),
+      ...(tags === undefined ? [] : [`tags @> ${this.value(tags.map(toText))}::text[]`]),
+    ];
+    return conditions.length === 0 ? "true" : conditions.join(" AND ");
+  }
+
+  #rows({ isOrdered }: ListSource, condition: string): string {
+    const namespace = `namespace = ${this.value(this.#namespace)}`;
+    const range = isOrdered ? this.#range("id") : [];
+    return `aiki.run WHERE ${[namespace, condition, ...range].join(" AND ")}`;
+  }
+
+  #range(id: string): string[] {
+    const { createdAfter, createdBefore, order } = this.#request;
+    const { after } = this.#limits;
+    const behind = order === "oldest" ? ">" : "<";
+    return [
+      ...(createdAfter === undefined ? [] : [`created_at >= ${this.value(createdAfter)}`]),
+      ...(createdBefore === undefined ? [] : [`created_at < ${this.value(createdBefore)}`]),
+      ...(after === null
+        ? []
+        : [`(created_at, ${id}) ${behind} (${this.value(after.createdAt)}, ${this.value(toText(after.id))})`]),
+    ];
+  }
+
+  #equal(column: string, value: string | undefined): string[] {
+    return value === undefined ? [] : [`${column} = ${this.#text(value)}`];
+  }
+
+  #text(value: string | undefined): string {
+    return this.value(value === undefined ? null : toText(value));
+  }
+}
+
+/** The first rows of several parts are among the first ones of each: all of those together are within the limit. */
+function mostExamined({ parts }: ListSource, { scan }: ListLimits): number {
+  return Math.ceil(scan / parts.length);
+}
+
+function columnsOf({ type }: SourcePart): string {
+  return type === "tag" ? compared.replace("created_at, id", "tagged.created_at, tagged.run_id AS id") : compared;
+}
+
+function statusCondition(status: RunStatus, value: string): string {
+  if (status === "queued") return `status = 'queued' AND status = ${value}`;
+  return `status NOT IN ('queued', 'running', 'completed') AND status = ${value}`;
 }

@@ -2,8 +2,7 @@ import type { Migration } from "../migration.ts";
 
 /**
  * Text is compared byte by byte (`COLLATE "C"`), as in the other dialect. A run without shard key stands in its queue's
- * index under U+0001, which is no other key's text: `IS NOT DISTINCT FROM` would use no index. No revision is below
- * 0: only the list of a workflow's runs says so, so that nothing else is looked up through that index.
+ * index under U+0001, which is no other key's text: `IS NOT DISTINCT FROM` would use no index.
  */
 const createRunAndEntry = `
   CREATE TABLE aiki.run (
@@ -106,10 +105,74 @@ const indexStalledChildren = `
   CREATE INDEX run_stalled_child ON aiki.run (parent_id, id)
     WHERE (status = 'stalled') IS TRUE AND parent_id IS NOT NULL;`;
 
+/**
+ * What lists are read from: an index for each filter that few runs meet, in the order of the list. Tags have a table of
+ * their own, which is written when a run is, and never again. No revision and no fence is below 0, and only lists say
+ * so: no other statement uses their largest indexes, and of lists each only its own. Texts that no JSON function of
+ * PostgreSQL can read are left without a code.
+ */
+const indexLists = `
+  ALTER TABLE aiki.run ADD COLUMN error_code text COLLATE "C";
+  UPDATE aiki.run
+  SET error_code = state::json #>> '{state,error,code}'
+  WHERE status = 'failed' AND CASE
+    WHEN state ~* '\\\\u(0000|d[89a-f])' THEN false
+    ELSE length(state::json #>> '{state,error,code}') <= 255
+  END;
+
+  DROP INDEX aiki.run_reference;
+  DROP INDEX aiki.run_parent;
+  DROP INDEX aiki.run_name;
+  DROP INDEX aiki.run_status;
+  CREATE UNIQUE INDEX run_reference ON aiki.run (namespace, reference_id, name)
+    WHERE reference_id IS NOT NULL;
+  CREATE INDEX run_parent ON aiki.run (namespace, parent_id, created_at, id)
+    WHERE parent_id IS NOT NULL;
+  CREATE INDEX run_name ON aiki.run (namespace, name, created_at, id)
+    WHERE revision >= 0;
+  CREATE INDEX run_status ON aiki.run (namespace, status, created_at, id)
+    WHERE status NOT IN ('queued', 'running', 'completed');
+  CREATE INDEX run_error ON aiki.run (namespace, error_code, created_at, id)
+    WHERE error_code IS NOT NULL;
+  CREATE INDEX run_created ON aiki.run (namespace, created_at, id)
+    WHERE fence >= 0;
+
+  CREATE TABLE aiki.run_tag (
+    namespace  text COLLATE "C" NOT NULL,
+    tag        text COLLATE "C" NOT NULL,
+    created_at bigint NOT NULL,
+    run_id     text COLLATE "C" NOT NULL,
+    PRIMARY KEY (namespace, tag, created_at, run_id)
+  );
+
+  INSERT INTO aiki.run_tag (namespace, tag, created_at, run_id)
+  SELECT DISTINCT namespace, tag, created_at, id
+  FROM aiki.run CROSS JOIN unnest(tags) AS tag;
+
+  CREATE FUNCTION aiki.insert_run_tag() RETURNS trigger LANGUAGE plpgsql AS $$
+  BEGIN
+    INSERT INTO aiki.run_tag (namespace, tag, created_at, run_id)
+    SELECT DISTINCT NEW.namespace, tag, NEW.created_at, NEW.id
+    FROM unnest(NEW.tags) AS tag;
+    RETURN NULL;
+  END $$;
+  CREATE TRIGGER run_tag_inserted AFTER INSERT ON aiki.run
+    FOR EACH ROW WHEN (NEW.tags <> '{}') EXECUTE FUNCTION aiki.insert_run_tag();
+
+  CREATE FUNCTION aiki.delete_run_tag() RETURNS trigger LANGUAGE plpgsql AS $$
+  BEGIN
+    DELETE FROM aiki.run_tag
+    WHERE namespace = OLD.namespace AND tag = ANY (OLD.tags) AND created_at = OLD.created_at AND run_id = OLD.id;
+    RETURN NULL;
+  END $$;
+  CREATE TRIGGER run_tag_deleted AFTER DELETE ON aiki.run
+    FOR EACH ROW WHEN (OLD.tags <> '{}') EXECUTE FUNCTION aiki.delete_run_tag();`;
+
 export const migrations: readonly Migration[] = [
   { number: 1, name: "create run and entry", sql: createRunAndEntry },
   { number: 2, name: "create worker", sql: createWorker },
   { number: 3, name: "create api key", sql: createApiKey },
   { number: 4, name: "add ask to entry", sql: addAskToEntry },
   { number: 5, name: "index stalled children", sql: indexStalledChildren },
+  { number: 6, name: "index lists", sql: indexLists },
 ];

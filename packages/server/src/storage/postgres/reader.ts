@@ -1,11 +1,20 @@
 import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
+import {
+  chosenSource,
+  isChoice,
+  type ListLimits,
+  type ListPage,
+  type ListSource,
+  listPage,
+  narrowSources,
+} from "../find.ts";
 import { cutJournal } from "../journal.ts";
 import { entryOf, numberOf, type Row, runOf, textOf } from "../row.ts";
 import { type Sighting, sightingOf } from "../sighting.ts";
 import type { EntryKey, JournalRequest, Reader, ReferenceKey } from "../storage.ts";
 import { fromText, toText } from "../text.ts";
-import { findQuery } from "./find.ts";
+import { countQuery, pageQuery, reachedQuery, readInOrder } from "./find.ts";
 import type { Session } from "./session.ts";
 import * as sql from "./statements.ts";
 
@@ -88,9 +97,26 @@ export class PostgresReader implements Reader {
     return rows.map(runOf);
   }
 
-  async find(namespace: string, request: FindRequest, limit: number, after: RunId | null): Promise<Run[]> {
-    const query = findQuery(namespace, request, limit, after);
-    return (await this.session.rows(query.sql, query.values)).map(runOf);
+  async find(namespace: string, request: FindRequest, listLimits: ListLimits): Promise<ListPage> {
+    if (request.status?.length === 0) return { runs: [], next: null };
+    await this.session.rows(readInOrder);
+    const source = await this.#sourceOf(namespace, request, listLimits);
+    const page = pageQuery(namespace, request, listLimits, source);
+    const runs = (await this.session.rows(page.sql, page.values)).map(runOf);
+    if (!source.isOrdered || runs.length > listLimits.limit) return listPage(runs, listLimits.limit, null);
+    const reached = reachedQuery(namespace, request, listLimits, source);
+    const [row] = await this.session.rows(reached.sql, reached.values);
+    const position = row === undefined ? null : { createdAt: numberOf(row, "created_at"), id: idOf(row) };
+    return listPage(runs, listLimits.limit, position);
+  }
+
+  async #sourceOf(namespace: string, request: FindRequest, listLimits: ListLimits): Promise<ListSource> {
+    const sources = narrowSources(request);
+    if (!isChoice(sources)) return chosenSource(sources, [], listLimits);
+    const query = countQuery(namespace, request, listLimits, sources);
+    const [row = {}] = await this.session.rows(query.sql, query.values);
+    const counts = sources.map((_, place) => numberOf(row, `count_${place}`));
+    return chosenSource(sources, counts, listLimits);
   }
 
   async workers(namespace: string, at: number): Promise<Sighting[]> {

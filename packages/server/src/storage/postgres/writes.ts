@@ -9,8 +9,10 @@ export const lockAndChange: string = `held AS MATERIALIZED (
     SELECT given.*
     FROM unnest(
       $1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[],
-      $9::text[], $10::text[], $11::text[]
-    ) AS given (id, stood_at, status, due_at, revision, fence, updated_at, session, claim_id, output, state)
+      $9::text[], $10::text[], $11::text[], $12::text[]
+    ) AS given (
+      id, stood_at, status, due_at, revision, fence, updated_at, session, claim_id, output, state, error_code
+    )
     JOIN aiki.run ON run.id = given.id AND run.revision = given.stood_at
     ORDER BY run.id
     FOR NO KEY UPDATE OF run
@@ -19,7 +21,7 @@ export const lockAndChange: string = `held AS MATERIALIZED (
     SET
       status = held.status, due_at = held.due_at, revision = held.revision, fence = held.fence,
       updated_at = held.updated_at, session = held.session, claim_id = held.claim_id, output = held.output,
-      state = held.state
+      state = held.state, error_code = held.error_code
     FROM held
     WHERE run.id = held.id AND held.status IS NOT NULL
   )`;
@@ -28,18 +30,21 @@ export const lockAndChange: string = `held AS MATERIALIZED (
 export const insertGivenRuns: string = `
   INSERT INTO aiki.run (
     id, namespace, name, version_id, shard_key, priority, reference_id, parent_id, parent_address, follows, created_at,
-    input, options, status, due_at, revision, fence, updated_at, session, claim_id, output, state, tags
+    input, options, status, due_at, revision, fence, updated_at, session, claim_id, output, state, error_code,
+    tags
   )
   SELECT
     id, namespace, name, version_id, shard_key, priority, reference_id, parent_id, parent_address, follows, created_at,
-    input, options, status, due_at, revision, fence, updated_at, session, claim_id, output, state, tags::text[]
+    input, options, status, due_at, revision, fence, updated_at, session, claim_id, output, state, error_code,
+    tags::text[]
   FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::text[], $8::text[], $9::text[],
     $10::integer[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::bigint[], $17::bigint[],
-    $18::bigint[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[]
+    $18::bigint[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[]
   ) WITH ORDINALITY AS given (
     id, namespace, name, version_id, shard_key, priority, reference_id, parent_id, parent_address, follows, created_at,
-    input, options, status, due_at, revision, fence, updated_at, session, claim_id, output, state, tags, place
+    input, options, status, due_at, revision, fence, updated_at, session, claim_id, output, state, error_code, tags,
+    place
   )`;
 
 /** In the order given. */

@@ -5,7 +5,10 @@ import { rollback } from "./statements.ts";
 /** Told of every statement that is executed, by its text (the constants of `statements.ts`). */
 export type Observe = (sql: string) => void;
 
-/** One connection that prepares every statement once. */
+/** Prepared statements to keep: more than there are constant ones. Lists have a statement for each kind of filter. */
+const mostPrepared = 200;
+
+/** One connection that prepares statements once, and those again that many others came after. */
 export class Connection {
   readonly #database: Database;
   readonly #prepared = new Map<string, PreparedStatement>();
@@ -65,6 +68,8 @@ export class Connection {
     if (known !== undefined) return known;
     const prepared = this.#database.prepare(sql);
     this.#prepared.set(sql, prepared);
+    const [oldest] = this.#prepared.keys();
+    if (this.#prepared.size > mostPrepared && oldest !== undefined) this.#prepared.delete(oldest);
     return prepared;
   }
 }

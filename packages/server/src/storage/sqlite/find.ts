@@ -1,9 +1,7 @@
-/**
- * The one statement whose shape depends on the request: a list of runs. Every part of it is constant. Ids are picked
- * first, so that a sort moves ids and not whole runs.
- */
+/** The statements whose shape depends on the request: those of a list of runs. Every part of them is constant. */
 
-import type { FindRequest, RunId, RunStatus } from "@aikirun/lib/protocol";
+import type { FindRequest, RunStatus } from "@aikirun/lib/protocol";
+import { countedOf, type ListLimits, type ListSource, type SourcePart } from "../find.ts";
 import type { Cell } from "../row.ts";
 import { toText } from "../text.ts";
 
@@ -12,101 +10,172 @@ export interface Query {
   values: Cell[];
 }
 
-const indexed: ReadonlySet<RunStatus> = new Set<RunStatus>([
-  "scheduled",
-  "paused",
-  "sleeping",
-  "awaiting_event",
-  "awaiting_retry",
-  "awaiting_child_workflow",
-  "stalled",
-  "failed",
-  "cancelled",
-]);
-
-export function findQuery(namespace: string, request: FindRequest, limit: number, after: RunId | null): Query {
-  const conditions: string[] = [];
-  const values: Cell[] = [];
-  const where = (condition: string, value: Cell | undefined): void => {
-    if (value === undefined) return;
-    conditions.push(condition);
-    values.push(value);
-  };
-  const oldest = request.order === "oldest";
-
-  where(isNarrow(request) ? "namespace = ?" : "+namespace = ?", toText(namespace));
-  where(oldest ? "id > ?" : "id < ?", after === null ? undefined : toText(after));
-  where("name = ?", textOrNothing(request.name));
-  where("version_id = ?", textOrNothing(request.versionId));
-  where("reference_id = ?", textOrNothing(request.referenceId));
-  where("shard_key = ?", textOrNothing(request.shardKey));
-  where("parent_id = ?", textOrNothing(request.parentId));
-  where("created_at >= ?", request.createdAfter);
-  where("created_at < ?", request.createdBefore);
-  where(...statusCondition(request.status));
-  where(hasTags, request.tags?.length === 0 ? undefined : jsonOrNothing(request.tags));
-  values.push(limit);
-
-  const order = oldest ? "ASC" : "DESC";
-  const sql = `
-  SELECT
-    *,
-    (SELECT max(seq) FROM entry WHERE run_id = run.id) AS tail,
-    (SELECT at FROM entry WHERE run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
-  FROM run
-  WHERE id IN (
-    SELECT id
-    FROM run${sourceOf(request.status)}
-    WHERE ${conditions.join(" AND ")}
-    ORDER BY id ${order}
-    LIMIT ?
-  )
-  ORDER BY id ${order}`;
-  return { sql, values };
+/** Answers one row: how many runs each source holds, counted as far as matters. */
+export function countQuery(
+  namespace: string,
+  request: FindRequest,
+  listLimits: ListLimits,
+  sources: readonly ListSource[],
+): Query {
+  const list = new List(namespace, request, listLimits);
+  const counts = sources.map((source, place) => {
+    const all = source.parts.map((part) => `SELECT 1 ${list.part(part, source)}`).join(" UNION ALL ");
+    return `(SELECT count(*) FROM (${all} LIMIT ${list.value(countedOf(listLimits))})) AS count_${place}`;
+  });
+  return list.query(`SELECT ${counts.join(", ")}`);
 }
 
 /**
- * Whether an index finds the runs; if none does, the page is read in order of the primary key and nothing is sorted.
+ * Answers with the position of each row that may be examined, in order, and whether it belongs to the list. The caller
+ * reads no more of them than it needs.
  */
-function isNarrow({ name, status, referenceId, parentId }: FindRequest): boolean {
-  return name !== undefined || status !== undefined || referenceId !== undefined || parentId !== undefined;
+export function examinedQuery(
+  namespace: string,
+  request: FindRequest,
+  listLimits: ListLimits,
+  source: ListSource,
+): Query {
+  const list = new List(namespace, request, listLimits);
+  const all = source.parts.map(
+    (part) => `
+  SELECT ${positionOf(part)}, ${list.filter(source)} AS fits ${list.part(part, source)}`,
+  );
+  const direction = list.direction;
+  const most = source.isOrdered ? ` LIMIT ${list.value(listLimits.scan)}` : "";
+  return list.query(`${all.join(" UNION ALL ")}
+  ORDER BY 1 ${direction}, 2 ${direction}${most}`);
 }
 
-/** No tag asked for is missing from the run's own. */
-const hasTags = `NOT EXISTS (
-    SELECT 1
-    FROM json_each(?) AS asked
-    WHERE asked.value NOT IN (SELECT value FROM json_each(options, '$.tags'))
-  )`;
+/** The parts that the statements of one list are made of; their values, in the order in which they are made. */
+class List {
+  readonly direction: "ASC" | "DESC";
+  readonly #namespace: string;
+  readonly #request: FindRequest;
+  readonly #limits: ListLimits;
+  readonly #values: Cell[] = [];
 
-/**
- * One status reads its index in order. The condition of a partial index is named where it holds, since only then can
- * the index be used.
- */
-function statusCondition(status: RunStatus[] | undefined): [condition: string, value: Cell | undefined] {
-  const [first, ...others] = new Set(status);
-  const rare = status?.every((one) => indexed.has(one)) ? "status NOT IN ('queued', 'running', 'completed') AND " : "";
-  if (first === "queued" && others.length === 0) return ["status = 'queued' AND status = ?", first];
-  if (first === "running" && others.length === 0) return ["status = 'running' AND status = ?", first];
-  if (first !== undefined && others.length === 0) return [`${rare}status = ?`, first];
-  return [`${rare}status IN (SELECT value FROM json_each(?))`, jsonOrNothing(status)];
+  constructor(namespace: string, request: FindRequest, listLimits: ListLimits) {
+    this.#namespace = toText(namespace);
+    this.#request = request;
+    this.#limits = listLimits;
+    this.direction = request.order === "oldest" ? "ASC" : "DESC";
+  }
+
+  query(sql: string): Query {
+    return { sql, values: this.#values };
+  }
+
+  value(value: Cell): "?" {
+    this.#values.push(value);
+    return "?";
+  }
+
+  /** Table, index and condition of a part. */
+  part(part: SourcePart, source: ListSource): string {
+    const { name, referenceId, parentId, errorCode } = this.#request;
+    switch (part.type) {
+      case "namespace":
+        return this.#rows(source, "run_created", "follows >= 0");
+      case "name":
+        return this.#rows(source, "run_name", "name = ?", textOrNull(name));
+      case "reference":
+        return this.#rows(source, "run_reference", "reference_id = ?", textOrNull(referenceId));
+      case "parent":
+        return this.#rows(source, "run_parent", "parent_id = ?", textOrNull(parentId));
+      case "error":
+        return this.#rows(source, "run_error", "error_code = ?", textOrNull(errorCode));
+      case "status":
+        // Its index is of all namespaces.
+        if (part.status === "running") return "FROM run INDEXED BY run_claimed WHERE status = 'running'";
+        return this.#rows(source, ...statusPart(part.status));
+      case "tag": {
+        const namespace = `tagged.namespace = ${this.value(this.#namespace)}`;
+        // An array of one, so that any text is compared in the form in which the table holds it.
+        const tag = `tagged.tag = (SELECT value FROM json_each(${this.value(JSON.stringify([part.tag]))}))`;
+        const range = this.#range("tagged.created_at", "tagged.run_id");
+        return `FROM run_tag AS tagged CROSS JOIN run ON run.id = tagged.run_id
+    WHERE ${[namespace, tag, ...range].join(" AND ")}`;
+      }
+      default:
+        return part satisfies never;
+    }
+  }
+
+  /** What a run of the list must meet besides being in a part. */
+  filter({ isOrdered }: ListSource): string {
+    const { name, versionId, status, referenceId, shardKey, parentId, tags, errorCode } = this.#request;
+    const conditions = [
+      ...(isOrdered
+        ? []
+        : [`run.namespace = ${this.value(this.#namespace)}`, ...this.#range("run.created_at", "run.id")]),
+      ...this.#equal("name", name),
+      ...this.#equal("version_id", versionId),
+      ...this.#equal("reference_id", referenceId),
+      ...this.#equal("shard_key", shardKey),
+      ...this.#equal("parent_id", parentId),
+      ...(errorCode === undefined ? [] : [this.#failed(errorCode)]),
+      ...(status === undefined
+        ? []
+        : [`run.status IN (SELECT value FROM json_each(${this.value(JSON.stringify(status))}))`]),
+      ...(tags === undefined || tags.length === 0 ? [] : [this.#tagged(tags)]),
+    ];
+    return conditions.length === 0 ? "1" : `(${conditions.join(" AND ")})`;
+  }
+
+  /** No tag asked for is missing from the run's own. */
+  #tagged(tags: string[]): string {
+    return `NOT EXISTS (
+      SELECT 1
+      FROM json_each(${this.value(JSON.stringify(tags))}) AS asked
+      WHERE asked.value NOT IN (SELECT value FROM json_each(run.options, '$.tags'))
+    )`;
+  }
+
+  /** Looked up in the index: in the row, `error_code` stands behind the payloads, which would be read to get there. */
+  #failed(errorCode: string): string {
+    return `EXISTS (
+      SELECT 1
+      FROM run AS failed INDEXED BY run_error
+      WHERE failed.namespace = run.namespace AND failed.error_code = ${this.value(toText(errorCode))}
+        AND failed.created_at = run.created_at AND failed.id = run.id
+    )`;
+  }
+
+  #rows({ isOrdered }: ListSource, index: string, condition: string, ...values: Cell[]): string {
+    const namespace = `namespace = ${this.value(this.#namespace)}`;
+    for (const value of values) this.value(value);
+    const range = isOrdered ? this.#range("created_at", "id") : [];
+    return `FROM run INDEXED BY ${index} WHERE ${[namespace, condition, ...range].join(" AND ")}`;
+  }
+
+  #range(createdAt: string, id: string): string[] {
+    const { createdAfter, createdBefore, order } = this.#request;
+    const { after } = this.#limits;
+    const behind = order === "oldest" ? ">" : "<";
+    return [
+      ...(createdAfter === undefined ? [] : [`${createdAt} >= ${this.value(createdAfter)}`]),
+      ...(createdBefore === undefined ? [] : [`${createdAt} < ${this.value(createdBefore)}`]),
+      ...(after === null
+        ? []
+        : [`(${createdAt}, ${id}) ${behind} (${this.value(after.createdAt)}, ${this.value(toText(after.id))})`]),
+    ];
+  }
+
+  #equal(column: string, value: string | undefined): string[] {
+    return value === undefined ? [] : [`run.${column} IS ${this.value(toText(value))}`];
+  }
 }
 
-/** Live runs are few beside the finished ones: sorting them is cheaper than passing by all others. */
-function sourceOf(status: RunStatus[] | undefined): string {
-  if (only(status, "queued")) return " INDEXED BY run_queued";
-  if (only(status, "running")) return " INDEXED BY run_claimed";
-  return "";
+function positionOf({ type }: SourcePart): string {
+  return type === "tag" ? "tagged.created_at, tagged.run_id AS id" : "created_at, id";
 }
 
-function only(status: RunStatus[] | undefined, one: RunStatus): boolean {
-  return status !== undefined && status.length > 0 && status.every((other) => other === one);
+function textOrNull(value: string | undefined): string | null {
+  return value === undefined ? null : toText(value);
 }
 
-function textOrNothing(value: string | undefined): string | undefined {
-  return value === undefined ? undefined : toText(value);
-}
-
-function jsonOrNothing(value: string[] | undefined): string | undefined {
-  return value === undefined ? undefined : JSON.stringify(value);
+/** The condition of a partial index is named, since only then can it be used. */
+function statusPart(status: RunStatus): [index: string, condition: string, value: Cell] {
+  if (status === "queued") return ["run_queued", "status = 'queued' AND status = ?", status];
+  return ["run_status", "status NOT IN ('queued', 'running', 'completed') AND status = ?", status];
 }

@@ -96,10 +96,67 @@ const indexStalledChildren = `
   CREATE INDEX run_stalled_child ON run (parent_id, id)
     WHERE status = 'stalled' AND parent_id IS NOT NULL;`;
 
+/**
+ * What lists are read from: an index for each filter that few runs meet, in the order of the list. Tags have a table of
+ * their own, which is written when a run is, and never again. `follows` is never below 0, and only the list of all runs
+ * of a namespace says so: no other statement uses its index. Nor does it change, so that no change of a run writes
+ * there.
+ */
+const indexLists = `
+  ALTER TABLE run ADD COLUMN error_code TEXT;
+  UPDATE run
+  SET error_code = CAST(json_extract(state, '$.state.error.code') AS TEXT)
+  WHERE status = 'failed' AND length(json_extract(state, '$.state.error.code')) <= 255;
+
+  DROP INDEX run_reference;
+  DROP INDEX run_parent;
+  DROP INDEX run_name;
+  DROP INDEX run_status;
+  CREATE UNIQUE INDEX run_reference ON run (namespace, reference_id, name)
+    WHERE reference_id IS NOT NULL;
+  CREATE INDEX run_parent ON run (namespace, parent_id, created_at, id)
+    WHERE parent_id IS NOT NULL;
+  CREATE INDEX run_name ON run (namespace, name, created_at, id);
+  CREATE INDEX run_status ON run (namespace, status, created_at, id)
+    WHERE status NOT IN ('queued', 'running', 'completed');
+  CREATE INDEX run_error ON run (namespace, error_code, created_at, id)
+    WHERE error_code IS NOT NULL;
+  CREATE INDEX run_created ON run (namespace, created_at, id)
+    WHERE follows >= 0;
+
+  CREATE TABLE run_tag (
+    namespace  TEXT NOT NULL,
+    tag        TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    run_id     TEXT NOT NULL,
+    PRIMARY KEY (namespace, tag, created_at, run_id)
+  ) STRICT, WITHOUT ROWID;
+
+  INSERT INTO run_tag (namespace, tag, created_at, run_id)
+  SELECT DISTINCT run.namespace, tag.value, run.created_at, run.id
+  FROM run CROSS JOIN json_each(run.options, '$.tags') AS tag;
+
+  CREATE TRIGGER run_tag_inserted AFTER INSERT ON run
+  WHEN json_extract(NEW.options, '$.tags[0]') IS NOT NULL
+  BEGIN
+    INSERT INTO run_tag (namespace, tag, created_at, run_id)
+    SELECT DISTINCT NEW.namespace, value, NEW.created_at, NEW.id
+    FROM json_each(NEW.options, '$.tags');
+  END;
+
+  CREATE TRIGGER run_tag_deleted AFTER DELETE ON run
+  WHEN json_extract(OLD.options, '$.tags[0]') IS NOT NULL
+  BEGIN
+    DELETE FROM run_tag
+    WHERE namespace = OLD.namespace AND created_at = OLD.created_at AND run_id = OLD.id
+      AND tag IN (SELECT value FROM json_each(OLD.options, '$.tags'));
+  END;`;
+
 export const migrations: readonly Migration[] = [
   { number: 1, name: "create run and entry", sql: createRunAndEntry },
   { number: 2, name: "create worker", sql: createWorker },
   { number: 3, name: "create api key", sql: createApiKey },
   { number: 4, name: "add ask to entry", sql: addAskToEntry },
   { number: 5, name: "index stalled children", sql: indexStalledChildren },
+  { number: 6, name: "index lists", sql: indexLists },
 ];

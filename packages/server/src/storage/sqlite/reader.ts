@@ -1,13 +1,23 @@
 import type { Env } from "@aikirun/lib";
 import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
+import {
+  chosenSource,
+  isChoice,
+  type ListLimits,
+  type ListPage,
+  type ListPosition,
+  type ListSource,
+  listPage,
+  narrowSources,
+} from "../find.ts";
 import { cutJournal } from "../journal.ts";
 import { entryOf, numberOf, type Row, runOf, textOf } from "../row.ts";
 import { type Sighting, sightingOf } from "../sighting.ts";
 import type { EntryKey, JournalRequest, Reader, ReferenceKey } from "../storage.ts";
 import { fromText, toText } from "../text.ts";
 import type { Connection } from "./connection.ts";
-import { findQuery } from "./find.ts";
+import { countQuery, examinedQuery } from "./find.ts";
 import * as sql from "./statements.ts";
 
 export class SqliteReader implements Reader {
@@ -81,9 +91,30 @@ export class SqliteReader implements Reader {
     return [...found.values()];
   }
 
-  async find(namespace: string, request: FindRequest, limit: number, after: RunId | null): Promise<Run[]> {
-    const query = findQuery(namespace, request, limit, after);
-    return this.connection.all(query.sql, ...query.values).map(runOf);
+  async find(namespace: string, request: FindRequest, listLimits: ListLimits): Promise<ListPage> {
+    if (request.status?.length === 0) return { runs: [], next: null };
+    const source = this.#sourceOf(namespace, request, listLimits);
+    const { sql: text, values } = examinedQuery(namespace, request, listLimits, source);
+    const ids: RunId[] = [];
+    let examined = 0;
+    let last: ListPosition | null = null;
+    for (const row of this.connection.rows(text, ...values)) {
+      examined += 1;
+      last = { createdAt: numberOf(row, "created_at"), id: idOf(row) };
+      if (numberOf(row, "fits") === 1) ids.push(last.id);
+      if (ids.length > listLimits.limit) break;
+    }
+    const isCut = source.isOrdered && examined >= listLimits.scan;
+    return listPage(await this.load(ids), listLimits.limit, isCut ? last : null);
+  }
+
+  #sourceOf(namespace: string, request: FindRequest, listLimits: ListLimits): ListSource {
+    const sources = narrowSources(request);
+    if (!isChoice(sources)) return chosenSource(sources, [], listLimits);
+    const { sql: text, values } = countQuery(namespace, request, listLimits, sources);
+    const row = this.connection.first(text, ...values) ?? {};
+    const counts = sources.map((_, place) => numberOf(row, `count_${place}`));
+    return chosenSource(sources, counts, listLimits);
   }
 
   async workers(namespace: string, at: number): Promise<Sighting[]> {

@@ -14,15 +14,17 @@ export const checkWritable: string = `
 export const insertRun: string = `
   INSERT INTO run (
     id, namespace, name, version_id, shard_key, priority, reference_id, parent_id, parent_address, follows, created_at,
-    input, options, status, due_at, revision, fence, updated_at, session, claim_id, output, state
+    input, options, status, due_at, revision, fence, updated_at, session, claim_id, output, state, error_code
   )
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
   ON CONFLICT DO NOTHING`;
 
 /** Compares and swaps on `revision`. */
 export const updateRun: string = `
   UPDATE run
-  SET status = ?, due_at = ?, revision = ?, fence = ?, updated_at = ?, session = ?, claim_id = ?, output = ?, state = ?
+  SET
+    status = ?, due_at = ?, revision = ?, fence = ?, updated_at = ?, session = ?, claim_id = ?, output = ?, state = ?,
+    error_code = ?
   WHERE id = ? AND revision = ?`;
 
 /** Nobody else can write before the commit: to look is to hold. */

@@ -113,6 +113,7 @@ export class SqliteTransaction extends SqliteReader implements Transaction {
       changing.claimId,
       changing.output,
       changing.state,
+      changing.errorCode,
     );
     return changed === 1;
   }
@@ -130,6 +131,7 @@ export class SqliteTransaction extends SqliteReader implements Transaction {
       changing.claimId,
       changing.output,
       changing.state,
+      changing.errorCode,
       toText(after.id),
       before.revision,
     );

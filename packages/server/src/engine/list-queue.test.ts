@@ -1,0 +1,56 @@
+import { describe, expect, it } from "vitest";
+import { listQueue } from "./list-queue.ts";
+
+/** A list that is under way until it is ended. */
+function openList() {
+  let resolve: (value: string) => void = () => {};
+  let reject: (reason: Error) => void = () => {};
+  const promise = new Promise<string>((onValue, onError) => {
+    resolve = onValue;
+    reject = onError;
+  });
+  let isUnderWay = false;
+  const read = () => {
+    isUnderWay = true;
+    return promise;
+  };
+  return { read, resolve, reject, isUnderWay: () => isUnderWay };
+}
+
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+describe("lists", () => {
+  it("are read so many at a time, in the order in which they were asked for", async () => {
+    const lists = listQueue({ atOnce: 2, waiting: 9 });
+    const all = Array.from({ length: 4 }, openList);
+    const replies = Promise.allSettled(all.map(({ read }) => lists(read)));
+    const underWay = async () => {
+      await settled();
+      return all.map(({ isUnderWay }) => isUnderWay());
+    };
+    expect(await underWay()).toEqual([true, true, false, false]);
+    all[1]?.resolve("b");
+    expect(await underWay()).toEqual([true, true, true, false]);
+    all[0]?.reject(new Error("lost"));
+    expect(await underWay()).toEqual([true, true, true, true]);
+    all[2]?.resolve("c");
+    all[3]?.resolve("d");
+    expect(await replies).toMatchObject([
+      { reason: new Error("lost") },
+      { value: "b" },
+      { value: "c" },
+      { value: "d" },
+    ]);
+  });
+
+  it("are refused while too many wait, and read again afterwards", async () => {
+    const lists = listQueue({ atOnce: 1, waiting: 1 });
+    const [first, second] = [openList(), openList()];
+    const replies = [lists(first.read), lists(second.read)];
+    await expect(lists(async () => "third")).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    first.resolve("first");
+    second.resolve("second");
+    expect(await Promise.all(replies)).toEqual(["first", "second"]);
+    expect(await lists(async () => "fourth")).toBe("fourth");
+  });
+});
