@@ -1,6 +1,7 @@
 /** How much of each workload. `quick` shows that the bench works; only `full` is worth a claim. */
 
 import type { Backlog } from "./backlog.ts";
+import type { Listed } from "./listed.ts";
 
 export interface Sizes {
   runs: number;
@@ -16,6 +17,7 @@ export interface Sizes {
   asleep: number;
   /** Among how many others runs are claimed. */
   backlog: Backlog;
+  listed: Listed;
   yardstickMs: number;
   /** A measurement that takes longer has failed. */
   patienceMs: number;
@@ -32,6 +34,7 @@ const full: Sizes = {
   sleepers: [100, 1_000],
   asleep: 1_000_000,
   backlog: { finished: 1_000_000, queued: 100_000 },
+  listed: { runs: 1_000_000, rarity: 5_000, pages: 300 },
   yardstickMs: 2_000,
   patienceMs: 1_800_000,
 };
@@ -47,6 +50,7 @@ const quick: Sizes = {
   sleepers: [100],
   asleep: 10_000,
   backlog: { finished: 5_000, queued: 1_000 },
+  listed: { runs: 20_000, rarity: 1_000, pages: 10 },
   yardstickMs: 300,
   patienceMs: 120_000,
 };

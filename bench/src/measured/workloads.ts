@@ -1,7 +1,8 @@
-/** W1 to W7 of the performance bars. Each opens a stack of its own and answers with figures by name. */
+/** W1 to W8 of the performance bars. Each opens a stack of its own and answers with figures by name. */
 
 import { fillBacklog } from "./backlog.ts";
 import { median, percentile } from "./figures.ts";
+import { listsAmong } from "./listed.ts";
 import type { Sizes } from "./sizes.ts";
 import { openStack, type Setting, type Stack, type Use } from "./stack.ts";
 import { errandV1, fanV1, longV1, napsV1, sleeperV1, stepsV1 } from "./workflows.ts";
@@ -238,6 +239,11 @@ function behindOthers({ singles, backlog }: Sizes): (stack: Stack) => Promise<Fi
   };
 }
 
+/** Pages of lists of runs, for each filter, among many. */
+function lists(setting: Setting, size: Sizes): Promise<Figures> {
+  return setting.mode.name === "postgres" ? withStack(setting, 0, listsAmong(size.listed)) : Promise.resolve({});
+}
+
 async function claimOne({ aiki }: Stack): Promise<void> {
   const { runs } = await aiki.api.claim({
     claimId: aiki.env.id(),
@@ -262,4 +268,5 @@ export const workloads: readonly Workload[] = [
   { name: "W6-runs", measure: memoryAfterRuns },
   { name: "W6", measure: sleepingRuns },
   { name: "W7", measure: backlog },
+  { name: "W8", measure: lists },
 ];
