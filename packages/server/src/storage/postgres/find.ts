@@ -15,7 +15,8 @@ export interface Query {
 /**
  * For the rest of the transaction. Each source has an index in the order of the list, and reading it row by row stops
  * with the page. What the planner may take for cheaper reads the whole source first, when its estimates are wrong. What
- * is off makes every other plan look expensive, which would have it compiled.
+ * is off makes every other plan look expensive, which would have it compiled; and starting workers takes longer than
+ * what they would share.
  */
 export const readInOrder: string = `
   SELECT
@@ -24,6 +25,7 @@ export const readInOrder: string = `
     set_config('enable_sort', 'off', true),
     set_config('enable_hashjoin', 'off', true),
     set_config('enable_mergejoin', 'off', true),
+    set_config('max_parallel_workers_per_gather', '0', true),
     set_config('jit', 'off', true)`;
 
 /** Answers one row: how many runs each source holds, counted as far as matters. */
