@@ -475,7 +475,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
           const request = { name: strange, versionId: strange, shardKey: strange, referenceId: strange };
           for (const one of [request, { referenceId: strange }, { name: strange }, { tags: [strange] }]) {
             const found = await read((reader) => reader.find(strange, { ...one, parentId: strange }, listLimits));
-            expect(found).toEqual({ runs: [runs[n]], next: null });
+            expect(found).toEqual({ runs: [{ ...runs[n], input: null }], next: null });
           }
           const key = { namespace: strange, name: strange, referenceId: strange };
           expect(await read((reader) => reader.referenced([key]))).toEqual([runs[n]]);

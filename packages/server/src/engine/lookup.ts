@@ -11,7 +11,6 @@ import {
   type ReadRequest,
   type ReadResult,
   type RunId,
-  type RunView,
 } from "@aikirun/lib/protocol";
 import type { Run } from "../core/run.ts";
 import type { ListPosition } from "../storage/find.ts";
@@ -46,7 +45,7 @@ export async function find(context: LookupContext, request: FindRequest): Promis
   const { runs, next } = await lists(() => storage.read((reader) => reader.find(namespace, request, listLimits)));
   const isServed = await presence.serving(namespace, runs);
   return {
-    runs: runs.map((run) => withoutPayloads(viewOf(run, { isServed }))),
+    runs: runs.map((run) => viewOf(run, { isServed })),
     ...(next === null ? {} : { cursor: cursorOf(next) }),
   };
 }
@@ -135,10 +134,6 @@ async function firstWaits(reader: Reader, parents: Run[], children: Run[]): Prom
     !recorded.has(`${runId} ${wait}`) &&
     !recorded.has(`${runId} ${withdrawnAddress(wait)}`);
   return new Set(waits.filter(isOpen).map(({ id }) => id));
-}
-
-function withoutPayloads({ input: _, ...view }: RunView): RunView {
-  return view.outcome?.status === "completed" ? { ...view, outcome: { status: "completed" } } : view;
 }
 
 function cursorOf({ createdAt, id }: ListPosition): string {

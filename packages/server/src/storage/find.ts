@@ -20,6 +20,7 @@ export interface ListLimits {
 
 /** A page may be short, or empty, and still not be the last one. */
 export interface ListPage {
+  /** Without `input` and, of a completed run, `output`: a page of them may be hundreds of megabytes. */
   runs: Run[];
   /** Where the next page begins; null when this is the last one. */
   next: ListPosition | null;
@@ -92,6 +93,10 @@ export function listPage(found: Run[], limit: number, reached: ListPosition | nu
   const last = runs.at(-1);
   const isCut = found.length > runs.length && last !== undefined;
   return { runs, next: isCut ? { createdAt: last.createdAt, id: last.id } : reached };
+}
+
+export function withoutPayloads(run: Run): Run {
+  return { ...run, input: null, state: run.state.status === "completed" ? { status: "completed" } : run.state };
 }
 
 /** The code under which a failed run is listed; null for a code that is longer than any that can be asked for. */

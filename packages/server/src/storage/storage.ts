@@ -73,8 +73,9 @@ export interface Reader {
   /** Runs by reference: one per `(namespace, name, referenceId)` that exists. */
   referenced(keys: ReferenceKey[]): Promise<Run[]>;
   /**
-   * A page of the runs of the namespace that fit, by when they were created and then by id: newest first unless `order`
-   * says otherwise. A page that examined `scan` rows ends there, however few fit, and says where the next one begins.
+   * A page of the runs of the namespace that fit, without their payloads, by when they were created and then by id:
+   * newest first unless `order` says otherwise. A page that examined `scan` rows ends there, however few fit, and says
+   * where the next one begins.
    */
   find(namespace: string, request: FindRequest, listLimits: ListLimits): Promise<ListPage>;
   /** Workers of the namespace that count as live at this moment (`liveUntil` is later), in any order. */

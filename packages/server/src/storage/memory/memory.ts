@@ -1,7 +1,7 @@
 import { AikiError, type Env } from "@aikirun/lib";
 import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
-import { errorCodeOf, type ListLimits, type ListPage, listPage } from "../find.ts";
+import { errorCodeOf, type ListLimits, type ListPage, listPage, withoutPayloads } from "../find.ts";
 import { cutJournal, recalled } from "../journal.ts";
 import type { KeyedStorage } from "../keys.ts";
 import { interleaved, type Queued, type QueueFilter } from "../queue.ts";
@@ -125,7 +125,7 @@ class MemoryReader implements Reader {
     const found: Run[] = [];
     let examined = 0;
     for (const position of ordered) {
-      for (const run of this.#loaded(position.id)) if (fits(run, request)) found.push(run);
+      for (const run of this.#loaded(position.id)) if (fits(run, request)) found.push(withoutPayloads(run));
       examined += 1;
       if (found.length > limit || examined >= scan) return listPage(found, limit, position);
     }

@@ -49,7 +49,7 @@ export function pageQuery(namespace: string, request: FindRequest, listLimits: L
   const list = new List(namespace, request, listLimits);
   return list.query(`
   SELECT
-    run.*,
+    ${listed},
     (SELECT max(seq) FROM aiki.entry WHERE entry.run_id = run.id) AS tail,
     (SELECT at FROM aiki.entry WHERE entry.run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
   FROM (
@@ -76,6 +76,11 @@ export function reachedQuery(
   FROM (${list.examined(source)}) AS examined
   OFFSET ${list.value(mostExamined(source, listLimits) - 1)}`);
 }
+
+/** Columns of a run of a page: all but its payloads. */
+const listed = `
+    run.id, namespace, name, version_id, shard_key, priority, options, reference_id, parent_id, parent_address,
+    run.created_at, updated_at, due_at, revision, fence, state, NULL AS input, NULL AS output`;
 
 /** Columns that a filter compares. */
 const compared =

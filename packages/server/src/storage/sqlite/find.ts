@@ -10,6 +10,16 @@ export interface Query {
   values: Cell[];
 }
 
+/** A run of a page, without its payloads. */
+export const listRun: string = `
+  SELECT
+    id, namespace, name, version_id, shard_key, priority, options, reference_id, parent_id, parent_address, created_at,
+    updated_at, due_at, revision, fence, state, NULL AS input, NULL AS output,
+    (SELECT max(seq) FROM entry WHERE run_id = run.id) AS tail,
+    (SELECT at FROM entry WHERE run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
+  FROM run
+  WHERE id = ?`;
+
 /** Answers one row: how many runs each source holds, counted as far as matters. */
 export function countQuery(
   namespace: string,

@@ -17,7 +17,7 @@ import { type Sighting, sightingOf } from "../sighting.ts";
 import type { EntryKey, JournalRequest, Reader, ReferenceKey } from "../storage.ts";
 import { fromText, toText } from "../text.ts";
 import type { Connection } from "./connection.ts";
-import { countQuery, examinedQuery } from "./find.ts";
+import { countQuery, examinedQuery, listRun } from "./find.ts";
 import * as sql from "./statements.ts";
 
 export class SqliteReader implements Reader {
@@ -105,7 +105,8 @@ export class SqliteReader implements Reader {
       if (ids.length > listLimits.limit) break;
     }
     const isCut = source.isOrdered && examined >= listLimits.scan;
-    return listPage(await this.load(ids), listLimits.limit, isCut ? last : null);
+    const runs = ids.flatMap((id) => runsOf(this.connection.first(listRun, toText(id))));
+    return listPage(runs, listLimits.limit, isCut ? last : null);
   }
 
   #sourceOf(namespace: string, request: FindRequest, listLimits: ListLimits): ListSource {
