@@ -13,7 +13,7 @@ import { task } from "@aikirun/task";
 import { worker } from "@aikirun/worker";
 import { event, workflow } from "@aikirun/workflow";
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Run, State } from "../packages/server/src/core/run.ts";
+import type { Run, WholeRun } from "../packages/server/src/core/run.ts";
 import { openPostgres } from "../packages/server/src/storage/postgres/postgres.ts";
 import { openSqlite } from "../packages/server/src/storage/sqlite/sqlite.ts";
 import type { Storage } from "../packages/server/src/storage/storage.ts";
@@ -21,6 +21,8 @@ import type { MoverConfig } from "./mover-process.ts";
 import { type TestDatabase, testDatabase } from "./real/postgres.ts";
 import { proxyTo } from "./real/proxy.ts";
 import { entryWith, queuedRun, runId, runningState } from "./suites/records.ts";
+
+type State = WholeRun["state"];
 
 const found = await testDatabase();
 afterAll(() => found?.drop());
@@ -161,9 +163,8 @@ function contents(database: TestDatabase): void {
       statuses: { queued: 33, sleeping: 33, running: 33, completed: 66, failed: 33, stalled: 32 },
       already: false,
     });
-    expect(parts).toEqual(
-      ["copying", "verifying"].flatMap((part) => [50, 100, 150, 200, 230].map((n) => `${part} ${n}`)),
-    );
+    const counts = [...Array.from({ length: 11 }, (_, page) => 20 * (page + 1)), 230];
+    expect(parts).toEqual(["copying", "verifying"].flatMap((part) => counts.map((n) => `${part} ${n}`)));
     expect(await everythingIn(database.url)).toEqual(before);
     expect(await moving(database.url, file("b.db"))).toEqual(there);
     expect(await everythingIn(file("b.db"))).toEqual(before);

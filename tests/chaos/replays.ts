@@ -4,7 +4,7 @@ import { silentLogger, systemEnv } from "@aikirun/lib";
 import type { ClaimedRun, Entry, OpenWait } from "@aikirun/lib/protocol";
 import { createExecution, type Draft, type Host } from "@aikirun/workflow";
 import { v7 } from "uuid";
-import type { Run } from "../../packages/server/src/core/run.ts";
+import type { WholeRun } from "../../packages/server/src/core/run.ts";
 import { journals } from "../end-to-end/invariants.ts";
 import type { Rows } from "../end-to-end/rows.ts";
 import { programVersion } from "./interpreter.ts";
@@ -27,7 +27,7 @@ export async function misfits({ runs, entries }: Pick<Rows, "runs" | "entries">)
 }
 
 /** What is wrong; null when nothing is. */
-async function replayed(run: Run, journal: Entry[]): Promise<string | null> {
+async function replayed(run: WholeRun, journal: Entry[]): Promise<string | null> {
   const said = await telling(run, journal);
   if (said === null) return "stands before something new";
   const { next, entries, opens, starts } = said;
@@ -44,7 +44,7 @@ function isUnknown({ address }: OpenWait): boolean {
 }
 
 /** Nothing new may begin, so all that an execution can do is repeat, and then report. */
-function telling(run: Run, journal: Entry[]): Promise<Draft | null> {
+function telling(run: WholeRun, journal: Entry[]): Promise<Draft | null> {
   return new Promise((resolve) => {
     const claimed = claimedOf(run, journal);
     const tail = claimed.journal.at(-1)?.seq ?? 0;
@@ -79,7 +79,7 @@ function telling(run: Run, journal: Entry[]): Promise<Draft | null> {
   });
 }
 
-function claimedOf(run: Run, journal: Entry[]): ClaimedRun {
+function claimedOf(run: WholeRun, journal: Entry[]): ClaimedRun {
   const { id, name, versionId, attempt, fence, createdAt, priority, input, parent, inbox } = run;
   return {
     ...{ id, name, versionId, attempt, createdAt, priority, inbox, journal },

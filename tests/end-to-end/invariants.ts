@@ -6,7 +6,7 @@
 import { decode, resultAddress } from "@aikirun/lib";
 import type { Entry, RunId } from "@aikirun/lib/protocol";
 import { isFinal } from "../../packages/server/src/core/draft.ts";
-import type { Run } from "../../packages/server/src/core/run.ts";
+import type { WholeRun } from "../../packages/server/src/core/run.ts";
 import type { Facts } from "./facts.ts";
 import type { Effect } from "./ledger.ts";
 
@@ -287,7 +287,7 @@ function isOwnDeed({ worker, value }: Entry): boolean {
   return worker !== undefined || value.type === "started";
 }
 
-function isParked({ state }: Run): boolean {
+function isParked({ state }: WholeRun): boolean {
   return !isFinal(state) && state.status !== "paused" && state.status !== "stalled";
 }
 

@@ -31,8 +31,8 @@ process.on("exit", () => {
 });
 
 /** Runs a script, of this folder unless it is a path. Its one argument is `config` as JSON; `log` is a file. */
-export function run(script: string, config: unknown, log?: string): Running {
-  return start(script, [resolve(import.meta.dirname, script), JSON.stringify(config)], ["ipc"], log);
+export function run(script: string, config: unknown, log?: string, options: readonly string[] = []): Running {
+  return start(script, [...options, resolve(import.meta.dirname, script), JSON.stringify(config)], ["ipc"], log);
 }
 
 /** Runs a program that knows nothing of tests. */

@@ -2,7 +2,8 @@
 
 import type { Entry } from "@aikirun/lib/protocol";
 import { Client, types } from "pg";
-import type { Run } from "../../packages/server/src/core/run.ts";
+import type { WholeRun } from "../../packages/server/src/core/run.ts";
+import { wholeRun } from "../../packages/server/src/core/unread.ts";
 import * as postgres from "../../packages/server/src/storage/postgres/statements.ts";
 import { entryOf, type Row, runOf, textOf } from "../../packages/server/src/storage/row.ts";
 import { loadDriver } from "../../packages/server/src/storage/sqlite/driver.ts";
@@ -10,7 +11,7 @@ import * as sqlite from "../../packages/server/src/storage/sqlite/statements.ts"
 import { isSqlite, pathOf } from "./ground.ts";
 
 export interface Rows {
-  runs: Run[];
+  runs: WholeRun[];
   entries: Entry[];
   /** What the database says of its own files: one line, `ok`. */
   integrity: string[];
@@ -27,15 +28,21 @@ async function readSqlite(path: string): Promise<Rows> {
   const all = (sql: string): Row[] => database.prepare(sql).all();
   try {
     database.exec("PRAGMA query_only = 1");
-    const load = database.prepare(sqlite.loadRun);
     return {
-      runs: all("SELECT id FROM run ORDER BY id").flatMap(({ id }) => load.all(String(id)).map(runOf)),
+      runs: database.prepare(sqlite.selectAll).all("", most).map(wholeRunOf),
       entries: all("SELECT * FROM entry ORDER BY run_id, seq").map(entryOf),
       integrity: all("PRAGMA integrity_check").map((row) => textOf(row, "integrity_check")),
     };
   } finally {
     database.close();
   }
+}
+
+/** More runs than any test makes. */
+const most = 10_000_000;
+
+function wholeRunOf(row: Row): WholeRun {
+  return wholeRun(runOf(row));
 }
 
 /** Every index of Aiki against its table, row by row; where the extension may not be had, nothing is known. */
@@ -55,14 +62,13 @@ async function readPostgres(url: string): Promise<Rows> {
     (await client.query<Row>(sql, values)).rows;
   try {
     await all("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-    const ids = (await all("SELECT id FROM aiki.run ORDER BY id")).map(({ id }) => id);
-    const runs = await all(postgres.loadRun, [ids]);
+    const runs = await all(postgres.selectAll, ["", most]);
     const entries = await all("SELECT * FROM aiki.entry ORDER BY run_id, seq");
     await all("COMMIT");
     const canCheck = await all("CREATE EXTENSION IF NOT EXISTS amcheck").catch(() => null);
     const damage = canCheck === null ? null : await all(checkIndexes).catch((error: unknown) => String(error));
     return {
-      runs: runs.map(runOf),
+      runs: runs.map(wholeRunOf),
       entries: entries.map(entryOf),
       integrity: [typeof damage === "string" ? damage : "ok"],
     };

@@ -24,7 +24,7 @@ export interface Scene {
   readonly deeds: Deeds;
   file(name: string): string;
   /** The server that listens by now. Where several may share a database, one more. */
-  serve(options?: { fault?: Fault; settings?: Partial<Settings> }): Promise<Seat>;
+  serve(options?: ServeOptions): Promise<Seat>;
   /** What a worker needs to know to work here. */
   job(job: SceneJob): Job;
   worker(job: SceneJob, fault?: Fault): Running;
@@ -35,6 +35,13 @@ export interface Scene {
   facts(deeds?: Deeds): Promise<Facts>;
   /** Kills what still runs, closes clients, and removes the directory. */
   close(): Promise<void>;
+}
+
+export interface ServeOptions {
+  fault?: Fault;
+  settings?: Partial<Settings>;
+  /** What Node's heap may take, by default what Node decides. Megabytes. */
+  heapMb?: number;
 }
 
 export type SceneJob = Omit<Job, "ledger" | "heartbeatMs" | "redis" | "subscriber"> & { heartbeatMs?: number };
@@ -67,12 +74,13 @@ export async function openScene(topology: Topology = sqlite): Promise<Scene> {
     deeds,
     file,
     keep,
-    async serve({ fault = null, settings = {} }: { fault?: Fault | null; settings?: Partial<Settings> } = {}) {
+    async serve({ fault, settings = {}, heapMb }: ServeOptions = {}) {
+      const options = heapMb === undefined ? [] : [`--max-old-space-size=${heapMb}`];
       const begin = (port: number, next: Fault | null) => {
         const config: ServerProcessConfig = { database, redis, port, settings, fault: next };
-        return keep(run("server-process.ts", config));
+        return keep(run("server-process.ts", config, undefined, options));
       };
-      let process = begin(0, fault);
+      let process = begin(0, fault ?? null);
       const port = Number((await process.says(/listening (\d+)/))[1]);
       return {
         url: `http://localhost:${port}`,

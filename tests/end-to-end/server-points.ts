@@ -82,6 +82,7 @@ function reading(transaction: Transaction): Omit<Transaction, "insert" | "save" 
   return {
     now: () => transaction.now(),
     load: (ids) => transaction.load(ids),
+    payloads: (ids) => transaction.payloads(ids),
     journal: (requests) => transaction.journal(requests),
     entriesAt: (keys) => transaction.entriesAt(keys),
     queued: (filter, limit) => transaction.queued(filter, limit),

@@ -3,6 +3,7 @@
 import type { ClaimedRun, ReportResult } from "@aikirun/lib/protocol";
 import { createExecution, type Draft, type Host } from "@aikirun/workflow";
 import type { Run } from "../../packages/server/src/core/run.ts";
+import { wholeOf, wholeRun } from "../../packages/server/src/core/unread.ts";
 import { fingerprintOf } from "../../packages/workflow/src/replay/fingerprint.ts";
 import type { Code } from "./code.ts";
 import { programWorkflow } from "./interpreter.ts";
@@ -31,7 +32,7 @@ const times = 3;
 export async function audit(options: AuditOptions): Promise<void> {
   for (const run of options.mirror.runs.values()) {
     if (!isReplayable(run, options.code)) continue;
-    const { program }: { program: Program } = JSON.parse(run.input ?? "{}");
+    const { program }: { program: Program } = JSON.parse(wholeOf(run.input ?? "{}", run.id));
     for (let nth = 0; nth < (isPlain(program.ops) ? times : 1); nth++) await replay(options, run, program, nth);
   }
 }
@@ -104,7 +105,7 @@ function answer(mirror: Mirror, { id, inbox }: Run): ReportResult {
 }
 
 function claimed(mirror: Mirror, run: Run): ClaimedRun {
-  const { id, name, versionId, attempt, fence, createdAt, priority, inbox, options, input, parent } = run;
+  const { id, name, versionId, attempt, fence, createdAt, priority, inbox, options, input, parent } = wholeRun(run);
   return {
     id,
     name,

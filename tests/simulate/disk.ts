@@ -78,6 +78,7 @@ function watched(inner: Transaction, written: Written, breathe: () => Promise<vo
   return {
     now: () => inner.now(),
     load: (ids) => then(inner.load(ids)),
+    payloads: (ids) => then(inner.payloads(ids)),
     journal: (requests) => then(inner.journal(requests)),
     entriesAt: (keys) => then(inner.entriesAt(keys)),
     queued: (filter, limit) => then(inner.queued(filter, limit)),

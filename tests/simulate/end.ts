@@ -2,6 +2,7 @@
 
 import type { Entry, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../packages/server/src/core/run.ts";
+import { wholeOf } from "../../packages/server/src/core/unread.ts";
 import type { Storage } from "../../packages/server/src/storage/storage.ts";
 import { type Ledger, startKey } from "./ledger.ts";
 import type { Mirror } from "./mirror.ts";
@@ -63,7 +64,7 @@ function results({ world, mirror, users }: EndOptions): void {
     if (state === undefined || !isFinalState(state)) continue;
     const expected =
       state.status === "completed"
-        ? `completed ${JSON.parse(state.output ?? "null")}`
+        ? `completed ${JSON.parse(wholeOf(state.output ?? "null", id))}`
         : state.status === "failed"
           ? "RUN_FAILED"
           : "RUN_CANCELLED";

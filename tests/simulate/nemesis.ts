@@ -1,6 +1,7 @@
 /** What goes wrong, and when: faults of every kind that the seed has on, until the world heals. */
 
 import type { RunId } from "@aikirun/lib/protocol";
+import { wholeOf } from "../../packages/server/src/core/unread.ts";
 import { type Edit, insertedPath } from "./code.ts";
 import type { Fleet } from "./fleet.ts";
 import { type Fault, faults, type Knobs } from "./knobs.ts";
@@ -261,7 +262,7 @@ export class Nemesis {
     );
     if (rows.length === 0) return null;
     const run = this.#prng.pick(rows);
-    const { program }: { program: Program } = JSON.parse(run.input ?? "{}");
+    const { program }: { program: Program } = JSON.parse(wholeOf(run.input ?? "{}", run.id));
     const edit = this.#drawEdit(run.id, program);
     if (edit === null) return null;
     if (edit.kind === "insert") this.misfits.add(run.id);

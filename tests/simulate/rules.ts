@@ -3,6 +3,7 @@
 import { resultAddress } from "@aikirun/lib";
 import type { RunId } from "@aikirun/lib/protocol";
 import type { Arrivals, Run } from "../../packages/server/src/core/run.ts";
+import { wholeOf } from "../../packages/server/src/core/unread.ts";
 import type { Circumstances } from "./circumstances.ts";
 import type { Change, Commit } from "./mirror.ts";
 import type { Stalls } from "./stalls.ts";
@@ -97,7 +98,7 @@ function finality({ world, ledger, cancelled, mirror }: Circumstances, { before,
   }
   const { state } = after;
   if (state.status === "completed") {
-    const output: unknown = state.output === undefined ? undefined : JSON.parse(state.output);
+    const output: unknown = state.output === undefined ? undefined : JSON.parse(wholeOf(state.output, after.id));
     if (!ledger.outputs.has(`${after.id} ${after.attempt} ${output}`)) {
       world.violate(
         "P1",

@@ -2,6 +2,7 @@
 
 import type { Address, Stall } from "@aikirun/lib/protocol";
 import type { Run } from "../../packages/server/src/core/run.ts";
+import { wholeOf } from "../../packages/server/src/core/unread.ts";
 import type { Circumstances } from "./circumstances.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Change } from "./mirror.ts";
@@ -25,7 +26,7 @@ export class Stalls {
   judge({ before, after }: Change): void {
     const { state, input } = after;
     if (state.status !== "stalled" || before?.state.status === "stalled" || state.reason === "crash_loop") return;
-    const { program }: { program: Program } = JSON.parse(input ?? "{}");
+    const { program }: { program: Program } = JSON.parse(wholeOf(input ?? "{}", after.id));
     this.all.push({ reason: state.reason, order: orderOf(program.ops) });
     switch (state.reason) {
       case "diverged":

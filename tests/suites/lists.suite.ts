@@ -2,7 +2,7 @@
 
 import type { FindRequest, RunId } from "@aikirun/lib/protocol";
 import { beforeEach, expect, it } from "vitest";
-import type { Run } from "../../packages/server/src/core/run.ts";
+import type { Run, WholeRun } from "../../packages/server/src/core/run.ts";
 import type { ListLimits, ListPage, ListPosition } from "../../packages/server/src/storage/find.ts";
 import type { Reader, Storage } from "../../packages/server/src/storage/storage.ts";
 import { next, queuedRun, returnedEntry, runId, runningState } from "./records.ts";
@@ -28,7 +28,7 @@ export async function walked(
 }
 
 const parent = { id: runId(1), address: "child:x#0" };
-const failed = (code?: string | number): Run["state"] => ({
+const failed = (code?: string | number): WholeRun["state"] => ({
   status: "failed",
   error: { name: "E", message: "m", ...(code !== undefined && { code }) },
 });

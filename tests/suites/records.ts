@@ -1,14 +1,14 @@
 /** Runs and entries as tests need them: complete, with what the test is about said by the test. */
 
 import type { Entry, Value } from "@aikirun/lib/protocol";
-import type { Run, State } from "../../packages/server/src/core/run.ts";
+import type { Run, State, WholeRun } from "../../packages/server/src/core/run.ts";
 
 /** Ids that sort by `n`, in the form of a UUIDv7. */
 export function runId(n: number): string {
   return `0190a000-0000-7000-8000-${String(n).padStart(12, "0")}`;
 }
 
-export function queuedRun(n: number, differing: Partial<Run> = {}): Run {
+export function queuedRun(n: number, differing: Partial<WholeRun> = {}): WholeRun {
   return {
     id: runId(n),
     namespace: "default",

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { Ask, FindRequest, Value } from "@aikirun/lib/protocol";
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import type { Run, State } from "../../packages/server/src/core/run.ts";
+import type { Run, WholeRun } from "../../packages/server/src/core/run.ts";
 import type { ListPosition } from "../../packages/server/src/storage/find.ts";
 import { memoryStorage } from "../../packages/server/src/storage/memory/memory.ts";
 import { openPostgres } from "../../packages/server/src/storage/postgres/postgres.ts";
@@ -16,6 +16,8 @@ import { testDatabase } from "../real/postgres.ts";
 import { walked } from "./lists.suite.ts";
 import { entryWith, next, queuedRun, runId, runningState } from "./records.ts";
 import { bySession, sighted } from "./sightings.suite.ts";
+
+type State = WholeRun["state"];
 
 const ids = fc.integer({ min: 1, max: 7 });
 const names = fc.constantFrom("order", "ship", "\0");

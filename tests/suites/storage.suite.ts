@@ -2,7 +2,7 @@
 
 import type { Entry, Value } from "@aikirun/lib/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Run, State } from "../../packages/server/src/core/run.ts";
+import type { Run, WholeRun } from "../../packages/server/src/core/run.ts";
 import type { Batch, Obstacle, Reader, Storage, Transaction } from "../../packages/server/src/storage/storage.ts";
 import { asksSuite } from "./asks.suite.ts";
 import { lists } from "./lists.suite.ts";
@@ -10,6 +10,8 @@ import { filterFor, queues } from "./queues.suite.ts";
 import { entryWith, next, queuedRun, returnedEntry, runId, runningState } from "./records.ts";
 import { relations } from "./relations.suite.ts";
 import { sightings } from "./sightings.suite.ts";
+
+type State = WholeRun["state"];
 
 export interface Opened {
   storage: Storage;
@@ -104,6 +106,47 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         const [without, withNull] = await load(runId(1), runId(2));
         expect([without?.input, without?.state]).toEqual([null, { status: "completed" }]);
         expect([withNull?.input, withNull?.state]).toEqual(["null", { status: "completed", output: "null" }]);
+      });
+
+      it("leaves large payloads where they are until they are asked for, whatever reads the row", async () => {
+        const [small, large] = [JSON.stringify("é".repeat(8_000)), JSON.stringify("é".repeat(8_200))];
+        const ended = (n: number, text: string) =>
+          queuedRun(n, { input: text, state: { status: "completed", output: text }, referenceId: `r-${n}` });
+        await insert(ended(1, small), ended(2, large), queuedRun(3, { input: large, dueAt: 5 }));
+        await insert(queuedRun(4, { input: null }));
+        const unread = { bytes: Buffer.byteLength(large) };
+        const [first, second] = await load(runId(1), runId(2));
+        expect([first?.input, first?.state]).toEqual([small, { status: "completed", output: small }]);
+        expect([second?.input, second?.state]).toEqual([unread, { status: "completed", output: unread }]);
+        const key = { namespace: "default", name: "order", referenceId: "r-2" };
+        expect((await read((reader) => reader.referenced([key])))[0]?.input).toEqual(unread);
+        expect((await write((tx) => tx.hold([runId(3)])))[0]?.input).toEqual(unread);
+        const payloads = await read((reader) => reader.payloads([runId(2), runId(3), runId(4), runId(5)]));
+        expect([...payloads].sort(([left], [right]) => (left < right ? -1 : 1))).toEqual([
+          [runId(2), { input: large, output: large }],
+          [runId(3), { input: large, output: null }],
+          [runId(4), { input: null, output: null }],
+        ]);
+        const all = await read((reader) => reader.all(null, 10));
+        expect(all.map(({ input }) => input)).toEqual([small, large, large, null]);
+      });
+
+      it("keeps a large input when a row that was loaded without it is changed", async () => {
+        const large = JSON.stringify("x".repeat(20_000));
+        await insert(queuedRun(1, { input: large }));
+        const [row] = await load(runId(1));
+        if (row === undefined) throw new Error("The run is not there.");
+        expect(await save({ changes: [next(row, { priority: 5 })] })).toEqual([]);
+        expect((await read((reader) => reader.payloads([row.id]))).get(row.id)?.input).toBe(large);
+      });
+
+      it("refuses to write an output that it was not given", async () => {
+        const large = JSON.stringify("x".repeat(20_000));
+        await insert(queuedRun(1, { state: { status: "completed", output: large } }));
+        const [row] = await load(runId(1));
+        if (row === undefined) throw new Error("The run is not there.");
+        await expect(save({ changes: [next(row, { priority: 5 })] })).rejects.toThrow("left in storage");
+        expect((await read((reader) => reader.payloads([row.id]))).get(row.id)?.output).toBe(large);
       });
 
       it("leaves a taken id as it is, in a later batch and in the same one", async () => {
@@ -528,7 +571,8 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         const payload = JSON.stringify("é".repeat(2 * 1024 * 1024));
         await insert(queuedRun(1, { input: payload }));
         await save({ entries: [entryWith(runId(1), 1, { type: "returned", output: payload })] });
-        expect((await load(runId(1)))[0]?.input === payload).toBe(true);
+        const payloads = await read((reader) => reader.payloads([runId(1)]));
+        expect(payloads.get(runId(1))?.input === payload).toBe(true);
         const [entry] = await journal(runId(1));
         expect(entry?.value.type === "returned" && entry.value.output === payload).toBe(true);
       });

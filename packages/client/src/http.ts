@@ -35,7 +35,7 @@ export function httpApi(target: HttpTarget, env: Env, transport: Transport): Api
     signal: (request, options) => post<SignalReply>("signal", request, 0, options, results(request.signals)),
     watch: (request, options) => post<WatchReply>("watch", request, request.waitMs, options, results(null)),
     find: (request, options) => post<FindReply>("find", request, 0, options, runs),
-    read: (request, options) => post<ReadReply>("read", request, 0, options, results(request.runs)),
+    read: (request, options) => post<ReadReply>("read", request, 0, options, firstResults(request.runs)),
   };
 }
 
@@ -48,6 +48,17 @@ function results<Reply>(items: readonly unknown[] | null): Outline<Reply> {
     Array.isArray(reply.results) &&
     reply.results.every(isRecord) &&
     (items === null || reply.results.length === items.length);
+}
+
+/** Of all items, or with `more` of the first ones, one at least. */
+function firstResults<Reply>(items: readonly unknown[]): Outline<Reply> {
+  return (reply): reply is Reply =>
+    results<Reply>(items)(reply) ||
+    (results<Reply>(null)(reply) && isRecord(reply) && reply.more === true && isPart(reply.results, items));
+}
+
+function isPart(results: unknown, items: readonly unknown[]): boolean {
+  return Array.isArray(results) && results.length > 0 && results.length < items.length;
 }
 
 function runs<Reply>(reply: unknown): reply is Reply {

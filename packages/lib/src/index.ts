@@ -66,6 +66,7 @@ export { logValue } from "./log-value.ts";
 export { checkName } from "./name.ts";
 export { definitionFields, present, readRetry, readSchemas, readStart } from "./options.ts";
 export type { RetryPolicy } from "./protocol/run.ts";
+export { relationTo } from "./relation.ts";
 export { checkRetryPolicy, retryDelayMs } from "./retry.ts";
 export { farthestMs, mostErrors, runIdForm, storable } from "./rules.ts";
 export { checkSchema, parseWith, type Schema, type SchemaIssue, type SchemaResult } from "./schema.ts";

@@ -1,6 +1,7 @@
+import type { Report, ReportResult } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import { claimedRun, entry, type Script, scriptedApi, viewOf } from "../test/scripted-api.ts";
-import { withJournal } from "./journal.ts";
+import { withJournal, withNews } from "./journal.ts";
 
 const recorded = Array.from({ length: 7 }, (_, index) => entry(index + 1));
 
@@ -43,5 +44,62 @@ describe("the journal of a claimed run", () => {
     });
     const claimed = claimedRun("a", { hot: true });
     await expect(withJournal(api, claimed, false)).rejects.toMatchObject({ code: "RUN_NOT_FOUND" });
+  });
+});
+
+describe("the input of a claimed run", () => {
+  it("is read where it was left out, unless the execution that has it is in memory", async () => {
+    const { api, asked } = scriptedApi({
+      read: () => ({ results: [{ ok: true, run: viewOf("a", { input: '"large"' }), entries: [], more: false }] }),
+    });
+    const claimed = claimedRun("a", { inputLeftOut: true, journal: recorded });
+    expect(await withJournal(api, claimed, false)).toEqual(claimedRun("a", { input: '"large"', journal: recorded }));
+    expect(asked.read.map(({ request }) => request.runs[0]?.entries?.after)).toEqual([7]);
+    const held = claimedRun("a", { inputLeftOut: true, hot: true });
+    expect(await withJournal(api, held, true)).toBe(held);
+    expect((await withJournal(api, held, false)).input).toBe('"large"');
+  });
+});
+
+describe("the answer to a report", () => {
+  const report: Report = {
+    reportId: "1",
+    runId: "a",
+    fence: 1,
+    seen: 0,
+    after: 0,
+    entries: [{ address: "step:s4#0", value: { type: "returned" } }],
+    opens: [],
+    starts: [
+      { address: "child:c#0", spec: { id: "c", name: "c", versionId: "1" } },
+      { address: "child:d#0", spec: { id: "d", name: "d", versionId: "1" } },
+    ],
+    next: { type: "continue" },
+  };
+  const answer: ReportResult = { ok: true, first: 4, tail: 6, inbox: 3, entries: [], parked: false, pause: false };
+
+  it("is used as it is when it is whole", async () => {
+    const { api, asked } = scriptedApi(pages);
+    expect(await withNews(api, report, answer)).toBe(answer);
+    expect(asked.read).toEqual([]);
+  });
+
+  it("is read on where it was cut, up to its tail, without what the report itself brought", async () => {
+    const started = (seq: number, address: string, runId: string) => ({
+      ...entry(seq, address),
+      value: { type: "started" as const, runId },
+    });
+    const there = [...recorded.slice(0, 4), started(5, "child:c#0", "c"), started(6, "child:d#0", "other"), entry(7)];
+    const { api } = scriptedApi({
+      read: ({ runs }) => ({
+        results: runs.map(({ entries }) => {
+          const rest = there.slice(entries?.after ?? 0);
+          return { ok: true, run: viewOf("a"), entries: rest.slice(0, 2), more: rest.length > 2 };
+        }),
+      }),
+    });
+    const cut = { ...answer, entries: recorded.slice(0, 1), entriesCutAt: 1 };
+    const full = await withNews(api, report, cut);
+    expect(full).toEqual({ ...answer, entries: [...recorded.slice(0, 3), there[5]] });
   });
 });

@@ -1,5 +1,5 @@
-import { AikiError } from "@aikirun/lib";
-import type { Api, ClaimedRun, ClaimedWait, Entry, RunId } from "@aikirun/lib/protocol";
+import { AikiError, relationTo } from "@aikirun/lib";
+import type { Api, ClaimedRun, ClaimedWait, Entry, Report, ReportResult, RunId } from "@aikirun/lib/protocol";
 
 const pageEntries = 10_000;
 
@@ -9,20 +9,37 @@ const pageEntries = 10_000;
  * Throws the fault of a `read`.
  */
 export async function withJournal(api: Api, claimed: ClaimedRun, isResumable: boolean): Promise<ClaimedRun> {
+  const { journalCutAt, inputLeftOut = false, ...rest } = claimed;
   if (claimed.hot && !isResumable) {
-    const { journalCutAt: _, ...whole } = claimed;
-    return { ...whole, hot: false, ...(await readFrom(api, claimed.id, 0)) };
+    const { input, journal, waits } = await readFrom(api, claimed.id, 0);
+    return { ...rest, ...input, hot: false, journal, waits };
   }
-  const { journalCutAt, ...rest } = claimed;
-  if (journalCutAt === undefined) {
+  if (journalCutAt === undefined && (isResumable || !inputLeftOut)) {
     return claimed;
   }
-  const { journal } = await readFrom(api, claimed.id, journalCutAt);
-  return { ...rest, journal: [...claimed.journal, ...journal] };
+  const { input, journal } = await readFrom(api, claimed.id, journalCutAt ?? claimed.journal.at(-1)?.seq ?? 0);
+  return { ...rest, ...input, journal: [...claimed.journal, ...journal] };
+}
+
+/** The answer with all entries that the report did not bring. Throws the fault of a `read`. */
+export async function withNews(api: Pick<Api, "read">, report: Report, result: ReportResult): Promise<ReportResult> {
+  if (!result.ok || result.entriesCutAt === undefined) {
+    return result;
+  }
+  const { entriesCutAt, ...rest } = result;
+  const { journal } = await readFrom(api, report.runId, entriesCutAt);
+  const relation = relationTo(report);
+  const others = journal.filter((entry) => entry.seq <= result.tail && relation(entry) !== "asItSays");
+  return { ...rest, entries: [...result.entries, ...others] };
+}
+
+interface Read extends Pick<ClaimedRun, "journal" | "waits"> {
+  /** Empty if the run has none. */
+  input: Pick<ClaimedRun, "input">;
 }
 
 /** The open waits are read first: what ends one of them meanwhile stands in the journal. */
-async function readFrom(api: Api, runId: RunId, start: number): Promise<Pick<ClaimedRun, "journal" | "waits">> {
+async function readFrom(api: Pick<Api, "read">, runId: RunId, start: number): Promise<Read> {
   const journal: Entry[] = [];
   const waits: ClaimedWait[] = [];
   for (let after = start; ; ) {
@@ -35,7 +52,8 @@ async function readFrom(api: Api, runId: RunId, start: number): Promise<Pick<Cla
     journal.push(...page.entries);
     const last = page.entries.at(-1);
     if (!page.more || last === undefined) {
-      return { journal, waits };
+      const { input } = page.run;
+      return { journal, waits, input: input === undefined ? {} : { input } };
     }
     after = last.seq;
   }

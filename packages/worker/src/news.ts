@@ -142,12 +142,12 @@ export function news(api: Api, env: Env): News {
       remove(hearer);
       hearer.lost(result.code);
     } else if (result.type === "news") {
-      const before = hearer.position.seen;
+      const { seen, after } = hearer.position;
       hearer.hear(result.entries, result.inbox);
       if (result.pause) {
         hearer.pause();
         mute(hearer, pausedMutedMs);
-      } else if (hearer.position.seen === before) {
+      } else if (hearer.position.seen === seen && hearer.position.after === after) {
         mute(hearer, mutedMs);
       }
     }

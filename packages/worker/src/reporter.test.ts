@@ -1,7 +1,7 @@
 import { AikiError } from "@aikirun/lib";
 import { limits, type Report, type ReportResult } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { type Script, scriptedApi } from "../test/scripted-api.ts";
+import { entry, type Script, scriptedApi, viewOf } from "../test/scripted-api.ts";
 import { settled, virtualEnv } from "../test/virtual-env.ts";
 import { reporter } from "./reporter.ts";
 
@@ -163,5 +163,25 @@ describe("reports of all slots", () => {
     await settled();
     ended.abort();
     await expect(sent).rejects.toMatchObject({ code: "LEASE_LOST" });
+  });
+
+  it("bring all news, read on where the answer was cut, for as long as the run is held", async () => {
+    let reads = 0;
+    let isRefused = false;
+    const { env, held } = setup({
+      report: ({ reports }) => ({ results: reports.map(() => ({ ...accepted, first: 3, tail: 3, entriesCutAt: 1 })) }),
+      read: () => {
+        reads += 1;
+        if (isRefused) throw new AikiError("UNAUTHORIZED", "The key was revoked.");
+        if (reads === 1) throw new AikiError("UNREACHABLE", "The server is away.");
+        return { results: [{ ok: true, run: viewOf("a"), entries: [entry(2)], more: false }] };
+      },
+    });
+    const sent = held("a");
+    await env.advance(2_000);
+    expect(await sent).toEqual({ ...accepted, first: 3, tail: 3, entries: [entry(2)] });
+    expect(reads).toBe(2);
+    isRefused = true;
+    await expect(held("b")).rejects.toMatchObject({ code: "UNAUTHORIZED" });
   });
 });

@@ -1,6 +1,7 @@
 import { isTransient } from "@aikirun/client/internal";
 import { AikiError, batcher, describeError, type Env, isAikiError } from "@aikirun/lib";
 import { type Api, limits, type NewEntry, type Rejection, type Report, type ReportResult } from "@aikirun/lib/protocol";
+import { withNews } from "./journal.ts";
 import { patiently } from "./patience.ts";
 
 /** One report on its way. */
@@ -56,6 +57,21 @@ export function reporter({ api, env, session, worker, lanes, ended }: ReporterOp
     }
   };
 
+  /** Reads the news that a full reply left out; after the end of an attempt nobody uses it. */
+  const complete = async ({ report, isLost }: Parcel, result: ReportResult): Promise<Outcome> => {
+    if (report.next.type === "finish") {
+      return { result };
+    }
+    const worthwhile = () => !ended.aborted && !isLost();
+    const read: Api["read"] = (request) =>
+      patiently(() => api.read(request), { env, worthwhile, signal: ended, maxPauseMs });
+    try {
+      return { result: await withNews({ read }, report, result) };
+    } catch (error) {
+      return { fault: faultOf(error) };
+    }
+  };
+
   /** The request as a whole was refused: finds the report that is to blame, so that it alone is refused. */
   const divide = async (parcels: Parcel[]): Promise<Outcome[]> => {
     const middle = Math.ceil(parcels.length / 2);
@@ -72,15 +88,20 @@ export function reporter({ api, env, session, worker, lanes, ended }: ReporterOp
     maxWeight: limits.requestBytes,
   });
 
-  return (parcel) =>
-    post(parcel).then((outcome) => {
-      if ("result" in outcome) return outcome.result;
-      throw givenUp(parcel, outcome.fault);
-    });
+  return async (parcel) => {
+    const outcome = await post(parcel);
+    const completed = isCut(outcome) ? await complete(parcel, outcome.result) : outcome;
+    if ("result" in completed) return completed.result;
+    throw givenUp(parcel, completed.fault);
+  };
 }
 
 /** The server's answer, or the fault for which the run is given up; null when it was lost before. */
 type Outcome = { result: ReportResult } | { fault: AikiError | null };
+
+function isCut(outcome: Outcome): outcome is { result: ReportResult } {
+  return "result" in outcome && outcome.result.ok && outcome.result.entriesCutAt !== undefined;
+}
 
 function givenUp({ report: { runId } }: Parcel, fault: AikiError | null): AikiError {
   const ids = { runId };
@@ -100,8 +121,12 @@ const permanent: ReadonlyMap<string, Rejection["code"]> = new Map([
   ["PAYLOAD_TOO_LARGE", "LIMIT_EXCEEDED"],
 ]);
 
+function faultOf(error: unknown): AikiError {
+  return isAikiError(error) ? error : new AikiError("INTERNAL", describeError(error).message, { cause: error });
+}
+
 function outcomeOf(error: unknown): Outcome {
-  const fault = isAikiError(error) ? error : new AikiError("INTERNAL", describeError(error).message, { cause: error });
+  const fault = faultOf(error);
   const code = isTransient(fault) ? undefined : permanent.get(fault.code);
   return code === undefined ? { fault } : { result: { ok: false, code, message: fault.message } };
 }

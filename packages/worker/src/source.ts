@@ -222,11 +222,12 @@ export function source(options: SourceOptions): Source {
           continue;
         }
         faults.server = 0;
-        const { runs, takenAfterMs = 0 } = reply;
+        const { runs, more = false, takenAfterMs = 0 } = reply;
         receive(request, runs, later(env, sentAt, takenAfterMs));
         const isMeant = runs.length > 0 || !isEnding || request.waitMs === 0;
         const heldMs = env.elapsed() - sentAt.elapsed;
-        return isMeant ? { type: "answered", asked: request.limit, runs: runs.length, heldMs } : { type: "unasked" };
+        const asked = more ? runs.length : request.limit;
+        return isMeant ? { type: "answered", asked, runs: runs.length, heldMs } : { type: "unasked" };
       }
       return { type: "unasked" };
     } finally {

@@ -47,6 +47,8 @@ export const limits = {
   payloadBytes: 2_000_000,
   requestBytes: 8_000_000,
   journalPageBytes: 4_000_000,
+  /** No further item is added to a reply that holds so many bytes, counted before JSON escapes anything. */
+  replyBytes: 8_000_000,
   batchItems: 1_000,
   watchedItems: 10_000,
   /** Versions times shards that one claim may ask for. */

@@ -72,5 +72,7 @@ export type ReadResult = { ok: true; run: RunView; entries: Entry[]; more: boole
 /** One result per run, in order; `workers` when asked for, by id and then by session. */
 export interface ReadReply {
   results: ReadResult[];
+  /** True when the reply is full (`limits.replyBytes`): `results` are of the first runs; ask again for the others. */
+  more?: boolean;
   workers?: LiveWorker[];
 }

@@ -130,6 +130,8 @@ export interface ClaimedRun {
   journal: Entry[];
   /** Set when the journal was cut at 4 MB: read on from this `seq` before executing. */
   journalCutAt?: number;
+  /** True when the input is left out because the reply is full: read it before executing. */
+  inputLeftOut?: boolean;
   /** The waits that are open. Left out of a `hot` claim, whose session opened them itself. */
   waits: ClaimedWait[];
   /** Which code recorded the run last; absent before the first report. */
@@ -152,6 +154,8 @@ export interface ClaimedWait {
 /** The runs that are the caller's by now; empty when the wait ran out. */
 export interface ClaimReply {
   runs: ClaimedRun[];
+  /** True when the reply is full: more runs may be queued for the caller. */
+  more?: boolean;
   /** So long the server held the question before it took them: their leases are no older. Milliseconds; absent, 0. */
   takenAfterMs?: number;
   /** Of a recall: whether the claim was made at this server; else it tells the others. */
@@ -244,6 +248,8 @@ export type ReportResult =
       inbox: number;
       /** Entries after `after` that the report did not bring, in order of `seq`. */
       entries: Entry[];
+      /** Set when the reply is full: read the entries after this `seq` before using the answer. */
+      entriesCutAt?: number;
       /** True when the run left the worker's hands: parked, queued, stalled, paused or ended. */
       parked: boolean;
       /** True when the run should be paused: start nothing, record what is in flight, release. */

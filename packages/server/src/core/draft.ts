@@ -5,6 +5,7 @@ import type {
   Build,
   Decision,
   Effect,
+  Ended,
   Entry,
   Held,
   Moment,
@@ -151,7 +152,7 @@ export function end(draft: Draft, outcome: Outcome): void {
   }
 }
 
-export function isFinal(state: State): state is Outcome {
+export function isFinal(state: State): state is Ended {
   return state.status === "completed" || state.status === "failed" || state.status === "cancelled";
 }
 
@@ -174,7 +175,7 @@ export function dueOf(run: Run, now: number): number | null {
   return due === Number.POSITIVE_INFINITY ? null : due;
 }
 
-function ownDeadline(state: Exclude<State, Outcome>): number {
+function ownDeadline(state: Exclude<State, Ended>): number {
   switch (state.status) {
     case "scheduled":
       return state.at;

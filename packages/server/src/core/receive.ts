@@ -3,7 +3,8 @@
 import { arrivalAddress, resultAddress } from "@aikirun/lib";
 import { countArrival, receivedBy, takeWait } from "./bind.ts";
 import { arrive, change, type Draft, decided, draft, enqueue, isFinal, record, recordEnd, refuse } from "./draft.ts";
-import type { Arrival, Decision, Entry, Moment, Outcome, Run, RunId, Value } from "./run.ts";
+import type { Arrival, Decision, Ended, Entry, Moment, Run, RunId, Value } from "./run.ts";
+import { wholeOf } from "./unread.ts";
 
 export function receive(run: Run, arrival: Arrival, known: Entry[], moment: Moment): Decision {
   const next = draft(run, moment);
@@ -79,10 +80,10 @@ export function unpark(next: Draft): void {
 }
 
 /** The end of a child, as its parent's journal holds it. */
-export function childValue(outcome: Outcome, runId: RunId): Value {
+export function childValue(outcome: Ended, runId: RunId): Value {
   switch (outcome.status) {
     case "completed":
-      return { type: "returned", ...(outcome.output === undefined ? {} : { output: outcome.output }) };
+      return { type: "returned", ...(outcome.output === undefined ? {} : { output: wholeOf(outcome.output, runId) }) };
     case "failed": {
       const message = `Child run ${runId} failed: ${outcome.error.message}`;
       return {

@@ -95,7 +95,19 @@ export type State =
   /** `inbox` is the count when it was interrupted: news meanwhile queues it on resume. */
   | { status: "paused"; interrupted: Interrupted; inbox: number }
   | ({ status: "stalled" } & Stall)
-  | Outcome;
+  | Ended;
+
+/** How a run ended, as its row has it. */
+export type Ended = Exclude<Outcome, { status: "completed" }> | { status: "completed"; output?: Payload | Unread };
+
+/** A run as storage has it, with all its payloads. */
+export type WholeRun = Run & { input: Payload | null; state: Exclude<State, Ended> | Outcome };
+
+/** Stands for a payload that is not loaded with its row, because it is large. It is read by the run's id. */
+export interface Unread {
+  /** How much it takes in storage. */
+  readonly bytes: number;
+}
 
 export type Interrupted = Extract<State, { status: "scheduled" | "queued" | ParkedStatus }>;
 
@@ -128,7 +140,7 @@ export interface Run {
   versionId: string;
   shardKey: string | null;
   priority: number;
-  input: Payload | null;
+  input: Payload | Unread | null;
   options: RunOptions;
   referenceId: string | null;
   parent: { id: RunId; address: Address } | null;
@@ -188,7 +200,8 @@ export type Command =
   | { type: "pause"; signalId: string; known: Entry[] }
   | { type: "resume"; signalId: string; known: Entry[] }
   | { type: "wake"; signalId: string; known: Entry[] }
-  | { type: "retry"; signalId: string; newRunId: RunId; known: Entry[] }
+  /** `input` is that of the run, where it is not loaded with the row. */
+  | { type: "retry"; signalId: string; newRunId: RunId; known: Entry[]; input?: Payload }
   /** The parent ended; its live children follow. */
   | { type: "orphan" }
   /** A final run has no live child left to cancel. */

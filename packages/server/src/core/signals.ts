@@ -16,8 +16,9 @@ import {
   refuse,
 } from "./draft.ts";
 import { unpark } from "./receive.ts";
-import type { Decision, Entry, Interrupted, Mark, Moment, Run, RunId } from "./run.ts";
+import type { Decision, Entry, Interrupted, Mark, Moment, Payload, Run, RunId } from "./run.ts";
 import { retryOf } from "./start.ts";
+import { wholeOf } from "./unread.ts";
 
 interface Signalled {
   signalId: string;
@@ -135,7 +136,7 @@ export function wake(run: Run, command: Signalled, moment: Moment): Decision {
     : refuse("ILLEGAL_STATE", `Nothing to hasten: the run is ${run.state.status} and no sleep of it is open.`);
 }
 
-export function retry(run: Run, command: Signalled & { newRunId: RunId }, moment: Moment): Decision {
+export function retry(run: Run, command: Signalled & { newRunId: RunId; input?: Payload }, moment: Moment): Decision {
   const next = draft(run, moment);
   if (command.known.length > 0) {
     return decided(next);
@@ -145,7 +146,11 @@ export function retry(run: Run, command: Signalled & { newRunId: RunId }, moment
     case "failed":
     case "cancelled":
       // R2: this run stays as it is; another one recalls what it achieved.
-      next.effects.push({ type: "start", run: retryOf(run, command.newRunId, moment), recall: run.id });
+      next.effects.push({
+        type: "start",
+        run: retryOf(run, command.newRunId, inputOf(run, command), moment),
+        recall: run.id,
+      });
       return decided(next);
     case "stalled":
       mark(next, command, { mark: "retried" });
@@ -172,6 +177,10 @@ export function retry(run: Run, command: Signalled & { newRunId: RunId }, moment
     default:
       return state satisfies never;
   }
+}
+
+function inputOf({ id, input }: Run, { input: read }: { input?: Payload }): Payload | null {
+  return input === null ? null : wholeOf(read ?? input, id);
 }
 
 /** Ends open sleeps, and the delays of a scheduled run and of retries; whether there was any. */

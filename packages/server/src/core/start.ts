@@ -2,7 +2,7 @@
 
 import type { Address, RunId, RunSpec } from "@aikirun/lib/protocol";
 import { dueOf } from "./draft.ts";
-import type { Moment, Run, RunOptions, State } from "./run.ts";
+import type { Moment, Payload, Run, RunOptions, State } from "./run.ts";
 
 export function openRun(namespace: string, spec: RunSpec, moment: Moment): Run {
   const at = spec.at ?? (spec.delayMs === undefined ? null : moment.latest + spec.delayMs);
@@ -54,8 +54,8 @@ export function openChild(parent: Run, address: Address, spec: RunSpec, moment: 
 }
 
 /** A new run in the place of an ended one. It recalls what was recorded, so events keep their count. */
-export function retryOf(ended: Run, id: RunId, moment: Moment): Run {
-  const { name, versionId, shardKey, priority, input, options } = ended;
+export function retryOf(ended: Run, id: RunId, input: Payload | null, moment: Moment): Run {
+  const { name, versionId, shardKey, priority, options } = ended;
   const shard = shardKey === null ? {} : { shardKey };
   const run = openRun(ended.namespace, { id, name, versionId, priority, ...shard }, moment);
   run.input = input;
@@ -66,7 +66,7 @@ export function retryOf(ended: Run, id: RunId, moment: Moment): Run {
   return run;
 }
 
-/** Whether a start repeats the one that made this run. */
+/** Whether a start repeats the one that made this run. An input that was not loaded counts as different. */
 export function isSameStart(run: Run, spec: RunSpec): boolean {
   return (
     run.name === spec.name &&

@@ -120,7 +120,7 @@ function reportResult({ fence }: Report, answer: Answer): ReportResult {
   if (!answer.ok) {
     return rejected(answer);
   }
-  const { run, first, news } = answer;
+  const { run, first, news, cutAt } = answer;
   const isHeld = run.state.status === "running" && run.fence === fence;
   return {
     ok: true,
@@ -128,6 +128,7 @@ function reportResult({ fence }: Report, answer: Answer): ReportResult {
     tail: run.tail,
     inbox: run.inbox,
     entries: news,
+    ...(cutAt === null ? {} : { entriesCutAt: cutAt }),
     parked: !isHeld,
     pause: isHeld && run.state.status === "running" && run.state.pauseRequested,
   };

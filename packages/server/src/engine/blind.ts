@@ -35,6 +35,7 @@ export function blindTransaction(now: number): BlindTransaction {
       return [];
     },
     load: unseen,
+    payloads: unseen,
     journal: unseen,
     entriesAt: unseen,
     queued: unseen,

@@ -3,11 +3,15 @@
 import type { ClaimedRun, ClaimedWait, ClaimRequest, Entry, RunId } from "@aikirun/lib/protocol";
 import { limits } from "@aikirun/lib/protocol";
 import type { Claim, Held, Moment, Run, Wait } from "../core/run.ts";
+import { isUnread } from "../core/unread.ts";
 import type { Left, Ready } from "../delivery/ready.ts";
 import { cutJournal, entryBytes } from "../storage/journal.ts";
 import type { QueueFilter } from "../storage/queue.ts";
-import type { Reader, Transaction } from "../storage/storage.ts";
+import type { Transaction } from "../storage/storage.ts";
+import { type Budget, parts, replyBudget, waitsBytes } from "./budget.ts";
+import { readJournals } from "./journals.ts";
 import type { Operation } from "./operation.ts";
+import { whole } from "./whole.ts";
 import type { Work } from "./work.ts";
 
 const journalEntries = 1_000_000;
@@ -22,6 +26,10 @@ export interface ClaimContext {
   offers: Map<Operation, RunId[]>;
   /** What claims of this transaction have taken; storage still has them as queued. */
   taken: Set<RunId>;
+  /** For the answers of this transaction. A claim that finds it spent is made again, in the next one. */
+  reply: Budget;
+  /** Whose inputs the reply brings; those of others are read by the caller. */
+  inputs: Set<RunId>;
   operation: ClaimOperation;
 }
 
@@ -48,16 +56,24 @@ export async function beginClaim(context: ClaimContext): Promise<Claiming> {
     await take(context, runId, { reclaim: fence }, claimed);
   }
   await takeHinted(context, claimed);
+  if (!context.reply.isLeft && claimed.length < request.limit) {
+    // Its hints may be spent, and its doorbell may have been heard: the next claim asks storage for what is left.
+    context.ready.doubt(filterOf(context.operation.namespace, request));
+  }
   return { context, claimed, isAsking: isWorthwhile(context, claimed) };
 }
 
-/** The rest, and all of it as the caller needs it. */
-export async function endClaim({ context, claimed, isAsking }: Claiming): Promise<ClaimedRun[]> {
-  const { work, transaction, moment } = context;
+/** The rest, and all of it as the caller needs it; `more`: the budget is spent, so more may be queued. */
+export async function endClaim({
+  context,
+  claimed,
+  isAsking,
+}: Claiming): Promise<{ runs: ClaimedRun[]; more: boolean }> {
   if (isAsking) {
     await scan(context, claimed);
   }
-  return claimed.length === 0 ? [] : await handOut(transaction, claimed, moment.now, work.recorded);
+  const more = !context.reply.isLeft && claimed.length < context.operation.request.limit;
+  return { runs: claimed.length === 0 ? [] : await handOut(context, claimed), more };
 }
 
 /** What claims took whose answers were lost, but no more than one of them was to bring. */
@@ -95,13 +111,14 @@ const hintRounds = 5;
 
 /** Hints may be old; so many are looked at that each of them cannot keep a good one from the caller. */
 async function takeHinted(context: ClaimContext, claimed: Run[]): Promise<void> {
-  const { work, ready, offers, operation } = context;
+  const { ready, offers, operation } = context;
   const { namespace, request } = operation;
   const filter = filterOf(namespace, request);
   const offered = offers.get(operation) ?? [];
   offers.set(operation, offered);
   let next = 0;
-  for (let round = 0; round < hintRounds && claimed.length < request.limit; round += 1) {
+  const isFull = (): boolean => claimed.length >= request.limit || !context.reply.isLeft;
+  for (let round = 0; round < hintRounds && !isFull(); round += 1) {
     if (next === offered.length) {
       offered.push(...ready.take(filter, request.limit - claimed.length));
     }
@@ -110,19 +127,30 @@ async function takeHinted(context: ClaimContext, claimed: Run[]): Promise<void> 
       return;
     }
     next += ids.length;
-    await work.fetch(ids);
-    for (const id of ids) {
+    await takeAll(context, ids, claimed);
+  }
+}
+
+async function takeAll(context: ClaimContext, ids: readonly RunId[], claimed: Run[]): Promise<void> {
+  const { work, reply } = context;
+  for (const some of parts(ids)) {
+    await work.fetch(some);
+    for (const id of some) {
+      if (!reply.isLeft) {
+        return;
+      }
       await take(context, id, {}, claimed);
     }
   }
 }
 
 /** Runs may be queued that nobody hinted at here; or a doorbell rang for something that no hint tells of. */
-function isWorthwhile({ ready, operation }: ClaimContext, claimed: Run[]): boolean {
+function isWorthwhile(context: ClaimContext, claimed: Run[]): boolean {
+  const { ready, operation } = context;
   const { limit, rung = false } = operation.request;
   const filter = filterOf(operation.namespace, operation.request);
   const isCalled = rung || ready.isStale(filter);
-  return claimed.length < limit && filter.streams.length > 0 && isCalled;
+  return claimed.length < limit && context.reply.isLeft && filter.streams.length > 0 && isCalled;
 }
 
 /** Asks storage for runs nobody hinted at: after a restart, an overflow, or on another server. */
@@ -133,21 +161,27 @@ async function scan(context: ClaimContext, claimed: Run[]): Promise<void> {
   const asked = ready.asking();
   const most = limit + taken.size;
   const { ids, more } = await transaction.queued(ready.inTurn(filter), most);
-  ready.scanned(filter, asked, leftOf(more, ids.length === most));
   work.hold(ids);
-  await work.fetch(ids);
-  // Storage knows them as queued; a cached row that says otherwise is another server's past.
-  await work.refresh(ids.filter((id) => work.get(id)?.state.status !== "queued"));
-  for (const id of ids) {
-    const before = claimed.length;
-    if (before < limit) {
-      await take(context, id, {}, claimed);
+  for (const some of parts(ids)) {
+    if (claimed.length >= limit || !context.reply.isLeft) {
+      break;
     }
-    const run = claimed[before];
-    if (run !== undefined) {
-      ready.served(run);
+    await work.fetch(some);
+    // Storage knows them as queued; a cached row that says otherwise is another server's past.
+    await work.refresh(some.filter((id) => work.get(id)?.state.status !== "queued"));
+    for (const id of some) {
+      const before = claimed.length;
+      if (before < limit && context.reply.isLeft) {
+        await take(context, id, {}, claimed);
+      }
+      const run = claimed[before];
+      if (run !== undefined) {
+        ready.served(run);
+      }
     }
   }
+  const isCut = claimed.length < limit && !context.reply.isLeft;
+  ready.scanned(filter, asked, isCut ? "more" : leftOf(more, ids.length === most));
 }
 
 /** A claim that was not filled got all that nobody else holds. */
@@ -159,7 +193,7 @@ function leftOf(more: boolean, isFilled: boolean): Left {
 }
 
 async function take(
-  { work, taken, operation }: ClaimContext,
+  { work, taken, operation, reply, inputs }: ClaimContext,
   id: RunId,
   how: Pick<Claim, "reclaim" | "repeats">,
   claimed: Run[],
@@ -179,39 +213,61 @@ async function take(
   if (decision?.ok === true) {
     claimed.push(decision.run);
     taken.add(id);
+    if (heldOf(decision.run) === null && reply.isLeft) {
+      inputs.add(id);
+      reply.take(decision.run.input);
+      reply.takeBytes(waitsBytes(decision.run));
+    }
   }
 }
 
 /**
  * Runs as their holder needs them; journals are read in the same transaction, so that they agree with `inbox`.
- * `recorded` tells what this transaction has decided to record and storage does not have yet.
+ * They end with what this transaction has decided to record, which storage does not have yet.
  */
-async function handOut(
-  reader: Reader,
-  runs: Run[],
-  now: number,
-  recorded: (id: RunId) => readonly Entry[],
-): Promise<ClaimedRun[]> {
-  const parts = runs.map((run) => ({ run, held: heldOf(run) }));
+async function handOut(context: ClaimContext, runs: Run[]): Promise<ClaimedRun[]> {
+  const { transaction, moment, inputs } = context;
+  const loaded = await whole(
+    transaction,
+    runs.filter(({ id }) => inputs.has(id)),
+  );
+  const byId = new Map(loaded.map((run) => [run.id, run]));
+  const parts = runs.map((run) => ({ run: byId.get(run.id) ?? run, held: heldOf(run) }));
   // Once a run was held, another server may have recorded facts without a change to its row: a cached one has too low a
   // tail, and only the journal itself says where it ends.
   const wanted = parts.filter(({ run, held }) => run.fence > 1 || run.tail > (held?.tail ?? 0));
-  const pages = new Map<RunId, Page>();
-  if (wanted.length > 0) {
-    const bytes = Math.max(100_000, Math.floor(limits.journalPageBytes / wanted.length));
-    const requests = wanted.map(({ run, held }) => ({
-      runId: run.id,
-      after: held?.tail ?? 0,
-      limit: journalEntries,
-      bytes: bytes + maxEntryBytes,
-    }));
-    const read = await reader.journal(requests);
-    for (const [index, { run, held }] of wanted.entries()) {
-      pages.set(run.id, pageOf(read[index] ?? [], bytes, held?.tail ?? 0, recorded(run.id)));
-    }
-  }
-  return parts.map(({ run, held }) => claimedRun(run, held, pages.get(run.id) ?? { entries: [], isCut: false }, now));
+  const pages = await pagesOf(context, wanted);
+  const none: Page = { entries: [], isCut: false };
+  return parts.map(({ run, held }) => claimedRun(run, held, pages.get(run.id) ?? none, moment.now));
 }
+
+interface Part {
+  run: Run;
+  /** What its holder has of it. */
+  held: Held | null;
+}
+
+/** Of each journal the first page, until the budget is spent: the caller reads the rest. */
+async function pagesOf({ transaction, work, reply }: ClaimContext, wanted: readonly Part[]): Promise<Map<RunId, Page>> {
+  const budget = replyBudget(Math.min(limits.journalPageBytes, reply.left));
+  const bytes = Math.max(100_000, Math.floor(limits.journalPageBytes / Math.max(1, wanted.length)));
+  const requests = wanted.map(({ run, held }) => ({
+    runId: run.id,
+    after: held?.tail ?? 0,
+    limit: journalEntries,
+    bytes: bytes + maxEntryBytes,
+  }));
+  const read = await readJournals(transaction, requests, budget);
+  reply.takeBytes(budget.taken);
+  return new Map(
+    wanted.map(({ run: { id }, held }, index) => {
+      const entries = read[index] ?? null;
+      return [id, entries === null ? notRead : pageOf(entries, bytes, held?.tail ?? 0, work.recorded(id))];
+    }),
+  );
+}
+
+const notRead: Page = { entries: [], isCut: true };
 
 interface Page {
   entries: Entry[];
@@ -252,7 +308,8 @@ function claimedRun(run: Run, held: Held | null, { entries: journal, isCut }: Pa
     waits: held === null ? run.waits.map(claimedWait) : [],
     lapses: run.lapses,
     now,
-    ...(run.input === null ? {} : { input: run.input }),
+    ...(isUnread(run.input) ? { inputLeftOut: true } : {}),
+    ...(run.input === null || isUnread(run.input) ? {} : { input: run.input }),
     ...(run.shardKey === null ? {} : { shardKey: run.shardKey }),
     ...(run.referenceId === null ? {} : { referenceId: run.referenceId }),
     ...(options.retry === undefined ? {} : { retry: options.retry }),

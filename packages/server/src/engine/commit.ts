@@ -2,16 +2,18 @@
  * A batch of operations in one transaction: load, decide, write, commit. A batch that loses a race is decided again.
  */
 
-import type { Entry, Report, RunId, StartResult } from "@aikirun/lib/protocol";
+import type { RunId } from "@aikirun/lib/protocol";
 import { holderOf } from "../core/claim.ts";
-import type { Command, Decision, Moment, Run, Settings } from "../core/run.ts";
-import { isSameStart, openRun } from "../core/start.ts";
+import type { Moment, Run, Settings } from "../core/run.ts";
 import type { Ready } from "../delivery/ready.ts";
 import { isConflict, type Storage, type Transaction } from "../storage/storage.ts";
+import { answer } from "./answers.ts";
 import { blindTransaction, Unseen } from "./blind.ts";
+import { replyBudget } from "./budget.ts";
 import { beginClaim, type Claiming, endClaim, filterOf } from "./claims.ts";
-import { type Answer, notFound, type Operation, type Result } from "./operation.ts";
+import type { Operation, Result } from "./operation.ts";
 import type { Rows } from "./rows.ts";
+import { insertStarts } from "./starts.ts";
 import { Obstructed, openWork, type Work } from "./work.ts";
 
 /** How often a batch is decided again before its callers are told to come back. */
@@ -125,8 +127,9 @@ async function commitOnce(
   await work.refresh(left.filter(isOfNewCode).map(({ id }) => id));
   await work.survey(commands);
   const results = new Map<Operation, Result>();
+  const reply = replyBudget();
   for (const command of commands) {
-    const answered = answer(transaction, work, command);
+    const answered = answer({ transaction, work, reply }, command);
     results.set(command, { type: "command", answer: answered instanceof Promise ? await answered : answered });
   }
   for (const leaving of operations.filter((operation) => operation.type === "leave")) {
@@ -135,7 +138,9 @@ async function commitOnce(
   const taken = new Set<RunId>();
   const claims: Claiming[] = [];
   for (const operation of operations.filter((one) => one.type === "claim")) {
-    claims.push(await beginClaim({ transaction, work, ready, moment, offers, taken, operation }));
+    claims.push(
+      await beginClaim({ transaction, work, ready, moment, offers, taken, reply, inputs: new Set(), operation }),
+    );
   }
   const sweeps = operations.filter((operation) => operation.type === "sweep");
   if (sweeps.length > 0 || claims.some(({ isAsking }) => isAsking)) {
@@ -146,7 +151,7 @@ async function commitOnce(
     results.set(operation, { type: "sweep", due });
   }
   for (const claiming of claims) {
-    results.set(claiming.context.operation, { type: "claim", runs: await endClaim(claiming) });
+    results.set(claiming.context.operation, { type: "claim", ...(await endClaim(claiming)) });
   }
   await work.settle();
   for (const [operation, result] of starts) {
@@ -207,176 +212,4 @@ async function sweep(transaction: Transaction, work: Work, limit: number): Promi
     await work.apply(id, { type: "tick" });
   }
   return ids.length;
-}
-
-/** A promise only where something must be read first: thousands of answers are given each second. */
-function answer(
-  transaction: Transaction,
-  work: Work,
-  asked: Extract<Operation, { type: "command" }>,
-): Promise<Answer> | Answer {
-  const { namespace, to, command } = asked;
-  const run = work.get(to);
-  if (run === undefined || (namespace !== null && run.namespace !== namespace)) {
-    return notFound(to);
-  }
-  const { tail } = run;
-  const pending = [...work.recorded(to)];
-  const answered = (decision: Decision | null): Promise<Answer> | Answer =>
-    decision?.ok === true
-      ? answerOf({ transaction, work, command, tail, pending }, decision)
-      : (decision ?? notFound(to));
-  const decision = work.apply(to, command);
-  return decision instanceof Promise ? decision.then(answered) : answered(decision);
-}
-
-interface Commanded {
-  transaction: Transaction;
-  work: Work;
-  command: Command;
-  /** The run's last `seq` before the command. */
-  tail: number;
-  /** What this transaction had decided to record before the command. */
-  pending: Entry[];
-}
-
-function answerOf(
-  { transaction, work, command, tail, pending }: Commanded,
-  decision: Extract<Decision, { ok: true }>,
-): Promise<Answer> | Answer {
-  if (command.type !== "report") {
-    const anew = decision.effects.find(({ type }) => type === "start");
-    return { ok: true, run: decision.run, anew: anew?.type === "start" ? anew.run : null, first: tail + 1, news: [] };
-  }
-  const { report } = command;
-  const { id } = decision.run;
-  const known = work.tailBefore(id);
-  if (known <= report.after) {
-    return reportAnswer(report, decision, [], pending);
-  }
-  // The row and its journal are read one after the other: what another server records in between is for later.
-  const limit = known - report.after;
-  const request = { runId: id, after: report.after, limit, bytes: Number.MAX_SAFE_INTEGER };
-  return transaction.journal([request]).then(([before = []]) => reportAnswer(report, decision, before, pending));
-}
-
-/** `before`: what was recorded that the worker does not know of; `pending`: in this transaction. */
-function reportAnswer(
-  report: Report,
-  decision: Extract<Decision, { ok: true }>,
-  before: Entry[],
-  pending: Entry[],
-): Answer {
-  const isAlone = before.length + pending.length + report.starts.length === 0;
-  if (isAlone && decision.entries.length === report.entries.length) {
-    const first = decision.entries[0]?.seq ?? decision.run.tail + 1;
-    return { ok: true, run: decision.run, anew: null, first, news: [] };
-  }
-  const own = ownEntries(report);
-  const all = [...before, ...pending, ...decision.entries];
-  const first = all.find((entry) => own(entry) !== "none")?.seq ?? decision.run.tail + 1;
-  return { ok: true, run: decision.run, anew: null, first, news: all.filter((entry) => own(entry) !== "asItSays") };
-}
-
-/**
- * Tells what an entry is to this report: none of its own; one in the place that it has in the report, with what the
- * report says of it; or one in such a place that says something else, because a child could not begin as the report has
- * it.
- */
-function ownEntries({ entries, starts, fence }: Report): (entry: Entry) => "none" | "asItSays" | "otherwise" {
-  const recorded = new Set(entries.map(({ address }) => address));
-  const started = new Map(starts.map(({ address, spec }) => [address, spec.id]));
-  return (entry) => {
-    if (entry.fence !== fence) {
-      return "none";
-    }
-    const id = started.get(entry.address);
-    if (id !== undefined) {
-      return entry.value.type === "started" && entry.value.runId === id ? "asItSays" : "otherwise";
-    }
-    return recorded.has(entry.address) ? "asItSays" : "none";
-  };
-}
-
-type StartOperation = Extract<Operation, { type: "start" }>;
-
-async function insertStarts(
-  transaction: Transaction,
-  work: Work,
-  operations: Operation[],
-  moment: Moment,
-): Promise<Map<StartOperation, StartResult>> {
-  const results = new Map<StartOperation, StartResult>();
-  const starts = operations.filter((operation): operation is StartOperation => operation.type === "start");
-  if (starts.length === 0) {
-    return results;
-  }
-  const opened = new Map<RunId, Run>();
-  for (const { namespace, spec } of starts) {
-    if (!opened.has(spec.id)) {
-      opened.set(spec.id, openRun(namespace, spec, moment));
-    }
-  }
-  const inserted = new Set(await transaction.insert([...opened.values()]));
-  for (const id of inserted) {
-    const run = opened.get(id);
-    if (run !== undefined) {
-      work.adopt(run);
-    }
-  }
-  const created = new Set<RunId>();
-  const taken: StartOperation[] = [];
-  for (const operation of starts) {
-    const { id } = operation.spec;
-    if (inserted.has(id) && !created.has(id)) {
-      created.add(id);
-      results.set(operation, { ok: true, id, created: true });
-    } else {
-      taken.push(operation);
-    }
-  }
-  if (taken.length > 0) {
-    await resolveTaken(transaction, taken, results);
-  }
-  return results;
-}
-
-/** Starts that met an existing run: the same start again, the same reference again, or a conflict. */
-async function resolveTaken(
-  transaction: Transaction,
-  taken: StartOperation[],
-  results: Map<StartOperation, StartResult>,
-): Promise<void> {
-  const byId = new Map((await transaction.load(taken.map(({ spec }) => spec.id))).map((run) => [run.id, run]));
-  const keys = taken.flatMap(({ namespace, spec: { name, referenceId } }) =>
-    referenceId === undefined ? [] : [{ namespace, name, referenceId }],
-  );
-  const referenced = keys.length === 0 ? [] : await transaction.referenced(keys);
-  for (const operation of taken) {
-    const { namespace, spec } = operation;
-    const run = byId.get(spec.id);
-    const holder = referenced.find(
-      (other) => other.referenceId === spec.referenceId && other.name === spec.name && other.namespace === namespace,
-    );
-    results.set(operation, run === undefined ? sameReference(operation, holder) : sameId(operation, run));
-  }
-}
-
-function sameId({ namespace, spec }: StartOperation, run: Run): StartResult {
-  return run.namespace === namespace && isSameStart(run, spec)
-    ? { ok: true, id: run.id, created: false }
-    : { ok: false, code: "RUN_ID_CONFLICT", message: `The id ${spec.id} is taken by a run with other content.` };
-}
-
-function sameReference({ spec }: StartOperation, holder: Run | undefined): StartResult {
-  if (holder === undefined) {
-    return notFound(spec.id);
-  }
-  if (holder.options.inputHash === spec.inputHash || spec.onConflict === "return_existing") {
-    return { ok: true, id: holder.id, created: false };
-  }
-  const message =
-    `The reference ${spec.referenceId} of ${spec.name} is taken by run ${holder.id}, which was started with another ` +
-    'input. Use another reference, or onConflict: "return_existing".';
-  return { ok: false, code: "REFERENCE_CONFLICT", message };
 }

@@ -4,6 +4,7 @@
  */
 
 import { setMaxListeners } from "node:events";
+import { getHeapStatistics } from "node:v8";
 import { AikiError, batcher, type Env, type Logger } from "@aikirun/lib";
 import { type Api, limits } from "@aikirun/lib/protocol";
 import type { Settings } from "../core/run.ts";
@@ -18,7 +19,7 @@ import { listQueue } from "./list-queue.ts";
 import type { Channel } from "./news.ts";
 import type { Operation, Result } from "./operation.ts";
 import { livePresence } from "./presence.ts";
-import { cachedRows, type Rows } from "./rows.ts";
+import { cachedRows, type Rows, rowsBytes } from "./rows.ts";
 import { spread } from "./spread.ts";
 import { Obstructed } from "./work.ts";
 
@@ -50,7 +51,6 @@ export interface Engine {
 
 /** Operations decided in one transaction: few enough that a blocking database blocks for milliseconds. */
 const batchSize = 200;
-const cachedRowCount = 10_000;
 
 /** Lists that are read at once: few enough that they never take every connection that others read with. */
 const listsAtOnce = 2;
@@ -68,7 +68,7 @@ const defaultSettings: Settings = {
 
 export function createEngine(options: EngineOptions): Engine {
   const { storage, env, settings, logger, observe, channel = null, doorbells = null } = options;
-  const rows = cachedRows(cachedRowCount);
+  const rows = cachedRows(rowsBytes(getHeapStatistics().heap_size_limit));
   const ready = readyRuns(env);
   const changes = runChanges();
   const closing = new AbortController();
@@ -110,7 +110,7 @@ export function createEngine(options: EngineOptions): Engine {
     return committed.results;
   };
 
-  const enqueue = batcher<Operation, Result>({ max: batchSize, lanes: storage.lanes ?? 1, soon: env.soon, send });
+  const enqueue = batcher<Operation, Result>({ ...batches, lanes: storage.lanes ?? 1, soon: env.soon, send });
 
   const over = () => {
     underWay -= 1;
@@ -186,6 +186,13 @@ export function createEngine(options: EngineOptions): Engine {
     },
   };
 }
+
+/** A retry may copy an input of 2 MB, and what was recorded: few of them share a transaction. */
+function weightOf(operation: Operation): number {
+  return operation.type === "command" && operation.command.type === "retry" ? batchSize / 8 : 1;
+}
+
+const batches = { max: batchSize, weigh: weightOf, maxWeight: batchSize };
 
 /** What was decided from may be what failed. */
 function forget(rows: Rows, operations: Operation[]): void {

@@ -75,7 +75,7 @@ export function heldClaims(context: HeldClaimsContext): Api["claim"] {
 }
 
 /** What a claim finds when nothing was hinted at and storage was asked a moment ago: that needs no transaction. */
-const nothing: Extract<Result, { type: "claim" }> = { type: "claim", runs: [] };
+const nothing: Extract<Result, { type: "claim" }> = { type: "claim", runs: [], more: false };
 
 function remember(claims: Map<string, LastClaim>, session: string, last: LastClaim): void {
   claims.delete(session);
@@ -110,7 +110,7 @@ async function claim(context: HeldClaimsContext, request: ClaimRequest, call: Cl
     const askedAt = env.elapsed();
     const result = isHopeful ? await submit({ type: "claim", namespace, request, repeats }) : nothing;
     repeats = [];
-    const runs = result.type === "claim" ? result.runs : mismatch();
+    const { runs, more } = result.type === "claim" ? result : mismatch();
     if (isGone(call.signal) && runs.length > 0) {
       await release(context, request, runs);
       return { runs: [] };
@@ -120,7 +120,7 @@ async function claim(context: HeldClaimsContext, request: ClaimRequest, call: Cl
       // What it leaves may be for somebody else who waits.
       ready.pass(filter);
       const taken = runs.length > 0 ? { takenAfterMs: Math.floor(askedAt - heardAt) } : {};
-      return { runs, ...taken, ...told(context) };
+      return { runs, ...(more && { more }), ...taken, ...told(context) };
     }
     await hinted(context, filter, left, ends);
     if (isEnding()) {

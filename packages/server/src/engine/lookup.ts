@@ -12,15 +12,18 @@ import {
   type ReadResult,
   type RunId,
 } from "@aikirun/lib/protocol";
-import type { Run } from "../core/run.ts";
+import type { Run, WholeRun } from "../core/run.ts";
 import type { ListPosition } from "../storage/find.ts";
 import type { Reader, Storage } from "../storage/storage.ts";
+import { type Budget, parts, replyBudget, takeView, waitsBytes } from "./budget.ts";
 import { claimedWait } from "./claims.ts";
 import type { StalledChild } from "./explanation.ts";
+import { bytesOf } from "./journals.ts";
 import type { ListQueue } from "./list-queue.ts";
 import { notFound } from "./operation.ts";
 import type { Presence } from "./presence.ts";
 import { viewOf } from "./view.ts";
+import { whole } from "./whole.ts";
 
 export interface LookupContext {
   namespace: string;
@@ -43,40 +46,79 @@ export async function find(context: LookupContext, request: FindRequest): Promis
   const after = request.cursor === undefined ? null : openCursor(request.cursor);
   const listLimits = { limit, scan: maxExamined, after };
   const { runs, next } = await lists(() => storage.read((reader) => reader.find(namespace, request, listLimits)));
-  const isServed = await presence.serving(namespace, runs);
+  const fitting = fittingIn(replyBudget(), runs);
+  const last = fitting.at(-1);
+  const isServed = await presence.serving(namespace, fitting);
   return {
-    runs: runs.map((run) => viewOf(run, { isServed })),
-    ...(next === null ? {} : { cursor: cursorOf(next) }),
+    runs: fitting.map((run) => viewOf(run, { isServed })),
+    ...(last !== undefined && fitting.length < runs.length ? { cursor: cursorOf(last) } : {}),
+    ...(next === null || fitting.length < runs.length ? {} : { cursor: cursorOf(next) }),
   };
+}
+
+/** As many as the budget allows. */
+function fittingIn(budget: Budget, runs: WholeRun[]): WholeRun[] {
+  const fitting: WholeRun[] = [];
+  for (const run of runs) {
+    if (budget.isLeft) fitting.push(run);
+    takeView(budget, run);
+  }
+  return fitting;
 }
 
 export async function read(context: LookupContext, { runs, workers }: ReadRequest): Promise<ReadReply> {
   const { namespace, storage, presence } = context;
-  const found = await storage.read(async (reader) => {
-    const loaded = new Map((await reader.load(runs.map(({ runId }) => runId))).map((run) => [run.id, run]));
-    const stalled = await stalledChildren(reader, [...loaded.values()].filter(isAwaiting));
-    const found: Found[] = [];
-    for (const { runId, entries, waits } of runs) {
-      const run = loaded.get(runId);
-      const isTheirs = run !== undefined && run.namespace === namespace;
-      const stalledChild = stalled.get(runId);
-      found.push(isTheirs ? { run, entries: await page(reader, run, entries), waits, stalledChild } : { runId });
-    }
-    return found;
-  });
+  const reply = replyBudget();
+  const found = await storage.read((reader) => foundRuns(reader, namespace, runs, reply));
   const isServed = await presence.serving(
     namespace,
     found.flatMap((one) => ("run" in one ? one.run : [])),
   );
   const results = found.map((one) => ("run" in one ? resultOf(one, isServed) : notFound(one.runId)));
-  return { results, ...(workers === true ? { workers: await presence.list(namespace) } : {}) };
+  return {
+    results,
+    ...(found.length < runs.length ? { more: true } : {}),
+    ...(workers === true ? { workers: await presence.list(namespace) } : {}),
+  };
+}
+
+/** As many as the reply has room for: always the first one. */
+async function foundRuns(
+  reader: Reader,
+  namespace: string,
+  asked: ReadRequest["runs"],
+  reply: Budget,
+): Promise<Found[]> {
+  const found: Found[] = [];
+  for (const some of parts(asked)) {
+    const loaded = new Map((await reader.load(some.map(({ runId }) => runId))).map((run) => [run.id, run]));
+    const stalled = await stalledChildren(reader, [...loaded.values()].filter(isAwaiting));
+    for (const { runId, entries, waits } of some) {
+      if (!reply.isLeft) {
+        return found;
+      }
+      const run = loaded.get(runId);
+      if (run === undefined || run.namespace !== namespace) {
+        reply.take();
+        found.push({ runId });
+        continue;
+      }
+      const listed = await page(reader, run, entries);
+      const [full] = await whole(reader, [run]);
+      if (full !== undefined) found.push({ run: full, entries: listed, waits, stalledChild: stalled.get(runId) });
+      takeView(reply, run);
+      reply.takeBytes(bytesOf(listed ?? []));
+      reply.takeBytes(waits === true ? waitsBytes(run) : 0);
+    }
+  }
+  return found;
 }
 
 /** A run with the page of its entries that was asked for, or the id of none. */
 type Found = FoundRun | { runId: RunId };
 
 interface FoundRun {
-  run: Run;
+  run: WholeRun;
   entries: Entry[] | null;
   /** Whether its open waits were asked for. */
   waits: boolean | undefined;

@@ -16,17 +16,17 @@ export type Operation =
 
 /**
  * Of a command: the run as it stands now, and the run that a retry of it is. Of a report also where its entries went
- * and what it did not know.
+ * and what it did not know (`news`); where the reply has no room for all of it, up to `cutAt`.
  */
 export type Answer =
-  | { ok: true; run: Run; anew: Run | null; first: number; news: Entry[] }
+  | { ok: true; run: Run; anew: Run | null; first: number; news: Entry[]; cutAt: number | null }
   | Refusal
   | { ok: false; code: "RUN_NOT_FOUND"; message: string };
 
 export type Result =
   | { type: "command"; answer: Answer }
   | { type: "start"; result: StartResult }
-  | { type: "claim"; runs: ClaimedRun[] }
+  | { type: "claim"; runs: ClaimedRun[]; more: boolean }
   /** How many runs the session held; there may be more when that is the limit. */
   | { type: "leave"; released: number }
   /** How many were due; null when one could not be ticked beside others, so that nothing was. */

@@ -1,49 +1,62 @@
 import { describe, expect, it } from "vitest";
 import { aRun, queued } from "../../test/runs.ts";
 import { uuid } from "../../test/virtual-env.ts";
-import { cachedRows } from "./rows.ts";
+import { isUnread } from "../core/unread.ts";
+import { cachedRows, rowsBytes } from "./rows.ts";
 
 function row(n: number, bytes = 0) {
   return aRun(queued, { id: uuid(n), input: "x".repeat(bytes) });
 }
 
+/** Room for twenty small rows. */
+const capacity = 30_000;
+
 describe("cached rows", () => {
-  it("are bounded: the one that changed longest ago goes first", () => {
-    const rows = cachedRows(2);
-    for (const n of [1, 2, 1, 3]) {
+  it("are bounded in bytes: the one that changed longest ago goes first", () => {
+    const rows = cachedRows(capacity);
+    for (let n = 1; n <= 20; n++) {
       rows.set(row(n));
     }
-    expect([1, 2, 3].map((n) => rows.get(uuid(n)) !== undefined)).toEqual([true, false, true]);
+    rows.set(row(1));
+    rows.set(row(21));
+    expect([1, 2, 3, 21].map((n) => rows.get(uuid(n)) !== undefined)).toEqual([true, false, true, true]);
   });
 
-  it("hold no large payloads, and no old row in the place of one that grew", () => {
-    const rows = cachedRows(2);
-    rows.set(row(1));
+  it("take a share of the heap, and always a little", () => {
+    expect(rowsBytes(4_000_000_000)).toBe(200_000_000);
+    expect(rowsBytes(1_000_000)).toBe(1_000_000);
+  });
+
+  it("hold no large payloads: these stay in storage", () => {
+    const rows = cachedRows(capacity);
     rows.set(row(1, 100_000));
-    expect(rows.get(uuid(1))).toBeUndefined();
+    expect(rows.get(uuid(1))?.input).toEqual({ bytes: 100_000 });
     rows.set({ ...row(2), state: { status: "completed", output: "x".repeat(100_000) } });
-    expect(rows.get(uuid(2))).toBeUndefined();
+    expect(rows.get(uuid(2))?.state).toEqual({ status: "completed", output: { bytes: 100_000 } });
+    rows.set(row(3, 1_000));
+    expect(isUnread(rows.get(uuid(3))?.input)).toBe(false);
   });
 
-  it("take the place of several where they hold many open waits", () => {
-    const waits = Array.from({ length: 250 }, (_, n) => ({ address: `sleep:#${n}`, type: "sleep", until: n }) as const);
-    const rows = cachedRows(4);
-    const cached = () => [1, 2, 3, 4].map((n) => rows.get(uuid(n)) !== undefined);
+  it("take the place of several where they hold many open waits, and none where they would take that of most", () => {
+    const waits = Array.from({ length: 5 }, (_, n) => ({ address: `sleep:#${n}`, type: "sleep", until: n }) as const);
+    const rows = cachedRows(capacity);
+    const isCached = (n: number) => rows.get(uuid(n)) !== undefined;
     rows.set({ ...row(1), waits });
-    rows.set(row(2));
-    expect(cached()).toEqual([true, true, false, false]);
-    rows.set(row(3));
-    expect(cached()).toEqual([false, true, true, false]);
-    rows.set({ ...row(2), waits });
-    rows.set(row(2));
-    rows.set(row(4));
+    for (let n = 2; n <= 19; n++) {
+      rows.set(row(n));
+    }
+    expect(isCached(1)).toBe(true);
+    rows.set(row(20));
+    expect([1, 2].map(isCached)).toEqual([false, true]);
     rows.forget(uuid(3));
-    rows.set(row(1));
-    expect(cached()).toEqual([true, true, false, true]);
+    rows.set({ ...row(4), waits });
+    expect([2, 4].map(isCached)).toEqual([true, true]);
+    rows.set({ ...row(5), waits: Array.from({ length: 20 }, () => waits).flat() });
+    expect([4, 5].map(isCached)).toEqual([true, false]);
   });
 
   it("never go back to an earlier state", () => {
-    const rows = cachedRows(2);
+    const rows = cachedRows(capacity);
     rows.set({ ...row(1), revision: 3, tail: 2 });
     rows.set({ ...row(1), revision: 2, tail: 9 });
     rows.set({ ...row(1), revision: 3, tail: 1 });
@@ -53,7 +66,7 @@ describe("cached rows", () => {
   });
 
   it("are gone when they are forgotten", () => {
-    const rows = cachedRows(2);
+    const rows = cachedRows(capacity);
     rows.set(row(1));
     rows.forget(uuid(1));
     expect(rows.get(uuid(1))).toBeUndefined();

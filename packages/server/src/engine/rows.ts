@@ -4,6 +4,8 @@
 
 import type { RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../core/run.ts";
+import { withoutLarge } from "../core/unread.ts";
+import { waitsBytes } from "./budget.ts";
 
 export interface Rows {
   get(id: RunId): Run | undefined;
@@ -11,51 +13,52 @@ export interface Rows {
   forget(id: RunId): void;
 }
 
-/** Rows with larger payloads are read anew: a few of them would hold more memory than all others. Characters. */
-const maxPayload = 65_536;
-/** A row takes the place of one more for each so many open waits. */
-const waitsPerPlace = 100;
+/** What a row takes besides what varies. Bytes. */
+const rowBytes = 1_500;
+const arrivalsBytes = 150;
+/** The share of the heap that rows may take, and the least in bytes. */
+const heapShare = 0.05;
+const leastBytes = 1_000_000;
 
-/** `capacity`: how many rows with few waits. */
+/** How much cached rows may take in a process with this heap. Bytes. */
+export function rowsBytes(heapLimitBytes: number): number {
+  return Math.max(leastBytes, heapLimitBytes * heapShare);
+}
+
 export function cachedRows(capacity: number): Rows {
-  const rows = new Map<RunId, Run>();
-  let places = 0;
+  const rows = new Map<RunId, { run: Run; weight: number }>();
+  let bytes = 0;
 
-  const remove = (run: Run) => {
-    rows.delete(run.id);
-    places -= placesOf(run);
+  const remove = (id: RunId) => {
+    bytes -= rows.get(id)?.weight ?? 0;
+    rows.delete(id);
   };
 
   return {
     get(id) {
-      return rows.get(id);
+      return rows.get(id)?.run;
     },
-    set(run) {
-      const known = rows.get(run.id);
+    set(row) {
+      const run = withoutLarge(row);
+      const known = rows.get(run.id)?.run;
       if (known !== undefined && isNewer(known, run)) {
         return;
       }
-      if (known !== undefined) {
-        remove(known);
-      }
-      if (weightOf(run) > maxPayload) {
+      remove(run.id);
+      const weight = weightOf(run);
+      if (weight > capacity / 10) {
         return;
       }
-      rows.set(run.id, run);
-      places += placesOf(run);
-      for (const oldest of rows.values()) {
-        if (places <= capacity) {
+      rows.set(run.id, { run, weight });
+      bytes += weight;
+      for (const oldest of rows.keys()) {
+        if (bytes <= capacity) {
           break;
         }
         remove(oldest);
       }
     },
-    forget(id) {
-      const known = rows.get(id);
-      if (known !== undefined) {
-        remove(known);
-      }
-    },
+    forget: remove,
   };
 }
 
@@ -64,11 +67,15 @@ function isNewer(known: Run, run: Run): boolean {
   return known.revision > run.revision || (known.revision === run.revision && known.tail > run.tail);
 }
 
-function placesOf({ waits }: Run): number {
-  return 1 + Math.floor(waits.length / waitsPerPlace);
+/** About what the row takes in memory: a character up to two bytes. */
+function weightOf({ input, state, waits, events, options, lastError }: Run): number {
+  const payloads = lengthOf(input) + (state.status === "completed" ? lengthOf(state.output) : 0);
+  const errors = [lastError, state.status === "failed" ? state.error : null];
+  const texts = errors.reduce((sum, error) => sum + (error === null ? 0 : lengthOf(JSON.stringify(error))), payloads);
+  const tags = (options.tags ?? []).reduce((sum, tag) => sum + tag.length, 0);
+  return rowBytes + 2 * (texts + tags) + waitsBytes({ waits }) + arrivalsBytes * events.size;
 }
 
-function weightOf({ input, state }: Run): number {
-  const output = state.status === "completed" ? (state.output?.length ?? 0) : 0;
-  return (input?.length ?? 0) + output;
+function lengthOf(payload: Run["input"] | undefined): number {
+  return typeof payload === "string" ? payload.length : 0;
 }

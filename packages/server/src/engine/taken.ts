@@ -3,12 +3,13 @@
 import type { ChildStart, RunId } from "@aikirun/lib/protocol";
 import type { Run, Taken } from "../core/run.ts";
 import type { ReferenceKey, Transaction } from "../storage/storage.ts";
+import { whole } from "./whole.ts";
 
 export interface TakenNames {
   /** Notes ids and references that `load` is to look up. */
   want(namespace: string, starts: readonly ChildStart[]): void;
-  /** Looks up all that is wanted with at most two statements; with none if nothing is wanted. */
-  load(transaction: Pick<Transaction, "load" | "referenced">): Promise<void>;
+  /** Looks up all that is wanted with at most three statements; with none if nothing is wanted. */
+  load(transaction: Pick<Transaction, "load" | "payloads" | "referenced">): Promise<void>;
   /** This transaction is to begin the run. */
   add(run: Run): void;
   /** What stands in the way of these starts. */
@@ -46,7 +47,14 @@ export function takenNames(): TakenNames {
       if (references.size > 0) {
         runs.push(...(await transaction.referenced([...references.values()])));
       }
-      runs.forEach(add);
+      // Of a child that has ended its parent is told the output.
+      const children = await whole(
+        transaction,
+        runs.filter(({ parent }) => parent !== null),
+      );
+      for (const run of [...runs, ...children]) {
+        add(run);
+      }
     },
     add,
     of: (namespace, starts) =>

@@ -1,10 +1,17 @@
 import { askAddress, childWaitAddress, withdrawnAddress } from "@aikirun/lib";
-import type { NewEntry, ReportedStall } from "@aikirun/lib/protocol";
+import type { NewEntry, ReportedStall, RunView } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import { codes, rig, type Speaker } from "../../test/rig.ts";
 import { aRun, awaitingChild, awaits, diverged, error, go, sleeping, sleepWait, suspend } from "../../test/runs.ts";
 import { uuid } from "../../test/virtual-env.ts";
-import { viewOf } from "./view.ts";
+import type { Run } from "../core/run.ts";
+import { wholeRun } from "../core/unread.ts";
+import type { Surroundings } from "./explanation.ts";
+import * as view from "./view.ts";
+
+function viewOf(run: Run, around: Surroundings): RunView {
+  return view.viewOf(wholeRun(run), around);
+}
 
 const around = { isServed: () => true };
 const childWait = { address: "child:ship#0/wait#0", type: "child", until: 1 } as const;

@@ -3,14 +3,14 @@
 import type { RunView, Stall } from "@aikirun/lib/protocol";
 import { unboundIn } from "../core/bind.ts";
 import { isFinal } from "../core/draft.ts";
-import type { Run, State } from "../core/run.ts";
+import type { Run, State, WholeRun } from "../core/run.ts";
 import { explain, type Surroundings } from "./explanation.ts";
 
 /** What a view lists of waits and of event names at most. */
 const listed = 100;
 
-export function viewOf(run: Run, around: Surroundings): RunView {
-  const { state, options } = run;
+export function viewOf(run: WholeRun, around: Surroundings): RunView {
+  const { state, options, input } = run;
   const unboundEvents = unboundOf(run);
   return {
     id: run.id,
@@ -32,7 +32,7 @@ export function viewOf(run: Run, around: Surroundings): RunView {
     ...(run.referenceId === null ? {} : { referenceId: run.referenceId }),
     ...(run.parent === null ? {} : { parent: run.parent }),
     ...(options.retryOf === undefined ? {} : { retryOf: options.retryOf }),
-    ...(run.input === null ? {} : { input: run.input }),
+    ...(input === null ? {} : { input }),
     ...(isFinal(state) ? { outcome: state } : {}),
     ...(state.status === "stalled" ? { stall: stallOf(state) } : {}),
     ...(state.status === "running" ? { worker: state.worker } : {}),

@@ -3,14 +3,18 @@
  */
 
 import type { Env } from "@aikirun/lib";
-import type { RunId, Watched, WatchReply, WatchRequest, WatchResult } from "@aikirun/lib/protocol";
+import type { Entry, RunId, RunStatus, Watched, WatchReply, WatchRequest, WatchResult } from "@aikirun/lib/protocol";
 import { isFinal } from "../core/draft.ts";
 import type { Run } from "../core/run.ts";
+import { isWhole } from "../core/unread.ts";
 import type { Storage } from "../storage/storage.ts";
+import { type Budget, parts, replyBudget, takeView } from "./budget.ts";
 import type { Changes } from "./changes.ts";
+import { readJournals } from "./journals.ts";
 import type { Presence } from "./presence.ts";
 import type { Rows } from "./rows.ts";
 import { viewOf } from "./view.ts";
+import { whole } from "./whole.ts";
 
 const sweepMs = 1_000;
 
@@ -26,13 +30,16 @@ export interface WatchContext {
 
 export async function watch(
   context: WatchContext,
-  { watched, waitMs }: WatchRequest,
+  { watched: asked, waitMs }: WatchRequest,
   signal: AbortSignal | undefined,
 ): Promise<WatchReply> {
   const { env, changes, closing } = context;
+  const watched = merged(asked);
   const byId = new Map<RunId, Watched[]>();
   for (const item of watched) {
-    byId.set(item.runId, [...(byId.get(item.runId) ?? []), item]);
+    const items = byId.get(item.runId);
+    if (items === undefined) byId.set(item.runId, [item]);
+    else items.push(item);
   }
   const until = env.elapsed() + waitMs;
   const changed = new Set<RunId>();
@@ -42,10 +49,10 @@ export async function watch(
     wake();
   });
   try {
-    let asked = watched;
+    let looked = watched;
     let afresh = false;
     for (;;) {
-      const results = await inspect(context, asked, afresh);
+      const results = await inspect(context, looked, afresh);
       const left = until - env.elapsed();
       if (results.length > 0 || left <= 0 || closing.aborted || isGone(signal)) {
         return { results };
@@ -56,7 +63,7 @@ export async function watch(
         });
       }
       afresh = changed.size === 0;
-      asked = afresh ? watched : [...changed].flatMap((id) => byId.get(id) ?? []);
+      looked = afresh ? watched : [...changed].flatMap((id) => byId.get(id) ?? []);
       changed.clear();
     }
   } finally {
@@ -84,9 +91,50 @@ function settled(
   });
 }
 
-/** What there is to say now. Rows come from the cache where they are; the sweep corrects a stale one. */
+/**
+ * What changed, as much as the reply can take; the next request is answered with what is left out. Rows come from the
+ * cache where they are; the sweep corrects a stale one.
+ */
 async function inspect(context: WatchContext, watched: Watched[], afresh: boolean): Promise<WatchResult[]> {
-  const { rows, storage, presence, namespace } = context;
+  const reply = replyBudget();
+  const results: WatchResult[] = [];
+  for (const some of parts(watched, rowsAtOnce)) {
+    if (!reply.isLeft) {
+      break;
+    }
+    const runs = await runsOf(context, some, afresh);
+    results.push(...(await inspectFew(context, some, runs, reply)));
+  }
+  return results;
+}
+
+/** Most rows are loaded only to be compared. */
+const rowsAtOnce = 500;
+
+/** One item for the statuses of each run, however often the request repeats it. */
+function merged(watched: Watched[]): Watched[] {
+  if (new Set(watched.map(({ runId }) => runId)).size === watched.length) {
+    return watched;
+  }
+  const statuses = new Map<RunId, Set<RunStatus>>();
+  const news: Watched[] = [];
+  for (const item of watched) {
+    if (item.type === "news") {
+      news.push(item);
+      continue;
+    }
+    const any = statuses.get(item.runId) ?? new Set();
+    statuses.set(item.runId, any);
+    for (const status of item.any) any.add(status);
+  }
+  return [...news, ...Array.from(statuses, ([runId, any]): Watched => ({ type: "status", runId, any: [...any] }))];
+}
+
+async function runsOf(
+  { rows, storage }: WatchContext,
+  watched: readonly Watched[],
+  afresh: boolean,
+): Promise<Map<RunId, Run>> {
   const found = new Map<RunId, Run>();
   const missing = new Set<RunId>();
   for (const item of watched) {
@@ -102,33 +150,99 @@ async function inspect(context: WatchContext, watched: Watched[], afresh: boolea
       found.set(run.id, run);
     }
   }
-  // A promise for each of thousands would cost more than the look itself.
-  const reached: Run[] = [];
+  return found;
+}
+
+async function inspectFew(
+  context: WatchContext,
+  watched: readonly Watched[],
+  runs: ReadonlyMap<RunId, Run>,
+  reply: Budget,
+): Promise<WatchResult[]> {
   const results: WatchResult[] = [];
-  const told: NewsItem[] = [];
+  const reached: Run[] = [];
+  const told: Told[] = [];
   for (const item of watched) {
-    const run = found.get(item.runId);
-    if (run === undefined || run.namespace !== namespace) {
+    const run = runs.get(item.runId);
+    if (run === undefined || run.namespace !== context.namespace) {
       results.push({ type: "lost", runId: item.runId, code: "RUN_NOT_FOUND" });
     } else if (item.type === "news") {
-      told.push({ item, run });
-    } else if (isFinal(run.state) || item.any.includes(run.state.status)) {
+      const end = lossOf(item, run);
+      if (end !== null) {
+        results.push(end);
+      } else if (run.inbox !== item.seen) {
+        told.push({ item, run });
+      }
+    } else if (reply.isLeft && isReached(item, run)) {
+      takeView(reply, run);
       reached.push(run);
     }
   }
-  if (reached.length > 0) {
-    const isServed = await presence.serving(namespace, reached);
-    results.push(...reached.map((run) => ({ type: "status" as const, run: viewOf(run, { isServed }) })));
-  }
-  // Only now, so that each of them is awaited whatever fails.
-  const news = await Promise.all(told.map(({ item, run }) => newsOf(storage, item, run)));
-  return [...results, ...news.filter((one) => one !== null)];
+  results.push(...(await statusesOf(context, reached)));
+  results.push(...(await newsOf(context, told, reply)));
+  return results;
 }
 
-/** A run whose worker asks for news of it. */
-interface NewsItem {
-  item: Extract<Watched, { type: "news" }>;
+type StatusItem = Extract<Watched, { type: "status" }>;
+type NewsItem = Extract<Watched, { type: "news" }>;
+
+/** A run whose worker does not know all of it. */
+interface Told {
+  item: NewsItem;
   run: Run;
+}
+
+function isReached({ any }: StatusItem, { state }: Run): boolean {
+  return isFinal(state) || any.includes(state.status);
+}
+
+async function statusesOf({ namespace, storage, presence }: WatchContext, runs: Run[]): Promise<WatchResult[]> {
+  if (runs.length === 0) {
+    return [];
+  }
+  const isLoaded = runs.every(isWhole);
+  const full = isLoaded ? runs : await storage.read((reader) => whole(reader, runs));
+  const isServed = await presence.serving(namespace, runs);
+  return full.map((run) => ({ type: "status", run: viewOf(run, { isServed }) }));
+}
+
+function lossOf({ runId, fence }: NewsItem, { state, fence: current }: Run): WatchResult | null {
+  if (isFinal(state)) {
+    return { type: "lost", runId, code: "RUN_FINAL", status: state.status };
+  }
+  return state.status !== "running" || current !== fence ? { type: "lost", runId, code: "FENCED" } : null;
+}
+
+/** Of each journal at most, and besides one entry. Bytes. */
+const newsBytes = 1_000_000;
+
+async function newsOf({ storage }: WatchContext, told: Told[], reply: Budget): Promise<WatchResult[]> {
+  const results: WatchResult[] = [];
+  const behind: Told[] = [];
+  for (const one of told) {
+    if (one.run.tail > one.item.after) behind.push(one);
+    else if (reply.isLeft) results.push(newsAbout(one, []));
+  }
+  const requests = behind.map(({ item: { after }, run: { id, tail } }) => ({
+    runId: id,
+    after,
+    limit: tail - after,
+    bytes: newsBytes,
+  }));
+  const pages = requests.length === 0 ? [] : await storage.read((reader) => readJournals(reader, requests, reply));
+  for (const [index, one] of behind.entries()) {
+    const entries = pages[index];
+    if (entries !== null && entries !== undefined) results.push(newsAbout(one, entries));
+  }
+  return results;
+}
+
+/** Until a worker has all entries, `inbox` stays at what it has seen, so that it cannot suspend the run. */
+function newsAbout({ item, run }: Told, entries: Entry[]): Extract<WatchResult, { type: "news" }> {
+  const { runId, seen, after } = item;
+  const isAll = (entries.at(-1)?.seq ?? after) >= run.tail;
+  const pause = run.state.status === "running" && run.state.pauseRequested;
+  return { type: "news", runId, inbox: isAll ? run.inbox : seen, entries, pause };
 }
 
 /** What a cached row may say wrongly: its run may be with the holder by now, through another server. */
@@ -136,30 +250,6 @@ function isDoubtful(run: Run, item: Watched): boolean {
   const { state, fence, inbox } = run;
   const isHeld = item.type === "status" || (state.status === "running" && fence === item.fence && inbox >= item.seen);
   return !isHeld && !isFinal(state);
-}
-
-function newsOf(
-  storage: Pick<Storage, "read">,
-  { runId, fence, seen, after }: Extract<Watched, { type: "news" }>,
-  run: Run,
-): WatchResult | null | Promise<WatchResult> {
-  const { state, inbox } = run;
-  if (isFinal(state)) {
-    return { type: "lost", runId, code: "RUN_FINAL", status: state.status };
-  }
-  if (state.status !== "running" || run.fence !== fence) {
-    return { type: "lost", runId, code: "FENCED" };
-  }
-  // A request to pause counts in the inbox too.
-  if (inbox === seen) {
-    return null;
-  }
-  const news = { type: "news", runId, inbox, pause: state.pauseRequested } as const;
-  if (run.tail <= after) {
-    return { ...news, entries: [] };
-  }
-  const asked = [{ runId, after, limit: run.tail, bytes: Number.MAX_SAFE_INTEGER }];
-  return storage.read((reader) => reader.journal(asked)).then(([entries = []]) => ({ ...news, entries }));
 }
 
 /** A function, because the answer changes while one waits. */

@@ -137,7 +137,9 @@ async function piecemeal<Request, Items extends keyof Request & string, Item, Re
   const results: Array<Result | Rejection> = [];
   for (const verdict of verdicts) {
     const result = verdict ?? answered[taken++];
-    if (result !== undefined) results.push(result);
+    // The reply was full: what follows is to be asked for again, in its place.
+    if (result === undefined) break;
+    results.push(result);
   }
   return { ...reply, results };
 }

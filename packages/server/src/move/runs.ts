@@ -8,7 +8,7 @@ import type { Reader, Transaction } from "../storage/storage.ts";
 import type { Rows } from "./table.ts";
 import type { Tally } from "./tally.ts";
 
-const runsAtOnce = 50;
+const runsAtOnce = 20;
 /** Of all runs of a page together. */
 const bytesAtOnce = 4_000_000;
 const entriesAtOnce = 1_000;

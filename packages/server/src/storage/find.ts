@@ -1,7 +1,8 @@
 /** How a list of runs is read, alike in every dialect: from which index, how far, and where the next page begins. */
 
 import { type FindRequest, limits, type RunId, type RunStatus } from "@aikirun/lib/protocol";
-import type { Run } from "../core/run.ts";
+import type { Run, WholeRun } from "../core/run.ts";
+import { wholeRun } from "../core/unread.ts";
 
 /** The place of a run in a list: runs are ordered by when they were created and, within one millisecond, by id. */
 export interface ListPosition {
@@ -21,7 +22,7 @@ export interface ListLimits {
 /** A page may be short, or empty, and still not be the last one. */
 export interface ListPage {
   /** Without `input` and, of a completed run, `output`: a page of them may be hundreds of megabytes. */
-  runs: Run[];
+  runs: WholeRun[];
   /** Where the next page begins; null when this is the last one. */
   next: ListPosition | null;
 }
@@ -89,7 +90,7 @@ export function chosenSource(
 
 /** `found`: what fits, in order, one more than the page takes if there is more. `reached`: null at the end. */
 export function listPage(found: Run[], limit: number, reached: ListPosition | null): ListPage {
-  const runs = found.slice(0, Math.max(0, limit));
+  const runs = found.slice(0, Math.max(0, limit)).map(wholeRun);
   const last = runs.at(-1);
   const isCut = found.length > runs.length && last !== undefined;
   return { runs, next: isCut ? { createdAt: last.createdAt, id: last.id } : reached };

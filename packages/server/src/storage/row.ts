@@ -4,9 +4,10 @@
  */
 
 import { AikiError } from "@aikirun/lib";
-import type { Ask, Build, Entry, Value } from "@aikirun/lib/protocol";
+import type { Ask, Build, Entry, Payload, Value } from "@aikirun/lib/protocol";
 import { holderOf } from "../core/claim.ts";
-import type { Arrivals, Run, RunOptions, State, Wait } from "../core/run.ts";
+import type { Arrivals, Run, RunOptions, State, Unread, Wait } from "../core/run.ts";
+import { isUnread, loadedBytes, type Payloads } from "../core/unread.ts";
 import { errorCodeOf } from "./find.ts";
 import { fromText, toText } from "./text.ts";
 
@@ -96,7 +97,7 @@ export function fixedColumns(run: Run): FixedColumns {
     parentAddress: optionalText(run.parent?.address),
     follows: run.parent !== null && run.options.onParentEnd !== "abandon" ? 1 : 0,
     createdAt: run.createdAt,
-    input: optionalText(run.input),
+    input: optionalText(whole(run.input)),
     options: JSON.stringify(run.options),
   };
 }
@@ -129,7 +130,7 @@ export function changingColumns(run: Run): ChangingColumns {
     updatedAt: run.updatedAt,
     session: optionalText(holderOf(state)),
     claimId: optionalText(running?.claimId),
-    output: completed ? optionalText(state.output) : null,
+    output: completed ? optionalText(whole(state.output)) : null,
     state: JSON.stringify(rest),
     errorCode: optionalText(errorCodeOf(run)),
   };
@@ -143,7 +144,7 @@ export function runOf(row: Row): Run {
 function readRun(row: Row): Run {
   const rest: Rest = JSON.parse(textOf(row, "state"));
   const options: RunOptions = JSON.parse(textOf(row, "options"));
-  const output = optionalTextOf(row, "output");
+  const output = payloadOf(row, "output");
   const parentId = optionalTextOf(row, "parent_id");
   const events = rest.events.map(([name, arrived, taken, returned]): [string, Arrivals] => [
     name,
@@ -156,7 +157,7 @@ function readRun(row: Row): Run {
     versionId: fromText(textOf(row, "version_id")),
     shardKey: optionalTextOf(row, "shard_key"),
     priority: numberOf(row, "priority"),
-    input: optionalTextOf(row, "input"),
+    input: payloadOf(row, "input"),
     options,
     referenceId: optionalTextOf(row, "reference_id"),
     parent: parentId === null ? null : { id: parentId, address: fromText(textOf(row, "parent_address")) },
@@ -179,6 +180,53 @@ function readRun(row: Row): Run {
     lastError: rest.lastError,
     tail: row.tail === null ? 0 : numberOf(row, "tail"),
   };
+}
+
+/**
+ * The columns of a row but for large payloads. `table` is what the statement calls the table of runs, `bytesOf` how the
+ * dialect tells the size of a text.
+ */
+export function loadedColumns(table: string, bytesOf: (text: string) => string): string {
+  const own = [
+    "id",
+    "namespace",
+    "name",
+    "version_id",
+    "shard_key",
+    "priority",
+    "reference_id",
+    "parent_id",
+    "parent_address",
+    "created_at",
+    "options",
+    "due_at",
+    "revision",
+    "fence",
+    "updated_at",
+    "state",
+  ];
+  const payload = (column: string): string => {
+    const bytes = bytesOf(`${table}.${column}`);
+    return `CASE WHEN ${bytes} <= ${loadedBytes} THEN ${table}.${column} END AS ${column}, ${bytes} AS ${column}_bytes`;
+  };
+  return [...own.map((column) => `${table}.${column}`), payload("input"), payload("output")].join(", ");
+}
+
+/** Where a payload is too large to be loaded, the row has its size instead: `input_bytes`, `output_bytes`. */
+function payloadOf(row: Row, column: "input" | "output"): Payload | Unread | null {
+  const text = optionalTextOf(row, column);
+  const bytes = row[`${column}_bytes`];
+  return text === null && bytes !== null && bytes !== undefined ? { bytes: numberOf(row, `${column}_bytes`) } : text;
+}
+
+/** What is written is whole: a row that was loaded without a large payload must not replace it. */
+function whole(payload: Payload | Unread | null | undefined): Payload | null | undefined {
+  if (isUnread(payload)) throw new Error("A payload that was left in storage cannot be written.");
+  return payload;
+}
+
+export function payloadsOf(row: Row): Payloads {
+  return readable(row.id, () => ({ input: optionalTextOf(row, "input"), output: optionalTextOf(row, "output") }));
 }
 
 export function entryColumns(entry: Entry): EntryColumns {

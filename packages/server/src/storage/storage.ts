@@ -1,6 +1,7 @@
 import { isAikiError } from "@aikirun/lib";
 import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
-import type { Run } from "../core/run.ts";
+import type { Run, WholeRun } from "../core/run.ts";
+import type { Payloads } from "../core/unread.ts";
 import type { ListLimits, ListPage } from "./find.ts";
 import type { Queued, QueueFilter } from "./queue.ts";
 import type { Sighting } from "./sighting.ts";
@@ -51,8 +52,13 @@ export interface BlindWriting {
 export interface Reader {
   /** Epoch milliseconds, by the database's clock. */
   now(): number;
-  /** Those that exist, in any order; `tail`, and `updatedAt` when it is later, derived from their last entry. */
+  /**
+   * Those that exist, in any order; `tail`, and `updatedAt` when it is later, derived from their last entry. Of these
+   * and of all other rows but those of `all`, larger payloads than `loadedBytes` are left in storage.
+   */
   load(ids: RunId[]): Promise<Run[]>;
+  /** Whole inputs and outputs, however large, of those that exist. */
+  payloads(ids: RunId[]): Promise<Map<RunId, Payloads>>;
   /**
    * Per request: entries with `seq > after`, ascending, at most `limit`, cut where their size passes `bytes` (never
    * to none).
@@ -80,8 +86,8 @@ export interface Reader {
   find(namespace: string, request: FindRequest, listLimits: ListLimits): Promise<ListPage>;
   /** Workers of the namespace that count as live at this moment (`liveUntil` is later), in any order. */
   workers(namespace: string, at: number): Promise<Sighting[]>;
-  /** One page of the runs of all namespaces, in id order; `after` is the last id of the page before. */
-  all(after: RunId | null, limit: number): Promise<Run[]>;
+  /** One page of the runs of all namespaces, whole, in id order; `after` is the last id of the page before. */
+  all(after: RunId | null, limit: number): Promise<WholeRun[]>;
 }
 
 export interface Transaction extends Reader {

@@ -12,6 +12,11 @@ export function toText(value: string): string {
   return isSafe ? value : mark + JSON.stringify(value);
 }
 
+/** How much the string takes in storage. */
+export function textBytes(value: string): number {
+  return Buffer.byteLength(toText(value));
+}
+
 export function fromText(text: string): string {
   return text.startsWith(mark) ? String(JSON.parse(text.slice(mark.length))) : text;
 }

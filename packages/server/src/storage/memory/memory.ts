@@ -1,6 +1,7 @@
 import { AikiError, type Env } from "@aikirun/lib";
 import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
-import type { Run } from "../../core/run.ts";
+import type { Run, WholeRun } from "../../core/run.ts";
+import { isUnread, type Payloads, wholeRun, withoutLarge } from "../../core/unread.ts";
 import { errorCodeOf, type ListLimits, type ListPage, listPage, withoutPayloads } from "../find.ts";
 import { cutJournal, recalled } from "../journal.ts";
 import type { KeyedStorage } from "../keys.ts";
@@ -74,6 +75,11 @@ class MemoryReader implements Reader {
     return [...new Set(ids)].flatMap((id) => this.#loaded(id));
   }
 
+  async payloads(ids: RunId[]): Promise<Map<RunId, Payloads>> {
+    const runs = ids.flatMap((id) => this.tables.runs.get(id) ?? []);
+    return new Map(runs.map((run) => [run.id, payloadsOf(run)]));
+  }
+
   async journal(requests: JournalRequest[]): Promise<Entry[][]> {
     return requests.map(({ runId, after, limit, bytes }) => {
       const entries = this.tables.journals.get(runId)?.entries ?? [];
@@ -138,14 +144,21 @@ class MemoryReader implements Reader {
       .map(copySighting);
   }
 
-  async all(after: RunId | null, limit: number): Promise<Run[]> {
+  async all(after: RunId | null, limit: number): Promise<WholeRun[]> {
     const ids = [...this.tables.runs.keys()].filter((id) => after === null || id > after).sort(byId);
-    return ids.slice(0, Math.max(0, limit)).flatMap((id) => this.#loaded(id));
+    return ids.slice(0, Math.max(0, limit)).flatMap((id) => {
+      const run = this.tables.runs.get(id);
+      return run === undefined ? [] : [wholeRun(this.#whole(run))];
+    });
   }
 
   #loaded(id: RunId): Run[] {
     const run = this.tables.runs.get(id);
-    return run === undefined ? [] : [withTail(run, this.tables.journals.get(id)?.entries.at(-1))];
+    return run === undefined ? [] : [withoutLarge(this.#whole(run))];
+  }
+
+  #whole(run: Run): Run {
+    return withTail(run, this.tables.journals.get(run.id)?.entries.at(-1));
   }
 }
 
@@ -201,7 +214,9 @@ class MemoryTransaction extends MemoryReader implements Transaction {
       return false;
     };
     for (const { before, after } of batch.changes.toSorted((a, b) => byId(a.after.id, b.after.id))) {
-      if (stands(after.id, before.revision)) this.#undo.push(this.tables.replace(after.id, withTail(after, undefined)));
+      if (!stands(after.id, before.revision)) continue;
+      const input = this.tables.runs.get(after.id)?.input ?? null;
+      this.#undo.push(this.tables.replace(after.id, wholeRun({ ...withTail(after, undefined), input })));
     }
     for (const { id, revision } of batch.holds.toSorted((a, b) => byId(a.id, b.id))) stands(id, revision);
     for (const entry of batch.entries) obstacles.push(...this.#record(entry));
@@ -245,6 +260,13 @@ class MemoryTransaction extends MemoryReader implements Transaction {
     this.#undo.push(this.tables.append(copyEntry(entry)));
     return [];
   }
+}
+
+/** What is stored is whole. */
+function payloadsOf({ input, state }: Run): Payloads {
+  const output = state.status === "completed" ? (state.output ?? null) : null;
+  if (isUnread(input) || isUnread(output)) throw new Error("A payload that was left in storage cannot be written.");
+  return { input, output };
 }
 
 function fits(run: Run, request: FindRequest): boolean {

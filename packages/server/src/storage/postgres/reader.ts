@@ -1,5 +1,6 @@
 import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
-import type { Run } from "../../core/run.ts";
+import type { Run, WholeRun } from "../../core/run.ts";
+import { type Payloads, wholeRun } from "../../core/unread.ts";
 import {
   chosenSource,
   isChoice,
@@ -10,7 +11,7 @@ import {
   narrowSources,
 } from "../find.ts";
 import { cutJournal } from "../journal.ts";
-import { entryOf, numberOf, type Row, runOf, textOf } from "../row.ts";
+import { entryOf, numberOf, payloadsOf, type Row, runOf, textOf } from "../row.ts";
 import { type Sighting, sightingOf } from "../sighting.ts";
 import type { EntryKey, JournalRequest, Reader, ReferenceKey } from "../storage.ts";
 import { fromText, toText } from "../text.ts";
@@ -35,6 +36,11 @@ export class PostgresReader implements Reader {
   async load(ids: RunId[]): Promise<Run[]> {
     if (ids.length === 0) return [];
     return (await this.session.rows(sql.loadRun, [texts([...new Set(ids)])])).map(runOf);
+  }
+
+  async payloads(ids: RunId[]): Promise<Map<RunId, Payloads>> {
+    const rows = ids.length === 0 ? [] : await this.session.rows(sql.selectPayloads, [texts([...new Set(ids)])]);
+    return new Map(rows.map((row) => [idOf(row), payloadsOf(row)]));
   }
 
   async journal(requests: JournalRequest[]): Promise<Entry[][]> {
@@ -123,8 +129,10 @@ export class PostgresReader implements Reader {
     return (await this.session.rows(sql.selectWorkers, [toText(namespace), at])).map(sightingOf);
   }
 
-  async all(after: RunId | null, limit: number): Promise<Run[]> {
-    return (await this.session.rows(sql.selectAll, [after === null ? "" : toText(after), limit])).map(runOf);
+  async all(after: RunId | null, limit: number): Promise<WholeRun[]> {
+    return (await this.session.rows(sql.selectAll, [after === null ? "" : toText(after), limit])).map((row) =>
+      wholeRun(runOf(row)),
+    );
   }
 
   protected async ids(statement: string, values: readonly unknown[]): Promise<RunId[]> {

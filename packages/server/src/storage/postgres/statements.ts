@@ -3,7 +3,10 @@
  * as arrays. `LIMIT 1` in a lateral keeps a lookup a lookup, whatever the statistics say.
  */
 
+import { loadedColumns } from "../row.ts";
 import { insertGivenEntries, insertGivenRuns, lockAndChange } from "./writes.ts";
+
+const loaded = loadedColumns("run", (text) => `octet_length(${text})`);
 
 export const begin: string = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
@@ -52,16 +55,21 @@ export const insertEntry: string = `${insertGivenEntries}
 
 export const loadRun: string = `
   SELECT
-    run.*,
+    ${loaded},
     (SELECT max(seq) FROM aiki.entry WHERE entry.run_id = run.id) AS tail,
     (SELECT at FROM aiki.entry WHERE entry.run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
+  FROM unnest($1::text[]) AS given (id)
+  CROSS JOIN LATERAL (SELECT * FROM aiki.run WHERE run.id = given.id LIMIT 1) AS run`;
+
+export const selectPayloads: string = `
+  SELECT run.id, run.input, run.output
   FROM unnest($1::text[]) AS given (id)
   CROSS JOIN LATERAL (SELECT * FROM aiki.run WHERE run.id = given.id LIMIT 1) AS run`;
 
 /** The same of those that nobody else has locked, which are from now on. */
 export const lockRun: string = `
   SELECT
-    run.*,
+    ${loaded},
     (SELECT max(seq) FROM aiki.entry WHERE entry.run_id = run.id) AS tail,
     (SELECT at FROM aiki.entry WHERE entry.run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
   FROM unnest($1::text[]) AS given (id)
@@ -71,7 +79,7 @@ export const lockRun: string = `
 
 export const loadReferenced: string = `
   SELECT
-    run.*,
+    ${loaded},
     (SELECT max(seq) FROM aiki.entry WHERE entry.run_id = run.id) AS tail,
     (SELECT at FROM aiki.entry WHERE entry.run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
   FROM unnest($1::text[], $2::text[], $3::text[]) AS given (namespace, name, reference_id)
@@ -98,7 +106,7 @@ export const selectJournal: string = `
       SELECT
         *,
         160 + coalesce(octet_length(ask), 0)
-          + CASE WHEN left(payload, 1) = E'\\x01' THEN 0 ELSE coalesce(octet_length(payload), 0) END AS bytes
+          + coalesce(octet_length(payload), 0) / CASE WHEN left(payload, 1) = E'\\x01' THEN 6 ELSE 1 END AS bytes
       FROM aiki.entry
       WHERE entry.run_id = given.run_id AND entry.seq > given.after
       ORDER BY seq
@@ -187,7 +195,7 @@ export const selectChildren: string = `
 
 export const selectStalledChild: string = `
   SELECT
-    run.*,
+    ${loaded},
     (SELECT max(seq) FROM aiki.entry WHERE entry.run_id = run.id) AS tail,
     (SELECT at FROM aiki.entry WHERE entry.run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
   FROM unnest($1::text[]) AS given (parent_id)

@@ -1,6 +1,7 @@
 import type { Env } from "@aikirun/lib";
 import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
-import type { Run } from "../../core/run.ts";
+import type { Run, WholeRun } from "../../core/run.ts";
+import { type Payloads, wholeRun } from "../../core/unread.ts";
 import {
   chosenSource,
   isChoice,
@@ -12,7 +13,7 @@ import {
   narrowSources,
 } from "../find.ts";
 import { cutJournal } from "../journal.ts";
-import { entryOf, numberOf, type Row, runOf, textOf } from "../row.ts";
+import { entryOf, numberOf, payloadsOf, type Row, runOf, textOf } from "../row.ts";
 import { type Sighting, sightingOf } from "../sighting.ts";
 import type { EntryKey, JournalRequest, Reader, ReferenceKey } from "../storage.ts";
 import { fromText, toText } from "../text.ts";
@@ -35,6 +36,15 @@ export class SqliteReader implements Reader {
 
   async load(ids: RunId[]): Promise<Run[]> {
     return [...new Set(ids)].flatMap((id) => runsOf(this.connection.first(sql.loadRun, toText(id))));
+  }
+
+  async payloads(ids: RunId[]): Promise<Map<RunId, Payloads>> {
+    const found = new Map<RunId, Payloads>();
+    for (const id of ids) {
+      const row = this.connection.first(sql.selectPayloads, toText(id));
+      if (row !== undefined) found.set(id, payloadsOf(row));
+    }
+    return found;
   }
 
   async journal(requests: JournalRequest[]): Promise<Entry[][]> {
@@ -122,8 +132,10 @@ export class SqliteReader implements Reader {
     return this.connection.all(sql.selectWorkers, toText(namespace), at).map(sightingOf);
   }
 
-  async all(after: RunId | null, limit: number): Promise<Run[]> {
-    return this.connection.all(sql.selectAll, after === null ? "" : toText(after), limit).map(runOf);
+  async all(after: RunId | null, limit: number): Promise<WholeRun[]> {
+    return this.connection
+      .all(sql.selectAll, after === null ? "" : toText(after), limit)
+      .map((row) => wholeRun(runOf(row)));
   }
 }
 

@@ -1,0 +1,71 @@
+/** Which payloads are loaded with a row, and which are left in storage. */
+
+import type { Payload, Run, RunId, Unread, WholeRun } from "./run.ts";
+
+/** Payloads up to this size are loaded with their row. Bytes. */
+export const loadedBytes = 16_384;
+
+export function isUnread(payload: Payload | Unread | null | undefined): payload is Unread {
+  return typeof payload === "object" && payload !== null;
+}
+
+/** Throws when the payload was not loaded: whoever needs one loads it first. */
+export function wholeOf(payload: Payload | Unread, runId: RunId): Payload {
+  if (isUnread(payload)) {
+    throw leftOut(runId);
+  }
+  return payload;
+}
+
+function leftOut(runId: RunId): Error {
+  return new Error(`A payload of run ${runId} is needed that was left in storage.`);
+}
+
+/** Throws like `wholeOf`. */
+export function wholeRun(run: Run): WholeRun {
+  if (!isWhole(run)) {
+    throw leftOut(run.id);
+  }
+  return run;
+}
+
+export function isWhole(run: Run): run is WholeRun {
+  const { input, state } = run;
+  return !isUnread(input) && !(state.status === "completed" && isUnread(state.output));
+}
+
+/** The payloads of one run. */
+export interface Payloads {
+  input: Payload | null;
+  /** Null unless the run completed with one. */
+  output: Payload | null;
+}
+
+/** The run without its large payloads; the same object if it has none. */
+export function withoutLarge(run: Run): Run {
+  const { input, state } = run;
+  if (!isLarge(input) && !(state.status === "completed" && isLarge(state.output))) {
+    return run;
+  }
+  const light: Run = { ...run };
+  if (isLarge(input)) {
+    light.input = unread(input);
+  }
+  if (state.status === "completed" && isLarge(state.output)) {
+    light.state = { ...state, output: unread(state.output) };
+  }
+  return light;
+}
+
+function isLarge(payload: Payload | Unread | null | undefined): payload is Payload {
+  // A character takes at least one byte and at most three.
+  return (
+    typeof payload === "string" &&
+    payload.length > loadedBytes / 3 &&
+    (payload.length > loadedBytes || Buffer.byteLength(payload) > loadedBytes)
+  );
+}
+
+function unread(payload: Payload): Unread {
+  return { bytes: Buffer.byteLength(payload) };
+}

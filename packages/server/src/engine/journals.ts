@@ -1,0 +1,34 @@
+import type { Entry } from "@aikirun/lib/protocol";
+import { entryBytes } from "../storage/journal.ts";
+import type { JournalRequest, Reader } from "../storage/storage.ts";
+import type { Budget } from "./budget.ts";
+
+/** Journals that are read with one statement while they may be large, and at most. */
+const fewest = 4;
+const most = 16;
+/** Below this on average journals are small. Bytes. */
+const smallBytes = 10_000;
+
+/** Reads journals until the budget is spent, a few at a time; null for each that is not read. */
+export async function readJournals(
+  reader: Pick<Reader, "journal">,
+  requests: readonly JournalRequest[],
+  budget: Budget,
+): Promise<Array<Entry[] | null>> {
+  const pages: Array<Entry[] | null> = [];
+  let size = fewest;
+  while (pages.length < requests.length) {
+    const some = requests.slice(pages.length, pages.length + size);
+    const read = budget.isLeft ? await reader.journal(some) : [];
+    const bytes = read.reduce((sum, entries) => sum + bytesOf(entries), 0);
+    budget.takeBytes(bytes);
+    pages.push(...some.map((_, index) => read[index] ?? null));
+    size = bytes < some.length * smallBytes ? Math.min(most, size * 4) : fewest;
+  }
+  return pages;
+}
+
+/** What the entries take on the wire. Bytes. */
+export function bytesOf(entries: readonly Entry[]): number {
+  return entries.reduce((sum, entry) => sum + entryBytes(entry), 0);
+}

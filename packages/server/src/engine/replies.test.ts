@@ -1,0 +1,259 @@
+import { relationTo } from "@aikirun/lib";
+import { type Entry, limits, type Next, type RunStatus } from "@aikirun/lib/protocol";
+import { describe, expect, it } from "vitest";
+import { only, rig } from "../../test/rig.ts";
+import { complete, error, go, returned } from "../../test/runs.ts";
+import { settled } from "../../test/virtual-env.ts";
+
+const bytes = 1_900_000;
+const large = JSON.stringify("x".repeat(bytes));
+/** So many large payloads fill a reply; the last of them passes the budget. */
+const full = Math.ceil(limits.replyBytes / bytes);
+
+describe("a claim", () => {
+  it("takes no more runs than their inputs fit into a reply; the rest stays queued for any caller", async () => {
+    const { speaker } = rig();
+    const [one, other] = [speaker(), speaker()];
+    for (let n = 0; n < full + 3; n++) {
+      await one.start({ input: large });
+    }
+    const first = await one.claim({ limit: 300 });
+    expect(first.map(({ input }) => input === large)).toEqual(Array.from({ length: full }, () => true));
+    expect(await other.claim({ limit: 300 })).toHaveLength(3);
+    expect(await one.claim({ limit: 300 })).toEqual([]);
+  });
+
+  it("that finds the reply of its transaction full is made again at once", async () => {
+    const { speaker, env } = rig();
+    const [one, other] = [speaker(), speaker()];
+    for (let n = 0; n < full + 1; n++) {
+      await one.start({ input: large });
+    }
+    const claims = [one, other].map((speaks) => speaks.claim({ limit: 300, waitMs: 5_000 }));
+    const begun = env.elapsed();
+    await settled();
+    const counts = (await Promise.all(claims)).map(({ length }) => length);
+    expect(counts.sort()).toEqual([1, full]);
+    expect(env.elapsed()).toBe(begun);
+  });
+
+  it("that repeats a lost one brings no more inputs than others that are repeated with it", async () => {
+    const { speaker } = rig();
+    const speakers = [speaker(), speaker(), speaker()];
+    for (const [n, one] of speakers.entries()) {
+      for (let count = 0; count < full; count++) {
+        await one.start({ input: large });
+      }
+      expect(await one.claim({ claimId: `c-${n}`, limit: 300 })).toHaveLength(full);
+    }
+    const again = await Promise.all(speakers.map((one, n) => one.claim({ limit: 300, repeats: [`c-${n}`] })));
+    expect(again.map(({ length }) => length)).toEqual([full, full, full]);
+    expect(again.flat().filter(({ input }) => input === large)).toHaveLength(full);
+  });
+
+  it("leaves out the inputs of what its session had before, once the reply is full, and says so", async () => {
+    const { speaker } = rig();
+    const one = speaker();
+    const claimIds = ["c-1", "c-2"];
+    for (let n = 0; n < 2 * full; n++) {
+      await one.start({ input: large });
+    }
+    for (const claimId of claimIds) {
+      expect(await one.claim({ claimId, limit: 300 })).toHaveLength(full);
+    }
+    const again = await one.claim({ limit: 300, repeats: claimIds });
+    expect(again).toHaveLength(2 * full);
+    expect(again.filter(({ input }) => input === large)).toHaveLength(full);
+    expect(again.filter(({ inputLeftOut }) => inputLeftOut === true)).toHaveLength(full);
+  });
+});
+
+describe("the answer to a report", () => {
+  it("brings as much news as fits, says where it is cut, and tells a repeat the same place", async () => {
+    const { speaker } = rig();
+    const one = speaker();
+    const id = await one.start();
+    const claimed = await one.claimOne();
+    for (let n = 0; n < full + 4; n++) {
+      await one.signal(id, { type: "event", name: "paid", data: large });
+    }
+    const report = one.reporting(claimed, go, { entries: [returned("task:a#0"), returned("task:b#0")] });
+    const answer = only(await one.send(report));
+    expect(answer).toMatchObject({ ok: true, first: full + 5, tail: full + 6, inbox: full + 4 });
+    if (!answer.ok) throw new Error(answer.message);
+    expect(answer.entries.length).toBeLessThanOrEqual(full);
+    expect(answer.entriesCutAt).toBe(answer.entries.at(-1)?.seq);
+    expect(only(await one.send(report))).toEqual(answer);
+  });
+
+  it("tells a repeat the same place where the report ended its attempt", async () => {
+    const { speaker } = rig();
+    const one = speaker();
+    const id = await one.start();
+    const claimed = await one.claimOne();
+    for (let n = 0; n < full + 4; n++) {
+      await one.signal(id, { type: "event", name: "paid", data: large });
+    }
+    const failed: Next = { type: "finish", outcome: { status: "failed", error, retryInMs: 10 } };
+    const report = one.reporting(claimed, failed, { entries: [returned("task:a#0")] });
+    const [answer] = await one.send(report);
+    expect(answer).toMatchObject({ ok: true, first: full + 5 });
+    expect(await one.send(report)).toMatchObject([{ ok: true, first: full + 5 }]);
+  });
+
+  it("brings, read on, what a whole one brings: also results of children that its own starts go on with", async () => {
+    const newsOf = async (data: string) => {
+      const { speaker, env, api } = rig();
+      const one = speaker();
+      const parent = await one.start();
+      const starts = [0, 1].map((n) => ({ address: `child:child#${n}`, spec: one.spec({ name: "child" }) }));
+      const first = await one.claimOne();
+      await one.report(first, go, { starts });
+      for (const child of await one.claim({ serves: [{ name: "child", versionId: "1" }] })) {
+        await one.report(child, complete);
+      }
+      const failed: Next = { type: "finish", outcome: { status: "failed", error, retryInMs: 10 } };
+      await one.report(first, failed, { seen: 2, after: 4 });
+      await env.advance(1_000);
+      const claimed = await one.claimOne();
+      for (let n = 0; n < full + 3; n++) {
+        await one.signal(parent, { type: "event", name: "paid", data });
+      }
+      const report = one.reporting(claimed, go, { starts });
+      const [answer] = await one.send(report);
+      if (answer?.ok !== true) throw new Error("The report was refused.");
+      const { entries, entriesCutAt = answer.tail } = answer;
+      const rest: Entry[] = [];
+      for (let after = entriesCutAt; after < answer.tail; after = rest.at(-1)?.seq ?? after) {
+        const [page] = (await api.read({ runs: [{ runId: parent, entries: { after, limit: 100 } }] })).results;
+        rest.push(...(page?.ok === true ? page.entries : []));
+      }
+      const relation = relationTo(report);
+      const all = [...entries, ...rest.filter((entry) => relation(entry) !== "asItSays")];
+      return { isCut: entriesCutAt < answer.tail, all: all.map(({ seq, address }) => `${seq} ${address}`) };
+    };
+    const [whole, cut] = [await newsOf("1"), await newsOf(large)];
+    expect([whole.isCut, cut.isCut]).toEqual([false, true]);
+    expect(cut.all).toEqual(whole.all);
+    expect(cut.all).toHaveLength(full + 3 + 2);
+  });
+
+  it("is whole where the news fits", async () => {
+    const { speaker } = rig();
+    const one = speaker();
+    const id = await one.start();
+    const claimed = await one.claimOne();
+    await one.signal(id, { type: "event", name: "paid", data: large });
+    const answer = await one.report(claimed, go);
+    expect([answer.entries.length, answer.entriesCutAt]).toEqual([1, undefined]);
+  });
+});
+
+describe("a payload that stays in storage", () => {
+  it("is that of the retry of an ended run", async () => {
+    const { speaker } = rig();
+    const one = speaker();
+    const id = await one.start({ input: large });
+    await one.report(await one.claimOne(), { type: "finish", outcome: { status: "failed", error, retryInMs: null } });
+    const newRunId = "0190a000-0000-7000-8000-000000000999";
+    expect(await one.signal(id, { type: "retry", newRunId })).toMatchObject({ ok: true, runId: newRunId });
+    expect((await one.claimOne()).input).toBe(large);
+  });
+
+  it("tells a repeated start from another one of the same id", async () => {
+    const { speaker } = rig();
+    const one = speaker();
+    const spec = one.spec({ input: large });
+    await one.tryStart(spec);
+    expect(await one.tryStart(spec)).toMatchObject({ ok: true, created: false });
+    const other = { ...spec, input: large.replace("x", "y") };
+    expect(await one.tryStart(other)).toMatchObject({ code: "RUN_ID_CONFLICT" });
+    expect(await one.tryStart({ ...spec, input: "1" })).toMatchObject({ code: "RUN_ID_CONFLICT" });
+  });
+
+  it("is told to who watches the run, and to the next attempt of its parent", async () => {
+    const { speaker, api, env } = rig();
+    const one = speaker();
+    const parent = await one.start();
+    const serves = [{ name: "child", versionId: "1" }];
+    const start = { address: "child:child#0", spec: one.spec({ name: "child", referenceId: "r" }) };
+    const first = await one.claimOne();
+    await one.report(first, go, { starts: [start] });
+    await one.report(await one.claimOne({ serves }), {
+      type: "finish",
+      outcome: { status: "completed", output: large },
+    });
+    const watched = [{ type: "status" as const, runId: start.spec.id, any: [] }];
+    expect(only((await api.watch({ watched, waitMs: 0 })).results)).toMatchObject({
+      run: { outcome: { output: large } },
+    });
+    const failed: Next = { type: "finish", outcome: { status: "failed", error, retryInMs: 10 } };
+    await one.report(first, failed, { seen: 1, after: 2 });
+    await env.advance(1_000);
+    const second = await one.claimOne();
+    await one.report(second, go, { starts: [{ ...start, spec: one.spec({ name: "child", referenceId: "r" }) }] });
+    const { entries } = await one.read(parent);
+    const told = entries.filter(({ attempt }) => attempt === second.attempt).map(({ value }) => value);
+    expect(told).toEqual([
+      { type: "started", runId: start.spec.id },
+      { type: "returned", output: large },
+    ]);
+  });
+});
+
+describe("a read", () => {
+  it("answers about as many runs as fit, in order, and says that there are more", async () => {
+    const { speaker, api } = rig();
+    const one = speaker();
+    const ids: string[] = [];
+    for (let n = 0; n < full + 2; n++) {
+      ids.push(await one.start({ input: large }));
+    }
+    const { results, more } = await api.read({ runs: ids.map((runId) => ({ runId })) });
+    expect(results.map((result) => (result.ok ? result.run.id : result.code))).toEqual(ids.slice(0, full));
+    expect(more).toBe(true);
+    const rest = await api.read({ runs: ids.slice(full).map((runId) => ({ runId })) });
+    expect([rest.results.length, rest.more]).toEqual([2, undefined]);
+  });
+});
+
+describe("a list, a read and a watch", () => {
+  it("count the errors of runs, and go on where the reply was full", async () => {
+    const { speaker, api } = rig();
+    const one = speaker();
+    const failure = { ...error, message: "m".repeat(60_000) };
+    const ids = new Set<string>();
+    for (let n = 0; n < 100; n++) {
+      ids.add(await one.start());
+    }
+    for (const run of await one.claim({ limit: 100 })) {
+      await one.report(run, { type: "finish", outcome: { status: "failed", error: failure, retryInMs: null } });
+    }
+    const runs = Array.from(ids, (runId) => ({ runId }));
+    const first = await api.read({ runs });
+    expect([first.results.length < 100, first.more]).toEqual([true, true]);
+    const watched = runs.map(({ runId }) => ({ type: "status" as const, runId, any: [] }));
+    expect((await api.watch({ watched, waitMs: 0 })).results.length).toBeLessThan(100);
+    const listed: string[] = [];
+    let pages = 0;
+    for (let cursor: string | undefined, isLast = false; !isLast; isLast = cursor === undefined) {
+      const page = await api.find({ limit: 200, ...(cursor !== undefined && { cursor }) });
+      listed.push(...page.runs.map(({ id }) => id));
+      cursor = page.cursor;
+      pages += 1;
+    }
+    expect(pages).toBeGreaterThan(1);
+    expect(listed.toSorted()).toEqual([...ids].toSorted());
+  });
+
+  it("merge ten thousand items about one run in no time", async () => {
+    const { speaker, api } = rig();
+    const runId = await speaker().start();
+    const any: RunStatus[] = ["paused", "sleeping", "stalled", "awaiting_event", "awaiting_retry", "scheduled"];
+    const watched = Array.from({ length: limits.watchedItems }, () => ({ type: "status" as const, runId, any }));
+    const before = process.cpuUsage();
+    expect((await api.watch({ watched, waitMs: 0 })).results).toEqual([]);
+    const { user } = process.cpuUsage(before);
+    expect(user).toBeLessThan(5_000_000);
+  });
+});

@@ -1,0 +1,194 @@
+/** A server with a heap of 512 MB answers every verb about the largest legal payloads, in replies of bounded size. */
+
+import { type Api, limits, type Verb } from "@aikirun/lib/protocol";
+import { worker } from "@aikirun/worker";
+import { workflow } from "@aikirun/workflow";
+import { v7 } from "uuid";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { only, Stage } from "../suites/actors.ts";
+import { openScene, type Scene } from "./scene.ts";
+import { describeOn, topologies } from "./topology.ts";
+
+const heapMb = 512;
+/** Runs on SQLite and on PostgreSQL: a quarter and an eighth of the heap as text, and the same again for outputs. */
+const counts = [60, 30];
+const text = "x".repeat(limits.payloadBytes - 100);
+const large = JSON.stringify(text);
+/** A full reply takes one item more: a run with both payloads, and a page of its journal with its last entry. */
+const replyMost = limits.replyBytes + limits.journalPageBytes + 4 * limits.payloadBytes;
+
+interface Subject {
+  stage: Stage;
+  runs: string[];
+}
+
+/** One for each verb: a new one does not compile without. */
+const proofs: { readonly [V in Verb]: (subject: Subject) => Promise<void> } = {
+  async start({ stage, runs }) {
+    const again = (input: string) => ({ runs: runs.map((id) => stage.spec({ id, input })) });
+    const codes = (await stage.api.start(again("1"))).results.map((result) => (result.ok ? "ok" : result.code));
+    expect(new Set(codes)).toEqual(new Set(["RUN_ID_CONFLICT"]));
+    const same = { runs: runs.slice(0, 3).map((id) => stage.spec({ id, input: large })) };
+    expect((await stage.api.start(same)).results).toMatchObject([
+      { created: false },
+      { created: false },
+      { created: false },
+    ]);
+  },
+
+  async find({ stage, runs }) {
+    const { runs: listed } = await stage.api.find({ name: stage.name, limit: 200 });
+    expect(listed).toHaveLength(Math.min(200, runs.length));
+  },
+
+  async read({ stage, runs }) {
+    const [first = ""] = runs;
+    const repeated = Array.from({ length: 1_000 }, () => ({ runId: first }));
+    const { results, more } = await stage.api.read({ runs: repeated });
+    expect([results.length < 10, more]).toEqual([true, true]);
+    const seen = new Set<string>();
+    for (let left = [...runs]; left.length > 0; ) {
+      const page = await stage.api.read({ runs: left.map((runId) => ({ runId, entries: { after: 0, limit: 10 } })) });
+      expect(page.results.length).toBeGreaterThan(0);
+      for (const result of page.results) {
+        if (result.ok && result.run.input === large) seen.add(result.run.id);
+      }
+      left = left.slice(page.results.length);
+      expect(page.more ?? false).toBe(left.length > 0);
+    }
+    expect(seen.size).toBe(runs.length);
+  },
+
+  async watch({ stage, runs }) {
+    const [first = ""] = runs;
+    const item = (runId: string) => ({ type: "status" as const, runId, any: ["queued" as const] });
+    const repeated = Array.from({ length: limits.watchedItems }, () => item(first));
+    expect((await stage.api.watch({ watched: repeated, waitMs: 0 })).results).toHaveLength(1);
+    const seen = new Set<string>();
+    while (seen.size < runs.length) {
+      const watched = runs.filter((id) => !seen.has(id)).map(item);
+      const { results } = await stage.api.watch({ watched, waitMs: 0 });
+      expect(results.length).toBeGreaterThan(0);
+      for (const result of results) if (result.type === "status") seen.add(result.run.id);
+    }
+  },
+
+  async signal({ stage }) {
+    const id = await stage.start({ priority: 5 });
+    for (let sent = 0; sent < 3; sent++) {
+      const event = { type: "event", name: "e", data: large } as const;
+      const signals = Array.from({ length: 3 }, () => ({ signalId: v7(), runId: id, signal: event }));
+      const again = await Promise.all([stage.api.signal({ signals }), stage.api.signal({ signals })]);
+      expect(again.flatMap(({ results }) => results).every(({ ok }) => ok)).toBe(true);
+    }
+    await stage.signal(id, { type: "cancel" });
+  },
+
+  async report({ stage }) {
+    const id = await stage.start({ priority: 5 });
+    const one = stage.worker();
+    const claimed = only(await one.claim({ limit: 1 }));
+    expect(claimed.id).toBe(id);
+    for (let sent = 0; sent < 30; sent++) await stage.signal(id, { type: "event", name: "e", data: large });
+    const answer = await one.report(claimed, { entries: [{ address: "task:t#0", value: { type: "returned" } }] });
+    expect(answer).toMatchObject({ first: 31, tail: 31 });
+    expect(answer.entriesCutAt).toBe(answer.entries.at(-1)?.seq);
+    expect(answer.entries.length).toBeLessThan(10);
+    const news = { type: "news", runId: id, fence: claimed.fence, seen: 0, after: 0 } as const;
+    const { results } = await stage.api.watch({ watched: [news], waitMs: 0 });
+    expect(results).toMatchObject([{ type: "news", inbox: 0 }]);
+    await one.finish(claimed);
+  },
+
+  async renew({ stage, runs }) {
+    const one = stage.worker();
+    const held = runs.map((runId) => ({ runId, fence: 1 }));
+    const { results } = await stage.api.renew({ session: one.session, leaseMs: 30_000, runs: held });
+    expect(results.every(({ ok }) => !ok)).toBe(true);
+  },
+
+  /** Last: it takes all runs. */
+  async claim({ stage, runs }) {
+    const workers = Array.from({ length: 4 }, () => stage.worker());
+    const taken = new Set<string>();
+    const holders: Promise<void>[] = workers.map(async (one) => {
+      while (taken.size < runs.length / 2) {
+        const claimed = await one.claim({ limit: 300 });
+        for (const { id, input, inputLeftOut } of claimed) {
+          expect(inputLeftOut === true || input === large).toBe(true);
+          taken.add(id);
+        }
+      }
+      await one.leave();
+    });
+    await Promise.all(holders);
+  },
+};
+
+const order: readonly Verb[] = ["start", "find", "read", "watch", "signal", "report", "renew", "claim"];
+
+describeOn(topologies.slice(0, 2), `with a heap of ${heapMb} MB`, (topology) => {
+  const count = counts[topologies.indexOf(topology)] ?? 0;
+  let scene: Scene;
+  beforeEach(async () => {
+    scene = await openScene(topology);
+  });
+  afterEach(() => scene.close());
+
+  it("every verb is answered within its budget, and a worker with 300 slots ends all runs", async () => {
+    const seat = await scene.serve({ heapMb });
+    const aiki = await scene.client(seat.url);
+    let most = 0;
+    const measured = measuredApi(aiki.api, (bytes) => {
+      most = Math.max(most, bytes);
+    });
+    const stage = new Stage(measured);
+    const runs = Array.from({ length: count }, () => v7());
+    for (let from = 0; from < count; from += 3) {
+      const specs = runs
+        .slice(from, from + 3)
+        .map((id) => ({ id, name: stage.name, versionId: "1.0.0", input: large }));
+      await stage.api.start({ runs: specs });
+    }
+    for (const verb of order) {
+      most = 0;
+      await proofs[verb]({ stage, runs }).catch((error: unknown) => {
+        throw new Error(`${verb} failed. The server said:\n${seat.process.output}`, { cause: error });
+      });
+      expect([verb, most < replyMost]).toEqual([verb, true]);
+      expect([verb, seat.process.isUp]).toEqual([verb, true]);
+    }
+    const made = worker(aiki, { maxConcurrentWorkflowRuns: 300 });
+    const echo = workflow({ name: stage.name });
+    made.registry.add(echo.v("1.0.0", { handler: async (_run, input: string) => input }));
+    await made.start();
+    try {
+      for (const runId of runs) {
+        const view = await stage.reaches(runId, "completed");
+        expect(view.outcome).toEqual({ status: "completed", output: large });
+      }
+    } finally {
+      await made.stop();
+    }
+  }, 300_000);
+});
+
+function measuredApi(api: Api, note: (bytes: number) => void): Api {
+  const measured =
+    <Request, Options, Reply>(call: (request: Request, options?: Options) => Promise<Reply>) =>
+    async (request: Request, options?: Options): Promise<Reply> => {
+      const reply = await call(request, options);
+      note(Buffer.byteLength(JSON.stringify(reply)));
+      return reply;
+    };
+  return {
+    start: measured(api.start),
+    claim: measured(api.claim),
+    report: measured(api.report),
+    renew: measured(api.renew),
+    signal: measured(api.signal),
+    watch: measured(api.watch),
+    find: measured(api.find),
+    read: measured(api.read),
+  };
+}
