@@ -171,6 +171,17 @@ function contents(database: TestDatabase): void {
     expect(await everythingIn(file("a.db"))).toEqual(before);
   });
 
+  it("takes along that fences are void, for a target that has lost nothing", async () => {
+    await filled(database.url, [queuedRun(1, { fence: 3 }), queuedRun(2, { fence: 12 })]);
+    await database.sql("UPDATE aiki.identity SET fence_floor = 9");
+    await moving(database.url, file("b.db"));
+    const fences = async (of: string) => (await everythingIn(of)).runs.map(({ fence }) => fence);
+    expect(await fences(file("b.db"))).toEqual([9, 12]);
+    await database.sql("DELETE FROM aiki.run; UPDATE aiki.identity SET fence_floor = 10");
+    await moving(file("b.db"), database.url);
+    expect(await fences(database.url)).toEqual([9, 12]);
+  });
+
   it("leaves behind which workers lived", async () => {
     await filled(file("a.db"), [queuedRun(1)]);
     await within(file("a.db"), (storage) =>

@@ -81,6 +81,7 @@ function writesEntries(sql: string): boolean {
 function reading(transaction: Transaction): Omit<Transaction, "insert" | "save" | "recall"> {
   return {
     now: () => transaction.now(),
+    fenceFloor: () => transaction.fenceFloor(),
     load: (ids) => transaction.load(ids),
     payloads: (ids) => transaction.payloads(ids),
     journal: (requests) => transaction.journal(requests),

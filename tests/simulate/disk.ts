@@ -77,6 +77,7 @@ function watched(inner: Transaction, written: Written, breathe: () => Promise<vo
   };
   return {
     now: () => inner.now(),
+    fenceFloor: () => inner.fenceFloor(),
     load: (ids) => then(inner.load(ids)),
     payloads: (ids) => then(inner.payloads(ids)),
     journal: (requests) => then(inner.journal(requests)),

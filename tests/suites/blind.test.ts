@@ -41,7 +41,7 @@ describe.skipIf(database === null)("a blind transaction", () => {
 
   /** Writes once more when only the time was wrong, as on a machine that was busy meanwhile. */
   async function write(batch: Partial<BlindBatch>): Promise<boolean> {
-    const nothing = { inserts: [], changes: [], holds: [], entries: [] };
+    const nothing = { fenceFloor: 0, inserts: [], changes: [], holds: [], entries: [] };
     for (let tries = 0; tries < 5; tries += 1) {
       if (await blind.write({ ...nothing, now: await now(), ...batch })) return true;
     }
@@ -56,6 +56,7 @@ describe.skipIf(database === null)("a blind transaction", () => {
     expect(await write({ inserts: [queuedRun(1), queuedRun(2)] })).toBe(true);
     executed.length = 0;
     const batch = {
+      fenceFloor: 0,
       inserts: [queuedRun(3)],
       changes: [next(queuedRun(1), { state: runningState(), tail: 1 })],
       holds: [{ id: runId(2), revision: 1 }],
@@ -78,7 +79,7 @@ describe.skipIf(database === null)("a blind transaction", () => {
   });
 
   it("costs nothing when there is nothing to write", async () => {
-    expect(await blind.write({ now: 0, inserts: [], changes: [], holds: [], entries: [] })).toBe(true);
+    expect(await blind.write({ now: 0, fenceFloor: 0, inserts: [], changes: [], holds: [], entries: [] })).toBe(true);
     expect(executed).toEqual([]);
   });
 
@@ -103,7 +104,7 @@ describe.skipIf(database === null)("a blind transaction", () => {
 
   it("writes nothing when its time is ahead of the database's clock, or far behind it", async () => {
     for (const wrong of [1_000, -slackMs - 1_000]) {
-      const batch = { inserts: [queuedRun(1)], changes: [], holds: [], entries: [] };
+      const batch = { fenceFloor: 0, inserts: [queuedRun(1)], changes: [], holds: [], entries: [] };
       expect(await blind.write({ ...batch, now: (await now()) + wrong })).toBe(false);
     }
     expect(await facts()).toEqual([]);
@@ -123,7 +124,7 @@ describe.skipIf(database === null)("a blind transaction", () => {
     const far = await openPostgres({ url: proxy.url, connections: 3 });
     try {
       const striking = await blindOf(far);
-      const batch = { inserts: [queuedRun(1)], changes: [], holds: [], entries: [] };
+      const batch = { fenceFloor: 0, inserts: [queuedRun(1)], changes: [], holds: [], entries: [] };
       proxy.cutAfter("INSERT INTO aiki.run");
       await expect(striking.write({ ...batch, now: striking.now()?.now ?? 0 })).rejects.toMatchObject({
         code: "STORAGE_UNAVAILABLE",

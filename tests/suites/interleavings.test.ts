@@ -81,7 +81,14 @@ const acts: Readonly<Record<string, Act>> = {
   /** What the clock of any server asks of a run. */
   tick: async (_, { runId }, storage) => {
     const tick: Operation = { type: "command", namespace: null, to: runId, command: { type: "tick" } };
-    const committer = { storage, rows: cachedRows(10), ready: readyRuns(env), settings: patience, bootAt: 0 };
+    const committer = {
+      storage,
+      rows: cachedRows(10),
+      ready: readyRuns(env),
+      settings: patience,
+      bootAt: 0,
+      fenceFloor: 0,
+    };
     const [result] = (await commit(committer, [tick])).results;
     return result?.type === "command" ? (result.answer.ok ? "ticked" : result.answer.code) : "";
   },

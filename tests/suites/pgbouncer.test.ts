@@ -8,7 +8,7 @@ import { Client as Connection } from "pg";
 import { afterAll, afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import { findPooler, type Pooler, type PoolerOptions, startPooler } from "../real/pgbouncer.ts";
 import { type TestDatabase, testDatabase } from "../real/postgres.ts";
-import { persistently, Stage } from "./actors.ts";
+import { codes, persistently, Stage } from "./actors.ts";
 import { apiSuite } from "./api.suite.ts";
 import { addOrders, orderV1 } from "./order.ts";
 
@@ -91,6 +91,20 @@ function standing(): void {
     await Promise.all(handles.map((handle) => handle.events.approved.send("ada")));
     const outputs = await Promise.all(handles.map((handle) => handle.result()));
     expect(outputs).toEqual(handles.map((_, n) => `paid order-${n}, approved by ada, sent as parcel of order-${n}`));
+  });
+
+  it("notice between two transactions that the database is another one, and make its fences void", async () => {
+    const { aiki } = await serve();
+    const stage = new Stage(aiki.api);
+    const [held, other] = [stage.worker(), stage.worker()];
+    const id = await stage.start();
+    const run = await held.claimOne({ leaseMs: 1_000 });
+    await own.sql("UPDATE aiki.identity SET database = 'that a backup was made of'");
+    expect(codes(await held.send(held.draft(run)))).toEqual(["FENCED"]);
+    const again = await other.claimOne();
+    expect(again).toMatchObject({ id, lapses: 0 });
+    expect(again.fence).toBeGreaterThan(Date.now() - 60_000);
+    await other.finish(again);
   });
 
   it("leave nothing of a session behind: no setting, no named statement, no lock, no channel", async () => {

@@ -3,6 +3,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Logger, silentLogger } from "@aikirun/lib";
+import type { Api, ClaimedRun, ClaimRequest, Report } from "@aikirun/lib/protocol";
 import { type Server, server } from "@aikirun/server";
 import { Client } from "pg";
 import { afterEach, describe, expect, inject, it } from "vitest";
@@ -10,7 +11,7 @@ import { findBinaries } from "../real/binaries.ts";
 import { type Cluster, canStream, startCluster, startStandby, userOf } from "../real/cluster.ts";
 import { testDatabase } from "../real/postgres.ts";
 import { proxyTo } from "../real/proxy.ts";
-import { loadOn, persistently, Stage } from "./actors.ts";
+import { awaits, codes, loadOn, only, persistently, returned, Stage, type Worker } from "./actors.ts";
 
 type Road = Awaited<ReturnType<typeof proxyTo>>;
 
@@ -21,20 +22,21 @@ if (isThere && !canFailOver) {
   console.error("\nSKIPPED: this installation of PostgreSQL has no pg_basebackup, which tests of a failover need.\n");
 }
 
-describe.skipIf(!canFailOver)("a server on a PostgreSQL with a synchronous standby", { timeout: 120_000 }, () => {
+interface Pair {
+  primary: Cluster;
+  standby: Cluster;
+  /** Leads to the primary. */
+  road: Road;
+}
+
+/** What the tests below share: two PostgreSQL, and servers on them. All of it ends with each test. */
+function stand() {
   const ends: Array<() => unknown> = [];
   afterEach(async () => {
     for (const end of ends.splice(0).reverse()) await end();
   });
 
-  interface Pair {
-    primary: Cluster;
-    standby: Cluster;
-    /** Leads to the primary. */
-    road: Road;
-  }
-
-  async function pair(): Promise<Pair> {
+  async function pair(state: "sync" | "async"): Promise<Pair> {
     if (binaries === null) throw new Error("The PostgreSQL of these tests is gone.");
     const place = await mkdtemp(join(inject("services").directory, "pair-"));
     await userOf(place);
@@ -43,9 +45,11 @@ describe.skipIf(!canFailOver)("a server on a PostgreSQL with a synchronous stand
     ends.push(() => primary.control("-m", "immediate", "stop").catch(() => {}));
     const standby = await startStandby(binaries, join(place, "standby"), process.pid, primary);
     ends.push(() => standby.control("-m", "immediate", "stop").catch(() => {}));
-    await primary.configure("synchronous_standby_names = 'standby'");
-    await primary.control("reload");
-    const inStep = "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'";
+    if (state === "sync") {
+      await primary.configure("synchronous_standby_names = 'standby'");
+      await primary.control("reload");
+    }
+    const inStep = `SELECT 1 FROM pg_stat_replication WHERE state = 'streaming' AND sync_state = '${state}'`;
     await expect.poll(() => rows(primary, inStep), { timeout: 20_000 }).toHaveLength(1);
     const road = await proxyTo(primary.url);
     ends.push(() => road.close());
@@ -61,8 +65,14 @@ describe.skipIf(!canFailOver)("a server on a PostgreSQL with a synchronous stand
     return Object.assign(made, { lines });
   }
 
+  return { pair, serverOn };
+}
+
+describe.skipIf(!canFailOver)("a server on a PostgreSQL with a synchronous standby", { timeout: 120_000 }, () => {
+  const { pair, serverOn } = stand();
+
   it("reads and listens no more at a primary that became read-only, though its sockets stay open", async () => {
-    const { primary, standby, road } = await pair();
+    const { primary, standby, road } = await pair("sync");
     const aikiServer = await serverOn(road);
     const stage = new Stage(aikiServer.api());
     const list = async () => (await stage.api.find({ name: stage.name })).runs.map(({ id }) => id);
@@ -91,7 +101,7 @@ describe.skipIf(!canFailOver)("a server on a PostgreSQL with a synchronous stand
   });
 
   it("reads nothing at a former primary that came back as a standby, and starts no other server there", async () => {
-    const { primary, standby, road } = await pair();
+    const { primary, standby, road } = await pair("sync");
     const aikiServer = await serverOn(road);
     const stage = new Stage(aikiServer.api());
     const ready = async () => (await aikiServer.fetch(new Request("http://localhost/health/ready"))).status;
@@ -124,7 +134,7 @@ describe.skipIf(!canFailOver)("a server on a PostgreSQL with a synchronous stand
   });
 
   it("loses nothing that it acknowledged when the primary crashes under load and the standby is promoted", async () => {
-    const { primary, standby, road } = await pair();
+    const { primary, standby, road } = await pair("sync");
     const aikiServer = await serverOn(road);
     const stage = new Stage(aikiServer.api());
     const load = loadOn(stage);
@@ -140,6 +150,165 @@ describe.skipIf(!canFailOver)("a server on a PostgreSQL with a synchronous stand
     expect(acknowledged.filter((id) => !kept.has(id))).toEqual([]);
   });
 });
+
+describe.skipIf(!canFailOver)("servers on a PostgreSQL with an asynchronous standby", { timeout: 120_000 }, () => {
+  const { pair, serverOn } = stand();
+
+  it("forget what was lost when it is promoted, refuse holders of what was lost, and repeat no fence", async () => {
+    const two = await pair("async");
+    const [first, second] = [await serverOn(two.road), await serverOn(two.road)];
+    const [stage, other] = [new Stage(first.api()), new Stage(second.api())];
+    Object.assign(other, { name: stage.name });
+    const [before, during, after] = [stage.worker(), other.worker(), stage.worker()];
+    const claims = new Claims();
+
+    // What the standby has: a run that is held, one that waits for an event, and one that is queued.
+    await stage.start();
+    const held = await claims.one(before);
+    await before.report(held, { entries: [returned("task:kept#0")] });
+    await stage.start();
+    const waiting = await claims.one(before);
+    await before.park(waiting, [awaits("paid")]);
+    const queued = await stage.start();
+    await cutOff(two);
+
+    // What is lost: a claim, an event, what was recorded of three runs, and runs that began, one of which ended.
+    const taken = await claims.one(during);
+    expect(taken.id).toBe(queued);
+    await during.report(taken, { entries: [returned("task:lost#0")] });
+    await before.report(held, { after: 1, entries: [returned("task:lost#0")] });
+    const pay = () => stage.signal(waiting.id, { type: "event", name: "paid" });
+    expect(await pay()).toMatchObject({ ok: true });
+    const resumed = await claims.one(before);
+    expect(resumed).toMatchObject({ id: waiting.id, hot: true, fence: 2 });
+    const ended = await stage.start();
+    await before.finish(await claims.one(before));
+    for (const one of [stage, other]) await one.reaches(ended, "completed");
+    const load = loadOn(other);
+    await expect.poll(() => load.acknowledged.length, { timeout: 20_000 }).toBeGreaterThan(50);
+    const acknowledged = [...load.acknowledged];
+
+    await failOver(two);
+    await expect.poll(() => load.acknowledged.length, { timeout: 20_000 }).toBeGreaterThan(acknowledged.length + 50);
+    await load.end();
+    const kept = new Set((await rows(two.standby, "SELECT id FROM aiki.run")).map(({ id }) => id));
+    expect(acknowledged.filter((id) => kept.has(id))).toEqual([]);
+    for (const { api } of [stage, other]) await isNotFound(api, ended);
+
+    const late = [returned("task:late#0")];
+    expect(await sent(during, taken, { after: 1, entries: late })).toEqual(["FENCED"]);
+    expect(await sent(before, held, { after: 2, entries: late })).toEqual(["FENCED"]);
+    expect(await sent(before, resumed, { after: 3, entries: late })).toEqual(["FENCED"]);
+    expect(await pay()).toMatchObject({ ok: true });
+    const done = await claims.finishAll(after, two.standby);
+    expect(done.get(held.id)).toEqual(["task:kept#0"]);
+    expect(done.get(waiting.id)).toEqual(
+      ["arrival:paid:", "event:paid#0"].map((start) => expect.stringContaining(start)),
+    );
+    expect(done.get(queued)).toEqual([]);
+    expect(await sent(during, taken, { after: 1, entries: late })).toEqual(["RUN_FINAL"]);
+    expect(claims.doubled()).toEqual([]);
+
+    const said = ({ lines }: typeof first, what: string) => lines.filter((line) => line.includes(what)).length;
+    expect([first, second].map((one) => said(one, "what this server knew of runs is forgotten"))).toEqual([1, 1]);
+    expect(said(first, "fences given out before are void") + said(second, "fences given out before are void")).toBe(1);
+  });
+
+  it("use no former primary, though that still runs and takes writes", async () => {
+    const two = await pair("async");
+    const aikiServer = await serverOn(two.road);
+    const stage = new Stage(aikiServer.api());
+    await stage.start();
+    await cutOff(two);
+    const leadTo = ({ url }: Cluster) => {
+      two.road.lead(url);
+      two.road.cut();
+    };
+    await two.standby.control("promote");
+    leadTo(two.standby);
+    await persistently(() => stage.tryStart(stage.spec()));
+
+    leadTo(two.primary);
+    const spec = stage.spec();
+    for (let round = 0; round < 10; round += 1) {
+      await expect(stage.tryStart(spec)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+      await expect(stage.api.find({ name: stage.name })).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    }
+    leadTo(two.standby);
+    expect(await persistently(() => stage.tryStart(spec))).toMatchObject({ ok: true, created: true });
+    expect(await rows(two.primary, `SELECT id FROM aiki.run WHERE id = '${spec.id}'`)).toEqual([]);
+    expect(await rows(two.standby, `SELECT id FROM aiki.run WHERE id = '${spec.id}'`)).toHaveLength(1);
+  });
+});
+
+/** The standby has all that was committed so far, and gets nothing more. */
+async function cutOff({ primary, standby }: Pair): Promise<void> {
+  const [{ at } = {}] = await rows(primary, "SELECT pg_current_wal_lsn() AS at");
+  const behind = `SELECT pg_last_wal_replay_lsn() < '${at}' AS behind`;
+  await expect.poll(() => rows(standby, behind), { timeout: 20_000 }).toEqual([{ behind: false }]);
+  await standby.configure("primary_conninfo = ''");
+  await standby.control("reload");
+  await expect.poll(() => rows(primary, "SELECT 1 FROM pg_stat_replication"), { timeout: 20_000 }).toEqual([]);
+}
+
+async function failOver({ primary, standby, road }: Pair): Promise<void> {
+  await primary.control("-m", "immediate", "stop");
+  await standby.control("promote");
+  road.lead(standby.url);
+}
+
+async function isNotFound(api: Api, runId: string): Promise<void> {
+  const { results } = await persistently(() => api.read({ runs: [{ runId }] }));
+  expect(codes(results)).toEqual(["RUN_NOT_FOUND"]);
+  const watched = { type: "status" as const, runId, any: [] };
+  const seen = await persistently(() => api.watch({ watched: [watched], waitMs: 0 }));
+  expect(seen.results).toEqual([{ type: "lost", runId, code: "RUN_NOT_FOUND" }]);
+}
+
+async function sent(worker: Worker, run: ClaimedRun, more: Partial<Report>): Promise<string[]> {
+  return persistently(async () => codes(await worker.send(worker.draft(run, more))));
+}
+
+/** Claims under a short lease, and who got which fence. */
+class Claims {
+  readonly #holders = new Map<string, Set<string>>();
+
+  async one(worker: Worker): Promise<ClaimedRun> {
+    return only(await this.#some(worker, { limit: 1, waitMs: 10_000 }));
+  }
+
+  /** Takes and ends all runs there are; the addresses that were recorded of each when it was claimed. */
+  async finishAll(worker: Worker, of: Cluster): Promise<Map<string, string[]>> {
+    const done = new Map<string, string[]>();
+    const left = () => rows(of, "SELECT id FROM aiki.run WHERE status NOT IN ('completed', 'failed')");
+    while ((await left()).length > 0) {
+      for (const run of await this.#some(worker, { waitMs: 1_000 })) {
+        const facts = run.journal.filter(({ value }) => value.type !== "marked");
+        const next = { type: "finish", outcome: { status: "completed" } } as const;
+        expect(await sent(worker, run, { next })).toEqual(["ok"]);
+        done.set(
+          run.id,
+          facts.map(({ address }) => address),
+        );
+      }
+    }
+    return done;
+  }
+
+  /** Fences that two sessions got. */
+  doubled(): string[] {
+    return [...this.#holders].filter(([, sessions]) => sessions.size > 1).map(([fence]) => fence);
+  }
+
+  async #some(worker: Worker, more: Partial<ClaimRequest>): Promise<ClaimedRun[]> {
+    const claimed = await persistently(() => worker.claim({ leaseMs: 2_000, ...more }));
+    for (const { id, fence } of claimed) {
+      const key = `${id} under ${fence}`;
+      this.#holders.set(key, (this.#holders.get(key) ?? new Set()).add(worker.session));
+    }
+    return claimed;
+  }
+}
 
 const ours = "SELECT query FROM pg_stat_activity WHERE application_name = 'aiki'";
 

@@ -135,6 +135,7 @@ describe.skipIf(found === null)("a PostgreSQL that refuses a server", () => {
       /^STORAGE_REFUSED: .*lacks a privilege\. Grant what .*\(42501: permission denied for table migration\)/,
     );
     await query(cluster.url, "GRANT SELECT ON ALL TABLES IN SCHEMA aiki TO limited");
+    await query(cluster.url, "GRANT INSERT, UPDATE ON aiki.identity TO limited");
     const storage = await openPostgres({ url: urlOf("limited"), connections: 2 });
     await expect(storage.transaction((transaction) => transaction.insert([queuedRun(1)]))).rejects.toMatchObject({
       code: "STORAGE_REFUSED",

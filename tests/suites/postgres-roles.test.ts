@@ -85,6 +85,15 @@ describe.skipIf(found === null)("a role of PostgreSQL", () => {
     expect(await runsWorkflows(url)).toEqual([]);
   });
 
+  it("that may not see which database it is runs workflows, and the server says what that means", async () => {
+    await database.sql("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC");
+    ends.push(() => database.sql("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC"));
+    const url = await roleWith(mayCreate);
+    expect(await runsWorkflows(url)).toEqual([
+      expect.stringContaining("PostgreSQL does not tell its system identifier or timeline"),
+    ]);
+  });
+
   it("that has array_nulls = off is refused when the server starts", async () => {
     const url = await roleWith(mayCreate, "ALTER ROLE ROLE_NAME SET array_nulls = off");
     await expect(migrate({ database: url, logger: silentLogger })).rejects.toMatchObject({

@@ -3,7 +3,7 @@
 import { type LogFields, type Logger, silentLogger } from "@aikirun/lib";
 import type { FindRequest } from "@aikirun/lib/protocol";
 import { Client } from "pg";
-import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { chosenSource, type ListSource, narrowSources } from "../../packages/server/src/storage/find.ts";
 import { databaseClock } from "../../packages/server/src/storage/postgres/clock.ts";
 import { countQuery, pageQuery, reachedQuery, readInOrder } from "../../packages/server/src/storage/postgres/find.ts";
@@ -32,6 +32,7 @@ describe.skipIf(found === null)("with PostgreSQL", () => {
   describe("migrations", () => migrating(database));
   describe("faults", () => faults(database));
   describe("transactions beside one another", () => besides(database));
+  describe("its identity", () => identity(database));
   describe("cost", () => costs(database));
 });
 
@@ -143,6 +144,7 @@ function migrating(database: TestDatabase): void {
       ${beforeLists}
       ALTER TABLE aiki.entry DROP COLUMN ask;
       DROP INDEX aiki.run_stalled_child;
+      DROP TABLE aiki.identity;
       DELETE FROM aiki.migration WHERE number >= 4`);
     const again = await opened();
     const [journal] = await again.read((reader) =>
@@ -158,7 +160,7 @@ function migrating(database: TestDatabase): void {
     await storage.transaction((tx) => tx.insert(unlisted));
     const before = await countsOf(storage);
     await storage.close();
-    await database.sql(`${beforeLists} DELETE FROM aiki.migration WHERE number >= 6`);
+    await database.sql(`${beforeLists} DROP TABLE aiki.identity; DELETE FROM aiki.migration WHERE number >= 6`);
     expect(await countsOf(await opened())).toEqual(before);
     expect(before).toEqual([
       ["red", 2],
@@ -196,6 +198,7 @@ function migrating(database: TestDatabase): void {
         ${beforeLists}
         ALTER TABLE aiki.entry DROP COLUMN ask;
         DROP INDEX aiki.run_stalled_child;
+        DROP TABLE aiki.identity;
         DELETE FROM aiki.migration WHERE number >= 4`);
     };
     const slowDown = async (seconds: number): Promise<void> => {
@@ -601,6 +604,60 @@ async function somebodyWaits(database: TestDatabase): Promise<void> {
   for (;;) if ((await database.sql(waiting)).length > 0) return;
 }
 
+function identity(database: TestDatabase): void {
+  const { opened } = stand(database);
+  const floorOf = (storage: Storage) => storage.read(async (reader) => reader.fenceFloor());
+  /** The connections of now are not asked again. */
+  const disconnect = () =>
+    database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'aiki'");
+  const floorAfter = async (storage: Storage, change: string): Promise<number> => {
+    await database.sql(change);
+    await disconnect();
+    for (;;) {
+      const floor = await floorOf(storage).catch(() => null);
+      if (floor !== null) return floor;
+    }
+  };
+
+  beforeEach(async () => {
+    await database.sql("DROP SCHEMA IF EXISTS aiki CASCADE");
+  });
+
+  it("is noted in an empty database, and makes no fence void while it stays the same", async () => {
+    const [storage, other] = [await opened(), await opened()];
+    expect([await floorOf(storage), await floorOf(other)]).toEqual([0, 0]);
+    const [noted] = await database.sql("SELECT database, fence_floor::int FROM aiki.identity");
+    expect(noted).toEqual({ database: expect.stringMatching(/^system \d+, timeline \w+, table \d+$/), fence_floor: 0 });
+    expect(await floorAfter(storage, "SELECT 1")).toBe(0);
+  });
+
+  it.each([
+    ["another", "UPDATE aiki.identity SET database = 'another'"],
+    ["unknown", "DELETE FROM aiki.identity"],
+    ["not yet noted, though it was", "UPDATE aiki.identity SET database = NULL"],
+  ])("makes all fences void when it is %s, once for all servers, and says so", async (_, change) => {
+    const lines: string[] = [];
+    const logger: Logger = { ...silentLogger, warn: (message) => lines.push(message) };
+    const [storage, other] = [await opened({ logger }), await opened({ logger })];
+    await Promise.all([floorOf(storage), floorOf(other)]);
+    const now = Date.now();
+    const floor = await floorAfter(storage, change);
+    expect(floor).toBeGreaterThan(now - 60_000);
+    expect(await floorAfter(other, "SELECT 1")).toBe(floor);
+    expect(lines.filter((line) => line.includes("fences given out before are void"))).toHaveLength(1);
+    expect(lines.filter((line) => line.includes("what this server knew of runs is forgotten"))).toHaveLength(2);
+  });
+
+  it("raises the fence floor above the one that a server knew, though the database has lost that too", async () => {
+    const storage = await opened();
+    await floorOf(storage);
+    const ahead = Date.now() + 1e9;
+    expect(await floorAfter(storage, `UPDATE aiki.identity SET fence_floor = ${ahead}`)).toBe(ahead);
+    const lost = "UPDATE aiki.identity SET database = 'the one before', fence_floor = 0";
+    expect(await floorAfter(storage, lost)).toBeGreaterThan(ahead);
+  });
+}
+
 function saveIn(storage: Storage, batch: Partial<Batch>): Promise<Obstacle[]> {
   return storage.transaction((tx) => tx.save({ changes: [], holds: [], entries: [], ...batch }));
 }
@@ -614,6 +671,10 @@ function costs(database: TestDatabase): void {
     await emptied(database);
     const opening = [sql.begin, expect.stringContaining("clock_timestamp")];
     const runs = Array.from({ length: size }, (_, n) => queuedRun(n));
+    // Each new connection is asked which database it leads to.
+    await storage.transaction(async () => {});
+    await storage.read(async () => {});
+    executed.length = 0;
     await storage.transaction((tx) => tx.insert(runs));
     expect(executed.splice(0)).toEqual([...opening, sql.insertRun, sql.commit]);
 

@@ -59,12 +59,16 @@ describe.skipIf((await testDatabase().then(async (found) => found?.drop().then((
         GRANT SELECT ON ALL TABLES IN SCHEMA aiki TO ${role}`);
       ends.push(() => database.sql(`DROP OWNED BY ${role}; DROP ROLE ${role}`));
       const status = await readiness(Object.assign(new URL(database.url), { username: role }).href);
-      expect(await status()).toBe(503);
-      for (const table of ["run", "entry"]) {
-        await database.sql(`GRANT INSERT ON aiki.${table} TO ${role}`);
+      const grants = [
+        "INSERT ON aiki.run",
+        "INSERT ON aiki.entry",
+        "INSERT, UPDATE ON aiki.identity",
+        "UPDATE ON aiki.run",
+      ];
+      for (const grant of grants) {
         expect(await status()).toBe(503);
+        await database.sql(`GRANT ${grant} TO ${role}`);
       }
-      await database.sql(`GRANT UPDATE ON aiki.run TO ${role}`);
       expect(await status()).toBe(200);
     });
 

@@ -21,7 +21,7 @@ export const settings: Settings = {
 
 /** A server that has been up for long. */
 export function at(time: number, more: Partial<Moment> = {}): Moment {
-  return { now: time, latest: time, bootAt: 0, settings, ...more };
+  return { now: time, latest: time, bootAt: 0, fenceFloor: 0, settings, ...more };
 }
 
 export function aRun(state: State, more: Partial<Run> = {}): Run {

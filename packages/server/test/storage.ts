@@ -151,6 +151,7 @@ export function watchedStorage(inner: Storage): WatchedStorage {
 function readerOf(reader: Reader): Reader {
   return {
     now: () => reader.now(),
+    fenceFloor: () => reader.fenceFloor(),
     load: (ids) => reader.load(ids),
     journal: (requests) => reader.journal(requests),
     entriesAt: (keys) => reader.entriesAt(keys),

@@ -18,7 +18,8 @@ export class Story {
   readonly journal: Entry[] = [];
   readonly effects: Effect[] = [];
   #signals = 0;
-  readonly #moment: Omit<Moment, "now" | "latest">;
+  readonly #moment: Omit<Moment, "now" | "latest" | "fenceFloor">;
+  fenceFloor = 0;
 
   constructor(spec: Partial<Parameters<typeof openRun>[1]> = {}, more: Partial<Moment> = {}) {
     this.#moment = { bootAt: 0, settings, ...more };
@@ -27,7 +28,7 @@ export class Story {
 
   #now(): Moment {
     const now = beginning + this.clock;
-    return { now, latest: now, ...this.#moment };
+    return { now, latest: now, ...this.#moment, fenceFloor: this.fenceFloor };
   }
 
   get status(): State["status"] {

@@ -82,7 +82,7 @@ export interface Walked {
   after: Run;
 }
 
-export const begin: Moment = { now: 1_000_000, latest: 1_000_000, bootAt: 0, settings };
+export const begin: Moment = { now: 1_000_000, latest: 1_000_000, bootAt: 0, fenceFloor: 0, settings };
 
 export function firstRun(choice: number): Run {
   const timeout = choice % 2 === 0 ? {} : { timeoutMs: 400_000 };

@@ -31,7 +31,7 @@ export const mutants: readonly Mutant[] = [
     'return run.state.status === "running" && run.fence === fence && run.state.session === session;',
     'return run.state.status === "running" && (run.fence >= fence || run.state.session === session);',
   ),
-  one("a claim does not move the fence", `${core}/claim.ts`, "fence: run.fence + 1,", "fence: run.fence,"),
+  one("a claim does not move the fence", `${core}/claim.ts`, "moment.fenceFloor) + 1,", "moment.fenceFloor),"),
   one(
     "parking ignores what was not seen (R6)",
     `${core}/report.ts`,

@@ -15,7 +15,7 @@ export function claim(run: Run, asked: Claim, moment: Moment): Decision {
   const leaseUntil = moment.latest + Math.min(moment.settings.unconfirmedLeaseMs, leaseMs);
   // A repeat has a fence of its own: the server that failed to answer the first claim can give up only what that took.
   change(next, {
-    fence: run.fence + 1,
+    fence: Math.max(run.fence, moment.fenceFloor) + 1,
     state: {
       status: "running",
       claimId,
@@ -51,7 +51,7 @@ export function renew(
   moment: Moment,
 ): Decision {
   const { state } = run;
-  if (!holds(run, session, fence) || state.status !== "running") {
+  if (isVoid(fence, moment) || !holds(run, session, fence) || state.status !== "running") {
     return fenced(run);
   }
   const next = draft(run, moment);
@@ -101,6 +101,11 @@ export function holds(run: Run, session: string, fence: number): boolean {
   return run.state.status === "running" && run.fence === fence && run.state.session === session;
 }
 
+/** Whether claims that gave out this fence, or a later one, may have been lost. */
+export function isVoid(fence: number, { fenceFloor }: Moment): boolean {
+  return fence <= fenceFloor;
+}
+
 export function fenced(run: Run): Decision {
   return isFinal(run.state)
     ? refuse("RUN_FINAL", `The run has ended: ${run.state.status}.`)
@@ -114,9 +119,11 @@ export function recover(next: Draft): void {
     return;
   }
   const { confirmed } = state;
-  const crashes = next.run.crashes + (confirmed ? 1 : 0);
+  // Its worker could not renew a lease whose fence is void.
+  const isLapse = !isVoid(next.run.fence, next.moment);
+  const crashes = next.run.crashes + (confirmed && isLapse ? 1 : 0);
   record(next, `recovered:#${next.run.fence}`, { type: "marked", mark: "recovered", crashes, confirmed });
-  change(next, { lapses: next.run.lapses + 1 });
+  change(next, { lapses: next.run.lapses + (isLapse ? 1 : 0) });
   change(next, { crashes });
   // R9
   if (crashes > next.moment.settings.maxCrashes) {

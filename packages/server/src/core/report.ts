@@ -4,7 +4,7 @@ import { awaitedResult, withdrawnAddress } from "@aikirun/lib";
 import type { Address, Ask, Next, OpenWait, Report, ReportedStall } from "@aikirun/lib/protocol";
 import { receivedBy } from "./bind.ts";
 import { startChildren } from "./children.ts";
-import { fenced, handBack, holds, park, stall } from "./claim.ts";
+import { fenced, handBack, holds, isVoid, park, stall } from "./claim.ts";
 import {
   type Authorship,
   arrive,
@@ -32,8 +32,11 @@ export function report(run: Run, command: ReportCommand, moment: Moment): Decisi
   if (run.reported?.fence === report.fence && run.reported.reportId === report.reportId) {
     return decided(next);
   }
-  if (!holds(run, session, report.fence)) {
+  if (isVoid(report.fence, moment) || !holds(run, session, report.fence)) {
     return fenced(run);
+  }
+  if (report.after > run.tail && report.next.type !== "release") {
+    return refuse("FENCED", `The worker has received entry ${report.after}, but the record ends at ${run.tail}.`);
   }
   const facts = factsOf(report);
   const fault = faultOf(report, facts);

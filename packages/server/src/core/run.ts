@@ -158,7 +158,7 @@ export interface Run {
   dueAt: number | null;
   /** +1 on every change of the row; storage compares and swaps on it. */
   revision: number;
-  /** +1 per claim; a worker holding an older one is a ghost. */
+  /** Each claim raises it, by 1 unless commits were lost; a worker holding an older one is a ghost. */
   fence: number;
   /** Facts that arrived from outside. */
   inbox: number;
@@ -245,8 +245,16 @@ export interface Moment {
   now: number;
   /** What the database's clock says at most: from here on run leases, which are never shorter, and deadlines. */
   latest: number;
-  /** When this server began; it expires no lease during the first lease of its uptime. */
+  /**
+   * When this server began, or noticed that commits may have been lost; it expires no lease during the first lease
+   * after that.
+   */
   bootAt: number;
+  /**
+   * Fences up to this one are void: no worker holds a run under them, and they are not given out any more. Commits that
+   * gave out some of them may have been lost.
+   */
+  fenceFloor: number;
   settings: Settings;
 }
 

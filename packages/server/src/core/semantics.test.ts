@@ -574,3 +574,30 @@ describe("too many waits at once", () => {
     expect(story.run.state).toMatchObject({ status: "failed", error: { code: "TOO_MANY_WAITS" } });
   });
 });
+
+describe("fences that commits gave out which may be lost", () => {
+  it("are void: their holder may neither report nor renew, and the next claim gets one above them", () => {
+    const story = new Story().claim();
+    const reporting = story.reporting({ type: "continue" }, { entries: [returned("task:a#0")] });
+    story.fenceFloor = 7;
+    expect(story.try(reporting)).toMatchObject({ code: "FENCED" });
+    expect(() => story.renew()).toThrow("FENCED");
+    expect(story.pass(minute).claim("session-2").run.fence).toBe(8);
+    expect(story.try(reporting)).toMatchObject({ code: "FENCED" });
+    expect(story.report({ type: "continue" }, { entries: [returned("task:a#0")] }).run.tail).toBe(story.journal.length);
+  });
+
+  it("cost their run neither a crash nor a lapse: its worker could not keep the lease", () => {
+    const story = new Story().claim().renew();
+    story.fenceFloor = 7;
+    expect(story.pass(2 * minute)).toMatchObject({ status: "queued", run: { crashes: 0, lapses: 0 } });
+  });
+
+  it("are told by what a worker has received: a report of what follows lost entries would leave a gap", () => {
+    const story = new Story().claim();
+    const reporting = story.reporting({ type: "continue" }, { entries: [returned("task:b#0")], after: 1 });
+    expect(story.try(reporting)).toEqual({ ok: false, code: "FENCED", message: expect.stringContaining("ends at 0") });
+    const after = Number.MAX_SAFE_INTEGER;
+    expect(story.do(story.reporting({ type: "release", reason: "shutdown" }, { after })).status).toBe("queued");
+  });
+});

@@ -48,6 +48,16 @@ describe("hints", () => {
     }
   });
 
+  it("are all forgotten at once, and storage is asked for what is queued", () => {
+    const ready = whole(all);
+    ready.push(hint(1));
+    ready.forget();
+    expect([ready.isListed(uuid(1)), ready.isStale(all), ready.take(all, 1)]).toEqual([false, true, []]);
+    ready.scanned(all, ready.asking(), "nothing");
+    ready.push(hint(1));
+    expect(ready.take(all, 2)).toEqual([uuid(1)]);
+  });
+
   it("are dropped when their run is not queued any more, and leave no others out", () => {
     const ready = whole(all);
     for (let n = 0; n < 5_000; n++) ready.push(hint(n, { priority: n % 2 }));

@@ -37,6 +37,8 @@ export interface Ready {
   push(hint: Hint): boolean;
   /** Whether it waits here to be taken. */
   isListed(id: RunId): boolean;
+  /** What is listed may never have been: storage is to be asked for all. */
+  forget(): void;
   /** Another server's hint: storage holds more, and one who waits here may look. */
   hear(hint: Hint): void;
   /** The run is not queued any more. */
@@ -128,6 +130,15 @@ export function readyRuns(env: Pick<Env, "elapsed">): Ready {
       return wakeOne(stream);
     },
     isListed: (id) => places.has(id),
+    forget() {
+      for (const [id, stream] of places) {
+        stream.hints.remove(id);
+      }
+      places.clear();
+      for (const stream of streams.all()) {
+        streams.doubt(stream);
+      }
+    },
     hear(hint) {
       const stream = streams.known(hint.namespace, hint);
       if (stream !== undefined) {

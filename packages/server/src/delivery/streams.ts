@@ -66,6 +66,10 @@ export class Streams {
     return streams.map((name) => this.at(namespace, name));
   }
 
+  all(): Iterable<Stream> {
+    return this.#streams.values();
+  }
+
   /** One of its runs is handed out: all others come before it now. */
   serve(stream: Stream): void {
     this.#turns += 1;

@@ -5,7 +5,7 @@
  */
 
 import type { Run, RunId } from "../core/run.ts";
-import type { Batch, BlindBatch, Transaction } from "../storage/storage.ts";
+import type { Batch, BlindBatch, KnownTime, Transaction } from "../storage/storage.ts";
 
 /** Thrown where something must be read: this batch is none to decide blindly. */
 export class Unseen extends Error {}
@@ -16,14 +16,15 @@ export interface BlindTransaction extends Transaction {
 }
 
 /** A transaction that reads nothing, assumes that nothing is in the way, and keeps what it is to write. */
-export function blindTransaction(now: number): BlindTransaction {
+export function blindTransaction({ now, fenceFloor }: KnownTime): BlindTransaction {
   const inserts: Run[] = [];
   let saved: Batch | null = null;
   return {
     get batch() {
-      return { now, inserts, ...(saved ?? { changes: [], holds: [], entries: [] }) };
+      return { now, fenceFloor, inserts, ...(saved ?? { changes: [], holds: [], entries: [] }) };
     },
     now: () => now,
+    fenceFloor: () => fenceFloor,
     async insert(runs) {
       inserts.push(...runs);
       if (hasRivals(inserts)) throw new Unseen("Two of these starts may be one.");

@@ -19,7 +19,7 @@ const dueAtOnce = 200;
 
 export interface ClockOptions {
   env: Env;
-  storage: Storage;
+  storage: Pick<Storage, "read" | "transaction">;
   submit: (operation: Operation) => Promise<Exclude<Result, { type: "fault" }>>;
   logger: Logger;
   closing: AbortSignal;

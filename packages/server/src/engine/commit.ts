@@ -23,6 +23,8 @@ export interface Committed {
   results: Result[];
   changed: Run[];
   hints: Run[];
+  /** What the transaction found. */
+  fenceFloor: number;
 }
 
 export interface Committer {
@@ -30,8 +32,20 @@ export interface Committer {
   rows: Rows;
   ready: Ready;
   settings: Settings;
-  /** The first moment that this server read off the database's clock. */
+  /** The first moment that this server read off the database's clock since the fence floor rose last. */
   bootAt: number | null;
+  /** The latest that was found. */
+  fenceFloor: number;
+}
+
+/** Forgets what was known of runs when the fence floor has risen. To be called with what each transaction found. */
+export function keepUp(committer: Committer, fenceFloor: number): void {
+  if (fenceFloor > committer.fenceFloor) {
+    committer.fenceFloor = fenceFloor;
+    committer.bootAt = null;
+    committer.rows.rise(fenceFloor);
+    committer.ready.forget();
+  }
 }
 
 interface Try {
@@ -84,7 +98,7 @@ async function commitBlindly(
   if (blind === undefined || time === null) {
     return null;
   }
-  const transaction = blindTransaction(time.now);
+  const transaction = blindTransaction(time);
   try {
     const tried = { suspects: new Set<RunId>(), offers, latest: time.latest };
     const committed = await commitOnce(committer, transaction, operations, tried);
@@ -116,9 +130,11 @@ async function commitOnce(
 ): Promise<Committed> {
   const { rows, ready, settings } = committer;
   const now = transaction.now();
+  const fenceFloor = transaction.fenceFloor();
+  keepUp(committer, fenceFloor);
   committer.bootAt ??= now;
   // The clock is read once: a moment later it may say more, and what is due is never early.
-  const moment: Moment = { now, latest: latest ?? now, bootAt: committer.bootAt, settings };
+  const moment: Moment = { now, latest: latest ?? now, bootAt: committer.bootAt, fenceFloor, settings };
   const work = openWork({ transaction, moment, rows, suspects });
   const starts = await insertStarts(transaction, work, operations, moment);
   const commands = operations.filter((operation) => operation.type === "command");
@@ -164,6 +180,7 @@ async function commitOnce(
     results: operations.map((operation) => resultOf(results, operation)),
     changed,
     hints: [...hints, ...startHints],
+    fenceFloor,
   };
 }
 

@@ -14,7 +14,7 @@ import type { Storage } from "../storage/storage.ts";
 import { createApi } from "./api.ts";
 import { runChanges } from "./changes.ts";
 import { dueClock } from "./clock.ts";
-import { type Committed, type Committer, commit } from "./commit.ts";
+import { type Committed, type Committer, commit, keepUp } from "./commit.ts";
 import { listQueue } from "./list-queue.ts";
 import type { Channel } from "./news.ts";
 import type { Operation, Result } from "./operation.ts";
@@ -80,6 +80,7 @@ export function createEngine(options: EngineOptions): Engine {
     ready,
     settings: { ...defaultSettings, ...settings },
     bootAt: null,
+    fenceFloor: 0,
   };
   let underWay = 0;
   let drained = () => {};
@@ -141,16 +142,15 @@ export function createEngine(options: EngineOptions): Engine {
     );
   };
 
-  const clock = dueClock({ env, storage, submit, logger, closing: closing.signal });
+  const reading = readable(committer);
+  const reaching = { ...reading, transaction: storage.transaction.bind(storage) };
 
-  const reading = readable(storage);
   const lists = listQueue({ atOnce: listsAtOnce, waiting: listsWaiting });
-  const presence = livePresence({
-    env,
-    storage: { ...reading, transaction: (work) => storage.transaction(work) },
-    logger,
-    aliveMs: committer.settings.aliveMs,
-  });
+
+  const clock = dueClock({ env, storage: reaching, submit, logger, closing: closing.signal });
+
+  const { aliveMs } = committer.settings;
+  const presence = livePresence({ env, storage: reaching, logger, aliveMs });
 
   return {
     api: (namespace) =>
@@ -204,12 +204,17 @@ function forget(rows: Rows, operations: Operation[]): void {
 }
 
 /** Who only reads is told of a failing database as others are. */
-function readable(storage: Storage): Pick<Storage, "read"> {
+function readable(committer: Committer): Pick<Storage, "read"> {
   return {
     read: (work) =>
-      storage.read(work).catch((error) => {
-        throw isStorageFault(error) ? unavailable(error) : error;
-      }),
+      committer.storage
+        .read((reader) => {
+          keepUp(committer, reader.fenceFloor());
+          return work(reader);
+        })
+        .catch((error) => {
+          throw isStorageFault(error) ? unavailable(error) : error;
+        }),
   };
 }
 

@@ -15,10 +15,10 @@ describe("cached rows", () => {
   it("are bounded in bytes: the one that changed longest ago goes first", () => {
     const rows = cachedRows(capacity);
     for (let n = 1; n <= 20; n++) {
-      rows.set(row(n));
+      rows.set(row(n), 0);
     }
-    rows.set(row(1));
-    rows.set(row(21));
+    rows.set(row(1), 0);
+    rows.set(row(21), 0);
     expect([1, 2, 3, 21].map((n) => rows.get(uuid(n)) !== undefined)).toEqual([true, false, true, true]);
   });
 
@@ -29,11 +29,11 @@ describe("cached rows", () => {
 
   it("hold no large payloads: these stay in storage", () => {
     const rows = cachedRows(capacity);
-    rows.set(row(1, 100_000));
+    rows.set(row(1, 100_000), 0);
     expect(rows.get(uuid(1))?.input).toEqual({ bytes: 100_000 });
-    rows.set({ ...row(2), state: { status: "completed", output: "x".repeat(100_000) } });
+    rows.set({ ...row(2), state: { status: "completed", output: "x".repeat(100_000) } }, 0);
     expect(rows.get(uuid(2))?.state).toEqual({ status: "completed", output: { bytes: 100_000 } });
-    rows.set(row(3, 1_000));
+    rows.set(row(3, 1_000), 0);
     expect(isUnread(rows.get(uuid(3))?.input)).toBe(false);
   });
 
@@ -41,34 +41,44 @@ describe("cached rows", () => {
     const waits = Array.from({ length: 5 }, (_, n) => ({ address: `sleep:#${n}`, type: "sleep", until: n }) as const);
     const rows = cachedRows(capacity);
     const isCached = (n: number) => rows.get(uuid(n)) !== undefined;
-    rows.set({ ...row(1), waits });
+    rows.set({ ...row(1), waits }, 0);
     for (let n = 2; n <= 19; n++) {
-      rows.set(row(n));
+      rows.set(row(n), 0);
     }
     expect(isCached(1)).toBe(true);
-    rows.set(row(20));
+    rows.set(row(20), 0);
     expect([1, 2].map(isCached)).toEqual([false, true]);
     rows.forget(uuid(3));
-    rows.set({ ...row(4), waits });
+    rows.set({ ...row(4), waits }, 0);
     expect([2, 4].map(isCached)).toEqual([true, true]);
-    rows.set({ ...row(5), waits: Array.from({ length: 20 }, () => waits).flat() });
+    rows.set({ ...row(5), waits: Array.from({ length: 20 }, () => waits).flat() }, 0);
     expect([4, 5].map(isCached)).toEqual([true, false]);
   });
 
   it("never go back to an earlier state", () => {
     const rows = cachedRows(capacity);
-    rows.set({ ...row(1), revision: 3, tail: 2 });
-    rows.set({ ...row(1), revision: 2, tail: 9 });
-    rows.set({ ...row(1), revision: 3, tail: 1 });
+    rows.set({ ...row(1), revision: 3, tail: 2 }, 0);
+    rows.set({ ...row(1), revision: 2, tail: 9 }, 0);
+    rows.set({ ...row(1), revision: 3, tail: 1 }, 0);
     expect(rows.get(uuid(1))).toMatchObject({ revision: 3, tail: 2 });
-    rows.set({ ...row(1), revision: 3, tail: 4 });
+    rows.set({ ...row(1), revision: 3, tail: 4 }, 0);
     expect(rows.get(uuid(1))?.tail).toBe(4);
   });
 
   it("are gone when they are forgotten", () => {
     const rows = cachedRows(capacity);
-    rows.set(row(1));
+    rows.set(row(1), 0);
     rows.forget(uuid(1));
     expect(rows.get(uuid(1))).toBeUndefined();
+  });
+
+  it("are forgotten when the fence floor rises, and neither read nor written by what began below it", () => {
+    const rows = cachedRows(capacity);
+    rows.set(row(1), 0);
+    rows.rise(5);
+    rows.set(row(2), 0);
+    rows.set(row(3), 5);
+    expect([1, 2, 3].map((n) => rows.get(uuid(n)) !== undefined)).toEqual([false, false, true]);
+    expect([rows.get(uuid(3), 0), rows.get(uuid(3), 5)?.id]).toEqual([undefined, uuid(3)]);
   });
 });

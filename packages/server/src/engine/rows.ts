@@ -8,9 +8,13 @@ import { withoutLarge } from "../core/unread.ts";
 import { waitsBytes } from "./budget.ts";
 
 export interface Rows {
-  get(id: RunId): Run | undefined;
-  set(run: Run): void;
+  /** Nothing for a transaction that found an older fence floor than the latest: it is of a former database. */
+  get(id: RunId, fenceFloor?: number): Run | undefined;
+  /** `fenceFloor`: what the transaction found that read or wrote the row. */
+  set(run: Run, fenceFloor: number): void;
   forget(id: RunId): void;
+  /** From now on the fence floor is this one. What was known of older ones may never have been: all is forgotten. */
+  rise(fenceFloor: number): void;
 }
 
 /** What a row takes besides what varies. Bytes. */
@@ -28,6 +32,7 @@ export function rowsBytes(heapLimitBytes: number): number {
 export function cachedRows(capacity: number): Rows {
   const rows = new Map<RunId, { run: Run; weight: number }>();
   let bytes = 0;
+  let latest = 0;
 
   const remove = (id: RunId) => {
     bytes -= rows.get(id)?.weight ?? 0;
@@ -35,10 +40,13 @@ export function cachedRows(capacity: number): Rows {
   };
 
   return {
-    get(id) {
-      return rows.get(id)?.run;
+    get(id, fenceFloor = latest) {
+      return fenceFloor === latest ? rows.get(id)?.run : undefined;
     },
-    set(row) {
+    set(row, fenceFloor) {
+      if (fenceFloor !== latest) {
+        return;
+      }
       const run = withoutLarge(row);
       const known = rows.get(run.id)?.run;
       if (known !== undefined && isNewer(known, run)) {
@@ -59,6 +67,11 @@ export function cachedRows(capacity: number): Rows {
       }
     },
     forget: remove,
+    rise(fenceFloor) {
+      latest = fenceFloor;
+      rows.clear();
+      bytes = 0;
+    },
   };
 }
 

@@ -64,10 +64,10 @@ export function spread(options: SpreadOptions): Spread {
   });
 
   return {
-    own({ changed, hints }) {
+    own({ changed, hints, fenceFloor }) {
       let due = Number.POSITIVE_INFINITY;
       for (const run of changed) {
-        rows.set(run);
+        rows.set(run, fenceFloor);
         due = Math.min(due, run.dueAt ?? due);
         if (run.state.status !== "queued") {
           ready.drop(run.id);

@@ -88,7 +88,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
       if (current.has(id)) {
         continue;
       }
-      const cached = suspects.has(id) ? undefined : rows.get(id);
+      const cached = suspects.has(id) ? undefined : rows.get(id, transaction.fenceFloor());
       if (cached === undefined) {
         missing.add(id);
       } else {

@@ -15,6 +15,8 @@ const entriesAtOnce = 1_000;
 
 export const runs: Rows<Run> = {
   page: (reader, after) => reader.all(after?.id ?? null, runsAtOnce),
+  // Fences that are void in the source must not be given out by the target.
+  moved: (run, from) => ({ ...run, fence: Math.max(run.fence, from.fenceFloor()) }),
   nameOf: ({ id }) => `Run ${id}`,
   write,
   checksums,

@@ -18,6 +18,8 @@ export interface Table {
 export interface Rows<Row> {
   /** In the order of their keys, a few: as many as memory always has room for. */
   page(reader: Reader, after: Row | null): Promise<Row[]>;
+  /** A row of the source as it is to be in the target, which does not know what the source knows of all rows. */
+  moved(row: Row, from: Reader): Row;
   /** What people know one by. */
   nameOf(row: Row): string;
   /** Copies the rows of a page, and what belongs to them; false when something was in the way. */
@@ -40,7 +42,7 @@ export function table<Row>(rows: Rows<Row>): Table {
       }
     },
     async copy(from, to, tally, told) {
-      for await (const page of pages(rows, from)) {
+      for await (const page of movedPages(rows, from)) {
         if (!(await rows.write(from, to, page))) throw differs("Something was written into the target meanwhile.");
         rows.count(tally, page);
         await told();
@@ -48,7 +50,7 @@ export function table<Row>(rows: Rows<Row>): Table {
     },
     async verify(from, to, tally, told) {
       const copies = pages(rows, to);
-      for await (const page of pages(rows, from)) {
+      for await (const page of movedPages(rows, from)) {
         const { value: copy = [] } = await copies.next();
         const [expected, found] = [await rows.checksums(from, page), await rows.checksums(to, copy)];
         const at = expected.findIndex((checksum, place) => checksum !== found[place]);
@@ -71,6 +73,10 @@ async function* pages<Row>(rows: Rows<Row>, reader: Reader): AsyncGenerator<Row[
     if (after === null) return;
     yield page;
   }
+}
+
+async function* movedPages<Row>(rows: Rows<Row>, from: Reader): AsyncGenerator<Row[], undefined> {
+  for await (const page of pages(rows, from)) yield page.map((row) => rows.moved(row, from));
 }
 
 function differs(what: string): AikiError {

@@ -36,6 +36,8 @@ export interface Storage {
 export interface KnownTime {
   now: number;
   latest: number;
+  /** The fence floor that the storage found last. */
+  fenceFloor: number;
 }
 
 /** Writes what was decided without reading. */
@@ -44,7 +46,8 @@ export interface BlindWriting {
   now(): KnownTime | null;
   /**
    * Writes and commits all of it in one journey, and answers true; or nothing, and answers false: something was in the
-   * way, or the time was ahead of the database's clock, or far behind it. Throws as `transaction` does.
+   * way, the fence floor is another one, or the time was ahead of the database's clock, or far behind it. Throws as
+   * `transaction` does.
    */
   write(batch: BlindBatch): Promise<boolean>;
 }
@@ -52,6 +55,11 @@ export interface BlindWriting {
 export interface Reader {
   /** Epoch milliseconds, by the database's clock. */
   now(): number;
+  /**
+   * Fences up to this one are void, since commits that gave them out may have been lost. It rises when the database was
+   * replaced by an older state of itself: what was read before that may never have been. 0 where that cannot happen.
+   */
+  fenceFloor(): number;
   /**
    * Those that exist, in any order; `tail`, and `updatedAt` when it is later, derived from their last entry. Of these
    * and of all other rows but those of `all`, larger payloads than `loadedBytes` are left in storage.
@@ -128,9 +136,10 @@ export interface Transaction extends Reader {
   forgetWorkers(before: number): Promise<void>;
 }
 
-/** Inserts first; all of it is written under the time it was decided at. */
+/** Inserts first; all of it is written under the time and the fence floor it was decided at. */
 export interface BlindBatch extends Batch {
   now: number;
+  fenceFloor: number;
   inserts: Run[];
 }
 

@@ -71,6 +71,10 @@ class MemoryReader implements Reader {
     return this.#env.now();
   }
 
+  fenceFloor(): number {
+    return 0;
+  }
+
   async load(ids: RunId[]): Promise<Run[]> {
     return [...new Set(ids)].flatMap((id) => this.#loaded(id));
   }

@@ -1,5 +1,6 @@
 /** A transaction in one journey: one statement, which commits itself. */
 
+import { AikiError } from "@aikirun/lib";
 import { numberOf } from "../row.ts";
 import type { Batch, BlindBatch } from "../storage.ts";
 import { writing } from "./blind-statements.ts";
@@ -10,7 +11,8 @@ import { inOneOrder } from "./transaction.ts";
 
 /** Throws `STORAGE_CONFLICT` when nothing was written because something was in the way, or the time was wrong. */
 export async function writeBlindly(session: Session, clock: DatabaseClock, batch: BlindBatch): Promise<void> {
-  const { now, entries } = batch;
+  const { now, entries, fenceFloor } = batch;
+  if (fenceFloor !== session.fenceFloor) throw formerDatabase();
   const { inserts, changes, holds } = settled(batch);
   const rows = changes.length > 0 ? "changed" : holds.length > 0 ? "held" : "none";
   const statement = writing({ inserts: inserts.length > 0, rows, entries: entries.length > 0 });
@@ -24,6 +26,13 @@ export async function writeBlindly(session: Session, clock: DatabaseClock, batch
   const askedAt = performance.now();
   const [answer] = await session.rows(statement, values);
   if (answer !== undefined) clock.heard(numberOf(answer, "now") / 1_000, askedAt, performance.now());
+}
+
+function formerDatabase(): AikiError {
+  return new AikiError(
+    "STORAGE_CONFLICT",
+    "The database was replaced since this was decided. Nothing was recorded; decide again.",
+  );
 }
 
 /** One statement cannot change what it inserts: such a run is inserted as it is to become. */

@@ -1,11 +1,14 @@
 import type { KnownTime } from "../storage.ts";
 
+/** What the clock knows of it. */
+type ClockTime = Pick<KnownTime, "now" | "latest">;
+
 /** What the database's clock says, from what it said. */
 export interface DatabaseClock {
   /** It said `now` (epoch milliseconds) between these two moments of the monotonic clock, in milliseconds. */
   heard(now: number, askedAt: number, heardAt: number): void;
   /** Null when it was not heard lately. */
-  now(): KnownTime | null;
+  now(): ClockTime | null;
   /** It proved to be wrong. */
   forget(): void;
 }

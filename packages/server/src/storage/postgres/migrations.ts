@@ -168,6 +168,16 @@ const indexLists = `
   CREATE TRIGGER run_tag_deleted AFTER DELETE ON aiki.run
     FOR EACH ROW WHEN (OLD.tags <> '{}') EXECUTE FUNCTION aiki.delete_run_tag();`;
 
+/** One row: which database this is, null until a server looked, and the fences that are void. */
+const createIdentity = `
+  CREATE TABLE aiki.identity (
+    single      boolean NOT NULL PRIMARY KEY DEFAULT true CHECK (single),
+    database    text COLLATE "C",
+    fence_floor bigint NOT NULL
+  );
+
+  INSERT INTO aiki.identity (fence_floor) VALUES (0);`;
+
 export const migrations: readonly Migration[] = [
   { number: 1, name: "create run and entry", sql: createRunAndEntry },
   { number: 2, name: "create worker", sql: createWorker },
@@ -175,4 +185,5 @@ export const migrations: readonly Migration[] = [
   { number: 4, name: "add ask to entry", sql: addAskToEntry },
   { number: 5, name: "index stalled children", sql: indexStalledChildren },
   { number: 6, name: "index lists", sql: indexLists },
+  { number: 7, name: "create identity", sql: createIdentity },
 ];

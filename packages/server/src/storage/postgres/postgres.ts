@@ -1,11 +1,12 @@
 import { AikiError, isAikiError, type Logger } from "@aikirun/lib";
 import type { PoolClient } from "pg";
 import type { KeyedStorage, Keys } from "../keys.ts";
-import { type BlindBatch, type BlindWriting, isConflict } from "../storage.ts";
+import { type BlindBatch, type BlindWriting, isConflict, type KnownTime } from "../storage.ts";
 import { writeBlindly } from "./blind.ts";
 import { type DatabaseClock, databaseClock } from "./clock.ts";
 import { checkDatabase, checkTransactions, withConnection } from "./connect.ts";
 import { explainFailure } from "./failure.ts";
+import { Identity, tellsIdentity, Unnoted } from "./identity.ts";
 import { postgresKeys } from "./keys.ts";
 import { isOutdated, migrate } from "./migrate.ts";
 import { named, unnamed } from "./names.ts";
@@ -33,17 +34,18 @@ export interface PostgresOptions {
 export async function openPostgres({ url, connections, logger, observe }: PostgresOptions): Promise<KeyedStorage> {
   const place = placeOf(url);
   try {
-    const { isDirect, outdated } = await withConnection(url, "limited", async (client) => {
+    const { isDirect, isTold, outdated } = await withConnection(url, "limited", async (client) => {
       await checkTransactions(client);
       const checked = await checkDatabase(client, place, logger);
-      return { ...checked, outdated: await isOutdated(client) };
+      const isTold = await tellsIdentity(client, place, logger);
+      return { ...checked, isTold, outdated: await isOutdated(client) };
     });
     if (outdated) await migrate(url, logger);
     const pools = new Pools({ url, place, connections, isDirect, logger });
     const nameOf = isDirect ? named : unnamed;
     return new PostgresStorage(
       pools,
-      isDirect,
+      { isDirect, isTold },
       { place, nameOf, ...(observe === undefined ? {} : { observe }) },
       logger,
     );
@@ -66,23 +68,32 @@ class PostgresStorage implements KeyedStorage {
   readonly keys: Keys;
   readonly #pools: Pools;
   readonly #around: Around;
+  readonly #isDirect: boolean;
+  readonly #identity: Identity;
   readonly #clock: DatabaseClock = databaseClock(() => performance.now());
   readonly #logger: Logger | undefined;
   /** Whether the last answer came from a server that takes no writes. */
   #isReadOnly = false;
   #closed: Promise<void> | null = null;
 
-  constructor(pools: Pools, isDirect: boolean, around: Around, logger: Logger | undefined) {
+  constructor(
+    pools: Pools,
+    { isDirect, isTold }: { isDirect: boolean; isTold: boolean },
+    around: Around,
+    logger: Logger | undefined,
+  ) {
     this.#logger = logger;
+    this.#isDirect = isDirect;
+    this.#identity = new Identity({ isTold, place: around.place, logger, risen: (client) => this.#replaced(client) });
     this.#pools = pools;
     this.#around = around;
     // A statement that is a transaction by itself can set itself no limits: its connection must have them.
     if (isDirect) {
-      this.blind = { now: () => this.#clock.now(), write: (batch) => this.#writeBlindly(batch) };
+      this.blind = { now: () => this.#now(), write: (batch) => this.#writeBlindly(batch) };
     }
     this.keys = postgresKeys((work) =>
       this.#within("writing", async (session) => {
-        const result = await work(session, await session.begin(begin, this.#clock));
+        const result = await work(session, await this.#begin(session, begin));
         await session.commit();
         return result;
       }),
@@ -91,7 +102,7 @@ class PostgresStorage implements KeyedStorage {
 
   transaction<T>(work: (transaction: PostgresTransaction) => Promise<T>): Promise<T> {
     return this.#within("writing", async (session) => {
-      const result = await work(new PostgresTransaction(session, await session.begin(begin, this.#clock)));
+      const result = await work(new PostgresTransaction(session, await this.#begin(session, begin)));
       await session.commit();
       return result;
     });
@@ -99,7 +110,7 @@ class PostgresStorage implements KeyedStorage {
 
   read<T>(work: (reader: PostgresReader) => Promise<T>): Promise<T> {
     return this.#within("reading", async (session) => {
-      const result = await work(new PostgresReader(session, await session.begin(beginSnapshot, this.#clock)));
+      const result = await work(new PostgresReader(session, await this.#begin(session, beginSnapshot)));
       await session.commit();
       return result;
     });
@@ -107,7 +118,7 @@ class PostgresStorage implements KeyedStorage {
 
   checkWritable(): Promise<void> {
     return this.#within("writing", async (session) => {
-      await session.begin(begin, this.#clock);
+      await this.#begin(session, begin);
       await Promise.all([session.rows(spillEarly), session.rows(checkWritable)]);
       await session.commit();
     });
@@ -116,6 +127,19 @@ class PostgresStorage implements KeyedStorage {
   close(): Promise<void> {
     this.#closed ??= this.#pools.close();
     return this.#closed;
+  }
+
+  #now(): KnownTime | null {
+    const time = this.#clock.now();
+    return time === null ? null : { ...time, fenceFloor: this.#identity.fenceFloor };
+  }
+
+  /** Through a pooler each transaction may be on another server. */
+  async #begin(session: Session, how: string): Promise<number> {
+    const beginning = session.begin(how, this.#clock);
+    if (this.#isDirect) return beginning;
+    const [now] = await Promise.all([beginning, this.#identity.check(session)]);
+    return now;
   }
 
   async #writeBlindly(batch: BlindBatch): Promise<boolean> {
@@ -130,11 +154,28 @@ class PostgresStorage implements KeyedStorage {
     }
   }
 
+  /** `work` begins with `#begin`, or connections are direct: it has done nothing when the database is another one. */
   async #within<T>(purpose: "writing" | "reading", work: (session: Session) => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await this.#once(purpose, work);
+      } catch (thrown) {
+        if (!(thrown instanceof Unnoted)) throw thrown;
+        await this.#once("writing", (session) => this.#identity.note(session, thrown.noted), "unchecked");
+      }
+    }
+  }
+
+  async #once<T>(
+    purpose: "writing" | "reading",
+    work: (session: Session) => Promise<T>,
+    how: "checked" | "unchecked" = this.#isDirect ? "checked" : "unchecked",
+  ): Promise<T> {
     if (this.#closed !== null) throw new AikiError("STORAGE_CLOSED", "The storage is closed; open it anew.");
     const client = await this.#pools.checkOut(purpose);
     const session = new Session(client, this.#around);
     try {
+      if (how === "checked") await this.#identity.checkOnce(client, session);
       const result = await work(session);
       session.release();
       this.#noteWritable();
@@ -144,6 +185,12 @@ class PostgresStorage implements KeyedStorage {
       await session.rollBack();
       throw thrown;
     }
+  }
+
+  /** Another connection may lead to the former primary. */
+  #replaced(client: PoolClient | null): void {
+    this.#clock.forget();
+    if (client !== null) this.#pools.retire(client);
   }
 
   /** The primary may be elsewhere by now: new connections find out. */

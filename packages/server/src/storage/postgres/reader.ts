@@ -33,6 +33,10 @@ export class PostgresReader implements Reader {
     return this.#now;
   }
 
+  fenceFloor(): number {
+    return this.session.fenceFloor;
+  }
+
   async load(ids: RunId[]): Promise<Run[]> {
     if (ids.length === 0) return [];
     return (await this.session.rows(sql.loadRun, [texts([...new Set(ids)])])).map(runOf);

@@ -35,6 +35,8 @@ const open = `
 
 /** One transaction on a connection of its own. After its first failure it sends nothing but the rollback. */
 export class Session {
+  /** See `Reader`. Whoever opens the session finds it out. */
+  fenceFloor = 0;
   readonly #client: PoolClient;
   readonly #around: Around;
   #failure: { thrown: unknown; explained: unknown } | null = null;

@@ -23,7 +23,9 @@ export const checkWritable: string = `
   WITH
     inserted_run AS (INSERT INTO aiki.run SELECT * FROM aiki.run WHERE false),
     updated_run AS (UPDATE aiki.run SET revision = revision WHERE false),
-    inserted_entry AS (INSERT INTO aiki.entry SELECT * FROM aiki.entry WHERE false)
+    inserted_entry AS (INSERT INTO aiki.entry SELECT * FROM aiki.entry WHERE false),
+    inserted_identity AS (INSERT INTO aiki.identity SELECT * FROM aiki.identity WHERE false),
+    updated_identity AS (UPDATE aiki.identity SET fence_floor = fence_floor WHERE false)
   SELECT
     pg_logical_emit_message(true, 'aiki', 'check') AS position,
     (SELECT count(*) FROM generate_series(1, 10000)) AS written`;

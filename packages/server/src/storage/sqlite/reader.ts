@@ -34,6 +34,10 @@ export class SqliteReader implements Reader {
     return this.#env.now();
   }
 
+  fenceFloor(): number {
+    return 0;
+  }
+
   async load(ids: RunId[]): Promise<Run[]> {
     return [...new Set(ids)].flatMap((id) => runsOf(this.connection.first(sql.loadRun, toText(id))));
   }

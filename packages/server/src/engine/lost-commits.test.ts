@@ -1,0 +1,71 @@
+import { describe, expect, it } from "vitest";
+import { codes, rig } from "../../test/rig.ts";
+import { go, returned } from "../../test/runs.ts";
+import { virtualEnv } from "../../test/virtual-env.ts";
+import { memoryStorage } from "../storage/memory/memory.ts";
+import type { Reader, Storage } from "../storage/storage.ts";
+
+/** A server on a database that can be replaced by another one, which raises the fence floor. */
+function onReplaceable() {
+  const env = virtualEnv();
+  let now: Storage = memoryStorage({ env });
+  let floor = 0;
+  const at = <Some extends Reader>(reader: Some, fenceFloor: number): Some =>
+    Object.assign(reader, { fenceFloor: () => fenceFloor });
+  const inner: Storage = {
+    transaction: (work) => now.transaction((transaction) => work(at(transaction, floor))),
+    read: (work) => now.read((reader) => work(at(reader, floor))),
+    close: () => now.close(),
+  };
+  const replace = (by: Storage, fenceFloor: number) => {
+    now = by;
+    floor = fenceFloor;
+  };
+  return { ...rig({ env, inner }), raise: (to: number) => replace(now, to), replace };
+}
+
+describe("a server whose database was replaced", () => {
+  it("answers nothing from what it knew of runs that are not there any more", async () => {
+    const { speaker, env, replace, api } = onReplaceable();
+    const one = speaker();
+    const id = await one.start();
+    await one.report(await one.claimOne(), { type: "finish", outcome: { status: "completed" } });
+    const watched = [{ type: "status" as const, runId: id, any: [] }];
+    expect((await api.watch({ watched, waitMs: 0 })).results).toMatchObject([{ type: "status" }]);
+    replace(memoryStorage({ env }), 5);
+    await api.find({});
+    expect((await api.watch({ watched, waitMs: 0 })).results).toEqual([
+      { type: "lost", runId: id, code: "RUN_NOT_FOUND" },
+    ]);
+  });
+
+  it("finds what is queued though it was told of nothing", async () => {
+    const { speaker, env, replace } = onReplaceable();
+    const one = speaker();
+    expect(await one.claim()).toEqual([]);
+    const other = memoryStorage({ env });
+    const id = await rig({ env, inner: other }).speaker().start();
+    replace(other, 5);
+    await one.read(id);
+    expect(await one.claim()).toMatchObject([{ id, fence: 6 }]);
+  });
+
+  it("refuses who held a run, and hands it on after a whole lease, under a fence above the floor", async () => {
+    const { speaker, engine, env, raise } = onReplaceable();
+    await engine.start();
+    const [one, two] = [speaker(), speaker()];
+    const id = await one.start();
+    const run = await one.claimOne({ leaseMs: 30_000 });
+    const renewal = { session: one.session, leaseMs: 30_000, runs: [{ runId: id, fence: run.fence }] };
+    expect(codes((await one.api.renew(renewal)).results)).toEqual(["ok"]);
+    await env.advance(20_000);
+    raise(5);
+    expect(codes(await one.send(one.reporting(run, go, { entries: [returned("task:a#0")] })))).toEqual(["FENCED"]);
+    expect(codes((await one.api.renew(renewal)).results)).toEqual(["FENCED"]);
+    await env.advance(25_000);
+    expect(await two.claim()).toEqual([]);
+    await env.advance(10_000);
+    expect(await two.claim()).toMatchObject([{ id, fence: 6, lapses: 0 }]);
+    await engine.close();
+  });
+});
