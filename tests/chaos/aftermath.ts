@@ -5,7 +5,7 @@ import { isFinal } from "../../packages/server/src/core/draft.ts";
 import type { Run } from "../../packages/server/src/core/run.ts";
 import { readRows } from "../end-to-end/rows.ts";
 import type { RedisProcess } from "../real/redis-process.ts";
-import type { Postgres } from "./engines.ts";
+import type { Postgres } from "./primary.ts";
 
 /** Connections that one server may have open at most, with those by which it hears of others. */
 const sessionsOfOne = 8;

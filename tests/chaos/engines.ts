@@ -2,34 +2,38 @@
 
 import { chmod } from "node:fs/promises";
 import { join } from "node:path";
-import { Client } from "pg";
 import { findBinaries } from "../real/binaries.ts";
-import { type Cluster, startCluster } from "../real/cluster.ts";
+import { canStream } from "../real/cluster.ts";
 import { findRedisServer } from "../real/redis-binaries.ts";
 import { type RedisProcess, startRedis } from "../real/redis-process.ts";
+import { openPrimary, type Postgres, type Standby } from "./primary.ts";
 
 export const topologyNames = ["sqlite", "postgres", "redis"] as const;
 /** SQLite and polling, PostgreSQL and polling, PostgreSQL and Redis Streams. */
 export type TopologyName = (typeof topologyNames)[number];
 
 export interface Engines {
-  /** As `server()` takes it, without a proxy in between. */
-  database: string;
-  postgres: Postgres | null;
-  redis: RedisProcess | null;
+  /** As `server()` takes it, without a proxy in between. A standby that is promoted changes it. */
+  readonly database: string;
+  /** The primary. */
+  readonly postgres: Postgres | null;
+  readonly redis: RedisProcess | null;
+  /** Makes a synchronous standby that has all that the primary has; null where that cannot be. */
+  readonly standby: (() => Promise<Standby>) | null;
   close(): Promise<void>;
-}
-
-export interface Postgres extends Cluster {
-  /** Carries out SQL past all proxies. */
-  sql(text: string): Promise<Array<Record<string, unknown>>>;
 }
 
 /** The fullest topology that this machine has, and what it lacks for more. */
 export async function bestTopology(directory: string): Promise<{ name: TopologyName; lacks: string[] }> {
-  const hasPostgres = (await findBinaries(directory)) !== null;
+  const binaries = await findBinaries(directory);
+  const hasPostgres = binaries !== null;
   const hasRedis = (await findRedisServer()) !== null;
-  const lacks = [...(hasPostgres ? [] : ["PostgreSQL"]), ...(hasRedis ? [] : ["Redis"])];
+  const hasStandbys = binaries === null || canStream(binaries);
+  const lacks = [
+    ...(hasPostgres ? [] : ["PostgreSQL"]),
+    ...(hasStandbys ? [] : ["pg_basebackup"]),
+    ...(hasRedis ? [] : ["Redis"]),
+  ];
   return { name: hasPostgres ? (hasRedis ? "redis" : "postgres") : "sqlite", lacks };
 }
 
@@ -39,35 +43,24 @@ export async function openEngines(topology: TopologyName, directory: string): Pr
   await chmod(directory, 0o711);
   if (topology === "sqlite") {
     const database = `sqlite:${join(directory, "aiki.db")}`;
-    return { database, postgres: null, redis: null, close: async () => {} };
+    return { database, postgres: null, redis: null, standby: null, close: async () => {} };
   }
-  const postgres = await openPostgres(directory);
-  const redis = topology === "redis" ? await openRedis(directory) : null;
-  return {
-    database: postgres.url,
-    postgres,
-    redis,
-    async close() {
-      await redis?.kill();
-      await postgres.control("-m", "immediate", "stop");
-    },
-  };
-}
-
-async function openPostgres(directory: string): Promise<Postgres> {
   const binaries = await findBinaries(join(directory, "programs"));
   if (binaries === null) throw new Error("There is no PostgreSQL on this machine.");
-  const cluster = await startCluster(binaries, join(directory, "postgres"), process.pid);
+  const primary = await openPrimary(binaries, directory);
+  const redis = topology === "redis" ? await openRedis(directory) : null;
   return {
-    ...cluster,
-    async sql(text) {
-      const client = new Client({ connectionString: cluster.url, application_name: "chaos" });
-      await client.connect();
-      try {
-        return (await client.query<Record<string, unknown>>(text)).rows;
-      } finally {
-        await client.end();
-      }
+    get database() {
+      return primary.now.url;
+    },
+    get postgres() {
+      return primary.now;
+    },
+    redis,
+    standby: canStream(binaries) ? () => primary.standby() : null,
+    async close() {
+      await redis?.kill();
+      await primary.now.control("-m", "immediate", "stop");
     },
   };
 }

@@ -6,9 +6,10 @@ import { until } from "../end-to-end/processes.ts";
 import type { Proxy as Road } from "../real/proxy.ts";
 import type { RedisProcess } from "../real/redis-process.ts";
 import type { Prng } from "../simulate/prng.ts";
-import type { Engines, Postgres } from "./engines.ts";
+import type { Engines } from "./engines.ts";
 import { type Fleet, leaseMs, type Member, type Role } from "./fleet.ts";
 import type { Harm } from "./harm.ts";
+import type { Postgres } from "./primary.ts";
 
 /** What faults are done to. */
 export interface Victims {
@@ -42,6 +43,7 @@ export function faultKinds(engines: Engines): FaultKind[] {
     ...processFaults,
     ...roadFaults("server", ({ fleet }) => fleet.roads, ["/v1/start", "/v1/claim", "/v1/report", "/v1/signal"]),
     ...(engines.postgres === null ? [] : postgresFaults),
+    ...(engines.standby === null ? [] : [primaryLost]),
     ...(engines.redis === null ? [] : redisFaults),
   ];
 }
@@ -216,6 +218,28 @@ const postgresFaults: FaultKind[] = [
     return true;
   }),
 ];
+
+/** Nothing that was acknowledged is lost. Making the standby is no harm yet. */
+const primaryLost: FaultKind = {
+  name: "PostgreSQL lost, its standby promoted",
+  weight: 1,
+  alone: "PostgreSQL",
+  aim(victims, prng) {
+    const { engines, fleet } = victims;
+    const make = engines.standby;
+    if (make === null) return null;
+    const run = async (): Promise<boolean> => {
+      const standby = await make();
+      await wait(prng.between(100, 1_000));
+      return harmful(victims, primaryLost.name, null, async () => {
+        await standby.takeOver();
+        for (const road of fleet.databaseRoads) road.lead(engines.database);
+        return true;
+      });
+    };
+    return { to: "PostgreSQL", run };
+  },
+};
 
 function onRedis(name: string, weight: number, work: (redis: RedisProcess, prng: Prng) => Promise<boolean>): FaultKind {
   return {

@@ -7,7 +7,7 @@ import type { FaultKind, Victims } from "./faults.ts";
 import { nemesis } from "./nemesis.ts";
 
 const victims: Victims = {
-  engines: { database: "sqlite:none", postgres: null, redis: null, close: async () => {} },
+  engines: { database: "sqlite:none", postgres: null, redis: null, standby: null, close: async () => {} },
   fleet: {
     members: [],
     roads: [],

@@ -20,6 +20,7 @@ const phrases: ReadonlyArray<[what: string, pattern: RegExp]> = [
   ["workers that went over to polling", /through polling/g],
   ["workers that came back to Redis", /heard of through Redis/g],
   ["times that a database was seen to fail", /the database fails/g],
+  ["times that fences were made void", /fences given out before are void/g],
   ["moments when a process stood still", /^late /gm],
   ["heartbeats that were kept waiting", /^kept waiting /gm],
 ];
