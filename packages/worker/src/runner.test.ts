@@ -144,6 +144,28 @@ describe("a run whose replay waits for a recorded call", () => {
   });
 });
 
+describe("a run that is lost", () => {
+  it.each([
+    ["by the worker's own clock is asked for: a report without an answer may have suspended it", "LEASE_LOST", 1],
+    ["to another holder is left to that", "FENCED", 0],
+  ])("%s", async (_, code, reclaims) => {
+    const { take, moved, events } = setup(1);
+    await take("a");
+    moved.get("a")?.end({ type: "lost", code });
+    await settled();
+    expect(events.filter((event) => event === "reclaim a under 1")).toHaveLength(reclaims);
+  });
+
+  it("is not asked for by a worker that ends", async () => {
+    const { running, take, moved, events } = setup(1);
+    await take("a");
+    running.drain();
+    moved.get("a")?.end({ type: "lost", code: "LEASE_LOST" });
+    await settled();
+    expect(events.filter((event) => event.startsWith("reclaim"))).toEqual([]);
+  });
+});
+
 describe("a suspended execution that was let go for want of room", () => {
   const suspend = async ({ take, moved }: ReturnType<typeof setup>, ...ids: string[]): Promise<void> => {
     for (const id of ids) {

@@ -179,6 +179,11 @@ export function runner(options: RunnerOptions): Runner {
 
   function finish(tenure: Tenure, end: SliceEnd): void {
     if (end.type !== "parked") {
+      // The run may have been suspended by a report that was never answered, and then counts on this worker: a handler
+      // that may still be busy has its run checked while the worker lives, and not replayed.
+      if (end.type === "lost" && end.code === "LEASE_LOST" && !isStopping) {
+        options.onReclaim(tenure.runId, tenure.fence);
+      }
       return;
     }
     if (isStopping) {
