@@ -90,7 +90,7 @@ describe.skipIf(found === null)("a role of PostgreSQL", () => {
     ends.push(() => database.sql("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC"));
     const url = await roleWith(mayCreate);
     expect(await runsWorkflows(url)).toEqual([
-      expect.stringContaining("PostgreSQL does not tell its system identifier or timeline"),
+      expect.stringContaining("PostgreSQL hides its system identifier or timeline"),
     ]);
   });
 

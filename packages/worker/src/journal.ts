@@ -4,8 +4,8 @@ import type { Api, ClaimedRun, ClaimedWait, Entry, Report, ReportResult, RunId }
 const pageEntries = 10_000;
 
 /**
- * The run with the whole journal that its execution needs. What was cut at the size of a page is read on; what `hot`
- * left out is read from the start when the execution is not in memory any more (`isResumable` false).
+ * The run with the input and the whole journal that its execution needs. What the claim left out or cut is read; what
+ * `hot` left out is read from the start when the execution is not in memory any more (`isResumable` false).
  * Throws the fault of a `read`.
  */
 export async function withJournal(api: Api, claimed: ClaimedRun, isResumable: boolean): Promise<ClaimedRun> {

@@ -179,8 +179,8 @@ export function runner(options: RunnerOptions): Runner {
 
   function finish(tenure: Tenure, end: SliceEnd): void {
     if (end.type !== "parked") {
-      // The run may have been suspended by a report that was never answered, and then counts on this worker: a handler
-      // that may still be busy has its run checked while the worker lives, and not replayed.
+      // A report without an answer may have suspended the run for this worker. While the worker lives, nobody else
+      // replays such a run, so this one asks for it.
       if (end.type === "lost" && end.code === "LEASE_LOST" && !isStopping) {
         options.onReclaim(tenure.runId, tenure.fence);
       }

@@ -69,7 +69,7 @@ export interface LiveWorker {
 /** One run as the outside sees it; `more` when entries remain after these. */
 export type ReadResult = { ok: true; run: RunView; entries: Entry[]; more: boolean; waits?: ClaimedWait[] } | Rejection;
 
-/** One result per run, in order; `workers` when asked for, by id and then by session. */
+/** One result per run, in order; with `more`, of the first runs. `workers` when asked for, by id and by session. */
 export interface ReadReply {
   results: ReadResult[];
   /** True when the reply is full (`limits.replyBytes`): `results` are of the first runs; ask again for the others. */

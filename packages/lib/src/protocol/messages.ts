@@ -128,7 +128,7 @@ export interface ClaimedRun {
   hot: boolean;
   /** Entries in order of `seq`: all of them, or with `hot` the new ones. */
   journal: Entry[];
-  /** Set when the journal was cut at 4 MB: read on from this `seq` before executing. */
+  /** Set when the journal is not complete: read the entries after this `seq` before executing. */
   journalCutAt?: number;
   /** True when the input is left out because the reply is full: read it before executing. */
   inputLeftOut?: boolean;

@@ -36,7 +36,10 @@ export function report(run: Run, command: ReportCommand, moment: Moment): Decisi
     return fenced(run);
   }
   if (report.after > run.tail && report.next.type !== "release") {
-    return refuse("FENCED", `The worker has received entry ${report.after}, but the record ends at ${run.tail}.`);
+    return refuse(
+      "FENCED",
+      `The worker has received entry ${report.after}, but the journal ends at ${run.tail}: commits were lost.`,
+    );
   }
   const facts = factsOf(report);
   const fault = faultOf(report, facts);

@@ -593,7 +593,7 @@ describe("fences that commits gave out which may be lost", () => {
     expect(story.pass(2 * minute)).toMatchObject({ status: "queued", run: { crashes: 0, lapses: 0 } });
   });
 
-  it("are told by what a worker has received: a report of what follows lost entries would leave a gap", () => {
+  it("are void too for a report of what follows lost entries: it would leave a gap", () => {
     const story = new Story().claim();
     const reporting = story.reporting({ type: "continue" }, { entries: [returned("task:b#0")], after: 1 });
     expect(story.try(reporting)).toEqual({ ok: false, code: "FENCED", message: expect.stringContaining("ends at 0") });

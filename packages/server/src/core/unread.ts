@@ -18,7 +18,7 @@ export function wholeOf(payload: Payload | Unread, runId: RunId): Payload {
 }
 
 function leftOut(runId: RunId): Error {
-  return new Error(`A payload of run ${runId} is needed that was left in storage.`);
+  return new Error(`A payload of run ${runId} is used before it is loaded.`);
 }
 
 /** Throws like `wholeOf`. */

@@ -7,7 +7,7 @@ import type { Payload, Run, Unread } from "../core/run.ts";
 const itemBytes = 1_000;
 const waitBytes = 300;
 
-/** Nothing more is taken once it is spent; the item that spends it may take more than is left. */
+/** No item is added once it is spent; the last one may exceed it. */
 export interface Budget {
   readonly isLeft: boolean;
   /** Bytes; 0 when nothing is left. */
@@ -54,7 +54,7 @@ export function waitsBytes({ waits }: Pick<Run, "waits">): number {
   return waits.length * waitBytes;
 }
 
-/** Rows are loaded so many at a time, since their size is known only then. */
+/** Rows loaded with one statement: their size is known only then. */
 const rowsAtOnce = 64;
 
 /** The items in order, a part at a time. */

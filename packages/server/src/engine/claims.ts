@@ -28,7 +28,7 @@ export interface ClaimContext {
   taken: Set<RunId>;
   /** For the answers of this transaction. A claim that finds it spent is made again, in the next one. */
   reply: Budget;
-  /** Whose inputs the reply brings; those of others are read by the caller. */
+  /** Runs whose input is in the reply; the worker reads the others. */
   inputs: Set<RunId>;
   operation: ClaimOperation;
 }
@@ -57,13 +57,13 @@ export async function beginClaim(context: ClaimContext): Promise<Claiming> {
   }
   await takeHinted(context, claimed);
   if (!context.reply.isLeft && claimed.length < request.limit) {
-    // Its hints may be spent, and its doorbell may have been heard: the next claim asks storage for what is left.
+    // Its hints may be spent, and its doorbell heard: the next claim asks storage for what is left.
     context.ready.doubt(filterOf(context.operation.namespace, request));
   }
   return { context, claimed, isAsking: isWorthwhile(context, claimed) };
 }
 
-/** The rest, and all of it as the caller needs it; `more`: the budget is spent, so more may be queued. */
+/** Takes what storage finds, and loads inputs and journals; `more`: the budget is spent, so more may be queued. */
 export async function endClaim({
   context,
   claimed,

@@ -203,7 +203,7 @@ function forget(rows: Rows, operations: Operation[]): void {
   }
 }
 
-/** Who only reads is told of a failing database as others are. */
+/** Reads learn of a raised fence floor, and of a failing database, as transactions do. */
 function readable(committer: Committer): Pick<Storage, "read"> {
   return {
     read: (work) =>

@@ -3,10 +3,10 @@ import { entryBytes } from "../storage/journal.ts";
 import type { JournalRequest, Reader } from "../storage/storage.ts";
 import type { Budget } from "./budget.ts";
 
-/** Journals that are read with one statement while they may be large, and at most. */
+/** Journals read with one statement: at first, and at most while they are small on average. */
 const fewest = 4;
 const most = 16;
-/** Below this on average journals are small. Bytes. */
+/** Bytes. */
 const smallBytes = 10_000;
 
 /** Reads journals until the budget is spent, a few at a time; null for each that is not read. */

@@ -47,12 +47,11 @@ export async function find(context: LookupContext, request: FindRequest): Promis
   const listLimits = { limit, scan: maxExamined, after };
   const { runs, next } = await lists(() => storage.read((reader) => reader.find(namespace, request, listLimits)));
   const fitting = fittingIn(replyBudget(), runs);
-  const last = fitting.at(-1);
+  const from = fitting.length < runs.length ? (fitting.at(-1) ?? null) : next;
   const isServed = await presence.serving(namespace, fitting);
   return {
     runs: fitting.map((run) => viewOf(run, { isServed })),
-    ...(last !== undefined && fitting.length < runs.length ? { cursor: cursorOf(last) } : {}),
-    ...(next === null || fitting.length < runs.length ? {} : { cursor: cursorOf(next) }),
+    ...(from === null ? {} : { cursor: cursorOf(from) }),
   };
 }
 

@@ -8,7 +8,7 @@ import { withoutLarge } from "../core/unread.ts";
 import { waitsBytes } from "./budget.ts";
 
 export interface Rows {
-  /** Nothing for a transaction that found an older fence floor than the latest: it is of a former database. */
+  /** Nothing for a transaction that found another fence floor than the latest: it is of a former database. */
   get(id: RunId, fenceFloor?: number): Run | undefined;
   /** `fenceFloor`: what the transaction found that read or wrote the row. */
   set(run: Run, fenceFloor: number): void;

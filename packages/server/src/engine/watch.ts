@@ -108,7 +108,7 @@ async function inspect(context: WatchContext, watched: Watched[], afresh: boolea
   return results;
 }
 
-/** Most rows are loaded only to be compared. */
+/** Rows loaded with one statement; few of them enter the reply. */
 const rowsAtOnce = 500;
 
 /** One item for the statuses of each run, however often the request repeats it. */
@@ -213,7 +213,7 @@ function lossOf({ runId, fence }: NewsItem, { state, fence: current }: Run): Wat
   return state.status !== "running" || current !== fence ? { type: "lost", runId, code: "FENCED" } : null;
 }
 
-/** Of each journal at most, and besides one entry. Bytes. */
+/** Of each journal; one entry may exceed it. Bytes. */
 const newsBytes = 1_000_000;
 
 async function newsOf({ storage }: WatchContext, told: Told[], reply: Budget): Promise<WatchResult[]> {

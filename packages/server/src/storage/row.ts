@@ -221,7 +221,7 @@ function payloadOf(row: Row, column: "input" | "output"): Payload | Unread | nul
 
 /** What is written is whole: a row that was loaded without a large payload must not replace it. */
 function whole(payload: Payload | Unread | null | undefined): Payload | null | undefined {
-  if (isUnread(payload)) throw new Error("A payload that was left in storage cannot be written.");
+  if (isUnread(payload)) throw new Error("A payload that was not loaded cannot be written.");
   return payload;
 }
 

@@ -269,7 +269,7 @@ class MemoryTransaction extends MemoryReader implements Transaction {
 /** What is stored is whole. */
 function payloadsOf({ input, state }: Run): Payloads {
   const output = state.status === "completed" ? (state.output ?? null) : null;
-  if (isUnread(input) || isUnread(output)) throw new Error("A payload that was left in storage cannot be written.");
+  if (isUnread(input) || isUnread(output)) throw new Error("A payload that was not loaded cannot be written.");
   return { input, output };
 }
 

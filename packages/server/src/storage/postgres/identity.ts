@@ -58,7 +58,7 @@ const withheld: ReadonlySet<string | undefined> = new Set(["42501", "42883", "0A
 export class Unnoted extends Error {
   readonly noted: string | null;
   constructor(noted: string | null) {
-    super("PostgreSQL is not the one that is noted in it.");
+    super("The identity that is noted in PostgreSQL is not its own.");
     this.noted = noted;
   }
 }
@@ -120,8 +120,8 @@ export class Identity {
         "go on when their leases end",
       {
         place,
-        before: noted,
-        now: row.database,
+        databaseBefore: noted,
+        databaseNow: row.database,
         fenceFloor: numberOf(row, "fence_floor"),
         held: numberOf(row, "held"),
       },
@@ -134,7 +134,10 @@ export class Identity {
     if (before !== null && fenceFloor < before) throw formerPrimary(place);
     this.#fenceFloor = fenceFloor;
     if (before === null || fenceFloor === before) return;
-    logger?.warn("PostgreSQL was replaced: what this server knew of runs is forgotten", { place, fenceFloor });
+    logger?.warn("the fence floor of PostgreSQL rose, because it was replaced: the caches of runs are cleared", {
+      place,
+      fenceFloor,
+    });
     risen(client);
   }
 }
@@ -147,8 +150,8 @@ export async function tellsIdentity(client: Client, place: string, logger: Logge
   } catch (thrown) {
     if (!(thrown instanceof DatabaseError && withheld.has(thrown.code))) throw thrown;
     logger?.warn(
-      "PostgreSQL does not tell its system identifier or timeline: after a failover that lost commits, start all " +
-        "servers and workers anew",
+      "PostgreSQL hides its system identifier or timeline: a failover that loses commits is not noticed. After " +
+        "one, stop all servers and workers, raise aiki.identity.fence_floor as docs/production.md says, and start them",
       { place, reason: thrown.message },
     );
     return false;
@@ -158,8 +161,8 @@ export async function tellsIdentity(client: Client, place: string, logger: Logge
 function formerPrimary(place: string): AikiError {
   return new AikiError(
     "STORAGE_READ_ONLY",
-    `PostgreSQL at ${place} is a former primary: this server has used one that replaced it. Connect to that one. If ` +
-      "this one was restored on purpose, start the server anew.",
+    `PostgreSQL at ${place} is a former primary: its fence floor is lower than that of the database that this server ` +
+      "used before. Connect to the current primary. If this one was restored on purpose, start the server anew.",
     { ids: { place } },
   );
 }

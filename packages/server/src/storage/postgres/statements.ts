@@ -23,6 +23,7 @@ export const checkWritable: string = `
   WITH
     inserted_run AS (INSERT INTO aiki.run SELECT * FROM aiki.run WHERE false),
     updated_run AS (UPDATE aiki.run SET revision = revision WHERE false),
+    inserted_tag AS (INSERT INTO aiki.run_tag SELECT * FROM aiki.run_tag WHERE false),
     inserted_entry AS (INSERT INTO aiki.entry SELECT * FROM aiki.entry WHERE false),
     inserted_identity AS (INSERT INTO aiki.identity SELECT * FROM aiki.identity WHERE false),
     updated_identity AS (UPDATE aiki.identity SET fence_floor = fence_floor WHERE false)
