@@ -23,9 +23,9 @@ interface Moved {
   end: (end: SliceEnd) => void;
 }
 
-function setup(slots: number) {
+function setup(slots: number, script: Script = accepting) {
   const env = virtualEnv();
-  const { api, asked } = scriptedApi(accepting);
+  const { api, asked } = scriptedApi(script);
   const moved = new Map<string, Moved>();
   const events: string[] = [];
   const begin = (host: Host, { id }: ClaimedRun) =>
@@ -154,6 +154,27 @@ describe("a run that is lost", () => {
     moved.get("a")?.end({ type: "lost", code });
     await settled();
     expect(events.filter((event) => event === "reclaim a under 1")).toHaveLength(reclaims);
+  });
+
+  it.each([
+    ["is no longer its worker's by the server's word", false, 1],
+    ["is not lost when that is because it was suspended, though its execution has not taken up the answer", true, 0],
+  ])("%s", async (_, isSuspended, abandoned) => {
+    let answer = () => {};
+    const watch: Script["watch"] = () =>
+      new Promise((resolve) => {
+        answer = () => resolve({ results: [{ type: "lost", runId: "a", code: "FENCED" }] });
+      });
+    const { env, take, moved, events } = setup(1, { ...accepting, watch });
+    await take("a");
+    await env.advance(100);
+    if (isSuspended) {
+      const next = { type: "suspend", children: 0 } as const;
+      await moved.get("a")?.host.report({ seen: 0, after: 0, entries: [], opens: [], starts: [], next });
+    }
+    answer();
+    await settled();
+    expect(events.filter((event) => event === "abandon for FENCED")).toHaveLength(abandoned);
   });
 
   it("is not asked for by a worker that ends", async () => {

@@ -31,7 +31,7 @@ export class Tenure {
   isParked = false;
   /** While parked it went on by itself and wants its run back. */
   isStirring = false;
-  /** A report by which the run leaves our hands is under way: its answer says what became of it. */
+  /** A report by which the run leaves our hands is under way, or was answered so: only that says what became of it. */
   isHandingOver = false;
   /** When this slice began, in monotonic milliseconds. */
   heldAt = 0;
@@ -82,6 +82,7 @@ export class Tenure {
     this.isListening = false;
     this.isParked = false;
     this.isStirring = false;
+    this.isHandingOver = false;
     this.#reports = 0;
   }
 
@@ -112,13 +113,15 @@ export class Tenure {
       const { lease } = this;
       const isLost = () => this.#isGivenUp || lease?.isLost !== false;
       this.isHandingOver = draft.next.type !== "continue";
-      const settle = (settled: () => void): void => {
-        this.isHandingOver = false;
-        settled();
-      };
       this.#report({ report: this.#complete(draft), isLost }).then(
-        (result) => settle(() => resolve(result)),
-        (error) => settle(() => reject(error)),
+        (result) => {
+          this.isHandingOver &&= result.ok && result.parked;
+          resolve(result);
+        },
+        (error) => {
+          this.isHandingOver = false;
+          reject(error);
+        },
       );
     });
   }
