@@ -210,7 +210,7 @@ describe.skipIf(!canFailOver)("servers on a PostgreSQL with an asynchronous stan
     expect(claims.doubled()).toEqual([]);
 
     const said = ({ lines }: typeof first, what: string) => lines.filter((line) => line.includes(what)).length;
-    expect([first, second].map((one) => said(one, "what this server knew of runs is forgotten"))).toEqual([1, 1]);
+    expect([first, second].map((one) => said(one, "the caches of runs are cleared"))).toEqual([1, 1]);
     expect(said(first, "fences given out before are void") + said(second, "fences given out before are void")).toBe(1);
   });
 

@@ -645,7 +645,7 @@ function identity(database: TestDatabase): void {
     expect(floor).toBeGreaterThan(now - 60_000);
     expect(await floorAfter(other, "SELECT 1")).toBe(floor);
     expect(lines.filter((line) => line.includes("fences given out before are void"))).toHaveLength(1);
-    expect(lines.filter((line) => line.includes("what this server knew of runs is forgotten"))).toHaveLength(2);
+    expect(lines.filter((line) => line.includes("the caches of runs are cleared"))).toHaveLength(2);
   });
 
   it("raises the fence floor above the one that a server knew, though the database has lost that too", async () => {

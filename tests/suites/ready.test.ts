@@ -62,6 +62,7 @@ describe.skipIf((await testDatabase().then(async (found) => found?.drop().then((
       const grants = [
         "INSERT ON aiki.run",
         "INSERT ON aiki.entry",
+        "INSERT ON aiki.run_tag",
         "INSERT, UPDATE ON aiki.identity",
         "UPDATE ON aiki.run",
       ];

@@ -66,8 +66,8 @@ export const mutants: readonly Mutant[] = [
   one(
     "crashes are not counted (R9)",
     `${core}/claim.ts`,
-    "const crashes = next.run.crashes + (confirmed ? 1 : 0);",
-    "const crashes = next.run.crashes + (confirmed ? 0 : 0);",
+    "const crashes = next.run.crashes + (confirmed && isLapse ? 1 : 0);",
+    "const crashes = next.run.crashes + (confirmed && isLapse ? 0 : 0);",
   ),
   one(
     "crashes are never forgotten (R9)",
