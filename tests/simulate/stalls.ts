@@ -4,6 +4,7 @@ import type { Address, Stall } from "@aikirun/lib/protocol";
 import type { Run } from "../../packages/server/src/core/run.ts";
 import { wholeOf } from "../../packages/server/src/core/unread.ts";
 import type { Circumstances } from "./circumstances.ts";
+import type { Execution } from "./execution.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Change } from "./mirror.ts";
 import type { Program } from "./program.ts";
@@ -70,7 +71,7 @@ export class Stalls {
 }
 
 /** Only calls that nothing tells apart are refused: keys do, which `run.map` has none of. */
-export function mayBeRefused(ledger: Ledger, run: Run, { isKeyed }: Program, call: Address): boolean {
+export function mayBeRefused(ledger: Ledger, run: Run, { isKeyed, ops }: Program, call: Address): boolean {
   if (isKeyed && !call.startsWith("map:")) return false;
   const executions = ledger.executionsOf(run.id);
   const [kind = "", name = ""] = call.split(/[:#]/);
@@ -84,5 +85,23 @@ export function mayBeRefused(ledger: Ledger, run: Run, { isKeyed }: Program, cal
   // And so may a call that plain work keeps from its drain: whether the branches of two calls have different names
   // depends on what else came from the same points.
   const isLate = all.some(({ points }) => [...points.made.values()].some((made) => made.isLate && isMeant(made.bare)));
-  return isAlike && (isLater || isLate);
+  return isAlike && (isLater || isLate || (isPlain(ops) && differ(all, isMeant)));
+}
+
+/**
+ * Whether two executions made other calls of this content after one value, in its drain: plain work that ends at once
+ * in one of them may outlast the other, which then never makes the call behind it.
+ */
+function differ(executions: readonly Execution[], isMeant: (content: string) => boolean): boolean {
+  const callsByPoint = new Map<string, Set<string>>();
+  for (const { points } of executions) {
+    const calls = new Map<string, string[]>();
+    for (const [path, { bare, from }] of points.made) {
+      if (isMeant(bare)) calls.set(from, [...(calls.get(from) ?? []), path]);
+    }
+    for (const [from, paths] of calls) {
+      callsByPoint.set(from, (callsByPoint.get(from) ?? new Set()).add(paths.sort().join(" ")));
+    }
+  }
+  return [...callsByPoint.values()].some((variants) => variants.size > 1);
 }
