@@ -75,6 +75,14 @@ export const uncounted: Array<[request: FindRequest, count: number]> = [
 
 export const uncountedLimits: ListLimits = { limit: 9, scan: 100, after: null };
 
+/** What `countsOf` answers where all of the unlisted are there. */
+export const unlistedCounts: ReadonlyArray<readonly [string, number]> = [
+  ["red", 2],
+  ["\ud800", 1],
+  ["E_1", 1],
+  ["42", 1],
+];
+
 /** How many of the unlisted are listed, by tag and by error code. */
 export async function countsOf(storage: Storage): Promise<Array<[text: string, count: number]>> {
   const listLimits = { limit: 9, scan: 100, after: null };

@@ -57,7 +57,7 @@ export function reporter({ api, env, session, worker, lanes, ended }: ReporterOp
     }
   };
 
-  /** Reads the news that a full reply left out; after the end of an attempt nobody uses it. */
+  /** Reads the news that a full reply left out. A report that ends its attempt needs none. */
   const complete = async ({ report, isLost }: Parcel, result: ReportResult): Promise<Outcome> => {
     if (report.next.type === "finish") {
       return { result };

@@ -179,8 +179,8 @@ export function runner(options: RunnerOptions): Runner {
 
   function finish(tenure: Tenure, end: SliceEnd): void {
     if (end.type !== "parked") {
-      // A report without an answer may have suspended the run for this worker. While the worker lives, nobody else
-      // replays such a run, so this one asks for it.
+      // A report without an answer may have suspended the run for this worker. Other workers do not replay such a run
+      // while this one lives, so this one asks for it.
       if (end.type === "lost" && end.code === "LEASE_LOST" && !isStopping) {
         options.onReclaim(tenure.runId, tenure.fence);
       }

@@ -9,7 +9,7 @@ export function isUnread(payload: Payload | Unread | null | undefined): payload 
   return typeof payload === "object" && payload !== null;
 }
 
-/** Throws when the payload was not loaded: whoever needs one loads it first. */
+/** Throws when the payload was not loaded: load it first. */
 export function wholeOf(payload: Payload | Unread, runId: RunId): Payload {
   if (isUnread(payload)) {
     throw leftOut(runId);

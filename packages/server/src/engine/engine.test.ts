@@ -30,7 +30,7 @@ describe("a start", () => {
 });
 
 describe("lists", () => {
-  it("are read two at a time, whoever asks, so that connections are left for others", async () => {
+  it("are read two at a time for all namespaces together, so that connections are left for others", async () => {
     const env = virtualEnv();
     const inner = memoryStorage({ env });
     let reading = 0;
@@ -483,7 +483,7 @@ describe("watch", () => {
     }
     expect(told.every(({ count }) => count * 1_900_000 < 2 * 8_000_000)).toBe(true);
     expect(told.reduce((sum, { count }) => sum + count, 0)).toBe(6);
-    // Only who has been told of everything is told how much there is: so no worker suspends a run that has news.
+    // The count stays until all entries have come: a worker cannot suspend a run that has news.
     expect(told.slice(0, -1).every(({ inbox }) => inbox === 0)).toBe(true);
   });
 });

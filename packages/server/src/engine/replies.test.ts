@@ -1,7 +1,7 @@
 import { relationTo } from "@aikirun/lib";
-import { type Entry, limits, type Next, type RunStatus } from "@aikirun/lib/protocol";
+import { type ClaimedRun, type Entry, limits, type Next, type RunStatus } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { only, rig } from "../../test/rig.ts";
+import { only, rig, type Speaker } from "../../test/rig.ts";
 import { complete, error, go, returned } from "../../test/runs.ts";
 import { settled } from "../../test/virtual-env.ts";
 
@@ -69,14 +69,19 @@ describe("a claim", () => {
 });
 
 describe("the answer to a report", () => {
-  it("brings as much news as fits, says where it is cut, and tells a repeat the same place", async () => {
-    const { speaker } = rig();
-    const one = speaker();
+  /** A run that is executed while so many large events arrive. */
+  async function withNews(events: number): Promise<{ one: Speaker; claimed: ClaimedRun }> {
+    const one = rig().speaker();
     const id = await one.start();
     const claimed = await one.claimOne();
-    for (let n = 0; n < full + 4; n++) {
+    for (let n = 0; n < events; n++) {
       await one.signal(id, { type: "event", name: "paid", data: large });
     }
+    return { one, claimed };
+  }
+
+  it("brings as much news as fits, says where it is cut, and tells a repeat the same place", async () => {
+    const { one, claimed } = await withNews(full + 4);
     const report = one.reporting(claimed, go, { entries: [returned("task:a#0"), returned("task:b#0")] });
     const answer = only(await one.send(report));
     expect(answer).toMatchObject({ ok: true, first: full + 5, tail: full + 6, inbox: full + 4 });
@@ -87,13 +92,7 @@ describe("the answer to a report", () => {
   });
 
   it("tells a repeat the same place where the report ended its attempt", async () => {
-    const { speaker } = rig();
-    const one = speaker();
-    const id = await one.start();
-    const claimed = await one.claimOne();
-    for (let n = 0; n < full + 4; n++) {
-      await one.signal(id, { type: "event", name: "paid", data: large });
-    }
+    const { one, claimed } = await withNews(full + 4);
     const failed: Next = { type: "finish", outcome: { status: "failed", error, retryInMs: 10 } };
     const report = one.reporting(claimed, failed, { entries: [returned("task:a#0")] });
     const [answer] = await one.send(report);

@@ -35,7 +35,7 @@ const open = `
 
 /** One transaction on a connection of its own. After its first failure it sends nothing but the rollback. */
 export class Session {
-  /** See `Reader`. Whoever opens the session finds it out. */
+  /** See `Reader`. `Identity` sets it when the session begins. */
   fenceFloor = 0;
   readonly #client: PoolClient;
   readonly #around: Around;
