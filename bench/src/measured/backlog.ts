@@ -14,10 +14,7 @@ export async function fillBacklog(url: string, { finished, queued }: Backlog): P
   const client = new Client({ connectionString: url });
   await client.connect();
   try {
-    const { rows } = await client.query<{ name: string }>(`
-      SELECT attname AS name FROM pg_attribute
-      WHERE attrelid = 'aiki.run'::regclass AND attnum > 0 AND NOT attisdropped`);
-    const columns = rows.map(({ name }) => name);
+    const columns = await runColumns(client);
     const changed: Readonly<Record<string, string>> = {
       id: "lpad(to_hex(n), 8, '0') || substr(gen_random_uuid()::text, 9)",
       due_at: `model.due_at + ${dayMs}`,
@@ -39,4 +36,12 @@ export async function fillBacklog(url: string, { finished, queued }: Backlog): P
   } finally {
     await client.end();
   }
+}
+
+/** The names of the columns of the table of runs. */
+export async function runColumns(client: Client): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>(`
+    SELECT attname AS name FROM pg_attribute
+    WHERE attrelid = 'aiki.run'::regclass AND attnum > 0 AND NOT attisdropped`);
+  return rows.map(({ name }) => name);
 }

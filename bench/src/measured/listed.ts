@@ -1,6 +1,7 @@
 /** W8: how long a page of a list of runs takes, for each filter, among many runs. */
 
 import { Client } from "pg";
+import { runColumns } from "./backlog.ts";
 import { percentile } from "./figures.ts";
 import type { Stack } from "./stack.ts";
 import { errandV1 } from "./workflows.ts";
@@ -82,10 +83,7 @@ async function fill(url: string, runs: number, rarity: number): Promise<void> {
   const client = new Client({ connectionString: url });
   await client.connect();
   try {
-    const { rows } = await client.query<{ name: string }>(`
-      SELECT attname AS name FROM pg_attribute
-      WHERE attrelid = 'aiki.run'::regclass AND attnum > 0 AND NOT attisdropped`);
-    const names = rows.map(({ name }) => name);
+    const names = await runColumns(client);
     const rare = (then: string, otherwise: string) => `CASE WHEN n % ${rarity} = 0 THEN ${then} ELSE ${otherwise} END`;
     const changed: Readonly<Record<string, string>> = {
       id: "lpad(to_hex(n), 8, '0') || substr(gen_random_uuid()::text, 9)",
