@@ -415,6 +415,16 @@ function faults(database: TestDatabase): void {
     expect(await backend()).not.toBe(first);
   });
 
+  it("survives that PostgreSQL ends a connection in the moment in which it is opened", async () => {
+    const pools = new Pools({ url: database.url, place: "here", connections: 2, isDirect: true });
+    toEnd.push(() => pools.close());
+    const client = await pools.checkOut("writing");
+    toEnd.push(() => client.release(true));
+    // The message may be read together with the one that says that the connection is open, before anyone uses it.
+    const ended = new Error("terminating connection due to administrator command");
+    expect(() => client.emit("error", ended)).not.toThrow();
+  });
+
   it("leaves nothing behind on a connection, so that a pooler may hand it on after each transaction", async () => {
     await opened();
     const pools = new Pools({ url: database.url, place: "here", connections: 2, isDirect: false });

@@ -37,7 +37,12 @@ export class Pools {
       const made = new Pool({ ...settings(url), ...limits, max, maxLifetimeSeconds: maxAgeMs / 1_000 });
       // A connection that dies while idle is replaced by the next caller.
       made.on("error", (error) => logger?.debug("lost an idle connection to PostgreSQL", { error: String(error) }));
-      made.on("connect", (client) => this.#clients.add(client));
+      made.on("connect", (client) => {
+        this.#clients.add(client);
+        // An error event that has no listener ends the process. The pool has one only while the connection is idle, and a
+        // session adds its own a moment after the pool lends the connection.
+        client.on("error", () => {});
+      });
       made.on("remove", (client) => this.#clients.delete(client));
       return made;
     };
