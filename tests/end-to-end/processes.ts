@@ -1,9 +1,10 @@
-/** Real processes for the tests: spawned from TypeScript sources, listened to, and ended by pid when a test is over. */
+/** Real processes for the tests: compiled, spawned, listened to, and ended by pid when a test is over. */
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { resolve } from "node:path";
+import { compiledProgram } from "./compiled.ts";
 
 export interface Exit {
   code: number | null;
@@ -32,17 +33,17 @@ process.on("exit", () => {
 
 /** Runs a script, of this folder unless it is a path. Its one argument is `config` as JSON; `log` is a file. */
 export function run(script: string, config: unknown, log?: string, options: readonly string[] = []): Running {
-  return start(script, [...options, resolve(import.meta.dirname, script), JSON.stringify(config)], ["ipc"], log);
+  const program = compiledProgram(resolve(import.meta.dirname, script));
+  return start(script, [...options, program, JSON.stringify(config)], ["ipc"], log);
 }
 
 /** Runs a program that knows nothing of tests. */
 export function runFile(path: string): Running {
-  return start(path, [path], []);
+  return start(path, ["--import", import.meta.resolve("tsx"), "--conditions=@aikirun/source", path], []);
 }
 
 function start(name: string, args: string[], channel: Array<"ipc">, log?: string): Running {
-  const node = ["--import", import.meta.resolve("tsx"), "--conditions=@aikirun/source", ...args];
-  return running(name, spawn(process.execPath, node, { stdio: ["ignore", "pipe", "pipe", ...channel] }), log);
+  return running(name, spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe", ...channel] }), log);
 }
 
 function running(name: string, child: ChildProcess, log: string | undefined): Running {

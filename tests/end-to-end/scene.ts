@@ -4,7 +4,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Client, client } from "@aikirun/client";
-import { silentLogger } from "@aikirun/lib";
+import { type Env, silentLogger, systemEnv } from "@aikirun/lib";
+import { v7 } from "uuid";
 import type { Settings } from "../../packages/server/src/core/run.ts";
 import { type Deeds, type Facts, noDeeds, readFacts } from "./facts.ts";
 import type { Fault } from "./fault.ts";
@@ -17,6 +18,14 @@ import type { Job, WorkerProcessConfig } from "./worker-process.ts";
 
 /** Short enough for tests; a lease is three heartbeats. Milliseconds. */
 export const heartbeatMs = 300;
+
+const system = systemEnv({ id: () => v7() });
+
+/**
+ * Makes a client repeat its calls for about a minute instead of 10 s, because a busy machine may need more than 10 s to
+ * start a killed server again.
+ */
+const patientEnv: Env = { ...system, elapsed: () => system.elapsed() / 6 };
 
 export interface Scene {
   readonly ground: Ground;
@@ -100,7 +109,7 @@ export async function openScene(topology: Topology = sqlite): Promise<Scene> {
       return keep(run("worker-process.ts", config));
     },
     async client(url) {
-      const made = await client({ url, logger: silentLogger });
+      const made = await client({ url, logger: silentLogger, env: patientEnv });
       clients.push(made);
       return made;
     },

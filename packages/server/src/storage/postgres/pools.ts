@@ -39,8 +39,8 @@ export class Pools {
       made.on("error", (error) => logger?.debug("lost an idle connection to PostgreSQL", { error: String(error) }));
       made.on("connect", (client) => {
         this.#clients.add(client);
-        // An error event that has no listener ends the process. The pool has one only while the connection is idle, and a
-        // session adds its own a moment after the pool lends the connection.
+        // An error event without a listener ends the process. The pool listens only while the connection is idle, and
+        // a session begins to listen a moment after the pool lends the connection.
         client.on("error", () => {});
       });
       made.on("remove", (client) => this.#clients.delete(client));
