@@ -1,54 +1,69 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import { commandCodes, databaseCodes } from "../packages/lib/src/error-codes/operations.ts";
+import { requestCodes, valueCodes } from "../packages/lib/src/error-codes/requests.ts";
+import { abortCodes, callerCodes, handlerCodes } from "../packages/lib/src/error-codes/runs.ts";
+import { type ErrorCodeEntry, errorCodes } from "../packages/lib/src/error-codes/table.ts";
 import { parse, walk } from "./tidy/source.ts";
 
-/** Capitals in the sources that are no error codes. */
-const others = new Set(
-  [
-    "POST GET HEAD DENY EADDRINUSE", // HTTP and sockets
-    "EEXIST ENOENT ENOTDIR EPIPE", // files and pipes
-    "BEGIN COMMIT ROLLBACK ASC DESC ERROR", // SQL
-    "INFO MAXLEN PUBLISH SELECT WRONGTYPE XADD", // Redis
-    "SIGINT SIGTERM SIGKILL", // processes
-    "AIKI_URL AIKI_DATABASE AIKI_DATABASE_CONNECTIONS AIKI_DATABASE_DIRECT AIKI_REDIS", // settings
-    "DATABASE_URL REDIS_URL NODE_ENV", // settings of others
-    "AIKI RUN WORKFLOW STATUS STARTED WORKER SESSION BUSY SHARDS SEEN SERVES", // headings
-    "KEY NAME NAMESPACE CREATED STANDING SCOPES", // headings
-  ].flatMap((words) => words.split(" ")),
-);
-/** Refusals between the core and the engine, which no caller sees. */
-const internal = new Set(["NOT_DUE"]);
-
 const root = join(import.meta.dirname, "..");
+const page = join(root, "docs", "errors.md");
 
-it("docs/errors.md names every code in the sources, and no other", () => {
-  expect(documented()).toEqual([...new Set(sources().flatMap(codes))].sort());
+/** The sections of docs/errors.md that hold a table. */
+const sections: Readonly<Record<string, Readonly<Record<string, ErrorCodeEntry>>>> = {
+  "Thrown into a handler": handlerCodes,
+  "Thrown to a caller": callerCodes,
+  "Values that do not fit": valueCodes,
+  "Between client, worker and server": requestCodes,
+  "Why a signal aborted": abortCodes,
+  "The server's start and its database": databaseCodes,
+  "The command line": commandCodes,
+};
+
+// `npx vitest run scripts/error-codes.test.ts -u` writes the page.
+it("docs/errors.md says what the table of codes says", async () => {
+  const text = readFileSync(page, "utf8");
+  await expect(text.replaceAll(/^## (.+)\n(?:(?!## ).*\n)*?(\|.*\n)+/gm, withTable)).toMatchFileSnapshot(page);
+  expect(Object.values(sections).flatMap(Object.keys).sort()).toEqual(Object.keys(errorCodes).sort());
 });
+
+it("the sources use every code of the table, and write no other code into a record or a reply", () => {
+  const literals = sources().flatMap(literalsOf);
+  const used = new Set(literals.map(({ text }) => text));
+  expect(Object.keys(errorCodes).filter((code) => !used.has(code))).toEqual([]);
+  expect(
+    literals.filter(({ text, isCode }) => isCode && /^[A-Z]/.test(text) && !Object.hasOwn(errorCodes, text)),
+  ).toEqual([]);
+});
+
+function withTable(section: string, heading: string): string {
+  const codes = sections[heading];
+  if (codes === undefined) throw new Error(`docs/errors.md has a table under "${heading}", where no codes belong.`);
+  const rows = Object.entries(codes).map(
+    ([code, { retryable, meaning, remedy }]) =>
+      `| \`${code}\` | ${retryable ? "yes" : "no"} | ${meaning} | ${remedy} |\n`,
+  );
+  const table = `| Code | Retryable | Meaning | Remedy |\n|---|---|---|---|\n${rows.join("")}`;
+  return section.replace(/(\|.*\n)+$/, () => table);
+}
 
 function sources(): string[] {
   return readdirSync(join(root, "packages")).flatMap((name) => {
     const place = join(root, "packages", name, "src");
     return readdirSync(place, { recursive: true, encoding: "utf8" })
-      .filter((path) => path.endsWith(".ts") && !path.endsWith(".test.ts"))
+      .filter((path) => path.endsWith(".ts") && !/\.test\.ts$|^error-codes/.test(path))
       .map((path) => join(place, path));
   });
 }
 
-function codes(path: string): string[] {
-  const found: string[] = [];
-  walk(parse(path, readFileSync(path, "utf8")).source.program, (node) => {
-    if (node.type === "Literal" && typeof node.value === "string" && isCode(node.value)) found.push(node.value);
+/** The texts in a file; `isCode`: it is the value of a property `code`. */
+function literalsOf(path: string): Array<{ text: string; isCode: boolean }> {
+  const found: Array<{ text: string; isCode: boolean }> = [];
+  walk(parse(path, readFileSync(path, "utf8")).source.program, (node, [parent]) => {
+    if (node.type !== "Literal" || typeof node.value !== "string") return;
+    const isCode = parent?.type === "Property" && parent.key.type === "Identifier" && parent.key.name === "code";
+    found.push({ text: node.value, isCode });
   });
   return found;
-}
-
-/** Names of variables begin with AIKI. */
-function isCode(text: string): boolean {
-  return /^(?!AIKI_)[A-Z]{2,}(_[A-Z]+)*$/.test(text) && !others.has(text) && !internal.has(text);
-}
-
-function documented(): string[] {
-  const rows = readFileSync(join(root, "docs", "errors.md"), "utf8").matchAll(/^\| `([A-Z_]+)` \|/gm);
-  return [...rows].flatMap(([, code]) => code ?? []).sort();
 }

@@ -72,7 +72,7 @@ function telling(run: WholeRun, journal: Entry[]): Promise<Draft | null> {
     };
     const execution = createExecution(version, host);
     const timer = setTimeout(() => {
-      execution.abandon("TOO_LATE");
+      execution.abandon("GIVEN_UP");
       resolve(null);
     }, patienceMs);
     void execution.run(claimed);

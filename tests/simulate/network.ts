@@ -236,7 +236,7 @@ class Exchange<Reply> {
     this.onEnd(() => signal.removeEventListener("abort", abort));
   }
 
-  fail(code: string, delayMs: number): void {
+  fail(code: AikiError["code"], delayMs: number): void {
     this.#later(delayMs, () => this.#settle.reject(new AikiError(code, `${this.#line}: ${code}`)));
   }
 

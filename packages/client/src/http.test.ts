@@ -59,6 +59,7 @@ describe.each([
     [404, "not found", "BAD_REQUEST", "check that the url"],
     [413, "", "BAD_REQUEST", "too large"],
     [503, '{"error":{"code":"UNAVAILABLE","message":"The pool is empty."}}', "UNAVAILABLE", "The pool is empty."],
+    [409, '{"error":{"code":"OF_A_NEWER_SERVER","message":"Not today."}}', "OF_A_NEWER_SERVER", "Not today."],
     [502, "<html>bad gateway</html>", "UNAVAILABLE", "answered 502"],
     [200, "<html>a proxy</html>", "BAD_REPLY", "not an Aiki server"],
     [200, '{"results":[]}', "BAD_REPLY", "not an Aiki server"],

@@ -1,4 +1,4 @@
-import { AikiError, type Env, isRecord } from "@aikirun/lib";
+import { AikiError, type Env, type ErrorCode, isRecord, receivedCode } from "@aikirun/lib";
 import {
   type Api,
   type CallOptions,
@@ -140,14 +140,14 @@ function replyIn<Reply>(answer: Answer, outline: Outline<Reply>, ids: Record<str
 function refusal(body: unknown, answer: Answer, ids: Record<string, string>): AikiError {
   const { status } = answer;
   const error = isRecord(body) && isRecord(body.error) ? body.error : {};
-  const code = typeof error.code === "string" ? error.code : codeOf(status);
+  const code = typeof error.code === "string" ? receivedCode(error.code) : codeOf(status);
   const message = typeof error.message === "string" ? error.message : sentenceOf(answer, ids);
   return status === 429 || status >= 500
     ? new ServerBusy(code, message, ids, retryAfterMs(answer))
     : new AikiError(code, message, { ids });
 }
 
-function codeOf(status: number): string {
+function codeOf(status: number): ErrorCode {
   if (status === 401 || status === 403) return "UNAUTHORIZED";
   return status === 429 || status >= 500 ? "UNAVAILABLE" : "BAD_REQUEST";
 }

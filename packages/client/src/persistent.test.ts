@@ -63,7 +63,7 @@ describe("a call that meets a server which is away", () => {
     expect((at[1] ?? 0) - (at[0] ?? 0)).toBe(4_000);
   });
 
-  it.each(["UNAUTHORIZED", "BAD_REQUEST", "ABORTED", "BAD_REPLY"])("is not repeated on %s", async (code) => {
+  it.each(["UNAUTHORIZED", "BAD_REQUEST", "ABORTED", "BAD_REPLY"] as const)("is not repeated on %s", async (code) => {
     const { api, asked } = scriptedApi({
       find: () => {
         throw new AikiError(code, "No.");

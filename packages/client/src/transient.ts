@@ -4,7 +4,7 @@ import { AikiError, type Env, isAikiError } from "@aikirun/lib";
 export class ServerBusy extends AikiError {
   readonly retryAfterMs: number | null;
 
-  constructor(code: string, message: string, ids: Record<string, string>, retryAfterMs: number | null) {
+  constructor(code: AikiError["code"], message: string, ids: Record<string, string>, retryAfterMs: number | null) {
     super(code, message, { ids });
     this.retryAfterMs = retryAfterMs;
   }

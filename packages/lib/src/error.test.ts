@@ -8,6 +8,7 @@ import {
   RunCancelledError,
   RunFailedError,
   RunStalledError,
+  receivedCode,
   TaskFailedError,
   TaskTimeoutError,
 } from "./error.ts";
@@ -21,7 +22,7 @@ describe("AikiError", () => {
     expect(error).toBeInstanceOf(Error);
     expect(error).toMatchObject({ name: "AikiError", code: "UNREACHABLE", ids: { url: "http://x" }, cause });
     expect(String(error)).toBe("AikiError: The server cannot be reached.");
-    expect(Object.hasOwn(new AikiError("X", "x"), "cause")).toBe(false);
+    expect(Object.hasOwn(new AikiError("INTERNAL", "x"), "cause")).toBe(false);
   });
 
   it("says by its code whether trying again is pointless, unless told", () => {
@@ -29,10 +30,26 @@ describe("AikiError", () => {
     expect(new AikiError("UNSERIALIZABLE", "x").retryable).toBe(false);
     expect(new AikiError("UNREACHABLE", "x", { retryable: false }).retryable).toBe(false);
     expect(new AikiError("UNSERIALIZABLE", "x", { retryable: true }).retryable).toBe(true);
-    for (const code of ["INVALID_OPTION", "INVALID_CLIENT", "AMBIGUOUS_CALL", "NESTED_CALL", "UNKNOWN_EVENT"]) {
+    for (const code of [
+      "INVALID_OPTION",
+      "INVALID_CLIENT",
+      "AMBIGUOUS_CALL",
+      "NESTED_CALL",
+      "UNKNOWN_EVENT",
+    ] as const) {
       expect(new AikiError(code, "x").retryable).toBe(false);
     }
-    for (const code of ["UNHANDLED_REJECTION", "WAIT_WITHDRAWN"]) expect(new AikiError(code, "x").retryable).toBe(true);
+    for (const code of ["UNHANDLED_REJECTION", "WAIT_WITHDRAWN"] as const)
+      expect(new AikiError(code, "x").retryable).toBe(true);
+  });
+
+  it("keeps a code that this version does not have, and takes it for retryable", () => {
+    expect(new AikiError(receivedCode("OF_A_NEWER_SERVER"), "x")).toMatchObject({
+      code: "OF_A_NEWER_SERVER",
+      message: "x",
+      retryable: true,
+    });
+    expect(new AikiError(receivedCode("toString"), "x").retryable).toBe(true);
   });
 
   it("names the task, the run and the reason in the errors users meet", () => {

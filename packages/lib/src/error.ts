@@ -1,42 +1,25 @@
+import { type ErrorCode, errorCodes, isErrorCode } from "./error-codes/table.ts";
 import type { Stall } from "./protocol/run.ts";
 
 /** Options of an `AikiError`. */
 export interface AikiErrorOptions {
+  /** What led to the error. Default: none. */
   cause?: unknown;
-  /** What the error is about: `runId`, `task`, `address`, and the like. */
+  /** What the error is about: `runId`, `task`, `address`, and the like. Default: nothing. */
   ids?: Readonly<Record<string, string>>;
-  /** Whether the same attempt may succeed when made again. The default depends on the code. */
+  /** Whether the same call may succeed when it is made again. Default: what `errorCodes` says about the code. */
   retryable?: boolean;
 }
 
-/** Faults that stay however often the same thing is tried. */
-const lasting: ReadonlySet<string> = new Set([
-  "NON_RETRYABLE",
-  "UNSERIALIZABLE",
-  "PAYLOAD_TOO_LARGE",
-  "INVALID_PAYLOAD",
-  "SCHEMA_MISMATCH",
-  "INVALID_SCHEMA",
-  "INVALID_DURATION",
-  "INVALID_RETRY_POLICY",
-  "INVALID_NAME",
-  "INVALID_KEY",
-  "INVALID_ID",
-  "INVALID_CONFIG",
-  "INVALID_OPTION",
-  "INVALID_CLIENT",
-  "INVALID_RUN",
-  "BAD_REQUEST",
-  "LIMIT_EXCEEDED",
-  "RUN_NOT_FOUND",
-  "RUN_FINAL",
-  "RUN_ID_CONFLICT",
-  "REFERENCE_CONFLICT",
-  "RUN_STALLED",
-  "UNKNOWN_EVENT",
-  "AMBIGUOUS_CALL",
-  "NESTED_CALL",
-]);
+declare const unknownCode: unique symbol;
+
+/** A code that `errorCodes` of this version does not have: a newer server or worker made the error. */
+export type UnknownErrorCode = string & { readonly [unknownCode]: true };
+
+/** A code from outside of this process, as it was received: one of the table, or an unknown one. */
+export function receivedCode(code: string): ErrorCode | UnknownErrorCode {
+  return code as ErrorCode | UnknownErrorCode;
+}
 
 /**
  * The marks by which `instanceof` knows a class: symbols from the global registry, so that an error made by another
@@ -65,8 +48,13 @@ function isInstance(type: { prototype: object }, value: unknown): boolean {
 
 /** Every error of Aiki's own: a stable `code`, a sentence that says what to do, the ids, and `cause`. */
 export class AikiError extends Error {
-  /** Stable: compare this, never the message. */
-  readonly code: string;
+  /**
+   * Stable: compare this, never the message. `errorCodes` and docs/errors.md explain each code. A newer server or
+   * worker may use a code that this version does not have. Such an error keeps its code and its message exactly as they
+   * were received, and is retryable unless the record of the error says otherwise; so give a `switch` over codes a
+   * `default`.
+   */
+  readonly code: ErrorCode | UnknownErrorCode;
   /** What the error is about, by kind: `runId`, `task`, `address`. */
   readonly ids: Readonly<Record<string, string>>;
   /** False when trying the same again is pointless; tasks and workflows then end their retries. */
@@ -76,11 +64,11 @@ export class AikiError extends Error {
     brand(AikiError, "AikiError");
   }
 
-  constructor(code: string, message: string, options: AikiErrorOptions = {}) {
+  constructor(code: ErrorCode | UnknownErrorCode, message: string, options: AikiErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.ids = options.ids ?? {};
-    this.retryable = options.retryable ?? !lasting.has(code);
+    this.retryable = options.retryable ?? (isErrorCode(code) ? errorCodes[code].retryable : true);
   }
 
   /** True for errors made by any copy of this package. Never throws, whatever `value` is. */

@@ -269,6 +269,14 @@ describe("restoreError", () => {
     expect(isRetryable(declined)).toBe(false);
     expect(again(new TaskFailedError(call, new Error("x")))).toBeInstanceOf(TaskFailedError);
     expect(again(new AikiError("UNREACHABLE", "x"))).toBeInstanceOf(AikiError);
+    const newer = restoreError({
+      name: "AikiError",
+      code: "OF_A_NEWER_SERVER",
+      message: "m",
+      details: '{"retryable":false}',
+    });
+    expect(newer).toBeInstanceOf(AikiError);
+    expect(newer).toMatchObject({ code: "OF_A_NEWER_SERVER", message: "m", retryable: false });
     expect(isAikiError(again(Object.assign(new Error("x"), { code: "ECONNRESET" })))).toBe(false);
   });
 

@@ -9,6 +9,7 @@ import {
   RunCancelledError,
   RunFailedError,
   RunStalledError,
+  receivedCode,
   TaskFailedError,
   TaskTimeoutError,
 } from "./error.ts";
@@ -202,7 +203,7 @@ function restoreKind(failure: Failure, options: { cause?: Error }): Error {
     return code === undefined ? error : Object.assign(error, { code });
   }
   const ids = failure.runId === undefined ? {} : { runId: failure.runId };
-  const error = new AikiError(code, message, { ...options, ids });
+  const error = new AikiError(receivedCode(code), message, { ...options, ids });
   if (type !== undefined) Object.setPrototypeOf(error, type.prototype);
   if (code !== "CHILD_RUN_FAILED") return error;
   return Object.assign(error, { status: failure.cause?.code === "RUN_CANCELLED" ? "cancelled" : "failed" });

@@ -1,6 +1,7 @@
 import { type Duration, signedMs, toMs } from "./duration.ts";
 import type { Env } from "./env.ts";
 import { AikiError } from "./error.ts";
+import type { ErrorCode } from "./error-codes/table.ts";
 import type { Logger } from "./log.ts";
 import { limits } from "./protocol/api.ts";
 import { farthestMs, storable } from "./rules.ts";
@@ -21,9 +22,9 @@ export class Fields {
   readonly #known = new Set<string>();
   /** What the fields belong to, as errors call it. */
   readonly where: string;
-  readonly #code: string;
+  readonly #code: ErrorCode;
 
-  constructor(value: unknown, where: string, code: string) {
+  constructor(value: unknown, where: string, code: ErrorCode) {
     this.where = where;
     this.#code = code;
     if (!isRecord(value)) {

@@ -44,9 +44,12 @@ export {
   RunCancelledError,
   RunFailedError,
   RunStalledError,
+  receivedCode,
   TaskFailedError,
   TaskTimeoutError,
+  type UnknownErrorCode,
 } from "./error.ts";
+export { type ErrorCode, type ErrorCodeEntry, errorCodes } from "./error-codes/table.ts";
 export { describeError, restoreError } from "./failure.ts";
 export { type Bounds, Fields, hasMethods, isRecord } from "./fields.ts";
 export { hashPayload, sha256 } from "./hash.ts";

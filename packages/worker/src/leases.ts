@@ -1,11 +1,11 @@
 import { backoffMs, isTransient } from "@aikirun/client/internal";
-import type { Cancel, Env, Logger } from "@aikirun/lib";
+import type { AikiError, Cancel, Env, Logger } from "@aikirun/lib";
 import type { Api, RenewResult, RunId } from "@aikirun/lib/protocol";
 
 /** What a lease tells its holder. */
 export interface LeaseEvents {
   /** The run is somebody else's, has ended, or must be presumed lost. */
-  lost(code: string): void;
+  lost(code: AikiError["code"]): void;
   pause(): void;
 }
 
@@ -190,7 +190,7 @@ export function leases(options: LeasesOptions): Leases {
     }
   }
 
-  function lose(lease: Held, code: string): void {
+  function lose(lease: Held, code: AikiError["code"]): void {
     if (remove(lease)) {
       settle(lease, false);
       lease.events.lost(code);

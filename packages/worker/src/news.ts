@@ -1,5 +1,5 @@
 import { backoffMs } from "@aikirun/client/internal";
-import type { Cancel, Env } from "@aikirun/lib";
+import type { AikiError, Cancel, Env } from "@aikirun/lib";
 import { type Api, type Entry, limits, type RunId, type WatchResult } from "@aikirun/lib/protocol";
 
 /** A run under way, as far as news of it matters. */
@@ -14,7 +14,7 @@ export interface Hearer {
   readonly heldAt: number;
   hear(entries: Entry[], inbox: number): void;
   pause(): void;
-  lost(code: string): void;
+  lost(code: AikiError["code"]): void;
 }
 
 /** One `watch` over the runs under way: their news, pauses, and losses. */

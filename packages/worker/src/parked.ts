@@ -1,3 +1,4 @@
+import type { AikiError } from "@aikirun/lib";
 import type { RunId } from "@aikirun/lib/protocol";
 
 /** A suspended execution that stays in memory. */
@@ -10,7 +11,7 @@ export interface Parkable {
   readonly execution: {
     /** How much memory it is thought to hold, in bytes. */
     readonly size: number;
-    abandon(code: string): void;
+    abandon(code: AikiError["code"]): void;
   };
 }
 

@@ -119,7 +119,7 @@ describe("reports of all slots", () => {
     ["BAD_REQUEST", "BAD_REQUEST"],
     ["LIMIT_EXCEEDED", "LIMIT_EXCEEDED"],
     ["PAYLOAD_TOO_LARGE", "LIMIT_EXCEEDED"],
-  ])(
+  ] as const)(
     "for which requests are refused for good with %s are refused alone, with %s and the message",
     async (fault, code) => {
       const { held } = setup({ report: blaming(() => new AikiError(fault, "No, because.")) });
@@ -143,7 +143,7 @@ describe("reports of all slots", () => {
     expect(await outcomesOf(held)).toEqual([accepted, accepted, failed, accepted, accepted]);
   });
 
-  it.each(["UNAUTHORIZED", "FORBIDDEN", "BAD_REPLY"])(
+  it.each(["UNAUTHORIZED", "FORBIDDEN", "BAD_REPLY"] as const)(
     "are given up, not refused, and not sent again when the server refuses the caller: %s",
     async (code) => {
       const { held, asked } = setup({ report: blaming(() => new AikiError(code, "No.")) });

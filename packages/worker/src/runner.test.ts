@@ -148,7 +148,7 @@ describe("a run that is lost", () => {
   it.each([
     ["by the worker's own clock is asked for: a report without an answer may have suspended it", "LEASE_LOST", 1],
     ["to another holder is left to that", "FENCED", 0],
-  ])("%s", async (_, code, reclaims) => {
+  ] as const)("%s", async (_, code, reclaims) => {
     const { take, moved, events } = setup(1);
     await take("a");
     moved.get("a")?.end({ type: "lost", code });

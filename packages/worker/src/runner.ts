@@ -1,4 +1,5 @@
 import type { Client } from "@aikirun/client";
+import type { AikiError } from "@aikirun/lib";
 import type { Address, ClaimedRun, Next, ReportResult, RunId } from "@aikirun/lib/protocol";
 import type { ExecutableVersion, Execution, Host, Registry, SliceEnd } from "@aikirun/workflow";
 import { type Expectation, expectation } from "./expectation.ts";
@@ -56,7 +57,7 @@ interface Slice {
   turn: Turn | null;
   tenure: Tenure | null;
   /** Set once the run was lost, or a pause was asked for, before or while it is executed. */
-  lost: string | null;
+  lost: AikiError["code"] | null;
   isPausing: boolean;
   ended: Promise<void>;
 }
@@ -264,13 +265,13 @@ export function runner(options: RunnerOptions): Runner {
   }
 
   /** The server no longer counts the run as ours. If we are just handing it over, that is why. */
-  function overtaken(slice: Slice, code: string): void {
+  function overtaken(slice: Slice, code: AikiError["code"]): void {
     if (slice.tenure?.isHandingOver !== true) {
       lose(slice, code);
     }
   }
 
-  function lose(slice: Slice, code: string): void {
+  function lose(slice: Slice, code: AikiError["code"]): void {
     slice.lost ??= code;
     slice.lease.end();
     slice.tenure?.abandon(code);

@@ -1,4 +1,4 @@
-import { AikiError, silentLogger } from "@aikirun/lib";
+import { AikiError, type ErrorCode, silentLogger } from "@aikirun/lib";
 import type { ClaimedRun, Served } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import { growth } from "../test/growth.ts";
@@ -393,7 +393,7 @@ describe("a subscriber", () => {
 
   it("hears of a refusal, and of repeats nothing", async () => {
     const { subscriber, answers, ring } = scripted();
-    const codes = ["UNREACHABLE", "BAD_REQUEST"];
+    const codes: ErrorCode[] = ["UNREACHABLE", "BAD_REQUEST"];
     const { env, claims, asked } = setup(
       () => {
         throw new AikiError(codes.shift() ?? "UNREACHABLE", "No.");

@@ -87,14 +87,14 @@ export class Tenure {
   }
 
   /** The run is no longer ours: nothing more is reported of it. */
-  abandon(code: string): void {
+  abandon(code: AikiError["code"]): void {
     this.#isGivenUp = true;
     this.#rejectReport?.(new AikiError(code, "The worker gave up on the run.", { ids: { runId: this.runId } }));
     this.execution.abandon(code);
   }
 
   /** Gives up on the run and hands it back for others. Resolves when the server knows, or cannot be told. */
-  async giveBack(code: string): Promise<void> {
+  async giveBack(code: AikiError["code"]): Promise<void> {
     const { seen, after } = this.position;
     this.abandon(code);
     const next = { type: "release", reason: "shutdown" } as const;

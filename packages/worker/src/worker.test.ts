@@ -1,5 +1,5 @@
 import { client } from "@aikirun/client";
-import { AikiError, silentLogger } from "@aikirun/lib";
+import { AikiError, type ErrorCode, silentLogger } from "@aikirun/lib";
 import type { Entry, ReportResult } from "@aikirun/lib/protocol";
 import { workflow } from "@aikirun/workflow";
 import { describe, expect, it } from "vitest";
@@ -45,7 +45,7 @@ const once = (...runs: ReturnType<typeof claimedRun>[]): NonNullable<Script["cla
   };
 };
 
-const failing = (code: string): Script => ({
+const failing = (code: ErrorCode): Script => ({
   renew: () => {
     throw new AikiError(code, "No.");
   },
@@ -95,7 +95,11 @@ describe("starting a worker", () => {
   });
 
   it.each([
-    ["rejects as the user's own subscriber does", () => Promise.reject(new AikiError("MINE", "No.")), "MINE"],
+    [
+      "rejects as the user's own subscriber does",
+      () => Promise.reject(Object.assign(new Error("No."), { code: "MINE" })),
+      "MINE",
+    ],
     ["refuses what is no subscriber", () => JSON.parse('{ "next": 1 }'), "INVALID_CONFIG"],
   ])("%s", async (_, subscribe, code) => {
     const { aikiWorker } = await setup({}, { subscriber: { type: "custom", subscribe } });

@@ -128,7 +128,7 @@ export class Rig {
 
   /** The worker is gone; the server does not know yet. */
   kill(): void {
-    this.execution?.abandon("KILLED");
+    this.execution?.abandon("LEASE_LOST");
     this.execution = null;
     this.ends.length = 0;
   }

@@ -1,3 +1,4 @@
+import type { ErrorCode } from "../error-codes/table.ts";
 import type { Ask, Entry, NewEntry } from "./entry.ts";
 import type {
   Address,
@@ -13,35 +14,26 @@ import type {
   RunView,
 } from "./run.ts";
 
-/** Why one item of a batch was refused. Each has a stable meaning on every verb. */
-export const rejections = [
-  /** No such run in this namespace. */
-  "RUN_NOT_FOUND",
-  /** The run has ended; nothing changes it any more. */
-  "RUN_FINAL",
-  /** The run's id is taken by a run with other content. */
-  "RUN_ID_CONFLICT",
-  /** The reference is taken by a run with another input. */
-  "REFERENCE_CONFLICT",
-  /** Another worker holds the run by now, or it was handed back: the caller is a ghost. */
-  "FENCED",
-  /** The run's state does not allow this command; `message` says which state. */
-  "ILLEGAL_STATE",
-  /** A limit was passed: payload, waits, journal. Nothing was recorded. */
-  "LIMIT_EXCEEDED",
-  /** The item breaks the protocol. */
-  "BAD_REQUEST",
-  /** The caller's API key lacks the scope that this item needs. */
-  "FORBIDDEN",
-] as const;
-
-/** A code of `rejections`. */
-export type RejectionCode = (typeof rejections)[number];
+/** Why one item of a batch was refused: the same code on every verb. `errorCodes` explains each. */
+export type RejectionCode = Extract<
+  ErrorCode,
+  | "RUN_NOT_FOUND"
+  | "RUN_FINAL"
+  | "RUN_ID_CONFLICT"
+  | "REFERENCE_CONFLICT"
+  | "FENCED"
+  | "ILLEGAL_STATE"
+  | "LIMIT_EXCEEDED"
+  | "BAD_REQUEST"
+  | "FORBIDDEN"
+>;
 
 /** The answer to one item that was refused; the rest of its batch is not touched. */
 export interface Rejection {
   ok: false;
+  /** A client keeps a code that it does not know, of a newer server, as it is. */
   code: RejectionCode;
+  /** What was wrong, and what to do. */
   message: string;
 }
 

@@ -1,6 +1,6 @@
 /** Starts of children. What stands in the way of one is recorded in its place: the handler is told where it called. */
 
-import { resultAddress } from "@aikirun/lib";
+import { type ErrorCode, resultAddress } from "@aikirun/lib";
 import type { Address, ChildStart, Failure, Report } from "@aikirun/lib/protocol";
 import { arrive, change, type Draft, isFinal, record } from "./draft.ts";
 import { childValue } from "./receive.ts";
@@ -74,6 +74,6 @@ function conflict({ spec: { id, name, referenceId } }: ChildStart, holder: Holde
   );
 }
 
-function refusal(code: string, message: string): Failure {
+function refusal(code: ErrorCode, message: string): Failure {
   return { name: "AikiError", code, message };
 }

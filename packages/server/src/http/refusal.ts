@@ -1,4 +1,4 @@
-import { AikiError } from "@aikirun/lib";
+import { AikiError, type ErrorCode } from "@aikirun/lib";
 
 /** One thing that is wrong with a request, and where. */
 export interface Issue {
@@ -21,7 +21,7 @@ export class Refusal extends AikiError {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
 
-  constructor(status: number, code: string, message: string, headers: Readonly<Record<string, string>> = {}) {
+  constructor(status: number, code: ErrorCode, message: string, headers: Readonly<Record<string, string>> = {}) {
     super(code, message);
     this.status = status;
     this.headers = headers;

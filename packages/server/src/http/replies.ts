@@ -1,4 +1,4 @@
-import { isAikiError } from "@aikirun/lib";
+import { type AikiError, isAikiError } from "@aikirun/lib";
 import type { Reply } from "./exchange.ts";
 import { BadRequest, Refusal } from "./refusal.ts";
 
@@ -56,7 +56,7 @@ export function faultReply(thrown: unknown): Reply | null {
 
 export function errorReply(
   status: number,
-  code: string,
+  code: AikiError["code"],
   message: string,
   extra?: Readonly<Record<string, string>>,
 ): Reply {

@@ -1,4 +1,4 @@
-import { isAikiError } from "@aikirun/lib";
+import { type AikiError, isAikiError } from "@aikirun/lib";
 import type { Next, ReportResult } from "@aikirun/lib/protocol";
 import type { SliceEnd } from "./contract.ts";
 
@@ -6,7 +6,7 @@ import type { SliceEnd } from "./contract.ts";
 export type Conclusion = Extract<Next, { type: "finish" }>["outcome"];
 
 /** What became of a report: the server's answer, or the worker gave up on it and on the run with it. */
-export type Answer = ReportResult | { ok: false; code: string; message: string };
+export type Answer = ReportResult | { ok: false; code: AikiError["code"]; message: string };
 
 export function givenUp(thrown: unknown): Answer {
   return { ok: false, code: isAikiError(thrown) ? thrown.code : "GIVEN_UP", message: String(thrown) };

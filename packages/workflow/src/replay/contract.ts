@@ -1,6 +1,6 @@
 /** What an execution and the worker that drives it know of each other. */
 
-import type { Env, Logger } from "@aikirun/lib";
+import type { AikiError, Env, Logger } from "@aikirun/lib";
 import type {
   Address,
   ClaimedRun,
@@ -63,7 +63,7 @@ export type SliceEnd =
   | { type: "finished"; status: "retrying"; error: Failure; retryInMs: number }
   | { type: "stalled"; stall: ReportedStall }
   /** The server refused a report (`FENCED`, `RUN_FINAL`, …), or the worker gave up. */
-  | { type: "lost"; code: string };
+  | { type: "lost"; code: AikiError["code"] };
 
 /** One run being executed by one worker. */
 export interface Execution {
@@ -76,7 +76,7 @@ export interface Execution {
   /** Start nothing new, record what is in flight, then release with this reason. */
   drain(reason: "shutdown" | "paused"): void;
   /** The run is no longer ours: abort every signal, report nothing more. */
-  abandon(code: string): void;
+  abandon(code: AikiError["code"]): void;
   /** What it knows of its run: where a `watch` for its news begins. */
   readonly position: { readonly seen: number; readonly after: number };
   /** How much memory a suspended execution is thought to hold, in bytes. */

@@ -10,6 +10,7 @@
  *  P6  One report is in flight at most.
  */
 
+import type { AikiError } from "@aikirun/lib";
 import type { Address, ClaimedRun, Entry, Failure, Next, ReportedStall, Value } from "@aikirun/lib/protocol";
 import type { Conclusion } from "./answer.ts";
 import { Beginnings } from "./beginnings.ts";
@@ -129,7 +130,7 @@ export class Pump implements CodeOwner {
     this.#schedule();
   }
 
-  abandon(code: string): void {
+  abandon(code: AikiError["code"]): void {
     this.#end({ type: "lost", code });
   }
 

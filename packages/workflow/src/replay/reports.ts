@@ -145,7 +145,7 @@ export class Reports {
   }
 
   /** What refuses the report refuses its repeat too. What had happened is recorded, if that is not what is refused. */
-  #refused(parcel: Parcel, code: string, message: string): void {
+  #refused(parcel: Parcel, code: AikiError["code"], message: string): void {
     const { claimed, outbox, outcomes } = this.#options;
     if (!isPermanent(code) || this.#refusals > 1) {
       outcomes.ended({ type: "lost", code });

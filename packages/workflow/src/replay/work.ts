@@ -32,7 +32,7 @@ export class Work {
     this.#flights.delete(flight);
   }
 
-  abortFlights(code: string, message: string, runId: RunId): void {
+  abortFlights(code: AikiError["code"], message: string, runId: RunId): void {
     if (this.#flights.size === 0) return;
     const reason = new AikiError(code, message, { ids: { runId } });
     const flights = [...this.#flights];
@@ -67,7 +67,7 @@ export class Work {
   }
 
   /** The run left this worker. */
-  end(code: string, runId: RunId): void {
+  end(code: AikiError["code"], runId: RunId): void {
     this.cutDelays();
     this.abortFlights(code, "This worker no longer holds the run.", runId);
   }

@@ -1,7 +1,7 @@
-import { AikiError, isAikiError } from "@aikirun/lib";
+import { AikiError, type ErrorCode, isAikiError } from "@aikirun/lib";
 import { DatabaseError } from "pg";
 
-type Explanation = [code: string, advice: string];
+type Explanation = [code: ErrorCode, advice: string];
 
 const lost: Explanation = [
   "STORAGE_UNAVAILABLE",

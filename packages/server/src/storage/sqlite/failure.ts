@@ -1,9 +1,9 @@
-import { AikiError, isAikiError } from "@aikirun/lib";
+import { AikiError, type ErrorCode, isAikiError } from "@aikirun/lib";
 
 /** Primary result codes of SQLite: https://www.sqlite.org/rescode.html */
 const codes = { busy: 5, locked: 6, readonly: 8, io: 10, corrupt: 11, full: 13, cannotOpen: 14, notADatabase: 26 };
 
-type Explanation = [name: string, advice: string];
+type Explanation = [code: ErrorCode, advice: string];
 
 const full: Explanation = ["STORAGE_FULL", "the disk is full. Nothing was recorded; free some space and go on."];
 const readOnly: Explanation = [
