@@ -33,6 +33,21 @@ function isOptions(_: object): _ is StartOptions {
   return true;
 }
 
+describe("a long poll of a server in this process", () => {
+  it("keeps the process alive until it is answered", async () => {
+    let answer = () => {};
+    const watch = () => new Promise<ReplyOf<"watch">>((resolve) => (answer = () => resolve({ results: [] })));
+    const { aiki } = await connect({ watch });
+    const holding = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+    const before = holding();
+    const reply = aiki.api.watch({ watched: [], waitMs: 60_000 });
+    expect(holding()).toBe(before + 1);
+    answer();
+    await reply;
+    expect(holding()).toBe(before);
+  });
+});
+
 describe("starting a run", () => {
   it("sends everything that a start says", async () => {
     const { aiki, asked } = await connect({ start: started });

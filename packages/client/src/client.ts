@@ -9,6 +9,7 @@ import type { RedisParams } from "./redis-params.ts";
 import { createRuns, type Runs } from "./runs.ts";
 import { signals } from "./signals.ts";
 import { starts } from "./start.ts";
+import { keepAlive } from "./transient.ts";
 import { transportFor } from "./transport.ts";
 import { watcher } from "./watcher.ts";
 import { createWorkers, type Workers } from "./workers.ts";
@@ -81,8 +82,21 @@ interface Line {
   disconnect: () => void;
 }
 
+/** A long poll of a server in this process waits for timers only, and those do not keep the process alive. */
 function embedded(server: EmbeddedServer): Line {
-  return { api: server.api(), disconnect: () => {} };
+  const api = server.api();
+  return {
+    api: {
+      ...api,
+      claim: (request, options) => awake(api.claim(request, options)),
+      watch: (request, options) => awake(api.watch(request, options)),
+    },
+    disconnect: () => {},
+  };
+}
+
+function awake<Reply>(reply: Promise<Reply>): Promise<Reply> {
+  return reply.finally(keepAlive());
 }
 
 async function remote(target: HttpTarget, env: Env): Promise<Line> {

@@ -42,6 +42,14 @@ describe("systemEnv", () => {
     expect(fired).toBe(1);
   });
 
+  it("does not keep the process alive for a timer", () => {
+    const holding = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+    const before = holding();
+    const cancel = env.after(60_000, () => {});
+    expect(holding()).toBe(before);
+    cancel();
+  });
+
   it("calls soon only when every pending microtask has run", async () => {
     const order: string[] = [];
     await new Promise<void>((resolve) => {

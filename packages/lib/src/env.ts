@@ -31,7 +31,10 @@ export type Cancel = () => void;
 /** The longest delay that `setTimeout` takes; a longer one would fire at once. Milliseconds. */
 const longestTimeoutMs = 2 ** 31 - 1;
 
-/** The real world. `id` makes UUIDv7s. Timers keep the process alive until they fire or are cancelled. */
+/**
+ * The real clock, timers and randomness. `id` makes UUIDv7s. As `after` says, no timer keeps the process alive: whoever
+ * waits for one keeps it alive in another way, as an open socket does.
+ */
 export function systemEnv(options: { id: () => string }): Env {
   return {
     now: () => Date.now(),
@@ -60,7 +63,7 @@ function after(delayMs: number, then: () => void): Cancel {
   const arm = (): void => {
     const step = Math.min(remaining, longestTimeoutMs);
     remaining -= step;
-    timer = setTimeout(remaining > 0 ? arm : then, step);
+    timer = setTimeout(remaining > 0 ? arm : then, step).unref();
   };
   arm();
   return () => clearTimeout(timer);

@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { AikiError, consoleLogger, type Env, type Logger, systemEnv } from "@aikirun/lib";
 import { v7 } from "uuid";
 import { type Database, invalid, parseDatabase } from "./config.ts";
@@ -31,14 +32,14 @@ export async function move({ from, to, logger = consoleLogger({}), onProgress }:
   if (isSame(source, target)) throw invalid("from and to name the same database. Name another one to move to.");
   const env = systemEnv({ id: v7 });
   const around = { env, logger };
-  await checkUnused(source, env);
+  await checkUnused(source);
   return withOpen(source, around, (opened) =>
     withOpen(target, around, (empty) =>
       transfer({
         from: opened,
         to: empty,
         progress: async (progress) => onProgress?.(progress),
-        last: () => checkUnused(source, env),
+        last: () => checkUnused(source),
       }),
     ),
   );
@@ -71,12 +72,12 @@ function addressOf(database: Movable): string {
  * SQLite's lock keeps servers away. On PostgreSQL they show by the name of their connections; one whose url gives it
  * another name is not seen, but what it writes during the move is.
  */
-async function checkUnused(source: Movable, env: Env): Promise<void> {
+async function checkUnused(source: Movable): Promise<void> {
   if (source.type === "sqlite") return checkExists(source.path);
   const { serversOn } = await import("./storage/postgres/servers.ts");
   let addresses = await serversOn(named(source.url));
   for (let looks = 1; addresses.length > 0 && looks < lingering.looks; looks += 1) {
-    await new Promise<void>((then) => env.after(lingering.pauseMs, then));
+    await pause(lingering.pauseMs);
     addresses = await serversOn(named(source.url));
   }
   if (addresses.length === 0) return;

@@ -17,7 +17,10 @@ import { openDoorbells } from "./redis.ts";
 import { observedKeys, observedStorage, StorageFaults } from "./storage/faults.ts";
 import type { KeyedStorage } from "./storage/keys.ts";
 
-/** An Aiki server inside this process: call it, mount it, or let it listen. */
+/**
+ * An Aiki server inside this process: call it, mount it, or let it listen. It does not keep the process alive; its
+ * listeners do, and so do the workers and the waiting calls of this process.
+ */
 export interface Server {
   /**
    * The eight verbs without HTTP and keys, for clients and workers of this process. Runs of two namespaces never meet.
@@ -77,13 +80,13 @@ function assembled(config: Config, storage: KeyedStorage, engine: Engine): Serve
   const mounted = new AbortController();
   setMaxListeners(0, mounted.signal);
   const listeners = new Set<Listener>();
-  const api = once((namespace: string) => engine.api(namespace));
-  const local = once((namespace: string) => checked(api(checkName(namespace, "namespace"))));
   const known = knownKeys({ keys: storage.keys, env: config.env, logger: config.logger });
   let closed: Promise<void> | null = null;
 
   const face: Omit<Face, "hosts" | "closing"> = {
-    admit: config.auth ? admitKeys({ known, api, env: config.env, logger: config.logger }) : admitAll(api("default")),
+    admit: config.auth
+      ? admitKeys({ known, api: engine.api, env: config.env, logger: config.logger })
+      : admitAll(engine.api("default")),
     ready: oneAtATime(() => storage.checkWritable()),
     logger: config.logger,
     id: config.env.id,
@@ -109,7 +112,7 @@ function assembled(config: Config, storage: KeyedStorage, engine: Engine): Serve
   };
 
   return {
-    api: (namespace = "default") => local(namespace),
+    api: (namespace = "default") => checked(engine.api(checkName(namespace, "namespace"))),
     keys: keyring(storage.keys, config.logger, known.forget),
     fetch: createApp({ ...face, hosts: hostsFor(config, null), closing: mounted.signal }),
     listen,
@@ -145,15 +148,5 @@ function oneAtATime(work: () => Promise<void>): () => Promise<void> {
       current = null;
     });
     return current;
-  };
-}
-
-/** Makes one per name, when it is first asked for. */
-function once<T>(make: (name: string) => T): (name: string) => T {
-  const made = new Map<string, T>();
-  return (name) => {
-    const one = made.get(name) ?? make(name);
-    made.set(name, one);
-    return one;
   };
 }

@@ -57,7 +57,7 @@ export function rig({ env = virtualEnv(), inner = memoryStorage({ env }), settin
     engine,
     api,
     batches,
-    speaker: (namespace = "default") => new Speaker(namespace === "default" ? api : engine.api(namespace), env),
+    speaker: (namespace = "default") => new Speaker(engine.api(namespace), env),
     another: () => rig({ env, inner, settings }),
   };
 }

@@ -57,6 +57,20 @@ describe("lists", () => {
   });
 });
 
+describe("an api", () => {
+  it("is made once for each namespace, so that two users of one share what it remembers", async () => {
+    const { engine, speaker } = rig();
+    const claim = speaker().request();
+    await speaker().start();
+    const [first, doubled] = await Promise.all([
+      engine.api("default").claim(claim),
+      engine.api("default").claim(claim),
+    ]);
+    expect(first.runs).toHaveLength(1);
+    expect(doubled).toBe(first);
+  });
+});
+
 describe("a repeated report", () => {
   const nexts: Record<string, Next> = {
     continue: go,

@@ -41,7 +41,7 @@ export interface ObservedBatch extends Committed {
 }
 
 export interface Engine {
-  /** The eight verbs for one namespace. */
+  /** The eight verbs for one namespace: the same object at each call with the same name. */
   api(namespace: string): Api;
   /** Starts the clock. */
   start(): Promise<void>;
@@ -152,23 +152,13 @@ export function createEngine(options: EngineOptions): Engine {
   const { aliveMs } = committer.settings;
   const presence = livePresence({ env, storage: reaching, logger, aliveMs });
 
+  const shared = { env, storage: reading, lists, rows, ready, changes, presence, submit, recalls };
+  const ending = { tellRecall: told.recall, closing: closing.signal };
+  const streamsOf = (namespace: string) => () => doorbells?.streams(namespace);
+  const api = once((namespace) => createApi({ ...shared, ...ending, namespace, streams: streamsOf(namespace) }));
+
   return {
-    api: (namespace) =>
-      createApi({
-        namespace,
-        env,
-        storage: reading,
-        lists,
-        rows,
-        ready,
-        changes,
-        presence,
-        submit,
-        streams: () => doorbells?.streams(namespace),
-        recalls,
-        tellRecall: told.recall,
-        closing: closing.signal,
-      }),
+    api,
     async start() {
       await clock.start();
       told.start();
@@ -184,6 +174,16 @@ export function createEngine(options: EngineOptions): Engine {
       await presence.close();
       await told.close();
     },
+  };
+}
+
+/** Makes one per name, when it is first asked for. */
+function once<T>(make: (name: string) => T): (name: string) => T {
+  const made = new Map<string, T>();
+  return (name) => {
+    const one = made.get(name) ?? make(name);
+    made.set(name, one);
+    return one;
   };
 }
 
