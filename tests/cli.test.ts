@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Client, client } from "@aikirun/client";
-import { decode, silentLogger } from "@aikirun/lib";
+import { silentLogger } from "@aikirun/lib";
+import { decode } from "@aikirun/lib/internal";
 import { v7 } from "uuid";
 import { afterEach, describe, expect, it } from "vitest";
 

@@ -1,7 +1,8 @@
 /** Whatever the checks of client, worker and handler accept, the server's schemas accept. */
 
 import { type Client, client } from "@aikirun/client";
-import { addressOf, arrivalAddress, describeError, isAikiError, silentLogger } from "@aikirun/lib";
+import { isAikiError, silentLogger } from "@aikirun/lib";
+import { addressOf, arrivalAddress, describeError } from "@aikirun/lib/internal";
 import type { Api, ClaimRequest, FindRequest, Report, RunSpec, SignalItem } from "@aikirun/lib/protocol";
 import { server } from "@aikirun/server";
 import { worker } from "@aikirun/worker";

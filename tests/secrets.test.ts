@@ -1,6 +1,7 @@
 /** No password of a url reaches a log, an error or a terminal, however odd the url is. */
 
-import { describeError, type Logger } from "@aikirun/lib";
+import type { Logger } from "@aikirun/lib";
+import { describeError } from "@aikirun/lib/internal";
 import { server } from "@aikirun/server";
 import fc from "fast-check";
 import { afterEach, describe, expect, it, vi } from "vitest";

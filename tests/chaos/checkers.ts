@@ -1,6 +1,6 @@
 /** What must hold besides the invariants when programs are known and every harm is written down. */
 
-import { decode } from "@aikirun/lib";
+import { decode } from "@aikirun/lib/internal";
 import type { Facts } from "../end-to-end/facts.ts";
 import { type Checkers, checkers as general, grouped, tryOf } from "../end-to-end/invariants.ts";
 import { type Harm, touches } from "./harm.ts";

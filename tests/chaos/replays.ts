@@ -1,8 +1,9 @@
 /** Every completed run is executed once more against its own record: it must come to the same, and want nothing new. */
 
-import { silentLogger, systemEnv } from "@aikirun/lib";
+import { silentLogger } from "@aikirun/lib";
+import { systemEnv } from "@aikirun/lib/internal";
 import type { ClaimedRun, Entry, OpenWait } from "@aikirun/lib/protocol";
-import { createExecution, type Draft, type Host } from "@aikirun/workflow";
+import { createExecution, type Draft, type Host } from "@aikirun/workflow/internal";
 import { v7 } from "uuid";
 import type { WholeRun } from "../../packages/server/src/core/run.ts";
 import { journals } from "../end-to-end/invariants.ts";

@@ -3,7 +3,7 @@
  * violation. Numbers in brackets cite the invariants at the head of the server's core.
  */
 
-import { decode, resultAddress } from "@aikirun/lib";
+import { decode, resultAddress } from "@aikirun/lib/internal";
 import type { Entry, RunId } from "@aikirun/lib/protocol";
 import { isFinal } from "../../packages/server/src/core/draft.ts";
 import type { WholeRun } from "../../packages/server/src/core/run.ts";

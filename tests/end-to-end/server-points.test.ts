@@ -1,7 +1,8 @@
 /** That the points of a server tell its transactions apart: PostgreSQL has several of them open at once. */
 
 import { randomUUID } from "node:crypto";
-import { silentLogger, systemEnv } from "@aikirun/lib";
+import { silentLogger } from "@aikirun/lib";
+import { systemEnv } from "@aikirun/lib/internal";
 import { afterAll, describe, expect, it } from "vitest";
 import { testDatabase } from "../real/postgres.ts";
 import { queuedRun, returnedEntry, runId } from "../suites/records.ts";

@@ -1,7 +1,7 @@
 /** I23: every finished run is replayed against its own record; it must end the same, and do nothing new. */
 
 import type { ClaimedRun, ReportResult } from "@aikirun/lib/protocol";
-import { createExecution, type Draft, type Host } from "@aikirun/workflow";
+import { createExecution, type Draft, type Host } from "@aikirun/workflow/internal";
 import type { Run } from "../../packages/server/src/core/run.ts";
 import { wholeOf, wholeRun } from "../../packages/server/src/core/unread.ts";
 import { fingerprintOf } from "../../packages/workflow/src/replay/fingerprint.ts";

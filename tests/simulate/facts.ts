@@ -1,6 +1,6 @@
 /** What every commit must keep, of entries: who wrote them, in which order, and what they say of timers and events. */
 
-import { withdrawnAddress } from "@aikirun/lib";
+import { withdrawnAddress } from "@aikirun/lib/internal";
 import type { Entry, RunId } from "@aikirun/lib/protocol";
 import { hesitationMs } from "../../packages/server/src/core/draft.ts";
 import type { Wait } from "../../packages/server/src/core/run.ts";

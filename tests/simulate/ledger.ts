@@ -3,7 +3,7 @@
  * not possible together is a violation at once.
  */
 
-import { retryAddress, tryAddress } from "@aikirun/lib";
+import { retryAddress, tryAddress } from "@aikirun/lib/internal";
 import type { Address, RunId } from "@aikirun/lib/protocol";
 import { insertedPath } from "./code.ts";
 import { type Begun, type Execution, executionOf, Firm, isImmediate, isLocal, type Observation } from "./execution.ts";

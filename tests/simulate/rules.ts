@@ -1,6 +1,6 @@
 /** What every commit must keep, of rows, by the checker's own idea of who holds what. */
 
-import { resultAddress } from "@aikirun/lib";
+import { resultAddress } from "@aikirun/lib/internal";
 import type { RunId } from "@aikirun/lib/protocol";
 import type { Arrivals, Run } from "../../packages/server/src/core/run.ts";
 import { wholeOf } from "../../packages/server/src/core/unread.ts";

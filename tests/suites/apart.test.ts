@@ -3,7 +3,8 @@
  * asked to change what the other holds: neither waits for one that waits for it.
  */
 
-import { silentLogger, systemEnv } from "@aikirun/lib";
+import { silentLogger } from "@aikirun/lib";
+import { systemEnv } from "@aikirun/lib/internal";
 import { v7 } from "uuid";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { createEngine, type Engine } from "../../packages/server/src/engine/engine.ts";

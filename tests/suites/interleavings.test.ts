@@ -4,7 +4,8 @@
  * not wait for its turn: it passes over a run that somebody holds at that moment.
  */
 
-import { type Env, silentLogger, systemEnv } from "@aikirun/lib";
+import { type Env, silentLogger } from "@aikirun/lib";
+import { systemEnv } from "@aikirun/lib/internal";
 import type { Api, ClaimedRun } from "@aikirun/lib/protocol";
 import { v7 } from "uuid";
 import { afterAll, describe, expect, it } from "vitest";

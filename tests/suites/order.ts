@@ -1,7 +1,8 @@
 /** An order, which uses a task, a sleep, an event and a child: what a server must be able to do. */
 
 import { task } from "@aikirun/task";
-import { event, type Registry, workflow } from "@aikirun/workflow";
+import { event, workflow } from "@aikirun/workflow";
+import type { Registry } from "@aikirun/workflow/internal";
 
 const charge = task({ name: "charge", handler: async (id: string) => `paid ${id}` });
 

@@ -3,7 +3,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { client } from "@aikirun/client";
-import { type LogFields, type Logger, silentLogger, systemEnv } from "@aikirun/lib";
+import { type LogFields, type Logger, silentLogger } from "@aikirun/lib";
+import { systemEnv } from "@aikirun/lib/internal";
 import { server } from "@aikirun/server";
 import { v7 } from "uuid";
 import { describe, expect, inject, it } from "vitest";

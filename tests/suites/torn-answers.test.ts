@@ -1,6 +1,7 @@
 /** A server that answers a report while another one records something of the run, in between two of its statements. */
 
-import { silentLogger, systemEnv } from "@aikirun/lib";
+import { silentLogger } from "@aikirun/lib";
+import { systemEnv } from "@aikirun/lib/internal";
 import type { Entry } from "@aikirun/lib/protocol";
 import { v7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";

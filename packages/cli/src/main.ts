@@ -1,5 +1,6 @@
 import { debuglog } from "node:util";
-import { AikiError, describeError, isAikiError } from "@aikirun/lib";
+import { AikiError, isAikiError } from "@aikirun/lib";
+import { describeError } from "@aikirun/lib/internal";
 import { type Command, CommanderError } from "commander";
 import { createProgram } from "./program.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";

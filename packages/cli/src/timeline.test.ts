@@ -1,4 +1,11 @@
-import { addressOf, askAddress, childWaitAddress, retryAddress, tryAddress, withdrawnAddress } from "@aikirun/lib";
+import {
+  addressOf,
+  askAddress,
+  childWaitAddress,
+  retryAddress,
+  tryAddress,
+  withdrawnAddress,
+} from "@aikirun/lib/internal";
 import type { Entry, RunView, Value } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import { calledOf, placeOf } from "./address.ts";

@@ -1,4 +1,5 @@
-import { describeError, RunStalledError, type StartOptions } from "@aikirun/lib";
+import { RunStalledError, type StartOptions } from "@aikirun/lib";
+import { describeError } from "@aikirun/lib/internal";
 import type { RunSpec, RunView } from "@aikirun/lib/protocol";
 import { event, workflow } from "@aikirun/workflow";
 import { describe, expect, expectTypeOf, it } from "vitest";

@@ -1,4 +1,5 @@
-import { AikiError, type Env, type Logger, type RunStarter, starter } from "@aikirun/lib";
+import { AikiError, type AnyClient, type Env, type Logger } from "@aikirun/lib";
+import { starter } from "@aikirun/lib/internal";
 import type { Api } from "@aikirun/lib/protocol";
 import { type ClientParams, type EmbeddedServer, parseConfig } from "./config.ts";
 import { createHandle, type HandleContext } from "./handle.ts";
@@ -15,7 +16,7 @@ import { watcher } from "./watcher.ts";
 import { createWorkers, type Workers } from "./workers.ts";
 
 /** A connection to a server: pass it to `version.start` and to `worker`. */
-export interface Client extends RunStarter {
+export interface Client extends AnyClient {
   readonly runs: Runs;
   readonly workers: Workers;
   /** The wire itself, each call tried once. Throws `AikiError` for faults of the whole request. */

@@ -1,13 +1,5 @@
-import {
-  AikiError,
-  consoleLogger,
-  type Env,
-  Fields,
-  hasMethods,
-  type Logger,
-  redactUrl,
-  systemEnv,
-} from "@aikirun/lib";
+import { AikiError, consoleLogger, type Env, type Logger } from "@aikirun/lib";
+import { Fields, hasMethods, redactUrl, systemEnv } from "@aikirun/lib/internal";
 import type { Api } from "@aikirun/lib/protocol";
 import { v7 } from "uuid";
 import { parseRedis, type RedisParams } from "./redis-params.ts";

@@ -1,18 +1,15 @@
 import {
   AikiError,
   type Duration,
-  decode,
   type Env,
   type EventDefinitions,
-  Fields,
-  present,
   RunCancelledError,
   RunFailedError,
   type RunHandle,
   RunStalledError,
-  restoreError,
   type WaitForResult,
 } from "@aikirun/lib";
+import { decode, Fields, present, restoreError } from "@aikirun/lib/internal";
 import { type Api, type RunId, type RunStatus, type RunView, runStatuses, type Signal } from "@aikirun/lib/protocol";
 import { rejected } from "./rejected.ts";
 import { sendersOf } from "./senders.ts";

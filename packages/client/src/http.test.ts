@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { type Env, systemEnv } from "@aikirun/lib";
+import type { Env } from "@aikirun/lib";
+import { systemEnv } from "@aikirun/lib/internal";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { httpApi } from "./http.ts";
 import { retryAfterOf } from "./transient.ts";

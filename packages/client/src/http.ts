@@ -1,4 +1,5 @@
-import { AikiError, type Env, type ErrorCode, isRecord, receivedCode } from "@aikirun/lib";
+import { AikiError, type Env, type ErrorCode } from "@aikirun/lib";
+import { isRecord, receivedCode } from "@aikirun/lib/internal";
 import {
   type Api,
   type CallOptions,

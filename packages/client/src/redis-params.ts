@@ -1,4 +1,4 @@
-import { Fields } from "@aikirun/lib";
+import { Fields } from "@aikirun/lib/internal";
 
 /** Where Redis is. Only workers with the `redis_streams` subscriber use it; it may be missing at any moment. */
 export interface RedisParams {

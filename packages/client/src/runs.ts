@@ -1,4 +1,5 @@
-import { type EventDefinition, type EventDefinitions, Fields, present, type RunHandle, runIdForm } from "@aikirun/lib";
+import type { EventDefinition, EventDefinitions, RunHandle } from "@aikirun/lib";
+import { Fields, present, runIdForm } from "@aikirun/lib/internal";
 import {
   type Api,
   type FindRequest,

@@ -1,16 +1,12 @@
 import {
   AikiError,
-  checkName,
   type EventDefinition,
   type EventDefinitions,
   type EventSender,
-  encode,
-  Fields,
-  parseWith,
-  present,
   type RunHandle,
   type SendOptions,
 } from "@aikirun/lib";
+import { checkName, encode, Fields, parseWith, present } from "@aikirun/lib/internal";
 import type { RunId } from "@aikirun/lib/protocol";
 import type { Signals } from "./signals.ts";
 

@@ -1,4 +1,5 @@
-import { batcher, type Env } from "@aikirun/lib";
+import type { Env } from "@aikirun/lib";
+import { batcher } from "@aikirun/lib/internal";
 import { type Api, limits, type RunId, type Signal, type SignalItem, type SignalResult } from "@aikirun/lib/protocol";
 import { rejected } from "./rejected.ts";
 

@@ -1,14 +1,13 @@
+import type { Env, StartOptions } from "@aikirun/lib";
 import {
   batcher,
-  type Env,
   encode,
   Fields,
   hashPayload,
   parseWith,
   readStart,
-  type StartOptions,
   type VersionReference,
-} from "@aikirun/lib";
+} from "@aikirun/lib/internal";
 import { type Api, limits, type RunId, type RunSpec, type StartResult } from "@aikirun/lib/protocol";
 import { rejected } from "./rejected.ts";
 

@@ -11,9 +11,22 @@ import type { Schema } from "./schema.ts";
 /** Under this key a run in a handler carries what performs tasks. */
 export const performer: unique symbol = Symbol.for("@aikirun/performer");
 
-/** The first argument of a workflow handler, as a task sees it. */
-export interface TaskRunner {
+/** Under this key a run in a handler carries what starts its children. */
+export const childStarter: unique symbol = Symbol.for("@aikirun/child-starter");
+
+/** The first argument of a workflow's handler, whatever the workflow's events are. */
+export interface AnyRun {
+  /** Used by `task.start`. */
   readonly [performer]: (call: TaskCall) => Promise<unknown>;
+  /** Used by `version.startAsChild`. */
+  readonly [childStarter]: (call: ChildCall) => Promise<unknown>;
+}
+
+/** One start of a child. */
+export interface ChildCall {
+  version: VersionReference;
+  input: unknown;
+  options: ChildStartOptions;
 }
 
 /** One call of a task or an inline step. */
@@ -55,8 +68,9 @@ export const defaultTaskTimeoutMs = 300_000;
 /** Under this key a client carries what starts runs. */
 export const starter: unique symbol = Symbol.for("@aikirun/starter");
 
-/** A client, as a workflow version sees it. */
-export interface RunStarter {
+/** What `client()` resolves to. */
+export interface AnyClient {
+  /** Used by `version.start`. */
   readonly [starter]: (version: VersionReference, input: unknown, options: StartOptions) => Promise<unknown>;
 }
 

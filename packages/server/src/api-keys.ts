@@ -1,4 +1,5 @@
-import { consoleLogger, type Logger, systemEnv } from "@aikirun/lib";
+import { consoleLogger, type Logger } from "@aikirun/lib";
+import { systemEnv } from "@aikirun/lib/internal";
 import { v7 } from "uuid";
 import { type Keyring, keyring } from "./auth/keyring.ts";
 import { invalid, parseDatabase } from "./config.ts";

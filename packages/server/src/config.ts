@@ -1,6 +1,7 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { AikiError, consoleLogger, type Env, Fields, type Logger, redactUrl, systemEnv } from "@aikirun/lib";
+import { AikiError, consoleLogger, type Env, type Logger } from "@aikirun/lib";
+import { Fields, redactUrl, systemEnv } from "@aikirun/lib/internal";
 import { v7 } from "uuid";
 import type { Settings } from "./core/run.ts";
 import type { RedisTarget } from "./delivery/redis/connection.ts";

@@ -1,4 +1,5 @@
-import { droppedLines, type LogFields, type Logger, type LogLevel, logOutput, logValue } from "@aikirun/lib";
+import type { LogFields, Logger, LogLevel } from "@aikirun/lib";
+import { droppedLines, logOutput, logValue } from "@aikirun/lib/internal";
 import { type DestinationStream, type Logger as Pino, pino } from "pino";
 
 /** Fields whose values never reach a log, at the top of a line and one level down. */

@@ -1,4 +1,5 @@
-import { AikiError, consoleLogger, type Logger, systemEnv } from "@aikirun/lib";
+import { AikiError, consoleLogger, type Logger } from "@aikirun/lib";
+import { systemEnv } from "@aikirun/lib/internal";
 import { v7 } from "uuid";
 import { parseDatabase } from "./config.ts";
 import { openDatabase } from "./database.ts";

@@ -1,7 +1,8 @@
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { AikiError, consoleLogger, type Env, type Logger, systemEnv } from "@aikirun/lib";
+import { AikiError, consoleLogger, type Env, type Logger } from "@aikirun/lib";
+import { systemEnv } from "@aikirun/lib/internal";
 import { v7 } from "uuid";
 import { type Database, invalid, parseDatabase } from "./config.ts";
 import { openDatabase } from "./database.ts";

@@ -1,4 +1,5 @@
-import { AikiError, type Env, type Logger, parseServiceUrl } from "@aikirun/lib";
+import { AikiError, type Env, type Logger } from "@aikirun/lib";
+import { parseServiceUrl } from "@aikirun/lib/internal";
 import type { RedisTarget } from "./delivery/redis/connection.ts";
 import { type Doorbells, redisDoorbells } from "./delivery/redis/doorbells.ts";
 

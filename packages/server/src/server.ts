@@ -1,5 +1,6 @@
 import { setMaxListeners } from "node:events";
-import { AikiError, checkName, Fields } from "@aikirun/lib";
+import { AikiError } from "@aikirun/lib";
+import { checkName, Fields } from "@aikirun/lib/internal";
 import type { Api } from "@aikirun/lib/protocol";
 import { type Keyring, keyring } from "./auth/keyring.ts";
 import { knownKeys } from "./auth/known-keys.ts";

@@ -1,6 +1,6 @@
 /** One run told command by command: what tests of the core's semantics read like. */
 
-import { withdrawnAddress } from "@aikirun/lib";
+import { withdrawnAddress } from "@aikirun/lib/internal";
 import type { NewEntry, Next, OpenWait, Report } from "@aikirun/lib/protocol";
 import { decide } from "../src/core/decide.ts";
 import type { Claim, Command, Decision, Effect, Entry, Moment, Run, State } from "../src/core/run.ts";

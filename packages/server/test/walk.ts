@@ -1,6 +1,6 @@
 /** Random walks of one run through commands, as a shell that knows everything would decide them. */
 
-import { withdrawnAddress } from "@aikirun/lib";
+import { withdrawnAddress } from "@aikirun/lib/internal";
 import type { NewEntry, Next, OpenWait } from "@aikirun/lib/protocol";
 import fc from "fast-check";
 import { decide } from "../src/core/decide.ts";

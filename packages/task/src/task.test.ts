@@ -1,16 +1,20 @@
-import { defaultTaskTimeoutMs, performer, type TaskCall, type TaskRunner } from "@aikirun/lib";
+import type { AnyRun } from "@aikirun/lib";
+import { childStarter, defaultTaskTimeoutMs, performer, type TaskCall } from "@aikirun/lib/internal";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { task } from "./task.ts";
 
+const unused = (): Promise<never> => Promise.reject(new Error("unused"));
+
 /** A run that keeps the calls it is asked to perform. */
-function recorder(answer: unknown = "done"): { run: TaskRunner; calls: TaskCall[] } {
+function recorder(answer: unknown = "done"): { run: AnyRun; calls: TaskCall[] } {
   const calls: TaskCall[] = [];
-  const run: TaskRunner = {
+  const run: AnyRun = {
     [performer](call) {
       calls.push(call);
       return Promise.resolve(answer);
     },
+    [childStarter]: unused,
   };
   return { run, calls };
 }
@@ -92,8 +96,9 @@ describe("task", () => {
   });
 
   it("keeps the run as the performer's this", async () => {
-    class Runner implements TaskRunner {
+    class Runner implements AnyRun {
       readonly prefix = "run of ";
+      readonly [childStarter] = unused;
       async [performer](call: TaskCall): Promise<unknown> {
         return this.prefix + call.name;
       }
@@ -103,7 +108,7 @@ describe("task", () => {
 
   it("passes on what the run rejects with", async () => {
     const failure = new Error("failed for good");
-    const run: TaskRunner = { [performer]: () => Promise.reject(failure) };
+    const run: AnyRun = { [performer]: () => Promise.reject(failure), [childStarter]: unused };
     await expect(task({ name: "x", handler: () => 1 }).start(run)).rejects.toBe(failure);
   });
 

@@ -1,20 +1,15 @@
+import { AikiError, type AnyRun, type Duration, type RetryPolicy, type Schema, type TaskContext } from "@aikirun/lib";
 import {
-  AikiError,
   checkName,
-  type Duration,
   defaultTaskTimeoutMs,
   definitionFields,
   Fields,
   performer,
   present,
-  type RetryPolicy,
   readRetry,
   readSchemas,
-  type Schema,
   type TaskCall,
-  type TaskContext,
-  type TaskRunner,
-} from "@aikirun/lib";
+} from "@aikirun/lib/internal";
 
 /**
  * What makes a task. `Given` is what callers pass, `Input` what the handler gets: the same, unless `schema.input` turns
@@ -51,7 +46,7 @@ export interface Task<Input, Output> {
    * cannot be recorded, `INVALID_RUN` or `INVALID_KEY` for what is neither a run nor a key, and `INVALID_OPTION` for an
    * option that there is not.
    */
-  start(run: TaskRunner, ...args: TaskArguments<Input>): Promise<Output>;
+  start(run: AnyRun, ...args: TaskArguments<Input>): Promise<Output>;
 }
 
 /** The arguments after the run: no input is needed where it may be undefined. */
@@ -127,7 +122,7 @@ function baseOf<Given, Input, Returned, Output>(
   return base;
 }
 
-function performerOf(run: TaskRunner, name: string): TaskRunner[typeof performer] {
+function performerOf(run: AnyRun, name: string): AnyRun[typeof performer] {
   const perform = run?.[performer];
   if (typeof perform === "function") return perform.bind(run);
   const advice = "give start the first argument of a workflow's handler";

@@ -1,11 +1,13 @@
 /** What compiles and what does not: `tsc` fails on a type that differs, and on an expected error that is none. */
 
-import { performer, type TaskContext, type TaskRunner } from "@aikirun/lib";
+import type { AnyRun, TaskContext } from "@aikirun/lib";
+import { childStarter, performer } from "@aikirun/lib/internal";
 import { describe, expect, expectTypeOf, it } from "vitest";
 import { z } from "zod";
 import { type Task, task } from "./task.ts";
 
-const run: TaskRunner = { [performer]: () => Promise.resolve(undefined) };
+const nothing = () => Promise.resolve(undefined);
+const run: AnyRun = { [performer]: nothing, [childStarter]: nothing };
 
 interface Order {
   orderId: string;

@@ -1,4 +1,4 @@
-import { Fields } from "@aikirun/lib";
+import { Fields } from "@aikirun/lib/internal";
 import { parseStrategy, type Strategy, type SubscriberStrategy } from "./subscribers/strategy.ts";
 
 /** How a worker works. Every field has a default. */

@@ -1,3 +1,4 @@
+export type { Registrable, Registry } from "@aikirun/workflow/internal";
 export type { WorkerParams } from "./config.ts";
 export type {
   AdaptivePolling,

@@ -1,4 +1,5 @@
-import { AikiError, relationTo } from "@aikirun/lib";
+import { AikiError } from "@aikirun/lib";
+import { relationTo } from "@aikirun/lib/internal";
 import type { Api, ClaimedRun, ClaimedWait, Entry, Report, ReportResult, RunId } from "@aikirun/lib/protocol";
 
 const pageEntries = 10_000;

@@ -13,7 +13,7 @@
  */
 
 import process from "node:process";
-import { hasMethods } from "@aikirun/lib";
+import { hasMethods } from "@aikirun/lib/internal";
 
 /** The run whose code runs in the current async context. */
 export interface CodeOwner {

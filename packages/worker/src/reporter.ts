@@ -1,5 +1,6 @@
 import { isTransient } from "@aikirun/client/internal";
-import { AikiError, batcher, describeError, type Env, isAikiError } from "@aikirun/lib";
+import { AikiError, type Env, isAikiError } from "@aikirun/lib";
+import { batcher, describeError } from "@aikirun/lib/internal";
 import { type Api, limits, type NewEntry, type Rejection, type Report, type ReportResult } from "@aikirun/lib/protocol";
 import { withNews } from "./journal.ts";
 import { patiently } from "./patience.ts";

@@ -1,6 +1,7 @@
 import { silentLogger } from "@aikirun/lib";
 import type { ClaimedRun } from "@aikirun/lib/protocol";
-import { type Execution, type Host, registry, type SliceEnd, workflow } from "@aikirun/workflow";
+import { workflow } from "@aikirun/workflow";
+import { type Execution, type Host, registry, type SliceEnd } from "@aikirun/workflow/internal";
 import { describe, expect, it } from "vitest";
 import { claimedRun, type Script, scriptedApi } from "../test/scripted-api.ts";
 import { settled, virtualEnv } from "../test/virtual-env.ts";

@@ -1,7 +1,7 @@
 import type { Client } from "@aikirun/client";
 import type { AikiError } from "@aikirun/lib";
 import type { Address, ClaimedRun, Next, ReportResult, RunId } from "@aikirun/lib/protocol";
-import type { ExecutableVersion, Execution, Host, Registry, SliceEnd } from "@aikirun/workflow";
+import type { ExecutableVersion, Execution, Host, Registry, SliceEnd } from "@aikirun/workflow/internal";
 import { type Expectation, expectation } from "./expectation.ts";
 import { withJournal } from "./journal.ts";
 import { type Instant, type Lease, type Leases, leases } from "./leases.ts";

@@ -1,6 +1,7 @@
-import { type LogFields, type Logger, restoreError } from "@aikirun/lib";
+import type { LogFields, Logger } from "@aikirun/lib";
+import { restoreError } from "@aikirun/lib/internal";
 import type { Address, ClaimedRun, ReportedStall } from "@aikirun/lib/protocol";
-import type { SliceEnd } from "@aikirun/workflow";
+import type { SliceEnd } from "@aikirun/workflow/internal";
 
 /** One line per thing that happened to a run: what is expected at debug, what somebody may have to look at at warn. */
 export interface SliceLog {

@@ -1,5 +1,6 @@
 import { backoffMs, isTransient, pause, retryAfterOf } from "@aikirun/client/internal";
-import { type Cancel, type Env, isRecord, type Logger } from "@aikirun/lib";
+import type { Cancel, Env, Logger } from "@aikirun/lib";
+import { isRecord } from "@aikirun/lib/internal";
 import {
   type Api,
   type ClaimedRun,

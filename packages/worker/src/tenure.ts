@@ -1,6 +1,6 @@
 import { AikiError, type Env, type Logger } from "@aikirun/lib";
 import type { Address, ClaimedRun, Report, ReportResult, RunId } from "@aikirun/lib/protocol";
-import type { Draft, Execution, Host } from "@aikirun/workflow";
+import type { Draft, Execution, Host } from "@aikirun/workflow/internal";
 import type { Lease } from "./leases.ts";
 import type { Reporter } from "./reporter.ts";
 

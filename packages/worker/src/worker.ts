@@ -1,9 +1,16 @@
 import { getHeapStatistics } from "node:v8";
 import type { Client } from "@aikirun/client";
 import { keepAlive, redisConnector } from "@aikirun/client/internal";
-import { AikiError, type Env, hasMethods } from "@aikirun/lib";
+import { AikiError, type Env } from "@aikirun/lib";
+import { hasMethods } from "@aikirun/lib/internal";
 import type { Served } from "@aikirun/lib/protocol";
-import { createExecution, fingerprintOf, ownerOfCurrentCode, type Registry, registry } from "@aikirun/workflow";
+import {
+  createExecution,
+  fingerprintOf,
+  ownerOfCurrentCode,
+  type Registry,
+  registry,
+} from "@aikirun/workflow/internal";
 import { parseConfig, type WorkerConfig, type WorkerParams } from "./config.ts";
 import { parkedLimits } from "./parked.ts";
 import { patiently } from "./patience.ts";

@@ -1,4 +1,4 @@
-import type { RunHandle, RunStarter } from "@aikirun/lib";
+import type { AnyClient, RunHandle } from "@aikirun/lib";
 import { describe, expectTypeOf, it } from "vitest";
 import { z } from "zod";
 import { event } from "./definition/event.ts";
@@ -38,7 +38,7 @@ const parsed = workflow({ name: "parsed" }).v("1", {
 });
 
 /** Never called: the compiler reads it. */
-function rightCalls(client: RunStarter, run: WorkflowRun): void {
+function rightCalls(client: AnyClient, run: WorkflowRun): void {
   expectTypeOf(v1.start(client, { id: "o", cents: 1 }, { referenceId: "o" })).toExtend<
     Promise<
       RunHandle<
@@ -67,7 +67,7 @@ function rightCalls(client: RunStarter, run: WorkflowRun): void {
 }
 
 /** Never called: each marked line must not compile. */
-function wrongCalls(client: RunStarter, run: WorkflowRun): void {
+function wrongCalls(client: AnyClient, run: WorkflowRun): void {
   // @ts-expect-error the input is missing
   v1.start(client);
   // @ts-expect-error a field is missing

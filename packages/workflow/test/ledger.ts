@@ -1,4 +1,4 @@
-import { arrivalAddress, resultAddress } from "@aikirun/lib";
+import { arrivalAddress, resultAddress } from "@aikirun/lib/internal";
 import type {
   Ask,
   Build,

@@ -1,6 +1,7 @@
 import { pathToFileURL } from "node:url";
 import { AikiError } from "@aikirun/lib";
-import type { ExecutableVersion, Registrable, Workflow } from "@aikirun/workflow";
+import type { Workflow } from "@aikirun/workflow";
+import type { ExecutableVersion, Registrable } from "@aikirun/workflow/internal";
 
 /** Every workflow and version that a module exports, default export included. Throws `NOTHING_EXPORTED`. */
 export async function loadWorkflows(file: string): Promise<Registrable[]> {

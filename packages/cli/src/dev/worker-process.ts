@@ -1,7 +1,8 @@
 /** The process in which `aiki dev` runs a worker: apart from the server, so that user code blocks only itself. */
 
 import { client } from "@aikirun/client";
-import { consoleLogger, describeError, isAikiError } from "@aikirun/lib";
+import { consoleLogger, isAikiError } from "@aikirun/lib";
+import { describeError } from "@aikirun/lib/internal";
 import { worker } from "@aikirun/worker";
 import { surviveOutputErrors } from "../terminal.ts";
 import { buildIdOf } from "./build-id.ts";

@@ -1,4 +1,5 @@
-import { type Duration, toMs } from "@aikirun/lib";
+import type { Duration } from "@aikirun/lib";
+import { toMs } from "@aikirun/lib/internal";
 import { type Scope, scopes } from "@aikirun/lib/protocol";
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { Terminal } from "../terminal.ts";

@@ -1,6 +1,7 @@
 /** The keys of a database as its operator sees them: create, list, revoke. */
 
-import { AikiError, checkName, type Duration, Fields, type Logger } from "@aikirun/lib";
+import { AikiError, type Duration, type Logger } from "@aikirun/lib";
+import { checkName, Fields } from "@aikirun/lib/internal";
 import { type Scope, scopes } from "@aikirun/lib/protocol";
 import type { Keys, NewKey, StoredKey } from "../storage/keys.ts";
 import { mintSecret } from "./secret.ts";

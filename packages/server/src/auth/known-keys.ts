@@ -3,7 +3,8 @@
  * no key are remembered apart, and storage is asked for many at once, by one question at a time.
  */
 
-import { batcher, type Env, type Logger } from "@aikirun/lib";
+import type { Env, Logger } from "@aikirun/lib";
+import { batcher } from "@aikirun/lib/internal";
 import type { Scope } from "@aikirun/lib/protocol";
 import type { Keys, StoredKey } from "../storage/keys.ts";
 import { isSameDigest, type Shown } from "./secret.ts";

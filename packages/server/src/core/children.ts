@@ -1,6 +1,7 @@
 /** Starts of children. What stands in the way of one is recorded in its place: the handler is told where it called. */
 
-import { type ErrorCode, resultAddress } from "@aikirun/lib";
+import type { ErrorCode } from "@aikirun/lib";
+import { resultAddress } from "@aikirun/lib/internal";
 import type { Address, ChildStart, Failure, Report } from "@aikirun/lib/protocol";
 import { arrive, change, type Draft, isFinal, record } from "./draft.ts";
 import { childValue } from "./receive.ts";

@@ -1,6 +1,6 @@
 /** What arrives from outside: events, and the ends of children. */
 
-import { arrivalAddress, resultAddress } from "@aikirun/lib";
+import { arrivalAddress, resultAddress } from "@aikirun/lib/internal";
 import { countArrival, receivedBy, takeWait } from "./bind.ts";
 import { arrive, change, type Draft, decided, draft, enqueue, isFinal, record, recordEnd, refuse } from "./draft.ts";
 import type { Arrival, Decision, Ended, Entry, Moment, Run, RunId, Value } from "./run.ts";

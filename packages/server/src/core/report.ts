@@ -1,6 +1,6 @@
 /** What a worker says of its run: facts to record, waits and children to open, and how it goes on. */
 
-import { awaitedResult, withdrawnAddress } from "@aikirun/lib";
+import { awaitedResult, withdrawnAddress } from "@aikirun/lib/internal";
 import type { Address, Ask, Next, OpenWait, Report, ReportedStall } from "@aikirun/lib/protocol";
 import { receivedBy } from "./bind.ts";
 import { startChildren } from "./children.ts";

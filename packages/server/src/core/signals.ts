@@ -1,6 +1,6 @@
 /** What people and programs ask of a run. Each is an entry under its signal's id, so that a repeat finds it done. */
 
-import { signalAddress } from "@aikirun/lib";
+import { signalAddress } from "@aikirun/lib/internal";
 import { park } from "./claim.ts";
 import {
   arrive,

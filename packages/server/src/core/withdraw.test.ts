@@ -1,4 +1,4 @@
-import { withdrawnAddress } from "@aikirun/lib";
+import { withdrawnAddress } from "@aikirun/lib/internal";
 import type { Address, NewEntry, OpenWait } from "@aikirun/lib/protocol";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";

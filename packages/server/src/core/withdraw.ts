@@ -1,6 +1,6 @@
 /** What a handler gives up waiting for. An event that such a wait had taken goes to another wait: none is dropped. */
 
-import { withdrawnWait } from "@aikirun/lib";
+import { withdrawnWait } from "@aikirun/lib/internal";
 import type { Address, Report } from "@aikirun/lib/protocol";
 import { giveBack, receivedBy, takeWait, unboundIn } from "./bind.ts";
 import { arrive, change, type Draft, recordEnd } from "./draft.ts";

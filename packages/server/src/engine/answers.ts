@@ -1,6 +1,6 @@
 /** The answers to commands. */
 
-import { relationTo } from "@aikirun/lib";
+import { relationTo } from "@aikirun/lib/internal";
 import type { Entry, Report } from "@aikirun/lib/protocol";
 import type { Command, Decision, Run } from "../core/run.ts";
 import type { Transaction } from "../storage/storage.ts";

@@ -5,7 +5,8 @@
 
 import { setMaxListeners } from "node:events";
 import { getHeapStatistics } from "node:v8";
-import { AikiError, batcher, type Env, type Logger } from "@aikirun/lib";
+import { AikiError, type Env, type Logger } from "@aikirun/lib";
+import { batcher } from "@aikirun/lib/internal";
 import { type Api, limits } from "@aikirun/lib/protocol";
 import type { Settings } from "../core/run.ts";
 import { readyRuns } from "../delivery/ready.ts";

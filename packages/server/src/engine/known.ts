@@ -1,6 +1,6 @@
 /** What must be known of a run's journal before a command is decided, and when. */
 
-import { arrivalAddress, awaitedResult, resultAddress, signalAddress, withdrawnAddress } from "@aikirun/lib";
+import { arrivalAddress, awaitedResult, resultAddress, signalAddress, withdrawnAddress } from "@aikirun/lib/internal";
 import type { Address, Entry } from "@aikirun/lib/protocol";
 import { isFinal } from "../core/decide.ts";
 import type { Command, Run } from "../core/run.ts";

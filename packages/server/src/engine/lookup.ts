@@ -1,6 +1,7 @@
 /** Finding and reading runs. Nothing here decides anything. */
 
-import { AikiError, askAddress, childWaitAddress, withdrawnAddress } from "@aikirun/lib";
+import { AikiError } from "@aikirun/lib";
+import { askAddress, childWaitAddress, withdrawnAddress } from "@aikirun/lib/internal";
 import {
   type Address,
   type Entry,

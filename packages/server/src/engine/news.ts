@@ -3,7 +3,8 @@
  * who waits for them elsewhere hears of it at once. All of it may be lost: the sweep of a second covers it.
  */
 
-import { batcher, type Cancel, type Env, isRecord } from "@aikirun/lib";
+import type { Cancel, Env } from "@aikirun/lib";
+import { batcher, isRecord } from "@aikirun/lib/internal";
 import type { RunId } from "@aikirun/lib/protocol";
 import type { Hint } from "../delivery/ready.ts";
 

@@ -1,4 +1,4 @@
-import { relationTo } from "@aikirun/lib";
+import { relationTo } from "@aikirun/lib/internal";
 import { type ClaimedRun, type Entry, limits, type Next, type RunStatus } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import { only, rig, type Speaker } from "../../test/rig.ts";

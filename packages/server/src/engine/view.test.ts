@@ -1,4 +1,4 @@
-import { askAddress, childWaitAddress, withdrawnAddress } from "@aikirun/lib";
+import { askAddress, childWaitAddress, withdrawnAddress } from "@aikirun/lib/internal";
 import type { NewEntry, ReportedStall, RunView } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import { codes, rig, type Speaker } from "../../test/rig.ts";

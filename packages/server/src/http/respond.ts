@@ -1,4 +1,5 @@
-import { describeError, isAikiError, type Logger } from "@aikirun/lib";
+import { isAikiError, type Logger } from "@aikirun/lib";
+import { describeError } from "@aikirun/lib/internal";
 import type { Verb } from "@aikirun/lib/protocol";
 import type { Admit } from "./admit.ts";
 import { answers } from "./answers.ts";

@@ -1,6 +1,6 @@
 /** What may enter: one schema per message of the protocol, with a proof below that each says the same as its type. */
 
-import { farthestMs, longestMs, mostErrors, runIdForm, storable } from "@aikirun/lib";
+import { farthestMs, longestMs, mostErrors, runIdForm, storable } from "@aikirun/lib/internal";
 import type {
   ClaimRequest,
   Failure,

@@ -1,6 +1,6 @@
 /** What every storage says alike of entries: how large one is, and which of them a retried run recalls. */
 
-import { resultAddress, withdrawnAddress } from "@aikirun/lib";
+import { resultAddress, withdrawnAddress } from "@aikirun/lib/internal";
 import type { Ask, Entry, RunId } from "@aikirun/lib/protocol";
 
 /** What an entry weighs besides its payload: ids, times, punctuation. */

@@ -1,4 +1,4 @@
-import { Fields } from "@aikirun/lib";
+import { Fields } from "@aikirun/lib/internal";
 import type { Subscriber, SubscriberContext } from "./subscriber.ts";
 
 /** Long-polls the server; when it answers empty at once, or errs, asks less and less often. The default. */

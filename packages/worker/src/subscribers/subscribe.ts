@@ -1,5 +1,6 @@
 import type { RedisConnector } from "@aikirun/client/internal";
-import { AikiError, hasMethods } from "@aikirun/lib";
+import { AikiError } from "@aikirun/lib";
+import { hasMethods } from "@aikirun/lib/internal";
 import { adaptivePolling, polling } from "./polling.ts";
 import { redisStreams } from "./redis-streams.ts";
 import type { Strategy } from "./strategy.ts";

@@ -1,4 +1,5 @@
-import { checkSchema, type EventDefinition, Fields, type Schema } from "@aikirun/lib";
+import type { EventDefinition, Schema } from "@aikirun/lib";
+import { checkSchema, Fields } from "@aikirun/lib/internal";
 
 /** Options of an event. */
 export interface EventOptions<Data> {

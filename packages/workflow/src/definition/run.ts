@@ -1,41 +1,24 @@
 /** The first argument of a workflow's handler. */
 
 import type {
+  AnyRun,
   ChildRunFailedError,
-  ChildStartOptions,
   Duration,
   EventContent,
   EventDefinitions,
   Logger,
   RetryPolicy,
   TaskContext,
-  TaskRunner,
-  VersionReference,
 } from "@aikirun/lib";
 import type { FinalStatus } from "@aikirun/lib/protocol";
 import type { EventWaitOptions, EventWaitResult } from "../replay/event.ts";
 import type { SleepOptions, SleepResult } from "../replay/sleep.ts";
 
-/** Under this key a run carries what starts its children. */
-export const childStarter: unique symbol = Symbol.for("@aikirun/child-starter");
-
-/** A run, as a version that is started as its child sees it. */
-export interface ChildRunner {
-  readonly [childStarter]: (call: ChildCall) => Promise<ChildHandle<unknown>>;
-}
-
-/** One start of a child. */
-export interface ChildCall {
-  version: VersionReference;
-  input: unknown;
-  options: ChildStartOptions;
-}
-
 /**
  * A run from inside its handler. Everything that returns a promise is durable: recorded once, recalled on every
  * replay.
  */
-export interface WorkflowRun<Events extends EventDefinitions = EventDefinitions> extends TaskRunner, ChildRunner {
+export interface WorkflowRun<Events extends EventDefinitions = EventDefinitions> extends AnyRun {
   readonly id: string;
   /** From 1; grows with every retry of the whole run. */
   readonly attempt: number;

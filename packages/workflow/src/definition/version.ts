@@ -1,22 +1,26 @@
 import {
   AikiError,
+  type AnyClient,
+  type AnyRun,
   type ChildStartOptions,
-  checkName,
   type Duration,
   type EventDefinitions,
-  Fields,
-  isRecord,
   type RetryPolicy,
   type RunHandle,
-  type RunStarter,
-  readRetry,
-  readSchemas,
   type Schema,
   type StartOptions,
+} from "@aikirun/lib";
+import {
+  checkName,
+  childStarter,
+  Fields,
+  isRecord,
+  readRetry,
+  readSchemas,
   starter,
   type VersionReference,
-} from "@aikirun/lib";
-import { type ChildHandle, type ChildRunner, childStarter, type WorkflowRun } from "./run.ts";
+} from "@aikirun/lib/internal";
+import type { ChildHandle, WorkflowRun } from "./run.ts";
 
 /**
  * What makes a version of a workflow. `Given` is what callers pass, `Input` what the handler gets: the same, unless
@@ -51,12 +55,12 @@ export interface WorkflowVersion<Input, Output, Events extends EventDefinitions>
    * Starts a run through a client. Rejects with `AikiError` `SCHEMA_MISMATCH`, `UNSERIALIZABLE`, `PAYLOAD_TOO_LARGE`,
    * `REFERENCE_CONFLICT` or `UNREACHABLE`; once resolved, the run is durable.
    */
-  start(client: RunStarter, ...args: StartArguments<Input, StartOptions>): Promise<RunHandle<Output, Events>>;
+  start(client: AnyClient, ...args: StartArguments<Input, StartOptions>): Promise<RunHandle<Output, Events>>;
   /**
    * Starts a child of a run, from inside its handler; once resolved, the child is durable. The input is a part of the
    * call's address, and `referenceId`, when given, stands for it.
    */
-  startAsChild(run: ChildRunner, ...args: StartArguments<Input, ChildStartOptions>): Promise<ChildHandle<Output>>;
+  startAsChild(run: AnyRun, ...args: StartArguments<Input, ChildStartOptions>): Promise<ChildHandle<Output>>;
 }
 
 /** The arguments of a start: no input is needed where it may be undefined. */

@@ -1,7 +1,7 @@
-import { type RunStarter, starter } from "@aikirun/lib";
+import type { AnyClient, AnyRun } from "@aikirun/lib";
+import { type ChildCall, childStarter, performer, starter } from "@aikirun/lib/internal";
 import { describe, expect, it } from "vitest";
 import { event } from "./event.ts";
-import { type ChildCall, type ChildRunner, childStarter } from "./run.ts";
 import { workflow } from "./workflow.ts";
 
 const handler = async (): Promise<number> => 1;
@@ -54,7 +54,7 @@ describe("a version", () => {
 
   it("tells a client what to start", async () => {
     const calls: unknown[] = [];
-    const client: RunStarter = {
+    const client: AnyClient = {
       async [starter]({ name, versionId, timeoutMs, events }, input, options) {
         calls.push({ name, versionId, timeoutMs, events: Object.keys(events), input, options });
         return { id: "handle" };
@@ -75,10 +75,11 @@ describe("a version", () => {
 
   it("tells a run what to start as its child", async () => {
     const calls: ChildCall[] = [];
-    const run: ChildRunner = {
+    const unused = (): Promise<never> => Promise.reject(new Error("unused"));
+    const run: AnyRun = {
+      [performer]: unused,
       [childStarter](call) {
         calls.push(call);
-        const unused = (): Promise<never> => Promise.reject(new Error("unused"));
         return Promise.resolve({ id: "c", result: unused, waitFor: unused });
       },
     };

@@ -1,4 +1,5 @@
-import { AikiError, checkName, definitionFields, type EventDefinitions } from "@aikirun/lib";
+import { AikiError, type EventDefinitions } from "@aikirun/lib";
+import { checkName, definitionFields } from "@aikirun/lib/internal";
 import { createVersion, type ExecutableVersion, type VersionOptions, type WorkflowVersion } from "./version.ts";
 
 /** Options of a workflow. */

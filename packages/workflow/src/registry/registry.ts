@@ -1,4 +1,5 @@
-import { AikiError, isRecord } from "@aikirun/lib";
+import { AikiError } from "@aikirun/lib";
+import { isRecord } from "@aikirun/lib/internal";
 import type { Served } from "@aikirun/lib/protocol";
 import type { ExecutableVersion } from "../definition/version.ts";
 import { duplicateVersion, type Workflow } from "../definition/workflow.ts";

@@ -1,4 +1,4 @@
-import { addressOf } from "@aikirun/lib";
+import { addressOf } from "@aikirun/lib/internal";
 import type { Identified, Unkeyed, Unnumbered } from "./call.ts";
 import type { Drain } from "./drain.ts";
 import { nested } from "./errors.ts";

@@ -1,6 +1,7 @@
 /** What becomes of a durable call: answered from the record, recalled from an earlier attempt, begun, or withdrawn. */
 
-import { type AikiError, askAddress, resultAddress, withdrawnAddress } from "@aikirun/lib";
+import type { AikiError } from "@aikirun/lib";
+import { askAddress, resultAddress, withdrawnAddress } from "@aikirun/lib/internal";
 import type { Address, Entry, OpenWait } from "@aikirun/lib/protocol";
 import type { BeginningKind } from "./beginnings.ts";
 import { Call, type Identified, type OpenCall } from "./call.ts";

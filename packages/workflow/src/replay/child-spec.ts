@@ -1,4 +1,5 @@
-import { type ChildStartOptions, Fields, hashPayload, readStart, type VersionReference } from "@aikirun/lib";
+import type { ChildStartOptions } from "@aikirun/lib";
+import { Fields, hashPayload, readStart, type VersionReference } from "@aikirun/lib/internal";
 import type { Payload, RunSpec } from "@aikirun/lib/protocol";
 
 /** The start of a child as it travels. Throws `AikiError` `INVALID_OPTION` for options that no start can have. */

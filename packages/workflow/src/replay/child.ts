@@ -1,16 +1,15 @@
+import { AikiError, ChildRunFailedError, type Duration } from "@aikirun/lib";
 import {
-  AikiError,
-  ChildRunFailedError,
+  type ChildCall,
   childRunId,
   childWaitAddress,
-  type Duration,
   decode,
   describeError,
   encode,
   Fields,
   parseWith,
   restoreError,
-} from "@aikirun/lib";
+} from "@aikirun/lib/internal";
 import {
   type Address,
   type Failure,
@@ -19,14 +18,7 @@ import {
   type RunId,
   type Value,
 } from "@aikirun/lib/protocol";
-import type {
-  ChildCall,
-  ChildEnded,
-  ChildHandle,
-  ChildReached,
-  ChildTimedOut,
-  ChildWaitOptions,
-} from "../definition/run.ts";
+import type { ChildEnded, ChildHandle, ChildReached, ChildTimedOut, ChildWaitOptions } from "../definition/run.ts";
 import { Call, callOf, refused } from "./call.ts";
 import { addressOfCall } from "./calls.ts";
 import { childSpec } from "./child-spec.ts";

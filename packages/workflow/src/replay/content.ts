@@ -1,4 +1,5 @@
-import { AikiError, hashPayload } from "@aikirun/lib";
+import { AikiError } from "@aikirun/lib";
+import { hashPayload } from "@aikirun/lib/internal";
 import type { Payload } from "@aikirun/lib/protocol";
 
 /** How much of the hash of an input tells one call from another. */

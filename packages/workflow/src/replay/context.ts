@@ -1,19 +1,16 @@
 /** The run as its handler sees it. */
 
+import { AikiError, type EventDefinitions, type LogFields, type Logger, type TaskContext } from "@aikirun/lib";
 import {
-  AikiError,
   checkName,
+  childStarter,
   defaultTaskTimeoutMs,
-  type EventDefinitions,
   Fields,
-  type LogFields,
-  type Logger,
   performer,
   readRetry,
   type TaskCall,
-  type TaskContext,
-} from "@aikirun/lib";
-import { childStarter, type StepOptions, type WorkflowRun } from "../definition/run.ts";
+} from "@aikirun/lib/internal";
+import type { StepOptions, WorkflowRun } from "../definition/run.ts";
 import type { ExecutableVersion } from "../definition/version.ts";
 import { refused } from "./call.ts";
 import { startChild } from "./child.ts";

@@ -1,13 +1,5 @@
-import {
-  AikiError,
-  type Duration,
-  decode,
-  describeError,
-  type EventDefinition,
-  Fields,
-  parseWith,
-  restoreError,
-} from "@aikirun/lib";
+import { AikiError, type Duration, type EventDefinition } from "@aikirun/lib";
+import { decode, describeError, Fields, parseWith, restoreError } from "@aikirun/lib/internal";
 import type { Value } from "@aikirun/lib/protocol";
 import { Call, type OpenCall, refused } from "./call.ts";
 import { addressOfCall } from "./calls.ts";

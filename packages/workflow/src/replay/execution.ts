@@ -1,4 +1,5 @@
-import { decode, describeError, encode, isRetryable, parseWith, retryDelayMs, TaskFailedError } from "@aikirun/lib";
+import { isRetryable, TaskFailedError } from "@aikirun/lib";
+import { decode, describeError, encode, parseWith, retryDelayMs } from "@aikirun/lib/internal";
 import type { ClaimedRun } from "@aikirun/lib/protocol";
 import type { ExecutableVersion } from "../definition/version.ts";
 import type { Conclusion } from "./answer.ts";

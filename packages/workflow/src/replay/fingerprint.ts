@@ -1,6 +1,6 @@
 /** Tells whether code has changed, as far as that can be told. */
 
-import { sha256 } from "@aikirun/lib";
+import { sha256 } from "@aikirun/lib/internal";
 import type { Build } from "@aikirun/lib/protocol";
 
 /** The last fingerprint of each handler, and the build id for which it was computed. */

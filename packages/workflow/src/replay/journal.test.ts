@@ -1,4 +1,4 @@
-import { childWaitAddress } from "@aikirun/lib";
+import { childWaitAddress } from "@aikirun/lib/internal";
 import type { Ask, Entry, Value } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import { made } from "../../test/made.ts";

@@ -6,7 +6,7 @@
  *  J3  Entries are taken in order of `seq` without a gap, so that nothing is delivered before what was recorded first.
  */
 
-import { resultAddress } from "@aikirun/lib";
+import { resultAddress } from "@aikirun/lib/internal";
 import type { Address, Ask, ClaimedWait, Entry, Payload, Value } from "@aikirun/lib/protocol";
 import type { Identified } from "./call.ts";
 import { Expected } from "./expected.ts";

@@ -1,4 +1,5 @@
-import { AikiError, Fields } from "@aikirun/lib";
+import { AikiError } from "@aikirun/lib";
+import { Fields } from "@aikirun/lib/internal";
 import type { MapOptions } from "../definition/run.ts";
 import { branchOfMap } from "./identity.ts";
 import { beginningOf, type Point, runAt } from "./points.ts";

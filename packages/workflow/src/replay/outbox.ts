@@ -1,6 +1,6 @@
 /** What is to be reported, in the order in which it happened. */
 
-import { awaitedResult } from "@aikirun/lib";
+import { awaitedResult } from "@aikirun/lib/internal";
 import type { Address, ChildStart, NewEntry, OpenWait, Report, Value } from "@aikirun/lib/protocol";
 import { askOf, type OpenCall, type Unnumbered } from "./call.ts";
 

@@ -1,4 +1,4 @@
-import { performer, type TaskCall } from "@aikirun/lib";
+import { performer, type TaskCall } from "@aikirun/lib/internal";
 import { describe, expect, it } from "vitest";
 import { Rig } from "../../test/rig.ts";
 import { workflow } from "../definition/workflow.ts";

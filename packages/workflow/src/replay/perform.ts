@@ -1,22 +1,17 @@
 /** Tasks and inline steps: tried until one try returns, or no more are due. */
 
+import { AikiError, isRetryable, type Logger, type TaskContext, TaskFailedError, TaskTimeoutError } from "@aikirun/lib";
 import {
-  AikiError,
   decode,
   describeError,
   encode,
-  isRetryable,
-  type Logger,
   parseWith,
   restoreError,
   retryAddress,
   retryDelayMs,
   type TaskCall,
-  type TaskContext,
-  TaskFailedError,
-  TaskTimeoutError,
   tryAddress,
-} from "@aikirun/lib";
+} from "@aikirun/lib/internal";
 import type { Address, Payload, Value } from "@aikirun/lib/protocol";
 import { Call, type OpenCall, refused } from "./call.ts";
 import { addressOfCall } from "./calls.ts";

@@ -1,4 +1,5 @@
-import { AikiError, describeError } from "@aikirun/lib";
+import { AikiError } from "@aikirun/lib";
+import { describeError } from "@aikirun/lib/internal";
 import type { Address, ClaimedRun, Entry, Failure, Next } from "@aikirun/lib/protocol";
 import { type Answer, givenUp, isPermanent, sliceEnd } from "./answer.ts";
 import type { Draft, Host, SliceEnd } from "./contract.ts";

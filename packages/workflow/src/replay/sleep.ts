@@ -1,4 +1,5 @@
-import { AikiError, checkName, Fields } from "@aikirun/lib";
+import { AikiError } from "@aikirun/lib";
+import { checkName, Fields } from "@aikirun/lib/internal";
 import type { OpenWait } from "@aikirun/lib/protocol";
 import { Call, refused } from "./call.ts";
 import { addressOfCall } from "./calls.ts";

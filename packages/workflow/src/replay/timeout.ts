@@ -1,4 +1,5 @@
-import { type Duration, type Fields, isRecord, toMs } from "@aikirun/lib";
+import type { Duration } from "@aikirun/lib";
+import { type Fields, isRecord, toMs } from "@aikirun/lib/internal";
 import type { Replay } from "./replay.ts";
 import { trusted } from "./trust.ts";
 

@@ -1,4 +1,4 @@
-import { decode, derivedRandom, derivedUuid, Fields } from "@aikirun/lib";
+import { decode, derivedRandom, derivedUuid, Fields } from "@aikirun/lib/internal";
 import { Call } from "./call.ts";
 import type { Making } from "./calls.ts";
 import { checkKey, keyed } from "./content.ts";

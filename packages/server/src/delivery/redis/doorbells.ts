@@ -3,7 +3,8 @@
  * commit and holds nobody up; while Redis fails, hints are dropped, and workers that are told of no streams poll.
  */
 
-import { batcher, type Env, type Logger } from "@aikirun/lib";
+import type { Env, Logger } from "@aikirun/lib";
+import { batcher } from "@aikirun/lib/internal";
 import { streamKey, streamLength, streamsOf } from "@aikirun/lib/protocol";
 import type { Hint } from "../ready.ts";
 import type { RedisConnection, RedisTarget } from "./connection.ts";

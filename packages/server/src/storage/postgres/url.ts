@@ -1,7 +1,8 @@
 /** Urls of PostgreSQL: what is accepted, what the driver is given, and what may be shown. */
 
 import { accessSync, constants } from "node:fs";
-import { AikiError, parseServiceUrl } from "@aikirun/lib";
+import { AikiError } from "@aikirun/lib";
+import { parseServiceUrl } from "@aikirun/lib/internal";
 
 const example = "postgres://user:password@host:5432/name";
 

@@ -1,4 +1,5 @@
-import { AikiError, isRecord } from "@aikirun/lib";
+import { AikiError } from "@aikirun/lib";
+import { isRecord } from "@aikirun/lib/internal";
 import type { Cell, Row } from "../row.ts";
 
 /** The part of the `node:sqlite` API that Aiki uses. */
