@@ -101,6 +101,7 @@ export function leases(options: LeasesOptions): Leases {
   let isClosed = false;
 
   const ageOf = ({ provenAt }: Held) => Math.max(env.elapsed() - provenAt.elapsed, env.now() - provenAt.now);
+  // mutant: lease-proven
   const isProven = (lease: Held) => ageOf(lease) < (lease.confirmed ? leaseMs : Math.min(leaseMs, unconfirmedMs));
   const leftMs = (lease: Held) => {
     if (lease.askedAt !== null) {

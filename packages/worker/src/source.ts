@@ -319,6 +319,7 @@ const firstLost = limits.repeatedClaims / 2;
 /** As one of several, the last of which is not held by the server. */
 function repeating(request: ClaimRequest, repeats: string[], isLast: boolean): ClaimRequest {
   const lost = [...repeats.slice(0, firstLost), ...repeats.slice(firstLost).slice(-firstLost)];
+  // mutant: lost-claim
   return { ...request, ...(lost.length > 0 ? { repeats: lost } : {}), ...(isLast ? { waitMs: 0 } : {}) };
 }
 

@@ -63,9 +63,10 @@ async function healthy({ directory }: Workshop): Promise<void> {
   if (status !== 0) throw new Error(`The code itself fails:\n${output.slice(-3_000)}`);
 }
 
-async function judge({ directory, alter }: Workshop, { name, edits, seed: known }: Mutant): Promise<Verdict> {
+async function judge({ directory, alter }: Workshop, mutant: Mutant): Promise<Verdict> {
+  const { name, seed: known } = mutant;
   const beganAt = performance.now();
-  const restore = await alter(edits);
+  const restore = await alter(mutant);
   const seconds = () => (performance.now() - beganAt) / 1_000;
   const first = Number(values.from);
   const batches = Array.from({ length: Math.ceil(seeds / batch) }, (_, index) => ({

@@ -3,22 +3,17 @@
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import type { Mutant } from "./list.ts";
+import { findMarked, mutated } from "./markers.ts";
 
 const root = resolve(import.meta.dirname, "../../..");
 const packages = ["lib", "task", "workflow", "client", "worker", "server"];
 
 export interface Workshop {
   directory: string;
-  /** Replaces exact texts; throws when one does not stand there exactly once. Returns what puts everything back. */
-  alter: (edits: readonly Edit[]) => Promise<() => Promise<void>>;
+  /** Changes the mutant's line; throws when there is no such line. Returns what puts everything back. */
+  alter: (mutant: Mutant) => Promise<() => Promise<void>>;
   dispose: () => Promise<void>;
-}
-
-export interface Edit {
-  /** From the root of the checkout. */
-  file: string;
-  from: string;
-  to: string;
 }
 
 export async function openWorkshop(): Promise<Workshop> {
@@ -34,7 +29,7 @@ export async function openWorkshop(): Promise<Workshop> {
   await link(join(root, "tests", "node_modules"), join(directory, "tests", "node_modules"));
   return {
     directory,
-    alter: (edits) => alter(directory, edits),
+    alter: (mutant) => alter(directory, mutant),
     dispose: () => rm(directory, { recursive: true, force: true }),
   };
 }
@@ -57,20 +52,9 @@ async function link(from: string, to: string): Promise<void> {
   if (isThere) await symlink(from, to);
 }
 
-async function alter(directory: string, edits: readonly Edit[]): Promise<() => Promise<void>> {
-  const originals = new Map<string, string>();
-  for (const { file, from, to } of edits) {
-    const path = join(directory, file);
-    const text = await readFile(path, "utf8");
-    const times = text.split(from).length - 1;
-    if (times !== 1) throw new Error(`${file} holds the text ${times} times instead of once: ${from}`);
-    if (!originals.has(path)) originals.set(path, text);
-    await writeFile(
-      path,
-      text.replace(from, () => to),
-    );
-  }
-  return async () => {
-    for (const [path, text] of originals) await writeFile(path, text);
-  };
+async function alter(directory: string, mutant: Mutant): Promise<() => Promise<void>> {
+  const { path, at, line } = mutated(mutant, await findMarked(directory));
+  const original = await readFile(path, "utf8");
+  await writeFile(path, original.split("\n").with(at, line).join("\n"));
+  return () => writeFile(path, original);
 }

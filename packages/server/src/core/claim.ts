@@ -15,7 +15,7 @@ export function claim(run: Run, asked: Claim, moment: Moment): Decision {
   const leaseUntil = moment.latest + Math.min(moment.settings.unconfirmedLeaseMs, leaseMs);
   // A repeat has a fence of its own: the server that failed to answer the first claim can give up only what that took.
   change(next, {
-    fence: Math.max(run.fence, moment.fenceFloor) + 1,
+    fence: Math.max(run.fence, moment.fenceFloor) + 1, // mutant: next-fence
     state: {
       status: "running",
       claimId,
@@ -98,7 +98,7 @@ export function holderOf(state: State): string | null {
 
 /** R4. */
 export function holds(run: Run, session: string, fence: number): boolean {
-  return run.state.status === "running" && run.fence === fence && run.state.session === session;
+  return run.state.status === "running" && run.fence === fence && run.state.session === session; // mutant: holder
 }
 
 /** Whether claims that gave out this fence, or a later one, may have been lost. */
@@ -121,7 +121,7 @@ export function recover(next: Draft): void {
   const { confirmed } = state;
   // Its worker could not renew a lease whose fence is void.
   const isLapse = !isVoid(next.run.fence, next.moment);
-  const crashes = next.run.crashes + (confirmed && isLapse ? 1 : 0);
+  const crashes = next.run.crashes + (confirmed && isLapse ? 1 : 0); // mutant: crash-count
   record(next, `recovered:#${next.run.fence}`, { type: "marked", mark: "recovered", crashes, confirmed });
   change(next, { lapses: next.run.lapses + (isLapse ? 1 : 0) });
   change(next, { crashes });

@@ -140,6 +140,7 @@ export function enqueue(draft: Draft, held: Held | null): void {
 export function end(draft: Draft, outcome: Outcome): void {
   const { id, parent, children } = draft.run;
   change(draft, { state: outcome, waits: [], timeoutAt: null });
+  // mutant: child-ended
   if (parent !== null) {
     const counted = draft.run.options.onParentEnd !== "abandon";
     const arrival = { type: "child", address: parent.address, outcome, runId: id, counted } as const;

@@ -11,6 +11,7 @@ export function receive(run: Run, arrival: Arrival, known: Entry[], moment: Mome
   if (known.length > 0) {
     return decided(next);
   }
+  // mutant: receive-after-end
   if (isFinal(run.state)) {
     return refuse("RUN_FINAL", `The run has ended (${run.state.status}) and receives nothing more.`);
   }
@@ -28,7 +29,7 @@ export function receive(run: Run, arrival: Arrival, known: Entry[], moment: Mome
 }
 
 function receiveEvent(next: Draft, { name, data, referenceId, signalId }: Extract<Arrival, { type: "event" }>): void {
-  const address = arrivalAddress(name, referenceId ?? signalId);
+  const address = arrivalAddress(name, referenceId ?? signalId); // mutant: arrival-address
   record(next, address, { type: "arrived", name, ...(data === undefined ? {} : { data }) }, { attempt: 0 });
   arrive(next);
   countArrival(next, name);

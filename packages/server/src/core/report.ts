@@ -29,6 +29,7 @@ const keptInStall = 100;
 export function report(run: Run, command: ReportCommand, moment: Moment): Decision {
   const { report, session, worker } = command;
   const next = draft(run, moment);
+  // mutant: same-report
   if (run.reported?.fence === report.fence && run.reported.reportId === report.reportId) {
     return decided(next);
   }
@@ -146,7 +147,7 @@ function openWaits(next: Draft, { opens }: Report, isOver: (wait: OpenWait) => b
     const value = type === "event" && name !== undefined ? receivedBy(next, name) : null;
     const until = deadlineOf(opened, latest);
     if (value !== null || (until !== null && until <= latest)) {
-      recordEnd(next, opened, value ?? { type: "elapsed" });
+      recordEnd(next, opened, value ?? { type: "elapsed" }); // mutant: event-or-deadline
       arrive(next);
     } else {
       waits.push({
@@ -185,6 +186,7 @@ function isEnded({ address, type }: OpenWait, known: ReadonlyMap<Address, Entry>
 /** R9: a report shows that the worker lives. A row that is written anyway also confirms the lease. */
 function settleCounts(next: Draft, report: Report): void {
   const { crashes, lapses } = next.run;
+  // mutant: crash-reset
   if (report.next.type !== "release" && (crashes > 0 || lapses > 0)) {
     change(next, { crashes: 0, lapses: 0 });
   }
@@ -281,6 +283,7 @@ function suspend(
 ): void {
   const { run } = next;
   // R6: something arrived that the worker has not seen. It stays in its hands, and the answer brings the news.
+  // mutant: inbox-seen
   if (run.inbox !== seen || run.state.status !== "running") {
     return;
   }
@@ -337,7 +340,7 @@ function finish(next: Draft, outcome: Extract<Next, { type: "finish" }>["outcome
   record(next, `attempt:#${attempt}`, { type: "marked", mark: "attempt_failed", error, retryAt });
   // A new attempt opens its own waits: none of the old one may take an event from it.
   const state: State = { status: "awaiting_retry", retryAt, held: null, children: 0 };
-  change(next, { attempt: attempt + 1, lastError: error, waits: [], state });
+  change(next, { attempt: attempt + 1, lastError: error, waits: [], state }); // mutant: retry-closes-waits
   if (pauseRequested) {
     park(next, state);
   }

@@ -30,6 +30,7 @@ export function cancel(run: Run, command: Signalled & { reason?: string }, momen
   if (command.known.length > 0 || run.state.status === "cancelled") {
     return decided(next);
   }
+  // mutant: cancel-after-end
   if (isFinal(run.state)) {
     return refuse("RUN_FINAL", `The run has already ended: ${run.state.status}.`);
   }

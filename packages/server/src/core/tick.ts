@@ -75,7 +75,7 @@ function checkWorker(next: Draft, state: Extract<State, { status: ParkedStatus }
 function elapse(next: Draft): boolean {
   const { now } = next.moment;
   const { waits } = next.run;
-  const passed = waits.filter((wait) => wait.until !== null && wait.until <= now).sort(byDeadline);
+  const passed = waits.filter((wait) => wait.until !== null && wait.until <= now).sort(byDeadline); // mutant: timer-due
   for (const wait of passed) {
     // A deadline ends an event's wait only if nothing is unbound for it.
     const value = wait.type === "event" ? receivedBy(next, wait.name ?? "") : null;
@@ -116,9 +116,10 @@ function advance(next: Draft, elapsed: boolean, isHolderAlive: boolean): void {
     case "running": {
       // The server itself may have been away: its first lease of uptime expires nobody.
       const grace = Math.min(bootAt + state.leaseMs, now + state.leaseMs);
-      if (state.leaseUntil <= now && now < grace) {
+      const hasExpired = state.leaseUntil <= now; // mutant: lease-ended
+      if (hasExpired && now < grace) {
         change(next, { state: { ...state, leaseUntil: grace } });
-      } else if (state.leaseUntil <= now) {
+      } else if (hasExpired) {
         recover(next);
       }
       return;

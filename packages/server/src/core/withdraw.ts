@@ -29,6 +29,7 @@ export function withdraw(next: Draft, withdrawn: ReadonlySet<Address>, known: Re
   }
   const { waits } = next.run;
   const others = waits.filter(({ address }) => !withdrawn.has(address));
+  // mutant: withdrawn-wait
   if (others.length < waits.length) {
     change(next, { waits: others });
   }
@@ -37,7 +38,7 @@ export function withdraw(next: Draft, withdrawn: ReadonlySet<Address>, known: Re
     .filter((value) => value?.type === "received");
   for (const name of new Set(taken.map((value) => value.name))) {
     const arrivals = taken.filter((value) => value.name === name).map(({ nth }) => nth);
-    giveBack(next, name, arrivals);
+    giveBack(next, name, arrivals); // mutant: give-back
     bindUnbound(next, name);
   }
 }

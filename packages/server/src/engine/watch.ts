@@ -139,6 +139,7 @@ async function runsOf(
   const missing = new Set<RunId>();
   for (const item of watched) {
     const run = afresh ? undefined : rows.get(item.runId);
+    // mutant: lost-run
     if (run === undefined || isDoubtful(run, item)) {
       missing.add(item.runId);
     } else {

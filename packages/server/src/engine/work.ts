@@ -159,6 +159,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
 
   /** Only acceptances that a write proves may rest on a cached row, and no refusal on not knowing what is recorded. */
   const isDoubtful = (decision: Decision, run: Run, command: Command) =>
+    // mutant: refusal-proven
     decision.ok ? isUnproven(run) && isIdle(decision, run) : isUnproven(run) || isAnswered(command);
 
   const accepted = (decision: Decision): Decision => {
@@ -238,6 +239,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
       return;
     }
     // What is recalled must be there, though this very transaction recorded it.
+    // mutant: start-recorded
     if (starts.some(({ recall }) => recall !== null && recorded.has(recall))) {
       await save();
     }
@@ -261,7 +263,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
     if (parents.length === 0) {
       return [];
     }
-    const children = await transaction.children(parents, childrenAtOnce);
+    const children = await transaction.children(parents, childrenAtOnce); // mutant: children-of-ended
     const wave: Array<{ to: RunId; command: Command }> = children.map((to) => ({ to, command: { type: "orphan" } }));
     if (children.length < childrenAtOnce) {
       wave.push(...parents.map((to) => ({ to, command: { type: "childless" } as const })));

@@ -66,7 +66,7 @@ export class Caller {
     const isBeside = from.call?.open === true;
     const together = this.drain ?? this.#madeTogether();
     const isTogether = from.together === together;
-    const branch = isBeside && isTogether ? besideOf(from.branch) : from.branch;
+    const branch = isBeside && isTogether ? besideOf(from.branch) : from.branch; // mutant: branch
     const origin = this.drain !== null && isTogether ? from.origin : branch;
     const isChanged = this.drain?.isChanged ?? from.isChanged;
     const content = what.at ?? contentOf(what, what.content);

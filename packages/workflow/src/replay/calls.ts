@@ -135,6 +135,7 @@ export class Calls {
   #find(call: OpenCall, clash: Clash | null): Recorded | "new" | null {
     const { made } = call;
     if (!this.#pump.isOpen) return null;
+    // mutant: clash
     if (clash !== null) {
       this.#refuse(made, clash);
       return null;
@@ -208,7 +209,7 @@ export class Calls {
 
   /** A later attempt records what it was given by an earlier one, so that its replays give it in the same order. */
   #recall(call: OpenCall, { address, seq, value }: Entry): void {
-    this.#pump.settle(call, { address, value: { type: "recalled", seq } }, value);
+    this.#pump.settle(call, { address, value: { type: "recalled", seq } }, value); // mutant: recalled
   }
 
   /** Records that the handler asks for the child's end. */

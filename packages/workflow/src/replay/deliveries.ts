@@ -81,7 +81,7 @@ export class Deliveries {
 
   /** What is recorded at `seq` waits for its turn. */
   later(call: OpenCall, seq: number, value: Value): void {
-    this.#ready.push({ seq: Math.max(seq, call.askSeq), value, call });
+    this.#ready.push({ seq: Math.max(seq, call.askSeq), value, call }); // mutant: delivery-order
   }
 
   /** The delivery whose turn it is. */

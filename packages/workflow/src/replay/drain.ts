@@ -61,7 +61,7 @@ export class Drain {
     const group = known ?? { count: 0, recorded: null };
     if (known === undefined) this.#groups.set(key, group);
     const nth = group.count;
-    group.count += 1;
+    group.count += 1; // mutant: alike-count
     return { nth, group };
   }
 

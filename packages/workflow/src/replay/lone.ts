@@ -38,6 +38,7 @@ export class LoneValue {
   take(): Early | null {
     const coming = this.#coming;
     this.#coming = null;
+    // mutant: only-open-call
     if (coming === null || this.#deliveries.open !== 1 || this.#journal.expected.size > 0) return null;
     const { posted, value } = coming;
     const { call } = posted;

@@ -69,7 +69,7 @@ export class Matcher {
     this.#made.add(made.content);
     if (this.#contested.has(made.identity)) return "ambiguous";
     if (made.group === null && this.#takenForLate.has(made.identity)) return "ambiguous";
-    const found = this.#exact(made.identity) ?? this.#withoutKey(made);
+    const found = this.#exact(made.identity) ?? this.#withoutKey(made); // mutant: found-without-key
     if (found !== null) return this.#isRivalled(made, delivered, found) ? "ambiguous" : found;
     const match = this.#byBranch(made, made.content, delivered) ?? this.#fromEarlier(made, isFirst);
     if (made.group !== null && typeof match !== "string" && match.ask !== null && !wasPrompt(match.ask)) {

@@ -106,7 +106,7 @@ export class Patience {
         diverged();
         return false;
       }
-      if (this.#waitedMs < limits.relaxMs) return true;
+      if (this.#waitedMs < limits.relaxMs) return true; // mutant: relax-after
       this.#isRelaxed = true;
       relaxed();
       return false;

@@ -161,7 +161,7 @@ class Tries {
     if (!call.open) return;
     const value = { type: "retrying", error, retryInMs } as const;
     const entry = { address: tryAddress(address, attempt), startedAt, value };
-    const isShort = retryInMs < holdBelowMs;
+    const isShort = retryInMs < holdBelowMs; // mutant: short-retry
     const recorded = isShort ? () => this.#pause(attempt, retryInMs) : null;
     pump.post({ entry, call, seen: false, recorded });
     if (!isShort) this.#pause(attempt, retryInMs);

@@ -247,7 +247,7 @@ export class Pump implements CodeOwner {
   #deliverNext(): boolean {
     const recorded = this.deliveries.peek();
     if (recorded !== undefined) {
-      if (!this.patience.isRelaxed && this.journal.expected.hasBefore(recorded.seq)) return false;
+      if (!this.patience.isRelaxed && this.journal.expected.hasBefore(recorded.seq)) return false; // mutant: ask-order
       this.#deliver(recorded.call, recorded.value, recorded.seq);
       return true;
     }
@@ -285,10 +285,10 @@ export class Pump implements CodeOwner {
   /** P3, P4. */
   #begin(): void {
     this.beginnings.forgetAnswered();
-    if (this.beginnings.size === 0 || this.journal.expected.size > 0) return;
+    if (this.beginnings.size === 0 || this.journal.expected.size > 0) return; // mutant: new-calls-begin
     const isRecorded = !this.outbox.seen && !this.#reports.isSeenInFlight;
     const start = this.#draining === null;
-    const effect = start && isRecorded && this.host.mayBegin();
+    const effect = start && isRecorded && this.host.mayBegin(); // mutant: effect-begins
     this.replaying = false;
     const mayRecall = (seq: number): boolean => this.patience.recallsFreely || !this.journal.recallable.hasBefore(seq);
     for (const { call, begin } of this.beginnings.take({ wait: true, start, effect }, mayRecall)) {

@@ -39,7 +39,7 @@ export function memoryStorage(options: { env: Pick<Env, "now"> }): KeyedStorage 
         try {
           return await work(transaction);
         } catch (thrown) {
-          transaction.undo();
+          transaction.undo(); // mutant: undo
           throw thrown;
         }
       });
@@ -213,7 +213,7 @@ class MemoryTransaction extends MemoryReader implements Transaction {
   async save(batch: Batch): Promise<Obstacle[]> {
     const obstacles: Obstacle[] = [];
     const stands = (id: RunId, revision: number): boolean => {
-      if (this.tables.runs.get(id)?.revision === revision) return true;
+      if (this.tables.runs.get(id)?.revision === revision) return true; // mutant: revision
       obstacles.push({ runId: id, kind: "revision" });
       return false;
     };
