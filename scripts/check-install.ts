@@ -1,29 +1,19 @@
 /**
- * Installs the packed packages as production does, without development dependencies, into an empty folder, makes it
- * read-only, and runs them there: a server on SQLite in another folder, with the memory of a small container, and one
- * workflow. Needs a build.
+ * Installs the packed packages as production does: without development dependencies, into a folder that only root can
+ * write. Runs a server on SQLite and one workflow there, as another user, in the memory of a small container.
  */
 
-import { execFileSync } from "node:child_process";
-import {
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { type Container, run, type Started } from "./deploy/container.ts";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
 
 /** What a small container may use, and what of it JavaScript's heap may. MiB. */
 const memory = { most: 512, heap: 384 };
 
-/** What a server without requests takes to stop at most: long polls are answered at once. Milliseconds. */
+/** The most that a server without requests takes to stop. Milliseconds. */
 const stopMs = 5_000;
 
 const directory = mkdtempSync(join(tmpdir(), "aiki-install-"));
@@ -31,81 +21,83 @@ const app = join(directory, "app");
 const data = join(directory, "data");
 try {
   install();
-  await live();
-  console.log(`install: sound within ${memory.most} MiB`);
+  await run();
 } finally {
   execFileSync("chmod", ["-R", "u+w", directory]);
   rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
 }
 
 function install(): void {
-  mkdirSync(app);
-  mkdirSync(data);
-  const workspaces = readdirSync("packages").flatMap((name) => ["--workspace", `packages/${name}`]);
-  npm(["pack", "--silent", "--ignore-scripts", ...workspaces, "--pack-destination", directory], process.cwd());
+  for (const folder of [app, data]) mkdirSync(folder);
+  const packages = readdirSync("packages").map((name) => resolve("packages", name));
+  npm(directory, "pack", "--silent", "--ignore-scripts", ...packages);
   const tarballs = readdirSync(directory).filter((name) => name.endsWith(".tgz"));
-  const dependencies = Object.fromEntries(
-    tarballs.map((name) => [name.replace(/^aikirun-(\w+)-.*/, "@aikirun/$1"), `file:../${name}`]),
-  );
-  writeFileSync(join(app, "package.json"), JSON.stringify({ type: "module", private: true, dependencies }));
-  copyFileSync("scripts/deploy/one-workflow.mjs", join(app, "one-workflow.mjs"));
-  npm(["install", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"], app);
+  writeFileSync(join(app, "package.json"), JSON.stringify({ type: "module", private: true }));
+  const paths = tarballs.map((name) => join("..", name));
+  npm(app, "install", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", ...paths);
   const unwanted = ["typescript", "vitest"].filter((name) => existsSync(join(app, "node_modules", name)));
   if (unwanted.length > 0) throw new Error(`Packages for development were installed: ${unwanted.join(", ")}.`);
-  // As root the programs run as another user, who may enter and read all of it, and write into the data alone.
-  chmodSync(directory, 0o755);
-  execFileSync("chmod", ["-R", "a+rX,a-w", app]);
-  chmodSync(data, 0o777);
+  execFileSync("cp", ["scripts/one-workflow.mjs", app]);
+  execFileSync("chmod", ["-R", "a+rX,a-w", directory]);
+  execFileSync("chmod", ["a+w", data]);
 }
 
-function npm(args: string[], cwd: string): void {
+function npm(cwd: string, ...args: string[]): void {
   execFileSync("npm", args, { cwd, stdio: ["ignore", "ignore", 2] });
 }
 
-async function live(): Promise<void> {
-  const container: Container = {
-    built: { root: directory, workdir: "app", env: new Map([["NODE_ENV", "production"]]) },
-    user: "1000:1000",
-    entrypoint: [],
-    variables: { HOME: data },
-  };
-  const small = ["node", `--max-old-space-size=${memory.heap}`];
-  await expectRefusal(run(container, ["node", "-e", "require('node:fs').writeFileSync('written', '')"]));
-  const bin = join("node_modules", "@aikirun", "cli", "bin", "aiki.js");
-  const database = `sqlite:${join(data, "aiki.db")}`;
-  const server = run(container, [...small, bin, "server", "--port", "0", "--database", database]);
-  await server.says('"msg":"listening"');
-  const url = /"url":"([^"]+)"/.exec(server.said())?.[1] ?? "";
-  const worker = run(container, [...small, "one-workflow.mjs", url]);
-  await worker.says("returned 42");
-  await expectEnd("the worker", worker);
-  checkMemory(server);
-  const before = performance.now();
-  server.stop("SIGTERM");
-  await expectEnd("the server", server);
-  const tookMs = Math.round(performance.now() - before);
-  if (tookMs > stopMs) throw new Error(`The server took ${tookMs} ms to stop:\n${server.said()}`);
-  if (!readdirSync(data).includes("aiki.db")) throw new Error(`There is no aiki.db in ${data}.`);
-}
-
-/** The folder must be one that cannot be written, or the rest would show nothing. */
-async function expectRefusal(writer: Started): Promise<void> {
+async function run(): Promise<void> {
+  const writer = start("-e", "try { require('node:fs').writeFileSync('written', '') } catch { process.exit(1) }");
   if ((await writer.ended) === 0) throw new Error("The installed folder can be written.");
-}
-
-async function expectEnd(what: string, started: Started): Promise<void> {
-  const code = await started.ended;
-  if (code !== 0) throw new Error(`${what} ended with ${code}:\n${started.said()}`);
-}
-
-/** The most that the process has ever held in memory. Only Linux tells it. */
-function checkMemory({ pid }: Started): void {
-  if (process.platform !== "linux") {
-    console.error("SKIPPED: only Linux tells the memory of another process.");
-    return;
-  }
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  const peak = Math.round(Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? Number.NaN) / 1_024);
-  console.log(`install: the server took ${peak} MiB at most`);
+  const database = `sqlite:${join(data, "aiki.db")}`;
+  const server = start("node_modules/@aikirun/cli/bin/aiki.js", "server", "--port", "0", "--database", database);
+  const url = /"url":"([^"]+)"/.exec(await server.line('"msg":"listening"'))?.[1] ?? "";
+  const worker = start("one-workflow.mjs", url);
+  await worker.line("returned 42");
+  await expectSuccess("worker", worker.ended);
+  const peak = peakOf(server.pid);
+  const before = performance.now();
+  process.kill(server.pid, "SIGTERM");
+  await expectSuccess("server", server.ended);
+  const tookMs = Math.round(performance.now() - before);
+  if (tookMs > stopMs) throw new Error(`The server took ${tookMs} ms to stop.`);
   if (!(peak <= memory.most)) throw new Error(`The server took ${peak} MiB, and a container has ${memory.most}.`);
+  console.log(`install: sound; the server took ${peak} MiB at most`);
+}
+
+/** Runs Node in the installed folder as production does; as another user if this is root. */
+function start(...args: string[]) {
+  const identity = process.getuid?.() === 0 ? { uid: 1000, gid: 1000 } : {};
+  const child = spawn(process.execPath, [`--max-old-space-size=${memory.heap}`, ...args], {
+    cwd: app,
+    env: { PATH: process.env.PATH, HOME: data, NODE_ENV: "production" },
+    stdio: ["ignore", "pipe", "inherit"],
+    ...identity,
+  });
+  const lines = createInterface({ input: child.stdout });
+  return {
+    pid: child.pid ?? 0,
+    ended: once(child, "exit").then(([code, signal]) => code ?? signal),
+    /** Resolves with the first line that contains the text; rejects when the process ends without one. */
+    async line(text: string): Promise<string> {
+      let before = "";
+      for await (const line of lines) {
+        if (line.includes(text)) return line;
+        before += `\n${line}`;
+      }
+      throw new Error(`${args[0]} ended without "${text}" and printed:${before}`);
+    },
+  };
+}
+
+async function expectSuccess(name: string, ended: Promise<number | string>): Promise<void> {
+  const code = await ended;
+  if (code !== 0) throw new Error(`The ${name} ended with ${code}.`);
+}
+
+/** The most memory that the process has ever held, in MiB. Only Linux tells it; elsewhere 0. */
+function peakOf(pid: number): number {
+  if (process.platform !== "linux") return 0;
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Math.round(Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1]) / 1_024);
 }

@@ -27,7 +27,7 @@ const limitsOfTime = {
 };
 
 /** How long requests under way may take to end when a listener closes. Milliseconds. */
-export const closeGraceMs = 5_000;
+const closeGraceMs = 5_000;
 
 /** A connection turns idle when its last request is answered, and Node does not end it by itself. */
 const sweepMs = 20;
