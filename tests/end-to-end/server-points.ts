@@ -75,7 +75,7 @@ export function reachingStorage(reach: Reach): Reaching {
 }
 
 function writesEntries(sql: string): boolean {
-  return sql === sqlite.insertEntry || sql === postgres.insertEntry;
+  return [sqlite, postgres].some(({ insertEntry, copyEntry }) => sql === insertEntry || sql === copyEntry);
 }
 
 function reading(transaction: Transaction): Omit<Transaction, "insert" | "save" | "recall"> {

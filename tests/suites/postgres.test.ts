@@ -694,6 +694,10 @@ function costs(database: TestDatabase): void {
     const requests = runs.map(({ id }) => ({ runId: id, after: 0, limit: 100, bytes: 1e6 }));
     await storage.read(async (reader) => [await reader.load(runs.map(({ id }) => id)), await reader.journal(requests)]);
     expect(executed.splice(2)).toEqual([sql.loadRun, sql.selectJournal, sql.commit]);
+
+    executed.length = 0;
+    await storage.transaction((tx) => tx.recall(runId(0), runId(900)));
+    expect(executed.splice(0)).toEqual([...opening, sql.selectOutline, sql.copyEntry, sql.commit]);
   });
 
   it("sends no more of a journal than was asked for", async () => {

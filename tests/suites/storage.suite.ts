@@ -396,6 +396,26 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
       expect(await read((reader) => reader.entriesAt([]))).toEqual([]);
     });
 
+    it("finds entries without large values, and tells their type and size", async () => {
+      const error = { name: "E", message: "\0é".repeat(2_000) };
+      const values: Value[] = [
+        { type: "returned", output: JSON.stringify("é".repeat(1_000)) },
+        { type: "arrived", name: "e", data: `\ud800${"x".repeat(2_000)}` },
+        { type: "threw", error },
+        { type: "received", name: "é".repeat(255), nth: 7 },
+        { type: "returned", output: JSON.stringify("x".repeat(1_998)) },
+      ];
+      const entries = values.map((value, n) => entryWith(runId(1), n + 1, value, { worker: "w", startedAt: 3 }));
+      await save({ entries });
+      const found = await read((reader) => reader.entriesAt(entries));
+      const sizes = [2_002, 2_000 + `\u0001"\\ud800"`.length + '{"name":"e"}'.length];
+      const left = [...sizes, JSON.stringify(values[2]).length + 2_000].map((bytes, n) => ({
+        ...entries[n],
+        value: { type: "unread", of: values[n]?.type, bytes },
+      }));
+      expect(found.toSorted((a, b) => a.seq - b.seq)).toEqual([...left, entries[3], entries[4]]);
+    });
+
     it("of a run tell when it changed, or when its last fact was recorded if that was later", async () => {
       await insert(queuedRun(1), queuedRun(2));
       const facts = [runId(1), runId(2)].map((id) => returnedEntry(id, 1));
@@ -486,6 +506,29 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect(await journal(runId(2))).toEqual(copies);
         expect(await journal(runId(1))).toEqual(entries);
         expect((await load(runId(2)))[0]?.tail).toBe(9);
+      });
+
+      it("copies large values to the byte, and marks with an identity however many waits they name", async () => {
+        const waits = Array.from({ length: 500 }, (_, n) => `sleep:#${n}`);
+        const values: Value[] = [
+          { type: "returned", output: `"${"é\0\ud800".repeat(9_000)}"` },
+          { type: "marked", mark: "stalled", reason: "ambiguous_call", identity: "i", waits },
+          { type: "marked", mark: "stalled", reason: "crash_loop", waits },
+          { type: "arrived", name: '"identity":', data: JSON.stringify("x".repeat(20_000)) },
+          { type: "threw", error: { name: "E", message: '"identity":'.repeat(9_000) } },
+          { type: "marked", mark: "cancelled", reason: '"identity":' },
+        ];
+        await save({ entries: values.map((value, n) => entryWith(runId(1), n + 1, value)) });
+        await insert(queuedRun(2));
+        expect(await storage.transaction((tx) => tx.recall(runId(1), runId(2)))).toBe(3);
+        expect((await journal(runId(2))).map(({ value }) => value)).toEqual([values[0], values[1], values[3]]);
+      });
+
+      it("into a run that has entries is refused, and copies nothing", async () => {
+        await save({ entries: [returnedEntry(runId(1), 1), returnedEntry(runId(1), 2), returnedEntry(runId(2), 2)] });
+        const recalling = storage.transaction((tx) => tx.recall(runId(1), runId(2)));
+        await expect(recalling).rejects.toMatchObject({ code: "RECALL_CONFLICT" });
+        expect(await journal(runId(2))).toHaveLength(1);
       });
 
       it("of nothing is nothing", async () => {

@@ -22,6 +22,8 @@ export interface Counts {
   entries: number;
   /** Reads outside of transactions. */
   reads: number;
+  /** Characters of the rows, entries and payloads that were loaded in transactions by id or address. */
+  characters: number;
 }
 
 export interface WatchedStorage extends Storage {
@@ -54,6 +56,7 @@ const nothing: Counts = {
   updates: 0,
   entries: 0,
   reads: 0,
+  characters: 0,
 };
 
 export function watchedStorage(inner: Storage): WatchedStorage {
@@ -99,17 +102,25 @@ export function watchedStorage(inner: Storage): WatchedStorage {
     close: () => inner.close(),
   };
 
+  async function measured<Loaded>(loading: Promise<Loaded>): Promise<Loaded> {
+    const loaded = await loading;
+    counts.characters += JSON.stringify(loaded instanceof Map ? [...loaded] : loaded).length;
+    return loaded;
+  }
+
   function counted(transaction: Transaction): Transaction {
     return {
       ...readerOf(transaction),
+      payloads: (ids) => measured(transaction.payloads(ids)),
+      journal: (requests) => measured(transaction.journal(requests)),
       async load(ids) {
         counts.loads += ids.length;
         if (ids.some((id) => id === watched.unreadable)) throw new AikiError("ROW_UNREADABLE", "A row cannot be read.");
-        return transaction.load(ids);
+        return measured(transaction.load(ids));
       },
       entriesAt(keys) {
         counts.lookups += 1;
-        return transaction.entriesAt(keys);
+        return measured(transaction.entriesAt(keys));
       },
       referenced(keys) {
         counts.references += 1;

@@ -5,7 +5,7 @@ import { resultAddress } from "@aikirun/lib/internal";
 import type { Address, ChildStart, Failure, Report } from "@aikirun/lib/protocol";
 import { arrive, change, type Draft, isFinal, record } from "./draft.ts";
 import { childValue } from "./receive.ts";
-import type { Entry, Run, Taken } from "./run.ts";
+import type { Entry, Outline, Run, Taken } from "./run.ts";
 import { openChild } from "./start.ts";
 
 type Holder = Taken["holder"];
@@ -15,7 +15,7 @@ export function startChildren(
   next: Draft,
   { starts }: Report,
   taken: readonly Taken[],
-  known: ReadonlyMap<Address, Entry>,
+  known: ReadonlyMap<Address, Outline>,
 ): void {
   const holders = new Map(taken.map(({ address, holder }) => [address, holder]));
   const begun: Run[] = [];
@@ -48,7 +48,7 @@ function begin(next: Draft, start: ChildStart, child: Run): void {
 }
 
 /** An earlier attempt made this very call: its child is the one. If that has ended, this attempt is told as well. */
-function goOnWith(next: Draft, start: ChildStart, { id, state }: Holder, known: ReadonlyMap<Address, Entry>): void {
+function goOnWith(next: Draft, start: ChildStart, { id, state }: Holder, known: ReadonlyMap<Address, Outline>): void {
   recordStart(next, start, { type: "started", runId: id });
   if (id !== start.spec.id) {
     arrive(next);

@@ -3,10 +3,10 @@
 import { arrivalAddress, resultAddress } from "@aikirun/lib/internal";
 import { countArrival, receivedBy, takeWait } from "./bind.ts";
 import { arrive, change, type Draft, decided, draft, enqueue, isFinal, record, recordEnd, refuse } from "./draft.ts";
-import type { Arrival, Decision, Ended, Entry, Moment, Run, RunId, Value } from "./run.ts";
+import type { Arrival, Decision, Ended, Moment, Outline, Run, RunId, Value } from "./run.ts";
 import { wholeOf } from "./unread.ts";
 
-export function receive(run: Run, arrival: Arrival, known: Entry[], moment: Moment): Decision {
+export function receive(run: Run, arrival: Arrival, known: Outline[], moment: Moment): Decision {
   const next = draft(run, moment);
   if (known.length > 0) {
     return decided(next);

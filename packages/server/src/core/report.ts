@@ -18,7 +18,8 @@ import {
   recordedBy,
   refuse,
 } from "./draft.ts";
-import type { Command, Decision, Entry, Held, Moment, ParkedStatus, Run, State, Value } from "./run.ts";
+import type { Command, Decision, Held, Moment, Outline, ParkedStatus, Run, State, Value } from "./run.ts";
+import { typeOf } from "./unread.ts";
 import { withdraw, withdrawnBy } from "./withdraw.ts";
 
 type ReportCommand = Extract<Command, { type: "report" }>;
@@ -121,15 +122,15 @@ function factsOf({ entries, starts }: Report): Fact[] {
   ];
 }
 
-function isSame({ value }: Fact, known: Entry | undefined): boolean {
+function isSame({ value }: Fact, known: Outline | undefined): boolean {
   if (value.type === "started") {
     // Whether the child began, and as which run, was decided here.
     return known?.value.type === "started" || known?.value.type === "threw";
   }
-  if (known === undefined || known.value.type !== value.type) {
+  if (known === undefined || typeOf(known) !== value.type) {
     return false;
   }
-  // `retrying` was recorded with a moment instead of the duration.
+  // `retrying` was recorded with a moment instead of the duration. A value that is not loaded has another size.
   return value.type === "retrying" || JSON.stringify(value) === JSON.stringify(known.value);
 }
 
@@ -178,7 +179,7 @@ function deadlineOf({ durationMs, until }: OpenWait, latest: number): number | n
 }
 
 /** Whether what the wait is for is recorded already, or that it was withdrawn. */
-function isEnded({ address, type }: OpenWait, known: ReadonlyMap<Address, Entry>): boolean {
+function isEnded({ address, type }: OpenWait, known: ReadonlyMap<Address, Outline>): boolean {
   const isRecorded = known.has(address) || known.has(withdrawnAddress(address));
   return isRecorded || (type === "child" && known.has(awaitedResult(address)));
 }

@@ -109,6 +109,17 @@ export interface Unread {
   readonly bytes: number;
 }
 
+/** An entry, without its value where that is left in storage. */
+export type Outline = Omit<Entry, "value"> & { value: Value | UnreadValue };
+
+/** Stands for a value that is not loaded with its entry, because it is large. It is read by its `seq`. */
+export interface UnreadValue {
+  readonly type: "unread";
+  readonly of: Value["type"];
+  /** How much it takes in storage. */
+  readonly bytes: number;
+}
+
 export type Interrupted = Extract<State, { status: "scheduled" | "queued" | ParkedStatus }>;
 
 export type ParkedStatus = "sleeping" | "awaiting_event" | "awaiting_child_workflow" | "awaiting_retry";
@@ -194,14 +205,14 @@ export type Command =
    * what stands in the way of the children that a report starts; if there is more, storage refuses to insert the child
    * and all is decided again.
    */
-  | { type: "report"; session: string; worker: string; report: Report; known: Entry[]; taken?: readonly Taken[] }
-  | { type: "receive"; arrival: Arrival; known: Entry[] }
-  | { type: "cancel"; signalId: string; reason?: string; known: Entry[] }
-  | { type: "pause"; signalId: string; known: Entry[] }
-  | { type: "resume"; signalId: string; known: Entry[] }
-  | { type: "wake"; signalId: string; known: Entry[] }
+  | { type: "report"; session: string; worker: string; report: Report; known: Outline[]; taken?: readonly Taken[] }
+  | { type: "receive"; arrival: Arrival; known: Outline[] }
+  | { type: "cancel"; signalId: string; reason?: string; known: Outline[] }
+  | { type: "pause"; signalId: string; known: Outline[] }
+  | { type: "resume"; signalId: string; known: Outline[] }
+  | { type: "wake"; signalId: string; known: Outline[] }
   /** `input` is that of the run, where it is not loaded with the row. */
-  | { type: "retry"; signalId: string; newRunId: RunId; known: Entry[]; input?: Payload }
+  | { type: "retry"; signalId: string; newRunId: RunId; known: Outline[]; input?: Payload }
   /** The parent ended; its live children follow. */
   | { type: "orphan" }
   /** A final run has no live child left to cancel. */

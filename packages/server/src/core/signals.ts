@@ -16,13 +16,13 @@ import {
   refuse,
 } from "./draft.ts";
 import { unpark } from "./receive.ts";
-import type { Decision, Entry, Interrupted, Mark, Moment, Payload, Run, RunId } from "./run.ts";
+import type { Decision, Interrupted, Mark, Moment, Outline, Payload, Run, RunId } from "./run.ts";
 import { retryOf } from "./start.ts";
 import { wholeOf } from "./unread.ts";
 
 interface Signalled {
   signalId: string;
-  known: Entry[];
+  known: Outline[];
 }
 
 export function cancel(run: Run, command: Signalled & { reason?: string }, moment: Moment): Decision {

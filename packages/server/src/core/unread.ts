@@ -1,9 +1,17 @@
-/** Which payloads are loaded with a row, and which are left in storage. */
+/** Which payloads and values are loaded with a row or an entry, and which are left in storage. */
 
-import type { Payload, Run, RunId, Unread, WholeRun } from "./run.ts";
+import type { Outline, Payload, Run, RunId, Unread, Value, WholeRun } from "./run.ts";
 
 /** Payloads up to this size are loaded with their row. Bytes. */
 export const loadedBytes = 16_384;
+
+/** Values up to this size are loaded with the outline of their entry: at least each that took an event. Bytes. */
+export const outlinedBytes = 2_000;
+
+/** The type of the value, whether it is loaded or not. */
+export function typeOf({ value }: Pick<Outline, "value">): Value["type"] {
+  return value.type === "unread" ? value.of : value.type;
+}
 
 export function isUnread(payload: Payload | Unread | null | undefined): payload is Unread {
   return typeof payload === "object" && payload !== null;

@@ -4,7 +4,7 @@ import { withdrawnWait } from "@aikirun/lib/internal";
 import type { Address, Report } from "@aikirun/lib/protocol";
 import { giveBack, receivedBy, takeWait, unboundIn } from "./bind.ts";
 import { arrive, change, type Draft, recordEnd } from "./draft.ts";
-import type { Entry } from "./run.ts";
+import type { Outline } from "./run.ts";
 
 /** The waits that a report withdraws. */
 export function withdrawnBy({ entries }: Report): ReadonlySet<Address> {
@@ -23,7 +23,7 @@ function withdrawnIn({ address, value }: Report["entries"][number]): Address[] {
  * bound to the waits that are open, in order of arrival. `known` is of this attempt: what an earlier one received can
  * still be recalled, so it stays received.
  */
-export function withdraw(next: Draft, withdrawn: ReadonlySet<Address>, known: ReadonlyMap<Address, Entry>): void {
+export function withdraw(next: Draft, withdrawn: ReadonlySet<Address>, known: ReadonlyMap<Address, Outline>): void {
   if (withdrawn.size === 0) {
     return;
   }

@@ -102,7 +102,10 @@ async function cutAnswer(
   const keys = [run.attempt, run.attempt - 1].flatMap((attempt) =>
     addresses.map((address) => ({ runId: run.id, attempt, address })),
   );
-  const there = [...(await transaction.entriesAt(keys)), ...written].filter((entry) => relation(entry) !== "none");
+  const brought = new Set(addresses);
+  const there = [...(await transaction.entriesAt(keys)), ...written].filter(
+    ({ fence, address }) => fence === report.fence && brought.has(address),
+  );
   const first = there.reduce((least, { seq }) => Math.min(least, seq), run.tail + 1);
   const news = entries.filter((entry) => relation(entry) !== "asItSays");
   return { ok: true, run, anew: null, first, news, cutAt };

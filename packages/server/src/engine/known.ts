@@ -1,9 +1,9 @@
 /** What must be known of a run's journal before a command is decided, and when. */
 
 import { arrivalAddress, awaitedResult, resultAddress, signalAddress, withdrawnAddress } from "@aikirun/lib/internal";
-import type { Address, Entry } from "@aikirun/lib/protocol";
+import type { Address } from "@aikirun/lib/protocol";
 import { isFinal } from "../core/decide.ts";
-import type { Command, Run } from "../core/run.ts";
+import type { Command, Outline, Run } from "../core/run.ts";
 import { isWorkerCheckDue } from "../core/tick.ts";
 import { withdrawnBy } from "../core/withdraw.ts";
 import type { EntryKey } from "../storage/storage.ts";
@@ -34,7 +34,7 @@ export function keyText({ attempt, address }: { attempt: number; address: string
   return `${attempt} ${address}`;
 }
 
-export function withKnown(command: Command, known: Entry[]): Command {
+export function withKnown(command: Command, known: Outline[]): Command {
   return "known" in command ? { ...command, known } : command;
 }
 

@@ -200,6 +200,52 @@ describe("a payload that stays in storage", () => {
   });
 });
 
+describe("what is recorded already", () => {
+  it("is met by a report without the values: those of children that ended, and of another report", async () => {
+    const { speaker, storage } = rig();
+    const one = speaker();
+    await one.start();
+    const starts = [0, 1, 2].map((n) => ({ address: `child:child#${n}`, spec: one.spec({ name: "child" }) }));
+    const claimed = await one.claimOne();
+    await one.report(claimed, go, { starts });
+    for (const child of await one.claim({ serves: [{ name: "child", versionId: "1" }] })) {
+      await one.report(child, { type: "finish", outcome: { status: "completed", output: large } });
+    }
+    storage.taken();
+    const opens = starts.map(
+      ({ address }) => ({ address: `${address}/wait#0`, type: "child", durationMs: null }) as const,
+    );
+    await one.report(claimed, go, { opens, seen: 3, after: 6, entries: [returned("task:a#0", large)] });
+    const other = { entries: [returned("task:a#0", "1")], seen: 3, after: 7 };
+    expect(only(await one.send(one.reporting(claimed, go, other)))).toMatchObject({ code: "FENCED" });
+    expect(storage.taken().characters).toBeLessThan(10_000);
+  });
+
+  it("is compared with the large values of a repeated report", async () => {
+    const { speaker } = rig();
+    const one = speaker();
+    await one.start();
+    const claimed = await one.claimOne();
+    const failure = { ...error, message: "m".repeat(60_000) };
+    const entriesWith = (output: string, message: string) => [
+      returned("task:a#0", output),
+      { address: "task:b#0", value: { type: "threw", error: { ...failure, message } } } as const,
+      { address: "task:c#0/1", value: { type: "retrying", error: failure, retryInMs: 5 } } as const,
+    ];
+    const entries = entriesWith(large, failure.message);
+    const first = await one.report(claimed, go, { entries });
+    expect(await one.report(claimed, go, { entries })).toEqual(first);
+    const others = [
+      entriesWith(large.replace("x", "y"), failure.message),
+      entriesWith(large, `n${failure.message.slice(1)}`),
+    ];
+    for (const changed of others) {
+      const [answer] = await one.send(one.reporting(claimed, go, { entries: changed }));
+      expect(answer).toMatchObject({ code: "FENCED" });
+    }
+  });
+});
+
 describe("a read", () => {
   it("answers about as many runs as fit, in order, and says that there are more", async () => {
     const { speaker, api } = rig();

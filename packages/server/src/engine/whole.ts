@@ -1,9 +1,10 @@
-/** Loads the payloads that were left in storage when rows were loaded. */
+/** Loads what was left in storage when rows and entries were loaded. */
 
 import type { RunId } from "@aikirun/lib/protocol";
 import { isFinal } from "../core/draft.ts";
-import type { Command, Run, WholeRun } from "../core/run.ts";
+import type { Command, Outline, Run, WholeRun } from "../core/run.ts";
 import { isUnread, isWhole, type Payloads, wholeRun } from "../core/unread.ts";
+import { storedBytes } from "../storage/entry-row.ts";
 import type { Reader } from "../storage/storage.ts";
 
 /** The same runs with all their payloads. One statement, or none. */
@@ -33,4 +34,24 @@ export async function withInput(
   }
   const payloads = (await reader.payloads([id])).get(id);
   return payloads === undefined || payloads.input === null ? command : { ...command, input: payloads.input };
+}
+
+/**
+ * What is recorded, with the values that may equal those of the report: where both have one size. So no more is loaded
+ * than the report holds.
+ */
+export async function withValues(
+  reader: Pick<Reader, "journal">,
+  command: Command,
+  known: Outline[],
+): Promise<Outline[]> {
+  const bytes = new Map<string, number>();
+  for (const { address, value } of command.type === "report" ? command.report.entries : []) {
+    if (value.type !== "retrying") bytes.set(address, storedBytes(value));
+  }
+  const alike = known.filter(({ address, value }) => value.type === "unread" && value.bytes === bytes.get(address));
+  const requests = alike.map(({ runId, seq }) => ({ runId, after: seq - 1, limit: 1, bytes: 0 }));
+  const read = requests.length === 0 ? [] : (await reader.journal(requests)).flat();
+  const bySeq = new Map(read.map((entry) => [entry.seq, entry]));
+  return known.map((entry) => bySeq.get(entry.seq) ?? entry);
 }

@@ -11,7 +11,7 @@ import { holders } from "./holders.ts";
 import { isBehind, keysOf, keyText, withKnown } from "./known.ts";
 import type { Rows } from "./rows.ts";
 import { takenNames } from "./taken.ts";
-import { withInput } from "./whole.ts";
+import { withInput, withValues } from "./whole.ts";
 
 /** Children cancelled in one transaction; the parent stays due until none is left. */
 const childrenAtOnce = 500;
@@ -143,7 +143,8 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
     }
     const wanted = new Set(keys.map(keyText));
     const here = (recorded.get(run.id) ?? []).filter((entry) => wanted.has(keyText(entry)));
-    return withKnown(await withInput(transaction, run, command), [...(await transaction.entriesAt(keys)), ...here]);
+    const there = await withValues(transaction, command, await transaction.entriesAt(keys));
+    return withKnown(await withInput(transaction, run, command), [...there, ...here]);
   };
 
   const withTaken = (run: Run, command: Command): Command =>

@@ -3,7 +3,8 @@
 import { createHash } from "node:crypto";
 import type { Entry } from "@aikirun/lib/protocol";
 import type { Run } from "../core/run.ts";
-import { changingColumns, entryColumns, fixedColumns } from "../storage/row.ts";
+import { entryColumns } from "../storage/entry-row.ts";
+import { changingColumns, fixedColumns } from "../storage/row.ts";
 import type { Reader, Transaction } from "../storage/storage.ts";
 import type { Rows } from "./table.ts";
 import type { Tally } from "./tally.ts";

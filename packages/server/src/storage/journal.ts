@@ -1,7 +1,10 @@
 /** What every storage says alike of entries: how large one is, and which of them a retried run recalls. */
 
+import { AikiError } from "@aikirun/lib";
 import { resultAddress, withdrawnAddress } from "@aikirun/lib/internal";
 import type { Ask, Entry, RunId } from "@aikirun/lib/protocol";
+import type { Outline } from "../core/run.ts";
+import { typeOf } from "../core/unread.ts";
 
 /** What an entry weighs besides its payload: ids, times, punctuation. */
 const overheadBytes = 160;
@@ -54,29 +57,40 @@ export function cutJournal(entries: Iterable<Entry>, limit: number, bytes: numbe
   return taken;
 }
 
+/** Where a success stands in the journal of the run that recalls it, as attempt 0. */
+export interface Copy {
+  /** The `seq` of the entry that is copied. */
+  from: number;
+  seq: number;
+  ask: Ask | undefined;
+}
+
 /**
- * The successes of a journal, as the entries of attempt 0 of the run that recalls them. A child counts when its result
+ * The successes of a journal, given in order, to be copied to the run that recalls them. A child counts when its result
  * returned; of several starts at one address the last is the one that did, of anything else the first stands (R3). The
  * end of a wait does not count when the handler gave that wait up.
  */
-export function recalled(entries: Entry[], to: RunId): Entry[] {
+export function recalled(entries: readonly Outline[]): Copy[] {
   const found = findings(entries);
   const seen = new Set<string>();
-  const copies: Entry[] = [];
-  const seqs: number[] = [];
+  const copies: Copy[] = [];
   for (const entry of entries) {
     if (seen.has(entry.address) || !isSuccess(entry, found)) continue;
     seen.add(entry.address);
-    const copy = { ...entry, runId: to, attempt: 0, fence: 0, seq: copies.length + 1 };
-    copies.push(entry.ask === undefined ? copy : { ...copy, ask: recounted(entry.ask, seqs) });
-    seqs.push(entry.seq);
+    const ask = entry.ask === undefined ? undefined : recounted(entry.ask, copies);
+    copies.push({ from: entry.seq, seq: copies.length + 1, ask });
   }
   return copies;
 }
 
-/** The call, asked at the copy of what had been delivered; `seqs` are those that have been copied, in order. */
-function recounted(ask: Ask, seqs: readonly number[]): Ask {
-  const after = seqs.findLastIndex((seq) => seq <= ask.askedAt);
+export function recallConflict(to: RunId): AikiError {
+  const message = "The address or the seq of a recalled entry is taken: recall into a new run only.";
+  return new AikiError("RECALL_CONFLICT", message, { ids: { runId: to } });
+}
+
+/** The call, asked at the copy of what had been delivered; `copies` are those made so far. */
+function recounted(ask: Ask, copies: readonly Copy[]): Ask {
+  const after = copies.findLastIndex(({ from }) => from <= ask.askedAt);
   return { ...ask, askedAt: after + 1 };
 }
 
@@ -87,18 +101,22 @@ interface Findings {
   withdrawn: Set<string>;
 }
 
-function findings(entries: readonly Entry[]): Findings {
+function findings(entries: readonly Outline[]): Findings {
   const found: Findings = { returned: new Set(), lastStart: new Map(), withdrawn: new Set() };
-  for (const { attempt, address, value, seq } of entries) {
-    if (value.type === "returned") found.returned.add(address);
-    if (value.type === "started") found.lastStart.set(address, seq);
-    if (value.type === "withdrawn") found.withdrawn.add(`${attempt} ${address}`);
+  for (const entry of entries) {
+    const { attempt, address, seq } = entry;
+    const type = typeOf(entry);
+    if (type === "returned") found.returned.add(address);
+    if (type === "started") found.lastStart.set(address, seq);
+    if (type === "withdrawn") found.withdrawn.add(`${attempt} ${address}`);
   }
   return found;
 }
 
-function isSuccess({ attempt, address, value, seq }: Entry, found: Findings): boolean {
-  switch (value.type) {
+function isSuccess(entry: Outline, found: Findings): boolean {
+  const { attempt, address, value, seq } = entry;
+  const type = typeOf(entry);
+  switch (type) {
     case "returned":
     case "observed":
     case "arrived":
@@ -116,8 +134,8 @@ function isSuccess({ attempt, address, value, seq }: Entry, found: Findings): bo
       return false;
     case "marked":
       // What could not be told apart in the run before answers no call of this one either.
-      return value.mark === "stalled" && value.identity !== undefined;
+      return value.type === "marked" && value.mark === "stalled" && value.identity !== undefined;
     default:
-      return value satisfies never;
+      return type satisfies never;
   }
 }

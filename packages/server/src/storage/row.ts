@@ -1,10 +1,10 @@
 /**
- * How runs and entries rest in a table, alike in every dialect. What is compared or indexed has a column, payloads have
- * columns of their own that hold them exactly as they came, the rest of a run is one JSON text.
+ * How runs rest in a table, alike in every dialect. What is compared or indexed has a column, payloads have columns of
+ * their own that hold them exactly as they came, the rest of a run is one JSON text.
  */
 
 import { AikiError } from "@aikirun/lib";
-import type { Ask, Build, Entry, Payload, Value } from "@aikirun/lib/protocol";
+import type { Build, Payload } from "@aikirun/lib/protocol";
 import { holderOf } from "../core/claim.ts";
 import type { Arrivals, Run, RunOptions, State, Unread, Wait } from "../core/run.ts";
 import { isUnread, loadedBytes, type Payloads } from "../core/unread.ts";
@@ -48,23 +48,6 @@ export interface FixedColumns {
   createdAt: number;
   input: string | null;
   options: string;
-}
-
-export interface EntryColumns {
-  runId: string;
-  seq: number;
-  address: string;
-  attempt: number;
-  at: number;
-  fence: number;
-  worker: string | null;
-  startedAt: number | null;
-  type: string;
-  payload: string | null;
-  /** JSON of what the value holds besides its type and payload; null when that is nothing. */
-  detail: string | null;
-  /** The durable call: `<askedAt> <identity>`, with ` <branch>` (or ` -`) and ` <alike>` where there is one. */
-  ask: string | null;
 }
 
 /** The JSON text of a run's row. `events` is a list, so that no event name is ever a key. */
@@ -229,106 +212,11 @@ export function payloadsOf(row: Row): Payloads {
   return readable(row.id, () => ({ input: optionalTextOf(row, "input"), output: optionalTextOf(row, "output") }));
 }
 
-export function entryColumns(entry: Entry): EntryColumns {
-  const { payload, detail } = splitValue(entry.value);
-  return {
-    runId: toText(entry.runId),
-    seq: entry.seq,
-    address: toText(entry.address),
-    attempt: entry.attempt,
-    at: entry.at,
-    fence: entry.fence,
-    worker: optionalText(entry.worker),
-    startedAt: entry.startedAt ?? null,
-    type: entry.value.type,
-    payload: optionalText(payload),
-    detail: detail === null ? null : JSON.stringify(detail),
-    ask: optionalText(entry.ask === undefined ? null : askText(entry.ask)),
-  };
-}
-
-export function entryOf(row: Row): Entry {
-  return readable(row.run_id, () => readEntry(row));
-}
-
-function readEntry(row: Row): Entry {
-  const worker = optionalTextOf(row, "worker");
-  const entry: Entry = {
-    runId: fromText(textOf(row, "run_id")),
-    seq: numberOf(row, "seq"),
-    address: fromText(textOf(row, "address")),
-    attempt: numberOf(row, "attempt"),
-    at: numberOf(row, "at"),
-    fence: numberOf(row, "fence"),
-    value: joinValue(textOf(row, "type"), optionalTextOf(row, "payload"), row.detail),
-  };
-  if (worker !== null) entry.worker = worker;
-  if (row.started_at !== null) entry.startedAt = numberOf(row, "started_at");
-  const ask = optionalTextOf(row, "ask");
-  if (ask !== null) entry.ask = askOf(ask);
-  return entry;
-}
-
-/** Stands where a branch would. */
-const noBranch = "-";
-
-/** Identities and branches hold no space. */
-function askText({ askedAt, identity, branch, alike }: Ask): string {
-  if (branch === undefined && alike === undefined) return `${askedAt} ${identity}`;
-  return [askedAt, identity, branch ?? noBranch, ...(alike === undefined ? [] : [alike])].join(" ");
-}
-
-function askOf(text: string): Ask {
-  const [askedAt, identity, branch, alike] = text.split(" ");
-  if (identity === undefined || !Number.isInteger(Number(askedAt))) throw unreadable("ask");
-  const ask: Ask = { askedAt: Number(askedAt), identity };
-  if (branch !== undefined && branch !== noBranch) ask.branch = branch;
-  if (alike !== undefined) ask.alike = Number(alike);
-  return ask;
-}
-
-/** The payload of a value apart from the rest, which is JSON that Aiki made. */
-function splitValue(value: Value): { payload: string | undefined; detail: object | null } {
-  switch (value.type) {
-    case "returned":
-      return { payload: value.output, detail: null };
-    case "observed":
-      return { payload: value.data, detail: null };
-    case "arrived":
-      return { payload: value.data, detail: { name: value.name } };
-    case "asked":
-      return { payload: undefined, detail: null };
-    case "withdrawn":
-      return { payload: undefined, detail: value.wait === undefined ? null : value };
-    case "threw":
-    case "retrying":
-    case "recalled":
-    case "started":
-    case "elapsed":
-    case "received":
-    case "marked":
-      return { payload: undefined, detail: value };
-    default:
-      return value satisfies never;
-  }
-}
-
-function joinValue(type: string, payload: string | null, detail: unknown): Value {
-  if (type === "returned") return payload === null ? { type } : { type, output: payload };
-  if (type === "observed" && payload !== null) return { type, data: payload };
-  if (type === "asked" || (type === "withdrawn" && detail === null)) return { type };
-  if (typeof detail !== "string") throw unreadable("detail");
-  const rest: Value = JSON.parse(detail);
-  if (type !== "arrived") return rest;
-  const { name }: { name: string } = JSON.parse(detail);
-  return payload === null ? { type, name } : { type, name, data: payload };
-}
-
-function optionalText(value: string | null | undefined): string | null {
+export function optionalText(value: string | null | undefined): string | null {
   return value === null || value === undefined ? null : toText(value);
 }
 
-function optionalTextOf(row: Row, column: string): string | null {
+export function optionalTextOf(row: Row, column: string): string | null {
   return row[column] === null ? null : fromText(textOf(row, column));
 }
 
@@ -345,7 +233,7 @@ export function numberOf(row: Row, column: string): number {
   throw unreadable(column);
 }
 
-function readable<Read>(runId: unknown, read: () => Read): Read {
+export function readable<Read>(runId: unknown, read: () => Read): Read {
   try {
     return read();
   } catch (cause) {
@@ -358,7 +246,7 @@ function readable<Read>(runId: unknown, read: () => Read): Read {
   }
 }
 
-function unreadable(column: string): AikiError {
+export function unreadable(column: string): AikiError {
   return new AikiError("ROW_UNREADABLE", `Column ${column} holds something that Aiki did not write.`, {
     ids: { column },
   });

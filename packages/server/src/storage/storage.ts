@@ -1,6 +1,6 @@
 import { isAikiError } from "@aikirun/lib";
 import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
-import type { Run, WholeRun } from "../core/run.ts";
+import type { Outline, Run, WholeRun } from "../core/run.ts";
 import type { Payloads } from "../core/unread.ts";
 import type { ListLimits, ListPage } from "./find.ts";
 import type { Queued, QueueFilter } from "./queue.ts";
@@ -72,8 +72,8 @@ export interface Reader {
    * to none).
    */
   journal(requests: JournalRequest[]): Promise<Entry[][]>;
-  /** The entry at each `(runId, attempt, address)` that is recorded. */
-  entriesAt(keys: EntryKey[]): Promise<Entry[]>;
+  /** The entry at each `(runId, attempt, address)` that is recorded. Values over `outlinedBytes` are left in storage. */
+  entriesAt(keys: EntryKey[]): Promise<Outline[]>;
   /** The earliest `dueAt` of all, or null. */
   nextDue(): Promise<number | null>;
   /** Ids of live children (not final, not `onParentEnd: "abandon"`) of these parents, at most `limit`. */

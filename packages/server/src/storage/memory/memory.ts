@@ -1,9 +1,10 @@
 import { AikiError, type Env } from "@aikirun/lib";
 import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
-import type { Run, WholeRun } from "../../core/run.ts";
+import type { Outline, Run, WholeRun } from "../../core/run.ts";
 import { isUnread, type Payloads, wholeRun, withoutLarge } from "../../core/unread.ts";
+import { outlined } from "../entry-row.ts";
 import { errorCodeOf, type ListLimits, type ListPage, listPage, withoutPayloads } from "../find.ts";
-import { cutJournal, recalled } from "../journal.ts";
+import { cutJournal, recallConflict, recalled } from "../journal.ts";
 import type { KeyedStorage } from "../keys.ts";
 import { interleaved, type Queued, type QueueFilter } from "../queue.ts";
 import { laterSighting, type Sighting } from "../sighting.ts";
@@ -91,13 +92,13 @@ class MemoryReader implements Reader {
     });
   }
 
-  async entriesAt(keys: EntryKey[]): Promise<Entry[]> {
+  async entriesAt(keys: EntryKey[]): Promise<Outline[]> {
     const found = new Set<Entry>();
     for (const { runId, attempt, address } of keys) {
       const entry = this.tables.journals.get(runId)?.addresses.get(addressKey(attempt, address));
       if (entry !== undefined) found.add(entry);
     }
-    return [...found].map(copyEntry);
+    return [...found].map((entry) => outlined(copyEntry(entry)));
   }
 
   async nextDue(): Promise<number | null> {
@@ -228,17 +229,13 @@ class MemoryTransaction extends MemoryReader implements Transaction {
   }
 
   async recall(from: RunId, to: RunId): Promise<number> {
-    const copies = recalled(this.tables.journals.get(from)?.entries ?? [], to);
-    for (const copy of copies) {
-      for (const { kind } of this.#record(copy)) {
-        throw new AikiError(
-          "RECALL_CONFLICT",
-          `The ${kind} of a recalled entry is taken: recall into a new run only.`,
-          {
-            ids: { runId: to, address: copy.address },
-          },
-        );
-      }
+    const entries = this.tables.journals.get(from)?.entries ?? [];
+    const copies = recalled(entries);
+    for (const { from: seq, seq: place, ask } of copies) {
+      const entry = entries[placeOf(entries, seq)];
+      if (entry === undefined) continue;
+      const copy = { ...entry, runId: to, attempt: 0, fence: 0, seq: place, ...(ask !== undefined && { ask }) };
+      if (this.#record(copy).length > 0) throw recallConflict(to);
     }
     return copies.length;
   }

@@ -2,15 +2,9 @@
 
 import type { Entry } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
-import {
-  type Cell,
-  type ChangingColumns,
-  changingColumns,
-  type EntryColumns,
-  entryColumns,
-  type FixedColumns,
-  fixedColumns,
-} from "../row.ts";
+import { askColumn, type EntryColumns, entryColumns } from "../entry-row.ts";
+import type { Copy } from "../journal.ts";
+import { type Cell, type ChangingColumns, changingColumns, type FixedColumns, fixedColumns } from "../row.ts";
 import { type Sighting, type SightingColumns, sightingColumns } from "../sighting.ts";
 import type { Batch } from "../storage.ts";
 import { toText } from "../text.ts";
@@ -94,6 +88,10 @@ export function lockArrays({ changes, holds }: Pick<Batch, "changes" | "holds">)
 
 export function entryArrays(entries: readonly Entry[]): Cell[][] {
   return arrays(entries.map(entryColumns), entry);
+}
+
+export function copyArrays(copies: readonly Copy[]): Cell[][] {
+  return [copies.map(({ from }) => from), copies.map(({ seq }) => seq), copies.map(({ ask }) => askColumn(ask))];
 }
 
 export function sightingArrays(sightings: readonly Sighting[]): Cell[][] {

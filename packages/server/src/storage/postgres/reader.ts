@@ -1,6 +1,7 @@
 import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
-import type { Run, WholeRun } from "../../core/run.ts";
+import type { Outline, Run, WholeRun } from "../../core/run.ts";
 import { type Payloads, wholeRun } from "../../core/unread.ts";
+import { entryOf, outlineOf } from "../entry-row.ts";
 import {
   chosenSource,
   isChoice,
@@ -11,7 +12,7 @@ import {
   narrowSources,
 } from "../find.ts";
 import { cutJournal } from "../journal.ts";
-import { entryOf, numberOf, payloadsOf, type Row, runOf, textOf } from "../row.ts";
+import { numberOf, payloadsOf, type Row, runOf, textOf } from "../row.ts";
 import { type Sighting, sightingOf } from "../sighting.ts";
 import type { EntryKey, JournalRequest, Reader, ReferenceKey } from "../storage.ts";
 import { fromText, toText } from "../text.ts";
@@ -60,7 +61,7 @@ export class PostgresReader implements Reader {
     return requests.map(({ limit, bytes }, at) => cutJournal(pages[at] ?? [], limit, bytes));
   }
 
-  async entriesAt(keys: EntryKey[]): Promise<Entry[]> {
+  async entriesAt(keys: EntryKey[]): Promise<Outline[]> {
     const distinct = distinctBy(keys, ({ runId, attempt, address }) => JSON.stringify([runId, attempt, address]));
     if (distinct.length === 0) return [];
     const rows = await this.session.rows(sql.selectEntryAt, [
@@ -68,7 +69,7 @@ export class PostgresReader implements Reader {
       texts(distinct.map(({ address }) => address)),
       distinct.map(({ attempt }) => attempt),
     ]);
-    return rows.map(entryOf);
+    return rows.map(outlineOf);
   }
 
   async nextDue(): Promise<number | null> {

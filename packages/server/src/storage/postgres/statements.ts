@@ -3,10 +3,16 @@
  * as arrays. `LIMIT 1` in a lateral keeps a lookup a lookup, whatever the statistics say.
  */
 
+import { type OutlineDialect, outlineColumns, recalledColumns } from "../entry-row.ts";
 import { loadedColumns } from "../row.ts";
 import { insertGivenEntries, insertGivenRuns, lockAndChange } from "./writes.ts";
 
-const loaded = loadedColumns("run", (text) => `octet_length(${text})`);
+const dialect: OutlineDialect = {
+  bytesOf: (text) => `octet_length(${text})`,
+  holds: (text, part) => `strpos(${text}, '${part}') > 0`,
+};
+
+const loaded = loadedColumns("run", dialect.bytesOf);
 
 export const begin: string = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
@@ -120,7 +126,7 @@ export const selectJournal: string = `
   ORDER BY given.place, page.seq`;
 
 export const selectEntryAt: string = `
-  SELECT entry.*
+  SELECT ${outlineColumns(dialect)}
   FROM unnest($1::text[], $2::text[], $3::integer[]) AS given (run_id, address, attempt)
   CROSS JOIN LATERAL (
     SELECT *
@@ -128,6 +134,28 @@ export const selectEntryAt: string = `
     WHERE entry.run_id = given.run_id AND entry.address = given.address AND entry.attempt = given.attempt
     LIMIT 1
   ) AS entry`;
+
+/** What a retried run may recall. */
+export const selectOutline: string = `
+  SELECT ${recalledColumns(dialect)}
+  FROM aiki.entry
+  WHERE run_id = $1
+  ORDER BY seq`;
+
+/**
+ * Copies entries ($3) to another run, as attempt 0. Changes nothing when the address or the `seq` is taken. Answers
+ * what was copied.
+ */
+export const copyEntry: string = `
+  INSERT INTO aiki.entry (run_id, seq, address, attempt, at, fence, worker, started_at, type, payload, detail, ask)
+  SELECT
+    $2::text, given.seq, entry.address, 0, entry.at, 0, entry.worker, entry.started_at, entry.type, entry.payload,
+    entry.detail, given.ask
+  FROM unnest($3::bigint[], $4::bigint[], $5::text[]) AS given (from_seq, seq, ask)
+  CROSS JOIN LATERAL (SELECT * FROM aiki.entry WHERE entry.run_id = $1 AND entry.seq = given.from_seq LIMIT 1) AS entry
+  ORDER BY given.seq
+  ON CONFLICT DO NOTHING
+  RETURNING seq`;
 
 /**
  * Sees some more than are asked for ($5) of each stream in the order of the index, lets streams take turns, and takes

@@ -1,13 +1,13 @@
-import { AikiError } from "@aikirun/lib";
 import type { Entry, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
-import { recalled } from "../journal.ts";
+import { outlineOf } from "../entry-row.ts";
+import { recallConflict, recalled } from "../journal.ts";
 import type { Queued, QueueFilter } from "../queue.ts";
 import { numberOf, type Row, runOf, textOf } from "../row.ts";
 import type { Sighting } from "../sighting.ts";
-import type { Batch, Obstacle, Transaction } from "../storage.ts";
+import type { Batch, EntryKey, Obstacle, Transaction } from "../storage.ts";
 import { fromText, toText } from "../text.ts";
-import { changeArrays, entryArrays, lockArrays, runArrays, sightingArrays } from "./columns.ts";
+import { changeArrays, copyArrays, entryArrays, lockArrays, runArrays, sightingArrays } from "./columns.ts";
 import { idOf, PostgresReader } from "./reader.ts";
 import * as sql from "./statements.ts";
 
@@ -51,16 +51,12 @@ export class PostgresTransaction extends PostgresReader implements Transaction {
   }
 
   async recall(from: RunId, to: RunId): Promise<number> {
-    const everything = { runId: from, after: 0, limit: Number.MAX_SAFE_INTEGER, bytes: Number.MAX_SAFE_INTEGER };
-    const [entries = []] = await this.journal([everything]);
-    const copies = recalled(entries, to);
-    const [obstacle] = await this.#obstacles(copies, await this.#record(copies));
-    if (obstacle === undefined) return copies.length;
-    throw new AikiError(
-      "RECALL_CONFLICT",
-      `The ${obstacle.kind} of a recalled entry is taken: recall into a new run only.`,
-      { ids: { runId: to } },
-    );
+    const outlines = (await this.session.rows(sql.selectOutline, [toText(from)])).map(outlineOf);
+    const copies = recalled(outlines);
+    if (copies.length === 0) return 0;
+    const copied = await this.session.rows(sql.copyEntry, [toText(from), toText(to), ...copyArrays(copies)]);
+    if (copied.length < copies.length) throw recallConflict(to);
+    return copies.length;
   }
 
   async see(sightings: Sighting[]): Promise<void> {
@@ -139,7 +135,7 @@ export function inOneOrder(runs: Run[]): Run[] {
     .map(({ run }) => run);
 }
 
-function placeKey({ runId, attempt, address }: Entry): string {
+function placeKey({ runId, attempt, address }: EntryKey): string {
   return JSON.stringify([runId, attempt, address]);
 }
 

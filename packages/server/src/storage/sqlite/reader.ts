@@ -1,7 +1,8 @@
 import type { Env } from "@aikirun/lib";
 import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
-import type { Run, WholeRun } from "../../core/run.ts";
+import type { Outline, Run, WholeRun } from "../../core/run.ts";
 import { type Payloads, wholeRun } from "../../core/unread.ts";
+import { entryOf, outlineOf } from "../entry-row.ts";
 import {
   chosenSource,
   isChoice,
@@ -13,7 +14,7 @@ import {
   narrowSources,
 } from "../find.ts";
 import { cutJournal } from "../journal.ts";
-import { entryOf, numberOf, payloadsOf, type Row, runOf, textOf } from "../row.ts";
+import { numberOf, payloadsOf, type Row, runOf, textOf } from "../row.ts";
 import { type Sighting, sightingOf } from "../sighting.ts";
 import type { EntryKey, JournalRequest, Reader, ReferenceKey } from "../storage.ts";
 import { fromText, toText } from "../text.ts";
@@ -58,11 +59,11 @@ export class SqliteReader implements Reader {
     });
   }
 
-  async entriesAt(keys: EntryKey[]): Promise<Entry[]> {
-    const found = new Map<string, Entry>();
+  async entriesAt(keys: EntryKey[]): Promise<Outline[]> {
+    const found = new Map<string, Outline>();
     for (const { runId, attempt, address } of keys) {
       const row = this.connection.first(sql.selectEntryAt, toText(runId), toText(address), attempt);
-      if (row !== undefined) found.set(JSON.stringify([runId, attempt, address]), entryOf(row));
+      if (row !== undefined) found.set(JSON.stringify([runId, attempt, address]), outlineOf(row));
     }
     return [...found.values()];
   }

@@ -1,9 +1,9 @@
-import { AikiError } from "@aikirun/lib";
 import type { Entry, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
-import { recalled } from "../journal.ts";
+import { askColumn, entryColumns, outlineOf } from "../entry-row.ts";
+import { recallConflict, recalled } from "../journal.ts";
 import { interleaved, type Queued, type QueueFilter } from "../queue.ts";
-import { changingColumns, entryColumns, entryOf, fixedColumns, numberOf } from "../row.ts";
+import { changingColumns, fixedColumns, numberOf } from "../row.ts";
 import { type Sighting, sightingColumns } from "../sighting.ts";
 import type { Batch, Change, Obstacle, Transaction } from "../storage.ts";
 import { toText } from "../text.ts";
@@ -51,15 +51,10 @@ export class SqliteTransaction extends SqliteReader implements Transaction {
   }
 
   async recall(from: RunId, to: RunId): Promise<number> {
-    const entries = this.connection.all(sql.selectJournal, toText(from), 0, -1).map(entryOf);
-    const copies = recalled(entries, to);
-    for (const copy of copies) {
-      if (this.#record(copy)) continue;
-      throw new AikiError(
-        "RECALL_CONFLICT",
-        `The ${this.#takenBy(copy)} of a recalled entry is taken: recall into a new run only.`,
-        { ids: { runId: to, address: copy.address } },
-      );
+    const copies = recalled(this.connection.all(sql.selectOutline, toText(from)).map(outlineOf));
+    for (const { from: seq, seq: place, ask } of copies) {
+      const changed = this.connection.run(sql.copyEntry, toText(to), place, askColumn(ask), toText(from), seq);
+      if (changed !== 1) throw recallConflict(to);
     }
     return copies.length;
   }

@@ -1,0 +1,211 @@
+/** How entries are stored in a table, alike in every dialect, and how an entry is read without its value. */
+
+import type { Ask, Entry, Value } from "@aikirun/lib/protocol";
+import type { Outline, UnreadValue } from "../core/run.ts";
+import { outlinedBytes } from "../core/unread.ts";
+import { numberOf, optionalText, optionalTextOf, type Row, readable, textOf, unreadable } from "./row.ts";
+import { fromText, textBytes, toText } from "./text.ts";
+
+export interface EntryColumns {
+  runId: string;
+  seq: number;
+  address: string;
+  attempt: number;
+  at: number;
+  fence: number;
+  worker: string | null;
+  startedAt: number | null;
+  type: string;
+  payload: string | null;
+  /** JSON of what the value holds besides its type and payload; null when that is nothing. */
+  detail: string | null;
+  /** The durable call: `<askedAt> <identity>`, with ` <branch>` (or ` -`) and ` <alike>` where there is one. */
+  ask: string | null;
+}
+
+export function entryColumns(entry: Entry): EntryColumns {
+  const { payload, detail } = splitValue(entry.value);
+  return {
+    runId: toText(entry.runId),
+    seq: entry.seq,
+    address: toText(entry.address),
+    attempt: entry.attempt,
+    at: entry.at,
+    fence: entry.fence,
+    worker: optionalText(entry.worker),
+    startedAt: entry.startedAt ?? null,
+    type: entry.value.type,
+    payload: optionalText(payload),
+    detail: detail === null ? null : JSON.stringify(detail),
+    ask: askColumn(entry.ask),
+  };
+}
+
+export function entryOf(row: Row): Entry {
+  return readable(row.run_id, () => ({ ...readPlace(row), value: readValue(row) }));
+}
+
+function readPlace(row: Row): Omit<Entry, "value"> {
+  const worker = optionalTextOf(row, "worker");
+  const entry: Omit<Entry, "value"> = {
+    runId: fromText(textOf(row, "run_id")),
+    seq: numberOf(row, "seq"),
+    address: fromText(textOf(row, "address")),
+    attempt: numberOf(row, "attempt"),
+    at: numberOf(row, "at"),
+    fence: numberOf(row, "fence"),
+  };
+  if (worker !== null) entry.worker = worker;
+  if (row.started_at !== null) entry.startedAt = numberOf(row, "started_at");
+  const ask = optionalTextOf(row, "ask");
+  if (ask !== null) entry.ask = askOf(ask);
+  return entry;
+}
+
+function readValue(row: Row): Value {
+  return joinValue(textOf(row, "type"), optionalTextOf(row, "payload"), row.detail);
+}
+
+/** How a dialect writes what the columns of an outline need. */
+export interface OutlineDialect {
+  /** The size of a text. */
+  bytesOf(text: string): string;
+  /** Whether a text holds another one. */
+  holds(text: string, part: string): string;
+}
+
+/** The columns of an entry of the table `entry`, without its value where that is large. */
+export function outlineColumns({ bytesOf }: OutlineDialect): string {
+  return placeAnd(`${valueSize(bytesOf)} <= ${outlinedBytes}`, bytesOf);
+}
+
+/**
+ * The same without any value but of marks with an identity: which entries a retried run recalls does not depend on
+ * other values.
+ */
+export function recalledColumns({ bytesOf, holds }: OutlineDialect): string {
+  return placeAnd(`entry.type = 'marked' AND ${holds("entry.detail", '"identity":')}`, bytesOf);
+}
+
+function valueSize(bytesOf: OutlineDialect["bytesOf"]): string {
+  return `coalesce(${bytesOf("entry.payload")}, 0) + coalesce(${bytesOf("entry.detail")}, 0)`;
+}
+
+/** `left_bytes` tells the size of a value that is left in storage. */
+function placeAnd(isLoaded: string, bytesOf: OutlineDialect["bytesOf"]): string {
+  const place = ["run_id", "seq", "address", "attempt", "at", "fence", "worker", "started_at", "type", "ask"];
+  return [
+    ...place.map((column) => `entry.${column}`),
+    `CASE WHEN ${isLoaded} THEN entry.payload END AS payload`,
+    `CASE WHEN ${isLoaded} THEN entry.detail END AS detail`,
+    `CASE WHEN ${isLoaded} THEN NULL ELSE ${valueSize(bytesOf)} END AS left_bytes`,
+  ].join(", ");
+}
+
+/** Reads a row with such columns. */
+export function outlineOf(row: Row): Outline {
+  return readable(row.run_id, () => ({
+    ...readPlace(row),
+    value: row.left_bytes === null ? readValue(row) : unread(typeOf(row), numberOf(row, "left_bytes")),
+  }));
+}
+
+/** The entry without a value that is left in storage. */
+export function outlined(entry: Entry): Outline {
+  const bytes = storedBytes(entry.value);
+  return bytes <= outlinedBytes ? entry : { ...entry, value: unread(entry.value.type, bytes) };
+}
+
+function unread(of: Value["type"], bytes: number): UnreadValue {
+  return { type: "unread", of, bytes };
+}
+
+/** How much a value takes in storage. Bytes. */
+export function storedBytes(value: Value): number {
+  const { payload, detail } = splitValue(value);
+  return (payload === undefined ? 0 : textBytes(payload)) + (detail === null ? 0 : textBytes(JSON.stringify(detail)));
+}
+
+export function askColumn(ask: Ask | undefined): string | null {
+  return ask === undefined ? null : toText(askText(ask));
+}
+
+/** Stands where a branch would. */
+const noBranch = "-";
+
+/** Identities and branches hold no space. */
+function askText({ askedAt, identity, branch, alike }: Ask): string {
+  if (branch === undefined && alike === undefined) return `${askedAt} ${identity}`;
+  return [askedAt, identity, branch ?? noBranch, ...(alike === undefined ? [] : [alike])].join(" ");
+}
+
+function askOf(text: string): Ask {
+  const [askedAt, identity, branch, alike] = text.split(" ");
+  if (identity === undefined || !Number.isInteger(Number(askedAt))) throw unreadable("ask");
+  const ask: Ask = { askedAt: Number(askedAt), identity };
+  if (branch !== undefined && branch !== noBranch) ask.branch = branch;
+  if (alike !== undefined) ask.alike = Number(alike);
+  return ask;
+}
+
+/** The payload of a value apart from the rest, which is JSON that Aiki made. */
+function splitValue(value: Value): { payload: string | undefined; detail: object | null } {
+  switch (value.type) {
+    case "returned":
+      return { payload: value.output, detail: null };
+    case "observed":
+      return { payload: value.data, detail: null };
+    case "arrived":
+      return { payload: value.data, detail: { name: value.name } };
+    case "asked":
+      return { payload: undefined, detail: null };
+    case "withdrawn":
+      return { payload: undefined, detail: value.wait === undefined ? null : value };
+    case "threw":
+    case "retrying":
+    case "recalled":
+    case "started":
+    case "elapsed":
+    case "received":
+    case "marked":
+      return { payload: undefined, detail: value };
+    default:
+      return value satisfies never;
+  }
+}
+
+const valueTypes: Readonly<Record<Value["type"], true>> = {
+  returned: true,
+  threw: true,
+  retrying: true,
+  observed: true,
+  asked: true,
+  recalled: true,
+  withdrawn: true,
+  started: true,
+  elapsed: true,
+  received: true,
+  arrived: true,
+  marked: true,
+};
+
+function typeOf(row: Row): Value["type"] {
+  const type = textOf(row, "type");
+  if (!isValueType(type)) throw unreadable("type");
+  return type;
+}
+
+function isValueType(type: string): type is Value["type"] {
+  return Object.hasOwn(valueTypes, type);
+}
+
+function joinValue(type: string, payload: string | null, detail: unknown): Value {
+  if (type === "returned") return payload === null ? { type } : { type, output: payload };
+  if (type === "observed" && payload !== null) return { type, data: payload };
+  if (type === "asked" || (type === "withdrawn" && detail === null)) return { type };
+  if (typeof detail !== "string") throw unreadable("detail");
+  const rest: Value = JSON.parse(detail);
+  if (type !== "arrived") return rest;
+  const { name }: { name: string } = JSON.parse(detail);
+  return payload === null ? { type, name } : { type, name, data: payload };
+}
