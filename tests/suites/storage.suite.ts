@@ -3,6 +3,8 @@
 import type { Entry, Value } from "@aikirun/lib/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Run, WholeRun } from "../../packages/server/src/core/run.ts";
+import type { ListLimits } from "../../packages/server/src/storage/find.ts";
+import { fitting } from "../../packages/server/src/storage/heavy.ts";
 import type { Batch, Obstacle, Reader, Storage, Transaction } from "../../packages/server/src/storage/storage.ts";
 import { asksSuite } from "./asks.suite.ts";
 import { lists } from "./lists.suite.ts";
@@ -129,6 +131,48 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         ]);
         const all = await read((reader) => reader.all(null, 10));
         expect(all.map(({ input }) => input)).toEqual([small, large, large, null]);
+      });
+
+      it("loads only the first of rows with many waits, whatever reads them, and tells which it left", async () => {
+        const waits = Array.from(
+          { length: 10_000 },
+          (_, n) => ({ address: `${n}`.padEnd(250), type: "sleep", until: n }) as const,
+        );
+        const parent = { id: runId(50), address: "child:x#0" };
+        const stalled: State = { status: "stalled", reason: "crash_loop", crashes: 9 };
+        const heavy = (n: number) =>
+          queuedRun(n, { waits, referenceId: `r-${n}`, state: stalled, parent: { ...parent, id: runId(50 + n) } });
+        const light = [1, 9].map((n) => queuedRun(n));
+        const all = [light[0], ...[2, 3, 4, 5, 6].map(heavy), light[1]].filter((run) => run !== undefined);
+        for (const run of all) await insert(run);
+        const ids = all.map(({ id }) => id);
+        const keys = ids.map((_, n) => ({ namespace: "default", name: "order", referenceId: `r-${n + 1}` }));
+        const heavyIds = ids.slice(1, -1);
+        const readers = [
+          { reading: () => read((reader) => reader.load(ids)), loaded: [...ids.slice(0, 3), runId(9)] },
+          { reading: () => write((tx) => tx.hold(ids)), loaded: [...ids.slice(0, 3), runId(9)] },
+          { reading: () => read((reader) => reader.referenced(keys)), loaded: heavyIds.slice(0, 2) },
+          {
+            reading: () => read((reader) => reader.stalledChildren(heavyIds.map((_, n) => runId(52 + n)))),
+            loaded: heavyIds.slice(0, 2),
+          },
+        ];
+        for (const { reading, loaded } of readers) {
+          const found = await fitting(reading());
+          expect(found.runs.map(({ id }) => id)).toEqual(loaded);
+          expect(found.left).toEqual(heavyIds.slice(2));
+          expect(found.runs.filter(({ waits: { length } }) => length === 10_000)).toHaveLength(2);
+        }
+        expect(await load(runId(6))).toEqual([heavy(6)]);
+        const pages: string[][] = [];
+        for (let after: ListLimits["after"] = null, isLast = false; !isLast; isLast = after === null) {
+          const page = await read((reader) =>
+            reader.find("default", { order: "oldest" }, { ...listLimits, limit: 4, after }),
+          );
+          pages.push(page.runs.map(({ id }) => id));
+          after = page.next;
+        }
+        expect(pages).toEqual([ids.slice(0, 3), ids.slice(3, 5), ids.slice(5)]);
       });
 
       it("keeps a large input when a row that was loaded without it is changed", async () => {

@@ -2,6 +2,7 @@
 
 import { AikiError } from "@aikirun/lib";
 import type { RunId } from "@aikirun/lib/protocol";
+import { RowsLeft } from "../src/storage/heavy.ts";
 import type { Batch, Obstacle, Reader, Storage, Transaction } from "../src/storage/storage.ts";
 
 export interface Counts {
@@ -22,7 +23,7 @@ export interface Counts {
   entries: number;
   /** Reads outside of transactions. */
   reads: number;
-  /** Characters of the rows, entries and payloads that were loaded in transactions by id or address. */
+  /** Characters of the rows, entries and payloads that one transaction or read loaded by id or address, at most. */
   characters: number;
 }
 
@@ -97,18 +98,41 @@ export function watchedStorage(inner: Storage): WatchedStorage {
     },
     read(work) {
       counts.reads += 1;
-      return inner.read((reader) => work(reader));
+      return inner.read((reader) => work(measuredReader(reader)));
     },
     close: () => inner.close(),
   };
 
-  async function measured<Loaded>(loading: Promise<Loaded>): Promise<Loaded> {
-    const loaded = await loading;
-    counts.characters += JSON.stringify(loaded instanceof Map ? [...loaded] : loaded).length;
-    return loaded;
+  /** Notes what one transaction, or one read, loads. */
+  function measuring(): <Loaded>(loading: Promise<Loaded>) => Promise<Loaded> {
+    let characters = 0;
+    const note = (loaded: unknown) => {
+      characters += JSON.stringify(loaded instanceof Map ? [...loaded] : loaded).length;
+      counts.characters = Math.max(counts.characters, characters);
+    };
+    return async (loading) => {
+      try {
+        const loaded = await loading;
+        note(loaded);
+        return loaded;
+      } catch (thrown) {
+        if (thrown instanceof RowsLeft) note(thrown.runs);
+        throw thrown;
+      }
+    };
+  }
+
+  function measuredReader(reader: Reader): Reader {
+    const measured = measuring();
+    return {
+      ...readerOf(reader),
+      load: (ids) => measured(reader.load(ids)),
+      stalledChildren: (parents) => measured(reader.stalledChildren(parents)),
+    };
   }
 
   function counted(transaction: Transaction): Transaction {
+    const measured = measuring();
     return {
       ...readerOf(transaction),
       payloads: (ids) => measured(transaction.payloads(ids)),
@@ -124,7 +148,7 @@ export function watchedStorage(inner: Storage): WatchedStorage {
       },
       referenced(keys) {
         counts.references += 1;
-        return transaction.referenced(keys);
+        return measured(transaction.referenced(keys));
       },
       async insert(runs) {
         const inserted = await transaction.insert(runs);
@@ -145,7 +169,7 @@ export function watchedStorage(inner: Storage): WatchedStorage {
         return watched.isHeldElsewhere ? { ids: [], more: true } : transaction.queued(filter, limit);
       },
       due: (now, limit) => transaction.due(now, limit),
-      hold: (ids) => transaction.hold(ids),
+      hold: (ids) => measured(transaction.hold(ids)),
       recall: (from, to) => transaction.recall(from, to),
       async see(sightings) {
         counts.transactions -= 1;

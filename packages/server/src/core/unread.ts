@@ -5,6 +5,9 @@ import type { Outline, Payload, Run, RunId, Unread, Value, WholeRun } from "./ru
 /** Payloads up to this size are loaded with their row. Bytes. */
 export const loadedBytes = 16_384;
 
+/** Rows with a state up to this size are loaded together, however many are asked for. Bytes. */
+export const lightBytes = 32_768;
+
 /** Values up to this size are loaded with the outline of their entry: at least each that took an event. Bytes. */
 export const outlinedBytes = 2_000;
 

@@ -5,6 +5,7 @@ import { limits } from "@aikirun/lib/protocol";
 import type { Claim, Held, Moment, Run, Wait } from "../core/run.ts";
 import { isUnread } from "../core/unread.ts";
 import type { Left, Ready } from "../delivery/ready.ts";
+import { fits } from "../storage/heavy.ts";
 import { cutJournal, entryBytes } from "../storage/journal.ts";
 import type { QueueFilter } from "../storage/queue.ts";
 import type { Transaction } from "../storage/storage.ts";
@@ -51,7 +52,10 @@ export async function beginClaim(context: ClaimContext): Promise<Claiming> {
     return { context, claimed, isAsking: false };
   }
   const reclaim = request.reclaim ?? [];
-  await context.work.fetch(reclaim.map(({ runId }) => runId));
+  await fetchAll(
+    context,
+    reclaim.map(({ runId }) => runId),
+  );
   for (const { runId, fence } of reclaim) {
     await take(context, runId, { reclaim: fence }, claimed);
   }
@@ -85,8 +89,8 @@ async function takeUnheard(context: ClaimContext): Promise<Run[]> {
     return claimed;
   }
   const ids = await transaction.claimed(request.session, repeats);
-  await work.fetch(ids);
-  await work.refresh(ids);
+  await fetchAll(context, ids);
+  await fits(work.refresh(ids));
   const most = request.limit + (request.reclaim?.length ?? 0);
   for (const id of ids) {
     if (claimed.length < most) {
@@ -134,14 +138,27 @@ async function takeHinted(context: ClaimContext, claimed: Run[]): Promise<void> 
 async function takeAll(context: ClaimContext, ids: readonly RunId[], claimed: Run[]): Promise<void> {
   const { work, reply } = context;
   for (const some of parts(ids)) {
-    await work.fetch(some);
+    const isAll = await fits(work.fetch(some));
     for (const id of some) {
       if (!reply.isLeft) {
         return;
       }
       await take(context, id, {}, claimed);
     }
+    if (!isAll) {
+      spend(reply);
+    }
   }
+}
+
+/** What the caller had of these runs is lost if it does not get them: all rows are loaded, as many as it names. */
+async function fetchAll({ work }: ClaimContext, ids: RunId[]): Promise<void> {
+  while (!(await fits(work.fetch(ids)))) {}
+}
+
+/** Rows were left in storage: they are for the claims of the next transaction, as if the reply were full. */
+function spend(reply: Budget): void {
+  reply.takeBytes(reply.left);
 }
 
 /** Runs may be queued that nobody hinted at here; or a doorbell rang for something that no hint tells of. */
@@ -166,9 +183,9 @@ async function scan(context: ClaimContext, claimed: Run[]): Promise<void> {
     if (claimed.length >= limit || !context.reply.isLeft) {
       break;
     }
-    await work.fetch(some);
+    const isAll = await fits(work.fetch(some));
     // Storage knows them as queued; a cached row that says otherwise is another server's past.
-    await work.refresh(some.filter((id) => work.get(id)?.state.status !== "queued"));
+    const isFresh = await fits(work.refresh(some.filter((id) => work.get(id)?.state.status !== "queued")));
     for (const id of some) {
       const before = claimed.length;
       if (before < limit && context.reply.isLeft) {
@@ -178,6 +195,9 @@ async function scan(context: ClaimContext, claimed: Run[]): Promise<void> {
       if (run !== undefined) {
         ready.served(run);
       }
+    }
+    if (!(isAll && isFresh)) {
+      spend(context.reply);
     }
   }
   const isCut = claimed.length < limit && !context.reply.isLeft;

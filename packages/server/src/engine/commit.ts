@@ -6,6 +6,7 @@ import type { RunId } from "@aikirun/lib/protocol";
 import { holderOf } from "../core/claim.ts";
 import type { Moment, Run, Settings } from "../core/run.ts";
 import type { Ready } from "../delivery/ready.ts";
+import { fits } from "../storage/heavy.ts";
 import { isConflict, type Storage, type Transaction } from "../storage/storage.ts";
 import { answer } from "./answers.ts";
 import { blindTransaction, Unseen } from "./blind.ts";
@@ -198,19 +199,18 @@ async function release(
   { namespace, session, limit }: Extract<Operation, { type: "leave" }>,
 ): Promise<number> {
   const ids = await transaction.inSession(namespace, session, limit);
-  await work.fetch(ids);
+  const isAll = await fits(work.fetch(ids));
   // Storage knows that the session holds them; a cached row that says otherwise is another server's past. And whether
   // the code that the session executes has recorded anything, only the journal tells: another server may know more.
-  await work.refresh(
-    ids.filter((id) => {
-      const run = work.get(id);
-      return run === undefined || holderOf(run.state) !== session || isOfNewCode(run);
-    }),
-  );
+  const stale = ids.filter((id) => {
+    const run = work.get(id);
+    return run !== undefined && (holderOf(run.state) !== session || isOfNewCode(run));
+  });
+  const isFresh = await fits(work.refresh(stale));
   for (const id of ids) {
     await work.apply(id, { type: "leave", session });
   }
-  return ids.length;
+  return isAll && isFresh ? ids.length : limit;
 }
 
 /** The holder's code recorded nothing of the run before this claim. */
@@ -222,9 +222,10 @@ async function sweep(transaction: Transaction, work: Work, limit: number): Promi
   const now = transaction.now();
   const ids = await transaction.due(now, limit);
   work.hold(ids);
-  await work.fetch(ids);
+  // What is left in storage stays due.
+  await fits(work.fetch(ids));
   // Storage knows them as due; a cached row that says otherwise is another server's past.
-  await work.refresh(ids.filter((id) => (work.get(id)?.dueAt ?? Number.POSITIVE_INFINITY) > now));
+  await fits(work.refresh(ids.filter((id) => (work.get(id)?.dueAt ?? Number.POSITIVE_INFINITY) > now)));
   for (const id of ids) {
     await work.apply(id, { type: "tick" });
   }

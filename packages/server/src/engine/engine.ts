@@ -11,6 +11,7 @@ import { type Api, limits } from "@aikirun/lib/protocol";
 import type { Settings } from "../core/run.ts";
 import { readyRuns } from "../delivery/ready.ts";
 import type { Doorbells } from "../delivery/redis/doorbells.ts";
+import { RowsLeft } from "../storage/heavy.ts";
 import type { Storage } from "../storage/storage.ts";
 import { createApi } from "./api.ts";
 import { runChanges } from "./changes.ts";
@@ -95,13 +96,16 @@ export function createEngine(options: EngineOptions): Engine {
     try {
       committed = await commit(committer, operations);
     } catch (error) {
+      if (error instanceof RowsLeft && operations.length > 1) return inParts(operations, send);
       forget(rows, operations);
       // One operation that cannot be decided, or stored, must not fail the others.
       if (operations.length > 1 && isOfOne(error)) {
         return (await Promise.all(operations.map((operation) => send([again(operation)])))).flat();
       }
-      const fault = asUnavailable(error, logger);
-      return operations.map(() => ({ type: "fault", error: fault }));
+      const fault: Result = { type: "fault", error: asUnavailable(error, logger) };
+      return operations.map(({ type }) =>
+        error instanceof RowsLeft && type === "sweep" ? { type, due: null } : fault,
+      );
     }
     clock.expect(told.own(committed));
     try {
@@ -122,11 +126,7 @@ export function createEngine(options: EngineOptions): Engine {
   };
 
   const submit = (operation: Operation): Promise<Exclude<Result, { type: "fault" }>> => {
-    if (closing.signal.aborted) {
-      return Promise.reject(
-        new AikiError("UNAVAILABLE", "This server is shutting down; ask again, or ask another one."),
-      );
-    }
+    if (closing.signal.aborted) return Promise.reject(closed());
     underWay += 1;
     return enqueue(operation).then(
       (result) => {
@@ -231,12 +231,25 @@ function isOfOne(error: unknown): boolean {
   return !(error instanceof AikiError) || error.code === "STORAGE_FAILED" || error.code === "ROW_UNREADABLE";
 }
 
+function closed(): AikiError {
+  return new AikiError("UNAVAILABLE", "This server is shutting down; ask again, or ask another one.");
+}
+
+/** Rows that do not fit into one transaction are loaded in two, one after the other. */
+async function inParts(
+  operations: Operation[],
+  send: (operations: Operation[]) => Promise<Result[]>,
+): Promise<Result[]> {
+  const half = Math.ceil(operations.length / 2);
+  return [...(await send(operations.slice(0, half))), ...(await send(operations.slice(half)))];
+}
+
 /** Faults of the storage are in the log already: what remains to be logged is a fault of this server. */
 function asUnavailable(error: unknown, logger: Logger): AikiError {
   if (error instanceof AikiError && !isStorageFault(error)) {
     return error;
   }
-  if (!(error instanceof AikiError || error instanceof Obstructed)) {
+  if (!(error instanceof AikiError || error instanceof Obstructed || error instanceof RowsLeft)) {
     logger.error("A transaction failed", { error });
   }
   return unavailable(error);

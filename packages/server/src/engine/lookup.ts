@@ -15,6 +15,7 @@ import {
 } from "@aikirun/lib/protocol";
 import type { Run, WholeRun } from "../core/run.ts";
 import type { ListPosition } from "../storage/find.ts";
+import { fitting, inTurn } from "../storage/heavy.ts";
 import type { Reader, Storage } from "../storage/storage.ts";
 import { type Budget, parts, replyBudget, takeView, waitsBytes } from "./budget.ts";
 import { claimedWait } from "./claims.ts";
@@ -69,7 +70,7 @@ function fittingIn(budget: Budget, runs: WholeRun[]): WholeRun[] {
 export async function read(context: LookupContext, { runs, workers }: ReadRequest): Promise<ReadReply> {
   const { namespace, storage, presence } = context;
   const reply = replyBudget();
-  const found = await storage.read((reader) => foundRuns(reader, namespace, runs, reply));
+  const found = await storage.read((reader) => foundRuns({ reader, namespace, reply }, runs));
   const isServed = await presence.serving(
     namespace,
     found.flatMap((one) => ("run" in one ? one.run : [])),
@@ -82,34 +83,57 @@ export async function read(context: LookupContext, { runs, workers }: ReadReques
   };
 }
 
+interface Reading {
+  reader: Reader;
+  namespace: string;
+  reply: Budget;
+}
+
 /** As many as the reply has room for: always the first one. */
-async function foundRuns(
-  reader: Reader,
-  namespace: string,
-  asked: ReadRequest["runs"],
-  reply: Budget,
-): Promise<Found[]> {
+async function foundRuns(reading: Reading, asked: ReadRequest["runs"]): Promise<Found[]> {
+  const { reader, reply } = reading;
   const found: Found[] = [];
   for (const some of parts(asked)) {
-    const loaded = new Map((await reader.load(some.map(({ runId }) => runId))).map((run) => [run.id, run]));
-    const stalled = await stalledChildren(reader, [...loaded.values()].filter(isAwaiting));
-    for (const { runId, entries, waits } of some) {
+    for (let left = some; left.length > 0; ) {
+      const loaded = await fitting(reader.load(left.map(({ runId }) => runId)));
+      const behind = left.findIndex(({ runId }) => loaded.left.includes(runId));
+      const end = behind < 0 ? left.length : behind;
+      found.push(...(await foundAmong(reading, left.slice(0, end), loaded.runs)));
       if (!reply.isLeft) {
         return found;
       }
-      const run = loaded.get(runId);
-      if (run === undefined || run.namespace !== namespace) {
-        reply.take();
-        found.push({ runId });
-        continue;
-      }
-      const listed = await page(reader, run, entries);
-      const [full] = await whole(reader, [run]);
-      if (full !== undefined) found.push({ run: full, entries: listed, waits, stalledChild: stalled.get(runId) });
-      takeView(reply, run);
-      reply.takeBytes(bytesOf(listed ?? []));
-      reply.takeBytes(waits === true ? waitsBytes(run) : 0);
+      left = left.slice(end);
     }
+  }
+  return found;
+}
+
+/** Of these, as many as the reply has room for: always the first one. */
+async function foundAmong(
+  { reader, namespace, reply }: Reading,
+  asked: ReadRequest["runs"],
+  runs: readonly Run[],
+): Promise<Found[]> {
+  const found: Found[] = [];
+  const loaded = new Map(runs.map((run) => [run.id, run]));
+  const stalled = await stalledChildren(reader, runs.filter(isAwaiting));
+  for (const { runId, entries, waits } of asked) {
+    if (!reply.isLeft) {
+      return found;
+    }
+    const run = loaded.get(runId);
+    if (run === undefined || run.namespace !== namespace) {
+      reply.take();
+      found.push({ runId });
+      continue;
+    }
+    const listed = await page(reader, run, entries);
+    const [full] = await whole(reader, [run]);
+    if (full !== undefined) found.push({ run: full, entries: listed, waits, stalledChild: stalled.get(runId) });
+    takeView(reply, run);
+    reply.takeBytes(bytesOf(listed ?? []));
+    // They are kept until the reply is made, whether they were asked for or not.
+    reply.takeBytes(waitsBytes(run));
   }
   return found;
 }
@@ -149,7 +173,11 @@ function isAwaiting({ state, waits }: Run): boolean {
 /** Of each of these runs one stalled child, where there is one. */
 async function stalledChildren(reader: Reader, runs: Run[]): Promise<Map<RunId, StalledChild>> {
   const stalled = new Map<RunId, StalledChild>();
-  const children = runs.length === 0 ? [] : await reader.stalledChildren(runs.map(({ id }) => id));
+  const children: Run[] = [];
+  const load = (ids: RunId[]) => reader.load(ids);
+  for await (const some of runs.length === 0 ? [] : inTurn(reader.stalledChildren(runs.map(({ id }) => id)), load)) {
+    children.push(...some.map((child) => ({ ...child, waits: [] })));
+  }
   const asked = children.length === 0 ? new Set() : await firstWaits(reader, runs, children);
   for (const child of children) {
     if (child.parent !== null) {

@@ -27,9 +27,9 @@ export type Result =
   | { type: "command"; answer: Answer }
   | { type: "start"; result: StartResult }
   | { type: "claim"; runs: ClaimedRun[]; more: boolean }
-  /** How many runs the session held; there may be more when that is the limit. */
+  /** How many runs were released; there may be more when that is the limit. */
   | { type: "leave"; released: number }
-  /** How many were due; null when one could not be ticked beside others, so that nothing was. */
+  /** How many were due; null when some could not be ticked beside others, so that nothing was. */
   | { type: "sweep"; due: number | null }
   | { type: "fault"; error: AikiError };
 

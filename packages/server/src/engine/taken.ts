@@ -2,13 +2,14 @@
 
 import type { ChildStart, RunId } from "@aikirun/lib/protocol";
 import type { Run, Taken } from "../core/run.ts";
+import { inTurn } from "../storage/heavy.ts";
 import type { ReferenceKey, Transaction } from "../storage/storage.ts";
 import { whole } from "./whole.ts";
 
 export interface TakenNames {
   /** Notes ids and references that `load` is to look up. */
   want(namespace: string, starts: readonly ChildStart[]): void;
-  /** Looks up all that is wanted with at most three statements; with none if nothing is wanted. */
+  /** Looks up all that is wanted: with three statements, more if rows are heavy, and none if nothing is wanted. */
   load(transaction: Pick<Transaction, "load" | "payloads" | "referenced">): Promise<void>;
   /** This transaction is to begin the run. */
   add(run: Run): void;
@@ -43,9 +44,10 @@ export function takenNames(): TakenNames {
       if (ids.size === 0) {
         return;
       }
-      const runs = await transaction.load([...ids]);
+      const load = (some: RunId[]) => transaction.load(some);
+      const runs = await lightOf(inTurn(load([...ids]), load));
       if (references.size > 0) {
-        runs.push(...(await transaction.referenced([...references.values()])));
+        runs.push(...(await lightOf(inTurn(transaction.referenced([...references.values()]), load))));
       }
       // Of a child that has ended its parent is told the output.
       const children = await whole(
@@ -64,6 +66,15 @@ export function takenNames(): TakenNames {
         return holder === undefined ? [] : { address, holder };
       }),
   };
+}
+
+/** All of the runs, without what makes their rows heavy: who holds a name is only asked what it is. */
+async function lightOf(batches: AsyncIterable<readonly Run[]>): Promise<Run[]> {
+  const runs: Run[] = [];
+  for await (const batch of batches) {
+    runs.push(...batch.map((run) => ({ ...run, waits: [], events: new Map() })));
+  }
+  return runs;
 }
 
 function keyOf(namespace: string, name: string, referenceId: string): string {

@@ -7,6 +7,7 @@ import type { Entry, RunId, RunStatus, Watched, WatchReply, WatchRequest, WatchR
 import { isFinal } from "../core/draft.ts";
 import type { Run } from "../core/run.ts";
 import { isWhole } from "../core/unread.ts";
+import { fitting } from "../storage/heavy.ts";
 import type { Storage } from "../storage/storage.ts";
 import { type Budget, parts, replyBudget, takeView } from "./budget.ts";
 import type { Changes } from "./changes.ts";
@@ -99,11 +100,19 @@ async function inspect(context: WatchContext, watched: Watched[], afresh: boolea
   const reply = replyBudget();
   const results: WatchResult[] = [];
   for (const some of parts(watched, rowsAtOnce)) {
-    if (!reply.isLeft) {
-      break;
+    for (let asked = some; asked.length > 0 && reply.isLeft; ) {
+      const { runs, left } = await runsOf(context, asked, afresh);
+      const isLeft = ({ runId }: Watched) => left.has(runId);
+      results.push(
+        ...(await inspectFew(
+          context,
+          asked.filter((item) => !isLeft(item)),
+          runs,
+          reply,
+        )),
+      );
+      asked = asked.filter(isLeft);
     }
-    const runs = await runsOf(context, some, afresh);
-    results.push(...(await inspectFew(context, some, runs, reply)));
   }
   return results;
 }
@@ -134,7 +143,7 @@ async function runsOf(
   { rows, storage }: WatchContext,
   watched: readonly Watched[],
   afresh: boolean,
-): Promise<Map<RunId, Run>> {
+): Promise<{ runs: ReadonlyMap<RunId, Run>; left: ReadonlySet<RunId> }> {
   const found = new Map<RunId, Run>();
   const missing = new Set<RunId>();
   for (const item of watched) {
@@ -146,12 +155,14 @@ async function runsOf(
       found.set(item.runId, run);
     }
   }
-  if (missing.size > 0) {
-    for (const run of await storage.read((reader) => reader.load([...missing]))) {
-      found.set(run.id, run);
-    }
+  if (missing.size === 0) {
+    return { runs: found, left: new Set() };
   }
-  return found;
+  const { runs, left } = await fitting(storage.read((reader) => reader.load([...missing])));
+  for (const run of runs) {
+    found.set(run.id, run);
+  }
+  return { runs: found, left: new Set(left) };
 }
 
 async function inspectFew(

@@ -6,6 +6,7 @@
 import type { Entry, RunId } from "@aikirun/lib/protocol";
 import { decide } from "../core/decide.ts";
 import type { Command, Decision, Effect, Moment, Run } from "../core/run.ts";
+import { complete, fits, fitting } from "../storage/heavy.ts";
 import type { Transaction } from "../storage/storage.ts";
 import { holders } from "./holders.ts";
 import { isBehind, keysOf, keyText, withKnown } from "./known.ts";
@@ -17,11 +18,14 @@ import { withInput, withValues } from "./whole.ts";
 const childrenAtOnce = 500;
 
 export interface Work {
-  /** Brings the rows that these commands read into view: from the cache where that is allowed, else from storage. */
+  /**
+   * Brings the rows that these commands read into view: from the cache where that is allowed, else from storage. Throws
+   * `RowsLeft` when storage loaded some and left others.
+   */
   fetch(ids: Iterable<RunId>): Promise<void>;
   /** Looks up what stands in the way of the children that these start, of runs where something has before. */
   survey(commands: ReadonlyArray<{ to: RunId; command: Command }>): Promise<void>;
-  /** Loads those whose cached row nothing has proven yet. */
+  /** Loads those whose cached row nothing has proven yet. Throws like `fetch`. */
   refresh(ids: RunId[]): Promise<void>;
   get(id: RunId): Run | undefined;
   /** The run's last `seq` before this transaction. */
@@ -81,6 +85,11 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
       loaded.add(run.id);
     }
   };
+  const view = async (loading: Promise<Run[]>) => {
+    const loaded = await fitting(loading);
+    for (const run of loaded.runs) see(run, true);
+    return loaded;
+  };
 
   const fetch = async (ids: Iterable<RunId>) => {
     const missing = new Set<RunId>();
@@ -96,26 +105,20 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
       }
     }
     if (missing.size > 0) {
-      for (const run of await transaction.load([...missing])) {
-        see(run, true);
-      }
+      complete(await view(transaction.load([...missing])));
     }
   };
 
   /** Brings the runs of the next wave into view. */
   const reach = async (ids: RunId[]) => {
-    if (!isHolding) {
-      return fetch(ids);
-    }
+    if (!isHolding) return fetch(ids);
     const others = [...new Set(ids)].filter((id) => !held.has(id));
-    const runs = others.length === 0 ? [] : await transaction.hold(others);
-    if (runs.length < others.length) {
+    const taken = await view(others.length === 0 ? Promise.resolve([]) : transaction.hold(others));
+    if (taken.runs.length + taken.left.length < others.length) {
       throw new Obstructed(others);
     }
-    for (const run of runs) {
-      held.add(run.id);
-      see(run, true);
-    }
+    for (const { id } of taken.runs) held.add(id);
+    complete(taken);
   };
 
   /** The row is a cached one that nothing was decided upon yet, so that no write will prove it. */
@@ -127,9 +130,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
       return run !== undefined && isUnproven(run);
     });
     if (unproven.length > 0) {
-      for (const run of await transaction.load(unproven)) {
-        see(run, true);
-      }
+      complete(await view(transaction.load(unproven)));
     }
   };
 
@@ -265,8 +266,9 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
       return [];
     }
     const children = await transaction.children(parents, childrenAtOnce); // mutant: children-of-ended
+    const isAll = (await fits(reach(children))) && children.length < childrenAtOnce;
     const wave: Array<{ to: RunId; command: Command }> = children.map((to) => ({ to, command: { type: "orphan" } }));
-    if (children.length < childrenAtOnce) {
+    if (isAll) {
       wave.push(...parents.map((to) => ({ to, command: { type: "childless" } as const })));
     }
     return wave;
@@ -334,7 +336,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
     async settle() {
       while (effects.length > 0) {
         const wave = await nextWave();
-        await reach(wave.map(({ to }) => to));
+        await reach(wave.filter(({ command }) => command.type !== "orphan").map(({ to }) => to));
         for (const { to, command } of wave) {
           await apply(to, command);
         }

@@ -7,7 +7,7 @@ import { AikiError } from "@aikirun/lib";
 import type { Build, Payload } from "@aikirun/lib/protocol";
 import { holderOf } from "../core/claim.ts";
 import type { Arrivals, Run, RunOptions, State, Unread, Wait } from "../core/run.ts";
-import { isUnread, loadedBytes, type Payloads } from "../core/unread.ts";
+import { isUnread, lightBytes, loadedBytes, type Payloads } from "../core/unread.ts";
 import { errorCodeOf } from "./find.ts";
 import { fromText, toText } from "./text.ts";
 
@@ -166,10 +166,10 @@ function readRun(row: Row): Run {
 }
 
 /**
- * The columns of a row but for large payloads. `table` is what the statement calls the table of runs, `bytesOf` how the
- * dialect tells the size of a text.
+ * The columns of a row of `run` but for large payloads, and for a large state too where rows may be many: then the row
+ * has its size instead, as `state_bytes`. `bytesOf` is how the dialect tells the size of a text.
  */
-export function loadedColumns(table: string, bytesOf: (text: string) => string): string {
+export function loadedColumns(bytesOf: (text: string) => string, count: "one" | "many"): string {
   const own = [
     "id",
     "namespace",
@@ -186,13 +186,34 @@ export function loadedColumns(table: string, bytesOf: (text: string) => string):
     "revision",
     "fence",
     "updated_at",
-    "state",
   ];
-  const payload = (column: string): string => {
-    const bytes = bytesOf(`${table}.${column}`);
-    return `CASE WHEN ${bytes} <= ${loadedBytes} THEN ${table}.${column} END AS ${column}, ${bytes} AS ${column}_bytes`;
-  };
-  return [...own.map((column) => `${table}.${column}`), payload("input"), payload("output")].join(", ");
+  const payloads = ["input", "output"].map((column) => orBytes(column, loadedBytes, bytesOf));
+  const state = count === "one" ? "run.state" : orBytes("state", lightBytes, bytesOf);
+  return [...own.map((column) => `run.${column}`), ...payloads, state].join(", ");
+}
+
+/** The column if it is no larger than that, and its size. */
+export function orBytes(column: string, most: number, bytesOf: (text: string) => string): string {
+  const bytes = bytesOf(`run.${column}`);
+  return `CASE WHEN ${bytes} <= ${most} THEN run.${column} END AS ${column}, ${bytes} AS ${column}_bytes`;
+}
+
+/** Fewer waits and events than this, and no error, make no heavy row. */
+const few = 20;
+
+/** How much the state of a heavy row takes in storage; 0 for other rows. Bytes. */
+export function heavyBytes(run: Run): number {
+  const { state, waits, events, lastError } = run;
+  if (
+    waits.length + events.size < few &&
+    lastError === null &&
+    state.status !== "failed" &&
+    state.status !== "stalled"
+  ) {
+    return 0;
+  }
+  const bytes = Buffer.byteLength(changingColumns(run).state);
+  return bytes > lightBytes ? bytes : 0;
 }
 
 /** Where a payload is too large to be loaded, the row has its size instead: `input_bytes`, `output_bytes`. */

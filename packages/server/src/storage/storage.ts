@@ -62,7 +62,8 @@ export interface Reader {
   fenceFloor(): number;
   /**
    * Those that exist, in any order; `tail`, and `updatedAt` when it is later, derived from their last entry. Of these
-   * and of all other rows but those of `all`, larger payloads than `loadedBytes` are left in storage.
+   * and of all other rows but those of `all`, larger payloads than `loadedBytes` are left in storage. Throws `RowsLeft`
+   * where several rows have large states, as all that load rows do but `find`, which ends its page there.
    */
   load(ids: RunId[]): Promise<Run[]>;
   /** Whole inputs and outputs, however large, of those that exist. */
@@ -72,7 +73,7 @@ export interface Reader {
    * to none).
    */
   journal(requests: JournalRequest[]): Promise<Entry[][]>;
-  /** The entry at each `(runId, attempt, address)` that is recorded. Values over `outlinedBytes` are left in storage. */
+  /** The entry at each `(runId, attempt, address)` that is recorded. Values over `outlinedBytes` stay in storage. */
   entriesAt(keys: EntryKey[]): Promise<Outline[]>;
   /** The earliest `dueAt` of all, or null. */
   nextDue(): Promise<number | null>;

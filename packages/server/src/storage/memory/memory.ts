@@ -4,6 +4,7 @@ import type { Outline, Run, WholeRun } from "../../core/run.ts";
 import { isUnread, type Payloads, wholeRun, withoutLarge } from "../../core/unread.ts";
 import { outlined } from "../entry-row.ts";
 import { errorCodeOf, type ListLimits, type ListPage, listPage, withoutPayloads } from "../find.ts";
+import { complete, heavyOnes } from "../heavy.ts";
 import { cutJournal, recallConflict, recalled } from "../journal.ts";
 import type { KeyedStorage } from "../keys.ts";
 import { interleaved, type Queued, type QueueFilter } from "../queue.ts";
@@ -77,7 +78,10 @@ class MemoryReader implements Reader {
   }
 
   async load(ids: RunId[]): Promise<Run[]> {
-    return [...new Set(ids)].flatMap((id) => this.#loaded(id));
+    const runs = [...new Set(ids)].flatMap((id) => this.#loaded(id));
+    const heavy = heavyOnes();
+    const left = new Set(runs.filter((run) => !heavy.take(run)));
+    return complete({ runs: runs.filter((run) => !left.has(run)), left: [...left].map(({ id }) => id) });
   }
 
   async payloads(ids: RunId[]): Promise<Map<RunId, Payloads>> {
@@ -134,9 +138,13 @@ class MemoryReader implements Reader {
     const start = after ?? undefined;
     const ordered = request.order === "oldest" ? listed.ascending(start) : listed.descending(start);
     const found: Run[] = [];
+    const heavy = heavyOnes();
     let examined = 0;
     for (const position of ordered) {
-      for (const run of this.#loaded(position.id)) if (fits(run, request)) found.push(withoutPayloads(run));
+      for (const run of this.#loaded(position.id).filter((one) => fits(one, request))) {
+        if (!heavy.take(run)) return listPage(found, limit, found.at(-1) ?? null);
+        found.push(withoutPayloads(run));
+      }
       examined += 1;
       if (found.length > limit || examined >= scan) return listPage(found, limit, position);
     }

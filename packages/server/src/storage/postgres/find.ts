@@ -4,7 +4,9 @@
  */
 
 import type { FindRequest, RunStatus } from "@aikirun/lib/protocol";
+import { lightBytes } from "../../core/unread.ts";
 import { countedOf, type ListLimits, type ListSource, type SourcePart } from "../find.ts";
+import { orBytes } from "../row.ts";
 import { toText } from "../text.ts";
 
 export interface Query {
@@ -80,7 +82,8 @@ export function reachedQuery(
 /** Columns of a run of a page: all but its payloads. */
 const listed = `
     run.id, namespace, name, version_id, shard_key, priority, options, reference_id, parent_id, parent_address,
-    run.created_at, updated_at, due_at, revision, fence, state, NULL AS input, NULL AS output`;
+    run.created_at, updated_at, due_at, revision, fence, NULL AS input, NULL AS output,
+    ${orBytes("state", lightBytes, (text) => `octet_length(${text})`)}`;
 
 /** Columns that a filter compares. */
 const compared =

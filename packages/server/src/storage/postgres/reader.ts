@@ -2,15 +2,8 @@ import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
 import type { Outline, Run, WholeRun } from "../../core/run.ts";
 import { type Payloads, wholeRun } from "../../core/unread.ts";
 import { entryOf, outlineOf } from "../entry-row.ts";
-import {
-  chosenSource,
-  isChoice,
-  type ListLimits,
-  type ListPage,
-  type ListSource,
-  listPage,
-  narrowSources,
-} from "../find.ts";
+import { chosenSource, isChoice, type ListLimits, type ListPage, type ListSource, narrowSources } from "../find.ts";
+import { complete, type Loaded, loadedPage, loadedRuns } from "../heavy.ts";
 import { cutJournal } from "../journal.ts";
 import { numberOf, payloadsOf, type Row, runOf, textOf } from "../row.ts";
 import { type Sighting, sightingOf } from "../sighting.ts";
@@ -40,7 +33,7 @@ export class PostgresReader implements Reader {
 
   async load(ids: RunId[]): Promise<Run[]> {
     if (ids.length === 0) return [];
-    return (await this.session.rows(sql.loadRun, [texts([...new Set(ids)])])).map(runOf);
+    return this.runs(sql.loadRun, [texts([...new Set(ids)])]);
   }
 
   async payloads(ids: RunId[]): Promise<Map<RunId, Payloads>> {
@@ -84,7 +77,7 @@ export class PostgresReader implements Reader {
 
   async stalledChildren(parents: RunId[]): Promise<Run[]> {
     if (parents.length === 0) return [];
-    return (await this.session.rows(sql.selectStalledChild, [texts([...new Set(parents)])])).map(runOf);
+    return this.runs(sql.selectStalledChild, [texts([...new Set(parents)])]);
   }
 
   claimed(session: string, claimIds: readonly string[]): Promise<RunId[]> {
@@ -100,12 +93,11 @@ export class PostgresReader implements Reader {
       JSON.stringify([namespace, name, referenceId]),
     );
     if (distinct.length === 0) return [];
-    const rows = await this.session.rows(sql.loadReferenced, [
+    return this.runs(sql.loadReferenced, [
       texts(distinct.map(({ namespace }) => namespace)),
       texts(distinct.map(({ name }) => name)),
       texts(distinct.map(({ referenceId }) => referenceId)),
     ]);
-    return rows.map(runOf);
   }
 
   async find(namespace: string, request: FindRequest, listLimits: ListLimits): Promise<ListPage> {
@@ -113,12 +105,14 @@ export class PostgresReader implements Reader {
     await this.session.rows(readInOrder);
     const source = await this.#sourceOf(namespace, request, listLimits);
     const page = pageQuery(namespace, request, listLimits, source);
-    const runs = (await this.session.rows(page.sql, page.values)).map(runOf);
-    if (!source.isOrdered || runs.length > listLimits.limit) return listPage(runs, listLimits.limit, null);
+    const { limit } = listLimits;
+    const rows = await this.session.rows(page.sql, page.values);
+    const loaded = await this.#loaded(rows);
+    if (!source.isOrdered || rows.length > limit) return loadedPage(rows, loaded, limit, null);
     const reached = reachedQuery(namespace, request, listLimits, source);
     const [row] = await this.session.rows(reached.sql, reached.values);
     const position = row === undefined ? null : { createdAt: numberOf(row, "created_at"), id: idOf(row) };
-    return listPage(runs, listLimits.limit, position);
+    return loadedPage(rows, loaded, limit, position);
   }
 
   async #sourceOf(namespace: string, request: FindRequest, listLimits: ListLimits): Promise<ListSource> {
@@ -138,6 +132,15 @@ export class PostgresReader implements Reader {
     return (await this.session.rows(sql.selectAll, [after === null ? "" : toText(after), limit])).map((row) =>
       wholeRun(runOf(row)),
     );
+  }
+
+  /** Throws `RowsLeft`. */
+  protected async runs(statement: string, values: readonly unknown[]): Promise<Run[]> {
+    return complete(await this.#loaded(await this.session.rows(statement, values)));
+  }
+
+  #loaded(rows: readonly Row[]): Promise<Loaded> {
+    return loadedRuns(rows, (ids) => this.session.rows(sql.loadHeavy, [ids]));
   }
 
   protected async ids(statement: string, values: readonly unknown[]): Promise<RunId[]> {

@@ -12,7 +12,7 @@ const dialect: OutlineDialect = {
   holds: (text, part) => `strpos(${text}, '${part}') > 0`,
 };
 
-const loaded = loadedColumns("run", dialect.bytesOf);
+const loaded = loadedColumns(dialect.bytesOf, "many");
 
 export const begin: string = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
@@ -65,6 +65,15 @@ export const insertEntry: string = `${insertGivenEntries}
 export const loadRun: string = `
   SELECT
     ${loaded},
+    (SELECT max(seq) FROM aiki.entry WHERE entry.run_id = run.id) AS tail,
+    (SELECT at FROM aiki.entry WHERE entry.run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
+  FROM unnest($1::text[]) AS given (id)
+  CROSS JOIN LATERAL (SELECT * FROM aiki.run WHERE run.id = given.id LIMIT 1) AS run`;
+
+/** Rows that were left out of `loadRun`, or of another statement that loads rows, because they are heavy. */
+export const loadHeavy: string = `
+  SELECT
+    ${loadedColumns(dialect.bytesOf, "one")},
     (SELECT max(seq) FROM aiki.entry WHERE entry.run_id = run.id) AS tail,
     (SELECT at FROM aiki.entry WHERE entry.run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
   FROM unnest($1::text[]) AS given (id)

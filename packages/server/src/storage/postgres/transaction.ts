@@ -3,7 +3,7 @@ import type { Run } from "../../core/run.ts";
 import { outlineOf } from "../entry-row.ts";
 import { recallConflict, recalled } from "../journal.ts";
 import type { Queued, QueueFilter } from "../queue.ts";
-import { numberOf, type Row, runOf, textOf } from "../row.ts";
+import { numberOf, type Row, textOf } from "../row.ts";
 import type { Sighting } from "../sighting.ts";
 import type { Batch, EntryKey, Obstacle, Transaction } from "../storage.ts";
 import { fromText, toText } from "../text.ts";
@@ -42,7 +42,7 @@ export class PostgresTransaction extends PostgresReader implements Transaction {
 
   async hold(ids: RunId[]): Promise<Run[]> {
     if (ids.length === 0) return [];
-    return (await this.session.rows(sql.lockRun, [[...new Set(ids)].map(toText)])).map(runOf);
+    return this.runs(sql.lockRun, [[...new Set(ids)].map(toText)]);
   }
 
   async save(batch: Batch): Promise<Obstacle[]> {

@@ -1,8 +1,9 @@
 /** The statements whose shape depends on the request: those of a list of runs. Every part of them is constant. */
 
 import type { FindRequest, RunStatus } from "@aikirun/lib/protocol";
+import { lightBytes } from "../../core/unread.ts";
 import { countedOf, type ListLimits, type ListSource, type SourcePart } from "../find.ts";
-import type { Cell } from "../row.ts";
+import { type Cell, orBytes } from "../row.ts";
 import { toText } from "../text.ts";
 
 export interface Query {
@@ -14,7 +15,8 @@ export interface Query {
 export const listRun: string = `
   SELECT
     id, namespace, name, version_id, shard_key, priority, options, reference_id, parent_id, parent_address, created_at,
-    updated_at, due_at, revision, fence, state, NULL AS input, NULL AS output,
+    updated_at, due_at, revision, fence, NULL AS input, NULL AS output,
+    ${orBytes("state", lightBytes, (text) => `length(CAST(${text} AS BLOB))`)},
     (SELECT max(seq) FROM entry WHERE run_id = run.id) AS tail,
     (SELECT at FROM entry WHERE run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
   FROM run

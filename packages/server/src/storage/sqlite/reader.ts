@@ -10,9 +10,9 @@ import {
   type ListPage,
   type ListPosition,
   type ListSource,
-  listPage,
   narrowSources,
 } from "../find.ts";
+import { complete, type Loaded, loadedPage, loadedRuns } from "../heavy.ts";
 import { cutJournal } from "../journal.ts";
 import { numberOf, payloadsOf, type Row, runOf, textOf } from "../row.ts";
 import { type Sighting, sightingOf } from "../sighting.ts";
@@ -40,7 +40,7 @@ export class SqliteReader implements Reader {
   }
 
   async load(ids: RunId[]): Promise<Run[]> {
-    return [...new Set(ids)].flatMap((id) => runsOf(this.connection.first(sql.loadRun, toText(id))));
+    return this.runs(sql.loadRun, distinctTexts(ids));
   }
 
   async payloads(ids: RunId[]): Promise<Map<RunId, Payloads>> {
@@ -83,9 +83,7 @@ export class SqliteReader implements Reader {
   }
 
   async stalledChildren(parents: RunId[]): Promise<Run[]> {
-    return [...new Set(parents)].flatMap((parent) =>
-      runsOf(this.connection.first(sql.selectStalledChild, toText(parent))),
-    );
+    return this.runs(sql.selectStalledChild, distinctTexts(parents));
   }
 
   async claimed(session: string, claimIds: readonly string[]): Promise<RunId[]> {
@@ -98,12 +96,12 @@ export class SqliteReader implements Reader {
   }
 
   async referenced(keys: ReferenceKey[]): Promise<Run[]> {
-    const found = new Map<RunId, Run>();
+    const found = new Map<unknown, Row>();
     for (const { namespace, name, referenceId } of keys) {
       const row = this.connection.first(sql.loadReferenced, toText(namespace), toText(name), toText(referenceId));
-      for (const run of runsOf(row)) found.set(run.id, run);
+      if (row !== undefined) found.set(row.id, row);
     }
-    return [...found.values()];
+    return complete(await this.#loaded([...found.values()]));
   }
 
   async find(namespace: string, request: FindRequest, listLimits: ListLimits): Promise<ListPage> {
@@ -120,8 +118,22 @@ export class SqliteReader implements Reader {
       if (ids.length > listLimits.limit) break;
     }
     const isCut = source.isOrdered && examined >= listLimits.scan;
-    const runs = ids.flatMap((id) => runsOf(this.connection.first(listRun, toText(id))));
-    return listPage(runs, listLimits.limit, isCut ? last : null);
+    const rows = this.#each(listRun, ids.map(toText));
+    return loadedPage(rows, await this.#loaded(rows), listLimits.limit, isCut ? last : null);
+  }
+
+  /** The row of each of these keys, where there is one. Throws `RowsLeft`. */
+  protected async runs(statement: string, keys: readonly string[]): Promise<Run[]> {
+    return complete(await this.#loaded(this.#each(statement, keys)));
+  }
+
+  #loaded(rows: readonly Row[]): Promise<Loaded> {
+    return loadedRuns(rows, (ids) => this.#each(sql.loadHeavy, ids));
+  }
+
+  #each(statement: string, keys: readonly string[]): Row[] {
+    const rows = keys.map((key) => this.connection.first(statement, key));
+    return rows.filter((row) => row !== undefined);
   }
 
   #sourceOf(namespace: string, request: FindRequest, listLimits: ListLimits): ListSource {
@@ -144,8 +156,8 @@ export class SqliteReader implements Reader {
   }
 }
 
-export function runsOf(row: Row | undefined): Run[] {
-  return row === undefined ? [] : [runOf(row)];
+export function distinctTexts(ids: readonly RunId[]): string[] {
+  return [...new Set(ids)].map(toText);
 }
 
 export function idOf(row: Row): RunId {

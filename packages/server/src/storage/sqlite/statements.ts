@@ -9,7 +9,7 @@ const dialect: OutlineDialect = {
   holds: (text, part) => `instr(${text}, '${part}') > 0`,
 };
 
-const loaded = loadedColumns("run", dialect.bytesOf);
+const loaded = loadedColumns(dialect.bytesOf, "many");
 
 export const begin: string = "BEGIN IMMEDIATE";
 
@@ -51,6 +51,15 @@ export const insertEntry: string = `
 export const loadRun: string = `
   SELECT
     ${loaded},
+    (SELECT max(seq) FROM entry WHERE run_id = run.id) AS tail,
+    (SELECT at FROM entry WHERE run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
+  FROM run
+  WHERE id = ?`;
+
+/** A row that was left out of `loadRun`, or of another statement that loads rows, because it is heavy. */
+export const loadHeavy: string = `
+  SELECT
+    ${loadedColumns(dialect.bytesOf, "one")},
     (SELECT max(seq) FROM entry WHERE run_id = run.id) AS tail,
     (SELECT at FROM entry WHERE run_id = run.id ORDER BY seq DESC LIMIT 1) AS recorded_at
   FROM run

@@ -7,7 +7,7 @@ import { changingColumns, fixedColumns, numberOf } from "../row.ts";
 import { type Sighting, sightingColumns } from "../sighting.ts";
 import type { Batch, Change, Obstacle, Transaction } from "../storage.ts";
 import { toText } from "../text.ts";
-import { idOf, runsOf, SqliteReader } from "./reader.ts";
+import { distinctTexts, idOf, SqliteReader } from "./reader.ts";
 import * as sql from "./statements.ts";
 
 /** When all goes well each row costs one statement; only a row that was not written is asked why. */
@@ -32,7 +32,7 @@ export class SqliteTransaction extends SqliteReader implements Transaction {
   }
 
   async hold(ids: RunId[]): Promise<Run[]> {
-    return [...new Set(ids)].flatMap((id) => runsOf(this.connection.first(sql.lockRun, toText(id))));
+    return this.runs(sql.lockRun, distinctTexts(ids));
   }
 
   async save(batch: Batch): Promise<Obstacle[]> {

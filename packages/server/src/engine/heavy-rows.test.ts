@@ -1,0 +1,133 @@
+import { limits, type RunStatus } from "@aikirun/lib/protocol";
+import { describe, expect, it } from "vitest";
+import { type Rig, rig } from "../../test/rig.ts";
+import { aRun, awaitingChild, queued, running, sleeping } from "../../test/runs.ts";
+import { uuid } from "../../test/virtual-env.ts";
+import type { Run, State, Wait } from "../core/run.ts";
+
+const count = 8;
+const ids = Array.from({ length: count }, (_, n) => uuid(100 + n));
+/** About 2.9 MB of JSON: so a transaction may load two or three of these rows. */
+const waits = Array.from(
+  { length: limits.openWaits },
+  (_, n): Wait => ({ address: `event:${"e".repeat(200)}#${n}`, type: "event", name: "e", until: null }),
+);
+/** What a transaction or a read loads at once: the budget, and what is not counted in it. */
+const most = limits.replyBytes + 1_000_000;
+
+function heavy(id: string, state: State, more: Partial<Run> = {}): Run {
+  return { ...aRun(state, { id, versionId: "1", tail: 0, waits, ...more }), input: null };
+}
+
+async function insert({ storage }: Rig, runs: Run[]): Promise<void> {
+  await storage.transaction((transaction) => transaction.insert(runs));
+}
+
+async function statuses({ api }: Rig, of: readonly string[]): Promise<RunStatus[]> {
+  const found: RunStatus[] = [];
+  while (found.length < of.length) {
+    const { results } = await api.read({ runs: of.slice(found.length).map((runId) => ({ runId })) });
+    found.push(...results.flatMap((result) => (result.ok ? [result.run.status] : [])));
+  }
+  return found;
+}
+
+function all(status: RunStatus): RunStatus[] {
+  return ids.map(() => status);
+}
+
+describe("rows with ten thousand waits are loaded a few at a time", () => {
+  it("by signals that come together", async () => {
+    const here = rig();
+    await insert(
+      here,
+      ids.map((id) => heavy(id, sleeping)),
+    );
+    const signal = { type: "event", name: "e" } as const;
+    const { results } = await here.api.signal({
+      signals: ids.map((runId, n) => ({ signalId: uuid(n), runId, signal })),
+    });
+    expect(results.map((result) => (result.ok ? result.status : result.code))).toEqual(all("queued"));
+    expect(here.storage.taken().characters).toBeLessThan(most);
+  });
+
+  it("by claims, until all are taken", async () => {
+    const here = rig();
+    await insert(
+      here,
+      ids.map((id) => heavy(id, queued)),
+    );
+    const one = here.speaker();
+    const taken = new Set<string>();
+    for (let claims = 0; claims < count && taken.size < count; claims++) {
+      for (const { id } of await one.claim({ limit: 100 })) taken.add(id);
+    }
+    expect([...taken].sort()).toEqual(ids);
+    expect(here.storage.taken().characters).toBeLessThan(most);
+  });
+
+  it("by the clock, also where the runs that it ends have parents with as many", async () => {
+    const here = rig();
+    const parents = ids.map((_, n) => uuid(200 + n));
+    const dueAt = here.env.now() + 50;
+    await insert(
+      here,
+      parents.map((id) => heavy(id, awaitingChild)),
+    );
+    await insert(
+      here,
+      ids.map((id, n) => ({
+        ...heavy(id, sleeping, { parent: { id: parents[n] ?? "", address: "child:x#0" } }),
+        timeoutAt: dueAt,
+        dueAt,
+      })),
+    );
+    await here.engine.start();
+    await here.env.advance(1_000);
+    expect(await statuses(here, ids)).toEqual(all("failed"));
+    expect(await statuses(here, parents)).toEqual(all("queued"));
+    expect(here.storage.taken().characters).toBeLessThan(2 * most);
+    await here.engine.close();
+  });
+
+  it("by the end of their parent, until all have ended with it", async () => {
+    const here = rig();
+    const parent = uuid(50);
+    await insert(here, [{ ...heavy(parent, awaitingChild, { children: count }), waits: [] }]);
+    await insert(
+      here,
+      ids.map((id) => heavy(id, sleeping, { parent: { id: parent, address: `child:${id}#0` } })),
+    );
+    await here.engine.start();
+    await here.speaker().signal(parent, { type: "cancel" });
+    await here.env.advance(1_000);
+    expect(await statuses(here, ids)).toEqual(all("cancelled"));
+    expect(here.storage.taken().characters).toBeLessThan(most);
+    await here.engine.close();
+  });
+
+  it("by the end of the session that holds them", async () => {
+    const here = rig();
+    const session = "session-1";
+    await insert(
+      here,
+      ids.map((id) => heavy(id, running())),
+    );
+    await here.api.renew({ session, leaseMs: 90_000, runs: [], leaving: true });
+    expect(await statuses(here, ids)).toEqual(all("queued"));
+    expect(here.storage.taken().characters).toBeLessThan(most);
+  });
+
+  it("by a read and by a watch, which look at all of them", async () => {
+    const here = rig();
+    await insert(
+      here,
+      ids.map((id, n) => heavy(id, n < count - 1 ? sleeping : queued)),
+    );
+    expect(await statuses(here, ids)).toEqual([...all("sleeping").slice(1), "queued"]);
+    const watched = ids.map((runId) => ({ type: "status" as const, runId, any: ["queued" as const] }));
+    const { results } = await here.api.watch({ watched, waitMs: 0 });
+    expect(results.map((result) => (result.type === "status" ? result.run.id : result.type))).toEqual(ids.slice(-1));
+    expect(here.storage.taken().characters).toBeLessThan(most);
+  });
+});
