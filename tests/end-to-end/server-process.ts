@@ -7,6 +7,7 @@ import { parseConfig } from "../../packages/server/src/config.ts";
 import type { Settings } from "../../packages/server/src/core/run.ts";
 import { createEngine } from "../../packages/server/src/engine/engine.ts";
 import { admitAll } from "../../packages/server/src/http/admit.ts";
+import { countedBodies } from "../../packages/server/src/http/bodies.ts";
 import { listenOn } from "../../packages/server/src/http/listen.ts";
 import { hostsAllowed } from "../../packages/server/src/http/origin.ts";
 import { openDoorbells } from "../../packages/server/src/redis.ts";
@@ -65,6 +66,7 @@ async function parts(): Promise<Serving> {
     admit: admitAll(reachingServerApi(engine.api("default"), reach)),
     hosts: hostsAllowed([]),
     ready: () => storage.read((reader) => reader.nextDue()),
+    bodies: countedBodies(),
     logger,
     id: env.id,
   };

@@ -11,6 +11,7 @@ import { createEngine, type Engine } from "./engine/engine.ts";
 import { admitAll, admitKeys } from "./http/admit.ts";
 import { checked } from "./http/answers.ts";
 import { createApp } from "./http/app.ts";
+import { countedBodies } from "./http/bodies.ts";
 import { isLoopback, type Listener, listenOn } from "./http/listen.ts";
 import { type Hosts, hostsAllowed } from "./http/origin.ts";
 import type { Face } from "./http/respond.ts";
@@ -89,6 +90,7 @@ function assembled(config: Config, storage: KeyedStorage, engine: Engine): Serve
       ? admitKeys({ known, api: engine.api, env: config.env, logger: config.logger })
       : admitAll(engine.api("default")),
     ready: oneAtATime(() => storage.checkWritable()),
+    bodies: countedBodies(),
     logger: config.logger,
     id: config.env.id,
   };

@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { jsonLogger } from "../log.ts";
 import { admitAll } from "./admit.ts";
 import { createApp, type Fetch } from "./app.ts";
+import { countedBodies } from "./bodies.ts";
 import { hostsAllowed } from "./origin.ts";
 import type { Face } from "./respond.ts";
 
@@ -38,6 +39,7 @@ function app({ api = scripted().api, ...options }: Partial<Face> & { api?: Api }
     admit: admitAll(api),
     hosts: hostsAllowed([]),
     ready: async () => {},
+    bodies: countedBodies(),
     closing: new AbortController().signal,
     logger: silentLogger,
     id: () => "error-1",
@@ -191,6 +193,40 @@ describe("what is no request of the protocol", () => {
     const reply = await app()(post("/v1/start", endless));
     expect([reply.status, await code(reply)]).toEqual([413, "PAYLOAD_TOO_LARGE"]);
     expect(sent).toBeLessThan(limits.requestBytes + 4_000_000);
+  });
+
+  it("large bodies beyond what the server holds are refused, to be sent again; small ones are always read", async () => {
+    let answer = () => {};
+    const answered = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    const { api } = scripted({
+      start: async ({ runs }) => {
+        await answered;
+        return { results: runs.map(({ id }) => ({ ok: true, id, created: true })) };
+      },
+    });
+    const fetch = app({ api, bodies: countedBodies(3_000_000) });
+    const body = JSON.stringify({ runs: [{ ...spec, input: JSON.stringify("x".repeat(1_900_000)) }] });
+    const length = { "content-length": String(body.length) };
+    const chunks = () => new Blob([body]).stream();
+    const first = fetch(post("/v1/start", body, length));
+    for (const request of [post("/v1/start", body, length), post("/v1/start", chunks())]) {
+      const refused = await fetch(request);
+      expect([refused.status, refused.headers.get("retry-after"), await code(refused)]).toEqual([
+        503,
+        "1",
+        "UNAVAILABLE",
+      ]);
+    }
+    expect((await fetch(post("/v1/find", "{}"))).status).toBe(200);
+    answer();
+    expect((await first).status).toBe(200);
+    const large = (await Promise.all([fetch(post("/v1/start", chunks())), fetch(post("/v1/find", "{}"))])).map(
+      ({ status }) => status,
+    );
+    expect(large).toEqual([200, 200]);
+    expect((await fetch(post("/v1/start", body, length))).status).toBe(200);
   });
 
   it("hosts and origins of this machine, and those that were named, are served", async () => {

@@ -1,3 +1,4 @@
+import type { Body } from "./bodies.ts";
 import type { Exchange } from "./exchange.ts";
 import { BadRequest, Refusal } from "./refusal.ts";
 
@@ -6,8 +7,8 @@ const maxDepth = 200;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
-/** The JSON in a request's body. Throws `Refusal` or `BadRequest`. */
-export async function readJson(exchange: Exchange): Promise<unknown> {
+/** The JSON in a request's body, whose bytes `held` counts. Throws `Refusal` or `BadRequest`. */
+export async function readJson(exchange: Exchange, held: Body): Promise<unknown> {
   const type = exchange.header("content-type");
   if (type === null || !/^application\/json\s*(;|$)/i.test(type)) {
     throw new Refusal(415, "UNSUPPORTED_MEDIA_TYPE", "Send the request as content-type: application/json.");
@@ -15,7 +16,7 @@ export async function readJson(exchange: Exchange): Promise<unknown> {
   if (exchange.header("content-encoding") !== null) {
     throw new Refusal(415, "UNSUPPORTED_MEDIA_TYPE", "Send the request without content-encoding.");
   }
-  const body = parseJson(await exchange.body());
+  const body = parseJson(await exchange.body(held.take));
   if (!shallow(body, maxDepth)) throw new BadRequest(`The request nests deeper than ${maxDepth} levels.`);
   return body;
 }

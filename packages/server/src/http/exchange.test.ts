@@ -16,6 +16,6 @@ it("a body whose sender went while its key was looked up is refused, not waited 
   const gone = once(outgoing, "close");
   socket.destroy();
   await gone;
-  await expect(nodeExchange(incoming, outgoing).body()).rejects.toMatchObject({ code: "BAD_REQUEST" });
+  await expect(nodeExchange(incoming, outgoing).body(() => {})).rejects.toMatchObject({ code: "BAD_REQUEST" });
   node.close();
 });

@@ -8,8 +8,11 @@ export interface Exchange {
   /** In lower case, with its port. */
   readonly host: string;
   header(name: "authorization" | "content-encoding" | "content-type" | "origin"): string | null;
-  /** The whole body. Throws `Refusal` 413 as soon as it is known to pass the limit; never holds more. */
-  body(): Promise<Uint8Array>;
+  /**
+   * The whole body. Throws `Refusal` 413 as soon as it is known to pass the limit; never holds more. `take` is told of
+   * its length where that is announced, else of the bytes that arrive; what it throws is thrown.
+   */
+  body(take: (bytes: number) => void): Promise<Uint8Array>;
   /** Aborts when the client goes before it is answered. */
   gone(): AbortSignal;
 }
@@ -25,9 +28,9 @@ export function fetchExchange(request: Request): Exchange {
     host: (request.headers.get("host") ?? new URL(request.url).host).toLowerCase(),
     header: (name) => request.headers.get(name),
     gone: () => request.signal,
-    body: async () => {
-      checkLength(Number(request.headers.get("content-length")));
-      return request.body === null ? new Uint8Array() : counted(streamed(request.body));
+    body: async (take) => {
+      const onBytes = announced(Number(request.headers.get("content-length")), take);
+      return request.body === null ? new Uint8Array() : counted(streamed(request.body), onBytes);
     },
   };
 }
@@ -44,10 +47,7 @@ export function nodeExchange(incoming: IncomingMessage, outgoing: ServerResponse
       if (outgoing.destroyed) gone.abort();
       return gone.signal;
     },
-    body: () => {
-      checkLength(Number(incoming.headers["content-length"]));
-      return received(incoming);
-    },
+    body: async (take) => received(incoming, announced(Number(incoming.headers["content-length"]), take)),
   };
 }
 
@@ -60,8 +60,12 @@ export function sendReply({ status, headers, body }: Reply, outgoing: ServerResp
   outgoing.end(body);
 }
 
-function checkLength(declared: number): void {
-  if (declared > limits.requestBytes) throw tooLarge();
+/** What is to be told of the bytes that arrive. */
+function announced(length: number, take: (bytes: number) => void): (bytes: number) => void {
+  if (length > limits.requestBytes) throw tooLarge();
+  if (!(length > 0)) return take;
+  take(length);
+  return () => {};
 }
 
 function tooLarge(): Refusal {
@@ -70,16 +74,27 @@ function tooLarge(): Refusal {
 }
 
 /** Events rather than iteration: most bodies are one chunk, and this is every request's path. */
-function received(incoming: IncomingMessage): Promise<Uint8Array> {
+function received(incoming: IncomingMessage, onBytes: (bytes: number) => void): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let size = 0;
-    incoming.on("data", (chunk: Buffer) => {
-      size += chunk.byteLength;
-      if (size <= limits.requestBytes) chunks.push(chunk);
-      else reject(tooLarge());
-    });
     let ended = false;
+    const keep = (chunk: Buffer) => {
+      size += chunk.byteLength;
+      if (size > limits.requestBytes) throw tooLarge();
+      onBytes(chunk.byteLength);
+      chunks.push(chunk);
+    };
+    incoming.on("data", (chunk: Buffer) => {
+      if (ended) return;
+      try {
+        keep(chunk);
+      } catch (thrown) {
+        ended = true;
+        chunks.length = 0;
+        reject(thrown);
+      }
+    });
     incoming.on("end", () => {
       ended = true;
       resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks));
@@ -94,12 +109,13 @@ function received(incoming: IncomingMessage): Promise<Uint8Array> {
   });
 }
 
-async function counted(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+async function counted(chunks: AsyncIterable<Uint8Array>, onBytes: (bytes: number) => void): Promise<Uint8Array> {
   const kept: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of chunks) {
     size += chunk.byteLength;
     if (size > limits.requestBytes) throw tooLarge();
+    onBytes(chunk.byteLength);
     kept.push(chunk);
   }
   return Buffer.concat(kept, size);

@@ -4,6 +4,7 @@ import { AikiError, silentLogger } from "@aikirun/lib";
 import type { Api } from "@aikirun/lib/protocol";
 import { afterEach, describe, expect, it } from "vitest";
 import { admitAll } from "./admit.ts";
+import { countedBodies } from "./bodies.ts";
 import { type Listener, listenOn } from "./listen.ts";
 import { hostsAllowed } from "./origin.ts";
 import type { Face } from "./respond.ts";
@@ -27,6 +28,7 @@ async function listening(api: Partial<Api>, port = 0): Promise<Listener> {
     admit: admitAll({ ...silent, ...api }),
     hosts: hostsAllowed([]),
     ready: async () => {},
+    bodies: countedBodies(),
     logger: silentLogger,
     id: () => "error-1",
   };

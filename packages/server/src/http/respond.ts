@@ -3,6 +3,7 @@ import { describeError } from "@aikirun/lib/internal";
 import type { Verb } from "@aikirun/lib/protocol";
 import type { Admit } from "./admit.ts";
 import { answers } from "./answers.ts";
+import type { Bodies } from "./bodies.ts";
 import { readJson } from "./body.ts";
 import type { Exchange, Reply } from "./exchange.ts";
 import { checkHost, checkOrigin, type Hosts } from "./origin.ts";
@@ -15,6 +16,7 @@ export interface Face {
   hosts: Hosts;
   /** Rejects when storage cannot commit a write now. */
   ready: () => Promise<unknown>;
+  bodies: Bodies;
   /** Aborts when no more may be begun; long polls are answered then. */
   closing: AbortSignal;
   logger: Logger;
@@ -24,19 +26,24 @@ export interface Face {
 
 /** Answers a POST of one verb. Never rejects, and never answers 5xx because of what came in. */
 export async function respond(verb: Verb, exchange: Exchange, face: Face): Promise<Reply> {
+  const held = face.bodies.open();
   try {
     checkHost(exchange, face.hosts);
     checkOrigin(exchange);
     const api = await face.admit(exchange, verb);
-    const body = await readJson(exchange);
+    const body = await readJson(exchange, held);
     if (face.closing.aborted) throw unavailable();
     if (verb === "claim" || verb === "watch") {
+      // They may wait for a minute, and have no payloads.
+      held.release();
       const answer = (signal: AbortSignal) => answers[verb](api, body, { signal });
       return jsonReply(200, await interruptible(answer, exchange.gone(), face.closing));
     }
     return jsonReply(200, await answers[verb](api, body));
   } catch (thrown) {
     return faultReply(thrown) ?? unexpected(thrown, face);
+  } finally {
+    held.release();
   }
 }
 
