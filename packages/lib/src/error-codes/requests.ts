@@ -84,8 +84,8 @@ export const requestCodes = {
   UNAVAILABLE: {
     retryable: true,
     meaning:
-      "The server is up but cannot answer now: it is closing, too many lists of runs wait, or its database fails.",
-    remedy: "Call again; look at the server's log, and make fewer lists at once.",
+      "The server is up but cannot answer: it closes, too many lists or large requests came, or its database fails.",
+    remedy: "Call again; look at the server's log, and make fewer lists or large requests at once.",
   },
   UNAUTHORIZED: {
     retryable: true,
