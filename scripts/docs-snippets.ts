@@ -1,5 +1,6 @@
 /**
- * Compiles every TypeScript block of the documents against the packages' sources, so that what a reader copies works.
+ * Compiles every TypeScript block of the documents, and of the doc comments of the packages (`@example`), against the
+ * packages' sources, so that what a reader copies works.
  * Errors are told at the document's own lines.
  */
 
@@ -12,15 +13,17 @@ const place = ".snippets";
 const documents = [
   ...["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"],
   ...readdirSync("docs").map((name) => `docs/${name}`),
-  ...readdirSync("packages").map((name) => `packages/${name}/README.md`),
-].filter((path) => path.endsWith(".md") && existsSync(path));
+  ...readdirSync("packages").flatMap((name) => [`packages/${name}/README.md`, ...sourcesOf(`packages/${name}/src`)]),
+].filter((path) => /\.(md|ts)$/.test(path) && existsSync(path));
 
 rmSync(place, { recursive: true, force: true });
 const written = new Map<string, string>();
 let count = 0;
 for (const path of documents) {
   const folder = path.replaceAll("/", "__");
-  const modules = modulesOf(readFileSync(path, "utf8"));
+  const text = readFileSync(path, "utf8");
+  const modules = modulesOf(path.endsWith(".ts") ? examplesOf(text) : text);
+  if (modules.size === 0) continue;
   count += modules.size;
   for (const [name, text] of modules) write(join(place, folder, name), text);
   written.set(folder, path);
@@ -30,9 +33,18 @@ const run = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p"
   encoding: "utf8",
 });
 for (const line of `${run.stdout}${run.stderr}`.split("\n").filter((text) => text !== "")) console.log(placed(line));
-console.log(`docs: ${count} snippets in ${documents.length} documents`);
+console.log(`docs: ${count} snippets in ${written.size} documents`);
 rmSync(place, { recursive: true, force: true });
 process.exitCode = run.status ?? 1;
+
+function sourcesOf(place: string): string[] {
+  return readdirSync(place, { recursive: true, encoding: "utf8" }).map((path) => join(place, path));
+}
+
+/** The text of the doc comments of a source file, each line where it was, as a document. */
+function examplesOf(source: string): string {
+  return source.replaceAll(/^.*$/gm, (line) => /^ \* ?(.*)$/.exec(line)?.[1] ?? "");
+}
 
 function write(path: string, text: string): void {
   mkdirSync(dirname(path), { recursive: true });

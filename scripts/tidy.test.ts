@@ -190,6 +190,41 @@ const planted: Planted[] = [
     ],
   },
   {
+    claim: "members of public types without a doc sentence or, where they may be left out, without a default",
+    files: {
+      "packages/lib/package.json": pkg,
+      "packages/lib/src/index.ts": `/** Says what it is. */
+export interface A {
+  a: number;
+  /** Says what it is. */
+  b: number;
+  /** Says what it is. */
+  c?: number;
+  /** Says what it is. Default 1. */
+  d?: number;
+}
+/** Says what it is. */
+export class B {
+  #a = 1;
+  constructor(a: number) { this.#a = a; }
+  b(): number { return this.#a; }
+}`,
+    },
+    says: [
+      ["packages/lib/src/index.ts:3 docs", "A.a has no doc sentence"],
+      ["packages/lib/src/index.ts:7 docs", "A.c does not say its default"],
+      ["packages/lib/src/index.ts:15 docs", "B.b has no doc sentence"],
+    ],
+  },
+  {
+    claim: "the function of a package without an example",
+    files: {
+      "packages/lib/package.json": pkg,
+      "packages/lib/src/index.ts": "/** Says what it does. */\nexport function lib(): void {}",
+    },
+    says: [["packages/lib/src/index.ts:2 docs", "lib has no @example"]],
+  },
+  {
     claim: "a file that does not parse",
     files: { [plain]: "export const = 1;" },
     says: [[`${plain}:1 syntax`, ""]],
@@ -210,6 +245,13 @@ const allowed: Array<[claim: string, files: Record<string, string>]> = [
   ["a function made of functions", { [plain]: `function a() {\n${times(40, "const b = () => {\n};")}}` }],
   ["a suite that is a function", { "tests/a.suite.ts": `function a() {\n${times(90, 'it("b", () => {});')}}` }],
   ["satisfies never", { [plain]: "switch (a) { default: throw new Error(a satisfies never); }" }],
+  [
+    "members without a doc sentence for the other packages",
+    {
+      "packages/lib/package.json": '{"exports":{"./internal":{"@aikirun/source":"./src/internal.ts"}}}',
+      "packages/lib/src/internal.ts": "/** Says what it is. */\nexport interface A { a?: number }",
+    },
+  ],
   ["private packages", { "packages/x/package.json": '{"private":true}', "packages/x/src/index.ts": "export {};" }],
 ];
 

@@ -5,10 +5,15 @@ import { cut, plain, spanOf } from "./text.ts";
 
 /** One recorded fact, told: a sign, what it is about, and what happened to it. */
 export interface EntryLine {
+  /** One character that shows what kind of fact it is. */
   sign: string;
+  /** How the sign is coloured. */
   style: Style;
+  /** What it is about, such as the name of a task. */
   subject: string;
+  /** What happened to the subject. */
   verb: string;
+  /** More about it, such as a result or an error; empty when there is nothing to add. */
   detail: string;
 }
 

@@ -12,6 +12,7 @@ export interface Terminal {
   note(line: string): void;
   /** One line about what went wrong. */
   err(line: string): void;
+  /** Colours a text where the terminal shows colours. */
   paint: Paint;
   /** Characters per line. */
   width: number;

@@ -17,7 +17,9 @@ import { createWorkers, type Workers } from "./workers.ts";
 
 /** A connection to a server: pass it to `version.start` and to `worker`. */
 export interface Client extends AnyClient {
+  /** Finds runs that were started before. */
   readonly runs: Runs;
+  /** Lists the live workers. */
   readonly workers: Workers;
   /** The wire itself, each call tried once. Throws `AikiError` for faults of the whole request. */
   readonly api: Api;
@@ -25,6 +27,7 @@ export interface Client extends AnyClient {
   readonly url: string | null;
   /** Where Redis is, when the client was told. */
   readonly redis: Readonly<RedisParams> | null;
+  /** Where log lines go. Workers of this client log there too. */
   readonly logger: Logger;
   /** Clock, randomness and ids. */
   readonly env: Env;
@@ -40,6 +43,19 @@ export interface Client extends AnyClient {
 /**
  * A client of the server at `url`, or of an embedded one. Resolves without asking the server: one that is down shows in
  * calls, which are repeated for about 10 s and then throw `UNREACHABLE`. Throws `INVALID_CONFIG`, naming the field.
+ *
+ * @example
+ * ```ts
+ * import { client } from "@aikirun/client";
+ * import { workflow } from "@aikirun/workflow";
+ *
+ * const helloV1 = workflow({ name: "hello" }).v("1.0.0", { handler: async (_, name: string) => `Hello, ${name}!` });
+ *
+ * const aiki = await client({ url: "http://localhost:9090" });
+ * const handle = await helloV1.start(aiki, "Ada", { referenceId: "hello-ada" });
+ * console.log(await handle.result());
+ * await aiki.close();
+ * ```
  */
 export async function client(params: ClientParams): Promise<Client> {
   const { target, redis, logger, env } = parseConfig(params);

@@ -6,6 +6,7 @@ import { parseRedis, type RedisParams } from "./redis-params.ts";
 
 /** An embedded server, as `server()` of `@aikirun/server` makes it. */
 export interface EmbeddedServer {
+  /** The eight verbs for one namespace. Default: `default`. */
   api(namespace?: string): Api;
 }
 
@@ -13,21 +14,26 @@ export interface EmbeddedServer {
 export interface RemoteParams {
   /** `http://…` or `https://…`; a path is kept, for servers mounted below one. */
   url: string;
+  /** Where Redis is, for workers with the `redis_streams` subscriber. Default: none. */
   redis?: RedisParams;
-  /** Sent as `authorization: Bearer …`. */
+  /**
+   * The API key of a server with `auth`, as `aiki keys create` prints it; sent as `authorization: Bearer …`. Default:
+   * none.
+   */
   apiKey?: string;
   /** Default: the console. */
   logger?: Logger;
-  /** Clock, randomness and ids; for simulations. */
+  /** Clock, randomness and ids; for simulations. Default: the system's. */
   env?: Env;
 }
 
 /** A client of a server in the same process. */
 export interface EmbeddedParams {
+  /** What `server()` of `@aikirun/server` resolved to. */
   server: EmbeddedServer;
   /** Default: the console. */
   logger?: Logger;
-  /** Clock, randomness and ids; for simulations. */
+  /** Clock, randomness and ids; for simulations. Default: the system's. */
   env?: Env;
 }
 

@@ -2,12 +2,15 @@ import { Fields } from "@aikirun/lib/internal";
 
 /** Where Redis is. Only workers with the `redis_streams` subscriber use it; it may be missing at any moment. */
 export interface RedisParams {
+  /** A host name or an IP address. */
   host: string;
   /** 1 to 65535. */
   port: number;
+  /** The user of an access control list. Default: the default user. Needs a `password`. */
   username?: string;
+  /** The password of the user. Default: none. */
   password?: string;
-  /** The database's number, from 0. A cluster has only 0. */
+  /** The database's number, from 0. A cluster has only 0. Default 0. */
   db?: number;
   /** Encrypts, and verifies who answers: `true`, or whom to trust in particular. Default false. */
   tls?: boolean | RedisTls;
@@ -17,13 +20,13 @@ export interface RedisParams {
 
 /** Whom to trust, and how to be trusted. Texts are in PEM format. */
 export interface RedisTls {
-  /** Authorities to trust instead of the well-known ones. */
+  /** Authorities to trust instead of the well-known ones. Default: the well-known ones. */
   ca?: string;
-  /** The client's own certificate, for a Redis that asks for one. */
+  /** The client's own certificate, for a Redis that asks for one. Default: none. */
   cert?: string;
-  /** The key of `cert`. */
+  /** The key of `cert`. Default: none. */
   key?: string;
-  /** Opens an encrypted `key`. */
+  /** Opens an encrypted `key`. Default: the key is not encrypted. */
   passphrase?: string;
   /** The name that the certificate must be for. Default: `host`; in a cluster, each node's own. */
   servername?: string;

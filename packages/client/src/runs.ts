@@ -13,26 +13,31 @@ import { createHandle, type HandleContext } from "./handle.ts";
 
 /** Which runs to list; all conditions must hold. */
 export interface RunFilter {
-  /** The workflow's name. */
+  /** The workflow's name. Default: any. */
   name?: string;
+  /** The id of the workflow version. Default: any. */
   versionId?: string;
+  /** One status, or several of which the run has one. Default: any. */
   status?: RunStatus | readonly RunStatus[];
+  /** The reference id that the run was started with. Default: any. */
   referenceId?: string;
+  /** The shard key that the run was started with. Default: any. */
   shardKey?: string;
+  /** Only children of this run. Default: children and others. */
   parentId?: RunId;
-  /** Runs that carry all of these. */
+  /** Runs that carry all of these. Default: any. */
   tags?: readonly string[];
-  /** The code of the error that they failed with; a code that is a number, as its digits. */
+  /** The code of the error that they failed with; a code that is a number, as its digits. Default: any, or none. */
   errorCode?: string;
-  /** Inclusive; epoch milliseconds when a number. */
+  /** When they were created at the earliest, inclusive. Epoch milliseconds when a number. Default: no limit. */
   createdAfter?: Date | number;
-  /** Exclusive; epoch milliseconds when a number. */
+  /** When they were created at the latest, exclusive. Epoch milliseconds when a number. Default: no limit. */
   createdBefore?: Date | number;
   /** By when they were created. Default `newest` first. */
   order?: "newest" | "oldest";
   /** Runs per page, 1 to 200. Default 50. */
   limit?: number;
-  /** Where the page before ended. */
+  /** The `cursor` of the page before. Default: the first page. */
   cursor?: string;
 }
 
@@ -41,6 +46,7 @@ export interface RunFilter {
  * few runs fit may be short, or empty, and still have a `cursor`.
  */
 export interface RunPage {
+  /** The runs in the order of the filter. */
   runs: RunView[];
   /** Pass it as `cursor` for the next page; absent on the last one. */
   cursor?: string;
@@ -51,7 +57,9 @@ export interface RunList extends PromiseLike<RunPage>, AsyncIterable<RunView> {}
 
 /** A workflow version, as far as it types the handle of its runs. */
 export interface VersionOf<Output, Events extends EventDefinitions> {
+  /** The events that the version declares, by name. */
   readonly events: EventDefinitions;
+  /** Types the output of a run; never called. */
   readonly start: (...args: never[]) => Promise<RunHandle<Output, Events>>;
 }
 
@@ -60,8 +68,9 @@ export type AnyEvents = Readonly<Record<string, EventDefinition<unknown>>>;
 
 /** Finds runs again. */
 export interface Runs {
-  /** A handle; whether the run exists shows with the first call. With its version, output and events are typed. */
+  /** A handle; whether the run exists shows with the first call. */
   get(id: RunId): RunHandle<unknown, AnyEvents>;
+  /** The same with the version, which types the output and the events. */
   get<Output, Events extends EventDefinitions>(
     id: RunId,
     version: VersionOf<Output, Events>,

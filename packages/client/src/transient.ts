@@ -2,6 +2,7 @@ import { AikiError, type Env, isAikiError } from "@aikirun/lib";
 
 /** The server is there and cannot answer now; `retryAfterMs` is how long it asks to be left alone. */
 export class ServerBusy extends AikiError {
+  /** How long the server asks not to be called again. Milliseconds; null when it did not say. */
   readonly retryAfterMs: number | null;
 
   constructor(code: AikiError["code"], message: string, ids: Record<string, string>, retryAfterMs: number | null) {

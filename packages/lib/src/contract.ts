@@ -50,6 +50,7 @@ export interface TaskCall {
 
 /** What a task's handler is given besides its input. */
 export interface TaskContext {
+  /** The run that the task works for. */
   runId: string;
   /** From 1; survives restarts. */
   attempt: number;
@@ -59,6 +60,7 @@ export interface TaskContext {
   fence: number;
   /** Aborts on timeout, cancellation, loss of the run, and when the run ends without waiting for this task. */
   signal: AbortSignal;
+  /** Adds the run and the task to every line. */
   logger: Logger;
 }
 
@@ -86,8 +88,9 @@ export interface VersionReference {
 
 /** An event that a workflow can wait for; `event<T>()` makes one. */
 export interface EventDefinition<Data> {
+  /** Checks what is sent and what is received. Default: nothing is checked. */
   readonly schema?: Schema;
-  /** Only a type; never set. */
+  /** Only a type; always absent. */
   readonly _data?: (data: Data) => void;
 }
 
@@ -96,13 +99,22 @@ export type EventDefinitions = Readonly<Record<string, EventDefinition<never>>>;
 
 /** Options of a start. */
 export interface StartOptions {
-  /** Unique per workflow: the same reference and the same input is always the same run. */
+  /**
+   * The caller's own id of the run, unique per workflow: the same reference and the same input is always the same run.
+   * Default: none, each start makes a run.
+   */
   referenceId?: string;
   /** What a taken reference with another input does. Default `error`. */
   onConflict?: "error" | "return_existing";
-  /** How long the server waits before it queues the run. Negative means that the moment has passed: queued at once. */
+  /**
+   * How long the server waits before it queues the run. Negative means that the moment has passed: queued at once.
+   * Default: no delay.
+   */
   delay?: Duration;
-  /** When the server queues the run; epoch milliseconds when a number. A moment in the past means at once. */
+  /**
+   * When the server queues the run; epoch milliseconds when a number. A moment in the past means at once. Not beside
+   * `delay`. Default: at once.
+   */
   at?: Date | number;
   /** Only workers that serve this shard key execute the run. Default: workers without shard keys do. */
   shardKey?: string;
@@ -112,13 +124,16 @@ export interface StartOptions {
   retry?: RetryPolicy;
   /** How long the run may take, from when it is first queued, over all attempts. Default: the version's own timeout. */
   timeout?: Duration;
-  /** At most 32 different texts, by which runs are found. */
+  /** At most 32 different texts, by which runs are found. Default: none. */
   tags?: readonly string[];
 }
 
 /** Options of a child's start; shard and priority are inherited unless given. */
 export interface ChildStartOptions extends Omit<StartOptions, "onConflict"> {
-  /** Tells this start from others of the same workflow and input. At most 255 characters; moot with a `referenceId`. */
+  /**
+   * Tells this start from others of the same workflow and input. At most 255 characters; without effect beside a
+   * `referenceId`. Default: the input alone does.
+   */
   key?: string;
   /** What becomes of the child when this run fails or is cancelled. Default `cancel`. */
   onParentEnd?: OnParentEnd;
@@ -126,6 +141,7 @@ export interface ChildStartOptions extends Omit<StartOptions, "onConflict"> {
 
 /** A run from outside. */
 export interface RunHandle<Output, Events extends EventDefinitions> {
+  /** The id of the run, a UUID. */
   readonly id: string;
   /** Senders of the events that the version declares. `send` of any other name rejects with `UNKNOWN_EVENT`. */
   readonly events: { readonly [Name in keyof Events]: EventSender<EventContent<Events[Name]>> };
@@ -135,17 +151,25 @@ export interface RunHandle<Output, Events extends EventDefinitions> {
    * only after its cause is removed and `retry()` is called. Call `result()` again after that.
    */
   result(options?: ResultOptions): Promise<Output>;
+  /** The status of the run now. Rejects with `RUN_NOT_FOUND`. */
   status(): Promise<RunStatus>;
   /** Everything the server knows of the run. */
   view(): Promise<RunView>;
   /**
    * Resolves once the run has the status. `reached` is false when the run ended otherwise or the timeout passed first.
+   * Rejects with `ABORTED` when the signal aborts.
    * A stalled run has not ended: without a timeout, the wait for another status lasts until a user retries or cancels
    * the run.
    */
   waitFor(status: RunStatus, options?: { timeout?: Duration; signal?: AbortSignal }): Promise<WaitForResult>;
+  /**
+   * Cancels the run, and its children that were not started with `onParentEnd: "abandon"`. `reason` has 10,000
+   * characters at most. Rejects with `RUN_FINAL` when the run has completed or failed.
+   */
   cancel(reason?: string): Promise<void>;
+  /** Stops the run once its running tasks are recorded, until `resume`. Rejects with `RUN_FINAL` or `ILLEGAL_STATE`. */
   pause(): Promise<void>;
+  /** Lets a paused run go on. Rejects with `RUN_FINAL` or `ILLEGAL_STATE`. */
   resume(): Promise<void>;
   /**
    * Ends open sleeps; hastens a scheduled run or one that awaits a retry. Throws `ILLEGAL_STATE` when there is
@@ -158,7 +182,10 @@ export interface RunHandle<Output, Events extends EventDefinitions> {
 
 /** Options of waiting for a result. */
 export interface ResultOptions {
-  /** Ends the wait: `result()` rejects with `ABORTED`. The run goes on. */
+  /**
+   * Ends the wait: `result()` rejects with `ABORTED`. The run goes on. Default: the wait lasts until the run has ended
+   * or stalls.
+   */
   signal?: AbortSignal;
   /** Whether to go on waiting while the run is stalled, until a user retries or cancels it. Default false. */
   waitThroughStalls?: boolean;
@@ -182,5 +209,6 @@ export interface EventSender<Data> {
 
 /** Options of sending an event. */
 export interface SendOptions {
+  /** The same reference makes it the same event, however often it is sent. Default: each call sends an event. */
   referenceId?: string;
 }

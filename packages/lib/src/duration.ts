@@ -2,10 +2,15 @@ import { AikiError } from "./error.ts";
 
 /** A span of time as people write it: the sum of its fields, each zero or more, fractions allowed. */
 export interface Duration {
+  /** Days of 24 hours. Default 0. */
   days?: number;
+  /** Hours. Default 0. */
   hours?: number;
+  /** Minutes. Default 0. */
   minutes?: number;
+  /** Seconds. Default 0. */
   seconds?: number;
+  /** Milliseconds. Default 0. */
   milliseconds?: number;
 }
 

@@ -7,7 +7,7 @@ export interface Env {
   now(): number;
   /** Monotonic milliseconds, for intervals. */
   elapsed(): number;
-  /** In [0, 1). */
+  /** A random number in [0, 1). */
   random(): number;
   /** A new UUIDv7. */
   id(): string;

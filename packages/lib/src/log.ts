@@ -5,9 +5,13 @@ import { logValue } from "./log-value.ts";
 
 /** Structured logging; bring your own (pino, winston and console all fit behind these five lines). */
 export interface Logger {
+  /** Logs what helps to find a fault. */
   debug(message: string, fields?: LogFields): void;
+  /** Logs what happened. */
   info(message: string, fields?: LogFields): void;
+  /** Logs what may need attention. */
   warn(message: string, fields?: LogFields): void;
+  /** Logs a fault that needs attention. */
   error(message: string, fields?: LogFields): void;
   /** A logger that adds these fields to every line. */
   child(fields: LogFields): Logger;

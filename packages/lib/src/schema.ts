@@ -5,6 +5,7 @@ import { AikiError } from "./error.ts";
  * fit.
  */
 export interface Schema<Input = unknown, Output = Input> {
+  /** What the standard prescribes: its version, who made the schema, and how it checks a value. */
   readonly "~standard": {
     readonly version: 1;
     readonly vendor: string;
@@ -20,7 +21,9 @@ export type SchemaResult<Output> =
 
 /** One reason why a value does not fit, and where in it. */
 export interface SchemaIssue {
+  /** What does not fit. */
   readonly message: string;
+  /** Where in the value, from the outside in. Absent: the value itself. */
   readonly path?: ReadonlyArray<PropertyKey | { readonly key: PropertyKey }> | undefined;
 }
 

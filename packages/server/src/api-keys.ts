@@ -7,7 +7,7 @@ import { openKeys } from "./database.ts";
 
 /** Which database's API keys. */
 export interface ApiKeysParams {
-  /** `sqlite:<path>` or `postgres://…`. */
+  /** The database that holds the keys: `sqlite:<path>` or `postgres://…`. */
   database: string;
   /** Hears of keys that are created and revoked. Default: the console. */
   logger?: Logger;
@@ -23,6 +23,16 @@ export interface ApiKeys extends Keyring {
  * Opens a database for the sake of its API keys, as its operator: whoever can open it needs no key. Servers may be
  * running on it; of a SQLite file only where two programs may safely write to it, else `DATABASE_LOCKED` says what to
  * do. Throws `INVALID_CONFIG`, or what `server()` throws of a database that cannot be opened.
+ *
+ * @example
+ * ```ts
+ * import { apiKeys } from "@aikirun/server";
+ *
+ * const keys = await apiKeys({ database: "sqlite:aiki.db" });
+ * const { secret } = await keys.create({ name: "worker of team A", scopes: ["workers:run"] });
+ * console.log(secret);
+ * await keys.close();
+ * ```
  */
 export async function apiKeys({ database, logger = consoleLogger({}) }: ApiKeysParams): Promise<ApiKeys> {
   const parsed = parseDatabase(database);

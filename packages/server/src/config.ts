@@ -32,17 +32,20 @@ export interface ServerParams {
   port?: number;
   /** The address that `listen()` binds. Default 127.0.0.1. */
   host?: string;
-  /** Host names, besides the loopback ones, under which requests may arrive (`aiki.example.com`), without a port. */
+  /**
+   * Host names, besides the loopback ones, under which requests may arrive (`aiki.example.com`), without a port.
+   * Default: none.
+   */
   allowedHosts?: readonly string[];
   /** Whether each call over HTTP needs an API key, whose namespace it sees. Default `false`: all see `default`. */
   auth?: boolean;
-  /** Without `auth`, only with `true` does `listen()` bind an address beyond this machine. */
+  /** Whether `listen()` may bind an address beyond this machine without `auth`. Default false. */
   dangerouslyAllowUnauthenticated?: boolean;
   /** Where log lines go. Default: the console. */
   logger?: Logger;
-  /** Clock, randomness and ids; for tests. */
+  /** Clock, randomness and ids; for tests. Default: the system's. */
   env?: Env;
-  /** How patient the engine is; the defaults suit production. */
+  /** How patient the engine is. Default: what each field says, which suits production. */
   settings?: Partial<Settings>;
 }
 

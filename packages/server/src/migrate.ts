@@ -6,7 +6,7 @@ import { openDatabase } from "./database.ts";
 
 /** Which database to migrate. */
 export interface MigrateParams {
-  /** `sqlite:<path>` or `postgres://…`. */
+  /** The database to migrate: `sqlite:<path>` or `postgres://…`. */
   database: string;
   /** Hears of each migration that is applied. Default: the console. */
   logger?: Logger;
@@ -16,6 +16,13 @@ export interface MigrateParams {
  * Brings the schema of a database up to this version, as `server()` does by itself; for a role that may change the
  * schema when the server's may not. May be called at any time, by several at once. Throws `INVALID_CONFIG`, or what
  * `server()` throws of a database that cannot be opened.
+ *
+ * @example
+ * ```ts
+ * import { migrate } from "@aikirun/server";
+ *
+ * await migrate({ database: "postgres://owner@localhost/aiki" });
+ * ```
  */
 export async function migrate({ database, logger = consoleLogger({}) }: MigrateParams): Promise<void> {
   const parsed = parseDatabase(database);

@@ -17,7 +17,7 @@ export interface MoveParams {
   to: string;
   /** Where log lines go. Default: the console. */
   logger?: Logger;
-  /** Hears of each page; what it returns is awaited. */
+  /** Called after each page; what it returns is awaited. Default: nothing. */
   onProgress?: (progress: MoveProgress) => void | Promise<void>;
 }
 
@@ -27,6 +27,14 @@ export interface MoveParams {
  * any moment it leaves nothing, and can be repeated. Throws `INVALID_CONFIG`, `MOVE_SOURCE_EMPTY`,
  * `MOVE_SOURCE_IN_USE`, `MOVE_TARGET_NOT_EMPTY`, `MOVE_DIFFERS`, or what `server()` throws of a database that cannot be
  * opened, `DATABASE_LOCKED` for a file in use among it.
+ *
+ * @example
+ * ```ts
+ * import { move } from "@aikirun/server";
+ *
+ * const moved = await move({ from: "sqlite:aiki.db", to: "postgres://aiki@localhost/aiki" });
+ * console.log(`${moved.runs} runs with ${moved.entries} entries`);
+ * ```
  */
 export async function move({ from, to, logger = consoleLogger({}), onProgress }: MoveParams): Promise<Moved> {
   const [source, target] = [movable(from, "from"), movable(to, "to")];

@@ -43,8 +43,9 @@ export interface Server {
 
 /** Where to listen, when not where `server()` was told. */
 export interface ListenOptions {
-  /** 0 takes any free port. */
+  /** The port to bind; 0 takes any free one. Default: the `port` of `server()`. */
   port?: number;
+  /** The address to bind. Default: the `host` of `server()`. */
   host?: string;
 }
 
@@ -52,6 +53,16 @@ export interface ListenOptions {
  * Opens the database and starts the engine. Throws `INVALID_CONFIG`, or what the database says that cannot be opened:
  * `DATABASE_LOCKED`, `DATABASE_FOREIGN`, `DATABASE_UNSUPPORTED`, `SCHEMA_DRIFT`, `SCHEMA_TOO_NEW`, `SQLITE_MISSING` or
  * `STORAGE_*`.
+ *
+ * @example
+ * ```ts
+ * import { server } from "@aikirun/server";
+ *
+ * const aikiServer = await server({ database: "sqlite:aiki.db" });
+ * const { url } = await aikiServer.listen({ port: 9090 });
+ * console.log(`Clients and workers connect to ${url}`);
+ * process.once("SIGTERM", () => aikiServer.close());
+ * ```
  */
 export async function server(params: ServerParams = {}): Promise<Server> {
   const config = parseConfig(params);

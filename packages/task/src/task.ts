@@ -27,17 +27,21 @@ export interface TaskOptions<Given, Input, Returned, Output> {
   retry?: RetryPolicy;
   /** How long one try may take; then its `signal` aborts and it counts as failed. Default: 5 minutes. */
   timeout?: Duration;
-  /** Standard Schemas that check, and may transform, the input before a try and the output before it is recorded. */
+  /**
+   * Standard Schemas that check, and may transform, the input before an attempt and the output before it is recorded.
+   * Default: nothing is checked.
+   */
   schema?: { input?: Schema<Given, Input>; output?: Schema<Returned, Output> };
   /**
    * What makes two calls the same call, in place of the whole input: a call whose key is recorded is answered from the
-   * record though its input has changed.
+   * record though its input has changed. Default: the input.
    */
   key?: (input: Given) => string;
 }
 
 /** A named piece of work with effects, which a workflow calls and whose result it remembers. */
 export interface Task<Input, Output> {
+  /** The name that the task was defined with. */
   readonly name: string;
   /**
    * Performs the task as a step of a run and resolves with its output, at once when the run's record holds it.
@@ -57,11 +61,12 @@ export type TaskArguments<Input> = undefined extends Input
 /** Options of one call of a task. */
 export interface TaskStartOptions {
   /**
-   * What makes two calls the same call, in place of the task's own `key` and of the input. Calls that would otherwise
-   * be alike, such as calls with one input in parallel branches, are told apart by it.
+   * What makes two calls the same call, in place of the task's own `key` and of the input. It tells calls apart that
+   * would otherwise be alike, such as calls with one input in parallel branches. At most 255 characters. Default: the
+   * task's own `key`, else the input.
    */
   key?: string;
-  /** Gives up the call: it is withdrawn when this aborts. */
+  /** Gives up the call: it is withdrawn when this aborts. Default: the call lasts until it has its result. */
   signal?: AbortSignal;
 }
 
@@ -69,6 +74,22 @@ export interface TaskStartOptions {
  * Defines a task. Its input and output types come from the handler, or from the schemas.
  * Throws `AikiError` `INVALID_NAME`, `INVALID_RETRY_POLICY`, `INVALID_DURATION` or `INVALID_CONFIG` for options that
  * could never work.
+ *
+ * @example
+ * ```ts
+ * import { task } from "@aikirun/task";
+ *
+ * export const chargeCard = task({
+ *   name: "charge-card",
+ *   async handler(input: { orderId: string; cents: number }, { idempotencyKey, signal }) {
+ *     const body = JSON.stringify({ ...input, idempotencyKey });
+ *     const response = await fetch("https://payments.example.com/charges", { method: "POST", body, signal });
+ *     return { status: response.status };
+ *   },
+ *   retry: { type: "exponential", maxAttempts: 5, baseDelayMs: 200 },
+ *   timeout: { seconds: 30 },
+ * });
+ * ```
  */
 export function task<Input = void, Returned = unknown, Given = Input, Output = Returned>(
   options: TaskOptions<Given, Input, Returned, Output>,

@@ -7,6 +7,7 @@ export interface WorkerParams {
   id?: string;
   /** How many runs are executed at once, 1 to 1,000. Default 1. */
   maxConcurrentWorkflowRuns?: number;
+  /** How a single run is executed. Default: as each field says. */
   workflowRun?: {
     /**
      * How often the worker shows that it lives; after three times as long in silence, others take over its runs.

@@ -23,6 +23,7 @@ import type { Subscriber } from "./subscribers/subscriber.ts";
 
 /** Executes the runs of the workflows in its registry. */
 export interface Worker {
+  /** The label of the worker: `id` of its parameters, or one that was made up. */
   readonly id: string;
   /** What it can execute; may change while it works. */
   readonly registry: Registry;
@@ -45,7 +46,28 @@ let atWork = 0;
 /** How long `start` waits for a server that is away. Milliseconds. */
 const startPatienceMs = 30_000;
 
-/** Makes a worker; nothing happens before `start`. Throws `INVALID_CLIENT`, or `INVALID_CONFIG` naming the field. */
+/**
+ * Makes a worker; nothing happens before `start`. Throws `INVALID_CLIENT`, or `INVALID_CONFIG` naming the field.
+ *
+ * @example
+ * ```ts
+ * import { client } from "@aikirun/client";
+ * import { worker } from "@aikirun/worker";
+ * import { workflow } from "@aikirun/workflow";
+ *
+ * const hello = workflow({ name: "hello" });
+ * hello.v("1.0.0", { handler: async (_, name: string) => `Hello, ${name}!` });
+ *
+ * const aiki = await client({ url: "http://localhost:9090" });
+ * const aikiWorker = worker(aiki, { maxConcurrentWorkflowRuns: 10 });
+ * aikiWorker.registry.add(hello);
+ * await aikiWorker.start();
+ * process.once("SIGTERM", async () => {
+ *   await aikiWorker.stop();
+ *   await aiki.close();
+ * });
+ * ```
+ */
 export function worker(client: Client, params: WorkerParams = {}): Worker {
   if (!hasMethods(client?.api, ["claim"])) {
     throw new AikiError("INVALID_CLIENT", "worker() takes what client() resolved to as its first argument.");

@@ -16,6 +16,7 @@ import type {
 
 /** How a call is made: `signal` gives up waiting; what was claimed for a caller that has gone is released. */
 export interface CallOptions {
+  /** Gives up waiting for the reply: the call rejects with `ABORTED`. Default: the call waits. */
   signal?: AbortSignal;
 }
 
@@ -26,13 +27,21 @@ export interface CallOptions {
  * Every mutation is safe to repeat after a lost reply.
  */
 export interface Api {
+  /** Creates runs. */
   start(request: StartRequest, options?: CallOptions): Promise<StartReply>;
+  /** Takes ready runs for a worker; waits for one up to `waitMs`. */
   claim(request: ClaimRequest, options?: CallOptions): Promise<ClaimReply>;
+  /** Records what a worker did, and how its runs go on. */
   report(request: ReportRequest, options?: CallOptions): Promise<ReportReply>;
+  /** Renews the leases of a worker. */
   renew(request: RenewRequest, options?: CallOptions): Promise<RenewReply>;
+  /** Sends events and commands to runs. */
   signal(request: SignalRequest, options?: CallOptions): Promise<SignalReply>;
+  /** Waits up to `waitMs` for changes of runs. */
   watch(request: WatchRequest, options?: CallOptions): Promise<WatchReply>;
+  /** Lists runs. */
   find(request: FindRequest, options?: CallOptions): Promise<FindReply>;
+  /** Reads runs by id, their entries and the live workers. */
   read(request: ReadRequest, options?: CallOptions): Promise<ReadReply>;
 }
 

@@ -77,9 +77,13 @@ export type Value =
  * One recorded fact. `(runId, attempt, address)` is unique and the first write wins; `seq` is dense per run, from 1.
  */
 export interface Entry {
+  /** The run that it belongs to. */
   runId: RunId;
+  /** Its number within the run, from 1 without gaps. */
   seq: number;
+  /** Which durable call it is about. */
   address: Address;
+  /** The attempt of the run in which it was recorded, from 1. */
   attempt: number;
   /** Epoch milliseconds by the server's clock when it was recorded. */
   at: number;
@@ -91,14 +95,19 @@ export interface Entry {
   startedAt?: number;
   /** The durable call that this entry belongs to; absent for what came from outside and for exceptional transitions. */
   ask?: Ask;
+  /** What was recorded. */
   value: Value;
 }
 
 /** What a worker asks to be recorded. `retrying` carries a duration, which the server's clock turns into `retryAt`. */
 export interface NewEntry {
+  /** Which durable call it is about. */
   address: Address;
+  /** Epoch milliseconds by the worker's clock when the work began. */
   startedAt?: number;
+  /** The durable call that made it. */
   ask?: Ask;
+  /** What is to be recorded. */
   value:
     | { type: "returned"; output?: Payload }
     | { type: "threw"; error: Failure }

@@ -30,6 +30,7 @@ export type RejectionCode = Extract<
 
 /** The answer to one item that was refused; the rest of its batch is not touched. */
 export interface Rejection {
+  /** The item was refused. */
   ok: false;
   /** A client keeps a code that it does not know, of a newer server, as it is. */
   code: RejectionCode;
@@ -41,6 +42,7 @@ export interface Rejection {
 
 /** Runs to create, at most `limits.batchItems`. */
 export interface StartRequest {
+  /** What to start, one item for each run. */
   runs: RunSpec[];
 }
 
@@ -49,6 +51,7 @@ export type StartResult = { ok: true; id: RunId; created: boolean } | Rejection;
 
 /** One result per run, in order. */
 export interface StartReply {
+  /** One result for each run, in order. */
   results: StartResult[];
 }
 
@@ -56,7 +59,9 @@ export interface StartReply {
 
 /** One workflow version that a worker can run. */
 export interface Served {
+  /** The name of the workflow. */
   name: string;
+  /** The id of the workflow version. */
   versionId: string;
   /** A fingerprint of its code, in claims. At most 64 characters. */
   build?: string;
@@ -72,6 +77,7 @@ export interface ClaimRequest {
   session: string;
   /** The worker's id: a label for people. */
   worker: string;
+  /** The workflow versions that the worker executes. */
   serves: Served[];
   /** Empty: only runs without a shard key. */
   shardKeys: string[];
@@ -87,30 +93,45 @@ export interface ClaimRequest {
   rung?: boolean;
   /** Claims nothing: the claim of this id is answered now, at whichever server it is held. */
   recall?: boolean;
+  /** How busy the worker is. */
   load?: WorkerLoad;
 }
 
 /** How busy a worker is, in runs that it can execute at once and does. */
 export interface WorkerLoad {
+  /** How many runs the worker can execute at once. */
   slots: number;
+  /** How many runs the worker executes now. */
   busy: number;
 }
 
 /** A run in the hands of a worker. */
 export interface ClaimedRun {
+  /** The id of the run, a UUID. */
   id: RunId;
+  /** The name of the workflow. */
   name: string;
+  /** The id of the workflow version. */
   versionId: string;
+  /** The input as JSON; absent for `undefined`. */
   input?: Payload;
+  /** The attempt of the run, from 1. */
   attempt: number;
+  /** The number of this claim: what is reported under an earlier one is refused. */
   fence: number;
+  /** Epoch milliseconds when the run was created. */
   createdAt: number;
+  /** The shard key that the run was started with. */
   shardKey?: string;
+  /** Higher runs first; -1000 to 1000. */
   priority: number;
+  /** The caller's own id of the run. */
   referenceId?: string;
+  /** The texts by which the run is found. */
   tags: string[];
   /** The start's own policy; absent, the version's holds. */
   retry?: RetryPolicy;
+  /** The run that started it, and where. */
   parent?: { id: RunId; address: Address };
   /** The first run of a chain of `retryOf`, else the run itself: what `random()` and `uuid()` derive from. */
   origin: RunId;
@@ -139,12 +160,15 @@ export interface ClaimedRun {
 
 /** An open wait of a claimed run. */
 export interface ClaimedWait {
+  /** The durable call that waits. */
   address: Address;
+  /** When the handler made the call. Absent when that was not recorded. */
   ask?: Ask;
 }
 
 /** The runs that are the caller's by now; empty when the wait ran out. */
 export interface ClaimReply {
+  /** The claimed runs. */
   runs: ClaimedRun[];
   /** True when the reply is full: more runs may be queued for the caller. */
   more?: boolean;
@@ -163,7 +187,9 @@ export interface ClaimReply {
  * again changes nothing.
  */
 export interface OpenWait {
+  /** The durable call that waits. */
   address: Address;
+  /** What is waited for. */
   type: "sleep" | "event" | "retry" | "child";
   /** The event's name, or a sleep's label. */
   name?: string;
@@ -171,13 +197,17 @@ export interface OpenWait {
   durationMs: number | null;
   /** Epoch milliseconds by the database's clock; `durationMs` is null then. */
   until?: number;
+  /** When the handler made the call. */
   ask?: Ask;
 }
 
 /** A child to start. Inherits shard and priority unless `spec` says otherwise. */
 export interface ChildStart {
+  /** The durable call that starts the child. */
   address: Address;
+  /** When the handler made the call. */
   ask?: Ask;
+  /** What to start. */
   spec: RunSpec;
 }
 
@@ -206,7 +236,9 @@ export type Next =
 export interface Report {
   /** Unique per run and fence; a repeat gets the first answer. */
   reportId: string;
+  /** The run that it reports on. */
   runId: RunId;
+  /** The `fence` of the claim under which the run is executed. */
   fence: number;
   /** The `inbox` count that the worker knows. */
   seen: number;
@@ -216,16 +248,23 @@ export interface Report {
   build?: string;
   /** The replay waits for the handler to make this recorded call again. Absent when it waits for none. */
   expecting?: Address;
+  /** What to record, in order. */
   entries: NewEntry[];
+  /** The waits to open. */
   opens: OpenWait[];
+  /** The children to start. */
   starts: ChildStart[];
+  /** How the run goes on. */
   next: Next;
 }
 
 /** Reports of many runs of one worker, at most `limits.batchItems` and `limits.requestBytes`. */
 export interface ReportRequest {
+  /** The id of the worker's process, which owns the leases. */
   session: string;
+  /** The worker's id: a label for people. */
   worker: string;
+  /** One report for each run. */
   reports: Report[];
 }
 
@@ -251,6 +290,7 @@ export type ReportResult =
 
 /** One result per report, in order. */
 export interface ReportReply {
+  /** One result for each report, in order. */
   results: ReportResult[];
 }
 
@@ -258,9 +298,13 @@ export interface ReportReply {
 
 /** One heartbeat for all runs that a worker holds. */
 export interface RenewRequest {
+  /** The id of the worker's process, which owns the leases. */
   session: string;
+  /** For how long to renew the leases. Milliseconds. */
   leaseMs: number;
+  /** The runs that the worker holds, and the `fence` of each claim. */
   runs: Array<{ runId: RunId; fence: number }>;
+  /** How busy the worker is. */
   load?: WorkerLoad;
   /** The session ends: its worker is no longer listed as live, and all runs that it holds are released at once. */
   leaving?: boolean;
@@ -271,6 +315,7 @@ export type RenewResult = { ok: true; pause: boolean; inbox: number } | Rejectio
 
 /** One result per run, in order. */
 export interface RenewReply {
+  /** One result for each run, in order. */
   results: RenewResult[];
   /**
    * Where doorbells ring: what the keys of the Redis streams of the caller's namespace begin with. Absent while the
@@ -300,12 +345,15 @@ export type Signal =
 export interface SignalItem {
   /** Made by the caller; a repeat gets the first answer. */
   signalId: string;
+  /** The run that the signal is for. */
   runId: RunId;
+  /** What the run is asked to do. */
   signal: Signal;
 }
 
 /** Signals to many runs, at most `limits.batchItems`. */
 export interface SignalRequest {
+  /** One item for each signal. */
   signals: SignalItem[];
 }
 
@@ -314,6 +362,7 @@ export type SignalResult = { ok: true; runId: RunId; status: RunStatus } | Rejec
 
 /** One result per signal, in order. */
 export interface SignalReply {
+  /** One result for each signal, in order. */
   results: SignalResult[];
 }
 
@@ -328,6 +377,7 @@ export type Watched =
 
 /** Things to wait for, at most `limits.watchedItems`. */
 export interface WatchRequest {
+  /** What to wait for. */
   watched: Watched[];
   /** Milliseconds to wait for the first to have something to say; at most 60,000. */
   waitMs: number;
@@ -341,5 +391,6 @@ export type WatchResult =
 
 /** Only those that have something to say; empty when the wait ran out. */
 export interface WatchReply {
+  /** What changed. */
   results: WatchResult[];
 }

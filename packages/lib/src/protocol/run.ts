@@ -37,11 +37,15 @@ export type FinalStatus = (typeof finalStatuses)[number];
 
 /** An error as a value: what is recorded of something thrown. At most 64 KiB; made by `describeError` of lib. */
 export interface Failure {
+  /** The error's name. */
   name: string;
+  /** The error's message. */
   message: string;
   /** Stable code, for errors of Aiki's own and for errors whose `code` is a string or a number. */
   code?: string | number;
+  /** Where it was thrown. */
   stack?: string;
+  /** The error that led to it. */
   cause?: Failure;
   /** The errors of an `AggregateError`; at most 10. */
   errors?: Failure[];
@@ -84,11 +88,24 @@ export interface Build {
   since: number;
 }
 
-/** When and how often to try again. Delays in milliseconds; `maxAttempts` counts the first attempt too. */
+/**
+ * When and how often to try again. Delays are milliseconds from 0 to 100 years; `maxAttempts` is 1 or more and counts
+ * the first attempt too.
+ */
 export type RetryPolicy =
+  /** The first failure is final. */
   | { type: "never" }
+  /** Waits `delayMs` before each further attempt. */
   | { type: "fixed"; maxAttempts: number; delayMs: number }
+  /**
+   * Waits `baseDelayMs` before the second attempt, and before each further one `factor` times as long, up to
+   * `maxDelayMs`. `factor` is 1 to 1,000, default 2; `maxDelayMs` is by default one day.
+   */
   | { type: "exponential"; maxAttempts: number; baseDelayMs: number; factor?: number; maxDelayMs?: number }
+  /**
+   * Like `exponential` with factor 2, but each delay is shortened by a random part, `jitterFactor` of it at most.
+   * `jitterFactor` is 0 to 1, default 0.5; `maxDelayMs` is by default one day.
+   */
   | { type: "jittered"; maxAttempts: number; baseDelayMs: number; jitterFactor?: number; maxDelayMs?: number };
 
 /** What becomes of a child whose parent failed or was cancelled. Default `cancel`. */
@@ -96,9 +113,13 @@ export type OnParentEnd = "cancel" | "abandon";
 
 /** Everything that a start says of a run. */
 export interface RunSpec {
+  /** The id of the run, a UUIDv7 that the caller made. */
   id: RunId;
+  /** The name of the workflow. */
   name: string;
+  /** The id of the workflow version. */
   versionId: string;
+  /** The input as JSON; absent for `undefined`. */
   input?: Payload;
   /** SHA-256 of the canonical input; compared when two starts share a `referenceId`. Required with it. */
   inputHash?: string;
@@ -113,6 +134,7 @@ export interface RunSpec {
   delayMs?: number;
   /** Epoch milliseconds; excludes `delayMs`. */
   at?: number;
+  /** Only workers that serve this shard key execute the run. */
   shardKey?: string;
   /** Higher runs first; -1000 to 1000, default 0. */
   priority?: number;
@@ -120,14 +142,19 @@ export interface RunSpec {
   retry?: RetryPolicy;
   /** Milliseconds from when the run is first queued, over all attempts. */
   timeoutMs?: number;
+  /** Texts by which runs are found, at most `limits.tags`. */
   tags?: string[];
+  /** For a child: what happens to it when its parent fails or is cancelled. Default `cancel`. */
   onParentEnd?: OnParentEnd;
 }
 
 /** The wait or child that a parked run names. */
 export interface WaitView {
+  /** What is waited for. */
   type: "sleep" | "event" | "child" | "retry";
+  /** The durable call that waits. */
   address: Address;
+  /** The event's name, or the name of a sleep. */
   name?: string;
   /** Epoch milliseconds; null waits without deadline. */
   until: number | null;
@@ -135,23 +162,39 @@ export interface WaitView {
 
 /** A run as the outside sees it. */
 export interface RunView {
+  /** The id of the run, a UUID. */
   id: RunId;
+  /** The name of the workflow. */
   name: string;
+  /** The id of the workflow version. */
   versionId: string;
+  /** Where the run stands. */
   status: RunStatus;
+  /** Grows with every change of the run. */
   revision: number;
+  /** From 1; grows with every retry of the whole run. */
   attempt: number;
+  /** Epoch milliseconds when it was created. */
   createdAt: number;
   /** Epoch milliseconds of the last change of its row. */
   updatedAt: number;
+  /** Only workers that serve this shard key execute the run. */
   shardKey?: string;
+  /** Higher runs first; -1000 to 1000. */
   priority: number;
+  /** The caller's own id of the run. */
   referenceId?: string;
+  /** The texts by which the run is found. */
   tags: string[];
+  /** The run that started it, and where. */
   parent?: { id: RunId; address: Address };
+  /** The run that this one retries. */
   retryOf?: RunId;
+  /** The input as JSON. Absent for `undefined`, and in lists. */
   input?: Payload;
+  /** How the run ended. Absent while it has not ended. */
   outcome?: Outcome;
+  /** Why the run is stalled. Absent while it is not. */
   stall?: Stall;
   /** What a parked run waits for, in the order it asked; at most 100. */
   waits: WaitView[];

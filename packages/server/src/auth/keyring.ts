@@ -29,7 +29,10 @@ export interface CreatedKey extends ApiKey {
 
 /** The API keys of one database. */
 export interface Keyring {
-  /** Throws `INVALID_CONFIG`, `INVALID_NAME`, `INVALID_DURATION` or `STORAGE_*`. */
+  /**
+   * Makes a key and returns its text, this once only. Throws `INVALID_CONFIG`, `INVALID_NAME`, `INVALID_DURATION` or
+   * `STORAGE_*`.
+   */
   create(options: CreateKey): Promise<CreatedKey>;
   /** All that were ever created, oldest first. Throws `STORAGE_*`. */
   list(): Promise<ApiKey[]>;

@@ -271,15 +271,23 @@ export interface Moment {
 
 /** How patient the engine is. Durations in milliseconds. */
 export interface Settings {
-  /** The lease of a claim that nothing has confirmed yet. */
+  /** The lease of a claim that nothing has confirmed yet. Milliseconds, default 10,000. */
   unconfirmedLeaseMs: number;
-  /** A queued run that nobody claims is hinted again after this, doubling up to `maxRedeliverMs`. */
+  /**
+   * A queued run that no worker claims is hinted again after this time, which doubles up to `maxRedeliverMs`.
+   * Milliseconds, default 5,000.
+   */
   redeliverMs: number;
+  /** The longest time between two hints of one queued run. Milliseconds, default 300,000 (5 minutes). */
   maxRedeliverMs: number;
-  /** Leases that may end without a report before the run is stalled. */
+  /** How many leases may end in a row without a report before the run is stalled. Default 5. */
   maxCrashes: number;
+  /** How many waits a run may have open at once; with more it fails as `TOO_MANY_WAITS`. Default 10,000. */
   maxOpenWaits: number;
-  /** How long a worker counts as alive after its last claim or heartbeat; its lease counts instead if it is longer. */
+  /**
+   * How long a worker counts as alive after its last claim or heartbeat; its lease counts instead if it is longer.
+   * Milliseconds, default 90,000.
+   */
   aliveMs: number;
 }
 

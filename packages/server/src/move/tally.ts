@@ -2,6 +2,7 @@ import type { RunStatus } from "@aikirun/lib/protocol";
 
 /** How much there is of everything that is moved. */
 export interface Tally {
+  /** How many runs. */
   runs: number;
   /** Runs by status. */
   statuses: Partial<Record<RunStatus, number>>;

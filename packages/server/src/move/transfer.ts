@@ -11,6 +11,7 @@ import { described, emptyTally, isNothing, type Tally } from "./tally.ts";
 
 /** How far a move has come: what was counted so far of this part of it. */
 export interface MoveProgress extends Tally {
+  /** What the move does now: `copying` first, then `verifying`. */
   part: "copying" | "verifying";
 }
 

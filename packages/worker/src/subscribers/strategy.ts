@@ -3,6 +3,7 @@ import type { Subscriber, SubscriberContext } from "./subscriber.ts";
 
 /** Long-polls the server; when it answers empty at once, or errs, asks less and less often. The default. */
 export interface AdaptivePolling {
+  /** Selects this strategy. */
   type: "adaptive_polling";
   /** The pause after an empty answer that the server did not hold back. Milliseconds, default 50. */
   minPollIntervalMs?: number;
@@ -22,6 +23,7 @@ export interface AdaptivePolling {
 
 /** Asks at a fixed interval and never lets the server hold the question; for networks that cut long requests. */
 export interface Polling {
+  /** Selects this strategy. */
   type: "polling";
   /** Milliseconds between questions while there is nothing to do. Default 500. */
   intervalMs?: number;
@@ -36,6 +38,7 @@ export interface Polling {
  * is back.
  */
 export interface RedisStreams {
+  /** Selects this strategy. */
   type: "redis_streams";
   /**
    * A message that its reader has left alone for so long is taken over by another; after four times as long, a reader
@@ -52,6 +55,7 @@ export interface RedisStreams {
 
 /** Hears of runs in a way of your own. */
 export interface CustomSubscriber {
+  /** Selects this strategy. */
   type: "custom";
   /** Called by `start` of the worker, which rejects when this does. */
   subscribe(context: SubscriberContext): Subscriber | Promise<Subscriber>;

@@ -23,9 +23,9 @@ export interface Question {
   waitMs: number;
   /** Asks for so many runs at most. Default: as many as slots are free by then. */
   limit?: number;
-  /** Something told of runs that the server which is asked may not have heard of: it looks into its database. */
+  /** Whether the server looks for runs in the database even if it has not heard of any. Default false. */
   rung?: boolean;
-  /** Takes the question back when it aborts: the server holds it no longer, and answers with what it has by then. */
+  /** When it aborts, the server answers at once with the runs that it has by then. Default: it waits for `waitMs`. */
   recall?: AbortSignal;
   /** Called once, when it is known what came of the question. */
   settled?(answer: Answer): void;
@@ -52,6 +52,7 @@ export interface SubscriberContext {
   readonly shardKeys: readonly string[];
   /** What the keys of the Redis streams begin with through which the server tells of runs; null when it does not. */
   streams(): string | null;
+  /** Adds the id of the worker to every line. */
   readonly logger: Logger;
   /** Clock and randomness. */
   readonly env: Env;

@@ -3,7 +3,7 @@ import { checkSchema, Fields } from "@aikirun/lib/internal";
 
 /** Options of an event. */
 export interface EventOptions<Data> {
-  /** Checks what is sent, and what is received. */
+  /** Checks what is sent, and what is received. Default: nothing is checked. */
   schema?: Schema<unknown, Data>;
 }
 
@@ -11,6 +11,19 @@ export interface EventOptions<Data> {
  * Declares an event that runs of a workflow version wait for. `Data` is the type of what it carries; with a schema it
  * follows from that. Its name is its key in the version's `events`. Throws `AikiError` `INVALID_SCHEMA`, or
  * `INVALID_CONFIG` for an option that there is not.
+ *
+ * @example
+ * ```ts
+ * import { event, workflow } from "@aikirun/workflow";
+ *
+ * export const orderV1 = workflow({ name: "order" }).v("1.0.0", {
+ *   events: { approved: event<{ by: string }>() },
+ *   async handler(run) {
+ *     const approval = await run.events.approved.wait({ timeout: { days: 3 } });
+ *     return approval.timedOut ? "expired" : `approved by ${approval.data.by}`;
+ *   },
+ * });
+ * ```
  */
 export function event(): EventDefinition<void>;
 export function event<Data>(options?: EventOptions<Data>): EventDefinition<Data>;

@@ -19,11 +19,13 @@ import type { SleepOptions, SleepResult } from "../replay/sleep.ts";
  * replay.
  */
 export interface WorkflowRun<Events extends EventDefinitions = EventDefinitions> extends AnyRun {
+  /** The id of the run, a UUID. */
   readonly id: string;
   /** From 1; grows with every retry of the whole run. */
   readonly attempt: number;
   /** Silent while the handler only repeats what it did before, so that no line is logged again. */
   readonly logger: Logger;
+  /** Waits for the events that the version declares, by name. */
   readonly events: { readonly [Name in keyof Events]: EventWaiter<EventContent<Events[Name]>> };
   /**
    * Sleeps, durably. A negative duration is taken as zero, and a warning is logged: its moment has passed. Rejects with
@@ -95,7 +97,7 @@ export interface MapOptions<Item> {
 
 /** Options of calls that are answered at once. */
 export interface KeyOptions {
-  /** Tells this call from others that are alike. At most 255 characters. */
+  /** Tells this call from others that are alike. At most 255 characters. Default: none. */
   key?: string;
 }
 
@@ -105,9 +107,12 @@ export interface StepOptions {
   retry?: RetryPolicy;
   /** How long one try may take. Default: 5 minutes. */
   timeout?: Duration;
-  /** Tells this step from others of its name. At most 255 characters. */
+  /** Tells this step from others of its name. At most 255 characters. Default: none. */
   key?: string;
-  /** Gives the step up: it rejects with `AikiError` `WAIT_WITHDRAWN` when this aborts, and so does its own signal. */
+  /**
+   * Gives the step up: it rejects with `AikiError` `WAIT_WITHDRAWN` when this aborts, and so does its own signal.
+   * Default: none.
+   */
   signal?: AbortSignal;
 }
 
@@ -124,6 +129,7 @@ export interface EventWaiter<Data> {
 
 /** A child run, as its parent sees it. */
 export interface ChildHandle<Output> {
+  /** The id of the child run, a UUID. */
   readonly id: string;
   /**
    * The child's output. Rejects with `ChildRunFailedError` (its `cause` is the recorded error) when it ended
@@ -144,7 +150,9 @@ export interface ChildHandle<Output> {
 
 /** Options of a wait for a child. */
 export interface ChildWaitOptions {
-  /** Gives the wait up: it rejects with `AikiError` `WAIT_WITHDRAWN` when this aborts. The child goes on. */
+  /**
+   * Gives the wait up: it rejects with `AikiError` `WAIT_WITHDRAWN` when this aborts. The child goes on. Default: none.
+   */
   signal?: AbortSignal;
 }
 
@@ -155,13 +163,18 @@ export type ChildReached<Output, Status extends FinalStatus> = Status extends "c
 
 /** The child ended otherwise. */
 export interface ChildEnded {
+  /** The child did not end in the status that was waited for. */
   reached: false;
+  /** Why not: it ended otherwise. */
   reason: "ended";
+  /** The status in which it ended. */
   status: FinalStatus;
 }
 
 /** The child had not ended when the timeout passed. */
 export interface ChildTimedOut {
+  /** The child did not end in the status that was waited for. */
   reached: false;
+  /** Why not: the timeout passed. */
   reason: "timed_out";
 }

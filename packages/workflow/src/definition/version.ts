@@ -27,7 +27,7 @@ import type { ChildHandle, WorkflowRun } from "./run.ts";
  * `schema.input` turns one into the other. `Returned` and `Output` likewise.
  */
 export interface VersionOptions<Given, Input, Returned, Output, Events extends EventDefinitions> {
-  /** The events that its runs wait for, by name. */
+  /** The events that its runs wait for, by name. Default: none. */
   events?: Events;
   /** The workflow. It is called again for every replay: everything with an effect belongs into tasks and steps. */
   handler: (run: WorkflowRun<Events>, input: Input) => Returned | Promise<Returned>;
@@ -36,8 +36,8 @@ export interface VersionOptions<Given, Input, Returned, Output, Events extends E
   /** How long a run may take, from when it is first queued, over all attempts. Default: for ever. */
   timeout?: Duration;
   /**
-   * Standard Schemas that check, and may transform, the input before the handler and the output before it is
-   * recorded.
+   * Standard Schemas that check, and may transform, the input before the handler and the output before it is recorded.
+   * Default: nothing is checked.
    */
   schema?: { input?: Schema<Given, Input>; output?: Schema<Returned, Output> };
 }

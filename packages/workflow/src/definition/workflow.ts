@@ -10,6 +10,7 @@ export interface WorkflowOptions {
 
 /** A workflow: a name and its versions, which live side by side. */
 export interface Workflow {
+  /** The name that the workflow was defined with. */
   readonly name: string;
   /** Those defined so far, by id. */
   readonly versions: ReadonlyMap<string, ExecutableVersion>;
@@ -30,7 +31,25 @@ export interface Workflow {
   ): WorkflowVersion<Given, Output, Events>;
 }
 
-/** Names a workflow, whose versions `v` defines. Throws `AikiError` `INVALID_NAME`. */
+/**
+ * Names a workflow, whose versions `v` defines. Throws `AikiError` `INVALID_NAME`.
+ *
+ * @example
+ * ```ts
+ * import { task } from "@aikirun/task";
+ * import { workflow } from "@aikirun/workflow";
+ *
+ * const greet = task({ name: "greet", handler: async (name: string) => `Hello, ${name}!` });
+ *
+ * export const hello = workflow({ name: "hello" });
+ * export const helloV1 = hello.v("1.0.0", {
+ *   async handler(run, input: { name: string }) {
+ *     await run.sleep({ hours: 1 });
+ *     return await greet.start(run, input.name);
+ *   },
+ * });
+ * ```
+ */
 export function workflow(options: WorkflowOptions): Workflow {
   const fields = definitionFields(options, "workflow");
   fields.take("name");

@@ -19,9 +19,12 @@ type Received = EventWaitResult<unknown>;
 export interface EventWaitOptions {
   /** How long to wait at most. Default: for ever. */
   timeout?: Duration;
-  /** Tells this wait from others for the same event. At most 255 characters. */
+  /** Tells this wait from others for the same event. At most 255 characters. Default: none. */
   key?: string;
-  /** Gives the wait up: it rejects with `AikiError` `WAIT_WITHDRAWN` when this aborts, and takes no event any more. */
+  /**
+   * Gives the wait up: it rejects with `AikiError` `WAIT_WITHDRAWN` when this aborts, and takes no event any more.
+   * Default: none.
+   */
   signal?: AbortSignal;
 }
 

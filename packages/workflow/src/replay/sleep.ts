@@ -15,7 +15,7 @@ export interface SleepResult {
 
 /** Options of a sleep. */
 export interface SleepOptions {
-  /** Gives the sleep up: it rejects with `AikiError` `WAIT_WITHDRAWN` when this aborts. */
+  /** Gives the sleep up: it rejects with `AikiError` `WAIT_WITHDRAWN` when this aborts. Default: none. */
   signal?: AbortSignal;
 }
 
