@@ -1,6 +1,6 @@
 /** A server with a heap of 512 MB answers every verb about the largest legal payloads, in replies of bounded size. */
 
-import { type Api, limits, type Verb } from "@aikirun/lib/protocol";
+import { type Api, limits, type Verb, wrapApi } from "@aikirun/lib/protocol";
 import { worker } from "@aikirun/worker";
 import { workflow } from "@aikirun/workflow";
 import { v7 } from "uuid";
@@ -177,21 +177,9 @@ describeOn(topologies.slice(0, 2), `with a heap of ${heapMb} MB`, (topology) => 
 });
 
 function measuredApi(api: Api, note: (bytes: number) => void): Api {
-  const measured =
-    <Request, Options, Reply>(call: (request: Request, options?: Options) => Promise<Reply>) =>
-    async (request: Request, options?: Options): Promise<Reply> => {
-      const reply = await call(request, options);
-      note(Buffer.byteLength(JSON.stringify(reply)));
-      return reply;
-    };
-  return {
-    start: measured(api.start),
-    claim: measured(api.claim),
-    report: measured(api.report),
-    renew: measured(api.renew),
-    signal: measured(api.signal),
-    watch: measured(api.watch),
-    find: measured(api.find),
-    read: measured(api.read),
-  };
+  return wrapApi(api, (_, call) => async (request, options) => {
+    const reply = await call(request, options);
+    note(Buffer.byteLength(JSON.stringify(reply)));
+    return reply;
+  });
 }

@@ -1,7 +1,17 @@
 /** The wire between processes: late, out of order, doubled, lost on the way there or on the way back. */
 
 import { AikiError, isAikiError } from "@aikirun/lib";
-import type { Api, CallOptions, RenewRequest, ReportReply, ReportRequest, Verb } from "@aikirun/lib/protocol";
+import {
+  type Api,
+  apiFrom,
+  type CallOptions,
+  type ReplyOf,
+  type ReportReply,
+  type ReportRequest,
+  type RequestOf,
+  type Verb,
+  type VerbCall,
+} from "@aikirun/lib/protocol";
 import type { NetworkKnobs } from "./knobs.ts";
 import { describe } from "./messages.ts";
 import type { Prng } from "./prng.ts";
@@ -48,24 +58,22 @@ export class Network {
   }
 
   apiFor(caller: Process): Api {
-    const call = <Request, Reply>(
-      verb: Verb,
-      request: Request,
-      options: CallOptions | undefined,
-      run: Run<Request, Reply>,
-    ) => (caller.isAlive ? this.#call(caller, verb, request, options?.signal, run) : never());
+    const call =
+      <V extends Verb>(verb: V, run: Run<V>): VerbCall<V> =>
+      (request, options) =>
+        caller.isAlive ? this.#call(caller, verb, request, options?.signal, run) : never();
+    const report = call("report", (api, request, options) => this.#report(api, request, options));
+    const renew = call("renew", (api, request, options) => api.renew(request, options));
     return {
-      start: (request, options) => call("start", request, options, (api, given, with_) => api.start(given, with_)),
-      claim: (request, options) => call("claim", request, options, (api, given, with_) => api.claim(given, with_)),
-      report: (request, options) =>
-        this.#noted(request) &&
-        call("report", request, options, (api, given, with_) => this.#report(api, given, with_)),
-      renew: (request, options) =>
-        this.#left(request) && call("renew", request, options, (api, given, with_) => api.renew(given, with_)),
-      signal: (request, options) => call("signal", request, options, (api, given, with_) => api.signal(given, with_)),
-      watch: (request, options) => call("watch", request, options, (api, given, with_) => api.watch(given, with_)),
-      find: (request, options) => call("find", request, options, (api, given, with_) => api.find(given, with_)),
-      read: (request, options) => call("read", request, options, (api, given, with_) => api.read(given, with_)),
+      ...apiFrom((verb) => call(verb, (api, request, options) => api[verb](request, options))),
+      report: (request, options) => {
+        this.#noteReleases(request);
+        return report(request, options);
+      },
+      renew: (request, options) => {
+        if (request.leaving === true) this.leaving.add(request.session);
+        return renew(request, options);
+      },
     };
   }
 
@@ -75,16 +83,10 @@ export class Network {
     return reply;
   }
 
-  #noted({ reports }: ReportRequest): true {
+  #noteReleases({ reports }: ReportRequest): void {
     for (const { runId, fence, reportId, next } of reports) {
       if (next.type === "release") this.releases.set(reportKey(runId, fence, reportId), next.reason);
     }
-    return true;
-  }
-
-  #left({ session, leaving = false }: RenewRequest): true {
-    if (leaving) this.leaving.add(session);
-    return true;
   }
 
   /** Nothing reaches this process, nor anything from it, until healed. */
@@ -105,17 +107,17 @@ export class Network {
     }
   }
 
-  #call<Request, Reply>(
+  #call<V extends Verb>(
     caller: Process,
-    verb: Verb,
-    request: Request,
+    verb: V,
+    request: RequestOf<V>,
     signal: AbortSignal | undefined,
-    run: Run<Request, Reply>,
-  ): Promise<Reply> {
+    run: Run<V>,
+  ): Promise<ReplyOf<V>> {
     const node = this.#pick(caller);
     const line = `${caller.name} ${node?.process.name ?? "nobody"} ${verb}`;
-    return new Promise<Reply>((resolve, reject) => {
-      const exchange = new Exchange<Reply>(this.#world, caller, line, { resolve, reject });
+    return new Promise<ReplyOf<V>>((resolve, reject) => {
+      const exchange = new Exchange<ReplyOf<V>>(this.#world, caller, line, { resolve, reject });
       if (signal?.aborted === true) return exchange.fail("ABORTED", 0);
       const leave = new AbortController();
       const hangUp = () => leave.abort();
@@ -141,7 +143,7 @@ export class Network {
   }
 
   /** The same request once more, whose answer nobody waits for. */
-  #double<Request, Reply>(node: Node, line: string, text: string, run: Run<Request, Reply>): void {
+  #double<V extends Verb>(node: Node, line: string, text: string, run: Run<V>): void {
     const late = this.#delay() + (this.#prng.chance(0.3) ? this.#prng.below(15_000) : 0);
     const again = {
       process: null,
@@ -151,17 +153,17 @@ export class Network {
     this.#world.after(late, again);
   }
 
-  #send<Request, Reply>(
+  #send<V extends Verb>(
     node: Node,
     line: string,
     text: string,
     signal: AbortSignal | undefined,
-    run: Run<Request, Reply>,
-    then: (reply: Reply | AikiError) => void,
+    run: Run<V>,
+    then: (reply: ReplyOf<V> | AikiError) => void,
   ): void {
     const { process, api } = node;
     const execute = () => {
-      const request: Request = JSON.parse(text);
+      const request: RequestOf<V> = JSON.parse(text);
       run(api, request, signal === undefined ? undefined : { signal }).then(then, (error) => then(faultOf(error)));
     };
     this.#world.after(this.#delay(), {
@@ -198,7 +200,8 @@ export class Network {
   }
 }
 
-type Run<Request, Reply> = (api: Api, request: Request, options: CallOptions | undefined) => Promise<Reply>;
+/** Calls one verb of a server. */
+type Run<V extends Verb> = (api: Api, ...args: Parameters<VerbCall<V>>) => Promise<ReplyOf<V>>;
 
 interface Settle<Reply> {
   resolve: (reply: Reply) => void;

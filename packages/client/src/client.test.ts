@@ -1,9 +1,9 @@
 import { RunStalledError, type StartOptions } from "@aikirun/lib";
 import { describeError } from "@aikirun/lib/internal";
-import type { RunSpec, RunView } from "@aikirun/lib/protocol";
+import type { ReplyOf, RequestOf, RunSpec, RunView } from "@aikirun/lib/protocol";
 import { event, workflow } from "@aikirun/workflow";
 import { describe, expect, expectTypeOf, it } from "vitest";
-import { ending, type ReplyOf, type RequestOf, type Script, scriptedApi, viewOf } from "../test/scripted-api.ts";
+import { ending, type Script, scriptedApi, viewOf } from "../test/scripted-api.ts";
 import { settled, virtualEnv } from "../test/virtual-env.ts";
 import { client } from "./client.ts";
 

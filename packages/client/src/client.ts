@@ -1,6 +1,6 @@
 import { AikiError, type AnyClient, type Env, type Logger } from "@aikirun/lib";
 import { starter } from "@aikirun/lib/internal";
-import type { Api } from "@aikirun/lib/protocol";
+import { type Api, wrapApi } from "@aikirun/lib/protocol";
 import { type ClientParams, type EmbeddedServer, parseConfig } from "./config.ts";
 import { createHandle, type HandleContext } from "./handle.ts";
 import { type HttpTarget, httpApi } from "./http.ts";
@@ -133,16 +133,7 @@ function tracked(api: Api, closed: AbortSignal, pending: Set<Promise<unknown>>):
     reply.then(forget, forget);
     return reply;
   };
-  return {
-    start: (request, options) => track(() => api.start(request, options)),
-    claim: (request, options) => track(() => api.claim(request, options)),
-    report: (request, options) => track(() => api.report(request, options)),
-    renew: (request, options) => track(() => api.renew(request, options)),
-    signal: (request, options) => track(() => api.signal(request, options)),
-    watch: (request, options) => track(() => api.watch(request, options)),
-    find: (request, options) => track(() => api.find(request, options)),
-    read: (request, options) => track(() => api.read(request, options)),
-  };
+  return wrapApi(api, (_, call) => (request, options) => track(() => call(request, options)));
 }
 
 function clientClosed(): AikiError {

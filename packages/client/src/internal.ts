@@ -8,4 +8,5 @@ export {
   type RedisRefusal,
   redisConnector,
 } from "./redis.ts";
+export { type RetryOptions, retryWithBackoff } from "./retry-with-backoff.ts";
 export { backoffMs, isTransient, keepAlive, pause, retryAfterOf } from "./transient.ts";

@@ -1,9 +1,10 @@
 import { AikiError, type Env } from "@aikirun/lib";
-import type { Api, CallOptions } from "@aikirun/lib/protocol";
-import { backoffMs, isTransient, pause, retryAfterOf } from "./transient.ts";
+import { type Api, type CallOptions, wrapApi } from "@aikirun/lib/protocol";
+import { retryWithBackoff } from "./retry-with-backoff.ts";
+import { isTransient } from "./transient.ts";
 
 /** How long a call is repeated after its first failure. Milliseconds. */
-const patienceMs = 10_000;
+const retryMs = 10_000;
 const maxPauseMs = 2_000;
 
 /**
@@ -12,39 +13,24 @@ const maxPauseMs = 2_000;
  * thrown.
  */
 export function persistent(api: Api, env: Env, closed: AbortSignal): Api {
-  const repeat = async <Reply>(
-    call: (options: CallOptions | undefined) => Promise<Reply>,
-    options: CallOptions | undefined,
-  ): Promise<Reply> => {
+  const repeat = async <Reply>(call: () => Promise<Reply>, { signal }: CallOptions = {}): Promise<Reply> => {
     let failingSince: number | null = null;
-    for (let failures = 1; ; failures += 1) {
-      try {
-        return await call(options);
-      } catch (error) {
-        failingSince ??= env.elapsed();
-        const delay = Math.max(backoffMs(env, failures, maxPauseMs), retryAfterOf(error));
-        if (!isTransient(error) || closed.aborted || env.elapsed() + delay - failingSince > patienceMs) {
-          throw error;
-        }
-        await pause(env, delay, options?.signal ?? closed);
-        if (closed.aborted) {
-          throw closed.reason;
-        }
-        if (options?.signal?.aborted === true) {
-          throw new AikiError("ABORTED", "The caller gave up.", { cause: error });
-        }
+    const isWorthwhile = (pauseMs: number): boolean => {
+      failingSince ??= env.elapsed();
+      return !closed.aborted && signal?.aborted !== true && env.elapsed() + pauseMs - failingSince <= retryMs;
+    };
+    try {
+      return await retryWithBackoff(call, { env, signals: [closed, signal], maxPauseMs, isWorthwhile });
+    } catch (error) {
+      if (isTransient(error) && closed.aborted) throw closed.reason;
+      if (isTransient(error) && signal?.aborted === true) {
+        throw new AikiError("ABORTED", "The caller gave up.", { cause: error });
       }
+      throw error;
     }
   };
-  return {
-    start: (request, options) => repeat((given) => api.start(request, given), options),
-    // The repeat of a claim is another one, which names it: workers do that.
-    claim: (request, options) => api.claim(request, options),
-    report: (request, options) => repeat((given) => api.report(request, given), options),
-    renew: (request, options) => repeat((given) => api.renew(request, given), options),
-    signal: (request, options) => repeat((given) => api.signal(request, given), options),
-    watch: (request, options) => repeat((given) => api.watch(request, given), options),
-    find: (request, options) => repeat((given) => api.find(request, given), options),
-    read: (request, options) => repeat((given) => api.read(request, given), options),
-  };
+  // A claim is not repeated here: a worker repeats it by another claim, which names the first.
+  return wrapApi(api, (verb, call) =>
+    verb === "claim" ? call : (request, options) => repeat(() => call(request, options), options),
+  );
 }

@@ -1,4 +1,5 @@
 import { AikiError, type Env, isAikiError } from "@aikirun/lib";
+import { waitUntil } from "@aikirun/lib/internal";
 
 /** The server is there and cannot answer now; `retryAfterMs` is how long it asks to be left alone. */
 export class ServerBusy extends AikiError {
@@ -29,23 +30,11 @@ export function backoffMs(env: Env, failures: number, maxMs: number): number {
   return full * (0.5 + env.random() / 2);
 }
 
-/** Resolves after `ms`, or at once when the signal aborts. Keeps the process alive meanwhile. */
-export function pause(env: Env, ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) {
-      resolve();
-      return;
-    }
-    const release = keepAlive();
-    const end = () => {
-      cancel();
-      release();
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const cancel = env.after(ms, end);
-    signal.addEventListener("abort", end, { once: true });
-  });
+/** Resolves after `ms` milliseconds, or as soon as one of the signals aborts. Keeps the process alive meanwhile. */
+export async function pause(env: Env, ms: number, ...signals: ReadonlyArray<AbortSignal | undefined>): Promise<void> {
+  const release = keepAlive();
+  await waitUntil(env, { timeoutMs: ms, signals });
+  release();
 }
 
 /** Someone awaits a durable answer: the process must not end, though no timer of `Env` holds it. */

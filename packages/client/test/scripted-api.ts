@@ -1,7 +1,14 @@
-import type { Api, RunView, Verb, WatchReply, WatchRequest, WatchResult } from "@aikirun/lib/protocol";
-
-export type RequestOf<V extends Verb> = Parameters<Api[V]>[0];
-export type ReplyOf<V extends Verb> = Awaited<ReturnType<Api[V]>>;
+import {
+  type Api,
+  apiFrom,
+  type ReplyOf,
+  type RequestOf,
+  type RunView,
+  type Verb,
+  type WatchReply,
+  type WatchRequest,
+  type WatchResult,
+} from "@aikirun/lib/protocol";
 
 /** How a scripted server answers; a verb without a script never answers. */
 export type Script = {
@@ -39,16 +46,9 @@ export function scriptedApi(script: Script): ScriptedApi {
     log.push({ request: structuredClone(request), signal });
     return reply === undefined ? untilAborted(signal) : reply(request, signal);
   };
-  const api: Api = {
-    start: (request, options) => answer(asked.start, request, options?.signal, script.start),
-    claim: (request, options) => answer(asked.claim, request, options?.signal, script.claim),
-    report: (request, options) => answer(asked.report, request, options?.signal, script.report),
-    renew: (request, options) => answer(asked.renew, request, options?.signal, script.renew),
-    signal: (request, options) => answer(asked.signal, request, options?.signal, script.signal),
-    watch: (request, options) => answer(asked.watch, request, options?.signal, script.watch),
-    find: (request, options) => answer(asked.find, request, options?.signal, script.find),
-    read: (request, options) => answer(asked.read, request, options?.signal, script.read),
-  };
+  const api = apiFrom((verb) => (request, options) => {
+    return answer(asked[verb], request, options?.signal, script[verb]);
+  });
   return { api, asked };
 }
 

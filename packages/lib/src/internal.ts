@@ -41,3 +41,4 @@ export { checkRetryPolicy, retryDelayMs } from "./retry.ts";
 export { farthestMs, mostErrors, runIdForm, storable } from "./rules.ts";
 export { checkSchema, parseWith } from "./schema.ts";
 export { parseServiceUrl, redactUrl, type UrlRules } from "./url.ts";
+export { settlesWithin, type WaitEnd, type WaitOptions, waitUntil } from "./wait.ts";

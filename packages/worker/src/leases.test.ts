@@ -1,7 +1,7 @@
 import { AikiError, silentLogger } from "@aikirun/lib";
-import type { RenewResult } from "@aikirun/lib/protocol";
+import type { RenewResult, ReplyOf, RequestOf } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { type ReplyOf, type RequestOf, type Script, scriptedApi, untilAborted } from "../test/scripted-api.ts";
+import { type Script, scriptedApi, untilAborted } from "../test/scripted-api.ts";
 import { virtualEnv } from "../test/virtual-env.ts";
 import { instant, leases } from "./leases.ts";
 

@@ -1,9 +1,8 @@
-import { isTransient } from "@aikirun/client/internal";
+import { isTransient, retryWithBackoff } from "@aikirun/client/internal";
 import { AikiError, type Env, isAikiError } from "@aikirun/lib";
 import { batcher, describeError } from "@aikirun/lib/internal";
 import { type Api, limits, type NewEntry, type Rejection, type Report, type ReportResult } from "@aikirun/lib/protocol";
 import { withNews } from "./journal.ts";
-import { patiently } from "./patience.ts";
 
 /** One report on its way. */
 export interface Parcel {
@@ -45,11 +44,11 @@ export function reporter({ api, env, session, worker, lanes, ended }: ReporterOp
   };
 
   const send = async (parcels: Parcel[]): Promise<Outcome[]> => {
-    const worthwhile = () => !ended.aborted && parcels.some(({ isLost }) => !isLost());
+    const isWorthwhile = () => !ended.aborted && parcels.some(({ isLost }) => !isLost());
     const request = { session, worker, reports: parcels.map(({ report }) => report) };
     try {
       const call = () => api.report(request);
-      const { results } = await patiently(call, { env, worthwhile, signal: ended, maxPauseMs });
+      const { results } = await retryWithBackoff(call, { env, isWorthwhile, signals: [ended], maxPauseMs });
       return results.map((result) => ({ result }));
     } catch (error) {
       const outcome = outcomeOf(error);
@@ -63,9 +62,9 @@ export function reporter({ api, env, session, worker, lanes, ended }: ReporterOp
     if (report.next.type === "finish") {
       return { result };
     }
-    const worthwhile = () => !ended.aborted && !isLost();
+    const isWorthwhile = () => !ended.aborted && !isLost();
     const read: Api["read"] = (request) =>
-      patiently(() => api.read(request), { env, worthwhile, signal: ended, maxPauseMs });
+      retryWithBackoff(() => api.read(request), { env, isWorthwhile, signals: [ended], maxPauseMs });
     try {
       return { result: await withNews({ read }, report, result) };
     } catch (error) {

@@ -1,4 +1,5 @@
 import type { Client } from "@aikirun/client";
+import { retryWithBackoff } from "@aikirun/client/internal";
 import type { AikiError } from "@aikirun/lib";
 import type { Address, ClaimedRun, Next, ReportResult, RunId } from "@aikirun/lib/protocol";
 import type { ExecutableVersion, Execution, Host, Registry, SliceEnd } from "@aikirun/workflow/internal";
@@ -7,7 +8,6 @@ import { withJournal } from "./journal.ts";
 import { type Instant, type Lease, type Leases, leases } from "./leases.ts";
 import { type Hearer, type News, news } from "./news.ts";
 import { type ParkedLimits, parked } from "./parked.ts";
-import { patiently } from "./patience.ts";
 import { type Parcel, type Reporter, reporter } from "./reporter.ts";
 import { type SliceLog, sliceLog } from "./slice-log.ts";
 import { type Slot, type Slots, slots } from "./slots.ts";
@@ -153,9 +153,9 @@ export function runner(options: RunnerOptions): Runner {
     if (slice.lost !== null || ((claimed.lapses > 0 || !lease.isProven) && !(await lease.confirm()))) {
       return null;
     }
-    const worthwhile = () => slice.lost === null && !lease.isLost;
-    const patience = { env, worthwhile, signal: ended.signal, maxPauseMs: 1_000 };
-    const whole = await patiently(() => withJournal(api, claimed, isResumable), patience);
+    const isWorthwhile = () => slice.lost === null && !lease.isLost;
+    const retry = { env, isWorthwhile, signals: [ended.signal], maxPauseMs: 1_000 };
+    const whole = await retryWithBackoff(() => withJournal(api, claimed, isResumable), retry);
     return slice.lost === null ? whole : null;
   }
 

@@ -1,4 +1,5 @@
 import type { Env } from "@aikirun/lib";
+import { settlesWithin } from "@aikirun/lib/internal";
 
 /** One suspect's place in the line. */
 export interface Turn {
@@ -21,17 +22,7 @@ export function suspects(env: Env, patienceMs: number): () => Turn {
     const ended = new Promise<void>((resolve) => {
       end = resolve;
     });
-    before = come.then(() => within(ended, patienceMs, env));
+    before = come.then(async () => void (await settlesWithin(env, ended, patienceMs)));
     return { come, end: () => end() };
   };
-}
-
-function within(work: Promise<void>, ms: number, env: Env): Promise<void> {
-  return new Promise((resolve) => {
-    const cancel = env.after(ms, resolve);
-    void work.then(() => {
-      cancel();
-      resolve();
-    });
-  });
 }

@@ -1,8 +1,8 @@
 import { getHeapStatistics } from "node:v8";
 import type { Client } from "@aikirun/client";
-import { keepAlive, redisConnector } from "@aikirun/client/internal";
+import { keepAlive, redisConnector, retryWithBackoff } from "@aikirun/client/internal";
 import { AikiError, type Env } from "@aikirun/lib";
-import { hasMethods } from "@aikirun/lib/internal";
+import { hasMethods, settlesWithin } from "@aikirun/lib/internal";
 import type { Served } from "@aikirun/lib/protocol";
 import {
   createExecution,
@@ -13,7 +13,6 @@ import {
 } from "@aikirun/workflow/internal";
 import { parseConfig, type WorkerConfig, type WorkerParams } from "./config.ts";
 import { parkedLimits } from "./parked.ts";
-import { patiently } from "./patience.ts";
 import { type Presence, presence } from "./presence.ts";
 import { rejections } from "./rejections.ts";
 import { type Runner, runner } from "./runner.ts";
@@ -206,11 +205,11 @@ async function greet(
   { env, session, config, stopped }: Pick<Beginning, "session" | "config" | "stopped"> & { env: Env },
 ): Promise<void> {
   const began = env.elapsed();
-  const worthwhile = () => !stopped.aborted && env.elapsed() - began < startPatienceMs;
+  const isWorthwhile = () => !stopped.aborted && env.elapsed() - began < startPatienceMs;
   const { leaseMs } = config;
   const call = () => api.renew({ session, leaseMs, runs: [] }, { signal: stopped });
   try {
-    await patiently(call, { env, worthwhile, signal: stopped, maxPauseMs: 1_000 });
+    await retryWithBackoff(call, { env, isWorthwhile, signals: [stopped], maxPauseMs: 1_000 });
   } catch (error) {
     throw stopped.aborted ? workerStopped(config.id) : error;
   }
@@ -239,28 +238,12 @@ async function wind({ running, claims, subscriber, leave, env }: Ending, timeout
   running.drain();
   // The last answer to a claim may still bring runs, to be handed back.
   const asked = claims.stop();
-  const isIdle = await within(
-    asked.then(() => running.idle()),
-    until(endsAt - goodbyeMs),
-    env,
-  );
-  if (!isIdle) {
-    await within(Promise.all([asked, running.handBack()]), until(endsAt - goodbyeMs / 2), env);
+  const idle = asked.then(() => running.idle());
+  if (!(await settlesWithin(env, idle, until(endsAt - goodbyeMs)))) {
+    await settlesWithin(env, Promise.all([asked, running.handBack()]), until(endsAt - goodbyeMs / 2));
   }
   running.close();
-  await within(Promise.allSettled([leave(), subscriber.close()]), until(endsAt), env);
-}
-
-/** Whether it settled in time. */
-function within(work: Promise<unknown>, ms: number, env: Env): Promise<boolean> {
-  return new Promise((resolve) => {
-    const cancel = env.after(ms, () => resolve(false));
-    const settled = () => {
-      cancel();
-      resolve(true);
-    };
-    work.then(settled, settled);
-  });
+  await settlesWithin(env, Promise.allSettled([leave(), subscriber.close()]), until(endsAt));
 }
 
 function workerStopped(id: string): AikiError {

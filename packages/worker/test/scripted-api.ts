@@ -1,16 +1,16 @@
-import type {
-  Api,
-  ClaimedRun,
-  Entry,
-  RunView,
-  Verb,
-  WatchReply,
-  WatchRequest,
-  WatchResult,
+import {
+  type Api,
+  apiFrom,
+  type ClaimedRun,
+  type Entry,
+  type ReplyOf,
+  type RequestOf,
+  type RunView,
+  type Verb,
+  type WatchReply,
+  type WatchRequest,
+  type WatchResult,
 } from "@aikirun/lib/protocol";
-
-export type RequestOf<V extends Verb> = Parameters<Api[V]>[0];
-export type ReplyOf<V extends Verb> = Awaited<ReturnType<Api[V]>>;
 
 /** How a scripted server answers; a verb without a script never answers. */
 export type Script = {
@@ -67,16 +67,10 @@ export function scriptedApi(script: Script, holds = true): ScriptedApi {
       throw error;
     });
   };
-  const api: Api = {
-    start: (request, options) => answer(asked.start, request, options?.signal, script.start),
-    claim,
-    report: (request, options) => answer(asked.report, request, options?.signal, script.report),
-    renew: (request, options) => answer(asked.renew, request, options?.signal, script.renew),
-    signal: (request, options) => answer(asked.signal, request, options?.signal, script.signal),
-    watch: (request, options) => answer(asked.watch, request, options?.signal, script.watch),
-    find: (request, options) => answer(asked.find, request, options?.signal, script.find),
-    read: (request, options) => answer(asked.read, request, options?.signal, script.read),
-  };
+  const answering = apiFrom((verb) => (request, options) => {
+    return answer(asked[verb], request, options?.signal, script[verb]);
+  });
+  const api: Api = { ...answering, claim };
   return { api, asked, recalled };
 }
 

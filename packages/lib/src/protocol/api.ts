@@ -20,33 +20,62 @@ export interface CallOptions {
   signal?: AbortSignal;
 }
 
+/** What each verb of the wire takes and answers. */
+interface Messages {
+  /** Creates runs. */
+  start: { request: StartRequest; reply: StartReply };
+  /** Takes ready runs for a worker; waits for one up to `waitMs`. */
+  claim: { request: ClaimRequest; reply: ClaimReply };
+  /** Records what a worker did, and how its runs go on. */
+  report: { request: ReportRequest; reply: ReportReply };
+  /** Renews the leases of a worker. */
+  renew: { request: RenewRequest; reply: RenewReply };
+  /** Sends events and commands to runs. */
+  signal: { request: SignalRequest; reply: SignalReply };
+  /** Waits up to `waitMs` for changes of runs. */
+  watch: { request: WatchRequest; reply: WatchReply };
+  /** Lists runs. */
+  find: { request: FindRequest; reply: FindReply };
+  /** Reads runs by id, their entries and the live workers. */
+  read: { request: ReadRequest; reply: ReadReply };
+}
+
+/** A verb of the wire. */
+export type Verb = keyof Messages;
+
+/** What a verb takes. */
+export type RequestOf<V extends Verb> = Messages[V]["request"];
+/** What a verb answers. */
+export type ReplyOf<V extends Verb> = Messages[V]["reply"];
+/** The function that calls one verb. */
+export type VerbCall<V extends Verb> = (request: RequestOf<V>, options?: CallOptions) => Promise<ReplyOf<V>>;
+
 /**
  * The wire: eight batch verbs, each a POST to `/v1/<verb>` or a plain call in-process, with the same types.
  * One bad item is answered by a rejection and never fails its batch. A call throws `AikiError` only for faults of the
  * whole request: `UNREACHABLE`, `UNAVAILABLE`, `UNAUTHORIZED`, `FORBIDDEN`, `BAD_REQUEST`, `ABORTED`.
  * Every mutation is safe to repeat after a lost reply.
  */
-export interface Api {
-  /** Creates runs. */
-  start(request: StartRequest, options?: CallOptions): Promise<StartReply>;
-  /** Takes ready runs for a worker; waits for one up to `waitMs`. */
-  claim(request: ClaimRequest, options?: CallOptions): Promise<ClaimReply>;
-  /** Records what a worker did, and how its runs go on. */
-  report(request: ReportRequest, options?: CallOptions): Promise<ReportReply>;
-  /** Renews the leases of a worker. */
-  renew(request: RenewRequest, options?: CallOptions): Promise<RenewReply>;
-  /** Sends events and commands to runs. */
-  signal(request: SignalRequest, options?: CallOptions): Promise<SignalReply>;
-  /** Waits up to `waitMs` for changes of runs. */
-  watch(request: WatchRequest, options?: CallOptions): Promise<WatchReply>;
-  /** Lists runs. */
-  find(request: FindRequest, options?: CallOptions): Promise<FindReply>;
-  /** Reads runs by id, their entries and the live workers. */
-  read(request: ReadRequest, options?: CallOptions): Promise<ReadReply>;
+export type Api = { [V in Verb]: VerbCall<V> };
+
+/** An `Api` that calls each verb with the function that `callOf` returns for it. */
+export function apiFrom(callOf: <V extends Verb>(verb: V) => VerbCall<V>): Api {
+  return {
+    start: callOf("start"),
+    claim: callOf("claim"),
+    report: callOf("report"),
+    renew: callOf("renew"),
+    signal: callOf("signal"),
+    watch: callOf("watch"),
+    find: callOf("find"),
+    read: callOf("read"),
+  };
 }
 
-/** A verb of the wire. */
-export type Verb = keyof Api;
+/** The same `Api` with every verb wrapped: `wrap` gets the verb and its call, and returns the call to use instead. */
+export function wrapApi(api: Api, wrap: <V extends Verb>(verb: V, call: VerbCall<V>) => VerbCall<V>): Api {
+  return apiFrom((verb) => wrap(verb, (request, options) => api[verb](request, options)));
+}
 
 /** The names of all verbs: the last part of their paths. */
 export const verbs: readonly Verb[] = ["start", "claim", "report", "renew", "signal", "watch", "find", "read"];

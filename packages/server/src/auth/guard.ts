@@ -1,7 +1,7 @@
 import type { AikiError, Logger } from "@aikirun/lib";
-import type { Api, CallOptions, Scope, SignalItem, SignalResult, Verb } from "@aikirun/lib/protocol";
+import { type Api, type Scope, type SignalItem, type SignalResult, type Verb, wrapApi } from "@aikirun/lib/protocol";
 import type { KnownKey } from "./known-keys.ts";
-import { type Asked, allows, lackingForItems, signalScope } from "./policy.ts";
+import { allows, lackingForItems, signalScope } from "./policy.ts";
 
 export interface Guard {
   logger: Logger;
@@ -9,27 +9,14 @@ export interface Guard {
   deny: (key: KnownKey, verb: Verb, lacking: readonly Scope[]) => AikiError;
 }
 
-type Call<V extends Verb, Reply> = (request: Asked<V>, options?: CallOptions) => Promise<Reply>;
-
 /** The Api of a key's namespace as its holder may use it. Of signals each is refused by itself, else the request. */
 export function guarded(api: Api, key: KnownKey, { logger, deny }: Guard): Api {
-  const checked = <V extends Verb, Reply>(verb: V, call: Call<V, Reply>): Call<V, Reply> => {
-    return async (request, options) => {
-      const lacking = lackingForItems(key.granted, verb, request);
-      if (lacking.length > 0) throw deny(key, verb, lacking);
-      return call(request, options);
-    };
-  };
-  return {
-    start: checked("start", (...asked) => api.start(...asked)),
-    claim: checked("claim", (...asked) => api.claim(...asked)),
-    report: checked("report", (...asked) => api.report(...asked)),
-    renew: checked("renew", (...asked) => api.renew(...asked)),
-    signal: signalling(api, key, { logger, deny }),
-    watch: checked("watch", (...asked) => api.watch(...asked)),
-    find: checked("find", (...asked) => api.find(...asked)),
-    read: checked("read", (...asked) => api.read(...asked)),
-  };
+  const checked = wrapApi(api, (verb, call) => async (request, options) => {
+    const lacking = lackingForItems(key.granted, verb, request);
+    if (lacking.length > 0) throw deny(key, verb, lacking);
+    return call(request, options);
+  });
+  return { ...checked, signal: signalling(api, key, { logger, deny }) };
 }
 
 function signalling(api: Api, key: KnownKey, { logger, deny }: Guard): Api["signal"] {

@@ -1,9 +1,6 @@
 /** What each verb needs. A verb, a kind of signal or of watching that is missing here does not compile. */
 
-import type { Api, Scope, Signal, Verb, Watched } from "@aikirun/lib/protocol";
-
-/** What a verb is asked. */
-export type Asked<V extends Verb> = Parameters<Api[V]>[0];
+import type { RequestOf, Scope, Signal, Verb, Watched } from "@aikirun/lib/protocol";
 
 interface Policy<Request> {
   /** Any one of these opens the verb, before its body is read. */
@@ -14,7 +11,7 @@ interface Policy<Request> {
 
 const nothing = (): Scope[] => [];
 
-const policies: { readonly [V in Verb]: Policy<Asked<V>> } = {
+const policies: { readonly [V in Verb]: Policy<RequestOf<V>> } = {
   start: { opens: ["runs:start"], needs: nothing },
   claim: { opens: ["workers:run"], needs: nothing },
   report: { opens: ["workers:run"], needs: nothing },
@@ -37,8 +34,8 @@ export function lackingForVerb(granted: ReadonlySet<Scope>, verb: Verb): readonl
 }
 
 /** Those that some item of a request needs, and that are not granted. */
-export function lackingForItems<V extends Verb>(granted: ReadonlySet<Scope>, verb: V, request: Asked<V>): Scope[] {
-  const policy: Policy<Asked<V>> = policies[verb];
+export function lackingForItems<V extends Verb>(granted: ReadonlySet<Scope>, verb: V, request: RequestOf<V>): Scope[] {
+  const policy: Policy<RequestOf<V>> = policies[verb];
   return [...policy.needs(request)].filter((scope) => !allows(granted, scope));
 }
 

@@ -3,6 +3,7 @@
  */
 
 import type { Env } from "@aikirun/lib";
+import { waitUntil } from "@aikirun/lib/internal";
 import type { Entry, RunId, RunStatus, Watched, WatchReply, WatchRequest, WatchResult } from "@aikirun/lib/protocol";
 import { isFinal } from "../core/draft.ts";
 import type { Run } from "../core/run.ts";
@@ -59,9 +60,10 @@ export async function watch(
         return { results };
       }
       if (changed.size === 0) {
-        await settled(context, Math.min(left, sweepMs), signal, (then) => {
+        const onBegin = (then: () => void): undefined => {
           wake = then;
-        });
+        };
+        await waitUntil(env, { timeoutMs: Math.min(left, sweepMs), signals: [closing, signal], onBegin });
       }
       afresh = changed.size === 0;
       looked = afresh ? watched : [...changed].flatMap((id) => byId.get(id) ?? []);
@@ -70,26 +72,6 @@ export async function watch(
   } finally {
     cancel();
   }
-}
-
-function settled(
-  { env, closing }: WatchContext,
-  waitMs: number,
-  signal: AbortSignal | undefined,
-  onWake: (wake: () => void) => void,
-): Promise<void> {
-  return new Promise((resolve) => {
-    const wake = () => {
-      cancel();
-      closing.removeEventListener("abort", wake);
-      signal?.removeEventListener("abort", wake);
-      resolve();
-    };
-    const cancel = env.after(waitMs, wake);
-    closing.addEventListener("abort", wake, { once: true });
-    signal?.addEventListener("abort", wake, { once: true });
-    onWake(wake);
-  });
 }
 
 /**

@@ -3,7 +3,7 @@
  * valid as a whole, which nearly every one is, is parsed once; only when that fails are its items looked at one by one.
  */
 
-import type { Api, CallOptions, Rejection, Verb } from "@aikirun/lib/protocol";
+import { type Api, type CallOptions, type Rejection, type Verb, wrapApi } from "@aikirun/lib/protocol";
 import type { z } from "zod";
 import { BadRequest } from "./refusal.ts";
 import {
@@ -84,15 +84,13 @@ export const answers: { readonly [V in Verb]: Answer<V> } = {
  */
 export function checked(api: Api): Api {
   return {
+    ...wrapApi(api, (_, call) => call),
     start: (request, options) => answers.start(api, request, options),
-    claim: (request, options) => api.claim(request, options),
     report: (request, options) =>
       request.reports.some((one) => one.starts.length > 0 || one.opens.length > 0)
         ? answers.report(api, request, options)
         : api.report(request, options),
-    renew: (request, options) => api.renew(request, options),
     signal: (request, options) => answers.signal(api, request, options),
-    watch: (request, options) => api.watch(request, options),
     find: (request, options) => answers.find(api, request, options),
     read: (request, options) => answers.read(api, request, options),
   };
