@@ -3,7 +3,7 @@
 import { silentLogger } from "@aikirun/lib";
 import { systemEnv } from "@aikirun/lib/internal";
 import type { ClaimedRun, Entry, OpenWait } from "@aikirun/lib/protocol";
-import { createExecution, type Draft, type Host } from "@aikirun/workflow/internal";
+import { createExecution, type Host, type ReportDraft } from "@aikirun/workflow/internal";
 import { v7 } from "uuid";
 import type { WholeRun } from "../../packages/server/src/core/run.ts";
 import { journals } from "../end-to-end/invariants.ts";
@@ -45,7 +45,7 @@ function isUnknown({ address }: OpenWait): boolean {
 }
 
 /** Nothing new may begin, so all that an execution can do is repeat, and then report. */
-function telling(run: WholeRun, journal: Entry[]): Promise<Draft | null> {
+function telling(run: WholeRun, journal: Entry[]): Promise<ReportDraft | null> {
   return new Promise((resolve) => {
     const claimed = claimedOf(run, journal);
     const tail = claimed.journal.at(-1)?.seq ?? 0;

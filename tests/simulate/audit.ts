@@ -1,7 +1,7 @@
 /** I23: every finished run is replayed against its own record; it must end the same, and do nothing new. */
 
 import type { ClaimedRun, ReportResult } from "@aikirun/lib/protocol";
-import { createExecution, type Draft, type Host } from "@aikirun/workflow/internal";
+import { createExecution, type Host, type ReportDraft } from "@aikirun/workflow/internal";
 import type { Run } from "../../packages/server/src/core/run.ts";
 import { wholeOf, wholeRun } from "../../packages/server/src/core/unread.ts";
 import { fingerprintOf } from "../../packages/workflow/src/replay/fingerprint.ts";
@@ -49,7 +49,7 @@ async function replay({ world, mirror, ledger, code }: AuditOptions, run: Run, p
   const process = world.spawn(`audit ${name} ${nth}`);
   const before = ledger.effects.length;
   const { version } = programWorkflow({ ledger, process, code, isPoisonous: () => false, kill: () => {} });
-  const drafts: Draft[] = [];
+  const drafts: ReportDraft[] = [];
   const execution = createExecution(version, hostOf(process, mirror, run, drafts), { buildId });
   // The code is known to be the same: the replay waits for as long as it takes.
   const build = { id: fingerprintOf(version.handler, buildId), since: 0 };
@@ -79,7 +79,7 @@ function isSameEnd(outcome: { status: string; output?: string }, state: Run["sta
 }
 
 /** Takes what the replay says, and answers nothing but that it still waits for a call. */
-function hostOf({ env }: Process, mirror: Mirror, run: Run, drafts: Draft[]): Host {
+function hostOf({ env }: Process, mirror: Mirror, run: Run, drafts: ReportDraft[]): Host {
   return {
     env,
     logger: notingLogger,
@@ -95,7 +95,7 @@ function hostOf({ env }: Process, mirror: Mirror, run: Run, drafts: Draft[]): Ho
   };
 }
 
-function isQuiet({ entries, opens, starts }: Draft): boolean {
+function isQuiet({ entries, opens, starts }: ReportDraft): boolean {
   return entries.length + opens.length + starts.length === 0;
 }
 

@@ -1,7 +1,7 @@
 import type { Report, ReportResult } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import { claimedRun, entry, type Script, scriptedApi, viewOf } from "../test/scripted-api.ts";
-import { withJournal, withNews } from "./journal.ts";
+import { withAllEntries, withJournal } from "./journal.ts";
 
 const recorded = Array.from({ length: 7 }, (_, index) => entry(index + 1));
 
@@ -80,7 +80,7 @@ describe("the answer to a report", () => {
 
   it("is used as it is when it is whole", async () => {
     const { api, asked } = scriptedApi(pages);
-    expect(await withNews(api, report, answer)).toBe(answer);
+    expect(await withAllEntries(api, report, answer)).toBe(answer);
     expect(asked.read).toEqual([]);
   });
 
@@ -99,7 +99,7 @@ describe("the answer to a report", () => {
       }),
     });
     const cut = { ...answer, entries: recorded.slice(0, 1), entriesCutAt: 1 };
-    const full = await withNews(api, report, cut);
+    const full = await withAllEntries(api, report, cut);
     expect(full).toEqual({ ...answer, entries: [...recorded.slice(0, 3), there[5]] });
   });
 });

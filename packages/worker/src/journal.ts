@@ -23,7 +23,11 @@ export async function withJournal(api: Api, claimed: ClaimedRun, isResumable: bo
 }
 
 /** The answer with all entries that the report did not bring. Throws the fault of a `read`. */
-export async function withNews(api: Pick<Api, "read">, report: Report, result: ReportResult): Promise<ReportResult> {
+export async function withAllEntries(
+  api: Pick<Api, "read">,
+  report: Report,
+  result: ReportResult,
+): Promise<ReportResult> {
   if (!result.ok || result.entriesCutAt === undefined) {
     return result;
   }

@@ -3,20 +3,27 @@ import type { RenewResult, ReplyOf, RequestOf } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import { type Script, scriptedApi, untilAborted } from "../test/scripted-api.ts";
 import { virtualEnv } from "../test/virtual-env.ts";
-import { instant, leases } from "./leases.ts";
+import { instant, Leases } from "./leases.ts";
 
 function setup(renew: NonNullable<Script["renew"]>, heartbeatIntervalMs = 30_000) {
   const env = virtualEnv();
   const scripted = scriptedApi({ renew });
   const leaseMs = 3 * heartbeatIntervalMs;
-  const kept = leases({ api: scripted.api, env, logger: silentLogger, session: "s", leaseMs, heartbeatIntervalMs });
+  const leases = new Leases({
+    api: scripted.api,
+    env,
+    logger: silentLogger,
+    session: "s",
+    leaseMs,
+    heartbeatIntervalMs,
+  });
   const told: string[] = [];
   const hold = (runId: string, fence = 1) =>
-    kept.hold({ runId, fence }, instant(env), {
+    leases.hold({ runId, fence }, instant(env), {
       lost: (code) => told.push(`${runId} ${code}`),
       pause: () => told.push(`${runId} pause`),
     });
-  return { env, kept, hold, told, ...scripted };
+  return { env, leases, hold, told, ...scripted };
 }
 
 const ok: RenewResult = { ok: true, pause: false, inbox: 0 };
@@ -43,10 +50,10 @@ describe("leases", () => {
   });
 
   it("that are dormant are confirmed by no renewal before they are asked to be", async () => {
-    const { env, kept, hold, asked } = setup(renewed);
+    const { env, leases, hold, asked } = setup(renewed);
     hold("a");
     const events = { lost: () => {}, pause: () => {} };
-    const dormant = kept.hold({ runId: "b", fence: 1, isDormant: true }, instant(env), events);
+    const dormant = leases.hold({ runId: "b", fence: 1, isDormant: true }, instant(env), events);
     await env.advance(5_000);
     const renewedRuns = () => asked.renew.flatMap(({ request }) => request.runs.map(({ runId }) => runId));
     expect(renewedRuns()).toEqual(["a"]);

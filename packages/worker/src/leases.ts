@@ -1,36 +1,24 @@
 import { backoffMs, isTransient } from "@aikirun/client/internal";
-import type { AikiError, Cancel, Env, Logger } from "@aikirun/lib";
+import type { Cancel, Env, ErrorCode, Logger } from "@aikirun/lib";
 import type { Api, RenewResult, RunId } from "@aikirun/lib/protocol";
 
-/** What a lease tells its holder. */
-export interface LeaseEvents {
-  /** The run is somebody else's, has ended, or must be presumed lost. */
-  lost(code: AikiError["code"]): void;
+/** What holds a lease. */
+export interface LeaseHolder {
+  /** The server says that another worker has the run, or that the run has ended; or no renewal was answered in time. */
+  lost(code: ErrorCode): void;
   pause(): void;
 }
 
 /** The right to execute one run for a while. */
 export interface Lease {
-  /** True for less than one lease after the last acknowledged claim or renew was sent: an effect may begin. */
+  /** True for less than one lease after the last acknowledged claim or renewal was sent: an effect may begin. */
   readonly isProven: boolean;
-  /**
-   * True once it is neither proven nor renewed any more: the run must be presumed lost. A lease that is too old when
-   * its claim is answered, because the answer took so long, is not lost before a renewal fails.
-   */
-  readonly isLost: boolean;
-  /** Renews and awaits the answer; false when the run was lost. */
+  /** False once the lease was lost or has ended: it is renewed no more. */
+  readonly isRenewed: boolean;
+  /** Renews and awaits the answer. False when the run was lost. */
   confirm(): Promise<boolean>;
-  /** The run left this worker's hands. */
+  /** The worker holds the run no longer. */
   end(): void;
-}
-
-/** All leases of a worker, kept by one renewal of them all per heartbeat. */
-export interface Leases {
-  /** `takenAt`: the lease began no earlier. */
-  hold(run: Holding, takenAt: Instant, events: LeaseEvents): Lease;
-  /** How long a lease lasts that nothing has confirmed. Milliseconds. */
-  readonly unconfirmedMs: number;
-  close(): void;
 }
 
 /** A run that is held. A dormant lease is not renewed, hence not confirmed, before `confirm`. */
@@ -57,30 +45,17 @@ export interface Instant {
 
 /** The lease that a server grants to a claim that nothing has confirmed yet. Milliseconds. */
 const unconfirmedMs = 10_000;
-/** When a claim is confirmed that no heartbeat has renewed. Milliseconds. */
+/** The age at which a claim is confirmed by a renewal, if no heartbeat has done so. Milliseconds. */
 const confirmAfterMs = 3_000;
-/** How long the server may take to renew leases. Milliseconds. */
-const renewPatienceMs = 10_000;
-/** A lease that nothing has confirmed is short: without an answer it is renewed again beside that. Milliseconds. */
-const besideMs = 2_000;
-
-interface Held {
-  runId: RunId;
-  fence: number;
-  isDormant: boolean;
-  /** When the last acknowledged claim or renew was sent. */
-  provenAt: Instant;
-  confirmed: boolean;
-  /** Whether it was ever proven: only then may anything have begun that must end with it. */
-  wasProven: boolean;
-  events: LeaseEvents;
-  /** Those who await the next answer. */
-  waiting: Array<(isHeld: boolean) => void>;
-  /** Renewed at the next occasion, due or not. */
-  isUrgent: boolean;
-  /** When it was last renewed without an answer so far, by the monotonic clock; null when there was one. */
-  askedAt: number | null;
-}
+/** A renewal that is not answered within this time is given up. Milliseconds. */
+const renewTimeoutMs = 10_000;
+/**
+ * A lease that nothing has confirmed is short: after this time without an answer a second renewal is sent, while the
+ * first one is still under way. Milliseconds.
+ */
+const secondRenewalMs = 2_000;
+/** The longest pause between renewals that fail. Milliseconds. */
+const maxPauseMs = 1_000;
 
 export function instant(env: Env): Instant {
   return { elapsed: env.elapsed(), now: env.now() };
@@ -91,78 +66,100 @@ export function later(env: Env, { elapsed, now }: Instant, ms: number): Instant 
   return { elapsed: Math.min(env.elapsed(), elapsed + ms), now: Math.min(env.now(), now + ms) };
 }
 
-export function leases(options: LeasesOptions): Leases {
-  const { api, env, logger, session, leaseMs, heartbeatIntervalMs } = options;
-  const held = new Map<RunId, Held>();
-  const slackMs = Math.min(1_000, heartbeatIntervalMs / 10);
-  const earlyMs = Math.min(confirmAfterMs, leaseMs / 3, heartbeatIntervalMs);
-  let timer: { at: number; cancel: Cancel } | null = null;
-  let failures = 0;
-  let isClosed = false;
+/** All leases of a worker, kept by one renewal of them all per heartbeat. */
+export class Leases {
+  readonly #options: LeasesOptions;
+  readonly #held = new Map<RunId, HeldLease>();
+  #timer: { at: number; cancel: Cancel } | null = null;
+  #failures = 0;
+  #isClosed = false;
 
-  const ageOf = ({ provenAt }: Held) => Math.max(env.elapsed() - provenAt.elapsed, env.now() - provenAt.now);
-  // mutant: lease-proven
-  const isProven = (lease: Held) => ageOf(lease) < (lease.confirmed ? leaseMs : Math.min(leaseMs, unconfirmedMs));
-  const leftMs = (lease: Held) => {
-    if (lease.askedAt !== null) {
-      return lease.confirmed ? Number.POSITIVE_INFINITY : lease.askedAt + besideMs - env.elapsed();
-    }
-    if (lease.isUrgent) return 0;
-    if (lease.isDormant) return Number.POSITIVE_INFINITY;
-    return (lease.confirmed ? heartbeatIntervalMs : earlyMs) - ageOf(lease);
-  };
-
-  function wake(inMs: number): void {
-    const at = env.elapsed() + Math.max(0, inMs);
-    if (isClosed || (timer !== null && timer.at <= at)) {
-      return;
-    }
-    timer?.cancel();
-    timer = { at, cancel: env.after(at - env.elapsed(), () => void renew()) };
+  constructor(options: LeasesOptions) {
+    this.#options = options;
   }
 
-  function schedule(): void {
-    let next = Number.POSITIVE_INFINITY;
-    for (const lease of held.values()) {
-      next = Math.min(next, leftMs(lease));
-    }
-    if (next < Number.POSITIVE_INFINITY) {
-      wake(failures === 0 ? next : Math.max(next, backoffMs(env, failures, Math.min(1_000, heartbeatIntervalMs))));
-    }
+  /** How long a lease lasts that nothing has confirmed. Milliseconds. */
+  get unconfirmedMs(): number {
+    return Math.min(this.#options.leaseMs, unconfirmedMs);
   }
 
-  async function renew(): Promise<void> {
-    timer = null;
-    const due = [...held.values()].filter((lease) => leftMs(lease) <= (lease.askedAt === null ? slackMs : 0));
-    const asked = due.length > 0 ? ask(due) : null;
-    schedule();
+  /** `takenAt`: the lease began no earlier. A former lease of the run is renewed no more. */
+  hold(run: Holding, takenAt: Instant, holder: LeaseHolder): Lease {
+    const lease = new HeldLease(this, this.#options, run, takenAt, holder);
+    this.#held.set(run.runId, lease);
+    if (!lease.isDormant) this.#wakeIn(lease.dueInMs);
+    return lease;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#timer?.cancel();
+    this.#held.clear();
+  }
+
+  /** For its leases. */
+  has(lease: HeldLease): boolean {
+    return this.#held.get(lease.runId) === lease;
+  }
+
+  /** For its leases. False when the lease had been removed before. */
+  remove(lease: HeldLease): boolean {
+    return this.has(lease) && this.#held.delete(lease.runId);
+  }
+
+  /** For its leases: renews as soon as the server may be called. */
+  renewSoon(): void {
+    this.#wakeIn(this.#pauseMs);
+  }
+
+  /** How long the server is not called after failures. Milliseconds. */
+  get #pauseMs(): number {
+    const { env, heartbeatIntervalMs } = this.#options;
+    return this.#failures === 0 ? 0 : backoffMs(env, this.#failures, Math.min(maxPauseMs, heartbeatIntervalMs));
+  }
+
+  #wakeIn(ms: number): void {
+    const { env } = this.#options;
+    const at = env.elapsed() + Math.max(0, ms);
+    if (this.#isClosed || (this.#timer !== null && this.#timer.at <= at)) return;
+    this.#timer?.cancel();
+    this.#timer = { at, cancel: env.after(at - env.elapsed(), () => void this.#renew()) };
+  }
+
+  #schedule(): void {
+    let nextMs = Number.POSITIVE_INFINITY;
+    for (const lease of this.#held.values()) nextMs = Math.min(nextMs, lease.dueInMs);
+    if (nextMs < Number.POSITIVE_INFINITY) this.#wakeIn(Math.max(nextMs, this.#pauseMs));
+  }
+
+  async #renew(): Promise<void> {
+    this.#timer = null;
+    const earlyMs = Math.min(1_000, this.#options.heartbeatIntervalMs / 10);
+    const due = [...this.#held.values()].filter(({ dueInMs, askedAt }) => dueInMs <= (askedAt === null ? earlyMs : 0));
+    const asked = due.length > 0 ? this.#ask(due) : null;
+    this.#schedule();
     await asked;
-    schedule();
+    this.#schedule();
   }
 
-  /** On a call path of its own, never longer than a heartbeat: the next try may fare better. */
-  async function ask(due: Held[]): Promise<void> {
-    const leave = new AbortController();
-    const patienceMs = Math.min(renewPatienceMs, Math.max(1_000, heartbeatIntervalMs));
-    const cancel = env.after(patienceMs, () => leave.abort());
+  /** Is given up after a heartbeat at most: the next renewal may fare better. */
+  async #ask(due: HeldLease[]): Promise<void> {
+    const { api, env, logger, session, leaseMs, heartbeatIntervalMs } = this.#options;
+    const timeout = new AbortController();
+    const timeoutMs = Math.min(renewTimeoutMs, Math.max(1_000, heartbeatIntervalMs));
+    const cancel = env.after(timeoutMs, () => timeout.abort());
     const sentAt = instant(env);
     for (const lease of due) lease.askedAt = sentAt.elapsed;
     try {
       const runs = due.map(({ runId, fence }) => ({ runId, fence }));
-      const { results } = await api.renew({ session, leaseMs, runs }, { signal: leave.signal });
-      failures = 0;
-      for (const [index, lease] of due.entries()) {
-        answer(lease, results[index], sentAt);
-      }
+      const { results } = await api.renew({ session, leaseMs, runs }, { signal: timeout.signal });
+      this.#failures = 0;
+      for (const [index, lease] of due.entries()) this.#answered(lease, results[index], sentAt);
     } catch (error) {
-      failures += 1;
-      if (failures === 1 || !isTransient(error)) {
-        logger.warn("heartbeat failed", { runs: due.length, error });
-      }
+      this.#failures += 1;
+      if (this.#failures === 1 || !isTransient(error)) logger.warn("heartbeat failed", { runs: due.length, error });
       for (const lease of due) {
-        if (lease.wasProven && !isProven(lease)) {
-          lose(lease, "LEASE_LOST");
-        }
+        if (lease.wasProven && !lease.isInTime) lease.lose("LEASE_LOST");
       }
     } finally {
       cancel();
@@ -172,89 +169,112 @@ export function leases(options: LeasesOptions): Leases {
     }
   }
 
-  function answer(lease: Held, result: RenewResult | undefined, sentAt: Instant): void {
-    if (held.get(lease.runId) !== lease || result === undefined) {
-      return;
-    }
-    if (!result.ok) {
-      lose(lease, result.code);
-      return;
-    }
-    lease.askedAt = null;
-    if (sentAt.elapsed >= lease.provenAt.elapsed) lease.provenAt = sentAt;
-    lease.confirmed = true;
-    lease.wasProven = true;
-    lease.isUrgent = false;
-    settle(lease, true);
-    if (result.pause) {
-      lease.events.pause();
-    }
+  #answered(lease: HeldLease, result: RenewResult | undefined, sentAt: Instant): void {
+    if (!this.has(lease) || result === undefined) return;
+    if (result.ok) lease.renewed(sentAt, result.pause);
+    else lease.lose(result.code);
   }
-
-  function lose(lease: Held, code: AikiError["code"]): void {
-    if (remove(lease)) {
-      settle(lease, false);
-      lease.events.lost(code);
-    }
-  }
-
-  function remove(lease: Held): boolean {
-    return held.get(lease.runId) === lease && held.delete(lease.runId);
-  }
-
-  function hurry(lease: Held): void {
-    lease.isUrgent = true;
-    wake(failures === 0 ? 0 : backoffMs(env, failures, Math.min(1_000, heartbeatIntervalMs)));
-  }
-
-  return {
-    unconfirmedMs: Math.min(leaseMs, unconfirmedMs),
-    hold({ runId, fence, isDormant = false }, takenAt, events) {
-      const fresh = {
-        provenAt: takenAt,
-        confirmed: false,
-        wasProven: false,
-        isUrgent: false,
-        askedAt: null,
-        waiting: [],
-      };
-      const lease: Held = { runId, fence, isDormant, events, ...fresh };
-      lease.wasProven = isProven(lease);
-      held.set(runId, lease);
-      if (!isDormant) wake(leftMs(lease));
-      return {
-        get isProven() {
-          const proven = isProven(lease);
-          if (!proven && held.get(runId) === lease && !lease.isUrgent) {
-            hurry(lease);
-          }
-          return proven;
-        },
-        get isLost() {
-          return held.get(runId) !== lease && !isProven(lease);
-        },
-        confirm: () =>
-          new Promise((resolve) => {
-            lease.isDormant = false;
-            lease.waiting.push(resolve);
-            hurry(lease);
-          }),
-        end() {
-          remove(lease);
-          settle(lease, false);
-        },
-      };
-    },
-    close() {
-      isClosed = true;
-      timer?.cancel();
-      held.clear();
-    },
-  };
 }
 
-function settle(lease: Held, isHeld: boolean): void {
-  for (const resolve of lease.waiting.splice(0)) {
-    resolve(isHeld);
+class HeldLease implements Lease {
+  readonly runId: RunId;
+  readonly fence: number;
+  isDormant: boolean;
+  /** Whether it was ever proven: only then may anything have begun that must end with it. */
+  wasProven: boolean;
+  /** When it was last renewed without an answer so far, by the monotonic clock; null when there was one. */
+  askedAt: number | null = null;
+  readonly #leases: Leases;
+  readonly #options: LeasesOptions;
+  readonly #holder: LeaseHolder;
+  /** When the last acknowledged claim or renewal was sent. */
+  #provenAt: Instant;
+  #isConfirmed = false;
+  /** Renewed at the next occasion, due or not. */
+  #isUrgent = false;
+  /** Those who await the next answer. */
+  #waiting: Array<(isHeld: boolean) => void> = [];
+
+  constructor(leases: Leases, options: LeasesOptions, run: Holding, takenAt: Instant, holder: LeaseHolder) {
+    const { runId, fence, isDormant = false } = run;
+    this.#leases = leases;
+    this.#options = options;
+    this.runId = runId;
+    this.fence = fence;
+    this.isDormant = isDormant;
+    this.#provenAt = takenAt;
+    this.#holder = holder;
+    this.wasProven = this.isInTime;
+  }
+
+  get isProven(): boolean {
+    const isProven = this.isInTime;
+    if (!isProven && this.isRenewed && !this.#isUrgent) this.#hurry();
+    return isProven;
+  }
+
+  get isRenewed(): boolean {
+    return this.#leases.has(this);
+  }
+
+  get isInTime(): boolean {
+    const { leaseMs } = this.#options;
+    // mutant: lease-proven
+    return this.#ageMs < (this.#isConfirmed ? leaseMs : Math.min(leaseMs, unconfirmedMs));
+  }
+
+  /** In how many milliseconds it is to be renewed; infinite when an answer comes first. */
+  get dueInMs(): number {
+    const { env, leaseMs, heartbeatIntervalMs } = this.#options;
+    if (this.askedAt !== null) {
+      return this.#isConfirmed ? Number.POSITIVE_INFINITY : this.askedAt + secondRenewalMs - env.elapsed();
+    }
+    if (this.#isUrgent) return 0;
+    if (this.isDormant) return Number.POSITIVE_INFINITY;
+    const dueMs = this.#isConfirmed ? heartbeatIntervalMs : Math.min(confirmAfterMs, leaseMs / 3, heartbeatIntervalMs);
+    return dueMs - this.#ageMs;
+  }
+
+  confirm(): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.isDormant = false;
+      this.#waiting.push(resolve);
+      this.#hurry();
+    });
+  }
+
+  end(): void {
+    this.#leases.remove(this);
+    this.#settle(false);
+  }
+
+  renewed(sentAt: Instant, pause: boolean): void {
+    this.askedAt = null;
+    if (sentAt.elapsed >= this.#provenAt.elapsed) this.#provenAt = sentAt;
+    this.#isConfirmed = true;
+    this.wasProven = true;
+    this.#isUrgent = false;
+    this.#settle(true);
+    if (pause) this.#holder.pause();
+  }
+
+  lose(code: ErrorCode): void {
+    if (!this.#leases.remove(this)) return;
+    this.#settle(false);
+    this.#holder.lost(code);
+  }
+
+  get #ageMs(): number {
+    const { env } = this.#options;
+    return Math.max(env.elapsed() - this.#provenAt.elapsed, env.now() - this.#provenAt.now);
+  }
+
+  #hurry(): void {
+    this.#isUrgent = true;
+    this.#leases.renewSoon();
+  }
+
+  #settle(isHeld: boolean): void {
+    for (const resolve of this.#waiting.splice(0)) resolve(isHeld);
   }
 }

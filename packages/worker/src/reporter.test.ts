@@ -3,7 +3,7 @@ import { limits, type Report, type ReportResult } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import { entry, type Script, scriptedApi, viewOf } from "../test/scripted-api.ts";
 import { settled, virtualEnv } from "../test/virtual-env.ts";
-import { reporter } from "./reporter.ts";
+import { type OutgoingReport, Reporter } from "./reporter.ts";
 
 const accepted: ReportResult = { ok: true, first: 1, tail: 1, inbox: 0, entries: [], parked: false, pause: false };
 
@@ -25,7 +25,15 @@ function setup(script: Script) {
   const env = virtualEnv();
   const scripted = scriptedApi(script);
   const ended = new AbortController();
-  const report = reporter({ api: scripted.api, env, session: "s", worker: "w", lanes: 1, ended: ended.signal });
+  const reporter = new Reporter({
+    api: scripted.api,
+    env,
+    session: "s",
+    worker: "w",
+    lanes: 1,
+    ended: ended.signal,
+  });
+  const report = (outgoing: OutgoingReport) => reporter.report(outgoing);
   const held = (runId: string, output?: string) => report({ report: reportOf(runId, output), isLost: () => false });
   return { env, ended, report, held, ...scripted };
 }

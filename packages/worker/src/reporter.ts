@@ -2,21 +2,14 @@ import { isTransient, retryWithBackoff } from "@aikirun/client/internal";
 import { AikiError, type Env, isAikiError } from "@aikirun/lib";
 import { batcher, describeError } from "@aikirun/lib/internal";
 import { type Api, limits, type NewEntry, type Rejection, type Report, type ReportResult } from "@aikirun/lib/protocol";
-import { withNews } from "./journal.ts";
+import { withAllEntries } from "./journal.ts";
 
-/** One report on its way. */
-export interface Parcel {
+/** A report to be sent. */
+export interface OutgoingReport {
   report: Report;
-  /** Whether the run must be presumed lost, or was given up: repeating its report is pointless then. */
+  /** Whether the worker no longer holds the run: repeating its report is pointless then. */
   isLost(): boolean;
 }
-
-/**
- * Sends reports of all runs of a worker, many in one request. Resolves with the server's answer; a refusal for good is
- * an answer too, so that the run can say why it fails. Rejects when the run is given up: with `LEASE_LOST` for a lost
- * parcel, or with the code of a fault that does not concern the report and may end, for example `UNAUTHORIZED`.
- */
-export type Reporter = (parcel: Parcel) => Promise<ReportResult>;
 
 export interface ReporterOptions {
   api: Api;
@@ -32,68 +25,84 @@ export interface ReporterOptions {
 const maxPauseMs = 1_000;
 
 /**
- * What is reported while a request is under way goes together in the next. A request whose reply was lost is repeated
- * with the same report ids for as long as a lease of its runs may hold.
+ * Sends reports of all runs of a worker, many in one request. What is reported while a request is under way goes
+ * together in the next. A request whose reply was lost is repeated with the same report ids for as long as a lease of
+ * its runs may hold.
  */
-export function reporter({ api, env, session, worker, lanes, ended }: ReporterOptions): Reporter {
-  const deliver = async (parcels: Parcel[]): Promise<Outcome[]> => {
-    const live = parcels.filter(({ isLost }) => !isLost());
-    const outcomes = live.length === 0 ? [] : await send(live);
-    const byParcel = new Map(live.map((parcel, index) => [parcel, outcomes[index]]));
-    return parcels.map((parcel) => byParcel.get(parcel) ?? { fault: null });
-  };
+export class Reporter {
+  readonly #options: ReporterOptions;
+  readonly #post: (outgoing: OutgoingReport) => Promise<Outcome>;
 
-  const send = async (parcels: Parcel[]): Promise<Outcome[]> => {
-    const isWorthwhile = () => !ended.aborted && parcels.some(({ isLost }) => !isLost());
-    const request = { session, worker, reports: parcels.map(({ report }) => report) };
+  constructor(options: ReporterOptions) {
+    const { env, lanes } = options;
+    this.#options = options;
+    this.#post = batcher<OutgoingReport, Outcome>({
+      send: (batch) => this.#sendHeld(batch),
+      max: limits.batchItems,
+      lanes,
+      // Two turns: those whose answers have just come report in the next, and join.
+      soon: (then) => env.soon(() => env.soon(then)),
+      weigh: ({ report }) => weightOf(report),
+      maxWeight: limits.requestBytes,
+    });
+  }
+
+  /**
+   * Resolves with the server's answer; a permanent refusal is an answer too, so that the run can say why it fails.
+   * Rejects when the report was given up: with `LEASE_LOST` when the worker no longer holds the run, or with the code
+   * of a fault that does not concern the report and may end, for example `UNAUTHORIZED`.
+   */
+  async report(outgoing: OutgoingReport): Promise<ReportResult> {
+    const outcome = await this.#post(outgoing);
+    const completed = isCut(outcome) ? await this.#complete(outgoing, outcome.result) : outcome;
+    if ("result" in completed) return completed.result;
+    throw givenUp(outgoing, completed.fault);
+  }
+
+  async #sendHeld(batch: OutgoingReport[]): Promise<Outcome[]> {
+    const held = batch.filter(({ isLost }) => !isLost());
+    const outcomes = held.length === 0 ? [] : await this.#send(held);
+    const byReport = new Map(held.map((outgoing, index) => [outgoing, outcomes[index]]));
+    return batch.map((outgoing) => byReport.get(outgoing) ?? { fault: null });
+  }
+
+  async #send(batch: OutgoingReport[]): Promise<Outcome[]> {
+    const { api, session, worker } = this.#options;
+    const request = { session, worker, reports: batch.map(({ report }) => report) };
     try {
-      const call = () => api.report(request);
-      const { results } = await retryWithBackoff(call, { env, isWorthwhile, signals: [ended], maxPauseMs });
+      const { results } = await this.#retry(batch, () => api.report(request));
       return results.map((result) => ({ result }));
     } catch (error) {
       const outcome = outcomeOf(error);
       const isForOne = "result" in outcome || !isAikiError(error);
-      return isForOne && parcels.length > 1 ? divide(parcels) : parcels.map(() => outcome);
+      return isForOne && batch.length > 1 ? this.#divide(batch) : batch.map(() => outcome);
     }
-  };
+  }
 
-  /** Reads the news that a full reply left out. A report that ends its attempt needs none. */
-  const complete = async ({ report, isLost }: Parcel, result: ReportResult): Promise<Outcome> => {
-    if (report.next.type === "finish") {
-      return { result };
-    }
-    const isWorthwhile = () => !ended.aborted && !isLost();
-    const read: Api["read"] = (request) =>
-      retryWithBackoff(() => api.read(request), { env, isWorthwhile, signals: [ended], maxPauseMs });
+  /** The request as a whole was refused: finds the report that is to blame, so that it alone is refused. */
+  async #divide(batch: OutgoingReport[]): Promise<Outcome[]> {
+    const middle = Math.ceil(batch.length / 2);
+    return [...(await this.#send(batch.slice(0, middle))), ...(await this.#send(batch.slice(middle)))];
+  }
+
+  /** Reads the entries that a full reply left out. A report that ends its attempt needs none. */
+  async #complete(outgoing: OutgoingReport, result: ReportResult): Promise<Outcome> {
+    const { report } = outgoing;
+    if (report.next.type === "finish") return { result };
+    const read: Api["read"] = (request) => this.#retry([outgoing], () => this.#options.api.read(request));
     try {
-      return { result: await withNews({ read }, report, result) };
+      return { result: await withAllEntries({ read }, report, result) };
     } catch (error) {
       return { fault: faultOf(error) };
     }
-  };
+  }
 
-  /** The request as a whole was refused: finds the report that is to blame, so that it alone is refused. */
-  const divide = async (parcels: Parcel[]): Promise<Outcome[]> => {
-    const middle = Math.ceil(parcels.length / 2);
-    return [...(await send(parcels.slice(0, middle))), ...(await send(parcels.slice(middle)))];
-  };
-
-  const post = batcher<Parcel, Outcome>({
-    send: deliver,
-    max: limits.batchItems,
-    lanes,
-    // Two turns: those whose answers have just come report in the next, and join.
-    soon: (then) => env.soon(() => env.soon(then)),
-    weigh: ({ report }) => weightOf(report),
-    maxWeight: limits.requestBytes,
-  });
-
-  return async (parcel) => {
-    const outcome = await post(parcel);
-    const completed = isCut(outcome) ? await complete(parcel, outcome.result) : outcome;
-    if ("result" in completed) return completed.result;
-    throw givenUp(parcel, completed.fault);
-  };
+  /** While the worker holds one of the runs. */
+  #retry<Reply>(batch: OutgoingReport[], call: () => Promise<Reply>): Promise<Reply> {
+    const { env, ended } = this.#options;
+    const isWorthwhile = () => !ended.aborted && batch.some(({ isLost }) => !isLost());
+    return retryWithBackoff(call, { env, isWorthwhile, signals: [ended], maxPauseMs });
+  }
 }
 
 /** The server's answer, or the fault for which the run is given up; null when it was lost before. */
@@ -103,7 +112,7 @@ function isCut(outcome: Outcome): outcome is { result: ReportResult } {
   return "result" in outcome && outcome.result.ok && outcome.result.entriesCutAt !== undefined;
 }
 
-function givenUp({ report: { runId } }: Parcel, fault: AikiError | null): AikiError {
+function givenUp({ report: { runId } }: OutgoingReport, fault: AikiError | null): AikiError {
   const ids = { runId };
   const isOver = fault === null || isTransient(fault);
   const message = isOver ? "The report could not be delivered while the run was held." : fault.message;

@@ -1,12 +1,12 @@
-import { silentLogger } from "@aikirun/lib";
+import { AikiError, silentLogger } from "@aikirun/lib";
 import type { ClaimedRun } from "@aikirun/lib/protocol";
 import { workflow } from "@aikirun/workflow";
-import { type Execution, type Host, registry, type SliceEnd } from "@aikirun/workflow/internal";
+import { type ActivationEnd, type Execution, type Host, registry } from "@aikirun/workflow/internal";
 import { describe, expect, it } from "vitest";
 import { claimedRun, type Script, scriptedApi } from "../test/scripted-api.ts";
 import { settled, virtualEnv } from "../test/virtual-env.ts";
 import { instant } from "./leases.ts";
-import { type Runner, runner } from "./runner.ts";
+import { Runner } from "./runner.ts";
 
 const order = workflow({ name: "order" });
 order.v("1", { handler: async () => {} });
@@ -21,7 +21,7 @@ const accepting: Script = {
 /** One execution, moved by the test. */
 interface Moved {
   host: Host;
-  end: (end: SliceEnd) => void;
+  end: (end: ActivationEnd) => void;
 }
 
 function setup(slots: number, script: Script = accepting) {
@@ -30,11 +30,11 @@ function setup(slots: number, script: Script = accepting) {
   const moved = new Map<string, Moved>();
   const events: string[] = [];
   const begin = (host: Host, { id }: ClaimedRun) =>
-    new Promise<SliceEnd>((resolve) => moved.set(id, { host, end: resolve }));
+    new Promise<ActivationEnd>((resolve) => moved.set(id, { host, end: resolve }));
   const createExecution = (_: unknown, host: Host): Execution => ({
     run: (claimed) => begin(host, claimed),
     resume: (claimed) => begin(host, claimed),
-    news: () => {},
+    receive: () => {},
     drain: (reason) => events.push(`drain for ${reason}`),
     abandon: (code) => events.push(`abandon for ${code}`),
     position: { seen: 0, after: 0 },
@@ -43,14 +43,14 @@ function setup(slots: number, script: Script = accepting) {
   const warnings: Array<[string, unknown]> = [];
   const log = { ...silentLogger, warn: (message: string, fields: unknown) => warnings.push([message, fields]) };
   const logger = { ...log, child: () => log };
-  const running: Runner = runner({
+  const running = new Runner({
     client: { api, env, logger, url: null },
     registry: registry().add(order),
     createExecution,
     session: "s",
     worker: "w",
     slots,
-    parkedLimits: { executions: 1, bytes: 100 },
+    cacheLimits: { executions: 1, bytes: 100 },
     leaseMs: 90_000,
     heartbeatIntervalMs: 30_000,
     onFreed: () => events.push("freed"),
@@ -178,6 +178,26 @@ describe("a run that is lost", () => {
     expect(events.filter((event) => event === "abandon for FENCED")).toHaveLength(abandoned);
   });
 
+  it("goes on reporting its suspension, whose answers are lost, until its lease has run out", async () => {
+    const unreachable = () => Promise.reject(new AikiError("UNREACHABLE", "No answer."));
+    const watch: Script["watch"] = () => ({ results: [{ type: "lost", runId: "a", code: "FENCED" }] });
+    const renew: Script["renew"] = ({ runs }) => ({
+      results: runs.map(() => ({ ok: false, code: "FENCED", message: "" })),
+    });
+    const { env, take, moved, events, released } = setup(1, { renew, report: unreachable, watch });
+    await take("a");
+    let end = "none";
+    const next = { type: "suspend", children: 0 } as const;
+    const report = moved.get("a")?.host.report({ seen: 0, after: 0, entries: [], opens: [], starts: [], next });
+    void report?.catch((error: AikiError) => {
+      end = error.code;
+    });
+    await env.advance(8_000);
+    expect([end, events, released().length > 5]).toEqual(["none", [], true]);
+    await env.advance(4_000);
+    expect([end, events]).toEqual(["LEASE_LOST", []]);
+  });
+
   it("is not asked for by a worker that ends", async () => {
     const { running, take, moved, events } = setup(1);
     await take("a");
@@ -192,7 +212,7 @@ describe("a suspended execution that was let go for want of room", () => {
   const suspend = async ({ take, moved }: ReturnType<typeof setup>, ...ids: string[]): Promise<void> => {
     for (const id of ids) {
       await take(id);
-      moved.get(id)?.end({ type: "parked" });
+      moved.get(id)?.end({ type: "suspended" });
       await settled();
     }
   };

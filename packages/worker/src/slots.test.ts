@@ -1,79 +1,79 @@
 import { describe, expect, it } from "vitest";
-import { slots } from "./slots.ts";
+import { Slots } from "./slots.ts";
 
 function setup(count: number) {
   const events: string[] = [];
-  const places = slots({
+  const slots = new Slots({
     count,
     onFreed: () => events.push("freed"),
     onTakenBack: () => events.push("taken back"),
   });
-  return { events, places };
+  return { events, slots };
 }
 
 describe("the slots of a worker", () => {
   it("are occupied by runs until they leave", async () => {
-    const { events, places } = setup(2);
-    const [a, b] = [places.take(), places.take()];
-    expect([a.isExcess, b.isExcess, places.busy]).toEqual([false, false, 2]);
+    const { events, slots } = setup(2);
+    const [a, b] = [slots.take(), slots.take()];
+    expect([a.isExcess, b.isExcess, slots.busy]).toEqual([false, false, 2]);
     let isEmpty = false;
-    const emptied = places.empty().then(() => {
+    const emptied = slots.empty().then(() => {
       isEmpty = true;
     });
     a.leave();
     a.leave();
     await Promise.resolve();
-    expect([places.busy, isEmpty, events]).toEqual([1, false, ["freed"]]);
+    expect([slots.busy, isEmpty, events]).toEqual([1, false, ["freed"]]);
     b.leave();
     await emptied;
-    await places.empty();
-    expect([places.busy, events]).toEqual([0, ["freed", "freed"]]);
+    await slots.empty();
+    expect([slots.busy, events]).toEqual([0, ["freed", "freed"]]);
   });
 
   it("are lent by runs that wait, as many as there are slots, and taken back though all are occupied", () => {
-    const { events, places } = setup(1);
-    const a = places.take();
-    a.idle(true);
-    a.idle(true);
-    expect([places.busy, events]).toEqual([0, ["freed"]]);
-    const b = places.take();
-    b.idle(true);
-    expect([b.isExcess, places.busy]).toEqual([false, 1]);
+    const { events, slots } = setup(1);
+    const a = slots.take();
+    a.setIdle(true);
+    a.setIdle(true);
+    expect([slots.busy, events]).toEqual([0, ["freed"]]);
+    const b = slots.take();
+    b.setIdle(true);
+    expect([b.isExcess, slots.busy]).toEqual([false, 1]);
     // What a lends no longer, b may lend.
-    a.idle(false);
-    expect([places.busy, events]).toEqual([1, ["freed"]]);
-    b.idle(false);
-    expect([places.busy, events]).toEqual([2, ["freed", "taken back"]]);
+    a.setIdle(false);
+    expect([slots.busy, events]).toEqual([1, ["freed"]]);
+    b.setIdle(false);
+    expect([slots.busy, events]).toEqual([2, ["freed", "taken back"]]);
   });
 
   it("are lent in place of a run that left", () => {
-    const { events, places } = setup(1);
-    const [a, b] = [places.take(), places.take()];
-    a.idle(true);
-    b.idle(true);
-    expect(places.busy).toBe(1);
+    const { events, slots } = setup(1);
+    const [a, b] = [slots.take(), slots.take()];
+    a.setIdle(true);
+    b.setIdle(true);
+    expect(slots.busy).toBe(1);
     a.leave();
-    expect([places.busy, events]).toEqual([0, ["freed", "freed"]]);
+    expect([slots.busy, events]).toEqual([0, ["freed", "freed"]]);
   });
 
   it("do not count as lent of a run that left, nor as occupied", async () => {
-    const { places } = setup(1);
-    const a = places.take();
-    a.idle(true);
-    const emptied = places.empty();
+    const { slots } = setup(1);
+    const a = slots.take();
+    a.setIdle(true);
+    const emptied = slots.empty();
     a.leave();
-    a.idle(false);
+    a.setIdle(false);
     await emptied;
-    expect(places.busy).toBe(0);
+    expect(slots.busy).toBe(0);
   });
 
   it("are too few for more runs than were asked for, not for those whose slot was taken back meanwhile", () => {
-    const { places } = setup(1);
-    const a = places.take();
-    a.idle(true);
-    a.idle(false);
-    expect([places.take().isExcess, places.take().isExcess]).toEqual([false, true]);
+    const { slots } = setup(1);
+    const a = slots.take();
+    a.setIdle(true);
+    a.setIdle(false);
+    expect([slots.take().isExcess, slots.take().isExcess]).toEqual([false, true]);
     a.leave();
-    expect(places.take().isExcess).toBe(true);
+    expect(slots.take().isExcess).toBe(true);
   });
 });

@@ -1,33 +1,13 @@
 /**
  * Which of a worker's runs occupy its slots.
  *
- *               idle(true), up to `count` at once
+ *               setIdle(true), up to `count` at once
  *   occupied ─────────────────────────────────────> lent ──┐
- *      ^                                                   │ idle(false): also when all slots are occupied
+ *      ^                                                   │ setIdle(false): also when all slots are occupied
  *      └───────────────────────────────────────────────────┘
  *
  * A run that needs no slot while it waits lends its slot, so that the worker claims another run.
  */
-
-/** The slots of a worker. */
-export interface Slots {
-  /** How many are occupied. May exceed their number after runs took theirs back. */
-  readonly busy: number;
-  /** Begins with a slot that is occupied. */
-  take(): Slot;
-  /** Resolves when no run is left, with or without a slot. */
-  empty(): Promise<void>;
-}
-
-/** The place of one run. */
-export interface Slot {
-  /** More runs came than slots were free, and not because runs took theirs back meanwhile. */
-  readonly isExcess: boolean;
-  /** Whether its run waits and needs no slot. */
-  idle(isIdle: boolean): void;
-  /** The run left the worker. */
-  leave(): void;
-}
 
 export interface SlotsOptions {
   /** How many there are. As many runs may have lent theirs at once; further ones that wait keep theirs. */
@@ -37,63 +17,97 @@ export interface SlotsOptions {
   onTakenBack: () => void;
 }
 
-interface Place {
-  isIdle: boolean;
-  isLent: boolean;
-  /** It was lent and is occupied again. */
-  isBack: boolean;
+/** The slot of one run. */
+export interface Slot {
+  /** More runs came than slots were free, and not because runs took theirs back meanwhile. */
+  readonly isExcess: boolean;
+  /** Whether its run waits and needs no slot. */
+  setIdle(isIdle: boolean): void;
+  /** The run left the worker. */
+  leave(): void;
 }
 
-export function slots({ count, onFreed, onTakenBack }: SlotsOptions): Slots {
-  const places = new Set<Place>();
-  const waiting: Array<() => void> = [];
-  let lent = 0;
-  let back = 0;
+/** The slots of a worker. */
+export class Slots {
+  readonly #options: SlotsOptions;
+  readonly #taken = new Set<TakenSlot>();
+  #waiting: Array<() => void> = [];
+  #lent = 0;
+  #back = 0;
 
-  const isToLend = ({ isIdle, isLent }: Place) => isIdle && !isLent;
+  constructor(options: SlotsOptions) {
+    this.#options = options;
+  }
 
-  const set = (place: Place, isLent: boolean, isBack: boolean): void => {
-    lent += Number(isLent) - Number(place.isLent);
-    back += Number(isBack) - Number(place.isBack);
-    place.isLent = isLent;
-    place.isBack = isBack;
-  };
+  /** How many are occupied. May exceed their number after runs took theirs back. */
+  get busy(): number {
+    return this.#taken.size - this.#lent;
+  }
 
-  const lend = (): void => {
-    for (const place of places) {
-      if (lent >= count) return;
-      if (isToLend(place)) set(place, true, false);
+  /** Begins with a slot that is occupied. */
+  take(): Slot {
+    const isExcess = this.busy - this.#back >= this.#options.count;
+    const slot = new TakenSlot(this, isExcess);
+    this.#taken.add(slot);
+    return slot;
+  }
+
+  /** Resolves when no run is left, with or without a slot. */
+  empty(): Promise<void> {
+    return this.#taken.size === 0 ? Promise.resolve() : new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** For its slots. */
+  setIdle(slot: TakenSlot, isIdle: boolean): void {
+    if (!this.#taken.has(slot) || slot.isIdle === isIdle) return;
+    const before = this.#lent;
+    slot.isIdle = isIdle;
+    if (!isIdle && slot.state === "lent") this.#set(slot, "taken back");
+    this.#lend();
+    if (this.#lent > before) this.#options.onFreed();
+    if (this.#lent < before) this.#options.onTakenBack();
+  }
+
+  /** For its slots. */
+  remove(slot: TakenSlot): void {
+    if (!this.#taken.delete(slot)) return;
+    this.#set(slot, "occupied");
+    this.#lend();
+    this.#options.onFreed();
+    if (this.#taken.size === 0) for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  #lend(): void {
+    for (const slot of this.#taken) {
+      if (this.#lent >= this.#options.count) return;
+      if (slot.isIdle && slot.state !== "lent") this.#set(slot, "lent");
     }
-  };
+  }
 
-  const idle = (place: Place, isIdle: boolean): void => {
-    if (!places.has(place) || place.isIdle === isIdle) return;
-    const before = lent;
-    place.isIdle = isIdle;
-    if (!isIdle && place.isLent) set(place, false, true);
-    lend();
-    if (lent > before) onFreed();
-    if (lent < before) onTakenBack();
-  };
+  #set(slot: TakenSlot, state: TakenSlot["state"]): void {
+    this.#lent += Number(state === "lent") - Number(slot.state === "lent");
+    this.#back += Number(state === "taken back") - Number(slot.state === "taken back");
+    slot.state = state;
+  }
+}
 
-  const leave = (place: Place): void => {
-    if (!places.delete(place)) return;
-    set(place, false, false);
-    lend();
-    onFreed();
-    if (places.size === 0) for (const resolve of waiting.splice(0)) resolve();
-  };
+class TakenSlot implements Slot {
+  readonly isExcess: boolean;
+  isIdle = false;
+  /** One that is taken back is occupied, and was lent before. */
+  state: "occupied" | "lent" | "taken back" = "occupied";
+  readonly #slots: Slots;
 
-  return {
-    get busy() {
-      return places.size - lent;
-    },
-    take() {
-      const isExcess = places.size - lent - back >= count;
-      const place: Place = { isIdle: false, isLent: false, isBack: false };
-      places.add(place);
-      return { isExcess, idle: (isIdle) => idle(place, isIdle), leave: () => leave(place) };
-    },
-    empty: () => (places.size === 0 ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),
-  };
+  constructor(slots: Slots, isExcess: boolean) {
+    this.#slots = slots;
+    this.isExcess = isExcess;
+  }
+
+  setIdle(isIdle: boolean): void {
+    this.#slots.setIdle(this, isIdle);
+  }
+
+  leave(): void {
+    this.#slots.remove(this);
+  }
 }

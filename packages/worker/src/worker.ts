@@ -12,10 +12,10 @@ import {
   registry,
 } from "@aikirun/workflow/internal";
 import { parseConfig, type WorkerConfig, type WorkerParams } from "./config.ts";
-import { parkedLimits } from "./parked.ts";
+import { cacheLimits } from "./execution-cache.ts";
 import { type Presence, presence } from "./presence.ts";
 import { rejections } from "./rejections.ts";
-import { type Runner, runner } from "./runner.ts";
+import { Runner } from "./runner.ts";
 import { type Source, source } from "./source.ts";
 import { subscribe } from "./subscribers/subscribe.ts";
 import type { Subscriber } from "./subscribers/subscriber.ts";
@@ -150,14 +150,14 @@ async function work({ client, config, served, session, stopped, release }: Begin
   if (subscriber === null) {
     throw workerStopped(id);
   }
-  const running: Runner = runner({
+  const running: Runner = new Runner({
     client: { api, env, logger, url: client.url },
     registry: served,
     createExecution: (definition, host) => createExecution(definition, host, execution),
     session,
     worker: id,
     slots: maxConcurrentWorkflowRuns,
-    parkedLimits: parkedLimits(getHeapStatistics().heap_size_limit, () => atWork),
+    cacheLimits: cacheLimits(getHeapStatistics().heap_size_limit, () => atWork),
     leaseMs,
     heartbeatIntervalMs,
     onFreed: () => claims.freed(),
@@ -178,8 +178,8 @@ async function work({ client, config, served, session, stopped, release }: Begin
     leaseMs,
     serves,
     freeSlots: () => maxConcurrentWorkflowRuns - running.busy,
-    onRun: running.take,
-    onRefused: running.refused,
+    onRun: (run, takenAt) => running.take(run, takenAt),
+    onRefused: (runId, fence) => running.refused(runId, fence),
   });
   if (served.serves().length === 0) {
     logger.warn("nothing is registered yet: add workflows with worker.registry.add(…)");

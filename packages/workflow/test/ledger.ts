@@ -11,7 +11,7 @@ import type {
   ReportResult,
   Value,
 } from "@aikirun/lib/protocol";
-import type { Draft } from "../src/replay/contract.ts";
+import type { ReportDraft } from "../src/replay/contract.ts";
 
 interface Wait {
   address: string;
@@ -27,7 +27,7 @@ export type LedgerStatus = "queued" | "running" | "parked" | "paused" | "stalled
 export class Ledger {
   readonly runId = "01900000-0000-7000-8000-000000000001";
   readonly entries: Entry[] = [];
-  readonly reports: Draft[] = [];
+  readonly reports: ReportDraft[] = [];
   readonly started = new Map<string, { id: string; input: string | undefined; spec: object }>();
   readonly #now: () => number;
   waits: Wait[] = [];
@@ -86,7 +86,7 @@ export class Ledger {
     };
   }
 
-  report(draft: Draft, fence: number): ReportResult {
+  report(draft: ReportDraft, fence: number): ReportResult {
     if (this.status !== "running" || fence !== this.fence) return { ok: false, code: "FENCED", message: "fenced" };
     if (draft.build !== undefined && draft.build !== this.build?.id) {
       this.build = { id: draft.build, since: this.build === undefined ? 0 : this.tail };
@@ -164,7 +164,7 @@ export class Ledger {
     return this.entries.findLast((entry) => entry.address === address);
   }
 
-  #goOn({ next, seen }: Draft): boolean {
+  #goOn({ next, seen }: ReportDraft): boolean {
     switch (next.type) {
       case "continue":
         return false;

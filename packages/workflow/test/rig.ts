@@ -1,7 +1,7 @@
 import { type Env, type Logger, silentLogger } from "@aikirun/lib";
 import type { ReportResult } from "@aikirun/lib/protocol";
 import type { ExecutableVersion } from "../src/definition/version.ts";
-import type { Draft, Execution, Host, SliceEnd } from "../src/replay/contract.ts";
+import type { ActivationEnd, Execution, Host, ReportDraft } from "../src/replay/contract.ts";
 import { createExecution, type ExecutionOptions } from "../src/replay/execution.ts";
 import { Ledger } from "./ledger.ts";
 
@@ -94,7 +94,7 @@ export class Rig {
   /** Holds answers back until told. */
   held: Array<() => void> | null = null;
   /** Ends of slices, in order. */
-  readonly ends: SliceEnd[] = [];
+  readonly ends: ActivationEnd[] = [];
   readonly #input: string | undefined;
   readonly #options: ExecutionOptions;
   /** The claim under which the newest execution reports. */
@@ -137,7 +137,7 @@ export class Rig {
   async tell(): Promise<void> {
     const { execution, ledger } = this;
     if (execution === null) return;
-    execution.news(ledger.entries.slice(execution.position.after), ledger.inbox);
+    execution.receive(ledger.entries.slice(execution.position.after), ledger.inbox);
     await this.env.settle();
   }
 
@@ -168,7 +168,7 @@ export class Rig {
     throw new Error("the run did not end");
   }
 
-  get end(): SliceEnd | undefined {
+  get end(): ActivationEnd | undefined {
     return this.ends.at(-1);
   }
 
@@ -176,7 +176,7 @@ export class Rig {
     return this.ledger.output === undefined ? undefined : JSON.parse(this.ledger.output);
   }
 
-  get reports(): Draft[] {
+  get reports(): ReportDraft[] {
     return this.ledger.reports;
   }
 

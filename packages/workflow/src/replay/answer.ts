@@ -1,6 +1,6 @@
 import { type AikiError, isAikiError } from "@aikirun/lib";
 import type { Next, ReportResult } from "@aikirun/lib/protocol";
-import type { SliceEnd } from "./contract.ts";
+import type { ActivationEnd } from "./contract.ts";
 
 /** How the handler ended. */
 export type Conclusion = Extract<Next, { type: "finish" }>["outcome"];
@@ -31,12 +31,12 @@ export function isPermanent(code: string): boolean {
 }
 
 /** How the slice ends when a report that says `next` is accepted; null when it goes on. */
-export function sliceEnd(next: Next, parked: boolean): SliceEnd | null {
+export function sliceEnd(next: Next, parked: boolean): ActivationEnd | null {
   switch (next.type) {
     case "continue":
       return parked ? { type: "lost", code: "RUN_LEFT" } : null;
     case "suspend":
-      return parked ? { type: "parked" } : null;
+      return parked ? { type: "suspended" } : null;
     case "release":
       return { type: "released", next: next.type };
     case "stall":
@@ -48,7 +48,7 @@ export function sliceEnd(next: Next, parked: boolean): SliceEnd | null {
   }
 }
 
-function finished(conclusion: Conclusion): SliceEnd {
+function finished(conclusion: Conclusion): ActivationEnd {
   if (conclusion.status === "completed") return { type: "finished", status: "completed" };
   const { error, retryInMs } = conclusion;
   if (retryInMs === null) return { type: "finished", status: "failed", error };

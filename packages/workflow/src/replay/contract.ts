@@ -20,7 +20,7 @@ export interface Host {
    * Sends one report of this run; at most one is in flight. Resolves with the server's answer, after as many repeats as
    * a lost reply needs; rejects only when the worker gives up on the run (shutdown, lease lost).
    */
-  report(draft: Draft): Promise<ReportResult>;
+  report(draft: ReportDraft): Promise<ReportResult>;
   /**
    * True while an effect may begin: less than one lease since the last acknowledged renew was sent, and not shutting
    * down.
@@ -51,11 +51,11 @@ export interface PumpOptions {
 }
 
 /** A report before the worker adds its ids. */
-export type Draft = Omit<Report, "reportId" | "runId" | "fence">;
+export type ReportDraft = Omit<Report, "reportId" | "runId" | "fence">;
 
 /** How a slice ended. After `parked` the execution may be resumed hot; after the others it is spent. */
-export type SliceEnd =
-  | { type: "parked" }
+export type ActivationEnd =
+  | { type: "suspended" }
   | { type: "released"; next: Next["type"] }
   | { type: "finished"; status: "completed" }
   | { type: "finished"; status: "failed"; error: Failure }
@@ -68,11 +68,11 @@ export type SliceEnd =
 /** One run being executed by one worker. */
 export interface Execution {
   /** Executes from the claim until the run leaves this worker's hands. Never rejects. */
-  run(claimed: ClaimedRun): Promise<SliceEnd>;
+  run(claimed: ClaimedRun): Promise<ActivationEnd>;
   /** Goes on with a parked execution: `claimed.hot` is true and its journal holds the news. Never rejects. */
-  resume(claimed: ClaimedRun): Promise<SliceEnd>;
+  resume(claimed: ClaimedRun): Promise<ActivationEnd>;
   /** Entries after `position.after` that arrived while it runs (from `watch`). What does not follow on is ignored. */
-  news(entries: Entry[], inbox: number): void;
+  receive(entries: Entry[], inbox: number): void;
   /** Start nothing new, record what is in flight, then release with this reason. */
   drain(reason: "shutdown" | "paused"): void;
   /** The run is no longer ours: abort every signal, report nothing more. */

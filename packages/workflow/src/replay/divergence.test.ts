@@ -11,7 +11,7 @@ const version = (handler: Handler) => workflow({ name: "w" }).v("1", { handler }
 async function changed(before: Handler, after: Handler): Promise<Rig> {
   const rig = new Rig(version(before));
   await rig.cold();
-  expect(rig.end).toEqual({ type: "parked" });
+  expect(rig.end).toEqual({ type: "suspended" });
   await rig.env.advance(10_000);
   rig.ledger.tick();
   rig.definition = version(after);
@@ -143,7 +143,7 @@ describe("a run whose code changed", () => {
     rig.ledger.status = "queued";
     const reports = rig.reports.length;
     await rig.cold();
-    expect(rig.end).toEqual({ type: "parked" });
+    expect(rig.end).toEqual({ type: "suspended" });
     rig.env.time += 10_000;
     rig.ledger.tick();
     await rig.hot();

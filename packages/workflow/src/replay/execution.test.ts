@@ -155,7 +155,7 @@ describe("parallel calls", () => {
       steps.of(name).open(name);
       await rig.env.settle();
     }
-    expect(rig.end).toEqual({ type: "parked" });
+    expect(rig.end).toEqual({ type: "suspended" });
     expect(rig.nexts).toEqual(["continue", "continue", "suspend"]);
     rig.kill();
     await rig.cold();

@@ -5,7 +5,7 @@ import type { ExecutableVersion } from "../definition/version.ts";
 import type { Conclusion } from "./answer.ts";
 import { Calls } from "./calls.ts";
 import { runOf } from "./context.ts";
-import type { Execution, Host, SliceEnd } from "./contract.ts";
+import type { ActivationEnd, Execution, Host } from "./contract.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { Journal } from "./journal.ts";
 import { Pump } from "./pump.ts";
@@ -34,7 +34,7 @@ export interface ExecutionOptions {
  */
 export function createExecution(definition: ExecutableVersion, host: Host, options: ExecutionOptions = {}): Execution {
   let pump: Pump | null = null;
-  const notRunning: SliceEnd = { type: "lost", code: "NOT_RESUMABLE" };
+  const notRunning: ActivationEnd = { type: "lost", code: "NOT_RESUMABLE" };
   return {
     run(claimed) {
       if (pump !== null) return Promise.resolve(notRunning);
@@ -44,7 +44,7 @@ export function createExecution(definition: ExecutableVersion, host: Host, optio
       return pump.slice();
     },
     resume: (claimed) => pump?.resume(claimed) ?? Promise.resolve(notRunning),
-    news: (entries, inbox) => pump?.news(entries, inbox),
+    receive: (entries, inbox) => pump?.receive(entries, inbox),
     drain: (reason) => pump?.drain(reason),
     abandon: (code) => pump?.abandon(code),
     get position() {

@@ -43,7 +43,7 @@ describe("a parked execution", () => {
     }
     expect(rig.output).toBe(6);
     expect(calls).toBe(1);
-    expect(rig.ends.map(({ type }) => type)).toEqual(["parked", "parked", "parked", "finished"]);
+    expect(rig.ends.map(({ type }) => type)).toEqual(["suspended", "suspended", "suspended", "finished"]);
   });
 
   it("parks again, opening nothing twice, when it is woken for nothing", async () => {
@@ -51,7 +51,7 @@ describe("a parked execution", () => {
     const rig = new Rig(v);
     await rig.cold();
     await rig.hot();
-    expect(rig.ends).toEqual([{ type: "parked" }, { type: "parked" }]);
+    expect(rig.ends).toEqual([{ type: "suspended" }, { type: "suspended" }]);
     expect(rig.reports[1]).toMatchObject({ opens: [], next: { type: "suspend" } });
   });
 
@@ -97,7 +97,7 @@ describe("a parked execution", () => {
     rig.held.shift()?.();
     rig.held = null;
     await rig.env.settle();
-    expect(rig.end).toEqual({ type: "parked" });
+    expect(rig.end).toEqual({ type: "suspended" });
     expect({ begun, reclaims: rig.reclaims }).toEqual({ begun: [], reclaims: 1 });
     await rig.hot();
     expect(rig.ledger.status).toBe("completed");
@@ -129,7 +129,7 @@ describe("a parked execution", () => {
     rig.ledger.event("go", 1);
     rig.held = null;
     await rig.hot();
-    expect(rig.ends).toEqual([{ type: "parked" }, { type: "parked" }]);
+    expect(rig.ends).toEqual([{ type: "suspended" }, { type: "suspended" }]);
     for (const answer of answers) answer();
     rig.ledger.event("go", 2);
     await rig.hot();
@@ -183,7 +183,7 @@ describe("news", () => {
     await rig.cold();
     rig.ledger.event("go", 1);
     rig.ledger.event("go", 2);
-    rig.execution?.news(rig.ledger.entries.slice(2), 2);
+    rig.execution?.receive(rig.ledger.entries.slice(2), 2);
     expect(rig.execution?.position).toEqual({ seen: 0, after: 0 });
     end.open("s");
     await rig.env.settle();

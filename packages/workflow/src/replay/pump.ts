@@ -16,7 +16,7 @@ import type { Conclusion } from "./answer.ts";
 import { Beginnings } from "./beginnings.ts";
 import type { OpenCall, Unnumbered } from "./call.ts";
 import { Caller } from "./caller.ts";
-import type { Host, PumpOptions, SliceEnd } from "./contract.ts";
+import type { ActivationEnd, Host, PumpOptions } from "./contract.ts";
 import { Deliveries } from "./deliveries.ts";
 import { Drain, shiftedStall } from "./drain.ts";
 import { unhandled } from "./errors.ts";
@@ -66,7 +66,7 @@ export class Pump implements CodeOwner {
   #openWhenParked = 0;
   /** When the event loop was last free for others, in monotonic milliseconds. */
   #turningSince = 0;
-  #endSlice: (end: SliceEnd) => void = () => {};
+  #endSlice: (end: ActivationEnd) => void = () => {};
 
   constructor(claimed: ClaimedRun, journal: Journal, host: Host, options: PumpOptions) {
     this.host = host;
@@ -83,7 +83,7 @@ export class Pump implements CodeOwner {
     this.#lone = new LoneValue(journal, deliveries, outbox);
     const outcomes = {
       goOn: (pause: boolean) => this.#goOn(pause),
-      ended: (end: SliceEnd) => this.#end(end),
+      ended: (end: ActivationEnd) => this.#end(end),
       failed: (error: Failure) => this.#failForGood(error),
     };
     this.#reports = new Reports({ host, claimed, journal, deliveries, outbox, build: options.build, outcomes });
@@ -99,16 +99,16 @@ export class Pump implements CodeOwner {
   }
 
   /** Runs until the run leaves this worker's hands. */
-  slice(): Promise<SliceEnd> {
+  slice(): Promise<ActivationEnd> {
     return new Promise((resolve) => {
       this.#endSlice = resolve;
       this.touch();
     });
   }
 
-  resume(claimed: ClaimedRun): Promise<SliceEnd> {
+  resume(claimed: ClaimedRun): Promise<ActivationEnd> {
     // A claim can overtake the answer that the run was parked.
-    if (this.#reports.isOnlySuspending) this.#end({ type: "parked" });
+    if (this.#reports.isOnlySuspending) this.#end({ type: "suspended" });
     if (this.#mode !== "parked" || claimed.attempt !== this.claimed.attempt) {
       return Promise.resolve({ type: "lost", code: "NOT_RESUMABLE" });
     }
@@ -119,7 +119,7 @@ export class Pump implements CodeOwner {
     return this.slice();
   }
 
-  news(entries: Entry[], inbox: number): void {
+  receive(entries: Entry[], inbox: number): void {
     if (this.#mode === "running" && this.#reports.receive(entries, inbox)) this.#schedule();
   }
 
@@ -378,9 +378,9 @@ export class Pump implements CodeOwner {
     this.#turn(false);
   }
 
-  #end(end: SliceEnd): void {
+  #end(end: ActivationEnd): void {
     if (this.#mode === "spent") return;
-    this.#mode = end.type === "parked" ? "parked" : "spent";
+    this.#mode = end.type === "suspended" ? "parked" : "spent";
     this.patience.stop();
     this.patience.release();
     this.#cancelRecheck?.();
@@ -389,7 +389,7 @@ export class Pump implements CodeOwner {
     this.#draining = null;
     this.#reports.stop();
     // What the handler did while the report was under way is looked at once more.
-    if (end.type === "parked") this.#schedule();
+    if (end.type === "suspended") this.#schedule();
     else {
       this.beginnings.clear();
       this.outbox.clear();

@@ -2,7 +2,7 @@ import { AikiError } from "@aikirun/lib";
 import { describeError } from "@aikirun/lib/internal";
 import type { Address, ClaimedRun, Entry, Failure, Next } from "@aikirun/lib/protocol";
 import { type Answer, givenUp, isPermanent, sliceEnd } from "./answer.ts";
-import type { Draft, Host, SliceEnd } from "./contract.ts";
+import type { ActivationEnd, Host, ReportDraft } from "./contract.ts";
 import type { Deliveries } from "./deliveries.ts";
 import type { Journal } from "./journal.ts";
 import { type Outbox, type Parcel, packed } from "./outbox.ts";
@@ -18,7 +18,7 @@ export interface AnswerOutcomes {
   /** The run goes on here; `pause` when it is to be handed back to be paused. */
   goOn: (pause: boolean) => void;
   /** The run left this worker's hands. */
-  ended: (end: SliceEnd) => void;
+  ended: (end: ActivationEnd) => void;
   /** The report was refused for good: the run fails with this error. */
   failed: (error: Failure) => void;
 }
@@ -96,7 +96,7 @@ export class Reports {
     this.#inFlight = { parcel, next: then };
     const { entries, opens, starts } = packed(parcel);
     const after = this.#options.journal.tail;
-    const draft: Draft = { seen: this.#seen, after, build, entries, opens, starts, next: then };
+    const draft: ReportDraft = { seen: this.#seen, after, build, entries, opens, starts, next: then };
     if (expecting !== null) draft.expecting = expecting;
     host.report(draft).then(
       (answer) => this.#answered(parcel, then, answer),

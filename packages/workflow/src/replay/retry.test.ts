@@ -81,7 +81,7 @@ describe("a task that fails", () => {
     rig.kill();
     rig.ledger.status = "queued";
     await rig.cold();
-    expect(rig.end).toEqual({ type: "parked" });
+    expect(rig.end).toEqual({ type: "suspended" });
     expect(tries).toEqual([1]);
     expect(rig.ledger.waits).toHaveLength(1);
     await rig.env.advance(60_000);

@@ -42,7 +42,7 @@ describe("a wait that ends before it is opened again", () => {
     happen(rig.ledger);
     await rig.hot();
     expect(rig.reports.slice(before).flatMap(({ opens }) => opens)).toMatchObject([{ address: "event:end#0" }]);
-    expect(rig.end).toEqual({ type: "parked" });
+    expect(rig.end).toEqual({ type: "suspended" });
   });
 });
 
@@ -63,7 +63,7 @@ describe("sleep", () => {
         next: { type: "suspend", children: 0 },
       },
     ]);
-    expect(rig.end).toEqual({ type: "parked" });
+    expect(rig.end).toEqual({ type: "suspended" });
     await rig.env.advance(90_000);
     rig.ledger.tick();
     await rig.hot();

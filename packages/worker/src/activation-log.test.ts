@@ -2,12 +2,12 @@ import { consoleLogger } from "@aikirun/lib";
 import type { ReportedStall } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import { claimedRun } from "../test/scripted-api.ts";
-import { sliceLog } from "./slice-log.ts";
+import { activationLog } from "./activation-log.ts";
 
 describe("the log of a worker", () => {
   it("says why a run or an attempt failed", () => {
     const lines: string[] = [];
-    const log = sliceLog(consoleLogger({ now: () => 0, write: (line) => lines.push(line) }));
+    const log = activationLog(consoleLogger({ now: () => 0, write: (line) => lines.push(line) }));
     const error = { name: "Error", message: "no stock", cause: { name: "HttpError", message: "409" } };
     log.ended(claimedRun("r"), { type: "finished", status: "failed", error });
     log.ended(claimedRun("r"), { type: "finished", status: "retrying", error, retryInMs: 200 });
@@ -19,7 +19,7 @@ describe("the log of a worker", () => {
 
   it("says why a run stalled, and what to look at", () => {
     const lines: string[] = [];
-    const log = sliceLog(consoleLogger({ now: () => 0, write: (line) => lines.push(line) }));
+    const log = activationLog(consoleLogger({ now: () => 0, write: (line) => lines.push(line) }));
     const error = { name: "SchemaError", message: "n is no number" };
     const stalls: ReportedStall[] = [
       { reason: "diverged", call: "step:new#0", unclaimed: ["step:old#0"] },
@@ -40,7 +40,7 @@ describe("the log of a worker", () => {
 
   it("says for which call a replay waits, since when, and the way out", () => {
     const lines: string[] = [];
-    const log = sliceLog(consoleLogger({ now: () => 0, write: (line) => lines.push(line) }));
+    const log = activationLog(consoleLogger({ now: () => 0, write: (line) => lines.push(line) }));
     log.waiting(claimedRun("r"), "step:charge#0", Date.UTC(2025, 0, 1));
     expect(lines).toEqual([
       expect.stringMatching(

@@ -1,12 +1,12 @@
 import type { LogFields, Logger } from "@aikirun/lib";
 import { restoreError } from "@aikirun/lib/internal";
 import type { Address, ClaimedRun, ReportedStall } from "@aikirun/lib/protocol";
-import type { SliceEnd } from "@aikirun/workflow/internal";
+import type { ActivationEnd } from "@aikirun/workflow/internal";
 
-/** One line per thing that happened to a run: what is expected at debug, what somebody may have to look at at warn. */
-export interface SliceLog {
+/** One line per thing that happened to a run: at debug what is expected, at warn what a person may have to look at. */
+export interface ActivationLog {
   claimed(run: ClaimedRun): void;
-  ended(run: ClaimedRun, end: SliceEnd): void;
+  ended(run: ClaimedRun, end: ActivationEnd): void;
   released(run: ClaimedRun, reason: string): void;
   crashed(run: ClaimedRun, error: unknown): void;
   /** The replay waits for a recorded call. `since` is epoch milliseconds. */
@@ -23,8 +23,8 @@ const causes = {
 const waitingFor =
   "the replay waits for a call that the code made before; deploy code that makes it, or cancel the run and retry it";
 
-export function sliceLog(logger: Logger): SliceLog {
-  const finished = (run: ClaimedRun, end: Extract<SliceEnd, { type: "finished" }>): void => {
+export function activationLog(logger: Logger): ActivationLog {
+  const finished = (run: ClaimedRun, end: Extract<ActivationEnd, { type: "finished" }>): void => {
     const fields = fieldsOf(run);
     if (end.status === "completed") {
       logger.debug("completed", fields);
@@ -51,8 +51,8 @@ export function sliceLog(logger: Logger): SliceLog {
     ended(run, end) {
       const fields = fieldsOf(run);
       switch (end.type) {
-        case "parked":
-          return logger.debug("parked", fields);
+        case "suspended":
+          return logger.debug("suspended", fields);
         case "released":
           return logger.debug("released", fields);
         case "finished":

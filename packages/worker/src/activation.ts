@@ -1,0 +1,357 @@
+/**
+ * One claimed run, from its claim until it leaves this worker. The activation alone knows whether the worker holds it.
+ *
+ *   claim ──> preparing ──> running <──> handing over ──> ended
+ *                 │            │              │
+ *                 │            │              └──────> cached ──> ended
+ *                 v            v              v
+ *                lost <────────┴──────────────┘
+ *
+ *   preparing     The lease is confirmed where that is needed, and the journal is read. A run that this worker cannot
+ *                 execute is released: ended.
+ *   running       The handler runs, and its execution reports what it does.
+ *   handing over  A report that ends the activation is under way, or was accepted. Only its answer says what became of
+ *                 the run: when the server says meanwhile that the run is not this worker's, it may have suspended it.
+ *   cached        The run is suspended. Its execution waits in memory until the activation of the next claim takes it.
+ *   ended         The run was released, finished or stalled, or its execution was taken over or abandoned.
+ *   lost          Another worker may have the run: nothing of it is reported any more.
+ */
+
+import { retryWithBackoff } from "@aikirun/client/internal";
+import { AikiError, type Env, type ErrorCode, type Logger } from "@aikirun/lib";
+import type { Address, Api, ClaimedRun, Entry, Next, Report, ReportResult, RunId } from "@aikirun/lib/protocol";
+import type {
+  ActivationEnd,
+  ExecutableVersion,
+  Execution,
+  Host,
+  Registry,
+  ReportDraft,
+} from "@aikirun/workflow/internal";
+import type { ActivationLog } from "./activation-log.ts";
+import type { Cacheable, ExecutionCache } from "./execution-cache.ts";
+import { type ExecutionOwner, HeldExecution } from "./held-execution.ts";
+import { withJournal } from "./journal.ts";
+import type { Instant, Lease, LeaseHolder, Leases } from "./leases.ts";
+import type { Quarantine, Stay } from "./quarantine.ts";
+import { ReplayWait } from "./replay-wait.ts";
+import type { Reporter } from "./reporter.ts";
+import type { RunWatch, WatchedRun } from "./run-watch.ts";
+import type { Slot, Slots } from "./slots.ts";
+
+/** What the activations of a worker share. */
+export interface ActivationContext {
+  readonly api: Api;
+  readonly env: Env;
+  readonly logger: Logger;
+  readonly registry: Registry;
+  readonly createExecution: (definition: ExecutableVersion, host: Host) => Execution;
+  readonly leases: Leases;
+  readonly slots: Slots;
+  readonly quarantine: Quarantine;
+  readonly cache: ExecutionCache<Activation>;
+  readonly watch: RunWatch;
+  readonly reporter: Reporter;
+  readonly log: ActivationLog;
+  /** The worker releases its runs, and starts nothing new. */
+  readonly isStopping: boolean;
+  /** Aborts when the worker ends. */
+  readonly ended: AbortSignal;
+  /** The cached execution of this activation needs its run back. */
+  reclaim(activation: Activation): void;
+  /** A report without an answer may have suspended the run of this activation for this worker. */
+  reclaimLost(activation: Activation): void;
+}
+
+type ActivationState = "preparing" | "running" | "handing over" | "cached" | "ended" | "lost";
+
+type ReleaseReason = Extract<Next, { type: "release" }>["reason"];
+
+/** The longest pause between tries to read the journal. Milliseconds. */
+const maxPauseMs = 1_000;
+
+export class Activation implements LeaseHolder, WatchedRun, Cacheable, ExecutionOwner {
+  readonly claimed: ClaimedRun;
+  startedAt = 0;
+  isListening = false;
+  readonly #context: ActivationContext;
+  readonly #lease: Lease;
+  readonly #slot: Slot;
+  readonly #replayWait: ReplayWait;
+  readonly #stay: Stay | null;
+  #state: ActivationState = "preparing";
+  /** Why the run is lost, once it is. */
+  #lossCode: ErrorCode = "LEASE_LOST";
+  #isPausing = false;
+  /** The suspended handler went on by itself: the execution needs its run back. */
+  #needsRun = false;
+  #held: HeldExecution | null = null;
+  #reports = 0;
+  #rejectReport: (error: AikiError) => void = () => {};
+  #left: Promise<void> = Promise.resolve();
+
+  constructor(context: ActivationContext, claimed: ClaimedRun, takenAt: Instant) {
+    const { leases, slots, quarantine, log, env } = context;
+    const isDormant = mayCrashWorker(claimed);
+    this.claimed = claimed;
+    this.#context = context;
+    this.#lease = leases.hold({ runId: claimed.id, fence: claimed.fence, isDormant }, takenAt, this);
+    this.#slot = slots.take();
+    this.#replayWait = new ReplayWait(env, (call, since) => log.waiting(claimed, call, since));
+    this.#stay = isDormant ? quarantine.enter() : null;
+  }
+
+  get runId(): RunId {
+    return this.claimed.id;
+  }
+
+  get fence(): number {
+    return this.claimed.fence;
+  }
+
+  get definition(): ExecutableVersion | null {
+    return this.#held?.definition ?? null;
+  }
+
+  get position(): { readonly seen: number; readonly after: number } {
+    const { inbox, journal } = this.claimed;
+    return this.#held?.execution.position ?? { seen: inbox, after: journal.at(-1)?.seq ?? 0 };
+  }
+
+  get size(): number {
+    return this.#held?.execution.size ?? 0;
+  }
+
+  get mayBegin(): boolean {
+    return !this.#context.isStopping && this.#state === "running" && this.#lease.isProven;
+  }
+
+  /** `before`: an activation of the same run that has not left yet. `onLeft` is called when this one leaves. */
+  begin(before: Activation | undefined, onLeft: () => void): void {
+    this.#left = this.#run(before)
+      .catch((error: unknown) => this.#crashed(error))
+      .then(() => this.#leave(onLeft));
+  }
+
+  /** The handler starts nothing new; what is under way is recorded, and the run is released. */
+  drain(): void {
+    this.#held?.execution.drain("shutdown");
+  }
+
+  pause(): void {
+    this.#isPausing = true;
+    this.#held?.execution.drain("paused");
+  }
+
+  receive(entries: Entry[], inbox: number): void {
+    this.#held?.execution.receive(entries, inbox);
+  }
+
+  lost(code: ErrorCode): void {
+    if (this.#state !== "handing over") this.lose(code);
+  }
+
+  /** The worker gives the run up, whatever is under way. */
+  lose(code: ErrorCode): void {
+    if (!this.#isHeld) return;
+    this.#lease.end();
+    this.#giveUp(code);
+  }
+
+  /** Gives the run up and releases it. Resolves when the server has answered, or the report was given up. */
+  async handBack(): Promise<void> {
+    if (!this.#isHeld) return;
+    this.#giveUp("SHUTDOWN");
+    await this.#release("shutdown");
+  }
+
+  abandon(code: ErrorCode): void {
+    this.#state = "ended";
+    this.#held?.execution.abandon(code);
+  }
+
+  report(draft: ReportDraft): Promise<ReportResult> {
+    return new Promise((resolve, reject) => {
+      this.#rejectReport = reject;
+      if (draft.next.type !== "continue" && this.#state === "running") this.#state = "handing over";
+      this.#context.reporter.report({ report: this.#addressed(draft), isLost: () => this.#isLost }).then(
+        (result) => {
+          // What has reported did not crash its worker.
+          this.#stay?.end();
+          if (!result.ok || !result.parked) this.#goOn();
+          resolve(result);
+        },
+        (error) => {
+          this.#goOn();
+          reject(error);
+        },
+      );
+    });
+  }
+
+  reclaim(): void {
+    this.#needsRun = true;
+    if (this.#state === "cached") this.#context.reclaim(this);
+  }
+
+  listen(isListening: boolean): void {
+    this.isListening = isListening;
+    if (isListening) this.#context.watch.hasListener();
+  }
+
+  /** A replay that waits needs no slot: its run lends it to others. */
+  expect(call: Address | null): void {
+    this.#replayWait.set(call);
+    this.#slot.setIdle(call !== null);
+  }
+
+  get #isHeld(): boolean {
+    return this.#state === "preparing" || this.#state === "running" || this.#state === "handing over";
+  }
+
+  /** Whether it is pointless to repeat a report, or a request that prepares the run. */
+  get #isLost(): boolean {
+    return this.#state === "lost" || this.#isLeaseOver;
+  }
+
+  /** A lease that was too old when its claim was answered is not over before a renewal fails. */
+  get #isLeaseOver(): boolean {
+    return !this.#lease.isRenewed && !this.#lease.isProven;
+  }
+
+  async #run(before: Activation | undefined): Promise<void> {
+    const { claimed } = this;
+    const { log, registry, cache } = this.#context;
+    log.claimed(claimed);
+    if (before !== undefined) await before.#giveWay(claimed);
+    const definition = registry.find(claimed.name, claimed.versionId);
+    if (this.#context.isStopping || this.#slot.isExcess || definition === undefined) {
+      cache.drop(claimed.id);
+      const reason = definition === undefined ? "unserved" : "shutdown";
+      await this.#release(reason);
+      this.#state = "ended";
+      log.released(claimed, reason);
+      return;
+    }
+    const cached = claimed.hot ? cache.take(claimed.id, claimed.fence, definition) : null;
+    cache.drop(claimed.id);
+    const run = await this.#prepare(cached !== null);
+    if (run === null || !this.#isHeld) {
+      this.#state = "lost";
+      cached?.abandon(this.#lossCode);
+      log.ended(claimed, { type: "lost", code: this.#lossCode });
+      return;
+    }
+    const resumed = cached === null ? null : cached.#handOn(this);
+    const end = await this.#execute(resumed ?? this.#newExecution(definition), run, resumed !== null);
+    log.ended(claimed, end);
+    this.#conclude(end);
+  }
+
+  /** The answer to a report and the next claim may overtake one another: the activation before must end first. */
+  async #giveWay({ hot }: ClaimedRun): Promise<void> {
+    if (!hot) this.lose("FENCED");
+    await this.#left;
+  }
+
+  /** Everything before the handler may move; null when the run was lost meanwhile. */
+  async #prepare(isResumable: boolean): Promise<ClaimedRun | null> {
+    const { claimed } = this;
+    const { api, env, ended } = this.#context;
+    await this.#stay?.mayBegin;
+    // Nothing of a run begins under a lease that may be another's by now.
+    const needsConfirming = claimed.lapses > 0 || !this.#lease.isProven;
+    if (!this.#isHeld || (needsConfirming && !(await this.#lease.confirm()))) return null;
+    const isWorthwhile = () => !this.#isLost;
+    const retry = { env, isWorthwhile, signals: [ended], maxPauseMs };
+    return retryWithBackoff(() => withJournal(api, claimed, isResumable), retry);
+  }
+
+  #newExecution(definition: ExecutableVersion): HeldExecution {
+    const { createExecution, env, logger } = this.#context;
+    const { id, name, versionId } = this.claimed;
+    const fields = { runId: id, workflow: name, version: versionId };
+    return new HeldExecution(this, definition, createExecution, { env, logger: logger.child(fields) });
+  }
+
+  /** The next activation takes the suspended execution over. */
+  #handOn(next: Activation): HeldExecution | null {
+    this.#state = "ended";
+    if (this.#held !== null) this.#held.owner = next;
+    return this.#held;
+  }
+
+  async #execute(held: HeldExecution, run: ClaimedRun, isResumed: boolean): Promise<ActivationEnd> {
+    const { env, watch } = this.#context;
+    const { execution } = held;
+    this.#held = held;
+    this.#state = "running";
+    this.startedAt = env.elapsed();
+    const end = isResumed ? execution.resume(run) : execution.run(run);
+    if (this.#context.isStopping) execution.drain("shutdown");
+    else if (this.#isPausing) execution.drain("paused");
+    watch.add(this);
+    try {
+      return await end;
+    } finally {
+      watch.remove(this);
+    }
+  }
+
+  #conclude(end: ActivationEnd): void {
+    const { cache, isStopping } = this.#context;
+    if (end.type === "lost") {
+      this.#state = "lost";
+      if (end.code === "LEASE_LOST" && !isStopping) this.#context.reclaimLost(this);
+    } else if (end.type !== "suspended") {
+      this.#state = "ended";
+    } else if (isStopping || this.#state === "lost") {
+      this.abandon("SHUTDOWN");
+    } else {
+      this.#state = "cached";
+      cache.put(this);
+      if (this.#needsRun) this.#context.reclaim(this);
+    }
+  }
+
+  #crashed(error: unknown): void {
+    this.#state = "ended";
+    this.#context.log.crashed(this.claimed, error);
+  }
+
+  #leave(onLeft: () => void): void {
+    this.#stay?.end();
+    this.#lease.end();
+    onLeft();
+    this.#replayWait.end();
+    this.#slot.leave();
+  }
+
+  #giveUp(code: ErrorCode): void {
+    this.#state = "lost";
+    this.#lossCode = code;
+    this.#rejectReport(new AikiError(code, "The worker gave up on the run.", { ids: { runId: this.runId } }));
+    this.#held?.execution.abandon(code);
+  }
+
+  /** The report did not end the activation. */
+  #goOn(): void {
+    if (this.#state === "handing over") this.#state = "running";
+  }
+
+  async #release(reason: ReleaseReason): Promise<void> {
+    const next = { type: "release", reason } as const;
+    const report = this.#addressed({ ...this.position, entries: [], opens: [], starts: [], next });
+    await this.#context.reporter.report({ report, isLost: () => this.#isLeaseOver }).catch(() => {});
+  }
+
+  #addressed(draft: ReportDraft): Report {
+    this.#reports += 1;
+    return { ...draft, reportId: String(this.#reports), runId: this.runId, fence: this.fence };
+  }
+}
+
+/** The first lease that was lost may have had any cause; a run that lost more begins in quarantine. */
+function mayCrashWorker({ lapses }: ClaimedRun): boolean {
+  return lapses > 1;
+}

@@ -1,0 +1,128 @@
+import type { ErrorCode } from "@aikirun/lib";
+import type { RunId } from "@aikirun/lib/protocol";
+
+/** A suspended execution. */
+export interface Cacheable {
+  readonly runId: RunId;
+  /** Of the claim under which it was suspended. */
+  readonly fence: number;
+  /** The code that it executes. */
+  readonly definition: unknown;
+  /** How much memory it is thought to hold, in bytes. */
+  readonly size: number;
+  /** It is resumed no more: what its handler still does comes to nothing. */
+  abandon(code: ErrorCode): void;
+}
+
+/** Bounds of what is cached. When one is passed, the least recently suspended executions are evicted. */
+export interface CacheLimits {
+  readonly executions: number;
+  /** In all of them together. An execution that is larger by itself is not cached at all. */
+  readonly bytes: number;
+}
+
+const maxExecutions = 1_000;
+
+/**
+ * The part of the heap that cached executions may fill with what was delivered to them. A value takes several times
+ * the bytes of its JSON text, and the runs under way need room as well.
+ */
+const heapShare = 1 / 8;
+
+/** Bounds for each of the `workers` of a process whose heap may grow to `heapLimitBytes`. */
+export function cacheLimits(heapLimitBytes: number, workers: () => number): CacheLimits {
+  return {
+    executions: maxExecutions,
+    get bytes() {
+      return (heapLimitBytes * heapShare) / Math.max(1, workers());
+    },
+  };
+}
+
+/**
+ * The suspended executions that a worker keeps in memory, to resume them without replay.
+ *
+ * An evicted execution is not abandoned: nothing here refers to it any more, and its run is replayed from the journal
+ * when it is next claimed. Its handler may still await something that is not durable. When that ends, and the handler
+ * makes a durable call, the worker claims the run for this execution, which is then reserved.
+ */
+export class ExecutionCache<Item extends Cacheable> {
+  readonly #limits: CacheLimits;
+  /** The least recently suspended one first. */
+  readonly #items = new Map<RunId, Item>();
+  readonly #sizes = new Map<RunId, number>();
+  /** Their runs are being claimed for them: the limits do not apply. */
+  readonly #reserved = new Map<RunId, Item>();
+  #bytes = 0;
+
+  constructor(limits: CacheLimits) {
+    this.#limits = limits;
+  }
+
+  /** Caches it if there may be room for it, for which others may be evicted. */
+  put(item: Item): void {
+    this.drop(item.runId);
+    const { size } = item;
+    if (size > this.#limits.bytes) return;
+    this.#items.set(item.runId, item);
+    this.#sizes.set(item.runId, size);
+    this.#bytes += size;
+    for (const runId of this.#items.keys()) {
+      if (this.#items.size <= this.#limits.executions && this.#bytes <= this.#limits.bytes) break;
+      this.#remove(runId);
+    }
+  }
+
+  /**
+   * Caches it, whatever room there is, until it is taken or dropped: its run is being claimed for it. False, and it is
+   * not cached, when one is there that was suspended later.
+   */
+  reserve(item: Item): boolean {
+    const other = this.#find(item.runId);
+    if (other !== null && other.fence > item.fence) return false;
+    this.#remove(item.runId);
+    if (other !== item) other?.abandon("EVICTED");
+    this.#reserved.set(item.runId, item);
+    return true;
+  }
+
+  /**
+   * Takes out the execution to resume: suspended under the fence just before this one, and of the same code. Otherwise
+   * null, and whatever was cached of the run is abandoned.
+   */
+  take(runId: RunId, fence: number, definition: unknown): Item | null {
+    const item = this.#remove(runId);
+    if (item === null || (item.fence === fence - 1 && item.definition === definition)) return item;
+    item.abandon("EVICTED");
+    return null;
+  }
+
+  /** What is cached of the run, if it was suspended under this fence. */
+  peek(runId: RunId, fence: number): Item | null {
+    const item = this.#find(runId);
+    return item?.fence === fence ? item : null;
+  }
+
+  /** Abandons what is cached of one run. */
+  drop(runId: RunId): void {
+    this.#remove(runId)?.abandon("EVICTED");
+  }
+
+  /** Abandons all. */
+  clear(): void {
+    for (const runId of [...this.#items.keys(), ...this.#reserved.keys()]) this.drop(runId);
+  }
+
+  #find(runId: RunId): Item | null {
+    return this.#reserved.get(runId) ?? this.#items.get(runId) ?? null;
+  }
+
+  #remove(runId: RunId): Item | null {
+    const item = this.#find(runId);
+    this.#reserved.delete(runId);
+    this.#items.delete(runId);
+    this.#bytes -= this.#sizes.get(runId) ?? 0;
+    this.#sizes.delete(runId);
+    return item;
+  }
+}

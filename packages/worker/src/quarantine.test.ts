@@ -1,0 +1,44 @@
+import { describe, expect, it } from "vitest";
+import { virtualEnv } from "../test/virtual-env.ts";
+import { Quarantine } from "./quarantine.ts";
+
+function quarantined(maxMs: number, names: string[]) {
+  const env = virtualEnv();
+  const quarantine = new Quarantine(env, maxMs);
+  const begun: string[] = [];
+  const stays = new Map(names.map((name) => [name, quarantine.enter()]));
+  for (const [name, { mayBegin }] of stays) void mayBegin.then(() => begun.push(name));
+  return { env, begun, end: (name: string) => stays.get(name)?.end() };
+}
+
+describe("runs in quarantine", () => {
+  it("begin one after the other, each when the one before has ended its stay", async () => {
+    const { env, begun, end } = quarantined(1_000, ["a", "b", "c"]);
+    await env.advance(10);
+    expect(begun).toEqual(["a"]);
+    end("a");
+    await env.advance(10);
+    expect(begun).toEqual(["a", "b"]);
+    end("b");
+    await env.advance(10);
+    expect(begun).toEqual(["a", "b", "c"]);
+  });
+
+  it("wait no longer than the limit for one that does not report", async () => {
+    const { env, begun } = quarantined(1_000, ["a", "b", "c"]);
+    await env.advance(999);
+    expect(begun).toEqual(["a"]);
+    await env.advance(1);
+    expect(begun).toEqual(["a", "b"]);
+    await env.advance(1_000);
+    expect(begun).toEqual(["a", "b", "c"]);
+  });
+
+  it("do not wait for one that left before it began", async () => {
+    const { env, begun, end } = quarantined(1_000, ["a", "b", "c"]);
+    end("b");
+    end("a");
+    await env.advance(10);
+    expect(begun).toEqual(["a", "b", "c"]);
+  });
+});

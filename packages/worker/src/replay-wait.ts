@@ -1,0 +1,44 @@
+import type { Cancel, Env } from "@aikirun/lib";
+import type { Address } from "@aikirun/lib/protocol";
+
+/** How long a replay may wait for a recorded call before the log says so. Milliseconds. */
+const lateMs = 10_000;
+
+/** The recorded call that the replay of one run waits for, and how long it has waited. */
+export class ReplayWait {
+  readonly #env: Pick<Env, "now" | "after">;
+  readonly #onLate: (call: Address, since: number) => void;
+  #call: Address | null = null;
+  /** The log has said so, or the run left the worker. */
+  #isOver = false;
+  #cancel: Cancel = () => {};
+
+  /** `onLate` is called once, for the first wait that takes 10 s. `since` is epoch milliseconds. */
+  constructor(env: Pick<Env, "now" | "after">, onLate: (call: Address, since: number) => void) {
+    this.#env = env;
+    this.#onLate = onLate;
+  }
+
+  /** Null when the replay goes on. */
+  set(call: Address | null): void {
+    const isBeginning = this.#call === null && call !== null && !this.#isOver;
+    if (call === null) this.#cancel();
+    this.#call = call;
+    if (isBeginning) this.#begin();
+  }
+
+  /** The run left the worker: no wait counts any more. */
+  end(): void {
+    this.set(null);
+    this.#isOver = true;
+  }
+
+  #begin(): void {
+    const since = this.#env.now();
+    this.#cancel = this.#env.after(lateMs, () => {
+      if (this.#call === null) return;
+      this.#isOver = true;
+      this.#onLate(this.#call, since);
+    });
+  }
+}
