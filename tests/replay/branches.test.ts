@@ -33,7 +33,7 @@ describe("a call that stands beside another one", () => {
       return Promise.all([first(), second()]);
     });
     await timed.execute({ slow: 1_000 }, 500);
-    await timed.rig.cold();
+    await timed.rig.replay();
     await timed.live(2_000);
     expect(outcome(timed)).toEqual(["completed", ["first, 2", "second"]]);
   });
@@ -64,9 +64,9 @@ describe("a call after a race that left a wait open", () => {
     });
     await timed.execute({ load: 1_000 }, 100);
     await timed.elapse(1_000);
-    await timed.rig.hot();
+    await timed.rig.resume();
     timed.rig.ledger.event("stop", "now");
-    await timed.rig.hot();
+    await timed.rig.resume();
     timed.delays = {};
     await timed.live(2_000);
     return timed;
@@ -76,7 +76,7 @@ describe("a call after a race that left a wait open", () => {
     const timed = await sending((run) => run.sleep({ minutes: 1 }));
     await timed.again({}, 2_000);
     await timed.elapse(60_000);
-    await timed.rig.hot();
+    await timed.rig.resume();
     expect([...outcome(timed), sent]).toEqual(["completed", 1, 1]);
   });
 
@@ -84,7 +84,7 @@ describe("a call after a race that left a wait open", () => {
     const timed = await sending(async (run) => {
       if (run.attempt === 1) throw new Error("again");
     });
-    await timed.rig.cold();
+    await timed.rig.replay();
     await timed.live(2_000);
     expect([...outcome(timed), sent]).toEqual(["completed", 1, 1]);
   });
@@ -149,7 +149,7 @@ describe("a race of an earlier attempt", () => {
     });
     await timed.execute({ a: 300, b: 10, rest: 1_000 }, 3_000);
     timed.delays = { a: 10, b: 300 };
-    await timed.rig.cold();
+    await timed.rig.replay();
     await timed.live(3_000);
     expect([...outcome(timed), told]).toEqual(["completed", "b", ["b"]]);
   });
@@ -180,7 +180,7 @@ describe("a call that is given up", () => {
     const timed = new Timed((run) => race(run, [loser(run)]));
     await timed.execute({}, 100);
     await timed.elapse(1_000);
-    await timed.rig.hot();
+    await timed.rig.resume();
     await timed.elapse(5_000);
     await timed.again({}, 5_000);
     expect(outcome(timed)).toEqual(["completed", "done"]);

@@ -18,7 +18,7 @@ describe("alike calls of parallel branches", () => {
   it("get their own results when plain work takes another time on replay", async () => {
     const timed = new Timed(handler);
     await timed.execute({ "price ann": 5, "price bob": 400, ann: 100 });
-    expect(timed.rig.ledger.status).toBe("parked");
+    expect(timed.rig.ledger.status).toBe("suspended");
     await timed.elapse(30_000);
     await timed.again({ ann: 900 });
     expect(timed.rig.output).toEqual(["ann -> receipt of ann", "bob -> receipt of bob"]);
@@ -104,7 +104,7 @@ describe("alike calls of parallel branches", () => {
     await timed.execute({});
     failing.clear();
     await timed.rig.env.advance(100);
-    await timed.rig.cold();
+    await timed.rig.replay();
     expect(timed.rig.output).toEqual(["receipt of ann", "receipt of bob", "receipt of cyd"]);
   });
 });
@@ -181,7 +181,7 @@ describe("two alike calls after plain work", () => {
     );
     timed.rig.definition = fixed.rig.definition;
     timed.rig.ledger.status = "queued";
-    await timed.rig.cold();
+    await timed.rig.replay();
     await timed.rig.env.advance(10_000);
     await fixed.rig.env.advance(10_000);
     await timed.rig.env.advance(10_000);
@@ -211,7 +211,7 @@ describe("two alike calls after plain work", () => {
       timed.rig.kill();
       timed.rig.definition = fixed.rig.definition;
       timed.rig.ledger.status = "queued";
-      await timed.rig.cold();
+      await timed.rig.replay();
       await timed.live(5_000);
     };
     const waits = (timed: Timed): string[] => timed.rig.ledger.waits.map(({ address }) => address);
@@ -251,12 +251,12 @@ describe("two alike calls after plain work", () => {
       for (let time = 0; time < 3; time++) {
         timed.rig.kill();
         timed.rig.ledger.status = "queued";
-        await timed.rig.cold();
+        await timed.rig.replay();
         await timed.live(1_000);
       }
       await timed.rig.env.advance(200_000_000);
       timed.rig.ledger.tick();
-      await timed.rig.hot();
+      await timed.rig.resume();
       expect(began).toEqual(["ann", "bob", "told"]);
       expect(timed.rig.output).toEqual(["ann", "bob"]);
     });
@@ -394,7 +394,7 @@ describe("a long replay", () => {
       if (!isOver) setImmediate(count);
     };
     setImmediate(count);
-    await timed.rig.cold();
+    await timed.rig.replay();
     isOver = true;
     expect(timed.rig.ledger.status).toBe("completed");
     expect(turns).toBeGreaterThan(5);

@@ -51,9 +51,9 @@ describe("a schema that was tightened under a live run", () => {
 
   const sized = async (schema: z.ZodType): Promise<Rig> => {
     const rig = new Rig(version(schema));
-    await rig.cold();
+    await rig.replay();
     rig.ledger.event("sized", { size: 99 });
-    await rig.hot();
+    await rig.resume();
     await rig.env.advance(1_000);
     rig.ledger.tick();
     rig.kill();
@@ -63,20 +63,20 @@ describe("a schema that was tightened under a live run", () => {
   it("stalls the run on an event that was accepted before, and goes on once the schema takes it again", async () => {
     const rig = await sized(accepting);
     rig.definition = version(tightened);
-    await rig.cold();
+    await rig.replay();
     expect(rig.end).toMatchObject({
       type: "stalled",
       stall: { reason: "schema_mismatch", call: "event:sized#0", error: { code: "SCHEMA_MISMATCH" } },
     });
     rig.definition = version(accepting);
-    await rig.cold();
+    await rig.replay();
     expect(rig.output).toEqual({ size: 99 });
   });
 
   it("changes nothing for an event that had been refused, and is refused again", async () => {
     const rig = await sized(tightened);
     rig.definition = version(accepting);
-    await rig.cold();
+    await rig.replay();
     expect(rig.output).toBe("SCHEMA_MISMATCH");
   });
 
@@ -91,11 +91,11 @@ describe("a schema that was tightened under a live run", () => {
         },
       });
     const rig = new Rig(of(z.number()), 99);
-    await rig.cold();
+    await rig.replay();
     rig.kill();
     rig.ledger.status = "queued";
     rig.definition = of(z.number().max(10));
-    await rig.cold();
+    await rig.replay();
     expect(rig.end).toMatchObject({ stall: { reason: "schema_mismatch", call: "input" } });
   });
 });
@@ -147,7 +147,7 @@ describe("a moment that has passed", () => {
     await timed.execute({}, 10);
     for (let round = 0; round < 2; round++) {
       timed.rig.ledger.tick();
-      await timed.rig.hot();
+      await timed.rig.resume();
     }
     expect(timed.rig.output).toBe(true);
     expect(warnings).toHaveLength(2);
@@ -163,9 +163,9 @@ describe("a moment that has passed", () => {
     });
     await timed.execute({}, 10);
     timed.rig.ledger.tick();
-    await timed.rig.hot();
+    await timed.rig.resume();
     await timed.elapse(3_000);
-    await timed.rig.hot();
+    await timed.rig.resume();
     expect(timed.rig.output).toBeGreaterThanOrEqual(3_000);
   });
 });
@@ -185,7 +185,7 @@ describe("several open waits for one event", () => {
     await timed.execute({}, 10);
     for (let round = 0; round < 5; round++) {
       await timed.elapse(1_000);
-      await timed.rig.hot();
+      await timed.rig.resume();
     }
     expect(timed.rig.ledger.status).toBe("completed");
     expect(warnings).toEqual([expect.stringContaining('several open waits for event "stop"')]);
@@ -210,7 +210,7 @@ describe("a child whose reference is taken", () => {
     expect(rig.output).toEqual(["REFERENCE_CONFLICT", "after"]);
     rig.ledger.status = "queued";
     rig.ledger.output = undefined;
-    await rig.cold();
+    await rig.replay();
     expect(rig.output).toEqual(["REFERENCE_CONFLICT", "after"]);
   });
 });

@@ -19,7 +19,7 @@ async function mended(timed: Timed, handler: Handler, ms = 10_000): Promise<void
   timed.rig.kill();
   timed.rig.definition = other.rig.definition;
   timed.rig.ledger.status = "queued";
-  await timed.rig.cold();
+  await timed.rig.replay();
   await timed.live(ms);
 }
 

@@ -28,7 +28,7 @@ export class Timed {
   /** Executes with these delays until nothing moves for `ms`. */
   async execute(delays: Record<string, number>, ms = 5_000): Promise<void> {
     this.delays = delays;
-    await this.rig.cold();
+    await this.rig.replay();
     await this.live(ms);
   }
 
@@ -38,7 +38,7 @@ export class Timed {
     for (let passed = 0; passed < ms; passed += 10) {
       const before = rig.reclaims;
       await rig.env.advance(10);
-      if (rig.reclaims > before) await rig.hot();
+      if (rig.reclaims > before) await rig.resume();
     }
   }
 

@@ -17,12 +17,12 @@ describe("run.race", () => {
     const timed = new Timed(rounds);
     await timed.execute({}, 100);
     await timed.elapse(1_000);
-    await timed.rig.hot();
+    await timed.rig.resume();
     expect(addresses(timed)).toEqual(["event:stop#1", "sleep:#1"]);
     timed.rig.ledger.event("stop", "now");
-    await timed.rig.hot();
+    await timed.rig.resume();
     await timed.elapse(1_000);
-    await timed.rig.hot();
+    await timed.rig.resume();
     expect(timed.rig.output).toEqual(["slept", "now", "slept"]);
   });
 
@@ -50,7 +50,7 @@ describe("run.race", () => {
     // Both come before the worker knows of either: the sleep is recorded first.
     timed.rig.ledger.tick();
     timed.rig.ledger.event("stop", "kept");
-    await timed.rig.hot();
+    await timed.rig.resume();
     await timed.again({}, 100);
     expect(timed.rig.output).toEqual(["slept", "kept"]);
   });
@@ -135,7 +135,7 @@ describe("a wait with a signal", () => {
     });
     await timed.execute({}, 100);
     timed.rig.ledger.event("stop", "second");
-    await timed.rig.hot();
+    await timed.rig.resume();
     expect(timed.rig.output).toEqual(["WAIT_WITHDRAWN", "second"]);
   });
 
@@ -163,7 +163,7 @@ describe("a wait with a signal", () => {
     });
     await timed.execute({}, 1_000);
     await timed.elapse(1_000);
-    await timed.rig.hot();
+    await timed.rig.resume();
     expect(timed.rig.output).toBe("WAIT_WITHDRAWN");
   });
 });

@@ -135,12 +135,12 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
 
   /** The handler starts nothing new; what is under way is recorded, and the run is released. */
   drain(): void {
-    this.#held?.execution.drain("shutdown");
+    this.#held?.execution.release("shutdown");
   }
 
   pause(): void {
     this.#isPausing = true;
-    this.#held?.execution.drain("paused");
+    this.#held?.execution.release("paused");
   }
 
   receive(entries: Entry[], inbox: number): void {
@@ -288,8 +288,8 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
     this.#state = "running";
     this.startedAt = env.elapsed();
     const end = isResumed ? execution.resume(run) : execution.run(run);
-    if (this.#context.isStopping) execution.drain("shutdown");
-    else if (this.#isPausing) execution.drain("paused");
+    if (this.#context.isStopping) execution.release("shutdown");
+    else if (this.#isPausing) execution.release("paused");
     watch.add(this);
     try {
       return await end;

@@ -35,7 +35,7 @@ function setup(slots: number, script: Script = accepting) {
     run: (claimed) => begin(host, claimed),
     resume: (claimed) => begin(host, claimed),
     receive: () => {},
-    drain: (reason) => events.push(`drain for ${reason}`),
+    release: (reason) => events.push(`release for ${reason}`),
     abandon: (code) => events.push(`abandon for ${code}`),
     position: { seen: 0, after: 0 },
     size: 1,
@@ -109,7 +109,7 @@ describe("a run whose replay waits for a recorded call", () => {
       isIdle = true;
     });
     await settled();
-    expect([isIdle, events]).toEqual([false, ["freed", "drain for shutdown"]]);
+    expect([isIdle, events]).toEqual([false, ["freed", "release for shutdown"]]);
     await running.handBack();
     expect(released()).toEqual(["a"]);
     moved.get("a")?.end({ type: "lost", code: "SHUTDOWN" });

@@ -21,7 +21,15 @@ interface Wait {
   ask: Ask | undefined;
 }
 
-export type LedgerStatus = "queued" | "running" | "parked" | "paused" | "stalled" | "completed" | "failed" | "retrying";
+export type LedgerStatus =
+  | "queued"
+  | "running"
+  | "suspended"
+  | "paused"
+  | "stalled"
+  | "completed"
+  | "failed"
+  | "retrying";
 
 /** What a server holds of one run and how it answers: the rules of the real core, small enough to read. */
 export class Ledger {
@@ -47,7 +55,7 @@ export class Ledger {
   #taken = new Map<string, number>();
   /** Arrivals that withdrawn waits had taken, of one event name. */
   readonly #returned: number[] = [];
-  #parkedChildren = 0;
+  #awaitedChildren = 0;
   /** What the worker had of the run when it parked it, as long as it may go on with that. */
   heldTail: number | null = null;
 
@@ -151,7 +159,7 @@ export class Ledger {
     this.inbox += 1;
     this.#record(resultAddress(address), value);
     this.waits = this.waits.filter((wait) => !wait.address.startsWith(`${address}/`));
-    if (this.status === "parked" && this.#parkedChildren > 0) this.status = "queued";
+    if (this.status === "suspended" && this.#awaitedChildren > 0) this.status = "queued";
   }
 
   /** When the next wait ends. */
@@ -170,8 +178,8 @@ export class Ledger {
         return false;
       case "suspend":
         if (seen !== this.inbox) return false;
-        this.status = this.pause ? "paused" : "parked";
-        this.#parkedChildren = next.children;
+        this.status = this.pause ? "paused" : "suspended";
+        this.#awaitedChildren = next.children;
         this.heldTail = this.tail;
         return true;
       case "release":
@@ -239,7 +247,7 @@ export class Ledger {
   #end(wait: Wait, value: Value): void {
     this.waits = this.waits.filter((other) => other !== wait);
     this.#record(wait.address, value, wait.ask);
-    if (this.status === "parked") this.status = "queued";
+    if (this.status === "suspended") this.status = "queued";
   }
 
   #has(address: string): boolean {

@@ -98,7 +98,7 @@ export class Rig {
   readonly #input: string | undefined;
   readonly #options: ExecutionOptions;
   /** The claim under which the newest execution reports. */
-  #tenure: { fence: number } = { fence: 0 };
+  #claim: { fence: number } = { fence: 0 };
   definition: ExecutableVersion;
 
   constructor(definition: ExecutableVersion, input?: unknown, options: ExecutionOptions = {}) {
@@ -108,7 +108,7 @@ export class Rig {
   }
 
   /** Claims the run and executes it from its record, in a worker that remembers nothing. */
-  async cold(): Promise<void> {
+  async replay(): Promise<void> {
     const execution = createExecution(this.definition, this.#host(), this.#options);
     this.execution = execution;
     const slice = execution.run(this.ledger.claim(this.#input, null));
@@ -117,10 +117,10 @@ export class Rig {
   }
 
   /** Claims the run back for the execution that parked it. */
-  async hot(): Promise<void> {
+  async resume(): Promise<void> {
     const { execution } = this;
     if (execution === null) throw new Error("nothing is parked");
-    this.#tenure.fence = this.ledger.fence + 1;
+    this.#claim.fence = this.ledger.fence + 1;
     const slice = execution.resume(this.ledger.claim(this.#input, this.ledger.heldTail ?? this.ledger.tail));
     slice.then((end) => this.ends.push(end));
     await this.env.settle();
@@ -148,16 +148,16 @@ export class Rig {
   }
 
   /** Executes, cold after every suspension unless `hot`, moving the clock from deadline to deadline. */
-  async toEnd(options: { hot?: boolean } = {}): Promise<void> {
-    await this.cold();
+  async toEnd(options: { isCached?: boolean } = {}): Promise<void> {
+    await this.replay();
     for (let turn = 0; turn < 1_000; turn++) {
       const { status } = this.ledger;
       if (status === "completed" || status === "failed" || status === "stalled") return;
       if (status === "queued") {
-        if (options.hot === true) await this.hot();
-        else await this.cold();
+        if (options.isCached === true) await this.resume();
+        else await this.replay();
       } else if (status === "retrying") {
-        await this.cold();
+        await this.replay();
       } else {
         const deadline = this.ledger.nextDeadline();
         await this.env.advance(deadline === null ? 1_000 : Math.max(0, deadline - this.env.now()));
@@ -186,13 +186,13 @@ export class Rig {
   }
 
   #host(): Host {
-    const tenure = { fence: this.ledger.fence + 1 };
-    this.#tenure = tenure;
+    const claim = { fence: this.ledger.fence + 1 };
+    this.#claim = claim;
     return {
       env: this.env,
       logger: this.logger,
       report: async (draft): Promise<ReportResult> => {
-        const result = this.ledger.report(draft, tenure.fence);
+        const result = this.ledger.report(draft, claim.fence);
         if (this.held !== null) await new Promise<void>((resolve) => this.held?.push(resolve));
         return result;
       },

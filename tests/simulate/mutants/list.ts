@@ -72,8 +72,8 @@ export const mutants: readonly Mutant[] = [
   one("a try begins before the failure of the one before is recorded", "short-retry", ["< holdBelowMs", "< 0"]),
   one("a lease is believed in though it ended long ago", "lease-proven", ["< (", "< 20 * ("], 307),
   one("code that does not fit begins new calls", "new-calls-begin", [" || this.journal.expected.size > 0", ""], 32),
-  one("patience ends at once", "relax-after", ["< limits.relaxMs", "< 0"], 18),
-  one("a value is delivered before what was asked before it", "ask-order", ["!this.patience", "this.patience"], 18),
+  one("a replay does not wait for recorded calls", "relax-after", ["< limits.relaxMs", "< 0"], 18),
+  one("a value is delivered before what was asked before it", "ask-order", ["!this.callWait", "this.callWait"], 18),
   one(
     "all alike calls are of one branch",
     "branch",

@@ -3,16 +3,16 @@
 import type { AikiError } from "@aikirun/lib";
 import { askAddress, resultAddress, withdrawnAddress } from "@aikirun/lib/internal";
 import type { Address, Entry, OpenWait } from "@aikirun/lib/protocol";
-import type { BeginningKind } from "./beginnings.ts";
 import { Call, type Identified, type OpenCall } from "./call.ts";
 import type { Clash, What } from "./caller.ts";
 import type { Listener } from "./deliveries.ts";
 import { ambiguous, withdrawn } from "./errors.ts";
 import { lateIdentity } from "./identity.ts";
+import type { NewCallKind } from "./new-calls.ts";
 import type { Posted } from "./outbox.ts";
 import { placeOf } from "./place.ts";
-import type { Pump } from "./pump.ts";
 import { isOfBranch, type Recorded } from "./recorded.ts";
+import type { ReplayScheduler } from "./replay-scheduler.ts";
 
 /** A call on its way: what it is, and whether an earlier one cannot be told from it. */
 export interface Making {
@@ -21,34 +21,34 @@ export interface Making {
 }
 
 export class Calls {
-  readonly #pump: Pump;
+  readonly #scheduler: ReplayScheduler;
   /** Calls that are given up earlier than they were. */
   #early: Array<{ call: OpenCall; cause: unknown }> = [];
 
-  constructor(pump: Pump) {
-    this.#pump = pump;
-    pump.on = { relaxed: () => this.#matchByOrder(), drained: () => this.#withdrawDue() };
+  constructor(scheduler: ReplayScheduler) {
+    this.#scheduler = scheduler;
+    scheduler.on = { relaxed: () => this.#matchByOrder(), drained: () => this.#withdrawDue() };
   }
 
   /** Throws `AikiError` `NESTED_CALL` inside a task or step. */
   identify(what: What): Making {
-    return this.#pump.caller.identify(what);
+    return this.#scheduler.caller.identify(what);
   }
 
   /** The same of a call that is recorded at addresses such as this one. */
   identifyAt(address: Address): Making {
     const at = address.slice(0, address.lastIndexOf("#"));
-    return this.#pump.caller.identify({ kind: "child", name: null, content: null, at });
+    return this.#scheduler.caller.identify({ kind: "child", name: null, content: null, at });
   }
 
   /** Answers the call from the record, or has it begun when its time has come. */
-  make(call: OpenCall, { clash }: Making, kind: BeginningKind, begin: () => void): void {
+  make(call: OpenCall, { clash }: Making, kind: NewCallKind, begin: () => void): void {
     const found = this.#find(call, clash);
     if (found === null) return;
     const adopt = (recorded: Recorded): void => this.#adopt(call, recorded, kind, begin);
-    if (found === "new") this.#pump.beginnings.push({ call, kind, begin, adopt });
+    if (found === "new") this.#scheduler.newCalls.push({ call, kind, begin, adopt });
     else adopt(found);
-    this.#pump.touch();
+    this.#scheduler.touch();
   }
 
   /** The same of a call that waits for a child's end; `open` opens its own wait, if it has a timeout. */
@@ -60,14 +60,14 @@ export class Calls {
       open?.();
       this.#ask(call, child);
     };
-    if (found === "new") this.#pump.beginnings.push({ call, kind: "wait", begin, adopt });
+    if (found === "new") this.#scheduler.newCalls.push({ call, kind: "wait", begin, adopt });
     else adopt(found);
-    this.#pump.touch();
+    this.#scheduler.touch();
   }
 
   /** Tells a call whose value is derived from it and not recorded. Throws `AMBIGUOUS_CALL`. */
   derive({ made, clash }: Making): string {
-    const derived = this.#pump.caller.derive(made);
+    const derived = this.#scheduler.caller.derive(made);
     const ambiguous = clash ?? derived.clash;
     if (ambiguous !== null) throw this.#refuse(made, ambiguous);
     return derived.identity;
@@ -75,39 +75,39 @@ export class Calls {
 
   /** A call that is given up before it is made. */
   forgo({ made }: OpenCall): void {
-    this.#pump.caller.derive(made);
+    this.#scheduler.caller.derive(made);
   }
 
   /** What is recorded of a call that is answered at once; null when nothing is. Throws `AMBIGUOUS_CALL`. */
   observe({ made, clash }: Making): Recorded | null {
     if (clash !== null) throw this.#refuse(made, clash);
-    const found = this.#pump.journal.match(made, this.#delivered);
+    const found = this.#scheduler.journal.match(made, this.#delivered);
     if (found === "ambiguous") throw this.#refuse(made, unknownClash(made));
     if (found === "new") return null;
     this.#note(made, found);
-    this.#pump.journal.claim(found);
+    this.#scheduler.journal.claim(found);
     return found.entry === null ? null : found;
   }
 
   /** Opens a wait of the call with the next report, and listens for its end. */
   openWait(call: OpenCall, wait: OpenWait, listener: Listener = call): void {
     call.waits.push(wait.address);
-    this.#pump.deliveries.listen(wait.address, listener);
-    if (!this.#pump.journal.hasWait(wait.address)) this.#pump.outbox.open({ wait, call });
-    this.#pump.touch();
+    this.#scheduler.deliveries.listen(wait.address, listener);
+    if (!this.#scheduler.journal.hasWait(wait.address)) this.#scheduler.outbox.open({ wait, call });
+    this.#scheduler.touch();
   }
 
   /** The handler no longer wants what the call comes to. */
   withdraw(call: OpenCall, cause: unknown): void {
     if (!call.open || this.#isTooEarly(call, cause)) return;
-    const { deliveries, work } = this.#pump;
+    const { deliveries, work } = this.#scheduler;
     const reason = withdrawn(cause);
     deliveries.close(call);
     call.withdraw(reason);
     work.abortCalls((other) => other === call, reason);
-    if (call.address !== null) this.#pump.journal.giveUp(call.address);
+    if (call.address !== null) this.#scheduler.journal.giveUp(call.address);
     for (const address of call.waits) this.#withdrawWait(call, address);
-    this.#pump.touch();
+    this.#scheduler.touch();
   }
 
   /** After a delivery, outside of it: what was given up before comes to that no earlier than it did. */
@@ -122,7 +122,7 @@ export class Calls {
    * been given before is delivered again. A call whose value the handler was given before is not given up at all.
    */
   #isTooEarly(call: OpenCall, cause: unknown): boolean {
-    const { journal, caller } = this.#pump;
+    const { journal, caller } = this.#scheduler;
     if (caller.drain !== null || call.address === null) return false;
     const withdrawal = journal.withdrawalOf(call.address);
     if (withdrawal === null) return call.seq !== null && journal.wasDelivered(call.seq);
@@ -134,29 +134,29 @@ export class Calls {
   /** Returns null if the call stays pending: the run has ended, or the call was refused. */
   #find(call: OpenCall, clash: Clash | null): Recorded | "new" | null {
     const { made } = call;
-    if (!this.#pump.isOpen) return null;
+    if (!this.#scheduler.isOpen) return null;
     // mutant: clash
     if (clash !== null) {
       this.#refuse(made, clash);
       return null;
     }
-    const found = this.#pump.journal.match(made, this.#delivered);
+    const found = this.#scheduler.journal.match(made, this.#delivered);
     if (found === "ambiguous") {
       this.#refuse(made, unknownClash(made));
       return null;
     }
-    this.#pump.deliveries.made();
-    if (found === "new" && !this.#pump.journal.knowsFailures) made.point.isChanged = true;
-    return found === "new" && this.#pump.patience.isRelaxed ? (this.#byOrder(made) ?? found) : found;
+    this.#scheduler.deliveries.made();
+    if (found === "new" && !this.#scheduler.journal.knowsFailures) made.point.isChanged = true;
+    return found === "new" && this.#scheduler.callWait.isRelaxed ? (this.#byOrder(made) ?? found) : found;
   }
 
-  #adopt(call: OpenCall, found: Recorded, kind: BeginningKind, begin: () => void): void {
-    const { deliveries, beginnings } = this.#pump;
+  #adopt(call: OpenCall, found: Recorded, kind: NewCallKind, begin: () => void): void {
+    const { deliveries, newCalls } = this.#scheduler;
     const { entry, isEarlier, address } = found;
     this.#take(call, found);
     if (isEarlier && entry !== null) {
       const begin = (): void => this.#recall(call, entry);
-      beginnings.push({ call, kind: "start", begin, adopt: unneeded, recalled: entry.seq });
+      newCalls.push({ call, kind: "start", begin, adopt: unneeded, recalled: entry.seq });
     } else if (entry !== null) {
       call.seq = entry.seq;
       deliveries.later(call, entry.seq, entry.value);
@@ -166,7 +166,7 @@ export class Calls {
       call.waits.push(address);
       deliveries.listen(address, call);
     } else {
-      beginnings.push({ call, kind, begin, adopt: unneeded });
+      newCalls.push({ call, kind, begin, adopt: unneeded });
     }
   }
 
@@ -175,8 +175,8 @@ export class Calls {
     call.askSeq = found.askSeq;
     const isAnswered = this.#awaitChild(call, child);
     if (isAnswered || open === null) return;
-    if (this.#pump.journal.hasWait(found.address)) open();
-    else this.#pump.beginnings.push({ call, kind: "wait", begin: open, adopt: unneeded });
+    if (this.#scheduler.journal.hasWait(found.address)) open();
+    else this.#scheduler.newCalls.push({ call, kind: "wait", begin: open, adopt: unneeded });
   }
 
   /** The call is the recorded one, and so is the branch that goes on from it. */
@@ -191,7 +191,7 @@ export class Calls {
       call.recorded = found.ask;
       call.identity = found.ask?.identity ?? call.identity;
     }
-    this.#pump.journal.claim(found);
+    this.#scheduler.journal.claim(found);
   }
 
   #note({ content, branch, group, identity, unkeyed, point }: Identified, found: Recorded): void {
@@ -209,31 +209,31 @@ export class Calls {
 
   /** A later attempt records what it was given by an earlier one, so that its replays give it in the same order. */
   #recall(call: OpenCall, { address, seq, value }: Entry): void {
-    this.#pump.settle(call, { address, value: { type: "recalled", seq } }, value); // mutant: recalled
+    this.#scheduler.settle(call, { address, value: { type: "recalled", seq } }, value); // mutant: recalled
   }
 
   /** Records that the handler asks for the child's end. */
   #ask(call: OpenCall, child: Address): void {
-    const { journal, deliveries, outbox } = this.#pump;
+    const { journal, deliveries, outbox } = this.#scheduler;
     const entry = { address: askAddress(addressOfCall(call)), value: { type: "asked" } } as const;
     const ended = journal.peek(resultAddress(child));
     if (ended !== undefined) {
-      this.#pump.settle(call, entry, ended.value);
+      this.#scheduler.settle(call, entry, ended.value);
       return;
     }
     const recorded = (seq: number): void => {
       call.askSeq = seq;
       if (call.open) this.#awaitChild(call, child);
     };
-    const posted: Posted = { entry, call, seen: false, recorded, isPatient: true };
+    const posted: Posted = { entry, call, seen: false, recorded, isDeferred: true };
     deliveries.awaitChild(call);
     deliveries.listen(resultAddress(child), () => outbox.hurry(posted));
-    this.#pump.post(posted);
+    this.#scheduler.post(posted);
   }
 
   /** False when it has not ended yet. */
   #awaitChild(call: OpenCall, child: Address): boolean {
-    const { journal, deliveries } = this.#pump;
+    const { journal, deliveries } = this.#scheduler;
     const own = addressOfCall(call);
     const ends = [journal.peek(resultAddress(child)), journal.peek(own)];
     const known = ends.filter((entry) => entry !== undefined);
@@ -245,40 +245,40 @@ export class Calls {
   }
 
   #withdrawWait(given: OpenCall, wait: Address): void {
-    const { outbox, journal, beginnings } = this.#pump;
+    const { outbox, journal, newCalls } = this.#scheduler;
     if (outbox.withdrawWait(wait)) return;
     if (journal.claimAt(withdrawnAddress(wait))) return;
     const withdrawal = this.#withdrawalOf(given, wait);
     const { call } = withdrawal;
     const begin = (): void => {
       call.open = false;
-      this.#pump.post(withdrawal);
+      this.#scheduler.post(withdrawal);
     };
-    beginnings.push({ call, kind: "start", begin, adopt: unneeded });
+    newCalls.push({ call, kind: "start", begin, adopt: unneeded });
   }
 
   /** Withdraws the waits that refused calls have left behind, so that events go to other waits. */
   withdrawRefused(): void {
-    const { caller, journal } = this.#pump;
+    const { caller, journal } = this.#scheduler;
     for (const { address, content, ask } of journal.giveUpRefusedWaits()) {
       const given = new Call(caller.unmade(content, ""), () => undefined);
       given.recorded = ask;
       const withdrawal = this.#withdrawalOf(given, address);
       withdrawal.call.open = false;
-      this.#pump.post({ ...withdrawal, isPatient: true });
+      this.#scheduler.post({ ...withdrawal, isDeferred: true });
     }
   }
 
   #withdrawalOf(given: OpenCall, wait: Address): Posted & { call: Call<undefined> } {
     const address = withdrawnAddress(wait);
-    const call = new Call(this.#pump.caller.unmade(address, lateIdentity(address, "")), () => undefined);
+    const call = new Call(this.#scheduler.caller.unmade(address, lateIdentity(address, "")), () => undefined);
     call.address = address;
     return { entry: { address, value: { type: "withdrawn" } }, call, wait: given, seen: false, recorded: null };
   }
 
   /** Code that may have changed makes calls elsewhere: what cannot be told apart otherwise is, by order. */
   #matchByOrder(): void {
-    this.#pump.beginnings.takeIf(({ call, adopt }) => {
+    this.#scheduler.newCalls.takeIf(({ call, adopt }) => {
       const first = call.address === null ? this.#byOrder(call.made) : null;
       if (first !== null) adopt(first);
       return first !== null;
@@ -286,27 +286,27 @@ export class Calls {
   }
 
   #byOrder(made: Identified): Recorded | null {
-    const { journal, patience } = this.#pump;
+    const { journal, callWait } = this.#scheduler;
     const only = journal.matcher.soleOfBranch(made);
     if (only !== null) return only;
     const first = journal.matcher.first(made);
-    return first !== undefined && patience.mayBeChanged(first) ? first : null;
+    return first !== undefined && callWait.mayBeChanged(first) ? first : null;
   }
 
   /** Neither of two calls that cannot be told apart is answered. */
   #refuse(made: Identified, { identity, places }: Clash): AikiError {
     const error = ambiguous(made.content, places);
-    const call = this.#pump.journal.nextAddress(made.content);
-    this.#pump.stall({ reason: "ambiguous_call", call, identity, places });
+    const call = this.#scheduler.journal.nextAddress(made.content);
+    this.#scheduler.stall({ reason: "ambiguous_call", call, identity, places });
     const isClashing = (other: OpenCall): boolean => other.identity === identity;
-    this.#pump.outbox.dropCalls(isClashing);
-    this.#pump.work.abortCalls(isClashing, error);
+    this.#scheduler.outbox.dropCalls(isClashing);
+    this.#scheduler.work.abortCalls(isClashing, error);
     return error;
   }
 
   /** The `seq` of the last delivery; what is not recorded yet comes after all that is. */
   get #delivered(): number {
-    const { after } = this.#pump.caller;
+    const { after } = this.#scheduler.caller;
     return typeof after === "number" ? after : (after.seq ?? Number.MAX_SAFE_INTEGER);
   }
 }

@@ -26,7 +26,7 @@ describe("a child", () => {
   it("is durable before its start resolves, and its end wakes the parent that awaits it", async () => {
     const rig = new Rig(parent);
     rig.held = [];
-    await rig.cold();
+    await rig.replay();
     const [report] = rig.reports;
     expect(report).toMatchObject({
       next: { type: "continue" },
@@ -45,7 +45,7 @@ describe("a child", () => {
     expect(rig.reports[1]?.next).toMatchObject({ type: "suspend", children: 1 });
     rig.held = null;
     rig.ledger.childEnds(only(rig.ledger.started.keys()), { type: "returned", output: '{"doubled":4}' });
-    await rig.cold();
+    await rig.replay();
     expect(rig.output).toEqual({ doubled: 4 });
   });
 
@@ -72,9 +72,9 @@ describe("a child", () => {
     ];
     for (const { error, seen } of ends) {
       const rig = new Rig(v);
-      await rig.cold();
+      await rig.replay();
       rig.ledger.childEnds(only(rig.ledger.started.keys()), { type: "threw", error });
-      await rig.hot();
+      await rig.resume();
       const once = ["CHILD_RUN_FAILED", ...seen];
       expect(rig.output).toEqual([once, once]);
     }
@@ -90,9 +90,9 @@ describe("a child", () => {
         return [first, second, third];
       },
     });
-    for (const hot of [true, false]) {
+    for (const isCached of [true, false]) {
       const rig = new Rig(v);
-      await rig.cold();
+      await rig.replay();
       const address = only(rig.ledger.started.keys());
       expect(address).toBe("child:child:r%3a1#0");
       expect(rig.ledger.started.get(address)?.spec).toMatchObject({
@@ -102,10 +102,10 @@ describe("a child", () => {
       expect(rig.ledger.waits).toMatchObject([{ address: `${address}/wait#0`, type: "child" }]);
       await rig.env.advance(60_000);
       rig.ledger.tick();
-      await (hot ? rig.hot() : rig.cold());
+      await (isCached ? rig.resume() : rig.replay());
       expect(rig.reports.at(-1)?.next).toMatchObject({ type: "suspend", children: 1 });
       rig.ledger.childEnds(address, { type: "returned", output: '{"doubled":4}' });
-      await (hot ? rig.hot() : rig.cold());
+      await (isCached ? rig.resume() : rig.replay());
       expect(rig.output).toEqual([
         { reached: false, reason: "timed_out" },
         { reached: false, reason: "ended", status: "completed" },
@@ -124,15 +124,15 @@ describe("a child", () => {
       },
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     await rig.env.advance(60_000);
     rig.ledger.tick();
     rig.ledger.childEnds(only(rig.ledger.started.keys()), { type: "returned", output: "1" });
-    await rig.cold();
+    await rig.replay();
     expect(rig.reports.at(-1)).toMatchObject({ opens: [{ address: "sleep:#0" }], next: { type: "suspend" } });
     await rig.env.advance(86_400_000);
     rig.ledger.tick();
-    await rig.cold();
+    await rig.replay();
     expect(rig.output).toEqual({ reached: false, reason: "timed_out" });
   });
 
@@ -145,10 +145,10 @@ describe("a child", () => {
       },
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     await rig.env.advance(60_000);
     rig.ledger.tick();
-    await rig.hot();
+    await rig.resume();
     expect(rig.reports.at(-1)?.next).toMatchObject({ type: "suspend", children: 0 });
   });
 
@@ -161,7 +161,7 @@ describe("a child", () => {
       },
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     expect(rig.output).toBe(10);
     expect(rig.reports.map(({ starts }) => starts.length)).toEqual([10, 0]);
   });
@@ -198,7 +198,7 @@ describe("a child", () => {
       },
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     expect(rig.output).toEqual(bad.map(() => "INVALID_OPTION"));
     expect(rig.ledger.entries).toEqual([]);
   });
@@ -214,15 +214,15 @@ describe("a child", () => {
       },
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     const address = only(rig.ledger.started.keys());
     rig.ledger.childEnds(address, { type: "threw", error: { name: "E", message: "no" } });
-    await rig.hot();
+    await rig.resume();
     expect(rig.end).toMatchObject({ type: "finished", status: "retrying" });
-    await rig.cold();
+    await rig.replay();
     expect(new Set(ids).size).toBe(2);
     rig.ledger.childEnds(address, { type: "returned", output: "1" });
-    await rig.hot();
+    await rig.resume();
     expect(rig.output).toBe(1);
   });
 });

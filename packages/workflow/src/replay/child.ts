@@ -31,7 +31,7 @@ import { trusted } from "./trust.ts";
 /** Starts a child run; resolves once it is durable. */
 export function startChild(replay: Replay, { version, input, options }: ChildCall): Promise<ChildHandle<unknown>> {
   try {
-    const { run, pump, calls } = replay;
+    const { run, scheduler, calls } = replay;
     const where = `input of child "${version.name}"`;
     const payload = encode(input, where);
     const { key, referenceId } = options;
@@ -44,13 +44,13 @@ export function startChild(replay: Replay, { version, input, options }: ChildCal
       const address = addressOfCall(call);
       const spec = { ...check, id: childRunId(run.id, run.attempt, address) };
       const started: Value = { type: "started", runId: spec.id };
-      const recorded = (seq: number, value: Value = started): void => pump.deliveries.later(call, seq, value);
-      pump.outbox.start({
+      const recorded = (seq: number, value: Value = started): void => scheduler.deliveries.later(call, seq, value);
+      scheduler.outbox.start({
         start: { address, spec },
         call,
         recorded,
       });
-      pump.touch();
+      scheduler.touch();
     };
     const { inputSchema } = version;
     const checkAndPost = async (): Promise<void> => {
@@ -59,10 +59,10 @@ export function startChild(replay: Replay, { version, input, options }: ChildCal
         post();
       } catch (thrown) {
         const value = { type: "threw", error: describeError(thrown) } as const;
-        pump.settle(call, { address: addressOfCall(call), value }, value);
+        scheduler.settle(call, { address: addressOfCall(call), value }, value);
       }
     };
-    calls.make(call, making, "start", inputSchema === undefined ? post : () => void pump.hold(checkAndPost));
+    calls.make(call, making, "start", inputSchema === undefined ? post : () => void scheduler.hold(checkAndPost));
     return call.promise;
   } catch (thrown) {
     return refused(thrown);

@@ -24,7 +24,7 @@ import { trusted } from "./trust.ts";
 import { Values } from "./values.ts";
 
 export function runOf(replay: Replay, { name, versionId, events }: ExecutableVersion): WorkflowRun<never> {
-  const { run, pump } = replay;
+  const { run, scheduler } = replay;
   const values = new Values(replay);
   const fields = { workflow: name, versionId, runId: run.id, attempt: run.attempt };
   let logger: Logger | null = null;
@@ -32,7 +32,7 @@ export function runOf(replay: Replay, { name, versionId, events }: ExecutableVer
     id: run.id,
     attempt: run.attempt,
     get logger() {
-      logger ??= whenLive(pump.host.logger.child(fields), () => !pump.replaying);
+      logger ??= whenLive(scheduler.host.logger.child(fields), () => !scheduler.replaying);
       return logger;
     },
     events: waitersOf(replay, events),

@@ -41,7 +41,7 @@ export interface Host {
 }
 
 /** How an execution is moved. */
-export interface PumpOptions {
+export interface SchedulerOptions {
   /** How long a handler may await nothing durable. Milliseconds. */
   idleMs: number;
   /** A fingerprint of the code. */
@@ -74,7 +74,7 @@ export interface Execution {
   /** Entries after `position.after` that arrived while it runs (from `watch`). What does not follow on is ignored. */
   receive(entries: Entry[], inbox: number): void;
   /** Start nothing new, record what is in flight, then release with this reason. */
-  drain(reason: "shutdown" | "paused"): void;
+  release(reason: "shutdown" | "paused"): void;
   /** The run is no longer ours: abort every signal, report nothing more. */
   abandon(code: AikiError["code"]): void;
   /** What it knows of its run: where a `watch` for its news begins. */

@@ -38,7 +38,7 @@ export class Deliveries {
   }
 
   /** Whether anything waits for news from outside. */
-  get awaitsNews(): boolean {
+  get awaitsEntries(): boolean {
     return (this.#listeners?.size ?? 0) > 0 || this.children > 0;
   }
 

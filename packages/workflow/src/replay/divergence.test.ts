@@ -10,12 +10,12 @@ const version = (handler: Handler) => workflow({ name: "w" }).v("1", { handler }
 /** Parks at the first sleep of `before`, which elapses; then the code is changed to `after`. */
 async function changed(before: Handler, after: Handler): Promise<Rig> {
   const rig = new Rig(version(before));
-  await rig.cold();
+  await rig.replay();
   expect(rig.end).toEqual({ type: "suspended" });
   await rig.env.advance(10_000);
   rig.ledger.tick();
   rig.definition = version(after);
-  await rig.cold();
+  await rig.replay();
   return rig;
 }
 
@@ -63,7 +63,7 @@ describe("a run whose code changed", () => {
     await rig.env.advance(7_000);
     expect(rig.ledger.status).toBe("stalled");
     rig.definition = version(original);
-    await rig.cold();
+    await rig.replay();
     expect(rig.ledger.status).toBe("completed");
   });
 
@@ -108,23 +108,23 @@ describe("a run whose code changed", () => {
         await step(run, "after");
       };
     const rig = new Rig(version(handler(0)));
-    await rig.cold();
+    await rig.replay();
     await rig.env.advance(0);
     expect(rig.reclaims).toBe(1);
-    await rig.hot();
+    await rig.resume();
     expect(rig.ledger.at("step:late#0")).toBeDefined();
     rig.kill();
     rig.definition = version(async (run) => {
       await Promise.all([handler(900)(run), step(run, "new")]);
     });
-    await rig.cold();
+    await rig.replay();
     await rig.env.advance(899);
     expect(rig.ledger.at("step:new#0")).toBeUndefined();
     await rig.env.advance(1);
     expect(rig.ledger.at("step:new#0")).toBeDefined();
     await rig.env.advance(10_000);
     rig.ledger.tick();
-    await rig.hot();
+    await rig.resume();
     expect(rig.ledger.status).toBe("completed");
   });
 
@@ -136,17 +136,17 @@ describe("a run whose code changed", () => {
       await run.sleep("end", { seconds: 10 });
     };
     const rig: Rig = new Rig(version(handler));
-    await rig.cold();
+    await rig.replay();
     await rig.env.advance(500);
-    await rig.hot();
+    await rig.resume();
     rig.kill();
     rig.ledger.status = "queued";
     const reports = rig.reports.length;
-    await rig.cold();
+    await rig.replay();
     expect(rig.end).toEqual({ type: "suspended" });
     rig.env.time += 10_000;
     rig.ledger.tick();
-    await rig.hot();
+    await rig.resume();
     await rig.env.advance(500);
     expect(rig.reports.slice(reports).flatMap(({ opens }) => opens)).toMatchObject([{ address: "sleep:end#0" }]);
     expect(rig.ledger.at("step:late#0")?.seq).toBe(1);

@@ -60,9 +60,9 @@ export function waitForEvent(
   }
 }
 
-function receivedOf({ pump }: Replay, value: Value): Received {
+function receivedOf({ scheduler }: Replay, value: Value): Received {
   if (value.type !== "received") return { timedOut: true };
-  return { timedOut: false, data: decode(pump.journal.arrival(value.name, value.nth)) };
+  return { timedOut: false, data: decode(scheduler.journal.arrival(value.name, value.nth)) };
 }
 
 async function resultOf(received: Received, checked: (data: unknown) => unknown): Promise<Received> {
@@ -80,8 +80,8 @@ function dataOf(received: Received, where: string, checked: (data: unknown) => u
  * What the handler was given once it is given again. An event that did not fit is recorded as such; one that did fit,
  * and no longer does, stops the run: its schema was tightened meanwhile.
  */
-function accepted({ pump }: Replay, call: OpenCall, parsed: Promise<unknown>): Promise<unknown> {
-  const { journal, caller } = pump;
+function accepted({ scheduler }: Replay, call: OpenCall, parsed: Promise<unknown>): Promise<unknown> {
+  const { journal, caller } = scheduler;
   const address = mismatchAddress(addressOfCall(call));
   const before = journal.peek(address)?.value;
   if (before?.type === "threw") return Promise.reject(restoreError(before.error));
@@ -89,11 +89,11 @@ function accepted({ pump }: Replay, call: OpenCall, parsed: Promise<unknown>): P
   return parsed.catch((thrown: unknown) => {
     const error = describeError(thrown);
     if (wasAccepted) {
-      pump.stall({ reason: "schema_mismatch", call: addressOfCall(call), error });
+      scheduler.stall({ reason: "schema_mismatch", call: addressOfCall(call), error });
       return new Promise(() => {});
     }
     const entry = { address, value: { type: "threw", error } } as const;
-    pump.post({ entry, call, seen: true, recorded: null, isPatient: true });
+    scheduler.post({ entry, call, seen: true, recorded: null, isDeferred: true });
     throw thrown;
   });
 }

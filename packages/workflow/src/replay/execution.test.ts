@@ -44,7 +44,7 @@ describe("a sequential workflow", () => {
       },
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     expect(rig.output).toBe(15);
     expect(rig.end).toEqual({ type: "finished", status: "completed" });
     expect(rig.nexts).toEqual(["continue", "continue", "continue", "continue", "finish"]);
@@ -67,7 +67,7 @@ describe("a sequential workflow", () => {
     });
     const rig = new Rig(v);
     rig.held = [];
-    await rig.cold();
+    await rig.replay();
     steps.of("a").open("x");
     await rig.env.settle();
     expect(rig.nexts).toEqual(["continue"]);
@@ -87,7 +87,7 @@ describe("a sequential workflow", () => {
     });
     const rig = new Rig(v);
     rig.held = [];
-    await rig.cold();
+    await rig.replay();
     expect(rig.reports[0]).toMatchObject({ entries: [{ address: "now:#0", value: { type: "observed" } }] });
     expect(steps.begun).toEqual([]);
     await rig.answer();
@@ -95,7 +95,7 @@ describe("a sequential workflow", () => {
     rig.kill();
     rig.held = null;
     rig.env.time += 5_000;
-    await rig.cold();
+    await rig.replay();
     steps.of("a").open("x");
     await rig.env.settle();
     expect(seen).toEqual([1_000_000, 1_000_000]);
@@ -111,12 +111,12 @@ describe("a sequential workflow", () => {
         },
       });
       const first = new Rig(v);
-      await first.cold();
+      await first.replay();
       return async () => {
         const rig = new Rig(v);
         rig.ledger.entries.push(...first.ledger.entries);
         const before = process.cpuUsage();
-        await rig.cold();
+        await rig.replay();
         const { user, system } = process.cpuUsage(before);
         expect([rig.output, rig.nexts]).toEqual(["done", ["finish"]]);
         return user + system;
@@ -149,7 +149,7 @@ describe("parallel calls", () => {
       },
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     expect(steps.begun).toEqual(["a", "b", "c"]);
     for (const name of ["c", "a", "b"]) {
       steps.of(name).open(name);
@@ -158,7 +158,7 @@ describe("parallel calls", () => {
     expect(rig.end).toEqual({ type: "suspended" });
     expect(rig.nexts).toEqual(["continue", "continue", "suspend"]);
     rig.kill();
-    await rig.cold();
+    await rig.replay();
     expect(order).toEqual([
       ["c", "a", "b"],
       ["c", "a", "b"],
@@ -179,7 +179,7 @@ describe("parallel calls", () => {
     });
     const rig = new Rig(v);
     rig.held = [];
-    await rig.cold();
+    await rig.replay();
     steps.of("a").open("a");
     await rig.env.settle();
     expect(seen).toEqual([]);
@@ -195,7 +195,7 @@ describe("parallel calls", () => {
     });
     const rig = new Rig(v);
     rig.held = [];
-    await rig.cold();
+    await rig.replay();
     for (const name of names) {
       steps.of(name).open(name);
       await rig.env.settle();
@@ -220,7 +220,7 @@ describe("parallel calls", () => {
       },
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     expect(rig.output).toBe("quick");
     expect(reasons).toMatchObject([{ code: "RUN_ENDED" }]);
     expect(rig.env.timers).toBe(0);
@@ -238,7 +238,7 @@ describe("parallel calls", () => {
     });
     const rig = new Rig(v);
     rig.held = [];
-    await rig.cold();
+    await rig.replay();
     plain.open();
     await rig.env.settle();
     ended.open();
@@ -257,7 +257,7 @@ describe("parallel calls", () => {
       },
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     expect(rig.output).toEqual([700_000, 700_000, 700_000]);
     expect(rig.reports.map(({ entries }) => entries.length)).toEqual([1, 1, 1, 0]);
   });
@@ -273,7 +273,7 @@ describe("parallel calls", () => {
         ]),
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     expect(rig.output).toEqual([1, 2, 3, 4]);
     expect(rig.ledger.entries.map(({ address }) => address).sort()).toEqual([
       "step:s#0",
@@ -303,14 +303,14 @@ describe("a race between a task and a sleep", () => {
     const steps = gates();
     const winners: string[] = [];
     const rig = new Rig(racer(steps, winners));
-    await rig.cold();
+    await rig.replay();
     await rig.env.advance(10_000);
     rig.ledger.tick();
     steps.of("task").open("late");
     await rig.env.settle();
     expect(rig.ledger.entries.map(({ address }) => address)).toEqual(["sleep:limit#0", "step:task#0"]);
     rig.kill();
-    await rig.cold();
+    await rig.replay();
     expect(winners).toEqual(["slept", "slept"]);
   });
 
@@ -318,17 +318,17 @@ describe("a race between a task and a sleep", () => {
     const steps = gates();
     const winners: string[] = [];
     const rig = new Rig(racer(steps, winners));
-    await rig.cold();
+    await rig.replay();
     expect(rig.listening).toEqual([true]);
     steps.of("task").open("first");
     await rig.env.settle();
     rig.env.time += 10_000;
     rig.ledger.tick();
-    await rig.cold();
+    await rig.replay();
     expect(winners).toEqual(["first", "first"]);
     await rig.env.advance(86_400_000);
     rig.ledger.tick();
-    await rig.cold();
+    await rig.replay();
     expect(rig.output).toBe("first");
   });
 });
@@ -375,7 +375,7 @@ describe("the handler's run", () => {
       async () => Promise.reject(new RangeError("no")),
     ]) {
       const rig = new Rig(workflow({ name: "w" }).v("1", { handler }));
-      await rig.cold();
+      await rig.replay();
       expect(rig.end).toMatchObject({ type: "finished", status: "failed" });
       expect(rig.ledger.error).toMatchObject({ name: "RangeError", message: "no" });
     }
@@ -395,7 +395,7 @@ describe("the handler's run", () => {
       },
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     expect(rig.output).toEqual([
       "INVALID_NAME",
       "INVALID_CONFIG",
@@ -420,7 +420,7 @@ describe("the handler's run", () => {
       },
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     expect(rig.output).toBe("returned");
     expect(begun).toEqual([]);
     expect(rig.ledger.entries).toEqual([]);

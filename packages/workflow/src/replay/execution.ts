@@ -2,14 +2,14 @@ import { isRetryable, TaskFailedError } from "@aikirun/lib";
 import { decode, describeError, encode, parseWith, retryDelayMs } from "@aikirun/lib/internal";
 import type { ClaimedRun } from "@aikirun/lib/protocol";
 import type { ExecutableVersion } from "../definition/version.ts";
-import type { Conclusion } from "./answer.ts";
 import { Calls } from "./calls.ts";
 import { runOf } from "./context.ts";
 import type { ActivationEnd, Execution, Host } from "./contract.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { Journal } from "./journal.ts";
-import { Pump } from "./pump.ts";
 import type { Replay } from "./replay.ts";
+import { ReplayScheduler } from "./replay-scheduler.ts";
+import type { Conclusion } from "./report-answer.ts";
 import { trusted } from "./trust.ts";
 
 /** A handler that awaits something that is not durable for this long has its run stalled. Milliseconds. */
@@ -33,25 +33,25 @@ export interface ExecutionOptions {
  * `parked`.
  */
 export function createExecution(definition: ExecutableVersion, host: Host, options: ExecutionOptions = {}): Execution {
-  let pump: Pump | null = null;
+  let scheduler: ReplayScheduler | null = null;
   const notRunning: ActivationEnd = { type: "lost", code: "NOT_RESUMABLE" };
   return {
     run(claimed) {
-      if (pump !== null) return Promise.resolve(notRunning);
+      if (scheduler !== null) return Promise.resolve(notRunning);
       const replay = replayOf(claimed, definition, host, options);
-      pump = replay.pump;
+      scheduler = replay.scheduler;
       host.env.soon(() => void handle(definition, replay));
-      return pump.slice();
+      return scheduler.activate();
     },
-    resume: (claimed) => pump?.resume(claimed) ?? Promise.resolve(notRunning),
-    receive: (entries, inbox) => pump?.receive(entries, inbox),
-    drain: (reason) => pump?.drain(reason),
-    abandon: (code) => pump?.abandon(code),
+    resume: (claimed) => scheduler?.resume(claimed) ?? Promise.resolve(notRunning),
+    receive: (entries, inbox) => scheduler?.receive(entries, inbox),
+    release: (reason) => scheduler?.release(reason),
+    abandon: (code) => scheduler?.abandon(code),
     get position() {
-      return pump?.position ?? { seen: 0, after: 0 };
+      return scheduler?.position ?? { seen: 0, after: 0 };
     },
     get size() {
-      return pump === null ? 0 : pump.journal.bytes + entryBytes * pump.journal.tail;
+      return scheduler === null ? 0 : scheduler.journal.bytes + entryBytes * scheduler.journal.tail;
     },
   };
 }
@@ -66,45 +66,49 @@ function replayOf(claimed: ClaimedRun, definition: ExecutableVersion, host: Host
   const { idleMs = defaultIdleMs, buildId } = options;
   const build = fingerprintOf(definition.handler, buildId);
   const failed = (thrown: unknown): Conclusion => failure(thrown, definition, run, host);
-  const pump = new Pump(run, journal, host, { idleMs, build, failed });
-  const calls = new Calls(pump);
+  const scheduler = new ReplayScheduler(run, journal, host, { idleMs, build, failed });
+  const calls = new Calls(scheduler);
   calls.withdrawRefused();
-  return { run, isBegun: claimed.journal.length > 0, pump, calls };
+  return { run, isBegun: claimed.journal.length > 0, scheduler, calls };
 }
 
 /** Calls the handler, and says how it ended. Never rejects. */
 async function handle(definition: ExecutableVersion, replay: Replay): Promise<void> {
-  const { run, pump } = replay;
+  const { run, scheduler } = replay;
   const { name, versionId, handler, inputSchema } = definition;
   const where = `${name}@${versionId}`;
   try {
     const given = decode(run.input);
     if (inputSchema === undefined) {
-      pump.enter(
-        () => void conclude(definition, pump, () => handler(runOf(replay, definition), trusted<never>(given))),
+      scheduler.enter(
+        () => void conclude(definition, scheduler, () => handler(runOf(replay, definition), trusted<never>(given))),
       );
       return;
     }
     const input = await parseWith(inputSchema, given, `input of ${where}`);
     const start = () => handler(runOf(replay, definition), trusted<never>(input));
-    pump.host.env.soon(() => pump.enter(() => void conclude(definition, pump, start)));
+    scheduler.host.env.soon(() => scheduler.enter(() => void conclude(definition, scheduler, start)));
   } catch (thrown) {
     // A run that has got anywhere had an input that was accepted: the schema was tightened meanwhile.
-    if (!replay.isBegun) pump.fail(thrown);
-    else pump.stall({ reason: "schema_mismatch", call: "input", error: describeError(thrown) });
+    if (!replay.isBegun) scheduler.fail(thrown);
+    else scheduler.stall({ reason: "schema_mismatch", call: "input", error: describeError(thrown) });
   }
 }
 
-async function conclude(definition: ExecutableVersion, pump: Pump, start: () => unknown): Promise<void> {
+async function conclude(
+  definition: ExecutableVersion,
+  scheduler: ReplayScheduler,
+  start: () => unknown,
+): Promise<void> {
   const { name, versionId, outputSchema } = definition;
   const where = `output of ${name}@${versionId}`;
   try {
     const returned = await start();
     const result = outputSchema === undefined ? returned : await parseWith(outputSchema, returned, where);
     const output = encode(result, where);
-    pump.conclude({ status: "completed", ...(output !== undefined && { output }) });
+    scheduler.conclude({ status: "completed", ...(output !== undefined && { output }) });
   } catch (thrown) {
-    pump.fail(thrown);
+    scheduler.fail(thrown);
   }
 }
 

@@ -36,10 +36,10 @@ describe("a parked execution", () => {
       },
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     for (let n = 1; n <= 3; n++) {
       rig.ledger.event("go", n);
-      await rig.hot();
+      await rig.resume();
     }
     expect(rig.output).toBe(6);
     expect(calls).toBe(1);
@@ -49,8 +49,8 @@ describe("a parked execution", () => {
   it("parks again, opening nothing twice, when it is woken for nothing", async () => {
     const v = workflow({ name: "w" }).v("1", { handler: (run) => run.sleep({ days: 1 }) });
     const rig = new Rig(v);
-    await rig.cold();
-    await rig.hot();
+    await rig.replay();
+    await rig.resume();
     expect(rig.ends).toEqual([{ type: "suspended" }, { type: "suspended" }]);
     expect(rig.reports[1]).toMatchObject({ opens: [], next: { type: "suspend" } });
   });
@@ -67,13 +67,13 @@ describe("a parked execution", () => {
       },
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     expect(rig.reclaims).toBe(0);
     plain.open("plain");
     await rig.env.settle();
     expect(rig.reclaims).toBe(1);
     expect(begun).toEqual([]);
-    await rig.hot();
+    await rig.resume();
     expect(begun).toEqual(["after", "more"]);
     expect(rig.output).toBe("plain");
     expect(rig.reclaims).toBe(1);
@@ -90,7 +90,7 @@ describe("a parked execution", () => {
     });
     const rig = new Rig(v);
     rig.held = [];
-    await rig.cold();
+    await rig.replay();
     plain.open();
     await rig.env.settle();
     expect(begun).toEqual([]);
@@ -99,7 +99,7 @@ describe("a parked execution", () => {
     await rig.env.settle();
     expect(rig.end).toEqual({ type: "suspended" });
     expect({ begun, reclaims: rig.reclaims }).toEqual({ begun: [], reclaims: 1 });
-    await rig.hot();
+    await rig.resume();
     expect(rig.ledger.status).toBe("completed");
   });
 
@@ -109,11 +109,11 @@ describe("a parked execution", () => {
       handler: (run) => Promise.race([run.sleep({ days: 1 }), plain.promise.then(() => "plain")]),
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     plain.open();
     await rig.env.settle();
     expect(rig.reclaims).toBe(1);
-    await rig.hot();
+    await rig.resume();
     expect(rig.output).toBe("plain");
   });
 
@@ -125,23 +125,23 @@ describe("a parked execution", () => {
     const rig = new Rig(v);
     const answers: Array<() => void> = [];
     rig.held = answers;
-    await rig.cold();
+    await rig.replay();
     rig.ledger.event("go", 1);
     rig.held = null;
-    await rig.hot();
+    await rig.resume();
     expect(rig.ends).toEqual([{ type: "suspended" }, { type: "suspended" }]);
     for (const answer of answers) answer();
     rig.ledger.event("go", 2);
-    await rig.hot();
+    await rig.resume();
     expect(rig.output).toEqual([1, 2]);
   });
 
   it("cannot be resumed once it was abandoned", async () => {
     const v = workflow({ name: "w" }).v("1", { handler: (run) => run.sleep({ days: 1 }) });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     rig.execution?.abandon("EVICTED");
-    await rig.hot();
+    await rig.resume();
     expect(rig.end).toEqual({ type: "lost", code: "NOT_RESUMABLE" });
   });
 });
@@ -162,7 +162,7 @@ describe("news", () => {
       },
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     rig.held = [];
     ends.a.open("a");
     await rig.env.settle();
@@ -180,7 +180,7 @@ describe("news", () => {
       handler: (run) => Promise.all([run.events.go.wait(), run.events.go.wait(), run.step("s", () => end.promise)]),
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     rig.ledger.event("go", 1);
     rig.ledger.event("go", 2);
     rig.execution?.receive(rig.ledger.entries.slice(2), 2);
@@ -196,8 +196,8 @@ describe("draining", () => {
     for (const reason of ["shutdown", "paused"] as const) {
       const step = underWay();
       const rig = new Rig(oneStep(step));
-      await rig.cold();
-      rig.execution?.drain(reason);
+      await rig.replay();
+      rig.execution?.release(reason);
       await rig.env.settle();
       expect(rig.nexts).toEqual([]);
       expect(step.signals[0]?.aborted).toBe(false);
@@ -205,7 +205,7 @@ describe("draining", () => {
       await rig.env.settle();
       expect(rig.reports).toMatchObject([{ entries: [{ address: "step:s#0" }], next: { type: "release", reason } }]);
       expect(rig.end).toEqual({ type: "released", next: "release" });
-      await rig.cold();
+      await rig.replay();
       expect(rig.output).toBe("done");
       expect(step.signals).toHaveLength(1);
     }
@@ -215,8 +215,8 @@ describe("draining", () => {
     const end = gate<string>();
     const v = workflow({ name: "w" }).v("1", { handler: (run) => run.step("s", () => end.promise) });
     const rig = new Rig(v);
-    await rig.cold();
-    rig.execution?.drain("shutdown");
+    await rig.replay();
+    rig.execution?.release("shutdown");
     end.open("done");
     await rig.env.settle();
     expect(rig.output).toBe("done");
@@ -234,8 +234,8 @@ describe("draining", () => {
     ];
     for (const version of versions) {
       const rig = new Rig(version);
-      await rig.cold();
-      rig.execution?.drain("shutdown");
+      await rig.replay();
+      rig.execution?.release("shutdown");
       await rig.env.settle();
       expect(rig.reports.at(-1)?.next).toEqual({ type: "release", reason: "shutdown" });
     }
@@ -244,7 +244,7 @@ describe("draining", () => {
   it("happens by itself when an answer says that the run should pause", async () => {
     const step = underWay();
     const rig = new Rig(oneStep(step));
-    await rig.cold();
+    await rig.replay();
     rig.ledger.pause = true;
     step.end.open("done");
     await rig.env.settle();
@@ -262,8 +262,8 @@ describe("draining", () => {
         handler: (run) => Promise.all([run.sleep({ days: 1 }), run.step("s", () => end.promise)]),
       });
       const rig = new Rig(v);
-      await rig.cold();
-      rig.execution?.drain(reason);
+      await rig.replay();
+      rig.execution?.release(reason);
       end.open("done");
       await rig.env.settle();
       expect(rig.reports.at(-1)?.next.type).toBe(next);
@@ -275,7 +275,7 @@ describe("a run that is lost", () => {
   it("has its signals aborted with the code, and is reported no more", async () => {
     const step = underWay();
     const rig = new Rig(oneStep(step));
-    await rig.cold();
+    await rig.replay();
     rig.execution?.abandon("LEASE_LOST");
     step.end.open("late");
     await rig.env.settle();
@@ -299,7 +299,7 @@ describe("a run that is lost", () => {
         ),
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     expect(rig.env.timers).toBe(1);
     rig.execution?.abandon("LEASE_LOST");
     expect(rig.env.timers).toBe(0);
@@ -310,7 +310,7 @@ describe("a run that is lost", () => {
   it("because its report was refused ends with the refusal's code, and nothing more begins", async () => {
     const step = underWay();
     const rig = new Rig(oneStep(step));
-    await rig.cold();
+    await rig.replay();
     rig.ledger.fence += 1;
     step.end.open("ghost");
     await rig.env.settle();
@@ -331,7 +331,7 @@ describe("a run that is lost", () => {
       },
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     await rig.env.settle();
     process.off("unhandledRejection", listener);
     expect(rig.ledger.status).toBe("completed");
@@ -351,7 +351,7 @@ describe("a handler in a plain await", () => {
       },
     });
     const rig = new Rig(v, undefined, { idleMs: 10_000 });
-    await rig.cold();
+    await rig.replay();
     expect(rig.reports.map(({ entries }) => entries.length)).toEqual([1]);
     await rig.env.advance(9_999);
     plain[0]?.open();
@@ -374,7 +374,7 @@ describe("a handler that goes on just before its run was to be stalled", () => {
       },
     });
     const rig = new Rig(v, undefined, { idleMs: 10_000 });
-    await rig.cold();
+    await rig.replay();
     rig.env.after(9_999, () => plain.open());
     await rig.env.advance(9_999);
     end.open("done");
@@ -387,7 +387,7 @@ describe("while no effect may begin", () => {
   it("the run waits, and goes on once one may", async () => {
     const rig = new Rig(workflow({ name: "w" }).v("1", { handler: (run) => run.step("s", () => 1) }));
     rig.mayBegin = false;
-    await rig.cold();
+    await rig.replay();
     await rig.env.advance(5_000);
     expect(rig.nexts).toEqual([]);
     rig.mayBegin = true;

@@ -27,7 +27,7 @@ export function mapItems<Item, Result>(
     throw new AikiError("INVALID_KEY", `map() got the key ${JSON.stringify(twice)} for two items; each needs its own.`);
   }
   const branch = replay.calls.derive(replay.calls.identify({ kind: "map", name: null, content: null }));
-  const { owner } = replay.pump.caller.root;
+  const { owner } = replay.scheduler.caller.root;
   const points = keys.map((one) => beginningOf(owner, branchOfMap(branch, one)));
   return workOn(list, points, work, concurrency);
 }

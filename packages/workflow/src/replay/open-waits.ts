@@ -4,7 +4,7 @@ const counts = new WeakMap<Replay, Map<string, number>>();
 
 /** Warns once for each run and event when a second wait for the event opens beside one that is open. */
 export function noteWait(replay: Replay, event: string, wait: Promise<unknown>): void {
-  const { pump, run } = replay;
+  const { scheduler, run } = replay;
   const open = counts.get(replay) ?? new Map<string, number>();
   counts.set(replay, open);
   const before = open.get(event) ?? 0;
@@ -14,9 +14,12 @@ export function noteWait(replay: Replay, event: string, wait: Promise<unknown>):
     open.set(event, (open.get(event) ?? 1) - 1);
   };
   wait.then(closed, closed);
-  if (before === 0 || pump.replaying) return;
+  if (before === 0 || scheduler.replaying) return;
   open.set(event, Number.POSITIVE_INFINITY);
   const advice =
     "an event reaches only one of them, the oldest. Give up waits that lost a race with run.race or a signal";
-  pump.host.logger.warn(`the run has several open waits for event "${event}": ${advice}`, { runId: run.id, event });
+  scheduler.host.logger.warn(`the run has several open waits for event "${event}": ${advice}`, {
+    runId: run.id,
+    event,
+  });
 }

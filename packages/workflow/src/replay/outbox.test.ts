@@ -64,7 +64,7 @@ describe("the outbox", () => {
     const states = (): boolean[] => [outbox.empty, outbox.urgent, outbox.seen, outbox.moves];
     expect(states()).toEqual([true, false, false, false]);
     const now: NewEntry = { address: "now", value: { type: "observed", data: "1" } };
-    outbox.post({ entry: now, call, seen: true, recorded: null, isPatient: true });
+    outbox.post({ entry: now, call, seen: true, recorded: null, isDeferred: true });
     expect(states()).toEqual([false, false, true, false]);
     outbox.post({ ...posted("a", "1"), recorded: () => {} });
     expect(states()).toEqual([false, true, true, true]);

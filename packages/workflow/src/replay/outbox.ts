@@ -17,7 +17,7 @@ export interface Posted {
   /** What later calls name instead of its `seq`, when the handler has seen it before it is recorded. */
   place?: Unnumbered;
   /** Causes no report by itself: it is sent with the next one. */
-  isPatient?: boolean;
+  isDeferred?: boolean;
 }
 
 export interface PostedWait {
@@ -33,7 +33,7 @@ export interface PostedStart {
 }
 
 /** What goes into one report. */
-export interface Parcel {
+export interface ReportContent {
   entries: Posted[];
   opens: PostedWait[];
   starts: PostedStart[];
@@ -44,8 +44,8 @@ export interface Parcel {
 }
 
 /** Of one report; a request has room for a few of them. */
-const parcelCharacters = 1_000_000;
-const parcelItems = 500;
+const reportCharacters = 1_000_000;
+const reportItems = 500;
 
 export class Outbox {
   #entries: Posted[] = [];
@@ -53,7 +53,7 @@ export class Outbox {
   #starts: PostedStart[] = [];
   #seen = 0;
   #awaited = 0;
-  #patient = 0;
+  #deferred = 0;
 
   post(posted: Posted): void {
     this.#entries.push(posted);
@@ -87,7 +87,7 @@ export class Outbox {
   hurry(posted: Posted): void {
     if (!this.isHolding(posted)) return;
     this.#count(posted, -1);
-    posted.isPatient = false;
+    posted.isDeferred = false;
     this.#count(posted, 1);
   }
 
@@ -103,7 +103,7 @@ export class Outbox {
 
   /** Whether it is worth a report by itself. */
   get urgent(): boolean {
-    return this.#entries.length > this.#patient || this.#opens.length > 0 || this.#starts.length > 0;
+    return this.#entries.length > this.#deferred || this.#opens.length > 0 || this.#starts.length > 0;
   }
 
   get empty(): boolean {
@@ -153,17 +153,17 @@ export class Outbox {
     this.#entries = [];
     this.#seen = 0;
     this.#awaited = 0;
-    this.#patient = 0;
+    this.#deferred = 0;
   }
 
   /** Takes as much as fits into one report: facts first, then waits, then children. */
-  take(): Parcel {
-    let room = parcelItems;
-    let characters = parcelCharacters;
+  take(): ReportContent {
+    let room = reportItems;
+    let characters = reportCharacters;
     const fitting = (weights: Iterable<number>): number => {
       let taken = 0;
       for (const weight of weights) {
-        if (room === 0 || (characters < weight && room < parcelItems)) break;
+        if (room === 0 || (characters < weight && room < reportItems)) break;
         room -= 1;
         characters -= weight;
         taken += 1;
@@ -178,15 +178,15 @@ export class Outbox {
     return { entries, opens, starts, whole: this.empty, seen: entries.some(({ seen }) => seen) };
   }
 
-  #count({ seen, recorded, isPatient = false }: Posted, by: 1 | -1): void {
+  #count({ seen, recorded, isDeferred = false }: Posted, by: 1 | -1): void {
     if (seen) this.#seen += by;
-    if (isPatient) this.#patient += by;
+    if (isDeferred) this.#deferred += by;
     else if (recorded !== null) this.#awaited += by;
   }
 }
 
-/** A parcel as it travels, with when each call was made. */
-export function packed({ entries, opens, starts }: Parcel): Pick<Report, "entries" | "opens" | "starts"> {
+/** A content as it travels, with when each call was made. */
+export function packed({ entries, opens, starts }: ReportContent): Pick<Report, "entries" | "opens" | "starts"> {
   const seqOf = (place: Unnumbered): number =>
     place.seq ?? -(entries.findIndex((posted) => posted.place === place) + 1);
   return {

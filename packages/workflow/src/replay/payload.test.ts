@@ -110,7 +110,7 @@ describe("what a task is given", () => {
       },
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     const addresses = rig.ledger.entries.map(({ address }) => address);
     const [first = ""] = addresses;
     expect(first).toMatch(/^task:t:[0-9a-f]{32}#0$/);
@@ -165,7 +165,7 @@ describe("a workflow's own input and output", () => {
     const outcomes: unknown[] = [];
     for (const input of [10, 1, -1, undefined]) {
       const rig = new Rig(v, input);
-      await rig.cold();
+      await rig.replay();
       outcomes.push(rig.output ?? rig.ledger.error?.message);
     }
     expect(outcomes).toEqual([

@@ -17,11 +17,11 @@ import { Call, type OpenCall, refused } from "./call.ts";
 import { addressOfCall } from "./calls.ts";
 import { checkKey, contentOf, keyed } from "./content.ts";
 import { isGivenUp } from "./give-up.ts";
+import type { OngoingTry } from "./ongoing-work.ts";
 import { runAt, withinOf } from "./points.ts";
-import type { Pump } from "./pump.ts";
 import type { Replay } from "./replay.ts";
+import type { ReplayScheduler } from "./replay-scheduler.ts";
 import { trusted } from "./trust.ts";
-import type { Flight } from "./work.ts";
 
 /** A retry that is due sooner holds the slot; a later one is a wait. Milliseconds. */
 const holdBelowMs = 1_000;
@@ -74,7 +74,7 @@ class Tries {
 
   /** Goes on after the tries that are recorded. */
   begin(): void {
-    const { journal } = this.#replay.pump;
+    const { journal } = this.#replay.scheduler;
     const address = addressOfCall(this.#call);
     let failed = 0;
     let delayMs = 0;
@@ -91,15 +91,15 @@ class Tries {
 
   /** After the `failed`th try: a short delay holds the slot, a long one is a wait like any other. */
   #pause(failed: number, delayMs: number): void {
-    const { pump, calls } = this.#replay;
+    const { scheduler, calls } = this.#replay;
     const call = this.#call;
     const begin = (): void => this.#try(failed + 1);
     const again = (): void => {
-      pump.beginnings.push({ call, kind: "effect", begin, adopt: () => {} });
-      pump.touch();
+      scheduler.newCalls.push({ call, kind: "effect", begin, adopt: () => {} });
+      scheduler.touch();
     };
     if (delayMs < holdBelowMs) {
-      pump.enqueueAfter(delayMs, again);
+      scheduler.enqueueAfter(delayMs, again);
       return;
     }
     const address = retryAddress(addressOfCall(call), failed);
@@ -107,33 +107,33 @@ class Tries {
   }
 
   #try(attempt: number): void {
-    const { pump } = this.#replay;
-    const { host, work } = pump;
+    const { scheduler } = this.#replay;
+    const { host, work } = scheduler;
     const call = this.#call;
     const startedAt = host.env.now();
-    const flight = new Try(this.#replay, this.#task, call, attempt, (thrown) => {
-      work.land(flight);
+    const ongoing = new Try(this.#replay, this.#task, call, attempt, (thrown) => {
+      work.remove(ongoing);
       this.#failed(attempt, startedAt, thrown);
     });
-    work.takeOff(flight);
+    work.add(ongoing);
     const returned = (output: Payload | undefined): void => {
-      if (!flight.close()) return;
-      work.land(flight);
+      if (!ongoing.close()) return;
+      work.remove(ongoing);
       const value = output === undefined ? { type: "returned" as const } : { type: "returned" as const, output };
-      pump.settle(call, { address: addressOfCall(call), startedAt, value }, value);
+      scheduler.settle(call, { address: addressOfCall(call), startedAt, value }, value);
     };
     const threw = (thrown: unknown): void => {
-      if (!flight.close()) return;
-      work.land(flight);
+      if (!ongoing.close()) return;
+      work.remove(ongoing);
       this.#failed(attempt, startedAt, thrown);
     };
-    this.#handle(flight).then(returned, threw);
+    this.#handle(ongoing).then(returned, threw);
   }
 
   /** Durable calls are refused in here, and its rejections are this run's. */
-  #handle(flight: Try): Promise<Payload | undefined> {
+  #handle(own: Try): Promise<Payload | undefined> {
     const where = nameOf(this.#task);
-    return runAt(withinOf(this.#call.made.point, where), () => this.#work(flight, where));
+    return runAt(withinOf(this.#call.made.point, where), () => this.#work(own, where));
   }
 
   async #work({ context }: Try, where: string): Promise<Payload | undefined> {
@@ -147,15 +147,15 @@ class Tries {
   }
 
   #failed(attempt: number, startedAt: number, thrown: unknown): void {
-    const { pump } = this.#replay;
+    const { scheduler } = this.#replay;
     const call = this.#call;
     const address = addressOfCall(call);
     const error = describeError(thrown);
-    const { env } = pump.host;
+    const { env } = scheduler.host;
     const retryInMs = isRetryable(thrown) ? retryDelayMs(this.#task.retry, attempt, () => env.random()) : null;
     if (retryInMs === null) {
       const value = { type: "threw", error } as const;
-      pump.settle(call, { address, startedAt, value }, value);
+      scheduler.settle(call, { address, startedAt, value }, value);
       return;
     }
     if (!call.open) return;
@@ -163,7 +163,7 @@ class Tries {
     const entry = { address: tryAddress(address, attempt), startedAt, value };
     const isShort = retryInMs < holdBelowMs; // mutant: short-retry
     const recorded = isShort ? () => this.#pause(attempt, retryInMs) : null;
-    pump.post({ entry, call, seen: false, recorded });
+    scheduler.post({ entry, call, seen: false, recorded });
     if (!isShort) this.#pause(attempt, retryInMs);
   }
 }
@@ -184,7 +184,7 @@ function idempotencyKeyOf({ runId, address }: CallIds, { kind, key }: TaskCall, 
 }
 
 /** One try under way: it ends once, whatever ends it first. */
-class Try implements Flight {
+class Try implements OngoingTry {
   readonly context: TaskContext;
   readonly call: OpenCall;
   #controller: AbortController | null = null;
@@ -199,16 +199,16 @@ class Try implements Flight {
     attempt: number,
     timedOut: (error: TaskTimeoutError) => void,
   ) {
-    const { pump } = replay;
+    const { scheduler } = replay;
     const ids = idsOf(replay, task, call);
     this.call = call;
-    this.#cancelTimeout = pump.host.env.after(task.timeoutMs, () => {
+    this.#cancelTimeout = scheduler.host.env.after(task.timeoutMs, () => {
       if (!this.close()) return;
       const error = new TaskTimeoutError(ids, task.timeoutMs);
       this.#abort(error);
       timedOut(error);
     });
-    this.context = new TryContext(this, ids, idempotencyKeyOf(ids, task, call), attempt, pump);
+    this.context = new TryContext(this, ids, idempotencyKeyOf(ids, task, call), attempt, scheduler);
   }
 
   /** Made when asked for: most handlers do not. */
@@ -247,12 +247,12 @@ class TryContext implements TaskContext {
   readonly #ids: CallIds;
   readonly #logger: Logger;
 
-  constructor(flight: Try, ids: CallIds, idempotencyKey: string, attempt: number, { host, fence }: Pump) {
+  constructor(own: Try, ids: CallIds, idempotencyKey: string, attempt: number, { host, fence }: ReplayScheduler) {
     this.runId = ids.runId;
     this.attempt = attempt;
     this.idempotencyKey = idempotencyKey;
     this.fence = fence;
-    this.#try = flight;
+    this.#try = own;
     this.#ids = ids;
     this.#logger = host.logger;
   }

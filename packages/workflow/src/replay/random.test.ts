@@ -14,17 +14,17 @@ async function live(rig: Rig, random: Random, tries: Array<Gate<number>>): Promi
     rig.kill();
     tries.length = 0;
     rig.held = random() < 0.3 ? [] : null;
-    await rig.cold();
+    await rig.replay();
   };
   for (let turn = 0; turn < 2_000; turn++) {
     if (ledger.status === "completed" || ledger.status === "failed") return;
     if (ledger.status === "stalled") throw new Error(`stalled: ${JSON.stringify(rig.end)}`);
     if (ledger.status === "queued" || ledger.status === "paused" || ledger.status === "retrying") {
       tries.length = 0;
-      if (random() < 0.5 && ledger.heldTail !== null && rig.execution !== null) await rig.hot();
+      if (random() < 0.5 && ledger.heldTail !== null && rig.execution !== null) await rig.resume();
       else {
         rig.kill();
-        await rig.cold();
+        await rig.replay();
       }
       continue;
     }
@@ -64,7 +64,7 @@ async function live(rig: Rig, random: Random, tries: Array<Gate<number>>): Promi
         await env.settle();
       }
     } else if (action < 0.97) {
-      rig.execution?.drain(pick(random, ["shutdown", "paused"]));
+      rig.execution?.release(pick(random, ["shutdown", "paused"]));
       await env.settle();
     } else if (crashes < 4) {
       await crash();
@@ -81,7 +81,7 @@ async function replayed(rig: Rig, program: Program): Promise<Rig> {
   again.ledger.inbox = rig.ledger.inbox;
   again.ledger.attempt = rig.ledger.attempt;
   again.env.time = 5_000_000;
-  await again.cold();
+  await again.replay();
   return again;
 }
 
@@ -92,7 +92,7 @@ describe("random programs", () => {
       const program: Program = { kind: "sequence", parts: [randomProgram(random), randomProgram(random)] };
       const tries: Array<Gate<number>> = [];
       const rig = new Rig(versionOf(program, tries));
-      await rig.cold();
+      await rig.replay();
       const story = `seed ${seed}: ${JSON.stringify(program)}`;
       await live(rig, random, tries).catch((error: unknown) => {
         throw new Error(`${story}\n${String(error)}`, { cause: error });

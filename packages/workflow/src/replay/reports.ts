@@ -1,15 +1,15 @@
 import { AikiError } from "@aikirun/lib";
 import { describeError } from "@aikirun/lib/internal";
 import type { Address, ClaimedRun, Entry, Failure, Next } from "@aikirun/lib/protocol";
-import { type Answer, givenUp, isPermanent, sliceEnd } from "./answer.ts";
 import type { ActivationEnd, Host, ReportDraft } from "./contract.ts";
 import type { Deliveries } from "./deliveries.ts";
 import type { Journal } from "./journal.ts";
-import { type Outbox, type Parcel, packed } from "./outbox.ts";
+import { type Outbox, packed, type ReportContent } from "./outbox.ts";
+import { type Answer, activationEnd, givenUp, isPermanent } from "./report-answer.ts";
 
 /** A report under way. */
 interface InFlight {
-  parcel: Parcel;
+  content: ReportContent;
   next: Next;
 }
 
@@ -57,15 +57,20 @@ export class Reports {
     return this.#inFlight?.next ?? null;
   }
 
+  /** Whether the report in flight is to end the activation: nothing may begin meanwhile. */
+  get isHandingOver(): boolean {
+    return this.#inFlight !== null && this.#inFlight.next.type !== "continue";
+  }
+
   /** Whether the report in flight suspends the run, and holds nothing whose place in the record its answer tells. */
   get isOnlySuspending(): boolean {
-    const { parcel, next } = this.#inFlight ?? {};
-    return next?.type === "suspend" && parcel?.entries.length === 0 && parcel.starts.length === 0;
+    const { content, next } = this.#inFlight ?? {};
+    return next?.type === "suspend" && content?.entries.length === 0 && content.starts.length === 0;
   }
 
   /** Whether a value that the handler has received is on its way to the record. */
   get isSeenInFlight(): boolean {
-    return this.#inFlight?.parcel.seen === true;
+    return this.#inFlight?.content.seen === true;
   }
 
   /** The run was claimed again; its journal holds the news. */
@@ -91,16 +96,16 @@ export class Reports {
 
   send(next: Next, expecting: Address | null): void {
     const { host, outbox, build } = this.#options;
-    const parcel = outbox.take();
-    const then: Next = parcel.whole ? next : { type: "continue" };
-    this.#inFlight = { parcel, next: then };
-    const { entries, opens, starts } = packed(parcel);
+    const content = outbox.take();
+    const then: Next = content.whole ? next : { type: "continue" };
+    this.#inFlight = { content, next: then };
+    const { entries, opens, starts } = packed(content);
     const after = this.#options.journal.tail;
     const draft: ReportDraft = { seen: this.#seen, after, build, entries, opens, starts, next: then };
     if (expecting !== null) draft.expecting = expecting;
     host.report(draft).then(
-      (answer) => this.#answered(parcel, then, answer),
-      (thrown) => this.#answered(parcel, then, givenUp(thrown)),
+      (answer) => this.#answered(content, then, answer),
+      (thrown) => this.#answered(content, then, givenUp(thrown)),
     );
   }
 
@@ -110,25 +115,25 @@ export class Reports {
     this.#news = [];
   }
 
-  #answered(parcel: Parcel, next: Next, answer: Answer): void {
-    if (this.#inFlight?.parcel !== parcel) return;
+  #answered(content: ReportContent, next: Next, answer: Answer): void {
+    if (this.#inFlight?.content !== content) return;
     this.#inFlight = null;
-    if (answer.ok) this.#accepted(parcel, next, answer);
-    else this.#refused(parcel, answer.code, answer.message);
+    if (answer.ok) this.#accepted(content, next, answer);
+    else this.#refused(content, answer.code, answer.message);
   }
 
-  #accepted(parcel: Parcel, next: Next, answer: Extract<Answer, { ok: true }>): void {
+  #accepted(content: ReportContent, next: Next, answer: Extract<Answer, { ok: true }>): void {
     this.#seen = answer.inbox;
     let seq = answer.first;
-    for (const posted of parcel.entries) {
+    for (const posted of content.entries) {
       if (posted.place !== undefined) posted.place.seq = seq;
       posted.recorded?.(seq);
       seq += 1;
     }
-    if (parcel.starts.length > 0) this.#started(parcel.starts, seq, answer.entries);
+    if (content.starts.length > 0) this.#started(content.starts, seq, answer.entries);
     this.#receive(answer.entries, answer.tail);
-    for (const { start } of parcel.starts) this.#options.journal.claimAt(start.address);
-    const end = sliceEnd(next, answer.parked);
+    for (const { start } of content.starts) this.#options.journal.claimAt(start.address);
+    const end = activationEnd(next, answer.parked);
     if (end !== null) {
       this.#options.outcomes.ended(end);
       return;
@@ -140,20 +145,20 @@ export class Reports {
   }
 
   /** `seq` is that of the first. */
-  #started(starts: Parcel["starts"], seq: number, entries: readonly Entry[]): void {
+  #started(starts: ReportContent["starts"], seq: number, entries: readonly Entry[]): void {
     const others = new Map(entries.map(({ address, value }) => [address, value]));
     for (const [index, { start, recorded }] of starts.entries()) recorded(seq + index, others.get(start.address));
   }
 
   /** What refuses the report refuses its repeat too. What had happened is recorded, if that is not what is refused. */
-  #refused(parcel: Parcel, code: AikiError["code"], message: string): void {
+  #refused(content: ReportContent, code: AikiError["code"], message: string): void {
     const { claimed, outbox, outcomes } = this.#options;
     if (!isPermanent(code) || this.#refusals > 1) {
       outcomes.ended({ type: "lost", code });
       return;
     }
     this.#refusals += 1;
-    outbox.keepFacts(this.#refusals === 1 ? parcel.entries : []);
+    outbox.keepFacts(this.#refusals === 1 ? content.entries : []);
     outcomes.failed(describeError(new AikiError(code, message, { ids: { runId: claimed.id } })));
   }
 

@@ -32,7 +32,7 @@ describe("a task that fails", () => {
   it("is tried again after a short delay that holds the slot", async () => {
     const tries: number[] = [];
     const rig = new Rig(flaky(2, short, tries));
-    await rig.cold();
+    await rig.replay();
     expect(tries).toEqual([1]);
     await rig.env.advance(399);
     expect(tries).toEqual([1]);
@@ -47,10 +47,10 @@ describe("a task that fails", () => {
   });
 
   it("gives the run back for a long delay, and goes on with the next try", async () => {
-    for (const hot of [true, false]) {
+    for (const isCached of [true, false]) {
       const tries: number[] = [];
       const rig = new Rig(flaky(2, long, tries));
-      await rig.toEnd({ hot });
+      await rig.toEnd({ isCached });
       expect(rig.output).toBe(3);
       expect(tries).toEqual([1, 2, 3]);
       expect(rig.nexts).toEqual(["suspend", "suspend", "finish"]);
@@ -64,9 +64,9 @@ describe("a task that fails", () => {
   it("waits its short delay again after a crash, and keeps count of its tries", async () => {
     const tries: number[] = [];
     const rig = new Rig(flaky(2, short, tries));
-    await rig.cold();
+    await rig.replay();
     rig.kill();
-    await rig.cold();
+    await rig.replay();
     await rig.env.advance(399);
     expect(tries).toEqual([1]);
     await rig.env.advance(401);
@@ -77,16 +77,16 @@ describe("a task that fails", () => {
   it("opens its long delay again after a crash, without another try", async () => {
     const tries: number[] = [];
     const rig = new Rig(flaky(1, long, tries));
-    await rig.cold();
+    await rig.replay();
     rig.kill();
     rig.ledger.status = "queued";
-    await rig.cold();
+    await rig.replay();
     expect(rig.end).toEqual({ type: "suspended" });
     expect(tries).toEqual([1]);
     expect(rig.ledger.waits).toHaveLength(1);
     await rig.env.advance(60_000);
     rig.ledger.tick();
-    await rig.hot();
+    await rig.resume();
     expect(rig.output).toBe(2);
   });
 
@@ -99,13 +99,13 @@ describe("a task that fails", () => {
       () => new RangeError(`no ${tries.length}`),
     );
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     await rig.env.advance(0);
     const seen = { code: "TASK_FAILED", cause: "no 2", name: "RangeError" };
     expect(rig.output).toEqual(seen);
     const again = new Rig(v);
     again.ledger.entries.push(...rig.ledger.entries);
-    await again.cold();
+    await again.replay();
     expect(again.output).toEqual(seen);
     expect(tries).toHaveLength(2);
   });
@@ -113,7 +113,7 @@ describe("a task that fails", () => {
   it("is not tried again after a NonRetryableError", async () => {
     const tries: number[] = [];
     const rig = new Rig(flaky(9, short, tries, () => new NonRetryableError("never")));
-    await rig.cold();
+    await rig.replay();
     expect(tries).toEqual([1]);
     expect(rig.output).toEqual({ code: "TASK_FAILED", cause: "never", name: "NonRetryableError" });
   });
@@ -133,7 +133,7 @@ describe("a task that fails", () => {
         ),
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     await rig.env.advance(4_999);
     expect(signals[0]?.aborted).toBe(false);
     await rig.env.advance(1);
@@ -221,10 +221,10 @@ describe("a run that fails", () => {
     });
     const rig = new Rig(v);
     rig.ledger.retry = { type: "never" };
-    await rig.cold();
+    await rig.replay();
     expect(rig.end).toMatchObject({ type: "finished", status: "failed" });
     const own = new Rig(v);
-    await own.cold();
+    await own.replay();
     expect(own.end).toMatchObject({ type: "finished", status: "retrying" });
   });
 
@@ -240,7 +240,7 @@ describe("a run that fails", () => {
     ];
     for (const version of versions) {
       const rig = new Rig(version);
-      await rig.cold();
+      await rig.replay();
       expect(rig.end).toMatchObject({ type: "finished", status: "failed" });
     }
   });

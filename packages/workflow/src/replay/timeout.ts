@@ -16,12 +16,15 @@ export function timeoutOf(replay: Replay, fields: Fields): number | null {
   return isPast(replay, fields.take("timeout"), fields.where) ? 0 : (fields.duration("timeout") ?? null);
 }
 
-function isPast({ pump, run }: Replay, duration: unknown, where: string): boolean {
+function isPast({ scheduler, run }: Replay, duration: unknown, where: string): boolean {
   if (!isRecord(duration)) return false;
   const isNegative = Object.values(duration).some((amount) => typeof amount === "number" && amount < 0);
-  if (isNegative && !pump.replaying) {
+  if (isNegative && !scheduler.replaying) {
     const fields = { runId: run.id, duration: JSON.stringify(duration) };
-    pump.host.logger.warn(`a duration is negative (${where}): its moment has passed, so it is taken as zero`, fields);
+    scheduler.host.logger.warn(
+      `a duration is negative (${where}): its moment has passed, so it is taken as zero`,
+      fields,
+    );
   }
   return isNegative;
 }

@@ -14,16 +14,16 @@ export class Values {
 
   /** Epoch milliseconds, recorded with the next report. */
   now(options: unknown): number {
-    const { calls, pump } = this.#replay;
+    const { calls, scheduler } = this.#replay;
     const making = this.#identify("now", options);
     const value = calls.observe(making)?.entry?.value;
     if (value?.type === "observed") return Number(decode(value.data));
-    const now = pump.host.env.now();
+    const now = scheduler.host.env.now();
     const call = new Call(making.made, () => undefined);
-    call.address = pump.journal.newAddress(making.made.content);
+    call.address = scheduler.journal.newAddress(making.made.content);
     const entry = { address: call.address, value: { type: "observed", data: String(now) } } as const;
     call.open = false;
-    pump.post({ entry, call, seen: true, recorded: null, isPatient: true });
+    scheduler.post({ entry, call, seen: true, recorded: null, isDeferred: true });
     return now;
   }
 

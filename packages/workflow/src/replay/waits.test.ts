@@ -29,18 +29,18 @@ describe("a wait that ends before it is opened again", () => {
       },
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     expect(rig.reports.at(-1)?.opens).toHaveLength(2);
     rig.kill();
     isAgain = true;
     rig.ledger.event("go");
     await rig.env.advance(10_000);
     const before = rig.reports.length;
-    await rig.cold();
+    await rig.replay();
     late.open();
     await rig.env.settle();
     happen(rig.ledger);
-    await rig.hot();
+    await rig.resume();
     expect(rig.reports.slice(before).flatMap(({ opens }) => opens)).toMatchObject([{ address: "event:end#0" }]);
     expect(rig.end).toEqual({ type: "suspended" });
   });
@@ -55,7 +55,7 @@ describe("sleep", () => {
       },
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     expect(rig.reports).toMatchObject([
       {
         entries: [{ address: "step:a#0" }],
@@ -66,7 +66,7 @@ describe("sleep", () => {
     expect(rig.end).toEqual({ type: "suspended" });
     await rig.env.advance(90_000);
     rig.ledger.tick();
-    await rig.hot();
+    await rig.resume();
     expect(rig.output).toEqual({ wokenEarly: false });
   });
 
@@ -79,21 +79,21 @@ describe("sleep", () => {
       },
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     rig.ledger.wake();
-    await rig.hot();
-    await rig.cold();
+    await rig.resume();
+    await rig.replay();
     expect(seen).toEqual([true, true]);
   });
 
   it("keeps its deadline when it is opened again", async () => {
     const v = workflow({ name: "w" }).v("1", { handler: (run) => run.sleep({ seconds: 10 }) });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     await rig.env.advance(6_000);
     rig.kill();
     rig.ledger.status = "queued";
-    await rig.cold();
+    await rig.replay();
     expect(rig.ledger.nextDeadline()).toBe(1_010_000);
   });
 
@@ -102,7 +102,7 @@ describe("sleep", () => {
       handler: (run) => run.sleep({ seconds: Number.NaN }).catch((error: { code: string }) => error.code),
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     expect(rig.output).toBe("INVALID_DURATION");
     expect(rig.ledger.entries).toEqual([]);
   });
@@ -122,7 +122,7 @@ describe("an event", () => {
       },
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     expect(rig.output).toEqual(["INVALID_OPTION", "INVALID_OPTION", "INVALID_DURATION", "INVALID_OPTION"]);
     expect(rig.ledger.entries).toEqual([]);
   });
@@ -140,20 +140,20 @@ describe("an event", () => {
     const rig = new Rig(waiting);
     rig.ledger.event("approved", { by: "ada" });
     rig.ledger.event("approved", { by: "bob" });
-    await rig.cold();
+    await rig.replay();
     expect(rig.output).toEqual([{ timedOut: false, data: { by: "ada" } }, { by: "bob" }]);
     expect(rig.nexts).toEqual(["suspend", "suspend", "finish"]);
   });
 
   it("that comes too late times out its wait and serves the next", async () => {
-    for (const hot of [true, false]) {
+    for (const isCached of [true, false]) {
       const rig = new Rig(waiting);
-      await rig.cold();
+      await rig.replay();
       await rig.env.advance(3_600_000);
       rig.ledger.tick();
       rig.ledger.event("approved", { by: "late" });
-      if (hot) await rig.hot();
-      else await rig.cold();
+      if (isCached) await rig.resume();
+      else await rig.replay();
       expect(rig.output).toEqual([{ timedOut: true }, { by: "late" }]);
     }
   });
@@ -164,7 +164,7 @@ describe("an event", () => {
       handler: (run) => Promise.race([run.events.approved.wait(), run.step("s", () => new Promise<never>(() => {}))]),
     });
     const rig = new Rig(v);
-    await rig.cold();
+    await rig.replay();
     expect(rig.listening).toEqual([true]);
     rig.ledger.event("approved", { by: "ada" });
     await rig.tell();
@@ -185,7 +185,7 @@ describe("an event", () => {
     rig.ledger.event("nothing");
     rig.ledger.event("constructor", 7);
     rig.ledger.event("__proto__", 8);
-    await rig.cold();
+    await rig.replay();
     expect(rig.output).toEqual([7, false, null]);
     expect(rig.ledger.entries.map(({ address }) => address)).toContain("event:__proto__#0");
   });
@@ -208,7 +208,7 @@ describe("an event", () => {
     const rig = new Rig(v);
     rig.ledger.event("count", "one");
     rig.ledger.event("count", 2);
-    await rig.cold();
+    await rig.replay();
     expect(rig.output).toEqual(["SCHEMA_MISMATCH", 2]);
   });
 
@@ -219,9 +219,9 @@ describe("an event", () => {
     });
     const rig = new Rig(v);
     for (let n = 0; n < 4; n++) rig.ledger.event("constructor", n);
-    await rig.cold();
+    await rig.replay();
     for (let n = 4; n < 10; n++) rig.ledger.event("constructor", n);
-    await rig.cold();
+    await rig.replay();
     expect(rig.output).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
   });
 });
@@ -238,7 +238,7 @@ describe("more waits than a run may have", () => {
       const isOver = ledger.waits.length + draft.opens.length > 1_000;
       return isOver ? { ok: false, code: "LIMIT_EXCEEDED", message: "Too many waits." } : report(draft, fence);
     };
-    await rig.cold();
+    await rig.replay();
     expect(rig.end).toMatchObject({ type: "finished", status: "failed" });
     expect(ledger.error).toMatchObject({ code: "LIMIT_EXCEEDED", message: "Too many waits." });
   });

@@ -3,16 +3,16 @@ import type { RunId } from "@aikirun/lib/protocol";
 import type { OpenCall } from "./call.ts";
 
 /** One try of a task, under way. */
-export interface Flight {
+export interface OngoingTry {
   readonly call: OpenCall;
   /** Whatever it comes to no longer counts. */
   abort(reason: unknown): void;
 }
 
 /** What holds the slot: tries under way, short retry delays, validations. */
-export class Work {
+export class OngoingWork {
   readonly #env: Env;
-  readonly #flights = new Set<Flight>();
+  readonly #tries = new Set<OngoingTry>();
   #delays: Map<() => void, Cancel> | null = null;
   #held = 0;
 
@@ -21,30 +21,30 @@ export class Work {
   }
 
   get isBusy(): boolean {
-    return this.#flights.size > 0 || (this.#delays?.size ?? 0) > 0 || this.#held > 0;
+    return this.#tries.size > 0 || (this.#delays?.size ?? 0) > 0 || this.#held > 0;
   }
 
-  takeOff(flight: Flight): void {
-    this.#flights.add(flight);
+  add(attempt: OngoingTry): void {
+    this.#tries.add(attempt);
   }
 
-  land(flight: Flight): void {
-    this.#flights.delete(flight);
+  remove(attempt: OngoingTry): void {
+    this.#tries.delete(attempt);
   }
 
-  abortFlights(code: AikiError["code"], message: string, runId: RunId): void {
-    if (this.#flights.size === 0) return;
+  abortAll(code: AikiError["code"], message: string, runId: RunId): void {
+    if (this.#tries.size === 0) return;
     const reason = new AikiError(code, message, { ids: { runId } });
-    const flights = [...this.#flights];
-    this.#flights.clear();
-    for (const flight of flights) flight.abort(reason);
+    const tries = [...this.#tries];
+    this.#tries.clear();
+    for (const attempt of tries) attempt.abort(reason);
   }
 
   /** Nothing comes of the tries of these calls any more. */
   abortCalls(isAborted: (call: OpenCall) => boolean, reason: unknown): void {
-    for (const flight of [...this.#flights].filter(({ call }) => isAborted(call))) {
-      this.#flights.delete(flight);
-      flight.abort(reason);
+    for (const attempt of [...this.#tries].filter(({ call }) => isAborted(call))) {
+      this.#tries.delete(attempt);
+      attempt.abort(reason);
     }
   }
 
@@ -69,7 +69,7 @@ export class Work {
   /** The run left this worker. */
   end(code: AikiError["code"], runId: RunId): void {
     this.cutDelays();
-    this.abortFlights(code, "This worker no longer holds the run.", runId);
+    this.abortAll(code, "This worker no longer holds the run.", runId);
   }
 
   /** Is busy until `work`, which never rejects, is done. */

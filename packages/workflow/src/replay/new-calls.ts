@@ -2,12 +2,12 @@ import type { OpenCall } from "./call.ts";
 import type { Recorded } from "./recorded.ts";
 
 /** An `effect` acts on the world; a `start` and a `wait` only ride in a report. */
-export type BeginningKind = "effect" | "start" | "wait";
+export type NewCallKind = "effect" | "start" | "wait";
 
 /** A call that nothing recorded answers, and what it does when its time has come. */
-export interface Beginning {
+export interface NewCall {
   call: OpenCall;
-  kind: BeginningKind;
+  kind: NewCallKind;
   begin: () => void;
   /** The call is this recorded one after all. */
   adopt: (found: Recorded) => void;
@@ -16,8 +16,8 @@ export interface Beginning {
 }
 
 /** What waits to begin, in call order. */
-export class Beginnings {
-  #waiting: Beginning[] = [];
+export class NewCalls {
+  #waiting: NewCall[] = [];
 
   get size(): number {
     return this.#waiting.length;
@@ -27,7 +27,7 @@ export class Beginnings {
     return this.#waiting[0]?.call;
   }
 
-  push(beginning: Beginning): void {
+  push(beginning: NewCall): void {
     this.#waiting.push(beginning);
   }
 
@@ -46,13 +46,13 @@ export class Beginnings {
   }
 
   /** Takes those of which this is true, in call order. */
-  takeIf(isTaken: (beginning: Beginning) => boolean): void {
+  takeIf(isTaken: (beginning: NewCall) => boolean): void {
     this.#waiting = this.#waiting.filter((beginning) => !isTaken(beginning));
   }
 
   /** Takes those of the kinds that may begin; of what is recalled, that of which `mayRecall` is true. */
-  take(may: Readonly<Record<BeginningKind, boolean>>, mayRecall: (seq: number) => boolean): Beginning[] {
-    const taken: Beginning[] = [];
+  take(may: Readonly<Record<NewCallKind, boolean>>, mayRecall: (seq: number) => boolean): NewCall[] {
+    const taken: NewCall[] = [];
     this.takeIf((beginning) => {
       const { kind, recalled } = beginning;
       const isTaken = may[kind] && (recalled === undefined || mayRecall(recalled));

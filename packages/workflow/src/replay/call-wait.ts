@@ -34,7 +34,7 @@ export interface Outcomes {
   diverged: () => void;
 }
 
-export class Patience {
+export class CallWait {
   readonly #time: RunningTime;
   readonly #build: string;
   readonly #recorded: Build | undefined;
@@ -83,7 +83,7 @@ export class Patience {
   }
 
   /** Begins to wait for the call, unless it waits already. */
-  wait(call: Recorded, { noticed, relaxed, diverged }: Outcomes): void {
+  begin(call: Recorded, { noticed, relaxed, diverged }: Outcomes): void {
     if (this.#time.isMeasuring) return;
     const familiarity = this.#familiarity(call);
     const limits = {
@@ -114,7 +114,7 @@ export class Patience {
   }
 
   /** Holds back what is recalled, until `then`. */
-  hold(then: () => void): void {
+  holdRecalled(then: () => void): void {
     if (this.#recallTime.isMeasuring) return;
     this.#recallTime.start(pieceMs, (ms) => {
       this.#heldMs += ms;
@@ -125,12 +125,12 @@ export class Patience {
   }
 
   /** Nothing is held back, or the run left. */
-  release(): void {
+  releaseRecalled(): void {
     this.#recallTime.stop();
   }
 
   /** Calls `then` when the handler has awaited nothing durable for too long. */
-  idle(then: () => void): void {
+  beginIdle(then: () => void): void {
     if (this.#time.isMeasuring) return;
     let quietMs = 0;
     this.#time.start(this.#idleMs / idlePieces, (ms) => {

@@ -31,7 +31,7 @@ export function isPermanent(code: string): boolean {
 }
 
 /** How the slice ends when a report that says `next` is accepted; null when it goes on. */
-export function sliceEnd(next: Next, parked: boolean): ActivationEnd | null {
+export function activationEnd(next: Next, parked: boolean): ActivationEnd | null {
   switch (next.type) {
     case "continue":
       return parked ? { type: "lost", code: "RUN_LEFT" } : null;
