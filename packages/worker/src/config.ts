@@ -20,7 +20,7 @@ export interface WorkerParams {
      */
     idleTimeoutMs?: number;
   };
-  /** How long `stop` may take to let runs come to a good point and hand them back. Milliseconds, default 5,000. */
+  /** How long `stop` may take to let running tasks finish and release all runs. Milliseconds, default 5,000. */
   gracefulShutdownTimeoutMs?: number;
   /** Default: `redis_streams` when the client knows of Redis, else `adaptive_polling`. */
   subscriber?: SubscriberStrategy;

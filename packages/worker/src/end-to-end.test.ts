@@ -237,7 +237,7 @@ describe("a worker that stops", () => {
     expect(await handle.result()).toBe("done");
   });
 
-  it("records what is in flight and takes nothing new", async () => {
+  it("records what is under way and takes nothing new", async () => {
     const { aiki, aikiWorker } = await setup("in-process", { maxConcurrentWorkflowRuns: 1 });
     let open: () => void = () => {};
     const gate = new Promise<void>((resolve) => {
@@ -311,7 +311,7 @@ describe("a worker and what it serves", () => {
     expect(await us.status()).toBe("queued");
   });
 
-  it("goes on with a parked run whose plain promise settled", async () => {
+  it("resumes a suspended run whose plain promise settled", async () => {
     const { aiki, aikiWorker } = await setup("in-process");
     let open: () => void = () => {};
     const gate = new Promise<void>((resolve) => {

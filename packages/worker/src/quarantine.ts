@@ -5,7 +5,7 @@ import { settlesWithin } from "@aikirun/lib/internal";
 export interface Stay {
   /** Resolves when the run may begin. */
   readonly mayBegin: Promise<void>;
-  /** The run was reported, or left this worker: the next one may begin. */
+  /** The run has reported, or left this worker: the next one may begin. */
   end(): void;
 }
 

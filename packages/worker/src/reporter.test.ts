@@ -173,7 +173,7 @@ describe("reports of all slots", () => {
     await expect(sent).rejects.toMatchObject({ code: "LEASE_LOST" });
   });
 
-  it("bring all news, read on where the answer was cut, for as long as the run is held", async () => {
+  it("bring all entries, read on where the answer was cut, for as long as the run is held", async () => {
     let reads = 0;
     let isRefused = false;
     const { env, held } = setup({

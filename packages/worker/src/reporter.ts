@@ -40,7 +40,7 @@ export class Reporter {
       send: (batch) => this.#sendHeld(batch),
       max: limits.batchItems,
       lanes,
-      // Two turns: those whose answers have just come report in the next, and join.
+      // Two turns of the event loop: runs whose answers have just come report in the first, and join.
       soon: (then) => env.soon(() => env.soon(then)),
       weigh: ({ report }) => weightOf(report),
       maxWeight: limits.requestBytes,

@@ -191,7 +191,7 @@ describe("a claimed run", () => {
     await aikiWorker.stop();
   });
 
-  it("is replayed from its whole journal when it was parked here and is no longer in memory", async () => {
+  it("is replayed from its whole journal when its execution is cached here no more", async () => {
     const address = "step:s1#0";
     const { aikiWorker, reports, asked } = await setup({
       claim: once(claimedRun("a", { hot: true, fence: 2 })),

@@ -32,8 +32,8 @@ export interface Worker {
    */
   start(): Promise<void>;
   /**
-   * Takes nothing new, lets runs come to a good point, hands back the rest, and resolves within
-   * `gracefulShutdownTimeoutMs`. May be called twice.
+   * Takes nothing new, lets running tasks finish and records their results, releases the other runs, and resolves
+   * within `gracefulShutdownTimeoutMs`. May be called twice.
    */
   stop(): Promise<void>;
 }
@@ -227,7 +227,7 @@ interface Ending {
 }
 
 /**
- * Three quarters of the time are for runs to come to a good point. In the rest, a second at most, the worker hands back
+ * For three quarters of the time running tasks may finish. In the rest, a second at most, the worker hands back
  * what it still holds, and leaves: the server releases all runs that the session still has. Leaving comes last, since
  * nothing may be claimed or renewed after it, and always, since handing back may fail or take too long.
  */

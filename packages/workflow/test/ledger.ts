@@ -56,7 +56,7 @@ export class Ledger {
   /** Arrivals that withdrawn waits had taken, of one event name. */
   readonly #returned: number[] = [];
   #awaitedChildren = 0;
-  /** What the worker had of the run when it parked it, as long as it may go on with that. */
+  /** The `seq` up to which the suspended execution knows the run, as long as it may be resumed. */
   heldTail: number | null = null;
 
   constructor(now: () => number) {

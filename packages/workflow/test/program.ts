@@ -137,7 +137,7 @@ async function interpret(
   }
 }
 
-/** A step whose tries the test ends: one kind holds its slot between them, the other parks. */
+/** A step whose tries the test ends: one kind holds its slot between them, the other suspends its run. */
 async function takeStep(
   run: WorkflowRun<typeof events>,
   { name, fails }: Extract<Program, { kind: "step" }>,

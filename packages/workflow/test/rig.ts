@@ -93,7 +93,7 @@ export class Rig {
   reclaims = 0;
   /** Holds answers back until told. */
   held: Array<() => void> | null = null;
-  /** Ends of slices, in order. */
+  /** Ends of activations, in order. */
   readonly ends: ActivationEnd[] = [];
   readonly #input: string | undefined;
   readonly #options: ExecutionOptions;
@@ -107,22 +107,22 @@ export class Rig {
     this.#options = options;
   }
 
-  /** Claims the run and executes it from its record, in a worker that remembers nothing. */
+  /** Claims the run and executes it from its journal, in a worker that has nothing of it in memory. */
   async replay(): Promise<void> {
     const execution = createExecution(this.definition, this.#host(), this.#options);
     this.execution = execution;
-    const slice = execution.run(this.ledger.claim(this.#input, null));
-    slice.then((end) => this.ends.push(end));
+    const activation = execution.run(this.ledger.claim(this.#input, null));
+    activation.then((end) => this.ends.push(end));
     await this.env.settle();
   }
 
-  /** Claims the run back for the execution that parked it. */
+  /** Claims the run for the execution that is suspended. */
   async resume(): Promise<void> {
     const { execution } = this;
-    if (execution === null) throw new Error("nothing is parked");
+    if (execution === null) throw new Error("nothing is suspended");
     this.#claim.fence = this.ledger.fence + 1;
-    const slice = execution.resume(this.ledger.claim(this.#input, this.ledger.heldTail ?? this.ledger.tail));
-    slice.then((end) => this.ends.push(end));
+    const activation = execution.resume(this.ledger.claim(this.#input, this.ledger.heldTail ?? this.ledger.tail));
+    activation.then((end) => this.ends.push(end));
     await this.env.settle();
   }
 
@@ -133,7 +133,7 @@ export class Rig {
     this.ends.length = 0;
   }
 
-  /** Brings what is news to a running execution, as a watch does. */
+  /** Passes new entries to a running execution, as a watch does. */
   async tell(): Promise<void> {
     const { execution, ledger } = this;
     if (execution === null) return;
@@ -147,10 +147,10 @@ export class Rig {
     await this.env.settle();
   }
 
-  /** Executes, cold after every suspension unless `hot`, moving the clock from deadline to deadline. */
+  /** Executes, with a replay after every suspension unless `isCached`, moving the clock from deadline to deadline. */
   async toEnd(options: { isCached?: boolean } = {}): Promise<void> {
     await this.replay();
-    for (let turn = 0; turn < 1_000; turn++) {
+    for (let step = 0; step < 1_000; step++) {
       const { status } = this.ledger;
       if (status === "completed" || status === "failed" || status === "stalled") return;
       if (status === "queued") {

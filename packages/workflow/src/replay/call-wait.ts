@@ -11,7 +11,7 @@ import { RunningTime } from "./running-time.ts";
 
 /** Of code that may or may not have changed, in milliseconds of running time. */
 const unknownMs = 60_000;
-/** Of code that has changed: in all, in one activation, before values are delivered out of turn. Milliseconds. */
+/** Of code that has changed: in all, in one activation, before values are delivered out of order. Milliseconds. */
 const changedMs = 1_000;
 /** Of code that has changed: without any durable call, before the run has diverged. Milliseconds. */
 const divergedMs = 5_000;

@@ -27,11 +27,11 @@ export interface Host {
    */
   mayBegin(): boolean;
   /**
-   * A parked execution went on by itself (a plain promise of the handler settled): claim the run back and call
-   * `resume`, or call `abandon` when it cannot be had. Called at most once per parking.
+   * A suspended execution went on by itself, because a promise of the handler settled that is not durable: claim the
+   * run and call `resume`, or call `abandon` when another worker has it. Called at most once after each suspension.
    */
   reclaim(): void;
-  /** The execution has waits open while it runs: news must reach it by `news`. Called again when that ends. */
+  /** The execution has waits open while it runs, so new entries must be passed to `receive`; or no longer (false). */
   listening(open: boolean): void;
   /**
    * The replay waits for the handler to make a recorded call again (`call`), or no longer does (null): while it waits
@@ -53,7 +53,7 @@ export interface SchedulerOptions {
 /** A report before the worker adds its ids. */
 export type ReportDraft = Omit<Report, "reportId" | "runId" | "fence">;
 
-/** How a slice ended. After `parked` the execution may be resumed hot; after the others it is spent. */
+/** How an activation ended. After `suspended` the execution may be resumed; after the others it has ended. */
 export type ActivationEnd =
   | { type: "suspended" }
   | { type: "released"; next: Next["type"] }
@@ -67,17 +67,17 @@ export type ActivationEnd =
 
 /** One run being executed by one worker. */
 export interface Execution {
-  /** Executes from the claim until the run leaves this worker's hands. Never rejects. */
+  /** Executes from the claim until the run is suspended, or leaves this worker. Never rejects. */
   run(claimed: ClaimedRun): Promise<ActivationEnd>;
-  /** Goes on with a parked execution: `claimed.hot` is true and its journal holds the news. Never rejects. */
+  /** Resumes a suspended execution: `claimed.hot` is true, and its journal holds the new entries. Never rejects. */
   resume(claimed: ClaimedRun): Promise<ActivationEnd>;
   /** Entries after `position.after` that arrived while it runs (from `watch`). What does not follow on is ignored. */
   receive(entries: Entry[], inbox: number): void;
-  /** Start nothing new, record what is in flight, then release with this reason. */
+  /** Starts nothing new, records what is under way, then releases the run with this reason. */
   release(reason: "shutdown" | "paused"): void;
   /** The run is no longer ours: abort every signal, report nothing more. */
   abandon(code: AikiError["code"]): void;
-  /** What it knows of its run: where a `watch` for its news begins. */
+  /** What it knows of its run: a `watch` returns what came after. */
   readonly position: { readonly seen: number; readonly after: number };
   /** How much memory a suspended execution is thought to hold, in bytes. */
   readonly size: number;

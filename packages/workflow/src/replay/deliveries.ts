@@ -12,7 +12,7 @@ export interface Delivery {
   call: OpenCall;
 }
 
-/** A call is answered when its turn comes; a function is called at once, because nothing of it reaches the handler. */
+/** A call is answered in order of `seq`; a function is called at once, because nothing of it reaches the handler. */
 export type Listener = OpenCall | ((entry: Entry) => void);
 
 export class Deliveries {
@@ -37,7 +37,7 @@ export class Deliveries {
     return this.peek() !== undefined;
   }
 
-  /** Whether anything waits for news from outside. */
+  /** Whether anything waits for an entry that others record. */
   get awaitsEntries(): boolean {
     return (this.#listeners?.size ?? 0) > 0 || this.children > 0;
   }
@@ -79,12 +79,12 @@ export class Deliveries {
     }
   }
 
-  /** What is recorded at `seq` waits for its turn. */
+  /** Delivers what is recorded at `seq` later, in order. */
   later(call: OpenCall, seq: number, value: Value): void {
     this.#ready.push({ seq: Math.max(seq, call.askSeq), value, call }); // mutant: delivery-order
   }
 
-  /** The delivery whose turn it is. */
+  /** The next delivery. */
   peek(): Delivery | undefined {
     for (;;) {
       const delivery = this.#ready.peek();

@@ -30,7 +30,7 @@ export interface ExecutionOptions {
 
 /**
  * One run of a version, to be executed by the worker behind `host`. Call `run` once, then `resume` after each
- * `parked`.
+ * suspension.
  */
 export function createExecution(definition: ExecutableVersion, host: Host, options: ExecutionOptions = {}): Execution {
   let scheduler: ReplayScheduler | null = null;

@@ -23,8 +23,8 @@ const oneStep = ({ end, signals }: UnderWay) =>
     },
   });
 
-describe("a parked execution", () => {
-  it("goes on hot with the same handler, from the news alone", async () => {
+describe("a suspended execution", () => {
+  it("is resumed with the same handler, from the new entries alone", async () => {
     let calls = 0;
     const v = workflow({ name: "w" }).v("1", {
       events: { go: event<number>() },
@@ -46,7 +46,7 @@ describe("a parked execution", () => {
     expect(rig.ends.map(({ type }) => type)).toEqual(["suspended", "suspended", "suspended", "finished"]);
   });
 
-  it("parks again, opening nothing twice, when it is woken for nothing", async () => {
+  it("is suspended again, opening nothing twice, when it is resumed for nothing", async () => {
     const v = workflow({ name: "w" }).v("1", { handler: (run) => run.sleep({ days: 1 }) });
     const rig = new Rig(v);
     await rig.replay();
@@ -79,7 +79,7 @@ describe("a parked execution", () => {
     expect(rig.reclaims).toBe(1);
   });
 
-  it("asks for its run at once when its handler went on while it was being parked", async () => {
+  it("asks for its run at once when its handler went on while it was being suspended", async () => {
     const plain = gate();
     const begun: string[] = [];
     const v = workflow({ name: "w" }).v("1", {
@@ -117,7 +117,7 @@ describe("a parked execution", () => {
     expect(rig.output).toBe("plain");
   });
 
-  it("goes on when its claim overtakes the answer that it was parked", async () => {
+  it("is resumed when its claim overtakes the answer that it was suspended", async () => {
     const v = workflow({ name: "w" }).v("1", {
       events: { go: event<number>() },
       handler: async (run) => [await run.events.go.wait(), await run.events.go.wait()],
@@ -146,7 +146,7 @@ describe("a parked execution", () => {
   });
 });
 
-describe("news", () => {
+describe("entries from the run watch", () => {
   it("that comes while a report is under way is delivered in recorded order", async () => {
     const order: string[] = [];
     const ends = { a: gate<string>(), b: gate<string>() };
@@ -192,7 +192,7 @@ describe("news", () => {
 });
 
 describe("draining", () => {
-  it("records what is in flight, begins nothing more, and hands the run back", async () => {
+  it("records what is under way, begins nothing more, and releases the run", async () => {
     for (const reason of ["shutdown", "paused"] as const) {
       const step = underWay();
       const rig = new Rig(oneStep(step));
@@ -252,7 +252,7 @@ describe("draining", () => {
     expect(rig.ledger.status).toBe("paused");
   });
 
-  it("of a run that waits parks it on shutdown, and releases it to be paused", async () => {
+  it("of a run that waits suspends it on shutdown, and releases it to be paused", async () => {
     for (const [reason, next] of [
       ["shutdown", "suspend"],
       ["paused", "release"],

@@ -40,7 +40,7 @@ export class NewCalls {
     return this.#waiting.some(({ recalled }) => recalled !== undefined);
   }
 
-  /** Forgets those that were answered meanwhile: news may bring the end of a wait before it is opened again. */
+  /** Forgets those that were answered meanwhile: the end of a wait may be received before it is opened again. */
   forgetAnswered(): void {
     if (this.#waiting.some(({ call }) => !call.open)) this.#waiting = this.#waiting.filter(({ call }) => call.open);
   }

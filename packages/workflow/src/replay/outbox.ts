@@ -185,7 +185,7 @@ export class Outbox {
   }
 }
 
-/** A content as it travels, with when each call was made. */
+/** The content as it is sent, with the moment at which each call was made. */
 export function packed({ entries, opens, starts }: ReportContent): Pick<Report, "entries" | "opens" | "starts"> {
   const seqOf = (place: Unnumbered): number =>
     place.seq ?? -(entries.findIndex((posted) => posted.place === place) + 1);

@@ -16,7 +16,7 @@ async function live(rig: Rig, random: Random, tries: Array<Gate<number>>): Promi
     rig.held = random() < 0.3 ? [] : null;
     await rig.replay();
   };
-  for (let turn = 0; turn < 2_000; turn++) {
+  for (let step = 0; step < 2_000; step++) {
     if (ledger.status === "completed" || ledger.status === "failed") return;
     if (ledger.status === "stalled") throw new Error(`stalled: ${JSON.stringify(rig.end)}`);
     if (ledger.status === "queued" || ledger.status === "paused" || ledger.status === "retrying") {

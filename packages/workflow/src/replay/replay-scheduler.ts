@@ -102,7 +102,7 @@ export class ReplayScheduler implements CodeOwner {
     return this.#state !== "ended" && this.#leaving.conclusion === null;
   }
 
-  /** Runs until the run leaves this worker's hands. */
+  /** Runs until the run is suspended, or leaves this worker. */
   activate(): Promise<ActivationEnd> {
     return new Promise((resolve) => {
       this.#activationEnded = resolve;
@@ -307,7 +307,7 @@ export class ReplayScheduler implements CodeOwner {
     return isUrgent || this.callWait.expecting !== this.#reportedExpecting ? { type: "continue" } : null;
   }
 
-  /** The handler awaits tasks, or something that is not durable, or stands before what may not begin. */
+  /** The handler awaits tasks, or something that is not durable, or its next call may not begin yet. */
   #wait(): void {
     this.#listen(this.deliveries.awaitsEntries);
     const expected = this.journal.expected.first();
@@ -344,7 +344,7 @@ export class ReplayScheduler implements CodeOwner {
     this.host.listening(open);
   }
 
-  /** The handler of a suspended run went on by itself. */
+  /** Asks for the run of a suspended handler that went on by itself. */
   #reclaimIfActive(): void {
     const hasMoved = !this.outbox.empty || this.newCalls.size > 0 || this.deliveries.open > this.#openWhenSuspended;
     if (this.#isReclaiming || !(this.#leaving.isDecided || hasMoved)) return;

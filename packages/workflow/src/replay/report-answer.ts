@@ -30,7 +30,7 @@ export function isPermanent(code: string): boolean {
   return !notOurs.has(code);
 }
 
-/** How the slice ends when a report that says `next` is accepted; null when it goes on. */
+/** How the activation ends when a report that says `next` is accepted; null when it goes on. */
 export function activationEnd(next: Next, parked: boolean): ActivationEnd | null {
   switch (next.type) {
     case "continue":

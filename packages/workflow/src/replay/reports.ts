@@ -17,7 +17,7 @@ interface InFlight {
 export interface AnswerOutcomes {
   /** The run goes on here; `pause` when it is to be handed back to be paused. */
   goOn: (pause: boolean) => void;
-  /** The run left this worker's hands. */
+  /** The activation has ended. */
   ended: (end: ActivationEnd) => void;
   /** The report was refused for good: the run fails with this error. */
   failed: (error: Failure) => void;
@@ -34,13 +34,14 @@ export interface ReportsOptions {
   outcomes: AnswerOutcomes;
 }
 
-/** Sends the reports of one run, one at a time, and takes up what the answers and the news bring. */
+/** Sends the reports of one run, one at a time (P6), and receives the entries that answers and the run watch bring. */
 export class Reports {
   readonly #options: ReportsOptions;
   /** How many facts from outside are known. */
   #seen: number;
   #inFlight: InFlight | null = null;
-  #news: Array<{ entries: Entry[]; inbox: number }> = [];
+  /** What came from the run watch while a report was in flight. */
+  #waiting: Array<{ entries: Entry[]; inbox: number }> = [];
   #refusals = 0;
 
   constructor(options: ReportsOptions) {
@@ -73,7 +74,7 @@ export class Reports {
     return this.#inFlight?.content.seen === true;
   }
 
-  /** The run was claimed again; its journal holds the news. */
+  /** The run was claimed again; its journal holds the new entries. */
   resume({ inbox, journal }: ClaimedRun): void {
     this.#seen = inbox;
     this.#receive(journal, journal.at(-1)?.seq ?? 0);
@@ -82,7 +83,7 @@ export class Reports {
   /** Whether anything new was received. What does not follow on what is known is ignored. */
   receive(entries: Entry[], inbox: number): boolean {
     if (this.#inFlight !== null) {
-      this.#news.push({ entries, inbox });
+      this.#waiting.push({ entries, inbox });
       return false;
     }
     const { journal } = this.#options;
@@ -112,7 +113,7 @@ export class Reports {
   /** No answer counts any more. */
   stop(): void {
     this.#inFlight = null;
-    this.#news = [];
+    this.#waiting = [];
   }
 
   #answered(content: ReportContent, next: Next, answer: Answer): void {
@@ -138,9 +139,9 @@ export class Reports {
       this.#options.outcomes.ended(end);
       return;
     }
-    const news = this.#news;
-    this.#news = [];
-    for (const { entries, inbox } of news) this.receive(entries, inbox);
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const { entries, inbox } of waiting) this.receive(entries, inbox);
     this.#options.outcomes.goOn(answer.pause);
   }
 

@@ -47,7 +47,7 @@ describe("a wait that ends before it is opened again", () => {
 });
 
 describe("sleep", () => {
-  it("rides with the value before it in the report that parks the run", async () => {
+  it("is sent with the value before it in the report that suspends the run", async () => {
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
         await run.step("a", () => 1);
@@ -158,7 +158,7 @@ describe("an event", () => {
     }
   });
 
-  it("that comes while a task runs reaches the handler by the news", async () => {
+  it("that comes while a task runs reaches the handler by the run watch", async () => {
     const v = workflow({ name: "w" }).v("1", {
       events,
       handler: (run) => Promise.race([run.events.approved.wait(), run.step("s", () => new Promise<never>(() => {}))]),
