@@ -12,9 +12,9 @@ import { apiSuite } from "./suites/api.suite.ts";
 const postgres = await testDatabase();
 afterAll(() => postgres?.drop());
 
-type Database = "memory" | "sqlite" | "postgres";
+type DatabaseKind = "memory" | "sqlite" | "postgres";
 
-async function place(database: Database): Promise<{ url: string; leave: () => Promise<void> }> {
+async function place(database: DatabaseKind): Promise<{ url: string; leave: () => Promise<void> }> {
   if (database === "memory") return { url: "memory:", leave: async () => {} };
   if (database === "postgres") return { url: postgres?.url ?? "", leave: async () => {} };
   const directory = await mkdtemp(join(tmpdir(), "aiki-api-"));
@@ -22,7 +22,7 @@ async function place(database: Database): Promise<{ url: string; leave: () => Pr
   return { url: `sqlite:${join(directory, "aiki.db")}`, leave };
 }
 
-async function open(database: Database, road: "in-process" | "HTTP"): Promise<Subject> {
+async function open(database: DatabaseKind, road: "in-process" | "HTTP"): Promise<Subject> {
   const { url, leave } = await place(database);
   const aikiServer = await server({ database: url, logger: silentLogger });
   const params = road === "HTTP" ? { url: (await aikiServer.listen({ port: 0 })).url } : { server: aikiServer };

@@ -20,7 +20,7 @@ afterEach(async () => {
 });
 
 /** One process of the command, and everything that it has said. */
-class Command {
+class CommandProcess {
   said = "";
   readonly #child: ChildProcess;
   readonly #exit: Promise<number | null>;
@@ -70,8 +70,8 @@ function workflows(body: string, versionId = "1.0.0"): string {
     wf.v("${versionId}", { async handler(run): Promise<string> { ${body} } });`;
 }
 
-async function dev(folder: string, ...more: string[]): Promise<{ command: Command; aiki: Client; url: string }> {
-  const command = new Command(folder, ["dev", "./workflows.ts", "--port", "0", ...more]);
+async function dev(folder: string, ...more: string[]): Promise<{ command: CommandProcess; aiki: Client; url: string }> {
+  const command = new CommandProcess(folder, ["dev", "./workflows.ts", "--port", "0", ...more]);
   const [, url = ""] = await command.says(/server on (http:\S+),/);
   const aiki = await client({ url, logger: silentLogger });
   ends.push(() => aiki.close());
@@ -172,7 +172,7 @@ describe("aiki dev", { timeout: 60_000 }, () => {
 describe("aiki server", { timeout: 30_000 }, () => {
   it("listens until it is told to stop, and logs JSON when asked to", async () => {
     const folder = await project({});
-    const command = new Command(folder, ["server", "--port", "0", "--database", "memory:", "--json"]);
+    const command = new CommandProcess(folder, ["server", "--port", "0", "--database", "memory:", "--json"]);
     const [, line = ""] = await command.says(/(\{.*"listening".*\})\n/);
     const fields = Object(decode(line));
     expect(fields).toMatchObject({ level: "info", msg: "listening", database: "memory:" });
@@ -182,11 +182,11 @@ describe("aiki server", { timeout: 30_000 }, () => {
 
   it("says that its port is taken, or its file", async () => {
     const folder = await project({});
-    const first = new Command(folder, ["server", "--port", "0"]);
+    const first = new CommandProcess(folder, ["server", "--port", "0"]);
     const [, port = ""] = await first.says(/localhost:(\d+)/);
-    const samePort = new Command(folder, ["server", "--port", port, "--database", "memory:"]);
+    const samePort = new CommandProcess(folder, ["server", "--port", port, "--database", "memory:"]);
     await samePort.says(/PORT_IN_USE: .*Stop what listens there/);
-    const sameFile = new Command(folder, ["server", "--port", "0"]);
+    const sameFile = new CommandProcess(folder, ["server", "--port", "0"]);
     await sameFile.says(/DATABASE_LOCKED: .*in use by another Aiki server/);
     expect(await first.end("SIGINT")).toBe(0);
   });

@@ -91,15 +91,15 @@ function few(fields: Record<string, fc.Arbitrary<unknown>>): fc.Arbitrary<object
 }
 
 /** What the server would be sent. */
-interface Sent {
+interface SentRequests {
   specs: RunSpec[];
   signals: SignalItem[];
   claims: ClaimRequest[];
   finds: FindRequest[];
 }
 
-async function connect(): Promise<{ aiki: Client; sent: Sent }> {
-  const sent: Sent = { specs: [], signals: [], claims: [], finds: [] };
+async function connect(): Promise<{ aiki: Client; sent: SentRequests }> {
+  const sent: SentRequests = { specs: [], signals: [], claims: [], finds: [] };
   const never = () => new Promise<never>(() => {});
   const api: Api = {
     async start({ runs }) {
@@ -127,7 +127,7 @@ async function connect(): Promise<{ aiki: Client; sent: Sent }> {
 }
 
 /** How many calls were accepted, and how many refused by a check on this side. */
-class Tally {
+class CallTally {
   accepted = 0;
   refused = 0;
 
@@ -147,10 +147,10 @@ class Tally {
 /** Runs the property, which must have met both. */
 async function always<Value>(
   values: fc.Arbitrary<Value>,
-  holds: (value: Value, tally: Tally) => Promise<void>,
+  holds: (value: Value, tally: CallTally) => Promise<void>,
   numRuns = 1_000,
 ): Promise<void> {
-  const tally = new Tally();
+  const tally = new CallTally();
   await fc.assert(
     fc.asyncProperty(values, (value) => holds(value, tally)),
     { numRuns },

@@ -117,16 +117,16 @@ function fuzzSuite(title: string, open: () => Promise<{ database: string; leave(
   });
 }
 
-type Place = readonly PropertyKey[];
+type BodyPath = readonly PropertyKey[];
 
 /** The way to each part of a body, the whole included, and to one that is not there. */
-function placesIn(value: unknown): Place[] {
+function placesIn(value: unknown): BodyPath[] {
   if (typeof value !== "object" || value === null) return [[]];
   const parts = Object.entries(value).flatMap(([key, part]) => placesIn(part).map((place) => [key, ...place]));
   return [[], ["surplus"], ...parts];
 }
 
-function replaced(value: unknown, [key, ...rest]: Place, by: unknown): unknown {
+function replaced(value: unknown, [key, ...rest]: BodyPath, by: unknown): unknown {
   if (key === undefined) return by;
   if (Array.isArray(value)) return value.map((part, at) => (String(at) === key ? replaced(part, rest, by) : part));
   if (typeof value !== "object" || value === null) return by;

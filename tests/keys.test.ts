@@ -37,20 +37,20 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true, maxRetries: 5 });
 });
 
-interface Said {
+interface CommandOutput {
   status: number | null;
   out: string;
   err: string;
 }
 
-interface Begun {
+interface StartedCommand {
   child: ChildProcess;
-  said: Promise<Said>;
+  said: Promise<CommandOutput>;
   /** What it has said so far. */
   heard(): string;
 }
 
-function begin(args: string[], env: NodeJS.ProcessEnv = {}): Begun {
+function begin(args: string[], env: NodeJS.ProcessEnv = {}): StartedCommand {
   const options = { env: { ...process.env, ...env } };
   const child = spawn(process.execPath, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
   ends.push(() => child.kill("SIGKILL"));
@@ -61,13 +61,13 @@ function begin(args: string[], env: NodeJS.ProcessEnv = {}): Begun {
   child.stderr.on("data", (chunk) => {
     heard.err += String(chunk);
   });
-  const said = new Promise<Said>((resolve) => {
+  const said = new Promise<CommandOutput>((resolve) => {
     child.once("close", (status) => resolve({ status, ...heard }));
   });
   return { child, said, heard: () => heard.out + heard.err };
 }
 
-const aiki = (...args: string[]): Promise<Said> => begin([bin, "keys", ...args]).said;
+const aiki = (...args: string[]): Promise<CommandOutput> => begin([bin, "keys", ...args]).said;
 
 async function serving(database: string): Promise<{ aikiServer: Server; status(key: string): Promise<number> }> {
   const aikiServer = await server({ database, auth: true, logger: silentLogger });

@@ -13,16 +13,14 @@ import { task } from "@aikirun/task";
 import { worker } from "@aikirun/worker";
 import { event, workflow } from "@aikirun/workflow";
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Run, WholeRun } from "../packages/server/src/core/run.ts";
+import type { Run } from "../packages/server/src/core/run.ts";
 import { openPostgres } from "../packages/server/src/storage/postgres/postgres.ts";
 import { openSqlite } from "../packages/server/src/storage/sqlite/sqlite.ts";
 import type { Storage } from "../packages/server/src/storage/storage.ts";
 import type { MoverConfig } from "./mover-process.ts";
 import { type TestDatabase, testDatabase } from "./real/postgres.ts";
 import { proxyTo } from "./real/proxy.ts";
-import { entryWith, queuedRun, runId, runningState } from "./suites/records.ts";
-
-type State = WholeRun["state"];
+import { entryWith, queuedRun, runId, runningState, type StoredState } from "./suites/records.ts";
 
 const found = await testDatabase();
 afterAll(() => found?.drop());
@@ -93,7 +91,7 @@ function filled(database: string, runs: Run[], entries: Entry[] = []): Promise<v
   );
 }
 
-const states: State[] = [
+const states: StoredState[] = [
   { status: "queued", held: null, redeliveries: 2, redeliverAt: 77 },
   { status: "sleeping", held: { session: "s", fence: 3, tail: 9, attempt: 2 }, children: 0 },
   runningState(),

@@ -57,13 +57,13 @@ async function closedPipe(): Promise<number> {
   return writer;
 }
 
-interface Program {
+interface RunningProgram {
   child: ChildProcess;
   exit: Promise<number | NodeJS.Signals | null>;
 }
 
 /** Runs `aiki` with this file as its standard output, and as its standard error unless that is asked for. */
-function aiki(output: number, args: readonly string[], errors: "pipe" | null = null, cwd = tmpdir()): Program {
+function aiki(output: number, args: readonly string[], errors: "pipe" | null = null, cwd = tmpdir()): RunningProgram {
   const child = spawn(process.execPath, [bin, ...args], { cwd, stdio: ["ignore", output, errors ?? output] });
   closeSync(output);
   ends.push(() => child.kill("SIGKILL"));
@@ -82,7 +82,7 @@ async function freePort(): Promise<number> {
 }
 
 /** Asks until there is an answer, or until the program has ended. */
-async function statusOf(url: string, { exit }: Program): Promise<number | string> {
+async function statusOf(url: string, { exit }: RunningProgram): Promise<number | string> {
   const over = exit.then((how) => `ended with ${how}`);
   for (;;) {
     const answered = fetch(url, { signal: AbortSignal.timeout(5_000) }).then(

@@ -7,10 +7,10 @@ import { findBinaries } from "../../tests/real/binaries.ts";
 import { startCluster } from "../../tests/real/cluster.ts";
 import { findRedisServer } from "../../tests/real/redis-binaries.ts";
 import { type RedisProcess, startRedis } from "../../tests/real/redis-process.ts";
-import type { Engines, Mode } from "./measured/modes.ts";
+import type { BenchEngines, Mode } from "./measured/modes.ts";
 
-export interface Started {
-  engines: Engines;
+export interface StartedEngines {
+  engines: BenchEngines;
   stop(): Promise<void>;
 }
 
@@ -23,7 +23,7 @@ async function ring(directory: string): Promise<RedisProcess> {
 }
 
 /** Starts what these modes need and this machine has. */
-export async function startEngines(modes: readonly Mode[]): Promise<Started> {
+export async function startEngines(modes: readonly Mode[]): Promise<StartedEngines> {
   const nothing = { postgres: null, binaries: null, redis: null };
   if (modes.every(({ database }) => database === "sqlite")) return { engines: nothing, stop: async () => {} };
   const directory = await mkdtemp(join(tmpdir(), "aiki-bench-"));

@@ -9,12 +9,12 @@ import { cpus } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
 import { startEngines } from "./engines.ts";
-import { modeNamed, type Order } from "./measured/arguments.ts";
+import { type MeasurementOrder, modeNamed } from "./measured/arguments.ts";
 import { median } from "./measured/figures.ts";
 import { type Mode, modes } from "./measured/modes.ts";
 import { sizes } from "./measured/sizes.ts";
 import { workloads } from "./measured/workloads.ts";
-import { type Row, table } from "./table.ts";
+import { type FigureRow, table } from "./table.ts";
 
 const run = promisify(execFile);
 /** Compiled: what loads TypeScript would be measured too. */
@@ -26,7 +26,7 @@ interface Measured {
   figures: Record<string, number>;
 }
 
-async function measureOnce(order: Order): Promise<Measured> {
+async function measureOnce(order: MeasurementOrder): Promise<Measured> {
   const patienceMs = sizes[order.size]?.patienceMs;
   const limits = { timeout: patienceMs, killSignal: "SIGKILL", maxBuffer: 10_000_000 } as const;
   const { stdout } = await run(process.execPath, [script, JSON.stringify(order)], limits).catch((error) => {
@@ -36,7 +36,7 @@ async function measureOnce(order: Order): Promise<Measured> {
   return JSON.parse(stdout.trim().split("\n").at(-1) ?? "");
 }
 
-async function measure(order: Order, repeat: number): Promise<Row[]> {
+async function measure(order: MeasurementOrder, repeat: number): Promise<FigureRow[]> {
   const all: Measured[] = [];
   for (let n = 0; n < repeat; n++) {
     all.push(await measureOnce(order));
@@ -71,7 +71,7 @@ const only = values.only?.split(",");
 const chosen: readonly Mode[] = values.mode?.split(",").map(modeNamed) ?? modes;
 
 const { engines, stop } = await startEngines(chosen);
-const rows: Row[] = [];
+const rows: FigureRow[] = [];
 try {
   for (const { name } of workloads) {
     for (const mode of only === undefined || only.includes(name) ? chosen : []) {

@@ -1,6 +1,6 @@
 /** Figures as a table for people. */
 
-export interface Row {
+export interface FigureRow {
   figure: string;
   mode: string;
   median: number;
@@ -14,7 +14,7 @@ export interface Row {
 
 const heads = ["figure", "mode", "median", "min", "max", "one-row commits/s", "ratio"] as const;
 
-export function table(rows: readonly Row[]): string {
+export function table(rows: readonly FigureRow[]): string {
   const cells = rows.map(({ figure, mode, median, min, max, yardstick, ratio }) => [
     figure,
     mode,

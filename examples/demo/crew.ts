@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { type Effect, isEffect } from "./work.ts";
+import { isEffect, type ReportedEffect } from "./work.ts";
 
 /** A worker process, as the process that watches it sees it. */
 export interface CrewMember {
@@ -13,7 +13,7 @@ export interface CrewMember {
 }
 
 /** Resolves when the worker is up. `onEffect` hears of every task body that begins in it. */
-export function hire(id: string, url: string, onEffect: (effect: Effect) => void): Promise<CrewMember> {
+export function hire(id: string, url: string, onEffect: (effect: ReportedEffect) => void): Promise<CrewMember> {
   const child = fork(fileURLToPath(new URL("./worker.ts", import.meta.url)), [url, id]);
   const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   return new Promise((resolve, reject) => {

@@ -10,8 +10,8 @@ import { isAikiError, silentLogger } from "@aikirun/lib";
 import type { RunView } from "@aikirun/lib/protocol";
 import { type Listener, type Server, server } from "@aikirun/server";
 import { type CrewMember, hire } from "./crew.ts";
-import { Story } from "./story.ts";
-import type { Effect } from "./work.ts";
+import { DemoStory } from "./story.ts";
+import type { ReportedEffect } from "./work.ts";
 import { orderWorkflowV1 } from "./workflows.ts";
 
 const paint = paintFor(process.stdout, process.env);
@@ -22,7 +22,7 @@ async function main(): Promise<number> {
   const { aikiServer, database } = await openServer();
   const { url } = await listen(aikiServer);
   const aiki = await client({ server: aikiServer, logger: silentLogger });
-  const story = new Story(aiki.api, paint);
+  const story = new DemoStory(aiki.api, paint);
   story.say("server", `  on ${url}, runs rest in ${database}`);
   let crew: CrewMember | null = null;
   try {
@@ -41,10 +41,10 @@ async function main(): Promise<number> {
   }
 }
 
-type Order = Awaited<ReturnType<typeof orderWorkflowV1.start>>;
+type StartedOrder = Awaited<ReturnType<typeof orderWorkflowV1.start>>;
 
 /** Resolves with the worker that is left when the run has ended. */
-async function tell(story: Story, order: Order, url: string): Promise<CrewMember> {
+async function tell(story: DemoStory, order: StartedOrder, url: string): Promise<CrewMember> {
   story.say("client", `  started order@1.0.0, run ${order.id}`);
   await story.follow(order.id);
   const following = setInterval(() => void story.follow(order.id), 50);
@@ -71,7 +71,12 @@ async function tell(story: Story, order: Order, url: string): Promise<CrewMember
   }
 }
 
-async function join(story: Story, id: string, url: string, hear: (effect: Effect) => void): Promise<CrewMember> {
+async function join(
+  story: DemoStory,
+  id: string,
+  url: string,
+  hear: (effect: ReportedEffect) => void,
+): Promise<CrewMember> {
   const member = await hire(id, url, (effect) => {
     void story.effect(id, effect);
     hear(effect);
@@ -80,7 +85,7 @@ async function join(story: Story, id: string, url: string, hear: (effect: Effect
   return member;
 }
 
-function conclude({ run, entries, effects }: Story): void {
+function conclude({ run, entries, effects }: DemoStory): void {
   if (run === null) return;
   console.log(`\n${paint("bold", "The run's timeline")}\n`);
   for (const line of timeline(run, entries, paint)) console.log(line);
@@ -94,7 +99,7 @@ function conclude({ run, entries, effects }: Story): void {
   console.log(`\n  Everything else ran once. ${results.length} results are recorded at ${addresses.size} addresses.\n`);
 }
 
-function reasonOf(runs: Story["effects"]): string {
+function reasonOf(runs: DemoStory["effects"]): string {
   const [first] = runs;
   if (runs.some(({ attempt }) => attempt !== first?.attempt)) {
     return "its first try failed, and its retry policy says to try again";

@@ -1,10 +1,10 @@
 import { type Paint, storyLine } from "@aikirun/cli";
 import type { Api, Entry, RunView } from "@aikirun/lib/protocol";
-import type { Effect } from "./work.ts";
+import type { ReportedEffect } from "./work.ts";
 
 /** Tells a run as it happens: what workers do on the left, what is recorded of it on the right. */
-export class Story {
-  readonly effects: Array<Effect & { worker: string }> = [];
+export class DemoStory {
+  readonly effects: Array<ReportedEffect & { worker: string }> = [];
   readonly entries: Entry[] = [];
   run: RunView | null = null;
   readonly #api: Api;
@@ -21,7 +21,7 @@ export class Story {
   }
 
   /** A task's body begins. What was recorded before it is told before it. */
-  effect(worker: string, effect: Effect): Promise<void> {
+  effect(worker: string, effect: ReportedEffect): Promise<void> {
     return this.#inTurn(() => {
       const before = this.effects.findLast(({ task }) => task === effect.task);
       this.effects.push({ ...effect, worker });
@@ -63,7 +63,7 @@ export class Story {
   }
 }
 
-function why(effect: Effect, before: (Effect & { worker: string }) | undefined): string {
+function why(effect: ReportedEffect, before: (ReportedEffect & { worker: string }) | undefined): string {
   if (before === undefined) return "";
   if (before.attempt !== effect.attempt) return `, try ${effect.attempt}: the one before failed`;
   return ` AGAIN: ${before.worker} died before its result was recorded`;

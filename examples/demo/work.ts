@@ -2,7 +2,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { TaskContext } from "@aikirun/lib";
 
 /** A task's body begins: sent to the process that tells the story. */
-export interface Effect {
+export interface ReportedEffect {
   task: string;
   attempt: number;
   idempotencyKey: string;
@@ -10,11 +10,11 @@ export interface Effect {
 
 /** Stands for an effect on the outside world that takes a while. */
 export async function work(task: string, { attempt, idempotencyKey, signal }: TaskContext, ms: number): Promise<void> {
-  const effect: Effect = { task, attempt, idempotencyKey };
+  const effect: ReportedEffect = { task, attempt, idempotencyKey };
   process.send?.(effect);
   await pause(ms, undefined, { signal });
 }
 
-export function isEffect(message: unknown): message is Effect {
+export function isEffect(message: unknown): message is ReportedEffect {
   return typeof message === "object" && message !== null && "task" in message && "idempotencyKey" in message;
 }

@@ -1,5 +1,5 @@
 import { posix } from "node:path";
-import { type Import, type Rule, type Source, type Violation, violation } from "./source.ts";
+import { type Import, type Rule, type SourceFile, type Violation, violation } from "./source.ts";
 
 /** DESIGN, "The house": who may import whom. Arrows point down only. */
 const packages: Readonly<Record<string, readonly string[]>> = {
@@ -29,7 +29,7 @@ export const arrows: Rule = (tree) => {
   return [...tree.sources.flatMap((source) => arrowsOf(source)), ...cycles(tree.sources, known)];
 };
 
-function arrowsOf(source: Source): Violation[] {
+function arrowsOf(source: SourceFile): Violation[] {
   if (source.package === null) return [];
   return source.imports.flatMap((used) => {
     const message = used.specifier.startsWith(".")
@@ -39,7 +39,7 @@ function arrowsOf(source: Source): Violation[] {
   });
 }
 
-function wrongPackage(source: Source, specifier: string): string | null {
+function wrongPackage(source: SourceFile, specifier: string): string | null {
   const to = /^@aikirun\/([^/]+)/.exec(specifier)?.[1];
   if (to === undefined || source.test) return null;
   if (to === source.package) return `imports its own package ${specifier}: name the file`;
@@ -47,7 +47,7 @@ function wrongPackage(source: Source, specifier: string): string | null {
   return `${source.package} -> ${to} is not a declared arrow`;
 }
 
-function wrongFile(source: Source, target: string): string | null {
+function wrongFile(source: SourceFile, target: string): string | null {
   if (!target.startsWith(`packages/${source.package}/`)) return `leaves its package for ${target}`;
   if (/\/index\.tsx?$/.test(target)) return `imports ${target} from inside its package: name the file`;
   const from = layerOf(source.path);
@@ -63,12 +63,12 @@ function layerOf(path: string): string | null {
   return /^packages\/server\/src\/([^/]+)\//.exec(path)?.[1] ?? null;
 }
 
-function resolve(source: Source, used: Import): string {
+function resolve(source: SourceFile, used: Import): string {
   return posix.normalize(posix.join(posix.dirname(source.path), used.specifier));
 }
 
 /** One violation per cycle, told as the shortest way round. */
-function cycles(sources: Source[], known: ReadonlySet<string>): Violation[] {
+function cycles(sources: SourceFile[], known: ReadonlySet<string>): Violation[] {
   const edges = new Map(
     sources.map((source) => [
       source.path,

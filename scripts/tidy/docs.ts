@@ -2,7 +2,7 @@ import { posix } from "node:path";
 import type { Node } from "oxc-parser";
 import { z } from "zod";
 import { exportsOf } from "./exports.ts";
-import { childrenOf, type Rule, type Source, type Tree, type Violation, violation } from "./source.ts";
+import { childrenOf, type Rule, type SourceFile, type Tree, type Violation, violation } from "./source.ts";
 
 const manifest = z.object({
   private: z.boolean().optional(),
@@ -49,7 +49,7 @@ interface Question {
 }
 
 /** Follows re-exports to where symbols are declared. */
-function undocumented(question: Question, sources: ReadonlyMap<string, Source>, seen: Set<string>): Violation[] {
+function undocumented(question: Question, sources: ReadonlyMap<string, SourceFile>, seen: Set<string>): Violation[] {
   const { path, only, name } = question;
   const source = sources.get(path);
   if (source === undefined || seen.has(`${path} ${only}`)) return [];
@@ -77,7 +77,7 @@ function undocumented(question: Question, sources: ReadonlyMap<string, Source>, 
   });
 }
 
-function symbol(source: Source, { name, start }: { name: string; start: number }): Violation[] {
+function symbol(source: SourceFile, { name, start }: { name: string; start: number }): Violation[] {
   const doc = docOf(source, start);
   if (doc === null) return [violation(source, { start }, "docs", `${name} has no doc sentence`)];
   const lacksExample = name === source.package && !doc.includes("@example");
@@ -85,7 +85,7 @@ function symbol(source: Source, { name, start }: { name: string; start: number }
 }
 
 /** Members of an interface or a class that do not say what they are or, `withDefaults`, what their default is. */
-function members(source: Source, name: string, withDefaults: boolean): Violation[] {
+function members(source: SourceFile, name: string, withDefaults: boolean): Violation[] {
   return source.program.body
     .map((statement) => (statement.type === "ExportNamedDeclaration" ? statement.declaration : statement))
     .flatMap((declaration) => (declaration === null ? [] : membersOf(declaration, name)))
@@ -119,7 +119,7 @@ function isPublic(member: Node): boolean {
   }
 }
 
-function nameOf(source: Source, member: Node): string {
+function nameOf(source: SourceFile, member: Node): string {
   return "key" in member && isNode(member.key) ? source.text.slice(member.key.start, member.key.end) : "?";
 }
 
@@ -128,7 +128,7 @@ function isNode(value: unknown): value is Node {
 }
 
 /** The doc comment before an offset, if it says something. */
-function docOf(source: Source, start: number): string | null {
+function docOf(source: SourceFile, start: number): string | null {
   const comment = source.comments.find(
     (one) =>
       one.type === "Block" &&

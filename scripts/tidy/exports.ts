@@ -1,5 +1,5 @@
 import type { Node } from "oxc-parser";
-import type { Source } from "./source.ts";
+import type { SourceFile } from "./source.ts";
 
 /** What a file exports, in the order it is written. */
 export type Exported =
@@ -8,7 +8,7 @@ export type Exported =
   | { kind: "from"; name: string; exported: string; specifier: string }
   | { kind: "all"; specifier: string };
 
-export function exportsOf(source: Source): Exported[] {
+export function exportsOf(source: SourceFile): Exported[] {
   return source.program.body.flatMap((statement): Exported[] => {
     switch (statement.type) {
       case "ExportAllDeclaration":
@@ -31,7 +31,7 @@ export function exportsOf(source: Source): Exported[] {
 }
 
 /** Where a name that is exported apart from its declaration comes from: an import, or a statement of the file. */
-function declared(source: Source, name: string): Exported | null {
+function declared(source: SourceFile, name: string): Exported | null {
   for (const statement of source.program.body) {
     if (statement.type === "ImportDeclaration") {
       for (const specifier of statement.specifiers)

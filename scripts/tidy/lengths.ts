@@ -1,5 +1,5 @@
 import type { Node } from "oxc-parser";
-import { childrenOf, type Rule, type Source, type Violation, violation, walk } from "./source.ts";
+import { childrenOf, type Rule, type SourceFile, type Violation, violation, walk } from "./source.ts";
 
 const limits = { file: 400, test: 800, function: 70, line: 120 } as const;
 
@@ -9,7 +9,7 @@ const blocks = /^(describe|it|test|suite|before(All|Each)|after(All|Each)|bench)
 /** Rule 4: files, functions and lines that fit. */
 export const lengths: Rule = (tree) => tree.sources.flatMap((source) => [...whole(source), ...functions(source)]);
 
-function whole(source: Source): Violation[] {
+function whole(source: SourceFile): Violation[] {
   const lines = source.text.replace(/\n$/, "").split("\n");
   const limit = source.test ? limits.test : limits.file;
   const long = lines.flatMap((line, index) =>
@@ -21,7 +21,7 @@ function whole(source: Source): Violation[] {
   return [violation(source, { start: 0 }, "lengths", `file of ${lines.length} lines: a missing noun`), ...long];
 }
 
-function functions(source: Source): Violation[] {
+function functions(source: SourceFile): Violation[] {
   const found: Violation[] = [];
   walk(source.program, (node, parents) => {
     if (!isFunction(node) || (parents[0] !== undefined && isBlock(parents[0], /^(describe|suite)$/))) return;
@@ -35,12 +35,12 @@ function isFunction(node: Node): boolean {
   return /^(ArrowFunctionExpression|FunctionExpression|FunctionDeclaration)$/.test(node.type);
 }
 
-function lines(source: Source, node: Node): number {
+function lines(source: SourceFile, node: Node): number {
   return source.lineAt(node.end) - source.lineAt(node.start) + 1;
 }
 
 /** Lines of what counts for itself: functions declared by name, like the methods of a class, and test blocks. */
-function partsOf(source: Source, node: Node): number {
+function partsOf(source: SourceFile, node: Node): number {
   return childrenOf(node)
     .map((child) => (isPart(child) ? lines(source, child) : partsOf(source, child)))
     .reduce((sum, length) => sum + length, 0);

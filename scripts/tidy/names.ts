@@ -1,4 +1,4 @@
-import { type Rule, type Source, type Violation, violation, walk } from "./source.ts";
+import { type Rule, type SourceFile, type Violation, violation, walk } from "./source.ts";
 
 const empty = /^(utils?|helpers?|managers?|services?|repositor(y|ies)|impls?|data|infos?|misc|commons?|shared)$/;
 
@@ -6,13 +6,13 @@ const empty = /^(utils?|helpers?|managers?|services?|repositor(y|ies)|impls?|dat
 export const names: Rule = (tree) =>
   tree.sources.flatMap((source) => [...path(source), ...declarations(source), ...later(source)]);
 
-function path(source: Source): Violation[] {
+function path(source: SourceFile): Violation[] {
   return emptyWords(source.path.replace(/\.tsx?$/, "")).map((word) =>
     violation(source, { start: 0 }, "names", `file name with "${word}"`),
   );
 }
 
-function declarations(source: Source): Violation[] {
+function declarations(source: SourceFile): Violation[] {
   const found: Violation[] = [];
   walk(source.program, (node) => {
     if (!/^(TSInterfaceDeclaration|TSTypeAliasDeclaration|ClassDeclaration)$/.test(node.type)) return;
@@ -31,7 +31,7 @@ function emptyWords(name: string): string[] {
     .filter((word) => empty.test(word));
 }
 
-function later(source: Source): Violation[] {
+function later(source: SourceFile): Violation[] {
   return source.comments
     .filter((comment) => /\b(TO[D]O|FIX[M]E|XX[X]|HAC[K])\b/.test(comment.value))
     .map((comment) => violation(source, comment, "names", "left for later"));

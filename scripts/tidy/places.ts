@@ -1,6 +1,6 @@
 import type { Node } from "oxc-parser";
 import { exportsOf } from "./exports.ts";
-import { type Rule, type Source, type Tree, type Violation, violation, walk } from "./source.ts";
+import { type Rule, type SourceFile, type Tree, type Violation, violation, walk } from "./source.ts";
 
 const dialect = /^packages\/server\/src\/storage\/[^/]+\//;
 
@@ -34,7 +34,7 @@ export const places: Rule = (tree) => [
   ...dialects(tree),
 ];
 
-function sql(source: Source): Violation[] {
+function sql(source: SourceFile): Violation[] {
   if (dialect.test(source.path)) return [];
   const found: Violation[] = [];
   walk(source.program, (node) => {
@@ -49,7 +49,7 @@ function textOf(node: Node): string {
   return "";
 }
 
-function driver(source: Source): Violation[] {
+function driver(source: SourceFile): Violation[] {
   return source.imports
     .filter((used) => drivers[used.specifier]?.test(source.path) === false)
     .map((used) => violation(source, used, "places", `imports ${used.specifier} outside of its dialect's folder`));
@@ -83,7 +83,7 @@ function dialects(tree: Tree): Violation[] {
     .map((other) => violation(other, { start: 0 }, "places", `exports other statements than ${first.path}: ${names}`));
 }
 
-function namesOf(source: Source): string {
+function namesOf(source: SourceFile): string {
   return exportsOf(source)
     .flatMap((exported) => (exported.kind === "own" ? [exported.name] : []))
     .join(", ");

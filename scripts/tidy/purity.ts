@@ -1,5 +1,5 @@
 import type { Node } from "oxc-parser";
-import { type Rule, type Source, type Violation, violation, walk } from "./source.ts";
+import { type Rule, type SourceFile, type Violation, violation, walk } from "./source.ts";
 
 const pure = [/^packages\/server\/src\/core\//, /^packages\/workflow\/src\/replay\/journal[^/]*\.ts$/];
 
@@ -22,7 +22,7 @@ const globals = new Set([
 export const purity: Rule = (tree) =>
   tree.sources.filter((source) => !source.test && pure.some((place) => place.test(source.path))).flatMap(impurities);
 
-function impurities(source: Source): Violation[] {
+function impurities(source: SourceFile): Violation[] {
   const found: Violation[] = source.imports
     .filter((used) => used.specifier.startsWith("node:"))
     .map((used) => violation(source, used, "purity", `imports ${used.specifier}`));

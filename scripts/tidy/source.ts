@@ -15,7 +15,7 @@ export interface Import {
 }
 
 /** One parsed file. Paths are relative to the root, with forward slashes. */
-export interface Source {
+export interface SourceFile {
   path: string;
   text: string;
   program: Program;
@@ -31,17 +31,17 @@ export interface Source {
 
 /** All that the rules look at. */
 export interface Tree {
-  sources: Source[];
+  sources: SourceFile[];
   /** By path: what is read but not parsed, such as `packages/lib/package.json`. */
   texts: ReadonlyMap<string, string>;
 }
 
 export type Rule = (tree: Tree) => Violation[];
 
-export function parse(path: string, text: string): { source: Source; errors: Violation[] } {
+export function parse(path: string, text: string): { source: SourceFile; errors: Violation[] } {
   const parsed = parseSync(path, text);
   const lineAt = lines(text);
-  const source: Source = {
+  const source: SourceFile = {
     path,
     text,
     program: parsed.program,
@@ -119,6 +119,6 @@ function isNode(value: unknown): value is Node {
   return typeof value === "object" && value !== null && "type" in value && "start" in value;
 }
 
-export function violation(source: Source, at: { start: number }, rule: string, message: string): Violation {
+export function violation(source: SourceFile, at: { start: number }, rule: string, message: string): Violation {
   return { path: source.path, line: source.lineAt(at.start), rule, message };
 }

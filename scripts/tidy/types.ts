@@ -1,10 +1,10 @@
 import type { Node } from "oxc-parser";
-import { childrenOf, type Rule, type Source, type Violation, violation, walk } from "./source.ts";
+import { childrenOf, type Rule, type SourceFile, type Violation, violation, walk } from "./source.ts";
 
 /** Rule 5: types that hold. */
 export const types: Rule = (tree) => tree.sources.flatMap((source) => [...silencers(source), ...loopholes(source)]);
 
-function silencers(source: Source): Violation[] {
+function silencers(source: SourceFile): Violation[] {
   return source.comments
     .filter((comment) => /^[\s*/]*@ts-(ignore|nocheck)/.test(comment.value) || (expects(comment.value) && !source.test))
     .map((comment) => violation(source, comment, "types", "silences the compiler"));
@@ -15,7 +15,7 @@ function expects(comment: string): boolean {
   return /^[\s*/]*@ts-expect-error/.test(comment);
 }
 
-function loopholes(source: Source): Violation[] {
+function loopholes(source: SourceFile): Violation[] {
   const found: Violation[] = [];
   walk(source.program, (node, parents) => {
     const message = loophole(node, parents);

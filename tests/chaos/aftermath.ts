@@ -44,7 +44,7 @@ export async function openStreams(redis: RedisProcess, workers: number): Promise
   return found;
 }
 
-interface Group {
+interface ConsumerGroup {
   name: string;
   pending: number;
   unread: number;
@@ -52,9 +52,9 @@ interface Group {
 }
 
 /** Redis answers with lists of names and values in turn. */
-async function groupsOf(redis: RedisProcess, key: string): Promise<Group[]> {
+async function groupsOf(redis: RedisProcess, key: string): Promise<ConsumerGroup[]> {
   const groups = await redis.send("xinfo", "groups", key);
-  const asked = (Array.isArray(groups) ? groups : []).map(async (fields: unknown[]): Promise<Group> => {
+  const asked = (Array.isArray(groups) ? groups : []).map(async (fields: unknown[]): Promise<ConsumerGroup> => {
     const of = (name: string) => fields[fields.indexOf(name) + 1];
     // Its lag would tell, but counts what was trimmed, and Redis 6.2 has none.
     const unread = await redis.send("xrange", key, `(${of("last-delivered-id")}`, "+");

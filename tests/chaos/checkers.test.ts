@@ -2,17 +2,17 @@
 
 import { describe, expect, it } from "vitest";
 import { found } from "../end-to-end/invariants.ts";
-import type { Effect } from "../end-to-end/ledger.ts";
+import type { LedgerEffect } from "../end-to-end/ledger.ts";
 import { prng } from "../simulate/prng.ts";
 import { entryWith, queuedRun, runId, runningState } from "../suites/records.ts";
 import { type ChaosFacts, chaosCheckers } from "./checkers.ts";
 import { latenessOf } from "./harm.ts";
-import { drawProgram, noTally, type Op, type Output, type Program, tallyOf } from "./program.ts";
+import { type ChaosOp, type ChaosOutput, type ChaosProgram, drawProgram, noTally, tallyOf } from "./program.ts";
 import { misfits } from "./replays.ts";
 
 const id = runId(1);
 
-const program: Program = {
+const program: ChaosProgram = {
   ops: [
     { type: "act", id: 1, failures: 1, ms: 0 },
     { type: "nap", id: 2, ms: 100 },
@@ -20,9 +20,9 @@ const program: Program = {
   ],
   ending: "return",
 };
-const output: Output = { tally: { acts: 1, dooms: 0, naps: 1, heard: [], choices: 1, children: 0 } };
+const output: ChaosOutput = { tally: { acts: 1, dooms: 0, naps: 1, heard: [], choices: 1, children: 0 } };
 
-function effect(differing: Partial<Effect> = {}): Effect {
+function effect(differing: Partial<LedgerEffect> = {}): LedgerEffect {
   const made = { runId: id, key: `${id}:task:act-1:abc#0`, task: "act-1", attempt: 1, fence: 1, pid: 7, nonce: "n-1" };
   return { ...made, at: 2_000, ...differing };
 }
@@ -59,17 +59,17 @@ function sound(): ChaosFacts {
   };
 }
 
-function completed(n: number, given: Program, returned: Output) {
+function completed(n: number, given: ChaosProgram, returned: ChaosOutput) {
   const state = { status: "completed", output: JSON.stringify(returned) } as const;
   return queuedRun(n, { state, input: JSON.stringify(given), dueAt: null });
 }
 
-type Plant = (facts: ChaosFacts) => ChaosFacts;
+type ChaosPlant = (facts: ChaosFacts) => ChaosFacts;
 const runIs = (facts: ChaosFacts, run: ChaosFacts["runs"][number]): ChaosFacts => ({ ...facts, runs: [run] });
-const acts = (count: number): Op[] =>
+const acts = (count: number): ChaosOp[] =>
   Array.from({ length: count }, (_, n) => ({ type: "act", id: n + 1, failures: 0, ms: 0 }));
 
-const plants: Record<keyof typeof chaosCheckers, Plant[]> = {
+const plants: Record<keyof typeof chaosCheckers, ChaosPlant[]> = {
   explained: [
     (facts) => ({ ...facts, harms: [] }),
     (facts) => ({ ...facts, harms: [{ what: "worker killed", pid: 9, from: 2_050, until: 2_050 }] }),
@@ -140,7 +140,7 @@ describe("the checkers of the chaos", () => {
   });
 
   const cases = Object.entries(plants).flatMap(([name, all]) =>
-    all.map((plant, index): [string, number, Plant] => [name, index + 1, plant]),
+    all.map((plant, index): [string, number, ChaosPlant] => [name, index + 1, plant]),
   );
   it.each(cases)("%s turns red (%i)", (name, _, plant) => {
     expect(found(chaosCheckers, plant(sound())).map((line) => line.split(":")[0])).toContain(name);
@@ -148,7 +148,7 @@ describe("the checkers of the chaos", () => {
 });
 
 describe("a completed run that is executed once more", () => {
-  const heard: Program = {
+  const heard: ChaosProgram = {
     ops: [
       { type: "hear", id: 1 },
       { type: "nap", id: 2, ms: 5 },
@@ -187,8 +187,8 @@ describe("a completed run that is executed once more", () => {
 
 describe("the model", () => {
   it("counts what stands in branches and children", () => {
-    const child: Program = { ops: acts(2), ending: "return" };
-    const ops: Op[] = [
+    const child: ChaosProgram = { ops: acts(2), ending: "return" };
+    const ops: ChaosOp[] = [
       {
         type: "all",
         branches: [

@@ -4,7 +4,7 @@ import { decode } from "@aikirun/lib/internal";
 import type { Facts } from "../end-to-end/facts.ts";
 import { type Checkers, checkers as general, grouped, tryOf } from "../end-to-end/invariants.ts";
 import { type Harm, touches } from "./harm.ts";
-import { effectsOf, type Output, type Program, statusOf, tallyOf, tries } from "./program.ts";
+import { type ChaosOutput, type ChaosProgram, effectsOf, statusOf, tallyOf, tries } from "./program.ts";
 import type { Reading } from "./users.ts";
 import type { Nap } from "./witness.ts";
 
@@ -134,10 +134,10 @@ function first(naps: readonly Nap[], phase: Nap["phase"]): Nap | undefined {
   return naps.filter((nap) => nap.phase === phase).sort((left, right) => left.at - right.at)[0];
 }
 
-function programOf(input: string | null): Program {
+function programOf(input: string | null): ChaosProgram {
   return JSON.parse(input ?? "null");
 }
 
-function outputOf(output: string | undefined): Output {
+function outputOf(output: string | undefined): ChaosOutput {
   return JSON.parse(output ?? "null");
 }

@@ -15,7 +15,7 @@ import { privateRedis } from "../real/redis.ts";
 import { prng } from "../simulate/prng.ts";
 import { openSessions, openStreams } from "./aftermath.ts";
 import { openEngines } from "./engines.ts";
-import { alarmsOf, type Fleet, gather, type Member } from "./fleet.ts";
+import { alarmsOf, type ChaosFleet, gather, type Member } from "./fleet.ts";
 import { invite } from "./users.ts";
 
 const directory = await mkdtemp(join(tmpdir(), "aiki-collectors-"));
@@ -102,7 +102,7 @@ describe.skipIf(redis === null)("Redis after the chaos", () => {
 });
 
 describe("a fleet", { timeout: 60_000 }, () => {
-  let fleet: Fleet;
+  let fleet: ChaosFleet;
   beforeAll(async () => {
     const engines = await openEngines("sqlite", directory);
     const witness = { ledger: join(directory, "effects"), naps: join(directory, "naps") };

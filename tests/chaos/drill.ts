@@ -7,18 +7,18 @@ import { checkers, found, grouped } from "../end-to-end/invariants.ts";
 import { watchLateness } from "../end-to-end/lateness.ts";
 import { readEffects } from "../end-to-end/ledger.ts";
 import { until } from "../end-to-end/processes.ts";
-import { type Rows, readRows } from "../end-to-end/rows.ts";
+import { type DatabaseRows, readRows } from "../end-to-end/rows.ts";
 import { prng } from "../simulate/prng.ts";
 import { openSessions, openStreams, unfinishedRuns } from "./aftermath.ts";
 import { alwaysCheckers, type ChaosFacts, chaosCheckers } from "./checkers.ts";
 import { type Engines, openEngines, type TopologyName } from "./engines.ts";
 import { faultKinds } from "./faults.ts";
-import { type Fleet, gather } from "./fleet.ts";
+import { type ChaosFleet, gather } from "./fleet.ts";
 import type { Harm } from "./harm.ts";
-import { type Nemesis, nemesis } from "./nemesis.ts";
+import { type ChaosNemesis, nemesis } from "./nemesis.ts";
 import { misfits } from "./replays.ts";
 import { sightings } from "./sightings.ts";
-import { invite, type Users } from "./users.ts";
+import { type ChaosUsers, invite } from "./users.ts";
 import { readNaps } from "./witness.ts";
 
 export interface DrillOptions {
@@ -31,11 +31,11 @@ export interface DrillOptions {
   say: (line: string) => void;
 }
 
-export interface Outcome {
+export interface DrillOutcome {
   violations: string[];
   /** Faults that never did what they were meant to: then nothing is proven. */
   missed: string[];
-  faults: Nemesis["tally"];
+  faults: ChaosNemesis["tally"];
   /** What was seen to happen, by what it was. */
   seen: Map<string, number>;
 }
@@ -48,7 +48,7 @@ const pace = { least: 250, most: 1_250, lull: 1_500 };
 const workerCount = 4;
 const programsAtOnce = 24;
 
-export async function drill(options: DrillOptions): Promise<Outcome> {
+export async function drill(options: DrillOptions): Promise<DrillOutcome> {
   const engines = await openEngines(options.topology, options.directory);
   const servers = options.topology === "sqlite" ? 1 : 3;
   const witness = { ledger: join(options.directory, "effects"), naps: join(options.directory, "naps") };
@@ -64,7 +64,7 @@ export async function drill(options: DrillOptions): Promise<Outcome> {
 class Drill {
   readonly #options: DrillOptions;
   readonly #engines: Engines;
-  readonly #fleet: Fleet;
+  readonly #fleet: ChaosFleet;
   readonly #witness: { ledger: string; naps: string };
   readonly #servers: number;
   readonly #deeds: Deeds;
@@ -74,7 +74,7 @@ class Drill {
   constructor(
     options: DrillOptions,
     engines: Engines,
-    fleet: Fleet,
+    fleet: ChaosFleet,
     witness: { ledger: string; naps: string },
     servers: number,
   ) {
@@ -87,7 +87,7 @@ class Drill {
     watchLateness((ms, at) => this.#harms.push({ what: "stood still", pid: null, from: at - ms, until: at }));
   }
 
-  async run(): Promise<Outcome> {
+  async run(): Promise<DrillOutcome> {
     const { say, seed } = this.#options;
     const random = prng(seed);
     const urls = this.#fleet.roads.map(({ url }) => url);
@@ -110,7 +110,7 @@ class Drill {
   }
 
   /** Half-way, what always holds is looked at in the middle of it. */
-  async #chaos(users: Users, random: ReturnType<typeof prng>): Promise<Nemesis["tally"]> {
+  async #chaos(users: ChaosUsers, random: ReturnType<typeof prng>): Promise<ChaosNemesis["tally"]> {
     const { say, chaosMs } = this.#options;
     const victims = { engines: this.#engines, fleet: this.#fleet, harms: this.#harms, deeds: this.#deeds };
     const made = nemesis({
@@ -128,7 +128,7 @@ class Drill {
     return made.tally;
   }
 
-  async #look(users: Users): Promise<void> {
+  async #look(users: ChaosUsers): Promise<void> {
     const deeds: Deeds = { ...this.#deeds, sent: [...this.#deeds.sent], outputs: new Map(this.#deeds.outputs) };
     const rows = await this.#rows();
     const lines = found(alwaysCheckers(), this.#facts(users, rows, deeds));
@@ -137,7 +137,7 @@ class Drill {
   }
 
   /** Whatever the faults do meanwhile. What cannot be read though it is there is no fault of theirs. */
-  #rows(): Promise<Rows> {
+  #rows(): Promise<DatabaseRows> {
     const read = () =>
       readRows(this.#engines.database).catch((thrown: unknown) => {
         if (isAikiError(thrown)) throw thrown;
@@ -147,7 +147,7 @@ class Drill {
   }
 
   /** Whether everything that began came to its end. */
-  async #drain(users: Users): Promise<boolean> {
+  async #drain(users: ChaosUsers): Promise<boolean> {
     let isDone = false;
     const done = users.finish().then(() => {
       isDone = true;
@@ -165,7 +165,7 @@ class Drill {
     return left.length === 0 && isDone;
   }
 
-  async #check(users: Users): Promise<Rows> {
+  async #check(users: ChaosUsers): Promise<DatabaseRows> {
     const rows = await this.#rows();
     const { postgres, redis } = this.#engines;
     const sessions = postgres === null ? [] : await settled(() => openSessions(postgres, this.#servers), 5_000);
@@ -177,7 +177,7 @@ class Drill {
     return rows;
   }
 
-  #facts(users: Users, rows: Rows, deeds: Deeds): ChaosFacts {
+  #facts(users: ChaosUsers, rows: DatabaseRows, deeds: Deeds): ChaosFacts {
     return {
       ...deeds,
       ...rows,
@@ -196,7 +196,7 @@ class Drill {
   }
 
   /** Nothing may change because all were away; and whoever asks again is told the same. */
-  async #restart(users: Users, before: Rows): Promise<void> {
+  async #restart(users: ChaosUsers, before: DatabaseRows): Promise<void> {
     const { members } = this.#fleet;
     const { postgres, redis } = this.#engines;
     await Promise.all(members.map((member) => member.ask()));
@@ -214,7 +214,7 @@ class Drill {
     this.#violations.push(...changed.map((id) => `restart: ${id} is not what it was`));
   }
 
-  async #outcome(users: Users, faults: Nemesis["tally"]): Promise<Outcome> {
+  async #outcome(users: ChaosUsers, faults: ChaosNemesis["tally"]): Promise<DrillOutcome> {
     const { entries } = await this.#rows();
     const seen = sightings({
       met: users.met,
@@ -238,8 +238,8 @@ async function settled(trouble: () => Promise<string[]>, withinMs: number): Prom
 }
 
 /** Ids of runs that differ, or whose entries do. */
-function differences(before: Rows, after: Rows): string[] {
-  const told = ({ runs, entries }: Rows) => {
+function differences(before: DatabaseRows, after: DatabaseRows): string[] {
+  const told = ({ runs, entries }: DatabaseRows) => {
     const records = grouped(entries, ({ runId }) => runId);
     return new Map(runs.map((run) => [run.id, JSON.stringify([run, [...run.events], records.get(run.id)])]));
   };

@@ -7,14 +7,14 @@ import type { Proxy as Road } from "../real/proxy.ts";
 import type { RedisProcess } from "../real/redis-process.ts";
 import type { Prng } from "../simulate/prng.ts";
 import type { Engines } from "./engines.ts";
-import { type Fleet, leaseMs, type Member, type Role } from "./fleet.ts";
+import { type ChaosFleet, leaseMs, type Member, type Role } from "./fleet.ts";
 import type { Harm } from "./harm.ts";
 import type { Postgres } from "./primary.ts";
 
 /** What faults are done to. */
 export interface Victims {
   engines: Engines;
-  fleet: Fleet;
+  fleet: ChaosFleet;
   harms: Harm[];
   deeds: Deeds;
 }

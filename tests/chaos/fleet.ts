@@ -2,13 +2,13 @@
 
 import { join } from "node:path";
 import type { Settings } from "../../packages/server/src/core/run.ts";
-import type { Bells, Ground } from "../end-to-end/ground.ts";
+import type { Ground, GroundRedis } from "../end-to-end/ground.ts";
 import { type Exit, type Running, run } from "../end-to-end/processes.ts";
 import type { ServerProcessConfig } from "../end-to-end/server-process.ts";
 import { proxyTo, type Proxy as Road } from "../real/proxy.ts";
 import type { Engines } from "./engines.ts";
 import { type Harm, latenessOf } from "./harm.ts";
-import type { Witness } from "./interpreter.ts";
+import type { ChaosWitness } from "./interpreter.ts";
 import type { ChaosWorkerConfig } from "./worker-process.ts";
 
 /** A lease is three of them. Milliseconds. */
@@ -45,7 +45,7 @@ export interface Member {
   ask(): Promise<Exit>;
 }
 
-export interface Fleet {
+export interface ChaosFleet {
   readonly members: readonly Member[];
   /** Roads of workers and users to the servers: each connection goes to the next that is up. */
   readonly roads: readonly Road[];
@@ -64,20 +64,20 @@ export interface Fleet {
   close(): Promise<void>;
 }
 
-export interface FleetOptions {
+export interface ChaosFleetOptions {
   engines: Engines;
   directory: string;
-  witness: Witness;
+  witness: ChaosWitness;
   servers: number;
   workers: number;
 }
 
-export async function gather(options: FleetOptions): Promise<Fleet> {
+export async function gather(options: ChaosFleetOptions): Promise<ChaosFleet> {
   const { engines } = options;
   const deaths: string[] = [];
   const outputs: Record<Role, Running[]> = { server: [], worker: [] };
   const redisRoad = engines.redis === null ? null : await proxyTo(`redis://127.0.0.1:${engines.redis.address.port}`);
-  const redis: Bells | null =
+  const redis: GroundRedis | null =
     redisRoad === null ? null : { host: "127.0.0.1", port: Number(new URL(redisRoad.url).port), prefix: "chaos" };
   const databaseRoads: Road[] = [];
   const hear = (role: Role, process: Running) => outputs[role].push(process);

@@ -4,21 +4,21 @@ import { NonRetryableError, type TaskContext } from "@aikirun/lib";
 import { type Task, task } from "@aikirun/task";
 import { event, type WorkflowRun, type WorkflowVersion, workflow } from "@aikirun/workflow";
 import { recordEffect } from "../end-to-end/ledger.ts";
-import { noTally, type Op, type Output, type Program, type Tally, tries } from "./program.ts";
+import { type ChaosOp, type ChaosOutput, type ChaosProgram, noTally, type ProgramTally, tries } from "./program.ts";
 import { recordNap } from "./witness.ts";
 
 /** Where a process leaves what it did in the world. */
-export interface Witness {
+export interface ChaosWitness {
   /** Of effects. */
   ledger: string;
   naps: string;
 }
 
 const events = { news: event<{ n: number }>(), whim: event<string>() };
-type Events = typeof events;
-export type ProgramVersion = WorkflowVersion<Program, Output, Events>;
+type ChaosEvents = typeof events;
+export type ChaosProgramVersion = WorkflowVersion<ChaosProgram, ChaosOutput, ChaosEvents>;
 
-interface Receipt {
+interface ChaosReceipt {
   nonce: string;
 }
 
@@ -29,30 +29,31 @@ interface ActInput {
 
 const dayMs = 86_400_000;
 
-export function programVersion(witness: Witness) {
+export function programVersion(witness: ChaosWitness) {
   const program = workflow({ name: "program" });
-  const version: ProgramVersion = program.v("1.0.0", {
+  const version: ChaosProgramVersion = program.v("1.0.0", {
     events,
     retry: { type: "fixed", maxAttempts: 2, delayMs: 50 },
-    handler: (run: WorkflowRun<Events>, input: Program) => new Interpreter(witness, version, run).run(input),
+    handler: (run: WorkflowRun<ChaosEvents>, input: ChaosProgram) =>
+      new ChaosInterpreter(witness, version, run).run(input),
   });
   return { program, version };
 }
 
 /** One execution of one program. */
-class Interpreter {
-  readonly #witness: Witness;
-  readonly #version: ProgramVersion;
-  readonly #run: WorkflowRun<Events>;
-  readonly #tally: Tally = noTally();
+class ChaosInterpreter {
+  readonly #witness: ChaosWitness;
+  readonly #version: ChaosProgramVersion;
+  readonly #run: WorkflowRun<ChaosEvents>;
+  readonly #tally: ProgramTally = noTally();
 
-  constructor(witness: Witness, version: ProgramVersion, run: WorkflowRun<Events>) {
+  constructor(witness: ChaosWitness, version: ChaosProgramVersion, run: WorkflowRun<ChaosEvents>) {
     this.#witness = witness;
     this.#version = version;
     this.#run = run;
   }
 
-  async run({ ops, ending }: Program): Promise<Output> {
+  async run({ ops, ending }: ChaosProgram): Promise<ChaosOutput> {
     await this.#all(ops);
     switch (ending) {
       case "return":
@@ -74,14 +75,14 @@ class Interpreter {
     return { tally: this.#tally };
   }
 
-  async #all(ops: readonly Op[]): Promise<void> {
+  async #all(ops: readonly ChaosOp[]): Promise<void> {
     for (const op of ops) {
       await this.#one(op);
       await plain();
     }
   }
 
-  async #one(op: Op): Promise<void> {
+  async #one(op: ChaosOp): Promise<void> {
     const { events } = this.#run;
     switch (op.type) {
       case "act":
@@ -125,7 +126,7 @@ class Interpreter {
     }
   }
 
-  #act(id: number, input: ActInput): Promise<Receipt> {
+  #act(id: number, input: ActInput): Promise<ChaosReceipt> {
     return actCalled(`act-${id}`, this.#witness.ledger).start(this.#run, input);
   }
 
@@ -145,11 +146,11 @@ async function plain(): Promise<void> {
 }
 
 /** Every task of a run has a name of its own, by which the ledger tells its effects apart. */
-function actCalled(name: string, ledger: string): Task<ActInput, Receipt> {
+function actCalled(name: string, ledger: string): Task<ActInput, ChaosReceipt> {
   return task({
     name,
     retry: { type: "fixed", maxAttempts: tries, delayMs: 40 },
-    async handler({ failures, ms }: ActInput, context): Promise<Receipt> {
+    async handler({ failures, ms }: ActInput, context): Promise<ChaosReceipt> {
       const nonce = effect(ledger, name, context);
       if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms));
       if (context.attempt <= failures) throw new Error(`${name} fails`);

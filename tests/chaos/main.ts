@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { drill, type Outcome } from "./drill.ts";
+import { type DrillOutcome, drill } from "./drill.ts";
 import { bestTopology, type TopologyName, topologyNames } from "./engines.ts";
 
 const { values } = parseArgs({
@@ -34,7 +34,7 @@ const outcome = await drill({ topology, seed: values.seed, chaosMs, directory, s
 await tell(outcome);
 process.exit(outcome.violations.length + outcome.missed.length === 0 ? 0 : 1);
 
-function brokenOff(thrown: unknown): Outcome {
+function brokenOff(thrown: unknown): DrillOutcome {
   const why = thrown instanceof Error ? thrown.stack : String(thrown);
   return { violations: [`broken off: ${why}`], missed: [], faults: new Map(), seen: new Map() };
 }
@@ -52,7 +52,7 @@ async function chosen(asked: string | undefined): Promise<TopologyName> {
   return name;
 }
 
-async function tell({ violations, missed, faults, seen }: Outcome): Promise<void> {
+async function tell({ violations, missed, faults, seen }: DrillOutcome): Promise<void> {
   console.log("\nfaults, and how many did what they were meant to while work was in flight");
   for (const [name, { done, meant }] of faults)
     console.log(`${String(done).padStart(6)} ${String(meant).padStart(5)}  ${name}`);

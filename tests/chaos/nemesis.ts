@@ -3,14 +3,14 @@
 import type { Prng } from "../simulate/prng.ts";
 import type { FaultKind, Strike, Victims } from "./faults.ts";
 
-export interface Nemesis {
+export interface ChaosNemesis {
   /** How often each fault was done, and how often it did what it was meant to while work was in flight. */
   readonly tally: ReadonlyMap<string, { done: number; meant: number }>;
   /** Hurts until the time is over, and resolves when everything is healed. */
   run(ms: number): Promise<void>;
 }
 
-export interface NemesisOptions {
+export interface ChaosNemesisOptions {
   kinds: readonly FaultKind[];
   victims: Victims;
   prng: Prng;
@@ -36,7 +36,7 @@ const lullEvery = 6;
 /** How often a fault that did not yet do what it was meant to comes before others. */
 const haste = 0.4;
 
-export function nemesis({ kinds, victims, prng, say, isBusy, pace }: NemesisOptions): Nemesis {
+export function nemesis({ kinds, victims, prng, say, isBusy, pace }: ChaosNemesisOptions): ChaosNemesis {
   const tally = new Map(kinds.map(({ name }) => [name, { done: 0, meant: 0 }]));
   const first = shuffled(kinds, prng.fork("order"));
   const again: FaultKind[] = [];

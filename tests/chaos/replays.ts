@@ -7,7 +7,7 @@ import { createExecution, type Host, type ReportDraft } from "@aikirun/workflow/
 import { v7 } from "uuid";
 import type { WholeRun } from "../../packages/server/src/core/run.ts";
 import { journals } from "../end-to-end/invariants.ts";
-import type { Rows } from "../end-to-end/rows.ts";
+import type { DatabaseRows } from "../end-to-end/rows.ts";
 import { programVersion } from "./interpreter.ts";
 
 const { version } = programVersion({ ledger: "/dev/null", naps: "/dev/null" });
@@ -17,7 +17,7 @@ const env = systemEnv({ id: v7 });
 const patienceMs = 5_000;
 
 /** A line for each run that does not. */
-export async function misfits({ runs, entries }: Pick<Rows, "runs" | "entries">): Promise<string[]> {
+export async function misfits({ runs, entries }: Pick<DatabaseRows, "runs" | "entries">): Promise<string[]> {
   const records = journals(entries);
   const lines: string[] = [];
   for (const run of runs) {

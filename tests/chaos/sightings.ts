@@ -2,13 +2,13 @@
 
 import type { Entry } from "@aikirun/lib/protocol";
 import { grouped, tryOf } from "../end-to-end/invariants.ts";
-import type { Effect } from "../end-to-end/ledger.ts";
+import type { LedgerEffect } from "../end-to-end/ledger.ts";
 
 export interface Traces {
   /** What users met. */
   met: ReadonlyMap<string, number>;
   entries: readonly Entry[];
-  effects: readonly Effect[];
+  effects: readonly LedgerEffect[];
   /** Everything that servers and workers said. */
   said: string;
 }
@@ -30,7 +30,7 @@ export function sightings({ met, entries, effects, said }: Traces): Map<string, 
   for (const [mark, all] of grouped(entries.flatMap(markOf), (mark) => mark)) seen.set(mark, all.length);
   for (const [what, pattern] of phrases) seen.set(what, said.match(pattern)?.length ?? 0);
   const repeats = [...grouped(effects, tryOf).values()].filter((all) => all.length > 1);
-  const isBack = (all: Effect[]) => all.some(({ fence }, at) => fence < (all[at - 1]?.fence ?? 0));
+  const isBack = (all: LedgerEffect[]) => all.some(({ fence }, at) => fence < (all[at - 1]?.fence ?? 0));
   seen.set("effects repeated", repeats.length);
   seen.set("effects of ghosts after those of their heirs", repeats.filter(isBack).length);
   return seen;

@@ -5,8 +5,8 @@ import { isAikiError, RunCancelledError, RunFailedError, silentLogger } from "@a
 import type { RunId } from "@aikirun/lib/protocol";
 import type { Deeds } from "../end-to-end/facts.ts";
 import type { Prng } from "../simulate/prng.ts";
-import { type ProgramVersion, programVersion } from "./interpreter.ts";
-import { drawProgram, hasChoice, type Program, statusOf, tallyOf } from "./program.ts";
+import { type ChaosProgramVersion, programVersion } from "./interpreter.ts";
+import { type ChaosProgram, drawProgram, hasChoice, statusOf, tallyOf } from "./program.ts";
 
 /** What one user was told of one run. */
 export interface Reading {
@@ -14,7 +14,7 @@ export interface Reading {
   said: string;
 }
 
-export interface Users {
+export interface ChaosUsers {
   /** Begun, and not known to have ended. */
   readonly unfinished: number;
   readonly finished: number;
@@ -31,7 +31,7 @@ export interface Users {
   close(): Promise<void>;
 }
 
-export interface UsersOptions {
+export interface ChaosUsersOptions {
   urls: readonly string[];
   prng: Prng;
   deeds: Deeds;
@@ -42,9 +42,9 @@ export interface UsersOptions {
 /** What says that the same call may succeed later. */
 const passing = new Set(["UNREACHABLE", "UNAVAILABLE"]);
 
-export async function invite({ urls, prng, deeds, count }: UsersOptions): Promise<Users> {
+export async function invite({ urls, prng, deeds, count }: ChaosUsersOptions): Promise<ChaosUsers> {
   const clients = await Promise.all(urls.map((url) => client({ url, logger: silentLogger })));
-  const world: World = {
+  const world: ChaosWorld = {
     clients,
     version: programVersion({ ledger: "/dev/null", naps: "/dev/null" }).version,
     deeds,
@@ -86,7 +86,7 @@ export async function invite({ urls, prng, deeds, count }: UsersOptions): Promis
       await Promise.all(lives);
     },
     readAgain: async () => {
-      for (const [index, id] of [...deeds.outputs.keys()].entries()) await new Reader(world, index).read(id);
+      for (const [index, id] of [...deeds.outputs.keys()].entries()) await new ChaosReader(world, index).read(id);
     },
     async close() {
       isEnding = true;
@@ -97,21 +97,21 @@ export async function invite({ urls, prng, deeds, count }: UsersOptions): Promis
   };
 }
 
-interface World {
+interface ChaosWorld {
   clients: readonly Client[];
-  version: ProgramVersion;
+  version: ChaosProgramVersion;
   deeds: Deeds;
   readings: Reading[];
   met: Map<string, number>;
   isOver: boolean;
 }
 
-function meet(world: World, what: string): void {
+function meet(world: ChaosWorld, what: string): void {
   world.met.set(what, (world.met.get(what) ?? 0) + 1);
 }
 
 /** Asks for as long as the answer is that it may be asked again. */
-async function persistently<Answer>(world: World, ask: () => Promise<Answer>): Promise<Answer> {
+async function persistently<Answer>(world: ChaosWorld, ask: () => Promise<Answer>): Promise<Answer> {
   for (;;) {
     try {
       return await ask();
@@ -123,11 +123,11 @@ async function persistently<Answer>(world: World, ask: () => Promise<Answer>): P
 }
 
 /** Asks through a client that others do not. */
-class Reader {
-  readonly #world: World;
+class ChaosReader {
+  readonly #world: ChaosWorld;
   readonly #client: Client;
 
-  constructor(world: World, nth: number) {
+  constructor(world: ChaosWorld, nth: number) {
     const { clients } = world;
     const chosen = clients[nth % clients.length];
     if (chosen === undefined) throw new Error("There are no clients.");
@@ -156,12 +156,12 @@ class Reader {
 
 /** One program, from its start to its end. */
 class Errand {
-  readonly #world: World;
+  readonly #world: ChaosWorld;
   readonly #prng: Prng;
   readonly #reference: string;
-  readonly #program: Program;
+  readonly #program: ChaosProgram;
 
-  constructor(world: World, prng: Prng, reference: string) {
+  constructor(world: ChaosWorld, prng: Prng, reference: string) {
     this.#world = world;
     this.#prng = prng;
     this.#reference = reference;
@@ -170,10 +170,10 @@ class Errand {
 
   async run(): Promise<void> {
     const id = await this.#start();
-    const reading = new Reader(this.#world, this.#prng.below(8)).read(id);
+    const reading = new ChaosReader(this.#world, this.#prng.below(8)).read(id);
     // Awaited below, unless something else fails before.
     reading.catch(() => {});
-    const second = this.#prng.chance(0.3) ? new Reader(this.#world, this.#prng.below(8)).read(id) : null;
+    const second = this.#prng.chance(0.3) ? new ChaosReader(this.#world, this.#prng.below(8)).read(id) : null;
     second?.catch(() => {});
     const news = tallyOf(this.#program).heard;
     await Promise.all(news.map((n) => this.#send(id, n)));

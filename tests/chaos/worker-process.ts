@@ -7,11 +7,11 @@ import { worker } from "@aikirun/worker";
 import { type Ground, redisParams } from "../end-to-end/ground.ts";
 import { sayLateness } from "../end-to-end/lateness.ts";
 import { reachingWorkerApi } from "../end-to-end/worker-points.ts";
-import { programVersion, type Witness } from "./interpreter.ts";
+import { type ChaosWitness, programVersion } from "./interpreter.ts";
 
 export interface ChaosWorkerConfig extends Pick<Ground, "redis" | "subscriber"> {
   url: string;
-  witness: Witness;
+  witness: ChaosWitness;
   heartbeatMs: number;
   slots: number;
 }

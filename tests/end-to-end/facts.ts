@@ -1,8 +1,8 @@
 /** What a scenario left behind, read from the database and the ledger: the checkers see nothing else. */
 
 import type { RunId } from "@aikirun/lib/protocol";
-import { type Effect, readEffects } from "./ledger.ts";
-import { type Rows, readRows } from "./rows.ts";
+import { type LedgerEffect, readEffects } from "./ledger.ts";
+import { type DatabaseRows, readRows } from "./rows.ts";
 
 /** What the test did, and what it was promised. */
 export interface Deeds {
@@ -20,8 +20,8 @@ export interface Deeds {
   sleeps: Readonly<Record<string, number>>;
 }
 
-export interface Facts extends Deeds, Rows {
-  effects: Effect[];
+export interface Facts extends Deeds, DatabaseRows {
+  effects: LedgerEffect[];
 }
 
 export async function readFacts(database: string, ledger: string, deeds: Deeds): Promise<Facts> {

@@ -3,7 +3,7 @@
 import { writeSync } from "node:fs";
 
 /** The `nth` time (from 1) that the process comes to `point`, it sends itself this signal. */
-export interface Fault {
+export interface ProcessFault {
   point: string;
   nth: number;
   signal: "SIGKILL" | "SIGSTOP" | "SIGTERM";
@@ -13,7 +13,7 @@ export interface Fault {
 export type Reach = (point: string) => void;
 
 /** Says `fault <point>:<nth>` on stdout before the signal, so that a point that is never reached is noticed. */
-export function faultAt(fault: Fault | null): Reach {
+export function faultAt(fault: ProcessFault | null): Reach {
   let times = 0;
   return (point) => {
     if (fault === null || point !== fault.point) return;

@@ -7,23 +7,23 @@ export interface Ground {
   /** As `server()` takes it. */
   database: string;
   /** Through which the servers deliver; null where workers poll. */
-  redis: Bells | null;
+  redis: GroundRedis | null;
   subscriber: SubscriberStrategy;
 }
 
-export interface Bells extends RedisParams {
+export interface GroundRedis extends RedisParams {
   /** What the keys of these servers begin with: others use the same Redis. */
   prefix: string;
 }
 
 /** As `server()` takes it. */
-export function redisUrl({ host, port, password, prefix }: Bells): string {
+export function redisUrl({ host, port, password, prefix }: GroundRedis): string {
   const secret = password === undefined ? "" : `:${encodeURIComponent(password)}@`;
   return `redis://${secret}${host}:${port}/0?prefix=${encodeURIComponent(prefix)}`;
 }
 
 /** As `client()` takes it. */
-export function redisParams({ host, port, password }: Bells): RedisParams {
+export function redisParams({ host, port, password }: GroundRedis): RedisParams {
   return { host, port, ...(password === undefined ? {} : { password }) };
 }
 

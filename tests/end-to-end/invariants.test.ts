@@ -8,12 +8,12 @@ import { openSqlite } from "../../packages/server/src/storage/sqlite/sqlite.ts";
 import { entryWith, queuedRun, returnedEntry, runId, runningState } from "../suites/records.ts";
 import { type Facts, readFacts } from "./facts.ts";
 import { type checkers, violations } from "./invariants.ts";
-import { type Effect, recordEffect } from "./ledger.ts";
+import { type LedgerEffect, recordEffect } from "./ledger.ts";
 
 const id = runId(1);
 const charge = "task:charge:abc#0";
 
-function effect(differing: Partial<Effect> = {}): Effect {
+function effect(differing: Partial<LedgerEffect> = {}): LedgerEffect {
   const made = { runId: id, key: `${id}:${charge}`, task: "charge", attempt: 1, fence: 1, pid: 7, nonce: "n-1" };
   return { ...made, at: 2_000, ...differing };
 }
@@ -82,7 +82,7 @@ const again = (facts: Facts, seq: number, differing: Partial<Facts["entries"][nu
   ...facts,
   entries: facts.entries.flatMap((entry) => (entry.seq === seq ? [entry, { ...entry, ...differing }] : [entry])),
 });
-const effectsOf = (facts: Facts, ...effects: Effect[]): Facts => ({ ...facts, effects });
+const effectsOf = (facts: Facts, ...effects: LedgerEffect[]): Facts => ({ ...facts, effects });
 
 const plants: Record<keyof typeof checkers, Plant[]> = {
   started: [

@@ -8,7 +8,7 @@ import type { Entry, RunId } from "@aikirun/lib/protocol";
 import { isFinal } from "../../packages/server/src/core/draft.ts";
 import type { WholeRun } from "../../packages/server/src/core/run.ts";
 import type { Facts } from "./facts.ts";
-import type { Effect } from "./ledger.ts";
+import type { LedgerEffect } from "./ledger.ts";
 
 export const checkers = {
   /** An acknowledged start is there, once, and ended as it must. */
@@ -260,7 +260,7 @@ function repeated(keys: readonly string[]): string[] {
 }
 
 /** One try of one effect. */
-export function tryOf({ key, attempt }: Effect): string {
+export function tryOf({ key, attempt }: LedgerEffect): string {
   return attempt === 1 ? key : `${key} (try ${attempt})`;
 }
 
@@ -269,7 +269,7 @@ export function tryOf({ key, attempt }: Effect): string {
  * until then it goes on where it stood. A process reads the clock just before it writes; that it was stopped in between
  * shows in a line before its own that was begun after the stop.
  */
-function lateEffects(effects: readonly Effect[], stops: Facts["stops"]): Set<Effect> {
+function lateEffects(effects: readonly LedgerEffect[], stops: Facts["stops"]): Set<LedgerEffect> {
   let writtenAt = 0;
   return new Set(
     effects.filter(({ pid, at }) => {

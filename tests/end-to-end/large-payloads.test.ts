@@ -17,13 +17,13 @@ const large = JSON.stringify(text);
 /** A full reply takes one item more: a run with both payloads, and a page of its journal with its last entry. */
 const replyMost = limits.replyBytes + limits.journalPageBytes + 4 * limits.payloadBytes;
 
-interface Subject {
+interface PayloadSubject {
   stage: Stage;
   runs: string[];
 }
 
 /** One for each verb: a new one does not compile without. */
-const proofs: { readonly [V in Verb]: (subject: Subject) => Promise<void> } = {
+const proofs: { readonly [V in Verb]: (subject: PayloadSubject) => Promise<void> } = {
   async start({ stage, runs }) {
     const again = (input: string) => ({ runs: runs.map((id) => stage.spec({ id, input })) });
     const codes = (await stage.api.start(again("1"))).results.map((result) => (result.ok ? "ok" : result.code));

@@ -3,7 +3,7 @@
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
 
 /** One effect of one task. */
-export interface Effect {
+export interface LedgerEffect {
   runId: string;
   key: string;
   task: string;
@@ -17,7 +17,7 @@ export interface Effect {
 }
 
 /** One `write` in append mode, so that processes that write at once never mix their lines. */
-export function recordEffect(path: string, effect: Effect): void {
+export function recordEffect(path: string, effect: LedgerEffect): void {
   const file = openSync(path, "a");
   try {
     writeSync(file, `${JSON.stringify(effect)}\n`);
@@ -27,8 +27,8 @@ export function recordEffect(path: string, effect: Effect): void {
   }
 }
 
-export function readEffects(path: string): Effect[] {
+export function readEffects(path: string): LedgerEffect[] {
   if (!existsSync(path)) return [];
   const lines = readFileSync(path, "utf8").split("\n");
-  return lines.filter((line) => line !== "").map((line): Effect => JSON.parse(line));
+  return lines.filter((line) => line !== "").map((line): LedgerEffect => JSON.parse(line));
 }

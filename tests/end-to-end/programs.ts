@@ -8,7 +8,7 @@ import type { Reach } from "./fault.ts";
 import { recordEffect } from "./ledger.ts";
 
 /** What the world of a process offers to tasks. */
-export interface World {
+export interface ProcessWorld {
   ledger: string;
   reach: Reach;
 }
@@ -62,7 +62,7 @@ export interface Programs {
 }
 
 /** Names end in `suffix`. In the process of the test they are only started, never executed. */
-export function programs(suffix: string, world: World): Programs {
+export function programs(suffix: string, world: ProcessWorld): Programs {
   const act = acts(world);
   const [charge, reserve, pack, thank, label] = [
     act("charge"),
@@ -150,7 +150,7 @@ function never<Value>(): Promise<Value> {
 }
 
 /** Makes tasks that leave one line in the ledger, with a named point before and after it. */
-function acts({ ledger, reach }: World): (name: string) => Task<StepInput, Receipt> {
+function acts({ ledger, reach }: ProcessWorld): (name: string) => Task<StepInput, Receipt> {
   return (name) =>
     task({
       name,

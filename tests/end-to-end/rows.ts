@@ -11,7 +11,7 @@ import { loadDriver } from "../../packages/server/src/storage/sqlite/driver.ts";
 import * as sqlite from "../../packages/server/src/storage/sqlite/statements.ts";
 import { isSqlite, pathOf } from "./ground.ts";
 
-export interface Rows {
+export interface DatabaseRows {
   runs: WholeRun[];
   entries: Entry[];
   /** What the database says of its own files: one line, `ok`. */
@@ -19,11 +19,11 @@ export interface Rows {
 }
 
 /** While servers may have it open. */
-export function readRows(database: string): Promise<Rows> {
+export function readRows(database: string): Promise<DatabaseRows> {
   return isSqlite(database) ? readSqlite(pathOf(database)) : readPostgres(database);
 }
 
-async function readSqlite(path: string): Promise<Rows> {
+async function readSqlite(path: string): Promise<DatabaseRows> {
   const driver = await loadDriver();
   const database = new driver(path);
   const all = (sql: string): Row[] => database.prepare(sql).all();
@@ -53,7 +53,7 @@ const checkIndexes = `
   JOIN pg_class ON pg_class.oid = indexrelid
   WHERE relnamespace = 'aiki'::regnamespace`;
 
-async function readPostgres(url: string): Promise<Rows> {
+async function readPostgres(url: string): Promise<DatabaseRows> {
   const client = new Client({
     connectionString: url,
     types: { getTypeParser: (id: number) => (id === types.builtins.INT8 ? Number : types.getTypeParser(id)) },

@@ -9,7 +9,7 @@ import { systemEnv } from "@aikirun/lib/internal";
 import { v7 } from "uuid";
 import type { Settings } from "../../packages/server/src/core/run.ts";
 import { type Deeds, type Facts, noDeeds, readFacts } from "./facts.ts";
-import type { Fault } from "./fault.ts";
+import type { ProcessFault } from "./fault.ts";
 import type { Ground } from "./ground.ts";
 import { end, type Running, run } from "./processes.ts";
 import { sleeps } from "./programs.ts";
@@ -37,7 +37,7 @@ export interface Scene {
   serve(options?: ServeOptions): Promise<Seat>;
   /** What a worker needs to know to work here. */
   job(job: SceneJob): Job;
-  worker(job: SceneJob, fault?: Fault): Running;
+  worker(job: SceneJob, fault?: ProcessFault): Running;
   client(url: string): Promise<Client>;
   /** Ends with the scenario, whatever becomes of it. */
   keep(process: Running): Running;
@@ -48,7 +48,7 @@ export interface Scene {
 }
 
 export interface ServeOptions {
-  fault?: Fault;
+  fault?: ProcessFault;
   settings?: Partial<Settings>;
   /** What Node's heap may take, by default what Node decides. Megabytes. */
   heapMb?: number;
@@ -61,7 +61,7 @@ export interface Seat {
   readonly url: string;
   readonly process: Running;
   /** Another life on the same database and port, once the one before has ended. */
-  again(fault?: Fault): Promise<void>;
+  again(fault?: ProcessFault): Promise<void>;
 }
 
 export async function openScene(topology: Topology = sqlite): Promise<Scene> {
@@ -86,7 +86,7 @@ export async function openScene(topology: Topology = sqlite): Promise<Scene> {
     keep,
     async serve({ fault, settings = {}, heapMb }: ServeOptions = {}) {
       const options = heapMb === undefined ? [] : [`--max-old-space-size=${heapMb}`];
-      const begin = (port: number, next: Fault | null) => {
+      const begin = (port: number, next: ProcessFault | null) => {
         const config: ServerProcessConfig = { database, redis, port, settings, fault: next };
         return keep(run("server-process.ts", config, undefined, options));
       };

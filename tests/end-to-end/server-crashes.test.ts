@@ -1,7 +1,7 @@
 /** A server that is killed at every named point: before and after the commit of everything it does. */
 
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Fault } from "./fault.ts";
+import type { ProcessFault } from "./fault.ts";
 import { violations } from "./invariants.ts";
 import { approve, resultOf, startOrder } from "./orders.ts";
 import { end, type Running, run } from "./processes.ts";
@@ -21,7 +21,7 @@ afterAll(() => end(host));
 const stages = ["committing", "committed", "answering"];
 const answered = ["start", "claim", "record", "child", "suspend", "finish", "renew", "event"];
 const unanswered = ["elapse", "child-result"];
-const faults: Fault[] = [
+const faults: ProcessFault[] = [
   ...answered.flatMap((kind) => stages.map((stage) => `${kind}.${stage}`)),
   ...unanswered.flatMap((kind) => stages.slice(0, 2).map((stage) => `${kind}.${stage}`)),
   ...["record", "child", "suspend", "finish", "event", "elapse"].map((kind) => `${kind}.written-in-part`),
@@ -52,7 +52,7 @@ describeOn(topologies, "a server that is killed", (topology) => {
   );
 });
 
-async function orders(scene: Scene, seat: Seat, fault: Fault): Promise<void> {
+async function orders(scene: Scene, seat: Seat, fault: ProcessFault): Promise<void> {
   const isRenewal = fault.point.startsWith("renew");
   const job = { url: seat.url, suffixes: [""], slots: 4 };
   const order: WorkerOrder = {

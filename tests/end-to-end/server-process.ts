@@ -12,7 +12,7 @@ import { listenOn } from "../../packages/server/src/http/listen.ts";
 import { hostsAllowed } from "../../packages/server/src/http/origin.ts";
 import { openDoorbells } from "../../packages/server/src/redis.ts";
 import { observedStorage, StorageFaults } from "../../packages/server/src/storage/faults.ts";
-import { type Fault, faultAt } from "./fault.ts";
+import { faultAt, type ProcessFault } from "./fault.ts";
 import { type Ground, isSqlite, redisUrl } from "./ground.ts";
 import { sayLateness } from "./lateness.ts";
 import { reachingServerApi } from "./server-points.ts";
@@ -21,7 +21,7 @@ import { openReaching } from "./server-storage.ts";
 export interface ServerProcessConfig extends Pick<Ground, "database" | "redis"> {
   port: number;
   settings: Partial<Settings>;
-  fault: Fault | null;
+  fault: ProcessFault | null;
 }
 
 /** What the test may say to the process: the file may grow to so many pages and no further. */

@@ -13,7 +13,7 @@ import type { Reach } from "./fault.ts";
 import { isSqlite, pathOf } from "./ground.ts";
 import { reachingStorage } from "./server-points.ts";
 
-interface Circumstances {
+interface ServerCircumstances {
   reach: Reach;
   env: Env;
   logger: Logger;
@@ -29,7 +29,7 @@ interface ReachingStorage {
 /** Opens as the server does. */
 export async function openReaching(
   database: string,
-  { reach, env, logger, connections }: Circumstances,
+  { reach, env, logger, connections }: ServerCircumstances,
 ): Promise<ReachingStorage> {
   const { observe, around } = reachingStorage(reach);
   if (!isSqlite(database)) {

@@ -4,7 +4,7 @@ import { writeFileSync } from "node:fs";
 import type { Entry, RunId } from "@aikirun/lib/protocol";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { violations } from "./invariants.ts";
-import { type Effect, readEffects } from "./ledger.ts";
+import { type LedgerEffect, readEffects } from "./ledger.ts";
 import { approve, resultOf, startOrder } from "./orders.ts";
 import { type Running, until } from "./processes.ts";
 import { heartbeatMs, openScene, type Scene, type Seat } from "./scene.ts";
@@ -143,7 +143,7 @@ describeOn(topologies, "a server that is asked to end", (topology) => {
   }, 60_000);
 });
 
-function effectOf(task: string, { pid }: Running): Effect | undefined {
+function effectOf(task: string, { pid }: Running): LedgerEffect | undefined {
   return readEffects(scene.ledger).find((effect) => effect.task === task && effect.pid === pid);
 }
 

@@ -1,7 +1,7 @@
 /** A server that is killed while people pause, resume, wake, cancel and retry a run. */
 
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Fault } from "./fault.ts";
+import type { ProcessFault } from "./fault.ts";
 import { violations } from "./invariants.ts";
 import { startable } from "./orders.ts";
 import { end, type Running, run, until } from "./processes.ts";
@@ -24,7 +24,7 @@ const deeds: Array<[request: string, mark: string]> = [
   ["wake", "woken"],
   ["cancel", "cancelled"],
 ];
-const faults: Fault[] = [
+const faults: ProcessFault[] = [
   ...deeds.flatMap(([request, mark]) => [
     `${mark}.written-in-part`,
     `${mark}.committing`,
@@ -58,7 +58,7 @@ describeOn(topologies, "a server that is killed while it is told what to do", (t
   );
 });
 
-async function commands(scene: Scene, seat: Seat, fault: Fault): Promise<void> {
+async function commands(scene: Scene, seat: Seat, fault: ProcessFault): Promise<void> {
   const job = scene.job({ url: seat.url, suffixes: [""], slots: 4, heartbeatMs: 4_000 });
   const order: WorkerOrder = { type: "work", job };
   host.send(order);

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe } from "vitest";
 import { testDatabase } from "../real/postgres.ts";
 import { type TestRedis, testRedis } from "../real/redis.ts";
-import type { Bells, Ground } from "./ground.ts";
+import type { Ground, GroundRedis } from "./ground.ts";
 
 export interface Topology {
   name: string;
@@ -53,7 +53,7 @@ export function describeOn(all: readonly Topology[], what: string, define: (topo
 }
 
 /** A database of its own, with bells or without. */
-export async function groundOn(redis: Bells | null, subscriber: Ground["subscriber"]) {
+export async function groundOn(redis: GroundRedis | null, subscriber: Ground["subscriber"]) {
   const database = await testDatabase();
   if (database === null) throw new Error("There is no PostgreSQL.");
   return { database: database.url, redis, subscriber, close: () => database.drop() };
@@ -62,7 +62,7 @@ export async function groundOn(redis: Bells | null, subscriber: Ground["subscrib
 let scenarios = 0;
 
 /** Scenarios do not hear each other's. */
-function bellsAt({ address, prefix }: TestRedis): Bells {
+function bellsAt({ address, prefix }: TestRedis): GroundRedis {
   const { host, port, password } = address;
   scenarios += 1;
   return { host, port, ...(password === undefined ? {} : { password }), prefix: `${prefix}-${scenarios}` };

@@ -2,10 +2,10 @@
 
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { deedsOf, within } from "./facts.ts";
-import type { Fault } from "./fault.ts";
+import type { ProcessFault } from "./fault.ts";
 import { violations } from "./invariants.ts";
 import { approve, type OrderHandle, resultOf, startOrder } from "./orders.ts";
-import { openPlace, type Place } from "./place.ts";
+import { type FaultPlace, openPlace } from "./place.ts";
 import { heartbeatMs } from "./scene.ts";
 import { describeOn, sqlite, topologies } from "./topology.ts";
 import type { WorkerOrder } from "./worker-process.ts";
@@ -20,7 +20,7 @@ const points = [
   "renewing",
   "renewed",
 ];
-const kills: Fault[] = points.flatMap((point) => [1, 2].map((nth) => ({ point, nth, signal: "SIGKILL" })));
+const kills: ProcessFault[] = points.flatMap((point) => [1, 2].map((nth) => ({ point, nth, signal: "SIGKILL" })));
 /** One for each place in a worker's life: what differs on other engines is not the worker. */
 const some = [
   "claimed:1",
@@ -33,7 +33,7 @@ const some = [
 
 describeOn(topologies, "a worker that is killed", (topology) => {
   /** All scenarios share a server and the worker that takes over; their programs have names of their own. */
-  let place: Place;
+  let place: FaultPlace;
 
   beforeAll(async () => {
     place = await openPlace(topology);
@@ -55,7 +55,7 @@ describeOn(topologies, "a worker that is killed", (topology) => {
 });
 
 /** The victim alone serves the scenario's programs, and two orders are under way. */
-async function begun({ scene, seat }: Place, suffix: string, fault: Fault) {
+async function begun({ scene, seat }: FaultPlace, suffix: string, fault: ProcessFault) {
   const victim = scene.worker({ url: seat.url, suffixes: [suffix], slots: 1 }, fault);
   const aiki = await scene.client(seat.url);
   const input = fault.point.startsWith("renew") ? { slowMs: 4 * heartbeatMs } : {};
@@ -78,7 +78,7 @@ async function begun({ scene, seat }: Place, suffix: string, fault: Fault) {
   };
 }
 
-function takeOver({ scene, seat, rescuer }: Place, suffix: string): void {
+function takeOver({ scene, seat, rescuer }: FaultPlace, suffix: string): void {
   const order: WorkerOrder = { type: "serve", url: seat.url, ledger: scene.ledger, suffix };
   rescuer.send(order);
 }

@@ -3,7 +3,7 @@
 import { client } from "@aikirun/client";
 import { consoleLogger, isAikiError } from "@aikirun/lib";
 import { type Worker, worker } from "@aikirun/worker";
-import { type Fault, faultAt } from "./fault.ts";
+import { faultAt, type ProcessFault } from "./fault.ts";
 import { type Ground, redisParams } from "./ground.ts";
 import { programs } from "./programs.ts";
 import { reachingWorkerApi } from "./worker-points.ts";
@@ -20,7 +20,7 @@ export interface Job extends Pick<Ground, "redis" | "subscriber"> {
 }
 
 export interface WorkerProcessConfig {
-  fault: Fault | null;
+  fault: ProcessFault | null;
   jobs: Job[];
 }
 

@@ -3,11 +3,11 @@
 import { writeFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { deedsOf, within } from "./facts.ts";
-import type { Fault } from "./fault.ts";
+import type { ProcessFault } from "./fault.ts";
 import { violations } from "./invariants.ts";
-import { type Effect, readEffects } from "./ledger.ts";
+import { type LedgerEffect, readEffects } from "./ledger.ts";
 import { approve, resultOf, startOrder } from "./orders.ts";
-import { openPlace, type Place } from "./place.ts";
+import { type FaultPlace, openPlace } from "./place.ts";
 import { end, type Running, until } from "./processes.ts";
 import type { OrderInput } from "./programs.ts";
 import { heartbeatMs } from "./scene.ts";
@@ -37,7 +37,7 @@ const stops: Array<[point: string, hears: RegExp, gated: "reserve" | "thank"]> =
 const some = ["effect.after", "reporting.record", "reporting.finish"];
 
 describeOn(topologies, "a worker that wakes up after its lease", (topology) => {
-  let place: Place;
+  let place: FaultPlace;
 
   beforeAll(async () => {
     place = await openPlace(topology);
@@ -96,11 +96,11 @@ describeOn(topologies, "a worker that wakes up after its lease", (topology) => {
 let scenarios = 0;
 
 /** One order, held by a worker that has stopped itself. */
-async function stopped({ scene, seat }: Place, point: string, gated: "reserve" | "thank") {
+async function stopped({ scene, seat }: FaultPlace, point: string, gated: "reserve" | "thank") {
   scenarios += 1;
   const suffix = `-${scenarios}`;
   const gate = scene.file(`gate${suffix}`);
-  const fault: Fault = { point, nth: 1, signal: "SIGSTOP" };
+  const fault: ProcessFault = { point, nth: 1, signal: "SIGSTOP" };
   const zombie = scene.worker({ url: seat.url, suffixes: [suffix], slots: 1 }, fault);
   const aiki = await scene.client(seat.url);
   const input: OrderInput = { gate, gated, ...(point.startsWith("renew") ? { slowMs: 4 * heartbeatMs } : {}) };
@@ -115,7 +115,7 @@ async function stopped({ scene, seat }: Place, point: string, gated: "reserve" |
     async inOtherHands(other: Running): Promise<void> {
       const takeOver: WorkerOrder = { type: "serve", url: seat.url, ledger: scene.ledger, suffix };
       other.send(takeOver);
-      const isThere = ({ runId, task, pid }: Effect) => runId === order.id && task === gated && pid === other.pid;
+      const isThere = ({ runId, task, pid }: LedgerEffect) => runId === order.id && task === gated && pid === other.pid;
       await until(`${gated} after ${point} by another`, () => readEffects(scene.ledger).some(isThere));
     },
     /** The order is done and found sound. */

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { type Plain, type Run, Timed } from "./timed.ts";
+import { type Plain, Timed, type TimedRun } from "./timed.ts";
 
 const outcome = ({ rig }: Timed): unknown[] => [rig.ledger.status, rig.output];
 
 describe("a call that stands beside another one", () => {
-  const pages = async (run: Run, plain: Plain): Promise<unknown> => {
+  const pages = async (run: TimedRun, plain: Plain): Promise<unknown> => {
     const first = async (): Promise<string[]> => {
       const one = await run.step("page", () => "first, 1");
       await plain("unzip");
@@ -53,7 +53,7 @@ describe("a call that stands beside another one", () => {
 describe("a call after a race that left a wait open", () => {
   let sent = 0;
   /** Sends while the wait that lost is open, or after it has ended, depending on how long the work takes. */
-  const sending = async (end: (run: Run) => Promise<unknown>): Promise<Timed> => {
+  const sending = async (end: (run: TimedRun) => Promise<unknown>): Promise<Timed> => {
     sent = 0;
     const timed = new Timed(async (run, plain) => {
       await Promise.race([run.sleep({ seconds: 1 }), run.events.stop.wait()]);
@@ -156,13 +156,13 @@ describe("a race of an earlier attempt", () => {
 });
 
 describe("a call that is given up", () => {
-  const race = async (run: Run, losers: readonly PromiseLike<unknown>[]): Promise<string> => {
+  const race = async (run: TimedRun, losers: readonly PromiseLike<unknown>[]): Promise<string> => {
     await run.race([...losers, run.sleep("winner", { seconds: 1 })]);
     await run.sleep("end", { seconds: 5 });
     await run.step("new", () => 1);
     return "done";
   };
-  const losers: Array<[string, (run: Run) => PromiseLike<unknown>]> = [
+  const losers: Array<[string, (run: TimedRun) => PromiseLike<unknown>]> = [
     ["a wait whose own end is recorded, too", (run) => run.sleep("loser", { seconds: 1 })],
     [
       "a step that waits for its next try",
@@ -222,7 +222,7 @@ describe("a value that is derived and not recorded", () => {
   it.each(["uuid", "random", "now"] as const)(
     "stalls the run where two alike ones cannot be told apart: %s",
     async (kind) => {
-      const branch = (run: Run, plain: Plain) => async (name: string) => plain(name).then(() => run[kind]());
+      const branch = (run: TimedRun, plain: Plain) => async (name: string) => plain(name).then(() => run[kind]());
       const timed = new Timed((run, plain) => Promise.all(["a", "b"].map(branch(run, plain))));
       await timed.execute({ a: 10, b: 20 });
       expect(timed.rig.ledger.stall?.reason).toBe("ambiguous_call");

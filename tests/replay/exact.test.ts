@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { type Plain, type Run, Timed } from "./timed.ts";
+import { type Plain, Timed, type TimedRun } from "./timed.ts";
 
 describe("alike calls of parallel branches", () => {
-  const handler = async (run: Run, plain: Plain): Promise<unknown> => {
+  const handler = async (run: TimedRun, plain: Plain): Promise<unknown> => {
     const out = await Promise.all(
       ["ann", "bob"].map(async (name) => {
         await run.step("price", () => plain(`price ${name}`));
@@ -149,7 +149,7 @@ describe("a replay that waits for plain work", () => {
 });
 
 describe("two alike calls after plain work", () => {
-  const handler = async (run: Run, plain: Plain): Promise<unknown> =>
+  const handler = async (run: TimedRun, plain: Plain): Promise<unknown> =>
     Promise.all(
       ["ann", "bob"].map(async (name) => {
         await plain(name);
@@ -189,7 +189,7 @@ describe("two alike calls after plain work", () => {
   });
 
   describe("of which one went on to a wait", () => {
-    const save = async (run: Run, plain: Plain, name: string, key?: string): Promise<string> => {
+    const save = async (run: TimedRun, plain: Plain, name: string, key?: string): Promise<string> => {
       await plain(name);
       await run.step("save", () => name, key === undefined ? {} : { key });
       await run.step(`after ${name}`, () => name);

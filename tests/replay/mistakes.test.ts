@@ -4,7 +4,7 @@ import { z } from "zod";
 import { event } from "../../packages/workflow/src/definition/event.ts";
 import { workflow } from "../../packages/workflow/src/definition/workflow.ts";
 import { createExecution } from "../../packages/workflow/src/replay/execution.ts";
-import { Rig } from "../../packages/workflow/test/rig.ts";
+import { ReplayRig } from "../../packages/workflow/test/rig.ts";
 import { Timed } from "./timed.ts";
 
 describe("a rejection that nothing handles", () => {
@@ -49,8 +49,8 @@ describe("a schema that was tightened under a live run", () => {
       },
     });
 
-  const sized = async (schema: z.ZodType): Promise<Rig> => {
-    const rig = new Rig(version(schema));
+  const sized = async (schema: z.ZodType): Promise<ReplayRig> => {
+    const rig = new ReplayRig(version(schema));
     await rig.replay();
     rig.ledger.event("sized", { size: 99 });
     await rig.resume();
@@ -90,7 +90,7 @@ describe("a schema that was tightened under a live run", () => {
           return input;
         },
       });
-    const rig = new Rig(of(z.number()), 99);
+    const rig = new ReplayRig(of(z.number()), 99);
     await rig.replay();
     rig.kill();
     rig.ledger.status = "queued";
@@ -109,7 +109,7 @@ describe("a report that is refused for good", () => {
         await child.startAsChild(run);
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     const reports: Array<Omit<Report, "reportId" | "runId" | "fence">> = [];
     const execution = createExecution(v, {
       env: rig.env,
@@ -204,7 +204,7 @@ describe("a child whose reference is taken", () => {
         return [code, await run.step("after", () => "after")];
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     rig.ledger.conflict = { name: "AikiError", code: "REFERENCE_CONFLICT", message: "taken" };
     await rig.toEnd();
     expect(rig.output).toEqual(["REFERENCE_CONFLICT", "after"]);

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { type Plain, type Run, Timed } from "./timed.ts";
+import { type Plain, Timed, type TimedRun } from "./timed.ts";
 
-type Handler = (run: Run, plain: Plain) => Promise<unknown>;
+type PlainHandler = (run: TimedRun, plain: Plain) => Promise<unknown>;
 
 /** A run in which the second of two alike late calls was refused after 2 seconds. */
-async function refused(handler: Handler): Promise<Timed> {
+async function refused(handler: PlainHandler): Promise<Timed> {
   const timed = new Timed(handler);
   await timed.execute({ ann: 10, bob: 2_000 });
   expect(timed.rig.ledger.stall).toMatchObject({ reason: "ambiguous_call" });
@@ -12,7 +12,7 @@ async function refused(handler: Handler): Promise<Timed> {
 }
 
 /** Other code executes the run from its record. */
-async function mended(timed: Timed, handler: Handler, ms = 10_000): Promise<void> {
+async function mended(timed: Timed, handler: PlainHandler, ms = 10_000): Promise<void> {
   const delays: Record<string, number> = { ann: 10, bob: 2_010 };
   const plain: Plain = (name) => new Promise((resolve) => timed.rig.env.after(delays[name] ?? 0, resolve));
   const other = new Timed((run) => handler(run, plain));
@@ -24,7 +24,7 @@ async function mended(timed: Timed, handler: Handler, ms = 10_000): Promise<void
 }
 
 const names = ["ann", "bob"];
-const saving: Handler = (run, plain) =>
+const saving: PlainHandler = (run, plain) =>
   Promise.all(
     names.map(async (name) => {
       await plain(name);
@@ -37,7 +37,7 @@ describe("a run that is refused a second time", () => {
     const began: string[] = [];
     const timed = await refused(saving);
     const stage =
-      (isKeyed: boolean): Handler =>
+      (isKeyed: boolean): PlainHandler =>
       async (run, plain) => {
         await Promise.all(names.map((name) => run.step("save", () => began.push(`save ${name}`))));
         await run.step("told", () => began.push("told"));
@@ -62,7 +62,7 @@ describe("a run that is refused a second time", () => {
   it("keeps the deadline of a sleep that the mended code began between the two", async () => {
     const timed = await refused(saving);
     const stage =
-      (isKeyed: boolean): Handler =>
+      (isKeyed: boolean): PlainHandler =>
       async (run, plain) => {
         const rested = run.step("save", () => "ann").then(() => run.sleep("rest", { days: 1 }));
         for (const name of names) {
@@ -72,7 +72,7 @@ describe("a run that is refused a second time", () => {
         return rested;
       };
     const deadlines = (): unknown[] => timed.rig.ledger.waits.map(({ until }) => until);
-    const mails: Handler = async (run, plain) => {
+    const mails: PlainHandler = async (run, plain) => {
       const rested = run.step("save", () => "ann").then(() => run.sleep("rest", { days: 1 }));
       await Promise.all(
         names.map(async (name) => {
@@ -95,7 +95,7 @@ describe("a run that is refused a second time", () => {
 describe("what followed a refused call", () => {
   it("is given up after each of several alike calls", async () => {
     const handler =
-      (isKeyed: boolean): Handler =>
+      (isKeyed: boolean): PlainHandler =>
       (run, plain) =>
         Promise.all(
           names.map(async (name) => {
@@ -131,7 +131,7 @@ describe("what followed a refused call", () => {
     await timed.rig.env.advance(86_400_000);
     timed.rig.ledger.tick();
     let isFailing = true;
-    const handler: Handler = async (run, plain) => {
+    const handler: PlainHandler = async (run, plain) => {
       for (const name of names) {
         await plain(name);
         await run.step("save", () => name, { key: name });

@@ -1,18 +1,18 @@
 import { event } from "../../packages/workflow/src/definition/event.ts";
 import type { WorkflowRun } from "../../packages/workflow/src/definition/run.ts";
 import { workflow } from "../../packages/workflow/src/definition/workflow.ts";
-import { Rig } from "../../packages/workflow/test/rig.ts";
+import { ReplayRig } from "../../packages/workflow/test/rig.ts";
 
 const events = { stop: event<string>(), go: event<string>() };
-export type Run = WorkflowRun<typeof events>;
+export type TimedRun = WorkflowRun<typeof events>;
 export type Plain = (name: string) => Promise<void>;
 
 /** A handler with plain asynchronous work, which takes as long as `delays` says each time it is executed. */
 export class Timed {
-  readonly rig: Rig;
+  readonly rig: ReplayRig;
   delays: Record<string, number> = {};
 
-  constructor(handler: (run: Run, plain: Plain) => Promise<unknown>, buildId = "b1") {
+  constructor(handler: (run: TimedRun, plain: Plain) => Promise<unknown>, buildId = "b1") {
     const plain: Plain = (name) =>
       new Promise((resolve) => {
         this.rig.env.after(this.delays[name] ?? 0, resolve);
@@ -22,7 +22,7 @@ export class Timed {
       retry: { type: "fixed", maxAttempts: 3, delayMs: 10 },
       handler: (run) => handler(run, plain),
     });
-    this.rig = new Rig(version, undefined, { buildId, idleMs: 60_000 });
+    this.rig = new ReplayRig(version, undefined, { buildId, idleMs: 60_000 });
   }
 
   /** Executes with these delays until nothing moves for `ms`. */

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { type Run, Timed } from "./timed.ts";
+import { Timed, type TimedRun } from "./timed.ts";
 
 const addresses = (timed: Timed): string[] => timed.rig.ledger.waits.map(({ address }) => address);
 
 describe("run.race", () => {
-  const rounds = async (run: Run): Promise<string[]> => {
+  const rounds = async (run: TimedRun): Promise<string[]> => {
     const seen: string[] = [];
     for (let round = 1; round <= 3; round++) {
       const winner = await run.race([run.events.stop.wait(), run.sleep({ seconds: 1 })]);

@@ -4,7 +4,7 @@ import { isAikiError, TaskFailedError } from "@aikirun/lib";
 import type { RunId } from "@aikirun/lib/protocol";
 import { event, type WorkflowRun, type WorkflowVersion } from "@aikirun/workflow";
 import { type Interpreted, nameOf, perform, type Tasks, taskInput } from "./bodies.ts";
-import type { Execution, Observation } from "./execution.ts";
+import type { Observation, SimulatedExecution } from "./execution.ts";
 import type { Origin } from "./identity.ts";
 import { expectOutcome } from "./model.ts";
 import { failureOf } from "./nonce.ts";
@@ -23,9 +23,9 @@ export type ProgramRun = WorkflowRun<ProgramEvents>;
 export type ProgramVersion = WorkflowVersion<ProgramInput, string, ProgramEvents>;
 
 /** Gives a call up when it aborts. */
-export type Signal = AbortSignal | null;
+export type CallSignal = AbortSignal | null;
 
-type Of<Type extends Op["type"]> = Extract<Op, { type: Type }>;
+export type OpOf<Type extends Op["type"]> = Extract<Op, { type: Type }>;
 
 /** What calls are made with. */
 export interface Calling {
@@ -37,11 +37,11 @@ export interface Calling {
   isKeyed: boolean;
   /** From the beginning. */
   isKeyedFirst: boolean;
-  execution: Execution;
+  execution: SimulatedExecution;
 }
 
 /** Each takes the path of its call, and resolves with what the handler goes on with. */
-export class Calls {
+export class ProgramCalls {
   readonly #with: Calling;
 
   constructor(calling: Calling) {
@@ -52,7 +52,7 @@ export class Calls {
     return this.#with.run.attempt;
   }
 
-  async body(path: string, op: BodyOp, signal: Signal = null): Promise<string> {
+  async body(path: string, op: BodyOp, signal: CallSignal = null): Promise<string> {
     const { execution, interpreted } = this.#with;
     const name = op.type === "step" ? op.name : (op.alike?.name ?? op.task);
     const origin = { kind: op.type, path, name };
@@ -74,7 +74,7 @@ export class Calls {
     }
   }
 
-  #task(path: string, { task, alike, body }: Of<"task">, signal: Signal): Promise<string> {
+  #task(path: string, { task, alike, body }: OpOf<"task">, signal: CallSignal): Promise<string> {
     const { tasks, run } = this.#with;
     const by = alike?.by ?? "input";
     this.#point(path, `task:${nameOf(task, by)}:${alike?.name ?? path}`);
@@ -82,7 +82,7 @@ export class Calls {
     return tasks[by][task].start(run, input, this.#options(path, signal));
   }
 
-  #step(path: string, op: Of<"step">, signal: Signal): Promise<string> {
+  #step(path: string, op: OpOf<"step">, signal: CallSignal): Promise<string> {
     const { interpreted, run } = this.#with;
     this.#point(path, `step:${op.name}:`);
     const origin: Origin = { kind: "step", path, name: op.name };
@@ -93,7 +93,7 @@ export class Calls {
     });
   }
 
-  async sleep(path: string, ms: number, name: string | null, signal: Signal = null): Promise<string> {
+  async sleep(path: string, ms: number, name: string | null, signal: CallSignal = null): Promise<string> {
     const { run, interpreted, execution } = this.#with;
     const duration = { milliseconds: ms };
     const called = this.#nameOf(path, name);
@@ -114,8 +114,8 @@ export class Calls {
 
   async wait(
     path: string,
-    { event: name, timeoutMs }: Pick<Of<"wait">, "event" | "timeoutMs">,
-    signal: Signal = null,
+    { event: name, timeoutMs }: Pick<OpOf<"wait">, "event" | "timeoutMs">,
+    signal: CallSignal = null,
   ): Promise<string> {
     const { run, interpreted, execution } = this.#with;
     const waiter = run.events[name];
@@ -146,7 +146,7 @@ export class Calls {
     return saw;
   }
 
-  async child(path: string, { program, alike, then, timeoutMs }: Of<"child">, signal: Signal): Promise<string> {
+  async child(path: string, { program, alike, then, timeoutMs }: OpOf<"child">, signal: CallSignal): Promise<string> {
     const { version, run, interpreted, execution, isKeyed } = this.#with;
     const { ledger } = interpreted;
     const label = `${this.#with.label}.${alike ?? path}`;
@@ -173,7 +173,7 @@ export class Calls {
     return saw;
   }
 
-  async #childResult(path: string, childId: RunId, signal: Signal, result: () => Promise<string>): Promise<string> {
+  async #childResult(path: string, childId: RunId, signal: CallSignal, result: () => Promise<string>): Promise<string> {
     const { ledger } = this.#with.interpreted;
     this.#point(`${path}/end`, `end:${childId}`);
     try {
@@ -246,11 +246,11 @@ export class Calls {
     return how === "runRace" ? run.race(rivals) : run.any(rivals);
   }
 
-  #options(path: string, signal: Signal): { key?: string; signal?: AbortSignal } {
+  #options(path: string, signal: CallSignal): { key?: string; signal?: AbortSignal } {
     return { ...(this.#with.isKeyed ? { key: path } : {}), ...(signal === null ? {} : { signal }) };
   }
 
-  async #unlessGivenUp<Result>(path: string, call: Promise<Result>, signal: Signal): Promise<Result> {
+  async #unlessGivenUp<Result>(path: string, call: Promise<Result>, signal: CallSignal): Promise<Result> {
     try {
       return await call;
     } catch (thrown) {
@@ -260,7 +260,7 @@ export class Calls {
   }
 
   /** Rethrows what says that the call was given up: only its signal may have done that. */
-  #checkGivenUp(path: string, thrown: unknown, signal: Signal): void {
+  #checkGivenUp(path: string, thrown: unknown, signal: CallSignal): void {
     if (!isAikiError(thrown) || thrown.code !== "WAIT_WITHDRAWN") return;
     const { world } = this.#with.interpreted.ledger;
     if (signal?.aborted !== true) world.violate("MODEL", `${path} was given up, and nobody asked for that`);

@@ -5,7 +5,7 @@ import { type Alike, type Body, eventNames, type Join, type Op, type Program, ta
 import { shapeNames } from "./shapes/list.ts";
 
 /** What a program is like. Probabilities. */
-interface Style {
+interface ProgramStyle {
   /** Of plain work before a call. */
   plain: number;
   /** Of a name, key or input that other calls have too. */
@@ -13,26 +13,26 @@ interface Style {
   isKeyed: boolean;
 }
 
-interface Budget {
+interface DrawBudget {
   ops: number;
   ids: number;
   poison: boolean;
-  style: Style;
+  style: ProgramStyle;
 }
 
 export function drawProgram(prng: Prng, mayKill: boolean): Program {
-  const style: Style = {
+  const style: ProgramStyle = {
     plain: prng.pick([0, 0.1, 0.3, 0.6]),
     alike: prng.pick([0, 0.5, 0.9]),
     isKeyed: prng.chance(0.2),
   };
-  const budget: Budget = { ops: prng.between(2, 18), ids: 0, poison: mayKill && prng.chance(0.1), style };
+  const budget: DrawBudget = { ops: prng.between(2, 18), ids: 0, poison: mayKill && prng.chance(0.1), style };
   const program: Program = { ops: drawOps(prng, budget, 0), isKeyed: style.isKeyed };
   if (prng.chance(0.3)) program.retry = { type: "fixed", maxAttempts: 3, delayMs: prng.pick([0, 50, 2_000]) };
   return program;
 }
 
-function drawOps(prng: Prng, budget: Budget, depth: number): Op[] {
+function drawOps(prng: Prng, budget: DrawBudget, depth: number): Op[] {
   const ops: Op[] = [];
   const most = depth === 0 ? 18 : prng.between(1, 3);
   for (let count = 0; count < most && budget.ops > 0; count++) {
@@ -44,13 +44,13 @@ function drawOps(prng: Prng, budget: Budget, depth: number): Op[] {
   return ops;
 }
 
-function nextId(budget: Budget): number {
+function nextId(budget: DrawBudget): number {
   const id = budget.ids;
   budget.ids += 1;
   return id;
 }
 
-function drawOp(prng: Prng, budget: Budget, depth: number): Op {
+function drawOp(prng: Prng, budget: DrawBudget, depth: number): Op {
   const roll = prng.below(depth < 3 ? 100 : 62);
   if (roll < 46) return drawBodied(prng, budget, roll < 18);
   if (roll < 70) return drawLeaf(prng, budget, roll);
@@ -65,7 +65,7 @@ function drawOp(prng: Prng, budget: Budget, depth: number): Op {
   return drawJoin(prng, id, budget, depth);
 }
 
-function drawBodied(prng: Prng, budget: Budget, isTask: boolean): Op {
+function drawBodied(prng: Prng, budget: DrawBudget, isTask: boolean): Op {
   const id = nextId(budget);
   const isAlike = prng.chance(budget.style.alike);
   if (!isTask) {
@@ -85,7 +85,7 @@ function drawBodied(prng: Prng, budget: Budget, isTask: boolean): Op {
   return { type: "task", id, task, alike, body };
 }
 
-function drawLeaf(prng: Prng, budget: Budget, roll: number): Op {
+function drawLeaf(prng: Prng, budget: DrawBudget, roll: number): Op {
   const id = nextId(budget);
   if (roll < 54) {
     const isNamed = prng.chance(0.4) || !prng.chance(budget.style.alike);
@@ -102,7 +102,7 @@ function drawLeaf(prng: Prng, budget: Budget, roll: number): Op {
 
 const joins: readonly Join[] = ["all", "all", "map", "race", "any", "runRace", "runRace", "runAny", "allSettled"];
 
-function drawJoin(prng: Prng, id: number, budget: Budget, depth: number): Op {
+function drawJoin(prng: Prng, id: number, budget: DrawBudget, depth: number): Op {
   const how = prng.pick(joins);
   const isRace = /race|any/i.test(how);
   const branches = Array.from({ length: prng.between(1, 4) }, () => {
@@ -126,9 +126,9 @@ function durablyEnding(ops: readonly Op[]): Op[] {
   });
 }
 
-function drawChild(prng: Prng, id: number, budget: Budget, depth: number): Op {
+function drawChild(prng: Prng, id: number, budget: DrawBudget, depth: number): Op {
   const { style } = budget;
-  const inner: Budget = { ops: Math.min(budget.ops, prng.between(1, 5)), ids: 0, poison: false, style };
+  const inner: DrawBudget = { ops: Math.min(budget.ops, prng.between(1, 5)), ids: 0, poison: false, style };
   budget.ops -= inner.ops;
   const isAlike = prng.chance(style.alike);
   const ops: Op[] = isAlike ? alikeChild : drawOps(prng, inner, depth + 2);
@@ -144,7 +144,7 @@ const alikeChild: Op[] = [
   { type: "step", id: 1, name: "save", retries: 0, body: { kind: "ok", ms: 20 } },
 ];
 
-function drawBody(prng: Prng, budget: Budget): Body {
+function drawBody(prng: Prng, budget: DrawBudget): Body {
   const ms = prng.pick([0, 0, 1, 20, 250, 1_500]);
   if (budget.poison && prng.chance(0.3)) return { kind: "poison" };
   const roll = prng.below(100);

@@ -3,7 +3,7 @@
 import type { RunId } from "@aikirun/lib/protocol";
 import { Points } from "./points.ts";
 import type { Process } from "./process.ts";
-import type { Order } from "./timing.ts";
+import type { ReplayOrder } from "./timing.ts";
 
 /** What one durable call came to, as the handler saw it. */
 export interface Observation {
@@ -22,7 +22,7 @@ export interface Begun {
   process: Process;
   /** The code that it executes, as a version of its program. */
   code: string;
-  order: Order;
+  order: ReplayOrder;
   /** Its calls have keys. */
   isKeyed: boolean;
   /** Alike calls of this code may have changed places, so that one gets what was recorded for another. */
@@ -30,7 +30,7 @@ export interface Begun {
 }
 
 /** A replay, or a first execution. */
-export interface Execution extends Begun {
+export interface SimulatedExecution extends Begun {
   readonly points: Points;
   /** Of durable calls, in the order in which they were answered. */
   readonly observations: Observation[];
@@ -40,7 +40,7 @@ export interface Execution extends Begun {
   isAstray: boolean;
 }
 
-export function executionOf(begun: Begun): Execution {
+export function executionOf(begun: Begun): SimulatedExecution {
   return { ...begun, points: new Points(), observations: [], byPath: new Map(), isAstray: false };
 }
 
@@ -59,13 +59,13 @@ export class Firm {
   #observations: readonly Observation[] = [];
   readonly #byPath = new Map<string, Observation>();
 
-  harden({ observations, byPath }: Execution): void {
+  harden({ observations, byPath }: SimulatedExecution): void {
     if (observations.length > this.#observations.length) this.#observations = [...observations];
     for (const [path, observation] of byPath) this.#byPath.set(path, observation);
   }
 
   /** What was seen before in place of the newest observation; null when that is the same. */
-  contradiction({ order, observations, isShuffled }: Execution, observation: Observation): Observation | null {
+  contradiction({ order, observations, isShuffled }: SimulatedExecution, observation: Observation): Observation | null {
     if (isShuffled) return null;
     const isBody = observation.kind === "task" || observation.kind === "step";
     const same = order === "timed" && !isBody ? undefined : this.#byPath.get(observation.path);

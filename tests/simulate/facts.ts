@@ -5,7 +5,7 @@ import type { Entry, RunId } from "@aikirun/lib/protocol";
 import { hesitationMs } from "../../packages/server/src/core/draft.ts";
 import type { Wait } from "../../packages/server/src/core/run.ts";
 import type { Circumstances } from "./circumstances.ts";
-import type { Change, Commit } from "./mirror.ts";
+import type { Commit, RowChange } from "./mirror.ts";
 import { type Holders, isOver, unboundOf } from "./rules.ts";
 
 export function factRules(around: Circumstances, holders: Holders): (commit: Commit) => void {
@@ -68,7 +68,7 @@ class Waits {
     this.#around = around;
   }
 
-  judge({ before, after }: Change, { entries }: Commit): void {
+  judge({ before, after }: RowChange, { entries }: Commit): void {
     const { world } = this.#around;
     const name = world.names.of(after.id);
     const isSameAttempt = before?.attempt === after.attempt;
@@ -124,13 +124,13 @@ function endsWait(address: string, wait: string): boolean {
 }
 
 /** The wait that took an arrival. */
-type Holder = Pick<Entry, "attempt" | "address">;
+type ArrivalHolder = Pick<Entry, "attempt" | "address">;
 
 /** Arrivals of one name of one run. */
 interface Taking {
   arrived: number;
   /** Which wait holds which arrival. */
-  holders: Map<number, Holder>;
+  holders: Map<number, ArrivalHolder>;
 }
 
 /** Promise 3, as counts: what arrived, and which wait took which of it. */
@@ -164,7 +164,7 @@ class Events {
     }
   }
 
-  judge({ after }: Change): void {
+  judge({ after }: RowChange): void {
     const { world } = this.#around;
     for (const [name, arrivals] of after.events) {
       const { arrived, holders } = this.#of(after.id, name);
@@ -178,7 +178,7 @@ class Events {
     }
   }
 
-  #isGivenUp(runId: RunId, { attempt, address }: Holder): boolean {
+  #isGivenUp(runId: RunId, { attempt, address }: ArrivalHolder): boolean {
     return this.#givenUp.has(`${runId} ${attempt} ${withdrawnAddress(address)}`);
   }
 

@@ -28,16 +28,16 @@ export interface FleetOptions {
 }
 
 /** A place where one process after another runs. */
-interface Seat {
+interface ProcessSeat {
   process: Process;
   generation: number;
 }
 
-export interface ServerSeat extends Seat {
+export interface ServerSeat extends ProcessSeat {
   close: () => Promise<void>;
 }
 
-export interface WorkerSeat extends Seat {
+export interface WorkerSeat extends ProcessSeat {
   stop: () => Promise<void>;
 }
 
@@ -91,7 +91,7 @@ export class Fleet {
     for (const index of this.workers.keys()) this.restartWorker(index);
   }
 
-  #end(seat: Seat | undefined): void {
+  #end(seat: ProcessSeat | undefined): void {
     if (seat?.process.isAlive !== true) return;
     seat.process.kill();
     this.#options.network.died(seat.process);

@@ -4,7 +4,7 @@
  */
 
 import type { Address, RunId } from "@aikirun/lib/protocol";
-import type { Execution } from "./execution.ts";
+import type { SimulatedExecution } from "./execution.ts";
 import type { Commit, Mirror } from "./mirror.ts";
 import { nonceOf } from "./nonce.ts";
 import { mayBeMistaken } from "./points.ts";
@@ -21,7 +21,7 @@ export interface Origin {
 }
 
 /** One start of the body of a task or step. */
-export interface Effect extends Origin {
+export interface SimulatedEffect extends Origin {
   runId: RunId;
   key: string;
   /** Its call had a key. */
@@ -41,17 +41,17 @@ interface Done {
   attempt: number;
 }
 
-export class Identity {
+export class IdentityChecker {
   readonly #world: World;
   readonly #mirror: Mirror;
-  readonly #makers = new Map<string, Effect>();
+  readonly #makers = new Map<string, SimulatedEffect>();
   readonly #paths = new Map<string, string>();
   readonly #asked = new Map<string, number>();
   readonly #done = new Map<string, Done>();
   readonly #keys = new Map<string, string>();
   readonly #shuffled = new Set<RunId>();
   readonly #mistaken = new Set<RunId>();
-  readonly #executions: Execution[] = [];
+  readonly #executions: SimulatedExecution[] = [];
   /** How often a call was given what another one could claim as well. */
   mistakes = 0;
 
@@ -61,7 +61,7 @@ export class Identity {
     mirror.onCommit((commit) => this.#record(commit));
   }
 
-  maker(nonce: string): Effect | undefined {
+  maker(nonce: string): SimulatedEffect | undefined {
     return this.#makers.get(nonce);
   }
 
@@ -79,16 +79,16 @@ export class Identity {
     return this.#done.get(`${runId} ${path}`);
   }
 
-  began(execution: Execution): void {
+  began(execution: SimulatedExecution): void {
     this.#executions.push(execution);
   }
 
-  made(effect: Effect): void {
+  made(effect: SimulatedEffect): void {
     this.#makers.set(effect.nonce, effect);
   }
 
   /** The handler was given what a body made: it worked for this very call, in this run or in one that this retries. */
-  belongs(execution: Execution, { kind, path, name }: Origin & { path: string }, nonce: string): void {
+  belongs(execution: SimulatedExecution, { kind, path, name }: Origin & { path: string }, nonce: string): void {
     const maker = this.#makers.get(nonce);
     const isOwn = maker !== undefined && this.family(maker.runId) === this.family(execution.runId);
     if (!isOwn || maker.kind !== kind) {
@@ -104,7 +104,7 @@ export class Identity {
   }
 
   /** What was given to one call is given to no other, nor anything else to that one. */
-  bind(execution: Execution, kind: string, path: string, value: string): void {
+  bind(execution: SimulatedExecution, kind: string, path: string, value: string): void {
     if (execution.isShuffled || execution.order === "timed") return;
     const key = `${this.family(execution.runId)} ${kind} ${value}`;
     const before = this.#paths.get(key) ?? path;
@@ -114,13 +114,13 @@ export class Identity {
   }
 
   /** A timer was asked for. */
-  asked({ runId }: Execution, path: string): void {
+  asked({ runId }: SimulatedExecution, path: string): void {
     const key = `${this.family(runId)} ${path}`;
     if (!this.#asked.has(key)) this.#asked.set(key, this.#world.now);
   }
 
   /** A timer is over: not before its time. */
-  elapsed(execution: Execution, path: string, ms: number): void {
+  elapsed(execution: SimulatedExecution, path: string, ms: number): void {
     const since = this.#asked.get(`${this.family(execution.runId)} ${path}`) ?? this.#world.now;
     const passed = this.#world.now - since;
     if (passed < ms && !execution.isShuffled && !this.isMistake(execution, path, null))
@@ -131,7 +131,7 @@ export class Identity {
    * A body begins under a key: the same each time that its call follows a delivery, or plain work; and that of the try
    * before, however that came about.
    */
-  keyed(effect: Effect, execution: Execution): void {
+  keyed(effect: SimulatedEffect, execution: SimulatedExecution): void {
     const { runId, attempt, path, key, kind, try: nth } = effect;
     if (path === null || kind !== "step" || execution.isShuffled || execution.order === "timed") return;
     const call = `${runId} ${attempt} ${execution.code} ${path}`;
@@ -152,7 +152,7 @@ export class Identity {
    * Whether the code came to one of two calls in the place of the other, because plain work took another time: before
    * it comes to both of them, nothing can notice. `other` is null where it may be any.
    */
-  isMistake(execution: Execution, path: string, other: string | null): boolean {
+  isMistake(execution: SimulatedExecution, path: string, other: string | null): boolean {
     const family = this.family(execution.runId);
     const executions = this.executionsOf(execution.runId);
     const paths = new Set(other === null ? executions.flatMap(({ points }) => [...points.made.keys()]) : [other]);
@@ -172,7 +172,7 @@ export class Identity {
   }
 
   /** Or plain work decides from where the code comes to one of the two. */
-  #mayBeMistaken(execution: Execution, path: string, other: string | null): boolean {
+  #mayBeMistaken(execution: SimulatedExecution, path: string, other: string | null): boolean {
     const { runId } = execution;
     if (this.isMistake(execution, path, other) || this.isUnsettled(runId, path)) return true;
     return other !== null && this.isUnsettled(runId, other);
@@ -206,7 +206,7 @@ export class Identity {
   }
 
   /** Of this run, and of those that retry one another with it. */
-  executionsOf(run: RunId): readonly Execution[] {
+  executionsOf(run: RunId): readonly SimulatedExecution[] {
     const family = this.family(run);
     return this.#executions.filter(({ runId }) => this.family(runId) === family);
   }
@@ -227,7 +227,7 @@ export class Identity {
     }
   }
 
-  #violate(execution: Execution, what: string): void {
+  #violate(execution: SimulatedExecution, what: string): void {
     const { runId, attempt } = execution;
     this.#world.violate("IDENTITY", `${this.#world.names.of(runId)}, attempt ${attempt}: ${what}`);
   }

@@ -4,14 +4,15 @@ import type { RunHandle } from "@aikirun/lib";
 import { type Workflow, workflow } from "@aikirun/workflow";
 import { type Interpreted, type Tasks, tasksOf } from "./bodies.ts";
 import {
-  Calls,
+  type CallSignal,
   codeOf,
   events,
+  type OpOf,
+  ProgramCalls,
   type ProgramEvents,
   type ProgramInput,
   type ProgramRun,
   type ProgramVersion,
-  type Signal,
 } from "./calls.ts";
 import { edited, editOf } from "./code.ts";
 import type { Op } from "./program.ts";
@@ -54,36 +55,34 @@ function execute(
     isShuffled: isOther || ledger.identity.isShuffled(run.id),
   });
   const isKeyedFirst = program.isKeyed;
-  const calls = new Calls({ interpreted, tasks, version, run, label, isKeyed, isKeyedFirst, execution });
+  const calls = new ProgramCalls({ interpreted, tasks, version, run, label, isKeyed, isKeyedFirst, execution });
   const interpreter = new Interpreter(calls);
   return execution.points.run(async () =>
     ledger.conclude(execution, await interpreter.all(edited(program.ops, edit), { within: "", signal: null })),
   );
 }
 
-type Of<Type extends Op["type"]> = Extract<Op, { type: Type }>;
-
 /** What a list of calls stands in: the path, and what gives them up. */
-interface Scope {
+interface CallScope {
   within: string;
-  signal: Signal;
+  signal: CallSignal;
 }
 
 /** One execution of one program. What each list of calls comes to is what its handler goes on with. */
 class Interpreter {
-  readonly #calls: Calls;
+  readonly #calls: ProgramCalls;
 
-  constructor(calls: Calls) {
+  constructor(calls: ProgramCalls) {
     this.#calls = calls;
   }
 
-  async all(ops: readonly Op[], scope: Scope): Promise<string[]> {
+  async all(ops: readonly Op[], scope: CallScope): Promise<string[]> {
     const seen: string[] = [];
     for (const op of ops) seen.push(...(await this.#one(op, `${scope.within}${op.type}${op.id}`, scope)));
     return seen;
   }
 
-  async #one(op: Op, path: string, { signal }: Scope): Promise<string[]> {
+  async #one(op: Op, path: string, { signal }: CallScope): Promise<string[]> {
     const calls = this.#calls;
     switch (op.type) {
       case "task":
@@ -120,7 +119,7 @@ class Interpreter {
     }
   }
 
-  async #loop({ times, body }: Of<"loop">, path: string, signal: Signal): Promise<string[]> {
+  async #loop({ times, body }: OpOf<"loop">, path: string, signal: CallSignal): Promise<string[]> {
     const seen: string[] = [];
     for (let round = 0; round < times; round++) {
       seen.push(...(await this.all(body, { within: `${path}.${round}/`, signal })));
@@ -128,14 +127,14 @@ class Interpreter {
     return seen;
   }
 
-  async #join({ how, branches }: Of<"join">, path: string, signal: Signal): Promise<string[]> {
+  async #join({ how, branches }: OpOf<"join">, path: string, signal: CallSignal): Promise<string[]> {
     const within = `${path}/`;
     if (how === "map") {
       const each = async (index: number) => (await this.all(branches[index] ?? [], { within, signal })).join(" ");
       return this.#calls.map(path, branches.length, 1 + (branches.length % 3), each);
     }
     /** Who wins says so. */
-    const rival = (index: number) => async (own: Signal) => [
+    const rival = (index: number) => async (own: CallSignal) => [
       `branch ${index}`,
       ...(await this.all(branches[index] ?? [], { within, signal: own })),
     ];

@@ -22,7 +22,7 @@ export interface Knobs {
   network: NetworkKnobs;
   disk: DiskKnobs;
   /** Mean milliseconds between two faults of a kind; null: never. */
-  faults: Record<Fault, number | null>;
+  faults: Record<SimulatedFault, number | null>;
 }
 
 export interface NetworkKnobs {
@@ -58,7 +58,7 @@ export const faults = [
   "cutNetwork",
 ] as const;
 
-export type Fault = (typeof faults)[number];
+export type SimulatedFault = (typeof faults)[number];
 
 export function drawKnobs(prng: Prng): Knobs {
   const isGentle = prng.chance(0.15);

@@ -6,8 +6,16 @@
 import { retryAddress, tryAddress } from "@aikirun/lib/internal";
 import type { Address, RunId } from "@aikirun/lib/protocol";
 import { insertedPath } from "./code.ts";
-import { type Begun, type Execution, executionOf, Firm, isImmediate, isLocal, type Observation } from "./execution.ts";
-import { type Effect, Identity } from "./identity.ts";
+import {
+  type Begun,
+  executionOf,
+  Firm,
+  isImmediate,
+  isLocal,
+  type Observation,
+  type SimulatedExecution,
+} from "./execution.ts";
+import { IdentityChecker, type SimulatedEffect } from "./identity.ts";
 import type { Mirror } from "./mirror.ts";
 import { hash } from "./prng.ts";
 import type { Process } from "./process.ts";
@@ -16,8 +24,8 @@ import type { World } from "./world.ts";
 export class Ledger {
   readonly world: World;
   readonly mirror: Mirror;
-  readonly identity: Identity;
-  readonly effects: Effect[] = [];
+  readonly identity: IdentityChecker;
+  readonly effects: SimulatedEffect[] = [];
   /** Starts of bodies, by run, attempt, call and try. */
   readonly starts: Map<string, number> = new Map();
   /** What handlers returned, by run and attempt. */
@@ -35,16 +43,16 @@ export class Ledger {
   /** Per run, attempt and code: what was seen before something new began; every replay begins with it. */
   readonly #firm = new Map<string, Firm>();
   /** The newest execution of a run in a process. */
-  readonly #current = new Map<string, Execution>();
+  readonly #current = new Map<string, SimulatedExecution>();
   /** All executions of a run. */
-  readonly #executions = new Map<RunId, Execution[]>();
+  readonly #executions = new Map<RunId, SimulatedExecution[]>();
   /** Children, by parent, attempt and path. */
   readonly #children = new Map<string, RunId>();
 
   constructor(world: World, mirror: Mirror) {
     this.world = world;
     this.mirror = mirror;
-    this.identity = new Identity(world, mirror);
+    this.identity = new IdentityChecker(world, mirror);
   }
 
   /** The attempt that a process executes of a run. */
@@ -73,12 +81,12 @@ export class Ledger {
     return this.#current.get(`${process.name} ${runId}`)?.isKeyed === true;
   }
 
-  executionsOf(runId: RunId): readonly Execution[] {
+  executionsOf(runId: RunId): readonly SimulatedExecution[] {
     return this.#executions.get(runId) ?? [];
   }
 
   /** A call of a child's start has one child, and that has one call. */
-  childOf(execution: Execution, path: string, child: RunId): void {
+  childOf(execution: SimulatedExecution, path: string, child: RunId): void {
     const { runId, attempt } = execution;
     const key = `${runId} ${attempt} ${path}`;
     const before = this.#children.get(key) ?? child;
@@ -97,7 +105,7 @@ export class Ledger {
     }
   }
 
-  begin(begun: Begun): Execution {
+  begin(begun: Begun): SimulatedExecution {
     const { runId, process } = begun;
     const execution = executionOf(begun);
     this.#current.set(`${process.name} ${runId}`, execution);
@@ -112,7 +120,7 @@ export class Ledger {
    * A handler saw a value: the same as before, where something new has begun after it. One that has lost its run and
    * does not know it yet may see what its own process came to, which nobody will record: it begins nothing after that.
    */
-  observe(execution: Execution, observation: Observation): void {
+  observe(execution: SimulatedExecution, observation: Observation): void {
     if (!isImmediate(observation)) execution.observations.push(observation);
     execution.byPath.set(observation.path, observation);
     const before = this.#firm.get(firmKey(execution))?.contradiction(execution, observation) ?? null;
@@ -128,7 +136,7 @@ export class Ledger {
   }
 
   /** A body begins: everything its handler has seen is durable by now (promise 2), and it is no ghost's. */
-  effect(effect: Effect): void {
+  effect(effect: SimulatedEffect): void {
     this.effects.push(effect);
     this.identity.made(effect);
     const { runId, process, path, name } = effect;
@@ -156,14 +164,14 @@ export class Ledger {
   }
 
   /** The handler ended: what it was given is what the run's output says. */
-  conclude(execution: Execution, results: readonly string[]): string {
+  conclude(execution: SimulatedExecution, results: readonly string[]): string {
     const output = `${results.length}:${(hash(results.join("|"), 0) >>> 0).toString(16)}`;
     if (!execution.isAstray) this.outputs.add(`${execution.runId} ${execution.attempt} ${output}`);
     return output;
   }
 
   /** Whether the run is executed there and nowhere else. */
-  #isHeld(execution: Execution): boolean {
+  #isHeld(execution: SimulatedExecution): boolean {
     const { runId, process } = execution;
     const state = this.mirror.runs.get(runId)?.state;
     const isCurrent = this.#current.get(`${process.name} ${runId}`) === execution;
@@ -171,20 +179,20 @@ export class Ledger {
   }
 
   /** Values that are derived, and not recorded, may differ before anything follows them. */
-  #bindDerived(execution: Execution): void {
+  #bindDerived(execution: SimulatedExecution): void {
     for (const { kind, path, saw } of execution.byPath.values()) {
       if (kind === "uuid" || kind === "random") this.identity.bind(execution, kind, path, saw);
     }
   }
 
   /** Calls that nothing tells apart are refused before anything follows them. */
-  #checkTold({ points }: Execution, { runId, nonce }: Effect): void {
+  #checkTold({ points }: SimulatedExecution, { runId, nonce }: SimulatedEffect): void {
     const [clash] = points.clashes;
     if (clash === undefined) return;
     this.world.violate("TOLD", `${nonce} of ${this.world.names.of(runId)} began though nothing tells apart ${clash}`);
   }
 
-  #checkFence({ runId, fence, nonce }: Effect): void {
+  #checkFence({ runId, fence, nonce }: SimulatedEffect): void {
     const row = this.mirror.runs.get(runId);
     if (row === undefined) {
       this.world.violate("P1", `A body of run ${runId} began, and there is no such run.`);
@@ -194,7 +202,7 @@ export class Ledger {
     }
   }
 
-  #checkDurable({ runId, observations }: Execution): void {
+  #checkDurable({ runId, observations }: SimulatedExecution): void {
     for (const { nonce } of observations) {
       if (nonce !== null && !this.mirror.holds(runId, nonce)) {
         this.world.violate("P2", `Something new began in ${this.world.names.of(runId)} before ${nonce} was recorded`);
@@ -203,7 +211,7 @@ export class Ledger {
   }
 
   /** What is recorded as done is not done again: neither at its address, nor for its call. */
-  #checkRepeat({ runId, address, path, nonce, fence, attempt }: Effect, execution: Execution): void {
+  #checkRepeat({ runId, address, path, nonce, fence, attempt }: SimulatedEffect, execution: SimulatedExecution): void {
     const isCurrent = this.mirror.runs.get(runId)?.fence === fence;
     if (!isCurrent && this.clockMoved) return;
     const entry = this.mirror.latestAt(runId, address);
@@ -221,7 +229,7 @@ export class Ledger {
   }
 
   /** A try follows the one before, which is recorded, and not before its time. */
-  #checkTries({ runId, address, attempt, try: nth, nonce }: Effect): void {
+  #checkTries({ runId, address, attempt, try: nth, nonce }: SimulatedEffect): void {
     if (nth === 1) return;
     const run = this.world.names.of(runId);
     const before = this.mirror.entryAt(runId, attempt, tryAddress(address, nth - 1));
@@ -243,7 +251,7 @@ export class Ledger {
   }
 
   /** Code that does not fit its run begins nothing; what is recorded since it was claimed its worker may not know. */
-  #checkFit({ runId, attempt, fence, path, address }: Effect): void {
+  #checkFit({ runId, attempt, fence, path, address }: SimulatedEffect): void {
     if (path !== insertedPath || this.wasRefused(runId)) return;
     const isClaimable = /^(task|step|sleep|event|child):/;
     const unclaimed = this.mirror
@@ -264,7 +272,7 @@ export class Ledger {
     }
   }
 
-  #harden(execution: Execution): void {
+  #harden(execution: SimulatedExecution): void {
     const key = firmKey(execution);
     const firm = this.#firm.get(key) ?? new Firm();
     this.#firm.set(key, firm);
@@ -272,11 +280,11 @@ export class Ledger {
   }
 }
 
-export function startKey({ runId, attempt, path, address, try: nth }: Effect): string {
+export function startKey({ runId, attempt, path, address, try: nth }: SimulatedEffect): string {
   return `${runId} ${attempt} ${path ?? address} ${nth}`;
 }
 
-function firmKey({ runId, attempt, code }: Execution): string {
+function firmKey({ runId, attempt, code }: SimulatedExecution): string {
   return `${runId} ${attempt} ${code}`;
 }
 

@@ -1,7 +1,7 @@
 /** `npm run simulate -- --seeds N [--from S] [--storage memory|sqlite] [--verbose]` */
 
 import { parseArgs } from "node:util";
-import { type Outcome, simulate } from "./simulation.ts";
+import { type SimulationOutcome, simulate } from "./simulation.ts";
 import { openerOf } from "./storages.ts";
 import { unreal } from "./unreal.ts";
 
@@ -74,7 +74,7 @@ console.log(`stalled: ${stalls === "" ? "none" : stalls}`);
 console.log(`refused again with keys: ${refusedAgain}; done again after a refusal: ${redone}; mistaken: ${mistakes}`);
 process.exit(failures === 0 ? 0 : 1);
 
-function tell({ seed, violations, knobs, lines }: Outcome): void {
+function tell({ seed, violations, knobs, lines }: SimulationOutcome): void {
   if (values.all) {
     console.log(`seed ${seed}: ${violations[0]}`);
     return;

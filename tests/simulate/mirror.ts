@@ -14,7 +14,7 @@ export interface Written {
 }
 
 /** One run's row as a commit changed it. */
-export interface Change {
+export interface RowChange {
   before: Run | null;
   after: Run;
 }
@@ -23,11 +23,11 @@ export interface Commit {
   server: string;
   /** By the database's clock. */
   now: number;
-  changes: Change[];
+  changes: RowChange[];
   entries: Entry[];
 }
 
-export type Rule = (commit: Commit) => void;
+export type CommitRule = (commit: Commit) => void;
 
 export class Mirror {
   readonly runs: Map<RunId, Run> = new Map();
@@ -35,14 +35,14 @@ export class Mirror {
   readonly #addresses = new Map<string, Entry>();
   /** What bodies made, by run, as far as it is recorded. */
   readonly #nonces = new Set<string>();
-  readonly #rules: Rule[] = [];
+  readonly #rules: CommitRule[] = [];
   /** How many transactions wrote something. */
   commits = 0;
 
   /** The database's clock. */
   now: () => number = () => 0;
 
-  onCommit(rule: Rule): void {
+  onCommit(rule: CommitRule): void {
     this.#rules.push(rule);
   }
 

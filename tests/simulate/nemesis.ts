@@ -4,7 +4,7 @@ import type { RunId } from "@aikirun/lib/protocol";
 import { wholeOf } from "../../packages/server/src/core/unread.ts";
 import { type Edit, insertedPath } from "./code.ts";
 import type { Fleet } from "./fleet.ts";
-import { type Fault, faults, type Knobs } from "./knobs.ts";
+import { faults, type Knobs, type SimulatedFault } from "./knobs.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Network } from "./network.ts";
@@ -113,11 +113,11 @@ export class Nemesis {
     world.after(delay, { process: null, label, run });
   }
 
-  #inflict(fault: Fault): void {
+  #inflict(fault: SimulatedFault): void {
     const { fleet } = this.#options;
     const worker = this.#prng.below(fleet.workers.length);
     const server = this.#prng.below(fleet.servers.length);
-    const acts: Record<Fault, () => void> = {
+    const acts: Record<SimulatedFault, () => void> = {
       killWorker: () =>
         this.#kill(
           () => fleet.killWorker(worker),

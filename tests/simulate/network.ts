@@ -26,7 +26,7 @@ export interface Node {
 }
 
 /** What is under way to a node, or in its hands. */
-interface Flight {
+interface RequestInFlight {
   caller: Process;
   node: Node;
   /** The caller learns that no answer will come. */
@@ -39,7 +39,7 @@ export class Network {
   readonly #world: World;
   readonly #knobs: NetworkKnobs;
   readonly #prng: Prng;
-  readonly #flights = new Set<Flight>();
+  readonly #flights = new Set<RequestInFlight>();
   readonly #cut = new Set<Process>();
   nodes: Node[] = [];
   /** Reports that hand a run back, with the reason they give. */
@@ -59,7 +59,7 @@ export class Network {
 
   apiFor(caller: Process): Api {
     const call =
-      <V extends Verb>(verb: V, run: Run<V>): VerbCall<V> =>
+      <V extends Verb>(verb: V, run: RunCall<V>): VerbCall<V> =>
       (request, options) =>
         caller.isAlive ? this.#call(caller, verb, request, options?.signal, run) : never();
     const report = call("report", (api, request, options) => this.#report(api, request, options));
@@ -112,12 +112,12 @@ export class Network {
     verb: V,
     request: RequestOf<V>,
     signal: AbortSignal | undefined,
-    run: Run<V>,
+    run: RunCall<V>,
   ): Promise<ReplyOf<V>> {
     const node = this.#pick(caller);
     const line = `${caller.name} ${node?.process.name ?? "nobody"} ${verb}`;
     return new Promise<ReplyOf<V>>((resolve, reject) => {
-      const exchange = new Exchange<ReplyOf<V>>(this.#world, caller, line, { resolve, reject });
+      const exchange = new SimulatedExchange<ReplyOf<V>>(this.#world, caller, line, { resolve, reject });
       if (signal?.aborted === true) return exchange.fail("ABORTED", 0);
       const leave = new AbortController();
       const hangUp = () => leave.abort();
@@ -128,7 +128,7 @@ export class Network {
       }
       const text = JSON.stringify(request);
       this.#world.trace(`${line} ${describe(verb, request, this.#world.names)}`);
-      const flight: Flight = {
+      const flight: RequestInFlight = {
         caller,
         node,
         breakOff: () => exchange.fail("UNREACHABLE", this.#prng.below(50)),
@@ -143,7 +143,7 @@ export class Network {
   }
 
   /** The same request once more, whose answer nobody waits for. */
-  #double<V extends Verb>(node: Node, line: string, text: string, run: Run<V>): void {
+  #double<V extends Verb>(node: Node, line: string, text: string, run: RunCall<V>): void {
     const late = this.#delay() + (this.#prng.chance(0.3) ? this.#prng.below(15_000) : 0);
     const again = {
       process: null,
@@ -158,7 +158,7 @@ export class Network {
     line: string,
     text: string,
     signal: AbortSignal | undefined,
-    run: Run<V>,
+    run: RunCall<V>,
     then: (reply: ReplyOf<V> | AikiError) => void,
   ): void {
     const { process, api } = node;
@@ -173,7 +173,7 @@ export class Network {
     });
   }
 
-  #answer<Reply>(exchange: Exchange<Reply>, line: string, reply: Reply | AikiError): void {
+  #answer<Reply>(exchange: SimulatedExchange<Reply>, line: string, reply: Reply | AikiError): void {
     if (this.#loses(this.#knobs.loseReply)) {
       this.#world.trace(`${line} was done, but the answer is lost`);
       exchange.fail("UNREACHABLE", this.#prng.below(5_000));
@@ -201,7 +201,7 @@ export class Network {
 }
 
 /** Calls one verb of a server. */
-type Run<V extends Verb> = (api: Api, ...args: Parameters<VerbCall<V>>) => Promise<ReplyOf<V>>;
+type RunCall<V extends Verb> = (api: Api, ...args: Parameters<VerbCall<V>>) => Promise<ReplyOf<V>>;
 
 interface Settle<Reply> {
   resolve: (reply: Reply) => void;
@@ -209,7 +209,7 @@ interface Settle<Reply> {
 }
 
 /** One call as its caller sees it: answered once, or not at all. */
-class Exchange<Reply> {
+class SimulatedExchange<Reply> {
   readonly #world: World;
   readonly #caller: Process;
   readonly #line: string;

@@ -5,7 +5,7 @@
 
 import { AsyncLocalStorage } from "node:async_hooks";
 
-interface Point {
+interface CallPoint {
   owner: Points;
   /** The path of the call, or of the branch; empty for the beginning of the handler. */
   path: string;
@@ -13,7 +13,7 @@ interface Point {
 }
 
 /** How an execution made a call. */
-interface Made {
+interface MadeCall {
   content: string;
   /** What its content would be if it had no key. */
   bare: string;
@@ -23,14 +23,14 @@ interface Made {
   isLate: boolean;
 }
 
-const current = new AsyncLocalStorage<Point>();
+const current = new AsyncLocalStorage<CallPoint>();
 
 /** Of one execution of a handler. */
 export class Points {
   /** Contents of calls that nothing tells apart. */
   readonly clashes: Set<string> = new Set();
   /** By path. */
-  readonly made: Map<string, Made> = new Map();
+  readonly made: Map<string, MadeCall> = new Map();
   readonly #alike = new Map<string, boolean>();
   #together: object | null = null;
 
@@ -97,6 +97,6 @@ function isBefore({ made }: Points, first: string, second: string): boolean {
   return paths.indexOf(first) < paths.indexOf(second);
 }
 
-function isAlike(one: Made, another: Made): boolean {
+function isAlike(one: MadeCall, another: MadeCall): boolean {
   return one.bare === another.bare && one.from === another.from;
 }

@@ -1,7 +1,7 @@
 /** A process of the world: it dies at once and for ever, or is paused and goes on later as if nothing had been. */
 
 import type { Cancel, Env } from "@aikirun/lib";
-import type { Actor, Item, Scheduler } from "./item.ts";
+import type { Actor, Scheduler, SchedulerItem } from "./item.ts";
 import type { Prng } from "./prng.ts";
 
 export class Process implements Actor {
@@ -18,7 +18,7 @@ export class Process implements Actor {
   isInPlain = false;
   readonly #bornAt: number;
   readonly #prng: Prng;
-  #backlog: Item[] = [];
+  #backlog: SchedulerItem[] = [];
   /** Callbacks of `soon`, in their order; the world holds one item for each. */
   readonly #soon: Array<() => void> = [];
   #onResume: Array<() => void> = [];
@@ -66,7 +66,7 @@ export class Process implements Actor {
     for (const go of waiting) go();
   }
 
-  postpone(item: Item): void {
+  postpone(item: SchedulerItem): void {
     this.#backlog.push(item);
   }
 

@@ -5,24 +5,24 @@ import type { RunId } from "@aikirun/lib/protocol";
 import type { Arrivals, Run } from "../../packages/server/src/core/run.ts";
 import { wholeOf } from "../../packages/server/src/core/unread.ts";
 import type { Circumstances } from "./circumstances.ts";
-import type { Change, Commit } from "./mirror.ts";
+import type { Commit, RowChange } from "./mirror.ts";
 import type { Stalls } from "./stalls.ts";
 
-interface Holder {
+interface LeaseHolder {
   session: string;
   worker: string;
 }
 
 /** Who held a run under which fence. */
 export class Holders {
-  readonly #holders = new Map<string, Holder>();
+  readonly #holders = new Map<string, LeaseHolder>();
 
-  of(runId: RunId, fence: number): Holder | undefined {
+  of(runId: RunId, fence: number): LeaseHolder | undefined {
     return this.#holders.get(`${runId} ${fence}`);
   }
 
   /** False when another held it under the same fence. */
-  take(runId: RunId, fence: number, holder: Holder): boolean {
+  take(runId: RunId, fence: number, holder: LeaseHolder): boolean {
     const key = `${runId} ${fence}`;
     const before = this.#holders.get(key) ?? holder;
     this.#holders.set(key, before);
@@ -48,7 +48,7 @@ export function rowRules(around: Circumstances, holders: Holders, stalls: Stalls
 }
 
 /** Whether the holder of a running run lost it other than by its own report. */
-export function isLoss({ before, after }: Change): boolean {
+export function isLoss({ before, after }: RowChange): boolean {
   if (before?.state.status !== "running") return false;
   const { session, confirmed } = before.state;
   // Who never heard that it holds a run may claim it again.
@@ -73,7 +73,7 @@ export function isOver({ state }: Run): boolean {
   return state.status === "completed" || state.status === "failed" || state.status === "cancelled";
 }
 
-function trace({ world }: Circumstances, { server }: Commit, { before, after }: Change): void {
+function trace({ world }: Circumstances, { server }: Commit, { before, after }: RowChange): void {
   const from = before === null ? "new" : before.state.status;
   const { fence, revision, inbox } = after;
   const due = after.dueAt === null ? "never" : after.dueAt - world.now;
@@ -85,7 +85,7 @@ function trace({ world }: Circumstances, { server }: Commit, { before, after }: 
 }
 
 /** R2, promise 1. */
-function finality({ world, ledger, cancelled, mirror }: Circumstances, { before, after }: Change): void {
+function finality({ world, ledger, cancelled, mirror }: Circumstances, { before, after }: RowChange): void {
   const name = world.names.of(after.id);
   if (before !== null) {
     if (after.revision <= before.revision || after.fence < before.fence) {
@@ -115,7 +115,7 @@ function finality({ world, ledger, cancelled, mirror }: Circumstances, { before,
 }
 
 /** R4: a lease ends by its holder's report, by the run's end, or by its time. */
-function tenancy(around: Circumstances, change: Change, { now }: Commit, holders: Holders): void {
+function tenancy(around: Circumstances, change: RowChange, { now }: Commit, holders: Holders): void {
   const { world } = around;
   const { before, after } = change;
   const name = world.names.of(after.id);
@@ -143,7 +143,7 @@ function tenancy(around: Circumstances, change: Change, { now }: Commit, holders
 }
 
 /** R5: something will move the run, or it says what it waits for. */
-function alarm(around: Circumstances, { after }: Change, { now, entries }: Commit): void {
+function alarm(around: Circumstances, { after }: RowChange, { now, entries }: Commit): void {
   const { state, dueAt, waits, timeoutAt } = after;
   if (isOver(after)) return;
   const { world } = around;
@@ -174,7 +174,7 @@ export function unboundOf({ arrived, taken, returned = [] }: Arrivals = { arrive
 }
 
 /** I11: nobody waits for an event that is there. */
-function waking({ world }: Circumstances, { after }: Change): void {
+function waking({ world }: Circumstances, { after }: RowChange): void {
   if (isOver(after)) return;
   for (const { type, name = "" } of after.waits) {
     const unbound = unboundOf(after.events.get(name));
@@ -185,7 +185,11 @@ function waking({ world }: Circumstances, { after }: Change): void {
 }
 
 /** A child's end and its parent's knowledge of it are one commit. */
-function parenthood({ world, mirror }: Circumstances, { before, after }: Change, { changes, entries }: Commit): void {
+function parenthood(
+  { world, mirror }: Circumstances,
+  { before, after }: RowChange,
+  { changes, entries }: Commit,
+): void {
   const { parent } = after;
   if (parent === null || !isOver(after) || (before !== null && isOver(before))) return;
   const row = changes.find((change) => change.after.id === parent.id)?.before ?? mirror.runs.get(parent.id);
@@ -198,7 +202,7 @@ function parenthood({ world, mirror }: Circumstances, { before, after }: Change,
 }
 
 /** I13: the children of a run that failed or was cancelled end with it. */
-function orphans({ world, mirror }: Circumstances, { before, after }: Change, { changes }: Commit): void {
+function orphans({ world, mirror }: Circumstances, { before, after }: RowChange, { changes }: Commit): void {
   const isEnd = isOver(after) && !(before !== null && isOver(before));
   if (!isEnd || after.state.status === "completed") return;
   const ended = new Set(changes.flatMap((change) => (isOver(change.after) ? [change.after.id] : [])));
@@ -222,7 +226,7 @@ class Losses {
     this.#around = around;
   }
 
-  judge(change: Change, { entries, now }: Commit): void {
+  judge(change: RowChange, { entries, now }: Commit): void {
     const { world, maxCrashes, releases, leaving } = this.#around;
     const { before, after } = change;
     const { id, state } = after;

@@ -23,7 +23,7 @@ import { World } from "./world.ts";
 /** Opens an empty storage that reads this clock, and what disposes of it once it is closed. */
 export type OpenStorage = (clock: { now(): number }) => Promise<{ storage: Storage; dispose: () => Promise<void> }>;
 
-export interface Outcome {
+export interface SimulationOutcome {
   seed: number;
   /** Empty when every promise was kept. */
   violations: string[];
@@ -52,7 +52,7 @@ const tendMs = 2_000;
 /** A world that takes so many steps goes round in circles. */
 const maxSteps = 600_000;
 
-export async function simulate(seed: number, open: OpenStorage): Promise<Outcome> {
+export async function simulate(seed: number, open: OpenStorage): Promise<SimulationOutcome> {
   const world = new World(prng(`seed ${seed}`));
   const knobs = drawKnobs(world.prng.fork("knobs"));
   const database = { skew: 0 };

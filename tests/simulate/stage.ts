@@ -1,13 +1,13 @@
 /** What shapes are made of, on one execution's calls. */
 
-import type { Calls } from "./calls.ts";
+import type { ProgramCalls } from "./calls.ts";
 import { microtasks } from "./plain.ts";
 import { hash } from "./prng.ts";
 import type { Body } from "./program.ts";
-import type { Stage } from "./shapes/shape.ts";
+import type { ShapeStage } from "./shapes/shape.ts";
 
 /** `plain`: how likely plain work is where there is room for it. */
-export function stageOf(calls: Calls, plain: number, within: string): Stage {
+export function stageOf(calls: ProgramCalls, plain: number, within: string): ShapeStage {
   const at = (path: string) => `${within}/${path}`;
   const step = (path: string, name: string, body: Body) =>
     quiet(calls.body(at(path), { type: "step", id: 0, name, retries: 1, body }));

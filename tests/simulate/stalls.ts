@@ -4,9 +4,9 @@ import type { Address, Stall } from "@aikirun/lib/protocol";
 import type { Run } from "../../packages/server/src/core/run.ts";
 import { wholeOf } from "../../packages/server/src/core/unread.ts";
 import type { Circumstances } from "./circumstances.ts";
-import type { Execution } from "./execution.ts";
+import type { SimulatedExecution } from "./execution.ts";
 import type { Ledger } from "./ledger.ts";
-import type { Change } from "./mirror.ts";
+import type { RowChange } from "./mirror.ts";
 import type { Program } from "./program.ts";
 import { isPlain, orderOf } from "./timing.ts";
 
@@ -24,7 +24,7 @@ export class Stalls {
     this.#around = around;
   }
 
-  judge({ before, after }: Change): void {
+  judge({ before, after }: RowChange): void {
     const { state, input } = after;
     if (state.status !== "stalled" || before?.state.status === "stalled" || state.reason === "crash_loop") return;
     const { program }: { program: Program } = JSON.parse(wholeOf(input ?? "{}", after.id));
@@ -92,7 +92,7 @@ export function mayBeRefused(ledger: Ledger, run: Run, { isKeyed, ops }: Program
  * Whether two executions made other calls of this content after one value, in its drain: plain work that ends at once
  * in one of them may outlast the other, which then never makes the call behind it.
  */
-function differ(executions: readonly Execution[], isMeant: (content: string) => boolean): boolean {
+function differ(executions: readonly SimulatedExecution[], isMeant: (content: string) => boolean): boolean {
   const callsByPoint = new Map<string, Set<string>>();
   for (const { points } of executions) {
     const calls = new Map<string, string[]>();

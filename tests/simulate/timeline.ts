@@ -1,17 +1,17 @@
 /** Items by the moment at which they are due. A binary heap; equal moments in order of addition. */
 
-interface Entry<Item> {
+interface TimelineEntry<Item> {
   at: number;
   order: number;
   item: Item | null;
 }
 
 export class Timeline<Item> {
-  readonly #heap: Array<Entry<Item>> = [];
+  readonly #heap: Array<TimelineEntry<Item>> = [];
   #order = 0;
 
   add(at: number, item: Item): () => void {
-    const entry: Entry<Item> = { at, order: this.#order++, item };
+    const entry: TimelineEntry<Item> = { at, order: this.#order++, item };
     this.#push(entry);
     return () => {
       entry.item = null;
@@ -36,7 +36,7 @@ export class Timeline<Item> {
     while (this.#heap[0]?.item === null) this.#pop();
   }
 
-  #push(entry: Entry<Item>): void {
+  #push(entry: TimelineEntry<Item>): void {
     const heap = this.#heap;
     let index = heap.length;
     while (index > 0) {
@@ -49,7 +49,7 @@ export class Timeline<Item> {
     heap[index] = entry;
   }
 
-  #pop(): Entry<Item> | undefined {
+  #pop(): TimelineEntry<Item> | undefined {
     const heap = this.#heap;
     const first = heap[0];
     const last = heap.pop();

@@ -3,7 +3,7 @@
 import { has, type Op } from "./program.ts";
 import { shapeOf } from "./shapes/list.ts";
 
-export type Order =
+export type ReplayOrder =
   /** Every replay receives the same values in the same order. */
   | "kept"
   /** Every call receives the same value, perhaps in another order: a lock is taken after plain work. */
@@ -11,7 +11,7 @@ export type Order =
   /** Plain work alone decides a race, so that a replay may make other calls. */
   | "timed";
 
-export function orderOf(ops: readonly Op[]): Order {
+export function orderOf(ops: readonly Op[]): ReplayOrder {
   if (has(ops, isTimedRace)) return "timed";
   return has(ops, (op) => op.type === "shape" && op.plain > 0 && shapeOf(op.shape).hasLock === true) ? "lock" : "kept";
 }

@@ -4,7 +4,7 @@
  */
 
 import { setImmediate } from "node:timers";
-import type { Actor, Item, Scheduler } from "./item.ts";
+import type { Actor, Scheduler, SchedulerItem } from "./item.ts";
 import { Names } from "./names.ts";
 import { hash, type Prng } from "./prng.ts";
 import { Process } from "./process.ts";
@@ -25,8 +25,8 @@ export class World implements Scheduler {
   readonly violations: string[] = [];
   readonly names: Names = new Names();
   steps = 0;
-  #ready: Item[] = [];
-  readonly #timers = new Timeline<Item>();
+  #ready: SchedulerItem[] = [];
+  readonly #timers = new Timeline<SchedulerItem>();
   readonly #picks: Prng;
   #digest = 0;
   readonly #lines: string[] = [];
@@ -51,12 +51,12 @@ export class World implements Scheduler {
     return process;
   }
 
-  push(item: Item): void {
+  push(item: SchedulerItem): void {
     this.#ready.push(item);
   }
 
-  after(delayMs: number, item: Item): () => void {
-    const timer: Item = { ...item };
+  after(delayMs: number, item: SchedulerItem): () => void {
+    const timer: SchedulerItem = { ...item };
     const remove = this.#timers.add(this.now + Math.max(0, Math.ceil(delayMs)), timer);
     return () => {
       remove();
@@ -123,7 +123,7 @@ export class World implements Scheduler {
     return true;
   }
 
-  #take(): Item | null {
+  #take(): SchedulerItem | null {
     const items = this.#ready;
     const index = this.#picks.below(items.length);
     const item = items[index];
@@ -133,7 +133,7 @@ export class World implements Scheduler {
     return item;
   }
 
-  #happen(item: Item): void {
+  #happen(item: SchedulerItem): void {
     const { process } = item;
     if (item.isCancelled === true || (process !== null && !process.isAlive)) return;
     if (process?.isPaused === true) {

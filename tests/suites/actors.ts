@@ -76,13 +76,13 @@ export class Stage {
     return seen.run;
   }
 
-  worker(): Worker {
-    return new Worker(this);
+  worker(): WorkerActor {
+    return new WorkerActor(this);
   }
 }
 
 /** Speaks for one session. */
-export class Worker {
+export class WorkerActor {
   readonly session: string = v7();
   readonly stage: Stage;
 
@@ -153,12 +153,15 @@ export class Worker {
     await this.stage.api.renew({ session: this.session, leaseMs: 30_000, runs: [], leaving: true });
   }
 
-  finish(run: ClaimedRun, outcome: Outcome = { status: "completed" }): Promise<Extract<ReportResult, { ok: true }>> {
+  finish(
+    run: ClaimedRun,
+    outcome: FinishOutcome = { status: "completed" },
+  ): Promise<Extract<ReportResult, { ok: true }>> {
     return this.report(run, { next: { type: "finish", outcome } });
   }
 }
 
-type Outcome = Extract<Next, { type: "finish" }>["outcome"];
+type FinishOutcome = Extract<Next, { type: "finish" }>["outcome"];
 
 export function returned(address: string, output = '"done"'): NewEntry {
   return { address, value: { type: "returned", output } };

@@ -18,7 +18,7 @@ const env = systemEnv({ id: v7 });
 afterAll(() => database?.drop());
 
 /** The moment after a transaction of this server has been given runs to hold. */
-type Held = "queued" | "due";
+type HeldMoment = "queued" | "due";
 
 interface Placed {
   engine: Engine;
@@ -28,7 +28,7 @@ interface Placed {
   /** Transactions that came as far as to write. */
   tries: number;
   /** Called once, when this run is held that was found in this way. */
-  whenHeld: { found: Held; id: string; go: () => Promise<void> } | null;
+  whenHeld: { found: HeldMoment; id: string; go: () => Promise<void> } | null;
 }
 
 describe.skipIf(database === null)("servers that meet on one PostgreSQL", () => {
@@ -139,7 +139,7 @@ describe.skipIf(database === null)("servers that meet on one PostgreSQL", () => 
 
 function watched(transaction: Transaction, placed: Placed): Transaction {
   let hasWritten = false;
-  const pause = async (found: Held, ids: readonly string[]): Promise<void> => {
+  const pause = async (found: HeldMoment, ids: readonly string[]): Promise<void> => {
     const { whenHeld } = placed;
     if (whenHeld?.found !== found || !ids.includes(whenHeld.id)) return;
     placed.whenHeld = null;

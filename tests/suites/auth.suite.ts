@@ -11,19 +11,19 @@ import { awaits, returned, Stage } from "./actors.ts";
 import { type About, bodiesAbout } from "./bodies.ts";
 import { checksummed } from "./forged.ts";
 
-export interface Ground {
+export interface AuthGround {
   database: string;
   leave(): Promise<void>;
 }
 
-interface Answer {
+interface AuthReply {
   status: number;
   headers: Record<string, string>;
   body: string;
 }
 
 /** How requests reach the server. */
-type Road = "mounted" | "listening";
+type RequestRoad = "mounted" | "listening";
 
 class House {
   readonly aiki: Server;
@@ -43,7 +43,12 @@ class House {
     return key;
   }
 
-  async ask(verb: Verb, body: unknown, authorization: string | null, road: Road = "listening"): Promise<Answer> {
+  async ask(
+    verb: Verb,
+    body: unknown,
+    authorization: string | null,
+    road: RequestRoad = "listening",
+  ): Promise<AuthReply> {
     const url = `${this.url}/v1/${verb}`;
     const headers = { "content-type": "application/json", ...(authorization === null ? {} : { authorization }) };
     const init = { method: "POST", headers, body: JSON.stringify(body) };
@@ -56,7 +61,7 @@ class House {
   }
 }
 
-export function authSuite(title: string, open: () => Promise<Ground>): void {
+export function authSuite(title: string, open: () => Promise<AuthGround>): void {
   describe(title, () => {
     let house: House;
     let leave: () => Promise<void>;
@@ -147,7 +152,13 @@ function refusing(home: () => House): void {
 }
 
 /** What differs between two equal answers. */
-function steady({ date: _, connection: __, "keep-alive": ___, "content-length": ____, ...headers }: Answer["headers"]) {
+function steady({
+  date: _,
+  connection: __,
+  "keep-alive": ___,
+  "content-length": ____,
+  ...headers
+}: AuthReply["headers"]) {
   return headers;
 }
 

@@ -19,7 +19,7 @@ import { memoryStorage } from "../../packages/server/src/storage/memory/memory.t
 import { openPostgres } from "../../packages/server/src/storage/postgres/postgres.ts";
 import type { Storage, Transaction } from "../../packages/server/src/storage/storage.ts";
 import { testDatabase } from "../real/postgres.ts";
-import { awaits, codes, returned, Stage, sleeps, Worker } from "./actors.ts";
+import { awaits, codes, returned, Stage, sleeps, WorkerActor } from "./actors.ts";
 
 /** Nothing happens by itself: no clock of a server looks at what is due unless a test asks it to. */
 const env: Env = { ...systemEnv({ id: v7 }), after: () => () => {} };
@@ -28,7 +28,7 @@ const env: Env = { ...systemEnv({ id: v7 }), after: () => () => {} };
 const passedOver = "claimed ";
 
 /** A run, who holds it, and what is fixed about the operations on it so that a repeat is one. */
-interface Scene {
+interface RunScene {
   name: string;
   /** Empty before there is a run. */
   runId: string;
@@ -39,7 +39,7 @@ interface Scene {
 }
 
 /** Through one server; answers with what its caller would hear. */
-type Act = (api: Api, scene: Scene, storage: Storage) => Promise<string>;
+type SceneAct = (api: Api, scene: RunScene, storage: Storage) => Promise<string>;
 
 const wait = awaits("approved");
 
@@ -54,7 +54,7 @@ const patience: Settings = {
   aliveMs: 90_000,
 };
 
-const acts: Readonly<Record<string, Act>> = {
+const acts: Readonly<Record<string, SceneAct>> = {
   suspend: report({ opens: [wait], next: { type: "suspend", children: 0 } }),
   record: report({ entries: [returned("task:a#0")] }),
   "record another": report({ entries: [returned("task:b#0")] }),
@@ -66,11 +66,11 @@ const acts: Readonly<Record<string, Act>> = {
     return codes((await api.renew({ session, leaseMs: 30_000, runs })).results).join();
   },
   claim: async (api, { name }) => {
-    const { runs } = await api.claim(new Worker(stageOf(api, name)).request());
+    const { runs } = await api.claim(new WorkerActor(stageOf(api, name)).request());
     return `claimed ${runs.map(({ fence }) => fence).join()}`;
   },
   "claim again": async (api, { name, session, claimId }) => {
-    const { runs } = await api.claim({ ...new Worker(stageOf(api, name)).request(), session, repeats: [claimId] });
+    const { runs } = await api.claim({ ...new WorkerActor(stageOf(api, name)).request(), session, repeats: [claimId] });
     return `claimed ${runs.map(({ fence }) => fence).join()}`;
   },
   event: signal({ type: "event", name: "approved", data: "1", referenceId: "e-1" }),
@@ -105,17 +105,17 @@ const acts: Readonly<Record<string, Act>> = {
   },
 };
 
-function report(more: Parameters<Worker["draft"]>[1]): Act {
+function report(more: Parameters<WorkerActor["draft"]>[1]): SceneAct {
   return async (api, scene) => {
     if (scene.held === null) return "not held";
-    const worker = new Worker(stageOf(api, scene.name));
+    const worker = new WorkerActor(stageOf(api, scene.name));
     const one = worker.draft(scene.held, { reportId: JSON.stringify(more), ...more });
     const { results } = await api.report({ session: scene.session, worker: "w", reports: [one] });
     return codes(results).join();
   };
 }
 
-function signal(what: Parameters<Stage["signal"]>[1]): Act {
+function signal(what: Parameters<Stage["signal"]>[1]): SceneAct {
   return async (api, { name, runId }) => codes([await stageOf(api, name).signal(runId, what)]).join();
 }
 
@@ -171,7 +171,7 @@ async function pastDue(stage: Stage, runId: string): Promise<void> {
   while (Date.now() <= until + 5) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
-async function prepare(api: Api, setting: Setting): Promise<Scene> {
+async function prepare(api: Api, setting: Setting): Promise<RunScene> {
   const stage = new Stage(api);
   const worker = stage.worker();
   const claimId = v7();
@@ -188,7 +188,7 @@ async function prepare(api: Api, setting: Setting): Promise<Scene> {
 }
 
 /** What was answered, and all that others can see of the run. */
-async function told(api: Api, { name, runId }: Scene, first: string, second: string): Promise<unknown> {
+async function told(api: Api, { name, runId }: RunScene, first: string, second: string): Promise<unknown> {
   if (runId === "") {
     const { runs } = await api.find({ name });
     return { first, second, statuses: runs.map(({ status }) => status) };
@@ -221,18 +221,18 @@ async function oneAfterTheOther(setting: Setting, acted: [string, string], order
 }
 
 /** The last one is of a transaction that is written blindly, at one stroke. */
-type Moment = "before it has written" | "before it has committed" | "before its stroke";
+type TransactionMoment = "before it has written" | "before it has committed" | "before its stroke";
 
-interface Gate {
+interface TransactionGate {
   /** Whose transactions can be stopped at this moment. */
-  storage(at: Moment): Storage;
+  storage(at: TransactionMoment): Storage;
   /** Stops the next transaction at this moment; resolves when it is there, or has ended without coming by. */
-  stop(at: Moment): { reached: Promise<void>; go: () => void };
+  stop(at: TransactionMoment): { reached: Promise<void>; go: () => void };
 }
 
-function gated(inner: Storage): Gate {
-  let stopAt: { at: Moment; arrive: () => void; go: Promise<void> } | null = null;
-  const pass = async (at: Moment): Promise<void> => {
+function gated(inner: Storage): TransactionGate {
+  let stopAt: { at: TransactionMoment; arrive: () => void; go: Promise<void> } | null = null;
+  const pass = async (at: TransactionMoment): Promise<void> => {
     const stop = stopAt;
     if (stop?.at !== at) return;
     stopAt = null;
@@ -303,7 +303,7 @@ describe.skipIf(database === null)("two servers on one PostgreSQL", async () => 
     return (await database.sql(waiting)).length > 0;
   };
 
-  async function met(setting: Setting, [one, other]: [string, string], at: Moment): Promise<unknown> {
+  async function met(setting: Setting, [one, other]: [string, string], at: TransactionMoment): Promise<unknown> {
     const engines = [gate.storage(at), right].map((storage) => createEngine({ storage, env, logger: silentLogger }));
     const [near, far] = engines;
     if (near === undefined || far === undefined) throw new Error("unreachable");
@@ -327,7 +327,7 @@ describe.skipIf(database === null)("two servers on one PostgreSQL", async () => 
     return result;
   }
 
-  const moments: Moment[] = ["before it has written", "before it has committed", "before its stroke"];
+  const moments: TransactionMoment[] = ["before it has written", "before it has committed", "before its stroke"];
   const cases = Object.entries(settings).flatMap(([setting, names]) =>
     names
       .flatMap((one) => names.map((other) => ({ setting, one, other })))

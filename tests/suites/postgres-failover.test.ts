@@ -11,7 +11,7 @@ import { findBinaries } from "../real/binaries.ts";
 import { type Cluster, canStream, startCluster, startStandby, userOf } from "../real/cluster.ts";
 import { testDatabase } from "../real/postgres.ts";
 import { proxyTo } from "../real/proxy.ts";
-import { awaits, codes, loadOn, only, persistently, returned, Stage, type Worker } from "./actors.ts";
+import { awaits, codes, loadOn, only, persistently, returned, Stage, type WorkerActor } from "./actors.ts";
 
 type Road = Awaited<ReturnType<typeof proxyTo>>;
 
@@ -265,7 +265,7 @@ async function isNotFound(api: Api, runId: string): Promise<void> {
   expect(seen.results).toEqual([{ type: "lost", runId, code: "RUN_NOT_FOUND" }]);
 }
 
-async function sent(worker: Worker, run: ClaimedRun, more: Partial<Report>): Promise<string[]> {
+async function sent(worker: WorkerActor, run: ClaimedRun, more: Partial<Report>): Promise<string[]> {
   return persistently(async () => codes(await worker.send(worker.draft(run, more))));
 }
 
@@ -273,12 +273,12 @@ async function sent(worker: Worker, run: ClaimedRun, more: Partial<Report>): Pro
 class Claims {
   readonly #holders = new Map<string, Set<string>>();
 
-  async one(worker: Worker): Promise<ClaimedRun> {
+  async one(worker: WorkerActor): Promise<ClaimedRun> {
     return only(await this.#some(worker, { limit: 1, waitMs: 10_000 }));
   }
 
   /** Takes and ends all runs there are; the addresses that were recorded of each when it was claimed. */
-  async finishAll(worker: Worker, of: Cluster): Promise<Map<string, string[]>> {
+  async finishAll(worker: WorkerActor, of: Cluster): Promise<Map<string, string[]>> {
     const done = new Map<string, string[]>();
     const left = () => rows(of, "SELECT id FROM aiki.run WHERE status NOT IN ('completed', 'failed')");
     while ((await left()).length > 0) {
@@ -300,7 +300,7 @@ class Claims {
     return [...this.#holders].filter(([, sessions]) => sessions.size > 1).map(([fence]) => fence);
   }
 
-  async #some(worker: Worker, more: Partial<ClaimRequest>): Promise<ClaimedRun[]> {
+  async #some(worker: WorkerActor, more: Partial<ClaimRequest>): Promise<ClaimedRun[]> {
     const claimed = await persistently(() => worker.claim({ leaseMs: 2_000, ...more }));
     for (const { id, fence } of claimed) {
       const key = `${id} under ${fence}`;

@@ -82,9 +82,10 @@ describe("a server on PostgreSQL", () => {
     const binaries = await findBinaries(place);
     if (binaries === null) return context.skip();
     const cluster = await startCluster(binaries, place, process.pid);
-    const all: Line[] = [];
+    const all: OutageLine[] = [];
     // That it hears nothing of other servers is told once, besides.
-    const logged = (): Line[] => all.filter(({ message }) => !message.startsWith("cannot listen to notifications"));
+    const logged = (): OutageLine[] =>
+      all.filter(({ message }) => !message.startsWith("cannot listen to notifications"));
     const aikiServer = await server({ database: cluster.url, auth: true, logger: gathering(all) });
     const { secret } = await aikiServer.keys.create({ name: "n" });
     const { url } = await aikiServer.listen({ port: 0 });
@@ -157,14 +158,14 @@ describe("a server on PostgreSQL", () => {
   });
 });
 
-interface Line {
+interface OutageLine {
   level: "info" | "warn" | "error";
   message: string;
   fields: LogFields | undefined;
 }
 
-function gathering(lines: Line[]): Logger {
-  const at = (level: Line["level"]) => (message: string, fields?: LogFields) => {
+function gathering(lines: OutageLine[]): Logger {
+  const at = (level: OutageLine["level"]) => (message: string, fields?: LogFields) => {
     lines.push({ level, message, fields });
   };
   const logger: Logger = {

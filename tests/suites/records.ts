@@ -3,6 +3,8 @@
 import type { Entry, Value } from "@aikirun/lib/protocol";
 import type { Run, State, WholeRun } from "../../packages/server/src/core/run.ts";
 
+export type StoredState = WholeRun["state"];
+
 /** Ids that sort by `n`, in the form of a UUIDv7. */
 export function runId(n: number): string {
   return `0190a000-0000-7000-8000-${String(n).padStart(12, "0")}`;

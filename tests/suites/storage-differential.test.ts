@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { Ask, FindRequest, Value } from "@aikirun/lib/protocol";
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import type { Run, WholeRun } from "../../packages/server/src/core/run.ts";
+import type { Run } from "../../packages/server/src/core/run.ts";
 import type { ListPosition } from "../../packages/server/src/storage/find.ts";
 import { memoryStorage } from "../../packages/server/src/storage/memory/memory.ts";
 import { openPostgres } from "../../packages/server/src/storage/postgres/postgres.ts";
@@ -14,29 +14,27 @@ import { openSqlite } from "../../packages/server/src/storage/sqlite/sqlite.ts";
 import type { Reader, Storage, Transaction } from "../../packages/server/src/storage/storage.ts";
 import { testDatabase } from "../real/postgres.ts";
 import { walked } from "./lists.suite.ts";
-import { entryWith, next, queuedRun, runId, runningState } from "./records.ts";
+import { entryWith, next, queuedRun, runId, runningState, type StoredState } from "./records.ts";
 import { bySession, sighted } from "./sightings.suite.ts";
-
-type State = WholeRun["state"];
 
 const ids = fc.integer({ min: 1, max: 7 });
 const names = fc.constantFrom("order", "ship", "\0");
 const dueAts = fc.constantFrom(null, 5, 10, 20);
 const outputs = fc.constantFrom(undefined, "1", '"\\u0000"', '"éé"');
 
-const states: fc.Arbitrary<State> = fc.oneof(
-  fc.constant<State>({ status: "scheduled", at: 7 }),
-  fc.constant<State>({ status: "queued", held: null, redeliveries: 0, redeliverAt: 9 }),
+const states: fc.Arbitrary<StoredState> = fc.oneof(
+  fc.constant<StoredState>({ status: "scheduled", at: 7 }),
+  fc.constant<StoredState>({ status: "queued", held: null, redeliveries: 0, redeliverAt: 9 }),
   fc
     .tuple(fc.constantFrom("s", "t"), fc.constantFrom("c", "d"))
     .map(([session, claim]) => runningState(session, claim)),
-  fc.constant<State>({ status: "sleeping", held: null, children: 0 }),
-  fc.constant<State>({ status: "stalled", reason: "idle", idleMs: 5 }),
-  outputs.map((output): State => ({ status: "completed", ...(output !== undefined && { output }) })),
-  fc.constant<State>({ status: "cancelled", reason: "\ud800" }),
+  fc.constant<StoredState>({ status: "sleeping", held: null, children: 0 }),
+  fc.constant<StoredState>({ status: "stalled", reason: "idle", idleMs: 5 }),
+  outputs.map((output): StoredState => ({ status: "completed", ...(output !== undefined && { output }) })),
+  fc.constant<StoredState>({ status: "cancelled", reason: "\ud800" }),
   fc
     .constantFrom("A", "\ud800", 7)
-    .map((code): State => ({ status: "failed", error: { name: "E", message: "\0", code } })),
+    .map((code): StoredState => ({ status: "failed", error: { name: "E", message: "\0", code } })),
 );
 
 const runs: fc.Arbitrary<Run> = fc
@@ -94,11 +92,11 @@ const signs = fc
   })
   .map(({ session, ...differing }) => sighted(session, differing));
 
-type Operation = (transaction: Transaction) => Promise<unknown>;
+type StorageOperation = (transaction: Transaction) => Promise<unknown>;
 
-const operations: fc.Arbitrary<Operation> = fc.oneof(
+const operations: fc.Arbitrary<StorageOperation> = fc.oneof(
   fc.array(runs, { maxLength: 4 }).map(
-    (batch): Operation =>
+    (batch): StorageOperation =>
       (transaction) =>
         transaction.insert(batch),
   ),
@@ -112,27 +110,27 @@ const operations: fc.Arbitrary<Operation> = fc.oneof(
       entries: fc.array(entries, { maxLength: 4 }),
     })
     .map(
-      (batch): Operation =>
+      (batch): StorageOperation =>
         (transaction) =>
           save(transaction, batch),
     ),
   fc.uniqueArray(signs, { selector: ({ namespace, session }) => `${namespace} ${session}`, maxLength: 4 }).map(
-    (batch): Operation =>
+    (batch): StorageOperation =>
       (transaction) =>
         transaction.see(batch),
   ),
   fc.integer({ min: 0, max: 12 }).map(
-    (before): Operation =>
+    (before): StorageOperation =>
       (transaction) =>
         transaction.forgetWorkers(before),
   ),
   fc.tuple(ids, ids).map(
-    ([from, to]): Operation =>
+    ([from, to]): StorageOperation =>
       (transaction) =>
         transaction.recall(runId(from), runId(to)),
   ),
   fc.array(runs, { maxLength: 2 }).map(
-    (batch): Operation =>
+    (batch): StorageOperation =>
       async (transaction) => {
         await transaction.insert(batch);
         throw new Error("given up");
@@ -141,7 +139,7 @@ const operations: fc.Arbitrary<Operation> = fc.oneof(
 );
 
 interface Drawn {
-  changes: Array<{ n: number; state: State; dueAt: number | null; behind: number }>;
+  changes: Array<{ n: number; state: StoredState; dueAt: number | null; behind: number }>;
   holds: number[];
   entries: Array<ReturnType<typeof entryWith>>;
 }
@@ -227,7 +225,7 @@ async function whatIsNext(transaction: Transaction): Promise<unknown> {
   };
 }
 
-async function outcome(storage: Storage, operation: Operation): Promise<unknown> {
+async function outcome(storage: Storage, operation: StorageOperation): Promise<unknown> {
   try {
     return { result: await storage.transaction(operation) };
   } catch (thrown) {

@@ -9,11 +9,9 @@ import type { Batch, Obstacle, Reader, Storage, Transaction } from "../../packag
 import { asksSuite } from "./asks.suite.ts";
 import { lists } from "./lists.suite.ts";
 import { filterFor, queues } from "./queues.suite.ts";
-import { entryWith, next, queuedRun, returnedEntry, runId, runningState } from "./records.ts";
+import { entryWith, next, queuedRun, returnedEntry, runId, runningState, type StoredState } from "./records.ts";
 import { relations } from "./relations.suite.ts";
 import { sightings } from "./sightings.suite.ts";
-
-type State = WholeRun["state"];
 
 export interface Opened {
   storage: Storage;
@@ -641,7 +639,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
       });
 
       it.each([...payloads, ...strangeNames])("keeps payload %j to the byte", async (payload) => {
-        const completed: State = { status: "completed", output: payload };
+        const completed: StoredState = { status: "completed", output: payload };
         await insert(queuedRun(1, { input: payload, state: completed }));
         const values: Value[] = [
           { type: "returned", output: payload },
@@ -748,7 +746,7 @@ function sorted(runs: Run[]): Run[] {
   return runs.toSorted((left, right) => (left.id < right.id ? -1 : 1));
 }
 
-function everyState(): State[] {
+function everyState(): StoredState[] {
   const held = { session: "s", fence: 3, tail: 9, attempt: 2 };
   return [
     { status: "scheduled", at: 900 },

@@ -7,7 +7,7 @@ import { v7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { testDatabase } from "../real/postgres.ts";
 import { testRedis } from "../real/redis.ts";
-import { awaits, codes, only, returned, Stage, sleeps, types, type Worker } from "./actors.ts";
+import { awaits, codes, only, returned, Stage, sleeps, types, type WorkerActor } from "./actors.ts";
 
 const database = await testDatabase();
 const redis = await testRedis();
@@ -85,9 +85,9 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     only([items[n % items.length]].flatMap((item) => item ?? []));
 
   /** Claims until all of these are held; whoever finds nothing asks again. */
-  async function claimAll(workers: Worker[], count: number): Promise<ClaimedRun[]> {
+  async function claimAll(workers: WorkerActor[], count: number): Promise<ClaimedRun[]> {
     const claimed: ClaimedRun[] = [];
-    const work = async (worker: Worker): Promise<void> => {
+    const work = async (worker: WorkerActor): Promise<void> => {
       while (claimed.length < count) claimed.push(...(await worker.claim({ limit: 7, waitMs: 100 })));
     };
     await Promise.all(workers.map(work));

@@ -1,17 +1,17 @@
-import { type Engines, type Mode, modes } from "./modes.ts";
+import { type BenchEngines, type Mode, modes } from "./modes.ts";
 import { type Sizes, sizes } from "./sizes.ts";
 import { type Workload, workloads } from "./workloads.ts";
 
 /** What one measurement is told, as one argument of JSON. */
-export interface Order {
+export interface MeasurementOrder {
   workload: string;
   mode: string;
   size: string;
-  engines: Engines;
+  engines: BenchEngines;
 }
 
-export function parseOrder(text: string): { workload: Workload; mode: Mode; size: Sizes; engines: Engines } {
-  const order: Order = JSON.parse(text);
+export function parseOrder(text: string): { workload: Workload; mode: Mode; size: Sizes; engines: BenchEngines } {
+  const order: MeasurementOrder = JSON.parse(text);
   const workload = workloads.find(({ name }) => name === order.workload);
   const mode = modeNamed(order.mode);
   const size = sizes[order.size];

@@ -16,7 +16,7 @@ export const modes: readonly Mode[] = [
 ];
 
 /** What runs beside the measurement and is started before it. */
-export interface Engines {
+export interface BenchEngines {
   /** Of a role that may create databases. */
   readonly postgres: string | null;
   /** Where `pgbench` is. */

@@ -9,13 +9,13 @@ import { type Client, client } from "@aikirun/client";
 import { silentLogger } from "@aikirun/lib";
 import { type ServerParams, server } from "@aikirun/server";
 import { worker } from "@aikirun/worker";
-import type { Engines, Mode } from "./modes.ts";
+import type { BenchEngines, Mode } from "./modes.ts";
 import { makeDatabase } from "./postgres.ts";
 import { workflows } from "./workflows.ts";
 
-export interface Setting {
+export interface BenchSetting {
   mode: Mode;
-  engines: Engines;
+  engines: BenchEngines;
 }
 
 export interface Stack {
@@ -35,7 +35,7 @@ export interface Use {
   cpu: { user: number; system: number };
 }
 
-export async function openStack({ mode, engines }: Setting): Promise<Stack> {
+export async function openStack({ mode, engines }: BenchSetting): Promise<Stack> {
   const place = await placeFor(mode, engines);
   const { redis } = mode.subscriber === "redis_streams" ? engines : { redis: null };
   const params: ServerParams = {
@@ -69,7 +69,10 @@ export async function openStack({ mode, engines }: Setting): Promise<Stack> {
   };
 }
 
-async function placeFor({ database }: Mode, { postgres }: Engines): Promise<{ url: string; drop(): Promise<void> }> {
+async function placeFor(
+  { database }: Mode,
+  { postgres }: BenchEngines,
+): Promise<{ url: string; drop(): Promise<void> }> {
   if (database === "postgres") {
     if (postgres === null) throw new Error("There is no PostgreSQL to measure.");
     return makeDatabase(postgres);
@@ -79,20 +82,20 @@ async function placeFor({ database }: Mode, { postgres }: Engines): Promise<{ ur
   return { url: `sqlite:${join(directory, "bench.db")}`, drop };
 }
 
-interface Served {
+interface BenchServer {
   aiki: Client;
   use: () => Promise<Use | null>;
   close: () => Promise<void>;
 }
 
-async function serveHere(params: ServerParams): Promise<Served> {
+async function serveHere(params: ServerParams): Promise<BenchServer> {
   const embedded = await server({ ...params, logger: silentLogger });
   const aiki = await client({ server: embedded, logger: silentLogger });
   return { aiki, use: async () => null, close: () => embedded.close() };
 }
 
 /** The server's process says its url once and answers `use` over IPC. */
-async function serveApart(params: ServerParams, redis: Engines["redis"]): Promise<Served> {
+async function serveApart(params: ServerParams, redis: BenchEngines["redis"]): Promise<BenchServer> {
   const script = fileURLToPath(new URL(`./serve${extname(import.meta.url)}`, import.meta.url));
   const child = spawn(process.execPath, [...process.execArgv, script, JSON.stringify(params)], {
     stdio: ["ignore", "inherit", "inherit", "ipc"],

@@ -3,21 +3,21 @@
 import { task } from "@aikirun/task";
 import { event, workflow } from "@aikirun/workflow";
 
-export interface Load {
+export interface LoadInput {
   n: number;
   text: string;
 }
 
-function load(n: number): Load {
+function load(n: number): LoadInput {
   return { n, text: "x".repeat(80) };
 }
 
-const step = task({ name: "step", handler: (input: Load) => ({ n: input.n, text: "y".repeat(80) }) });
+const step = task({ name: "step", handler: (input: LoadInput) => ({ n: input.n, text: "y".repeat(80) }) });
 
 const steps = workflow({ name: "steps" });
 export const stepsV1 = steps.v("1", {
   async handler(run, { count, text }: { count: number; text: string }) {
-    let last: Load = { n: 0, text };
+    let last: LoadInput = { n: 0, text };
     for (let n = 0; n < count; n++) {
       last = await step.start(run, { n, text });
     }

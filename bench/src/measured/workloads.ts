@@ -4,17 +4,21 @@ import { fillBacklog } from "./backlog.ts";
 import { median, percentile } from "./figures.ts";
 import { listsAmong } from "./listed.ts";
 import type { Sizes } from "./sizes.ts";
-import { openStack, type Setting, type Stack, type Use } from "./stack.ts";
+import { type BenchSetting, openStack, type Stack, type Use } from "./stack.ts";
 import { errandV1, fanV1, longV1, napsV1, sleeperV1, stepsV1 } from "./workflows.ts";
 
 export type Figures = Record<string, number>;
 
 export interface Workload {
   name: string;
-  measure(setting: Setting, size: Sizes): Promise<Figures>;
+  measure(setting: BenchSetting, size: Sizes): Promise<Figures>;
 }
 
-async function withStack<T>(setting: Setting, concurrency: number, work: (stack: Stack) => Promise<T>): Promise<T> {
+async function withStack<T>(
+  setting: BenchSetting,
+  concurrency: number,
+  work: (stack: Stack) => Promise<T>,
+): Promise<T> {
   const stack = await openStack(setting);
   try {
     if (concurrency > 0) {
@@ -35,7 +39,7 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
 const megabyte = 1_048_576;
 const stepsPerRun = 5;
 
-async function throughput(setting: Setting, size: Sizes): Promise<Figures> {
+async function throughput(setting: BenchSetting, size: Sizes): Promise<Figures> {
   const figures: Figures = {};
   for (const concurrency of [50, 200]) {
     await withStack(setting, concurrency, async (stack) => {
@@ -56,7 +60,7 @@ async function throughput(setting: Setting, size: Sizes): Promise<Figures> {
 }
 
 /** Resident memory after the first 2,000 runs of a process. */
-function memoryAfterRuns(setting: Setting, size: Sizes): Promise<Figures> {
+function memoryAfterRuns(setting: BenchSetting, size: Sizes): Promise<Figures> {
   return withStack(setting, 50, async (stack) => {
     await manyRuns(stack, size.remembered);
     const [server, worker] = await useOf(stack);
@@ -86,7 +90,7 @@ async function runSteps({ aiki }: Stack, count: number): Promise<void> {
   await handle.result();
 }
 
-function latency(setting: Setting, size: Sizes): Promise<Figures> {
+function latency(setting: BenchSetting, size: Sizes): Promise<Figures> {
   return withStack(setting, 10, async (stack) => {
     const all: number[] = [];
     for (let n = 0; n < size.singles + 20; n++) {
@@ -99,7 +103,7 @@ function latency(setting: Setting, size: Sizes): Promise<Figures> {
   });
 }
 
-function fanOut(setting: Setting, size: Sizes): Promise<Figures> {
+function fanOut(setting: BenchSetting, size: Sizes): Promise<Figures> {
   return withStack(setting, 10, async ({ aiki }) => {
     const all: number[] = [];
     for (let n = 0; n < size.fans + 3; n++) {
@@ -113,7 +117,7 @@ function fanOut(setting: Setting, size: Sizes): Promise<Figures> {
 }
 
 /** Short histories first and last, so that neither a cold start nor a warm one speaks for the long ones. */
-function longHistory(setting: Setting, size: Sizes): Promise<Figures> {
+function longHistory(setting: BenchSetting, size: Sizes): Promise<Figures> {
   return withStack(setting, 10, async (stack) => {
     const figures: Figures = {};
     const [short = 0] = size.history;
@@ -140,7 +144,7 @@ function longHistory(setting: Setting, size: Sizes): Promise<Figures> {
 }
 
 /** From the event that a worker without memory of the run wakes to, to the result. */
-function coldReplay(setting: Setting, size: Sizes): Promise<Figures> {
+function coldReplay(setting: BenchSetting, size: Sizes): Promise<Figures> {
   return withStack(setting, 0, async (stack) => {
     const stop = await stack.work(1);
     const handle = await longV1.start(stack.aiki, { count: size.replayed });
@@ -156,7 +160,7 @@ function coldReplay(setting: Setting, size: Sizes): Promise<Figures> {
 }
 
 /** From the deadline as the handler meant it, a second after it asked, to its next line; medians of four cohorts. */
-async function wakeUp(setting: Setting, size: Sizes): Promise<Figures> {
+async function wakeUp(setting: BenchSetting, size: Sizes): Promise<Figures> {
   const figures: Figures = {};
   for (const count of size.sleepers) {
     await withStack(setting, 200, async (stack) => {
@@ -181,7 +185,7 @@ async function lateness({ aiki }: Stack, count: number): Promise<number[]> {
 }
 
 /** Memory with many runs asleep for a month, over that with a twentieth of them: none of them may live in it. */
-function sleepingRuns(setting: Setting, size: Sizes): Promise<Figures> {
+function sleepingRuns(setting: BenchSetting, size: Sizes): Promise<Figures> {
   return withStack(setting, 200, async (stack) => {
     const sleep = async (count: number) => {
       for (let started = 0; started < count; started += 500) {
@@ -203,7 +207,7 @@ function sleepingRuns(setting: Setting, size: Sizes): Promise<Figures> {
 }
 
 /** Claims of one run of a queue, and timers, first without and then with many runs in that queue and at rest. */
-function backlog(setting: Setting, size: Sizes): Promise<Figures> {
+function backlog(setting: BenchSetting, size: Sizes): Promise<Figures> {
   return setting.mode.database === "sqlite" ? Promise.resolve({}) : withStack(setting, 0, behindOthers(size));
 }
 
@@ -240,7 +244,7 @@ function behindOthers({ singles, backlog }: Sizes): (stack: Stack) => Promise<Fi
 }
 
 /** Pages of lists of runs, for each filter, among many. */
-function lists(setting: Setting, size: Sizes): Promise<Figures> {
+function lists(setting: BenchSetting, size: Sizes): Promise<Figures> {
   return setting.mode.name === "postgres" ? withStack(setting, 0, listsAmong(size.listed)) : Promise.resolve({});
 }
 

@@ -6,13 +6,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { openDatabase } from "./driver.ts";
-import type { Engines, Mode } from "./modes.ts";
+import type { BenchEngines, Mode } from "./modes.ts";
 import { carryOut, withDatabase } from "./postgres.ts";
 
 const run = promisify(execFile);
 
 /** Rows per second. */
-export function yardstick({ database }: Mode, engines: Engines, forMs: number): Promise<number> {
+export function yardstick({ database }: Mode, engines: BenchEngines, forMs: number): Promise<number> {
   return database === "sqlite" ? oneRowCommits(forMs) : pgbench(engines, forMs);
 }
 
@@ -39,7 +39,7 @@ async function oneRowCommits(forMs: number): Promise<number> {
 }
 
 /** `pgbench` with eight clients. */
-async function pgbench({ postgres, binaries }: Engines, forMs: number): Promise<number> {
+async function pgbench({ postgres, binaries }: BenchEngines, forMs: number): Promise<number> {
   if (postgres === null || binaries === null) throw new Error("There is no PostgreSQL to measure.");
   return withDatabase(postgres, (url) =>
     inDirectory(async (directory) => {

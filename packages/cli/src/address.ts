@@ -1,7 +1,7 @@
 import type { Address } from "@aikirun/lib/protocol";
 
 /** An address as people would say it. */
-export interface Place {
+export interface ReadableAddress {
   /** `task`, `step`, `sleep`, `event`, `child`, … */
   kind: string;
   /** As the workflow's author wrote it; empty when the call has none. */
@@ -15,7 +15,7 @@ export interface Place {
 const shape = /^([^:]*):([^:#/]*)(?::[^#/]*)?(?:#(\d+))?(\/.*)?$/;
 
 /** Total: an address of unknown shape is its own name. */
-export function placeOf(address: Address): Place {
+export function placeOf(address: Address): ReadableAddress {
   const match = shape.exec(address);
   if (match === null) return { kind: "", name: address, ordinal: 0, rest: "" };
   const [, kind = "", name = "", ordinal = "0", rest = ""] = match;
@@ -23,7 +23,7 @@ export function placeOf(address: Address): Place {
 }
 
 /** `charge-card`, and for further calls that are alike `charge-card #1`. The numbers say nothing of their order. */
-export function calledOf({ kind, name, ordinal }: Place): string {
+export function calledOf({ kind, name, ordinal }: ReadableAddress): string {
   const label = name === "" ? kind : name;
   return ordinal === 0 ? label : `${label} #${ordinal}`;
 }

@@ -94,13 +94,13 @@ export async function client(params: ClientParams): Promise<Client> {
 }
 
 /** The wire, and what lets go of its connections. */
-interface Line {
+interface Connected {
   api: Api;
   disconnect: () => void;
 }
 
 /** A long poll of a server in this process waits for timers only, and those do not keep the process alive. */
-function embedded(server: EmbeddedServer): Line {
+function embedded(server: EmbeddedServer): Connected {
   const api = server.api();
   return {
     api: {
@@ -116,7 +116,7 @@ function awake<Reply>(reply: Promise<Reply>): Promise<Reply> {
   return reply.finally(keepAlive());
 }
 
-async function remote(target: HttpTarget, env: Env): Promise<Line> {
+async function remote(target: HttpTarget, env: Env): Promise<Connected> {
   const transport = await transportFor(target.url);
   return { api: httpApi(target, env, transport), disconnect: () => transport.close() };
 }

@@ -11,9 +11,9 @@ let server: Server | undefined;
 let transport: Transport | undefined;
 let isFetch = false;
 
-type Answer = (request: IncomingMessage, body: string, response: ServerResponse) => void;
+type Responder = (request: IncomingMessage, body: string, response: ServerResponse) => void;
 
-async function listen(answer: Answer, clock: Env = env) {
+async function listen(answer: Responder, clock: Env = env) {
   const listening = createServer(async (request, response) => {
     let body = "";
     for await (const chunk of request) body += String(chunk);

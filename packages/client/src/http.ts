@@ -15,7 +15,7 @@ import {
   type WatchReply,
 } from "@aikirun/lib/protocol";
 import { ServerBusy } from "./transient.ts";
-import type { Answer, Transport } from "./transport.ts";
+import type { HttpReply, Transport } from "./transport.ts";
 
 export interface HttpTarget {
   readonly url: string;
@@ -118,7 +118,7 @@ function poster({ url, apiKey }: HttpTarget, env: Env, transport: Transport) {
   };
 }
 
-function replyIn<Reply>(answer: Answer, outline: Outline<Reply>, ids: Record<string, string>): Reply {
+function replyIn<Reply>(answer: HttpReply, outline: Outline<Reply>, ids: Record<string, string>): Reply {
   let body: unknown;
   try {
     body = JSON.parse(answer.text);
@@ -138,7 +138,7 @@ function replyIn<Reply>(answer: Answer, outline: Outline<Reply>, ids: Record<str
   return body;
 }
 
-function refusal(body: unknown, answer: Answer, ids: Record<string, string>): AikiError {
+function refusal(body: unknown, answer: HttpReply, ids: Record<string, string>): AikiError {
   const { status } = answer;
   const error = isRecord(body) && isRecord(body.error) ? body.error : {};
   const code = typeof error.code === "string" ? receivedCode(error.code) : codeOf(status);
@@ -153,7 +153,7 @@ function codeOf(status: number): ErrorCode {
   return status === 429 || status >= 500 ? "UNAVAILABLE" : "BAD_REQUEST";
 }
 
-function sentenceOf({ status, header }: Answer, { url, verb }: Record<string, string>): string {
+function sentenceOf({ status, header }: HttpReply, { url, verb }: Record<string, string>): string {
   if (status === 401 || status === 403)
     return `The server at ${url} refuses these credentials (${status}); check apiKey.`;
   if (status === 404)
@@ -166,7 +166,7 @@ function sentenceOf({ status, header }: Answer, { url, verb }: Record<string, st
 }
 
 /** `Retry-After` is either seconds or a date. */
-function retryAfterMs({ header }: Answer): number | null {
+function retryAfterMs({ header }: HttpReply): number | null {
   const value = header("retry-after");
   if (value === null || value === "") {
     return null;

@@ -75,7 +75,7 @@ export function createConnector(
 }
 
 /** What of the driver is used. */
-interface Driver {
+interface RedisDriver {
   connect(): Promise<void>;
   call(command: string, args: Array<string | number>): Promise<unknown>;
   disconnect(): void;
@@ -97,7 +97,7 @@ function plainOptions({ username, password, tls }: Readonly<RedisParams>, connec
   } satisfies RedisOptions;
 }
 
-function singleDriver(params: Readonly<RedisParams>): (withinMs: number) => Promise<Driver> {
+function singleDriver(params: Readonly<RedisParams>): (withinMs: number) => Promise<RedisDriver> {
   const { host, port } = params;
   return async (withinMs) => {
     const { Redis } = await import("ioredis");
@@ -117,7 +117,7 @@ function singleDriver(params: Readonly<RedisParams>): (withinMs: number) => Prom
 }
 
 /** Nodes that were seen are asked too the next time: the one that was named may be the one that is down. */
-function clusterDriver(params: Readonly<RedisParams>): (withinMs: number) => Promise<Driver> {
+function clusterDriver(params: Readonly<RedisParams>): (withinMs: number) => Promise<RedisDriver> {
   const named = { host: params.host, port: params.port };
   let seen: Array<{ host: string; port: number }> = [];
   return async (withinMs) => {
@@ -141,7 +141,7 @@ function clusterDriver(params: Readonly<RedisParams>): (withinMs: number) => Pro
   };
 }
 
-function driver(made: Redis | Cluster): Driver {
+function driver(made: Redis | Cluster): RedisDriver {
   return {
     connect: () => made.connect(),
     call: (command, args) => made.call(command, args),
@@ -152,7 +152,7 @@ function driver(made: Redis | Cluster): Driver {
 
 /** Null once it serves. */
 async function begin(
-  driver: Driver,
+  driver: RedisDriver,
   { db = 0 }: Readonly<RedisParams>,
   connection: RedisConnection,
   withinMs: number,
@@ -183,7 +183,7 @@ async function begin(
 /** A late answer may lie ready to be read when the time is up, in a process that was busy: it gets this long. */
 const lateMs = 100;
 
-function connectionOver(driver: Driver, env: Env, onEnd: () => void): RedisConnection {
+function connectionOver(driver: RedisDriver, env: Env, onEnd: () => void): RedisConnection {
   const pending = new Set<(answer: RedisAnswer) => void>();
   let loss: RedisRefusal | null = null;
 

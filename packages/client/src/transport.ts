@@ -1,7 +1,7 @@
 /** How a request travels. Node's own client costs a third of what its `fetch` does; other runtimes have but `fetch`. */
 
 /** An answer as it arrived, whole. */
-export interface Answer {
+export interface HttpReply {
   readonly status: number;
   header(name: "date" | "location" | "retry-after"): string | null;
   readonly text: string;
@@ -9,7 +9,7 @@ export interface Answer {
 
 export interface Transport {
   /** One POST, tried once. Rejects when there is no whole answer, or with the signal. */
-  post(url: string, headers: Readonly<Record<string, string>>, body: string, signal: AbortSignal): Promise<Answer>;
+  post(url: string, headers: Readonly<Record<string, string>>, body: string, signal: AbortSignal): Promise<HttpReply>;
   /** Lets idle connections go. */
   close(): void;
 }

@@ -8,7 +8,7 @@ const notice = (dropped: number) => `dropped ${dropped}`;
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 /** A stream that fails while `fault` is set. As standard output does, it works again after that. */
-class Output extends Writable {
+class FailingOutput extends Writable {
   fault: Error | null = null;
   written = "";
 
@@ -51,7 +51,7 @@ class Pipe extends Writable {
 
 describe("the output of a log", () => {
   it("writes each line with its line end", async () => {
-    const output = new Output();
+    const output = new FailingOutput();
     const write = logOutput(output, notice);
     write("a");
     write("b");
@@ -60,7 +60,7 @@ describe("the output of a log", () => {
   });
 
   it("drops and counts the lines that cannot be written, then tells how many", async () => {
-    const output = new Output();
+    const output = new FailingOutput();
     const write = logOutput(output, notice);
     for (const line of ["a", "b", "c"]) {
       output.fault = new Error("ENOSPC");
@@ -77,7 +77,7 @@ describe("the output of a log", () => {
   });
 
   it("counts the lines again whose notice is lost too", async () => {
-    const output = new Output();
+    const output = new FailingOutput();
     let fails = 0;
     const write = logOutput(output, (dropped) => {
       if (fails-- > 0) output.fault = new Error("EPIPE");
@@ -98,7 +98,7 @@ describe("the output of a log", () => {
   });
 
   it("survives a stream that throws", () => {
-    const output = new Output();
+    const output = new FailingOutput();
     output.write = () => {
       throw new Error("EBADF");
     };

@@ -23,7 +23,7 @@ import type { Storage } from "../src/storage/storage.ts";
 import { type WatchedStorage, watchedStorage } from "./storage.ts";
 import { type VirtualEnv, virtualEnv } from "./virtual-env.ts";
 
-export interface Rig {
+export interface EngineRig {
   env: VirtualEnv;
   storage: WatchedStorage;
   engine: Engine;
@@ -31,7 +31,7 @@ export interface Rig {
   batches: ObservedBatch[];
   speaker(namespace?: string): Speaker;
   /** Another server on the same database. */
-  another(): Rig;
+  another(): EngineRig;
 }
 
 export interface RigOptions {
@@ -40,7 +40,7 @@ export interface RigOptions {
   settings?: Partial<Settings>;
 }
 
-export function rig({ env = virtualEnv(), inner = memoryStorage({ env }), settings = {} }: RigOptions = {}): Rig {
+export function rig({ env = virtualEnv(), inner = memoryStorage({ env }), settings = {} }: RigOptions = {}): EngineRig {
   const storage = watchedStorage(inner);
   const batches: ObservedBatch[] = [];
   const engine = createEngine({

@@ -9,7 +9,7 @@ import { type Task, task } from "./task.ts";
 const nothing = () => Promise.resolve(undefined);
 const run: AnyRun = { [performer]: nothing, [childStarter]: nothing };
 
-interface Order {
+interface TaskOrder {
   orderId: string;
   cents: number;
 }
@@ -18,7 +18,7 @@ describe("the types of a task", () => {
   it("come from the handler's annotation and what it returns", () => {
     const charge = task({
       name: "charge",
-      async handler(input: Order, { signal, attempt, idempotencyKey, logger }) {
+      async handler(input: TaskOrder, { signal, attempt, idempotencyKey, logger }) {
         expectTypeOf({ signal, attempt, idempotencyKey, logger }).toExtend<Partial<TaskContext>>();
         return { receipt: input.orderId };
       },
@@ -26,7 +26,7 @@ describe("the types of a task", () => {
       timeout: { seconds: 20 },
       key: (input) => input.orderId,
     });
-    expectTypeOf(charge).toEqualTypeOf<Task<Order, { receipt: string }>>();
+    expectTypeOf(charge).toEqualTypeOf<Task<TaskOrder, { receipt: string }>>();
     expectTypeOf(charge.start(run, { orderId: "o", cents: 1 })).resolves.toEqualTypeOf<{ receipt: string }>();
     expect(() => {
       // @ts-expect-error the input is missing
@@ -60,7 +60,7 @@ describe("the types of a task", () => {
     const { signal } = new AbortController();
     const ping = task({ name: "ping", handler: () => 1 });
     expectTypeOf(ping.start(run, undefined, { key: "k", signal })).resolves.toEqualTypeOf<number>();
-    const charge = task({ name: "charge", handler: (input: Order) => input.cents });
+    const charge = task({ name: "charge", handler: (input: TaskOrder) => input.cents });
     void charge.start(run, { orderId: "o", cents: 1 }, { key: "o" });
     const maybe = task({ name: "maybe", handler: (input: { a: number } | undefined) => input?.a });
     void maybe.start(run, undefined, { signal });

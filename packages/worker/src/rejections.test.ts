@@ -4,14 +4,14 @@ import { type CodeOwner, hookEvent, rejections } from "./rejections.ts";
 
 const source = new URL("rejections.ts", import.meta.url).href;
 
-interface Ended {
+interface EndedProcess {
   lines: string[];
   errors: string;
   code: number;
 }
 
 /** Runs `body` in a process that says after 50 ms that it is alive. */
-function run(body: string, { mode = "throw", isWatched = true } = {}): Promise<Ended> {
+function run(body: string, { mode = "throw", isWatched = true } = {}): Promise<EndedProcess> {
   const watched = `
     const { rejections } = await import(${JSON.stringify(source)});
     const watch = rejections(() => {

@@ -19,7 +19,7 @@ const accepting: Script = {
 };
 
 /** One execution, moved by the test. */
-interface Moved {
+interface MovedExecution {
   host: Host;
   end: (end: ActivationEnd) => void;
 }
@@ -27,7 +27,7 @@ interface Moved {
 function setup(slots: number, script: Script = accepting) {
   const env = virtualEnv();
   const { api, asked } = scriptedApi(script);
-  const moved = new Map<string, Moved>();
+  const moved = new Map<string, MovedExecution>();
   const events: string[] = [];
   const begin = (host: Host, { id }: ClaimedRun) =>
     new Promise<ActivationEnd>((resolve) => moved.set(id, { host, end: resolve }));

@@ -10,7 +10,7 @@ import type { Answer, Question, Subscriber } from "./subscribers/subscriber.ts";
 
 const orders: Served[] = [{ name: "order", versionId: "1" }];
 
-interface Scene {
+interface SourceScene {
   slots?: number;
   serves?: Served[];
   subscriber?: Subscriber;
@@ -21,7 +21,7 @@ interface Scene {
 
 function setup(
   claim: NonNullable<Script["claim"]>,
-  { slots = 2, serves = orders, subscriber, warnings, holds }: Scene = {},
+  { slots = 2, serves = orders, subscriber, warnings, holds }: SourceScene = {},
 ) {
   const env = virtualEnv();
   const scripted = scriptedApi({ claim }, holds);

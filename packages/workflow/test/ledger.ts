@@ -13,7 +13,7 @@ import type {
 } from "@aikirun/lib/protocol";
 import type { ReportDraft } from "../src/replay/contract.ts";
 
-interface Wait {
+interface LedgerWait {
   address: string;
   type: OpenWait["type"];
   name: string | undefined;
@@ -32,13 +32,13 @@ export type LedgerStatus =
   | "retrying";
 
 /** What a server holds of one run and how it answers: the rules of the real core, small enough to read. */
-export class Ledger {
+export class RunLedger {
   readonly runId = "01900000-0000-7000-8000-000000000001";
   readonly entries: Entry[] = [];
   readonly reports: ReportDraft[] = [];
   readonly started = new Map<string, { id: string; input: string | undefined; spec: object }>();
   readonly #now: () => number;
-  waits: Wait[] = [];
+  waits: LedgerWait[] = [];
   status: LedgerStatus = "queued";
   output: string | undefined;
   error: Failure | undefined;
@@ -244,7 +244,7 @@ export class Ledger {
     return { type: "received", name, nth };
   }
 
-  #end(wait: Wait, value: Value): void {
+  #end(wait: LedgerWait, value: Value): void {
     this.waits = this.waits.filter((other) => other !== wait);
     this.#record(wait.address, value, wait.ask);
     if (this.status === "suspended") this.status = "queued";

@@ -5,7 +5,7 @@ import { workflow } from "../src/definition/workflow.ts";
 import { type Gate, gate } from "./rig.ts";
 
 /** A random workflow: leaves are durable calls, the rest is how they are put together. */
-export type Program =
+export type RandomWorkflow =
   | { kind: "step"; name: string; fails: boolean }
   | { kind: "sleep"; ms: number }
   | { kind: "event"; name: "a" | "b"; timeoutMs: number | null }
@@ -13,7 +13,7 @@ export type Program =
   | { kind: "now" }
   /** Throws in the first attempt. */
   | { kind: "throw" }
-  | { kind: "sequence" | "all" | "race" | "settled"; parts: Program[] };
+  | { kind: "sequence" | "all" | "race" | "settled"; parts: RandomWorkflow[] };
 
 /** A source of numbers in [0, 1). */
 export type Random = () => number;
@@ -34,7 +34,7 @@ export function pick<Item>(random: Random, items: readonly Item[]): Item {
   return item;
 }
 
-export function randomProgram(random: Random, depth = 3): Program {
+export function randomProgram(random: Random, depth = 3): RandomWorkflow {
   const kinds = depth === 0 ? leaves : ([...leaves, "sequence", "all", "race", "settled"] as const);
   const kind = pick(random, kinds);
   switch (kind) {
@@ -68,7 +68,7 @@ const events = { a: event<number>(), b: event<number>() };
 const childVersion = workflow({ name: "child" }).v("1", { handler: async (_run, input: number) => input });
 
 /** The program as a workflow whose output tells everything that its handler saw, in order. `tries` are under way. */
-export function versionOf(program: Program, tries: Array<Gate<number>>): ExecutableVersion {
+export function versionOf(program: RandomWorkflow, tries: Array<Gate<number>>): ExecutableVersion {
   return workflow({ name: "w" }).v("1", {
     events,
     retry: { type: "fixed", maxAttempts: 2, delayMs: 1_000 },
@@ -82,11 +82,11 @@ export function versionOf(program: Program, tries: Array<Gate<number>>): Executa
 
 async function interpret(
   run: WorkflowRun<typeof events>,
-  program: Program,
+  program: RandomWorkflow,
   trace: string[],
   tries: Array<Gate<number>>,
 ): Promise<void> {
-  const part = (inner: Program): Promise<void> => interpret(run, inner, trace, tries);
+  const part = (inner: RandomWorkflow): Promise<void> => interpret(run, inner, trace, tries);
   switch (program.kind) {
     case "step":
       trace.push(`${program.name}=${await takeStep(run, program, tries)}`);
@@ -140,7 +140,7 @@ async function interpret(
 /** A step whose tries the test ends: one kind holds its slot between them, the other suspends its run. */
 async function takeStep(
   run: WorkflowRun<typeof events>,
-  { name, fails }: Extract<Program, { kind: "step" }>,
+  { name, fails }: Extract<RandomWorkflow, { kind: "step" }>,
   tries: Array<Gate<number>>,
 ): Promise<number | string> {
   const work = (): Promise<number> => {

@@ -3,7 +3,7 @@ import type { ReportResult } from "@aikirun/lib/protocol";
 import type { ExecutableVersion } from "../src/definition/version.ts";
 import type { ActivationEnd, Execution, Host, ReportDraft } from "../src/replay/contract.ts";
 import { createExecution, type ExecutionOptions } from "../src/replay/execution.ts";
-import { Ledger } from "./ledger.ts";
+import { RunLedger } from "./ledger.ts";
 
 interface Timer {
   at: number;
@@ -82,9 +82,9 @@ export class ManualEnv implements Env {
 }
 
 /** A worker of one run, and the server behind it. */
-export class Rig {
+export class ReplayRig {
   readonly env: ManualEnv = new ManualEnv();
-  readonly ledger: Ledger = new Ledger(() => this.env.now());
+  readonly ledger: RunLedger = new RunLedger(() => this.env.now());
   readonly listening: boolean[] = [];
   readonly expecting: Array<string | null> = [];
   logger: Logger = silentLogger;

@@ -3,15 +3,15 @@
 import pLimit from "p-limit";
 import pMap from "p-map";
 import PQueue from "p-queue";
-import { all, items, type Stage } from "./shape.ts";
+import { all, items, type ShapeStage } from "./shape.ts";
 
-export const limited = (concurrency: number) => (stage: Stage) => {
+export const limited = (concurrency: number) => (stage: ShapeStage) => {
   const limit = pLimit(concurrency);
   return all(items, (item) => limit(() => stage.step(`save-${item}`, "save")));
 };
 
 /** Plain work holds the place of the next. */
-export function limitedPlain(stage: Stage): Promise<string[]> {
+export function limitedPlain(stage: ShapeStage): Promise<string[]> {
   const limit = pLimit(2);
   return all(items, (item) =>
     limit(async () => {
@@ -23,7 +23,7 @@ export function limitedPlain(stage: Stage): Promise<string[]> {
 }
 
 /** The lock is taken after plain work, and what it guards differs. */
-export function lockAfterPlain(stage: Stage): Promise<string[]> {
+export function lockAfterPlain(stage: ShapeStage): Promise<string[]> {
   const limit = pLimit(1);
   return all(items.slice(0, 3), async (item) => {
     await stage.pause();
@@ -32,7 +32,7 @@ export function lockAfterPlain(stage: Stage): Promise<string[]> {
 }
 
 /** The lock is taken after plain work, and what it guards is alike. */
-export function alikeLock(stage: Stage): Promise<string[]> {
+export function alikeLock(stage: ShapeStage): Promise<string[]> {
   const limit = pLimit(1);
   return all(items.slice(0, 3), async (item) => {
     await stage.pause();
@@ -40,7 +40,7 @@ export function alikeLock(stage: Stage): Promise<string[]> {
   });
 }
 
-export const mapped = (stage: Stage) =>
+export const mapped = (stage: ShapeStage) =>
   pMap(
     items,
     async (item) => {
@@ -52,7 +52,7 @@ export const mapped = (stage: Stage) =>
   );
 
 /** Plain work decides which of two lanes goes on with which item, so what they do differs. */
-export const mappedPlain = (stage: Stage) =>
+export const mappedPlain = (stage: ShapeStage) =>
   pMap(
     items,
     async (item) => {
@@ -63,13 +63,13 @@ export const mappedPlain = (stage: Stage) =>
     { concurrency: 2 },
   );
 
-export function queued(stage: Stage): Promise<string[]> {
+export function queued(stage: ShapeStage): Promise<string[]> {
   const queue = new PQueue({ concurrency: 2 });
   return all(items, (item) => queue.add(() => stage.step(`save-${item}`, "save")));
 }
 
 /** Workers take items from one array. */
-export async function pool(stage: Stage): Promise<string[]> {
+export async function pool(stage: ShapeStage): Promise<string[]> {
   const left = [...items];
   const seen: string[] = [];
   const work = async () => {
@@ -84,7 +84,7 @@ export async function pool(stage: Stage): Promise<string[]> {
   return seen.sort();
 }
 
-export const mapOfRun = (stage: Stage) =>
+export const mapOfRun = (stage: ShapeStage) =>
   stage.map(items, 2, async (item) => {
     await stage.plain();
     const seen = await stage.step(`save-${item}`, "save");

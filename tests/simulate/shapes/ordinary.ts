@@ -1,20 +1,20 @@
 /** Helpers, generators and recursion around alike calls. */
 
 import { EventEmitter } from "node:events";
-import { all, items, type Stage, two } from "./shape.ts";
+import { all, items, type ShapeStage, two } from "./shape.ts";
 
-async function helper(stage: Stage, path: string, name: string): Promise<string> {
+async function helper(stage: ShapeStage, path: string, name: string): Promise<string> {
   await stage.plain();
   return stage.step(path, name);
 }
 
-export async function sequentialHelper(stage: Stage): Promise<string[]> {
+export async function sequentialHelper(stage: ShapeStage): Promise<string[]> {
   const seen: string[] = [];
   for (const item of items.slice(0, 3)) seen.push(await helper(stage, `save-${item}`, "save"));
   return seen;
 }
 
-export async function pagesTwice(stage: Stage): Promise<string[]> {
+export async function pagesTwice(stage: ShapeStage): Promise<string[]> {
   const seen: string[] = [];
   const sync = async (entity: string) => {
     for (let page = 0; page < 2; page++) {
@@ -27,7 +27,7 @@ export async function pagesTwice(stage: Stage): Promise<string[]> {
   return seen;
 }
 
-export async function helperThenLog(stage: Stage): Promise<string[]> {
+export async function helperThenLog(stage: ShapeStage): Promise<string[]> {
   const inner = async () => {
     await stage.step("x", "x");
     await stage.plain();
@@ -36,7 +36,7 @@ export async function helperThenLog(stage: Stage): Promise<string[]> {
   return [await inner(), await stage.step("log-2", "log")];
 }
 
-export async function allThenLog(stage: Stage): Promise<string[]> {
+export async function allThenLog(stage: ShapeStage): Promise<string[]> {
   const seen = await all(two, async (name) => {
     await stage.step(`x-${name}`, "x");
     await stage.plain();
@@ -45,7 +45,7 @@ export async function allThenLog(stage: Stage): Promise<string[]> {
   return [...seen, await stage.step("log", "log")];
 }
 
-export function parallelTicks(stage: Stage): Promise<string[]> {
+export function parallelTicks(stage: ShapeStage): Promise<string[]> {
   return all(items.slice(0, 3), async (name) => {
     const first = await stage.step(`${name}-1`, "tick");
     await stage.plain();
@@ -53,7 +53,7 @@ export function parallelTicks(stage: Stage): Promise<string[]> {
   });
 }
 
-export async function retryByHandTwice(stage: Stage): Promise<string[]> {
+export async function retryByHandTwice(stage: ShapeStage): Promise<string[]> {
   const tried = async (what: string) => {
     for (let time = 0; ; time++) {
       const seen = await stage.step(`${what}-${time}`, "try");
@@ -64,7 +64,7 @@ export async function retryByHandTwice(stage: Stage): Promise<string[]> {
   return [await tried("a"), await tried("b")];
 }
 
-export async function asyncGenerator(stage: Stage): Promise<string[]> {
+export async function asyncGenerator(stage: ShapeStage): Promise<string[]> {
   async function* pages() {
     for (let page = 0; page < 2; page++) {
       await stage.step(`page-${page}`, "page");
@@ -77,7 +77,7 @@ export async function asyncGenerator(stage: Stage): Promise<string[]> {
   return seen;
 }
 
-export async function plainGenerator(stage: Stage): Promise<string[]> {
+export async function plainGenerator(stage: ShapeStage): Promise<string[]> {
   async function* pages() {
     for (let page = 0; page < 3; page++) {
       await stage.plain();
@@ -89,7 +89,7 @@ export async function plainGenerator(stage: Stage): Promise<string[]> {
   return seen;
 }
 
-export async function recursion(stage: Stage): Promise<string[]> {
+export async function recursion(stage: ShapeStage): Promise<string[]> {
   const seen: string[] = [];
   const walk = async (depth: number, node: string) => {
     seen.push(await stage.step(`visit-${node}`, "visit"));
@@ -102,7 +102,7 @@ export async function recursion(stage: Stage): Promise<string[]> {
   return seen;
 }
 
-export function parallelRecursion(stage: Stage): Promise<string[]> {
+export function parallelRecursion(stage: ShapeStage): Promise<string[]> {
   const walk = async (depth: number, node: string): Promise<string[]> => {
     const seen = await stage.step(`visit-${node}`, "visit");
     await stage.plain();
@@ -113,7 +113,7 @@ export function parallelRecursion(stage: Stage): Promise<string[]> {
   return walk(2, "t");
 }
 
-export async function emitter(stage: Stage): Promise<string[]> {
+export async function emitter(stage: ShapeStage): Promise<string[]> {
   const events = new EventEmitter();
   const seen: Array<Promise<string>> = [];
   events.on("x", (nth: number) => {
@@ -128,7 +128,7 @@ export async function emitter(stage: Stage): Promise<string[]> {
 }
 
 /** Each item's failure is caught, and a second attempt of the run tries again what failed. */
-export async function caughtEach(stage: Stage): Promise<string[]> {
+export async function caughtEach(stage: ShapeStage): Promise<string[]> {
   const seen = await all(items.slice(0, 3), async (name) => {
     await stage.step(`first-${name}`, "first");
     await stage.plain();
@@ -144,7 +144,7 @@ export async function caughtEach(stage: Stage): Promise<string[]> {
 }
 
 /** The issue's own: a computation between two calls of one branch. */
-export async function prices(stage: Stage): Promise<string[]> {
+export async function prices(stage: ShapeStage): Promise<string[]> {
   const seen = await all(["ann", "bob"], async (name) => {
     await stage.step(`price-${name}`, "price");
     if (name === "ann") await stage.pause();
@@ -154,7 +154,7 @@ export async function prices(stage: Stage): Promise<string[]> {
   return seen;
 }
 
-export async function naps(stage: Stage): Promise<string[]> {
+export async function naps(stage: ShapeStage): Promise<string[]> {
   const seen = await all(two, async (name) => {
     await stage.step(`first-${name}`, "first");
     await stage.plain();
@@ -163,7 +163,7 @@ export async function naps(stage: Stage): Promise<string[]> {
   return [...seen, await stage.step("done", "done")];
 }
 
-export function alikeTasks(stage: Stage): Promise<string[]> {
+export function alikeTasks(stage: ShapeStage): Promise<string[]> {
   return all(items.slice(0, 3), async (name) => {
     await stage.step(`first-${name}`, `first ${name}`);
     await stage.plain();

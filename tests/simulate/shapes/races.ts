@@ -1,9 +1,9 @@
 /** Races, whose winner decides what comes next. */
 
-import { all, type Stage, two } from "./shape.ts";
+import { all, type ShapeStage, two } from "./shape.ts";
 
 /** Both parties are told the same winner. */
-export async function raceTold(stage: Stage): Promise<string[]> {
+export async function raceTold(stage: ShapeStage): Promise<string[]> {
   const winner = await Promise.race([
     stage.step("a", "slow").then(() => "a"),
     stage.wait("b", 700).then(() => "b"),
@@ -14,7 +14,7 @@ export async function raceTold(stage: Stage): Promise<string[]> {
   return [winner, ...told];
 }
 
-export async function stoppable(stage: Stage): Promise<string[]> {
+export async function stoppable(stage: ShapeStage): Promise<string[]> {
   const seen: string[] = [];
   for (let round = 0; round < 3; round++) {
     const stop = stage.wait(`stop-${round}`, 2_500).then((event) => `stop ${event}`);
@@ -26,7 +26,7 @@ export async function stoppable(stage: Stage): Promise<string[]> {
 }
 
 /** The same, which gives up who loses: an event reaches the round that it arrives in, or the next. */
-export async function stoppableGivingUp(stage: Stage): Promise<string[]> {
+export async function stoppableGivingUp(stage: ShapeStage): Promise<string[]> {
   const seen: string[] = [];
   for (let round = 0; round < 4; round++) {
     const winner = await stage.race([
@@ -40,7 +40,7 @@ export async function stoppableGivingUp(stage: Stage): Promise<string[]> {
 }
 
 /** A plain timer against a durable call. */
-export async function timedRace(stage: Stage): Promise<string[]> {
+export async function timedRace(stage: ShapeStage): Promise<string[]> {
   const winner = await Promise.race([stage.step("a", "slow").then(() => "a"), stage.pause().then(() => "timer")]);
   return [winner, await stage.step(`then-${winner}`, `then ${winner}`)];
 }

@@ -3,7 +3,7 @@
  */
 
 /** What a shape is made of. Paths tell its calls apart, whatever the engine makes of them. */
-export interface Stage {
+export interface ShapeStage {
   /** A step that calls itself `name`; resolves with what its body made. */
   step(path: string, name: string): Promise<string>;
   /** The same, whose body fails in the first attempt of the run. */
@@ -28,7 +28,7 @@ export interface Stage {
 
 /** What the checker must know of a shape. */
 export interface Shape {
-  run: (stage: Stage) => Promise<string[]>;
+  run: (stage: ShapeStage) => Promise<string[]>;
   /** Plain work decides in which order it takes a lock, so a replay may wait in vain and deliver in another order. */
   hasLock?: boolean;
   /** Plain work alone decides its race. */

@@ -1,8 +1,8 @@
 /** Values that are derived from the run, and one that several branches wait for. */
 
-import { all, type Stage, two } from "./shape.ts";
+import { all, type ShapeStage, two } from "./shape.ts";
 
-export function valuesInBranches(stage: Stage): Promise<string[]> {
+export function valuesInBranches(stage: ShapeStage): Promise<string[]> {
   return all(two, async (name) => {
     await stage.step(`first-${name}`, `first ${name}`);
     await stage.plain();
@@ -12,7 +12,7 @@ export function valuesInBranches(stage: Stage): Promise<string[]> {
   });
 }
 
-export function valuesAfterPlain(stage: Stage): Promise<string[]> {
+export function valuesAfterPlain(stage: ShapeStage): Promise<string[]> {
   return all(two, async (name) => {
     await stage.plain();
     const made = stage.uuid(`uuid-${name}`);
@@ -22,7 +22,7 @@ export function valuesAfterPlain(stage: Stage): Promise<string[]> {
 }
 
 /** Who asks first fetches the token; the others wait for it, in the order in which they came. */
-export async function memoised(stage: Stage): Promise<string[]> {
+export async function memoised(stage: ShapeStage): Promise<string[]> {
   let token: Promise<string> | undefined;
   const fetched = async () => {
     await stage.plain();

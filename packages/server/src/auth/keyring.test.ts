@@ -5,16 +5,16 @@ import { memoryStorage } from "../storage/memory/memory.ts";
 import { type Keyring, keyring } from "./keyring.ts";
 import { readSecret } from "./secret.ts";
 
-interface Rig {
+interface KeyringRig {
   ring: Keyring;
   lines: Array<[string, LogFields | undefined]>;
   revoked: string[];
 }
 
-function rig(): Rig {
+function rig(): KeyringRig {
   let now = 1_000;
   const env = { now: () => now++ };
-  const lines: Rig["lines"] = [];
+  const lines: KeyringRig["lines"] = [];
   const logger: Logger = { ...silentLogger, info: (message, fields) => lines.push([message, fields]) };
   const revoked: string[] = [];
   return { ring: keyring(memoryStorage({ env }).keys, logger, (id) => revoked.push(id)), lines, revoked };

@@ -6,7 +6,7 @@ import { memoryStorage } from "../storage/memory/memory.ts";
 import { freshMs, type KnownKeys, knownKeys } from "./known-keys.ts";
 import { mintSecret, type Shown } from "./secret.ts";
 
-interface Rig {
+interface KnownKeysRig {
   env: VirtualEnv;
   keys: Keys;
   known: KnownKeys;
@@ -18,12 +18,12 @@ interface Rig {
   create(more?: Partial<NewKey>): Promise<Shown>;
 }
 
-function rig(): Rig {
+function rig(): KnownKeysRig {
   const env = virtualEnv();
   const inner = memoryStorage({ env }).keys;
   const asked: string[][] = [];
   const touched: string[][] = [];
-  const mishaps: Rig["mishaps"] = { load: null, touch: null };
+  const mishaps: KnownKeysRig["mishaps"] = { load: null, touch: null };
   const keys: Keys = {
     ...inner,
     async load(ids) {

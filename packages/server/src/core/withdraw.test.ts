@@ -187,7 +187,7 @@ function timed(name: string, durationMs: number): Move {
 }
 
 /** One handler that opens waits and withdraws some of them, whatever has become of them by then. */
-class Handler {
+class WithdrawingHandler {
   readonly story: Story = new Story({}, { settings: { ...settings, maxOpenWaits: 1_000, maxCrashes: 1_000 } }).claim();
   #opened: Address[] = [];
   #ordinal = 0;
@@ -255,7 +255,7 @@ describe("whatever a handler waits for and withdraws", () => {
   const always = (holds: (story: Story, before: Run, seen: number) => void) => {
     fc.assert(
       fc.property(moves, (all) => {
-        const handler = new Handler();
+        const handler = new WithdrawingHandler();
         for (const move of all) {
           const before = handler.story.run;
           const seen = handler.story.journal.length;

@@ -1,6 +1,6 @@
 import type { ClaimedRun } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { codes, only, type Rig, rig, type Speaker } from "../../test/rig.ts";
+import { codes, type EngineRig, only, rig, type Speaker } from "../../test/rig.ts";
 import { awaits, complete, go, kinds, returned, sleeps, suspend } from "../../test/runs.ts";
 import type { Mishap } from "../../test/storage.ts";
 
@@ -20,7 +20,7 @@ const mishaps: Array<[string, Exclude<Mishap, "none">]> = [
 const fenceAfter: Readonly<Record<Exclude<Mishap, "none">, number>> = { before: 1, during: 1, after: 2 };
 
 describe.each(mishaps)("after %s", (_, mishap) => {
-  async function twice<T>({ storage }: Rig, ask: () => Promise<T>): Promise<T> {
+  async function twice<T>({ storage }: EngineRig, ask: () => Promise<T>): Promise<T> {
     storage.mishaps.push(mishap);
     await expect(ask()).rejects.toMatchObject({ code: "UNAVAILABLE" });
     return ask();

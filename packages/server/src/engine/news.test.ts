@@ -3,7 +3,7 @@ import { uuid, virtualEnv } from "../../test/virtual-env.ts";
 import type { Hint } from "../delivery/ready.ts";
 import { type Channel, type News, serverNews } from "./news.ts";
 
-type Heard = { changed: readonly string[]; queued: readonly Hint[] };
+type HeardBatch = { changed: readonly string[]; queued: readonly Hint[] };
 
 /** Servers on one channel, which carries every text to all of them, or nothing while it is cut. */
 function company(count: number, maxBytes = 10_000) {
@@ -24,8 +24,8 @@ function company(count: number, maxBytes = 10_000) {
     },
     close: async () => {},
   });
-  const servers: Array<{ news: News; heard: Heard[]; recalled: string[] }> = Array.from({ length: count }, () => {
-    const heard: Heard[] = [];
+  const servers: Array<{ news: News; heard: HeardBatch[]; recalled: string[] }> = Array.from({ length: count }, () => {
+    const heard: HeardBatch[] = [];
     const recalled: string[] = [];
     const news = serverNews({
       env,

@@ -1,20 +1,20 @@
 import type { LiveWorker } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { type Rig, rig, Speaker } from "../../test/rig.ts";
+import { type EngineRig, rig, Speaker } from "../../test/rig.ts";
 import { awaits, complete } from "../../test/runs.ts";
 
 /** Enough for news to be written down, and for what another server knew to be too old. Milliseconds. */
 const soonMs = 1_500;
 
-async function workers({ engine }: Rig, namespace = "default"): Promise<LiveWorker[]> {
+async function workers({ engine }: EngineRig, namespace = "default"): Promise<LiveWorker[]> {
   return (await engine.api(namespace).read({ runs: [], workers: true })).workers ?? [];
 }
 
-async function names(server: Rig, namespace = "default"): Promise<string[]> {
+async function names(server: EngineRig, namespace = "default"): Promise<string[]> {
   return (await workers(server, namespace)).map(({ worker }) => worker);
 }
 
-async function explanation(server: Rig, id: string): Promise<string> {
+async function explanation(server: EngineRig, id: string): Promise<string> {
   return (await server.speaker().read(id)).run.explanation;
 }
 
@@ -228,7 +228,7 @@ describe("what is written of workers", () => {
 });
 
 describe("a run that was suspended, and whose handler may go on by itself", () => {
-  const suspended = async (server: Rig): Promise<{ one: Speaker; id: string }> => {
+  const suspended = async (server: EngineRig): Promise<{ one: Speaker; id: string }> => {
     const one = server.speaker();
     const id = await one.start();
     const run = await one.claimOne();

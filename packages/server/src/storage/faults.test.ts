@@ -3,11 +3,11 @@ import { describe, expect, it } from "vitest";
 import { virtualEnv } from "../../test/virtual-env.ts";
 import { StorageFaults } from "./faults.ts";
 
-type Line = [level: string, message: string, fields: LogFields | undefined];
+type LoggedFault = [level: string, message: string, fields: LogFields | undefined];
 
 function observing() {
   const env = virtualEnv();
-  const lines: Line[] = [];
+  const lines: LoggedFault[] = [];
   const at = (level: string) => (message: string, fields?: LogFields) => void lines.push([level, message, fields]);
   const logger: Logger = { ...silentLogger, info: at("info"), warn: at("warn"), error: at("error") };
   const faults = new StorageFaults({ env, logger });

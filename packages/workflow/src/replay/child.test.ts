@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Rig } from "../../test/rig.ts";
+import { ReplayRig } from "../../test/rig.ts";
 import { workflow } from "../definition/workflow.ts";
 
 const child = workflow({ name: "child" }).v("2.0.0", {
@@ -24,7 +24,7 @@ function only<Item>(items: Iterable<Item>): Item {
 
 describe("a child", () => {
   it("is durable before its start resolves, and its end wakes the parent that awaits it", async () => {
-    const rig = new Rig(parent);
+    const rig = new ReplayRig(parent);
     rig.held = [];
     await rig.replay();
     const [report] = rig.reports;
@@ -71,7 +71,7 @@ describe("a child", () => {
       { error: { name: "ChildRunFailedError", code: "CHILD_RUN_CANCELLED", message: "m" }, seen: ["cancelled", null] },
     ];
     for (const { error, seen } of ends) {
-      const rig = new Rig(v);
+      const rig = new ReplayRig(v);
       await rig.replay();
       rig.ledger.childEnds(only(rig.ledger.started.keys()), { type: "threw", error });
       await rig.resume();
@@ -91,7 +91,7 @@ describe("a child", () => {
       },
     });
     for (const isCached of [true, false]) {
-      const rig = new Rig(v);
+      const rig = new ReplayRig(v);
       await rig.replay();
       const address = only(rig.ledger.started.keys());
       expect(address).toBe("child:child:r%3a1#0");
@@ -123,7 +123,7 @@ describe("a child", () => {
         return waited;
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     await rig.env.advance(60_000);
     rig.ledger.tick();
@@ -144,7 +144,7 @@ describe("a child", () => {
         await run.sleep({ days: 1 });
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     await rig.env.advance(60_000);
     rig.ledger.tick();
@@ -160,7 +160,7 @@ describe("a child", () => {
         return new Set(handles.map(({ id }) => id)).size;
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     expect(rig.output).toBe(10);
     expect(rig.reports.map(({ starts }) => starts.length)).toEqual([10, 0]);
@@ -178,7 +178,7 @@ describe("a child", () => {
         return [refused, (await strict.startAsChild(run, 1)).id.length];
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.toEnd();
     expect(rig.output).toEqual(["SCHEMA_MISMATCH", 36]);
     expect(rig.ledger.started.size).toBe(1);
@@ -197,7 +197,7 @@ describe("a child", () => {
         return codes;
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     expect(rig.output).toEqual(bad.map(() => "INVALID_OPTION"));
     expect(rig.ledger.entries).toEqual([]);
@@ -213,7 +213,7 @@ describe("a child", () => {
         return handle.result();
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     const address = only(rig.ledger.started.keys());
     rig.ledger.childEnds(address, { type: "threw", error: { name: "E", message: "no" } });

@@ -1,15 +1,15 @@
 import { describe, expect, it } from "vitest";
-import { Rig } from "../../test/rig.ts";
+import { ReplayRig } from "../../test/rig.ts";
 import type { WorkflowRun } from "../definition/run.ts";
 import { workflow } from "../definition/workflow.ts";
 
-type Handler = (run: WorkflowRun<Record<never, never>>) => Promise<unknown>;
+type DivergingHandler = (run: WorkflowRun<Record<never, never>>) => Promise<unknown>;
 
-const version = (handler: Handler) => workflow({ name: "w" }).v("1", { handler });
+const version = (handler: DivergingHandler) => workflow({ name: "w" }).v("1", { handler });
 
 /** Parks at the first sleep of `before`, which elapses; then the code is changed to `after`. */
-async function changed(before: Handler, after: Handler): Promise<Rig> {
-  const rig = new Rig(version(before));
+async function changed(before: DivergingHandler, after: DivergingHandler): Promise<ReplayRig> {
+  const rig = new ReplayRig(version(before));
   await rig.replay();
   expect(rig.end).toEqual({ type: "suspended" });
   await rig.env.advance(10_000);
@@ -26,7 +26,7 @@ const step = (run: WorkflowRun<Record<never, never>>, name: string) =>
     return name;
   });
 
-const original: Handler = async (run) => {
+const original: DivergingHandler = async (run) => {
   await step(run, "a");
   await step(run, "b");
   await run.sleep("nap", { seconds: 10 });
@@ -98,7 +98,7 @@ describe("a run whose code changed", () => {
 
   it("does not diverge when a slow plain await lets a branch come late", async () => {
     const handler =
-      (delayMs: number): Handler =>
+      (delayMs: number): DivergingHandler =>
       async (run) => {
         const late = async (): Promise<void> => {
           await new Promise<void>((resolve) => rig.env.after(delayMs, resolve));
@@ -107,7 +107,7 @@ describe("a run whose code changed", () => {
         await Promise.all([late(), run.sleep("nap", { seconds: 10 })]);
         await step(run, "after");
       };
-    const rig = new Rig(version(handler(0)));
+    const rig = new ReplayRig(version(handler(0)));
     await rig.replay();
     await rig.env.advance(0);
     expect(rig.reclaims).toBe(1);
@@ -130,12 +130,12 @@ describe("a run whose code changed", () => {
 
   it("is suspended while it waits for plain work, and opens no wait again", async () => {
     const plain = (delayMs: number) => new Promise<void>((resolve) => rig.env.after(delayMs, resolve));
-    const handler: Handler = async (run) => {
+    const handler: DivergingHandler = async (run) => {
       const late = plain(500).then(() => step(run, "late"));
       await Promise.all([late, run.sleep("nap", { seconds: 10 })]);
       await run.sleep("end", { seconds: 10 });
     };
-    const rig: Rig = new Rig(version(handler));
+    const rig: ReplayRig = new ReplayRig(version(handler));
     await rig.replay();
     await rig.env.advance(500);
     await rig.resume();

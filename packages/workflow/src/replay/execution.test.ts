@@ -1,6 +1,6 @@
 import type { LogFields, Logger } from "@aikirun/lib";
 import { describe, expect, it } from "vitest";
-import { type Gate, gate, Rig } from "../../test/rig.ts";
+import { type Gate, gate, ReplayRig } from "../../test/rig.ts";
 import { workflow } from "../definition/workflow.ts";
 
 /** Steps whose tries the test ends. */
@@ -43,7 +43,7 @@ describe("a sequential workflow", () => {
         return sum;
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     expect(rig.output).toBe(15);
     expect(rig.end).toEqual({ type: "finished", status: "completed" });
@@ -65,7 +65,7 @@ describe("a sequential workflow", () => {
         await run.step("b", steps.work("b"));
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     rig.held = [];
     await rig.replay();
     steps.of("a").open("x");
@@ -85,7 +85,7 @@ describe("a sequential workflow", () => {
         return run.step("a", steps.work("a"));
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     rig.held = [];
     await rig.replay();
     expect(rig.reports[0]).toMatchObject({ entries: [{ address: "now:#0", value: { type: "observed" } }] });
@@ -110,10 +110,10 @@ describe("a sequential workflow", () => {
           return "done";
         },
       });
-      const first = new Rig(v);
+      const first = new ReplayRig(v);
       await first.replay();
       return async () => {
-        const rig = new Rig(v);
+        const rig = new ReplayRig(v);
         rig.ledger.entries.push(...first.ledger.entries);
         const before = process.cpuUsage();
         await rig.replay();
@@ -148,7 +148,7 @@ describe("parallel calls", () => {
         await run.sleep({ days: 1 });
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     expect(steps.begun).toEqual(["a", "b", "c"]);
     for (const name of ["c", "a", "b"]) {
@@ -177,7 +177,7 @@ describe("parallel calls", () => {
         await Promise.all([part("a"), part("b")]);
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     rig.held = [];
     await rig.replay();
     steps.of("a").open("a");
@@ -193,7 +193,7 @@ describe("parallel calls", () => {
     const v = workflow({ name: "w" }).v("1", {
       handler: (run) => Promise.all(names.map((name) => run.step(name, steps.work(name)))),
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     rig.held = [];
     await rig.replay();
     for (const name of names) {
@@ -219,7 +219,7 @@ describe("parallel calls", () => {
         return Promise.race([slow, run.step("quick", async () => "quick")]);
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     expect(rig.output).toBe("quick");
     expect(reasons).toMatchObject([{ code: "RUN_ENDED" }]);
@@ -236,7 +236,7 @@ describe("parallel calls", () => {
         await ended.promise;
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     rig.held = [];
     await rig.replay();
     plain.open();
@@ -256,7 +256,7 @@ describe("parallel calls", () => {
         return all.map((text) => text.length);
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     expect(rig.output).toEqual([700_000, 700_000, 700_000]);
     expect(rig.reports.map(({ entries }) => entries.length)).toEqual([1, 1, 1, 0]);
@@ -272,7 +272,7 @@ describe("parallel calls", () => {
           run.step("s", () => 4, { key: "k" }),
         ]),
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     expect(rig.output).toEqual([1, 2, 3, 4]);
     expect(rig.ledger.entries.map(({ address }) => address).sort()).toEqual([
@@ -302,7 +302,7 @@ describe("a race between a task and a sleep", () => {
   it("won by the sleep stays won by it, though the task's value is recorded after", async () => {
     const steps = gates();
     const winners: string[] = [];
-    const rig = new Rig(racer(steps, winners));
+    const rig = new ReplayRig(racer(steps, winners));
     await rig.replay();
     await rig.env.advance(10_000);
     rig.ledger.tick();
@@ -317,7 +317,7 @@ describe("a race between a task and a sleep", () => {
   it("won by the task stays won by it, though the sleep elapses before the crash", async () => {
     const steps = gates();
     const winners: string[] = [];
-    const rig = new Rig(racer(steps, winners));
+    const rig = new ReplayRig(racer(steps, winners));
     await rig.replay();
     expect(rig.listening).toEqual([true]);
     steps.of("task").open("first");
@@ -342,7 +342,7 @@ describe("the handler's run", () => {
         await run.sleep({ seconds: 1 });
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.toEnd();
     expect(seen).toHaveLength(2);
     expect(seen[0]).toEqual(seen[1]);
@@ -360,7 +360,7 @@ describe("the handler's run", () => {
         run.logger.info("slept");
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     rig.logger = keeper(lines);
     await rig.toEnd();
     expect(rig.ledger.fence).toBe(2);
@@ -374,7 +374,7 @@ describe("the handler's run", () => {
       },
       async () => Promise.reject(new RangeError("no")),
     ]) {
-      const rig = new Rig(workflow({ name: "w" }).v("1", { handler }));
+      const rig = new ReplayRig(workflow({ name: "w" }).v("1", { handler }));
       await rig.replay();
       expect(rig.end).toMatchObject({ type: "finished", status: "failed" });
       expect(rig.ledger.error).toMatchObject({ name: "RangeError", message: "no" });
@@ -394,7 +394,7 @@ describe("the handler's run", () => {
         return codes;
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     expect(rig.output).toEqual([
       "INVALID_NAME",
@@ -419,7 +419,7 @@ describe("the handler's run", () => {
         return "returned";
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     expect(rig.output).toBe("returned");
     expect(begun).toEqual([]);

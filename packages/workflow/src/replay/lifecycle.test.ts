@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Gate, gate, Rig } from "../../test/rig.ts";
+import { type Gate, gate, ReplayRig } from "../../test/rig.ts";
 import { event } from "../definition/event.ts";
 import { workflow } from "../definition/workflow.ts";
 
@@ -35,7 +35,7 @@ describe("a suspended execution", () => {
         return sum;
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     for (let n = 1; n <= 3; n++) {
       rig.ledger.event("go", n);
@@ -48,7 +48,7 @@ describe("a suspended execution", () => {
 
   it("is suspended again, opening nothing twice, when it is resumed for nothing", async () => {
     const v = workflow({ name: "w" }).v("1", { handler: (run) => run.sleep({ days: 1 }) });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     await rig.resume();
     expect(rig.ends).toEqual([{ type: "suspended" }, { type: "suspended" }]);
@@ -66,7 +66,7 @@ describe("a suspended execution", () => {
         return won;
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     expect(rig.reclaims).toBe(0);
     plain.open("plain");
@@ -88,7 +88,7 @@ describe("a suspended execution", () => {
         await run.step("after", () => void begun.push("after"));
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     rig.held = [];
     await rig.replay();
     plain.open();
@@ -108,7 +108,7 @@ describe("a suspended execution", () => {
     const v = workflow({ name: "w" }).v("1", {
       handler: (run) => Promise.race([run.sleep({ days: 1 }), plain.promise.then(() => "plain")]),
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     plain.open();
     await rig.env.settle();
@@ -122,7 +122,7 @@ describe("a suspended execution", () => {
       events: { go: event<number>() },
       handler: async (run) => [await run.events.go.wait(), await run.events.go.wait()],
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     const answers: Array<() => void> = [];
     rig.held = answers;
     await rig.replay();
@@ -138,7 +138,7 @@ describe("a suspended execution", () => {
 
   it("cannot be resumed once it was abandoned", async () => {
     const v = workflow({ name: "w" }).v("1", { handler: (run) => run.sleep({ days: 1 }) });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     rig.execution?.abandon("EVICTED");
     await rig.resume();
@@ -161,7 +161,7 @@ describe("entries from the run watch", () => {
         ]);
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     rig.held = [];
     ends.a.open("a");
@@ -179,7 +179,7 @@ describe("entries from the run watch", () => {
       events: { go: event<number>() },
       handler: (run) => Promise.all([run.events.go.wait(), run.events.go.wait(), run.step("s", () => end.promise)]),
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     rig.ledger.event("go", 1);
     rig.ledger.event("go", 2);
@@ -195,7 +195,7 @@ describe("draining", () => {
   it("records what is under way, begins nothing more, and releases the run", async () => {
     for (const reason of ["shutdown", "paused"] as const) {
       const step = underWay();
-      const rig = new Rig(oneStep(step));
+      const rig = new ReplayRig(oneStep(step));
       await rig.replay();
       rig.execution?.release(reason);
       await rig.env.settle();
@@ -214,7 +214,7 @@ describe("draining", () => {
   it("lets a handler finish that has nothing left to begin", async () => {
     const end = gate<string>();
     const v = workflow({ name: "w" }).v("1", { handler: (run) => run.step("s", () => end.promise) });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     rig.execution?.release("shutdown");
     end.open("done");
@@ -233,7 +233,7 @@ describe("draining", () => {
       workflow({ name: "w" }).v("1", { handler: () => new Promise<never>(() => {}) }),
     ];
     for (const version of versions) {
-      const rig = new Rig(version);
+      const rig = new ReplayRig(version);
       await rig.replay();
       rig.execution?.release("shutdown");
       await rig.env.settle();
@@ -243,7 +243,7 @@ describe("draining", () => {
 
   it("happens by itself when an answer says that the run should pause", async () => {
     const step = underWay();
-    const rig = new Rig(oneStep(step));
+    const rig = new ReplayRig(oneStep(step));
     await rig.replay();
     rig.ledger.pause = true;
     step.end.open("done");
@@ -261,7 +261,7 @@ describe("draining", () => {
       const v = workflow({ name: "w" }).v("1", {
         handler: (run) => Promise.all([run.sleep({ days: 1 }), run.step("s", () => end.promise)]),
       });
-      const rig = new Rig(v);
+      const rig = new ReplayRig(v);
       await rig.replay();
       rig.execution?.release(reason);
       end.open("done");
@@ -274,7 +274,7 @@ describe("draining", () => {
 describe("a run that is lost", () => {
   it("has its signals aborted with the code, and is reported no more", async () => {
     const step = underWay();
-    const rig = new Rig(oneStep(step));
+    const rig = new ReplayRig(oneStep(step));
     await rig.replay();
     rig.execution?.abandon("LEASE_LOST");
     step.end.open("late");
@@ -298,7 +298,7 @@ describe("a run that is lost", () => {
           { retry: { type: "fixed", maxAttempts: 9, delayMs: 900 } },
         ),
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     expect(rig.env.timers).toBe(1);
     rig.execution?.abandon("LEASE_LOST");
@@ -309,7 +309,7 @@ describe("a run that is lost", () => {
 
   it("because its report was refused ends with the refusal's code, and nothing more begins", async () => {
     const step = underWay();
-    const rig = new Rig(oneStep(step));
+    const rig = new ReplayRig(oneStep(step));
     await rig.replay();
     rig.ledger.fence += 1;
     step.end.open("ghost");
@@ -330,7 +330,7 @@ describe("a run that is lost", () => {
         await run.step("last", () => 1);
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     await rig.env.settle();
     process.off("unhandledRejection", listener);
@@ -350,7 +350,7 @@ describe("a handler in a plain await", () => {
         await plain[1]?.promise;
       },
     });
-    const rig = new Rig(v, undefined, { idleMs: 10_000 });
+    const rig = new ReplayRig(v, undefined, { idleMs: 10_000 });
     await rig.replay();
     expect(rig.reports.map(({ entries }) => entries.length)).toEqual([1]);
     await rig.env.advance(9_999);
@@ -373,7 +373,7 @@ describe("a handler that goes on just before its run was to be stalled", () => {
         return run.step("s", () => end.promise);
       },
     });
-    const rig = new Rig(v, undefined, { idleMs: 10_000 });
+    const rig = new ReplayRig(v, undefined, { idleMs: 10_000 });
     await rig.replay();
     rig.env.after(9_999, () => plain.open());
     await rig.env.advance(9_999);
@@ -385,7 +385,7 @@ describe("a handler that goes on just before its run was to be stalled", () => {
 
 describe("while no effect may begin", () => {
   it("the run waits, and goes on once one may", async () => {
-    const rig = new Rig(workflow({ name: "w" }).v("1", { handler: (run) => run.step("s", () => 1) }));
+    const rig = new ReplayRig(workflow({ name: "w" }).v("1", { handler: (run) => run.step("s", () => 1) }));
     rig.mayBegin = false;
     await rig.replay();
     await rig.env.advance(5_000);

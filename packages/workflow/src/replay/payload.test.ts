@@ -1,6 +1,6 @@
 import { performer, type TaskCall } from "@aikirun/lib/internal";
 import { describe, expect, it } from "vitest";
-import { Rig } from "../../test/rig.ts";
+import { ReplayRig } from "../../test/rig.ts";
 import { workflow } from "../definition/workflow.ts";
 
 /** A task of this name, as `@aikirun/task` would call it. */
@@ -28,7 +28,7 @@ async function seenOf(output: unknown, input?: unknown): Promise<unknown[]> {
       return given;
     },
   });
-  const rig = new Rig(v);
+  const rig = new ReplayRig(v);
   await rig.toEnd();
   expect(rig.ledger.fence).toBe(2);
   return [...seen, ...given];
@@ -93,7 +93,7 @@ describe("what a task is given", () => {
         await run[performer](task("t", 1, () => 1));
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.toEnd();
     expect(rig.ledger.status).toBe("completed");
     expect(seen).toEqual([seen[0], seen[0]]);
@@ -109,7 +109,7 @@ describe("what a task is given", () => {
         await run[performer]({ ...task("a:b#c", { a: 2 }, () => 1), key: "k/1" });
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     const addresses = rig.ledger.entries.map(({ address }) => address);
     const [first = ""] = addresses;
@@ -140,7 +140,7 @@ describe("what a task is given", () => {
         return [good, bad];
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.toEnd();
     expect(rig.output).toEqual([9, expect.stringContaining("no number")]);
     expect(rig.ledger.entries.filter(({ value }) => value.type === "retrying")).toEqual([]);
@@ -164,7 +164,7 @@ describe("a workflow's own input and output", () => {
     });
     const outcomes: unknown[] = [];
     for (const input of [10, 1, -1, undefined]) {
-      const rig = new Rig(v, input);
+      const rig = new ReplayRig(v, input);
       await rig.replay();
       outcomes.push(rig.output ?? rig.ledger.error?.message);
     }
@@ -190,7 +190,7 @@ describe("names such as constructor", () => {
         return seen;
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.toEnd();
     expect(rig.output).toEqual(names);
   });

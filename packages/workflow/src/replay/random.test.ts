@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { type Program, pick, type Random, randomFrom, randomProgram, versionOf } from "../../test/program.ts";
-import { type Gate, Rig } from "../../test/rig.ts";
+import { type Gate, ReplayRig } from "../../test/rig.ts";
 
 const seeds = 600;
 
 /** Everything that may happen to a run meanwhile, at random, until it ends. */
-async function live(rig: Rig, random: Random, tries: Array<Gate<number>>): Promise<void> {
+async function live(rig: ReplayRig, random: Random, tries: Array<Gate<number>>): Promise<void> {
   const { ledger, env } = rig;
   let crashes = 0;
   let value = 0;
@@ -75,8 +75,8 @@ async function live(rig: Rig, random: Random, tries: Array<Gate<number>>): Promi
 }
 
 /** The record of an ended run, executed once more by a worker that knows nothing else. */
-async function replayed(rig: Rig, program: Program): Promise<Rig> {
-  const again = new Rig(versionOf(program, []));
+async function replayed(rig: ReplayRig, program: Program): Promise<ReplayRig> {
+  const again = new ReplayRig(versionOf(program, []));
   again.ledger.entries.push(...rig.ledger.entries);
   again.ledger.inbox = rig.ledger.inbox;
   again.ledger.attempt = rig.ledger.attempt;
@@ -91,7 +91,7 @@ describe("random programs", () => {
       const random = randomFrom(seed);
       const program: Program = { kind: "sequence", parts: [randomProgram(random), randomProgram(random)] };
       const tries: Array<Gate<number>> = [];
-      const rig = new Rig(versionOf(program, tries));
+      const rig = new ReplayRig(versionOf(program, tries));
       await rig.replay();
       const story = `seed ${seed}: ${JSON.stringify(program)}`;
       await live(rig, random, tries).catch((error: unknown) => {

@@ -1,6 +1,6 @@
 import { NonRetryableError, type RetryPolicy, TaskFailedError } from "@aikirun/lib";
 import { describe, expect, it } from "vitest";
-import { Rig } from "../../test/rig.ts";
+import { ReplayRig } from "../../test/rig.ts";
 import { workflow } from "../definition/workflow.ts";
 
 const short: RetryPolicy = { type: "fixed", maxAttempts: 3, delayMs: 400 };
@@ -31,7 +31,7 @@ function flaky(fails: number, retry: RetryPolicy, tries: number[], thrown: () =>
 describe("a task that fails", () => {
   it("is tried again after a short delay that holds the slot", async () => {
     const tries: number[] = [];
-    const rig = new Rig(flaky(2, short, tries));
+    const rig = new ReplayRig(flaky(2, short, tries));
     await rig.replay();
     expect(tries).toEqual([1]);
     await rig.env.advance(399);
@@ -49,7 +49,7 @@ describe("a task that fails", () => {
   it("gives the run back for a long delay, and goes on with the next try", async () => {
     for (const isCached of [true, false]) {
       const tries: number[] = [];
-      const rig = new Rig(flaky(2, long, tries));
+      const rig = new ReplayRig(flaky(2, long, tries));
       await rig.toEnd({ isCached });
       expect(rig.output).toBe(3);
       expect(tries).toEqual([1, 2, 3]);
@@ -63,7 +63,7 @@ describe("a task that fails", () => {
 
   it("waits its short delay again after a crash, and keeps count of its tries", async () => {
     const tries: number[] = [];
-    const rig = new Rig(flaky(2, short, tries));
+    const rig = new ReplayRig(flaky(2, short, tries));
     await rig.replay();
     rig.kill();
     await rig.replay();
@@ -76,7 +76,7 @@ describe("a task that fails", () => {
 
   it("opens its long delay again after a crash, without another try", async () => {
     const tries: number[] = [];
-    const rig = new Rig(flaky(1, long, tries));
+    const rig = new ReplayRig(flaky(1, long, tries));
     await rig.replay();
     rig.kill();
     rig.ledger.status = "queued";
@@ -98,12 +98,12 @@ describe("a task that fails", () => {
       tries,
       () => new RangeError(`no ${tries.length}`),
     );
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     await rig.env.advance(0);
     const seen = { code: "TASK_FAILED", cause: "no 2", name: "RangeError" };
     expect(rig.output).toEqual(seen);
-    const again = new Rig(v);
+    const again = new ReplayRig(v);
     again.ledger.entries.push(...rig.ledger.entries);
     await again.replay();
     expect(again.output).toEqual(seen);
@@ -112,7 +112,7 @@ describe("a task that fails", () => {
 
   it("is not tried again after a NonRetryableError", async () => {
     const tries: number[] = [];
-    const rig = new Rig(flaky(9, short, tries, () => new NonRetryableError("never")));
+    const rig = new ReplayRig(flaky(9, short, tries, () => new NonRetryableError("never")));
     await rig.replay();
     expect(tries).toEqual([1]);
     expect(rig.output).toEqual({ code: "TASK_FAILED", cause: "never", name: "NonRetryableError" });
@@ -132,7 +132,7 @@ describe("a task that fails", () => {
           { timeout: { seconds: 5 }, retry: short },
         ),
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     await rig.env.advance(4_999);
     expect(signals[0]?.aborted).toBe(false);
@@ -157,7 +157,7 @@ describe("a task that fails", () => {
           { retry: long },
         ),
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.toEnd();
     const [key] = keys[0]?.split(" ") ?? [];
     expect(key).toMatch(/^01900000-0000-7000-8000-000000000001:step:s@/);
@@ -180,7 +180,7 @@ describe("a run that fails", () => {
         return run.attempt;
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.toEnd();
     expect(rig.output).toBe(2);
     expect(begun).toEqual(["a1", "b1", "b2"]);
@@ -205,7 +205,7 @@ describe("a run that fails", () => {
         );
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.toEnd();
     expect(rig.ledger.status).toBe("completed");
     expect(tries).toEqual(["1.1", "1.2", "1.3", "2.1", "2.2", "2.3"]);
@@ -219,11 +219,11 @@ describe("a run that fails", () => {
         throw new Error("no");
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     rig.ledger.retry = { type: "never" };
     await rig.replay();
     expect(rig.end).toMatchObject({ type: "finished", status: "failed" });
-    const own = new Rig(v);
+    const own = new ReplayRig(v);
     await own.replay();
     expect(own.end).toMatchObject({ type: "finished", status: "retrying" });
   });
@@ -239,7 +239,7 @@ describe("a run that fails", () => {
       workflow({ name: "w" }).v("1", { retry, handler: () => new Date() }),
     ];
     for (const version of versions) {
-      const rig = new Rig(version);
+      const rig = new ReplayRig(version);
       await rig.replay();
       expect(rig.end).toMatchObject({ type: "finished", status: "failed" });
     }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Ledger } from "../../test/ledger.ts";
-import { gate, Rig } from "../../test/rig.ts";
+import { gate, ReplayRig } from "../../test/rig.ts";
 import { event } from "../definition/event.ts";
 import { workflow } from "../definition/workflow.ts";
 
@@ -28,7 +28,7 @@ describe("a wait that ends before it is opened again", () => {
         await run.events.end.wait();
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     expect(rig.reports.at(-1)?.opens).toHaveLength(2);
     rig.kill();
@@ -54,7 +54,7 @@ describe("sleep", () => {
         return run.sleep("nap", { seconds: 90 });
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     expect(rig.reports).toMatchObject([
       {
@@ -78,7 +78,7 @@ describe("sleep", () => {
         await run.sleep({ days: 1 });
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     rig.ledger.wake();
     await rig.resume();
@@ -88,7 +88,7 @@ describe("sleep", () => {
 
   it("keeps its deadline when it is opened again", async () => {
     const v = workflow({ name: "w" }).v("1", { handler: (run) => run.sleep({ seconds: 10 }) });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     await rig.env.advance(6_000);
     rig.kill();
@@ -101,7 +101,7 @@ describe("sleep", () => {
     const v = workflow({ name: "w" }).v("1", {
       handler: (run) => run.sleep({ seconds: Number.NaN }).catch((error: { code: string }) => error.code),
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     expect(rig.output).toBe("INVALID_DURATION");
     expect(rig.ledger.entries).toEqual([]);
@@ -121,7 +121,7 @@ describe("an event", () => {
         return codes;
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     expect(rig.output).toEqual(["INVALID_OPTION", "INVALID_OPTION", "INVALID_DURATION", "INVALID_OPTION"]);
     expect(rig.ledger.entries).toEqual([]);
@@ -137,7 +137,7 @@ describe("an event", () => {
   });
 
   it("sent before its wait is kept for it, in order", async () => {
-    const rig = new Rig(waiting);
+    const rig = new ReplayRig(waiting);
     rig.ledger.event("approved", { by: "ada" });
     rig.ledger.event("approved", { by: "bob" });
     await rig.replay();
@@ -147,7 +147,7 @@ describe("an event", () => {
 
   it("that comes too late times out its wait and serves the next", async () => {
     for (const isCached of [true, false]) {
-      const rig = new Rig(waiting);
+      const rig = new ReplayRig(waiting);
       await rig.replay();
       await rig.env.advance(3_600_000);
       rig.ledger.tick();
@@ -163,7 +163,7 @@ describe("an event", () => {
       events,
       handler: (run) => Promise.race([run.events.approved.wait(), run.step("s", () => new Promise<never>(() => {}))]),
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     await rig.replay();
     expect(rig.listening).toEqual([true]);
     rig.ledger.event("approved", { by: "ada" });
@@ -181,7 +181,7 @@ describe("an event", () => {
         return [await built.wait(), timed.timedOut, (await nothing.wait()) ?? null];
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     rig.ledger.event("nothing");
     rig.ledger.event("constructor", 7);
     rig.ledger.event("__proto__", 8);
@@ -205,7 +205,7 @@ describe("an event", () => {
         return [first, await run.events.count.wait()];
       },
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     rig.ledger.event("count", "one");
     rig.ledger.event("count", 2);
     await rig.replay();
@@ -217,7 +217,7 @@ describe("an event", () => {
       events,
       handler: (run) => Promise.all(Array.from({ length: 10 }, () => run.events.constructor.wait())),
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     for (let n = 0; n < 4; n++) rig.ledger.event("constructor", n);
     await rig.replay();
     for (let n = 4; n < 10; n++) rig.ledger.event("constructor", n);
@@ -231,7 +231,7 @@ describe("more waits than a run may have", () => {
     const v = workflow({ name: "w" }).v("1", {
       handler: (run) => Promise.all(Array.from({ length: 3_000 }, () => run.sleep({ days: 1 }))),
     });
-    const rig = new Rig(v);
+    const rig = new ReplayRig(v);
     const { ledger } = rig;
     const report = ledger.report.bind(ledger);
     ledger.report = (draft, fence) => {
