@@ -47,7 +47,7 @@ export function parse(path: string, text: string): { source: SourceFile; errors:
     program: parsed.program,
     comments: parsed.comments,
     imports: importsOf(parsed.program),
-    test: /\.(test|suite)\.tsx?$/.test(path) || /^(tests|bench|examples|packages\/[^/]+\/test)\//.test(path),
+    test: /\.(test|suite)\.tsx?$/.test(path) || /^(testing|tests|bench|examples|packages\/[^/]+\/test)\//.test(path),
     package: /^packages\/([^/]+)\//.exec(path)?.[1] ?? null,
     lineAt,
   };

@@ -2,7 +2,7 @@
 
 import type { Entry, Value } from "@aikirun/lib/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Run, WholeRun } from "../../packages/server/src/core/run.ts";
+import type { Run } from "../../packages/server/src/core/run.ts";
 import type { ListLimits } from "../../packages/server/src/storage/find.ts";
 import { fitting } from "../../packages/server/src/storage/heavy.ts";
 import type { Batch, Obstacle, Reader, Storage, Transaction } from "../../packages/server/src/storage/storage.ts";

@@ -3,8 +3,8 @@ import { describeError } from "@aikirun/lib/internal";
 import type { ReplyOf, RequestOf, RunSpec, RunView } from "@aikirun/lib/protocol";
 import { event, workflow } from "@aikirun/workflow";
 import { describe, expect, expectTypeOf, it } from "vitest";
-import { ending, type Script, scriptedApi, viewOf } from "../test/scripted-api.ts";
-import { settled, virtualEnv } from "../test/virtual-env.ts";
+import { ending, type Script, scriptedApi, viewOf } from "@aikirun/testing/scripted-api";
+import { uuid, settled, virtualEnv } from "@aikirun/testing/virtual-env";
 import { client } from "./client.ts";
 
 const proto = "__proto__";
@@ -66,7 +66,7 @@ describe("starting a run", () => {
     );
     expect(asked.start[0]?.request.runs).toEqual([
       {
-        id: "id-1",
+        id: uuid(1),
         name: "order",
         versionId: "1.0.0",
         input: '{"z":1}',
@@ -86,7 +86,7 @@ describe("starting a run", () => {
     const { aiki, asked } = await connect({ start: started });
     await orderV1.start(aiki, undefined, { at: new Date(1_234), timeout: { minutes: 1 } });
     expect(asked.start[0]?.request.runs).toEqual([
-      { id: "id-1", name: "order", versionId: "1.0.0", at: 1_234, timeoutMs: 60_000 },
+      { id: uuid(1), name: "order", versionId: "1.0.0", at: 1_234, timeoutMs: 60_000 },
     ]);
   });
 
@@ -335,7 +335,7 @@ describe("a handle", () => {
       }),
     });
     expect((await aiki.runs.get("stalled").retry()).id).toBe("stalled");
-    expect((await aiki.runs.get("failed").retry()).id).toMatch(/^id-/);
+    expect((await aiki.runs.get("failed").retry()).id).toBe(uuid(3));
   });
 
   it("says why a signal was refused", async () => {
@@ -404,6 +404,6 @@ describe("closing a client", () => {
     const closed = aiki.close();
     answer();
     await closed;
-    expect((await start).id).toBe("id-1");
+    expect((await start).id).toBe(uuid(1));
   });
 });

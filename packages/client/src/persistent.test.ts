@@ -1,7 +1,7 @@
 import { AikiError } from "@aikirun/lib";
+import { scriptedApi } from "@aikirun/testing/scripted-api";
+import { virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { scriptedApi } from "../test/scripted-api.ts";
-import { virtualEnv } from "../test/virtual-env.ts";
 import { persistent } from "./persistent.ts";
 import { ServerBusy } from "./transient.ts";
 

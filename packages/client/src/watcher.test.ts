@@ -1,7 +1,7 @@
 import { AikiError } from "@aikirun/lib";
+import { ending, scriptedApi, untilAborted, viewOf } from "@aikirun/testing/scripted-api";
+import { settled, virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { ending, scriptedApi, untilAborted, viewOf } from "../test/scripted-api.ts";
-import { settled, virtualEnv } from "../test/virtual-env.ts";
 import { watcher } from "./watcher.ts";
 
 function setup() {

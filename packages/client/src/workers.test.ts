@@ -1,7 +1,7 @@
 import type { LiveWorker } from "@aikirun/lib/protocol";
+import { scriptedApi } from "@aikirun/testing/scripted-api";
+import { virtualEnv } from "@aikirun/testing/virtual-env";
 import { expect, expectTypeOf, it } from "vitest";
-import { scriptedApi } from "../test/scripted-api.ts";
-import { virtualEnv } from "../test/virtual-env.ts";
 import { client } from "./client.ts";
 
 const worker: LiveWorker = {

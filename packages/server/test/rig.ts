@@ -16,12 +16,12 @@ import type {
   SignalResult,
   StartResult,
 } from "@aikirun/lib/protocol";
+import { type VirtualEnv, virtualEnv } from "@aikirun/testing/virtual-env";
 import type { Settings } from "../src/core/run.ts";
 import { createEngine, type Engine, type ObservedBatch } from "../src/engine/engine.ts";
 import { memoryStorage } from "../src/storage/memory/memory.ts";
 import type { Storage } from "../src/storage/storage.ts";
 import { type WatchedStorage, watchedStorage } from "./storage.ts";
-import { type VirtualEnv, virtualEnv } from "./virtual-env.ts";
 
 export interface EngineRig {
   env: VirtualEnv;

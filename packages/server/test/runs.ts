@@ -1,9 +1,9 @@
 /** Runs and commands for tests of the core: complete, with what a test is about said by the test. */
 
 import type { NewEntry, Next, OpenWait, Report, ReportedStall } from "@aikirun/lib/protocol";
+import { uuid } from "@aikirun/testing/virtual-env";
 import { dueOf } from "../src/core/draft.ts";
 import type { Command, Decision, Entry, Interrupted, Moment, Run, Settings, State, Wait } from "../src/core/run.ts";
-import { uuid } from "./virtual-env.ts";
 
 /** When every run of these tests is looked at. */
 export const now = 1_000_000;

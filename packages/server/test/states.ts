@@ -1,5 +1,6 @@
 /** Every state that a decision may meet, and every command, as the table of the core needs them. */
 
+import { uuid } from "@aikirun/testing/virtual-env";
 import { decide } from "../src/core/decide.ts";
 import type { Command, Decision, Run } from "../src/core/run.ts";
 import {
@@ -33,7 +34,6 @@ import {
   sleepWait,
   suspend,
 } from "./runs.ts";
-import { uuid } from "./virtual-env.ts";
 
 const parent = { id: uuid(9), address: "child:order:x#0" };
 

@@ -2,12 +2,12 @@
 
 import { withdrawnAddress } from "@aikirun/lib/internal";
 import type { NewEntry, Next, OpenWait, Report } from "@aikirun/lib/protocol";
+import { uuid } from "@aikirun/testing/virtual-env";
 import { decide } from "../src/core/decide.ts";
 import type { Claim, Command, Decision, Effect, Entry, Moment, Run, State } from "../src/core/run.ts";
 import { openRun } from "../src/core/start.ts";
 import { keysOf, keyText } from "../src/engine/known.ts";
 import { kinds, settings } from "./runs.ts";
-import { uuid } from "./virtual-env.ts";
 
 const beginning = 1_000_000;
 

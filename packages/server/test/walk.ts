@@ -2,13 +2,13 @@
 
 import { withdrawnAddress } from "@aikirun/lib/internal";
 import type { NewEntry, Next, OpenWait } from "@aikirun/lib/protocol";
+import { uuid } from "@aikirun/testing/virtual-env";
 import fc from "fast-check";
 import { decide } from "../src/core/decide.ts";
 import type { Command, Decision, Entry, Moment, Run } from "../src/core/run.ts";
 import { openRun } from "../src/core/start.ts";
 import { keysOf, keyText } from "../src/engine/known.ts";
 import { diverged, error, settings } from "./runs.ts";
-import { uuid } from "./virtual-env.ts";
 
 /** One step, before it is known what the run will be like by then. */
 export interface Step {

@@ -1,6 +1,6 @@
+import { scriptedApi } from "@aikirun/testing/scripted-api";
+import { virtualEnv } from "@aikirun/testing/virtual-env";
 import { expect, it } from "vitest";
-import { scriptedApi } from "../test/scripted-api.ts";
-import { virtualEnv } from "../test/virtual-env.ts";
 import { presence } from "./presence.ts";
 
 function setup() {

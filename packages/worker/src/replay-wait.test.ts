@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { virtualEnv } from "../test/virtual-env.ts";
+import { virtualEnv } from "@aikirun/testing/virtual-env";
 import { ReplayWait } from "./replay-wait.ts";
 
 function setup() {

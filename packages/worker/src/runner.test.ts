@@ -1,10 +1,10 @@
 import { AikiError, silentLogger } from "@aikirun/lib";
 import type { ClaimedRun } from "@aikirun/lib/protocol";
+import { claimedRun, type Script, scriptedApi } from "@aikirun/testing/scripted-api";
+import { settled, virtualEnv } from "@aikirun/testing/virtual-env";
 import { workflow } from "@aikirun/workflow";
 import { type ActivationEnd, type Execution, type Host, registry } from "@aikirun/workflow/internal";
 import { describe, expect, it } from "vitest";
-import { claimedRun, type Script, scriptedApi } from "../test/scripted-api.ts";
-import { settled, virtualEnv } from "../test/virtual-env.ts";
 import { instant } from "./leases.ts";
 import { Runner } from "./runner.ts";
 

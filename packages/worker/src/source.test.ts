@@ -1,9 +1,9 @@
 import { AikiError, type ErrorCode, silentLogger } from "@aikirun/lib";
 import type { ClaimedRun, Served } from "@aikirun/lib/protocol";
+import { claimedRun, type Script, scriptedApi, untilAborted } from "@aikirun/testing/scripted-api";
+import { settled, uuid, virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
 import { growth } from "../test/growth.ts";
-import { claimedRun, type Script, scriptedApi, untilAborted } from "../test/scripted-api.ts";
-import { settled, virtualEnv } from "../test/virtual-env.ts";
 import { source } from "./source.ts";
 import { adaptivePolling } from "./subscribers/polling.ts";
 import type { Answer, Question, Subscriber } from "./subscribers/subscriber.ts";
@@ -63,7 +63,7 @@ describe("taking runs", () => {
     expect(state.taken).toEqual(["run-1", "run-2"]);
     expect(asked.claim.map(({ request }) => request.limit)).toEqual([2, 1]);
     expect(asked.claim[0]?.request).toEqual({
-      claimId: "id-1",
+      claimId: uuid(1),
       session: "s",
       worker: "w",
       serves: [{ name: "order", versionId: "1" }],
@@ -148,7 +148,7 @@ describe("taking runs", () => {
       state.free = free;
       claims.takenBack();
       await env.advance(5_000);
-      expect(recalled).toEqual(["id-1"]);
+      expect(recalled).toEqual([uuid(1)]);
       expect(asked.claim.map(({ request }) => request.limit)).toEqual(limits);
       state.free = 2;
       claims.freed();

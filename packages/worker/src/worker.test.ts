@@ -1,10 +1,10 @@
 import { client } from "@aikirun/client";
 import { AikiError, type ErrorCode, silentLogger } from "@aikirun/lib";
 import type { Entry, ReportResult } from "@aikirun/lib/protocol";
+import { claimedRun, entry, type Script, scriptedApi, untilAborted, viewOf } from "@aikirun/testing/scripted-api";
+import { settled, virtualEnv } from "@aikirun/testing/virtual-env";
 import { workflow } from "@aikirun/workflow";
 import { describe, expect, it } from "vitest";
-import { claimedRun, entry, type Script, scriptedApi, untilAborted, viewOf } from "../test/scripted-api.ts";
-import { settled, virtualEnv } from "../test/virtual-env.ts";
 import type { WorkerParams } from "./config.ts";
 import type { Subscriber } from "./subscribers/subscriber.ts";
 import { worker } from "./worker.ts";

@@ -1,89 +1,14 @@
-import { type Env, type Logger, silentLogger } from "@aikirun/lib";
+import { type Logger, silentLogger } from "@aikirun/lib";
 import type { ReportResult } from "@aikirun/lib/protocol";
+import { type VirtualEnv, virtualEnv } from "@aikirun/testing/virtual-env";
 import type { ExecutableVersion } from "../src/definition/version.ts";
 import type { ActivationEnd, Execution, Host, ReportDraft } from "../src/replay/contract.ts";
 import { createExecution, type ExecutionOptions } from "../src/replay/execution.ts";
 import { RunLedger } from "./ledger.ts";
 
-interface Timer {
-  at: number;
-  then: () => void;
-}
-
-/** A clock that moves only when told to; microtasks are the real ones. */
-export class ManualEnv implements Env {
-  time = 1_000_000;
-  #timers = new Set<Timer>();
-  #soon = 0;
-  #randoms = 0;
-
-  now(): number {
-    return this.time;
-  }
-  elapsed(): number {
-    return this.time;
-  }
-  random(): number {
-    this.#randoms += 1;
-    return (this.#randoms * 0.37) % 1;
-  }
-  id(): string {
-    return "id";
-  }
-  after(delayMs: number, then: () => void): () => void {
-    const timer = { at: this.time + delayMs, then };
-    this.#timers.add(timer);
-    return () => this.#timers.delete(timer);
-  }
-  soon(then: () => void): void {
-    this.#soon += 1;
-    setImmediate(() => {
-      this.#soon -= 1;
-      then();
-    });
-  }
-
-  drained(then: () => void): void {
-    this.#soon += 1;
-    queueMicrotask(() =>
-      process.nextTick(() => {
-        this.#soon -= 1;
-        then();
-      }),
-    );
-  }
-
-  get timers(): number {
-    return this.#timers.size;
-  }
-
-  /** Until nothing moves without the clock. */
-  async settle(): Promise<void> {
-    for (let still = 0; still < 3; still++) {
-      if (this.#soon > 0) still = -1;
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-  }
-
-  /** Moves the clock, firing timers in order; those of one moment together. */
-  async advance(ms: number): Promise<void> {
-    const end = this.time + ms;
-    await this.settle();
-    for (;;) {
-      const due = [...this.#timers].filter(({ at }) => at <= end);
-      if (due.length === 0) break;
-      const first = Math.min(...due.map(({ at }) => at));
-      this.time = Math.max(this.time, first);
-      for (const timer of due.filter(({ at }) => at === first)) if (this.#timers.delete(timer)) timer.then();
-      await this.settle();
-    }
-    this.time = end;
-  }
-}
-
 /** A worker of one run, and the server behind it. */
 export class ReplayRig {
-  readonly env: ManualEnv = new ManualEnv();
+  readonly env: VirtualEnv = virtualEnv(countedRandom());
   readonly ledger: RunLedger = new RunLedger(() => this.env.now());
   readonly listening: boolean[] = [];
   readonly expecting: Array<string | null> = [];
@@ -208,6 +133,15 @@ export class ReplayRig {
       },
     };
   }
+}
+
+/** Another number at each call. */
+function countedRandom(): () => number {
+  let count = 0;
+  return () => {
+    count += 1;
+    return (count * 0.37) % 1;
+  };
 }
 
 /** A promise that the test settles. */

@@ -1,6 +1,6 @@
 import { silentLogger } from "@aikirun/lib";
+import { type VirtualEnv, virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { type VirtualEnv, virtualEnv } from "../../test/virtual-env.ts";
 import type { Keys, NewKey } from "../storage/keys.ts";
 import { memoryStorage } from "../storage/memory/memory.ts";
 import { freshMs, type KnownKeys, knownKeys } from "./known-keys.ts";

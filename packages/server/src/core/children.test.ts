@@ -1,8 +1,8 @@
 import type { ChildStart } from "@aikirun/lib/protocol";
+import { uuid } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
 import { childAddress, go, queued } from "../../test/runs.ts";
 import { Story } from "../../test/story.ts";
-import { uuid } from "../../test/virtual-env.ts";
 import type { Run, State, Taken } from "./run.ts";
 
 const spec = { id: uuid(2), name: "ship", versionId: "1", referenceId: "ref", inputHash: "h" };

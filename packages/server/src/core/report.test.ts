@@ -1,8 +1,8 @@
 import type { Ask, Entry, ReportedStall } from "@aikirun/lib/protocol";
+import { uuid } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
 import { at, childAddress, diverged, error, go, returned, suspend } from "../../test/runs.ts";
 import { Story } from "../../test/story.ts";
-import { uuid } from "../../test/virtual-env.ts";
 import { decide } from "./decide.ts";
 
 const minute = 60_000;

@@ -1,8 +1,8 @@
 import type { OpenWait } from "@aikirun/lib/protocol";
+import { uuid } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
 import { awaitsChild, childAddress, childEnded, diverged, error, returned, settings } from "../../test/runs.ts";
 import { Story } from "../../test/story.ts";
-import { uuid } from "../../test/virtual-env.ts";
 
 const minute = 60_000;
 

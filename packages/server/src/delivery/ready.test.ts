@@ -1,5 +1,5 @@
+import { uuid } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { uuid } from "../../test/virtual-env.ts";
 import { type Audience, type Hint, type Ready, readyRuns } from "./ready.ts";
 import type { StreamName } from "./streams.ts";
 

@@ -1,8 +1,8 @@
 import type { Api, ClaimReply, ClaimRequest } from "@aikirun/lib/protocol";
+import { settled } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
 import { rig, type Speaker } from "../../test/rig.ts";
 import { awaits, complete, go, kinds, returned, sleeps, suspend } from "../../test/runs.ts";
-import { settled } from "../../test/virtual-env.ts";
 
 /** Whether a promise has been settled when nothing can go on without time passing. */
 async function isSettled(promise: Promise<unknown>): Promise<boolean> {

@@ -1,8 +1,8 @@
 import type { Next } from "@aikirun/lib/protocol";
+import { settled, virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
 import { rig } from "../../test/rig.ts";
 import { awaits, complete, diverged, error, fail, go, kinds, returned, sleeps, suspend } from "../../test/runs.ts";
-import { settled, virtualEnv } from "../../test/virtual-env.ts";
 import { memoryStorage } from "../storage/memory/memory.ts";
 import type { Storage } from "../storage/storage.ts";
 

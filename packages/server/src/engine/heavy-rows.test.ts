@@ -2,7 +2,7 @@ import { limits, type RunStatus } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import { type Rig, rig } from "../../test/rig.ts";
 import { aRun, awaitingChild, queued, running, sleeping } from "../../test/runs.ts";
-import { uuid } from "../../test/virtual-env.ts";
+import { uuid } from "@aikirun/testing/virtual-env";
 import type { Run, State, Wait } from "../core/run.ts";
 
 const count = 8;

@@ -1,7 +1,7 @@
+import { virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
 import { codes, rig } from "../../test/rig.ts";
 import { go, returned } from "../../test/runs.ts";
-import { virtualEnv } from "../../test/virtual-env.ts";
 import { memoryStorage } from "../storage/memory/memory.ts";
 import type { Reader, Storage } from "../storage/storage.ts";
 

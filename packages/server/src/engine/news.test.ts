@@ -1,5 +1,5 @@
+import { uuid, virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { uuid, virtualEnv } from "../../test/virtual-env.ts";
 import type { Hint } from "../delivery/ready.ts";
 import { type Channel, type News, serverNews } from "./news.ts";
 

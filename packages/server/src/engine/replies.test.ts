@@ -1,9 +1,9 @@
 import { relationTo } from "@aikirun/lib/internal";
 import { type ClaimedRun, type Entry, limits, type Next, type RunStatus } from "@aikirun/lib/protocol";
+import { settled } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
 import { only, rig, type Speaker } from "../../test/rig.ts";
 import { complete, error, go, returned } from "../../test/runs.ts";
-import { settled } from "../../test/virtual-env.ts";
 
 const bytes = 1_900_000;
 const large = JSON.stringify("x".repeat(bytes));

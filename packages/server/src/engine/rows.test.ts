@@ -1,6 +1,6 @@
+import { uuid } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
 import { aRun, queued } from "../../test/runs.ts";
-import { uuid } from "../../test/virtual-env.ts";
 import { isUnread } from "../core/unread.ts";
 import { cachedRows, rowsBytes } from "./rows.ts";
 

@@ -1,9 +1,9 @@
 import { askAddress, childWaitAddress, withdrawnAddress } from "@aikirun/lib/internal";
 import type { NewEntry, ReportedStall, RunView } from "@aikirun/lib/protocol";
+import { uuid } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
 import { codes, rig, type Speaker } from "../../test/rig.ts";
 import { aRun, awaitingChild, awaits, diverged, error, go, sleeping, sleepWait, suspend } from "../../test/runs.ts";
-import { uuid } from "../../test/virtual-env.ts";
 import type { Run } from "../core/run.ts";
 import { wholeRun } from "../core/unread.ts";
 import type { Surroundings } from "./explanation.ts";

@@ -1,7 +1,7 @@
 import { AikiError, type LogFields, silentLogger } from "@aikirun/lib";
 import { type Api, verbs } from "@aikirun/lib/protocol";
+import { virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { virtualEnv } from "../../test/virtual-env.ts";
 import { knownKeys } from "../auth/known-keys.ts";
 import { mintSecret } from "../auth/secret.ts";
 import { memoryStorage } from "../storage/memory/memory.ts";

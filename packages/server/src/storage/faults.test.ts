@@ -1,6 +1,6 @@
 import { AikiError, type LogFields, type Logger, silentLogger } from "@aikirun/lib";
+import { virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { virtualEnv } from "../../test/virtual-env.ts";
 import { StorageFaults } from "./faults.ts";
 
 type LoggedFault = [level: string, message: string, fields: LogFields | undefined];

@@ -1,7 +1,7 @@
 import type { Env } from "@aikirun/lib";
+import { settled, virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
 import { growth } from "../../test/growth.ts";
-import { settled, virtualEnv } from "../../test/virtual-env.ts";
 import { adaptivePolling, polling } from "./polling.ts";
 import type { Answer, Subscriber } from "./subscriber.ts";
 

@@ -144,7 +144,7 @@ describe("a run whose code changed", () => {
     const reports = rig.reports.length;
     await rig.replay();
     expect(rig.end).toEqual({ type: "suspended" });
-    rig.env.time += 10_000;
+    rig.env.jump(10_000);
     rig.ledger.tick();
     await rig.resume();
     await rig.env.advance(500);

@@ -94,7 +94,7 @@ describe("a sequential workflow", () => {
     expect(steps.begun).toEqual(["a"]);
     rig.kill();
     rig.held = null;
-    rig.env.time += 5_000;
+    rig.env.jump(5_000);
     await rig.replay();
     steps.of("a").open("x");
     await rig.env.settle();
@@ -322,7 +322,7 @@ describe("a race between a task and a sleep", () => {
     expect(rig.listening).toEqual([true]);
     steps.of("task").open("first");
     await rig.env.settle();
-    rig.env.time += 10_000;
+    rig.env.jump(10_000);
     rig.ledger.tick();
     await rig.replay();
     expect(winners).toEqual(["first", "first"]);

@@ -1,6 +1,8 @@
 import {
   type Api,
   apiFrom,
+  type ClaimedRun,
+  type Entry,
   type ReplyOf,
   type RequestOf,
   type RunView,
@@ -15,18 +17,21 @@ export type Script = {
   [V in Verb]?: (request: RequestOf<V>, signal: AbortSignal | undefined) => ReplyOf<V> | Promise<ReplyOf<V>>;
 };
 
-export interface Asked<Request> {
+export interface ScriptedCall<Request> {
   request: Request;
   signal: AbortSignal | undefined;
 }
 
 export interface ScriptedApi {
   api: Api;
-  asked: { readonly [V in Verb]: Array<Asked<RequestOf<V>>> };
+  asked: { readonly [V in Verb]: Array<ScriptedCall<RequestOf<V>>> };
+  /** Claims of whose recall it was told. */
+  recalled: string[];
 }
 
 /** An Api that answers as told and remembers what it was asked. */
-export function scriptedApi(script: Script): ScriptedApi {
+export function scriptedApi(script: Script, holds = true): ScriptedApi {
+  const recalled: string[] = [];
   const asked: ScriptedApi["asked"] = {
     start: [],
     claim: [],
@@ -38,7 +43,7 @@ export function scriptedApi(script: Script): ScriptedApi {
     read: [],
   };
   const answer = async <Request, Reply>(
-    log: Array<Asked<Request>>,
+    log: Array<ScriptedCall<Request>>,
     request: Request,
     signal: AbortSignal | undefined,
     reply: ((request: Request, signal: AbortSignal | undefined) => Reply | Promise<Reply>) | undefined,
@@ -46,10 +51,27 @@ export function scriptedApi(script: Script): ScriptedApi {
     log.push({ request: structuredClone(request), signal });
     return reply === undefined ? untilAborted(signal) : reply(request, signal);
   };
-  const api = apiFrom((verb) => (request, options) => {
+  /** Of each claim, what ends it as a server does that is told of a recall. */
+  const recalls = new Map<string, AbortController>();
+  const claim: Api["claim"] = async (request, options) => {
+    const recall = recalls.get(request.claimId) ?? new AbortController();
+    recalls.set(request.claimId, recall);
+    if (request.recall === true) {
+      recalled.push(request.claimId);
+      if (holds) recall.abort();
+      return { runs: [], recalled: holds };
+    }
+    const ends = [recall.signal, ...(options?.signal === undefined ? [] : [options.signal])];
+    return answer(asked.claim, request, AbortSignal.any(ends), script.claim).catch((error) => {
+      if (recall.signal.aborted && options?.signal?.aborted !== true) return { runs: [] };
+      throw error;
+    });
+  };
+  const answering = apiFrom((verb) => (request, options) => {
     return answer(asked[verb], request, options?.signal, script[verb]);
   });
-  return { api, asked };
+  const api: Api = { ...answering, claim };
+  return { api, asked, recalled };
 }
 
 /** A long poll that nothing ends but its caller. */
@@ -80,14 +102,14 @@ export function viewOf(id: string, fields: Partial<RunView> = {}): RunView {
   };
 }
 
-export interface Ending {
+export interface ScriptedWatch {
   end(id: string): void;
   say(id: string, result: WatchResult): void;
   watch(request: WatchRequest, signal: AbortSignal | undefined): Promise<WatchReply>;
 }
 
 /** The part of a server that watches: answers when there is something to say of one of the runs. */
-export function ending(): Ending {
+export function ending(): ScriptedWatch {
   const said = new Map<string, WatchResult>();
   const wakes = new Set<() => void>();
   const ready = ({ watched }: WatchRequest) =>
@@ -119,4 +141,29 @@ export function ending(): Ending {
         look();
       }),
   };
+}
+
+export function claimedRun(id: string, fields: Partial<ClaimedRun> = {}): ClaimedRun {
+  return {
+    id,
+    name: "order",
+    versionId: "1",
+    attempt: 1,
+    fence: 1,
+    createdAt: 1,
+    priority: 0,
+    tags: [],
+    origin: id,
+    inbox: 0,
+    hot: false,
+    journal: [],
+    waits: [],
+    lapses: 0,
+    now: 1,
+    ...fields,
+  };
+}
+
+export function entry(seq: number, address = `step:s${seq}#0`): Entry {
+  return { runId: "a", seq, address, attempt: 1, at: 1, fence: 1, value: { type: "returned", output: String(seq) } };
 }
