@@ -28,7 +28,7 @@ function strictness(entry: string): number {
 }
 
 /** The source entry points of all published packages. */
-function entries(tree: Tree): Question[] {
+function entries(tree: Tree): DocQuestion[] {
   return [...tree.texts]
     .filter(([path]) => /^packages\/[^/]+\/package\.json$/.test(path))
     .flatMap(([path, text]) => {
@@ -42,14 +42,14 @@ function entries(tree: Tree): Question[] {
 }
 
 /** What is asked of a file: the symbol `only`, or all of them when it is null. `name` is that of the entry point. */
-interface Question {
+interface DocQuestion {
   path: string;
   only: string | null;
   name: string;
 }
 
 /** Follows re-exports to where symbols are declared. */
-function undocumented(question: Question, sources: ReadonlyMap<string, SourceFile>, seen: Set<string>): Violation[] {
+function undocumented(question: DocQuestion, sources: ReadonlyMap<string, SourceFile>, seen: Set<string>): Violation[] {
   const { path, only, name } = question;
   const source = sources.get(path);
   if (source === undefined || seen.has(`${path} ${only}`)) return [];

@@ -1,10 +1,55 @@
-import { type Rule, type SourceFile, type Violation, violation, walk } from "./source.ts";
+import type { Node } from "oxc-parser";
+import { type Rule, type SourceFile, type Tree, type Violation, violation, walk } from "./source.ts";
+
+interface Declared {
+  name: string;
+  node: Node;
+  source: SourceFile;
+}
 
 const empty = /^(utils?|helpers?|managers?|services?|repositor(y|ies)|impls?|data|infos?|misc|commons?|shared)$/;
 
-/** Rule 6: names that say what a thing is; nothing left for later. */
-export const names: Rule = (tree) =>
-  tree.sources.flatMap((source) => [...path(source), ...declarations(source), ...later(source)]);
+/**
+ * Types of the sources of packages that still share their name with another type. Entries may only be removed: rename a
+ * type instead of adding one. An entry that is no longer needed is a violation.
+ */
+const declaredTwice: ReadonlySet<string> = new Set([
+  "Answer",
+  "Around",
+  "CodeOwner",
+  "Database",
+  "Doorbells",
+  "Explanation",
+  "Fact",
+  "Fields",
+  "Holder",
+  "Journal",
+  "Line",
+  "LineOptions",
+  "List",
+  "Listener",
+  "Moment",
+  "Observe",
+  "Outcome",
+  "Parked",
+  "Presence",
+  "Query",
+  "Question",
+  "RedisConnection",
+  "Refusal",
+  "ReleaseReason",
+  "Rows",
+  "Stream",
+  "Told",
+  "Try",
+  "Walk",
+]);
+
+/** Rule 6: names that say what a thing is, and of types no two alike; nothing left for later. */
+export const names: Rule = (tree) => [
+  ...tree.sources.flatMap((source) => [...path(source), ...declarations(source), ...later(source)]),
+  ...repeated(tree),
+];
 
 function path(source: SourceFile): Violation[] {
   return emptyWords(source.path.replace(/\.tsx?$/, "")).map((word) =>
@@ -15,12 +60,50 @@ function path(source: SourceFile): Violation[] {
 function declarations(source: SourceFile): Violation[] {
   const found: Violation[] = [];
   walk(source.program, (node) => {
-    if (!/^(TSInterfaceDeclaration|TSTypeAliasDeclaration|ClassDeclaration)$/.test(node.type)) return;
-    if (!("id" in node) || node.id === null || node.id.type !== "Identifier") return;
-    for (const word of emptyWords(node.id.name))
-      found.push(violation(source, node, "names", `type ${node.id.name} with "${word}"`));
+    const name = typeNameOf(node);
+    if (name === null) return;
+    for (const word of emptyWords(name)) found.push(violation(source, node, "names", `type ${name} with "${word}"`));
   });
   return found;
+}
+
+/** The name of the type that a node declares, or null. */
+function typeNameOf(node: Node): string | null {
+  if (!/^(TSInterfaceDeclaration|TSTypeAliasDeclaration|ClassDeclaration)$/.test(node.type)) return null;
+  return "id" in node && node.id !== null && node.id.type === "Identifier" ? node.id.name : null;
+}
+
+/** Types of modules that have the name of another module's type. Those inside of functions are their own. */
+function repeated({ sources }: Tree): Violation[] {
+  const declared = new Map<string, Declared[]>();
+  for (const source of sources) {
+    for (const statement of source.program.body) {
+      const node = "declaration" in statement && statement.declaration !== null ? statement.declaration : statement;
+      const name = typeNameOf(node);
+      if (name !== null) declared.set(name, [...(declared.get(name) ?? []), { name, node, source }]);
+    }
+  }
+  const alike = [...declared.values()].flatMap(([first, ...others]) =>
+    first === undefined ? [] : others.map((other) => ({ first, other })),
+  );
+  const found = alike
+    .filter(({ first, other }) => !(declaredTwice.has(first.name) && isOld(first) && isOld(other)))
+    .map(({ first, other }) =>
+      violation(other.source, other.node, "names", `type ${first.name} is declared in ${first.source.path} too`),
+    );
+  const list = sources.find((source) => source.path === "scripts/tidy/names.ts");
+  if (list === undefined) return found;
+  const unneeded = [...declaredTwice].filter((name) => (declared.get(name)?.length ?? 0) < 2);
+  return [
+    ...found,
+    ...unneeded.map((name) =>
+      violation(list, { start: 0 }, "names", `${name} is not declared twice: remove the entry`),
+    ),
+  ];
+}
+
+function isOld({ source }: Declared): boolean {
+  return source.package !== null && !source.test;
 }
 
 function emptyWords(name: string): string[] {

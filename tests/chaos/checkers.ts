@@ -5,13 +5,13 @@ import type { Facts } from "../end-to-end/facts.ts";
 import { type Checkers, checkers as general, grouped, tryOf } from "../end-to-end/invariants.ts";
 import { type Harm, touches } from "./harm.ts";
 import { type ChaosOutput, type ChaosProgram, effectsOf, statusOf, tallyOf, tries } from "./program.ts";
-import type { Reading } from "./users.ts";
+import type { ChaosReading } from "./users.ts";
 import type { Nap } from "./witness.ts";
 
 export interface ChaosFacts extends Facts {
   harms: readonly Harm[];
   naps: readonly Nap[];
-  readings: readonly Reading[];
+  readings: readonly ChaosReading[];
   surprises: readonly string[];
   deaths: readonly string[];
   alarms: readonly string[];

@@ -107,10 +107,7 @@ export async function gather(options: ChaosFleetOptions): Promise<ChaosFleet> {
       return proxyTo(first, ...others);
     }),
   );
-  const subscriber: Ground["subscriber"] =
-    redis === null
-      ? { type: "adaptive_polling" }
-      : { type: "redis_streams", claimMinIdleTimeMs: 2_000, blockTimeMs: 500 };
+  const subscriber = subscriberOf(redis);
   const workers = Array.from({ length: options.workers }, (_, at) => {
     const url = roads[at % roads.length]?.url ?? "";
     const config: ChaosWorkerConfig = { url, redis, subscriber, witness: options.witness, heartbeatMs, slots: 8 };
@@ -143,6 +140,12 @@ export async function gather(options: ChaosFleetOptions): Promise<ChaosFleet> {
       );
     },
   };
+}
+
+function subscriberOf(redis: GroundRedis | null): Ground["subscriber"] {
+  return redis === null
+    ? { type: "adaptive_polling" }
+    : { type: "redis_streams", claimMinIdleTimeMs: 2_000, blockTimeMs: 500 };
 }
 
 /** What a process has said that no fault excuses. */

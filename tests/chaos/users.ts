@@ -9,7 +9,7 @@ import { type ChaosProgramVersion, programVersion } from "./interpreter.ts";
 import { type ChaosProgram, drawProgram, hasChoice, statusOf, tallyOf } from "./program.ts";
 
 /** What one user was told of one run. */
-export interface Reading {
+export interface ChaosReading {
   runId: RunId;
   said: string;
 }
@@ -20,7 +20,7 @@ export interface ChaosUsers {
   readonly finished: number;
   /** What clients should never be told. */
   readonly surprises: string[];
-  readonly readings: readonly Reading[];
+  readonly readings: readonly ChaosReading[];
   /** How often users met something worth knowing, by what it was. */
   readonly met: ReadonlyMap<string, number>;
   /** Begins nothing new; resolves when everything begun has ended. */
@@ -101,7 +101,7 @@ interface ChaosWorld {
   clients: readonly Client[];
   version: ChaosProgramVersion;
   deeds: Deeds;
-  readings: Reading[];
+  readings: ChaosReading[];
   met: Map<string, number>;
   isOver: boolean;
 }

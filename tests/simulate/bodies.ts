@@ -7,7 +7,7 @@ import type { Origin } from "./identity.ts";
 import type { Ledger } from "./ledger.ts";
 import { addressIn } from "./noting.ts";
 import type { Process } from "./process.ts";
-import { type Alike, type Body, type TaskName, taskPolicies } from "./program.ts";
+import { type Alike, type EffectBody, type TaskName, taskPolicies } from "./program.ts";
 
 /** What bodies may do to the world. */
 export interface Interpreted {
@@ -24,7 +24,7 @@ interface TaskInput {
   /** Absent where inputs are equal. */
   path?: string;
   alike: Alike | null;
-  body: Body;
+  body: EffectBody;
 }
 
 export type Tasks = Record<Alike["by"], Record<TaskName, Task<TaskInput, string>>>;
@@ -34,7 +34,7 @@ export function nameOf(task: TaskName, by: Alike["by"]): string {
   return by === "key" ? `${task} by key` : task;
 }
 
-export function taskInput(path: string, alike: Alike | null, body: Body): TaskInput {
+export function taskInput(path: string, alike: Alike | null, body: EffectBody): TaskInput {
   return alike?.by === "input" ? { alike, body } : { path, alike, body };
 }
 
@@ -63,7 +63,7 @@ export function tasksOf(interpreted: Interpreted): Tasks {
 export async function perform(
   interpreted: Interpreted,
   origin: Origin,
-  body: Body,
+  body: EffectBody,
   context: TaskContext,
 ): Promise<string> {
   const { ledger, process } = interpreted;

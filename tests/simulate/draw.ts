@@ -1,7 +1,7 @@
 /** Draws programs at random. */
 
 import type { Prng } from "./prng.ts";
-import { type Alike, type Body, eventNames, type Join, type Op, type Program, taskNames } from "./program.ts";
+import { type Alike, type EffectBody, eventNames, type Join, type Op, type Program, taskNames } from "./program.ts";
 import { shapeNames } from "./shapes/list.ts";
 
 /** What a program is like. Probabilities. */
@@ -76,7 +76,7 @@ function drawBodied(prng: Prng, budget: DrawBudget, isTask: boolean): Op {
   if (!isAlike) return { type: "task", id, task, alike: null, body: drawBody(prng, budget) };
   const alike: Alike = { by: prng.pick(["key", "key", "input"] as const), name: prng.pick(["a", "b"]) };
   // Inputs that are equal ask for the same work.
-  const body: Body =
+  const body: EffectBody =
     alike.by === "key"
       ? drawBody(prng, budget)
       : alike.name === "a"
@@ -144,7 +144,7 @@ const alikeChild: Op[] = [
   { type: "step", id: 1, name: "save", retries: 0, body: { kind: "ok", ms: 20 } },
 ];
 
-function drawBody(prng: Prng, budget: DrawBudget): Body {
+function drawBody(prng: Prng, budget: DrawBudget): EffectBody {
   const ms = prng.pick([0, 0, 1, 20, 250, 1_500]);
   if (budget.poison && prng.chance(0.3)) return { kind: "poison" };
   const roll = prng.below(100);

@@ -1,6 +1,6 @@
 /** What a body's program allows its call to come to, reckoned without the engine. */
 
-import type { Body } from "./program.ts";
+import type { EffectBody } from "./program.ts";
 
 export interface Allowance {
   tries: number;
@@ -13,7 +13,7 @@ export interface Allowance {
 
 /** What is wrong with an outcome; null when nothing is. */
 export function expectOutcome(
-  body: Body,
+  body: EffectBody,
   outcome: "returned" | "threw",
   saw: string,
   allowance: Allowance,
@@ -29,7 +29,7 @@ export function expectOutcome(
   return isLate && saw.includes("TIME") ? null : `failed, though it must succeed: ${saw}`;
 }
 
-function successOf(body: Body, { tries, timeoutMs, attempt }: Allowance): boolean {
+function successOf(body: EffectBody, { tries, timeoutMs, attempt }: Allowance): boolean {
   if ("ms" in body && body.ms >= timeoutMs) return false;
   switch (body.kind) {
     case "ok":

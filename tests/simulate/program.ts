@@ -4,7 +4,7 @@ import type { RetryPolicy } from "@aikirun/lib/protocol";
 import type { ShapeName } from "./shapes/list.ts";
 
 /** What the body of a task or step does. Milliseconds. */
-export type Body =
+export type EffectBody =
   | { kind: "ok"; ms: number }
   /** Fails on its first tries. */
   | { kind: "flaky"; failures: number; ms: number }
@@ -19,8 +19,8 @@ export type Body =
 export type Alike = { by: "key" | "input"; name: string };
 
 export type Op =
-  | { type: "task"; id: number; task: TaskName; body: Body; alike: Alike | null }
-  | { type: "step"; id: number; name: string; retries: number; body: Body }
+  | { type: "task"; id: number; task: TaskName; body: EffectBody; alike: Alike | null }
+  | { type: "step"; id: number; name: string; retries: number; body: EffectBody }
   | { type: "sleep"; id: number; ms: number; name: string | null }
   | { type: "wait"; id: number; event: EventName; timeoutMs: number | null }
   /** `alike` stands in the child's input in place of what tells it from other children. */

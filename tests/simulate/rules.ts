@@ -8,21 +8,21 @@ import type { Circumstances } from "./circumstances.ts";
 import type { Commit, RowChange } from "./mirror.ts";
 import type { Stalls } from "./stalls.ts";
 
-interface LeaseHolder {
+interface RunHolder {
   session: string;
   worker: string;
 }
 
 /** Who held a run under which fence. */
 export class Holders {
-  readonly #holders = new Map<string, LeaseHolder>();
+  readonly #holders = new Map<string, RunHolder>();
 
-  of(runId: RunId, fence: number): LeaseHolder | undefined {
+  of(runId: RunId, fence: number): RunHolder | undefined {
     return this.#holders.get(`${runId} ${fence}`);
   }
 
   /** False when another held it under the same fence. */
-  take(runId: RunId, fence: number, holder: LeaseHolder): boolean {
+  take(runId: RunId, fence: number, holder: RunHolder): boolean {
     const key = `${runId} ${fence}`;
     const before = this.#holders.get(key) ?? holder;
     this.#holders.set(key, before);

@@ -3,15 +3,15 @@
 import type { ProgramCalls } from "./calls.ts";
 import { microtasks } from "./plain.ts";
 import { hash } from "./prng.ts";
-import type { Body } from "./program.ts";
+import type { EffectBody } from "./program.ts";
 import type { ShapeStage } from "./shapes/shape.ts";
 
 /** `plain`: how likely plain work is where there is room for it. */
 export function stageOf(calls: ProgramCalls, plain: number, within: string): ShapeStage {
   const at = (path: string) => `${within}/${path}`;
-  const step = (path: string, name: string, body: Body) =>
+  const step = (path: string, name: string, body: EffectBody) =>
     quiet(calls.body(at(path), { type: "step", id: 0, name, retries: 1, body }));
-  const ok = (path: string): Body => ({ kind: "ok", ms: msOf(at(path)) });
+  const ok = (path: string): EffectBody => ({ kind: "ok", ms: msOf(at(path)) });
   return {
     step: (path, name) => step(path, name, ok(path)),
     failing: (path, name) => step(path, name, { kind: "late", attempts: 1, ms: msOf(at(path)) }),

@@ -3,7 +3,7 @@
 import type { Api, RunId, Signal, Verb } from "@aikirun/lib/protocol";
 import { v7 } from "uuid";
 
-export type Bodies = { readonly [V in Verb]: Parameters<Api[V]>[0] };
+export type RequestBodies = { readonly [V in Verb]: Parameters<Api[V]>[0] };
 
 /** What a request is about. */
 export interface About {
@@ -13,7 +13,7 @@ export interface About {
   fence: number;
 }
 
-export function bodiesAbout({ runId, session, claimId, fence }: About): Bodies {
+export function bodiesAbout({ runId, session, claimId, fence }: About): RequestBodies {
   const name = `body ${runId}`;
   return {
     start: { runs: [{ id: runId, name, versionId: "1.0.0", input: '{"a":1}', tags: ["t"], priority: 1 }] },

@@ -137,7 +137,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
           (_, n) => ({ address: `${n}`.padEnd(250), type: "sleep", until: n }) as const,
         );
         const parent = { id: runId(50), address: "child:x#0" };
-        const stalled: State = { status: "stalled", reason: "crash_loop", crashes: 9 };
+        const stalled: StoredState = { status: "stalled", reason: "crash_loop", crashes: 9 };
         const heavy = (n: number) =>
           queuedRun(n, { waits, referenceId: `r-${n}`, state: stalled, parent: { ...parent, id: runId(50 + n) } });
         const light = [1, 9].map((n) => queuedRun(n));

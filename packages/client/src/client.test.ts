@@ -1,10 +1,10 @@
 import { RunStalledError, type StartOptions } from "@aikirun/lib";
 import { describeError } from "@aikirun/lib/internal";
 import type { ReplyOf, RequestOf, RunSpec, RunView } from "@aikirun/lib/protocol";
+import { ending, type Script, scriptedApi, viewOf } from "@aikirun/testing/scripted-api";
+import { settled, uuid, virtualEnv } from "@aikirun/testing/virtual-env";
 import { event, workflow } from "@aikirun/workflow";
 import { describe, expect, expectTypeOf, it } from "vitest";
-import { ending, type Script, scriptedApi, viewOf } from "@aikirun/testing/scripted-api";
-import { uuid, settled, virtualEnv } from "@aikirun/testing/virtual-env";
 import { client } from "./client.ts";
 
 const proto = "__proto__";

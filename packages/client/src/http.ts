@@ -41,9 +41,9 @@ export function httpApi(target: HttpTarget, env: Env, transport: Transport): Api
 }
 
 /** Types only, by design: the reply's outline is checked, its items are the server's word. */
-type Outline<Reply> = (reply: unknown) => reply is Reply;
+type HttpOutline<Reply> = (reply: unknown) => reply is Reply;
 
-function results<Reply>(items: readonly unknown[] | null): Outline<Reply> {
+function results<Reply>(items: readonly unknown[] | null): HttpOutline<Reply> {
   return (reply): reply is Reply =>
     isRecord(reply) &&
     Array.isArray(reply.results) &&
@@ -52,7 +52,7 @@ function results<Reply>(items: readonly unknown[] | null): Outline<Reply> {
 }
 
 /** Of all items, or with `more` of the first ones, one at least. */
-function firstResults<Reply>(items: readonly unknown[]): Outline<Reply> {
+function firstResults<Reply>(items: readonly unknown[]): HttpOutline<Reply> {
   return (reply): reply is Reply =>
     results<Reply>(items)(reply) ||
     (results<Reply>(null)(reply) && isRecord(reply) && reply.more === true && isPart(reply.results, items));
@@ -76,7 +76,7 @@ function poster({ url, apiKey }: HttpTarget, env: Env, transport: Transport) {
     request: unknown,
     waitMs: number,
     { signal }: CallOptions = {},
-    outline: Outline<Reply>,
+    outline: HttpOutline<Reply>,
   ): Promise<Reply> => {
     const ids = { url, verb };
     if (isAborted(signal)) {
@@ -118,7 +118,7 @@ function poster({ url, apiKey }: HttpTarget, env: Env, transport: Transport) {
   };
 }
 
-function replyIn<Reply>(answer: HttpReply, outline: Outline<Reply>, ids: Record<string, string>): Reply {
+function replyIn<Reply>(answer: HttpReply, outline: HttpOutline<Reply>, ids: Record<string, string>): Reply {
   let body: unknown;
   try {
     body = JSON.parse(answer.text);

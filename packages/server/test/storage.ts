@@ -85,7 +85,7 @@ export function watchedStorage(inner: Storage): WatchedStorage {
         throw new Error("The connection is lost.");
       }
       const result = await inner.transaction(async (transaction) => {
-        const done = await work(counted(transaction));
+        const done = await work(counted(transaction, watched));
         if (mishap === "during") {
           throw new Error("The disk is full.");
         }
@@ -98,89 +98,89 @@ export function watchedStorage(inner: Storage): WatchedStorage {
     },
     read(work) {
       counts.reads += 1;
-      return inner.read((reader) => work(measuredReader(reader)));
+      return inner.read((reader) => work(measuredReader(reader, watched)));
     },
     close: () => inner.close(),
   };
-
-  /** Notes what one transaction, or one read, loads. */
-  function measuring(): <Loaded>(loading: Promise<Loaded>) => Promise<Loaded> {
-    let characters = 0;
-    const note = (loaded: unknown) => {
-      characters += JSON.stringify(loaded instanceof Map ? [...loaded] : loaded).length;
-      counts.characters = Math.max(counts.characters, characters);
-    };
-    return async (loading) => {
-      try {
-        const loaded = await loading;
-        note(loaded);
-        return loaded;
-      } catch (thrown) {
-        if (thrown instanceof RowsLeft) note(thrown.runs);
-        throw thrown;
-      }
-    };
-  }
-
-  function measuredReader(reader: Reader): Reader {
-    const measured = measuring();
-    return {
-      ...readerOf(reader),
-      load: (ids) => measured(reader.load(ids)),
-      stalledChildren: (parents) => measured(reader.stalledChildren(parents)),
-    };
-  }
-
-  function counted(transaction: Transaction): Transaction {
-    const measured = measuring();
-    return {
-      ...readerOf(transaction),
-      payloads: (ids) => measured(transaction.payloads(ids)),
-      journal: (requests) => measured(transaction.journal(requests)),
-      async load(ids) {
-        counts.loads += ids.length;
-        if (ids.some((id) => id === watched.unreadable)) throw new AikiError("ROW_UNREADABLE", "A row cannot be read.");
-        return measured(transaction.load(ids));
-      },
-      entriesAt(keys) {
-        counts.lookups += 1;
-        return measured(transaction.entriesAt(keys));
-      },
-      referenced(keys) {
-        counts.references += 1;
-        return measured(transaction.referenced(keys));
-      },
-      async insert(runs) {
-        const inserted = await transaction.insert(runs);
-        counts.inserts += inserted.length;
-        return inserted;
-      },
-      async save(batch) {
-        const obstacles = [...watched.obstruct(batch), ...(await transaction.save(batch))];
-        if (obstacles.length === 0) {
-          counts.updates += batch.changes.length;
-          counts.entries += batch.entries.length;
-          batches.push(batch);
-        }
-        return obstacles;
-      },
-      async queued(filter, limit) {
-        counts.scans += 1;
-        return watched.isHeldElsewhere ? { ids: [], more: true } : transaction.queued(filter, limit);
-      },
-      due: (now, limit) => transaction.due(now, limit),
-      hold: (ids) => measured(transaction.hold(ids)),
-      recall: (from, to) => transaction.recall(from, to),
-      async see(sightings) {
-        counts.transactions -= 1;
-        counts.sightings += 1;
-        await transaction.see(sightings);
-      },
-      forgetWorkers: (before) => transaction.forgetWorkers(before),
-    };
-  }
-
   return watched;
+}
+
+/** Notes what one transaction, or one read, loads. */
+function measuring(watched: WatchedStorage): <Loaded>(loading: Promise<Loaded>) => Promise<Loaded> {
+  let characters = 0;
+  const note = (loaded: unknown) => {
+    characters += JSON.stringify(loaded instanceof Map ? [...loaded] : loaded).length;
+    watched.counts.characters = Math.max(watched.counts.characters, characters);
+  };
+  return async (loading) => {
+    try {
+      const loaded = await loading;
+      note(loaded);
+      return loaded;
+    } catch (thrown) {
+      if (thrown instanceof RowsLeft) note(thrown.runs);
+      throw thrown;
+    }
+  };
+}
+
+function measuredReader(reader: Reader, watched: WatchedStorage): Reader {
+  const measured = measuring(watched);
+  return {
+    ...readerOf(reader),
+    load: (ids) => measured(reader.load(ids)),
+    stalledChildren: (parents) => measured(reader.stalledChildren(parents)),
+  };
+}
+
+/** A transaction whose calls count. */
+function counted(transaction: Transaction, watched: WatchedStorage): Transaction {
+  const measured = measuring(watched);
+  return {
+    ...readerOf(transaction),
+    payloads: (ids) => measured(transaction.payloads(ids)),
+    journal: (requests) => measured(transaction.journal(requests)),
+    async load(ids) {
+      watched.counts.loads += ids.length;
+      if (ids.some((id) => id === watched.unreadable)) throw new AikiError("ROW_UNREADABLE", "A row cannot be read.");
+      return measured(transaction.load(ids));
+    },
+    entriesAt(keys) {
+      watched.counts.lookups += 1;
+      return measured(transaction.entriesAt(keys));
+    },
+    referenced(keys) {
+      watched.counts.references += 1;
+      return measured(transaction.referenced(keys));
+    },
+    async insert(runs) {
+      const inserted = await transaction.insert(runs);
+      watched.counts.inserts += inserted.length;
+      return inserted;
+    },
+    async save(batch) {
+      const obstacles = [...watched.obstruct(batch), ...(await transaction.save(batch))];
+      if (obstacles.length === 0) {
+        watched.counts.updates += batch.changes.length;
+        watched.counts.entries += batch.entries.length;
+        watched.batches.push(batch);
+      }
+      return obstacles;
+    },
+    async queued(filter, limit) {
+      watched.counts.scans += 1;
+      return watched.isHeldElsewhere ? { ids: [], more: true } : transaction.queued(filter, limit);
+    },
+    due: (now, limit) => transaction.due(now, limit),
+    hold: (ids) => measured(transaction.hold(ids)),
+    recall: (from, to) => transaction.recall(from, to),
+    async see(sightings) {
+      watched.counts.transactions -= 1;
+      watched.counts.sightings += 1;
+      await transaction.see(sightings);
+    },
+    forgetWorkers: (before) => transaction.forgetWorkers(before),
+  };
 }
 
 function readerOf(reader: Reader): Reader {

@@ -1,7 +1,7 @@
 /** Random walks of one run through commands, as a shell that knows everything would decide them. */
 
 import { withdrawnAddress } from "@aikirun/lib/internal";
-import type { NewEntry, Next, OpenWait } from "@aikirun/lib/protocol";
+import type { NewEntry, Next, OpenWait, Report } from "@aikirun/lib/protocol";
 import { uuid } from "@aikirun/testing/virtual-env";
 import fc from "fast-check";
 import { decide } from "../src/core/decide.ts";
@@ -124,24 +124,7 @@ function informed(command: Command, run: Run, journal: readonly Entry[]): Comman
 function commandOf({ kind, choice, isStale }: Step, run: Run, index: number, journal: readonly Entry[]): Command {
   const session = isStale ? "ghost" : "session";
   const signalled = { signalId: `signal-${index - (isStale ? 1 : 0)}`, known: [] };
-  const reported = (next: Next, more: { entries?: NewEntry[]; opens?: OpenWait[] } = {}): Command => ({
-    type: "report",
-    session: "session",
-    worker: "worker",
-    known: [],
-    report: {
-      reportId: `report-${index - (isStale ? 1 : 0)}`,
-      runId: run.id,
-      fence: run.fence,
-      seen: run.inbox - (isStale ? 1 : 0),
-      after: run.tail,
-      entries: [],
-      opens: [],
-      starts: [],
-      next,
-      ...more,
-    },
-  });
+  const reported = (next: Next, more: ReportedBesides = {}) => reportOf(isStale, run, index, next, more);
   const claim = { claimId: `claim-${index}`, session, worker: "worker", leaseMs: 90_000 };
   switch (kind) {
     case "tick":
@@ -207,6 +190,29 @@ function commandOf({ kind, choice, isStale }: Step, run: Run, index: number, jou
     default:
       return kind satisfies never;
   }
+}
+
+type ReportedBesides = Partial<Pick<Report, "entries" | "opens">>;
+
+function reportOf(isStale: boolean, run: Run, index: number, next: Next, more: ReportedBesides): Command {
+  return {
+    type: "report",
+    session: "session",
+    worker: "worker",
+    known: [],
+    report: {
+      reportId: `report-${index - (isStale ? 1 : 0)}`,
+      runId: run.id,
+      fence: run.fence,
+      seen: run.inbox - (isStale ? 1 : 0),
+      after: run.tail,
+      entries: [],
+      opens: [],
+      starts: [],
+      next,
+      ...more,
+    },
+  };
 }
 
 function fact(choice: number): NewEntry {

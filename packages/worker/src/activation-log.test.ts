@@ -1,7 +1,7 @@
 import { consoleLogger } from "@aikirun/lib";
 import type { ReportedStall } from "@aikirun/lib/protocol";
-import { describe, expect, it } from "vitest";
 import { claimedRun } from "@aikirun/testing/scripted-api";
+import { describe, expect, it } from "vitest";
 import { activationLog } from "./activation-log.ts";
 
 describe("the log of a worker", () => {

@@ -1,6 +1,6 @@
 import type { Report, ReportResult } from "@aikirun/lib/protocol";
-import { describe, expect, it } from "vitest";
 import { claimedRun, entry, type Script, scriptedApi, viewOf } from "@aikirun/testing/scripted-api";
+import { describe, expect, it } from "vitest";
 import { withAllEntries, withJournal } from "./journal.ts";
 
 const recorded = Array.from({ length: 7 }, (_, index) => entry(index + 1));

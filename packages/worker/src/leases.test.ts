@@ -1,8 +1,8 @@
 import { AikiError, silentLogger } from "@aikirun/lib";
 import type { RenewResult, ReplyOf, RequestOf } from "@aikirun/lib/protocol";
-import { describe, expect, it } from "vitest";
 import { type Script, scriptedApi, untilAborted } from "@aikirun/testing/scripted-api";
 import { virtualEnv } from "@aikirun/testing/virtual-env";
+import { describe, expect, it } from "vitest";
 import { instant, Leases } from "./leases.ts";
 
 function setup(renew: NonNullable<Script["renew"]>, heartbeatIntervalMs = 30_000) {

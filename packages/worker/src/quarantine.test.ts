@@ -1,5 +1,5 @@
-import { describe, expect, it } from "vitest";
 import { virtualEnv } from "@aikirun/testing/virtual-env";
+import { describe, expect, it } from "vitest";
 import { Quarantine } from "./quarantine.ts";
 
 function quarantined(maxMs: number, names: string[]) {

@@ -1,5 +1,5 @@
-import { expect, it } from "vitest";
 import { virtualEnv } from "@aikirun/testing/virtual-env";
+import { expect, it } from "vitest";
 import { ReplayWait } from "./replay-wait.ts";
 
 function setup() {

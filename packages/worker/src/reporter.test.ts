@@ -1,8 +1,8 @@
 import { AikiError } from "@aikirun/lib";
 import { limits, type Report, type ReportResult } from "@aikirun/lib/protocol";
-import { describe, expect, it } from "vitest";
 import { entry, type Script, scriptedApi, viewOf } from "@aikirun/testing/scripted-api";
 import { settled, virtualEnv } from "@aikirun/testing/virtual-env";
+import { describe, expect, it } from "vitest";
 import { type OutgoingReport, Reporter } from "./reporter.ts";
 
 const accepted: ReportResult = { ok: true, first: 1, tail: 1, inbox: 0, entries: [], parked: false, pause: false };

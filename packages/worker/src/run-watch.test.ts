@@ -1,8 +1,8 @@
 import { AikiError } from "@aikirun/lib";
 import type { WatchResult } from "@aikirun/lib/protocol";
-import { describe, expect, it } from "vitest";
 import { ending, entry, type Script, scriptedApi } from "@aikirun/testing/scripted-api";
 import { virtualEnv } from "@aikirun/testing/virtual-env";
+import { describe, expect, it } from "vitest";
 import { RunWatch, type WatchedRun } from "./run-watch.ts";
 
 function setup(answer: NonNullable<Script["watch"]>) {

@@ -1,8 +1,8 @@
 import { limits, type RunStatus } from "@aikirun/lib/protocol";
-import { describe, expect, it } from "vitest";
-import { type Rig, rig } from "../../test/rig.ts";
-import { aRun, awaitingChild, queued, running, sleeping } from "../../test/runs.ts";
 import { uuid } from "@aikirun/testing/virtual-env";
+import { describe, expect, it } from "vitest";
+import { type EngineRig, rig } from "../../test/rig.ts";
+import { aRun, awaitingChild, queued, running, sleeping } from "../../test/runs.ts";
 import type { Run, State, Wait } from "../core/run.ts";
 
 const count = 8;
@@ -19,11 +19,11 @@ function heavy(id: string, state: State, more: Partial<Run> = {}): Run {
   return { ...aRun(state, { id, versionId: "1", tail: 0, waits, ...more }), input: null };
 }
 
-async function insert({ storage }: Rig, runs: Run[]): Promise<void> {
+async function insert({ storage }: EngineRig, runs: Run[]): Promise<void> {
   await storage.transaction((transaction) => transaction.insert(runs));
 }
 
-async function statuses({ api }: Rig, of: readonly string[]): Promise<RunStatus[]> {
+async function statuses({ api }: EngineRig, of: readonly string[]): Promise<RunStatus[]> {
   const found: RunStatus[] = [];
   while (found.length < of.length) {
     const { results } = await api.read({ runs: of.slice(found.length).map((runId) => ({ runId })) });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Program, pick, type Random, randomFrom, randomProgram, versionOf } from "../../test/program.ts";
+import { pick, type Random, type RandomWorkflow, randomFrom, randomProgram, versionOf } from "../../test/program.ts";
 import { type Gate, ReplayRig } from "../../test/rig.ts";
 
 const seeds = 600;
@@ -75,7 +75,7 @@ async function live(rig: ReplayRig, random: Random, tries: Array<Gate<number>>):
 }
 
 /** The record of an ended run, executed once more by a worker that knows nothing else. */
-async function replayed(rig: ReplayRig, program: Program): Promise<ReplayRig> {
+async function replayed(rig: ReplayRig, program: RandomWorkflow): Promise<ReplayRig> {
   const again = new ReplayRig(versionOf(program, []));
   again.ledger.entries.push(...rig.ledger.entries);
   again.ledger.inbox = rig.ledger.inbox;
@@ -89,7 +89,7 @@ describe("random programs", () => {
   it(`end, whatever happens, and replay as they ran (${seeds} seeds)`, async () => {
     for (let seed = 1; seed <= seeds; seed++) {
       const random = randomFrom(seed);
-      const program: Program = { kind: "sequence", parts: [randomProgram(random), randomProgram(random)] };
+      const program: RandomWorkflow = { kind: "sequence", parts: [randomProgram(random), randomProgram(random)] };
       const tries: Array<Gate<number>> = [];
       const rig = new ReplayRig(versionOf(program, tries));
       await rig.replay();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Ledger } from "../../test/ledger.ts";
+import type { RunLedger } from "../../test/ledger.ts";
 import { gate, ReplayRig } from "../../test/rig.ts";
 import { event } from "../definition/event.ts";
 import { workflow } from "../definition/workflow.ts";
@@ -7,7 +7,7 @@ import { workflow } from "../definition/workflow.ts";
 const events = { approved: event<{ by: string }>(), constructor: event<number>(), ["__proto__"]: event<number>() };
 
 describe("a wait that ends before it is opened again", () => {
-  const ends: Array<[string, (ledger: Ledger) => void]> = [
+  const ends: Array<[string, (ledger: RunLedger) => void]> = [
     ["its deadline passes", (ledger) => ledger.tick()],
     ["its child ends", (ledger) => ledger.childEnds([...ledger.started.keys()].join(), { type: "returned" })],
   ];
