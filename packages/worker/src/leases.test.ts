@@ -179,7 +179,7 @@ describe("leases", () => {
 
   it("survive a server that is slow to answer", async () => {
     const { env, hold, told, asked } = setup(async (request) => {
-      await new Promise<void>((resolve) => env.after(4_000, resolve));
+      await new Promise<void>((resolve) => env.after(3_900, resolve));
       return renewed(request);
     });
     const lease = hold("a");
