@@ -22,7 +22,7 @@ const start = (address: string, input = "1") => ({
 
 describe("the outbox", () => {
   it("takes facts first, then waits, then children, as much as one report may hold", () => {
-    const outbox = new Outbox();
+    const outbox = new Outbox(1);
     const big = "x".repeat(600_000);
     for (const address of ["a", "b", "c"]) outbox.post(posted(address, big, address === "c"));
     outbox.open(wait("w"));
@@ -48,7 +48,7 @@ describe("the outbox", () => {
   });
 
   it("takes at most five hundred items at a time, and one that is too large by itself", () => {
-    const outbox = new Outbox();
+    const outbox = new Outbox(1);
     outbox.post(posted("large", "x".repeat(1_900_000)));
     for (let n = 0; n < 1_200; n++) outbox.open(wait(String(n)));
     const counts: number[] = [];
@@ -59,8 +59,16 @@ describe("the outbox", () => {
     expect(counts).toEqual([1, 500, 500, 200]);
   });
 
+  it("starts at most four children with one report of a later attempt, whose answer may hold their outputs", () => {
+    const outbox = new Outbox(2);
+    for (let n = 0; n < 10; n++) outbox.start(start(String(n)));
+    const counts: number[] = [];
+    while (!outbox.empty) counts.push(outbox.take().starts.length);
+    expect(counts).toEqual([4, 4, 2]);
+  });
+
   it("knows what is worth a report, and what goes on once it is recorded", () => {
-    const outbox = new Outbox();
+    const outbox = new Outbox(1);
     const states = (): boolean[] => [outbox.empty, outbox.urgent, outbox.seen, outbox.moves];
     expect(states()).toEqual([true, false, false, false]);
     const now: NewEntry = { address: "now", value: { type: "observed", data: "1" } };
@@ -77,7 +85,7 @@ describe("the outbox", () => {
   });
 
   it("says when a call was made, also after a value that has no number yet", () => {
-    const outbox = new Outbox();
+    const outbox = new Outbox(1);
     const first = posted("a", "1");
     outbox.post(first);
     const after = outbox.showEarly(first);

@@ -46,14 +46,25 @@ export interface ReportContent {
 /** Of one report; a request has room for a few of them. */
 const reportCharacters = 1_000_000;
 const reportItems = 500;
+/**
+ * How many children one report of a later attempt starts at most. The answer holds the output, of up to 2 MB, of each
+ * child that an earlier attempt started and that has ended.
+ */
+const retriedStarts = 4;
 
 export class Outbox {
+  readonly #startsAtMost: number;
   #entries: Posted[] = [];
   #opens: PostedWait[] = [];
   #starts: PostedStart[] = [];
   #seen = 0;
   #awaited = 0;
   #deferred = 0;
+
+  /** `attempt`: of the run, counted from 1. */
+  constructor(attempt: number) {
+    this.#startsAtMost = attempt > 1 ? retriedStarts : reportItems;
+  }
 
   post(posted: Posted): void {
     this.#entries.push(posted);
@@ -173,7 +184,8 @@ export class Outbox {
     const entries = this.#entries.splice(0, fitting(this.#entries.map(weightOfEntry)));
     const opens = this.#entries.length > 0 ? [] : this.#opens.splice(0, fitting(this.#opens.map(() => 1)));
     const isFull = this.#entries.length > 0 || this.#opens.length > 0;
-    const starts = isFull ? [] : this.#starts.splice(0, fitting(this.#starts.map(weightOfStart)));
+    const next = isFull ? [] : this.#starts.slice(0, this.#startsAtMost);
+    const starts = this.#starts.splice(0, fitting(next.map(weightOfStart)));
     for (const posted of entries) this.#count(posted, -1);
     return { entries, opens, starts, whole: this.empty, seen: entries.some(({ seen }) => seen) };
   }

@@ -43,7 +43,7 @@ export class ReplayScheduler implements CodeOwner {
   readonly host: Host;
   readonly journal: Journal;
   readonly deliveries: Deliveries;
-  readonly outbox: Outbox = new Outbox();
+  readonly outbox: Outbox;
   readonly newCalls: NewCalls = new NewCalls();
   readonly claimed: ClaimedRun;
   readonly work: OngoingWork;
@@ -77,6 +77,7 @@ export class ReplayScheduler implements CodeOwner {
     this.claimed = claimed;
     this.journal = journal;
     this.deliveries = new Deliveries(journal);
+    this.outbox = new Outbox(claimed.attempt);
     this.fence = claimed.fence;
     this.#options = options;
     this.work = new OngoingWork(host.env);
