@@ -53,9 +53,11 @@ export class NewCalls {
   /** Takes those of the kinds that may begin; of what is recalled, that of which `mayRecall` is true. */
   take(may: Readonly<Record<NewCallKind, boolean>>, mayRecall: (seq: number) => boolean): NewCall[] {
     const taken: NewCall[] = [];
+    // A wait that began without what is recalled could win a race against it.
+    const mayWait = may.wait && (may.start || !this.hasRecalled);
     this.takeIf((beginning) => {
       const { kind, recalled } = beginning;
-      const isTaken = may[kind] && (recalled === undefined || mayRecall(recalled));
+      const isTaken = (kind === "wait" ? mayWait : may[kind]) && (recalled === undefined || mayRecall(recalled));
       if (isTaken) taken.push(beginning);
       return isTaken;
     });

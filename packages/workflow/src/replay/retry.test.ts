@@ -212,6 +212,27 @@ describe("a run that fails", () => {
     expect(rig.env.now() - 1_000_000).toBe(240_000);
   });
 
+  it("opens no wait before what an earlier attempt recorded when it is paused: races come out as before", async () => {
+    const v = workflow({ name: "w" }).v("1", {
+      retry: { type: "fixed", maxAttempts: 2, delayMs: 1_000 },
+      async handler(run) {
+        await run.step("first", () => 1);
+        if (run.attempt === 2) rig.execution?.release("paused");
+        await Promise.race([run.step("fast", () => 2), run.sleep({ minutes: 1 })]);
+        throw new Error("once more");
+      },
+    });
+    const rig: ReplayRig = new ReplayRig(v);
+    await rig.replay();
+    expect(rig.end).toMatchObject({ type: "finished", status: "retrying" });
+    await rig.env.advance(1_000);
+    const before = rig.reports.length;
+    await rig.replay();
+    const reports = rig.reports.slice(before);
+    expect(reports.at(-1)?.next).toEqual({ type: "release", reason: "paused" });
+    expect(reports.flatMap(({ opens }) => opens)).toEqual([]);
+  });
+
   it("is retried as its start says, rather than its version", async () => {
     const v = workflow({ name: "w" }).v("1", {
       retry: { type: "fixed", maxAttempts: 5, delayMs: 5_000 },
