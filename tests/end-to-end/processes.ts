@@ -33,7 +33,8 @@ process.on("exit", () => {
 
 /** Runs a script, of this folder unless it is a path. Its one argument is `config` as JSON; `log` is a file. */
 export function run(script: string, config: unknown, log?: string, options: readonly string[] = []): Running {
-  const program = compiledProgram(resolve(import.meta.dirname, script));
+  const path = resolve(import.meta.dirname, script);
+  const program = path.endsWith(".ts") ? compiledProgram(path) : path;
   return start(script, [...options, program, JSON.stringify(config)], ["ipc"], log);
 }
 
