@@ -272,7 +272,12 @@ export class ProgramCalls {
     const { execution, interpreted, isKeyed } = this.#with;
     const isDerived = content === "random::" || content === "uuid::";
     const isTold = isDerived ? this.#hasKey(content.slice(0, -1)) : isKeyed && !/^(sleep|map):/.test(content);
-    execution.points.call(path, isTold ? path : content, content, interpreted.process.isInPlain);
+    const after = execution.observations.at(-1)?.path ?? "";
+    execution.points.call(
+      path,
+      { content: isTold ? path : content, bare: content, after },
+      interpreted.process.isInPlain,
+    );
   }
 
   #see(observation: Observation): void {

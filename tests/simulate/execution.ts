@@ -23,6 +23,8 @@ export interface Begun {
   /** The code that it executes, as a version of its program. */
   code: string;
   order: ReplayOrder;
+  /** Plain work stands between its calls. */
+  hasPlain: boolean;
   /** Its calls have keys. */
   isKeyed: boolean;
   /** Alike calls of this code may have changed places, so that one gets what was recorded for another. */

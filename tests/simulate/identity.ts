@@ -205,6 +205,22 @@ export class IdentityChecker {
     return false;
   }
 
+  /**
+   * Whether the code came to a call after the result of another branch, and after that of a third one another time,
+   * because plain work decides which branch behind a limiter goes on first: then a later attempt may not find it again.
+   */
+  isReordered(runId: RunId): boolean {
+    const known = new Map<string, string>();
+    for (const { hasPlain, points } of this.executionsOf(runId)) {
+      for (const [path, { after, from, isLate }] of points.made) {
+        if (!hasPlain || isLate || after === from) continue;
+        if ((known.get(path) ?? after) !== after) return true;
+        known.set(path, after);
+      }
+    }
+    return false;
+  }
+
   /** Of this run, and of those that retry one another with it. */
   executionsOf(run: RunId): readonly SimulatedExecution[] {
     const family = this.family(run);

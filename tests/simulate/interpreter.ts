@@ -52,6 +52,7 @@ function execute(
     isKeyed,
     code: editOf(code, run.id, ledger.identity.family(run.id)),
     order: order === "kept" && isOther ? "lock" : order,
+    hasPlain: isPlain(program.ops),
     isShuffled: isOther || ledger.identity.isShuffled(run.id),
   });
   const isKeyedFirst = program.isKeyed;

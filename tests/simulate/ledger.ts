@@ -220,7 +220,8 @@ export class Ledger {
       (end) => end?.type === "returned" || (end?.type === "threw" && end.attempt === attempt),
     );
     // Where a race that plain work decides came out another way, code comes to its calls another way.
-    const isTimed = execution.order === "timed" || this.identity.isUnsettled(runId, null);
+    const isTimed =
+      execution.order === "timed" || this.identity.isUnsettled(runId, null) || this.identity.isReordered(runId);
     const isStray = isTimed && attempt > 1;
     if (isOver && (isStray || this.wasRefused(runId))) this.redone += 1;
     else if (isOver && !this.identity.isUnsettled(runId, path)) {

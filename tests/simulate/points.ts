@@ -17,6 +17,8 @@ interface MadeCall {
   content: string;
   /** What its content would be if it had no key. */
   bare: string;
+  /** The path of the call whose result the handler had received last; empty when it had received none. */
+  after: string;
   /** The path of the point from which it was made. */
   from: string;
   /** It followed plain work, and not a delivery. */
@@ -39,7 +41,8 @@ export class Points {
   }
 
   /** A durable call is made here. */
-  call(path: string, content: string, bare: string, isLate: boolean): void {
+  call(path: string, made: Pick<MadeCall, "content" | "bare" | "after">, isLate: boolean): void {
+    const { content } = made;
     const store = current.getStore();
     const at = store?.owner === this ? store : null;
     const together = this.#currentTogether();
@@ -51,7 +54,7 @@ export class Points {
     const isDerived = /^(uuid|random|map):/.test(content);
     if (before !== undefined && (isDerived ? before || isLate : before && isLate)) this.clashes.add(content);
     this.#alike.set(key, before === true || isLate);
-    this.made.set(path, { content, bare, from, isLate });
+    this.made.set(path, { ...made, from, isLate });
     current.enterWith({ owner: this, path, together });
   }
 
