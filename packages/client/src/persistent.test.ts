@@ -63,6 +63,26 @@ describe("a call that meets a server which is away", () => {
     expect((at[1] ?? 0) - (at[0] ?? 0)).toBe(4_000);
   });
 
+  it("is made once more after a pause that took longer than planned, as on a machine that slept", async () => {
+    const env = virtualEnv();
+    let wakes = false;
+    const slept: typeof env = { ...env, elapsed: () => env.elapsed() + (wakes ? 3_600_000 : 0) };
+    const after: typeof env.after = (delayMs, then) =>
+      env.after(delayMs, () => {
+        wakes = true;
+        then();
+      });
+    const { api, asked } = scriptedApi({
+      find: () => {
+        if (asked.find.length > 1) return { runs: [] };
+        throw unreachable();
+      },
+    });
+    const reply = persistent(api, { ...slept, after }, open).find({});
+    await env.advance(5_000);
+    expect(await reply).toEqual({ runs: [] });
+  });
+
   it.each(["UNAUTHORIZED", "BAD_REQUEST", "ABORTED", "BAD_REPLY"] as const)("is not repeated on %s", async (code) => {
     const { api, asked } = scriptedApi({
       find: () => {

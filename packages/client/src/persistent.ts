@@ -17,7 +17,9 @@ export function persistent(api: Api, env: Env, closed: AbortSignal): Api {
     let failingSince: number | null = null;
     const isWorthwhile = (pauseMs: number): boolean => {
       failingSince ??= env.elapsed();
-      return !closed.aborted && signal?.aborted !== true && env.elapsed() + pauseMs - failingSince <= retryMs;
+      if (closed.aborted || signal?.aborted === true) return false;
+      // After a pause it calls once more, however long the pause took.
+      return pauseMs === 0 || env.elapsed() + pauseMs - failingSince <= retryMs;
     };
     try {
       return await retryWithBackoff(call, { env, signals: [closed, signal], maxPauseMs, isWorthwhile });

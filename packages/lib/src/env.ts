@@ -63,7 +63,9 @@ function after(delayMs: number, then: () => void): Cancel {
   const arm = (): void => {
     const step = Math.min(remaining, longestTimeoutMs);
     remaining -= step;
-    timer = setTimeout(remaining > 0 ? arm : then, step).unref();
+    timer = setTimeout(remaining > 0 ? arm : then, step);
+    // In an environment that imitates a browser a timer is a number.
+    timer.unref?.();
   };
   arm();
   return () => clearTimeout(timer);

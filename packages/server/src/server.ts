@@ -21,7 +21,7 @@ import type { KeyedStorage } from "./storage/keys.ts";
 
 /**
  * An Aiki server inside this process: call it, mount it, or let it listen. It does not keep the process alive; its
- * listeners do, and so do the workers and the waiting calls of this process.
+ * listeners do, and so do workers and the waiting calls of clients in this process.
  */
 export interface Server {
   /**

@@ -119,27 +119,27 @@ export const requestCodes = {
       "Nothing; if it is frequent, look for pauses longer than the lease. It also follows a replacement of PostgreSQL.",
   },
   NOT_FOUND: {
-    retryable: false,
+    retryable: true,
     meaning: "HTTP 404: no such path on the server.",
     remedy: "The verbs are `POST /v1/<verb>`.",
   },
   METHOD_NOT_ALLOWED: {
-    retryable: false,
+    retryable: true,
     meaning: "HTTP 405: the path exists with another method.",
     remedy: "See the `allow` header.",
   },
   UNSUPPORTED_MEDIA_TYPE: {
-    retryable: false,
+    retryable: true,
     meaning: "HTTP 415: the body is not sent as JSON, or is compressed.",
     remedy: "Send `content-type: application/json`, without `content-encoding`.",
   },
   FORBIDDEN_HOST: {
-    retryable: false,
+    retryable: true,
     meaning: "HTTP 403: the request names a host that is not the server's.",
     remedy: "Add it to `allowedHosts`.",
   },
   FORBIDDEN_ORIGIN: {
-    retryable: false,
+    retryable: true,
     meaning: "HTTP 403: a web page of another origin sent the request.",
     remedy: "Call from your backend.",
   },

@@ -229,6 +229,20 @@ describe("what is no request of the protocol", () => {
     expect((await fetch(post("/v1/start", body, length))).status).toBe(200);
   });
 
+  it("a body that is announced and does not arrive takes no room from others", async () => {
+    const { api } = scripted({
+      start: async ({ runs }) => ({ results: runs.map(({ id }) => ({ ok: true, id, created: true })) }),
+    });
+    const fetch = app({ api, bodies: countedBodies(3_000_000) });
+    const body = JSON.stringify({ runs: [{ ...spec, input: JSON.stringify("x".repeat(1_900_000)) }] });
+    const length = { "content-length": String(body.length) };
+    const { readable, writable } = new TransformStream();
+    const unanswered = fetch(post("/v1/start", readable, length));
+    expect((await fetch(post("/v1/start", body, length))).status).toBe(200);
+    await writable.close();
+    expect((await unanswered).status).toBe(400);
+  });
+
   it("hosts and origins of this machine, and those that were named, are served", async () => {
     const fetch = app({ hosts: hostsAllowed(["aiki.example.com"]) });
     for (const host of ["localhost:9090", "LOCALHOST", "127.0.0.1:1", "[::1]:9090", "aiki.example.com"]) {

@@ -10,7 +10,7 @@ export interface Exchange {
   header(name: "authorization" | "content-encoding" | "content-type" | "origin"): string | null;
   /**
    * The whole body. Throws `Refusal` 413 as soon as it is known to pass the limit; never holds more. `take` is told of
-   * its length where that is announced, else of the bytes that arrive; what it throws is thrown.
+   * the bytes as they arrive, and not of a length that is only announced; what it throws is thrown.
    */
   body(take: (bytes: number) => void): Promise<Uint8Array>;
   /** Aborts when the client goes before it is answered. */
@@ -29,8 +29,8 @@ export function fetchExchange(request: Request): Exchange {
     header: (name) => request.headers.get(name),
     gone: () => request.signal,
     body: async (take) => {
-      const onBytes = announced(Number(request.headers.get("content-length")), take);
-      return request.body === null ? new Uint8Array() : counted(streamed(request.body), onBytes);
+      checkLength(Number(request.headers.get("content-length")));
+      return request.body === null ? new Uint8Array() : counted(streamed(request.body), take);
     },
   };
 }
@@ -47,7 +47,10 @@ export function nodeExchange(incoming: IncomingMessage, outgoing: ServerResponse
       if (outgoing.destroyed) gone.abort();
       return gone.signal;
     },
-    body: async (take) => received(incoming, announced(Number(incoming.headers["content-length"]), take)),
+    body: async (take) => {
+      checkLength(Number(incoming.headers["content-length"]));
+      return received(incoming, take);
+    },
   };
 }
 
@@ -60,12 +63,8 @@ export function sendReply({ status, headers, body }: Reply, outgoing: ServerResp
   outgoing.end(body);
 }
 
-/** What is to be told of the bytes that arrive. */
-function announced(length: number, take: (bytes: number) => void): (bytes: number) => void {
-  if (length > limits.requestBytes) throw tooLarge();
-  if (!(length > 0)) return take;
-  take(length);
-  return () => {};
+function checkLength(announced: number): void {
+  if (announced > limits.requestBytes) throw tooLarge();
 }
 
 function tooLarge(): Refusal {
