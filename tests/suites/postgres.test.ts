@@ -613,8 +613,7 @@ function identity(database: TestDatabase): void {
   const { opened } = stand(database);
   const floorOf = (storage: Storage) => storage.read(async (reader) => reader.fenceFloor());
   /** The connections of now are not asked again. */
-  const disconnect = () =>
-    database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'aiki'");
+  const disconnect = () => database.sql(terminateOthers);
   const floorAfter = async (storage: Storage, change: string): Promise<number> => {
     await database.sql(change);
     await disconnect();
