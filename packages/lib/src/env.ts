@@ -32,8 +32,8 @@ export type Cancel = () => void;
 const longestTimeoutMs = 2 ** 31 - 1;
 
 /**
- * The real clock, timers and randomness. `id` makes UUIDv7s. As `after` says, no timer keeps the process alive: whoever
- * waits for one keeps it alive in another way, as an open socket does.
+ * The real clock, timers and randomness. `id` makes UUIDv7s. Timers do not keep the process alive. Code that waits for
+ * a timer must keep the process alive in another way, for example with an open socket.
  */
 export function systemEnv(options: { id: () => string }): Env {
   return {

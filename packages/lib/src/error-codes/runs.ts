@@ -75,7 +75,7 @@ export const callerCodes = {
   RUN_TIMED_OUT: {
     retryable: true,
     meaning: "The recorded error of a run that took longer than its own `timeout`.",
-    remedy: "Raise the timeout, or find what took so long in the run's entries.",
+    remedy: "Raise the timeout. The run's entries show which call took long.",
   },
   RUN_NOT_FOUND: {
     retryable: false,

@@ -6,7 +6,7 @@ import { abortCodes, callerCodes, handlerCodes } from "./runs.ts";
 
 /** What the table says about one code. */
 export interface ErrorCodeEntry {
-  /** Whether the same call may succeed later, also because somebody has removed the cause in the meantime. */
+  /** Whether the same call may succeed later, by itself or after the cause was removed. */
   readonly retryable: boolean;
   /** What happened. Markdown. */
   readonly meaning: string;
