@@ -6,6 +6,7 @@ FROM node:${NODE}-slim AS manifests
 WORKDIR /aiki
 COPY package.json package-lock.json .npmrc ./
 COPY packages/lib/package.json packages/lib/
+COPY packages/redis/package.json packages/redis/
 COPY packages/workflow/package.json packages/workflow/
 COPY packages/client/package.json packages/client/
 COPY packages/worker/package.json packages/worker/
@@ -23,6 +24,7 @@ FROM manifests AS production
 RUN npm ci --ignore-scripts --omit=dev --workspace @aikirun/cli
 RUN rm -r node_modules/@photostructure
 COPY --from=build /aiki/packages/lib/dist packages/lib/dist
+COPY --from=build /aiki/packages/redis/dist packages/redis/dist
 COPY --from=build /aiki/packages/workflow/dist packages/workflow/dist
 COPY --from=build /aiki/packages/client/dist packages/client/dist
 COPY --from=build /aiki/packages/worker/dist packages/worker/dist

@@ -4,9 +4,10 @@ import { type Import, type Rule, type SourceFile, type Violation, violation } fr
 /** DESIGN, "The house": who may import whom. Arrows point down only. */
 const packages: Readonly<Record<string, readonly string[]>> = {
   cli: ["server", "worker", "client", "workflow", "lib"],
-  server: ["lib"],
-  worker: ["workflow", "client", "lib"],
-  client: ["lib"],
+  server: ["redis", "lib"],
+  worker: ["workflow", "client", "redis", "lib"],
+  client: ["redis", "lib"],
+  redis: ["lib"],
   task: ["lib"],
   workflow: ["lib"],
   lib: [],

@@ -9,13 +9,10 @@ const limits = { file: 400, test: 800, function: 70, line: 120 } as const;
  */
 const containsLong: ReadonlySet<string> = new Set([
   "packages/client/src/watcher.ts",
-  "packages/server/src/delivery/ready.ts",
   "packages/server/src/engine/clock.ts",
   "packages/server/src/engine/engine.ts",
-  "packages/server/src/engine/news.ts",
   "packages/server/src/engine/telling.ts",
   "packages/server/src/engine/work.ts",
-  "packages/worker/src/source.ts",
   "packages/worker/src/subscribers/redis-streams.ts",
 ]);
 

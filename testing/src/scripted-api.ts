@@ -25,13 +25,10 @@ export interface ScriptedCall<Request> {
 export interface ScriptedApi {
   api: Api;
   asked: { readonly [V in Verb]: Array<ScriptedCall<RequestOf<V>>> };
-  /** Claims of whose recall it was told. */
-  recalled: string[];
 }
 
 /** An Api that answers as told and remembers what it was asked. */
-export function scriptedApi(script: Script, holds = true): ScriptedApi {
-  const recalled: string[] = [];
+export function scriptedApi(script: Script): ScriptedApi {
   const asked: ScriptedApi["asked"] = {
     start: [],
     claim: [],
@@ -51,27 +48,10 @@ export function scriptedApi(script: Script, holds = true): ScriptedApi {
     log.push({ request: structuredClone(request), signal });
     return reply === undefined ? untilAborted(signal) : reply(request, signal);
   };
-  /** Of each claim, what ends it as a server does that is told of a recall. */
-  const recalls = new Map<string, AbortController>();
-  const claim: Api["claim"] = async (request, options) => {
-    const recall = recalls.get(request.claimId) ?? new AbortController();
-    recalls.set(request.claimId, recall);
-    if (request.recall === true) {
-      recalled.push(request.claimId);
-      if (holds) recall.abort();
-      return { runs: [], recalled: holds };
-    }
-    const ends = [recall.signal, ...(options?.signal === undefined ? [] : [options.signal])];
-    return answer(asked.claim, request, AbortSignal.any(ends), script.claim).catch((error) => {
-      if (recall.signal.aborted && options?.signal?.aborted !== true) return { runs: [] };
-      throw error;
-    });
-  };
-  const answering = apiFrom((verb) => (request, options) => {
+  const api = apiFrom((verb) => (request, options) => {
     return answer(asked[verb], request, options?.signal, script[verb]);
   });
-  const api: Api = { ...answering, claim };
-  return { api, asked, recalled };
+  return { api, asked };
 }
 
 /** A long poll that nothing ends but its caller. */

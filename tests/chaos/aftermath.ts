@@ -1,6 +1,6 @@
 /** What is left when everything is healed: nothing open, nothing held, nothing unread. */
 
-import { streamGroup, streamLength } from "@aikirun/lib/protocol";
+import { wakeUpGroup, wakeUpStreamLength } from "@aikirun/lib/protocol";
 import { isFinal } from "../../packages/server/src/core/draft.ts";
 import type { Run } from "../../packages/server/src/core/run.ts";
 import { readRows } from "../end-to-end/rows.ts";
@@ -33,9 +33,9 @@ export async function openStreams(redis: RedisProcess, workers: number): Promise
   const found: string[] = [];
   for (const key of Array.isArray(keys) ? keys.map(String) : []) {
     const length = Number(await redis.send("xlen", key));
-    if (length > streamLength) found.push(`${key} holds ${length} messages`);
+    if (length > wakeUpStreamLength) found.push(`${key} holds ${length} messages`);
     for (const { name, pending, unread, consumers } of await groupsOf(redis, key)) {
-      if (name !== streamGroup) found.push(`${key} has a group ${name}`);
+      if (name !== wakeUpGroup) found.push(`${key} has a group ${name}`);
       if (pending > 0) found.push(`${pending} messages of ${key} are not acknowledged`);
       if (unread > 0) found.push(`${unread} of ${length} messages of ${key} are not read`);
       if (consumers > workers) found.push(`${key} has ${consumers} readers for ${workers} workers`);

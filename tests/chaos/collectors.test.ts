@@ -5,7 +5,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { streamGroup, streamLength } from "@aikirun/lib/protocol";
+import { wakeUpGroup, wakeUpStreamLength } from "@aikirun/lib/protocol";
 import { Client } from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { noDeeds } from "../end-to-end/facts.ts";
@@ -72,12 +72,12 @@ describe.skipIf(redis === null)("Redis after the chaos", () => {
   const stream = "chaos:stream";
   const ring = `for n = 1, ARGV[1] do redis.call("xadd", KEYS[1], "*", "run", n) end`;
   const ringing = (times: number) => ["eval", ring, 1, stream, times];
-  const read = ["xreadgroup", "group", streamGroup, "worker-1", "streams", stream, ">"];
+  const read = ["xreadgroup", "group", wakeUpGroup, "worker-1", "streams", stream, ">"];
   const readAndForget = [...read.slice(0, 4), "noack", ...read.slice(4)];
 
   beforeEach(async () => {
     await there(redis).send("flushall");
-    await there(redis).send("xgroup", "create", stream, streamGroup, "0", "mkstream");
+    await there(redis).send("xgroup", "create", stream, wakeUpGroup, "0", "mkstream");
   });
 
   it.each<[what: string, commands: Array<Array<string | number>>, lines: string[]]>([
@@ -87,13 +87,13 @@ describe.skipIf(redis === null)("Redis after the chaos", () => {
     ["a group of somebody else", [["xgroup", "create", stream, "others", "$"]], [`${stream} has a group others`]],
     [
       "readers that are no more",
-      ["worker-1", "worker-2"].map((name) => ["xgroup", "createconsumer", stream, streamGroup, name]),
+      ["worker-1", "worker-2"].map((name) => ["xgroup", "createconsumer", stream, wakeUpGroup, name]),
       [`${stream} has 2 readers for 1 workers`],
     ],
     [
       "a stream that only grows",
-      [ringing(streamLength + 1), readAndForget],
-      [`${stream} holds ${streamLength + 1} messages`],
+      [ringing(wakeUpStreamLength + 1), readAndForget],
+      [`${stream} holds ${wakeUpStreamLength + 1} messages`],
     ],
   ])("shows %s", async (_, commands, lines) => {
     for (const command of commands) await there(redis).send(...command);

@@ -1,6 +1,6 @@
 /** Everything that the nemesis can do: each hurts for a while, and heals what it hurt. */
 
-import { streamGroup } from "@aikirun/lib/protocol";
+import { wakeUpGroup } from "@aikirun/lib/protocol";
 import type { Deeds } from "../end-to-end/facts.ts";
 import { until } from "../end-to-end/processes.ts";
 import type { Proxy as Road } from "../real/proxy.ts";
@@ -289,7 +289,7 @@ const redisFaults: FaultKind[] = [
   }),
   onRedis("groups of Redis destroyed", 3, async (redis) => {
     const keys = await streamsIn(redis);
-    for (const key of keys) await redis.send("xgroup", "destroy", key, streamGroup);
+    for (const key of keys) await redis.send("xgroup", "destroy", key, wakeUpGroup);
     return keys.length > 0;
   }),
   onRedis("streams of Redis trimmed", 2, async (redis) => {

@@ -2,7 +2,7 @@
 
 import { copyFile, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { streamGroup } from "@aikirun/lib/protocol";
+import { wakeUpGroup } from "@aikirun/lib/protocol";
 import { afterEach, describe, expect, it } from "vitest";
 import { freePort } from "../real/machine.ts";
 import { privateRedis } from "../real/redis.ts";
@@ -48,7 +48,7 @@ describe("the quick start and the graceful shutdown, one after the other in one 
       const app = await carriedOut(port);
       const [stream = ""] = await streams();
       expect(stream).toContain("onboarding");
-      expect(await redis?.send("xinfo", "consumers", stream, streamGroup)).toHaveLength(1);
+      expect(await redis?.send("xinfo", "consumers", stream, wakeUpGroup)).toHaveLength(1);
       // What the worker read it has acknowledged and deleted.
       await until("the stream is empty", async () => (await redis?.send("xlen", stream)) === 0);
       await ended(app, signal);

@@ -2,7 +2,6 @@
 
 import { consoleLogger } from "@aikirun/lib";
 import { type ServerParams, server } from "@aikirun/server";
-import { openChannel } from "../../packages/server/src/channel.ts";
 import { parseConfig } from "../../packages/server/src/config.ts";
 import type { Settings } from "../../packages/server/src/core/run.ts";
 import { createEngine } from "../../packages/server/src/engine/engine.ts";
@@ -10,7 +9,7 @@ import { admitAll } from "../../packages/server/src/http/admit.ts";
 import { countedBodies } from "../../packages/server/src/http/bodies.ts";
 import { listenOn } from "../../packages/server/src/http/listen.ts";
 import { hostsAllowed } from "../../packages/server/src/http/origin.ts";
-import { openDoorbells } from "../../packages/server/src/redis.ts";
+import { openNotifier } from "../../packages/server/src/notifier.ts";
 import { observedStorage, StorageFaults } from "../../packages/server/src/storage/faults.ts";
 import { faultAt, type ProcessFault } from "./fault.ts";
 import { type Ground, isSqlite, redisUrl } from "./ground.ts";
@@ -59,8 +58,7 @@ async function parts(): Promise<Serving> {
   const reach = faultAt(fault);
   const opened = await openReaching(database, { reach, env, logger, connections });
   const storage = observedStorage(opened.storage, new StorageFaults(config));
-  const [channel, doorbells] = await Promise.all([openChannel(config), openDoorbells(config.redis, config)]);
-  const engine = createEngine({ storage, env, settings, logger, channel, doorbells });
+  const engine = createEngine({ storage, env, settings, logger, notifier: await openNotifier(config) });
   await engine.start();
   const face = {
     admit: admitAll(reachingServerApi(engine.api("default"), reach)),

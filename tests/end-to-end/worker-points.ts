@@ -11,7 +11,7 @@ export function reachingWorkerApi(api: Api, reach: Reach): Api {
   return {
     ...api,
     async claim(request, options) {
-      if (request.recall !== true) reach("claiming");
+      reach("claiming");
       const reply = await api.claim(request, options);
       if (reply.runs.length > 0) reach("claimed");
       return reply;

@@ -10,7 +10,7 @@ import type { Api, ClaimedRun } from "@aikirun/lib/protocol";
 import { v7 } from "uuid";
 import { afterAll, describe, expect, it } from "vitest";
 import type { Settings } from "../../packages/server/src/core/run.ts";
-import { readyRuns } from "../../packages/server/src/delivery/ready.ts";
+import { QueueCache } from "../../packages/server/src/delivery/queue-cache.ts";
 import { commit } from "../../packages/server/src/engine/commit.ts";
 import { createEngine } from "../../packages/server/src/engine/engine.ts";
 import type { Operation } from "../../packages/server/src/engine/operation.ts";
@@ -85,7 +85,7 @@ const acts: Readonly<Record<string, SceneAct>> = {
     const committer = {
       storage,
       rows: cachedRows(10),
-      ready: readyRuns(env),
+      cache: new QueueCache(env),
       settings: patience,
       bootAt: 0,
       fenceFloor: 0,

@@ -20,7 +20,7 @@ it("lets many speak at once, in order, without a warning of the driver's", async
   await new Promise<void>((resolve) => far.listen((text) => heard.push(text), resolve));
   await new Promise<void>((resolve) => near.listen(() => {}, resolve));
   const said = Array.from({ length: 20 }, (_, n) => `"${n}"`);
-  await Promise.all(said.map((text) => near.say([text])));
+  await Promise.all(said.map((text) => near.send([text])));
   await expect.poll(() => heard.filter((text) => said.includes(text))).toEqual(said);
   await Promise.all([near.close(), far.close()]);
   process.off("warning", warned);

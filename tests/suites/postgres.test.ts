@@ -438,7 +438,7 @@ function faults(database: TestDatabase): void {
       ),
     );
     await transaction.insert([queuedRun(1)]);
-    await transaction.queued({ namespace: "a", streams: [{ name: "b", versionId: "c", shardKey: null }] }, 1);
+    await transaction.queued([{ namespace: "a", name: "b", versionId: "c", shardKey: null }], 1);
     await session.commit();
     session.release();
     const client = await pools.checkOut("writing");
@@ -522,12 +522,12 @@ function besides(database: TestDatabase): void {
     const [holder, other] = [await opened(), await opened()];
     await emptied(database);
     await holder.transaction((tx) => tx.insert([queuedRun(1), queuedRun(2), queuedRun(3)]));
-    const streams = [{ name: "order", versionId: "1.0.0", shardKey: null }];
+    const queues = [{ namespace: "default", name: "order", versionId: "1.0.0", shardKey: null }];
     await holder.transaction(async (tx) => {
       expect((await tx.hold([runId(1)])).map(({ id }) => id)).toEqual([runId(1)]);
       await other.transaction(async (beside) => {
         expect((await beside.hold([1, 2].map(runId))).map(({ id }) => id)).toEqual([runId(2)]);
-        expect(await beside.queued({ namespace: "default", streams }, 9)).toEqual({
+        expect(await beside.queued(queues, 9)).toEqual({
           ids: [2, 3].map(runId),
           more: true,
         });

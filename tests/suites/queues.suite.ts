@@ -1,26 +1,23 @@
 /** In which order every storage hands out queued runs. */
 
+import type { QueueKey } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import type { Run } from "../../packages/server/src/core/run.ts";
-import type { QueueFilter, Stream } from "../../packages/server/src/storage/queue.ts";
 import type { Change, Storage } from "../../packages/server/src/storage/storage.ts";
 import { next, queuedRun, runId, runningState } from "./records.ts";
 
-const order: Stream = { name: "order", versionId: "1.0.0", shardKey: null };
-
-export function filterFor(...streams: Stream[]): QueueFilter {
-  return { namespace: "default", streams: streams.length === 0 ? [order] : streams };
-}
+/** The queue of the runs that these suites make. */
+export const order: QueueKey = { namespace: "default", name: "order", versionId: "1.0.0", shardKey: null };
 
 export function queues(storage: () => Storage): void {
   describe("queued", () => {
     const insert = (...runs: Run[]) => storage().transaction((tx) => tx.insert(runs));
-    const queued = (filter: QueueFilter, limit = 100) => storage().transaction((tx) => tx.queued(filter, limit));
+    const queued = (keys: QueueKey[], limit = 100) => storage().transaction((tx) => tx.queued(keys, limit));
     const change = (changed: Change) =>
       storage().transaction((tx) => tx.save({ changes: [changed], holds: [], entries: [] }));
-    const ids = async (filter: QueueFilter = filterFor(), limit = 100) => (await queued(filter, limit)).ids;
+    const ids = async (keys: QueueKey[] = [order], limit = 100) => (await queued(keys, limit)).ids;
 
-    it("gives the highest priority first, then the oldest run of each stream in turn", async () => {
+    it("gives the highest priority first, then the oldest run of each queue in turn", async () => {
       await insert(
         queuedRun(1),
         queuedRun(2, { priority: 10 }),
@@ -30,41 +27,41 @@ export function queues(storage: () => Storage): void {
         queuedRun(6, { name: "ship" }),
       );
       const second = { ...order, versionId: "2.0.0" };
-      expect(await ids(filterFor(order, second))).toEqual([2, 3, 5, 1, 4].map(runId));
-      expect(await ids(filterFor(second, order))).toEqual([3, 2, 5, 1, 4].map(runId));
-      expect(await ids(filterFor(order, second), 3)).toEqual([2, 3, 5].map(runId));
-      expect(await ids({ namespace: "default", streams: [] })).toEqual([]);
-      expect(await ids(filterFor({ ...second, name: "ship" }))).toEqual([]);
-      expect(await ids(filterFor(order), 0)).toEqual([]);
+      expect(await ids([order, second])).toEqual([2, 3, 5, 1, 4].map(runId));
+      expect(await ids([second, order])).toEqual([3, 2, 5, 1, 4].map(runId));
+      expect(await ids([order, second], 3)).toEqual([2, 3, 5].map(runId));
+      expect(await ids([])).toEqual([]);
+      expect(await ids([{ ...second, name: "ship" }])).toEqual([]);
+      expect(await ids([order], 0)).toEqual([]);
     });
 
     it("lets a long queue keep no other waiting", async () => {
       await insert(...Array.from({ length: 30 }, (_, n) => queuedRun(n)), queuedRun(98, { name: "ship" }));
       await insert(queuedRun(99, { name: "ship" }));
       const ship = { ...order, name: "ship" };
-      expect(await ids(filterFor(order, ship), 4)).toEqual([0, 98, 1, 99].map(runId));
-      expect(await ids(filterFor(ship, order), 1)).toEqual([98].map(runId));
+      expect(await ids([order, ship], 4)).toEqual([0, 98, 1, 99].map(runId));
+      expect(await ids([ship, order], 1)).toEqual([98].map(runId));
     });
 
     it("says whether there is more", async () => {
       await insert(queuedRun(1), queuedRun(2), queuedRun(3, { name: "ship" }));
-      expect(await queued(filterFor(order), 1)).toEqual({ ids: [runId(1)], more: true });
-      expect(await queued(filterFor(order), 2)).toEqual({ ids: [runId(1), runId(2)], more: false });
-      expect((await queued(filterFor(order, { ...order, name: "ship" }), 2)).more).toBe(true);
-      expect(await queued(filterFor({ ...order, name: "none" }), 2)).toEqual({ ids: [], more: false });
+      expect(await queued([order], 1)).toEqual({ ids: [runId(1)], more: true });
+      expect(await queued([order], 2)).toEqual({ ids: [runId(1), runId(2)], more: false });
+      expect((await queued([order, { ...order, name: "ship" }], 2)).more).toBe(true);
+      expect(await queued([{ ...order, name: "none" }], 2)).toEqual({ ids: [], more: false });
     });
 
     it("keeps shards apart: with keys only theirs, without only runs without", async () => {
       await insert(queuedRun(1), queuedRun(2, { shardKey: "eu" }), queuedRun(3, { shardKey: "us" }), queuedRun(4));
-      const inShards = (...keys: string[]) => filterFor(...keys.map((shardKey) => ({ ...order, shardKey })));
-      expect(await ids(filterFor())).toEqual([runId(1), runId(4)]);
+      const inShards = (...keys: string[]) => keys.map((shardKey) => ({ ...order, shardKey }));
+      expect(await ids()).toEqual([runId(1), runId(4)]);
       expect(await ids(inShards("us", "eu"))).toEqual([runId(3), runId(2)]);
       expect(await ids(inShards("", "null"))).toEqual([]);
     });
 
     it("keeps namespaces apart", async () => {
       await insert(queuedRun(1), queuedRun(2, { namespace: "other" }));
-      expect(await ids({ ...filterFor(), namespace: "other" })).toEqual([runId(2)]);
+      expect(await ids([{ ...order, namespace: "other" }])).toEqual([runId(2)]);
     });
 
     it("follows the status: out when claimed, in when queued again", async () => {

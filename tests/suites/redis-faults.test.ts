@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { proxyTo, type Proxy as Road } from "../real/proxy.ts";
 import { privateRedis } from "../real/redis.ts";
 import { type RedisProcess, sendOnce } from "../real/redis-process.ts";
-import { type Bells, bellsAt } from "./bells.ts";
+import { type Publisher, publisherAt } from "./publisher.ts";
 import { type Hired, Workplace } from "./workplace.ts";
 
 const redis = await privateRedis();
@@ -15,7 +15,7 @@ const soon = { timeout: 30_000 };
 describe.skipIf(redis === null)("a worker whose Redis", () => {
   if (redis === null) return;
   let place: Workplace;
-  let bells: Bells;
+  let publisher: Publisher;
   let tests = 0;
   const ends: Array<() => unknown> = [];
 
@@ -24,15 +24,15 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     for (const end of ends.splice(0)) await end();
   });
 
-  /** Workers hear through `params`, which may lead elsewhere than the bells ring. */
+  /** Workers read through `params`, which may lead elsewhere than where wake-ups are published. */
   const open = async (through: Partial<RedisParams> = {}, at: RedisProcess = redis) => {
     tests += 1;
-    bells = bellsAt(at.address, `test-${tests}`);
+    publisher = publisherAt(at.address, `test-${tests}`);
     place = await Workplace.open({
       subscriber: { type: "redis_streams", claimMinIdleTimeMs: 1_000, maxRetryIntervalMs: 200 },
       redis: { ...at.address, ...through },
-      heard: bells.heardThrough,
-      ring: (name, shardKey) => bells.ring({ name, versionId: "1" }, shardKey),
+      heard: publisher.besides,
+      ring: (name, shardKey) => publisher.publish({ name, versionId: "1" }, shardKey),
     });
   };
   const proxied = async (): Promise<Road> => {
@@ -41,7 +41,7 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     await open({ port: Number(new URL(proxy.url).port) });
     return proxy;
   };
-  const key = () => bells.key({ name: place.name, versionId: "1" });
+  const key = () => publisher.stream({ name: place.name, versionId: "1" });
   const news = ({ lines }: Hired) => lines.filter((line) => line.includes("Redis"));
   const says = (hired: Hired, words: string) =>
     expect.poll(() => hired.lines, soon).toContainEqual(expect.stringContaining(words));
@@ -144,7 +144,7 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     });
     const hired = await place.hire();
     await place.hears(2);
-    await Promise.all([1, 2, 3].map(() => bells.ring({ name: place.name, versionId: "1" })));
+    await Promise.all([1, 2, 3].map(() => publisher.publish({ name: place.name, versionId: "1" })));
     await redis.send("save");
     const ids = await Promise.all(Array.from({ length: 10 }, () => place.start({ ms: 5 })));
     await Promise.all(ids.map((id) => place.completes(id)));
@@ -308,7 +308,7 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     for (let runs = 0; runs < 5; runs += 1) {
       const id = await place.startSilently();
       const script = "redis.call('SELECT', 3) return redis.call('XADD', KEYS[1], '*', 'run', '?')";
-      await redis.send("eval", script, 1, bells.key(served));
+      await redis.send("eval", script, 1, publisher.stream(served));
       await place.completes(id, 4_000);
     }
     expect(news(hired)).toEqual([]);

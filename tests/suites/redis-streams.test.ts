@@ -1,28 +1,28 @@
 /** What workers do with a Redis that is well: its streams are empty and its readers are alive when all is done. */
 
 import { client } from "@aikirun/client";
-import { redisConnector } from "@aikirun/client/internal";
+import { redisOf } from "@aikirun/client/internal";
 import { silentLogger } from "@aikirun/lib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { redisStreams } from "../../packages/worker/src/subscribers/redis-streams.ts";
-import type { Question } from "../../packages/worker/src/subscribers/subscriber.ts";
+import type { PollRequest } from "../../packages/worker/src/subscribers/subscriber.ts";
 import { testRedis } from "../real/redis.ts";
-import { type Bells, bellsAt } from "./bells.ts";
+import { type Publisher, publisherAt } from "./publisher.ts";
 import { Workplace } from "./workplace.ts";
 
 const redis = await testRedis();
 /** How long a machine under load may take. */
 const soon = { timeout: 20_000 };
 
-describe.skipIf(redis === null)("a worker that hears of runs through Redis Streams", () => {
+describe.skipIf(redis === null)("a worker that is woken through Redis Streams", () => {
   if (redis === null) return;
   let tests = 0;
-  let bells: Bells;
+  let publisher: Publisher;
   let place: Workplace;
 
   beforeEach(async () => {
     tests += 1;
-    bells = bellsAt(redis.address, `${redis.prefix}-${tests}`);
+    publisher = publisherAt(redis.address, `${redis.prefix}-${tests}`);
     place = await open();
   });
   afterEach(() => place.close());
@@ -31,51 +31,51 @@ describe.skipIf(redis === null)("a worker that hears of runs through Redis Strea
     Workplace.open({
       subscriber: { type: "redis_streams", claimMinIdleTimeMs: 1_000 },
       redis: redis.address,
-      heard: bells.heardThrough,
-      ring: (name, shardKey) => bells.ring({ name, versionId: "1" }, shardKey),
+      heard: publisher.besides,
+      ring: (name, shardKey) => publisher.publish({ name, versionId: "1" }, shardKey),
     });
-  const key = (name = place.name) => bells.key({ name, versionId: "1" });
+  const key = (name = place.name) => publisher.stream({ name, versionId: "1" });
   const left = async (stream = key()) => Number(await redis.send("xlen", stream));
   const consumers = async (stream = key()): Promise<string[]> => {
     const all = await redis.send("xinfo", "consumers", stream, "workers").catch(() => []);
     return Array.isArray(all) ? all.map((one) => `${one[1]} ${one[3]}`) : [];
   };
-  /** One who was given all that rang, and died. */
+  /** A consumer that read all wake-ups, and died. */
   const die = async () => {
     await redis.send("xgroup", "create", key(), "workers", "0", "mkstream");
     await redis.send("xreadgroup", "group", "workers", "dead", "count", 100, "streams", key(), ">");
   };
 
-  it("hears bells, and leaves none behind", async () => {
+  it("reads wake-ups, and leaves none behind", async () => {
     const hired = await place.hire();
     await place.hears();
     await expect.poll(left, soon).toBe(0);
     expect(hired.lines.filter((line) => line.startsWith("warn"))).toEqual([]);
   });
 
-  it("hears what rang before it came", async () => {
+  it("reads what was published before it came", async () => {
     await Promise.all([1, 2, 3, 4].map(() => place.start()));
     await place.hire();
     await expect.poll(left, soon).toBe(0);
   });
 
-  it("finds a run whose bell was lost", async () => {
+  it("finds a run whose wake-up was lost", async () => {
     await place.hire();
     await place.hears(1);
     const id = await place.startSilently();
     await place.completes(id);
   });
 
-  it("takes no harm from bells that are old, doubled, or garbage, whatever they say", async () => {
+  it("takes no harm from wake-ups that are old, doubled, or garbage", async () => {
     const hired = await place.hire();
     const served = { name: place.name, versionId: "1" };
     const garbage = Array.from({ length: 300 }, (_, n) =>
-      bells.ring(served, undefined, `\u0000\ufffd${n}`, "no", "", ""),
+      publisher.publish(served, undefined, `\u0000\ufffd${n}`, "no", "", ""),
     );
     const ids = await Promise.all(
       Array.from({ length: 20 }, async () => {
         const id = await place.start();
-        await bells.ring(served);
+        await publisher.publish(served);
         return id;
       }),
     );
@@ -85,7 +85,7 @@ describe.skipIf(redis === null)("a worker that hears of runs through Redis Strea
     expect(hired.lines.filter((line) => line.startsWith("warn"))).toEqual([]);
   });
 
-  it("reads thousands of bells that ring for nothing in a moment", async () => {
+  it("soon reads thousands of wake-ups that lead to empty claims", async () => {
     await place.hire({ maxConcurrentWorkflowRuns: 1 });
     await place.hears(1);
     const script = "for i = 1, 5000 do redis.call('XADD', KEYS[1], '*', 'run', i) end";
@@ -94,53 +94,53 @@ describe.skipIf(redis === null)("a worker that hears of runs through Redis Strea
     await place.hears(3);
   });
 
-  it("keeps no bell from others that it has no slot for: it rings again", async () => {
-    const serves = ["a", "b", "c", "d"].map((name) => ({ name, versionId: "1" }));
+  it("leaves a wake-up for each queue whose runs it has no slots for, and for none that it has emptied", async () => {
+    const serves = ["a", "b"].map((name) => ({ name, versionId: "1" }));
     const aiki = await client({ url: "http://127.0.0.1:1", redis: redis.address, logger: silentLogger });
     const { env, logger } = aiki;
-    const context = {
-      session: "s",
-      worker: "w",
-      serves: () => serves,
-      shardKeys: [],
-      streams: () => bells.streams,
-      logger,
-      env,
-    };
+    const where = { prefix: `${redis.prefix}-${tests}`, namespace: "default" };
+    const known = { session: "s", worker: "w", serves: () => serves, shardKeys: [], streams: () => where };
     const options = { claimMinIdleTimeMs: 60_000, blockTimeMs: 1_000, maxRetryIntervalMs: 100 };
-    const subscriber = redisStreams(options, context, aiki[redisConnector]);
+    const subscriber = redisStreams(options, { ...known, logger, env }, aiki[redisOf]);
     const { signal } = new AbortController();
-    const asked = async (): Promise<Question> => {
-      const question = await subscriber.next(1, signal);
-      if (question.rung === true) return question;
-      await expect.poll(() => question.recall?.aborted, soon).toBe(true);
-      question.settled?.({ type: "unasked" });
-      return asked();
-    };
-    await Promise.all(serves.map((served) => bells.ring(served)));
-    const question = await asked();
-    question.settled?.({ type: "answered", asked: 1, runs: 1, heldMs: 0 });
-    const streams = serves.map((served) => bells.key(served));
-    const lengths = () => Promise.all(streams.map(left)).then((all) => all.toSorted());
+    const streams = serves.map((served) => publisher.stream(served));
+    const lengths = () => Promise.all(streams.map(left));
     const pending = async () => (await Promise.all(streams.map(consumers))).flat().filter((one) => !one.endsWith(" 0"));
-    await expect.poll(lengths, soon).toEqual([1, 1, 1, 1]);
+    /** Claims without a wait, once wake-ups can be read. */
+    const next = async (): Promise<PollRequest> => {
+      const request = await subscriber.next(1, signal);
+      if (request.waitMs === 0) return request;
+      request.settled?.({ type: "skipped" });
+      await new Promise((resolve) => setImmediate(resolve));
+      return next();
+    };
+    const claims = async (runs: number) =>
+      (await next()).settled?.({ type: "claimed", requested: 1, runs, waitedMs: 0 });
+    await claims(0);
+    await Promise.all(serves.map((served) => publisher.publish(served)));
+    await claims(1);
+    await expect.poll(lengths, soon).toEqual([1, 1]);
     await expect.poll(pending, soon).toEqual([]);
+    // Full claims are followed by another one at once, which nothing has to wake.
+    await claims(0);
+    await claims(0);
+    await expect.poll(lengths, soon).toEqual([0, 0]);
     await subscriber.close();
     await aiki.close();
   });
 
   it("has connections that end with its client", async () => {
     const aiki = await client({ url: "http://127.0.0.1:1", redis: redis.address, logger: silentLogger });
-    const connector = aiki[redisConnector];
+    const connector = aiki[redisOf];
     const opened = await connector?.connect(5_000);
     if (opened?.ok !== true) throw new Error("It could not be opened.");
     const answer = opened.connection.send(["xread", "block", 60_000, "streams", key(), "$"], 70_000);
     await aiki.close();
     expect(await answer).toMatchObject({ ok: false, code: "UNREACHABLE" });
-    expect(await connector?.connect(5_000)).toMatchObject({ ok: false, message: "the client is closed" });
+    expect(await connector?.connect(5_000)).toMatchObject({ ok: false, message: "the connector is closed" });
   });
 
-  it("takes over what a dead one was given, and then removes its name", async () => {
+  it("takes over what a dead consumer has read, and then removes it", async () => {
     const ids = await Promise.all([1, 2, 3].map(() => place.start()));
     await die();
     expect(await consumers()).toEqual(["dead 3"]);
@@ -150,7 +150,7 @@ describe.skipIf(redis === null)("a worker that hears of runs through Redis Strea
     expect(await left()).toBe(0);
   });
 
-  it("is not misled by entries that were deleted while a dead one had them", async () => {
+  it("is not misled by entries that were deleted while a dead consumer had them", async () => {
     const ids = await Promise.all([1, 2, 3].map(() => place.start()));
     await die();
     await redis.send("xtrim", key(), "maxlen", 0);
@@ -161,7 +161,7 @@ describe.skipIf(redis === null)("a worker that hears of runs through Redis Strea
     expect(hired.lines.filter((line) => line.startsWith("warn"))).toEqual([]);
   });
 
-  it("takes its name with it when it stops", async () => {
+  it("removes itself as a consumer when it stops", async () => {
     const [first, second] = [await place.hire(), await place.hire()];
     await place.hears(2);
     await expect.poll(async () => (await consumers()).length, soon).toBe(2);
@@ -172,13 +172,15 @@ describe.skipIf(redis === null)("a worker that hears of runs through Redis Strea
     expect([await consumers(), await left()]).toEqual([[], 0]);
   });
 
-  it("says once that the server does not ring, works, and hears when it does", async () => {
-    bells.isRinging = false;
+  it("logs once that the server publishes no wake-ups, works, and reads them when it does", async () => {
+    publisher.isPublishing = false;
     const hired = await place.hire();
     await place.completes(await place.start());
-    await expect.poll(() => hired.lines, soon).toContainEqual(expect.stringContaining("does not deliver through it"));
+    await expect
+      .poll(() => hired.lines, soon)
+      .toContainEqual(expect.stringContaining("publishes no wake-ups through it"));
     await place.completes(await place.start());
-    bells.isRinging = true;
+    publisher.isPublishing = true;
     await expect.poll(() => hired.lines, soon).toContainEqual(expect.stringContaining("from now on"));
     await place.hears();
     expect(hired.lines.filter((line) => line.includes("Redis"))).toHaveLength(2);

@@ -216,11 +216,13 @@ function byKey<Item>(items: Item[], key: (item: Item) => string): Item[] {
 
 /** What a server looks for in order to act upon it. */
 async function whatIsNext(transaction: Transaction): Promise<unknown> {
-  const streams = (...shardKeys: Array<string | null>) =>
-    ["2", "1"].flatMap((versionId) => shardKeys.map((shardKey) => ({ name: "order", versionId, shardKey })));
+  const queues = (...shardKeys: Array<string | null>) =>
+    ["2", "1"].flatMap((versionId) =>
+      shardKeys.map((shardKey) => ({ namespace: "default", name: "order", versionId, shardKey })),
+    );
   return {
-    queued: await transaction.queued({ namespace: "default", streams: streams(null) }, 3),
-    sharded: await transaction.queued({ namespace: "default", streams: streams("us", "eu") }, 9),
+    queued: await transaction.queued(queues(null), 3),
+    sharded: await transaction.queued(queues("us", "eu"), 9),
     due: [await transaction.due(10, 9), await transaction.due(20, 2)],
   };
 }

@@ -8,7 +8,7 @@ import { fitting } from "../../packages/server/src/storage/heavy.ts";
 import type { Batch, Obstacle, Reader, Storage, Transaction } from "../../packages/server/src/storage/storage.ts";
 import { asksSuite } from "./asks.suite.ts";
 import { lists } from "./lists.suite.ts";
-import { filterFor, queues } from "./queues.suite.ts";
+import { order as orders, queues } from "./queues.suite.ts";
 import { entryWith, next, queuedRun, returnedEntry, runId, runningState, type StoredState } from "./records.ts";
 import { relations } from "./relations.suite.ts";
 import { sightings } from "./sightings.suite.ts";
@@ -243,7 +243,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect(await journal(kept.id)).toEqual([returnedEntry(kept.id, 1)]);
         expect(await journal(runId(2))).toEqual([]);
         expect(await write((tx) => tx.due(1e9, 10))).toEqual([kept.id]);
-        expect((await write((tx) => tx.queued(filterFor(), 10))).ids).toEqual([kept.id]);
+        expect((await write((tx) => tx.queued([orders], 10))).ids).toEqual([kept.id]);
         expect(await read((reader) => reader.claimed("session-1", ["claim-1"]))).toEqual([]);
         expect(await read((reader) => reader.children([kept.id], 10))).toEqual([]);
         expect(await insert(queuedRun(3, { referenceId: "gone" }))).toEqual([runId(3)]);
@@ -254,7 +254,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         const seen = await storage.transaction(async (tx) => {
           await tx.insert([queuedRun(1)]);
           await tx.save({ changes: [], holds: [], entries: [returnedEntry(runId(1), 1)] });
-          return { runs: await tx.load([runId(1)]), queued: (await tx.queued(filterFor(), 5)).ids };
+          return { runs: await tx.load([runId(1)]), queued: (await tx.queued([orders], 5)).ids };
         });
         expect(seen).toEqual({ runs: [queuedRun(1, { tail: 1 })], queued: [runId(1)] });
       });
@@ -597,8 +597,8 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect(await insert(...runs)).toEqual(runs.map((run) => run.id));
         expect(await load(...runs.map((run) => run.id))).toEqual(runs);
         for (const [n, strange] of strangeNames.entries()) {
-          const streams = [{ name: strange, versionId: strange, shardKey: strange }];
-          const { ids } = await write((tx) => tx.queued({ namespace: strange, streams }, 9));
+          const named = [{ namespace: strange, name: strange, versionId: strange, shardKey: strange }];
+          const { ids } = await write((tx) => tx.queued(named, 9));
           expect(ids).toEqual([runId(n)]);
           const request = { name: strange, versionId: strange, shardKey: strange, referenceId: strange };
           for (const one of [request, { referenceId: strange }, { name: strange }, { tags: [strange] }]) {
@@ -688,7 +688,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
       await save({ changes: gone.map((run) => next(run, { state: { status: "completed" }, dueAt: null })) });
       const left = runs.filter((run) => !gone.includes(run));
       const ranked = left.toSorted((a, b) => b.priority - a.priority || (a.id < b.id ? -1 : 1));
-      const queued = await write((tx) => tx.queued(filterFor(), 5_000));
+      const queued = await write((tx) => tx.queued([orders], 5_000));
       expect(queued).toEqual({ ids: ranked.map((run) => run.id), more: false });
       const dated = left.toSorted((a, b) => (a.dueAt ?? 0) - (b.dueAt ?? 0));
       expect(await write((tx) => tx.due(1e9, 5_000))).toEqual(dated.map((run) => run.id));

@@ -1,7 +1,7 @@
-/** All ways in which a worker can learn of runs, and one that a user wrote, do the same work. */
+/** Workers do the same work with every subscriber, and with one that a user wrote. */
 
 import { EventEmitter, once } from "node:events";
-import type { Question, Subscriber, SubscriberContext } from "@aikirun/worker";
+import type { PollRequest, Subscriber, SubscriberContext } from "@aikirun/worker";
 import { describe } from "vitest";
 import { testRedis } from "../real/redis.ts";
 import { subscriberSuite } from "./subscriber.suite.ts";
@@ -37,7 +37,7 @@ class Whispers implements Subscriber {
     this.#place = place;
   }
 
-  async next(_: number, signal: AbortSignal): Promise<Question> {
+  async next(_: number, signal: AbortSignal): Promise<PollRequest> {
     if (!this.#isMore) {
       const names = this.#context.serves().map(({ name }) => name);
       // Nothing whispered is waited for longer than this.
@@ -46,8 +46,8 @@ class Whispers implements Subscriber {
     }
     return {
       waitMs: 0,
-      settled: (answer) => {
-        this.#isMore = answer.type === "answered" && answer.runs > 0;
+      settled: (result) => {
+        this.#isMore = result.type === "claimed" && result.runs > 0;
       },
     };
   }

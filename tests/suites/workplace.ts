@@ -12,7 +12,7 @@ import { v7 } from "uuid";
 export interface Hearing {
   subscriber: SubscriberStrategy;
   redis?: RedisParams;
-  /** The Redis through which the server rings by itself. */
+  /** The Redis through which the server itself publishes wake-ups. */
   serverRedis?: string;
   /** What the server's replies are before workers see them. */
   heard?: (api: Api) => Api;
@@ -97,14 +97,14 @@ export class Workplace {
     return made;
   }
 
-  /** Queues a run and rings for it. */
+  /** Queues a run and publishes a wake-up for it. */
   async start(input: JobInput = {}, shardKey?: string, name: string = this.name): Promise<string> {
     const id = await this.startSilently(input, shardKey, name);
     await this.#hearing.ring?.(name, shardKey);
     return id;
   }
 
-  /** Queues a run that nobody rings for. */
+  /** Queues a run without a wake-up. */
   async startSilently(input: JobInput = {}, shardKey?: string, name: string = this.name): Promise<string> {
     const spec = { id: v7(), name, versionId: "1", input: JSON.stringify(input) };
     const { results } = await this.#starter.api.start({
@@ -119,11 +119,11 @@ export class Workplace {
     await (await this.#starter.runs.get(id)).waitFor("completed", { timeout: { milliseconds: withinMs } });
   }
 
-  /** Runs that are rung for begin one after the other, sooner than a worker would ask without a bell. */
+  /** Runs with a wake-up begin one after the other, sooner than a worker would claim without one. */
   async hears(runs = 5): Promise<void> {
     const giveUpAt = performance.now() + 1_500 * runs;
     for (let count = 0; count < runs; count += 1) await this.completes(await this.start());
-    if (performance.now() > giveUpAt) throw new Error("Runs began, but not because of their bells.");
+    if (performance.now() > giveUpAt) throw new Error("Runs began, but not because of their wake-ups.");
   }
 
   async statusOf(id: string): Promise<string> {

@@ -1,12 +1,12 @@
 import { AikiError, type AnyClient, type Env, type Logger } from "@aikirun/lib";
 import { starter } from "@aikirun/lib/internal";
 import { type Api, wrapApi } from "@aikirun/lib/protocol";
+import { type RedisConnector, type RedisParams, redisConnector } from "@aikirun/redis";
 import { type ClientParams, type EmbeddedServer, parseConfig } from "./config.ts";
 import { createHandle, type HandleContext } from "./handle.ts";
 import { type HttpTarget, httpApi } from "./http.ts";
 import { persistent } from "./persistent.ts";
-import { createConnector, type RedisConnector, redisConnector } from "./redis.ts";
-import type { RedisParams } from "./redis-params.ts";
+import { redisOf } from "./redis.ts";
 import { createRuns, type Runs } from "./runs.ts";
 import { signals } from "./signals.ts";
 import { starts } from "./start.ts";
@@ -32,7 +32,7 @@ export interface Client extends AnyClient {
   /** Clock, randomness and ids. */
   readonly env: Env;
   /** For workers: opens connections to Redis, which end with the client; null when it was not told where Redis is. */
-  readonly [redisConnector]: RedisConnector | null;
+  readonly [redisOf]: RedisConnector | null;
   /**
    * Ends the client: pending waits reject with `CLIENT_CLOSED`, calls under way are awaited but no longer repeated,
    * later ones throw `CLIENT_CLOSED`. May be called twice.
@@ -70,7 +70,7 @@ export async function client(params: ClientParams): Promise<Client> {
     watcher: watcher(patient, env),
   };
   const start = starts(patient, env);
-  const connections = redis === null ? null : createConnector(redis, env);
+  const connector = redis === null ? null : redisConnector(redis, env);
   return {
     runs: createRuns(context),
     workers: createWorkers(patient),
@@ -79,14 +79,14 @@ export async function client(params: ClientParams): Promise<Client> {
     redis,
     logger,
     env,
-    [redisConnector]: connections?.connector ?? null,
+    [redisOf]: connector,
     [starter]: async (version, input, options) =>
       createHandle(context, await start(version, input, options), version.events),
     async close() {
       const error = clientClosed();
       closed.abort(error);
       context.watcher.close(error);
-      connections?.close();
+      connector?.close();
       await Promise.allSettled(pending);
       disconnect();
     },

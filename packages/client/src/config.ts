@@ -1,8 +1,8 @@
 import { AikiError, consoleLogger, type Env, type Logger } from "@aikirun/lib";
 import { Fields, hasMethods, redactUrl, systemEnv } from "@aikirun/lib/internal";
 import type { Api } from "@aikirun/lib/protocol";
+import { parseRedisParams, type RedisParams } from "@aikirun/redis";
 import { v7 } from "uuid";
-import { parseRedis, type RedisParams } from "./redis-params.ts";
 
 /** An embedded server, as `server()` of `@aikirun/server` makes it. */
 export interface EmbeddedServer {
@@ -51,7 +51,7 @@ export function parseConfig(params: unknown): ClientConfig {
   const fields = new Fields(params, "client", "INVALID_CONFIG");
   const config: ClientConfig = {
     target: parseTarget(fields),
-    redis: fields.has("redis") ? parseRedis(fields.take("redis")) : null,
+    redis: fields.has("redis") ? parseRedisParams(fields.take("redis")) : null,
     logger: fields.logger("logger") ?? consoleLogger({}),
     env: fields.env("env") ?? systemEnv({ id: () => v7() }),
   };

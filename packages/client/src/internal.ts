@@ -1,12 +1,5 @@
 /** For the other packages of Aiki; may change in any release. */
 
-export {
-  type Connecting,
-  type RedisAnswer,
-  type RedisConnection,
-  type RedisConnector,
-  type RedisRefusal,
-  redisConnector,
-} from "./redis.ts";
+export { redisOf } from "./redis.ts";
 export { type RetryOptions, retryWithBackoff } from "./retry-with-backoff.ts";
 export { backoffMs, isTransient, keepAlive, pause, retryAfterOf } from "./transient.ts";

@@ -36,6 +36,7 @@ export { logOutput } from "./log-output.ts";
 export { logValue } from "./log-value.ts";
 export { checkName } from "./name.ts";
 export { definitionFields, present, readRetry, readSchemas, readStart } from "./options.ts";
+export { backoffMs, keepAlive, pause } from "./pause.ts";
 export { relationTo } from "./relation.ts";
 export { checkRetryPolicy, retryDelayMs } from "./retry.ts";
 export { farthestMs, mostErrors, runIdForm, storable } from "./rules.ts";

@@ -2,10 +2,9 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { AikiError, consoleLogger, type Env, type Logger } from "@aikirun/lib";
 import { Fields, redactUrl, systemEnv } from "@aikirun/lib/internal";
+import { parseRedisUrl, type RedisTarget } from "@aikirun/redis";
 import { v7 } from "uuid";
 import type { Settings } from "./core/run.ts";
-import type { RedisTarget } from "./delivery/redis/connection.ts";
-import { parseRedis } from "./redis.ts";
 import { parsePostgresUrl } from "./storage/postgres/url.ts";
 
 /** How to run a server. Every field has a default: `server()` keeps runs in `aiki.db` in the working directory. */
@@ -24,8 +23,8 @@ export interface ServerParams {
   databaseDirect?: string;
   /**
    * `redis://user:password@host:port/db`, `rediss://` for TLS, with `?cluster=true` for a cluster and `?prefix=`
-   * (default `aiki`) for several databases beside one another: doorbells for workers that listen to Redis Streams, and
-   * news between servers. It may be missing at any moment. Default: none.
+   * (default `aiki`) for several databases beside one another: carries wake-ups to workers with the `redis_streams`
+   * subscriber, and notifications between servers. It may be missing at any moment. Default: none.
    */
   redis?: string;
   /** The port that `listen()` takes; 0 takes any free one. Default 9090. */
@@ -85,7 +84,7 @@ export function parseConfig(params: unknown): Config {
       connections: fields.integer("databaseConnections", { min: 2, max: 10_000 }),
       direct: fields.secret("databaseDirect", urlLength),
     }),
-    redis: fields.has("redis") ? parseRedis(fields.secret("redis", urlLength) ?? "") : null,
+    redis: fields.has("redis") ? parseRedisUrl(fields.secret("redis", urlLength) ?? "") : null,
     ...parseListen(fields, { port: 9090, host: "127.0.0.1" }),
     allowedHosts: Object.freeze((fields.texts("allowedHosts", 1_000) ?? []).map(parseHostName)),
     ...parseAuth(fields),

@@ -4,7 +4,6 @@ import { checkName, Fields } from "@aikirun/lib/internal";
 import type { Api } from "@aikirun/lib/protocol";
 import { type Keyring, keyring } from "./auth/keyring.ts";
 import { knownKeys } from "./auth/known-keys.ts";
-import { openChannel } from "./channel.ts";
 import { type Config, invalid, parseConfig, parseListen, type ServerParams } from "./config.ts";
 import { openDatabase } from "./database.ts";
 import { createEngine, type Engine } from "./engine/engine.ts";
@@ -15,7 +14,7 @@ import { countedBodies } from "./http/bodies.ts";
 import { isLoopback, type Listener, listenOn } from "./http/listen.ts";
 import { type Hosts, hostsAllowed } from "./http/origin.ts";
 import type { Face } from "./http/respond.ts";
-import { openDoorbells } from "./redis.ts";
+import { openNotifier } from "./notifier.ts";
 import { observedKeys, observedStorage, StorageFaults } from "./storage/faults.ts";
 import type { KeyedStorage } from "./storage/keys.ts";
 
@@ -74,8 +73,8 @@ export async function server(params: ServerParams = {}): Promise<Server> {
     keys: observedKeys(opened.keys, faults),
   };
   const { env, settings, logger } = config;
-  const [channel, doorbells] = await Promise.all([openChannel(config), openDoorbells(config.redis, config)]);
-  const engine = createEngine({ storage, env, settings, logger, channel, doorbells });
+  const notifier = await openNotifier(config);
+  const engine = createEngine({ storage, env, settings, logger, notifier });
   try {
     if (config.auth && (await storage.keys.list(null, 1)).length === 0) {
       config.logger.warn("nobody has an API key yet; make one with: aiki keys create --name <label>");

@@ -167,9 +167,9 @@ function counted(transaction: Transaction, watched: WatchedStorage): Transaction
       }
       return obstacles;
     },
-    async queued(filter, limit) {
+    async queued(keys, limit) {
       watched.counts.scans += 1;
-      return watched.isHeldElsewhere ? { ids: [], more: true } : transaction.queued(filter, limit);
+      return watched.isHeldElsewhere ? { ids: [], more: true } : transaction.queued(keys, limit);
     },
     due: (now, limit) => transaction.due(now, limit),
     hold: (ids) => measured(transaction.hold(ids)),

@@ -7,5 +7,5 @@ export type {
   RedisStreams,
   SubscriberStrategy,
 } from "./subscribers/strategy.ts";
-export type { Answer, Question, Subscriber, SubscriberContext } from "./subscribers/subscriber.ts";
+export type { PollRequest, PollResult, Subscriber, SubscriberContext } from "./subscribers/subscriber.ts";
 export { type Worker, worker } from "./worker.ts";

@@ -1,11 +1,15 @@
+import type { WakeUpStreams } from "@aikirun/lib/protocol";
 import { scriptedApi } from "@aikirun/testing/scripted-api";
 import { virtualEnv } from "@aikirun/testing/virtual-env";
 import { expect, it } from "vitest";
 import { presence } from "./presence.ts";
 
+const here = { prefix: "a", namespace: "x" };
+const there = { prefix: "b", namespace: "x" };
+
 function setup() {
   const env = virtualEnv();
-  const says: Array<string | undefined> = [];
+  const says: Array<WakeUpStreams | undefined> = [];
   const reply = () => {
     const streams = says.shift();
     return streams === undefined ? {} : { streams };
@@ -16,12 +20,12 @@ function setup() {
   });
   let busy = 0;
   const known = presence(scripted.api, env, () => ({ slots: 4, busy }));
-  const renew = async (streams?: string) => {
+  const renew = async (streams?: WakeUpStreams) => {
     says.push(streams);
     await known.api.renew({ session: "s", leaseMs: 1_000, runs: [] });
     return known.streams();
   };
-  const claim = async (streams?: string) => {
+  const claim = async (streams?: WakeUpStreams) => {
     says.push(streams);
     const request = {
       claimId: "c",
@@ -53,16 +57,16 @@ it("tells with claims and heartbeats how busy the worker is by then", async () =
   ]);
 });
 
-it("learns from replies where doorbells ring, and from their silence, unless another server rings", async () => {
+it("learns from replies where wake-ups are published, until no server has said so for 5 s", async () => {
   const { env, renew, claim } = setup();
   expect(await renew()).toBeNull();
-  expect(await claim("a:{x}")).toBe("a:{x}");
+  expect(await claim(here)).toBe(here);
   await env.advance(4_000);
-  expect(await renew()).toBe("a:{x}");
-  expect(await claim("a:{x}")).toBe("a:{x}");
+  expect(await renew()).toBe(here);
+  expect(await claim(here)).toBe(here);
   await env.advance(4_000);
-  expect(await claim()).toBe("a:{x}");
+  expect(await claim()).toBe(here);
   await env.advance(1_000);
   expect(await renew()).toBeNull();
-  expect(await claim("b:{x}")).toBe("b:{x}");
+  expect(await claim(there)).toBe(there);
 });

@@ -1,8 +1,8 @@
 import { getHeapStatistics } from "node:v8";
 import type { Client } from "@aikirun/client";
-import { keepAlive, redisConnector, retryWithBackoff } from "@aikirun/client/internal";
+import { redisOf, retryWithBackoff } from "@aikirun/client/internal";
 import { AikiError, type Env } from "@aikirun/lib";
-import { hasMethods, settlesWithin } from "@aikirun/lib/internal";
+import { hasMethods, keepAlive, settlesWithin } from "@aikirun/lib/internal";
 import type { Served } from "@aikirun/lib/protocol";
 import {
   createExecution,
@@ -13,10 +13,10 @@ import {
 } from "@aikirun/workflow/internal";
 import { parseConfig, type WorkerConfig, type WorkerParams } from "./config.ts";
 import { cacheLimits } from "./execution-cache.ts";
+import { Poller } from "./poller.ts";
 import { type Presence, presence } from "./presence.ts";
 import { rejections } from "./rejections.ts";
 import { Runner } from "./runner.ts";
-import { type Source, source } from "./source.ts";
 import { subscribe } from "./subscribers/subscribe.ts";
 import type { Subscriber } from "./subscribers/subscriber.ts";
 
@@ -146,7 +146,7 @@ async function work({ client, config, served, session, stopped, release }: Begin
   await greet(known, { env, session, config, stopped });
   const serves = () => servedWithBuilds(served, config.buildId ?? undefined);
   const context = { session, worker: id, serves, shardKeys, streams: known.streams, logger, env };
-  const subscriber = await subscribe(config.subscriber, context, client[redisConnector], stopped);
+  const subscriber = await subscribe(config.subscriber, context, client[redisOf], stopped);
   if (subscriber === null) {
     throw workerStopped(id);
   }
@@ -160,12 +160,12 @@ async function work({ client, config, served, session, stopped, release }: Begin
     cacheLimits: cacheLimits(getHeapStatistics().heap_size_limit, () => atWork),
     leaseMs,
     heartbeatIntervalMs,
-    onFreed: () => claims.freed(),
-    onTakenBack: () => claims.takenBack(),
-    onReclaim: (runId, fence) => claims.reclaim(runId, fence),
+    onFreed: () => poller.freed(),
+    onTakenBack: () => poller.takenBack(),
+    onReclaim: (runId, fence) => poller.reclaim(runId, fence),
   });
   busy = () => running.busy;
-  const claims: Source = source({
+  const poller = new Poller({
     api,
     env,
     logger,
@@ -190,7 +190,7 @@ async function work({ client, config, served, session, stopped, release }: Begin
   const leave = () => api.renew({ session, leaseMs, runs: [], leaving: true });
   return {
     async end() {
-      await wind({ running, claims, subscriber, leave, env }, config.gracefulShutdownTimeoutMs);
+      await wind({ running, poller, subscriber, leave, env }, config.gracefulShutdownTimeoutMs);
       endWatch();
       atWork -= 1;
       release();
@@ -220,7 +220,7 @@ async function greet(
 
 interface Ending {
   running: Runner;
-  claims: Source;
+  poller: Poller;
   subscriber: Subscriber;
   leave: () => Promise<unknown>;
   env: Env;
@@ -231,16 +231,16 @@ interface Ending {
  * what it still holds, and leaves: the server releases all runs that the session still has. Leaving comes last, since
  * nothing may be claimed or renewed after it, and always, since handing back may fail or take too long.
  */
-async function wind({ running, claims, subscriber, leave, env }: Ending, timeoutMs: number): Promise<void> {
+async function wind({ running, poller, subscriber, leave, env }: Ending, timeoutMs: number): Promise<void> {
   const goodbyeMs = Math.min(1_000, timeoutMs / 4);
   const endsAt = env.elapsed() + timeoutMs;
   const until = (at: number) => Math.max(0, at - env.elapsed());
   running.drain();
-  // The last answer to a claim may still bring runs, to be handed back.
-  const asked = claims.stop();
-  const idle = asked.then(() => running.idle());
+  // The answer to a claim under way may still bring runs, to be handed back.
+  const stopped = poller.stop();
+  const idle = stopped.then(() => running.idle());
   if (!(await settlesWithin(env, idle, until(endsAt - goodbyeMs)))) {
-    await settlesWithin(env, Promise.all([asked, running.handBack()]), until(endsAt - goodbyeMs / 2));
+    await settlesWithin(env, Promise.all([stopped, running.handBack()]), until(endsAt - goodbyeMs / 2));
   }
   running.close();
   await settlesWithin(env, Promise.allSettled([leave(), subscriber.close()]), until(endsAt));

@@ -71,7 +71,7 @@ export interface Served {
 export interface ClaimRequest {
   /** Made by the caller, new each time it asks. */
   claimId: string;
-  /** Claims of the caller's whose answers were lost: what they took is this one's instead. At most 20. */
+  /** Claims of the caller that got no answer, or that it aborted: what they took is this one's instead. At most 20. */
   repeats?: string[];
   /** Made per process; owns leases. */
   session: string;
@@ -89,10 +89,6 @@ export interface ClaimRequest {
   waitMs: number;
   /** Parked runs of the caller's own that went on without being asked; claimed at once, besides the filter. */
   reclaim?: Array<{ runId: RunId; fence: number }>;
-  /** A doorbell rang: runs may be queued that this server has not heard of, so storage is asked. */
-  rung?: boolean;
-  /** Claims nothing: the claim of this id is answered now, at whichever server it is held. */
-  recall?: boolean;
   /** How busy the worker is. */
   load?: WorkerLoad;
 }
@@ -172,12 +168,10 @@ export interface ClaimReply {
   runs: ClaimedRun[];
   /** True when the reply is full: more runs may be queued for the caller. */
   more?: boolean;
-  /** So long the server held the question before it took them: their leases are no older. Milliseconds; absent, 0. */
+  /** How long the claim was pending before it took them: their leases are no older. Milliseconds; absent, 0. */
   takenAfterMs?: number;
-  /** Of a recall: whether the claim was made at this server; else it tells the others. */
-  recalled?: boolean;
-  /** Where doorbells ring for the caller: the `streams` of a `RenewReply`. */
-  streams?: string;
+  /** The `streams` of a `RenewReply`. */
+  streams?: WakeUpStreams;
 }
 
 // report
@@ -310,6 +304,14 @@ export interface RenewRequest {
   leaving?: boolean;
 }
 
+/** Where a server publishes wake-ups for the workers of a namespace. */
+export interface WakeUpStreams {
+  /** What the keys of all its streams begin with. */
+  prefix: string;
+  /** The namespace of the caller. */
+  namespace: string;
+}
+
 /** Whether the lease holds for another `leaseMs`. */
 export type RenewResult = { ok: true; pause: boolean; inbox: number } | Rejection;
 
@@ -317,11 +319,8 @@ export type RenewResult = { ok: true; pause: boolean; inbox: number } | Rejectio
 export interface RenewReply {
   /** One result for each run, in order. */
   results: RenewResult[];
-  /**
-   * Where doorbells ring: what the keys of the Redis streams of the caller's namespace begin with. Absent while the
-   * server does not deliver through Redis.
-   */
-  streams?: string;
+  /** Where the server publishes wake-ups for the caller. Absent while it does not publish any through Redis. */
+  streams?: WakeUpStreams;
 }
 
 // signal

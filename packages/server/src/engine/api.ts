@@ -13,15 +13,15 @@ import type {
   StartResult,
 } from "@aikirun/lib/protocol";
 import type { Command } from "../core/run.ts";
-import { type HeldClaimsContext, heldClaims, told } from "./held-claims.ts";
 import { find, type LookupContext, read } from "./lookup.ts";
 import { type Answer, mismatch, type Operation, type Result } from "./operation.ts";
+import { type PendingClaimsContext, pendingClaims, streamsOf } from "./pending-claims.ts";
 import { type WatchContext, watch } from "./watch.ts";
 
 /** Runs released in one transaction when a session ends, so that no other caller waits for long. */
 const releasedAtOnce = 500;
 
-export type ApiContext = HeldClaimsContext & WatchContext & LookupContext;
+export type ApiContext = PendingClaimsContext & WatchContext & LookupContext;
 
 export function createApi(context: ApiContext): Api {
   const { namespace, presence, submit } = context;
@@ -63,16 +63,16 @@ export function createApi(context: ApiContext): Api {
       const { session, leaseMs, runs } = request;
       presence.renewed(namespace, request);
       if (request.leaving === true) {
-        return { results: await leave(request), ...told(context) };
+        return { results: await leave(request), ...streamsOf(context) };
       }
       const renew = async ({ runId, fence }: (typeof runs)[number]) =>
         renewResult(await command(runId, { type: "renew", session, fence, leaseMs }));
-      return { results: await Promise.all(runs.map(renew)), ...told(context) };
+      return { results: await Promise.all(runs.map(renew)), ...streamsOf(context) };
     },
     signal: async ({ signals }) => ({
       results: await Promise.all(signals.map(async (item) => signalResult(await command(item.runId, commandOf(item))))),
     }),
-    claim: heldClaims(context),
+    claim: pendingClaims(context),
     watch: (request, options = {}) => watch(context, request, options.signal),
     find: (request) => find(context, request),
     read: (request) => read(context, request),

@@ -33,7 +33,7 @@ describe("a claim", () => {
     expect((await one.claim()).map(({ id }) => id)).toEqual([ids[2]]);
   });
 
-  it("gets the same order from storage after a restart, when nobody hinted", async () => {
+  it("gets the same order from storage after a restart, when nothing is cached", async () => {
     const before = rig();
     const one = before.speaker();
     const ids = [await one.start(), await one.start({ priority: 5 }), await one.start()];
@@ -59,7 +59,7 @@ describe("a claim", () => {
     expect(await one.claim({ serves })).toEqual([]);
   });
 
-  it("is not put off by hints whose runs have gone", async () => {
+  it("is not put off by cached runs that are no longer queued", async () => {
     const one = rig().speaker();
     const ids = [await one.start(), await one.start(), await one.start()];
     for (const id of ids.slice(0, 2)) {
@@ -338,28 +338,8 @@ describe("a waiting claim", () => {
   });
 });
 
-describe("a claim that is recalled", () => {
-  it("is answered at once, and what is queued then is for others", async () => {
-    const { api, speaker } = rig();
-    const one = speaker();
-    const { request, reply: waiting } = await held(api, one);
-    expect(await api.claim({ ...request, recall: true })).toEqual({ runs: [], recalled: true });
-    expect(await waiting).toEqual({ runs: [] });
-    const id = await one.start();
-    expect(await speaker().claim()).toMatchObject([{ id }]);
-  });
-
-  it("keeps what it has taken by then", async () => {
-    const { api, speaker } = rig();
-    const one = speaker();
-    const { request, reply: waiting } = await held(api, one);
-    const id = await one.start();
-    await api.claim({ ...request, recall: true });
-    expect((await waiting).runs).toMatchObject([{ id }]);
-    expect(await api.claim({ ...request, recall: true })).toEqual({ runs: [], recalled: true });
-  });
-
-  it("is given up without a word when its session asks for something else", async () => {
+describe("a claim of a session that claims anew", () => {
+  it("is answered at once, and what is queued then is for the next one", async () => {
     const { api, speaker } = rig();
     const one = speaker();
     const ghost = api.claim(one.request({ waitMs: 20_000 }));
@@ -370,28 +350,14 @@ describe("a claim that is recalled", () => {
     expect((await waiting).runs).toMatchObject([{ id }]);
   });
 
-  it("is another one: then nothing happens, and nothing is taken", async () => {
+  it("is named by that one when it was aborted, which gets the run that was taken meanwhile", async () => {
     const { api, speaker } = rig();
     const one = speaker();
-    const { request, reply: waiting } = await held(api, one);
-    const recall = { recall: true } as const;
-    expect(await api.claim({ ...request, ...recall, claimId: "other" })).toEqual({ runs: [], recalled: false });
-    expect(await api.claim({ ...request, ...recall, session: "other" })).toEqual({ runs: [], recalled: false });
-    expect(await isSettled(waiting)).toBe(false);
+    const { request, reply } = await held(api, one);
     const id = await one.start();
-    expect((await waiting).runs).toMatchObject([{ id }]);
-  });
-});
-
-describe("a claim that was rung for", () => {
-  it("has storage asked besides what is hinted at here", async () => {
-    const here = rig();
-    const there = here.another();
-    const one = there.speaker();
-    await one.claim();
-    const ids = [await here.speaker().start(), await one.start()];
-    const runs = await one.claim({ limit: 10, rung: true });
-    expect(runs.map(({ id }) => id).toSorted()).toEqual(ids.toSorted());
+    expect((await reply).runs).toMatchObject([{ id, fence: 1 }]);
+    const next = one.request({ waitMs: 20_000, repeats: [request.claimId] });
+    expect((await api.claim(next)).runs).toMatchObject([{ id, fence: 2 }]);
   });
 });
 
@@ -446,7 +412,7 @@ describe("a claim that is given up", () => {
     const first = one.claim({ waitMs: 10_000 }, { signal: leave.signal });
     const second = two.claim({ waitMs: 10_000 });
     await settled();
-    // Right after the hint that woke it.
+    // Right after it was woken.
     batches.push = () => {
       leave.abort();
       return 0;

@@ -1,13 +1,12 @@
 /** Hands queued runs to a worker, with what it needs to execute them. */
 
-import type { ClaimedRun, ClaimedWait, ClaimRequest, Entry, RunId } from "@aikirun/lib/protocol";
-import { limits } from "@aikirun/lib/protocol";
+import type { ClaimedRun, ClaimedWait, Entry, QueueKey, RunId } from "@aikirun/lib/protocol";
+import { limits, queuesOf } from "@aikirun/lib/protocol";
 import type { Claim, Held, Moment, Run, Wait } from "../core/run.ts";
 import { isUnread } from "../core/unread.ts";
-import type { Left, Ready } from "../delivery/ready.ts";
+import type { QueueCache, ScanRemainder } from "../delivery/queue-cache.ts";
 import { fits } from "../storage/heavy.ts";
 import { cutJournal, entryBytes } from "../storage/journal.ts";
-import type { QueueFilter } from "../storage/queue.ts";
 import type { Transaction } from "../storage/storage.ts";
 import { type Budget, parts, replyBudget, waitsBytes } from "./budget.ts";
 import { readJournals } from "./journals.ts";
@@ -22,8 +21,9 @@ const maxEntryBytes = limits.payloadBytes + 100_000;
 export interface ClaimContext {
   transaction: Transaction;
   work: Work;
-  ready: Ready;
+  cache: QueueCache;
   moment: Moment;
+  /** Runs that each claim took from the cache. */
   offers: Map<Operation, RunId[]>;
   /** What claims of this transaction have taken; storage still has them as queued. */
   taken: Set<RunId>;
@@ -40,16 +40,16 @@ export type ClaimOperation = Extract<Operation, { type: "claim" }>;
 export interface Claiming {
   context: ClaimContext;
   claimed: Run[];
-  /** It asks storage for queued runs, which holds what it finds. */
-  isAsking: boolean;
+  /** It is to scan storage for queued runs, which are then held for it. */
+  mustScan: boolean;
 }
 
-/** What needs nobody's word but this server's: a repeat, what the caller parked, and hints. */
+/** Takes what needs no scan of storage: what earlier claims took, what the caller parked, and cached runs. */
 export async function beginClaim(context: ClaimContext): Promise<Claiming> {
   const { request } = context.operation;
-  const claimed = await takeUnheard(context);
+  const claimed = await takeUnanswered(context);
   if (claimed.length > 0) {
-    return { context, claimed, isAsking: false };
+    return { context, claimed, mustScan: false };
   }
   const reclaim = request.reclaim ?? [];
   await fetchAll(
@@ -59,21 +59,23 @@ export async function beginClaim(context: ClaimContext): Promise<Claiming> {
   for (const { runId, fence } of reclaim) {
     await take(context, runId, { reclaim: fence }, claimed);
   }
-  await takeHinted(context, claimed);
-  if (!context.reply.isLeft && claimed.length < request.limit) {
-    // Its hints may be spent, and its doorbell heard: the next claim asks storage for what is left.
-    context.ready.doubt(filterOf(context.operation.namespace, request));
+  await takeCached(context, claimed);
+  const isFull = claimed.length >= request.limit;
+  if (!context.reply.isLeft && !isFull) {
+    // Runs that it took from the cache may be left out of the reply: the next claim scans storage for them.
+    context.cache.invalidate(queuesIn(context.operation));
   }
-  return { context, claimed, isAsking: isWorthwhile(context, claimed) };
+  const { mustScan } = context.cache.plan(queuesIn(context.operation), 0);
+  return { context, claimed, mustScan: mustScan && !isFull && context.reply.isLeft };
 }
 
 /** Takes what storage finds, and loads inputs and journals; `more`: the budget is spent, so more may be queued. */
 export async function endClaim({
   context,
   claimed,
-  isAsking,
+  mustScan,
 }: Claiming): Promise<{ runs: ClaimedRun[]; more: boolean }> {
-  if (isAsking) {
+  if (mustScan) {
     await scan(context, claimed);
   }
   const more = !context.reply.isLeft && claimed.length < context.operation.request.limit;
@@ -81,7 +83,7 @@ export async function endClaim({
 }
 
 /** What claims took whose answers were lost, but no more than one of them was to bring. */
-async function takeUnheard(context: ClaimContext): Promise<Run[]> {
+async function takeUnanswered(context: ClaimContext): Promise<Run[]> {
   const { work, operation, transaction } = context;
   const { request, repeats } = operation;
   const claimed: Run[] = [];
@@ -100,31 +102,26 @@ async function takeUnheard(context: ClaimContext): Promise<Run[]> {
   return claimed;
 }
 
-/** What a claim asks for, each stream once. */
-export function filterOf(namespace: string, { serves, shardKeys }: ClaimRequest): QueueFilter {
-  const shards = shardKeys.length === 0 ? [null] : [...new Set(shardKeys)];
-  const distinct = new Map(
-    serves.map(({ name, versionId }) => [JSON.stringify([name, versionId]), { name, versionId }]),
-  );
-  const streams = [...distinct.values()].flatMap((served) => shards.map((shardKey) => ({ ...served, shardKey })));
-  return { namespace, streams };
+/** The queues that a claim asks for, each once. */
+export function queuesIn({ namespace, request }: ClaimOperation): QueueKey[] {
+  return queuesOf(namespace, request);
 }
 
-/** So often a claim goes on with further hints: what is left of a list of old ones is not worth its transaction. */
-const hintRounds = 5;
+/** How often a claim takes further runs from the cache when those before are no longer queued. */
+const cacheRounds = 5;
 
-/** Hints may be old; so many are looked at that each of them cannot keep a good one from the caller. */
-async function takeHinted(context: ClaimContext, claimed: Run[]): Promise<void> {
-  const { ready, offers, operation } = context;
-  const { namespace, request } = operation;
-  const filter = filterOf(namespace, request);
+/** Cached runs may no longer be queued. Several are tried, so that one of them does not keep others from the caller. */
+async function takeCached(context: ClaimContext, claimed: Run[]): Promise<void> {
+  const { cache, offers, operation } = context;
+  const { request } = operation;
+  const queues = queuesIn(operation);
   const offered = offers.get(operation) ?? [];
   offers.set(operation, offered);
   let next = 0;
   const isFull = (): boolean => claimed.length >= request.limit || !context.reply.isLeft;
-  for (let round = 0; round < hintRounds && !isFull(); round += 1) {
+  for (let round = 0; round < cacheRounds && !isFull(); round += 1) {
     if (next === offered.length) {
-      offered.push(...ready.take(filter, request.limit - claimed.length));
+      offered.push(...cache.plan(queues, request.limit - claimed.length).ids);
     }
     const ids = offered.slice(next, next + request.limit - claimed.length);
     if (ids.length === 0) {
@@ -161,51 +158,39 @@ function spend(reply: Budget): void {
   reply.takeBytes(reply.left);
 }
 
-/** Runs may be queued that nobody hinted at here; or a doorbell rang for something that no hint tells of. */
-function isWorthwhile(context: ClaimContext, claimed: Run[]): boolean {
-  const { ready, operation } = context;
-  const { limit, rung = false } = operation.request;
-  const filter = filterOf(operation.namespace, operation.request);
-  const isCalled = rung || ready.isStale(filter);
-  return claimed.length < limit && context.reply.isLeft && filter.streams.length > 0 && isCalled;
-}
-
-/** Asks storage for runs nobody hinted at: after a restart, an overflow, or on another server. */
+/** Takes runs that are not in the cache: after a restart, an overflow, or a commit of another server. */
 async function scan(context: ClaimContext, claimed: Run[]): Promise<void> {
-  const { work, ready, taken, transaction, operation } = context;
+  const { work, cache, taken, transaction, operation } = context;
   const { limit } = operation.request;
-  const filter = filterOf(operation.namespace, operation.request);
-  const asked = ready.asking();
+  const plan = cache.plan(queuesIn(operation), 0);
+  const found: Run[] = [];
   const most = limit + taken.size;
-  const { ids, more } = await transaction.queued(ready.inTurn(filter), most);
+  const { ids, more } = await transaction.queued(plan.queues, most);
   work.hold(ids);
   for (const some of parts(ids)) {
     if (claimed.length >= limit || !context.reply.isLeft) {
       break;
     }
     const isAll = await fits(work.fetch(some));
-    // Storage knows them as queued; a cached row that says otherwise is another server's past.
+    // Storage has them as queued. A cached row that says otherwise is outdated: another server has changed it.
     const isFresh = await fits(work.refresh(some.filter((id) => work.get(id)?.state.status !== "queued")));
     for (const id of some) {
       const before = claimed.length;
       if (before < limit && context.reply.isLeft) {
         await take(context, id, {}, claimed);
       }
-      const run = claimed[before];
-      if (run !== undefined) {
-        ready.served(run);
-      }
+      found.push(...claimed.slice(before));
     }
     if (!(isAll && isFresh)) {
       spend(context.reply);
     }
   }
   const isCut = claimed.length < limit && !context.reply.isLeft;
-  ready.scanned(filter, asked, isCut ? "more" : leftOf(more, ids.length === most));
+  cache.scanned(plan, found, isCut ? "more" : restOf(more, ids.length === most));
 }
 
-/** A claim that was not filled got all that nobody else holds. */
-function leftOf(more: boolean, isFilled: boolean): Left {
+/** A scan that found fewer than it asked for found all that no other transaction holds. */
+function restOf(more: boolean, isFilled: boolean): ScanRemainder {
   if (!more) {
     return "nothing";
   }

@@ -5,13 +5,13 @@
 import type { RunId } from "@aikirun/lib/protocol";
 import { holderOf } from "../core/claim.ts";
 import type { Moment, Run, Settings } from "../core/run.ts";
-import type { Ready } from "../delivery/ready.ts";
+import type { QueueCache } from "../delivery/queue-cache.ts";
 import { fits } from "../storage/heavy.ts";
 import { isConflict, type Storage, type Transaction } from "../storage/storage.ts";
 import { answer } from "./answers.ts";
 import { blindTransaction, Unseen } from "./blind.ts";
 import { replyBudget } from "./budget.ts";
-import { beginClaim, type Claiming, endClaim, filterOf } from "./claims.ts";
+import { beginClaim, type Claiming, endClaim, queuesIn } from "./claims.ts";
 import type { Operation, Result } from "./operation.ts";
 import type { Rows } from "./rows.ts";
 import { insertStarts } from "./starts.ts";
@@ -23,7 +23,8 @@ const maxTries = 10;
 export interface Committed {
   results: Result[];
   changed: Run[];
-  hints: Run[];
+  /** Runs that became queued. */
+  queued: Run[];
   /** What the transaction found. */
   fenceFloor: number;
 }
@@ -31,7 +32,7 @@ export interface Committed {
 export interface Committer {
   storage: Storage;
   rows: Rows;
-  ready: Ready;
+  cache: QueueCache;
   settings: Settings;
   /** The first moment that this server read off the database's clock since the fence floor rose last. */
   bootAt: number | null;
@@ -45,13 +46,13 @@ export function keepUp(committer: Committer, fenceFloor: number): void {
     committer.fenceFloor = fenceFloor;
     committer.bootAt = null;
     committer.rows.rise(fenceFloor);
-    committer.ready.forget();
+    committer.cache.invalidate();
   }
 }
 
 interface Try {
   suspects: Set<RunId>;
-  /** Hints taken for each claim: a repetition offers the same ones again. */
+  /** Runs that each claim took from the cache: a repetition tries the same ones again. */
   offers: Map<Operation, RunId[]>;
   /** Something was in the way: what waits for nobody is left to others. */
   isAgain?: boolean;
@@ -75,7 +76,7 @@ export async function commit(committer: Committer, operations: Operation[]): Pro
     } catch (error) {
       const lost = error instanceof Obstructed ? error.runs : isConflict(error) ? [] : null;
       for (const operation of offers.keys()) {
-        forgoHints(committer.ready, operation);
+        dropOffers(committer.cache, operation);
       }
       if (lost === null || tries === maxTries) {
         throw error;
@@ -112,10 +113,10 @@ async function commitBlindly(
   }
 }
 
-/** The hints that a failed claim took are spent, and so is what it found: the next try or claim asks storage. */
-function forgoHints(ready: Ready, operation: Operation): void {
+/** What a failed claim took is no longer cached, though it may be queued: the next try or claim scans storage. */
+function dropOffers(cache: QueueCache, operation: Operation): void {
   if (operation.type === "claim") {
-    ready.doubt(filterOf(operation.namespace, operation.request));
+    cache.invalidate(queuesIn(operation));
   }
 }
 
@@ -129,7 +130,7 @@ async function commitOnce(
   operations: Operation[],
   { suspects, offers, isAgain = false, latest }: Try,
 ): Promise<Committed> {
-  const { rows, ready, settings } = committer;
+  const { rows, cache, settings } = committer;
   const now = transaction.now();
   const fenceFloor = transaction.fenceFloor();
   keepUp(committer, fenceFloor);
@@ -156,11 +157,11 @@ async function commitOnce(
   const claims: Claiming[] = [];
   for (const operation of operations.filter((one) => one.type === "claim")) {
     claims.push(
-      await beginClaim({ transaction, work, ready, moment, offers, taken, reply, inputs: new Set(), operation }),
+      await beginClaim({ transaction, work, cache, moment, offers, taken, reply, inputs: new Set(), operation }),
     );
   }
   const sweeps = operations.filter((operation) => operation.type === "sweep");
-  if (sweeps.length > 0 || claims.some(({ isAsking }) => isAsking)) {
+  if (sweeps.length > 0 || claims.some(({ mustScan }) => mustScan)) {
     await work.settle();
   }
   for (const operation of sweeps) {
@@ -174,13 +175,13 @@ async function commitOnce(
   for (const [operation, result] of starts) {
     results.set(operation, { type: "start", result });
   }
-  const { changed, hints } = work.outcome();
+  const { changed, queued } = work.outcome();
   const started = [...starts].flatMap(([{ spec }, result]) => (result.ok && result.created ? [spec.id] : []));
-  const startHints = started.flatMap((id) => work.get(id) ?? []).filter(({ state }) => state.status === "queued");
+  const startsQueued = started.flatMap((id) => work.get(id) ?? []).filter(({ state }) => state.status === "queued");
   return {
     results: operations.map((operation) => resultOf(results, operation)),
     changed,
-    hints: [...hints, ...startHints],
+    queued: [...queued, ...startsQueued],
     fenceFloor,
   };
 }

@@ -331,21 +331,21 @@ describe("the clock", () => {
     await there.engine.close();
   });
 
-  it("hints anew at a run that nobody claims, after 5 s and then ever more rarely", async () => {
+  it("queues a run that no worker claims anew, after 5 s and then ever more rarely", async () => {
     const { speaker, engine, env, batches } = rig();
     await engine.start();
     const one = speaker();
     const id = await one.start();
-    const hints: number[] = [];
+    const queuedAfter: number[] = [];
     const began = env.now();
     for (let second = 1; second <= 80; second++) {
       const from = batches.length;
       await env.advance(1_000);
-      if (batches.slice(from).some((batch) => batch.hints.some((run) => run.id === id))) {
-        hints.push((env.now() - began) / 1_000);
+      if (batches.slice(from).some((batch) => batch.queued.some((run) => run.id === id))) {
+        queuedAfter.push((env.now() - began) / 1_000);
       }
     }
-    expect(hints).toEqual([5, 15, 35, 75]);
+    expect(queuedAfter).toEqual([5, 15, 35, 75]);
     await engine.close();
   });
 

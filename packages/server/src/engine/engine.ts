@@ -1,16 +1,16 @@
 /**
- * The shell: collects what callers ask, has it decided and committed in batches, then hints. No rules of its own.
- * Order of work: load rows, decide in memory, write, commit, hint.
+ * The shell: collects what callers ask, has it decided and committed in batches, then notifies. No rules of its own.
+ * Order of work: load rows, decide in memory, write, commit, notify.
  */
 
 import { setMaxListeners } from "node:events";
 import { getHeapStatistics } from "node:v8";
 import { AikiError, type Env, type Logger } from "@aikirun/lib";
 import { batcher } from "@aikirun/lib/internal";
-import { type Api, limits } from "@aikirun/lib/protocol";
+import { type Api, limits, type WakeUpStreams } from "@aikirun/lib/protocol";
 import type { Settings } from "../core/run.ts";
-import { readyRuns } from "../delivery/ready.ts";
-import type { Doorbells } from "../delivery/redis/doorbells.ts";
+import type { Notifier } from "../delivery/notifier.ts";
+import { QueueCache } from "../delivery/queue-cache.ts";
 import { RowsLeft } from "../storage/heavy.ts";
 import type { Storage } from "../storage/storage.ts";
 import { createApi } from "./api.ts";
@@ -18,23 +18,21 @@ import { runChanges } from "./changes.ts";
 import { dueClock } from "./clock.ts";
 import { type Committed, type Committer, commit, keepUp } from "./commit.ts";
 import { listQueue } from "./list-queue.ts";
-import type { Channel } from "./news.ts";
 import type { Operation, Result } from "./operation.ts";
+import type { PendingClaimsContext } from "./pending-claims.ts";
 import { livePresence } from "./presence.ts";
+import { propagate, receive } from "./propagate.ts";
 import { cachedRows, type Rows, rowsBytes } from "./rows.ts";
-import { spread } from "./spread.ts";
 import { Obstructed } from "./work.ts";
 
 export interface EngineOptions {
   storage: Storage;
-  /** How servers of one database hear of one another; null when this is the only one. */
-  channel?: Channel | null;
-  /** What rings for workers that listen elsewhere. */
-  doorbells?: Doorbells | null;
+  /** Notifies other servers, and workers; null when there are none to notify. */
+  notifier?: Notifier | null;
   env: Env;
   settings?: Partial<Settings>;
   logger: Logger;
-  /** Hears of every committed batch: what was asked, what was answered, which rows changed. */
+  /** Receives every committed batch: what was asked, what was answered, which rows changed. */
   observe?: (batch: ObservedBatch) => void;
 }
 
@@ -69,9 +67,9 @@ const defaultSettings: Settings = {
 };
 
 export function createEngine(options: EngineOptions): Engine {
-  const { storage, env, settings, logger, observe, channel = null, doorbells = null } = options;
+  const { storage, env, settings, logger, observe, notifier = null } = options;
   const rows = cachedRows(rowsBytes(getHeapStatistics().heap_size_limit));
-  const ready = readyRuns(env);
+  const cache = new QueueCache(env);
   const changes = runChanges();
   const closing = new AbortController();
   // Every long poll listens to it; ten are not a leak.
@@ -79,7 +77,7 @@ export function createEngine(options: EngineOptions): Engine {
   const committer: Committer = {
     storage,
     rows,
-    ready,
+    cache,
     settings: { ...defaultSettings, ...settings },
     bootAt: null,
     fenceFloor: 0,
@@ -87,9 +85,7 @@ export function createEngine(options: EngineOptions): Engine {
   let underWay = 0;
   let drained = () => {};
 
-  const recalls = new Map<string, () => void>();
-  const recalled = (claimId: string) => recalls.get(claimId)?.();
-  const told = spread({ env, rows, ready, changes, channel, doorbells, recalled, closing: closing.signal });
+  const propagation = { rows, cache, changes, notifier };
 
   const send = async (operations: Operation[]): Promise<Result[]> => {
     let committed: Committed;
@@ -107,7 +103,7 @@ export function createEngine(options: EngineOptions): Engine {
         error instanceof RowsLeft && type === "sweep" ? { type, due: null } : fault,
       );
     }
-    clock.expect(told.own(committed));
+    clock.expect(propagate(propagation, committed));
     try {
       observe?.({ ...committed, operations });
     } catch (error) {
@@ -153,16 +149,17 @@ export function createEngine(options: EngineOptions): Engine {
   const { aliveMs } = committer.settings;
   const presence = livePresence({ env, storage: reaching, logger, aliveMs });
 
-  const shared = { env, storage: reading, lists, rows, ready, changes, presence, submit, recalls };
-  const ending = { tellRecall: told.recall, closing: closing.signal };
-  const streamsOf = (namespace: string) => () => doorbells?.streams(namespace);
-  const api = once((namespace) => createApi({ ...shared, ...ending, namespace, streams: streamsOf(namespace) }));
+  const publish: PendingClaimsContext["publish"] = (queues) => notifier?.publish({ changed: [], queues });
+  const shared = { env, storage: reading, lists, rows, cache, changes, presence, submit, publish };
+  const api = once((namespace) =>
+    createApi({ ...shared, namespace, streams: () => streamsOf(notifier, namespace), closing: closing.signal }),
+  );
 
   return {
     api,
     async start() {
       await clock.start();
-      told.start();
+      notifier?.onMessage((notification) => receive(propagation, notification));
     },
     async close() {
       closing.abort();
@@ -173,9 +170,14 @@ export function createEngine(options: EngineOptions): Engine {
         });
       }
       await presence.close();
-      await told.close();
+      await notifier?.close();
     },
   };
+}
+
+function streamsOf(notifier: Notifier | null, namespace: string): WakeUpStreams | undefined {
+  const prefix = notifier?.wakeUpPrefix;
+  return prefix === undefined ? undefined : { prefix, namespace };
 }
 
 /** Makes one per name, when it is first asked for. */
@@ -219,7 +221,7 @@ function readable(committer: Committer): Pick<Storage, "read"> {
   };
 }
 
-/** A commit that failed may have been carried out nevertheless; all but claims tell by themselves. */
+/** A failed commit may have been applied. Every other operation is idempotent by id; a claim names the earlier one. */
 function again(operation: Operation): Operation {
   return operation.type === "claim"
     ? { ...operation, repeats: [...operation.repeats, operation.request.claimId] }

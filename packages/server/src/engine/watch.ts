@@ -247,6 +247,6 @@ function isDoubtful(run: Run, item: Watched): boolean {
 }
 
 /** A function, because the answer changes while one waits. */
-export function isGone(signal: AbortSignal | undefined): boolean {
+function isGone(signal: AbortSignal | undefined): boolean {
   return signal?.aborted === true;
 }

@@ -43,8 +43,8 @@ export interface Work {
   apply(to: RunId, command: Command): Promise<Decision | null> | Decision | null;
   /** Carries out everything that was decided so far: the transaction's other runs, then one save. */
   settle(): Promise<void>;
-  /** Runs as they are now, with those before; hints to send once committed. */
-  outcome(): { changed: Run[]; hints: Run[] };
+  /** Runs as they are now, and which of them became queued. */
+  outcome(): { changed: Run[]; queued: Run[] };
 }
 
 export interface WorkOptions {
@@ -73,7 +73,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
   const held = new Set<RunId>();
   let isHolding = false;
   const recorded = new Map<RunId, Entry[]>();
-  const hints: Run[] = [];
+  const queued: Run[] = [];
   const names = takenNames();
   const withHolder = holders(transaction, moment);
   let effects: Effect[] = [];
@@ -225,7 +225,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
           parents.push(effect.of);
           break;
         case "deliver":
-          hints.push(effect.run);
+          queued.push(effect.run);
           break;
         default:
           effect satisfies never;
@@ -256,7 +256,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
         const tail = recall === null ? 0 : await transaction.recall(recall, run.id);
         see({ ...run, tail }, true);
         held.add(run.id);
-        hints.push(run);
+        queued.push(run);
       }
     }
   };
@@ -345,7 +345,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
     },
     outcome: () => ({
       changed: [...current.values()].filter((run) => run !== before.get(run.id) || loaded.has(run.id)),
-      hints: hints.map((run) => current.get(run.id) ?? run),
+      queued: queued.map((run) => current.get(run.id) ?? run),
     }),
   };
 }

@@ -144,8 +144,6 @@ const claim = z
       .array(z.strictObject({ runId, fence: count }))
       .max(limits.batchItems)
       .exactOptional(),
-    rung: z.boolean().exactOptional(),
-    recall: z.boolean().exactOptional(),
     load: load.exactOptional(),
   })
   .refine(({ serves, shardKeys }) => serves.length * Math.max(1, shardKeys.length) <= limits.claimedQueues, {

@@ -2,19 +2,6 @@
 
 import type { RunId } from "@aikirun/lib/protocol";
 
-/** Runs of one workflow version in one shard. */
-export interface Stream {
-  name: string;
-  versionId: string;
-  shardKey: string | null;
-}
-
-export interface QueueFilter {
-  namespace: string;
-  /** In the order of their turns. */
-  streams: readonly Stream[];
-}
-
 /** What was found, and whether there may be more that fits. */
 export interface Queued {
   ids: RunId[];
@@ -27,12 +14,12 @@ export interface Ranked {
 }
 
 /**
- * The highest priority first. Within one, streams take turns: the first of each in their order, then the second of
- * each; so a long queue of one workflow keeps no other waiting. Each stream is given in its own order, with one run
- * more than the limit if it has it.
+ * The highest priority first. Within a priority, queues take turns: the first run of each in their order, then the
+ * second of each; so a long queue delays no other. Each queue is given in its own order, with one run more than the
+ * limit if it has it.
  */
-export function interleaved(streams: ReadonlyArray<readonly Ranked[]>, limit: number): Queued {
-  const all = streams.flatMap((runs, place) => {
+export function interleaved(queues: ReadonlyArray<readonly Ranked[]>, limit: number): Queued {
+  const all = queues.flatMap((runs, place) => {
     const ranks = new Map<number, number>();
     return runs.map(({ id, priority }) => {
       const rank = ranks.get(priority) ?? 0;

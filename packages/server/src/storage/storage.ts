@@ -1,9 +1,9 @@
 import { isAikiError } from "@aikirun/lib";
-import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
+import type { Entry, FindRequest, QueueKey, RunId } from "@aikirun/lib/protocol";
 import type { Outline, Run, WholeRun } from "../core/run.ts";
 import type { Payloads } from "../core/unread.ts";
 import type { ListLimits, ListPage } from "./find.ts";
-import type { Queued, QueueFilter } from "./queue.ts";
+import type { Queued } from "./queue.ts";
 import type { Sighting } from "./sighting.ts";
 
 /**
@@ -104,7 +104,7 @@ export interface Transaction extends Reader {
    * Queued runs that fit, at most `limit`, in the order of `interleaved`. Where several transactions are under way,
    * each finds others, and those that it found are held for it.
    */
-  queued(filter: QueueFilter, limit: number): Promise<Queued>;
+  queued(queues: readonly QueueKey[], limit: number): Promise<Queued>;
   /** Ids whose `dueAt` is at or before `now`, earliest first, at most `limit`; held for this transaction alike. */
   due(now: number, limit: number): Promise<RunId[]>;
   /** Loads those that exist and that no other transaction holds, and holds them for this one. Waits for nobody. */

@@ -1,15 +1,15 @@
-import type { RedisRefusal } from "@aikirun/client/internal";
 import type { Logger } from "@aikirun/lib";
+import type { RedisRefusal } from "@aikirun/redis";
 
-/** Tells people about Redis: each thing that keeps doorbells from being heard once, and once that all is well again. */
+/** Logs what keeps wake-ups from being received, each thing once, and once that they are received again. */
 export interface Notice {
   /** Redis was not reached, or refused a command. */
   away(refusal: RedisRefusal): void;
-  /** The server does not deliver through Redis. */
+  /** The server publishes no wake-ups through Redis. */
   silent(): void;
-  /** Redis refuses what can be done without. */
+  /** Redis refuses a command that is dispensable. */
   lacking(command: string, refusal: RedisRefusal): void;
-  /** Doorbells are heard. */
+  /** Wake-ups are received. */
   back(): void;
 }
 
@@ -33,8 +33,8 @@ export function redisNotice(at: string, logger: Logger): Notice {
     },
     silent() {
       isAway = true;
-      const line = `Redis is reachable at ${at}, but the server does not deliver through it; working through polling`;
-      once("silent", () => logger.warn(line));
+      const line = `Redis is reachable at ${at}, but the server publishes no wake-ups through it`;
+      once("silent", () => logger.warn(`${line}; working through polling`));
     },
     lacking(command, { code, message }) {
       const line = `Redis at ${at} refuses ${command.toUpperCase()} (${code}); what dead workers leave behind stays`;
@@ -44,13 +44,13 @@ export function redisNotice(at: string, logger: Logger): Notice {
       if (isAway) {
         isAway = false;
         said.clear();
-        logger.info(`runs are heard of through Redis at ${at} from now on`);
+        logger.info(`wake-ups are received through Redis at ${at} from now on`);
       }
     },
   };
 }
 
-/** Said by a worker that asked for Redis Streams with a client that was not told of Redis. */
+/** Logged by a worker with the `redis_streams` subscriber whose client was not told where Redis is. */
 export function noticeNoRedis(logger: Logger): void {
   logger.warn("the client knows of no Redis (pass redis: { host, port } to client()); working through polling");
 }

@@ -1,12 +1,12 @@
-import { pause } from "@aikirun/client/internal";
 import type { Env } from "@aikirun/lib";
+import { pause } from "@aikirun/lib/internal";
 import type { AdaptivePolling, Polling } from "./strategy.ts";
-import type { Answer, Subscriber } from "./subscriber.ts";
+import type { PollResult, Subscriber } from "./subscriber.ts";
 
 /** Proxies commonly cut requests at 60 s. Milliseconds. */
 const longPollMs = 25_000;
 
-/** Asks at a fixed interval while there is nothing to do; the server never holds the question. */
+/** Claims at a fixed interval while there is nothing to do; the server answers at once. */
 export function polling({ intervalMs }: Required<Pick<Polling, "intervalMs">>, env: Env): Subscriber {
   return paced(env, 0, ({ runs }) => (runs > 0 ? 0 : intervalMs));
 }
@@ -19,12 +19,12 @@ export type Growth = Required<
   >
 >;
 
-/** A server that holds questions makes the pauses; one that answers empty at once is asked less and less often. */
+/** Long-polls. While the server answers empty at once nevertheless, it is asked less and less often. */
 export function adaptivePolling(growth: Growth, env: Env, waitMs: number = longPollMs): Subscriber {
   let empties = 0;
-  return paced(env, waitMs, ({ runs, heldMs }) => {
+  return paced(env, waitMs, ({ runs, waitedMs }) => {
     empties = runs > 0 ? 0 : empties + 1;
-    if (runs > 0 || heldMs >= waitMs / 2) {
+    if (runs > 0 || waitedMs >= waitMs / 2) {
       return 0;
     }
     const factor = growth.backoffMultiplier ** Math.max(0, empties - Math.max(1, growth.emptyPollThreshold));
@@ -33,24 +33,24 @@ export function adaptivePolling(growth: Growth, env: Env, waitMs: number = longP
   });
 }
 
-/** Asks again after a pause that depends on the last answer; what is served from now on is asked for at once. */
+/** Claims again after a pause that depends on the last result; at once when the worker serves something else. */
 function paced(
   env: Env,
   waitMs: number,
-  pauseAfter: (answer: Extract<Answer, { type: "answered" }>) => number,
+  pauseAfter: (result: Extract<PollResult, { type: "claimed" }>) => number,
 ): Subscriber {
-  let restMs = 0;
+  let pauseMs = 0;
   return {
     async next(_, signal) {
-      const ms = restMs;
-      restMs = 0;
+      const ms = pauseMs;
+      pauseMs = 0;
       if (ms > 0) {
         await pause(env, ms, signal);
       }
       return {
         waitMs,
-        settled(answer) {
-          restMs = answer.type === "answered" ? pauseAfter(answer) : 0;
+        settled(result) {
+          pauseMs = result.type === "claimed" ? pauseAfter(result) : 0;
         },
       };
     },

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { bellsRead, bellsTaken, consumersOf, cursorOf } from "./replies.ts";
+import { consumersOf, cursorOf, wakeUpsClaimed, wakeUpsRead } from "./replies.ts";
 
 it.each([
   ["nothing", null, []],
@@ -19,8 +19,8 @@ it.each([
   ],
   ["entries that were deleted while they were pending", [["a", [["1-0", null]]]], ["a 1-0"]],
   ["another shape", { a: 1 }, []],
-])("XREADGROUP answers %s", (_, reply, bells) => {
-  expect(bellsRead(reply).map(({ stream, id }) => `${stream} ${id}`)).toEqual(bells);
+])("XREADGROUP answers %s", (_, reply, wakeUps) => {
+  expect(wakeUpsRead(reply).map(({ stream, id }) => `${stream} ${id}`)).toEqual(wakeUps);
 });
 
 it.each([
@@ -28,7 +28,7 @@ it.each([
   ["7, which adds the deleted", ["3-0", ["1-0"], ["2-0"]], "3-0", ["1-0"]],
   ["a shape nobody knows", "OK", "0-0", []],
 ])("XAUTOCLAIM answers as Redis %s", (_, reply, cursor, ids) => {
-  expect([cursorOf(reply), bellsTaken("a", reply).map(({ id }) => id)]).toEqual([cursor, ids]);
+  expect([cursorOf(reply), wakeUpsClaimed("a", reply).map(({ id }) => id)]).toEqual([cursor, ids]);
 });
 
 it.each([

@@ -1,25 +1,25 @@
-/** What Redis answers of streams, as far as doorbells need it. Whatever has another shape holds nothing. */
+/** What Redis answers about streams. A reply of another shape counts as empty. */
 
-/** A doorbell that rang: an entry of a stream. What it says is not looked at. */
-export interface Bell {
+/** An entry of a stream. Its content does not matter. */
+export interface WakeUp {
   readonly stream: string;
   readonly id: string;
 }
 
-/** A reader of a stream's group. */
+/** A consumer of a stream's group. */
 export interface Consumer {
   name: string;
-  /** Entries that it was given and has not acknowledged. */
+  /** Entries that it has read and not acknowledged. */
   pending: number;
-  /** How long it has asked for nothing. Milliseconds. */
+  /** How long it has read nothing. Milliseconds. */
   idleMs: number;
 }
 
 /** Of XREADGROUP: for each stream its entries, which begin with their ids; null when there was none. */
-export function bellsRead(reply: unknown): Bell[] {
+export function wakeUpsRead(reply: unknown): WakeUp[] {
   return listOf(reply).flatMap((one) => {
     const [stream, entries] = listOf(one);
-    return listOf(entries).flatMap((entry) => bellOf(stream, listOf(entry)[0]));
+    return listOf(entries).flatMap((entry) => wakeUpOf(stream, listOf(entry)[0]));
   });
 }
 
@@ -30,9 +30,9 @@ export function cursorOf(reply: unknown): string {
 }
 
 /** Of XAUTOCLAIM with JUSTID: ids, after the cursor. Redis 7 adds the ids of entries that were deleted meanwhile. */
-export function bellsTaken(stream: string, reply: unknown): Bell[] {
+export function wakeUpsClaimed(stream: string, reply: unknown): WakeUp[] {
   const [, ids] = listOf(reply);
-  return listOf(ids).flatMap((id) => bellOf(stream, id));
+  return listOf(ids).flatMap((id) => wakeUpOf(stream, id));
 }
 
 /** Of XINFO CONSUMERS: for each a list of names and values, to which newer versions add. */
@@ -47,7 +47,7 @@ export function consumersOf(reply: unknown): Consumer[] {
   });
 }
 
-function bellOf(stream: unknown, id: unknown): Bell[] {
+function wakeUpOf(stream: unknown, id: unknown): WakeUp[] {
   return typeof stream === "string" && typeof id === "string" ? [{ stream, id }] : [];
 }
 

@@ -1,13 +1,13 @@
 import { Fields } from "@aikirun/lib/internal";
 import type { Subscriber, SubscriberContext } from "./subscriber.ts";
 
-/** Long-polls the server; when it answers empty at once, or errs, asks less and less often. The default. */
+/** Long-polls the server. While it answers empty at once, or fails, it is asked less and less often. The default. */
 export interface AdaptivePolling {
   /** Selects this strategy. */
   type: "adaptive_polling";
-  /** The pause after an empty answer that the server did not hold back. Milliseconds, default 50. */
+  /** The pause after an empty answer that came at once. Milliseconds, default 50. */
   minPollIntervalMs?: number;
-  /** The longest pause between two such questions. Milliseconds, default 5,000. */
+  /** The longest pause between two such claims. Milliseconds, default 5,000. */
   maxPollIntervalMs?: number;
   /** By how much the pause grows with each further empty answer. Default 2. */
   backoffMultiplier?: number;
@@ -15,53 +15,53 @@ export interface AdaptivePolling {
   emptyPollThreshold?: number;
   /** The part of a pause that is left to chance, 0 to 1. Default 0.2. */
   jitterFactor?: number;
-  /** The longest pause while the server errs. Milliseconds, default 2,000. */
+  /** The longest pause while the server fails. Milliseconds, default 2,000. */
   maxRetryIntervalMs?: number;
-  /** How long a full worker lets further slots come free before it asks for runs. Milliseconds, default 0. */
+  /** How long a full worker lets further slots come free before it claims runs. Milliseconds, default 0. */
   atCapacityIntervalMs?: number;
 }
 
-/** Asks at a fixed interval and never lets the server hold the question; for networks that cut long requests. */
+/** Claims at a fixed interval, without long polls; for networks that cut long requests. */
 export interface Polling {
   /** Selects this strategy. */
   type: "polling";
-  /** Milliseconds between questions while there is nothing to do. Default 500. */
+  /** Milliseconds between claims while there is nothing to do. Default 500. */
   intervalMs?: number;
-  /** The longest pause while the server errs. Milliseconds, default 2,000. */
+  /** The longest pause while the server fails. Milliseconds, default 2,000. */
   maxRetryIntervalMs?: number;
-  /** How long a full worker lets further slots come free before it asks for runs. Milliseconds, default 0. */
+  /** How long a full worker lets further slots come free before it claims runs. Milliseconds, default 0. */
   atCapacityIntervalMs?: number;
 }
 
 /**
- * Hears of runs through Redis Streams. Without Redis it says so once and works on through adaptive polling until Redis
- * is back.
+ * Receives wake-ups through Redis Streams, and claims every 5 s besides. Without Redis it logs this once and works
+ * through long polls until Redis is back.
  */
 export interface RedisStreams {
   /** Selects this strategy. */
   type: "redis_streams";
   /**
-   * A message that its reader has left alone for so long is taken over by another; after four times as long, a reader
-   * that was never heard of again is removed. Milliseconds, 1,000 or more, default 90,000.
+   * Wake-ups that a worker has read and not acknowledged for this long are taken over by another worker. A worker that
+   * has read nothing for four times as long is removed from the streams. Milliseconds, 1,000 or more, default 90,000.
    */
   claimMinIdleTimeMs?: number;
-  /** How long one read waits for messages, 5,000 at most. Milliseconds, 1 to 60,000, default 1,000. */
+  /** How long one read waits for wake-ups, 5,000 at most. Milliseconds, 1 to 60,000, default 1,000. */
   blockTimeMs?: number;
-  /** The longest pause while Redis or the server errs. Milliseconds, default 2,000. */
+  /** The longest pause while Redis or the server fails. Milliseconds, default 2,000. */
   maxRetryIntervalMs?: number;
-  /** How long a full worker lets further slots come free before it asks for runs. Milliseconds, default 0. */
+  /** How long a full worker lets further slots come free before it claims runs. Milliseconds, default 0. */
   atCapacityIntervalMs?: number;
 }
 
-/** Hears of runs in a way of your own. */
+/** Learns in a way of your own when runs may be ready. */
 export interface CustomSubscriber {
   /** Selects this strategy. */
   type: "custom";
   /** Called by `start` of the worker, which rejects when this does. */
   subscribe(context: SubscriberContext): Subscriber | Promise<Subscriber>;
-  /** The longest pause while the server errs, or `next` rejects. Milliseconds, default 2,000. */
+  /** The longest pause while the server fails, or `next` rejects. Milliseconds, default 2,000. */
   maxRetryIntervalMs?: number;
-  /** How long a full worker lets further slots come free before it asks for runs. Milliseconds, default 0. */
+  /** How long a full worker lets further slots come free before it claims runs. Milliseconds, default 0. */
   atCapacityIntervalMs?: number;
 }
 

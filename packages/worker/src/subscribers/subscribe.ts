@@ -1,6 +1,6 @@
-import type { RedisConnector } from "@aikirun/client/internal";
 import { AikiError } from "@aikirun/lib";
 import { hasMethods } from "@aikirun/lib/internal";
+import type { RedisConnector } from "@aikirun/redis";
 import { adaptivePolling, polling } from "./polling.ts";
 import { redisStreams } from "./redis-streams.ts";
 import type { Strategy } from "./strategy.ts";

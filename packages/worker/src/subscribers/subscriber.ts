@@ -1,44 +1,44 @@
 import type { Env, Logger } from "@aikirun/lib";
-import type { Served } from "@aikirun/lib/protocol";
+import type { Served, WakeUpStreams } from "@aikirun/lib/protocol";
 
 /**
- * Says when a worker asks the server for runs, and for how many. All else is the worker's: it asks one question at a
- * time, never for more runs than it has free slots, repeats one whose answer was lost, and makes growing pauses while
- * the server errs. So a subscriber can lose or make up whatever it hears; that costs time, and nothing else.
+ * Says when a worker claims runs, and how many. The worker does the rest: it makes one claim at a time, never for more
+ * runs than it has free slots, names claims that got no answer, and makes growing pauses while the server fails. So a
+ * subscriber may lose wake-ups or make them up: this costs time, and nothing else.
  */
 export interface Subscriber {
   /**
-   * Resolves when it is time to ask. Called only while slots are `free`, and not again before what it resolved to is
-   * settled. When `signal` aborts (other workflows are served from now on, or the worker stops) the question is not
-   * wanted any more: settle soon, in any way. A rejection is logged, and `next` is called again after a pause.
+   * Resolves when it is time to claim. Called only while slots are `free`, and not again before the request that it
+   * resolved to is settled. When `signal` aborts (the worker serves other workflows from now on, has no free slots any
+   * more, or stops) the request is not needed: resolve soon, in any way. A rejection is logged, and `next` is called
+   * again after a pause.
    */
-  next(free: number, signal: AbortSignal): Promise<Question>;
-  /** The worker takes nothing more. It waits for this for a second at most. */
+  next(free: number, signal: AbortSignal): Promise<PollRequest>;
+  /** The worker claims nothing more. It waits for this for a second at most. */
   close(): Promise<void>;
 }
 
-/** How the server is asked for runs. */
-export interface Question {
-  /** How long the server may hold the question until a run is ready. Milliseconds, 0 to 60,000. */
+/** How to claim runs. */
+export interface PollRequest {
+  /** How long the server may wait for a run before it answers. Milliseconds, 0 to 60,000. */
   waitMs: number;
-  /** Asks for so many runs at most. Default: as many as slots are free by then. */
+  /** How many runs to claim at most. Default: as many as slots are free by then. */
   limit?: number;
-  /** Whether the server looks for runs in the database even if it has not heard of any. Default false. */
-  rung?: boolean;
-  /** When it aborts, the server answers at once with the runs that it has by then. Default: it waits for `waitMs`. */
-  recall?: AbortSignal;
-  /** Called once, when it is known what came of the question. */
-  settled?(answer: Answer): void;
+  /** Called once, with what came of it. */
+  settled?(result: PollResult): void;
 }
 
-/** What came of a question. */
-export type Answer =
-  /** Of the runs `asked` for, at most, so many came, after `heldMs` milliseconds. Fewer: no more were ready. */
-  | { type: "answered"; asked: number; runs: number; heldMs: number }
-  /** The server refused the question. */
+/** What came of a request. */
+export type PollResult =
+  /**
+   * The server answered after `waitedMs` milliseconds with this number of `runs`. If they are fewer than `requested`,
+   * no more were ready.
+   */
+  | { type: "claimed"; requested: number; runs: number; waitedMs: number }
+  /** The claim failed, and the worker has paused. The next one names it, because it may have taken runs. */
   | { type: "failed"; error: unknown }
-  /** Nobody asked, or the question was taken back before a run came. */
-  | { type: "unasked" };
+  /** No claim was made, or the worker aborted it. */
+  | { type: "skipped" };
 
 /** What a subscriber may know of its worker. */
 export interface SubscriberContext {
@@ -50,8 +50,8 @@ export interface SubscriberContext {
   serves(): Served[];
   /** Empty: only runs without a shard key. */
   readonly shardKeys: readonly string[];
-  /** What the keys of the Redis streams begin with through which the server tells of runs; null when it does not. */
-  streams(): string | null;
+  /** Where the server publishes wake-ups for this worker; null while it publishes none through Redis. */
+  streams(): WakeUpStreams | null;
   /** Adds the id of the worker to every line. */
   readonly logger: Logger;
   /** Clock and randomness. */

@@ -1,5 +1,5 @@
 import { AikiError, type Env } from "@aikirun/lib";
-import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
+import type { Entry, FindRequest, QueueKey, RunId } from "@aikirun/lib/protocol";
 import type { Outline, Run, WholeRun } from "../../core/run.ts";
 import { isUnread, type Payloads, wholeRun, withoutLarge } from "../../core/unread.ts";
 import { outlined } from "../entry-row.ts";
@@ -7,7 +7,7 @@ import { errorCodeOf, type ListLimits, type ListPage, listPage, withoutPayloads 
 import { complete, heavyOnes } from "../heavy.ts";
 import { cutJournal, recallConflict, recalled } from "../journal.ts";
 import type { KeyedStorage } from "../keys.ts";
-import { interleaved, type Queued, type QueueFilter } from "../queue.ts";
+import { interleaved, type Queued } from "../queue.ts";
 import { laterSighting, type Sighting } from "../sighting.ts";
 import type { Batch, EntryKey, JournalRequest, Obstacle, Reader, ReferenceKey, Transaction } from "../storage.ts";
 import { turns } from "../turns.ts";
@@ -178,13 +178,13 @@ class MemoryReader implements Reader {
 class MemoryTransaction extends MemoryReader implements Transaction {
   readonly #undo: Array<() => void> = [];
 
-  async queued({ namespace, streams }: QueueFilter, limit: number): Promise<Queued> {
-    const queues = streams.map(({ name, versionId, shardKey }) =>
+  async queued(queues: readonly QueueKey[], limit: number): Promise<Queued> {
+    const found = queues.map(({ namespace, name, versionId, shardKey }) =>
       this.tables.queue(namespace, shardKey, name, versionId),
     );
     // One more than is asked for shows that there is more.
     return interleaved(
-      queues.map((queue) => [...take(queue, limit + 1)]),
+      found.map((queue) => [...take(queue, limit + 1)]),
       limit,
     );
   }

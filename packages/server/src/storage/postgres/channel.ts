@@ -12,22 +12,22 @@ const name = "aiki_news";
 /** Before the next try to connect. Milliseconds. */
 const pauseMs = 1_000;
 
-/** A note of one's own that is not heard within this time shows a pooler in between. Milliseconds. */
+/** When a message of its own is not received within this time, there is a pooler in between. Milliseconds. */
 const echoMs = 3_000;
 
 /** How often the connection is asked whether its server still takes writes. Milliseconds. */
 const checkMs = 2_000;
 
-/** Not durable, and more than one text in a journey: nobody waits for a disk on account of news. */
+/** Sends all texts with one statement, and without waiting for the disk, because they need not be durable. */
 const notify = `
   WITH unhurried AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true) AS set)
   SELECT pg_notify('${name}', text) FROM unhurried CROSS JOIN unnest($1::text[]) AS given (text)`;
 
 /**
- * LISTEN and NOTIFY on a connection of their own, which is made anew when it is lost, when its server has become a
- * standby, and at the age at which all connections are. Through a pooler in transaction
- * mode nothing is heard, and one that listens would leave that behind on somebody else's connection: so nobody does
- * unless the url was given for it. Either is said once.
+ * LISTEN and NOTIFY on a connection of their own, which is opened anew when it is lost, when its server has become a
+ * standby, and when it has reached the age limit of all connections. Through a pooler in transaction mode no message
+ * arrives, and LISTEN would stay in force on a connection that others use: so it is not sent through a pooler, unless
+ * the url was given for it. Either is logged once.
  */
 export class PostgresChannel {
   /** PostgreSQL refuses 8,000. */
@@ -37,9 +37,9 @@ export class PostgresChannel {
   readonly #logger: Logger | undefined;
   #client: Client | null = null;
   #lose: () => void = () => {};
-  /** Settles with the last of what was said. */
-  #said: Promise<unknown> = Promise.resolve();
-  #hear: (text: string) => void = () => {};
+  /** Settles with the last query. */
+  #sent: Promise<unknown> = Promise.resolve();
+  #receive: (text: string) => void = () => {};
   #connected: () => void = () => {};
   #again: NodeJS.Timeout | null = null;
   #check: NodeJS.Timeout | null = null;
@@ -47,24 +47,25 @@ export class PostgresChannel {
   #hasComplained = false;
   #isClosed = false;
 
-  /** `isVouchedFor`: somebody said that notifications arrive through this url. */
+  /** `isVouchedFor`: the configuration says that notifications arrive through this url. */
   constructor({ url, isVouchedFor, logger }: { url: string; isVouchedFor: boolean; logger?: Logger }) {
     this.#url = url;
     this.#isVouchedFor = isVouchedFor;
     this.#logger = logger;
   }
 
-  listen(hear: (text: string) => void, connected: () => void): void {
-    this.#hear = hear;
+  listen(receive: (text: string) => void, connected: () => void): void {
+    this.#receive = receive;
     this.#connected = connected;
     void this.#connect();
   }
 
-  /** One after the other: the driver warns of queries that are sent at once, and will refuse them. */
-  async say(texts: readonly string[]): Promise<void> {
-    const saying = this.#said.then(() => this.#notify(texts));
-    this.#said = saying.catch(() => {});
-    await saying;
+  /** One query after another: the driver warns of those that are sent at once, and will refuse them. */
+  async send(texts: readonly string[]): Promise<void> {
+    if (texts.length === 0) return;
+    const sending = this.#sent.then(() => this.#notify(texts));
+    this.#sent = sending.catch(() => {});
+    await sending;
   }
 
   async #notify(texts: readonly string[]): Promise<void> {
@@ -111,10 +112,10 @@ export class PostgresChannel {
     client.on("error", lose);
     client.on("end", () => lose());
     const echo = `{"echo":"${Math.random()}"}`;
-    let isHeard = false;
+    let isReceived = false;
     client.on("notification", ({ payload }) => {
-      if (payload === echo) isHeard = true;
-      else if (payload !== undefined) this.#hear(payload);
+      if (payload === echo) isReceived = true;
+      else if (payload !== undefined) this.#receive(payload);
     });
     try {
       await client.connect();
@@ -132,7 +133,7 @@ export class PostgresChannel {
       this.#checkLater(client, performance.now() + maxAgeMs);
       await this.#echo(echo);
       setTimeout(() => {
-        if (!isHeard && !isLost) this.#warn();
+        if (!isReceived && !isLost) this.#warn();
       }, echoMs).unref();
       this.#connected();
     } catch (thrown) {
@@ -140,21 +141,21 @@ export class PostgresChannel {
     }
   }
 
-  /** In the queue of what is said: the driver refuses queries that are sent at once. */
+  /** Between other queries: the driver refuses those that are sent at once. */
   #checkLater(client: Client, endsAt: number): void {
     this.#check = setTimeout(() => {
-      const checking = this.#said.then(async () => {
+      const checking = this.#sent.then(async () => {
         if (this.#client !== client) return;
         const isOver = performance.now() >= endsAt || (await takesNoWrites(client).catch(() => true));
         if (this.#client !== client) return;
         if (isOver) this.#lose();
         else this.#checkLater(client, endsAt);
       });
-      this.#said = checking.catch(() => {});
+      this.#sent = checking.catch(() => {});
     }, checkMs).unref();
   }
 
-  /** From another connection: what one says to oneself through a pooler may come back by luck. */
+  /** From another connection: what a connection sends to itself through a pooler may arrive by chance. */
   async #echo(text: string): Promise<void> {
     const other = new Client(listenSettings(this.#url));
     other.on("error", () => {});
@@ -166,7 +167,7 @@ export class PostgresChannel {
     }
   }
 
-  /** Once for each time in which there is no connection. */
+  /** Once for each time without a connection. */
   #complain(thrown: unknown, isConnecting: boolean): void {
     if (this.#hasComplained || this.#isClosed) return;
     this.#hasComplained = true;

@@ -167,7 +167,7 @@ export const copyEntry: string = `
   RETURNING seq`;
 
 /**
- * Sees some more than are asked for ($5) of each stream in the order of the index, lets streams take turns, and takes
+ * Sees some more than are asked for ($5) of each queue in the order of the index, lets queues take turns, and takes
  * the first that nobody else has locked. Every row tells how many were seen; without any taken, the only one does.
  */
 export const selectQueued: string = `
@@ -175,11 +175,12 @@ export const selectQueued: string = `
     SELECT
       run.id, run.priority, given.place,
       row_number() OVER (PARTITION BY given.place, run.priority ORDER BY run.id) AS rank
-    FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS given (name, version_id, shard_key, place)
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+      WITH ORDINALITY AS given (namespace, name, version_id, shard_key, place)
     CROSS JOIN LATERAL (
       SELECT id, priority
       FROM aiki.run
-      WHERE status = 'queued' AND namespace = $1 AND name = given.name AND version_id = given.version_id
+      WHERE status = 'queued' AND namespace = given.namespace AND name = given.name AND version_id = given.version_id
         AND coalesce(shard_key, E'\\x01') = given.shard_key
       ORDER BY priority DESC, id
       LIMIT 2 * $5::integer + 8

@@ -1,8 +1,8 @@
-import type { Entry, RunId } from "@aikirun/lib/protocol";
+import type { Entry, QueueKey, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
 import { outlineOf } from "../entry-row.ts";
 import { recallConflict, recalled } from "../journal.ts";
-import type { Queued, QueueFilter } from "../queue.ts";
+import type { Queued } from "../queue.ts";
 import { numberOf, type Row, textOf } from "../row.ts";
 import type { Sighting } from "../sighting.ts";
 import type { Batch, EntryKey, Obstacle, Transaction } from "../storage.ts";
@@ -22,13 +22,13 @@ export class PostgresTransaction extends PostgresReader implements Transaction {
     return runs.flatMap(({ id }) => (inserted.delete(id) ? [id] : []));
   }
 
-  async queued({ namespace, streams }: QueueFilter, limit: number): Promise<Queued> {
-    if (streams.length === 0) return { ids: [], more: false };
+  async queued(queues: readonly QueueKey[], limit: number): Promise<Queued> {
+    if (queues.length === 0) return { ids: [], more: false };
     const rows = await this.session.rows(sql.selectQueued, [
-      toText(namespace),
-      streams.map(({ name }) => toText(name)),
-      streams.map(({ versionId }) => toText(versionId)),
-      streams.map(({ shardKey }) => (shardKey === null ? noShard : toText(shardKey))),
+      queues.map(({ namespace }) => toText(namespace)),
+      queues.map(({ name }) => toText(name)),
+      queues.map(({ versionId }) => toText(versionId)),
+      queues.map(({ shardKey }) => (shardKey === null ? noShard : toText(shardKey))),
       limit,
     ]);
     // The one row of an empty answer says how many runs others hold.

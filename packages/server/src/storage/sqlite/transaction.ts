@@ -1,8 +1,8 @@
-import type { Entry, RunId } from "@aikirun/lib/protocol";
+import type { Entry, QueueKey, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
 import { askColumn, entryColumns, outlineOf } from "../entry-row.ts";
 import { recallConflict, recalled } from "../journal.ts";
-import { interleaved, type Queued, type QueueFilter } from "../queue.ts";
+import { interleaved, type Queued } from "../queue.ts";
 import { changingColumns, fixedColumns, numberOf } from "../row.ts";
 import { type Sighting, sightingColumns } from "../sighting.ts";
 import type { Batch, Change, Obstacle, Transaction } from "../storage.ts";
@@ -16,15 +16,15 @@ export class SqliteTransaction extends SqliteReader implements Transaction {
     return runs.filter((run) => this.#insert(run)).map((run) => run.id);
   }
 
-  async queued({ namespace, streams }: QueueFilter, limit: number): Promise<Queued> {
-    const queues = streams.map(({ name, versionId, shardKey }) => {
+  async queued(queues: readonly QueueKey[], limit: number): Promise<Queued> {
+    const found = queues.map(({ namespace, name, versionId, shardKey }) => {
       const key = [namespace, name, versionId].map(toText);
       const shard = shardKey === null ? null : toText(shardKey);
       // One more than is asked for shows that there is more.
       const rows = this.connection.all(sql.selectQueued, ...key, shard, limit + 1);
       return rows.map((row) => ({ id: idOf(row), priority: numberOf(row, "priority") }));
     });
-    return interleaved(queues, limit);
+    return interleaved(found, limit);
   }
 
   async due(now: number, limit: number): Promise<RunId[]> {

@@ -1,6 +1,7 @@
-import { Fields } from "@aikirun/lib/internal";
+import { AikiError } from "@aikirun/lib";
+import { Fields, parseServiceUrl } from "@aikirun/lib/internal";
 
-/** Where Redis is. Only workers with the `redis_streams` subscriber use it; it may be missing at any moment. */
+/** Where Redis is. It may be missing at any moment. */
 export interface RedisParams {
   /** A host name or an IP address. */
   host: string;
@@ -34,8 +35,8 @@ export interface RedisTls {
   rejectUnauthorized?: boolean;
 }
 
-/** Throws `INVALID_CONFIG`, naming the field. */
-export function parseRedis(value: unknown): Readonly<RedisParams> {
+/** Checks parameters that a program gives. Throws `INVALID_CONFIG`, naming the field. */
+export function parseRedisParams(value: unknown): Readonly<RedisParams> {
   const fields = new Fields(value, "client.redis", "INVALID_CONFIG");
   const username = fields.text("username");
   const password = fields.secret("password", { min: 0, max: 1_000 });
@@ -81,4 +82,40 @@ function parseTls(fields: Fields): RedisParams["tls"] {
     ...(servername === undefined ? {} : { servername }),
     ...(rejectUnauthorized === undefined ? {} : { rejectUnauthorized }),
   });
+}
+
+/** Where Redis is, and what the keys of this engine begin with. */
+export interface RedisTarget {
+  /** How to connect to it. */
+  readonly params: Readonly<RedisParams>;
+  /** What the keys begin with. */
+  readonly prefix: string;
+}
+
+const example = "redis://user:password@host:6379/0, rediss:// with TLS, ?cluster=true for a cluster";
+
+/** Parses the url of a Redis. Throws `INVALID_CONFIG` without showing what may be a password. */
+export function parseRedisUrl(text: string): RedisTarget {
+  const field = "redis";
+  const bad = (why: string) => new AikiError("INVALID_CONFIG", `redis ${why}. Write ${example}.`, { ids: { field } });
+  const url = parseServiceUrl(text, { field, schemes: /^rediss?:\/\//i, example });
+  const { protocol, hostname, port, username, password, pathname, searchParams } = url;
+  const db = pathname.replace(/^\//, "");
+  if (!/^\d{0,5}$/.test(db)) throw bad("has a path that is no number of a database");
+  for (const name of searchParams.keys()) {
+    if (name === "cluster" || name === "prefix") continue;
+    throw bad(/^[a-z_]{1,20}$/i.test(name) ? `has an unknown parameter "${name}"` : "has an unknown parameter");
+  }
+  const cluster = searchParams.get("cluster") === "true";
+  if (cluster && Number(db) !== 0) throw bad("names a database, and a cluster has only 0");
+  const params = Object.freeze({
+    host: hostname === "" ? "localhost" : hostname.replace(/^\[|\]$/g, ""),
+    port: port === "" ? 6379 : Number(port),
+    ...(username === "" ? {} : { username: decodeURIComponent(username) }),
+    ...(password === "" ? {} : { password: decodeURIComponent(password) }),
+    db: Number(db),
+    tls: protocol === "rediss:",
+    cluster,
+  });
+  return Object.freeze({ params, prefix: searchParams.get("prefix") ?? "aiki" });
 }

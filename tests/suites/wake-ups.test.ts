@@ -1,4 +1,4 @@
-/** What a server does with Redis: it rings for runs that became queued, and lives on without. */
+/** What a server does with Redis: it publishes wake-ups for queues, and works on without. */
 
 import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -9,19 +9,19 @@ import { promisify } from "node:util";
 import { client } from "@aikirun/client";
 import { type Logger, silentLogger } from "@aikirun/lib";
 import { systemEnv } from "@aikirun/lib/internal";
-import { streamKey, streamsOf } from "@aikirun/lib/protocol";
+import { type QueueKey, type WakeUpStreams, wakeUpStream } from "@aikirun/lib/protocol";
 import { type Server, server } from "@aikirun/server";
 import { worker } from "@aikirun/worker";
 import { workflow } from "@aikirun/workflow";
 import { v7 } from "uuid";
 import { afterEach, describe, expect, it } from "vitest";
-import { redisDoorbells } from "../../packages/server/src/delivery/redis/doorbells.ts";
+import { RedisChannel } from "../../packages/server/src/delivery/redis-channel.ts";
 import { privateRedis, testRedis } from "../real/redis.ts";
 import type { RedisAddress } from "../real/redis-process.ts";
 
 const shared = await testRedis();
 
-describe.skipIf(shared === null)("a server that rings through Redis", () => {
+describe.skipIf(shared === null)("a server that publishes wake-ups through Redis", () => {
   if (shared === null) return;
   const ends: Array<() => unknown> = [];
   afterEach(async () => {
@@ -33,8 +33,8 @@ describe.skipIf(shared === null)("a server that rings through Redis", () => {
     /** Warnings and news, without their fields. */
     lines: string[];
     start(name: string, count?: number, shardKey?: string): Promise<string[]>;
-    /** Where it says that doorbells ring. */
-    streams(): Promise<string | undefined>;
+    /** Where it says that it publishes wake-ups. */
+    streams(): Promise<WakeUpStreams | undefined>;
   }
 
   async function place(address: RedisAddress, parameters = ""): Promise<Placed> {
@@ -61,8 +61,11 @@ describe.skipIf(shared === null)("a server that rings through Redis", () => {
   }
 
   const prefix = () => `test-${v7()}`;
+  const queue = (name: string, shardKey: string | null = null): QueueKey => {
+    return { namespace: "default", name, versionId: "1", shardKey };
+  };
   const keyIn = (where: string, name: string, shardKey: string | null = null) =>
-    streamKey(streamsOf(where, "default"), { name, versionId: "1" }, shardKey);
+    wakeUpStream(where, queue(name, shardKey));
 
   async function own(settings: Parameters<typeof privateRedis>[0] = {}) {
     const redis = await privateRedis(settings);
@@ -71,20 +74,19 @@ describe.skipIf(shared === null)("a server that rings through Redis", () => {
     return redis;
   }
 
-  it("rings once for each run, in the stream of its workflow, version and shard, and says where", async () => {
+  it("publishes one for each queue and commit, and says where", async () => {
     const where = prefix();
     const one = await place(shared.address, `?prefix=${where}`);
-    const [id] = await one.start("order: a/b");
+    await one.start("order: a/b");
     await one.start("order: a/b", 2, "eu");
     const length = (key: string) => shared.send("XLEN", key);
     await expect.poll(() => length(keyIn(where, "order: a/b"))).toBe(1);
-    await expect.poll(() => length(keyIn(where, "order: a/b", "eu"))).toBe(2);
-    expect(await shared.send("XRANGE", keyIn(where, "order: a/b"), "-", "+")).toMatchObject([[{}, ["run", id]]]);
-    expect(await one.streams()).toBe(streamsOf(where, "default"));
+    await expect.poll(() => length(keyIn(where, "order: a/b", "eu"))).toBe(1);
+    expect(await one.streams()).toEqual({ prefix: where, namespace: "default" });
     expect(one.lines).toEqual([]);
   });
 
-  it("is heard by a worker, which leaves nothing behind in the stream", async () => {
+  it("wakes a worker, which leaves nothing behind in the stream", async () => {
     const where = prefix();
     const one = await place(shared.address, `?prefix=${where}`);
     const { url } = await one.server.listen({ port: 0 });
@@ -102,20 +104,20 @@ describe.skipIf(shared === null)("a server that rings through Redis", () => {
       const handle = await jobV1.start(aiki, undefined);
       expect(await handle.result()).toBe("done");
     }
-    // A doorbell that is not heard costs up to five seconds.
+    // A lost wake-up costs up to five seconds.
     expect(Date.now() - began).toBeLessThan(4_500);
     await expect.poll(() => shared.send("XLEN", keyIn(where, "job"))).toBe(0);
     expect(lines.filter((line) => /redis/i.test(line))).toEqual([]);
   });
 
-  it("starts without Redis, says so once, and rings when it is there", async () => {
+  it("starts without Redis, logs so once, and publishes when it is there", async () => {
     const redis = await own();
     await redis.kill();
     const one = await place(redis.address);
     await one.start("order", 3);
     expect(await one.streams()).toBeUndefined();
     await redis.start();
-    await expect.poll(() => one.streams(), { timeout: 10_000 }).toBe("aiki:{default}");
+    await expect.poll(() => one.streams(), { timeout: 10_000 }).toEqual({ prefix: "aiki", namespace: "default" });
     await one.start("order");
     await expect.poll(() => redis.send("XLEN", keyIn("aiki", "order"))).toBe(1);
     expect(one.lines).toEqual(["Redis fails; workers poll meanwhile", "Redis is back"]);
@@ -132,7 +134,7 @@ describe.skipIf(shared === null)("a server that rings through Redis", () => {
     await redis.send("CONFIG", "SET", "maxmemory", 1);
     await one.start("order");
     await expect.poll(() => one.streams()).toBeUndefined();
-    // It answers, but takes nothing: that is not said again and again, and nobody is told to listen there.
+    // It answers, but takes nothing: this is not logged again and again, and no worker is told to read there.
     for (const until = Date.now() + 1_500; Date.now() < until; await one.start("order")) {
       expect(await one.streams()).toBeUndefined();
     }
@@ -147,7 +149,7 @@ describe.skipIf(shared === null)("a server that rings through Redis", () => {
     ]);
   });
 
-  it("rings for others when something else stands at the key of one stream", async () => {
+  it("publishes for other queues when the key of one stream has a value of another type", async () => {
     const where = prefix();
     const one = await place(shared.address, `?prefix=${where}`);
     await shared.send("SET", keyIn(where, "order"), "x");
@@ -170,35 +172,23 @@ describe.skipIf(shared === null)("a server that rings through Redis", () => {
     await expect.poll(() => one.streams(), { timeout: 10_000 }).toBeDefined();
   });
 
-  it("keeps streams bounded that nobody reads", async () => {
+  it("bounds streams that no worker reads", async () => {
     const where = prefix();
     const { host, port } = shared.address;
-    const target = { host, port, db: 0, tls: false, isCluster: false, prefix: where };
-    const doorbells = redisDoorbells(target, systemEnv({ id: v7 }), silentLogger);
-    await doorbells.tried;
-    const hint = { namespace: "default", name: "order", versionId: "1", shardKey: null, priority: 0 };
-    const length = async () => Number(await shared.send("XLEN", keyIn(where, "order")));
+    const target = { params: { host, port }, prefix: where };
+    const env = systemEnv({ id: v7 });
+    const channel = new RedisChannel({ target, isShared: false, env, logger: silentLogger });
+    await channel.tried;
     for (let moment = 1; moment <= 15; moment += 1) {
-      for (let n = 1; n <= 1_000; n += 1) doorbells.ring({ ...hint, id: `${moment}-${n}` });
-      const last = () => shared.send("XREVRANGE", keyIn(where, "order"), "+", "-", "COUNT", 1);
-      await expect.poll(last).toMatchObject([[{}, ["run", `${moment}-1000`]]]);
+      await channel.send([], Array<QueueKey>(1_000).fill(queue("order")));
     }
-    await doorbells.close();
-    expect(await length()).toBeGreaterThan(9_000);
-    expect(await length()).toBeLessThan(10_500);
+    await channel.close();
+    const length = Number(await shared.send("XLEN", keyIn(where, "order")));
+    expect(length).toBeGreaterThan(9_000);
+    expect(length).toBeLessThan(10_500);
   });
 
-  it("rings a few times for a herd, and goes on while runs are left", async () => {
-    const where = prefix();
-    const one = await place(shared.address, `?prefix=${where}`);
-    await one.start("order", 1_000);
-    const length = async () => Number(await shared.send("XLEN", keyIn(where, "order")));
-    await expect.poll(length).toBeGreaterThan(0);
-    expect(await length()).toBeLessThan(500);
-    await expect.poll(length).toBeGreaterThan(50);
-  });
-
-  it("needs no right but to ring", async () => {
+  it("needs no right but to add to streams", async () => {
     const redis = await own();
     await redis.send("ACL", "SETUSER", "default", "resetkeys", "~aiki:*", "-@all", "+xadd", "+xlen");
     const one = await place(redis.address);
@@ -214,7 +204,7 @@ describe.skipIf(shared === null)("a server that rings through Redis", () => {
     expect(one.lines).toEqual(["Redis may evict streams: set maxmemory-policy to noeviction"]);
   });
 
-  it("rings through TLS where the certificate is trusted, and nowhere else", async () => {
+  it("publishes through TLS where the certificate is trusted, and nowhere else", async () => {
     const sealed = await own({ tls: true });
     const { address, send } = sealed;
     const url = `rediss://localhost:${address.port}`;
@@ -222,7 +212,7 @@ describe.skipIf(shared === null)("a server that rings through Redis", () => {
     ends.push(() => rm(directory, { recursive: true }));
     const file = join(directory, "ca.pem");
     await writeFile(file, address.tls?.ca ?? "");
-    const script = fileURLToPath(new URL("./ringer-process.ts", import.meta.url));
+    const script = fileURLToPath(new URL("./publisher-process.ts", import.meta.url));
     const args = ["--import", import.meta.resolve("tsx"), "--conditions=@aikirun/source", script, url];
     const run = (env: NodeJS.ProcessEnv) =>
       promisify(execFile)(process.execPath, args, { env: { ...process.env, ...env } });
@@ -232,7 +222,7 @@ describe.skipIf(shared === null)("a server that rings through Redis", () => {
     expect(await send("XLEN", keyIn("aiki", "order"))).toBe(1);
   });
 
-  it("rings in a cluster", async () => {
+  it("publishes in a cluster", async () => {
     const redis = await own({ cluster: true });
     const one = await place(redis.address, "?cluster=true");
     await one.start("order");

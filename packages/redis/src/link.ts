@@ -1,0 +1,84 @@
+import type { Env } from "@aikirun/lib";
+import { backoffMs, pause } from "@aikirun/lib/internal";
+import type { RedisRefusal } from "./connection.ts";
+
+/** Something that works through Redis, such as a subscription. */
+export interface Linked {
+  /** Resolves when it works no longer, to the reason. */
+  readonly lost: Promise<RedisRefusal>;
+}
+
+/** Keeps one such thing open: opens it again whenever it was lost. */
+export interface RedisLink<Thing extends Linked> {
+  /** Null while it is not open. */
+  readonly current: Thing | null;
+  /** Resolves after the first try to open it. */
+  readonly tried: Promise<void>;
+  /** Opens nothing more. Resolves when the try under way has ended, and returns what is still open. */
+  close(): Promise<Thing | null>;
+}
+
+/** How to keep something open. */
+export interface RedisLinkOptions<Thing extends Linked> {
+  /** Clock and randomness. */
+  env: Env;
+  /** Opens it. Never rejects. Null: there is nothing to open now, which is no failure. */
+  open: () => Promise<{ ok: true; opened: Thing } | RedisRefusal | null>;
+  /** It could not be opened (`lost` is null), or was lost. */
+  onFailure: (refusal: RedisRefusal, lost: Thing | null) => void;
+  /** The longest pause between two tries. Milliseconds. */
+  maxRetryIntervalMs: number;
+}
+
+/** Opens it now, and again after growing pauses. */
+export function redisLink<Thing extends Linked>(options: RedisLinkOptions<Thing>): RedisLink<Thing> {
+  const { env, open, onFailure, maxRetryIntervalMs } = options;
+  const ended = new AbortController();
+  let current: Thing | null = null;
+  let isTried: () => void = () => {};
+  const tried = new Promise<void>((resolve) => {
+    isTried = resolve;
+  });
+
+  const keep = async (): Promise<void> => {
+    for (let failures = 0; !ended.signal.aborted; ) {
+      const made = await open();
+      failures = made?.ok === true ? 1 : failures + 1;
+      if (made?.ok === true) current = made.opened;
+      isTried();
+      if (current !== null) {
+        if (ended.signal.aborted) return;
+        const reason = await Promise.race([current.lost, aborted(ended.signal)]);
+        if (reason === null) return;
+        const lost = current;
+        current = null;
+        onFailure(reason, lost);
+      } else if (made?.ok === false) {
+        onFailure(made, null);
+      }
+      await pause(env, backoffMs(env, failures, maxRetryIntervalMs), ended.signal);
+    }
+  };
+  const kept = keep();
+
+  return {
+    get current() {
+      return current;
+    },
+    tried,
+    async close() {
+      ended.abort();
+      await kept;
+      const left = current;
+      current = null;
+      return left;
+    },
+  };
+}
+
+function aborted(signal: AbortSignal): Promise<null> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(null);
+    signal.addEventListener("abort", () => resolve(null), { once: true });
+  });
+}

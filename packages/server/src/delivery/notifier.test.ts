@@ -1,0 +1,140 @@
+import type { QueueKey } from "@aikirun/lib/protocol";
+import { uuid, virtualEnv } from "@aikirun/testing/virtual-env";
+import { describe, expect, it } from "vitest";
+import type { Notification } from "./message.ts";
+import { type Channel, ChannelNotifier, type Notifier } from "./notifier.ts";
+
+/** Servers on one channel, which carries every text to all of them, or nothing while it is cut. */
+function company(count: number, { maxBytes = 10_000, wakeUpPrefix }: Partial<Channel> = {}) {
+  const env = virtualEnv();
+  const receivers: Array<(text: string) => void> = [];
+  const sent: string[] = [];
+  const wakeUps: QueueKey[] = [];
+  const wire = { isCut: false };
+  const channel = (): Channel => ({
+    maxBytes,
+    wakeUpPrefix,
+    listen(receive, connected) {
+      receivers.push(receive);
+      connected();
+    },
+    async send(texts, keys) {
+      if (wire.isCut) throw new Error("cut");
+      sent.push(...texts);
+      wakeUps.push(...keys);
+      for (const text of texts) for (const receive of [...receivers]) receive(text);
+    },
+    close: async () => {},
+  });
+  const servers: Array<{ notifier: Notifier; received: Notification[] }> = Array.from({ length: count }, () => {
+    const received: Notification[] = [];
+    const notifier = new ChannelNotifier(env, channel());
+    notifier.onMessage((notification) => received.push(notification));
+    return { notifier, received };
+  });
+  const inject = (text: string) => {
+    for (const receive of receivers) receive(text);
+  };
+  return { env, servers, sent, wakeUps, wire, inject };
+}
+
+const eu: QueueKey = { namespace: "a", name: "order", versionId: "1", shardKey: "eu" };
+const plain: QueueKey = { ...eu, shardKey: null };
+
+describe("a notification", () => {
+  it("reaches every other server and not the one that publishes, with each queue once", async () => {
+    const { env, servers } = company(3);
+    servers[0]?.notifier.publish({ changed: [uuid(1), uuid(2)], queues: [eu, plain, eu] });
+    await env.advance(1);
+    const expected = [{ changed: [uuid(1), uuid(2)], queues: [eu, plain] }];
+    expect(servers.map(({ received }) => received)).toEqual([[], expected, expected]);
+  });
+
+  it("is not sent by a server that is alone, nor by one whose neighbours closed or fell silent", async () => {
+    const { env, servers, sent, wire } = company(2);
+    const [one, other] = servers;
+    const published = async () => {
+      sent.length = 0;
+      one?.notifier.publish({ changed: [uuid(1)], queues: [] });
+      await env.advance(1);
+      return sent.length;
+    };
+    expect(await published()).toBe(1);
+    wire.isCut = true;
+    await env.advance(17_000);
+    wire.isCut = false;
+    expect(await published()).toBe(0);
+    await env.advance(5_000);
+    expect(await published()).toBe(1);
+    await other?.notifier.close();
+    expect(await published()).toBe(0);
+  });
+
+  it("travels in texts that the channel can carry, without a queue key that is longer than all of them", async () => {
+    const { env, servers, sent } = company(2, { maxBytes: 300 });
+    const changed = Array.from({ length: 40 }, (_, n) => uuid(n));
+    servers[0]?.notifier.publish({ changed, queues: [{ ...eu, name: "x".repeat(255) }, eu] });
+    await env.advance(1);
+    expect(Math.max(...sent.map((text) => Buffer.byteLength(text)))).toBeLessThanOrEqual(300);
+    const received = servers[1]?.received ?? [];
+    expect(received.flatMap((one) => one.changed)).toEqual(changed);
+    expect(received.flatMap(({ queues }) => queues)).toEqual([eu]);
+  });
+
+  it("that no server has sent is ignored", () => {
+    const { servers, inject } = company(1);
+    for (const text of [
+      "",
+      "null",
+      "{}",
+      '{"from":1}',
+      '{"from":"x","changed":[1]}',
+      '{"from":"x","queues":[["a"]]}',
+    ]) {
+      inject(text);
+    }
+    inject('{"from":"x","remark":"shout"}');
+    expect(servers[0]?.received).toEqual([]);
+  });
+
+  it("may be lost, and those after it arrive", async () => {
+    const { env, servers, wire } = company(2);
+    wire.isCut = true;
+    servers[0]?.notifier.publish({ changed: [uuid(1)], queues: [] });
+    await env.advance(1);
+    wire.isCut = false;
+    servers[0]?.notifier.publish({ changed: [uuid(2)], queues: [] });
+    await env.advance(1);
+    expect(servers[1]?.received.map(({ changed }) => changed)).toEqual([[uuid(2)]]);
+  });
+
+  it("is sent before the server closes", async () => {
+    const { env, servers } = company(2);
+    await env.advance(1);
+    servers[0]?.notifier.publish({ changed: [uuid(1)], queues: [] });
+    await Promise.all([servers[0]?.notifier.close(), env.advance(1)]);
+    expect(servers[1]?.received).toEqual([{ changed: [uuid(1)], queues: [] }]);
+  });
+});
+
+describe("wake-ups", () => {
+  it("are one for each queue of a commit, and up to ten where many runs became ready", async () => {
+    const { env, servers, wakeUps } = company(1, { wakeUpPrefix: "aiki" });
+    const published = async (...queues: QueueKey[]) => {
+      wakeUps.length = 0;
+      servers[0]?.notifier.publish({ changed: [], queues });
+      await env.advance(1);
+      return wakeUps;
+    };
+    expect(await published(eu, plain, eu)).toEqual([eu, plain]);
+    expect(await published(...Array<QueueKey>(25).fill(eu))).toEqual([eu, eu, eu]);
+    expect(await published(...Array<QueueKey>(1_000).fill(eu))).toHaveLength(10);
+  });
+
+  it("are not published where the channel carries none", async () => {
+    const { env, servers, wakeUps } = company(1);
+    servers[0]?.notifier.publish({ changed: [], queues: [eu] });
+    await env.advance(1);
+    expect(wakeUps).toEqual([]);
+  });
+});

@@ -1,0 +1,151 @@
+/**
+ * Tells other servers of the database which runs changed, so that they drop what they have cached of them, and tells
+ * servers and workers which queues have runs that no claim is waiting for here. It publishes after the commit. Any
+ * message may be lost, doubled or reordered: other servers look into storage every second, and workers claim every 5 s.
+ */
+
+import type { Cancel, Env } from "@aikirun/lib";
+import { type QueueKey, queueText, type RunId } from "@aikirun/lib/protocol";
+import { type Message, type Notification, parseMessage, type Remark, textsOf } from "./message.ts";
+
+export interface Notifier {
+  /** Never rejects: what cannot be sent is dropped. */
+  publish(notification: Notification): void;
+  /** From now on, receives what other servers publish. To be called once. */
+  onMessage(receive: (notification: Notification) => void): void;
+  /** What the keys of wake-up streams begin with; undefined while no wake-ups are published. */
+  readonly wakeUpPrefix: string | undefined;
+  /** Resolves when all that was published is sent. */
+  close(): Promise<void>;
+}
+
+/** Carries messages to all servers of a database, this one among them, and wake-ups to workers. */
+export interface Channel {
+  /** The largest message. UTF-8 bytes. */
+  readonly maxBytes: number;
+  readonly wakeUpPrefix?: string | undefined;
+  /** Receives from now on. `connected` is called whenever a connection stands: earlier messages may be missing. */
+  listen(receive: (text: string) => void, connected: () => void): void;
+  /** Messages arrive before a worker reads the wake-ups. Rejects when they cannot be sent now. */
+  send(texts: readonly string[], wakeUps: readonly QueueKey[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** How often a server says that it is there. Milliseconds. */
+const presentMs = 5_000;
+/** A server that said nothing for this long is taken for dead: nothing is sent for its sake. Milliseconds. */
+const silentMs = 16_000;
+/** Notification that may wait for the connection. Further ones are dropped. */
+const maxWaiting = 10_000;
+/** A commit that queues many runs publishes a wake-up for so many of them, and at most `maxWakeUps` for a queue. */
+const runsForEachWakeUp = 10;
+const maxWakeUps = 10;
+
+/** How many runs of a queue are to be published. */
+interface QueueCount {
+  key: QueueKey;
+  count: number;
+}
+
+/** A notifier that publishes through a channel. */
+export class ChannelNotifier implements Notifier {
+  readonly #env: Env;
+  readonly #channel: Channel;
+  readonly #self: string;
+  /** When each other server was last heard of; monotonic milliseconds. */
+  readonly #others = new Map<string, number>();
+  #changed = new Set<RunId>();
+  #queues = new Map<string, QueueCount>();
+  #sending: Promise<void> | null = null;
+  #isClosed = false;
+  #cancel: Cancel = () => {};
+
+  constructor(env: Env, channel: Channel) {
+    this.#env = env;
+    this.#channel = channel;
+    this.#self = env.id();
+  }
+
+  publish({ changed, queues }: Notification): void {
+    if (this.#isClosed) return;
+    const hasOthers = !this.#isAlone();
+    for (const id of hasOthers ? changed : []) if (this.#changed.size < maxWaiting) this.#changed.add(id);
+    for (const key of hasOthers || this.wakeUpPrefix !== undefined ? queues : []) {
+      const text = queueText(key);
+      const before = this.#queues.get(text)?.count ?? 0;
+      if (before > 0 || this.#queues.size < maxWaiting) this.#queues.set(text, { key, count: before + 1 });
+    }
+    if (this.#changed.size > 0 || this.#queues.size > 0) this.#sending ??= this.#send();
+  }
+
+  onMessage(receive: (notification: Notification) => void): void {
+    this.#channel.listen(
+      (text) => this.#receive(text, receive),
+      () => void this.#remark("hello"),
+    );
+    this.#presentLater();
+  }
+
+  get wakeUpPrefix(): string | undefined {
+    return this.#channel.wakeUpPrefix;
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#cancel();
+    await this.#sending;
+    await this.#remark("bye");
+    await this.#channel.close();
+  }
+
+  #remark(remark: Remark): Promise<void> {
+    const message: Message = { from: this.#self, remark };
+    return this.#channel.send([JSON.stringify(message)], []).catch(() => {});
+  }
+
+  #presentLater(): void {
+    this.#cancel = this.#env.after(presentMs, () => {
+      this.#presentLater();
+      void this.#remark("here");
+    });
+  }
+
+  #isAlone(): boolean {
+    for (const [other, seenAt] of this.#others) {
+      if (this.#env.elapsed() - seenAt <= silentMs) return false;
+      this.#others.delete(other);
+    }
+    return true;
+  }
+
+  /** Sends all that waits; what is published meanwhile goes together afterwards. */
+  async #send(): Promise<void> {
+    await new Promise<void>((resolve) => this.#env.soon(resolve));
+    while (this.#changed.size > 0 || this.#queues.size > 0) {
+      const [changed, counts] = [[...this.#changed], [...this.#queues.values()]];
+      this.#changed = new Set();
+      this.#queues = new Map();
+      const queues = counts.map(({ key }) => key);
+      const texts = this.#isAlone() ? [] : textsOf(this.#self, { changed, queues }, this.#channel.maxBytes);
+      await this.#channel.send(texts, counts.flatMap(wakeUpsFor)).catch(() => {});
+    }
+    this.#sending = null;
+  }
+
+  #receive(text: string, then: (notification: Notification) => void): void {
+    const message = parseMessage(text);
+    if (message === null || message.from === this.#self || this.#isClosed) return;
+    if (message.remark === "bye") {
+      this.#others.delete(message.from);
+      return;
+    }
+    this.#others.set(message.from, this.#env.elapsed());
+    if (message.remark === "hello") void this.#remark("here");
+    if (message.notification !== undefined) then(message.notification);
+  }
+}
+
+function wakeUpsFor({ key, count }: QueueCount): QueueKey[] {
+  return Array<QueueKey>(Math.min(maxWakeUps, Math.ceil(count / runsForEachWakeUp))).fill(key);
+}

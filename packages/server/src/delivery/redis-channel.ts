@@ -1,0 +1,170 @@
+import type { Env, Logger } from "@aikirun/lib";
+import { type QueueKey, wakeUpStream, wakeUpStreamLength } from "@aikirun/lib/protocol";
+import {
+  type RedisConnection,
+  type RedisConnector,
+  type RedisLink,
+  type RedisRefusal,
+  type RedisTarget,
+  redisConnector,
+  redisLink,
+  unreachable,
+} from "@aikirun/redis";
+import type { Channel } from "./notifier.ts";
+
+export interface RedisChannelOptions {
+  target: RedisTarget;
+  /** Whether other servers may use the database. If not, no messages are sent. */
+  isShared: boolean;
+  env: Env;
+  logger: Logger;
+}
+
+/** How long Redis may take to connect and to answer. Milliseconds. */
+const connectMs = 2_000;
+const answerMs = 1_000;
+/** The longest pause between two tries to connect. Milliseconds. */
+const maxRetryIntervalMs = 2_000;
+/** A server receives its own messages, too. After so long without any, its subscription is dead. Milliseconds. */
+const silentMs = 16_000;
+
+/**
+ * Messages between servers through Redis pub/sub, and wake-ups for workers through Redis Streams. Both are sent over
+ * one connection, messages first: a worker that reads a wake-up finds servers that have received the message.
+ */
+export class RedisChannel implements Channel {
+  readonly maxBytes = 100_000;
+  readonly #options: RedisChannelOptions;
+  readonly #connector: RedisConnector;
+  readonly #commands: RedisLink<RedisConnection>;
+  #subscription: RedisLink<RedisConnection> | null = null;
+  /** When the last message was received; monotonic milliseconds. */
+  #receivedAt = 0;
+  #isAway = false;
+  /** What was warned of and has not ended. */
+  readonly #warned = new Set<string>();
+
+  constructor(options: RedisChannelOptions) {
+    this.#options = options;
+    this.#connector = redisConnector(options.target.params, options.env);
+    this.#commands = this.#link((connection) => this.#begin(connection));
+  }
+
+  /** Resolves after the first try to reach Redis. */
+  get tried(): Promise<void> {
+    return this.#commands.tried;
+  }
+
+  get wakeUpPrefix(): string | undefined {
+    return this.#commands.current === null ? undefined : this.#options.target.prefix;
+  }
+
+  listen(receive: (text: string) => void, connected: () => void): void {
+    const { env, isShared } = this.#options;
+    if (!isShared) return;
+    const received = (text: string) => {
+      this.#receivedAt = env.elapsed();
+      receive(text);
+    };
+    this.#subscription = this.#link(async (connection) => {
+      this.#receivedAt = env.elapsed();
+      const answer = await connection.subscribe(this.#channel, received, answerMs);
+      await this.tried;
+      if (answer.ok) connected();
+      return answer.ok ? null : answer;
+    });
+  }
+
+  async send(texts: readonly string[], wakeUps: readonly QueueKey[]): Promise<void> {
+    const connection = this.#commands.current;
+    if (connection === null) throw new Error("Redis is not connected.");
+    const { env, isShared } = this.#options;
+    await Promise.all([this.#publish(connection, isShared ? texts : []), this.#wake(connection, wakeUps)]);
+    const isSilent = env.elapsed() - this.#receivedAt > silentMs;
+    if (isSilent) this.#subscription?.current?.close(unreachable("no messages are received"));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#commands.close(), this.#subscription?.close()]);
+    this.#connector.close();
+  }
+
+  get #channel(): string {
+    return `${this.#options.target.prefix}:news`;
+  }
+
+  async #publish(connection: RedisConnection, texts: readonly string[]): Promise<void> {
+    const answers = await Promise.all(texts.map((text) => connection.send(["publish", this.#channel, text], answerMs)));
+    for (const answer of answers) {
+      if (answer.ok) this.#warned.delete("publish");
+      else if (answer.code !== "UNREACHABLE") {
+        const line = "Redis refuses PUBLISH; what other servers do is seen within a second";
+        this.#warnOnce("publish", line, { reason: answer.message });
+      }
+    }
+  }
+
+  /** A refusal (no memory, read only, no such right) is no better than silence: the connection is opened anew. */
+  async #wake(connection: RedisConnection, queues: readonly QueueKey[]): Promise<void> {
+    const { prefix } = this.#options.target;
+    const answers = await Promise.all(
+      queues.map((queue) => add(connection, wakeUpStream(prefix, queue), ["maxlen", "~", wakeUpStreamLength])),
+    );
+    // A value of another type at the key of one stream concerns no other.
+    const refusal = answers.find((answer) => answer !== null && answer.code !== "WRONGTYPE");
+    if (refusal !== null && refusal !== undefined) connection.close(refusal);
+  }
+
+  #link(begin: (connection: RedisConnection) => Promise<RedisRefusal | null>): RedisLink<RedisConnection> {
+    return redisLink<RedisConnection>({
+      env: this.#options.env,
+      maxRetryIntervalMs,
+      open: async () => {
+        const made = await this.#connector.connect(connectMs);
+        if (!made.ok) return made;
+        const refusal = await begin(made.connection);
+        if (refusal !== null) {
+          made.connection.close();
+          return refusal;
+        }
+        if (this.#isAway) this.#options.logger.info("Redis is back", { redis: this.#connector.at });
+        this.#isAway = false;
+        return { ok: true, opened: made.connection };
+      },
+      onFailure: ({ message }) => {
+        const fields = { redis: this.#connector.at, reason: message };
+        if (!this.#isAway) this.#options.logger.warn("Redis fails; workers poll meanwhile", fields);
+        this.#isAway = true;
+      },
+    });
+  }
+
+  /** Only a write shows whether Redis takes wake-ups: one that is full, or a replica, answers everything else. */
+  async #begin(connection: RedisConnection): Promise<RedisRefusal | null> {
+    const refusal = await add(connection, `${this.#options.target.prefix}:test`, ["maxlen", 1]);
+    if (refusal !== null) return refusal;
+    // A user of Redis without the right to look need not have it.
+    const answer = await connection.send(["info", "memory"], answerMs);
+    const policy = answer.ok ? /maxmemory_policy:(\S+)/.exec(String(answer.value))?.[1] : undefined;
+    if (policy !== undefined && policy !== "noeviction") {
+      this.#warnOnce("policy", "Redis may evict streams: set maxmemory-policy to noeviction", { policy });
+    }
+    return null;
+  }
+
+  #warnOnce(what: string, line: string, fields: Record<string, string>): void {
+    if (this.#warned.has(what)) return;
+    this.#warned.add(what);
+    this.#options.logger.warn(line, { redis: this.#connector.at, ...fields });
+  }
+}
+
+/** Adds a wake-up. Null when Redis took it. */
+async function add(
+  connection: RedisConnection,
+  stream: string,
+  trim: ReadonlyArray<string | number>,
+): Promise<RedisRefusal | null> {
+  const answer = await connection.send(["xadd", stream, ...trim, "*", "wake", "1"], answerMs);
+  return answer.ok ? null : answer;
+}

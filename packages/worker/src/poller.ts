@@ -1,0 +1,295 @@
+import { isTransient, retryAfterOf } from "@aikirun/client/internal";
+import type { Env, Logger } from "@aikirun/lib";
+import { backoffMs, isRecord, pause } from "@aikirun/lib/internal";
+import { type Api, type ClaimedRun, type ClaimRequest, limits, type RunId, type Served } from "@aikirun/lib/protocol";
+import { type Instant, instant, later } from "./leases.ts";
+import type { PollRequest, PollResult, Subscriber } from "./subscribers/subscriber.ts";
+
+export interface PollerOptions {
+  api: Api;
+  env: Env;
+  logger: Logger;
+  subscriber: Subscriber;
+  /** The longest pause while the server, or the subscriber, fails. Milliseconds. */
+  maxRetryIntervalMs: number;
+  /** How long a full worker lets further slots come free before it claims. Milliseconds. */
+  atCapacityIntervalMs: number;
+  session: string;
+  worker: string;
+  shardKeys: readonly string[];
+  leaseMs: number;
+  serves: () => Served[];
+  freeSlots: () => number;
+  /** A claimed run, with a moment before which it was not taken; it occupies a slot from here on. */
+  onRun: (run: ClaimedRun, takenAt: Instant) => void;
+  /** The parked run cannot be had: it went on elsewhere. */
+  onRefused: (runId: RunId, fence: number) => void;
+}
+
+/** How often a long poll is compared with what the registry serves by now. Milliseconds. */
+const registryMs = 200;
+/** How long a worker that stops waits for the answer to a claim that the server does not keep pending. Milliseconds. */
+const stoppingMs = 200;
+/** The most runs that one claim may bring. */
+const maxRuns = 1_000;
+/** Of many claims without an answer, the first and the last so many are named: those most likely took runs. */
+const namedAtEachEnd = limits.repeatedClaims / 2;
+
+/** A subscriber's next request, while it is awaited; null when it has none after all. */
+interface Upcoming {
+  request: Promise<PollRequest | null>;
+  serves: Served[];
+  leave: AbortController;
+}
+
+/**
+ * Claims runs as slots come free. One claim is under way at a time, for as many runs as slots are free, so no more are
+ * taken. Parked runs of the worker's own go before what the subscriber requests.
+ */
+export class Poller {
+  readonly #options: PollerOptions;
+  readonly #stopped = new AbortController();
+  /** Parked runs to claim, with their fences. */
+  readonly #reclaims = new Map<RunId, number>();
+  /** Claims without an answer, which may have taken runs: the next claim names them. */
+  #unanswered: string[] = [];
+  #failures = 0;
+  #subscriberFailures = 0;
+  #upcoming: Upcoming | null = null;
+  #wake: () => void = () => {};
+  /** Aborts the long poll under way. */
+  #abort: () => void = () => {};
+  readonly #done: Promise<void>;
+
+  constructor(options: PollerOptions) {
+    this.#options = options;
+    this.#done = this.#loop();
+  }
+
+  /** A slot came free. */
+  freed(): void {
+    this.#wake();
+  }
+
+  /** A slot that was free is occupied: a long poll may ask for too many runs, and is aborted. */
+  takenBack(): void {
+    this.#abort();
+  }
+
+  /** Claims a parked run, before any other. */
+  reclaim(runId: RunId, fence: number): void {
+    this.#reclaims.set(runId, fence);
+    this.#abort();
+    this.#wake();
+  }
+
+  /** Claims nothing more. Resolves when no claim is under way; its runs have been passed on. */
+  stop(): Promise<void> {
+    this.#stopped.abort();
+    this.#wake();
+    return this.#done;
+  }
+
+  async #loop(): Promise<void> {
+    const { freeSlots, serves, atCapacityIntervalMs, env } = this.#options;
+    while (!this.#stopped.signal.aborted) {
+      if (freeSlots() <= 0 || (serves().length === 0 && this.#reclaims.size === 0)) {
+        this.#drop();
+        await this.#woken();
+        if (atCapacityIntervalMs > 0) await pause(env, atCapacityIntervalMs, this.#stopped.signal);
+      } else if (this.#reclaims.size > 0) {
+        await this.#claim({ waitMs: 0 });
+      } else {
+        await this.#poll();
+      }
+    }
+    this.#drop();
+  }
+
+  /** Claims as the subscriber requests, unless something else comes first: then its request is awaited again later. */
+  async #poll(): Promise<void> {
+    const { serves, freeSlots } = this.#options;
+    if (this.#upcoming !== null && !isSame(this.#upcoming.serves, serves())) this.#drop();
+    this.#upcoming ??= this.#begin();
+    const request = await Promise.race([this.#upcoming.request, this.#woken()]);
+    this.#wake();
+    if (request === undefined) return;
+    this.#upcoming = null;
+    if (request === null) return;
+    // Parked runs may need all free slots.
+    const isMoot = this.#reclaims.size >= freeSlots();
+    this.#settle(request, isMoot ? { type: "skipped" } : await this.#claim(request));
+  }
+
+  #begin(): Upcoming {
+    const leave = new AbortController();
+    return { request: this.#nextRequest(leave.signal), serves: this.#options.serves(), leave };
+  }
+
+  async #nextRequest(signal: AbortSignal): Promise<PollRequest | null> {
+    const { subscriber, freeSlots, env, maxRetryIntervalMs } = this.#options;
+    try {
+      const request = checked(await subscriber.next(freeSlots(), signal));
+      this.#subscriberFailures = 0;
+      return request;
+    } catch (error) {
+      if (!signal.aborted) {
+        this.#subscriberFailed(error);
+        await pause(env, backoffMs(env, this.#subscriberFailures, maxRetryIntervalMs), signal);
+      }
+      return null;
+    }
+  }
+
+  /** The subscriber's request is not needed any more. */
+  #drop(): void {
+    const upcoming = this.#upcoming;
+    this.#upcoming = null;
+    upcoming?.leave.abort();
+    void upcoming?.request.then((request) => request !== null && this.#settle(request, { type: "skipped" }));
+  }
+
+  #settle(request: PollRequest, result: PollResult): void {
+    try {
+      request.settled?.(result);
+    } catch (error) {
+      this.#subscriberFailed(error);
+    }
+  }
+
+  #subscriberFailed(error: unknown): void {
+    this.#subscriberFailures += 1;
+    if (this.#subscriberFailures === 1) this.#options.logger.warn("the subscriber failed", { error });
+  }
+
+  /** Makes one claim. Parked runs go before others; claims without an answer are named. */
+  async #claim(poll: PollRequest): Promise<PollResult> {
+    const { api, env } = this.#options;
+    const request = this.#requestFor(poll);
+    const aborted = new AbortController();
+    const release = this.#abortable(request, () => aborted.abort());
+    const sentAt = instant(env);
+    this.#unanswered.push(request.claimId);
+    try {
+      const { runs, more = false, takenAfterMs = 0 } = await api.claim(request, { signal: aborted.signal });
+      this.#unanswered = [];
+      this.#failures = 0;
+      this.#receive(request, runs, later(env, sentAt, takenAfterMs));
+      if (runs.length === 0 && aborted.signal.aborted) return { type: "skipped" };
+      const waitedMs = env.elapsed() - sentAt.elapsed;
+      return { type: "claimed", requested: more ? runs.length : request.limit, runs: runs.length, waitedMs };
+    } catch (error) {
+      return aborted.signal.aborted ? { type: "skipped" } : await this.#failed(error);
+    } finally {
+      release();
+    }
+  }
+
+  async #failed(error: unknown): Promise<PollResult> {
+    const { env, logger, maxRetryIntervalMs } = this.#options;
+    this.#failures += 1;
+    const delay = Math.max(backoffMs(env, this.#failures, maxRetryIntervalMs), retryAfterOf(error));
+    if (this.#failures === 1 || !isTransient(error)) {
+      logger.warn("claim failed", { error, retryInMs: Math.round(delay) });
+    }
+    await pause(env, delay, this.#stopped.signal);
+    return { type: "failed", error };
+  }
+
+  #requestFor({ limit = maxRuns, waitMs }: PollRequest): ClaimRequest {
+    const { env, session, worker, serves, shardKeys, leaseMs, freeSlots } = this.#options;
+    const free = Math.min(freeSlots(), maxRuns);
+    const reclaim = Array.from(this.#reclaims, ([runId, fence]) => ({ runId, fence })).slice(0, free);
+    const others = free - reclaim.length;
+    const first = this.#unanswered.slice(0, namedAtEachEnd);
+    const repeats = [...first, ...this.#unanswered.slice(namedAtEachEnd).slice(-namedAtEachEnd)];
+    this.#unanswered = repeats;
+    return {
+      claimId: env.id(),
+      session,
+      worker,
+      serves: others > 0 ? serves() : [],
+      shardKeys: [...shardKeys],
+      limit: between(1, limit, Math.max(1, others)),
+      leaseMs,
+      waitMs: between(0, waitMs, limits.waitMs),
+      ...(reclaim.length > 0 ? { reclaim } : {}),
+      // mutant: lost-claim
+      ...(repeats.length > 0 ? { repeats: [...repeats] } : {}),
+    };
+  }
+
+  /** Aborts the claim when it is to end before its answer. Returns what undoes this. */
+  #abortable({ waitMs, serves }: ClaimRequest, abort: () => void): () => void {
+    const { env } = this.#options;
+    const { signal } = this.#stopped;
+    const isLongPoll = waitMs > 0;
+    let cancel = () => {};
+    const stop = () => {
+      cancel();
+      if (isLongPoll) abort();
+      else cancel = env.after(stoppingMs, abort);
+    };
+    const look = () => {
+      // What is registered meanwhile must not wait for the end of the long poll.
+      if (isSame(serves, this.#options.serves())) cancel = env.after(registryMs, look);
+      else abort();
+    };
+    if (isLongPoll) {
+      this.#abort = abort;
+      cancel = env.after(registryMs, look);
+    }
+    signal.addEventListener("abort", stop, { once: true });
+    if (signal.aborted) stop();
+    return () => {
+      this.#abort = () => {};
+      cancel();
+      signal.removeEventListener("abort", stop);
+    };
+  }
+
+  #receive({ reclaim = [] }: ClaimRequest, runs: ClaimedRun[], takenAt: Instant): void {
+    const ours = new Set(runs.map(({ id }) => id));
+    for (const run of runs) {
+      this.#reclaims.delete(run.id);
+      this.#options.onRun(run, takenAt);
+    }
+    for (const { runId, fence } of reclaim) {
+      if (!ours.has(runId) && this.#reclaims.get(runId) === fence) {
+        this.#reclaims.delete(runId);
+        this.#options.onRefused(runId, fence);
+      }
+    }
+  }
+
+  /** Resolves when a slot comes free, a run is to be reclaimed, or the worker stops; and while slots are free, soon. */
+  #woken(): Promise<undefined> {
+    return new Promise((resolve) => {
+      const cancel = this.#options.freeSlots() > 0 ? this.#options.env.after(registryMs, () => this.#wake()) : () => {};
+      this.#wake = () => {
+        cancel();
+        this.#wake = () => {};
+        resolve(undefined);
+      };
+      if (this.#stopped.signal.aborted) this.#wake();
+    });
+  }
+}
+
+function isSame(before: Served[], now: Served[]): boolean {
+  const isOne = ({ name, versionId, build }: Served, other: Served | undefined): boolean =>
+    other?.name === name && other.versionId === versionId && other.build === build;
+  return before.length === now.length && before.every((served, index) => isOne(served, now[index]));
+}
+
+function checked(request: PollRequest): PollRequest {
+  if (!isRecord(request) || typeof request.waitMs !== "number") {
+    throw new TypeError("next() of a subscriber must resolve to a PollRequest: an object with waitMs.");
+  }
+  return request;
+}
+
+/** A whole number, whatever a subscriber makes of it. */
+function between(least: number, value: number, most: number): number {
+  return Math.min(most, Math.max(least, Math.floor(value) || 0));
+}
