@@ -184,7 +184,7 @@ function contents(database: TestDatabase): void {
     await filled(file("a.db"), [queuedRun(1)]);
     await within(file("a.db"), (storage) =>
       storage.transaction((tx) =>
-        tx.see([
+        tx.saveWorkers([
           {
             namespace: "default",
             session: "s",

@@ -27,7 +27,6 @@ const declaredTwice: ReadonlySet<string> = new Set([
   "Observe",
   "Outcome",
   "Parked",
-  "Presence",
   "Query",
   "Refusal",
   "ReleaseReason",

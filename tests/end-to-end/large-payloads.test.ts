@@ -5,7 +5,7 @@ import { worker } from "@aikirun/worker";
 import { workflow } from "@aikirun/workflow";
 import { v7 } from "uuid";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { only, Stage } from "../suites/actors.ts";
+import { only, Stage, signed } from "../suites/actors.ts";
 import { openScene, type Scene } from "./scene.ts";
 import { describeOn, topologies } from "./topology.ts";
 
@@ -91,7 +91,7 @@ const proofs: { readonly [V in Verb]: (subject: PayloadSubject) => Promise<void>
     expect(claimed.id).toBe(id);
     // A claim that nothing confirms holds the run for 10 s: on a busy machine the signals take longer.
     const held = [{ runId: id, fence: claimed.fence }];
-    await stage.api.renew({ session: one.session, leaseMs: 300_000, runs: held });
+    await stage.api.renew({ ...signed, session: one.session, leaseMs: 300_000, runs: held });
     for (let sent = 0; sent < 30; sent++) await stage.signal(id, { type: "event", name: "e", data: large });
     const answer = await one.report(claimed, { entries: [{ address: "task:t#0", value: { type: "returned" } }] });
     expect(answer).toMatchObject({ first: 31, tail: 31 });
@@ -106,7 +106,7 @@ const proofs: { readonly [V in Verb]: (subject: PayloadSubject) => Promise<void>
   async renew({ stage, runs }) {
     const one = stage.worker();
     const held = runs.map((runId) => ({ runId, fence: 1 }));
-    const { results } = await stage.api.renew({ session: one.session, leaseMs: 30_000, runs: held });
+    const { results } = await stage.api.renew({ ...signed, session: one.session, leaseMs: 30_000, runs: held });
     expect(results.every(({ ok }) => !ok)).toBe(true);
   },
 

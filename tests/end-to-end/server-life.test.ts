@@ -3,6 +3,7 @@
 import { type Api, type ClaimRequest, limits } from "@aikirun/lib/protocol";
 import { v7 } from "uuid";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { signed } from "../suites/actors.ts";
 import { violations } from "./invariants.ts";
 import { readEffects } from "./ledger.ts";
 import { approve, resultOf, startable, startOrder } from "./orders.ts";
@@ -38,7 +39,7 @@ async function held(api: Api, name: string) {
   const [claimed] = (await api.claim(request)).runs;
   if (claimed === undefined) throw new Error("There was nothing to claim.");
   const { id: runId, fence } = claimed;
-  const renew = async () => (await api.renew({ session, leaseMs, runs: [{ runId, fence }] })).results[0];
+  const renew = async () => (await api.renew({ ...signed, session, leaseMs, runs: [{ runId, fence }] })).results[0];
   expect(await renew()).toMatchObject({ ok: true });
   return { runId, fence, renew };
 }

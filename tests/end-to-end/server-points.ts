@@ -98,7 +98,7 @@ function reading(transaction: Transaction): Omit<Transaction, "insert" | "save" 
     find: (namespace, request, listLimits) => transaction.find(namespace, request, listLimits),
     workers: (namespace, at) => transaction.workers(namespace, at),
     all: (after, limit) => transaction.all(after, limit),
-    see: (sightings) => transaction.see(sightings),
+    saveWorkers: (workers) => transaction.saveWorkers(workers),
     forgetWorkers: (before) => transaction.forgetWorkers(before),
   };
 }

@@ -94,7 +94,7 @@ function watched(inner: Transaction, written: Written, breathe: () => Promise<vo
     find: (namespace, request, listLimits) => then(inner.find(namespace, request, listLimits)),
     workers: (namespace, at) => then(inner.workers(namespace, at)),
     all: (after, limit) => then(inner.all(after, limit)),
-    see: (sightings) => then(inner.see(sightings)),
+    saveWorkers: (workers) => then(inner.saveWorkers(workers)),
     forgetWorkers: (before) => then(inner.forgetWorkers(before)),
     async insert(runs) {
       const inserted = await inner.insert(runs);

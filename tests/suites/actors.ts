@@ -20,6 +20,9 @@ import type {
 import { v7 } from "uuid";
 import { expect } from "vitest";
 
+/** What heartbeats say of a worker, besides its session. */
+export const signed = { worker: "worker-1", serves: [], shardKeys: [], leaseMs: 30_000 };
+
 /** The system that a suite is run against. */
 export interface Subject {
   api: Api;
@@ -150,7 +153,7 @@ export class WorkerActor {
   }
 
   async leave(): Promise<void> {
-    await this.stage.api.renew({ session: this.session, leaseMs: 30_000, runs: [], leaving: true });
+    await this.stage.api.renew({ ...signed, session: this.session, runs: [], leaving: true });
   }
 
   finish(

@@ -3,7 +3,7 @@
 import type { ReportedStall, RunView } from "@aikirun/lib/protocol";
 import { v7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { awaits, codes, only, returned, Stage, type Subject, sleeps, types } from "./actors.ts";
+import { awaits, codes, only, returned, Stage, type Subject, signed, sleeps, types } from "./actors.ts";
 import { replaying } from "./replaying.suite.ts";
 
 export function apiSuite(title: string, open: () => Promise<Subject>): void {
@@ -379,8 +379,8 @@ function leases(make: MakeStage): void {
     const { id: runId, fence } = await worker.claimOne();
     const renew = (session: string, fence: number) =>
       stage.api.renew({
+        ...signed,
         session,
-        leaseMs: 30_000,
         runs: [
           { runId, fence },
           { runId: v7(), fence },
@@ -493,8 +493,8 @@ function signalling(make: MakeStage): void {
     const run = await worker.claimOne();
     await stage.signal(id, { type: "pause" });
     const renewed = await stage.api.renew({
+      ...signed,
       session: worker.session,
-      leaseMs: 30_000,
       runs: [{ runId: id, fence: run.fence }],
     });
     expect(only(renewed.results)).toMatchObject({ ok: true, pause: true });
@@ -698,7 +698,13 @@ function living(make: MakeStage): void {
     const stage = make();
     const worker = stage.worker();
     await worker.claim({ load: { slots: 5, busy: 0 } });
-    await stage.api.renew({ session: worker.session, leaseMs: 30_000, runs: [], load: { slots: 5, busy: 5 } });
+    await stage.api.renew({
+      ...signed,
+      session: worker.session,
+      leaseMs: 30_000,
+      runs: [],
+      load: { slots: 5, busy: 5 },
+    });
     expect((await worker.listed())?.load).toEqual({ slots: 5, busy: 5 });
   });
 
@@ -707,7 +713,13 @@ function living(make: MakeStage): void {
     const worker = stage.worker();
     await worker.claim();
     const runs = [{ runId: v7(), fence: 1 }];
-    const { results } = await stage.api.renew({ session: worker.session, leaseMs: 30_000, runs, leaving: true });
+    const { results } = await stage.api.renew({
+      ...signed,
+      session: worker.session,
+      leaseMs: 30_000,
+      runs,
+      leaving: true,
+    });
     expect(codes(results)).toEqual(["RUN_NOT_FOUND"]);
     expect(await worker.listed()).toBeUndefined();
   });

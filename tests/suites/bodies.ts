@@ -2,6 +2,7 @@
 
 import type { Api, RunId, Signal, Verb } from "@aikirun/lib/protocol";
 import { v7 } from "uuid";
+import { signed } from "./actors.ts";
 
 export type RequestBodies = { readonly [V in Verb]: Parameters<Api[V]>[0] };
 
@@ -52,7 +53,7 @@ export function bodiesAbout({ runId, session, claimId, fence }: About): RequestB
         },
       ],
     },
-    renew: { session, leaseMs: 30_000, runs: [{ runId, fence }] },
+    renew: { ...signed, session, runs: [{ runId, fence }] },
     signal: { signals: signals.map((signal) => ({ signalId: v7(), runId, signal })) },
     watch: {
       watched: [

@@ -19,7 +19,7 @@ import { memoryStorage } from "../../packages/server/src/storage/memory/memory.t
 import { openPostgres } from "../../packages/server/src/storage/postgres/postgres.ts";
 import type { Storage, Transaction } from "../../packages/server/src/storage/storage.ts";
 import { testDatabase } from "../real/postgres.ts";
-import { awaits, codes, returned, Stage, sleeps, WorkerActor } from "./actors.ts";
+import { awaits, codes, returned, Stage, signed, sleeps, WorkerActor } from "./actors.ts";
 
 /** Nothing happens by itself: no clock of a server looks at what is due unless a test asks it to. */
 const env: Env = { ...systemEnv({ id: v7 }), after: () => () => {} };
@@ -63,7 +63,7 @@ const acts: Readonly<Record<string, SceneAct>> = {
   finish: report({ next: { type: "finish", outcome: { status: "completed", output: "1" } } }),
   renew: async (api, { session, held, runId }) => {
     const runs = [{ runId, fence: held?.fence ?? 1 }];
-    return codes((await api.renew({ session, leaseMs: 30_000, runs })).results).join();
+    return codes((await api.renew({ ...signed, session, leaseMs: 30_000, runs })).results).join();
   },
   claim: async (api, { name }) => {
     const { runs } = await api.claim(new WorkerActor(stageOf(api, name)).request());

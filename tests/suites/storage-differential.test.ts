@@ -15,7 +15,7 @@ import type { Reader, Storage, Transaction } from "../../packages/server/src/sto
 import { testDatabase } from "../real/postgres.ts";
 import { walked } from "./lists.suite.ts";
 import { entryWith, next, queuedRun, runId, runningState, type StoredState } from "./records.ts";
-import { bySession, sighted } from "./sightings.suite.ts";
+import { bySession, registered } from "./workers.suite.ts";
 
 const ids = fc.integer({ min: 1, max: 7 });
 const names = fc.constantFrom("order", "ship", "\0");
@@ -90,7 +90,7 @@ const signs = fc
     seenAt: fc.integer({ min: 0, max: 9 }),
     liveUntil: fc.constantFrom(0, 5, 15),
   })
-  .map(({ session, ...differing }) => sighted(session, differing));
+  .map(({ session, ...differing }) => registered(session, differing));
 
 type StorageOperation = (transaction: Transaction) => Promise<unknown>;
 
@@ -117,7 +117,7 @@ const operations: fc.Arbitrary<StorageOperation> = fc.oneof(
   fc.uniqueArray(signs, { selector: ({ namespace, session }) => `${namespace} ${session}`, maxLength: 4 }).map(
     (batch): StorageOperation =>
       (transaction) =>
-        transaction.see(batch),
+        transaction.saveWorkers(batch),
   ),
   fc.integer({ min: 0, max: 12 }).map(
     (before): StorageOperation =>

@@ -11,7 +11,7 @@ import { lists } from "./lists.suite.ts";
 import { order as orders, queues } from "./queues.suite.ts";
 import { entryWith, next, queuedRun, returnedEntry, runId, runningState, type StoredState } from "./records.ts";
 import { relations } from "./relations.suite.ts";
-import { sightings } from "./sightings.suite.ts";
+import { workers } from "./workers.suite.ts";
 
 export interface Opened {
   storage: Storage;
@@ -663,7 +663,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
       });
     });
 
-    sightings(() => storage, strangeNames);
+    workers(() => storage, strangeNames);
 
     asksSuite(() => storage);
 

@@ -7,7 +7,7 @@ import { v7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { testDatabase } from "../real/postgres.ts";
 import { testRedis } from "../real/redis.ts";
-import { awaits, codes, only, returned, Stage, sleeps, types, type WorkerActor } from "./actors.ts";
+import { awaits, codes, only, returned, Stage, signed, sleeps, types, type WorkerActor } from "./actors.ts";
 
 const database = await testDatabase();
 const redis = await testRedis();
@@ -274,8 +274,9 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     expect((await there.view(id)).explanation).toBe("Queued: ready for the next free worker.");
     // A full worker's heartbeats may go elsewhere: they count.
     await at(all, 2).api.renew({
+      ...signed,
+      ...served,
       session: worker.session,
-      leaseMs: 30_000,
       runs: [],
       load: { slots: 4, busy: 4 },
     });

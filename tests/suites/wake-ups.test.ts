@@ -18,6 +18,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { RedisChannel } from "../../packages/server/src/delivery/redis-channel.ts";
 import { privateRedis, testRedis } from "../real/redis.ts";
 import type { RedisAddress } from "../real/redis-process.ts";
+import { signed } from "./actors.ts";
 
 const shared = await testRedis();
 
@@ -56,7 +57,7 @@ describe.skipIf(shared === null)("a server that publishes wake-ups through Redis
         await api.start({ runs });
         return runs.map(({ id }) => id);
       },
-      streams: async () => (await api.renew({ session: "s", leaseMs: 30_000, runs: [] })).streams,
+      streams: async () => (await api.renew({ ...signed, session: "s", leaseMs: 30_000, runs: [] })).streams,
     };
   }
 

@@ -62,6 +62,9 @@ export function rig({ env = virtualEnv(), inner = memoryStorage({ env }), settin
   };
 }
 
+/** What heartbeats say of a worker as `Speaker` makes them. */
+export const signed = { worker: "worker", serves: [{ name: "order", versionId: "1" }], shardKeys: [], leaseMs: 90_000 };
+
 /** A client and a worker in one. */
 export class Speaker {
   readonly api: Api;

@@ -9,7 +9,7 @@ export interface Counts {
   /** Begun, whatever became of them; those that only tell of workers are counted apart. */
   transactions: number;
   /** Transactions that told of workers and did nothing else. */
-  sightings: number;
+  workerSaves: number;
   /** Rows loaded by id, found or not, in transactions. */
   loads: number;
   /** How often it was looked up what is recorded at some addresses. */
@@ -48,7 +48,7 @@ export type Mishap = "none" | "before" | "during" | "after";
 
 const nothing: Counts = {
   transactions: 0,
-  sightings: 0,
+  workerSaves: 0,
   loads: 0,
   lookups: 0,
   references: 0,
@@ -174,10 +174,10 @@ function counted(transaction: Transaction, watched: WatchedStorage): Transaction
     due: (now, limit) => transaction.due(now, limit),
     hold: (ids) => measured(transaction.hold(ids)),
     recall: (from, to) => transaction.recall(from, to),
-    async see(sightings) {
+    async saveWorkers(workers) {
       watched.counts.transactions -= 1;
-      watched.counts.sightings += 1;
-      await transaction.see(sightings);
+      watched.counts.workerSaves += 1;
+      await transaction.saveWorkers(workers);
     },
     forgetWorkers: (before) => transaction.forgetWorkers(before),
   };

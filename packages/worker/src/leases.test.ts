@@ -13,7 +13,6 @@ function setup(renew: NonNullable<Script["renew"]>, heartbeatIntervalMs = 30_000
     api: scripted.api,
     env,
     logger: silentLogger,
-    session: "s",
     leaseMs,
     heartbeatIntervalMs,
   });
@@ -43,8 +42,6 @@ describe("leases", () => {
     await env.advance(60_000);
     expect(asked.renew.map(({ request }) => request.runs.length)).toEqual([3, 3, 3]);
     expect(asked.renew[0]?.request).toEqual({
-      session: "s",
-      leaseMs: 90_000,
       runs: ["a", "b", "c"].map((runId) => ({ runId, fence: 1 })),
     });
   });

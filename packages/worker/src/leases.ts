@@ -1,6 +1,7 @@
 import { backoffMs, isTransient } from "@aikirun/client/internal";
 import type { Cancel, Env, ErrorCode, Logger } from "@aikirun/lib";
-import type { Api, RenewResult, RunId } from "@aikirun/lib/protocol";
+import type { RenewResult, RunId } from "@aikirun/lib/protocol";
+import type { WorkerApi } from "./registration.ts";
 
 /** What holds a lease. */
 export interface LeaseHolder {
@@ -29,10 +30,9 @@ export interface Holding {
 }
 
 export interface LeasesOptions {
-  api: Api;
+  api: Pick<WorkerApi, "renew">;
   env: Env;
   logger: Logger;
-  session: string;
   leaseMs: number;
   heartbeatIntervalMs: number;
 }
@@ -144,7 +144,7 @@ export class Leases {
 
   /** Is given up after a heartbeat at most: the next renewal may fare better. */
   async #ask(due: HeldLease[]): Promise<void> {
-    const { api, env, logger, session, leaseMs, heartbeatIntervalMs } = this.#options;
+    const { api, env, logger, heartbeatIntervalMs } = this.#options;
     const timeout = new AbortController();
     const timeoutMs = Math.min(renewTimeoutMs, Math.max(1_000, heartbeatIntervalMs));
     const cancel = env.after(timeoutMs, () => timeout.abort());
@@ -152,7 +152,7 @@ export class Leases {
     for (const lease of due) lease.askedAt = sentAt.elapsed;
     try {
       const runs = due.map(({ runId, fence }) => ({ runId, fence }));
-      const { results } = await api.renew({ session, leaseMs, runs }, { signal: timeout.signal });
+      const { results } = await api.renew({ runs }, { signal: timeout.signal });
       this.#failures = 0;
       for (const [index, lease] of due.entries()) this.#answered(lease, results[index], sentAt);
     } catch (error) {

@@ -1,12 +1,13 @@
 import { isTransient, retryAfterOf } from "@aikirun/client/internal";
 import type { Env, Logger } from "@aikirun/lib";
 import { backoffMs, isRecord, pause } from "@aikirun/lib/internal";
-import { type Api, type ClaimedRun, type ClaimRequest, limits, type RunId, type Served } from "@aikirun/lib/protocol";
+import { type ClaimedRun, type ClaimRequest, limits, type RunId, type Served } from "@aikirun/lib/protocol";
 import { type Instant, instant, later } from "./leases.ts";
+import type { WorkerApi } from "./registration.ts";
 import type { PollRequest, PollResult, Subscriber } from "./subscribers/subscriber.ts";
 
 export interface PollerOptions {
-  api: Api;
+  api: Pick<WorkerApi, "claim">;
   env: Env;
   logger: Logger;
   subscriber: Subscriber;

@@ -6,12 +6,13 @@ import { activationLog } from "./activation-log.ts";
 import { type CacheLimits, ExecutionCache } from "./execution-cache.ts";
 import { type Instant, Leases } from "./leases.ts";
 import { Quarantine } from "./quarantine.ts";
+import type { WorkerApi } from "./registration.ts";
 import { Reporter } from "./reporter.ts";
 import { RunWatch } from "./run-watch.ts";
 import { Slots } from "./slots.ts";
 
 export interface RunnerOptions {
-  client: Pick<Client, "api" | "env" | "logger" | "url">;
+  client: Pick<Client, "env" | "logger" | "url"> & { api: WorkerApi };
   registry: Registry;
   createExecution: (definition: ExecutableVersion, host: Host) => Execution;
   session: string;

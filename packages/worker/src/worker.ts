@@ -14,7 +14,7 @@ import {
 import { parseConfig, type WorkerConfig, type WorkerParams } from "./config.ts";
 import { cacheLimits } from "./execution-cache.ts";
 import { Poller } from "./poller.ts";
-import { type Presence, presence } from "./presence.ts";
+import { registration, type WorkerApi } from "./registration.ts";
 import { rejections } from "./rejections.ts";
 import { Runner } from "./runner.ts";
 import { subscribe } from "./subscribers/subscribe.ts";
@@ -141,11 +141,13 @@ async function work({ client, config, served, session, stopped, release }: Begin
   const { id, maxConcurrentWorkflowRuns, shardKeys, leaseMs, heartbeatIntervalMs, idleTimeoutMs, buildId } = config;
   const execution = { idleMs: idleTimeoutMs, ...(buildId === null ? {} : { buildId }) };
   let busy = () => 0;
-  const known = presence(client.api, env, () => ({ slots: maxConcurrentWorkflowRuns, busy: busy() }));
-  const { api } = known;
-  await greet(known, { env, session, config, stopped });
   const serves = () => servedWithBuilds(served, config.buildId ?? undefined);
-  const context = { session, worker: id, serves, shardKeys, streams: known.streams, logger, env };
+  const { api, streams } = registration(client.api, env, () => {
+    const load = { slots: maxConcurrentWorkflowRuns, busy: busy() };
+    return { session, worker: id, serves: serves(), shardKeys: [...shardKeys], leaseMs, load };
+  });
+  await greet(api, { env, config, stopped });
+  const context = { session, worker: id, serves, shardKeys, streams, logger, env };
   const subscriber = await subscribe(config.subscriber, context, client[redisOf], stopped);
   if (subscriber === null) {
     throw workerStopped(id);
@@ -187,7 +189,7 @@ async function work({ client, config, served, session, stopped, release }: Begin
   logger.info("worker started", { slots: maxConcurrentWorkflowRuns, serves: served.serves().length });
   const endWatch = watchRejections();
   atWork += 1;
-  const leave = () => api.renew({ session, leaseMs, runs: [], leaving: true });
+  const leave = () => api.renew({ runs: [], leaving: true });
   return {
     async end() {
       await wind({ running, poller, subscriber, leave, env }, config.gracefulShutdownTimeoutMs);
@@ -199,15 +201,14 @@ async function work({ client, config, served, session, stopped, release }: Begin
   };
 }
 
-/** Shows that the server answers and accepts these credentials, and learns where doorbells ring. */
+/** Shows that the server answers and accepts these credentials, and learns where wake-ups are published. */
 async function greet(
-  { api }: Presence,
-  { env, session, config, stopped }: Pick<Beginning, "session" | "config" | "stopped"> & { env: Env },
+  api: WorkerApi,
+  { env, config, stopped }: Pick<Beginning, "config" | "stopped"> & { env: Env },
 ): Promise<void> {
   const began = env.elapsed();
   const isWorthwhile = () => !stopped.aborted && env.elapsed() - began < startPatienceMs;
-  const { leaseMs } = config;
-  const call = () => api.renew({ session, leaseMs, runs: [] }, { signal: stopped });
+  const call = () => api.renew({ runs: [] }, { signal: stopped });
   try {
     await retryWithBackoff(call, { env, isWorthwhile, signals: [stopped], maxPauseMs: 1_000 });
   } catch (error) {

@@ -67,12 +67,8 @@ export interface Served {
   build?: string;
 }
 
-/** Asks for runs to execute. */
-export interface ClaimRequest {
-  /** Made by the caller, new each time it asks. */
-  claimId: string;
-  /** Claims of the caller that got no answer, or that it aborted: what they took is this one's instead. At most 20. */
-  repeats?: string[];
+/** What a worker says of itself with every claim and heartbeat. */
+export interface WorkerSign {
   /** Made per process; owns leases. */
   session: string;
   /** The worker's id: a label for people. */
@@ -81,16 +77,24 @@ export interface ClaimRequest {
   serves: Served[];
   /** Empty: only runs without a shard key. */
   shardKeys: string[];
+  /** The lease; the worker renews at a third of it. Milliseconds. */
+  leaseMs: number;
+  /** How busy the worker is. */
+  load?: WorkerLoad;
+}
+
+/** Asks for runs to execute. A claim of parked runs alone serves nothing. */
+export interface ClaimRequest extends WorkerSign {
+  /** Made by the caller, new each time it asks. */
+  claimId: string;
+  /** Claims of the caller that got no answer, or that it aborted: what they took is this one's instead. At most 20. */
+  repeats?: string[];
   /** At most this many runs, 1 to 1000. */
   limit: number;
-  /** The lease; the caller renews at a third of it. Milliseconds. */
-  leaseMs: number;
   /** Waits up to this long for a run to be ready. Milliseconds; 0 answers at once. At most 60,000. */
   waitMs: number;
   /** Parked runs of the caller's own that went on without being asked; claimed at once, besides the filter. */
   reclaim?: Array<{ runId: RunId; fence: number }>;
-  /** How busy the worker is. */
-  load?: WorkerLoad;
 }
 
 /** How busy a worker is, in runs that it can execute at once and does. */
@@ -291,15 +295,9 @@ export interface ReportReply {
 // renew
 
 /** One heartbeat for all runs that a worker holds. */
-export interface RenewRequest {
-  /** The id of the worker's process, which owns the leases. */
-  session: string;
-  /** For how long to renew the leases. Milliseconds. */
-  leaseMs: number;
+export interface RenewRequest extends WorkerSign {
   /** The runs that the worker holds, and the `fence` of each claim. */
   runs: Array<{ runId: RunId; fence: number }>;
-  /** How busy the worker is. */
-  load?: WorkerLoad;
   /** The session ends: its worker is no longer listed as live, and all runs that it holds are released at once. */
   leaving?: boolean;
 }

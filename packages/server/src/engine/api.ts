@@ -24,7 +24,7 @@ const releasedAtOnce = 500;
 export type ApiContext = PendingClaimsContext & WatchContext & LookupContext;
 
 export function createApi(context: ApiContext): Api {
-  const { namespace, presence, submit } = context;
+  const { namespace, registry, submit } = context;
 
   const answered = (result: Exclude<Result, { type: "fault" }>): Answer =>
     result.type === "command" ? result.answer : mismatch();
@@ -61,7 +61,7 @@ export function createApi(context: ApiContext): Api {
     report: async (request) => ({ results: await Promise.all(request.reports.map((one) => report(request, one))) }),
     async renew(request) {
       const { session, leaseMs, runs } = request;
-      presence.renewed(namespace, request);
+      registry.seen(namespace, request);
       if (request.leaving === true) {
         return { results: await leave(request), ...streamsOf(context) };
       }

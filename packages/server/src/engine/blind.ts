@@ -52,7 +52,7 @@ export function blindTransaction({ now, fenceFloor }: KnownTime): BlindTransacti
     recall: unseen,
     workers: unseen,
     all: unseen,
-    see: unseen,
+    saveWorkers: unseen,
     forgetWorkers: unseen,
   };
 }

@@ -1,7 +1,7 @@
 import type { Api, ClaimReply, ClaimRequest } from "@aikirun/lib/protocol";
 import { settled } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { rig, type Speaker } from "../../test/rig.ts";
+import { rig, type Speaker, signed } from "../../test/rig.ts";
 import { awaits, complete, go, kinds, returned, sleeps, suspend } from "../../test/runs.ts";
 
 /** Whether a promise has been settled when nothing can go on without time passing. */
@@ -243,7 +243,7 @@ describe("a claim that repeats one whose answer was lost", () => {
     const repeats = [request.claimId];
     expect((await engine.api("other").claim(one.request({ repeats }))).runs).toEqual([]);
     expect(await speaker().claim({ repeats })).toEqual([]);
-    await api.renew({ session: one.session, leaseMs: 90_000, runs: [{ runId: run?.id ?? "", fence: 1 }] });
+    await api.renew({ session: one.session, ...signed, runs: [{ runId: run?.id ?? "", fence: 1 }] });
     expect(await one.claim({ repeats })).toEqual([]);
   });
 });
@@ -434,7 +434,7 @@ describe("namespaces", () => {
     const other = engine.api("other");
     const report = here.reporting(run, go, { entries: [returned("task:a#0")] });
     const { results: reports } = await other.report({ session: here.session, worker: "w", reports: [report] });
-    const renews = await other.renew({ session: here.session, leaseMs: 5, runs: [{ runId: id, fence: run.fence }] });
+    const renews = await other.renew({ session: here.session, ...signed, runs: [{ runId: id, fence: run.fence }] });
     const reads = await other.read({ runs: [{ runId: id, entries: { after: 0, limit: 10 } }] });
     for (const refused of [reports, renews.results, reads.results]) {
       expect(refused).toMatchObject([{ ok: false, code: "RUN_NOT_FOUND" }]);

@@ -1,6 +1,6 @@
 import type { ClaimedRun, NewEntry } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { only, rig } from "../../test/rig.ts";
+import { only, rig, signed } from "../../test/rig.ts";
 import { complete, go, returned, sleeps, suspend } from "../../test/runs.ts";
 
 describe("the least durable work", () => {
@@ -76,9 +76,9 @@ describe("the least durable work", () => {
     await env.advance(60_000);
     const [again] = await one.claim();
     expect(again).toMatchObject({ hot: true, fence: 2, journal: [{ value: { type: "elapsed" } }] });
-    const { loads, sightings, ...written } = storage.taken();
+    const { loads, workerSaves, ...written } = storage.taken();
     // In that minute the worker was written down as alive: when it came, and when it came back.
-    expect(sightings).toBeLessThanOrEqual(2);
+    expect(workerSaves).toBeLessThanOrEqual(2);
     expect(written).toMatchObject({ transactions: 3, updates: 3, entries: 1, inserts: 0 });
     expect(loads).toBeLessThanOrEqual(1);
     await engine.close();
@@ -112,7 +112,7 @@ describe("a hundred runs at once", () => {
     storage.taken();
     const { results } = await api.renew({
       session: one.session,
-      leaseMs: 90_000,
+      ...signed,
       runs: runs.map(({ id, fence }) => ({ runId: id, fence })),
     });
     expect(results.every(({ ok }) => ok)).toBe(true);

@@ -20,10 +20,10 @@ import { type Committed, type Committer, commit, keepUp } from "./commit.ts";
 import { listQueue } from "./list-queue.ts";
 import type { Operation, Result } from "./operation.ts";
 import type { PendingClaimsContext } from "./pending-claims.ts";
-import { livePresence } from "./presence.ts";
 import { propagate, receive } from "./propagate.ts";
 import { cachedRows, type Rows, rowsBytes } from "./rows.ts";
 import { Obstructed } from "./work.ts";
+import { WorkerRegistry } from "./worker-registry.ts";
 
 export interface EngineOptions {
   storage: Storage;
@@ -147,10 +147,10 @@ export function createEngine(options: EngineOptions): Engine {
   const clock = dueClock({ env, storage: reaching, submit, logger, closing: closing.signal });
 
   const { aliveMs } = committer.settings;
-  const presence = livePresence({ env, storage: reaching, logger, aliveMs });
+  const registry = new WorkerRegistry({ env, storage: reaching, logger, aliveMs });
 
   const publish: PendingClaimsContext["publish"] = (queues) => notifier?.publish({ changed: [], queues });
-  const shared = { env, storage: reading, lists, rows, cache, changes, presence, submit, publish };
+  const shared = { env, storage: reading, lists, rows, cache, changes, registry, submit, publish };
   const api = once((namespace) =>
     createApi({ ...shared, namespace, streams: () => streamsOf(notifier, namespace), closing: closing.signal }),
   );
@@ -169,7 +169,7 @@ export function createEngine(options: EngineOptions): Engine {
           drained = resolve;
         });
       }
-      await presence.close();
+      await registry.close();
       await notifier?.close();
     },
   };

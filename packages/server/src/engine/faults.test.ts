@@ -1,6 +1,6 @@
 import type { ClaimedRun } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { codes, type EngineRig, only, rig, type Speaker } from "../../test/rig.ts";
+import { codes, type EngineRig, only, rig, type Speaker, signed } from "../../test/rig.ts";
 import { awaits, complete, go, kinds, returned, sleeps, suspend } from "../../test/runs.ts";
 import type { Mishap } from "../../test/storage.ts";
 
@@ -160,7 +160,7 @@ describe("a batch", () => {
     const reports = await one.send(one.reporting(unknown, go), one.reporting(run, go, { entries: [returned("a:#0")] }));
     expect(codes(reports)).toEqual(["RUN_NOT_FOUND", "ok"]);
     const runs = [unknown, run].map(({ id, fence }) => ({ runId: id, fence }));
-    expect(codes((await api.renew({ session: one.session, leaseMs: 90_000, runs })).results)).toEqual([
+    expect(codes((await api.renew({ session: one.session, ...signed, runs })).results)).toEqual([
       "RUN_NOT_FOUND",
       "ok",
     ]);

@@ -1,7 +1,7 @@
 import { limits, type RunStatus } from "@aikirun/lib/protocol";
 import { uuid } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { type EngineRig, rig } from "../../test/rig.ts";
+import { type EngineRig, rig, signed } from "../../test/rig.ts";
 import { aRun, awaitingChild, queued, running, sleeping } from "../../test/runs.ts";
 import type { Run, State, Wait } from "../core/run.ts";
 
@@ -113,7 +113,7 @@ describe("rows with ten thousand waits are loaded a few at a time", () => {
       here,
       ids.map((id) => heavy(id, running())),
     );
-    await here.api.renew({ session, leaseMs: 90_000, runs: [], leaving: true });
+    await here.api.renew({ ...signed, session, runs: [], leaving: true });
     expect(await statuses(here, ids)).toEqual(all("queued"));
     expect(here.storage.taken().characters).toBeLessThan(most);
   });

@@ -1,14 +1,14 @@
 import { holderOf } from "../core/claim.ts";
 import type { Command, Moment, Run } from "../core/run.ts";
 import { isWorkerCheckDue } from "../core/tick.ts";
-import type { Sighting } from "../storage/sighting.ts";
+import type { RegisteredWorker } from "../storage/registered-worker.ts";
 import type { Reader } from "../storage/storage.ts";
 
 type Tick = Extract<Command, { type: "tick" }>;
 
 /** Completes a tick that is to check whether the worker that suspended the run is alive. */
 export function holders(reader: Pick<Reader, "workers">, { now }: Moment): (run: Run, tick: Tick) => Promise<Tick> {
-  const live = new Map<string, Promise<Sighting[]>>();
+  const live = new Map<string, Promise<RegisteredWorker[]>>();
   return async ({ namespace, state }, tick) => {
     if (!isWorkerCheckDue(state, now)) {
       return tick;

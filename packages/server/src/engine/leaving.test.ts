@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { codes, only, rig, type Speaker } from "../../test/rig.ts";
+import { codes, only, rig, type Speaker, signed } from "../../test/rig.ts";
 import { go, returned, sleeps, suspend } from "../../test/runs.ts";
 
 async function leave(one: Speaker, runs: Array<{ runId: string; fence: number }> = []) {
-  return (await one.api.renew({ session: one.session, leaseMs: 90_000, runs, leaving: true })).results;
+  return (await one.api.renew({ session: one.session, ...signed, runs, leaving: true })).results;
 }
 
 describe("a session that leaves", () => {
@@ -133,7 +133,7 @@ describe("a session that leaves", () => {
     const id = await one.start();
     await there.speaker().signal(id, { type: "event", name: "e" });
     await one.claimOne();
-    const results = await there.api.renew({ session: one.session, leaseMs: 90_000, runs: [], leaving: true });
+    const results = await there.api.renew({ session: one.session, ...signed, runs: [], leaving: true });
     expect(results.results).toEqual([]);
     expect(await one.status(id)).toBe("queued");
   });

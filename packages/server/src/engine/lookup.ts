@@ -23,16 +23,16 @@ import type { StalledChild } from "./explanation.ts";
 import { bytesOf } from "./journals.ts";
 import type { ListQueue } from "./list-queue.ts";
 import { notFound } from "./operation.ts";
-import type { Presence } from "./presence.ts";
 import { viewOf } from "./view.ts";
 import { whole } from "./whole.ts";
+import type { WorkerRegistry } from "./worker-registry.ts";
 
 export interface LookupContext {
   namespace: string;
   storage: Pick<Storage, "read">;
   /** Of all namespaces together. */
   lists: ListQueue;
-  presence: Presence;
+  registry: WorkerRegistry;
 }
 
 const defaultPage = 50;
@@ -43,14 +43,14 @@ const maxEntries = 1_000;
 
 /** @throws `BAD_REQUEST` for a cursor that no reply gave out; `UNAVAILABLE` while too many lists are asked for. */
 export async function find(context: LookupContext, request: FindRequest): Promise<FindReply> {
-  const { namespace, storage, lists, presence } = context;
+  const { namespace, storage, lists, registry } = context;
   const limit = Math.min(Math.max(1, request.limit ?? defaultPage), maxPage);
   const after = request.cursor === undefined ? null : openCursor(request.cursor);
   const listLimits = { limit, scan: maxExamined, after };
   const { runs, next } = await lists(() => storage.read((reader) => reader.find(namespace, request, listLimits)));
   const fitting = fittingIn(replyBudget(), runs);
   const from = fitting.length < runs.length ? (fitting.at(-1) ?? null) : next;
-  const isServed = await presence.serving(namespace, fitting);
+  const isServed = await registry.serving(namespace, fitting);
   return {
     runs: fitting.map((run) => viewOf(run, { isServed })),
     ...(from === null ? {} : { cursor: cursorOf(from) }),
@@ -68,10 +68,10 @@ function fittingIn(budget: Budget, runs: WholeRun[]): WholeRun[] {
 }
 
 export async function read(context: LookupContext, { runs, workers }: ReadRequest): Promise<ReadReply> {
-  const { namespace, storage, presence } = context;
+  const { namespace, storage, registry } = context;
   const reply = replyBudget();
   const found = await storage.read((reader) => foundRuns({ reader, namespace, reply }, runs));
-  const isServed = await presence.serving(
+  const isServed = await registry.serving(
     namespace,
     found.flatMap((one) => ("run" in one ? one.run : [])),
   );
@@ -79,7 +79,7 @@ export async function read(context: LookupContext, { runs, workers }: ReadReques
   return {
     results,
     ...(found.length < runs.length ? { more: true } : {}),
-    ...(workers === true ? { workers: await presence.list(namespace) } : {}),
+    ...(workers === true ? { workers: await registry.list(namespace) } : {}),
   };
 }
 

@@ -1,6 +1,6 @@
 import { virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { codes, rig } from "../../test/rig.ts";
+import { codes, rig, signed } from "../../test/rig.ts";
 import { go, returned } from "../../test/runs.ts";
 import { memoryStorage } from "../storage/memory/memory.ts";
 import type { Reader, Storage } from "../storage/storage.ts";
@@ -56,7 +56,7 @@ describe("a server whose database was replaced", () => {
     const [one, two] = [speaker(), speaker()];
     const id = await one.start();
     const run = await one.claimOne({ leaseMs: 30_000 });
-    const renewal = { session: one.session, leaseMs: 30_000, runs: [{ runId: id, fence: run.fence }] };
+    const renewal = { session: one.session, ...signed, leaseMs: 30_000, runs: [{ runId: id, fence: run.fence }] };
     expect(codes((await one.api.renew(renewal)).results)).toEqual(["ok"]);
     await env.advance(20_000);
     raise(5);

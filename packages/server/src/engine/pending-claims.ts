@@ -15,13 +15,13 @@ import {
 import type { Command } from "../core/run.ts";
 import type { QueueCache } from "../delivery/queue-cache.ts";
 import { mismatch, type Operation, type Result } from "./operation.ts";
-import type { Presence } from "./presence.ts";
+import type { WorkerRegistry } from "./worker-registry.ts";
 
 export interface PendingClaimsContext {
   namespace: string;
   env: Env;
   cache: QueueCache;
-  presence: Presence;
+  registry: WorkerRegistry;
   submit: (operation: Operation) => Promise<Exclude<Result, { type: "fault" }>>;
   /** Publishes that these queues have runs for which no claim is pending here. */
   publish: (queues: readonly QueueKey[]) => void;
@@ -102,14 +102,15 @@ async function untilAnswered(
   ended: AbortSignal,
   isGone: () => boolean,
 ): Promise<ClaimReply> {
-  const { namespace, env, cache, presence, submit } = context;
+  const { namespace, env, cache, registry, submit } = context;
   const queues = queuesOf(namespace, request);
   const receivedAt = env.elapsed();
   const until = receivedAt + request.waitMs;
   let { repeats = [] } = request;
   let isWoken = false;
   for (;;) {
-    presence.claimed(namespace, request);
+    // A claim of parked runs alone does not say what the worker serves.
+    if (request.serves.length > 0) registry.seen(namespace, request);
     const isSpecific = repeats.length > 0 || request.reclaim !== undefined;
     const askedAt = env.elapsed();
     // While nothing is cached and no scan is due, there is nothing to find.

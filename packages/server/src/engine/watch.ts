@@ -13,10 +13,10 @@ import type { Storage } from "../storage/storage.ts";
 import { type Budget, parts, replyBudget, takeView } from "./budget.ts";
 import type { Changes } from "./changes.ts";
 import { readJournals } from "./journals.ts";
-import type { Presence } from "./presence.ts";
 import type { Rows } from "./rows.ts";
 import { viewOf } from "./view.ts";
 import { whole } from "./whole.ts";
+import type { WorkerRegistry } from "./worker-registry.ts";
 
 const sweepMs = 1_000;
 
@@ -26,7 +26,7 @@ export interface WatchContext {
   storage: Pick<Storage, "read">;
   rows: Rows;
   changes: Changes;
-  presence: Presence;
+  registry: WorkerRegistry;
   closing: AbortSignal;
 }
 
@@ -190,13 +190,13 @@ function isReached({ any }: StatusItem, { state }: Run): boolean {
   return isFinal(state) || any.includes(state.status);
 }
 
-async function statusesOf({ namespace, storage, presence }: WatchContext, runs: Run[]): Promise<WatchResult[]> {
+async function statusesOf({ namespace, storage, registry }: WatchContext, runs: Run[]): Promise<WatchResult[]> {
   if (runs.length === 0) {
     return [];
   }
   const isLoaded = runs.every(isWhole);
   const full = isLoaded ? runs : await storage.read((reader) => whole(reader, runs));
-  const isServed = await presence.serving(namespace, runs);
+  const isServed = await registry.serving(namespace, runs);
   return full.map((run) => ({ type: "status", run: viewOf(run, { isServed }) }));
 }
 

@@ -129,22 +129,27 @@ const load = z.strictObject({ slots: count, busy: count });
 
 const build = text(64);
 
+/** What claims and heartbeats say of a worker. */
+const sign = {
+  session: token,
+  worker: name,
+  serves: z.array(z.strictObject({ name, versionId: name, build: build.exactOptional() })).max(limits.batchItems),
+  shardKeys: z.array(name).max(limits.batchItems),
+  leaseMs,
+  load: load.exactOptional(),
+};
+
 const claim = z
   .strictObject({
+    ...sign,
     claimId: token,
     repeats: z.array(token).max(limits.repeatedClaims).exactOptional(),
-    session: token,
-    worker: name,
-    serves: z.array(z.strictObject({ name, versionId: name, build: build.exactOptional() })).max(limits.batchItems),
-    shardKeys: z.array(name).max(limits.batchItems),
     limit: z.int().min(1).max(1_000),
-    leaseMs,
     waitMs,
     reclaim: z
       .array(z.strictObject({ runId, fence: count }))
       .max(limits.batchItems)
       .exactOptional(),
-    load: load.exactOptional(),
   })
   .refine(({ serves, shardKeys }) => serves.length * Math.max(1, shardKeys.length) <= limits.claimedQueues, {
     message: `Asks for more than ${limits.claimedQueues} queues: versions times shards`,
@@ -231,12 +236,7 @@ const oneReport = z.strictObject({
 const reports = z.strictObject({ session: token, worker: name, reports: z.array(oneReport).max(limits.batchItems) });
 
 const held = z.strictObject({ runId, fence: count });
-const heartbeat = {
-  session: token,
-  leaseMs,
-  load: load.exactOptional(),
-  leaving: z.boolean().exactOptional(),
-};
+const heartbeat = { ...sign, leaving: z.boolean().exactOptional() };
 const renew = z.strictObject({ ...heartbeat, runs: z.array(held).max(limits.watchedItems) });
 
 const signal = z.strictObject({

@@ -4,7 +4,7 @@ import type { Outline, Run, WholeRun } from "../core/run.ts";
 import type { Payloads } from "../core/unread.ts";
 import type { ListLimits, ListPage } from "./find.ts";
 import type { Queued } from "./queue.ts";
-import type { Sighting } from "./sighting.ts";
+import type { RegisteredWorker } from "./registered-worker.ts";
 
 /**
  * The port to where runs rest. Memory is the specification; one suite proves every implementation against it.
@@ -94,7 +94,7 @@ export interface Reader {
    */
   find(namespace: string, request: FindRequest, listLimits: ListLimits): Promise<ListPage>;
   /** Workers of the namespace that count as live at this moment (`liveUntil` is later), in any order. */
-  workers(namespace: string, at: number): Promise<Sighting[]>;
+  workers(namespace: string, at: number): Promise<RegisteredWorker[]>;
   /** One page of the runs of all namespaces, whole, in id order; `after` is the last id of the page before. */
   all(after: RunId | null, limit: number): Promise<WholeRun[]>;
 }
@@ -132,7 +132,7 @@ export interface Transaction extends Reader {
    * Notes the last signs of workers, at most one of each `(namespace, session)`. An earlier sign than the one that is
    * stored changes nothing, and one that said goodbye stays gone; `since` is the earliest that was ever told.
    */
-  see(sightings: Sighting[]): Promise<void>;
+  saveWorkers(workers: RegisteredWorker[]): Promise<void>;
   /** Forgets the workers whose last sign, and all that it was good for, lie before this moment. */
   forgetWorkers(before: number): Promise<void>;
 }

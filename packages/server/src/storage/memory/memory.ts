@@ -8,7 +8,7 @@ import { complete, heavyOnes } from "../heavy.ts";
 import { cutJournal, recallConflict, recalled } from "../journal.ts";
 import type { KeyedStorage } from "../keys.ts";
 import { interleaved, type Queued } from "../queue.ts";
-import { laterSighting, type Sighting } from "../sighting.ts";
+import { laterWorker, type RegisteredWorker } from "../registered-worker.ts";
 import type { Batch, EntryKey, JournalRequest, Obstacle, Reader, ReferenceKey, Transaction } from "../storage.ts";
 import { turns } from "../turns.ts";
 import { memoryKeys } from "./keys.ts";
@@ -151,10 +151,10 @@ class MemoryReader implements Reader {
     return listPage(found, limit, null);
   }
 
-  async workers(namespace: string, at: number): Promise<Sighting[]> {
+  async workers(namespace: string, at: number): Promise<RegisteredWorker[]> {
     return [...this.tables.workers.values()]
       .filter((worker) => worker.namespace === namespace && worker.liveUntil > at)
-      .map(copySighting);
+      .map(copyWorker);
   }
 
   async all(after: RunId | null, limit: number): Promise<WholeRun[]> {
@@ -248,10 +248,10 @@ class MemoryTransaction extends MemoryReader implements Transaction {
     return copies.length;
   }
 
-  async see(sightings: Sighting[]): Promise<void> {
-    for (const sighting of sightings) {
-      const key = workerKey(sighting);
-      this.#undo.push(this.tables.note(key, laterSighting(this.tables.workers.get(key), copySighting(sighting))));
+  async saveWorkers(workers: RegisteredWorker[]): Promise<void> {
+    for (const worker of workers) {
+      const key = workerKey(worker);
+      this.#undo.push(this.tables.note(key, laterWorker(this.tables.workers.get(key), copyWorker(worker))));
     }
   }
 
@@ -306,12 +306,12 @@ function copyEntry(entry: Entry): Entry {
   return { ...entry, ...ask, value: { ...entry.value } };
 }
 
-function copySighting({ load, ...sighting }: Sighting): Sighting {
-  const serves = sighting.serves.map((served) => ({ ...served }));
+function copyWorker({ load, ...worker }: RegisteredWorker): RegisteredWorker {
+  const serves = worker.serves.map((served) => ({ ...served }));
   return {
-    ...sighting,
+    ...worker,
     serves,
-    shardKeys: [...sighting.shardKeys],
+    shardKeys: [...worker.shardKeys],
     ...(load === undefined ? {} : { load: { ...load } }),
   };
 }

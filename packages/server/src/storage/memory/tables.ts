@@ -3,7 +3,7 @@ import { holderOf } from "../../core/claim.ts";
 import type { Run } from "../../core/run.ts";
 import type { ListPosition } from "../find.ts";
 import type { Ranked } from "../queue.ts";
-import type { Sighting } from "../sighting.ts";
+import type { RegisteredWorker } from "../registered-worker.ts";
 import { byId, Sorted } from "./sorted.ts";
 
 export interface Dated {
@@ -23,7 +23,7 @@ export class Tables {
   readonly journals: Map<RunId, Journal> = new Map();
   readonly references: Map<string, RunId> = new Map();
   readonly due: Sorted<Dated> = new Sorted<Dated>(byDate);
-  readonly workers: Map<string, Sighting> = new Map();
+  readonly workers: Map<string, RegisteredWorker> = new Map();
   readonly #queues = new Map<string, Sorted<Ranked>>();
   readonly #namespaces = new Map<string, Sorted<ListPosition>>();
   readonly #children = new Map<RunId, Sorted<RunId>>();
@@ -82,7 +82,7 @@ export class Tables {
   }
 
   /** Puts what is known of a worker in the place of what was, or forgets it; returns what undoes that. */
-  note(key: string, next: Sighting | undefined): () => void {
+  note(key: string, next: RegisteredWorker | undefined): () => void {
     const previous = this.workers.get(key);
     if (next === undefined) this.workers.delete(key);
     else this.workers.set(key, next);

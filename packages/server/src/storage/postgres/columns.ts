@@ -4,8 +4,8 @@ import type { Entry } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
 import { askColumn, type EntryColumns, entryColumns } from "../entry-row.ts";
 import type { Copy } from "../journal.ts";
+import { type RegisteredWorker, type WorkerColumns, workerColumns } from "../registered-worker.ts";
 import { type Cell, type ChangingColumns, changingColumns, type FixedColumns, fixedColumns } from "../row.ts";
-import { type Sighting, type SightingColumns, sightingColumns } from "../sighting.ts";
 import type { Batch } from "../storage.ts";
 import { toText } from "../text.ts";
 
@@ -53,7 +53,7 @@ const entry = [
   "ask",
 ] as const satisfies ReadonlyArray<keyof EntryColumns>;
 
-const sighting = [
+const worker = [
   "namespace",
   "session",
   "worker",
@@ -64,7 +64,7 @@ const sighting = [
   "since",
   "seenAt",
   "liveUntil",
-] as const satisfies ReadonlyArray<keyof SightingColumns>;
+] as const satisfies ReadonlyArray<keyof WorkerColumns>;
 
 export function runArrays(runs: readonly Run[]): Cell[][] {
   const tags = runs.map((run) => arrayText((run.options.tags ?? []).map(toText)));
@@ -94,8 +94,8 @@ export function copyArrays(copies: readonly Copy[]): Cell[][] {
   return [copies.map(({ from }) => from), copies.map(({ seq }) => seq), copies.map(({ ask }) => askColumn(ask))];
 }
 
-export function sightingArrays(sightings: readonly Sighting[]): Cell[][] {
-  return arrays(sightings.map(sightingColumns), sighting);
+export function workerArrays(workers: readonly RegisteredWorker[]): Cell[][] {
+  return arrays(workers.map(workerColumns), worker);
 }
 
 function arrays<Key extends string>(rows: ReadonlyArray<Record<Key, Cell>>, keys: readonly Key[]): Cell[][] {

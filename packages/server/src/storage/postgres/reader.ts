@@ -5,8 +5,8 @@ import { entryOf, outlineOf } from "../entry-row.ts";
 import { chosenSource, isChoice, type ListLimits, type ListPage, type ListSource, narrowSources } from "../find.ts";
 import { complete, type Loaded, loadedPage, loadedRuns } from "../heavy.ts";
 import { cutJournal } from "../journal.ts";
+import { type RegisteredWorker, workerOf } from "../registered-worker.ts";
 import { numberOf, payloadsOf, type Row, runOf, textOf } from "../row.ts";
-import { type Sighting, sightingOf } from "../sighting.ts";
 import type { EntryKey, JournalRequest, Reader, ReferenceKey } from "../storage.ts";
 import { fromText, toText } from "../text.ts";
 import { countQuery, pageQuery, reachedQuery, readInOrder } from "./find.ts";
@@ -124,8 +124,8 @@ export class PostgresReader implements Reader {
     return chosenSource(sources, counts, listLimits);
   }
 
-  async workers(namespace: string, at: number): Promise<Sighting[]> {
-    return (await this.session.rows(sql.selectWorkers, [toText(namespace), at])).map(sightingOf);
+  async workers(namespace: string, at: number): Promise<RegisteredWorker[]> {
+    return (await this.session.rows(sql.selectWorkers, [toText(namespace), at])).map(workerOf);
   }
 
   async all(after: RunId | null, limit: number): Promise<WholeRun[]> {

@@ -3,11 +3,11 @@ import type { Run } from "../../core/run.ts";
 import { outlineOf } from "../entry-row.ts";
 import { recallConflict, recalled } from "../journal.ts";
 import type { Queued } from "../queue.ts";
+import type { RegisteredWorker } from "../registered-worker.ts";
 import { numberOf, type Row, textOf } from "../row.ts";
-import type { Sighting } from "../sighting.ts";
 import type { Batch, EntryKey, Obstacle, Transaction } from "../storage.ts";
 import { fromText, toText } from "../text.ts";
-import { changeArrays, copyArrays, entryArrays, lockArrays, runArrays, sightingArrays } from "./columns.ts";
+import { changeArrays, copyArrays, entryArrays, lockArrays, runArrays, workerArrays } from "./columns.ts";
 import { idOf, PostgresReader } from "./reader.ts";
 import * as sql from "./statements.ts";
 
@@ -59,8 +59,8 @@ export class PostgresTransaction extends PostgresReader implements Transaction {
     return copies.length;
   }
 
-  async see(sightings: Sighting[]): Promise<void> {
-    if (sightings.length > 0) await this.session.rows(sql.upsertWorker, sightingArrays(sightings));
+  async saveWorkers(workers: RegisteredWorker[]): Promise<void> {
+    if (workers.length > 0) await this.session.rows(sql.upsertWorker, workerArrays(workers));
   }
 
   async forgetWorkers(before: number): Promise<void> {

@@ -14,8 +14,8 @@ import {
 } from "../find.ts";
 import { complete, type Loaded, loadedPage, loadedRuns } from "../heavy.ts";
 import { cutJournal } from "../journal.ts";
+import { type RegisteredWorker, workerOf } from "../registered-worker.ts";
 import { numberOf, payloadsOf, type Row, runOf, textOf } from "../row.ts";
-import { type Sighting, sightingOf } from "../sighting.ts";
 import type { EntryKey, JournalRequest, Reader, ReferenceKey } from "../storage.ts";
 import { fromText, toText } from "../text.ts";
 import type { Connection } from "./connection.ts";
@@ -145,8 +145,8 @@ export class SqliteReader implements Reader {
     return chosenSource(sources, counts, listLimits);
   }
 
-  async workers(namespace: string, at: number): Promise<Sighting[]> {
-    return this.connection.all(sql.selectWorkers, toText(namespace), at).map(sightingOf);
+  async workers(namespace: string, at: number): Promise<RegisteredWorker[]> {
+    return this.connection.all(sql.selectWorkers, toText(namespace), at).map(workerOf);
   }
 
   async all(after: RunId | null, limit: number): Promise<WholeRun[]> {

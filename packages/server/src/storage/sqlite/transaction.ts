@@ -3,8 +3,8 @@ import type { Run } from "../../core/run.ts";
 import { askColumn, entryColumns, outlineOf } from "../entry-row.ts";
 import { recallConflict, recalled } from "../journal.ts";
 import { interleaved, type Queued } from "../queue.ts";
+import { type RegisteredWorker, workerColumns } from "../registered-worker.ts";
 import { changingColumns, fixedColumns, numberOf } from "../row.ts";
-import { type Sighting, sightingColumns } from "../sighting.ts";
 import type { Batch, Change, Obstacle, Transaction } from "../storage.ts";
 import { toText } from "../text.ts";
 import { distinctTexts, idOf, SqliteReader } from "./reader.ts";
@@ -59,8 +59,8 @@ export class SqliteTransaction extends SqliteReader implements Transaction {
     return copies.length;
   }
 
-  async see(sightings: Sighting[]): Promise<void> {
-    for (const columns of sightings.map(sightingColumns)) {
+  async saveWorkers(workers: RegisteredWorker[]): Promise<void> {
+    for (const columns of workers.map(workerColumns)) {
       this.connection.run(
         sql.upsertWorker,
         columns.namespace,

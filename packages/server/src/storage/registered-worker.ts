@@ -5,13 +5,13 @@ import { numberOf, type Row, textOf } from "./row.ts";
 import { fromText, toText } from "./text.ts";
 
 /** A worker's process as it was last heard of. */
-export interface Sighting extends LiveWorker {
+export interface RegisteredWorker extends LiveWorker {
   namespace: string;
   /** Until then it counts as live without another sign. Epoch milliseconds; 0: it said goodbye. */
   liveUntil: number;
 }
 
-export interface SightingColumns {
+export interface WorkerColumns {
   namespace: string;
   session: string;
   worker: string;
@@ -25,22 +25,22 @@ export interface SightingColumns {
   liveUntil: number;
 }
 
-export function sightingColumns({ load, ...sighting }: Sighting): SightingColumns {
+export function workerColumns({ load, ...worker }: RegisteredWorker): WorkerColumns {
   return {
-    namespace: toText(sighting.namespace),
-    session: toText(sighting.session),
-    worker: toText(sighting.worker),
-    serves: JSON.stringify(sighting.serves),
-    shardKeys: JSON.stringify(sighting.shardKeys),
+    namespace: toText(worker.namespace),
+    session: toText(worker.session),
+    worker: toText(worker.worker),
+    serves: JSON.stringify(worker.serves),
+    shardKeys: JSON.stringify(worker.shardKeys),
     slots: load?.slots ?? null,
     busy: load?.busy ?? null,
-    since: sighting.since,
-    seenAt: sighting.seenAt,
-    liveUntil: sighting.liveUntil,
+    since: worker.since,
+    seenAt: worker.seenAt,
+    liveUntil: worker.liveUntil,
   };
 }
 
-export function sightingOf(row: Row): Sighting {
+export function workerOf(row: Row): RegisteredWorker {
   return {
     namespace: fromText(textOf(row, "namespace")),
     session: fromText(textOf(row, "session")),
@@ -55,7 +55,7 @@ export function sightingOf(row: Row): Sighting {
 }
 
 /** What stands after a sign: the later one, since the earlier beginning. One that left does not come back. */
-export function laterSighting(before: Sighting | undefined, after: Sighting): Sighting {
+export function laterWorker(before: RegisteredWorker | undefined, after: RegisteredWorker): RegisteredWorker {
   if (before === undefined) return after;
   const hasLeft = before.liveUntil === 0;
   const isNews = after.liveUntil === 0 || after.seenAt >= before.seenAt;

@@ -1,10 +1,10 @@
 /** What every storage must do with workers. */
 
 import { describe, expect, it } from "vitest";
-import type { Sighting } from "../../packages/server/src/storage/sighting.ts";
+import type { RegisteredWorker } from "../../packages/server/src/storage/registered-worker.ts";
 import type { Storage } from "../../packages/server/src/storage/storage.ts";
 
-export function sighted(session: string, differing: Partial<Sighting> = {}): Sighting {
+export function registered(session: string, differing: Partial<RegisteredWorker> = {}): RegisteredWorker {
   return {
     namespace: "default",
     session,
@@ -19,90 +19,94 @@ export function sighted(session: string, differing: Partial<Sighting> = {}): Sig
   };
 }
 
-export function bySession(all: Sighting[]): Sighting[] {
+export function bySession(all: RegisteredWorker[]): RegisteredWorker[] {
   return all.toSorted((left, right) => (left.session < right.session ? -1 : 1));
 }
 
 /** `strangeNames` break whatever treats them as keys, SQL, C strings or UTF-8. */
-export function sightings(storage: () => Storage, strangeNames: readonly string[]): void {
-  const see = (...all: Sighting[]): Promise<void> => storage().transaction((tx) => tx.see(all));
-  const workers = async (at = 0, namespace = "default"): Promise<Sighting[]> =>
+export function workers(storage: () => Storage, strangeNames: readonly string[]): void {
+  const see = (...all: RegisteredWorker[]): Promise<void> => storage().transaction((tx) => tx.saveWorkers(all));
+  const workers = async (at = 0, namespace = "default"): Promise<RegisteredWorker[]> =>
     bySession(await storage().read((reader) => reader.workers(namespace, at)));
 
   describe("workers", () => {
     it("are given back as they were seen, in their namespace", async () => {
-      const { load: _, ...silent } = sighted("b", { serves: [], shardKeys: [] });
-      await see(silent, sighted("a"), sighted("a", { namespace: "other", worker: "theirs" }));
-      expect(await workers()).toEqual([sighted("a"), silent]);
-      expect(await workers(0, "other")).toEqual([sighted("a", { namespace: "other", worker: "theirs" })]);
+      const { load: _, ...silent } = registered("b", { serves: [], shardKeys: [] });
+      await see(silent, registered("a"), registered("a", { namespace: "other", worker: "theirs" }));
+      expect(await workers()).toEqual([registered("a"), silent]);
+      expect(await workers(0, "other")).toEqual([registered("a", { namespace: "other", worker: "theirs" })]);
       expect(await workers(0, "none")).toEqual([]);
     });
 
     it("count as live until their time is up", async () => {
-      await see(sighted("a", { liveUntil: 92_000 }), sighted("b", { liveUntil: 3_600_000 }));
+      await see(registered("a", { liveUntil: 92_000 }), registered("b", { liveUntil: 3_600_000 }));
       expect((await workers(91_999)).map(({ session }) => session)).toEqual(["a", "b"]);
       expect((await workers(92_000)).map(({ session }) => session)).toEqual(["b"]);
     });
 
     it("stand as they were seen last, whichever sign arrives first, since the earliest", async () => {
-      await see(sighted("a", { since: 1_000, seenAt: 3_000, load: { slots: 10, busy: 9 } }));
-      await see(sighted("a", { since: 500, seenAt: 2_999, worker: "before" }));
+      await see(registered("a", { since: 1_000, seenAt: 3_000, load: { slots: 10, busy: 9 } }));
+      await see(registered("a", { since: 500, seenAt: 2_999, worker: "before" }));
       expect(await workers()).toMatchObject([{ worker: "worker-1", seenAt: 3_000, load: { busy: 9 } }]);
-      const { load: _, ...later } = sighted("a", { since: 2_000, seenAt: 3_000, worker: "after", shardKeys: [] });
+      const { load: _, ...later } = registered("a", { since: 2_000, seenAt: 3_000, worker: "after", shardKeys: [] });
       await see(later);
       expect(await workers()).toEqual([{ ...later, since: 1_000 }]);
     });
 
     it("that said goodbye stay gone, whatever is told of them afterwards", async () => {
-      await see(sighted("a", { seenAt: 5_000 }));
-      await see(sighted("a", { seenAt: 4_000, liveUntil: 0 }));
-      await see(sighted("a", { seenAt: 9_000 }));
+      await see(registered("a", { seenAt: 5_000 }));
+      await see(registered("a", { seenAt: 4_000, liveUntil: 0 }));
+      await see(registered("a", { seenAt: 9_000 }));
       expect(await workers()).toEqual([]);
     });
 
     it("that said goodbye before anybody told of them are gone too", async () => {
-      await see(sighted("a", { liveUntil: 0, worker: "", serves: [] }));
-      await see(sighted("a", { seenAt: 9_000 }));
+      await see(registered("a", { liveUntil: 0, worker: "", serves: [] }));
+      await see(registered("a", { seenAt: 9_000 }));
       expect(await workers()).toEqual([]);
     });
 
     it("are forgotten when their last sign and all it was good for are long past", async () => {
-      await see(sighted("dead"), sighted("patient", { liveUntil: 900_000 }), sighted("gone", { liveUntil: 0 }));
+      await see(
+        registered("dead"),
+        registered("patient", { liveUntil: 900_000 }),
+        registered("gone", { liveUntil: 0 }),
+      );
       await storage().transaction((tx) => tx.forgetWorkers(2_000));
-      await see(sighted("gone"));
+      await see(registered("gone"));
       expect((await workers()).map(({ session }) => session)).toEqual(["dead", "patient"]);
       await storage().transaction((tx) => tx.forgetWorkers(92_001));
-      await see(sighted("gone"));
+      await see(registered("gone"));
       expect((await workers()).map(({ session }) => session)).toEqual(["gone", "patient"]);
     });
 
     it("are not seen by a transaction that is rolled back", async () => {
-      await see(sighted("a"));
+      await see(registered("a"));
       const failing = storage().transaction(async (tx) => {
-        await tx.see([sighted("a", { seenAt: 9_000 }), sighted("b")]);
+        await tx.saveWorkers([registered("a", { seenAt: 9_000 }), registered("b")]);
         await tx.forgetWorkers(1e9);
         expect(await tx.workers("default", 0)).toEqual([]);
         throw new Error("no");
       });
       await expect(failing).rejects.toThrow("no");
-      expect(await workers()).toEqual([sighted("a")]);
+      expect(await workers()).toEqual([registered("a")]);
     });
 
     it("of strange names are kept apart and exact", async () => {
       for (const strange of strangeNames) {
         const serves = [{ name: strange, versionId: strange }];
-        const one = sighted(strange, { namespace: strange, worker: strange, serves, shardKeys: [strange] });
+        const one = registered(strange, { namespace: strange, worker: strange, serves, shardKeys: [strange] });
         await see(one);
         expect(await workers(0, strange)).toEqual([one]);
       }
     });
 
     it("do not follow later changes of what was given", async () => {
-      const one = sighted("a");
+      const one = registered("a");
       await see(one);
       one.shardKeys.push("us");
       (await workers())[0]?.serves.pop();
-      expect(await workers()).toEqual([sighted("a")]);
+      expect(await workers()).toEqual([registered("a")]);
     });
   });
 }

@@ -1,9 +1,9 @@
 import type { LiveWorker } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { type EngineRig, rig, Speaker } from "../../test/rig.ts";
+import { type EngineRig, rig, Speaker, signed } from "../../test/rig.ts";
 import { awaits, complete } from "../../test/runs.ts";
 
-/** Enough for news to be written down, and for what another server knew to be too old. Milliseconds. */
+/** Enough for a new worker to be saved, and for what another server has read to be too old. Milliseconds. */
 const soonMs = 1_500;
 
 async function workers({ engine }: EngineRig, namespace = "default"): Promise<LiveWorker[]> {
@@ -22,7 +22,7 @@ const unserved = "Queued: no worker serves order@1.2.0 in shard eu.";
 const served = "Queued: ready for the next free worker.";
 const serves = { serves: [{ name: "order", versionId: "1.2.0" }], shardKeys: ["eu"] };
 
-describe("a worker that talks to one server", () => {
+describe("a worker that calls one server", () => {
   it("is listed by another, with what it serves and its load, on the database's clock", async () => {
     const here = rig();
     const there = here.another();
@@ -36,7 +36,7 @@ describe("a worker that talks to one server", () => {
     expect(await workers(here)).toEqual([{ ...listed, since, seenAt: since }]);
   });
 
-  it("is what a run waits for that is queued on another, exactly until it serves it", async () => {
+  it("is missing in the explanation of a queued run, exactly until it serves it", async () => {
     const here = rig();
     const there = here.another();
     const id = await there.speaker().start({ versionId: "1.2.0", shardKey: "eu" });
@@ -60,35 +60,35 @@ describe("a worker that talks to one server", () => {
     expect(results).toMatchObject([{ run: { explanation: served } }]);
   });
 
-  it("and says goodbye is gone there at once, and within a second elsewhere", async () => {
+  it("and leaves is gone there at once, and within a second elsewhere", async () => {
     const here = rig();
     const there = here.another();
     const one = here.speaker();
     await one.claim();
     await here.env.advance(soonMs);
     expect(await names(there)).toEqual(["worker"]);
-    await here.api.renew({ session: one.session, leaseMs: 90_000, runs: [], leaving: true });
+    await here.api.renew({ session: one.session, ...signed, runs: [], leaving: true });
     expect(await names(here)).toEqual([]);
     await here.env.advance(1_000);
     expect(await names(there)).toEqual([]);
   });
 
-  it("and says goodbye to another is gone, though the first had more to tell", async () => {
+  it("and leaves by way of another is gone, though the first had more to save", async () => {
     const here = rig();
     const there = here.another();
     const one = here.speaker();
     await one.claim();
-    await there.api.renew({ session: one.session, leaseMs: 90_000, runs: [], leaving: true });
+    await there.api.renew({ session: one.session, ...signed, runs: [], leaving: true });
     await here.env.advance(soonMs);
     expect([await names(here), await names(there)]).toEqual([[], []]);
-    // A claim that was on its way, and a heartbeat.
+    // A claim that was under way, and a heartbeat.
     await one.claim();
-    await here.api.renew({ session: one.session, leaseMs: 90_000, runs: [] });
+    await here.api.renew({ session: one.session, ...signed, runs: [] });
     await here.env.advance(20_000);
     expect([await names(here), await names(there)]).toEqual([[], []]);
   });
 
-  it("and dies is gone 90 s after its last sign", async () => {
+  it("and dies is gone 90 s after its last claim or heartbeat", async () => {
     const here = rig();
     const there = here.another();
     await here.speaker().claim();
@@ -109,12 +109,12 @@ describe("a worker that talks to one server", () => {
     expect([await names(here), await names(there)]).toEqual([[], []]);
   });
 
-  it("is kept alive by heartbeats to a second, as a third knows", async () => {
+  it("is kept alive by heartbeats to a second, as a third reads", async () => {
     const here = rig();
     const [there, elsewhere] = [here.another(), here.another()];
     const one = here.speaker();
     await one.claim({ ...serves, load: { slots: 2, busy: 1 } });
-    const beat = { session: one.session, leaseMs: 90_000, runs: [], load: { slots: 2, busy: 2 } };
+    const beat = { session: one.session, ...signed, ...serves, runs: [], load: { slots: 2, busy: 2 } };
     for (let minute = 0; minute < 10; minute += 1) {
       await here.env.advance(60_000);
       await there.api.renew(beat);
@@ -136,7 +136,7 @@ describe("a worker that talks to one server", () => {
     for (const server of [here, there]) expect(await workers(server)).toMatchObject([serves]);
   });
 
-  it("is known to its own server at once, and to nobody of another namespace", async () => {
+  it("is listed by its own server at once, and not in another namespace", async () => {
     const here = rig();
     const theirs = here.speaker("theirs");
     const same = new Speaker(here.api, here.env, theirs.session);
@@ -148,25 +148,25 @@ describe("a worker that talks to one server", () => {
       expect(await names(here, "theirs")).toEqual(["a", "b"]);
       await here.env.advance(soonMs);
     }
-    await here.api.renew({ session: theirs.session, leaseMs: 90_000, runs: [], leaving: true });
+    await here.api.renew({ session: theirs.session, ...signed, runs: [], leaving: true });
     await here.env.advance(soonMs);
     expect([await names(here), await names(here, "theirs")]).toEqual([[], ["a", "b"]]);
   });
 });
 
-describe("what is written of workers", () => {
-  it("is one transaction for those who come together, and one in ten to fifteen seconds for their signs", async () => {
+describe("saving workers", () => {
+  it("takes one transaction for all that come together, and one in ten to fifteen seconds later on", async () => {
     const { env, speaker, storage } = rig();
     const fleet = Array.from({ length: 300 }, () => speaker());
     for (let second = 0; second < 60; second += 1) {
       await Promise.all(fleet.map((one) => one.claim()));
       await env.advance(1_000);
     }
-    expect(storage.counts.sightings).toBeGreaterThanOrEqual(4);
-    expect(storage.counts.sightings).toBeLessThanOrEqual(6);
+    expect(storage.counts.workerSaves).toBeGreaterThanOrEqual(4);
+    expect(storage.counts.workerSaves).toBeLessThanOrEqual(6);
   });
 
-  it("does not grow with what they claim: a load is told in five seconds, or in one's own answer at once", async () => {
+  it("takes no more of them for more claims: a load is saved in five seconds, and listed here at once", async () => {
     const here = rig();
     const there = here.another();
     const one = here.speaker();
@@ -179,28 +179,28 @@ describe("what is written of workers", () => {
       await one.report(run, complete);
       await here.env.advance(100);
     }
-    expect(here.storage.taken().sightings).toBeLessThanOrEqual(3);
+    expect(here.storage.taken().workerSaves).toBeLessThanOrEqual(3);
     expect(await workers(here)).toMatchObject([{ load: { busy: 100 } }]);
     await here.env.advance(5_000);
     expect(await workers(there)).toMatchObject([{ load: { busy: 100 } }]);
   });
 
-  it("costs nothing when nobody gives a sign, and is read once a second however many ask", async () => {
+  it("takes none while no worker calls, and they are read once a second however many callers list them", async () => {
     const { env, speaker, storage, api } = rig();
     const id = await speaker().start();
     await speaker().claim({ serves: [{ name: "other", versionId: "1" }] });
     await env.advance(soonMs);
     storage.taken();
     await env.advance(80_000);
-    expect(storage.taken().sightings).toBe(0);
+    expect(storage.taken().workerSaves).toBe(0);
     await Promise.all(Array.from({ length: 50 }, () => api.read({ runs: [], workers: true })));
     // Each reads its runs, which are none, and all of them the workers.
-    expect(storage.taken()).toMatchObject({ sightings: 0, transactions: 0, reads: 51 });
+    expect(storage.taken()).toMatchObject({ workerSaves: 0, transactions: 0, reads: 51 });
     await api.read({ runs: [{ runId: id }] });
     expect(storage.taken().reads).toBe(1);
   });
 
-  it("is written again when the database was away, and no claim hears of it", async () => {
+  it("is tried again when the database was away, and no claim fails because of it", async () => {
     const here = rig();
     const there = here.another();
     const one = here.speaker();
@@ -214,13 +214,13 @@ describe("what is written of workers", () => {
     expect(await names(there)).toEqual(["worker"]);
   });
 
-  it("is a goodbye too that came just before its server ended", async () => {
+  it("includes those that left just before their server closed", async () => {
     const here = rig();
     const there = here.another();
     const one = here.speaker();
     await one.claim();
     await here.env.advance(soonMs);
-    await here.api.renew({ session: one.session, leaseMs: 90_000, runs: [], leaving: true });
+    await here.api.renew({ session: one.session, ...signed, runs: [], leaving: true });
     await here.engine.close();
     expect(await names(there)).toEqual([]);
     expect(here.env.timers).toBe(0);
@@ -251,7 +251,7 @@ describe("a run that was suspended, and whose handler may go on by itself", () =
     const here = rig();
     const { one, id } = await suspended(here);
     for (let passedMs = 0; passedMs < 480_000; passedMs += 30_000) {
-      await one.api.renew({ session: one.session, leaseMs: 90_000, runs: [] });
+      await one.api.renew({ session: one.session, ...signed, runs: [] });
       await here.env.advance(30_000);
     }
     await here.env.advance(600_000);

@@ -2,7 +2,7 @@ import type { WakeUpStreams } from "@aikirun/lib/protocol";
 import { scriptedApi } from "@aikirun/testing/scripted-api";
 import { virtualEnv } from "@aikirun/testing/virtual-env";
 import { expect, it } from "vitest";
-import { presence } from "./presence.ts";
+import { registration } from "./registration.ts";
 
 const here = { prefix: "a", namespace: "x" };
 const there = { prefix: "b", namespace: "x" };
@@ -19,10 +19,11 @@ function setup() {
     renew: () => ({ results: [], ...reply() }),
   });
   let busy = 0;
-  const known = presence(scripted.api, env, () => ({ slots: 4, busy }));
+  const about = { session: "s", worker: "w", serves: [{ name: "order", versionId: "1" }], shardKeys: ["eu"] };
+  const known = registration(scripted.api, env, () => ({ ...about, leaseMs: 1_000, load: { slots: 4, busy } }));
   const renew = async (streams?: WakeUpStreams) => {
     says.push(streams);
-    await known.api.renew({ session: "s", leaseMs: 1_000, runs: [] });
+    await known.api.renew({ runs: [] });
     return known.streams();
   };
   const claim = async (streams?: WakeUpStreams) => {
@@ -46,11 +47,13 @@ function setup() {
   return { env, renew, claim, work, asked: scripted.asked };
 }
 
-it("tells with claims and heartbeats how busy the worker is by then", async () => {
+it("says with heartbeats what the worker serves, and with claims too how busy it is by then", async () => {
   const { renew, claim, work, asked } = setup();
   await renew();
   work();
   await claim();
+  expect(asked.renew[0]?.request).toMatchObject({ worker: "w", serves: [{ name: "order" }], shardKeys: ["eu"] });
+  expect(asked.claim[0]?.request.serves).toEqual([]);
   expect([asked.renew[0]?.request.load, asked.claim[0]?.request.load]).toEqual([
     { slots: 4, busy: 0 },
     { slots: 4, busy: 1 },
