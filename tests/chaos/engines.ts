@@ -1,4 +1,4 @@
-/** What keeps the runs and rings the bells during the chaos, to be ill-treated: engines of our own. */
+/** The PostgreSQL and Redis that the chaos breaks: engines of its own. */
 
 import { chmod } from "node:fs/promises";
 import { join } from "node:path";

@@ -258,7 +258,7 @@ async function streamsIn(redis: RedisProcess): Promise<string[]> {
   return Array.isArray(keys) ? keys.map(String) : [];
 }
 
-/** None of these is a harm: what Redis carries is a doorbell, and losing it costs latency alone. */
+/** None of these does harm: Redis carries wake-ups and notifications, and losing them costs latency alone. */
 const redisFaults: FaultKind[] = [
   ...roadFaults("Redis", ({ fleet }) => (fleet.redisRoad === null ? [] : [fleet.redisRoad]), [
     "xadd",

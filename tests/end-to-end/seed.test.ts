@@ -42,8 +42,8 @@ describe("the quick start and the graceful shutdown, one after the other in one 
     async (signal) => {
       redis = await privateRedis();
       const port = redis?.address.port ?? 0;
-      const bells = { host: "localhost", port, prefix: "aiki" };
-      const open = () => groundOn(bells, { type: "redis_streams" });
+      const redisGround = { host: "localhost", port, prefix: "aiki" };
+      const open = () => groundOn(redisGround, { type: "redis_streams" });
       scene = await openScene({ name: "PostgreSQL with a Redis of its own", isThere: true, open });
       const app = await carriedOut(port);
       const [stream = ""] = await streams();

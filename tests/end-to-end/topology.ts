@@ -37,7 +37,7 @@ const onPostgres: Topology = {
 const onRedis: Topology = {
   name: "PostgreSQL with Redis Streams",
   isThere: probe !== null && redis !== null,
-  open: () => groundOn(redis === null ? null : bellsAt(redis), { type: "redis_streams" }),
+  open: () => groundOn(redis === null ? null : groundRedisAt(redis), { type: "redis_streams" }),
 };
 
 /** Beyond one file: many servers, one database. */
@@ -52,7 +52,7 @@ export function describeOn(all: readonly Topology[], what: string, define: (topo
   }
 }
 
-/** A database of its own, with bells or without. */
+/** A database of its own, with Redis or without. */
 export async function groundOn(redis: GroundRedis | null, subscriber: Ground["subscriber"]) {
   const database = await testDatabase();
   if (database === null) throw new Error("There is no PostgreSQL.");
@@ -62,7 +62,7 @@ export async function groundOn(redis: GroundRedis | null, subscriber: Ground["su
 let scenarios = 0;
 
 /** Scenarios do not hear each other's. */
-function bellsAt({ address, prefix }: TestRedis): GroundRedis {
+function groundRedisAt({ address, prefix }: TestRedis): GroundRedis {
   const { host, port, password } = address;
   scenarios += 1;
   return { host, port, ...(password === undefined ? {} : { password }), prefix: `${prefix}-${scenarios}` };

@@ -1,13 +1,13 @@
-/** How workers rest in a table, alike in every dialect: the last sign of each process that asked for runs. */
+/** How workers are stored, alike in every dialect: what each process said last with a claim or a heartbeat. */
 
 import type { LiveWorker } from "@aikirun/lib/protocol";
 import { numberOf, type Row, textOf } from "./row.ts";
 import { fromText, toText } from "./text.ts";
 
-/** A worker's process as it was last heard of. */
+/** A worker's process as it was seen last. */
 export interface RegisteredWorker extends LiveWorker {
   namespace: string;
-  /** Until then it counts as live without another sign. Epoch milliseconds; 0: it said goodbye. */
+  /** Until when it counts as live if it is not seen again. Epoch milliseconds; 0: it has left. */
   liveUntil: number;
 }
 
@@ -54,7 +54,7 @@ export function workerOf(row: Row): RegisteredWorker {
   };
 }
 
-/** What stands after a sign: the later one, since the earlier beginning. One that left does not come back. */
+/** What is stored after a row was saved: the later one, with the earlier `since`. A worker that left stays gone. */
 export function laterWorker(before: RegisteredWorker | undefined, after: RegisteredWorker): RegisteredWorker {
   if (before === undefined) return after;
   const hasLeft = before.liveUntil === 0;

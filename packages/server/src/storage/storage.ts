@@ -129,11 +129,11 @@ export interface Transaction extends Reader {
    */
   recall(from: RunId, to: RunId): Promise<number>;
   /**
-   * Notes the last signs of workers, at most one of each `(namespace, session)`. An earlier sign than the one that is
-   * stored changes nothing, and one that said goodbye stays gone; `since` is the earliest that was ever told.
+   * Saves workers, at most one row for each `(namespace, session)`. A row that is older than the stored one (`seenAt`)
+   * changes nothing, and a worker that left stays gone; `since` is the earliest that was ever saved.
    */
   saveWorkers(workers: RegisteredWorker[]): Promise<void>;
-  /** Forgets the workers whose last sign, and all that it was good for, lie before this moment. */
+  /** Deletes the workers that were seen last, and counted as live last, before this moment. */
   forgetWorkers(before: number): Promise<void>;
 }
 
