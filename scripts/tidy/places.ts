@@ -25,12 +25,12 @@ const drivers: Readonly<Record<string, RegExp>> = {
   "pg-native": /^packages\/server\/src\/storage\/postgres\//,
   "node:sqlite": /^packages\/server\/src\/storage\/sqlite\//,
   "@photostructure/sqlite": /^packages\/server\/src\/storage\/sqlite\//,
+  ioredis: /^packages\/redis\/src\//,
 };
 
 /** Rule 3: SQL and drivers stay in their places, and the dialects in step. */
 export const places: Rule = (tree) => [
   ...tree.sources.filter((source) => source.package !== null).flatMap((source) => [...sql(source), ...driver(source)]),
-  ...redis(tree),
   ...dialects(tree),
 ];
 
@@ -52,21 +52,7 @@ function textOf(node: Node): string {
 function driver(source: SourceFile): Violation[] {
   return source.imports
     .filter((used) => drivers[used.specifier]?.test(source.path) === false)
-    .map((used) => violation(source, used, "places", `imports ${used.specifier} outside of its dialect's folder`));
-}
-
-function redis(tree: Tree): Violation[] {
-  const users = tree.sources.flatMap((source) =>
-    source.package === null
-      ? []
-      : source.imports
-          .filter((used) => used.specifier === "ioredis" || used.specifier.startsWith("ioredis/"))
-          .map((used) => ({ source, used })),
-  );
-  const files = [...new Set(users.map((user) => user.source.path))].slice(0, 2);
-  return users
-    .filter((user) => !files.includes(user.source.path))
-    .map((user) => violation(user.source, user.used, "places", "ioredis in a third file"));
+    .map((used) => violation(source, used, "places", `imports ${used.specifier} outside of its folder`));
 }
 
 /** Files of statements that stand under two dialects export the same names in the same order. */
