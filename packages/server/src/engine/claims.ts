@@ -208,7 +208,7 @@ async function take(
   if (run === undefined || run.namespace !== operation.namespace) {
     return;
   }
-  // A hint may be old; what it says is never believed.
+  // The cached run may no longer be queued: only the row says so.
   if (how.reclaim === undefined && how.repeats === undefined && run.state.status !== "queued") {
     return;
   }

@@ -47,6 +47,17 @@ export function consumersOf(reply: unknown): Consumer[] {
   });
 }
 
+/** The ids of wake-ups, by stream. */
+export function byStream(wakeUps: readonly WakeUp[]): Map<string, string[]> {
+  const streams = new Map<string, string[]>();
+  for (const { stream, id } of wakeUps) {
+    const ids = streams.get(stream);
+    if (ids === undefined) streams.set(stream, [id]);
+    else ids.push(id);
+  }
+  return streams;
+}
+
 function wakeUpOf(stream: unknown, id: unknown): WakeUp[] {
   return typeof stream === "string" && typeof id === "string" ? [{ stream, id }] : [];
 }

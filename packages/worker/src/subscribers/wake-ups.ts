@@ -3,7 +3,7 @@ import { pause } from "@aikirun/lib/internal";
 import { wakeUpGroup, wakeUpStreamLength } from "@aikirun/lib/protocol";
 import type { RedisAnswer, RedisConnection, RedisConnector, RedisRefusal } from "@aikirun/redis";
 import type { Notice } from "./notice.ts";
-import { type Consumer, consumersOf, cursorOf, type WakeUp, wakeUpsClaimed, wakeUpsRead } from "./replies.ts";
+import { byStream, type Consumer, consumersOf, cursorOf, type WakeUp, wakeUpsClaimed, wakeUpsRead } from "./replies.ts";
 
 export interface WakeUpsOptions {
   env: Env;
@@ -283,16 +283,6 @@ function isGroupless({ code }: RedisRefusal): boolean {
 
 function isRefused(answer: RedisAnswer): answer is RedisRefusal {
   return !answer.ok;
-}
-
-function byStream(wakeUps: readonly WakeUp[]): Map<string, string[]> {
-  const streams = new Map<string, string[]>();
-  for (const { stream, id } of wakeUps) {
-    const ids = streams.get(stream);
-    if (ids === undefined) streams.set(stream, [id]);
-    else ids.push(id);
-  }
-  return streams;
 }
 
 function settledOrAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
