@@ -1,5 +1,5 @@
 import { AikiError, type AnyClient, type Env, type Logger } from "@aikirun/lib";
-import { starter } from "@aikirun/lib/internal";
+import { keepAlive, starter } from "@aikirun/lib/internal";
 import { type Api, wrapApi } from "@aikirun/lib/protocol";
 import { type RedisConnector, type RedisParams, redisConnector } from "@aikirun/redis";
 import { type ClientParams, type EmbeddedServer, parseConfig } from "./config.ts";
@@ -10,7 +10,6 @@ import { redisOf } from "./redis.ts";
 import { createRuns, type Runs } from "./runs.ts";
 import { signals } from "./signals.ts";
 import { starts } from "./start.ts";
-import { keepAlive } from "./transient.ts";
 import { transportFor } from "./transport.ts";
 import { watcher } from "./watcher.ts";
 import { createWorkers, type Workers } from "./workers.ts";

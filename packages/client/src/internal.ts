@@ -2,4 +2,4 @@
 
 export { redisOf } from "./redis.ts";
 export { type RetryOptions, retryWithBackoff } from "./retry-with-backoff.ts";
-export { backoffMs, isTransient, keepAlive, pause, retryAfterOf } from "./transient.ts";
+export { isTransient, retryAfterOf } from "./transient.ts";

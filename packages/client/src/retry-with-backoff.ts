@@ -1,5 +1,6 @@
 import type { Env } from "@aikirun/lib";
-import { backoffMs, isTransient, pause, retryAfterOf } from "./transient.ts";
+import { backoffMs, pause } from "@aikirun/lib/internal";
+import { isTransient, retryAfterOf } from "./transient.ts";
 
 /** How long and how often a call is repeated. */
 export interface RetryOptions {

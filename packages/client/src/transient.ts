@@ -1,7 +1,5 @@
 import { AikiError, isAikiError } from "@aikirun/lib";
 
-export { backoffMs, keepAlive, pause } from "@aikirun/lib/internal";
-
 /** The server is there and cannot answer now; `retryAfterMs` is how long it asks to be left alone. */
 export class ServerBusy extends AikiError {
   /** How long the server asks not to be called again. Milliseconds; null when it did not say. */

@@ -1,7 +1,7 @@
 import { AikiError, type Env } from "@aikirun/lib";
+import { keepAlive } from "@aikirun/lib/internal";
 import type { Api, RunId, RunStatus, RunView, Watched, WatchResult } from "@aikirun/lib/protocol";
 import { budget } from "./budget.ts";
-import { keepAlive } from "./transient.ts";
 
 /** Waits for runs to reach a status, all of them through a few shared long polls. */
 export interface Watcher {

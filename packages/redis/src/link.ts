@@ -1,5 +1,5 @@
 import type { Env } from "@aikirun/lib";
-import { backoffMs, pause } from "@aikirun/lib/internal";
+import { backoffMs, pause, waitUntil } from "@aikirun/lib/internal";
 import type { RedisRefusal } from "./connection.ts";
 
 /** Something that works through Redis, such as a subscription. */
@@ -48,11 +48,11 @@ export function redisLink<Thing extends Linked>(options: RedisLinkOptions<Thing>
       isTried();
       if (current !== null) {
         if (ended.signal.aborted) return;
-        const reason = await Promise.race([current.lost, aborted(ended.signal)]);
-        if (reason === null) return;
-        const lost = current;
+        const opened = current;
+        const onBegin = (wake: () => void): undefined => void opened.lost.then(wake);
+        if ((await waitUntil(env, { signals: [ended.signal], onBegin })) === "aborted") return;
         current = null;
-        onFailure(reason, lost);
+        onFailure(await opened.lost, opened);
       } else if (made?.ok === false) {
         onFailure(made, null);
       }
@@ -74,11 +74,4 @@ export function redisLink<Thing extends Linked>(options: RedisLinkOptions<Thing>
       return left;
     },
   };
-}
-
-function aborted(signal: AbortSignal): Promise<null> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(null);
-    signal.addEventListener("abort", () => resolve(null), { once: true });
-  });
 }

@@ -1,5 +1,6 @@
-import { backoffMs, isTransient } from "@aikirun/client/internal";
+import { isTransient } from "@aikirun/client/internal";
 import type { Cancel, Env, ErrorCode, Logger } from "@aikirun/lib";
+import { backoffMs } from "@aikirun/lib/internal";
 import type { RenewResult, RunId } from "@aikirun/lib/protocol";
 import type { WorkerApi } from "./registration.ts";
 

@@ -1,6 +1,6 @@
 import { isTransient, retryAfterOf } from "@aikirun/client/internal";
 import type { Env, Logger } from "@aikirun/lib";
-import { backoffMs, isRecord, pause } from "@aikirun/lib/internal";
+import { backoffMs, isRecord, pause, waitUntil } from "@aikirun/lib/internal";
 import { type ClaimedRun, type ClaimRequest, limits, type RunId, type Served } from "@aikirun/lib/protocol";
 import { type Instant, instant, later } from "./leases.ts";
 import type { WorkerApi } from "./registration.ts";
@@ -264,16 +264,16 @@ export class Poller {
   }
 
   /** Resolves when a slot comes free, a run is to be reclaimed, or the worker stops; and while slots are free, soon. */
-  #woken(): Promise<undefined> {
-    return new Promise((resolve) => {
-      const cancel = this.#options.freeSlots() > 0 ? this.#options.env.after(registryMs, () => this.#wake()) : () => {};
-      this.#wake = () => {
-        cancel();
+  async #woken(): Promise<undefined> {
+    const { env, freeSlots } = this.#options;
+    const onBegin = (wake: () => void) => {
+      this.#wake = wake;
+      return () => {
         this.#wake = () => {};
-        resolve(undefined);
       };
-      if (this.#stopped.signal.aborted) this.#wake();
-    });
+    };
+    const timeout = freeSlots() > 0 ? { timeoutMs: registryMs } : {};
+    await waitUntil(env, { ...timeout, signals: [this.#stopped.signal], onBegin });
   }
 }
 

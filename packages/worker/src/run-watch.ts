@@ -1,5 +1,5 @@
-import { backoffMs } from "@aikirun/client/internal";
 import type { Cancel, Env, ErrorCode } from "@aikirun/lib";
+import { backoffMs } from "@aikirun/lib/internal";
 import { type Api, type Entry, limits, type RunId, type WatchResult } from "@aikirun/lib/protocol";
 
 /** A run that a handler of this worker executes. */

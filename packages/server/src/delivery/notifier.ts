@@ -1,7 +1,7 @@
 /**
- * Tells other servers of the database which runs changed, so that they drop what they have cached of them, and tells
- * servers and workers which queues have runs that no claim is waiting for here. It publishes after the commit. Any
- * message may be lost, doubled or reordered: other servers look into storage every second, and workers claim every 5 s.
+ * Publishes after each commit which runs it changed, so that other servers of the database drop the cached rows, and
+ * which queues have runs for which no claim is pending here, so that other servers and workers claim them. Any message
+ * may be lost, doubled or reordered: other servers look into storage every second, and workers claim every 5 s.
  */
 
 import type { Cancel, Env } from "@aikirun/lib";
@@ -52,7 +52,7 @@ export class ChannelNotifier implements Notifier {
   readonly #env: Env;
   readonly #channel: Channel;
   readonly #self: string;
-  /** When each other server was last heard of; monotonic milliseconds. */
+  /** When the last message of each other server arrived; monotonic milliseconds. */
   readonly #others = new Map<string, number>();
   #changed = new Set<RunId>();
   #queues = new Map<string, QueueCount>();

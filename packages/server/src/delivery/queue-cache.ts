@@ -8,6 +8,7 @@
  */
 
 import type { Env } from "@aikirun/lib";
+import { waitUntil } from "@aikirun/lib/internal";
 import { type QueueKey, queueText, type RunId } from "@aikirun/lib/protocol";
 import { Entries } from "./entries.ts";
 
@@ -136,22 +137,15 @@ export class QueueCache {
   }
 
   /** Resolves to true when the claim is woken, and to false when the time is up or the signal aborts. */
-  wait(keys: readonly QueueKey[], waitMs: number, signal: AbortSignal): Promise<boolean> {
+  async wait(keys: readonly QueueKey[], waitMs: number, signal: AbortSignal): Promise<boolean> {
     const queues = keys.map((key) => this.#queue(key));
-    return new Promise((resolve) => {
-      const end = (isWoken: boolean) => {
-        for (const { waiting } of queues) waiting.delete(wake);
-        cancel();
-        signal.removeEventListener("abort", stop);
-        resolve(isWoken);
-      };
-      const wake = () => end(true);
-      const stop = () => end(false);
+    const onBegin = (wake: () => void) => {
       for (const { waiting } of queues) waiting.add(wake);
-      const cancel = this.#env.after(waitMs, stop);
-      signal.addEventListener("abort", stop, { once: true });
-      if (signal.aborted) stop();
-    });
+      return () => {
+        for (const { waiting } of queues) waiting.delete(wake);
+      };
+    };
+    return (await waitUntil(this.#env, { timeoutMs: waitMs, signals: [signal], onBegin })) === "woken";
   }
 
   /**

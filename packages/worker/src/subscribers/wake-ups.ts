@@ -1,5 +1,5 @@
 import type { Env } from "@aikirun/lib";
-import { pause } from "@aikirun/lib/internal";
+import { pause, waitUntil } from "@aikirun/lib/internal";
 import { wakeUpGroup, wakeUpStreamLength } from "@aikirun/lib/protocol";
 import type { RedisAnswer, RedisConnection, RedisConnector, RedisRefusal } from "@aikirun/redis";
 import type { Notice } from "./notice.ts";
@@ -108,7 +108,9 @@ export class WakeUps {
     if (this.#received.length === 0 && !signal.aborted) {
       this.#reading ??= this.#listen(count, blockMs);
       this.#receivers += 1;
-      await settledOrAborted(this.#reading, signal);
+      const reading = this.#reading;
+      const onBegin = (wake: () => void): undefined => void reading.then(wake);
+      await waitUntil(this.#options.env, { signals: [signal], onBegin });
       this.#receivers -= 1;
     }
     if (signal.aborted) this.passOn(this.take());
@@ -283,16 +285,4 @@ function isGroupless({ code }: RedisRefusal): boolean {
 
 function isRefused(answer: RedisAnswer): answer is RedisRefusal {
   return !answer.ok;
-}
-
-function settledOrAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    signal.addEventListener("abort", end, { once: true });
-    if (signal.aborted) end();
-    void work.then(end);
-  });
 }
