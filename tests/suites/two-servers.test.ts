@@ -6,24 +6,28 @@ import { type Server, server } from "@aikirun/server";
 import { v7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { testDatabase } from "../real/postgres.ts";
-import { testRedis } from "../real/redis.ts";
+import { privateRedis, testRedis } from "../real/redis.ts";
+import type { RedisAddress } from "../real/redis-process.ts";
 import { awaits, codes, only, returned, Stage, signed, sleeps, types, type WorkerActor } from "./actors.ts";
 
 const database = await testDatabase();
 const redis = await testRedis();
+/** Takes messages, and refuses wake-ups. */
+const full = await privateRedis();
+await full?.send("config", "set", "maxmemory", 1);
 
 /** How servers hear of one another. */
 const roads = [
   { road: "notifications of PostgreSQL", params: {} },
-  ...(redis === null
-    ? []
-    : [
-        {
-          road: "Redis",
-          params: { redis: `redis://${redis.address.host}:${redis.address.port}?prefix=${redis.prefix}` },
-        },
-      ]),
+  ...[
+    { road: "Redis", through: redis },
+    { road: "a Redis without memory", through: full },
+  ].flatMap(({ road, through }) => (through === null ? [] : [{ road, params: { redis: urlOf(through) } }])),
 ];
+
+function urlOf({ address: { host, port }, prefix = "aiki" }: { address: RedisAddress; prefix?: string }): string {
+  return `redis://${host}:${port}?prefix=${prefix}`;
+}
 
 describe.skipIf(database === null)("servers that share a PostgreSQL", () => {
   it.each(roads)("wake each other's long polls through $road at once, not with their sweep", async ({ params }) => {

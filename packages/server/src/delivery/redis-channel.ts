@@ -41,6 +41,10 @@ export class RedisChannel implements Channel {
   /** When the last message was received; monotonic milliseconds. */
   #receivedAt = 0;
   #isAway = false;
+  /** Redis took the last wake-up. One that is full, or a replica, refuses each and answers everything else. */
+  #takesWakeUps = false;
+  /** When wake-ups are tried again after a refusal; monotonic milliseconds. */
+  #tryAt = 0;
   /** What was warned of and has not ended. */
   readonly #warned = new Set<string>();
 
@@ -56,7 +60,7 @@ export class RedisChannel implements Channel {
   }
 
   get wakeUpPrefix(): string | undefined {
-    return this.#commands.current === null ? undefined : this.#options.target.prefix;
+    return this.#commands.current === null || !this.#takesWakeUps ? undefined : this.#options.target.prefix;
   }
 
   listen(receive: (text: string) => void, connected: () => void): void {
@@ -104,15 +108,46 @@ export class RedisChannel implements Channel {
     }
   }
 
-  /** A refusal (no memory, read only, no such right) is no better than silence: the connection is opened anew. */
+  /** Those that Redis refuses are dropped. Until it takes one again, workers are told that none are published. */
   async #wake(connection: RedisConnection, queues: readonly QueueKey[]): Promise<void> {
+    if (!this.#takesWakeUps) {
+      if (this.#options.env.elapsed() >= this.#tryAt) await this.#tryWakeUp(connection);
+      return;
+    }
     const { prefix } = this.#options.target;
     const answers = await Promise.all(
       queues.map((queue) => add(connection, wakeUpStream(prefix, queue), ["maxlen", "~", wakeUpStreamLength])),
     );
     // A value of another type at the key of one stream concerns no other.
     const refusal = answers.find((answer) => answer !== null && answer.code !== "WRONGTYPE");
-    if (refusal !== null && refusal !== undefined) connection.close(refusal);
+    if (refusal !== null && refusal !== undefined) this.#refuse(refusal);
+  }
+
+  async #tryWakeUp(connection: RedisConnection): Promise<void> {
+    const refusal = await add(connection, `${this.#options.target.prefix}:test`, ["maxlen", 1]);
+    if (refusal !== null) {
+      this.#refuse(refusal);
+      return;
+    }
+    this.#takesWakeUps = true;
+    this.#noteBack();
+  }
+
+  #refuse(refusal: RedisRefusal): void {
+    this.#takesWakeUps = false;
+    this.#tryAt = this.#options.env.elapsed() + maxRetryIntervalMs;
+    this.#noteAway(refusal);
+  }
+
+  #noteAway({ message }: RedisRefusal): void {
+    const fields = { redis: this.#connector.at, reason: message };
+    if (!this.#isAway) this.#options.logger.warn("Redis fails; workers poll meanwhile", fields);
+    this.#isAway = true;
+  }
+
+  #noteBack(): void {
+    if (this.#isAway) this.#options.logger.info("Redis is back", { redis: this.#connector.at });
+    this.#isAway = false;
   }
 
   #link(begin: (connection: RedisConnection) => Promise<RedisRefusal | null>): RedisLink<RedisConnection> {
@@ -127,22 +162,16 @@ export class RedisChannel implements Channel {
           made.connection.close();
           return refusal;
         }
-        if (this.#isAway) this.#options.logger.info("Redis is back", { redis: this.#connector.at });
-        this.#isAway = false;
+        if (this.#takesWakeUps) this.#noteBack();
         return { ok: true, opened: made.connection };
       },
-      onFailure: ({ message }) => {
-        const fields = { redis: this.#connector.at, reason: message };
-        if (!this.#isAway) this.#options.logger.warn("Redis fails; workers poll meanwhile", fields);
-        this.#isAway = true;
-      },
+      onFailure: (refusal) => this.#noteAway(refusal),
     });
   }
 
-  /** Only a write shows whether Redis takes wake-ups: one that is full, or a replica, answers everything else. */
-  async #begin(connection: RedisConnection): Promise<RedisRefusal | null> {
-    const refusal = await add(connection, `${this.#options.target.prefix}:test`, ["maxlen", 1]);
-    if (refusal !== null) return refusal;
+  /** Messages are sent over the connection even if Redis takes no wake-ups. */
+  async #begin(connection: RedisConnection): Promise<null> {
+    await this.#tryWakeUp(connection);
     // A user of Redis without the right to look need not have it.
     const answer = await connection.send(["info", "memory"], answerMs);
     const policy = answer.ok ? /maxmemory_policy:(\S+)/.exec(String(answer.value))?.[1] : undefined;
