@@ -5,6 +5,7 @@ import { type Server, server } from "@aikirun/server";
 import { v7 } from "uuid";
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
 import { testDatabase } from "../real/postgres.ts";
+import { signed } from "./actors.ts";
 
 const database = await testDatabase();
 afterAll(() => database?.drop());
@@ -26,7 +27,7 @@ describe.skipIf(database === null)("a server that asks for keys", () => {
   afterEach(() => aikiServer.close());
 
   const key = async () => (await aikiServer.keys.create({ name: "n" })).secret;
-  const renew = { session: v7(), leaseMs: 1_000, runs: [] };
+  const renew = { ...signed, session: v7(), leaseMs: 1_000, runs: [] };
 
   it("answers 503 with Retry-After while it cannot look a key up, then goes on", async () => {
     const secret = await key();

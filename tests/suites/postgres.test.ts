@@ -723,7 +723,7 @@ function costs(database: TestDatabase): void {
     ["loadReferenced", sql.loadReferenced, [["a"], ["b"], ["c"]], "run_reference"],
     ["selectJournal", sql.selectJournal, [["a"], [0], [9], [9]], "entry_pkey"],
     ["selectEntryAt", sql.selectEntryAt, [["a"], ["b"], [1]], "entry_address"],
-    ["selectQueued", sql.selectQueued, ["n", ["a"], ["b"], ["c"], 5], "run_queued"],
+    ["selectQueued", sql.selectQueued, [["n"], ["a"], ["b"], ["c"], 5], "run_queued"],
     ["lockRun", sql.lockRun, [["a", "b"]], "run_pkey"],
     ["selectDue", sql.selectDue, [5, 5], "run_due"],
     ["selectNextDue", sql.selectNextDue, [], "run_due"],

@@ -188,7 +188,9 @@ describe("the configuration", () => {
       redis: " rediss://user:100%25%40@host/3\r\n",
     });
     expect(config.database).toMatchObject({ url: "postgres://user:100%25%2F@db/aiki?sslmode=require" });
-    expect(config.redis).toMatchObject({ host: "host", username: "user", password: "100%@", db: 3, tls: true });
+    expect(config.redis).toMatchObject({
+      params: { host: "host", username: "user", password: "100%@", db: 3, tls: true },
+    });
     expect(() => parseConfig({ redis: "redis://:100%hunter2@host" })).toThrow(/redis .* write it as %25/);
     expect(() => parseConfig({ redis: "redis://:100%hunter2@host" })).not.toThrow(/hunter2/);
   });
