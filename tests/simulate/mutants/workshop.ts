@@ -7,7 +7,7 @@ import type { Mutant } from "./list.ts";
 import { findMarked, mutated } from "./markers.ts";
 
 const root = resolve(import.meta.dirname, "../../..");
-const packages = ["lib", "task", "workflow", "client", "worker", "server"];
+const packages = await readdir(join(root, "packages"));
 
 export interface Workshop {
   directory: string;
