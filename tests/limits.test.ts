@@ -132,8 +132,8 @@ describe("a batch and a page", () => {
     ],
     [
       "watch",
-      { watched: many(limits.watchedItems, { type: "status", runId: "x", any: [] }), waitMs: 0 },
-      { watched: many(limits.watchedItems + 1, { type: "status", runId: "x", any: [] }), waitMs: 0 },
+      { watched: many(limits.watchedItems, { type: "status", runId: "x", statuses: [] }), waitMs: 0 },
+      { watched: many(limits.watchedItems + 1, { type: "status", runId: "x", statuses: [] }), waitMs: 0 },
     ],
     ["claim", claiming(100, 100), claiming(101, 100)],
     ["claim", claiming(1_000, 0), claiming(1_001, 0)],

@@ -92,8 +92,8 @@ function filled(database: string, runs: Run[], entries: Entry[] = []): Promise<v
 }
 
 const states: StoredState[] = [
-  { status: "queued", held: null, redeliveries: 2, redeliverAt: 77 },
-  { status: "sleeping", held: { session: "s", fence: 3, tail: 9, attempt: 2 }, children: 0 },
+  { status: "queued", resumable: null, redeliveries: 2, redeliverAt: 77 },
+  { status: "sleeping", resumable: { session: "s", fence: 3, tail: 9, attempt: 2 }, children: 0 },
   runningState(),
   { status: "completed", output: '{"__proto__":1e21}' },
   { status: "completed" },
@@ -137,7 +137,7 @@ function population(): { runs: Run[]; entries: Entry[] } {
         runId(n),
         at + 1,
         { type: "returned", output: JSON.stringify(`${n} ${at}\u0001`) },
-        { startedAt: at, ...(at % 2 === 0 ? {} : { ask: { askedAt: at, identity: `i${at}`, branch: "b" } }) },
+        { startedAt: at, ...(at % 2 === 0 ? {} : { callSite: { madeAfter: at, identity: `i${at}`, branch: "b" } }) },
       ),
     ),
   );

@@ -26,12 +26,10 @@ const declaredTwice: ReadonlySet<string> = new Set([
   "Listener",
   "Observe",
   "Outcome",
-  "Parked",
   "Query",
   "Refusal",
   "ReleaseReason",
   "Rows",
-  "Told",
   "Try",
   "Walk",
 ]);

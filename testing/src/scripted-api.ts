@@ -135,10 +135,10 @@ export function claimedRun(id: string, fields: Partial<ClaimedRun> = {}): Claime
     tags: [],
     origin: id,
     inbox: 0,
-    hot: false,
+    isCached: false,
     journal: [],
     waits: [],
-    lapses: 0,
+    lostLeases: 0,
     now: 1,
     ...fields,
   };

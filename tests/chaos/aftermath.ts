@@ -81,13 +81,14 @@ export async function unfinishedRuns(database: string): Promise<string[]> {
 }
 
 function described(run: Run): string {
-  const { id, state, fence, revision, waits, dueAt, inbox, crashes, lapses, updatedAt, parent } = run;
+  const { id, state, fence, revision, waits, dueAt, inbox, crashes, lostLeases, updatedAt, parent } = run;
   const now = Date.now();
   const due = dueAt === null ? "never due" : `due in ${dueAt - now} ms`;
   const open = waits.map(({ address, until }) => `${address}${until === null ? "" : ` until ${until - now} ms`}`);
   return (
     `${id}${parent === null ? "" : ` child of ${parent.id}`}: ${JSON.stringify(state)}, ${due}, fence ${fence}, ` +
-    `revision ${revision}, inbox ${inbox}, crashes ${crashes}, lapses ${lapses}, changed ${now - updatedAt} ms ago, ` +
+    `revision ${revision}, inbox ${inbox}, crashes ${crashes}, lost leases ${lostLeases}, ` +
+    `changed ${now - updatedAt} ms ago, ` +
     `waits for ${open.length === 0 ? "nothing" : open.join(" ")}`
   );
 }

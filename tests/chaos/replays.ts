@@ -55,7 +55,7 @@ function telling(run: WholeRun, journal: Entry[]): Promise<ReportDraft | null> {
       mayBegin: () => false,
       reclaim: () => {
         claimed.fence += 1;
-        void execution.resume({ ...claimed, hot: true, journal: [] });
+        void execution.resume({ ...claimed, isCached: true, journal: [] });
       },
       expecting: () => {},
       listening: () => {},
@@ -63,8 +63,8 @@ function telling(run: WholeRun, journal: Entry[]): Promise<ReportDraft | null> {
         const { type } = draft.next;
         const isMeanwhile = type === "continue" || type === "suspend";
         if (isMeanwhile && draft.entries.length + draft.starts.length === 0 && !draft.opens.some(isUnknown)) {
-          const parked = type === "suspend";
-          return { ok: true, first: 0, tail, inbox: run.inbox, entries: [], parked, pause: false };
+          const released = type === "suspend";
+          return { ok: true, first: 0, tail, inbox: run.inbox, entries: [], released, pause: false };
         }
         clearTimeout(timer);
         resolve(draft);
@@ -87,8 +87,8 @@ function claimedOf(run: WholeRun, journal: Entry[]): ClaimedRun {
     fence: fence + 1,
     tags: [],
     origin: id,
-    hot: false,
-    lapses: 0,
+    isCached: false,
+    lostLeases: 0,
     waits: [],
     now: Date.now(),
     ...(parent === null ? {} : { parent }),

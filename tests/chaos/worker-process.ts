@@ -44,12 +44,12 @@ function saying(api: Api): Api {
       return api.claim(request, options);
     },
     async renew(request, options) {
-      const askedAt = Date.now();
+      const madeAfter = Date.now();
       try {
         return await api.renew(request, options);
       } finally {
         const now = Date.now();
-        if (now - askedAt > heartbeatMs) console.log(`kept waiting ${now - askedAt} at ${now}`);
+        if (now - madeAfter > heartbeatMs) console.log(`kept waiting ${now - madeAfter} at ${now}`);
       }
     },
   };

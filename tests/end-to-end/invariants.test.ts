@@ -110,7 +110,7 @@ const plants: Record<keyof typeof checkers, Plant[]> = {
   wakeUps: [
     (facts) =>
       withRun(facts, 2, {
-        state: { status: "awaiting_event", held: null, children: 0 },
+        state: { status: "awaiting_event", resumable: null, children: 0 },
         waits: [{ address: "event:paid#0", type: "event", name: "paid", until: null }],
         events: new Map([["paid", { arrived: 1, taken: 0 }]]),
       }),

@@ -61,7 +61,7 @@ const proofs: { readonly [V in Verb]: (subject: PayloadSubject) => Promise<void>
 
   async watch({ stage, runs }) {
     const [first = ""] = runs;
-    const item = (runId: string) => ({ type: "status" as const, runId, any: ["queued" as const] });
+    const item = (runId: string) => ({ type: "status" as const, runId, statuses: ["queued" as const] });
     const repeated = Array.from({ length: limits.watchedItems }, () => item(first));
     expect((await stage.api.watch({ watched: repeated, waitMs: 0 })).results).toHaveLength(1);
     const seen = new Set<string>();
@@ -97,9 +97,9 @@ const proofs: { readonly [V in Verb]: (subject: PayloadSubject) => Promise<void>
     expect(answer).toMatchObject({ first: 31, tail: 31 });
     expect(answer.entriesCutAt).toBe(answer.entries.at(-1)?.seq);
     expect(answer.entries.length).toBeLessThan(10);
-    const news = { type: "news", runId: id, fence: claimed.fence, seen: 0, after: 0 } as const;
+    const news = { type: "changes", runId: id, fence: claimed.fence, seen: 0, after: 0 } as const;
     const { results } = await stage.api.watch({ watched: [news], waitMs: 0 });
-    expect(results).toMatchObject([{ type: "news", inbox: 0 }]);
+    expect(results).toMatchObject([{ type: "changes", inbox: 0 }]);
     await one.finish(claimed);
   },
 

@@ -101,7 +101,7 @@ function isQuiet({ entries, opens, starts }: ReportDraft): boolean {
 
 function answer(mirror: Mirror, { id, inbox }: Run): ReportResult {
   const tail = mirror.journal(id).length;
-  return { ok: true, first: tail + 1, tail, inbox, entries: [], parked: false, pause: false };
+  return { ok: true, first: tail + 1, tail, inbox, entries: [], released: false, pause: false };
 }
 
 function claimed(mirror: Mirror, run: Run): ClaimedRun {
@@ -117,10 +117,10 @@ function claimed(mirror: Mirror, run: Run): ClaimedRun {
     inbox,
     tags: options.tags ?? [],
     origin: options.origin ?? id,
-    hot: false,
+    isCached: false,
     journal: [...mirror.journal(id)],
     waits: [],
-    lapses: 0,
+    lostLeases: 0,
     now: mirror.now(),
     ...(input === null ? {} : { input }),
     ...(options.retry === undefined ? {} : { retry: options.retry }),

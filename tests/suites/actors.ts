@@ -72,7 +72,10 @@ export class Stage {
 
   /** Resolves when the run has this status; fails the test when it ends otherwise. */
   async reaches(runId: string, status: RunView["status"]): Promise<RunView> {
-    const { results } = await this.api.watch({ watched: [{ type: "status", runId, any: [status] }], waitMs: 10_000 });
+    const { results } = await this.api.watch({
+      watched: [{ type: "status", runId, statuses: [status] }],
+      waitMs: 10_000,
+    });
     const seen = only(results);
     if (seen.type !== "status") throw new Error(`Watching ${runId} answered ${seen.type}.`);
     expect(seen.run.status).toBe(status);
@@ -142,7 +145,11 @@ export class WorkerActor {
     return result;
   }
 
-  park(run: ClaimedRun, opens: OpenWait[], more: Partial<Report> = {}): Promise<Extract<ReportResult, { ok: true }>> {
+  suspend(
+    run: ClaimedRun,
+    opens: OpenWait[],
+    more: Partial<Report> = {},
+  ): Promise<Extract<ReportResult, { ok: true }>> {
     return this.report(run, { opens, next: { type: "suspend", children: 0 }, ...more });
   }
 

@@ -112,8 +112,8 @@ function claiming(make: MakeStage): void {
       retry: { type: "never" },
       origin: id,
       journal: [],
-      hot: false,
-      lapses: 0,
+      isCached: false,
+      lostLeases: 0,
     });
     expect(await stage.view(id)).toMatchObject({ status: "running", worker: "worker-1" });
   });
@@ -196,7 +196,7 @@ function reporting(make: MakeStage): void {
         first: 1,
         tail: 2,
         entries: [],
-        parked: false,
+        released: false,
       },
     );
     expect(await worker.report(run, { after: 2, entries: [returned("task:c#0", "3")] })).toMatchObject({
@@ -263,15 +263,15 @@ function reporting(make: MakeStage): void {
     expect(codes(results)).toEqual(["RUN_NOT_FOUND", "FENCED", "ok"]);
   });
 
-  it("that suspends parks the run until its sleep has passed, and no earlier", async () => {
+  it("that suspends suspends the run until its sleep has passed, and no earlier", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
     const run = await worker.claimOne();
-    expect(await worker.park(run, [sleeps(150)])).toMatchObject({ parked: true });
+    expect(await worker.suspend(run, [sleeps(150)])).toMatchObject({ released: true });
     expect((await stage.view(id)).status).toBe("sleeping");
     const resumed = await stage.worker().claimOne();
-    expect(resumed).toMatchObject({ id, fence: 2, hot: false });
+    expect(resumed).toMatchObject({ id, fence: 2, isCached: false });
     expect(types(resumed.journal)).toEqual(["elapsed"]);
     expect(resumed.now - run.now).toBeGreaterThanOrEqual(150);
   });
@@ -281,21 +281,21 @@ function reporting(make: MakeStage): void {
     const id = await stage.start();
     const worker = stage.worker();
     const run = await worker.claimOne();
-    await worker.park(run, [sleeps(30)], { entries: [returned("task:a#0")] });
+    await worker.suspend(run, [sleeps(30)], { entries: [returned("task:a#0")] });
     const resumed = await worker.claimOne();
-    expect(resumed).toMatchObject({ id, hot: true });
+    expect(resumed).toMatchObject({ id, isCached: true });
     expect(types(resumed.journal)).toEqual(["elapsed"]);
   });
 
-  it("that suspends on news is not parked, and brings it", async () => {
+  it("that suspends on news is not suspended, and brings it", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
     const run = await worker.claimOne();
     await worker.report(run, { opens: [awaits("go")] });
     await stage.signal(id, { type: "event", name: "go", data: "7" });
-    const answer = await worker.park(run, []);
-    expect(answer).toMatchObject({ parked: false, inbox: 1 });
+    const answer = await worker.suspend(run, []);
+    expect(answer).toMatchObject({ released: false, inbox: 1 });
     expect(types(answer.entries)).toEqual(["arrived", "received"]);
   });
 
@@ -307,7 +307,7 @@ function reporting(make: MakeStage): void {
     const child = stage.spec({ versionId: "child" });
     const starts = [{ address: "child:c#0", spec: child }];
     expect(await worker.report(parent, { starts, next: { type: "suspend", children: 1 } })).toMatchObject({
-      parked: true,
+      released: true,
     });
     expect((await stage.view(id)).status).toBe("awaiting_child_workflow");
     const serves = [{ name: stage.name, versionId: "child" }];
@@ -329,7 +329,7 @@ function reporting(make: MakeStage): void {
     await worker.finish(await worker.claimOne(), { status: "failed", error, retryInMs: 80 });
     expect(await stage.view(id)).toMatchObject({ status: "awaiting_retry", attempt: 2, lastError: error });
     const second = await worker.claimOne();
-    expect(second).toMatchObject({ attempt: 2, hot: false });
+    expect(second).toMatchObject({ attempt: 2, isCached: false });
     await worker.finish(second, { status: "failed", error, retryInMs: null });
     expect(await stage.view(id)).toMatchObject({ status: "failed", outcome: { status: "failed", error } });
   });
@@ -339,7 +339,7 @@ function reporting(make: MakeStage): void {
     const id = await stage.start();
     const worker = stage.worker();
     await worker.report(await worker.claimOne(), { next: { type: "release", reason: "shutdown" } });
-    expect(await stage.worker().claimOne()).toMatchObject({ id, fence: 2, lapses: 0 });
+    expect(await stage.worker().claimOne()).toMatchObject({ id, fence: 2, lostLeases: 0 });
   });
 
   it("that diverged stalls the run, names both sides, and retry queues it", async () => {
@@ -368,7 +368,7 @@ function leases(make: MakeStage): void {
     const worker = stage.worker();
     const run = await worker.claimOne();
     await worker.leave();
-    expect(await stage.worker().claimOne()).toMatchObject({ id, fence: 2, lapses: 0 });
+    expect(await stage.worker().claimOne()).toMatchObject({ id, fence: 2, lostLeases: 0 });
     expect(codes(await worker.send(worker.draft(run)))).toEqual(["FENCED"]);
   });
 
@@ -399,7 +399,7 @@ function leases(make: MakeStage): void {
     await ghost.report(lost, { entries: [returned("task:a#0")] });
     const heir = stage.worker();
     const found = await heir.claimOne();
-    expect(found).toMatchObject({ id, fence: 2, lapses: 1 });
+    expect(found).toMatchObject({ id, fence: 2, lostLeases: 1 });
     expect(types(found.journal)).toEqual(["returned", "recovered"]);
     const late = ghost.draft(lost, {
       entries: [returned("task:b#0")],
@@ -416,7 +416,7 @@ function signalling(make: MakeStage): void {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
-    await worker.park(await worker.claimOne(), [awaits("go", "event:go#0"), awaits("go", "event:go#1")]);
+    await worker.suspend(await worker.claimOne(), [awaits("go", "event:go#0"), awaits("go", "event:go#1")]);
     const signalId = v7();
     const go = { type: "event", name: "go", data: "1" } as const;
     expect(codes([await stage.signal(id, go, signalId), await stage.signal(id, go, signalId)])).toEqual(["ok", "ok"]);
@@ -434,8 +434,8 @@ function signalling(make: MakeStage): void {
     expect(codes([await stage.signal(id, { type: "event", name: "early" })])).toEqual(["ok"]);
     const worker = stage.worker();
     const run = await worker.claimOne();
-    const answer = await worker.park(run, [awaits("early")]);
-    expect(answer.parked).toBe(false);
+    const answer = await worker.suspend(run, [awaits("early")]);
+    expect(answer.released).toBe(false);
     expect(types(answer.entries)).toEqual(["received"]);
   });
 
@@ -474,11 +474,11 @@ function signalling(make: MakeStage): void {
     await stage.reaches(child.id, "cancelled");
   });
 
-  it("pauses a parked run, keeps what arrives meanwhile, and resumes it", async () => {
+  it("pauses a suspended run, keeps what arrives meanwhile, and resumes it", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
-    await worker.park(await worker.claimOne(), [awaits("go")]);
+    await worker.suspend(await worker.claimOne(), [awaits("go")]);
     expect(await stage.signal(id, { type: "pause" })).toMatchObject({ ok: true, status: "paused" });
     await stage.signal(id, { type: "event", name: "go" });
     expect(await worker.claim()).toEqual([]);
@@ -498,7 +498,7 @@ function signalling(make: MakeStage): void {
       runs: [{ runId: id, fence: run.fence }],
     });
     expect(only(renewed.results)).toMatchObject({ ok: true, pause: true });
-    expect(await worker.report(run, { next: { type: "release", reason: "paused" } })).toMatchObject({ parked: true });
+    expect(await worker.report(run, { next: { type: "release", reason: "paused" } })).toMatchObject({ released: true });
     expect((await stage.view(id)).status).toBe("paused");
   });
 
@@ -507,7 +507,7 @@ function signalling(make: MakeStage): void {
     const id = await stage.start();
     expect(codes([await stage.signal(id, { type: "wake" })])).toEqual(["ILLEGAL_STATE"]);
     const worker = stage.worker();
-    await worker.park(await worker.claimOne(), [sleeps(86_400_000)]);
+    await worker.suspend(await worker.claimOne(), [sleeps(86_400_000)]);
     await stage.signal(id, { type: "wake" });
     const { journal } = await stage.worker().claimOne();
     expect(journal.at(-1)?.value).toEqual({ type: "elapsed", early: true });
@@ -558,9 +558,12 @@ function watching(make: MakeStage): void {
   it("answers with nothing when the time is up", async () => {
     const stage = make();
     const id = await stage.start();
-    const watched = [{ type: "status", runId: id, any: ["completed" as const] }] as const;
+    const watched = [{ type: "status", runId: id, statuses: ["completed" as const] }] as const;
     expect(
-      await stage.api.watch({ watched: [...watched.map((item) => ({ ...item, any: [...item.any] }))], waitMs: 30 }),
+      await stage.api.watch({
+        watched: [...watched.map((item) => ({ ...item, statuses: [...item.statuses] }))],
+        waitMs: 30,
+      }),
     ).toEqual({ results: [] });
   });
 
@@ -571,22 +574,22 @@ function watching(make: MakeStage): void {
     const run = await worker.claimOne();
     await worker.report(run, { opens: [awaits("go")] });
     const watch = (seen: number, after: number) =>
-      stage.api.watch({ watched: [{ type: "news", runId: id, fence: run.fence, seen, after }], waitMs: 10_000 });
+      stage.api.watch({ watched: [{ type: "changes", runId: id, fence: run.fence, seen, after }], waitMs: 10_000 });
     const news = watch(0, 0);
     await stage.signal(id, { type: "event", name: "go" });
     const heard = only((await news).results);
-    expect(heard).toMatchObject({ type: "news", inbox: 1, pause: false });
-    expect(heard.type === "news" ? types(heard.entries) : []).toEqual(["arrived", "received"]);
+    expect(heard).toMatchObject({ type: "changes", inbox: 1, pause: false });
+    expect(heard.type === "changes" ? types(heard.entries) : []).toEqual(["arrived", "received"]);
     const pause = watch(1, 2);
     await stage.signal(id, { type: "pause" });
-    expect(only((await pause).results)).toMatchObject({ type: "news", pause: true });
+    expect(only((await pause).results)).toMatchObject({ type: "changes", pause: true });
     await stage.signal(id, { type: "cancel" });
     expect(only((await watch(1, 2)).results)).toMatchObject({ type: "lost", code: "RUN_FINAL", status: "cancelled" });
   });
 
   it("says of an unknown run that it is unknown", async () => {
     const stage = make();
-    const watched = [v7(), "no id at all"].map((runId) => ({ type: "status" as const, runId, any: [] }));
+    const watched = [v7(), "no id at all"].map((runId) => ({ type: "status" as const, runId, statuses: [] }));
     const { results } = await stage.api.watch({ watched, waitMs: 1_000 });
     expect(results).toEqual(watched.map(({ runId }) => ({ type: "lost", runId, code: "RUN_NOT_FOUND" })));
   });

@@ -1,6 +1,6 @@
 /** What every storage keeps of durable calls: who asked for an entry, and what a retried run recalls of it. */
 
-import type { Ask, Entry, Value } from "@aikirun/lib/protocol";
+import type { CallSite, Entry, Value } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import type { Storage } from "../../packages/server/src/storage/storage.ts";
 import { entryWith, queuedRun, runId } from "./records.ts";
@@ -16,12 +16,12 @@ export function asksSuite(storage: () => Storage): void {
   };
 
   describe("the ask of an entry", () => {
-    it.each<Ask>([
-      { askedAt: 0, identity: "a" },
-      { askedAt: Number.MAX_SAFE_INTEGER, identity: "!".repeat(32), branch: "~".repeat(32) },
-      { askedAt: 7, identity: "a:b#0/1", branch: "%_*?" },
-    ])("is kept exactly: %j", async (ask) => {
-      const entries = [entryWith(runId(1), 1, value, { ask }), entryWith(runId(1), 2, value)];
+    it.each<CallSite>([
+      { madeAfter: 0, identity: "a" },
+      { madeAfter: Number.MAX_SAFE_INTEGER, identity: "!".repeat(32), branch: "~".repeat(32) },
+      { madeAfter: 7, identity: "a:b#0/1", branch: "%_*?" },
+    ])("is kept exactly: %j", async (callSite) => {
+      const entries = [entryWith(runId(1), 1, value, { callSite }), entryWith(runId(1), 2, value)];
       expect(await save(...entries)).toEqual([]);
       expect(await journal(runId(1))).toEqual(entries);
       expect(Object.keys((await journal(runId(1)))[1] ?? {})).not.toContain("ask");
@@ -30,27 +30,27 @@ export function asksSuite(storage: () => Storage): void {
     });
 
     it("counts among the bytes of a journal", async () => {
-      const ask: Ask = { askedAt: 1, identity: "i".repeat(20), branch: "b".repeat(30) };
-      await save(...[1, 2, 3].map((seq) => entryWith(runId(1), seq, value, { ask })));
+      const callSite: CallSite = { madeAfter: 1, identity: "i".repeat(20), branch: "b".repeat(30) };
+      await save(...[1, 2, 3].map((seq) => entryWith(runId(1), seq, value, { callSite })));
       const each = 160 + 17 + 48 + 20 + 30 + 1;
       expect(await journal(runId(1), 2 * each)).toHaveLength(2);
       expect(await journal(runId(1), 2 * each - 1)).toHaveLength(1);
     });
 
     it("does not follow later changes of what was given", async () => {
-      const ask: Ask = { askedAt: 1, identity: "i" };
-      await save(entryWith(runId(1), 1, value, { ask }));
-      ask.askedAt = 9;
-      expect((await journal(runId(1)))[0]?.ask).toEqual({ askedAt: 1, identity: "i" });
+      const callSite: CallSite = { madeAfter: 1, identity: "i" };
+      await save(entryWith(runId(1), 1, value, { callSite }));
+      callSite.madeAfter = 9;
+      expect((await journal(runId(1)))[0]?.callSite).toEqual({ madeAfter: 1, identity: "i" });
     });
   });
 
   it("keeps the code that recorded a run last, who asked for its waits, and the events they gave back", async () => {
-    const ask: Ask = { askedAt: 3, identity: "i", branch: "b" };
+    const callSite: CallSite = { madeAfter: 3, identity: "i", branch: "b" };
     const runs = [
       queuedRun(1, {
         build: { id: "build-1", since: 12 },
-        waits: [{ address: "sleep::#0", type: "sleep", until: 99, ask }],
+        waits: [{ address: "sleep::#0", type: "sleep", until: 99, callSite }],
         events: new Map([
           ["given back", { arrived: 5, taken: 4, returned: [0, 2] }],
           ["taken", { arrived: 1, taken: 1 }],
@@ -65,9 +65,9 @@ export function asksSuite(storage: () => Storage): void {
 
   describe("a recall", () => {
     const recalled = async (...values: Array<[string, Value, number?, number?]>): Promise<Entry[]> => {
-      const entries = values.map(([address, of, askedAt, attempt = 1], at) => {
-        const ask = askedAt === undefined ? {} : { ask: { askedAt, identity: address } };
-        return entryWith(runId(1), at + 1, of, { address, attempt, ...ask });
+      const entries = values.map(([address, of, madeAfter, attempt = 1], at) => {
+        const callSite = madeAfter === undefined ? {} : { callSite: { madeAfter, identity: address } };
+        return entryWith(runId(1), at + 1, of, { address, attempt, ...callSite });
       });
       expect(await save(...entries)).toEqual([]);
       await storage().transaction(async (transaction) => {
@@ -86,13 +86,13 @@ export function asksSuite(storage: () => Storage): void {
         ["task:c#0", value, 3],
         ["task:d#0", value, 1],
       );
-      expect(copies.map(({ address, seq, ask }) => [address, seq, ask?.askedAt])).toEqual([
+      expect(copies.map(({ address, seq, callSite }) => [address, seq, callSite?.madeAfter])).toEqual([
         ["arrival:e:1", 1, undefined],
         ["task:b#0", 2, 1],
         ["task:c#0", 3, 2],
         ["task:d#0", 4, 1],
       ]);
-      expect(copies[1]?.ask?.identity).toBe("task:b#0");
+      expect(copies[1]?.callSite?.identity).toBe("task:b#0");
     });
 
     it("leaves out what only orders the calls of an attempt", async () => {

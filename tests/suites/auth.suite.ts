@@ -359,12 +359,12 @@ function sweeping(home: () => House): void {
     expect((await stage.worker().claimOne()).id).toBe(runId);
   });
 
-  it("are not reclaimed under the session that parked them", async () => {
+  it("are not reclaimed under the session that suspended them", async () => {
     const stage = new Stage(home().aiki.api("b"));
     await stage.start();
     const worker = stage.worker();
     const run = await worker.claimOne();
-    await worker.park(run, [awaits("go")]);
+    await worker.suspend(run, [awaits("go")]);
     const bearer = `Bearer ${(await home().key({ namespace: "a" })).secret}`;
     const reclaim = { serves: [], reclaim: [{ runId: run.id, fence: run.fence }], limit: 10 };
     const foreign = await home().ask("claim", worker.request(reclaim), bearer);

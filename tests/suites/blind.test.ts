@@ -3,7 +3,7 @@
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
 import { slackMs } from "../../packages/server/src/storage/postgres/clock.ts";
 import { openPostgres } from "../../packages/server/src/storage/postgres/postgres.ts";
-import type { BlindBatch, BlindWriting, Storage } from "../../packages/server/src/storage/storage.ts";
+import type { OptimisticBatch, OptimisticWriting, Storage } from "../../packages/server/src/storage/storage.ts";
 import { testDatabase } from "../real/postgres.ts";
 import { proxyTo } from "../real/proxy.ts";
 import { next, queuedRun, returnedEntry, runId, runningState } from "./records.ts";
@@ -15,7 +15,7 @@ describe.skipIf(database === null)("a blind transaction", () => {
   if (database === null) return;
   const executed: string[] = [];
   let storage: Storage;
-  let blind: BlindWriting;
+  let blind: OptimisticWriting;
 
   beforeEach(async () => {
     storage = await openPostgres({ url: database.url, connections: 3, observe: (sql) => executed.push(sql) });
@@ -26,7 +26,7 @@ describe.skipIf(database === null)("a blind transaction", () => {
   afterEach(() => storage.close());
 
   /** Once it has heard the time. */
-  async function blindOf(opened: Storage): Promise<BlindWriting> {
+  async function blindOf(opened: Storage): Promise<OptimisticWriting> {
     await opened.read(async (reader) => reader.now());
     if (opened.blind === undefined) throw new Error("It is not written to blindly.");
     return opened.blind;
@@ -40,7 +40,7 @@ describe.skipIf(database === null)("a blind transaction", () => {
   }
 
   /** Writes once more when only the time was wrong, as on a machine that was busy meanwhile. */
-  async function write(batch: Partial<BlindBatch>): Promise<boolean> {
+  async function write(batch: Partial<OptimisticBatch>): Promise<boolean> {
     const nothing = { fenceFloor: 0, inserts: [], changes: [], holds: [], entries: [] };
     for (let tries = 0; tries < 5; tries += 1) {
       if (await blind.write({ ...nothing, now: await now(), ...batch })) return true;
@@ -86,7 +86,7 @@ describe.skipIf(database === null)("a blind transaction", () => {
   const standing = queuedRun(1, { referenceId: "o-1" });
   const other = queuedRun(2);
   const moved = { ...standing, revision: 7 };
-  it.each<[string, Partial<BlindBatch>]>([
+  it.each<[string, Partial<OptimisticBatch>]>([
     ["a changed row is not at its revision", { changes: [next(moved, {}), next(other, {})] }],
     ["a held row is not at its revision", { holds: [moved, other], entries: [returnedEntry(other.id, 1)] }],
     ["a held row beside a change is not", { changes: [next(other, {})], holds: [moved] }],

@@ -42,12 +42,12 @@ export function bodiesAbout({ runId, session, claimId, fence }: About): RequestB
           build: "build-1",
           expecting: "task:u#0",
           entries: [
-            { address: "task:t#0", ask, value: { type: "returned", output: "1" } },
-            { address: "task:u#0", ask: { ...ask, askedAt: -1 }, value: { type: "recalled", seq: 1 } },
+            { address: "task:t#0", callSite, value: { type: "returned", output: "1" } },
+            { address: "task:u#0", callSite: { ...callSite, madeAfter: -1 }, value: { type: "recalled", seq: 1 } },
             { address: "child:c#0/wait#0/ask", value: { type: "asked" } },
             { address: "sleep:s#0/withdrawn", value: { type: "withdrawn" } },
           ],
-          opens: [{ address: "event:e#0", type: "event", name: "e", durationMs: 60_000, ask }],
+          opens: [{ address: "event:e#0", type: "event", name: "e", durationMs: 60_000, callSite }],
           starts: [],
           next: { type: "suspend", children: 0 },
         },
@@ -57,8 +57,8 @@ export function bodiesAbout({ runId, session, claimId, fence }: About): RequestB
     signal: { signals: signals.map((signal) => ({ signalId: v7(), runId, signal })) },
     watch: {
       watched: [
-        { type: "status", runId, any: ["queued", "running"] },
-        { type: "news", runId, fence, seen: 0, after: 0 },
+        { type: "status", runId, statuses: ["queued", "running"] },
+        { type: "changes", runId, fence, seen: 0, after: 0 },
       ],
       waitMs: 0,
     },
@@ -67,7 +67,7 @@ export function bodiesAbout({ runId, session, claimId, fence }: About): RequestB
   };
 }
 
-const ask = { askedAt: 0, identity: "i", branch: "b" };
+const callSite = { madeAfter: 0, identity: "i", branch: "b" };
 
 const signals: readonly Signal[] = [
   { type: "event", name: "e", data: "1", referenceId: "r" },

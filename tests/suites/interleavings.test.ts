@@ -129,7 +129,7 @@ function stageOf(api: Api, name: string): Stage {
  * and a sleep of it has elapsed that nobody has looked at. `lapsed`: so has the lease of its holder. `new`: it is not
  * there yet.
  */
-type Setting = "queued" | "running" | "proven" | "parked" | "due" | "lapsed" | "new";
+type Setting = "queued" | "running" | "proven" | "suspended" | "due" | "lapsed" | "new";
 
 /** What may be asked of a run in each setting. */
 const settings: Readonly<Record<Setting, string[]>> = {
@@ -149,7 +149,7 @@ const settings: Readonly<Record<Setting, string[]>> = {
     "claim again",
   ],
   proven: ["suspend", "record", "record otherwise", "finish", "event", "cancel", "pause"],
-  parked: ["event", "the same event", "cancel", "pause", "resume", "wake"],
+  suspended: ["event", "the same event", "cancel", "pause", "resume", "wake"],
   due: ["tick", "suspend", "record", "finish", "release", "renew", "event", "cancel", "pause", "wake"],
   lapsed: ["tick", "suspend", "finish", "release", "renew", "event", "cancel", "pause"],
   new: ["start it by its reference", "start another by its reference"],
@@ -182,7 +182,7 @@ async function prepare(api: Api, setting: Setting): Promise<RunScene> {
   const held = await worker.claimOne({ claimId, waitMs: 0, leaseMs: setting === "lapsed" ? shortestLeaseMs : 30_000 });
   if (setting === "due") await worker.report(held, { opens: [sleeps(1)] });
   if (setting === "due" || setting === "lapsed") await pastDue(stage, runId);
-  if (setting === "parked") await worker.park(held, [wait]);
+  if (setting === "suspended") await worker.suspend(held, [wait]);
   if (setting === "proven") await worker.report(held, { entries: [returned("task:first#0")] });
   return { ...scene, held };
 }

@@ -102,7 +102,7 @@ function standing(): void {
     await own.sql("UPDATE aiki.identity SET database = 'that a backup was made of'");
     expect(codes(await held.send(held.draft(run)))).toEqual(["FENCED"]);
     const again = await other.claimOne();
-    expect(again).toMatchObject({ id, lapses: 0 });
+    expect(again).toMatchObject({ id, lostLeases: 0 });
     expect(again.fence).toBeGreaterThan(Date.now() - 60_000);
     await other.finish(again);
   });

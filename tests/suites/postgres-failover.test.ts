@@ -168,7 +168,7 @@ describe.skipIf(!canFailOver)("servers on a PostgreSQL with an asynchronous stan
     await before.report(held, { entries: [returned("task:kept#0")] });
     await stage.start();
     const waiting = await claims.one(before);
-    await before.park(waiting, [awaits("paid")]);
+    await before.suspend(waiting, [awaits("paid")]);
     const queued = await stage.start();
     await cutOff(two);
 
@@ -180,7 +180,7 @@ describe.skipIf(!canFailOver)("servers on a PostgreSQL with an asynchronous stan
     const pay = () => stage.signal(waiting.id, { type: "event", name: "paid" });
     expect(await pay()).toMatchObject({ ok: true });
     const resumed = await claims.one(before);
-    expect(resumed).toMatchObject({ id: waiting.id, hot: true, fence: 2 });
+    expect(resumed).toMatchObject({ id: waiting.id, isCached: true, fence: 2 });
     const ended = await stage.start();
     await before.finish(await claims.one(before));
     for (const one of [stage, other]) await one.reaches(ended, "completed");
@@ -260,7 +260,7 @@ async function failOver({ primary, standby, road }: Pair): Promise<void> {
 async function isNotFound(api: Api, runId: string): Promise<void> {
   const { results } = await persistently(() => api.read({ runs: [{ runId }] }));
   expect(codes(results)).toEqual(["RUN_NOT_FOUND"]);
-  const watched = { type: "status" as const, runId, any: [] };
+  const watched = { type: "status" as const, runId, statuses: [] };
   const seen = await persistently(() => api.watch({ watched: [watched], waitMs: 0 }));
   expect(seen.results).toEqual([{ type: "lost", runId, code: "RUN_NOT_FOUND" }]);
 }

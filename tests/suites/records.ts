@@ -24,7 +24,7 @@ export function queuedRun(n: number, differing: Partial<WholeRun> = {}): WholeRu
     parent: null,
     createdAt: 1_000 + n,
     updatedAt: 1_000 + n,
-    state: { status: "queued", held: null, redeliveries: 0, redeliverAt: 6_000 + n },
+    state: { status: "queued", resumable: null, redeliveries: 0, redeliverAt: 6_000 + n },
     waits: [],
     events: new Map(),
     timeoutAt: null,
@@ -35,7 +35,7 @@ export function queuedRun(n: number, differing: Partial<WholeRun> = {}): WholeRu
     attempt: 1,
     build: null,
     crashes: 0,
-    lapses: 0,
+    lostLeases: 0,
     children: 0,
     reported: null,
     lastError: null,
@@ -54,7 +54,7 @@ export function runningState(session = "session-1", claimId = "claim-1"): Extrac
     leaseUntil: 100_000,
     confirmed: false,
     pauseRequested: false,
-    held: null,
+    resumable: null,
   };
 }
 

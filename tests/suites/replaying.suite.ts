@@ -9,18 +9,18 @@ export function replaying(make: () => Stage): void {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
-    const ask = { askedAt: 0, identity: "a", branch: "b" };
+    const callSite = { madeAfter: 0, identity: "a", branch: "b" };
     await worker.report(await worker.claimOne(), {
       entries: [
-        { ...returned("task:a#0"), ask },
-        { ...returned("task:b#0"), ask: { askedAt: -1, identity: "c" } },
+        { ...returned("task:a#0"), callSite },
+        { ...returned("task:b#0"), callSite: { madeAfter: -1, identity: "c" } },
         { address: "child:c#0/wait#0/ask", value: { type: "asked" } },
         { address: "task:d#0", value: { type: "recalled", seq: 1 } },
       ],
     });
     expect(await stage.entries(id)).toMatchObject([
-      { ask },
-      { ask: { askedAt: 1, identity: "c" } },
+      { callSite },
+      { callSite: { madeAfter: 1, identity: "c" } },
       { value: { type: "asked" } },
       { value: { type: "recalled", seq: 1 } },
     ]);
@@ -33,19 +33,19 @@ export function replaying(make: () => Stage): void {
     const run = await first.claimOne();
     expect(run).toMatchObject({ waits: [] });
     expect(run).not.toHaveProperty("build");
-    const ask = { askedAt: 0, identity: "a" };
-    const opens = [sleeps(30), { ...awaits("go"), ask }, { ...sleeps(60_000, "sleep:#1"), ask }];
-    await first.park(run, opens, { build: "build-1", entries: [returned("task:a#0")] });
-    const hot = await first.claimOne();
-    expect(hot).toMatchObject({ hot: true, waits: [], build: { id: "build-1", since: 0 } });
+    const callSite = { madeAfter: 0, identity: "a" };
+    const opens = [sleeps(30), { ...awaits("go"), callSite }, { ...sleeps(60_000, "sleep:#1"), callSite }];
+    await first.suspend(run, opens, { build: "build-1", entries: [returned("task:a#0")] });
+    const resumed = await first.claimOne();
+    expect(resumed).toMatchObject({ isCached: true, waits: [], build: { id: "build-1", since: 0 } });
     const entries = [returned("task:b#0")];
-    await first.report(hot, { build: "build-2", entries, next: { type: "release", reason: "shutdown" } });
+    await first.report(resumed, { build: "build-2", entries, next: { type: "release", reason: "shutdown" } });
     expect(await other.claimOne()).toMatchObject({
-      hot: false,
+      isCached: false,
       build: { id: "build-2", since: 2 },
       waits: [
-        { address: "event:go#0", ask },
-        { address: "sleep:#1", ask },
+        { address: "event:go#0", callSite },
+        { address: "sleep:#1", callSite },
       ],
     });
   });
@@ -85,8 +85,8 @@ export function replaying(make: () => Stage): void {
       value: { type: "withdrawn" },
     });
     await worker.report(run, { entries: [withdrawn("event:go#0"), withdrawn("sleep:#0")], seen: 1, after: 2 });
-    const answer = await worker.park(run, [awaits("go", "event:go#1")], { seen: 1, after: 4 });
-    expect(answer.parked).toBe(false);
+    const answer = await worker.suspend(run, [awaits("go", "event:go#1")], { seen: 1, after: 4 });
+    expect(answer.released).toBe(false);
     expect(answer.entries).toMatchObject([{ address: "event:go#1", value: { type: "received", nth: 0 } }]);
     expect((await stage.view(id)).waits).toMatchObject([{ address: "sleep:#1" }]);
   });
@@ -102,7 +102,7 @@ export function replaying(make: () => Stage): void {
       starts: [{ address: "child:c#0", spec }],
       next: { type: "suspend", children: 1 },
     });
-    expect(answer).toMatchObject({ first: 1, tail: 2, parked: false });
+    expect(answer).toMatchObject({ first: 1, tail: 2, released: false });
     const thrown = { address: "child:c#0", value: { type: "threw", error: { code: "REFERENCE_CONFLICT" } } };
     expect(answer.entries).toMatchObject([{ seq: 2, ...thrown }]);
     expect(JSON.stringify(answer.entries)).toContain(holder);
@@ -113,7 +113,7 @@ export function replaying(make: () => Stage): void {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
-    await worker.park(await worker.claimOne(), [awaits("approved")]);
+    await worker.suspend(await worker.claimOne(), [awaits("approved")]);
     await stage.signal(id, { type: "event", name: "aproved" });
     expect(await stage.view(id)).toMatchObject({
       status: "awaiting_event",
@@ -144,14 +144,14 @@ export function replaying(make: () => Stage): void {
     const worker = stage.worker();
     const [run, other] = await worker.claim();
     if (run === undefined || other === undefined) throw new Error("Both runs must be claimed.");
-    const ask = { askedAt: 0, identity: "a".repeat(26), branch: "b".repeat(26) };
+    const callSite = { madeAfter: 0, identity: "a".repeat(26), branch: "b".repeat(26) };
     const opens = (count: number) =>
-      Array.from({ length: count }, (_, n) => ({ ...sleeps(200, `sleep:label#${n}`), name: "label", ask }));
-    expect(await worker.park(run, opens(limits.openWaits))).toMatchObject({ parked: true });
-    await worker.park(other, opens(limits.openWaits + 1));
+      Array.from({ length: count }, (_, n) => ({ ...sleeps(200, `sleep:label#${n}`), name: "label", callSite }));
+    expect(await worker.suspend(run, opens(limits.openWaits))).toMatchObject({ released: true });
+    await worker.suspend(other, opens(limits.openWaits + 1));
     expect(await stage.view(over)).toMatchObject({ outcome: { error: { code: "TOO_MANY_WAITS" } } });
     const resumed = await worker.claimOne();
-    expect(resumed).toMatchObject({ id, hot: true });
+    expect(resumed).toMatchObject({ id, isCached: true });
     expect(resumed.journal).toHaveLength(limits.openWaits);
     await worker.finish(resumed);
   });
@@ -160,7 +160,7 @@ export function replaying(make: () => Stage): void {
     const stage = make();
     await stage.start();
     const worker = stage.worker();
-    const entry = { ...returned("task:a#0"), ask: { askedAt: -2, identity: "a" } };
+    const entry = { ...returned("task:a#0"), callSite: { madeAfter: -2, identity: "a" } };
     const report = worker.draft(await worker.claimOne(), { entries: [entry] });
     expect(codes(await worker.send(report))).toEqual(["BAD_REQUEST"]);
     expect(only(await worker.send({ ...report, entries: [] }))).toMatchObject({ ok: true });

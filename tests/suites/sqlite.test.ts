@@ -374,7 +374,7 @@ describe("migrations", () => {
     await expect(openSqlite({ path, env })).rejects.toMatchObject({ code: "SCHEMA_TOO_NEW", ids: { migration: "99" } });
   });
 
-  it("keep what was recorded before entries had an ask, and runs a build", async () => {
+  it("keep what was recorded before entries had an callSite, and runs a build", async () => {
     const storage = await opened();
     await storage.transaction((tx) => tx.insert([queuedRun(1)]));
     await storage.transaction((tx) => tx.save({ changes: [], holds: [], entries: [returnedEntry(runId(1), 1)] }));

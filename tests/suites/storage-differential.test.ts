@@ -3,7 +3,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Ask, FindRequest, Value } from "@aikirun/lib/protocol";
+import type { CallSite, FindRequest, Value } from "@aikirun/lib/protocol";
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { Run } from "../../packages/server/src/core/run.ts";
@@ -24,11 +24,11 @@ const outputs = fc.constantFrom(undefined, "1", '"\\u0000"', '"éé"');
 
 const states: fc.Arbitrary<StoredState> = fc.oneof(
   fc.constant<StoredState>({ status: "scheduled", at: 7 }),
-  fc.constant<StoredState>({ status: "queued", held: null, redeliveries: 0, redeliverAt: 9 }),
+  fc.constant<StoredState>({ status: "queued", resumable: null, redeliveries: 0, redeliverAt: 9 }),
   fc
     .tuple(fc.constantFrom("s", "t"), fc.constantFrom("c", "d"))
     .map(([session, claim]) => runningState(session, claim)),
-  fc.constant<StoredState>({ status: "sleeping", held: null, children: 0 }),
+  fc.constant<StoredState>({ status: "sleeping", resumable: null, children: 0 }),
   fc.constant<StoredState>({ status: "stalled", reason: "idle", idleMs: 5 }),
   outputs.map((output): StoredState => ({ status: "completed", ...(output !== undefined && { output }) })),
   fc.constant<StoredState>({ status: "cancelled", reason: "\ud800" }),
@@ -61,7 +61,7 @@ const values: fc.Arbitrary<Value> = fc.oneof(
   fc.constant<Value>({ type: "threw", error: { name: "E", message: "\0" } }),
   fc.constant<Value>({ type: "elapsed" }),
   fc.constantFrom<Value>({ type: "asked" }, { type: "recalled", seq: 1 }),
-  fc.constantFrom<Value>({ type: "withdrawn" }, { type: "withdrawn", wait: { askedAt: 1, identity: "i" } }),
+  fc.constantFrom<Value>({ type: "withdrawn" }, { type: "withdrawn", wait: { madeAfter: 1, identity: "i" } }),
   fc.constant<Value>({ type: "started", runId: runId(3) }),
   fc.constant<Value>({ type: "arrived", name: "e", data: "1" }),
 );
@@ -73,13 +73,15 @@ const entries = fc
     attempt: fc.integer({ min: 1, max: 2 }),
     address: fc.constantFrom("a", "a/result", "a/withdrawn", "b", "\0"),
     value: values,
-    ask: fc.constantFrom<{ ask?: Ask }>(
+    callSite: fc.constantFrom<{ callSite?: CallSite }>(
       {},
-      { ask: { askedAt: 2, identity: "i" } },
-      { ask: { askedAt: 0, identity: "i", branch: "b" } },
+      { callSite: { madeAfter: 2, identity: "i" } },
+      { callSite: { madeAfter: 0, identity: "i", branch: "b" } },
     ),
   })
-  .map(({ n, seq, attempt, address, value, ask }) => entryWith(runId(n), seq, value, { attempt, address, ...ask }));
+  .map(({ n, seq, attempt, address, value, callSite }) =>
+    entryWith(runId(n), seq, value, { attempt, address, ...callSite }),
+  );
 
 const signs = fc
   .record({

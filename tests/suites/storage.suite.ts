@@ -87,7 +87,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
           lastError: { name: "Error", message: "boom", cause: { name: "Inner", message: "x" } },
           inbox: 4,
           crashes: 1,
-          lapses: 2,
+          lostLeases: 2,
           children: 3,
         });
         expect(await insert(run)).toEqual([run.id]);
@@ -747,17 +747,17 @@ function sorted(runs: Run[]): Run[] {
 }
 
 function everyState(): StoredState[] {
-  const held = { session: "s", fence: 3, tail: 9, attempt: 2 };
+  const resumable = { session: "s", fence: 3, tail: 9, attempt: 2 };
   return [
     { status: "scheduled", at: 900 },
-    { status: "queued", held, redeliveries: 4, redeliverAt: 77 },
+    { status: "queued", resumable, redeliveries: 4, redeliverAt: 77 },
     runningState(),
     { ...runningState(), expecting: { call: "step:a#0", since: 7 } },
-    { status: "paused", interrupted: { status: "sleeping", held, children: 0 }, inbox: 3 },
-    { status: "sleeping", held: null, children: 0 },
-    { status: "awaiting_event", held, children: 1 },
-    { status: "awaiting_retry", retryAt: 8, held: null, children: 2 },
-    { status: "awaiting_child_workflow", held: null, children: 10_000 },
+    { status: "paused", interrupted: { status: "sleeping", resumable, children: 0 }, inbox: 3 },
+    { status: "sleeping", resumable: null, children: 0 },
+    { status: "awaiting_event", resumable, children: 1 },
+    { status: "awaiting_retry", retryAt: 8, resumable: null, children: 2 },
+    { status: "awaiting_child_workflow", resumable: null, children: 10_000 },
     { status: "stalled", reason: "crash_loop", crashes: 5 },
     { status: "stalled", reason: "diverged", call: "task:new#0", unclaimed: ["task:old#0"] },
     { status: "stalled", reason: "ambiguous_call", call: "step:a#0", identity: "i1", places: ["flow.ts:1"] },
@@ -784,7 +784,7 @@ function everyValue(): Value[] {
     { type: "asked" },
     { type: "recalled", seq: 3 },
     { type: "withdrawn" },
-    { type: "withdrawn", wait: { askedAt: 3, identity: "i", branch: "b" } },
+    { type: "withdrawn", wait: { madeAfter: 3, identity: "i", branch: "b" } },
     { type: "started", runId: runId(4) },
     { type: "elapsed" },
     { type: "elapsed", early: true },

@@ -56,7 +56,7 @@ describe.skipIf(database === null)("a server that is not alone on its PostgreSQL
     const later = only(
       (await stage.api.watch({ watched: [{ ...asNews(run), seen: 1, after: 2 }], waitMs: 5_000 })).results,
     );
-    expect(later.type === "news" && seqs(later.entries)).toEqual([3]);
+    expect(later.type === "changes" && seqs(later.entries)).toEqual([3]);
   });
 });
 
@@ -65,7 +65,7 @@ function seqs(entries: readonly Entry[]): number[] {
 }
 
 function asNews({ id, fence }: { id: string; fence: number }) {
-  return { type: "news", runId: id, fence } as const;
+  return { type: "changes", runId: id, fence } as const;
 }
 
 /** Something happens before each look at a journal inside a transaction. */

@@ -221,8 +221,8 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     );
     const { results } = await at(all, 1).api.report({ session: worker.session, worker: "w", reports });
     expect(new Set(codes(results))).toEqual(new Set(["ok"]));
-    const parked = await Promise.all(ids.map((id) => at(all, 2).view(id)));
-    const until = new Map(parked.map(({ id, waits }) => [id, only(waits).until ?? Number.POSITIVE_INFINITY]));
+    const suspended = await Promise.all(ids.map((id) => at(all, 2).view(id)));
+    const until = new Map(suspended.map(({ id, waits }) => [id, only(waits).until ?? Number.POSITIVE_INFINITY]));
     const again = await claimAll(
       all.map((stage) => stage.worker()),
       ids.length,
@@ -305,7 +305,7 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     await until(async () => (await worker.listed(at(all, 1))) === undefined);
   });
 
-  it("lose no wake-up between a run that parks on one and an event that arrives on another", async () => {
+  it("lose no wake-up between a run that suspends on one and an event that arrives on another", async () => {
     const all = stages();
     await Promise.all(Array.from({ length: 40 }, () => at(all, 0).start()));
     const worker = at(all, 0).worker();
@@ -313,7 +313,7 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     expect(held).toHaveLength(40);
     await Promise.all(
       held.flatMap((run) => [
-        worker.park(run, [awaits("approved")]),
+        worker.suspend(run, [awaits("approved")]),
         at(all, 1).signal(run.id, { type: "event", name: "approved", data: "1" }),
       ]),
     );

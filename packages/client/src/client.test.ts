@@ -257,7 +257,7 @@ describe("a handle", () => {
       ids: { runId: "s" },
       message: `Run s does not continue by itself. ${explanation}`,
     });
-    expect(asked.watch[0]?.request.watched).toEqual([{ type: "status", runId: "s", any: ["stalled"] }]);
+    expect(asked.watch[0]?.request.watched).toEqual([{ type: "status", runId: "s", statuses: ["stalled"] }]);
     server.end("s");
     expect(await (await handle.retry()).result()).toBe("done");
     expect(await handle.result()).toBe("done");
@@ -272,7 +272,7 @@ describe("a handle", () => {
     });
     const { aiki, asked } = await connect({
       async watch({ watched: [first] }) {
-        if (first?.type === "status" && first.any.includes("stalled"))
+        if (first?.type === "status" && first.statuses.includes("stalled"))
           return { results: [{ type: "status", run: stalled }] };
         await ended;
         return { results: [{ type: "status", run: viewOf("s") }] };

@@ -105,7 +105,7 @@ describe.each([
       response.on("close", gone);
       leave.abort();
     });
-    const watched = [{ type: "status" as const, runId: "a", any: [] }];
+    const watched = [{ type: "status" as const, runId: "a", statuses: [] }];
     await expect(api.watch({ watched, waitMs: 60_000 }, { signal: leave.signal })).rejects.toMatchObject({
       code: "ABORTED",
     });

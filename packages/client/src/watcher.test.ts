@@ -54,8 +54,8 @@ describe("waiting for runs", () => {
     await settled();
     expect(ended).toBe(false);
     expect(asked.watch.map(({ request }) => request.watched)).toEqual([
-      [{ type: "status", runId: "a", any: ["sleeping"] }],
-      [{ type: "status", runId: "a", any: [] }],
+      [{ type: "status", runId: "a", statuses: ["sleeping"] }],
+      [{ type: "status", runId: "a", statuses: [] }],
     ]);
   });
 

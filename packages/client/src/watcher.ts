@@ -6,10 +6,10 @@ import { budget } from "./budget.ts";
 /** Waits for runs to reach a status, all of them through a few shared long polls. */
 export interface Watcher {
   /**
-   * The run's view once its status is one of `any`, or final. Rejects with `RUN_NOT_FOUND`, `ABORTED`, or the fault
-   * that ended the long poll.
+   * The run's view once its status is one of `statuses`, or final. Rejects with `RUN_NOT_FOUND`, `ABORTED`, or the
+   * fault that ended the long poll.
    */
-  wait(runId: RunId, any: readonly RunStatus[], signal?: AbortSignal): Promise<RunView>;
+  wait(runId: RunId, statuses: readonly RunStatus[], signal?: AbortSignal): Promise<RunView>;
   /** Rejects all waits, and those to come. */
   close(error: AikiError): void;
 }
@@ -25,7 +25,7 @@ const fewLanes = 8;
 
 interface Interest {
   runId: RunId;
-  any: readonly RunStatus[];
+  statuses: readonly RunStatus[];
   resolve: (run: RunView) => void;
   reject: (error: unknown) => void;
   lane: Lane;
@@ -50,7 +50,7 @@ export function watcher(api: Api, env: Env): Watcher {
   let closed: AikiError | null = null;
   let release: (() => void) | null = null;
 
-  function wait(runId: RunId, any: readonly RunStatus[], signal?: AbortSignal): Promise<RunView> {
+  function wait(runId: RunId, statuses: readonly RunStatus[], signal?: AbortSignal): Promise<RunView> {
     return new Promise((resolve, reject) => {
       if (closed !== null || signal?.aborted === true) {
         reject(closed ?? gaveUp(runId, signal));
@@ -63,7 +63,7 @@ export function watcher(api: Api, env: Env): Watcher {
       };
       const interest: Interest = {
         runId,
-        any,
+        statuses,
         lane,
         resolve: (run) => {
           signal?.removeEventListener("abort", onAbort);
@@ -252,17 +252,17 @@ function everyInterest(lane: Lane): Interest[] {
 }
 
 function watchedOf([runId, interests]: [RunId, Set<Interest>]): Watched {
-  const any = new Set<RunStatus>();
+  const statuses = new Set<RunStatus>();
   for (const interest of interests) {
-    for (const status of interest.any) {
-      any.add(status);
+    for (const status of interest.statuses) {
+      statuses.add(status);
     }
   }
-  return { type: "status", runId, any: [...any] };
+  return { type: "status", runId, statuses: [...statuses] };
 }
 
-function isMet({ any }: Interest, { status, outcome }: RunView): boolean {
-  return outcome !== undefined || any.includes(status);
+function isMet({ statuses }: Interest, { status, outcome }: RunView): boolean {
+  return outcome !== undefined || statuses.includes(status);
 }
 
 function gaveUp(runId: RunId, signal: AbortSignal | undefined): AikiError {

@@ -3,7 +3,17 @@
 import type { NewEntry, Next, OpenWait, Report, ReportedStall } from "@aikirun/lib/protocol";
 import { uuid } from "@aikirun/testing/virtual-env";
 import { dueOf } from "../src/core/draft.ts";
-import type { Command, Decision, Entry, Interrupted, Moment, Run, Settings, State, Wait } from "../src/core/run.ts";
+import type {
+  Command,
+  Decision,
+  DecisionContext,
+  Entry,
+  Interrupted,
+  Run,
+  Settings,
+  State,
+  Wait,
+} from "../src/core/run.ts";
 
 /** When every run of these tests is looked at. */
 export const now = 1_000_000;
@@ -20,7 +30,7 @@ export const settings: Settings = {
 };
 
 /** A server that has been up for long. */
-export function at(time: number, more: Partial<Moment> = {}): Moment {
+export function at(time: number, more: Partial<DecisionContext> = {}): DecisionContext {
   return { now: time, latest: time, bootAt: 0, fenceFloor: 0, settings, ...more };
 }
 
@@ -49,7 +59,7 @@ export function aRun(state: State, more: Partial<Run> = {}): Run {
     attempt: 1,
     build: null,
     crashes: 0,
-    lapses: 0,
+    lostLeases: 0,
     children: 0,
     reported: null,
     lastError: null,
@@ -65,17 +75,17 @@ export const diverged: Extract<ReportedStall, { reason: "diverged" }> = {
   call: "task:b#0",
   unclaimed: ["task:a#0"],
 };
-const held = { session: "session-1", fence: 3, tail: 4, attempt: 1 };
+const resumable = { session: "session-1", fence: 3, tail: 4, attempt: 1 };
 
 export const scheduled: Interrupted = { status: "scheduled", at: later };
-export const queued: Interrupted = { status: "queued", held: null, redeliveries: 0, redeliverAt: later };
-export const sleeping: Interrupted = { status: "sleeping", held, children: 0 };
-export const awaitingEvent: Interrupted = { status: "awaiting_event", held, children: 0 };
-export const awaitingChild: Interrupted = { status: "awaiting_child_workflow", held, children: 1 };
+export const queued: Interrupted = { status: "queued", resumable: null, redeliveries: 0, redeliverAt: later };
+export const sleeping: Interrupted = { status: "sleeping", resumable, children: 0 };
+export const awaitingEvent: Interrupted = { status: "awaiting_event", resumable, children: 0 };
+export const awaitingChild: Interrupted = { status: "awaiting_child_workflow", resumable, children: 1 };
 /** Between two attempts of the run. */
-export const awaitingAttempt: Interrupted = { status: "awaiting_retry", retryAt: later, held: null, children: 0 };
+export const awaitingAttempt: Interrupted = { status: "awaiting_retry", retryAt: later, resumable: null, children: 0 };
 /** Between two tries of a task. */
-export const awaitingTask: Interrupted = { status: "awaiting_retry", retryAt: null, held, children: 0 };
+export const awaitingTask: Interrupted = { status: "awaiting_retry", retryAt: null, resumable, children: 0 };
 
 export function running(more: Partial<Extract<State, { status: "running" }>> = {}): State {
   return {
@@ -87,7 +97,7 @@ export function running(more: Partial<Extract<State, { status: "running" }>> = {
     leaseUntil: later,
     confirmed: true,
     pauseRequested: false,
-    held: null,
+    resumable: null,
     ...more,
   };
 }

@@ -42,7 +42,7 @@ export const states: Record<string, Run> = {
   queued: aRun(queued),
   running: aRun(running()),
   /** Resumed from what its worker had in memory. */
-  hot: aRun(running({ held: { session: "session-1", fence: 2, tail: 4, attempt: 1 } })),
+  resumed: aRun(running({ resumable: { session: "session-1", fence: 2, tail: 4, attempt: 1 } })),
   unconfirmed: aRun(running({ confirmed: false })),
   pausing: aRun(running({ pauseRequested: true })),
   sleeping: aRun(sleeping, { waits: [sleepWait] }),

@@ -4,7 +4,7 @@ import { withdrawnAddress } from "@aikirun/lib/internal";
 import type { NewEntry, Next, OpenWait, Report } from "@aikirun/lib/protocol";
 import { uuid } from "@aikirun/testing/virtual-env";
 import { decide } from "../src/core/decide.ts";
-import type { Claim, Command, Decision, Effect, Entry, Moment, Run, State } from "../src/core/run.ts";
+import type { Claim, Command, Decision, DecisionContext, Effect, Entry, Run, State } from "../src/core/run.ts";
 import { openRun } from "../src/core/start.ts";
 import { keysOf, keyText } from "../src/engine/known.ts";
 import { kinds, settings } from "./runs.ts";
@@ -18,15 +18,15 @@ export class Story {
   readonly journal: Entry[] = [];
   readonly effects: Effect[] = [];
   #signals = 0;
-  readonly #moment: Omit<Moment, "now" | "latest" | "fenceFloor">;
+  readonly #moment: Omit<DecisionContext, "now" | "latest" | "fenceFloor">;
   fenceFloor = 0;
 
-  constructor(spec: Partial<Parameters<typeof openRun>[1]> = {}, more: Partial<Moment> = {}) {
+  constructor(spec: Partial<Parameters<typeof openRun>[1]> = {}, more: Partial<DecisionContext> = {}) {
     this.#moment = { bootAt: 0, settings, ...more };
     this.run = openRun("default", { id: uuid(1), name: "order", versionId: "1", ...spec }, this.#now());
   }
 
-  #now(): Moment {
+  #now(): DecisionContext {
     const now = beginning + this.clock;
     return { now, latest: now, ...this.#moment, fenceFloor: this.fenceFloor };
   }
@@ -115,7 +115,7 @@ export class Story {
   }
 
   /** The worker opens these waits and lets go of the run. */
-  park(...opens: OpenWait[]): this {
+  suspend(...opens: OpenWait[]): this {
     return this.report({ type: "suspend", children: 0 }, { opens });
   }
 

@@ -5,7 +5,7 @@ import type { NewEntry, Next, OpenWait, Report } from "@aikirun/lib/protocol";
 import { uuid } from "@aikirun/testing/virtual-env";
 import fc from "fast-check";
 import { decide } from "../src/core/decide.ts";
-import type { Command, Decision, Entry, Moment, Run } from "../src/core/run.ts";
+import type { Command, Decision, DecisionContext, Entry, Run } from "../src/core/run.ts";
 import { openRun } from "../src/core/start.ts";
 import { keysOf, keyText } from "../src/engine/known.ts";
 import { diverged, error, settings } from "./runs.ts";
@@ -31,7 +31,7 @@ const kinds = [
   "continue",
   "suspend",
   "withdraw",
-  "park",
+  "suspend with waits",
   "release",
   "stall",
   "finish",
@@ -51,7 +51,7 @@ const kinds = [
 const weights: Partial<Record<Step["kind"], number>> = {
   claim: 12,
   tick: 10,
-  park: 8,
+  "suspend with waits": 8,
   withdraw: 6,
   continue: 6,
   event: 6,
@@ -77,12 +77,12 @@ export interface Walked {
   step: Step;
   before: Run;
   command: Command;
-  moment: Moment;
+  moment: DecisionContext;
   decision: Decision;
   after: Run;
 }
 
-export const begin: Moment = { now: 1_000_000, latest: 1_000_000, bootAt: 0, fenceFloor: 0, settings };
+export const begin: DecisionContext = { now: 1_000_000, latest: 1_000_000, bootAt: 0, fenceFloor: 0, settings };
 
 export function firstRun(choice: number): Run {
   const timeout = choice % 2 === 0 ? {} : { timeoutMs: 400_000 };
@@ -150,7 +150,7 @@ function commandOf({ kind, choice, isStale }: Step, run: Run, index: number, jou
         entries: [withdrawal(choice, run, journal)],
         opens: [opening(choice + index, 3_000)],
       });
-    case "park":
+    case "suspend with waits":
       return reported({ type: "suspend", children: 0 }, { opens: [opening(choice, 500), opening(index, 150_000)] });
     case "release":
       return reported({ type: "release", reason: choice > 2 ? "unserved" : "shutdown" });

@@ -41,8 +41,13 @@ export function activationLog(logger: Logger): ActivationLog {
   };
   return {
     claimed(run) {
-      const { hot, journal, lapses } = run;
-      logger.debug("claimed", { ...fieldsOf(run), hot, entries: journal.length, ...(lapses > 0 ? { lapses } : {}) });
+      const { isCached, journal, lostLeases } = run;
+      logger.debug("claimed", {
+        ...fieldsOf(run),
+        isCached,
+        entries: journal.length,
+        ...(lostLeases > 0 ? { lostLeases } : {}),
+      });
     },
     released: (run, reason) => logger.debug("released", { ...fieldsOf(run), reason }),
     crashed: (run, error) => logger.error("the worker failed at a run", { ...fieldsOf(run), error }),

@@ -178,7 +178,7 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
         (result) => {
           // What has reported did not crash its worker.
           this.#stay?.end();
-          if (!result.ok || !result.parked) this.#goOn();
+          if (!result.ok || !result.released) this.#goOn();
           resolve(result);
         },
         (error) => {
@@ -233,7 +233,7 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
       log.released(claimed, reason);
       return;
     }
-    const cached = claimed.hot ? cache.take(claimed.id, claimed.fence, definition) : null;
+    const cached = claimed.isCached ? cache.take(claimed.id, claimed.fence, definition) : null;
     cache.drop(claimed.id);
     const run = await this.#prepare(cached !== null);
     if (run === null || !this.#isHeld) {
@@ -249,8 +249,8 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
   }
 
   /** The answer to a report and the next claim may overtake one another: the activation before must end first. */
-  async #giveWay({ hot }: ClaimedRun): Promise<void> {
-    if (!hot) this.lose("FENCED");
+  async #giveWay({ isCached }: ClaimedRun): Promise<void> {
+    if (!isCached) this.lose("FENCED");
     await this.#left;
   }
 
@@ -260,7 +260,7 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
     const { api, env, ended } = this.#context;
     await this.#stay?.mayBegin;
     // Nothing of a run begins under a lease that may be another's by now.
-    const needsConfirming = claimed.lapses > 0 || !this.#lease.isProven;
+    const needsConfirming = claimed.lostLeases > 0 || !this.#lease.isProven;
     if (!this.#isHeld || (needsConfirming && !(await this.#lease.confirm()))) return null;
     const isWorthwhile = () => !this.#isLost;
     const retry = { env, isWorthwhile, signals: [ended], maxPauseMs };
@@ -352,6 +352,6 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
 }
 
 /** The first lease that was lost may have had any cause; a run that lost more begins in quarantine. */
-function mayCrashWorker({ lapses }: ClaimedRun): boolean {
-  return lapses > 1;
+function mayCrashWorker({ lostLeases }: ClaimedRun): boolean {
+  return lostLeases > 1;
 }

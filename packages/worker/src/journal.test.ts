@@ -33,8 +33,8 @@ describe("the journal of a claimed run", () => {
 
   it("is read whole when the execution that had the rest is gone", async () => {
     const { api } = scriptedApi(pages);
-    const claimed = claimedRun("a", { hot: true, journal: recorded.slice(5) });
-    expect(await withJournal(api, claimed, false)).toMatchObject({ hot: false, journal: recorded });
+    const claimed = claimedRun("a", { isCached: true, journal: recorded.slice(5) });
+    expect(await withJournal(api, claimed, false)).toMatchObject({ isCached: false, journal: recorded });
     expect(await withJournal(api, claimed, true)).toBe(claimed);
   });
 
@@ -42,7 +42,7 @@ describe("the journal of a claimed run", () => {
     const { api } = scriptedApi({
       read: () => ({ results: [{ ok: false, code: "RUN_NOT_FOUND", message: "No such run." }] }),
     });
-    const claimed = claimedRun("a", { hot: true });
+    const claimed = claimedRun("a", { isCached: true });
     await expect(withJournal(api, claimed, false)).rejects.toMatchObject({ code: "RUN_NOT_FOUND" });
   });
 });
@@ -55,7 +55,7 @@ describe("the input of a claimed run", () => {
     const claimed = claimedRun("a", { inputLeftOut: true, journal: recorded });
     expect(await withJournal(api, claimed, false)).toEqual(claimedRun("a", { input: '"large"', journal: recorded }));
     expect(asked.read.map(({ request }) => request.runs[0]?.entries?.after)).toEqual([7]);
-    const held = claimedRun("a", { inputLeftOut: true, hot: true });
+    const held = claimedRun("a", { inputLeftOut: true, isCached: true });
     expect(await withJournal(api, held, true)).toBe(held);
     expect((await withJournal(api, held, false)).input).toBe('"large"');
   });
@@ -76,7 +76,7 @@ describe("the answer to a report", () => {
     ],
     next: { type: "continue" },
   };
-  const answer: ReportResult = { ok: true, first: 4, tail: 6, inbox: 3, entries: [], parked: false, pause: false };
+  const answer: ReportResult = { ok: true, first: 4, tail: 6, inbox: 3, entries: [], released: false, pause: false };
 
   it("is used as it is when it is whole", async () => {
     const { api, asked } = scriptedApi(pages);

@@ -6,14 +6,14 @@ const pageEntries = 10_000;
 
 /**
  * The run with the input and the whole journal that its execution needs. What the claim left out or cut is read; what
- * `hot` left out is read from the start when the execution is not in memory any more (`isResumable` false).
+ * `isCached` left out is read from the start when the execution is not in memory any more (`isResumable` false).
  * Throws the fault of a `read`.
  */
 export async function withJournal(api: Api, claimed: ClaimedRun, isResumable: boolean): Promise<ClaimedRun> {
   const { journalCutAt, inputLeftOut = false, ...rest } = claimed;
-  if (claimed.hot && !isResumable) {
+  if (claimed.isCached && !isResumable) {
     const { input, journal, waits } = await readFrom(api, claimed.id, 0);
-    return { ...rest, ...input, hot: false, journal, waits };
+    return { ...rest, ...input, isCached: false, journal, waits };
   }
   if (journalCutAt === undefined && (isResumable || !inputLeftOut)) {
     return claimed;

@@ -97,7 +97,7 @@ describe("taking runs", () => {
     const { env, poller, state } = setup(
       async () => {
         await new Promise<void>((resolve) => env.after(8_000, resolve));
-        return { runs: [claimedRun("a")], takenAfterMs: 7_000 };
+        return { runs: [claimedRun("a")], pendingMs: 7_000 };
       },
       { slots: 1 },
     );
@@ -159,7 +159,7 @@ describe("taking runs", () => {
     },
   );
 
-  it("claims parked runs of its own before others, within its slots", async () => {
+  it("claims suspended runs of its own before others, within its slots", async () => {
     const { poller, state, asked } = setup((request, signal) =>
       request.reclaim === undefined ? untilAborted(signal) : { runs: [claimedRun("a"), claimedRun("b")] },
     );
@@ -186,7 +186,7 @@ describe("taking runs", () => {
     await poller.stop();
   });
 
-  it("reports which parked run cannot be had", async () => {
+  it("reports which suspended run cannot be had", async () => {
     const { poller, state } = setup((request, signal) =>
       request.reclaim === undefined ? untilAborted(signal) : { runs: [] },
     );
@@ -322,7 +322,7 @@ describe("a subscriber", () => {
     await poller.stop();
   });
 
-  it("waits on while a parked run goes first", async () => {
+  it("waits on while a suspended run goes first", async () => {
     const { subscriber, results, asked: called, wake } = scripted();
     const { poller, asked } = setup((request) => ({ runs: request.reclaim === undefined ? [] : [claimedRun("a")] }), {
       subscriber,
@@ -337,7 +337,7 @@ describe("a subscriber", () => {
     await poller.stop();
   });
 
-  it("learns that no claim was made when a parked run took the last slot", async () => {
+  it("learns that no claim was made when a suspended run took the last slot", async () => {
     const { subscriber, results, asked: called } = scripted();
     const { poller } = setup(() => ({ runs: [claimedRun("a")] }), { slots: 1, subscriber });
     await settled();

@@ -23,7 +23,7 @@ export interface PollerOptions {
   freeSlots: () => number;
   /** A claimed run, with a moment before which it was not taken; it occupies a slot from here on. */
   onRun: (run: ClaimedRun, takenAt: Instant) => void;
-  /** The parked run cannot be had: it went on elsewhere. */
+  /** The suspended run cannot be had: it went on elsewhere. */
   onRefused: (runId: RunId, fence: number) => void;
 }
 
@@ -77,7 +77,7 @@ export class Poller {
     this.#abort();
   }
 
-  /** Claims a parked run, before any other. */
+  /** Claims a suspended run, before any other. */
   reclaim(runId: RunId, fence: number): void {
     this.#reclaims.set(runId, fence);
     this.#abort();
@@ -172,10 +172,10 @@ export class Poller {
     const sentAt = instant(env);
     this.#unanswered.push(request.claimId);
     try {
-      const { runs, more = false, takenAfterMs = 0 } = await api.claim(request, { signal: aborted.signal });
+      const { runs, more = false, pendingMs = 0 } = await api.claim(request, { signal: aborted.signal });
       this.#unanswered = [];
       this.#failures = 0;
-      this.#receive(request, runs, later(env, sentAt, takenAfterMs));
+      this.#receive(request, runs, later(env, sentAt, pendingMs));
       if (runs.length === 0 && aborted.signal.aborted) return { type: "skipped" };
       const waitedMs = env.elapsed() - sentAt.elapsed;
       return { type: "claimed", requested: more ? runs.length : request.limit, runs: runs.length, waitedMs };

@@ -1,5 +1,12 @@
 import type { Env } from "@aikirun/lib";
-import type { Api, CallOptions, RenewReply, RenewRequest, WakeUpStreams, WorkerSign } from "@aikirun/lib/protocol";
+import type {
+  Api,
+  CallOptions,
+  RenewReply,
+  RenewRequest,
+  WakeUpStreams,
+  WorkerDescription,
+} from "@aikirun/lib/protocol";
 
 /** An Api whose heartbeats need not say what the worker is. */
 export interface WorkerApi extends Omit<Api, "renew"> {
@@ -17,7 +24,7 @@ export interface Registration {
 const otherServersMs = 5_000;
 
 /** `sign`: what the worker is by now. */
-export function registration(api: Api, env: Env, sign: () => WorkerSign): Registration {
+export function registration(api: Api, env: Env, sign: () => WorkerDescription): Registration {
   let streams: WakeUpStreams | null = null;
   let learntAt = Number.NEGATIVE_INFINITY;
 

@@ -5,7 +5,7 @@ import { settled, virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
 import { type OutgoingReport, Reporter } from "./reporter.ts";
 
-const accepted: ReportResult = { ok: true, first: 1, tail: 1, inbox: 0, entries: [], parked: false, pause: false };
+const accepted: ReportResult = { ok: true, first: 1, tail: 1, inbox: 0, entries: [], released: false, pause: false };
 
 function reportOf(runId: string, output?: string): Report {
   return {

@@ -33,7 +33,7 @@ function setup(answer: NonNullable<Script["watch"]>) {
 }
 
 const newsOf = (runId: string, inbox: number, pause = false): WatchResult => ({
-  type: "news",
+  type: "changes",
   runId,
   inbox,
   entries: [entry(inbox)],
@@ -47,7 +47,7 @@ describe("a run watch", () => {
     watch.add(run("listening", true));
     await env.advance(1);
     expect(asked.watch[0]?.request.watched).toEqual([
-      { type: "news", runId: "listening", fence: 1, seen: 0, after: 0 },
+      { type: "changes", runId: "listening", fence: 1, seen: 0, after: 0 },
     ]);
     await env.advance(60);
     expect(asked.watch[1]?.request.watched.map(({ runId }) => runId)).toEqual(["quiet", "listening"]);
@@ -83,7 +83,7 @@ describe("a run watch", () => {
     watch.add(run("a", true));
     await env.advance(30);
     expect(told).toEqual(["a entries 1"]);
-    expect(asked.watch[1]?.request.watched).toEqual([{ type: "news", runId: "a", fence: 1, seen: 1, after: 1 }]);
+    expect(asked.watch[1]?.request.watched).toEqual([{ type: "changes", runId: "a", fence: 1, seen: 1, after: 1 }]);
   });
 
   it("passes a pause on, and does not ask again and again for a run that is being paused", async () => {

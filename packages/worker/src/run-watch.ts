@@ -128,7 +128,7 @@ export class RunWatch {
     this.#request = request;
     this.#sentAt = request.sentAt;
     const watched = runs.map(({ runId, fence, position: { seen, after } }) => ({
-      type: "news" as const,
+      type: "changes" as const,
       runId,
       fence,
       seen,
@@ -161,7 +161,7 @@ export class RunWatch {
     if (result.type === "lost") {
       this.remove(run);
       run.lost(result.code);
-    } else if (result.type === "news") {
+    } else if (result.type === "changes") {
       const { seen, after } = run.position;
       run.receive(result.entries, result.inbox);
       if (result.pause) {

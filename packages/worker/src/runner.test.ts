@@ -14,7 +14,7 @@ order.v("1", { handler: async () => {} });
 const accepting: Script = {
   renew: ({ runs }) => ({ results: runs.map(() => ({ ok: true, pause: false, inbox: 0 })) }),
   report: ({ reports }) => ({
-    results: reports.map(() => ({ ok: true, first: 1, tail: 1, inbox: 0, entries: [], parked: true, pause: false })),
+    results: reports.map(() => ({ ok: true, first: 1, tail: 1, inbox: 0, entries: [], released: true, pause: false })),
   }),
 };
 
@@ -224,7 +224,7 @@ describe("a suspended execution that was let go for want of room", () => {
     set.events.length = 0;
     host?.reclaim();
     expect(set.events).toEqual(["reclaim a under 1"]);
-    set.running.take({ ...claimedRun("a"), fence: 2, hot: true }, instant(set.env));
+    set.running.take({ ...claimedRun("a"), fence: 2, isCached: true }, instant(set.env));
     await settled();
     expect(set.moved.get("a")?.host).toBe(host);
   });
@@ -234,7 +234,7 @@ describe("a suspended execution that was let go for want of room", () => {
     await suspend(set, "a");
     const { host } = set.moved.get("a") ?? {};
     set.events.length = 0;
-    set.running.take({ ...claimedRun("a"), fence: 2, hot: true }, instant(set.env));
+    set.running.take({ ...claimedRun("a"), fence: 2, isCached: true }, instant(set.env));
     host?.reclaim();
     await settled();
     expect(set.events).toEqual([]);

@@ -122,7 +122,7 @@ export class Runner {
     const { runId, fence } = activation;
     const current = this.#activations.get(runId)?.claimed;
     // Its run has been claimed already, and the execution is about to be resumed.
-    if (current?.hot === true && current.fence === fence + 1) return;
+    if (current?.isCached === true && current.fence === fence + 1) return;
     const isOver = this.#isStopping || (current?.fence ?? 0) > fence;
     if (isOver || !this.#cache.reserve(activation)) activation.abandon("EVICTED");
     else this.#options.onReclaim(runId, fence);

@@ -19,7 +19,7 @@ napping.v("1", {
   },
 });
 
-const done: ReportResult = { ok: true, first: 1, tail: 1, inbox: 0, entries: [], parked: true, pause: false };
+const done: ReportResult = { ok: true, first: 1, tail: 1, inbox: 0, entries: [], released: true, pause: false };
 
 /** A server that hands out these runs once and accepts everything, unless the script says otherwise. */
 async function setup(script: Script, params: WorkerParams = {}) {
@@ -133,7 +133,7 @@ describe("a claimed run", () => {
   it("is renewed before it is executed when an earlier lease ended in silence", async () => {
     let answer: () => void = () => {};
     const { env, aikiWorker, reports, asked } = await setup({
-      claim: once(claimedRun("a", { lapses: 1 })),
+      claim: once(claimedRun("a", { lostLeases: 1 })),
       renew: ({ runs }) =>
         new Promise((resolve) => {
           answer = () => resolve({ results: runs.map(() => ({ ok: true, pause: false, inbox: 0 })) });
@@ -157,7 +157,7 @@ describe("a claimed run", () => {
 
   it("is not executed when that renewal finds it lost", async () => {
     const { env, aikiWorker, reports } = await setup({
-      claim: once(claimedRun("a", { lapses: 1 })),
+      claim: once(claimedRun("a", { lostLeases: 1 })),
       renew: ({ runs }) => ({ results: runs.map(() => ({ ok: false, code: "FENCED", message: "" })) }),
     });
     await aikiWorker.start();
@@ -194,7 +194,7 @@ describe("a claimed run", () => {
   it("is replayed from its whole journal when its execution is cached here no more", async () => {
     const address = "step:s1#0";
     const { aikiWorker, reports, asked } = await setup({
-      claim: once(claimedRun("a", { hot: true, fence: 2 })),
+      claim: once(claimedRun("a", { isCached: true, fence: 2 })),
       read: () => ({ results: [{ ok: true, run: viewOf("a"), entries: [entry(1, address)], more: false }] }),
     });
     await aikiWorker.start();
@@ -219,7 +219,7 @@ describe("a claimed run", () => {
         if (claims === 1) return { runs: [claimedRun("a")] };
         if (claims > 2) return untilAborted(signal);
         const journal: Entry[] = [{ ...entry(1, await suspended), value: { type: "elapsed" } }];
-        return { runs: [claimedRun("a", { fence: 2, hot: true, journal, inbox: 1 })] };
+        return { runs: [claimedRun("a", { fence: 2, isCached: true, journal, inbox: 1 })] };
       },
       report: ({ reports: sent }) =>
         new Promise((resolve) => {

@@ -1,7 +1,7 @@
 import { arrivalAddress, resultAddress } from "@aikirun/lib/internal";
 import type {
-  Ask,
   Build,
+  CallSite,
   ClaimedRun,
   Entry,
   Failure,
@@ -18,7 +18,7 @@ interface LedgerWait {
   type: OpenWait["type"];
   name: string | undefined;
   until: number | null;
-  ask: Ask | undefined;
+  callSite: CallSite | undefined;
 }
 
 export type LedgerStatus =
@@ -85,11 +85,12 @@ export class RunLedger {
       tags: [],
       origin: this.runId,
       inbox: this.inbox,
-      hot: after !== null,
+      isCached: after !== null,
       journal: this.entries.slice(after ?? 0),
-      lapses: 0,
+      lostLeases: 0,
       now: this.#now(),
-      waits: after === null ? this.waits.map(({ address, ask }) => ({ address, ...(ask && { ask }) })) : [],
+      waits:
+        after === null ? this.waits.map(({ address, callSite }) => ({ address, ...(callSite && { callSite }) })) : [],
       ...(this.build !== undefined && { build: this.build }),
     };
   }
@@ -105,27 +106,31 @@ export class RunLedger {
     }
     this.reports.push(draft);
     const first = this.tail + 1;
-    const asked = (ask: Ask | undefined): Ask | undefined =>
-      ask && { ...ask, askedAt: ask.askedAt < 0 ? first - ask.askedAt - 1 : ask.askedAt };
-    for (const { address, value, ask } of draft.entries) this.#record(address, this.#fixed(value), asked(ask));
+    const asked = (callSite: CallSite | undefined): CallSite | undefined =>
+      callSite && {
+        ...callSite,
+        madeAfter: callSite.madeAfter < 0 ? first - callSite.madeAfter - 1 : callSite.madeAfter,
+      };
+    for (const { address, value, callSite } of draft.entries)
+      this.#record(address, this.#fixed(value), asked(callSite));
     const refused: Entry[] = [];
-    for (const { address, spec, ask } of draft.starts) {
+    for (const { address, spec, callSite } of draft.starts) {
       if (this.conflict !== undefined) {
-        this.#record(address, { type: "threw", error: this.conflict }, asked(ask));
+        this.#record(address, { type: "threw", error: this.conflict }, asked(callSite));
         refused.push(...this.entries.slice(-1));
         this.inbox += 1;
         continue;
       }
       this.started.set(address, { id: spec.id, input: spec.input, spec });
-      this.#record(address, { type: "started", runId: spec.id }, asked(ask));
+      this.#record(address, { type: "started", runId: spec.id }, asked(callSite));
     }
     const own = this.tail;
     for (const { address, value } of draft.entries) if (value.type === "withdrawn") this.#withdraw(address);
-    for (const wait of draft.opens) this.#open(wait, asked(wait.ask));
-    const parked = this.#goOn(draft);
+    for (const wait of draft.opens) this.#open(wait, asked(wait.callSite));
+    const released = this.#goOn(draft);
     const others = this.entries.filter(({ seq }) => seq > draft.after && (seq < first || seq > own));
     const foreign = [...others, ...refused].sort((a, b) => a.seq - b.seq);
-    return { ok: true, first, tail: this.tail, inbox: this.inbox, entries: foreign, parked, pause: this.pause };
+    return { ok: true, first, tail: this.tail, inbox: this.inbox, entries: foreign, released, pause: this.pause };
   }
 
   /** An event arrives. */
@@ -223,14 +228,14 @@ export class RunLedger {
     else this.#end(next, taken.value);
   }
 
-  #open({ address, type, name, durationMs, until }: OpenWait, ask: Ask | undefined): void {
+  #open({ address, type, name, durationMs, until }: OpenWait, callSite: CallSite | undefined): void {
     if (this.#has(address) || this.waits.some((wait) => wait.address === address)) return;
     const value = type === "event" && name !== undefined ? this.#take(name) : null;
     const deadline = durationMs === null ? (until ?? null) : this.#now() + durationMs;
     if (value === null) {
-      this.waits.push({ address, type, name, until: deadline, ask });
+      this.waits.push({ address, type, name, until: deadline, callSite });
     } else {
-      this.#record(address, value, ask);
+      this.#record(address, value, callSite);
       this.inbox += 1;
     }
   }
@@ -246,7 +251,7 @@ export class RunLedger {
 
   #end(wait: LedgerWait, value: Value): void {
     this.waits = this.waits.filter((other) => other !== wait);
-    this.#record(wait.address, value, wait.ask);
+    this.#record(wait.address, value, wait.callSite);
     if (this.status === "suspended") this.status = "queued";
   }
 
@@ -254,10 +259,10 @@ export class RunLedger {
     return this.entries.some((entry) => entry.address === address && entry.attempt === this.attempt);
   }
 
-  #record(address: string, value: Value, ask?: Ask, attempt = this.attempt): void {
+  #record(address: string, value: Value, callSite?: CallSite, attempt = this.attempt): void {
     const { runId, fence } = this;
     const entry = { runId, seq: this.tail + 1, address, attempt, at: this.#now(), fence, value };
-    this.entries.push(ask === undefined ? entry : { ...entry, ask });
+    this.entries.push(callSite === undefined ? entry : { ...entry, callSite });
   }
 
   #fixed(value: NewEntry["value"]): Value {

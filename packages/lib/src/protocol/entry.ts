@@ -4,12 +4,12 @@ import type { Address, Failure, Payload, RunId, Stall } from "./run.ts";
  * When a handler made a durable call, and which of the alike calls it is. Recorded with everything that a call leaves
  * in the journal, so that a replay gives each recorded value to the call that it belongs to.
  */
-export interface Ask {
+export interface CallSite {
   /**
    * The largest `seq` that had been delivered to the handler when it made the call; 0 when nothing had been. In a
    * report, `-n` stands for the `seq` of the report's own `n`-th entry, from 1: only the server knows it.
    */
-  askedAt: number;
+  madeAfter: number;
   /** The same for the same call on every replay, whatever the timing. At most 32 characters. */
   identity: string;
   /**
@@ -62,7 +62,7 @@ export type Value =
    * The handler gave up a wait, which it had asked for as `wait` says. At `<wait address>/withdrawn`; an event that the
    * wait had taken goes to another one.
    */
-  | { type: "withdrawn"; wait?: Ask }
+  | { type: "withdrawn"; wait?: CallSite }
   /** A child workflow was started. Its end is recorded at `<address>/result`. */
   | { type: "started"; runId: RunId }
   /** A wait's deadline passed; `early` when `wake` ended a sleep. */
@@ -94,7 +94,7 @@ export interface Entry {
   /** Epoch milliseconds by the worker's clock when the work began. */
   startedAt?: number;
   /** The durable call that this entry belongs to; absent for what came from outside and for exceptional transitions. */
-  ask?: Ask;
+  callSite?: CallSite;
   /** What was recorded. */
   value: Value;
 }
@@ -106,7 +106,7 @@ export interface NewEntry {
   /** Epoch milliseconds by the worker's clock when the work began. */
   startedAt?: number;
   /** The durable call that made it. */
-  ask?: Ask;
+  callSite?: CallSite;
   /** What is to be recorded. */
   value:
     | { type: "returned"; output?: Payload }
@@ -115,5 +115,5 @@ export interface NewEntry {
     | { type: "observed"; data: Payload }
     | { type: "asked" }
     | { type: "recalled"; seq: number }
-    | { type: "withdrawn"; wait?: Ask };
+    | { type: "withdrawn"; wait?: CallSite };
 }

@@ -1,5 +1,5 @@
 import type { ErrorCode } from "../error-codes/table.ts";
-import type { Ask, Entry, NewEntry } from "./entry.ts";
+import type { CallSite, Entry, NewEntry } from "./entry.ts";
 import type {
   Address,
   Build,
@@ -68,7 +68,7 @@ export interface Served {
 }
 
 /** What a worker says of itself with every claim and heartbeat. */
-export interface WorkerSign {
+export interface WorkerDescription {
   /** Made per process; owns leases. */
   session: string;
   /** The worker's id: a label for people. */
@@ -83,8 +83,8 @@ export interface WorkerSign {
   load?: WorkerLoad;
 }
 
-/** Asks for runs to execute. A claim of parked runs alone serves nothing. */
-export interface ClaimRequest extends WorkerSign {
+/** Asks for runs to execute. A claim of suspended runs alone serves nothing. */
+export interface ClaimRequest extends WorkerDescription {
   /** Made by the caller, new each time it asks. */
   claimId: string;
   /** Claims of the caller that got no answer, or that it aborted: what they took is this one's instead. At most 20. */
@@ -137,15 +137,15 @@ export interface ClaimedRun {
   origin: RunId;
   /** How many facts came from outside so far; the `seen` of the next report. */
   inbox: number;
-  /** True when `journal` holds only the entries after those this session had when the run was parked. */
-  hot: boolean;
-  /** Entries in order of `seq`: all of them, or with `hot` the new ones. */
+  /** True when `journal` holds only the entries after those this session had when the run was suspended. */
+  isCached: boolean;
+  /** Entries in order of `seq`: all of them, or with `isCached` the new ones. */
   journal: Entry[];
   /** Set when the journal is not complete: read the entries after this `seq` before executing. */
   journalCutAt?: number;
   /** True when the input is left out because the reply is full: read it before executing. */
   inputLeftOut?: boolean;
-  /** The waits that are open. Left out of a `hot` claim, whose session opened them itself. */
+  /** The waits that are open. Left out when `isCached`, whose session opened them itself. */
   waits: ClaimedWait[];
   /** Which code recorded the run last; absent before the first report. */
   build?: Build;
@@ -153,7 +153,7 @@ export interface ClaimedRun {
    * Leases of the run that ended without a report since the last one. With any, renew once before executing anything,
    * so that a crash is counted; with several, put no other run at stake beside it.
    */
-  lapses: number;
+  lostLeases: number;
   /** Epoch milliseconds by the server's clock when this was answered. */
   now: number;
 }
@@ -163,7 +163,7 @@ export interface ClaimedWait {
   /** The durable call that waits. */
   address: Address;
   /** When the handler made the call. Absent when that was not recorded. */
-  ask?: Ask;
+  callSite?: CallSite;
 }
 
 /** The runs that are the caller's by now; empty when the wait ran out. */
@@ -173,7 +173,7 @@ export interface ClaimReply {
   /** True when the reply is full: more runs may be queued for the caller. */
   more?: boolean;
   /** How long the claim was pending before it took them: their leases are no older. Milliseconds; absent, 0. */
-  takenAfterMs?: number;
+  pendingMs?: number;
   /** The `streams` of a `RenewReply`. */
   streams?: WakeUpStreams;
 }
@@ -196,7 +196,7 @@ export interface OpenWait {
   /** Epoch milliseconds by the database's clock; `durationMs` is null then. */
   until?: number;
   /** When the handler made the call. */
-  ask?: Ask;
+  callSite?: CallSite;
 }
 
 /** A child to start. Inherits shard and priority unless `spec` says otherwise. */
@@ -204,7 +204,7 @@ export interface ChildStart {
   /** The durable call that starts the child. */
   address: Address;
   /** When the handler made the call. */
-  ask?: Ask;
+  callSite?: CallSite;
   /** What to start. */
   spec: RunSpec;
 }
@@ -214,7 +214,7 @@ export type Next =
   /** It goes on here. */
   | { type: "continue" }
   /**
-   * All durable calls of the run wait for something from outside. The answer is `parked: false`, with the news, if
+   * All durable calls of the run wait for something from outside. The answer is `released: false`, with the news, if
    * something arrived meanwhile. `mayBeBusyMs`: how long the handler may go on by itself, in milliseconds, because it
    * may also await something that is not durable; absent: it cannot.
    */
@@ -279,8 +279,8 @@ export type ReportResult =
       entries: Entry[];
       /** Set when the reply is full: read the entries after this `seq` before using the answer. */
       entriesCutAt?: number;
-      /** True when the run left the worker's hands: parked, queued, stalled, paused or ended. */
-      parked: boolean;
+      /** True when the run left the worker's hands: suspended, queued, stalled, paused or ended. */
+      released: boolean;
       /** True when the run should be paused: start nothing, record what is in flight, release. */
       pause: boolean;
     }
@@ -295,7 +295,7 @@ export interface ReportReply {
 // renew
 
 /** One heartbeat for all runs that a worker holds. */
-export interface RenewRequest extends WorkerSign {
+export interface RenewRequest extends WorkerDescription {
   /** The runs that the worker holds, and the `fence` of each claim. */
   runs: Array<{ runId: RunId; fence: number }>;
   /** The session ends: its worker is no longer listed as live, and all runs that it holds are released at once. */
@@ -368,9 +368,9 @@ export interface SignalReply {
 /** One thing that a caller wants to hear of. */
 export type Watched =
   /** Answers with the run's view when its status is one of these, or final. */
-  | { type: "status"; runId: RunId; any: RunStatus[] }
+  | { type: "status"; runId: RunId; statuses: RunStatus[] }
   /** A worker's run: answers when entries arrived, a pause was asked for, or the run was lost. */
-  | { type: "news"; runId: RunId; fence: number; seen: number; after: number };
+  | { type: "changes"; runId: RunId; fence: number; seen: number; after: number };
 
 /** Things to wait for, at most `limits.watchedItems`. */
 export interface WatchRequest {
@@ -383,7 +383,7 @@ export interface WatchRequest {
 /** What there is to say of one watched thing. */
 export type WatchResult =
   | { type: "status"; run: RunView }
-  | { type: "news"; runId: RunId; inbox: number; entries: Entry[]; pause: boolean }
+  | { type: "changes"; runId: RunId; inbox: number; entries: Entry[]; pause: boolean }
   | { type: "lost"; runId: RunId; code: "FENCED" | "RUN_FINAL" | "RUN_NOT_FOUND"; status?: FinalStatus };
 
 /** Only those that have something to say; empty when the wait ran out. */

@@ -148,7 +148,7 @@ export interface RunSpec {
   onParentEnd?: OnParentEnd;
 }
 
-/** The wait or child that a parked run names. */
+/** The wait or child that a suspended run names. */
 export interface WaitView {
   /** What is waited for. */
   type: "sleep" | "event" | "child" | "retry";
@@ -196,7 +196,7 @@ export interface RunView {
   outcome?: Outcome;
   /** Why the run is stalled. Absent while it is not. */
   stall?: Stall;
-  /** What a parked run waits for, in the order it asked; at most 100. */
+  /** What a suspended run waits for, in the order it asked; at most 100. */
   waits: WaitView[];
   /** How many children it awaits. */
   awaitedChildren: number;

@@ -15,8 +15,8 @@ const signals: ReadonlyArray<[Signal, Scope]> = [
 ];
 
 const watches: ReadonlyArray<[Watched, Scope]> = [
-  [{ type: "status", runId, any: [] }, "runs:read"],
-  [{ type: "news", runId, fence: 1, seen: 0, after: 0 }, "workers:run"],
+  [{ type: "status", runId, statuses: [] }, "runs:read"],
+  [{ type: "changes", runId, fence: 1, seen: 0, after: 0 }, "workers:run"],
 ];
 
 const of = (...granted: Scope[]): ReadonlySet<Scope> => new Set(granted);

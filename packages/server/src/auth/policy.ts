@@ -62,7 +62,7 @@ function watchedScope(watched: Watched): Scope {
   switch (watched.type) {
     case "status":
       return "runs:read";
-    case "news":
+    case "changes":
       return "workers:run";
     default:
       return watched satisfies never;

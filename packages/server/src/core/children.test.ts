@@ -6,7 +6,7 @@ import { Story } from "../../test/story.ts";
 import type { Run, State, Taken } from "./run.ts";
 
 const spec = { id: uuid(2), name: "ship", versionId: "1", referenceId: "ref", inputHash: "h" };
-const start: ChildStart = { address: childAddress, ask: { askedAt: 0, identity: "a" }, spec };
+const start: ChildStart = { address: childAddress, callSite: { madeAfter: 0, identity: "a" }, spec };
 
 function starting(taken: readonly Taken[], starts: ChildStart[] = [start]): Story {
   const story = new Story().claim();
@@ -42,7 +42,7 @@ describe("the start of a child", () => {
   ])("%s throws at its address, which is news, and begins nothing", (_, taken, code) => {
     const story = starting(taken);
     expect(story.journal).toMatchObject([
-      { address: childAddress, ask: start.ask, value: { type: "threw", error: { code } } },
+      { address: childAddress, callSite: start.callSite, value: { type: "threw", error: { code } } },
     ]);
     expect(story.effects).toEqual([]);
     expect(story.run).toMatchObject({ children: 0, inbox: 1 });

@@ -60,8 +60,8 @@ function goOnWith(next: Draft, start: ChildStart, { id, state }: Holder, known: 
   }
 }
 
-function recordStart(next: Draft, { address, ask }: ChildStart, value: Entry["value"]): void {
-  record(next, address, value, ask === undefined ? {} : { ask });
+function recordStart(next: Draft, { address, callSite }: ChildStart, value: Entry["value"]): void {
+  record(next, address, value, callSite === undefined ? {} : { callSite });
 }
 
 function conflict({ spec: { id, name, referenceId } }: ChildStart, holder: Holder): Failure {

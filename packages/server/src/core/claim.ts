@@ -2,9 +2,9 @@
 
 import type { Address } from "@aikirun/lib/protocol";
 import { change, type Draft, decided, draft, enqueue, isFinal, record, refuse } from "./draft.ts";
-import type { Claim, Decision, Held, Moment, Parked, Run, Stall, State } from "./run.ts";
+import type { Claim, Decision, DecisionContext, Resumable, Run, Stall, State, Suspension } from "./run.ts";
 
-export function claim(run: Run, asked: Claim, moment: Moment): Decision {
+export function claim(run: Run, asked: Claim, moment: DecisionContext): Decision {
   const { state } = run;
   const { claimId, session, worker, leaseMs, build: id } = asked;
   if (!isToBeHad(state, asked)) {
@@ -25,7 +25,7 @@ export function claim(run: Run, asked: Claim, moment: Moment): Decision {
       leaseUntil,
       confirmed: false,
       pauseRequested: state.status === "running" && state.pauseRequested,
-      held: heldBy(state),
+      resumable: resumableOf(state),
       ...(id !== undefined && { holderCode: { id, after: run.tail } }),
     },
   });
@@ -34,7 +34,7 @@ export function claim(run: Run, asked: Claim, moment: Moment): Decision {
 
 function isToBeHad(state: State, { session, reclaim, repeats }: Claim): boolean {
   if (reclaim !== undefined) {
-    return isOwn(heldBy(state), session, reclaim);
+    return isOwn(resumableOf(state), session, reclaim);
   }
   if (repeats !== undefined) {
     const isOurs = state.status === "running" && state.session === session && repeats.includes(state.claimId);
@@ -48,7 +48,7 @@ function isToBeHad(state: State, { session, reclaim, repeats }: Claim): boolean 
 export function renew(
   run: Run,
   { session, fence, leaseMs }: { session: string; fence: number; leaseMs: number },
-  moment: Moment,
+  moment: DecisionContext,
 ): Decision {
   const { state } = run;
   if (isVoid(fence, moment) || !holds(run, session, fence) || state.status !== "running") {
@@ -59,8 +59,8 @@ export function renew(
   return decided(next);
 }
 
-/** No crash: what the session executed is for others at once. What it parked only needs a replay when it goes on. */
-export function leave(run: Run, { session }: { session: string }, moment: Moment): Decision {
+/** No crash: what the session executed is for others at once. What it suspended only needs a replay when it goes on. */
+export function leave(run: Run, { session }: { session: string }, moment: DecisionContext): Decision {
   const next = draft(run, moment);
   const { state } = run;
   if (state.status === "running") {
@@ -69,22 +69,22 @@ export function leave(run: Run, { session }: { session: string }, moment: Moment
     }
   } else if (state.status === "paused") {
     const { interrupted } = state;
-    if (heldBy(interrupted)?.session === session && "held" in interrupted) {
+    if (resumableOf(interrupted)?.session === session && "resumable" in interrupted) {
       change(next, { state: { ...state, interrupted: letGo(interrupted, moment) } });
     }
-  } else if (heldBy(state)?.session === session && "held" in state) {
+  } else if (resumableOf(state)?.session === session && "resumable" in state) {
     change(next, { state: letGo(state, moment) });
   }
   return decided(next);
 }
 
 /** The worker no longer has the run in memory. If the handler was suspended lately, the run is replayed at once. */
-function letGo<Some extends Pick<Parked, "held" | "checkWorkerAt" | "checkEveryMs">>(
+function letGo<Some extends Pick<Suspension, "resumable" | "checkWorkerAt" | "checkEveryMs">>(
   state: Some,
-  { now }: Moment,
+  { now }: DecisionContext,
 ): Some {
   const isFresh = state.checkWorkerAt !== undefined && state.checkEveryMs === undefined;
-  return { ...state, held: null, ...(isFresh ? { checkWorkerAt: now } : {}) };
+  return { ...state, resumable: null, ...(isFresh ? { checkWorkerAt: now } : {}) };
 }
 
 /** The session whose end sets the run free: it executes it, or suspended it and may still be busy with it in memory. */
@@ -93,7 +93,7 @@ export function holderOf(state: State): string | null {
     return state.session;
   }
   const mayBeBusy = "checkWorkerAt" in state && state.checkWorkerAt !== undefined && state.checkEveryMs === undefined;
-  return mayBeBusy ? (state.held?.session ?? null) : null;
+  return mayBeBusy ? (state.resumable?.session ?? null) : null;
 }
 
 /** R4. */
@@ -102,7 +102,7 @@ export function holds(run: Run, session: string, fence: number): boolean {
 }
 
 /** Whether claims that gave out this fence, or a later one, may have been lost. */
-export function isVoid(fence: number, { fenceFloor }: Moment): boolean {
+export function isVoid(fence: number, { fenceFloor }: DecisionContext): boolean {
   return fence <= fenceFloor;
 }
 
@@ -123,7 +123,7 @@ export function recover(next: Draft): void {
   const isLapse = !isVoid(next.run.fence, next.moment);
   const crashes = next.run.crashes + (confirmed && isLapse ? 1 : 0); // mutant: crash-count
   record(next, `recovered:#${next.run.fence}`, { type: "marked", mark: "recovered", crashes, confirmed });
-  change(next, { lapses: next.run.lapses + (isLapse ? 1 : 0) });
+  change(next, { lostLeases: next.run.lostLeases + (isLapse ? 1 : 0) });
   change(next, { crashes });
   // R9
   if (crashes > next.moment.settings.maxCrashes) {
@@ -157,12 +157,12 @@ function refused({ run }: Draft, why: Stall): { identity?: string; waits?: Addre
 export function handBack(next: Draft, pauseRequested: boolean): void {
   enqueue(next, null);
   if (pauseRequested) {
-    park(next, next.run.state);
+    setPaused(next, next.run.state);
   }
 }
 
 /** Turns the state that a run goes to into `paused`, to be restored by `resume`. */
-export function park(next: Draft, interrupted: State): void {
+export function setPaused(next: Draft, interrupted: State): void {
   if (isInterruptible(interrupted)) {
     next.effects.splice(0, next.effects.length, ...next.effects.filter(({ type }) => type !== "deliver"));
     record(next, `paused:#${next.run.fence}.${next.run.revision}`, { type: "marked", mark: "paused" });
@@ -174,10 +174,10 @@ function isInterruptible(state: State): state is Extract<State, { status: "pause
   return state.status !== "running" && state.status !== "paused" && state.status !== "stalled" && !isFinal(state);
 }
 
-function heldBy(state: State): Held | null {
-  return "held" in state && state.status !== "running" ? state.held : null;
+function resumableOf(state: State): Resumable | null {
+  return "resumable" in state && state.status !== "running" ? state.resumable : null;
 }
 
-function isOwn(held: Held | null, session: string, fence: number): boolean {
-  return held !== null && held.session === session && held.fence === fence;
+function isOwn(resumable: Resumable | null, session: string, fence: number): boolean {
+  return resumable !== null && resumable.session === session && resumable.fence === fence;
 }

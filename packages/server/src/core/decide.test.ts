@@ -3,14 +3,14 @@ import { runStatuses } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import { commands, decideAt, states, told } from "../../test/states.ts";
 
-const inHand = "running hot unconfirmed pausing";
-const parked = "sleeping awaiting_event awaiting_child_workflow awaiting_retry awaiting_task";
+const inHand = "running resumed unconfirmed pausing";
+const suspended = "sleeping awaiting_event awaiting_child_workflow awaiting_retry awaiting_task";
 const paused = "paused_scheduled paused_queued paused_sleeping paused_event paused_child paused_retry paused_task";
 const stalled = "crash_loop diverged";
 const final = "completed failed cancelled failed_children";
-const live = `scheduled queued ${inHand} ${parked} ${paused} ${stalled}`;
+const live = `scheduled queued ${inHand} ${suspended} ${paused} ${stalled}`;
 /** In nobody's hands, and not ended. */
-const free = `scheduled queued ${parked} ${paused} ${stalled}`;
+const free = `scheduled queued ${suspended} ${paused} ${stalled}`;
 
 /** What a report, or any other word of a worker, means to a run that the worker does not hold. */
 const notHeld = { FENCED: free, RUN_FINAL: final };
@@ -19,7 +19,7 @@ const notHeld = { FENCED: free, RUN_FINAL: final };
 const table: Record<string, Record<string, string>> = {
   tick: {
     "queued >deliver": "scheduled queued awaiting_retry",
-    "queued +recovered >deliver": "running hot unconfirmed",
+    "queued +recovered >deliver": "running resumed unconfirmed",
     "paused(queued) +recovered +paused": "pausing",
     "queued +elapsed >deliver": "sleeping awaiting_event awaiting_task",
     "failed >cancelChildren": "failed_children",
@@ -27,7 +27,7 @@ const table: Record<string, Record<string, string>> = {
   },
   claim: {
     "running unconfirmed": "queued",
-    ILLEGAL_STATE: `scheduled ${inHand} ${parked} ${paused} ${stalled} ${final}`,
+    ILLEGAL_STATE: `scheduled ${inHand} ${suspended} ${paused} ${stalled} ${final}`,
   },
   reclaim: {
     "running unconfirmed": "sleeping awaiting_event awaiting_child_workflow awaiting_task",
@@ -36,14 +36,14 @@ const table: Record<string, Record<string, string>> = {
   "reclaim by a stranger": { FENCED: `${live} ${final}` },
   "claim again": {
     "running unconfirmed": "unconfirmed",
-    ILLEGAL_STATE: `scheduled queued running hot pausing ${parked} ${paused} ${stalled} ${final}`,
+    ILLEGAL_STATE: `scheduled queued running resumed pausing ${suspended} ${paused} ${stalled} ${final}`,
   },
   "claim again by a stranger": { ILLEGAL_STATE: `${live} ${final}` },
   "claim again what another took": { ILLEGAL_STATE: `${live} ${final}` },
-  renew: { running: "running hot unconfirmed", "running pausing": "pausing", ...notHeld },
+  renew: { running: "running resumed unconfirmed", "running pausing": "pausing", ...notHeld },
   "renew by a ghost": { FENCED: live, RUN_FINAL: final },
   leave: {
-    "queued >deliver": "running hot unconfirmed",
+    "queued >deliver": "running resumed unconfirmed",
     "paused(queued) +paused": "pausing",
     sleeping: "sleeping",
     awaiting_event: "awaiting_event",
@@ -58,19 +58,23 @@ const table: Record<string, Record<string, string>> = {
   "leave of another session": { same: `${live} ${final}` },
   "report continue": { "same +returned": inHand, ...notHeld },
   "report continue by a ghost": { FENCED: live, RUN_FINAL: final },
-  "report suspend": { sleeping: "running hot unconfirmed", "paused(sleeping) +paused": "pausing", ...notHeld },
+  "report suspend": { sleeping: "running resumed unconfirmed", "paused(sleeping) +paused": "pausing", ...notHeld },
   "report suspend behind news": { "same +returned": inHand, ...notHeld },
   "report suspend on nothing": {
-    "queued >deliver": "hot",
+    "queued >deliver": "resumed",
     "stalled(idle) +stalled": "running unconfirmed pausing",
     ...notHeld,
   },
-  "report release": { "queued >deliver": "running hot unconfirmed", "paused(queued) +paused": "pausing", ...notHeld },
+  "report release": {
+    "queued >deliver": "running resumed unconfirmed",
+    "paused(queued) +paused": "pausing",
+    ...notHeld,
+  },
   "report stall": { "stalled(diverged) +stalled": inHand, ...notHeld },
   "report finish completed": { "completed +returned": inHand, ...notHeld },
   "report finish failed": { failed: inHand, ...notHeld },
   "report finish to retry": {
-    "awaiting_retry +attempt_failed": "running hot unconfirmed",
+    "awaiting_retry +attempt_failed": "running resumed unconfirmed",
     "paused(awaiting_retry) +attempt_failed +paused": "pausing",
     ...notHeld,
   },
@@ -78,7 +82,7 @@ const table: Record<string, Record<string, string>> = {
     "scheduled +arrived": "scheduled",
     "queued +arrived": "queued",
     "queued +arrived +received >deliver": "awaiting_event",
-    "running +arrived": "running hot",
+    "running +arrived": "running resumed",
     "running unconfirmed +arrived": "unconfirmed",
     "running pausing +arrived": "pausing",
     "sleeping +arrived": "sleeping",
@@ -98,7 +102,7 @@ const table: Record<string, Record<string, string>> = {
     "scheduled +returned": "scheduled",
     "queued +returned": "queued",
     "queued +returned >deliver": "awaiting_child_workflow",
-    "running +returned": "running hot",
+    "running +returned": "running resumed",
     "running unconfirmed +returned": "unconfirmed",
     "running pausing +returned": "pausing",
     "sleeping +returned": "sleeping",
@@ -123,7 +127,7 @@ const table: Record<string, Record<string, string>> = {
   pause: {
     "paused(scheduled) +pause_requested +paused": "scheduled",
     "paused(queued) +pause_requested +paused": "queued",
-    "running pausing +pause_requested": "running hot pausing",
+    "running pausing +pause_requested": "running resumed pausing",
     "running unconfirmed pausing +pause_requested": "unconfirmed",
     "paused(sleeping) +pause_requested +paused": "sleeping",
     "paused(awaiting_event) +pause_requested +paused": "awaiting_event",
@@ -141,7 +145,7 @@ const table: Record<string, Record<string, string>> = {
     "awaiting_event +resumed": "paused_event",
     "awaiting_child_workflow +resumed": "paused_child",
     "awaiting_retry +resumed": "paused_retry paused_task",
-    ILLEGAL_STATE: `scheduled queued running hot unconfirmed ${parked} ${stalled}`,
+    ILLEGAL_STATE: `scheduled queued running resumed unconfirmed ${suspended} ${stalled}`,
     RUN_FINAL: final,
   },
   wake: {

@@ -13,18 +13,18 @@
  *        (queued) <--+  |
  *                       +--> completed | failed | cancelled        (final: R2)
  *
- *   paused holds any of scheduled, queued and parked; stalled waits for retry or cancel. Both leave by command only.
+ *   paused holds any of scheduled, queued and suspended; stalled waits for retry or cancel. Both leave by command only.
  */
 
 import { claim, leave, renew } from "./claim.ts";
 import { isFinal } from "./draft.ts";
 import { receive } from "./receive.ts";
 import { report } from "./report.ts";
-import type { Command, Decision, Moment, Run } from "./run.ts";
+import type { Command, Decision, DecisionContext, Run } from "./run.ts";
 import { cancel, childless, orphan, pause, resume, retry, wake } from "./signals.ts";
 import { tick } from "./tick.ts";
 
-export function decide(run: Run, command: Command, moment: Moment): Decision {
+export function decide(run: Run, command: Command, moment: DecisionContext): Decision {
   switch (command.type) {
     case "tick":
       return tick(run, command.isHolderAlive ?? false, moment);

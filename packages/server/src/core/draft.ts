@@ -1,16 +1,16 @@
 /** A decision in the making: the run as it becomes, the facts to record, and what else must happen. */
 
 import type {
-  Ask,
   Build,
+  CallSite,
   Decision,
+  DecisionContext,
   Effect,
   Ended,
   Entry,
-  Held,
-  Moment,
   Outcome,
   Refusal,
+  Resumable,
   Run,
   State,
   Value,
@@ -19,7 +19,7 @@ import type {
 
 export interface Draft {
   readonly before: Run;
-  readonly moment: Moment;
+  readonly moment: DecisionContext;
   /** A copy of `before` that this decision alone writes to. */
   readonly run: Run;
   readonly entries: Entry[];
@@ -28,7 +28,7 @@ export interface Draft {
   touched: boolean;
 }
 
-export function draft(run: Run, moment: Moment): Draft {
+export function draft(run: Run, moment: DecisionContext): Draft {
   return { before: run, moment, run: { ...run }, entries: [], effects: [], touched: false };
 }
 
@@ -93,7 +93,7 @@ export interface Authorship {
   worker?: string | undefined;
   startedAt?: number | undefined;
   /** The durable call that the entry belongs to. */
-  ask?: Ask | undefined;
+  callSite?: CallSite | undefined;
   /** Arrivals and signals belong to no attempt: 0, so that a reference counts once for the whole run. */
   attempt?: 0;
 }
@@ -110,27 +110,27 @@ export function record(draft: Draft, address: string, value: Value, by: Authorsh
   if (by.startedAt !== undefined) {
     entry.startedAt = by.startedAt;
   }
-  if (by.ask !== undefined) {
-    entry.ask = by.ask;
+  if (by.callSite !== undefined) {
+    entry.callSite = by.callSite;
   }
   draft.entries.push(entry);
 }
 
 /** Records how a wait ended, as part of the durable call that opened it. */
-export function recordEnd(draft: Draft, { address, ask }: Pick<Wait, "address" | "ask">, value: Value): void {
-  record(draft, address, value, { ask });
+export function recordEnd(draft: Draft, { address, callSite }: Pick<Wait, "address" | "callSite">, value: Value): void {
+  record(draft, address, value, { callSite });
 }
 
-/** A fact came from outside: whoever parks without having seen it is told (R6). */
+/** A fact came from outside: whoever suspends without having seen it is told (R6). */
 export function arrive(draft: Draft): void {
   change(draft, { inbox: draft.run.inbox + 1 });
 }
 
-export function enqueue(draft: Draft, held: Held | null): void {
+export function enqueue(draft: Draft, resumable: Resumable | null): void {
   const { now, latest, settings } = draft.moment;
   const { timeoutAt, options } = draft.run;
   change(draft, {
-    state: { status: "queued", held, redeliveries: 0, redeliverAt: now + settings.redeliverMs },
+    state: { status: "queued", resumable, redeliveries: 0, redeliverAt: now + settings.redeliverMs },
     timeoutAt: timeoutAt ?? (options.timeoutMs === undefined ? null : latest + options.timeoutMs),
   });
   draft.effects.push({ type: "deliver", run: draft.run });

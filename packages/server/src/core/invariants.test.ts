@@ -229,8 +229,8 @@ describe("R5: who is neither paused, stalled nor final is due, or waits for what
   }
 });
 
-describe("R6: nobody parks on news", () => {
-  it("in every walk: who has parked had seen all that arrived", () => {
+describe("R6: a run is not suspended while an entry is unseen", () => {
+  it("in every walk: who has suspended had seen all that arrived", () => {
     always(({ before, after, command, decision }) => {
       const isParked = before.state.status === "running" && after.state.status !== "running" && !isFinal(after.state);
       if (decision.ok && command.type === "report" && command.report.next.type === "suspend" && isParked) {
@@ -239,7 +239,7 @@ describe("R6: nobody parks on news", () => {
     });
   });
 
-  it("a report that opens a wait for what has arrived already is not parked either", () => {
+  it("a report that opens a wait for what has arrived already is not suspended either", () => {
     const { run } = decideInTurn(aRun(running()), event("paid"));
     const parking = report(suspend, { seen: run.inbox, opens: [awaits("paid")] });
     const { run: after, entries } = accepted(decide(run, parking, at(now)));
@@ -247,7 +247,7 @@ describe("R6: nobody parks on news", () => {
     expect(kinds(entries)).toEqual(["received"]);
   });
 
-  it("a request to pause is news to a worker about to park", () => {
+  it("a request to pause is news to a worker about to suspend", () => {
     const { run } = decideInTurn(aRun(running()), { type: "pause", signalId: "s", known: [] });
     const { run: after } = accepted(decide(run, report(suspend, { opens: [sleeps(500)] }), at(now)));
     expect(after.state).toMatchObject({ status: "running", pauseRequested: true });
@@ -315,7 +315,7 @@ describe("R9: crash loops are bounded", () => {
     for (let lapse = 0; lapse < 10; lapse++) {
       run = crash(run, false);
     }
-    expect(run).toMatchObject({ crashes: 0, lapses: 10, state: { status: "queued" } });
+    expect(run).toMatchObject({ crashes: 0, lostLeases: 10, state: { status: "queued" } });
   });
 
   it("begins to count anew after an accepted report", () => {
@@ -323,7 +323,7 @@ describe("R9: crash loops are bounded", () => {
     const held = accepted(decide(crashed, claimed, at(now))).run;
     const reporting = report(go, { session: "session-2", fence: held.fence, entries: [returned("task:a#0")] });
     const { run } = accepted(decide(held, reporting, at(now)));
-    expect(run).toMatchObject({ crashes: 0, lapses: 0 });
+    expect(run).toMatchObject({ crashes: 0, lostLeases: 0 });
   });
 
   it("does not take a release for a sign of life", () => {
@@ -337,10 +337,10 @@ describe("R9: crash loops are bounded", () => {
       const held = accepted(decide(run, claimed, at(now))).run;
       return accepted(decide(held, report(suspend, { session: "session-2", fence: held.fence }), at(now))).run;
     };
-    const held = { session: "session-2", fence: 3, tail: 4, attempt: 1 };
-    const hot = aRun({ status: "queued", held, redeliveries: 0, redeliverAt: now + 1_000 });
-    const replayed = suspended(hot);
-    expect(replayed).toMatchObject({ crashes: 0, state: { status: "queued", held: null } });
+    const resumable = { session: "session-2", fence: 3, tail: 4, attempt: 1 };
+    const resumed = aRun({ status: "queued", resumable, redeliveries: 0, redeliverAt: now + 1_000 });
+    const replayed = suspended(resumed);
+    expect(replayed).toMatchObject({ crashes: 0, state: { status: "queued", resumable: null } });
     expect(suspended(replayed)).toMatchObject({ crashes: 0, state: { status: "stalled", reason: "idle", idleMs: 0 } });
   });
 });

@@ -3,10 +3,10 @@
 import { arrivalAddress, resultAddress } from "@aikirun/lib/internal";
 import { countArrival, receivedBy, takeWait } from "./bind.ts";
 import { arrive, change, type Draft, decided, draft, enqueue, isFinal, record, recordEnd, refuse } from "./draft.ts";
-import type { Arrival, Decision, Ended, Moment, Outline, Run, RunId, Value } from "./run.ts";
+import type { Arrival, Decision, DecisionContext, Ended, Outline, Run, RunId, Value } from "./run.ts";
 import { wholeOf } from "./unread.ts";
 
-export function receive(run: Run, arrival: Arrival, known: Outline[], moment: Moment): Decision {
+export function receive(run: Run, arrival: Arrival, known: Outline[], moment: DecisionContext): Decision {
   const next = draft(run, moment);
   if (known.length > 0) {
     return decided(next);
@@ -37,7 +37,7 @@ function receiveEvent(next: Draft, { name, data, referenceId, signalId }: Extrac
   const value = wait === null ? null : receivedBy(next, name);
   if (wait !== null && value !== null) {
     recordEnd(next, wait, value);
-    unpark(next);
+    queueSuspended(next);
   }
 }
 
@@ -48,22 +48,22 @@ function receiveChild(next: Draft, { address, outcome, runId, counted }: Extract
   const others = waits.filter((wait) => !(wait.type === "child" && wait.address.startsWith(`${address}/`)));
   change(next, { children: counted ? Math.max(0, children - 1) : children, waits: others });
   if (others.length < waits.length || ("children" in state && state.children > 0)) {
-    unpark(next);
+    queueSuspended(next);
   }
 }
 
-/** News for a parked run: it moves again. Any other state finds the entry when it is claimed or looks. */
-export function unpark(next: Draft): void {
+/** News for a suspended run: it moves again. Any other state finds the entry when it is claimed or looks. */
+export function queueSuspended(next: Draft): void {
   const { state } = next.run;
   switch (state.status) {
     case "sleeping":
     case "awaiting_event":
     case "awaiting_child_workflow":
-      enqueue(next, state.held);
+      enqueue(next, state.resumable);
       return;
     case "awaiting_retry":
       if (state.retryAt === null) {
-        enqueue(next, state.held);
+        enqueue(next, state.resumable);
       }
       return;
     case "scheduled":

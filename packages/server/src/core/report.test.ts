@@ -1,4 +1,4 @@
-import type { Ask, Entry, ReportedStall } from "@aikirun/lib/protocol";
+import type { CallSite, Entry, ReportedStall } from "@aikirun/lib/protocol";
 import { uuid } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
 import { at, childAddress, diverged, error, go, returned, suspend } from "../../test/runs.ts";
@@ -7,33 +7,39 @@ import { decide } from "./decide.ts";
 
 const minute = 60_000;
 
-function ask(askedAt: number, identity = "call"): Ask {
-  return { askedAt, identity };
+function callSite(madeAfter: number, identity = "call"): CallSite {
+  return { madeAfter, identity };
 }
 
-function sleeps(durationMs: number, asked: Ask) {
-  return { address: `sleep:#${asked.identity}`, type: "sleep", durationMs, ask: asked } as const;
+function sleeps(durationMs: number, asked: CallSite) {
+  return { address: `sleep:#${asked.identity}`, type: "sleep", durationMs, callSite: asked } as const;
 }
 
-function awaits(name: string, asked: Ask) {
-  return { address: `event:${name}#${asked.identity}`, type: "event", name, durationMs: null, ask: asked } as const;
+function awaits(name: string, asked: CallSite) {
+  return {
+    address: `event:${name}#${asked.identity}`,
+    type: "event",
+    name,
+    durationMs: null,
+    callSite: asked,
+  } as const;
 }
 
 /** The asks of a journal, by address. */
-function asks(journal: readonly Entry[]): Record<string, Ask | undefined> {
-  return Object.fromEntries(journal.map((entry) => [entry.address, entry.ask]));
+function asks(journal: readonly Entry[]): Record<string, CallSite | undefined> {
+  return Object.fromEntries(journal.map((entry) => [entry.address, entry.callSite]));
 }
 
 describe("the ask of a durable call", () => {
   it("stands on the entry of what the worker recorded", () => {
-    const asked = { askedAt: 0, identity: "a", branch: "b" };
-    const story = new Story().claim().record({ ...returned("task:a#0"), ask: asked });
+    const asked = { madeAfter: 0, identity: "a", branch: "b" };
+    const story = new Story().claim().record({ ...returned("task:a#0"), callSite: asked });
     expect(asks(story.journal)).toEqual({ "task:a#0": asked });
   });
 
   it("is left out where the worker gave none, and of arrivals and marks", () => {
     const story = new Story().send("paid").claim().record(returned("task:a#0")).signal("pause");
-    expect(story.journal.some((entry) => "ask" in entry)).toBe(false);
+    expect(story.journal.some((entry) => "callSite" in entry)).toBe(false);
   });
 
   it("that names an entry of its own report gets the seq that this entry is given", () => {
@@ -41,65 +47,72 @@ describe("the ask of a durable call", () => {
     const spec = { id: uuid(2), name: "ship", versionId: "1" };
     story.report(go, {
       entries: [
-        { ...returned("task:a#0"), ask: ask(2) },
-        { ...returned("task:b#0"), ask: ask(-1) },
+        { ...returned("task:a#0"), callSite: callSite(2) },
+        { ...returned("task:b#0"), callSite: callSite(-1) },
       ],
-      starts: [{ address: childAddress, ask: ask(-2, "child"), spec }],
-      opens: [sleeps(minute, ask(-2, "s")), sleeps(0, ask(-1, "t"))],
+      starts: [{ address: childAddress, callSite: callSite(-2, "child"), spec }],
+      opens: [sleeps(minute, callSite(-2, "s")), sleeps(0, callSite(-1, "t"))],
     });
-    expect(story.journal.slice(2).map(({ seq, ask: asked }) => [seq, asked?.askedAt])).toEqual([
+    expect(story.journal.slice(2).map(({ seq, callSite: asked }) => [seq, asked?.madeAfter])).toEqual([
       [3, 2],
       [4, 3],
       [5, 4],
       [6, 3],
     ]);
-    expect(story.run.waits).toMatchObject([{ address: "sleep:#s", ask: { askedAt: 4, identity: "s" } }]);
+    expect(story.run.waits).toMatchObject([{ address: "sleep:#s", callSite: { madeAfter: 4, identity: "s" } }]);
   });
 
   it.each([
-    ["entries", { entries: [{ ...returned("task:a#0"), ask: ask(-2) }] }],
-    ["opens", { opens: [sleeps(minute, ask(-1))] }],
-    ["starts", { starts: [{ address: childAddress, ask: ask(-1), spec: { id: "c", name: "c", versionId: "1" } }] }],
+    ["entries", { entries: [{ ...returned("task:a#0"), callSite: callSite(-2) }] }],
+    ["opens", { opens: [sleeps(minute, callSite(-1))] }],
+    [
+      "starts",
+      { starts: [{ address: childAddress, callSite: callSite(-1), spec: { id: "c", name: "c", versionId: "1" } }] },
+    ],
   ])("that names an entry which the report does not have is refused: %s", (_, more) => {
     const story = new Story().claim();
     expect(story.try(story.reporting(go, more))).toMatchObject({ ok: false, code: "BAD_REQUEST" });
   });
 
   it("stands on the entry that starts a child", () => {
-    const start = { address: childAddress, ask: ask(0, "c"), spec: { id: uuid(2), name: "ship", versionId: "1" } };
+    const start = {
+      address: childAddress,
+      callSite: callSite(0, "c"),
+      spec: { id: uuid(2), name: "ship", versionId: "1" },
+    };
     const story = new Story().claim().report(go, { starts: [start] });
-    expect(asks(story.journal)).toEqual({ [childAddress]: ask(0, "c") });
+    expect(asks(story.journal)).toEqual({ [childAddress]: callSite(0, "c") });
   });
 
   describe("of a wait stands on the entry that ends it", () => {
-    const opened = () => new Story().claim().open(sleeps(minute, ask(0, "s")), awaits("paid", ask(0, "e")));
+    const opened = () => new Story().claim().open(sleeps(minute, callSite(0, "s")), awaits("paid", callSite(0, "e")));
 
     it("when its deadline passes", () => {
-      expect(asks(opened().renew().pass(minute).journal)).toEqual({ "sleep:#s": ask(0, "s") });
+      expect(asks(opened().renew().pass(minute).journal)).toEqual({ "sleep:#s": callSite(0, "s") });
     });
 
     it("when it is woken early", () => {
-      expect(asks(opened().signal("wake").journal)).toMatchObject({ "sleep:#s": ask(0, "s") });
+      expect(asks(opened().signal("wake").journal)).toMatchObject({ "sleep:#s": callSite(0, "s") });
     });
 
     it("when its event arrives", () => {
       const { journal } = opened().send("paid", "1", "ref");
-      expect(asks(journal)).toEqual({ "arrival:paid:ref": undefined, "event:paid#e": ask(0, "e") });
+      expect(asks(journal)).toEqual({ "arrival:paid:ref": undefined, "event:paid#e": callSite(0, "e") });
     });
 
     it("when its event was there, or its deadline had passed, as it opened", () => {
       const story = new Story()
         .send("paid", "1", "ref")
         .claim()
-        .open(awaits("paid", ask(1, "e")), sleeps(0, ask(1, "s")));
-      expect(asks(story.journal)).toMatchObject({ "event:paid#e": ask(1, "e"), "sleep:#s": ask(1, "s") });
+        .open(awaits("paid", callSite(1, "e")), sleeps(0, callSite(1, "s")));
+      expect(asks(story.journal)).toMatchObject({ "event:paid#e": callSite(1, "e"), "sleep:#s": callSite(1, "s") });
     });
   });
 
   it("of a wait is fixed when the wait first opens", () => {
-    const story = new Story().claim().open(sleeps(minute, ask(0, "s")));
+    const story = new Story().claim().open(sleeps(minute, callSite(0, "s")));
     const [wait] = story.run.waits;
-    story.open({ ...sleeps(minute, ask(7, "other")), address: "sleep:#s" });
+    story.open({ ...sleeps(minute, callSite(7, "other")), address: "sleep:#s" });
     expect(story.run.waits).toEqual([wait]);
   });
 });
@@ -109,9 +122,9 @@ describe("facts of a handler's calls", () => {
     const story = new Story()
       .claim()
       .record(
-        { address: `${childAddress}/wait#0/ask`, ask: ask(0), value: { type: "asked" } },
-        { address: "task:a#0", ask: ask(0), value: { type: "recalled", seq: 1 } },
-        { address: "sleep:#0/withdrawn", ask: ask(0), value: { type: "withdrawn" } },
+        { address: `${childAddress}/wait#0/ask`, callSite: callSite(0), value: { type: "asked" } },
+        { address: "task:a#0", callSite: callSite(0), value: { type: "recalled", seq: 1 } },
+        { address: "sleep:#0/withdrawn", callSite: callSite(0), value: { type: "withdrawn" } },
       );
     expect(story.told).toEqual(["asked", "recalled", "withdrawn"]);
     expect(story.at("task:a#0")).toEqual({ type: "recalled", seq: 1 });
@@ -281,7 +294,7 @@ describe("a stall that a worker reports", () => {
     const mark = (story: Story) => story.journal.at(-1)?.value;
     const stalled = new Story()
       .claim()
-      .open(sleeps(minute, ask(0)))
+      .open(sleeps(minute, callSite(0)))
       .report({ type: "stall", stall: ambiguous });
     expect(mark(stalled)).toMatchObject({ identity: "i1", waits: ["sleep:#call"] });
     expect(mark(new Story().claim().report({ type: "stall", stall: ambiguous }))).not.toHaveProperty("waits");
@@ -297,7 +310,7 @@ describe("a stall that a worker reports", () => {
     expect(
       new Story()
         .claim()
-        .open(sleeps(minute, ask(0)))
+        .open(sleeps(minute, callSite(0)))
         .report(suspend).status,
     ).toBe("sleeping");
   });

@@ -1,10 +1,10 @@
 /** What a worker says of its run: facts to record, waits and children to open, and how it goes on. */
 
 import { awaitedResult, withdrawnAddress } from "@aikirun/lib/internal";
-import type { Address, Ask, Next, OpenWait, Report, ReportedStall } from "@aikirun/lib/protocol";
+import type { Address, CallSite, Next, OpenWait, Report, ReportedStall } from "@aikirun/lib/protocol";
 import { receivedBy } from "./bind.ts";
 import { startChildren } from "./children.ts";
-import { fenced, handBack, holds, isVoid, park, stall } from "./claim.ts";
+import { fenced, handBack, holds, isVoid, setPaused, stall } from "./claim.ts";
 import {
   type Authorship,
   arrive,
@@ -18,7 +18,17 @@ import {
   recordedBy,
   refuse,
 } from "./draft.ts";
-import type { Command, Decision, Held, Moment, Outline, ParkedStatus, Run, State, Value } from "./run.ts";
+import type {
+  Command,
+  Decision,
+  DecisionContext,
+  Outline,
+  Resumable,
+  Run,
+  State,
+  SuspendedStatus,
+  Value,
+} from "./run.ts";
 import { typeOf } from "./unread.ts";
 import { withdraw, withdrawnBy } from "./withdraw.ts";
 
@@ -27,7 +37,7 @@ type ReportCommand = Extract<Command, { type: "report" }>;
 /** Addresses of calls that the code never made again, and places of alike calls, that a stalled run keeps. */
 const keptInStall = 100;
 
-export function report(run: Run, command: ReportCommand, moment: Moment): Decision {
+export function report(run: Run, command: ReportCommand, moment: DecisionContext): Decision {
   const { report, session, worker } = command;
   const next = draft(run, moment);
   // mutant: same-report
@@ -78,28 +88,29 @@ function faultOf({ entries, opens, starts }: Report, facts: readonly Fact[]): st
   if (facts.length > 1 && new Set(facts.map(({ address }) => address)).size < facts.length) {
     return "Two facts of the report have one address; each is recorded at its own.";
   }
-  const isBeyond = ({ ask }: { ask?: Ask }) => ask !== undefined && -ask.askedAt > entries.length;
+  const isBeyond = ({ callSite }: { callSite?: CallSite }) =>
+    callSite !== undefined && -callSite.madeAfter > entries.length;
   return entries.some(isBeyond) || opens.some(isBeyond) || starts.some(isBeyond)
-    ? `A negative askedAt names an entry of the report, from -1 to -${entries.length}; it has no other.`
+    ? `A negative madeAfter names an entry of the report, from -1 to -${entries.length}; it has no other.`
     : null;
 }
 
-/** The report with every `askedAt` as a `seq`: its own first entry follows the `tail`. */
+/** The report with every `madeAfter` as a `seq`: its own first entry follows the `tail`. */
 function withSeqs(report: Report, tail: number): Report {
-  const resolved = <Item extends { ask?: Ask }>(item: Item): Item =>
-    item.ask === undefined || item.ask.askedAt >= 0
+  const resolved = <Item extends { callSite?: CallSite }>(item: Item): Item =>
+    item.callSite === undefined || item.callSite.madeAfter >= 0
       ? item
-      : { ...item, ask: { ...item.ask, askedAt: tail - item.ask.askedAt } };
+      : { ...item, callSite: { ...item.callSite, madeAfter: tail - item.callSite.madeAfter } };
   const { entries, opens, starts } = report;
-  const isRelative = ({ ask }: { ask?: Ask }) => ask !== undefined && ask.askedAt < 0;
+  const isRelative = ({ callSite }: { callSite?: CallSite }) => callSite !== undefined && callSite.madeAfter < 0;
   return entries.some(isRelative) || opens.some(isRelative) || starts.some(isRelative)
     ? { ...report, entries: entries.map(resolved), opens: opens.map(resolved), starts: starts.map(resolved) }
     : report;
 }
 
 function recordFacts(next: Draft, { entries }: Report, worker: string): void {
-  for (const { address, value, startedAt, ask } of entries) {
-    const by: Authorship = { worker, startedAt, ask };
+  for (const { address, value, startedAt, callSite } of entries) {
+    const by: Authorship = { worker, startedAt, callSite };
     if (value.type === "retrying") {
       const { error, retryInMs } = value;
       record(next, address, { type: "retrying", error, retryAt: next.moment.latest + retryInMs }, by);
@@ -140,7 +151,7 @@ function openWaits(next: Draft, { opens }: Report, isOver: (wait: OpenWait) => b
   const waits = [...next.run.waits];
   const open = new Set(waits.map(({ address }) => address));
   for (const opened of opens) {
-    const { address, type, name, ask } = opened;
+    const { address, type, name, callSite } = opened;
     if (open.has(address) || isOver(opened)) {
       continue;
     }
@@ -156,7 +167,7 @@ function openWaits(next: Draft, { opens }: Report, isOver: (wait: OpenWait) => b
         type,
         until,
         ...(name === undefined ? {} : { name }),
-        ...(ask === undefined ? {} : { ask }),
+        ...(callSite === undefined ? {} : { callSite }),
       });
     }
   }
@@ -186,10 +197,10 @@ function isEnded({ address, type }: OpenWait, known: ReadonlyMap<Address, Outlin
 
 /** R9: a report shows that the worker lives. A row that is written anyway also confirms the lease. */
 function settleCounts(next: Draft, report: Report): void {
-  const { crashes, lapses } = next.run;
+  const { crashes, lostLeases } = next.run;
   // mutant: crash-reset
-  if (report.next.type !== "release" && (crashes > 0 || lapses > 0)) {
-    change(next, { crashes: 0, lapses: 0 });
+  if (report.next.type !== "release" && (crashes > 0 || lostLeases > 0)) {
+    change(next, { crashes: 0, lostLeases: 0 });
   }
 }
 
@@ -293,25 +304,26 @@ function suspend(
     suspendOnNothing(next, run.state);
     return;
   }
-  const held: Held = { session, fence: run.fence, tail: run.tail, attempt: run.attempt };
+  const resumable: Resumable = { session, fence: run.fence, tail: run.tail, attempt: run.attempt };
   const status = parkedStatus(run, children);
   const { latest, settings } = next.moment;
   // A worker that counts as alive at that time has given a sign after the last moment at which the handler could move.
   const checkWorkerAt = latest + mayBeBusyMs + Math.max(settings.aliveMs, leaseMs);
-  const parked = { held, children, ...(mayBeBusyMs > 0 ? { checkWorkerAt } : {}) };
-  const state: State = status === "awaiting_retry" ? { status, retryAt: null, ...parked } : { status, ...parked };
+  const suspension = { resumable, children, ...(mayBeBusyMs > 0 ? { checkWorkerAt } : {}) };
+  const state: State =
+    status === "awaiting_retry" ? { status, retryAt: null, ...suspension } : { status, ...suspension };
   change(next, { state });
   if (pauseRequested) {
-    park(next, state);
+    setPaused(next, state);
   }
 }
 
 /**
- * R5: parked, it would wait for nothing, for ever. A worker that went on from its memory may not agree with the record,
- * so the run is replayed; after a replay it is the handler that awaits nothing durable.
+ * R5: once suspended, the run would wait for nothing, for ever. A worker that resumed it from its cache may not agree
+ * with the journal, so the run is replayed; after a replay it is the handler that awaits nothing durable.
  */
-function suspendOnNothing(next: Draft, { held, pauseRequested }: Extract<State, { status: "running" }>): void {
-  if (held === null) {
+function suspendOnNothing(next: Draft, { resumable, pauseRequested }: Extract<State, { status: "running" }>): void {
+  if (resumable === null) {
     stall(next, { reason: "idle", idleMs: 0 });
   } else {
     handBack(next, pauseRequested);
@@ -319,7 +331,7 @@ function suspendOnNothing(next: Draft, { held, pauseRequested }: Extract<State, 
 }
 
 /** Event before child before sleep before the retry of a task. */
-function parkedStatus({ waits }: Run, children: number): ParkedStatus {
+function parkedStatus({ waits }: Run, children: number): SuspendedStatus {
   const types = new Set(waits.map(({ type }) => type));
   if (types.has("event")) {
     return "awaiting_event";
@@ -340,9 +352,9 @@ function finish(next: Draft, outcome: Extract<Next, { type: "finish" }>["outcome
   const retryAt = next.moment.latest + retryInMs;
   record(next, `attempt:#${attempt}`, { type: "marked", mark: "attempt_failed", error, retryAt });
   // A new attempt opens its own waits: none of the old one may take an event from it.
-  const state: State = { status: "awaiting_retry", retryAt, held: null, children: 0 };
+  const state: State = { status: "awaiting_retry", retryAt, resumable: null, children: 0 };
   change(next, { attempt: attempt + 1, lastError: error, waits: [], state }); // mutant: retry-closes-waits
   if (pauseRequested) {
-    park(next, state);
+    setPaused(next, state);
   }
 }

@@ -10,7 +10,7 @@
  *  R5  A run that is neither paused, stalled nor final has a `dueAt`, or waits without deadline for something that,
  *      when received, queues it. While the handler of a suspended run may still be busy with something that is not
  *      durable, the run also has a `checkWorkerAt`.
- *  R6  Nobody parks on news.
+ *  R6  A run is not suspended while an entry is there that its worker has not seen.
  *  R7  Hints carry nothing that storage lacks.
  *  R8  `decide` is pure, so a failed commit may be retried by deciding again.
  *  R9  Crash loops are bounded: leases that end without a report are counted; past the limit the run is stalled.
@@ -18,8 +18,8 @@
 
 import type {
   Address,
-  Ask,
   Build,
+  CallSite,
   Entry,
   Mark,
   Outcome,
@@ -39,20 +39,20 @@ export interface Wait {
   /** Epoch milliseconds; null waits without deadline. */
   until: number | null;
   /** The durable call that opened it; the entry that ends the wait carries it too. */
-  ask?: Ask;
+  callSite?: CallSite;
 }
 
 /** What a worker had of a run when it let go: lets the same session go on without replay. */
-export interface Held {
+export interface Resumable {
   session: string;
   fence: number;
   tail: number;
   attempt: number;
 }
 
-export interface Parked {
-  /** Present when the run may be resumed hot. */
-  held: Held | null;
+export interface Suspension {
+  /** Present when the run may be resumed isCached. */
+  resumable: Resumable | null;
   /** How many children the handler awaits. */
   children: number;
   /**
@@ -68,7 +68,7 @@ export interface Parked {
 export type State =
   | { status: "scheduled"; at: number }
   /** Hinted again at `redeliverAt`, ever more rarely, until somebody claims it. */
-  | { status: "queued"; held: Held | null; redeliveries: number; redeliverAt: number }
+  | { status: "queued"; resumable: Resumable | null; redeliveries: number; redeliverAt: number }
   | {
       status: "running";
       session: string;
@@ -80,7 +80,7 @@ export type State =
       confirmed: boolean;
       pauseRequested: boolean;
       /** What the holder had of the run when it was handed out: it gets what came since. Null: all of it. */
-      held: Held | null;
+      resumable: Resumable | null;
       /**
        * The code that the holder executes, as its claim named it, and the last `seq` that it has not recorded. Absent
        * when the claim named none.
@@ -89,9 +89,9 @@ export type State =
       /** The recorded call that the holder's replay waits for, and since when. Epoch milliseconds. */
       expecting?: { call: Address; since: number };
     }
-  | ({ status: "sleeping" | "awaiting_event" | "awaiting_child_workflow" } & Parked)
+  | ({ status: "sleeping" | "awaiting_event" | "awaiting_child_workflow" } & Suspension)
   /** A workflow-level retry (`retryAt` set), or only retries of tasks are waited for. */
-  | ({ status: "awaiting_retry"; retryAt: number | null } & Parked)
+  | ({ status: "awaiting_retry"; retryAt: number | null } & Suspension)
   /** `inbox` is the count when it was interrupted: news meanwhile queues it on resume. */
   | { status: "paused"; interrupted: Interrupted; inbox: number }
   | ({ status: "stalled" } & Stall)
@@ -120,9 +120,9 @@ export interface UnreadValue {
   readonly bytes: number;
 }
 
-export type Interrupted = Extract<State, { status: "scheduled" | "queued" | ParkedStatus }>;
+export type Interrupted = Extract<State, { status: "scheduled" | "queued" | SuspendedStatus }>;
 
-export type ParkedStatus = "sleeping" | "awaiting_event" | "awaiting_child_workflow" | "awaiting_retry";
+export type SuspendedStatus = "sleeping" | "awaiting_event" | "awaiting_child_workflow" | "awaiting_retry";
 
 /** Arrivals of one event name. Unbound are those from `taken` on, and before them the `returned` ones. */
 export interface Arrivals {
@@ -181,7 +181,7 @@ export interface Run {
   build: Build | null;
   /** Leases that ended without a report since the last one; unconfirmed ones are counted apart. */
   crashes: number;
-  lapses: number;
+  lostLeases: number;
   /** Children that end with this run; 0 spares the query. */
   children: number;
   /** The last report that changed the row, so that its repeat gets the same answer. */
@@ -231,7 +231,7 @@ export interface Claim {
   session: string;
   worker: string;
   leaseMs: number;
-  /** Set when the caller reclaims a run that it parked: the fence under which it did. */
+  /** Set when the caller reclaims a run that it suspended: the fence under which it did. */
   reclaim?: number;
   /** Set for a run that one of these claims may have taken, whose answer the caller never got. */
   repeats?: readonly string[];
@@ -251,7 +251,7 @@ export type Effect =
   | { type: "deliver"; run: Run };
 
 /** Everything a decision may know besides the run. */
-export interface Moment {
+export interface DecisionContext {
   /** Epoch milliseconds, by the database's clock; it may be behind that one, never ahead: no timer is early. */
   now: number;
   /** What the database's clock says at most: from here on run leases, which are never shorter, and deadlines. */
@@ -300,4 +300,4 @@ export interface Refusal {
 /** The row is left alone when `run.revision` is the one decided upon; `run.tail` counts the entries even then. */
 export type Decision = { ok: true; run: Run; entries: Entry[]; effects: Effect[] } | Refusal;
 
-export type { Address, Ask, Build, Entry, Mark, Outcome, Payload, Report, RunId, Stall, Value };
+export type { Address, Build, CallSite, Entry, Mark, Outcome, Payload, Report, RunId, Stall, Value };

@@ -31,10 +31,10 @@ describe("an event", () => {
   it("that arrives before its wait is kept, and taken in the decision that opens the wait", () => {
     const story = new Story().send("paid", "1").send("paid", "2").claim();
     const tail = story.run.tail;
-    story.park(awaits("paid", 0));
+    story.suspend(awaits("paid", 0));
     expect(story.journal.slice(tail)).toMatchObject([{ value: { type: "received", nth: 0 } }]);
     expect(story.status).toBe("running");
-    story.park(awaits("paid", 1));
+    story.suspend(awaits("paid", 1));
     expect(story.at("event:paid#1")).toMatchObject({ nth: 1 });
   });
 
@@ -45,7 +45,7 @@ describe("an event", () => {
   });
 
   it("of another name neither ends the wait nor queues the run", () => {
-    const story = new Story().claim().park(awaits("paid"));
+    const story = new Story().claim().suspend(awaits("paid"));
     expect(story.send("refused").status).toBe("awaiting_event");
     expect(story.run.waits).toHaveLength(1);
   });
@@ -58,15 +58,15 @@ describe("an event", () => {
   it("that comes too late waits for the next wait of its name", () => {
     const story = new Story()
       .claim()
-      .park(awaits("paid", 0, minute))
+      .suspend(awaits("paid", 0, minute))
       .pass(minute);
     expect(story.at("event:paid#0")).toEqual({ type: "elapsed" });
-    story.send("paid").claim().park(awaits("paid", 1));
+    story.send("paid").claim().suspend(awaits("paid", 1));
     expect(story.at("event:paid#1")).toMatchObject({ type: "received", nth: 0 });
   });
 
   it("that is unbound when the deadline passes is what the wait gets", () => {
-    const story = new Story().claim().park(awaits("paid", 0, minute));
+    const story = new Story().claim().suspend(awaits("paid", 0, minute));
     story.run = { ...story.run, events: new Map([["paid", { arrived: 1, taken: 0 }]]) };
     story.pass(minute);
     expect(story.at("event:paid#0")).toMatchObject({ type: "received", nth: 0 });
@@ -100,14 +100,14 @@ describe("a deadline", () => {
       .open(sleeps(3 * minute))
       .pass(2 * minute);
     expect(story.told).toContain("recovered");
-    story.claim("session-2").park(sleeps(3 * minute));
+    story.claim("session-2").suspend(sleeps(3 * minute));
     expect(story.dueAt).toBe(3 * minute);
   });
 
   it("survives a pause, and one that passed meanwhile is told after resume", () => {
     const story = new Story()
       .claim()
-      .park(sleeps(minute))
+      .suspend(sleeps(minute))
       .signal("pause")
       .pass(2 * minute);
     expect(story).toMatchObject({ status: "paused", dueAt: null });
@@ -117,9 +117,9 @@ describe("a deadline", () => {
   });
 
   it("survives the event of a sibling", () => {
-    const story = new Story().claim().park(sleeps(minute), awaits("paid")).pass(10_000).send("paid");
+    const story = new Story().claim().suspend(sleeps(minute), awaits("paid")).pass(10_000).send("paid");
     expect(story.status).toBe("queued");
-    expect(story.claim().park(sleeps(minute)).dueAt).toBe(minute);
+    expect(story.claim().suspend(sleeps(minute)).dueAt).toBe(minute);
   });
 
   it("of a running run is an entry and news, never a takeover", () => {
@@ -131,19 +131,19 @@ describe("a deadline", () => {
   it("is never early", () => {
     const story = new Story()
       .claim()
-      .park(sleeps(minute))
+      .suspend(sleeps(minute))
       .pass(minute - 1);
     expect(story.try({ type: "tick" })).toMatchObject({ ok: false, code: "NOT_DUE" });
     expect(story.status).toBe("sleeping");
   });
 
   it("of nothing has passed at once", () => {
-    const story = new Story().claim().park(sleeps(0));
+    const story = new Story().claim().suspend(sleeps(0));
     expect(story).toMatchObject({ status: "running", told: ["elapsed"] });
   });
 
   it("of several ends those that have passed, in their order, and leaves the others open", () => {
-    const story = new Story().claim().park(sleeps(300, 0), sleeps(100, 1), sleeps(minute, 2));
+    const story = new Story().claim().suspend(sleeps(300, 0), sleeps(100, 1), sleeps(minute, 2));
     story.clock += 300;
     story.do({ type: "tick" });
     expect(story.journal.map(({ address }) => address)).toEqual(["sleep:#1", "sleep:#0"]);
@@ -151,7 +151,7 @@ describe("a deadline", () => {
   });
 });
 
-describe("a parked run", () => {
+describe("a suspended run", () => {
   it.each([
     [
       "an event before all else",
@@ -168,58 +168,61 @@ describe("a parked run", () => {
     expect(story.status).toBe(status);
   });
 
-  it("may be resumed hot by who parked it, from where it parked", () => {
-    const story = new Story().claim().park(awaits("paid")).send("paid").claim();
-    expect(story.run.state).toMatchObject({ held: { session: "session-1", fence: 1, tail: 0 } });
+  it("may be resumed without a replay by the session that suspended it", () => {
+    const story = new Story().claim().suspend(awaits("paid")).send("paid").claim();
+    expect(story.run.state).toMatchObject({ resumable: { session: "session-1", fence: 1, tail: 0 } });
     expect(story.run.fence).toBe(2);
   });
 
-  it("is not resumed hot after somebody else held it", () => {
-    const story = new Story().claim().park(awaits("paid")).send("paid").claim("session-2").pass(10_000).claim();
-    expect(story.run.state).toMatchObject({ session: "session-1", held: null });
+  it("is replayed after another session has held it", () => {
+    const story = new Story().claim().suspend(awaits("paid")).send("paid").claim("session-2").pass(10_000).claim();
+    expect(story.run.state).toMatchObject({ session: "session-1", resumable: null });
   });
 
   it("that is reclaimed by its own worker keeps its waits", () => {
-    const story = new Story().claim().park(sleeps(minute));
+    const story = new Story().claim().suspend(sleeps(minute));
     const claim = { claimId: "c", session: "session-1", worker: "w", leaseMs: 90_000, reclaim: 1 };
     story.do({ type: "claim", claim });
     expect(story).toMatchObject({ status: "running", run: { fence: 2, waits: [{ address: "sleep:#0" }] } });
   });
 });
 
-describe("a parked run whose handler may go on by itself", () => {
-  const parked = (...opens: OpenWait[]) =>
+describe("a suspended run whose handler may go on by itself", () => {
+  const suspended = (...opens: OpenWait[]) =>
     new Story().claim().report({ type: "suspend", children: 0, mayBeBusyMs: 300_000 }, { opens });
   const settles = 300_000 + settings.aliveMs;
 
   it("is queued again, to be replayed, when its worker is gone by then", () => {
-    const story = parked(awaits("paid"));
+    const story = suspended(awaits("paid"));
     expect(story).toMatchObject({ status: "awaiting_event", dueAt: settles });
     story.clock = settles;
-    expect(story.do({ type: "tick", isHolderAlive: false }).run.state).toMatchObject({ status: "queued", held: null });
+    expect(story.do({ type: "tick", isHolderAlive: false }).run.state).toMatchObject({
+      status: "queued",
+      resumable: null,
+    });
     expect(story.run).toMatchObject({ crashes: 0, waits: [{ name: "paid" }] });
   });
 
   it("stays suspended while its worker is alive, and the time between two checks doubles", () => {
-    const story = parked(awaits("paid"));
+    const story = suspended(awaits("paid"));
     let every = 10 * settings.aliveMs;
     for (let looks = 0; looks < 3; looks++, every *= 2) {
       story.clock = story.dueAt ?? 0;
       story.do({ type: "tick", isHolderAlive: true });
       expect(story).toMatchObject({ status: "awaiting_event", dueAt: story.clock + every });
     }
-    expect(story.send("paid").claim().run.state).toMatchObject({ held: { session: "session-1" } });
+    expect(story.send("paid").claim().run.state).toMatchObject({ resumable: { session: "session-1" } });
   });
 
   it("is queued at the next check when its worker was found alive once and has left since", () => {
-    const story = parked(awaits("paid"));
+    const story = suspended(awaits("paid"));
     story.clock = settles;
     story.do({ type: "tick", isHolderAlive: true });
     const { dueAt } = story;
     story.do({ type: "leave", session: "session-1" });
     expect(story).toMatchObject({ status: "awaiting_event", dueAt });
     story.clock = dueAt ?? 0;
-    expect(story.do({ type: "tick" }).run.state).toMatchObject({ status: "queued", held: null });
+    expect(story.do({ type: "tick" }).run.state).toMatchObject({ status: "queued", resumable: null });
   });
 
   it("is looked at later when its worker's lease is longer", () => {
@@ -233,13 +236,16 @@ describe("a parked run whose handler may go on by itself", () => {
     ["a sleep", sleeps(1_000)],
     ["the retry of a task", retries(1_000)],
   ])("goes on as always when %s ends before", (_, open) => {
-    expect(parked(open).pass(1_000).run.state).toMatchObject({ status: "queued", held: { session: "session-1" } });
+    expect(suspended(open).pass(1_000).run.state).toMatchObject({
+      status: "queued",
+      resumable: { session: "session-1" },
+    });
   });
 
   it("is replayed soon after a pause, for its worker may have wanted it back meanwhile", () => {
-    const story = parked(awaits("paid")).signal("pause").pass(1_000).signal("resume");
+    const story = suspended(awaits("paid")).signal("pause").pass(1_000).signal("resume");
     expect(story).toMatchObject({ status: "awaiting_event", dueAt: 1_000 + settings.aliveMs });
-    expect(story.pass(settings.aliveMs).run.state).toMatchObject({ status: "queued", held: null });
+    expect(story.pass(settings.aliveMs).run.state).toMatchObject({ status: "queued", resumable: null });
   });
 
   it("is not looked at before a server that has just begun may have heard of its worker", () => {
@@ -252,9 +258,9 @@ describe("a parked run whose handler may go on by itself", () => {
   });
 
   it("is due at once when its session leaves", () => {
-    const story = parked(awaits("paid")).do({ type: "leave", session: "session-1" });
+    const story = suspended(awaits("paid")).do({ type: "leave", session: "session-1" });
     expect(story).toMatchObject({ status: "awaiting_event", dueAt: 0 });
-    expect(story.pass(1).run.state).toMatchObject({ status: "queued", held: null });
+    expect(story.pass(1).run.state).toMatchObject({ status: "queued", resumable: null });
   });
 });
 
@@ -267,8 +273,8 @@ describe("pause", () => {
     expect(story.signal("resume").status).toBe("queued");
   });
 
-  it("of a run that parks meanwhile holds what it parked as", () => {
-    const story = new Story().claim().signal("pause").park(sleeps(minute));
+  it("of a run that suspends meanwhile holds what it suspended as", () => {
+    const story = new Story().claim().signal("pause").suspend(sleeps(minute));
     expect(story.run.state).toMatchObject({ status: "paused", interrupted: { status: "sleeping" } });
     expect(story.signal("resume")).toMatchObject({ status: "sleeping", dueAt: minute });
   });
@@ -292,7 +298,7 @@ describe("pause", () => {
   });
 
   it("keeps what arrives, which queues the run on resume", () => {
-    const story = new Story().claim().park(awaits("paid")).signal("pause").send("paid");
+    const story = new Story().claim().suspend(awaits("paid")).signal("pause").send("paid");
     expect(story.status).toBe("paused");
     expect(story.signal("resume").status).toBe("queued");
   });
@@ -326,7 +332,7 @@ describe("wake", () => {
   it("ends every open sleep early, and nothing else", () => {
     const story = new Story()
       .claim()
-      .park(sleeps(minute, 0), sleeps(2 * minute, 1), awaits("paid"))
+      .suspend(sleeps(minute, 0), sleeps(2 * minute, 1), awaits("paid"))
       .signal("wake");
     expect(story.status).toBe("queued");
     expect([story.at("sleep:#0"), story.at("sleep:#1")]).toEqual(Array(2).fill({ type: "elapsed", early: true }));
@@ -339,7 +345,7 @@ describe("wake", () => {
   });
 
   it("leaves no mark where it is refused", () => {
-    const story = new Story().claim().park(awaits("paid"));
+    const story = new Story().claim().suspend(awaits("paid"));
     expect(story.try({ type: "wake", signalId: "s", known: [] })).toMatchObject({ code: "ILLEGAL_STATE" });
     expect(story.told).toEqual([]);
   });
@@ -379,17 +385,17 @@ describe("retry", () => {
 
   it("of a stalled run queues the same run, with no crash counted", () => {
     const story = new Story().claim().report({ type: "stall", stall: diverged }).retry();
-    expect(story).toMatchObject({ status: "queued", run: { id: uuid(1), crashes: 0, lapses: 0, attempt: 1 } });
+    expect(story).toMatchObject({ status: "queued", run: { id: uuid(1), crashes: 0, lostLeases: 0, attempt: 1 } });
   });
 
-  it("of a run between attempts begins the next at once, never hot", () => {
+  it("of a run between attempts begins the next at once, and is replayed", () => {
     const failing = { type: "finish", outcome: { status: "failed", error, retryInMs: minute } } as const;
     const story = new Story().claim().report(failing).retry();
-    expect(story.run).toMatchObject({ attempt: 2, state: { status: "queued", held: null } });
+    expect(story.run).toMatchObject({ attempt: 2, state: { status: "queued", resumable: null } });
   });
 
   it("of a run between the tries of a task ends that wait", () => {
-    const story = new Story().claim().park(retries(minute)).retry();
+    const story = new Story().claim().suspend(retries(minute)).retry();
     expect(story.status).toBe("queued");
     expect(story.at("task:t#0/1/retry")).toEqual({ type: "elapsed", early: true });
   });
@@ -430,13 +436,13 @@ describe("a child", () => {
     expect(story.run.children).toBe(0);
   });
 
-  it("that ends leaves a parent parked that waits for something else", () => {
-    const story = start(new Story().claim()).park(awaits("paid")).do(childEnded());
+  it("that ends leaves a parent suspended that waits for something else", () => {
+    const story = start(new Story().claim()).suspend(awaits("paid")).do(childEnded());
     expect(story.status).toBe("awaiting_event");
   });
 
   it("that ends ends the waits for it", () => {
-    const story = start(new Story().claim()).park(awaitsChild(minute)).do(childEnded());
+    const story = start(new Story().claim()).suspend(awaitsChild(minute)).do(childEnded());
     expect(story).toMatchObject({ status: "queued", run: { waits: [] } });
   });
 
@@ -493,7 +499,7 @@ describe("the timeout of a run", () => {
     story
       .pass(minute)
       .claim()
-      .park(awaits("paid"))
+      .suspend(awaits("paid"))
       .pass(minute - 1);
     expect(story.status).toBe("awaiting_event");
     expect(story.pass(1)).toMatchObject({ status: "failed", run: { state: { error: { code: "RUN_TIMED_OUT" } } } });
@@ -516,7 +522,7 @@ describe("a lease", () => {
     const story = new Story().claim();
     expect(story.dueAt).toBe(settings.unconfirmedLeaseMs);
     story.pass(settings.unconfirmedLeaseMs);
-    expect(story.run).toMatchObject({ crashes: 0, lapses: 1 });
+    expect(story.run).toMatchObject({ crashes: 0, lostLeases: 1 });
     expect(story.journal).toMatchObject([{ value: { mark: "recovered", confirmed: false } }]);
   });
 
@@ -570,7 +576,7 @@ describe("a repeated report", () => {
 describe("too many waits at once", () => {
   it("end the run by name: refused, the report would only come back", () => {
     const opens = Array.from({ length: settings.maxOpenWaits + 1 }, (_, ordinal) => sleeps(minute, ordinal));
-    const story = new Story().claim().park(...opens);
+    const story = new Story().claim().suspend(...opens);
     expect(story.run.state).toMatchObject({ status: "failed", error: { code: "TOO_MANY_WAITS" } });
   });
 });
@@ -590,7 +596,7 @@ describe("fences that commits gave out which may be lost", () => {
   it("cost their run neither a crash nor a lapse: its worker could not keep the lease", () => {
     const story = new Story().claim().renew();
     story.fenceFloor = 7;
-    expect(story.pass(2 * minute)).toMatchObject({ status: "queued", run: { crashes: 0, lapses: 0 } });
+    expect(story.pass(2 * minute)).toMatchObject({ status: "queued", run: { crashes: 0, lostLeases: 0 } });
   });
 
   it("are void too for a report of what follows lost entries: it would leave a gap", () => {

@@ -1,7 +1,7 @@
 /** What people and programs ask of a run. Each is an entry under its signal's id, so that a repeat finds it done. */
 
 import { signalAddress } from "@aikirun/lib/internal";
-import { park } from "./claim.ts";
+import { setPaused } from "./claim.ts";
 import {
   arrive,
   change,
@@ -15,8 +15,8 @@ import {
   recordEnd,
   refuse,
 } from "./draft.ts";
-import { unpark } from "./receive.ts";
-import type { Decision, Interrupted, Mark, Moment, Outline, Payload, Run, RunId } from "./run.ts";
+import { queueSuspended } from "./receive.ts";
+import type { Decision, DecisionContext, Interrupted, Mark, Outline, Payload, Run, RunId } from "./run.ts";
 import { retryOf } from "./start.ts";
 import { wholeOf } from "./unread.ts";
 
@@ -25,7 +25,7 @@ interface Signalled {
   known: Outline[];
 }
 
-export function cancel(run: Run, command: Signalled & { reason?: string }, moment: Moment): Decision {
+export function cancel(run: Run, command: Signalled & { reason?: string }, moment: DecisionContext): Decision {
   const next = draft(run, moment);
   if (command.known.length > 0 || run.state.status === "cancelled") {
     return decided(next);
@@ -41,7 +41,7 @@ export function cancel(run: Run, command: Signalled & { reason?: string }, momen
 }
 
 /** The end of a parent that failed or was cancelled. */
-export function orphan(run: Run, moment: Moment): Decision {
+export function orphan(run: Run, moment: DecisionContext): Decision {
   const next = draft(run, moment);
   if (isFinal(run.state)) {
     return refuse("RUN_FINAL", "The child has already ended.");
@@ -52,7 +52,7 @@ export function orphan(run: Run, moment: Moment): Decision {
   return decided(next);
 }
 
-export function childless(run: Run, moment: Moment): Decision {
+export function childless(run: Run, moment: DecisionContext): Decision {
   const next = draft(run, moment);
   if (!isFinal(run.state)) {
     return refuse("ILLEGAL_STATE", "Only an ended run gives up its children.");
@@ -63,7 +63,7 @@ export function childless(run: Run, moment: Moment): Decision {
   return decided(next);
 }
 
-export function pause(run: Run, command: Signalled, moment: Moment): Decision {
+export function pause(run: Run, command: Signalled, moment: DecisionContext): Decision {
   const next = draft(run, moment);
   if (command.known.length > 0 || run.state.status === "paused") {
     return decided(next);
@@ -81,12 +81,12 @@ export function pause(run: Run, command: Signalled, moment: Moment): Decision {
     change(next, { state: { ...state, pauseRequested: true } });
     arrive(next);
   } else {
-    park(next, state);
+    setPaused(next, state);
   }
   return decided(next);
 }
 
-export function resume(run: Run, command: Signalled, moment: Moment): Decision {
+export function resume(run: Run, command: Signalled, moment: DecisionContext): Decision {
   const next = draft(run, moment);
   if (command.known.length > 0) {
     return decided(next);
@@ -105,25 +105,25 @@ export function resume(run: Run, command: Signalled, moment: Moment): Decision {
   mark(next, command, { mark: "resumed" });
   const { interrupted, inbox } = state;
   if (interrupted.status === "queued") {
-    enqueue(next, interrupted.held);
+    enqueue(next, interrupted.resumable);
   } else {
     change(next, { state: letGoIfBusy(interrupted, moment) });
     if (run.inbox !== inbox) {
-      unpark(next);
+      queueSuspended(next);
     }
   }
   return decided(next);
 }
 
 /** The handler may have gone on during the pause, when its worker could not claim the run: it is replayed soon. */
-function letGoIfBusy(state: Interrupted, { now, settings }: Moment): Interrupted {
+function letGoIfBusy(state: Interrupted, { now, settings }: DecisionContext): Interrupted {
   if (!("checkWorkerAt" in state) || state.checkWorkerAt === undefined) {
     return state;
   }
-  return { ...state, held: null, checkWorkerAt: Math.min(state.checkWorkerAt, now + settings.aliveMs) };
+  return { ...state, resumable: null, checkWorkerAt: Math.min(state.checkWorkerAt, now + settings.aliveMs) };
 }
 
-export function wake(run: Run, command: Signalled, moment: Moment): Decision {
+export function wake(run: Run, command: Signalled, moment: DecisionContext): Decision {
   const next = draft(run, moment);
   if (command.known.length > 0) {
     return decided(next);
@@ -137,7 +137,11 @@ export function wake(run: Run, command: Signalled, moment: Moment): Decision {
     : refuse("ILLEGAL_STATE", `Nothing to hasten: the run is ${run.state.status} and no sleep of it is open.`);
 }
 
-export function retry(run: Run, command: Signalled & { newRunId: RunId; input?: Payload }, moment: Moment): Decision {
+export function retry(
+  run: Run,
+  command: Signalled & { newRunId: RunId; input?: Payload },
+  moment: DecisionContext,
+): Decision {
   const next = draft(run, moment);
   if (command.known.length > 0) {
     return decided(next);
@@ -155,7 +159,7 @@ export function retry(run: Run, command: Signalled & { newRunId: RunId; input?: 
       return decided(next);
     case "stalled":
       mark(next, command, { mark: "retried" });
-      change(next, { crashes: 0, lapses: 0 });
+      change(next, { crashes: 0, lostLeases: 0 });
       enqueue(next, null);
       return decided(next);
     case "awaiting_retry":
@@ -204,7 +208,7 @@ function hasten(next: Draft): boolean {
   }
   if (over.length > 0) {
     change(next, { waits: waits.filter((wait) => !isOver(wait)) });
-    unpark(next);
+    queueSuspended(next);
   }
   return over.length > 0;
 }

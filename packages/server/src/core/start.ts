@@ -2,15 +2,15 @@
 
 import type { Address, RunId, RunSpec } from "@aikirun/lib/protocol";
 import { dueOf } from "./draft.ts";
-import type { Moment, Payload, Run, RunOptions, State } from "./run.ts";
+import type { DecisionContext, Payload, Run, RunOptions, State } from "./run.ts";
 
-export function openRun(namespace: string, spec: RunSpec, moment: Moment): Run {
+export function openRun(namespace: string, spec: RunSpec, moment: DecisionContext): Run {
   const at = spec.at ?? (spec.delayMs === undefined ? null : moment.latest + spec.delayMs);
   const { now, latest, settings } = moment;
   const isLater = at !== null && at > now;
   const state: State = isLater
     ? { status: "scheduled", at }
-    : { status: "queued", held: null, redeliveries: 0, redeliverAt: now + settings.redeliverMs };
+    : { status: "queued", resumable: null, redeliveries: 0, redeliverAt: now + settings.redeliverMs };
   const run: Run = {
     id: spec.id,
     namespace,
@@ -35,7 +35,7 @@ export function openRun(namespace: string, spec: RunSpec, moment: Moment): Run {
     attempt: 1,
     build: null,
     crashes: 0,
-    lapses: 0,
+    lostLeases: 0,
     children: 0,
     reported: null,
     lastError: null,
@@ -46,7 +46,7 @@ export function openRun(namespace: string, spec: RunSpec, moment: Moment): Run {
 }
 
 /** Inherits the parent's shard and priority. */
-export function openChild(parent: Run, address: Address, spec: RunSpec, moment: Moment): Run {
+export function openChild(parent: Run, address: Address, spec: RunSpec, moment: DecisionContext): Run {
   const { namespace, shardKey, priority } = parent;
   const run = openRun(namespace, { ...(shardKey === null ? {} : { shardKey }), priority, ...spec }, moment);
   run.parent = { id: parent.id, address };
@@ -54,7 +54,7 @@ export function openChild(parent: Run, address: Address, spec: RunSpec, moment: 
 }
 
 /** A new run in the place of an ended one. It recalls what was recorded, so events keep their count. */
-export function retryOf(ended: Run, id: RunId, input: Payload | null, moment: Moment): Run {
+export function retryOf(ended: Run, id: RunId, input: Payload | null, moment: DecisionContext): Run {
   const { name, versionId, shardKey, priority, options } = ended;
   const shard = shardKey === null ? {} : { shardKey };
   const run = openRun(ended.namespace, { id, name, versionId, priority, ...shard }, moment);

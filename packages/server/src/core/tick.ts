@@ -15,9 +15,9 @@ import {
   recordEnd,
   refuse,
 } from "./draft.ts";
-import type { Decision, Moment, ParkedStatus, Run, State, Wait } from "./run.ts";
+import type { Decision, DecisionContext, Run, State, SuspendedStatus, Wait } from "./run.ts";
 
-export function tick(run: Run, isHolderAlive: boolean, moment: Moment): Decision {
+export function tick(run: Run, isHolderAlive: boolean, moment: DecisionContext): Decision {
   if (run.dueAt === null || run.dueAt > moment.now) {
     return refuse("NOT_DUE", "Nothing of this run is due.");
   }
@@ -34,7 +34,7 @@ export function tick(run: Run, isHolderAlive: boolean, moment: Moment): Decision
 }
 
 /** Whether it is time to check that the worker that suspended the run is alive. */
-export function isWorkerCheckDue(state: State, now: number): state is Extract<State, { status: ParkedStatus }> {
+export function isWorkerCheckDue(state: State, now: number): state is Extract<State, { status: SuspendedStatus }> {
   return "checkWorkerAt" in state && state.checkWorkerAt !== undefined && state.checkWorkerAt <= now;
 }
 
@@ -52,7 +52,7 @@ const secondCheckTimes = 10;
  * If the worker that suspended the run is gone, the run is queued, to be replayed: the handler may have awaited
  * something that is not durable, and the waits that are open may never end.
  */
-function checkWorker(next: Draft, state: Extract<State, { status: ParkedStatus }>, isHolderAlive: boolean): void {
+function checkWorker(next: Draft, state: Extract<State, { status: SuspendedStatus }>, isHolderAlive: boolean): void {
   if (!isWorkerCheckDue(state, next.moment.now)) {
     return;
   }
@@ -64,7 +64,7 @@ function checkWorker(next: Draft, state: Extract<State, { status: ParkedStatus }
     const { checkEveryMs: before } = state;
     const checkEveryMs = before === undefined ? secondCheckTimes * settings.aliveMs : 2 * before;
     change(next, { state: { ...state, checkWorkerAt: now + checkEveryMs, checkEveryMs } });
-  } else if (state.held !== null && now < grace) {
+  } else if (state.resumable !== null && now < grace) {
     change(next, { state: { ...state, checkWorkerAt: grace } });
   } else {
     enqueue(next, null);
@@ -126,7 +126,7 @@ function advance(next: Draft, elapsed: boolean, isHolderAlive: boolean): void {
     }
     case "awaiting_retry":
       if (elapsed || (state.retryAt !== null && state.retryAt <= now)) {
-        enqueue(next, state.held);
+        enqueue(next, state.resumable);
       } else {
         checkWorker(next, state, isHolderAlive);
       }
@@ -135,7 +135,7 @@ function advance(next: Draft, elapsed: boolean, isHolderAlive: boolean): void {
     case "awaiting_event":
     case "awaiting_child_workflow":
       if (elapsed) {
-        enqueue(next, state.held);
+        enqueue(next, state.resumable);
       } else {
         checkWorker(next, state, isHolderAlive);
       }

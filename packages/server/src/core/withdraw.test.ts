@@ -62,7 +62,7 @@ describe("a withdrawn wait", () => {
 
   it("of another attempt may be opened in the next", () => {
     const story = new Story().claim().open(awaits("paid")).withdraw("event:paid#0").report(failing).pass(0).claim();
-    expect(story.park(awaits("paid"))).toMatchObject({ status: "awaiting_event" });
+    expect(story.suspend(awaits("paid"))).toMatchObject({ status: "awaiting_event" });
   });
 
   it("that had ended otherwise stays as it ended", () => {
@@ -147,13 +147,13 @@ describe("an event that a withdrawn wait had taken", () => {
   });
 
   it("carries the ask of the wait that it goes to", () => {
-    const ask = { askedAt: 1, identity: "second" };
+    const callSite = { madeAfter: 1, identity: "second" };
     const story = new Story()
       .claim()
       .open(awaits("paid", 0))
       .send("paid")
-      .open({ ...awaits("paid", 1), ask });
-    expect(story.withdraw("event:paid#0").journal.at(-1)).toMatchObject({ address: "event:paid#1", ask });
+      .open({ ...awaits("paid", 1), callSite });
+    expect(story.withdraw("event:paid#0").journal.at(-1)).toMatchObject({ address: "event:paid#1", callSite });
   });
 });
 

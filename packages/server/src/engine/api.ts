@@ -44,7 +44,7 @@ export function createApi(context: ApiContext): Api {
     );
   };
 
-  /** The runs that it names besides those that it executes are parked by now. */
+  /** The runs that it names besides those that it executes are suspended by now. */
   const leave = async ({ session, runs }: RenewRequest): Promise<RenewResult[]> => {
     const results = await Promise.all(
       runs.map(async ({ runId }) => leaveResult(await command(runId, { type: "leave", session }))),
@@ -129,7 +129,7 @@ function reportResult({ fence }: Report, answer: Answer): ReportResult {
     inbox: run.inbox,
     entries: news,
     ...(cutAt === null ? {} : { entriesCutAt: cutAt }),
-    parked: !isHeld,
+    released: !isHeld,
     pause: isHeld && run.state.status === "running" && run.state.pauseRequested,
   };
 }

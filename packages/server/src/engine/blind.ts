@@ -5,18 +5,18 @@
  */
 
 import type { Run, RunId } from "../core/run.ts";
-import type { Batch, BlindBatch, KnownTime, Transaction } from "../storage/storage.ts";
+import type { Batch, KnownTime, OptimisticBatch, Transaction } from "../storage/storage.ts";
 
 /** Thrown where something must be read: this batch is none to decide blindly. */
 export class Unseen extends Error {}
 
-export interface BlindTransaction extends Transaction {
+export interface OptimisticTransaction extends Transaction {
   /** All that was to be written. */
-  readonly batch: BlindBatch;
+  readonly batch: OptimisticBatch;
 }
 
 /** A transaction that reads nothing, assumes that nothing is in the way, and keeps what it is to write. */
-export function blindTransaction({ now, fenceFloor }: KnownTime): BlindTransaction {
+export function optimisticTransaction({ now, fenceFloor }: KnownTime): OptimisticTransaction {
   const inserts: Run[] = [];
   let saved: Batch | null = null;
   return {

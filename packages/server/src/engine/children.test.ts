@@ -8,7 +8,11 @@ const awaiting = { type: "suspend", children: 1 } as const;
 
 function starts(one: Speaker, address: string, more: Partial<RunSpec> = {}): ChildStart {
   const hash = more.referenceId === undefined ? {} : { inputHash: "h" };
-  return { address, ask: { askedAt: 0, identity: address }, spec: one.spec({ name: "child", ...hash, ...more }) };
+  return {
+    address,
+    callSite: { madeAfter: 0, identity: address },
+    spec: one.spec({ name: "child", ...hash, ...more }),
+  };
 }
 
 async function parent(one: Speaker): Promise<ClaimedRun> {
@@ -27,7 +31,7 @@ function begun(entries: readonly Entry[]): Record<string, string | undefined> {
 }
 
 describe("the start of a child whose reference or id is taken", () => {
-  it("throws where it was called, with the ask of the call, and its parent is not parked", async () => {
+  it("throws where it was called, with the ask of the call, and its parent is not suspended", async () => {
     const one = rig().speaker();
     const holder = await one.start({ name: "child", referenceId: "ref", inputHash: "a" });
     const taken = await one.start({ name: "child" });
@@ -39,10 +43,10 @@ describe("the start of a child whose reference or id is taken", () => {
     ];
     const more = { entries: [returned("task:t#0")], starts: [first, second, free] };
     const answer = await one.report(run, awaiting, more);
-    expect(answer).toMatchObject({ first: 1, tail: 4, parked: false, inbox: 2 });
+    expect(answer).toMatchObject({ first: 1, tail: 4, released: false, inbox: 2 });
     expect(answer.entries).toMatchObject([
-      { seq: 2, ask: first.ask, value: { type: "threw", error: { code: "REFERENCE_CONFLICT" } } },
-      { seq: 3, ask: second.ask, value: { type: "threw", error: { code: "RUN_ID_CONFLICT" } } },
+      { seq: 2, callSite: first.callSite, value: { type: "threw", error: { code: "REFERENCE_CONFLICT" } } },
+      { seq: 3, callSite: second.callSite, value: { type: "threw", error: { code: "RUN_ID_CONFLICT" } } },
     ]);
     expect(JSON.stringify(answer.entries)).toContain(`The reference ref of child is taken by run ${holder}`);
     const { entries } = await one.read(run.id);
@@ -159,7 +163,7 @@ describe("a call of a later attempt that starts the child of an earlier one agai
   it("goes on with that child while it lives, and the worker is told which it is", async () => {
     const { one, again, child } = await secondAttempt("none");
     const answer = await one.report(again, awaiting, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] });
-    expect(answer).toMatchObject({ parked: false, entries: [{ value: { type: "started", runId: child } }] });
+    expect(answer).toMatchObject({ released: false, entries: [{ value: { type: "started", runId: child } }] });
     await one.report(again, awaiting, { seen: answer.inbox });
     await one.report(only(await one.claim(served)), complete);
     expect((await one.claimOne()).journal.at(-1)).toMatchObject({

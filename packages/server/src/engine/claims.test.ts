@@ -91,7 +91,7 @@ describe("a claim", () => {
     expect(await one.status(run.id)).toBe("awaiting_event");
   });
 
-  it("brings only the news to the session that parked the run, and all to another", async () => {
+  it("brings only the news to the session that suspended the run, and all to another", async () => {
     const { speaker } = rig();
     const [one, two] = [speaker(), speaker()];
     await one.start();
@@ -101,12 +101,12 @@ describe("a claim", () => {
       opens: [awaits("paid"), awaits("paid", null, "e#2")],
     });
     await one.signal(run.id, { type: "event", name: "paid" });
-    const hot = await one.claimOne();
-    expect(hot).toMatchObject({ hot: true, inbox: 1 });
-    expect(kinds(hot.journal)).toEqual(["arrived", "received"]);
-    await one.report(hot, { type: "release", reason: "shutdown" });
+    const resumed = await one.claimOne();
+    expect(resumed).toMatchObject({ isCached: true, inbox: 1 });
+    expect(kinds(resumed.journal)).toEqual(["arrived", "received"]);
+    await one.report(resumed, { type: "release", reason: "shutdown" });
     const cold = await two.claimOne();
-    expect(cold.hot).toBe(false);
+    expect(cold.isCached).toBe(false);
     expect(kinds(cold.journal)).toEqual(["returned", "arrived", "received"]);
   });
 });
@@ -120,14 +120,14 @@ async function held(api: Api, one: Speaker): Promise<{ request: ClaimRequest; re
 }
 
 describe("a claimed run", () => {
-  const ask = { askedAt: 0, identity: "a", branch: "b" };
-  const opens = [{ ...awaits("paid"), ask }, sleeps(60_000)];
+  const callSite = { madeAfter: 0, identity: "a", branch: "b" };
+  const opens = [{ ...awaits("paid"), callSite }, sleeps(60_000)];
 
   it("comes with its open waits and who asked for them, in the order in which they were opened", async () => {
     const one = rig().speaker();
     await one.start();
     await one.report(await one.claimOne(), { type: "release", reason: "shutdown" }, { opens });
-    expect((await one.claimOne()).waits).toEqual([{ address: "event:paid#9", ask }, { address: "sleep:#9" }]);
+    expect((await one.claimOne()).waits).toEqual([{ address: "event:paid#9", callSite }, { address: "sleep:#9" }]);
   });
 
   it("that goes on in the memory of its worker comes without them", async () => {
@@ -135,7 +135,7 @@ describe("a claimed run", () => {
     const id = await one.start();
     await one.report(await one.claimOne(), suspend, { opens });
     await one.signal(id, { type: "wake" });
-    expect(await one.claimOne()).toMatchObject({ hot: true, waits: [] });
+    expect(await one.claimOne()).toMatchObject({ isCached: true, waits: [] });
   });
 
   it("comes with the code that recorded it last, and with none before the first report", async () => {
@@ -255,7 +255,7 @@ describe("a waiting claim", () => {
     const waiting = api.claim(one.request({ waitMs: 10_000 }));
     await env.advance(7_000);
     const id = await one.start();
-    expect(await waiting).toMatchObject({ runs: [{ id }], takenAfterMs: 7_000 });
+    expect(await waiting).toMatchObject({ runs: [{ id }], pendingMs: 7_000 });
   });
 
   it("is woken by a start that was decided in the very same transaction", async () => {
@@ -305,7 +305,7 @@ describe("a waiting claim", () => {
     const waiting = one.claim({ waitMs: 10_000 });
     await settled();
     await one.report(child, complete);
-    expect(await waiting).toMatchObject([{ id, hot: true }]);
+    expect(await waiting).toMatchObject([{ id, isCached: true }]);
   });
 
   it("is answered with nothing when its time is up", async () => {
@@ -402,7 +402,7 @@ describe("a claim that is given up", () => {
     const claiming = one.claim({}, { signal: leave.signal });
     leave.abort();
     expect(await claiming).toEqual([]);
-    expect(await speaker().claim()).toMatchObject([{ id, fence: 2, lapses: 0 }]);
+    expect(await speaker().claim()).toMatchObject([{ id, fence: 2, lostLeases: 0 }]);
   });
 
   it("when it was just woken passes the run on to who waits behind it", async () => {
@@ -446,8 +446,8 @@ describe("namespaces", () => {
     expect(await there.signal(id, { type: "retry", newRunId: env.id() })).toMatchObject({ code: "RUN_NOT_FOUND" });
     expect((await other.find({})).runs).toEqual([]);
     const watched = [
-      { type: "status" as const, runId: id, any: ["running" as const] },
-      { type: "news" as const, runId: id, fence: run.fence, seen: 0, after: 0 },
+      { type: "status" as const, runId: id, statuses: ["running" as const] },
+      { type: "changes" as const, runId: id, fence: run.fence, seen: 0, after: 0 },
     ];
     const { results } = await other.watch({ watched, waitMs: 0 });
     expect(results).toMatchObject(Array(2).fill({ type: "lost", code: "RUN_NOT_FOUND" }));

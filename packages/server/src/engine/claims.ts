@@ -2,7 +2,7 @@
 
 import type { ClaimedRun, ClaimedWait, Entry, QueueKey, RunId } from "@aikirun/lib/protocol";
 import { limits, queuesOf } from "@aikirun/lib/protocol";
-import type { Claim, Held, Moment, Run, Wait } from "../core/run.ts";
+import type { Claim, DecisionContext, Resumable, Run, Wait } from "../core/run.ts";
 import { isUnread } from "../core/unread.ts";
 import type { QueueCache, ScanRemainder } from "../delivery/queue-cache.ts";
 import { fits } from "../storage/heavy.ts";
@@ -22,7 +22,7 @@ export interface ClaimContext {
   transaction: Transaction;
   work: Work;
   cache: QueueCache;
-  moment: Moment;
+  moment: DecisionContext;
   /** Runs that each claim took from the cache. */
   offers: Map<Operation, RunId[]>;
   /** What claims of this transaction have taken; storage still has them as queued. */
@@ -44,7 +44,7 @@ export interface Claiming {
   mustScan: boolean;
 }
 
-/** Takes what needs no scan of storage: what earlier claims took, what the caller parked, and cached runs. */
+/** Takes what needs no scan of storage: what earlier claims took, what the caller suspended, and cached runs. */
 export async function beginClaim(context: ClaimContext): Promise<Claiming> {
   const { request } = context.operation;
   const claimed = await takeUnanswered(context);
@@ -249,7 +249,7 @@ async function handOut(context: ClaimContext, runs: Run[]): Promise<ClaimedRun[]
 interface Part {
   run: Run;
   /** What its holder has of it. */
-  held: Held | null;
+  held: Resumable | null;
 }
 
 /** Of each journal the first page, until the budget is spent: the caller reads the rest. */
@@ -288,13 +288,13 @@ function pageOf(read: Entry[], bytes: number, after: number, added: readonly Ent
   return isCut || !follows ? { entries, isCut } : { entries: [...entries, ...added], isCut };
 }
 
-function heldOf({ state, attempt }: Run): Held | null {
-  return state.status === "running" && state.held?.session === state.session && state.held.attempt === attempt
-    ? state.held
+function heldOf({ state, attempt }: Run): Resumable | null {
+  return state.status === "running" && state.resumable?.session === state.session && state.resumable.attempt === attempt
+    ? state.resumable
     : null;
 }
 
-function claimedRun(run: Run, held: Held | null, { entries: journal, isCut }: Page, now: number): ClaimedRun {
+function claimedRun(run: Run, held: Resumable | null, { entries: journal, isCut }: Page, now: number): ClaimedRun {
   const last = journal.at(-1)?.seq ?? held?.tail ?? 0;
   const { options } = run;
   return {
@@ -308,10 +308,10 @@ function claimedRun(run: Run, held: Held | null, { entries: journal, isCut }: Pa
     tags: options.tags ?? [],
     origin: options.origin ?? run.id,
     inbox: run.inbox,
-    hot: held !== null,
+    isCached: held !== null,
     journal,
     waits: held === null ? run.waits.map(claimedWait) : [],
-    lapses: run.lapses,
+    lostLeases: run.lostLeases,
     now,
     ...(isUnread(run.input) ? { inputLeftOut: true } : {}),
     ...(run.input === null || isUnread(run.input) ? {} : { input: run.input }),
@@ -324,6 +324,6 @@ function claimedRun(run: Run, held: Held | null, { entries: journal, isCut }: Pa
   };
 }
 
-export function claimedWait({ address, ask }: Wait): ClaimedWait {
-  return ask === undefined ? { address } : { address, ask };
+export function claimedWait({ address, callSite }: Wait): ClaimedWait {
+  return callSite === undefined ? { address } : { address, callSite };
 }

@@ -4,12 +4,12 @@
 
 import type { RunId } from "@aikirun/lib/protocol";
 import { holderOf } from "../core/claim.ts";
-import type { Moment, Run, Settings } from "../core/run.ts";
+import type { DecisionContext, Run, Settings } from "../core/run.ts";
 import type { QueueCache } from "../delivery/queue-cache.ts";
 import { fits } from "../storage/heavy.ts";
 import { isConflict, type Storage, type Transaction } from "../storage/storage.ts";
 import { answer } from "./answers.ts";
-import { blindTransaction, Unseen } from "./blind.ts";
+import { optimisticTransaction, Unseen } from "./blind.ts";
 import { replyBudget } from "./budget.ts";
 import { beginClaim, type Claiming, endClaim, queuesIn } from "./claims.ts";
 import type { Operation, Result } from "./operation.ts";
@@ -100,7 +100,7 @@ async function commitBlindly(
   if (blind === undefined || time === null) {
     return null;
   }
-  const transaction = blindTransaction(time);
+  const transaction = optimisticTransaction(time);
   try {
     const tried = { suspects: new Set<RunId>(), offers, latest: time.latest };
     const committed = await commitOnce(committer, transaction, operations, tried);
@@ -136,7 +136,7 @@ async function commitOnce(
   keepUp(committer, fenceFloor);
   committer.bootAt ??= now;
   // The clock is read once: a moment later it may say more, and what is due is never early.
-  const moment: Moment = { now, latest: latest ?? now, bootAt: committer.bootAt, fenceFloor, settings };
+  const moment: DecisionContext = { now, latest: latest ?? now, bootAt: committer.bootAt, fenceFloor, settings };
   const work = openWork({ transaction, moment, rows, suspects });
   const starts = await insertStarts(transaction, work, operations, moment);
   const commands = operations.filter((operation) => operation.type === "command");

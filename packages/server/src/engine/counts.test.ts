@@ -65,7 +65,7 @@ describe("the least durable work", () => {
     expect(storage.taken()).toMatchObject({ updates: 0, entries: 1 });
   });
 
-  it("of a sleep is one update to park, one to wake, one to claim, and at most one row is loaded", async () => {
+  it("of a sleep is one update to suspend, one to wake, one to claim, and at most one row is loaded", async () => {
     const { storage, speaker, env, engine } = rig();
     await engine.start();
     const one = speaker();
@@ -75,7 +75,7 @@ describe("the least durable work", () => {
     await one.report(run, suspend, { opens: [sleeps(60_000)] });
     await env.advance(60_000);
     const [again] = await one.claim();
-    expect(again).toMatchObject({ hot: true, fence: 2, journal: [{ value: { type: "elapsed" } }] });
+    expect(again).toMatchObject({ isCached: true, fence: 2, journal: [{ value: { type: "elapsed" } }] });
     const { loads, workerSaves, ...written } = storage.taken();
     // In that minute the worker was written down as alive: when it came, and when it came back.
     expect(workerSaves).toBeLessThanOrEqual(2);

@@ -111,7 +111,7 @@ describe("a repeated report", () => {
     await one.signal(run.id, { type: "event", name: "paid" });
     const report = one.reporting(run, suspend, { entries: [returned("task:a#0")], opens: [awaits("paid")] });
     const [first] = await one.send(report);
-    expect(first).toMatchObject({ ok: true, parked: false });
+    expect(first).toMatchObject({ ok: true, released: false });
     expect(await one.send(report)).toEqual([first]);
   });
 });
@@ -241,7 +241,7 @@ describe("children", () => {
     await one.report(child, complete);
     const wait = { address: "child:c#0/wait#0", type: "child", name: "child", durationMs: 60_000 } as const;
     const answer = await one.report(run, suspend, { opens: [wait] });
-    expect(answer).toMatchObject({ parked: false, inbox: 1 });
+    expect(answer).toMatchObject({ released: false, inbox: 1 });
     expect((await one.read(id)).run.waits).toEqual([]);
   });
 
@@ -250,7 +250,7 @@ describe("children", () => {
     const runs = await one.claim({ limit: 20, serves: [{ name: "child", versionId: "1" }] });
     await one.send(...runs.map((run) => one.reporting(run, complete)));
     const parent = await one.claimOne();
-    expect(parent).toMatchObject({ id, hot: true, inbox: ids.length });
+    expect(parent).toMatchObject({ id, isCached: true, inbox: ids.length });
     expect(parent.journal).toHaveLength(ids.length);
   });
 });
@@ -399,11 +399,11 @@ describe("watch", () => {
     const { speaker, api } = rig();
     const one = speaker();
     const id = await one.start();
-    const watching = api.watch({ watched: [{ type: "status", runId: id, any: ["completed"] }], waitMs: 10_000 });
+    const watching = api.watch({ watched: [{ type: "status", runId: id, statuses: ["completed"] }], waitMs: 10_000 });
     await one.claim();
     await one.signal(id, { type: "cancel" });
     expect((await watching).results).toMatchObject([{ type: "status", run: { id, status: "cancelled" } }]);
-    const late = await api.watch({ watched: [{ type: "status", runId: id, any: ["queued"] }], waitMs: 10_000 });
+    const late = await api.watch({ watched: [{ type: "status", runId: id, statuses: ["queued"] }], waitMs: 10_000 });
     expect(late.results).toMatchObject([{ run: { status: "cancelled" } }]);
   });
 
@@ -414,17 +414,17 @@ describe("watch", () => {
     const run = await one.claimOne();
     const { id: runId, fence } = run;
     const hear = (seen: number, after: number, waitMs = 10_000) =>
-      api.watch({ watched: [{ type: "news", runId, fence, seen, after }], waitMs });
+      api.watch({ watched: [{ type: "changes", runId, fence, seen, after }], waitMs });
 
     const first = hear(0, 0);
     await settled();
     await one.signal(runId, { type: "event", name: "paid" });
-    expect((await first).results).toMatchObject([{ type: "news", inbox: 1, pause: false, entries: [{ seq: 1 }] }]);
+    expect((await first).results).toMatchObject([{ type: "changes", inbox: 1, pause: false, entries: [{ seq: 1 }] }]);
 
     const second = hear(1, 1);
     await settled();
     await one.signal(runId, { type: "pause" });
-    expect((await second).results).toMatchObject([{ type: "news", inbox: 2, pause: true }]);
+    expect((await second).results).toMatchObject([{ type: "changes", inbox: 2, pause: true }]);
 
     const quiet = hear(2, 2, 500);
     await env.advance(500);
@@ -441,7 +441,7 @@ describe("watch", () => {
     const [one, two] = [speaker(), speaker()];
     await one.start();
     const run = await one.claimOne();
-    const watched = [{ type: "news" as const, runId: run.id, fence: run.fence, seen: 0, after: 0 }];
+    const watched = [{ type: "changes" as const, runId: run.id, fence: run.fence, seen: 0, after: 0 }];
     await one.report(run, { type: "release", reason: "shutdown" });
     const lost = [{ type: "lost", runId: run.id, code: "FENCED" }];
     expect((await api.watch({ watched, waitMs: 0 })).results).toEqual(lost);
@@ -454,7 +454,10 @@ describe("watch", () => {
     const there = here.another();
     const one = here.speaker();
     const id = await one.start();
-    const watching = here.api.watch({ watched: [{ type: "status", runId: id, any: ["running"] }], waitMs: 10_000 });
+    const watching = here.api.watch({
+      watched: [{ type: "status", runId: id, statuses: ["running"] }],
+      waitMs: 10_000,
+    });
     await settled();
     await there.speaker().claim();
     await here.env.advance(1_000);
@@ -464,7 +467,7 @@ describe("watch", () => {
   it("leaves no timer behind when it is answered, given up, or out of time", async () => {
     const { speaker, api, env } = rig();
     const id = await speaker().start();
-    const watched = [{ type: "status" as const, runId: id, any: ["running" as const] }];
+    const watched = [{ type: "status" as const, runId: id, statuses: ["running" as const] }];
     const { timers } = env;
     const leave = new AbortController();
     const given = api.watch({ watched, waitMs: 10_000 }, { signal: leave.signal });
@@ -488,9 +491,9 @@ describe("watch", () => {
     const told: Array<{ count: number; inbox: number }> = [];
     let seen = 0;
     for (let after = 0; seen < 6; ) {
-      const { results } = await api.watch({ watched: [{ type: "news", runId: id, fence, seen, after }], waitMs: 0 });
+      const { results } = await api.watch({ watched: [{ type: "changes", runId: id, fence, seen, after }], waitMs: 0 });
       const [news] = results;
-      if (news?.type !== "news") throw new Error("There is no news.");
+      if (news?.type !== "changes") throw new Error("There is no news.");
       told.push({ count: news.entries.length, inbox: news.inbox });
       after = news.entries.at(-1)?.seq ?? after;
       seen = news.inbox;
@@ -509,7 +512,7 @@ describe("close", () => {
     const one = speaker();
     const id = await one.start({ name: "other" });
     const claiming = one.claim({ waitMs: 60_000 });
-    const watching = api.watch({ watched: [{ type: "status", runId: id, any: ["running"] }], waitMs: 60_000 });
+    const watching = api.watch({ watched: [{ type: "status", runId: id, statuses: ["running"] }], waitMs: 60_000 });
     await settled();
     const starts = Promise.all(Array.from({ length: 500 }, () => one.start()));
     const closing = engine.close();

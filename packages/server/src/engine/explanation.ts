@@ -62,7 +62,7 @@ function waiting(run: Run, state: Parked, stalledChild: StalledChild | undefined
   const plain =
     state.status === "awaiting_child_workflow"
       ? `Waits for ${counted(children, "child workflow")}.`
-      : `Waits for ${listOf(waits) || "news"}.`;
+      : `Waits for ${listOf(waits) || "something from outside"}.`;
   if (stalledChild === undefined) {
     return plain;
   }

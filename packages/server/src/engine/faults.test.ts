@@ -54,7 +54,7 @@ describe.each(mishaps)("after %s", (_, mishap) => {
     const one = all.speaker();
     const report = one.reporting(await held(one), go, { entries: [returned("task:a#0"), returned("task:b#0")] });
     const [result] = await twice(all, () => one.send(report));
-    expect(result).toMatchObject({ ok: true, first: 1, tail: 2, entries: [], parked: false });
+    expect(result).toMatchObject({ ok: true, first: 1, tail: 2, entries: [], released: false });
     expect((await one.read(report.runId)).entries).toHaveLength(2);
   });
 
@@ -110,7 +110,7 @@ describe("R8: an obstacle", () => {
       changes.some(({ after }) => after.id === bad.id) ? [{ runId: bad.id, kind: "revision" }] : [];
     const [first, second] = await Promise.allSettled([one.report(bad, complete), one.report(good, complete)]);
     expect(first).toMatchObject({ status: "rejected", reason: { code: "UNAVAILABLE" } });
-    expect(second).toMatchObject({ status: "fulfilled", value: { parked: true } });
+    expect(second).toMatchObject({ status: "fulfilled", value: { released: true } });
     storage.obstruct = () => [];
     expect(await one.status(good.id)).toBe("completed");
     expect(await one.status(bad.id)).toBe("running");
@@ -139,7 +139,7 @@ describe("a batch", () => {
       one.signal(run.id, { type: "event", name: "paid", data: "1" }),
       one.send(one.reporting(run, suspend, { entries: [returned("task:a#0")] })),
     ]);
-    expect(answer).toMatchObject({ ok: true, parked: false, inbox: 1, first: 3, tail: 3 });
+    expect(answer).toMatchObject({ ok: true, released: false, inbox: 1, first: 3, tail: 3 });
     expect(answer?.ok === true ? kinds(answer.entries) : []).toEqual(["arrived", "received"]);
   });
 
@@ -216,7 +216,7 @@ describe("two servers on one database", () => {
     const run = await held(one);
     await here.env.advance(100_000);
     const taken = await two.claimOne();
-    expect(taken).toMatchObject({ id: run.id, fence: 2, lapses: 1 });
+    expect(taken).toMatchObject({ id: run.id, fence: 2, lostLeases: 1 });
     const entries = [returned("task:a#0")];
     expect(codes(await one.send(one.reporting(run, go, { entries })))).toEqual(["FENCED"]);
     expect(codes(await one.send(one.reporting(run, go)))).toEqual(["FENCED"]);
@@ -265,7 +265,7 @@ describe("two servers on one database", () => {
     expect(await two.status(run.id)).toBe("queued");
   });
 
-  it("reclaim what was parked through the other", async () => {
+  it("reclaim what was suspended through the other", async () => {
     const here = rig();
     const there = here.another();
     const one = here.speaker();
@@ -276,6 +276,6 @@ describe("two servers on one database", () => {
       reports: [one.reporting(run, suspend, { opens: [awaits("paid")] })],
     });
     const again = only(await one.claim({ reclaim: [{ runId: run.id, fence: 1 }] }));
-    expect(again).toMatchObject({ id: run.id, fence: 2, hot: true });
+    expect(again).toMatchObject({ id: run.id, fence: 2, isCached: true });
   });
 });

@@ -125,7 +125,7 @@ describe("rows with ten thousand waits are loaded a few at a time", () => {
       ids.map((id, n) => heavy(id, n < count - 1 ? sleeping : queued)),
     );
     expect(await statuses(here, ids)).toEqual([...all("sleeping").slice(1), "queued"]);
-    const watched = ids.map((runId) => ({ type: "status" as const, runId, any: ["queued" as const] }));
+    const watched = ids.map((runId) => ({ type: "status" as const, runId, statuses: ["queued" as const] }));
     const { results } = await here.api.watch({ watched, waitMs: 0 });
     expect(results.map((result) => (result.type === "status" ? result.run.id : result.type))).toEqual(ids.slice(-1));
     expect(here.storage.taken().characters).toBeLessThan(most);

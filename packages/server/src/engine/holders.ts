@@ -1,5 +1,5 @@
 import { holderOf } from "../core/claim.ts";
-import type { Command, Moment, Run } from "../core/run.ts";
+import type { Command, DecisionContext, Run } from "../core/run.ts";
 import { isWorkerCheckDue } from "../core/tick.ts";
 import type { RegisteredWorker } from "../storage/registered-worker.ts";
 import type { Reader } from "../storage/storage.ts";
@@ -7,7 +7,10 @@ import type { Reader } from "../storage/storage.ts";
 type Tick = Extract<Command, { type: "tick" }>;
 
 /** Completes a tick that is to check whether the worker that suspended the run is alive. */
-export function holders(reader: Pick<Reader, "workers">, { now }: Moment): (run: Run, tick: Tick) => Promise<Tick> {
+export function holders(
+  reader: Pick<Reader, "workers">,
+  { now }: DecisionContext,
+): (run: Run, tick: Tick) => Promise<Tick> {
   const live = new Map<string, Promise<RegisteredWorker[]>>();
   return async ({ namespace, state }, tick) => {
     if (!isWorkerCheckDue(state, now)) {

@@ -15,8 +15,8 @@ describe("a session that leaves", () => {
     await one.report(runs[0] ?? only([]), go, { entries: [returned("task:a#0")] });
     expect(await leave(one)).toEqual([]);
     const claimed = await other.claim();
-    expect(claimed.map(({ id, fence, lapses, hot }) => ({ id, fence, lapses, hot }))).toEqual(
-      ids.map((id) => ({ id, fence: 2, lapses: 0, hot: false })),
+    expect(claimed.map(({ id, fence, lostLeases, isCached }) => ({ id, fence, lostLeases, isCached }))).toEqual(
+      ids.map((id) => ({ id, fence: 2, lostLeases: 0, isCached: false })),
     );
     expect((await one.read(ids[0] ?? "")).entries).toHaveLength(1);
   });
@@ -39,7 +39,7 @@ describe("a session that leaves", () => {
     await leave(one);
     await engine.start();
     await env.advance(100_000);
-    expect((await speaker().claimOne()).lapses).toBe(0);
+    expect((await speaker().claimOne()).lostLeases).toBe(0);
     await engine.close();
   });
 
@@ -76,7 +76,7 @@ describe("a session that leaves", () => {
     expect(await one.status(id)).toBe("queued");
   });
 
-  it("cannot resume from memory a run that it parked and names", async () => {
+  it("cannot resume from memory a run that it suspended and names", async () => {
     const one = rig().speaker();
     const id = await one.start();
     const run = await one.claimOne();
@@ -86,7 +86,7 @@ describe("a session that leaves", () => {
     expect(await one.status(id)).toBe("sleeping");
     expect(await one.claim({ reclaim: [{ runId: id, fence: run.fence }] })).toEqual([]);
     await one.signal(id, { type: "wake" });
-    expect(await one.claimOne()).toMatchObject({ hot: false });
+    expect(await one.claimOne()).toMatchObject({ isCached: false });
   });
 
   it("has runs replayed that it suspended and may have been busy with", async () => {
@@ -100,7 +100,7 @@ describe("a session that leaves", () => {
     await leave(one);
     await engine.start();
     await env.advance(1_500);
-    expect(await speaker().claim()).toMatchObject([{ id: run.id, hot: false, lapses: 0 }]);
+    expect(await speaker().claim()).toMatchObject([{ id: run.id, isCached: false, lostLeases: 0 }]);
     expect(ids.toSorted()).toEqual([run.id, settled.id].toSorted());
     await engine.close();
   });

@@ -165,7 +165,7 @@ function resultOf({ run, entries, waits, stalledChild }: FoundRun, isServed: (ru
   return { ok: true, run: viewOf(run, { isServed, stalledChild }), entries: entries ?? [], more, ...open };
 }
 
-/** Whether it is parked and waits for children. */
+/** Whether it is suspended and waits for children. */
 function isAwaiting({ state, waits }: Run): boolean {
   return "children" in state && (state.children > 0 || waits.some(({ type }) => type === "child"));
 }

@@ -30,7 +30,7 @@ describe("a server whose database was replaced", () => {
     const one = speaker();
     const id = await one.start();
     await one.report(await one.claimOne(), { type: "finish", outcome: { status: "completed" } });
-    const watched = [{ type: "status" as const, runId: id, any: [] }];
+    const watched = [{ type: "status" as const, runId: id, statuses: [] }];
     expect((await api.watch({ watched, waitMs: 0 })).results).toMatchObject([{ type: "status" }]);
     replace(memoryStorage({ env }), 5);
     await api.find({});
@@ -65,7 +65,7 @@ describe("a server whose database was replaced", () => {
     await env.advance(25_000);
     expect(await two.claim()).toEqual([]);
     await env.advance(10_000);
-    expect(await two.claim()).toMatchObject([{ id, fence: 6, lapses: 0 }]);
+    expect(await two.claim()).toMatchObject([{ id, fence: 6, lostLeases: 0 }]);
     await engine.close();
   });
 });

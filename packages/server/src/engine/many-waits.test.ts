@@ -6,7 +6,7 @@ import { complete, sleeps, suspend } from "../../test/runs.ts";
 function opened(count: number, durationMs: (n: number) => number) {
   return Array.from({ length: count }, (_, n) => ({
     ...sleeps(durationMs(n), `sleep:#${n}`),
-    ask: { askedAt: 0, identity: `i${n}` },
+    callSite: { madeAfter: 0, identity: `i${n}` },
   }));
 }
 
@@ -24,7 +24,7 @@ describe("ten thousand open sleeps of one run", () => {
     await env.advance(60_000);
     expect(storage.taken()).toMatchObject({ updates: 1, entries: all });
     const again = await one.claimOne();
-    expect(again).toMatchObject({ hot: true, journal: { length: all } });
+    expect(again).toMatchObject({ isCached: true, journal: { length: all } });
     await one.report(again, complete);
     await engine.close();
   });

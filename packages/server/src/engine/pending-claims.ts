@@ -109,7 +109,7 @@ async function untilAnswered(
   let { repeats = [] } = request;
   let isWoken = false;
   for (;;) {
-    // A claim of parked runs alone does not say what the worker serves.
+    // A claim of suspended runs alone does not say what the worker serves.
     if (request.serves.length > 0) registry.seen(namespace, request);
     const isSpecific = repeats.length > 0 || request.reclaim !== undefined;
     const askedAt = env.elapsed();
@@ -124,7 +124,7 @@ async function untilAnswered(
     }
     if (runs.length > 0) {
       cache.passOn(queues);
-      return { runs, ...(more && { more }), takenAfterMs: Math.floor(askedAt - receivedAt), ...streamsOf(context) };
+      return { runs, ...(more && { more }), pendingMs: Math.floor(askedAt - receivedAt), ...streamsOf(context) };
     }
     const leftMs = until - env.elapsed();
     const { waitMs } = cache.plan(queues, 0);

@@ -182,7 +182,7 @@ describe("a payload that stays in storage", () => {
       type: "finish",
       outcome: { status: "completed", output: large },
     });
-    const watched = [{ type: "status" as const, runId: start.spec.id, any: [] }];
+    const watched = [{ type: "status" as const, runId: start.spec.id, statuses: [] }];
     expect(only((await api.watch({ watched, waitMs: 0 })).results)).toMatchObject({
       run: { outcome: { output: large } },
     });
@@ -277,7 +277,7 @@ describe("a list, a read and a watch", () => {
     const runs = Array.from(ids, (runId) => ({ runId }));
     const first = await api.read({ runs });
     expect([first.results.length < 100, first.more]).toEqual([true, true]);
-    const watched = runs.map(({ runId }) => ({ type: "status" as const, runId, any: [] }));
+    const watched = runs.map(({ runId }) => ({ type: "status" as const, runId, statuses: [] }));
     expect((await api.watch({ watched, waitMs: 0 })).results.length).toBeLessThan(100);
     const listed: string[] = [];
     let pages = 0;
@@ -294,8 +294,8 @@ describe("a list, a read and a watch", () => {
   it("merge ten thousand items about one run in no time", async () => {
     const { speaker, api } = rig();
     const runId = await speaker().start();
-    const any: RunStatus[] = ["paused", "sleeping", "stalled", "awaiting_event", "awaiting_retry", "scheduled"];
-    const watched = Array.from({ length: limits.watchedItems }, () => ({ type: "status" as const, runId, any }));
+    const statuses: RunStatus[] = ["paused", "sleeping", "stalled", "awaiting_event", "awaiting_retry", "scheduled"];
+    const watched = Array.from({ length: limits.watchedItems }, () => ({ type: "status" as const, runId, statuses }));
     const before = process.cpuUsage();
     expect((await api.watch({ watched, waitMs: 0 })).results).toEqual([]);
     const { user } = process.cpuUsage(before);

@@ -1,7 +1,7 @@
 /** Starts of runs: new runs are inserted; a run that exists answers a repeated start, or refuses another one. */
 
 import type { RunId, StartResult } from "@aikirun/lib/protocol";
-import type { Moment, Run } from "../core/run.ts";
+import type { DecisionContext, Run } from "../core/run.ts";
 import { isSameStart, openRun } from "../core/start.ts";
 import { isUnread } from "../core/unread.ts";
 import type { Transaction } from "../storage/storage.ts";
@@ -16,7 +16,7 @@ export async function insertStarts(
   transaction: Transaction,
   work: Work,
   operations: Operation[],
-  moment: Moment,
+  moment: DecisionContext,
 ): Promise<Map<StartOperation, StartResult>> {
   const results = new Map<StartOperation, StartResult>();
   const starts = operations.filter((operation): operation is StartOperation => operation.type === "start");

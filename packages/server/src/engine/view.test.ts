@@ -221,8 +221,8 @@ describe("a view", () => {
   it("names the waits of a run without what a replay needs to know of them", () => {
     const wait = { address: "sleep:#0", type: "sleep", until: 1 } as const;
     const run = aRun(
-      { status: "sleeping", held: null, children: 0 },
-      { waits: [{ ...wait, ask: { askedAt: 1, identity: "a" } }] },
+      { status: "sleeping", resumable: null, children: 0 },
+      { waits: [{ ...wait, callSite: { madeAfter: 1, identity: "a" } }] },
     );
     expect(viewOf(run, around).waits).toEqual([wait]);
   });

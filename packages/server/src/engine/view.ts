@@ -23,7 +23,7 @@ export function viewOf(run: WholeRun, around: Surroundings): RunView {
     updatedAt: run.updatedAt,
     priority: run.priority,
     tags: options.tags ?? [],
-    waits: run.waits.slice(0, listed).map(({ ask: _, ...wait }) => wait),
+    waits: run.waits.slice(0, listed).map(({ callSite: _, ...wait }) => wait),
     awaitedChildren: "children" in state ? state.children : 0,
     unboundEvents,
     dueAt: run.dueAt,

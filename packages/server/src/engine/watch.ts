@@ -110,15 +110,15 @@ function merged(watched: Watched[]): Watched[] {
   const statuses = new Map<RunId, Set<RunStatus>>();
   const news: Watched[] = [];
   for (const item of watched) {
-    if (item.type === "news") {
+    if (item.type === "changes") {
       news.push(item);
       continue;
     }
     const any = statuses.get(item.runId) ?? new Set();
     statuses.set(item.runId, any);
-    for (const status of item.any) any.add(status);
+    for (const status of item.statuses) any.add(status);
   }
-  return [...news, ...Array.from(statuses, ([runId, any]): Watched => ({ type: "status", runId, any: [...any] }))];
+  return [...news, ...Array.from(statuses, ([runId, any]): Watched => ({ type: "status", runId, statuses: [...any] }))];
 }
 
 async function runsOf(
@@ -155,12 +155,12 @@ async function inspectFew(
 ): Promise<WatchResult[]> {
   const results: WatchResult[] = [];
   const reached: Run[] = [];
-  const told: Told[] = [];
+  const told: WatchAnswer[] = [];
   for (const item of watched) {
     const run = runs.get(item.runId);
     if (run === undefined || run.namespace !== context.namespace) {
       results.push({ type: "lost", runId: item.runId, code: "RUN_NOT_FOUND" });
-    } else if (item.type === "news") {
+    } else if (item.type === "changes") {
       const end = lossOf(item, run);
       if (end !== null) {
         results.push(end);
@@ -178,16 +178,16 @@ async function inspectFew(
 }
 
 type StatusItem = Extract<Watched, { type: "status" }>;
-type NewsItem = Extract<Watched, { type: "news" }>;
+type ChangesItem = Extract<Watched, { type: "changes" }>;
 
 /** A run whose worker does not know all of it. */
-interface Told {
-  item: NewsItem;
+interface WatchAnswer {
+  item: ChangesItem;
   run: Run;
 }
 
-function isReached({ any }: StatusItem, { state }: Run): boolean {
-  return isFinal(state) || any.includes(state.status);
+function isReached({ statuses }: StatusItem, { state }: Run): boolean {
+  return isFinal(state) || statuses.includes(state.status);
 }
 
 async function statusesOf({ namespace, storage, registry }: WatchContext, runs: Run[]): Promise<WatchResult[]> {
@@ -200,7 +200,7 @@ async function statusesOf({ namespace, storage, registry }: WatchContext, runs: 
   return full.map((run) => ({ type: "status", run: viewOf(run, { isServed }) }));
 }
 
-function lossOf({ runId, fence }: NewsItem, { state, fence: current }: Run): WatchResult | null {
+function lossOf({ runId, fence }: ChangesItem, { state, fence: current }: Run): WatchResult | null {
   if (isFinal(state)) {
     return { type: "lost", runId, code: "RUN_FINAL", status: state.status };
   }
@@ -210,9 +210,9 @@ function lossOf({ runId, fence }: NewsItem, { state, fence: current }: Run): Wat
 /** Of each journal; one entry may exceed it. Bytes. */
 const newsBytes = 1_000_000;
 
-async function newsOf({ storage }: WatchContext, told: Told[], reply: Budget): Promise<WatchResult[]> {
+async function newsOf({ storage }: WatchContext, told: WatchAnswer[], reply: Budget): Promise<WatchResult[]> {
   const results: WatchResult[] = [];
-  const behind: Told[] = [];
+  const behind: WatchAnswer[] = [];
   for (const one of told) {
     if (one.run.tail > one.item.after) behind.push(one);
     else if (reply.isLeft) results.push(newsAbout(one, []));
@@ -232,11 +232,11 @@ async function newsOf({ storage }: WatchContext, told: Told[], reply: Budget): P
 }
 
 /** Until a worker has all entries, `inbox` stays at what it has seen, so that it cannot suspend the run. */
-function newsAbout({ item, run }: Told, entries: Entry[]): Extract<WatchResult, { type: "news" }> {
+function newsAbout({ item, run }: WatchAnswer, entries: Entry[]): Extract<WatchResult, { type: "changes" }> {
   const { runId, seen, after } = item;
   const isAll = (entries.at(-1)?.seq ?? after) >= run.tail;
   const pause = run.state.status === "running" && run.state.pauseRequested;
-  return { type: "news", runId, inbox: isAll ? run.inbox : seen, entries, pause };
+  return { type: "changes", runId, inbox: isAll ? run.inbox : seen, entries, pause };
 }
 
 /** What a cached row may say wrongly: its run may be with the holder by now, through another server. */

@@ -5,7 +5,7 @@
 
 import type { Entry, RunId } from "@aikirun/lib/protocol";
 import { decide } from "../core/decide.ts";
-import type { Command, Decision, Effect, Moment, Run } from "../core/run.ts";
+import type { Command, Decision, DecisionContext, Effect, Run } from "../core/run.ts";
 import { complete, fits, fitting } from "../storage/heavy.ts";
 import type { Transaction } from "../storage/storage.ts";
 import { holders } from "./holders.ts";
@@ -49,7 +49,7 @@ export interface Work {
 
 export interface WorkOptions {
   transaction: Transaction;
-  moment: Moment;
+  moment: DecisionContext;
   rows: Rows;
   /** Runs whose cached row was found stale, or whose command met an entry: these are loaded, with what is recorded. */
   suspects: Set<RunId>;

@@ -54,7 +54,7 @@ describe("a worker that calls one server", () => {
     const { runs } = await there.api.find({ status: ["queued"] });
     expect(runs.map((run) => run.explanation)).toEqual([served]);
     const { results } = await there.api.watch({
-      watched: [{ type: "status", runId: runs[0]?.id ?? "", any: ["queued"] }],
+      watched: [{ type: "status", runId: runs[0]?.id ?? "", statuses: ["queued"] }],
       waitMs: 0,
     });
     expect(results).toMatchObject([{ run: { explanation: served } }]);
@@ -243,7 +243,7 @@ describe("a run that was suspended, and whose handler may go on by itself", () =
     await here.env.advance(389_000);
     expect(await one.status(id)).toBe("awaiting_event");
     await here.env.advance(2_000);
-    expect(await here.speaker().claimOne()).toMatchObject({ id, hot: false, lapses: 0 });
+    expect(await here.speaker().claimOne()).toMatchObject({ id, isCached: false, lostLeases: 0 });
     await here.engine.close();
   });
 

@@ -5,7 +5,7 @@
  */
 
 import { type Cancel, type Env, isAikiError, type Logger } from "@aikirun/lib";
-import type { LiveWorker, WorkerSign } from "@aikirun/lib/protocol";
+import type { LiveWorker, WorkerDescription } from "@aikirun/lib/protocol";
 import type { Run } from "../core/run.ts";
 import type { RegisteredWorker } from "../storage/registered-worker.ts";
 import type { Storage } from "../storage/storage.ts";
@@ -19,7 +19,7 @@ export interface WorkerRegistryOptions {
 }
 
 /** A claim or a heartbeat, which may be the last one. */
-type Sign = WorkerSign & { leaving?: boolean };
+type Sign = WorkerDescription & { leaving?: boolean };
 
 /** A worker's process as this server knows it. Times are monotonic milliseconds. */
 interface Known {

@@ -79,7 +79,7 @@ export const answers: { readonly [V in Verb]: Answer<V> } = {
 
 /**
  * The same checks for callers in this process, on what people write: names, references, durations, filters, payloads.
- * What only a worker's own code composes (claims, leases, entries) passes unchecked: it is the hot path, and a caller
+ * What only a worker's own code composes (claims, leases, entries) passes unchecked: every run needs it, and a caller
  * that would corrupt it holds the whole process anyway.
  */
 export function checked(api: Api): Api {

@@ -160,8 +160,8 @@ const callsAtOnce = 50_000;
 
 /** What a worker derives to tell calls apart. Free of spaces, because storage keeps several in one column. */
 const mark = z.string().regex(/^[!-~]{1,32}$/, "Must be 1 to 32 printable ASCII characters without spaces");
-const ask = z.strictObject({
-  askedAt: z.int().min(-callsAtOnce),
+const callSite = z.strictObject({
+  madeAfter: z.int().min(-callsAtOnce),
   identity: mark,
   branch: mark.exactOptional(),
   alike: z.int().min(2).exactOptional(),
@@ -170,7 +170,7 @@ const ask = z.strictObject({
 const entry = z.strictObject({
   address,
   startedAt: at.exactOptional(),
-  ask: ask.exactOptional(),
+  callSite: callSite.exactOptional(),
   value: z.discriminatedUnion("type", [
     z.strictObject({ type: z.literal("returned"), output: payload.exactOptional() }),
     z.strictObject({ type: z.literal("threw"), error: failure }),
@@ -178,7 +178,7 @@ const entry = z.strictObject({
     z.strictObject({ type: z.literal("observed"), data: payload }),
     z.strictObject({ type: z.literal("asked") }),
     z.strictObject({ type: z.literal("recalled"), seq: z.int().min(1) }),
-    z.strictObject({ type: z.literal("withdrawn"), wait: ask.exactOptional() }),
+    z.strictObject({ type: z.literal("withdrawn"), wait: callSite.exactOptional() }),
   ]),
 });
 
@@ -188,7 +188,7 @@ const open = z.strictObject({
   name: name.exactOptional(),
   durationMs: durationMs.nullable(),
   until: at.exactOptional(),
-  ask: ask.exactOptional(),
+  callSite: callSite.exactOptional(),
 });
 
 /** Where code makes a call: as a rule a line of a stack. */
@@ -229,7 +229,7 @@ const oneReport = z.strictObject({
   expecting: address.exactOptional(),
   entries: z.array(entry).max(callsAtOnce),
   opens: z.array(open).max(callsAtOnce),
-  starts: z.array(z.strictObject({ address, ask: ask.exactOptional(), spec })).max(callsAtOnce),
+  starts: z.array(z.strictObject({ address, callSite: callSite.exactOptional(), spec })).max(callsAtOnce),
   next,
 });
 
@@ -263,8 +263,12 @@ const watch = z.strictObject({
   watched: z
     .array(
       z.discriminatedUnion("type", [
-        z.strictObject({ type: z.literal("status"), runId: askedId, any: z.array(status).max(runStatuses.length) }),
-        z.strictObject({ type: z.literal("news"), runId: askedId, fence: count, seen: count, after: count }),
+        z.strictObject({
+          type: z.literal("status"),
+          runId: askedId,
+          statuses: z.array(status).max(runStatuses.length),
+        }),
+        z.strictObject({ type: z.literal("changes"), runId: askedId, fence: count, seen: count, after: count }),
       ]),
     )
     .max(limits.watchedItems),

@@ -1,6 +1,6 @@
 /** How entries are stored in a table, alike in every dialect, and how an entry is read without its value. */
 
-import type { Ask, Entry, Value } from "@aikirun/lib/protocol";
+import type { CallSite, Entry, Value } from "@aikirun/lib/protocol";
 import type { Outline, UnreadValue } from "../core/run.ts";
 import { outlinedBytes } from "../core/unread.ts";
 import { numberOf, optionalText, optionalTextOf, type Row, readable, textOf, unreadable } from "./row.ts";
@@ -19,8 +19,8 @@ export interface EntryColumns {
   payload: string | null;
   /** JSON of what the value holds besides its type and payload; null when that is nothing. */
   detail: string | null;
-  /** The durable call: `<askedAt> <identity>`, with ` <branch>` (or ` -`) and ` <alike>` where there is one. */
-  ask: string | null;
+  /** The durable call: `<madeAfter> <identity>`, with ` <branch>` (or ` -`) and ` <alike>` where there is one. */
+  callSite: string | null;
 }
 
 export function entryColumns(entry: Entry): EntryColumns {
@@ -37,7 +37,7 @@ export function entryColumns(entry: Entry): EntryColumns {
     type: entry.value.type,
     payload: optionalText(payload),
     detail: detail === null ? null : JSON.stringify(detail),
-    ask: askColumn(entry.ask),
+    callSite: callSiteColumn(entry.callSite),
   };
 }
 
@@ -57,8 +57,8 @@ function readPlace(row: Row): Omit<Entry, "value"> {
   };
   if (worker !== null) entry.worker = worker;
   if (row.started_at !== null) entry.startedAt = numberOf(row, "started_at");
-  const ask = optionalTextOf(row, "ask");
-  if (ask !== null) entry.ask = askOf(ask);
+  const callSite = optionalTextOf(row, "call_site");
+  if (callSite !== null) entry.callSite = callSiteOf(callSite);
   return entry;
 }
 
@@ -93,7 +93,7 @@ function valueSize(bytesOf: OutlineDialect["bytesOf"]): string {
 
 /** `left_bytes` tells the size of a value that is left in storage. */
 function placeAnd(isLoaded: string, bytesOf: OutlineDialect["bytesOf"]): string {
-  const place = ["run_id", "seq", "address", "attempt", "at", "fence", "worker", "started_at", "type", "ask"];
+  const place = ["run_id", "seq", "address", "attempt", "at", "fence", "worker", "started_at", "type", "call_site"];
   return [
     ...place.map((column) => `entry.${column}`),
     `CASE WHEN ${isLoaded} THEN entry.payload END AS payload`,
@@ -126,26 +126,26 @@ export function storedBytes(value: Value): number {
   return (payload === undefined ? 0 : textBytes(payload)) + (detail === null ? 0 : textBytes(JSON.stringify(detail)));
 }
 
-export function askColumn(ask: Ask | undefined): string | null {
-  return ask === undefined ? null : toText(askText(ask));
+export function callSiteColumn(callSite: CallSite | undefined): string | null {
+  return callSite === undefined ? null : toText(callSiteText(callSite));
 }
 
 /** Stands where a branch would. */
 const noBranch = "-";
 
 /** Identities and branches hold no space. */
-function askText({ askedAt, identity, branch, alike }: Ask): string {
-  if (branch === undefined && alike === undefined) return `${askedAt} ${identity}`;
-  return [askedAt, identity, branch ?? noBranch, ...(alike === undefined ? [] : [alike])].join(" ");
+function callSiteText({ madeAfter, identity, branch, alike }: CallSite): string {
+  if (branch === undefined && alike === undefined) return `${madeAfter} ${identity}`;
+  return [madeAfter, identity, branch ?? noBranch, ...(alike === undefined ? [] : [alike])].join(" ");
 }
 
-function askOf(text: string): Ask {
-  const [askedAt, identity, branch, alike] = text.split(" ");
-  if (identity === undefined || !Number.isInteger(Number(askedAt))) throw unreadable("ask");
-  const ask: Ask = { askedAt: Number(askedAt), identity };
-  if (branch !== undefined && branch !== noBranch) ask.branch = branch;
-  if (alike !== undefined) ask.alike = Number(alike);
-  return ask;
+function callSiteOf(text: string): CallSite {
+  const [madeAfter, identity, branch, alike] = text.split(" ");
+  if (identity === undefined || !Number.isInteger(Number(madeAfter))) throw unreadable("call_site");
+  const callSite: CallSite = { madeAfter: Number(madeAfter), identity };
+  if (branch !== undefined && branch !== noBranch) callSite.branch = branch;
+  if (alike !== undefined) callSite.alike = Number(alike);
+  return callSite;
 }
 
 /** The payload of a value apart from the rest, which is JSON that Aiki made. */

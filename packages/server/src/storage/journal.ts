@@ -2,19 +2,19 @@
 
 import { AikiError } from "@aikirun/lib";
 import { resultAddress, withdrawnAddress } from "@aikirun/lib/internal";
-import type { Ask, Entry, RunId } from "@aikirun/lib/protocol";
+import type { CallSite, Entry, RunId } from "@aikirun/lib/protocol";
 import type { Outline } from "../core/run.ts";
 import { typeOf } from "../core/unread.ts";
 
 /** What an entry weighs besides its payload: ids, times, punctuation. */
 const overheadBytes = 160;
 /** What the durable call of an entry weighs besides its identity and branch: names, punctuation, a number. */
-const askBytes = 48;
+const callSiteBytes = 48;
 
 /** About the bytes that an entry takes on the wire; every storage cuts journals by the same measure. */
 export function entryBytes(entry: Entry): number {
-  const { ask } = entry;
-  const call = ask === undefined ? 0 : askBytes + ask.identity.length + (ask.branch?.length ?? 0);
+  const { callSite } = entry;
+  const call = callSite === undefined ? 0 : callSiteBytes + callSite.identity.length + (callSite.branch?.length ?? 0);
   return overheadBytes + entry.address.length + call + valueBytes(entry.value);
 }
 
@@ -62,7 +62,7 @@ export interface Copy {
   /** The `seq` of the entry that is copied. */
   from: number;
   seq: number;
-  ask: Ask | undefined;
+  callSite: CallSite | undefined;
 }
 
 /**
@@ -77,8 +77,8 @@ export function recalled(entries: readonly Outline[]): Copy[] {
   for (const entry of entries) {
     if (seen.has(entry.address) || !isSuccess(entry, found)) continue;
     seen.add(entry.address);
-    const ask = entry.ask === undefined ? undefined : recounted(entry.ask, copies);
-    copies.push({ from: entry.seq, seq: copies.length + 1, ask });
+    const callSite = entry.callSite === undefined ? undefined : recounted(entry.callSite, copies);
+    copies.push({ from: entry.seq, seq: copies.length + 1, callSite });
   }
   return copies;
 }
@@ -89,9 +89,9 @@ export function recallConflict(to: RunId): AikiError {
 }
 
 /** The call, asked at the copy of what had been delivered; `copies` are those made so far. */
-function recounted(ask: Ask, copies: readonly Copy[]): Ask {
-  const after = copies.findLastIndex(({ from }) => from <= ask.askedAt);
-  return { ...ask, askedAt: after + 1 };
+function recounted(callSite: CallSite, copies: readonly Copy[]): CallSite {
+  const after = copies.findLastIndex(({ from }) => from <= callSite.madeAfter);
+  return { ...callSite, madeAfter: after + 1 };
 }
 
 interface Findings {

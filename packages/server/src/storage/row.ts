@@ -61,7 +61,7 @@ interface Rest {
   /** Absent before the first report that names one. */
   build?: Build | undefined;
   crashes: number;
-  lapses: number;
+  lostLeases: number;
   children: number;
   reported: Run["reported"];
   lastError: Run["lastError"];
@@ -100,7 +100,7 @@ export function changingColumns(run: Run): ChangingColumns {
     attempt: run.attempt,
     build: run.build ?? undefined,
     crashes: run.crashes,
-    lapses: run.lapses,
+    lostLeases: run.lostLeases,
     children: run.children,
     reported: run.reported,
     lastError: run.lastError,
@@ -157,7 +157,7 @@ function readRun(row: Row): Run {
     attempt: rest.attempt,
     build: rest.build ?? null,
     crashes: rest.crashes,
-    lapses: rest.lapses,
+    lostLeases: rest.lostLeases,
     children: rest.children,
     reported: rest.reported,
     lastError: rest.lastError,

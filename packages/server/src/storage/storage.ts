@@ -27,7 +27,7 @@ export interface Storage {
   /** How many transactions are worth having under way at once, default 1; others wait and go together. */
   readonly lanes?: number;
   /** Only where a transaction is several journeys to the database. */
-  readonly blind?: BlindWriting;
+  readonly blind?: OptimisticWriting;
   /** Ends all that is open. May be called twice. */
   close(): Promise<void>;
 }
@@ -41,7 +41,7 @@ export interface KnownTime {
 }
 
 /** Writes what was decided without reading. */
-export interface BlindWriting {
+export interface OptimisticWriting {
   /** Null while it is not known well enough. */
   now(): KnownTime | null;
   /**
@@ -49,7 +49,7 @@ export interface BlindWriting {
    * way, the fence floor is another one, or the time was ahead of the database's clock, or far behind it. Throws as
    * `transaction` does.
    */
-  write(batch: BlindBatch): Promise<boolean>;
+  write(batch: OptimisticBatch): Promise<boolean>;
 }
 
 export interface Reader {
@@ -138,7 +138,7 @@ export interface Transaction extends Reader {
 }
 
 /** Inserts first; all of it is written under the time and the fence floor it was decided at. */
-export interface BlindBatch extends Batch {
+export interface OptimisticBatch extends Batch {
   now: number;
   fenceFloor: number;
   inserts: Run[];

@@ -150,8 +150,8 @@ export class CallWait {
   }
 
   #familiarity(call: Recorded): "same" | "unknown" | "other" {
-    const { entry, askSeq, ask } = call;
-    const seq = entry?.seq ?? Math.max(askSeq, (ask?.askedAt ?? 0) + 1);
+    const { entry, askSeq, callSite } = call;
+    const seq = entry?.seq ?? Math.max(askSeq, (callSite?.madeAfter ?? 0) + 1);
     return familiarityOf(this.#build, this.#recorded, seq);
   }
 }

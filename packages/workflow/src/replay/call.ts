@@ -1,4 +1,4 @@
-import type { Address, Ask, Value } from "@aikirun/lib/protocol";
+import type { Address, CallSite, Value } from "@aikirun/lib/protocol";
 import type { Group } from "./drain.ts";
 import type { Point } from "./points.ts";
 
@@ -51,7 +51,7 @@ export interface OpenCall {
   /** The identity under which it is recorded, in this attempt. */
   identity: string;
   /** As this attempt has recorded it before; null when it has not. */
-  recorded: Ask | null;
+  recorded: CallSite | null;
   /** What the branch that goes on from it is called, in every attempt. */
   lineage: string;
   /** False once a value was delivered, or the call was withdrawn. */
@@ -76,7 +76,7 @@ export class Call<Result> implements OpenCall {
   readonly made: Identified;
   address: Address | null = null;
   identity: string;
-  recorded: Ask | null = null;
+  recorded: CallSite | null = null;
   lineage: string;
   readonly promise: Promise<Result>;
   open = true;
@@ -156,12 +156,12 @@ export function callOf(promise: unknown): OpenCall | undefined {
 }
 
 /** What is recorded with everything that the call leaves in the journal. `seqOf` tells the `seq` of a value. */
-export function askOf({ made, identity, recorded }: OpenCall, seqOf: (value: Unnumbered) => number): Ask {
+export function callSiteOf({ made, identity, recorded }: OpenCall, seqOf: (value: Unnumbered) => number): CallSite {
   if (recorded !== null) return recorded;
   const { after, branch, group, earlier } = made;
-  const askedAt = typeof after === "number" ? after : seqOf(after);
-  if (group === null) return earlier === 0 ? { askedAt, identity } : { askedAt, identity, alike: earlier + 1 };
-  return group.count === 1 ? { askedAt, identity, branch } : { askedAt, identity, branch, alike: group.count };
+  const madeAfter = typeof after === "number" ? after : seqOf(after);
+  if (group === null) return earlier === 0 ? { madeAfter, identity } : { madeAfter, identity, alike: earlier + 1 };
+  return group.count === 1 ? { madeAfter, identity, branch } : { madeAfter, identity, branch, alike: group.count };
 }
 
 interface Unsettled<Result> {

@@ -188,22 +188,22 @@ export class Calls {
     // What is recorded without a key goes on being found without it.
     if (found.content !== content && unkeyed !== null) call.identity = unkeyed.identity;
     if (!found.isEarlier) {
-      call.recorded = found.ask;
-      call.identity = found.ask?.identity ?? call.identity;
+      call.recorded = found.callSite;
+      call.identity = found.callSite?.identity ?? call.identity;
     }
     this.#scheduler.journal.claim(found);
   }
 
   #note({ content, branch, group, identity, unkeyed, point }: Identified, found: Recorded): void {
-    const { ask, isEarlier, entry } = found;
-    if (ask === null) return;
+    const { callSite, isEarlier, entry } = found;
+    if (callSite === null) return;
     if (found.path !== null) point.branch = found.path;
     else if (found.content !== content && unkeyed !== null) point.branch = unkeyed.path;
     if (isEarlier) point.isChanged = entry === null || !isOfBranch(found, branch);
     else if (found.isRecalled) point.isChanged = false;
     else point.isChanged ||= found.isRedone;
-    if (isEarlier || ask.branch === undefined) return;
-    const own = ask.identity === identity ? group : ask.identity === unkeyed?.identity ? unkeyed.group : null;
+    if (isEarlier || callSite.branch === undefined) return;
+    const own = callSite.identity === identity ? group : callSite.identity === unkeyed?.identity ? unkeyed.group : null;
     if (own !== null) own.recorded ??= found;
   }
 
@@ -260,9 +260,9 @@ export class Calls {
   /** Withdraws the waits that refused calls have left behind, so that events go to other waits. */
   withdrawRefused(): void {
     const { caller, journal } = this.#scheduler;
-    for (const { address, content, ask } of journal.giveUpRefusedWaits()) {
+    for (const { address, content, callSite } of journal.giveUpRefusedWaits()) {
       const given = new Call(caller.unmade(content, ""), () => undefined);
-      given.recorded = ask;
+      given.recorded = callSite;
       const withdrawal = this.#withdrawalOf(given, address);
       withdrawal.call.open = false;
       this.#scheduler.post({ ...withdrawal, isDeferred: true });

@@ -69,7 +69,7 @@ export type ActivationEnd =
 export interface Execution {
   /** Executes from the claim until the run is suspended, or leaves this worker. Never rejects. */
   run(claimed: ClaimedRun): Promise<ActivationEnd>;
-  /** Resumes a suspended execution: `claimed.hot` is true, and its journal holds the new entries. Never rejects. */
+  /** Resumes a suspended execution; `claimed.isCached` is true, its journal holds the new entries. Never rejects. */
   resume(claimed: ClaimedRun): Promise<ActivationEnd>;
   /** Entries after `position.after` that arrived while it runs (from `watch`). What does not follow on is ignored. */
   receive(entries: Entry[], inbox: number): void;

@@ -10,9 +10,9 @@ export interface Group {
 }
 
 /** The run waits for people, because it is not known which of the calls are the recorded ones. */
-export function shiftedStall({ address, ask }: Recorded): ReportedStall {
+export function shiftedStall({ address, callSite }: Recorded): ReportedStall {
   const places = ["calls of which the code now makes another number after the same value"];
-  return { reason: "ambiguous_call", call: address, identity: ask?.identity ?? "", places };
+  return { reason: "ambiguous_call", call: address, identity: callSite?.identity ?? "", places };
 }
 
 /** A map that mostly holds one key: it makes a table only for more. */
@@ -75,7 +75,7 @@ export class Drain {
   /** An alike call of which there are more, or fewer, than were recorded: which is which is not known then. */
   shifted(): Recorded | null {
     for (const { count, recorded } of this.#groups.values()) {
-      if (recorded !== null && (recorded.ask?.alike ?? 1) !== count) return recorded;
+      if (recorded !== null && (recorded.callSite?.alike ?? 1) !== count) return recorded;
     }
     return null;
   }

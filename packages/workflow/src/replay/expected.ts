@@ -8,12 +8,12 @@ const shown = 100;
 interface Made {
   readonly call: Recorded;
   /** The `seq` of the last delivery before it. */
-  readonly askedAt: number;
+  readonly madeAfter: number;
 }
 
 /** Recorded calls that the handler has not made again yet. */
 export class Expected {
-  readonly #byTime = new Heap<Made>(({ askedAt }) => askedAt);
+  readonly #byTime = new Heap<Made>(({ madeAfter }) => madeAfter);
   #waiting: Set<Recorded> | null = null;
 
   get size(): number {
@@ -24,7 +24,7 @@ export class Expected {
     this.#waiting ??= new Set();
     if (this.#waiting.has(call)) return;
     this.#waiting.add(call);
-    this.#byTime.push({ call, askedAt: madeAt(call) });
+    this.#byTime.push({ call, madeAfter: madeAt(call) });
   }
 
   remove(call: Recorded): void {
@@ -39,7 +39,7 @@ export class Expected {
   /** Whether any of them was made before the entry of this `seq` was delivered. */
   hasBefore(seq: number): boolean {
     const first = this.#first();
-    return first !== undefined && first.askedAt < seq;
+    return first !== undefined && first.madeAfter < seq;
   }
 
   /** The first ones, in the order in which they were recorded. */
@@ -60,6 +60,6 @@ export class Expected {
 }
 
 /** What was recorded without saying when the call was made holds nothing back. */
-function madeAt({ ask }: Recorded): number {
-  return ask?.askedAt ?? Number.POSITIVE_INFINITY;
+function madeAt({ callSite }: Recorded): number {
+  return callSite?.madeAfter ?? Number.POSITIVE_INFINITY;
 }

@@ -1,5 +1,5 @@
 import { childWaitAddress } from "@aikirun/lib/internal";
-import type { Ask, Entry, Value } from "@aikirun/lib/protocol";
+import type { CallSite, Entry, Value } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import { made } from "../../test/made.ts";
 import type { Identified } from "./call.ts";
@@ -19,8 +19,8 @@ function journalOf(attempt: number, ...recorded: Array<[address: string, value: 
   return journal;
 }
 
-function entry(seq: number, address: string, value: Value, attempt = 1, ask?: Ask): Entry {
-  return { runId: "r", seq, address, attempt, at: 0, fence: 1, value, ...(ask && { ask }) };
+function entry(seq: number, address: string, value: Value, attempt = 1, callSite?: CallSite): Entry {
+  return { runId: "r", seq, address, attempt, at: 0, fence: 1, value, ...(callSite && { callSite }) };
 }
 
 /** The same call, made after plain asynchronous work. */
@@ -28,8 +28,8 @@ function late(content: string, branch = "", fields: Partial<Identified> = {}): I
   return made(content, 0, { identity: lateIdentity(content, branch), branch, group: null, ...fields });
 }
 
-const promptAsk = (content: string, nth = 0): Ask => ({
-  askedAt: 0,
+const promptSite = (content: string, nth = 0): CallSite => ({
+  madeAfter: 0,
   identity: promptIdentity(content, "start", "", nth),
   branch: "",
 });
@@ -149,38 +149,39 @@ describe("the journal", () => {
 });
 
 describe("a call that is looked up in the record", () => {
-  const steps = (...asks: Ask[]): Journal => {
+  const steps = (...callSites: CallSite[]): Journal => {
     const journal = new Journal(1);
-    for (const [index, ask] of asks.entries()) journal.add(entry(index + 1, `step:s#${index}`, returned, 1, ask));
+    for (const [index, callSite] of callSites.entries())
+      journal.add(entry(index + 1, `step:s#${index}`, returned, 1, callSite));
     return journal;
   };
-  const lateAsk = (branch: string): Ask => ({ askedAt: 0, identity: lateIdentity("step:s", branch) });
+  const lateSite = (branch: string): CallSite => ({ madeAfter: 0, identity: lateIdentity("step:s", branch) });
 
   it("is told from alike ones by its place in the drain", () => {
-    const { matcher } = steps(promptAsk("step:s", 1), promptAsk("step:s", 0));
+    const { matcher } = steps(promptSite("step:s", 1), promptSite("step:s", 0));
     expect(addressOf(matcher.match(made("step:s", 0), 0))).toBe("step:s#1");
     expect(addressOf(matcher.match(made("step:s", 1), 0))).toBe("step:s#0");
     expect(matcher.match(made("step:s", 2), 0)).toBe("new");
   });
 
   it("is told from alike ones by its branch", () => {
-    const { matcher } = steps(lateAsk("b"), lateAsk("a"));
+    const { matcher } = steps(lateSite("b"), lateSite("a"));
     expect(addressOf(matcher.match(late("step:s", "a"), 0))).toBe("step:s#1");
     expect(matcher.match(late("step:s", "c"), 0)).toBe("new");
   });
 
   it("that was prompt is found when it is late, and the other way round", () => {
-    expect(addressOf(steps(promptAsk("step:s")).matcher.match(late("step:s"), 0))).toBe("step:s#0");
-    expect(addressOf(steps(lateAsk("")).matcher.match(made("step:s"), 0))).toBe("step:s#0");
+    expect(addressOf(steps(promptSite("step:s")).matcher.match(late("step:s"), 0))).toBe("step:s#0");
+    expect(addressOf(steps(lateSite("")).matcher.match(made("step:s"), 0))).toBe("step:s#0");
   });
 
   it("that was prompt beside an alike one is not guessed when it is late", () => {
-    const journal = steps({ ...promptAsk("step:s", 0), alike: 2 });
+    const journal = steps({ ...promptSite("step:s", 0), alike: 2 });
     expect(journal.matcher.match(late("step:s"), 0)).toBe("ambiguous");
   });
 
   it("with a key is found where it was recorded without, once", () => {
-    const journal = steps(lateAsk("a"));
+    const journal = steps(lateSite("a"));
     const unkeyed = { content: "step:s", identity: lateIdentity("step:s", "a"), group: null, path: "" };
     const found = journal.matcher.match(late("step:s:k", "a", { unkeyed }), 0);
     expect(addressOf(found)).toBe("step:s#0");
@@ -191,9 +192,9 @@ describe("a call that is looked up in the record", () => {
   it("that could not be told from another is not answered by what is recorded of either, nor of their branches", () => {
     const contested = lateIdentity("step:s", "a");
     const journal = new Journal(1);
-    journal.add(entry(1, "step:s#0", returned, 1, lateAsk("a")));
-    journal.add(entry(2, "step:t#0", returned, 1, { askedAt: 1, identity: "t", branch: contested }));
-    journal.add(entry(3, "step:u#0", returned, 1, { askedAt: 1, identity: "u", branch: "b" }));
+    journal.add(entry(1, "step:s#0", returned, 1, lateSite("a")));
+    journal.add(entry(2, "step:t#0", returned, 1, { madeAfter: 1, identity: "t", branch: contested }));
+    journal.add(entry(3, "step:u#0", returned, 1, { madeAfter: 1, identity: "u", branch: "b" }));
     journal.add(
       entry(4, "stalled:#1", { type: "marked", mark: "stalled", reason: "ambiguous_call", identity: contested }),
     );
@@ -205,9 +206,9 @@ describe("a call that is looked up in the record", () => {
 
   it("of a later attempt is found by its content only where no other can be meant", () => {
     const journal = new Journal(2);
-    journal.add(entry(1, "task:t:0#0", returned, 1, { askedAt: 0, identity: "x", branch: "y" }));
-    journal.add(entry(2, "step:s#0", returned, 1, { askedAt: 0, identity: "v", branch: "y" }));
-    journal.add(entry(3, "step:s#1", returned, 1, { askedAt: 0, identity: "w", branch: "z" }));
+    journal.add(entry(1, "task:t:0#0", returned, 1, { madeAfter: 0, identity: "x", branch: "y" }));
+    journal.add(entry(2, "step:s#0", returned, 1, { madeAfter: 0, identity: "v", branch: "y" }));
+    journal.add(entry(3, "step:s#1", returned, 1, { madeAfter: 0, identity: "w", branch: "z" }));
     const changed = { isChanged: true };
     expect(addressOf(journal.matcher.match(made("task:t:0", 0, changed), 0))).toBe("task:t:0#0");
     expect(journal.matcher.match(made("step:s", 0, changed), 0)).toBe("ambiguous");

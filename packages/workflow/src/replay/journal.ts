@@ -7,7 +7,7 @@
  */
 
 import { resultAddress } from "@aikirun/lib/internal";
-import type { Address, Ask, ClaimedWait, Entry, Payload, Value } from "@aikirun/lib/protocol";
+import type { Address, CallSite, ClaimedWait, Entry, Payload, Value } from "@aikirun/lib/protocol";
 import type { Identified } from "./call.ts";
 import { Expected } from "./expected.ts";
 import { lateIdentity } from "./identity.ts";
@@ -60,7 +60,7 @@ export class Journal {
   #bytes = 0;
   #hasTries = false;
   #knowsFailures = true;
-  #lastAskedAt = -1;
+  #lastMadeAfter = -1;
 
   constructor(attempt: number) {
     this.#attempt = attempt;
@@ -93,7 +93,7 @@ export class Journal {
 
   /** Whether the handler was given the entry of this `seq` by an execution before, and went on. */
   wasDelivered(seq: number | object): boolean {
-    return typeof seq === "number" && seq <= this.#lastAskedAt;
+    return typeof seq === "number" && seq <= this.#lastMadeAfter;
   }
 
   /** How much the recorded values take up, in bytes of JSON text. */
@@ -135,17 +135,17 @@ export class Journal {
   }
 
   /** A wait that was open when the run was claimed: its call is expected though it has no value. */
-  addWait({ address, ask }: ClaimedWait): void {
-    this.#lastAskedAt = Math.max(this.#lastAskedAt, ask?.askedAt ?? -1);
+  addWait({ address, callSite }: ClaimedWait): void {
+    this.#lastMadeAfter = Math.max(this.#lastMadeAfter, callSite?.madeAfter ?? -1);
     this.#waits ??= new Set();
     this.#waits.add(address);
     if (address.includes("/") || this.#calls.has(address)) return;
-    this.#expect(this.#call(address, { ask, attempt: this.#attempt }));
+    this.#expect(this.#call(address, { callSite, attempt: this.#attempt }));
   }
 
   #keep(entry: Entry): void {
-    const { address, value, ask, seq } = entry;
-    this.#lastAskedAt = Math.max(this.#lastAskedAt, ask?.askedAt ?? -1);
+    const { address, value, callSite, seq } = entry;
+    this.#lastMadeAfter = Math.max(this.#lastMadeAfter, callSite?.madeAfter ?? -1);
     if (address.endsWith(askEnd)) {
       const call = this.#call(address.slice(0, -askEnd.length), entry);
       call.askSeq = seq;
@@ -170,8 +170,8 @@ export class Journal {
         this.#withdrawals.set(owner, [...(this.#withdrawals.get(owner) ?? []), address]);
         this.#expect(this.#call(address, entry));
         if (!wait.includes("/")) {
-          const call = this.#call(wait, { ask: value.wait, attempt: entry.attempt });
-          call.answeredAt.set(entry.attempt, ask?.askedAt ?? seq);
+          const call = this.#call(wait, { callSite: value.wait, attempt: entry.attempt });
+          call.answeredAt.set(entry.attempt, callSite?.madeAfter ?? seq);
           this.#expect(call);
         }
         if (this.#givenUp?.has(owner) === true) this.claimAt(address);
@@ -225,30 +225,38 @@ export class Journal {
   }
 
   /** An earlier attempt gave this wait up, whatever came to it: its event, if it had one, went to another wait. */
-  #forget(wait: Address, { attempt, ask, seq }: Entry): void {
+  #forget(wait: Address, { attempt, callSite, seq }: Entry): void {
     const call = this.#calls.get(wait);
-    call?.answeredAt.set(attempt, ask?.askedAt ?? seq);
+    call?.answeredAt.set(attempt, callSite?.madeAfter ?? seq);
     if (call?.entry?.attempt !== attempt) return;
     call.entry = null;
     this.recallable.remove(call);
   }
 
-  #call(address: Address, { ask, attempt }: Pick<Entry, "attempt"> & { ask?: Ask | undefined }): Recorded {
+  #call(
+    address: Address,
+    { callSite, attempt }: Pick<Entry, "attempt"> & { callSite?: CallSite | undefined },
+  ): Recorded {
     const known = this.#calls.get(address);
     if (known !== undefined) {
-      if (ask !== undefined && ask.identity !== known.ask?.identity) {
-        known.ask = ask;
-        known.lineage ??= ask.identity;
-        known.path ??= pathOf(known.content, ask);
+      if (callSite !== undefined && callSite.identity !== known.callSite?.identity) {
+        known.callSite = callSite;
+        known.lineage ??= callSite.identity;
+        known.path ??= pathOf(known.content, callSite);
         this.matcher.identify(known);
       }
-      known.ask = ask ?? known.ask;
-      if (ask !== undefined) known.askedIn = attempt;
+      known.callSite = callSite ?? known.callSite;
+      if (callSite !== undefined) known.siteAttempt = attempt;
       return known;
     }
     const content = contentAt(address);
     const fresh = { entry: null, askSeq: 0, isEarlier: false, isRedone: false, isRecalled: false, isClaimed: false };
-    const asked = { ask: ask ?? null, askedIn: attempt, lineage: ask?.identity ?? null, path: pathOf(content, ask) };
+    const asked = {
+      callSite: callSite ?? null,
+      siteAttempt: attempt,
+      lineage: callSite?.identity ?? null,
+      path: pathOf(content, callSite),
+    };
     const call: Recorded = { address, content, ...asked, answeredAt: new Map(), ...fresh };
     this.#calls.set(address, call);
     this.matcher.add(call);
@@ -287,7 +295,7 @@ export class Journal {
    */
   giveUpRefusedWaits(): Recorded[] {
     for (const { refusal, attempt, waits } of this.#refusals ?? []) {
-      const calls = waits.map((address) => this.#calls.get(address)).filter((call) => call?.askedIn === attempt);
+      const calls = waits.map((address) => this.#calls.get(address)).filter((call) => call?.siteAttempt === attempt);
       this.#giveUpRefused(
         this.matcher.contestWaits(
           calls.filter((call) => call !== undefined),
@@ -320,7 +328,7 @@ export class Journal {
   /** The `seq` of the last delivery before this attempt gave the call up; null when it is not recorded that it did. */
   withdrawalOf(address: Address): number | null {
     const [first] = this.#withdrawals?.get(address) ?? [];
-    return first === undefined ? null : (this.#calls.get(first)?.ask?.askedAt ?? null);
+    return first === undefined ? null : (this.#calls.get(first)?.callSite?.madeAfter ?? null);
   }
 
   /** The call at this address is one that the handler has made. False when none is recorded there. */
@@ -369,11 +377,11 @@ function numbered(content: string, number: number): Address {
   return `${content}#${number}`;
 }
 
-/** Which of several alike calls of one drain it is, the ask does not tell. */
-function pathOf(content: string, ask: Ask | undefined): string | null {
-  if (ask === undefined) return null;
-  if (ask.branch === undefined) return ask.identity;
-  return ask.alike === undefined ? lateIdentity(content, ask.branch) : null;
+/** Which of several alike calls of one drain it is, the call site does not tell. */
+function pathOf(content: string, callSite: CallSite | undefined): string | null {
+  if (callSite === undefined) return null;
+  if (callSite.branch === undefined) return callSite.identity;
+  return callSite.alike === undefined ? lateIdentity(content, callSite.branch) : null;
 }
 
 /** What alike calls share in their addresses; a withdrawal has no alike. */

@@ -9,7 +9,7 @@
  *  M5  Where more than one can be meant, none is: the call is ambiguous.
  */
 
-import type { Ask } from "@aikirun/lib/protocol";
+import type { CallSite } from "@aikirun/lib/protocol";
 import type { Identified } from "./call.ts";
 import { branchOf, lateIdentity, promptIdentity } from "./identity.ts";
 import { isOfBranch, type Recorded, recordedAt } from "./recorded.ts";
@@ -46,12 +46,12 @@ export class Matcher {
 
   /** The call is recorded under this identity, too. */
   identify(call: Recorded): void {
-    if (call.ask === null) return;
-    const { identity, branch } = call.ask;
+    if (call.callSite === null) return;
+    const { identity, branch } = call.callSite;
     const path = call.path ?? (branch === undefined ? identity : lateIdentity(call.content, branch));
     const known = this.#byPath.get(path);
     this.#byPath.set(path, known === undefined || known === call ? call : null);
-    const identical = listOf(this.#byIdentity, call.ask.identity, (): Recorded[] => []);
+    const identical = listOf(this.#byIdentity, call.callSite.identity, (): Recorded[] => []);
     if (!identical.includes(call)) identical.push(call);
   }
 
@@ -72,8 +72,8 @@ export class Matcher {
     const found = this.#exact(made.identity) ?? this.#withoutKey(made); // mutant: found-without-key
     if (found !== null) return this.#isRivalled(made, delivered, found) ? "ambiguous" : found;
     const match = this.#byBranch(made, made.content, delivered) ?? this.#fromEarlier(made, isFirst);
-    if (made.group !== null && typeof match !== "string" && match.ask !== null && !wasPrompt(match.ask)) {
-      this.#takenForLate.add(match.ask.identity);
+    if (made.group !== null && typeof match !== "string" && match.callSite !== null && !wasPrompt(match.callSite)) {
+      this.#takenForLate.add(match.callSite.identity);
     }
     return match;
   }
@@ -86,7 +86,7 @@ export class Matcher {
     );
     return first === undefined ||
       second !== undefined ||
-      (first.ask?.branch !== undefined && first.ask.alike !== undefined)
+      (first.callSite?.branch !== undefined && first.callSite.alike !== undefined)
       ? null
       : first;
   }
@@ -111,7 +111,7 @@ export class Matcher {
   contest(identity: string): { refusal: Refusal; removed: Recorded[] } {
     this.#contested.add(identity);
     const all = [...this.#byContent.values()].flatMap((calls) => [...calls]);
-    const meant = all.filter(({ ask }) => ask?.identity === identity);
+    const meant = all.filter(({ callSite }) => callSite?.identity === identity);
     for (const { content } of meant) this.#contestedContents.add(content);
     const refusal: Refusal = { identity, meant, branches: new Set([identity]) };
     return { refusal, removed: this.#removeDependent(all, refusal) };
@@ -133,7 +133,7 @@ export class Matcher {
 
   #remove(call: Recorded): void {
     this.claim(call);
-    const { identity: own = "" } = call.ask ?? {};
+    const { identity: own = "" } = call.callSite ?? {};
     this.#byIdentity.set(
       own,
       this.#identical(own).filter((other) => other !== call),
@@ -149,8 +149,9 @@ export class Matcher {
   #isRivalled(made: Identified, delivered: number, found: Match): boolean {
     if (made.group !== null || typeof found === "string" || found.isEarlier) return false;
     return this.#alike(found.content).some((other) => {
-      const { ask, isEarlier } = other;
-      if (other === found || isEarlier || ask?.branch === undefined || ask.askedAt > delivered) return false;
+      const { callSite, isEarlier } = other;
+      if (other === found || isEarlier || callSite?.branch === undefined || callSite.madeAfter > delivered)
+        return false;
       return isOfBranch(other, made.branch) && this.#wasBeside(other, made) === made.isBeside;
     });
   }
@@ -167,16 +168,19 @@ export class Matcher {
   #byBranch(made: Identified, content: string, delivered: number): Match | null {
     let found: Recorded | null = null;
     for (const call of this.#byContent.get(content) ?? []) {
-      const { ask, isEarlier } = call;
+      const { callSite, isEarlier } = call;
       if (isEarlier) continue;
       // What was recorded without saying when it was made is told apart by its order.
-      if (ask === null) return call;
+      if (callSite === null) return call;
       if (!isOfBranch(call, made.branch)) continue;
       // Made earlier than it was, it may find a call open beside it that had ended by then.
-      const isEarly = made.group !== null && made.isBeside && ask.askedAt > delivered;
+      const isEarly = made.group !== null && made.isBeside && callSite.madeAfter > delivered;
       if (!isEarly && this.#wasBeside(call, made) !== made.isBeside) continue;
-      if (made.group === null ? !wasPrompt(ask) || ask.askedAt > delivered : !mayHaveBeenLate(ask, made)) continue;
-      if (found !== null || (wasPrompt(ask) && ask.alike !== undefined)) return "ambiguous";
+      if (
+        made.group === null ? !wasPrompt(callSite) || callSite.madeAfter > delivered : !mayHaveBeenLate(callSite, made)
+      )
+        continue;
+      if (found !== null || (wasPrompt(callSite) && callSite.alike !== undefined)) return "ambiguous";
       found = call;
     }
     if (found !== null || made.unkeyed === null || content === made.unkeyed.content) return found;
@@ -198,13 +202,14 @@ export class Matcher {
     const { branch, delivered, group, isChanged, isBeside } = made;
     const all = this.#alike(content).filter(({ isEarlier }) => isEarlier);
     // What code that came the same way made here in the same manner has the same identity.
-    const isOther = ({ ask }: Recorded): boolean => {
-      if (isChanged || ask === null) return isChanged;
-      if (group === null) return wasPrompt(ask);
-      return wasPrompt(ask) ? isOverdue(content, ask, made) : mayHaveBeenLate(ask, made);
+    const isOther = ({ callSite }: Recorded): boolean => {
+      if (isChanged || callSite === null) return isChanged;
+      if (group === null) return wasPrompt(callSite);
+      return wasPrompt(callSite) ? isOverdue(content, callSite, made) : mayHaveBeenLate(callSite, made);
     };
     const isAside = (call: Recorded): boolean => {
-      const mayBeEarly = !isChanged && group !== null && isBeside && call.ask !== null && !wasPrompt(call.ask);
+      const mayBeEarly =
+        !isChanged && group !== null && isBeside && call.callSite !== null && !wasPrompt(call.callSite);
       return !mayBeEarly && this.#wasBeside(call, made) !== isBeside;
     };
     const sameBranch = all.filter((call) => isOfBranch(call, branch) && isOther(call) && !isAside(call));
@@ -214,7 +219,7 @@ export class Matcher {
     if (found !== undefined) {
       // It was prompt after the same delivery, or after the one that began its branch.
       const prompt = [delivered, branch].map((before) => promptIdentity(content, before, branch, 0));
-      const one = sameBranch.find(({ ask }) => ask !== null && prompt.includes(ask.identity));
+      const one = sameBranch.find(({ callSite }) => callSite !== null && prompt.includes(callSite.identity));
       return one ?? (isRepeatable ? "new" : "ambiguous");
     }
     const [only] = all;
@@ -225,12 +230,13 @@ export class Matcher {
   }
 
   /** Whether the recorded call was made before the call of its branch had a value. */
-  #wasBeside({ ask, askedIn }: Recorded, { branch, isBeside }: Identified): boolean {
+  #wasBeside({ callSite, siteAttempt }: Recorded, { branch, isBeside }: Identified): boolean {
     const before = this.#byPath.get(branchOf(branch));
     // A clock is read at once.
-    if (before === undefined || before === null || ask === null || before.content.startsWith("now:")) return isBeside;
-    const answeredAt = before.answeredAt.get(askedIn);
-    return answeredAt === undefined || ask.askedAt < answeredAt;
+    if (before === undefined || before === null || callSite === null || before.content.startsWith("now:"))
+      return isBeside;
+    const answeredAt = before.answeredAt.get(siteAttempt);
+    return answeredAt === undefined || callSite.madeAfter < answeredAt;
   }
 
   #identical(identity: string): Recorded[] {
@@ -242,7 +248,7 @@ export class Matcher {
   }
 }
 
-function wasPrompt({ branch }: Ask): boolean {
+function wasPrompt({ branch }: CallSite): boolean {
   return branch !== undefined;
 }
 
@@ -250,14 +256,14 @@ function wasPrompt({ branch }: Ask): boolean {
  * Whether the delivery that the call followed has come without it: something else that it awaited ended last this time.
  * An item of `run.map` begins whichever item before it made room.
  */
-function isOverdue(content: string, { identity, alike }: Ask, { branch, past, isOfItem }: Identified): boolean {
+function isOverdue(content: string, { identity, alike }: CallSite, { branch, past, isOfItem }: Identified): boolean {
   if (alike !== undefined) return false;
   return isOfItem || past.some((before) => promptIdentity(content, before, branch, 0) === identity);
 }
 
 /** Whether a call that is prompt now can be this one, which was late: as many alike calls came before it. */
-function mayHaveBeenLate(ask: Ask, { earlier }: Identified): boolean {
-  return !wasPrompt(ask) && (ask.alike ?? 1) === earlier + 1;
+function mayHaveBeenLate(callSite: CallSite, { earlier }: Identified): boolean {
+  return !wasPrompt(callSite) && (callSite.alike ?? 1) === earlier + 1;
 }
 
 function listOf<List>(lists: Map<string, List>, key: string, make: () => List): List {

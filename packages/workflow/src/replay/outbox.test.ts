@@ -92,9 +92,9 @@ describe("the outbox", () => {
     const later = new Call({ ...prompt, after }, () => undefined);
     outbox.post({ ...posted("b", "2"), call: later });
     const { entries } = packed(outbox.take());
-    expect(entries.map(({ ask }) => ask?.askedAt)).toEqual([0, -1]);
+    expect(entries.map(({ callSite }) => callSite?.madeAfter)).toEqual([0, -1]);
     after.seq = 7;
     outbox.post({ ...posted("c", "3"), call: later });
-    expect(packed(outbox.take()).entries.map(({ ask }) => ask?.askedAt)).toEqual([7]);
+    expect(packed(outbox.take()).entries.map(({ callSite }) => callSite?.madeAfter)).toEqual([7]);
   });
 });

@@ -2,7 +2,7 @@
 
 import { awaitedResult } from "@aikirun/lib/internal";
 import type { Address, ChildStart, NewEntry, OpenWait, Report, Value } from "@aikirun/lib/protocol";
-import { askOf, type OpenCall, type Unnumbered } from "./call.ts";
+import { callSiteOf, type OpenCall, type Unnumbered } from "./call.ts";
 
 /** A fact on its way to the record. */
 export interface Posted {
@@ -203,16 +203,16 @@ export function packed({ entries, opens, starts }: ReportContent): Pick<Report, 
     place.seq ?? -(entries.findIndex((posted) => posted.place === place) + 1);
   return {
     entries: entries.map((posted) => packedEntry(posted, seqOf)),
-    opens: opens.map(({ wait, call }) => ({ ...wait, ask: askOf(call, seqOf) })),
-    starts: starts.map(({ start, call }) => ({ ...start, ask: askOf(call, seqOf) })),
+    opens: opens.map(({ wait, call }) => ({ ...wait, callSite: callSiteOf(call, seqOf) })),
+    starts: starts.map(({ start, call }) => ({ ...start, callSite: callSiteOf(call, seqOf) })),
   };
 }
 
 function packedEntry({ entry, call, wait }: Posted, seqOf: (place: Unnumbered) => number): NewEntry {
   const { address, startedAt } = entry;
-  const value = wait === undefined ? entry.value : ({ type: "withdrawn", wait: askOf(wait, seqOf) } as const);
-  const ask = askOf(call, seqOf);
-  return startedAt === undefined ? { address, value, ask } : { address, value, startedAt, ask };
+  const value = wait === undefined ? entry.value : ({ type: "withdrawn", wait: callSiteOf(wait, seqOf) } as const);
+  const callSite = callSiteOf(call, seqOf);
+  return startedAt === undefined ? { address, value, callSite } : { address, value, startedAt, callSite };
 }
 
 function weightOfEntry({ entry: { value } }: Posted): number {

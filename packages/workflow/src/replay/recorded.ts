@@ -1,4 +1,4 @@
-import type { Address, Ask, Entry } from "@aikirun/lib/protocol";
+import type { Address, CallSite, Entry } from "@aikirun/lib/protocol";
 import { besideOf, branchOf, lateIdentity } from "./identity.ts";
 
 /** A durable call, as the record has it. */
@@ -6,14 +6,14 @@ export interface Recorded {
   readonly address: Address;
   readonly content: string;
   /** Of the newest attempt that recorded it; null when it was recorded without. */
-  ask: Ask | null;
-  /** The attempt that `ask` is of. */
-  askedIn: number;
+  callSite: CallSite | null;
+  /** The attempt that `callSite` is of. */
+  siteAttempt: number;
   /** By attempt: the `seq` of its value. */
   readonly answeredAt: Map<number, number>;
   /** The identity under which it was recorded first: what its delivery is called in every attempt. */
   lineage: string | null;
-  /** What the branch that goes on from it is called in every attempt; null when its ask alone does not tell. */
+  /** What the branch that goes on from it is called in every attempt; null when its call site alone does not tell. */
   path: string | null;
   /** Its value; null while there is none, and when it failed in an earlier attempt. */
   entry: Entry | null;
@@ -38,14 +38,14 @@ export function recordedAt({ entry, askSeq }: Recorded): number {
 /** Whether the two are alike calls of one branch, and not both late. */
 export function isAlike(call: Recorded, other: Recorded): boolean {
   if (call.content !== other.content) return false;
-  const [own, others] = [call.ask?.branch, other.ask?.branch];
+  const [own, others] = [call.callSite?.branch, other.callSite?.branch];
   return (own !== undefined && isOfBranch(other, own)) || (others !== undefined && isOfBranch(call, others));
 }
 
 /** Whether the call was made from this branch, or beside the call that it goes on from. */
-export function isOfBranch({ content, ask }: Recorded, place: string): boolean {
-  if (ask === null) return false;
+export function isOfBranch({ content, callSite }: Recorded, place: string): boolean {
+  if (callSite === null) return false;
   const branch = branchOf(place);
-  if (ask.branch !== undefined) return branchOf(ask.branch) === branch;
-  return [branch, besideOf(branch)].some((one) => ask.identity === lateIdentity(content, one));
+  if (callSite.branch !== undefined) return branchOf(callSite.branch) === branch;
+  return [branch, besideOf(branch)].some((one) => callSite.identity === lateIdentity(content, one));
 }

@@ -1,6 +1,6 @@
 /** What depends on calls that could not be told apart. Pure. */
 
-import type { Ask } from "@aikirun/lib/protocol";
+import type { CallSite } from "@aikirun/lib/protocol";
 import { besideOf, branchOf, lateIdentity, pathIdentity } from "./identity.ts";
 import { isAlike, type Recorded } from "./recorded.ts";
 
@@ -28,8 +28,8 @@ export function dependentOn(calls: readonly Recorded[], refusal: Refusal): Recor
     for (const branch of branchesAfter(call)) branches.add(branch);
   };
   for (const call of calls) {
-    if (call.ask === null) continue;
-    const { branch, identity } = call.ask;
+    if (call.callSite === null) continue;
+    const { branch, identity } = call.callSite;
     if (branch === undefined) contents.add(call.content);
     const place = branch === undefined ? identity : branchOf(branch);
     byPlace.set(place, [...(byPlace.get(place) ?? []), call]);
@@ -37,7 +37,7 @@ export function dependentOn(calls: readonly Recorded[], refusal: Refusal): Recor
   }
   let tries = 0;
   for (const branch of branches) {
-    for (const call of byPlace.get(branch) ?? []) if (call.ask?.branch !== undefined) add(call);
+    for (const call of byPlace.get(branch) ?? []) if (call.callSite?.branch !== undefined) add(call);
     for (const content of tries < mostTries ? contents : []) {
       for (const place of [branch, besideOf(branch)]) {
         tries += 1;
@@ -49,15 +49,15 @@ export function dependentOn(calls: readonly Recorded[], refusal: Refusal): Recor
 }
 
 function isMeant(call: Recorded, { identity, meant }: Refusal): boolean {
-  return call.ask?.identity === identity || meant.some((one) => isAlike(call, one));
+  return call.callSite?.identity === identity || meant.some((one) => isAlike(call, one));
 }
 
-/** The branches that may go on from the call: which of several alike calls it is, its ask does not tell. */
-function branchesAfter({ content, ask }: Recorded): string[] {
-  return ask === null ? [] : pathsOf(content, ask);
+/** The branches that may go on from the call: which of several alike calls it is, its call site does not tell. */
+function branchesAfter({ content, callSite }: Recorded): string[] {
+  return callSite === null ? [] : pathsOf(content, callSite);
 }
 
-function pathsOf(content: string, { identity, branch, alike = 1 }: Ask): string[] {
+function pathsOf(content: string, { identity, branch, alike = 1 }: CallSite): string[] {
   if (branch === undefined) return [identity];
   const late = lateIdentity(content, branch);
   return Array.from({ length: alike }, (_, nth) => pathIdentity(late, nth));

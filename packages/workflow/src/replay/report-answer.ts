@@ -31,12 +31,12 @@ export function isPermanent(code: string): boolean {
 }
 
 /** How the activation ends when a report that says `next` is accepted; null when it goes on. */
-export function activationEnd(next: Next, parked: boolean): ActivationEnd | null {
+export function activationEnd(next: Next, released: boolean): ActivationEnd | null {
   switch (next.type) {
     case "continue":
-      return parked ? { type: "lost", code: "RUN_LEFT" } : null;
+      return released ? { type: "lost", code: "RUN_LEFT" } : null;
     case "suspend":
-      return parked ? { type: "suspended" } : null;
+      return released ? { type: "suspended" } : null;
     case "release":
       return { type: "released", next: next.type };
     case "stall":

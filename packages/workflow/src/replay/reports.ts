@@ -134,7 +134,7 @@ export class Reports {
     if (content.starts.length > 0) this.#started(content.starts, seq, answer.entries);
     this.#receive(answer.entries, answer.tail);
     for (const { start } of content.starts) this.#options.journal.claimAt(start.address);
-    const end = activationEnd(next, answer.parked);
+    const end = activationEnd(next, answer.released);
     if (end !== null) {
       this.#options.outcomes.ended(end);
       return;

@@ -239,10 +239,17 @@ class MemoryTransaction extends MemoryReader implements Transaction {
   async recall(from: RunId, to: RunId): Promise<number> {
     const entries = this.tables.journals.get(from)?.entries ?? [];
     const copies = recalled(entries);
-    for (const { from: seq, seq: place, ask } of copies) {
+    for (const { from: seq, seq: place, callSite } of copies) {
       const entry = entries[placeOf(entries, seq)];
       if (entry === undefined) continue;
-      const copy = { ...entry, runId: to, attempt: 0, fence: 0, seq: place, ...(ask !== undefined && { ask }) };
+      const copy = {
+        ...entry,
+        runId: to,
+        attempt: 0,
+        fence: 0,
+        seq: place,
+        ...(callSite !== undefined && { callSite }),
+      };
       if (this.#record(copy).length > 0) throw recallConflict(to);
     }
     return copies.length;
@@ -302,8 +309,8 @@ function withTail(run: Run, last: Entry | undefined): Run {
 }
 
 function copyEntry(entry: Entry): Entry {
-  const ask = entry.ask === undefined ? {} : { ask: { ...entry.ask } };
-  return { ...entry, ...ask, value: { ...entry.value } };
+  const callSite = entry.callSite === undefined ? {} : { callSite: { ...entry.callSite } };
+  return { ...entry, ...callSite, value: { ...entry.value } };
 }
 
 function copyWorker({ load, ...worker }: RegisteredWorker): RegisteredWorker {

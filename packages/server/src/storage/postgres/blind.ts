@@ -2,7 +2,7 @@
 
 import { AikiError } from "@aikirun/lib";
 import { numberOf } from "../row.ts";
-import type { Batch, BlindBatch } from "../storage.ts";
+import type { Batch, OptimisticBatch } from "../storage.ts";
 import { writing } from "./blind-statements.ts";
 import type { DatabaseClock } from "./clock.ts";
 import { changeArrays, entryArrays, lockArrays, runArrays } from "./columns.ts";
@@ -10,7 +10,7 @@ import type { Session } from "./session.ts";
 import { inOneOrder } from "./transaction.ts";
 
 /** Throws `STORAGE_CONFLICT` when nothing was written because something was in the way, or the time was wrong. */
-export async function writeBlindly(session: Session, clock: DatabaseClock, batch: BlindBatch): Promise<void> {
+export async function writeBlindly(session: Session, clock: DatabaseClock, batch: OptimisticBatch): Promise<void> {
   const { now, entries, fenceFloor } = batch;
   if (fenceFloor !== session.fenceFloor) throw formerDatabase();
   const { inserts, changes, holds } = settled(batch);
@@ -36,7 +36,11 @@ function formerDatabase(): AikiError {
 }
 
 /** One statement cannot change what it inserts: such a run is inserted as it is to become. */
-function settled({ inserts, changes, holds }: BlindBatch): Pick<BlindBatch, "inserts"> & Omit<Batch, "entries"> {
+function settled({
+  inserts,
+  changes,
+  holds,
+}: OptimisticBatch): Pick<OptimisticBatch, "inserts"> & Omit<Batch, "entries"> {
   const inserted = new Set(inserts.map(({ id }) => id));
   const changed = new Map(changes.map(({ after }) => [after.id, after]));
   return {

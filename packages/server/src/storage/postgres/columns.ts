@@ -2,7 +2,7 @@
 
 import type { Entry } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
-import { askColumn, type EntryColumns, entryColumns } from "../entry-row.ts";
+import { callSiteColumn, type EntryColumns, entryColumns } from "../entry-row.ts";
 import type { Copy } from "../journal.ts";
 import { type RegisteredWorker, type WorkerColumns, workerColumns } from "../registered-worker.ts";
 import { type Cell, type ChangingColumns, changingColumns, type FixedColumns, fixedColumns } from "../row.ts";
@@ -50,7 +50,7 @@ const entry = [
   "type",
   "payload",
   "detail",
-  "ask",
+  "callSite",
 ] as const satisfies ReadonlyArray<keyof EntryColumns>;
 
 const worker = [
@@ -91,7 +91,11 @@ export function entryArrays(entries: readonly Entry[]): Cell[][] {
 }
 
 export function copyArrays(copies: readonly Copy[]): Cell[][] {
-  return [copies.map(({ from }) => from), copies.map(({ seq }) => seq), copies.map(({ ask }) => askColumn(ask))];
+  return [
+    copies.map(({ from }) => from),
+    copies.map(({ seq }) => seq),
+    copies.map(({ callSite }) => callSiteColumn(callSite)),
+  ];
 }
 
 export function workerArrays(workers: readonly RegisteredWorker[]): Cell[][] {

@@ -97,8 +97,8 @@ const createApiKey = `
     last_used_at bigint
   );`;
 
-const addAskToEntry = `
-  ALTER TABLE aiki.entry ADD COLUMN ask text;`;
+const addCallSiteToEntry = `
+  ALTER TABLE aiki.entry ADD COLUMN call_site text;`;
 
 /** `IS TRUE` keeps this index to the look-up of stalled children: the list of all stalled runs is not read from it. */
 const indexStalledChildren = `
@@ -182,7 +182,7 @@ export const migrations: readonly Migration[] = [
   { number: 1, name: "create run and entry", sql: createRunAndEntry },
   { number: 2, name: "create worker", sql: createWorker },
   { number: 3, name: "create api key", sql: createApiKey },
-  { number: 4, name: "add ask to entry", sql: addAskToEntry },
+  { number: 4, name: "add call_site to entry", sql: addCallSiteToEntry },
   { number: 5, name: "index stalled children", sql: indexStalledChildren },
   { number: 6, name: "index lists", sql: indexLists },
   { number: 7, name: "create identity", sql: createIdentity },

@@ -4,12 +4,12 @@
  */
 
 import { writings } from "./blind-statements.ts";
-import * as hot from "./statements.ts";
+import * as statements from "./statements.ts";
 
 /** The name of a constant statement; undefined for one that is made for its request. */
 export type NameOf = (sql: string) => string | undefined;
 
-const { begin: _, commit: __, rollback: ___, ...constant } = hot;
+const { begin: _, commit: __, rollback: ___, ...constant } = statements;
 
 const names: ReadonlyMap<string, string> = new Map(
   [...Object.entries(constant), ...writings].map(([name, statement]) => [statement, `aiki_${name}`]),

@@ -1,7 +1,7 @@
 import { AikiError, isAikiError, type Logger } from "@aikirun/lib";
 import type { PoolClient } from "pg";
 import type { KeyedStorage, Keys } from "../keys.ts";
-import { type BlindBatch, type BlindWriting, isConflict, type KnownTime } from "../storage.ts";
+import { isConflict, type KnownTime, type OptimisticBatch, type OptimisticWriting } from "../storage.ts";
 import { writeBlindly } from "./blind.ts";
 import { type DatabaseClock, databaseClock } from "./clock.ts";
 import { checkDatabase, checkTransactions, withConnection } from "./connect.ts";
@@ -64,7 +64,7 @@ const spillEarly = "SELECT set_config('work_mem', '64kB', true), set_config('tem
 class PostgresStorage implements KeyedStorage {
   /** While one is on its way, another is decided. */
   readonly lanes = 2;
-  readonly blind?: BlindWriting;
+  readonly blind?: OptimisticWriting;
   readonly keys: Keys;
   readonly #pools: Pools;
   readonly #around: Around;
@@ -142,7 +142,7 @@ class PostgresStorage implements KeyedStorage {
     return now;
   }
 
-  async #writeBlindly(batch: BlindBatch): Promise<boolean> {
+  async #writeBlindly(batch: OptimisticBatch): Promise<boolean> {
     if (batch.inserts.length + batch.changes.length + batch.holds.length === 0) return true;
     try {
       await this.#within("writing", (session) => writeBlindly(session, this.#clock, batch));

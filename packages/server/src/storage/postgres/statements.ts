@@ -1,5 +1,5 @@
 /**
- * Every statement of the hot path, constant and unnamed: nothing of it outlives its transaction. A batch travels
+ * The statements that runs need, constant and unnamed: nothing of them outlives its transaction. A batch travels
  * as arrays. `LIMIT 1` in a lateral keeps a lookup a lookup, whatever the statistics say.
  */
 
@@ -115,7 +115,7 @@ export const loadReferenced: string = `
 export const selectJournal: string = `
   SELECT
     given.place, page.run_id, page.seq, page.address, page.attempt, page.at, page.fence, page.worker, page.started_at,
-    page.type, page.payload, page.detail, page.ask
+    page.type, page.payload, page.detail, page.call_site
   FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) WITH ORDINALITY
     AS given (run_id, after, most, bytes, place)
   CROSS JOIN LATERAL (
@@ -123,7 +123,7 @@ export const selectJournal: string = `
     FROM (
       SELECT
         *,
-        160 + coalesce(octet_length(ask), 0)
+        160 + coalesce(octet_length(call_site), 0)
           + coalesce(octet_length(payload), 0) / CASE WHEN left(payload, 1) = E'\\x01' THEN 6 ELSE 1 END AS bytes
       FROM aiki.entry
       WHERE entry.run_id = given.run_id AND entry.seq > given.after
@@ -156,11 +156,12 @@ export const selectOutline: string = `
  * what was copied.
  */
 export const copyEntry: string = `
-  INSERT INTO aiki.entry (run_id, seq, address, attempt, at, fence, worker, started_at, type, payload, detail, ask)
+  INSERT INTO aiki.entry (run_id, seq, address, attempt, at, fence, worker, started_at, type, payload, detail,
+    call_site)
   SELECT
     $2::text, given.seq, entry.address, 0, entry.at, 0, entry.worker, entry.started_at, entry.type, entry.payload,
-    entry.detail, given.ask
-  FROM unnest($3::bigint[], $4::bigint[], $5::text[]) AS given (from_seq, seq, ask)
+    entry.detail, given.call_site
+  FROM unnest($3::bigint[], $4::bigint[], $5::text[]) AS given (from_seq, seq, call_site)
   CROSS JOIN LATERAL (SELECT * FROM aiki.entry WHERE entry.run_id = $1 AND entry.seq = given.from_seq LIMIT 1) AS entry
   ORDER BY given.seq
   ON CONFLICT DO NOTHING

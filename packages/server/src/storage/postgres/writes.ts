@@ -49,11 +49,12 @@ export const insertGivenRuns: string = `
 
 /** In the order given. */
 export const insertGivenEntries: string = `
-  INSERT INTO aiki.entry (run_id, seq, address, attempt, at, fence, worker, started_at, type, payload, detail, ask)
-  SELECT run_id, seq, address, attempt, at, fence, worker, started_at, type, payload, detail, ask
+  INSERT INTO aiki.entry
+    (run_id, seq, address, attempt, at, fence, worker, started_at, type, payload, detail, call_site)
+  SELECT run_id, seq, address, attempt, at, fence, worker, started_at, type, payload, detail, call_site
   FROM unnest(
     $1::text[], $2::bigint[], $3::text[], $4::integer[], $5::bigint[], $6::bigint[], $7::text[], $8::bigint[],
     $9::text[], $10::text[], $11::text[], $12::text[]
   ) WITH ORDINALITY AS given (
-    run_id, seq, address, attempt, at, fence, worker, started_at, type, payload, detail, ask, place
+    run_id, seq, address, attempt, at, fence, worker, started_at, type, payload, detail, call_site, place
   )`;

@@ -89,8 +89,8 @@ const createApiKey = `
     last_used_at INTEGER
   ) STRICT, WITHOUT ROWID;`;
 
-const addAskToEntry = `
-  ALTER TABLE entry ADD COLUMN ask TEXT;`;
+const addCallSiteToEntry = `
+  ALTER TABLE entry ADD COLUMN call_site TEXT;`;
 
 const indexStalledChildren = `
   CREATE INDEX run_stalled_child ON run (parent_id, id)
@@ -156,7 +156,7 @@ export const migrations: readonly Migration[] = [
   { number: 1, name: "create run and entry", sql: createRunAndEntry },
   { number: 2, name: "create worker", sql: createWorker },
   { number: 3, name: "create api key", sql: createApiKey },
-  { number: 4, name: "add ask to entry", sql: addAskToEntry },
+  { number: 4, name: "add call_site to entry", sql: addCallSiteToEntry },
   { number: 5, name: "index stalled children", sql: indexStalledChildren },
   { number: 6, name: "index lists", sql: indexLists },
 ];

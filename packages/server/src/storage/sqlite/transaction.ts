@@ -1,6 +1,6 @@
 import type { Entry, QueueKey, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
-import { askColumn, entryColumns, outlineOf } from "../entry-row.ts";
+import { callSiteColumn, entryColumns, outlineOf } from "../entry-row.ts";
 import { recallConflict, recalled } from "../journal.ts";
 import { interleaved, type Queued } from "../queue.ts";
 import { type RegisteredWorker, workerColumns } from "../registered-worker.ts";
@@ -52,8 +52,15 @@ export class SqliteTransaction extends SqliteReader implements Transaction {
 
   async recall(from: RunId, to: RunId): Promise<number> {
     const copies = recalled(this.connection.all(sql.selectOutline, toText(from)).map(outlineOf));
-    for (const { from: seq, seq: place, ask } of copies) {
-      const changed = this.connection.run(sql.copyEntry, toText(to), place, askColumn(ask), toText(from), seq);
+    for (const { from: seq, seq: place, callSite } of copies) {
+      const changed = this.connection.run(
+        sql.copyEntry,
+        toText(to),
+        place,
+        callSiteColumn(callSite),
+        toText(from),
+        seq,
+      );
       if (changed !== 1) throw recallConflict(to);
     }
     return copies.length;
@@ -148,7 +155,7 @@ export class SqliteTransaction extends SqliteReader implements Transaction {
       columns.type,
       columns.payload,
       columns.detail,
-      columns.ask,
+      columns.callSite,
     );
     return changed === 1;
   }
