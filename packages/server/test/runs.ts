@@ -7,8 +7,8 @@ import type {
   Command,
   Decision,
   DecisionContext,
-  Entry,
   Interrupted,
+  Outline,
   Run,
   Settings,
   State,
@@ -112,7 +112,7 @@ export const retryWait: Wait = { address: "task:charge#0/1/retry", type: "retry"
 export const childAddress = "child:ship:abc#0";
 
 /** Says of a report what the test is about; the rest is that of a worker who knows all. */
-export function report(next: Next, more: Partial<Report> & { session?: string; known?: Entry[] } = {}): Command {
+export function report(next: Next, more: Partial<Report> & { session?: string; known?: Outline[] } = {}): Command {
   const { session = "session-1", known = [], ...fields } = more;
   const report: Report = {
     reportId: "report-1",
@@ -182,6 +182,6 @@ export function accepted(decision: Decision): Extract<Decision, { ok: true }> {
 }
 
 /** What entries are, in short: the type of their values, or the mark. */
-export function kinds(entries: readonly Entry[]): string[] {
+export function kinds(entries: readonly Outline[]): string[] {
   return entries.map(({ value }) => (value.type === "marked" ? value.mark : value.type));
 }

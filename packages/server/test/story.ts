@@ -4,7 +4,7 @@ import { withdrawnAddress } from "@aikirun/lib/internal";
 import type { NewEntry, Next, OpenWait, Report } from "@aikirun/lib/protocol";
 import { uuid } from "@aikirun/testing/virtual-env";
 import { decide } from "../src/core/decide.ts";
-import type { Claim, Command, Decision, DecisionContext, Effect, Entry, Run, State } from "../src/core/run.ts";
+import type { Claim, Command, Decision, DecisionContext, Effect, NewFact, Run, State } from "../src/core/run.ts";
 import { openRun } from "../src/core/start.ts";
 import { keysOf, keyText } from "../src/engine/known.ts";
 import { kinds, settings } from "./runs.ts";
@@ -15,7 +15,7 @@ export class Story {
   run: Run;
   /** Milliseconds since the run was started. */
   clock = 0;
-  readonly journal: Entry[] = [];
+  readonly journal: NewFact[] = [];
   readonly effects: Effect[] = [];
   #signals = 0;
   readonly #moment: Omit<DecisionContext, "now" | "latest" | "fenceFloor">;
@@ -46,7 +46,7 @@ export class Story {
   }
 
   /** The value at an address, in its latest attempt. */
-  at(address: string): Entry["value"] | undefined {
+  at(address: string): NewFact["value"] | undefined {
     return this.journal.findLast((entry) => entry.address === address)?.value;
   }
 

@@ -7,6 +7,7 @@ import fc from "fast-check";
 import { decide } from "../src/core/decide.ts";
 import type { Command, Decision, DecisionContext, Entry, Run } from "../src/core/run.ts";
 import { openRun } from "../src/core/start.ts";
+import { isLoaded } from "../src/core/unread.ts";
 import { keysOf, keyText } from "../src/engine/known.ts";
 import { diverged, error, settings } from "./runs.ts";
 
@@ -107,7 +108,7 @@ export function walk(
     const decision = decide(run, command, moment);
     if (decision.ok) {
       run = decision.run;
-      journal.push(...decision.entries);
+      journal.push(...decision.entries.filter(isLoaded));
     }
     look({ step, before, command, moment, decision, after: run }, journal);
   });

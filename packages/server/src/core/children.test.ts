@@ -3,6 +3,7 @@ import { uuid } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
 import { childAddress, go, queued } from "../../test/runs.ts";
 import { Story } from "../../test/story.ts";
+import { childEnd } from "./receive.ts";
 import type { Run, State, Taken } from "./run.ts";
 
 const spec = { id: uuid(2), name: "ship", versionId: "1", referenceId: "ref", inputHash: "h" };
@@ -15,7 +16,7 @@ function starting(taken: readonly Taken[], starts: ChildStart[] = [start]): Stor
 }
 
 function heldBy(id: string, parent: Run["parent"], state: State = queued): Taken[] {
-  return [{ address: childAddress, holder: { id, parent, state } }];
+  return [{ address: childAddress, holder: { id, parent, end: childEnd({ id, state }) } }];
 }
 
 describe("the start of a child", () => {

@@ -3,8 +3,7 @@
 import type { ErrorCode } from "@aikirun/lib";
 import { resultAddress } from "@aikirun/lib/internal";
 import type { Address, ChildStart, Failure, Report } from "@aikirun/lib/protocol";
-import { arrive, change, type Draft, isFinal, record } from "./draft.ts";
-import { childValue } from "./receive.ts";
+import { arrive, change, type Draft, record } from "./draft.ts";
 import type { Entry, Outline, Run, Taken } from "./run.ts";
 import { openChild } from "./start.ts";
 
@@ -21,7 +20,8 @@ export function startChildren(
   const begun: Run[] = [];
   for (const start of starts) {
     const child = openChild(next.run, start.address, start.spec, next.moment);
-    const holder = holders.get(start.address) ?? begun.find((other) => isRival(other, child));
+    const rival = begun.find((other) => isRival(other, child));
+    const holder = holders.get(start.address) ?? (rival === undefined ? undefined : { ...rival, end: null });
     if (holder === undefined) {
       begun.push(child);
       begin(next, start, child);
@@ -48,14 +48,14 @@ function begin(next: Draft, start: ChildStart, child: Run): void {
 }
 
 /** An earlier attempt made this very call: its child is the one. If that has ended, this attempt is told as well. */
-function goOnWith(next: Draft, start: ChildStart, { id, state }: Holder, known: ReadonlyMap<Address, Outline>): void {
+function goOnWith(next: Draft, start: ChildStart, { id, end }: Holder, known: ReadonlyMap<Address, Outline>): void {
   recordStart(next, start, { type: "started", runId: id });
   if (id !== start.spec.id) {
     arrive(next);
   }
-  const end = resultAddress(start.address);
-  if (isFinal(state) && !known.has(end)) {
-    record(next, end, childValue(state, id));
+  const address = resultAddress(start.address);
+  if (end !== null && !known.has(address)) {
+    record(next, address, end);
     arrive(next);
   }
 }

@@ -7,7 +7,9 @@ import type {
   DecisionContext,
   Effect,
   Ended,
-  Entry,
+  Resumable,
+  DecisionContext,
+  NewFact,
   Outcome,
   Refusal,
   Resumable,
@@ -22,7 +24,7 @@ export interface Draft {
   readonly moment: DecisionContext;
   /** A copy of `before` that this decision alone writes to. */
   readonly run: Run;
-  readonly entries: Entry[];
+  readonly entries: NewFact[];
   readonly effects: Effect[];
   /** Whether the row must be written; entries alone leave it as it is. */
   touched: boolean;
@@ -98,12 +100,12 @@ export interface Authorship {
   attempt?: 0;
 }
 
-export function record(draft: Draft, address: string, value: Value, by: Authorship = {}): void {
+export function record(draft: Draft, address: string, value: NewFact["value"], by: Authorship = {}): void {
   const { run } = draft;
   run.tail += 1;
   const attempt = by.attempt ?? run.attempt;
   const at = timeOf(draft);
-  const entry: Entry = { runId: run.id, seq: run.tail, address, attempt, at, fence: run.fence, value };
+  const entry: NewFact = { runId: run.id, seq: run.tail, address, attempt, at, fence: run.fence, value };
   if (by.worker !== undefined) {
     entry.worker = by.worker;
   }

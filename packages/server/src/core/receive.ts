@@ -3,8 +3,8 @@
 import { arrivalAddress, resultAddress } from "@aikirun/lib/internal";
 import { countArrival, receivedBy, takeWait } from "./bind.ts";
 import { arrive, change, type Draft, decided, draft, enqueue, isFinal, record, recordEnd, refuse } from "./draft.ts";
-import type { Arrival, Decision, DecisionContext, Ended, Outline, Run, RunId, Value } from "./run.ts";
-import { wholeOf } from "./unread.ts";
+import type { Arrival, Decision, DecisionContext, Ended, Outline, Run, RunId, UnreadEnd, Value } from "./run.ts";
+import { isUnread, wholeOf } from "./unread.ts";
 
 export function receive(run: Run, arrival: Arrival, known: Outline[], moment: DecisionContext): Decision {
   const next = draft(run, moment);
@@ -80,8 +80,18 @@ export function queueSuspended(next: Draft): void {
   }
 }
 
+/** How a child ended, as its parent's journal holds it; null while it has not. A large output may not be loaded. */
+export function childEnd({ id, state }: Pick<Run, "id" | "state">): Value | UnreadEnd | null {
+  if (!isFinal(state)) {
+    return null;
+  }
+  return state.status === "completed" && isUnread(state.output)
+    ? { type: "unread", of: "returned", bytes: state.output.bytes, child: id }
+    : childValue(state, id);
+}
+
 /** The end of a child, as its parent's journal holds it. */
-export function childValue(outcome: Ended, runId: RunId): Value {
+function childValue(outcome: Ended, runId: RunId): Value {
   switch (outcome.status) {
     case "completed":
       return { type: "returned", ...(outcome.output === undefined ? {} : { output: wholeOf(outcome.output, runId) }) };

@@ -1,9 +1,10 @@
-import type { CallSite, Entry, ReportedStall } from "@aikirun/lib/protocol";
+import type { CallSite, ReportedStall } from "@aikirun/lib/protocol";
 import { uuid } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
 import { at, childAddress, diverged, error, go, returned, suspend } from "../../test/runs.ts";
 import { Story } from "../../test/story.ts";
 import { decide } from "./decide.ts";
+import type { NewFact } from "./run.ts";
 
 const minute = 60_000;
 
@@ -26,7 +27,7 @@ function awaits(name: string, asked: CallSite) {
 }
 
 /** The asks of a journal, by address. */
-function asks(journal: readonly Entry[]): Record<string, CallSite | undefined> {
+function asks(journal: readonly NewFact[]): Record<string, CallSite | undefined> {
   return Object.fromEntries(journal.map((entry) => [entry.address, entry.callSite]));
 }
 

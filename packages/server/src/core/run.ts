@@ -120,6 +120,14 @@ export interface UnreadValue {
   readonly bytes: number;
 }
 
+/** Stands for how a child ended, where that is not loaded: it is read by the child's id when it is recorded. */
+export interface UnreadEnd extends UnreadValue {
+  readonly child: RunId;
+}
+
+/** An entry that was decided on. Storage gets it whole. */
+export type NewFact = Omit<Entry, "value"> & { value: Value | UnreadEnd };
+
 export type Interrupted = Extract<State, { status: "scheduled" | "queued" | SuspendedStatus }>;
 
 export type SuspendedStatus = "sleeping" | "awaiting_event" | "awaiting_child_workflow" | "awaiting_retry";
@@ -221,7 +229,8 @@ export type Command =
 /** The run that has the id or the reference which the child at this address is to get. */
 export interface Taken {
   address: Address;
-  holder: Pick<Run, "id" | "parent" | "state">;
+  /** `end`: how a child ended, as its parent's journal is to hold it; null while it has not. */
+  holder: Pick<Run, "id" | "parent"> & { end: Value | UnreadEnd | null };
 }
 
 export interface Claim {
@@ -298,6 +307,6 @@ export interface Refusal {
 }
 
 /** The row is left alone when `run.revision` is the one decided upon; `run.tail` counts the entries even then. */
-export type Decision = { ok: true; run: Run; entries: Entry[]; effects: Effect[] } | Refusal;
+export type Decision = { ok: true; run: Run; entries: NewFact[]; effects: Effect[] } | Refusal;
 
 export type { Address, Build, CallSite, Entry, Mark, Outcome, Payload, Report, RunId, Stall, Value };

@@ -1,6 +1,6 @@
 /** Which payloads and values are loaded with a row or an entry, and which are left in storage. */
 
-import type { Outline, Payload, Run, RunId, Unread, Value, WholeRun } from "./run.ts";
+import type { Entry, NewFact, Outline, Payload, Run, RunId, Unread, UnreadEnd, Value, WholeRun } from "./run.ts";
 
 /** Payloads up to this size are loaded with their row. Bytes. */
 export const loadedBytes = 16_384;
@@ -14,6 +14,16 @@ export const outlinedBytes = 2_000;
 /** The type of the value, whether it is loaded or not. */
 export function typeOf({ value }: Pick<Outline, "value">): Value["type"] {
   return value.type === "unread" ? value.of : value.type;
+}
+
+/** Whether it stands for the end of a child. */
+export function isUnreadEnd(entry: NewFact): entry is NewFact & { value: UnreadEnd } {
+  return entry.value.type === "unread";
+}
+
+/** Whether the entry is decided on with its value. */
+export function isLoaded(entry: NewFact): entry is Entry {
+  return !isUnreadEnd(entry);
 }
 
 export function isUnread(payload: Payload | Unread | null | undefined): payload is Unread {

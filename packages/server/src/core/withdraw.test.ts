@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { awaitsChild, error, go, settings, suspend } from "../../test/runs.ts";
 import { Story } from "../../test/story.ts";
 import { unboundIn } from "./bind.ts";
-import type { Entry, Run } from "./run.ts";
+import type { NewFact, Run } from "./run.ts";
 
 const minute = 60_000;
 
@@ -235,7 +235,7 @@ class WithdrawingHandler {
 }
 
 /** Which arrivals of a name a wait has taken and kept, with each wait once. */
-function kept(journal: readonly Entry[], name: string): number[] {
+function kept(journal: readonly NewFact[], name: string): number[] {
   const withdrawn = new Set(
     journal.flatMap(({ attempt, address, value }) => (value.type === "withdrawn" ? `${attempt} ${address}` : [])),
   );

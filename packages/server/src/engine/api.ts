@@ -13,6 +13,7 @@ import type {
   StartResult,
 } from "@aikirun/lib/protocol";
 import type { Command } from "../core/run.ts";
+import { type Budget, replyBudget, roomIn } from "./budget.ts";
 import { find, type LookupContext, read } from "./lookup.ts";
 import { type Answer, mismatch, type Operation, type Result } from "./operation.ts";
 import { type PendingClaimsContext, pendingClaims, streamsOf } from "./pending-claims.ts";
@@ -37,9 +38,9 @@ export function createApi(context: ApiContext): Api {
     return result.type === "start" ? result.result : mismatch();
   };
 
-  const report = ({ session, worker }: ReportRequest, report: Report): Promise<ReportResult> => {
+  const report = ({ session, worker }: ReportRequest, report: Report, reply: Budget): Promise<ReportResult> => {
     const command: Command = { type: "report", session, worker, report, known: [] };
-    return submit({ type: "command", namespace, to: report.runId, command }).then((result) =>
+    return submit({ type: "command", namespace, to: report.runId, command, roomIn: roomIn(reply) }).then((result) =>
       reportResult(report, answered(result)),
     );
   };
@@ -58,7 +59,10 @@ export function createApi(context: ApiContext): Api {
 
   return {
     start: async ({ runs }) => ({ results: await Promise.all(runs.map(start)) }),
-    report: async (request) => ({ results: await Promise.all(request.reports.map((one) => report(request, one))) }),
+    async report(request) {
+      const reply = replyBudget();
+      return { results: await Promise.all(request.reports.map((one) => report(request, one, reply))) };
+    },
     async renew(request) {
       const { session, leaseMs, runs } = request;
       registry.seen(namespace, request);

@@ -40,6 +40,34 @@ export function replyBudget(bytes: number = limits.replyBytes): Budget {
   };
 }
 
+/** What one answer may take. */
+export type Room = Pick<Budget, "isLeft" | "left" | "takeBytes">;
+
+/**
+ * The room for one of the answers to a request: what is left of its budget, and of that of the transaction. An answer
+ * that is made again, in another transaction, first gives back what it took of the request's.
+ */
+export function roomIn(request: Budget): (transaction: Budget) => Room {
+  let taken = 0;
+  return (transaction) => {
+    request.takeBytes(-taken);
+    taken = 0;
+    return {
+      get isLeft() {
+        return request.isLeft && transaction.isLeft;
+      },
+      get left() {
+        return Math.min(request.left, transaction.left);
+      },
+      takeBytes(bytes) {
+        taken += bytes;
+        request.takeBytes(bytes);
+        transaction.takeBytes(bytes);
+      },
+    };
+  };
+}
+
 /** Takes from the budget what the view of a run holds. */
 export function takeView(budget: Budget, { input, state, lastError }: Run): void {
   budget.take(input, state.status === "completed" ? state.output : null);

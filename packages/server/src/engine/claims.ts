@@ -2,8 +2,8 @@
 
 import type { ClaimedRun, ClaimedWait, Entry, QueueKey, RunId } from "@aikirun/lib/protocol";
 import { limits, queuesOf } from "@aikirun/lib/protocol";
-import type { Claim, DecisionContext, Resumable, Run, Wait } from "../core/run.ts";
-import { isUnread } from "../core/unread.ts";
+import type { Claim, DecisionContext, NewFact, Resumable, Run, Wait } from "../core/run.ts";
+import { isLoaded, isUnread, isUnreadEnd } from "../core/unread.ts";
 import type { QueueCache, ScanRemainder } from "../delivery/queue-cache.ts";
 import { fits } from "../storage/heavy.ts";
 import { cutJournal, entryBytes } from "../storage/journal.ts";
@@ -280,12 +280,17 @@ interface Page {
   isCut: boolean;
 }
 
-/** As much as goes into a reply. More was read than that, so what is left over shows that something is. */
-function pageOf(read: Entry[], bytes: number, after: number, added: readonly Entry[]): Page {
+/**
+ * As much as goes into a reply. More was read than that, so what is left over shows that something is. Of what was
+ * `added` it ends before what is not loaded.
+ */
+function pageOf(read: Entry[], bytes: number, after: number, added: readonly NewFact[]): Page {
   const entries = cutJournal(read, journalEntries, bytes);
   const isCut = entries.length < read.length || (entries.length === 1 && read.every((one) => entryBytes(one) > bytes));
   const follows = added[0]?.seq === (entries.at(-1)?.seq ?? after) + 1;
-  return isCut || !follows ? { entries, isCut } : { entries: [...entries, ...added], isCut };
+  const unread = added.findIndex(isUnreadEnd);
+  const told = added.slice(0, unread < 0 ? added.length : unread).filter(isLoaded);
+  return isCut || !follows ? { entries, isCut } : { entries: [...entries, ...told], isCut };
 }
 
 function heldOf({ state, attempt }: Run): Resumable | null {

@@ -3,9 +3,11 @@
 import type { AikiError } from "@aikirun/lib";
 import type { ClaimedRun, ClaimRequest, Entry, RunId, RunSpec, StartResult } from "@aikirun/lib/protocol";
 import type { Command, Refusal, Run } from "../core/run.ts";
+import type { Budget, Room } from "./budget.ts";
 
 export type Operation =
-  | { type: "command"; namespace: string | null; to: RunId; command: Command }
+  /** `roomIn`: what the answer may take, of the budget of its transaction and of one that its request has for all. */
+  | { type: "command"; namespace: string | null; to: RunId; command: Command; roomIn?: (transaction: Budget) => Room }
   | { type: "start"; namespace: string; spec: RunSpec }
   /** `repeats`: claims that may have been carried out before, unheard. */
   | { type: "claim"; namespace: string; request: ClaimRequest; repeats: readonly string[] }

@@ -1,33 +1,61 @@
 /** Which runs have the ids and the references that children are to get, as far as a transaction knows. */
 
-import type { ChildStart, RunId } from "@aikirun/lib/protocol";
+import { type ChildStart, limits, type RunId } from "@aikirun/lib/protocol";
+import { childEnd } from "../core/receive.ts";
 import type { Run, Taken } from "../core/run.ts";
-import { inTurn } from "../storage/heavy.ts";
+import { typeOf } from "../core/unread.ts";
+import { storedBytes } from "../storage/entry-row.ts";
+import { inTurn, RowsLeft } from "../storage/heavy.ts";
 import type { ReferenceKey, Transaction } from "../storage/storage.ts";
-import { whole } from "./whole.ts";
+import { parts } from "./budget.ts";
+
+type Holder = Taken["holder"];
 
 export interface TakenNames {
   /** Notes ids and references that `load` is to look up. */
   want(namespace: string, starts: readonly ChildStart[]): void;
-  /** Looks up all that is wanted: with three statements, more if rows are heavy, and none if nothing is wanted. */
-  load(transaction: Pick<Transaction, "load" | "payloads" | "referenced">): Promise<void>;
+  /**
+   * Looks up all that is wanted: with three statements, more if rows are many or heavy, and none if nothing is wanted.
+   * Of how children ended it keeps as much as fits into a reply. If there is more, and that is for several commands
+   * (`isForOne` false), it throws `RowsLeft`.
+   */
+  load(transaction: Pick<Transaction, "load" | "referenced">, isForOne: boolean): Promise<void>;
   /** This transaction is to begin the run. */
   add(run: Run): void;
   /** What stands in the way of these starts. */
   of(namespace: string, starts: readonly ChildStart[]): Taken[];
 }
 
+/** Rows loaded with one statement. */
+const rowsAtOnce = 200;
+
 export function takenNames(): TakenNames {
   const ids = new Set<RunId>();
   const references = new Map<string, ReferenceKey>();
-  const byId = new Map<RunId, Run>();
-  const byReference = new Map<string, Run>();
+  const byId = new Map<RunId, Holder>();
+  const byReference = new Map<string, Holder>();
+  /** How children ended. Bytes. */
+  let ends = 0;
 
-  const add = (run: Run) => {
-    byId.set(run.id, run);
+  const note = (run: Run): Holder => {
+    const holder = byId.get(run.id) ?? { id: run.id, parent: run.parent, end: endOf(run) };
+    byId.set(run.id, holder);
     if (run.referenceId !== null) {
-      byReference.set(keyOf(run.namespace, run.name, run.referenceId), run);
+      byReference.set(keyOf(run.namespace, run.name, run.referenceId), holder);
     }
+    return holder;
+  };
+
+  const endOf = (run: Run): Holder["end"] => {
+    const end = run.parent === null ? null : childEnd(run);
+    if (end === null) {
+      return null;
+    }
+    const bytes = end.type === "unread" ? end.bytes : storedBytes(end);
+    ends += bytes;
+    return ends <= limits.replyBytes || end.type === "unread"
+      ? end
+      : { type: "unread", of: typeOf({ value: end }), bytes, child: run.id };
   };
 
   return {
@@ -40,41 +68,31 @@ export function takenNames(): TakenNames {
         }
       }
     },
-    async load(transaction) {
-      if (ids.size === 0) {
-        return;
-      }
+    async load(transaction, isForOne) {
       const load = (some: RunId[]) => transaction.load(some);
-      const runs = await lightOf(inTurn(load([...ids]), load));
-      if (references.size > 0) {
-        runs.push(...(await lightOf(inTurn(transaction.referenced([...references.values()]), load))));
+      const noteAll = async (loading: Promise<Run[]>) => {
+        for await (const runs of inTurn(loading, load)) {
+          const holders = runs.map(note);
+          if (ends > limits.replyBytes && !isForOne) {
+            throw new RowsLeft({ runs: [], left: holders.map(({ id }) => id) });
+          }
+        }
+      };
+      for (const some of parts([...ids], rowsAtOnce)) {
+        await noteAll(load([...some]));
       }
-      // Of a child that has ended its parent is told the output.
-      const children = await whole(
-        transaction,
-        runs.filter(({ parent }) => parent !== null),
-      );
-      for (const run of [...runs, ...children]) {
-        add(run);
+      for (const some of parts([...references.values()], rowsAtOnce)) {
+        await noteAll(transaction.referenced([...some]));
       }
     },
-    add,
+    add: note,
     of: (namespace, starts) =>
       starts.flatMap(({ address, spec: { id, name, referenceId } }) => {
         const named = referenceId === undefined ? undefined : byReference.get(keyOf(namespace, name, referenceId));
         const holder = byId.get(id) ?? named;
-        return holder === undefined ? [] : { address, holder };
+        return holder === undefined ? [] : [{ address, holder }];
       }),
   };
-}
-
-/** All of the runs, without what makes their rows heavy: who holds a name is only asked what it is. */
-async function lightOf(batches: AsyncIterable<readonly Run[]>): Promise<Run[]> {
-  const runs: Run[] = [];
-  for await (const batch of batches) {
-    runs.push(...batch.map((run) => ({ ...run, waits: [], events: new Map() })));
-  }
-  return runs;
 }
 
 function keyOf(namespace: string, name: string, referenceId: string): string {

@@ -1,6 +1,6 @@
 /** Loads what was left in storage when rows and entries were loaded. */
 
-import type { RunId } from "@aikirun/lib/protocol";
+import { limits, type RunId } from "@aikirun/lib/protocol";
 import { isFinal } from "../core/draft.ts";
 import type { Command, Outline, Run, WholeRun } from "../core/run.ts";
 import { isUnread, isWhole, type Payloads, wholeRun } from "../core/unread.ts";
@@ -12,6 +12,32 @@ export async function whole(reader: Pick<Reader, "payloads">, runs: readonly Run
   const unread = runs.filter((run) => !isWhole(run)).map(({ id }) => id);
   const payloads = unread.length === 0 ? new Map<RunId, Payloads>() : await reader.payloads(unread);
   return runs.map((run) => wholeRun(withPayloads(run, payloads.get(run.id))));
+}
+
+/** All of these runs with their payloads, as many at a time as take `limits.replyBytes`, or one. */
+export async function* wholeInTurn(
+  reader: Pick<Reader, "payloads">,
+  runs: readonly Run[],
+): AsyncGenerator<readonly WholeRun[]> {
+  let some: Run[] = [];
+  let bytes = 0;
+  for (const run of runs) {
+    const more = unreadBytes(run);
+    if (some.length > 0 && bytes + more > limits.replyBytes) {
+      yield await whole(reader, some);
+      some = [];
+      bytes = 0;
+    }
+    some.push(run);
+    bytes += more;
+  }
+  yield await whole(reader, some);
+}
+
+/** What the payloads take that are left in storage. */
+function unreadBytes({ input, state }: Run): number {
+  const payloads = [input, state.status === "completed" ? state.output : null];
+  return payloads.reduce((sum, payload) => sum + (isUnread(payload) ? payload.bytes : 0), 0);
 }
 
 function withPayloads(run: Run, payloads: Payloads | undefined): Run {

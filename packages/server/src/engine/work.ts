@@ -3,11 +3,13 @@
  * they send to other runs in waves, and saves everything at the end. It contains no rules of its own.
  */
 
-import type { Entry, RunId } from "@aikirun/lib/protocol";
+import type { RunId } from "@aikirun/lib/protocol";
 import { decide } from "../core/decide.ts";
-import type { Command, Decision, DecisionContext, Effect, Run } from "../core/run.ts";
+import type { Command, Decision, DecisionContext, Effect, NewFact, Run } from "../core/run.ts";
+import { isLoaded, isUnreadEnd } from "../core/unread.ts";
 import { complete, fits, fitting } from "../storage/heavy.ts";
 import type { Transaction } from "../storage/storage.ts";
+import { saveEnds } from "./ends.ts";
 import { holders } from "./holders.ts";
 import { isBehind, keysOf, keyText, withKnown } from "./known.ts";
 import type { Rows } from "./rows.ts";
@@ -23,7 +25,10 @@ export interface Work {
    * `RowsLeft` when storage loaded some and left others.
    */
   fetch(ids: Iterable<RunId>): Promise<void>;
-  /** Looks up what stands in the way of the children that these start, of runs where something has before. */
+  /**
+   * Looks up what stands in the way of the children that these start, of runs where something has before. Throws
+   * `RowsLeft` where several of them are too much at once.
+   */
   survey(commands: ReadonlyArray<{ to: RunId; command: Command }>): Promise<void>;
   /** Loads those whose cached row nothing has proven yet. Throws like `fetch`. */
   refresh(ids: RunId[]): Promise<void>;
@@ -31,7 +36,7 @@ export interface Work {
   /** The run's last `seq` before this transaction. */
   tailBefore(id: RunId): number;
   /** What this transaction has decided to record of the run so far; storage has it at the end. */
-  recorded(id: RunId): readonly Entry[];
+  recorded(id: RunId): readonly NewFact[];
   /** Puts a run in view that storage has just inserted. */
   adopt(run: Run): void;
   /**
@@ -72,7 +77,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
   /** Nobody else can change these before the end: they are written, or storage holds them. */
   const held = new Set<RunId>();
   let isHolding = false;
-  const recorded = new Map<RunId, Entry[]>();
+  const recorded = new Map<RunId, NewFact[]>();
   const queued: Run[] = [];
   const names = takenNames();
   const withHolder = holders(transaction, moment);
@@ -291,7 +296,11 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
     // Locks in id order, in every transaction: two of them never wait for one another.
     changes.sort((a, b) => (a.after.id < b.after.id ? -1 : 1));
     holds.sort((a, b) => (a.id < b.id ? -1 : 1));
-    const obstacles = await transaction.save({ changes, holds, entries: [...recorded.values()].flat() });
+    const facts = [...recorded.values()].flat();
+    const obstacles = [
+      ...(await transaction.save({ changes, holds, entries: facts.filter(isLoaded) })),
+      ...(await saveEnds(transaction, facts.filter(isUnreadEnd))),
+    ];
     if (obstacles.length > 0) {
       throw new Obstructed(obstacles.map(({ runId }) => runId));
     }
@@ -312,7 +321,7 @@ export function openWork({ transaction, moment, rows, suspects }: WorkOptions): 
         names.want(run.namespace, command.report.starts);
       }
     }
-    await names.load(transaction);
+    await names.load(transaction, commands.length === 1);
   };
 
   return {
