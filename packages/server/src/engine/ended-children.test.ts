@@ -1,0 +1,216 @@
+/** A later attempt starts the same children again, and is told how those that have ended did. */
+
+import { relationTo } from "@aikirun/lib/internal";
+import { type ClaimedRun, type Entry, limits, type Next, type Report, type ReportResult } from "@aikirun/lib/protocol";
+import { virtualEnv } from "@aikirun/testing/virtual-env";
+import { describe, expect, it } from "vitest";
+import { type EngineRig, only, rig, Speaker } from "../../test/rig.ts";
+import { error, go, returned } from "../../test/runs.ts";
+import { memoryStorage } from "../storage/memory/memory.ts";
+import type { Storage } from "../storage/storage.ts";
+
+const bytes = 1_900_000;
+/** What a full reply may exceed its budget by: its last item, and what is around the others. */
+const most = limits.replyBytes + limits.payloadBytes + 200_000;
+const childServes = [{ name: "child", versionId: "1" }];
+
+interface Retried {
+  claimed: ClaimedRun;
+  starts: Report["starts"];
+}
+
+/** Runs in their second attempt, of this holder, each with so many children that ended so in the first. */
+async function retried(
+  here: EngineRig,
+  one: Speaker,
+  { runs, children, end, holder = one }: { runs: number; children: number; end: Next; holder?: Speaker },
+): Promise<Retried[]> {
+  const startsOf = new Map<string, Report["starts"]>();
+  for (let n = 0; n < runs; n++) {
+    await one.start();
+    const claimed = await one.claimOne();
+    const starts = Array.from({ length: children }, (_, at) => ({
+      address: `child:child#${at}`,
+      spec: one.spec({ name: "child" }),
+    }));
+    startsOf.set(claimed.id, starts);
+    await one.report(claimed, go, { starts });
+    for (const child of await one.claim({ serves: childServes, limit: children })) await one.report(child, end);
+    const failed: Next = { type: "finish", outcome: { status: "failed", error, retryInMs: 10 } };
+    await one.report(claimed, failed, { seen: children, after: 2 * children });
+  }
+  await here.env.advance(1_000);
+  const claimed = await holder.claim({ limit: runs });
+  expect(claimed).toHaveLength(runs);
+  return claimed.map((run) => ({ claimed: run, starts: startsOf.get(run.id) ?? [] }));
+}
+
+/** Starts the same children again; `after`: the worker has read all of its journal. */
+function again(one: Speaker, { claimed, starts }: Retried): Report {
+  return one.reporting(claimed, go, { starts, after: 2 * starts.length + 1 });
+}
+
+function returning(output: string): Next {
+  return { type: "finish", outcome: { status: "completed", output } };
+}
+
+/** What a worker knows once it has read on from where the answer is cut. */
+async function allNews(here: EngineRig, report: Report, result: ReportResult | undefined): Promise<Entry[]> {
+  if (result?.ok !== true) throw new Error(`The report was refused: ${result?.message}`);
+  const relation = relationTo(report);
+  const rest = await readFrom(here, report.runId, result.entriesCutAt ?? result.tail);
+  return [...result.entries, ...rest.filter((entry) => relation(entry) !== "asItSays")];
+}
+
+async function readFrom({ api }: Pick<EngineRig, "api">, runId: string, after: number): Promise<Entry[]> {
+  const page = only((await api.read({ runs: [{ runId, entries: { after, limit: 100 } }] })).results);
+  if (!page.ok) throw new Error(page.message);
+  const last = page.entries.at(-1)?.seq;
+  return page.more && last !== undefined ? [...page.entries, ...(await readFrom({ api }, runId, last))] : page.entries;
+}
+
+/** What each child of the report ended with, in short. */
+function endsOf(entries: readonly Entry[]): Array<[string, string | undefined]> {
+  return entries.map(({ address, value }) => [
+    address,
+    value.type === "returned" ? value.output : value.type === "threw" ? value.error.cause?.message : value.type,
+  ]);
+}
+
+function expected({ starts }: Report, end: string): Array<[string, string]> {
+  return starts.map(({ address }) => [`${address}/result`, end]);
+}
+
+/** Storage that notes the most characters that one call for payloads has loaded. */
+function measured(inner: Storage): { storage: Storage; most(): number } {
+  let most = 0;
+  const storage: Storage = {
+    ...inner,
+    transaction: (work) =>
+      inner.transaction((transaction) => {
+        const payloads: typeof transaction.payloads = async (ids) => {
+          const loaded = await transaction.payloads(ids);
+          most = Math.max(most, JSON.stringify([...loaded]).length);
+          return loaded;
+        };
+        return work(new Proxy(transaction, { get: (of, key) => (key === "payloads" ? payloads : bound(of, key)) }));
+      }),
+  };
+  return { storage, most: () => most };
+}
+
+function bound(of: object, key: string | symbol): unknown {
+  const member: unknown = Reflect.get(of, key);
+  return typeof member === "function" ? member.bind(of) : member;
+}
+
+const output = JSON.stringify("x".repeat(bytes));
+
+describe("reports of later attempts, whose children have ended with large outputs", () => {
+  it("load and answer no more than fits into a reply, however many come together", async () => {
+    const here = rig();
+    const one = here.speaker();
+    const runs = await retried(here, one, { runs: 10, children: 4, end: returning(output) });
+    const reports = runs.map((run) => again(one, run));
+    here.storage.taken();
+    const results = await one.send(...reports);
+    expect(here.storage.taken().characters).toBeLessThan(most);
+    expect(JSON.stringify(results).length).toBeLessThan(most);
+    for (const [index, report] of reports.entries()) {
+      expect(endsOf(await allNews(here, report, results[index]))).toEqual(expected(report, output));
+    }
+    const repeated = await one.send(...reports);
+    expect(JSON.stringify(repeated).length).toBeLessThan(most);
+    for (const [index, report] of reports.entries()) {
+      expect(endsOf(await allNews(here, report, repeated[index]))).toEqual(expected(report, output));
+    }
+  });
+
+  it("record what does not fit into a reply some at a time, where one report starts so many", async () => {
+    const env = virtualEnv();
+    const { storage: inner, most: mostLoaded } = measured(memoryStorage({ env }));
+    const here = rig({ env, inner });
+    const one = here.speaker();
+    const report = again(one, only(await retried(here, one, { runs: 1, children: 12, end: returning(output) })));
+    const [result] = await one.send(report);
+    expect(JSON.stringify(result).length).toBeLessThan(most);
+    expect(mostLoaded()).toBeLessThan(most);
+    expect(mostLoaded()).toBeGreaterThan(bytes);
+    expect(endsOf(await allNews(here, report, result))).toEqual(expected(report, output));
+  });
+
+  it("and are claimed at once, bring their next holder what is loaded", async () => {
+    const here = rig();
+    const one = here.speaker();
+    // Another server gives the run out, so that the cache of this one still has it as queued.
+    const holder = here.another().speaker();
+    const run = only(await retried(here, one, { runs: 1, children: 2, end: returning(output), holder }));
+    const report: Report = { ...again(holder, run), next: { type: "release", reason: "shutdown" } };
+    const [results, [next]] = await Promise.all([
+      new Speaker(here.api, here.env, holder.session).send(report),
+      one.claim(),
+    ]);
+    expect(results).toMatchObject([{ ok: true, parked: true }]);
+    if (next === undefined) throw new Error("The run was not claimed.");
+    expect(next.journalCutAt).toBe(next.journal.at(-1)?.seq);
+    const rest = await readFrom(here, report.runId, next.journalCutAt ?? next.journal.length);
+    const ends = [...next.journal, ...rest].filter(({ attempt, value }) => attempt === 2 && value.type === "returned");
+    expect(endsOf(ends)).toEqual(expected(report, output));
+  });
+});
+
+describe("a report of a later attempt, whose children have failed with long errors", () => {
+  it("keeps what fits into a reply, and reads the others when it records them", async () => {
+    const here = rig();
+    const one = here.speaker();
+    const message = "m".repeat(60_000);
+    const end: Next = { type: "finish", outcome: { status: "failed", error: { ...error, message }, retryInMs: null } };
+    const report = again(one, only(await retried(here, one, { runs: 1, children: 100, end })));
+    const saved = here.storage.batches.length;
+    const [result] = await one.send(report);
+    const [kept, ...others] = here.storage.batches.slice(saved).map(({ entries }) => JSON.stringify(entries).length);
+    expect([kept, ...others].every((size = 0) => size < most)).toBe(true);
+    expect(others.length).toBeGreaterThan(0);
+    expect(JSON.stringify(result).length).toBeLessThan(most);
+    expect(endsOf(await allNews(here, report, result))).toEqual(expected(report, message));
+  });
+});
+
+describe("a reply to reports", () => {
+  it("has one budget, though they are decided in several transactions", async () => {
+    const here = rig();
+    const one = here.speaker();
+    const sizes = [...Array.from({ length: 250 }, () => 28_000), ...Array.from({ length: 5 }, () => bytes)];
+    const ids: string[] = [];
+    for (let n = 0; n <= 250; n++) ids.push(await one.start());
+    const claimed = await one.claim({ limit: ids.length });
+    // The last run, which is decided in a second transaction, has as much news as fits into a reply.
+    const signals = sizes.map((size, n) => ({
+      signalId: here.env.id(),
+      runId: claimed[Math.min(n, 250)]?.id ?? "",
+      signal: { type: "event", name: "e", data: JSON.stringify("x".repeat(size)) } as const,
+    }));
+    await here.api.signal({ signals });
+    const reports = claimed.map((run) => one.reporting(run, go));
+    here.storage.taken();
+    const results = await one.send(...reports);
+    expect(here.storage.taken().transactions).toBeGreaterThan(1);
+    expect(JSON.stringify(results).length).toBeLessThan(most);
+    for (const [index, report] of reports.entries()) {
+      expect(await allNews(here, report, results[index])).toHaveLength(index < 250 ? 1 : 5);
+    }
+  });
+
+  it("is cut in what its own transaction records", async () => {
+    const here = rig();
+    const one = here.speaker();
+    const runId = await one.start();
+    const report = one.reporting(await one.claimOne(), go, { entries: [returned("task:a#0")] });
+    const event = { type: "event", name: "e", data: output } as const;
+    const signals = Array.from({ length: 10 }, () => ({ signalId: here.env.id(), runId, signal: event }));
+    const [, [result]] = await Promise.all([here.api.signal({ signals }), one.send(report)]);
+    expect(result).toMatchObject({ ok: true, first: 11, tail: 11 });
+    expect(JSON.stringify(result).length).toBeLessThan(most);
+    expect(await allNews(here, report, result)).toHaveLength(10);
+  });
+});
