@@ -148,7 +148,7 @@ describe("reports of later attempts, whose children have ended with large output
     const report: Report = { ...again(holder, run), next: { type: "release", reason: "shutdown" } };
     const [results, [next]] = await Promise.all([
       new Speaker(here.api, here.env, holder.session).send(report),
-      one.claim(),
+      one.claim({ limit: 1 }),
     ]);
     expect(results).toMatchObject([{ ok: true, parked: true }]);
     if (next === undefined) throw new Error("The run was not claimed.");
