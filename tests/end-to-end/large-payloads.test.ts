@@ -174,7 +174,44 @@ describeOn(topologies.slice(0, 2), `with a heap of ${heapMb} MB`, (topology) => 
       await made.stop();
     }
   }, 300_000);
+
+  it("runs that are retried get the outputs of the children that have ended, in replies within their budget", async () => {
+    const seat = await scene.serve({ heapMb });
+    const aiki = await scene.client(seat.url);
+    let most = 0;
+    const measured = measuredApi(aiki.api, (bytes) => {
+      most = Math.max(most, bytes);
+    });
+    const made = worker({ ...aiki, api: measured }, { maxConcurrentWorkflowRuns: 300 });
+    const child = workflow({ name: `child ${v7()}` });
+    const childV1 = child.v("1.0.0", { handler: async (_run, n: number) => `${n} ${text}` });
+    const parent = workflow({ name: `parent ${v7()}` });
+    const parentV1 = parent.v("1.0.0", {
+      retry: { type: "fixed", maxAttempts: 2, delayMs: 10 },
+      handler: async (run, n: number) => {
+        const started = await Promise.all(childrenOf(n).map((one) => childV1.startAsChild(run, one)));
+        const outputs = await Promise.all(started.map((one) => one.result()));
+        if (run.attempt === 1) throw new Error("The first attempt fails.");
+        return outputs.every((output, at) => output === `${childrenOf(n)[at]} ${text}`);
+      },
+    });
+    made.registry.add(child).add(parent);
+    await made.start();
+    try {
+      const handles = await Promise.all([0, 1, 2, 3].map((n) => parentV1.start(aiki, n)));
+      expect(await Promise.all(handles.map((handle) => handle.result()))).toEqual(handles.map(() => true));
+    } finally {
+      await made.stop();
+    }
+    expect(most).toBeLessThan(replyMost);
+    expect(seat.process.isUp).toBe(true);
+  }, 300_000);
 });
+
+/** The numbers of the four children of a run. */
+function childrenOf(n: number): number[] {
+  return [0, 1, 2, 3].map((at) => 4 * n + at);
+}
 
 function measuredApi(api: Api, note: (bytes: number) => void): Api {
   return wrapApi(api, (_, call) => async (request, options) => {
