@@ -7,8 +7,6 @@ import type {
   DecisionContext,
   Effect,
   Ended,
-  Resumable,
-  DecisionContext,
   NewFact,
   Outcome,
   Refusal,
