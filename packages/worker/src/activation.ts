@@ -235,7 +235,10 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
     }
     const cached = claimed.isCached ? cache.take(claimed.id, claimed.fence, definition) : null;
     cache.drop(claimed.id);
-    const run = await this.#prepare(cached !== null);
+    const run = await this.#prepare(cached !== null).catch((error: unknown) => {
+      cached?.abandon("EVICTED");
+      throw error;
+    });
     if (run === null || !this.#isHeld) {
       this.#state = "lost";
       cached?.abandon(this.#lossCode);

@@ -208,15 +208,28 @@ describe("a run that is lost", () => {
   });
 });
 
-describe("a suspended execution that was let go for want of room", () => {
-  const suspend = async ({ take, moved }: ReturnType<typeof setup>, ...ids: string[]): Promise<void> => {
-    for (const id of ids) {
-      await take(id);
-      moved.get(id)?.end({ type: "suspended" });
-      await settled();
-    }
-  };
+async function suspend({ take, moved }: ReturnType<typeof setup>, ...ids: string[]): Promise<void> {
+  for (const id of ids) {
+    await take(id);
+    moved.get(id)?.end({ type: "suspended" });
+    await settled();
+  }
+}
 
+describe("a cached execution", () => {
+  it("is abandoned when the journal of its next claim cannot be read", async () => {
+    const read: Script["read"] = () => ({
+      results: [{ ok: false, code: "RUN_NOT_FOUND", message: "There is no run a." }],
+    });
+    const set = setup(1, { ...accepting, read });
+    await suspend(set, "a");
+    set.running.take({ ...claimedRun("a"), fence: 2, hot: true, journalCutAt: 1 }, instant(set.env));
+    await settled();
+    expect(set.events.filter((event) => event.startsWith("abandon"))).toEqual(["abandon for EVICTED"]);
+  });
+});
+
+describe("a suspended execution that was let go for want of room", () => {
   it("gets its run back when something plain makes it go on", async () => {
     const set = setup(1);
     await suspend(set, "a", "b");
