@@ -11,7 +11,6 @@ const containsLong: ReadonlySet<string> = new Set([
   "packages/client/src/watcher.ts",
   "packages/server/src/engine/clock.ts",
   "packages/server/src/engine/engine.ts",
-  "packages/server/src/engine/work.ts",
   "packages/worker/src/subscribers/redis-streams.ts",
 ]);
 

@@ -4,9 +4,9 @@ import { withdrawnAddress } from "@aikirun/lib/internal";
 import type { NewEntry, Next, OpenWait, Report } from "@aikirun/lib/protocol";
 import { uuid } from "@aikirun/testing/virtual-env";
 import { decide } from "../src/core/decide.ts";
+import { entryKeysOf, keyText } from "../src/core/entry-keys.ts";
 import type { Claim, Command, Decision, DecisionContext, Effect, NewFact, Run, State } from "../src/core/run.ts";
 import { openRun } from "../src/core/start.ts";
-import { keysOf, keyText } from "../src/engine/known.ts";
 import { kinds, settings } from "./runs.ts";
 
 const beginning = 1_000_000;
@@ -51,7 +51,7 @@ export class Story {
   }
 
   try(command: Command): Decision {
-    const wanted = new Set(keysOf(this.run, command).map(keyText));
+    const wanted = new Set(entryKeysOf(this.run, command).map(keyText));
     const known = this.journal.filter((entry) => wanted.has(keyText(entry)));
     const decision = decide(this.run, "known" in command ? { ...command, known } : command, this.#now());
     if (decision.ok) {

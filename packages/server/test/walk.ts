@@ -5,10 +5,10 @@ import type { NewEntry, Next, OpenWait, Report } from "@aikirun/lib/protocol";
 import { uuid } from "@aikirun/testing/virtual-env";
 import fc from "fast-check";
 import { decide } from "../src/core/decide.ts";
+import { entryKeysOf, keyText } from "../src/core/entry-keys.ts";
 import type { Command, Decision, DecisionContext, Entry, Run } from "../src/core/run.ts";
 import { openRun } from "../src/core/start.ts";
 import { isLoaded } from "../src/core/unread.ts";
-import { keysOf, keyText } from "../src/engine/known.ts";
 import { diverged, error, settings } from "./runs.ts";
 
 /** One step, before it is known what the run will be like by then. */
@@ -118,7 +118,7 @@ function informed(command: Command, run: Run, journal: readonly Entry[]): Comman
   if (!("known" in command)) {
     return command;
   }
-  const wanted = new Set(keysOf(run, command).map(keyText));
+  const wanted = new Set(entryKeysOf(run, command).map(keyText));
   return { ...command, known: journal.filter((entry) => wanted.has(keyText(entry))) };
 }
 

@@ -223,7 +223,7 @@ describe("a cached execution", () => {
     });
     const set = setup(1, { ...accepting, read });
     await suspend(set, "a");
-    set.running.take({ ...claimedRun("a"), fence: 2, hot: true, journalCutAt: 1 }, instant(set.env));
+    set.running.take({ ...claimedRun("a"), fence: 2, isCached: true, journalCutAt: 1 }, instant(set.env));
     await settled();
     expect(set.events.filter((event) => event.startsWith("abandon"))).toEqual(["abandon for EVICTED"]);
   });

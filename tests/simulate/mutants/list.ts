@@ -57,10 +57,10 @@ export const mutants: readonly Mutant[] = [
   one("waits of a failed attempt stay open", "retry-closes-waits", ["waits: [], ", ""], 46),
   one("an event with a reference counts twice", "arrival-address", ["referenceId ?? ", ""]),
   one("a refusal rests on a cached row", "refusal-proven", [
-    "isUnproven(run) || isAnswered(command)",
-    'isUnproven(run) && command.type === "tick"',
+    "isUnproven || isAnswered(command)",
+    'isUnproven && command.type === "tick"',
   ]),
-  one("a retried run recalls too little", "start-recorded", ["recorded.has(recall)", "recorded.size < 0"], 38),
+  one("a retried run recalls too little", "start-recorded", ["> 0", "< 0"], 38),
   one("the same report counts twice", "same-report", ["=== report.reportId", '=== ""']),
   one("an effect begins before what was seen is recorded", "effect-begins", ["isRecorded && ", ""]),
   one("a ghost's effects begin", "effect-begins", [" && this.host.mayBegin()", ""], 563),

@@ -9,7 +9,7 @@ import type { Transaction } from "../storage/storage.ts";
 import type { Budget, Room } from "./budget.ts";
 import { bytesOf } from "./journals.ts";
 import { type Answer, notFound, type Operation } from "./operation.ts";
-import type { Work } from "./work.ts";
+import type { UnitOfWork } from "./unit-of-work.ts";
 
 /** A promise only where something must be read first: thousands of answers are given each second. */
 export function answer(
@@ -31,7 +31,7 @@ export function answer(
 
 interface Answering {
   transaction: Transaction;
-  work: Work;
+  work: UnitOfWork;
   /** For the answers of this transaction. */
   reply: Budget;
 }

@@ -11,8 +11,8 @@ import type { Transaction } from "../storage/storage.ts";
 import { type Budget, parts, replyBudget, waitsBytes } from "./budget.ts";
 import { readJournals } from "./journals.ts";
 import type { Operation } from "./operation.ts";
+import type { UnitOfWork } from "./unit-of-work.ts";
 import { whole } from "./whole.ts";
-import type { Work } from "./work.ts";
 
 const journalEntries = 1_000_000;
 /** No entry is larger: a payload and what is around it. */
@@ -20,7 +20,7 @@ const maxEntryBytes = limits.payloadBytes + 100_000;
 
 export interface ClaimContext {
   transaction: Transaction;
-  work: Work;
+  work: UnitOfWork;
   cache: QueueCache;
   moment: DecisionContext;
   /** Runs that each claim took from the cache. */

@@ -1,5 +1,6 @@
 /**
  * A batch of operations in one transaction: load, decide, write, commit. A batch that loses a race is decided again.
+ * `UnitOfWork` holds the rows and the decisions; `settle` carries out what decisions ask for, and saves everything.
  */
 
 import type { RunId } from "@aikirun/lib/protocol";
@@ -12,10 +13,11 @@ import { answer } from "./answers.ts";
 import { optimisticTransaction, Unseen } from "./blind.ts";
 import { replyBudget } from "./budget.ts";
 import { beginClaim, type Claiming, endClaim, queuesIn } from "./claims.ts";
+import { settle } from "./effects.ts";
 import type { Operation, Result } from "./operation.ts";
 import type { Rows } from "./rows.ts";
 import { insertStarts } from "./starts.ts";
-import { Obstructed, openWork, type Work } from "./work.ts";
+import { RunsChanged, UnitOfWork } from "./unit-of-work.ts";
 
 /** How often a batch is decided again before its callers are told to come back. */
 const maxTries = 10;
@@ -51,18 +53,19 @@ export function keepUp(committer: Committer, fenceFloor: number): void {
 }
 
 interface Try {
-  suspects: Set<RunId>;
+  /** Runs that earlier tries found changed by other transactions. */
+  stale: Set<RunId>;
   /** Runs that each claim took from the cache: a repetition tries the same ones again. */
   offers: Map<Operation, RunId[]>;
-  /** Something was in the way: what waits for nobody is left to others. */
+  /** An earlier try failed: due runs are left to a later batch. */
   isAgain?: boolean;
   /** What the database's clock says at most; by default what it said. Epoch milliseconds. */
   latest?: number;
 }
 
-/** @throws what the storage threw, and `Obstructed` or a conflict after ten lost races. */
+/** @throws what the storage threw, and `RunsChanged` or a conflict after ten lost races. */
 export async function commit(committer: Committer, operations: Operation[]): Promise<Committed> {
-  const suspects = new Set<RunId>();
+  const stale = new Set<RunId>();
   const offers = new Map<Operation, RunId[]>();
   const committed = await commitBlindly(committer, operations, offers);
   if (committed !== null) {
@@ -71,10 +74,10 @@ export async function commit(committer: Committer, operations: Operation[]): Pro
   for (let tries = 1; ; tries++) {
     try {
       return await committer.storage.transaction((transaction) =>
-        commitOnce(committer, transaction, operations, { suspects, offers, isAgain: tries > 1 }),
+        commitOnce(committer, transaction, operations, { stale, offers, isAgain: tries > 1 }),
       );
     } catch (error) {
-      const lost = error instanceof Obstructed ? error.runs : isConflict(error) ? [] : null;
+      const lost = error instanceof RunsChanged ? error.runs : isConflict(error) ? [] : null;
       for (const operation of offers.keys()) {
         dropOffers(committer.cache, operation);
       }
@@ -82,14 +85,14 @@ export async function commit(committer: Committer, operations: Operation[]): Pro
         throw error;
       }
       for (const id of lost) {
-        suspects.add(id);
+        stale.add(id);
         committer.rows.forget(id);
       }
     }
   }
 }
 
-/** Null when that cannot be, or something was in the way. */
+/** Decides from cached rows alone. Null when something must be read first, or the write found a conflict. */
 async function commitBlindly(
   committer: Committer,
   operations: Operation[],
@@ -102,7 +105,7 @@ async function commitBlindly(
   }
   const transaction = optimisticTransaction(time);
   try {
-    const tried = { suspects: new Set<RunId>(), offers, latest: time.latest };
+    const tried = { stale: new Set<RunId>(), offers, latest: time.latest };
     const committed = await commitOnce(committer, transaction, operations, tried);
     return (await blind.write(transaction.batch)) ? committed : null;
   } catch (error) {
@@ -121,14 +124,14 @@ function dropOffers(cache: QueueCache, operation: Operation): void {
 }
 
 /**
- * First what may wait for locks, all in id order; then what takes only what nobody else holds, and waits for nobody:
- * due runs, and queued ones that storage finds. So no two transactions wait for one another, in whatever they meet.
+ * What may wait for locks comes first, and takes them in id order. Due runs, and queued runs that storage finds, come
+ * last: of these it takes only rows that no other transaction holds. So no two transactions wait for one another.
  */
 async function commitOnce(
   committer: Committer,
   transaction: Transaction,
   operations: Operation[],
-  { suspects, offers, isAgain = false, latest }: Try,
+  { stale, offers, isAgain = false, latest }: Try,
 ): Promise<Committed> {
   const { rows, cache, settings } = committer;
   const now = transaction.now();
@@ -137,13 +140,13 @@ async function commitOnce(
   committer.bootAt ??= now;
   // The clock is read once: a moment later it may say more, and what is due is never early.
   const moment: DecisionContext = { now, latest: latest ?? now, bootAt: committer.bootAt, fenceFloor, settings };
-  const work = openWork({ transaction, moment, rows, suspects });
+  const work = new UnitOfWork({ transaction, moment, rows, stale });
   const starts = await insertStarts(transaction, work, operations, moment);
   const commands = operations.filter((operation) => operation.type === "command");
   await work.fetch(commands.map(({ to }) => to));
   const left = commands.filter(({ command }) => command.type === "leave").flatMap(({ to }) => work.get(to) ?? []);
   await work.refresh(left.filter(isOfNewCode).map(({ id }) => id));
-  await work.survey(commands);
+  await work.loadTaken(commands);
   const results = new Map<Operation, Result>();
   const reply = replyBudget();
   for (const command of commands) {
@@ -162,7 +165,7 @@ async function commitOnce(
   }
   const sweeps = operations.filter((operation) => operation.type === "sweep");
   if (sweeps.length > 0 || claims.some(({ mustScan }) => mustScan)) {
-    await work.settle();
+    await settle(transaction, work);
   }
   for (const operation of sweeps) {
     const due = isAgain ? null : await sweep(transaction, work, operation.limit);
@@ -171,7 +174,7 @@ async function commitOnce(
   for (const claiming of claims) {
     results.set(claiming.context.operation, { type: "claim", ...(await endClaim(claiming)) });
   }
-  await work.settle();
+  await settle(transaction, work);
   for (const [operation, result] of starts) {
     results.set(operation, { type: "start", result });
   }
@@ -196,7 +199,7 @@ function resultOf(results: ReadonlyMap<Operation, Result>, operation: Operation)
 
 async function release(
   transaction: Transaction,
-  work: Work,
+  work: UnitOfWork,
   { namespace, session, limit }: Extract<Operation, { type: "leave" }>,
 ): Promise<number> {
   const ids = await transaction.inSession(namespace, session, limit);
@@ -219,7 +222,7 @@ function isOfNewCode({ state, build }: Run): boolean {
   return state.status === "running" && state.holderCode !== undefined && state.holderCode.id !== build?.id;
 }
 
-async function sweep(transaction: Transaction, work: Work, limit: number): Promise<number> {
+async function sweep(transaction: Transaction, work: UnitOfWork, limit: number): Promise<number> {
   const now = transaction.now();
   const ids = await transaction.due(now, limit);
   work.hold(ids);

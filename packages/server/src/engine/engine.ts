@@ -22,7 +22,7 @@ import type { Operation, Result } from "./operation.ts";
 import type { PendingClaimsContext } from "./pending-claims.ts";
 import { propagate, receive } from "./propagate.ts";
 import { cachedRows, type Rows, rowsBytes } from "./rows.ts";
-import { Obstructed } from "./work.ts";
+import { RunsChanged } from "./unit-of-work.ts";
 import { WorkerRegistry } from "./worker-registry.ts";
 
 export interface EngineOptions {
@@ -251,7 +251,7 @@ function asUnavailable(error: unknown, logger: Logger): AikiError {
   if (error instanceof AikiError && !isStorageFault(error)) {
     return error;
   }
-  if (!(error instanceof AikiError || error instanceof Obstructed || error instanceof RowsLeft)) {
+  if (!(error instanceof AikiError || error instanceof RunsChanged || error instanceof RowsLeft)) {
     logger.error("A transaction failed", { error });
   }
   return unavailable(error);

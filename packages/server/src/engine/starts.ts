@@ -7,14 +7,14 @@ import { isUnread } from "../core/unread.ts";
 import type { Transaction } from "../storage/storage.ts";
 import { textBytes } from "../storage/text.ts";
 import { notFound, type Operation } from "./operation.ts";
+import type { UnitOfWork } from "./unit-of-work.ts";
 import { whole } from "./whole.ts";
-import type { Work } from "./work.ts";
 
 export type StartOperation = Extract<Operation, { type: "start" }>;
 
 export async function insertStarts(
   transaction: Transaction,
-  work: Work,
+  work: UnitOfWork,
   operations: Operation[],
   moment: DecisionContext,
 ): Promise<Map<StartOperation, StartResult>> {

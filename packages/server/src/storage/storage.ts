@@ -1,5 +1,6 @@
 import { isAikiError } from "@aikirun/lib";
 import type { Entry, FindRequest, QueueKey, RunId } from "@aikirun/lib/protocol";
+import type { EntryKey } from "../core/entry-keys.ts";
 import type { Outline, Run, WholeRun } from "../core/run.ts";
 import type { Payloads } from "../core/unread.ts";
 import type { ListLimits, ListPage } from "./find.ts";
@@ -160,12 +161,6 @@ export interface JournalRequest {
   after: number;
   limit: number;
   bytes: number;
-}
-
-export interface EntryKey {
-  runId: RunId;
-  attempt: number;
-  address: string;
 }
 
 export interface ReferenceKey {

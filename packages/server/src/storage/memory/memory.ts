@@ -1,5 +1,6 @@
 import { AikiError, type Env } from "@aikirun/lib";
 import type { Entry, FindRequest, QueueKey, RunId } from "@aikirun/lib/protocol";
+import type { EntryKey } from "../../core/entry-keys.ts";
 import type { Outline, Run, WholeRun } from "../../core/run.ts";
 import { isUnread, type Payloads, wholeRun, withoutLarge } from "../../core/unread.ts";
 import { outlined } from "../entry-row.ts";
@@ -9,7 +10,7 @@ import { cutJournal, recallConflict, recalled } from "../journal.ts";
 import type { KeyedStorage } from "../keys.ts";
 import { interleaved, type Queued } from "../queue.ts";
 import { laterWorker, type RegisteredWorker } from "../registered-worker.ts";
-import type { Batch, EntryKey, JournalRequest, Obstacle, Reader, ReferenceKey, Transaction } from "../storage.ts";
+import type { Batch, JournalRequest, Obstacle, Reader, ReferenceKey, Transaction } from "../storage.ts";
 import { turns } from "../turns.ts";
 import { memoryKeys } from "./keys.ts";
 import { byId } from "./sorted.ts";

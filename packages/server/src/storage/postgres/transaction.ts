@@ -1,11 +1,12 @@
 import type { Entry, QueueKey, RunId } from "@aikirun/lib/protocol";
+import type { EntryKey } from "../../core/entry-keys.ts";
 import type { Run } from "../../core/run.ts";
 import { outlineOf } from "../entry-row.ts";
 import { recallConflict, recalled } from "../journal.ts";
 import type { Queued } from "../queue.ts";
 import type { RegisteredWorker } from "../registered-worker.ts";
 import { numberOf, type Row, textOf } from "../row.ts";
-import type { Batch, EntryKey, Obstacle, Transaction } from "../storage.ts";
+import type { Batch, Obstacle, Transaction } from "../storage.ts";
 import { fromText, toText } from "../text.ts";
 import { changeArrays, copyArrays, entryArrays, lockArrays, runArrays, workerArrays } from "./columns.ts";
 import { idOf, PostgresReader } from "./reader.ts";

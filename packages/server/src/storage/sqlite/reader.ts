@@ -1,5 +1,6 @@
 import type { Env } from "@aikirun/lib";
 import type { Entry, FindRequest, RunId } from "@aikirun/lib/protocol";
+import type { EntryKey } from "../../core/entry-keys.ts";
 import type { Outline, Run, WholeRun } from "../../core/run.ts";
 import { type Payloads, wholeRun } from "../../core/unread.ts";
 import { entryOf, outlineOf } from "../entry-row.ts";
@@ -16,7 +17,7 @@ import { complete, type Loaded, loadedPage, loadedRuns } from "../heavy.ts";
 import { cutJournal } from "../journal.ts";
 import { type RegisteredWorker, workerOf } from "../registered-worker.ts";
 import { numberOf, payloadsOf, type Row, runOf, textOf } from "../row.ts";
-import type { EntryKey, JournalRequest, Reader, ReferenceKey } from "../storage.ts";
+import type { JournalRequest, Reader, ReferenceKey } from "../storage.ts";
 import { fromText, toText } from "../text.ts";
 import type { Connection } from "./connection.ts";
 import { countQuery, examinedQuery, listRun } from "./find.ts";

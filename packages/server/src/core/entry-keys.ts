@@ -1,20 +1,30 @@
-/** What must be known of a run's journal before a command is decided, and when. */
+/** Which entries of a run's journal a command depends on, and when they must be read before it is decided. */
 
 import { arrivalAddress, awaitedResult, resultAddress, signalAddress, withdrawnAddress } from "@aikirun/lib/internal";
-import type { Address } from "@aikirun/lib/protocol";
-import { isFinal } from "../core/decide.ts";
-import type { Command, Outline, Run } from "../core/run.ts";
-import { isWorkerCheckDue } from "../core/tick.ts";
-import { withdrawnBy } from "../core/withdraw.ts";
-import type { EntryKey } from "../storage/storage.ts";
+import type { Address, RunId } from "@aikirun/lib/protocol";
+import { isFinal } from "./draft.ts";
+import type { Command, Outline, Run } from "./run.ts";
+import { isWorkerCheckDue } from "./tick.ts";
+import { withdrawnBy } from "./withdraw.ts";
+
+/** Where an entry is recorded. */
+export interface EntryKey {
+  runId: RunId;
+  attempt: number;
+  address: string;
+}
 
 /**
- * Whether the command may already have been applied, or depends on what is recorded, without an entry of its own that
- * would meet an existing one: a worker that has not received everything, or a late copy of its report, may open waits
- * that have ended; a withdrawn wait may have taken an event; the retry of an ended run may repeat one that was for the
- * run itself; and a tick may depend on whether the worker that suspended the run is alive.
+ * Whether entries, or workers, must be read before the command is decided. Most commands are decided from the row of
+ * the run alone: if such a command was applied before, an entry that it writes conflicts with an existing one, and it
+ * is decided again. There is no such conflict in these cases:
+ *
+ * - A worker that has not received everything, or a late copy of its report, opens waits that have ended.
+ * - A wait that a report withdraws has taken an event.
+ * - The retry of an ended run repeats one that was for the run itself.
+ * - A tick depends on whether the worker that suspended the run is alive.
  */
-export function isBehind(run: Run, command: Command, now: number): boolean {
+export function needsReading(run: Run, command: Command, now: number): boolean {
   if (command.type === "tick") {
     return isWorkerCheckDue(run.state, now);
   }
@@ -39,7 +49,7 @@ export function withKnown(command: Command, known: Outline[]): Command {
 }
 
 /** Where the command would record, and what its decision depends on. */
-export function keysOf(run: Run, command: Command): EntryKey[] {
+export function entryKeysOf(run: Run, command: Command): EntryKey[] {
   const at = (address: string, attempt: number): EntryKey => ({ runId: run.id, attempt, address });
   switch (command.type) {
     case "report":
