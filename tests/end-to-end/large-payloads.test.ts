@@ -175,7 +175,7 @@ describeOn(topologies.slice(0, 2), `with a heap of ${heapMb} MB`, (topology) => 
     }
   }, 300_000);
 
-  it("runs that are retried get the outputs of the children that have ended, in replies within their budget", async () => {
+  it("retried runs get the outputs of children that have ended, in replies within their budget", async () => {
     const seat = await scene.serve({ heapMb });
     const aiki = await scene.client(seat.url);
     let most = 0;

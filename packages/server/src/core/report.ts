@@ -305,7 +305,7 @@ function suspend(
     return;
   }
   const resumable: Resumable = { session, fence: run.fence, tail: run.tail, attempt: run.attempt };
-  const status = parkedStatus(run, children);
+  const status = suspendedStatus(run, children);
   const { latest, settings } = next.moment;
   // A worker that counts as alive at that time has given a sign after the last moment at which the handler could move.
   const checkWorkerAt = latest + mayBeBusyMs + Math.max(settings.aliveMs, leaseMs);
@@ -331,7 +331,7 @@ function suspendOnNothing(next: Draft, { resumable, pauseRequested }: Extract<St
 }
 
 /** Event before child before sleep before the retry of a task. */
-function parkedStatus({ waits }: Run, children: number): SuspendedStatus {
+function suspendedStatus({ waits }: Run, children: number): SuspendedStatus {
   const types = new Set(waits.map(({ type }) => type));
   if (types.has("event")) {
     return "awaiting_event";

@@ -306,7 +306,14 @@ export interface Refusal {
   message: string;
 }
 
+export type Decision = Accepted | Refusal;
+
 /** The row is left alone when `run.revision` is the one decided upon; `run.tail` counts the entries even then. */
-export type Decision = { ok: true; run: Run; entries: NewFact[]; effects: Effect[] } | Refusal;
+export interface Accepted {
+  ok: true;
+  run: Run;
+  entries: NewFact[];
+  effects: Effect[];
+}
 
 export type { Address, Build, CallSite, Entry, Mark, Outcome, Payload, Report, RunId, Stall, Value };

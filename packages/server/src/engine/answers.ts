@@ -2,7 +2,7 @@
 
 import { relationTo } from "@aikirun/lib/internal";
 import type { Entry, Report } from "@aikirun/lib/protocol";
-import type { Command, Decision, NewFact, Run } from "../core/run.ts";
+import type { Accepted, Command, Decision, NewFact, Run } from "../core/run.ts";
 import { isLoaded } from "../core/unread.ts";
 import { cutJournal, entryBytes } from "../storage/journal.ts";
 import type { Transaction } from "../storage/storage.ts";
@@ -44,8 +44,6 @@ interface Commanded extends Omit<Answering, "reply"> {
   /** What this transaction had decided to record before the command. */
   pending: NewFact[];
 }
-
-type Accepted = Extract<Decision, { ok: true }>;
 
 function answerOf(
   { transaction, work, room, command, tail, pending }: Commanded,

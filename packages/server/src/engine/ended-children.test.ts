@@ -150,7 +150,7 @@ describe("reports of later attempts, whose children have ended with large output
       new Speaker(here.api, here.env, holder.session).send(report),
       one.claim({ limit: 1 }),
     ]);
-    expect(results).toMatchObject([{ ok: true, parked: true }]);
+    expect(results).toMatchObject([{ ok: true, released: true }]);
     if (next === undefined) throw new Error("The run was not claimed.");
     expect(next.journalCutAt).toBe(next.journal.at(-1)?.seq);
     const rest = await readFrom(here, report.runId, next.journalCutAt ?? next.journal.length);

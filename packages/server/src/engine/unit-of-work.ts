@@ -6,7 +6,7 @@
 import type { RunId } from "@aikirun/lib/protocol";
 import { decide } from "../core/decide.ts";
 import { entryKeysOf, keyText, needsReading, withKnown } from "../core/entry-keys.ts";
-import type { Command, Decision, DecisionContext, Effect, NewFact, Run } from "../core/run.ts";
+import type { Accepted, Command, Decision, DecisionContext, Effect, NewFact, Run } from "../core/run.ts";
 import { isLoaded, isUnreadEnd } from "../core/unread.ts";
 import { complete, fitting, type Loaded } from "../storage/heavy.ts";
 import type { Change, Transaction } from "../storage/storage.ts";
@@ -36,8 +36,6 @@ export class RunsChanged extends Error {
     this.runs = runs;
   }
 }
-
-type Accepted = Extract<Decision, { ok: true }>;
 
 export class UnitOfWork {
   readonly #transaction: Transaction;
