@@ -277,7 +277,10 @@ export type ReportResult =
       inbox: number;
       /** Entries after `after` that the report did not bring, in order of `seq`. */
       entries: Entry[];
-      /** Set when the reply is full: read the entries after this `seq` before using the answer. */
+      /**
+       * Set when the reply is full, or where the large output of a child follows that had ended: read the entries
+       * after this `seq` before using the answer.
+       */
       entriesCutAt?: number;
       /** True when the run left the worker's hands: suspended, queued, stalled, paused or ended. */
       released: boolean;

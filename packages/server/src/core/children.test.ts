@@ -56,6 +56,14 @@ describe("the start of a child", () => {
     expect(story.effects).toHaveLength(1);
   });
 
+  it("that has ended with an output that is not loaded is gone on with, and its end recorded unread", () => {
+    const ended: State = { status: "completed", output: { bytes: 2_000_000 } };
+    const story = starting(heldBy(spec.id, { id: uuid(1), address: childAddress }, ended));
+    const end = { type: "unread", of: "returned", bytes: 2_000_000, child: spec.id };
+    expect(story.journal).toMatchObject([{ value: { type: "started" } }, { seq: 2, value: end }]);
+    expect(story.run).toMatchObject({ tail: 2, inbox: 1 });
+  });
+
   it("that shares a reference with one of another workflow begins", () => {
     const second = { address: "child:bill:b#0", spec: { ...spec, id: uuid(3), name: "bill" } };
     expect(starting([], [start, second]).told).toEqual(["started", "started"]);

@@ -59,7 +59,7 @@ describe("the outbox", () => {
     expect(counts).toEqual([1, 500, 500, 200]);
   });
 
-  it("starts at most four children with one report of a later attempt, whose answer may hold their outputs", () => {
+  it("starts at most four children with one report of a later attempt, recorded with their outputs", () => {
     const outbox = new Outbox(2);
     for (let n = 0; n < 10; n++) outbox.start(start(String(n)));
     const counts: number[] = [];

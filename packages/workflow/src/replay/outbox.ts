@@ -47,8 +47,8 @@ export interface ReportContent {
 const reportCharacters = 1_000_000;
 const reportItems = 500;
 /**
- * How many children one report of a later attempt starts at most. The answer holds the output, of up to 2 MB, of each
- * child that an earlier attempt started and that has ended.
+ * How many children one report of a later attempt starts at most. The server records it, in one transaction, with the
+ * output, of up to 2 MB, of each child that an earlier attempt started and that has ended.
  */
 const retriedStarts = 4;
 
