@@ -1,0 +1,81 @@
+import { type VirtualEnv, virtualEnv } from "@aikirun/testing/virtual-env";
+import { beforeEach, describe, expect, it } from "vitest";
+import type { RedisRefusal } from "./connection.ts";
+import { type Linked, redisLink } from "./link.ts";
+
+const refusal = { ok: false, code: "UNREACHABLE", message: "connect ECONNREFUSED" } as const;
+
+describe("a link to Redis", () => {
+  let env: VirtualEnv;
+  /** What each try to open it is answered, in order; the last one again and again. */
+  let answers: Array<"opened" | "refused" | "nothing">;
+  let triedAt: number[];
+  let failures: Array<[code: string, wasOpen: boolean]>;
+  let lose: (refusal: RedisRefusal) => void;
+
+  beforeEach(() => {
+    env = virtualEnv();
+    triedAt = [];
+    failures = [];
+  });
+
+  const link = () =>
+    redisLink<Linked>({
+      env,
+      maxRetryIntervalMs: 1_000,
+      async open() {
+        triedAt.push(env.elapsed());
+        const answer = answers.length > 1 ? answers.shift() : answers[0];
+        if (answer !== "opened") return answer === "refused" ? refusal : null;
+        const lost = new Promise<RedisRefusal>((resolve) => {
+          lose = resolve;
+        });
+        return { ok: true, opened: { lost } };
+      },
+      onFailure: ({ code }, lost) => failures.push([code, lost !== null]),
+    });
+
+  it("tries again after pauses that grow up to the longest one", async () => {
+    answers = ["refused"];
+    const { tried } = link();
+    await tried;
+    await env.advance(60_000);
+    const pauses = triedAt.slice(1).map((at, index) => at - (triedAt[index] ?? 0));
+    expect(pauses.slice(0, 4)).toEqual(pauses.slice(0, 4).toSorted((a, b) => a - b));
+    expect(Math.max(...pauses)).toBeLessThanOrEqual(1_000);
+    expect(triedAt.length).toBeGreaterThan(50);
+    expect(failures).toHaveLength(triedAt.length);
+  });
+
+  it("counts it as no failure that there is nothing to open yet", async () => {
+    answers = ["nothing", "opened"];
+    const { tried, ...rest } = link();
+    await tried;
+    await env.advance(10_000);
+    expect([triedAt.length, failures, rest]).toMatchObject([2, [], {}]);
+  });
+
+  it("has nothing to offer from the moment of a loss until it is opened again", async () => {
+    answers = ["opened"];
+    const opened = link();
+    await opened.tried;
+    const first = opened.current;
+    expect(first).not.toBeNull();
+    lose(refusal);
+    await env.settle();
+    expect([opened.current, failures]).toEqual([null, [["UNREACHABLE", true]]]);
+    await env.advance(10_000);
+    expect(opened.current).not.toBeNull();
+    expect(opened.current).not.toBe(first);
+  });
+
+  it("opens nothing more once it is closed, and returns what is still open", async () => {
+    answers = ["opened"];
+    const opened = link();
+    await opened.tried;
+    const { current } = opened;
+    expect(await opened.close()).toBe(current);
+    await env.advance(60_000);
+    expect([triedAt.length, opened.current, env.timers]).toEqual([1, null, 0]);
+  });
+});
