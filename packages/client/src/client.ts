@@ -11,7 +11,7 @@ import { createRuns, type Runs } from "./runs.ts";
 import { signals } from "./signals.ts";
 import { starts } from "./start.ts";
 import { transportFor } from "./transport.ts";
-import { watcher } from "./watcher.ts";
+import { Watcher } from "./watcher.ts";
 import { createWorkers, type Workers } from "./workers.ts";
 
 /** A connection to a server: pass it to `version.start` and to `worker`. */
@@ -66,7 +66,7 @@ export async function client(params: ClientParams): Promise<Client> {
     api: patient,
     env,
     signals: signals(patient, env),
-    watcher: watcher(patient, env),
+    watcher: new Watcher(patient, env),
   };
   const start = starts(patient, env);
   const connector = redis === null ? null : redisConnector(redis, env);

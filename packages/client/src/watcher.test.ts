@@ -2,13 +2,13 @@ import { AikiError } from "@aikirun/lib";
 import { ending, scriptedApi, untilAborted, viewOf } from "@aikirun/testing/scripted-api";
 import { settled, virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { watcher } from "./watcher.ts";
+import { Watcher } from "./watcher.ts";
 
 function setup() {
   const env = virtualEnv();
   const runs = ending();
   const scripted = scriptedApi({ watch: runs.watch });
-  return { env, runs, ...scripted, watch: watcher(scripted.api, env) };
+  return { env, runs, ...scripted, watch: new Watcher(scripted.api, env) };
 }
 
 describe("waiting for runs", () => {
@@ -44,7 +44,7 @@ describe("waiting for runs", () => {
           ? { results: [{ type: "status", run: viewOf("a", { status: "sleeping" }) }] }
           : untilAborted(signal),
     });
-    const watch = watcher(api, env);
+    const watch = new Watcher(api, env);
     const sleeping = watch.wait("a", ["sleeping"]);
     let ended = false;
     void watch.wait("a", []).then(() => {
@@ -115,7 +115,7 @@ describe("waiting for runs", () => {
         return { results: [{ type: "status", run: viewOf("a") }] };
       },
     });
-    const watch = watcher(api, virtualEnv());
+    const watch = new Watcher(api, virtualEnv());
     await expect(watch.wait("a", [])).rejects.toMatchObject({ code: "UNREACHABLE" });
     up = true;
     expect((await watch.wait("a", [])).id).toBe("a");
@@ -124,7 +124,7 @@ describe("waiting for runs", () => {
   it("does not hammer a server that answers empty at once", async () => {
     const env = virtualEnv();
     const { api, asked } = scriptedApi({ watch: () => ({ results: [] }) });
-    void watcher(api, env).wait("a", []);
+    void new Watcher(api, env).wait("a", []);
     await env.advance(2_000);
     expect(asked.watch.length).toBeLessThanOrEqual(11);
   });

@@ -3,269 +3,221 @@ import { keepAlive } from "@aikirun/lib/internal";
 import type { Api, RunId, RunStatus, RunView, Watched, WatchResult } from "@aikirun/lib/protocol";
 import { budget } from "./budget.ts";
 
-/** Waits for runs to reach a status, all of them through a few shared long polls. */
-export interface Watcher {
-  /**
-   * The run's view once its status is one of `statuses`, or final. Rejects with `RUN_NOT_FOUND`, `ABORTED`, or the
-   * fault that ended the long poll.
-   */
-  wait(runId: RunId, statuses: readonly RunStatus[], signal?: AbortSignal): Promise<RunView>;
-  /** Rejects all waits, and those to come. */
-  close(error: AikiError): void;
-}
-
-/** One long poll's length; proxies commonly cut at 60 s. Milliseconds. */
+/** How long the server may hold one long poll; proxies commonly end a request after 60 s. Milliseconds. */
 const waitMs = 25_000;
-/** The pause after an empty answer that the server did not hold back. Milliseconds. */
+/** The pause after an empty answer that came much earlier than that. Milliseconds. */
 const emptyRestMs = 200;
 /** Runs in one long poll. */
-const laneRuns = 1_000;
-/** Long polls under way before new waits join an older one. */
-const fewLanes = 8;
+const maxRuns = 1_000;
+/** So many long polls are open before a new one takes over the runs of an older one. */
+const maxSeparatePolls = 8;
 
-interface Interest {
+/** One call of `wait` that is not settled yet. */
+interface StatusWait {
   runId: RunId;
   statuses: readonly RunStatus[];
   resolve: (run: RunView) => void;
   reject: (error: unknown) => void;
-  lane: Lane;
+  poll: LongPoll;
 }
 
-/** The runs of one long poll, before and during it. */
-interface Lane {
-  interests: Map<RunId, Set<Interest>>;
-  /** Set while the long poll is under way. */
-  leave: AbortController | null;
+/** The runs of one long poll, before and while its request is sent. */
+interface LongPoll {
+  waits: Map<RunId, Set<StatusWait>>;
+  /** Aborts the request; null while none is under way. */
+  request: AbortController | null;
 }
 
 /**
- * A new wait never disturbs the long polls under way: it goes into one of its own, together with all that arrive in the
- * same turn. What an answered long poll still waits for is asked again, at a rate that the budget bounds, so that many
- * waits ending one by one cost a constant number of registrations per second instead of their square.
+ * Waits for runs to reach a status, all of them through a few long polls.
+ *
+ * A new wait does not disturb the requests under way: all waits of one turn share a new long poll. When a long poll was
+ * answered, a further request watches the runs that it still waits for, at a rate that a budget bounds. So many waits
+ * that end one after the other cost a constant number of watched runs per second, not the square of their number.
  */
-export function watcher(api: Api, env: Env): Watcher {
-  const lanes = new Set<Lane>();
-  const spend = budget({ perMs: 20, burst: 2 * laneRuns }, env);
-  let fresh: Lane | null = null;
-  let closed: AikiError | null = null;
-  let release: (() => void) | null = null;
+export class Watcher {
+  readonly #api: Api;
+  readonly #env: Env;
+  readonly #polls = new Set<LongPoll>();
+  /** Takes a number of watched runs from the budget, and returns how long to wait before they are watched. */
+  readonly #spend: (runs: number) => number;
+  /** New waits join it; null when there is none. */
+  #next: LongPoll | null = null;
+  #closed: AikiError | null = null;
+  /** Lets the process end; null while nothing is waited for. */
+  #release: (() => void) | null = null;
 
-  function wait(runId: RunId, statuses: readonly RunStatus[], signal?: AbortSignal): Promise<RunView> {
+  constructor(api: Api, env: Env) {
+    this.#api = api;
+    this.#env = env;
+    this.#spend = budget({ perMs: 20, burst: 2 * maxRuns }, env);
+  }
+
+  /**
+   * The run's view once its status is one of `statuses`, or final. Rejects with `RUN_NOT_FOUND`, `ABORTED`, or the
+   * fault that ended the long poll.
+   */
+  wait(runId: RunId, statuses: readonly RunStatus[], signal?: AbortSignal): Promise<RunView> {
     return new Promise((resolve, reject) => {
-      if (closed !== null || signal?.aborted === true) {
-        reject(closed ?? gaveUp(runId, signal));
+      if (this.#closed !== null || signal?.aborted === true) {
+        reject(this.#closed ?? aborted(runId, signal));
         return;
       }
-      const lane = freshLane();
+      const poll = this.#nextPoll();
       const onAbort = () => {
-        remove(interest);
-        interest.reject(gaveUp(runId, signal));
+        this.#remove(wait);
+        wait.reject(aborted(runId, signal));
       };
-      const interest: Interest = {
-        runId,
-        statuses,
-        lane,
-        resolve: (run) => {
+      const settled =
+        <Value>(settle: (value: Value) => void) =>
+        (value: Value) => {
           signal?.removeEventListener("abort", onAbort);
-          resolve(run);
-        },
-        reject: (error) => {
-          signal?.removeEventListener("abort", onAbort);
-          reject(error);
-        },
-      };
+          settle(value);
+        };
+      const wait: StatusWait = { runId, statuses, poll, resolve: settled(resolve), reject: settled(reject) };
       signal?.addEventListener("abort", onAbort, { once: true });
-      add(lane, interest);
+      add(poll, wait);
     });
   }
 
-  function freshLane(): Lane {
-    if (fresh !== null && fresh.interests.size < laneRuns) {
-      return fresh;
-    }
-    const lane = newLane();
-    fresh = lane;
-    env.soon(() => depart(lane));
-    return lane;
+  /** Rejects all waits, and those to come. */
+  close(error: AikiError): void {
+    this.#closed ??= error;
+    for (const poll of [...this.#polls]) this.#fail(poll, error);
   }
 
-  function newLane(): Lane {
-    const lane: Lane = { interests: new Map(), leave: null };
-    lanes.add(lane);
-    release ??= keepAlive();
-    return lane;
+  #nextPoll(): LongPoll {
+    if (this.#next !== null && this.#next.waits.size < maxRuns) return this.#next;
+    const poll: LongPoll = { waits: new Map(), request: null };
+    this.#polls.add(poll);
+    this.#release ??= keepAlive();
+    this.#next = poll;
+    this.#env.soon(() => this.#begin(poll));
+    return poll;
   }
 
-  /** Sends a fresh lane on its way; when there are many, with an older one's runs, as fast as the budget allows. */
-  function depart(lane: Lane): void {
-    const absorbed = lanes.size > fewLanes ? smallestBeside(lane) : null;
-    if (absorbed === null) {
-      spend(lane.interests.size);
-      launch(lane);
+  /** Sends the first request of a long poll. Where there are many, it takes over the runs of the smallest other one. */
+  #begin(poll: LongPoll): void {
+    const other = this.#polls.size > maxSeparatePolls ? this.#smallestBeside(poll) : null;
+    if (other === null) {
+      this.#spend(poll.waits.size);
+      this.#send(poll);
       return;
     }
-    absorb(lane, absorbed);
-    after(spend(lane.interests.size), () => launch(lane));
+    for (const wait of waitsOf(other)) add(poll, wait);
+    other.waits = new Map();
+    this.#discard(other);
+    this.#sendAfter(this.#spend(poll.waits.size), poll);
   }
 
-  function smallestBeside(lane: Lane): Lane | null {
-    let smallest: Lane | null = null;
-    for (const other of lanes) {
-      const size = other.interests.size;
-      if (other !== lane && size + lane.interests.size <= laneRuns && size < (smallest?.interests.size ?? laneRuns)) {
+  #smallestBeside(poll: LongPoll): LongPoll | null {
+    let smallest: LongPoll | null = null;
+    for (const other of this.#polls) {
+      const { size } = other.waits;
+      if (other !== poll && size + poll.waits.size <= maxRuns && size < (smallest?.waits.size ?? maxRuns)) {
         smallest = other;
       }
     }
     return smallest;
   }
 
-  function absorb(lane: Lane, other: Lane): void {
-    for (const interests of other.interests.values()) {
-      for (const interest of interests) {
-        add(lane, interest);
-      }
-    }
-    other.interests = new Map();
-    discard(other);
+  #sendAfter(delayMs: number, poll: LongPoll): void {
+    if (delayMs === 0) this.#send(poll);
+    else this.#env.after(delayMs, () => this.#send(poll));
   }
 
-  function launch(lane: Lane): void {
-    if (fresh === lane) {
-      fresh = null;
-    }
-    if (lane.interests.size === 0) {
-      discard(lane);
+  #send(poll: LongPoll): void {
+    if (this.#next === poll) this.#next = null;
+    if (poll.waits.size === 0) {
+      this.#discard(poll);
       return;
     }
-    const leave = new AbortController();
-    lane.leave = leave;
-    const askedAt = env.elapsed();
-    const watched = Array.from(lane.interests, watchedOf);
-    api.watch({ watched, waitMs }, { signal: leave.signal }).then(
-      ({ results }) => land(lane, leave, results, env.elapsed() - askedAt),
-      (error: unknown) => crash(lane, leave, error),
+    const request = new AbortController();
+    poll.request = request;
+    const sentAt = this.#env.elapsed();
+    const watched = Array.from(poll.waits, watchedOf);
+    this.#api.watch({ watched, waitMs }, { signal: request.signal }).then(
+      ({ results }) => {
+        if (!request.signal.aborted) this.#receive(poll, results, this.#env.elapsed() - sentAt);
+      },
+      (error: unknown) => {
+        if (!request.signal.aborted) this.#fail(poll, error);
+      },
     );
   }
 
-  function land(lane: Lane, leave: AbortController, results: WatchResult[], heldMs: number): void {
-    if (leave.signal.aborted) {
+  #receive(poll: LongPoll, results: WatchResult[], tookMs: number): void {
+    poll.request = null;
+    for (const result of results) this.#settle(poll, result);
+    if (poll.waits.size === 0) {
+      this.#discard(poll);
       return;
     }
-    lane.leave = null;
-    for (const result of results) {
-      settle(lane, result);
-    }
-    if (lane.interests.size === 0) {
-      discard(lane);
-    } else {
-      // A server that is closing answers at once with nothing.
-      const restMs = results.length === 0 && heldMs < waitMs / 2 ? emptyRestMs : 0;
-      after(Math.max(restMs, spend(lane.interests.size)), () => launch(lane));
-    }
+    // A server that is closing answers at once with nothing.
+    const restMs = results.length === 0 && tookMs < waitMs / 2 ? emptyRestMs : 0;
+    this.#sendAfter(Math.max(restMs, this.#spend(poll.waits.size)), poll);
   }
 
-  function crash(lane: Lane, leave: AbortController, error: unknown): void {
-    if (leave.signal.aborted) {
-      return;
-    }
-    const failed = everyInterest(lane);
-    discard(lane);
-    for (const interest of failed) {
-      interest.reject(error);
-    }
-  }
-
-  function settle(lane: Lane, result: WatchResult): void {
+  #settle(poll: LongPoll, result: WatchResult): void {
     const runId = result.type === "status" ? result.run.id : result.runId;
-    for (const interest of [...(lane.interests.get(runId) ?? [])]) {
+    for (const wait of [...(poll.waits.get(runId) ?? [])]) {
       if (result.type === "lost") {
-        remove(interest);
-        interest.reject(new AikiError(result.code, `There is no run ${runId} here.`, { ids: { runId } }));
-      } else if (result.type === "status" && isMet(interest, result.run)) {
-        remove(interest);
-        interest.resolve(result.run);
+        this.#remove(wait);
+        wait.reject(new AikiError(result.code, `There is no run ${runId} here.`, { ids: { runId } }));
+      } else if (result.type === "status" && isMet(wait, result.run)) {
+        this.#remove(wait);
+        wait.resolve(result.run);
       }
     }
   }
 
-  function remove(interest: Interest): void {
-    const { lane, runId } = interest;
-    const interests = lane.interests.get(runId);
-    interests?.delete(interest);
-    if (interests?.size === 0) {
-      lane.interests.delete(runId);
-    }
-    if (lane.interests.size === 0 && lane.leave !== null) {
-      discard(lane);
-    }
+  #fail(poll: LongPoll, error: unknown): void {
+    const failed = waitsOf(poll);
+    this.#discard(poll);
+    for (const wait of failed) wait.reject(error);
   }
 
-  function discard(lane: Lane): void {
-    lanes.delete(lane);
-    lane.interests = new Map();
-    lane.leave?.abort();
-    lane.leave = null;
-    if (fresh === lane) {
-      fresh = null;
-    }
-    if (lanes.size === 0) {
-      release?.();
-      release = null;
-    }
+  #remove(wait: StatusWait): void {
+    const { poll, runId } = wait;
+    const waits = poll.waits.get(runId);
+    waits?.delete(wait);
+    if (waits?.size === 0) poll.waits.delete(runId);
+    if (poll.waits.size === 0 && poll.request !== null) this.#discard(poll);
   }
 
-  function after(delayMs: number, then: () => void): void {
-    if (delayMs === 0) {
-      then();
-    } else {
-      env.after(delayMs, then);
+  #discard(poll: LongPoll): void {
+    this.#polls.delete(poll);
+    poll.waits = new Map();
+    poll.request?.abort();
+    poll.request = null;
+    if (this.#next === poll) this.#next = null;
+    if (this.#polls.size === 0) {
+      this.#release?.();
+      this.#release = null;
     }
-  }
-
-  return {
-    wait,
-    close(error) {
-      closed ??= error;
-      for (const lane of [...lanes]) {
-        const pending = everyInterest(lane);
-        discard(lane);
-        for (const interest of pending) {
-          interest.reject(error);
-        }
-      }
-    },
-  };
-}
-
-function add(lane: Lane, interest: Interest): void {
-  interest.lane = lane;
-  const interests = lane.interests.get(interest.runId);
-  if (interests === undefined) {
-    lane.interests.set(interest.runId, new Set([interest]));
-  } else {
-    interests.add(interest);
   }
 }
 
-function everyInterest(lane: Lane): Interest[] {
-  return [...lane.interests.values()].flatMap((interests) => [...interests]);
+function add(poll: LongPoll, wait: StatusWait): void {
+  wait.poll = poll;
+  const waits = poll.waits.get(wait.runId);
+  if (waits === undefined) poll.waits.set(wait.runId, new Set([wait]));
+  else waits.add(wait);
 }
 
-function watchedOf([runId, interests]: [RunId, Set<Interest>]): Watched {
-  const statuses = new Set<RunStatus>();
-  for (const interest of interests) {
-    for (const status of interest.statuses) {
-      statuses.add(status);
-    }
-  }
-  return { type: "status", runId, statuses: [...statuses] };
+function waitsOf(poll: LongPoll): StatusWait[] {
+  return [...poll.waits.values()].flatMap((waits) => [...waits]);
 }
 
-function isMet({ statuses }: Interest, { status, outcome }: RunView): boolean {
+function watchedOf([runId, waits]: [RunId, Set<StatusWait>]): Watched {
+  return { type: "status", runId, statuses: [...new Set([...waits].flatMap(({ statuses }) => statuses))] };
+}
+
+function isMet({ statuses }: StatusWait, { status, outcome }: RunView): boolean {
   return outcome !== undefined || statuses.includes(status);
 }
 
-function gaveUp(runId: RunId, signal: AbortSignal | undefined): AikiError {
+function aborted(runId: RunId, signal: AbortSignal | undefined): AikiError {
   return new AikiError("ABORTED", `The caller gave up waiting for run ${runId}.`, {
     cause: signal?.reason,
     ids: { runId },
