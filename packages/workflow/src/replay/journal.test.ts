@@ -214,4 +214,20 @@ describe("a call that is looked up in the record", () => {
     expect(journal.matcher.match(made("step:s", 0, changed), 0)).toBe("ambiguous");
     expect(journal.matcher.match(made("step:s", 0), 0)).toBe("new");
   });
+
+  it("with a new key is found in a later attempt only as the first call that the record without a key can be of", () => {
+    const recorded = () => {
+      const journal = new Journal(2);
+      journal.add(entry(1, "step:s#0", returned, 1, { madeAfter: 0, identity: "x", branch: "y" }));
+      return journal;
+    };
+    const keyed = (key: string, isChanged: boolean) => {
+      const unkeyed = { content: "step:s", identity: `without ${key}`, group: null, path: "" };
+      return made(`step:s:${key}`, 0, { isChanged, unkeyed });
+    };
+    expect(addressOf(recorded().matcher.match(keyed("a", true), 0))).toBe("step:s#0");
+    const journal = recorded();
+    expect(journal.matcher.match(keyed("a", false), 0)).toBe("new");
+    expect(journal.matcher.match(keyed("b", true), 0)).toBe("new");
+  });
 });

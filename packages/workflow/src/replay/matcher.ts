@@ -65,13 +65,12 @@ export class Matcher {
 
   /** `delivered`: the `seq` of the last delivery. */
   match(made: Identified, delivered: number): Match {
-    const isFirst = !this.#made.has(made.content);
-    this.#made.add(made.content);
+    const firsts = this.#firstsOf(made);
     if (this.#contested.has(made.identity)) return "ambiguous";
     if (made.group === null && this.#takenForLate.has(made.identity)) return "ambiguous";
     const found = this.#exact(made.identity) ?? this.#withoutKey(made); // mutant: found-without-key
     if (found !== null) return this.#isRivalled(made, delivered, found) ? "ambiguous" : found;
-    const match = this.#byBranch(made, made.content, delivered) ?? this.#fromEarlier(made, isFirst);
+    const match = this.#byBranch(made, made.content, delivered) ?? this.#fromEarlier(made, firsts);
     if (made.group !== null && typeof match !== "string" && match.callSite !== null && !wasPrompt(match.callSite)) {
       this.#takenForLate.add(match.callSite.identity);
     }
@@ -164,6 +163,17 @@ export class Matcher {
     return found;
   }
 
+  /**
+   * The contents of which this is the first call. A call that got its key since an earlier attempt counts for the
+   * content without the key, too.
+   */
+  #firstsOf({ content, unkeyed }: Identified): ReadonlySet<string> {
+    const contents = unkeyed === null || this.#earlier.has(content) ? [content] : [content, unkeyed.content];
+    const firsts = new Set(contents.filter((one) => !this.#made.has(one)));
+    for (const one of firsts) this.#made.add(one);
+    return firsts;
+  }
+
   /** M3. A call of this attempt that was made no later than now. */
   #byBranch(made: Identified, content: string, delivered: number): Match | null {
     let found: Recorded | null = null;
@@ -189,16 +199,16 @@ export class Matcher {
   }
 
   /** M4. */
-  #fromEarlier(made: Identified, isFirst: boolean): Match {
+  #fromEarlier(made: Identified, firsts: ReadonlySet<string>): Match {
     const { content, unkeyed } = made;
-    const own = this.#recallable(made, content, isFirst);
+    const own = this.#recallable(made, content, firsts);
     if (own !== "new" || unkeyed === null || unkeyed.content === unnamedSleep) return own;
     // With the key it is a call of its own: where it cannot be found it is made anew.
-    const other = this.#recallable(made, unkeyed.content, isFirst);
+    const other = this.#recallable(made, unkeyed.content, firsts);
     return other === "ambiguous" ? "new" : other;
   }
 
-  #recallable(made: Identified, content: string, isFirst: boolean): Match {
+  #recallable(made: Identified, content: string, firsts: ReadonlySet<string>): Match {
     const { branch, delivered, group, isChanged, isBeside } = made;
     const all = this.#alike(content).filter(({ isEarlier }) => isEarlier);
     // What code that came the same way made here in the same manner has the same identity.
@@ -225,7 +235,7 @@ export class Matcher {
     const [only] = all;
     // Code that came the same way made no other call here: this one had not come to anything yet.
     if (only === undefined || !isChanged) return "new";
-    if (isFirst && this.#earlier.get(content) === 1) return only;
+    if (firsts.has(content) && this.#earlier.get(content) === 1) return only;
     return isRepeatable || all.every(({ entry }) => entry === null) ? "new" : "ambiguous";
   }
 
