@@ -4,13 +4,13 @@
 export const databaseCodes = {
   PORT_IN_USE: {
     retryable: true,
-    meaning: "Another program listens on the port already.",
-    remedy: "Stop it, or pass another `port`; 0 takes any free one.",
+    meaning: "Another program already listens on the port.",
+    remedy: "Stop it, or pass another `port`; 0 takes any free port.",
   },
   LISTEN_FAILED: {
     retryable: false,
     meaning: "The server cannot listen on the address.",
-    remedy: "Check `host` and permissions.",
+    remedy: "Check `host` and the permissions of the process.",
   },
   DATABASE_LOCKED: {
     retryable: true,
@@ -21,27 +21,27 @@ export const databaseCodes = {
   DATABASE_FOREIGN: {
     retryable: false,
     meaning: "The file, or the schema `aiki`, belongs to another program.",
-    remedy: "Give Aiki a file or a database of its own.",
+    remedy: "Use a separate file or database for Aiki.",
   },
   DATABASE_UNSUPPORTED: {
     retryable: false,
-    meaning: "PostgreSQL is older than 14, its database is not in UTF8, or `array_nulls` is off for the role.",
+    meaning: "PostgreSQL is older than 14, its encoding is not UTF8, or `array_nulls` is off for the role.",
     remedy: "Use another database, or reset the setting, as the message says.",
   },
   SCHEMA_TOO_NEW: {
     retryable: false,
     meaning: "A later version of Aiki has migrated this database.",
-    remedy: "Run that version, or restore a backup.",
+    remedy: "Use that version, or restore a backup.",
   },
   SCHEMA_DRIFT: {
     retryable: false,
-    meaning: "A migration was applied here in another form.",
+    meaning: "A migration that was applied to this database differs from the one in this build.",
     remedy: "Use the build that applied it, or restore a backup.",
   },
   SQLITE_MISSING: {
     retryable: false,
-    meaning: "There is no SQLite to load.",
-    remedy: "Node 22.13 or later has one; else install `@photostructure/sqlite`.",
+    meaning: "This version of Node has no SQLite.",
+    remedy: "Use Node 22.13 or later, or install `@photostructure/sqlite`.",
   },
   STORAGE_NOT_DURABLE: {
     retryable: false,
@@ -52,7 +52,7 @@ export const databaseCodes = {
     retryable: true,
     meaning:
       "The file cannot be opened or is not a file; or PostgreSQL cannot be reached, or had no free connection for 2 s.",
-    remedy: "Check the directory, or the url and the load. Safe to retry.",
+    remedy: "Check the directory, or the url and the load. It is safe to retry.",
   },
   STORAGE_REFUSED: {
     retryable: true,
@@ -62,19 +62,17 @@ export const databaseCodes = {
   },
   STORAGE_READ_ONLY: {
     retryable: true,
-    meaning:
-      "The file or its directory is write-protected; or PostgreSQL is read-only, a standby or a replaced primary.",
+    meaning: "The file or its directory is write-protected; or PostgreSQL is read-only, a standby or a former primary.",
     remedy: "Check the permissions, or `default_transaction_read_only`; connect to the current primary.",
   },
   STORAGE_BUSY: {
     retryable: true,
-    meaning: "Another program holds the file, a row or a table locked, or a statement took longer than 10 s.",
-    remedy: "Close whatever writes to it; look for long transactions.",
+    meaning: "Another program has locked the file, a row or a table, or a statement took longer than 10 s.",
+    remedy: "Stop the program that holds the lock; look for long transactions.",
   },
   STORAGE_CONFLICT: {
     retryable: true,
-    meaning:
-      "Transactions of several servers were in each other's way. The server decides again; you see it in logs only.",
+    meaning: "Transactions of several servers conflicted. The server decides again. This code occurs only in logs.",
     remedy: "Nothing.",
   },
   STORAGE_FULL: {
@@ -85,21 +83,21 @@ export const databaseCodes = {
   STORAGE_IO: {
     retryable: true,
     meaning: "The disk failed to read or write.",
-    remedy: "Check the disk before going on.",
+    remedy: "Check the disk before you continue.",
   },
   STORAGE_CORRUPT: {
     retryable: false,
-    meaning: "The database is damaged. On SQLite the server stops using it.",
-    remedy: "Keep a copy, restore a backup.",
+    meaning: "The database is damaged. A server on SQLite stops using it.",
+    remedy: "Keep a copy, and restore a backup.",
   },
   STORAGE_FILE_LOST: {
     retryable: false,
     meaning: "A SQLite file was deleted, moved or replaced in use. The server refuses all further reads and writes.",
-    remedy: 'Before you stop the server, do as "SQLite" in the README of `@aikirun/server` says.',
+    remedy: 'Before you stop the server, follow "SQLite" in the README of `@aikirun/server`.',
   },
   STORAGE_FAILED: {
     retryable: true,
-    meaning: "The database answered something unforeseen.",
+    meaning: "The database returned an error that Aiki does not know.",
     remedy: "Report it, unless the schema was changed by hand.",
   },
   STORAGE_CLOSED: {
@@ -110,12 +108,12 @@ export const databaseCodes = {
   ROW_UNREADABLE: {
     retryable: false,
     meaning:
-      "A row of the run that the log names is damaged. While the run is queued, nothing can be claimed from its queue.",
-    remedy: "Mend the row, or restore a backup.",
+      "A row of a run is damaged; the log names the run. While the run is queued, nothing in its queue can be claimed.",
+    remedy: "Repair the row, or restore a backup.",
   },
   RECALL_CONFLICT: {
     retryable: false,
-    meaning: "A retried run met entries of its own: a fault of Aiki.",
+    meaning: "A retried run already had entries of its own. This is a bug in Aiki.",
     remedy: "Report it with the run's id.",
   },
 } as const;
@@ -124,44 +122,44 @@ export const databaseCodes = {
 export const commandCodes = {
   OUTPUT_LOST: {
     retryable: true,
-    meaning: "Standard output could not be written, as on a full disk: part of what the command printed is lost.",
-    remedy: "Free some space, or write elsewhere; then run the command again.",
+    meaning: "Standard output could not be written, for example on a full disk. Part of the command's output is lost.",
+    remedy: "Free some space, or write to another place; then run the command again.",
   },
   MOVE_SOURCE_EMPTY: {
     retryable: false,
-    meaning: "`aiki move` was given a source that holds no run, or a file that does not exist.",
-    remedy: "Check the name.",
+    meaning: "The source of `aiki move` holds no run, or its file does not exist.",
+    remedy: "Check the name of the source.",
   },
   MOVE_SOURCE_IN_USE: {
     retryable: true,
-    meaning: "Servers are connected to the PostgreSQL that runs are moved from.",
-    remedy: "Stop them all; restart a pooler that keeps their connections.",
+    meaning: "Servers are connected to the PostgreSQL that is the source of the move.",
+    remedy: "Stop all servers; restart a pooler that keeps their connections open.",
   },
   MOVE_TARGET_NOT_EMPTY: {
     retryable: false,
-    meaning: "The database that runs are moved to holds runs already. Nothing was changed.",
-    remedy: "Name one that holds none.",
+    meaning: "The target of the move already holds runs. Nothing was changed.",
+    remedy: "Use a target that holds no runs.",
   },
   MOVE_DIFFERS: {
     retryable: true,
-    meaning:
-      "What was written is not what the source holds: another program wrote into one of them. Nothing was moved.",
-    remedy: "Stop every server of both, then move again.",
+    meaning: "The target does not match the source: another program wrote into one of them. Nothing was moved.",
+    remedy: "Stop all servers of both databases, then move again.",
   },
   KEY_NOT_FOUND: {
     retryable: false,
-    meaning: "`aiki keys revoke`, or `keys.revoke()`, was given an id that no key has.",
+    meaning: "`aiki keys revoke`, or `keys.revoke()`, was called with an id that no key has.",
     remedy: "`aiki keys list` shows the ids.",
   },
   NO_SUCH_FILE: {
     retryable: false,
-    meaning: "`aiki dev` was given a path that is not a file.",
+    meaning: "`aiki dev` was called with a path that is not a file.",
     remedy: "Check the path.",
   },
   SYSTEM_ERROR: {
     retryable: true,
-    meaning: "The operating system refused what a command needs, such as one more open file; the message quotes it.",
-    remedy: "Raise the limit or mend what it names.",
+    meaning:
+      "The operating system refused what a command needs, for example one more open file; the message quotes it.",
+    remedy: "Raise the limit, or fix what the message names.",
   },
   NOTHING_EXPORTED: {
     retryable: false,

@@ -5,7 +5,7 @@ export const valueCodes = {
   UNSERIALIZABLE: {
     retryable: false,
     meaning: "JSON cannot carry the value; the message names its path.",
-    remedy: "Turn dates into strings, maps into objects, and so on.",
+    remedy: "Convert it: dates to strings, maps to objects, and so on.",
   },
   PAYLOAD_TOO_LARGE: {
     retryable: false,
@@ -20,7 +20,7 @@ export const valueCodes = {
   SCHEMA_MISMATCH: {
     retryable: false,
     meaning: "A value does not fit its schema; the message lists the issues.",
-    remedy: "Mend the value or the schema.",
+    remedy: "Change the value or the schema.",
   },
   INVALID_SCHEMA: {
     retryable: false,
@@ -35,12 +35,12 @@ export const valueCodes = {
   INVALID_RETRY_POLICY: {
     retryable: false,
     meaning: "A field of a retry policy is missing, unknown or out of range.",
-    remedy: "See the message for which.",
+    remedy: "The message names the field.",
   },
   INVALID_NAME: {
     retryable: false,
     meaning: "A name is empty or too long, or it holds NUL or half of a surrogate pair.",
-    remedy: "Use 1 to 255 whole characters: `slice` cuts emoji in half.",
+    remedy: "Use 1 to 255 whole characters; note that `slice` can cut an emoji in half.",
   },
   INVALID_KEY: {
     retryable: false,
@@ -50,22 +50,22 @@ export const valueCodes = {
   INVALID_ID: {
     retryable: false,
     meaning: "A run id is not a UUID.",
-    remedy: "Pass ids as Aiki made them.",
+    remedy: "Pass ids as Aiki returned them.",
   },
   INVALID_OPTION: {
     retryable: false,
     meaning: "An option of a start, a filter or a call is unknown or out of range.",
-    remedy: "See the message for which.",
+    remedy: "The message names the option.",
   },
   INVALID_CONFIG: {
     retryable: false,
     meaning: "A field of `client()`, `worker()`, `server()` or a definition is unknown or out of range.",
-    remedy: "See the message for which.",
+    remedy: "The message names the field.",
   },
   INVALID_CLIENT: {
     retryable: false,
-    meaning: "A workflow version was started, or a worker made, without a client.",
-    remedy: "Pass what `client()` resolved to: it is awaited.",
+    meaning: "A workflow version was started, or a worker created, without a client.",
+    remedy: "Pass the client: `await client(…)`.",
   },
   INVALID_RUN: {
     retryable: false,
@@ -79,13 +79,13 @@ export const requestCodes = {
   UNREACHABLE: {
     retryable: true,
     meaning: "No server answers at the url. Calls that can wait retry by themselves.",
-    remedy: "Start the server, check the url.",
+    remedy: "Start the server, or check the url.",
   },
   UNAVAILABLE: {
     retryable: true,
     meaning:
-      "The server is up but cannot answer: it closes, too many lists or large requests came, or its database fails.",
-    remedy: "Call again; look at the server's log, and make fewer lists or large requests at once.",
+      "The server is up but cannot answer: it is closing, has too many lists or large requests, or its database fails.",
+    remedy: "Call again. Read the server's log, and send fewer lists or large requests at once.",
   },
   UNAUTHORIZED: {
     retryable: true,
@@ -94,38 +94,38 @@ export const requestCodes = {
   },
   FORBIDDEN: {
     retryable: true,
-    meaning: "The API key lacks the scope that this call, or this signal, needs; the message says which.",
+    meaning: "The API key lacks the scope that this call, or this signal, needs; the message names the scope.",
     remedy: "Use a key that has it; docs/security.md lists the scopes.",
   },
   BAD_REQUEST: {
     retryable: false,
-    meaning: "A request breaks the protocol.",
-    remedy: "Use client and server of the same version.",
+    meaning: "A request violates the protocol.",
+    remedy: "Use the same version for client and server.",
   },
   BAD_REPLY: {
     retryable: true,
-    meaning: "What answers is not an Aiki server that this client understands.",
+    meaning: "The reply does not come from an Aiki server that this client understands.",
     remedy: "Check the url and the versions.",
   },
   BATCH_MISMATCH: {
     retryable: true,
-    meaning: "A batch was answered with another number of results.",
-    remedy: "Use client and server of the same version.",
+    meaning: "The reply to a batch has a different number of results than the batch has items.",
+    remedy: "Use the same version for client and server.",
   },
   FENCED: {
     retryable: true,
-    meaning: "Another worker may hold the run by now, so this worker drops it. You see it in logs only.",
+    meaning: "Another worker may hold the run by now, so this worker drops it. This code occurs only in logs.",
     remedy:
-      "Nothing; if it is frequent, look for pauses longer than the lease. It also follows a replacement of PostgreSQL.",
+      "Nothing. If it is frequent, look for pauses longer than the lease. A failover of PostgreSQL also causes it.",
   },
   NOT_FOUND: {
     retryable: true,
-    meaning: "HTTP 404: no such path on the server.",
+    meaning: "HTTP 404: the server has no such path.",
     remedy: "The verbs are `POST /v1/<verb>`.",
   },
   METHOD_NOT_ALLOWED: {
     retryable: true,
-    meaning: "HTTP 405: the path exists with another method.",
+    meaning: "HTTP 405: the path exists, but not for this method.",
     remedy: "See the `allow` header.",
   },
   UNSUPPORTED_MEDIA_TYPE: {
@@ -135,17 +135,17 @@ export const requestCodes = {
   },
   FORBIDDEN_HOST: {
     retryable: true,
-    meaning: "HTTP 403: the request names a host that is not the server's.",
-    remedy: "Add it to `allowedHosts`.",
+    meaning: "HTTP 403: the `host` header names a host that is not the server's.",
+    remedy: "Add the host to `allowedHosts`.",
   },
   FORBIDDEN_ORIGIN: {
     retryable: true,
     meaning: "HTTP 403: a web page of another origin sent the request.",
-    remedy: "Call from your backend.",
+    remedy: "Call the server from your backend.",
   },
   INTERNAL: {
     retryable: true,
-    meaning: "HTTP 500: a fault of the server; `errorId` finds it in the log. Of a command: a fault of Aiki.",
-    remedy: "Report it with the log's line; with what the command shows when `NODE_DEBUG` is `aiki`.",
+    meaning: "HTTP 500: a fault of the server; `errorId` is in its log. From a command: a bug in Aiki.",
+    remedy: "Report it with the log line; for a command, with its output when `NODE_DEBUG` is `aiki`.",
   },
 } as const;

@@ -5,32 +5,32 @@ export const handlerCodes = {
   TASK_FAILED: {
     retryable: true,
     meaning: "A task failed for good (`TaskFailedError`); `cause` is its last error.",
-    remedy: "Catch it and go on, or let the run fail.",
+    remedy: "Catch it and continue, or let the run fail.",
   },
   TASK_TIMED_OUT: {
     retryable: true,
     meaning: "One attempt of a task took longer than its timeout (`TaskTimeoutError`).",
-    remedy: "Raise the `timeout`, or end the work when `signal` aborts.",
+    remedy: "Raise the `timeout`, or stop the work when `signal` aborts.",
   },
   CHILD_RUN_FAILED: {
     retryable: true,
     meaning: "A child failed or was cancelled (`ChildRunFailedError`); see `status` and `cause`.",
-    remedy: "Catch it and go on, or let the run fail.",
+    remedy: "Catch it and continue, or let the run fail.",
   },
   EVENT_TIMED_OUT: {
     retryable: true,
-    meaning: "A `wait()` without timeout found the record of one that timed out: a new version of the code removed it.",
-    remedy: "Give the wait a timeout again, or catch this.",
+    meaning: "A recorded `wait()` timed out, but the code has no timeout for it any more.",
+    remedy: "Give the wait a timeout again, or catch this error.",
   },
   CHILD_RUN_CANCELLED: {
     retryable: true,
-    meaning: "The child was cancelled: the `cause` of a `CHILD_RUN_FAILED`.",
-    remedy: "Catch the `ChildRunFailedError` and go on, or let the run fail.",
+    meaning: "The child was cancelled. This is the `cause` of a `CHILD_RUN_FAILED`.",
+    remedy: "Catch the `ChildRunFailedError` and continue, or let the run fail.",
   },
   AMBIGUOUS_CALL: {
     retryable: false,
-    meaning: "Two alike calls cannot be told apart. The run is stalled; nothing is lost.",
-    remedy: "Give each a `key`, each sleep a name, or use `run.map`; then `retry()`.",
+    meaning: "Two alike calls cannot be distinguished. The run is stalled; nothing is lost.",
+    remedy: "Give each call a `key`, each sleep a name, or use `run.map`; then `retry()`.",
   },
   NESTED_CALL: {
     retryable: false,
@@ -44,12 +44,12 @@ export const handlerCodes = {
   },
   WAIT_WITHDRAWN: {
     retryable: true,
-    meaning: "The wait was given up: its `signal` aborted, or another call won `run.race`.",
-    remedy: "Nothing, or catch it where the wait is awaited.",
+    meaning: "The wait was withdrawn: its `signal` aborted, or another call won `run.race`.",
+    remedy: "Nothing, or catch it where you await the wait.",
   },
   NON_RETRYABLE: {
     retryable: false,
-    meaning: "Your code threw a `NonRetryableError`: no retry follows.",
+    meaning: "Your code threw a `NonRetryableError`: it is not retried.",
     remedy: "Nothing; the error is your own.",
   },
 } as const;
@@ -59,18 +59,18 @@ export const callerCodes = {
   RUN_FAILED: {
     retryable: true,
     meaning: "`result()` of a run that failed (`RunFailedError`); `cause` is the recorded error.",
-    remedy: "Mend what failed, then `retry()`.",
+    remedy: "Remove the cause, then `retry()`.",
   },
   RUN_CANCELLED: {
     retryable: true,
     meaning: "`result()` of a run that was cancelled (`RunCancelledError`).",
-    remedy: "`retry()` if it was a mistake.",
+    remedy: "`retry()` if that was a mistake.",
   },
   RUN_STALLED: {
     retryable: false,
     meaning:
-      "`result()` of a run that is stalled (`RunStalledError`); the message says what happened, `stall` the reason.",
-    remedy: "Remove the cause, then `retry()`, or `cancel()`. `result({ waitThroughStalls: true })` goes on waiting.",
+      "`result()` of a run that is stalled (`RunStalledError`); the message says why, and `stall` has the reason.",
+    remedy: "Remove the cause, then `retry()`; or `cancel()`. `result({ waitThroughStalls: true })` keeps waiting.",
   },
   RUN_TIMED_OUT: {
     retryable: true,
@@ -79,47 +79,47 @@ export const callerCodes = {
   },
   RUN_NOT_FOUND: {
     retryable: false,
-    meaning: "There is no such run in this namespace.",
+    meaning: "This namespace has no run with this id.",
     remedy: "Check the id.",
   },
   RUN_FINAL: {
     retryable: false,
-    meaning: "The run has ended; nothing changes it any more.",
-    remedy: "Read its result; `retry()` makes a new run of a failed or cancelled one.",
+    meaning: "The run has ended, so nothing can change it.",
+    remedy: "Read its result. `retry()` of a failed or cancelled run makes a new one.",
   },
   RUN_ID_CONFLICT: {
     retryable: false,
-    meaning: "The run's id is taken by a run with other content.",
+    meaning: "The run's id belongs to a run with other content.",
     remedy: "Let the client make ids.",
   },
   REFERENCE_CONFLICT: {
     retryable: false,
-    meaning: "The `referenceId` is taken by a run with another input.",
+    meaning: "The `referenceId` belongs to a run with another input.",
     remedy: 'Use another reference, or `onConflict: "return_existing"`.',
   },
   ILLEGAL_STATE: {
     retryable: true,
-    meaning: "The run's state does not allow this; the message says which state it is in.",
-    remedy: "Read `status()` first, or ignore it.",
+    meaning: "The run's status does not allow this; the message names the status.",
+    remedy: "Read `status()` first, or ignore the error.",
   },
   LIMIT_EXCEEDED: {
     retryable: false,
-    meaning: "A limit of payload, waits or journal was passed. Nothing was recorded.",
-    remedy: "Send less; split the run into children.",
+    meaning: "A payload, the waits or the journal exceed a limit. Nothing was recorded.",
+    remedy: "Send less, or split the run into children.",
   },
   TOO_MANY_WAITS: {
     retryable: false,
     meaning: "The recorded error of a run that opened more waits at once than a run may have.",
-    remedy: "Wait for fewer at once, or give up waits that are no longer needed, with a `signal` or `run.race`.",
+    remedy: "Wait for fewer at once, or withdraw waits that are no longer needed, with a `signal` or `run.race`.",
   },
   UNKNOWN_EVENT: {
     retryable: false,
-    meaning: "An event was sent that the workflow version of the handle does not declare.",
-    remedy: "Send one of those that the message names.",
+    meaning: "The workflow version of the handle does not declare the event.",
+    remedy: "Send one of the events that the message names.",
   },
   DUPLICATE_VERSION: {
     retryable: false,
-    meaning: "A version id is taken by another handler.",
+    meaning: "Another handler already has this version id.",
     remedy: "Give the new version its own id.",
   },
   WORKER_STOPPED: {
@@ -129,13 +129,13 @@ export const callerCodes = {
   },
   CLIENT_CLOSED: {
     retryable: true,
-    meaning: "The client was closed before the call.",
+    meaning: "The client was closed before or during the call.",
     remedy: "Make a new one with `client()`.",
   },
   ABORTED: {
     retryable: true,
     meaning: "The caller's own `AbortSignal` ended the wait.",
-    remedy: "Nothing; the run goes on.",
+    remedy: "Nothing; the run continues.",
   },
 } as const;
 
@@ -144,36 +144,36 @@ export const abortCodes = {
   RUN_ENDED: {
     retryable: true,
     meaning: "The run ended without waiting for this task.",
-    remedy: "End the work.",
+    remedy: "Stop the work.",
   },
   RUN_LEFT: {
     retryable: true,
     meaning: "This worker no longer holds the run.",
-    remedy: "End the work; another worker goes on.",
+    remedy: "Stop the work; another worker continues the run.",
   },
   LEASE_LOST: {
     retryable: true,
     meaning: "The worker could not renew its lease in time.",
-    remedy: "End the work; another worker goes on.",
+    remedy: "Stop the work; another worker continues the run.",
   },
   SHUTDOWN: {
     retryable: true,
-    meaning: "The worker is stopping, and its grace period has passed.",
-    remedy: "End the work; another worker goes on.",
+    meaning: "The worker is stopping, and its time for running tasks has passed.",
+    remedy: "Stop the work; another worker continues the run.",
   },
   EVICTED: {
     retryable: true,
-    meaning: "The worker dropped a suspended execution, because its run went on without it.",
+    meaning: "The worker dropped a suspended execution, because it can no longer be resumed.",
     remedy: "Nothing.",
   },
   NOT_RESUMABLE: {
     retryable: true,
-    meaning: "A suspended execution could not go on in memory; the run is replayed instead.",
-    remedy: "End the work.",
+    meaning: "A suspended execution could not continue in memory; the run is replayed instead.",
+    remedy: "Stop the work.",
   },
   GIVEN_UP: {
     retryable: true,
-    meaning: "The worker gave up on the run.",
-    remedy: "End the work; another worker goes on.",
+    meaning: "The worker could not report on the run, so it stopped executing it.",
+    remedy: "Stop the work; another worker continues the run.",
   },
 } as const;
