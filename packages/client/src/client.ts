@@ -5,8 +5,8 @@ import { type RedisConnector, type RedisParams, redisConnector } from "@aikirun/
 import { type ClientParams, type EmbeddedServer, parseConfig } from "./config.ts";
 import { createHandle, type HandleContext } from "./handle.ts";
 import { type HttpTarget, httpApi } from "./http.ts";
-import { persistent } from "./persistent.ts";
 import { redisOf } from "./redis.ts";
+import { retryingApi } from "./retrying-api.ts";
 import { createRuns, type Runs } from "./runs.ts";
 import { signals } from "./signals.ts";
 import { starts } from "./start.ts";
@@ -61,7 +61,7 @@ export async function client(params: ClientParams): Promise<Client> {
   const { api, disconnect } = "server" in target ? embedded(target.server) : await remote(target, env);
   const closed = new AbortController();
   const pending = new Set<Promise<unknown>>();
-  const patient = persistent(tracked(api, closed.signal, pending), env, closed.signal);
+  const patient = retryingApi(tracked(api, closed.signal, pending), env, closed.signal);
   const context: HandleContext = {
     api: patient,
     env,

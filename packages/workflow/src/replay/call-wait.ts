@@ -9,28 +9,31 @@ import { familiarityOf } from "./fingerprint.ts";
 import type { Recorded } from "./recorded.ts";
 import { RunningTime } from "./running-time.ts";
 
-/** Of code that may or may not have changed, in milliseconds of running time. */
+/** The wait when the code may or may not have changed. Milliseconds of running time. */
 const unknownMs = 60_000;
-/** Of code that has changed: in all, in one activation, before values are delivered out of order. Milliseconds. */
+/** When the code has changed: the total wait in one activation before values are delivered out of order. In ms. */
 const changedMs = 1_000;
-/** Of code that has changed: without any durable call, before the run has diverged. Milliseconds. */
+/** When the code has changed: the time without a durable call after which the run has diverged. Milliseconds. */
 const divergedMs = 5_000;
-/** How many pieces of running time the idle limit is measured in. */
+/** The number of measurements into which the idle limit is divided. */
 const idlePieces = 20;
-/** Of a later attempt: in all, in one activation, before it recalls what was recorded after a call that is missing. */
+/**
+ * In a later attempt: the total wait in one activation for a missing call of an earlier attempt. After it, values that
+ * were recorded after that call are recalled. Milliseconds.
+ */
 const recallMs = 1_000;
-/** The pieces in which a replay that waits measures running time. Milliseconds. */
+/** The interval at which a waiting replay measures running time. Milliseconds. */
 const pieceMs = 50;
 /** After this time a waiting replay reports the call that it waits for, and frees its slot. Milliseconds. */
 const noticedMs = 1_000;
 
-/** What a replay that waits comes to. */
-export interface Outcomes {
-  /** It has waited for so long that `expecting` says for what. */
+/** What happens while a replay waits. Each function is called at most once for each wait. */
+export interface CallWaitOutcomes {
+  /** The replay has waited for one second: `expecting` now names the call. */
   noticed: () => void;
-  /** Recorded values are delivered though the expected call was not made. */
+  /** Recorded values are now delivered although the expected call was not made. */
   relaxed: () => void;
-  /** It never will be. */
+  /** The handler will not make the expected call: the run has diverged. */
   diverged: () => void;
 }
 
@@ -40,9 +43,9 @@ export class CallWait {
   readonly #recorded: Build | undefined;
   readonly #idleMs: number;
   readonly #notify: (call: Address | null) => void;
-  /** The recorded call that the replay has been waiting for, for a while. */
+  /** The recorded call for which the replay has waited for at least one second. */
   #expecting: Address | null = null;
-  /** In this activation. */
+  /** The total wait in this activation. */
   #waitedMs = 0;
   #isRelaxed = false;
   readonly #recallTime: RunningTime;
@@ -57,33 +60,33 @@ export class CallWait {
     this.#idleMs = idleMs;
   }
 
-  /** Recorded values no longer wait for calls that were made before. */
+  /** Whether recorded values are delivered without waiting for the calls that were made before them. */
   get isRelaxed(): boolean {
     return this.#isRelaxed;
   }
 
-  /** What an earlier attempt recorded no longer waits for the calls that it had made before. */
+  /** Whether values of an earlier attempt are recalled without waiting for the calls that were made before them. */
   get recallsFreely(): boolean {
     return this.#heldMs >= recallMs;
   }
 
-  /** The recorded call that the replay has been waiting for, for a while; null when it does not wait. */
+  /** The recorded call for which the replay has waited for at least one second; null when there is none. */
   get expecting(): Address | null {
     return this.#expecting;
   }
 
-  /** Whether the code that recorded this call is known to be other code. */
+  /** Whether this call was certainly recorded by different code. */
   isOther(call: Recorded): boolean {
     return this.#familiarity(call) === "other";
   }
 
-  /** Whether the code that recorded this call may be other code. */
+  /** Whether this call may have been recorded by different code. */
   mayBeChanged(call: Recorded): boolean {
     return this.#familiarity(call) !== "same";
   }
 
-  /** Begins to wait for the call, unless it waits already. */
-  begin(call: Recorded, { noticed, relaxed, diverged }: Outcomes): void {
+  /** Begins to wait for the call. Does nothing if a wait is already measured. */
+  begin(call: Recorded, { noticed, relaxed, diverged }: CallWaitOutcomes): void {
     if (this.#time.isMeasuring) return;
     const familiarity = this.#familiarity(call);
     const limits = {
@@ -113,7 +116,7 @@ export class CallWait {
     });
   }
 
-  /** Holds back what is recalled, until `then`. */
+  /** Delays recalled values; calls `then` when they may be delivered. */
   holdRecalled(then: () => void): void {
     if (this.#recallTime.isMeasuring) return;
     this.#recallTime.start(pieceMs, (ms) => {
@@ -124,7 +127,7 @@ export class CallWait {
     });
   }
 
-  /** Nothing is held back, or the run left. */
+  /** Call when no recalled value is delayed any more, or when the run has left the worker. */
   releaseRecalled(): void {
     this.#recallTime.stop();
   }
@@ -141,7 +144,7 @@ export class CallWait {
     });
   }
 
-  /** The handler moves, or the run left. */
+  /** Call when the handler has made progress, or when the run has left the worker. */
   stop(): void {
     this.#time.stop();
     if (this.#expecting === null) return;

@@ -2,76 +2,76 @@ import type { Address, CallSite, Value } from "@aikirun/lib/protocol";
 import type { Group } from "./drain.ts";
 import type { Point } from "./points.ts";
 
-/** A value that the handler was given before it was recorded. */
+/** A value that was delivered to the handler before it was recorded. */
 export interface Unnumbered {
-  /** Once it is recorded. */
+  /** Null until the value is recorded. */
   seq: number | null;
 }
 
-/** What a durable call is, and which of the alike calls it is. */
+/** Which call it is: its content, and what distinguishes it from other calls of the same content (alike calls). */
 export interface Identified {
   /** Kind, name, and the key or the hash of the input: what alike calls share. */
   readonly content: string;
   readonly identity: string;
-  /** The branch from which it is made; `besideOf` it when it is made together with the call before it there. */
+  /** The branch from which the call is made; `besideOf` the branch when it is made together with the call before it. */
   readonly branch: string;
-  /** The alike calls of the same drain; null when it is made after plain asynchronous work. */
+  /** The alike calls of the same drain; null when the call is made after plain asynchronous work. */
   readonly group: Group | null;
-  /** What the call would be without its key; null when it has none. */
+  /** How the call would be identified without its key; null when it has no key. */
   readonly unkeyed: Unkeyed | null;
-  /** The last delivery before the call: its `seq`, or the value that has none yet. */
+  /** The last delivery before the call: its `seq`, or the delivered value if it has no `seq` yet. */
   readonly after: number | Unnumbered;
-  /** The calls that the deliveries before the last one answered, by their lineage. */
+  /** The lineages of the calls that were answered by the deliveries before the last one. */
   readonly past: readonly string[];
-  /** The call that the last delivery answered, by its lineage. */
+  /** The lineage of the call that the last delivery answered. */
   readonly delivered: string;
-  /** Where the code goes on from. */
+  /** The point at which the code continues after the call. */
   readonly point: Point;
-  /** In a later attempt: code came to the call another way than before, or may have. */
+  /** In a later attempt: the code may have reached the call by another path than before. */
   readonly isChanged: boolean;
-  /** The call of the point it is made from has no value yet: it is made beside that call, not after it. */
+  /** Whether the previous call of the branch has no value yet: this call is made beside it, not after it. */
   readonly isBeside: boolean;
-  /** It is made from where a branch of `run.map` begins: no other code comes from there. */
+  /** Whether it is the first call of a branch of `run.map`. */
   readonly isOfItem: boolean;
   /** How many alike calls the branch had made before. */
   readonly earlier: number;
 }
 
-/** A call with a key, as it would be without it. */
+/** The identity that a call with a key would have without the key. */
 export interface Unkeyed extends Pick<Identified, "content" | "identity" | "group"> {
-  /** What the branch is called that goes on from it. */
+  /** The name of the branch that continues after the call. */
   readonly path: string;
 }
 
 /** A durable call, as the scheduler sees it. */
 export interface OpenCall {
   readonly made: Identified;
-  /** Where it is recorded; null before it is found in the record or begun. */
+  /** The address of the call in the journal; null until it is found there or begun. */
   address: Address | null;
-  /** The identity under which it is recorded, in this attempt. */
+  /** The identity under which this attempt records the call. */
   identity: string;
-  /** As this attempt has recorded it before; null when it has not. */
+  /** The call site that this attempt has recorded before; null when it has recorded none. */
   recorded: CallSite | null;
-  /** What the branch that goes on from it is called, in every attempt. */
+  /** The name of the call's delivery, the same in every attempt. */
   lineage: string;
   /** False once a value was delivered, or the call was withdrawn. */
   readonly open: boolean;
   readonly isWithdrawn: boolean;
-  /** Where it waits for an entry. */
+  /** The addresses at which the call waits for an entry. */
   readonly listens: Address[];
-  /** Where waits of it may be open at the server. */
+  /** The addresses of the call's waits that may be open at the server. */
   readonly waits: Address[];
-  /** No value is delivered before the entry of this `seq`; 0 when the value's own entry decides. */
+  /** The value is delivered no earlier than the entry of this `seq`; 0 when there is no such limit. */
   askSeq: number;
-  /** Of its value, where this attempt has recorded it before; null otherwise. */
+  /** The `seq` of the value if this attempt has recorded it before; null otherwise. */
   seq: number | null;
-  /** Settles the handler's promise; the handler goes on in the microtasks that follow. */
+  /** Settles the handler's promise. The handler continues in the microtasks that follow. */
   deliver(value: Value): void;
   /** Rejects the handler's promise without a value. */
   withdraw(reason: unknown): void;
 }
 
-/** One durable call: a promise of the handler's, and how a recorded value settles it. */
+/** One durable call: the promise that the handler awaits, and how a recorded value settles it. */
 export class Call<Result> implements OpenCall {
   readonly made: Identified;
   address: Address | null = null;
@@ -117,23 +117,23 @@ export class Call<Result> implements OpenCall {
     this.#reject(reason);
   }
 
-  /** Promises that are made from here on keep the point of the call in memory, but not the call. */
+  /** Promises created after this keep the point of the call in memory, but not the call itself. */
   #close(): void {
     this.open = false;
     this.made.point.call = null;
   }
 }
 
-/** Makes what it is given an instance of the classes that extend it. */
-class Given {
-  constructor(given: object) {
-    // biome-ignore lint/correctness/noConstructorReturn: what extends this adds its fields to what is given.
-    return given;
+/** The base class of classes that add private fields to an existing object. */
+class ExistingObject {
+  constructor(existing: object) {
+    // biome-ignore lint/correctness/noConstructorReturn: subclasses add their fields to the returned object.
+    return existing;
   }
 }
 
 /** Adds a private field to a promise. Users cannot see the field, and a WeakMap costs a hundred times as much. */
-class CallOfPromise extends Given {
+class CallOfPromise extends ExistingObject {
   readonly #call: OpenCall;
 
   constructor(promise: object, call: OpenCall) {
@@ -150,12 +150,12 @@ class CallOfPromise extends Given {
   }
 }
 
-/** The call that this promise is of; undefined for any other value. */
+/** The durable call to which this promise belongs; undefined for any other value. */
 export function callOf(promise: unknown): OpenCall | undefined {
   return typeof promise === "object" && promise !== null ? CallOfPromise.find(promise) : undefined;
 }
 
-/** What is recorded with everything that the call leaves in the journal. `seqOf` tells the `seq` of a value. */
+/** The call site to record with every entry of the call. `seqOf` returns the `seq` of a value. */
 export function callSiteOf({ made, identity, recorded }: OpenCall, seqOf: (value: Unnumbered) => number): CallSite {
   if (recorded !== null) return recorded;
   const { after, branch, group, earlier } = made;
@@ -170,7 +170,7 @@ interface Unsettled<Result> {
   reject: (reason: unknown) => void;
 }
 
-/** A promise that never kills the process for not being awaited yet. */
+/** A pending promise whose rejection does not end the process if the handler does not await it yet. */
 function unsettled<Result>(): Unsettled<Result> {
   let resolve: Unsettled<Result>["resolve"] = ignore;
   let reject: Unsettled<Result>["reject"] = ignore;
@@ -182,7 +182,7 @@ function unsettled<Result>(): Unsettled<Result> {
   return { promise, resolve, reject };
 }
 
-/** A durable call that is wrong in itself: the same on every replay, so nothing of it is recorded. */
+/** The result of an invalid call. The same error occurs on every replay, so nothing is recorded. */
 export function refused(thrown: unknown): Promise<never> {
   const promise = Promise.reject(thrown);
   promise.catch(ignore);

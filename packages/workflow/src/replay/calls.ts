@@ -1,10 +1,10 @@
-/** What becomes of a durable call: answered from the record, recalled from an earlier attempt, begun, or withdrawn. */
+/** Decides how a durable call continues: answered from the journal, recalled, begun as a new call, or withdrawn. */
 
 import type { AikiError } from "@aikirun/lib";
 import { askAddress, resultAddress, withdrawnAddress } from "@aikirun/lib/internal";
 import type { Address, Entry, OpenWait } from "@aikirun/lib/protocol";
 import { Call, type Identified, type OpenCall } from "./call.ts";
-import type { Clash, What } from "./caller.ts";
+import type { CallDescription, Clash } from "./call-identifier.ts";
 import type { Listener } from "./deliveries.ts";
 import { ambiguous, withdrawn } from "./errors.ts";
 import { lateIdentity } from "./identity.ts";
@@ -14,15 +14,15 @@ import { placeOf } from "./place.ts";
 import { isOfBranch, type Recorded } from "./recorded.ts";
 import type { ReplayScheduler } from "./replay-scheduler.ts";
 
-/** A call on its way: what it is, and whether an earlier one cannot be told from it. */
-export interface Making {
+/** A call with its identity. `clash` is not null when an earlier call cannot be distinguished from it. */
+export interface IdentifiedCall {
   readonly made: Identified;
   readonly clash: Clash | null;
 }
 
 export class Calls {
   readonly #scheduler: ReplayScheduler;
-  /** Calls that are given up earlier than they were. */
+  /** Calls that the handler withdraws earlier than it did before: they are withdrawn later. */
   #early: Array<{ call: OpenCall; cause: unknown }> = [];
 
   constructor(scheduler: ReplayScheduler) {
@@ -31,18 +31,18 @@ export class Calls {
   }
 
   /** Throws `AikiError` `NESTED_CALL` inside a task or step. */
-  identify(what: What): Making {
-    return this.#scheduler.caller.identify(what);
+  identify(what: CallDescription): IdentifiedCall {
+    return this.#scheduler.identifier.identify(what);
   }
 
-  /** The same of a call that is recorded at addresses such as this one. */
-  identifyAt(address: Address): Making {
+  /** Like `identify`, for a call that is recorded at addresses like this one. */
+  identifyAt(address: Address): IdentifiedCall {
     const at = address.slice(0, address.lastIndexOf("#"));
-    return this.#scheduler.caller.identify({ kind: "child", name: null, content: null, at });
+    return this.#scheduler.identifier.identify({ kind: "child", name: null, content: null, at });
   }
 
-  /** Answers the call from the record, or has it begun when its time has come. */
-  make(call: OpenCall, { clash }: Making, kind: NewCallKind, begin: () => void): void {
+  /** Answers the call from the journal, or queues it to begin as a new call. */
+  make(call: OpenCall, { clash }: IdentifiedCall, kind: NewCallKind, begin: () => void): void {
     const found = this.#find(call, clash);
     if (found === null) return;
     const adopt = (recorded: Recorded): void => this.#adopt(call, recorded, kind, begin);
@@ -51,35 +51,35 @@ export class Calls {
     this.#scheduler.touch();
   }
 
-  /** The same of a call that waits for a child's end; `open` opens its own wait, if it has a timeout. */
-  makeForChild(call: OpenCall, { clash }: Making, child: Address, open: (() => void) | null): void {
+  /** Like `make`, for a call that waits for a child's end; `open` opens the wait's timeout, if it has one. */
+  makeForChild(call: OpenCall, { clash }: IdentifiedCall, child: Address, open: (() => void) | null): void {
     const found = this.#find(call, clash);
     if (found === null) return;
     const adopt = (recorded: Recorded): void => this.#adoptForChild(call, recorded, child, open);
     const begin = (): void => {
       open?.();
-      this.#ask(call, child);
+      this.#recordChildWait(call, child);
     };
     if (found === "new") this.#scheduler.newCalls.push({ call, kind: "wait", begin, adopt });
     else adopt(found);
     this.#scheduler.touch();
   }
 
-  /** Tells a call whose value is derived from it and not recorded. Throws `AMBIGUOUS_CALL`. */
-  derive({ made, clash }: Making): string {
-    const derived = this.#scheduler.caller.derive(made);
+  /** The identity of a call whose value is derived from the identity and not recorded. Throws `AMBIGUOUS_CALL`. */
+  derive({ made, clash }: IdentifiedCall): string {
+    const derived = this.#scheduler.identifier.derive(made);
     const ambiguous = clash ?? derived.clash;
     if (ambiguous !== null) throw this.#refuse(made, ambiguous);
     return derived.identity;
   }
 
-  /** A call that is given up before it is made. */
-  forgo({ made }: OpenCall): void {
-    this.#scheduler.caller.derive(made);
+  /** Counts a call that is withdrawn before it is made, so that later calls keep their identities. */
+  skip({ made }: OpenCall): void {
+    this.#scheduler.identifier.derive(made);
   }
 
-  /** What is recorded of a call that is answered at once; null when nothing is. Throws `AMBIGUOUS_CALL`. */
-  observe({ made, clash }: Making): Recorded | null {
+  /** The recorded value of a synchronous call such as `now()`; null when there is none. Throws `AMBIGUOUS_CALL`. */
+  observe({ made, clash }: IdentifiedCall): Recorded | null {
     if (clash !== null) throw this.#refuse(made, clash);
     const found = this.#scheduler.journal.match(made, this.#delivered);
     if (found === "ambiguous") throw this.#refuse(made, unknownClash(made));
@@ -97,7 +97,7 @@ export class Calls {
     this.#scheduler.touch();
   }
 
-  /** The handler no longer wants what the call comes to. */
+  /** Withdraws the call: its promise rejects, and its waits and tries end. */
   withdraw(call: OpenCall, cause: unknown): void {
     if (!call.open || this.#isTooEarly(call, cause)) return;
     const { deliveries, work } = this.#scheduler;
@@ -105,12 +105,12 @@ export class Calls {
     deliveries.close(call);
     call.withdraw(reason);
     work.abortCalls((other) => other === call, reason);
-    if (call.address !== null) this.#scheduler.journal.giveUp(call.address);
+    if (call.address !== null) this.#scheduler.journal.withdraw(call.address);
     for (const address of call.waits) this.#withdrawWait(call, address);
     this.#scheduler.touch();
   }
 
-  /** After a delivery, outside of it: what was given up before comes to that no earlier than it did. */
+  /** After each delivery: withdraws the calls that were withdrawn too early on this replay. */
   #withdrawDue(): void {
     const due = this.#early;
     this.#early = [];
@@ -118,12 +118,12 @@ export class Calls {
   }
 
   /**
-   * Plain work may give a call up earlier on a replay than it did: then the call is given up once what the handler had
-   * been given before is delivered again. A call whose value the handler was given before is not given up at all.
+   * On a replay, plain asynchronous work may withdraw a call earlier than before. The call is then withdrawn only after
+   * the same deliveries as before. A call whose value the handler received before is not withdrawn at all.
    */
   #isTooEarly(call: OpenCall, cause: unknown): boolean {
-    const { journal, caller } = this.#scheduler;
-    if (caller.drain !== null || call.address === null) return false;
+    const { journal, identifier } = this.#scheduler;
+    if (identifier.drain !== null || call.address === null) return false;
     const withdrawal = journal.withdrawalOf(call.address);
     if (withdrawal === null) return call.seq !== null && journal.wasDelivered(call.seq);
     if (withdrawal <= this.#delivered) return false;
@@ -160,7 +160,7 @@ export class Calls {
     } else if (entry !== null) {
       call.seq = entry.seq;
       deliveries.later(call, entry.seq, entry.value);
-      // Its payload is kept no longer than until the handler has it.
+      // Frees the payload once the handler has received it.
       found.entry = null;
     } else if (kind === "wait" && !isEarlier) {
       call.waits.push(address);
@@ -179,13 +179,13 @@ export class Calls {
     else this.#scheduler.newCalls.push({ call, kind: "wait", begin: open, adopt: unneeded });
   }
 
-  /** The call is the recorded one, and so is the branch that goes on from it. */
+  /** The call is this recorded one: takes over its address and the branch that continues after it. */
   #take(call: OpenCall, found: Recorded): void {
     this.#note(call.made, found);
     call.address = found.address;
     call.lineage = found.lineage ?? call.lineage;
     const { content, unkeyed } = call.made;
-    // What is recorded without a key goes on being found without it.
+    // A call that is recorded without a key keeps its identity without the key.
     if (found.content !== content && unkeyed !== null) call.identity = unkeyed.identity;
     if (!found.isEarlier) {
       call.recorded = found.callSite;
@@ -207,13 +207,13 @@ export class Calls {
     if (own !== null) own.recorded ??= found;
   }
 
-  /** A later attempt records what it was given by an earlier one, so that its replays give it in the same order. */
+  /** Records that this attempt recalled a value of an earlier one, so that its replays recall it in the same order. */
   #recall(call: OpenCall, { address, seq, value }: Entry): void {
     this.#scheduler.settle(call, { address, value: { type: "recalled", seq } }, value); // mutant: recalled
   }
 
-  /** Records that the handler asks for the child's end. */
-  #ask(call: OpenCall, child: Address): void {
+  /** Records that the handler waits for the child's end. */
+  #recordChildWait(call: OpenCall, child: Address): void {
     const { journal, deliveries, outbox } = this.#scheduler;
     const entry = { address: askAddress(addressOfCall(call)), value: { type: "asked" } } as const;
     const ended = journal.peek(resultAddress(child));
@@ -227,11 +227,11 @@ export class Calls {
     };
     const posted: Posted = { entry, call, seen: false, recorded, isDeferred: true };
     deliveries.awaitChild(call);
-    deliveries.listen(resultAddress(child), () => outbox.hurry(posted));
+    deliveries.listen(resultAddress(child), () => outbox.undefer(posted));
     this.#scheduler.post(posted);
   }
 
-  /** False when it has not ended yet. */
+  /** Returns false when the child has not ended yet. */
   #awaitChild(call: OpenCall, child: Address): boolean {
     const { journal, deliveries } = this.#scheduler;
     const own = addressOfCall(call);
@@ -257,11 +257,11 @@ export class Calls {
     newCalls.push({ call, kind: "start", begin, adopt: unneeded });
   }
 
-  /** Withdraws the waits that refused calls have left behind, so that events go to other waits. */
+  /** Withdraws the open waits of refused calls, so that events are delivered to other waits. */
   withdrawRefused(): void {
-    const { caller, journal } = this.#scheduler;
-    for (const { address, content, callSite } of journal.giveUpRefusedWaits()) {
-      const given = new Call(caller.unmade(content, ""), () => undefined);
+    const { identifier, journal } = this.#scheduler;
+    for (const { address, content, callSite } of journal.withdrawRefusedWaits()) {
+      const given = new Call(identifier.unmade(content, ""), () => undefined);
       given.recorded = callSite;
       const withdrawal = this.#withdrawalOf(given, address);
       withdrawal.call.open = false;
@@ -271,12 +271,12 @@ export class Calls {
 
   #withdrawalOf(given: OpenCall, wait: Address): Posted & { call: Call<undefined> } {
     const address = withdrawnAddress(wait);
-    const call = new Call(this.#scheduler.caller.unmade(address, lateIdentity(address, "")), () => undefined);
+    const call = new Call(this.#scheduler.identifier.unmade(address, lateIdentity(address, "")), () => undefined);
     call.address = address;
     return { entry: { address, value: { type: "withdrawn" } }, call, wait: given, seen: false, recorded: null };
   }
 
-  /** Code that may have changed makes calls elsewhere: what cannot be told apart otherwise is, by order. */
+  /** Code that may have changed makes its calls in other places, so the order of the calls decides which is which. */
   #matchByOrder(): void {
     this.#scheduler.newCalls.takeIf(({ call, adopt }) => {
       const first = call.address === null ? this.#byOrder(call.made) : null;
@@ -293,7 +293,7 @@ export class Calls {
     return first !== undefined && callWait.mayBeChanged(first) ? first : null;
   }
 
-  /** Neither of two calls that cannot be told apart is answered. */
+  /** Stalls the run: two calls cannot be distinguished, so neither is answered. */
   #refuse(made: Identified, { identity, places }: Clash): AikiError {
     const error = ambiguous(made.content, places);
     const call = this.#scheduler.journal.nextAddress(made.content);
@@ -304,19 +304,19 @@ export class Calls {
     return error;
   }
 
-  /** The `seq` of the last delivery; what is not recorded yet comes after all that is. */
+  /** The `seq` of the last delivery. A value that is not recorded yet comes after all recorded ones. */
   get #delivered(): number {
-    const { after } = this.#scheduler.caller;
+    const { after } = this.#scheduler.identifier;
     return typeof after === "number" ? after : (after.seq ?? Number.MAX_SAFE_INTEGER);
   }
 }
 
-/** Where the call is recorded: known once it has begun. */
+/** The address of the call, once it has begun; its content before. */
 export function addressOfCall({ address, made }: OpenCall): Address {
   return address ?? made.content;
 }
 
-/** The record holds several calls that this one may be. */
+/** The journal holds several calls that may be this one. */
 function unknownClash({ identity }: Identified): Clash {
   return { identity, places: [placeOf(new Error())] };
 }

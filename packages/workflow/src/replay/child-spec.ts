@@ -2,7 +2,7 @@ import type { ChildStartOptions } from "@aikirun/lib";
 import { Fields, hashPayload, readStart, type VersionReference } from "@aikirun/lib/internal";
 import type { Payload, RunSpec } from "@aikirun/lib/protocol";
 
-/** The start of a child as it travels. Throws `AikiError` `INVALID_OPTION` for options that no start can have. */
+/** The start of a child as it is sent to the server. Throws `AikiError` `INVALID_OPTION` for invalid options. */
 export function childSpec(
   id: string,
   { name, versionId, timeoutMs }: VersionReference,

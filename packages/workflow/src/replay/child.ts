@@ -22,11 +22,11 @@ import type { ChildEnded, ChildHandle, ChildReached, ChildTimedOut, ChildWaitOpt
 import { Call, callOf, refused } from "./call.ts";
 import { addressOfCall } from "./calls.ts";
 import { childSpec } from "./child-spec.ts";
-import { checkKey, contentOf, keyed } from "./content.ts";
-import { isGivenUp } from "./give-up.ts";
+import { checkKey, inputContentOf, keyedContent } from "./content.ts";
 import type { Replay } from "./replay.ts";
 import { timeoutOf } from "./timeout.ts";
-import { trusted } from "./trust.ts";
+import { uncheckedCast } from "./unchecked-cast.ts";
+import { withdrawOnAbort } from "./withdraw-on-abort.ts";
 
 /** Starts a child run; resolves once it is durable. */
 export function startChild(replay: Replay, { version, input, options }: ChildCall): Promise<ChildHandle<unknown>> {
@@ -35,10 +35,11 @@ export function startChild(replay: Replay, { version, input, options }: ChildCal
     const where = `input of child "${version.name}"`;
     const payload = encode(input, where);
     const { key, referenceId } = options;
-    const bare = referenceId ?? contentOf(payload);
-    const told = referenceId === undefined ? keyed(checkKey(key, `child "${version.name}"`), bare) : { content: bare };
+    const bare = referenceId ?? inputContentOf(payload);
+    const content =
+      referenceId === undefined ? keyedContent(checkKey(key, `child "${version.name}"`), bare) : { content: bare };
     const check = childSpec(run.id, version, payload, options);
-    const making = calls.identify({ kind: "child", name: version.name, ...told });
+    const making = calls.identify({ kind: "child", name: version.name, ...content });
     const call = new Call(making.made, (value, own) => handleOf(replay, version.name, addressOfCall(own), value));
     const post = (): void => {
       const address = addressOfCall(call);
@@ -92,7 +93,7 @@ class Child implements ChildHandle<unknown> {
   result(options: ChildWaitOptions = {}): Promise<unknown> {
     if (options.signal !== undefined) return this.#awaitResult(options);
     if (callOf(this.#result)?.isWithdrawn !== false) this.#result = this.#awaitResult(options);
-    return trusted<Promise<unknown>>(this.#result);
+    return uncheckedCast<Promise<unknown>>(this.#result);
   }
 
   #awaitResult(options: ChildWaitOptions): Promise<unknown> {
@@ -113,7 +114,7 @@ class Child implements ChildHandle<unknown> {
   ): Promise<ChildReached<unknown, Status> | ChildEnded | ChildTimedOut>;
   waitFor(status: FinalStatus, options: ChildWaitOptions & { timeout?: Duration | undefined } = {}): Promise<never> {
     if (!finalStatuses.includes(status)) return refused(notFinal(status, this.id));
-    return trusted<Promise<never>>(this.#wait(options, (value) => waitedFor(status, value, this.id)));
+    return uncheckedCast<Promise<never>>(this.#wait(options, (value) => waitedFor(status, value, this.id)));
   }
 
   #wait<Result>(
@@ -130,7 +131,7 @@ class Child implements ChildHandle<unknown> {
       const child = this.#address;
       const making = calls.identifyAt(childWaitAddress(child, 0));
       const call = new Call(making.made, read);
-      if (isGivenUp(this.#replay, call, signal)) return call.promise;
+      if (withdrawOnAbort(this.#replay, call, signal)) return call.promise;
       const open = (): void => {
         calls.openWait(call, { address: addressOfCall(call), type: "child", name: this.#name, durationMs });
       };
@@ -143,7 +144,7 @@ class Child implements ChildHandle<unknown> {
 }
 
 function notFinal(status: string, runId: RunId): AikiError {
-  const message = `A child ends as ${finalStatuses.join(", ")}; none can be awaited as ${JSON.stringify(status)}.`;
+  const message = `A child can be awaited as ${finalStatuses.join(", ")}. Received ${JSON.stringify(status)}.`;
   return new AikiError("INVALID_OPTION", message, { ids: { runId } });
 }
 
@@ -157,10 +158,10 @@ function waitedFor(status: FinalStatus, value: Value, id: RunId): Waited {
   if (value.type !== "threw") return { reached: false, reason: "timed_out" };
   const error = failureOf(id, value.error);
   if (status !== error.status) return { reached: false, reason: "ended", status: error.status };
-  return trusted<Waited>({ reached: true, status, error });
+  return uncheckedCast<Waited>({ reached: true, status, error });
 }
 
-/** The record wraps the child's own error in one that says how it ended. */
+/** The journal wraps the child's own error in an error that says how the child ended. */
 function failureOf(id: RunId, failure: Failure): ChildRunFailedError {
   const isCancelled = [failure.code, failure.cause?.code].some(
     (code) => code === "RUN_CANCELLED" || code === "CHILD_RUN_CANCELLED",

@@ -20,7 +20,7 @@ import { perform } from "./perform.ts";
 import { any, race } from "./race.ts";
 import type { Replay } from "./replay.ts";
 import { sleepFor, sleepUntil } from "./sleep.ts";
-import { trusted } from "./trust.ts";
+import { uncheckedCast } from "./unchecked-cast.ts";
 import { Values } from "./values.ts";
 
 export function runOf(replay: Replay, { name, versionId, events }: ExecutableVersion): WorkflowRun<never> {
@@ -74,7 +74,7 @@ function step<Output>(
       ...(signal !== undefined && { signal }),
     };
     fields.done();
-    return trusted<Promise<Output>>(perform(replay, call));
+    return uncheckedCast<Promise<Output>>(perform(replay, call));
   } catch (thrown) {
     return refused(thrown);
   }
@@ -89,10 +89,10 @@ function waitersOf(replay: Replay, events: EventDefinitions): WorkflowRun<never>
     };
     Object.defineProperty(waiters, name, { value: { wait }, enumerable: true });
   }
-  return trusted<WorkflowRun<never>["events"]>(Object.freeze(waiters));
+  return uncheckedCast<WorkflowRun<never>["events"]>(Object.freeze(waiters));
 }
 
-/** A logger that is silent while the handler repeats itself. */
+/** A logger that drops lines while the handler repeats recorded calls. */
 function whenLive(logger: Logger, isLive: () => boolean): Logger {
   const line = (level: "debug" | "info" | "warn" | "error") => (message: string, fields?: LogFields) => {
     if (isLive()) logger[level](message, fields);

@@ -1,4 +1,4 @@
-/** What an execution and the worker that drives it know of each other. */
+/** The interfaces between an execution and its worker. */
 
 import type { AikiError, Env, Logger } from "@aikirun/lib";
 import type {
@@ -12,37 +12,37 @@ import type {
   ReportResult,
 } from "@aikirun/lib/protocol";
 
-/** What the worker gives an execution. */
+/** What the worker provides to an execution. */
 export interface Host {
   env: Env;
   logger: Logger;
   /**
-   * Sends one report of this run; at most one is in flight. Resolves with the server's answer, after as many repeats as
-   * a lost reply needs; rejects only when the worker gives up on the run (shutdown, lease lost).
+   * Sends one report of this run; at most one is in flight. A report without a reply is repeated. Resolves with the
+   * server's answer; rejects only when the worker abandons the run (shutdown, lease lost).
    */
   report(draft: ReportDraft): Promise<ReportResult>;
   /**
-   * True while an effect may begin: less than one lease since the last acknowledged renew was sent, and not shutting
-   * down.
+   * True while an effect may begin: the last acknowledged renewal was sent less than one lease ago, and the worker is
+   * not shutting down.
    */
   mayBegin(): boolean;
   /**
-   * A suspended execution went on by itself, because a promise of the handler settled that is not durable: claim the
-   * run and call `resume`, or call `abandon` when another worker has it. Called at most once after each suspension.
+   * A suspended execution continued by itself, because a promise settled that is not durable. The worker claims the run
+   * and calls `resume`, or calls `abandon` when another worker has the run. Called at most once after each suspension.
    */
   reclaim(): void;
-  /** The execution has waits open while it runs, so new entries must be passed to `receive`; or no longer (false). */
+  /** Whether the running execution has open waits, so that the worker must pass new entries to `receive`. */
   listening(open: boolean): void;
   /**
-   * The replay waits for the handler to make a recorded call again (`call`), or no longer does (null): while it waits
-   * it needs no slot.
+   * The replay waits for the handler to make this recorded call again; null when it no longer waits. A waiting replay
+   * needs no slot.
    */
   expecting(call: Address | null): void;
 }
 
-/** How an execution is moved. */
+/** Options of a replay scheduler. */
 export interface SchedulerOptions {
-  /** How long a handler may await nothing durable. Milliseconds. */
+  /** How long a handler may go without awaiting a durable call before its run stalls. Milliseconds. */
   idleMs: number;
   /** A fingerprint of the code. */
   build: string;
@@ -62,7 +62,7 @@ export type ActivationEnd =
   /** The attempt failed; the next begins after `retryInMs` milliseconds. */
   | { type: "finished"; status: "retrying"; error: Failure; retryInMs: number }
   | { type: "stalled"; stall: ReportedStall }
-  /** The server refused a report (`FENCED`, `RUN_FINAL`, …), or the worker gave up. */
+  /** The server refused a report (`FENCED`, `RUN_FINAL`, …), or the worker abandoned the run. */
   | { type: "lost"; code: AikiError["code"] };
 
 /** One run being executed by one worker. */
@@ -71,14 +71,14 @@ export interface Execution {
   run(claimed: ClaimedRun): Promise<ActivationEnd>;
   /** Resumes a suspended execution; `claimed.isCached` is true, its journal holds the new entries. Never rejects. */
   resume(claimed: ClaimedRun): Promise<ActivationEnd>;
-  /** Entries after `position.after` that arrived while it runs (from `watch`). What does not follow on is ignored. */
+  /** Receives entries after `position.after` from the run watch. Entries after a gap in `seq` are ignored. */
   receive(entries: Entry[], inbox: number): void;
-  /** Starts nothing new, records what is under way, then releases the run with this reason. */
+  /** Starts nothing new, records the results of running tasks, then releases the run with this reason. */
   release(reason: "shutdown" | "paused"): void;
-  /** The run is no longer ours: abort every signal, report nothing more. */
+  /** The worker no longer holds the run: aborts every signal and reports nothing more. */
   abandon(code: AikiError["code"]): void;
-  /** What it knows of its run: a `watch` returns what came after. */
+  /** How much of the run the execution has received: the run watch returns newer entries only. */
   readonly position: { readonly seen: number; readonly after: number };
-  /** How much memory a suspended execution is thought to hold, in bytes. */
+  /** The estimated memory of a suspended execution. Bytes. */
   readonly size: number;
 }

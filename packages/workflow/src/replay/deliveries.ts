@@ -12,7 +12,7 @@ export interface Delivery {
   call: OpenCall;
 }
 
-/** A call is answered in order of `seq`; a function is called at once, because nothing of it reaches the handler. */
+/** A call is answered in order of `seq`. A function is called at once, because it does not affect the handler. */
 export type Listener = OpenCall | ((entry: Entry) => void);
 
 export class Deliveries {
@@ -27,7 +27,7 @@ export class Deliveries {
     this.#journal = journal;
   }
 
-  /** Durable calls that the handler made and has no value of yet. */
+  /** How many durable calls the handler has made that have no value yet. */
   get open(): number {
     return this.#open;
   }
@@ -37,7 +37,7 @@ export class Deliveries {
     return this.peek() !== undefined;
   }
 
-  /** Whether anything waits for an entry that others record. */
+  /** Whether any call waits for an entry that does not come from this worker's reports. */
   get awaitsEntries(): boolean {
     return (this.#listeners?.size ?? 0) > 0 || this.children > 0;
   }
@@ -56,7 +56,7 @@ export class Deliveries {
     this.#forChildren.add(call);
   }
 
-  /** What will be recorded at this address is for the listener. */
+  /** Passes the next entry at this address to the listener. */
   listen(address: Address, listener: Listener): void {
     this.#listeners ??= new Map();
     const listeners = this.#listeners.get(address);
@@ -65,7 +65,7 @@ export class Deliveries {
     if (typeof listener !== "function") listener.listens.push(address);
   }
 
-  /** A new entry: kept in the journal, and for those who wait for it. */
+  /** Adds a new entry to the journal and passes it to its listeners. */
   receive(entry: Entry): void {
     const { address, seq, value } = entry;
     this.#journal.add(entry);
@@ -79,7 +79,7 @@ export class Deliveries {
     }
   }
 
-  /** Delivers what is recorded at `seq` later, in order. */
+  /** Queues the value recorded at `seq` for delivery. */
   later(call: OpenCall, seq: number, value: Value): void {
     this.#ready.push({ seq: Math.max(seq, call.askSeq), value, call }); // mutant: delivery-order
   }

@@ -5,17 +5,17 @@ import type { Recorded } from "./recorded.ts";
 export interface Group {
   /** How many there are. Final once the drain is over. */
   count: number;
-  /** One of them as it is recorded; null while none is known to be. */
+  /** One of the recorded calls of the group; null while none is known. */
   recorded: Recorded | null;
 }
 
-/** The run waits for people, because it is not known which of the calls are the recorded ones. */
+/** The stall of a run whose code now makes another number of alike calls, so that recorded calls cannot be matched. */
 export function shiftedStall({ address, callSite }: Recorded): ReportedStall {
   const places = ["calls of which the code now makes another number after the same value"];
   return { reason: "ambiguous_call", call: address, identity: callSite?.identity ?? "", places };
 }
 
-/** A map that mostly holds one key: it makes a table only for more. */
+/** A map for mostly one key: it allocates a `Map` only for the second key. */
 class FewKeys<Value> {
   #key: string | null = null;
   #value: Value | undefined;
@@ -45,7 +45,7 @@ class FewKeys<Value> {
 export class Drain {
   /** The identity of the call whose value was delivered. */
   readonly delivered: string;
-  /** In a later attempt: the value is not the one that an earlier attempt was given. */
+  /** In a later attempt: the value differs from the one that an earlier attempt received. */
   readonly isChanged: boolean;
   readonly #groups = new FewKeys<Group>();
   readonly #places = new FewKeys<number>();
@@ -55,7 +55,7 @@ export class Drain {
     this.isChanged = isChanged;
   }
 
-  /** Counts one more of the alike calls that `key` stands for; `nth` from 0. */
+  /** Counts one more alike call under `key`; `nth` begins at 0. */
   count(key: string): { nth: number; group: Group } {
     const known = this.#groups.get(key);
     const group = known ?? { count: 0, recorded: null };
@@ -65,14 +65,14 @@ export class Drain {
     return { nth, group };
   }
 
-  /** Counts one more of the alike calls that are made from one branch; how many there were before. */
+  /** Counts one more alike call of a branch. Returns how many were counted before. */
   countPlace(key: string): number {
     const before = this.#places.get(key) ?? 0;
     this.#places.set(key, before + 1);
     return before;
   }
 
-  /** An alike call of which there are more, or fewer, than were recorded: which is which is not known then. */
+  /** A recorded call whose number of alike calls has changed, so that they cannot be matched; null for none. */
   shifted(): Recorded | null {
     for (const { count, recorded } of this.#groups.values()) {
       if (recorded !== null && (recorded.callSite?.alike ?? 1) !== count) return recorded;

@@ -3,12 +3,12 @@ import { decode, describeError, Fields, parseWith, restoreError } from "@aikirun
 import type { Value } from "@aikirun/lib/protocol";
 import { Call, type OpenCall, refused } from "./call.ts";
 import { addressOfCall } from "./calls.ts";
-import { checkKey, keyed } from "./content.ts";
-import { isGivenUp } from "./give-up.ts";
+import { checkKey, keyedContent } from "./content.ts";
 import { mismatchAddress } from "./journal.ts";
 import { noteWait } from "./open-waits.ts";
 import type { Replay } from "./replay.ts";
 import { timeoutOf } from "./timeout.ts";
+import { withdrawOnAbort } from "./withdraw-on-abort.ts";
 
 /** What a wait with a timeout came to. */
 export type EventWaitResult<Data> = { timedOut: false; data: Data } | { timedOut: true };
@@ -42,14 +42,14 @@ export function waitForEvent(
     const key = checkKey(fields.take("key"), `wait for ${where}`);
     const signal = fields.signal("signal");
     fields.done();
-    const making = replay.calls.identify({ kind: "event", name, ...keyed(key, null) });
+    const making = replay.calls.identify({ kind: "event", name, ...keyedContent(key, null) });
     const call = new Call(making.made, (value, own) => {
       const received = receivedOf(replay, value);
       const checked = (data: unknown): unknown =>
         schema === undefined ? data : accepted(replay, own, parseWith(schema, data, where));
       return durationMs === null ? dataOf(received, where, checked) : resultOf(received, checked);
     });
-    if (isGivenUp(replay, call, signal)) return call.promise;
+    if (withdrawOnAbort(replay, call, signal)) return call.promise;
     noteWait(replay, name, call.promise);
     replay.calls.make(call, making, "wait", () => {
       replay.calls.openWait(call, { address: addressOfCall(call), type: "event", name, durationMs });
@@ -81,11 +81,11 @@ function dataOf(received: Received, where: string, checked: (data: unknown) => u
  * and no longer does, stops the run: its schema was tightened meanwhile.
  */
 function accepted({ scheduler }: Replay, call: OpenCall, parsed: Promise<unknown>): Promise<unknown> {
-  const { journal, caller } = scheduler;
+  const { journal, identifier } = scheduler;
   const address = mismatchAddress(addressOfCall(call));
   const before = journal.peek(address)?.value;
   if (before?.type === "threw") return Promise.reject(restoreError(before.error));
-  const wasAccepted = journal.wasDelivered(caller.after);
+  const wasAccepted = journal.wasDelivered(identifier.after);
   return parsed.catch((thrown: unknown) => {
     const error = describeError(thrown);
     if (wasAccepted) {

@@ -10,7 +10,7 @@ import { Journal } from "./journal.ts";
 import type { Replay } from "./replay.ts";
 import { ReplayScheduler } from "./replay-scheduler.ts";
 import type { Conclusion } from "./report-answer.ts";
-import { trusted } from "./trust.ts";
+import { uncheckedCast } from "./unchecked-cast.ts";
 
 /** A handler that awaits something that is not durable for this long has its run stalled. Milliseconds. */
 const defaultIdleMs = 300_000;
@@ -81,12 +81,13 @@ async function handle(definition: ExecutableVersion, replay: Replay): Promise<vo
     const given = decode(run.input);
     if (inputSchema === undefined) {
       scheduler.enter(
-        () => void conclude(definition, scheduler, () => handler(runOf(replay, definition), trusted<never>(given))),
+        () =>
+          void conclude(definition, scheduler, () => handler(runOf(replay, definition), uncheckedCast<never>(given))),
       );
       return;
     }
     const input = await parseWith(inputSchema, given, `input of ${where}`);
-    const start = () => handler(runOf(replay, definition), trusted<never>(input));
+    const start = () => handler(runOf(replay, definition), uncheckedCast<never>(input));
     scheduler.host.env.soon(() => scheduler.enter(() => void conclude(definition, scheduler, start)));
   } catch (thrown) {
     // A run that has got anywhere had an input that was accepted: the schema was tightened meanwhile.

@@ -274,7 +274,7 @@ export class Journal {
   /** Two calls cannot be told apart, so what is recorded of one of them answers none. */
   #contest({ attempt }: Entry, { identity, waits = [] }: { identity?: string; waits?: Address[] }): void {
     if (identity === undefined) return;
-    const { refusal, removed } = this.matcher.contest(identity);
+    const { refusal, removed } = this.matcher.markAmbiguous(identity);
     this.#giveUpRefused(removed);
     this.#refusals ??= [];
     this.#refusals.push({ refusal, attempt, waits });
@@ -285,7 +285,7 @@ export class Journal {
     this.#refused.push(...calls);
     for (const call of calls) {
       this.claim(call);
-      this.giveUp(call.address);
+      this.withdraw(call.address);
     }
   }
 
@@ -293,11 +293,11 @@ export class Journal {
    * Once all that is recorded was added: gives up the waits that refused calls have left open, whatever came to them
    * since. Returns those that are to be withdrawn, because they may take an event, or have taken one.
    */
-  giveUpRefusedWaits(): Recorded[] {
+  withdrawRefusedWaits(): Recorded[] {
     for (const { refusal, attempt, waits } of this.#refusals ?? []) {
       const calls = waits.map((address) => this.#calls.get(address)).filter((call) => call?.siteAttempt === attempt);
       this.#giveUpRefused(
-        this.matcher.contestWaits(
+        this.matcher.markWaitsAmbiguous(
           calls.filter((call) => call !== undefined),
           refusal,
         ),
@@ -319,7 +319,7 @@ export class Journal {
   }
 
   /** The handler has given the call at this address up: nothing of it is expected any more. */
-  giveUp(address: Address): void {
+  withdraw(address: Address): void {
     this.#givenUp ??= new Set();
     this.#givenUp.add(address);
     for (const withdrawal of this.#withdrawals?.get(address) ?? []) this.claimAt(withdrawal);

@@ -4,7 +4,7 @@ import type { MapOptions } from "../definition/run.ts";
 import { branchOfMap } from "./identity.ts";
 import { beginningOf, type Point, runAt } from "./points.ts";
 import type { Replay } from "./replay.ts";
-import { trusted } from "./trust.ts";
+import { uncheckedCast } from "./unchecked-cast.ts";
 
 /** Works on all items, each in a branch of its own, and resolves with the results in the order of the items. */
 export function mapItems<Item, Result>(
@@ -27,7 +27,7 @@ export function mapItems<Item, Result>(
     throw new AikiError("INVALID_KEY", `map() got the key ${JSON.stringify(twice)} for two items; each needs its own.`);
   }
   const branch = replay.calls.derive(replay.calls.identify({ kind: "map", name: null, content: null }));
-  const { owner } = replay.scheduler.caller.root;
+  const { owner } = replay.scheduler.identifier.root;
   const points = keys.map((one) => beginningOf(owner, branchOfMap(branch, one)));
   return workOn(list, points, work, concurrency);
 }
@@ -45,11 +45,11 @@ async function workOn<Item, Result>(
     for (let index = next++; index < items.length; index = next++) {
       const point = points[index];
       if (point === undefined) return;
-      results.set(index, await runAt(point, async () => work(trusted<Item>(items[index]), index)));
+      results.set(index, await runAt(point, async () => work(uncheckedCast<Item>(items[index]), index)));
     }
   };
   await Promise.all(Array.from({ length: Math.min(concurrency, items.length) }, lane));
-  return items.map((_, index) => trusted<Result>(results.get(index)));
+  return items.map((_, index) => uncheckedCast<Result>(results.get(index)));
 }
 
 function keyOf(key: unknown): string {

@@ -107,7 +107,7 @@ export class Matcher {
    * Removes what was recorded until now of the calls of this identity, of those beside them that they may be as well,
    * and of all calls made from the branches that go on from these.
    */
-  contest(identity: string): { refusal: Refusal; removed: Recorded[] } {
+  markAmbiguous(identity: string): { refusal: Refusal; removed: Recorded[] } {
     this.#contested.add(identity);
     const all = [...this.#byContent.values()].flatMap((calls) => [...calls]);
     const meant = all.filter(({ callSite }) => callSite?.identity === identity);
@@ -117,7 +117,7 @@ export class Matcher {
   }
 
   /** Removes those of these waits, which were open when the calls were refused, that depend on them. */
-  contestWaits(waits: readonly Recorded[], refusal: Refusal): Recorded[] {
+  markWaitsAmbiguous(waits: readonly Recorded[], refusal: Refusal): Recorded[] {
     return this.#removeDependent(waits, refusal);
   }
 

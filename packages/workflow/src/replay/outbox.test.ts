@@ -69,7 +69,7 @@ describe("the outbox", () => {
 
   it("knows what is worth a report, and what goes on once it is recorded", () => {
     const outbox = new Outbox(1);
-    const states = (): boolean[] => [outbox.empty, outbox.urgent, outbox.seen, outbox.moves];
+    const states = (): boolean[] => [outbox.empty, outbox.urgent, outbox.seen, outbox.hasContinuation];
     expect(states()).toEqual([true, false, false, false]);
     const now: NewEntry = { address: "now", value: { type: "observed", data: "1" } };
     outbox.post({ entry: now, call, seen: true, recorded: null, isDeferred: true });

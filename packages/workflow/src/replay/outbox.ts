@@ -95,7 +95,7 @@ export class Outbox {
   }
 
   /** The fact can no longer wait for another report. */
-  hurry(posted: Posted): void {
+  undefer(posted: Posted): void {
     if (!this.isHolding(posted)) return;
     this.#count(posted, -1);
     posted.isDeferred = false;
@@ -108,7 +108,7 @@ export class Outbox {
   }
 
   /** Whether something goes on once it is recorded. */
-  get moves(): boolean {
+  get hasContinuation(): boolean {
     return this.#awaited > 0 || this.#starts.length > 0;
   }
 

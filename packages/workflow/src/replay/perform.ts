@@ -15,13 +15,13 @@ import {
 import type { Address, Payload, Value } from "@aikirun/lib/protocol";
 import { Call, type OpenCall, refused } from "./call.ts";
 import { addressOfCall } from "./calls.ts";
-import { checkKey, contentOf, keyed } from "./content.ts";
-import { isGivenUp } from "./give-up.ts";
+import { checkKey, inputContentOf, keyedContent } from "./content.ts";
 import type { OngoingTry } from "./ongoing-work.ts";
 import { runAt, withinOf } from "./points.ts";
 import type { Replay } from "./replay.ts";
 import type { ReplayScheduler } from "./replay-scheduler.ts";
-import { trusted } from "./trust.ts";
+import { uncheckedCast } from "./unchecked-cast.ts";
+import { withdrawOnAbort } from "./withdraw-on-abort.ts";
 
 /** A retry that is due sooner holds the slot; a later one is a wait. Milliseconds. */
 const holdBelowMs = 1_000;
@@ -30,11 +30,11 @@ export function perform(replay: Replay, task: TaskCall): Promise<unknown> {
   try {
     const where = nameOf(task);
     const input = encode(task.input, `input of ${where}`);
-    const bare = task.replacedKey ?? (task.kind === "step" ? null : contentOf(input));
+    const bare = task.replacedKey ?? (task.kind === "step" ? null : inputContentOf(input));
     const { kind, name } = task;
-    const making = replay.calls.identify({ kind, name, ...keyed(checkKey(task.key, where), bare) });
+    const making = replay.calls.identify({ kind, name, ...keyedContent(checkKey(task.key, where), bare) });
     const call = new Call(making.made, (value, own) => outputOf(value, idsOf(replay, task, own)));
-    if (isGivenUp(replay, call, task.signal)) return call.promise;
+    if (withdrawOnAbort(replay, call, task.signal)) return call.promise;
     const tries = new Tries(replay, task, input, call);
     replay.calls.make(call, making, "effect", () => tries.begin());
     return call.promise;
@@ -141,7 +141,7 @@ class Tries {
     const { inputSchema, outputSchema } = task;
     const given = decode(this.#input);
     const input = inputSchema === undefined ? given : await parseWith(inputSchema, given, `input of ${where}`);
-    const result = await task.handler(trusted<never>(input), context);
+    const result = await task.handler(uncheckedCast<never>(input), context);
     const what = `output of ${where}`;
     return encode(outputSchema === undefined ? result : await parseWith(outputSchema, result, what), what);
   }

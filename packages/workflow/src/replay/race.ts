@@ -3,30 +3,30 @@
 import type { Contender, Winner } from "../definition/run.ts";
 import { callOf } from "./call.ts";
 import type { Replay } from "./replay.ts";
-import { trusted } from "./trust.ts";
+import { uncheckedCast } from "./unchecked-cast.ts";
 
 export function race<const Contenders extends readonly Contender[]>(
   replay: Replay,
   contenders: Contenders,
 ): Promise<Winner<Contenders>> {
-  return decided(replay, contenders, (promises) => Promise.race(promises));
+  return raceWith(replay, contenders, (promises) => Promise.race(promises));
 }
 
 export function any<const Contenders extends readonly Contender[]>(
   replay: Replay,
   contenders: Contenders,
 ): Promise<Winner<Contenders>> {
-  return decided(replay, contenders, (promises) => Promise.any(promises));
+  return raceWith(replay, contenders, (promises) => Promise.any(promises));
 }
 
 /** Before the result is seen, the losers are withdrawn: calls by themselves, functions by their signal. */
-function decided<Contenders extends readonly Contender[]>(
+function raceWith<Contenders extends readonly Contender[]>(
   { calls }: Replay,
   contenders: Contenders,
   decide: (promises: Array<PromiseLike<Winner<Contenders>>>) => Promise<Winner<Contenders>>,
 ): Promise<Winner<Contenders>> {
   const over = new AbortController();
-  const promises = contenders.map((contender) => begun<Winner<Contenders>>(contender, over.signal));
+  const promises = contenders.map((contender) => startContender<Winner<Contenders>>(contender, over.signal));
   const withdraw = (): void => {
     const reason = new Error("Another call won the race.");
     for (const promise of promises) {
@@ -46,10 +46,10 @@ async function thrown(error: unknown): Promise<never> {
   throw error;
 }
 
-function begun<Result>(contender: Contender, signal: AbortSignal): PromiseLike<Result> {
+function startContender<Result>(contender: Contender, signal: AbortSignal): PromiseLike<Result> {
   try {
     const promise = typeof contender === "function" ? contender(signal) : contender;
-    return trusted<PromiseLike<Result>>(promise);
+    return uncheckedCast<PromiseLike<Result>>(promise);
   } catch (error) {
     return thrown(error);
   }

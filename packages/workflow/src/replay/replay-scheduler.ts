@@ -1,42 +1,43 @@
 /**
- * Moves a handler: whenever nothing in it can go further by itself, a step delivers a recorded value, else begins new
- * calls, else reports, else waits.
+ * Runs a handler in steps. A step follows whenever the handler waits for durable calls: the step delivers a recorded
+ * value, or begins new calls, or sends a report, or waits, in this order of preference.
  *
  *  P1  Recorded values are delivered one at a time, in order of `seq`. Between two of them only microtasks run.
- *  P2  A value is delivered only after everything of this attempt that was asked before it was recorded has been asked
- *      again.
- *  P3  New calls begin only when all that was asked for is delivered, and no recorded call is expected.
+ *  P2  A value is delivered only after the handler has made again all calls of this attempt that it had made before the
+ *      value was recorded.
+ *  P3  New calls begin only when every available value is delivered and no recorded call is expected.
  *  P4  No effect begins before everything the handler has received is recorded.
- *  P5  While several calls are open, values are delivered once recorded. A lone call's counts under the `seq` it gets.
- *  P6  One report is in flight at most.
+ *  P5  While several calls are open, values are delivered once recorded. The value of the only open call is delivered
+ *      at once; its place in the order is the `seq` that it gets later.
+ *  P6  At most one report is in flight.
  *
- *   running <──> suspended    The run waits at the server. A handler that goes on by itself asks for its run.
+ *   running <──> suspended    The run waits at the server. If its handler continues, the run is claimed again.
  *      │             │
- *      └──────> ended <       The run has left this worker for good: durable calls come to nothing.
+ *      └──────> ended <       The run has left this worker for good: durable calls have no effect.
  */
 
 import type { AikiError } from "@aikirun/lib";
 import type { Address, ClaimedRun, Entry, Failure, Next, ReportedStall, Value } from "@aikirun/lib/protocol";
 import type { OpenCall, Unnumbered } from "./call.ts";
+import { CallIdentifier } from "./call-identifier.ts";
 import { CallWait } from "./call-wait.ts";
-import { Caller } from "./caller.ts";
 import type { ActivationEnd, Host, SchedulerOptions } from "./contract.ts";
 import { Deliveries } from "./deliveries.ts";
 import { Drain, shiftedStall } from "./drain.ts";
 import { unhandled } from "./errors.ts";
 import type { Journal } from "./journal.ts";
 import { Leaving, type ReleaseReason } from "./leaving.ts";
-import { LoneValue } from "./lone.ts";
 import { NewCalls } from "./new-calls.ts";
 import { OngoingWork } from "./ongoing-work.ts";
+import { OnlyCallValue } from "./only-call-value.ts";
 import { Outbox, type Posted } from "./outbox.ts";
 import { type CodeOwner, runAt, runOutside } from "./points.ts";
 import type { Conclusion } from "./report-answer.ts";
 import { Reports } from "./reports.ts";
 
-/** When to ask again whether effects may begin. */
+/** How often to check again whether effects may begin. Milliseconds. */
 const recheckMs = 250;
-/** A long replay lets others have the event loop after so long. Milliseconds. */
+/** How long a replay runs before it yields the event loop to other work. Milliseconds. */
 const yieldMs = 20;
 
 export class ReplayScheduler implements CodeOwner {
@@ -47,13 +48,13 @@ export class ReplayScheduler implements CodeOwner {
   readonly newCalls: NewCalls = new NewCalls();
   readonly claimed: ClaimedRun;
   readonly work: OngoingWork;
-  readonly caller: Caller;
+  readonly identifier: CallIdentifier;
   readonly callWait: CallWait;
-  /** Of the newest claim. */
+  /** The fence of the newest claim. */
   fence: number;
-  /** True while the handler only repeats what it did before. */
+  /** True while the handler only repeats recorded calls. */
   replaying: boolean;
-  /** Called when recorded values no longer wait for the calls that are expected; and after each delivery. */
+  /** `relaxed` is called when recorded values no longer wait for expected calls; `drained` after each delivery. */
   on: { readonly relaxed: () => void; readonly drained: () => void } | null = null;
   readonly #options: SchedulerOptions;
   #cancelRecheck: (() => void) | null = null;
@@ -61,14 +62,14 @@ export class ReplayScheduler implements CodeOwner {
   #state: "running" | "suspended" | "ended" = "running";
   /** How the run is to leave this worker, once its work in flight is recorded. */
   readonly #leaving: Leaving = new Leaving();
-  readonly #lone: LoneValue;
-  /** What the last report said of the call that the replay waits for. */
+  readonly #onlyCall: OnlyCallValue;
+  /** The expected call that the last report named. */
   #reportedExpecting: Address | null = null;
   #isScheduled = false;
   #isListening = false;
   #isReclaiming = false;
   #openWhenSuspended = 0;
-  /** When the event loop was last free for others, in monotonic milliseconds. */
+  /** When this replay last yielded the event loop. Monotonic milliseconds. */
   #steppingSince = 0;
   #activationEnded: (end: ActivationEnd) => void = () => {};
 
@@ -81,13 +82,13 @@ export class ReplayScheduler implements CodeOwner {
     this.fence = claimed.fence;
     this.#options = options;
     this.work = new OngoingWork(host.env);
-    this.caller = new Caller(this);
+    this.identifier = new CallIdentifier(this);
     this.callWait = new CallWait(host, options.build, claimed.build, options.idleMs);
     this.replaying = journal.expected.size > 0;
     const { deliveries, outbox } = this;
-    this.#lone = new LoneValue(journal, deliveries, outbox);
+    this.#onlyCall = new OnlyCallValue(journal, deliveries, outbox);
     const outcomes = {
-      goOn: (pause: boolean) => this.#goOn(pause),
+      continued: (pause: boolean) => this.#continue(pause),
       ended: (end: ActivationEnd) => this.#end(end),
       failed: (error: Failure) => this.#failForGood(error),
     };
@@ -98,12 +99,12 @@ export class ReplayScheduler implements CodeOwner {
     return this.#reports.position;
   }
 
-  /** Whether durable calls still come to anything. */
+  /** Whether durable calls still have an effect. */
   get isOpen(): boolean {
     return this.#state !== "ended" && this.#leaving.conclusion === null;
   }
 
-  /** Runs until the run is suspended, or leaves this worker. */
+  /** Resolves when the run is suspended or has left this worker. */
   activate(): Promise<ActivationEnd> {
     return new Promise((resolve) => {
       this.#activationEnded = resolve;
@@ -112,7 +113,7 @@ export class ReplayScheduler implements CodeOwner {
   }
 
   resume(claimed: ClaimedRun): Promise<ActivationEnd> {
-    // A claim can overtake the answer that the run was suspended.
+    // The claim may arrive before the answer to the report that suspended the run.
     if (this.#reports.isOnlySuspending) this.#end({ type: "suspended" });
     if (this.#state !== "suspended" || claimed.attempt !== this.claimed.attempt) {
       return Promise.resolve({ type: "lost", code: "NOT_RESUMABLE" });
@@ -145,37 +146,37 @@ export class ReplayScheduler implements CodeOwner {
     else this.host.logger.error("a promise of a handler whose run has left this worker was rejected", fields);
   }
 
-  /** Calls the handler: what it does in the microtasks that follow is prompt. */
+  /** Calls the handler. Its calls in the microtasks that follow are prompt. */
   enter(start: () => void): void {
     if (!this.isOpen) return;
-    this.#follow({ delivered: "start", isChanged: false }, () => runAt({ ...this.caller.root }, start));
+    this.#follow({ delivered: "start", isChanged: false }, () => runAt({ ...this.identifier.root }, start));
   }
 
-  /** Records with the next report. */
+  /** Records the fact with the next report. */
   post(posted: Posted): void {
     if (this.#state === "ended") return;
     this.outbox.post(posted);
     this.touch();
   }
 
-  /** A call has come to its value. A lone call is given it before it is recorded. */
+  /** Records the value of a call. The only open call receives its value before it is recorded (P5). */
   settle(call: OpenCall, entry: Posted["entry"], value: Value): void {
     if (this.#state !== "running" || !this.isOpen || !call.open) return;
     const recorded = (seq: number): void => this.deliveries.later(call, seq, value);
     const posted: Posted = { entry, call, seen: false, recorded };
     this.journal.count(value);
-    this.#lone.offer(posted, value);
+    this.#onlyCall.offer(posted, value);
     this.post(posted);
   }
 
-  /** Goes on after a delay, in milliseconds, which holds the slot. */
+  /** Calls `then` after a delay, in milliseconds. The run keeps its slot during the delay. */
   enqueueAfter(delayMs: number, then: () => void): void {
     if (this.#state === "ended") return;
     if (this.#leaving.mayDelay) this.work.after(delayMs, then);
     else then();
   }
 
-  /** Holds the slot until `work`, which never rejects, is done. */
+  /** Keeps the slot until `work` is done. `work` must never reject. */
   async hold(work: () => Promise<void>): Promise<void> {
     await this.work.hold(work);
     this.touch();
@@ -191,14 +192,14 @@ export class ReplayScheduler implements CodeOwner {
     this.conclude(this.#options.failed(thrown));
   }
 
-  /** The run cannot go on before people have mended the cause. */
+  /** Stalls the run: it cannot continue until a person removes the cause. */
   stall(stall: ReportedStall): void {
     if (!this.#leaving.stallFor(stall)) return;
     for (const then of this.work.cutDelays()) then();
     this.touch();
   }
 
-  /** Durable activity: what the replay waited for may have come. */
+  /** Call after every durable activity, which may be what the replay waits for. */
   touch(): void {
     this.callWait.stop();
     this.#schedule();
@@ -206,26 +207,26 @@ export class ReplayScheduler implements CodeOwner {
 
   #schedule(): void {
     // A step follows every drain anyway.
-    if (this.#isScheduled || this.#state === "ended" || this.caller.drain !== null) return;
+    if (this.#isScheduled || this.#state === "ended" || this.identifier.drain !== null) return;
     this.#isScheduled = true;
     this.host.env.soon(() => {
       this.#isScheduled = false;
       this.#steppingSince = this.host.env.elapsed();
-      if (this.caller.drain === null) this.#step(true);
+      if (this.identifier.drain === null) this.#step(true);
     });
   }
 
-  /** Outside of the handler's context: what begins here is not taken for work of the handler. */
+  /** Runs outside of the handler's async context, so that new work is not attributed to the handler. */
   #step(isClean: boolean): void {
     runOutside(() => this.#advance(isClean));
   }
 
-  /** `isClean`: no microtask is pending, so that what follows a delivery is what the delivery caused (P1). */
+  /** `isClean`: no microtask is pending, so every microtask after a delivery was caused by that delivery (P1). */
   #advance(isClean: boolean): void {
     if (this.#state === "suspended") this.#reclaimIfActive();
     if (this.#state !== "running" || this.#reports.isHandingOver) return;
     if (!this.#leaving.isDecided) {
-      if (!isClean && (this.deliveries.hasReady || this.#lone.isComing)) {
+      if (!isClean && (this.deliveries.hasReady || this.#onlyCall.isOffered)) {
         this.#schedule();
         return;
       }
@@ -246,31 +247,31 @@ export class ReplayScheduler implements CodeOwner {
       this.#deliver(recorded.call, recorded.value, recorded.seq);
       return true;
     }
-    const lone = this.#lone.take();
-    if (lone !== null) this.#deliver(lone.call, lone.value, lone.place);
-    return lone !== null;
+    const only = this.#onlyCall.take();
+    if (only !== null) this.#deliver(only.call, only.value, only.place);
+    return only !== null;
   }
 
   #deliver(call: OpenCall, value: Value, after: number | Unnumbered): void {
-    this.caller.after = after;
+    this.identifier.after = after;
     const { lineage, made } = call;
     this.#follow({ delivered: lineage, isChanged: made.point.isChanged }, () => this.deliveries.deliver(call, value));
     if (this.journal.expected.size === 0 && !this.deliveries.hasReady) this.replaying = false;
   }
 
-  /** Does something that sets the handler going; the next step follows when it can go no further by itself. */
+  /** Calls `act`, which lets the handler continue. The next step follows when its microtasks have run. */
   #follow({ delivered, isChanged }: Pick<Drain, "delivered" | "isChanged">, act: () => void): void {
     this.callWait.stop();
-    this.caller.past.push(this.caller.delivered);
-    this.caller.delivered = delivered;
-    this.caller.drain = new Drain(delivered, isChanged);
+    this.identifier.past.push(this.identifier.delivered);
+    this.identifier.delivered = delivered;
+    this.identifier.drain = new Drain(delivered, isChanged);
     act();
     this.host.env.drained(() => this.#drained());
   }
 
   #drained(): void {
-    const shifted = this.caller.drain?.shifted() ?? null;
-    this.caller.drain = null;
+    const shifted = this.identifier.drain?.shifted() ?? null;
+    this.identifier.drain = null;
     this.on?.drained();
     if (shifted !== null && !this.callWait.isOther(shifted)) this.stall(shiftedStall(shifted));
     if (this.host.env.elapsed() - this.#steppingSince > yieldMs) this.#schedule();
@@ -294,12 +295,12 @@ export class ReplayScheduler implements CodeOwner {
     else this.callWait.releaseRecalled();
   }
 
-  /** P6: what to report now; null when there is nothing to say. */
+  /** P6: what to report now; null when there is nothing to report. */
   #next(): Next | null {
     const { isBusy } = this.work;
-    const canMove = isBusy || this.newCalls.size > 0 || this.outbox.moves || this.deliveries.hasReady;
+    const canMove = isBusy || this.newCalls.size > 0 || this.outbox.hasContinuation || this.deliveries.hasReady;
     const isWaiting = !canMove && this.deliveries.open > 0;
-    const leaving = this.#leaving.next({ isBusy, isRecording: this.outbox.moves, isWaiting });
+    const leaving = this.#leaving.next({ isBusy, isRecording: this.outbox.hasContinuation, isWaiting });
     if (leaving !== null) return leaving;
     if (isWaiting && !this.#leaving.isDecided) {
       return { type: "suspend", children: this.deliveries.children, mayBeBusyMs: this.#options.idleMs };
@@ -345,7 +346,7 @@ export class ReplayScheduler implements CodeOwner {
     this.host.listening(open);
   }
 
-  /** Asks for the run of a suspended handler that went on by itself. */
+  /** Has the run claimed again when its suspended handler has continued by itself. */
   #reclaimIfActive(): void {
     const hasMoved = !this.outbox.empty || this.newCalls.size > 0 || this.deliveries.open > this.#openWhenSuspended;
     if (this.#isReclaiming || !(this.#leaving.isDecided || hasMoved)) return;
@@ -364,9 +365,9 @@ export class ReplayScheduler implements CodeOwner {
     this.#reports.send(next, this.#reportedExpecting);
   }
 
-  #goOn(pause: boolean): void {
+  #continue(pause: boolean): void {
     if (pause) this.release("paused");
-    if (!this.#isScheduled && this.caller.drain === null) this.#step(false);
+    if (!this.#isScheduled && this.identifier.drain === null) this.#step(false);
   }
 
   #failForGood(error: Failure): void {
@@ -384,7 +385,7 @@ export class ReplayScheduler implements CodeOwner {
     this.#listen(false);
     this.#leaving.endActivation();
     this.#reports.stop();
-    // What the handler did while the report was under way is looked at once more.
+    // The handler may have made calls while the report was in flight.
     if (end.type === "suspended") this.#schedule();
     else {
       this.newCalls.clear();

@@ -8,7 +8,7 @@ export type Conclusion = Extract<Next, { type: "finish" }>["outcome"];
 /** What became of a report: the server's answer, or the worker gave up on it and on the run with it. */
 export type Answer = ReportResult | { ok: false; code: AikiError["code"]; message: string };
 
-export function givenUp(thrown: unknown): Answer {
+export function reportAbandoned(thrown: unknown): Answer {
   return { ok: false, code: isAikiError(thrown) ? thrown.code : "GIVEN_UP", message: String(thrown) };
 }
 

@@ -5,7 +5,7 @@ import type { ActivationEnd, Host, ReportDraft } from "./contract.ts";
 import type { Deliveries } from "./deliveries.ts";
 import type { Journal } from "./journal.ts";
 import { type Outbox, packed, type ReportContent } from "./outbox.ts";
-import { type Answer, activationEnd, givenUp, isPermanent } from "./report-answer.ts";
+import { type Answer, activationEnd, isPermanent, reportAbandoned } from "./report-answer.ts";
 
 /** A report under way. */
 interface InFlight {
@@ -16,7 +16,7 @@ interface InFlight {
 /** What an answer leads to. */
 export interface AnswerOutcomes {
   /** The run goes on here; `pause` when it is to be handed back to be paused. */
-  goOn: (pause: boolean) => void;
+  continued: (pause: boolean) => void;
   /** The activation has ended. */
   ended: (end: ActivationEnd) => void;
   /** The report was refused for good: the run fails with this error. */
@@ -106,7 +106,7 @@ export class Reports {
     if (expecting !== null) draft.expecting = expecting;
     host.report(draft).then(
       (answer) => this.#answered(content, then, answer),
-      (thrown) => this.#answered(content, then, givenUp(thrown)),
+      (thrown) => this.#answered(content, then, reportAbandoned(thrown)),
     );
   }
 
@@ -142,7 +142,7 @@ export class Reports {
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const { entries, inbox } of waiting) this.receive(entries, inbox);
-    this.#options.outcomes.goOn(answer.pause);
+    this.#options.outcomes.continued(answer.pause);
   }
 
   /** `seq` is that of the first. */

@@ -3,9 +3,9 @@ import { checkName, Fields } from "@aikirun/lib/internal";
 import type { OpenWait } from "@aikirun/lib/protocol";
 import { Call, refused } from "./call.ts";
 import { addressOfCall } from "./calls.ts";
-import { isGivenUp } from "./give-up.ts";
 import type { Replay } from "./replay.ts";
 import { remainingMs } from "./timeout.ts";
+import { withdrawOnAbort } from "./withdraw-on-abort.ts";
 
 /** How a sleep ended. */
 export interface SleepResult {
@@ -52,7 +52,7 @@ function sleep(replay: Replay, name: string | null, length: Length, options: unk
   const call = new Call(making.made, (value): SleepResult => {
     return { wokenEarly: value.type === "elapsed" && value.early === true };
   });
-  if (isGivenUp(replay, call, signal)) return call.promise;
+  if (withdrawOnAbort(replay, call, signal)) return call.promise;
   const label = name === null ? {} : { name };
   replay.calls.make(call, making, "wait", () => {
     replay.calls.openWait(call, { address: addressOfCall(call), type: "sleep", ...label, ...length });

@@ -1,14 +1,14 @@
 import type { Duration } from "@aikirun/lib";
 import { type Fields, isRecord, toMs } from "@aikirun/lib/internal";
 import type { Replay } from "./replay.ts";
-import { trusted } from "./trust.ts";
+import { uncheckedCast } from "./unchecked-cast.ts";
 
 /**
  * A duration in milliseconds. One that is negative ends at a moment that has passed: it is zero, and a warning says so.
  * Throws `AikiError` `INVALID_DURATION` for what is no duration.
  */
 export function remainingMs(replay: Replay, duration: unknown, where: string): number {
-  return isPast(replay, duration, where) ? 0 : toMs(trusted<Duration>(duration), where);
+  return isPast(replay, duration, where) ? 0 : toMs(uncheckedCast<Duration>(duration), where);
 }
 
 /** How long a wait may take at most, in milliseconds; null: for ever. Throws `INVALID_OPTION` or `INVALID_DURATION`. */

@@ -1,7 +1,7 @@
 import { decode, derivedRandom, derivedUuid, Fields } from "@aikirun/lib/internal";
 import { Call } from "./call.ts";
-import type { Making } from "./calls.ts";
-import { checkKey, keyed } from "./content.ts";
+import type { IdentifiedCall } from "./calls.ts";
+import { checkKey, keyedContent } from "./content.ts";
 import type { Replay } from "./replay.ts";
 
 /** What would differ from one replay to the next: recorded, or derived from the run and the call. */
@@ -35,10 +35,10 @@ export class Values {
     return derivedUuid(this.#replay.run.origin, this.#replay.calls.derive(this.#identify("uuid", options)));
   }
 
-  #identify(kind: string, options: unknown = {}): Making {
+  #identify(kind: string, options: unknown = {}): IdentifiedCall {
     const fields = new Fields(options, `options of ${kind}()`, "INVALID_OPTION");
     const key = checkKey(fields.take("key"), `${kind}()`);
     fields.done();
-    return this.#replay.calls.identify({ kind, name: null, ...keyed(key, null) });
+    return this.#replay.calls.identify({ kind, name: null, ...keyedContent(key, null) });
   }
 }

@@ -4,7 +4,7 @@ import { withdrawn } from "./errors.ts";
 import type { Replay } from "./replay.ts";
 
 /** The call is withdrawn when the signal aborts. True when it has aborted already: then the call is never made. */
-export function isGivenUp(
+export function withdrawOnAbort(
   { calls }: Replay,
   call: OpenCall & { promise: Promise<unknown> },
   signal: AbortSignal | undefined,
@@ -12,7 +12,7 @@ export function isGivenUp(
   if (signal === undefined) return false;
   if (!isSignal(signal)) throw new AikiError("INVALID_OPTION", "The option signal must be an AbortSignal.");
   if (signal.aborted) {
-    calls.forgo(call);
+    calls.skip(call);
     call.withdraw(withdrawn(signal.reason));
     return true;
   }

@@ -2,7 +2,7 @@ import { AikiError } from "@aikirun/lib";
 import { scriptedApi } from "@aikirun/testing/scripted-api";
 import { virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { persistent } from "./persistent.ts";
+import { retryingApi } from "./retrying-api.ts";
 import { ServerBusy } from "./transient.ts";
 
 const unreachable = () => new AikiError("UNREACHABLE", "No answer.");
@@ -19,7 +19,7 @@ describe("a call that meets a server which is away", () => {
         return { results: [] };
       },
     });
-    const reply = persistent(api, env, open).signal({
+    const reply = retryingApi(api, env, open).signal({
       signals: [{ signalId: "s", runId: "r", signal: { type: "pause" } }],
     });
     await env.advance(5_000);
@@ -36,7 +36,7 @@ describe("a call that meets a server which is away", () => {
       },
     });
     const began = env.elapsed();
-    const ended = persistent(api, env, open)
+    const ended = retryingApi(api, env, open)
       .find({})
       .catch((error: unknown) => {
         expect(error).toMatchObject({ code: "UNREACHABLE" });
@@ -57,7 +57,7 @@ describe("a call that meets a server which is away", () => {
         return { runs: [] };
       },
     });
-    const reply = persistent(api, env, open).find({});
+    const reply = retryingApi(api, env, open).find({});
     await env.advance(5_000);
     await reply;
     expect((at[1] ?? 0) - (at[0] ?? 0)).toBe(4_000);
@@ -78,7 +78,7 @@ describe("a call that meets a server which is away", () => {
         throw unreachable();
       },
     });
-    const reply = persistent(api, { ...slept, after }, open).find({});
+    const reply = retryingApi(api, { ...slept, after }, open).find({});
     await env.advance(5_000);
     expect(await reply).toEqual({ runs: [] });
   });
@@ -89,7 +89,7 @@ describe("a call that meets a server which is away", () => {
         throw new AikiError(code, "No.");
       },
     });
-    await expect(persistent(api, virtualEnv(), open).find({})).rejects.toMatchObject({ code });
+    await expect(retryingApi(api, virtualEnv(), open).find({})).rejects.toMatchObject({ code });
     expect(asked.find).toHaveLength(1);
   });
 
@@ -101,7 +101,7 @@ describe("a call that meets a server which is away", () => {
       },
     });
     const closed = new AbortController();
-    const reply = persistent(api, env, closed.signal).find({});
+    const reply = retryingApi(api, env, closed.signal).find({});
     closed.abort(new AikiError("CLIENT_CLOSED", "Closed."));
     await expect(reply).rejects.toMatchObject({ code: expect.stringMatching(/UNREACHABLE|CLIENT_CLOSED/) });
   });

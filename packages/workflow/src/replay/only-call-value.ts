@@ -4,25 +4,25 @@ import type { Deliveries } from "./deliveries.ts";
 import type { Journal } from "./journal.ts";
 import type { Outbox, Posted } from "./outbox.ts";
 
-/** A value that a call has come to, and that waits to be recorded. */
-interface Coming {
+/** The value of a call, not recorded yet. */
+interface OfferedValue {
   posted: Posted;
   value: Value;
 }
 
-/** A value that its call is given before it is recorded. */
-interface Early {
+/** A value to deliver before it is recorded. */
+interface TakenValue {
   call: OpenCall;
   value: Value;
   place: Unnumbered;
 }
 
-/** The value of a lone call: with no other call open, the order of deliveries is known before it is recorded (P5). */
-export class LoneValue {
+/** The value of the only open call. The order of deliveries is then known before the value is recorded (P5). */
+export class OnlyCallValue {
   readonly #journal: Journal;
   readonly #deliveries: Deliveries;
   readonly #outbox: Outbox;
-  #coming: Coming | null = null;
+  #offered: OfferedValue | null = null;
 
   constructor(journal: Journal, deliveries: Deliveries, outbox: Outbox) {
     this.#journal = journal;
@@ -31,23 +31,23 @@ export class LoneValue {
   }
 
   offer(posted: Posted, value: Value): void {
-    this.#coming = { posted, value };
+    this.#offered = { posted, value };
   }
 
-  /** The value, if its call is still the only one; it then no longer waits for the record. */
-  take(): Early | null {
-    const coming = this.#coming;
-    this.#coming = null;
+  /** Takes the value for delivery, if its call is still the only open one; null otherwise. */
+  take(): TakenValue | null {
+    const offered = this.#offered;
+    this.#offered = null;
     // mutant: only-open-call
-    if (coming === null || this.#deliveries.open !== 1 || this.#journal.expected.size > 0) return null;
-    const { posted, value } = coming;
+    if (offered === null || this.#deliveries.open !== 1 || this.#journal.expected.size > 0) return null;
+    const { posted, value } = offered;
     const { call } = posted;
     if (!call.open || !this.#outbox.isHolding(posted)) return null;
     return { call, value, place: this.#outbox.showEarly(posted) };
   }
 
-  /** Whether there may be one to take. */
-  get isComing(): boolean {
-    return this.#coming !== null;
+  /** Whether `take` may return a value. */
+  get isOffered(): boolean {
+    return this.#offered !== null;
   }
 }

@@ -6,47 +6,47 @@ import { besideOf, branchOf, lateIdentity, pathIdentity, promptIdentity, unrecor
 import { placeOf } from "./place.ts";
 import { beginningOf, type CodeOwner, currentPoint, enterPoint, type Point } from "./points.ts";
 
-/** What a durable call is, before anything is known of when and where it is made. */
-export interface What {
+/** What a durable call does, independent of when and where it is made. */
+export interface CallDescription {
   readonly kind: string;
   readonly name: string | null;
-  /** The key, or what stands for the input. */
+  /** The key, or the hash of the input. */
   readonly content: string | null;
-  /** With a key: what would stand there without it. */
+  /** For a call with a key: the `content` that it would have without the key. */
   readonly unkeyed?: string | null;
-  /** The name tells the call from others as a key does: the call may be recorded without it. */
+  /** The name distinguishes the call from others like a key: the call may be recorded without the name. */
   readonly isNameKey?: boolean;
-  /** Where alike calls are recorded, instead of what kind, name and content say. */
+  /** Replaces the address that alike calls share, which is otherwise derived from kind, name and content. */
   readonly at?: string;
 }
 
-/** A call that cannot be told from an earlier one, and where the code makes the two. */
+/** A call that cannot be distinguished from an earlier one, and the places in the code that make the two. */
 export interface Clash {
   readonly identity: string;
   readonly places: string[];
 }
 
-interface Told extends Pick<Identified, "identity" | "group"> {
+interface CallNames extends Pick<Identified, "identity" | "group"> {
   readonly path: string;
   /** What the identity would be if the call were late. */
   readonly late: string;
 }
 
-/** So many late calls have their places kept, for the message of a clash. */
+/** For how many late calls the place in the code is kept, for the message of a clash. */
 const keptPlaces = 1_000;
 
 const resolved = Promise.resolve();
 
 /** Gives every durable call of one execution its identity. */
-export class Caller {
+export class CallIdentifier {
   readonly root: Point;
-  /** The microtasks after a delivery are being run. */
+  /** The current drain; null when no microtasks of a delivery are running. */
   drain: Drain | null = null;
-  /** The last delivery: its `seq`, or the value that has none yet. */
+  /** The last delivery: its `seq`, or the delivered value if it has no `seq` yet. */
   after: number | Unnumbered = 0;
-  /** The call that it answered, by its lineage. */
+  /** The lineage of the call that the last delivery answered. */
   delivered = "start";
-  /** Those before it. */
+  /** The lineages of the calls that earlier deliveries answered. */
   readonly past: string[] = [];
   /** The first late call of each identity, and where it was made. */
   #firstLate: Map<string, Error | null> | null = null;
@@ -58,8 +58,8 @@ export class Caller {
     this.root = beginningOf(owner, "root");
   }
 
-  /** Throws `AikiError` `NESTED_CALL` inside a task or step. The clash is null, or says that the call is ambiguous. */
-  identify(what: What): { made: Identified; clash: Clash | null } {
+  /** Throws `AikiError` `NESTED_CALL` inside a task or step. `clash` is not null when the call is ambiguous. */
+  identify(what: CallDescription): { made: Identified; clash: Clash | null } {
     const at = currentPoint();
     if (at !== undefined && at.within !== null) throw nested(what, at.within);
     const from = at?.owner === this.root.owner ? at : this.root;
@@ -71,14 +71,14 @@ export class Caller {
     const isChanged = this.drain?.isChanged ?? from.isChanged;
     const content = what.at ?? contentOf(what, what.content);
     const bare = bareContentOf(what);
-    const told = this.#told(content, branch, origin);
+    const names = this.#namesOf(content, branch, origin);
     const unkeyed = bare === null ? null : this.#unkeyed(bare, branch, origin);
-    const { identity, group } = told;
+    const { identity, group } = names;
     const { owner } = this.root;
-    const point: Point = { owner, branch: told.path, together, origin, isChanged, call: null, within: null };
+    const point: Point = { owner, branch: names.path, together, origin, isChanged, call: null, within: null };
     enterPoint(point);
     const { after, delivered, past } = this;
-    const earlier = this.#count(branch === from.branch ? told.late : lateIdentity(content, branchOf(branch)));
+    const earlier = this.#count(branch === from.branch ? names.late : lateIdentity(content, branchOf(branch)));
     const made: Identified = {
       content,
       identity,
@@ -97,7 +97,7 @@ export class Caller {
     return { made, clash: group === null ? this.#clash(identity) : null };
   }
 
-  /** Of something that the engine records by itself, without a call of the handler. */
+  /** The identity of a fact that the engine records by itself, without a call of the handler. */
   unmade(content: string, identity: string): Identified {
     const { root, after, past, delivered } = this;
     const { branch } = root;
@@ -119,8 +119,8 @@ export class Caller {
   }
 
   /**
-   * Of a call that is not recorded: neither this nor the branch that goes on from it may depend on whether the call was
-   * prompt, since nothing tells later what it was. The clash is null, or says that its place among others does.
+   * Identifies a call that is not recorded. A replay cannot know whether the call was prompt, so neither its identity
+   * nor the branch that continues after it may depend on that. `clash` is not null when they would.
    */
   derive({ content, branch, point, group, identity }: Identified): { identity: string; clash: Clash | null } {
     const from = `${content}~${branchOf(branch)}`;
@@ -140,14 +140,14 @@ export class Caller {
     return { identity: derived, clash };
   }
 
-  /** How often this was counted before. */
-  #count(what: string): number {
-    const before = this.#counts.get(what) ?? 0;
-    this.#counts.set(what, before + 1);
+  /** Returns how often this key was counted before. */
+  #count(key: string): number {
+    const before = this.#counts.get(key) ?? 0;
+    this.#counts.set(key, before + 1);
     return before;
   }
 
-  /** Tells calls that are made without awaiting anything between them. */
+  /** The same object for all calls that are made without an await between them. */
   #madeTogether(): object {
     if (this.#together === null) {
       this.#together = {};
@@ -159,15 +159,15 @@ export class Caller {
   }
 
   /**
-   * `path` names the branch that goes on from the call, whether the call is prompt or late.
+   * `path` names the branch that continues after the call; it is the same whether the call is prompt or late.
    *
-   * A call made before in the same microtasks, by code that then awaits it, has entered a point that the code beside it
-   * sees, too, but only if that call was made without awaiting anything first: a prompt call must not depend on that,
-   * and is told apart by the branch in which these microtasks began.
+   * An earlier call in the same microtasks has entered a point. Code beside that call sees this point only if that call
+   * was made without an await before it. A prompt call must not depend on this, so its identity uses the branch in
+   * which these microtasks began.
    *
-   * Alike calls with different keys are counted together, too: they were alike before they had keys.
+   * Alike calls with different keys are counted together, because they were alike before they had keys.
    */
-  #told(content: string, branch: string, origin: string): Told {
+  #namesOf(content: string, branch: string, origin: string): CallNames {
     const late = lateIdentity(content, branch);
     if (this.drain === null) return { identity: late, path: late, group: null, late };
     const path = pathIdentity(late, this.drain.countPlace(late));
@@ -176,7 +176,7 @@ export class Caller {
   }
 
   #unkeyed(content: string, branch: string, origin: string): Unkeyed {
-    const { identity, path, group } = this.#told(content, branch, origin);
+    const { identity, path, group } = this.#namesOf(content, branch, origin);
     return { content, identity, path, group };
   }
 
@@ -192,13 +192,13 @@ export class Caller {
   }
 }
 
-/** What the call would share with alike ones without its key; null when it has none. */
-function bareContentOf(what: What): string | null {
+/** The content that the call would have without its key; null when it has no key. */
+function bareContentOf(what: CallDescription): string | null {
   if (what.isNameKey === true && what.name !== null) return contentOf({ ...what, name: null }, what.content);
   return what.unkeyed === undefined ? null : contentOf(what, what.unkeyed);
 }
 
-/** What alike calls share in their addresses. */
-function contentOf({ kind, name }: What, content: string | null): string {
+/** The part of the address that all alike calls share. */
+function contentOf({ kind, name }: CallDescription, content: string | null): string {
   return addressOf(kind, name, content, 0).slice(0, -2);
 }

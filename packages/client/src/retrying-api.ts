@@ -12,7 +12,7 @@ const maxPauseMs = 2_000;
  * same request with the same ids, so a reply that was lost costs nothing. `closed` ends repeating; its reason is then
  * thrown.
  */
-export function persistent(api: Api, env: Env, closed: AbortSignal): Api {
+export function retryingApi(api: Api, env: Env, closed: AbortSignal): Api {
   const repeat = async <Reply>(call: () => Promise<Reply>, { signal }: CallOptions = {}): Promise<Reply> => {
     let failingSince: number | null = null;
     const isWorthwhile = (pauseMs: number): boolean => {
