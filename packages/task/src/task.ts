@@ -12,18 +12,18 @@ import {
 } from "@aikirun/lib/internal";
 
 /**
- * What makes a task. `Given` is what callers pass, `Input` what the handler gets: the same, unless `schema.input` turns
- * one into the other. `Returned` and `Output` likewise.
+ * Parameters of a task. Callers pass `Given` and the handler receives `Input`; the types differ only if `schema.input`
+ * transforms the input. The handler returns `Returned` and callers receive `Output` in the same way.
  */
 export interface TaskOptions<Given, Input, Returned, Output> {
-  /** 1 to 255 characters. Part of every call's address: renaming a task makes its recorded calls unknown. */
+  /** 1 to 255 characters. Part of every call's address: after a rename, recorded calls are not found. */
   name: string;
   /**
-   * The work. It may run more than once, its result is recorded once: pass `idempotencyKey` to the services it calls,
-   * and stop when `signal` aborts.
+   * The code of the task. It may run more than once, but its result is recorded once. Pass `idempotencyKey` to the
+   * services that it calls, and stop when `signal` aborts.
    */
   handler: (input: Input, context: TaskContext) => Returned | Promise<Returned>;
-  /** Which failures are tried again, and when. Default: none. A `NonRetryableError` ends any policy. */
+  /** Which failures are retried, and when. Default: none. A `NonRetryableError` ends any policy. */
   retry?: RetryPolicy;
   /** How long one try may take; then its `signal` aborts and it counts as failed. Default: 5 minutes. */
   timeout?: Duration;
@@ -33,27 +33,27 @@ export interface TaskOptions<Given, Input, Returned, Output> {
    */
   schema?: { input?: Schema<Given, Input>; output?: Schema<Returned, Output> };
   /**
-   * What makes two calls the same call, in place of the whole input: a call whose key is recorded is answered from the
-   * record though its input has changed. Default: the input.
+   * Identifies a call instead of its whole input: a call whose key is recorded is answered from the journal even if its
+   * input has changed. Default: the input.
    */
   key?: (input: Given) => string;
 }
 
-/** A named piece of work with effects, which a workflow calls and whose result it remembers. */
+/** A named function with effects. A workflow calls it, and the result is recorded in the run's journal. */
 export interface Task<Input, Output> {
   /** The name that the task was defined with. */
   readonly name: string;
   /**
-   * Performs the task as a step of a run and resolves with its output, at once when the run's record holds it.
+   * Performs the task in a run and resolves with its output, at once when the run's journal holds it.
    * `run` is the first argument of a workflow's handler. Rejects with `TaskFailedError` once the task has failed for
    * good; its `cause` is the last error. Throws `AikiError` `UNSERIALIZABLE` or `PAYLOAD_TOO_LARGE` for an input that
-   * cannot be recorded, `INVALID_RUN` or `INVALID_KEY` for what is neither a run nor a key, and `INVALID_OPTION` for an
-   * option that there is not.
+   * cannot be recorded, `INVALID_RUN` or `INVALID_KEY` for an invalid run or key, and `INVALID_OPTION` for an unknown
+   * option.
    */
   start(run: AnyRun, ...args: TaskArguments<Input>): Promise<Output>;
 }
 
-/** The arguments after the run: no input is needed where it may be undefined. */
+/** The arguments after the run: the input is optional if it may be undefined. */
 export type TaskArguments<Input> = undefined extends Input
   ? [input?: Input, options?: TaskStartOptions]
   : [input: Input, options?: TaskStartOptions];
@@ -61,19 +61,19 @@ export type TaskArguments<Input> = undefined extends Input
 /** Options of one call of a task. */
 export interface TaskStartOptions {
   /**
-   * What makes two calls the same call, in place of the task's own `key` and of the input. It tells calls apart that
-   * would otherwise be alike, such as calls with one input in parallel branches. At most 255 characters. Default: the
-   * task's own `key`, else the input.
+   * Identifies the call instead of the task's own `key` and the input. Use it to distinguish otherwise equal calls,
+   * such as calls with the same input in parallel branches. At most 255 characters. Default: the task's own `key`, else the
+   * input.
    */
   key?: string;
-  /** Gives up the call: it is withdrawn when this aborts. Default: the call lasts until it has its result. */
+  /** Withdraws the call when it aborts: the call rejects with `AikiError` `WAIT_WITHDRAWN`. Default: none. */
   signal?: AbortSignal;
 }
 
 /**
  * Defines a task. Its input and output types come from the handler, or from the schemas.
- * Throws `AikiError` `INVALID_NAME`, `INVALID_RETRY_POLICY`, `INVALID_DURATION` or `INVALID_CONFIG` for options that
- * could never work.
+ * Throws `AikiError` `INVALID_NAME`, `INVALID_RETRY_POLICY`, `INVALID_DURATION` or `INVALID_CONFIG` for invalid
+ * options.
  *
  * @example
  * ```ts
@@ -121,7 +121,7 @@ function readOptions(name: string, options: TaskStartOptions): { key?: string; s
   return present({ key: key === undefined ? undefined : checkKey(name, key), signal });
 }
 
-/** Every call of the task, but for its input. */
+/** The part of a call that is the same for every input. */
 function baseOf<Given, Input, Returned, Output>(
   options: TaskOptions<Given, Input, Returned, Output>,
 ): Omit<TaskCall, "input"> {
@@ -153,12 +153,12 @@ function performerOf(run: AnyRun, name: string): AnyRun[typeof performer] {
 function checkKey(name: string, key: unknown): string {
   if (typeof key === "string") return key;
   const what = `The key of task "${name}" must be a string, not ${typeof key}`;
-  throw new AikiError("INVALID_KEY", `${what}; it stands for the input in the call's address.`, {
+  throw new AikiError("INVALID_KEY", `${what}; it replaces the input in the call's address.`, {
     ids: { task: name },
   });
 }
 
-/** What a call records is what its handler or its output schema gave: the run cannot know its type, the task does. */
+/** Adds the task's output type, which the run does not know. */
 function recorded<Output>(value: Promise<unknown>): Promise<Output> {
   return value as Promise<Output>;
 }

@@ -3,7 +3,7 @@ import { restoreError } from "@aikirun/lib/internal";
 import type { Address, ClaimedRun, ReportedStall } from "@aikirun/lib/protocol";
 import type { ActivationEnd } from "@aikirun/workflow/internal";
 
-/** One line per thing that happened to a run: at debug what is expected, at warn what a person may have to look at. */
+/** One line for each change of a run: debug for expected changes, warn for those that a person may have to check. */
 export interface ActivationLog {
   claimed(run: ClaimedRun): void;
   ended(run: ClaimedRun, end: ActivationEnd): void;
@@ -50,7 +50,7 @@ export function activationLog(logger: Logger): ActivationLog {
       });
     },
     released: (run, reason) => logger.debug("released", { ...fieldsOf(run), reason }),
-    crashed: (run, error) => logger.error("the worker failed at a run", { ...fieldsOf(run), error }),
+    crashed: (run, error) => logger.error("the worker failed while it executed a run", { ...fieldsOf(run), error }),
     waiting: (run, call, since) =>
       logger.warn(waitingFor, { ...fieldsOf(run), call, since: new Date(since).toISOString() }),
     ended(run, end) {

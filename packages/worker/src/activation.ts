@@ -10,11 +10,11 @@
  *   preparing     The lease is confirmed where that is needed, and the journal is read. A run that this worker cannot
  *                 execute is released: ended.
  *   running       The handler runs, and its execution reports what it does.
- *   handing over  A report that ends the activation is under way, or was accepted. Only its answer says what became of
- *                 the run: when the server says meanwhile that the run is not this worker's, it may have suspended it.
+ *   handing over  A report that ends the activation was sent. Only its answer says how the run continues: if the server
+ *                 says meanwhile that this worker does not hold the run, the report may have suspended it.
  *   cached        The run is suspended. Its execution waits in memory until the activation of the next claim takes it.
  *   ended         The run was released, finished or stalled, or its execution was taken over or abandoned.
- *   lost          Another worker may have the run: nothing of it is reported any more.
+ *   lost          Another worker may hold the run: this worker reports nothing about it any more.
  */
 
 import { retryWithBackoff } from "@aikirun/client/internal";
@@ -39,7 +39,7 @@ import type { Reporter } from "./reporter.ts";
 import type { RunWatch, WatchedRun } from "./run-watch.ts";
 import type { Slot, Slots } from "./slots.ts";
 
-/** What the activations of a worker share. */
+/** Shared by all activations of a worker. */
 export interface ActivationContext {
   readonly api: Api;
   readonly env: Env;
@@ -53,11 +53,11 @@ export interface ActivationContext {
   readonly watch: RunWatch;
   readonly reporter: Reporter;
   readonly log: ActivationLog;
-  /** The worker releases its runs, and starts nothing new. */
+  /** Whether the worker releases its runs and starts nothing new. */
   readonly isStopping: boolean;
   /** Aborts when the worker ends. */
   readonly ended: AbortSignal;
-  /** The cached execution of this activation needs its run back. */
+  /** The run of this activation must be claimed again for its cached execution. */
   reclaim(activation: Activation): void;
   /** A report without an answer may have suspended the run of this activation for this worker. */
   reclaimLost(activation: Activation): void;
@@ -80,10 +80,10 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
   readonly #replayWait: ReplayWait;
   readonly #stay: Stay | null;
   #state: ActivationState = "preparing";
-  /** Why the run is lost, once it is. */
+  /** Why the run is lost; set when it is lost. */
   #lossCode: ErrorCode = "LEASE_LOST";
   #isPausing = false;
-  /** The suspended handler went on by itself: the execution needs its run back. */
+  /** Whether the suspended handler has continued by itself, so that its run must be claimed again. */
   #needsRun = false;
   #held: HeldExecution | null = null;
   #reports = 0;
@@ -133,7 +133,7 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
       .then(() => this.#leave(onLeft));
   }
 
-  /** The handler starts nothing new; what is under way is recorded, and the run is released. */
+  /** Lets the handler start nothing new, records the results of running tasks and releases the run. */
   drain(): void {
     this.#held?.execution.release("shutdown");
   }
@@ -151,14 +151,14 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
     if (this.#state !== "handing over") this.lose(code);
   }
 
-  /** The worker gives the run up, whatever is under way. */
+  /** Abandons the run at once. */
   lose(code: ErrorCode): void {
     if (!this.#isHeld) return;
     this.#lease.end();
     this.#giveUp(code);
   }
 
-  /** Gives the run up and releases it. Resolves when the server has answered, or the report was given up. */
+  /** Abandons the run and releases it. Resolves when the server has answered or the report was abandoned. */
   async handBack(): Promise<void> {
     if (!this.#isHeld) return;
     this.#giveUp("SHUTDOWN");
@@ -176,7 +176,7 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
       if (draft.next.type !== "continue" && this.#state === "running") this.#state = "handing over";
       this.#context.reporter.report({ report: this.#addressed(draft), isLost: () => this.#isLost }).then(
         (result) => {
-          // What has reported did not crash its worker.
+          // A run that has reported did not crash its worker.
           this.#stay?.end();
           if (!result.ok || !result.released) this.#goOn();
           resolve(result);
@@ -199,7 +199,7 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
     if (isListening) this.#context.watch.hasListener();
   }
 
-  /** A replay that waits needs no slot: its run lends it to others. */
+  /** A waiting replay needs no slot, so its run lends the slot to other runs. */
   expect(call: Address | null): void {
     this.#replayWait.set(call);
     this.#slot.setIdle(call !== null);
@@ -209,12 +209,12 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
     return this.#state === "preparing" || this.#state === "running" || this.#state === "handing over";
   }
 
-  /** Whether it is pointless to repeat a report, or a request that prepares the run. */
+  /** Whether reports and requests for this run are no longer worth repeating. */
   get #isLost(): boolean {
     return this.#state === "lost" || this.#isLeaseOver;
   }
 
-  /** A lease that was too old when its claim was answered is not over before a renewal fails. */
+  /** A lease that was already old when its claim was answered ends only when a renewal fails. */
   get #isLeaseOver(): boolean {
     return !this.#lease.isRenewed && !this.#lease.isProven;
   }
@@ -251,18 +251,18 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
     this.#conclude(end);
   }
 
-  /** The answer to a report and the next claim may overtake one another: the activation before must end first. */
+  /** Waits until the previous activation has ended: the next claim may arrive before the answer to its last report. */
   async #giveWay({ isCached }: ClaimedRun): Promise<void> {
     if (!isCached) this.lose("FENCED");
     await this.#left;
   }
 
-  /** Everything before the handler may move; null when the run was lost meanwhile. */
+  /** Prepares the run for its handler; null when the run was lost meanwhile. */
   async #prepare(isResumable: boolean): Promise<ClaimedRun | null> {
     const { claimed } = this;
     const { api, env, ended } = this.#context;
     await this.#stay?.mayBegin;
-    // Nothing of a run begins under a lease that may be another's by now.
+    // Another worker may hold the run when the lease is old, so the lease is confirmed first.
     const needsConfirming = claimed.lostLeases > 0 || !this.#lease.isProven;
     if (!this.#isHeld || (needsConfirming && !(await this.#lease.confirm()))) return null;
     const isWorthwhile = () => !this.#isLost;
@@ -277,7 +277,7 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
     return new HeldExecution(this, definition, createExecution, { env, logger: logger.child(fields) });
   }
 
-  /** The next activation takes the suspended execution over. */
+  /** Hands the suspended execution to the next activation. */
   #handOn(next: Activation): HeldExecution | null {
     this.#state = "ended";
     if (this.#held !== null) this.#held.owner = next;
@@ -333,7 +333,7 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
   #giveUp(code: ErrorCode): void {
     this.#state = "lost";
     this.#lossCode = code;
-    this.#rejectReport(new AikiError(code, "The worker gave up on the run.", { ids: { runId: this.runId } }));
+    this.#rejectReport(new AikiError(code, "The worker abandoned the run.", { ids: { runId: this.runId } }));
     this.#held?.execution.abandon(code);
   }
 
@@ -354,7 +354,7 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
   }
 }
 
-/** The first lease that was lost may have had any cause; a run that lost more begins in quarantine. */
+/** One lost lease may have any cause. A run that lost more than one begins in quarantine. */
 function mayCrashWorker({ lostLeases }: ClaimedRun): boolean {
   return lostLeases > 1;
 }

@@ -1,17 +1,17 @@
 import { Fields } from "@aikirun/lib/internal";
 import { parseStrategy, type Strategy, type SubscriberStrategy } from "./subscribers/strategy.ts";
 
-/** How a worker works. Every field has a default. */
+/** Parameters of a worker. Every field has a default. */
 export interface WorkerParams {
-  /** A label for people; several workers may share it. Default: made up. */
+  /** A label for people; several workers may share it. Default: generated. */
   id?: string;
   /** How many runs are executed at once, 1 to 1,000. Default 1. */
   maxConcurrentWorkflowRuns?: number;
   /** How a single run is executed. Default: as each field says. */
   workflowRun?: {
     /**
-     * How often the worker shows that it lives; after three times as long in silence, others take over its runs.
-     * Milliseconds, default 30,000.
+     * How often the worker renews its leases. Without a renewal for three times as long, other workers take over its
+     * runs. Milliseconds, default 30,000.
      */
     heartbeatIntervalMs?: number;
     /**
@@ -22,7 +22,7 @@ export interface WorkerParams {
   };
   /** How long `stop` may take to let running tasks finish and release all runs. Milliseconds, default 5,000. */
   gracefulShutdownTimeoutMs?: number;
-  /** Default: `redis_streams` when the client knows of Redis, else `adaptive_polling`. */
+  /** How the worker learns of ready runs. Default: `redis_streams` if the client has Redis, else `adaptive_polling`. */
   subscriber?: SubscriberStrategy;
   /** Serves only runs started with one of these shard keys. Default: only runs without one. */
   shardKeys?: string[];

@@ -4,28 +4,28 @@ import type { RunId } from "@aikirun/lib/protocol";
 /** A suspended execution. */
 export interface Cacheable {
   readonly runId: RunId;
-  /** Of the claim under which it was suspended. */
+  /** The fence of the claim under which it was suspended. */
   readonly fence: number;
-  /** The code that it executes. */
+  /** The workflow version that it executes. */
   readonly definition: unknown;
-  /** How much memory it is thought to hold, in bytes. */
+  /** Its estimated memory. Bytes. */
   readonly size: number;
-  /** It is resumed no more: what its handler still does comes to nothing. */
+  /** Ends it: it is never resumed, and its handler's calls have no effect. */
   abandon(code: ErrorCode): void;
 }
 
-/** Bounds of what is cached. When one is passed, the least recently suspended executions are evicted. */
+/** Limits of the cache. Above a limit, the least recently suspended executions are evicted. */
 export interface CacheLimits {
   readonly executions: number;
-  /** In all of them together. An execution that is larger by itself is not cached at all. */
+  /** The total size of all executions. A single larger execution is not cached. */
   readonly bytes: number;
 }
 
 const maxExecutions = 1_000;
 
 /**
- * The part of the heap that cached executions may fill with what was delivered to them. A value takes several times
- * the bytes of its JSON text, and the runs under way need room as well.
+ * The part of the heap that the values of cached executions may use, measured as JSON text. A value in memory takes
+ * several times the bytes of its JSON text, and running executions need memory as well.
  */
 const heapShare = 1 / 8;
 
@@ -51,7 +51,7 @@ export class ExecutionCache<Item extends Cacheable> {
   /** The least recently suspended one first. */
   readonly #items = new Map<RunId, Item>();
   readonly #sizes = new Map<RunId, number>();
-  /** Their runs are being claimed for them: the limits do not apply. */
+  /** Executions for which a claim is in progress: the limits do not apply to them. */
   readonly #reserved = new Map<RunId, Item>();
   #bytes = 0;
 
@@ -59,7 +59,7 @@ export class ExecutionCache<Item extends Cacheable> {
     this.#limits = limits;
   }
 
-  /** Caches it if there may be room for it, for which others may be evicted. */
+  /** Caches the execution if it fits within the limits. May evict others. */
   put(item: Item): void {
     this.drop(item.runId);
     const { size } = item;
@@ -74,8 +74,8 @@ export class ExecutionCache<Item extends Cacheable> {
   }
 
   /**
-   * Caches it, whatever room there is, until it is taken or dropped: its run is being claimed for it. False, and it is
-   * not cached, when one is there that was suspended later.
+   * Caches the execution without limits until it is taken or dropped, because its run is being claimed for it. Returns
+   * false, and caches nothing, when the cache holds an execution of the run that was suspended later.
    */
   reserve(item: Item): boolean {
     const other = this.#find(item.runId);
@@ -88,7 +88,7 @@ export class ExecutionCache<Item extends Cacheable> {
 
   /**
    * Takes out the execution to resume: suspended under the fence just before this one, and of the same code. Otherwise
-   * null, and whatever was cached of the run is abandoned.
+   * null, and a cached execution of the run is abandoned.
    */
   take(runId: RunId, fence: number, definition: unknown): Item | null {
     const item = this.#remove(runId);
@@ -97,13 +97,13 @@ export class ExecutionCache<Item extends Cacheable> {
     return null;
   }
 
-  /** What is cached of the run, if it was suspended under this fence. */
+  /** The cached execution of the run, if it was suspended under this fence. */
   peek(runId: RunId, fence: number): Item | null {
     const item = this.#find(runId);
     return item?.fence === fence ? item : null;
   }
 
-  /** Abandons what is cached of one run. */
+  /** Abandons the cached execution of one run. */
   drop(runId: RunId): void {
     this.#remove(runId)?.abandon("EVICTED");
   }

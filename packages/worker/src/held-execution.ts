@@ -2,19 +2,19 @@ import type { Env, Logger } from "@aikirun/lib";
 import type { Address, ReportResult } from "@aikirun/lib/protocol";
 import type { ExecutableVersion, Execution, Host, ReportDraft } from "@aikirun/workflow/internal";
 
-/** What an execution acts through. */
+/** The functions of an activation that its execution calls. */
 export interface ExecutionOwner {
   /** Whether an effect of the handler may begin. */
   readonly mayBegin: boolean;
   report(draft: ReportDraft): Promise<ReportResult>;
-  /** The suspended handler went on by itself: its run is to be claimed again. */
+  /** The suspended handler has continued by itself, so its run must be claimed again. */
   reclaim(): void;
   listen(isListening: boolean): void;
-  /** The replay waits for this recorded call, or goes on (null). */
+  /** The replay waits for this recorded call; null when it continues. */
   expect(call: Address | null): void;
 }
 
-/** A handler's state in memory. It acts through the activation of its newest claim. */
+/** A handler's state in memory. It calls the activation of its newest claim. */
 export class HeldExecution {
   readonly definition: ExecutableVersion;
   readonly execution: Execution;

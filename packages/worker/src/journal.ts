@@ -5,9 +5,9 @@ import type { Api, ClaimedRun, ClaimedWait, Entry, Report, ReportResult, RunId }
 const pageEntries = 10_000;
 
 /**
- * The run with the input and the whole journal that its execution needs. What the claim left out or cut is read; what
- * `isCached` left out is read from the start when the execution is not in memory any more (`isResumable` false).
- * Throws the fault of a `read`.
+ * The run with its input and the journal entries that its execution needs. Reads what the claim left out. If the claim
+ * left out entries because of `isCached` and the execution is no longer in memory (`isResumable` false), reads the
+ * whole journal. Throws the fault of a `read`.
  */
 export async function withJournal(api: Api, claimed: ClaimedRun, isResumable: boolean): Promise<ClaimedRun> {
   const { journalCutAt, inputLeftOut = false, ...rest } = claimed;
@@ -22,7 +22,7 @@ export async function withJournal(api: Api, claimed: ClaimedRun, isResumable: bo
   return { ...rest, ...input, journal: [...claimed.journal, ...journal] };
 }
 
-/** The answer with all entries that the report did not bring. Throws the fault of a `read`. */
+/** The answer with all entries that the report does not contain. Throws the fault of a `read`. */
 export async function withAllEntries(
   api: Pick<Api, "read">,
   report: Report,
@@ -39,11 +39,11 @@ export async function withAllEntries(
 }
 
 interface Read extends Pick<ClaimedRun, "journal" | "waits"> {
-  /** Empty if the run has none. */
+  /** Empty if the run has no input. */
   input: Pick<ClaimedRun, "input">;
 }
 
-/** The open waits are read first: what ends one of them meanwhile stands in the journal. */
+/** Reads the open waits first: if one ends meanwhile, its entry is in the journal that is read afterwards. */
 async function readFrom(api: Pick<Api, "read">, runId: RunId, start: number): Promise<Read> {
   const journal: Entry[] = [];
   const waits: ClaimedWait[] = [];

@@ -3,14 +3,14 @@ import { checkSchema, Fields } from "@aikirun/lib/internal";
 
 /** Options of an event. */
 export interface EventOptions<Data> {
-  /** Checks what is sent, and what is received. Default: nothing is checked. */
+  /** Checks the event's data when it is sent and when it is received. Default: nothing is checked. */
   schema?: Schema<unknown, Data>;
 }
 
 /**
- * Declares an event that runs of a workflow version wait for. `Data` is the type of what it carries; with a schema it
- * follows from that. Its name is its key in the version's `events`. Throws `AikiError` `INVALID_SCHEMA`, or
- * `INVALID_CONFIG` for an option that there is not.
+ * Declares an event that runs of a workflow version wait for. `Data` is the type of the event's data; with a schema it
+ * is inferred. The name of the event is its key in the version's `events`. Throws `AikiError` `INVALID_SCHEMA`, or
+ * `INVALID_CONFIG` for an unknown option.
  *
  * @example
  * ```ts

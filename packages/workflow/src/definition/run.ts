@@ -15,31 +15,31 @@ import type { EventWaitOptions, EventWaitResult } from "../replay/event.ts";
 import type { SleepOptions, SleepResult } from "../replay/sleep.ts";
 
 /**
- * A run from inside its handler. Everything that returns a promise is durable: recorded once, recalled on every
- * replay.
+ * A run as its handler sees it. Every method that returns a promise is durable: its result is recorded once and read
+ * from the journal on every replay.
  */
 export interface WorkflowRun<Events extends EventDefinitions = EventDefinitions> extends AnyRun {
   /** The id of the run, a UUID. */
   readonly id: string;
-  /** From 1; grows with every retry of the whole run. */
+  /** The attempt of the run, counted from 1; each retry of the whole run adds one. */
   readonly attempt: number;
-  /** Silent while the handler only repeats what it did before, so that no line is logged again. */
+  /** Logs nothing while the handler repeats recorded calls, so that no line is logged twice. */
   readonly logger: Logger;
   /** Waits for the events that the version declares, by name. */
   readonly events: { readonly [Name in keyof Events]: EventWaiter<EventContent<Events[Name]>> };
   /**
-   * Sleeps, durably. A negative duration is taken as zero, and a warning is logged: its moment has passed. Rejects with
-   * `AikiError` `INVALID_DURATION` for what is no duration.
+   * Sleeps durably. A negative duration counts as zero, and a warning is logged. Rejects with `AikiError`
+   * `INVALID_DURATION` for an invalid duration.
    */
   sleep(duration: Duration, options?: SleepOptions): Promise<SleepResult>;
-  /** The same; the name, of 1 to 255 characters, tells this sleep from others. */
+  /** The same; the name, of 1 to 255 characters, distinguishes this sleep from others. */
   sleep(name: string, duration: Duration, options?: SleepOptions): Promise<SleepResult>;
   /**
-   * Sleeps until a moment by the database's clock; one that has passed is now. A number is epoch milliseconds. Rejects
-   * with `AikiError` `INVALID_OPTION` for what is no moment.
+   * Sleeps until a moment by the database's clock; ends at once if the moment has passed. A number is epoch
+   * milliseconds. Rejects with `AikiError` `INVALID_OPTION` for an invalid moment.
    */
   sleepUntil(moment: Date | number, options?: SleepOptions): Promise<SleepResult>;
-  /** The same; the name, of 1 to 255 characters, tells this sleep from others. */
+  /** The same; the name, of 1 to 255 characters, distinguishes this sleep from others. */
   sleepUntil(name: string, moment: Date | number, options?: SleepOptions): Promise<SleepResult>;
   /** An inline task. Rejects with `TaskFailedError` once it has failed for good; its `cause` is the last error. */
   step<Output>(
@@ -48,10 +48,10 @@ export interface WorkflowRun<Events extends EventDefinitions = EventDefinitions>
     options?: StepOptions,
   ): Promise<Output>;
   /**
-   * Works on all items, in order and at most `concurrency` at once, and resolves with the results in the order of the
-   * items; rejects with the first error. An item that fails ends one of the `concurrency` lanes; the others go on with
-   * the items that are left. Each item has a branch of its own, so that alike calls of different items are told apart
-   * even after plain asynchronous work. Rejects with `AikiError` `INVALID_KEY` when two items have one key.
+   * Processes all items, in order and at most `concurrency` at once. Resolves with the results in the order of the
+   * items; rejects with the first error. A failed item ends one of the `concurrency` lanes; the other lanes continue
+   * with the remaining items. Each item has its own branch, so equal calls of different items are distinguished even
+   * after plain asynchronous work. Rejects with `AikiError` `INVALID_KEY` when two items have the same key.
    */
   map<Item, Result>(
     items: Iterable<Item>,
@@ -59,13 +59,12 @@ export interface WorkflowRun<Events extends EventDefinitions = EventDefinitions>
     options?: MapOptions<Item>,
   ): Promise<Result[]>;
   /**
-   * Settles like the first contender that settles, and gives up the others: a wait takes no event any more, a sleep is
-   * no longer counted, a task's signal aborts. A contender is a durable call, or a function whose calls take its
-   * signal.
+   * Settles like the first contender that settles, and withdraws the others: a wait takes no event any more, a sleep
+   * ends, a task's signal aborts. A contender is a durable call, or a function that passes its signal to its calls.
    */
   race<const Contenders extends readonly Contender[]>(contenders: Contenders): Promise<Winner<Contenders>>;
   /**
-   * Resolves with the first contender that resolves, and gives up the others like `race`. Rejects with an
+   * Resolves with the first contender that resolves, and withdraws the others like `race`. Rejects with an
    * `AggregateError` when all of them rejected.
    */
   any<const Contenders extends readonly Contender[]>(contenders: Contenders): Promise<Winner<Contenders>>;
@@ -77,10 +76,10 @@ export interface WorkflowRun<Events extends EventDefinitions = EventDefinitions>
   uuid(options?: KeyOptions): string;
 }
 
-/** One that takes part in a race: a promise, or a function that begins it and is told by a signal when it has lost. */
+/** A participant in a race: a promise, or a function that returns one. Its signal aborts when it has lost. */
 export type Contender = PromiseLike<unknown> | ((signal: AbortSignal) => unknown);
 
-/** What the winner of a race comes to. */
+/** The result of the winner of a race. */
 export type Winner<Contenders extends readonly Contender[]> = Contenders[number] extends infer One
   ? One extends (signal: AbortSignal) => infer Result
     ? Awaited<Result>
@@ -89,38 +88,38 @@ export type Winner<Contenders extends readonly Contender[]> = Contenders[number]
 
 /** Options of `map`. */
 export interface MapOptions<Item> {
-  /** How many items are worked on at once, 1 to 10,000. Default: all. */
+  /** How many items are processed at once, 1 to 10,000. Default: 10,000. */
   concurrency?: number;
-  /** Tells items apart when their order may change while a run is under way. Default: the index. */
+  /** Identifies an item when the order of the items may change during a run. Default: the index. */
   key?: (item: Item, index: number) => string;
 }
 
-/** Options of calls that are answered at once. */
+/** Options of synchronous calls. */
 export interface KeyOptions {
-  /** Tells this call from others that are alike. At most 255 characters. Default: none. */
+  /** Distinguishes this call from others of the same kind. At most 255 characters. Default: none. */
   key?: string;
 }
 
 /** Options of an inline step. */
 export interface StepOptions {
-  /** Which failures are tried again, and when. Default: none. */
+  /** Which failures are retried, and when. Default: none. */
   retry?: RetryPolicy;
   /** How long one try may take. Default: 5 minutes. */
   timeout?: Duration;
-  /** Tells this step from others of its name. At most 255 characters. Default: none. */
+  /** Distinguishes this step from others of the same name. At most 255 characters. Default: none. */
   key?: string;
   /**
-   * Gives the step up: it rejects with `AikiError` `WAIT_WITHDRAWN` when this aborts, and so does its own signal.
-   * Default: none.
+   * Withdraws the step when it aborts: the step rejects with `AikiError` `WAIT_WITHDRAWN`, and the signal that its
+   * function received aborts. Default: none.
    */
   signal?: AbortSignal;
 }
 
-/** Where a handler waits for an event. */
+/** Waits for one kind of event in a handler. */
 export interface EventWaiter<Data> {
   /**
-   * The next event of this name that no earlier wait took, however long it takes. Rejects with `AikiError`
-   * `SCHEMA_MISMATCH` when it does not fit the event's schema.
+   * Resolves with the next event of this name that no earlier wait took; waits without a limit. Rejects with
+   * `AikiError` `SCHEMA_MISMATCH` when the event does not match its schema.
    */
   wait(options?: EventWaitOptions & { timeout?: undefined }): Promise<Data>;
   /** The same, or `timedOut: true` when none came within the timeout. */
@@ -132,11 +131,11 @@ export interface ChildHandle<Output> {
   /** The id of the child run, a UUID. */
   readonly id: string;
   /**
-   * The child's output. Rejects with `ChildRunFailedError` (its `cause` is the recorded error) when it ended
-   * otherwise.
+   * Resolves with the child's output. Rejects with `ChildRunFailedError` (its `cause` is the recorded error) when the
+   * child failed or was cancelled.
    */
   result(options?: ChildWaitOptions): Promise<Output>;
-  /** Waits for the child's end, and says whether it ended in this status. Never rejects for the way it ended. */
+  /** Waits for the child's end; `reached` says whether it ended in this status. Does not reject when it did not. */
   waitFor<Status extends FinalStatus>(
     status: Status,
     options?: ChildWaitOptions & { timeout?: undefined },
@@ -151,21 +150,22 @@ export interface ChildHandle<Output> {
 /** Options of a wait for a child. */
 export interface ChildWaitOptions {
   /**
-   * Gives the wait up: it rejects with `AikiError` `WAIT_WITHDRAWN` when this aborts. The child goes on. Default: none.
+   * Withdraws the wait when it aborts: the wait rejects with `AikiError` `WAIT_WITHDRAWN`. The child continues.
+   * Default: none.
    */
   signal?: AbortSignal;
 }
 
-/** The child ended as hoped. */
+/** The child ended in the status that was waited for. */
 export type ChildReached<Output, Status extends FinalStatus> = Status extends "completed"
   ? { reached: true; status: Status; output: Output }
   : { reached: true; status: Status; error: ChildRunFailedError };
 
-/** The child ended otherwise. */
+/** The child ended in another status. */
 export interface ChildEnded {
   /** The child did not end in the status that was waited for. */
   reached: false;
-  /** Why not: it ended otherwise. */
+  /** Why not: it ended in another status. */
   reason: "ended";
   /** The status in which it ended. */
   status: FinalStatus;

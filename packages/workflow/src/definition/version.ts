@@ -23,17 +23,17 @@ import {
 import type { ChildHandle, WorkflowRun } from "./run.ts";
 
 /**
- * What makes a version of a workflow. `Given` is what callers pass, `Input` what the handler gets: the same, unless
- * `schema.input` turns one into the other. `Returned` and `Output` likewise.
+ * Parameters of a workflow version. Callers pass `Given` and the handler receives `Input`; the types differ only if
+ * `schema.input` transforms the input. The handler returns `Returned` and callers receive `Output` in the same way.
  */
 export interface VersionOptions<Given, Input, Returned, Output, Events extends EventDefinitions> {
   /** The events that its runs wait for, by name. Default: none. */
   events?: Events;
-  /** The workflow. It is called again for every replay: everything with an effect belongs into tasks and steps. */
+  /** The code of the workflow. Every replay calls it again, so put everything that has effects into tasks and steps. */
   handler: (run: WorkflowRun<Events>, input: Input) => Returned | Promise<Returned>;
-  /** Which failures of the whole run are tried again, and when; what succeeded is recalled. Default: none. */
+  /** Which failures of the whole run are retried, and when; recorded successes are recalled. Default: none. */
   retry?: RetryPolicy;
-  /** How long a run may take, from when it is first queued, over all attempts. Default: for ever. */
+  /** How long a run may take, from when it is first queued, over all attempts. Default: no limit. */
   timeout?: Duration;
   /**
    * Standard Schemas that check, and may transform, the input before the handler and the output before it is recorded.
@@ -42,10 +42,10 @@ export interface VersionOptions<Given, Input, Returned, Output, Events extends E
   schema?: { input?: Schema<Given, Input>; output?: Schema<Returned, Output> };
 }
 
-/** A version as a worker executes it, whatever its types. */
+/** A version as a worker executes it, without its types. */
 export interface ExecutableVersion extends VersionReference {
   readonly handler: (run: WorkflowRun<never>, input: never) => unknown;
-  /** Of the whole run. */
+  /** The retry policy of the whole run. */
   readonly retry: RetryPolicy;
 }
 
@@ -57,13 +57,13 @@ export interface WorkflowVersion<Input, Output, Events extends EventDefinitions>
    */
   start(client: AnyClient, ...args: StartArguments<Input, StartOptions>): Promise<RunHandle<Output, Events>>;
   /**
-   * Starts a child of a run, from inside its handler; once resolved, the child is durable. The input is a part of the
-   * call's address, and `referenceId`, when given, stands for it.
+   * Starts a child of a run, from inside its handler; once resolved, the child is durable. The call's address contains
+   * the hash of the input, or `referenceId` if it is given.
    */
   startAsChild(run: AnyRun, ...args: StartArguments<Input, ChildStartOptions>): Promise<ChildHandle<Output>>;
 }
 
-/** The arguments of a start: no input is needed where it may be undefined. */
+/** The arguments of a start: the input is optional if it may be undefined. */
 export type StartArguments<Input, Options> = undefined extends Input
   ? [input?: Input, options?: Options]
   : [input: Input, options?: Options];
@@ -123,7 +123,7 @@ function misplaced(method: string, name: string, what: string): AikiError {
   return new AikiError(code, `${method} of workflow "${name}" takes ${what} as its first argument.`, { ids });
 }
 
-/** What a client or a run gives back cannot know the version's types; the version does. */
+/** Adds the version's types, which a client or a run does not know. */
 function handle<Type>(value: unknown): Type {
   return value as Type;
 }

@@ -8,16 +8,16 @@ export interface WorkflowOptions {
   name: string;
 }
 
-/** A workflow: a name and its versions, which live side by side. */
+/** A workflow: a name and its versions. Several versions may be in use at the same time. */
 export interface Workflow {
   /** The name that the workflow was defined with. */
   readonly name: string;
-  /** Those defined so far, by id. */
+  /** The versions defined so far, by id. */
   readonly versions: ReadonlyMap<string, ExecutableVersion>;
   /**
    * Defines a version. Runs keep the version they were started with. Throws `AikiError` `DUPLICATE_VERSION` when the id
-   * is taken by another handler; `INVALID_NAME`, `INVALID_RETRY_POLICY`, `INVALID_DURATION` or `INVALID_CONFIG` for
-   * options that could never work.
+   * belongs to another handler; `INVALID_NAME`, `INVALID_RETRY_POLICY`, `INVALID_DURATION` or `INVALID_CONFIG` for
+   * invalid options.
    */
   v<
     Input = void,
@@ -32,7 +32,7 @@ export interface Workflow {
 }
 
 /**
- * Names a workflow, whose versions `v` defines. Throws `AikiError` `INVALID_NAME`.
+ * Defines a workflow. Its method `v` defines the versions. Throws `AikiError` `INVALID_NAME`.
  *
  * @example
  * ```ts

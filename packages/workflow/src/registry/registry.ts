@@ -4,22 +4,22 @@ import type { Served } from "@aikirun/lib/protocol";
 import type { ExecutableVersion } from "../definition/version.ts";
 import { duplicateVersion, type Workflow } from "../definition/workflow.ts";
 
-/** A workflow, with all its versions, those defined later too; or one version. */
+/** A workflow with all its versions, including those defined later; or one version. */
 export type Registrable = Workflow | ExecutableVersion;
 
 /** What a worker serves. */
 export interface Registry {
   /**
-   * Throws `AikiError` `DUPLICATE_VERSION` when a version of that name and id is there with another handler, and
-   * `INVALID_CONFIG` for what is neither a workflow nor a version.
+   * Adds a workflow or a version. Throws `AikiError` `DUPLICATE_VERSION` when the registry holds a version of the same
+   * name and id with another handler, and `INVALID_CONFIG` for a value that is neither a workflow nor a version.
    */
   add(item: Registrable): this;
-  /** `add` for each; all or none. */
+  /** Adds all of them, or none if one cannot be added. Throws like `add`. */
   addMany(items: readonly Registrable[]): this;
-  /** A workflow goes with all its versions; a version goes alone, though its workflow was added whole. */
+  /** Removes a workflow with all its versions, or one version, even if its workflow was added as a whole. */
   remove(item: Registrable): this;
   removeAll(): this;
-  /** Everything that is served now. */
+  /** The versions that are served now. */
   serves(): Served[];
   /** The version to execute, or undefined when it is not served. */
   find(name: string, versionId: string): ExecutableVersion | undefined;
@@ -34,7 +34,7 @@ class VersionRegistry implements Registry {
   readonly #workflows = new Set<Workflow>();
   /** By name, then by id. */
   readonly #versions = new Map<string, Map<string, ExecutableVersion>>();
-  /** Removed one by one from workflows that were added whole; by name, then by id. */
+  /** Versions that were removed from workflows added as a whole; by name, then by id. */
   readonly #removed = new Map<string, Set<string>>();
 
   add(item: Registrable): this {
@@ -92,7 +92,7 @@ class VersionRegistry implements Registry {
     return undefined;
   }
 
-  /** By a key of their own each. */
+  /** Each by its own key. */
   #served(): Map<string, ExecutableVersion> {
     const served = new Map<string, ExecutableVersion>();
     const candidates = [...this.#workflows].flatMap(versionsOf);
@@ -120,7 +120,7 @@ function keyOf({ name, versionId }: Served): string {
   return JSON.stringify([name, versionId]);
 }
 
-/** A task, or a module's whole namespace, is easily taken for a workflow. */
+/** Names a common mistake: passing a task or a module namespace instead of a workflow. */
 function checkRegistrable(item: unknown): void {
   const isNamed = isRecord(item) && typeof item.name === "string";
   if (isNamed && (item.versions instanceof Map || typeof item.handler === "function")) return;

@@ -1,4 +1,4 @@
-/** What durable calls are refused with. */
+/** The errors of durable calls. */
 
 import { AikiError, isRetryable } from "@aikirun/lib";
 
@@ -11,21 +11,21 @@ export function nested({ kind, name }: { kind: string; name: string | null }, wi
   return new AikiError("NESTED_CALL", message);
 }
 
-/** Two alike calls, which nothing tells apart. */
+/** Two alike calls cannot be distinguished. */
 export function ambiguous(content: string, places: readonly string[]): AikiError {
   const message =
-    `Two calls ${content} cannot be told apart: the code comes to both of them after plain asynchronous work, ` +
+    `Two calls ${content} cannot be told apart: the code reaches both of them after plain asynchronous work, ` +
     `at ${places.join(" and at ")}. Give each a key of its own (a sleep: a name), or use run.map with a key.`;
   return new AikiError("AMBIGUOUS_CALL", message);
 }
 
-/** What the handler sees of a call that was given up. */
+/** The rejection of a withdrawn call. */
 export function withdrawn(cause: unknown): AikiError {
-  const message = "The call was given up: its signal aborted, or another call won the race.";
+  const message = "The call was withdrawn: its signal aborted, or another call won the race.";
   return new AikiError("WAIT_WITHDRAWN", message, { cause });
 }
 
-/** A rejection of the handler's own that nothing handled. It is as retryable as what it was rejected with. */
+/** A promise of the handler was rejected and not handled. The error is retryable if `reason` is. */
 export function unhandled(reason: unknown): AikiError {
   const message = "A promise of the handler was rejected and nothing handled it. Await it, or catch its rejection.";
   return new AikiError("UNHANDLED_REJECTION", message, { cause: reason, retryable: isRetryable(reason) });

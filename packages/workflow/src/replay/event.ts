@@ -10,19 +10,19 @@ import type { Replay } from "./replay.ts";
 import { timeoutOf } from "./timeout.ts";
 import { withdrawOnAbort } from "./withdraw-on-abort.ts";
 
-/** What a wait with a timeout came to. */
+/** The result of a wait with a timeout. */
 export type EventWaitResult<Data> = { timedOut: false; data: Data } | { timedOut: true };
 
 type Received = EventWaitResult<unknown>;
 
 /** Options of a wait for an event. */
 export interface EventWaitOptions {
-  /** How long to wait at most. Default: for ever. */
+  /** How long to wait at most. Default: without a limit. */
   timeout?: Duration;
-  /** Tells this wait from others for the same event. At most 255 characters. Default: none. */
+  /** Distinguishes this wait from others for the same event. At most 255 characters. Default: none. */
   key?: string;
   /**
-   * Gives the wait up: it rejects with `AikiError` `WAIT_WITHDRAWN` when this aborts, and takes no event any more.
+   * Withdraws the wait when it aborts: the wait rejects with `AikiError` `WAIT_WITHDRAWN` and takes no event any more.
    * Default: none.
    */
   signal?: AbortSignal;
@@ -69,7 +69,7 @@ async function resultOf(received: Received, checked: (data: unknown) => unknown)
   return received.timedOut ? received : { timedOut: false, data: await checked(received.data) };
 }
 
-/** The record may hold a timeout that the code no longer has. */
+/** The journal may hold a timeout although the code's wait no longer has one. */
 function dataOf(received: Received, where: string, checked: (data: unknown) => unknown): unknown {
   if (!received.timedOut) return checked(received.data);
   const advice = "give the wait a timeout again, or catch this error";
@@ -77,8 +77,8 @@ function dataOf(received: Received, where: string, checked: (data: unknown) => u
 }
 
 /**
- * What the handler was given once it is given again. An event that did not fit is recorded as such; one that did fit,
- * and no longer does, stops the run: its schema was tightened meanwhile.
+ * Replays the result of the schema check. An event that does not match its schema is recorded as a mismatch. If an
+ * event that the handler received before no longer matches, the run stalls, because its schema has become stricter.
  */
 function accepted({ scheduler }: Replay, call: OpenCall, parsed: Promise<unknown>): Promise<unknown> {
   const { journal, identifier } = scheduler;

@@ -12,10 +12,10 @@ import { ReplayScheduler } from "./replay-scheduler.ts";
 import type { Conclusion } from "./report-answer.ts";
 import { uncheckedCast } from "./unchecked-cast.ts";
 
-/** A handler that awaits something that is not durable for this long has its run stalled. Milliseconds. */
+/** A run stalls when its handler awaits something that is not durable for longer than this. Milliseconds. */
 const defaultIdleMs = 300_000;
 
-/** What an entry holds besides its value. Bytes. */
+/** The estimated memory of an entry without its value. Bytes. */
 const entryBytes = 200;
 
 /** Options of an execution. */
@@ -61,7 +61,7 @@ function replayOf(claimed: ClaimedRun, definition: ExecutableVersion, host: Host
   for (const entry of claimed.journal) journal.add(entry);
   for (const wait of claimed.waits) journal.addWait(wait);
   journal.advance(claimed.journal.at(-1)?.seq ?? 0);
-  // The texts of the journal are not kept beside what the handler makes of them.
+  // Frees the JSON texts of the journal.
   const run = { ...claimed, journal: [] };
   const { idleMs = defaultIdleMs, buildId } = options;
   const build = fingerprintOf(definition.handler, buildId);
@@ -72,7 +72,7 @@ function replayOf(claimed: ClaimedRun, definition: ExecutableVersion, host: Host
   return { run, isBegun: claimed.journal.length > 0, scheduler, calls };
 }
 
-/** Calls the handler, and says how it ended. Never rejects. */
+/** Calls the handler and records how it ended. Never rejects. */
 async function handle(definition: ExecutableVersion, replay: Replay): Promise<void> {
   const { run, scheduler } = replay;
   const { name, versionId, handler, inputSchema } = definition;
@@ -90,7 +90,7 @@ async function handle(definition: ExecutableVersion, replay: Replay): Promise<vo
     const start = () => handler(runOf(replay, definition), uncheckedCast<never>(input));
     scheduler.host.env.soon(() => scheduler.enter(() => void conclude(definition, scheduler, start)));
   } catch (thrown) {
-    // A run that has got anywhere had an input that was accepted: the schema was tightened meanwhile.
+    // A run that has begun had a valid input: its schema has become stricter since.
     if (!replay.isBegun) scheduler.fail(thrown);
     else scheduler.stall({ reason: "schema_mismatch", call: "input", error: describeError(thrown) });
   }
@@ -119,7 +119,7 @@ function failure(thrown: unknown, { retry }: ExecutableVersion, run: ClaimedRun,
   return { status: "failed", error: describeError(thrown), retryInMs };
 }
 
-/** A task that said that trying again is pointless says so of its run too, unless the handler caught it. */
+/** When a task failed with an error that is not retryable, its run is not retried either. */
 function isWorthRetrying(thrown: unknown): boolean {
   if (!isRetryable(thrown)) return false;
   return !(thrown instanceof TaskFailedError) || isRetryable(thrown.cause);

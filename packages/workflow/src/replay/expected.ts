@@ -2,7 +2,7 @@ import type { Address } from "@aikirun/lib/protocol";
 import { Heap } from "./heap.ts";
 import { type Recorded, recordedAt } from "./recorded.ts";
 
-/** How many addresses are named at most. */
+/** How many addresses `addresses` returns at most. */
 const shown = 100;
 
 interface Made {
@@ -31,7 +31,7 @@ export class Expected {
     this.#waiting?.delete(call);
   }
 
-  /** The one that was made first. */
+  /** The call that was made first. */
   first(): Recorded | undefined {
     return this.#first()?.call;
   }
@@ -59,7 +59,7 @@ export class Expected {
   }
 }
 
-/** What was recorded without saying when the call was made holds nothing back. */
+/** A call without a call site delays no delivery. */
 function madeAt({ callSite }: Recorded): number {
   return callSite?.madeAfter ?? Number.POSITIVE_INFINITY;
 }

@@ -1,4 +1,4 @@
-/** Tells whether code has changed, as far as that can be told. */
+/** Detects whether code has changed. The answer may be unknown. */
 
 import { sha256 } from "@aikirun/lib/internal";
 import type { Build } from "@aikirun/lib/protocol";

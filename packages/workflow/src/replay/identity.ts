@@ -1,16 +1,16 @@
 /**
- * What tells durable calls apart, whatever the timing. Pure.
+ * The identities that distinguish durable calls, independent of timing. Pure.
  *
  * The content of a call is its kind, its name, and its key or the hash of its input. Calls of the same content are
  * alike. A call is prompt when it is made in the microtasks that follow a delivery or the start of the handler;
  * JavaScript runs these in the same order every time. So a prompt call is identified by the delivery that it follows
  * and by its place among the alike calls there. A call that is made after plain asynchronous work is late, and is
- * identified by its branch: the durable call, or the branch of `run.map`, from which the code came to it.
+ * identified by its branch: the durable call, or the branch of `run.map`, after which the code made it.
  */
 
 /**
- * 62 bits of a hash, as 12 digits in base 36. Equal texts give equal hashes; different texts do, for all that matters,
- * not.
+ * 62 bits of a hash, as 12 digits in base 36. Equal texts have equal hashes. A collision of different texts is so rare
+ * that it is ignored.
  */
 function hashOf(text: string): string {
   let low = 0x811c9dc5;
@@ -23,7 +23,7 @@ function hashOf(text: string): string {
   return digits(mixed(low)) + digits(mixed(high));
 }
 
-/** Of 31 bits. */
+/** Six digits in base 36 for the upper 31 bits. */
 function digits(bits: number): string {
   return (bits >>> 1).toString(36).padStart(6, "0");
 }
@@ -37,42 +37,42 @@ function mixed(bits: number): number {
   return value ^ (value >>> 16);
 }
 
-/** Of a call made in the drain of a delivery; `nth` counts the alike calls of that drain and branch, from 0. */
+/** The identity of a call made in the drain of a delivery. `nth` counts its alike calls of that branch, from 0. */
 export function promptIdentity(content: string, delivered: string, branch: string, nth: number): string {
   return hashOf(`${content}!${delivered}~${branch}.${nth}`);
 }
 
-/** Of a call made after plain asynchronous work. */
+/** The identity of a call made after plain asynchronous work. */
 export function lateIdentity(content: string, branch: string): string {
   return hashOf(`${content}~${branch}`);
 }
 
 /**
- * What the branch is called that goes on from the `nth` alike call made in the same microtasks from one branch, where a
- * late one would be `late`.
+ * The name of the branch that continues after the `nth` alike call that one branch makes in the same microtasks. `late`
+ * is the identity that a late call would have.
  */
 export function pathIdentity(late: string, nth: number): string {
   return nth === 0 ? late : `${late}.${nth}`;
 }
 
-/** Of the `nth` alike call of a branch that leaves nothing in the record. */
+/** The identity of the `nth` alike call of a branch, for calls that are not recorded. */
 export function unrecordedIdentity(from: string, nth: number): string {
   return hashOf(`${from}.${nth}`);
 }
 
 const besideEnd = "|";
 
-/** What code is called that stands beside the call which this branch goes on from, and not after it. */
+/** The name of code that runs beside the call after which this branch continues, and not after that call. */
 export function besideOf(branch: string): string {
   return branch + besideEnd;
 }
 
-/** The branch, whether code stands in it or beside the call that it goes on from. */
+/** The branch of a place: a branch name or the result of `besideOf`. */
 export function branchOf(place: string): string {
   return place.endsWith(besideEnd) ? place.slice(0, -besideEnd.length) : place;
 }
 
-/** What a branch of `run.map` is called. */
+/** The name of a branch of `run.map`. */
 export function branchOfMap(map: string, key: string): string {
   return hashOf(`${map}[${key}]`);
 }

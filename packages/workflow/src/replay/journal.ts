@@ -1,9 +1,9 @@
 /**
- * What is recorded of a run, by address. Pure.
+ * The recorded entries of a run, by address. Pure.
  *
  *  J1  The newest attempt's entry at an address answers its call.
- *  J2  Of earlier attempts only successes answer; what they leave is never expected.
- *  J3  Entries are taken in order of `seq` without a gap, so that nothing is delivered before what was recorded first.
+ *  J2  Of earlier attempts only successes answer calls. Calls of earlier attempts are never expected.
+ *  J3  Entries are received in order of `seq` without a gap, so that values are delivered in the order of recording.
  */
 
 import { resultAddress } from "@aikirun/lib/internal";
@@ -18,16 +18,16 @@ import type { Refusal } from "./refusal.ts";
 const resultEnd = resultAddress("");
 const askEnd = "/ask";
 const withdrawnEnd = "/withdrawn";
-/** A task waits for its next try at such an address. */
+/** The end of the address at which a task waits for its next try. */
 const retryEnd = /\/\d+\/retry$/;
 const mismatchEnd = "/mismatch";
 
-/** Where it is recorded that the event of this wait did not fit its schema. */
+/** The address of the entry which says that the event of this wait did not match its schema. */
 export function mismatchAddress(waitAddress: Address): Address {
   return waitAddress + mismatchEnd;
 }
 
-/** What an earlier attempt leaves behind that answers no call of a later one. */
+/** The types of values of an earlier attempt that answer no call of a later one. */
 const notRecalled: ReadonlySet<Value["type"]> = new Set(["retrying", "asked", "recalled", "withdrawn"]);
 
 export class Journal {
@@ -36,25 +36,25 @@ export class Journal {
   /** Calls that succeeded in an earlier attempt. */
   readonly recallable: Expected = new Expected();
   readonly #attempt: number;
-  /** None as long as nothing is recorded, as for a run that is executed for the first time; so are the others. */
+  /** Null until a call is recorded, to save memory for new runs. The same holds for the other nullable fields. */
   #matcher: Matcher | null = null;
   readonly #calls = new Map<Address, Recorded>();
-  /** Entries that are no call's own value: tries of tasks, ends of children and of the waits for them. */
+  /** Entries that are not the value of a call: tries of tasks, ends of children and ends of waits for children. */
   #facts: Map<Address, Entry> | null = null;
   #arrivals: Map<string, Array<Payload | undefined>> | null = null;
-  /** Successes of earlier attempts, which entries `recalled` refer to. */
+  /** Successes of earlier attempts by `seq`: `recalled` entries refer to them. */
   #earlier: Map<number, Value> | null = null;
-  /** By content: a number above those that new calls of it were given. */
+  /** By content: the lowest number that no new call has received. */
   readonly #numbers = new Map<string, number>();
-  /** Calls that the handler has given up. */
-  #givenUp: Set<Address> | null = null;
-  /** What this attempt recorded as withdrawn, by the call that was given up. */
+  /** Calls that the handler has withdrawn. */
+  #withdrawn: Set<Address> | null = null;
+  /** The addresses of this attempt's `withdrawn` entries, by the address of the withdrawn call. */
   #withdrawals: Map<Address, Address[]> | null = null;
   /** Waits that were open when the run was claimed. */
   #waits: Set<Address> | null = null;
-  /** Calls that were refused, with the attempt in which they were and the waits that were open then. */
+  /** Refused calls, with the attempt that made them and the waits that were open at that time. */
   #refusals: Array<{ refusal: Refusal; attempt: number; waits: readonly Address[] }> | null = null;
-  /** What depends on refused calls, and so answers nothing. */
+  /** Calls that depend on refused calls, and therefore answer no call. */
   #refused: Recorded[] | null = null;
   #tail = 0;
   #bytes = 0;
@@ -66,7 +66,7 @@ export class Journal {
     this.#attempt = attempt;
   }
 
-  /** The `seq` up to which every entry is known. */
+  /** The `seq` of the last received entry. */
   get tail(): number {
     return this.#tail;
   }
@@ -81,38 +81,38 @@ export class Journal {
     return this.#matcher === null ? "new" : this.#matcher.match(made, delivered);
   }
 
-  /** Whether any task failed a try in this attempt: spares the others the look. */
+  /** Whether any task failed a try in this attempt. When false, tasks need not search for failed tries. */
   get hasTries(): boolean {
     return this.#hasTries;
   }
 
-  /** Whether a call that earlier attempts made and that failed is known to have. */
+  /** Whether the journal holds the failed calls of earlier attempts. */
   get knowsFailures(): boolean {
     return this.#knowsFailures;
   }
 
-  /** Whether the handler was given the entry of this `seq` by an execution before, and went on. */
+  /** Whether an earlier execution delivered the entry of this `seq`, and its handler then continued. */
   wasDelivered(seq: number | object): boolean {
     return typeof seq === "number" && seq <= this.#lastMadeAfter;
   }
 
-  /** How much the recorded values take up, in bytes of JSON text. */
+  /** The size of the recorded values. Bytes of JSON text. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** The handler holds this value, too. */
+  /** Adds this value to `bytes`. */
   count(value: Value): void {
     this.#bytes += sizeOf(value);
   }
 
-  /** Those that are not known yet, or null when they do not follow on (J3). */
+  /** The entries that are not received yet, or null when there is a gap before them (J3). */
   following(entries: readonly Entry[]): Entry[] | null {
     const fresh = entries.filter(({ seq }) => seq > this.#tail);
     return fresh.every(({ seq }, index) => seq === this.#tail + 1 + index) ? fresh : null;
   }
 
-  /** Everything up to this `seq` is known by now. */
+  /** Sets `tail`: every entry up to this `seq` is received. */
   advance(tail: number): void {
     this.#tail = Math.max(this.#tail, tail);
   }
@@ -126,7 +126,7 @@ export class Journal {
       if (arrivals === undefined) this.#arrivals.set(value.name, [value.data]);
       else arrivals.push(value.data);
     } else if (value.type === "marked") {
-      if (value.mark === "stalled") this.#contest(entry, value);
+      if (value.mark === "stalled") this.#refuseAmbiguous(entry, value);
     } else if (entry.attempt < this.#attempt) {
       this.#recall(entry);
     } else {
@@ -134,7 +134,7 @@ export class Journal {
     }
   }
 
-  /** A wait that was open when the run was claimed: its call is expected though it has no value. */
+  /** Adds a wait that was open when the run was claimed: its call is expected although it has no value. */
   addWait({ address, callSite }: ClaimedWait): void {
     this.#lastMadeAfter = Math.max(this.#lastMadeAfter, callSite?.madeAfter ?? -1);
     this.#waits ??= new Set();
@@ -174,7 +174,7 @@ export class Journal {
           call.answeredAt.set(entry.attempt, callSite?.madeAfter ?? seq);
           this.#expect(call);
         }
-        if (this.#givenUp?.has(owner) === true) this.claimAt(address);
+        if (this.#withdrawn?.has(owner) === true) this.claimAt(address);
       }
     }
   }
@@ -187,12 +187,12 @@ export class Journal {
   /** J2. A child that failed in an earlier attempt is started again, and so are the waits for it. */
   #recall(entry: Entry): void {
     const { address, value, seq, attempt } = entry;
-    // A run that retries another has that one's successes only.
+    // A run that retries another run starts with that run's successes only.
     if (attempt === 0) this.#knowsFailures = false;
     if (value.type === "withdrawn") this.#forget(address.slice(0, -withdrawnEnd.length), entry);
     if (value.type === "recalled") this.#calls.get(address)?.answeredAt.set(attempt, seq);
     if (notRecalled.has(value.type)) return;
-    // What a wait for a child, or for the next try of a task, came to is no success: it waits anew.
+    // The end of a wait for a child or for a task's next try is not a success: the call waits again.
     if (value.type === "elapsed" && address.includes("/")) return;
     if (!address.includes("/")) {
       const call = this.#call(address, entry);
@@ -224,7 +224,7 @@ export class Journal {
     this.#earlier.set(seq, value);
   }
 
-  /** An earlier attempt gave this wait up, whatever came to it: its event, if it had one, went to another wait. */
+  /** An earlier attempt withdrew this wait: if it had received an event, that event went to another wait. */
   #forget(wait: Address, { attempt, callSite, seq }: Entry): void {
     const call = this.#calls.get(wait);
     call?.answeredAt.set(attempt, callSite?.madeAfter ?? seq);
@@ -267,20 +267,20 @@ export class Journal {
   #expect(call: Recorded): void {
     call.isEarlier = false;
     this.recallable.remove(call);
-    if (this.#givenUp?.has(call.address) === true) this.claim(call);
+    if (this.#withdrawn?.has(call.address) === true) this.claim(call);
     if (!call.isClaimed) this.expected.add(call);
   }
 
-  /** Two calls cannot be told apart, so what is recorded of one of them answers none. */
-  #contest({ attempt }: Entry, { identity, waits = [] }: { identity?: string; waits?: Address[] }): void {
+  /** Two calls cannot be distinguished, so their recorded values answer neither of them. */
+  #refuseAmbiguous({ attempt }: Entry, { identity, waits = [] }: { identity?: string; waits?: Address[] }): void {
     if (identity === undefined) return;
     const { refusal, removed } = this.matcher.markAmbiguous(identity);
-    this.#giveUpRefused(removed);
+    this.#withdrawRefused(removed);
     this.#refusals ??= [];
     this.#refusals.push({ refusal, attempt, waits });
   }
 
-  #giveUpRefused(calls: readonly Recorded[]): void {
+  #withdrawRefused(calls: readonly Recorded[]): void {
     this.#refused ??= [];
     this.#refused.push(...calls);
     for (const call of calls) {
@@ -290,13 +290,13 @@ export class Journal {
   }
 
   /**
-   * Once all that is recorded was added: gives up the waits that refused calls have left open, whatever came to them
-   * since. Returns those that are to be withdrawn, because they may take an event, or have taken one.
+   * Call when all entries are added. Withdraws the waits of refused calls that are still open. Returns those for which
+   * a withdrawal must be recorded, because they may receive an event or have received one.
    */
   withdrawRefusedWaits(): Recorded[] {
     for (const { refusal, attempt, waits } of this.#refusals ?? []) {
       const calls = waits.map((address) => this.#calls.get(address)).filter((call) => call?.siteAttempt === attempt);
-      this.#giveUpRefused(
+      this.#withdrawRefused(
         this.matcher.markWaitsAmbiguous(
           calls.filter((call) => call !== undefined),
           refusal,
@@ -310,7 +310,7 @@ export class Journal {
     });
   }
 
-  /** The call is made again: nothing waits for it any more. */
+  /** The handler has made the call again: it is no longer expected. */
   claim(call: Recorded): void {
     call.isClaimed = true;
     this.expected.remove(call);
@@ -318,20 +318,20 @@ export class Journal {
     this.#matcher?.claim(call);
   }
 
-  /** The handler has given the call at this address up: nothing of it is expected any more. */
+  /** The handler has withdrawn the call at this address: its entries are no longer expected. */
   withdraw(address: Address): void {
-    this.#givenUp ??= new Set();
-    this.#givenUp.add(address);
+    this.#withdrawn ??= new Set();
+    this.#withdrawn.add(address);
     for (const withdrawal of this.#withdrawals?.get(address) ?? []) this.claimAt(withdrawal);
   }
 
-  /** The `seq` of the last delivery before this attempt gave the call up; null when it is not recorded that it did. */
+  /** The `seq` of the last delivery before this attempt withdrew the call; null when no withdrawal is recorded. */
   withdrawalOf(address: Address): number | null {
     const [first] = this.#withdrawals?.get(address) ?? [];
     return first === undefined ? null : (this.#calls.get(first)?.callSite?.madeAfter ?? null);
   }
 
-  /** The call at this address is one that the handler has made. False when none is recorded there. */
+  /** Like `claim`, by address. Returns false when no call is recorded there. */
   claimAt(address: Address): boolean {
     const call = this.#calls.get(address);
     if (call === undefined || call.isEarlier) return false;
@@ -339,7 +339,7 @@ export class Journal {
     return true;
   }
 
-  /** Reserves the smallest number that no alike call has: a new address. */
+  /** Reserves a new address: the smallest number that no alike call has. */
   newAddress(content: string): Address {
     const number = this.#nextNumber(content);
     this.#numbers.set(content, number + 1);
@@ -357,12 +357,12 @@ export class Journal {
     return number;
   }
 
-  /** What is recorded at an address that may be asked again. */
+  /** The entry at this address that is not the value of a call: a try, an end of a child or an end of a wait. */
   peek(address: Address): Entry | undefined {
     return this.#facts?.get(address);
   }
 
-  /** Whether the wait needs not be opened again. */
+  /** Whether the wait was open when the run was claimed, so that it need not be opened again. */
   hasWait(address: Address): boolean {
     return this.#waits?.has(address) === true;
   }
@@ -377,14 +377,14 @@ function numbered(content: string, number: number): Address {
   return `${content}#${number}`;
 }
 
-/** Which of several alike calls of one drain it is, the call site does not tell. */
+/** The name of the branch after the call; null when the call site fits several alike calls of one drain. */
 function pathOf(content: string, callSite: CallSite | undefined): string | null {
   if (callSite === undefined) return null;
   if (callSite.branch === undefined) return callSite.identity;
   return callSite.alike === undefined ? lateIdentity(content, callSite.branch) : null;
 }
 
-/** What alike calls share in their addresses; a withdrawal has no alike. */
+/** The part of the address that alike calls share; the whole address of a withdrawal. */
 function contentAt(address: Address): string {
   return address.endsWith(withdrawnEnd) ? address : address.slice(0, address.lastIndexOf("#"));
 }

@@ -3,13 +3,13 @@ import type { Conclusion } from "./report-answer.ts";
 
 export type ReleaseReason = "shutdown" | "paused";
 
-/** What else goes on in an execution whose run is to leave the worker. */
+/** The current activity of an execution whose run is to leave the worker. */
 interface Progress {
-  /** Work holds the slot: tries of tasks, short delays. */
+  /** Whether running tries of tasks or short delays keep the slot. */
   isBusy: boolean;
-  /** Something goes on once it is recorded. */
+  /** Whether something continues once it is recorded. */
   isRecording: boolean;
-  /** The handler awaits durable calls and nothing else. */
+  /** Whether the handler awaits only durable calls. */
   isWaiting: boolean;
 }
 
@@ -34,12 +34,12 @@ export class Leaving {
     return this.#release !== null;
   }
 
-  /** Whether the run may stay for the delay before the next try of a task. */
+  /** Whether the run may stay in the worker during the delay before a task's next try. */
   get mayDelay(): boolean {
     return this.#release === null && this.#stall === null;
   }
 
-  /** False when it does not count: what the handler comes to after a call was refused. */
+  /** Returns false when the conclusion is ignored because a call of the handler was refused. */
   conclude(conclusion: Conclusion): boolean {
     if (this.#stall?.reason === "ambiguous_call") return false;
     this.#conclusion ??= conclusion;
@@ -52,7 +52,7 @@ export class Leaving {
     this.#stall = null;
   }
 
-  /** False when something was decided before. */
+  /** Returns false when the run was already decided. */
   stallFor(stall: ReportedStall): boolean {
     if (this.isDecided) return false;
     this.#stall = stall;
@@ -68,11 +68,11 @@ export class Leaving {
     this.#release = null;
   }
 
-  /** What to report as soon as it may be; null when the run is not to leave, or not yet. */
+  /** How the run leaves, for the next report; null when it does not leave, or not yet. */
   next({ isBusy, isRecording, isWaiting }: Progress): Next | null {
     if (this.#conclusion !== null) return { type: "finish", outcome: this.#conclusion };
     if (this.#stall !== null && !isBusy) return { type: "stall", stall: this.#stall };
-    // A run that only waits is suspended at a shutdown: a value that comes with the answer may let the handler finish.
+    // At a shutdown, a run that only waits is suspended: a value in the server's answer may let its handler finish.
     const isSuspended = isWaiting && this.#stall === null && this.#release === "shutdown";
     if (this.#release === null || isBusy || isRecording || isSuspended) return null;
     return { type: "release", reason: this.#release };

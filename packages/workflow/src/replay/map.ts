@@ -6,7 +6,7 @@ import { beginningOf, type Point, runAt } from "./points.ts";
 import type { Replay } from "./replay.ts";
 import { uncheckedCast } from "./unchecked-cast.ts";
 
-/** Works on all items, each in a branch of its own, and resolves with the results in the order of the items. */
+/** Processes all items, each in its own branch, and resolves with the results in the order of the items. */
 export function mapItems<Item, Result>(
   replay: Replay,
   items: Iterable<Item>,
@@ -40,7 +40,7 @@ async function workOn<Item, Result>(
 ): Promise<Result[]> {
   const results = new Map<number, Result>();
   let next = 0;
-  // An item that fails stops its own lane alone: so it does not depend on timing which items begin.
+  // A failed item stops only its own lane, so which items begin does not depend on timing.
   const lane = async (): Promise<void> => {
     for (let index = next++; index < items.length; index = next++) {
       const point = points[index];

@@ -1,12 +1,12 @@
 /**
- * Finds the recorded call that a call of the handler is. Pure.
+ * Finds the recorded call that matches a call of the handler. Pure.
  *
- *  M1  The same identity is the same call.
- *  M2  A call with a key may be recorded without it.
- *  M3  A call may be prompt once and late another time (a cache was warm, or cold): it has the same branch still.
- *  M4  In a later attempt of the run code may come to the same call another way: the branch, or the content, finds it
- *      where only one recorded call can be meant.
- *  M5  Where more than one can be meant, none is: the call is ambiguous.
+ *  M1  Calls with the same identity are the same call.
+ *  M2  A call with a key may be recorded without the key.
+ *  M3  A call may be prompt in one execution and late in another (a cache was warm or cold). Its branch is the same.
+ *  M4  In a later attempt of the run, the code may reach the same call by another path. The branch or the content then
+ *      finds the recorded call, if only one recorded call fits.
+ *  M5  If several recorded calls fit, the call is ambiguous.
  */
 
 import type { CallSite } from "@aikirun/lib/protocol";
@@ -15,36 +15,36 @@ import { branchOf, lateIdentity, promptIdentity } from "./identity.ts";
 import { isOfBranch, type Recorded, recordedAt } from "./recorded.ts";
 import { dependentOn, type Refusal } from "./refusal.ts";
 
-/** Sleeps with names are often beside others without: only the same identity tells that one of them got its name. */
+/** A named sleep matches a sleep recorded without a name only by identity (M2), because unnamed sleeps are common. */
 const unnamedSleep = "sleep:";
 
 export type Match = Recorded | "new" | "ambiguous";
 
 export class Matcher {
   readonly #byIdentity = new Map<string, Recorded[]>();
-  /** By what the branch is called that goes on from the call; null where several calls have the same. */
+  /** By the name of the branch that continues after the call; null where several calls have the same name. */
   readonly #byPath = new Map<string, Recorded | null>();
-  /** Unclaimed ones. */
+  /** Calls that the handler has not made again yet, by content. */
   readonly #byContent = new Map<string, Set<Recorded>>();
-  /** How many calls of a content earlier attempts recorded. */
+  /** By content: how many calls earlier attempts recorded. */
   readonly #earlier = new Map<string, number>();
-  /** Contents of which this execution has made a call. */
+  /** The contents of the calls that this execution has made. */
   readonly #made = new Set<string>();
-  /** Identities that calls which could not be told apart share. */
-  readonly #contested = new Set<string>();
-  /** Contents of such calls. */
-  readonly #contestedContents = new Set<string>();
-  /** Identities of late calls that prompt ones were taken for. */
-  readonly #takenForLate = new Set<string>();
-  /** Identities of calls without a key that calls with a key were taken for. */
-  readonly #takenForUnkeyed = new Set<string>();
+  /** The identities of ambiguous calls. */
+  readonly #ambiguous = new Set<string>();
+  /** The contents of ambiguous calls. */
+  readonly #ambiguousContents = new Set<string>();
+  /** The identities of recorded late calls that prompt calls have matched. */
+  readonly #matchedByPrompt = new Set<string>();
+  /** The identities of recorded calls without a key that calls with a key have matched. */
+  readonly #matchedByKeyed = new Set<string>();
 
   add(call: Recorded): void {
     listOf(this.#byContent, call.content, () => new Set<Recorded>()).add(call);
     this.identify(call);
   }
 
-  /** The call is recorded under this identity, too. */
+  /** Also finds the call by the identity and the path of its current call site. */
   identify(call: Recorded): void {
     if (call.callSite === null) return;
     const { identity, branch } = call.callSite;
@@ -66,20 +66,20 @@ export class Matcher {
   /** `delivered`: the `seq` of the last delivery. */
   match(made: Identified, delivered: number): Match {
     const firsts = this.#firstsOf(made);
-    if (this.#contested.has(made.identity)) return "ambiguous";
-    if (made.group === null && this.#takenForLate.has(made.identity)) return "ambiguous";
+    if (this.#ambiguous.has(made.identity)) return "ambiguous";
+    if (made.group === null && this.#matchedByPrompt.has(made.identity)) return "ambiguous";
     const found = this.#exact(made.identity) ?? this.#withoutKey(made); // mutant: found-without-key
-    if (found !== null) return this.#isRivalled(made, delivered, found) ? "ambiguous" : found;
+    if (found !== null) return this.#hasOtherMatch(made, delivered, found) ? "ambiguous" : found;
     const match = this.#byBranch(made, made.content, delivered) ?? this.#fromEarlier(made, firsts);
     if (made.group !== null && typeof match !== "string" && match.callSite !== null && !wasPrompt(match.callSite)) {
-      this.#takenForLate.add(match.callSite.identity);
+      this.#matchedByPrompt.add(match.callSite.identity);
     }
     return match;
   }
 
-  /** The only recorded call that this one can be, whenever it was made: a lock may have been taken in another order. */
+  /** The only recorded call of the branch that fits, made at any time: locks may have been taken in another order. */
   soleOfBranch(made: Identified): Recorded | null {
-    if (this.#isContested(made)) return null;
+    if (this.#isAmbiguous(made)) return null;
     const [first, second] = this.#alike(made.content).filter(
       (call) => !call.isEarlier && isOfBranch(call, made.branch) && this.#wasBeside(call, made) === made.isBeside,
     );
@@ -90,33 +90,33 @@ export class Matcher {
       : first;
   }
 
-  /** The first recorded call that this one can be, by order. For code that is known to have changed. */
+  /** The first recorded call that fits, in order of recording. For code that is known to have changed. */
   first(made: Identified): Recorded | undefined {
-    if (this.#isContested(made)) return undefined;
+    if (this.#isAmbiguous(made)) return undefined;
     const { content, unkeyed } = made;
     const alike = [...this.#alike(content), ...(unkeyed === null ? [] : this.#alike(unkeyed.content))];
     return alike.filter(({ isEarlier }) => !isEarlier).sort((a, b) => recordedAt(a) - recordedAt(b))[0];
   }
 
-  /** Whether alike calls could not be told apart: then no order tells which is which. */
-  #isContested({ content, unkeyed }: Identified): boolean {
-    return this.#contestedContents.has(content) || (unkeyed !== null && this.#contestedContents.has(unkeyed.content));
+  /** Whether alike calls were ambiguous before: their order then does not identify them either. */
+  #isAmbiguous({ content, unkeyed }: Identified): boolean {
+    return this.#ambiguousContents.has(content) || (unkeyed !== null && this.#ambiguousContents.has(unkeyed.content));
   }
 
   /**
-   * Removes what was recorded until now of the calls of this identity, of those beside them that they may be as well,
-   * and of all calls made from the branches that go on from these.
+   * Removes the recorded calls of this identity, the calls that cannot be distinguished from them, and all calls made
+   * from the branches that continue after these.
    */
   markAmbiguous(identity: string): { refusal: Refusal; removed: Recorded[] } {
-    this.#contested.add(identity);
+    this.#ambiguous.add(identity);
     const all = [...this.#byContent.values()].flatMap((calls) => [...calls]);
     const meant = all.filter(({ callSite }) => callSite?.identity === identity);
-    for (const { content } of meant) this.#contestedContents.add(content);
+    for (const { content } of meant) this.#ambiguousContents.add(content);
     const refusal: Refusal = { identity, meant, branches: new Set([identity]) };
     return { refusal, removed: this.#removeDependent(all, refusal) };
   }
 
-  /** Removes those of these waits, which were open when the calls were refused, that depend on them. */
+  /** Removes the waits that depend on the refused calls. `waits` were open when the calls were refused. */
   markWaitsAmbiguous(waits: readonly Recorded[], refusal: Refusal): Recorded[] {
     return this.#removeDependent(waits, refusal);
   }
@@ -144,8 +144,8 @@ export class Matcher {
     return free.find(({ isEarlier }) => !isEarlier) ?? free[0] ?? null;
   }
 
-  /** The late call may as well be another one of its branch, which was prompt before and has not come yet. */
-  #isRivalled(made: Identified, delivered: number, found: Match): boolean {
+  /** Whether the late call may also be another call of its branch: one that was prompt before and is not made yet. */
+  #hasOtherMatch(made: Identified, delivered: number, found: Match): boolean {
     if (made.group !== null || typeof found === "string" || found.isEarlier) return false;
     return this.#alike(found.content).some((other) => {
       const { callSite, isEarlier } = other;
@@ -156,10 +156,10 @@ export class Matcher {
   }
 
   #withoutKey({ unkeyed, group }: Identified): Match | null {
-    if (unkeyed === null || this.#contested.has(unkeyed.identity)) return null;
+    if (unkeyed === null || this.#ambiguous.has(unkeyed.identity)) return null;
     const found = this.#exact(unkeyed.identity);
-    if (found === null) return group === null && this.#takenForUnkeyed.has(unkeyed.identity) ? "ambiguous" : null;
-    this.#takenForUnkeyed.add(unkeyed.identity);
+    if (found === null) return group === null && this.#matchedByKeyed.has(unkeyed.identity) ? "ambiguous" : null;
+    this.#matchedByKeyed.add(unkeyed.identity);
     return found;
   }
 
@@ -174,16 +174,16 @@ export class Matcher {
     return firsts;
   }
 
-  /** M3. A call of this attempt that was made no later than now. */
+  /** M3. A call of this attempt that was recorded before the current delivery. */
   #byBranch(made: Identified, content: string, delivered: number): Match | null {
     let found: Recorded | null = null;
     for (const call of this.#byContent.get(content) ?? []) {
       const { callSite, isEarlier } = call;
       if (isEarlier) continue;
-      // What was recorded without saying when it was made is told apart by its order.
+      // Calls without a call site are matched in order of recording.
       if (callSite === null) return call;
       if (!isOfBranch(call, made.branch)) continue;
-      // Made earlier than it was, it may find a call open beside it that had ended by then.
+      // A call that is made earlier than before may be beside a call that had already ended before.
       const isEarly = made.group !== null && made.isBeside && callSite.madeAfter > delivered;
       if (!isEarly && this.#wasBeside(call, made) !== made.isBeside) continue;
       if (
@@ -203,7 +203,7 @@ export class Matcher {
     const { content, unkeyed } = made;
     const own = this.#recallable(made, content, firsts);
     if (own !== "new" || unkeyed === null || unkeyed.content === unnamedSleep) return own;
-    // With the key it is a call of its own: where it cannot be found it is made anew.
+    // A call with a key is a separate call, so it is new when the call without the key is ambiguous.
     const other = this.#recallable(made, unkeyed.content, firsts);
     return other === "ambiguous" ? "new" : other;
   }
@@ -211,7 +211,7 @@ export class Matcher {
   #recallable(made: Identified, content: string, firsts: ReadonlySet<string>): Match {
     const { branch, delivered, group, isChanged, isBeside } = made;
     const all = this.#alike(content).filter(({ isEarlier }) => isEarlier);
-    // What code that came the same way made here in the same manner has the same identity.
+    // A call made on the same path and at the same time as before would have had the same identity.
     const isOther = ({ callSite }: Recorded): boolean => {
       if (isChanged || callSite === null) return isChanged;
       if (group === null) return wasPrompt(callSite);
@@ -227,13 +227,13 @@ export class Matcher {
     if (found !== undefined && sameBranch.length === 1) return found;
     const isRepeatable = /^(sleep|now):/.test(content);
     if (found !== undefined) {
-      // It was prompt after the same delivery, or after the one that began its branch.
+      // The call that was prompt after the same delivery, or after the delivery that began its branch.
       const prompt = [delivered, branch].map((before) => promptIdentity(content, before, branch, 0));
       const one = sameBranch.find(({ callSite }) => callSite !== null && prompt.includes(callSite.identity));
       return one ?? (isRepeatable ? "new" : "ambiguous");
     }
     const [only] = all;
-    // Code that came the same way made no other call here: this one had not come to anything yet.
+    // On the same path the code made no other call here: this call had no value yet.
     if (only === undefined || !isChanged) return "new";
     if (firsts.has(content) && this.#earlier.get(content) === 1) return only;
     return isRepeatable || all.every(({ entry }) => entry === null) ? "new" : "ambiguous";
@@ -242,7 +242,7 @@ export class Matcher {
   /** Whether the recorded call was made before the call of its branch had a value. */
   #wasBeside({ callSite, siteAttempt }: Recorded, { branch, isBeside }: Identified): boolean {
     const before = this.#byPath.get(branchOf(branch));
-    // A clock is read at once.
+    // `now()` returns at once, so no call is made beside it.
     if (before === undefined || before === null || callSite === null || before.content.startsWith("now:"))
       return isBeside;
     const answeredAt = before.answeredAt.get(siteAttempt);
@@ -263,15 +263,15 @@ function wasPrompt({ branch }: CallSite): boolean {
 }
 
 /**
- * Whether the delivery that the call followed has come without it: something else that it awaited ended last this time.
- * An item of `run.map` begins whichever item before it made room.
+ * Whether the delivery that the call followed is already past: of the values that the code awaits, another one was
+ * delivered last this time. For an item of `run.map`, any earlier item may have freed its lane.
  */
 function isOverdue(content: string, { identity, alike }: CallSite, { branch, past, isOfItem }: Identified): boolean {
   if (alike !== undefined) return false;
   return isOfItem || past.some((before) => promptIdentity(content, before, branch, 0) === identity);
 }
 
-/** Whether a call that is prompt now can be this one, which was late: as many alike calls came before it. */
+/** Whether a prompt call can match this late one: the same number of alike calls must precede it. */
 function mayHaveBeenLate(callSite: CallSite, { earlier }: Identified): boolean {
   return !wasPrompt(callSite) && (callSite.alike ?? 1) === earlier + 1;
 }

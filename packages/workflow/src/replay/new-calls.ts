@@ -1,21 +1,21 @@
 import type { OpenCall } from "./call.ts";
 import type { Recorded } from "./recorded.ts";
 
-/** An `effect` acts on the world; a `start` and a `wait` only ride in a report. */
+/** An `effect` runs user code with effects. A `start` and a `wait` are only sent with a report. */
 export type NewCallKind = "effect" | "start" | "wait";
 
-/** A call that nothing recorded answers, and what it does when its time has come. */
+/** A call without a recorded value, and how it begins. */
 export interface NewCall {
   call: OpenCall;
   kind: NewCallKind;
   begin: () => void;
-  /** The call is this recorded one after all. */
+  /** Call instead of `begin` when a recorded call turns out to match. */
   adopt: (found: Recorded) => void;
-  /** Of a value that an earlier attempt recorded: under which `seq`. */
+  /** The `seq` of the value that an earlier attempt recorded; absent for other calls. */
   recalled?: number;
 }
 
-/** What waits to begin, in call order. */
+/** Calls that wait to begin, in call order. */
 export class NewCalls {
   #waiting: NewCall[] = [];
 
@@ -35,25 +35,25 @@ export class NewCalls {
     this.#waiting = [];
   }
 
-  /** Whether any of it is recalled. */
+  /** Whether any waiting call has a recalled value. */
   get hasRecalled(): boolean {
     return this.#waiting.some(({ recalled }) => recalled !== undefined);
   }
 
-  /** Forgets those that were answered meanwhile: the end of a wait may be received before it is opened again. */
+  /** Removes calls that were answered meanwhile: a wait may end before it is opened again. */
   forgetAnswered(): void {
     if (this.#waiting.some(({ call }) => !call.open)) this.#waiting = this.#waiting.filter(({ call }) => call.open);
   }
 
-  /** Takes those of which this is true, in call order. */
+  /** Removes the calls for which `isTaken` returns true, in call order. */
   takeIf(isTaken: (beginning: NewCall) => boolean): void {
     this.#waiting = this.#waiting.filter((beginning) => !isTaken(beginning));
   }
 
-  /** Takes those of the kinds that may begin; of what is recalled, that of which `mayRecall` is true. */
+  /** Removes and returns the calls whose kind may begin. A recalled value must also pass `mayRecall`. */
   take(may: Readonly<Record<NewCallKind, boolean>>, mayRecall: (seq: number) => boolean): NewCall[] {
     const taken: NewCall[] = [];
-    // A wait that began without what is recalled could win a race against it.
+    // A wait that begins before a recalled value is delivered could win a race against it.
     const mayWait = may.wait && (may.start || !this.hasRecalled);
     this.takeIf((beginning) => {
       const { kind, recalled } = beginning;
@@ -61,7 +61,7 @@ export class NewCalls {
       if (isTaken) taken.push(beginning);
       return isTaken;
     });
-    // What is recalled comes first, as it came before: so races come out as they did, and code goes the same ways.
+    // Recalled values come first and in their former order, so that races have the same winners as before.
     const recalled = taken.filter((beginning) => beginning.recalled !== undefined);
     if (recalled.length === 0) return taken;
     recalled.sort((a, b) => (a.recalled ?? 0) - (b.recalled ?? 0));

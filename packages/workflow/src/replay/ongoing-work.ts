@@ -2,14 +2,14 @@ import { AikiError, type Cancel, type Env } from "@aikirun/lib";
 import type { RunId } from "@aikirun/lib/protocol";
 import type { OpenCall } from "./call.ts";
 
-/** One try of a task, under way. */
+/** One running try of a task. */
 export interface OngoingTry {
   readonly call: OpenCall;
-  /** Whatever it comes to no longer counts. */
+  /** Aborts its signal. Its result is ignored. */
   abort(reason: unknown): void;
 }
 
-/** What holds the slot: tries under way, short retry delays, validations. */
+/** The work during which a run keeps its slot: running tries, short retry delays, validations. */
 export class OngoingWork {
   readonly #env: Env;
   readonly #tries = new Set<OngoingTry>();
@@ -40,7 +40,7 @@ export class OngoingWork {
     for (const attempt of tries) attempt.abort(reason);
   }
 
-  /** Nothing comes of the tries of these calls any more. */
+  /** Aborts the tries of these calls. Their results are ignored. */
   abortCalls(isAborted: (call: OpenCall) => boolean, reason: unknown): void {
     for (const attempt of [...this.#tries].filter(({ call }) => isAborted(call))) {
       this.#tries.delete(attempt);
@@ -58,7 +58,7 @@ export class OngoingWork {
     this.#delays.set(then, cancel);
   }
 
-  /** Cuts every delay short; returns what would have followed. */
+  /** Cancels every delay. Returns the functions that the delays would have called. */
   cutDelays(): Array<() => void> {
     const cut = [...(this.#delays ?? [])];
     this.#delays = null;
@@ -66,13 +66,13 @@ export class OngoingWork {
     return cut.map(([then]) => then);
   }
 
-  /** The run left this worker. */
+  /** Call when the run has left this worker. */
   end(code: AikiError["code"], runId: RunId): void {
     this.cutDelays();
     this.abortAll(code, "This worker no longer holds the run.", runId);
   }
 
-  /** Is busy until `work`, which never rejects, is done. */
+  /** Is busy until `work` is done. `work` must never reject. */
   async hold(work: () => Promise<void>): Promise<void> {
     this.#held += 1;
     await work();

@@ -17,7 +17,7 @@ export function noteWait(replay: Replay, event: string, wait: Promise<unknown>):
   if (before === 0 || scheduler.replaying) return;
   open.set(event, Number.POSITIVE_INFINITY);
   const advice =
-    "an event reaches only one of them, the oldest. Give up waits that lost a race with run.race or a signal";
+    "only the oldest one receives the next event. Withdraw waits that lost a race: use run.race or a signal";
   scheduler.host.logger.warn(`the run has several open waits for event "${event}": ${advice}`, {
     runId: run.id,
     event,

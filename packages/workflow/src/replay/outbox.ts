@@ -1,22 +1,22 @@
-/** What is to be reported, in the order in which it happened. */
+/** The facts to report, in the order in which they happened. */
 
 import { awaitedResult } from "@aikirun/lib/internal";
 import type { Address, ChildStart, NewEntry, OpenWait, Report, Value } from "@aikirun/lib/protocol";
 import { callSiteOf, type OpenCall, type Unnumbered } from "./call.ts";
 
-/** A fact on its way to the record. */
+/** A fact that is not recorded yet. */
 export interface Posted {
   readonly entry: NewEntry;
   readonly call: OpenCall;
-  /** Of a withdrawal: the wait that is given up. */
+  /** For a withdrawal: the withdrawn call. */
   readonly wait?: OpenCall;
-  /** The handler has seen it already: no effect begins before it is recorded. */
+  /** Whether the handler has already received it: then no effect begins before it is recorded. */
   seen: boolean;
-  /** What goes on once it is recorded; null when nothing waits for that. */
+  /** Called once it is recorded; null when nothing waits for that. */
   recorded: ((seq: number) => void) | null;
-  /** What later calls name instead of its `seq`, when the handler has seen it before it is recorded. */
+  /** Stands for the `seq` in later call sites while the fact is not recorded. */
   place?: Unnumbered;
-  /** Causes no report by itself: it is sent with the next one. */
+  /** Causes no report by itself: the fact is sent with the next report. */
   isDeferred?: boolean;
 }
 
@@ -28,22 +28,22 @@ export interface PostedWait {
 export interface PostedStart {
   readonly start: ChildStart;
   readonly call: OpenCall;
-  /** `value` is what was recorded instead of the start: a conflict, or the child that an earlier attempt began. */
+  /** `value` was recorded instead of the start: a conflict, or the child that an earlier attempt started. */
   readonly recorded: (seq: number, value: Value | undefined) => void;
 }
 
-/** What goes into one report. */
+/** The facts of one report. */
 export interface ReportContent {
   entries: Posted[];
   opens: PostedWait[];
   starts: PostedStart[];
-  /** False when more is left for the next one. */
+  /** False when facts are left for the next report. */
   whole: boolean;
-  /** Whether it holds anything that the handler has seen. */
+  /** Whether it holds a fact that the handler has already received. */
   seen: boolean;
 }
 
-/** Of one report; a request has room for a few of them. */
+/** Limits of one report. A request holds several reports. */
 const reportCharacters = 1_000_000;
 const reportItems = 500;
 /**
@@ -61,7 +61,7 @@ export class Outbox {
   #awaited = 0;
   #deferred = 0;
 
-  /** `attempt`: of the run, counted from 1. */
+  /** `attempt` is the run's attempt, counted from 1. */
   constructor(attempt: number) {
     this.#startsAtMost = attempt > 1 ? retriedStarts : reportItems;
   }
@@ -84,7 +84,7 @@ export class Outbox {
     return this.#entries.includes(posted);
   }
 
-  /** The handler sees the fact before it is recorded. */
+  /** Call when the handler receives the fact before it is recorded. */
   showEarly(posted: Posted): Unnumbered {
     this.#count(posted, -1);
     posted.seen = true;
@@ -94,7 +94,7 @@ export class Outbox {
     return posted.place;
   }
 
-  /** The fact can no longer wait for another report. */
+  /** The fact no longer waits for another report: it causes a report by itself. */
   undefer(posted: Posted): void {
     if (!this.isHolding(posted)) return;
     this.#count(posted, -1);
@@ -102,17 +102,17 @@ export class Outbox {
     this.#count(posted, 1);
   }
 
-  /** Whether it holds anything that the handler has seen. */
+  /** Whether it holds a fact that the handler has already received. */
   get seen(): boolean {
     return this.#seen > 0;
   }
 
-  /** Whether something goes on once it is recorded. */
+  /** Whether something continues once a fact is recorded. */
   get hasContinuation(): boolean {
     return this.#awaited > 0 || this.#starts.length > 0;
   }
 
-  /** Whether it is worth a report by itself. */
+  /** Whether any fact causes a report by itself. */
   get urgent(): boolean {
     return this.#entries.length > this.#deferred || this.#opens.length > 0 || this.#starts.length > 0;
   }
@@ -121,21 +121,21 @@ export class Outbox {
     return this.#entries.length === 0 && this.#opens.length === 0 && this.#starts.length === 0;
   }
 
-  /** What is recorded here has ended the wait, of an earlier activation, that was to be opened again. */
+  /** Drops a wait of an earlier activation that the entry at this address has ended. */
   dropWait(recorded: Address): void {
     const isOver = ({ wait: { address, type } }: PostedWait) =>
       address === recorded || (type === "child" && awaitedResult(address) === recorded);
     if (this.#opens.some(isOver)) this.#opens = this.#opens.filter((open) => !isOver(open));
   }
 
-  /** Whether the wait of this address was still to be opened: it no longer is. */
+  /** Drops the wait at this address. Returns whether it was still to be opened. */
   withdrawWait(address: Address): boolean {
     const before = this.#opens.length;
     this.#opens = this.#opens.filter(({ wait }) => wait.address !== address);
     return this.#opens.length < before;
   }
 
-  /** What these calls came to is not recorded. */
+  /** Drops all facts of these calls. */
   dropCalls(isDropped: (call: OpenCall) => boolean): void {
     for (const posted of this.#entries) if (isDropped(posted.call)) this.#count(posted, -1);
     this.#entries = this.#entries.filter(({ call }) => !isDropped(call));
@@ -143,13 +143,13 @@ export class Outbox {
     this.#starts = this.#starts.filter(({ call }) => !isDropped(call));
   }
 
-  /** What a run that ends no longer needs. */
+  /** Drops waits and child starts, which a run that ends no longer needs. */
   dropWaits(): void {
     this.#opens = [];
     this.#starts = [];
   }
 
-  /** Of a run that is to fail: facts alone are still recorded, these before the others, and nothing goes on after. */
+  /** For a run that fails: keeps only entries, `first` before the others, and continues nothing after them. */
   keepFacts(first: readonly Posted[]): void {
     const facts = [...first, ...this.#entries];
     this.clear();
@@ -167,7 +167,7 @@ export class Outbox {
     this.#deferred = 0;
   }
 
-  /** Takes as much as fits into one report: facts first, then waits, then children. */
+  /** Removes and returns as much as fits into one report: entries first, then waits, then children. */
   take(): ReportContent {
     let room = reportItems;
     let characters = reportCharacters;
@@ -197,7 +197,7 @@ export class Outbox {
   }
 }
 
-/** The content as it is sent, with the moment at which each call was made. */
+/** The content as it is sent, with the call site of each call. */
 export function packed({ entries, opens, starts }: ReportContent): Pick<Report, "entries" | "opens" | "starts"> {
   const seqOf = (place: Unnumbered): number =>
     place.seq ?? -(entries.findIndex((posted) => posted.place === place) + 1);

@@ -1,4 +1,4 @@
-/** Tasks and inline steps: tried until one try returns, or no more are due. */
+/** Tasks and inline steps: each is tried until a try succeeds or its retry policy ends. */
 
 import { AikiError, isRetryable, type Logger, type TaskContext, TaskFailedError, TaskTimeoutError } from "@aikirun/lib";
 import {
@@ -23,7 +23,7 @@ import type { ReplayScheduler } from "./replay-scheduler.ts";
 import { uncheckedCast } from "./unchecked-cast.ts";
 import { withdrawOnAbort } from "./withdraw-on-abort.ts";
 
-/** A retry that is due sooner holds the slot; a later one is a wait. Milliseconds. */
+/** During a retry delay shorter than this the run keeps its slot; a longer delay is a wait. Milliseconds. */
 const holdBelowMs = 1_000;
 
 export function perform(replay: Replay, task: TaskCall): Promise<unknown> {
@@ -51,7 +51,7 @@ function idsOf({ run }: Replay, task: TaskCall, call: OpenCall): CallIds {
   return { task: task.name, runId: run.id, address: addressOfCall(call) };
 }
 
-/** The same on the first run and on replay: read from what is recorded. */
+/** The result of a recorded value; the same in the first execution and on replay. */
 function outputOf(value: Value, ids: CallIds): unknown {
   if (value.type === "returned") return decode(value.output);
   if (value.type === "threw") throw new TaskFailedError(ids, restoreError(value.error));
@@ -72,7 +72,7 @@ class Tries {
     this.#call = call;
   }
 
-  /** Goes on after the tries that are recorded. */
+  /** Continues after the recorded tries. */
   begin(): void {
     const { journal } = this.#replay.scheduler;
     const address = addressOfCall(this.#call);
@@ -89,7 +89,7 @@ class Tries {
     else this.#pause(failed, delayMs);
   }
 
-  /** After the `failed`th try: a short delay holds the slot, a long one is a wait like any other. */
+  /** Delays the next try after the `failed`th one. A short delay keeps the slot; a long one is a wait. */
   #pause(failed: number, delayMs: number): void {
     const { scheduler, calls } = this.#replay;
     const call = this.#call;
@@ -130,7 +130,7 @@ class Tries {
     this.#handle(ongoing).then(returned, threw);
   }
 
-  /** Durable calls are refused in here, and its rejections are this run's. */
+  /** Durable calls inside the task are refused. Unhandled rejections of the task fail this run. */
   #handle(own: Try): Promise<Payload | undefined> {
     const where = nameOf(this.#task);
     return runAt(withinOf(this.#call.made.point, where), () => this.#work(own, where));
@@ -176,14 +176,14 @@ interface CallIds extends Record<string, string> {
 }
 
 /**
- * Steps of one name may differ in what they do, so a step without a key is told from others by where it is made. Tasks
- * of equal input are equal requests: the number in their address is enough.
+ * Steps of the same name may do different things, so the key of a step without `key` contains its identity. Tasks of
+ * equal input are equal requests: for them, the number in the address is enough.
  */
 function idempotencyKeyOf({ runId, address }: CallIds, { kind, key }: TaskCall, { made, identity }: OpenCall): string {
   return kind === "step" && key === undefined ? `${runId}:${made.content}@${identity}` : `${runId}:${address}`;
 }
 
-/** One try under way: it ends once, whatever ends it first. */
+/** One running try. It ends exactly once: by its result, its timeout or an abort. */
 class Try implements OngoingTry {
   readonly context: TaskContext;
   readonly call: OpenCall;
@@ -211,7 +211,7 @@ class Try implements OngoingTry {
     this.context = new TryContext(this, ids, idempotencyKeyOf(ids, task, call), attempt, scheduler);
   }
 
-  /** Made when asked for: most handlers do not. */
+  /** Created on first use, because most handlers do not use it. */
   get signal(): AbortSignal {
     if (this.#controller === null) {
       this.#controller = new AbortController();
@@ -220,7 +220,7 @@ class Try implements OngoingTry {
     return this.#controller.signal;
   }
 
-  /** False when it ended before. */
+  /** Returns false when it had already ended. */
   close(): boolean {
     if (this.#isClosed) return false;
     this.#isClosed = true;

@@ -1,4 +1,4 @@
-/** Where user code called: the first line of a stack that is not of these packages. */
+/** The place of a call in user code: the first line of the stack outside of these packages. */
 
 const here = new URL("..", import.meta.url).pathname;
 const ours = [here, "/@aikirun/", "/packages/task/src/", "/packages/task/dist/", "node:internal"];

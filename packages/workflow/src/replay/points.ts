@@ -1,11 +1,11 @@
 /**
- * Which code of which run is being executed. Every durable call enters a new point, which its code carries along
- * through `await`, timers and I/O: so a later call knows from which branch it is made.
+ * Which code of which run is being executed. Every durable call enters a new point. The code after it carries the point
+ * through `await`, timers and I/O, so that a later call knows its branch.
  */
 
 import { AsyncLocalStorage } from "node:async_hooks";
 
-/** The execution that code belongs to. */
+/** The execution to which code belongs. */
 export interface CodeOwner {
   /** Fails the run with a rejection that nothing in its handler handled. */
   reject(reason: unknown): void;
@@ -17,19 +17,19 @@ export interface Point {
   /** Names the branch; the same on every replay. */
   branch: string;
   /**
-   * Calls that are made together have the same: those of one drain, and late ones without awaiting anything between
-   * them. Null at the root of a branch.
+   * The same object for calls that are made together: calls of one drain, and late calls without an await between them.
+   * Null at the root of a branch.
    */
   readonly together: object | null;
-  /** The branch in which code began these microtasks. */
+  /** The branch in which the current microtasks began. */
   readonly origin: string;
   /**
-   * In a later attempt: code came here another way than before, because a call that had failed came to something else.
+   * In a later attempt: code reached this point by another path, because a call that failed before had another result.
    */
   isChanged: boolean;
   /** The call that entered this point, while it is open; null at the root of a branch. */
   call: { readonly open: boolean } | null;
-  /** The task or step whose work this is, as errors call it; null in the handler itself. */
+  /** The task or step to which the code belongs, as named in errors; null in the handler itself. */
   readonly within: string | null;
 }
 
@@ -50,17 +50,17 @@ export function currentPoint(): Point | undefined {
   return points.getStore();
 }
 
-/** Everything that the current code does from here on happens at this point. */
+/** Sets the point of the current code and of everything that it starts from now on. */
 export function enterPoint(point: Point): void {
   points.enterWith(point);
 }
 
-/** Calls `work` at this point; the caller's own point stays as it is. */
+/** Calls `work` at this point. The caller's own point does not change. */
 export function runAt<Result>(point: Point, work: () => Result): Result {
   return points.run(point, work);
 }
 
-/** Calls `work` outside of every handler, so that nothing it begins keeps one in memory, or is taken for its. */
+/** Calls `work` outside of every handler, so that nothing it starts belongs to a handler or keeps one in memory. */
 export function runOutside<Result>(work: () => Result): Result {
   return points.run(undefined, work);
 }

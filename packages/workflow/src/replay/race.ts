@@ -1,4 +1,4 @@
-/** Races whose losers are given up, durably. */
+/** Races that withdraw their losers durably. */
 
 import type { Contender, Winner } from "../definition/run.ts";
 import { callOf } from "./call.ts";
@@ -19,7 +19,7 @@ export function any<const Contenders extends readonly Contender[]>(
   return raceWith(replay, contenders, (promises) => Promise.any(promises));
 }
 
-/** Before the result is seen, the losers are withdrawn: calls by themselves, functions by their signal. */
+/** Withdraws the losers before the handler receives the result: durable calls directly, functions by their signal. */
 function raceWith<Contenders extends readonly Contender[]>(
   { calls }: Replay,
   contenders: Contenders,

@@ -1,35 +1,35 @@
 import type { Address, CallSite, Entry } from "@aikirun/lib/protocol";
 import { besideOf, branchOf, lateIdentity } from "./identity.ts";
 
-/** A durable call, as the record has it. */
+/** A durable call, as the journal holds it. */
 export interface Recorded {
   readonly address: Address;
   readonly content: string;
-  /** Of the newest attempt that recorded it; null when it was recorded without. */
+  /** The call site in the newest attempt that recorded one; null when none is recorded. */
   callSite: CallSite | null;
-  /** The attempt that `callSite` is of. */
+  /** The attempt that recorded `callSite`. */
   siteAttempt: number;
-  /** By attempt: the `seq` of its value. */
+  /** The `seq` of its value in each attempt. */
   readonly answeredAt: Map<number, number>;
-  /** The identity under which it was recorded first: what its delivery is called in every attempt. */
+  /** The identity under which it was first recorded: the name of its delivery in every attempt. */
   lineage: string | null;
-  /** What the branch that goes on from it is called in every attempt; null when its call site alone does not tell. */
+  /** The name of the branch after it in every attempt; null when the call site does not determine it. */
   path: string | null;
-  /** Its value; null while there is none, and when it failed in an earlier attempt. */
+  /** The entry of its value; null while it has no value, and when it failed in an earlier attempt. */
   entry: Entry | null;
   /** The `seq` of the entry `asked`; 0 when it has none. */
   askSeq: number;
-  /** Of an earlier attempt of the run. */
+  /** Whether only earlier attempts have recorded it. */
   isEarlier: boolean;
-  /** It had failed in an earlier attempt, and was made again in a later one. */
+  /** Whether it failed in an earlier attempt and was made again in a later one. */
   isRedone: boolean;
-  /** What this attempt has recorded of it was recalled from an earlier one. */
+  /** Whether this attempt recalled its value from an earlier attempt. */
   isRecalled: boolean;
-  /** The handler has made this call again. */
+  /** Whether the handler has made this call again. */
   isClaimed: boolean;
 }
 
-/** An open wait has no entry yet: it comes last. */
+/** The position of the call in order of recording. An open wait has no entry yet, so it comes last. */
 export function recordedAt({ entry, askSeq }: Recorded): number {
   if (entry !== null) return entry.seq;
   return askSeq > 0 ? askSeq : Number.MAX_SAFE_INTEGER;
@@ -42,7 +42,7 @@ export function isAlike(call: Recorded, other: Recorded): boolean {
   return (own !== undefined && isOfBranch(other, own)) || (others !== undefined && isOfBranch(call, others));
 }
 
-/** Whether the call was made from this branch, or beside the call that it goes on from. */
+/** Whether the call was made from this branch, or beside the call after which the branch continues. */
 export function isOfBranch({ content, callSite }: Recorded, place: string): boolean {
   if (callSite === null) return false;
   const branch = branchOf(place);

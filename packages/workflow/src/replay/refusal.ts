@@ -1,22 +1,22 @@
-/** What depends on calls that could not be told apart. Pure. */
+/** Finds the calls that depend on ambiguous calls. Pure. */
 
 import type { CallSite } from "@aikirun/lib/protocol";
 import { besideOf, branchOf, lateIdentity, pathIdentity } from "./identity.ts";
 import { isAlike, type Recorded } from "./recorded.ts";
 
-/** Two calls that could not be told apart. */
+/** Two calls that could not be distinguished. */
 export interface Refusal {
   readonly identity: string;
   /** The records of these calls. */
   readonly meant: readonly Recorded[];
-  /** What the branches are called that go on from these calls, and from calls that depend on them. */
+  /** The names of the branches that continue after these calls, and after calls that depend on them. */
   readonly branches: Set<string>;
 }
 
-/** The branch of a late call is found by trying: no more often than this. */
+/** The branch of a late call is found by hashing candidates. After this many hashes the search ends. */
 const mostTries = 2_000_000;
 
-/** Those of these calls that are the refused ones, or go on from one of their branches; adds these branches. */
+/** The given calls that are refused or made from a refused branch. Adds their branches to the refusal. */
 export function dependentOn(calls: readonly Recorded[], refusal: Refusal): Recorded[] {
   const { branches } = refusal;
   const found = new Set<Recorded>();
@@ -52,7 +52,7 @@ function isMeant(call: Recorded, { identity, meant }: Refusal): boolean {
   return call.callSite?.identity === identity || meant.some((one) => isAlike(call, one));
 }
 
-/** The branches that may go on from the call: which of several alike calls it is, its call site does not tell. */
+/** The branches that may continue after the call: its call site may fit several alike calls. */
 function branchesAfter({ content, callSite }: Recorded): string[] {
   return callSite === null ? [] : pathsOf(content, callSite);
 }

@@ -2,11 +2,11 @@ import type { ClaimedRun } from "@aikirun/lib/protocol";
 import type { Calls } from "./calls.ts";
 import type { ReplayScheduler } from "./replay-scheduler.ts";
 
-/** One run being replayed: what its durable primitives work with. */
+/** One run being replayed, as its durable calls use it. */
 export interface Replay {
-  /** As it was claimed first, without its journal; the fence moves on, see `scheduler.fence`. */
+  /** The run as it was first claimed, without its journal. The current fence is `scheduler.fence`. */
   readonly run: ClaimedRun;
-  /** Whether anything was recorded of the run before. */
+  /** Whether the run had any entries when it was claimed. */
   readonly isBegun: boolean;
   readonly scheduler: ReplayScheduler;
   readonly calls: Calls;

@@ -5,15 +5,15 @@ import type { ActivationEnd } from "./contract.ts";
 /** How the handler ended. */
 export type Conclusion = Extract<Next, { type: "finish" }>["outcome"];
 
-/** What became of a report: the server's answer, or the worker gave up on it and on the run with it. */
+/** The result of a report: the server's answer, or the code with which the worker abandoned the run. */
 export type Answer = ReportResult | { ok: false; code: AikiError["code"]; message: string };
 
 export function reportAbandoned(thrown: unknown): Answer {
   return { ok: false, code: isAikiError(thrown) ? thrown.code : "GIVEN_UP", message: String(thrown) };
 }
 
-/** Codes of refusals that say that the run is not this worker's to report on. */
-const notOurs: ReadonlySet<string> = new Set([
+/** The codes of refusals because this worker no longer holds the run. */
+const notHeld: ReadonlySet<string> = new Set([
   "FENCED",
   "RUN_FINAL",
   "RUN_NOT_FOUND",
@@ -25,12 +25,12 @@ const notOurs: ReadonlySet<string> = new Set([
   "GIVEN_UP",
 ]);
 
-/** Whether the report itself is refused, however often it is sent. */
+/** Whether a repeat of the report would be refused as well. */
 export function isPermanent(code: string): boolean {
-  return !notOurs.has(code);
+  return !notHeld.has(code);
 }
 
-/** How the activation ends when a report that says `next` is accepted; null when it goes on. */
+/** How the activation ends when a report that says `next` is accepted; null when it continues. */
 export function activationEnd(next: Next, released: boolean): ActivationEnd | null {
   switch (next.type) {
     case "continue":

@@ -7,15 +7,15 @@ import type { Journal } from "./journal.ts";
 import { type Outbox, packed, type ReportContent } from "./outbox.ts";
 import { type Answer, activationEnd, isPermanent, reportAbandoned } from "./report-answer.ts";
 
-/** A report under way. */
+/** A report that is sent and not answered. */
 interface InFlight {
   content: ReportContent;
   next: Next;
 }
 
-/** What an answer leads to. */
+/** Called with the result of a report. */
 export interface AnswerOutcomes {
-  /** The run goes on here; `pause` when it is to be handed back to be paused. */
+  /** The run continues in this worker; if `pause` is true it must be released to be paused. */
   continued: (pause: boolean) => void;
   /** The activation has ended. */
   ended: (end: ActivationEnd) => void;
@@ -37,10 +37,10 @@ export interface ReportsOptions {
 /** Sends the reports of one run, one at a time (P6), and receives the entries that answers and the run watch bring. */
 export class Reports {
   readonly #options: ReportsOptions;
-  /** How many facts from outside are known. */
+  /** How many facts that came from outside of the run are received. */
   #seen: number;
   #inFlight: InFlight | null = null;
-  /** What came from the run watch while a report was in flight. */
+  /** Entries from the run watch that arrived while a report was in flight. */
   #waiting: Array<{ entries: Entry[]; inbox: number }> = [];
   #refusals = 0;
 
@@ -53,23 +53,23 @@ export class Reports {
     return { seen: this.#seen, after: this.#options.journal.tail };
   }
 
-  /** What the report in flight says of the run; null when none is in flight. */
+  /** The `next` of the report in flight; null when none is in flight. */
   get next(): Next | null {
     return this.#inFlight?.next ?? null;
   }
 
-  /** Whether the report in flight is to end the activation: nothing may begin meanwhile. */
+  /** Whether the report in flight ends the activation, so that nothing may begin meanwhile. */
   get isHandingOver(): boolean {
     return this.#inFlight !== null && this.#inFlight.next.type !== "continue";
   }
 
-  /** Whether the report in flight suspends the run, and holds nothing whose place in the record its answer tells. */
+  /** Whether the report in flight suspends the run and contains nothing that receives a `seq` from the answer. */
   get isOnlySuspending(): boolean {
     const { content, next } = this.#inFlight ?? {};
     return next?.type === "suspend" && content?.entries.length === 0 && content.starts.length === 0;
   }
 
-  /** Whether a value that the handler has received is on its way to the record. */
+  /** Whether the report in flight contains a value that the handler has already received. */
   get isSeenInFlight(): boolean {
     return this.#inFlight?.content.seen === true;
   }
@@ -80,7 +80,7 @@ export class Reports {
     this.#receive(journal, journal.at(-1)?.seq ?? 0);
   }
 
-  /** Whether anything new was received. What does not follow on what is known is ignored. */
+  /** Returns whether anything new was received. Entries after a gap are ignored. */
   receive(entries: Entry[], inbox: number): boolean {
     if (this.#inFlight !== null) {
       this.#waiting.push({ entries, inbox });
@@ -110,7 +110,7 @@ export class Reports {
     );
   }
 
-  /** No answer counts any more. */
+  /** Ignores the answer of the report in flight. */
   stop(): void {
     this.#inFlight = null;
     this.#waiting = [];
@@ -145,13 +145,13 @@ export class Reports {
     this.#options.outcomes.continued(answer.pause);
   }
 
-  /** `seq` is that of the first. */
+  /** `seq` is the `seq` of the first start. */
   #started(starts: ReportContent["starts"], seq: number, entries: readonly Entry[]): void {
     const others = new Map(entries.map(({ address, value }) => [address, value]));
     for (const [index, { start, recorded }] of starts.entries()) recorded(seq + index, others.get(start.address));
   }
 
-  /** What refuses the report refuses its repeat too. What had happened is recorded, if that is not what is refused. */
+  /** A repeat would be refused too, so the run fails. Its entries are recorded first, unless they were refused too. */
   #refused(content: ReportContent, code: AikiError["code"], message: string): void {
     const { claimed, outbox, outcomes } = this.#options;
     if (!isPermanent(code) || this.#refusals > 1) {

@@ -1,8 +1,8 @@
 import type { Cancel, Env } from "@aikirun/lib";
 
 /**
- * Measures how long the code could have run. The time in which the event loop was blocked, or the process stood still,
- * does not count: code that had no chance to run is not late.
+ * Measures how long the code was able to run. Time in which the event loop was blocked or the process was suspended
+ * does not count, because the code could not run then.
  */
 export class RunningTime {
   readonly #env: Env;
@@ -17,8 +17,8 @@ export class RunningTime {
   }
 
   /**
-   * Calls `passed` every `pieceMs`, with what has passed, until it answers false or `stop` is called. One piece counts
-   * at most twice what it should take.
+   * Calls `passed` every `pieceMs` milliseconds with the measured time, until it returns false or `stop` is called. One
+   * interval counts at most `2 * pieceMs`.
    */
   start(pieceMs: number, passed: (ms: number) => boolean): void {
     this.stop();

@@ -15,7 +15,7 @@ export interface SleepResult {
 
 /** Options of a sleep. */
 export interface SleepOptions {
-  /** Gives the sleep up: it rejects with `AikiError` `WAIT_WITHDRAWN` when this aborts. Default: none. */
+  /** Withdraws the sleep when it aborts: the sleep rejects with `AikiError` `WAIT_WITHDRAWN`. Default: none. */
   signal?: AbortSignal;
 }
 
@@ -31,7 +31,7 @@ export function sleepFor(replay: Replay, args: readonly unknown[]): Promise<Slee
   }
 }
 
-/** `sleepUntil(moment)` or `sleepUntil(name, moment)`, each with options. */
+/** `sleepUntil(moment)` or `sleepUntil(name, moment)`; both accept options as the last argument. */
 export function sleepUntil(replay: Replay, args: readonly unknown[]): Promise<SleepResult> {
   try {
     const name = typeof args[0] === "string" ? checkName(args[0], "sleep") : null;

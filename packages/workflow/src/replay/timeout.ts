@@ -4,14 +4,14 @@ import type { Replay } from "./replay.ts";
 import { uncheckedCast } from "./unchecked-cast.ts";
 
 /**
- * A duration in milliseconds. One that is negative ends at a moment that has passed: it is zero, and a warning says so.
- * Throws `AikiError` `INVALID_DURATION` for what is no duration.
+ * A duration in milliseconds. A negative duration counts as zero, because its end has passed; a warning is logged.
+ * Throws `AikiError` `INVALID_DURATION` for an invalid duration.
  */
 export function remainingMs(replay: Replay, duration: unknown, where: string): number {
   return isPast(replay, duration, where) ? 0 : toMs(uncheckedCast<Duration>(duration), where);
 }
 
-/** How long a wait may take at most, in milliseconds; null: for ever. Throws `INVALID_OPTION` or `INVALID_DURATION`. */
+/** The timeout of a wait, in milliseconds; null: no timeout. Throws `INVALID_OPTION` or `INVALID_DURATION`. */
 export function timeoutOf(replay: Replay, fields: Fields): number | null {
   return isPast(replay, fields.take("timeout"), fields.where) ? 0 : (fields.duration("timeout") ?? null);
 }

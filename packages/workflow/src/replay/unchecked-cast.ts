@@ -1,4 +1,4 @@
-/** What TypeScript cannot follow: a value that went through JSON, or a handler kept beside handlers of other types. */
+/** A type that TypeScript cannot prove: a value parsed from JSON, or a handler stored with handlers of other types. */
 export function uncheckedCast<Type>(value: unknown): Type {
   return value as Type;
 }

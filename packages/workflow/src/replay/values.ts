@@ -4,7 +4,7 @@ import type { IdentifiedCall } from "./calls.ts";
 import { checkKey, keyedContent } from "./content.ts";
 import type { Replay } from "./replay.ts";
 
-/** What would differ from one replay to the next: recorded, or derived from the run and the call. */
+/** Values that would differ between replays: each is recorded, or derived from the run and the call. */
 export class Values {
   readonly #replay: Replay;
 

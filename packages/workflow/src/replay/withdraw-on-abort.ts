@@ -3,7 +3,7 @@ import type { OpenCall } from "./call.ts";
 import { withdrawn } from "./errors.ts";
 import type { Replay } from "./replay.ts";
 
-/** The call is withdrawn when the signal aborts. True when it has aborted already: then the call is never made. */
+/** Withdraws the call when the signal aborts. Returns true if it has aborted already: the call is then never made. */
 export function withdrawOnAbort(
   { calls }: Replay,
   call: OpenCall & { promise: Promise<unknown> },
@@ -16,9 +16,9 @@ export function withdrawOnAbort(
     call.withdraw(withdrawn(signal.reason));
     return true;
   }
-  const give = (): void => calls.withdraw(call, signal.reason);
-  const forget = (): void => signal.removeEventListener("abort", give);
-  signal.addEventListener("abort", give, { once: true });
+  const withdraw = (): void => calls.withdraw(call, signal.reason);
+  const forget = (): void => signal.removeEventListener("abort", withdraw);
+  signal.addEventListener("abort", withdraw, { once: true });
   call.promise.then(forget, forget);
   return false;
 }
