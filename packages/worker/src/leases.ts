@@ -4,26 +4,26 @@ import { backoffMs } from "@aikirun/lib/internal";
 import type { RenewResult, RunId } from "@aikirun/lib/protocol";
 import type { WorkerApi } from "./registration.ts";
 
-/** What holds a lease. */
+/** The holder of a lease. */
 export interface LeaseHolder {
-  /** The server says that another worker has the run, or that the run has ended; or no renewal was answered in time. */
+  /** The lease is lost: another worker has the run, the run has ended, or no renewal was answered in time. */
   lost(code: ErrorCode): void;
   pause(): void;
 }
 
-/** The right to execute one run for a while. */
+/** The right to execute one run for a limited time. */
 export interface Lease {
-  /** True for less than one lease after the last acknowledged claim or renewal was sent: an effect may begin. */
+  /** Whether effects may begin: the last acknowledged claim or renewal was sent less than one lease ago. */
   readonly isProven: boolean;
-  /** False once the lease was lost or has ended: it is renewed no more. */
+  /** False once the lease is lost or has ended. It is then no longer renewed. */
   readonly isRenewed: boolean;
-  /** Renews and awaits the answer. False when the run was lost. */
+  /** Renews the lease and waits for the answer. Resolves to false when the run was lost. */
   confirm(): Promise<boolean>;
-  /** The worker holds the run no longer. */
+  /** Call when the worker no longer holds the run. */
   end(): void;
 }
 
-/** A run that is held. A dormant lease is not renewed, hence not confirmed, before `confirm`. */
+/** A claimed run. A dormant lease is not renewed before `confirm` is called. */
 export interface Holding {
   runId: RunId;
   fence: number;
@@ -38,21 +38,21 @@ export interface LeasesOptions {
   heartbeatIntervalMs: number;
 }
 
-/** A moment by both clocks: the monotonic one stands still while a machine sleeps, the other may be set back. */
+/** A moment by both clocks: the monotonic clock stops while the machine sleeps, and the wall clock may be set back. */
 export interface Instant {
   readonly elapsed: number;
   readonly now: number;
 }
 
-/** The lease that a server grants to a claim that nothing has confirmed yet. Milliseconds. */
+/** How long the server's lease lasts before its first renewal. Milliseconds. */
 const unconfirmedMs = 10_000;
-/** The age at which a claim is confirmed by a renewal, if no heartbeat has done so. Milliseconds. */
+/** The age at which a claim is confirmed by a renewal, if no heartbeat has confirmed it. Milliseconds. */
 const confirmAfterMs = 3_000;
-/** A renewal that is not answered within this time is given up. Milliseconds. */
+/** A renewal that is not answered within this time is aborted. Milliseconds. */
 const renewTimeoutMs = 10_000;
 /**
- * A lease that nothing has confirmed is short: after this time without an answer a second renewal is sent, while the
- * first one is still under way. Milliseconds.
+ * An unconfirmed lease is short. If its renewal has no answer after this time, a second renewal is sent while the first
+ * one is still in progress. Milliseconds.
  */
 const secondRenewalMs = 2_000;
 /** The longest pause between renewals that fail. Milliseconds. */
@@ -62,12 +62,12 @@ export function instant(env: Env): Instant {
   return { elapsed: env.elapsed(), now: env.now() };
 }
 
-/** `ms` later, but not in the future: the clocks may have stood still meanwhile. */
+/** `ms` later, but not later than now: the clocks may have stopped meanwhile. */
 export function later(env: Env, { elapsed, now }: Instant, ms: number): Instant {
   return { elapsed: Math.min(env.elapsed(), elapsed + ms), now: Math.min(env.now(), now + ms) };
 }
 
-/** All leases of a worker, kept by one renewal of them all per heartbeat. */
+/** All leases of a worker. Each heartbeat renews all of them with one request. */
 export class Leases {
   readonly #options: LeasesOptions;
   readonly #held = new Map<RunId, HeldLease>();
@@ -79,12 +79,12 @@ export class Leases {
     this.#options = options;
   }
 
-  /** How long a lease lasts that nothing has confirmed. Milliseconds. */
+  /** How long an unconfirmed lease lasts. Milliseconds. */
   get unconfirmedMs(): number {
     return Math.min(this.#options.leaseMs, unconfirmedMs);
   }
 
-  /** `takenAt`: the lease began no earlier. A former lease of the run is renewed no more. */
+  /** The lease began at `takenAt` or later. An earlier lease of the same run is no longer renewed. */
   hold(run: Holding, takenAt: Instant, holder: LeaseHolder): Lease {
     const lease = new HeldLease(this, this.#options, run, takenAt, holder);
     this.#held.set(run.runId, lease);
@@ -98,22 +98,22 @@ export class Leases {
     this.#held.clear();
   }
 
-  /** For its leases. */
+  /** Called by its leases. */
   has(lease: HeldLease): boolean {
     return this.#held.get(lease.runId) === lease;
   }
 
-  /** For its leases. False when the lease had been removed before. */
+  /** Called by its leases. Returns false when the lease had already been removed. */
   remove(lease: HeldLease): boolean {
     return this.has(lease) && this.#held.delete(lease.runId);
   }
 
-  /** For its leases: renews as soon as the server may be called. */
+  /** Called by its leases: renews as soon as the server may be called. */
   renewSoon(): void {
     this.#wakeIn(this.#pauseMs);
   }
 
-  /** How long the server is not called after failures. Milliseconds. */
+  /** The pause before the server is called again after failures. Milliseconds. */
   get #pauseMs(): number {
     const { env, heartbeatIntervalMs } = this.#options;
     return this.#failures === 0 ? 0 : backoffMs(env, this.#failures, Math.min(maxPauseMs, heartbeatIntervalMs));
@@ -143,7 +143,7 @@ export class Leases {
     this.#schedule();
   }
 
-  /** Is given up after a heartbeat at most: the next renewal may fare better. */
+  /** Aborted after one heartbeat at most, because the next renewal may succeed. */
   async #ask(due: HeldLease[]): Promise<void> {
     const { api, env, logger, heartbeatIntervalMs } = this.#options;
     const timeout = new AbortController();
@@ -181,9 +181,9 @@ class HeldLease implements Lease {
   readonly runId: RunId;
   readonly fence: number;
   isDormant: boolean;
-  /** Whether it was ever proven: only then may anything have begun that must end with it. */
+  /** Whether it was ever valid. If not, no effect that depends on it has begun. */
   wasProven: boolean;
-  /** When it was last renewed without an answer so far, by the monotonic clock; null when there was one. */
+  /** When the unanswered renewal was sent, in monotonic milliseconds; null when no renewal is unanswered. */
   askedAt: number | null = null;
   readonly #leases: Leases;
   readonly #options: LeasesOptions;
@@ -191,9 +191,9 @@ class HeldLease implements Lease {
   /** When the last acknowledged claim or renewal was sent. */
   #provenAt: Instant;
   #isConfirmed = false;
-  /** Renewed at the next occasion, due or not. */
+  /** Whether to renew with the next request, even if the renewal is not due. */
   #isUrgent = false;
-  /** Those who await the next answer. */
+  /** Resolvers of the calls that wait for the next answer. */
   #waiting: Array<(isHeld: boolean) => void> = [];
 
   constructor(leases: Leases, options: LeasesOptions, run: Holding, takenAt: Instant, holder: LeaseHolder) {
@@ -210,7 +210,7 @@ class HeldLease implements Lease {
 
   get isProven(): boolean {
     const isProven = this.isInTime;
-    if (!isProven && this.isRenewed && !this.#isUrgent) this.#hurry();
+    if (!isProven && this.isRenewed && !this.#isUrgent) this.#renewSoon();
     return isProven;
   }
 
@@ -224,7 +224,7 @@ class HeldLease implements Lease {
     return this.#ageMs < (this.#isConfirmed ? leaseMs : Math.min(leaseMs, unconfirmedMs));
   }
 
-  /** In how many milliseconds it is to be renewed; infinite when an answer comes first. */
+  /** The time until the next renewal, in milliseconds; infinite while an answer is awaited. */
   get dueInMs(): number {
     const { env, leaseMs, heartbeatIntervalMs } = this.#options;
     if (this.askedAt !== null) {
@@ -240,7 +240,7 @@ class HeldLease implements Lease {
     return new Promise((resolve) => {
       this.isDormant = false;
       this.#waiting.push(resolve);
-      this.#hurry();
+      this.#renewSoon();
     });
   }
 
@@ -270,7 +270,7 @@ class HeldLease implements Lease {
     return Math.max(env.elapsed() - this.#provenAt.elapsed, env.now() - this.#provenAt.now);
   }
 
-  #hurry(): void {
+  #renewSoon(): void {
     this.#isUrgent = true;
     this.#leases.renewSoon();
   }

@@ -11,9 +11,9 @@ export interface PollerOptions {
   env: Env;
   logger: Logger;
   subscriber: Subscriber;
-  /** The longest pause while the server, or the subscriber, fails. Milliseconds. */
+  /** The longest pause while the server or the subscriber fails. Milliseconds. */
   maxRetryIntervalMs: number;
-  /** How long a full worker lets further slots come free before it claims. Milliseconds. */
+  /** How long a full worker waits for more free slots before it claims. Milliseconds. */
   atCapacityIntervalMs: number;
   session: string;
   worker: string;
@@ -21,22 +21,22 @@ export interface PollerOptions {
   leaseMs: number;
   serves: () => Served[];
   freeSlots: () => number;
-  /** A claimed run, with a moment before which it was not taken; it occupies a slot from here on. */
+  /** Receives a claimed run, which now occupies a slot. It was claimed at the given moment or later. */
   onRun: (run: ClaimedRun, takenAt: Instant) => void;
-  /** The suspended run cannot be had: it went on elsewhere. */
+  /** The suspended run cannot be claimed: it continued in another worker, or has ended. */
   onRefused: (runId: RunId, fence: number) => void;
 }
 
-/** How often a long poll is compared with what the registry serves by now. Milliseconds. */
+/** How often to check whether the registry has changed during a long poll. Milliseconds. */
 const registryMs = 200;
-/** How long a worker that stops waits for the answer to a claim that the server does not keep pending. Milliseconds. */
+/** How long a stopping worker waits for the answer to a claim without a long poll. Milliseconds. */
 const stoppingMs = 200;
-/** The most runs that one claim may bring. */
+/** The most runs of one claim. */
 const maxRuns = 1_000;
-/** Of many claims without an answer, the first and the last so many are named: those most likely took runs. */
+/** How many of the first and of the last unanswered claims the next claim names: these most likely took runs. */
 const namedAtEachEnd = limits.repeatedClaims / 2;
 
-/** A subscriber's next request, while it is awaited; null when it has none after all. */
+/** The awaited next request of the subscriber; null when the subscriber has no request. */
 interface Upcoming {
   request: Promise<PollRequest | null>;
   serves: Served[];
@@ -45,20 +45,20 @@ interface Upcoming {
 
 /**
  * Claims runs as slots come free. One claim is under way at a time, for as many runs as slots are free, so no more are
- * taken. Parked runs of the worker's own go before what the subscriber requests.
+ * taken. The worker's own suspended runs are claimed before the runs that the subscriber requests.
  */
 export class Poller {
   readonly #options: PollerOptions;
   readonly #stopped = new AbortController();
-  /** Parked runs to claim, with their fences. */
+  /** Suspended runs to claim, with their fences. */
   readonly #reclaims = new Map<RunId, number>();
-  /** Claims without an answer, which may have taken runs: the next claim names them. */
+  /** Unanswered claims, which may have taken runs: the next claim names them. */
   #unanswered: string[] = [];
   #failures = 0;
   #subscriberFailures = 0;
   #upcoming: Upcoming | null = null;
   #wake: () => void = () => {};
-  /** Aborts the long poll under way. */
+  /** Aborts the pending long poll. */
   #abort: () => void = () => {};
   readonly #done: Promise<void>;
 
@@ -67,12 +67,12 @@ export class Poller {
     this.#done = this.#loop();
   }
 
-  /** A slot came free. */
+  /** Call when a slot becomes free. */
   freed(): void {
     this.#wake();
   }
 
-  /** A slot that was free is occupied: a long poll may ask for too many runs, and is aborted. */
+  /** Call when a free slot becomes occupied. Aborts a long poll that may request too many runs. */
   takenBack(): void {
     this.#abort();
   }
@@ -84,7 +84,7 @@ export class Poller {
     this.#wake();
   }
 
-  /** Claims nothing more. Resolves when no claim is under way; its runs have been passed on. */
+  /** Stops claiming. Resolves when no claim is pending and its runs have been passed on. */
   stop(): Promise<void> {
     this.#stopped.abort();
     this.#wake();
@@ -107,7 +107,7 @@ export class Poller {
     this.#drop();
   }
 
-  /** Claims as the subscriber requests, unless something else comes first: then its request is awaited again later. */
+  /** Claims as the subscriber requests. If a suspended run comes first, the request is awaited again later. */
   async #poll(): Promise<void> {
     const { serves, freeSlots } = this.#options;
     if (this.#upcoming !== null && !isSame(this.#upcoming.serves, serves())) this.#drop();
@@ -117,7 +117,7 @@ export class Poller {
     if (request === undefined) return;
     this.#upcoming = null;
     if (request === null) return;
-    // Parked runs may need all free slots.
+    // Suspended runs may need all free slots.
     const isMoot = this.#reclaims.size >= freeSlots();
     this.#settle(request, isMoot ? { type: "skipped" } : await this.#claim(request));
   }
@@ -142,7 +142,7 @@ export class Poller {
     }
   }
 
-  /** The subscriber's request is not needed any more. */
+  /** Call when the subscriber's request is no longer needed. */
   #drop(): void {
     const upcoming = this.#upcoming;
     this.#upcoming = null;
@@ -163,7 +163,7 @@ export class Poller {
     if (this.#subscriberFailures === 1) this.#options.logger.warn("the subscriber failed", { error });
   }
 
-  /** Makes one claim. Parked runs go before others; claims without an answer are named. */
+  /** Makes one claim. Suspended runs are claimed before others; unanswered claims are named. */
   async #claim(poll: PollRequest): Promise<PollResult> {
     const { api, env } = this.#options;
     const request = this.#requestFor(poll);
@@ -220,7 +220,7 @@ export class Poller {
     };
   }
 
-  /** Aborts the claim when it is to end before its answer. Returns what undoes this. */
+  /** Aborts the claim when it must end before its answer. Returns a function that removes the triggers. */
   #abortable({ waitMs, serves }: ClaimRequest, abort: () => void): () => void {
     const { env } = this.#options;
     const { signal } = this.#stopped;
@@ -232,7 +232,7 @@ export class Poller {
       else cancel = env.after(stoppingMs, abort);
     };
     const look = () => {
-      // What is registered meanwhile must not wait for the end of the long poll.
+      // A workflow that is registered meanwhile must not wait for the end of the long poll.
       if (isSame(serves, this.#options.serves())) cancel = env.after(registryMs, look);
       else abort();
     };
@@ -263,7 +263,7 @@ export class Poller {
     }
   }
 
-  /** Resolves when a slot comes free, a run is to be reclaimed, or the worker stops; and while slots are free, soon. */
+  /** Resolves when a slot becomes free, a run must be reclaimed or the worker stops; soon while slots are free. */
   async #woken(): Promise<undefined> {
     const { env, freeSlots } = this.#options;
     const onBegin = (wake: () => void) => {
@@ -290,7 +290,7 @@ function checked(request: PollRequest): PollRequest {
   return request;
 }
 
-/** A whole number, whatever a subscriber makes of it. */
+/** A valid integer from a subscriber's value. */
 function between(least: number, value: number, most: number): number {
   return Math.min(most, Math.max(least, Math.floor(value) || 0));
 }

@@ -10,15 +10,15 @@ export interface Stay {
 }
 
 /**
- * Runs that lost their lease more than once may crash their worker. They begin one after the other, each when the one
- * before has reported: if one crashes the process again, no other run in quarantine loses its lease with it.
+ * Runs that lost their lease more than once may crash their worker. They begin one at a time: each waits until the
+ * previous one has reported. If one crashes the process, no other run in quarantine loses its lease.
  */
 export class Quarantine {
   readonly #env: Env;
   readonly #maxMs: number;
   #before: Promise<unknown> = Promise.resolve();
 
-  /** `maxMs`: after so many milliseconds the next run begins, whether the one before has reported or not. */
+  /** After `maxMs` milliseconds the next run begins even if the previous one has not reported. */
   constructor(env: Env, maxMs: number) {
     this.#env = env;
     this.#maxMs = maxMs;

@@ -8,22 +8,22 @@ import type {
   WorkerDescription,
 } from "@aikirun/lib/protocol";
 
-/** An Api whose heartbeats need not say what the worker is. */
+/** An Api that adds the worker's registration to heartbeats. */
 export interface WorkerApi extends Omit<Api, "renew"> {
   renew(request: Pick<RenewRequest, "runs" | "leaving">, options?: CallOptions): Promise<RenewReply>;
 }
 
-/** What a worker and its server let each other know with claims and heartbeats. */
+/** The data that a worker and its server exchange with claims and heartbeats. */
 export interface Registration {
   readonly api: WorkerApi;
   /** Where the server publishes wake-ups; null while it publishes none through Redis. */
   streams(): WakeUpStreams | null;
 }
 
-/** One server of several may have no Redis: for how long the replies of others count. Milliseconds. */
+/** How long a server's streams stay valid while other servers, without Redis, report none. Milliseconds. */
 const otherServersMs = 5_000;
 
-/** `sign`: what the worker is by now. */
+/** `sign` returns the current registration of the worker. */
 export function registration(api: Api, env: Env, sign: () => WorkerDescription): Registration {
   let streams: WakeUpStreams | null = null;
   let learntAt = Number.NEGATIVE_INFINITY;

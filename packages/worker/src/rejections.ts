@@ -15,13 +15,13 @@
 import process from "node:process";
 import { hasMethods } from "@aikirun/lib/internal";
 
-/** The run whose code runs in the current async context. */
+/** The run to which the code in the current async context belongs. */
 export interface CodeOwner {
-  /** Fails the run with what its code threw. */
+  /** Fails the run with this reason. */
   reject(reason: unknown): void;
 }
 
-/** Begins to watch; the returned function ends it. Any number of watches share one wrapper. */
+/** Starts to watch for rejections; the returned function ends it. All watches share one wrapper. */
 export type Watch = () => () => void;
 
 export function rejections(ownerOf: () => CodeOwner | null): Watch {
@@ -46,11 +46,11 @@ function hook(ownerOf: () => CodeOwner | null): () => void {
   return process.versions.deno !== undefined && isEventTarget(target) ? hookEvent(ownerOf, target) : hookEmit(ownerOf);
 }
 
-/** Node calls `process.emit` for each rejection, and takes `true` for handled. */
+/** Node calls `process.emit` for each rejection, and treats it as handled if the result is `true`. */
 function hookEmit(ownerOf: () => CodeOwner | null): () => void {
   const taken = new WeakSet<WeakKey>();
   const claims = (event: unknown, first: unknown, second: unknown): boolean => {
-    // The application was not told of the rejection, so it is not told that it was handled later.
+    // The application did not receive the rejection, so it must not receive "rejectionHandled" either.
     if (event === "rejectionHandled") return isObject(first) && taken.delete(first);
     if (event !== "unhandledRejection") return false;
     const owner = ownerOf();
@@ -68,14 +68,14 @@ function hookEmit(ownerOf: () => CodeOwner | null): () => void {
   Object.defineProperty(process, "emit", { value: wrapped, configurable: true, enumerable: false, writable: true });
   return () => {
     isOver = true;
-    // A wrapper that was put around this one meanwhile calls it, so it stays, and passes everything on.
+    // Another wrapper was installed around this one and calls it, so this one stays and passes every event on.
     if (!Object.is(process.emit, wrapped)) return;
     if (before === undefined) Reflect.deleteProperty(process, "emit");
     else Object.defineProperty(process, "emit", before);
   };
 }
 
-/** Deno dispatches an event first, and does nothing else once that is prevented and stopped. */
+/** Deno first dispatches an event, and does nothing else if the event is prevented and stopped. */
 export function hookEvent(ownerOf: () => CodeOwner | null, target: EventTarget): () => void {
   const claim = (event: Event) => {
     const owner = ownerOf();

@@ -1,7 +1,7 @@
 import type { Cancel, Env } from "@aikirun/lib";
 import type { Address } from "@aikirun/lib/protocol";
 
-/** How long a replay may wait for a recorded call before the log says so. Milliseconds. */
+/** How long a replay may wait for a recorded call before a warning is logged. Milliseconds. */
 const lateMs = 10_000;
 
 /** The recorded call that the replay of one run waits for, and how long it has waited. */
@@ -9,7 +9,7 @@ export class ReplayWait {
   readonly #env: Pick<Env, "now" | "after">;
   readonly #onLate: (call: Address, since: number) => void;
   #call: Address | null = null;
-  /** The log has said so, or the run left the worker. */
+  /** True once the warning is logged or the run has left the worker. */
   #isOver = false;
   #cancel: Cancel = () => {};
 
@@ -19,7 +19,7 @@ export class ReplayWait {
     this.#onLate = onLate;
   }
 
-  /** Null when the replay goes on. */
+  /** `call` is null when the replay continues. */
   set(call: Address | null): void {
     const isBeginning = this.#call === null && call !== null && !this.#isOver;
     if (call === null) this.#cancel();
@@ -27,7 +27,7 @@ export class ReplayWait {
     if (isBeginning) this.#begin();
   }
 
-  /** The run left the worker: no wait counts any more. */
+  /** Call when the run has left the worker. No warning is logged after it. */
   end(): void {
     this.set(null);
     this.#isOver = true;

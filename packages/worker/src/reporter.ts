@@ -7,7 +7,7 @@ import { withAllEntries } from "./journal.ts";
 /** A report to be sent. */
 export interface OutgoingReport {
   report: Report;
-  /** Whether the worker no longer holds the run: repeating its report is pointless then. */
+  /** Whether the worker no longer holds the run, so that its report is not repeated. */
   isLost(): boolean;
 }
 
@@ -16,7 +16,7 @@ export interface ReporterOptions {
   env: Env;
   session: string;
   worker: string;
-  /** Requests under way at once: with a server elsewhere, one is carried out there while the next is prepared here. */
+  /** The number of concurrent requests: a remote server can process one while the worker prepares the next. */
   lanes: number;
   /** Aborts when the worker ends. */
   ended: AbortSignal;
@@ -25,9 +25,9 @@ export interface ReporterOptions {
 const maxPauseMs = 1_000;
 
 /**
- * Sends reports of all runs of a worker, many in one request. What is reported while a request is under way goes
- * together in the next. A request whose reply was lost is repeated with the same report ids for as long as a lease of
- * its runs may hold.
+ * Sends reports of all runs of a worker, many in one request. Reports that arrive while a request is in progress are
+ * sent together in the next one. A request without a reply is repeated with the same report ids while the worker may
+ * still hold one of its runs.
  */
 export class Reporter {
   readonly #options: ReporterOptions;
@@ -40,7 +40,7 @@ export class Reporter {
       send: (batch) => this.#sendHeld(batch),
       max: limits.batchItems,
       lanes,
-      // Two turns of the event loop: runs whose answers have just come report in the first, and join.
+      // Waits two turns of the event loop: runs whose answers have just arrived report in the first turn.
       soon: (then) => env.soon(() => env.soon(then)),
       weigh: ({ report }) => weightOf(report),
       maxWeight: limits.requestBytes,
@@ -48,9 +48,9 @@ export class Reporter {
   }
 
   /**
-   * Resolves with the server's answer; a permanent refusal is an answer too, so that the run can say why it fails.
-   * Rejects when the report was given up: with `LEASE_LOST` when the worker no longer holds the run, or with the code
-   * of a fault that does not concern the report and may end, for example `UNAUTHORIZED`.
+   * Resolves with the server's answer; a permanent refusal is an answer too, so that the run can fail with its reason.
+   * Rejects when the report is abandoned: with `LEASE_LOST` when the worker no longer holds the run, or with the code
+   * of a fault that is not caused by the report, for example `UNAUTHORIZED`.
    */
   async report(outgoing: OutgoingReport): Promise<ReportResult> {
     const outcome = await this.#post(outgoing);
@@ -79,13 +79,13 @@ export class Reporter {
     }
   }
 
-  /** The request as a whole was refused: finds the report that is to blame, so that it alone is refused. */
+  /** The whole request was refused: finds the report that caused it, so that only this report is refused. */
   async #divide(batch: OutgoingReport[]): Promise<Outcome[]> {
     const middle = Math.ceil(batch.length / 2);
     return [...(await this.#send(batch.slice(0, middle))), ...(await this.#send(batch.slice(middle)))];
   }
 
-  /** Reads the entries that a full reply left out. A report that ends its attempt needs none. */
+  /** Reads the entries that did not fit into the reply. A report that ends its attempt needs none. */
   async #complete(outgoing: OutgoingReport, result: ReportResult): Promise<Outcome> {
     const { report } = outgoing;
     if (report.next.type === "finish") return { result };
@@ -97,7 +97,7 @@ export class Reporter {
     }
   }
 
-  /** While the worker holds one of the runs. */
+  /** Whether the worker still holds one of the runs. */
   #retry<Reply>(batch: OutgoingReport[], call: () => Promise<Reply>): Promise<Reply> {
     const { env, ended } = this.#options;
     const isWorthwhile = () => !ended.aborted && batch.some(({ isLost }) => !isLost());
@@ -105,7 +105,7 @@ export class Reporter {
   }
 }
 
-/** The server's answer, or the fault for which the run is given up; null when it was lost before. */
+/** The server's answer, or the fault for which the run is abandoned; null when the run was already lost. */
 type Outcome = { result: ReportResult } | { fault: AikiError | null };
 
 function isCut(outcome: Outcome): outcome is { result: ReportResult } {
@@ -115,14 +115,14 @@ function isCut(outcome: Outcome): outcome is { result: ReportResult } {
 function givenUp({ report: { runId } }: OutgoingReport, fault: AikiError | null): AikiError {
   const ids = { runId };
   const isOver = fault === null || isTransient(fault);
-  const message = isOver ? "The report could not be delivered while the run was held." : fault.message;
+  const message = isOver ? "The report could not be delivered while the worker held the run." : fault.message;
   return new AikiError(isOver ? "LEASE_LOST" : fault.code, message, { ids, ...(fault !== null && { cause: fault }) });
 }
 
 /**
- * The codes with which a server refuses a request for what a report in it says, so that it refuses a repeat as well,
- * and those that the report then gets. Other faults may end: the server is away, the key was revoked, something else
- * answers in the server's place.
+ * The codes with which a server refuses a request because of a report in it, and the codes that this report then
+ * receives. A repeat would be refused too. Other faults may end: the server is unreachable, the key was revoked, or
+ * another program answers at the server's address.
  */
 const permanent: ReadonlyMap<string, Rejection["code"]> = new Map([
   ["BAD_REQUEST", "BAD_REQUEST"],
@@ -140,7 +140,7 @@ function outcomeOf(error: unknown): Outcome {
   return code === undefined ? { fault } : { result: { ok: false, code, message: fault.message } };
 }
 
-/** An upper bound of a report's bytes on the wire: a character takes at most 3, and JSON in JSON at most doubles. */
+/** An upper bound of a report's bytes in a request: a character takes at most 3 bytes, and escaping at most doubles. */
 function weightOf({ entries, starts, opens, next }: Report): number {
   let weight = 1_000 + 1_000 * (entries.length + starts.length) + 600 * opens.length;
   for (const { value } of entries) {

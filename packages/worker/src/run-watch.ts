@@ -2,23 +2,23 @@ import type { Cancel, Env, ErrorCode } from "@aikirun/lib";
 import { backoffMs } from "@aikirun/lib/internal";
 import { type Api, type Entry, limits, type RunId, type WatchResult } from "@aikirun/lib/protocol";
 
-/** A run that a handler of this worker executes. */
+/** A run that this worker executes. */
 export interface WatchedRun {
   readonly runId: RunId;
   readonly fence: number;
-  /** What its execution knows: the watch reports what came after. */
+  /** How much its execution has received: the watch returns newer entries. */
   readonly position: { readonly seen: number; readonly after: number };
-  /** It has waits open while it runs: what is recorded of it moves it. */
+  /** Whether it has open waits while it runs, so that new entries let it continue. */
   readonly isListening: boolean;
   /** When its handler began or was resumed, in monotonic milliseconds. */
   readonly startedAt: number;
-  /** Takes the entries that others have recorded. */
+  /** Receives entries that did not come from its own reports. */
   receive(entries: Entry[], inbox: number): void;
   pause(): void;
   lost(code: ErrorCode): void;
 }
 
-/** Most runs end sooner, and are not watched. Milliseconds. */
+/** How long a run executes before it is watched; most runs end sooner. Milliseconds. */
 const unwatchedMs = 50;
 /** The least time between two requests. Milliseconds. */
 const betweenMs = 20;
@@ -26,12 +26,12 @@ const betweenMs = 20;
 const mutedMs = 100;
 /** How long a run is left out of the watch after the answer that it is to be paused. Milliseconds. */
 const pausedMutedMs = 1_000;
-/** How long the server may hold one request. Milliseconds. */
+/** How long the server may keep one request pending. Milliseconds. */
 const waitMs = 25_000;
 /** The longest pause while the server does not answer. Milliseconds. */
 const maxPauseMs = 2_000;
 
-/** One request under way. */
+/** The pending request. */
 interface Request {
   leave: AbortController;
   runs: ReadonlySet<WatchedRun>;
@@ -41,7 +41,7 @@ interface Request {
 
 /**
  * A long poll for changes to the runs that a worker executes: entries that others recorded, pauses, and losses. One
- * request is under way at a time, for all of them; a run that joins replaces it.
+ * request is pending at a time, for all runs; a run that joins replaces the request.
  */
 export class RunWatch {
   readonly #api: Pick<Api, "watch">;
@@ -71,7 +71,7 @@ export class RunWatch {
     if (this.#runs.size === 0) this.#leave();
   }
 
-  /** A run has begun to listen: it is watched at once. */
+  /** Watches a run at once when it has begun to listen. */
   hasListener(): void {
     this.#checkAt(this.#env.elapsed());
   }
@@ -88,7 +88,7 @@ export class RunWatch {
     this.#request = null;
   }
 
-  /** Checks at this moment, or earlier if an earlier check is due, whether a run is to be watched that is not yet. */
+  /** Schedules a check for runs to watch at this moment, unless an earlier check is scheduled. */
   #checkAt(moment: number): void {
     const at = Math.max(moment, this.#sentAt + betweenMs, this.#env.elapsed());
     if (this.#isClosed || (this.#timer !== null && this.#timer.at <= at)) return;
@@ -112,7 +112,7 @@ export class RunWatch {
     if (next < Number.POSITIVE_INFINITY) this.#checkAt(next);
   }
 
-  /** Whether the request under way is for this run, too. */
+  /** Whether the pending request includes this run. */
   #isAsked(run: WatchedRun): boolean {
     return this.#request?.runs.has(run) === true;
   }
@@ -136,7 +136,7 @@ export class RunWatch {
     }));
     this.#api.watch({ watched, waitMs }, { signal: request.leave.signal }).then(
       ({ results }) => {
-        // A server that is closing answers at once with nothing.
+        // A closing server answers at once and without changes.
         const isServed = results.length > 0 || this.#env.elapsed() - request.sentAt >= waitMs / 2;
         this.#answered(request, results, isServed);
       },

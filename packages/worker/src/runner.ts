@@ -23,16 +23,16 @@ export interface RunnerOptions {
   leaseMs: number;
   heartbeatIntervalMs: number;
   onFreed: () => void;
-  /** A run took its slot back: claims under way may ask for too many. */
+  /** A run took its slot back, so a pending claim may request too many runs. */
   onTakenBack: () => void;
-  /** The run is to be claimed by this worker, before any other run. */
+  /** This worker must claim the run before any other run. */
   onReclaim: (runId: RunId, fence: number) => void;
 }
 
 /** Executes the runs that this worker holds. */
 export class Runner {
   readonly #options: RunnerOptions;
-  /** The newest activation of each run, until it has left. */
+  /** The newest activation of each run, until it has left the worker. */
   readonly #activations = new Map<RunId, Activation>();
   readonly #cache: ExecutionCache<Activation>;
   readonly #leases: Leases;
@@ -73,7 +73,7 @@ export class Runner {
     };
   }
 
-  /** How many slots are occupied; more than there are after replays that had waited went on. */
+  /** How many slots are occupied. May exceed the number of slots after waiting replays have continued. */
   get busy(): number {
     return this.#slots.busy;
   }
@@ -87,12 +87,12 @@ export class Runner {
     });
   }
 
-  /** A suspended run that was to be claimed again went on elsewhere, or has ended. */
+  /** A suspended run that was to be claimed again continued in another worker, or has ended. */
   refused(runId: RunId, fence: number): void {
     if (this.#cache.peek(runId, fence) !== null) this.#cache.drop(runId);
   }
 
-  /** Lets each run record what is under way and releases it; runs that are taken from now on are released at once. */
+  /** Lets each run record the results of running tasks and releases it. Runs claimed later are released at once. */
   drain(): void {
     this.#isStopping = true;
     this.#cache.clear();
@@ -104,7 +104,7 @@ export class Runner {
     return this.#slots.empty();
   }
 
-  /** Gives up what is still under way and tells the server, so that other workers go on at once. */
+  /** Abandons the remaining runs and releases them, so that other workers can continue them at once. */
   async handBack(): Promise<void> {
     await Promise.all([...this.#activations.values()].map((activation) => activation.handBack()));
   }
@@ -117,11 +117,11 @@ export class Runner {
     for (const activation of this.#activations.values()) activation.lose("SHUTDOWN");
   }
 
-  /** Claims the run of a suspended execution that went on by itself, if no newer activation has taken its place. */
+  /** Claims the run of a suspended execution that continued by itself, unless there is a newer activation. */
   #reclaim(activation: Activation): void {
     const { runId, fence } = activation;
     const current = this.#activations.get(runId)?.claimed;
-    // Its run has been claimed already, and the execution is about to be resumed.
+    // The run is already claimed, and its execution is about to be resumed.
     if (current?.isCached === true && current.fence === fence + 1) return;
     const isOver = this.#isStopping || (current?.fence ?? 0) > fence;
     if (isOver || !this.#cache.reserve(activation)) activation.abandon("EVICTED");

@@ -10,20 +10,20 @@
  */
 
 export interface SlotsOptions {
-  /** How many there are. As many runs may have lent theirs at once; further ones that wait keep theirs. */
+  /** The number of slots. At most as many runs may lend their slots at once; further waiting runs keep theirs. */
   count: number;
   onFreed: () => void;
-  /** A run took its slot back: claims under way may ask for too many. */
+  /** A run took its slot back, so a pending claim may request too many runs. */
   onTakenBack: () => void;
 }
 
 /** The slot of one run. */
 export interface Slot {
-  /** More runs came than slots were free, and not because runs took theirs back meanwhile. */
+  /** Whether more runs were claimed than slots were free. Slots that were taken back meanwhile do not count. */
   readonly isExcess: boolean;
-  /** Whether its run waits and needs no slot. */
+  /** Sets whether the run waits and needs no slot. */
   setIdle(isIdle: boolean): void;
-  /** The run left the worker. */
+  /** Call when the run has left the worker. */
   leave(): void;
 }
 
@@ -39,12 +39,12 @@ export class Slots {
     this.#options = options;
   }
 
-  /** How many are occupied. May exceed their number after runs took theirs back. */
+  /** How many are occupied. May exceed the number of slots after runs took theirs back. */
   get busy(): number {
     return this.#taken.size - this.#lent;
   }
 
-  /** Begins with a slot that is occupied. */
+  /** Returns a new occupied slot. */
   take(): Slot {
     const isExcess = this.busy - this.#back >= this.#options.count;
     const slot = new TakenSlot(this, isExcess);
@@ -52,12 +52,12 @@ export class Slots {
     return slot;
   }
 
-  /** Resolves when no run is left, with or without a slot. */
+  /** Resolves when no run is left, occupied slots and lent ones included. */
   empty(): Promise<void> {
     return this.#taken.size === 0 ? Promise.resolve() : new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** For its slots. */
+  /** Called by its slots. */
   setIdle(slot: TakenSlot, isIdle: boolean): void {
     if (!this.#taken.has(slot) || slot.isIdle === isIdle) return;
     const before = this.#lent;
@@ -68,7 +68,7 @@ export class Slots {
     if (this.#lent < before) this.#options.onTakenBack();
   }
 
-  /** For its slots. */
+  /** Called by its slots. */
   remove(slot: TakenSlot): void {
     if (!this.#taken.delete(slot)) return;
     this.#set(slot, "occupied");
@@ -94,7 +94,7 @@ export class Slots {
 class TakenSlot implements Slot {
   readonly isExcess: boolean;
   isIdle = false;
-  /** One that is taken back is occupied, and was lent before. */
+  /** A slot that is taken back was lent before and becomes occupied. */
   state: "occupied" | "lent" | "taken back" = "occupied";
   readonly #slots: Slots;
 

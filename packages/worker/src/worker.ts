@@ -22,31 +22,31 @@ import type { Subscriber } from "./subscribers/subscriber.ts";
 
 /** Executes the runs of the workflows in its registry. */
 export interface Worker {
-  /** The label of the worker: `id` of its parameters, or one that was made up. */
+  /** The label of the worker: `id` of its parameters, or a generated one. */
   readonly id: string;
-  /** What it can execute; may change while it works. */
+  /** The workflows that it can execute; may change while the worker runs. */
   readonly registry: Registry;
   /**
    * Resolves once the worker is subscribed; it then keeps the process alive. Rejects with `UNAUTHORIZED`, with
-   * `UNREACHABLE` when the server was away for 30 s, and with `WORKER_STOPPED` after `stop`.
+   * `UNREACHABLE` when the server cannot be reached for 30 s, and with `WORKER_STOPPED` after `stop`.
    */
   start(): Promise<void>;
   /**
-   * Takes nothing new, lets running tasks finish and records their results, releases the other runs, and resolves
+   * Claims no more runs, lets running tasks finish and records their results, releases the other runs, and resolves
    * within `gracefulShutdownTimeoutMs`. May be called twice.
    */
   stop(): Promise<void>;
 }
 
 const watchRejections = rejections(ownerOfCurrentCode);
-/** How many workers of this process are at work. */
+/** How many workers of this process are running. */
 let atWork = 0;
 
-/** How long `start` waits for a server that is away. Milliseconds. */
+/** How long `start` waits for an unreachable server. Milliseconds. */
 const startPatienceMs = 30_000;
 
 /**
- * Makes a worker; nothing happens before `start`. Throws `INVALID_CLIENT`, or `INVALID_CONFIG` naming the field.
+ * Creates a worker. It does nothing before `start`. Throws `INVALID_CLIENT`, or `INVALID_CONFIG` naming the field.
  *
  * @example
  * ```ts
@@ -113,12 +113,12 @@ export function worker(client: Client, params: WorkerParams = {}): Worker {
   };
 }
 
-/** A worker at work. */
+/** A running worker. */
 interface Shift {
   end(): Promise<void>;
 }
 
-/** What the worker can run, and which code that is. */
+/** The versions that the worker can execute, with the fingerprints of their code. */
 function servedWithBuilds(registry: Registry, buildId: string | undefined): Served[] {
   return registry.serves().map(({ name, versionId }) => {
     const version = registry.find(name, versionId);
@@ -201,7 +201,7 @@ async function work({ client, config, served, session, stopped, release }: Begin
   };
 }
 
-/** Shows that the server answers and accepts these credentials, and learns where wake-ups are published. */
+/** Checks that the server answers and accepts the credentials, and learns where wake-ups are published. */
 async function greet(
   api: WorkerApi,
   { env, config, stopped }: Pick<Beginning, "config" | "stopped"> & { env: Env },
@@ -228,16 +228,16 @@ interface Ending {
 }
 
 /**
- * For three quarters of the time running tasks may finish. In the rest, a second at most, the worker hands back
- * what it still holds, and leaves: the server releases all runs that the session still has. Leaving comes last, since
- * nothing may be claimed or renewed after it, and always, since handing back may fail or take too long.
+ * Running tasks may finish during three quarters of the time. In the rest, at most one second, the worker releases the
+ * runs that it still holds, and then leaves: the server releases all runs that the session still has. The worker leaves
+ * last, because nothing may be claimed or renewed afterwards, and always, because its releases may fail or time out.
  */
 async function wind({ running, poller, subscriber, leave, env }: Ending, timeoutMs: number): Promise<void> {
   const goodbyeMs = Math.min(1_000, timeoutMs / 4);
   const endsAt = env.elapsed() + timeoutMs;
   const until = (at: number) => Math.max(0, at - env.elapsed());
   running.drain();
-  // The answer to a claim under way may still bring runs, to be handed back.
+  // The answer to a pending claim may still contain runs, which must be released.
   const stopped = poller.stop();
   const idle = stopped.then(() => running.idle());
   if (!(await settlesWithin(env, idle, until(endsAt - goodbyeMs)))) {
