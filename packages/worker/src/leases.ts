@@ -136,7 +136,9 @@ export class Leases {
   async #renew(): Promise<void> {
     this.#timer = null;
     const earlyMs = Math.min(1_000, this.#options.heartbeatIntervalMs / 10);
-    const due = [...this.#held.values()].filter(({ dueInMs, askedAt }) => dueInMs <= (askedAt === null ? earlyMs : 0));
+    const due = [...this.#held.values()].filter(
+      ({ dueInMs, unansweredSince }) => dueInMs <= (unansweredSince === null ? earlyMs : 0),
+    );
     const asked = due.length > 0 ? this.#ask(due) : null;
     this.#schedule();
     await asked;
@@ -150,7 +152,7 @@ export class Leases {
     const timeoutMs = Math.min(renewTimeoutMs, Math.max(1_000, heartbeatIntervalMs));
     const cancel = env.after(timeoutMs, () => timeout.abort());
     const sentAt = instant(env);
-    for (const lease of due) lease.askedAt = sentAt.elapsed;
+    for (const lease of due) lease.unansweredSince = sentAt.elapsed;
     try {
       const runs = due.map(({ runId, fence }) => ({ runId, fence }));
       const { results } = await api.renew({ runs }, { signal: timeout.signal });
@@ -165,7 +167,7 @@ export class Leases {
     } finally {
       cancel();
       for (const lease of due) {
-        if (lease.askedAt === sentAt.elapsed) lease.askedAt = null;
+        if (lease.unansweredSince === sentAt.elapsed) lease.unansweredSince = null;
       }
     }
   }
@@ -184,7 +186,7 @@ class HeldLease implements Lease {
   /** Whether it was ever valid. If not, no effect that depends on it has begun. */
   wasProven: boolean;
   /** When the unanswered renewal was sent, in monotonic milliseconds; null when no renewal is unanswered. */
-  askedAt: number | null = null;
+  unansweredSince: number | null = null;
   readonly #leases: Leases;
   readonly #options: LeasesOptions;
   readonly #holder: LeaseHolder;
@@ -227,8 +229,8 @@ class HeldLease implements Lease {
   /** The time until the next renewal, in milliseconds; infinite while an answer is awaited. */
   get dueInMs(): number {
     const { env, leaseMs, heartbeatIntervalMs } = this.#options;
-    if (this.askedAt !== null) {
-      return this.#isConfirmed ? Number.POSITIVE_INFINITY : this.askedAt + secondRenewalMs - env.elapsed();
+    if (this.unansweredSince !== null) {
+      return this.#isConfirmed ? Number.POSITIVE_INFINITY : this.unansweredSince + secondRenewalMs - env.elapsed();
     }
     if (this.#isUrgent) return 0;
     if (this.isDormant) return Number.POSITIVE_INFINITY;
@@ -250,7 +252,7 @@ class HeldLease implements Lease {
   }
 
   renewed(sentAt: Instant, pause: boolean): void {
-    this.askedAt = null;
+    this.unansweredSince = null;
     if (sentAt.elapsed >= this.#provenAt.elapsed) this.#provenAt = sentAt;
     this.#isConfirmed = true;
     this.wasProven = true;

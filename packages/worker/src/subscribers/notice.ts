@@ -1,56 +1,56 @@
 import type { Logger } from "@aikirun/lib";
 import type { RedisRefusal } from "@aikirun/redis";
 
-/** Logs what keeps wake-ups from being received, each thing once, and once that they are received again. */
+/** Logs each reason why wake-ups cannot be received once, and logs once that they are received again. */
 export interface Notice {
-  /** Redis was not reached, or refused a command. */
-  away(refusal: RedisRefusal): void;
+  /** Redis cannot be reached, or refuses a required command. */
+  unavailable(refusal: RedisRefusal): void;
   /** The server publishes no wake-ups through Redis. */
-  silent(): void;
-  /** Redis refuses a command that is dispensable. */
-  lacking(command: string, refusal: RedisRefusal): void;
+  noWakeUps(): void;
+  /** Redis refuses an optional command. */
+  commandRefused(command: string, refusal: RedisRefusal): void;
   /** Wake-ups are received. */
-  back(): void;
+  available(): void;
 }
 
 export function redisNotice(at: string, logger: Logger): Notice {
-  const said = new Set<string>();
-  const once = (what: string, say: () => void) => {
-    if (!said.has(what)) {
-      said.add(what);
-      say();
+  const logged = new Set<string>();
+  const once = (reason: string, log: () => void) => {
+    if (!logged.has(reason)) {
+      logged.add(reason);
+      log();
     }
   };
-  let isAway = false;
+  let isUnavailable = false;
   return {
-    away({ code, message }) {
-      isAway = true;
+    unavailable({ code, message }) {
+      isUnavailable = true;
       const line =
         code === "UNREACHABLE"
           ? `Redis is not reachable at ${at}`
           : `Redis at ${at} refuses what workers need (${code})`;
-      once(code, () => logger.warn(`${line}; working on through polling`, { reason: message }));
+      once(code, () => logger.warn(`${line}; polling until it is available`, { reason: message }));
     },
-    silent() {
-      isAway = true;
+    noWakeUps() {
+      isUnavailable = true;
       const line = `Redis is reachable at ${at}, but the server publishes no wake-ups through it`;
-      once("silent", () => logger.warn(`${line}; working through polling`));
+      once("silent", () => logger.warn(`${line}; polling instead`));
     },
-    lacking(command, { code, message }) {
-      const line = `Redis at ${at} refuses ${command.toUpperCase()} (${code}); what dead workers leave behind stays`;
+    commandRefused(command, { code, message }) {
+      const line = `Redis at ${at} refuses ${command.toUpperCase()} (${code}); wake-ups and consumers of dead workers are not removed`;
       once(command, () => logger.warn(line, { reason: message }));
     },
-    back() {
-      if (isAway) {
-        isAway = false;
-        said.clear();
-        logger.info(`wake-ups are received through Redis at ${at} from now on`);
+    available() {
+      if (isUnavailable) {
+        isUnavailable = false;
+        logged.clear();
+        logger.info(`receiving wake-ups through Redis at ${at}`);
       }
     },
   };
 }
 
-/** Logged by a worker with the `redis_streams` subscriber whose client was not told where Redis is. */
+/** Logged by a worker with the `redis_streams` subscriber whose client has no Redis address. */
 export function noticeNoRedis(logger: Logger): void {
-  logger.warn("the client knows of no Redis (pass redis: { host, port } to client()); working through polling");
+  logger.warn("the client has no Redis address (pass redis: { host, port } to client()); polling instead");
 }

@@ -6,7 +6,7 @@ import type { PollResult, Subscriber } from "./subscriber.ts";
 /** Proxies commonly cut requests at 60 s. Milliseconds. */
 const longPollMs = 25_000;
 
-/** Claims at a fixed interval while there is nothing to do; the server answers at once. */
+/** Claims at a fixed interval while no run is ready; the server answers at once. */
 export function polling({ intervalMs }: Required<Pick<Polling, "intervalMs">>, env: Env): Subscriber {
   return paced(env, 0, ({ runs }) => (runs > 0 ? 0 : intervalMs));
 }
@@ -19,7 +19,7 @@ export type Growth = Required<
   >
 >;
 
-/** Long-polls. While the server answers empty at once nevertheless, it is asked less and less often. */
+/** Long-polls. While the server's answers are immediate and empty, the pauses between the claims grow. */
 export function adaptivePolling(growth: Growth, env: Env, waitMs: number = longPollMs): Subscriber {
   let empties = 0;
   return paced(env, waitMs, ({ runs, waitedMs }) => {

@@ -16,19 +16,20 @@ const growth: Growth = {
   emptyPollThreshold: 3,
   jitterFactor: 0.2,
 };
-/** How long a long poll lasts meanwhile: after it the worker looks whether wake-ups can be received. Milliseconds. */
+/** The length of a long poll while Redis is unavailable; the worker checks Redis after each one. Milliseconds. */
 const fallbackWaitMs = 2_000;
-/** How long a long poll lasts until the first try to connect to Redis has ended. Milliseconds. */
+/** The length of a long poll until the first connection attempt to Redis has ended. Milliseconds. */
 const startingWaitMs = 200;
-/** The most wake-ups that one read takes of a stream. */
+/** The most wake-ups that one read takes from a stream. */
 const maxRead = 1_000;
 
-/** Options of `redis_streams` that matter here. */
+/** The options of `redis_streams` that the subscriber uses. */
 type Options = Required<Pick<RedisStreams, "claimMinIdleTimeMs" | "blockTimeMs" | "maxRetryIntervalMs">>;
 
 /**
- * Claims when a wake-up is received, again at once while claims come back full, and regularly. The claim decides which
- * runs come: a wake-up that is old, doubled or garbage does no harm. It is acknowledged when the claim is answered.
+ * Claims when a wake-up is received, again at once while claims return as many runs as requested, and every 5 s. The
+ * claim decides which runs the worker gets, so an old, repeated or invalid wake-up does no harm. A wake-up is
+ * acknowledged when the claim is answered.
  * While Redis or its streams are not available, the worker long-polls.
  */
 export function redisStreams(
@@ -50,7 +51,7 @@ export function redisStreams(
     return queues.map((queue) => wakeUpStream(where.prefix, queue));
   };
   const isPublished = () => context.streams() !== null;
-  /** Whether the server was found to publish no wake-ups through a Redis that can be reached. */
+  /** Whether Redis was reachable but the server published no wake-ups through it. */
   let isSilent = false;
   const link = redisLink<WakeUps>({
     env,
@@ -61,12 +62,12 @@ export function redisStreams(
       isSilent = made.ok && !isPublished();
       if (!made.ok || !isSilent) return made;
       made.opened.close();
-      notice.silent();
+      notice.noWakeUps();
       return null;
     },
     onFailure(refusal, lost) {
-      // A lost connection is no news as long as the next one can be opened.
-      if (lost === null || !(lost.isProven || refusal.code === "UNREACHABLE")) notice.away(refusal);
+      // A lost connection is not logged if the next one can be opened.
+      if (lost === null || !(lost.isProven || refusal.code === "UNREACHABLE")) notice.unavailable(refusal);
     },
   });
   let isTried = false;
@@ -75,7 +76,7 @@ export function redisStreams(
   });
   /** When to claim without a wake-up; monotonic milliseconds. */
   let claimAt = 0;
-  /** How many wake-ups the next read takes of a stream: one, unless those before were followed by empty claims. */
+  /** How many wake-ups the next read takes from a stream: one, and more after claims that returned no runs. */
   let count = 1;
 
   const claim = (wakeUps: WakeUps, free: number): PollRequest => {
@@ -91,7 +92,7 @@ export function redisStreams(
         const isFull = result.runs >= result.requested;
         claimAt = isFull ? 0 : env.elapsed() + regularMs;
         count = result.runs === 0 && received.length >= count ? Math.min(maxRead, 2 * count) : 1;
-        // Without a free slot this worker leaves runs behind: others are to take them.
+        // This worker has no free slot left, so other workers must claim the remaining runs.
         if (isFull && result.runs >= free) wakeUps.passOn(received);
         else wakeUps.acknowledge(received);
       },

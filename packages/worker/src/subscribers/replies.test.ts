@@ -26,7 +26,7 @@ it.each([
 it.each([
   ["6.2", ["0-0", ["1-0", "2-0"]], "0-0", ["1-0", "2-0"]],
   ["7, which adds the deleted", ["3-0", ["1-0"], ["2-0"]], "3-0", ["1-0"]],
-  ["a shape nobody knows", "OK", "0-0", []],
+  ["an unknown shape", "OK", "0-0", []],
 ])("XAUTOCLAIM answers as Redis %s", (_, reply, cursor, ids) => {
   expect([cursorOf(reply), wakeUpsClaimed("a", reply).map(({ id }) => id)]).toEqual([cursor, ids]);
 });

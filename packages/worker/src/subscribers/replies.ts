@@ -1,4 +1,4 @@
-/** What Redis answers about streams. A reply of another shape counts as empty. */
+/** Parses Redis' replies about streams. A reply of another shape counts as empty. */
 
 /** An entry of a stream. Its content does not matter. */
 export interface WakeUp {
@@ -11,11 +11,11 @@ export interface Consumer {
   name: string;
   /** Entries that it has read and not acknowledged. */
   pending: number;
-  /** How long it has read nothing. Milliseconds. */
+  /** The time since its last read. Milliseconds. */
   idleMs: number;
 }
 
-/** Of XREADGROUP: for each stream its entries, which begin with their ids; null when there was none. */
+/** Parses XREADGROUP: the entries of each stream, each with its id first; null when there are none. */
 export function wakeUpsRead(reply: unknown): WakeUp[] {
   return listOf(reply).flatMap((one) => {
     const [stream, entries] = listOf(one);
@@ -23,19 +23,19 @@ export function wakeUpsRead(reply: unknown): WakeUp[] {
   });
 }
 
-/** Of XAUTOCLAIM: where the next one goes on. */
+/** Parses XAUTOCLAIM: the cursor for the next call. */
 export function cursorOf(reply: unknown): string {
   const [cursor] = listOf(reply);
   return typeof cursor === "string" ? cursor : "0-0";
 }
 
-/** Of XAUTOCLAIM with JUSTID: ids, after the cursor. Redis 7 adds the ids of entries that were deleted meanwhile. */
+/** Parses XAUTOCLAIM with JUSTID: ids, after the cursor. Redis 7 adds the ids of entries deleted meanwhile. */
 export function wakeUpsClaimed(stream: string, reply: unknown): WakeUp[] {
   const [, ids] = listOf(reply);
   return listOf(ids).flatMap((id) => wakeUpOf(stream, id));
 }
 
-/** Of XINFO CONSUMERS: for each a list of names and values, to which newer versions add. */
+/** Parses XINFO CONSUMERS: a list of names and values for each consumer; newer versions of Redis add names. */
 export function consumersOf(reply: unknown): Consumer[] {
   return listOf(reply).flatMap((one) => {
     const fields = listOf(one);

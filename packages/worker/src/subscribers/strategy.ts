@@ -1,23 +1,23 @@
 import { Fields } from "@aikirun/lib/internal";
 import type { Subscriber, SubscriberContext } from "./subscriber.ts";
 
-/** Long-polls the server. While it answers empty at once, or fails, it is asked less and less often. The default. */
+/** Long-polls the server. While its answers are immediate and empty, or it fails, the pauses grow. The default. */
 export interface AdaptivePolling {
   /** Selects this strategy. */
   type: "adaptive_polling";
-  /** The pause after an empty answer that came at once. Milliseconds, default 50. */
+  /** The pause after an immediate empty answer. Milliseconds, default 50. */
   minPollIntervalMs?: number;
   /** The longest pause between two such claims. Milliseconds, default 5,000. */
   maxPollIntervalMs?: number;
-  /** By how much the pause grows with each further empty answer. Default 2. */
+  /** The factor by which the pause grows with each further empty answer. Default 2. */
   backoffMultiplier?: number;
-  /** So many empty answers in a row leave the pause as it is. Default 3. */
+  /** The number of consecutive empty answers before the pause grows. Default 3. */
   emptyPollThreshold?: number;
-  /** The part of a pause that is left to chance, 0 to 1. Default 0.2. */
+  /** The part of a pause that is random, 0 to 1. Default 0.2. */
   jitterFactor?: number;
   /** The longest pause while the server fails. Milliseconds, default 2,000. */
   maxRetryIntervalMs?: number;
-  /** How long a full worker lets further slots come free before it claims runs. Milliseconds, default 0. */
+  /** How long a full worker waits for more free slots before it claims runs. Milliseconds, default 0. */
   atCapacityIntervalMs?: number;
 }
 
@@ -25,50 +25,50 @@ export interface AdaptivePolling {
 export interface Polling {
   /** Selects this strategy. */
   type: "polling";
-  /** Milliseconds between claims while there is nothing to do. Default 500. */
+  /** The interval between claims while no run is ready. Milliseconds, default 500. */
   intervalMs?: number;
   /** The longest pause while the server fails. Milliseconds, default 2,000. */
   maxRetryIntervalMs?: number;
-  /** How long a full worker lets further slots come free before it claims runs. Milliseconds, default 0. */
+  /** How long a full worker waits for more free slots before it claims runs. Milliseconds, default 0. */
   atCapacityIntervalMs?: number;
 }
 
 /**
- * Receives wake-ups through Redis Streams, and claims every 5 s besides. Without Redis it logs this once and works
- * through long polls until Redis is back.
+ * Receives wake-ups through Redis Streams, and also claims every 5 s. While Redis is unavailable it logs this once and
+ * uses long polls.
  */
 export interface RedisStreams {
   /** Selects this strategy. */
   type: "redis_streams";
   /**
-   * Wake-ups that a worker has read and not acknowledged for this long are taken over by another worker. A worker that
-   * has read nothing for four times as long is removed from the streams. Milliseconds, 1,000 or more, default 90,000.
+   * Another worker takes over wake-ups that a worker has read and not acknowledged for this long. A worker that has
+   * read nothing for four times as long is removed from the streams. Milliseconds, 1,000 or more, default 90,000.
    */
   claimMinIdleTimeMs?: number;
   /** How long one read waits for wake-ups, 5,000 at most. Milliseconds, 1 to 60,000, default 1,000. */
   blockTimeMs?: number;
   /** The longest pause while Redis or the server fails. Milliseconds, default 2,000. */
   maxRetryIntervalMs?: number;
-  /** How long a full worker lets further slots come free before it claims runs. Milliseconds, default 0. */
+  /** How long a full worker waits for more free slots before it claims runs. Milliseconds, default 0. */
   atCapacityIntervalMs?: number;
 }
 
-/** Learns in a way of your own when runs may be ready. */
+/** Your own way to notify the worker that runs may be ready. */
 export interface CustomSubscriber {
   /** Selects this strategy. */
   type: "custom";
-  /** Called by `start` of the worker, which rejects when this does. */
+  /** Called by `start` of the worker. If it rejects, `start` rejects. */
   subscribe(context: SubscriberContext): Subscriber | Promise<Subscriber>;
   /** The longest pause while the server fails, or `next` rejects. Milliseconds, default 2,000. */
   maxRetryIntervalMs?: number;
-  /** How long a full worker lets further slots come free before it claims runs. Milliseconds, default 0. */
+  /** How long a full worker waits for more free slots before it claims runs. Milliseconds, default 0. */
   atCapacityIntervalMs?: number;
 }
 
-/** How a worker learns that runs are ready. */
+/** How a worker is notified that runs are ready. */
 export type SubscriberStrategy = AdaptivePolling | Polling | RedisStreams | CustomSubscriber;
 
-/** A strategy with every option filled in. */
+/** A strategy with all defaults applied. */
 export type Strategy = Readonly<
   Required<AdaptivePolling> | Required<Polling> | Required<RedisStreams> | Required<CustomSubscriber>
 >;

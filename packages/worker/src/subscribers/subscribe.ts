@@ -30,7 +30,7 @@ export async function subscribe(
   }
 }
 
-/** One that comes after the end is closed at once. */
+/** Closes a subscriber at once if it resolves after the worker has stopped. */
 async function unlessStopped(make: () => Promise<Subscriber>, stopped: AbortSignal): Promise<Subscriber | null> {
   const made = make();
   const end = new Promise<null>((resolve) => {

@@ -2,19 +2,19 @@ import type { Env, Logger } from "@aikirun/lib";
 import type { Served, WakeUpStreams } from "@aikirun/lib/protocol";
 
 /**
- * Says when a worker claims runs, and how many. The worker does the rest: it makes one claim at a time, never for more
- * runs than it has free slots, names claims that got no answer, and makes growing pauses while the server fails. So a
- * subscriber may lose wake-ups or make them up: this costs time, and nothing else.
+ * Decides when a worker claims runs, and how many. The worker makes one claim at a time, never for more runs than it
+ * has free slots, names unanswered claims, and makes growing pauses while the server fails. So a subscriber may lose or
+ * repeat wake-ups: this only costs time.
  */
 export interface Subscriber {
   /**
-   * Resolves when it is time to claim. Called only while slots are `free`, and not again before the request that it
-   * resolved to is settled. When `signal` aborts (the worker serves other workflows from now on, has no free slots any
-   * more, or stops) the request is not needed: resolve soon, in any way. A rejection is logged, and `next` is called
-   * again after a pause.
+   * Resolves when it is time to claim. Called only while slots are `free`, and not again before the previous request is
+   * settled. When `signal` aborts (the served workflows have changed, no slot is free any more, or the worker stops) the
+   * request is not needed: resolve soon, with any request. A rejection is logged, and `next` is called again after a
+   * pause.
    */
   next(free: number, signal: AbortSignal): Promise<PollRequest>;
-  /** The worker claims nothing more. It waits for this for a second at most. */
+  /** Called when the worker claims no more runs. The worker waits at most one second for it. */
   close(): Promise<void>;
 }
 
@@ -22,13 +22,13 @@ export interface Subscriber {
 export interface PollRequest {
   /** How long the server may wait for a run before it answers. Milliseconds, 0 to 60,000. */
   waitMs: number;
-  /** How many runs to claim at most. Default: as many as slots are free by then. */
+  /** How many runs to claim at most. Default: the number of free slots at that time. */
   limit?: number;
-  /** Called once, with what came of it. */
+  /** Called once with the result of the request. */
   settled?(result: PollResult): void;
 }
 
-/** What came of a request. */
+/** The result of a request. */
 export type PollResult =
   /**
    * The server answered after `waitedMs` milliseconds with this number of `runs`. If they are fewer than `requested`,
@@ -40,15 +40,15 @@ export type PollResult =
   /** No claim was made, or the worker aborted it. */
   | { type: "skipped" };
 
-/** What a subscriber may know of its worker. */
+/** The data that a subscriber receives from its worker. */
 export interface SubscriberContext {
-  /** Made anew by each process. */
+  /** The id of this process life of the worker. */
   readonly session: string;
-  /** The worker's id: a label, which several may share. */
+  /** The worker's id: a label that several workers may share. */
   readonly worker: string;
-  /** What the worker can execute by now. */
+  /** The workflow versions that the worker can execute now. */
   serves(): Served[];
-  /** Empty: only runs without a shard key. */
+  /** The shard keys of the worker. Empty: only runs without a shard key. */
   readonly shardKeys: readonly string[];
   /** Where the server publishes wake-ups for this worker; null while it publishes none through Redis. */
   streams(): WakeUpStreams | null;

@@ -10,20 +10,20 @@ export interface WakeUpsOptions {
   connector: RedisConnector;
   /** The name of this worker as a consumer. */
   session: string;
-  /** The streams to read by now. */
+  /** The streams to read now. */
   streams: () => readonly string[];
   claimMinIdleTimeMs: number;
   notice: Notice;
 }
 
-/** How long Redis may take to answer; a blocking read, beyond the time for which it blocks. Milliseconds. */
+/** How long Redis may take to answer; for a blocking read, in addition to the blocking time. Milliseconds. */
 const answerMs = 2_000;
 const readAnswerMs = 1_000;
 /** How many wake-ups of each stream that this session has not acknowledged are read again at once. */
 const maxReadAgain = 1_000;
 /** How many wake-ups of a dead consumer are claimed at a time. */
 const maxClaimed = 100;
-/** A consumer that has asked for nothing for so many times `claimMinIdleTimeMs` is removed. */
+/** A consumer that has read nothing for this many times `claimMinIdleTimeMs` is removed. */
 const deadAfter = 4;
 
 /** Opens the connections and reads again what this session has not acknowledged. Never rejects. */
@@ -41,9 +41,9 @@ export async function openWakeUps(options: WakeUpsOptions): Promise<{ ok: true; 
 }
 
 /**
- * Wake-ups over two connections: one that only reads, because a read blocks what is sent after it, and one for the
- * rest. They end together. What was received and not acknowledged then stays in Redis for this session, and is read
- * again over the next connections.
+ * Receives wake-ups over two connections: one only for reads, because a read blocks later commands, and one for all
+ * other commands. They end together. Unacknowledged wake-ups then stay in Redis for this session and are read again
+ * over the next connections.
  */
 export class WakeUps {
   /** Resolves when no more can be received. */
@@ -51,17 +51,17 @@ export class WakeUps {
   readonly #reader: RedisConnection;
   readonly #writer: RedisConnection;
   readonly #options: WakeUpsOptions;
-  /** Received, and not taken yet. */
+  /** Received wake-ups that `take` has not returned yet. */
   #received: WakeUp[] = [];
   #reading: Promise<void> | null = null;
-  /** Calls that wait for the read under way. */
+  /** Calls that wait for the pending read. */
   #receivers = 0;
   /** Streams in which Redis may know this consumer. */
   readonly #joined = new Set<string>();
   readonly #cursors = new Map<string, string>();
-  /** Commands under way whose answers nothing waits for. */
+  /** Pending commands for whose answers no call waits. */
   readonly #commands = new Set<Promise<void>>();
-  /** When to look for what dead consumers left behind; monotonic milliseconds. */
+  /** When to take over the wake-ups of dead consumers next; monotonic milliseconds. */
   #tidyAt = 0;
   #isProven = false;
   #isLeaving = false;
@@ -83,7 +83,7 @@ export class WakeUps {
     return this.#isProven;
   }
 
-  /** Reads what was not acknowledged, and tries the commands that will be needed. Null when all is well. */
+  /** Reads unacknowledged wake-ups and tries the required commands. Null when all succeed. */
   async begin(): Promise<RedisRefusal | null> {
     const again = await this.#read("0", maxReadAgain, 0);
     if (!Array.isArray(again)) return this.#fail(again);
@@ -96,8 +96,8 @@ export class WakeUps {
   }
 
   /**
-   * Whether there are wake-ups. Waits for them up to `blockMs` milliseconds, at most `count` of each stream, or until
-   * the signal aborts or the connection is lost. What arrives when no call waits for it is passed on.
+   * Resolves to whether there are wake-ups. Waits up to `blockMs` milliseconds for at most `count` of each stream, or
+   * until the signal aborts or the connection is lost. Wake-ups that arrive while no call waits are passed on.
    */
   async receive(count: number, blockMs: number, signal: AbortSignal): Promise<boolean> {
     if (this.#received.length === 0 && this.#options.env.elapsed() >= this.#tidyAt) {
@@ -117,28 +117,28 @@ export class WakeUps {
     return this.#received.length > 0;
   }
 
-  /** Takes what was received. */
+  /** Removes and returns the received wake-ups. */
   take(): WakeUp[] {
     return this.#received.splice(0);
   }
 
-  /** They have led to a claim: they are deleted. */
+  /** Deletes wake-ups after their claim was answered. */
   acknowledge(wakeUps: readonly WakeUp[]): void {
     for (const [stream, ids] of byStream(wakeUps)) this.#send(this.#acknowledge(stream, ids));
   }
 
-  /** Other workers are to claim: one new wake-up for each stream takes the place of these. */
+  /** Replaces these by one new wake-up for each stream, so that another worker claims. */
   passOn(wakeUps: readonly WakeUp[]): void {
     for (const [stream, ids] of byStream(wakeUps)) {
       const replace = async () => {
-        // Those that cannot be replaced stay, to be claimed from this consumer later.
+        // Wake-ups that cannot be replaced stay; another consumer takes them over later.
         if ((await this.#publish(stream)).ok) await this.#acknowledge(stream, ids);
       };
       this.#send(replace());
     }
   }
 
-  /** Passes on what was received, and removes this consumer, as far as Redis can be reached. */
+  /** Passes on the received wake-ups and removes this consumer, if Redis can be reached. */
   async leave(): Promise<void> {
     this.#isLeaving = true;
     this.#ended.abort();
@@ -168,12 +168,12 @@ export class WakeUps {
       return;
     }
     this.#isProven = true;
-    this.#options.notice.back();
+    this.#options.notice.available();
     if (this.#receivers > 0) this.#received.push(...read);
     else this.passOn(read);
   }
 
-  /** What no consumer has read yet (`>`), or this one has not acknowledged (`0`). Creates groups that are missing. */
+  /** Reads new wake-ups (`>`), or those that this consumer has not acknowledged (`0`). Creates missing groups. */
   async #read(from: ">" | "0", count: number, blockMs: number): Promise<WakeUp[] | RedisRefusal> {
     const streams = this.#options.streams();
     if (streams.length === 0) {
@@ -194,7 +194,7 @@ export class WakeUps {
     }
   }
 
-  /** From the beginning, so that wake-ups which came before the group are read. */
+  /** The group begins at the start of the stream, so that earlier wake-ups are read. */
   async #createGroups(streams: readonly string[]): Promise<RedisRefusal | null> {
     const answers = await Promise.all(
       streams.map((stream) => this.#call(["xgroup", "create", stream, wakeUpGroup, "0", "mkstream"])),
@@ -207,7 +207,7 @@ export class WakeUps {
     if (refused !== undefined) this.#fail(refused);
   }
 
-  /** From the entries that are pending, and from the stream. */
+  /** Deletes them from the pending entries and from the stream. */
   #delete(stream: string, ids: readonly string[]): Array<Promise<RedisAnswer>> {
     return [this.#call(["xack", stream, wakeUpGroup, ...ids]), this.#call(["xdel", stream, ...ids])];
   }
@@ -216,7 +216,7 @@ export class WakeUps {
     return this.#call(["xadd", stream, "maxlen", "~", wakeUpStreamLength, "*", "wake", "1"]);
   }
 
-  /** Takes over what dead consumers have not acknowledged. */
+  /** Takes over the unacknowledged wake-ups of dead consumers. */
   async #claimIdle(): Promise<void> {
     const { session, claimMinIdleTimeMs } = this.#options;
     await Promise.all(
@@ -228,18 +228,18 @@ export class WakeUps {
           this.#cursors.set(stream, cursorOf(answer.value));
           this.#received.push(...wakeUpsClaimed(stream, answer.value));
         } else {
-          this.#dispensable("xautoclaim", answer);
+          this.#optionalRefused("xautoclaim", answer);
         }
       }),
     );
   }
 
-  /** Removes consumers of sessions that are gone and have nothing left. */
+  /** Removes the consumers of ended sessions that have no unacknowledged wake-ups. */
   async #removeDead(): Promise<void> {
     for (const stream of this.#options.streams()) {
       const answer = await this.#call(["xinfo", "consumers", stream, wakeUpGroup]);
       if (!answer.ok) {
-        this.#dispensable("xinfo", answer);
+        this.#optionalRefused("xinfo", answer);
         return;
       }
       const dead = consumersOf(answer.value).filter((consumer) => this.#isDead(consumer));
@@ -252,7 +252,7 @@ export class WakeUps {
     return name !== session && pending === 0 && idleMs >= deadAfter * claimMinIdleTimeMs;
   }
 
-  /** What the consumer has not acknowledged goes with it: one wake-up takes its place. */
+  /** Removes the consumer and its unacknowledged wake-ups; one new wake-up replaces them. */
   async #remove(stream: string, consumer: string): Promise<void> {
     const answer = await this.#call(["xgroup", "delconsumer", stream, wakeUpGroup, consumer]);
     if (answer.ok && typeof answer.value === "number" && answer.value > 0) await this.#publish(stream);
@@ -262,9 +262,9 @@ export class WakeUps {
     return this.#writer.send(command, answerMs);
   }
 
-  /** Wake-ups can be received without the refused command. */
-  #dispensable(command: string, refusal: RedisRefusal): void {
-    if (refusal.code !== "UNREACHABLE" && !isGroupless(refusal)) this.#options.notice.lacking(command, refusal);
+  /** Logs the refusal of an optional command. */
+  #optionalRefused(command: string, refusal: RedisRefusal): void {
+    if (refusal.code !== "UNREACHABLE" && !isGroupless(refusal)) this.#options.notice.commandRefused(command, refusal);
   }
 
   #scheduleTidying(): void {
@@ -278,7 +278,7 @@ export class WakeUps {
   }
 }
 
-/** The stream or its group is gone: never created, flushed, evicted. A blocked reader gets a code of its own. */
+/** The stream or its group does not exist: never created, flushed or evicted. A blocked read has its own code. */
 function isGroupless({ code }: RedisRefusal): boolean {
   return /^(NOGROUP|UNBLOCKED)$/.test(code);
 }
