@@ -18,7 +18,7 @@ const phrases: ReadonlyArray<[what: string, pattern: RegExp]> = [
   ["runs given up by the holder's own clock", /lost .*LEASE_LOST/g],
   ["claims sent again", /^repeated claim/gm],
   ["workers that went over to polling", /; polling/g],
-  ["workers that came back to Redis", /heard of through Redis/g],
+  ["workers that came back to Redis", /receiving wake-ups through Redis/g],
   ["times that a database was seen to fail", /the database fails/g],
   ["times that fences were made void", /fences given out before are void/g],
   ["moments when a process stood still", /^late /gm],

@@ -1,8 +1,8 @@
 import type { Env } from "@aikirun/lib";
 
 /**
- * How fast something may be spent: `burst` at once, then `perMs`. What is spent beyond that is a debt; the answer is
- * how long to wait until it is repaid. Milliseconds, 0 when there is no debt.
+ * A rate limit: `burst` at once, then `perMs` each millisecond. Returns how long to wait before the next use, in
+ * milliseconds; 0 while the limit is not exceeded.
  */
 export function budget({ perMs, burst }: { perMs: number; burst: number }, env: Env): (amount: number) => number {
   let left = burst;

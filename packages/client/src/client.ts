@@ -20,28 +20,29 @@ export interface Client extends AnyClient {
   readonly runs: Runs;
   /** Lists the live workers. */
   readonly workers: Workers;
-  /** The wire itself, each call tried once. Throws `AikiError` for faults of the whole request. */
+  /** The server's API; each call is tried once. Throws `AikiError` for faults of the whole request. */
   readonly api: Api;
-  /** Where the server is; null for one in this process. */
+  /** The server's URL; null for a server in this process. */
   readonly url: string | null;
-  /** Where Redis is, when the client was told. */
+  /** The address of Redis, if the client was given one. */
   readonly redis: Readonly<RedisParams> | null;
   /** Where log lines go. Workers of this client log there too. */
   readonly logger: Logger;
   /** Clock, randomness and ids. */
   readonly env: Env;
-  /** For workers: opens connections to Redis, which end with the client; null when it was not told where Redis is. */
+  /** For workers: opens connections to Redis, which end with the client; null without an address of Redis. */
   readonly [redisOf]: RedisConnector | null;
   /**
-   * Ends the client: pending waits reject with `CLIENT_CLOSED`, calls under way are awaited but no longer repeated,
-   * later ones throw `CLIENT_CLOSED`. May be called twice.
+   * Closes the client: pending waits reject with `CLIENT_CLOSED`, calls in progress are awaited but no longer repeated,
+   * later calls throw `CLIENT_CLOSED`. May be called twice.
    */
   close(): Promise<void>;
 }
 
 /**
- * A client of the server at `url`, or of an embedded one. Resolves without asking the server: one that is down shows in
- * calls, which are repeated for about 10 s and then throw `UNREACHABLE`. Throws `INVALID_CONFIG`, naming the field.
+ * Creates a client of the server at `url`, or of an embedded server. Does not contact the server. While the server
+ * is unreachable, calls are repeated for about 10 s and then throw `UNREACHABLE`. Throws `INVALID_CONFIG`, which names
+ * the field.
  *
  * @example
  * ```ts
@@ -92,13 +93,13 @@ export async function client(params: ClientParams): Promise<Client> {
   };
 }
 
-/** The wire, and what lets go of its connections. */
+/** The server's API and a function that closes its connections. */
 interface Connected {
   api: Api;
   disconnect: () => void;
 }
 
-/** A long poll of a server in this process waits for timers only, and those do not keep the process alive. */
+/** Keeps the process alive during a long poll of a server in this process, which waits only for timers. */
 function embedded(server: EmbeddedServer): Connected {
   const api = server.api();
   return {
@@ -120,7 +121,7 @@ async function remote(target: HttpTarget, env: Env): Promise<Connected> {
   return { api: httpApi(target, env, transport), disconnect: () => transport.close() };
 }
 
-/** Refuses calls after the end, and knows those under way. */
+/** Refuses calls after `close`, and tracks the calls in progress. */
 function tracked(api: Api, closed: AbortSignal, pending: Set<Promise<unknown>>): Api {
   const track = <Reply>(call: () => Promise<Reply>): Promise<Reply> => {
     if (closed.aborted) {

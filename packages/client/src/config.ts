@@ -4,17 +4,17 @@ import type { Api } from "@aikirun/lib/protocol";
 import { parseRedisParams, type RedisParams } from "@aikirun/redis";
 import { v7 } from "uuid";
 
-/** An embedded server, as `server()` of `@aikirun/server` makes it. */
+/** An embedded server, as `server()` of `@aikirun/server` returns it. */
 export interface EmbeddedServer {
   /** The eight verbs for one namespace. Default: `default`. */
   api(namespace?: string): Api;
 }
 
-/** A client of a server that listens elsewhere. */
+/** Parameters for a server in another process. */
 export interface RemoteParams {
   /** `http://…` or `https://…`; a path is kept, for servers mounted below one. */
   url: string;
-  /** Where Redis is, for workers with the `redis_streams` subscriber. Default: none. */
+  /** The address of Redis, for workers with the `redis_streams` subscriber. Default: none. */
   redis?: RedisParams;
   /**
    * The API key of a server with `auth`, as `aiki keys create` prints it; sent as `authorization: Bearer …`. Default:
@@ -27,9 +27,9 @@ export interface RemoteParams {
   env?: Env;
 }
 
-/** A client of a server in the same process. */
+/** Parameters for a server in the same process. */
 export interface EmbeddedParams {
-  /** What `server()` of `@aikirun/server` resolved to. */
+  /** The server that `server()` of `@aikirun/server` returned. */
   server: EmbeddedServer;
   /** Default: the console. */
   logger?: Logger;
@@ -37,7 +37,7 @@ export interface EmbeddedParams {
   env?: Env;
 }
 
-/** How to make a client: of a server elsewhere, or of one in this process. */
+/** Parameters of a client: for a server in another process, or in this process. */
 export type ClientParams = RemoteParams | EmbeddedParams;
 
 export interface ClientConfig {
@@ -74,7 +74,7 @@ function parseTarget(fields: Fields): ClientConfig["target"] {
   return Object.freeze({ server });
 }
 
-/** Read from a file, a key may have a line's end. What is wrong with one is said without showing it. */
+/** Removes the line end that a key read from a file may have. Errors do not show the key. */
 function parseApiKey(fields: Fields): string | null {
   const given = fields.take("apiKey");
   if (given === undefined) return null;
@@ -88,7 +88,7 @@ function parseApiKey(fields: Fields): string | null {
 function parseUrl(text: string): string {
   const bad = (why: string) =>
     new AikiError("INVALID_CONFIG", `client.url ${redactUrl(text)} ${why}`, { ids: { field: "url" } });
-  // The error of the parser holds the whole text, and so a password.
+  // The parser's error would contain the whole text, which may include a password.
   if (!URL.canParse(text)) throw bad("is no URL; it looks like http://localhost:9090.");
   const url = new URL(text);
   if (url.protocol !== "http:" && url.protocol !== "https:") {

@@ -16,7 +16,7 @@ import { sendersOf } from "./senders.ts";
 import type { Signals } from "./signals.ts";
 import type { Watcher } from "./watcher.ts";
 
-/** What a handle acts through. */
+/** The dependencies of a handle. */
 export interface HandleContext {
   api: Api;
   env: Env;
@@ -24,7 +24,7 @@ export interface HandleContext {
   watcher: Watcher;
 }
 
-/** A run from outside. Without `events`, an event of any name can be sent, unchecked. */
+/** The handle of a run. Without `events`, an event of any name can be sent, and its data is not checked. */
 export function createHandle<Output, Events extends EventDefinitions>(
   context: HandleContext,
   id: RunId,
@@ -64,7 +64,7 @@ export function createHandle<Output, Events extends EventDefinitions>(
   };
 }
 
-/** The statuses in which a run does not continue by itself, besides those in which it has ended. */
+/** The statuses in which a run has not ended but does not continue by itself. */
 const stalled: readonly RunStatus[] = ["stalled"];
 
 async function read(api: Api, runId: RunId): Promise<RunView> {
@@ -96,7 +96,7 @@ function outputOf<Output>({ id, status, outcome, stall, explanation }: RunView):
   }
 }
 
-/** What a handler returned has the type that its version declares; only the author of the version can vouch for it. */
+/** Casts the output to the type that the version declares. The type is not checked. */
 function trusted<Value>(value: unknown): Value {
   return value as Value;
 }
@@ -142,7 +142,7 @@ async function waitFor(
   }
 }
 
-/** The status may have been reached between the timeout and this look. */
+/** The run may have reached the status between the timeout and this check. */
 function atTimeout(run: RunView, wanted: RunStatus): WaitForResult {
   return run.status === wanted
     ? { reached: true, status: run.status }

@@ -22,10 +22,10 @@ export interface HttpTarget {
   readonly apiKey: string | null;
 }
 
-/** An answer is waited for this long beyond what the request itself asks to wait. Milliseconds. */
+/** How long to wait for an answer, in addition to the wait that the request asks for. Milliseconds. */
 const graceMs = 10_000;
 
-/** The wire over HTTP: each verb is one POST, tried once. */
+/** The server's API over HTTP: each verb is one POST, tried once. */
 export function httpApi(target: HttpTarget, env: Env, transport: Transport): Api {
   const post = poster(target, env, transport);
   return {
@@ -40,7 +40,7 @@ export function httpApi(target: HttpTarget, env: Env, transport: Transport): Api
   };
 }
 
-/** Types only, by design: the reply's outline is checked, its items are the server's word. */
+/** Checks only the outline of a reply. Its items are trusted. */
 type HttpOutline<Reply> = (reply: unknown) => reply is Reply;
 
 function results<Reply>(items: readonly unknown[] | null): HttpOutline<Reply> {
@@ -51,7 +51,7 @@ function results<Reply>(items: readonly unknown[] | null): HttpOutline<Reply> {
     (items === null || reply.results.length === items.length);
 }
 
-/** Of all items, or with `more` of the first ones, one at least. */
+/** Whether the reply has a result for each item or, with `more`, for at least the first one. */
 function firstResults<Reply>(items: readonly unknown[]): HttpOutline<Reply> {
   return (reply): reply is Reply =>
     results<Reply>(items)(reply) ||

@@ -5,17 +5,17 @@ import { isTransient, retryAfterOf } from "./transient.ts";
 /** How long and how often a call is repeated. */
 export interface RetryOptions {
   env: Env;
-  /** Each ends a pause early. */
+  /** When one of them aborts, the current pause ends early. */
   signals: ReadonlyArray<AbortSignal | undefined>;
-  /** The longest pause that the server did not ask for. Milliseconds. */
+  /** The longest pause, unless the server requests a longer one. Milliseconds. */
   maxPauseMs: number;
-  /** Asked before each pause, with its length in milliseconds, and with 0 after it: whether to call again. */
+  /** Whether to call again. Called before each pause with its length in milliseconds, and after it with 0. */
   isWorthwhile: (pauseMs: number) => boolean;
 }
 
 /**
- * Calls until there is a reply, pausing for longer after each transient fault. Throws the last fault: one that is not
- * transient, or any once calling again is not worthwhile.
+ * Repeats the call after transient faults, with growing pauses. Throws the fault if it is not transient, or if
+ * `isWorthwhile` returns false.
  */
 export async function retryWithBackoff<Reply>(
   call: () => Promise<Reply>,

@@ -8,9 +8,9 @@ const retryMs = 10_000;
 const maxPauseMs = 2_000;
 
 /**
- * The same Api, each call but `claim` repeated while the server cannot be reached, for about 10 s. A repeat sends the
- * same request with the same ids, so a reply that was lost costs nothing. `closed` ends repeating; its reason is then
- * thrown.
+ * An Api that repeats each call except `claim` for about 10 s while the server cannot be reached. A repeat sends the
+ * same request with the same ids, so it has no effect if the first request was applied. When `closed` aborts, calls are
+ * no longer repeated and throw its reason.
  */
 export function retryingApi(api: Api, env: Env, closed: AbortSignal): Api {
   const repeat = async <Reply>(call: () => Promise<Reply>, { signal }: CallOptions = {}): Promise<Reply> => {
@@ -18,7 +18,7 @@ export function retryingApi(api: Api, env: Env, closed: AbortSignal): Api {
     const isWorthwhile = (pauseMs: number): boolean => {
       failingSince ??= env.elapsed();
       if (closed.aborted || signal?.aborted === true) return false;
-      // After a pause it calls once more, however long the pause took.
+      // Calls once more after a pause, even if the pause took longer than planned.
       return pauseMs === 0 || env.elapsed() + pauseMs - failingSince <= retryMs;
     };
     try {
@@ -26,12 +26,12 @@ export function retryingApi(api: Api, env: Env, closed: AbortSignal): Api {
     } catch (error) {
       if (isTransient(error) && closed.aborted) throw closed.reason;
       if (isTransient(error) && signal?.aborted === true) {
-        throw new AikiError("ABORTED", "The caller gave up.", { cause: error });
+        throw new AikiError("ABORTED", "The caller aborted the call.", { cause: error });
       }
       throw error;
     }
   };
-  // A claim is not repeated here: a worker repeats it by another claim, which names the first.
+  // A claim is not repeated here: the worker makes another claim, which names the first one.
   return wrapApi(api, (verb, call) =>
     verb === "claim" ? call : (request, options) => repeat(() => call(request, options), options),
   );

@@ -17,7 +17,7 @@ export interface RunFilter {
   name?: string;
   /** The id of the workflow version. Default: any. */
   versionId?: string;
-  /** One status, or several of which the run has one. Default: any. */
+  /** The status of the run, or several allowed statuses. Default: any. */
   status?: RunStatus | readonly RunStatus[];
   /** The reference id that the run was started with. Default: any. */
   referenceId?: string;
@@ -27,13 +27,13 @@ export interface RunFilter {
   parentId?: RunId;
   /** Runs that carry all of these. Default: any. */
   tags?: readonly string[];
-  /** The code of the error that they failed with; a code that is a number, as its digits. Default: any, or none. */
+  /** The code of the error that they failed with; a numeric code as its digits. Default: any code or none. */
   errorCode?: string;
-  /** When they were created at the earliest, inclusive. Epoch milliseconds when a number. Default: no limit. */
+  /** The earliest creation time, inclusive. Epoch milliseconds when a number. Default: no limit. */
   createdAfter?: Date | number;
-  /** When they were created at the latest, exclusive. Epoch milliseconds when a number. Default: no limit. */
+  /** The latest creation time, exclusive. Epoch milliseconds when a number. Default: no limit. */
   createdBefore?: Date | number;
-  /** By when they were created. Default `newest` first. */
+  /** The order by creation time. Default: `newest` first. */
   order?: "newest" | "oldest";
   /** Runs per page, 1 to 200. Default 50. */
   limit?: number;
@@ -42,8 +42,8 @@ export interface RunFilter {
 }
 
 /**
- * One page of runs, without their inputs and outputs. The server examines a bounded number of runs for a page: one that
- * few runs fit may be short, or empty, and still have a `cursor`.
+ * One page of runs, without their inputs and outputs. The server examines a bounded number of runs for a page. If few
+ * runs match, a page may be short or empty and still have a `cursor`.
  */
 export interface RunPage {
   /** The runs in the order of the filter. */
@@ -55,27 +55,27 @@ export interface RunPage {
 /** Await it for one page, or iterate over it for all runs, page after page. */
 export interface RunList extends PromiseLike<RunPage>, AsyncIterable<RunView> {}
 
-/** A workflow version, as far as it types the handle of its runs. */
+/** The part of a workflow version that types the handle of its runs. */
 export interface VersionOf<Output, Events extends EventDefinitions> {
   /** The events that the version declares, by name. */
   readonly events: EventDefinitions;
-  /** Types the output of a run; never called. */
+  /** Declares the type of a run's output; never called. */
   readonly start: (...args: never[]) => Promise<RunHandle<Output, Events>>;
 }
 
-/** Events of a run whose version is not known here: any name, any data. */
+/** The events of a run whose version is unknown: any name, any data. */
 export type AnyEvents = Readonly<Record<string, EventDefinition<unknown>>>;
 
-/** Finds runs again. */
+/** Finds runs. */
 export interface Runs {
-  /** A handle; whether the run exists shows with the first call. */
+  /** Returns a handle without a request. If the run does not exist, the handle's calls reject. */
   get(id: RunId): RunHandle<unknown, AnyEvents>;
-  /** The same with the version, which types the output and the events. */
+  /** The same; the version types the output and the events. */
   get<Output, Events extends EventDefinitions>(
     id: RunId,
     version: VersionOf<Output, Events>,
   ): RunHandle<Output, Events>;
-  /** Runs that fit, newest first. Throws `INVALID_OPTION` for a filter that cannot be. */
+  /** Lists the runs that match, newest first. Throws `INVALID_OPTION` for an invalid filter. */
   list(filter?: RunFilter): RunList;
 }
 

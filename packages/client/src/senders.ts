@@ -12,13 +12,13 @@ import type { Signals } from "./signals.ts";
 
 type Senders<Events extends EventDefinitions> = RunHandle<unknown, Events>["events"];
 
-/** How many declared events an error names. */
+/** How many declared events an error names at most. */
 const mostNamed = 20;
 
 /**
  * The senders of a run's events, by name. Without definitions there is a sender for every name. With them, a name that
  * is not declared has a sender that rejects with `UNKNOWN_EVENT`; it is not listed, and `in` does not find it.
- * Names come from users: `constructor` and `__proto__` are as good as any, so the object inherits nothing.
+ * An event may have any name, such as `constructor` or `__proto__`, so the object inherits nothing.
  */
 export function sendersOf<Events extends EventDefinitions>(
   events: Events | null,
@@ -41,7 +41,7 @@ export function sendersOf<Events extends EventDefinitions>(
   );
 }
 
-/** One sender per definition, by construction; the mapped type cannot be built key by key. */
+/** Casts to the mapped type, because TypeScript cannot build it key by key. Each definition has one sender. */
 function typed<Events extends EventDefinitions>(senders: Record<string, EventSender<unknown>>): Senders<Events> {
   return senders as unknown as Senders<Events>;
 }
@@ -67,7 +67,7 @@ function senderOf(
   };
 }
 
-/** Stands where the version declares no event, for callers without types. */
+/** The sender of an undeclared event, for callers without types. */
 function refuserOf(name: string, declared: readonly string[], runId: RunId): EventSender<unknown> {
   return {
     send: async () => {

@@ -3,10 +3,10 @@ import { batcher } from "@aikirun/lib/internal";
 import { type Api, limits, type RunId, type Signal, type SignalItem, type SignalResult } from "@aikirun/lib/protocol";
 import { rejected } from "./rejected.ts";
 
-/** Resolves once the signal is durable, with the run that it left behind. */
+/** Resolves once the signal is durable, with the run after it. */
 export type Signals = (runId: RunId, signal: Signal) => Promise<RunId>;
 
-/** Sends signals; all that are sent while a request is under way go together in the next, in order. */
+/** Sends signals. Signals sent while a request is in progress go together in the next one, in order. */
 export function signals(api: Api, env: Env): Signals {
   const send = batcher<SignalItem, SignalResult>({
     send: async (items) => (await api.signal({ signals: items })).results,

@@ -13,7 +13,7 @@ import { rejected } from "./rejected.ts";
 
 export type Starts = (version: VersionReference, input: unknown, options: StartOptions) => Promise<RunId>;
 
-/** Starts runs; all that are asked for while a request is under way go together in the next. */
+/** Starts runs. Starts made while a request is in progress go together in the next one. */
 export function starts(api: Api, env: Env): Starts {
   const start = batcher<RunSpec, StartResult>({
     send: async (runs) => (await api.start({ runs })).results,
@@ -58,7 +58,7 @@ function specOptions(options: StartOptions): Omit<RunSpec, "id" | "name" | "vers
   return spec;
 }
 
-/** An upper bound of a spec's bytes: JSON in JSON at most doubles, and a character takes at most 3. */
+/** An upper bound of a spec's bytes: escaping at most doubles the text, and a character takes at most 3 bytes. */
 function weigh(spec: RunSpec): number {
   return 1_000 + 4 * (spec.input?.length ?? 0);
 }

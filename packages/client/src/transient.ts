@@ -1,8 +1,8 @@
 import { AikiError, isAikiError } from "@aikirun/lib";
 
-/** The server is there and cannot answer now; `retryAfterMs` is how long it asks to be left alone. */
+/** The server is reachable but cannot answer now. */
 export class ServerBusy extends AikiError {
-  /** How long the server asks not to be called again. Milliseconds; null when it did not say. */
+  /** The pause that the server requests before the next call. Milliseconds; null when it requests none. */
   readonly retryAfterMs: number | null;
 
   constructor(code: AikiError["code"], message: string, ids: Record<string, string>, retryAfterMs: number | null) {
@@ -11,14 +11,14 @@ export class ServerBusy extends AikiError {
   }
 }
 
-/** Whether the same call may succeed later: the server was not reached, or answered that it cannot serve now. */
+/** Whether the same call may succeed later: the server is unreachable, or answered that it cannot serve now. */
 export function isTransient(error: unknown): boolean {
   return (
     isAikiError(error) && (error.code === "UNREACHABLE" || error.code === "UNAVAILABLE" || error instanceof ServerBusy)
   );
 }
 
-/** Milliseconds for which the server asked not to be called again; 0 when it did not say. */
+/** The pause that the server requests before the next call. Milliseconds; 0 when it requests none. */
 export function retryAfterOf(error: unknown): number {
   return error instanceof ServerBusy ? (error.retryAfterMs ?? 0) : 0;
 }

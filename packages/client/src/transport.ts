@@ -1,6 +1,6 @@
-/** How a request travels. Node's own client costs a third of what its `fetch` does; other runtimes have but `fetch`. */
+/** How requests are sent. Node's own client takes a third of the time of its `fetch`; other runtimes use `fetch`. */
 
-/** An answer as it arrived, whole. */
+/** A complete answer. */
 export interface HttpReply {
   readonly status: number;
   header(name: "date" | "location" | "retry-after"): string | null;
@@ -8,9 +8,9 @@ export interface HttpReply {
 }
 
 export interface Transport {
-  /** One POST, tried once. Rejects when there is no whole answer, or with the signal. */
+  /** Sends one POST, tried once. Rejects when there is no complete answer or when the signal aborts. */
   post(url: string, headers: Readonly<Record<string, string>>, body: string, signal: AbortSignal): Promise<HttpReply>;
-  /** Lets idle connections go. */
+  /** Closes idle connections. */
   close(): void;
 }
 

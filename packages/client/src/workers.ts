@@ -1,13 +1,13 @@
 import { AikiError } from "@aikirun/lib";
 import type { Api, LiveWorker } from "@aikirun/lib/protocol";
 
-/** Who executes runs. */
+/** Lists the workers that execute runs. */
 export interface Workers {
   /**
-   * The workers that any server of the database heard of lately: what they serve, their shards and their load, by id
-   * and then by session. One that says goodbye is gone at once, one that dies 90 s after its last sign, or its lease
-   * after that when it is longer. `since` and `seenAt` are epoch milliseconds. Throws `UNREACHABLE`, and `BAD_REPLY`
-   * when the server is too old to know.
+   * The live workers of all servers of the database: what they serve, their shards and their load, ordered by id and
+   * session. A worker that stops is removed at once. A worker that dies is removed 90 s after its last heartbeat, or
+   * one lease after it if the lease is longer. `since` and `seenAt` are epoch milliseconds. Throws `UNREACHABLE`, and
+   * `BAD_REPLY` when the server is too old to list workers.
    */
   list(): Promise<LiveWorker[]>;
 }

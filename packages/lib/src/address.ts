@@ -1,7 +1,7 @@
 import { sha256 } from "./hash.ts";
 import type { Address } from "./protocol/run.ts";
 
-/** What would be mistaken for structure, what PostgreSQL cannot store, and the marks of the encoding itself. */
+/** Characters to encode: separators of addresses, characters that PostgreSQL cannot store, and the escape itself. */
 const special = /[%~:#/\p{Cc}\p{Surrogate}]/gu;
 const plain = /^[^%~:#/\p{Cc}\p{Surrogate}]+$/u;
 
@@ -22,7 +22,7 @@ export function resultAddress(childAddress: Address): Address {
   return `${childAddress}/result`;
 }
 
-/** Where the end of the child is recorded that the wait at this address is for. */
+/** Where the end of the child is recorded, for the wait at this address. */
 export function awaitedResult(waitAddress: Address): Address {
   return resultAddress(waitAddress.slice(0, waitAddress.lastIndexOf("/")));
 }
@@ -42,17 +42,17 @@ export function childWaitAddress(childAddress: Address, nth: number): Address {
   return `${childAddress}/wait#${nth}`;
 }
 
-/** Where it is recorded that the handler asked for a child's end by the wait at this address. */
+/** Where it is recorded that the handler waits for a child's end with the wait at this address. */
 export function askAddress(waitAddress: Address): Address {
   return `${waitAddress}/ask`;
 }
 
-/** Where it is recorded that the handler gave up the wait at this address. */
+/** Where it is recorded that the handler withdrew the wait at this address. */
 export function withdrawnAddress(waitAddress: Address): Address {
   return `${waitAddress}/withdrawn`;
 }
 
-/** The wait that the withdrawal at this address gave up. */
+/** The wait that the withdrawal at this address withdrew. */
 export function withdrawnWait(withdrawal: Address): Address {
   return withdrawal.slice(0, withdrawal.lastIndexOf("/"));
 }

@@ -1,22 +1,22 @@
 import { AikiError } from "./error.ts";
 
-/** How a `batcher` sends and what limits a batch. */
+/** Options of a `batcher`. */
 export interface BatchOptions<Item, Result> {
-  /** Sends one batch; answers with one result per item, in their order. */
+  /** Sends one batch. Resolves with one result per item, in the order of the items. */
   send: (items: Item[]) => Promise<Result[]>;
-  /** At most this many items go together. */
+  /** The most items of one batch. */
   max: number;
-  /** How many batches may be in flight at once, default 1. Free lanes share what waits, unless it is little. */
+  /** How many batches may be in flight at once (lanes). Default 1. Free lanes share the waiting items. */
   lanes?: number;
-  /** When a batch that could go now goes: what arrives until then goes too. Default: after the current microtask. */
+  /** Delays each batch: items that arrive meanwhile join it. Default: until after the current microtask. */
   soon?: (then: () => void) => void;
-  /** The weight of an item, bytes for example. */
+  /** The weight of an item, for example its bytes. */
   weigh?: (item: Item) => number;
-  /** Items go together up to this weight; one that is heavier goes alone. */
+  /** The largest total weight of a batch; a heavier item is sent alone. */
   maxWeight?: number;
 }
 
-/** So few items go together though another lane is free. */
+/** Up to this number of items are sent together even if another lane is free. */
 const little = 16;
 
 interface Waiting<Item, Result> {
@@ -27,9 +27,9 @@ interface Waiting<Item, Result> {
 }
 
 /**
- * Natural batching: one `send` is in flight at a time (or one a lane), and what arrives meanwhile goes together. The
- * first item waits for nothing but `soon`, so a lone caller pays no delay, and a busy one gets large batches without a
- * timer.
+ * Sends items in batches. One `send` is in flight at a time (or one for each lane); items that arrive meanwhile form
+ * the next batch. The first item waits only for `soon`, so a single item is not delayed, and many items form large
+ * batches without a timer.
  * A `send` that rejects rejects all of its items, and those only; a wrong number of results is `BATCH_MISMATCH`.
  */
 export function batcher<Item, Result>(options: BatchOptions<Item, Result>): (item: Item) => Promise<Result> {

@@ -8,13 +8,13 @@ import type { Logger } from "./log.ts";
 import type { OnParentEnd, RetryPolicy, RunStatus, RunView } from "./protocol/run.ts";
 import type { Schema } from "./schema.ts";
 
-/** Under this key a run in a handler carries what performs tasks. */
+/** The key of a run's function that performs tasks. */
 export const performer: unique symbol = Symbol.for("@aikirun/performer");
 
-/** Under this key a run in a handler carries what starts its children. */
+/** The key of a run's function that starts children. */
 export const childStarter: unique symbol = Symbol.for("@aikirun/child-starter");
 
-/** The first argument of a workflow's handler, whatever the workflow's events are. */
+/** The first argument of a workflow's handler, without the types of the workflow's events. */
 export interface AnyRun {
   /** Used by `task.start`. */
   readonly [performer]: (call: TaskCall) => Promise<unknown>;
@@ -36,27 +36,27 @@ export interface TaskCall {
   input: unknown;
   /** Replaces the input in the call's address. */
   key?: string;
-  /** The task's own key, where `key` replaces it as well: a call is found that was recorded under it. */
+  /** The task's own key, if `key` replaces it: a call that was recorded under it is still found. */
   replacedKey?: string;
-  /** Gives up the call: it is withdrawn when this aborts. */
+  /** Withdraws the call when it aborts. */
   signal?: AbortSignal;
   retry: RetryPolicy;
-  /** Milliseconds for one try of the handler. */
+  /** How long one try of the handler may take. Milliseconds. */
   timeoutMs: number;
   inputSchema?: Schema;
   outputSchema?: Schema;
   handler: (input: never, context: TaskContext) => unknown;
 }
 
-/** What a task's handler is given besides its input. */
+/** The second argument of a task's handler. */
 export interface TaskContext {
-  /** The run that the task works for. */
+  /** The id of the run that called the task. */
   runId: string;
-  /** From 1; survives restarts. */
+  /** The number of this try, from 1; restarts of the worker do not reset it. */
   attempt: number;
   /** The same on every try of this call, on every worker: pass it to the services you call. */
   idempotencyKey: string;
-  /** Grows with every hand-over of the run: lets a downstream refuse a ghost. */
+  /** Grows with every claim of the run: lets a service refuse requests of a worker that no longer holds the run. */
   fence: number;
   /** Aborts on timeout, cancellation, loss of the run, and when the run ends without waiting for this task. */
   signal: AbortSignal;
@@ -67,7 +67,7 @@ export interface TaskContext {
 /** One try of a task or an inline step may take this long unless it says otherwise: 5 minutes, in milliseconds. */
 export const defaultTaskTimeoutMs = 300_000;
 
-/** Under this key a client carries what starts runs. */
+/** The key of a client's function that starts runs. */
 export const starter: unique symbol = Symbol.for("@aikirun/starter");
 
 /** What `client()` resolves to. */
@@ -76,7 +76,7 @@ export interface AnyClient {
   readonly [starter]: (version: VersionReference, input: unknown, options: StartOptions) => Promise<unknown>;
 }
 
-/** What a workflow version tells a client about itself. */
+/** The data of a workflow version that a client needs to start a run. */
 export interface VersionReference {
   name: string;
   versionId: string;
@@ -104,7 +104,7 @@ export interface StartOptions {
    * Default: none, each start makes a run.
    */
   referenceId?: string;
-  /** What a taken reference with another input does. Default `error`. */
+  /** What happens if the reference exists with another input. Default `error`. */
   onConflict?: "error" | "return_existing";
   /**
    * How long the server waits before it queues the run. Negative means that the moment has passed: queued at once.
@@ -131,15 +131,15 @@ export interface StartOptions {
 /** Options of a child's start; shard and priority are inherited unless given. */
 export interface ChildStartOptions extends Omit<StartOptions, "onConflict"> {
   /**
-   * Tells this start from others of the same workflow and input. At most 255 characters; without effect beside a
-   * `referenceId`. Default: the input alone does.
+   * Distinguishes this start from others of the same workflow and input. At most 255 characters; has no effect together
+   * with a `referenceId`. Default: the input identifies the start.
    */
   key?: string;
   /** What becomes of the child when this run fails or is cancelled. Default `cancel`. */
   onParentEnd?: OnParentEnd;
 }
 
-/** A run from outside. */
+/** The handle of a run, for callers outside of its handler. */
 export interface RunHandle<Output, Events extends EventDefinitions> {
   /** The id of the run, a UUID. */
   readonly id: string;
@@ -153,10 +153,10 @@ export interface RunHandle<Output, Events extends EventDefinitions> {
   result(options?: ResultOptions): Promise<Output>;
   /** The status of the run now. Rejects with `RUN_NOT_FOUND`. */
   status(): Promise<RunStatus>;
-  /** Everything the server knows of the run. */
+  /** The run as the server has stored it. Rejects with `RUN_NOT_FOUND`. */
   view(): Promise<RunView>;
   /**
-   * Resolves once the run has the status. `reached` is false when the run ended otherwise or the timeout passed first.
+   * Resolves once the run has the status. `reached` is false when the run ended in another status or timed out.
    * Rejects with `ABORTED` when the signal aborts.
    * A stalled run has not ended: without a timeout, the wait for another status lasts until a user retries or cancels
    * the run.
@@ -169,25 +169,25 @@ export interface RunHandle<Output, Events extends EventDefinitions> {
   cancel(reason?: string): Promise<void>;
   /** Stops the run once its running tasks are recorded, until `resume`. Rejects with `RUN_FINAL` or `ILLEGAL_STATE`. */
   pause(): Promise<void>;
-  /** Lets a paused run go on. Rejects with `RUN_FINAL` or `ILLEGAL_STATE`. */
+  /** Lets a paused run continue. Rejects with `RUN_FINAL` or `ILLEGAL_STATE`. */
   resume(): Promise<void>;
   /**
-   * Ends open sleeps; hastens a scheduled run or one that awaits a retry. Throws `ILLEGAL_STATE` when there is
-   * nothing to hasten.
+   * Ends open sleeps, and queues at once a scheduled run or one that waits for a retry. Throws `ILLEGAL_STATE` when the
+   * run waits for none of these.
    */
   wake(): Promise<void>;
-  /** The handle of the run that goes on: this one, or for an ended run a new one that recalls its successes. */
+  /** Retries the run. Returns its handle; for an ended run, the handle of a new run that recalls its successes. */
   retry(): Promise<RunHandle<Output, Events>>;
 }
 
 /** Options of waiting for a result. */
 export interface ResultOptions {
   /**
-   * Ends the wait: `result()` rejects with `ABORTED`. The run goes on. Default: the wait lasts until the run has ended
+   * Ends the wait: `result()` rejects with `ABORTED`. The run continues. Default: none, the wait ends when the run ends
    * or stalls.
    */
   signal?: AbortSignal;
-  /** Whether to go on waiting while the run is stalled, until a user retries or cancels it. Default false. */
+  /** Whether to continue waiting while the run is stalled, until a user retries or cancels it. Default false. */
   waitThroughStalls?: boolean;
 }
 

@@ -3,11 +3,11 @@
 import { encodeWithin } from "./json.ts";
 import type { Payload } from "./protocol/run.ts";
 
-/** How many own fields of one error are looked at. */
+/** How many own fields of one error are read at most. */
 const mostFields = 100;
 
 /**
- * The own enumerable fields of what was thrown that JSON can carry without a loss, as an object of at most `most`
+ * The own enumerable fields of a thrown value that JSON can represent without loss, as an object of at most `most`
  * characters. Long texts are cut; fields that do not fit, or that throw when they are read, are left out. Undefined
  * when nothing remains. Never throws.
  */

@@ -1,7 +1,7 @@
 import process from "node:process";
 import { setImmediate } from "node:timers";
 
-/** Everything nondeterministic, behind one door, so that the whole of Aiki can be simulated from a seed. */
+/** The only source of time, timers, randomness and ids, so that all of Aiki can be simulated from a seed. */
 export interface Env {
   /** Epoch milliseconds; may jump. */
   now(): number;
@@ -25,7 +25,7 @@ export interface Env {
   drained(then: () => void): void;
 }
 
-/** Keeps a timer from firing; harmless when it has fired. */
+/** Cancels a timer. Does nothing if the timer has fired. */
 export type Cancel = () => void;
 
 /** The longest delay that `setTimeout` takes; a longer one would fire at once. Milliseconds. */

@@ -1,4 +1,4 @@
-/** Errors as values: what of something thrown is recorded, and back. */
+/** Converts thrown values to recorded failures and back. */
 
 import { Buffer } from "node:buffer";
 import { cut, detailsOf, fieldsIn } from "./details.ts";
@@ -29,7 +29,7 @@ const budgets = [
   { characters: 128, details: 0, depth: 0, failures: 1 },
 ] as const;
 
-/** One description under way. */
+/** The state of one description. */
 interface Walk {
   readonly budget: (typeof budgets)[number];
   /** The errors around the current one, outermost first. */
@@ -166,7 +166,7 @@ function show(thrown: object): string {
   }
 }
 
-/** The classes of Aiki's own, by code. */
+/** Aiki's error classes, by code. */
 const classes: ReadonlyMap<unknown, { prototype: AikiError }> = new Map<unknown, { prototype: AikiError }>([
   ["NON_RETRYABLE", NonRetryableError],
   ["TASK_FAILED", TaskFailedError],

@@ -4,7 +4,7 @@ import { Fields } from "./fields.ts";
 const of = (value: unknown): Fields => new Fields(value, "options", "INVALID_OPTION");
 
 describe("fields", () => {
-  it("refuses a field that nobody asked for, and names those that may be given", () => {
+  it("refuses an unknown field, and names the known ones", () => {
     const fields = of({ delay: 1, delayMs: 2 });
     fields.take("delay");
     fields.text("referenceId");

@@ -13,14 +13,14 @@ export interface Bounds {
 }
 
 /**
- * Reads a plain object of options field by field, and refuses what nobody asked for: a misspelt option is an error, not
- * a default. An absent field reads as `undefined`. Every complaint names the field and throws `AikiError` with `code`.
+ * Reads a plain object of options field by field, and refuses unknown fields: a misspelt option is an error. An absent
+ * field reads as `undefined`. Every error is an `AikiError` with `code` and names the field.
  */
 export class Fields {
   readonly #values: Readonly<Record<string, unknown>>;
-  /** The names that were asked for: those that may be given. */
+  /** The names of the known fields. */
   readonly #known = new Set<string>();
-  /** What the fields belong to, as errors call it. */
+  /** The owner of the fields, as named in errors. */
   readonly where: string;
   readonly #code: ErrorCode;
 
@@ -33,13 +33,13 @@ export class Fields {
     this.#values = value;
   }
 
-  /** Whether the field is there at all. */
+  /** Whether the field is present. */
   has(name: string): boolean {
     this.#known.add(name);
     return this.#values[name] !== undefined;
   }
 
-  /** The field as it is, to be checked by the caller. */
+  /** The unchecked value of the field. */
   take(name: string): unknown {
     this.#known.add(name);
     return this.#values[name];
@@ -123,13 +123,13 @@ export class Fields {
     return Array.from(value, (item: unknown) => (isKey(item, keyLength) ? item : this.refuse(name, expected)));
   }
 
-  /** Whatever satisfies the guard. */
+  /** A value that satisfies the guard. */
   shaped<Shape>(name: string, guard: (value: unknown) => value is Shape, expected: string): Shape | undefined {
     const value = this.take(name);
     return value === undefined || guard(value) ? value : this.refuse(name, expected);
   }
 
-  /** A field that must be there. */
+  /** A required field. */
   required<Value>(name: string, value: Value | undefined): Value {
     if (value === undefined) {
       throw new AikiError(this.#code, `${this.where}.${name} is missing.`, { ids: { field: name } });
@@ -171,12 +171,12 @@ export class Fields {
       : this.refuse(name, "a valid Date, or epoch milliseconds that a Date can hold");
   }
 
-  /** What ends a wait from outside. */
+  /** An `AbortSignal`. */
   signal(name: string): AbortSignal | undefined {
     return this.shaped(name, isSignal, "an AbortSignal");
   }
 
-  /** Where lines go. */
+  /** A logger. */
   logger(name: string): Logger | undefined {
     return this.shaped(name, isLogger, "a Logger (debug, info, warn, error, child)");
   }
@@ -186,7 +186,7 @@ export class Fields {
     return this.shaped(name, isEnv, "an Env of @aikirun/lib");
   }
 
-  /** Call last: refuses fields that were never asked for, and names those that were. */
+  /** Call last: refuses unknown fields, and names the known ones. */
   done(): void {
     for (const name of Object.keys(this.#values)) {
       if (this.#values[name] !== undefined && !this.#known.has(name)) {
@@ -226,7 +226,7 @@ function isEnv(value: unknown): value is Env {
   return hasMethods(value, ["now", "elapsed", "random", "id", "after", "soon"]);
 }
 
-/** Whether a value is an object whose fields can be looked at. */
+/** Whether a value is an object whose fields can be read. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,4 +1,4 @@
-/** Ids and numbers that are derived, so that every replay makes the same ones. */
+/** Derived ids and numbers: the same on every replay. */
 
 import { AikiError } from "./error.ts";
 import { sha256 } from "./hash.ts";
@@ -6,8 +6,8 @@ import type { Address, RunId } from "./protocol/run.ts";
 import { runIdForm } from "./rules.ts";
 
 /**
- * The id of a child: a UUIDv7 with its parent's timestamp, so that it sorts beside its parent, and the rest derived
- * from who started it where. Throws `AikiError` `INVALID_ID` when the parent's id is not a UUID.
+ * The id of a child: a UUIDv7 with the timestamp of its parent, so that both sort together. The rest is derived
+ * from the parent, its attempt and the address. Throws `AikiError` `INVALID_ID` when the parent's id is not a UUID.
  */
 export function childRunId(parentId: RunId, attempt: number, address: Address): RunId {
   const parent = parentId.toLowerCase();

@@ -13,7 +13,7 @@ interface Walk {
   most: number;
 }
 
-/** Why a value is refused. The keys are collected on the way out, innermost first: a good value pays nothing. */
+/** Why a value is refused. The keys are collected from the innermost one outwards, so valid values cost nothing. */
 interface Refusal {
   what: string;
   keys: Array<string | number>;
@@ -138,7 +138,7 @@ function isPlain(value: object): value is Readonly<Record<string, unknown>> {
   return Object.hasOwn(prototype, "constructor") && Object.hasOwn(prototype, "hasOwnProperty");
 }
 
-/** A value met again and again (not in a cycle) can unfold to any size; this ends the walk long before memory does. */
+/** A value that occurs many times (not in a cycle) can unfold to any size. This limit ends the walk early. */
 function grow(walk: Walk, characters: number): void {
   walk.size += characters;
   if (walk.size > walk.most) throw tooLarge;

@@ -1,4 +1,4 @@
-/** Where the lines of a log go: a stream that may be full, closed or slow, none of which may stop the program. */
+/** Writes log lines to a stream. A full, closed or slow stream must not stop the program. */
 
 import type { Writable } from "node:stream";
 
@@ -8,7 +8,7 @@ const maxWaitingBytes = 1_048_576;
 /**
  * Returns a function that writes one line, without its line end, to the stream. It never throws and never blocks on a
  * slow reader of a pipe. A line that cannot be written is dropped and counted; when writing works again, `notice` makes
- * the line that tells how many were dropped.
+ * the line that says how many were dropped.
  */
 export function logOutput(stream: Writable, notice: (dropped: number) => string): (line: string) => void {
   let dropped = 0;

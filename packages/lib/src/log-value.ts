@@ -3,7 +3,7 @@
 import { describeError } from "./failure.ts";
 import type { Failure } from "./protocol/run.ts";
 
-/** How deep values are looked into; what lies deeper is left out. */
+/** The depth up to which values are shown; deeper values are left out. */
 const maxDepth = 8;
 
 /** An error in a log, without its own fields: they may hold payloads and secrets. */

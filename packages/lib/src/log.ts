@@ -34,7 +34,7 @@ export interface ConsoleLoggerOptions {
   level?: LogLevel;
   /**
    * Where lines go, without their line end. Default: warnings and errors to standard error, others to standard output;
-   * lines that cannot be written are dropped and counted, and a warning tells how many when writing works again.
+   * lines that cannot be written are dropped and counted, and a warning says how many when writing works again.
    */
   write?: (line: string, level: LogLevel) => void;
   /** Epoch milliseconds; lines show local time. Default: the system's clock. */
@@ -56,7 +56,7 @@ export function consoleLogger(options: ConsoleLoggerOptions = {}): Logger {
   return make({});
 }
 
-/** Says nothing. */
+/** Logs nothing. */
 export const silentLogger: Logger = {
   debug: () => {},
   info: () => {},
@@ -110,7 +110,7 @@ function plain(value: unknown): string {
   }
 }
 
-/** Nothing that a terminal would obey. */
+/** Escapes control characters, so that a line cannot control the terminal. */
 function escapeControls(text: string): string {
   return text.replace(/[\p{Cc}\p{Zl}\p{Zp}]/gu, (unit) => {
     const code = unit.charCodeAt(0);

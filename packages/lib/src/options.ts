@@ -1,4 +1,4 @@
-/** The options that several doors take, each read in one place. */
+/** Readers of options that several functions accept. */
 
 import type { StartOptions } from "./contract.ts";
 import { Fields, isRecord } from "./fields.ts";
@@ -8,7 +8,7 @@ import { checkRetryPolicy } from "./retry.ts";
 import { checkSchema, type Schema } from "./schema.ts";
 
 /**
- * What defines a task or a workflow, ready to be read; complaints call it by its name (`task "charge-card"`).
+ * The options of a task or a workflow, ready to be read; errors name it (`task "charge-card"`).
  * Throws `AikiError` `INVALID_CONFIG`.
  */
 export function definitionFields(definition: unknown, kind: string): Fields {
@@ -35,7 +35,7 @@ export function readSchemas(fields: Fields): { inputSchema?: Schema; outputSchem
   };
 }
 
-/** What the start of a run and the start of a child have in common, as it travels. Absent stays absent. */
+/** The options common to the start of a run and of a child, as they are sent. Absent fields stay absent. */
 export function readStart(
   fields: Fields,
   policy: StartOptions["retry"],
@@ -56,7 +56,7 @@ export function readStart(
 
 type Present<Options> = { [Name in keyof Options]?: Exclude<Options[Name], undefined> };
 
-/** The same without what is undefined. */
+/** A copy without undefined fields. */
 export function present<Options extends object>(options: Options): Present<Options> {
   const kept: Present<Options> = {};
   for (const name in options) {

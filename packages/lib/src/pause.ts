@@ -7,7 +7,7 @@ export function backoffMs(env: Pick<Env, "random">, failures: number, maxMs: num
   return full * (0.5 + env.random() / 2);
 }
 
-/** Resolves after `ms` milliseconds, or as soon as one of the signals aborts. Keeps the process alive meanwhile. */
+/** Resolves after `ms` milliseconds, or as soon as one of the signals aborts. Keeps the process alive until then. */
 export async function pause(
   env: Pick<Env, "after">,
   ms: number,

@@ -2,9 +2,9 @@ import type { Entry } from "./protocol/entry.ts";
 import type { Report } from "./protocol/messages.ts";
 
 /**
- * Tells how a recorded entry relates to a report: `"none"`: the report did not bring it; `"asItSays"`: the report
- * brought it as it is recorded; `"otherwise"`: it stands at the address of a child that the report starts, and another
- * run or a failure is recorded there.
+ * How a recorded entry relates to a report. `"none"`: the report does not contain it. `"asItSays"`: the report contains
+ * it as it is recorded. `"otherwise"`: it is at the address of a child that the report starts, and another run or a
+ * failure is recorded there.
  */
 export type Relation = "none" | "asItSays" | "otherwise";
 

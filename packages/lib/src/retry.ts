@@ -7,7 +7,7 @@ const defaultMaxDelayMs = 86_400_000;
 
 /**
  * Milliseconds, whole, until the next attempt, or null to give up. `failedAttempts` counts the failures so far, from 1.
- * `random` returns a number in [0, 1); only `jittered` asks for it.
+ * `random` returns a number in [0, 1); only `jittered` calls it.
  */
 export function retryDelayMs(policy: RetryPolicy, failedAttempts: number, random: () => number): number | null {
   if (policy.type === "never" || failedAttempts >= policy.maxAttempts) return null;

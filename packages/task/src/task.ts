@@ -62,8 +62,8 @@ export type TaskArguments<Input> = undefined extends Input
 export interface TaskStartOptions {
   /**
    * Identifies the call instead of the task's own `key` and the input. Use it to distinguish otherwise equal calls,
-   * such as calls with the same input in parallel branches. At most 255 characters. Default: the task's own `key`, else the
-   * input.
+   * such as calls with the same input in parallel branches. At most 255 characters. Default: the task's own `key`, else
+   * the input.
    */
   key?: string;
   /** Withdraws the call when it aborts: the call rejects with `AikiError` `WAIT_WITHDRAWN`. Default: none. */

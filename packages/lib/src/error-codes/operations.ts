@@ -1,4 +1,4 @@
-/** Codes of who operates Aiki: the server's start, its database, and the command line. */
+/** Error codes for operators: the server's start, its database, and the command line. */
 
 /** Errors of the server's start and of its database. */
 export const databaseCodes = {

@@ -1,4 +1,4 @@
-/** Codes of what travels: values that do not fit, and requests between client, worker and server. */
+/** Error codes of invalid values, and of requests between client, worker and server. */
 
 /** Errors of values and options. */
 export const valueCodes = {

@@ -139,7 +139,7 @@ export const callerCodes = {
   },
 } as const;
 
-/** The `reason` of a task's aborted `signal`, besides `TASK_TIMED_OUT` and the codes above. */
+/** The `reason` of a task's aborted `signal`, in addition to `TASK_TIMED_OUT` and the codes above. */
 export const abortCodes = {
   RUN_ENDED: {
     retryable: true,

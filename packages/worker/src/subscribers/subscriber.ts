@@ -9,9 +9,9 @@ import type { Served, WakeUpStreams } from "@aikirun/lib/protocol";
 export interface Subscriber {
   /**
    * Resolves when it is time to claim. Called only while slots are `free`, and not again before the previous request is
-   * settled. When `signal` aborts (the served workflows have changed, no slot is free any more, or the worker stops) the
-   * request is not needed: resolve soon, with any request. A rejection is logged, and `next` is called again after a
-   * pause.
+   * settled. When `signal` aborts (the served workflows have changed, no slot is free any more, or the worker stops)
+   * the request is not needed: resolve soon, with any request. A rejection is logged, and `next` is called again after
+   * a pause.
    */
   next(free: number, signal: AbortSignal): Promise<PollRequest>;
   /** Called when the worker claims no more runs. The worker waits at most one second for it. */
