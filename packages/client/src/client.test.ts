@@ -50,7 +50,7 @@ describe("a long poll of a server in this process", () => {
 });
 
 describe("starting a run", () => {
-  it("sends everything that a start says", async () => {
+  it("sends all options of a start", async () => {
     const { aiki, asked } = await connect({ start: started });
     await orderV1.start(
       aiki,
@@ -90,7 +90,7 @@ describe("starting a run", () => {
     ]);
   });
 
-  it("takes a moment in the past as it is, and a delay until one for none", async () => {
+  it("sends a past moment unchanged, and a negative delay as no delay", async () => {
     const { aiki, asked } = await connect({ start: started });
     await orderV1.start(aiki, 1, { at: new Date("1969-07-20") });
     await orderV1.start(aiki, 1, { delay: { milliseconds: -1 } });
@@ -128,7 +128,7 @@ describe("starting a run", () => {
     expect(asked.start).toEqual([]);
   });
 
-  it("refuses an input that its schema refuses, or that JSON cannot carry", async () => {
+  it("refuses an input that its schema refuses, or that JSON cannot represent", async () => {
     const { aiki } = await connect({ start: started });
     const validate = () => ({ issues: [{ message: "Wrong.", path: ["cents"] }] });
     const strict = order.v("strict", {
@@ -141,7 +141,7 @@ describe("starting a run", () => {
 });
 
 describe("the events of a handle", () => {
-  it("are sent whatever their name", async () => {
+  it("are sent under any name", async () => {
     const { aiki, asked } = await connect({ start: started, signal: signalled });
     const { events } = await orderV1.start(aiki, 1);
     await events.approved.send({ by: "ada" }, { referenceId: "e-1" });
@@ -203,7 +203,7 @@ describe("the events of a handle", () => {
     expect(asked.signal).toEqual([]);
   });
 
-  it("refuse data that JSON cannot carry, and options nobody knows", async () => {
+  it("refuse data that JSON cannot represent, and unknown options", async () => {
     const { aiki } = await connect({ signal: signalled });
     const { anything } = aiki.runs.get("x").events;
     await expect(anything?.send(new Map())).rejects.toMatchObject({ code: "UNSERIALIZABLE" });
@@ -222,7 +222,7 @@ describe("a handle", () => {
     expectTypeOf(handle.events.approved.send).parameter(0).toEqualTypeOf<{ by: string }>();
   });
 
-  it("gives the output, or throws what was recorded", async () => {
+  it("returns the output, or throws the recorded error", async () => {
     const error = describeError(Object.assign(new Error("No money."), { code: "BROKE" }));
     const server = ending();
     const say = (run: RunView) => server.say(run.id, { type: "status", run });
@@ -263,7 +263,7 @@ describe("a handle", () => {
     expect(await handle.result()).toBe("done");
   });
 
-  it("waits through a stall for a result when it is told to, and for another status always", async () => {
+  it("waits through a stall for a result with waitThroughStalls, and always for a status", async () => {
     const stall = { reason: "crash_loop", crashes: 6 } as const;
     const stalled = viewOf("s", { status: "stalled", stall });
     let end = () => {};
@@ -288,7 +288,7 @@ describe("a handle", () => {
     expect(asked.watch.length).toBe(3);
   });
 
-  it("waits for a status: reached, ended otherwise, or timed out", async () => {
+  it("waits for a status: reached, ended in another status, or timed out", async () => {
     const server = ending();
     server.say("a", { type: "status", run: viewOf("a", { status: "sleeping" }) });
     server.end("b");
@@ -324,7 +324,7 @@ describe("a handle", () => {
     expect([asked.watch, asked.signal]).toEqual([[], []]);
   });
 
-  it("retries into the run that goes on", async () => {
+  it("returns the handle of the run that continues after retry", async () => {
     const { aiki } = await connect({
       signal: ({ signals }) => ({
         results: signals.map(({ runId, signal }) => ({
@@ -352,7 +352,7 @@ describe("listing runs", () => {
       cursor === undefined ? { runs: [viewOf("a"), viewOf("b")], cursor: "next" } : { runs: [viewOf("c")] },
   };
 
-  it("gives one page when awaited and all runs when iterated", async () => {
+  it("returns one page when awaited and all runs when iterated", async () => {
     const { aiki, asked } = await connect(pages);
     const list = aiki.runs.list({ status: "completed", createdAfter: new Date(5), errorCode: "E" });
     expect((await list).cursor).toBe("next");
@@ -362,7 +362,7 @@ describe("listing runs", () => {
     expect(asked.find[0]?.request).toEqual({ status: ["completed"], createdAfter: 5, errorCode: "E" });
   });
 
-  it("goes on behind a page that holds no run", async () => {
+  it("continues after an empty page", async () => {
     const { aiki } = await connect({
       find: ({ cursor }) => (cursor === undefined ? { runs: [], cursor: "next" } : { runs: [viewOf("c")] }),
     });
@@ -371,7 +371,7 @@ describe("listing runs", () => {
     expect(ids).toEqual(["c"]);
   });
 
-  it("refuses a filter that cannot be", async () => {
+  it("refuses an invalid filter", async () => {
     const { aiki } = await connect(pages);
     const misspelt = { stauts: "failed" };
     for (const filter of [{ limit: 201 }, { ...misspelt, limit: 1 }, { tags: [""] }, { errorCode: "" }]) {
@@ -381,7 +381,7 @@ describe("listing runs", () => {
 });
 
 describe("closing a client", () => {
-  it("rejects pending waits and later calls, and may be done twice", async () => {
+  it("rejects pending waits and later calls, and may happen twice", async () => {
     const { aiki } = await connect({});
     const pending = aiki.runs.get("a").result();
     await settled();
@@ -391,7 +391,7 @@ describe("closing a client", () => {
     await expect(aiki.runs.get("a").status()).rejects.toMatchObject({ code: "CLIENT_CLOSED" });
   });
 
-  it("awaits a start under way", async () => {
+  it("awaits a start in progress", async () => {
     let answer: () => void = () => {};
     const { aiki } = await connect({
       start: (request) =>

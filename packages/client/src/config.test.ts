@@ -36,7 +36,7 @@ describe("the configuration of a client", () => {
     expect(() => parseConfig(params)).toThrow(expect.objectContaining(refusal));
   });
 
-  it("takes a key as a file holds it, and shows none that it refuses", () => {
+  it("accepts a key with a line end, and does not show a refused key", () => {
     const { target } = parseConfig({ url: "http://host", apiKey: "ak_secret\n" });
     expect(target).toEqual({ url: "http://host", apiKey: "ak_secret" });
     const refused = [
@@ -57,7 +57,7 @@ describe("the configuration of a client", () => {
     expect(Object.isFrozen(config.redis)).toBe(true);
   });
 
-  it("resolves though no server is up", async () => {
+  it("resolves although no server is running", async () => {
     const aiki = await client({ url: "http://127.0.0.1:1" });
     await aiki.close();
     await aiki.close();

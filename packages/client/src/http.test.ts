@@ -86,7 +86,7 @@ describe.each([
     expect(delays).toEqual([2_000, 5_000]);
   });
 
-  it("says that a server is not there", async () => {
+  it("rejects when there is no server", async () => {
     const url = "http://127.0.0.1:1";
     const api = httpApi({ url, apiKey: null }, env, isFetch ? fetchTransport : await nodeTransport(url));
     await expect(api.find({})).rejects.toMatchObject({
@@ -95,7 +95,7 @@ describe.each([
     });
   });
 
-  it("gives up a long poll when the caller does, and closes its connection", async () => {
+  it("aborts a long poll when the caller does, and closes its connection", async () => {
     let gone: () => void = () => {};
     const left = new Promise<void>((resolve) => {
       gone = resolve;
@@ -112,7 +112,7 @@ describe.each([
     await left;
   });
 
-  it("ends when the server never answers", async () => {
+  it("times out when the server never answers", async () => {
     let expire: () => void = () => {};
     const impatient = {
       ...env,

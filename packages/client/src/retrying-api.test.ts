@@ -8,7 +8,7 @@ import { ServerBusy } from "./transient.ts";
 const unreachable = () => new AikiError("UNREACHABLE", "No answer.");
 const open = new AbortController().signal;
 
-describe("a call that meets a server which is away", () => {
+describe("a call to an unreachable server", () => {
   it("is repeated with the same request until it is answered", async () => {
     const env = virtualEnv();
     let failures = 3;
@@ -47,7 +47,7 @@ describe("a call that meets a server which is away", () => {
     expect(await ended).toBeLessThanOrEqual(10_000);
   });
 
-  it("leaves a busy server alone for as long as it asks", async () => {
+  it("does not call a busy server during the pause that it requests", async () => {
     const env = virtualEnv();
     const at: number[] = [];
     const { api } = scriptedApi({
@@ -93,7 +93,7 @@ describe("a call that meets a server which is away", () => {
     expect(asked.find).toHaveLength(1);
   });
 
-  it("stops being repeated once the client is closed", async () => {
+  it("is no longer repeated once the client is closed", async () => {
     const env = virtualEnv();
     const { api } = scriptedApi({
       find: () => {

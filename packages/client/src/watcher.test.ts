@@ -12,7 +12,7 @@ function setup() {
 }
 
 describe("waiting for runs", () => {
-  it("asks once for all that are waited for in one turn", async () => {
+  it("sends one request for all waits of one turn", async () => {
     const { watch, runs, asked } = setup();
     const waits = ["a", "b", "c"].map((id) => watch.wait(id, []));
     await settled();
@@ -21,7 +21,7 @@ describe("waiting for runs", () => {
     expect((await waits[1])?.id).toBe("b");
   });
 
-  it("leaves a long poll under way alone when another wait begins", async () => {
+  it("does not change a pending long poll when another wait begins", async () => {
     const { watch, runs, asked } = setup();
     const first = watch.wait("a", []);
     await settled();
@@ -36,7 +36,7 @@ describe("waiting for runs", () => {
     await Promise.all([first, second]);
   });
 
-  it("asks for the union of statuses of one run, and settles each wait by its own", async () => {
+  it("requests the union of statuses of one run, and settles each wait by its own", async () => {
     const env = virtualEnv();
     const { api, asked } = scriptedApi({
       watch: (_, signal) =>
@@ -75,7 +75,7 @@ describe("waiting for runs", () => {
     expect(registered).toBeLessThan(2_000 + 2_000 + 20 * 1_000 + 2_000);
   });
 
-  it("keeps few long polls under way however many waits begin one by one, and loses none", async () => {
+  it("keeps few long polls pending when many waits begin one at a time, and loses none", async () => {
     const { env, watch, runs, asked } = setup();
     const ids = Array.from({ length: 60 }, (_, index) => `run-${index}`);
     const waits = [];
@@ -91,13 +91,13 @@ describe("waiting for runs", () => {
     expect((await Promise.all(waits)).map(({ id }) => id)).toEqual(ids);
   });
 
-  it("rejects for a run that is not there", async () => {
+  it("rejects for an unknown run", async () => {
     const { watch, runs } = setup();
     runs.say("x", { type: "lost", runId: "x", code: "RUN_NOT_FOUND" });
     await expect(watch.wait("x", [])).rejects.toMatchObject({ code: "RUN_NOT_FOUND", ids: { runId: "x" } });
   });
 
-  it("ends the long poll when its last caller gives up", async () => {
+  it("ends the long poll when its last caller aborts", async () => {
     const { watch, asked } = setup();
     const leave = new AbortController();
     const wait = watch.wait("a", [], leave.signal);
@@ -107,7 +107,7 @@ describe("waiting for runs", () => {
     expect(asked.watch[0]?.signal?.aborted).toBe(true);
   });
 
-  it("passes on the fault that ended the long poll, and asks anew for later waits", async () => {
+  it("passes on the fault that ended the long poll, and sends a new request for later waits", async () => {
     let up = false;
     const { api } = scriptedApi({
       watch: () => {
@@ -121,7 +121,7 @@ describe("waiting for runs", () => {
     expect((await watch.wait("a", [])).id).toBe("a");
   });
 
-  it("does not hammer a server that answers empty at once", async () => {
+  it("pauses between calls when the server answers at once without results", async () => {
     const env = virtualEnv();
     const { api, asked } = scriptedApi({ watch: () => ({ results: [] }) });
     void new Watcher(api, env).wait("a", []);
@@ -129,7 +129,7 @@ describe("waiting for runs", () => {
     expect(asked.watch.length).toBeLessThanOrEqual(11);
   });
 
-  it("rejects what is pending and what comes after it is closed", async () => {
+  it("rejects pending and later waits after it is closed", async () => {
     const { watch } = setup();
     const pending = watch.wait("a", []);
     await settled();

@@ -17,7 +17,7 @@ describe("the log of a worker", () => {
     ]);
   });
 
-  it("says why a run stalled, and what to look at", () => {
+  it("says why a run stalled, and what to check", () => {
     const lines: string[] = [];
     const log = activationLog(consoleLogger({ now: () => 0, write: (line) => lines.push(line) }));
     const error = { name: "SchemaError", message: "n is no number" };
@@ -38,7 +38,7 @@ describe("the log of a worker", () => {
     ]);
   });
 
-  it("says for which call a replay waits, since when, and the way out", () => {
+  it("says for which call a replay waits, since when, and what to do", () => {
     const lines: string[] = [];
     const log = activationLog(consoleLogger({ now: () => 0, write: (line) => lines.push(line) }));
     log.waiting(claimedRun("r"), "step:charge#0", Date.UTC(2025, 0, 1));

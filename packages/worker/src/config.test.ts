@@ -27,7 +27,7 @@ describe("the configuration of a worker", () => {
     });
   });
 
-  it("hears through Redis by default when the client knows of it", () => {
+  it("uses Redis Streams by default when the client has Redis", () => {
     expect(parseConfig({}, { id: "made", hasRedis: true }).subscriber).toEqual({
       type: "redis_streams",
       claimMinIdleTimeMs: 90_000,
@@ -37,7 +37,7 @@ describe("the configuration of a worker", () => {
     });
   });
 
-  it("takes what it is given, and is frozen", () => {
+  it("keeps the given values, and is frozen", () => {
     const config = parseConfig(
       {
         id: "w",

@@ -84,7 +84,7 @@ describe.each(["in-process", "http"] as const)("client, worker and server, %s", 
     expect(results).toEqual(handles.map((_, n) => 2 * n));
   });
 
-  it("throw what a run failed with, and say so of a run that is not there", async () => {
+  it("throw the error of a failed run, and an error for an unknown run", async () => {
     const { aiki, aikiWorker } = await setup(transport);
     const failing = workflow({ name: "failing" });
     const failingV1 = failing.v("1", {
@@ -98,9 +98,9 @@ describe.each(["in-process", "http"] as const)("client, worker and server, %s", 
       code: "RUN_FAILED",
       cause: { message: "No money.", code: "BROKE" },
     });
-    const nobody = aiki.runs.get("01a208f2-c48f-7676-a43c-871b412a1ba9");
-    await expect(nobody.result()).rejects.toMatchObject({ code: "RUN_NOT_FOUND" });
-    await expect(nobody.status()).rejects.toMatchObject({ code: "RUN_NOT_FOUND" });
+    const unknown = aiki.runs.get("01a208f2-c48f-7676-a43c-871b412a1ba9");
+    await expect(unknown.result()).rejects.toMatchObject({ code: "RUN_NOT_FOUND" });
+    await expect(unknown.status()).rejects.toMatchObject({ code: "RUN_NOT_FOUND" });
   });
 
   it("abort a running task when its run is cancelled", async () => {
@@ -161,7 +161,7 @@ describe.each(["in-process", "http"] as const)("client, worker and server, %s", 
 });
 
 describe("replies that are lost", () => {
-  it("lose no run, double no record and no effect", async () => {
+  it("lose no run, and repeat no entry and no effect", async () => {
     const aikiServer = await embedded();
     let calls = 0;
     /** Every third call is carried out, and its answer lost. */
@@ -209,7 +209,7 @@ describe("replies that are lost", () => {
 });
 
 describe("a worker that stops", () => {
-  it("hands a run that will not end to the next, within its time", async () => {
+  it("hands a run that does not end to the next worker, within the shutdown timeout", async () => {
     const { aiki, aikiWorker } = await setup("in-process", { gracefulShutdownTimeoutMs: 400 });
     let isFirst = true;
     const stubborn = workflow({ name: "stubborn" });
@@ -237,7 +237,7 @@ describe("a worker that stops", () => {
     expect(await handle.result()).toBe("done");
   });
 
-  it("records what is under way and takes nothing new", async () => {
+  it("records the results of running tasks and claims no more runs", async () => {
     const { aiki, aikiWorker } = await setup("in-process", { maxConcurrentWorkflowRuns: 1 });
     let open: () => void = () => {};
     const gate = new Promise<void>((resolve) => {
@@ -272,7 +272,7 @@ describe("a worker that stops", () => {
 });
 
 describe("a worker and what it serves", () => {
-  it("takes up at once what is registered while it waits", async () => {
+  it("executes a workflow at once that is registered while it waits", async () => {
     const { aiki, aikiWorker } = await setup("in-process");
     aikiWorker.registry.add(order);
     await aikiWorker.start();
@@ -281,7 +281,7 @@ describe("a worker and what it serves", () => {
     expect(await handle.result()).toBe(8);
   });
 
-  it("runs no more at once than it may", async () => {
+  it("executes at most maxConcurrentWorkflowRuns runs at once", async () => {
     const { aiki, aikiWorker } = await setup("in-process", { maxConcurrentWorkflowRuns: 3 });
     let now = 0;
     let most = 0;

@@ -33,7 +33,7 @@ describe("cached executions", () => {
   const kept = (cache: ExecutionCache<ReturnType<typeof item>>, items: Array<ReturnType<typeof item>>): boolean[] =>
     items.map((one) => cache.peek(one.runId, one.fence) === one);
 
-  it("are evicted in the order they came when there are too many, and not abandoned", () => {
+  it("are evicted in the order of caching when there are too many, and not abandoned", () => {
     const cache = new ExecutionCache<ReturnType<typeof item>>({ executions: 2, bytes: 100 });
     const items = ["a", "b", "c"].map((id) => item(id));
     for (const one of items) cache.put(one);
@@ -42,7 +42,7 @@ describe("cached executions", () => {
     expect(cache.peek("b", 2)).toBeNull();
   });
 
-  it("are evicted when they hold too many bytes together, as they did when they were suspended", () => {
+  it("are evicted when their total size at suspension is too large", () => {
     const cache = new ExecutionCache<ReturnType<typeof item>>({ executions: 10, bytes: 10 });
     const growing = item("a", 4);
     cache.put(growing);
@@ -55,7 +55,7 @@ describe("cached executions", () => {
     expect(kept(cache, [growing, other, third])).toEqual([false, false, true]);
   });
 
-  it("are not cached, and evict no other, when one alone holds more than all may", () => {
+  it("are not cached, and evict no others, when a single one exceeds the total limit", () => {
     const cache = new ExecutionCache<ReturnType<typeof item>>({ executions: 10, bytes: 10 });
     const items = [item("a", 0), item("b", 10), item("c", 11)];
     for (const one of items) cache.put(one);
@@ -63,7 +63,7 @@ describe("cached executions", () => {
     expect(cache.take("c", 2, code)).toBeNull();
   });
 
-  it("may hold an eighth of the heap, which the workers of a process share", () => {
+  it("may use an eighth of the heap, which the workers of a process share", () => {
     let workers = 1;
     const limits = cacheLimits(800_000_000, () => workers);
     const cache = new ExecutionCache<ReturnType<typeof item>>(limits);
@@ -76,7 +76,7 @@ describe("cached executions", () => {
     expect(limits.executions).toBe(1_000);
   });
 
-  it("are kept whatever room there is while their run is claimed for them, unless a later one is cached", () => {
+  it("are kept without limits while their run is being claimed, unless a later one is cached", () => {
     const cache = new ExecutionCache<ReturnType<typeof item>>({ executions: 1, bytes: 10 });
     const [large, other] = [item("a", 11), item("b")];
     cache.put(large);

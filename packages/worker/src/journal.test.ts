@@ -16,14 +16,14 @@ const pages: Script = {
 };
 
 describe("the journal of a claimed run", () => {
-  it("is what the claim brought, when that is all", async () => {
+  it("is the journal of the claim when that is complete", async () => {
     const { api, asked } = scriptedApi(pages);
     const claimed = claimedRun("a", { journal: recorded });
     expect(await withJournal(api, claimed, false)).toBe(claimed);
     expect(asked.read).toEqual([]);
   });
 
-  it("is read on where it was cut", async () => {
+  it("is read from where it was cut", async () => {
     const { api } = scriptedApi(pages);
     const claimed = claimedRun("a", { journal: recorded.slice(0, 2), journalCutAt: 2 });
     const whole = await withJournal(api, claimed, false);
@@ -31,14 +31,14 @@ describe("the journal of a claimed run", () => {
     expect(whole.journalCutAt).toBeUndefined();
   });
 
-  it("is read whole when the execution that had the rest is gone", async () => {
+  it("is read from the start when the execution is no longer cached", async () => {
     const { api } = scriptedApi(pages);
     const claimed = claimedRun("a", { isCached: true, journal: recorded.slice(5) });
     expect(await withJournal(api, claimed, false)).toMatchObject({ isCached: false, journal: recorded });
     expect(await withJournal(api, claimed, true)).toBe(claimed);
   });
 
-  it("is missed aloud when the server refuses it", async () => {
+  it("throws when the server refuses it", async () => {
     const { api } = scriptedApi({
       read: () => ({ results: [{ ok: false, code: "RUN_NOT_FOUND", message: "No such run." }] }),
     });
@@ -48,7 +48,7 @@ describe("the journal of a claimed run", () => {
 });
 
 describe("the input of a claimed run", () => {
-  it("is read where it was left out, unless the execution that has it is in memory", async () => {
+  it("is read when it was left out, unless the execution is in memory", async () => {
     const { api, asked } = scriptedApi({
       read: () => ({ results: [{ ok: true, run: viewOf("a", { input: '"large"' }), entries: [], more: false }] }),
     });
@@ -78,13 +78,13 @@ describe("the answer to a report", () => {
   };
   const answer: ReportResult = { ok: true, first: 4, tail: 6, inbox: 3, entries: [], released: false, pause: false };
 
-  it("is used as it is when it is whole", async () => {
+  it("is used unchanged when it is complete", async () => {
     const { api, asked } = scriptedApi(pages);
     expect(await withAllEntries(api, report, answer)).toBe(answer);
     expect(asked.read).toEqual([]);
   });
 
-  it("is read on where it was cut, up to its tail, without what the report itself brought", async () => {
+  it("is read from where it was cut, up to its tail, without the entries of the report", async () => {
     const started = (seq: number, address: string, runId: string) => ({
       ...entry(seq, address),
       value: { type: "started" as const, runId },

@@ -16,13 +16,13 @@ function setup(renew: NonNullable<Script["renew"]>, heartbeatIntervalMs = 30_000
     leaseMs,
     heartbeatIntervalMs,
   });
-  const told: string[] = [];
+  const notified: string[] = [];
   const hold = (runId: string, fence = 1) =>
     leases.hold({ runId, fence }, instant(env), {
-      lost: (code) => told.push(`${runId} ${code}`),
-      pause: () => told.push(`${runId} pause`),
+      lost: (code) => notified.push(`${runId} ${code}`),
+      pause: () => notified.push(`${runId} pause`),
     });
-  return { env, leases, hold, told, ...scripted };
+  return { env, leases, hold, notified, ...scripted };
 }
 
 const ok: RenewResult = { ok: true, pause: false, inbox: 0 };
@@ -46,7 +46,7 @@ describe("leases", () => {
     });
   });
 
-  it("that are dormant are confirmed by no renewal before they are asked to be", async () => {
+  it("that are dormant are not renewed before confirm is called", async () => {
     const { env, leases, hold, asked } = setup(renewed);
     hold("a");
     const events = { lost: () => {}, pause: () => {} };
@@ -62,7 +62,7 @@ describe("leases", () => {
     expect(renewedRuns().filter((runId) => runId === "b")).toHaveLength(2);
   });
 
-  it("of runs that end sooner cost nothing", async () => {
+  it("of runs that end sooner are never renewed", async () => {
     const { env, hold, asked } = setup(renewed);
     const lease = hold("a");
     await env.advance(1_000);
@@ -83,7 +83,7 @@ describe("leases", () => {
     expect(lease.isProven).toBe(false);
   });
 
-  it("that nothing confirmed are short, however long the lease", async () => {
+  it("that are unconfirmed are short, even if the lease is long", async () => {
     const { env, hold } = setup(away);
     const lease = hold("a");
     await env.advance(9_900);
@@ -106,49 +106,49 @@ describe("leases", () => {
     expect(asked.renew).toHaveLength(2);
   });
 
-  it("are lost when the server says so, each by itself", async () => {
-    const { env, hold, told } = setup(({ runs }) => ({
+  it("are lost individually when the server says so", async () => {
+    const { env, hold, notified } = setup(({ runs }) => ({
       results: runs.map(({ runId }) => (runId === "b" ? { ok: false, code: "FENCED", message: "" } : ok)),
     }));
     const [a, b] = [hold("a"), hold("b")];
     await env.advance(3_000);
-    expect(told).toEqual(["b FENCED"]);
+    expect(notified).toEqual(["b FENCED"]);
     expect([a.isProven, b.isProven]).toEqual([true, true]);
   });
 
   it("pass a pause on", async () => {
-    const { env, hold, told } = setup(({ runs }) => ({ results: runs.map(() => ({ ...ok, pause: true })) }));
+    const { env, hold, notified } = setup(({ runs }) => ({ results: runs.map(() => ({ ...ok, pause: true })) }));
     hold("a");
     await env.advance(3_000);
-    expect(told).toEqual(["a pause"]);
+    expect(notified).toEqual(["a pause"]);
   });
 
   it("are presumed lost after one lease without an answer, and not sooner", async () => {
     let isUp = true;
-    const { env, hold, told } = setup((request) => (isUp ? renewed(request) : away()), 1_000);
+    const { env, hold, notified } = setup((request) => (isUp ? renewed(request) : away()), 1_000);
     hold("a");
     await env.advance(1_000);
     isUp = false;
     await env.advance(2_500);
-    expect(told).toEqual([]);
+    expect(notified).toEqual([]);
     await env.advance(2_000);
-    expect(told).toEqual(["a LEASE_LOST"]);
+    expect(notified).toEqual(["a LEASE_LOST"]);
   });
 
-  it("survive a server that is away for less than a lease", async () => {
+  it("survive a server that is unreachable for less than a lease", async () => {
     let isUp = true;
-    const { env, hold, told } = setup((request) => (isUp ? renewed(request) : away()), 1_000);
+    const { env, hold, notified } = setup((request) => (isUp ? renewed(request) : away()), 1_000);
     const lease = hold("a");
     await env.advance(1_000);
     isUp = false;
     await env.advance(2_000);
     isUp = true;
     await env.advance(1_500);
-    expect(told).toEqual([]);
+    expect(notified).toEqual([]);
     expect(lease.isProven).toBe(true);
   });
 
-  it("go on being renewed when one renewal is never answered", async () => {
+  it("are still renewed when one renewal is never answered", async () => {
     let isFirst = true;
     const { env, hold, asked } = setup((request, signal) => {
       if (!isFirst) return renewed(request);
@@ -163,25 +163,25 @@ describe("leases", () => {
     expect(lease.isProven).toBe(true);
   });
 
-  it("that nothing has confirmed yet survive two renewals that are never answered", async () => {
+  it("that are unconfirmed survive two renewals that are never answered", async () => {
     let calls = 0;
-    const { env, hold, told } = setup((request, signal) => {
+    const { env, hold, notified } = setup((request, signal) => {
       calls += 1;
       return calls <= 2 ? untilAborted(signal) : renewed(request);
     });
     const lease = hold("a");
     await env.advance(12_000);
-    expect([lease.isProven, calls, told]).toEqual([true, 3, []]);
+    expect([lease.isProven, calls, notified]).toEqual([true, 3, []]);
   });
 
   it("survive a server that is slow to answer", async () => {
-    const { env, hold, told, asked } = setup(async (request) => {
+    const { env, hold, notified, asked } = setup(async (request) => {
       await new Promise<void>((resolve) => env.after(3_900, resolve));
       return renewed(request);
     });
     const lease = hold("a");
     await env.advance(20_000);
-    expect([lease.isProven, told]).toEqual([true, []]);
+    expect([lease.isProven, notified]).toEqual([true, []]);
     expect(asked.renew.length).toBeLessThanOrEqual(2);
   });
 

@@ -107,14 +107,14 @@ describe("taking runs", () => {
     await poller.stop();
   });
 
-  it("pauses ever longer while the server answers empty at once", async () => {
+  it("makes growing pauses while the server's answers are immediate and empty", async () => {
     const { env, poller, asked } = setup(() => ({ runs: [] }));
     await env.advance(60_000);
     expect(asked.claim.length).toBeLessThan(30);
     await poller.stop();
   });
 
-  it("aborts its long poll when something else is registered, and claims anew", async () => {
+  it("aborts its long poll when the registry changes, and claims again", async () => {
     const { env, poller, state, asked } = setup((_, signal) => untilAborted(signal));
     await env.advance(1_000);
     expect(asked.claim).toHaveLength(1);
@@ -125,7 +125,7 @@ describe("taking runs", () => {
     await poller.stop();
   });
 
-  it("claims nothing while nothing is registered, and begins when something is", async () => {
+  it("claims nothing while the registry is empty, and begins when a workflow is added", async () => {
     const { env, poller, state, asked } = setup((_, signal) => untilAborted(signal), { serves: [] });
     await env.advance(1_000);
     expect(asked.claim).toEqual([]);
@@ -186,7 +186,7 @@ describe("taking runs", () => {
     await poller.stop();
   });
 
-  it("reports which suspended run cannot be had", async () => {
+  it("reports which suspended run cannot be claimed", async () => {
     const { poller, state } = setup((request, signal) =>
       request.reclaim === undefined ? untilAborted(signal) : { runs: [] },
     );
@@ -197,7 +197,7 @@ describe("taking runs", () => {
     await poller.stop();
   });
 
-  it("aborts its long poll when it stops, and passes on what arrives nevertheless", async () => {
+  it("aborts its long poll when it stops, and passes on runs that still arrive", async () => {
     const { poller, state, asked } = setup(
       (_, signal) =>
         new Promise((resolve) => signal?.addEventListener("abort", () => resolve({ runs: [claimedRun("late")] }))),
@@ -208,7 +208,7 @@ describe("taking runs", () => {
     expect(asked.claim).toHaveLength(1);
   });
 
-  it("waits for an answer that is on its way when it stops, but not for long", async () => {
+  it("waits for a pending answer when it stops, but only for a limited time", async () => {
     const { env, poller, asked } = setup((_, signal) => untilAborted(signal), {
       subscriber: { next: async () => ({ waitMs: 0 }), close: async () => {} },
     });
@@ -222,7 +222,7 @@ describe("taking runs", () => {
   });
 });
 
-/** Requests a claim when it is told to, and keeps what came of it. */
+/** Requests a claim when `wake` is called, and keeps the results. */
 function scripted() {
   const results: PollResult[] = [];
   const asked: Array<{ free: number; signal: AbortSignal }> = [];
@@ -241,7 +241,7 @@ function scripted() {
 }
 
 describe("a subscriber", () => {
-  it("has its request carried out as it is, and gets the result", async () => {
+  it("has its request executed unchanged, and receives the result", async () => {
     const { subscriber, results, asked: called, wake } = scripted();
     const { poller, asked } = setup(() => ({ runs: [claimedRun("a")] }), { slots: 3, subscriber });
     await settled();
@@ -284,7 +284,7 @@ describe("a subscriber", () => {
     await poller.stop();
   });
 
-  it("gets the runs of a long poll that was aborted, if the server has taken some by then", async () => {
+  it("receives the runs of an aborted long poll, if the server has claimed some before", async () => {
     const { subscriber, results, wake } = scripted();
     const late = (signal: AbortSignal | undefined) =>
       new Promise<{ runs: ClaimedRun[] }>((resolve) =>
@@ -300,7 +300,7 @@ describe("a subscriber", () => {
     await poller.stop();
   });
 
-  it("learns that its long poll was aborted, and nothing else", async () => {
+  it("is notified only that its long poll was aborted", async () => {
     const { subscriber, results, wake } = scripted();
     const { poller } = setup((_, signal) => untilAborted(signal), { subscriber });
     await settled();
@@ -312,7 +312,7 @@ describe("a subscriber", () => {
     await poller.stop();
   });
 
-  it("learns that the reply was full, when it may have left runs out", async () => {
+  it("is notified that the reply was full, when it may have left runs out", async () => {
     const { subscriber, results, wake } = scripted();
     const { poller } = setup(() => ({ runs: [claimedRun("a")], more: true }), { subscriber, slots: 3 });
     await settled();
@@ -322,7 +322,7 @@ describe("a subscriber", () => {
     await poller.stop();
   });
 
-  it("waits on while a suspended run goes first", async () => {
+  it("keeps waiting while a suspended run is claimed first", async () => {
     const { subscriber, results, asked: called, wake } = scripted();
     const { poller, asked } = setup((request) => ({ runs: request.reclaim === undefined ? [] : [claimedRun("a")] }), {
       subscriber,
@@ -337,7 +337,7 @@ describe("a subscriber", () => {
     await poller.stop();
   });
 
-  it("learns that no claim was made when a suspended run took the last slot", async () => {
+  it("is notified that no claim was made when a suspended run took the last slot", async () => {
     const { subscriber, results, asked: called } = scripted();
     const { poller } = setup(() => ({ runs: [claimedRun("a")] }), { slots: 1, subscriber });
     await settled();
@@ -347,7 +347,7 @@ describe("a subscriber", () => {
     await poller.stop();
   });
 
-  it("is called anew when something else is registered", async () => {
+  it("is called again when the registry changes", async () => {
     const { subscriber, asked: called } = scripted();
     const { env, poller, state } = setup(() => ({ runs: [] }), { subscriber });
     await env.advance(1_000);
@@ -358,7 +358,7 @@ describe("a subscriber", () => {
     await poller.stop();
   });
 
-  it("learns of each failure after a pause", async () => {
+  it("is notified of each failure after a pause", async () => {
     const { subscriber, results, wake } = scripted();
     const { env, poller, asked } = setup(
       () => {
@@ -383,7 +383,7 @@ describe("a subscriber", () => {
         throw new Error("no");
       },
     ],
-    ["asks nothing", async () => JSON.parse("null")],
+    ["resolves to null", async () => JSON.parse("null")],
   ])("that %s is called again after growing pauses, and logged once", async (_, next) => {
     const warnings: string[] = [];
     let calls = 0;

@@ -47,7 +47,7 @@ function setup() {
   return { env, renew, claim, work, asked: scripted.asked };
 }
 
-it("says with heartbeats what the worker serves, and with claims too how busy it is by then", async () => {
+it("sends the served versions with heartbeats, and the load with claims too", async () => {
   const { renew, claim, work, asked } = setup();
   await renew();
   work();
@@ -60,7 +60,7 @@ it("says with heartbeats what the worker serves, and with claims too how busy it
   ]);
 });
 
-it("learns from replies where wake-ups are published, until no server has said so for 5 s", async () => {
+it("takes the wake-up streams from replies, until no reply has named any for 5 s", async () => {
   const { env, renew, claim } = setup();
   expect(await renew()).toBeNull();
   expect(await claim(here)).toBe(here);

@@ -58,12 +58,12 @@ describe("a promise without a handler that rejects in the code of a run", () => 
     expect(await run(body)).toEqual({ lines: ["a fails: of a", "alive"], errors: "", code: 0 });
   });
 
-  it("fails its own run, of several", async () => {
+  it("fails only its own run", async () => {
     const { lines } = await run("inside('a'); inside('b');");
     expect(lines).toEqual(["a fails: of a", "b fails: of b", "alive"]);
   });
 
-  it("is not given to listeners of the application, which may end the process", async () => {
+  it("is not passed to listeners of the application, which may end the process", async () => {
     const body = "process.on('unhandledRejection', () => process.exit(7)); inside('a');";
     expect(await run(body)).toMatchObject({ lines: ["a fails: of a", "alive"], code: 0 });
   });
@@ -120,7 +120,7 @@ describe("a promise without a handler that rejects anywhere else", () => {
 });
 
 describe("watches", () => {
-  it("share one wrapper, which leaves with the last of them", () => {
+  it("share one wrapper, which is removed with the last watch", () => {
     const { emit } = process;
     const watch = rejections(() => null);
     const [first, second] = [watch(), watch()];
@@ -133,7 +133,7 @@ describe("watches", () => {
     expect(wrapped).not.toBe(emit);
   });
 
-  it("end though another wrapper was put around theirs", async () => {
+  it("end although another wrapper was installed around theirs", async () => {
     const body = `
       const { emit } = process;
       process.emit = function (...args) { return emit.apply(this, args); };
@@ -145,7 +145,7 @@ describe("watches", () => {
     expect(await run(body)).toMatchObject({ lines: ["true"], code: 1 });
   });
 
-  it("on Deno prevent and stop what belongs to a run, and nothing else", () => {
+  it("on Deno prevent and stop only rejections of a run", () => {
     const reasons: unknown[] = [];
     let owner: CodeOwner | null = { reject: (reason) => reasons.push(reason) };
     const target = new EventTarget();

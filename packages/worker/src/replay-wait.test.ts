@@ -9,7 +9,7 @@ function setup() {
   return { env, late, wait };
 }
 
-it("a replay that waits for 10 s without a break is late once, and names the call that it waits for then", async () => {
+it("a replay that waits for 10 s without a break is late once, and names the expected call", async () => {
   const { env, late, wait } = setup();
   wait.set("step:a#0");
   await env.advance(9_000);

@@ -72,7 +72,7 @@ describe("reports of all slots", () => {
     expect(asked.report.flatMap(({ request }) => request.reports)).toHaveLength(5);
   });
 
-  it("are repeated with the same ids while the server is away", async () => {
+  it("are repeated with the same ids while the server is unreachable", async () => {
     let failures = 4;
     const { env, held, asked } = setup({
       report: ({ reports }) => {
@@ -88,7 +88,7 @@ describe("reports of all slots", () => {
     expect(new Set(asked.report.map(({ request }) => JSON.stringify(request))).size).toBe(1);
   });
 
-  it("are given up once every run of the request must be presumed lost", async () => {
+  it("are abandoned once every run of the request must be presumed lost", async () => {
     let isLost = false;
     const { env, report, asked } = setup({
       report: () => {
@@ -136,7 +136,7 @@ describe("reports of all slots", () => {
     },
   );
 
-  it("that are refused one by one get their code and message", async () => {
+  it("that are refused individually receive their own code and message", async () => {
     const results: ReportResult[] = [
       { ok: false, code: "LIMIT_EXCEEDED", message: "Too many waits." },
       { ok: false, code: "FENCED", message: "Another worker holds it." },
@@ -145,14 +145,14 @@ describe("reports of all slots", () => {
     expect(await Promise.all([held("a"), held("b")])).toEqual(results);
   });
 
-  it("at which the server fails by itself are given up alone", async () => {
+  it("that make the server fail are abandoned individually", async () => {
     const { held } = setup({ report: blaming(() => new TypeError("x is undefined")) });
     const failed = expect.objectContaining({ code: "INTERNAL", message: "x is undefined", ids: { runId: "bad" } });
     expect(await outcomesOf(held)).toEqual([accepted, accepted, failed, accepted, accepted]);
   });
 
   it.each(["UNAUTHORIZED", "FORBIDDEN", "BAD_REPLY"] as const)(
-    "are given up, not refused, and not sent again when the server refuses the caller: %s",
+    "are abandoned, not refused, and not repeated when the server refuses the caller: %s",
     async (code) => {
       const { held, asked } = setup({ report: blaming(() => new AikiError(code, "No.")) });
       const given = (runId: string) => expect.objectContaining({ code, ids: { runId } });
@@ -173,7 +173,7 @@ describe("reports of all slots", () => {
     await expect(sent).rejects.toMatchObject({ code: "LEASE_LOST" });
   });
 
-  it("bring all entries, read on where the answer was cut, for as long as the run is held", async () => {
+  it("return all entries, read from where the answer was cut, while the worker holds the run", async () => {
     let reads = 0;
     let isRefused = false;
     const { env, held } = setup({

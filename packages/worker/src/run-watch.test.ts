@@ -41,7 +41,7 @@ const newsOf = (runId: string, inbox: number, pause = false): WatchResult => ({
 });
 
 describe("a run watch", () => {
-  it("asks at once for a run that listens, and for others once they last", async () => {
+  it("watches a listening run at once, and other runs once they have run for a while", async () => {
     const { env, watch, run, asked } = setup(ending().watch);
     watch.add(run("quiet"));
     watch.add(run("listening", true));
@@ -86,7 +86,7 @@ describe("a run watch", () => {
     expect(asked.watch[1]?.request.watched).toEqual([{ type: "changes", runId: "a", fence: 1, seen: 1, after: 1 }]);
   });
 
-  it("passes a pause on, and does not ask again and again for a run that is being paused", async () => {
+  it("passes a pause on, and does not request a run repeatedly while it is being paused", async () => {
     const { env, watch, run, told, asked } = setup(() => ({ results: [newsOf("a", 0, true)] }));
     watch.add(run("a", true));
     await env.advance(900);
@@ -94,7 +94,7 @@ describe("a run watch", () => {
     expect(asked.watch).toHaveLength(1);
   });
 
-  it("passes a loss on, and asks for the run no more", async () => {
+  it("passes a loss on, and stops watching the run", async () => {
     const { env, watch, run, told, asked } = setup(() => ({
       results: [{ type: "lost", runId: "a", code: "RUN_FINAL", status: "cancelled" }],
     }));
@@ -105,8 +105,8 @@ describe("a run watch", () => {
   });
 
   it.each([
-    ["is away", () => Promise.reject(new AikiError("UNREACHABLE", "No answer."))],
-    ["answers empty at once", () => Promise.resolve({ results: [] })],
+    ["is unreachable", () => Promise.reject(new AikiError("UNREACHABLE", "No answer."))],
+    ["answers at once without results", () => Promise.resolve({ results: [] })],
   ])("asks again, ever more rarely, while the server %s", async (_, answer) => {
     const { env, watch, run, asked } = setup(answer);
     watch.add(run("a", true));

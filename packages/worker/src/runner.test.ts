@@ -66,7 +66,7 @@ function setup(slots: number, script: Script = accepting) {
 }
 
 describe("a run whose replay waits for a recorded call", () => {
-  it("lends its slot to another, and takes it back when it goes on", async () => {
+  it("lends its slot to another run, and takes it back when it continues", async () => {
     const { running, take, moved, events, released } = setup(1);
     await take("a");
     moved.get("a")?.host.expecting("step:s#0");
@@ -90,7 +90,7 @@ describe("a run whose replay waits for a recorded call", () => {
     expect(running.busy).toBe(0);
   });
 
-  it("keeps a run that was claimed for a free slot, and sends back one for which there was none", async () => {
+  it("keeps a run that was claimed for a free slot, and releases a run without a slot", async () => {
     const { take, moved, released } = setup(1);
     await take("a");
     moved.get("a")?.host.expecting("step:s#0");
@@ -99,7 +99,7 @@ describe("a run whose replay waits for a recorded call", () => {
     expect([moved.has("b"), released()]).toEqual([true, ["c"]]);
   });
 
-  it("is waited for when the worker ends, and handed back", async () => {
+  it("is awaited when the worker stops, and released", async () => {
     const { running, take, moved, events, released } = setup(1);
     await take("a");
     moved.get("a")?.host.expecting("step:s#0");
@@ -130,7 +130,7 @@ describe("a run whose replay waits for a recorded call", () => {
     ]);
   });
 
-  it("is of no concern any more once it left", async () => {
+  it("is not logged once it has left the worker", async () => {
     const { env, running, take, moved, warnings } = setup(1);
     await take("a");
     const { host, end } = moved.get("a") ?? {};
@@ -147,8 +147,8 @@ describe("a run whose replay waits for a recorded call", () => {
 
 describe("a run that is lost", () => {
   it.each([
-    ["by the worker's own clock is asked for: a report without an answer may have suspended it", "LEASE_LOST", 1],
-    ["to another holder is left to that", "FENCED", 0],
+    ["by the worker's own clock is claimed again: an unanswered report may have suspended it", "LEASE_LOST", 1],
+    ["to another holder is not claimed again", "FENCED", 0],
   ] as const)("%s", async (_, code, reclaims) => {
     const { take, moved, events } = setup(1);
     await take("a");
@@ -158,8 +158,8 @@ describe("a run that is lost", () => {
   });
 
   it.each([
-    ["is no longer its worker's by the server's word", false, 1],
-    ["is not lost when that is because it was suspended, though its execution has not taken up the answer", true, 0],
+    ["is lost when the server says so", false, 1],
+    ["is not lost when it was suspended, although its execution has not received the answer", true, 0],
   ])("%s", async (_, isSuspended, abandoned) => {
     let answer = () => {};
     const watch: Script["watch"] = () =>
@@ -178,7 +178,7 @@ describe("a run that is lost", () => {
     expect(events.filter((event) => event === "abandon for FENCED")).toHaveLength(abandoned);
   });
 
-  it("goes on reporting its suspension, whose answers are lost, until its lease has run out", async () => {
+  it("keeps reporting its suspension while answers are lost, until its lease has ended", async () => {
     const unreachable = () => Promise.reject(new AikiError("UNREACHABLE", "No answer."));
     const watch: Script["watch"] = () => ({ results: [{ type: "lost", runId: "a", code: "FENCED" }] });
     const renew: Script["renew"] = ({ runs }) => ({
@@ -198,7 +198,7 @@ describe("a run that is lost", () => {
     expect([end, events]).toEqual(["LEASE_LOST", []]);
   });
 
-  it("is not asked for by a worker that ends", async () => {
+  it("is not claimed again by a worker that stops", async () => {
     const { running, take, moved, events } = setup(1);
     await take("a");
     running.drain();
@@ -229,8 +229,8 @@ describe("a cached execution", () => {
   });
 });
 
-describe("a suspended execution that was let go for want of room", () => {
-  it("gets its run back when something plain makes it go on", async () => {
+describe("a suspended execution that was evicted", () => {
+  it("has its run claimed again when a plain promise lets it continue", async () => {
     const set = setup(1);
     await suspend(set, "a", "b");
     const { host } = set.moved.get("a") ?? {};
@@ -242,7 +242,7 @@ describe("a suspended execution that was let go for want of room", () => {
     expect(set.moved.get("a")?.host).toBe(host);
   });
 
-  it("is left alone while its run comes back to it", async () => {
+  it("is not claimed again while its run is already claimed", async () => {
     const set = setup(1);
     await suspend(set, "a");
     const { host } = set.moved.get("a") ?? {};
@@ -254,7 +254,7 @@ describe("a suspended execution that was let go for want of room", () => {
     expect(set.moved.get("a")?.host).toBe(host);
   });
 
-  it("gets nothing once the run was claimed without it", async () => {
+  it("is not resumed once the run was claimed without it", async () => {
     const set = setup(1);
     await suspend(set, "a", "b");
     const { host } = set.moved.get("a") ?? {};
@@ -265,7 +265,7 @@ describe("a suspended execution that was let go for want of room", () => {
     expect(set.events).toEqual(["abandon for EVICTED"]);
   });
 
-  it("gets nothing after the worker was stopped", async () => {
+  it("is not resumed after the worker was stopped", async () => {
     const set = setup(1);
     await suspend(set, "a", "b");
     set.running.drain();

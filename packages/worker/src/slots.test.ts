@@ -30,7 +30,7 @@ describe("the slots of a worker", () => {
     expect([slots.busy, events]).toEqual([0, ["freed", "freed"]]);
   });
 
-  it("are lent by runs that wait, as many as there are slots, and taken back though all are occupied", () => {
+  it("are lent by waiting runs, up to the number of slots, and taken back even if all are occupied", () => {
     const { events, slots } = setup(1);
     const a = slots.take();
     a.setIdle(true);
@@ -46,7 +46,7 @@ describe("the slots of a worker", () => {
     expect([slots.busy, events]).toEqual([2, ["freed", "taken back"]]);
   });
 
-  it("are lent in place of a run that left", () => {
+  it("can be lent again when a run with a lent slot has left", () => {
     const { events, slots } = setup(1);
     const [a, b] = [slots.take(), slots.take()];
     a.setIdle(true);
@@ -56,7 +56,7 @@ describe("the slots of a worker", () => {
     expect([slots.busy, events]).toEqual([0, ["freed", "freed"]]);
   });
 
-  it("do not count as lent of a run that left, nor as occupied", async () => {
+  it("of a run that has left count neither as lent nor as occupied", async () => {
     const { slots } = setup(1);
     const a = slots.take();
     a.setIdle(true);
@@ -67,7 +67,7 @@ describe("the slots of a worker", () => {
     expect(slots.busy).toBe(0);
   });
 
-  it("are too few for more runs than were asked for, not for those whose slot was taken back meanwhile", () => {
+  it("are exceeded by surplus claimed runs, but not by slots that were taken back meanwhile", () => {
     const { slots } = setup(1);
     const a = slots.take();
     a.setIdle(true);

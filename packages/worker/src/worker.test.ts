@@ -52,7 +52,7 @@ const failing = (code: ErrorCode): Script => ({
 });
 
 describe("starting a worker", () => {
-  it("needs a client, not the promise of one", () => {
+  it("requires a client, not the promise of one", () => {
     for (const wrong of [undefined, {}, Promise.resolve()]) {
       const refusal = { code: "INVALID_CLIENT", message: expect.stringContaining("what client() resolved to") };
       expect(() => Reflect.apply(worker, null, [wrong])).toThrow(expect.objectContaining(refusal));
@@ -64,7 +64,7 @@ describe("starting a worker", () => {
     await expect(aikiWorker.start()).rejects.toMatchObject({ code: "UNAUTHORIZED" });
   });
 
-  it("rejects when the server was away for 30 s, and may be tried again", async () => {
+  it("rejects when the server is unreachable for 30 s, and may be called again", async () => {
     let isUp = false;
     const { env, aikiWorker } = await setup({
       renew: () => {
@@ -86,7 +86,7 @@ describe("starting a worker", () => {
     await aikiWorker.stop();
   });
 
-  it("ends when the worker is stopped meanwhile", async () => {
+  it("ends when the worker is stopped during start", async () => {
     const { aikiWorker } = await setup(failing("UNREACHABLE"));
     const started = expect(aikiWorker.start()).rejects.toMatchObject({ code: "WORKER_STOPPED" });
     await settled();
@@ -100,7 +100,7 @@ describe("starting a worker", () => {
       () => Promise.reject(Object.assign(new Error("No."), { code: "MINE" })),
       "MINE",
     ],
-    ["refuses what is no subscriber", () => JSON.parse('{ "next": 1 }'), "INVALID_CONFIG"],
+    ["refuses a value that is not a subscriber", () => JSON.parse('{ "next": 1 }'), "INVALID_CONFIG"],
   ])("%s", async (_, subscribe, code) => {
     const { aikiWorker } = await setup({}, { subscriber: { type: "custom", subscribe } });
     await expect(aikiWorker.start()).rejects.toMatchObject({ code });
@@ -113,7 +113,7 @@ describe("starting a worker", () => {
 });
 
 describe("a claimed run", () => {
-  it("is executed and reported under its fence, by the code that the claim named", async () => {
+  it("is executed and reported under its fence, by the build that the claim named", async () => {
     const { aikiWorker, reports, asked } = await setup({ claim: once(claimedRun("a", { fence: 7 })) });
     await aikiWorker.start();
     await settled();
@@ -130,7 +130,7 @@ describe("a claimed run", () => {
     await aikiWorker.stop();
   });
 
-  it("is renewed before it is executed when an earlier lease ended in silence", async () => {
+  it("is renewed before it is executed when an earlier lease was lost", async () => {
     let answer: () => void = () => {};
     const { env, aikiWorker, reports, asked } = await setup({
       claim: once(claimedRun("a", { lostLeases: 1 })),
@@ -167,7 +167,7 @@ describe("a claimed run", () => {
     await aikiWorker.stop();
   });
 
-  it("goes back when its version is not registered", async () => {
+  it("is released when its version is not registered", async () => {
     const { aikiWorker, reports } = await setup({
       claim: once(claimedRun("a", { versionId: "2", inbox: 3, journal: [entry(1)] })),
     });
@@ -179,7 +179,7 @@ describe("a claimed run", () => {
     await aikiWorker.stop();
   });
 
-  it("goes back when a server hands out more than was asked for", async () => {
+  it("is released when a server returns more runs than requested", async () => {
     const { aikiWorker, reports } = await setup(
       { claim: once(claimedRun("a"), claimedRun("b")) },
       { maxConcurrentWorkflowRuns: 1 },
@@ -191,7 +191,7 @@ describe("a claimed run", () => {
     await aikiWorker.stop();
   });
 
-  it("is replayed from its whole journal when its execution is cached here no more", async () => {
+  it("is replayed from its whole journal when its execution is no longer cached", async () => {
     const address = "step:s1#0";
     const { aikiWorker, reports, asked } = await setup({
       claim: once(claimedRun("a", { isCached: true, fence: 2 })),
@@ -206,7 +206,7 @@ describe("a claimed run", () => {
     await aikiWorker.stop();
   });
 
-  it("waits for the answer to the report before it when that was overtaken", async () => {
+  it("waits for the answer to the previous report if the claim arrived first", async () => {
     let claims = 0;
     let answer: () => void = () => {};
     let overtake: (address: string) => void = () => {};
@@ -241,7 +241,7 @@ describe("a claimed run", () => {
     await aikiWorker.stop();
   });
 
-  it("that arrives after stop was called goes back at once", async () => {
+  it("that arrives after stop was called is released at once", async () => {
     const { aikiWorker, reports } = await setup({
       claim: (_, signal) =>
         new Promise((resolve) => signal?.addEventListener("abort", () => resolve({ runs: [claimedRun("a")] }))),
@@ -254,7 +254,7 @@ describe("a claimed run", () => {
 });
 
 describe("stopping a worker", () => {
-  it("says goodbye, and tells its load until then", async () => {
+  it("sends its load until it leaves, and then leaves", async () => {
     const { aikiWorker, asked } = await setup({ claim: once(claimedRun("a")) });
     await aikiWorker.start();
     await settled();
@@ -264,7 +264,7 @@ describe("stopping a worker", () => {
     expect(asked.renew.map(({ request }) => request)).toMatchObject([{ load }, { runs: [], load, leaving: true }]);
   });
 
-  it("is left by a subscriber that never comes, and closes one that comes late", async () => {
+  it("does not wait for a subscriber that never resolves, and closes one that resolves late", async () => {
     let come: (subscriber: Subscriber) => void = () => {};
     let isClosed = false;
     const subscribe = () => new Promise<Subscriber>((resolve) => (come = resolve));
@@ -283,7 +283,7 @@ describe("stopping a worker", () => {
     expect(isClosed).toBe(true);
   });
 
-  /** A server that answers neither reports nor the goodbye, and what it is asked, in order. */
+  /** A server that answers neither reports nor the leave request, and its received requests in order. */
   const stuck = (): { script: Script; sequence: string[] } => {
     const sequence: string[] = [];
     const never = (name: string, signal: AbortSignal | undefined) => {
@@ -302,7 +302,7 @@ describe("stopping a worker", () => {
     return { script, sequence };
   };
 
-  it("ends in time though the server never answers", async () => {
+  it("ends in time although the server never answers", async () => {
     const { env, aikiWorker } = await setup(stuck().script, { gracefulShutdownTimeoutMs: 2_000 });
     await aikiWorker.start();
     await settled();
