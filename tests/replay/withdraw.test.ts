@@ -75,7 +75,7 @@ describe("run.race", () => {
     await timed.execute({}, 100);
     await timed.rig.env.advance(900);
     timed.rig.ledger.tick();
-    await timed.rig.tell();
+    await timed.rig.receiveEntries();
     expect(aborted.sort()).toEqual(["function", "task"]);
     expect(addresses(timed)).toEqual(["sleep:end#0"]);
   });

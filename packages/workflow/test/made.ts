@@ -2,7 +2,7 @@ import type { Identified } from "../src/replay/call.ts";
 import { promptIdentity } from "../src/replay/identity.ts";
 import { beginningOf } from "../src/replay/points.ts";
 
-/** A call that is made right after the start of the handler. */
+/** A prompt call at the start of the handler. */
 export function made(content: string, nth = 0, fields: Partial<Identified> = {}): Identified {
   const point = beginningOf({ reject: () => {} }, "");
   const group = { count: 1, recorded: null };

@@ -16,7 +16,7 @@ export class ReplayRig {
   execution: Execution | null = null;
   mayBegin = true;
   reclaims = 0;
-  /** Holds answers back until told. */
+  /** When not null, answers wait here until `answer` is called. */
   held: Array<() => void> | null = null;
   /** Ends of activations, in order. */
   readonly ends: ActivationEnd[] = [];
@@ -32,7 +32,7 @@ export class ReplayRig {
     this.#options = options;
   }
 
-  /** Claims the run and executes it from its journal, in a worker that has nothing of it in memory. */
+  /** Claims the run and executes it from its journal, in a worker that has no cached execution. */
   async replay(): Promise<void> {
     const execution = createExecution(this.definition, this.#host(), this.#options);
     this.execution = execution;
@@ -51,7 +51,7 @@ export class ReplayRig {
     await this.env.settle();
   }
 
-  /** The worker is gone; the server does not know yet. */
+  /** Ends the worker without notifying the server. */
   kill(): void {
     this.execution?.abandon("LEASE_LOST");
     this.execution = null;
@@ -59,14 +59,14 @@ export class ReplayRig {
   }
 
   /** Passes new entries to a running execution, as a watch does. */
-  async tell(): Promise<void> {
+  async receiveEntries(): Promise<void> {
     const { execution, ledger } = this;
     if (execution === null) return;
     execution.receive(ledger.entries.slice(execution.position.after), ledger.inbox);
     await this.env.settle();
   }
 
-  /** Lets one held answer through. */
+  /** Releases one held answer. */
   async answer(): Promise<void> {
     this.held?.shift()?.();
     await this.env.settle();
@@ -87,7 +87,7 @@ export class ReplayRig {
         const deadline = this.ledger.nextDeadline();
         await this.env.advance(deadline === null ? 1_000 : Math.max(0, deadline - this.env.now()));
         this.ledger.tick();
-        await this.tell();
+        await this.receiveEntries();
       }
     }
     throw new Error("the run did not end");
@@ -105,7 +105,7 @@ export class ReplayRig {
     return this.ledger.reports;
   }
 
-  /** What the reports said of the run, in order. */
+  /** The `next` of each report, in order. */
   get nexts(): string[] {
     return this.reports.map(({ next }) => next.type);
   }

@@ -80,7 +80,7 @@ describe("a child", () => {
     }
   });
 
-  it("waited for with a timeout has ended, ended otherwise, or timed out; and may still be waited for", async () => {
+  it("waited for with a timeout has reached the status, ended or timed out, and may be awaited again", async () => {
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
         const handle = await child.startAsChild(run, { n: 2 }, { referenceId: "r:1" });
@@ -114,7 +114,7 @@ describe("a child", () => {
     }
   });
 
-  it("that ended after its wait timed out was not in time, on replay neither", async () => {
+  it("that ended after its wait timed out has timed out on replay as well", async () => {
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
         const handle = await child.startAsChild(run, { n: 2 });
@@ -136,7 +136,7 @@ describe("a child", () => {
     expect(rig.output).toEqual({ reached: false, reason: "timed_out" });
   });
 
-  it("whose wait timed out is no longer awaited by a run that goes on to sleep", async () => {
+  it("whose wait timed out is no longer awaited by a run that then sleeps", async () => {
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
         const handle = await child.startAsChild(run, { n: 2 });
@@ -152,7 +152,7 @@ describe("a child", () => {
     expect(rig.reports.at(-1)?.next).toMatchObject({ type: "suspend", children: 0 });
   });
 
-  it("ten started at once go together in one report", async () => {
+  it("is started in one report together with nine others", async () => {
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
         const inputs = Array.from({ length: 10 }, (_, n) => ({ n: n % 5 }));
@@ -166,7 +166,7 @@ describe("a child", () => {
     expect(rig.reports.map(({ starts }) => starts.length)).toEqual([10, 0]);
   });
 
-  it("with an input that does not fit its schema is not started; the refusal is recorded", async () => {
+  it("with an input that does not match its schema is not started; the refusal is recorded", async () => {
     const validate = (value: unknown) => (value === 1 ? { value } : { issues: [{ message: "not one" }] });
     const schema = { input: { "~standard": { version: 1 as const, vendor: "test", validate } } };
     const strict = workflow({ name: "strict" }).v("1", { schema, handler: async () => 1 });
@@ -184,7 +184,7 @@ describe("a child", () => {
     expect(rig.ledger.started.size).toBe(1);
   });
 
-  it("is refused options that no start can have, where it is called", async () => {
+  it("rejects invalid options when it is called", async () => {
     const bad: unknown[] = [{ priority: 2_000 }, { tags: [""] }, { at: Number.NaN }, { referenceId: "" }, { dealy: 1 }];
     bad.push({ onConflict: "error" }, { onParentEnd: "kill" }, { at: 1, delay: { seconds: 1 } });
     const v = workflow({ name: "w" }).v("1", {

@@ -58,7 +58,7 @@ describe("a run whose code changed", () => {
     expect(rig.ledger.waits).toEqual([]);
   });
 
-  it("goes on once the fix is there", async () => {
+  it("continues once the code is fixed", async () => {
     const rig = await changed(original, (run) => step(run, "new"));
     await rig.env.advance(7_000);
     expect(rig.ledger.status).toBe("stalled");
@@ -96,7 +96,7 @@ describe("a run whose code changed", () => {
     expect(rig.output).toBe("removed");
   });
 
-  it("does not diverge when a slow plain await lets a branch come late", async () => {
+  it("does not diverge when a slow plain await delays a branch", async () => {
     const handler =
       (delayMs: number): DivergingHandler =>
       async (run) => {

@@ -35,7 +35,7 @@ function keeper(lines: string[]): Logger {
 }
 
 describe("a sequential workflow", () => {
-  it("of five steps takes five reports, the last value riding with the finish", async () => {
+  it("of five steps sends five reports, the last value together with the finish", async () => {
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
         let sum = 0;
@@ -187,7 +187,7 @@ describe("parallel calls", () => {
     expect(seen).toEqual(["a"]);
   });
 
-  it("put one report in flight at a time; what comes meanwhile goes together in the next", async () => {
+  it("have one report in flight at a time; later facts go together in the next", async () => {
     const steps = gates();
     const names = ["a", "b", "c", "d"];
     const v = workflow({ name: "w" }).v("1", {
@@ -248,7 +248,7 @@ describe("parallel calls", () => {
     expect(rig.reports[1]).toMatchObject({ opens: [], next: { type: "finish" } });
   });
 
-  it("split what does not fit into one report", async () => {
+  it("are split into several reports if they do not fit into one", async () => {
     const big = "x".repeat(700_000);
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
@@ -299,7 +299,7 @@ describe("a race between a task and a sleep", () => {
     });
   }
 
-  it("won by the sleep stays won by it, though the task's value is recorded after", async () => {
+  it("won by the sleep keeps its winner, although the task's value is recorded later", async () => {
     const steps = gates();
     const winners: string[] = [];
     const rig = new ReplayRig(racer(steps, winners));
@@ -314,7 +314,7 @@ describe("a race between a task and a sleep", () => {
     expect(winners).toEqual(["slept", "slept"]);
   });
 
-  it("won by the task stays won by it, though the sleep elapses before the crash", async () => {
+  it("won by the task keeps its winner, although the sleep elapses before the crash", async () => {
     const steps = gates();
     const winners: string[] = [];
     const rig = new ReplayRig(racer(steps, winners));
@@ -381,7 +381,7 @@ describe("the handler's run", () => {
     }
   });
 
-  it("refuses steps that could never work, where they are called", async () => {
+  it("refuses invalid steps when they are called", async () => {
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
         const codes: string[] = [];
@@ -406,7 +406,7 @@ describe("the handler's run", () => {
     expect(rig.ledger.entries).toEqual([]);
   });
 
-  it("may be shared with code that goes on after the handler returned, to no effect", async () => {
+  it("has no effect in code that continues after the handler has returned", async () => {
     const begun: string[] = [];
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {

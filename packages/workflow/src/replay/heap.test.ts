@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { Heap } from "./heap.ts";
 
-it("a heap gives back its items in order of their ranks, whatever the order in which they came", () => {
+it("a heap returns its items in order of their ranks, for any order of insertion", () => {
   const heap = new Heap<number>((item) => item);
   for (let index = 0; index < 100; index++) heap.push((index * 37) % 100);
   expect(heap.size).toBe(100);

@@ -83,7 +83,7 @@ describe("the journal", () => {
     expect(journal.hasTries).toBe(false);
   });
 
-  it("forgets a child that failed in an earlier attempt, with the waits for it; not one that still runs", () => {
+  it("drops a child that failed in an earlier attempt, with the waits for it, but not a running child", () => {
     const child = "child:c:0#0";
     const started = { type: "started", runId: "c" } as const;
     const journal = journalOf(
@@ -107,7 +107,7 @@ describe("the journal", () => {
     expect(journal.peek("child:e:0#0/result")?.value).toEqual(threw);
   });
 
-  it("counts the arrivals of each name by order, whatever the name", () => {
+  it("counts the arrivals of each name in order, for any name", () => {
     const journal = journalOf(
       1,
       ["arrival:x:1", { type: "arrived", name: "constructor", data: "1" }, 0],
@@ -119,7 +119,7 @@ describe("the journal", () => {
     expect(journal.arrival("toString", 0)).toBeUndefined();
   });
 
-  it("takes only entries that follow on", () => {
+  it("accepts only entries without a gap", () => {
     const journal = journalOf(1, ["step:a#0", returned], ["step:b#0", returned]);
     const [second, third, fourth] = [2, 3, 4].map((seq) => entry(seq, `step:${seq}#0`, returned));
     if (second === undefined || third === undefined || fourth === undefined) throw new Error("unreachable");
@@ -148,7 +148,7 @@ describe("the journal", () => {
   });
 });
 
-describe("a call that is looked up in the record", () => {
+describe("a call that is looked up in the journal", () => {
   const steps = (...callSites: CallSite[]): Journal => {
     const journal = new Journal(1);
     for (const [index, callSite] of callSites.entries())
@@ -157,14 +157,14 @@ describe("a call that is looked up in the record", () => {
   };
   const lateSite = (branch: string): CallSite => ({ madeAfter: 0, identity: lateIdentity("step:s", branch) });
 
-  it("is told from alike ones by its place in the drain", () => {
+  it("is distinguished from alike calls by its place in the drain", () => {
     const { matcher } = steps(promptSite("step:s", 1), promptSite("step:s", 0));
     expect(addressOf(matcher.match(made("step:s", 0), 0))).toBe("step:s#1");
     expect(addressOf(matcher.match(made("step:s", 1), 0))).toBe("step:s#0");
     expect(matcher.match(made("step:s", 2), 0)).toBe("new");
   });
 
-  it("is told from alike ones by its branch", () => {
+  it("is distinguished from alike calls by its branch", () => {
     const { matcher } = steps(lateSite("b"), lateSite("a"));
     expect(addressOf(matcher.match(late("step:s", "a"), 0))).toBe("step:s#1");
     expect(matcher.match(late("step:s", "c"), 0)).toBe("new");
@@ -175,7 +175,7 @@ describe("a call that is looked up in the record", () => {
     expect(addressOf(steps(lateSite("")).matcher.match(made("step:s"), 0))).toBe("step:s#0");
   });
 
-  it("that was prompt beside an alike one is not guessed when it is late", () => {
+  it("that was prompt together with an alike call is not matched when it is late", () => {
     const journal = steps({ ...promptSite("step:s", 0), alike: 2 });
     expect(journal.matcher.match(late("step:s"), 0)).toBe("ambiguous");
   });
@@ -189,7 +189,7 @@ describe("a call that is looked up in the record", () => {
     expect(journal.matcher.match(late("step:s:l", "a", { unkeyed }), 0)).toBe("ambiguous");
   });
 
-  it("that could not be told from another is not answered by what is recorded of either, nor of their branches", () => {
+  it("that is ambiguous is not answered by entries of either call, nor of their branches", () => {
     const contested = lateIdentity("step:s", "a");
     const journal = new Journal(1);
     journal.add(entry(1, "step:s#0", returned, 1, lateSite("a")));
@@ -204,7 +204,7 @@ describe("a call that is looked up in the record", () => {
     expect(journal.matcher.match(late("step:s:k", "a", { unkeyed }), 3)).toBe("new");
   });
 
-  it("of a later attempt is found by its content only where no other can be meant", () => {
+  it("of a later attempt is found by its content only if a single call fits", () => {
     const journal = new Journal(2);
     journal.add(entry(1, "task:t:0#0", returned, 1, { madeAfter: 0, identity: "x", branch: "y" }));
     journal.add(entry(2, "step:s#0", returned, 1, { madeAfter: 0, identity: "v", branch: "y" }));

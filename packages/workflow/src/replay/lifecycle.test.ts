@@ -46,7 +46,7 @@ describe("a suspended execution", () => {
     expect(rig.ends.map(({ type }) => type)).toEqual(["suspended", "suspended", "suspended", "finished"]);
   });
 
-  it("is suspended again, opening nothing twice, when it is resumed for nothing", async () => {
+  it("is suspended again, without opening a wait twice, when it is resumed without new entries", async () => {
     const v = workflow({ name: "w" }).v("1", { handler: (run) => run.sleep({ days: 1 }) });
     const rig = new ReplayRig(v);
     await rig.replay();
@@ -55,7 +55,7 @@ describe("a suspended execution", () => {
     expect(rig.reports[1]).toMatchObject({ opens: [], next: { type: "suspend" } });
   });
 
-  it("asks for its run when a plain promise lets its handler go on, and begins nothing before it has it", async () => {
+  it("has its run claimed again when a plain promise continues its handler, and begins nothing before", async () => {
     const plain = gate<string>();
     const begun: string[] = [];
     const v = workflow({ name: "w" }).v("1", {
@@ -79,7 +79,7 @@ describe("a suspended execution", () => {
     expect(rig.reclaims).toBe(1);
   });
 
-  it("asks for its run at once when its handler went on while it was being suspended", async () => {
+  it("has its run claimed again at once when its handler continued during the suspension", async () => {
     const plain = gate();
     const begun: string[] = [];
     const v = workflow({ name: "w" }).v("1", {
@@ -103,7 +103,7 @@ describe("a suspended execution", () => {
     expect(rig.ledger.status).toBe("completed");
   });
 
-  it("whose handler returns asks for its run, to finish it", async () => {
+  it("whose handler returns has its run claimed again, to finish it", async () => {
     const plain = gate();
     const v = workflow({ name: "w" }).v("1", {
       handler: (run) => Promise.race([run.sleep({ days: 1 }), plain.promise.then(() => "plain")]),
@@ -117,7 +117,7 @@ describe("a suspended execution", () => {
     expect(rig.output).toBe("plain");
   });
 
-  it("is resumed when its claim overtakes the answer that it was suspended", async () => {
+  it("is resumed when its claim arrives before the answer to the suspending report", async () => {
     const v = workflow({ name: "w" }).v("1", {
       events: { go: event<number>() },
       handler: async (run) => [await run.events.go.wait(), await run.events.go.wait()],
@@ -147,7 +147,7 @@ describe("a suspended execution", () => {
 });
 
 describe("entries from the run watch", () => {
-  it("that comes while a report is under way is delivered in recorded order", async () => {
+  it("that arrive while a report is in flight are delivered in recorded order", async () => {
     const order: string[] = [];
     const ends = { a: gate<string>(), b: gate<string>() };
     const v = workflow({ name: "w" }).v("1", {
@@ -167,13 +167,13 @@ describe("entries from the run watch", () => {
     ends.a.open("a");
     await rig.env.settle();
     rig.ledger.event("go", "event");
-    await rig.tell();
+    await rig.receiveEntries();
     expect(order).toEqual([]);
     await rig.answer();
     expect(order).toEqual(["a", "event"]);
   });
 
-  it("that does not follow on is ignored, and comes again with an answer", async () => {
+  it("after a gap are ignored, and received again with an answer", async () => {
     const end = gate<string>();
     const v = workflow({ name: "w" }).v("1", {
       events: { go: event<number>() },
@@ -192,7 +192,7 @@ describe("entries from the run watch", () => {
 });
 
 describe("draining", () => {
-  it("records what is under way, begins nothing more, and releases the run", async () => {
+  it("records the results of running tasks, begins nothing more, and releases the run", async () => {
     for (const reason of ["shutdown", "paused"] as const) {
       const step = underWay();
       const rig = new ReplayRig(oneStep(step));
@@ -211,7 +211,7 @@ describe("draining", () => {
     }
   });
 
-  it("lets a handler finish that has nothing left to begin", async () => {
+  it("lets a handler finish that begins nothing more", async () => {
     const end = gate<string>();
     const v = workflow({ name: "w" }).v("1", { handler: (run) => run.step("s", () => end.promise) });
     const rig = new ReplayRig(v);
@@ -241,7 +241,7 @@ describe("draining", () => {
     }
   });
 
-  it("happens by itself when an answer says that the run should pause", async () => {
+  it("begins when an answer says that the run should pause", async () => {
     const step = underWay();
     const rig = new ReplayRig(oneStep(step));
     await rig.replay();
@@ -272,7 +272,7 @@ describe("draining", () => {
 });
 
 describe("a run that is lost", () => {
-  it("has its signals aborted with the code, and is reported no more", async () => {
+  it("has its signals aborted with the code, and sends no more reports", async () => {
     const step = underWay();
     const rig = new ReplayRig(oneStep(step));
     await rig.replay();
@@ -285,7 +285,7 @@ describe("a run that is lost", () => {
     expect(rig.env.timers).toBe(0);
   });
 
-  it("tries nothing again, and leaves no timer", async () => {
+  it("retries nothing, and leaves no timer", async () => {
     let tries = 0;
     const v = workflow({ name: "w" }).v("1", {
       handler: (run) =>
@@ -318,7 +318,7 @@ describe("a run that is lost", () => {
     expect(rig.ledger.entries).toEqual([]);
   });
 
-  it("never rejects a promise that nobody awaits", async () => {
+  it("never causes an unhandled rejection", async () => {
     const rejections: unknown[] = [];
     const listener = (reason: unknown): void => void rejections.push(reason);
     process.on("unhandledRejection", listener);
@@ -340,7 +340,7 @@ describe("a run that is lost", () => {
 });
 
 describe("a handler in a plain await", () => {
-  it("has its last value recorded meanwhile, goes on, and is stalled only when it lasts too long", async () => {
+  it("has its last value recorded meanwhile, continues, and stalls only after the idle limit", async () => {
     const plain = [gate(), gate()];
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
@@ -363,8 +363,8 @@ describe("a handler in a plain await", () => {
   });
 });
 
-describe("a handler that goes on just before its run was to be stalled", () => {
-  it("goes on", async () => {
+describe("a handler that continues just before its run would stall", () => {
+  it("continues", async () => {
     const plain = gate();
     const end = gate<string>();
     const v = workflow({ name: "w" }).v("1", {
@@ -384,7 +384,7 @@ describe("a handler that goes on just before its run was to be stalled", () => {
 });
 
 describe("while no effect may begin", () => {
-  it("the run waits, and goes on once one may", async () => {
+  it("the run waits, and continues once an effect may begin", async () => {
     const rig = new ReplayRig(workflow({ name: "w" }).v("1", { handler: (run) => run.step("s", () => 1) }));
     rig.mayBegin = false;
     await rig.replay();

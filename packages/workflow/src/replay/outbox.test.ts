@@ -21,7 +21,7 @@ const start = (address: string, input = "1") => ({
 });
 
 describe("the outbox", () => {
-  it("takes facts first, then waits, then children, as much as one report may hold", () => {
+  it("takes entries first, then waits, then children, up to the limit of one report", () => {
     const outbox = new Outbox(1);
     const big = "x".repeat(600_000);
     for (const address of ["a", "b", "c"]) outbox.post(posted(address, big, address === "c"));
@@ -67,7 +67,7 @@ describe("the outbox", () => {
     expect(counts).toEqual([4, 4, 2]);
   });
 
-  it("knows what is worth a report, and what goes on once it is recorded", () => {
+  it("knows which facts cause a report, and which let something continue once recorded", () => {
     const outbox = new Outbox(1);
     const states = (): boolean[] => [outbox.empty, outbox.urgent, outbox.seen, outbox.hasContinuation];
     expect(states()).toEqual([true, false, false, false]);
@@ -84,7 +84,7 @@ describe("the outbox", () => {
     expect(states()).toEqual([true, false, false, false]);
   });
 
-  it("says when a call was made, also after a value that has no number yet", () => {
+  it("sends the call site of a call, also after a value that has no seq yet", () => {
     const outbox = new Outbox(1);
     const first = posted("a", "1");
     outbox.post(first);

@@ -35,7 +35,7 @@ async function seenOf(output: unknown, input?: unknown): Promise<unknown[]> {
 }
 
 describe("what a task returns", () => {
-  it("is seen as JSON carries it, on the first run as on replay", async () => {
+  it("is received as its JSON form, in the first execution and on replay", async () => {
     const values = [
       JSON.parse('{"__proto__":{"polluted":true},"constructor":1}'),
       -0,
@@ -55,7 +55,7 @@ describe("what a task returns", () => {
     expect({}).not.toHaveProperty("polluted");
   });
 
-  it("that JSON cannot carry fails the task for good, naming the path", async () => {
+  it("that JSON cannot represent fails the task for good, naming the path", async () => {
     const cases = [
       [{ at: [new Date(0)] }, /output of task "t"\.at\[0\] is a Date/],
       [new Map(), /is a Map/],
@@ -77,13 +77,13 @@ describe("what a task returns", () => {
 });
 
 describe("what a task is given", () => {
-  it("is a copy, as JSON carries it", async () => {
+  it("is a copy of its JSON form", async () => {
     const input = { list: [1], dropped: undefined, zero: -0 };
     const [, , given] = await seenOf(1, input);
     expect(given).toStrictEqual({ list: [1], zero: 0 });
   });
 
-  it("that JSON cannot carry rejects the call at once, the same on replay", async () => {
+  it("that JSON cannot represent rejects the call at once, the same on replay", async () => {
     const seen: unknown[] = [];
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
@@ -100,7 +100,7 @@ describe("what a task is given", () => {
     expect(seen[0]).toMatch(/input of task "t"\.when is a Date/);
   });
 
-  it("tells calls apart by content, not by the order of keys; a key stands for it", async () => {
+  it("distinguishes calls by content, not by the order of its keys; a key replaces it", async () => {
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
         await run[performer](task("t", { a: 1, b: 2 }, () => 1));

@@ -40,18 +40,18 @@ async function live(rig: ReplayRig, random: Random, tries: Array<Gate<number>>):
     } else if (action < 0.55) {
       await env.advance(Math.floor(random() * 900));
       ledger.tick();
-      if (random() < 0.5) await rig.tell();
+      if (random() < 0.5) await rig.receiveEntries();
     } else if (action < 0.65) {
       value += 1;
       ledger.event(pick(random, ["a", "b"]), value);
-      if (random() < 0.5) await rig.tell();
+      if (random() < 0.5) await rig.receiveEntries();
     } else if (action < 0.72) {
       ledger.wake();
-      await rig.tell();
+      await rig.receiveEntries();
     } else if (action < 0.8 && ledger.started.size > 0) {
       const address = pick(random, [...ledger.started.keys()]);
       if (ledger.at(`${address}/result`) === undefined) ledger.childEnds(address, { type: "returned", output: "7" });
-      await rig.tell();
+      await rig.receiveEntries();
     } else if (action < 0.85) {
       rig.held ??= [];
       await env.settle();

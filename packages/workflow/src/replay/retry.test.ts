@@ -46,7 +46,7 @@ describe("a task that fails", () => {
     ]);
   });
 
-  it("gives the run back for a long delay, and goes on with the next try", async () => {
+  it("releases the run during a long delay, and continues with the next try", async () => {
     for (const isCached of [true, false]) {
       const tries: number[] = [];
       const rig = new ReplayRig(flaky(2, long, tries));
@@ -166,7 +166,7 @@ describe("a task that fails", () => {
 });
 
 describe("a run that fails", () => {
-  it("starts another attempt that recalls what succeeded and tries anew what failed", async () => {
+  it("starts another attempt that recalls successes and retries failures", async () => {
     const begun: string[] = [];
     const v = workflow({ name: "w" }).v("1", {
       retry: { type: "fixed", maxAttempts: 2, delayMs: 5_000 },
@@ -189,7 +189,7 @@ describe("a run that fails", () => {
     });
   });
 
-  it("never diverges over what an earlier attempt recorded, and begins the delay of a task anew", async () => {
+  it("never diverges because of entries of an earlier attempt, and restarts the delay of a task", async () => {
     const tries: string[] = [];
     const v = workflow({ name: "w" }).v("1", {
       retry: { type: "fixed", maxAttempts: 2, delayMs: 1_000 },
@@ -249,7 +249,7 @@ describe("a run that fails", () => {
     expect(own.end).toMatchObject({ type: "finished", status: "retrying" });
   });
 
-  it("for what no attempt can mend is not retried: thrown by the handler, or by a task of it", async () => {
+  it("with a non-retryable error is not retried: thrown by the handler, or by a task", async () => {
     const throws = (): never => {
       throw new NonRetryableError("never");
     };

@@ -167,7 +167,7 @@ describe("an event", () => {
     await rig.replay();
     expect(rig.listening).toEqual([true]);
     rig.ledger.event("approved", { by: "ada" });
-    await rig.tell();
+    await rig.receiveEntries();
     expect(rig.output).toEqual({ by: "ada" });
     expect(rig.listening).toEqual([true, false]);
   });
