@@ -2,7 +2,7 @@
 
 import { withdrawnAddress } from "@aikirun/lib/internal";
 import type { Entry, RunId } from "@aikirun/lib/protocol";
-import { hesitationMs } from "../../packages/server/src/core/draft.ts";
+import { maxDecisionAgeMs } from "../../packages/server/src/core/draft.ts";
 import type { Wait } from "../../packages/server/src/core/run.ts";
 import type { Circumstances } from "./circumstances.ts";
 import type { Commit, RowChange } from "./mirror.ts";
@@ -77,7 +77,7 @@ class Waits {
       const first = this.#until.get(key);
       if (first === undefined) {
         this.#until.set(key, wait.until);
-        this.#checkFirst(name, wait, after.updatedAt - hesitationMs);
+        this.#checkFirst(name, wait, after.updatedAt - maxDecisionAgeMs);
       } else if (first !== wait.until) {
         world.violate("P4", `The deadline of ${wait.address} of ${name} moved from ${first} to ${wait.until}`);
       }

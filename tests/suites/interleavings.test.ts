@@ -220,8 +220,8 @@ async function oneAfterTheOther(setting: Setting, acted: [string, string], order
   return result;
 }
 
-/** The last one is of a transaction that is written blindly, at one stroke. */
-type TransactionMoment = "before it has written" | "before it has committed" | "before its stroke";
+/** The last one is of an optimistic commit, which is one statement. */
+type TransactionMoment = "before it has written" | "before it has committed" | "before its one statement";
 
 interface TransactionGate {
   /** Whose transactions can be stopped at this moment. */
@@ -258,15 +258,15 @@ function gated(inner: Storage): TransactionGate {
     read: (work) => inner.read(work),
     close: () => inner.close(),
   };
-  const { blind } = inner;
-  if (blind === undefined) throw new Error("There is no pooler in between, so PostgreSQL is written to blindly.");
-  const write: typeof blind.write = async (batch) => {
-    await pass("before its stroke");
-    return blind.write(batch);
+  const { optimistic } = inner;
+  if (optimistic === undefined) throw new Error("Without a pooler the storage has optimistic commits.");
+  const write: typeof optimistic.write = async (batch) => {
+    await pass("before its one statement");
+    return optimistic.write(batch);
   };
-  const striking: Storage = { ...reading, blind: { now: blind.now, write } };
+  const writing: Storage = { ...reading, optimistic: { now: optimistic.now, write } };
   return {
-    storage: (at) => (at === "before its stroke" ? striking : reading),
+    storage: (at) => (at === "before its one statement" ? writing : reading),
     stop(at) {
       let arrive = (): void => undefined;
       let go = (): void => undefined;
@@ -327,7 +327,7 @@ describe.skipIf(database === null)("two servers on one PostgreSQL", async () => 
     return result;
   }
 
-  const moments: TransactionMoment[] = ["before it has written", "before it has committed", "before its stroke"];
+  const moments: TransactionMoment[] = ["before it has written", "before it has committed", "before its one statement"];
   const cases = Object.entries(settings).flatMap(([setting, names]) =>
     names
       .flatMap((one) => names.map((other) => ({ setting, one, other })))

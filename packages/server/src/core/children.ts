@@ -20,13 +20,13 @@ export function startChildren(
   const begun: Run[] = [];
   for (const start of starts) {
     const child = openChild(next.run, start.address, start.spec, next.moment);
-    const rival = begun.find((other) => isRival(other, child));
+    const rival = begun.find((other) => isConflict(other, child));
     const holder = holders.get(start.address) ?? (rival === undefined ? undefined : { ...rival, end: null });
     if (holder === undefined) {
       begun.push(child);
       begin(next, start, child);
     } else if (holder.parent?.id === next.run.id && holder.parent.address === start.address) {
-      goOnWith(next, start, holder, known);
+      adopt(next, start, holder, known);
     } else {
       recordStart(next, start, { type: "threw", error: conflict(start, holder) });
       arrive(next);
@@ -34,7 +34,7 @@ export function startChildren(
   }
 }
 
-function isRival(one: Run, other: Run): boolean {
+function isConflict(one: Run, other: Run): boolean {
   return (
     one.id === other.id ||
     (one.referenceId !== null && one.referenceId === other.referenceId && one.name === other.name)
@@ -48,7 +48,7 @@ function begin(next: Draft, start: ChildStart, child: Run): void {
 }
 
 /** An earlier attempt made this very call: its child is the one. If that has ended, this attempt is told as well. */
-function goOnWith(next: Draft, start: ChildStart, { id, end }: Holder, known: ReadonlyMap<Address, Outline>): void {
+function adopt(next: Draft, start: ChildStart, { id, end }: Holder, known: ReadonlyMap<Address, Outline>): void {
   recordStart(next, start, { type: "started", runId: id });
   if (id !== start.spec.id) {
     arrive(next);

@@ -7,7 +7,7 @@ import type { Claim, Decision, DecisionContext, Resumable, Run, Stall, State, Su
 export function claim(run: Run, asked: Claim, moment: DecisionContext): Decision {
   const { state } = run;
   const { claimId, session, worker, leaseMs, build: id } = asked;
-  if (!isToBeHad(state, asked)) {
+  if (!isClaimable(state, asked)) {
     return refuse(asked.reclaim === undefined ? "ILLEGAL_STATE" : "FENCED", `The run is ${state.status}.`);
   }
   const next = draft(run, moment);
@@ -32,7 +32,7 @@ export function claim(run: Run, asked: Claim, moment: DecisionContext): Decision
   return decided(next);
 }
 
-function isToBeHad(state: State, { session, reclaim, repeats }: Claim): boolean {
+function isClaimable(state: State, { session, reclaim, repeats }: Claim): boolean {
   if (reclaim !== undefined) {
     return isOwn(resumableOf(state), session, reclaim);
   }
@@ -70,16 +70,16 @@ export function leave(run: Run, { session }: { session: string }, moment: Decisi
   } else if (state.status === "paused") {
     const { interrupted } = state;
     if (resumableOf(interrupted)?.session === session && "resumable" in interrupted) {
-      change(next, { state: { ...state, interrupted: letGo(interrupted, moment) } });
+      change(next, { state: { ...state, interrupted: withoutResumable(interrupted, moment) } });
     }
   } else if (resumableOf(state)?.session === session && "resumable" in state) {
-    change(next, { state: letGo(state, moment) });
+    change(next, { state: withoutResumable(state, moment) });
   }
   return decided(next);
 }
 
 /** The worker no longer has the run in memory. If the handler was suspended lately, the run is replayed at once. */
-function letGo<Some extends Pick<Suspension, "resumable" | "checkWorkerAt" | "checkEveryMs">>(
+function withoutResumable<Some extends Pick<Suspension, "resumable" | "checkWorkerAt" | "checkEveryMs">>(
   state: Some,
   { now }: DecisionContext,
 ): Some {

@@ -76,11 +76,11 @@ export function recordedBy({ id, after }: { id: string; after: number }, known: 
  * A decision may be older than what another one recorded meanwhile, by as long as a transaction may last before it
  * writes: its server may stand still, and the database ends what is idle only after 10 s. Milliseconds.
  */
-export const hesitationMs = 12_000;
+export const maxDecisionAgeMs = 12_000;
 
 /** Along the record of a run time rather stands still than goes back; a clock that was set back is believed. */
 function timeOf({ before, moment }: Draft): number {
-  const isBehind = moment.now < before.updatedAt && moment.now + hesitationMs >= before.updatedAt;
+  const isBehind = moment.now < before.updatedAt && moment.now + maxDecisionAgeMs >= before.updatedAt;
   return isBehind ? before.updatedAt : moment.now;
 }
 

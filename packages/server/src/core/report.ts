@@ -74,7 +74,7 @@ export function report(run: Run, command: ReportCommand, moment: DecisionContext
   if (openWaits(next, asked, isOver)) {
     settleCounts(next, report);
     noteExpected(next, report);
-    goOn(next, report, session);
+    applyNext(next, report, session);
     noteBuild(next, report);
   }
   if (next.touched) {
@@ -244,7 +244,7 @@ function noteExpected(next: Draft, { expecting: call }: Report): void {
   }
 }
 
-function goOn(next: Draft, { next: then, seen }: Report, session: string): void {
+function applyNext(next: Draft, { next: then, seen }: Report, session: string): void {
   const { state } = next.run;
   if (state.status !== "running") {
     return;

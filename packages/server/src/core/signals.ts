@@ -107,7 +107,7 @@ export function resume(run: Run, command: Signalled, moment: DecisionContext): D
   if (interrupted.status === "queued") {
     enqueue(next, interrupted.resumable);
   } else {
-    change(next, { state: letGoIfBusy(interrupted, moment) });
+    change(next, { state: replayedIfBusy(interrupted, moment) });
     if (run.inbox !== inbox) {
       queueSuspended(next);
     }
@@ -116,7 +116,7 @@ export function resume(run: Run, command: Signalled, moment: DecisionContext): D
 }
 
 /** The handler may have gone on during the pause, when its worker could not claim the run: it is replayed soon. */
-function letGoIfBusy(state: Interrupted, { now, settings }: DecisionContext): Interrupted {
+function replayedIfBusy(state: Interrupted, { now, settings }: DecisionContext): Interrupted {
   if (!("checkWorkerAt" in state) || state.checkWorkerAt === undefined) {
     return state;
   }
@@ -132,7 +132,7 @@ export function wake(run: Run, command: Signalled, moment: DecisionContext): Dec
     return refuse("RUN_FINAL", `The run has already ended: ${run.state.status}.`);
   }
   mark(next, command, { mark: "woken" });
-  return hasten(next)
+  return endDelays(next)
     ? decided(next)
     : refuse("ILLEGAL_STATE", `Nothing to hasten: the run is ${run.state.status} and no sleep of it is open.`);
 }
@@ -164,7 +164,7 @@ export function retry(
       return decided(next);
     case "awaiting_retry":
       mark(next, command, { mark: "retried" });
-      hasten(next);
+      endDelays(next);
       return decided(next);
     case "completed":
       return refuse("RUN_FINAL", "The run completed; there is nothing to retry.");
@@ -189,7 +189,7 @@ function inputOf({ id, input }: Run, { input: read }: { input?: Payload }): Payl
 }
 
 /** Ends open sleeps, and the delays of a scheduled run and of retries; whether there was any. */
-function hasten(next: Draft): boolean {
+function endDelays(next: Draft): boolean {
   const { state, waits } = next.run;
   if (state.status === "scheduled") {
     enqueue(next, null);

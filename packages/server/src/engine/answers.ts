@@ -11,7 +11,7 @@ import { bytesOf } from "./journals.ts";
 import { type Answer, notFound, type Operation } from "./operation.ts";
 import type { UnitOfWork } from "./unit-of-work.ts";
 
-/** A promise only where something must be read first: thousands of answers are given each second. */
+/** Returns a promise only if something must be read first, because it is called thousands of times a second. */
 export function answer(
   { transaction, work, reply }: Answering,
   { namespace, to, command, roomIn }: Extract<Operation, { type: "command" }>,
@@ -50,13 +50,13 @@ function answerOf(
   decision: Accepted,
 ): Promise<Answer> | Answer {
   if (command.type !== "report") {
-    const anew = decision.effects.find(({ type }) => type === "start");
+    const start = decision.effects.find(({ type }) => type === "start");
     return {
       ok: true,
       run: decision.run,
-      anew: anew?.type === "start" ? anew.run : null,
+      retried: start?.type === "start" ? start.run : null,
       first: tail + 1,
-      news: [],
+      newEntries: [],
       cutAt: null,
     };
   }
@@ -67,11 +67,11 @@ function answerOf(
   if (known <= report.after) {
     return reportAnswer(report, decision, { before: [], written, room });
   }
-  // The row and its journal are read one after the other: what another server records in between is for later.
+  // The row is read before its journal. Entries that another server records in between are left to a later answer.
   const request = { runId: id, after: report.after, limit: known - report.after, bytes: room.left };
   const reading = room.isLeft ? transaction.journal([request]) : Promise.resolve([]);
   return reading.then(([read = []]) => {
-    // Another transaction with reports of this request may have taken from its budget meanwhile.
+    // Meanwhile another transaction with reports of this request may have taken from its budget.
     const before = room.isLeft ? cutJournal(read, read.length, room.left) : [];
     room.takeBytes(bytesOf(before));
     const cutAt = before.at(-1)?.seq ?? report.after;
@@ -81,17 +81,17 @@ function answerOf(
   });
 }
 
-/** News that does not fit into the reply. */
+/** New entries that do not all fit into the reply. */
 interface Cut {
   run: Run;
-  /** As much as fits, up to `cutAt`. */
+  /** Those that fit, up to `cutAt`. */
   entries: Entry[];
   cutAt: number;
   /** What this transaction records, which storage does not have yet. */
   written: NewFact[];
 }
 
-/** The worker reads on from where the news is cut, before it uses the answer. */
+/** The worker reads the entries after `cutAt` before it uses the answer. */
 async function cutAnswer(
   transaction: Transaction,
   report: Report,
@@ -108,39 +108,39 @@ async function cutAnswer(
     ({ fence, address }) => fence === report.fence && brought.has(address),
   );
   const first = there.reduce((least, { seq }) => Math.min(least, seq), run.tail + 1);
-  const news = entries.filter((entry) => relation(entry) !== "asItSays");
-  return { ok: true, run, anew: null, first, news, cutAt };
+  const newEntries = entries.filter((entry) => relation(entry) !== "asItSays");
+  return { ok: true, run, retried: null, first, newEntries, cutAt };
 }
 
-interface News {
-  /** What was recorded that the worker does not know of. */
+interface NewEntries {
+  /** Recorded entries that the worker has not received. */
   before: Entry[];
   /** What this transaction records, up to this report. */
   written: NewFact[];
   room: Room;
 }
 
-function reportAnswer(report: Report, { run, entries }: Accepted, { before, written, room }: News): Answer {
+function reportAnswer(report: Report, { run, entries }: Accepted, { before, written, room }: NewEntries): Answer {
   const isAlone = before.length + report.starts.length === 0 && written.length === entries.length;
   if (isAlone && entries.length === report.entries.length) {
-    return { ok: true, run, anew: null, first: entries[0]?.seq ?? run.tail + 1, news: [], cutAt: null };
+    return { ok: true, run, retried: null, first: entries[0]?.seq ?? run.tail + 1, newEntries: [], cutAt: null };
   }
   const relation = relationTo(report);
-  const isNews = (entry: Entry) => relation(entry) !== "asItSays";
-  const cutAt = cutOf(written, isNews, room);
+  const isNew = (entry: Entry) => relation(entry) !== "asItSays";
+  const cutAt = cutOf(written, isNew, room);
   const all = [...before, ...written.filter(isLoaded)];
   const first = all.find((entry) => relation(entry) !== "none")?.seq ?? run.tail + 1;
-  const news = all.filter((entry) => isNews(entry) && (cutAt === null || entry.seq <= cutAt));
-  return { ok: true, run, anew: null, first, news, cutAt };
+  const newEntries = all.filter((entry) => isNew(entry) && (cutAt === null || entry.seq <= cutAt));
+  return { ok: true, run, retried: null, first, newEntries, cutAt };
 }
 
-/** The `seq` after which the first fact follows that there is no room for, or that is not loaded; or null. */
-function cutOf(written: readonly NewFact[], isNews: (entry: Entry) => boolean, room: Room): number | null {
+/** The `seq` before the first entry that does not fit or is not loaded; null if all entries fit. */
+function cutOf(written: readonly NewFact[], isNew: (entry: Entry) => boolean, room: Room): number | null {
   for (const fact of written) {
     if (!isLoaded(fact)) {
       return fact.seq - 1;
     }
-    if (isNews(fact)) {
+    if (isNew(fact)) {
       if (!room.isLeft) {
         return fact.seq - 1;
       }

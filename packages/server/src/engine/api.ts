@@ -102,7 +102,7 @@ function signalResult(answer: Answer): SignalResult {
   if (!answer.ok) {
     return rejected(answer);
   }
-  const { id, state } = answer.anew ?? answer.run;
+  const { id, state } = answer.retried ?? answer.run;
   return { ok: true, runId: id, status: state.status };
 }
 
@@ -124,14 +124,14 @@ function reportResult({ fence }: Report, answer: Answer): ReportResult {
   if (!answer.ok) {
     return rejected(answer);
   }
-  const { run, first, news, cutAt } = answer;
+  const { run, first, newEntries, cutAt } = answer;
   const isHeld = run.state.status === "running" && run.fence === fence;
   return {
     ok: true,
     first,
     tail: run.tail,
     inbox: run.inbox,
-    entries: news,
+    entries: newEntries,
     ...(cutAt === null ? {} : { entriesCutAt: cutAt }),
     released: !isHeld,
     pause: isHeld && run.state.status === "running" && run.state.pauseRequested,

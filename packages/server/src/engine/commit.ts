@@ -10,11 +10,11 @@ import type { QueueCache } from "../delivery/queue-cache.ts";
 import { fits } from "../storage/heavy.ts";
 import { isConflict, type Storage, type Transaction } from "../storage/storage.ts";
 import { answer } from "./answers.ts";
-import { optimisticTransaction, Unseen } from "./blind.ts";
 import { replyBudget } from "./budget.ts";
 import { beginClaim, type Claiming, endClaim, queuesIn } from "./claims.ts";
 import { settle } from "./effects.ts";
 import type { Operation, Result } from "./operation.ts";
+import { NeedsLoad, optimisticTransaction } from "./optimistic.ts";
 import type { Rows } from "./rows.ts";
 import { insertStarts } from "./starts.ts";
 import { RunsChanged, UnitOfWork } from "./unit-of-work.ts";
@@ -67,7 +67,7 @@ interface Try {
 export async function commit(committer: Committer, operations: Operation[]): Promise<Committed> {
   const stale = new Set<RunId>();
   const offers = new Map<Operation, RunId[]>();
-  const committed = await commitBlindly(committer, operations, offers);
+  const committed = await commitOptimistically(committer, operations, offers);
   if (committed !== null) {
     return committed;
   }
@@ -92,24 +92,24 @@ export async function commit(committer: Committer, operations: Operation[]): Pro
   }
 }
 
-/** Decides from cached rows alone. Null when something must be read first, or the write found a conflict. */
-async function commitBlindly(
+/** Null when something must be loaded first, or the write found a conflict. */
+async function commitOptimistically(
   committer: Committer,
   operations: Operation[],
   offers: Map<Operation, RunId[]>,
 ): Promise<Committed | null> {
-  const { blind } = committer.storage;
-  const time = blind?.now() ?? null;
-  if (blind === undefined || time === null) {
+  const { optimistic } = committer.storage;
+  const time = optimistic?.now() ?? null;
+  if (optimistic === undefined || time === null) {
     return null;
   }
   const transaction = optimisticTransaction(time);
   try {
     const tried = { stale: new Set<RunId>(), offers, latest: time.latest };
     const committed = await commitOnce(committer, transaction, operations, tried);
-    return (await blind.write(transaction.batch)) ? committed : null;
+    return (await optimistic.write(transaction.batch)) ? committed : null;
   } catch (error) {
-    if (error instanceof Unseen) {
+    if (error instanceof NeedsLoad) {
       return null;
     }
     throw error;

@@ -48,9 +48,9 @@ export function explain(run: Run, unbound: RunView["unboundEvents"], { isServed,
   }
 }
 
-type Parked = Extract<State, { children: number }>;
+type Suspended = Extract<State, { children: number }>;
 
-function waiting(run: Run, state: Parked, stalledChild: StalledChild | undefined): string {
+function waiting(run: Run, state: Suspended, stalledChild: StalledChild | undefined): string {
   const { waits } = run;
   if (state.status === "awaiting_retry") {
     return state.retryAt === null

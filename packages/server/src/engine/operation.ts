@@ -21,7 +21,7 @@ export type Operation =
  * and what it did not know (`news`); where the reply has no room for all of it, up to `cutAt`.
  */
 export type Answer =
-  | { ok: true; run: Run; anew: Run | null; first: number; news: Entry[]; cutAt: number | null }
+  | { ok: true; run: Run; retried: Run | null; first: number; newEntries: Entry[]; cutAt: number | null }
   | Refusal
   | { ok: false; code: "RUN_NOT_FOUND"; message: string };
 

@@ -77,15 +77,20 @@ export class StorageFaults {
 
 /** The same storage, its faults logged. */
 export function observedStorage(storage: Storage, faults: StorageFaults): Storage {
-  const { lanes, blind } = storage;
+  const { lanes, optimistic } = storage;
   return {
     transaction: (work) => faults.observe("write", storage.transaction(work)),
     read: (work) => faults.observe("read", storage.read(work)),
     close: () => storage.close(),
     ...(lanes === undefined ? {} : { lanes }),
-    ...(blind === undefined
+    ...(optimistic === undefined
       ? {}
-      : { blind: { now: () => blind.now(), write: (batch) => faults.observe("write", blind.write(batch)) } }),
+      : {
+          optimistic: {
+            now: () => optimistic.now(),
+            write: (batch) => faults.observe("write", optimistic.write(batch)),
+          },
+        }),
   };
 }
 

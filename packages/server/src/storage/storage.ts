@@ -27,8 +27,8 @@ export interface Storage {
   read<T>(work: (reader: Reader) => Promise<T>): Promise<T>;
   /** How many transactions are worth having under way at once, default 1; others wait and go together. */
   readonly lanes?: number;
-  /** Only where a transaction is several journeys to the database. */
-  readonly blind?: OptimisticWriting;
+  /** Only where a transaction takes several round trips to the database. */
+  readonly optimistic?: OptimisticWriting;
   /** Ends all that is open. May be called twice. */
   close(): Promise<void>;
 }
@@ -41,14 +41,14 @@ export interface KnownTime {
   fenceFloor: number;
 }
 
-/** Writes what was decided without reading. */
+/** Optimistic commits: writes what was decided from cached rows. */
 export interface OptimisticWriting {
   /** Null while it is not known well enough. */
   now(): KnownTime | null;
   /**
-   * Writes and commits all of it in one journey, and answers true; or nothing, and answers false: something was in the
-   * way, the fence floor is another one, or the time was ahead of the database's clock, or far behind it. Throws as
-   * `transaction` does.
+   * Writes and commits all of it in one round trip, and returns true. Or writes nothing and returns false: there was a
+   * conflict, the fence floor is another one, or the time was ahead of the database's clock, or far behind it. Throws
+   * as `transaction` does.
    */
   write(batch: OptimisticBatch): Promise<boolean>;
 }

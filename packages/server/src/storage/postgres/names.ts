@@ -3,7 +3,7 @@
  * on connections of our own: behind a pooler the next transaction may be on another one, which knows no name of ours.
  */
 
-import { writings } from "./blind-statements.ts";
+import { writings } from "./optimistic-statements.ts";
 import * as statements from "./statements.ts";
 
 /** The name of a constant statement; undefined for one that is made for its request. */

@@ -2,7 +2,6 @@ import { AikiError, isAikiError, type Logger } from "@aikirun/lib";
 import type { PoolClient } from "pg";
 import type { KeyedStorage, Keys } from "../keys.ts";
 import { isConflict, type KnownTime, type OptimisticBatch, type OptimisticWriting } from "../storage.ts";
-import { writeBlindly } from "./blind.ts";
 import { type DatabaseClock, databaseClock } from "./clock.ts";
 import { checkDatabase, checkTransactions, withConnection } from "./connect.ts";
 import { explainFailure } from "./failure.ts";
@@ -10,6 +9,7 @@ import { Identity, tellsIdentity, Unnoted } from "./identity.ts";
 import { postgresKeys } from "./keys.ts";
 import { isOutdated, migrate } from "./migrate.ts";
 import { named, unnamed } from "./names.ts";
+import { writeOptimistically } from "./optimistic.ts";
 import { Pools } from "./pools.ts";
 import { PostgresReader } from "./reader.ts";
 import { type Around, beginSnapshot, type Observe, Session } from "./session.ts";
@@ -64,7 +64,7 @@ const spillEarly = "SELECT set_config('work_mem', '64kB', true), set_config('tem
 class PostgresStorage implements KeyedStorage {
   /** While one is on its way, another is decided. */
   readonly lanes = 2;
-  readonly blind?: OptimisticWriting;
+  readonly optimistic?: OptimisticWriting;
   readonly keys: Keys;
   readonly #pools: Pools;
   readonly #around: Around;
@@ -89,7 +89,7 @@ class PostgresStorage implements KeyedStorage {
     this.#around = around;
     // A statement that is a transaction by itself can set itself no limits: its connection must have them.
     if (isDirect) {
-      this.blind = { now: () => this.#now(), write: (batch) => this.#writeBlindly(batch) };
+      this.optimistic = { now: () => this.#now(), write: (batch) => this.#writeOptimistically(batch) };
     }
     this.keys = postgresKeys((work) =>
       this.#within("writing", async (session) => {
@@ -142,10 +142,10 @@ class PostgresStorage implements KeyedStorage {
     return now;
   }
 
-  async #writeBlindly(batch: OptimisticBatch): Promise<boolean> {
+  async #writeOptimistically(batch: OptimisticBatch): Promise<boolean> {
     if (batch.inserts.length + batch.changes.length + batch.holds.length === 0) return true;
     try {
-      await this.#within("writing", (session) => writeBlindly(session, this.#clock, batch));
+      await this.#within("writing", (session) => writeOptimistically(session, this.#clock, batch));
       return true;
     } catch (thrown) {
       if (!isConflict(thrown)) throw thrown;

@@ -1,16 +1,20 @@
-/** A transaction in one journey: one statement, which commits itself. */
+/** A transaction in one round trip: one statement, which commits itself. */
 
 import { AikiError } from "@aikirun/lib";
 import { numberOf } from "../row.ts";
 import type { Batch, OptimisticBatch } from "../storage.ts";
-import { writing } from "./blind-statements.ts";
 import type { DatabaseClock } from "./clock.ts";
 import { changeArrays, entryArrays, lockArrays, runArrays } from "./columns.ts";
+import { writing } from "./optimistic-statements.ts";
 import type { Session } from "./session.ts";
 import { inOneOrder } from "./transaction.ts";
 
-/** Throws `STORAGE_CONFLICT` when nothing was written because something was in the way, or the time was wrong. */
-export async function writeBlindly(session: Session, clock: DatabaseClock, batch: OptimisticBatch): Promise<void> {
+/** Throws `STORAGE_CONFLICT` when nothing was written, because of a conflict or because the time was wrong. */
+export async function writeOptimistically(
+  session: Session,
+  clock: DatabaseClock,
+  batch: OptimisticBatch,
+): Promise<void> {
   const { now, entries, fenceFloor } = batch;
   if (fenceFloor !== session.fenceFloor) throw formerDatabase();
   const { inserts, changes, holds } = settled(batch);

@@ -1,6 +1,6 @@
 /**
- * Statements that are a whole transaction each. What the other way would be told and would roll back for, these make an
- * error of: a key that is taken, or a division by zero, ends the transaction.
+ * Statements that are a whole transaction each. A conflict makes the statement fail, which rolls it back: a key that
+ * exists already violates its constraint, and a changed row causes a division by zero.
  */
 
 import { clockMicroseconds, slackMs } from "./clock.ts";
@@ -21,7 +21,7 @@ const entryParameters = 12;
 
 /**
  * Parameters: those of the parts, in this order, then the time of the batch, which must be right by the database's
- * clock. Answers that clock in epoch microseconds. Every row must have stood at its revision.
+ * clock. Returns that clock in epoch microseconds. Every row must be at its revision.
  */
 function compose({ inserts, rows, entries }: Parts): string {
   const afterInserts = inserts ? insertParameters : 0;

@@ -1,4 +1,4 @@
-/** Transactions of one statement on PostgreSQL: all of a batch is written, or nothing and the caller is told. */
+/** Optimistic commits on PostgreSQL: one statement writes the whole batch, or nothing and returns false. */
 
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
 import { slackMs } from "../../packages/server/src/storage/postgres/clock.ts";
@@ -11,39 +11,39 @@ import { next, queuedRun, returnedEntry, runId, runningState } from "./records.t
 const database = await testDatabase();
 afterAll(() => database?.drop());
 
-describe.skipIf(database === null)("a blind transaction", () => {
+describe.skipIf(database === null)("an optimistic commit", () => {
   if (database === null) return;
   const executed: string[] = [];
   let storage: Storage;
-  let blind: OptimisticWriting;
+  let optimistic: OptimisticWriting;
 
   beforeEach(async () => {
     storage = await openPostgres({ url: database.url, connections: 3, observe: (sql) => executed.push(sql) });
     await database.sql("DELETE FROM aiki.run; DELETE FROM aiki.entry");
-    blind = await blindOf(storage);
+    optimistic = await optimisticOf(storage);
     executed.length = 0;
   });
   afterEach(() => storage.close());
 
-  /** Once it has heard the time. */
-  async function blindOf(opened: Storage): Promise<OptimisticWriting> {
+  /** Reads first, so that the storage knows the database's clock. */
+  async function optimisticOf(opened: Storage): Promise<OptimisticWriting> {
     await opened.read(async (reader) => reader.now());
-    if (opened.blind === undefined) throw new Error("It is not written to blindly.");
-    return opened.blind;
+    if (opened.optimistic === undefined) throw new Error("This storage has no optimistic commit.");
+    return opened.optimistic;
   }
 
   async function now(): Promise<number> {
-    const known = blind.now();
+    const known = optimistic.now();
     if (known !== null) return known.now;
     await storage.read(async (reader) => reader.now());
     return now();
   }
 
-  /** Writes once more when only the time was wrong, as on a machine that was busy meanwhile. */
+  /** Writes again when only the time was wrong, as on a busy machine. */
   async function write(batch: Partial<OptimisticBatch>): Promise<boolean> {
     const nothing = { fenceFloor: 0, inserts: [], changes: [], holds: [], entries: [] };
     for (let tries = 0; tries < 5; tries += 1) {
-      if (await blind.write({ ...nothing, now: await now(), ...batch })) return true;
+      if (await optimistic.write({ ...nothing, now: await now(), ...batch })) return true;
     }
     return false;
   }
@@ -62,7 +62,7 @@ describe.skipIf(database === null)("a blind transaction", () => {
       holds: [{ id: runId(2), revision: 1 }],
       entries: [returnedEntry(runId(1), 1), returnedEntry(runId(2), 1)],
     };
-    expect(await blind.write({ ...batch, now: await now() })).toBe(true);
+    expect(await optimistic.write({ ...batch, now: await now() })).toBe(true);
     expect(executed.filter((sql) => !sql.includes("BEGIN") && !sql.startsWith("COMMIT"))).toHaveLength(1);
     expect(await facts()).toEqual([
       [runId(1), 2, 1, "running"],
@@ -71,7 +71,7 @@ describe.skipIf(database === null)("a blind transaction", () => {
     ]);
   });
 
-  it("inserts a run that is changed at once as it is to become", async () => {
+  it("inserts a run that the same batch changes in its changed state", async () => {
     const run = queuedRun(1);
     const batch = { inserts: [run], changes: [next(run, { state: { status: "cancelled" } })] };
     expect(await write({ ...batch, entries: [returnedEntry(run.id, 1)] })).toBe(true);
@@ -79,7 +79,9 @@ describe.skipIf(database === null)("a blind transaction", () => {
   });
 
   it("costs nothing when there is nothing to write", async () => {
-    expect(await blind.write({ now: 0, fenceFloor: 0, inserts: [], changes: [], holds: [], entries: [] })).toBe(true);
+    expect(await optimistic.write({ now: 0, fenceFloor: 0, inserts: [], changes: [], holds: [], entries: [] })).toBe(
+      true,
+    );
     expect(executed).toEqual([]);
   });
 
@@ -89,11 +91,11 @@ describe.skipIf(database === null)("a blind transaction", () => {
   it.each<[string, Partial<OptimisticBatch>]>([
     ["a changed row is not at its revision", { changes: [next(moved, {}), next(other, {})] }],
     ["a held row is not at its revision", { holds: [moved, other], entries: [returnedEntry(other.id, 1)] }],
-    ["a held row beside a change is not", { changes: [next(other, {})], holds: [moved] }],
-    ["a row is not there", { changes: [next(queuedRun(9), {}), next(other, {})] }],
+    ["a held row is not at its revision and another is changed", { changes: [next(other, {})], holds: [moved] }],
+    ["a row does not exist", { changes: [next(queuedRun(9), {}), next(other, {})] }],
     ["an id is taken", { inserts: [queuedRun(3), { ...queuedRun(1), name: "another" }] }],
     ["a reference is taken", { inserts: [queuedRun(3), queuedRun(4, { referenceId: "o-1" })] }],
-    ["a place in the journal is taken", { changes: [next(other, {})], entries: [returnedEntry(standing.id, 1)] }],
+    ["a seq of the journal is taken", { changes: [next(other, {})], entries: [returnedEntry(standing.id, 1)] }],
     ["an address is taken", { changes: [next(other, {})], entries: [{ ...returnedEntry(standing.id, 1), seq: 2 }] }],
   ])("writes nothing when %s", async (_, batch) => {
     expect(await write({ inserts: [standing, other], entries: [returnedEntry(standing.id, 1)] })).toBe(true);
@@ -105,7 +107,7 @@ describe.skipIf(database === null)("a blind transaction", () => {
   it("writes nothing when its time is ahead of the database's clock, or far behind it", async () => {
     for (const wrong of [1_000, -slackMs - 1_000]) {
       const batch = { fenceFloor: 0, inserts: [queuedRun(1)], changes: [], holds: [], entries: [] };
-      expect(await blind.write({ ...batch, now: (await now()) + wrong })).toBe(false);
+      expect(await optimistic.write({ ...batch, now: (await now()) + wrong })).toBe(false);
     }
     expect(await facts()).toEqual([]);
   });
@@ -113,23 +115,23 @@ describe.skipIf(database === null)("a blind transaction", () => {
   it("knows the database's clock: never ahead of it, and a little behind", async () => {
     for (let n = 0; n < 50; n += 1) {
       const known = await now();
-      const told = await storage.read(async (reader) => reader.now());
-      expect(told).toBeGreaterThanOrEqual(known);
-      expect(told - known).toBeLessThan(5_000);
+      const read = await storage.read(async (reader) => reader.now());
+      expect(read).toBeGreaterThanOrEqual(known);
+      expect(read - known).toBeLessThan(5_000);
     }
   });
 
-  it("says of one whose answer was lost that it may be asked again, which makes no second one of it", async () => {
+  it("is retryable when its answer was lost, and the retry writes nothing twice", async () => {
     const proxy = await proxyTo(database.url);
     const far = await openPostgres({ url: proxy.url, connections: 3 });
     try {
-      const striking = await blindOf(far);
+      const lossy = await optimisticOf(far);
       const batch = { fenceFloor: 0, inserts: [queuedRun(1)], changes: [], holds: [], entries: [] };
       proxy.cutAfter("INSERT INTO aiki.run");
-      await expect(striking.write({ ...batch, now: striking.now()?.now ?? 0 })).rejects.toMatchObject({
+      await expect(lossy.write({ ...batch, now: lossy.now()?.now ?? 0 })).rejects.toMatchObject({
         code: "STORAGE_UNAVAILABLE",
       });
-      // Whether the lost one was carried out is not known, and does not matter.
+      // The first write may have been applied or not.
       await write(batch);
       await expect.poll(facts).toEqual([[runId(1), 1, 0, "queued"]]);
     } finally {
@@ -144,7 +146,7 @@ describe.skipIf(database === null)("a blind transaction", () => {
     const load = () => storage.transaction((transaction) => transaction.load([run.id]));
     await load();
     await database.sql("ALTER TABLE aiki.run ADD COLUMN added_later text");
-    // Each connection may hold one that is outdated; it is let go with its first refusal.
+    // Each connection may have an outdated plan; it is discarded when it first fails.
     await expect
       .poll(() =>
         load().then(
