@@ -1,4 +1,4 @@
-/** What arrives meets waits here and nowhere else, events oldest with oldest. */
+/** Binds events to waits: the oldest event of a name to the oldest open wait for it. */
 
 import { change, type Draft } from "./draft.ts";
 import type { Arrivals, Value, Wait } from "./run.ts";
@@ -10,7 +10,7 @@ export function countArrival(next: Draft, name: string): void {
   setArrivals(next, name, { ...arrivals, arrived: arrivals.arrived + 1 });
 }
 
-/** What a wait for this event records if something is unbound, which is then taken; else null. */
+/** Takes the oldest arrival that no wait has taken, and returns what the wait records; null if there is none. */
 export function receivedBy(next: Draft, name: string): Value | null {
   const { arrived, taken, returned = [] } = next.run.events.get(name) ?? none;
   const [first, ...others] = returned;
@@ -25,13 +25,13 @@ export function receivedBy(next: Draft, name: string): Value | null {
   return { type: "received", name, nth: taken };
 }
 
-/** These arrivals, by number, are unbound again: the waits that had taken them were withdrawn. */
+/** Makes these arrivals, by number, available again: the waits that had taken them were withdrawn. */
 export function giveBack(next: Draft, name: string, arrivals: readonly number[]): void {
   const { returned = [], ...counts } = next.run.events.get(name) ?? none;
   setArrivals(next, name, { ...counts, returned: [...returned, ...arrivals].sort((left, right) => left - right) });
 }
 
-/** How many arrivals of a name no wait has taken, or kept. */
+/** How many arrivals of a name no wait has taken. */
 export function unboundIn({ arrived, taken, returned = [] }: Arrivals): number {
   return arrived - taken + returned.length;
 }

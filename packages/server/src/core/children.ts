@@ -1,4 +1,4 @@
-/** Starts of children. What stands in the way of one is recorded in its place: the handler is told where it called. */
+/** Starts of children. A conflict is recorded at the address of the call, where the handler receives it as an error. */
 
 import type { ErrorCode } from "@aikirun/lib";
 import { resultAddress } from "@aikirun/lib/internal";
@@ -9,7 +9,7 @@ import { openChild } from "./start.ts";
 
 type Holder = Taken["holder"];
 
-/** `taken`: what is known to stand in the way. Of two starts of one report the first stands in the way of the other. */
+/** `taken`: runs that already have the ids or references. Two starts of one report may conflict: the first one wins. */
 export function startChildren(
   next: Draft,
   { starts }: Report,
@@ -20,8 +20,8 @@ export function startChildren(
   const begun: Run[] = [];
   for (const start of starts) {
     const child = openChild(next.run, start.address, start.spec, next.moment);
-    const rival = begun.find((other) => isConflict(other, child));
-    const holder = holders.get(start.address) ?? (rival === undefined ? undefined : { ...rival, end: null });
+    const earlier = begun.find((other) => isConflict(other, child));
+    const holder = holders.get(start.address) ?? (earlier === undefined ? undefined : { ...earlier, end: null });
     if (holder === undefined) {
       begun.push(child);
       begin(next, start, child);
@@ -47,7 +47,7 @@ function begin(next: Draft, start: ChildStart, child: Run): void {
   change(next, { children: next.run.children + (start.spec.onParentEnd === "abandon" ? 0 : 1) });
 }
 
-/** An earlier attempt made this very call: its child is the one. If that has ended, this attempt is told as well. */
+/** An earlier attempt made the same call: its child is used. If it has ended, its outcome is recorded again. */
 function adopt(next: Draft, start: ChildStart, { id, end }: Holder, known: ReadonlyMap<Address, Outline>): void {
   recordStart(next, start, { type: "started", runId: id });
   if (id !== start.spec.id) {
@@ -70,7 +70,7 @@ function conflict({ spec: { id, name, referenceId } }: ChildStart, holder: Holde
   }
   return refusal(
     "REFERENCE_CONFLICT",
-    `The reference ${referenceId} of ${name} is taken by run ${holder.id}, which is no child of this call. ` +
+    `The reference ${referenceId} of ${name} is taken by run ${holder.id}, which this call did not start. ` +
       "Use another reference.",
   );
 }

@@ -1,4 +1,4 @@
-/** Leases: who may execute a run, until when, and how often that may go wrong. */
+/** Leases: which session may execute a run, until when, and how many leases may end without a report. */
 
 import type { Address } from "@aikirun/lib/protocol";
 import { change, type Draft, decided, draft, enqueue, isFinal, record, refuse } from "./draft.ts";
@@ -11,9 +11,9 @@ export function claim(run: Run, asked: Claim, moment: DecisionContext): Decision
     return refuse(asked.reclaim === undefined ? "ILLEGAL_STATE" : "FENCED", `The run is ${state.status}.`);
   }
   const next = draft(run, moment);
-  // An answer that never arrives must not cost a whole lease, nor be counted as a crash.
+  // If the answer is lost, the run is queued again before the whole lease has passed, and no crash is counted.
   const leaseUntil = moment.latest + Math.min(moment.settings.unconfirmedLeaseMs, leaseMs);
-  // A repeat has a fence of its own: the server that failed to answer the first claim can give up only what that took.
+  // A repeated claim gets a new fence: the server that did not answer the first claim releases only that one's fence.
   change(next, {
     fence: Math.max(run.fence, moment.fenceFloor) + 1, // mutant: next-fence
     state: {
@@ -59,7 +59,7 @@ export function renew(
   return decided(next);
 }
 
-/** No crash: what the session executed is for others at once. What it suspended only needs a replay when it goes on. */
+/** Queues the run at once if the session executed it, without counting a crash. A suspended run will be replayed. */
 export function leave(run: Run, { session }: { session: string }, moment: DecisionContext): Decision {
   const next = draft(run, moment);
   const { state } = run;
@@ -78,7 +78,7 @@ export function leave(run: Run, { session }: { session: string }, moment: Decisi
   return decided(next);
 }
 
-/** The worker no longer has the run in memory. If the handler was suspended lately, the run is replayed at once. */
+/** The worker no longer caches the run. If the worker has not been checked since it suspended it, that is due now. */
 function withoutResumable<Some extends Pick<Suspension, "resumable" | "checkWorkerAt" | "checkEveryMs">>(
   state: Some,
   { now }: DecisionContext,
@@ -87,7 +87,7 @@ function withoutResumable<Some extends Pick<Suspension, "resumable" | "checkWork
   return { ...state, resumable: null, ...(isFresh ? { checkWorkerAt: now } : {}) };
 }
 
-/** The session whose end sets the run free: it executes it, or suspended it and may still be busy with it in memory. */
+/** The session that executes the run, or that suspended it and may still be busy with its handler; null without one. */
 export function holderOf(state: State): string | null {
   if (state.status === "running") {
     return state.session;
@@ -109,7 +109,7 @@ export function isVoid(fence: number, { fenceFloor }: DecisionContext): boolean 
 export function fenced(run: Run): Decision {
   return isFinal(run.state)
     ? refuse("RUN_FINAL", `The run has ended: ${run.state.status}.`)
-    : refuse("FENCED", "The run is no longer in the hands of this worker.");
+    : refuse("FENCED", "This worker no longer holds the run.");
 }
 
 /** A lease ended without a report. */
@@ -144,7 +144,7 @@ export function stall(next: Draft, why: Stall): void {
   change(next, { state: { status: "stalled", ...why } });
 }
 
-/** What a replay must know of calls that could not be told apart: which open waits are older than the refusal. */
+/** For a call that was ambiguous, a replay needs the open waits that are older than the stall. */
 function refused({ run }: Draft, why: Stall): { identity?: string; waits?: Address[] } {
   if (why.reason !== "ambiguous_call") {
     return {};
@@ -153,7 +153,7 @@ function refused({ run }: Draft, why: Stall): { identity?: string; waits?: Addre
   return { identity: why.identity, ...(waits.length > 0 && { waits }) };
 }
 
-/** Out of the worker's hands: queued, or paused when that was asked for. */
+/** Takes the run from its worker: it is queued, or paused if a pause was requested. */
 export function handBack(next: Draft, pauseRequested: boolean): void {
   enqueue(next, null);
   if (pauseRequested) {
@@ -161,7 +161,7 @@ export function handBack(next: Draft, pauseRequested: boolean): void {
   }
 }
 
-/** Turns the state that a run goes to into `paused`, to be restored by `resume`. */
+/** Pauses the run. `resume` restores the interrupted state. */
 export function setPaused(next: Draft, interrupted: State): void {
   if (isInterruptible(interrupted)) {
     next.effects.splice(0, next.effects.length, ...next.effects.filter(({ type }) => type !== "deliver"));

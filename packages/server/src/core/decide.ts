@@ -1,5 +1,5 @@
 /**
- * The engine's whole judgement, as one pure function: (run, command, moment) -> decision.
+ * All decisions of the engine, as one pure function: (run, command, moment) -> decision.
  *
  *                    start
  *                      v
@@ -8,12 +8,13 @@
  *                      v           suspend                                | tick, receive, wake
  *                   running -----------------> sleeping, awaiting_event, -+
  *                    |  |  ^                   awaiting_child_workflow,
- *     lease lapsed,  |  |  | reclaim           awaiting_retry
+ *     lease ended,   |  |  | reclaim           awaiting_retry
  *     release        |  |  +-------------------------'
  *        (queued) <--+  |
  *                       +--> completed | failed | cancelled        (final: R2)
  *
- *   paused holds any of scheduled, queued and suspended; stalled waits for retry or cancel. Both leave by command only.
+ *   A scheduled, queued or suspended run can be paused; a stalled run waits for retry or cancel. Only a command ends
+ *   either state.
  */
 
 import { claim, leave, renew } from "./claim.ts";

@@ -1,4 +1,4 @@
-/** A decision in the making: the run as it becomes, the facts to record, and what else must happen. */
+/** A decision while it is made: the changed run, the entries to record, and the effects. */
 
 import type {
   Build,
@@ -50,10 +50,7 @@ export function decided(draft: Draft): Decision {
   return { ok: true, run, entries, effects };
 }
 
-/**
- * A claim named the code of the holder. Once that has recorded something, it is the code that recorded the run last; a
- * fact from outside is nothing of its.
- */
+/** Once the code that a claim named has recorded an entry, it becomes `build`. Entries from outside do not count. */
 function noteRecorder({ before, run }: Draft): void {
   const { state } = before;
   const code = state.status === "running" ? state.holderCode : undefined;
@@ -67,18 +64,18 @@ function noteRecorder({ before, run }: Draft): void {
   }
 }
 
-/** What was recorded after this `seq` is of this code, what was recorded before it is of other code. */
+/** This code recorded the entries after this `seq`; other code recorded those before it. */
 export function recordedBy({ id, after }: { id: string; after: number }, known: Build | null): Build {
   return id === known?.id ? known : { id, since: known === null ? 0 : after };
 }
 
 /**
- * A decision may be older than what another one recorded meanwhile, by as long as a transaction may last before it
- * writes: its server may stand still, and the database ends what is idle only after 10 s. Milliseconds.
+ * How much older a decision may be than an entry that another transaction recorded meanwhile. A server may be blocked
+ * between decision and write, and the database ends idle transactions only after 10 s. Milliseconds.
  */
 export const maxDecisionAgeMs = 12_000;
 
-/** Along the record of a run time rather stands still than goes back; a clock that was set back is believed. */
+/** The time of a run's entries does not go back, unless the database's clock was set back. */
 function timeOf({ before, moment }: Draft): number {
   const isBehind = moment.now < before.updatedAt && moment.now + maxDecisionAgeMs >= before.updatedAt;
   return isBehind ? before.updatedAt : moment.now;
@@ -88,7 +85,7 @@ export function refuse(code: Refusal["code"], message: string): Refusal {
   return { ok: false, code, message };
 }
 
-/** What an entry carries besides its value. */
+/** The fields of an entry that say where it comes from. */
 export interface Authorship {
   worker?: string | undefined;
   startedAt?: number | undefined;
@@ -121,7 +118,7 @@ export function recordEnd(draft: Draft, { address, callSite }: Pick<Wait, "addre
   record(draft, address, value, { callSite });
 }
 
-/** A fact came from outside: whoever suspends without having seen it is told (R6). */
+/** Counts an entry from outside: a worker that has not received it cannot suspend the run (R6). */
 export function arrive(draft: Draft): void {
   change(draft, { inbox: draft.run.inbox + 1 });
 }
@@ -136,7 +133,7 @@ export function enqueue(draft: Draft, resumable: Resumable | null): void {
   draft.effects.push({ type: "deliver", run: draft.run });
 }
 
-/** The run's one and only end: its parent hears of it, its children follow unless it completed. */
+/** Ends the run: its parent receives the outcome, and its children are cancelled unless it completed. */
 export function end(draft: Draft, outcome: Outcome): void {
   const { id, parent, children } = draft.run;
   change(draft, { state: outcome, waits: [], timeoutAt: null });
@@ -158,8 +155,7 @@ export function isFinal(state: State): state is Ended {
 }
 
 /**
- * R5: the earliest moment at which the clock must look at this run. A final run has one while children are left to
- * cancel.
+ * R5: the earliest moment at which the clock must tick this run. A final run has one while children are left to cancel.
  */
 export function dueOf(run: Run, now: number): number | null {
   const { state } = run;

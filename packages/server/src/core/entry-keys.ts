@@ -48,7 +48,7 @@ export function withKnown(command: Command, known: Outline[]): Command {
   return "known" in command ? { ...command, known } : command;
 }
 
-/** Where the command would record, and what its decision depends on. */
+/** Where the command would record entries, and which entries its decision depends on. */
 export function entryKeysOf(run: Run, command: Command): EntryKey[] {
   const at = (address: string, attempt: number): EntryKey => ({ runId: run.id, attempt, address });
   switch (command.type) {

@@ -52,7 +52,7 @@ function receiveChild(next: Draft, { address, outcome, runId, counted }: Extract
   }
 }
 
-/** News for a suspended run: it moves again. Any other state finds the entry when it is claimed or looks. */
+/** Queues a suspended run that has a new entry. In any other state the entry comes with the next claim or report. */
 export function queueSuspended(next: Draft): void {
   const { state } = next.run;
   switch (state.status) {
@@ -80,7 +80,7 @@ export function queueSuspended(next: Draft): void {
   }
 }
 
-/** How a child ended, as its parent's journal holds it; null while it has not. A large output may not be loaded. */
+/** The outcome of a child as its parent's journal records it; null while it has not ended. A large output is unread. */
 export function childEnd({ id, state }: Pick<Run, "id" | "state">): Value | UnreadEnd | null {
   if (!isFinal(state)) {
     return null;
@@ -90,7 +90,6 @@ export function childEnd({ id, state }: Pick<Run, "id" | "state">): Value | Unre
     : childValue(state, id);
 }
 
-/** The end of a child, as its parent's journal holds it. */
 function childValue(outcome: Ended, runId: RunId): Value {
   switch (outcome.status) {
     case "completed":

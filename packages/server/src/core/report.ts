@@ -1,4 +1,4 @@
-/** What a worker says of its run: facts to record, waits and children to open, and how it goes on. */
+/** Reports of workers: facts to record, waits to open, children to start, and what happens to the run next. */
 
 import { awaitedResult, withdrawnAddress } from "@aikirun/lib/internal";
 import type { Address, CallSite, Next, OpenWait, Report, ReportedStall } from "@aikirun/lib/protocol";
@@ -34,7 +34,7 @@ import { withdraw, withdrawnBy } from "./withdraw.ts";
 
 type ReportCommand = Extract<Command, { type: "report" }>;
 
-/** Addresses of calls that the code never made again, and places of alike calls, that a stalled run keeps. */
+/** How many addresses of unclaimed calls, or call sites of ambiguous calls, a stalled run keeps. Others are dropped. */
 const keptInStall = 100;
 
 export function report(run: Run, command: ReportCommand, moment: DecisionContext): Decision {
@@ -61,9 +61,9 @@ export function report(run: Run, command: ReportCommand, moment: DecisionContext
   const known = new Map(command.known.map((entry) => [entry.address, entry]));
   const recorded = facts.filter(({ address }) => known.has(address));
   if (recorded.length > 0) {
-    // The repeat of a report that left the row alone, or a ghost's: R3 tells them apart.
+    // By R3 the same facts are a repeat of a report that did not change the row; others come from a former holder.
     const same = recorded.length === facts.length && recorded.every((fact) => isSame(fact, known.get(fact.address)));
-    return same ? decided(next) : refuse("FENCED", "Something else is recorded at an address of this report.");
+    return same ? decided(next) : refuse("FENCED", "The journal has other content at an address of this report.");
   }
   const asked = withSeqs(report, run.tail);
   recordFacts(next, asked, worker);
@@ -83,7 +83,7 @@ export function report(run: Run, command: ReportCommand, moment: DecisionContext
   return decided(next);
 }
 
-/** What no repetition of the report would mend. */
+/** What is wrong with the report itself, so that repeating it cannot help; null if nothing is. */
 function faultOf({ entries, opens, starts }: Report, facts: readonly Fact[]): string | null {
   if (facts.length > 1 && new Set(facts.map(({ address }) => address)).size < facts.length) {
     return "Two facts of the report have one address; each is recorded at its own.";
@@ -95,7 +95,7 @@ function faultOf({ entries, opens, starts }: Report, facts: readonly Fact[]): st
     : null;
 }
 
-/** The report with every `madeAfter` as a `seq`: its own first entry follows the `tail`. */
+/** Replaces every negative `madeAfter`, which names an entry of the report, by the `seq` that this entry gets. */
 function withSeqs(report: Report, tail: number): Report {
   const resolved = <Item extends { callSite?: CallSite }>(item: Item): Item =>
     item.callSite === undefined || item.callSite.madeAfter >= 0
@@ -125,7 +125,7 @@ interface Fact {
   value: Report["entries"][number]["value"] | Extract<Value, { type: "started" }>;
 }
 
-/** What the report itself would record, in order. */
+/** The entries that the report itself would record, in order. */
 function factsOf({ entries, starts }: Report): Fact[] {
   return [
     ...entries,
@@ -135,17 +135,17 @@ function factsOf({ entries, starts }: Report): Fact[] {
 
 function isSame({ value }: Fact, known: Outline | undefined): boolean {
   if (value.type === "started") {
-    // Whether the child began, and as which run, was decided here.
+    // The server decided whether the child starts, and as which run.
     return known?.value.type === "started" || known?.value.type === "threw";
   }
   if (known === undefined || typeOf(known) !== value.type) {
     return false;
   }
-  // `retrying` was recorded with a moment instead of the duration. A value that is not loaded has another size.
+  // `retrying` is recorded with a time instead of a duration. A value that is not loaded has another size.
   return value.type === "retrying" || JSON.stringify(value) === JSON.stringify(known.value);
 }
 
-/** False when there would be too many, which ends the run: refusing the report would only bring it back. */
+/** False if there would be too many: the run fails, because a refused report would only be repeated. */
 function openWaits(next: Draft, { opens }: Report, isOver: (wait: OpenWait) => boolean): boolean {
   const { latest, settings } = next.moment;
   const waits = [...next.run.waits];
@@ -184,18 +184,18 @@ function openWaits(next: Draft, { opens }: Report, isOver: (wait: OpenWait) => b
   return true;
 }
 
-/** Epoch milliseconds; null: it waits without one. */
+/** Epoch milliseconds; null for a wait without a deadline. */
 function deadlineOf({ durationMs, until }: OpenWait, latest: number): number | null {
   return durationMs === null ? (until ?? null) : latest + durationMs;
 }
 
-/** Whether what the wait is for is recorded already, or that it was withdrawn. */
+/** Whether the journal already has the result of the wait, or its withdrawal. */
 function isEnded({ address, type }: OpenWait, known: ReadonlyMap<Address, Outline>): boolean {
   const isRecorded = known.has(address) || known.has(withdrawnAddress(address));
   return isRecorded || (type === "child" && known.has(awaitedResult(address)));
 }
 
-/** R9: a report shows that the worker lives. A row that is written anyway also confirms the lease. */
+/** R9: a report shows that the worker is alive. */
 function settleCounts(next: Draft, report: Report): void {
   const { crashes, lostLeases } = next.run;
   // mutant: crash-reset
@@ -205,8 +205,8 @@ function settleCounts(next: Draft, report: Report): void {
 }
 
 /**
- * Which code recorded the run last, and which entries are of other code. Most reports record facts and leave the row
- * alone: then the code that the claim named is noted when the row is written next.
+ * Notes which code last recorded the run. Most reports record facts without a change to the row: then the code that the
+ * claim named is noted the next time the row is written.
  */
 function noteBuild(next: Draft, report: Report): void {
   const { build, state, tail: after } = next.before;
@@ -225,7 +225,7 @@ function noteBuild(next: Draft, report: Report): void {
   }
 }
 
-/** The claim named other code than the report does. */
+/** For a report that names other code than the claim. */
 function withoutCode(state: State): State {
   if (state.status !== "running") {
     return state;
@@ -234,7 +234,7 @@ function withoutCode(state: State): State {
   return rest;
 }
 
-/** Which recorded call the replay waits for: kept from the report that named it first until one names it no more. */
+/** Keeps the recorded call that the replay waits for, since the first report that named it, until a report does not. */
 function noteExpected(next: Draft, { expecting: call }: Report): void {
   const { state } = next.run;
   if (state.status === "running" && call !== state.expecting?.call) {
@@ -272,7 +272,6 @@ function applyNext(next: Draft, { next: then, seen }: Report, session: string): 
   }
 }
 
-/** As much of it as a row keeps. */
 function shortened(why: ReportedStall): ReportedStall {
   switch (why.reason) {
     case "diverged":
@@ -294,7 +293,7 @@ function suspend(
   session: string,
 ): void {
   const { run } = next;
-  // R6: something arrived that the worker has not seen. It stays in its hands, and the answer brings the news.
+  // R6: the worker has not received every entry. It keeps the run, and the answer brings the new entries.
   // mutant: inbox-seen
   if (run.inbox !== seen || run.state.status !== "running") {
     return;
@@ -307,7 +306,7 @@ function suspend(
   const resumable: Resumable = { session, fence: run.fence, tail: run.tail, attempt: run.attempt };
   const status = suspendedStatus(run, children);
   const { latest, settings } = next.moment;
-  // A worker that counts as alive at that time has given a sign after the last moment at which the handler could move.
+  // If the worker counts as alive then, it has called the server after the last moment at which its handler was busy.
   const checkWorkerAt = latest + mayBeBusyMs + Math.max(settings.aliveMs, leaseMs);
   const suspension = { resumable, children, ...(mayBeBusyMs > 0 ? { checkWorkerAt } : {}) };
   const state: State =
@@ -319,8 +318,9 @@ function suspend(
 }
 
 /**
- * R5: once suspended, the run would wait for nothing, for ever. A worker that resumed it from its cache may not agree
- * with the journal, so the run is replayed; after a replay it is the handler that awaits nothing durable.
+ * R5: a suspended run that waits for nothing would never continue. If the worker resumed it from its cache, the cached
+ * execution may differ from the journal, so the run is replayed. After a replay the handler awaits nothing durable, so
+ * the run is stalled.
  */
 function suspendOnNothing(next: Draft, { resumable, pauseRequested }: Extract<State, { status: "running" }>): void {
   if (resumable === null) {
@@ -330,7 +330,7 @@ function suspendOnNothing(next: Draft, { resumable, pauseRequested }: Extract<St
   }
 }
 
-/** Event before child before sleep before the retry of a task. */
+/** The first that applies: event, child, sleep, retry of a task. */
 function suspendedStatus({ waits }: Run, children: number): SuspendedStatus {
   const types = new Set(waits.map(({ type }) => type));
   if (types.has("event")) {
@@ -351,7 +351,7 @@ function finish(next: Draft, outcome: Extract<Next, { type: "finish" }>["outcome
   const { attempt } = next.run;
   const retryAt = next.moment.latest + retryInMs;
   record(next, `attempt:#${attempt}`, { type: "marked", mark: "attempt_failed", error, retryAt });
-  // A new attempt opens its own waits: none of the old one may take an event from it.
+  // A new attempt opens its own waits. A wait of the old attempt must not take an event.
   const state: State = { status: "awaiting_retry", retryAt, resumable: null, children: 0 };
   change(next, { attempt: attempt + 1, lastError: error, waits: [], state }); // mutant: retry-closes-waits
   if (pauseRequested) {

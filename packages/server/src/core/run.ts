@@ -7,11 +7,11 @@
  *  R2  `revision` and `fence` only grow; a final state absorbs every command.
  *  R3  `(runId, attempt, address)` holds one value for ever: the first write wins.
  *  R4  Only the holder of the current fence may report or renew.
- *  R5  A run that is neither paused, stalled nor final has a `dueAt`, or waits without deadline for something that,
- *      when received, queues it. While the handler of a suspended run may still be busy with something that is not
- *      durable, the run also has a `checkWorkerAt`.
- *  R6  A run is not suspended while an entry is there that its worker has not seen.
- *  R7  Hints carry nothing that storage lacks.
+ *  R5  A run that is neither paused, stalled nor final has a `dueAt`, or waits without a deadline for an event or a
+ *      child that queues it. While the handler of a suspended run may still await something that is not durable, the
+ *      run also has a `checkWorkerAt`.
+ *  R6  A run is not suspended while its journal has an entry that its worker has not received.
+ *  R7  Wake-ups and notifications carry nothing that storage lacks, so losing one costs latency only.
  *  R8  `decide` is pure, so a failed commit may be retried by deciding again.
  *  R9  Crash loops are bounded: leases that end without a report are counted; past the limit the run is stalled.
  */
@@ -42,7 +42,7 @@ export interface Wait {
   callSite?: CallSite;
 }
 
-/** What a worker had of a run when it let go: lets the same session go on without replay. */
+/** What a worker had of a run when it suspended it. It lets the same session resume the run without a replay. */
 export interface Resumable {
   session: string;
   fence: number;
@@ -51,7 +51,7 @@ export interface Resumable {
 }
 
 export interface Suspension {
-  /** Present when the run may be resumed isCached. */
+  /** Null when the run must be replayed. */
   resumable: Resumable | null;
   /** How many children the handler awaits. */
   children: number;
@@ -67,7 +67,7 @@ export interface Suspension {
 
 export type State =
   | { status: "scheduled"; at: number }
-  /** Hinted again at `redeliverAt`, ever more rarely, until somebody claims it. */
+  /** Until a worker claims it, its wake-up is published again at `redeliverAt`, after ever longer intervals. */
   | { status: "queued"; resumable: Resumable | null; redeliveries: number; redeliverAt: number }
   | {
       status: "running";
@@ -79,7 +79,7 @@ export type State =
       /** False until a renew or a report shows that the claim's answer arrived. */
       confirmed: boolean;
       pauseRequested: boolean;
-      /** What the holder had of the run when it was handed out: it gets what came since. Null: all of it. */
+      /** What the holder already had when it claimed the run: it receives only later entries. Null: it had nothing. */
       resumable: Resumable | null;
       /**
        * The code that the holder executes, as its claim named it, and the last `seq` that it has not recorded. Absent
@@ -90,57 +90,57 @@ export type State =
       expecting?: { call: Address; since: number };
     }
   | ({ status: "sleeping" | "awaiting_event" | "awaiting_child_workflow" } & Suspension)
-  /** A workflow-level retry (`retryAt` set), or only retries of tasks are waited for. */
+  /** Waits for a workflow-level retry (`retryAt` set), or only for retries of tasks. */
   | ({ status: "awaiting_retry"; retryAt: number | null } & Suspension)
-  /** `inbox` is the count when it was interrupted: news meanwhile queues it on resume. */
+  /** `inbox` is the count when the run was paused: if it has grown, resume queues the run. */
   | { status: "paused"; interrupted: Interrupted; inbox: number }
   | ({ status: "stalled" } & Stall)
   | Ended;
 
-/** How a run ended, as its row has it. */
+/** The outcome of a run as its row has it. */
 export type Ended = Exclude<Outcome, { status: "completed" }> | { status: "completed"; output?: Payload | Unread };
 
 /** A run as storage has it, with all its payloads. */
 export type WholeRun = Run & { input: Payload | null; state: Exclude<State, Ended> | Outcome };
 
-/** Stands for a payload that is not loaded with its row, because it is large. It is read by the run's id. */
+/** A payload that is too large to be loaded with its row. It is read by the run's id. */
 export interface Unread {
-  /** How much it takes in storage. */
+  /** Its size in storage. */
   readonly bytes: number;
 }
 
-/** An entry, without its value where that is left in storage. */
+/** An entry whose value may be left in storage. */
 export type Outline = Omit<Entry, "value"> & { value: Value | UnreadValue };
 
-/** Stands for a value that is not loaded with its entry, because it is large. It is read by its `seq`. */
+/** A value that is too large to be loaded with its entry. It is read by its `seq`. */
 export interface UnreadValue {
   readonly type: "unread";
   readonly of: Value["type"];
-  /** How much it takes in storage. */
+  /** Its size in storage. */
   readonly bytes: number;
 }
 
-/** Stands for how a child ended, where that is not loaded: it is read by the child's id when it is recorded. */
+/** The outcome of a child that is not loaded. It is read by the child's id when it is recorded. */
 export interface UnreadEnd extends UnreadValue {
   readonly child: RunId;
 }
 
-/** An entry that was decided on. Storage gets it whole. */
+/** An entry that a decision records. Storage receives it with its whole value. */
 export type NewFact = Omit<Entry, "value"> & { value: Value | UnreadEnd };
 
 export type Interrupted = Extract<State, { status: "scheduled" | "queued" | SuspendedStatus }>;
 
 export type SuspendedStatus = "sleeping" | "awaiting_event" | "awaiting_child_workflow" | "awaiting_retry";
 
-/** Arrivals of one event name. Unbound are those from `taken` on, and before them the `returned` ones. */
+/** Counts of one event name. No wait has taken the arrivals from number `taken` on, nor those in `returned`. */
 export interface Arrivals {
   arrived: number;
   taken: number;
-  /** Arrivals below `taken` whose waits were withdrawn, in order, until other waits take them. Absent when none. */
+  /** Numbers of arrivals whose waits were withdrawn, in order, until other waits take them. Absent if empty. */
   returned?: readonly number[];
 }
 
-/** What a start fixed for ever. */
+/** Set by the start, never changed. */
 export interface RunOptions {
   inputHash?: string;
   retry?: RetryPolicy;
@@ -164,39 +164,36 @@ export interface Run {
   referenceId: string | null;
   parent: { id: RunId; address: Address } | null;
   createdAt: number;
-  /** When its row changed or a fact was recorded last; like `tail` derived. */
+  /** When its row last changed or an entry was last recorded; derived like `tail`. */
   updatedAt: number;
   state: State;
   /** Open waits, in every non-final status. */
   waits: Wait[];
-  /** Arrivals by event name; names from outside, hence a Map. */
+  /** Arrivals by event name. A Map, because callers choose the names. */
   events: Map<string, Arrivals>;
-  /** The end of the run by its timeout; null before it is first queued, or without one. */
+  /** When the run's timeout ends it; null before it is first queued, or if it has no timeout. */
   timeoutAt: number | null;
   /** The earliest of lease end, wait deadlines, run timeout, redelivery: the engine's only timer. */
   dueAt: number | null;
   /** +1 on every change of the row; storage compares and swaps on it. */
   revision: number;
-  /** Each claim raises it, by 1 unless commits were lost; a worker holding an older one is a ghost. */
+  /** Each claim raises it, by 1 unless commits were lost. A worker with an older one no longer holds the run. */
   fence: number;
-  /** Facts that arrived from outside. */
+  /** The number of entries that arrived from outside. */
   inbox: number;
   attempt: number;
-  /**
-   * The code that recorded the run last; null when none is known. While a holder's reports leave the row alone, it is
-   * still the code before.
-   */
+  /** The code that last recorded the run; null when unknown. Reports that do not change the row do not update it. */
   build: Build | null;
-  /** Leases that ended without a report since the last one; unconfirmed ones are counted apart. */
+  /** Leases that ended since the last report: `crashes` counts confirmed ones, `lostLeases` all of them. */
   crashes: number;
   lostLeases: number;
-  /** Children that end with this run; 0 spares the query. */
+  /** How many live children end with this run. If it is 0, storage is not asked for them. */
   children: number;
-  /** The last report that changed the row, so that its repeat gets the same answer. */
+  /** The last report that changed the row. If it is repeated, it gets the same answer. */
   reported: { fence: number; reportId: string } | null;
   /** The failure that a workflow-level retry follows. */
   lastError: Extract<Outcome, { status: "failed" }>["error"] | null;
-  /** The `seq` of its last entry. Not a column: storage derives it from the entries, a cached row keeps count. */
+  /** The `seq` of its last entry. Not a column: storage derives it from the entries, and a cached row counts along. */
   tail: number;
 }
 
@@ -208,10 +205,10 @@ export type Command =
   /** The session has ended: it neither executes the run any more nor resumes it. */
   | { type: "leave"; session: string }
   /**
-   * `known` holds what is recorded at the addresses that the command would write. Empty at first; the shell fills it
-   * and decides again when the command was refused, met an entry, or comes from a worker that is behind. `taken` is
-   * what stands in the way of the children that a report starts; if there is more, storage refuses to insert the child
-   * and all is decided again.
+   * `known` holds the entries at the addresses that the command would write. It is empty at first; the shell fills it
+   * and decides again when the command was refused, conflicted with an entry, or comes from a worker that has not
+   * received all entries. `taken` holds runs that have the ids or references of the children that a report starts. If
+   * there are others, storage refuses to insert the child, and the report is decided again.
    */
   | { type: "report"; session: string; worker: string; report: Report; known: Outline[]; taken?: readonly Taken[] }
   | { type: "receive"; arrival: Arrival; known: Outline[] }
@@ -219,17 +216,17 @@ export type Command =
   | { type: "pause"; signalId: string; known: Outline[] }
   | { type: "resume"; signalId: string; known: Outline[] }
   | { type: "wake"; signalId: string; known: Outline[] }
-  /** `input` is that of the run, where it is not loaded with the row. */
+  /** `input` is the run's input, if it is not loaded with the row. */
   | { type: "retry"; signalId: string; newRunId: RunId; known: Outline[]; input?: Payload }
   /** The parent ended; its live children follow. */
   | { type: "orphan" }
   /** A final run has no live child left to cancel. */
   | { type: "childless" };
 
-/** The run that has the id or the reference which the child at this address is to get. */
+/** The run that already has the id or the reference of the child at this address. */
 export interface Taken {
   address: Address;
-  /** `end`: how a child ended, as its parent's journal is to hold it; null while it has not. */
+  /** `end`: the outcome of a child, as its parent's journal records it; null while the child has not ended. */
   holder: Pick<Run, "id" | "parent"> & { end: Value | UnreadEnd | null };
 }
 
@@ -240,9 +237,9 @@ export interface Claim {
   session: string;
   worker: string;
   leaseMs: number;
-  /** Set when the caller reclaims a run that it suspended: the fence under which it did. */
+  /** Set when the caller reclaims a run that it suspended: the fence under which it suspended it. */
   reclaim?: number;
-  /** Set for a run that one of these claims may have taken, whose answer the caller never got. */
+  /** Set for a run that an earlier claim may have taken: the ids of claims whose answers the caller did not receive. */
   repeats?: readonly string[];
 }
 
@@ -256,38 +253,37 @@ export type Effect =
   | { type: "send"; to: RunId; command: Command }
   | { type: "start"; run: Run; recall: RunId | null }
   | { type: "cancelChildren"; of: RunId }
-  /** A hint, sent after the commit; losing one costs latency, never correctness. */
+  /** A wake-up, published after the commit. Losing one costs latency, never correctness. */
   | { type: "deliver"; run: Run };
 
-/** Everything a decision may know besides the run. */
+/** Everything that a decision depends on, apart from the run and the command. */
 export interface DecisionContext {
-  /** Epoch milliseconds, by the database's clock; it may be behind that one, never ahead: no timer is early. */
+  /** Epoch milliseconds. It may be behind the database's clock but never ahead of it, so no timer fires early. */
   now: number;
-  /** What the database's clock says at most: from here on run leases, which are never shorter, and deadlines. */
+  /** The database's clock is not ahead of this. Leases and deadlines start here, so that they are never too short. */
   latest: number;
   /**
-   * When this server began, or noticed that commits may have been lost; it expires no lease during the first lease
-   * after that.
+   * When this server started, or found that commits may have been lost. It ends no lease until the duration of that
+   * lease has passed since then.
    */
   bootAt: number;
   /**
-   * Fences up to this one are void: no worker holds a run under them, and they are not given out any more. Commits that
-   * gave out some of them may have been lost.
+   * Fences up to this one are void, because commits that assigned them may have been lost: no worker holds a run under
+   * them, and claims assign higher ones.
    */
   fenceFloor: number;
   settings: Settings;
 }
 
-/** How patient the engine is. Durations in milliseconds. */
 export interface Settings {
-  /** The lease of a claim that nothing has confirmed yet. Milliseconds, default 10,000. */
+  /** The lease of a claim until a heartbeat or a report confirms it. Milliseconds, default 10,000. */
   unconfirmedLeaseMs: number;
   /**
-   * A queued run that no worker claims is hinted again after this time, which doubles up to `maxRedeliverMs`.
-   * Milliseconds, default 5,000.
+   * If no worker claims a queued run within this time, its wake-up is published again. The time doubles up to
+   * `maxRedeliverMs`. Milliseconds, default 5,000.
    */
   redeliverMs: number;
-  /** The longest time between two hints of one queued run. Milliseconds, default 300,000 (5 minutes). */
+  /** The longest time between two wake-ups for one queued run. Milliseconds, default 300,000 (5 minutes). */
   maxRedeliverMs: number;
   /** How many leases may end in a row without a report before the run is stalled. Default 5. */
   maxCrashes: number;
@@ -308,7 +304,7 @@ export interface Refusal {
 
 export type Decision = Accepted | Refusal;
 
-/** The row is left alone when `run.revision` is the one decided upon; `run.tail` counts the entries even then. */
+/** If `run.revision` is unchanged, the row is not written; `run.tail` counts the new entries even then. */
 export interface Accepted {
   ok: true;
   run: Run;

@@ -1,4 +1,4 @@
-/** What people and programs ask of a run. Each is an entry under its signal's id, so that a repeat finds it done. */
+/** Signals from callers. Each records an entry at an address with the signal's id, so a repeat changes nothing. */
 
 import { signalAddress } from "@aikirun/lib/internal";
 import { setPaused } from "./claim.ts";
@@ -55,7 +55,7 @@ export function orphan(run: Run, moment: DecisionContext): Decision {
 export function childless(run: Run, moment: DecisionContext): Decision {
   const next = draft(run, moment);
   if (!isFinal(run.state)) {
-    return refuse("ILLEGAL_STATE", "Only an ended run gives up its children.");
+    return refuse("ILLEGAL_STATE", "Only a run that has ended can drop its children.");
   }
   if (run.children > 0) {
     change(next, { children: 0 });
@@ -73,11 +73,11 @@ export function pause(run: Run, command: Signalled, moment: DecisionContext): De
     return refuse("RUN_FINAL", `The run has already ended: ${state.status}.`);
   }
   if (state.status === "stalled") {
-    return refuse("ILLEGAL_STATE", "A stalled run is left by retry or cancel; it cannot be paused.");
+    return refuse("ILLEGAL_STATE", "A stalled run cannot be paused. Retry or cancel it.");
   }
   mark(next, command, { mark: "pause_requested" });
   if (state.status === "running") {
-    // Work in flight is recorded first; the worker hears of it and hands the run back.
+    // The worker receives the request, reports the work in flight and releases the run.
     change(next, { state: { ...state, pauseRequested: true } });
     arrive(next);
   } else {
@@ -115,7 +115,7 @@ export function resume(run: Run, command: Signalled, moment: DecisionContext): D
   return decided(next);
 }
 
-/** The handler may have gone on during the pause, when its worker could not claim the run: it is replayed soon. */
+/** During the pause the handler may have continued, but its worker could not claim the run: it is replayed soon. */
 function replayedIfBusy(state: Interrupted, { now, settings }: DecisionContext): Interrupted {
   if (!("checkWorkerAt" in state) || state.checkWorkerAt === undefined) {
     return state;
@@ -134,7 +134,7 @@ export function wake(run: Run, command: Signalled, moment: DecisionContext): Dec
   mark(next, command, { mark: "woken" });
   return endDelays(next)
     ? decided(next)
-    : refuse("ILLEGAL_STATE", `Nothing to hasten: the run is ${run.state.status} and no sleep of it is open.`);
+    : refuse("ILLEGAL_STATE", `There is nothing to wake: the run is ${run.state.status} and has no open sleep.`);
 }
 
 export function retry(
@@ -150,7 +150,7 @@ export function retry(
   switch (state.status) {
     case "failed":
     case "cancelled":
-      // R2: this run stays as it is; another one recalls what it achieved.
+      // R2: this run stays as it is. A new run recalls its results.
       next.effects.push({
         type: "start",
         run: retryOf(run, command.newRunId, inputOf(run, command), moment),
@@ -177,7 +177,7 @@ export function retry(
     case "awaiting_child_workflow":
       return refuse(
         "ILLEGAL_STATE",
-        `Only failed, cancelled, stalled or waiting-to-retry runs are retried; this one is ${state.status}.`,
+        `Only a failed, cancelled, stalled or awaiting_retry run can be retried; this one is ${state.status}.`,
       );
     default:
       return state satisfies never;
@@ -188,7 +188,7 @@ function inputOf({ id, input }: Run, { input: read }: { input?: Payload }): Payl
   return input === null ? null : wholeOf(read ?? input, id);
 }
 
-/** Ends open sleeps, and the delays of a scheduled run and of retries; whether there was any. */
+/** Ends open sleeps, the delay of a scheduled run, and delays of retries. Returns whether there was any. */
 function endDelays(next: Draft): boolean {
   const { state, waits } = next.run;
   if (state.status === "scheduled") {

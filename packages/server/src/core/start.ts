@@ -1,4 +1,4 @@
-/** The three ways in which a run begins: from a caller, from a parent, and from the end of another run. */
+/** The three ways to start a run: by a caller, by a parent, and as the retry of an ended run. */
 
 import type { Address, RunId, RunSpec } from "@aikirun/lib/protocol";
 import { dueOf } from "./draft.ts";
@@ -53,7 +53,7 @@ export function openChild(parent: Run, address: Address, spec: RunSpec, moment: 
   return run;
 }
 
-/** A new run in the place of an ended one. It recalls what was recorded, so events keep their count. */
+/** A new run that retries an ended one. It recalls the recorded entries, so its events keep their numbers. */
 export function retryOf(ended: Run, id: RunId, input: Payload | null, moment: DecisionContext): Run {
   const { name, versionId, shardKey, priority, options } = ended;
   const shard = shardKey === null ? {} : { shardKey };

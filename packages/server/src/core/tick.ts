@@ -1,4 +1,4 @@
-/** Delayed start, sleep, retry delay, wait timeout, run timeout, lost hint and dead worker are one thing: a due run. */
+/** Ticks of due runs: delayed start, sleep, retry delay, timeout, lost wake-up, end of a lease, dead worker. */
 
 import { receivedBy } from "./bind.ts";
 import { recover } from "./claim.ts";
@@ -57,10 +57,10 @@ function checkWorker(next: Draft, state: Extract<State, { status: SuspendedStatu
     return;
   }
   const { bootAt, now, settings } = next.moment;
-  // A server that has just started may not have heard of the worker yet.
+  // A server that has just started may not have received a heartbeat of the worker yet.
   const grace = bootAt + settings.aliveMs;
   if (isHolderAlive) {
-    // The worker may want the run back and have no free slot. So it is checked again for as long as the run waits.
+    // The worker may want to reclaim the run and have no free slot, so it is checked again while the run waits.
     const { checkEveryMs: before } = state;
     const checkEveryMs = before === undefined ? secondCheckTimes * settings.aliveMs : 2 * before;
     change(next, { state: { ...state, checkWorkerAt: now + checkEveryMs, checkEveryMs } });
@@ -71,13 +71,13 @@ function checkWorker(next: Draft, state: Extract<State, { status: SuspendedStatu
   }
 }
 
-/** Ends every wait whose deadline has passed; whether there was one. */
+/** Ends every wait whose deadline has passed. Returns whether there was one. */
 function elapse(next: Draft): boolean {
   const { now } = next.moment;
   const { waits } = next.run;
   const passed = waits.filter((wait) => wait.until !== null && wait.until <= now).sort(byDeadline); // mutant: timer-due
   for (const wait of passed) {
-    // A deadline ends an event's wait only if nothing is unbound for it.
+    // If an event has arrived, the wait gets it although its deadline has passed.
     const value = wait.type === "event" ? receivedBy(next, wait.name ?? "") : null;
     recordEnd(next, wait, value ?? { type: "elapsed" });
     arrive(next);
@@ -93,9 +93,7 @@ function byDeadline(a: Wait, b: Wait): number {
   return (a.until ?? 0) - (b.until ?? 0);
 }
 
-/**
- * What the state itself has due, and what an elapsed wait means to it. An elapsed wait of a running run is no takeover.
- */
+/** Handles what is due in this state. An elapsed wait queues a suspended run; a running one stays with its worker. */
 function advance(next: Draft, elapsed: boolean, isHolderAlive: boolean): void {
   const { now, bootAt, settings } = next.moment;
   const { state } = next.run;
@@ -114,7 +112,7 @@ function advance(next: Draft, elapsed: boolean, isHolderAlive: boolean): void {
       }
       return;
     case "running": {
-      // The server itself may have been away: its first lease of uptime expires nobody.
+      // The worker may have renewed in vain while this server was down: no lease ends soon after the server's start.
       const grace = Math.min(bootAt + state.leaseMs, now + state.leaseMs);
       const hasExpired = state.leaseUntil <= now; // mutant: lease-ended
       if (hasExpired && now < grace) {

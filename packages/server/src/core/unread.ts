@@ -5,10 +5,10 @@ import type { Entry, NewFact, Outline, Payload, Run, RunId, Unread, UnreadEnd, V
 /** Payloads up to this size are loaded with their row. Bytes. */
 export const loadedBytes = 16_384;
 
-/** Rows with a state up to this size are loaded together, however many are asked for. Bytes. */
+/** Rows with a state up to this size are loaded together, however many are requested. Bytes. */
 export const lightBytes = 32_768;
 
-/** Values up to this size are loaded with the outline of their entry: at least each that took an event. Bytes. */
+/** Values up to this size are loaded with the outline of their entry. Every `received` value is smaller. Bytes. */
 export const outlinedBytes = 2_000;
 
 /** The type of the value, whether it is loaded or not. */
@@ -16,12 +16,10 @@ export function typeOf({ value }: Pick<Outline, "value">): Value["type"] {
   return value.type === "unread" ? value.of : value.type;
 }
 
-/** Whether it stands for the end of a child. */
 export function isUnreadEnd(entry: NewFact): entry is NewFact & { value: UnreadEnd } {
   return entry.value.type === "unread";
 }
 
-/** Whether the entry is decided on with its value. */
 export function isLoaded(entry: NewFact): entry is Entry {
   return !isUnreadEnd(entry);
 }
@@ -39,7 +37,7 @@ export function wholeOf(payload: Payload | Unread, runId: RunId): Payload {
 }
 
 function leftOut(runId: RunId): Error {
-  return new Error(`A payload of run ${runId} is used before it is loaded.`);
+  return new Error(`A payload of run ${runId} was used before it was loaded.`);
 }
 
 /** Throws like `wholeOf`. */

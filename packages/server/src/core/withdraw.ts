@@ -1,4 +1,4 @@
-/** What a handler gives up waiting for. An event that such a wait had taken goes to another wait: none is dropped. */
+/** Waits that a handler withdraws. An event that such a wait had taken goes to another wait: no event is dropped. */
 
 import { withdrawnWait } from "@aikirun/lib/internal";
 import type { Address, Report } from "@aikirun/lib/protocol";
@@ -19,9 +19,9 @@ function withdrawnIn({ address, value }: Report["entries"][number]): Address[] {
 }
 
 /**
- * Closes these waits. First all of them, so that no event goes from one to another of them; then what they had taken is
- * bound to the waits that are open, in order of arrival. `known` is of this attempt: what an earlier one received can
- * still be recalled, so it stays received.
+ * Closes all of these waits first, so that no event goes from one of them to another. Then it binds the events that
+ * they had taken to open waits, in order of arrival. `known` has entries of this attempt only: an event that an earlier
+ * attempt received can still be recalled, so it stays taken.
  */
 export function withdraw(next: Draft, withdrawn: ReadonlySet<Address>, known: ReadonlyMap<Address, Outline>): void {
   if (withdrawn.size === 0) {

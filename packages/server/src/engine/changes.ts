@@ -1,4 +1,4 @@
-/** Who waits for a run to change. Waking one too often is harmless: it looks again. */
+/** Listeners for changes of runs. A spurious call is harmless: a listener reads the run again. */
 
 import type { RunId } from "@aikirun/lib/protocol";
 

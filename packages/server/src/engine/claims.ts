@@ -1,4 +1,4 @@
-/** Hands queued runs to a worker, with what it needs to execute them. */
+/** Claims: take runs for a worker, and load what it needs to execute them. */
 
 import type { ClaimedRun, ClaimedWait, Entry, QueueKey, RunId } from "@aikirun/lib/protocol";
 import { limits, queuesOf } from "@aikirun/lib/protocol";
@@ -15,7 +15,7 @@ import type { UnitOfWork } from "./unit-of-work.ts";
 import { whole } from "./whole.ts";
 
 const journalEntries = 1_000_000;
-/** No entry is larger: a payload and what is around it. */
+/** The largest entry: a payload and its other fields. Bytes. */
 const maxEntryBytes = limits.payloadBytes + 100_000;
 
 export interface ClaimContext {
@@ -25,9 +25,9 @@ export interface ClaimContext {
   moment: DecisionContext;
   /** Runs that each claim took from the cache. */
   offers: Map<Operation, RunId[]>;
-  /** What claims of this transaction have taken; storage still has them as queued. */
+  /** Runs that claims of this transaction have taken. In storage they are still queued. */
   taken: Set<RunId>;
-  /** For the answers of this transaction. A claim that finds it spent is made again, in the next one. */
+  /** For all answers of this transaction. A claim that finds it spent is repeated in the next transaction. */
   reply: Budget;
   /** Runs whose input is in the reply; the worker reads the others. */
   inputs: Set<RunId>;
@@ -36,15 +36,15 @@ export interface ClaimContext {
 
 export type ClaimOperation = Extract<Operation, { type: "claim" }>;
 
-/** A claim on its way. */
+/** A claim between `beginClaim` and `endClaim`. */
 export interface Claiming {
   context: ClaimContext;
   claimed: Run[];
-  /** It is to scan storage for queued runs, which are then held for it. */
+  /** Whether it scans storage for queued runs, which locks them. */
   mustScan: boolean;
 }
 
-/** Takes what needs no scan of storage: what earlier claims took, what the caller suspended, and cached runs. */
+/** Takes runs without a scan of storage: runs of lost claims, runs that the caller suspended, and cached runs. */
 export async function beginClaim(context: ClaimContext): Promise<Claiming> {
   const { request } = context.operation;
   const claimed = await takeUnanswered(context);
@@ -62,14 +62,14 @@ export async function beginClaim(context: ClaimContext): Promise<Claiming> {
   await takeCached(context, claimed);
   const isFull = claimed.length >= request.limit;
   if (!context.reply.isLeft && !isFull) {
-    // Runs that it took from the cache may be left out of the reply: the next claim scans storage for them.
+    // Runs that it took from the cache may not fit into the reply: the next claim scans storage for them.
     context.cache.invalidate(queuesIn(context.operation));
   }
   const { mustScan } = context.cache.plan(queuesIn(context.operation), 0);
   return { context, claimed, mustScan: mustScan && !isFull && context.reply.isLeft };
 }
 
-/** Takes what storage finds, and loads inputs and journals; `more`: the budget is spent, so more may be queued. */
+/** Scans storage if needed, and loads inputs and journals. `more`: the budget is spent, so more runs may be queued. */
 export async function endClaim({
   context,
   claimed,
@@ -82,7 +82,7 @@ export async function endClaim({
   return { runs: claimed.length === 0 ? [] : await handOut(context, claimed), more };
 }
 
-/** What claims took whose answers were lost, but no more than one of them was to bring. */
+/** Takes runs of claims whose answers were lost, but not more than one claim may take. */
 async function takeUnanswered(context: ClaimContext): Promise<Run[]> {
   const { work, operation, transaction } = context;
   const { request, repeats } = operation;
@@ -107,10 +107,10 @@ export function queuesIn({ namespace, request }: ClaimOperation): QueueKey[] {
   return queuesOf(namespace, request);
 }
 
-/** How often a claim takes further runs from the cache when those before are no longer queued. */
+/** How many times a claim takes runs from the cache, if those before are no longer queued. */
 const cacheRounds = 5;
 
-/** Cached runs may no longer be queued. Several are tried, so that one of them does not keep others from the caller. */
+/** A cached run may no longer be queued, so several are tried until the claim is full. */
 async function takeCached(context: ClaimContext, claimed: Run[]): Promise<void> {
   const { cache, offers, operation } = context;
   const { request } = operation;
@@ -148,17 +148,17 @@ async function takeAll(context: ClaimContext, ids: readonly RunId[], claimed: Ru
   }
 }
 
-/** What the caller had of these runs is lost if it does not get them: all rows are loaded, as many as it names. */
+/** Loads all rows even if they do not fit at once: a caller that does not get these runs would lose its executions. */
 async function fetchAll({ work }: ClaimContext, ids: RunId[]): Promise<void> {
   while (!(await fits(work.fetch(ids)))) {}
 }
 
-/** Rows were left in storage: they are for the claims of the next transaction, as if the reply were full. */
+/** Treats the reply as full, because some rows were not loaded: claims of the next transaction take those runs. */
 function spend(reply: Budget): void {
   reply.takeBytes(reply.left);
 }
 
-/** Takes runs that are not in the cache: after a restart, an overflow, or a commit of another server. */
+/** Takes runs from storage if the cache is incomplete: after a restart, an overflow, or a commit of another server. */
 async function scan(context: ClaimContext, claimed: Run[]): Promise<void> {
   const { work, cache, taken, transaction, operation } = context;
   const { limit } = operation.request;
@@ -172,7 +172,7 @@ async function scan(context: ClaimContext, claimed: Run[]): Promise<void> {
       break;
     }
     const isAll = await fits(work.fetch(some));
-    // Storage has them as queued. A cached row that says otherwise is outdated: another server has changed it.
+    // Storage says that they are queued: a cached row that says otherwise is stale.
     const isFresh = await fits(work.refresh(some.filter((id) => work.get(id)?.state.status !== "queued")));
     for (const id of some) {
       const before = claimed.length;
@@ -189,7 +189,7 @@ async function scan(context: ClaimContext, claimed: Run[]): Promise<void> {
   cache.scanned(plan, found, isCut ? "more" : restOf(more, ids.length === most));
 }
 
-/** A scan that found fewer than it asked for found all that no other transaction holds. */
+/** A scan that found fewer runs than requested found all that no other transaction has locked. */
 function restOf(more: boolean, isFilled: boolean): ScanRemainder {
   if (!more) {
     return "nothing";
@@ -208,7 +208,7 @@ async function take(
   if (run === undefined || run.namespace !== operation.namespace) {
     return;
   }
-  // The cached run may no longer be queued: only the row says so.
+  // A cached queue entry may be outdated; the row is not.
   if (how.reclaim === undefined && how.repeats === undefined && run.state.status !== "queued") {
     return;
   }
@@ -227,8 +227,8 @@ async function take(
 }
 
 /**
- * Runs as their holder needs them; journals are read in the same transaction, so that they agree with `inbox`.
- * They end with what this transaction has decided to record, which storage does not have yet.
+ * Runs with inputs and journals. Journals are read in the same transaction, so that they agree with `inbox`. Entries
+ * that this transaction has decided but not yet saved follow at their end.
  */
 async function handOut(context: ClaimContext, runs: Run[]): Promise<ClaimedRun[]> {
   const { transaction, moment, inputs } = context;
@@ -238,8 +238,8 @@ async function handOut(context: ClaimContext, runs: Run[]): Promise<ClaimedRun[]
   );
   const byId = new Map(loaded.map((run) => [run.id, run]));
   const parts = runs.map((run) => ({ run: byId.get(run.id) ?? run, held: heldOf(run) }));
-  // Once a run was held, another server may have recorded facts without a change to its row: a cached one has too low a
-  // tail, and only the journal itself says where it ends.
+  // If a worker has held the run, another server may have recorded entries without a change to the row. Then the tail
+  // of a cached row is too low, and the journal must be read to find its end.
   const wanted = parts.filter(({ run, held }) => run.fence > 1 || run.tail > (held?.tail ?? 0));
   const pages = await pagesOf(context, wanted);
   const none: Page = { entries: [], isCut: false };
@@ -248,11 +248,11 @@ async function handOut(context: ClaimContext, runs: Run[]): Promise<ClaimedRun[]
 
 interface Part {
   run: Run;
-  /** What its holder has of it. */
+  /** What its holder already has of the run; null if nothing. */
   held: Resumable | null;
 }
 
-/** Of each journal the first page, until the budget is spent: the caller reads the rest. */
+/** The first page of each journal, until the budget is spent. The caller reads the other pages. */
 async function pagesOf({ transaction, work, reply }: ClaimContext, wanted: readonly Part[]): Promise<Map<RunId, Page>> {
   const budget = replyBudget(Math.min(limits.journalPageBytes, reply.left));
   const bytes = Math.max(100_000, Math.floor(limits.journalPageBytes / Math.max(1, wanted.length)));
@@ -276,21 +276,21 @@ const notRead: Page = { entries: [], isCut: true };
 
 interface Page {
   entries: Entry[];
-  /** More may follow, which the caller reads. */
+  /** Whether more entries may follow, which the caller must read. */
   isCut: boolean;
 }
 
 /**
- * As much as goes into a reply. More was read than that, so what is left over shows that something is. Of what was
- * `added` it ends before what is not loaded.
+ * Entries up to `bytes`. `read` has more than that if the journal has more. If the page ends with the last saved entry,
+ * the entries of this transaction (`added`) follow, up to the first one that is not loaded.
  */
 function pageOf(read: Entry[], bytes: number, after: number, added: readonly NewFact[]): Page {
   const entries = cutJournal(read, journalEntries, bytes);
   const isCut = entries.length < read.length || (entries.length === 1 && read.every((one) => entryBytes(one) > bytes));
   const follows = added[0]?.seq === (entries.at(-1)?.seq ?? after) + 1;
   const unread = added.findIndex(isUnreadEnd);
-  const told = added.slice(0, unread < 0 ? added.length : unread).filter(isLoaded);
-  return isCut || !follows ? { entries, isCut } : { entries: [...entries, ...told], isCut };
+  const loaded = added.slice(0, unread < 0 ? added.length : unread).filter(isLoaded);
+  return isCut || !follows ? { entries, isCut } : { entries: [...entries, ...loaded], isCut };
 }
 
 function heldOf({ state, attempt }: Run): Resumable | null {

@@ -1,6 +1,6 @@
 /**
- * A batch of operations in one transaction: load, decide, write, commit. A batch that loses a race is decided again.
- * `UnitOfWork` holds the rows and the decisions; `settle` carries out what decisions ask for, and saves everything.
+ * A batch of operations in one transaction: load, decide, write, commit. If it conflicts with another transaction, it is
+ * decided again. `UnitOfWork` has the rows and the decisions; `settle` carries out their effects and saves everything.
  */
 
 import type { RunId } from "@aikirun/lib/protocol";
@@ -19,7 +19,7 @@ import type { Rows } from "./rows.ts";
 import { insertStarts } from "./starts.ts";
 import { RunsChanged, UnitOfWork } from "./unit-of-work.ts";
 
-/** How often a batch is decided again before its callers are told to come back. */
+/** How many times a batch is decided. If the last one conflicts too, its callers get `UNAVAILABLE`. */
 const maxTries = 10;
 
 export interface Committed {
@@ -27,7 +27,7 @@ export interface Committed {
   changed: Run[];
   /** Runs that became queued. */
   queued: Run[];
-  /** What the transaction found. */
+  /** As read by the transaction. */
   fenceFloor: number;
 }
 
@@ -36,13 +36,13 @@ export interface Committer {
   rows: Rows;
   cache: QueueCache;
   settings: Settings;
-  /** The first moment that this server read off the database's clock since the fence floor rose last. */
+  /** The first time that this server read from the database's clock after the fence floor last rose; null before. */
   bootAt: number | null;
-  /** The latest that was found. */
+  /** The highest one that a transaction of this server has read. */
   fenceFloor: number;
 }
 
-/** Forgets what was known of runs when the fence floor has risen. To be called with what each transaction found. */
+/** Clears all caches of runs if the fence floor has risen. To be called with the fence floor of every transaction. */
 export function keepUp(committer: Committer, fenceFloor: number): void {
   if (fenceFloor > committer.fenceFloor) {
     committer.fenceFloor = fenceFloor;
@@ -55,15 +55,15 @@ export function keepUp(committer: Committer, fenceFloor: number): void {
 interface Try {
   /** Runs that earlier tries found changed by other transactions. */
   stale: Set<RunId>;
-  /** Runs that each claim took from the cache: a repetition tries the same ones again. */
+  /** Runs that each claim took from the queue cache: the next try takes the same ones. */
   offers: Map<Operation, RunId[]>;
   /** An earlier try failed: due runs are left to a later batch. */
   isAgain?: boolean;
-  /** What the database's clock says at most; by default what it said. Epoch milliseconds. */
+  /** The database's clock is not ahead of this; default: the time of the transaction. Epoch milliseconds. */
   latest?: number;
 }
 
-/** @throws what the storage threw, and `RunsChanged` or a conflict after ten lost races. */
+/** @throws what the storage threw, and `RunsChanged` or a conflict after ten conflicts. */
 export async function commit(committer: Committer, operations: Operation[]): Promise<Committed> {
   const stale = new Set<RunId>();
   const offers = new Map<Operation, RunId[]>();
@@ -77,14 +77,14 @@ export async function commit(committer: Committer, operations: Operation[]): Pro
         commitOnce(committer, transaction, operations, { stale, offers, isAgain: tries > 1 }),
       );
     } catch (error) {
-      const lost = error instanceof RunsChanged ? error.runs : isConflict(error) ? [] : null;
+      const conflicting = error instanceof RunsChanged ? error.runs : isConflict(error) ? [] : null;
       for (const operation of offers.keys()) {
         dropOffers(committer.cache, operation);
       }
-      if (lost === null || tries === maxTries) {
+      if (conflicting === null || tries === maxTries) {
         throw error;
       }
-      for (const id of lost) {
+      for (const id of conflicting) {
         stale.add(id);
         committer.rows.forget(id);
       }
@@ -116,7 +116,7 @@ async function commitOptimistically(
   }
 }
 
-/** What a failed claim took is no longer cached, though it may be queued: the next try or claim scans storage. */
+/** The runs that a failed claim took may be queued but are no longer cached: the next try or claim scans storage. */
 function dropOffers(cache: QueueCache, operation: Operation): void {
   if (operation.type === "claim") {
     cache.invalidate(queuesIn(operation));
@@ -124,8 +124,8 @@ function dropOffers(cache: QueueCache, operation: Operation): void {
 }
 
 /**
- * What may wait for locks comes first, and takes them in id order. Due runs, and queued runs that storage finds, come
- * last: of these it takes only rows that no other transaction holds. So no two transactions wait for one another.
+ * Operations that may wait for locks come first, and lock rows in id order. Due runs, and queued runs that a scan
+ * finds, come last: of these it locks only rows that no other transaction has locked. So transactions never deadlock.
  */
 async function commitOnce(
   committer: Committer,
@@ -138,7 +138,6 @@ async function commitOnce(
   const fenceFloor = transaction.fenceFloor();
   keepUp(committer, fenceFloor);
   committer.bootAt ??= now;
-  // The clock is read once: a moment later it may say more, and what is due is never early.
   const moment: DecisionContext = { now, latest: latest ?? now, bootAt: committer.bootAt, fenceFloor, settings };
   const work = new UnitOfWork({ transaction, moment, rows, stale });
   const starts = await insertStarts(transaction, work, operations, moment);
@@ -192,7 +191,7 @@ async function commitOnce(
 function resultOf(results: ReadonlyMap<Operation, Result>, operation: Operation): Result {
   const result = results.get(operation);
   if (result === undefined) {
-    throw new Error(`Nothing was decided of a ${operation.type}.`);
+    throw new Error(`An operation of type ${operation.type} has no result.`);
   }
   return result;
 }
@@ -204,8 +203,8 @@ async function release(
 ): Promise<number> {
   const ids = await transaction.inSession(namespace, session, limit);
   const isAll = await fits(work.fetch(ids));
-  // Storage knows that the session holds them; a cached row that says otherwise is another server's past. And whether
-  // the code that the session executes has recorded anything, only the journal tells: another server may know more.
+  // Storage says that the session holds them: a cached row that says otherwise is stale, as another server changed it.
+  // Nor does a cached row show whether the session's code has recorded anything through another server.
   const stale = ids.filter((id) => {
     const run = work.get(id);
     return run !== undefined && (holderOf(run.state) !== session || isOfNewCode(run));
@@ -217,7 +216,7 @@ async function release(
   return isAll && isFresh ? ids.length : limit;
 }
 
-/** The holder's code recorded nothing of the run before this claim. */
+/** Whether the holder's code had recorded nothing of the run when it claimed it. */
 function isOfNewCode({ state, build }: Run): boolean {
   return state.status === "running" && state.holderCode !== undefined && state.holderCode.id !== build?.id;
 }
@@ -226,9 +225,9 @@ async function sweep(transaction: Transaction, work: UnitOfWork, limit: number):
   const now = transaction.now();
   const ids = await transaction.due(now, limit);
   work.hold(ids);
-  // What is left in storage stays due.
+  // Rows that do not fit stay due.
   await fits(work.fetch(ids));
-  // Storage knows them as due; a cached row that says otherwise is another server's past.
+  // Storage says that they are due: a cached row that says otherwise is stale.
   await fits(work.refresh(ids.filter((id) => (work.get(id)?.dueAt ?? Number.POSITIVE_INFINITY) > now)));
   for (const id of ids) {
     await work.apply(id, { type: "tick" });

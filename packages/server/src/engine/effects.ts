@@ -1,4 +1,4 @@
-/** Carries out, inside a transaction, what decisions ask for beside the change of their own run. */
+/** Carries out the effects of decisions, inside their transaction. */
 
 import type { RunId } from "@aikirun/lib/protocol";
 import type { Effect } from "../core/run.ts";
@@ -10,7 +10,7 @@ type StartEffect = Extract<Effect, { type: "start" }>;
 /** A command for another run. */
 type SendEffect = Extract<Effect, { type: "send" }>;
 
-/** Children cancelled in one transaction; the parent stays due until none is left. */
+/** How many children one transaction cancels. If there are more, the parent stays due, and its next tick goes on. */
 const childrenAtOnce = 500;
 
 /**
@@ -72,7 +72,7 @@ async function startRuns(transaction: Transaction, work: UnitOfWork, starts: rea
   }
 }
 
-/** The commands that cancel the live children of these parents, and, when these are all, say so to the parents. */
+/** Commands that cancel the live children of these parents. If these are all, the parents get `childless`. */
 async function cancelChildren(transaction: Transaction, work: UnitOfWork, parents: RunId[]): Promise<SendEffect[]> {
   const children = await transaction.children(parents, childrenAtOnce); // mutant: children-of-ended
   const isAll = (await fits(work.reach(children))) && children.length < childrenAtOnce;

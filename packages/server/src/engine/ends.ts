@@ -1,4 +1,4 @@
-/** Records how children ended where that is not loaded: some of them at a time. */
+/** Records outcomes of children that are too large to be loaded with their rows, a few at a time. */
 
 import type { Entry, RunId } from "@aikirun/lib/protocol";
 import { childEnd } from "../core/receive.ts";
@@ -8,7 +8,7 @@ import type { Obstacle, Transaction } from "../storage/storage.ts";
 import { parts } from "./budget.ts";
 import { wholeInTurn } from "./whole.ts";
 
-/** Answers what stands in the way, as `save` does. */
+/** Returns the obstacles, as `save` does. */
 export async function saveEnds(
   transaction: Pick<Transaction, "load" | "payloads" | "save">,
   facts: ReadonlyArray<NewFact & { value: UnreadEnd }>,
@@ -34,7 +34,7 @@ export async function saveEnds(
 function withEnd(fact: NewFact, child: Run): Entry {
   const value = childEnd(child);
   if (value === null || value.type === "unread") {
-    throw new Error(`The end of child ${child.id} is not in storage.`);
+    throw new Error(`The outcome of child ${child.id} is not in storage.`);
   }
   return { ...fact, value };
 }

@@ -6,7 +6,7 @@ import type { Reader } from "../storage/storage.ts";
 
 type Tick = Extract<Command, { type: "tick" }>;
 
-/** Completes a tick that is to check whether the worker that suspended the run is alive. */
+/** Adds to a tick whether the worker that suspended the run is alive, if that is to be checked. */
 export function holders(
   reader: Pick<Reader, "workers">,
   { now }: DecisionContext,

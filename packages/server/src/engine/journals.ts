@@ -3,7 +3,7 @@ import { entryBytes } from "../storage/journal.ts";
 import type { JournalRequest, Reader } from "../storage/storage.ts";
 import type { Budget } from "./budget.ts";
 
-/** Journals read with one statement: at first, and at most while they are small on average. */
+/** How many journals one statement reads: at first, and at most, if they are small on average. */
 const fewest = 4;
 const most = 16;
 /** Bytes. */
@@ -28,7 +28,7 @@ export async function readJournals(
   return pages;
 }
 
-/** What the entries take on the wire. Bytes. */
+/** The size of the entries in a reply. Bytes. */
 export function bytesOf(entries: readonly Entry[]): number {
   return entries.reduce((sum, entry) => sum + entryBytes(entry), 0);
 }

@@ -1,4 +1,4 @@
-/** What one caller asks of a transaction, and what it is answered. */
+/** Operations: what callers request, many of which are decided in one transaction, and their results. */
 
 import type { AikiError } from "@aikirun/lib";
 import type { ClaimedRun, ClaimRequest, Entry, RunId, RunSpec, StartResult } from "@aikirun/lib/protocol";
@@ -6,19 +6,19 @@ import type { Command, Refusal, Run } from "../core/run.ts";
 import type { Budget, Room } from "./budget.ts";
 
 export type Operation =
-  /** `roomIn`: what the answer may take, of the budget of its transaction and of one that its request has for all. */
+  /** `roomIn`: the room for the answer, which both the budget of its transaction and that of its request limit. */
   | { type: "command"; namespace: string | null; to: RunId; command: Command; roomIn?: (transaction: Budget) => Room }
   | { type: "start"; namespace: string; spec: RunSpec }
-  /** `repeats`: claims that may have been carried out before, unheard. */
+  /** `repeats`: ids of claims that may have been applied, but whose answers the caller did not receive. */
   | { type: "claim"; namespace: string; request: ClaimRequest; repeats: readonly string[] }
-  /** Takes from a session that has ended what it holds, so many runs at most. */
+  /** Releases the runs of a session that has ended, at most `limit` of them. */
   | { type: "leave"; namespace: string; session: string; limit: number }
-  /** Ticks what is due and no other server is ticking, so many runs at most. */
+  /** Ticks due runs that no other server is ticking, at most `limit` of them. */
   | { type: "sweep"; limit: number };
 
 /**
- * Of a command: the run as it stands now, and the run that a retry of it is. Of a report also where its entries went
- * and what it did not know (`news`); where the reply has no room for all of it, up to `cutAt`.
+ * The answer to a command: the run as it is now, and the run that a retry started. For a report also `first`, the `seq`
+ * of its first entry, and `newEntries`, which the worker has not received: those up to `cutAt` if not all of them fit.
  */
 export type Answer =
   | { ok: true; run: Run; retried: Run | null; first: number; newEntries: Entry[]; cutAt: number | null }
@@ -29,9 +29,9 @@ export type Result =
   | { type: "command"; answer: Answer }
   | { type: "start"; result: StartResult }
   | { type: "claim"; runs: ClaimedRun[]; more: boolean }
-  /** How many runs were released; there may be more when that is the limit. */
+  /** How many runs were released; if it equals the limit, there may be more. */
   | { type: "leave"; released: number }
-  /** How many were due; null when some could not be ticked beside others, so that nothing was. */
+  /** How many runs were due; null if they could not be ticked in this transaction, so that none was. */
   | { type: "sweep"; due: number | null }
   | { type: "fault"; error: AikiError };
 
@@ -40,5 +40,5 @@ export function notFound(id: RunId): Extract<Answer, { code: "RUN_NOT_FOUND" }> 
 }
 
 export function mismatch(): never {
-  throw new Error("An operation was answered with another's result.");
+  throw new Error("An operation got the result of another type of operation.");
 }

@@ -1,4 +1,4 @@
-/** Claims as their callers see them: answered at once or once there is a run, doubled, repeated, or never answered. */
+/** Claims as long polls: answered when there is a run, and correct if the request is doubled, repeated or aborted. */
 
 import type { Env } from "@aikirun/lib";
 import {
@@ -30,7 +30,7 @@ export interface PendingClaimsContext {
   closing: AbortSignal;
 }
 
-/** Sessions whose last claim is kept. */
+/** For how many sessions the last claim is kept. The oldest ones are dropped. */
 const sessionCount = 10_000;
 
 /** A session's last claim. */
@@ -38,11 +38,11 @@ interface LastClaim {
   claimId: string;
   /** Ends its wait. */
   ended: AbortController;
-  /** Once the caller has it, it is replaced by an empty one. */
+  /** After the answer it is replaced by an empty one, to free memory. */
   reply: Promise<ClaimReply>;
 }
 
-/** The verb. A session makes one claim at a time: the next one ends the one before. */
+/** The verb `claim`. A session has one claim at a time: a new one ends the wait of the one before. */
 export function pendingClaims(context: PendingClaimsContext): Api["claim"] {
   const claims = new Map<string, LastClaim>();
   return (request, options = {}) => {
@@ -54,7 +54,7 @@ export function pendingClaims(context: PendingClaimsContext): Api["claim"] {
     const ended = new AbortController();
     const take = () => claim(context, request, ended, options);
     const isNamed = before !== undefined && repeats.includes(before.claimId);
-    // What the claim before has taken must be committed, so that this one finds it.
+    // The runs that the named claim took must be committed, so that this one finds them.
     const reply = isNamed ? before.reply.catch(() => {}).then(take) : take();
     const last: LastClaim = { claimId, ended, reply };
     const answered = () => {
@@ -78,7 +78,7 @@ function remember(claims: Map<string, LastClaim>, session: string, last: LastCla
   }
 }
 
-/** Until there is a run, the time is up, the caller has gone, the session claims anew, or the server closes. */
+/** Waits until there is a run, the time is up, the caller aborts, the session claims again, or the server closes. */
 async function claim(
   context: PendingClaimsContext,
   request: ClaimRequest,
@@ -113,7 +113,7 @@ async function untilAnswered(
     if (request.serves.length > 0) registry.seen(namespace, request);
     const isSpecific = repeats.length > 0 || request.reclaim !== undefined;
     const askedAt = env.elapsed();
-    // While nothing is cached and no scan is due, there is nothing to find.
+    // If nothing is cached and no scan is due, a transaction would find nothing.
     const isWorthwhile = isSpecific || cache.plan(queues, 0).waitMs === 0;
     const result = isWorthwhile ? await submit({ type: "claim", namespace, request, repeats }) : nothing;
     repeats = [];
@@ -131,7 +131,7 @@ async function untilAnswered(
     if (waitMs > 0 && leftMs > 0) isWoken = await cache.wait(queues, Math.min(leftMs, waitMs), ended);
     if (ended.aborted || leftMs <= 0) {
       const left = cache.passOn(queues);
-      // The run that woke this claim was not published.
+      // No wake-up was published for the run that woke this claim.
       if (isWoken) context.publish(left);
       return { runs: [], ...streamsOf(context) };
     }
@@ -146,7 +146,7 @@ export function streamsOf({ streams }: Pick<PendingClaimsContext, "streams">): {
 
 const nothing: Extract<Result, { type: "claim" }> = { type: "claim", runs: [], more: false };
 
-/** The caller has gone without an answer: its runs are queued again at once. */
+/** Releases runs whose claim was aborted by its caller, so that they are queued again at once. */
 async function release({ submit }: PendingClaimsContext, request: ClaimRequest, runs: ClaimedRun[]): Promise<void> {
   const { session, worker, claimId } = request;
   await Promise.all(

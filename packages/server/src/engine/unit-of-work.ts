@@ -21,8 +21,8 @@ export interface UnitOfWorkOptions {
   moment: DecisionContext;
   rows: Rows;
   /**
-   * Runs that an earlier try found changed by another transaction: their rows are loaded, and so are the entries that
-   * their commands depend on.
+   * Runs that another transaction had changed when an earlier try wrote them. Their rows are loaded, and the entries
+   * that their commands depend on.
    */
   stale: ReadonlySet<RunId>;
 }
@@ -42,20 +42,20 @@ export class UnitOfWork {
   readonly #moment: DecisionContext;
   readonly #rows: Rows;
   readonly #stale: ReadonlySet<RunId>;
-  /** The rows as they are in storage, or were when they were cached. */
+  /** The rows as loaded or cached, before any decision. */
   readonly #before = new Map<RunId, Run>();
-  /** The rows with everything that is decided. */
+  /** The rows after all decisions so far. */
   readonly #current = new Map<RunId, Run>();
-  /** Loaded in this transaction, hence not stale: a refusal based on such a row is not decided again. */
+  /** Runs loaded in this transaction. Their rows are not stale, so a refusal based on one is not decided again. */
   readonly #loaded = new Set<RunId>();
-  /** No other transaction can change these before the end: they are written, or storage holds them. */
+  /** Runs that no other transaction can change before this one ends: they are written or locked. */
   readonly #held = new Set<RunId>();
   #isHolding = false;
   /** Decided entries that are not saved yet. */
   readonly #recorded = new Map<RunId, NewFact[]>();
   #effects: Effect[] = [];
   readonly #queued: Run[] = [];
-  /** Ids and references that children cannot get, because runs have them. */
+  /** Ids and references that runs already have, so that children cannot get them. */
   readonly #names: TakenNames = takenNames();
   readonly #withHolder: ReturnType<typeof holders>;
 
@@ -68,8 +68,8 @@ export class UnitOfWork {
   }
 
   /**
-   * Brings the rows of these runs into view: from the cache where that is allowed, else from storage. Throws `RowsLeft`
-   * when storage loaded some and left others.
+   * Gets the rows of these runs from the cache, or loads them if they are stale or not cached. Throws `RowsLeft` if
+   * storage loaded only some of them.
    */
   async fetch(ids: Iterable<RunId>): Promise<void> {
     const missing = new Set<RunId>();
@@ -82,7 +82,7 @@ export class UnitOfWork {
     if (missing.size > 0) complete(await this.#view(this.#transaction.load([...missing])));
   }
 
-  /** Loads those of these runs whose cached row may be stale and is not checked by a write. Throws like `fetch`. */
+  /** Loads the runs whose row is cached and will not be checked by a write, as it may be stale. Throws like `fetch`. */
   async refresh(ids: RunId[]): Promise<void> {
     const unproven = ids.filter((id) => {
       const run = this.#current.get(id);
@@ -91,7 +91,7 @@ export class UnitOfWork {
     if (unproven.length > 0) complete(await this.#view(this.#transaction.load(unproven)));
   }
 
-  /** Brings runs into view that effects send commands to: like `fetch`, and after `hold` by holding them as well. */
+  /** Gets the rows of runs to which effects send commands: like `fetch`, but after `hold` it locks them as well. */
   async reach(ids: RunId[]): Promise<void> {
     if (!this.#isHolding) return this.fetch(ids);
     const others = [...new Set(ids)].filter((id) => !this.#held.has(id));
@@ -103,15 +103,15 @@ export class UnitOfWork {
   }
 
   /**
-   * Storage holds these rows for this transaction. From now on the transaction waits for no lock, because others may
-   * wait for these rows: if it needs a further row that another transaction holds, `reach` throws `RunsChanged`.
+   * Storage has locked these rows. From now on the transaction must not wait for a lock, because others may wait for
+   * these rows: if it needs a further row that another transaction has locked, `reach` throws `RunsChanged`.
    */
   hold(ids: RunId[]): void {
     this.#isHolding = true;
     for (const id of ids) this.#held.add(id);
   }
 
-  /** Puts a run in view that this transaction has just written. */
+  /** Adds a row that this transaction has just written. */
   adopt(run: Run): void {
     this.#see(run, true);
     this.#held.add(run.id);
@@ -119,7 +119,7 @@ export class UnitOfWork {
 
   /**
    * Looks up which runs have the ids and references of the children that these commands of stale runs start. Throws
-   * `RowsLeft` where those of several commands are too much at once.
+   * `RowsLeft` if there are several commands whose rows are too large together.
    */
   async loadTaken(commands: ReadonlyArray<{ to: RunId; command: Command }>): Promise<void> {
     for (const { to, command } of commands) {
@@ -140,12 +140,12 @@ export class UnitOfWork {
     return this.#before.get(id)?.tail ?? 0;
   }
 
-  /** Entries of the run that are decided, and not in storage before the next `save`. */
+  /** Entries of the run that are decided but not saved yet. */
   recorded(id: RunId): readonly NewFact[] {
     return this.#recorded.get(id) ?? [];
   }
 
-  /** Decides one command and keeps what it changes. A promise only where something must be read first. */
+  /** Decides one command and keeps the decision. Returns a promise only if something must be read first. */
   apply(to: RunId, command: Command): Promise<Decision | null> | Decision | null {
     const run = this.#current.get(to);
     if (run === undefined) return null;
@@ -154,7 +154,7 @@ export class UnitOfWork {
       : this.#applyTo(run, command, command);
   }
 
-  /** The effects of what was decided since the last call, for the caller to carry out. */
+  /** The effects of all decisions since the last call, for the caller to carry out. */
   takeEffects(): Effect[] {
     const effects = this.#effects;
     this.#effects = [];
@@ -204,7 +204,7 @@ export class UnitOfWork {
     return loaded;
   }
 
-  /** The row is a cached one, and nothing was decided that makes a write check whether it is stale. */
+  /** Whether the row is cached and nothing was decided that changes it, so that no write checks whether it is stale. */
   #isUnproven(run: Run): boolean {
     return !this.#loaded.has(run.id) && this.#before.get(run.id) === run;
   }
@@ -222,7 +222,7 @@ export class UnitOfWork {
     return decide(loaded, this.#withTaken(loaded, await this.#informed(loaded, command)), this.#moment);
   }
 
-  /** Whether an acceptance rests on a cached row that no write checks, or a refusal on entries that were not read. */
+  /** Whether it accepts because of a cached row that no write checks, or refuses without having read the entries. */
   #isDoubtful(decision: Decision, run: Run, command: Command): boolean {
     const isUnproven = this.#isUnproven(run);
     // mutant: refusal-proven
@@ -268,12 +268,12 @@ export class UnitOfWork {
   }
 }
 
-/** It changes nothing at all: no write will check whether the row that it rests on is stale. */
+/** Whether the decision changes nothing, so that no write checks whether the row was stale. */
 function isIdle({ run, entries, effects }: Accepted, before: Run): boolean {
   return run.revision === before.revision && entries.length === 0 && effects.length === 0;
 }
 
-/** Whether a caller is told why the command was refused. What the engine itself sends may come to nothing. */
+/** Whether a caller receives a refusal of this command. The engine itself ignores refusals of its own commands. */
 function isAnswered({ type }: Command): boolean {
   return type !== "tick" && type !== "claim" && type !== "orphan" && type !== "childless";
 }
