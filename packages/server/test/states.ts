@@ -117,7 +117,7 @@ export function decideAt(command: Command, run: Run): Decision {
 }
 
 /** A decision in one line: the new status, what was recorded, what else happens. */
-export function told(run: Run, decision: Decision): string {
+export function describeDecision(run: Run, decision: Decision): string {
   if (!decision.ok) {
     return decision.code;
   }

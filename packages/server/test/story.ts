@@ -41,7 +41,7 @@ export class Story {
   }
 
   /** What the journal holds, in short. */
-  get told(): string[] {
+  get entryTypes(): string[] {
     return kinds(this.journal);
   }
 

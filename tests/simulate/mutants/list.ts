@@ -57,7 +57,7 @@ export const mutants: readonly Mutant[] = [
   one("waits of a failed attempt stay open", "retry-closes-waits", ["waits: [], ", ""], 46),
   one("an event with a reference counts twice", "arrival-address", ["referenceId ?? ", ""]),
   one("a refusal rests on a cached row", "refusal-proven", [
-    "isUnproven || isAnswered(command)",
+    "isUnproven || isFromCaller(command)",
     'isUnproven && command.type === "tick"',
   ]),
   one("a retried run recalls too little", "start-recorded", ["> 0", "< 0"], 38),

@@ -52,7 +52,7 @@ describe("the start of a child", () => {
   it("that an earlier one of its report has the reference of throws", () => {
     const second = { address: "child:ship:b#0", spec: { ...spec, id: uuid(3) } };
     const story = starting([], [start, second]);
-    expect(story.told).toEqual(["started", "threw"]);
+    expect(story.entryTypes).toEqual(["started", "threw"]);
     expect(story.effects).toHaveLength(1);
   });
 
@@ -66,7 +66,7 @@ describe("the start of a child", () => {
 
   it("that shares a reference with one of another workflow begins", () => {
     const second = { address: "child:bill:b#0", spec: { ...spec, id: uuid(3), name: "bill" } };
-    expect(starting([], [start, second]).told).toEqual(["started", "started"]);
+    expect(starting([], [start, second]).entryTypes).toEqual(["started", "started"]);
   });
 
   it("whose child this very call has begun before goes on with that one, and is told its end", () => {

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { runStatuses } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { commands, decideAt, states, told } from "../../test/states.ts";
+import { commands, decideAt, describeDecision, states } from "../../test/states.ts";
 
 const inHand = "running resumed unconfirmed pausing";
 const suspended = "sleeping awaiting_event awaiting_child_workflow awaiting_retry awaiting_task";
@@ -193,7 +193,7 @@ describe.each(Object.entries(table))("%s", (name, outcomes) => {
     if (run === undefined || command === undefined) {
       throw new Error(`The table names ${name} on ${state}, which nobody made.`);
     }
-    expect(told(run, decideAt(command, run))).toBe(outcome);
+    expect(describeDecision(run, decideAt(command, run))).toBe(outcome);
   });
 
   it("is told of every state once", () => {

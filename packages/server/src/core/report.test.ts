@@ -127,7 +127,7 @@ describe("facts of a handler's calls", () => {
         { address: "task:a#0", callSite: callSite(0), value: { type: "recalled", seq: 1 } },
         { address: "sleep:#0/withdrawn", callSite: callSite(0), value: { type: "withdrawn" } },
       );
-    expect(story.told).toEqual(["asked", "recalled", "withdrawn"]);
+    expect(story.entryTypes).toEqual(["asked", "recalled", "withdrawn"]);
     expect(story.at("task:a#0")).toEqual({ type: "recalled", seq: 1 });
   });
 });
@@ -278,7 +278,7 @@ describe("a stall that a worker reports", () => {
     const story = new Story().claim().report({ type: "stall", stall }, { entries: [returned("task:a#0")] });
     expect(story.run).toMatchObject({ state: { status: "stalled", ...stall }, dueAt: null });
     expect(story.journal.at(-1)).toMatchObject({ value: { mark: "stalled", reason: stall.reason } });
-    expect(story.told).toEqual(["returned", "stalled"]);
+    expect(story.entryTypes).toEqual(["returned", "stalled"]);
     expect(story.retry()).toMatchObject({ status: "queued", run: { attempt: 1 } });
   });
 

@@ -76,7 +76,7 @@ describe("an event", () => {
   it("is never taken by a wait of an attempt that failed", () => {
     const failing = { type: "finish", outcome: { status: "failed", error, retryInMs: 500 } } as const;
     const story = new Story().claim().open(awaits("paid", 0)).report(failing).send("paid");
-    expect(story.told).not.toContain("received");
+    expect(story.entryTypes).not.toContain("received");
     story.pass(500).claim().open(awaits("paid", 0));
     expect(story.at("event:paid#0")).toMatchObject({ type: "received", nth: 0 });
   });
@@ -99,7 +99,7 @@ describe("a deadline", () => {
       .claim()
       .open(sleeps(3 * minute))
       .pass(2 * minute);
-    expect(story.told).toContain("recovered");
+    expect(story.entryTypes).toContain("recovered");
     story.claim("session-2").suspend(sleeps(3 * minute));
     expect(story.dueAt).toBe(3 * minute);
   });
@@ -124,7 +124,7 @@ describe("a deadline", () => {
 
   it("of a running run is an entry and news, never a takeover", () => {
     const story = new Story().claim().renew().open(sleeps(5_000)).pass(5_000);
-    expect(story).toMatchObject({ status: "running", told: ["elapsed"] });
+    expect(story).toMatchObject({ status: "running", entryTypes: ["elapsed"] });
     expect(story.run).toMatchObject({ inbox: 1, fence: 1 });
   });
 
@@ -139,7 +139,7 @@ describe("a deadline", () => {
 
   it("of nothing has passed at once", () => {
     const story = new Story().claim().suspend(sleeps(0));
-    expect(story).toMatchObject({ status: "running", told: ["elapsed"] });
+    expect(story).toMatchObject({ status: "running", entryTypes: ["elapsed"] });
   });
 
   it("of several ends those that have passed, in their order, and leaves the others open", () => {
@@ -324,7 +324,7 @@ describe("pause", () => {
 
   it("is done once however often it is asked for", () => {
     const story = new Story().signal("pause", "s").signal("pause", "s").signal("pause", "other");
-    expect(story.told).toEqual(["pause_requested", "paused"]);
+    expect(story.entryTypes).toEqual(["pause_requested", "paused"]);
   });
 });
 
@@ -347,12 +347,12 @@ describe("wake", () => {
   it("leaves no mark where it is refused", () => {
     const story = new Story().claim().suspend(awaits("paid"));
     expect(story.try({ type: "wake", signalId: "s", known: [] })).toMatchObject({ code: "ILLEGAL_STATE" });
-    expect(story.told).toEqual([]);
+    expect(story.entryTypes).toEqual([]);
   });
 
   it("repeated is done once", () => {
     const story = new Story({ delayMs: minute }).signal("wake", "s").claim().signal("wake", "s");
-    expect(story).toMatchObject({ status: "running", told: ["woken"] });
+    expect(story).toMatchObject({ status: "running", entryTypes: ["woken"] });
   });
 });
 
@@ -486,7 +486,7 @@ describe("a child", () => {
 describe("cancel", () => {
   it("ends the run at once, whoever holds it, and once", () => {
     const story = new Story().claim().open(sleeps(minute)).signal("cancel", "a").signal("cancel", "a");
-    expect(story.signal("cancel", "b")).toMatchObject({ status: "cancelled", told: ["cancelled"], dueAt: null });
+    expect(story.signal("cancel", "b")).toMatchObject({ status: "cancelled", entryTypes: ["cancelled"], dueAt: null });
     expect(story.run.waits).toEqual([]);
     expect(story.try(story.reporting({ type: "continue" }))).toMatchObject({ code: "RUN_FINAL" });
   });

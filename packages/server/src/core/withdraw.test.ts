@@ -35,7 +35,7 @@ describe("a withdrawn wait", () => {
       .open(wait, sleeps(2 * minute, 9))
       .withdraw(wait.address)
       .pass(minute);
-    expect(story.told.filter((kind) => kind !== "recovered")).toEqual(["withdrawn"]);
+    expect(story.entryTypes.filter((kind) => kind !== "recovered")).toEqual(["withdrawn"]);
     expect(story.run.waits.map(({ address }) => address)).toEqual(["sleep:#9"]);
   });
 
@@ -48,7 +48,7 @@ describe("a withdrawn wait", () => {
   it("does not open again, neither in the same report nor in a later one", () => {
     const story = new Story().send("paid").claim();
     story.report(go, { entries: [withdrawal("event:paid#0")], opens: [awaits("paid")] });
-    expect(story.report(go, { opens: [awaits("paid"), sleeps(minute)] }).told).toEqual(["arrived", "withdrawn"]);
+    expect(story.report(go, { opens: [awaits("paid"), sleeps(minute)] }).entryTypes).toEqual(["arrived", "withdrawn"]);
     expect(story.run.waits.map(({ address }) => address)).toEqual(["sleep:#0"]);
     expect(story.run.events.get("paid")).toEqual({ arrived: 1, taken: 0 });
   });
@@ -67,7 +67,7 @@ describe("a withdrawn wait", () => {
 
   it("that had ended otherwise stays as it ended", () => {
     const story = new Story().claim().renew().open(sleeps(1_000)).pass(1_000).withdraw("sleep:#0");
-    expect(story.told).toEqual(["elapsed", "withdrawn"]);
+    expect(story.entryTypes).toEqual(["elapsed", "withdrawn"]);
   });
 
   it("withdrawn by the same report again changes nothing", () => {
@@ -96,7 +96,7 @@ describe("an event that a withdrawn wait had taken", () => {
   it("keeps a run from parking that has not seen where it went", () => {
     const story = new Story().claim().open(awaits("paid", 0)).send("paid").open(awaits("paid", 1), sleeps(minute));
     story.report(suspend, { entries: [withdrawal("event:paid#0")] });
-    expect(story).toMatchObject({ status: "running", told: ["arrived", "received", "withdrawn", "received"] });
+    expect(story).toMatchObject({ status: "running", entryTypes: ["arrived", "received", "withdrawn", "received"] });
   });
 
   it("stays unbound until the next wait of its name opens, and comes before what arrived after it", () => {

@@ -9,7 +9,7 @@ interface Level {
 
 /** The cached runs of one queue: highest priority first, then the oldest. Any of them may be removed. */
 export class Entries {
-  /** Those that hold a run, by descending priority. */
+  /** Levels that have a run, by descending priority. */
   #levels: Level[] = [];
   readonly #levelOf = new Map<RunId, Level>();
 
@@ -17,7 +17,7 @@ export class Entries {
     return this.#levelOf.size;
   }
 
-  /** That of the run which is next; minus infinity without one. */
+  /** The priority of the next run; minus infinity if there is none. */
   get priority(): number {
     return this.#levels[0]?.priority ?? Number.NEGATIVE_INFINITY;
   }

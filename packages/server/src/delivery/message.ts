@@ -1,4 +1,4 @@
-/** What servers of one database send one another, as text. */
+/** Messages between servers of one database, as text. */
 
 import { isRecord } from "@aikirun/lib/internal";
 import type { QueueKey, RunId } from "@aikirun/lib/protocol";
@@ -6,15 +6,15 @@ import type { QueueKey, RunId } from "@aikirun/lib/protocol";
 /** What a commit changed. */
 export interface Notification {
   changed: readonly RunId[];
-  /** The queue of each run that became queued and woke no claim at the server that publishes. */
+  /** The queue of each run that became queued and woke no pending claim of the publishing server. */
   queues: readonly QueueKey[];
 }
 
-/** `hello`: answer with `here`, which every server also says now and then. `bye`: the server closes. */
+/** `hello`: requests `here`, which every server also sends regularly. `bye`: the server closes. */
 export type Remark = "hello" | "here" | "bye";
 
 export interface Message {
-  /** An id that each process makes anew. */
+  /** An id of the server's process. */
   from: string;
   remark?: Remark;
   notification?: Notification;
@@ -23,13 +23,13 @@ export interface Message {
 /** A queue key in a message, without the names of its fields. */
 type Packed = readonly [namespace: string, name: string, versionId: string, shardKey: string | null];
 
-/** A notification as it stands in a message. */
+/** A notification as a message has it. */
 interface PackedNotification {
   changed: RunId[];
   queues: Packed[];
 }
 
-/** As many changes to a text as fit. A queue key that does not fit alone is left out. */
+/** Splits the notification into texts of at most `maxBytes`. A queue key that does not fit alone is left out. */
 export function textsOf(from: string, { changed, queues }: Notification, maxBytes: number): string[] {
   const textOf = (parts: PackedNotification) => JSON.stringify({ from, ...parts });
   const emptyBytes = Buffer.byteLength(textOf({ changed: [], queues: [] }));
@@ -56,7 +56,7 @@ export function textsOf(from: string, { changed, queues }: Notification, maxByte
   return texts;
 }
 
-/** Null for a text that no server of this version has sent: anything may be sent through the channel. */
+/** Null for a text that is not a message of this version: others may publish to the channel. */
 export function parseMessage(text: string): Message | null {
   let value: unknown;
   try {

@@ -1,7 +1,7 @@
 /**
  * Publishes after each commit which runs it changed, so that other servers of the database drop the cached rows, and
  * which queues have runs for which no claim is pending here, so that other servers and workers claim them. Any message
- * may be lost, doubled or reordered: other servers look into storage every second, and workers claim every 5 s.
+ * may be lost, doubled or reordered: other servers read storage every second, and workers claim every 5 s.
  */
 
 import type { Cancel, Env } from "@aikirun/lib";
@@ -11,37 +11,37 @@ import { type Message, type Notification, parseMessage, type Remark, textsOf } f
 export interface Notifier {
   /** Never rejects: what cannot be sent is dropped. */
   publish(notification: Notification): void;
-  /** From now on, receives what other servers publish. To be called once. */
+  /** Sets the receiver of what other servers publish. To be called once. */
   onMessage(receive: (notification: Notification) => void): void;
-  /** What the keys of wake-up streams begin with; undefined while no wake-ups are published. */
+  /** The prefix of the keys of wake-up streams; undefined while no wake-ups are published. */
   readonly wakeUpPrefix: string | undefined;
-  /** Resolves when all that was published is sent. */
+  /** Resolves when everything published before has been sent. */
   close(): Promise<void>;
 }
 
-/** Carries messages to all servers of a database, this one among them, and wake-ups to workers. */
+/** Sends messages to all servers of a database, including this one, and wake-ups to workers. */
 export interface Channel {
   /** The largest message. UTF-8 bytes. */
   readonly maxBytes: number;
   readonly wakeUpPrefix?: string | undefined;
-  /** Receives from now on. `connected` is called whenever a connection stands: earlier messages may be missing. */
+  /** Sets the receiver. `connected` is called after each connect: messages sent before it may be missing. */
   listen(receive: (text: string) => void, connected: () => void): void;
   /** Messages arrive before a worker reads the wake-ups. Rejects when they cannot be sent now. */
   send(texts: readonly string[], wakeUps: readonly QueueKey[]): Promise<void>;
   close(): Promise<void>;
 }
 
-/** How often a server says that it is there. Milliseconds. */
-const presentMs = 5_000;
-/** A server that said nothing for this long is taken for dead: nothing is sent for its sake. Milliseconds. */
+/** How often a server sends `here`. Milliseconds. */
+const presenceIntervalMs = 5_000;
+/** A server that sent nothing for this long counts as dead. If all others are dead, nothing is sent. Milliseconds. */
 const silentMs = 16_000;
-/** Notification that may wait for the connection. Further ones are dropped. */
+/** How many changed runs, and how many queues, may wait to be sent. Further ones are dropped. */
 const maxWaiting = 10_000;
-/** A commit that queues many runs publishes a wake-up for so many of them, and at most `maxWakeUps` for a queue. */
+/** One wake-up is published for this many queued runs of a queue, but at most `maxWakeUps` at once. */
 const runsForEachWakeUp = 10;
 const maxWakeUps = 10;
 
-/** How many runs of a queue are to be published. */
+/** For how many runs of a queue wake-ups are to be published. */
 interface QueueCount {
   key: QueueKey;
   count: number;
@@ -105,7 +105,7 @@ export class ChannelNotifier implements Notifier {
   }
 
   #presentLater(): void {
-    this.#cancel = this.#env.after(presentMs, () => {
+    this.#cancel = this.#env.after(presenceIntervalMs, () => {
       this.#presentLater();
       void this.#remark("here");
     });
@@ -119,7 +119,7 @@ export class ChannelNotifier implements Notifier {
     return true;
   }
 
-  /** Sends all that waits; what is published meanwhile goes together afterwards. */
+  /** Sends everything that waits; what is published meanwhile is sent together afterwards. */
   async #send(): Promise<void> {
     await new Promise<void>((resolve) => this.#env.soon(resolve));
     while (this.#changed.size > 0 || this.#queues.size > 0) {

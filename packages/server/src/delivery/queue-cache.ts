@@ -1,10 +1,10 @@
 /**
- * What a server knows of its queues without asking storage: which runs are in them, and which claims wait for one.
+ * What a server knows of its queues without reading storage: which runs are in them, and which claims wait for a run.
  *
- * A queue is complete while its entries are all that storage has queued in it. Only then are runs taken from it: while
- * it is not (after a restart, an overflow, or a commit of another server) storage is scanned, since only storage knows
- * which run is next. An entry says only that a run may be queued. Losing, doubling or reordering entries costs latency
- * and nothing else (R7), so their number is bounded and they are never persisted.
+ * A queue is complete while its entries are all that storage has queued in it. Only then are runs taken from the cache.
+ * An incomplete queue (after a restart, an overflow, or a commit of another server) is scanned in storage, since only
+ * storage knows which run is next. An entry says only that a run may be queued. Losing, doubling or reordering entries
+ * costs latency and nothing else (R7), so their number is bounded and they are never persisted.
  */
 
 import type { Env } from "@aikirun/lib";
@@ -18,13 +18,13 @@ export interface QueueEntry extends QueueKey {
   priority: number;
 }
 
-/** What a claim of some queues is to do. */
+/** What a claim of some queues does next. */
 export interface Plan {
-  /** Runs to try, which are no longer in the cache. */
+  /** Runs to try. They are removed from the cache. */
   ids: RunId[];
   /** Whether storage is to be scanned for further runs. */
   mustScan: boolean;
-  /** The queues, those first whose turn it is. */
+  /** The queues, by turn. */
   queues: readonly QueueKey[];
   /**
    * How long the claim may wait for a run before storage is to be scanned; 0 while runs are cached or a scan is due.
@@ -35,14 +35,14 @@ export interface Plan {
   version: number;
 }
 
-/** What a scan left in storage: nothing, more than it asked for, or only runs that other transactions hold. */
+/** What a scan left in storage: nothing, more than it requested, or only runs that other transactions have locked. */
 export type ScanRemainder = "nothing" | "more" | "held";
 
 interface Queue {
   readonly key: QueueKey;
   readonly entries: Entries;
   isComplete: boolean;
-  /** The number of the invalidation that was its last. */
+  /** The number of its last invalidation. */
   invalidatedAt: number;
   /** When storage is to be scanned; monotonic milliseconds. */
   scanAt: number;
@@ -52,7 +52,7 @@ interface Queue {
   readonly waiting: Set<() => void>;
 }
 
-/** Entries that are kept for each queue. Further runs are found by scanning storage. */
+/** How many entries each queue keeps. Further runs are found by scanning storage. */
 const maxEntries = 10_000;
 /** How often storage is scanned for a queue that is complete. Milliseconds. */
 const rescanMs = 5_000;
@@ -97,7 +97,7 @@ export class QueueCache {
       for (const id of [...this.#queueOf.keys()]) this.remove(id);
     }
     for (const queue of keys?.map((key) => this.#queues.get(queueText(key))) ?? this.#queues.values()) {
-      // A queue that no claim has asked for is not cached at all.
+      // A queue that no claim has requested is not cached.
       if (queue !== undefined) {
         this.#invalidate(queue);
         wakeOne(queue);
@@ -149,8 +149,8 @@ export class QueueCache {
   }
 
   /**
-   * A claim of these queues has ended. Where it leaves runs, or a scan is due, another pending claim is woken. Returns
-   * the queues with runs for which none is pending here.
+   * A claim of these queues has ended. If it leaves runs, or a scan is due, another pending claim is woken. Returns the
+   * queues that have runs but no pending claim here.
    */
   passOn(keys: readonly QueueKey[]): QueueKey[] {
     const now = this.#env.elapsed();
@@ -193,7 +193,7 @@ export class QueueCache {
     return ids;
   }
 
-  /** A run of the queue is handed out: it is the turn of all others before it is that of this one again. */
+  /** A run of the queue was taken: all other queues have their turn before this one has it again. */
   #serve(queue: Queue): void {
     this.#turns += 1;
     queue.turn = this.#turns;

@@ -25,7 +25,7 @@ const connectMs = 2_000;
 const answerMs = 1_000;
 /** The longest pause between two tries to connect. Milliseconds. */
 const maxRetryIntervalMs = 2_000;
-/** A server receives its own messages, too. After so long without any, its subscription is dead. Milliseconds. */
+/** A server also receives its own messages. If it receives none for this long, it subscribes again. Milliseconds. */
 const silentMs = 16_000;
 
 /**
@@ -41,11 +41,11 @@ export class RedisChannel implements Channel {
   /** When the last message was received; monotonic milliseconds. */
   #receivedAt = 0;
   #isAway = false;
-  /** Redis took the last wake-up. One that is full, or a replica, refuses each and answers everything else. */
+  /** Whether Redis accepted the last wake-up. If full, or a replica, it refuses XADD but answers other commands. */
   #takesWakeUps = false;
-  /** When wake-ups are tried again after a refusal; monotonic milliseconds. */
+  /** When to send a wake-up again after a refusal; monotonic milliseconds. */
   #tryAt = 0;
-  /** What was warned of and has not ended. */
+  /** Warnings that were logged and whose cause lasts. */
   readonly #warned = new Set<string>();
 
   constructor(options: RedisChannelOptions) {
@@ -102,13 +102,13 @@ export class RedisChannel implements Channel {
     for (const answer of answers) {
       if (answer.ok) this.#warned.delete("publish");
       else if (answer.code !== "UNREACHABLE") {
-        const line = "Redis refuses PUBLISH; what other servers do is seen within a second";
+        const line = "Redis refuses PUBLISH; servers notice changes of other servers within a second";
         this.#warnOnce("publish", line, { reason: answer.message });
       }
     }
   }
 
-  /** Those that Redis refuses are dropped. Until it takes one again, workers are told that none are published. */
+  /** Drops wake-ups that Redis refuses. Until it accepts one, replies say that none are published. */
   async #wake(connection: RedisConnection, queues: readonly QueueKey[]): Promise<void> {
     if (!this.#takesWakeUps) {
       if (this.#options.env.elapsed() >= this.#tryAt) await this.#tryWakeUp(connection);
@@ -118,7 +118,7 @@ export class RedisChannel implements Channel {
     const answers = await Promise.all(
       queues.map((queue) => add(connection, wakeUpStream(prefix, queue), ["maxlen", "~", wakeUpStreamLength])),
     );
-    // A value of another type at the key of one stream concerns no other.
+    // If one key has a value of another type, wake-ups for other queues still work.
     const refusal = answers.find((answer) => answer !== null && answer.code !== "WRONGTYPE");
     if (refusal !== null && refusal !== undefined) this.#refuse(refusal);
   }
@@ -169,10 +169,10 @@ export class RedisChannel implements Channel {
     });
   }
 
-  /** Messages are sent over the connection even if Redis takes no wake-ups. */
+  /** Messages are sent over the connection even if Redis refuses wake-ups. */
   async #begin(connection: RedisConnection): Promise<null> {
     await this.#tryWakeUp(connection);
-    // A user of Redis without the right to look need not have it.
+    // If the Redis user may not execute INFO, this check is skipped.
     const answer = await connection.send(["info", "memory"], answerMs);
     const policy = answer.ok ? /maxmemory_policy:(\S+)/.exec(String(answer.value))?.[1] : undefined;
     if (policy !== undefined && policy !== "noeviction") {
@@ -188,7 +188,7 @@ export class RedisChannel implements Channel {
   }
 }
 
-/** Adds a wake-up. Null when Redis took it. */
+/** Adds a wake-up. Null if Redis accepted it. */
 async function add(
   connection: RedisConnection,
   stream: string,

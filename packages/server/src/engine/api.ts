@@ -1,4 +1,4 @@
-/** The eight verbs, in terms of operations and reads. One bad item never fails its batch. */
+/** The eight verbs, made of operations and reads. A bad item does not fail the other items of its request. */
 
 import type {
   Api,
@@ -19,7 +19,7 @@ import { type Answer, mismatch, type Operation, type Result } from "./operation.
 import { type PendingClaimsContext, pendingClaims, streamsOf } from "./pending-claims.ts";
 import { type WatchContext, watch } from "./watch.ts";
 
-/** Runs released in one transaction when a session ends, so that no other caller waits for long. */
+/** How many runs one transaction releases when a session ends, so that other callers do not wait for long. */
 const releasedAtOnce = 500;
 
 export type ApiContext = PendingClaimsContext & WatchContext & LookupContext;
@@ -45,7 +45,7 @@ export function createApi(context: ApiContext): Api {
     );
   };
 
-  /** The runs that it names besides those that it executes are suspended by now. */
+  /** The request names runs that the session has suspended; the runs that it executes are found in storage. */
   const leave = async ({ session, runs }: RenewRequest): Promise<RenewResult[]> => {
     const results = await Promise.all(
       runs.map(async ({ runId }) => leaveResult(await command(runId, { type: "leave", session }))),
@@ -108,7 +108,7 @@ function signalResult(answer: Answer): SignalResult {
 
 function leaveResult(answer: Answer): RenewResult {
   return answer.ok
-    ? { ok: false, code: "FENCED", message: "The session has ended; the run is for others." }
+    ? { ok: false, code: "FENCED", message: "The session has ended; other workers may claim the run." }
     : rejected(answer);
 }
 

@@ -3,11 +3,11 @@
 import { limits } from "@aikirun/lib/protocol";
 import type { Payload, Run, Unread } from "../core/run.ts";
 
-/** What each item of a reply takes besides what is counted, and each open wait of a run. Bytes. */
+/** The size of an item of a reply without its payloads, and of an open wait. Bytes. */
 const itemBytes = 1_000;
 const waitBytes = 300;
 
-/** No item is added once it is spent; the last one may exceed it. */
+/** A number of bytes. When it is spent, no item is added; the last item may exceed it. */
 export interface Budget {
   readonly isLeft: boolean;
   /** Bytes; 0 when nothing is left. */
@@ -40,12 +40,12 @@ export function replyBudget(bytes: number = limits.replyBytes): Budget {
   };
 }
 
-/** What one answer may take. */
+/** How many bytes one answer may take. */
 export type Room = Pick<Budget, "isLeft" | "left" | "takeBytes">;
 
 /**
- * The room for one of the answers to a request: what is left of its budget, and of that of the transaction. An answer
- * that is made again, in another transaction, first gives back what it took of the request's.
+ * The room for one answer: what is left of the budgets of its request and of its transaction. If the answer is made
+ * again in another transaction, it first returns what it took from the budget of the request.
  */
 export function roomIn(request: Budget): (transaction: Budget) => Room {
   let taken = 0;
@@ -72,20 +72,20 @@ export function roomIn(request: Budget): (transaction: Budget) => Room {
 export function takeView(budget: Budget, { input, state, lastError }: Run): void {
   budget.take(input, state.status === "completed" ? state.output : null);
   for (const error of [lastError, state.status === "failed" ? state.error : null]) {
-    // Its explanation says the message once more.
+    // The explanation repeats the message.
     budget.takeBytes(error === null ? 0 : 2 * JSON.stringify(error).length);
   }
 }
 
-/** What the open waits of a run take. Bytes. */
+/** The size of the open waits of a run. Bytes. */
 export function waitsBytes({ waits }: Pick<Run, "waits">): number {
   return waits.length * waitBytes;
 }
 
-/** Rows loaded with one statement: their size is known only then. */
+/** How many rows one statement loads. */
 const rowsAtOnce = 64;
 
-/** The items in order, a part at a time. */
+/** Splits the items into parts of at most `most`. */
 export function* parts<Item>(items: readonly Item[], most: number = rowsAtOnce): Generator<readonly Item[]> {
   for (let from = 0; from < items.length; from += most) {
     yield items.slice(from, from + most);

@@ -1,4 +1,4 @@
-/** The one timer: fires at the earliest `dueAt` it knows, and once a second for what it does not know of. */
+/** The only timer of runs: it fires at the earliest known `dueAt`, and once a second for runs of other servers. */
 
 import { type Cancel, type Env, isAikiError, type Logger } from "@aikirun/lib";
 import type { Reader, Storage } from "../storage/storage.ts";
@@ -6,15 +6,15 @@ import type { Operation, Result } from "./operation.ts";
 
 export interface Clock {
   start(): Promise<void>;
-  /** Something is due at this moment. Epoch milliseconds. */
+  /** A run is due at this time. Epoch milliseconds. */
   expect(dueAt: number): void;
   stop(): void;
 }
 
 const sweepMs = 1_000;
-/** What other servers are ticking is looked for again after this. Milliseconds. */
-const othersMs = 50;
-/** Due runs asked for at a time, so that a herd is worked off in batches. */
+/** If other servers are ticking all due runs, the clock looks for due runs again after this time. Milliseconds. */
+const lockedRetryMs = 50;
+/** How many due runs are ticked in one transaction; further ones follow in the next. */
 const dueAtOnce = 200;
 
 export interface ClockOptions {
@@ -29,7 +29,7 @@ export function dueClock({ env, storage, submit, logger, closing }: ClockOptions
   let cancel: Cancel = () => {};
   let armedFor = Number.POSITIVE_INFINITY;
   let running = false;
-  /** How far the database's clock was ahead of ours when it was last read. Milliseconds. */
+  /** How far the database's clock was ahead of this server's clock when it was last read. Milliseconds. */
   let ahead = 0;
 
   const arm = (at: number) => {
@@ -38,7 +38,7 @@ export function dueClock({ env, storage, submit, logger, closing }: ClockOptions
     cancel = env.after(Math.max(0, at - env.now()), fire);
   };
 
-  /** What is due, as long as there is more. False when others are ticking all of it. */
+  /** Ticks due runs until none is left. False if other servers are ticking all of them. */
   const tickAll = async (): Promise<boolean> => {
     let due = await tickSome();
     const isAny = due > 0;
@@ -48,7 +48,7 @@ export function dueClock({ env, storage, submit, logger, closing }: ClockOptions
     return isAny;
   };
 
-  /** One that brings down its sweep, or needs a run that others hold, is left behind by ticking one by one. */
+  /** If the sweep fails, because of one run or because others have locked a row, ticks each run separately. */
   const tickSome = async (): Promise<number> => {
     const result = await submit({ type: "sweep", limit: dueAtOnce }).catch(() => null);
     return result?.type === "sweep" && result.due !== null ? result.due : tickEach();
@@ -72,11 +72,11 @@ export function dueClock({ env, storage, submit, logger, closing }: ClockOptions
     let patienceMs = 1;
     try {
       if ((await isAnyDue()) && !(await tickAll())) {
-        patienceMs = othersMs;
+        patienceMs = lockedRetryMs;
       }
     } catch (error) {
       failed = true;
-      // Faults of the storage are in the log already.
+      // Storage faults are already in the log.
       if (!closing.aborted && !isAikiError(error)) {
         logger.error("The clock failed and tries again in a second", { error });
       }
@@ -97,13 +97,13 @@ export function dueClock({ env, storage, submit, logger, closing }: ClockOptions
     const due = failed ? null : await storage.read(nextDue).catch(() => null);
     if (!closing.aborted) {
       const now = env.now();
-      // Something due already was tried just now; it gets a moment before the next try.
+      // A run that is still due was just tried, so there is a pause before the next try.
       const next = due !== null && due <= now ? now + patienceMs : (due ?? soonest);
       arm(Math.min(soonest, armedFor, next));
     }
   };
 
-  /** By our clock: a database whose clock is behind is not asked again before it can answer. */
+  /** By this server's clock, so that it does not query a database whose clock is behind before the run is due there. */
   const nextDue = async (reader: Reader): Promise<number | null> => {
     const due = await reader.nextDue();
     ahead = reader.now() - env.now();

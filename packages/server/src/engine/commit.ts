@@ -1,6 +1,6 @@
 /**
- * A batch of operations in one transaction: load, decide, write, commit. If it conflicts with another transaction, it is
- * decided again. `UnitOfWork` has the rows and the decisions; `settle` carries out their effects and saves everything.
+ * A batch of operations in one transaction: load, decide, write, commit. If it conflicts with another transaction, it
+ * is decided again. `UnitOfWork` has the rows and decisions; `settle` carries out the effects and saves everything.
  */
 
 import type { RunId } from "@aikirun/lib/protocol";

@@ -10,7 +10,7 @@ type StartEffect = Extract<Effect, { type: "start" }>;
 /** A command for another run. */
 type SendEffect = Extract<Effect, { type: "send" }>;
 
-/** How many children one transaction cancels. If there are more, the parent stays due, and its next tick goes on. */
+/** How many children one transaction cancels. If there are more, the parent stays due, and its next tick continues. */
 const childrenAtOnce = 500;
 
 /**

@@ -1,7 +1,4 @@
-/**
- * The shell: collects what callers ask, has it decided and committed in batches, then notifies. No rules of its own.
- * Order of work: load rows, decide in memory, write, commit, notify.
- */
+/** The shell: collects requests of callers, decides and commits them in batches, then notifies. It has no rules. */
 
 import { setMaxListeners } from "node:events";
 import { getHeapStatistics } from "node:v8";
@@ -27,12 +24,12 @@ import { WorkerRegistry } from "./worker-registry.ts";
 
 export interface EngineOptions {
   storage: Storage;
-  /** Notifies other servers, and workers; null when there are none to notify. */
+  /** Notifies other servers, and workers; null if there are none to notify. */
   notifier?: Notifier | null;
   env: Env;
   settings?: Partial<Settings>;
   logger: Logger;
-  /** Receives every committed batch: what was asked, what was answered, which rows changed. */
+  /** Receives every committed batch: its operations, their results, and the rows that changed. */
   observe?: (batch: ObservedBatch) => void;
 }
 
@@ -45,16 +42,16 @@ export interface Engine {
   api(namespace: string): Api;
   /** Starts the clock. */
   start(): Promise<void>;
-  /** Takes nothing new, answers who waits, ends the batch in flight. May be called twice. */
+  /** Rejects new requests, answers pending ones, and finishes the batch in flight. May be called twice. */
   close(): Promise<void>;
 }
 
 /** Operations decided in one transaction: few enough that a blocking database blocks for milliseconds. */
 const batchSize = 200;
 
-/** Lists that are read at once: few enough that they never take every connection that others read with. */
+/** Lists that are read at once: few enough that connections remain free for other reads. */
 const listsAtOnce = 2;
-/** Lists that may wait for those; one more is `UNAVAILABLE`. */
+/** Lists that may wait for those; further ones are refused as `UNAVAILABLE`. */
 const listsWaiting = 100;
 
 const defaultSettings: Settings = {
@@ -72,7 +69,7 @@ export function createEngine(options: EngineOptions): Engine {
   const cache = new QueueCache(env);
   const changes = runChanges();
   const closing = new AbortController();
-  // Every long poll listens to it; ten are not a leak.
+  // Every long poll adds a listener; more than ten are not a leak.
   setMaxListeners(0, closing.signal);
   const committer: Committer = {
     storage,
@@ -94,7 +91,7 @@ export function createEngine(options: EngineOptions): Engine {
     } catch (error) {
       if (error instanceof RowsLeft && operations.length > 1) return inParts(operations, send);
       forget(rows, operations);
-      // One operation that cannot be decided, or stored, must not fail the others.
+      // An operation that cannot be decided or stored must not fail the others.
       if (operations.length > 1 && isOfOne(error)) {
         return (await Promise.all(operations.map((operation) => send([again(operation)])))).flat();
       }
@@ -180,7 +177,7 @@ function streamsOf(notifier: Notifier | null, namespace: string): WakeUpStreams 
   return prefix === undefined ? undefined : { prefix, namespace };
 }
 
-/** Makes one per name, when it is first asked for. */
+/** Calls `make` once for each name. */
 function once<T>(make: (name: string) => T): (name: string) => T {
   const made = new Map<string, T>();
   return (name) => {
@@ -190,14 +187,14 @@ function once<T>(make: (name: string) => T): (name: string) => T {
   };
 }
 
-/** A retry may copy an input of 2 MB, and what was recorded: few of them share a transaction. */
+/** A retry may copy an input of 2 MB and a journal, so few of them share a transaction. */
 function weightOf(operation: Operation): number {
   return operation.type === "command" && operation.command.type === "retry" ? batchSize / 8 : 1;
 }
 
 const batches = { max: batchSize, weigh: weightOf, maxWeight: batchSize };
 
-/** What was decided from may be what failed. */
+/** The cached rows may be why the batch failed. */
 function forget(rows: Rows, operations: Operation[]): void {
   for (const operation of operations) {
     if (operation.type === "command") {
@@ -206,7 +203,7 @@ function forget(rows: Rows, operations: Operation[]): void {
   }
 }
 
-/** Reads learn of a raised fence floor, and of a failing database, as transactions do. */
+/** Reads that handle a raised fence floor and storage faults as transactions do. */
 function readable(committer: Committer): Pick<Storage, "read"> {
   return {
     read: (work) =>
@@ -228,13 +225,16 @@ function again(operation: Operation): Operation {
     : operation;
 }
 
-/** Whether a batch may have failed for what one of it asks; otherwise the database fails all alike. */
+/** Whether a single operation may have made the batch fail; otherwise the database would fail every operation. */
 function isOfOne(error: unknown): boolean {
   return !(error instanceof AikiError) || error.code === "STORAGE_FAILED" || error.code === "ROW_UNREADABLE";
 }
 
 function closed(): AikiError {
-  return new AikiError("UNAVAILABLE", "This server is shutting down; ask again, or ask another one.");
+  return new AikiError(
+    "UNAVAILABLE",
+    "This server is shutting down; repeat the request, or send it to another server.",
+  );
 }
 
 /** Rows that do not fit into one transaction are loaded in two, one after the other. */
@@ -246,7 +246,7 @@ async function inParts(
   return [...(await send(operations.slice(0, half))), ...(await send(operations.slice(half)))];
 }
 
-/** Faults of the storage are in the log already: what remains to be logged is a fault of this server. */
+/** Storage faults are already in the log; other errors are faults of this server and are logged here. */
 function asUnavailable(error: unknown, logger: Logger): AikiError {
   if (error instanceof AikiError && !isStorageFault(error)) {
     return error;
@@ -258,7 +258,7 @@ function asUnavailable(error: unknown, logger: Logger): AikiError {
 }
 
 function unavailable(error: unknown): AikiError {
-  return new AikiError("UNAVAILABLE", "The database could not carry this out; it is safe to ask again.", {
+  return new AikiError("UNAVAILABLE", "The database could not carry out the request; it is safe to repeat it.", {
     cause: error,
   });
 }

@@ -1,11 +1,11 @@
-/** What a run is doing or waits for, in a sentence or two for people, and what to do where something must be done. */
+/** One or two sentences for people: what a run does or waits for, and what they should do if the run needs help. */
 
 import type { RunView, Stall } from "@aikirun/lib/protocol";
 import type { Run, State, Wait } from "../core/run.ts";
 
-/** What is known besides the run itself. */
+/** What the explanation needs besides the run. */
 export interface Surroundings {
-  /** Whether a live worker is known that can run it; asked of queued runs only. */
+  /** Whether a live worker serves the run; called for queued runs only. */
   isServed: (run: Run) => boolean;
   /** A stalled child of a run that awaits children. */
   stalledChild?: StalledChild | undefined;
@@ -73,7 +73,7 @@ function waiting(run: Run, state: Suspended, stalledChild: StalledChild | undefi
     : `${plain} Child ${child.id} of ${child.name} is stalled: ${cause}`;
 }
 
-/** Names that are listed in a sentence at most. */
+/** How many names a sentence lists at most. */
 const named = 3;
 
 function listOf(waits: readonly Wait[]): string {
@@ -142,7 +142,7 @@ const units = [
   ["millisecond", 1],
 ] as const;
 
-/** In the largest unit that keeps it whole. */
+/** In the largest unit that divides it. */
 function span(ms: number): string {
   for (const [name, size] of units) {
     if (ms >= size && ms % size === 0) {
@@ -166,7 +166,7 @@ function counted(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? "" : "s"}`;
 }
 
-/** As much of a message as a sentence holds. Characters. */
+/** Longer error messages are cut. Characters. */
 const messageLength = 500;
 
 function shortened(message: string): string {

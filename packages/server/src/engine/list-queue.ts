@@ -1,6 +1,6 @@
 import { AikiError } from "@aikirun/lib";
 
-/** Reads a list when it is its turn. Throws `UNAVAILABLE` when too many wait already. */
+/** Waits for a free place, then reads the list. Throws `UNAVAILABLE` if too many wait already. */
 export type ListQueue = <T>(read: () => Promise<T>) => Promise<T>;
 
 export interface ListQueueOptions {
@@ -10,7 +10,7 @@ export interface ListQueueOptions {
   waiting: number;
 }
 
-/** Reads a few lists at once, others in the order of their arrival: connections remain free for all other reading. */
+/** Reads a few lists at once, and others in order of arrival, so that connections remain free for other reads. */
 export function listQueue({ atOnce, waiting }: ListQueueOptions): ListQueue {
   const queue: Array<() => void> = [];
   let underWay = 0;
@@ -23,7 +23,7 @@ export function listQueue({ atOnce, waiting }: ListQueueOptions): ListQueue {
     if (queue.length >= waiting) {
       throw new AikiError(
         "UNAVAILABLE",
-        `This server reads ${atOnce} lists of runs at a time, and ${waiting} more wait. Ask again later.`,
+        `This server reads ${atOnce} lists of runs at a time, and ${waiting} more wait. Repeat the request later.`,
       );
     }
     // A list that was read hands its place over.

@@ -1,4 +1,4 @@
-/** Finding and reading runs. Nothing here decides anything. */
+/** The verbs `find` and `read`. */
 
 import { AikiError } from "@aikirun/lib";
 import { askAddress, childWaitAddress, withdrawnAddress } from "@aikirun/lib/internal";
@@ -30,18 +30,18 @@ import type { WorkerRegistry } from "./worker-registry.ts";
 export interface LookupContext {
   namespace: string;
   storage: Pick<Storage, "read">;
-  /** Of all namespaces together. */
+  /** Shared by all namespaces. */
   lists: ListQueue;
   registry: WorkerRegistry;
 }
 
 const defaultPage = 50;
 const maxPage = 200;
-/** Rows that are examined for a page at most, whatever the filter: tens of milliseconds of the database's time. */
+/** How many rows are examined for one page at most, which takes the database tens of milliseconds. */
 const maxExamined = 5_000;
 const maxEntries = 1_000;
 
-/** @throws `BAD_REQUEST` for a cursor that no reply gave out; `UNAVAILABLE` while too many lists are asked for. */
+/** @throws `BAD_REQUEST` for a cursor that is not from a reply; `UNAVAILABLE` while too many lists are requested. */
 export async function find(context: LookupContext, request: FindRequest): Promise<FindReply> {
   const { namespace, storage, lists, registry } = context;
   const limit = Math.min(Math.max(1, request.limit ?? defaultPage), maxPage);
@@ -57,7 +57,6 @@ export async function find(context: LookupContext, request: FindRequest): Promis
   };
 }
 
-/** As many as the budget allows. */
 function fittingIn(budget: Budget, runs: WholeRun[]): WholeRun[] {
   const fitting: WholeRun[] = [];
   for (const run of runs) {
@@ -89,7 +88,7 @@ interface Reading {
   reply: Budget;
 }
 
-/** As many as the reply has room for: always the first one. */
+/** As many runs as fit into the reply, and always the first one. */
 async function foundRuns(reading: Reading, asked: ReadRequest["runs"]): Promise<Found[]> {
   const { reader, reply } = reading;
   const found: Found[] = [];
@@ -108,7 +107,6 @@ async function foundRuns(reading: Reading, asked: ReadRequest["runs"]): Promise<
   return found;
 }
 
-/** Of these, as many as the reply has room for: always the first one. */
 async function foundAmong(
   { reader, namespace, reply }: Reading,
   asked: ReadRequest["runs"],
@@ -132,19 +130,19 @@ async function foundAmong(
     if (full !== undefined) found.push({ run: full, entries: listed, waits, stalledChild: stalled.get(runId) });
     takeView(reply, run);
     reply.takeBytes(bytesOf(listed ?? []));
-    // They are kept until the reply is made, whether they were asked for or not.
+    // Open waits are in memory until the reply is sent, even if they were not requested.
     reply.takeBytes(waitsBytes(run));
   }
   return found;
 }
 
-/** A run with the page of its entries that was asked for, or the id of none. */
+/** A run with the requested page of its entries, or an id without a run. */
 type Found = FoundRun | { runId: RunId };
 
 interface FoundRun {
   run: WholeRun;
   entries: Entry[] | null;
-  /** Whether its open waits were asked for. */
+  /** Whether its open waits were requested. */
   waits: boolean | undefined;
   stalledChild: StalledChild | undefined;
 }
@@ -170,7 +168,7 @@ function isAwaiting({ state, waits }: Run): boolean {
   return "children" in state && (state.children > 0 || waits.some(({ type }) => type === "child"));
 }
 
-/** Of each of these runs one stalled child, where there is one. */
+/** One stalled child of each of these runs, if it has any. */
 async function stalledChildren(reader: Reader, runs: Run[]): Promise<Map<RunId, StalledChild>> {
   const stalled = new Map<RunId, StalledChild>();
   const children: Run[] = [];
@@ -187,7 +185,7 @@ async function stalledChildren(reader: Reader, runs: Run[]): Promise<Map<RunId, 
   return stalled;
 }
 
-/** The children whose parent is in the first of its waits for them. */
+/** The children whose parent waits for them for the first time. */
 async function firstWaits(reader: Reader, parents: Run[], children: Run[]): Promise<Set<RunId>> {
   const attempts = new Map(parents.map(({ id, attempt }) => [id, attempt]));
   const waits = children.flatMap(({ id, parent }) =>
@@ -214,7 +212,7 @@ function openCursor(cursor: string): ListPosition {
   const text = Buffer.from(cursor, "base64url").toString();
   const [, createdAt, id] = /^(-?\d{1,16}) ([0-9a-f-]{36})$/.exec(text) ?? [];
   if (id === undefined) {
-    throw new AikiError("BAD_REQUEST", "The cursor is not one that a reply gave out; begin again without it.");
+    throw new AikiError("BAD_REQUEST", "The cursor is not from a reply; repeat the request without it.");
   }
   return { createdAt: Number(createdAt), id };
 }

@@ -1,4 +1,4 @@
-/** What follows a commit: caches are brought up to date, those who wait here are woken, and others are notified. */
+/** After a commit: updates caches, wakes long polls of this server, and notifies other servers and workers. */
 
 import type { Notification } from "../delivery/message.ts";
 import type { Notifier } from "../delivery/notifier.ts";
@@ -14,7 +14,7 @@ export interface PropagateContext {
   notifier: Notifier | null;
 }
 
-/** Of a commit made here. Returns when the first of its runs is due; epoch milliseconds. */
+/** After a commit of this server. Returns when the first of its runs is due; epoch milliseconds. */
 export function propagate({ rows, cache, changes, notifier }: PropagateContext, committed: Committed): number {
   const { changed, queued, fenceFloor } = committed;
   let dueAt = Number.POSITIVE_INFINITY;
@@ -29,7 +29,7 @@ export function propagate({ rows, cache, changes, notifier }: PropagateContext, 
   return dueAt;
 }
 
-/** Of a commit that another server made. */
+/** After a commit of another server. */
 export function receive({ rows, cache, changes }: PropagateContext, { changed, queues }: Notification): void {
   for (const id of changed) {
     rows.forget(id);

@@ -1,5 +1,6 @@
 /**
- * Rows this server has seen, oldest change first out. A stale one costs a repetition: every write compares revisions.
+ * The cache of rows. It evicts the row that changed longest ago. Every write compares revisions, so a stale row only
+ * causes a second decision.
  */
 
 import type { RunId } from "@aikirun/lib/protocol";
@@ -8,23 +9,23 @@ import { withoutLarge } from "../core/unread.ts";
 import { waitsBytes } from "./budget.ts";
 
 export interface Rows {
-  /** Nothing for a transaction that found another fence floor than the latest: it is of a former database. */
+  /** Undefined if the fence floor of the transaction is not the latest: then it reads a former database. */
   get(id: RunId, fenceFloor?: number): Run | undefined;
-  /** `fenceFloor`: what the transaction found that read or wrote the row. */
+  /** `fenceFloor`: that of the transaction that read or wrote the row. */
   set(run: Run, fenceFloor: number): void;
   forget(id: RunId): void;
-  /** From now on the fence floor is this one. What was known of older ones may never have been: all is forgotten. */
+  /** The fence floor has risen. Commits below it may have been lost, so all rows are removed. */
   rise(fenceFloor: number): void;
 }
 
-/** What a row takes besides what varies. Bytes. */
+/** The size of a row without payloads, waits and arrivals, and of the arrivals of one event name. Bytes. */
 const rowBytes = 1_500;
 const arrivalsBytes = 150;
 /** The share of the heap that rows may take, and the least in bytes. */
 const heapShare = 0.05;
 const leastBytes = 1_000_000;
 
-/** How much cached rows may take in a process with this heap. Bytes. */
+/** How much memory cached rows may take in a process with this heap limit. Bytes. */
 export function rowsBytes(heapLimitBytes: number): number {
   return Math.max(leastBytes, heapLimitBytes * heapShare);
 }
@@ -75,12 +76,12 @@ export function cachedRows(capacity: number): Rows {
   };
 }
 
-/** Of two transactions that end at once the later may be told of first. */
+/** Results of two concurrent transactions may arrive in reverse order. */
 function isNewer(known: Run, run: Run): boolean {
   return known.revision > run.revision || (known.revision === run.revision && known.tail > run.tail);
 }
 
-/** About what the row takes in memory: a character up to two bytes. */
+/** About how much memory the row takes: two bytes for each character. */
 function weightOf({ input, state, waits, events, options, lastError }: Run): number {
   const payloads = lengthOf(input) + (state.status === "completed" ? lengthOf(state.output) : 0);
   const errors = [lastError, state.status === "failed" ? state.error : null];

@@ -53,7 +53,7 @@ export async function insertStarts(
   return results;
 }
 
-/** Starts that met an existing run: the same start again, the same reference again, or a conflict. */
+/** Starts whose run already exists: a repeated start, a start with the same reference, or a conflict. */
 async function resolveTaken(
   transaction: Transaction,
   taken: StartOperation[],
@@ -81,7 +81,7 @@ function sameId({ namespace, spec }: StartOperation, run: Run): StartResult {
     : { ok: false, code: "RUN_ID_CONFLICT", message: `The id ${spec.id} is taken by a run with other content.` };
 }
 
-/** Reads the inputs that were left in storage where they may equal that of the start: where both have one size. */
+/** Reads inputs that were left in storage and have the same size as the input of the start, so they may be equal. */
 async function withAlike(transaction: Transaction, taken: StartOperation[], runs: Run[]): Promise<Run[]> {
   const sizes = new Set(
     taken.flatMap(({ spec: { id, input = "" } }) =>

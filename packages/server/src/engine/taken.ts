@@ -1,4 +1,4 @@
-/** Which runs have the ids and the references that children are to get, as far as a transaction knows. */
+/** Which runs already have the ids and references that a transaction wants for children. */
 
 import { type ChildStart, limits, type RunId } from "@aikirun/lib/protocol";
 import { childEnd } from "../core/receive.ts";
@@ -15,14 +15,14 @@ export interface TakenNames {
   /** Notes ids and references that `load` is to look up. */
   want(namespace: string, starts: readonly ChildStart[]): void;
   /**
-   * Looks up all that is wanted: with three statements, more if rows are many or heavy, and none if nothing is wanted.
-   * Of how children ended it keeps as much as fits into a reply. If there is more, and that is for several commands
-   * (`isForOne` false), it throws `RowsLeft`.
+   * Looks up all wanted ids and references: with three statements, more if rows are many or large, none if nothing is
+   * wanted. It keeps outcomes of children up to the size of a reply. If there are more, and they are for several
+   * commands (`isForOne` false), it throws `RowsLeft`.
    */
   load(transaction: Pick<Transaction, "load" | "referenced">, isForOne: boolean): Promise<void>;
-  /** This transaction is to begin the run. */
+  /** This transaction starts the run. */
   add(run: Run): void;
-  /** What stands in the way of these starts. */
+  /** The runs that these starts conflict with. */
   of(namespace: string, starts: readonly ChildStart[]): Taken[];
 }
 
@@ -34,7 +34,7 @@ export function takenNames(): TakenNames {
   const references = new Map<string, ReferenceKey>();
   const byId = new Map<RunId, Holder>();
   const byReference = new Map<string, Holder>();
-  /** How children ended. Bytes. */
+  /** The size of all outcomes so far. Bytes. */
   let ends = 0;
 
   const note = (run: Run): Holder => {

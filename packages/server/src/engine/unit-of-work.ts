@@ -211,7 +211,7 @@ export class UnitOfWork {
 
   #applyTo(run: Run, command: Command, informed: Command): Promise<Decision> | Decision {
     const decision = decide(run, this.#withTaken(run, informed), this.#moment);
-    return this.#isDoubtful(decision, run, command)
+    return this.#mustDecideAgain(decision, run, command)
       ? this.#decideAgain(run, command).then((again) => this.#keep(again))
       : this.#keep(decision);
   }
@@ -223,10 +223,10 @@ export class UnitOfWork {
   }
 
   /** Whether it accepts because of a cached row that no write checks, or refuses without having read the entries. */
-  #isDoubtful(decision: Decision, run: Run, command: Command): boolean {
+  #mustDecideAgain(decision: Decision, run: Run, command: Command): boolean {
     const isUnproven = this.#isUnproven(run);
     // mutant: refusal-proven
-    return decision.ok ? isUnproven && isIdle(decision, run) : isUnproven || isAnswered(command);
+    return decision.ok ? isUnproven && changesNothing(decision, run) : isUnproven || isFromCaller(command);
   }
 
   #keep(decision: Decision): Decision {
@@ -269,11 +269,11 @@ export class UnitOfWork {
 }
 
 /** Whether the decision changes nothing, so that no write checks whether the row was stale. */
-function isIdle({ run, entries, effects }: Accepted, before: Run): boolean {
+function changesNothing({ run, entries, effects }: Accepted, before: Run): boolean {
   return run.revision === before.revision && entries.length === 0 && effects.length === 0;
 }
 
 /** Whether a caller receives a refusal of this command. The engine itself ignores refusals of its own commands. */
-function isAnswered({ type }: Command): boolean {
+function isFromCaller({ type }: Command): boolean {
   return type !== "tick" && type !== "claim" && type !== "orphan" && type !== "childless";
 }

@@ -1,4 +1,4 @@
-/** A run as the outside sees it. */
+/** A run as callers receive it. */
 
 import type { RunView, Stall } from "@aikirun/lib/protocol";
 import { unboundIn } from "../core/bind.ts";
@@ -6,7 +6,7 @@ import { isFinal } from "../core/draft.ts";
 import type { Run, State, WholeRun } from "../core/run.ts";
 import { explain, type Surroundings } from "./explanation.ts";
 
-/** What a view lists of waits and of event names at most. */
+/** How many waits, and how many event names, a view lists at most. */
 const listed = 100;
 
 export function viewOf(run: WholeRun, around: Surroundings): RunView {

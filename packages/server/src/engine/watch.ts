@@ -1,6 +1,4 @@
-/**
- * Registers, reads, then waits, and reads what it watches again every second: no change is missed, wherever it is made.
- */
+/** Long polls for changes of runs. They read all watched runs again every second, so changes by any server are seen. */
 
 import type { Env } from "@aikirun/lib";
 import { waitUntil } from "@aikirun/lib/internal";
@@ -51,10 +49,10 @@ export async function watch(
     wake();
   });
   try {
-    let looked = watched;
-    let afresh = false;
+    let inspected = watched;
+    let isSweep = false;
     for (;;) {
-      const results = await inspect(context, looked, afresh);
+      const results = await inspect(context, inspected, isSweep);
       const left = until - env.elapsed();
       if (results.length > 0 || left <= 0 || closing.aborted || isGone(signal)) {
         return { results };
@@ -65,8 +63,8 @@ export async function watch(
         };
         await waitUntil(env, { timeoutMs: Math.min(left, sweepMs), signals: [closing, signal], onBegin });
       }
-      afresh = changed.size === 0;
-      looked = afresh ? watched : [...changed].flatMap((id) => byId.get(id) ?? []);
+      isSweep = changed.size === 0;
+      inspected = isSweep ? watched : [...changed].flatMap((id) => byId.get(id) ?? []);
       changed.clear();
     }
   } finally {
@@ -75,15 +73,15 @@ export async function watch(
 }
 
 /**
- * What changed, as much as the reply can take; the next request is answered with what is left out. Rows come from the
- * cache where they are; the sweep corrects a stale one.
+ * What changed, as much as fits into the reply; the next request gets the rest. Rows are read from the cache; if
+ * `isSweep`, all are loaded, which corrects stale ones.
  */
-async function inspect(context: WatchContext, watched: Watched[], afresh: boolean): Promise<WatchResult[]> {
+async function inspect(context: WatchContext, watched: Watched[], isSweep: boolean): Promise<WatchResult[]> {
   const reply = replyBudget();
   const results: WatchResult[] = [];
   for (const some of parts(watched, rowsAtOnce)) {
     for (let asked = some; asked.length > 0 && reply.isLeft; ) {
-      const { runs, left } = await runsOf(context, asked, afresh);
+      const { runs, left } = await runsOf(context, asked, isSweep);
       const isLeft = ({ runId }: Watched) => left.has(runId);
       results.push(
         ...(await inspectFew(
@@ -99,39 +97,40 @@ async function inspect(context: WatchContext, watched: Watched[], afresh: boolea
   return results;
 }
 
-/** Rows loaded with one statement; few of them enter the reply. */
+/** How many rows one statement loads; few of them are part of the reply. */
 const rowsAtOnce = 500;
 
-/** One item for the statuses of each run, however often the request repeats it. */
+/** Merges the items for statuses of one run, so that a request that repeats them costs no more. */
 function merged(watched: Watched[]): Watched[] {
   if (new Set(watched.map(({ runId }) => runId)).size === watched.length) {
     return watched;
   }
   const statuses = new Map<RunId, Set<RunStatus>>();
-  const news: Watched[] = [];
+  const changes: Watched[] = [];
   for (const item of watched) {
     if (item.type === "changes") {
-      news.push(item);
+      changes.push(item);
       continue;
     }
     const any = statuses.get(item.runId) ?? new Set();
     statuses.set(item.runId, any);
     for (const status of item.statuses) any.add(status);
   }
-  return [...news, ...Array.from(statuses, ([runId, any]): Watched => ({ type: "status", runId, statuses: [...any] }))];
+  const merge = ([runId, any]: [RunId, Set<RunStatus>]): Watched => ({ type: "status", runId, statuses: [...any] });
+  return [...changes, ...Array.from(statuses, merge)];
 }
 
 async function runsOf(
   { rows, storage }: WatchContext,
   watched: readonly Watched[],
-  afresh: boolean,
+  isSweep: boolean,
 ): Promise<{ runs: ReadonlyMap<RunId, Run>; left: ReadonlySet<RunId> }> {
   const found = new Map<RunId, Run>();
   const missing = new Set<RunId>();
   for (const item of watched) {
-    const run = afresh ? undefined : rows.get(item.runId);
+    const run = isSweep ? undefined : rows.get(item.runId);
     // mutant: lost-run
-    if (run === undefined || isDoubtful(run, item)) {
+    if (run === undefined || mayBeStale(run, item)) {
       missing.add(item.runId);
     } else {
       found.set(item.runId, run);
@@ -155,7 +154,7 @@ async function inspectFew(
 ): Promise<WatchResult[]> {
   const results: WatchResult[] = [];
   const reached: Run[] = [];
-  const told: WatchAnswer[] = [];
+  const outdated: WatchAnswer[] = [];
   for (const item of watched) {
     const run = runs.get(item.runId);
     if (run === undefined || run.namespace !== context.namespace) {
@@ -165,7 +164,7 @@ async function inspectFew(
       if (end !== null) {
         results.push(end);
       } else if (run.inbox !== item.seen) {
-        told.push({ item, run });
+        outdated.push({ item, run });
       }
     } else if (reply.isLeft && isReached(item, run)) {
       takeView(reply, run);
@@ -173,14 +172,14 @@ async function inspectFew(
     }
   }
   results.push(...(await statusesOf(context, reached)));
-  results.push(...(await newsOf(context, told, reply)));
+  results.push(...(await changesOf(context, outdated, reply)));
   return results;
 }
 
 type StatusItem = Extract<Watched, { type: "status" }>;
 type ChangesItem = Extract<Watched, { type: "changes" }>;
 
-/** A run whose worker does not know all of it. */
+/** A run with entries that its worker has not received. */
 interface WatchAnswer {
   item: ChangesItem;
   run: Run;
@@ -207,46 +206,46 @@ function lossOf({ runId, fence }: ChangesItem, { state, fence: current }: Run): 
   return state.status !== "running" || current !== fence ? { type: "lost", runId, code: "FENCED" } : null;
 }
 
-/** Of each journal; one entry may exceed it. Bytes. */
-const newsBytes = 1_000_000;
+/** How much of each journal is read; a single entry may exceed it. Bytes. */
+const journalBytes = 1_000_000;
 
-async function newsOf({ storage }: WatchContext, told: WatchAnswer[], reply: Budget): Promise<WatchResult[]> {
+async function changesOf({ storage }: WatchContext, outdated: WatchAnswer[], reply: Budget): Promise<WatchResult[]> {
   const results: WatchResult[] = [];
   const behind: WatchAnswer[] = [];
-  for (const one of told) {
+  for (const one of outdated) {
     if (one.run.tail > one.item.after) behind.push(one);
-    else if (reply.isLeft) results.push(newsAbout(one, []));
+    else if (reply.isLeft) results.push(changeOf(one, []));
   }
   const requests = behind.map(({ item: { after }, run: { id, tail } }) => ({
     runId: id,
     after,
     limit: tail - after,
-    bytes: newsBytes,
+    bytes: journalBytes,
   }));
   const pages = requests.length === 0 ? [] : await storage.read((reader) => readJournals(reader, requests, reply));
   for (const [index, one] of behind.entries()) {
     const entries = pages[index];
-    if (entries !== null && entries !== undefined) results.push(newsAbout(one, entries));
+    if (entries !== null && entries !== undefined) results.push(changeOf(one, entries));
   }
   return results;
 }
 
 /** Until a worker has all entries, `inbox` stays at what it has seen, so that it cannot suspend the run. */
-function newsAbout({ item, run }: WatchAnswer, entries: Entry[]): Extract<WatchResult, { type: "changes" }> {
+function changeOf({ item, run }: WatchAnswer, entries: Entry[]): Extract<WatchResult, { type: "changes" }> {
   const { runId, seen, after } = item;
   const isAll = (entries.at(-1)?.seq ?? after) >= run.tail;
   const pause = run.state.status === "running" && run.state.pauseRequested;
   return { type: "changes", runId, inbox: isAll ? run.inbox : seen, entries, pause };
 }
 
-/** What a cached row may say wrongly: its run may be with the holder by now, through another server. */
-function isDoubtful(run: Run, item: Watched): boolean {
+/** Whether the cached row may be stale: it says that the holder lost the run, which another server may have changed. */
+function mayBeStale(run: Run, item: Watched): boolean {
   const { state, fence, inbox } = run;
   const isHeld = item.type === "status" || (state.status === "running" && fence === item.fence && inbox >= item.seen);
   return !isHeld && !isFinal(state);
 }
 
-/** A function, because the answer changes while one waits. */
+/** A function, so that TypeScript does not assume that the value stays the same during a wait. */
 function isGone(signal: AbortSignal | undefined): boolean {
   return signal?.aborted === true;
 }

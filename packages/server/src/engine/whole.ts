@@ -7,14 +7,14 @@ import { isUnread, isWhole, type Payloads, wholeRun } from "../core/unread.ts";
 import { storedBytes } from "../storage/entry-row.ts";
 import type { Reader } from "../storage/storage.ts";
 
-/** The same runs with all their payloads. One statement, or none. */
+/** The same runs with all their payloads. Executes one statement, or none. */
 export async function whole(reader: Pick<Reader, "payloads">, runs: readonly Run[]): Promise<WholeRun[]> {
   const unread = runs.filter((run) => !isWhole(run)).map(({ id }) => id);
   const payloads = unread.length === 0 ? new Map<RunId, Payloads>() : await reader.payloads(unread);
   return runs.map((run) => wholeRun(withPayloads(run, payloads.get(run.id))));
 }
 
-/** All of these runs with their payloads, as many at a time as take `limits.replyBytes`, or one. */
+/** All of these runs with their payloads, at a time as many as fit into `limits.replyBytes`, or a single one. */
 export async function* wholeInTurn(
   reader: Pick<Reader, "payloads">,
   runs: readonly Run[],
@@ -34,7 +34,7 @@ export async function* wholeInTurn(
   yield await whole(reader, some);
 }
 
-/** What the payloads take that are left in storage. */
+/** The size of payloads that are left in storage. */
 function unreadBytes({ input, state }: Run): number {
   const payloads = [input, state.status === "completed" ? state.output : null];
   return payloads.reduce((sum, payload) => sum + (isUnread(payload) ? payload.bytes : 0), 0);
@@ -49,7 +49,7 @@ function withPayloads(run: Run, payloads: Payloads | undefined): Run {
   return { ...run, input, state };
 }
 
-/** The retry of an ended run, with the input of the run that is begun in its place. */
+/** Adds to the retry of an ended run the input for the new run. */
 export async function withInput(
   reader: Pick<Reader, "payloads">,
   { id, input, state }: Run,
@@ -62,10 +62,7 @@ export async function withInput(
   return payloads === undefined || payloads.input === null ? command : { ...command, input: payloads.input };
 }
 
-/**
- * What is recorded, with the values that may equal those of the report: where both have one size. So no more is loaded
- * than the report holds.
- */
+/** Loads the values that may equal those of the report, because they have the same size; so not more than it has. */
 export async function withValues(
   reader: Pick<Reader, "journal">,
   command: Command,

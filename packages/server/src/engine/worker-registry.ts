@@ -1,7 +1,7 @@
 /**
- * Which workers live, what they serve and how busy they are, on all servers of the database. A server keeps what claims
- * and heartbeats say here, and saves it to the database later, many workers in one transaction. What other servers have
- * saved it reads when a caller asks, once a second at most.
+ * Which workers are alive, what they serve and how busy they are, on all servers of the database. A server keeps here
+ * what it received with claims and heartbeats, and saves it to the database later, many workers in one transaction. It
+ * reads what other servers have saved when a caller needs it, at most once a second.
  */
 
 import { type Cancel, type Env, isAikiError, type Logger } from "@aikirun/lib";
@@ -19,49 +19,49 @@ export interface WorkerRegistryOptions {
 }
 
 /** A claim or a heartbeat, which may be the last one. */
-type Sign = WorkerDescription & { leaving?: boolean };
+type Heartbeat = WorkerDescription & { leaving?: boolean };
 
 /** A worker's process as this server knows it. Times are monotonic milliseconds. */
-interface Known {
+interface KnownWorker {
   readonly namespace: string;
-  sign: Sign;
-  /** It said that it leaves. A session is made anew by each process, so it does not come back. */
+  sign: Heartbeat;
+  /** The worker has left. Every process has a new session, so this one does not return. */
   hasLeft: boolean;
   since: number;
   seenAt: number;
-  /** Minus infinity: never. */
+  /** Minus infinity if it was never saved. */
   savedAt: number;
-  /** When to save it next; infinity while nothing is new. */
+  /** When to save it next; infinity if nothing has changed. */
   saveAt: number;
 }
 
-/** What the database said. */
+/** A read of the database. */
 interface Answer {
-  /** When it was asked; monotonic milliseconds. */
+  /** When the read began; monotonic milliseconds. */
   askedAt: number;
   reply: Promise<{ stored: RegisteredWorker[]; aheadMs: number }>;
 }
 
-/** How soon a worker is saved that is new or serves something else. Milliseconds. */
-const newsMs = 250;
-/** How many times a changed load, and any sign, is saved at most within `aliveMs`. Some may be lost then. */
+/** After how long a worker is saved that is new or that serves something else. Milliseconds. */
+const saveSoonMs = 250;
+/** How many times a changed load, and a heartbeat, is saved within `aliveMs` at most: so some may be lost. */
 const loadsWhileAlive = 18;
 const signsWhileAlive = 6;
-/** Workers that are due this much later are saved along with others. Milliseconds. */
-const alongMs = 5_000;
+/** Workers that are due within this time are saved in the same transaction. Milliseconds. */
+const saveTogetherMs = 5_000;
 /** The pause after a failure. Milliseconds. */
 const retryMs = 5_000;
-/** For how long an answer of the database is used. Milliseconds. */
+/** How long a read of the database is reused. Milliseconds. */
 const answerMs = 1_000;
-/** How long rows of workers that are gone are kept, so that no server adds one again that left. Milliseconds. */
-const goneMs = 600_000;
+/** How long rows of dead workers are kept, so that no server adds a worker again that has left. Milliseconds. */
+const keptMs = 600_000;
 /** Workers saved in one transaction: few enough that a blocking database blocks for milliseconds. */
 const batchSize = 500;
 
 export class WorkerRegistry {
   readonly #options: WorkerRegistryOptions;
   /** By namespace and session. */
-  readonly #known = new Map<string, Known>();
+  readonly #known = new Map<string, KnownWorker>();
   readonly #answers = new Map<string, Answer>();
   #cancel: Cancel = () => {};
   /** When the timer fires. */
@@ -74,7 +74,7 @@ export class WorkerRegistry {
   }
 
   /** A worker claims or renews. */
-  seen(namespace: string, sign: Sign): void {
+  seen(namespace: string, sign: Heartbeat): void {
     const now = this.#options.env.elapsed();
     const key = JSON.stringify([namespace, sign.session]);
     const unsaved = { savedAt: Number.NEGATIVE_INFINITY, saveAt: Number.POSITIVE_INFINITY };
@@ -98,7 +98,7 @@ export class WorkerRegistry {
     for (const known of this.#known.values()) {
       if (known.namespace !== namespace) continue;
       const row = workers.get(known.sign.session);
-      // One that was saved before and is not in the answer has left by way of another server.
+      // A worker that was saved before the read, and is not in its answer, has left through another server.
       const isGone = row === undefined && known.savedAt > Number.NEGATIVE_INFINITY && known.savedAt < askedAt;
       const next = this.#rowOf(known, aheadMs, row?.since);
       if (!isGone && (known.hasLeft || next.seenAt >= (row?.seenAt ?? 0))) workers.set(next.session, next);
@@ -108,14 +108,14 @@ export class WorkerRegistry {
     return live.map(({ namespace: _, liveUntil: __, ...worker }) => worker).sort(byWorker);
   }
 
-  /** Tells of a queued run among these whether a live worker serves it; not defined for others. */
+  /** Returns a function that says whether a live worker serves a run; only for queued runs among these. */
   async serving(namespace: string, runs: readonly Run[]): Promise<(run: Run) => boolean> {
     const isNeeded = runs.some(({ state }) => state.status === "queued");
     const workers = isNeeded ? await this.list(namespace) : [];
     return (run) => workers.some((worker) => serves(worker, run));
   }
 
-  /** Saves which workers have left, and nothing after that. Never rejects. */
+  /** Saves which workers have left, then nothing more. Never rejects. */
   async close(): Promise<void> {
     this.#cancel();
     await this.#saving;
@@ -124,12 +124,12 @@ export class WorkerRegistry {
     await this.#save(this.#dueBy(Number.MAX_VALUE).filter(({ hasLeft }) => hasLeft));
   }
 
-  #dueAt(before: Known | undefined, sign: Sign, now: number): number {
-    if (before === undefined || !isAlike(before.sign, sign)) return now + newsMs;
+  #dueAt(before: KnownWorker | undefined, sign: Heartbeat, now: number): number {
+    if (before === undefined || !isAlike(before.sign, sign)) return now + saveSoonMs;
     const { load } = before.sign;
     const isBusier = sign.load !== undefined && (sign.load.busy !== load?.busy || sign.load.slots !== load.slots);
     const intervalMs = this.#options.aliveMs / (isBusier ? loadsWhileAlive : signsWhileAlive);
-    return Math.max(now + newsMs, before.savedAt + intervalMs);
+    return Math.max(now + saveSoonMs, before.savedAt + intervalMs);
   }
 
   #ask(namespace: string): Answer {
@@ -150,7 +150,7 @@ export class WorkerRegistry {
 
   /** `aheadMs`: how far the clock of the database is ahead of the monotonic one. */
   #rowOf(
-    { namespace, sign, hasLeft, since, seenAt }: Known,
+    { namespace, sign, hasLeft, since, seenAt }: KnownWorker,
     aheadMs: number,
     storedSince = Infinity,
   ): RegisteredWorker {
@@ -184,13 +184,13 @@ export class WorkerRegistry {
     });
   }
 
-  #dueBy(until: number): Known[] {
+  #dueBy(until: number): KnownWorker[] {
     return [...this.#known.values()].filter(({ saveAt }) => saveAt <= until).slice(0, batchSize);
   }
 
   async #saveDue(): Promise<void> {
     const { env } = this.#options;
-    await this.#save(this.#dueBy(env.elapsed() + alongMs));
+    await this.#save(this.#dueBy(env.elapsed() + saveTogetherMs));
     this.#saving = null;
     for (const [key, { saveAt, seenAt, sign }] of this.#known) {
       const isDead = env.elapsed() - seenAt >= this.#aliveFor(sign.leaseMs);
@@ -199,7 +199,7 @@ export class WorkerRegistry {
     }
   }
 
-  async #save(due: Known[]): Promise<void> {
+  async #save(due: KnownWorker[]): Promise<void> {
     if (due.length === 0) return;
     const { env, logger } = this.#options;
     for (const known of due) known.saveAt = Number.POSITIVE_INFINITY;
@@ -208,18 +208,19 @@ export class WorkerRegistry {
       for (const known of due) known.savedAt = env.elapsed();
     } catch (error) {
       // The storage has logged its own faults.
-      if (!isAikiError(error)) logger.error("Could not save which workers are alive, and tries again", { error });
+      if (!isAikiError(error))
+        logger.error("Could not save which workers are alive; the server tries again", { error });
       for (const known of due) known.saveAt = Math.min(known.saveAt, env.elapsed() + retryMs);
     }
   }
 
-  async #write(due: Known[]): Promise<void> {
+  async #write(due: KnownWorker[]): Promise<void> {
     const { env, storage } = this.#options;
-    const isToPrune = env.elapsed() - this.#prunedAt >= goneMs;
+    const isToPrune = env.elapsed() - this.#prunedAt >= keptMs;
     await storage.transaction(async (transaction) => {
       const aheadMs = transaction.now() - env.elapsed();
       await transaction.saveWorkers(due.map((known) => this.#rowOf(known, aheadMs)));
-      if (isToPrune) await transaction.forgetWorkers(transaction.now() - goneMs);
+      if (isToPrune) await transaction.forgetWorkers(transaction.now() - keptMs);
     });
     if (isToPrune) this.#prunedAt = env.elapsed();
   }
@@ -230,12 +231,12 @@ function serves({ serves: served, shardKeys }: LiveWorker, { name, versionId, sh
   return inShard && served.some((one) => one.name === name && one.versionId === versionId);
 }
 
-/** Whether the two say the same of a worker, its load aside. */
-function isAlike(left: Sign, right: Sign): boolean {
+/** Whether the two are equal except for the load. */
+function isAlike(left: Heartbeat, right: Heartbeat): boolean {
   return left.leaseMs === right.leaseMs && aboutOf(left) === aboutOf(right);
 }
 
-function aboutOf({ worker, serves: served, shardKeys }: Sign): string {
+function aboutOf({ worker, serves: served, shardKeys }: Heartbeat): string {
   return JSON.stringify([worker, shardKeys, served.map(({ name, versionId }) => [name, versionId])]);
 }
 
