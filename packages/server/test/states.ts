@@ -90,7 +90,7 @@ export const commands: Record<string, Command> = {
   "report continue": report(go, { entries: [returned("task:a#0")] }),
   "report continue by a ghost": report(go, { fence: 2 }),
   "report suspend": report(suspend, { opens: [sleeps(500)] }),
-  "report suspend behind news": report(suspend, { seen: 1, entries: [returned("task:a#0")] }),
+  "report suspend before new entries": report(suspend, { seen: 1, entries: [returned("task:a#0")] }),
   "report suspend on nothing": report(suspend),
   "report release": report({ type: "release", reason: "shutdown" }),
   "report stall": report({ type: "stall", stall: diverged }),

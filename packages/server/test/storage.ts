@@ -6,9 +6,9 @@ import { RowsLeft } from "../src/storage/heavy.ts";
 import type { Batch, Obstacle, Reader, Storage, Transaction } from "../src/storage/storage.ts";
 
 export interface Counts {
-  /** Begun, whatever became of them; those that only tell of workers are counted apart. */
+  /** All that began, committed or not; those that only save workers are counted separately. */
   transactions: number;
-  /** Transactions that told of workers and did nothing else. */
+  /** Transactions that only saved workers. */
   workerSaves: number;
   /** Rows loaded by id, found or not, in transactions. */
   loads: number;
@@ -33,7 +33,7 @@ export interface WatchedStorage extends Storage {
   taken(): Counts;
   /** Decides what the next transactions meet; each is used once, in order. */
   readonly mishaps: Mishap[];
-  /** Asked for every save; what it returns stands in the way. */
+  /** Called for every save; it returns the obstacles. */
   obstruct: (batch: Batch) => Obstacle[];
   /** What was committed. */
   readonly batches: Batch[];
@@ -43,7 +43,7 @@ export interface WatchedStorage extends Storage {
   unreadable: RunId | null;
 }
 
-/** `before`: the transaction never begins. `during`: it is rolled back. `after`: it commits, and nobody hears of it. */
+/** The caller gets an error. `before`: nothing begins. `during`: it is rolled back. `after`: it has committed. */
 export type Mishap = "none" | "before" | "during" | "after";
 
 const nothing: Counts = {

@@ -1,4 +1,4 @@
-/** One run told command by command: what tests of the core's semantics read like. */
+/** Applies commands to one run, one after another, for tests of the core's semantics. */
 
 import { withdrawnAddress } from "@aikirun/lib/internal";
 import type { NewEntry, Next, OpenWait, Report } from "@aikirun/lib/protocol";
@@ -40,7 +40,7 @@ export class Story {
     return this.run.dueAt === null ? null : this.run.dueAt - beginning;
   }
 
-  /** What the journal holds, in short. */
+  /** The types of all entries, in order. */
   get entryTypes(): string[] {
     return kinds(this.journal);
   }
@@ -119,7 +119,7 @@ export class Story {
     return this.report({ type: "suspend", children: 0 }, { opens });
   }
 
-  /** The worker goes on with these waits open. */
+  /** The worker continues with these waits open. */
   open(...opens: OpenWait[]): this {
     return this.report({ type: "continue" }, { opens });
   }

@@ -20,7 +20,7 @@ function heldBy(id: string, parent: Run["parent"], state: State = queued): Taken
 }
 
 describe("the start of a child", () => {
-  it("that nothing stands in the way of begins it", () => {
+  it("without a conflict starts it", () => {
     const story = starting([]);
     expect(story.at(childAddress)).toEqual({ type: "started", runId: spec.id });
     expect(story.effects).toMatchObject([{ type: "start", run: { id: spec.id } }]);
@@ -40,7 +40,7 @@ describe("the start of a child", () => {
       heldBy(uuid(3), { id: uuid(1), address: "child:ship:b#0" }),
       "REFERENCE_CONFLICT",
     ],
-  ])("%s throws at its address, which is news, and begins nothing", (_, taken, code) => {
+  ])("%s throws at its address, as a new entry, and starts nothing", (_, taken, code) => {
     const story = starting(taken);
     expect(story.journal).toMatchObject([
       { address: childAddress, callSite: start.callSite, value: { type: "threw", error: { code } } },
@@ -49,14 +49,14 @@ describe("the start of a child", () => {
     expect(story.run).toMatchObject({ children: 0, inbox: 1 });
   });
 
-  it("that an earlier one of its report has the reference of throws", () => {
+  it("throws if an earlier start of its report has the same reference", () => {
     const second = { address: "child:ship:b#0", spec: { ...spec, id: uuid(3) } };
     const story = starting([], [start, second]);
     expect(story.entryTypes).toEqual(["started", "threw"]);
     expect(story.effects).toHaveLength(1);
   });
 
-  it("that has ended with an output that is not loaded is gone on with, and its end recorded unread", () => {
+  it("of a child that has ended uses it, and records an output that is not loaded as unread", () => {
     const ended: State = { status: "completed", output: { bytes: 2_000_000 } };
     const story = starting(heldBy(spec.id, { id: uuid(1), address: childAddress }, ended));
     const end = { type: "unread", of: "returned", bytes: 2_000_000, child: spec.id };
@@ -64,12 +64,12 @@ describe("the start of a child", () => {
     expect(story.run).toMatchObject({ tail: 2, inbox: 1 });
   });
 
-  it("that shares a reference with one of another workflow begins", () => {
+  it("with the reference of a start of another workflow is no conflict", () => {
     const second = { address: "child:bill:b#0", spec: { ...spec, id: uuid(3), name: "bill" } };
     expect(starting([], [start, second]).entryTypes).toEqual(["started", "started"]);
   });
 
-  it("whose child this very call has begun before goes on with that one, and is told its end", () => {
+  it("that an earlier attempt made uses the same child, and receives its outcome", () => {
     const own = { id: uuid(1), address: childAddress };
     const live = starting(heldBy(uuid(3), own));
     expect(live.at(childAddress)).toEqual({ type: "started", runId: uuid(3) });

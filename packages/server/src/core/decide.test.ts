@@ -59,7 +59,7 @@ const table: Record<string, Record<string, string>> = {
   "report continue": { "same +returned": inHand, ...notHeld },
   "report continue by a ghost": { FENCED: live, RUN_FINAL: final },
   "report suspend": { sleeping: "running resumed unconfirmed", "paused(sleeping) +paused": "pausing", ...notHeld },
-  "report suspend behind news": { "same +returned": inHand, ...notHeld },
+  "report suspend before new entries": { "same +returned": inHand, ...notHeld },
   "report suspend on nothing": {
     "queued >deliver": "resumed",
     "stalled(idle) +stalled": "running unconfirmed pausing",
@@ -191,12 +191,12 @@ describe.each(Object.entries(table))("%s", (name, outcomes) => {
     const run = states[state];
     const command = commands[name];
     if (run === undefined || command === undefined) {
-      throw new Error(`The table names ${name} on ${state}, which nobody made.`);
+      throw new Error(`The table names ${name} on ${state}, which is not among the states.`);
     }
     expect(describeDecision(run, decideAt(command, run))).toBe(outcome);
   });
 
-  it("is told of every state once", () => {
+  it("has every state once", () => {
     expect(cells.map(([state]) => state).sort()).toEqual(Object.keys(states).sort());
   });
 });

@@ -55,7 +55,7 @@ function decideInTurn(run: Run, ...all: Command[]): { run: Run; last: Decision }
 }
 
 describe("time", () => {
-  it("stands still along a record rather than going back, whatever a server knows of the clock", () => {
+  it("does not go back within a journal, whatever a server knows of the clock", () => {
     const run = aRun(running(), { updatedAt: now + 40 });
     const recorded = accepted(decide(run, report(go, { entries: [returned("task:a#0")] }), at(now)));
     expect([recorded.entries.map((entry) => entry.at), recorded.run.updatedAt]).toEqual([[now + 40], now + 40]);
@@ -185,7 +185,7 @@ describe("R4: only the holder of the current fence may report or renew", () => {
   });
 });
 
-describe("R5: who is neither paused, stalled nor final is due, or waits for what will queue it", () => {
+describe("R5: a run that is neither paused, stalled nor final is due, or waits for an event or a child", () => {
   it("in every walk: dueAt is the earliest of its deadlines", () => {
     always(({ after, moment }) => expect(after.dueAt).toBe(earliest(after, moment.now)));
   });
@@ -229,8 +229,8 @@ describe("R5: who is neither paused, stalled nor final is due, or waits for what
   }
 });
 
-describe("R6: a run is not suspended while an entry is unseen", () => {
-  it("in every walk: who has suspended had seen all that arrived", () => {
+describe("R6: a run is not suspended while its worker has not received an entry", () => {
+  it("in every walk: the worker that suspends a run has received every entry", () => {
     always(({ before, after, command, decision }) => {
       const isParked = before.state.status === "running" && after.state.status !== "running" && !isFinal(after.state);
       if (decision.ok && command.type === "report" && command.report.next.type === "suspend" && isParked) {
@@ -247,15 +247,15 @@ describe("R6: a run is not suspended while an entry is unseen", () => {
     expect(kinds(entries)).toEqual(["received"]);
   });
 
-  it("a request to pause is news to a worker about to suspend", () => {
+  it("a request to pause keeps a worker from suspending the run before it receives it", () => {
     const { run } = decideInTurn(aRun(running()), { type: "pause", signalId: "s", known: [] });
     const { run: after } = accepted(decide(run, report(suspend, { opens: [sleeps(500)] }), at(now)));
     expect(after.state).toMatchObject({ status: "running", pauseRequested: true });
   });
 });
 
-describe("R7: hints carry nothing that storage lacks", () => {
-  it("in every walk: who is told of a run could find it queued", () => {
+describe("R7: wake-ups carry nothing that storage lacks", () => {
+  it("in every walk: a run with a wake-up is queued in storage", () => {
     always(({ after, decision }) => {
       if (decision.ok && decision.effects.some(({ type }) => type === "deliver")) {
         expect(after.state.status).toBe("queued");
@@ -292,7 +292,7 @@ describe("R8: decide is pure", () => {
 });
 
 describe("R9: crash loops are bounded", () => {
-  /** Claimed, confirmed, never heard of again. */
+  /** Claimed and confirmed by a worker that then sends nothing more. */
   function crash(run: Run, confirmed = true): Run {
     const held = accepted(decide(run, claimed, at(now))).run;
     const renewed = confirmed
@@ -310,7 +310,7 @@ describe("R9: crash loops are bounded", () => {
     expect(crash(run).state).toEqual({ status: "stalled", reason: "crash_loop", crashes: settings.maxCrashes + 1 });
   });
 
-  it("does not count leases that nobody confirmed, but has the next holder confirm", () => {
+  it("does not count unconfirmed leases, but the next holder must confirm its own", () => {
     let run = aRun(queued);
     for (let lapse = 0; lapse < 10; lapse++) {
       run = crash(run, false);
@@ -318,7 +318,7 @@ describe("R9: crash loops are bounded", () => {
     expect(run).toMatchObject({ crashes: 0, lostLeases: 10, state: { status: "queued" } });
   });
 
-  it("begins to count anew after an accepted report", () => {
+  it("counts from zero after an accepted report", () => {
     const crashed = crash(crash(aRun(queued)));
     const held = accepted(decide(crashed, claimed, at(now))).run;
     const reporting = report(go, { session: "session-2", fence: held.fence, entries: [returned("task:a#0")] });

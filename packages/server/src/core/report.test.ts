@@ -31,8 +31,8 @@ function asks(journal: readonly NewFact[]): Record<string, CallSite | undefined>
   return Object.fromEntries(journal.map((entry) => [entry.address, entry.callSite]));
 }
 
-describe("the ask of a durable call", () => {
-  it("stands on the entry of what the worker recorded", () => {
+describe("the call site of a durable call", () => {
+  it("is part of the entry that the worker recorded", () => {
     const asked = { madeAfter: 0, identity: "a", branch: "b" };
     const story = new Story().claim().record({ ...returned("task:a#0"), callSite: asked });
     expect(asks(story.journal)).toEqual({ "task:a#0": asked });
@@ -75,7 +75,7 @@ describe("the ask of a durable call", () => {
     expect(story.try(story.reporting(go, more))).toMatchObject({ ok: false, code: "BAD_REQUEST" });
   });
 
-  it("stands on the entry that starts a child", () => {
+  it("is part of the entry that starts a child", () => {
     const start = {
       address: childAddress,
       callSite: callSite(0, "c"),
@@ -85,7 +85,7 @@ describe("the ask of a durable call", () => {
     expect(asks(story.journal)).toEqual({ [childAddress]: callSite(0, "c") });
   });
 
-  describe("of a wait stands on the entry that ends it", () => {
+  describe("of a wait is part of the entry that ends it", () => {
     const opened = () => new Story().claim().open(sleeps(minute, callSite(0, "s")), awaits("paid", callSite(0, "e")));
 
     it("when its deadline passes", () => {
@@ -229,8 +229,8 @@ describe("the build of a run", () => {
   it("stays over attempts, and is not that of the run which a retry begins", () => {
     const failing = (retryInMs: number | null) =>
       ({ type: "finish", outcome: { status: "failed", error, retryInMs } }) as const;
-    const told = { build: "one", entries: [returned("task:a#0")] };
-    const story = new Story().claim().report(failing(500), told).pass(500).claim();
+    const facts = { build: "one", entries: [returned("task:a#0")] };
+    const story = new Story().claim().report(failing(500), facts).pass(500).claim();
     expect(story.run).toMatchObject({ attempt: 2, build: { id: "one", since: 0 } });
     story.report(failing(null)).retry();
     expect(story.effects.at(-1)).toMatchObject({ type: "start", run: { build: null } });
@@ -250,7 +250,7 @@ describe("the recorded call that a replay waits for", () => {
     expect(story.run.revision).toBe(revision);
   });
 
-  it("counts anew when the replay waits for another one", () => {
+  it("has a new time when the replay waits for another one", () => {
     const story = new Story().claim().renew().report(go, { expecting: call });
     expect(expecting(story.pass(1_000).report(go, { expecting: "step:ship#0" }))).toEqual({
       call: "step:ship#0",

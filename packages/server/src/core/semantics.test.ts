@@ -104,7 +104,7 @@ describe("a deadline", () => {
     expect(story.dueAt).toBe(3 * minute);
   });
 
-  it("survives a pause, and one that passed meanwhile is told after resume", () => {
+  it("survives a pause, and if it passed meanwhile it takes effect after resume", () => {
     const story = new Story()
       .claim()
       .suspend(sleeps(minute))
@@ -122,7 +122,7 @@ describe("a deadline", () => {
     expect(story.claim().suspend(sleeps(minute)).dueAt).toBe(minute);
   });
 
-  it("of a running run is an entry and news, never a takeover", () => {
+  it("of a running run records an entry, and the run stays with its worker", () => {
     const story = new Story().claim().renew().open(sleeps(5_000)).pass(5_000);
     expect(story).toMatchObject({ status: "running", entryTypes: ["elapsed"] });
     expect(story.run).toMatchObject({ inbox: 1, fence: 1 });
@@ -235,7 +235,7 @@ describe("a suspended run whose handler may go on by itself", () => {
   it.each([
     ["a sleep", sleeps(1_000)],
     ["the retry of a task", retries(1_000)],
-  ])("goes on as always when %s ends before", (_, open) => {
+  ])("is queued as usual when %s ends before", (_, open) => {
     expect(suspended(open).pass(1_000).run.state).toMatchObject({
       status: "queued",
       resumable: { session: "session-1" },
@@ -248,7 +248,7 @@ describe("a suspended run whose handler may go on by itself", () => {
     expect(story.pass(settings.aliveMs).run.state).toMatchObject({ status: "queued", resumable: null });
   });
 
-  it("is not looked at before a server that has just begun may have heard of its worker", () => {
+  it("is not checked before a server that has just started may have received a heartbeat", () => {
     const bootAt = 1_000_000 + settles - 1_000;
     const story = new Story({}, { bootAt }).claim();
     story.report({ type: "suspend", children: 0, mayBeBusyMs: 300_000 }, { opens: [awaits("paid")] });
@@ -309,7 +309,7 @@ describe("pause", () => {
     expect(story).toMatchObject({ status: "awaiting_retry", dueAt: minute });
   });
 
-  it("gives a queued run back its place with a new hint", () => {
+  it("puts a queued run back into its queue with a new wake-up", () => {
     const story = new Story().signal("pause").signal("resume");
     expect(story).toMatchObject({ status: "queued", dueAt: settings.redeliverMs });
     expect(story.effects.map(({ type }) => type)).toEqual(["deliver"]);
@@ -460,7 +460,7 @@ describe("a child", () => {
     expect(story.do(childEnded(false)).run.children).toBe(1);
   });
 
-  it("of a parent that completes goes on; of one that fails or is cancelled it is cancelled", () => {
+  it("continues when its parent completes, and is cancelled when its parent fails or is cancelled", () => {
     const ends = (end: (story: Story) => Story) =>
       end(start(new Story().claim())).effects.some(({ type }) => type === "cancelChildren");
     const fail = { type: "finish", outcome: { status: "failed", error, retryInMs: null } } as const;
@@ -475,7 +475,7 @@ describe("a child", () => {
     expect(story.do({ type: "childless" }).dueAt).toBeNull();
   });
 
-  it("of an attempt that failed goes on under the next", () => {
+  it("of an attempt that failed continues under the next attempt", () => {
     const failing = { type: "finish", outcome: { status: "failed", error, retryInMs: 500 } } as const;
     const story = start(new Story().claim()).report(failing).do(childEnded());
     expect(story.status).toBe("awaiting_retry");
@@ -484,7 +484,7 @@ describe("a child", () => {
 });
 
 describe("cancel", () => {
-  it("ends the run at once, whoever holds it, and once", () => {
+  it("ends the run at once and only once, even if a worker holds it", () => {
     const story = new Story().claim().open(sleeps(minute)).signal("cancel", "a").signal("cancel", "a");
     expect(story.signal("cancel", "b")).toMatchObject({ status: "cancelled", entryTypes: ["cancelled"], dueAt: null });
     expect(story.run.waits).toEqual([]);
@@ -518,7 +518,7 @@ describe("the timeout of a run", () => {
 });
 
 describe("a lease", () => {
-  it("that nobody confirmed is short, and its end is not counted but told to the next holder", () => {
+  it("that is unconfirmed is short, and its end is not counted, but the next holder receives it", () => {
     const story = new Story().claim();
     expect(story.dueAt).toBe(settings.unconfirmedLeaseMs);
     story.pass(settings.unconfirmedLeaseMs);
@@ -542,8 +542,8 @@ describe("a lease", () => {
   });
 });
 
-describe("a queued run that nobody claims", () => {
-  it("is hinted again ever more rarely, up to a limit", () => {
+describe("a queued run that no worker claims", () => {
+  it("gets further wake-ups, after ever longer intervals up to a limit", () => {
     const story = new Story();
     const gaps: number[] = [];
     for (let hint = 0; hint < 9; hint++) {
@@ -565,7 +565,7 @@ describe("a repeated report", () => {
     expect(story.do(finishing).run).toMatchObject({ revision, tail });
   });
 
-  it("under a later fence is a ghost's", () => {
+  it("under a later fence is refused", () => {
     const story = new Story().claim();
     const parking = story.reporting({ type: "suspend", children: 0 }, { opens: [awaits("paid")] });
     story.do(parking).send("paid").claim("session-2").open(sleeps(minute));
@@ -581,7 +581,7 @@ describe("too many waits at once", () => {
   });
 });
 
-describe("fences that commits gave out which may be lost", () => {
+describe("fences whose commits may have been lost", () => {
   it("are void: their holder may neither report nor renew, and the next claim gets one above them", () => {
     const story = new Story().claim();
     const reporting = story.reporting({ type: "continue" }, { entries: [returned("task:a#0")] });

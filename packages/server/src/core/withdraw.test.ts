@@ -82,7 +82,7 @@ describe("a withdrawn wait", () => {
 });
 
 describe("an event that a withdrawn wait had taken", () => {
-  it("goes to the oldest open wait of its name, which its worker is told", () => {
+  it("goes to the oldest open wait of its name, and the worker receives it", () => {
     const story = new Story().claim().open(awaits("paid", 0)).send("paid");
     story.open(awaits("refused", 0), awaits("paid", 1), awaits("paid", 2));
     const { inbox } = story.run;
@@ -93,7 +93,7 @@ describe("an event that a withdrawn wait had taken", () => {
     expect(story.run.events.get("paid")).toEqual({ arrived: 1, taken: 1 });
   });
 
-  it("keeps a run from parking that has not seen where it went", () => {
+  it("keeps a run from being suspended until its worker has received it", () => {
     const story = new Story().claim().open(awaits("paid", 0)).send("paid").open(awaits("paid", 1), sleeps(minute));
     story.report(suspend, { entries: [withdrawal("event:paid#0")] });
     expect(story).toMatchObject({ status: "running", entryTypes: ["arrived", "received", "withdrawn", "received"] });
@@ -146,7 +146,7 @@ describe("an event that a withdrawn wait had taken", () => {
     });
   });
 
-  it("carries the ask of the wait that it goes to", () => {
+  it("carries the call site of the wait that it goes to", () => {
     const callSite = { madeAfter: 1, identity: "second" };
     const story = new Story()
       .claim()

@@ -50,7 +50,7 @@ describe("a notification", () => {
     expect(servers.map(({ received }) => received)).toEqual([[], expected, expected]);
   });
 
-  it("is not sent by a server that is alone, nor by one whose neighbours closed or fell silent", async () => {
+  it("is not sent by a server without others, nor by one whose others closed or sent nothing for long", async () => {
     const { env, servers, sent, wire } = company(2);
     const [one, other] = servers;
     const published = async () => {

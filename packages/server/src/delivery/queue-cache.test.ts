@@ -241,7 +241,7 @@ describe("a pending claim", () => {
     expect(cache.passOn([order])).toEqual([]);
     await settled();
     expect([first.isWoken, second.isWoken]).toEqual([true, true]);
-    // No claim is pending any more: others have to be told of the run.
+    // No claim is pending any more: a wake-up for the run must be published.
     expect(cache.passOn([order, ship])).toEqual([order]);
   });
 

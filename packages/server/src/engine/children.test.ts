@@ -31,7 +31,7 @@ function begun(entries: readonly Entry[]): Record<string, string | undefined> {
 }
 
 describe("the start of a child whose reference or id is taken", () => {
-  it("throws where it was called, with the ask of the call, and its parent is not suspended", async () => {
+  it("throws where it was called, with the call site, and its parent is not suspended", async () => {
     const one = rig().speaker();
     const holder = await one.start({ name: "child", referenceId: "ref", inputHash: "a" });
     const taken = await one.start({ name: "child" });
@@ -131,7 +131,7 @@ describe("the start of a child whose reference or id is taken", () => {
     expect(storage.taken()).toMatchObject({ transactions: 2, lookups: 1, references: 1, entries: 20, updates: 1 });
   });
 
-  it("costs nothing where nothing is in the way", async () => {
+  it("costs nothing if there is no conflict", async () => {
     const { speaker, storage } = rig();
     const one = speaker();
     const run = await parent(one);
@@ -160,7 +160,7 @@ describe("a call of a later attempt that starts the child of an earlier one agai
     return { one, again, child: start.spec.id };
   }
 
-  it("goes on with that child while it lives, and the worker is told which it is", async () => {
+  it("uses that child while it is live, and the worker receives its id", async () => {
     const { one, again, child } = await secondAttempt("none");
     const answer = await one.report(again, awaiting, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] });
     expect(answer).toMatchObject({ released: false, entries: [{ value: { type: "started", runId: child } }] });
@@ -176,7 +176,7 @@ describe("a call of a later attempt that starts the child of an earlier one agai
   it.each([
     ["completed", "returned"],
     ["failed", "threw"],
-  ] as const)("is told at once how that child ended: %s", async (end, type) => {
+  ] as const)("receives at once the outcome of that child: %s", async (end, type) => {
     const { one, again, child } = await secondAttempt(end);
     await one.report(again, awaiting, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] });
     const entries = (await one.read(again.id)).entries.filter(({ attempt }) => attempt === 2);

@@ -91,7 +91,7 @@ describe("a claim", () => {
     expect(await one.status(run.id)).toBe("awaiting_event");
   });
 
-  it("brings only the news to the session that suspended the run, and all to another", async () => {
+  it("brings only new entries to the session that suspended the run, and all entries to another", async () => {
     const { speaker } = rig();
     const [one, two] = [speaker(), speaker()];
     await one.start();
@@ -123,14 +123,14 @@ describe("a claimed run", () => {
   const callSite = { madeAfter: 0, identity: "a", branch: "b" };
   const opens = [{ ...awaits("paid"), callSite }, sleeps(60_000)];
 
-  it("comes with its open waits and who asked for them, in the order in which they were opened", async () => {
+  it("comes with its open waits and their call sites, in the order in which they were opened", async () => {
     const one = rig().speaker();
     await one.start();
     await one.report(await one.claimOne(), { type: "release", reason: "shutdown" }, { opens });
     expect((await one.claimOne()).waits).toEqual([{ address: "event:paid#9", callSite }, { address: "sleep:#9" }]);
   });
 
-  it("that goes on in the memory of its worker comes without them", async () => {
+  it("whose execution is cached comes without them", async () => {
     const one = rig().speaker();
     const id = await one.start();
     await one.report(await one.claimOne(), suspend, { opens });
@@ -180,7 +180,7 @@ describe("a claim that repeats one whose answer was lost", () => {
     expect((await after.api.claim(again)).runs).toEqual([{ ...first, fence: 2 }]);
   });
 
-  it("cannot be undone by the server that failed to answer", async () => {
+  it("cannot be undone by the server that did not answer the first", async () => {
     const here = rig();
     const there = here.another();
     const one = here.speaker();
@@ -248,7 +248,7 @@ describe("a claim that repeats one whose answer was lost", () => {
   });
 });
 
-describe("a waiting claim", () => {
+describe("a pending claim", () => {
   it("is woken by a start, and says how long it was held", async () => {
     const { api, env, speaker } = rig();
     const one = speaker();
@@ -317,7 +317,7 @@ describe("a waiting claim", () => {
     expect(await waiting).toEqual([]);
   });
 
-  it("of two gets each its own run", async () => {
+  it("gets another run than a second one", async () => {
     const { speaker } = rig();
     const [one, two] = [speaker(), speaker()];
     const waiting = [one.claim({ waitMs: 10_000 }), two.claim({ waitMs: 10_000 })];
@@ -338,7 +338,7 @@ describe("a waiting claim", () => {
   });
 });
 
-describe("a claim of a session that claims anew", () => {
+describe("a claim of a session that claims again", () => {
   it("is answered at once, and what is queued then is for the next one", async () => {
     const { api, speaker } = rig();
     const one = speaker();
@@ -361,8 +361,8 @@ describe("a claim of a session that claims anew", () => {
   });
 });
 
-describe("a claim for runs that other transactions hold", () => {
-  it("looks again now and then, but not all the time, and gets them once they are let go", async () => {
+describe("a claim of runs that other transactions have locked", () => {
+  it("scans at intervals, and gets them when they are unlocked", async () => {
     const { speaker, storage, env, another } = rig();
     const id = await another().speaker().start();
     storage.isHeldElsewhere = true;
@@ -377,7 +377,7 @@ describe("a claim for runs that other transactions hold", () => {
   });
 });
 
-describe("a claim that is given up", () => {
+describe("a claim that its caller aborts", () => {
   it("leaves no waiter and no timer behind", async () => {
     const { speaker, env } = rig();
     const one = speaker();
@@ -386,7 +386,7 @@ describe("a claim that is given up", () => {
     await settled();
     leave.abort();
     expect(await waiting).toEqual([]);
-    // By then it is written down that somebody asked.
+    // By then the claim is registered.
     await env.advance(1_000);
     expect(env.timers).toBe(0);
     const id = await one.start();
@@ -405,7 +405,7 @@ describe("a claim that is given up", () => {
     expect(await speaker().claim()).toMatchObject([{ id, fence: 2, lostLeases: 0 }]);
   });
 
-  it("when it was just woken passes the run on to who waits behind it", async () => {
+  it("when it was just woken leaves the run to the next pending claim", async () => {
     const { speaker, batches } = rig();
     const [one, two] = [speaker(), speaker()];
     const leave = new AbortController();

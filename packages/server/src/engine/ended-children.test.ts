@@ -1,4 +1,4 @@
-/** A later attempt starts the same children again, and is told how those that have ended did. */
+/** A later attempt starts the same children again, and receives the outcomes of those that have ended. */
 
 import { relationTo } from "@aikirun/lib/internal";
 import { type ClaimedRun, type Entry, limits, type Next, type Report, type ReportResult } from "@aikirun/lib/protocol";
@@ -184,7 +184,7 @@ describe("a reply to reports", () => {
     const ids: string[] = [];
     for (let n = 0; n <= 250; n++) ids.push(await one.start());
     const claimed = await one.claim({ limit: ids.length });
-    // The last run, which is decided in a second transaction, has as much news as fits into a reply.
+    // The last run, which is decided in a second transaction, has as many new entries as fit into a reply.
     const signals = sizes.map((size, n) => ({
       signalId: here.env.id(),
       runId: claimed[Math.min(n, 250)]?.id ?? "",

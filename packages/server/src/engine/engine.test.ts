@@ -20,7 +20,7 @@ describe("a start", () => {
     });
   });
 
-  it("raced within a batch makes one run per reference, and the losers hear which", async () => {
+  it("raced within a batch makes one run per reference, and the other starts receive its id", async () => {
     const one = rig().speaker();
     const specs = [1, 2, 3].map(() => one.spec({ referenceId: "ref", inputHash: "a" }));
     const results = (await one.api.start({ runs: [...specs, one.spec()] })).results;
@@ -30,7 +30,7 @@ describe("a start", () => {
 });
 
 describe("lists", () => {
-  it("are read two at a time for all namespaces together, so that connections are left for others", async () => {
+  it("are read two at a time for all namespaces together, so that connections remain free", async () => {
     const env = virtualEnv();
     const inner = memoryStorage({ env });
     let reading = 0;
@@ -104,7 +104,7 @@ describe("a repeated report", () => {
     expect(kinds(answer.entries)).toEqual(["threw", "attempt_failed", "woken"]);
   });
 
-  it("on whose first answer news came gets the same news", async () => {
+  it("whose first answer had new entries gets the same entries", async () => {
     const one = rig().speaker();
     await one.start();
     const run = await one.claimOne();
@@ -331,7 +331,7 @@ describe("the clock", () => {
     await there.engine.close();
   });
 
-  it("queues a run that no worker claims anew, after 5 s and then ever more rarely", async () => {
+  it("publishes a wake-up again if no worker claims a run, after 5 s and then ever longer intervals", async () => {
     const { speaker, engine, env, batches } = rig();
     await engine.start();
     const one = speaker();
@@ -349,7 +349,7 @@ describe("the clock", () => {
     await engine.close();
   });
 
-  it("goes on with the others when one run cannot be ticked, without hurry", async () => {
+  it("ticks the other runs, at intervals, when one run cannot be ticked", async () => {
     const { speaker, engine, env, storage } = rig();
     await engine.start();
     const one = speaker();
@@ -368,7 +368,7 @@ describe("the clock", () => {
     await engine.close();
   });
 
-  it("goes on with the others when one row cannot be read", async () => {
+  it("ticks the other runs when one row cannot be read", async () => {
     const { speaker, engine, env, storage, another } = rig();
     await engine.start();
     const one = speaker();
@@ -407,36 +407,36 @@ describe("watch", () => {
     expect(late.results).toMatchObject([{ run: { status: "cancelled" } }]);
   });
 
-  it("brings a worker its news, a request to pause, and its loss", async () => {
+  it("notifies a worker of new entries, a request to pause, and the loss of its run", async () => {
     const { speaker, api, env } = rig();
     const one = speaker();
     await one.start();
     const run = await one.claimOne();
     const { id: runId, fence } = run;
-    const hear = (seen: number, after: number, waitMs = 10_000) =>
+    const watch = (seen: number, after: number, waitMs = 10_000) =>
       api.watch({ watched: [{ type: "changes", runId, fence, seen, after }], waitMs });
 
-    const first = hear(0, 0);
+    const first = watch(0, 0);
     await settled();
     await one.signal(runId, { type: "event", name: "paid" });
     expect((await first).results).toMatchObject([{ type: "changes", inbox: 1, pause: false, entries: [{ seq: 1 }] }]);
 
-    const second = hear(1, 1);
+    const second = watch(1, 1);
     await settled();
     await one.signal(runId, { type: "pause" });
     expect((await second).results).toMatchObject([{ type: "changes", inbox: 2, pause: true }]);
 
-    const quiet = hear(2, 2, 500);
+    const quiet = watch(2, 2, 500);
     await env.advance(500);
     expect((await quiet).results).toEqual([]);
 
-    const third = hear(2, 2);
+    const third = watch(2, 2);
     await settled();
     await one.signal(runId, { type: "cancel" });
     expect((await third).results).toEqual([{ type: "lost", runId, code: "RUN_FINAL", status: "cancelled" }]);
   });
 
-  it("tells a ghost that its run is in other hands", async () => {
+  it("notifies a former holder that another worker holds the run", async () => {
     const { speaker, api } = rig();
     const [one, two] = [speaker(), speaker()];
     await one.start();
@@ -479,7 +479,7 @@ describe("watch", () => {
     expect(env.timers).toBe(timers);
   });
 
-  it("brings all news, however much of it there is, as much at once as a reply holds", async () => {
+  it("brings all new entries, in replies of bounded size", async () => {
     const { speaker, api } = rig();
     const one = speaker();
     await one.start();
@@ -493,20 +493,20 @@ describe("watch", () => {
     for (let after = 0; seen < 6; ) {
       const { results } = await api.watch({ watched: [{ type: "changes", runId: id, fence, seen, after }], waitMs: 0 });
       const [news] = results;
-      if (news?.type !== "changes") throw new Error("There is no news.");
+      if (news?.type !== "changes") throw new Error("The reply has no changes.");
       told.push({ count: news.entries.length, inbox: news.inbox });
       after = news.entries.at(-1)?.seq ?? after;
       seen = news.inbox;
     }
     expect(told.every(({ count }) => count * 1_900_000 < 2 * 8_000_000)).toBe(true);
     expect(told.reduce((sum, { count }) => sum + count, 0)).toBe(6);
-    // The count stays until all entries have come: a worker cannot suspend a run that has news.
+    // The count stays until all entries have come: a worker cannot suspend a run that has new entries.
     expect(told.slice(0, -1).every(({ inbox }) => inbox === 0)).toBe(true);
   });
 });
 
 describe("close", () => {
-  it("answers who waits, ends what is under way, and takes nothing new", async () => {
+  it("answers pending calls, finishes the batch in flight, and rejects new requests", async () => {
     const { speaker, api, engine, env, storage } = rig();
     await engine.start();
     const one = speaker();

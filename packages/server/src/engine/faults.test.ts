@@ -67,11 +67,11 @@ describe.each(mishaps)("after %s", (_, mishap) => {
     expect(kinds(entries)).toEqual(["arrived"]);
   });
 
-  it("each of a whole batch is carried out once, without its callers hearing of it", async () => {
+  it("every operation of a batch is applied once, and its callers notice nothing", async () => {
     const { storage, speaker, api } = rig();
     const one = speaker();
     const run = await held(one);
-    // A server that has just looked relies on hints.
+    // A server that has just scanned its queues relies on wake-ups.
     await one.claim();
     const waiting = await one.start();
     storage.mishaps.push(mishap);
@@ -130,7 +130,7 @@ describe("a batch", () => {
     expect(storage.taken().transactions).toBeLessThanOrEqual(2);
   });
 
-  it("brings a report the news that came with it", async () => {
+  it("answers a report with entries of the same batch", async () => {
     const { speaker } = rig();
     const one = speaker();
     const run = await held(one);
@@ -208,7 +208,7 @@ describe("two servers on one database", () => {
     expect(kinds((await one.read(run.id)).entries)).toEqual(["arrived", "returned", "arrived"]);
   });
 
-  it("tell a ghost that its run has gone to the other", async () => {
+  it("refuse a former holder whose run was claimed through the other", async () => {
     const here = rig();
     const there = here.another();
     await there.engine.start();

@@ -7,7 +7,7 @@ async function leave(one: Speaker, runs: Array<{ runId: string; fence: number }>
 }
 
 describe("a session that leaves", () => {
-  it("hands all that it holds to others at once, and none of it counts as a crash", async () => {
+  it("releases all its runs at once, and no crash is counted", async () => {
     const { speaker } = rig();
     const [one, other] = [speaker(), speaker()];
     const ids = [await one.start(), await one.start()];
@@ -31,7 +31,7 @@ describe("a session that leaves", () => {
     expect(await waiting).toMatchObject([{ id }]);
   });
 
-  it("is released from runs of which it never got the answer", async () => {
+  it("releases runs of claims whose answers it did not receive", async () => {
     const { speaker, engine, env } = rig();
     const one = speaker();
     await one.start();
@@ -105,12 +105,12 @@ describe("a session that leaves", () => {
     await engine.close();
   });
 
-  it("is told of runs that it names and that are gone", async () => {
+  it("receives RUN_NOT_FOUND for runs that no longer exist", async () => {
     const { speaker, env } = rig();
     expect(codes(await leave(speaker(), [{ runId: env.id(), fence: 1 }]))).toEqual(["RUN_NOT_FOUND"]);
   });
 
-  it("goes 500 at a time, and on from there when it is asked again", async () => {
+  it("releases 500 runs at a time, and continues there when the call is repeated", async () => {
     const { speaker, storage } = rig();
     const one = speaker();
     await one.api.start({ runs: Array.from({ length: 1_000 }, () => one.spec()) });

@@ -25,7 +25,7 @@ function onReplaceable() {
 }
 
 describe("a server whose database was replaced", () => {
-  it("answers nothing from what it knew of runs that are not there any more", async () => {
+  it("answers nothing from cached rows of runs that no longer exist", async () => {
     const { speaker, env, replace, api } = onReplaceable();
     const one = speaker();
     const id = await one.start();
@@ -39,7 +39,7 @@ describe("a server whose database was replaced", () => {
     ]);
   });
 
-  it("finds what is queued though it was told of nothing", async () => {
+  it("finds queued runs without any notification", async () => {
     const { speaker, env, replace } = onReplaceable();
     const one = speaker();
     expect(await one.claim()).toEqual([]);
@@ -50,7 +50,7 @@ describe("a server whose database was replaced", () => {
     expect(await one.claim()).toMatchObject([{ id, fence: 6 }]);
   });
 
-  it("refuses who held a run, and hands it on after a whole lease, under a fence above the floor", async () => {
+  it("refuses the former holder of a run, and lets another claim it after a whole lease, above the floor", async () => {
     const { speaker, engine, env, raise } = onReplaceable();
     await engine.start();
     const [one, two] = [speaker(), speaker()];

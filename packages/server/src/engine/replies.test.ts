@@ -23,7 +23,7 @@ describe("a claim", () => {
     expect(await one.claim({ limit: 300 })).toEqual([]);
   });
 
-  it("that finds the reply of its transaction full is made again at once", async () => {
+  it("that finds the reply of its transaction full is repeated at once", async () => {
     const { speaker, env } = rig();
     const [one, other] = [speaker(), speaker()];
     for (let n = 0; n < full + 1; n++) {
@@ -80,7 +80,7 @@ describe("the answer to a report", () => {
     return { one, claimed };
   }
 
-  it("brings as much news as fits, says where it is cut, and tells a repeat the same place", async () => {
+  it("brings the new entries that fit, and says where they are cut, also to a repeat", async () => {
     const { one, claimed } = await withNews(full + 4);
     const report = one.reporting(claimed, go, { entries: [returned("task:a#0"), returned("task:b#0")] });
     const answer = only(await one.send(report));
@@ -91,7 +91,7 @@ describe("the answer to a report", () => {
     expect(only(await one.send(report))).toEqual(answer);
   });
 
-  it("tells a repeat the same place where the report ended its attempt", async () => {
+  it("gives a repeat the same place if the report ended its attempt", async () => {
     const { one, claimed } = await withNews(full + 4);
     const failed: Next = { type: "finish", outcome: { status: "failed", error, retryInMs: 10 } };
     const report = one.reporting(claimed, failed, { entries: [returned("task:a#0")] });
@@ -137,7 +137,7 @@ describe("the answer to a report", () => {
     expect(cut.all).toHaveLength(full + 3 + 2);
   });
 
-  it("is whole where the news fits", async () => {
+  it("is whole if the new entries fit", async () => {
     const { speaker } = rig();
     const one = speaker();
     const id = await one.start();
@@ -170,7 +170,7 @@ describe("a payload that stays in storage", () => {
     expect(await one.tryStart({ ...spec, input: "1" })).toMatchObject({ code: "RUN_ID_CONFLICT" });
   });
 
-  it("is told to who watches the run, and to the next attempt of its parent", async () => {
+  it("is sent to a watcher of the run, and to the next attempt of its parent", async () => {
     const { speaker, api, env } = rig();
     const one = speaker();
     const parent = await one.start();
