@@ -13,8 +13,8 @@ it("lets many speak at once, in order, without a warning of the driver's", async
   const warned = ({ message }: Error) => warnings.push(message);
   process.on("warning", warned);
   const [near, far] = [
-    new PostgresChannel({ url: database.url, isVouchedFor: false, logger: silentLogger }),
-    new PostgresChannel({ url: database.url, isVouchedFor: false, logger: silentLogger }),
+    new PostgresChannel({ url: database.url, isAssumedDirect: false, logger: silentLogger }),
+    new PostgresChannel({ url: database.url, isAssumedDirect: false, logger: silentLogger }),
   ];
   const heard: string[] = [];
   await new Promise<void>((resolve) => far.listen((text) => heard.push(text), resolve));
@@ -31,7 +31,7 @@ it("lets many speak at once, in order, without a warning of the driver's", async
 it("replaces its connection at the age at which all are replaced", { timeout: 20_000 }, async (context) => {
   const database = await testDatabase();
   if (database === null) return context.skip();
-  const channel = new PostgresChannel({ url: database.url, isVouchedFor: false, logger: silentLogger });
+  const channel = new PostgresChannel({ url: database.url, isAssumedDirect: false, logger: silentLogger });
   let connections = 0;
   await new Promise<void>((resolve) => {
     channel.listen(

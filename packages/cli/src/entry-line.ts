@@ -81,7 +81,7 @@ const causes: Readonly<Record<Stall["reason"], string>> = {
 };
 
 function markLine(mark: Mark): EntryLine {
-  const told = (sign: string, style: Style, verb: string, detail = "") => ({
+  const line = (sign: string, style: Style, verb: string, detail = "") => ({
     sign,
     style,
     subject: "run",
@@ -90,25 +90,25 @@ function markLine(mark: Mark): EntryLine {
   });
   switch (mark.mark) {
     case "recovered":
-      return told("⚡", "red", "lost its worker", mark.confirmed ? `crash ${mark.crashes}; handed to the next` : "");
+      return line("⚡", "red", "lost its worker", mark.confirmed ? `crash ${mark.crashes}; handed to the next` : "");
     case "stalled":
-      return told("■", "red", "stalled", causes[mark.reason]);
+      return line("■", "red", "stalled", causes[mark.reason]);
     case "cancelled":
-      return told("■", "red", "cancelled", mark.reason ?? "");
+      return line("■", "red", "cancelled", mark.reason ?? "");
     case "pause_requested":
-      return told("‖", "yellow", "asked to pause");
+      return line("‖", "yellow", "asked to pause");
     case "paused":
-      return told("‖", "yellow", "paused");
+      return line("‖", "yellow", "paused");
     case "resumed":
-      return told("▶", "green", "resumed");
+      return line("▶", "green", "resumed");
     case "woken":
-      return told("▶", "green", "woken");
+      return line("▶", "green", "woken");
     case "retried":
-      return told("↻", "yellow", "retried");
+      return line("↻", "yellow", "retried");
     case "timed_out":
-      return told("✗", "red", "timed out");
+      return line("✗", "red", "timed out");
     case "attempt_failed":
-      return told("↻", "yellow", "attempt failed", failureOf(mark.error));
+      return line("↻", "yellow", "attempt failed", failureOf(mark.error));
     default:
       return mark satisfies never;
   }

@@ -20,5 +20,5 @@ async function openChannel({ database, redis, env, logger }: Config): Promise<Ch
   if (database.type !== "postgres") return null;
   const { PostgresChannel } = await import("./storage/postgres/channel.ts");
   const { url, directUrl } = database;
-  return new PostgresChannel({ url: directUrl ?? url, isVouchedFor: directUrl !== null, logger });
+  return new PostgresChannel({ url: directUrl ?? url, isAssumedDirect: directUrl !== null, logger });
 }

@@ -87,7 +87,7 @@ export class Supervisor {
     child.on("message", (message) => {
       if (!isFromWorker(message)) return;
       isBroken ||= message.type === "broken";
-      this.#heard(child, workerId, message);
+      this.#received(child, workerId, message);
     });
     child.on("exit", (code, signal) => {
       clearTimeout(this.#watchdog);
@@ -98,7 +98,7 @@ export class Supervisor {
     this.#watch(child, workerId, loadMs);
   }
 
-  #heard(child: ChildProcess, workerId: string, message: FromWorker): void {
+  #received(child: ChildProcess, workerId: string, message: FromWorker): void {
     this.#watch(child, workerId, this.#options.patienceMs ?? 0);
     switch (message.type) {
       case "ready":

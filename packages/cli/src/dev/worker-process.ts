@@ -20,11 +20,11 @@ surviveOutputErrors();
 process.on("SIGINT", () => {});
 process.on("SIGTERM", () => {});
 
-setInterval(() => tell({ type: "alive" }), aliveMs).unref();
+setInterval(() => send({ type: "alive" }), aliveMs).unref();
 try {
   await serve();
 } catch (thrown) {
-  tell({ type: "broken", message: explained(thrown) }, () => process.exit(0));
+  send({ type: "broken", message: explained(thrown) }, () => process.exit(0));
 }
 
 async function serve(): Promise<void> {
@@ -49,10 +49,10 @@ async function serve(): Promise<void> {
   // The parent is gone, whatever became of it.
   process.on("disconnect", () => void stop());
   await aikiWorker.start();
-  tell({ type: "ready", serves: aikiWorker.registry.serves().map(({ name, versionId }) => `${name}@${versionId}`) });
+  send({ type: "ready", serves: aikiWorker.registry.serves().map(({ name, versionId }) => `${name}@${versionId}`) });
 }
 
-function tell(message: FromWorker, then: () => void = () => {}): void {
+function send(message: FromWorker, then: () => void = () => {}): void {
   if (process.connected) process.send?.(message, then);
   else then();
 }

@@ -26,28 +26,28 @@ export interface KnownKeys {
 
 /** So long a revoked key may still open something. Milliseconds. */
 export const freshMs = 5_000;
-const mostKeys = 10_000;
-const mostStrangers = 1_000;
+const maxKeys = 10_000;
+const maxUnknownIds = 1_000;
 const idsAtOnce = 100;
 /** How exactly the last use of a key is noted. Milliseconds. */
 const usedWithinMs = 300_000;
 /** What a secret is compared with when there is no key. */
-const nobody = "0".repeat(64);
+const noDigest = "0".repeat(64);
 
 interface Memory {
   key: KnownKey | null;
   isRevoked: boolean;
   /** By the monotonic clock, as are those below. */
   endsAt: number;
-  askAgainAt: number;
+  reloadAt: number;
   /** The last use that storage knows of is long ago. */
-  isUseNews: boolean;
+  isUseUnrecorded: boolean;
 }
 
 export function knownKeys({ keys, env, logger }: { keys: Keys; env: Env; logger: Logger }): KnownKeys {
   const members = new Map<string, Memory>();
-  const strangers = new Map<string, Memory>();
-  const asking = new Map<string, Promise<Memory>>();
+  const unknownIds = new Map<string, Memory>();
+  const loading = new Map<string, Promise<Memory>>();
 
   const load = async (ids: string[]): Promise<Memory[]> => {
     const askedAt = env.elapsed();
@@ -59,42 +59,42 @@ export function knownKeys({ keys, env, logger }: { keys: Keys; env: Env; logger:
 
   /** What was asked before a key was forgotten is answered, and not remembered. */
   const ask = (id: string): Promise<Memory> => {
-    const isLatest = () => asking.get(id) === asked;
+    const isLatest = () => loading.get(id) === asked;
     const asked: Promise<Memory> = enqueue(id)
       .then((memory) => {
         if (isLatest()) remember(id, memory);
         return memory;
       })
       .finally(() => {
-        if (isLatest()) asking.delete(id);
+        if (isLatest()) loading.delete(id);
       });
-    asking.set(id, asked);
+    loading.set(id, asked);
     return asked;
   };
 
   const remember = (id: string, memory: Memory): void => {
     members.delete(id);
-    strangers.delete(id);
-    if (memory.key === null) keep(strangers, mostStrangers, id, memory);
-    else keep(members, mostKeys, id, memory);
+    unknownIds.delete(id);
+    if (memory.key === null) keep(unknownIds, maxUnknownIds, id, memory);
+    else keep(members, maxKeys, id, memory);
   };
 
   const recall = (id: string): Memory | Promise<Memory> => {
-    const memory = members.get(id) ?? strangers.get(id);
-    if (memory !== undefined && env.elapsed() < memory.askAgainAt) return memory;
-    return asking.get(id) ?? ask(id);
+    const memory = members.get(id) ?? unknownIds.get(id);
+    if (memory !== undefined && env.elapsed() < memory.reloadAt) return memory;
+    return loading.get(id) ?? ask(id);
   };
 
   const noteUse = (id: string, memory: Memory): void => {
-    if (!memory.isUseNews) return;
-    memory.isUseNews = false;
+    if (!memory.isUseUnrecorded) return;
+    memory.isUseUnrecorded = false;
     keys.touch([id]).catch((error) => logger.debug("the use of an API key was not noted", { keyId: id, error }));
   };
 
   return {
     async recognise({ id, digest }) {
       const memory = await recall(id);
-      const isSame = isSameDigest(digest, memory.key?.digest ?? nobody);
+      const isSame = isSameDigest(digest, memory.key?.digest ?? noDigest);
       if (memory.key === null) return "unknown";
       if (!isSame) return "wrong secret";
       if (memory.isRevoked) return "revoked";
@@ -104,22 +104,22 @@ export function knownKeys({ keys, env, logger }: { keys: Keys; env: Env; logger:
     },
     forget(id) {
       members.delete(id);
-      strangers.delete(id);
-      asking.delete(id);
+      unknownIds.delete(id);
+      loading.delete(id);
     },
   };
 }
 
 function memoryOf(key: StoredKey | undefined, now: number, askedAt: number): Memory {
-  const askAgainAt = askedAt + freshMs;
-  if (key === undefined) return { key: null, isRevoked: false, endsAt: 0, askAgainAt, isUseNews: false };
+  const reloadAt = askedAt + freshMs;
+  if (key === undefined) return { key: null, isRevoked: false, endsAt: 0, reloadAt, isUseUnrecorded: false };
   const { id, digest, namespace, scopes, expiresAt, revokedAt, lastUsedAt } = key;
   return {
     key: { id, digest, namespace, granted: new Set(scopes) },
     isRevoked: revokedAt !== null,
     endsAt: expiresAt === null ? Number.POSITIVE_INFINITY : askedAt + (expiresAt - now),
-    askAgainAt,
-    isUseNews: lastUsedAt === null || now - lastUsedAt >= usedWithinMs,
+    reloadAt,
+    isUseUnrecorded: lastUsedAt === null || now - lastUsedAt >= usedWithinMs,
   };
 }
 

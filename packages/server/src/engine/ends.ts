@@ -3,7 +3,7 @@
 import type { Entry, RunId } from "@aikirun/lib/protocol";
 import { childEnd } from "../core/receive.ts";
 import type { NewFact, Run, UnreadEnd } from "../core/run.ts";
-import { inTurn } from "../storage/heavy.ts";
+import { inBatches } from "../storage/heavy.ts";
 import type { Obstacle, Transaction } from "../storage/storage.ts";
 import { parts } from "./budget.ts";
 import { wholeInTurn } from "./whole.ts";
@@ -21,7 +21,7 @@ export async function saveEnds(
   const load = (ids: RunId[]) => transaction.load(ids);
   const obstacles: Obstacle[] = [];
   for (const ids of parts([...byChild.keys()])) {
-    for await (const rows of inTurn(load([...ids]), load)) {
+    for await (const rows of inBatches(load([...ids]), load)) {
       for await (const children of wholeInTurn(transaction, rows)) {
         const entries = children.flatMap((child) => (byChild.get(child.id) ?? []).map((fact) => withEnd(fact, child)));
         obstacles.push(...(await transaction.save({ changes: [], holds: [], entries })));

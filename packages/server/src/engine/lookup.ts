@@ -15,7 +15,7 @@ import {
 } from "@aikirun/lib/protocol";
 import type { Run, WholeRun } from "../core/run.ts";
 import type { ListPosition } from "../storage/find.ts";
-import { fitting, inTurn } from "../storage/heavy.ts";
+import { fitting, inBatches } from "../storage/heavy.ts";
 import type { Reader, Storage } from "../storage/storage.ts";
 import { type Budget, parts, replyBudget, takeView, waitsBytes } from "./budget.ts";
 import { claimedWait } from "./claims.ts";
@@ -173,7 +173,7 @@ async function stalledChildren(reader: Reader, runs: Run[]): Promise<Map<RunId, 
   const stalled = new Map<RunId, StalledChild>();
   const children: Run[] = [];
   const load = (ids: RunId[]) => reader.load(ids);
-  for await (const some of runs.length === 0 ? [] : inTurn(reader.stalledChildren(runs.map(({ id }) => id)), load)) {
+  for await (const some of runs.length === 0 ? [] : inBatches(reader.stalledChildren(runs.map(({ id }) => id)), load)) {
     children.push(...some.map((child) => ({ ...child, waits: [] })));
   }
   const asked = children.length === 0 ? new Set() : await firstWaits(reader, runs, children);

@@ -5,7 +5,7 @@ import { childEnd } from "../core/receive.ts";
 import type { Run, Taken } from "../core/run.ts";
 import { typeOf } from "../core/unread.ts";
 import { storedBytes } from "../storage/entry-row.ts";
-import { inTurn, RowsLeft } from "../storage/heavy.ts";
+import { inBatches, RowsLeft } from "../storage/heavy.ts";
 import type { ReferenceKey, Transaction } from "../storage/storage.ts";
 import { parts } from "./budget.ts";
 
@@ -71,7 +71,7 @@ export function takenNames(): TakenNames {
     async load(transaction, isForOne) {
       const load = (some: RunId[]) => transaction.load(some);
       const noteAll = async (loading: Promise<Run[]>) => {
-        for await (const runs of inTurn(loading, load)) {
+        for await (const runs of inBatches(loading, load)) {
           const holders = runs.map(note);
           if (ends > limits.replyBytes && !isForOne) {
             throw new RowsLeft({ runs: [], left: holders.map(({ id }) => id) });

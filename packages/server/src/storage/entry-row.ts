@@ -1,4 +1,4 @@
-/** How entries are stored in a table, alike in every dialect, and how an entry is read without its value. */
+/** How every SQL dialect stores entries in a table, and how an entry is read without its value. */
 
 import type { CallSite, Entry, Value } from "@aikirun/lib/protocol";
 import type { Outline, UnreadValue } from "../core/run.ts";
@@ -17,7 +17,7 @@ export interface EntryColumns {
   startedAt: number | null;
   type: string;
   payload: string | null;
-  /** JSON of what the value holds besides its type and payload; null when that is nothing. */
+  /** JSON of the value without its type and payload; null when nothing remains. */
   detail: string | null;
   /** The durable call: `<madeAfter> <identity>`, with ` <branch>` (or ` -`) and ` <alike>` where there is one. */
   callSite: string | null;
@@ -66,7 +66,7 @@ function readValue(row: Row): Value {
   return joinValue(textOf(row, "type"), optionalTextOf(row, "payload"), row.detail);
 }
 
-/** How a dialect writes what the columns of an outline need. */
+/** The SQL expressions of a dialect that the columns of an outline need. */
 export interface OutlineDialect {
   /** The size of a text. */
   bytesOf(text: string): string;
@@ -74,14 +74,14 @@ export interface OutlineDialect {
   holds(text: string, part: string): string;
 }
 
-/** The columns of an entry of the table `entry`, without its value where that is large. */
+/** The columns of an entry, without its value if the value is large. */
 export function outlineColumns({ bytesOf }: OutlineDialect): string {
   return placeAnd(`${valueSize(bytesOf)} <= ${outlinedBytes}`, bytesOf);
 }
 
 /**
- * The same without any value but of marks with an identity: which entries a retried run recalls does not depend on
- * other values.
+ * The same columns, but with values only for marks that have an identity: other values do not decide which entries a
+ * retried run recalls.
  */
 export function recalledColumns({ bytesOf, holds }: OutlineDialect): string {
   return placeAnd(`entry.type = 'marked' AND ${holds("entry.detail", '"identity":')}`, bytesOf);
@@ -91,7 +91,7 @@ function valueSize(bytesOf: OutlineDialect["bytesOf"]): string {
   return `coalesce(${bytesOf("entry.payload")}, 0) + coalesce(${bytesOf("entry.detail")}, 0)`;
 }
 
-/** `left_bytes` tells the size of a value that is left in storage. */
+/** `left_bytes` is the size of a value that is left in storage, else null. */
 function placeAnd(isLoaded: string, bytesOf: OutlineDialect["bytesOf"]): string {
   const place = ["run_id", "seq", "address", "attempt", "at", "fence", "worker", "started_at", "type", "call_site"];
   return [
@@ -120,7 +120,7 @@ function unread(of: Value["type"], bytes: number): UnreadValue {
   return { type: "unread", of, bytes };
 }
 
-/** How much a value takes in storage. Bytes. */
+/** The size of a value in storage. Bytes. */
 export function storedBytes(value: Value): number {
   const { payload, detail } = splitValue(value);
   return (payload === undefined ? 0 : textBytes(payload)) + (detail === null ? 0 : textBytes(JSON.stringify(detail)));
@@ -130,10 +130,10 @@ export function callSiteColumn(callSite: CallSite | undefined): string | null {
   return callSite === undefined ? null : toText(callSiteText(callSite));
 }
 
-/** Stands where a branch would. */
+/** Written in place of a missing branch. */
 const noBranch = "-";
 
-/** Identities and branches hold no space. */
+/** Identities and branches contain no space. */
 function callSiteText({ madeAfter, identity, branch, alike }: CallSite): string {
   if (branch === undefined && alike === undefined) return `${madeAfter} ${identity}`;
   return [madeAfter, identity, branch ?? noBranch, ...(alike === undefined ? [] : [alike])].join(" ");
@@ -148,7 +148,7 @@ function callSiteOf(text: string): CallSite {
   return callSite;
 }
 
-/** The payload of a value apart from the rest, which is JSON that Aiki made. */
+/** Separates the payload of a value from the rest, which is JSON written by Aiki. */
 function splitValue(value: Value): { payload: string | undefined; detail: object | null } {
   switch (value.type) {
     case "returned":

@@ -1,5 +1,5 @@
 /**
- * The faults of a storage as the log tells them, in one place, so that nothing else logs them:
+ * Logs the faults of a storage. No other code logs them:
  *
  *   works ── a fault: warning ──> fails ── a success, 5 s after the last fault: info with the count ──> works
  *
@@ -75,7 +75,7 @@ export class StorageFaults {
   }
 }
 
-/** The same storage, its faults logged. */
+/** The same storage; its faults are logged. */
 export function observedStorage(storage: Storage, faults: StorageFaults): Storage {
   const { lanes, optimistic } = storage;
   return {
@@ -94,7 +94,7 @@ export function observedStorage(storage: Storage, faults: StorageFaults): Storag
   };
 }
 
-/** The same keys, their faults logged. */
+/** The same keys; their faults are logged. */
 export function observedKeys(keys: Keys, faults: StorageFaults): Keys {
   return {
     insert: (key) => faults.observe("write", keys.insert(key)),
@@ -105,7 +105,7 @@ export function observedKeys(keys: Keys, faults: StorageFaults): Keys {
   };
 }
 
-/** A conflict is decided again, and a closed storage is the server's own doing. */
+/** Not a fault: a conflict, which is decided again, and a storage that the server itself has closed. */
 function isFault(error: unknown): error is AikiError {
   if (!isAikiError(error) || error.code === "STORAGE_CONFLICT" || error.code === "STORAGE_CLOSED") return false;
   return error.code.startsWith("STORAGE_") || error.code === "ROW_UNREADABLE";

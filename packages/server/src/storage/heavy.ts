@@ -1,6 +1,6 @@
 /**
- * Heavy rows: those with a state of more than `lightBytes`, because many waits are open or an error is long. They are
- * loaded by a statement of their own, a few at a time: a batch of runs with 10,000 waits each would be hundreds of MB.
+ * A row is heavy if its state is larger than `lightBytes`, because many waits are open or an error is long. Heavy rows
+ * are loaded by a separate statement, a few at a time: a batch of runs with 10,000 waits each takes hundreds of MB.
  */
 
 import type { RunId } from "@aikirun/lib/protocol";
@@ -10,14 +10,14 @@ import { type ListPage, type ListPosition, listPage, withoutPayloads } from "./f
 import { heavyBytes, numberOf, type Row, runOf, textOf } from "./row.ts";
 import { fromText, toText } from "./text.ts";
 
-/** Heavy rows are loaded until their states take so many bytes; one is always loaded. */
+/** Heavy rows are loaded until their states take this many bytes; the first one is always loaded. */
 const mostBytes = limits.replyBytes;
 
-/** Thrown when heavy rows were left in storage. They are loaded by another call, or in another transaction. */
+/** Thrown when heavy rows were left in storage. The caller loads them with another call or in another transaction. */
 export class RowsLeft extends Error {
-  /** The rows that were loaded: all that are not heavy, and the first ones that are. */
+  /** The runs that were loaded: all that are not heavy, and the first heavy ones. */
   readonly runs: Run[];
-  /** Of each row that was not. */
+  /** The ids of the runs that were not loaded. */
   readonly left: RunId[];
 
   constructor({ runs, left }: Loaded) {
@@ -39,7 +39,7 @@ export function complete(loaded: Loaded): Run[] {
   return loaded.runs;
 }
 
-/** The same as a value: which rows were loaded, and which were left. */
+/** Returns which rows were loaded and which were left, instead of throwing `RowsLeft`. */
 export async function fitting(loading: Promise<Run[]>): Promise<Loaded> {
   try {
     return { runs: await loading, left: [] };
@@ -60,8 +60,8 @@ export async function fits(loading: Promise<void>): Promise<boolean> {
   }
 }
 
-/** All of these rows, as many at a time as one statement loads. */
-export async function* inTurn(
+/** Yields all of these runs, in batches as large as one statement loads. */
+export async function* inBatches(
   loading: Promise<Run[]>,
   load: (ids: RunId[]) => Promise<Run[]>,
 ): AsyncGenerator<readonly Run[]> {
@@ -73,7 +73,7 @@ export async function* inTurn(
   }
 }
 
-/** Reads rows with the columns of `loadedColumns`; `load` loads those of these ids with their states. */
+/** Reads rows with the columns of `loadedColumns`; `load` loads the rows with these ids, with their states. */
 export async function loadedRuns(
   rows: readonly Row[],
   load: (ids: string[]) => Row[] | Promise<Row[]>,
@@ -90,7 +90,7 @@ export async function loadedRuns(
   };
 }
 
-/** The page of a list, which ends before the first row that was left. `rows`: what was loaded, in order. */
+/** The page of a list, which ends before the first row that was left. `rows`: the loaded rows in order. */
 export function loadedPage(
   rows: readonly Row[],
   { runs, left }: Loaded,
@@ -107,7 +107,7 @@ function runsOf(row: Row | undefined): Run[] {
   return row === undefined ? [] : [runOf(row)];
 }
 
-/** Chooses which heavy rows are loaded: in order, and none after the first that is left. Bytes of their states. */
+/** Chooses which heavy rows are loaded, by the bytes of their states: in order, and none after the first one left. */
 function heavyBudget(): (bytes: number) => boolean {
   let taken = 0;
   let isFull = false;
@@ -118,7 +118,7 @@ function heavyBudget(): (bytes: number) => boolean {
   };
 }
 
-/** The same choice among runs; takes each that is not heavy. */
+/** The same choice for runs; takes every run that is not heavy. */
 export function heavyOnes(): { take(run: Run): boolean } {
   const take = heavyBudget();
   return {

@@ -1,4 +1,4 @@
-/** What every storage says alike of entries: how large one is, and which of them a retried run recalls. */
+/** Shared by all storages: the size of an entry, and which entries a retried run recalls. */
 
 import { AikiError } from "@aikirun/lib";
 import { resultAddress, withdrawnAddress } from "@aikirun/lib/internal";
@@ -6,12 +6,12 @@ import type { CallSite, Entry, RunId } from "@aikirun/lib/protocol";
 import type { Outline } from "../core/run.ts";
 import { typeOf } from "../core/unread.ts";
 
-/** What an entry weighs besides its payload: ids, times, punctuation. */
+/** The size of an entry without its payload: ids, times, punctuation. Bytes. */
 const overheadBytes = 160;
-/** What the durable call of an entry weighs besides its identity and branch: names, punctuation, a number. */
+/** The size of a call site without its identity and branch: names, punctuation, a number. Bytes. */
 const callSiteBytes = 48;
 
-/** About the bytes that an entry takes on the wire; every storage cuts journals by the same measure. */
+/** The approximate size of an entry on the wire. Every storage cuts journals by this measure. Bytes. */
 export function entryBytes(entry: Entry): number {
   const { callSite } = entry;
   const call = callSite === undefined ? 0 : callSiteBytes + callSite.identity.length + (callSite.branch?.length ?? 0);
@@ -43,7 +43,7 @@ function valueBytes(value: Entry["value"]): number {
   }
 }
 
-/** Takes entries in order until one of the limits is passed; the first is always taken. */
+/** Takes entries in order until a limit is reached; the first one may exceed `bytes`. */
 export function cutJournal(entries: Iterable<Entry>, limit: number, bytes: number): Entry[] {
   const taken: Entry[] = [];
   let size = 0;
@@ -57,7 +57,7 @@ export function cutJournal(entries: Iterable<Entry>, limit: number, bytes: numbe
   return taken;
 }
 
-/** Where a success stands in the journal of the run that recalls it, as attempt 0. */
+/** A success that is copied into the journal of the run that recalls it, as attempt 0. */
 export interface Copy {
   /** The `seq` of the entry that is copied. */
   from: number;
@@ -66,9 +66,9 @@ export interface Copy {
 }
 
 /**
- * The successes of a journal, given in order, to be copied to the run that recalls them. A child counts when its result
- * returned; of several starts at one address the last is the one that did, of anything else the first stands (R3). The
- * end of a wait does not count when the handler gave that wait up.
+ * The successes of a journal, in order, to be copied to the run that recalls them. The start of a child is a success if
+ * the child's result returned; of several starts at one address, the last one counts. Of other entries at one address,
+ * the first one counts (R3). The end of a wait is no success if the handler withdrew that wait.
  */
 export function recalled(entries: readonly Outline[]): Copy[] {
   const found = findings(entries);
@@ -88,7 +88,7 @@ export function recallConflict(to: RunId): AikiError {
   return new AikiError("RECALL_CONFLICT", message, { ids: { runId: to } });
 }
 
-/** The call, asked at the copy of what had been delivered; `copies` are those made so far. */
+/** The call site with `madeAfter` counted in copies; `copies` are those made so far. */
 function recounted(callSite: CallSite, copies: readonly Copy[]): CallSite {
   const after = copies.findLastIndex(({ from }) => from <= callSite.madeAfter);
   return { ...callSite, madeAfter: after + 1 };
@@ -133,7 +133,7 @@ function isSuccess(entry: Outline, found: Findings): boolean {
     case "withdrawn":
       return false;
     case "marked":
-      // What could not be told apart in the run before answers no call of this one either.
+      // Calls that the previous run could not distinguish must not receive a recalled value in this run either.
       return value.type === "marked" && value.mark === "stalled" && value.identity !== undefined;
     default:
       return type satisfies never;

@@ -1,11 +1,11 @@
-/** The port to where API keys rest: beside the runs, and of no interest to the engine. */
+/** The port for stored API keys. They are stored in the same database as runs; the engine does not use them. */
 
 import { type Scope, scopes } from "@aikirun/lib/protocol";
 import { type Cell, numberOf, type Row, textOf } from "./row.ts";
 import type { Storage } from "./storage.ts";
 import { fromText, toText } from "./text.ts";
 
-/** A key as it rests: enough to recognise it, nothing that could be used in its place. */
+/** A key as it is stored: enough to recognise it, but not enough to use it. */
 export interface StoredKey {
   id: string;
   /** SHA-256 of the whole key, as 64 hex digits. */
@@ -18,36 +18,36 @@ export interface StoredKey {
   createdAt: number;
   expiresAt: number | null;
   revokedAt: number | null;
-  /** Coarse: within minutes, and missing the last use before a crash. */
+  /** Accurate to minutes; the last use before a crash may be missing. */
   lastUsedAt: number | null;
 }
 
-/** A key that is to be kept. */
+/** A key to insert. */
 export interface NewKey extends Pick<StoredKey, "id" | "digest" | "namespace" | "name" | "scopes"> {
-  /** From now by the database's clock; null never ends. Milliseconds. */
+  /** From now by the database's clock; null: the key does not expire. Milliseconds. */
   expiresInMs: number | null;
 }
 
 /** Memory is the specification; one suite proves every implementation. No method is called inside a transaction. */
 export interface Keys {
-  /** The key as it now rests; null when its id is taken. */
+  /** The key as it is now stored; null when its id is taken. */
   insert(key: NewKey): Promise<StoredKey | null>;
-  /** Those that exist, in any order, and the database's clock. Epoch milliseconds. */
+  /** The keys that exist, in any order, and the time of the database's clock in epoch milliseconds. */
   load(ids: string[]): Promise<{ now: number; keys: StoredKey[] }>;
-  /** A page of all keys by id; `after` is the last id of the page before. */
+  /** A page of all keys by id; `after` is the last id of the previous page. */
   list(after: string | null, limit: number): Promise<StoredKey[]>;
-  /** Revokes a key from now on, unless it is revoked already; null when there is none. */
+  /** Revokes a key, unless it is already revoked; null when there is no such key. */
   revoke(id: string): Promise<StoredKey | null>;
-  /** Notes that these are in use; one that does not exist is passed over. */
+  /** Records that these keys are in use; ignores ids that do not exist. */
   touch(ids: string[]): Promise<void>;
 }
 
-/** A storage with the keys beside it. */
+/** A storage of runs and API keys. */
 export interface KeyedStorage extends Storage {
   readonly keys: Keys;
   /**
-   * Commits a transaction that changes nothing, to find out whether one that changes something could be committed now.
-   * Rejects with `STORAGE_*` when not. Does not wait for those who only read. Not to be called inside a transaction.
+   * Commits a transaction without changes, to check whether storage can commit writes now. Rejects with `STORAGE_*` if
+   * it cannot. Does not wait for readers. Must not be called inside a transaction.
    */
   checkWritable(): Promise<void>;
 }
@@ -66,7 +66,7 @@ export function newKeyColumns(key: NewKey, now: number): Cell[] {
   ];
 }
 
-/** A scope that this version does not know opens nothing, and is left out. */
+/** Scopes that this version does not know are left out, because they grant nothing. */
 export function keyOf(row: Row): StoredKey {
   const granted = new Set(textOf(row, "scopes").split(" "));
   return {

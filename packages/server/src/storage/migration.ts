@@ -1,9 +1,9 @@
-/** What the runners of both dialects share: which migrations are missing, and whether the others are the same. */
+/** Shared by the migrations of both dialects: which are missing, and whether the applied ones are unchanged. */
 
 import { createHash } from "node:crypto";
 import { AikiError } from "@aikirun/lib";
 
-/** Forward only: a migration that has been released is never edited, the next one changes what it made. */
+/** Forward only: a released migration is never edited; a later migration changes its result. */
 export interface Migration {
   number: number;
   name: string;
@@ -16,8 +16,8 @@ export interface AppliedMigration {
 }
 
 /**
- * Those still to be applied, in order. Throws `SCHEMA_TOO_NEW` when a later Aiki has migrated the database,
- * `SCHEMA_DRIFT` when what was applied is not what this code would have applied.
+ * The migrations still to apply, in order. Throws `SCHEMA_TOO_NEW` when a later version of Aiki has migrated the
+ * database, `SCHEMA_DRIFT` when an applied migration differs from the one in this code.
  */
 export function missingMigrations(known: readonly Migration[], applied: readonly AppliedMigration[]): Migration[] {
   for (const { number, checksum } of applied) {
@@ -28,7 +28,7 @@ export function missingMigrations(known: readonly Migration[], applied: readonly
   return known.slice(applied.length);
 }
 
-/** Of the text without its layout, which may change. */
+/** Ignores white space, because the layout of the SQL may change. */
 export function checksumOf(migration: Migration): string {
   return createHash("sha256").update(migration.sql.replaceAll(/\s+/g, " ").trim()).digest("hex");
 }

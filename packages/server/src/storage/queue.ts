@@ -1,8 +1,8 @@
-/** In which order queued runs are handed out, alike in every dialect. */
+/** The order in which queued runs are claimed, the same in every dialect. */
 
 import type { RunId } from "@aikirun/lib/protocol";
 
-/** What was found, and whether there may be more that fits. */
+/** The runs that were found, and whether there may be more. */
 export interface Queued {
   ids: RunId[];
   more: boolean;
@@ -14,9 +14,9 @@ export interface Ranked {
 }
 
 /**
- * The highest priority first. Within a priority, queues take turns: the first run of each in their order, then the
- * second of each; so a long queue delays no other. Each queue is given in its own order, with one run more than the
- * limit if it has it.
+ * Orders runs by priority, highest first. Within a priority, queues take turns: the first run of each queue, then the
+ * second of each, so that a long queue does not delay the others. Each queue is given in its own order, with one run
+ * more than the limit if it has that many.
  */
 export function interleaved(queues: ReadonlyArray<readonly Ranked[]>, limit: number): Queued {
   const all = queues.flatMap((runs, place) => {

@@ -1,13 +1,13 @@
-/** How workers are stored, alike in every dialect: what each process said last with a claim or a heartbeat. */
+/** How every dialect stores workers: the last state that each process reported with a claim or a heartbeat. */
 
 import type { LiveWorker } from "@aikirun/lib/protocol";
 import { numberOf, type Row, textOf } from "./row.ts";
 import { fromText, toText } from "./text.ts";
 
-/** A worker's process as it was seen last. */
+/** A worker process in its last reported state. */
 export interface RegisteredWorker extends LiveWorker {
   namespace: string;
-  /** Until when it counts as live if it is not seen again. Epoch milliseconds; 0: it has left. */
+  /** When the worker stops counting as live if it does not report again. Epoch milliseconds; 0: it has left. */
   liveUntil: number;
 }
 
@@ -15,7 +15,7 @@ export interface WorkerColumns {
   namespace: string;
   session: string;
   worker: string;
-  /** JSON, as are the shard keys: nobody searches them in SQL. */
+  /** JSON, as are the shard keys: no statement searches them. */
   serves: string;
   shardKeys: string;
   slots: number | null;
@@ -54,10 +54,10 @@ export function workerOf(row: Row): RegisteredWorker {
   };
 }
 
-/** What is stored after a row was saved: the later one, with the earlier `since`. A worker that left stays gone. */
+/** The row to store: the later one, with the earlier `since`. A row of a worker that has left is not replaced. */
 export function laterWorker(before: RegisteredWorker | undefined, after: RegisteredWorker): RegisteredWorker {
   if (before === undefined) return after;
   const hasLeft = before.liveUntil === 0;
-  const isNews = after.liveUntil === 0 || after.seenAt >= before.seenAt;
-  return hasLeft || !isNews ? before : { ...after, since: Math.min(before.since, after.since) };
+  const isNewer = after.liveUntil === 0 || after.seenAt >= before.seenAt;
+  return hasLeft || !isNewer ? before : { ...after, since: Math.min(before.since, after.since) };
 }

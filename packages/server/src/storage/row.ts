@@ -1,6 +1,6 @@
 /**
- * How runs rest in a table, alike in every dialect. What is compared or indexed has a column, payloads have columns of
- * their own that hold them exactly as they came, the rest of a run is one JSON text.
+ * How every dialect stores runs in a table. Values that statements compare or index have columns. Payloads have columns
+ * that hold them exactly as they were received. The rest of a run is one JSON text.
  */
 
 import { AikiError } from "@aikirun/lib";
@@ -11,10 +11,10 @@ import { isUnread, lightBytes, loadedBytes, type Payloads } from "../core/unread
 import { errorCodeOf } from "./find.ts";
 import { fromText, toText } from "./text.ts";
 
-/** What a database takes and gives for one column. */
+/** The value of one column. */
 export type Cell = string | number | bigint | null;
 
-/** One row as the database gave it, by column. */
+/** One row that the database returned, by column. */
 export type Row = Readonly<Record<string, unknown>>;
 
 /** The part of a run's row that a change replaces. */
@@ -166,8 +166,8 @@ function readRun(row: Row): Run {
 }
 
 /**
- * The columns of a row of `run` but for large payloads, and for a large state too where rows may be many: then the row
- * has its size instead, as `state_bytes`. `bytesOf` is how the dialect tells the size of a text.
+ * The columns of a row of `run`, without large payloads and, for `many` rows, without a large state: its size is in
+ * `state_bytes` instead. `bytesOf` is the dialect's expression for the size of a text.
  */
 export function loadedColumns(bytesOf: (text: string) => string, count: "one" | "many"): string {
   const own = [
@@ -192,16 +192,16 @@ export function loadedColumns(bytesOf: (text: string) => string, count: "one" | 
   return [...own.map((column) => `run.${column}`), ...payloads, state].join(", ");
 }
 
-/** The column if it is no larger than that, and its size. */
+/** The column if it has at most `most` bytes, and its size. */
 export function orBytes(column: string, most: number, bytesOf: (text: string) => string): string {
   const bytes = bytesOf(`run.${column}`);
   return `CASE WHEN ${bytes} <= ${most} THEN run.${column} END AS ${column}, ${bytes} AS ${column}_bytes`;
 }
 
-/** Fewer waits and events than this, and no error, make no heavy row. */
+/** A run with fewer waits and events than this and without an error is never heavy. */
 const few = 20;
 
-/** How much the state of a heavy row takes in storage; 0 for other rows. Bytes. */
+/** The size of a heavy row's state in storage; 0 for other rows. Bytes. */
 export function heavyBytes(run: Run): number {
   const { state, waits, events, lastError } = run;
   if (
@@ -216,14 +216,14 @@ export function heavyBytes(run: Run): number {
   return bytes > lightBytes ? bytes : 0;
 }
 
-/** Where a payload is too large to be loaded, the row has its size instead: `input_bytes`, `output_bytes`. */
+/** If a payload is too large to be loaded, the row has its size instead: `input_bytes`, `output_bytes`. */
 function payloadOf(row: Row, column: "input" | "output"): Payload | Unread | null {
   const text = optionalTextOf(row, column);
   const bytes = row[`${column}_bytes`];
   return text === null && bytes !== null && bytes !== undefined ? { bytes: numberOf(row, `${column}_bytes`) } : text;
 }
 
-/** What is written is whole: a row that was loaded without a large payload must not replace it. */
+/** A row that was loaded without a large payload must not overwrite that payload. */
 function whole(payload: Payload | Unread | null | undefined): Payload | null | undefined {
   if (isUnread(payload)) throw new Error("A payload that was not loaded cannot be written.");
   return payload;

@@ -8,47 +8,48 @@ import type { Queued } from "./queue.ts";
 import type { RegisteredWorker } from "./registered-worker.ts";
 
 /**
- * The port to where runs rest. Memory is the specification; one suite proves every implementation against it.
+ * The port for stored runs. The memory storage is the specification; one suite tests every implementation against it.
  *
- * Every method takes a batch and costs a constant number of statements. Nothing is judged here: storage compares
- * revisions, keeps addresses unique, and says what it found.
+ * Every method takes a batch and costs a constant number of statements. Storage makes no decisions: it compares
+ * revisions, keeps addresses unique, and returns what it found.
  */
 export interface Storage {
   /**
-   * Runs `work` in one transaction and commits; a throw rolls back and is rethrown. Transactions of one server on
-   * SQLite and in memory are serialised in order of arrival; on PostgreSQL they run at once, beside those of others.
-   * Throws `STORAGE_CONFLICT` when another was in the way: nothing was written, and `work` may run again in a new one.
+   * Runs `work` in one transaction and commits. If `work` throws, rolls back and rethrows. SQLite and memory run
+   * transactions one after another, in order of arrival; PostgreSQL runs them concurrently, also those of other
+   * servers. Throws `STORAGE_CONFLICT` when another transaction conflicts: nothing was written, and the caller may run
+   * `work` again in a new transaction.
    */
   transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>;
   /**
-   * Reads one consistent state, which holds all that was committed before the call. Not to be called inside a
+   * Reads one consistent snapshot, which contains everything committed before the call. Must not be called inside a
    * transaction.
    */
   read<T>(work: (reader: Reader) => Promise<T>): Promise<T>;
-  /** How many transactions are worth having under way at once, default 1; others wait and go together. */
+  /** How many transactions to run concurrently, default 1; further work waits and shares a transaction. */
   readonly lanes?: number;
-  /** Only where a transaction takes several round trips to the database. */
+  /** Present only if a transaction takes several round trips to the database. */
   readonly optimistic?: OptimisticWriting;
-  /** Ends all that is open. May be called twice. */
+  /** Closes all connections and files. May be called twice. */
   close(): Promise<void>;
 }
 
-/** The database's clock, as it is known without asking: epoch milliseconds between which it is. */
+/** An estimate of the database's clock, made without a query: between `now` and `latest`. Epoch milliseconds. */
 export interface KnownTime {
   now: number;
   latest: number;
-  /** The fence floor that the storage found last. */
+  /** The fence floor that the storage last read. */
   fenceFloor: number;
 }
 
-/** Optimistic commits: writes what was decided from cached rows. */
+/** Writes decisions that were made without reading from the database. */
 export interface OptimisticWriting {
-  /** Null while it is not known well enough. */
+  /** Null while the estimate is not accurate enough. */
   now(): KnownTime | null;
   /**
-   * Writes and commits all of it in one round trip, and returns true. Or writes nothing and returns false: there was a
-   * conflict, the fence floor is another one, or the time was ahead of the database's clock, or far behind it. Throws
-   * as `transaction` does.
+   * Writes and commits the whole batch in one round trip and returns true. Writes nothing and returns false if an
+   * obstacle was found, if the fence floor has changed, or if `now` is ahead of the database's clock or far behind it.
+   * Throws what `transaction` throws.
    */
   write(batch: OptimisticBatch): Promise<boolean>;
 }
@@ -57,21 +58,21 @@ export interface Reader {
   /** Epoch milliseconds, by the database's clock. */
   now(): number;
   /**
-   * Fences up to this one are void, since commits that gave them out may have been lost. It rises when the database was
-   * replaced by an older state of itself: what was read before that may never have been. 0 where that cannot happen.
+   * Fences up to this one are void, because the commits that issued them may be lost. It rises when the database was
+   * replaced by an older state of itself; data read before that may be lost too. 0 if that cannot happen.
    */
   fenceFloor(): number;
   /**
-   * Those that exist, in any order; `tail`, and `updatedAt` when it is later, derived from their last entry. Of these
-   * and of all other rows but those of `all`, larger payloads than `loadedBytes` are left in storage. Throws `RowsLeft`
-   * where several rows have large states, as all that load rows do but `find`, which ends its page there.
+   * The runs that exist, in any order. `tail` comes from the last entry of a run, and so does `updatedAt` if that is
+   * later. Every method except `all` leaves payloads larger than `loadedBytes` in storage. Every method that loads rows
+   * throws `RowsLeft` if several rows have large states, except `find`, which ends its page there.
    */
   load(ids: RunId[]): Promise<Run[]>;
-  /** Whole inputs and outputs, however large, of those that exist. */
+  /** The whole inputs and outputs, however large, of the runs that exist. */
   payloads(ids: RunId[]): Promise<Map<RunId, Payloads>>;
   /**
-   * Per request: entries with `seq > after`, ascending, at most `limit`, cut where their size passes `bytes` (never
-   * to none).
+   * For each request, the entries with `seq > after`, ascending, at most `limit`. The list is cut when its size exceeds
+   * `bytes`, but never before the first entry.
    */
   journal(requests: JournalRequest[]): Promise<Entry[][]>;
   /** The entry at each `(runId, attempt, address)` that is recorded. Values over `outlinedBytes` stay in storage. */
@@ -80,47 +81,47 @@ export interface Reader {
   nextDue(): Promise<number | null>;
   /** Ids of live children (not final, not `onParentEnd: "abandon"`) of these parents, at most `limit`. */
   children(parents: RunId[], limit: number): Promise<RunId[]>;
-  /** Of each of these parents its stalled child with the lowest id, where it has one, in any order. */
+  /** For each of these parents that has stalled children, the one with the lowest id, in any order. */
   stalledChildren(parents: RunId[]): Promise<Run[]>;
-  /** Ids of running runs that these claims took, in id order. */
+  /** Ids of running runs that were claimed by these claims, in id order. */
   claimed(session: string, claimIds: readonly string[]): Promise<RunId[]>;
   /** Ids of runs of the namespace whose holder (see `holderOf`) is the session, in any order, at most `limit`. */
   inSession(namespace: string, session: string, limit: number): Promise<RunId[]>;
   /** Runs by reference: one per `(namespace, name, referenceId)` that exists. */
   referenced(keys: ReferenceKey[]): Promise<Run[]>;
   /**
-   * A page of the runs of the namespace that fit, without their payloads, by when they were created and then by id:
-   * newest first unless `order` says otherwise. A page that examined `scan` rows ends there, however few fit, and says
-   * where the next one begins.
+   * A page of the runs of the namespace that match, without their payloads, ordered by creation time and then by id,
+   * newest first unless `order` says otherwise. A page ends after `scan` examined rows, however few of them match, and
+   * says where the next page begins.
    */
   find(namespace: string, request: FindRequest, listLimits: ListLimits): Promise<ListPage>;
-  /** Workers of the namespace that count as live at this moment (`liveUntil` is later), in any order. */
+  /** Workers of the namespace with `liveUntil` later than `at`, in any order. */
   workers(namespace: string, at: number): Promise<RegisteredWorker[]>;
-  /** One page of the runs of all namespaces, whole, in id order; `after` is the last id of the page before. */
+  /** A page of the runs of all namespaces, whole, in id order; `after` is the last id of the previous page. */
   all(after: RunId | null, limit: number): Promise<WholeRun[]>;
 }
 
 export interface Transaction extends Reader {
   /**
-   * Queued runs that fit, at most `limit`, in the order of `interleaved`. Where several transactions are under way,
-   * each finds others, and those that it found are held for it.
+   * Runs in these queues, at most `limit`, in the order of `interleaved`, held for this transaction. Concurrent
+   * transactions receive different runs.
    */
   queued(queues: readonly QueueKey[], limit: number): Promise<Queued>;
-  /** Ids whose `dueAt` is at or before `now`, earliest first, at most `limit`; held for this transaction alike. */
+  /** Ids whose `dueAt` is at or before `now`, earliest first, at most `limit`; also held for this transaction. */
   due(now: number, limit: number): Promise<RunId[]>;
-  /** Loads those that exist and that no other transaction holds, and holds them for this one. Waits for nobody. */
+  /** Loads and holds the runs that exist and that no other transaction holds. Does not wait for other transactions. */
   hold(ids: RunId[]): Promise<Run[]>;
   /**
-   * Inserts the runs whose id and `(namespace, name, referenceId)` are both free; returns the ids inserted. Of two in
-   * one batch the first wins.
+   * Inserts the runs whose id and `(namespace, name, referenceId)` are both free; returns the ids inserted. If two runs
+   * of one batch conflict, the first one is inserted.
    */
   insert(runs: Run[]): Promise<RunId[]>;
   /**
-   * Writes a batch of decisions. Returns what stood in the way; unless that is empty, the caller throws to roll back.
+   * Writes a batch of decisions and returns the obstacles. If there are any, the caller throws to roll back.
    *
-   * - `changes`: replaces each row whose stored revision is `before.revision`, in id order. What a start fixed (id,
-   *   namespace, name, version, shard, priority, input, options, reference, parent, createdAt) is the same in `after`.
-   * - `holds`: rows that must stand at `revision` and be held until the commit though nothing of them changes.
+   * - `changes`: replaces each row whose stored revision is `before.revision`, in id order. Values fixed at the start
+   *   (id, namespace, name, version, shard, priority, input, options, reference, parent, createdAt) never change.
+   * - `holds`: rows that must be at `revision` and are locked until the commit, although they do not change.
    * - `entries`: inserted; `(runId, attempt, address)` and `(runId, seq)` are unique.
    */
   save(batch: Batch): Promise<Obstacle[]>;
@@ -134,11 +135,11 @@ export interface Transaction extends Reader {
    * changes nothing, and a worker that left stays gone; `since` is the earliest that was ever saved.
    */
   saveWorkers(workers: RegisteredWorker[]): Promise<void>;
-  /** Deletes the workers that were seen last, and counted as live last, before this moment. */
+  /** Deletes the workers whose `seenAt` and `liveUntil` are both before this time. */
   forgetWorkers(before: number): Promise<void>;
 }
 
-/** Inserts first; all of it is written under the time and the fence floor it was decided at. */
+/** Decisions made at `now` and `fenceFloor`. `inserts` are written first. */
 export interface OptimisticBatch extends Batch {
   now: number;
   fenceFloor: number;
@@ -174,7 +175,7 @@ export function isConflict(error: unknown): boolean {
   return isAikiError(error) && error.code === "STORAGE_CONFLICT";
 }
 
-/** `revision`: the row moved on (or is gone). `address`, `seq`: an entry stands there already. */
+/** `revision`: the row has changed or does not exist. `address`, `seq`: an entry already has it. */
 export interface Obstacle {
   runId: RunId;
   kind: "revision" | "address" | "seq";

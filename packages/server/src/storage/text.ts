@@ -1,7 +1,7 @@
 /**
- * Any string, as text that every database keeps exactly. SQLite ends text at NUL and PostgreSQL refuses it; both
- * replace lone surrogates. A string that holds either rests as JSON behind a mark; one that begins with the mark does
- * too, so that no two strings share a form.
+ * Encodes any string as text that every database stores as it is. SQLite ends text at NUL, PostgreSQL rejects it; both
+ * replace lone surrogates. A string with either is stored as JSON after a mark. So is a string that begins with the
+ * mark, so that no two strings have the same encoding.
  */
 const mark = "\u0001";
 
@@ -12,7 +12,7 @@ export function toText(value: string): string {
   return isSafe ? value : mark + JSON.stringify(value);
 }
 
-/** How much the string takes in storage. */
+/** The size of the string in storage. Bytes. */
 export function textBytes(value: string): number {
   return Buffer.byteLength(toText(value));
 }

@@ -2,7 +2,7 @@ import type { Env } from "@aikirun/lib";
 import type { Keys, StoredKey } from "../keys.ts";
 import { byId } from "./sorted.ts";
 
-/** Keys in memory. `inTurn` runs one piece of work at a time, and only while the storage is open. */
+/** Keys in memory. `inTurn` runs one function at a time, and only while the storage is open. */
 export function memoryKeys(env: Pick<Env, "now">, inTurn: <T>(work: () => T) => Promise<T>): Keys {
   const rows = new Map<string, StoredKey>();
 

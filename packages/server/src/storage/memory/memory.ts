@@ -10,20 +10,20 @@ import { cutJournal, recallConflict, recalled } from "../journal.ts";
 import type { KeyedStorage } from "../keys.ts";
 import { interleaved, type Queued } from "../queue.ts";
 import { laterWorker, type RegisteredWorker } from "../registered-worker.ts";
+import { serialQueue } from "../serial-queue.ts";
 import type { Batch, JournalRequest, Obstacle, Reader, ReferenceKey, Transaction } from "../storage.ts";
-import { turns } from "../turns.ts";
 import { memoryKeys } from "./keys.ts";
 import { byId } from "./sorted.ts";
 import { addressKey, placeOf, referenceKey, Tables, workerKey } from "./tables.ts";
 
-/** Runs in memory: the specification of the port, for tests and for trying things out. Nothing survives the process. */
+/** Runs in memory: the specification of the port, for tests and experiments. No data survives the process. */
 export function memoryStorage(options: { env: Pick<Env, "now"> }): KeyedStorage {
   const tables = new Tables();
-  const inTurn = turns();
+  const inTurn = serialQueue();
   let closed = false;
 
   const open = (): void => {
-    if (closed) throw new AikiError("STORAGE_CLOSED", "The storage is closed; open it anew.");
+    if (closed) throw new AikiError("STORAGE_CLOSED", "The storage is closed; open it again.");
   };
 
   const whenOpen = <T>(work: () => T): Promise<T> =>
@@ -183,7 +183,7 @@ class MemoryTransaction extends MemoryReader implements Transaction {
     const found = queues.map(({ namespace, name, versionId, shardKey }) =>
       this.tables.queue(namespace, shardKey, name, versionId),
     );
-    // One more than is asked for shows that there is more.
+    // One more than the limit shows whether there are more.
     return interleaved(
       found.map((queue) => [...take(queue, limit + 1)]),
       limit,
@@ -199,7 +199,7 @@ class MemoryTransaction extends MemoryReader implements Transaction {
     return ids;
   }
 
-  /** One transaction at a time: nobody else holds anything. */
+  /** Transactions run one at a time, so no other transaction holds a run. */
   hold(ids: RunId[]): Promise<Run[]> {
     return this.load(ids);
   }
@@ -279,7 +279,7 @@ class MemoryTransaction extends MemoryReader implements Transaction {
   }
 }
 
-/** What is stored is whole. */
+/** Stored runs always have their payloads. */
 function payloadsOf({ input, state }: Run): Payloads {
   const output = state.status === "completed" ? (state.output ?? null) : null;
   if (isUnread(input) || isUnread(output)) throw new Error("A payload that was not loaded cannot be written.");
@@ -301,7 +301,7 @@ function fits(run: Run, request: FindRequest): boolean {
   );
 }
 
-/** Copies on the way in and out, so that nobody changes what is stored by changing what they hold. */
+/** Copies, so that a caller who changes its object does not change the stored one. */
 function withTail(run: Run, last: Entry | undefined): Run {
   const updatedAt = Math.max(run.updatedAt, last?.at ?? 0);
   const waits = run.waits.map((wait) => ({ ...wait }));

@@ -1,6 +1,6 @@
 const most = 512;
 
-/** A set kept in order, in chunks of bounded size: a change costs the size of a chunk, not that of the set. */
+/** A sorted set, in chunks of bounded size, so that the cost of a change depends on the chunk and not on the set. */
 export class Sorted<T> {
   readonly #compare: (left: T, right: T) => number;
   readonly #chunks: T[][] = [];
@@ -35,7 +35,7 @@ export class Sorted<T> {
     if (chunk.length === 0) this.#chunks.splice(at, 1);
   }
 
-  /** In order; only those behind `after` when it is given. */
+  /** In order; only the items after `after` if it is given. */
   *ascending(after?: T): Generator<T> {
     for (let at = after === undefined ? 0 : this.#chunkOf(after); at < this.#chunks.length; at += 1) {
       for (const item of this.#chunks[at] ?? []) {
@@ -44,7 +44,7 @@ export class Sorted<T> {
     }
   }
 
-  /** In reverse order; only those before `before` when it is given. */
+  /** In reverse order; only the items before `before` if it is given. */
   *descending(before?: T): Generator<T> {
     const last = this.#chunks.length - 1;
     for (let at = before === undefined ? last : Math.min(this.#chunkOf(before), last); at >= 0; at -= 1) {
@@ -56,7 +56,7 @@ export class Sorted<T> {
     }
   }
 
-  /** The first chunk that reaches as far as `item`; past the last when none does. */
+  /** The index of the first chunk whose last item is not below `item`; the number of chunks if there is none. */
   #chunkOf(item: T): number {
     let low = 0;
     let high = this.#chunks.length;

@@ -17,7 +17,7 @@ export interface Journal {
   addresses: Map<string, Entry>;
 }
 
-/** Runs, entries and the indexes over them. Every change can be taken back by what it returns. */
+/** Runs, entries and their indexes. Every change returns a function that undoes it. */
 export class Tables {
   readonly runs: Map<RunId, Run> = new Map();
   readonly journals: Map<RunId, Journal> = new Map();
@@ -55,7 +55,7 @@ export class Tables {
     return this.#sessions.get(session)?.ascending() ?? [];
   }
 
-  /** Puts a run in the place of the one with its id, or removes it; returns what undoes that. */
+  /** Replaces or adds this run, or removes it if `next` is undefined; returns a function that undoes that. */
   replace(id: RunId, next: Run | undefined): () => void {
     const previous = this.runs.get(id);
     if (previous !== undefined) this.#unindex(previous);
@@ -68,7 +68,7 @@ export class Tables {
     return () => this.replace(id, previous);
   }
 
-  /** Adds an entry whose address and `seq` are free; returns what undoes that. */
+  /** Adds an entry whose address and `seq` are free; returns a function that undoes that. */
   append(entry: Entry): () => void {
     const journal = this.#journal(entry.runId);
     const place = placeOf(journal.entries, entry.seq);
@@ -81,7 +81,7 @@ export class Tables {
     };
   }
 
-  /** Puts what is known of a worker in the place of what was, or forgets it; returns what undoes that. */
+  /** Replaces or adds a worker, or removes it if `next` is undefined; returns a function that undoes that. */
   note(key: string, next: RegisteredWorker | undefined): () => void {
     const previous = this.workers.get(key);
     if (next === undefined) this.workers.delete(key);
@@ -145,7 +145,7 @@ export function workerKey({ namespace, session }: { namespace: string; session: 
   return keyOf(namespace, session);
 }
 
-/** The first place in a journal whose `seq` is not below this one. */
+/** The index of the first entry whose `seq` is not below this one. */
 export function placeOf(entries: Entry[], seq: number): number {
   let low = 0;
   let high = entries.length;

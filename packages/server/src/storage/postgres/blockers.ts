@@ -1,19 +1,19 @@
-/** Says in the log which sessions keep a session waiting for a lock. */
+/** Logs which sessions hold a lock that a migration waits for. */
 
 import { setTimeout as pause } from "node:timers/promises";
 import type { Logger } from "@aikirun/lib";
 import type { Row } from "../row.ts";
 import { withConnection } from "./connect.ts";
 
-/** The session that may wait, as it changes. */
+/** The session that may wait for a lock; its fields change over time. */
 export interface Blocked {
   /** The process of PostgreSQL that serves it; null while it has no transaction. */
   pid: number | null;
-  /** What it is doing, for the log. */
+  /** The current step, for the log. */
   doing: string;
 }
 
-/** How often to look. A lock that is kept for less goes unnoticed. Milliseconds. */
+/** How often to look for blockers. A lock that is held for a shorter time may not be logged. Milliseconds. */
 const lookMs = 250;
 
 /** How often to repeat the line while the same sessions hold the lock. Milliseconds. */
@@ -33,7 +33,7 @@ const selectBlockers = `
   JOIN pg_catalog.pg_stat_activity AS activity ON activity.pid = blocking.pid
   ORDER BY activity.pid`;
 
-/** Looks on a connection of its own until it is stopped. Never rejects: without that connection nothing is said. */
+/** Uses a separate connection until it is stopped. Never rejects: without that connection it logs no blockers. */
 export async function reportBlockers(
   url: string,
   blocked: Blocked,

@@ -6,51 +6,51 @@ import { explainFailure } from "./failure.ts";
 import { maxAgeMs } from "./pools.ts";
 import { placeOf } from "./url.ts";
 
-/** The channel of all servers of a database. */
+/** The channel that all servers of a database use. */
 const name = "aiki_news";
 
-/** Before the next try to connect. Milliseconds. */
+/** How long to wait before the next attempt to connect. Milliseconds. */
 const pauseMs = 1_000;
 
-/** When a message of its own is not received within this time, there is a pooler in between. Milliseconds. */
+/** If the channel does not receive its own test message within this time, it assumes a pooler. Milliseconds. */
 const echoMs = 3_000;
 
-/** How often the connection is asked whether its server still takes writes. Milliseconds. */
+/** How often to check whether the PostgreSQL server still accepts writes. Milliseconds. */
 const checkMs = 2_000;
 
-/** Sends all texts with one statement, and without waiting for the disk, because they need not be durable. */
+/** Sends all texts with one statement. Does not wait for the disk, because notifications need not be durable. */
 const notify = `
-  WITH unhurried AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true) AS set)
-  SELECT pg_notify('${name}', text) FROM unhurried CROSS JOIN unnest($1::text[]) AS given (text)`;
+  WITH asynchronous AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true) AS set)
+  SELECT pg_notify('${name}', text) FROM asynchronous CROSS JOIN unnest($1::text[]) AS given (text)`;
 
 /**
- * LISTEN and NOTIFY on a connection of their own, which is opened anew when it is lost, when its server has become a
- * standby, and when it has reached the age limit of all connections. Through a pooler in transaction mode no message
- * arrives, and LISTEN would stay in force on a connection that others use: so it is not sent through a pooler, unless
- * the url was given for it. Either is logged once.
+ * LISTEN and NOTIFY on a separate connection. It is opened again when it is lost, when its PostgreSQL server has become
+ * a standby, and when it has reached the age limit of all connections. Through a pooler in transaction mode no message
+ * arrives, and LISTEN would stay active on a connection that others use. So LISTEN is not sent through a pooler, unless
+ * the url was configured for notifications. A lost connection and a pooler are each logged once.
  */
 export class PostgresChannel {
-  /** PostgreSQL refuses 8,000. */
+  /** PostgreSQL rejects 8,000. */
   readonly maxBytes = 7_900;
   readonly #url: string;
-  readonly #isVouchedFor: boolean;
+  readonly #isAssumedDirect: boolean;
   readonly #logger: Logger | undefined;
   #client: Client | null = null;
   #lose: () => void = () => {};
-  /** Settles with the last query. */
+  /** Settles when the last query has settled. */
   #sent: Promise<unknown> = Promise.resolve();
   #receive: (text: string) => void = () => {};
   #connected: () => void = () => {};
   #again: NodeJS.Timeout | null = null;
   #check: NodeJS.Timeout | null = null;
-  #hasWarned = false;
-  #hasComplained = false;
+  #hasWarnedOfPooler = false;
+  #hasLoggedLoss = false;
   #isClosed = false;
 
-  /** `isVouchedFor`: the configuration says that notifications arrive through this url. */
-  constructor({ url, isVouchedFor, logger }: { url: string; isVouchedFor: boolean; logger?: Logger }) {
+  /** `isAssumedDirect`: according to the configuration, notifications arrive through this url. */
+  constructor({ url, isAssumedDirect, logger }: { url: string; isAssumedDirect: boolean; logger?: Logger }) {
     this.#url = url;
-    this.#isVouchedFor = isVouchedFor;
+    this.#isAssumedDirect = isAssumedDirect;
     this.#logger = logger;
   }
 
@@ -60,7 +60,7 @@ export class PostgresChannel {
     void this.#connect();
   }
 
-  /** One query after another: the driver warns of those that are sent at once, and will refuse them. */
+  /** Sends one query after another: the driver warns of concurrent queries, and a later version will reject them. */
   async send(texts: readonly string[]): Promise<void> {
     if (texts.length === 0) return;
     const sending = this.#sent.then(() => this.#notify(texts));
@@ -74,7 +74,7 @@ export class PostgresChannel {
     try {
       await client.query(notify, [texts]);
     } catch (error) {
-      // No answer in time: a network that swallows everything closes nothing.
+      // No reply in time. The network may drop all packets without closing the connection, so it is closed here.
       if (this.#client === client) this.#lose();
       throw error;
     }
@@ -94,14 +94,14 @@ export class PostgresChannel {
     try {
       client = new Client(listenSettings(this.#url));
     } catch (thrown) {
-      // What the url asks for cannot be done: another try would fail alike.
-      return this.#complain(thrown, true);
+      // The url contains an option that cannot be used: another attempt would fail too.
+      return this.#logLoss(thrown, true);
     }
     let isLost = false;
     const lose = (thrown?: unknown) => {
       if (isLost) return;
       isLost = true;
-      if (thrown !== undefined) this.#complain(thrown, this.#client !== client);
+      if (thrown !== undefined) this.#logLoss(thrown, this.#client !== client);
       if (this.#client === client) {
         this.#client = null;
         if (this.#check !== null) clearTimeout(this.#check);
@@ -119,21 +119,21 @@ export class PostgresChannel {
     });
     try {
       await client.connect();
-      if (await takesNoWrites(client)) return lose();
-      if (!(this.#isVouchedFor || (await isDirect(client)))) {
+      if (await refusesWrites(client)) return lose();
+      if (!(this.#isAssumedDirect || (await isDirect(client)))) {
         isLost = true;
-        this.#warn();
+        this.#warnOfPooler();
         return await client.end();
       }
       await client.query(`LISTEN ${name}`);
       if (this.#isClosed) return lose();
       this.#client = client;
       this.#lose = lose;
-      this.#hasComplained = false;
+      this.#hasLoggedLoss = false;
       this.#checkLater(client, performance.now() + maxAgeMs);
       await this.#echo(echo);
       setTimeout(() => {
-        if (!isReceived && !isLost) this.#warn();
+        if (!isReceived && !isLost) this.#warnOfPooler();
       }, echoMs).unref();
       this.#connected();
     } catch (thrown) {
@@ -141,12 +141,12 @@ export class PostgresChannel {
     }
   }
 
-  /** Between other queries: the driver refuses those that are sent at once. */
+  /** Waits for earlier queries, because the driver rejects concurrent ones. */
   #checkLater(client: Client, endsAt: number): void {
     this.#check = setTimeout(() => {
       const checking = this.#sent.then(async () => {
         if (this.#client !== client) return;
-        const isOver = performance.now() >= endsAt || (await takesNoWrites(client).catch(() => true));
+        const isOver = performance.now() >= endsAt || (await refusesWrites(client).catch(() => true));
         if (this.#client !== client) return;
         if (isOver) this.#lose();
         else this.#checkLater(client, endsAt);
@@ -155,7 +155,7 @@ export class PostgresChannel {
     }, checkMs).unref();
   }
 
-  /** From another connection: what a connection sends to itself through a pooler may arrive by chance. */
+  /** Sent from another connection: through a pooler, a message of a connection to itself may arrive by chance. */
   async #echo(text: string): Promise<void> {
     const other = new Client(listenSettings(this.#url));
     other.on("error", () => {});
@@ -167,19 +167,19 @@ export class PostgresChannel {
     }
   }
 
-  /** Once for each time without a connection. */
-  #complain(thrown: unknown, isConnecting: boolean): void {
-    if (this.#hasComplained || this.#isClosed) return;
-    this.#hasComplained = true;
+  /** Logs once for each period without a connection. */
+  #logLoss(thrown: unknown, isConnecting: boolean): void {
+    if (this.#hasLoggedLoss || this.#isClosed) return;
+    this.#hasLoggedLoss = true;
     const reason = explainFailure(thrown, placeOf(this.#url), isConnecting);
     this.#logger?.warn("cannot listen to notifications of PostgreSQL: what other servers do is seen within a second", {
       reason: reason instanceof Error ? reason.message : String(reason),
     });
   }
 
-  #warn(): void {
-    if (this.#hasWarned || this.#isClosed) return;
-    this.#hasWarned = true;
+  #warnOfPooler(): void {
+    if (this.#hasWarnedOfPooler || this.#isClosed) return;
+    this.#hasWarnedOfPooler = true;
     this.#logger?.warn(
       "notifications of PostgreSQL do not arrive, as behind a pooler in transaction mode: what other servers do is " +
         "seen within a second; for milliseconds, give databaseDirect (AIKI_DATABASE_DIRECT) a url past the pooler, " +
@@ -188,8 +188,8 @@ export class PostgresChannel {
   }
 }
 
-/** Whether its server is a standby, or was made read-only. */
-async function takesNoWrites(client: Client): Promise<boolean> {
+/** Whether the PostgreSQL server is a standby or read-only. */
+async function refusesWrites(client: Client): Promise<boolean> {
   const { rows } = await client.query<Row>(`SELECT ${isReadOnly} AS read_only`);
   return rows.some((row) => row.read_only === true);
 }

@@ -1,59 +1,61 @@
 import type { KnownTime } from "../storage.ts";
 
-/** What the clock knows of it. */
 type ClockTime = Pick<KnownTime, "now" | "latest">;
 
-/** What the database's clock says, from what it said. */
+/** Estimates the time of the database's clock from the times that the database returned. */
 export interface DatabaseClock {
-  /** It said `now` (epoch milliseconds) between these two moments of the monotonic clock, in milliseconds. */
-  heard(now: number, askedAt: number, heardAt: number): void;
-  /** Null when it was not heard lately. */
+  /**
+   * The database read its clock as `now` (epoch milliseconds) between `askedAt` and `receivedAt`, which are
+   * milliseconds of the monotonic clock.
+   */
+  received(now: number, askedAt: number, receivedAt: number): void;
+  /** Null when no time was received lately. */
   now(): ClockTime | null;
-  /** It proved to be wrong. */
-  forget(): void;
+  /** Called when the estimate proved to be wrong. */
+  invalidate(): void;
 }
 
 /**
- * SQL: the database's clock in epoch microseconds. A whole number, because a role's `extra_float_digits` decides how
- * many digits of a fraction PostgreSQL sends.
+ * SQL: the database's clock in epoch microseconds. An integer, because the setting `extra_float_digits` of a role
+ * decides how many digits of a fraction PostgreSQL sends.
  */
 export const clockMicroseconds: string = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
 /** How far the time of a batch may be behind the database's clock when it arrives. Milliseconds. */
 export const slackMs = 50;
 
-/** How long the best of what was heard is kept: clocks drift apart by far less than a millisecond meanwhile. */
+/** How long the best estimate is kept: clocks drift apart by far less than a millisecond in this time. Milliseconds. */
 const keptMs = 10_000;
 
-/** So far two clocks may drift apart in that time, at most. */
+/** The maximum drift between two clocks in that time. Milliseconds. */
 const driftMs = 1;
 
-/** A journey that took longer says too little. Milliseconds. */
+/** A round trip that took longer is too inaccurate. Milliseconds. */
 const longestMs = 10;
 
 /**
- * An answer was given before it was heard, so the clock is ahead of it by now: to take the moment of hearing for that
- * of the answer errs to the safe side, by less than the journey took. The shortest journey errs least.
+ * The database read its clock before the reply was received. The estimate takes the time of receipt for the time of
+ * reading, so it is late by less than the round trip and never early. The shortest round trip has the smallest error.
  */
 export function databaseClock(elapsed: () => number): DatabaseClock {
-  let best: { ahead: number; tookMs: number; heardAt: number } | null = null;
+  let best: { ahead: number; tookMs: number; receivedAt: number } | null = null;
   let last = 0;
   return {
-    heard(now, askedAt, heardAt) {
+    received(now, askedAt, receivedAt) {
       last = Math.max(last, now);
-      const tookMs = heardAt - askedAt;
-      const isStale = best === null || heardAt - best.heardAt > keptMs;
+      const tookMs = receivedAt - askedAt;
+      const isStale = best === null || receivedAt - best.receivedAt > keptMs;
       if (tookMs <= longestMs && (isStale || tookMs <= (best?.tookMs ?? 0))) {
-        best = { ahead: now - heardAt, tookMs, heardAt };
+        best = { ahead: now - receivedAt, tookMs, receivedAt };
       }
     },
     now() {
       const at = elapsed();
-      if (best === null || at - best.heardAt > 2 * keptMs) return null;
+      if (best === null || at - best.receivedAt > 2 * keptMs) return null;
       const now = Math.floor(Math.max(at + best.ahead, last));
       return { now, latest: Math.max(now, Math.ceil(at + best.ahead + best.tookMs + driftMs)) };
     },
-    forget() {
+    invalidate() {
       best = null;
       last = 0;
     },

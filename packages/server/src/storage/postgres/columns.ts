@@ -1,4 +1,4 @@
-/** Batches as parameters: one array per column, in the order in which the statements name them. */
+/** Converts batches to parameters: one array per column, in the order of the statements. */
 
 import type { Entry } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
@@ -71,7 +71,7 @@ export function runArrays(runs: readonly Run[]): Cell[][] {
   return [...arrays(runs.map(fixedColumns), fixed), ...arrays(runs.map(changingColumns), changing), tags];
 }
 
-/** Ids and revisions of changes and holds; what a hold would change to is null. */
+/** Ids and revisions of changes and holds; the new values of a hold are null. */
 export function changeArrays({ changes, holds }: Pick<Batch, "changes" | "holds">): Cell[][] {
   const nothing = holds.map(() => null);
   const after = arrays(
@@ -106,7 +106,7 @@ function arrays<Key extends string>(rows: ReadonlyArray<Record<Key, Cell>>, keys
   return keys.map((key) => rows.map((row) => row[key]));
 }
 
-/** An array within an array, as text: `unnest` would take it apart. */
+/** An inner array as text, because `unnest` would flatten it. */
 function arrayText(items: readonly string[]): string {
   return `{${items.map((item) => `"${item.replaceAll(/["\\]/g, "\\$&")}"`).join()}}`;
 }

@@ -4,17 +4,17 @@ import { numberOf, type Row, textOf } from "../row.ts";
 import { explainFailure } from "./failure.ts";
 import { driverUrl, placeOf } from "./url.ts";
 
-/** How long a caller waits for a connection that is free, or made. Milliseconds. */
+/** How long a caller waits for a free or new connection. Milliseconds. */
 const connectionTimeoutMs = 2_000;
 
-/** A database that has not answered by then is taken for lost; its own limits (10 s) come first. Milliseconds. */
+/** A connection without a reply for this long is lost; the database's own limits (10 s) are shorter. Milliseconds. */
 const answerTimeoutMs = 15_000;
 
-/** What a server's connections call themselves, unless its url says otherwise. */
+/** The application name of a server's connections, unless its url sets another. */
 export const serverName: string = "aiki";
 
-/** News are worth nothing by then. Milliseconds. */
-const newsTimeoutMs = 3_000;
+/** The query timeout of notifications: later than this they are useless. Milliseconds. */
+const notificationTimeoutMs = 3_000;
 
 /** SQL: whether this PostgreSQL is a standby, or transactions of this session are read-only by default. */
 export const isReadOnly: string = "(pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean)";
@@ -22,8 +22,8 @@ export const isReadOnly: string = "(pg_is_in_recovery() OR current_setting('defa
 const oldestVersion = 140_000;
 
 /**
- * Lends one connection, apart from the pools and their limits. `unlimited`: it waits for an answer as long as the
- * connection lasts. Throws `STORAGE_*` when none can be made.
+ * Calls `work` with a connection that belongs to no pool. `unlimited`: queries have no timeout. Throws `STORAGE_*` when
+ * it cannot connect.
  */
 export async function withConnection<T>(
   url: string,
@@ -41,7 +41,7 @@ export async function withConnection<T>(
 async function connect(url: string, waiting: "limited" | "unlimited"): Promise<Client> {
   try {
     const client = new Client(waiting === "limited" ? settings(url) : unlimited(url));
-    // Its loss shows in whatever is asked of it next.
+    // If the connection is lost, the next query fails.
     client.on("error", () => {});
     await client.connect();
     return client;
@@ -50,16 +50,16 @@ async function connect(url: string, waiting: "limited" | "unlimited"): Promise<C
   }
 }
 
-/** Throws what a pooler answers that allows no transactions. */
+/** Throws the error of a pooler that does not allow transactions. */
 export async function checkTransactions(client: Client): Promise<void> {
   await client.query("BEGIN");
   await client.query("COMMIT");
 }
 
 /**
- * Throws `DATABASE_UNSUPPORTED` for what Aiki cannot keep its promises on, and `STORAGE_READ_ONLY` for a standby or a
- * role or database whose transactions are read-only by default; warns of what weakens the promises. `isDirect` is
- * false behind a pooler, which tells another process id than that of the backend.
+ * Throws `DATABASE_UNSUPPORTED` for a database that Aiki cannot work with, and `STORAGE_READ_ONLY` for a standby or if
+ * transactions are read-only by default; warns of settings that may lose commits. `isDirect` is false behind a pooler,
+ * which reports a process id that differs from that of the backend.
  */
 export async function checkDatabase(
   client: Client,
@@ -76,7 +76,7 @@ export async function checkDatabase(
       ${isReadOnly} AS read_only,
       pg_backend_pid() AS backend`);
   const [row] = rows;
-  if (row === undefined) throw unsupported(place, "it does not tell its version");
+  if (row === undefined) throw unsupported(place, "it does not return its version");
   if (numberOf(row, "number") < oldestVersion) {
     throw unsupported(place, `it is version ${textOf(row, "version")}, and Aiki needs 14 or later`);
   }
@@ -93,24 +93,24 @@ export async function checkDatabase(
   return { isDirect: isBackend(client, numberOf(row, "backend")) };
 }
 
-/** Whether the process at the other end is the one of PostgreSQL that answers: a pooler makes up a number. */
+/** Whether the connection leads to this PostgreSQL process directly: a pooler reports an invented process id. */
 export function isBackend(client: Client, backend: number): boolean {
   return "processID" in client && client.processID === backend;
 }
 
-/** Of a connection that hears notifications. */
+/** The settings of a connection that receives notifications. */
 export function listenSettings(url: string): PoolConfig {
-  return { ...settings(url), pipeline: false, query_timeout: newsTimeoutMs };
+  return { ...settings(url), pipeline: false, query_timeout: notificationTimeoutMs };
 }
 
-/** Milliseconds. A lock is given up later than a deadlock is found (1 s). */
-export const limitsOfTime = {
+/** Milliseconds. `lock_timeout` is longer than the time in which PostgreSQL detects a deadlock (1 s). */
+export const timeLimits = {
   statement_timeout: 10_000,
   lock_timeout: 1_500,
   idle_in_transaction_session_timeout: 10_000,
 };
 
-/** No session settings: a pooler in transaction mode may sit in between. */
+/** Without session settings, because a pooler in transaction mode may be in between. */
 export function settings(url: string): PoolConfig {
   return {
     connectionString: driverUrl(url),
@@ -123,7 +123,7 @@ export function settings(url: string): PoolConfig {
   };
 }
 
-/** What the url says would go before the other settings. */
+/** Removes the timeout from the url, because parameters of the url override the other settings. */
 function unlimited(url: string): PoolConfig {
   const without = new URL(url);
   without.searchParams.delete("query_timeout");

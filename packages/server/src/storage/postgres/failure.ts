@@ -43,7 +43,7 @@ const statementMode: Explanation = [
   "the pooler before it allows no transactions. Set its pool_mode to transaction or session.",
 ];
 
-/** A kept statement answers in another form than when it was planned: a column was added meanwhile. */
+/** The columns of a prepared statement have changed since it was planned, because a column was added. */
 const outdated = "0A000";
 
 /** By SQLSTATE, else by its class: https://www.postgresql.org/docs/current/errcodes-appendix.html */
@@ -87,8 +87,8 @@ const withUserData = /^2[23]/;
 const longestMessage = 500;
 
 /**
- * What the driver threw, as an error with a stable code that says what to do and what the driver said; an error of
- * Aiki comes back as it is. `isConnecting`: no connection stood yet.
+ * Converts an error of the driver to an `AikiError` with a stable code, advice and the driver's message. Returns an
+ * `AikiError` as it is. `isConnecting`: the connection was not established yet.
  */
 export function explainFailure(thrown: unknown, place: string, isConnecting = false): unknown {
   if (isAikiError(thrown)) return thrown;
@@ -99,10 +99,10 @@ export function explainFailure(thrown: unknown, place: string, isConnecting = fa
   });
 }
 
-/** The code and the message of the network or of PostgreSQL, to end a sentence. Never a DETAIL: it holds user data. */
+/** The code and message of the network or PostgreSQL, to end a sentence. Never a DETAIL: it contains user data. */
 function symptomOf(thrown: unknown): string {
   if (!(thrown instanceof Error)) return "";
-  // Of several addresses of one host, what the first one came to.
+  // If the host has several addresses, the error of the first one.
   const first: unknown = thrown instanceof AggregateError ? thrown.errors[0] : undefined;
   const message = (first instanceof Error ? first : thrown).message.slice(0, longestMessage);
   const code = "code" in thrown && typeof thrown.code === "string" ? thrown.code : "";
@@ -110,7 +110,7 @@ function symptomOf(thrown: unknown): string {
   return ` (${[code, message].filter((part) => part !== "").join(": ")})`;
 }
 
-/** Whether the connection still serves: its transaction is open though failed, and what it keeps is not outdated. */
+/** Whether the connection can be used after a rollback: it is not lost and its statements are not outdated. */
 export function isHarmless(thrown: unknown): boolean {
   return thrown instanceof DatabaseError && thrown.severity === "ERROR" && thrown.code !== outdated;
 }

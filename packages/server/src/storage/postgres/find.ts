@@ -1,6 +1,6 @@
 /**
- * The statements whose shape depends on the request: those of a list of runs. Every part of them is constant. Ids are
- * picked first, so that whole runs are read for the page alone.
+ * The statements that list runs. Their text depends on the request and is composed of constant parts. They select ids
+ * first, so that whole rows are read only for the page.
  */
 
 import type { FindRequest, RunStatus } from "@aikirun/lib/protocol";
@@ -15,10 +15,10 @@ export interface Query {
 }
 
 /**
- * For the rest of the transaction. Each source has an index in the order of the list, and reading it row by row stops
- * with the page. What the planner may take for cheaper reads the whole source first, when its estimates are wrong. What
- * is off makes every other plan look expensive, which would have it compiled; and starting workers takes longer than
- * what they would share.
+ * Planner settings for the rest of the transaction. Each source has an index in the order of the list, and reading it
+ * row by row stops at the end of the page. If the planner's estimates are wrong, it chooses a plan that reads the whole
+ * source first, so such plans are disabled. Disabled plans look expensive and would be compiled, so `jit` is off.
+ * Parallel workers are off because starting them takes longer than the query.
  */
 export const readInOrder: string = `
   SELECT
@@ -30,7 +30,7 @@ export const readInOrder: string = `
     set_config('max_parallel_workers_per_gather', '0', true),
     set_config('jit', 'off', true)`;
 
-/** Answers one row: how many runs each source holds, counted as far as matters. */
+/** Returns one row: how many runs each source contains, up to the limit of `countedOf`. */
 export function countQuery(
   namespace: string,
   request: FindRequest,
@@ -46,7 +46,7 @@ export function countQuery(
   return list.query(`SELECT ${counts.join(", ")}`);
 }
 
-/** Answers with the runs of a page, and one more if it is known that there is more. */
+/** Returns the runs of a page, and one more if there are more. */
 export function pageQuery(namespace: string, request: FindRequest, listLimits: ListLimits, source: ListSource): Query {
   const list = new List(namespace, request, listLimits);
   return list.query(`
@@ -65,7 +65,7 @@ export function pageQuery(namespace: string, request: FindRequest, listLimits: L
   ORDER BY ${list.orderOf("page")}`);
 }
 
-/** Answers with the position of the last row that was examined; with none when the source was read to its end. */
+/** Returns the position of the last row that was examined; no row if the source was read to its end. */
 export function reachedQuery(
   namespace: string,
   request: FindRequest,
@@ -79,7 +79,7 @@ export function reachedQuery(
   OFFSET ${list.value(mostExamined(source, listLimits) - 1)}`);
 }
 
-/** Columns of a run of a page: all but its payloads. */
+/** Columns of a run of a page: all except its payloads. */
 const listed = `
     run.id, namespace, name, version_id, shard_key, priority, options, reference_id, parent_id, parent_address,
     run.created_at, updated_at, due_at, revision, fence, NULL AS input, NULL AS output,
@@ -89,7 +89,7 @@ const listed = `
 const compared =
   "created_at, id, namespace, name, version_id, status, reference_id, shard_key, parent_id, tags, error_code";
 
-/** The parts that the statements of one list are made of, and the values that they name. */
+/** Builds the parts of the statements of one list, and collects their parameters. */
 class List {
   readonly order: string;
   readonly #namespace: string;
@@ -108,7 +108,7 @@ class List {
     return { sql, values: this.#values };
   }
 
-  /** Names a value in the statement. */
+  /** Adds a parameter and returns its placeholder. */
   value(value: unknown): string {
     this.#values.push(value);
     return `$${this.#values.length}`;
@@ -131,7 +131,7 @@ class List {
       : `${parts.map((part) => `(${part}${first})`).join(" UNION ALL ")}${first}`;
   }
 
-  /** Table and condition of a part. The condition of a partial index is named, since only then can it be used. */
+  /** Table and condition of a part. PostgreSQL uses a partial index only if the statement contains its condition. */
   part(part: SourcePart, source: ListSource): string {
     const { name, referenceId, parentId, errorCode } = this.#request;
     switch (part.type) {
@@ -146,7 +146,7 @@ class List {
       case "error":
         return this.#rows(source, `error_code = ${this.#text(errorCode)}`);
       case "status":
-        // Its index is of all namespaces.
+        // Its index covers all namespaces.
         if (part.status === "running") return "aiki.run WHERE status = 'running'";
         return this.#rows(source, statusCondition(part.status, this.value(part.status)));
       case "tag": {
@@ -161,7 +161,7 @@ class List {
     }
   }
 
-  /** What a run of the list must meet besides being in a part. */
+  /** The conditions on a run of the list that its part does not guarantee. */
   filter({ isOrdered }: ListSource): string {
     const { name, versionId, status, referenceId, shardKey, parentId, tags, errorCode } = this.#request;
     const conditions = [
@@ -206,7 +206,7 @@ class List {
   }
 }
 
-/** The first rows of several parts are among the first ones of each: all of those together are within the limit. */
+/** The maximum number of rows to examine in each part, so that all parts together stay within the limit. */
 function mostExamined({ parts }: ListSource, { scan }: ListLimits): number {
   return Math.ceil(scan / parts.length);
 }

@@ -1,8 +1,8 @@
 /**
- * Which database this is. A standby that is promoted begins a timeline, another cluster has another system identifier,
- * and a table that a dump created again has another oid: the database may then lack commits that were acknowledged.
- * So the servers note in the database which one it is, and compare. When it is another one, the first server that
- * notices makes void all fences that may have been given out, and the others find that.
+ * Detects that the database was replaced. A promoted standby begins a new timeline, another cluster has another system
+ * identifier, and a table restored from a dump has another oid: such a database may lack acknowledged commits. So the
+ * servers record the identity of the database in it, and compare. When the identity differs, the first server that
+ * notices raises the fence floor, which voids all fences that may have been issued. The other servers read it.
  */
 
 import { AikiError, type Logger } from "@aikirun/lib";
@@ -11,7 +11,7 @@ import { numberOf, type Row, textOf } from "../row.ts";
 import { isReadOnly, readOnly } from "./connect.ts";
 import type { Session } from "./session.ts";
 
-/** SQL: the database as one text; null on a standby, which has no timeline of its own. */
+/** SQL: the identity of the database as one text; null on a standby, which has no timeline of its own. */
 const database = `
   CASE WHEN pg_is_in_recovery() THEN NULL ELSE format(
     'system %s, timeline %s, table %s',
@@ -20,7 +20,7 @@ const database = `
     to_regclass('aiki.run')::oid
   ) END`;
 
-/** SQL for where that cannot be told. */
+/** SQL: used instead when the identity cannot be read. */
 const unknown = "NULL::text";
 
 function select(actual: string): string {
@@ -31,10 +31,10 @@ function select(actual: string): string {
 }
 
 /**
- * Notes the database unless another server has. The fence floor becomes the time in epoch milliseconds: a run is not
- * claimed a thousand times in a second, so that no fence given out before is above it, whatever was lost. It also rises
- * above the one that the server knows ($1), which may be lost too. Without a row the same is done. A database that was
- * never noted, and of which the server knows nothing ($1 is -1), has lost nothing.
+ * Records the identity unless another server has. The fence floor becomes the time in epoch milliseconds: a run is not
+ * claimed a thousand times in a second, so every fence issued before is below it, even if its commit was lost. The
+ * floor also rises above the one that the server knows ($1), which may be lost too. The same happens if the row is
+ * missing. If no identity was recorded and the server knows no floor ($1 is -1), no commits were lost.
  */
 const note = `
   INSERT INTO aiki.identity AS noted (database, fence_floor)
@@ -51,66 +51,67 @@ const note = `
   WHERE noted.database IS DISTINCT FROM excluded.database
   RETURNING database, fence_floor, (SELECT count(*) FROM aiki.run WHERE status = 'running') AS held`;
 
-/** SQLSTATEs of a service that keeps these functions from its users, or has none of them. */
+/** SQLSTATEs of a service that does not allow these functions, or does not have them. */
 const withheld: ReadonlySet<string | undefined> = new Set(["42501", "42883", "0A000", "55000"]);
 
-/** Thrown when the database is not the one that is noted: `note` is to be called, then all is begun again. */
-export class Unnoted extends Error {
+/** Thrown when the database has another identity than the recorded one. The caller calls `note` and starts again. */
+export class IdentityMismatch extends Error {
   readonly noted: string | null;
   constructor(noted: string | null) {
-    super("The identity that is noted in PostgreSQL is not its own.");
+    super("The identity recorded in PostgreSQL is that of another database.");
     this.noted = noted;
   }
 }
 
 export interface IdentityOptions {
-  /** Whether the database tells which one it is: see `tellsIdentity`. */
-  isTold: boolean;
+  /** See `canReadIdentity`. */
+  isReadable: boolean;
   place: string;
   logger: Logger | undefined;
-  /** Called when the fence floor has risen: connections that were made before may lead to a former primary. */
-  risen: (client: PoolClient | null) => void;
+  /** Called when the fence floor has risen: older connections may lead to a former primary. */
+  onFenceFloorRise: (client: PoolClient | null) => void;
 }
 
-/** What a server knows of its database's identity. */
+/** Compares the identity of the database, and caches its fence floor. */
 export class Identity {
   readonly #options: IdentityOptions;
   readonly #select: string;
-  /** The fence floor that each connection found. */
+  /** The fence floor that each connection has read. */
   readonly #found = new WeakMap<PoolClient, number>();
   #fenceFloor: number | null = null;
 
   constructor(options: IdentityOptions) {
     this.#options = options;
-    this.#select = select(options.isTold ? database : unknown);
+    this.#select = select(options.isReadable ? database : unknown);
   }
 
-  /** The latest that was found. */
+  /** The fence floor that was last read. */
   get fenceFloor(): number {
     return this.#fenceFloor ?? 0;
   }
 
-  /** Of a connection that always leads to one server: it is asked once. Throws what `check` throws. */
+  /** Checks a connection once, because it always leads to the same PostgreSQL server. Throws what `check` throws. */
   async checkOnce(client: PoolClient, session: Session): Promise<void> {
     session.fenceFloor = this.#found.get(client) ?? (await this.check(session, client)).fenceFloor;
     this.#found.set(client, session.fenceFloor);
   }
 
   /**
-   * Asks the database, and tells the session what it found. Throws `Unnoted`, and `STORAGE_READ_ONLY` for a standby and
-   * for a former primary.
+   * Reads the identity and sets the fence floor of the session. Throws `IdentityMismatch`, and `STORAGE_READ_ONLY` for
+   * a standby and for a former primary.
    */
   async check(session: Session, client: PoolClient | null = null): Promise<Session> {
     const [row = {}] = await session.rows(this.#select);
-    const { place, isTold } = this.#options;
+    const { place, isReadable } = this.#options;
     if (row.read_only === true) throw readOnly(place);
-    if (isTold && row.noted !== row.actual) throw new Unnoted(row.noted === null ? null : textOf(row, "noted"));
+    if (isReadable && row.noted !== row.actual)
+      throw new IdentityMismatch(row.noted === null ? null : textOf(row, "noted"));
     session.fenceFloor = row.fence_floor === null ? 0 : numberOf(row, "fence_floor");
     this.#learn(session.fenceFloor, client);
     return session;
   }
 
-  /** Makes the fences void, unless another server has by now. */
+  /** Voids the fences, unless another server has already done so. */
   async note(session: Session, noted: string | null): Promise<void> {
     const [row] = await session.rows(note, [this.#fenceFloor ?? -1]);
     if (row === undefined || numberOf(row, "fence_floor") === 0) return;
@@ -129,7 +130,7 @@ export class Identity {
   }
 
   #learn(fenceFloor: number, client: PoolClient | null): void {
-    const { place, logger, risen } = this.#options;
+    const { place, logger, onFenceFloorRise } = this.#options;
     const before = this.#fenceFloor;
     if (before !== null && fenceFloor < before) throw formerPrimary(place);
     this.#fenceFloor = fenceFloor;
@@ -138,12 +139,12 @@ export class Identity {
       place,
       fenceFloor,
     });
-    risen(client);
+    onFenceFloorRise(client);
   }
 }
 
-/** Whether the database tells which one it is. If not, says so once: then nothing notices that commits were lost. */
-export async function tellsIdentity(client: Client, place: string, logger: Logger | undefined): Promise<boolean> {
+/** Whether the identity can be read. If not, logs a warning: lost commits will not be detected. */
+export async function canReadIdentity(client: Client, place: string, logger: Logger | undefined): Promise<boolean> {
   try {
     await client.query<Row>(`SELECT ${database} AS actual`);
     return true;
@@ -162,7 +163,7 @@ function formerPrimary(place: string): AikiError {
   return new AikiError(
     "STORAGE_READ_ONLY",
     `PostgreSQL at ${place} is a former primary: its fence floor is lower than that of the database that this server ` +
-      "used before. Connect to the current primary. If this one was restored on purpose, start the server anew.",
+      "used before. Connect to the current primary. If this one was restored on purpose, restart the server.",
     { ids: { place } },
   );
 }

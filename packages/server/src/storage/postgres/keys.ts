@@ -4,13 +4,10 @@ import { toText } from "../text.ts";
 import type { Session } from "./session.ts";
 import * as sql from "./statements.ts";
 
-/** Runs `work` in one transaction; `now` is the database's clock as it began. Epoch milliseconds. */
+/** Runs `work` in one transaction; `now` is the time of its beginning by the database's clock. Epoch milliseconds. */
 type Within = <T>(work: (session: Session, now: number) => Promise<T>) => Promise<T>;
 
-/**
- * On the connections of those who write, so that however many ask to read, a worker's key is found and its heartbeat
- * heard.
- */
+/** Uses the connections for writing, so that many readers do not delay the key check of a worker's heartbeat. */
 export function postgresKeys(within: Within): Keys {
   return {
     insert: (key) => within(async (session, now) => only(await session.rows(sql.insertKey, newKeyColumns(key, now)))),

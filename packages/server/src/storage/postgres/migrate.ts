@@ -7,30 +7,30 @@ import { type Blocked, reportBlockers } from "./blockers.ts";
 import { withConnection } from "./connect.ts";
 import { migrations } from "./migrations.ts";
 
-/** "AIKI": who holds this lock of the database migrates it. */
+/** "AIKI": the advisory lock that a session holds while it migrates the database. */
 const lockKey = 0x41494b49;
 
-/** Between two attempts, so that statements that waited behind the first one are executed. Milliseconds. */
+/** The pause between two attempts, in which statements that waited behind the first one are executed. Milliseconds. */
 const pauseMs = 1_000;
 
-/** SQLSTATEs after which a migration is tried again: `lock_timeout` has passed, or a deadlock was found. */
+/** SQLSTATEs after which a migration is retried: `lock_timeout` has passed, or a deadlock was detected. */
 const lockFailures: ReadonlySet<string | undefined> = new Set(["55P03", "40P01"]);
 
-/** However long a migration takes, no limit of the role or the database ends it. */
+/** Removes the time limits of the role and the database, because a migration may take long. */
 const removeLimits = `
   SELECT set_config(name, '0', true)
   FROM pg_catalog.pg_settings
   WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')`;
 
 /**
- * While a migration waits for a table, all later statements on that table wait behind it: it gives up before the
- * `lock_timeout` of servers (1.5 s) fails them.
+ * While a migration waits for a table, all later statements on that table wait behind it. So the migration stops
+ * waiting before these statements exceed the `lock_timeout` of servers (1.5 s).
  */
 const limitLocks = "SELECT set_config('lock_timeout', '1s', true)";
 
 /**
- * PostgreSQL ends a statement whose client is gone, so that the locks of a migration whose process was killed do not
- * keep the next one waiting. Not every platform can: then it ends when the statement does.
+ * PostgreSQL ends a statement whose client is gone, so that the locks of a killed process do not delay the next
+ * migration. On platforms without this check, the locks are released when the statement ends.
  */
 const endWithClient = `
   DO $$ BEGIN
@@ -48,9 +48,9 @@ export async function isOutdated(client: ClientBase): Promise<boolean> {
 }
 
 /**
- * Brings the schema `aiki` up to the newest migration, in one transaction; of servers that start together one does it
- * and the others wait. A migration may take as long as it needs. One that cannot get a lock within a second is rolled
- * back and tried again until it can; the log then says which sessions hold the lock. Throws what `isOutdated` throws.
+ * Brings the schema `aiki` up to the newest migration, in one transaction. If several servers start together, one
+ * migrates and the others wait. A migration has no time limit. If it cannot get a lock within a second, it is rolled
+ * back and retried; the log says which sessions hold the lock. Throws what `isOutdated` throws.
  */
 export async function migrate(url: string, logger: Logger | undefined): Promise<void> {
   const blocked: Blocked = { pid: null, doing: "" };
@@ -66,7 +66,7 @@ export async function migrate(url: string, logger: Logger | undefined): Promise<
   }
 }
 
-/** False when other sessions kept a lock: nothing was changed. */
+/** Returns false when other sessions hold a lock: nothing was changed. */
 async function attempt(client: ClientBase, blocked: Blocked, logger: Logger | undefined): Promise<boolean> {
   await client.query("BEGIN");
   try {
@@ -76,7 +76,7 @@ async function attempt(client: ClientBase, blocked: Blocked, logger: Logger | un
     blocked.pid = row === undefined ? null : numberOf(row, "pid");
     blocked.doing = "beginning, while another process may be migrating";
     await client.query("SELECT pg_advisory_xact_lock($1)", [lockKey]);
-    // Migrations have literals that need it, and a role or a database may have it off.
+    // Literals in migrations need it, and it may be off for the role or the database.
     await client.query("SET LOCAL standard_conforming_strings = on");
     const missing = missingMigrations(migrations, await appliedTo(client));
     if (missing.length === migrations.length) await createSchema(client);
@@ -124,7 +124,7 @@ async function appliedTo(client: ClientBase): Promise<AppliedMigration[]> {
   return applied.map((row) => ({ number: numberOf(row, "number"), checksum: textOf(row, "checksum") }));
 }
 
-/** A role that may not create schemas needs one that was created for it. */
+/** Creates the schema only if it is missing, because the role may lack the privilege. */
 async function createSchema(client: ClientBase): Promise<void> {
   const [schema] = await rowsOf(client, "SELECT 1 AS found FROM pg_catalog.pg_namespace WHERE nspname = 'aiki'");
   if (schema === undefined) await client.query("CREATE SCHEMA aiki");

@@ -1,8 +1,8 @@
 import type { Migration } from "../migration.ts";
 
 /**
- * Text is compared byte by byte (`COLLATE "C"`), as in the other dialect. A run without shard key stands in its queue's
- * index under U+0001, which is no other key's text: `IS NOT DISTINCT FROM` would use no index.
+ * Text is compared byte by byte (`COLLATE "C"`), as in the other dialect. The index of queues contains a run without
+ * shard key under U+0001, which is no shard key: `IS NOT DISTINCT FROM` would use no index.
  */
 const createRunAndEntry = `
   CREATE TABLE aiki.run (
@@ -68,7 +68,7 @@ const createRunAndEntry = `
 
   CREATE UNIQUE INDEX entry_address ON aiki.entry (run_id, address, attempt);`;
 
-/** Small and often written: no column that changes is indexed, so that a change stays on its page. */
+/** Small and often updated: no changing column is indexed, so that an update stays on its page. */
 const createWorker = `
   CREATE TABLE aiki.worker (
     namespace  text COLLATE "C" NOT NULL,
@@ -100,16 +100,16 @@ const createApiKey = `
 const addCallSiteToEntry = `
   ALTER TABLE aiki.entry ADD COLUMN call_site text;`;
 
-/** `IS TRUE` keeps this index to the look-up of stalled children: the list of all stalled runs is not read from it. */
+/** `IS TRUE` reserves this index for looking up stalled children: lists of stalled runs do not use it. */
 const indexStalledChildren = `
   CREATE INDEX run_stalled_child ON aiki.run (parent_id, id)
     WHERE (status = 'stalled') IS TRUE AND parent_id IS NOT NULL;`;
 
 /**
- * What lists are read from: an index for each filter that few runs meet, in the order of the list. Tags have a table of
- * their own, which is written when a run is, and never again. No revision and no fence is below 0, and only lists say
- * so: no other statement uses their largest indexes, and of lists each only its own. Texts that no JSON function of
- * PostgreSQL can read are left without a code.
+ * The indexes for lists: one for each selective filter, in the order of the list. Tags have a separate table, which is
+ * written only when a run is inserted. No revision and no fence is below 0, and only lists state this condition, so no
+ * other statement uses the two largest indexes, and each list uses only its own. States that the JSON functions of
+ * PostgreSQL cannot read get no error code.
  */
 const indexLists = `
   ALTER TABLE aiki.run ADD COLUMN error_code text COLLATE "C";
@@ -168,7 +168,7 @@ const indexLists = `
   CREATE TRIGGER run_tag_deleted AFTER DELETE ON aiki.run
     FOR EACH ROW WHEN (OLD.tags <> '{}') EXECUTE FUNCTION aiki.delete_run_tag();`;
 
-/** One row: which database this is, null until a server looked, and the fences that are void. */
+/** One row: the identity of the database, null until a server records it, and the fence floor. */
 const createIdentity = `
   CREATE TABLE aiki.identity (
     single      boolean NOT NULL PRIMARY KEY DEFAULT true CHECK (single),

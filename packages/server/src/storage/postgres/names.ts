@@ -1,12 +1,12 @@
 /**
- * Names under which connections keep constant statements, so that PostgreSQL parses and plans each of them once. Only
- * on connections of our own: behind a pooler the next transaction may be on another one, which knows no name of ours.
+ * Names of prepared statements, so that PostgreSQL parses and plans each constant statement once for each connection.
+ * Not used behind a pooler, where the next transaction may be on a connection without these prepared statements.
  */
 
 import { writings } from "./optimistic-statements.ts";
 import * as statements from "./statements.ts";
 
-/** The name of a constant statement; undefined for one that is made for its request. */
+/** The name of a constant statement; undefined for a statement that depends on the request. */
 export type NameOf = (sql: string) => string | undefined;
 
 const { begin: _, commit: __, rollback: ___, ...constant } = statements;

@@ -29,7 +29,7 @@ export async function writeOptimistically(
   ];
   const askedAt = performance.now();
   const [answer] = await session.rows(statement, values);
-  if (answer !== undefined) clock.heard(numberOf(answer, "now") / 1_000, askedAt, performance.now());
+  if (answer !== undefined) clock.received(numberOf(answer, "now") / 1_000, askedAt, performance.now());
 }
 
 function formerDatabase(): AikiError {

@@ -1,39 +1,39 @@
 import type { Logger } from "@aikirun/lib";
 import { Pool, type PoolClient } from "pg";
-import { limitsOfTime, settings } from "./connect.ts";
+import { settings, timeLimits } from "./connect.ts";
 import { explainFailure } from "./failure.ts";
 
-/** A connection is replaced at this age, so that one to a former primary does not last for ever. Milliseconds. */
+/** A connection is replaced at this age, so that none leads to a former primary for longer. Milliseconds. */
 export const maxAgeMs = 300_000;
 
 /** `isDirect`: no pooler is in between, so the connections may keep settings. */
 export interface PoolsOptions {
   url: string;
-  /** Which database it is, without the password. */
+  /** The host, port and name of the database, for errors and logs. */
   place: string;
-  /** At most so many; at least 2. */
+  /** The maximum number of connections; at least 2. */
   connections: number;
   isDirect: boolean;
   logger?: Logger | undefined;
 }
 
 /**
- * Connections to one database. Those for reading are apart from those for transactions, so that however many ask to
- * read, what workers report and renew finds one free.
+ * Connections to one database. Reads and transactions have separate pools, so that many reads do not delay reports and
+ * heartbeats of workers.
  */
 export class Pools {
   readonly #place: string;
   readonly #pools: { writing: Pool; reading: Pool };
   /** Every connection, idle or not. */
   readonly #clients = new Set<PoolClient>();
-  /** Those that are not to be used again. */
+  /** Connections that must not be used again. */
   readonly #retired = new WeakSet<PoolClient>();
 
   constructor({ url, place, connections, isDirect, logger }: PoolsOptions) {
     this.#place = place;
     const writers = Math.max(1, Math.floor(connections / 3));
     const pool = (max: number): Pool => {
-      const limits = isDirect ? limitsOfTime : {};
+      const limits = isDirect ? timeLimits : {};
       const made = new Pool({ ...settings(url), ...limits, max, maxLifetimeSeconds: maxAgeMs / 1_000 });
       // A connection that dies while idle is replaced by the next caller.
       made.on("error", (error) => logger?.debug("lost an idle connection to PostgreSQL", { error: String(error) }));
@@ -63,14 +63,14 @@ export class Pools {
   }
 
   /**
-   * Ends every connection that is open now: an idle one at once, another when its next user would get it. Does nothing
-   * if `culprit` was retired before, because those that were opened since may be better.
+   * Closes every connection that is open now: an idle one at once, any other instead of lending it again. Does nothing
+   * if `failed` was already retired, because newer connections may lead to the right server.
    */
-  retire(culprit: PoolClient): void {
-    if (this.#retired.has(culprit)) return;
+  retire(failed: PoolClient): void {
+    if (this.#retired.has(failed)) return;
     for (const client of this.#clients) this.#retired.add(client);
     for (const purpose of ["writing", "reading"] as const) {
-      // Without an idle connection none is opened for this. With one, `checkOut` ends all that it meets.
+      // `checkOut` closes all idle connections. It is not called without one, because it would open a connection.
       if (this.#pools[purpose].idleCount > 0)
         void this.checkOut(purpose).then(
           (client) => client.release(),

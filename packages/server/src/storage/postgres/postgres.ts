@@ -5,14 +5,14 @@ import { isConflict, type KnownTime, type OptimisticBatch, type OptimisticWritin
 import { type DatabaseClock, databaseClock } from "./clock.ts";
 import { checkDatabase, checkTransactions, withConnection } from "./connect.ts";
 import { explainFailure } from "./failure.ts";
-import { Identity, tellsIdentity, Unnoted } from "./identity.ts";
+import { canReadIdentity, Identity, IdentityMismatch } from "./identity.ts";
 import { postgresKeys } from "./keys.ts";
 import { isOutdated, migrate } from "./migrate.ts";
 import { named, unnamed } from "./names.ts";
 import { writeOptimistically } from "./optimistic.ts";
 import { Pools } from "./pools.ts";
 import { PostgresReader } from "./reader.ts";
-import { type Around, beginSnapshot, type Observe, Session } from "./session.ts";
+import { beginSnapshot, type Observe, Session, type SessionOptions } from "./session.ts";
 import { begin, checkWritable } from "./statements.ts";
 import { PostgresTransaction } from "./transaction.ts";
 import { placeOf } from "./url.ts";
@@ -20,10 +20,10 @@ import { placeOf } from "./url.ts";
 export interface PostgresOptions {
   /** `postgres://user:password@host:port/database`, with the parameters that `pg` knows. */
   url: string;
-  /** At most so many; at least 2. */
+  /** The maximum number of connections; at least 2. */
   connections: number;
   logger?: Logger;
-  /** Told of every statement, for tests that count them. */
+  /** Called with every statement, for tests that count them. */
   observe?: Observe;
 }
 
@@ -34,18 +34,18 @@ export interface PostgresOptions {
 export async function openPostgres({ url, connections, logger, observe }: PostgresOptions): Promise<KeyedStorage> {
   const place = placeOf(url);
   try {
-    const { isDirect, isTold, outdated } = await withConnection(url, "limited", async (client) => {
+    const { isDirect, isReadable, outdated } = await withConnection(url, "limited", async (client) => {
       await checkTransactions(client);
       const checked = await checkDatabase(client, place, logger);
-      const isTold = await tellsIdentity(client, place, logger);
-      return { ...checked, isTold, outdated: await isOutdated(client) };
+      const isReadable = await canReadIdentity(client, place, logger);
+      return { ...checked, isReadable, outdated: await isOutdated(client) };
     });
     if (outdated) await migrate(url, logger);
     const pools = new Pools({ url, place, connections, isDirect, logger });
     const nameOf = isDirect ? named : unnamed;
     return new PostgresStorage(
       pools,
-      { isDirect, isTold },
+      { isDirect, isReadable },
       { place, nameOf, ...(observe === undefined ? {} : { observe }) },
       logger,
     );
@@ -54,40 +54,45 @@ export async function openPostgres({ url, connections, logger, observe }: Postgr
   }
 }
 
-/** The least that `work_mem` may be, and the tablespace of the database: see `checkWritable`. */
+/** The lowest `work_mem` and the tablespace of the database: see `checkWritable`. */
 const spillEarly = "SELECT set_config('work_mem', '64kB', true), set_config('temp_tablespaces', '', true)";
 
 /**
- * READ COMMITTED is enough for what writes: every row it decides upon is compared by revision when it is written, and
- * locked in id order. What only reads gets one snapshot.
+ * Transactions use READ COMMITTED, which is enough: every row that a decision depends on is compared by revision when
+ * it is written, and locked in id order. Reads use one snapshot.
  */
 class PostgresStorage implements KeyedStorage {
-  /** While one is on its way, another is decided. */
+  /** While one transaction waits for the database, the engine decides the next one. */
   readonly lanes = 2;
   readonly optimistic?: OptimisticWriting;
   readonly keys: Keys;
   readonly #pools: Pools;
-  readonly #around: Around;
+  readonly #around: SessionOptions;
   readonly #isDirect: boolean;
   readonly #identity: Identity;
   readonly #clock: DatabaseClock = databaseClock(() => performance.now());
   readonly #logger: Logger | undefined;
-  /** Whether the last answer came from a server that takes no writes. */
+  /** Whether the last reply came from a PostgreSQL server that rejects writes. */
   #isReadOnly = false;
   #closed: Promise<void> | null = null;
 
   constructor(
     pools: Pools,
-    { isDirect, isTold }: { isDirect: boolean; isTold: boolean },
-    around: Around,
+    { isDirect, isReadable }: { isDirect: boolean; isReadable: boolean },
+    around: SessionOptions,
     logger: Logger | undefined,
   ) {
     this.#logger = logger;
     this.#isDirect = isDirect;
-    this.#identity = new Identity({ isTold, place: around.place, logger, risen: (client) => this.#replaced(client) });
+    this.#identity = new Identity({
+      isReadable,
+      place: around.place,
+      logger,
+      onFenceFloorRise: (client) => this.#replaced(client),
+    });
     this.#pools = pools;
     this.#around = around;
-    // A statement that is a transaction by itself can set itself no limits: its connection must have them.
+    // A single statement cannot set its own time limits: its connection must have them, which needs no pooler.
     if (isDirect) {
       this.optimistic = { now: () => this.#now(), write: (batch) => this.#writeOptimistically(batch) };
     }
@@ -134,7 +139,7 @@ class PostgresStorage implements KeyedStorage {
     return time === null ? null : { ...time, fenceFloor: this.#identity.fenceFloor };
   }
 
-  /** Through a pooler each transaction may be on another server. */
+  /** Through a pooler, each transaction may run on another PostgreSQL server, so each one checks the identity. */
   async #begin(session: Session, how: string): Promise<number> {
     const beginning = session.begin(how, this.#clock);
     if (this.#isDirect) return beginning;
@@ -149,18 +154,21 @@ class PostgresStorage implements KeyedStorage {
       return true;
     } catch (thrown) {
       if (!isConflict(thrown)) throw thrown;
-      this.#clock.forget();
+      this.#clock.invalidate();
       return false;
     }
   }
 
-  /** `work` begins with `#begin`, or connections are direct: it has done nothing when the database is another one. */
+  /**
+   * Runs `work` again if the database was replaced. That is safe: the identity is checked before `work` starts, or in
+   * its `#begin`, before it has changed anything.
+   */
   async #within<T>(purpose: "writing" | "reading", work: (session: Session) => Promise<T>): Promise<T> {
     for (;;) {
       try {
         return await this.#once(purpose, work);
       } catch (thrown) {
-        if (!(thrown instanceof Unnoted)) throw thrown;
+        if (!(thrown instanceof IdentityMismatch)) throw thrown;
         await this.#once("writing", (session) => this.#identity.note(session, thrown.noted), "unchecked");
       }
     }
@@ -171,7 +179,7 @@ class PostgresStorage implements KeyedStorage {
     work: (session: Session) => Promise<T>,
     how: "checked" | "unchecked" = this.#isDirect ? "checked" : "unchecked",
   ): Promise<T> {
-    if (this.#closed !== null) throw new AikiError("STORAGE_CLOSED", "The storage is closed; open it anew.");
+    if (this.#closed !== null) throw new AikiError("STORAGE_CLOSED", "The storage is closed; open it again.");
     const client = await this.#pools.checkOut(purpose);
     const session = new Session(client, this.#around);
     try {
@@ -187,16 +195,16 @@ class PostgresStorage implements KeyedStorage {
     }
   }
 
-  /** Another connection may lead to the former primary. */
+  /** Called when the fence floor has risen: other connections may lead to the former primary. */
   #replaced(client: PoolClient | null): void {
-    this.#clock.forget();
+    this.#clock.invalidate();
     if (client !== null) this.#pools.retire(client);
   }
 
-  /** The primary may be elsewhere by now: new connections find out. */
+  /** The primary may have changed: new connections may lead to the new one. */
   #leave(client: PoolClient, error: AikiError): void {
     this.#pools.retire(client);
-    this.#clock.forget();
+    this.#clock.invalidate();
     if (this.#isReadOnly) return;
     this.#isReadOnly = true;
     this.#logger?.warn("PostgreSQL takes no writes: all connections to it are closed and opened again", { error });

@@ -18,7 +18,7 @@ export class PostgresReader implements Reader {
   protected readonly session: Session;
   readonly #now: number;
 
-  /** `now`: when the transaction began, by the database's clock. Epoch milliseconds. */
+  /** `now`: the time when the transaction began, by the database's clock. Epoch milliseconds. */
   constructor(session: Session, now: number) {
     this.session = session;
     this.#now = now;

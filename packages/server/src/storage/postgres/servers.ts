@@ -4,8 +4,8 @@ import { explainFailure } from "./failure.ts";
 import { placeOf } from "./url.ts";
 
 /**
- * Addresses from which servers of Aiki are connected to the database, as far as the role may see them; those whose url
- * gives their connections another name are not among them. Throws `STORAGE_*`.
+ * Addresses of the Aiki servers that are connected to the database, as far as the role may see them. Servers whose url
+ * sets another application name are not included. Throws `STORAGE_*`.
  */
 export async function serversOn(url: string): Promise<string[]> {
   try {

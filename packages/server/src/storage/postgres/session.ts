@@ -7,23 +7,22 @@ import { explainFailure, isHarmless } from "./failure.ts";
 import type { NameOf } from "./names.ts";
 import { commit, rollback } from "./statements.ts";
 
-/** Told of every statement that is executed, by its text. */
+/** Called with the text of every statement that is executed. */
 export type Observe = (sql: string) => void;
 
-/** What a session is told. */
-export interface Around {
-  /** Which database it is of, without the password. */
+export interface SessionOptions {
+  /** The host, port and name of the database, for errors. */
   readonly place: string;
   readonly nameOf: NameOf;
   readonly observe?: Observe;
 }
 
-/** How a snapshot for reading begins. */
+/** Begins a snapshot for reading. */
 export const beginSnapshot: string = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /**
- * Limits of this transaction alone, so that nothing stays behind on a pooled connection, whether the server takes
- * writes, and the database's clock. A lock is given up later than a deadlock is found (1 s).
+ * Sets limits for this transaction only, because a pooler may lend its connection to others; returns whether the server
+ * is read-only, and its clock. `lock_timeout` is longer than the time in which a deadlock is detected (1 s).
  */
 const open = `
   SELECT
@@ -33,48 +32,48 @@ const open = `
     ${isReadOnly} AS read_only,
     ${clockMicroseconds} AS now`;
 
-/** One transaction on a connection of its own. After its first failure it sends nothing but the rollback. */
+/** One transaction on one connection. After its first failure it sends only the rollback. */
 export class Session {
   /** See `Reader`. `Identity` sets it when the session begins. */
   fenceFloor = 0;
   readonly #client: PoolClient;
-  readonly #around: Around;
+  readonly #around: SessionOptions;
   #failure: { thrown: unknown; explained: unknown } | null = null;
 
-  constructor(client: PoolClient, around: Around) {
+  constructor(client: PoolClient, around: SessionOptions) {
     this.#client = client;
     this.#around = around;
     client.on("error", this.#fail);
   }
 
-  /** Answers with the rows. Statements sent at once travel at once, and are carried out in order. */
+  /** Returns the rows. Statements sent without waiting are pipelined and executed in order. */
   async rows(sql: string, values: readonly unknown[] = []): Promise<Row[]> {
     return (await this.#send(sql, values)).rows;
   }
 
   /**
-   * Begins; answers with the epoch milliseconds of the database's clock, rounded down so that no timer is early. Throws
-   * `STORAGE_READ_ONLY` on a standby, also for what only reads: a connection may outlast the role of its server.
+   * Begins the transaction; returns the epoch milliseconds of the database's clock, rounded down so that no timer is
+   * early. Throws `STORAGE_READ_ONLY` on a standby, also for reads: the server of a connection may become a standby.
    */
   async begin(how: string, clock: DatabaseClock): Promise<number> {
     const askedAt = performance.now();
     const [, answered] = await Promise.all([this.#send(how, []), this.#send(open, [])]);
     const [row] = answered.rows;
-    if (row === undefined) throw new AikiError("STORAGE_FAILED", "PostgreSQL did not tell its time.");
+    if (row === undefined) throw new AikiError("STORAGE_FAILED", "PostgreSQL did not return its time.");
     if (row.read_only === true) throw readOnly(this.#around.place);
     const now = numberOf(row, "now") / 1_000;
-    clock.heard(now, askedAt, performance.now());
+    clock.received(now, askedAt, performance.now());
     return Math.floor(now);
   }
 
-  /** A commit of a transaction that failed answers ROLLBACK, and no error. */
+  /** PostgreSQL replies ROLLBACK, without an error, to a commit of a failed transaction. */
   async commit(): Promise<void> {
     const { command } = await this.#send(commit, []);
     if (command === "COMMIT") return;
     throw new AikiError("STORAGE_FAILED", `PostgreSQL answered ${command} to COMMIT. Nothing was recorded.`);
   }
 
-  /** Ends what is open and gives the connection back, or drops one that cannot be trusted any more. */
+  /** Rolls back and returns the connection to the pool, or closes a connection that may be broken. */
   async rollBack(): Promise<void> {
     if (this.#failure !== null && !isHarmless(this.#failure.thrown)) return this.#end(true);
     try {
@@ -86,7 +85,7 @@ export class Session {
     }
   }
 
-  /** Gives the connection back after a commit. */
+  /** Returns the connection to the pool after a commit. */
   release(): void {
     this.#end(this.#failure !== null);
   }

@@ -1,6 +1,6 @@
 /**
- * The statements that runs need, constant and unnamed: nothing of them outlives its transaction. A batch travels
- * as arrays. `LIMIT 1` in a lateral keeps a lookup a lookup, whatever the statistics say.
+ * The constant statements of the storage. A batch is passed as arrays. `LIMIT 1` in a lateral join makes the planner
+ * look rows up by index, whatever the statistics say.
  */
 
 import { type OutlineDialect, outlineColumns, recalledColumns } from "../entry-row.ts";
@@ -21,7 +21,7 @@ export const commit: string = "COMMIT";
 export const rollback: string = "ROLLBACK";
 
 /**
- * Changes no row, but needs what a change needs: the rights of the role, a server that is not a standby, space on the
+ * Changes no row, but needs what a change needs: privileges of the role, a server that is not a standby, space on the
  * disk (the series is larger than the `work_mem` of the session, so PostgreSQL writes it into a temporary file), and a
  * record in the write-ahead log, so that the commit waits for the disk and for synchronous standbys.
  */
@@ -37,18 +37,18 @@ export const checkWritable: string = `
     pg_logical_emit_message(true, 'aiki', 'check') AS position,
     (SELECT count(*) FROM generate_series(1, 10000)) AS written`;
 
-/** Changes nothing when the id or the reference is taken, by an earlier one of the batch too. Answers the ids. */
+/** Skips runs whose id or reference is taken, also by an earlier run of the batch. Returns the ids inserted. */
 export const insertRun: string = `${insertGivenRuns}
   ORDER BY place
   ON CONFLICT DO NOTHING
   RETURNING id`;
 
-/** Answers the ids locked. */
+/** Returns the ids locked. */
 export const updateRun: string = `
   WITH ${lockAndChange}
   SELECT id FROM held`;
 
-/** The same locks when nothing is changed. */
+/** Takes the same locks without changes. */
 export const holdRun: string = `
   SELECT run.id
   FROM unnest($1::text[], $2::bigint[]) AS given (id, revision)
@@ -56,7 +56,7 @@ export const holdRun: string = `
   ORDER BY run.id
   FOR NO KEY UPDATE OF run`;
 
-/** Changes nothing when the address or the `seq` is taken, by an earlier one of the batch too. Answers the keys. */
+/** Skips entries whose address or `seq` is taken, also by an earlier one of the batch. Returns the keys inserted. */
 export const insertEntry: string = `${insertGivenEntries}
   ORDER BY place
   ON CONFLICT DO NOTHING
@@ -70,7 +70,7 @@ export const loadRun: string = `
   FROM unnest($1::text[]) AS given (id)
   CROSS JOIN LATERAL (SELECT * FROM aiki.run WHERE run.id = given.id LIMIT 1) AS run`;
 
-/** Rows that were left out of `loadRun`, or of another statement that loads rows, because they are heavy. */
+/** Loads heavy rows, which `loadRun` and other statements that load rows leave out. */
 export const loadHeavy: string = `
   SELECT
     ${loadedColumns(dialect.bytesOf, "one")},
@@ -84,7 +84,7 @@ export const selectPayloads: string = `
   FROM unnest($1::text[]) AS given (id)
   CROSS JOIN LATERAL (SELECT * FROM aiki.run WHERE run.id = given.id LIMIT 1) AS run`;
 
-/** The same of those that nobody else has locked, which are from now on. */
+/** Locks and loads the rows that no other transaction has locked. */
 export const lockRun: string = `
   SELECT
     ${loaded},
@@ -109,8 +109,8 @@ export const loadReferenced: string = `
   ) AS run`;
 
 /**
- * A page per request, numbered by `place`; rows behind the bytes asked for are not sent. The measure is never above
- * the one that cuts in the end: a payload that rests in another form counts nothing.
+ * A page for each request, numbered by `place`; rows beyond the requested bytes are not sent. The sizes here are never
+ * larger than those that `cutJournal` uses: an encoded payload counts as 0.
  */
 export const selectJournal: string = `
   SELECT
@@ -144,7 +144,7 @@ export const selectEntryAt: string = `
     LIMIT 1
   ) AS entry`;
 
-/** What a retried run may recall. */
+/** The entries that a retried run may recall. */
 export const selectOutline: string = `
   SELECT ${recalledColumns(dialect)}
   FROM aiki.entry
@@ -152,8 +152,8 @@ export const selectOutline: string = `
   ORDER BY seq`;
 
 /**
- * Copies entries ($3) to another run, as attempt 0. Changes nothing when the address or the `seq` is taken. Answers
- * what was copied.
+ * Copies entries ($3) to another run, as attempt 0. Skips entries whose address or `seq` is taken. Returns the entries
+ * copied.
  */
 export const copyEntry: string = `
   INSERT INTO aiki.entry (run_id, seq, address, attempt, at, fence, worker, started_at, type, payload, detail,
@@ -168,8 +168,9 @@ export const copyEntry: string = `
   RETURNING seq`;
 
 /**
- * Sees some more than are asked for ($5) of each queue in the order of the index, lets queues take turns, and takes
- * the first that nobody else has locked. Every row tells how many were seen; without any taken, the only one does.
+ * Reads some more runs than requested ($5) from each queue in the order of the index, lets queues take turns, and takes
+ * the first runs that no other transaction has locked. Every row says how many were read; if none was taken, there is
+ * one row, with that number only.
  */
 export const selectQueued: string = `
   WITH seen AS MATERIALIZED (
@@ -207,7 +208,7 @@ export const selectQueued: string = `
   LEFT JOIN taken ON true
   ORDER BY taken.turn`;
 
-/** Of several servers each ticks others: what one has locked is passed over. */
+/** Skips runs that another server has locked, so that several servers handle different runs. */
 export const selectDue: string = `
   SELECT id
   FROM aiki.run
@@ -265,7 +266,7 @@ export const selectInSession: string = `
   WHERE status <> 'running' AND session = $1 AND namespace = $2
   LIMIT $3`;
 
-/** An earlier sign changes nothing, and one that said goodbye stays gone. Locks in the order of the key. */
+/** Ignores an older row, and does not replace a worker that has left. Locks in the order of the key. */
 export const upsertWorker: string = `
   INSERT INTO aiki.worker (namespace, session, worker, serves, shard_keys, slots, busy, since, seen_at, live_until)
   SELECT namespace, session, worker, serves, shard_keys, slots, busy, since, seen_at, live_until
@@ -289,7 +290,7 @@ export const selectWorkers: string = `
 export const deleteWorkers: string = `
   DELETE FROM aiki.worker WHERE seen_at < $1 AND live_until < $1`;
 
-/** A page of all runs there are. */
+/** A page of the runs of all namespaces. */
 export const selectAll: string = `
   SELECT
     run.*,
@@ -300,7 +301,7 @@ export const selectAll: string = `
   ORDER BY id
   LIMIT $2`;
 
-/** Changes nothing when the id is taken. */
+/** Inserts nothing when the id is taken. */
 export const insertKey: string = `
   INSERT INTO aiki.api_key (id, digest, namespace, name, scopes, created_at, expires_at)
   VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -319,14 +320,14 @@ export const selectKeys: string = `
   ORDER BY id
   LIMIT $2`;
 
-/** What is revoked stays revoked since then. */
+/** Keeps the time of an earlier revocation. */
 export const revokeKey: string = `
   UPDATE aiki.api_key
   SET revoked_at = coalesce(revoked_at, $1)
   WHERE id = $2
   RETURNING *`;
 
-/** Never back: servers may tell of a use late. Whoever holds a row now notes the same use, so nobody waits. */
+/** Never moves a time back, as servers may report a use late. Skips locked rows: their holder records the same use. */
 export const touchKey: string = `
   UPDATE aiki.api_key
   SET last_used_at = greatest(last_used_at, $1)

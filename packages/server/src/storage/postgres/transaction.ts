@@ -12,10 +12,10 @@ import { changeArrays, copyArrays, entryArrays, lockArrays, runArrays, workerArr
 import { idOf, PostgresReader } from "./reader.ts";
 import * as sql from "./statements.ts";
 
-/** In the index of queues, a run without shard key: no key's text is the mark alone. */
+/** Stands for a missing shard key in the index of queues: no shard key is encoded as this text. */
 const noShard = "\u0001";
 
-/** One statement for the runs of a batch and one for its entries, sent at once; more when something was in the way. */
+/** Sends one statement for the runs of a batch and one for its entries, pipelined; more if there are obstacles. */
 export class PostgresTransaction extends PostgresReader implements Transaction {
   async insert(runs: Run[]): Promise<RunId[]> {
     if (runs.length === 0) return [];
@@ -32,7 +32,7 @@ export class PostgresTransaction extends PostgresReader implements Transaction {
       queues.map(({ shardKey }) => (shardKey === null ? noShard : toText(shardKey))),
       limit,
     ]);
-    // The one row of an empty answer says how many runs others hold.
+    // If no run is free, the only row says how many runs other transactions hold.
     const ids = rows.flatMap((row) => (row.id === null ? [] : [idOf(row)]));
     return { ids, more: rows.some((row) => numberOf(row, "seen") > ids.length) };
   }
@@ -68,7 +68,7 @@ export class PostgresTransaction extends PostgresReader implements Transaction {
     await this.session.rows(sql.deleteWorkers, [before]);
   }
 
-  /** A run that is changed and held is held as it is changed. */
+  /** A run with a change and a hold is locked by the change. */
   async #write({ changes, holds }: Batch): Promise<Obstacle[]> {
     const after = new Map(changes.map((change) => [change.after.id, change.after.revision]));
     const others = holds.filter(({ id }) => !after.has(id));
@@ -93,7 +93,7 @@ export class PostgresTransaction extends PostgresReader implements Transaction {
     return lost.map((runId) => ({ runId, kind: "revision" }));
   }
 
-  /** Answers with the places in the batch of the entries that were not inserted. */
+  /** Returns the indexes of the entries that were not inserted. */
   async #record(entries: readonly Entry[]): Promise<Set<number>> {
     if (entries.length === 0) return new Set();
     const rows = await this.session.rows(sql.insertEntry, entryArrays(entries));
@@ -102,7 +102,7 @@ export class PostgresTransaction extends PostgresReader implements Transaction {
     return new Set(entries.flatMap((entry, place) => (refused(entry) ? [place] : [])));
   }
 
-  /** An address that only a later entry of the same batch took was free when its `seq` was not. */
+  /** If only a later entry of the same batch has the address, the obstacle is the `seq`, not the address. */
   async #obstacles(entries: readonly Entry[], refused: ReadonlySet<number>): Promise<Obstacle[]> {
     if (refused.size === 0) return [];
     const asked = entries.filter((_, place) => refused.has(place));
@@ -122,8 +122,8 @@ export class PostgresTransaction extends PostgresReader implements Transaction {
 }
 
 /**
- * In every transaction the same order, so that two of them which start the same runs never wait for one another. Equal
- * references stay in the order given: the first wins. So do equal ids, at the price of the order.
+ * Sorts the runs, so that two transactions that start the same runs do not deadlock. Runs with equal references keep
+ * their order, so that the first one is inserted. A batch with equal ids is not sorted.
  */
 export function inOneOrder(runs: Run[]): Run[] {
   if (new Set(runs.map(({ id }) => id)).size < runs.length) return runs;

@@ -1,4 +1,4 @@
-/** Urls of PostgreSQL: what is accepted, what the driver is given, and what may be shown. */
+/** Urls of PostgreSQL: which are accepted, the form for the driver, and the form for errors and logs. */
 
 import { accessSync, constants } from "node:fs";
 import { AikiError } from "@aikirun/lib";
@@ -6,7 +6,7 @@ import { parseServiceUrl } from "@aikirun/lib/internal";
 
 const example = "postgres://user:password@host:5432/name";
 
-/** The driver verifies the certificate in all of these but `disable` and `no-verify`, which is its own. */
+/** The driver verifies the certificate unless the mode is `disable` or `no-verify`, which only this driver has. */
 const sslModes: readonly string[] = ["disable", "prefer", "require", "verify-ca", "verify-full", "no-verify"];
 
 /** Parameters that name a file. */
@@ -34,8 +34,8 @@ export function parsePostgresUrl(text: string, field: string): string {
 }
 
 /**
- * The url for the driver. It treats `prefer`, `require` and `verify-ca` as `verify-full` and warns of that; so it is
- * given what it makes of them. With `uselibpqcompat=true` it does with them what libpq does.
+ * The url for the driver. The driver treats `prefer`, `require` and `verify-ca` as `verify-full` and prints a warning,
+ * which passing `verify-full` avoids. With `uselibpqcompat=true` it treats them as libpq does.
  */
 export function driverUrl(text: string): string {
   const url = new URL(text.trim());
@@ -45,7 +45,7 @@ export function driverUrl(text: string): string {
   return url.href;
 }
 
-/** Which database a url leads to, as errors and logs show it: host, port and path. */
+/** The host, port and path of a url, for errors and logs. */
 export function placeOf(text: string): string {
   const { hostname, port, pathname, searchParams } = new URL(text.trim());
   const host = searchParams.get("host") || decodeURIComponent(hostname) || "localhost";

@@ -1,9 +1,8 @@
-/** What both ways of writing do with the rows of a batch. */
+/** SQL that transactions and optimistic writes share. */
 
 /**
- * Of a `WITH`: locks the rows of changes and holds in id order where they stand at their revision ($1, $2), then writes
- * the changes among them: a hold has no status. Every join goes through a key of `run`, so that a plan made for ten
- * rows suits hundreds.
+ * Part of a `WITH`: locks the rows of changes and holds in id order if they are at their revision ($1, $2), then writes
+ * the changes. A hold has no status. Every join uses a key of `run`, so that a plan for ten rows also suits hundreds.
  */
 export const lockAndChange: string = `held AS MATERIALIZED (
     SELECT given.*
@@ -26,7 +25,7 @@ export const lockAndChange: string = `held AS MATERIALIZED (
     WHERE run.id = held.id AND held.status IS NOT NULL
   )`;
 
-/** In the order given. */
+/** Inserts in the order of the arrays. */
 export const insertGivenRuns: string = `
   INSERT INTO aiki.run (
     id, namespace, name, version_id, shard_key, priority, reference_id, parent_id, parent_address, follows, created_at,
@@ -47,7 +46,7 @@ export const insertGivenRuns: string = `
     place
   )`;
 
-/** In the order given. */
+/** Inserts in the order of the arrays. */
 export const insertGivenEntries: string = `
   INSERT INTO aiki.entry
     (run_id, seq, address, attempt, at, fence, worker, started_at, type, payload, detail, call_site)

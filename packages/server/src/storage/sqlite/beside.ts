@@ -2,7 +2,7 @@ import { hostname } from "node:os";
 import { AikiError, type Env, type Logger } from "@aikirun/lib";
 import type { Keys } from "../keys.ts";
 import { textOf } from "../row.ts";
-import { turns } from "../turns.ts";
+import { serialQueue } from "../serial-queue.ts";
 import { Connection } from "./connection.ts";
 import { type Driver, loadDriver } from "./driver.ts";
 import { explainFailure } from "./failure.ts";
@@ -47,7 +47,7 @@ function keysThrough(
   path: string,
   env: Pick<Env, "now">,
 ): { keys: Keys; close(): Promise<void> } {
-  const inTurn = turns();
+  const inTurn = serialQueue();
   const explained = <T>(work: () => Promise<T>): Promise<T> =>
     inTurn(work).catch((thrown) => {
       throw explainFailure(thrown, path);

@@ -1,6 +1,6 @@
 import { AikiError, type Env, type Logger } from "@aikirun/lib";
 import type { KeyedStorage, Keys } from "../keys.ts";
-import { turns } from "../turns.ts";
+import { serialQueue } from "../serial-queue.ts";
 import type { Connection, Observe } from "./connection.ts";
 import { loadDriver } from "./driver.ts";
 import { explainFailure } from "./failure.ts";
@@ -74,7 +74,7 @@ export class SqliteStorage implements KeyedStorage {
   readonly #opened: OpenedFile;
   readonly #connection: Connection;
   readonly #env: Pick<Env, "now">;
-  readonly #inTurn = turns();
+  readonly #inTurn = serialQueue();
   #closed = false;
   /** The first of the `fatal` faults. */
   #fault: AikiError | null = null;
@@ -126,7 +126,7 @@ export class SqliteStorage implements KeyedStorage {
 
   #do<T>(work: () => Promise<T>): Promise<T> {
     return this.#inTurn(async () => {
-      if (this.#closed) throw new AikiError("STORAGE_CLOSED", "The storage is closed; open it anew.");
+      if (this.#closed) throw new AikiError("STORAGE_CLOSED", "The storage is closed; open it again.");
       if (this.#fault !== null) throw this.#fault;
       try {
         const result = await work();
