@@ -63,7 +63,7 @@ describe.skipIf(found === null)("a role of PostgreSQL", () => {
     expect(await aiki.workers.list()).toHaveLength(1);
     await working.stop();
     await aikiServer.keys.revoke(id);
-    return lines.filter((line) => !line.includes("nobody has an API key yet"));
+    return lines.filter((line) => !line.includes("no API key exists yet"));
   }
 
   it.each([

@@ -9,13 +9,17 @@ export interface MoveOptions {
 }
 
 /** How often progress is told at most. Milliseconds. */
-const tellMs = 1_000;
+const progressMs = 1_000;
 
 /** Takes all runs from one database to another, and says what to do next. */
 export async function moveCommand(options: MoveOptions, terminal: Terminal): Promise<void> {
   const [from, to] = [withoutPassword(options.from), withoutPassword(options.to)];
   terminal.out(`Moving the runs of ${from} to ${to}. No server may use either of them until this ends.`);
-  const moved = await move({ ...options, logger: consoleLogger({ level: "warn" }), onProgress: teller(terminal) });
+  const moved = await move({
+    ...options,
+    logger: consoleLogger({ level: "warn" }),
+    onProgress: progressPrinter(terminal),
+  });
   terminal.out(
     moved.already
       ? `${terminal.paint("green", "Nothing was left to do")}: ${to} holds all of it, ${contents(moved)}.`
@@ -29,10 +33,10 @@ export async function moveCommand(options: MoveOptions, terminal: Terminal): Pro
   );
 }
 
-function teller(terminal: Terminal): (progress: MoveProgress) => void {
+function progressPrinter(terminal: Terminal): (progress: MoveProgress) => void {
   let toldAt = performance.now();
   return ({ part, runs, entries }) => {
-    if (performance.now() - toldAt < tellMs) return;
+    if (performance.now() - toldAt < progressMs) return;
     toldAt = performance.now();
     const done = part === "copying" ? "copied" : "verified";
     terminal.out(terminal.paint("dim", `  ${done} ${counted(runs, "run")}, ${counted(entries, "entry", "entries")}`));

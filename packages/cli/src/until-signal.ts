@@ -9,7 +9,7 @@ let isSignalled = false;
  */
 export function untilSignal(onSecond: () => void = () => {}): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
-    const receive = (signal: NodeJS.Signals) => {
+    const onSignal = (signal: NodeJS.Signals) => {
       if (isSignalled) {
         onSecond();
         process.exit(signal === "SIGINT" ? 130 : 143);
@@ -17,8 +17,8 @@ export function untilSignal(onSecond: () => void = () => {}): Promise<NodeJS.Sig
       isSignalled = true;
       resolve(signal);
     };
-    process.on("SIGINT", receive);
-    process.on("SIGTERM", receive);
+    process.on("SIGINT", onSignal);
+    process.on("SIGTERM", onSignal);
   });
 }
 

@@ -5,11 +5,11 @@ import { type Keyring, keyring } from "./auth/keyring.ts";
 import { invalid, parseDatabase } from "./config.ts";
 import { openKeys } from "./database.ts";
 
-/** Which database's API keys. */
+/** The parameters of `apiKeys()`. */
 export interface ApiKeysParams {
   /** The database that holds the keys: `sqlite:<path>` or `postgres://…`. */
   database: string;
-  /** Hears of keys that are created and revoked. Default: the console. */
+  /** Logs the keys that are created and revoked. Default: the console. */
   logger?: Logger;
 }
 
@@ -20,9 +20,9 @@ export interface ApiKeys extends Keyring {
 }
 
 /**
- * Opens a database for the sake of its API keys, as its operator: whoever can open it needs no key. Servers may be
- * running on it; of a SQLite file only where two programs may safely write to it, else `DATABASE_LOCKED` says what to
- * do. Throws `INVALID_CONFIG`, or what `server()` throws of a database that cannot be opened.
+ * Opens a database to manage its API keys; the caller needs access to the database, but no key. Servers may use the
+ * database at the same time; a SQLite file only if two programs can write to it safely, else `DATABASE_LOCKED` says
+ * what to do. Throws `INVALID_CONFIG`, or what `server()` throws for a database that cannot be opened.
  *
  * @example
  * ```ts

@@ -17,8 +17,8 @@ export interface ServerParams {
   /** Connections to PostgreSQL at most, from 2. With none free for 2 s a call is `UNAVAILABLE`. Default 10. */
   databaseConnections?: number;
   /**
-   * Past a pooler in transaction mode: a url of the same PostgreSQL for the one connection that hears notifications.
-   * Default: `database`, unless that leads through a pooler; one in session mode will do when it is given here.
+   * A url of the same PostgreSQL without a pooler in transaction mode, for the one connection that receives
+   * notifications. A pooler in session mode also works here. Default: `database`, unless that leads through a pooler.
    */
   databaseDirect?: string;
   /**
@@ -32,7 +32,7 @@ export interface ServerParams {
   /** The address that `listen()` binds. Default 127.0.0.1. */
   host?: string;
   /**
-   * Host names, besides the loopback ones, under which requests may arrive (`aiki.example.com`), without a port.
+   * Host names in addition to the loopback ones under which requests may arrive (`aiki.example.com`), without a port.
    * Default: none.
    */
   allowedHosts?: readonly string[];
@@ -44,7 +44,7 @@ export interface ServerParams {
   logger?: Logger;
   /** Clock, randomness and ids; for tests. Default: the system's. */
   env?: Env;
-  /** How patient the engine is. Default: what each field says, which suits production. */
+  /** Timeouts and limits of the engine. Default: the default of each field, which suits production. */
   settings?: Partial<Settings>;
 }
 
@@ -108,7 +108,7 @@ function parseAuth(fields: Fields): Pick<Config, "auth" | "dangerouslyAllowUnaut
   const auth = fields.flag("auth") ?? false;
   const dangerouslyAllowUnauthenticated = fields.flag("dangerouslyAllowUnauthenticated") ?? false;
   if (auth && dangerouslyAllowUnauthenticated) {
-    throw invalid("auth asks for keys, and dangerouslyAllowUnauthenticated for none: leave one of them out.");
+    throw invalid("auth requires API keys, and dangerouslyAllowUnauthenticated does not. Remove one of them.");
   }
   return { auth, dangerouslyAllowUnauthenticated };
 }
@@ -133,7 +133,7 @@ function parseSettings(value: unknown): Partial<Settings> {
   return Object.freeze(settings);
 }
 
-/** What is known of a database besides its name. */
+/** Options of a database in addition to its url. */
 export interface DatabaseOptions {
   /** The option that names the database, as errors call it. Default `database`. */
   field?: string;
@@ -158,7 +158,7 @@ export function parseDatabase(text: string, options: DatabaseOptions = {}): Data
   throw invalid(`${field} ${shown}. Write sqlite:<path>, postgres://… or memory:.`, field);
 }
 
-/** What other programs let one write where Aiki takes a path, and what to write instead. */
+/** Forms of a path that other programs accept and Aiki does not, and what to write instead. */
 const otherForms: ReadonlyArray<[form: RegExp, advice: string]> = [
   [/^$|[\\/]$|(^|[\\/])\.{1,2}$/, "names no file. Write sqlite:aiki.db, or memory: to keep nothing"],
   [/:memory:|mode=memory/, "would keep nothing. Write memory: for a database in memory"],

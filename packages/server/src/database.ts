@@ -3,13 +3,13 @@ import type { Database } from "./config.ts";
 import type { KeyedStorage, Keys } from "./storage/keys.ts";
 import { memoryStorage } from "./storage/memory/memory.ts";
 
-interface Around {
+interface OpenOptions {
   env: Env;
   logger: Logger;
 }
 
-/** Opens where runs rest. A driver is loaded only when asked for. */
-export async function openDatabase(database: Database, around: Around): Promise<KeyedStorage> {
+/** Opens a database. Loads only the driver that it needs. */
+export async function openDatabase(database: Database, around: OpenOptions): Promise<KeyedStorage> {
   switch (database.type) {
     case "memory":
       return memoryStorage({ env: around.env });
@@ -26,13 +26,16 @@ export async function openDatabase(database: Database, around: Around): Promise<
   }
 }
 
-/** Opens where API keys rest, of a SQLite file also beside the server that has it open, where that is safe. */
-export async function openKeys(database: Database, around: Around): Promise<{ keys: Keys; close(): Promise<void> }> {
+/** Opens the API keys of a database; of a SQLite file also while a server has it open, if that is safe. */
+export async function openKeys(
+  database: Database,
+  around: OpenOptions,
+): Promise<{ keys: Keys; close(): Promise<void> }> {
   try {
     return await openDatabase(database, around);
   } catch (thrown) {
     if (database.type !== "sqlite" || !isAikiError(thrown) || thrown.code !== "DATABASE_LOCKED") throw thrown;
-    const { openBeside } = await import("./storage/sqlite/beside.ts");
-    return openBeside({ path: database.path, ...around }, thrown);
+    const { openKeysOfLockedFile } = await import("./storage/sqlite/locked-file-keys.ts");
+    return openKeysOfLockedFile({ path: database.path, ...around }, thrown);
   }
 }

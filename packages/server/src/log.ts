@@ -11,7 +11,7 @@ export interface JsonLoggerOptions {
   level?: "debug" | "info" | "warn" | "error";
   /**
    * Where lines go, each with its line end. Default: standard output; lines that cannot be written are dropped and
-   * counted, and a warning tells how many when writing works again.
+   * counted, and a warning has their number when writing works again.
    */
   destination?: DestinationStream;
 }

@@ -8,7 +8,7 @@ import { openDatabase } from "./database.ts";
 export interface MigrateParams {
   /** The database to migrate: `sqlite:<path>` or `postgres://…`. */
   database: string;
-  /** Hears of each migration that is applied. Default: the console. */
+  /** Logs each migration that is applied. Default: the console. */
   logger?: Logger;
 }
 

@@ -13,7 +13,7 @@ import { createApp } from "./http/app.ts";
 import { countedBodies } from "./http/bodies.ts";
 import { isLoopback, type Listener, listenOn } from "./http/listen.ts";
 import { type Hosts, hostsAllowed } from "./http/origin.ts";
-import type { Face } from "./http/respond.ts";
+import type { HttpContext } from "./http/respond.ts";
 import { openNotifier } from "./notifier.ts";
 import { observedKeys, observedStorage, StorageFaults } from "./storage/faults.ts";
 import type { KeyedStorage } from "./storage/keys.ts";
@@ -40,7 +40,7 @@ export interface Server {
   close(): Promise<void>;
 }
 
-/** Where to listen, when not where `server()` was told. */
+/** Where to listen, if different from the parameters of `server()`. */
 export interface ListenOptions {
   /** The port to bind; 0 takes any free one. Default: the `port` of `server()`. */
   port?: number;
@@ -77,7 +77,7 @@ export async function server(params: ServerParams = {}): Promise<Server> {
   const engine = createEngine({ storage, env, settings, logger, notifier });
   try {
     if (config.auth && (await storage.keys.list(null, 1)).length === 0) {
-      config.logger.warn("nobody has an API key yet; make one with: aiki keys create --name <label>");
+      config.logger.warn("no API key exists yet; create one with: aiki keys create --name <label>");
     }
     await engine.start();
   } catch (thrown) {
@@ -95,7 +95,7 @@ function assembled(config: Config, storage: KeyedStorage, engine: Engine): Serve
   const known = knownKeys({ keys: storage.keys, env: config.env, logger: config.logger });
   let closed: Promise<void> | null = null;
 
-  const face: Omit<Face, "hosts" | "closing"> = {
+  const context: Omit<HttpContext, "hosts" | "closing"> = {
     admit: config.auth
       ? admitKeys({ known, api: engine.api, env: config.env, logger: config.logger })
       : admitAll(engine.api("default")),
@@ -111,7 +111,7 @@ function assembled(config: Config, storage: KeyedStorage, engine: Engine): Serve
     const { port, host } = parseListen(fields, config);
     fields.done();
     checkReach(config, host);
-    const listener = await listenOn({ ...face, hosts: hostsFor(config, host) }, port, host);
+    const listener = await listenOn({ ...context, hosts: hostsFor(config, host) }, port, host);
     listeners.add(listener);
     if (closed !== null) await listener.close();
     return listener;
@@ -127,7 +127,7 @@ function assembled(config: Config, storage: KeyedStorage, engine: Engine): Serve
   return {
     api: (namespace = "default") => checked(engine.api(checkName(namespace, "namespace"))),
     keys: keyring(storage.keys, config.logger, known.forget),
-    fetch: createApp({ ...face, hosts: hostsFor(config, null), closing: mounted.signal }),
+    fetch: createApp({ ...context, hosts: hostsFor(config, null), closing: mounted.signal }),
     listen,
     close: () => {
       closed ??= close();
@@ -145,15 +145,15 @@ function checkReach(config: Config, host: string): void {
 }
 
 /**
- * Beyond this machine nobody can list the names under which it is reached, unless they did; and a page that rebinds its
- * name has no key. `host` is null where the server is mounted in another.
+ * With API keys, or bound beyond this machine, any host is allowed unless `allowedHosts` names some: a page that rebinds
+ * its name has no key. `host` is null if the server is mounted in another.
  */
 function hostsFor(config: Config, host: string | null): Hosts {
   const isKept = !config.auth && (host === null || isLoopback(host));
   return isKept || config.allowedHosts.length > 0 ? hostsAllowed(config.allowedHosts) : "any";
 }
 
-/** Callers that arrive while the work is under way share its outcome, so however many ask, it runs once at a time. */
+/** Callers that arrive while `work` runs share its result, so it runs at most once at a time. */
 function oneAtATime(work: () => Promise<void>): () => Promise<void> {
   let current: Promise<void> | null = null;
   return () => {

@@ -6,7 +6,7 @@ import { type Server, server, withoutPassword } from "@aikirun/server";
 import type { Terminal } from "../terminal.ts";
 import { counted, plain, spanOf } from "../text.ts";
 import { untilSignal } from "../until-signal.ts";
-import { Supervisor, type Witness } from "./supervisor.ts";
+import { Supervisor, type SupervisorListener } from "./supervisor.ts";
 import { projectOf, watchSources } from "./watch.ts";
 
 export interface DevOptions {
@@ -17,7 +17,7 @@ export interface DevOptions {
 
 /** Short, so that a run goes on soon after its worker was killed. A lease is three heartbeats. Milliseconds. */
 const heartbeatIntervalMs = 2_000;
-const patienceMs = 3 * heartbeatIntervalMs;
+const silenceLimitMs = 3 * heartbeatIntervalMs;
 
 /** A server in this process, a worker in its own, a new one whenever a source changes; until it is told to stop. */
 export async function devCommand(file: string, options: DevOptions, terminal: Terminal): Promise<void> {
@@ -47,8 +47,8 @@ async function superviseUntilSignal(
 ): Promise<void> {
   const supervisor = new Supervisor({
     orders: { url, file, heartbeatIntervalMs },
-    patienceMs: options.watchdog ? patienceMs : null,
-    witness: witnessOf(file, aikiServer, terminal),
+    silenceLimitMs: options.watchdog ? silenceLimitMs : null,
+    listener: listenerOf(file, aikiServer, terminal),
   });
   const stop = untilSignal(() => supervisor.kill());
   const root = projectOf(file);
@@ -66,12 +66,12 @@ async function superviseUntilSignal(
   }
 }
 
-function witnessOf(file: string, aikiServer: Server, { note, err, paint }: Terminal): Witness {
+function listenerOf(file: string, aikiServer: Server, { note, err, paint }: Terminal): SupervisorListener {
   const name = plain(relative(process.cwd(), file));
   const sayHeld = async (workerId: string) => {
     const held = await heldBy(aikiServer, workerId).catch(() => []);
     if (held.length === 0) return;
-    const delay = spanOf(patienceMs);
+    const delay = spanOf(silenceLimitMs);
     note(
       `          it held ${counted(held.length, "run")}, which go on within ${delay}: ${held.slice(0, 5).join(", ")}`,
     );

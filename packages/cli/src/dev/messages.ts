@@ -11,7 +11,7 @@ export type FromWorker =
 export type ToWorker = { type: "stop" };
 
 /** What the worker process is told on its command line, as JSON. */
-export interface WorkerOrders {
+export interface WorkerProcessOptions {
   url: string;
   /** The module's absolute path. */
   file: string;

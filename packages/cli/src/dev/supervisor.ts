@@ -1,9 +1,9 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { type FromWorker, isFromWorker, type ToWorker, type WorkerOrders } from "./messages.ts";
+import { type FromWorker, isFromWorker, type ToWorker, type WorkerProcessOptions } from "./messages.ts";
 
 /** What a supervisor reports; the command turns it into lines. */
-export interface Witness {
+export interface SupervisorListener {
   /** The worker is up and serves these. */
   ready(serves: string[]): void;
   /** The sources cannot be served; it waits for a change. */
@@ -15,10 +15,10 @@ export interface Witness {
 }
 
 export interface SupervisorOptions {
-  orders: Omit<WorkerOrders, "workerId">;
+  orders: Omit<WorkerProcessOptions, "workerId">;
   /** A worker that is silent for longer is killed; null leaves it alone. Milliseconds. */
-  patienceMs: number | null;
-  witness: Witness;
+  silenceLimitMs: number | null;
+  listener: SupervisorListener;
 }
 
 /** How long a worker may take to end by itself. Milliseconds. */
@@ -73,7 +73,7 @@ export class Supervisor {
   #spawn(): void {
     clearTimeout(this.#again);
     const workerId = `dev-${++this.#count}`;
-    const orders: WorkerOrders = { ...this.#options.orders, workerId };
+    const orders: WorkerProcessOptions = { ...this.#options.orders, workerId };
     const own = new URL(
       import.meta.url.endsWith(".ts") ? "./worker-process.ts" : "./worker-process.js",
       import.meta.url,
@@ -99,14 +99,14 @@ export class Supervisor {
   }
 
   #received(child: ChildProcess, workerId: string, message: FromWorker): void {
-    this.#watch(child, workerId, this.#options.patienceMs ?? 0);
+    this.#watch(child, workerId, this.#options.silenceLimitMs ?? 0);
     switch (message.type) {
       case "ready":
         this.#pauseMs = firstPauseMs;
-        this.#options.witness.ready(message.serves);
+        this.#options.listener.ready(message.serves);
         break;
       case "broken":
-        this.#options.witness.broken(message.message);
+        this.#options.listener.broken(message.message);
         break;
       case "alive":
         break;
@@ -118,17 +118,17 @@ export class Supervisor {
   /** Begins the silence anew. */
   #watch(child: ChildProcess, workerId: string, mostMs: number): void {
     clearTimeout(this.#watchdog);
-    const { patienceMs, witness } = this.#options;
-    if (patienceMs === null) return;
+    const { silenceLimitMs, listener } = this.#options;
+    if (silenceLimitMs === null) return;
     this.#watchdog = setTimeout(() => {
-      witness.blocked(workerId, mostMs);
+      listener.blocked(workerId, mostMs);
       child.kill("SIGKILL");
     }, mostMs);
   }
 
   #crashed(workerId: string, how: string): void {
     if (this.#closed) return;
-    this.#options.witness.crashed(workerId, how, this.#pauseMs);
+    this.#options.listener.crashed(workerId, how, this.#pauseMs);
     this.#again = setTimeout(() => this.#spawn(), this.#pauseMs);
     this.#pauseMs = Math.min(longestPauseMs, this.#pauseMs * 2);
   }

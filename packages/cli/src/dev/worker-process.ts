@@ -7,12 +7,12 @@ import { worker } from "@aikirun/worker";
 import { surviveOutputErrors } from "../terminal.ts";
 import { buildIdOf } from "./build-id.ts";
 import { loadWorkflows } from "./load.ts";
-import type { FromWorker, ToWorker, WorkerOrders } from "./messages.ts";
+import type { FromWorker, ToWorker, WorkerProcessOptions } from "./messages.ts";
 import { projectOf } from "./watch.ts";
 
 const aliveMs = 1_000;
 
-const orders: WorkerOrders = JSON.parse(process.argv[2] ?? "");
+const orders: WorkerProcessOptions = JSON.parse(process.argv[2] ?? "");
 const logger = consoleLogger({ level: "warn" });
 
 surviveOutputErrors();

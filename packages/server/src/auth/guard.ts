@@ -9,7 +9,7 @@ export interface Guard {
   deny: (key: KnownKey, verb: Verb, lacking: readonly Scope[]) => AikiError;
 }
 
-/** The Api of a key's namespace as its holder may use it. Of signals each is refused by itself, else the request. */
+/** The Api of a key's namespace, limited to its scopes. Signals are refused one by one, other requests as a whole. */
 export function guarded(api: Api, key: KnownKey, { logger, deny }: Guard): Api {
   const checked = wrapApi(api, (verb, call) => async (request, options) => {
     const lacking = lackingForItems(key.granted, verb, request);
@@ -34,7 +34,7 @@ function signalling(api: Api, key: KnownKey, { logger, deny }: Guard): Api["sign
   };
 }
 
-/** Who did what to which run, and what came of it; events are news for a run, and stand in its record. */
+/** Logs control signals: key, run and outcome. Events are not logged, because the journal of the run has them. */
 function audit(logger: Logger, key: KnownKey, { runId, signal }: SignalItem, result: SignalResult | undefined): void {
   if (signal.type === "event") return;
   const outcome = result?.ok === false ? result.code : "ok";

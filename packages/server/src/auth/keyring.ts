@@ -1,4 +1,4 @@
-/** The keys of a database as its operator sees them: create, list, revoke. */
+/** Creates, lists and revokes the API keys of a database. */
 
 import { AikiError, type Duration, type Logger } from "@aikirun/lib";
 import { checkName, Fields } from "@aikirun/lib/internal";
@@ -6,10 +6,10 @@ import { type Scope, scopes } from "@aikirun/lib/protocol";
 import type { Keys, NewKey, StoredKey } from "../storage/keys.ts";
 import { mintSecret } from "./secret.ts";
 
-/** What an API key is good for, and for how long. Times are epoch milliseconds by the database's clock. */
+/** An API key without its secret. Times are epoch milliseconds by the database's clock. */
 export interface ApiKey extends Omit<StoredKey, "digest"> {}
 
-/** What a new API key is to be good for. */
+/** The parameters of a new API key. */
 export interface CreateKey {
   /** A label for people: whose key it is, or what for. 1 to 255 characters. */
   name: string;
@@ -17,11 +17,11 @@ export interface CreateKey {
   namespace?: string;
   /** Default: all but `admin`. */
   scopes?: readonly Scope[];
-  /** From now on. Default: it never ends. */
+  /** How long the key is valid from now on. Default: it does not expire. */
   expiresIn?: Duration;
 }
 
-/** A new API key, and its text, which is kept nowhere else. */
+/** A new API key with its secret, which is not stored. */
 export interface CreatedKey extends ApiKey {
   /** `ak_…`: what a client passes as `apiKey`. */
   secret: string;
@@ -30,22 +30,22 @@ export interface CreatedKey extends ApiKey {
 /** The API keys of one database. */
 export interface Keyring {
   /**
-   * Makes a key and returns its text, this once only. Throws `INVALID_CONFIG`, `INVALID_NAME`, `INVALID_DURATION` or
-   * `STORAGE_*`.
+   * Creates a key and returns its secret, which cannot be read again. Throws `INVALID_CONFIG`, `INVALID_NAME`,
+   * `INVALID_DURATION` or `STORAGE_*`.
    */
   create(options: CreateKey): Promise<CreatedKey>;
-  /** All that were ever created, oldest first. Throws `STORAGE_*`. */
+  /** All keys that were ever created, oldest first. Throws `STORAGE_*`. */
   list(): Promise<ApiKey[]>;
   /**
-   * Servers that have the key in memory go on accepting it for 5 s at most; a wait that is under way ends by itself. A
-   * key that is revoked stays as it is. Throws `KEY_NOT_FOUND` or `STORAGE_*`.
+   * Revokes a key. Servers that have it in memory accept it for up to 5 s more; long polls in progress are not ended.
+   * Does not change a revoked key. Throws `KEY_NOT_FOUND` or `STORAGE_*`.
    */
   revoke(id: string): Promise<ApiKey>;
 }
 
 const pageSize = 1_000;
 
-/** `onRevoked` hears of a key as soon as storage has it revoked. */
+/** Calls `onRevoked` with the id of a key as soon as it is revoked in storage. */
 export function keyring(keys: Keys, logger: Logger, onRevoked: (id: string) => void = () => {}): Keyring {
   const insert = async (wanted: Omit<NewKey, "id" | "digest">): Promise<CreatedKey> => {
     const { id, digest, text } = mintSecret();

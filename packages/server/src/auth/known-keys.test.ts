@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { Keys, NewKey } from "../storage/keys.ts";
 import { memoryStorage } from "../storage/memory/memory.ts";
 import { freshMs, type KnownKeys, knownKeys } from "./known-keys.ts";
-import { mintSecret, type Shown } from "./secret.ts";
+import { mintSecret, type PresentedKey } from "./secret.ts";
 
 interface KnownKeysRig {
   env: VirtualEnv;
@@ -15,7 +15,7 @@ interface KnownKeysRig {
   touched: string[][];
   /** What storage meets. */
   mishaps: { load: Error | null; touch: Error | null };
-  create(more?: Partial<NewKey>): Promise<Shown>;
+  create(more?: Partial<NewKey>): Promise<PresentedKey>;
 }
 
 function rig(): KnownKeysRig {
@@ -113,7 +113,7 @@ describe("a key", () => {
     const [wrong, revoked, expired] = [await create(), await create(), await create({ expiresInMs: 1 })];
     await keys.revoke(revoked.id);
     await env.advance(1);
-    const shown: Array<[Shown, string]> = [
+    const shown: Array<[PresentedKey, string]> = [
       [mintSecret(), "unknown"],
       [{ ...wrong, digest: mintSecret().digest }, "wrong secret"],
       [revoked, "revoked"],

@@ -1,37 +1,37 @@
 /**
- * Which keys there are, as storage said a moment ago. What is known is bounded however many ids are made up: those of
- * no key are remembered apart, and storage is asked for many at once, by one question at a time.
+ * Caches API keys for a few seconds. The cache is bounded however many ids are invented: unknown ids have a separate
+ * cache, and storage loads many ids with one query, one query at a time.
  */
 
 import type { Env, Logger } from "@aikirun/lib";
 import { batcher } from "@aikirun/lib/internal";
 import type { Scope } from "@aikirun/lib/protocol";
 import type { Keys, StoredKey } from "../storage/keys.ts";
-import { isSameDigest, type Shown } from "./secret.ts";
+import { isSameDigest, type PresentedKey } from "./secret.ts";
 
-/** A key that is good now. */
+/** A key that is valid now. */
 export interface KnownKey extends Pick<StoredKey, "id" | "namespace" | "digest"> {
   readonly granted: ReadonlySet<Scope>;
 }
 
-/** Why a key is not accepted: for the log alone, its holder is told nothing of it. */
+/** Why a key is not accepted: for the log only, the reply does not contain it. */
 export type Fault = "unknown" | "wrong secret" | "revoked" | "expired";
 
 export interface KnownKeys {
   /** Throws what storage throws. */
-  recognise(shown: Shown): Promise<KnownKey | Fault>;
-  /** Storage is asked again the next time. */
+  recognise(shown: PresentedKey): Promise<KnownKey | Fault>;
+  /** Removes a key from the cache, so that it is loaded again. */
   forget(id: string): void;
 }
 
-/** So long a revoked key may still open something. Milliseconds. */
+/** How long a key is cached, so how long a revoked key may still be accepted. Milliseconds. */
 export const freshMs = 5_000;
 const maxKeys = 10_000;
 const maxUnknownIds = 1_000;
 const idsAtOnce = 100;
-/** How exactly the last use of a key is noted. Milliseconds. */
+/** A use is recorded if the last recorded one is older than this. Milliseconds. */
 const usedWithinMs = 300_000;
-/** What a secret is compared with when there is no key. */
+/** The digest to compare with when there is no key, so that both cases take equally long. */
 const noDigest = "0".repeat(64);
 
 interface Memory {
@@ -40,7 +40,7 @@ interface Memory {
   /** By the monotonic clock, as are those below. */
   endsAt: number;
   reloadAt: number;
-  /** The last use that storage knows of is long ago. */
+  /** Whether the next use must be recorded, because the last recorded one is long ago. */
   isUseUnrecorded: boolean;
 }
 
@@ -57,7 +57,7 @@ export function knownKeys({ keys, env, logger }: { keys: Keys; env: Env; logger:
   };
   const enqueue = batcher<string, Memory>({ max: idsAtOnce, soon: env.soon, send: load });
 
-  /** What was asked before a key was forgotten is answered, and not remembered. */
+  /** Loads a key. If `forget` is called meanwhile, the result is returned but not cached. */
   const ask = (id: string): Promise<Memory> => {
     const isLatest = () => loading.get(id) === asked;
     const asked: Promise<Memory> = enqueue(id)
@@ -123,7 +123,7 @@ function memoryOf(key: StoredKey | undefined, now: number, askedAt: number): Mem
   };
 }
 
-/** The one that was looked up longest ago goes first. */
+/** Removes the entries that were loaded first if there are too many. */
 function keep(memories: Map<string, Memory>, most: number, id: string, memory: Memory): void {
   memories.set(id, memory);
   for (const oldest of memories.keys()) {

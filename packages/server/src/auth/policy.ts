@@ -1,39 +1,39 @@
-/** What each verb needs. A verb, a kind of signal or of watching that is missing here does not compile. */
+/** The scopes that each verb needs. The code does not compile if a verb, a signal type or a watched type is missing. */
 
 import type { RequestOf, Scope, Signal, Verb, Watched } from "@aikirun/lib/protocol";
 
 interface Policy<Request> {
   /** Any one of these opens the verb, before its body is read. */
   opens: readonly Scope[];
-  /** What the items need besides, all of it. */
+  /** The scopes that the items need in addition; the key must have all of them. */
   needs(request: Request): Iterable<Scope>;
 }
 
-const nothing = (): Scope[] => [];
+const noScopes = (): Scope[] => [];
 
 const policies: { readonly [V in Verb]: Policy<RequestOf<V>> } = {
-  start: { opens: ["runs:start"], needs: nothing },
-  claim: { opens: ["workers:run"], needs: nothing },
-  report: { opens: ["workers:run"], needs: nothing },
-  renew: { opens: ["workers:run"], needs: nothing },
-  // Each signal is judged by itself: clients send those of many callers together.
-  signal: { opens: ["events:send", "runs:control"], needs: nothing },
+  start: { opens: ["runs:start"], needs: noScopes },
+  claim: { opens: ["workers:run"], needs: noScopes },
+  report: { opens: ["workers:run"], needs: noScopes },
+  renew: { opens: ["workers:run"], needs: noScopes },
+  // Each signal is checked separately, because clients batch the signals of many callers.
+  signal: { opens: ["events:send", "runs:control"], needs: noScopes },
   watch: {
     opens: ["runs:read", "workers:run"],
     needs: ({ watched }) => new Set(watched.map(watchedScope)),
   },
-  find: { opens: ["runs:read"], needs: nothing },
+  find: { opens: ["runs:read"], needs: noScopes },
   // A worker reads the rest of a journal that was too long for its claim.
   read: { opens: ["runs:read", "workers:run"], needs: ({ workers }) => (workers === true ? ["runs:read"] : []) },
 };
 
-/** Those of which one is lacking for the verb to be open at all; none when it is open. */
+/** The scopes of which the key needs one to call the verb; none if the key may call it. */
 export function lackingForVerb(granted: ReadonlySet<Scope>, verb: Verb): readonly Scope[] {
   const { opens } = policies[verb];
   return opens.some((scope) => allows(granted, scope)) ? [] : opens;
 }
 
-/** Those that some item of a request needs, and that are not granted. */
+/** The scopes that the items of a request need and the key lacks. */
 export function lackingForItems<V extends Verb>(granted: ReadonlySet<Scope>, verb: V, request: RequestOf<V>): Scope[] {
   const policy: Policy<RequestOf<V>> = policies[verb];
   return [...policy.needs(request)].filter((scope) => !allows(granted, scope));

@@ -6,8 +6,8 @@
 
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 
-/** What a caller shows: which key it says it has, and the proof. */
-export interface Shown {
+/** The key that a caller presents: its id, and the digest that proves it. */
+export interface PresentedKey {
   id: string;
   /** SHA-256 of the whole text, as 64 hex digits: with 256 random bits in it, a slow hash would add nothing. */
   digest: string;
@@ -25,7 +25,7 @@ const shape = new RegExp(
 );
 
 /** A new key; `text` is to be shown once and kept nowhere. */
-export function mintSecret(): Shown & { text: string } {
+export function mintSecret(): PresentedKey & { text: string } {
   const id = written(randomBytes(idBytes), widths.id);
   const body = `ak_${id}_${written(randomBytes(secretBytes), widths.secret)}`;
   const text = `${body}_${checksumOf(body)}`;
@@ -33,7 +33,7 @@ export function mintSecret(): Shown & { text: string } {
 }
 
 /** Null for what cannot be a key. */
-export function readSecret(text: string): Shown | null {
+export function readSecret(text: string): PresentedKey | null {
   const [, body, id, checksum] = shape.exec(text) ?? [];
   if (body === undefined || id === undefined || checksumOf(body) !== checksum) return null;
   return { id, digest: digestOf(text) };

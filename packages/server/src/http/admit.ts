@@ -1,12 +1,12 @@
-/** Who may come in, and what for them is there: decided from the head of a request, before its body is read. */
+/** Authenticates a request by its headers, before its body is read, and chooses the Api that it may use. */
 
 import { AikiError, type Env, type Logger } from "@aikirun/lib";
 import type { Api, Scope, Verb } from "@aikirun/lib/protocol";
 import { guarded } from "../auth/guard.ts";
 import type { KnownKey, KnownKeys } from "../auth/known-keys.ts";
 import { lackingForVerb } from "../auth/policy.ts";
-import { rationed } from "../auth/ration.ts";
-import { readSecret, type Shown } from "../auth/secret.ts";
+import { rateLimitedLog } from "../auth/rate-limited-log.ts";
+import { type PresentedKey, readSecret } from "../auth/secret.ts";
 import type { Exchange } from "./exchange.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -25,10 +25,10 @@ export interface KeyHolders {
   logger: Logger;
 }
 
-/** Admits who shows a key that is good, to the namespace of the key. */
+/** Admits requests with a valid API key to the namespace of the key. */
 export function admitKeys({ known, api, env, logger }: KeyHolders): Admit {
   const apis = new WeakMap<KnownKey, Api>();
-  const warn = rationed(env, (message, fields) => logger.warn(message, fields));
+  const warn = rateLimitedLog(env, (message, fields) => logger.warn(message, fields));
 
   const deny = (key: KnownKey, verb: Verb, lacking: readonly Scope[]): AikiError => {
     const scopes = lacking.join(" or ");
@@ -43,7 +43,7 @@ export function admitKeys({ known, api, env, logger }: KeyHolders): Admit {
     return made;
   };
 
-  const recognise = async (shown: Shown): Promise<KnownKey | string> => {
+  const recognise = async (shown: PresentedKey): Promise<KnownKey | string> => {
     try {
       return await known.recognise(shown);
     } catch (error) {
@@ -70,7 +70,7 @@ function tokenOf(exchange: Exchange): string | null {
   return /^bearer +(\S{1,255})$/i.exec(exchange.header("authorization") ?? "")?.[1] ?? null;
 }
 
-/** One and the same for all that is wrong with a key: the log alone says what. */
+/** The same reply for every fault of a key; only the log says which fault it was. */
 function unauthorized(): Refusal {
   const message = "This needs a valid API key: send authorization: Bearer <key>.";
   return new Refusal(401, "UNAUTHORIZED", message, { "www-authenticate": "Bearer" });

@@ -1,6 +1,6 @@
 /**
- * One answer per verb: what came in is checked, good items go on, bad ones are refused in place. A request that is
- * valid as a whole, which nearly every one is, is parsed once; only when that fails are its items looked at one by one.
+ * Answers each verb: checks the request, passes valid items to the Api, and rejects invalid ones at their index. A
+ * request is first parsed as a whole; only if that fails, its items are parsed one by one.
  */
 
 import { type Api, type CallOptions, type Rejection, type Verb, wrapApi } from "@aikirun/lib/protocol";
@@ -78,9 +78,9 @@ export const answers: { readonly [V in Verb]: Answer<V> } = {
 };
 
 /**
- * The same checks for callers in this process, on what people write: names, references, durations, filters, payloads.
- * What only a worker's own code composes (claims, leases, entries) passes unchecked: every run needs it, and a caller
- * that would corrupt it holds the whole process anyway.
+ * The same checks for callers in this process, on values that users write: names, references, durations, filters,
+ * payloads. Values that only the worker creates (claims, leases, entries) are not checked: that would slow every run,
+ * and code in the same process can corrupt the server anyway.
  */
 export function checked(api: Api): Api {
   return {
@@ -111,11 +111,11 @@ function batch<Request, Items extends keyof Request & string, Item, Result>(
   return async (api, body, options) => {
     const whole = verb.whole.safeParse(body);
     if (whole.success) return verb.call(api, whole.data, options);
-    return piecemeal(verb, api, parsed(verb.loose, body), options);
+    return callWithValidItems(verb, api, parsed(verb.loose, body), options);
   };
 }
 
-async function piecemeal<Request, Items extends keyof Request & string, Item, Result>(
+async function callWithValidItems<Request, Items extends keyof Request & string, Item, Result>(
   verb: BatchVerb<Request, Items, Item, Result>,
   api: Api,
   loose: Loose<Request, Items>,
@@ -123,7 +123,7 @@ async function piecemeal<Request, Items extends keyof Request & string, Item, Re
 ): Promise<{ results: Array<Result | Rejection> }> {
   const bodies: unknown[] = loose[verb.items];
   const good: Item[] = [];
-  const verdicts = bodies.map((body, index) => {
+  const rejections = bodies.map((body, index) => {
     const item = verb.item.safeParse(body);
     if (!item.success) return rejected(item.error.issues, `${verb.items}[${index}]`);
     good.push(item.data);
@@ -133,9 +133,9 @@ async function piecemeal<Request, Items extends keyof Request & string, Item, Re
   const answered = reply.results;
   let taken = 0;
   const results: Array<Result | Rejection> = [];
-  for (const verdict of verdicts) {
-    const result = verdict ?? answered[taken++];
-    // The reply was full: what follows is to be asked for again, in its place.
+  for (const rejection of rejections) {
+    const result = rejection ?? answered[taken++];
+    // The reply was full: the caller requests the remaining items again.
     if (result === undefined) break;
     results.push(result);
   }

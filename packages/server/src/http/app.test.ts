@@ -7,7 +7,7 @@ import { admitAll } from "./admit.ts";
 import { createApp, type Fetch } from "./app.ts";
 import { countedBodies } from "./bodies.ts";
 import { hostsAllowed } from "./origin.ts";
-import type { Face } from "./respond.ts";
+import type { HttpContext } from "./respond.ts";
 
 const runId = "0190c0de-0000-7000-8000-000000000001";
 const spec = { id: runId, name: "order", versionId: "1.0.0", input: "1" };
@@ -34,7 +34,7 @@ function scripted(overrides: Partial<Api> = {}): { api: Api; starts: StartReques
 
 const fenced = { ok: false, code: "FENCED", message: "" } as const;
 
-function app({ api = scripted().api, ...options }: Partial<Face> & { api?: Api } = {}): Fetch {
+function app({ api = scripted().api, ...options }: Partial<HttpContext> & { api?: Api } = {}): Fetch {
   return createApp({
     admit: admitAll(api),
     hosts: hostsAllowed([]),

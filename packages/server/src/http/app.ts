@@ -4,29 +4,29 @@ import { fetchExchange, type Reply, toResponse } from "./exchange.ts";
 import { frontPage, frontPageStyle } from "./front-page.ts";
 import { checkHost } from "./origin.ts";
 import { errorReply, faultReply, jsonReply, pageReply } from "./replies.ts";
-import { type Face, readiness, respond, unexpected } from "./respond.ts";
+import { type HttpContext, readiness, respond, unexpected } from "./respond.ts";
 
 /** Request in, Response out: mount it anywhere. Never rejects. */
 export type Fetch = (request: Request) => Promise<Response>;
 
-export function createApp(face: Face): Fetch {
+export function createApp(context: HttpContext): Fetch {
   const app = new Hono();
   for (const verb of verbs) {
     const path = `/v1/${verb}`;
-    app.post(path, async ({ req }) => toResponse(await respond(verb, fetchExchange(req.raw), face)));
+    app.post(path, async ({ req }) => toResponse(await respond(verb, fetchExchange(req.raw), context)));
     app.all(path, () => toResponse(methodNotAllowed("POST")));
   }
   app.get("/health/live", () => toResponse(jsonReply(200, { status: "live" })));
-  app.get("/health/ready", async () => toResponse(await readiness(face)));
+  app.get("/health/ready", async () => toResponse(await readiness(context)));
   app.get("/", ({ req }) => {
-    checkHost(fetchExchange(req.raw), face.hosts);
+    checkHost(fetchExchange(req.raw), context.hosts);
     return toResponse(pageReply(frontPage, frontPageStyle));
   });
   for (const path of ["/health/live", "/health/ready", "/"]) {
     app.all(path, () => toResponse(methodNotAllowed("GET, HEAD")));
   }
   app.notFound(() => toResponse(notFound()));
-  app.onError((thrown) => toResponse(faultReply(thrown) ?? unexpected(thrown, face)));
+  app.onError((thrown) => toResponse(faultReply(thrown) ?? unexpected(thrown, context)));
   return async (request) => app.fetch(request);
 }
 

@@ -1,12 +1,12 @@
-/** How much of large requests a server holds at the same time. */
+/** Bounds the memory for the bodies of large requests. */
 
 import { getHeapStatistics } from "node:v8";
 import { limits } from "@aikirun/lib/protocol";
 import { Refusal } from "./refusal.ts";
 
-/** Requests up to this size are always read, so that heartbeats are: one of 2,000 runs has 120,000. Bytes. */
+/** Requests up to this size are always read, so that heartbeats are: one for 2,000 runs has 120,000. Bytes. */
 const smallBytes = 256_000;
-/** The share of the heap that bodies may take as they arrive: text, values and what is written are made of them. */
+/** The share of the heap that received bodies may take: parsing and writing them takes several times as much. */
 const heapShare = 0.125;
 
 /** Two of the largest requests fit, however small the heap is. Bytes. */
@@ -14,19 +14,19 @@ function mostBytes(): number {
   return Math.max(2 * limits.requestBytes, getHeapStatistics().heap_size_limit * heapShare);
 }
 
-/** The bodies of large requests, from when they arrive until their requests are answered. */
+/** Counts the bodies of large requests until the requests are answered. */
 export interface Bodies {
   open(): Body;
 }
 
 export interface Body {
-  /** Counts bytes of it that arrive. Throws `Refusal` 503 when there is no room for them. */
+  /** Counts bytes that arrive. Throws `Refusal` 503 when there is no memory for them. */
   take(bytes: number): void;
-  /** To be called when the body is not held any more. May be called twice. */
+  /** Call this when the body is no longer in memory. May be called twice. */
   release(): void;
 }
 
-/** `most`: how many bytes they may take. Requests that do not fit are refused, to be sent again. */
+/** `most`: the maximum for all bodies together, in bytes. Further requests are refused; the client retries them. */
 export function countedBodies(most: number = mostBytes()): Bodies {
   let held = 0;
   return {

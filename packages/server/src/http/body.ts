@@ -2,7 +2,7 @@ import type { Body } from "./bodies.ts";
 import type { Exchange } from "./exchange.ts";
 import { BadRequest, Refusal } from "./refusal.ts";
 
-/** No message of the protocol comes near this; what is deeper means harm. */
+/** The maximum depth of nesting. No message of the protocol comes near it; deeper ones are attacks. */
 const maxDepth = 200;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });

@@ -1,4 +1,4 @@
-/** One HTTP exchange, whoever took the request: a fetch handler that is mounted somewhere, or our own listener. */
+/** One HTTP request and its reply, received by a mounted fetch handler or by the server's own listener. */
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { limits } from "@aikirun/lib/protocol";
@@ -9,11 +9,11 @@ export interface Exchange {
   readonly host: string;
   header(name: "authorization" | "content-encoding" | "content-type" | "origin"): string | null;
   /**
-   * The whole body. Throws `Refusal` 413 as soon as it is known to pass the limit; never holds more. `take` is told of
-   * the bytes as they arrive, and not of a length that is only announced; what it throws is thrown.
+   * The whole body. Throws `Refusal` 413 as soon as the body is known to exceed the limit. Calls `take` with the number
+   * of bytes that arrive, not with an announced length, and throws what `take` throws.
    */
   body(take: (bytes: number) => void): Promise<Uint8Array>;
-  /** Aborts when the client goes before it is answered. */
+  /** Aborts when the client disconnects before the reply. */
   gone(): AbortSignal;
 }
 
@@ -72,7 +72,7 @@ function tooLarge(): Refusal {
   return new Refusal(413, "PAYLOAD_TOO_LARGE", message, { connection: "close" });
 }
 
-/** Events rather than iteration: most bodies are one chunk, and this is every request's path. */
+/** Uses events, which are faster than iteration: most bodies are one chunk, and every request is read here. */
 function received(incoming: IncomingMessage, onBytes: (bytes: number) => void): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
@@ -103,7 +103,7 @@ function received(incoming: IncomingMessage, onBytes: (bytes: number) => void): 
     };
     incoming.on("close", broken);
     incoming.on("error", broken);
-    // The client may have gone while its key was looked up.
+    // The client may have disconnected while its key was loaded.
     if (incoming.destroyed) broken();
   });
 }

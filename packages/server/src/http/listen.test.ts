@@ -7,7 +7,7 @@ import { admitAll } from "./admit.ts";
 import { countedBodies } from "./bodies.ts";
 import { type Listener, listenOn } from "./listen.ts";
 import { hostsAllowed } from "./origin.ts";
-import type { Face } from "./respond.ts";
+import type { HttpContext } from "./respond.ts";
 
 const open: Listener[] = [];
 afterEach(() => Promise.all(open.splice(0).map((listener) => listener.close())));
@@ -24,7 +24,7 @@ async function listening(api: Partial<Api>, port = 0): Promise<Listener> {
     find: none,
     read: none,
   };
-  const face: Omit<Face, "closing"> = {
+  const context: Omit<HttpContext, "closing"> = {
     admit: admitAll({ ...silent, ...api }),
     hosts: hostsAllowed([]),
     ready: async () => {},
@@ -32,7 +32,7 @@ async function listening(api: Partial<Api>, port = 0): Promise<Listener> {
     logger: silentLogger,
     id: () => "error-1",
   };
-  const listener = await listenOn(face, port, "127.0.0.1");
+  const listener = await listenOn(context, port, "127.0.0.1");
   open.push(listener);
   return listener;
 }

@@ -6,9 +6,9 @@ import { type Verb, verbs } from "@aikirun/lib/protocol";
 import { getRequestListener } from "@hono/node-server";
 import { createApp } from "./app.ts";
 import { nodeExchange, sendReply } from "./exchange.ts";
-import { type Face, respond } from "./respond.ts";
+import { type HttpContext, respond } from "./respond.ts";
 
-/** A socket that is listened on. */
+/** A server socket that accepts connections. */
 export interface Listener {
   /** `http://localhost:9090`: where to point a client. */
   readonly url: string;
@@ -18,8 +18,8 @@ export interface Listener {
   close(): Promise<void>;
 }
 
-/** A request's head must arrive within 10 s, its body within 75 s; a connection may rest for 65 s between requests. */
-const limitsOfTime = {
+/** Headers must arrive within 10 s, a request within 75 s; a connection may be idle for 65 s. Milliseconds, bytes. */
+const serverLimits = {
   headersTimeout: 10_000,
   requestTimeout: 75_000,
   keepAliveTimeout: 65_000,
@@ -30,16 +30,16 @@ const limitsOfTime = {
 /** How long requests under way may take to end when a listener closes. Milliseconds. */
 const closeGraceMs = 5_000;
 
-/** A connection turns idle when its last request is answered, and Node does not end it by itself. */
+/** How often to close idle connections while closing, because Node does not close them itself. Milliseconds. */
 const sweepMs = 20;
 
 /** Throws `PORT_IN_USE` or `LISTEN_FAILED`. When the listener closes, long polls are answered first. */
-export async function listenOn(face: Omit<Face, "closing">, port: number, host: string): Promise<Listener> {
+export async function listenOn(context: Omit<HttpContext, "closing">, port: number, host: string): Promise<Listener> {
   const closing = new AbortController();
-  // Every long poll listens to it; ten are not a leak.
+  // Every long poll adds a listener; more than ten are no leak.
   setMaxListeners(0, closing.signal);
   const sockets = new Set<Socket>();
-  const node = createServer(limitsOfTime, requestListener({ ...face, closing: closing.signal }));
+  const node = createServer(serverLimits, requestListener({ ...context, closing: closing.signal }));
   node.on("connection", (socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
@@ -59,16 +59,16 @@ export async function listenOn(face: Omit<Face, "closing">, port: number, host: 
 }
 
 /**
- * The verbs are answered without Request and Response objects, which would cost more than all the rest of the way;
- * everything else takes the same road as a mounted server.
+ * Answers verbs without Request and Response objects, which would cost more than the rest of the request. Other paths
+ * use the same handler as a mounted server.
  */
-function requestListener(face: Face): RequestListener {
+function requestListener(context: HttpContext): RequestListener {
   const byUrl = new Map<string | undefined, Verb>(verbs.map((verb) => [`/v1/${verb}`, verb]));
-  const others = getRequestListener(createApp(face), { overrideGlobalObjects: false });
+  const others = getRequestListener(createApp(context), { overrideGlobalObjects: false });
   return async (incoming, outgoing) => {
     const verb = incoming.method === "POST" ? byUrl.get(incoming.url) : undefined;
     if (verb === undefined) return others(incoming, outgoing);
-    sendReply(await respond(verb, nodeExchange(incoming, outgoing), face), outgoing);
+    sendReply(await respond(verb, nodeExchange(incoming, outgoing), context), outgoing);
   };
 }
 
@@ -94,18 +94,18 @@ function explained(cause: NodeJS.ErrnoException, port: number, host: string): Ai
 function ended(node: NodeServer, sockets: ReadonlySet<Socket>): Promise<void> {
   return new Promise((resolve) => {
     const cut = setTimeout(() => node.closeAllConnections(), closeGraceMs);
-    const sweep = setInterval(() => letGo(node, sockets), sweepMs);
+    const sweep = setInterval(() => closeIdle(node, sockets), sweepMs);
     node.close(() => {
       clearTimeout(cut);
       clearInterval(sweep);
       resolve();
     });
-    letGo(node, sockets);
+    closeIdle(node, sockets);
   });
 }
 
-/** To Node a connection that has not asked for anything yet is not idle; clients open some in advance. */
-function letGo(node: NodeServer, sockets: ReadonlySet<Socket>): void {
+/** Also closes connections without any request: clients open some in advance, and Node does not count them as idle. */
+function closeIdle(node: NodeServer, sockets: ReadonlySet<Socket>): void {
   node.closeIdleConnections();
   for (const socket of sockets) {
     if (socket.bytesRead === 0) socket.destroy();

@@ -1,6 +1,6 @@
 /**
- * A server without authentication must not be reachable through a browser's back door: a page that rebinds its DNS
- * name to 127.0.0.1 still sends that name as Host, and a page of another origin still says so in Origin.
+ * Protects a server without authentication from web pages in a browser on the same machine. A page that rebinds its DNS
+ * name to 127.0.0.1 still sends that name as Host, and a page of another origin sends that origin as Origin.
  */
 
 import type { Exchange } from "./exchange.ts";
@@ -8,14 +8,14 @@ import { Refusal } from "./refusal.ts";
 
 const loopback = ["localhost", "127.0.0.1", "[::1]"];
 
-/** Which Host headers are served: `any` only behind an address that was bound beyond this machine by name. */
+/** Which Host headers are accepted; `any` only with API keys, or if the server is bound beyond this machine. */
 export type Hosts = ReadonlySet<string> | "any";
 
 export function hostsAllowed(extra: readonly string[]): Hosts {
   return new Set([...loopback, ...extra]);
 }
 
-/** Throws `FORBIDDEN_HOST` for a Host that is not ours. */
+/** Throws `FORBIDDEN_HOST` for a Host header that is not allowed. */
 export function checkHost({ host }: Exchange, hosts: Hosts): void {
   if (hosts === "any" || hosts.has(host.replace(/:\d+$/, ""))) return;
   const named = JSON.stringify(host.slice(0, 255));

@@ -16,7 +16,7 @@ export class BadRequest extends AikiError {
   }
 }
 
-/** A request that HTTP itself answers: the status says it, and `code` and the sentence say what to do. */
+/** A request that is refused with an HTTP status; `code` and the message say what to do. */
 export class Refusal extends AikiError {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;

@@ -2,9 +2,9 @@ import { type AikiError, isAikiError } from "@aikirun/lib";
 import type { Reply } from "./exchange.ts";
 import { BadRequest, Refusal } from "./refusal.ts";
 
-const nothing = "default-src 'none'; frame-ancestors 'none'";
+const contentPolicy = "default-src 'none'; frame-ancestors 'none'";
 
-/** On every reply: nothing here is to be cached, sniffed, framed or told to others. */
+/** On every reply: it must not be cached, sniffed, framed or sent as a referrer. */
 const secure = {
   "cache-control": "no-store",
   "x-content-type-options": "nosniff",
@@ -14,7 +14,7 @@ const secure = {
 
 const json: Readonly<Record<string, string>> = Object.freeze({
   "content-type": "application/json",
-  "content-security-policy": nothing,
+  "content-security-policy": contentPolicy,
   ...secure,
 });
 
@@ -24,7 +24,7 @@ export function jsonReply(status: number, body: unknown, extra?: Readonly<Record
 
 /** `styleHash` is the one inline style the page may use. */
 export function pageReply(html: string, styleHash: string): Reply {
-  const policy = `${nothing}; style-src '${styleHash}'; base-uri 'none'; form-action 'none'`;
+  const policy = `${contentPolicy}; style-src '${styleHash}'; base-uri 'none'; form-action 'none'`;
   const headers = { "content-type": "text/html; charset=utf-8", "content-security-policy": policy, ...secure };
   return { status: 200, headers, body: html };
 }
@@ -45,7 +45,7 @@ export function faultReply(thrown: unknown): Reply | null {
     case "ABORTED":
       return errorReply(503, "UNAVAILABLE", thrown.message, { "retry-after": "1" });
     default:
-      // A full or failing disk: the path in its message is nothing for callers.
+      // The message may contain a path of the server, which callers must not see.
       return thrown.code.startsWith("STORAGE_")
         ? errorReply(503, "UNAVAILABLE", "The database cannot serve this now; it is safe to ask again.", {
             "retry-after": "1",

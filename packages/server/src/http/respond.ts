@@ -10,66 +10,66 @@ import { checkHost, checkOrigin, type Hosts } from "./origin.ts";
 import { Refusal } from "./refusal.ts";
 import { faultReply, jsonReply } from "./replies.ts";
 
-/** What the HTTP face of a server needs of it. */
-export interface Face {
+/** What the HTTP handlers need from the server. */
+export interface HttpContext {
   admit: Admit;
   hosts: Hosts;
   /** Rejects when storage cannot commit a write now. */
   ready: () => Promise<unknown>;
   bodies: Bodies;
-  /** Aborts when no more may be begun; long polls are answered then. */
+  /** Aborts when the server closes: it takes no new requests and answers long polls. */
   closing: AbortSignal;
   logger: Logger;
   /** A new id, for an error that the log explains. */
   id: () => string;
 }
 
-/** Answers a POST of one verb. Never rejects, and never answers 5xx because of what came in. */
-export async function respond(verb: Verb, exchange: Exchange, face: Face): Promise<Reply> {
-  const held = face.bodies.open();
+/** Answers a POST of one verb. Never rejects, and never replies 5xx because of invalid input. */
+export async function respond(verb: Verb, exchange: Exchange, context: HttpContext): Promise<Reply> {
+  const held = context.bodies.open();
   try {
-    checkHost(exchange, face.hosts);
+    checkHost(exchange, context.hosts);
     checkOrigin(exchange);
-    const api = await face.admit(exchange, verb);
+    const api = await context.admit(exchange, verb);
     const body = await readJson(exchange, held);
-    if (face.closing.aborted) throw unavailable();
+    if (context.closing.aborted) throw unavailable();
     if (verb === "claim" || verb === "watch") {
-      // They may wait for a minute, and have no payloads.
+      // Long polls may wait for a minute, and their requests have no payloads.
       held.release();
       const answer = (signal: AbortSignal) => answers[verb](api, body, { signal });
-      return jsonReply(200, await interruptible(answer, exchange.gone(), face.closing));
+      return jsonReply(200, await interruptible(answer, exchange.gone(), context.closing));
     }
     return jsonReply(200, await answers[verb](api, body));
   } catch (thrown) {
-    return faultReply(thrown) ?? unexpected(thrown, face);
+    return faultReply(thrown) ?? unexpected(thrown, context);
   } finally {
     held.release();
   }
 }
 
-export async function readiness({ ready, closing, logger }: Face): Promise<Reply> {
+export async function readiness({ ready, closing, logger }: HttpContext): Promise<Reply> {
   if (closing.aborted) throw unavailable();
   try {
     await ready();
     return jsonReply(200, { status: "ready" });
   } catch (thrown) {
-    // Faults of the storage are in the log already.
+    // Storage faults are logged elsewhere.
     if (!isAikiError(thrown)) logger.error("the readiness of storage could not be checked", { error: thrown });
     throw new Refusal(503, "UNAVAILABLE", "Storage takes no writes now.", { "retry-after": "1" });
   }
 }
 
-/** The caller learns an id and nothing else; the log has the rest. */
-export function unexpected(thrown: unknown, { logger, id }: Face): Reply {
+/** The reply contains only an error id; the log has the error. */
+export function unexpected(thrown: unknown, { logger, id }: HttpContext): Reply {
   const errorId = id();
-  // A log leaves out what is undefined and may show little of what is no Error.
+  // Loggers omit undefined and may show little of values that are no Error.
   const error = thrown instanceof Error ? thrown : describeError(thrown);
   logger.error("a request failed unexpectedly", { errorId, error });
   const message = `The server failed. Its log says why under error id ${errorId}.`;
   return jsonReply(500, { error: { code: "INTERNAL", message, errorId } });
 }
 
-/** Gives up when the client has gone, so that what was claimed for it is released, and when the server closes. */
+/** Aborts when the client disconnects, so that runs claimed for it are released, and when the server closes. */
 async function interruptible(
   answer: (signal: AbortSignal) => Promise<unknown>,
   gone: AbortSignal,

@@ -8,10 +8,10 @@ import type { Tally } from "./tally.ts";
 export interface Table {
   /** Counts what there is, up to about a thousand rows. */
   glance(reader: Reader, tally: Tally): Promise<void>;
-  /** Writes all of it into an empty table. `told` hears of each page, what was counted so far included. */
-  copy(from: Reader, to: Transaction, tally: Tally, told: () => Promise<void>): Promise<void>;
+  /** Writes all of it into an empty table. `onPage` hears of each page, what was counted so far included. */
+  copy(from: Reader, to: Transaction, tally: Tally, onPage: () => Promise<void>): Promise<void>;
   /** Reads all of both, and counts it. Throws `MOVE_DIFFERS` at the first that is not the same in both. */
-  verify(from: Reader, to: Reader, tally: Tally, told: () => Promise<void>): Promise<void>;
+  verify(from: Reader, to: Reader, tally: Tally, onPage: () => Promise<void>): Promise<void>;
 }
 
 /** What has to be known of a table's rows. */
@@ -41,14 +41,14 @@ export function table<Row>(rows: Rows<Row>): Table {
         if (left <= 0) return;
       }
     },
-    async copy(from, to, tally, told) {
+    async copy(from, to, tally, onPage) {
       for await (const page of movedPages(rows, from)) {
         if (!(await rows.write(from, to, page))) throw differs("Something was written into the target meanwhile.");
         rows.count(tally, page);
-        await told();
+        await onPage();
       }
     },
-    async verify(from, to, tally, told) {
+    async verify(from, to, tally, onPage) {
       const copies = pages(rows, to);
       for await (const page of movedPages(rows, from)) {
         const { value: copy = [] } = await copies.next();
@@ -58,7 +58,7 @@ export function table<Row>(rows: Rows<Row>): Table {
         if (row !== undefined) throw differs(`${rows.nameOf(row)} is not the same in both.`);
         if (copy.length > page.length) throw differs("The target holds more than the source.");
         rows.count(tally, page);
-        await told();
+        await onPage();
       }
       if ((await copies.next()).done !== true) throw differs("The target holds more than the source.");
     },

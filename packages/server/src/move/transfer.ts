@@ -37,11 +37,11 @@ export async function transfer({ from, to, progress, last }: TransferOptions): P
   // Each part reads the source as it is then: what changed while it was copied is found when it is verified.
   const copy = (transaction: Transaction): Promise<Tally> =>
     from.read((reader) =>
-      part("copying", progress, (table, tally, told) => table.copy(reader, transaction, tally, told)),
+      part("copying", progress, (table, tally, onPage) => table.copy(reader, transaction, tally, onPage)),
     );
   const verify = (transaction: Transaction): Promise<Tally> =>
     from.read((reader) =>
-      part("verifying", progress, (table, tally, told) => table.verify(reader, transaction, tally, told)),
+      part("verifying", progress, (table, tally, onPage) => table.verify(reader, transaction, tally, onPage)),
     );
 
   return to.transaction(async (transaction) => {
@@ -59,11 +59,11 @@ export async function transfer({ from, to, progress, last }: TransferOptions): P
 async function part(
   name: MoveProgress["part"],
   progress: TransferOptions["progress"],
-  visit: (table: Table, tally: Tally, told: () => Promise<void>) => Promise<void>,
+  visit: (table: Table, tally: Tally, onPage: () => Promise<void>) => Promise<void>,
 ): Promise<Tally> {
   const tally = emptyTally();
-  const told = async (): Promise<void> => progress({ part: name, ...structuredClone(tally) });
-  for (const table of tables) await visit(table, tally, told);
+  const onPage = async (): Promise<void> => progress({ part: name, ...structuredClone(tally) });
+  for (const table of tables) await visit(table, tally, onPage);
   return tally;
 }
 

@@ -11,7 +11,7 @@ import { type Holder, holderOf } from "./lock.ts";
 import { isUpToDate } from "./migrate.ts";
 import { connect, isSafe, resolveFile } from "./open.ts";
 
-export interface BesideOptions {
+export interface LockedFileOptions {
   path: string;
   env: Pick<Env, "now">;
   logger: Logger;
@@ -22,8 +22,8 @@ export interface BesideOptions {
  * SQLites: both must be free of the bug by which two connections damage a WAL, and on one machine, whose memory the WAL
  * needs. The schema is left alone. Throws `DATABASE_LOCKED`, saying what stands in the way, `SCHEMA_*` or `STORAGE_*`.
  */
-export async function openBeside(
-  { path: asked, env, logger }: BesideOptions,
+export async function openKeysOfLockedFile(
+  { path: asked, env, logger }: LockedFileOptions,
   locked: AikiError,
 ): Promise<{ keys: Keys; close(): Promise<void> }> {
   const driver = await loadDriver();
