@@ -226,6 +226,6 @@ it("aiki runs shows the key that AIKI_API_KEY holds", { timeout: 60_000 }, async
   const { url } = await aikiServer.listen({ port: 0 });
   const { secret } = await aikiServer.keys.create({ name: "operator", scopes: ["runs:read"] });
   const list = [bin, "runs", "list", "--url", url];
-  expect(await begin(list, { AIKI_API_KEY: secret }).said).toMatchObject({ status: 0, out: "No runs fit.\n" });
+  expect(await begin(list, { AIKI_API_KEY: secret }).said).toMatchObject({ status: 0, out: "No runs match.\n" });
   expect(await begin(list).said).toMatchObject({ status: 1, err: expect.stringContaining("UNAUTHORIZED") });
 });

@@ -1,12 +1,12 @@
 import type { Address } from "@aikirun/lib/protocol";
 
-/** An address as people would say it. */
+/** The parts of an address, for display. */
 export interface ReadableAddress {
   /** `task`, `step`, `sleep`, `event`, `child`, … */
   kind: string;
   /** As the workflow's author wrote it; empty when the call has none. */
   name: string;
-  /** From 0: tells alike calls apart, whatever their order. */
+  /** Distinguishes identical calls, from 0; it is not their order. */
   ordinal: number;
   /** What follows the call's own address: `/1`, `/1/retry`, `/result`. */
   rest: string;
@@ -14,7 +14,7 @@ export interface ReadableAddress {
 
 const shape = /^([^:]*):([^:#/]*)(?::[^#/]*)?(?:#(\d+))?(\/.*)?$/;
 
-/** Total: an address of unknown shape is its own name. */
+/** Never fails: an address of unknown shape becomes the name. */
 export function placeOf(address: Address): ReadableAddress {
   const match = shape.exec(address);
   if (match === null) return { kind: "", name: address, ordinal: 0, rest: "" };
@@ -22,7 +22,7 @@ export function placeOf(address: Address): ReadableAddress {
   return { kind, name: decoded(name), ordinal: Number(ordinal), rest };
 }
 
-/** `charge-card`, and for further calls that are alike `charge-card #1`. The numbers say nothing of their order. */
+/** `charge-card`, and `charge-card #1` for another identical call. The numbers are not the order of the calls. */
 export function calledOf({ kind, name, ordinal }: ReadableAddress): string {
   const label = name === "" ? kind : name;
   return ordinal === 0 ? label : `${label} #${ordinal}`;

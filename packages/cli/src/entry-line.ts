@@ -3,7 +3,7 @@ import { calledOf, placeOf } from "./address.ts";
 import type { Style } from "./paint.ts";
 import { cut, plain, spanOf } from "./text.ts";
 
-/** One recorded fact, told: a sign, what it is about, and what happened to it. */
+/** The description of one entry: a sign, a subject, and what happened to it. */
 export interface EntryLine {
   /** One character that shows what kind of fact it is. */
   sign: string;
@@ -17,7 +17,7 @@ export interface EntryLine {
   detail: string;
 }
 
-/** Tells of one entry. Whatever people named or threw is safe to print. */
+/** Describes one entry. Names and errors are escaped, so that the result is safe to print. */
 export function entryLine(entry: Entry): EntryLine {
   const { value } = entry;
   const line = value.type === "marked" ? markLine(value) : valueLine(value, entry);
@@ -90,13 +90,18 @@ function markLine(mark: Mark): EntryLine {
   });
   switch (mark.mark) {
     case "recovered":
-      return line("⚡", "red", "lost its worker", mark.confirmed ? `crash ${mark.crashes}; handed to the next` : "");
+      return line(
+        "⚡",
+        "red",
+        "lost its worker",
+        mark.confirmed ? `crash ${mark.crashes}; queued for another worker` : "",
+      );
     case "stalled":
       return line("■", "red", "stalled", causes[mark.reason]);
     case "cancelled":
       return line("■", "red", "cancelled", mark.reason ?? "");
     case "pause_requested":
-      return line("‖", "yellow", "asked to pause");
+      return line("‖", "yellow", "pause requested");
     case "paused":
       return line("‖", "yellow", "paused");
     case "resumed":
@@ -122,7 +127,7 @@ function resultOf(payload: string | undefined, took: string): string {
   return [payload === undefined ? "" : cut(payload, 60), took].filter((part) => part !== "").join("  ");
 }
 
-/** How long the work took; two clocks are involved, so a little skew is not told. */
+/** How long the task took; empty if clock skew between worker and server makes it negative. */
 function tookOf({ at, startedAt }: Entry): string {
   return startedAt === undefined || at < startedAt ? "" : `(${spanOf(at - startedAt)})`;
 }

@@ -1,17 +1,17 @@
-/** What every command that lists prints: JSON when asked for, a sentence when there is nothing, else a table. */
+/** The output of every command that lists items: JSON if requested, a sentence if there are no items, else a table. */
 
 import { table } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 
 export interface Listing<T> {
   items: readonly T[];
-  /** Said instead of a table without rows. */
+  /** Printed instead of a table without rows. */
   nothing: string;
   heading: readonly string[];
   row(item: T): string[];
-  /** Paints a line that is aligned already: colours have no width. */
+  /** Adds colours to an aligned line. */
   painted?(line: string, item: T): string;
-  /** Said dimly below the table. */
+  /** Printed dimly below the table. */
   footnote?: string | undefined;
 }
 

@@ -83,7 +83,7 @@ describe("aiki runs and workers", () => {
     expect(out).toMatch(new RegExp(`${id} +order@1\\.0\\.0 +queued .*no worker serves order@1\\.0\\.0`));
     const json = await aiki("runs", "list", "--url", url, "--reference", id, "--json");
     expect(JSON.parse(json.out)).toMatchObject([{ id, status: "queued" }]);
-    expect((await aiki("runs", "list", "--url", url, "--status", "failed,stalled")).out).toBe("No runs fit.");
+    expect((await aiki("runs", "list", "--url", url, "--status", "failed,stalled")).out).toBe("No runs match.");
   });
 
   it("list narrows by version, shard, error code and time of creation", async () => {
@@ -98,7 +98,7 @@ describe("aiki runs and workers", () => {
       ["--created-after", "2999-01-31T12:00:00Z"],
       ["--created-before", "2020-01-31"],
     ]) {
-      expect([args, await listed(...args)]).toEqual([args, "No runs fit."]);
+      expect([args, await listed(...args)]).toEqual([args, "No runs match."]);
     }
   });
 
@@ -109,7 +109,7 @@ describe("aiki runs and workers", () => {
     expect(out).toContain("many@1.0.0");
   });
 
-  it("show tells what happened to a run", async () => {
+  it("show prints what happened to a run", async () => {
     const id = await start();
     const { out } = await aiki("runs", "show", id, "--url", url);
     expect(out).toMatch(/order@1\.0\.0 +started/);
@@ -186,7 +186,7 @@ describe("aiki", () => {
     expect(status).toBe(0);
     expect(out).toContain("Moved 1 run (1 queued) with 0 entries.");
     expect(out).toContain(`start your servers with --database ${to}`);
-    expect((await aiki("move", "--from", from, "--to", to)).out).toContain("Nothing was left to do");
+    expect((await aiki("move", "--from", from, "--to", to)).out).toContain("Already moved");
     expect((await aiki("move", "--from", to, "--to", "memory:")).err).toContain("INVALID_CONFIG");
     await rm(directory, { recursive: true, maxRetries: 3 });
   });

@@ -46,7 +46,7 @@ function isSystemError(thrown: unknown): boolean {
   return thrown instanceof Error && "syscall" in thrown && "code" in thrown;
 }
 
-/** With the option or the variable that a refused configuration came from. */
+/** The error, with the option or variable that set the invalid field. */
 function sentenceOf({ code, message, ids }: AikiError, command: Command | undefined): string {
   const { field } = ids;
   const origin = command === undefined || field === undefined ? undefined : originOf(command, field);

@@ -8,10 +8,10 @@ export interface MoveOptions {
   to: string;
 }
 
-/** How often progress is told at most. Milliseconds. */
+/** The minimum time between two lines of progress. Milliseconds. */
 const progressMs = 1_000;
 
-/** Takes all runs from one database to another, and says what to do next. */
+/** Moves all runs from one database to another, and prints what to do next. */
 export async function moveCommand(options: MoveOptions, terminal: Terminal): Promise<void> {
   const [from, to] = [withoutPassword(options.from), withoutPassword(options.to)];
   terminal.out(`Moving the runs of ${from} to ${to}. No server may use either of them until this ends.`);
@@ -22,14 +22,14 @@ export async function moveCommand(options: MoveOptions, terminal: Terminal): Pro
   });
   terminal.out(
     moved.already
-      ? `${terminal.paint("green", "Nothing was left to do")}: ${to} holds all of it, ${contents(moved)}.`
+      ? `${terminal.paint("green", "Already moved")}: ${to} contains ${contents(moved)}.`
       : `${terminal.paint("green", "Moved")} ${contents(moved)}.`,
   );
-  terminal.out("Each run and all that is recorded of it was read back and is the same in both.");
+  terminal.out("Every run and its journal was read back and is the same in both.");
   terminal.out(`Next: start your servers with --database ${to}; workers and clients stay as they are.`);
   terminal.out(
     `The runs in ${from} are untouched: keep them as a backup, but start no server there again, ` +
-      "or what is left to do of each run is done twice.",
+      "or the rest of each run is executed twice.",
   );
 }
 

@@ -1,15 +1,15 @@
 import { styleText } from "node:util";
 
-/** How a text may look. */
+/** The style of a text. */
 export type Style = "bold" | "dim" | "red" | "green" | "yellow" | "blue" | "magenta" | "cyan";
 
-/** Colours a text, or leaves it alone where colours would be noise. */
+/** Styles a text, or returns it unchanged if the output has no colours. */
 export type Paint = (style: Style, text: string) => string;
 
-/** Leaves every text as it is. */
+/** Returns every text unchanged. */
 export const unpainted: Paint = (_, text) => text;
 
-/** Paints for a terminal that shows colours, by `NO_COLOR` and `FORCE_COLOR`, of which an empty one counts as unset. */
+/** Uses colours on a terminal; `NO_COLOR` and `FORCE_COLOR` override that. An empty variable counts as unset. */
 export function paintFor(stream: { isTTY?: boolean }, variables: NodeJS.ProcessEnv): Paint {
   const { FORCE_COLOR: force = "", NO_COLOR: refused = "" } = variables;
   const wanted = force === "" ? stream.isTTY === true : force !== "0";

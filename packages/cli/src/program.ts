@@ -37,7 +37,7 @@ export function createProgram(terminal: Terminal): Command {
   return program;
 }
 
-/** An error repeats what it does not understand: a misspelt option may hold a url, and the url a password. */
+/** Hides values in errors of the parser: a misspelt option may contain a url, and the url a password. */
 function withoutValue(text: string): string {
   return text.replace(/(?<=^error: .*(?:argument|unknown option|unknown command) ').*(?=')/s, (value) =>
     /[:@]/.test(value) ? value.replace(/(?<=^(?:--[a-z-]+=)?).*/s, "…") : value,
@@ -54,8 +54,8 @@ function serverProgram(terminal: Terminal): Command {
     .addOption(directOption())
     .addOption(redisOption())
     .option("--allowed-host <name...>", "further host names under which requests may arrive")
-    .option("--auth", "ask callers for API keys (AIKI_AUTH=true does so too)")
-    .option("--dangerously-allow-unauthenticated", "bind an address beyond this machine although no key is asked for")
+    .option("--auth", "require API keys from callers (so does AIKI_AUTH=true)")
+    .option("--dangerously-allow-unauthenticated", "bind an address beyond this machine without requiring API keys")
     .option("--json", "log one JSON object per line (the default when NODE_ENV is production)")
     .action((options) => serverCommand(options, terminal));
 }
@@ -69,7 +69,7 @@ function migrateProgram(terminal: Terminal): Command {
 
 function moveProgram(terminal: Terminal): Command {
   return new Command("move")
-    .description("take all runs, live ones too, from one database to another that holds none")
+    .description("move all runs, also live ones, from one database to another that has none")
     .requiredOption("--from <where>", "sqlite:<path> or postgres://…; no server may use it meanwhile")
     .requiredOption("--to <where>", "sqlite:<path> or postgres://…")
     .action((options) => moveCommand(options, terminal));
@@ -81,7 +81,7 @@ function devProgram(terminal: Terminal): Command {
     .argument("<file>", "the TypeScript or JavaScript module that exports workflows")
     .addOption(portOption())
     .addOption(databaseOption())
-    .option("--no-watchdog", "leave a worker alone that does not answer, as one stopped in a debugger")
+    .option("--no-watchdog", "do not kill a worker that does not respond, for example in a debugger")
     .action((file, options) => devCommand(file, options, terminal));
 }
 
@@ -113,7 +113,7 @@ function runsProgram(terminal: Terminal, parent: Command): Command {
   const acts: Array<[Exclude<Act, "cancel">, string]> = [
     ["retry", "queue a stalled run again, or start a new one that recalls what an ended one achieved"],
     ["pause", "record what is in flight, then keep a run where it is"],
-    ["resume", "let a paused run go on"],
+    ["resume", "continue a paused run"],
     ["wake", "end the sleeps of a run now"],
   ];
   for (const [act, description] of acts) {
@@ -141,11 +141,11 @@ function portOption(): Option {
 const defaultDatabase = "sqlite:aiki.db";
 
 function databaseOption(...variables: readonly string[]): Option {
-  const option = new Option("--database <where>", "sqlite:<path>, postgres://…, or memory: to keep nothing");
+  const option = new Option("--database <where>", "sqlite:<path>, postgres://…, or memory: to store no data on disk");
   return orVariable(option.default(defaultDatabase), "AIKI_DATABASE", ...variables);
 }
 
-/** Where servers run, a platform may name the database in a variable of its own. */
+/** Also reads `DATABASE_URL`, which hosting platforms set. */
 function sharedDatabaseOption(): Option {
   return databaseOption("DATABASE_URL");
 }
@@ -156,17 +156,20 @@ function connectionsOption(): Option {
 }
 
 function directOption(): Option {
-  const option = new Option("--database-direct <url>", "the same PostgreSQL past a pooler, to hear notifications");
+  const option = new Option(
+    "--database-direct <url>",
+    "the same PostgreSQL without a pooler, to receive notifications",
+  );
   return orVariable(option, "AIKI_DATABASE_DIRECT");
 }
 
 function redisOption(): Option {
-  const option = new Option("--redis <url>", "redis://…, to deliver through Redis Streams");
+  const option = new Option("--redis <url>", "redis://…, for notifications and Redis Streams");
   return orVariable(option, "AIKI_REDIS", "REDIS_URL");
 }
 
 function urlOption(): Option {
-  return orVariable(new Option("--url <url>", "the server to ask").default(defaultUrl), "AIKI_URL");
+  return orVariable(new Option("--url <url>", "the server to connect to").default(defaultUrl), "AIKI_URL");
 }
 
 function whole(lowest: number, highest: number): (text: string) => number {

@@ -17,7 +17,7 @@ export interface ServerCommandOptions {
   json?: boolean;
 }
 
-/** Runs a server until it is told to stop. */
+/** Runs a server until a signal stops it. */
 export async function serverCommand(options: ServerCommandOptions, terminal: Terminal): Promise<void> {
   const asJson = options.json === true || variable("NODE_ENV") === "production";
   const logger: Logger = asJson ? jsonLogger() : consoleLogger({});
@@ -38,7 +38,7 @@ export async function serverCommand(options: ServerCommandOptions, terminal: Ter
     const { url } = await aikiServer.listen();
     const database = withoutPassword(options.database);
     if (asJson) logger.info("listening", { url, database });
-    else terminal.note(`Aiki is on ${terminal.paint("bold", url)}, runs rest in ${database}. Ctrl-C stops it.`);
+    else terminal.note(`Aiki is on ${terminal.paint("bold", url)}, runs are stored in ${database}. Ctrl-C stops it.`);
     const signal = await stop;
     logger.info("stopping", { signal });
   } finally {
@@ -46,7 +46,7 @@ export async function serverCommand(options: ServerCommandOptions, terminal: Ter
   }
 }
 
-/** A misspelt wish for authentication must not mean none. */
+/** Rejects misspelt values, which must not turn authentication off. */
 function isTrue(wish = ""): boolean {
   if (/^(true|false|)$/.test(wish)) return wish === "true";
   throw new AikiError("INVALID_CONFIG", `AIKI_AUTH is ${JSON.stringify(wish)}. Write true or false.`);

@@ -1,18 +1,18 @@
 import { AikiError } from "@aikirun/lib";
 import { type Paint, paintFor } from "./paint.ts";
 
-/** The reader of a pipe has gone, as `head` does when it has enough: a normal end of reading. */
+/** The reader of a pipe has closed it, as `head` does: this is no error. */
 const brokenPipe = "EPIPE";
 
-/** Where a command writes to, and how wide and colourful that is. */
+/** The output of a command, its width and its colours. */
 export interface Terminal {
-  /** One line of what was asked for. The command fails when it cannot be written, unless its reader has gone. */
+  /** Writes a line of the result. The command fails if it cannot be written, unless the reader has closed the pipe. */
   out(line: string): void;
-  /** One line about what a program does that runs until it is stopped. It is dropped when it cannot be written. */
+  /** Writes a line about the progress of a long-running command. The line is dropped if it cannot be written. */
   note(line: string): void;
-  /** One line about what went wrong. */
+  /** Writes a line about an error. */
   err(line: string): void;
-  /** Colours a text where the terminal shows colours. */
+  /** Styles a text if the terminal shows colours. */
   paint: Paint;
   /** Characters per line. */
   width: number;

@@ -1,18 +1,18 @@
 /** Text for a terminal. */
 
-/** Names and messages come from anywhere: what a terminal would obey becomes visible, and one line stays one line. */
+/** Makes control characters visible, because names and messages come from users: the terminal must not execute them. */
 export function plain(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (unit) => {
     return unit === "\n" ? " ⏎ " : unit === "\t" ? " " : `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
   });
 }
 
-/** At most so many characters. */
+/** Cuts a text to a maximum number of characters. */
 export function cut(text: string, most: number): string {
   return text.length <= most ? text : `${text.slice(0, Math.max(0, most - 1))}…`;
 }
 
-/** A length of time as people say it: `12 ms`, `3.4 s`, `5 min`, `2.5 h`, `4 days`. */
+/** A duration for display: `12 ms`, `3.4 s`, `5 min`, `2.5 h`, `4 days`. */
 export function spanOf(ms: number): string {
   if (ms < 1_000) return `${Math.round(ms)} ms`;
   if (ms < 60_000) return `${trimmed(ms / 1_000)} s`;

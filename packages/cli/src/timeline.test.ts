@@ -40,7 +40,7 @@ function entry(address: string, value: Value, more: Partial<Entry> = {}): Entry 
 }
 
 describe("a timeline", () => {
-  it("tells every recorded fact in one line, between the start and the end", () => {
+  it("shows every entry in one line, between the start and the end", () => {
     const charge = addressOf("task", "charge-card", "9f2c", 0);
     const error = { name: "Error", message: "the bank is away" };
     const lines = timeline(run, [
@@ -60,7 +60,7 @@ describe("a timeline", () => {
     expect(lines[6]).toMatch(/\+4\.20s .*completed +after 4\.2 s {2}"ok"/);
   });
 
-  it("tells what a replay goes by: what was awaited, recalled and given up", () => {
+  it("shows what replay uses: awaited, recalled and withdrawn calls", () => {
     const child = addressOf("child", "ship", "9f2c", 0);
     const wait = childWaitAddress(child, 0);
     const lines = timeline(run, [
@@ -73,7 +73,7 @@ describe("a timeline", () => {
     expect(lines[3]).toMatch(/stop +gave up waiting/);
   });
 
-  it("tells the start of a child that was refused from a child that failed", () => {
+  it("distinguishes a child whose start was refused from a child that failed", () => {
     const child = addressOf("child", "ship", "9f2c", 0);
     const error = { name: "AikiError", message: "The reference r is taken." };
     const lines = timeline(run, [
@@ -101,7 +101,7 @@ describe("a timeline", () => {
     expect(lines.at(-1)).toMatch(/sleeping +Waits for sleep\./);
   });
 
-  it("hands a terminal nothing that it would obey", () => {
+  it("escapes control characters", () => {
     const evil = "\u001b[2J\u0007\nname\u202e";
     const error = { name: "Error", message: evil };
     const output = '"\\u001b"';
@@ -115,7 +115,7 @@ describe("a timeline", () => {
 
 describe("an address", () => {
   it.each(["charge-card", "a:b/c#d", "注文 🎉", "%", "50%", ""])(
-    "of %j is told by the name its author gave it",
+    "shows %j by the name that its author gave it",
     (name) => {
       const address = addressOf("task", name, "9f2c", 0);
       expect(placeOf(address)).toEqual({ kind: "task", name, ordinal: 0, rest: "" });
@@ -123,7 +123,7 @@ describe("an address", () => {
     },
   );
 
-  it("of several alike calls tells them apart by number, which says nothing of their order", () => {
+  it("distinguishes identical calls by a number, which is not their order", () => {
     const called = (ordinal: number) => calledOf(placeOf(addressOf("task", "ping", "x", ordinal)));
     expect([0, 1, 10].map(called)).toEqual(["ping", "ping #1", "ping #10"]);
   });

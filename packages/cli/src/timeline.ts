@@ -3,7 +3,7 @@ import { type EntryLine, entryLine } from "./entry-line.ts";
 import { type Paint, type Style, unpainted } from "./paint.ts";
 import { cut, plain, spanOf } from "./text.ts";
 
-/** What happened to a run, one line per recorded fact, oldest first, between its start and where it stands. */
+/** The history of a run: its start, one line for each entry, oldest first, and its current status. */
 export function timeline(run: RunView, entries: readonly Entry[], paint: Paint = unpainted): string[] {
   const since = (at: number) => `+${((at - run.createdAt) / 1_000).toFixed(2)}s`.padStart(9);
   const row = (at: number, line: EntryLine, by: string) => rowOf(paint, since(at), line, by);
@@ -64,7 +64,7 @@ function endOf(run: RunView): EntryLine {
   }
 }
 
-/** Green moves or has succeeded, yellow waits, red needs somebody. */
+/** Green: running or completed. Yellow: waiting. Red: needs attention. */
 export function statusStyle(status: RunView["status"]): Style {
   switch (status) {
     case "completed":

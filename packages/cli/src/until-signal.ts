@@ -4,8 +4,8 @@ const outputMs = 1_000;
 let isSignalled = false;
 
 /**
- * Resolves with the first SIGINT or SIGTERM. Whoever asks twice means it: the second one ends the process at once, with
- * 128 plus the signal's number, as shells expect.
+ * Resolves with the first SIGINT or SIGTERM. The second one ends the process at once, with status 128 plus the number
+ * of the signal, as shells expect.
  */
 export function untilSignal(onSecond: () => void = () => {}): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
@@ -23,8 +23,8 @@ export function untilSignal(onSecond: () => void = () => {}): Promise<NodeJS.Sig
 }
 
 /**
- * Call this when all is closed: after a signal the process ends within a second, though a reader that stopped reading
- * leaves output unwritten. The status is `process.exitCode`.
+ * Call this when everything is closed. After a signal the process then ends within a second, even if output is
+ * unwritten because its reader stopped reading. The status is `process.exitCode`.
  */
 export function endAfterSignal(): void {
   if (isSignalled) setTimeout(() => process.exit(), outputMs).unref();

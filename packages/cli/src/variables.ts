@@ -18,8 +18,8 @@ export function orVariable(option: Option, ...names: readonly string[]): Option 
 }
 
 /**
- * Fills in the options of a command from variables; each then has the variable's name as its source. Ends like any
- * command that is not understood when a variable holds what its option refuses.
+ * Sets options of a command from variables and records the variable as their source. An invalid value is a usage error,
+ * as on the command line.
  */
 export function readVariables(command: Command): void {
   for (const option of command.options) {

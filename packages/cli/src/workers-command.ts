@@ -4,10 +4,10 @@ import { connected, type ServerOptions } from "./runs/connect.ts";
 import type { Terminal } from "./terminal.ts";
 import { plain, spanOf } from "./text.ts";
 
-/** Versions named per worker; more are counted. */
+/** The maximum number of versions to list for each worker; the rest is counted. */
 const most = 4;
 
-/** Lists the live workers: who they are, what they serve, and how busy they are. */
+/** Lists the live workers with what they serve and how busy they are. */
 export async function workersCommand(options: ServerOptions, terminal: Terminal): Promise<void> {
   const workers = await connected(options, (aiki) => aiki.workers.list());
   const heading = ["WORKER", "SESSION", "BUSY", "SHARDS", "SEEN", "SERVES"];

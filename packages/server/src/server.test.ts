@@ -61,7 +61,7 @@ describe("server()", () => {
     await open.close();
   });
 
-  it("that asks for keys binds any address, and answers to any host unless hosts are named", async () => {
+  it("that requires keys binds any address, and answers to any host unless hosts are named", async () => {
     const init = { method: "POST", body: "{}", headers: { "content-type": "application/json" } };
     const statusOf = async (params: object, host: string) => {
       const aiki = await server({ ...quiet, auth: true, ...params });
@@ -76,7 +76,7 @@ describe("server()", () => {
     expect(await statusOf({ allowedHosts: ["aiki.example.com"] }, "aiki.example.com")).toEqual([401, 401]);
   });
 
-  it("that asks for keys still refuses pages of another origin", async () => {
+  it("that requires keys still refuses pages of another origin", async () => {
     const aiki = await server({ ...quiet, auth: true });
     const { secret } = await aiki.keys.create({ name: "n" });
     const headers = { "content-type": "application/json", authorization: `Bearer ${secret}` };
@@ -171,7 +171,7 @@ describe("the configuration", () => {
     [{ allowedHosts: "a" }, "server.allowedHosts must be an array"],
     [{ allowedHosts: ["http://a"] }, "Write a host name without scheme and port"],
     [{ auth: "yes" }, "server.auth must be true or false"],
-    [{ auth: true, dangerouslyAllowUnauthenticated: true }, "leave one of them out"],
+    [{ auth: true, dangerouslyAllowUnauthenticated: true }, "Remove one of them"],
     [{ dangerouslyAllowUnauthenticated: "yes" }, "server.dangerouslyAllowUnauthenticated must be true or false"],
     [{ logger: {} }, "server.logger must be a Logger"],
     [{ env: {} }, "server.env must be an Env"],

@@ -145,8 +145,8 @@ function checkReach(config: Config, host: string): void {
 }
 
 /**
- * With API keys, or bound beyond this machine, any host is allowed unless `allowedHosts` names some: a page that rebinds
- * its name has no key. `host` is null if the server is mounted in another.
+ * With API keys, or bound beyond this machine, any host is allowed unless `allowedHosts` names some: a page that
+ * rebinds its name has no key. `host` is null if the server is mounted in another.
  */
 function hostsFor(config: Config, host: string | null): Hosts {
   const isKept = !config.auth && (host === null || isLoopback(host));

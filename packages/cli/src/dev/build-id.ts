@@ -3,12 +3,12 @@ import { readdirSync, statSync } from "node:fs";
 import { join, relative } from "node:path";
 import { isSkipped, isSource } from "./watch.ts";
 
-/** More files than that are not looked at: they are hardly all sources of workflows. */
+/** The maximum number of files to read; further files are ignored. */
 const maxFiles = 20_000;
 
 /**
- * A name of the sources below `root`: another one whenever a file was added, removed or written. With it, replay knows
- * whether the code has changed since it recorded a run.
+ * An id of the sources below `root`, which changes when a file is added, removed or written. Replay uses it to detect
+ * that the code has changed since a run was recorded.
  */
 export function buildIdOf(root: string): string {
   const hash = createHash("sha256");

@@ -15,11 +15,11 @@ export interface DevOptions {
   watchdog: boolean;
 }
 
-/** Short, so that a run goes on soon after its worker was killed. A lease is three heartbeats. Milliseconds. */
+/** Short, so that a run continues soon after its worker was killed. A lease is three heartbeats. Milliseconds. */
 const heartbeatIntervalMs = 2_000;
 const silenceLimitMs = 3 * heartbeatIntervalMs;
 
-/** A server in this process, a worker in its own, a new one whenever a source changes; until it is told to stop. */
+/** Runs a server in this process and a worker in another, restarted when a source changes, until a signal arrives. */
 export async function devCommand(file: string, options: DevOptions, terminal: Terminal): Promise<void> {
   const path = resolve(file);
   if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) {
@@ -30,7 +30,7 @@ export async function devCommand(file: string, options: DevOptions, terminal: Te
   try {
     const { url } = await aikiServer.listen();
     terminal.note(
-      `${terminal.paint("bold", "aiki dev")}  server on ${url}, runs rest in ${withoutPassword(options.database)}`,
+      `${terminal.paint("bold", "aiki dev")}  server on ${url}, runs stored in ${withoutPassword(options.database)}`,
     );
     await superviseUntilSignal(path, url, aikiServer, options, terminal);
   } finally {
@@ -59,7 +59,7 @@ async function superviseUntilSignal(
   supervisor.start();
   try {
     await stop;
-    terminal.note("Stopping: runs under way come to a good point. Ctrl-C again stops at once.");
+    terminal.note("Stopping: the worker finishes running tasks and records their results. Ctrl-C again stops at once.");
   } finally {
     unwatch();
     await supervisor.close();
@@ -72,9 +72,7 @@ function listenerOf(file: string, aikiServer: Server, { note, err, paint }: Term
     const held = await heldBy(aikiServer, workerId).catch(() => []);
     if (held.length === 0) return;
     const delay = spanOf(silenceLimitMs);
-    note(
-      `          it held ${counted(held.length, "run")}, which go on within ${delay}: ${held.slice(0, 5).join(", ")}`,
-    );
+    note(`          it held ${counted(held.length, "run")}, continued within ${delay}: ${held.slice(0, 5).join(", ")}`);
   };
   return {
     ready: (serves) => note(`${paint("green", "ready")}     ${name} serves ${serves.map(plain).join(", ")}`),
@@ -88,12 +86,12 @@ function listenerOf(file: string, aikiServer: Server, { note, err, paint }: Term
     },
     blocked: (workerId, silentMs) => {
       err(`${paint("red", "blocked")}   worker ${workerId} did not answer for ${spanOf(silentMs)} and is killed:`);
-      err("          something in it never lets go of the event loop (a debugger? use --no-watchdog)");
+      err("          some code in it blocks the event loop (a debugger? use --no-watchdog)");
     },
   };
 }
 
-/** `order@1.0.0 <id>` for each run in the hands of this worker, by the server's knowledge. */
+/** `order@1.0.0 <id>` for each run that this worker holds according to the server. */
 async function heldBy(aikiServer: Server, workerId: string): Promise<string[]> {
   const runs: RunView[] = [];
   let cursor: string | undefined;

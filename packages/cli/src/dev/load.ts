@@ -15,7 +15,7 @@ export async function loadWorkflows(file: string): Promise<Registrable[]> {
   );
 }
 
-/** A module that was CommonJS hides its exports one level down; lists and records of workflows are welcome too. */
+/** Also searches one level down: for the exports of a CommonJS module, and for arrays and records of workflows. */
 function collect(exported: unknown, found: Set<Registrable>, depth = 0): void {
   if (typeof exported !== "object" || exported === null || depth > 1) return;
   if (isWorkflow(exported) || isVersion(exported)) {

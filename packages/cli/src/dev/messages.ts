@@ -1,16 +1,16 @@
-/** What `aiki dev` and its worker process tell each other. */
+/** Messages between `aiki dev` and its worker process. */
 
 export type FromWorker =
   /** Subscribed; what it serves, as `name@version`. */
   | { type: "ready"; serves: string[] }
-  /** Its event loop turns. Sent every second. */
+  /** Sent every second: the event loop is not blocked. */
   | { type: "alive" }
-  /** The module cannot be served as it is; only a change of the sources helps. */
+  /** The module cannot be loaded or served until its sources change. */
   | { type: "broken"; message: string };
 
 export type ToWorker = { type: "stop" };
 
-/** What the worker process is told on its command line, as JSON. */
+/** The parameters of the worker process, passed as JSON on its command line. */
 export interface WorkerProcessOptions {
   url: string;
   /** The module's absolute path. */

@@ -2,21 +2,21 @@ import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { type FromWorker, isFromWorker, type ToWorker, type WorkerProcessOptions } from "./messages.ts";
 
-/** What a supervisor reports; the command turns it into lines. */
+/** Receives the events of a supervisor; the command prints them. */
 export interface SupervisorListener {
   /** The worker is up and serves these. */
   ready(serves: string[]): void;
-  /** The sources cannot be served; it waits for a change. */
+  /** The sources cannot be served; the supervisor waits for a change. */
   broken(message: string): void;
-  /** The worker process ended by itself; another begins after `againInMs`. */
+  /** The worker process ended by itself; another one starts after `againInMs`. */
   crashed(workerId: string, how: string, againInMs: number): void;
-  /** The worker's event loop did not turn for `silentMs` and it was killed. */
+  /** The worker was killed because its event loop was blocked for `silentMs`. */
   blocked(workerId: string, silentMs: number): void;
 }
 
 export interface SupervisorOptions {
   orders: Omit<WorkerProcessOptions, "workerId">;
-  /** A worker that is silent for longer is killed; null leaves it alone. Milliseconds. */
+  /** A worker that sends no message for longer is killed; null: never. Milliseconds. */
   silenceLimitMs: number | null;
   listener: SupervisorListener;
 }
@@ -28,7 +28,7 @@ const loadMs = 60_000;
 const firstPauseMs = 250;
 const longestPauseMs = 10_000;
 
-/** Keeps one worker process alive, and only one: the next begins when the one before has ended. */
+/** Keeps exactly one worker process alive: the next one starts after the previous one has ended. */
 export class Supervisor {
   readonly #options: SupervisorOptions;
   #child: ChildProcess | null = null;
@@ -49,7 +49,7 @@ export class Supervisor {
     this.#spawn();
   }
 
-  /** Lets the worker hand back its runs, then begins another. */
+  /** Stops the worker, which hands back its runs, then starts another one. */
   restart(): Promise<void> {
     this.#turn = this.#turn.then(async () => {
       await this.#end();
@@ -65,7 +65,7 @@ export class Supervisor {
     return this.#turn;
   }
 
-  /** For a second Ctrl-C. */
+  /** Kills the worker, for a second Ctrl-C. */
   kill(): void {
     this.#child?.kill("SIGKILL");
   }
@@ -115,7 +115,7 @@ export class Supervisor {
     }
   }
 
-  /** Begins the silence anew. */
+  /** Restarts the timer that kills a silent worker. */
   #watch(child: ChildProcess, workerId: string, mostMs: number): void {
     clearTimeout(this.#watchdog);
     const { silenceLimitMs, listener } = this.#options;

@@ -7,7 +7,7 @@ const skipped = new Set(["node_modules", "dist", "build", "coverage"]);
 const quietMs = 150;
 const maxDirectories = 2_000;
 
-/** The folder that holds whatever a module of this project may import: that of the nearest package.json. */
+/** The folder of the nearest package.json, below which a module imports its own sources. */
 export function projectOf(file: string): string {
   const start = dirname(file);
   for (let folder = start; ; folder = dirname(folder)) {
@@ -26,7 +26,7 @@ export function isSkipped(name: string): boolean {
   return name.startsWith(".") || skipped.has(name);
 }
 
-/** Calls `onChange` with a file's path, once per burst, when a source below `root` changes. Returns what ends it. */
+/** Calls `onChange` with the path of a changed source below `root`, once per burst. Returns a function to stop. */
 export function watchSources(root: string, onChange: (file: string) => void): () => void {
   const watchers = new Map<string, FSWatcher>();
   let timer: NodeJS.Timeout | undefined;
@@ -63,7 +63,7 @@ export function watchSources(root: string, onChange: (file: string) => void): ()
   };
 }
 
-/** Null when it is no folder, or none that can be read. */
+/** Null if `folder` is not a folder or cannot be read. */
 function foldersIn(folder: string): string[] | null {
   try {
     return readdirSync(folder, { withFileTypes: true })

@@ -16,7 +16,7 @@ const orders: WorkerProcessOptions = JSON.parse(process.argv[2] ?? "");
 const logger = consoleLogger({ level: "warn" });
 
 surviveOutputErrors();
-// A Ctrl-C reaches the whole group; the parent decides when this process ends.
+// Ctrl-C signals the whole process group; the parent decides when this process ends.
 process.on("SIGINT", () => {});
 process.on("SIGTERM", () => {});
 
@@ -46,7 +46,7 @@ async function serve(): Promise<void> {
   process.on("message", (message: ToWorker) => {
     if (message.type === "stop") void stop();
   });
-  // The parent is gone, whatever became of it.
+  // The parent process has ended.
   process.on("disconnect", () => void stop());
   await aikiWorker.start();
   send({ type: "ready", serves: aikiWorker.registry.serves().map(({ name, versionId }) => `${name}@${versionId}`) });

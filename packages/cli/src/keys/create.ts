@@ -11,7 +11,7 @@ export interface CreateOptions extends KeysOptions {
   expiresIn?: Duration;
 }
 
-/** Prints the key alone on standard output, so that it can be piped to where secrets are kept. */
+/** Prints only the key on standard output, so that it can be piped to a secret store. */
 export async function createKey(options: CreateOptions, terminal: Terminal): Promise<void> {
   const { name, namespace, scopes, expiresIn } = options;
   const created = await withKeys(options, terminal, (keys) =>

@@ -8,7 +8,7 @@ export interface KeysOptions {
   json?: boolean;
 }
 
-/** Lends the keys of a database for the length of `work`. What is logged goes aside from what was asked for. */
+/** Calls `work` with the keys of a database, then closes it. Log lines go to standard error. */
 export async function withKeys<Result>(
   { database }: KeysOptions,
   terminal: Terminal,

@@ -7,7 +7,7 @@ import { createKey } from "./create.ts";
 import { listKeys } from "./list.ts";
 import { revokeKey } from "./revoke.ts";
 
-/** `aiki keys …`; `database` makes the option that says where the keys rest. */
+/** `aiki keys …`; `database` creates the option that names the database. */
 export function keysProgram(terminal: Terminal, parent: Command, database: () => Option): Command {
   const keys = new Command("keys").description("create, list and revoke API keys, in the database itself");
   const add = (name: string, description: string) => {

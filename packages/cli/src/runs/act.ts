@@ -3,7 +3,7 @@ import { connected, type ServerOptions } from "./connect.ts";
 
 export type Act = "cancel" | "pause" | "resume" | "wake" | "retry";
 
-/** Does one thing to one run and says how it stands afterwards. */
+/** Performs one action on a run and prints its status afterwards. */
 export async function actOnRun(
   act: Act,
   runId: string,
@@ -22,6 +22,6 @@ export async function actOnRun(
     terminal.out(JSON.stringify(after));
     return;
   }
-  const anew = after.id === runId ? "" : " (a new run that recalls what succeeded)";
-  terminal.out(`${after.id} is ${after.status}${anew}. ${after.explanation}`);
+  const note = after.id === runId ? "" : " (a new run that recalls what succeeded)";
+  terminal.out(`${after.id} is ${after.status}${note}. ${after.explanation}`);
 }

@@ -9,8 +9,8 @@ export interface ServerOptions {
 }
 
 /**
- * Lends a client for the length of `work`. A server that is not there shows at once: nobody waits for a terminal. Its
- * API key comes from the environment alone, since other users of a machine can read a command's arguments.
+ * Calls `work` with a client, then closes it. Fails at once if the server is unreachable. The API key comes only from
+ * the environment, because other users of the machine can read a command's arguments.
  */
 export async function connected<Result>(
   { url }: ServerOptions,

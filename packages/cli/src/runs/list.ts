@@ -23,7 +23,7 @@ export async function listRuns(options: ListOptions, terminal: Terminal): Promis
   const { runs, cursor } = await connected(options, (aiki) => firstRuns(aiki, options));
   const listing = {
     items: runs,
-    nothing: "No runs fit.",
+    nothing: "No runs match.",
     heading: ["RUN", "WORKFLOW", "STATUS", "STARTED", ""],
     row: rowOf,
     painted: (line: string, run: RunView) => painted(line, run, terminal),
@@ -32,7 +32,7 @@ export async function listRuns(options: ListOptions, terminal: Terminal): Promis
   printListing(listing, options.json, terminal);
 }
 
-/** As many runs as were asked for, if there are so many: a page may hold fewer, and not be the last one. */
+/** Reads pages until it has the requested number of runs: a page may have fewer and not be the last one. */
 async function firstRuns(aiki: Client, options: ListOptions): Promise<RunPage> {
   const runs: RunView[] = [];
   let cursor: string | undefined;

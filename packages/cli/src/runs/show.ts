@@ -25,7 +25,7 @@ async function readRun({ api }: Client, runId: string): Promise<{ run: RunView; 
     const after = entries.at(-1)?.seq ?? 0;
     const [result] = (await api.read({ runs: [{ runId, entries: { after, limit: pageSize } }] })).results;
     if (result === undefined)
-      throw new AikiError("BAD_REPLY", "The server left a question unanswered.", { ids: { runId } });
+      throw new AikiError("BAD_REPLY", "The reply of the server has no result for this run.", { ids: { runId } });
     if (!result.ok) throw new AikiError(result.code, result.message, { ids: { runId } });
     entries.push(...result.entries);
     if (!result.more) return { run: result.run, entries };
