@@ -215,7 +215,7 @@ describe("a call that is looked up in the journal", () => {
     expect(journal.matcher.match(made("step:s", 0), 0)).toBe("new");
   });
 
-  it("with a new key is found in a later attempt only as the first call that the record without a key can be of", () => {
+  it("with a new key is found in a later attempt only as the first call that fits the entry without a key", () => {
     const recorded = () => {
       const journal = new Journal(2);
       journal.add(entry(1, "step:s#0", returned, 1, { madeAfter: 0, identity: "x", branch: "y" }));
