@@ -275,6 +275,7 @@ export interface DecisionContext {
   settings: Settings;
 }
 
+/** Limits of the core. Durations in milliseconds. */
 export interface Settings {
   /** The lease of a claim until a heartbeat or a report confirms it. Milliseconds, default 10,000. */
   unconfirmedLeaseMs: number;
