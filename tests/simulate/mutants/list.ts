@@ -95,7 +95,7 @@ export const mutants: readonly Mutant[] = [
   one("a wait that was given up keeps its event", "give-back", ["arrivals", "arrivals.slice(0, 0)"], 1181),
   one("what is withdrawn may still take an event", "withdrawn-wait", ["< waits.length", "< 0"], 173),
   one("a claim without an answer is forgotten", "lost-claim", ["{ repeats: [...repeats] }", "{}"], 90),
-  one("a watch believes a cached row that says that a run is lost", "lost-run", [" || isDoubtful(run, item)", ""], 54),
+  one("a watch believes a cached row that says that a run is lost", "lost-run", [" || mayBeStale(run, item)", ""], 54),
   one("storage writes over a row that has moved on", "revision", ["?.revision === revision", " !== undefined"]),
   one("storage keeps what a failed transaction wrote", "undo", ["transaction.undo()", "void transaction"]),
 ];
