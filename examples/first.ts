@@ -10,7 +10,7 @@ const hello = workflow({ name: "hello" });
 const helloV1 = hello.v("1.0.0", {
   async handler(run, input: { name: string }) {
     const greeting = await greet.start(run, input.name);
-    await run.sleep({ seconds: 2 }); // kill the process here: the next one goes on from this line
+    await run.sleep({ seconds: 2 }); // kill the process here: the next one continues from this line
     return `${greeting} This outlives the process.`;
   },
 });
