@@ -13,7 +13,11 @@ export interface CrewMember {
 }
 
 /** Resolves when the worker is up. `onEffect` hears of every task body that begins in it. */
-export function hire(id: string, url: string, onEffect: (effect: ReportedEffect) => void): Promise<CrewMember> {
+export function startDemoWorker(
+  id: string,
+  url: string,
+  onEffect: (effect: ReportedEffect) => void,
+): Promise<CrewMember> {
   const child = fork(fileURLToPath(new URL("./worker.ts", import.meta.url)), [url, id]);
   const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   return new Promise((resolve, reject) => {

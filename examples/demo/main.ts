@@ -9,7 +9,7 @@ import { client } from "@aikirun/client";
 import { isAikiError, silentLogger } from "@aikirun/lib";
 import type { RunView } from "@aikirun/lib/protocol";
 import { type Listener, type Server, server } from "@aikirun/server";
-import { type CrewMember, hire } from "./crew.ts";
+import { type CrewMember, startDemoWorker } from "./crew.ts";
 import { DemoStory } from "./story.ts";
 import type { ReportedEffect } from "./work.ts";
 import { orderWorkflowV1 } from "./workflows.ts";
@@ -77,7 +77,7 @@ async function join(
   url: string,
   hear: (effect: ReportedEffect) => void,
 ): Promise<CrewMember> {
-  const member = await hire(id, url, (effect) => {
+  const member = await startDemoWorker(id, url, (effect) => {
     void story.effect(id, effect);
     hear(effect);
   });

@@ -6,7 +6,7 @@ import { workflow } from "@aikirun/workflow";
 import { v7 } from "uuid";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { only, Stage, signed } from "../suites/actors.ts";
-import { openScene, type Scene } from "./scene.ts";
+import { openScenario, type Scenario } from "./scenario.ts";
 import { describeOn, topologies } from "./topology.ts";
 
 const heapMb = 512;
@@ -132,9 +132,9 @@ const order: readonly Verb[] = ["start", "find", "read", "watch", "signal", "rep
 
 describeOn(topologies.slice(0, 2), `with a heap of ${heapMb} MB`, (topology) => {
   const count = counts[topologies.indexOf(topology)] ?? 0;
-  let scene: Scene;
+  let scene: Scenario;
   beforeEach(async () => {
-    scene = await openScene(topology);
+    scene = await openScenario(topology);
   });
   afterEach(() => scene.close());
 

@@ -6,7 +6,7 @@ import { violations } from "./invariants.ts";
 import { approve, resultOf, startable, startOrder } from "./orders.ts";
 import { end, type Running, until } from "./processes.ts";
 import type { Poison } from "./programs.ts";
-import { openScene, type Scene, type Seat } from "./scene.ts";
+import { openScenario, type RestartableServer, type Scenario } from "./scenario.ts";
 
 const maxCrashes = 1;
 /** Runs that were executing when a worker fell take turns, each for a third of a lease: 500 ms here. Milliseconds. */
@@ -21,7 +21,7 @@ describe("a run that", () => {
   it.concurrent.each(poisons)(
     "%s is stopped after a bounded number of crashes, other runs complete, and a cure and retry save it",
     async (_, kind) => {
-      const scene = await openScene();
+      const scene = await openScenario();
       try {
         await survived(scene, kind);
       } finally {
@@ -32,7 +32,7 @@ describe("a run that", () => {
   );
 });
 
-async function survived(scene: Scene, kind: Poison): Promise<void> {
+async function survived(scene: Scenario, kind: Poison): Promise<void> {
   const seat = await scene.serve({ settings: { maxCrashes } });
   const aiki = await scene.client(seat.url);
   const orders = [];
@@ -88,11 +88,11 @@ async function supervise(hire: () => Running, status: () => Promise<string>, kin
 }
 
 describe("a task that never settles", () => {
-  let scene: Scene;
-  let seat: Seat;
+  let scene: Scenario;
+  let seat: RestartableServer;
 
   beforeEach(async () => {
-    scene = await openScene();
+    scene = await openScenario();
     seat = await scene.serve();
   });
   afterEach(() => scene.close());

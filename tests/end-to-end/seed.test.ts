@@ -8,11 +8,11 @@ import { freePort } from "../real/machine.ts";
 import { privateRedis } from "../real/redis.ts";
 import type { RedisProcess } from "../real/redis-process.ts";
 import { type Running, runFile, until } from "./processes.ts";
-import { openScene, type Scene } from "./scene.ts";
+import { openScenario, type Scenario } from "./scenario.ts";
 import { onboardingWorkflow, onboardingWorkflowV1 } from "./seed/workflows.ts";
 import { groundOn, topologies } from "./topology.ts";
 
-let scene: Scene;
+let scene: Scenario;
 let redis: RedisProcess | null = null;
 
 afterEach(async () => {
@@ -27,7 +27,7 @@ describe("the quick start and the graceful shutdown, one after the other in one 
   it.each(ends)(
     "complete a run without Redis, say once that it is missing, and end with 0 on %s",
     async (signal) => {
-      scene = await openScene();
+      scene = await openScenario();
       const app = await carriedOut(await freePort());
       await app.says(/Redis is not reachable/);
       await ended(app, signal);
@@ -44,7 +44,7 @@ describe("the quick start and the graceful shutdown, one after the other in one 
       const port = redis?.address.port ?? 0;
       const redisGround = { host: "localhost", port, prefix: "aiki" };
       const open = () => groundOn(redisGround, { type: "redis_streams" });
-      scene = await openScene({ name: "PostgreSQL with a Redis of its own", isThere: true, open });
+      scene = await openScenario({ name: "PostgreSQL with a Redis of its own", isThere: true, open });
       const app = await carriedOut(port);
       const [stream = ""] = await streams();
       expect(stream).toContain("onboarding");
@@ -62,7 +62,7 @@ describe("the quick start and the graceful shutdown, one after the other in one 
 async function carriedOut(redisPort: number): Promise<Running> {
   const seat = await scene.serve();
   const main = await quickStart(new URL(seat.url).port, redisPort);
-  const app = scene.keep(runFile(main));
+  const app = scene.stopAtClose(runFile(main));
   await app.says(/worker started/);
   const aiki = await scene.client(seat.url);
   const started = await onboardingWorkflowV1.start(aiki, { name: "Ada" });

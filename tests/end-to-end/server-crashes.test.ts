@@ -5,7 +5,7 @@ import type { ProcessFault } from "./fault.ts";
 import { violations } from "./invariants.ts";
 import { approve, resultOf, startOrder } from "./orders.ts";
 import { end, type Running, run } from "./processes.ts";
-import { heartbeatMs, openScene, type Scene, type Seat } from "./scene.ts";
+import { heartbeatMs, openScenario, type RestartableServer, type Scenario } from "./scenario.ts";
 import { describeOn, sqlite, topologies } from "./topology.ts";
 import type { WorkerOrder } from "./worker-process.ts";
 
@@ -38,7 +38,7 @@ describeOn(topologies, "a server that is killed", (topology) => {
   it.concurrent.each(chosen)(
     "at $point, hit $nth, loses nothing and doubles nothing",
     async (fault) => {
-      const scene = await openScene(topology);
+      const scene = await openScenario(topology);
       const seat = await scene.serve({ fault });
       try {
         await orders(scene, seat, fault);
@@ -52,7 +52,7 @@ describeOn(topologies, "a server that is killed", (topology) => {
   );
 });
 
-async function orders(scene: Scene, seat: Seat, fault: ProcessFault): Promise<void> {
+async function orders(scene: Scenario, seat: RestartableServer, fault: ProcessFault): Promise<void> {
   const isRenewal = fault.point.startsWith("renew");
   const job = { url: seat.url, suffixes: [""], slots: 4 };
   const order: WorkerOrder = {
@@ -63,7 +63,7 @@ async function orders(scene: Scene, seat: Seat, fault: ProcessFault): Promise<vo
   const victim = seat.process;
   const back = victim.exited.then(async (exit) => {
     expect(exit.signal).toBe("SIGKILL");
-    await seat.again();
+    await seat.restart();
   });
   // Awaited below, unless something else fails before.
   back.catch(() => {});
@@ -92,7 +92,7 @@ async function orders(scene: Scene, seat: Seat, fault: ProcessFault): Promise<vo
   await expectSound(scene, isRenewal);
 }
 
-async function expectSound(scene: Scene, mayRecover: boolean): Promise<void> {
+async function expectSound(scene: Scenario, mayRecover: boolean): Promise<void> {
   const facts = await scene.facts();
   expect(violations(facts)).toEqual([]);
   const recovered = facts.entries.filter(({ value }) => value.type === "marked" && value.mark === "recovered");

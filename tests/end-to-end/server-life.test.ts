@@ -8,15 +8,15 @@ import { violations } from "./invariants.ts";
 import { readEffects } from "./ledger.ts";
 import { approve, resultOf, startable, startOrder } from "./orders.ts";
 import { run, until } from "./processes.ts";
-import { openScene, type Scene } from "./scene.ts";
+import { openScenario, type Scenario } from "./scenario.ts";
 import type { ServerOrder, ServerProcessConfig } from "./server-process.ts";
 import { describeOn, networked, sqlite, type Topology, topologies } from "./topology.ts";
 
-let scene: Scene;
+let scene: Scenario;
 
 function openOn(topology: Topology): void {
   beforeEach(async () => {
-    scene = await openScene(topology);
+    scene = await openScenario(topology);
   });
   afterEach(() => scene.close());
 }
@@ -56,7 +56,7 @@ describeOn([sqlite], "the first lease of a server's uptime", (topology) => {
     seat.process.signal("SIGKILL");
     await seat.process.exited;
     await until("the lease is over", () => Date.now() > endsAt);
-    await seat.again();
+    await seat.restart();
     expect(await lease.renew()).toMatchObject({ ok: true });
     const { entries } = await scene.facts();
     expect(entries).toEqual([]);
@@ -70,7 +70,7 @@ describeOn([sqlite], "the first lease of a server's uptime", (topology) => {
     seat.process.signal("SIGKILL");
     await seat.process.exited;
     const awayUntil = Date.now();
-    await seat.again();
+    await seat.restart();
     const order = aiki.runs.get(runId);
     await order.waitFor("queued", { timeout: { seconds: 20 } });
     const [entry] = (await scene.facts()).entries;
@@ -89,7 +89,7 @@ describeOn(topologies, "a server that is killed again and again under load", (to
     for (let life = 0; life < 3; life += 1) {
       const orders = await Promise.all([1, 2, 3, 4].map(() => startOrder(aiki, scene.deeds, "")));
       seat.process.signal("SIGKILL");
-      await seat.again();
+      await seat.restart();
       await Promise.all(orders.map((order) => approve(order, scene.deeds)));
       await Promise.all(orders.map((order) => resultOf(order, scene.deeds)));
     }
@@ -125,7 +125,7 @@ describeOn(networked, "three servers", (topology) => {
     for (const seat of seats) {
       const begun = await Promise.all(clients.map((aiki) => startOrder(aiki, scene.deeds, "")));
       seat.process.signal("SIGKILL");
-      const back = seat.again();
+      const back = seat.restart();
       const elsewhere = (id: string, index: number) => clients[index % 3]?.runs.get(id, order);
       for (const [index, { id }] of begun.entries()) {
         const [second, third] = [elsewhere(id, index + 1), elsewhere(id, index + 2)];
@@ -145,7 +145,7 @@ describeOn([sqlite], "one file", (topology) => {
 
   it("has one server: of three at once one listens, the others name it and end", async () => {
     const config: ServerProcessConfig = { ...scene.ground, port: 0, settings: {}, fault: null };
-    const rivals = [1, 2, 3].map(() => scene.keep(run("server-process.ts", config)));
+    const rivals = [1, 2, 3].map(() => scene.stopAtClose(run("server-process.ts", config)));
     await until("two have given up", () => rivals.filter(({ isUp }) => !isUp).length === 2);
     const [winner] = rivals.filter(({ isUp }) => isUp);
     await winner?.says(/listening/);
@@ -153,12 +153,12 @@ describeOn([sqlite], "one file", (topology) => {
       expect((await loser.exited).code).toBe(1);
       expect(loser.output).toMatch(/DATABASE_LOCKED/);
     }
-    const late = scene.keep(run("server-process.ts", config));
+    const late = scene.stopAtClose(run("server-process.ts", config));
     expect((await late.exited).code).toBe(1);
     expect(late.output).toContain(`process ${winner?.pid} on `);
     winner?.signal("SIGKILL");
     await winner?.exited;
-    await scene.keep(run("server-process.ts", config)).says(/listening/);
+    await scene.stopAtClose(run("server-process.ts", config)).says(/listening/);
   }, 60_000);
 
   it("that cannot grow: starts are refused with 503 and counted for nothing, reads work, and all goes on", async () => {

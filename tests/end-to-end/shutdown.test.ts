@@ -7,7 +7,7 @@ import { violations } from "./invariants.ts";
 import { type LedgerEffect, readEffects } from "./ledger.ts";
 import { approve, resultOf, startOrder } from "./orders.ts";
 import { type Running, until } from "./processes.ts";
-import { heartbeatMs, openScene, type Scene, type Seat } from "./scene.ts";
+import { heartbeatMs, openScenario, type RestartableServer, type Scenario } from "./scenario.ts";
 import { describeOn, sqlite, type Topology, topologies } from "./topology.ts";
 
 /** Nobody waits for the end of such a lease within a test: 90 s. */
@@ -15,13 +15,13 @@ const longHeartbeatMs = 30_000;
 /** `gracefulShutdownTimeoutMs` of the worker processes, and what a busy machine may add. */
 const exitMs = 2_000 + 2_000;
 
-let scene: Scene;
-let seat: Seat;
+let scene: Scenario;
+let seat: RestartableServer;
 
 /** For each engine, before each test of it. */
 function openOn(topology: Topology): void {
   beforeEach(async () => {
-    scene = await openScene(topology);
+    scene = await openScenario(topology);
     seat = await scene.serve();
   }, 60_000);
   afterEach(() => scene.close());
@@ -136,7 +136,7 @@ describeOn(topologies, "a server that is asked to end", (topology) => {
     await order.waitFor("awaiting_event", { timeout: { seconds: 30 } });
     seat.process.signal("SIGTERM");
     expect(await seat.process.exited).toEqual(clean);
-    await seat.again();
+    await seat.restart();
     await approve(order, scene.deeds);
     await resultOf(order, scene.deeds);
     await expectSound(0);

@@ -5,7 +5,7 @@ import type { ProcessFault } from "./fault.ts";
 import { violations } from "./invariants.ts";
 import { startable } from "./orders.ts";
 import { end, type Running, run, until } from "./processes.ts";
-import { openScene, type Scene, type Seat } from "./scene.ts";
+import { openScenario, type RestartableServer, type Scenario } from "./scenario.ts";
 import { describeOn, sqlite, topologies } from "./topology.ts";
 import type { WorkerOrder } from "./worker-process.ts";
 
@@ -44,7 +44,7 @@ describeOn(topologies, "a server that is killed while it is told what to do", (t
   it.concurrent.each(chosen)(
     "at $point has done it once when it is back",
     async (fault) => {
-      const scene = await openScene(topology);
+      const scene = await openScenario(topology);
       const seat = await scene.serve({ fault });
       try {
         await commands(scene, seat, fault);
@@ -58,12 +58,12 @@ describeOn(topologies, "a server that is killed while it is told what to do", (t
   );
 });
 
-async function commands(scene: Scene, seat: Seat, fault: ProcessFault): Promise<void> {
+async function commands(scene: Scenario, seat: RestartableServer, fault: ProcessFault): Promise<void> {
   const job = scene.job({ url: seat.url, suffixes: [""], slots: 4, heartbeatMs: 4_000 });
   const order: WorkerOrder = { type: "work", job };
   host.send(order);
   const victim = seat.process;
-  const back = victim.exited.then(() => seat.again());
+  const back = victim.exited.then(() => seat.restart());
   const { long } = startable("");
   // Awaited below, unless something else fails before.
   back.catch(() => {});

@@ -6,7 +6,7 @@ import type { ProcessFault } from "./fault.ts";
 import { violations } from "./invariants.ts";
 import { approve, type OrderHandle, resultOf, startOrder } from "./orders.ts";
 import { type FaultPlace, openPlace } from "./place.ts";
-import { heartbeatMs } from "./scene.ts";
+import { heartbeatMs } from "./scenario.ts";
 import { describeOn, sqlite, topologies } from "./topology.ts";
 import type { WorkerOrder } from "./worker-process.ts";
 

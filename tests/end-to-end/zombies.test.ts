@@ -10,7 +10,7 @@ import { approve, resultOf, startOrder } from "./orders.ts";
 import { type FaultPlace, openPlace } from "./place.ts";
 import { end, type Running, until } from "./processes.ts";
 import type { OrderInput } from "./programs.ts";
-import { heartbeatMs } from "./scene.ts";
+import { heartbeatMs } from "./scenario.ts";
 import { describeOn, sqlite, topologies } from "./topology.ts";
 import type { WorkerOrder } from "./worker-process.ts";
 

@@ -6,7 +6,7 @@ import { proxyTo, type Proxy as Road } from "../real/proxy.ts";
 import { privateRedis } from "../real/redis.ts";
 import { type RedisProcess, sendOnce } from "../real/redis-process.ts";
 import { type Publisher, publisherAt } from "./publisher.ts";
-import { type Hired, Workplace } from "./workplace.ts";
+import { type StartedWorker, WorkerHarness } from "./worker-harness.ts";
 
 const redis = await privateRedis();
 /** How long a machine under load may take. */
@@ -14,7 +14,7 @@ const soon = { timeout: 30_000 };
 
 describe.skipIf(redis === null)("a worker whose Redis", () => {
   if (redis === null) return;
-  let place: Workplace;
+  let place: WorkerHarness;
   let publisher: Publisher;
   let tests = 0;
   const ends: Array<() => unknown> = [];
@@ -28,11 +28,11 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
   const open = async (through: Partial<RedisParams> = {}, at: RedisProcess = redis) => {
     tests += 1;
     publisher = publisherAt(at.address, `test-${tests}`);
-    place = await Workplace.open({
+    place = await WorkerHarness.open({
       subscriber: { type: "redis_streams", claimMinIdleTimeMs: 1_000, maxRetryIntervalMs: 200 },
       redis: { ...at.address, ...through },
-      heard: publisher.besides,
-      ring: (name, shardKey) => publisher.publish({ name, versionId: "1" }, shardKey),
+      wrapApi: publisher.besides,
+      publishWakeUp: (name, shardKey) => publisher.publish({ name, versionId: "1" }, shardKey),
     });
   };
   const proxied = async (): Promise<Road> => {
@@ -42,20 +42,20 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     return proxy;
   };
   const key = () => publisher.stream({ name: place.name, versionId: "1" });
-  const news = ({ lines }: Hired) => lines.filter((line) => line.includes("Redis"));
-  const says = (hired: Hired, words: string) =>
+  const news = ({ lines }: StartedWorker) => lines.filter((line) => line.includes("Redis"));
+  const says = (hired: StartedWorker, words: string) =>
     expect.poll(() => hired.lines, soon).toContainEqual(expect.stringContaining(words));
   const works = async (runs = 5) => {
     const ids = await Promise.all(Array.from({ length: runs }, () => place.start({ ms: 5 })));
     await Promise.all(ids.map((id) => place.completes(id)));
   };
   /** Breaks, works meanwhile, mends, hears; two lines are all that is said. */
-  const outlives = async (hired: Hired, words: string, mend: () => unknown) => {
+  const outlives = async (hired: StartedWorker, words: string, mend: () => unknown) => {
     await says(hired, words);
     await works();
     await mend();
     await says(hired, "from now on");
-    await place.hears();
+    await place.receivesWakeUps();
     expect(news(hired)).toEqual([expect.stringContaining(words), expect.stringContaining("from now on")]);
     expect(hired.busy.most).toBeLessThanOrEqual(3);
   };
@@ -63,14 +63,14 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
   it("is missing when it starts", async () => {
     await open();
     await redis.kill();
-    const hired = await place.hire();
+    const hired = await place.startWorker();
     await outlives(hired, "Redis is not reachable at 127.0.0.1", redis.start);
   });
 
   it("is killed under load, and comes back empty", async () => {
     await open();
-    const hired = await place.hire();
-    await place.hears(2);
+    const hired = await place.startWorker();
+    await place.receivesWakeUps(2);
     const before = await Promise.all(Array.from({ length: 100 }, () => place.start({ ms: 10 })));
     await redis.kill();
     await outlives(hired, "Redis is not reachable", redis.start);
@@ -80,8 +80,8 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
 
   it("is stopped as a process, and goes on", async () => {
     await open();
-    const hired = await place.hire();
-    await place.hears(2);
+    const hired = await place.startWorker();
+    await place.receivesWakeUps(2);
     redis.signal("SIGSTOP");
     ends.push(() => redis.signal("SIGCONT"));
     await says(hired, "Redis is not reachable");
@@ -89,19 +89,19 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     await place.completes(id);
     redis.signal("SIGCONT");
     await says(hired, "from now on");
-    await place.hears();
+    await place.receivesWakeUps();
     expect(news(hired)).toHaveLength(2);
   });
 
   it("pauses all its clients", async () => {
     await open();
-    const hired = await place.hire();
-    await place.hears(2);
+    const hired = await place.startWorker();
+    await place.receivesWakeUps(2);
     await redis.send("client", "pause", 6_000, "all");
     await says(hired, "Redis is not reachable");
     await place.completes(await place.startSilently());
     await says(hired, "from now on");
-    await place.hears();
+    await place.receivesWakeUps();
     expect(news(hired)).toHaveLength(2);
   });
 
@@ -111,19 +111,19 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     ["loses the group", ["xgroup", "destroy"]],
   ])("%s while it listens", async (_, command) => {
     await open();
-    const hired = await place.hire();
+    const hired = await place.startWorker();
     for (let round = 0; round < 3; round += 1) {
-      await place.hears(2);
+      await place.receivesWakeUps(2);
       const rest = command[0] === "flushall" ? [] : [key(), ...(command[0] === "del" ? [] : ["workers"])];
       await redis.send(...command, ...rest);
-      await place.hears(2);
+      await place.receivesWakeUps(2);
     }
     expect(news(hired)).toEqual([]);
   });
 
   it("is trimmed by others at any moment", async () => {
     await open();
-    const hired = await place.hire();
+    const hired = await place.startWorker();
     const ids = await Promise.all(
       Array.from({ length: 30 }, async () => {
         const id = await place.start({ ms: 5 });
@@ -132,7 +132,7 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
       }),
     );
     await Promise.all(ids.map((id) => place.completes(id)));
-    await place.hears(2);
+    await place.receivesWakeUps(2);
     expect(news(hired)).toEqual([]);
   });
 
@@ -142,8 +142,8 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
       await redis.send("flushall");
       await redis.send("save");
     });
-    const hired = await place.hire();
-    await place.hears(2);
+    const hired = await place.startWorker();
+    await place.receivesWakeUps(2);
     await Promise.all([1, 2, 3].map(() => publisher.publish({ name: place.name, versionId: "1" })));
     await redis.send("save");
     const ids = await Promise.all(Array.from({ length: 10 }, () => place.start({ ms: 5 })));
@@ -153,15 +153,15 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     await redis.start();
     await Promise.all(lost.map((id) => place.completes(id)));
     await works();
-    await place.hears(2);
+    await place.receivesWakeUps(2);
     await expect.poll(() => redis.send("xlen", key()), soon).toBe(0);
     expect(hired.done.toSorted()).toEqual([...new Set(hired.done)].toSorted());
   });
 
   it("evicts the streams when it is full", async () => {
     await open();
-    const hired = await place.hire();
-    await place.hears(2);
+    const hired = await place.startWorker();
+    await place.receivesWakeUps(2);
     ends.push(() => redis.send("config", "set", "maxmemory", 0));
     ends.push(() => redis.send("config", "set", "maxmemory-policy", "noeviction"));
     const used = Number(/used_memory:(\d+)/.exec(String(await redis.send("info", "memory")))?.[1]);
@@ -175,7 +175,7 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     }
     await redis.send("flushall");
     await redis.send("config", "set", "maxmemory", 0);
-    await place.hears(2);
+    await place.receivesWakeUps(2);
     expect(news(hired)).toEqual([]);
   });
 
@@ -185,8 +185,8 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     ["keeps something else where the stream was", "WRONGTYPE", ["set", "KEY", "x"], ["del", "KEY"]],
   ])("%s", async (_, code, damage, mend) => {
     await open();
-    const hired = await place.hire();
-    await place.hears(2);
+    const hired = await place.startWorker();
+    await place.receivesWakeUps(2);
     const send = (command: ReadonlyArray<string | number>) =>
       redis.send(...command.map((word) => (word === "KEY" ? key() : word)));
     ends.push(() => send(mend).catch(() => {}));
@@ -197,13 +197,13 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
 
   it("is full, but lets what is there be read", async () => {
     await open();
-    const hired = await place.hire();
-    await place.hears(2);
+    const hired = await place.startWorker();
+    await place.receivesWakeUps(2);
     ends.push(() => redis.send("config", "set", "maxmemory", 0));
     await redis.send("config", "set", "maxmemory", 1);
     await works();
     await redis.send("config", "set", "maxmemory", 0);
-    await place.hears();
+    await place.receivesWakeUps();
     expect(news(hired)).toEqual([]);
   });
 
@@ -211,7 +211,7 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     await open({ username: "narrow", password: "p" });
     const granted = ["+select", "+xreadgroup", "+xgroup", "+xdel", "+xadd", "+xautoclaim", "+xinfo"];
     await redis.send("acl", "setuser", "narrow", "reset", "on", ">p", "~*", ...granted);
-    const hired = await place.hire();
+    const hired = await place.startWorker();
     await outlives(hired, "refuses what workers need (NOPERM)", () => redis.send("acl", "setuser", "narrow", "+xack"));
   });
 
@@ -230,34 +230,34 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
       "+xack",
       "+xdel",
     );
-    const hired = await place.hire();
-    await place.hears(2);
+    const hired = await place.startWorker();
+    await place.receivesWakeUps(2);
     await says(hired, "refuses XAUTOCLAIM (NOPERM)");
-    await place.hears(2);
+    await place.receivesWakeUps(2);
     expect(news(hired).length).toBeLessThanOrEqual(2);
   });
 
   it("gives an answer that never arrives", async () => {
     const proxy = await proxied();
-    const hired = await place.hire();
+    const hired = await place.startWorker();
     const info = async () => String(await redis.send("info", "clients"));
     const listens = () => expect.poll(info, soon).toContain("blocked_clients:1");
     for (let round = 0; round < 3; round += 1) {
       await listens();
       proxy.cutAfter("xreadgroup");
-      await place.hears(2);
+      await place.receivesWakeUps(2);
     }
     await listens();
     proxy.cutAfter("xack");
-    await place.hears(3);
+    await place.receivesWakeUps(3);
     await expect.poll(() => redis.send("xlen", key()), soon).toBe(0);
     expect(news(hired)).toEqual([]);
   });
 
   it("falls silent without a word, on connections that stay open", async () => {
     const proxy = await proxied();
-    const hired = await place.hire();
-    await place.hears(2);
+    const hired = await place.startWorker();
+    await place.receivesWakeUps(2);
     proxy.fall(true);
     await outlives(hired, "Redis is not reachable", () => proxy.fall(false));
   });
@@ -267,12 +267,12 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     if (guarded === null) return;
     ends.push(guarded.kill);
     await open({}, guarded);
-    const hired = await place.hire();
-    await place.hears(2);
+    const hired = await place.startWorker();
+    await place.receivesWakeUps(2);
     expect(news(hired)).toEqual([]);
     await place.close();
     await open({ password: "guess" }, guarded);
-    const stranger = await place.hire();
+    const stranger = await place.startWorker();
     await says(stranger, "refuses what workers need (WRONGPASS)");
     await works();
     expect(news(stranger)).toHaveLength(1);
@@ -284,27 +284,27 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     if (sealed === null) return;
     ends.push(sealed.kill);
     await open({ host: "localhost" }, sealed);
-    const hired = await place.hire();
-    await place.hears(2);
+    const hired = await place.startWorker();
+    await place.receivesWakeUps(2);
     expect(news(hired)).toEqual([]);
     await place.close();
     for (const tls of [true, { ...sealed.address.tls, servername: "elsewhere" }]) {
       await open({ tls }, sealed);
-      const doubtful = await place.hire();
+      const doubtful = await place.startWorker();
       await says(doubtful, "Redis is not reachable");
       await works();
       expect(news(doubtful)).toEqual([expect.stringMatching(/self-signed|altnames/)]);
       await place.close();
     }
     await open({ tls: { rejectUnauthorized: false } }, sealed);
-    await place.hire();
-    await place.hears(2);
+    await place.startWorker();
+    await place.receivesWakeUps(2);
   });
 
   it("has several databases", async () => {
     await open({ db: 3 });
     const served = { name: place.name, versionId: "1" };
-    const hired = await place.hire();
+    const hired = await place.startWorker();
     for (let runs = 0; runs < 5; runs += 1) {
       const id = await place.startSilently();
       const script = "redis.call('SELECT', 3) return redis.call('XADD', KEYS[1], '*', 'run', '?')";
@@ -314,7 +314,7 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     expect(news(hired)).toEqual([]);
     await place.close();
     await open({ db: 99 });
-    await says(await place.hire(), "refuses what workers need (ERR)");
+    await says(await place.startWorker(), "refuses what workers need (ERR)");
   });
 
   it("is a cluster, of which a part fails", async () => {
@@ -322,17 +322,17 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     if (cluster === null) return;
     ends.push(cluster.kill);
     await open({}, cluster);
-    const hired = await place.hire();
-    await place.hears();
+    const hired = await place.startWorker();
+    await place.receivesWakeUps();
     await cluster.send("flushall");
-    await place.hears();
+    await place.receivesWakeUps();
     expect(news(hired)).toEqual([]);
     await cluster.kill();
     await says(hired, "Redis is not reachable");
     await works();
     await cluster.start();
     await says(hired, "from now on");
-    await place.hears();
+    await place.receivesWakeUps();
     // While it is being put together it says that it is down: that is another thing, said once too.
     const others = news(hired).filter((line) => !line.includes("CLUSTERDOWN"));
     expect(others).toEqual([expect.stringContaining("not reachable"), expect.stringContaining("from now on")]);
@@ -351,8 +351,8 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
       .poll(async () => (await knows()).every((said) => ids.every((id) => said.includes(id))), soon)
       .toBe(true);
     await open({}, one);
-    const hired = await place.hire();
-    await place.hears(2);
+    const hired = await place.startWorker();
+    await place.receivesWakeUps(2);
     const slot = Number(await one.send("cluster", "keyslot", key()));
     for (const [home, before] of [
       [other, one],
@@ -369,7 +369,7 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
       const isGone = () => isMoved().catch((error) => String(error).includes("MOVED"));
       await expect.poll(isGone, soon).toBe(true);
       await works();
-      await place.hears(2);
+      await place.receivesWakeUps(2);
       await expect.poll(() => home.send("cluster", "countkeysinslot", slot), soon).toBe(1);
     }
     expect(news(hired).filter((line) => !/MOVED|ASK|CLUSTERDOWN|from now on/.test(line))).toEqual([]);

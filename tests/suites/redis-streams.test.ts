@@ -8,7 +8,7 @@ import { redisStreams } from "../../packages/worker/src/subscribers/redis-stream
 import type { PollRequest } from "../../packages/worker/src/subscribers/subscriber.ts";
 import { testRedis } from "../real/redis.ts";
 import { type Publisher, publisherAt } from "./publisher.ts";
-import { Workplace } from "./workplace.ts";
+import { WorkerHarness } from "./worker-harness.ts";
 
 const redis = await testRedis();
 /** How long a machine under load may take. */
@@ -18,7 +18,7 @@ describe.skipIf(redis === null)("a worker that is woken through Redis Streams", 
   if (redis === null) return;
   let tests = 0;
   let publisher: Publisher;
-  let place: Workplace;
+  let place: WorkerHarness;
 
   beforeEach(async () => {
     tests += 1;
@@ -27,12 +27,12 @@ describe.skipIf(redis === null)("a worker that is woken through Redis Streams", 
   });
   afterEach(() => place.close());
 
-  const open = (): Promise<Workplace> =>
-    Workplace.open({
+  const open = (): Promise<WorkerHarness> =>
+    WorkerHarness.open({
       subscriber: { type: "redis_streams", claimMinIdleTimeMs: 1_000 },
       redis: redis.address,
-      heard: publisher.besides,
-      ring: (name, shardKey) => publisher.publish({ name, versionId: "1" }, shardKey),
+      wrapApi: publisher.besides,
+      publishWakeUp: (name, shardKey) => publisher.publish({ name, versionId: "1" }, shardKey),
     });
   const key = (name = place.name) => publisher.stream({ name, versionId: "1" });
   const left = async (stream = key()) => Number(await redis.send("xlen", stream));
@@ -47,27 +47,27 @@ describe.skipIf(redis === null)("a worker that is woken through Redis Streams", 
   };
 
   it("reads wake-ups, and leaves none behind", async () => {
-    const hired = await place.hire();
-    await place.hears();
+    const hired = await place.startWorker();
+    await place.receivesWakeUps();
     await expect.poll(left, soon).toBe(0);
     expect(hired.lines.filter((line) => line.startsWith("warn"))).toEqual([]);
   });
 
   it("reads what was published before it came", async () => {
     await Promise.all([1, 2, 3, 4].map(() => place.start()));
-    await place.hire();
+    await place.startWorker();
     await expect.poll(left, soon).toBe(0);
   });
 
   it("finds a run whose wake-up was lost", async () => {
-    await place.hire();
-    await place.hears(1);
+    await place.startWorker();
+    await place.receivesWakeUps(1);
     const id = await place.startSilently();
     await place.completes(id);
   });
 
   it("takes no harm from wake-ups that are old, doubled, or garbage", async () => {
-    const hired = await place.hire();
+    const hired = await place.startWorker();
     const served = { name: place.name, versionId: "1" };
     const garbage = Array.from({ length: 300 }, (_, n) =>
       publisher.publish(served, undefined, `\u0000\ufffd${n}`, "no", "", ""),
@@ -86,12 +86,12 @@ describe.skipIf(redis === null)("a worker that is woken through Redis Streams", 
   });
 
   it("soon reads thousands of wake-ups that lead to empty claims", async () => {
-    await place.hire({ maxConcurrentWorkflowRuns: 1 });
-    await place.hears(1);
+    await place.startWorker({ maxConcurrentWorkflowRuns: 1 });
+    await place.receivesWakeUps(1);
     const script = "for i = 1, 5000 do redis.call('XADD', KEYS[1], '*', 'run', i) end";
     await redis.send("eval", script, 1, key());
     await expect.poll(left, soon).toBe(0);
-    await place.hears(3);
+    await place.receivesWakeUps(3);
   });
 
   it("leaves a wake-up for each queue whose runs it has no slots for, and for none that it has emptied", async () => {
@@ -144,7 +144,7 @@ describe.skipIf(redis === null)("a worker that is woken through Redis Streams", 
     const ids = await Promise.all([1, 2, 3].map(() => place.start()));
     await die();
     expect(await consumers()).toEqual(["dead 3"]);
-    await place.hire();
+    await place.startWorker();
     await Promise.all(ids.map((id) => place.completes(id)));
     await expect.poll(consumers, soon).toEqual([expect.stringMatching(/^(?!dead).* 0$/)]);
     expect(await left()).toBe(0);
@@ -154,16 +154,16 @@ describe.skipIf(redis === null)("a worker that is woken through Redis Streams", 
     const ids = await Promise.all([1, 2, 3].map(() => place.start()));
     await die();
     await redis.send("xtrim", key(), "maxlen", 0);
-    const hired = await place.hire();
+    const hired = await place.startWorker();
     await Promise.all(ids.map((id) => place.completes(id)));
     await expect.poll(consumers, soon).toEqual([expect.stringMatching(/^(?!dead).* 0$/)]);
-    await place.hears(2);
+    await place.receivesWakeUps(2);
     expect(hired.lines.filter((line) => line.startsWith("warn"))).toEqual([]);
   });
 
   it("removes itself as a consumer when it stops", async () => {
-    const [first, second] = [await place.hire(), await place.hire()];
-    await place.hears(2);
+    const [first, second] = [await place.startWorker(), await place.startWorker()];
+    await place.receivesWakeUps(2);
     await expect.poll(async () => (await consumers()).length, soon).toBe(2);
     await expect.poll(left, soon).toBe(0);
     await first.worker.stop();
@@ -174,7 +174,7 @@ describe.skipIf(redis === null)("a worker that is woken through Redis Streams", 
 
   it("logs once that the server publishes no wake-ups, works, and reads them when it does", async () => {
     publisher.isPublishing = false;
-    const hired = await place.hire();
+    const hired = await place.startWorker();
     await place.completes(await place.start());
     await expect
       .poll(() => hired.lines, soon)
@@ -182,13 +182,13 @@ describe.skipIf(redis === null)("a worker that is woken through Redis Streams", 
     await place.completes(await place.start());
     publisher.isPublishing = true;
     await expect.poll(() => hired.lines, soon).toContainEqual(expect.stringContaining("from now on"));
-    await place.hears();
+    await place.receivesWakeUps();
     expect(hired.lines.filter((line) => line.includes("Redis"))).toHaveLength(2);
   });
 
   it("polls with a client that was not told of Redis, and says so", async () => {
-    const other = await Workplace.open({ subscriber: { type: "redis_streams" } });
-    const hired = await other.hire();
+    const other = await WorkerHarness.open({ subscriber: { type: "redis_streams" } });
+    const hired = await other.startWorker();
     await other.completes(await other.start());
     expect(hired.lines.filter((line) => line.includes("Redis"))).toEqual([
       expect.stringContaining("the client knows of no Redis"),

@@ -6,7 +6,7 @@ import type { Run } from "../../packages/server/src/core/run.ts";
 import type { ListLimits } from "../../packages/server/src/storage/find.ts";
 import { fitting } from "../../packages/server/src/storage/heavy.ts";
 import type { Batch, Obstacle, Reader, Storage, Transaction } from "../../packages/server/src/storage/storage.ts";
-import { asksSuite } from "./asks.suite.ts";
+import { callSitesSuite } from "./call-sites.suite.ts";
 import { lists } from "./lists.suite.ts";
 import { order as orders, queues } from "./queues.suite.ts";
 import { entryWith, next, queuedRun, returnedEntry, runId, runningState, type StoredState } from "./records.ts";
@@ -665,7 +665,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
 
     workers(() => storage, strangeNames);
 
-    asksSuite(() => storage);
+    callSitesSuite(() => storage);
 
     it("gives all runs of all namespaces page by page, in id order, with their tails", async () => {
       await insert(queuedRun(3), queuedRun(1, { namespace: "other" }), queuedRun(2), queuedRun(4));

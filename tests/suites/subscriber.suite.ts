@@ -3,27 +3,27 @@
 import { AikiError } from "@aikirun/lib";
 import type { Api } from "@aikirun/lib/protocol";
 import { afterEach, describe, expect, it } from "vitest";
-import { type Hearing, type Hired, Workplace } from "./workplace.ts";
+import { type HarnessOptions, type StartedWorker, WorkerHarness } from "./worker-harness.ts";
 
 /** How long a run may wait for a worker that has nothing to do. Milliseconds; a machine under load needs some. */
 const soonMs = 4_000;
 
-export function subscriberSuite(title: string, hear: () => Hearing): void {
+export function subscriberSuite(title: string, hear: () => HarnessOptions): void {
   describe(title, () => {
-    let place: Workplace;
+    let place: WorkerHarness;
     const open = async () => {
-      place = await Workplace.open(hear());
+      place = await WorkerHarness.open(hear());
     };
     afterEach(() => place.close());
 
     const completed = (ids: readonly string[]) => Promise.all(ids.map((id) => place.completes(id)));
     const startMany = (count: number, input = {}) =>
       Promise.all(Array.from({ length: count }, () => place.start(input)));
-    const doneBy = (...hired: Hired[]) => hired.flatMap(({ done }) => done);
+    const doneBy = (...hired: StartedWorker[]) => hired.flatMap(({ done }) => done);
 
     it("executes each run of a burst once, and never more at once than it has slots", async () => {
       await open();
-      const hired = await place.hire({ maxConcurrentWorkflowRuns: 4 });
+      const hired = await place.startWorker({ maxConcurrentWorkflowRuns: 4 });
       const ids = await startMany(80, { ms: 5 });
       await completed(ids);
       expect(doneBy(hired).toSorted()).toEqual(ids.toSorted());
@@ -34,13 +34,13 @@ export function subscriberSuite(title: string, hear: () => Hearing): void {
     it("executes what was queued before it came", async () => {
       await open();
       const ids = await startMany(10);
-      await place.hire();
+      await place.startWorker();
       await completed(ids);
     });
 
     it("begins a run soon when it has nothing else to do", async () => {
       await open();
-      await place.hire();
+      await place.startWorker();
       const first = await place.start();
       await place.completes(first);
       const began = performance.now();
@@ -50,7 +50,7 @@ export function subscriberSuite(title: string, hear: () => Hearing): void {
 
     it("shares a burst with its like, each run once", async () => {
       await open();
-      const all = await Promise.all([1, 2, 3].map(() => place.hire({ maxConcurrentWorkflowRuns: 2 })));
+      const all = await Promise.all([1, 2, 3].map(() => place.startWorker({ maxConcurrentWorkflowRuns: 2 })));
       const ids = await startMany(60, { ms: 20 });
       await completed(ids);
       expect(doneBy(...all).toSorted()).toEqual(ids.toSorted());
@@ -60,7 +60,7 @@ export function subscriberSuite(title: string, hear: () => Hearing): void {
 
     it("executes what is registered while it works", async () => {
       await open();
-      const hired = await place.hire();
+      const hired = await place.startWorker();
       await place.completes(await place.start());
       const later = `${place.name}-later`;
       const queued = await place.start({}, undefined, later);
@@ -71,7 +71,10 @@ export function subscriberSuite(title: string, hear: () => Hearing): void {
 
     it("executes the runs of its shards, and no others", async () => {
       await open();
-      const [eu, us] = [await place.hire({ shardKeys: ["eu", "de"] }), await place.hire({ shardKeys: ["us"] })];
+      const [eu, us] = [
+        await place.startWorker({ shardKeys: ["eu", "de"] }),
+        await place.startWorker({ shardKeys: ["us"] }),
+      ];
       const of = async (shardKey: string) => Promise.all([1, 2, 3].map(() => place.start({}, shardKey)));
       const ids = { eu: [...(await of("eu")), ...(await of("de"))], us: await of("us") };
       const unserved = await place.start();
@@ -82,14 +85,14 @@ export function subscriberSuite(title: string, hear: () => Hearing): void {
 
     it("goes on with runs that slept", async () => {
       await open();
-      await place.hire();
+      await place.startWorker();
       await completed(await startMany(5, { sleepMs: 50 }));
     });
 
     it("gets the runs of a claim whose answer was lost, before their lease ends", async () => {
       await open();
       let left = 3;
-      await place.hire({}, (api) => losing(api, (runs) => runs > 0 && left-- > 0));
+      await place.startWorker({}, (api) => losing(api, (runs) => runs > 0 && left-- > 0));
       const ids = await startMany(12);
       await completed(ids);
       expect(left).toBeLessThan(0);
@@ -99,7 +102,7 @@ export function subscriberSuite(title: string, hear: () => Hearing): void {
     it("works on when a server that was away is back", async () => {
       await open();
       let isAway = false;
-      const hired = await place.hire({}, (api) => losing(api, () => isAway));
+      const hired = await place.startWorker({}, (api) => losing(api, () => isAway));
       await place.completes(await place.start());
       isAway = true;
       const ids = await startMany(3);
@@ -110,13 +113,13 @@ export function subscriberSuite(title: string, hear: () => Hearing): void {
 
     it("takes nothing after it was stopped, and stops in time though it waits", async () => {
       await open();
-      const hired = await place.hire({ gracefulShutdownTimeoutMs: 5_000 });
+      const hired = await place.startWorker({ gracefulShutdownTimeoutMs: 5_000 });
       await place.completes(await place.start());
       const began = performance.now();
       await hired.worker.stop();
       expect(performance.now() - began).toBeLessThan(5_000);
       const late = await place.start();
-      const other = await place.hire();
+      const other = await place.startWorker();
       await place.completes(late);
       expect([hired.done.includes(late), other.done]).toEqual([false, [late]]);
     });

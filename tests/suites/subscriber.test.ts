@@ -59,7 +59,7 @@ subscriberSuite("a worker that hears of runs in a way of its user's own", () => 
   const place = new EventEmitter({ captureRejections: false }).setMaxListeners(100);
   return {
     subscriber: { type: "custom", subscribe: (context) => new Whispers(context, place) },
-    ring: async (name) => {
+    publishWakeUp: async (name) => {
       place.emit(name);
     },
   };

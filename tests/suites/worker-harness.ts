@@ -1,4 +1,4 @@
-/** A server, a workflow and workers for tests of how workers learn of runs. */
+/** A server, a workflow and workers, for tests of how wake-ups reach workers. */
 
 import { type Client, client, type RedisParams } from "@aikirun/client";
 import { type LogFields, type Logger, silentLogger } from "@aikirun/lib";
@@ -8,16 +8,16 @@ import { type SubscriberStrategy, type Worker, type WorkerParams, worker } from 
 import { type Workflow, workflow } from "@aikirun/workflow";
 import { v7 } from "uuid";
 
-/** How the workers of a workplace learn of runs. */
-export interface Hearing {
+/** How the workers of a harness receive wake-ups. */
+export interface HarnessOptions {
   subscriber: SubscriberStrategy;
   redis?: RedisParams;
   /** The Redis through which the server itself publishes wake-ups. */
   serverRedis?: string;
-  /** What the server's replies are before workers see them. */
-  heard?: (api: Api) => Api;
-  /** After a run was queued. */
-  ring?: (name: string, shardKey: string | undefined) => Promise<void>;
+  /** Changes the server's API before workers use it. */
+  wrapApi?: (api: Api) => Api;
+  /** Called after a run was queued. */
+  publishWakeUp?: (name: string, shardKey: string | undefined) => Promise<void>;
 }
 
 export interface JobInput {
@@ -25,58 +25,58 @@ export interface JobInput {
   sleepMs?: number;
 }
 
-export interface Hired {
+export interface StartedWorker {
   worker: Worker;
-  /** Its lines of warnings and news, without their fields. */
+  /** The log lines of the worker from level info up, without their fields except the reason. */
   lines: string[];
-  /** Runs that it executes now, and the most that it ever did at once. */
+  /** How many runs the worker executes now, and the most that it executed at once. */
   busy: { now: number; most: number };
-  /** Ids of runs, as often as their only step was executed. */
+  /** The run id of each execution of the step, in order. */
   done: string[];
 }
 
-export class Workplace {
-  readonly #hearing: Hearing;
+export class WorkerHarness {
+  readonly #options: HarnessOptions;
   readonly #server: Server;
   readonly #url: string;
   readonly #starter: Client;
   readonly #ends: Array<() => Promise<void>> = [];
   readonly name: string = `job-${v7()}`;
 
-  private constructor(hearing: Hearing, made: Server, url: string, starter: Client) {
-    this.#hearing = hearing;
+  private constructor(options: HarnessOptions, made: Server, url: string, starter: Client) {
+    this.#options = options;
     this.#server = made;
     this.#url = url;
     this.#starter = starter;
   }
 
-  static async open(hearing: Hearing): Promise<Workplace> {
-    const { serverRedis } = hearing;
-    const rings = serverRedis === undefined ? {} : { redis: serverRedis };
-    const made = await server({ database: "memory:", logger: silentLogger, ...rings });
+  static async open(options: HarnessOptions): Promise<WorkerHarness> {
+    const { serverRedis } = options;
+    const redis = serverRedis === undefined ? {} : { redis: serverRedis };
+    const made = await server({ database: "memory:", logger: silentLogger, ...redis });
     const { url } = await made.listen({ port: 0 });
-    return new Workplace(hearing, made, url, await client({ url, logger: silentLogger }));
+    return new WorkerHarness(options, made, url, await client({ url, logger: silentLogger }));
   }
 
-  /** A worker at work; `between` stands between it and the server. */
-  async hire(params: WorkerParams = {}, between: (api: Api) => Api = (api) => api): Promise<Hired> {
-    const { redis, heard = (api: Api) => api, subscriber } = this.#hearing;
+  /** Starts a worker. `between` wraps the API that the worker uses. */
+  async startWorker(params: WorkerParams = {}, between: (api: Api) => Api = (api) => api): Promise<StartedWorker> {
+    const { redis, wrapApi = (api: Api) => api, subscriber } = this.#options;
     const lines: string[] = [];
     const aiki = await client({ url: this.#url, logger: gathering(lines), ...(redis === undefined ? {} : { redis }) });
-    const api = between(heard(aiki.api));
+    const api = between(wrapApi(aiki.api));
     const made = worker({ ...aiki, api }, { maxConcurrentWorkflowRuns: 3, subscriber, ...params });
-    const hired: Hired = { worker: made, lines, busy: { now: 0, most: 0 }, done: [] };
-    made.registry.add(this.job(this.name, hired));
+    const started: StartedWorker = { worker: made, lines, busy: { now: 0, most: 0 }, done: [] };
+    made.registry.add(this.job(this.name, started));
     this.#ends.push(async () => {
       await made.stop();
       await aiki.close();
     });
     await made.start();
-    return hired;
+    return started;
   }
 
   /** The workflow, as one worker executes it. */
-  job(name: string, { busy, done }: Pick<Hired, "busy" | "done">): Workflow {
+  job(name: string, { busy, done }: Pick<StartedWorker, "busy" | "done">): Workflow {
     const made = workflow({ name });
     made.v("1", {
       handler: async (run, { ms = 0, sleepMs = 0 }: JobInput) => {
@@ -100,7 +100,7 @@ export class Workplace {
   /** Queues a run and publishes a wake-up for it. */
   async start(input: JobInput = {}, shardKey?: string, name: string = this.name): Promise<string> {
     const id = await this.startSilently(input, shardKey, name);
-    await this.#hearing.ring?.(name, shardKey);
+    await this.#options.publishWakeUp?.(name, shardKey);
     return id;
   }
 
@@ -119,8 +119,8 @@ export class Workplace {
     await (await this.#starter.runs.get(id)).waitFor("completed", { timeout: { milliseconds: withinMs } });
   }
 
-  /** Runs with a wake-up begin one after the other, sooner than a worker would claim without one. */
-  async hears(runs = 5): Promise<void> {
+  /** Starts runs one after the other. Throws if they take so long that no wake-up can have caused their claims. */
+  async receivesWakeUps(runs = 5): Promise<void> {
     const giveUpAt = performance.now() + 1_500 * runs;
     for (let count = 0; count < runs; count += 1) await this.completes(await this.start());
     if (performance.now() > giveUpAt) throw new Error("Runs began, but not because of their wake-ups.");

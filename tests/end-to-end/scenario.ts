@@ -1,4 +1,4 @@
-/** One scenario: a directory, its processes, and what was done in it. */
+/** One scenario: a directory, its processes, and a record of the calls made in it. */
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -28,43 +28,43 @@ const system = systemEnv({ id: () => v7() });
  */
 const patientEnv: Env = { ...system, elapsed: () => system.elapsed() / 6 };
 
-export interface Scene {
+export interface Scenario {
   readonly ground: Ground;
   readonly ledger: string;
   readonly deeds: Deeds;
   file(name: string): string;
-  /** The server that listens by now. Where several may share a database, one more. */
-  serve(options?: ServeOptions): Promise<Seat>;
-  /** What a worker needs to know to work here. */
-  job(job: SceneJob): Job;
-  worker(job: SceneJob, fault?: ProcessFault): Running;
+  /** Starts a server and resolves when it listens. May be called again if servers can share the database. */
+  serve(options?: ServeOptions): Promise<RestartableServer>;
+  /** The configuration of a worker of this scenario. */
+  job(job: ScenarioJob): Job;
+  worker(job: ScenarioJob, fault?: ProcessFault): Running;
   client(url: string): Promise<Client>;
-  /** Ends with the scenario, whatever becomes of it. */
-  keep(process: Running): Running;
-  /** `deeds`: of a part of what was done, when scenarios share a scene. */
+  /** Kills the process when the scenario closes. */
+  stopAtClose(process: Running): Running;
+  /** `deeds` selects a part of the calls, for tests that share a scenario. */
   facts(deeds?: Deeds): Promise<Facts>;
-  /** Kills what still runs, closes clients, and removes the directory. */
+  /** Kills the processes that still run, closes clients, and removes the directory. */
   close(): Promise<void>;
 }
 
 export interface ServeOptions {
   fault?: ProcessFault;
   settings?: Partial<Settings>;
-  /** What Node's heap may take, by default what Node decides. Megabytes. */
+  /** The limit of Node's heap, in megabytes. Default: Node's own limit. */
   heapMb?: number;
 }
 
-export type SceneJob = Omit<Job, "ledger" | "heartbeatMs" | "redis" | "subscriber"> & { heartbeatMs?: number };
+export type ScenarioJob = Omit<Job, "ledger" | "heartbeatMs" | "redis" | "subscriber"> & { heartbeatMs?: number };
 
-/** A place where a server listens: one database, one port, one life after the other. */
-export interface Seat {
+/** A server that can be restarted on the same database and port. */
+export interface RestartableServer {
   readonly url: string;
   readonly process: Running;
-  /** Another life on the same database and port, once the one before has ended. */
-  again(fault?: ProcessFault): Promise<void>;
+  /** Waits until the process has exited, then starts another on the same database and port. */
+  restart(fault?: ProcessFault): Promise<void>;
 }
 
-export async function openScene(topology: Topology = sqlite): Promise<Scene> {
+export async function openScenario(topology: Topology = sqlite): Promise<Scenario> {
   const directory = await mkdtemp(join(tmpdir(), "aiki-e2e-"));
   const file = (name: string) => join(directory, name);
   const ground = await topology.open(directory);
@@ -77,13 +77,13 @@ export async function openScene(topology: Topology = sqlite): Promise<Scene> {
     kept.push(process);
     return process;
   };
-  const jobOf = (job: SceneJob): Job => ({ ledger, heartbeatMs, redis, subscriber, ...job });
+  const jobOf = (job: ScenarioJob): Job => ({ ledger, heartbeatMs, redis, subscriber, ...job });
   return {
     ground,
     ledger,
     deeds,
     file,
-    keep,
+    stopAtClose: keep,
     async serve({ fault, settings = {}, heapMb }: ServeOptions = {}) {
       const options = heapMb === undefined ? [] : [`--max-old-space-size=${heapMb}`];
       const begin = (port: number, next: ProcessFault | null) => {
@@ -97,7 +97,7 @@ export async function openScene(topology: Topology = sqlite): Promise<Scene> {
         get process() {
           return process;
         },
-        async again(next) {
+        async restart(next) {
           await process.exited;
           process = begin(port, next ?? null);
           await process.says(/listening/);

@@ -1,4 +1,4 @@
-/** What every storage keeps of durable calls: who asked for an entry, and what a retried run recalls of it. */
+/** What every storage keeps of durable calls: the call site of an entry, and the entries that a retried run copies. */
 
 import type { CallSite, Entry, Value } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
@@ -7,7 +7,7 @@ import { entryWith, queuedRun, runId } from "./records.ts";
 
 const value: Value = { type: "returned", output: "1" };
 
-export function asksSuite(storage: () => Storage): void {
+export function callSitesSuite(storage: () => Storage): void {
   const save = (...entries: Entry[]) =>
     storage().transaction((transaction) => transaction.save({ changes: [], holds: [], entries }));
   const journal = async (id: string, bytes = 1e9): Promise<Entry[]> => {
@@ -15,21 +15,21 @@ export function asksSuite(storage: () => Storage): void {
     return (await storage().read((reader) => reader.journal([request])))[0] ?? [];
   };
 
-  describe("the ask of an entry", () => {
+  describe("the call site of an entry", () => {
     it.each<CallSite>([
       { madeAfter: 0, identity: "a" },
       { madeAfter: Number.MAX_SAFE_INTEGER, identity: "!".repeat(32), branch: "~".repeat(32) },
       { madeAfter: 7, identity: "a:b#0/1", branch: "%_*?" },
-    ])("is kept exactly: %j", async (callSite) => {
+    ])("is loaded exactly as it was saved: %j", async (callSite) => {
       const entries = [entryWith(runId(1), 1, value, { callSite }), entryWith(runId(1), 2, value)];
       expect(await save(...entries)).toEqual([]);
       expect(await journal(runId(1))).toEqual(entries);
-      expect(Object.keys((await journal(runId(1)))[1] ?? {})).not.toContain("ask");
+      expect(Object.keys((await journal(runId(1)))[1] ?? {})).not.toContain("callSite");
       const key = { runId: runId(1), attempt: 1, address: entries[0]?.address ?? "" };
       expect(await storage().read((reader) => reader.entriesAt([key]))).toEqual([entries[0]]);
     });
 
-    it("counts among the bytes of a journal", async () => {
+    it("counts towards the byte limit of a journal read", async () => {
       const callSite: CallSite = { madeAfter: 1, identity: "i".repeat(20), branch: "b".repeat(30) };
       await save(...[1, 2, 3].map((seq) => entryWith(runId(1), seq, value, { callSite })));
       const each = 160 + 17 + 48 + 20 + 30 + 1;
@@ -37,7 +37,7 @@ export function asksSuite(storage: () => Storage): void {
       expect(await journal(runId(1), 2 * each - 1)).toHaveLength(1);
     });
 
-    it("does not follow later changes of what was given", async () => {
+    it("does not change when the caller later changes the saved object", async () => {
       const callSite: CallSite = { madeAfter: 1, identity: "i" };
       await save(entryWith(runId(1), 1, value, { callSite }));
       callSite.madeAfter = 9;
@@ -45,7 +45,7 @@ export function asksSuite(storage: () => Storage): void {
     });
   });
 
-  it("keeps the code that recorded a run last, who asked for its waits, and the events they gave back", async () => {
+  it("a stored run keeps the build that recorded it last, the call sites of its waits, and its returned events", async () => {
     const callSite: CallSite = { madeAfter: 3, identity: "i", branch: "b" };
     const runs = [
       queuedRun(1, {
@@ -63,7 +63,7 @@ export function asksSuite(storage: () => Storage): void {
     expect(loaded.toSorted((left, right) => (left.id < right.id ? -1 : 1))).toEqual(runs);
   });
 
-  describe("a recall", () => {
+  describe("the recall of a failed attempt's entries", () => {
     const recalled = async (...values: Array<[string, Value, number?, number?]>): Promise<Entry[]> => {
       const entries = values.map(([address, of, madeAfter, attempt = 1], at) => {
         const callSite = madeAfter === undefined ? {} : { callSite: { madeAfter, identity: address } };
@@ -77,7 +77,7 @@ export function asksSuite(storage: () => Storage): void {
       return journal(runId(2));
     };
 
-    it("counts what had been delivered to a call in entries of its own", async () => {
+    it("renumbers the call sites of the copied entries by the copies", async () => {
       const error = { name: "E", message: "m" };
       const copies = await recalled(
         ["arrival:e:1", { type: "arrived", name: "e" }],
@@ -95,7 +95,7 @@ export function asksSuite(storage: () => Storage): void {
       expect(copies[1]?.callSite?.identity).toBe("task:b#0");
     });
 
-    it("leaves out what only orders the calls of an attempt", async () => {
+    it("omits entries that only order the calls of an attempt", async () => {
       const copies = await recalled(
         ["child:x#0/wait#0/ask", { type: "asked" }, 0],
         ["task:a#0", value, 0],
@@ -105,7 +105,7 @@ export function asksSuite(storage: () => Storage): void {
       expect(copies.map(({ address }) => address)).toEqual(["task:a#0"]);
     });
 
-    it("leaves out how a wait ended that was withdrawn in the same attempt, and keeps who got its event", async () => {
+    it("omits the end of a wait withdrawn in the same attempt, and keeps the later wait that received its event", async () => {
       const copies = await recalled(
         ["arrival:e:1", { type: "arrived", name: "e" }],
         ["event:e#0", { type: "received", name: "e", nth: 0 }, 0],
