@@ -45,7 +45,7 @@ export function callSitesSuite(storage: () => Storage): void {
     });
   });
 
-  it("a stored run keeps the build that recorded it last, the call sites of its waits, and its returned events", async () => {
+  it("a stored run keeps its last build, the call sites of its waits and its returned events", async () => {
     const callSite: CallSite = { madeAfter: 3, identity: "i", branch: "b" };
     const runs = [
       queuedRun(1, {
@@ -105,7 +105,7 @@ export function callSitesSuite(storage: () => Storage): void {
       expect(copies.map(({ address }) => address)).toEqual(["task:a#0"]);
     });
 
-    it("omits the end of a wait withdrawn in the same attempt, and keeps the later wait that received its event", async () => {
+    it("omits ends of waits withdrawn in the same attempt, and keeps the wait that got the event", async () => {
       const copies = await recalled(
         ["arrival:e:1", { type: "arrived", name: "e" }],
         ["event:e#0", { type: "received", name: "e", nth: 0 }, 0],
