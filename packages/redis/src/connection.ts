@@ -40,7 +40,7 @@ export interface RedisConnection {
   close(reason?: RedisRefusal): void;
 }
 
-/** What `connect` comes to. */
+/** The result of `connect`. */
 export type Connecting = { ok: true; connection: RedisConnection } | RedisRefusal;
 
 /** Opens connections to one Redis. */

@@ -2,19 +2,19 @@ import type { Env } from "@aikirun/lib";
 import { backoffMs, pause, waitUntil } from "@aikirun/lib/internal";
 import type { RedisRefusal } from "./connection.ts";
 
-/** Something that works through Redis, such as a subscription. */
+/** Something that uses a Redis connection, such as a subscription. */
 export interface Linked {
-  /** Resolves when it works no longer, to the reason. */
+  /** Resolves with the reason when it is lost. */
   readonly lost: Promise<RedisRefusal>;
 }
 
-/** Keeps one such thing open: opens it again whenever it was lost. */
+/** Keeps one such object open: opens it again whenever it is lost. */
 export interface RedisLink<Thing extends Linked> {
   /** Null while it is not open. */
   readonly current: Thing | null;
   /** Resolves after the first try to open it. */
   readonly tried: Promise<void>;
-  /** Opens nothing more. Resolves when the try under way has ended, and returns what is still open. */
+  /** Stops opening. Waits for an attempt in progress, then resolves with the object that is still open. */
   close(): Promise<Thing | null>;
 }
 

@@ -13,13 +13,13 @@ export interface RedisParams {
   password?: string;
   /** The database's number, from 0. A cluster has only 0. Default 0. */
   db?: number;
-  /** Encrypts, and verifies who answers: `true`, or whom to trust in particular. Default false. */
+  /** Uses TLS and verifies the certificate: `true`, or which certificates to trust. Default false. */
   tls?: boolean | RedisTls;
   /** `host` is a node of a Redis Cluster, or a name for all of them. Default false. */
   cluster?: boolean;
 }
 
-/** Whom to trust, and how to be trusted. Texts are in PEM format. */
+/** Certificates for TLS. Texts are in PEM format. */
 export interface RedisTls {
   /** Authorities to trust instead of the well-known ones. Default: the well-known ones. */
   ca?: string;
@@ -31,7 +31,7 @@ export interface RedisTls {
   passphrase?: string;
   /** The name that the certificate must be for. Default: `host`; in a cluster, each node's own. */
   servername?: string;
-  /** False accepts anybody who answers. Default true. */
+  /** False accepts any certificate. Default true. */
   rejectUnauthorized?: boolean;
 }
 

@@ -9,7 +9,7 @@ import { openDatabase } from "./database.ts";
 import { type Moved, type MoveProgress, transfer } from "./move/transfer.ts";
 import type { Storage } from "./storage/storage.ts";
 
-/** From where to where runs are moved: `sqlite:<path>` or `postgres://…`, in any combination. */
+/** The databases of a move: `sqlite:<path>` or `postgres://…`, in any combination. */
 export interface MoveParams {
   /** Only read, except that its schema is brought up to date. No server may be using it. */
   from: string;
@@ -22,9 +22,9 @@ export interface MoveParams {
 }
 
 /**
- * Takes all runs of all namespaces to another database, live ones included, with everything that is recorded of them.
- * It is one transaction of the target, which commits when every run has been read back and is the same: interrupted at
- * any moment it leaves nothing, and can be repeated. Throws `INVALID_CONFIG`, `MOVE_SOURCE_EMPTY`,
+ * Copies all runs of all namespaces, also live ones, with their journals to another database. It is one transaction of
+ * the target, which commits when every run has been read back and is the same. An interrupted move changes nothing and
+ * can be repeated. Throws `INVALID_CONFIG`, `MOVE_SOURCE_EMPTY`,
  * `MOVE_SOURCE_IN_USE`, `MOVE_TARGET_NOT_EMPTY`, `MOVE_DIFFERS`, or what `server()` throws of a database that cannot be
  * opened, `DATABASE_LOCKED` for a file in use among it.
  *
@@ -54,7 +54,7 @@ export async function move({ from, to, logger = consoleLogger({}), onProgress }:
   );
 }
 
-/** Connections of a server that has just stopped are there for a moment longer. Milliseconds. */
+/** How often to look for connections of servers: those of a stopped server remain for a moment. Milliseconds. */
 const lingering = { looks: 11, pauseMs: 200 };
 
 type Movable = Exclude<Database, { type: "memory" }>;
@@ -70,7 +70,7 @@ function isSame(source: Movable, target: Movable): boolean {
   return addressOf(source) === addressOf(target);
 }
 
-/** One database may have further names: then the move meets its own lock, or a target that is not empty. */
+/** A database may have further names: then the move fails at its own lock, or because the target is not empty. */
 function addressOf(database: Movable): string {
   if (database.type === "sqlite") return `sqlite:${resolve(database.path)}`;
   const { hostname, port, pathname } = new URL(database.url);
@@ -78,8 +78,8 @@ function addressOf(database: Movable): string {
 }
 
 /**
- * SQLite's lock keeps servers away. On PostgreSQL they show by the name of their connections; one whose url gives it
- * another name is not seen, but what it writes during the move is.
+ * The lock of a SQLite file excludes servers. On PostgreSQL, servers are recognised by the application name of their
+ * connections. A server whose url sets another name is not recognised, but its writes during the move are detected.
  */
 async function checkUnused(source: Movable): Promise<void> {
   if (source.type === "sqlite") return checkExists(source.path);
@@ -97,7 +97,7 @@ async function checkUnused(source: Movable): Promise<void> {
   );
 }
 
-/** A file that is not there would be made, and be empty. */
+/** Checks this first, because opening a missing file would create an empty one. */
 async function checkExists(path: string): Promise<void> {
   const isThere = await stat(path).then(
     () => true,
@@ -121,7 +121,7 @@ async function withOpen<Result>(
   }
 }
 
-/** Tells the mover's own connections from those of servers; the last of equal parameters holds. */
+/** Gives the connections of the move another application name than servers; the last of equal parameters is used. */
 function named(url: string): string {
   return `${url}${url.includes("?") ? "&" : "?"}application_name=aiki-move`;
 }

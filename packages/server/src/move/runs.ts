@@ -1,4 +1,4 @@
-/** Runs with all that is recorded of them. However long their journals, a part at a time is in memory. */
+/** Runs with their journals, of which only a part is in memory at a time. */
 
 import { createHash } from "node:crypto";
 import type { Entry } from "@aikirun/lib/protocol";
@@ -10,13 +10,13 @@ import type { Rows } from "./table.ts";
 import type { Tally } from "./tally.ts";
 
 const runsAtOnce = 20;
-/** Of all runs of a page together. */
+/** The limit for all runs of a page together. Bytes. */
 const bytesAtOnce = 4_000_000;
 const entriesAtOnce = 1_000;
 
 export const runs: Rows<Run> = {
   page: (reader, after) => reader.all(after?.id ?? null, runsAtOnce),
-  // Fences that are void in the source must not be given out by the target.
+  // The target must not issue fences that are void in the source.
   moved: (run, from) => ({ ...run, fence: Math.max(run.fence, from.fenceFloor()) }),
   nameOf: ({ id }) => `Run ${id}`,
   write,
@@ -34,7 +34,7 @@ async function write(from: Reader, to: Transaction, page: Run[]): Promise<boolea
   return true;
 }
 
-/** Over the columns as they rest, which both dialects have alike. */
+/** Checksums of the stored columns, which are the same in both dialects. */
 async function checksums(reader: Reader, page: Run[]): Promise<string[]> {
   const hashes = new Map(page.map((run) => [run.id, createHash("sha256")]));
   for (const run of page) {
@@ -54,7 +54,7 @@ function count(tally: Tally, page: Run[]): void {
   }
 }
 
-/** The entries of these runs, each run's in order, some of every run at a time. */
+/** The entries of these runs: for each run in order, and some of every run at a time. */
 async function* journals(reader: Reader, page: Run[]): AsyncGenerator<Entry[]> {
   let open = page.filter(({ tail }) => tail > 0).map(({ id, tail }) => ({ id, tail, after: 0 }));
   while (open.length > 0) {

@@ -1,4 +1,4 @@
-/** How one table is moved from one storage to another, page by page, and how it is shown to be the same in both. */
+/** Copies one table from one storage to another, page by page, and verifies that it is the same in both. */
 
 import { AikiError } from "@aikirun/lib";
 import type { Reader, Transaction } from "../storage/storage.ts";
@@ -6,25 +6,25 @@ import type { Tally } from "./tally.ts";
 
 /** One of the tables that are moved. */
 export interface Table {
-  /** Counts what there is, up to about a thousand rows. */
+  /** Counts the rows, up to about a thousand. */
   glance(reader: Reader, tally: Tally): Promise<void>;
-  /** Writes all of it into an empty table. `onPage` hears of each page, what was counted so far included. */
+  /** Copies all rows into an empty table. Calls `onPage` after each page. */
   copy(from: Reader, to: Transaction, tally: Tally, onPage: () => Promise<void>): Promise<void>;
-  /** Reads all of both, and counts it. Throws `MOVE_DIFFERS` at the first that is not the same in both. */
+  /** Reads and counts all rows of both. Throws `MOVE_DIFFERS` at the first row that differs. */
   verify(from: Reader, to: Reader, tally: Tally, onPage: () => Promise<void>): Promise<void>;
 }
 
-/** What has to be known of a table's rows. */
+/** The operations on the rows of a table. */
 export interface Rows<Row> {
-  /** In the order of their keys, a few: as many as memory always has room for. */
+  /** A few rows in the order of their keys, bounded so that they fit in memory. */
   page(reader: Reader, after: Row | null): Promise<Row[]>;
-  /** A row of the source as it is to be in the target, which does not know what the source knows of all rows. */
+  /** Converts a row of the source to the row of the target, which has another fence floor. */
   moved(row: Row, from: Reader): Row;
-  /** What people know one by. */
+  /** The name of a row in errors. */
   nameOf(row: Row): string;
-  /** Copies the rows of a page, and what belongs to them; false when something was in the way. */
+  /** Copies the rows of a page with their entries; false if a row or an entry already exists. */
   write(from: Reader, to: Transaction, rows: Row[]): Promise<boolean>;
-  /** One of each row, which differs when anything that is stored of it does. */
+  /** A checksum of each row with its entries. */
   checksums(reader: Reader, rows: Row[]): Promise<string[]>;
   count(tally: Tally, rows: Row[]): void;
 }

@@ -1,5 +1,5 @@
 import { runs } from "./runs.ts";
 import { type Table, table } from "./table.ts";
 
-/** Everything that lasts. Which workers live is of the moment, and is not moved. */
+/** The tables to move. Live workers are not moved, because they register again. */
 export const tables: readonly Table[] = [table(runs)];

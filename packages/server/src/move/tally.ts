@@ -1,12 +1,12 @@
 import type { RunStatus } from "@aikirun/lib/protocol";
 
-/** How much there is of everything that is moved. */
+/** Counts of what is moved. */
 export interface Tally {
   /** How many runs. */
   runs: number;
   /** Runs by status. */
   statuses: Partial<Record<RunStatus, number>>;
-  /** What is recorded of all runs, in entries. */
+  /** The number of entries of all runs. */
   entries: number;
 }
 

@@ -1,6 +1,6 @@
 /**
- * All of one storage into an empty other, in one transaction of that one: until it commits, which is after everything
- * was read back and found the same, there is nothing; whenever it is interrupted, nothing is left.
+ * Copies one storage into another, empty one, in one transaction of the target. It commits after everything was read
+ * back and is the same. If it is interrupted earlier, the target stays empty.
  */
 
 import { AikiError, isAikiError } from "@aikirun/lib";
@@ -9,15 +9,15 @@ import type { Table } from "./table.ts";
 import { tables } from "./tables.ts";
 import { described, emptyTally, isNothing, type Tally } from "./tally.ts";
 
-/** How far a move has come: what was counted so far of this part of it. */
+/** The progress of a move: the counts so far in its current part. */
 export interface MoveProgress extends Tally {
-  /** What the move does now: `copying` first, then `verifying`. */
+  /** The current part: `copying` first, then `verifying`. */
   part: "copying" | "verifying";
 }
 
 /** What was moved. */
 export interface Moved extends Tally {
-  /** The target held exactly this already: an earlier move was carried out, though nobody heard of it. */
+  /** The target already had exactly these runs: an earlier move committed, but its result was lost. */
   already: boolean;
 }
 
@@ -25,7 +25,7 @@ export interface TransferOptions {
   from: Storage;
   to: Storage;
   progress: (progress: MoveProgress) => void | Promise<void>;
-  /** Refuses, by throwing, when it is found out at last that the source is in use. */
+  /** Called before the commit. Throws if the source is in use. */
   last: () => Promise<void>;
 }
 
@@ -34,7 +34,7 @@ export async function transfer({ from, to, progress, last }: TransferOptions): P
   if (isNothing(await from.read(glance))) {
     throw new AikiError("MOVE_SOURCE_EMPTY", "There is nothing to move: the source holds no run. Check its name.");
   }
-  // Each part reads the source as it is then: what changed while it was copied is found when it is verified.
+  // Each part reads the current source, so verifying finds changes that were made while copying.
   const copy = (transaction: Transaction): Promise<Tally> =>
     from.read((reader) =>
       part("copying", progress, (table, tally, onPage) => table.copy(reader, transaction, tally, onPage)),

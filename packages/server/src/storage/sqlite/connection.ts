@@ -2,13 +2,13 @@ import type { Cell, Row } from "../row.ts";
 import type { Database, Driver, PreparedStatement } from "./driver.ts";
 import { rollback } from "./statements.ts";
 
-/** Told of every statement that is executed, by its text (the constants of `statements.ts`). */
+/** Called with the text of every statement that is executed (the constants of `statements.ts`). */
 export type Observe = (sql: string) => void;
 
 /** Prepared statements to keep: more than there are constant ones. Lists have a statement for each kind of filter. */
 const mostPrepared = 200;
 
-/** One connection that prepares statements once, and those again that many others came after. */
+/** One connection that caches prepared statements. */
 export class Connection {
   readonly #database: Database;
   readonly #prepared = new Map<string, PreparedStatement>();
@@ -32,7 +32,7 @@ export class Connection {
     return this.#statement(sql).all(...values);
   }
 
-  /** Rows as they are asked for: what is not asked for is not read. */
+  /** Reads each row when the caller iterates to it. */
   rows(sql: string, ...values: Cell[]): Iterable<Row> {
     return this.#statement(sql).iterate(...values);
   }

@@ -5,7 +5,7 @@ import { toText } from "../text.ts";
 import type { Connection } from "./connection.ts";
 import * as sql from "./statements.ts";
 
-/** Each statement is a transaction of its own. `inTurn` runs one piece of work at a time. */
+/** Each statement is its own transaction. `inTurn` runs one function at a time. */
 export function sqliteKeys(
   connection: Connection,
   env: Pick<Env, "now">,

@@ -5,15 +5,15 @@ import { Connection } from "./connection.ts";
 import type { Driver } from "./driver.ts";
 import { isBusy } from "./failure.ts";
 
-/** Who has the database file open. */
+/** The process that has the database file open. */
 export interface Holder {
   pid: string;
   host: string;
-  /** The version of its SQLite; empty when it does not say. */
+  /** The version of its SQLite; empty if unknown. */
   sqlite: string;
 }
 
-/** What lets others open the database file again. */
+/** A held lock; `release` lets other processes open the database file. */
 export interface Lock {
   release(): void;
 }
@@ -57,7 +57,7 @@ function lockedBy(connection: Connection, path: string, cause: unknown): AikiErr
   );
 }
 
-/** Who holds the lock of this file, as far as that can be read beside it. */
+/** The holder of the lock of this file; its fields are `unknown` if they cannot be read. */
 export function holderOf(connection: Connection): Holder {
   const unknown = { pid: "unknown", host: "unknown", sqlite: "" };
   try {
@@ -65,7 +65,7 @@ export function holderOf(connection: Connection): Holder {
     if (row === undefined) return unknown;
     return { pid: textOf(row, "pid"), host: textOf(row, "host"), sqlite: String(row.sqlite ?? "") };
   } catch {
-    // The holder is just writing its name.
+    // The holder is writing the row now.
     return unknown;
   }
 }

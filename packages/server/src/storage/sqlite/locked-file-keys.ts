@@ -18,9 +18,9 @@ export interface LockedFileOptions {
 }
 
 /**
- * The API keys in a file that a server has open, through a second connection. That is as safe as the older of the two
- * SQLites: both must be free of the bug by which two connections damage a WAL, and on one machine, whose memory the WAL
- * needs. The schema is left alone. Throws `DATABASE_LOCKED`, saying what stands in the way, `SCHEMA_*` or `STORAGE_*`.
+ * Opens the API keys in a file that a server has open, through a second connection. Both processes need a version of
+ * SQLite without the bug by which two connections damage a WAL, and must be on one machine, because a WAL needs shared
+ * memory. Does not migrate. Throws `DATABASE_LOCKED` with the reason, `SCHEMA_*` or `STORAGE_*`.
  */
 export async function openKeysOfLockedFile(
   { path: asked, env, logger }: LockedFileOptions,

@@ -4,7 +4,7 @@ import { numberOf, textOf } from "../row.ts";
 import type { Connection } from "./connection.ts";
 import { migrations } from "./migrations.ts";
 
-/** "AIKI" in the header of the file: tells it from every other program's. */
+/** "AIKI" in the header of the file: identifies a database of Aiki. */
 const applicationId = 0x41494b49;
 
 /**
@@ -15,7 +15,7 @@ export function migrate(connection: Connection, now: number): void {
   for (const migration of missingMigrations(migrations, appliedTo(connection))) apply(connection, migration, now);
 }
 
-/** Whether nothing is missing. Throws as `migrate` does, and changes nothing. */
+/** Whether all migrations are applied. Throws what `migrate` throws, and changes nothing. */
 export function isUpToDate(connection: Connection): boolean {
   return missingMigrations(migrations, appliedTo(connection)).length === 0;
 }

@@ -18,7 +18,7 @@ export interface SqliteOptions {
   path: string;
   env: Pick<Env, "now">;
   logger?: Logger;
-  /** Told of every statement, for tests that count them. */
+  /** Called with every statement, for tests that count them. */
   observe?: Observe;
 }
 
@@ -65,10 +65,10 @@ export interface OpenedFile {
   logger?: Logger;
 }
 
-/** Faults after which the file is used no more: what has been acknowledged is not written over. */
+/** Faults after which the file is not used any more, so that acknowledged commits are not overwritten. */
 const fatal: ReadonlySet<string> = new Set(["STORAGE_CORRUPT", "STORAGE_FILE_LOST"]);
 
-/** One connection for writing and reading: whoever reads never sees an open transaction, as each has its turn. */
+/** One connection for writing and reading, one at a time, so that a reader never sees an open transaction. */
 export class SqliteStorage implements KeyedStorage {
   readonly keys: Keys;
   readonly #opened: OpenedFile;

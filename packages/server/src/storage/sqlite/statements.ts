@@ -38,7 +38,7 @@ export const updateRun: string = `
     error_code = ?
   WHERE id = ? AND revision = ?`;
 
-/** Nobody else can write before the commit: to look is to hold. */
+/** No other transaction can write before the commit, so selecting a row holds it. */
 export const holdRun: string = `
   SELECT 1 AS held FROM run WHERE id = ? AND revision = ?`;
 
@@ -70,7 +70,7 @@ export const selectPayloads: string = `
   FROM run
   WHERE id = ?`;
 
-/** Nobody else can write before the commit: to load is to hold. */
+/** No other transaction can write before the commit, so loading a run holds it. */
 export const lockRun: string = `
   SELECT
     ${loaded},
@@ -99,7 +99,7 @@ export const selectEntryAt: string = `
   FROM entry
   WHERE run_id = ? AND address = ? AND attempt = ?`;
 
-/** What a retried run may recall. */
+/** The entries that a retried run may recall. */
 export const selectOutline: string = `
   SELECT ${recalledColumns(dialect)}
   FROM entry
@@ -169,7 +169,7 @@ export const selectInSession: string = `
   WHERE status <> 'running' AND session = ?1 AND namespace = ?2
   LIMIT ?3`;
 
-/** An earlier sign changes nothing, and one that said goodbye stays gone. */
+/** Ignores an older row, and does not replace a worker that has left. */
 export const upsertWorker: string = `
   INSERT INTO worker (namespace, session, worker, serves, shard_keys, slots, busy, since, seen_at, live_until)
   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -188,7 +188,7 @@ export const selectWorkers: string = `
 export const deleteWorkers: string = `
   DELETE FROM worker WHERE seen_at < ? AND live_until < ?`;
 
-/** A page of all runs there are. */
+/** A page of the runs of all namespaces. */
 export const selectAll: string = `
   SELECT
     *,
@@ -218,14 +218,14 @@ export const selectKeys: string = `
   ORDER BY id
   LIMIT ?`;
 
-/** What is revoked stays revoked since then. */
+/** Keeps the time of an earlier revocation. */
 export const revokeKey: string = `
   UPDATE api_key
   SET revoked_at = coalesce(revoked_at, ?)
   WHERE id = ?
   RETURNING *`;
 
-/** Never back: servers may tell of a use late. */
+/** Never moves a time back, because servers may report a use late. */
 export const touchKey: string = `
   UPDATE api_key
   SET last_used_at = max(coalesce(last_used_at, 0), ?)
