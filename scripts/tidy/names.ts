@@ -15,7 +15,6 @@ const empty = /^(utils?|helpers?|managers?|services?|repositor(y|ies)|impls?|dat
  */
 const declaredTwice: ReadonlySet<string> = new Set([
   "Answer",
-  "Around",
   "CodeOwner",
   "Database",
   "Explanation",
