@@ -59,7 +59,7 @@ export class DemoStory {
     const names = this.entries.flatMap(({ value, address }) =>
       value.type === "returned" ? [address.split(":")[1] ?? address] : value.type === "received" ? [value.name] : [],
     );
-    this.say("replay", `  the handler begins again from the top; not run again, but recalled: ${names.join(", ")}`);
+    this.say("replay", `  the handler begins again from the top; not run again, but reused: ${names.join(", ")}`);
   }
 }
 

@@ -121,7 +121,7 @@ export const checkers = {
     const byNonce = new Map(effects.map((effect) => [effect.nonce, effect]));
     return entries.filter(isTaskResult).flatMap((entry) => {
       const from = byNonce.get(nonceOf(entry) ?? "");
-      // A retry recalls, as attempt 0, what an earlier run of its chain did.
+      // A retry reuses, as attempt 0, what an earlier run of its chain did.
       if (from !== undefined && entry.attempt === 0) return [];
       if (from?.key !== keyOf(entry)) return [`${keyOf(entry)} was recorded without an effect`];
       return from.fence === entry.fence ? [] : [`${keyOf(entry)} was recorded by another holder`];

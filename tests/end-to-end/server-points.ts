@@ -44,7 +44,7 @@ export function reachingStorage(reach: Reach): Reaching {
       reachAll(doing, "writing");
       return transaction.save(batch);
     },
-    recall: (from, to) => transaction.recall(from, to),
+    reuse: (from, to) => transaction.reuse(from, to),
   });
 
   return {
@@ -78,7 +78,7 @@ function writesEntries(sql: string): boolean {
   return [sqlite, postgres].some(({ insertEntry, copyEntry }) => sql === insertEntry || sql === copyEntry);
 }
 
-function reading(transaction: Transaction): Omit<Transaction, "insert" | "save" | "recall"> {
+function reading(transaction: Transaction): Omit<Transaction, "insert" | "save" | "reuse"> {
   return {
     now: () => transaction.now(),
     fenceFloor: () => transaction.fenceFloor(),
@@ -135,7 +135,7 @@ function kindOfEntry({ address, value, worker }: Entry): string | null {
     case "retrying":
     case "observed":
     case "asked":
-    case "recalled":
+    case "reused":
     case "withdrawn":
       return "record";
     case "received":

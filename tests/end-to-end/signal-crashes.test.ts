@@ -96,7 +96,7 @@ async function commands(scene: Scenario, seat: RestartableServer, fault: Process
   await back;
   const facts = await scene.facts();
   expect(violations(facts)).toEqual([]);
-  // What the first run had paid is recalled, not paid again; each command was carried out once.
+  // What the first run had paid is reused, not paid again; each command was carried out once.
   expect(facts.effects.map(({ task }) => task)).toEqual(["charge", "label"]);
   const marks = facts.entries.flatMap(({ runId, value }) =>
     value.type === "marked" && runId === first.id ? [value.mark] : [],

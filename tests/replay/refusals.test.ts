@@ -118,7 +118,7 @@ describe("what followed a refused call", () => {
     expect(timed.rig.output).toEqual(names);
   });
 
-  it("is not recalled by the next attempt, whenever it ended", async () => {
+  it("is not reused by the next attempt, whenever it ended", async () => {
     const timed = await refused((run, plain) =>
       Promise.all(
         names.map(async (name) => {

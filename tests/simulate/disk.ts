@@ -114,8 +114,8 @@ function watched(inner: Transaction, written: Written, breathe: () => Promise<vo
       await breathe();
       return obstacles;
     },
-    async recall(from, to) {
-      const tail = await inner.recall(from, to);
+    async reuse(from, to) {
+      const tail = await inner.reuse(from, to);
       const [copies = []] = await inner.journal([{ runId: to, after: 0, limit: 1_000_000, bytes: 1e12 }]);
       written.entries.push(...copies);
       await breathe();

@@ -85,9 +85,9 @@ function events({ world, mirror, users }: EndOptions): void {
     for (const { value, attempt, fence } of mirror.journal(runId)) {
       if (value.type !== "arrived" || value.data === undefined) continue;
       const { id }: { id: string } = JSON.parse(value.data);
-      const isRecalled = attempt === 0 && fence === 0 && mirror.runs.get(runId)?.options.retryOf !== undefined;
+      const isReused = attempt === 0 && fence === 0 && mirror.runs.get(runId)?.options.retryOf !== undefined;
       if (!users.offered.has(id)) world.violate("P3", `${id} arrived, and nobody sent it`);
-      if (!isRecalled) arrived.set(id, (arrived.get(id) ?? 0) + 1);
+      if (!isReused) arrived.set(id, (arrived.get(id) ?? 0) + 1);
     }
   }
   for (const [id, count] of arrived) if (count > 1) world.violate("P3", `${id} arrived ${count} times`);

@@ -513,7 +513,7 @@ function signalling(make: MakeStage): void {
     expect(journal.at(-1)?.value).toEqual({ type: "elapsed", early: true });
   });
 
-  it("retries a failed run as a new one that recalls what succeeded", async () => {
+  it("retries a failed run as a new one that reuses what succeeded", async () => {
     const stage = make();
     const id = await stage.start({ input: "5" });
     const worker = stage.worker();

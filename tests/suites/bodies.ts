@@ -43,7 +43,7 @@ export function bodiesAbout({ runId, session, claimId, fence }: About): RequestB
           expecting: "task:u#0",
           entries: [
             { address: "task:t#0", callSite, value: { type: "returned", output: "1" } },
-            { address: "task:u#0", callSite: { ...callSite, madeAfter: -1 }, value: { type: "recalled", seq: 1 } },
+            { address: "task:u#0", callSite: { ...callSite, madeAfter: -1 }, value: { type: "reused", seq: 1 } },
             { address: "child:c#0/wait#0/ask", value: { type: "asked" } },
             { address: "sleep:s#0/withdrawn", value: { type: "withdrawn" } },
           ],

@@ -63,8 +63,8 @@ export function callSitesSuite(storage: () => Storage): void {
     expect(loaded.toSorted((left, right) => (left.id < right.id ? -1 : 1))).toEqual(runs);
   });
 
-  describe("the recall of a failed attempt's entries", () => {
-    const recalled = async (...values: Array<[string, Value, number?, number?]>): Promise<Entry[]> => {
+  describe("the copy of entries for a retried run", () => {
+    const reused = async (...values: Array<[string, Value, number?, number?]>): Promise<Entry[]> => {
       const entries = values.map(([address, of, madeAfter, attempt = 1], at) => {
         const callSite = madeAfter === undefined ? {} : { callSite: { madeAfter, identity: address } };
         return entryWith(runId(1), at + 1, of, { address, attempt, ...callSite });
@@ -72,14 +72,14 @@ export function callSitesSuite(storage: () => Storage): void {
       expect(await save(...entries)).toEqual([]);
       await storage().transaction(async (transaction) => {
         await transaction.insert([queuedRun(2)]);
-        await transaction.recall(runId(1), runId(2));
+        await transaction.reuse(runId(1), runId(2));
       });
       return journal(runId(2));
     };
 
     it("renumbers the call sites of the copied entries by the copies", async () => {
       const error = { name: "E", message: "m" };
-      const copies = await recalled(
+      const copies = await reused(
         ["arrival:e:1", { type: "arrived", name: "e" }],
         ["task:a#0", { type: "threw", error }, 0],
         ["task:b#0", value, 2],
@@ -96,17 +96,17 @@ export function callSitesSuite(storage: () => Storage): void {
     });
 
     it("omits entries that only order the calls of an attempt", async () => {
-      const copies = await recalled(
+      const copies = await reused(
         ["child:x#0/wait#0/ask", { type: "asked" }, 0],
         ["task:a#0", value, 0],
-        ["task:a#0", { type: "recalled", seq: 2 }, 0, 2],
+        ["task:a#0", { type: "reused", seq: 2 }, 0, 2],
         ["sleep:#0/withdrawn", { type: "withdrawn" }, 2],
       );
       expect(copies.map(({ address }) => address)).toEqual(["task:a#0"]);
     });
 
     it("omits ends of waits withdrawn in the same attempt, and keeps the wait that got the event", async () => {
-      const copies = await recalled(
+      const copies = await reused(
         ["arrival:e:1", { type: "arrived", name: "e" }],
         ["event:e#0", { type: "received", name: "e", nth: 0 }, 0],
         ["sleep:#0", { type: "elapsed" }, 0],

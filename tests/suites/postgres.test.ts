@@ -692,7 +692,7 @@ function costs(database: TestDatabase): void {
     const requests = runs.map(({ id }) => ({ runId: id, after: 0, limit: 100, bytes: 1e6 }));
     await storage.read(async (reader) => [await reader.load(runs.map(({ id }) => id)), await reader.journal(requests)]);
     expect(executed.splice(0).slice(2)).toEqual([sql.loadRun, sql.selectJournal, sql.commit]);
-    await storage.transaction((tx) => tx.recall(runId(0), runId(900)));
+    await storage.transaction((tx) => tx.reuse(runId(0), runId(900)));
     expect(executed.splice(0)).toEqual([...opening, sql.selectOutline, sql.copyEntry, sql.commit]);
   });
 

@@ -81,7 +81,7 @@ describe.skipIf(redis === null || !isThere)("a user of Redis", () => {
     expect([...here.lines, ...there.lines, ...lines]).toEqual([]);
   });
 
-  it.each(["+xadd", "+publish", "+subscribe", "~aiki:*", "&aiki:news"])(
+  it.each(["+xadd", "+publish", "+subscribe", "~aiki:*", "&aiki:notifications"])(
     "of a server that lacks %s is warned of with what Redis says",
     async (right) => {
       await users(right);

@@ -15,14 +15,14 @@ export function replaying(make: () => Stage): void {
         { ...returned("task:a#0"), callSite },
         { ...returned("task:b#0"), callSite: { madeAfter: -1, identity: "c" } },
         { address: "child:c#0/wait#0/ask", value: { type: "asked" } },
-        { address: "task:d#0", value: { type: "recalled", seq: 1 } },
+        { address: "task:d#0", value: { type: "reused", seq: 1 } },
       ],
     });
     expect(await stage.entries(id)).toMatchObject([
       { callSite },
       { callSite: { madeAfter: 1, identity: "c" } },
       { value: { type: "asked" } },
-      { value: { type: "recalled", seq: 1 } },
+      { value: { type: "reused", seq: 1 } },
     ]);
   });
 

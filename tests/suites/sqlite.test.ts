@@ -447,7 +447,7 @@ describe("cost", () => {
     await storage.read((reader) => reader.load([runId(1)]));
     expect(executed.splice(0)).toEqual([sql.loadRun]);
 
-    await storage.transaction((transaction) => transaction.recall(runId(1), runId(3)));
+    await storage.transaction((transaction) => transaction.reuse(runId(1), runId(3)));
     expect(executed.splice(0)).toEqual([sql.begin, sql.selectOutline, sql.copyEntry, sql.copyEntry, sql.commit]);
   });
 

@@ -60,7 +60,7 @@ const values: fc.Arbitrary<Value> = fc.oneof(
   outputs.map((output): Value => ({ type: "returned", ...(output !== undefined && { output }) })),
   fc.constant<Value>({ type: "threw", error: { name: "E", message: "\0" } }),
   fc.constant<Value>({ type: "elapsed" }),
-  fc.constantFrom<Value>({ type: "asked" }, { type: "recalled", seq: 1 }),
+  fc.constantFrom<Value>({ type: "asked" }, { type: "reused", seq: 1 }),
   fc.constantFrom<Value>({ type: "withdrawn" }, { type: "withdrawn", wait: { madeAfter: 1, identity: "i" } }),
   fc.constant<Value>({ type: "started", runId: runId(3) }),
   fc.constant<Value>({ type: "arrived", name: "e", data: "1" }),
@@ -129,7 +129,7 @@ const operations: fc.Arbitrary<StorageOperation> = fc.oneof(
   fc.tuple(ids, ids).map(
     ([from, to]): StorageOperation =>
       (transaction) =>
-        transaction.recall(runId(from), runId(to)),
+        transaction.reuse(runId(from), runId(to)),
   ),
   fc.array(runs, { maxLength: 2 }).map(
     (batch): StorageOperation =>

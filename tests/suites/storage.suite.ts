@@ -235,7 +235,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
           const change = next(kept, { state: runningState(), dueAt: 1 });
           await tx.save({ changes: [change], holds: [], entries: [returnedEntry(kept.id, 2)] });
           await tx.save({ changes: [next(change.after, { priority: 5 })], holds: [], entries: [] });
-          await tx.recall(kept.id, runId(2));
+          await tx.reuse(kept.id, runId(2));
           throw thrown;
         });
         await expect(failing).rejects.toBe(thrown);
@@ -511,7 +511,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
 
     describe("find", () => lists(() => storage));
 
-    describe("recall", () => {
+    describe("reuse", () => {
       it("copies successes as attempt 0 with dense seq, and a child only when its result returned", async () => {
         const failure = { name: "E", message: "m" };
         const values: Array<[address: string, value: Value, attempt?: number]> = [
@@ -537,7 +537,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         );
         await save({ entries });
         await insert(queuedRun(2));
-        expect(await storage.transaction((tx) => tx.recall(runId(1), runId(2)))).toBe(9);
+        expect(await storage.transaction((tx) => tx.reuse(runId(1), runId(2)))).toBe(9);
         const copies = [2, 4, 5, 6, 9, 11, 12, 14, 15].map((seq, at) => ({
           ...entries[seq - 1],
           runId: runId(2),
@@ -562,19 +562,19 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         ];
         await save({ entries: values.map((value, n) => entryWith(runId(1), n + 1, value)) });
         await insert(queuedRun(2));
-        expect(await storage.transaction((tx) => tx.recall(runId(1), runId(2)))).toBe(3);
+        expect(await storage.transaction((tx) => tx.reuse(runId(1), runId(2)))).toBe(3);
         expect((await journal(runId(2))).map(({ value }) => value)).toEqual([values[0], values[1], values[3]]);
       });
 
       it("into a run that has entries is refused, and copies nothing", async () => {
         await save({ entries: [returnedEntry(runId(1), 1), returnedEntry(runId(1), 2), returnedEntry(runId(2), 2)] });
-        const recalling = storage.transaction((tx) => tx.recall(runId(1), runId(2)));
-        await expect(recalling).rejects.toMatchObject({ code: "RECALL_CONFLICT" });
+        const reusing = storage.transaction((tx) => tx.reuse(runId(1), runId(2)));
+        await expect(reusing).rejects.toMatchObject({ code: "REUSE_CONFLICT" });
         expect(await journal(runId(2))).toHaveLength(1);
       });
 
       it("of nothing is nothing", async () => {
-        expect(await storage.transaction((tx) => tx.recall(runId(1), runId(2)))).toBe(0);
+        expect(await storage.transaction((tx) => tx.reuse(runId(1), runId(2)))).toBe(0);
       });
     });
 
@@ -782,7 +782,7 @@ function everyValue(): Value[] {
     { type: "retrying", error, retryAt: 7 },
     { type: "observed", data: "17" },
     { type: "asked" },
-    { type: "recalled", seq: 3 },
+    { type: "reused", seq: 3 },
     { type: "withdrawn" },
     { type: "withdrawn", wait: { madeAfter: 3, identity: "i", branch: "b" } },
     { type: "started", runId: runId(4) },

@@ -49,7 +49,7 @@ describe.skipIf(database === null)("servers that share a PostgreSQL", () => {
         await ended;
         return performance.now() - began;
       };
-      // Wait until each server has received a notification of the other.
+      // Until each server knows of the other, notifications are not sent.
       await expect.poll(round, { timeout: 20_000 }).toBeLessThan(500);
       let total = 0;
       for (let n = 0; n < 20; n += 1) total += await round();

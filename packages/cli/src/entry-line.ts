@@ -47,8 +47,8 @@ function valueLine(value: Exclude<Value, { type: "marked" }>, entry: Entry): Ent
       return { sign: "·", style: "dim", subject, verb: "observed", detail: cut(value.data, 60) };
     case "asked":
       return { sign: "·", style: "dim", subject, verb: "awaits child", detail: "" };
-    case "recalled":
-      return { sign: "·", style: "dim", subject, verb: "recalled", detail: `the value of entry ${value.seq}` };
+    case "reused":
+      return { sign: "·", style: "dim", subject, verb: "reused", detail: `the value of entry ${value.seq}` };
     case "withdrawn":
       return { sign: "⊘", style: "dim", subject, verb: "gave up waiting", detail: "" };
     case "started":

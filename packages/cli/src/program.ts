@@ -111,7 +111,7 @@ function runsProgram(terminal: Terminal, parent: Command): Command {
     .argument("[reason]", "why, for the record")
     .action((run, reason, options) => actOnRun("cancel", run, reason, options, terminal));
   const acts: Array<[Exclude<Act, "cancel">, string]> = [
-    ["retry", "queue a stalled run again, or start a new one that recalls what an ended one achieved"],
+    ["retry", "queue a stalled run again, or start a new one that reuses what an ended one achieved"],
     ["pause", "record what is in flight, then keep a run where it is"],
     ["resume", "continue a paused run"],
     ["wake", "end the sleeps of a run now"],

@@ -60,16 +60,16 @@ describe("a timeline", () => {
     expect(lines[6]).toMatch(/\+4\.20s .*completed +after 4\.2 s {2}"ok"/);
   });
 
-  it("shows what replay uses: awaited, recalled and withdrawn calls", () => {
+  it("shows what replay uses: awaited, reused and withdrawn calls", () => {
     const child = addressOf("child", "ship", "9f2c", 0);
     const wait = childWaitAddress(child, 0);
     const lines = timeline(run, [
       entry(askAddress(wait), { type: "asked" }),
-      entry(addressOf("task", "charge", "9f2c", 0), { type: "recalled", seq: 4 }),
+      entry(addressOf("task", "charge", "9f2c", 0), { type: "reused", seq: 4 }),
       entry(withdrawnAddress(addressOf("event", "stop", null, 0)), { type: "withdrawn" }),
     ]);
     expect(lines[1]).toMatch(/ship +awaits child/);
-    expect(lines[2]).toMatch(/charge +recalled +the value of entry 4/);
+    expect(lines[2]).toMatch(/charge +reused +the value of entry 4/);
     expect(lines[3]).toMatch(/stop +gave up waiting/);
   });
 

@@ -176,7 +176,7 @@ export interface RunHandle<Output, Events extends EventDefinitions> {
    * run waits for none of these.
    */
   wake(): Promise<void>;
-  /** Retries the run. Returns its handle; for an ended run, the handle of a new run that recalls its successes. */
+  /** Retries the run. Returns its handle; for an ended run, the handle of a new run that reuses its successes. */
   retry(): Promise<RunHandle<Output, Events>>;
 }
 

@@ -173,7 +173,7 @@ function counted(transaction: Transaction, watched: WatchedStorage): Transaction
     },
     due: (now, limit) => transaction.due(now, limit),
     hold: (ids) => measured(transaction.hold(ids)),
-    recall: (from, to) => transaction.recall(from, to),
+    reuse: (from, to) => transaction.reuse(from, to),
     async saveWorkers(workers) {
       watched.counts.transactions -= 1;
       watched.counts.workerSaves += 1;

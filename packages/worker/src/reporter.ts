@@ -166,7 +166,7 @@ function lengthOf(value: NewEntry["value"]): number {
     case "retrying":
       return limits.failureBytes / 4;
     case "asked":
-    case "recalled":
+    case "reused":
     case "withdrawn":
       return 0;
     default:

@@ -60,7 +60,7 @@ export const mutants: readonly Mutant[] = [
     "isUnproven || isFromCaller(command)",
     'isUnproven && command.type === "tick"',
   ]),
-  one("a retried run recalls too little", "start-recorded", ["> 0", "< 0"], 38),
+  one("a retried run reuses too little", "start-recorded", ["> 0", "< 0"], 38),
   one("the same report counts twice", "same-report", ["=== report.reportId", '=== ""']),
   one("an effect begins before what was seen is recorded", "effect-begins", ["isRecorded && ", ""]),
   one("a ghost's effects begin", "effect-begins", [" && this.host.mayBegin()", ""], 563),
@@ -88,8 +88,8 @@ export const mutants: readonly Mutant[] = [
     2,
   ),
   one("a call with a key is not found without it", "found-without-key", [" ?? this.#withoutKey(made)", ""], 35),
-  one("a value that is recalled is not recorded", "recalled", [
-    'settle(call, { address, value: { type: "recalled", seq } }, value)',
+  one("a value that is reused is not recorded", "reused", [
+    'settle(call, { address, value: { type: "reused", seq } }, value)',
     "deliveries.later(call, seq, value)",
   ]),
   one("a wait that was given up keeps its event", "give-back", ["arrivals", "arrivals.slice(0, 0)"], 1181),

@@ -22,6 +22,6 @@ export async function actOnRun(
     terminal.out(JSON.stringify(after));
     return;
   }
-  const note = after.id === runId ? "" : " (a new run that recalls what succeeded)";
+  const note = after.id === runId ? "" : " (a new run that reuses what succeeded)";
   terminal.out(`${after.id} is ${after.status}${note}. ${after.explanation}`);
 }

@@ -111,7 +111,7 @@ export const databaseCodes = {
       "A row of a run is damaged; the log names the run. While the run is queued, nothing in its queue can be claimed.",
     remedy: "Repair the row, or restore a backup.",
   },
-  RECALL_CONFLICT: {
+  REUSE_CONFLICT: {
     retryable: false,
     meaning: "A retried run already had entries of its own. This is a bug in Aiki.",
     remedy: "Report it with the run's id.",

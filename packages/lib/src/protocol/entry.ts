@@ -57,7 +57,7 @@ export type Value =
   /** The handler asked for a child's end. At `<child address>/wait#<n>/ask`; the end itself is recorded elsewhere. */
   | { type: "asked" }
   /** A later attempt was given the value that the entry `seq` of an earlier attempt holds. */
-  | { type: "recalled"; seq: number }
+  | { type: "reused"; seq: number }
   /**
    * The handler gave up a wait, which it had asked for as `wait` says. At `<wait address>/withdrawn`; an event that the
    * wait had taken goes to another one.
@@ -114,6 +114,6 @@ export interface NewEntry {
     | { type: "retrying"; error: Failure; retryInMs: number }
     | { type: "observed"; data: Payload }
     | { type: "asked" }
-    | { type: "recalled"; seq: number }
+    | { type: "reused"; seq: number }
     | { type: "withdrawn"; wait?: CallSite };
 }

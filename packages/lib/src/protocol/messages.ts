@@ -336,7 +336,7 @@ export type Signal =
   /** Ends open sleeps; hastens `scheduled` and `awaiting_retry`. */
   | { type: "wake" }
   /**
-   * Queues a stalled or awaiting_retry run; on a failed or cancelled one starts `newRunId`, which recalls its
+   * Queues a stalled or awaiting_retry run; on a failed or cancelled one starts `newRunId`, which reuses its
    * successes.
    */
   | { type: "retry"; newRunId: RunId };

@@ -79,7 +79,7 @@ export function knownKeys({ keys, env, logger }: { keys: Keys; env: Env; logger:
     else keep(members, maxKeys, id, memory);
   };
 
-  const recall = (id: string): Memory | Promise<Memory> => {
+  const reuse = (id: string): Memory | Promise<Memory> => {
     const memory = members.get(id) ?? unknownIds.get(id);
     if (memory !== undefined && env.elapsed() < memory.reloadAt) return memory;
     return loading.get(id) ?? ask(id);
@@ -93,7 +93,7 @@ export function knownKeys({ keys, env, logger }: { keys: Keys; env: Env; logger:
 
   return {
     async recognise({ id, digest }) {
-      const memory = await recall(id);
+      const memory = await reuse(id);
       const isSame = isSameDigest(digest, memory.key?.digest ?? noDigest);
       if (memory.key === null) return "unknown";
       if (!isSame) return "wrong secret";

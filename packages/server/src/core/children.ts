@@ -43,7 +43,7 @@ function isConflict(one: Run, other: Run): boolean {
 
 function begin(next: Draft, start: ChildStart, child: Run): void {
   recordStart(next, start, { type: "started", runId: child.id });
-  next.effects.push({ type: "start", run: child, recall: null });
+  next.effects.push({ type: "start", run: child, reuse: null });
   change(next, { children: next.run.children + (start.spec.onParentEnd === "abandon" ? 0 : 1) });
 }
 

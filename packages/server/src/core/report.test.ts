@@ -119,16 +119,16 @@ describe("the call site of a durable call", () => {
 });
 
 describe("facts of a handler's calls", () => {
-  it("are recorded as they come: an ask for a child's end, a recalled value, a withdrawal", () => {
+  it("are recorded as they come: an ask for a child's end, a reused value, a withdrawal", () => {
     const story = new Story()
       .claim()
       .record(
         { address: `${childAddress}/wait#0/ask`, callSite: callSite(0), value: { type: "asked" } },
-        { address: "task:a#0", callSite: callSite(0), value: { type: "recalled", seq: 1 } },
+        { address: "task:a#0", callSite: callSite(0), value: { type: "reused", seq: 1 } },
         { address: "sleep:#0/withdrawn", callSite: callSite(0), value: { type: "withdrawn" } },
       );
-    expect(story.entryTypes).toEqual(["asked", "recalled", "withdrawn"]);
-    expect(story.at("task:a#0")).toEqual({ type: "recalled", seq: 1 });
+    expect(story.entryTypes).toEqual(["asked", "reused", "withdrawn"]);
+    expect(story.at("task:a#0")).toEqual({ type: "reused", seq: 1 });
   });
 });
 

@@ -251,7 +251,7 @@ export type Arrival =
 export type Effect =
   /** Another command, decided and committed in the same transaction. */
   | { type: "send"; to: RunId; command: Command }
-  | { type: "start"; run: Run; recall: RunId | null }
+  | { type: "start"; run: Run; reuse: RunId | null }
   | { type: "cancelChildren"; of: RunId }
   /** A wake-up, published after the commit. Losing one costs latency, never correctness. */
   | { type: "deliver"; run: Run };

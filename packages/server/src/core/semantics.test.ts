@@ -368,7 +368,7 @@ describe("retry", () => {
     expect(story.run).toMatchObject({ revision, tail });
     expect(story.effects.at(-1)).toMatchObject({
       type: "start",
-      recall: uuid(1),
+      reuse: uuid(1),
       run: {
         id: uuid(5),
         state: { status: "queued" },

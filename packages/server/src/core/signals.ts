@@ -150,11 +150,11 @@ export function retry(
   switch (state.status) {
     case "failed":
     case "cancelled":
-      // R2: this run stays as it is. A new run recalls its results.
+      // R2: this run stays as it is. A new run reuses its results.
       next.effects.push({
         type: "start",
         run: retryOf(run, command.newRunId, inputOf(run, command), moment),
-        recall: run.id,
+        reuse: run.id,
       });
       return decided(next);
     case "stalled":

@@ -53,7 +53,7 @@ export function openChild(parent: Run, address: Address, spec: RunSpec, moment: 
   return run;
 }
 
-/** A new run that retries an ended one. It recalls the recorded entries, so its events keep their numbers. */
+/** A new run that retries an ended one. It reuses the recorded entries, so its events keep their numbers. */
 export function retryOf(ended: Run, id: RunId, input: Payload | null, moment: DecisionContext): Run {
   const { name, versionId, shardKey, priority, options } = ended;
   const shard = shardKey === null ? {} : { shardKey };

@@ -21,7 +21,7 @@ function withdrawnIn({ address, value }: Report["entries"][number]): Address[] {
 /**
  * Closes all of these waits first, so that no event goes from one of them to another. Then it binds the events that
  * they had taken to open waits, in order of arrival. `known` has entries of this attempt only: an event that an earlier
- * attempt received can still be recalled, so it stays taken.
+ * attempt received can still be reused, so it stays taken.
  */
 export function withdraw(next: Draft, withdrawn: ReadonlySet<Address>, known: ReadonlyMap<Address, Outline>): void {
   if (withdrawn.size === 0) {

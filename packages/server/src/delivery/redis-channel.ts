@@ -94,7 +94,7 @@ export class RedisChannel implements Channel {
   }
 
   get #channel(): string {
-    return `${this.#options.target.prefix}:news`;
+    return `${this.#options.target.prefix}:notifications`;
   }
 
   async #publish(connection: RedisConnection, texts: readonly string[]): Promise<void> {

@@ -55,18 +55,18 @@ async function carryOut(transaction: Transaction, work: UnitOfWork, effects: rea
 }
 
 async function startRuns(transaction: Transaction, work: UnitOfWork, starts: readonly StartEffect[]): Promise<void> {
-  // A started run recalls entries from storage: those of this transaction must be there first.
+  // A started run reuses entries from storage: those of this transaction must be there first.
   // mutant: start-recorded
-  if (starts.some(({ recall }) => recall !== null && work.recorded(recall).length > 0)) {
+  if (starts.some(({ reuse }) => reuse !== null && work.recorded(reuse).length > 0)) {
     await work.save();
   }
   const inserted = new Set(await transaction.insert(starts.map(({ run }) => run)));
   const conflicts = starts.flatMap(({ run }) => (inserted.has(run.id) ? [] : (run.parent?.id ?? [])));
   // The parent's change recorded that this child begins: it is decided again, now that the conflict is known.
   if (conflicts.length > 0) throw new RunsChanged(conflicts);
-  for (const { run, recall } of starts) {
+  for (const { run, reuse } of starts) {
     if (!inserted.has(run.id)) continue;
-    const tail = recall === null ? 0 : await transaction.recall(recall, run.id);
+    const tail = reuse === null ? 0 : await transaction.reuse(reuse, run.id);
     work.adopt({ ...run, tail });
     work.addQueued(run);
   }

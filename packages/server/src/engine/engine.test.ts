@@ -139,7 +139,7 @@ describe("a repeated signal", () => {
     expect(await one.status(id)).toBe("paused");
   });
 
-  it("to retry makes one new run, which recalls events and successes", async () => {
+  it("to retry makes one new run, which reuses events and successes", async () => {
     const { speaker, env } = rig();
     const one = speaker();
     await one.start();

@@ -48,7 +48,7 @@ export function optimisticTransaction({ now, fenceFloor }: KnownTime): Optimisti
     inSession: needsLoad,
     referenced: needsLoad,
     find: needsLoad,
-    recall: needsLoad,
+    reuse: needsLoad,
     workers: needsLoad,
     all: needsLoad,
     saveWorkers: needsLoad,

@@ -177,7 +177,7 @@ const entry = z.strictObject({
     z.strictObject({ type: z.literal("retrying"), error: failure, retryInMs: durationMs }),
     z.strictObject({ type: z.literal("observed"), data: payload }),
     z.strictObject({ type: z.literal("asked") }),
-    z.strictObject({ type: z.literal("recalled"), seq: z.int().min(1) }),
+    z.strictObject({ type: z.literal("reused"), seq: z.int().min(1) }),
     z.strictObject({ type: z.literal("withdrawn"), wait: callSite.exactOptional() }),
   ]),
 });

@@ -81,9 +81,9 @@ export function outlineColumns({ bytesOf }: OutlineDialect): string {
 
 /**
  * The same columns, but with values only for marks that have an identity: other values do not decide which entries a
- * retried run recalls.
+ * retried run reuses.
  */
-export function recalledColumns({ bytesOf, holds }: OutlineDialect): string {
+export function reusedColumns({ bytesOf, holds }: OutlineDialect): string {
   return placeAnd(`entry.type = 'marked' AND ${holds("entry.detail", '"identity":')}`, bytesOf);
 }
 
@@ -163,7 +163,7 @@ function splitValue(value: Value): { payload: string | undefined; detail: object
       return { payload: undefined, detail: value.wait === undefined ? null : value };
     case "threw":
     case "retrying":
-    case "recalled":
+    case "reused":
     case "started":
     case "elapsed":
     case "received":
@@ -180,7 +180,7 @@ const valueTypes: Readonly<Record<Value["type"], true>> = {
   retrying: true,
   observed: true,
   asked: true,
-  recalled: true,
+  reused: true,
   withdrawn: true,
   started: true,
   elapsed: true,

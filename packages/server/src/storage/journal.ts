@@ -1,4 +1,4 @@
-/** Shared by all storages: the size of an entry, and which entries a retried run recalls. */
+/** Shared by all storages: the size of an entry, and which entries a retried run reuses. */
 
 import { AikiError } from "@aikirun/lib";
 import { resultAddress, withdrawnAddress } from "@aikirun/lib/internal";
@@ -30,7 +30,7 @@ function valueBytes(value: Entry["value"]): number {
     case "retrying":
       return Buffer.byteLength(JSON.stringify(value.error));
     case "asked":
-    case "recalled":
+    case "reused":
     case "withdrawn":
     case "started":
     case "elapsed":
@@ -57,7 +57,7 @@ export function cutJournal(entries: Iterable<Entry>, limit: number, bytes: numbe
   return taken;
 }
 
-/** A success that is copied into the journal of the run that recalls it, as attempt 0. */
+/** A success that is copied into the journal of the run that reuses it, as attempt 0. */
 export interface Copy {
   /** The `seq` of the entry that is copied. */
   from: number;
@@ -66,11 +66,11 @@ export interface Copy {
 }
 
 /**
- * The successes of a journal, in order, to be copied to the run that recalls them. The start of a child is a success if
+ * The successes of a journal, in order, to be copied to the run that reuses them. The start of a child is a success if
  * the child's result returned; of several starts at one address, the last one counts. Of other entries at one address,
  * the first one counts (R3). The end of a wait is no success if the handler withdrew that wait.
  */
-export function recalled(entries: readonly Outline[]): Copy[] {
+export function reused(entries: readonly Outline[]): Copy[] {
   const found = findings(entries);
   const seen = new Set<string>();
   const copies: Copy[] = [];
@@ -83,9 +83,9 @@ export function recalled(entries: readonly Outline[]): Copy[] {
   return copies;
 }
 
-export function recallConflict(to: RunId): AikiError {
-  const message = "The address or the seq of a recalled entry is taken: recall into a new run only.";
-  return new AikiError("RECALL_CONFLICT", message, { ids: { runId: to } });
+export function reuseConflict(to: RunId): AikiError {
+  const message = "The address or the seq of a reused entry is taken: reuse into a new run only.";
+  return new AikiError("REUSE_CONFLICT", message, { ids: { runId: to } });
 }
 
 /** The call site with `madeAfter` counted in copies; `copies` are those made so far. */
@@ -129,11 +129,11 @@ function isSuccess(entry: Outline, found: Findings): boolean {
     case "threw":
     case "retrying":
     case "asked":
-    case "recalled":
+    case "reused":
     case "withdrawn":
       return false;
     case "marked":
-      // Calls that the previous run could not distinguish must not receive a recalled value in this run either.
+      // Calls that the previous run could not distinguish must not receive a reused value in this run either.
       return value.type === "marked" && value.mark === "stalled" && value.identity !== undefined;
     default:
       return type satisfies never;

@@ -129,7 +129,7 @@ export interface Transaction extends Reader {
    * Copies successes (returned, observed, elapsed, started with a returned result, arrived, received) as attempt 0,
    * with dense `seq` from 1. Returns the last `seq`.
    */
-  recall(from: RunId, to: RunId): Promise<number>;
+  reuse(from: RunId, to: RunId): Promise<number>;
   /**
    * Saves workers, at most one row for each `(namespace, session)`. A row that is older than the stored one (`seenAt`)
    * changes nothing, and a worker that left stays gone; `since` is the earliest that was ever saved.

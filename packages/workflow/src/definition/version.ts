@@ -31,7 +31,7 @@ export interface VersionOptions<Given, Input, Returned, Output, Events extends E
   events?: Events;
   /** The code of the workflow. Every replay calls it again, so put everything that has effects into tasks and steps. */
   handler: (run: WorkflowRun<Events>, input: Input) => Returned | Promise<Returned>;
-  /** Which failures of the whole run are retried, and when; recorded successes are recalled. Default: none. */
+  /** Which failures of the whole run are retried, and when; recorded successes are reused. Default: none. */
   retry?: RetryPolicy;
   /** How long a run may take, from when it is first queued, over all attempts. Default: no limit. */
   timeout?: Duration;

@@ -19,9 +19,9 @@ const divergedMs = 5_000;
 const idlePieces = 20;
 /**
  * In a later attempt: the total wait in one activation for a missing call of an earlier attempt. After it, values that
- * were recorded after that call are recalled. Milliseconds.
+ * were recorded after that call are reused. Milliseconds.
  */
-const recallMs = 1_000;
+const reuseMs = 1_000;
 /** The interval at which a waiting replay measures running time. Milliseconds. */
 const pieceMs = 50;
 /** After this time a waiting replay reports the call that it waits for, and frees its slot. Milliseconds. */
@@ -48,12 +48,12 @@ export class CallWait {
   /** The total wait in this activation. */
   #waitedMs = 0;
   #isRelaxed = false;
-  readonly #recallTime: RunningTime;
+  readonly #reuseTime: RunningTime;
   #heldMs = 0;
 
   constructor({ env, expecting }: Host, build: string, recorded: Build | undefined, idleMs: number) {
     this.#time = new RunningTime(env);
-    this.#recallTime = new RunningTime(env);
+    this.#reuseTime = new RunningTime(env);
     this.#notify = expecting;
     this.#build = build;
     this.#recorded = recorded;
@@ -65,9 +65,9 @@ export class CallWait {
     return this.#isRelaxed;
   }
 
-  /** Whether values of an earlier attempt are recalled without waiting for the calls that were made before them. */
-  get recallsFreely(): boolean {
-    return this.#heldMs >= recallMs;
+  /** Whether values of an earlier attempt are reused without waiting for the calls that were made before them. */
+  get reusesFreely(): boolean {
+    return this.#heldMs >= reuseMs;
   }
 
   /** The recorded call for which the replay has waited for at least one second; null when there is none. */
@@ -116,20 +116,20 @@ export class CallWait {
     });
   }
 
-  /** Delays recalled values; calls `then` when they may be delivered. */
-  holdRecalled(then: () => void): void {
-    if (this.#recallTime.isMeasuring) return;
-    this.#recallTime.start(pieceMs, (ms) => {
+  /** Delays reused values; calls `then` when they may be delivered. */
+  holdReused(then: () => void): void {
+    if (this.#reuseTime.isMeasuring) return;
+    this.#reuseTime.start(pieceMs, (ms) => {
       this.#heldMs += ms;
-      if (!this.recallsFreely) return true;
+      if (!this.reusesFreely) return true;
       then();
       return false;
     });
   }
 
-  /** Call when no recalled value is delayed any more, or when the run has left the worker. */
-  releaseRecalled(): void {
-    this.#recallTime.stop();
+  /** Call when no reused value is delayed any more, or when the run has left the worker. */
+  releaseReused(): void {
+    this.#reuseTime.stop();
   }
 
   /** Calls `then` when the handler has awaited nothing durable for too long. */

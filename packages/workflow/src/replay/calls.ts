@@ -1,4 +1,4 @@
-/** Decides how a durable call continues: answered from the journal, recalled, begun as a new call, or withdrawn. */
+/** Decides how a durable call continues: answered from the journal, reused, begun as a new call, or withdrawn. */
 
 import type { AikiError } from "@aikirun/lib";
 import { askAddress, resultAddress, withdrawnAddress } from "@aikirun/lib/internal";
@@ -155,8 +155,8 @@ export class Calls {
     const { entry, isEarlier, address } = found;
     this.#take(call, found);
     if (isEarlier && entry !== null) {
-      const begin = (): void => this.#recall(call, entry);
-      newCalls.push({ call, kind: "start", begin, adopt: unneeded, recalled: entry.seq });
+      const begin = (): void => this.#reuse(call, entry);
+      newCalls.push({ call, kind: "start", begin, adopt: unneeded, reused: entry.seq });
     } else if (entry !== null) {
       call.seq = entry.seq;
       deliveries.later(call, entry.seq, entry.value);
@@ -200,16 +200,16 @@ export class Calls {
     if (found.path !== null) point.branch = found.path;
     else if (found.content !== content && unkeyed !== null) point.branch = unkeyed.path;
     if (isEarlier) point.isChanged = entry === null || !isOfBranch(found, branch);
-    else if (found.isRecalled) point.isChanged = false;
+    else if (found.isReused) point.isChanged = false;
     else point.isChanged ||= found.isRedone;
     if (isEarlier || callSite.branch === undefined) return;
     const own = callSite.identity === identity ? group : callSite.identity === unkeyed?.identity ? unkeyed.group : null;
     if (own !== null) own.recorded ??= found;
   }
 
-  /** Records that this attempt recalled a value of an earlier one, so that its replays recall it in the same order. */
-  #recall(call: OpenCall, { address, seq, value }: Entry): void {
-    this.#scheduler.settle(call, { address, value: { type: "recalled", seq } }, value); // mutant: recalled
+  /** Records that this attempt reused a value of an earlier one, so that its replays reuse it in the same order. */
+  #reuse(call: OpenCall, { address, seq, value }: Entry): void {
+    this.#scheduler.settle(call, { address, value: { type: "reused", seq } }, value); // mutant: reused
   }
 
   /** Records that the handler waits for the child's end. */

@@ -28,13 +28,13 @@ export function mismatchAddress(waitAddress: Address): Address {
 }
 
 /** The types of values of an earlier attempt that answer no call of a later one. */
-const notRecalled: ReadonlySet<Value["type"]> = new Set(["retrying", "asked", "recalled", "withdrawn"]);
+const notReused: ReadonlySet<Value["type"]> = new Set(["retrying", "asked", "reused", "withdrawn"]);
 
 export class Journal {
   /** Calls of this attempt. */
   readonly expected: Expected = new Expected();
   /** Calls that succeeded in an earlier attempt. */
-  readonly recallable: Expected = new Expected();
+  readonly reusable: Expected = new Expected();
   readonly #attempt: number;
   /** Null until a call is recorded, to save memory for new runs. The same holds for the other nullable fields. */
   #matcher: Matcher | null = null;
@@ -42,7 +42,7 @@ export class Journal {
   /** Entries that are not the value of a call: tries of tasks, ends of children and ends of waits for children. */
   #facts: Map<Address, Entry> | null = null;
   #arrivals: Map<string, Array<Payload | undefined>> | null = null;
-  /** Successes of earlier attempts by `seq`: `recalled` entries refer to them. */
+  /** Successes of earlier attempts by `seq`: `reused` entries refer to them. */
   #earlier: Map<number, Value> | null = null;
   /** By content: the lowest number that no new call has received. */
   readonly #numbers = new Map<string, number>();
@@ -128,7 +128,7 @@ export class Journal {
     } else if (value.type === "marked") {
       if (value.mark === "stalled") this.#refuseAmbiguous(entry, value);
     } else if (entry.attempt < this.#attempt) {
-      this.#recall(entry);
+      this.#reuse(entry);
     } else {
       this.#keep(entry);
     }
@@ -153,9 +153,9 @@ export class Journal {
     } else if (!address.includes("/")) {
       const call = this.#call(address, entry);
       if (value.type !== "observed") call.answeredAt.set(entry.attempt, seq);
-      call.isRecalled = value.type === "recalled";
+      call.isReused = value.type === "reused";
       if (call.isEarlier && call.entry === null) call.isRedone = true;
-      call.entry = value.type === "recalled" ? this.#resolved(entry, value.seq) : entry;
+      call.entry = value.type === "reused" ? this.#resolved(entry, value.seq) : entry;
       if (value.type === "observed") call.isEarlier = false;
       else this.#expect(call);
     } else {
@@ -185,13 +185,13 @@ export class Journal {
   }
 
   /** J2. A child that failed in an earlier attempt is started again, and so are the waits for it. */
-  #recall(entry: Entry): void {
+  #reuse(entry: Entry): void {
     const { address, value, seq, attempt } = entry;
     // A run that retries another run starts with that run's successes only.
     if (attempt === 0) this.#knowsFailures = false;
     if (value.type === "withdrawn") this.#forget(address.slice(0, -withdrawnEnd.length), entry);
-    if (value.type === "recalled") this.#calls.get(address)?.answeredAt.set(attempt, seq);
-    if (notRecalled.has(value.type)) return;
+    if (value.type === "reused") this.#calls.get(address)?.answeredAt.set(attempt, seq);
+    if (notReused.has(value.type)) return;
     // The end of a wait for a child or for a task's next try is not a success: the call waits again.
     if (value.type === "elapsed" && address.includes("/")) return;
     if (!address.includes("/")) {
@@ -200,9 +200,9 @@ export class Journal {
       if (!call.isEarlier) this.matcher.addEarlier(call);
       call.isEarlier = true;
       call.entry = value.type === "threw" ? null : entry;
-      if (value.type === "threw") this.recallable.remove(call);
+      if (value.type === "threw") this.reusable.remove(call);
       else this.#succeeded(seq, value);
-      if (value.type !== "threw" && value.type !== "observed") this.recallable.add(call);
+      if (value.type !== "threw" && value.type !== "observed") this.reusable.add(call);
     } else if (value.type !== "threw" || address.endsWith(mismatchEnd)) {
       this.#note(entry);
     } else {
@@ -210,7 +210,7 @@ export class Journal {
       const child = this.#calls.get(address.slice(0, -resultEnd.length));
       if (child === undefined) return;
       child.entry = null;
-      this.recallable.remove(child);
+      this.reusable.remove(child);
     }
   }
 
@@ -230,7 +230,7 @@ export class Journal {
     call?.answeredAt.set(attempt, callSite?.madeAfter ?? seq);
     if (call?.entry?.attempt !== attempt) return;
     call.entry = null;
-    this.recallable.remove(call);
+    this.reusable.remove(call);
   }
 
   #call(
@@ -250,7 +250,7 @@ export class Journal {
       return known;
     }
     const content = contentAt(address);
-    const fresh = { entry: null, askSeq: 0, isEarlier: false, isRedone: false, isRecalled: false, isClaimed: false };
+    const fresh = { entry: null, askSeq: 0, isEarlier: false, isRedone: false, isReused: false, isClaimed: false };
     const asked = {
       callSite: callSite ?? null,
       siteAttempt: attempt,
@@ -266,7 +266,7 @@ export class Journal {
   /** The handler must make this call again before anything new. */
   #expect(call: Recorded): void {
     call.isEarlier = false;
-    this.recallable.remove(call);
+    this.reusable.remove(call);
     if (this.#withdrawn?.has(call.address) === true) this.claim(call);
     if (!call.isClaimed) this.expected.add(call);
   }
@@ -314,7 +314,7 @@ export class Journal {
   claim(call: Recorded): void {
     call.isClaimed = true;
     this.expected.remove(call);
-    this.recallable.remove(call);
+    this.reusable.remove(call);
     this.#matcher?.claim(call);
   }
 

@@ -201,14 +201,14 @@ export class Matcher {
   /** M4. */
   #fromEarlier(made: Identified, firsts: ReadonlySet<string>): Match {
     const { content, unkeyed } = made;
-    const own = this.#recallable(made, content, firsts);
+    const own = this.#reusable(made, content, firsts);
     if (own !== "new" || unkeyed === null || unkeyed.content === unnamedSleep) return own;
     // A call with a key is a separate call, so it is new when the call without the key is ambiguous.
-    const other = this.#recallable(made, unkeyed.content, firsts);
+    const other = this.#reusable(made, unkeyed.content, firsts);
     return other === "ambiguous" ? "new" : other;
   }
 
-  #recallable(made: Identified, content: string, firsts: ReadonlySet<string>): Match {
+  #reusable(made: Identified, content: string, firsts: ReadonlySet<string>): Match {
     const { branch, delivered, group, isChanged, isBeside } = made;
     const all = this.#alike(content).filter(({ isEarlier }) => isEarlier);
     // A call made on the same path and at the same time as before would have had the same identity.

@@ -12,7 +12,7 @@ export interface NewCall {
   /** Call instead of `begin` when a recorded call turns out to match. */
   adopt: (found: Recorded) => void;
   /** The `seq` of the value that an earlier attempt recorded; absent for other calls. */
-  recalled?: number;
+  reused?: number;
 }
 
 /** Calls that wait to begin, in call order. */
@@ -35,9 +35,9 @@ export class NewCalls {
     this.#waiting = [];
   }
 
-  /** Whether any waiting call has a recalled value. */
-  get hasRecalled(): boolean {
-    return this.#waiting.some(({ recalled }) => recalled !== undefined);
+  /** Whether any waiting call has a reused value. */
+  get hasReused(): boolean {
+    return this.#waiting.some(({ reused }) => reused !== undefined);
   }
 
   /** Removes calls that were answered meanwhile: a wait may end before it is opened again. */
@@ -50,21 +50,21 @@ export class NewCalls {
     this.#waiting = this.#waiting.filter((beginning) => !isTaken(beginning));
   }
 
-  /** Removes and returns the calls whose kind may begin. A recalled value must also pass `mayRecall`. */
-  take(may: Readonly<Record<NewCallKind, boolean>>, mayRecall: (seq: number) => boolean): NewCall[] {
+  /** Removes and returns the calls whose kind may begin. A reused value must also pass `mayReuse`. */
+  take(may: Readonly<Record<NewCallKind, boolean>>, mayReuse: (seq: number) => boolean): NewCall[] {
     const taken: NewCall[] = [];
-    // A wait that begins before a recalled value is delivered could win a race against it.
-    const mayWait = may.wait && (may.start || !this.hasRecalled);
+    // A wait that begins before a reused value is delivered could win a race against it.
+    const mayWait = may.wait && (may.start || !this.hasReused);
     this.takeIf((beginning) => {
-      const { kind, recalled } = beginning;
-      const isTaken = (kind === "wait" ? mayWait : may[kind]) && (recalled === undefined || mayRecall(recalled));
+      const { kind, reused } = beginning;
+      const isTaken = (kind === "wait" ? mayWait : may[kind]) && (reused === undefined || mayReuse(reused));
       if (isTaken) taken.push(beginning);
       return isTaken;
     });
-    // Recalled values come first and in their former order, so that races have the same winners as before.
-    const recalled = taken.filter((beginning) => beginning.recalled !== undefined);
-    if (recalled.length === 0) return taken;
-    recalled.sort((a, b) => (a.recalled ?? 0) - (b.recalled ?? 0));
-    return [...recalled, ...taken.filter((beginning) => beginning.recalled === undefined)];
+    // Reused values come first and in their former order, so that races have the same winners as before.
+    const reused = taken.filter((beginning) => beginning.reused !== undefined);
+    if (reused.length === 0) return taken;
+    reused.sort((a, b) => (a.reused ?? 0) - (b.reused ?? 0));
+    return [...reused, ...taken.filter((beginning) => beginning.reused === undefined)];
   }
 }

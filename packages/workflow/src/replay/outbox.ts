@@ -225,7 +225,7 @@ function weightOfEntry({ entry: { value } }: Posted): number {
     case "retrying":
       return value.error.message.length + (value.error.stack?.length ?? 0);
     case "asked":
-    case "recalled":
+    case "reused":
     case "withdrawn":
       return 0;
     default:

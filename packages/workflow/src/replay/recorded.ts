@@ -23,8 +23,8 @@ export interface Recorded {
   isEarlier: boolean;
   /** Whether it failed in an earlier attempt and was made again in a later one. */
   isRedone: boolean;
-  /** Whether this attempt recalled its value from an earlier attempt. */
-  isRecalled: boolean;
+  /** Whether this attempt reused its value from an earlier attempt. */
+  isReused: boolean;
   /** Whether the handler has made this call again. */
   isClaimed: boolean;
 }

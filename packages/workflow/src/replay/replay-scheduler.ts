@@ -286,13 +286,13 @@ export class ReplayScheduler implements CodeOwner {
     const start = !this.#leaving.isReleased;
     const effect = start && isRecorded && this.host.mayBegin(); // mutant: effect-begins
     this.replaying = false;
-    const mayRecall = (seq: number): boolean => this.callWait.recallsFreely || !this.journal.recallable.hasBefore(seq);
-    for (const { call, begin } of this.newCalls.take({ wait: true, start, effect }, mayRecall)) {
+    const mayReuse = (seq: number): boolean => this.callWait.reusesFreely || !this.journal.reusable.hasBefore(seq);
+    for (const { call, begin } of this.newCalls.take({ wait: true, start, effect }, mayReuse)) {
       call.address ??= this.journal.newAddress(call.made.content);
       begin();
     }
-    if (start && this.newCalls.hasRecalled) this.callWait.holdRecalled(() => this.#schedule());
-    else this.callWait.releaseRecalled();
+    if (start && this.newCalls.hasReused) this.callWait.holdReused(() => this.#schedule());
+    else this.callWait.releaseReused();
   }
 
   /** P6: what to report now; null when there is nothing to report. */
@@ -379,7 +379,7 @@ export class ReplayScheduler implements CodeOwner {
     if (this.#state === "ended") return;
     this.#state = end.type === "suspended" ? "suspended" : "ended";
     this.callWait.stop();
-    this.callWait.releaseRecalled();
+    this.callWait.releaseReused();
     this.#cancelRecheck?.();
     this.#cancelRecheck = null;
     this.#listen(false);

@@ -166,7 +166,7 @@ describe("a task that fails", () => {
 });
 
 describe("a run that fails", () => {
-  it("starts another attempt that recalls successes and retries failures", async () => {
+  it("starts another attempt that reuses successes and retries failures", async () => {
     const begun: string[] = [];
     const v = workflow({ name: "w" }).v("1", {
       retry: { type: "fixed", maxAttempts: 2, delayMs: 5_000 },

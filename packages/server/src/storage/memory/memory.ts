@@ -6,7 +6,7 @@ import { isUnread, type Payloads, wholeRun, withoutLarge } from "../../core/unre
 import { outlined } from "../entry-row.ts";
 import { errorCodeOf, type ListLimits, type ListPage, listPage, withoutPayloads } from "../find.ts";
 import { complete, heavyOnes } from "../heavy.ts";
-import { cutJournal, recallConflict, recalled } from "../journal.ts";
+import { cutJournal, reuseConflict, reused } from "../journal.ts";
 import type { KeyedStorage } from "../keys.ts";
 import { interleaved, type Queued } from "../queue.ts";
 import { laterWorker, type RegisteredWorker } from "../registered-worker.ts";
@@ -237,9 +237,9 @@ class MemoryTransaction extends MemoryReader implements Transaction {
     return obstacles;
   }
 
-  async recall(from: RunId, to: RunId): Promise<number> {
+  async reuse(from: RunId, to: RunId): Promise<number> {
     const entries = this.tables.journals.get(from)?.entries ?? [];
-    const copies = recalled(entries);
+    const copies = reused(entries);
     for (const { from: seq, seq: place, callSite } of copies) {
       const entry = entries[placeOf(entries, seq)];
       if (entry === undefined) continue;
@@ -251,7 +251,7 @@ class MemoryTransaction extends MemoryReader implements Transaction {
         seq: place,
         ...(callSite !== undefined && { callSite }),
       };
-      if (this.#record(copy).length > 0) throw recallConflict(to);
+      if (this.#record(copy).length > 0) throw reuseConflict(to);
     }
     return copies.length;
   }

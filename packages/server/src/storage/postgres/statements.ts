@@ -3,7 +3,7 @@
  * look rows up by index, whatever the statistics say.
  */
 
-import { type OutlineDialect, outlineColumns, recalledColumns } from "../entry-row.ts";
+import { type OutlineDialect, outlineColumns, reusedColumns } from "../entry-row.ts";
 import { loadedColumns } from "../row.ts";
 import { insertGivenEntries, insertGivenRuns, lockAndChange } from "./writes.ts";
 
@@ -144,9 +144,9 @@ export const selectEntryAt: string = `
     LIMIT 1
   ) AS entry`;
 
-/** The entries that a retried run may recall. */
+/** The entries that a retried run may reuse. */
 export const selectOutline: string = `
-  SELECT ${recalledColumns(dialect)}
+  SELECT ${reusedColumns(dialect)}
   FROM aiki.entry
   WHERE run_id = $1
   ORDER BY seq`;

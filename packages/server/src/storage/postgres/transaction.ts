@@ -2,7 +2,7 @@ import type { Entry, QueueKey, RunId } from "@aikirun/lib/protocol";
 import type { EntryKey } from "../../core/entry-keys.ts";
 import type { Run } from "../../core/run.ts";
 import { outlineOf } from "../entry-row.ts";
-import { recallConflict, recalled } from "../journal.ts";
+import { reuseConflict, reused } from "../journal.ts";
 import type { Queued } from "../queue.ts";
 import type { RegisteredWorker } from "../registered-worker.ts";
 import { numberOf, type Row, textOf } from "../row.ts";
@@ -51,12 +51,12 @@ export class PostgresTransaction extends PostgresReader implements Transaction {
     return [...moved, ...(await this.#obstacles(batch.entries, taken))];
   }
 
-  async recall(from: RunId, to: RunId): Promise<number> {
+  async reuse(from: RunId, to: RunId): Promise<number> {
     const outlines = (await this.session.rows(sql.selectOutline, [toText(from)])).map(outlineOf);
-    const copies = recalled(outlines);
+    const copies = reused(outlines);
     if (copies.length === 0) return 0;
     const copied = await this.session.rows(sql.copyEntry, [toText(from), toText(to), ...copyArrays(copies)]);
-    if (copied.length < copies.length) throw recallConflict(to);
+    if (copied.length < copies.length) throw reuseConflict(to);
     return copies.length;
   }
 

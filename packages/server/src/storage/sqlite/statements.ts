@@ -1,6 +1,6 @@
 /** The statements that runs need, constant and prepared once. A batch repeats one: twice as fast as `json_each`. */
 
-import { type OutlineDialect, outlineColumns, recalledColumns } from "../entry-row.ts";
+import { type OutlineDialect, outlineColumns, reusedColumns } from "../entry-row.ts";
 import { loadedColumns } from "../row.ts";
 
 /** `octet_length` is missing before SQLite 3.43. */
@@ -99,9 +99,9 @@ export const selectEntryAt: string = `
   FROM entry
   WHERE run_id = ? AND address = ? AND attempt = ?`;
 
-/** The entries that a retried run may recall. */
+/** The entries that a retried run may reuse. */
 export const selectOutline: string = `
-  SELECT ${recalledColumns(dialect)}
+  SELECT ${reusedColumns(dialect)}
   FROM entry
   WHERE run_id = ?
   ORDER BY seq`;

@@ -1,7 +1,7 @@
 import type { Entry, QueueKey, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../core/run.ts";
 import { callSiteColumn, entryColumns, outlineOf } from "../entry-row.ts";
-import { recallConflict, recalled } from "../journal.ts";
+import { reuseConflict, reused } from "../journal.ts";
 import { interleaved, type Queued } from "../queue.ts";
 import { type RegisteredWorker, workerColumns } from "../registered-worker.ts";
 import { changingColumns, fixedColumns, numberOf } from "../row.ts";
@@ -50,8 +50,8 @@ export class SqliteTransaction extends SqliteReader implements Transaction {
     return obstacles;
   }
 
-  async recall(from: RunId, to: RunId): Promise<number> {
-    const copies = recalled(this.connection.all(sql.selectOutline, toText(from)).map(outlineOf));
+  async reuse(from: RunId, to: RunId): Promise<number> {
+    const copies = reused(this.connection.all(sql.selectOutline, toText(from)).map(outlineOf));
     for (const { from: seq, seq: place, callSite } of copies) {
       const changed = this.connection.run(
         sql.copyEntry,
@@ -61,7 +61,7 @@ export class SqliteTransaction extends SqliteReader implements Transaction {
         toText(from),
         seq,
       );
-      if (changed !== 1) throw recallConflict(to);
+      if (changed !== 1) throw reuseConflict(to);
     }
     return copies.length;
   }
