@@ -9,30 +9,6 @@ interface Declared {
 
 const empty = /^(utils?|helpers?|managers?|services?|repositor(y|ies)|impls?|data|infos?|misc|commons?|shared)$/;
 
-/**
- * Types of the sources of packages that still share their name with another type. Entries may only be removed: rename a
- * type instead of adding one. An entry that is no longer needed is a violation.
- */
-const declaredTwice: ReadonlySet<string> = new Set([
-  "Answer",
-  "CodeOwner",
-  "Database",
-  "Explanation",
-  "Fields",
-  "Holder",
-  "Journal",
-  "List",
-  "Listener",
-  "Observe",
-  "Outcome",
-  "Query",
-  "Refusal",
-  "ReleaseReason",
-  "Rows",
-  "Try",
-  "Walk",
-]);
-
 /** Rule 6: names that say what a thing is, and of types no two alike; nothing left for later. */
 export const names: Rule = (tree) => [
   ...tree.sources.flatMap((source) => [...path(source), ...declarations(source), ...later(source)]),
@@ -74,24 +50,9 @@ function repeated({ sources }: Tree): Violation[] {
   const alike = [...declared.values()].flatMap(([first, ...others]) =>
     first === undefined ? [] : others.map((other) => ({ first, other })),
   );
-  const found = alike
-    .filter(({ first, other }) => !(declaredTwice.has(first.name) && isOld(first) && isOld(other)))
-    .map(({ first, other }) =>
-      violation(other.source, other.node, "names", `type ${first.name} is declared in ${first.source.path} too`),
-    );
-  const list = sources.find((source) => source.path === "scripts/tidy/names.ts");
-  if (list === undefined) return found;
-  const unneeded = [...declaredTwice].filter((name) => (declared.get(name)?.length ?? 0) < 2);
-  return [
-    ...found,
-    ...unneeded.map((name) =>
-      violation(list, { start: 0 }, "names", `${name} is not declared twice: remove the entry`),
-    ),
-  ];
-}
-
-function isOld({ source }: Declared): boolean {
-  return source.package !== null && !source.test;
+  return alike.map(({ first, other }) =>
+    violation(other.source, other.node, "names", `type ${first.name} is declared in ${first.source.path} too`),
+  );
 }
 
 function emptyWords(name: string): string[] {

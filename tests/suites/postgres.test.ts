@@ -249,7 +249,7 @@ function migrating(database: TestDatabase): void {
       expect(lines[0]).toEqual([
         expect.stringContaining("a migration waits for a lock"),
         {
-          migration: "migration 4 (add ask to entry)",
+          migration: "migration 4 (add call_site to entry)",
           pid: expect.any(Number),
           blockers: [
             expect.objectContaining({

@@ -54,9 +54,9 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     await says(hired, words);
     await works();
     await mend();
-    await says(hired, "from now on");
+    await says(hired, "receiving wake-ups");
     await place.receivesWakeUps();
-    expect(news(hired)).toEqual([expect.stringContaining(words), expect.stringContaining("from now on")]);
+    expect(news(hired)).toEqual([expect.stringContaining(words), expect.stringContaining("receiving wake-ups")]);
     expect(hired.busy.most).toBeLessThanOrEqual(3);
   };
 
@@ -88,7 +88,7 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     const id = await place.startSilently();
     await place.completes(id);
     redis.signal("SIGCONT");
-    await says(hired, "from now on");
+    await says(hired, "receiving wake-ups");
     await place.receivesWakeUps();
     expect(news(hired)).toHaveLength(2);
   });
@@ -100,7 +100,7 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     await redis.send("client", "pause", 6_000, "all");
     await says(hired, "Redis is not reachable");
     await place.completes(await place.startSilently());
-    await says(hired, "from now on");
+    await says(hired, "receiving wake-ups");
     await place.receivesWakeUps();
     expect(news(hired)).toHaveLength(2);
   });
@@ -331,11 +331,11 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     await says(hired, "Redis is not reachable");
     await works();
     await cluster.start();
-    await says(hired, "from now on");
+    await says(hired, "receiving wake-ups");
     await place.receivesWakeUps();
     // While it is being put together it says that it is down: that is another thing, said once too.
     const others = news(hired).filter((line) => !line.includes("CLUSTERDOWN"));
-    expect(others).toEqual([expect.stringContaining("not reachable"), expect.stringContaining("from now on")]);
+    expect(others).toEqual([expect.stringContaining("not reachable"), expect.stringContaining("receiving wake-ups")]);
   });
 
   it("is a cluster that moves the streams to another node", async () => {
@@ -372,6 +372,6 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
       await place.receivesWakeUps(2);
       await expect.poll(() => home.send("cluster", "countkeysinslot", slot), soon).toBe(1);
     }
-    expect(news(hired).filter((line) => !/MOVED|ASK|CLUSTERDOWN|from now on/.test(line))).toEqual([]);
+    expect(news(hired).filter((line) => !/MOVED|ASK|CLUSTERDOWN|receiving wake-ups/.test(line))).toEqual([]);
   });
 });

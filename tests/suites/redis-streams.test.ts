@@ -181,7 +181,7 @@ describe.skipIf(redis === null)("a worker that is woken through Redis Streams", 
       .toContainEqual(expect.stringContaining("publishes no wake-ups through it"));
     await place.completes(await place.start());
     publisher.isPublishing = true;
-    await expect.poll(() => hired.lines, soon).toContainEqual(expect.stringContaining("from now on"));
+    await expect.poll(() => hired.lines, soon).toContainEqual(expect.stringContaining("receiving wake-ups"));
     await place.receivesWakeUps();
     expect(hired.lines.filter((line) => line.includes("Redis"))).toHaveLength(2);
   });
@@ -191,7 +191,7 @@ describe.skipIf(redis === null)("a worker that is woken through Redis Streams", 
     const hired = await other.startWorker();
     await other.completes(await other.start());
     expect(hired.lines.filter((line) => line.includes("Redis"))).toEqual([
-      expect.stringContaining("the client knows of no Redis"),
+      expect.stringContaining("the client has no Redis address"),
     ]);
     await other.close();
   });

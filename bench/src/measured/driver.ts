@@ -1,14 +1,14 @@
 /** The SQLite that the server uses: the built-in one, else the package with the same API. */
 
-interface SqliteDatabase {
+interface MeasuredDatabase {
   exec(sql: string): void;
   prepare(sql: string): { run(...values: unknown[]): unknown };
   close(): void;
 }
 
-export async function openDatabase(path: string): Promise<SqliteDatabase> {
+export async function openDatabase(path: string): Promise<MeasuredDatabase> {
   const [major = 0] = process.versions.node.split(".").map(Number);
-  const module: { DatabaseSync: new (path: string) => SqliteDatabase } = await import(
+  const module: { DatabaseSync: new (path: string) => MeasuredDatabase } = await import(
     major > 22 ? "node:sqlite" : "@photostructure/sqlite"
   );
   return new module.DatabaseSync(path);

@@ -30,7 +30,7 @@ const budgets = [
 ] as const;
 
 /** The state of one description. */
-interface Walk {
+interface ErrorWalk {
   readonly budget: (typeof budgets)[number];
   /** The errors around the current one, outermost first. */
   readonly around: unknown[];
@@ -51,7 +51,7 @@ export function describeError(thrown: unknown): Failure {
   return { name: "Error", message: "The error is too large to be recorded." };
 }
 
-function describe(thrown: unknown, walk: Walk): Failure {
+function describe(thrown: unknown, walk: ErrorWalk): Failure {
   const { characters, details } = walk.budget;
   walk.left -= 1;
   if (!isObject(thrown)) {
@@ -104,11 +104,11 @@ function isRecorded(failure: Failure, name: string): boolean {
   }
 }
 
-function hasRoom(inner: unknown, { budget, around, left }: Walk): boolean {
+function hasRoom(inner: unknown, { budget, around, left }: ErrorWalk): boolean {
   return left > 0 && around.length <= budget.depth && !around.includes(inner);
 }
 
-function addErrors(failure: Failure, thrown: object, walk: Walk): void {
+function addErrors(failure: Failure, thrown: object, walk: ErrorWalk): void {
   const errors = aggregated(thrown, failure.name);
   if (errors === null) return;
   failure.errors = [];

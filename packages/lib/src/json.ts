@@ -14,7 +14,7 @@ interface Walk {
 }
 
 /** Why a value is refused. The keys are collected from the innermost one outwards, so valid values cost nothing. */
-interface Refusal {
+interface InvalidValue {
   what: string;
   keys: Array<string | number>;
 }
@@ -73,7 +73,7 @@ export function decode(payload: Payload | undefined): unknown {
   }
 }
 
-function check(value: unknown, walk: Walk): Refusal | undefined {
+function check(value: unknown, walk: Walk): InvalidValue | undefined {
   if (typeof value === "object") return value === null ? undefined : checkContainer(value, walk);
   if (typeof value === "string") {
     grow(walk, value.length + 2);
@@ -90,7 +90,7 @@ function check(value: unknown, walk: Walk): Refusal | undefined {
   return refuse("is a function; pass plain values, and let the handler find the function by name");
 }
 
-function checkContainer(value: object, walk: Walk): Refusal | undefined {
+function checkContainer(value: object, walk: Walk): InvalidValue | undefined {
   const { around } = walk;
   if (around.length > 0 && around.includes(value)) {
     const up = around.length - around.indexOf(value);
@@ -107,7 +107,7 @@ function checkContainer(value: object, walk: Walk): Refusal | undefined {
   return refusal;
 }
 
-function checkItems(items: readonly unknown[], walk: Walk): Refusal | undefined {
+function checkItems(items: readonly unknown[], walk: Walk): InvalidValue | undefined {
   // The commas: an item that is null or a truth value does not grow the walk by itself.
   grow(walk, Math.max(0, items.length - 1));
   for (let index = 0; index < items.length; index++) {
@@ -117,7 +117,7 @@ function checkItems(items: readonly unknown[], walk: Walk): Refusal | undefined 
   return undefined;
 }
 
-function checkProperties(value: object, walk: Walk): Refusal | undefined {
+function checkProperties(value: object, walk: Walk): InvalidValue | undefined {
   if (!isPlain(value)) return refuse(foreign(value));
   if (Object.getOwnPropertySymbols(value).length > 0) return refuse("has symbol keys, which JSON drops; use strings");
   for (const key of Object.keys(value)) {
@@ -159,11 +159,11 @@ function foreign(value: object): string {
   return `is ${what}, which would come back without its methods; use a plain object`;
 }
 
-function refuse(what: string): Refusal {
+function refuse(what: string): InvalidValue {
   return { what, keys: [] };
 }
 
-function within(refusal: Refusal, key: string | number): Refusal {
+function within(refusal: InvalidValue, key: string | number): InvalidValue {
   refusal.keys.push(key);
   return refusal;
 }

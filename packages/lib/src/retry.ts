@@ -30,13 +30,13 @@ function grown(baseDelayMs: number, factor: number, failedAttempts: number, maxD
   return Math.min(maxDelayMs, baseDelayMs * factor ** Math.max(0, failedAttempts - 1));
 }
 
-type Fields = Readonly<Record<string, readonly [lowest: number, highest: number, required: boolean]>>;
+type PolicyFields = Readonly<Record<string, readonly [lowest: number, highest: number, required: boolean]>>;
 
 const delay = [0, longestMs, true] as const;
 const optionalDelay = [0, longestMs, false] as const;
 const maxAttempts = [1, Number.MAX_SAFE_INTEGER, true] as const;
 
-const policies: ReadonlyMap<unknown, Fields> = new Map<unknown, Fields>([
+const policies: ReadonlyMap<unknown, PolicyFields> = new Map<unknown, PolicyFields>([
   ["never", {}],
   ["fixed", { maxAttempts, delayMs: delay }],
   ["exponential", { maxAttempts, baseDelayMs: delay, factor: [1, 1_000, false], maxDelayMs: optionalDelay }],

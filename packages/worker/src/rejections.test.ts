@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { describe, expect, it } from "vitest";
-import { type CodeOwner, hookEvent, rejections } from "./rejections.ts";
+import { hookEvent, type RejectionTarget, rejections } from "./rejections.ts";
 
 const source = new URL("rejections.ts", import.meta.url).href;
 
@@ -147,7 +147,7 @@ describe("watches", () => {
 
   it("on Deno prevent and stop only rejections of a run", () => {
     const reasons: unknown[] = [];
-    let owner: CodeOwner | null = { reject: (reason) => reasons.push(reason) };
+    let owner: RejectionTarget | null = { reject: (reason) => reasons.push(reason) };
     const target = new EventTarget();
     const end = hookEvent(() => owner, target);
     let others = 0;

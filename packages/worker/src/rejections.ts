@@ -16,7 +16,7 @@ import process from "node:process";
 import { hasMethods } from "@aikirun/lib/internal";
 
 /** The run to which the code in the current async context belongs. */
-export interface CodeOwner {
+export interface RejectionTarget {
   /** Fails the run with this reason. */
   reject(reason: unknown): void;
 }
@@ -24,7 +24,7 @@ export interface CodeOwner {
 /** Starts to watch for rejections; the returned function ends it. All watches share one wrapper. */
 export type Watch = () => () => void;
 
-export function rejections(ownerOf: () => CodeOwner | null): Watch {
+export function rejections(ownerOf: () => RejectionTarget | null): Watch {
   let watches = 0;
   let unhook: () => void = () => {};
   return () => {
@@ -40,14 +40,14 @@ export function rejections(ownerOf: () => CodeOwner | null): Watch {
   };
 }
 
-function hook(ownerOf: () => CodeOwner | null): () => void {
+function hook(ownerOf: () => RejectionTarget | null): () => void {
   if (process.versions.bun !== undefined) return () => {};
   const target: unknown = globalThis;
   return process.versions.deno !== undefined && isEventTarget(target) ? hookEvent(ownerOf, target) : hookEmit(ownerOf);
 }
 
 /** Node calls `process.emit` for each rejection, and treats it as handled if the result is `true`. */
-function hookEmit(ownerOf: () => CodeOwner | null): () => void {
+function hookEmit(ownerOf: () => RejectionTarget | null): () => void {
   const taken = new WeakSet<WeakKey>();
   const claims = (event: unknown, first: unknown, second: unknown): boolean => {
     // The application did not receive the rejection, so it must not receive "rejectionHandled" either.
@@ -76,7 +76,7 @@ function hookEmit(ownerOf: () => CodeOwner | null): () => void {
 }
 
 /** Deno first dispatches an event, and does nothing else if the event is prevented and stopped. */
-export function hookEvent(ownerOf: () => CodeOwner | null, target: EventTarget): () => void {
+export function hookEvent(ownerOf: () => RejectionTarget | null, target: EventTarget): () => void {
   const claim = (event: Event) => {
     const owner = ownerOf();
     if (owner === null) return;

@@ -31,12 +31,12 @@ const maxPauseMs = 1_000;
  */
 export class Reporter {
   readonly #options: ReporterOptions;
-  readonly #post: (outgoing: OutgoingReport) => Promise<Outcome>;
+  readonly #post: (outgoing: OutgoingReport) => Promise<ReportOutcome>;
 
   constructor(options: ReporterOptions) {
     const { env, lanes } = options;
     this.#options = options;
-    this.#post = batcher<OutgoingReport, Outcome>({
+    this.#post = batcher<OutgoingReport, ReportOutcome>({
       send: (batch) => this.#sendHeld(batch),
       max: limits.batchItems,
       lanes,
@@ -59,14 +59,14 @@ export class Reporter {
     throw givenUp(outgoing, completed.fault);
   }
 
-  async #sendHeld(batch: OutgoingReport[]): Promise<Outcome[]> {
+  async #sendHeld(batch: OutgoingReport[]): Promise<ReportOutcome[]> {
     const held = batch.filter(({ isLost }) => !isLost());
     const outcomes = held.length === 0 ? [] : await this.#send(held);
     const byReport = new Map(held.map((outgoing, index) => [outgoing, outcomes[index]]));
     return batch.map((outgoing) => byReport.get(outgoing) ?? { fault: null });
   }
 
-  async #send(batch: OutgoingReport[]): Promise<Outcome[]> {
+  async #send(batch: OutgoingReport[]): Promise<ReportOutcome[]> {
     const { api, session, worker } = this.#options;
     const request = { session, worker, reports: batch.map(({ report }) => report) };
     try {
@@ -80,13 +80,13 @@ export class Reporter {
   }
 
   /** The whole request was refused: finds the report that caused it, so that only this report is refused. */
-  async #divide(batch: OutgoingReport[]): Promise<Outcome[]> {
+  async #divide(batch: OutgoingReport[]): Promise<ReportOutcome[]> {
     const middle = Math.ceil(batch.length / 2);
     return [...(await this.#send(batch.slice(0, middle))), ...(await this.#send(batch.slice(middle)))];
   }
 
   /** Reads the entries that did not fit into the reply. A report that ends its attempt needs none. */
-  async #complete(outgoing: OutgoingReport, result: ReportResult): Promise<Outcome> {
+  async #complete(outgoing: OutgoingReport, result: ReportResult): Promise<ReportOutcome> {
     const { report } = outgoing;
     if (report.next.type === "finish") return { result };
     const read: Api["read"] = (request) => this.#retry([outgoing], () => this.#options.api.read(request));
@@ -106,9 +106,9 @@ export class Reporter {
 }
 
 /** The server's answer, or the fault for which the run is abandoned; null when the run was already lost. */
-type Outcome = { result: ReportResult } | { fault: AikiError | null };
+type ReportOutcome = { result: ReportResult } | { fault: AikiError | null };
 
-function isCut(outcome: Outcome): outcome is { result: ReportResult } {
+function isCut(outcome: ReportOutcome): outcome is { result: ReportResult } {
   return "result" in outcome && outcome.result.ok && outcome.result.entriesCutAt !== undefined;
 }
 
@@ -134,7 +134,7 @@ function faultOf(error: unknown): AikiError {
   return isAikiError(error) ? error : new AikiError("INTERNAL", describeError(error).message, { cause: error });
 }
 
-function outcomeOf(error: unknown): Outcome {
+function outcomeOf(error: unknown): ReportOutcome {
   const fault = faultOf(error);
   const code = isTransient(fault) ? undefined : permanent.get(fault.code);
   return code === undefined ? { fault } : { result: { ok: false, code, message: fault.message } };

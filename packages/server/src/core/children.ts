@@ -4,10 +4,8 @@ import type { ErrorCode } from "@aikirun/lib";
 import { resultAddress } from "@aikirun/lib/internal";
 import type { Address, ChildStart, Failure, Report } from "@aikirun/lib/protocol";
 import { arrive, change, type Draft, record } from "./draft.ts";
-import type { Entry, Outline, Run, Taken } from "./run.ts";
+import type { Entry, NameHolder, Outline, Run, Taken } from "./run.ts";
 import { openChild } from "./start.ts";
-
-type Holder = Taken["holder"];
 
 /** `taken`: runs that already have the ids or references. Two starts of one report may conflict: the first one wins. */
 export function startChildren(
@@ -48,7 +46,7 @@ function begin(next: Draft, start: ChildStart, child: Run): void {
 }
 
 /** An earlier attempt made the same call: its child is used. If it has ended, its outcome is recorded again. */
-function adopt(next: Draft, start: ChildStart, { id, end }: Holder, known: ReadonlyMap<Address, Outline>): void {
+function adopt(next: Draft, start: ChildStart, { id, end }: NameHolder, known: ReadonlyMap<Address, Outline>): void {
   recordStart(next, start, { type: "started", runId: id });
   if (id !== start.spec.id) {
     arrive(next);
@@ -64,7 +62,7 @@ function recordStart(next: Draft, { address, callSite }: ChildStart, value: Entr
   record(next, address, value, callSite === undefined ? {} : { callSite });
 }
 
-function conflict({ spec: { id, name, referenceId } }: ChildStart, holder: Holder): Failure {
+function conflict({ spec: { id, name, referenceId } }: ChildStart, holder: NameHolder): Failure {
   if (holder.id === id) {
     return refusal("RUN_ID_CONFLICT", `The id ${id} is taken by a run with other content.`);
   }

@@ -223,11 +223,13 @@ export type Command =
   /** A final run has no live child left to cancel. */
   | { type: "childless" };
 
+/** A run that has an id or a reference. `end`: how a child ended, as its parent's journal records it; else null. */
+export type NameHolder = Pick<Run, "id" | "parent"> & { end: Value | UnreadEnd | null };
+
 /** The run that already has the id or the reference of the child at this address. */
 export interface Taken {
   address: Address;
-  /** `end`: the outcome of a child, as its parent's journal records it; null while the child has not ended. */
-  holder: Pick<Run, "id" | "parent"> & { end: Value | UnreadEnd | null };
+  holder: NameHolder;
 }
 
 export interface Claim {

@@ -15,7 +15,7 @@ import { beginClaim, type Claiming, endClaim, queuesIn } from "./claims.ts";
 import { settle } from "./effects.ts";
 import type { Operation, Result } from "./operation.ts";
 import { NeedsLoad, optimisticTransaction } from "./optimistic.ts";
-import type { Rows } from "./rows.ts";
+import type { RowCache } from "./rows.ts";
 import { insertStarts } from "./starts.ts";
 import { RunsChanged, UnitOfWork } from "./unit-of-work.ts";
 
@@ -33,7 +33,7 @@ export interface Committed {
 
 export interface Committer {
   storage: Storage;
-  rows: Rows;
+  rows: RowCache;
   cache: QueueCache;
   settings: Settings;
   /** The first time that this server read from the database's clock after the fence floor last rose; null before. */

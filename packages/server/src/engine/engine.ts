@@ -18,7 +18,7 @@ import { listQueue } from "./list-queue.ts";
 import type { Operation, Result } from "./operation.ts";
 import type { PendingClaimsContext } from "./pending-claims.ts";
 import { propagate, receive } from "./propagate.ts";
-import { cachedRows, type Rows, rowsBytes } from "./rows.ts";
+import { cachedRows, type RowCache, rowsBytes } from "./rows.ts";
 import { RunsChanged } from "./unit-of-work.ts";
 import { WorkerRegistry } from "./worker-registry.ts";
 
@@ -195,7 +195,7 @@ function weightOf(operation: Operation): number {
 const batches = { max: batchSize, weigh: weightOf, maxWeight: batchSize };
 
 /** The cached rows may be why the batch failed. */
-function forget(rows: Rows, operations: Operation[]): void {
+function forget(rows: RowCache, operations: Operation[]): void {
   for (const operation of operations) {
     if (operation.type === "command") {
       rows.forget(operation.to);

@@ -5,10 +5,10 @@ import type { Notifier } from "../delivery/notifier.ts";
 import type { QueueCache } from "../delivery/queue-cache.ts";
 import type { Changes } from "./changes.ts";
 import type { Committed } from "./commit.ts";
-import type { Rows } from "./rows.ts";
+import type { RowCache } from "./rows.ts";
 
 export interface PropagateContext {
-  rows: Rows;
+  rows: RowCache;
   cache: QueueCache;
   changes: Changes;
   notifier: Notifier | null;

@@ -8,7 +8,7 @@ import type { Run } from "../core/run.ts";
 import { withoutLarge } from "../core/unread.ts";
 import { waitsBytes } from "./budget.ts";
 
-export interface Rows {
+export interface RowCache {
   /** Undefined if the fence floor of the transaction is not the latest: then it reads a former database. */
   get(id: RunId, fenceFloor?: number): Run | undefined;
   /** `fenceFloor`: that of the transaction that read or wrote the row. */
@@ -30,7 +30,7 @@ export function rowsBytes(heapLimitBytes: number): number {
   return Math.max(leastBytes, heapLimitBytes * heapShare);
 }
 
-export function cachedRows(capacity: number): Rows {
+export function cachedRows(capacity: number): RowCache {
   const rows = new Map<RunId, { run: Run; weight: number }>();
   let bytes = 0;
   let latest = 0;

@@ -2,14 +2,12 @@
 
 import { type ChildStart, limits, type RunId } from "@aikirun/lib/protocol";
 import { childEnd } from "../core/receive.ts";
-import type { Run, Taken } from "../core/run.ts";
+import type { NameHolder, Run, Taken } from "../core/run.ts";
 import { typeOf } from "../core/unread.ts";
 import { storedBytes } from "../storage/entry-row.ts";
 import { inBatches, RowsLeft } from "../storage/heavy.ts";
 import type { ReferenceKey, Transaction } from "../storage/storage.ts";
 import { parts } from "./budget.ts";
-
-type Holder = Taken["holder"];
 
 export interface TakenNames {
   /** Notes ids and references that `load` is to look up. */
@@ -32,12 +30,12 @@ const rowsAtOnce = 200;
 export function takenNames(): TakenNames {
   const ids = new Set<RunId>();
   const references = new Map<string, ReferenceKey>();
-  const byId = new Map<RunId, Holder>();
-  const byReference = new Map<string, Holder>();
+  const byId = new Map<RunId, NameHolder>();
+  const byReference = new Map<string, NameHolder>();
   /** The size of all outcomes so far. Bytes. */
   let ends = 0;
 
-  const note = (run: Run): Holder => {
+  const note = (run: Run): NameHolder => {
     const holder = byId.get(run.id) ?? { id: run.id, parent: run.parent, end: endOf(run) };
     byId.set(run.id, holder);
     if (run.referenceId !== null) {
@@ -46,7 +44,7 @@ export function takenNames(): TakenNames {
     return holder;
   };
 
-  const endOf = (run: Run): Holder["end"] => {
+  const endOf = (run: Run): NameHolder["end"] => {
     const end = run.parent === null ? null : childEnd(run);
     if (end === null) {
       return null;

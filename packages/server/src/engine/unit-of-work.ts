@@ -12,14 +12,14 @@ import { complete, fitting, type Loaded } from "../storage/heavy.ts";
 import type { Change, Transaction } from "../storage/storage.ts";
 import { saveEnds } from "./ends.ts";
 import { holders } from "./holders.ts";
-import type { Rows } from "./rows.ts";
+import type { RowCache } from "./rows.ts";
 import { type TakenNames, takenNames } from "./taken.ts";
 import { withInput, withValues } from "./whole.ts";
 
 export interface UnitOfWorkOptions {
   transaction: Transaction;
   moment: DecisionContext;
-  rows: Rows;
+  rows: RowCache;
   /**
    * Runs that another transaction had changed when an earlier try wrote them. Their rows are loaded, and the entries
    * that their commands depend on.
@@ -40,7 +40,7 @@ export class RunsChanged extends Error {
 export class UnitOfWork {
   readonly #transaction: Transaction;
   readonly #moment: DecisionContext;
-  readonly #rows: Rows;
+  readonly #rows: RowCache;
   readonly #stale: ReadonlySet<RunId>;
   /** The rows as loaded or cached, before any decision. */
   readonly #before = new Map<RunId, Run>();

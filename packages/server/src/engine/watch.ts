@@ -11,7 +11,7 @@ import type { Storage } from "../storage/storage.ts";
 import { type Budget, parts, replyBudget, takeView } from "./budget.ts";
 import type { Changes } from "./changes.ts";
 import { readJournals } from "./journals.ts";
-import type { Rows } from "./rows.ts";
+import type { RowCache } from "./rows.ts";
 import { viewOf } from "./view.ts";
 import { whole } from "./whole.ts";
 import type { WorkerRegistry } from "./worker-registry.ts";
@@ -22,7 +22,7 @@ export interface WatchContext {
   namespace: string;
   env: Env;
   storage: Pick<Storage, "read">;
-  rows: Rows;
+  rows: RowCache;
   changes: Changes;
   registry: WorkerRegistry;
   closing: AbortSignal;

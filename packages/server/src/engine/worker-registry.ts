@@ -36,7 +36,7 @@ interface KnownWorker {
 }
 
 /** A read of the database. */
-interface Answer {
+interface WorkersRead {
   /** When the read began; monotonic milliseconds. */
   askedAt: number;
   reply: Promise<{ stored: RegisteredWorker[]; aheadMs: number }>;
@@ -62,7 +62,7 @@ export class WorkerRegistry {
   readonly #options: WorkerRegistryOptions;
   /** By namespace and session. */
   readonly #known = new Map<string, KnownWorker>();
-  readonly #answers = new Map<string, Answer>();
+  readonly #answers = new Map<string, WorkersRead>();
   #cancel: Cancel = () => {};
   /** When the timer fires. */
   #armedFor = Number.POSITIVE_INFINITY;
@@ -132,7 +132,7 @@ export class WorkerRegistry {
     return Math.max(now + saveSoonMs, before.savedAt + intervalMs);
   }
 
-  #ask(namespace: string): Answer {
+  #ask(namespace: string): WorkersRead {
     const { env, storage } = this.#options;
     const askedAt = env.elapsed();
     for (const [other, answer] of this.#answers) {

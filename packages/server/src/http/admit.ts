@@ -8,7 +8,7 @@ import { lackingForVerb } from "../auth/policy.ts";
 import { rateLimitedLog } from "../auth/rate-limited-log.ts";
 import { type PresentedKey, readSecret } from "../auth/secret.ts";
 import type { Exchange } from "./exchange.ts";
-import { Refusal } from "./refusal.ts";
+import { HttpRefusal } from "./refusal.ts";
 
 /** The Api that the caller may use for this verb. Throws `Refusal` 401 or 503, or `FORBIDDEN`. */
 export type Admit = (exchange: Exchange, verb: Verb) => Promise<Api>;
@@ -48,7 +48,7 @@ export function admitKeys({ known, api, env, logger }: KeyHolders): Admit {
       return await known.recognise(shown);
     } catch (error) {
       warn("API keys cannot be looked up", { error });
-      throw new Refusal(503, "UNAVAILABLE", "API keys cannot be looked up now. Try again.", { "retry-after": "1" });
+      throw new HttpRefusal(503, "UNAVAILABLE", "API keys cannot be looked up now. Try again.", { "retry-after": "1" });
     }
   };
 
@@ -71,7 +71,7 @@ function tokenOf(exchange: Exchange): string | null {
 }
 
 /** The same reply for every fault of a key; only the log says which fault it was. */
-function unauthorized(): Refusal {
+function unauthorized(): HttpRefusal {
   const message = "This needs a valid API key: send authorization: Bearer <key>.";
-  return new Refusal(401, "UNAUTHORIZED", message, { "www-authenticate": "Bearer" });
+  return new HttpRefusal(401, "UNAUTHORIZED", message, { "www-authenticate": "Bearer" });
 }

@@ -29,9 +29,9 @@ import {
 } from "./schemas.ts";
 
 /** Answers a request of unknown content. Throws `BadRequest` when it cannot be read as a whole. */
-type Answer<V extends Verb> = (api: Api, body: unknown, options?: CallOptions) => ReturnType<Api[V]>;
+type VerbHandler<V extends Verb> = (api: Api, body: unknown, options?: CallOptions) => ReturnType<Api[V]>;
 
-export const answers: { readonly [V in Verb]: Answer<V> } = {
+export const answers: { readonly [V in Verb]: VerbHandler<V> } = {
   start: batch({
     whole: startRequest,
     loose: looseStart,

@@ -2,7 +2,7 @@
 
 import { getHeapStatistics } from "node:v8";
 import { limits } from "@aikirun/lib/protocol";
-import { Refusal } from "./refusal.ts";
+import { HttpRefusal } from "./refusal.ts";
 
 /** Requests up to this size are always read, so that heartbeats are: one for 2,000 runs has 120,000. Bytes. */
 const smallBytes = 256_000;
@@ -51,7 +51,7 @@ export function countedBodies(most: number = mostBytes()): Bodies {
   };
 }
 
-function noRoom(): Refusal {
+function noRoom(): HttpRefusal {
   const message = "The server holds as many large requests as it has memory for. Try again.";
-  return new Refusal(503, "UNAVAILABLE", message, { "retry-after": "1" });
+  return new HttpRefusal(503, "UNAVAILABLE", message, { "retry-after": "1" });
 }

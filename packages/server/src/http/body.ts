@@ -1,6 +1,6 @@
 import type { Body } from "./bodies.ts";
 import type { Exchange } from "./exchange.ts";
-import { BadRequest, Refusal } from "./refusal.ts";
+import { BadRequest, HttpRefusal } from "./refusal.ts";
 
 /** The maximum depth of nesting. No message of the protocol comes near it; deeper ones are attacks. */
 const maxDepth = 200;
@@ -11,10 +11,10 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
 export async function readJson(exchange: Exchange, held: Body): Promise<unknown> {
   const type = exchange.header("content-type");
   if (type === null || !/^application\/json\s*(;|$)/i.test(type)) {
-    throw new Refusal(415, "UNSUPPORTED_MEDIA_TYPE", "Send the request as content-type: application/json.");
+    throw new HttpRefusal(415, "UNSUPPORTED_MEDIA_TYPE", "Send the request as content-type: application/json.");
   }
   if (exchange.header("content-encoding") !== null) {
-    throw new Refusal(415, "UNSUPPORTED_MEDIA_TYPE", "Send the request without content-encoding.");
+    throw new HttpRefusal(415, "UNSUPPORTED_MEDIA_TYPE", "Send the request without content-encoding.");
   }
   const body = parseJson(await exchange.body(held.take));
   if (!shallow(body, maxDepth)) throw new BadRequest(`The request nests deeper than ${maxDepth} levels.`);

@@ -2,7 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { limits } from "@aikirun/lib/protocol";
-import { Refusal } from "./refusal.ts";
+import { HttpRefusal } from "./refusal.ts";
 
 export interface Exchange {
   /** In lower case, with its port. */
@@ -67,9 +67,9 @@ function checkLength(announced: number): void {
   if (announced > limits.requestBytes) throw tooLarge();
 }
 
-function tooLarge(): Refusal {
+function tooLarge(): HttpRefusal {
   const message = `The request is over ${limits.requestBytes} bytes. Split the batch.`;
-  return new Refusal(413, "PAYLOAD_TOO_LARGE", message, { connection: "close" });
+  return new HttpRefusal(413, "PAYLOAD_TOO_LARGE", message, { connection: "close" });
 }
 
 /** Uses events, which are faster than iteration: most bodies are one chunk, and every request is read here. */
@@ -99,7 +99,7 @@ function received(incoming: IncomingMessage, onBytes: (bytes: number) => void): 
       resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks));
     });
     const broken = () => {
-      if (!ended) reject(new Refusal(400, "BAD_REQUEST", "The request broke off."));
+      if (!ended) reject(new HttpRefusal(400, "BAD_REQUEST", "The request broke off."));
     };
     incoming.on("close", broken);
     incoming.on("error", broken);

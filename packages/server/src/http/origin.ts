@@ -4,7 +4,7 @@
  */
 
 import type { Exchange } from "./exchange.ts";
-import { Refusal } from "./refusal.ts";
+import { HttpRefusal } from "./refusal.ts";
 
 const loopback = ["localhost", "127.0.0.1", "[::1]"];
 
@@ -20,7 +20,7 @@ export function checkHost({ host }: Exchange, hosts: Hosts): void {
   if (hosts === "any" || hosts.has(host.replace(/:\d+$/, ""))) return;
   const named = JSON.stringify(host.slice(0, 255));
   const message = `This server does not answer to the host ${named}. Name it in allowedHosts.`;
-  throw new Refusal(403, "FORBIDDEN_HOST", message);
+  throw new HttpRefusal(403, "FORBIDDEN_HOST", message);
 }
 
 /** Throws `FORBIDDEN_ORIGIN` when a page of another origin sent this. */
@@ -29,5 +29,5 @@ export function checkOrigin(exchange: Exchange): void {
   if (origin === null) return;
   const separator = origin.indexOf("://");
   if (separator !== -1 && origin.slice(separator + 3).toLowerCase() === exchange.host) return;
-  throw new Refusal(403, "FORBIDDEN_ORIGIN", "Requests from web pages of another origin are refused.");
+  throw new HttpRefusal(403, "FORBIDDEN_ORIGIN", "Requests from web pages of another origin are refused.");
 }

@@ -17,7 +17,7 @@ export class BadRequest extends AikiError {
 }
 
 /** A request that is refused with an HTTP status; `code` and the message say what to do. */
-export class Refusal extends AikiError {
+export class HttpRefusal extends AikiError {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
 

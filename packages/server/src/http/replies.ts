@@ -1,6 +1,6 @@
 import { type AikiError, isAikiError } from "@aikirun/lib";
 import type { Reply } from "./exchange.ts";
-import { BadRequest, Refusal } from "./refusal.ts";
+import { BadRequest, HttpRefusal } from "./refusal.ts";
 
 const contentPolicy = "default-src 'none'; frame-ancestors 'none'";
 
@@ -31,7 +31,7 @@ export function pageReply(html: string, styleHash: string): Reply {
 
 /** The reply to a fault that the caller can act upon, or null when it is the server's own. */
 export function faultReply(thrown: unknown): Reply | null {
-  if (thrown instanceof Refusal) return errorReply(thrown.status, thrown.code, thrown.message, thrown.headers);
+  if (thrown instanceof HttpRefusal) return errorReply(thrown.status, thrown.code, thrown.message, thrown.headers);
   if (thrown instanceof BadRequest) {
     return jsonReply(400, { error: { code: thrown.code, message: thrown.message, issues: thrown.issues } });
   }

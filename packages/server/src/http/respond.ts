@@ -7,7 +7,7 @@ import type { Bodies } from "./bodies.ts";
 import { readJson } from "./body.ts";
 import type { Exchange, Reply } from "./exchange.ts";
 import { checkHost, checkOrigin, type Hosts } from "./origin.ts";
-import { Refusal } from "./refusal.ts";
+import { HttpRefusal } from "./refusal.ts";
 import { faultReply, jsonReply } from "./replies.ts";
 
 /** What the HTTP handlers need from the server. */
@@ -55,7 +55,7 @@ export async function readiness({ ready, closing, logger }: HttpContext): Promis
   } catch (thrown) {
     // Storage faults are logged elsewhere.
     if (!isAikiError(thrown)) logger.error("the readiness of storage could not be checked", { error: thrown });
-    throw new Refusal(503, "UNAVAILABLE", "Storage takes no writes now.", { "retry-after": "1" });
+    throw new HttpRefusal(503, "UNAVAILABLE", "Storage takes no writes now.", { "retry-after": "1" });
   }
 }
 
@@ -91,6 +91,6 @@ async function interruptible(
   }
 }
 
-function unavailable(): Refusal {
-  return new Refusal(503, "UNAVAILABLE", "The server is closing. Try again.", { "retry-after": "1" });
+function unavailable(): HttpRefusal {
+  return new HttpRefusal(503, "UNAVAILABLE", "The server is closing. Try again.", { "retry-after": "1" });
 }

@@ -7,6 +7,9 @@ import type { ListLimits, ListPage } from "./find.ts";
 import type { Queued } from "./queue.ts";
 import type { RegisteredWorker } from "./registered-worker.ts";
 
+/** Called with the text of every statement that is executed. */
+export type ObserveStatement = (sql: string) => void;
+
 /**
  * The port for stored runs. The memory storage is the specification; one suite tests every implementation against it.
  *

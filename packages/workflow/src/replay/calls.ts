@@ -5,7 +5,7 @@ import { askAddress, resultAddress, withdrawnAddress } from "@aikirun/lib/intern
 import type { Address, Entry, OpenWait } from "@aikirun/lib/protocol";
 import { Call, type Identified, type OpenCall } from "./call.ts";
 import type { CallDescription, Clash } from "./call-identifier.ts";
-import type { Listener } from "./deliveries.ts";
+import type { EntryListener } from "./deliveries.ts";
 import { ambiguous, withdrawn } from "./errors.ts";
 import { lateIdentity } from "./identity.ts";
 import type { NewCallKind } from "./new-calls.ts";
@@ -90,7 +90,7 @@ export class Calls {
   }
 
   /** Opens a wait of the call with the next report, and listens for its end. */
-  openWait(call: OpenCall, wait: OpenWait, listener: Listener = call): void {
+  openWait(call: OpenCall, wait: OpenWait, listener: EntryListener = call): void {
     call.waits.push(wait.address);
     this.#scheduler.deliveries.listen(wait.address, listener);
     if (!this.#scheduler.journal.hasWait(wait.address)) this.#scheduler.outbox.open({ wait, call });

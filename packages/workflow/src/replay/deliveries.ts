@@ -13,12 +13,12 @@ export interface Delivery {
 }
 
 /** A call is answered in order of `seq`. A function is called at once, because it does not affect the handler. */
-export type Listener = OpenCall | ((entry: Entry) => void);
+export type EntryListener = OpenCall | ((entry: Entry) => void);
 
 export class Deliveries {
   readonly #journal: Journal;
   readonly #ready = new Heap<Delivery>(({ seq }) => seq);
-  #listeners: Map<Address, Listener[]> | null = null;
+  #listeners: Map<Address, EntryListener[]> | null = null;
   /** Calls that wait for the end of a child. */
   #forChildren: Set<OpenCall> | null = null;
   #open = 0;
@@ -57,7 +57,7 @@ export class Deliveries {
   }
 
   /** Passes the next entry at this address to the listener. */
-  listen(address: Address, listener: Listener): void {
+  listen(address: Address, listener: EntryListener): void {
     this.#listeners ??= new Map();
     const listeners = this.#listeners.get(address);
     if (listeners === undefined) this.#listeners.set(address, [listener]);

@@ -13,7 +13,7 @@ import { Expected } from "./expected.ts";
 import { lateIdentity } from "./identity.ts";
 import { type Match, Matcher } from "./matcher.ts";
 import type { Recorded } from "./recorded.ts";
-import type { Refusal } from "./refusal.ts";
+import type { AmbiguousCalls } from "./refusal.ts";
 
 const resultEnd = resultAddress("");
 const askEnd = "/ask";
@@ -53,7 +53,7 @@ export class Journal {
   /** Waits that were open when the run was claimed. */
   #waits: Set<Address> | null = null;
   /** Refused calls, with the attempt that made them and the waits that were open at that time. */
-  #refusals: Array<{ refusal: Refusal; attempt: number; waits: readonly Address[] }> | null = null;
+  #refusals: Array<{ refusal: AmbiguousCalls; attempt: number; waits: readonly Address[] }> | null = null;
   /** Calls that depend on refused calls, and therefore answer no call. */
   #refused: Recorded[] | null = null;
   #tail = 0;

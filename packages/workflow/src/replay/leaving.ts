@@ -1,7 +1,7 @@
 import type { Next, ReportedStall } from "@aikirun/lib/protocol";
 import type { Conclusion } from "./report-answer.ts";
 
-export type ReleaseReason = "shutdown" | "paused";
+export type LeavingReason = "shutdown" | "paused";
 
 /** The current activity of an execution whose run is to leave the worker. */
 interface Progress {
@@ -17,7 +17,7 @@ interface Progress {
 export class Leaving {
   #conclusion: Conclusion | null = null;
   #stall: ReportedStall | null = null;
-  #release: ReleaseReason | null = null;
+  #release: LeavingReason | null = null;
 
   /** How the handler ended. */
   get conclusion(): Conclusion | null {
@@ -59,7 +59,7 @@ export class Leaving {
     return true;
   }
 
-  release(reason: ReleaseReason): void {
+  release(reason: LeavingReason): void {
     this.#release ??= reason;
   }
 

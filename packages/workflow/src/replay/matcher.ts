@@ -13,7 +13,7 @@ import type { CallSite } from "@aikirun/lib/protocol";
 import type { Identified } from "./call.ts";
 import { branchOf, lateIdentity, promptIdentity } from "./identity.ts";
 import { isOfBranch, type Recorded, recordedAt } from "./recorded.ts";
-import { dependentOn, type Refusal } from "./refusal.ts";
+import { type AmbiguousCalls, dependentOn } from "./refusal.ts";
 
 /** A named sleep matches a sleep recorded without a name only by identity (M2), because unnamed sleeps are common. */
 const unnamedSleep = "sleep:";
@@ -107,21 +107,21 @@ export class Matcher {
    * Removes the recorded calls of this identity, the calls that cannot be distinguished from them, and all calls made
    * from the branches that continue after these.
    */
-  markAmbiguous(identity: string): { refusal: Refusal; removed: Recorded[] } {
+  markAmbiguous(identity: string): { refusal: AmbiguousCalls; removed: Recorded[] } {
     this.#ambiguous.add(identity);
     const all = [...this.#byContent.values()].flatMap((calls) => [...calls]);
     const meant = all.filter(({ callSite }) => callSite?.identity === identity);
     for (const { content } of meant) this.#ambiguousContents.add(content);
-    const refusal: Refusal = { identity, meant, branches: new Set([identity]) };
+    const refusal: AmbiguousCalls = { identity, meant, branches: new Set([identity]) };
     return { refusal, removed: this.#removeDependent(all, refusal) };
   }
 
   /** Removes the waits that depend on the refused calls. `waits` were open when the calls were refused. */
-  markWaitsAmbiguous(waits: readonly Recorded[], refusal: Refusal): Recorded[] {
+  markWaitsAmbiguous(waits: readonly Recorded[], refusal: AmbiguousCalls): Recorded[] {
     return this.#removeDependent(waits, refusal);
   }
 
-  #removeDependent(calls: readonly Recorded[], refusal: Refusal): Recorded[] {
+  #removeDependent(calls: readonly Recorded[], refusal: AmbiguousCalls): Recorded[] {
     const removed = dependentOn(
       calls.filter(({ isClaimed }) => !isClaimed),
       refusal,

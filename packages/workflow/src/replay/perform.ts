@@ -111,7 +111,7 @@ class Tries {
     const { host, work } = scheduler;
     const call = this.#call;
     const startedAt = host.env.now();
-    const ongoing = new Try(this.#replay, this.#task, call, attempt, (thrown) => {
+    const ongoing = new RunningTry(this.#replay, this.#task, call, attempt, (thrown) => {
       work.remove(ongoing);
       this.#failed(attempt, startedAt, thrown);
     });
@@ -131,12 +131,12 @@ class Tries {
   }
 
   /** Durable calls inside the task are refused. Unhandled rejections of the task fail this run. */
-  #handle(own: Try): Promise<Payload | undefined> {
+  #handle(own: RunningTry): Promise<Payload | undefined> {
     const where = nameOf(this.#task);
     return runAt(withinOf(this.#call.made.point, where), () => this.#work(own, where));
   }
 
-  async #work({ context }: Try, where: string): Promise<Payload | undefined> {
+  async #work({ context }: RunningTry, where: string): Promise<Payload | undefined> {
     const task = this.#task;
     const { inputSchema, outputSchema } = task;
     const given = decode(this.#input);
@@ -184,7 +184,7 @@ function idempotencyKeyOf({ runId, address }: CallIds, { kind, key }: TaskCall, 
 }
 
 /** One running try. It ends exactly once: by its result, its timeout or an abort. */
-class Try implements OngoingTry {
+class RunningTry implements OngoingTry {
   readonly context: TaskContext;
   readonly call: OpenCall;
   #controller: AbortController | null = null;
@@ -243,11 +243,17 @@ class TryContext implements TaskContext {
   readonly attempt: number;
   readonly idempotencyKey: string;
   readonly fence: number;
-  readonly #try: Try;
+  readonly #try: RunningTry;
   readonly #ids: CallIds;
   readonly #logger: Logger;
 
-  constructor(own: Try, ids: CallIds, idempotencyKey: string, attempt: number, { host, fence }: ReplayScheduler) {
+  constructor(
+    own: RunningTry,
+    ids: CallIds,
+    idempotencyKey: string,
+    attempt: number,
+    { host, fence }: ReplayScheduler,
+  ) {
     this.runId = ids.runId;
     this.attempt = attempt;
     this.idempotencyKey = idempotencyKey;

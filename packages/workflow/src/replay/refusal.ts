@@ -5,7 +5,7 @@ import { besideOf, branchOf, lateIdentity, pathIdentity } from "./identity.ts";
 import { isAlike, type Recorded } from "./recorded.ts";
 
 /** Two calls that could not be distinguished. */
-export interface Refusal {
+export interface AmbiguousCalls {
   readonly identity: string;
   /** The records of these calls. */
   readonly meant: readonly Recorded[];
@@ -17,7 +17,7 @@ export interface Refusal {
 const mostTries = 2_000_000;
 
 /** The given calls that are refused or made from a refused branch. Adds their branches to the refusal. */
-export function dependentOn(calls: readonly Recorded[], refusal: Refusal): Recorded[] {
+export function dependentOn(calls: readonly Recorded[], refusal: AmbiguousCalls): Recorded[] {
   const { branches } = refusal;
   const found = new Set<Recorded>();
   const byPlace = new Map<string, Recorded[]>();
@@ -48,7 +48,7 @@ export function dependentOn(calls: readonly Recorded[], refusal: Refusal): Recor
   return [...found];
 }
 
-function isMeant(call: Recorded, { identity, meant }: Refusal): boolean {
+function isMeant(call: Recorded, { identity, meant }: AmbiguousCalls): boolean {
   return call.callSite?.identity === identity || meant.some((one) => isAlike(call, one));
 }
 

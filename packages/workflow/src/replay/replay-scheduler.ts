@@ -26,7 +26,7 @@ import { Deliveries } from "./deliveries.ts";
 import { Drain, shiftedStall } from "./drain.ts";
 import { unhandled } from "./errors.ts";
 import type { Journal } from "./journal.ts";
-import { Leaving, type ReleaseReason } from "./leaving.ts";
+import { Leaving, type LeavingReason } from "./leaving.ts";
 import { NewCalls } from "./new-calls.ts";
 import { OngoingWork } from "./ongoing-work.ts";
 import { OnlyCallValue } from "./only-call-value.ts";
@@ -129,7 +129,7 @@ export class ReplayScheduler implements CodeOwner {
     if (this.#state === "running" && this.#reports.receive(entries, inbox)) this.#schedule();
   }
 
-  release(reason: ReleaseReason): void {
+  release(reason: LeavingReason): void {
     if (this.#state !== "running") return;
     this.#leaving.release(reason);
     for (const then of this.work.cutDelays()) then();

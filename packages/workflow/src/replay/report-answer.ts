@@ -6,9 +6,9 @@ import type { ActivationEnd } from "./contract.ts";
 export type Conclusion = Extract<Next, { type: "finish" }>["outcome"];
 
 /** The result of a report: the server's answer, or the code with which the worker abandoned the run. */
-export type Answer = ReportResult | { ok: false; code: AikiError["code"]; message: string };
+export type ReportAnswer = ReportResult | { ok: false; code: AikiError["code"]; message: string };
 
-export function reportAbandoned(thrown: unknown): Answer {
+export function reportAbandoned(thrown: unknown): ReportAnswer {
   return { ok: false, code: isAikiError(thrown) ? thrown.code : "GIVEN_UP", message: String(thrown) };
 }
 

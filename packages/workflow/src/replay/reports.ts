@@ -5,7 +5,7 @@ import type { ActivationEnd, Host, ReportDraft } from "./contract.ts";
 import type { Deliveries } from "./deliveries.ts";
 import type { Journal } from "./journal.ts";
 import { type Outbox, packed, type ReportContent } from "./outbox.ts";
-import { type Answer, activationEnd, isPermanent, reportAbandoned } from "./report-answer.ts";
+import { activationEnd, isPermanent, type ReportAnswer, reportAbandoned } from "./report-answer.ts";
 
 /** A report that is sent and not answered. */
 interface InFlight {
@@ -116,14 +116,14 @@ export class Reports {
     this.#waiting = [];
   }
 
-  #answered(content: ReportContent, next: Next, answer: Answer): void {
+  #answered(content: ReportContent, next: Next, answer: ReportAnswer): void {
     if (this.#inFlight?.content !== content) return;
     this.#inFlight = null;
     if (answer.ok) this.#accepted(content, next, answer);
     else this.#refused(content, answer.code, answer.message);
   }
 
-  #accepted(content: ReportContent, next: Next, answer: Extract<Answer, { ok: true }>): void {
+  #accepted(content: ReportContent, next: Next, answer: Extract<ReportAnswer, { ok: true }>): void {
     this.#seen = answer.inbox;
     let seq = answer.first;
     for (const posted of content.entries) {

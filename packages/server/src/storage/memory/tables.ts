@@ -11,7 +11,7 @@ export interface Dated {
   id: RunId;
 }
 
-export interface Journal {
+export interface StoredJournal {
   /** In order of `seq`. */
   entries: Entry[];
   addresses: Map<string, Entry>;
@@ -20,7 +20,7 @@ export interface Journal {
 /** Runs, entries and their indexes. Every change returns a function that undoes it. */
 export class Tables {
   readonly runs: Map<RunId, Run> = new Map();
-  readonly journals: Map<RunId, Journal> = new Map();
+  readonly journals: Map<RunId, StoredJournal> = new Map();
   readonly references: Map<string, RunId> = new Map();
   readonly due: Sorted<Dated> = new Sorted<Dated>(byDate);
   readonly workers: Map<string, RegisteredWorker> = new Map();
@@ -89,10 +89,10 @@ export class Tables {
     return () => this.note(key, previous);
   }
 
-  #journal(id: RunId): Journal {
+  #journal(id: RunId): StoredJournal {
     const existing = this.journals.get(id);
     if (existing !== undefined) return existing;
-    const journal: Journal = { entries: [], addresses: new Map() };
+    const journal: StoredJournal = { entries: [], addresses: new Map() };
     this.journals.set(id, journal);
     return journal;
   }

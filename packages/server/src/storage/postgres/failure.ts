@@ -1,20 +1,20 @@
 import { AikiError, type ErrorCode, isAikiError } from "@aikirun/lib";
 import { DatabaseError } from "pg";
 
-type Explanation = [code: ErrorCode, advice: string];
+type PostgresAdvice = [code: ErrorCode, advice: string];
 
-const lost: Explanation = [
+const lost: PostgresAdvice = [
   "STORAGE_UNAVAILABLE",
   "the connection was lost. A commit that was under way may have been applied; it is safe to ask again.",
 ];
 
-const unreachable: Explanation = [
+const unreachable: PostgresAdvice = [
   "STORAGE_UNAVAILABLE",
   "Aiki cannot connect. Check the host and the port of the url, the network, and that PostgreSQL is running.",
 ];
 
 /** Failures to connect that have no SQLSTATE, by the error's code or text. */
-const connecting: ReadonlyArray<[RegExp, Explanation]> = [
+const connecting: ReadonlyArray<[RegExp, PostgresAdvice]> = [
   [
     /CERT|UNABLE_TO_VERIFY|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE/,
     [
@@ -38,7 +38,7 @@ const connecting: ReadonlyArray<[RegExp, Explanation]> = [
   [/^SASL/, ["STORAGE_REFUSED", "the authentication failed. Check the user and the password in the url."]],
 ];
 
-const statementMode: Explanation = [
+const statementMode: PostgresAdvice = [
   "STORAGE_REFUSED",
   "the pooler before it allows no transactions. Set its pool_mode to transaction or session.",
 ];
@@ -47,7 +47,7 @@ const statementMode: Explanation = [
 const outdated = "0A000";
 
 /** By SQLSTATE, else by its class: https://www.postgresql.org/docs/current/errcodes-appendix.html */
-const explanations: Readonly<Record<string, Explanation>> = {
+const explanations: Readonly<Record<string, PostgresAdvice>> = {
   "40001": ["STORAGE_CONFLICT", "another transaction was in the way. Nothing was recorded; decide again."],
   [outdated]: ["STORAGE_CONFLICT", "the schema has changed under a statement that was kept. Decide again."],
   "40P01": ["STORAGE_CONFLICT", "two transactions waited for one another. Nothing was recorded; decide again."],
@@ -69,7 +69,7 @@ const explanations: Readonly<Record<string, Explanation>> = {
   ],
 };
 
-const classes: Readonly<Record<string, Explanation>> = {
+const classes: Readonly<Record<string, PostgresAdvice>> = {
   "28": [
     "STORAGE_REFUSED",
     "it refuses the login. Check the user and the password in the url, and pg_hba.conf on the server.",
@@ -115,7 +115,7 @@ export function isHarmless(thrown: unknown): boolean {
   return thrown instanceof DatabaseError && thrown.severity === "ERROR" && thrown.code !== outdated;
 }
 
-function explain(thrown: unknown, isConnecting: boolean): Explanation {
+function explain(thrown: unknown, isConnecting: boolean): PostgresAdvice {
   const general = isConnecting ? unreachable : lost;
   if (!(thrown instanceof DatabaseError)) {
     const symptom = symptomOf(thrown).slice(" (".length);

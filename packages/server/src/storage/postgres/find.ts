@@ -9,7 +9,7 @@ import { countedOf, type ListLimits, type ListSource, type SourcePart } from "..
 import { orBytes } from "../row.ts";
 import { toText } from "../text.ts";
 
-export interface Query {
+export interface PostgresQuery {
   sql: string;
   values: unknown[];
 }
@@ -36,8 +36,8 @@ export function countQuery(
   request: FindRequest,
   listLimits: ListLimits,
   sources: readonly ListSource[],
-): Query {
-  const list = new List(namespace, request, listLimits);
+): PostgresQuery {
+  const list = new PostgresList(namespace, request, listLimits);
   const counts = sources.map((source, place) => {
     const parts = source.parts.map((part) => `SELECT 1 FROM ${list.part(part, source)}`);
     const all = `${parts.join(" UNION ALL ")} LIMIT ${list.value(countedOf(listLimits))}`;
@@ -47,8 +47,13 @@ export function countQuery(
 }
 
 /** Returns the runs of a page, and one more if there are more. */
-export function pageQuery(namespace: string, request: FindRequest, listLimits: ListLimits, source: ListSource): Query {
-  const list = new List(namespace, request, listLimits);
+export function pageQuery(
+  namespace: string,
+  request: FindRequest,
+  listLimits: ListLimits,
+  source: ListSource,
+): PostgresQuery {
+  const list = new PostgresList(namespace, request, listLimits);
   return list.query(`
   SELECT
     ${listed},
@@ -71,8 +76,8 @@ export function reachedQuery(
   request: FindRequest,
   listLimits: ListLimits,
   source: ListSource,
-): Query {
-  const list = new List(namespace, request, listLimits);
+): PostgresQuery {
+  const list = new PostgresList(namespace, request, listLimits);
   return list.query(`
   SELECT created_at, id
   FROM (${list.examined(source)}) AS examined
@@ -90,7 +95,7 @@ const compared =
   "created_at, id, namespace, name, version_id, status, reference_id, shard_key, parent_id, tags, error_code";
 
 /** Builds the parts of the statements of one list, and collects their parameters. */
-class List {
+class PostgresList {
   readonly order: string;
   readonly #namespace: string;
   readonly #request: FindRequest;
@@ -104,7 +109,7 @@ class List {
     this.order = this.orderOf("");
   }
 
-  query(sql: string): Query {
+  query(sql: string): PostgresQuery {
     return { sql, values: this.#values };
   }
 

@@ -1,7 +1,13 @@
 import { AikiError, isAikiError, type Logger } from "@aikirun/lib";
 import type { PoolClient } from "pg";
 import type { KeyedStorage, Keys } from "../keys.ts";
-import { isConflict, type KnownTime, type OptimisticBatch, type OptimisticWriting } from "../storage.ts";
+import {
+  isConflict,
+  type KnownTime,
+  type ObserveStatement,
+  type OptimisticBatch,
+  type OptimisticWriting,
+} from "../storage.ts";
 import { type DatabaseClock, databaseClock } from "./clock.ts";
 import { checkDatabase, checkTransactions, withConnection } from "./connect.ts";
 import { explainFailure } from "./failure.ts";
@@ -12,7 +18,7 @@ import { named, unnamed } from "./names.ts";
 import { writeOptimistically } from "./optimistic.ts";
 import { Pools } from "./pools.ts";
 import { PostgresReader } from "./reader.ts";
-import { beginSnapshot, type Observe, Session, type SessionOptions } from "./session.ts";
+import { beginSnapshot, Session, type SessionOptions } from "./session.ts";
 import { begin, checkWritable } from "./statements.ts";
 import { PostgresTransaction } from "./transaction.ts";
 import { placeOf } from "./url.ts";
@@ -24,7 +30,7 @@ export interface PostgresOptions {
   connections: number;
   logger?: Logger;
   /** Called with every statement, for tests that count them. */
-  observe?: Observe;
+  observe?: ObserveStatement;
 }
 
 /**

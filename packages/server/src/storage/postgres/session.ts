@@ -1,20 +1,18 @@
 import { AikiError } from "@aikirun/lib";
 import type { PoolClient } from "pg";
 import { numberOf, type Row } from "../row.ts";
+import type { ObserveStatement } from "../storage.ts";
 import { clockMicroseconds, type DatabaseClock } from "./clock.ts";
 import { isReadOnly, readOnly } from "./connect.ts";
 import { explainFailure, isHarmless } from "./failure.ts";
 import type { NameOf } from "./names.ts";
 import { commit, rollback } from "./statements.ts";
 
-/** Called with the text of every statement that is executed. */
-export type Observe = (sql: string) => void;
-
 export interface SessionOptions {
   /** The host, port and name of the database, for errors. */
   readonly place: string;
   readonly nameOf: NameOf;
-  readonly observe?: Observe;
+  readonly observe?: ObserveStatement;
 }
 
 /** Begins a snapshot for reading. */

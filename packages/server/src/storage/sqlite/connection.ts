@@ -1,20 +1,18 @@
 import type { Cell, Row } from "../row.ts";
-import type { Database, Driver, PreparedStatement } from "./driver.ts";
+import type { ObserveStatement } from "../storage.ts";
+import type { Driver, PreparedStatement, SqliteDatabase } from "./driver.ts";
 import { rollback } from "./statements.ts";
-
-/** Called with the text of every statement that is executed (the constants of `statements.ts`). */
-export type Observe = (sql: string) => void;
 
 /** Prepared statements to keep: more than there are constant ones. Lists have a statement for each kind of filter. */
 const mostPrepared = 200;
 
 /** One connection that caches prepared statements. */
 export class Connection {
-  readonly #database: Database;
+  readonly #database: SqliteDatabase;
   readonly #prepared = new Map<string, PreparedStatement>();
-  readonly #observe: Observe | undefined;
+  readonly #observe: ObserveStatement | undefined;
 
-  constructor(driver: Driver, path: string, observe?: Observe) {
+  constructor(driver: Driver, path: string, observe?: ObserveStatement) {
     this.#database = new driver(path);
     this.#observe = observe;
   }

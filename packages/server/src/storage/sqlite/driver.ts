@@ -4,10 +4,10 @@ import type { Cell, Row } from "../row.ts";
 
 /** The part of the `node:sqlite` API that Aiki uses. */
 export interface Driver {
-  new (path: string): Database;
+  new (path: string): SqliteDatabase;
 }
 
-export interface Database {
+export interface SqliteDatabase {
   exec(sql: string): void;
   prepare(sql: string): PreparedStatement;
   close(): void;

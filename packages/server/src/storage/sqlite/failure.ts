@@ -3,18 +3,18 @@ import { AikiError, type ErrorCode, isAikiError } from "@aikirun/lib";
 /** Primary result codes of SQLite: https://www.sqlite.org/rescode.html */
 const codes = { busy: 5, locked: 6, readonly: 8, io: 10, corrupt: 11, full: 13, cannotOpen: 14, notADatabase: 26 };
 
-type Explanation = [code: ErrorCode, advice: string];
+type SqliteAdvice = [code: ErrorCode, advice: string];
 
-const full: Explanation = ["STORAGE_FULL", "the disk is full. Nothing was recorded; free some space and go on."];
-const readOnly: Explanation = [
+const full: SqliteAdvice = ["STORAGE_FULL", "the disk is full. Nothing was recorded; free some space and go on."];
+const readOnly: SqliteAdvice = [
   "STORAGE_READ_ONLY",
   "it may not be written. Check the permissions of the file and its directory.",
 ];
-const failingDisk: Explanation = ["STORAGE_IO", "the disk failed to read or write. Check the disk before going on."];
-const noDirectory: Explanation = ["STORAGE_UNAVAILABLE", "a part of its path is a file and not a directory."];
+const failingDisk: SqliteAdvice = ["STORAGE_IO", "the disk failed to read or write. Check the disk before going on."];
+const noDirectory: SqliteAdvice = ["STORAGE_UNAVAILABLE", "a part of its path is a file and not a directory."];
 
 /** What the operating system answers about a path, by the name of its error. */
-const systemErrors: Readonly<Record<string, Explanation>> = {
+const systemErrors: Readonly<Record<string, SqliteAdvice>> = {
   EACCES: readOnly,
   EPERM: readOnly,
   EROFS: readOnly,
@@ -52,11 +52,11 @@ export function isBusy(thrown: unknown): boolean {
   return resultCode(thrown) === codes.busy;
 }
 
-function explainSystem(code: string): Explanation {
+function explainSystem(code: string): SqliteAdvice {
   return systemErrors[code] ?? ["STORAGE_UNAVAILABLE", "the operating system does not let it be opened."];
 }
 
-function explain(code: number): Explanation {
+function explain(code: number): SqliteAdvice {
   switch (code) {
     case codes.full:
       return full;

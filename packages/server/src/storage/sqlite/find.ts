@@ -6,7 +6,7 @@ import { countedOf, type ListLimits, type ListSource, type SourcePart } from "..
 import { type Cell, orBytes } from "../row.ts";
 import { toText } from "../text.ts";
 
-export interface Query {
+export interface SqliteQuery {
   sql: string;
   values: Cell[];
 }
@@ -28,8 +28,8 @@ export function countQuery(
   request: FindRequest,
   listLimits: ListLimits,
   sources: readonly ListSource[],
-): Query {
-  const list = new List(namespace, request, listLimits);
+): SqliteQuery {
+  const list = new SqliteList(namespace, request, listLimits);
   const counts = sources.map((source, place) => {
     const all = source.parts.map((part) => `SELECT 1 ${list.part(part, source)}`).join(" UNION ALL ");
     return `(SELECT count(*) FROM (${all} LIMIT ${list.value(countedOf(listLimits))})) AS count_${place}`;
@@ -46,8 +46,8 @@ export function examinedQuery(
   request: FindRequest,
   listLimits: ListLimits,
   source: ListSource,
-): Query {
-  const list = new List(namespace, request, listLimits);
+): SqliteQuery {
+  const list = new SqliteList(namespace, request, listLimits);
   const all = source.parts.map(
     (part) => `
   SELECT ${positionOf(part)}, ${list.filter(source)} AS fits ${list.part(part, source)}`,
@@ -59,7 +59,7 @@ export function examinedQuery(
 }
 
 /** The parts that the statements of one list are made of; their values, in the order in which they are made. */
-class List {
+class SqliteList {
   readonly direction: "ASC" | "DESC";
   readonly #namespace: string;
   readonly #request: FindRequest;
@@ -73,7 +73,7 @@ class List {
     this.direction = request.order === "oldest" ? "ASC" : "DESC";
   }
 
-  query(sql: string): Query {
+  query(sql: string): SqliteQuery {
     return { sql, values: this.#values };
   }
 

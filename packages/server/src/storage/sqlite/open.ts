@@ -1,7 +1,8 @@
 import { mkdir, open, readlink, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { AikiError, type Logger } from "@aikirun/lib";
-import { Connection, type Observe } from "./connection.ts";
+import type { ObserveStatement } from "../storage.ts";
+import { Connection } from "./connection.ts";
 import type { Driver } from "./driver.ts";
 import { isMissing } from "./failure.ts";
 
@@ -65,7 +66,12 @@ function unlessItExists(thrown: unknown): void {
 }
 
 /** Opens the one connection, durable: WAL, and every commit on disk before it is acknowledged. */
-export function connect(driver: Driver, path: string, logger: Logger | undefined, observe?: Observe): Connection {
+export function connect(
+  driver: Driver,
+  path: string,
+  logger: Logger | undefined,
+  observe?: ObserveStatement,
+): Connection {
   const connection = new Connection(driver, path, observe);
   try {
     connection.script(`

@@ -1,7 +1,8 @@
 import { AikiError, type Env, type Logger } from "@aikirun/lib";
 import type { KeyedStorage, Keys } from "../keys.ts";
 import { serialQueue } from "../serial-queue.ts";
-import type { Connection, Observe } from "./connection.ts";
+import type { ObserveStatement } from "../storage.ts";
+import type { Connection } from "./connection.ts";
 import { loadDriver } from "./driver.ts";
 import { explainFailure } from "./failure.ts";
 import { sqliteKeys } from "./keys.ts";
@@ -19,7 +20,7 @@ export interface SqliteOptions {
   env: Pick<Env, "now">;
   logger?: Logger;
   /** Called with every statement, for tests that count them. */
-  observe?: Observe;
+  observe?: ObserveStatement;
 }
 
 /**
