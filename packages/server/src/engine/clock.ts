@@ -4,13 +4,6 @@ import { type Cancel, type Env, isAikiError, type Logger } from "@aikirun/lib";
 import type { Reader, Storage } from "../storage/storage.ts";
 import type { Operation, Result } from "./operation.ts";
 
-export interface Clock {
-  start(): Promise<void>;
-  /** A run is due at this time. Epoch milliseconds. */
-  expect(dueAt: number): void;
-  stop(): void;
-}
-
 const sweepMs = 1_000;
 /** If other servers are ticking all due runs, the clock looks for due runs again after this time. Milliseconds. */
 const lockedRetryMs = 50;
@@ -25,105 +18,108 @@ export interface ClockOptions {
   closing: AbortSignal;
 }
 
-export function dueClock({ env, storage, submit, logger, closing }: ClockOptions): Clock {
-  let cancel: Cancel = () => {};
-  let armedFor = Number.POSITIVE_INFINITY;
-  let running = false;
+export class Clock {
+  readonly #options: ClockOptions;
+  #cancel: Cancel = () => {};
+  /** When the timer fires; epoch milliseconds by this server's clock. */
+  #armedFor = Number.POSITIVE_INFINITY;
+  #isTicking = false;
   /** How far the database's clock was ahead of this server's clock when it was last read. Milliseconds. */
-  let ahead = 0;
+  #aheadMs = 0;
 
-  const arm = (at: number) => {
-    cancel();
-    armedFor = at;
-    cancel = env.after(Math.max(0, at - env.now()), fire);
-  };
+  constructor(options: ClockOptions) {
+    this.#options = options;
+  }
 
-  /** Ticks due runs until none is left. False if other servers are ticking all of them. */
-  const tickAll = async (): Promise<boolean> => {
-    let due = await tickSome();
-    const isAny = due > 0;
-    while (due === dueAtOnce && !closing.aborted) {
-      due = await tickSome();
-    }
-    return isAny;
-  };
+  start(): Promise<void> {
+    return this.#rearm(false, 1);
+  }
 
-  /** If the sweep fails, because of one run or because others have locked a row, ticks each run separately. */
-  const tickSome = async (): Promise<number> => {
-    const result = await submit({ type: "sweep", limit: dueAtOnce }).catch(() => null);
-    return result?.type === "sweep" && result.due !== null ? result.due : tickEach();
-  };
+  stop(): void {
+    this.#cancel();
+  }
 
-  const tickEach = async (): Promise<number> => {
-    const ids = await storage.transaction((transaction) => transaction.due(transaction.now(), dueAtOnce));
-    const ticks = ids.map((to) => submit({ type: "command", namespace: null, to, command: { type: "tick" } }));
-    for (const tick of await Promise.allSettled(ticks)) {
-      if (tick.status === "rejected") {
-        throw tick.reason;
-      }
-    }
-    return ids.length;
-  };
+  /** A run is due at this time. Epoch milliseconds. */
+  expect(dueAt: number): void {
+    const at = dueAt - this.#aheadMs;
+    if (at >= this.#armedFor || this.#options.closing.aborted) return;
+    if (this.#isTicking) this.#armedFor = at;
+    else this.#arm(at);
+  }
 
-  const fire = async () => {
-    running = true;
-    armedFor = Number.POSITIVE_INFINITY;
-    let failed = false;
-    let patienceMs = 1;
+  #arm(at: number): void {
+    const { env } = this.#options;
+    this.#cancel();
+    this.#armedFor = at;
+    this.#cancel = env.after(Math.max(0, at - env.now()), () => void this.#fire());
+  }
+
+  async #fire(): Promise<void> {
+    const { closing, logger } = this.#options;
+    this.#isTicking = true;
+    this.#armedFor = Number.POSITIVE_INFINITY;
+    let hasFailed = false;
+    let pauseMs = 1;
     try {
-      if ((await isAnyDue()) && !(await tickAll())) {
-        patienceMs = lockedRetryMs;
-      }
+      if ((await this.#isAnyDue()) && !(await this.#tickAll())) pauseMs = lockedRetryMs;
     } catch (error) {
-      failed = true;
+      hasFailed = true;
       // Storage faults are already in the log.
       if (!closing.aborted && !isAikiError(error)) {
         logger.error("The clock failed and tries again in a second", { error });
       }
     }
-    running = false;
-    if (!closing.aborted) {
-      await rearm(failed, patienceMs);
-    }
-  };
+    this.#isTicking = false;
+    if (!closing.aborted) await this.#rearm(hasFailed, pauseMs);
+  }
 
-  const isAnyDue = async (): Promise<boolean> => {
-    const due = await storage.read(nextDue);
-    return due !== null && due <= env.now();
-  };
+  async #isAnyDue(): Promise<boolean> {
+    const dueAt = await this.#nextDueAt();
+    return dueAt !== null && dueAt <= this.#options.env.now();
+  }
 
-  const rearm = async (failed: boolean, patienceMs: number) => {
+  async #rearm(hasFailed: boolean, pauseMs: number): Promise<void> {
+    const { env, closing } = this.#options;
     const soonest = env.now() + sweepMs;
-    const due = failed ? null : await storage.read(nextDue).catch(() => null);
-    if (!closing.aborted) {
-      const now = env.now();
-      // A run that is still due was just tried, so there is a pause before the next try.
-      const next = due !== null && due <= now ? now + patienceMs : (due ?? soonest);
-      arm(Math.min(soonest, armedFor, next));
-    }
-  };
+    const dueAt = hasFailed ? null : await this.#nextDueAt().catch(() => null);
+    if (closing.aborted) return;
+    const now = env.now();
+    // A run that is still due was just tried, so there is a pause before the next try.
+    const next = dueAt !== null && dueAt <= now ? now + pauseMs : (dueAt ?? soonest);
+    this.#arm(Math.min(soonest, this.#armedFor, next));
+  }
 
   /** By this server's clock, so that it does not query a database whose clock is behind before the run is due there. */
-  const nextDue = async (reader: Reader): Promise<number | null> => {
-    const due = await reader.nextDue();
-    ahead = reader.now() - env.now();
-    return due === null ? null : due - ahead;
-  };
+  #nextDueAt(): Promise<number | null> {
+    const { env, storage } = this.#options;
+    return storage.read(async (reader: Reader) => {
+      const dueAt = await reader.nextDue();
+      this.#aheadMs = reader.now() - env.now();
+      return dueAt === null ? null : dueAt - this.#aheadMs;
+    });
+  }
 
-  return {
-    start: () => rearm(false, 1),
-    expect(dueAt) {
-      const at = dueAt - ahead;
-      if (at < armedFor && !closing.aborted) {
-        if (running) {
-          armedFor = at;
-        } else {
-          arm(at);
-        }
-      }
-    },
-    stop() {
-      cancel();
-    },
-  };
+  /** Ticks due runs until none is left. False if other servers are ticking all of them. */
+  async #tickAll(): Promise<boolean> {
+    let due = await this.#tickSome();
+    const isAny = due > 0;
+    while (due === dueAtOnce && !this.#options.closing.aborted) due = await this.#tickSome();
+    return isAny;
+  }
+
+  /** If the sweep fails, because of one run or because others have locked a row, ticks each run separately. */
+  async #tickSome(): Promise<number> {
+    const result = await this.#options.submit({ type: "sweep", limit: dueAtOnce }).catch(() => null);
+    return result?.type === "sweep" && result.due !== null ? result.due : this.#tickEach();
+  }
+
+  async #tickEach(): Promise<number> {
+    const { storage, submit } = this.#options;
+    const ids = await storage.transaction((transaction) => transaction.due(transaction.now(), dueAtOnce));
+    const ticks = ids.map((to) => submit({ type: "command", namespace: null, to, command: { type: "tick" } }));
+    for (const tick of await Promise.allSettled(ticks)) {
+      if (tick.status === "rejected") throw tick.reason;
+    }
+    return ids.length;
+  }
 }

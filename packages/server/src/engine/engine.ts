@@ -12,7 +12,7 @@ import { RowsLeft } from "../storage/heavy.ts";
 import type { Storage } from "../storage/storage.ts";
 import { createApi } from "./api.ts";
 import { runChanges } from "./changes.ts";
-import { dueClock } from "./clock.ts";
+import { Clock } from "./clock.ts";
 import { type Committed, type Committer, commit, keepUp } from "./commit.ts";
 import { listQueue } from "./list-queue.ts";
 import type { Operation, Result } from "./operation.ts";
@@ -141,7 +141,7 @@ export function createEngine(options: EngineOptions): Engine {
 
   const lists = listQueue({ atOnce: listsAtOnce, waiting: listsWaiting });
 
-  const clock = dueClock({ env, storage: reaching, submit, logger, closing: closing.signal });
+  const clock = new Clock({ env, storage: reaching, submit, logger, closing: closing.signal });
 
   const { aliveMs } = committer.settings;
   const registry = new WorkerRegistry({ env, storage: reaching, logger, aliveMs });
