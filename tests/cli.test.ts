@@ -148,7 +148,7 @@ describe("aiki dev", { timeout: 60_000 }, () => {
     const { command, aiki } = await dev(folder, "--database", "memory:");
     await command.says(/ready/);
     const output = outputOf(aiki);
-    await command.says(/blocked +worker dev-1 did not answer for 6 s/);
+    await command.says(/blocked +worker dev-1 sent no message for 6 s/);
     await writeFile(join(folder, "answer.ts"), 'export const answer: string = "mended";');
     expect(await output).toBe("mended");
     await command.end("SIGINT");

@@ -220,7 +220,7 @@ describe("a call that is given up", () => {
 
 describe("a value that is derived and not recorded", () => {
   it.each(["uuid", "random", "now"] as const)(
-    "stalls the run where two alike ones cannot be told apart: %s",
+    "stalls the run where two alike ones cannot be distinguished: %s",
     async (kind) => {
       const branch = (run: TimedRun, plain: Plain) => async (name: string) => plain(name).then(() => run[kind]());
       const timed = new Timed((run, plain) => Promise.all(["a", "b"].map(branch(run, plain))));

@@ -61,7 +61,7 @@ export class Stalls {
     const { ledger } = this.#around;
     ledger.refuse(run.id, call);
     if (!mayBeRefused(ledger, run, program, call)) {
-      this.#violate(run, `was refused at ${call}, though its calls can be told apart`);
+      this.#violate(run, `was refused at ${call}, though its calls can be distinguished`);
     }
   }
 

@@ -28,7 +28,7 @@ export class Tender {
   #mended = 0;
   /** How often each run was found stalled. */
   readonly #stalls = new Map<RunId, number>();
-  /** Runs that were refused as ambiguous though every call has a key: what is recorded of them cannot be told apart. */
+  /** Runs refused as ambiguous though every call has a key: what is recorded of them cannot be distinguished. */
   readonly refusedAgain: Set<RunId> = new Set();
 
   constructor(options: TenderOptions) {

@@ -186,6 +186,19 @@ describe.skipIf(redis === null)("a worker that is woken through Redis Streams", 
     expect(hired.lines.filter((line) => line.includes("Redis"))).toHaveLength(2);
   });
 
+  it("polls when the server publishes no wake-ups any more, though Redis is there", async () => {
+    const hired = await place.startWorker();
+    await place.receivesWakeUps(2);
+    publisher.isPublishing = false;
+    await expect
+      .poll(() => hired.lines, soon)
+      .toContainEqual(expect.stringContaining("publishes no wake-ups through it"));
+    await place.completes(await place.start());
+    publisher.isPublishing = true;
+    await expect.poll(() => hired.lines, soon).toContainEqual(expect.stringContaining("receiving wake-ups"));
+    await place.receivesWakeUps();
+  });
+
   it("polls with a client that was not told of Redis, and says so", async () => {
     const other = await WorkerHarness.open({ subscriber: { type: "redis_streams" } });
     const hired = await other.startWorker();

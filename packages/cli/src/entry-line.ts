@@ -39,7 +39,7 @@ function valueLine(value: Exclude<Value, { type: "marked" }>, entry: Entry): Ent
       return { sign: "✗", style: "red", subject, verb, detail: failureOf(value.error) };
     }
     case "retrying": {
-      const verb = `try ${place.rest.slice(1)} failed`;
+      const verb = `attempt ${place.rest.slice(1)} failed`;
       const detail = `${failureOf(value.error)}; again in ${spanOf(Math.max(0, value.retryAt - entry.at))}`;
       return { sign: "↻", style: "yellow", subject, verb, detail };
     }
@@ -50,13 +50,13 @@ function valueLine(value: Exclude<Value, { type: "marked" }>, entry: Entry): Ent
     case "reused":
       return { sign: "·", style: "dim", subject, verb: "reused", detail: `the value of entry ${value.seq}` };
     case "withdrawn":
-      return { sign: "⊘", style: "dim", subject, verb: "gave up waiting", detail: "" };
+      return { sign: "⊘", style: "dim", subject, verb: "withdrawn", detail: "" };
     case "started":
       return { sign: "▸", style: "blue", subject, verb: "child started", detail: `run ${value.runId}` };
     case "elapsed":
       return elapsedLine(subject, place.kind, place.rest, value.early === true);
     case "received":
-      return { sign: "✉", style: "cyan", subject, verb: "wait over", detail: `took arrival ${value.nth + 1}` };
+      return { sign: "✉", style: "cyan", subject, verb: "event received", detail: `arrival ${value.nth + 1}` };
     case "arrived":
       return { sign: "✉", style: "cyan", subject: value.name, verb: "arrived", detail: resultOf(value.data, "") };
     default:
@@ -74,10 +74,10 @@ function elapsedLine(subject: string, kind: string, rest: string, early: boolean
 /** Why a run stalled, in a few words; its explanation says more. */
 const causes: Readonly<Record<Stall["reason"], string>> = {
   crash_loop: "too many leases ended without a report",
-  diverged: "the code does not fit the record",
-  ambiguous_call: "alike calls cannot be told apart",
+  diverged: "the code does not fit the journal",
+  ambiguous_call: "alike calls cannot be distinguished",
   schema_mismatch: "recorded data does not fit the schema",
-  idle: "awaited something that is not durable",
+  idle: "awaited only non-durable work for too long",
 };
 
 function markLine(mark: Mark): EntryLine {
@@ -90,12 +90,7 @@ function markLine(mark: Mark): EntryLine {
   });
   switch (mark.mark) {
     case "recovered":
-      return line(
-        "⚡",
-        "red",
-        "lost its worker",
-        mark.confirmed ? `crash ${mark.crashes}; queued for another worker` : "",
-      );
+      return line("⚡", "red", "lost its lease", mark.confirmed ? `crash ${mark.crashes}` : "");
     case "stalled":
       return line("■", "red", "stalled", causes[mark.reason]);
     case "cancelled":

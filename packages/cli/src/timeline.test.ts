@@ -52,9 +52,9 @@ describe("a timeline", () => {
     ]);
     expect(lines).toHaveLength(7);
     expect(lines[0]).toMatch(/\+0\.00s .*order@1\.0\.0 +started +\{"cents":42\}/);
-    expect(lines[1]).toMatch(/charge-card +try 1 failed +the bank is away; again in 200 ms {2}by w1/);
+    expect(lines[1]).toMatch(/charge-card +attempt 1 failed +the bank is away; again in 200 ms {2}by w1/);
     expect(lines[2]).toMatch(/charge-card +recorded +"r" {2}\(20 ms\) {2}by w1/);
-    expect(lines[3]).toMatch(/lost its worker +crash 1/);
+    expect(lines[3]).toMatch(/lost its lease +crash 1/);
     expect(lines[4]).toMatch(/sleep +slept/);
     expect(lines[5]).toMatch(/go +arrived +1/);
     expect(lines[6]).toMatch(/\+4\.20s .*completed +after 4\.2 s {2}"ok"/);
@@ -70,7 +70,7 @@ describe("a timeline", () => {
     ]);
     expect(lines[1]).toMatch(/ship +awaits child/);
     expect(lines[2]).toMatch(/charge +reused +the value of entry 4/);
-    expect(lines[3]).toMatch(/stop +gave up waiting/);
+    expect(lines[3]).toMatch(/stop +withdrawn/);
   });
 
   it("distinguishes a child whose start was refused from a child that failed", () => {
@@ -86,10 +86,10 @@ describe("a timeline", () => {
 
   it.each([
     ["crash_loop", "too many leases ended without a report"],
-    ["diverged", "the code does not fit the record"],
-    ["ambiguous_call", "alike calls cannot be told apart"],
+    ["diverged", "the code does not fit the journal"],
+    ["ambiguous_call", "alike calls cannot be distinguished"],
     ["schema_mismatch", "recorded data does not fit the schema"],
-    ["idle", "awaited something that is not durable"],
+    ["idle", "awaited only non-durable work for too long"],
   ] as const)("says in a few words why a run stalled: %s", (reason, cause) => {
     const lines = timeline(run, [entry("stalled:#1", { type: "marked", mark: "stalled", reason })]);
     expect(lines[1]).toMatch(new RegExp(`stalled +${cause}`));

@@ -21,7 +21,7 @@ export function timeline(run: RunView, entries: readonly Entry[], paint: Paint =
   ];
 }
 
-/** One line of a story that is still being told. */
+/** One line for an entry of a run; `lead` is printed before it. */
 export function storyLine(paint: Paint, lead: string, entry: Entry): string {
   return rowOf(paint, lead, entryLine(entry), byOf(entry));
 }

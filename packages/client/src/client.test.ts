@@ -111,7 +111,7 @@ describe("starting a run", () => {
   });
 
   it.each([
-    [{ delay: { seconds: 1 }, at: 5 }, "start options.at must be absent beside delay"],
+    [{ delay: { seconds: 1 }, at: 5 }, "start options.at must be left out when delay is set"],
     [{ at: new Date("never") }, "start options.at must be a valid Date"],
     [{ at: 8.64e15 + 1 }, "start options.at must be a valid Date"],
     [{ referenceId: "half of \ud83d" }, "without NUL or half of a surrogate pair"],

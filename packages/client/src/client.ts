@@ -99,7 +99,7 @@ interface Connected {
   disconnect: () => void;
 }
 
-/** Keeps the process alive during a long poll of a server in this process, which waits only for timers. */
+/** Keeps the process alive during a long poll of an embedded server, because timers of Aiki do not. */
 function embedded(server: EmbeddedServer): Connected {
   const api = server.api();
   return {

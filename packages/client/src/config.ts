@@ -67,7 +67,7 @@ function parseTarget(fields: Fields): ClientConfig["target"] {
   }
   for (const name of ["url", "apiKey", "redis"]) {
     if (fields.has(name)) {
-      const message = `client.${name} must be absent beside server: an embedded server is called directly.`;
+      const message = `client.${name} must not be set together with server: an embedded server is called directly.`;
       throw new AikiError("INVALID_CONFIG", message, { ids: { field: name } });
     }
   }
@@ -89,7 +89,7 @@ function parseUrl(text: string): string {
   const bad = (why: string) =>
     new AikiError("INVALID_CONFIG", `client.url ${redactUrl(text)} ${why}`, { ids: { field: "url" } });
   // The parser's error would contain the whole text, which may include a password.
-  if (!URL.canParse(text)) throw bad("is no URL; it looks like http://localhost:9090.");
+  if (!URL.canParse(text)) throw bad("is not a URL; write for example http://localhost:9090.");
   const url = new URL(text);
   if (url.protocol !== "http:" && url.protocol !== "https:") {
     throw bad("must begin with http:// or https://.");
@@ -101,7 +101,7 @@ function parseUrl(text: string): string {
     throw bad("has an @ after the host; write it as %40 in a path, and pass credentials as apiKey.");
   }
   if (url.search !== "" || url.hash !== "") {
-    throw bad("must end before ? and #.");
+    throw bad("must have no query (?) and no fragment (#).");
   }
   return url.href.replace(/\/+$/, "");
 }

@@ -70,7 +70,7 @@ const stalled: readonly RunStatus[] = ["stalled"];
 async function read(api: Api, runId: RunId): Promise<RunView> {
   const [result] = (await api.read({ runs: [{ runId }] })).results;
   if (result === undefined) {
-    throw new AikiError("BAD_REPLY", "The server left a question unanswered.", { ids: { runId } });
+    throw new AikiError("BAD_REPLY", "The reply of the server has no result for this run.", { ids: { runId } });
   }
   if (!result.ok) {
     throw rejected(result, { runId });
@@ -88,7 +88,7 @@ function outputOf<Output>({ id, status, outcome, stall, explanation }: RunView):
     case "cancelled":
       throw new RunCancelledError({ runId: id }, outcome.reason);
     case undefined:
-      throw new AikiError("BAD_REPLY", `The server sent run ${id} as ended, yet it is ${status}.`, {
+      throw new AikiError("BAD_REPLY", `The server returned run ${id} as ended, but its status is ${status}.`, {
         ids: { runId: id },
       });
     default:

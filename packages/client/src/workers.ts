@@ -19,7 +19,7 @@ export function createWorkers(api: Api): Workers {
       if (workers !== undefined) {
         return workers;
       }
-      throw new AikiError("BAD_REPLY", "The server listed no workers, not even none; it may be older than the client.");
+      throw new AikiError("BAD_REPLY", "The reply has no list of workers; the server may be older than the client.");
     },
   };
 }

@@ -9,7 +9,7 @@ const plain = /^[^%~:#/\p{Cc}\p{Surrogate}]+$/u;
 const longest = 255;
 
 /**
- * Where a fact belongs: `kind:name:content#ordinal`. A null content leaves its colon out, a null name is empty.
+ * The address `kind:name:content#ordinal`. If `content` is null, its colon is omitted; a null `name` is empty.
  * Different arguments never make the same address. `ordinal` counts repeats, from 0.
  */
 export function addressOf(kind: string, name: string | null, content: string | null, ordinal: number): Address {
@@ -42,7 +42,7 @@ export function childWaitAddress(childAddress: Address, nth: number): Address {
   return `${childAddress}/wait#${nth}`;
 }
 
-/** Where it is recorded that the handler waits for a child's end with the wait at this address. */
+/** The address of the entry that says that the wait for a child at `waitAddress` has started. */
 export function askAddress(waitAddress: Address): Address {
   return `${waitAddress}/ask`;
 }

@@ -93,7 +93,7 @@ function settle<Item, Result>(batch: ReadonlyArray<Waiting<Item, Result>>, resul
     const counts = `${results.length} results for ${batch.length} items`;
     throw new AikiError(
       "BATCH_MISMATCH",
-      `A batch was answered with ${counts}; both ends must speak the same version.`,
+      `The reply to a batch has ${counts}; use the same version for client and server.`,
     );
   }
   for (const [index, result] of results.entries()) batch[index]?.resolve(result);

@@ -51,9 +51,9 @@ export function systemEnv(options: { id: () => string }): Env {
 
 const resolved = Promise.resolve();
 
-/** A tick that a microtask adds runs once the microtask queue is empty: the same on Node, Deno and Bun. */
+/** A `nextTick` callback that a microtask adds runs when the microtask queue is empty, on Node, Deno and Bun. */
 function drained(then: () => void): void {
-  // The same as queueMicrotask, at half its price where asynchronous hooks are in use.
+  // The same as queueMicrotask, but takes half the time when asynchronous hooks are in use.
   void resolved.then(() => process.nextTick(then));
 }
 

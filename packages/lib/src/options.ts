@@ -40,7 +40,7 @@ export function readStart(
   fields: Fields,
   policy: StartOptions["retry"],
 ): Omit<RunSpec, "id" | "name" | "versionId" | "input" | "inputHash" | "onConflict" | "onParentEnd"> {
-  if (fields.has("delay") && fields.has("at")) fields.refuse("at", "absent beside delay");
+  if (fields.has("delay") && fields.has("at")) fields.refuse("at", "left out when delay is set");
   fields.take("retry");
   return present({
     referenceId: fields.text("referenceId"),

@@ -41,6 +41,8 @@ interface Upcoming {
   request: Promise<PollRequest | null>;
   serves: Served[];
   leave: AbortController;
+  /** Absent until the subscriber has answered; null if it failed. */
+  result?: PollRequest | null;
 }
 
 /**
@@ -112,8 +114,8 @@ export class Poller {
     const { serves, freeSlots } = this.#options;
     if (this.#upcoming !== null && !isSame(this.#upcoming.serves, serves())) this.#drop();
     this.#upcoming ??= this.#begin();
-    const request = await Promise.race([this.#upcoming.request, this.#woken()]);
-    this.#wake();
+    if (this.#upcoming.result === undefined) await this.#woken();
+    const { result: request } = this.#upcoming;
     if (request === undefined) return;
     this.#upcoming = null;
     if (request === null) return;
@@ -124,7 +126,12 @@ export class Poller {
 
   #begin(): Upcoming {
     const leave = new AbortController();
-    return { request: this.#nextRequest(leave.signal), serves: this.#options.serves(), leave };
+    const upcoming: Upcoming = { request: this.#nextRequest(leave.signal), serves: this.#options.serves(), leave };
+    void upcoming.request.then((request) => {
+      upcoming.result = request;
+      this.#wake();
+    });
+    return upcoming;
   }
 
   async #nextRequest(signal: AbortSignal): Promise<PollRequest | null> {

@@ -85,8 +85,8 @@ function listenerOf(file: string, aikiServer: Server, { note, err, paint }: Term
       void sayHeld(workerId);
     },
     blocked: (workerId, silentMs) => {
-      err(`${paint("red", "blocked")}   worker ${workerId} did not answer for ${spanOf(silentMs)} and is killed:`);
-      err("          some code in it blocks the event loop (a debugger? use --no-watchdog)");
+      err(`${paint("red", "blocked")}   worker ${workerId} sent no message for ${spanOf(silentMs)} and is killed:`);
+      err("          its code blocks the event loop (if you use a debugger, pass --no-watchdog)");
     },
   };
 }

@@ -15,12 +15,12 @@ export function keysProgram(terminal: Terminal, parent: Command, database: () =>
     return command.option("--json", "print JSON").copyInheritedSettings(parent);
   };
   add("create", "create a key; it is printed once, alone on standard output")
-    .requiredOption("--name <label>", "whose key it is, or what for")
-    .option("--namespace <name>", "the one namespace that it opens", "default")
+    .requiredOption("--name <label>", "the owner of the key, or its purpose")
+    .option("--namespace <name>", "the only namespace that the key gives access to", "default")
     .addOption(
-      new Option("--scopes <list>", `some of ${scopes.join(", ")}; all but admin without it`).argParser(listed),
+      new Option("--scopes <list>", `comma-separated: ${scopes.join(", ")}; default: all but admin`).argParser(listed),
     )
-    .addOption(new Option("--expires-in <time>", "such as 90d, 12h or 30m; never without it").argParser(span))
+    .addOption(new Option("--expires-in <time>", "lifetime, such as 90d, 12h or 30m; default: no end").argParser(span))
     .action((options) => createKey(options, terminal));
   add("list", "list all keys, oldest first").action((options) => listKeys(options, terminal));
   add("revoke", "revoke a key: servers refuse it within 5 s")

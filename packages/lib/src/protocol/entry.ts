@@ -28,7 +28,7 @@ export interface CallSite {
 export type Mark =
   | { mark: "recovered"; crashes: number; confirmed: boolean }
   /**
-   * Two calls that could not be told apart have `identity` in common. `waits` are the addresses of the waits that were
+   * Two calls that could not be distinguished share `identity`. `waits` are the addresses of the waits that were
    * open at that moment; absent when there were none.
    */
   | { mark: "stalled"; reason: Stall["reason"]; identity?: string; waits?: Address[] }

@@ -71,13 +71,13 @@ export type ReportedStall =
   /** The code no longer fits the record: it made the new call `call` and never made those of `unclaimed`. */
   | { reason: "diverged"; call: Address; unclaimed: Address[] }
   /**
-   * Two alike calls cannot be told apart. `call` is where one of them would be recorded, `identity` what they share,
+   * Two alike calls cannot be distinguished. `call` is where one of them would be recorded, `identity` what they share,
    * `places` where the code makes them.
    */
   | { reason: "ambiguous_call"; call: Address; identity: string; places: string[] }
   /** What is recorded at `call` no longer fits the schema that the code has for it. */
   | { reason: "schema_mismatch"; call: Address; error: Failure }
-  /** The handler awaited something that is not durable for `idleMs` milliseconds. */
+  /** The handler awaited only non-durable work for too long for `idleMs` milliseconds. */
   | { reason: "idle"; idleMs: number };
 
 /** The code that recorded a run last. */

@@ -290,7 +290,7 @@ describe("a stall that a worker reports", () => {
     expect(kept(new Story().claim().report({ type: "stall", stall: ambiguous }))).toBe(100);
   });
 
-  it("names the waits that were open when calls could not be told apart", () => {
+  it("names the waits that were open when calls could not be distinguished", () => {
     const ambiguous: ReportedStall = { reason: "ambiguous_call", call: "step:a#0", identity: "i1", places: [] };
     const mark = (story: Story) => story.journal.at(-1)?.value;
     const stalled = new Story()

@@ -72,7 +72,9 @@ export class QueueCache {
 
   /** Adds a run. True when a pending claim was woken to take it. */
   enqueue({ id, priority, ...key }: QueueEntry): boolean {
-    const queue = this.#queue(key);
+    const queue = this.#queues.get(queueText(key));
+    // The first claim of a queue scans storage, so nothing is cached before it.
+    if (queue === undefined) return false;
     if (queue.entries.size >= maxEntries) {
       this.#invalidate(queue);
     } else if (!this.#queueOf.has(id)) {

@@ -83,8 +83,11 @@ export class RedisChannel implements Channel {
     const connection = this.#commands.current;
     if (connection === null) throw new Error("Redis is not connected.");
     const { env, isShared } = this.#options;
-    await Promise.all([this.#publish(connection, isShared ? texts : []), this.#wake(connection, wakeUps)]);
-    const isSilent = env.elapsed() - this.#receivedAt > silentMs;
+    const [isPublished] = await Promise.all([
+      this.#publish(connection, isShared ? texts : []),
+      this.#wake(connection, wakeUps),
+    ]);
+    const isSilent = isPublished && env.elapsed() - this.#receivedAt > silentMs;
     if (isSilent) this.#subscription?.current?.close(unreachable("no messages are received"));
   }
 
@@ -97,7 +100,8 @@ export class RedisChannel implements Channel {
     return `${this.#options.target.prefix}:notifications`;
   }
 
-  async #publish(connection: RedisConnection, texts: readonly string[]): Promise<void> {
+  /** Whether Redis accepted a message. */
+  async #publish(connection: RedisConnection, texts: readonly string[]): Promise<boolean> {
     const answers = await Promise.all(texts.map((text) => connection.send(["publish", this.#channel, text], answerMs)));
     for (const answer of answers) {
       if (answer.ok) this.#warned.delete("publish");
@@ -106,6 +110,7 @@ export class RedisChannel implements Channel {
         this.#warnOnce("publish", line, { reason: answer.message });
       }
     }
+    return answers.some(({ ok }) => ok);
   }
 
   /** Drops wake-ups that Redis refuses. Until it accepts one, replies say that none are published. */

@@ -67,7 +67,13 @@ interface Try {
 export async function commit(committer: Committer, operations: Operation[]): Promise<Committed> {
   const stale = new Set<RunId>();
   const offers = new Map<Operation, RunId[]>();
-  const committed = await commitOptimistically(committer, operations, offers);
+  const dropAllOffers = () => {
+    for (const operation of offers.keys()) dropOffers(committer.cache, operation);
+  };
+  const committed = await commitOptimistically(committer, operations, offers).catch((error: unknown) => {
+    dropAllOffers();
+    throw error;
+  });
   if (committed !== null) {
     return committed;
   }
@@ -78,9 +84,7 @@ export async function commit(committer: Committer, operations: Operation[]): Pro
       );
     } catch (error) {
       const conflicting = error instanceof RunsChanged ? error.runs : isConflict(error) ? [] : null;
-      for (const operation of offers.keys()) {
-        dropOffers(committer.cache, operation);
-      }
+      dropAllOffers();
       if (conflicting === null || tries === maxTries) {
         throw error;
       }

@@ -116,7 +116,7 @@ function stalled(stall: Stall): string {
       );
     case "ambiguous_call":
       return (
-        `alike calls of ${stall.call} cannot be told apart; the code makes them at ${firstOf(stall.places)}. Give ` +
+        `alike calls of ${stall.call} cannot be distinguished; the code makes them at ${firstOf(stall.places)}. Give ` +
         "each of them a key (a sleep: a name), or make them in run.map with a key. Deploy that, then retry the run."
       );
     case "schema_mismatch":
@@ -128,7 +128,7 @@ function stalled(stall: Stall): string {
       return stall.idleMs === 0
         ? "the handler awaits something that is not durable: no sleep, event, child or retry is open. Make what it " +
             "awaits a step, then retry the run."
-        : `the handler awaited something that is not durable for ${span(stall.idleMs)}. Make it a step, or raise ` +
+        : `the handler awaited only non-durable work for ${span(stall.idleMs)}. Make it a step, or raise ` +
             "workflowRun.idleTimeoutMs of the worker, then retry the run.";
     default:
       return stall satisfies never;

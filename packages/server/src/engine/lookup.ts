@@ -163,7 +163,7 @@ function resultOf({ run, entries, waits, stalledChild }: FoundRun, isServed: (ru
   return { ok: true, run: viewOf(run, { isServed, stalledChild }), entries: entries ?? [], more, ...open };
 }
 
-/** Whether it is suspended and waits for children. */
+/** Whether the run is suspended and waits for children. */
 function isAwaiting({ state, waits }: Run): boolean {
   return "children" in state && (state.children > 0 || waits.some(({ type }) => type === "child"));
 }
@@ -185,7 +185,7 @@ async function stalledChildren(reader: Reader, runs: Run[]): Promise<Map<RunId, 
   return stalled;
 }
 
-/** The children whose parent waits for them for the first time. */
+/** The ids of the children for which the first wait of the parent is open. */
 async function firstWaits(reader: Reader, parents: Run[], children: Run[]): Promise<Set<RunId>> {
   const attempts = new Map(parents.map(({ id, attempt }) => [id, attempt]));
   const waits = children.flatMap(({ id, parent }) =>

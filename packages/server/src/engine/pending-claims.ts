@@ -108,33 +108,33 @@ async function untilAnswered(
   const until = receivedAt + request.waitMs;
   let { repeats = [] } = request;
   let isWoken = false;
-  for (;;) {
-    // A claim of suspended runs alone does not say what the worker serves.
-    if (request.serves.length > 0) registry.seen(namespace, request);
-    const isSpecific = repeats.length > 0 || request.reclaim !== undefined;
-    const askedAt = env.elapsed();
-    // If nothing is cached and no scan is due, a transaction would find nothing.
-    const isWorthwhile = isSpecific || cache.plan(queues, 0).waitMs === 0;
-    const result = isWorthwhile ? await submit({ type: "claim", namespace, request, repeats }) : nothing;
-    repeats = [];
-    const { runs, more } = result.type === "claim" ? result : mismatch();
-    if (isGone() && runs.length > 0) {
-      await release(context, request, runs);
-      return { runs: [] };
+  try {
+    for (;;) {
+      // A claim of suspended runs alone does not say what the worker serves.
+      if (request.serves.length > 0) registry.seen(namespace, request);
+      const isSpecific = repeats.length > 0 || request.reclaim !== undefined;
+      const askedAt = env.elapsed();
+      // If nothing is cached and no scan is due, a transaction would find nothing.
+      const isWorthwhile = isSpecific || cache.plan(queues, 0).waitMs === 0;
+      const result = isWorthwhile ? await submit({ type: "claim", namespace, request, repeats }) : nothing;
+      repeats = [];
+      const { runs, more } = result.type === "claim" ? result : mismatch();
+      if (isGone() && runs.length > 0) {
+        await release(context, request, runs);
+        return { runs: [] };
+      }
+      if (runs.length > 0) {
+        return { runs, ...(more && { more }), pendingMs: Math.floor(askedAt - receivedAt), ...streamsOf(context) };
+      }
+      const leftMs = until - env.elapsed();
+      const { waitMs } = cache.plan(queues, 0);
+      if (waitMs > 0 && leftMs > 0) isWoken = await cache.wait(queues, Math.min(leftMs, waitMs), ended);
+      if (ended.aborted || leftMs <= 0) return { runs: [], ...streamsOf(context) };
     }
-    if (runs.length > 0) {
-      cache.passOn(queues);
-      return { runs, ...(more && { more }), pendingMs: Math.floor(askedAt - receivedAt), ...streamsOf(context) };
-    }
-    const leftMs = until - env.elapsed();
-    const { waitMs } = cache.plan(queues, 0);
-    if (waitMs > 0 && leftMs > 0) isWoken = await cache.wait(queues, Math.min(leftMs, waitMs), ended);
-    if (ended.aborted || leftMs <= 0) {
-      const left = cache.passOn(queues);
-      // No wake-up was published for the run that woke this claim.
-      if (isWoken) context.publish(left);
-      return { runs: [], ...streamsOf(context) };
-    }
+  } finally {
+    const left = cache.passOn(queues);
+    // No wake-up was published for the run that woke this claim, and the claim may have taken another one.
+    if (isWoken) context.publish(left);
   }
 }
 

@@ -39,7 +39,8 @@ describe("the explanation of a stalled run", () => {
         identity: "i1",
         places: ["at a (flow.ts:3:1)", "at b (flow.ts:9:1)"],
       },
-      "Stalled: alike calls of step:save:ab#0 cannot be told apart; the code makes them at at a (flow.ts:3:1), at b " +
+      "Stalled: alike calls of step:save:ab#0 cannot be distinguished; the code makes them at at a (flow.ts:3:1), " +
+        "at b " +
         "(flow.ts:9:1). Give each of them a key (a sleep: a name), or make them in run.map with a key. Deploy that, " +
         "then retry the run.",
     ],
@@ -50,7 +51,7 @@ describe("the explanation of a stalled run", () => {
     ],
     [
       { reason: "idle", idleMs: 300_000 },
-      "Stalled: the handler awaited something that is not durable for 5 minutes. Make it a step, or raise " +
+      "Stalled: the handler awaited only non-durable work for 5 minutes. Make it a step, or raise " +
         "workflowRun.idleTimeoutMs of the worker, then retry the run.",
     ],
   ];
@@ -86,7 +87,7 @@ describe("the explanation of a stalled run", () => {
     [90_000, "90 seconds"],
     [3_600_000, "1 hour"],
   ])("writes %i ms as %s", async (idleMs, text) => {
-    expect(await stalled(rig().speaker(), { reason: "idle", idleMs })).toContain(`not durable for ${text}.`);
+    expect(await stalled(rig().speaker(), { reason: "idle", idleMs })).toContain(`non-durable work for ${text}.`);
   });
 });
 
@@ -168,7 +169,7 @@ describe("events that no wait has taken", () => {
 describe("the explanation of a run that waits for children", () => {
   const asked = { address: askAddress(childWaitAddress("child:ship#0", 0)), value: { type: "asked" } } as const;
   const idle: ReportedStall = { reason: "idle", idleMs: 60_000 };
-  const cause = "the handler awaited something that is not durable for 1 minute.";
+  const cause = "the handler awaited only non-durable work for 1 minute.";
 
   /** A parent that awaits so many children, of which the first has stalled. */
   async function parentOf(count: number, entries: NewEntry[]) {

@@ -303,7 +303,7 @@ const reads = z.strictObject({ ...listing, runs: z.array(readOne).max(limits.bat
 export type Loose<Request, Items extends keyof Request> = Omit<Request, Items> & Record<Items, unknown[]>;
 
 const bodies = z.array(z.unknown());
-/** Envelopes: what must hold for a batch to have items that can be told apart. */
+/** Envelopes: what must hold for a batch to have items that can be distinguished. */
 export const looseStart: z.ZodType<Loose<StartRequest, "runs">> = z.strictObject({
   runs: bodies.max(limits.batchItems),
 });

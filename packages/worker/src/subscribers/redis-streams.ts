@@ -43,6 +43,7 @@ export function redisStreams(
     return adaptivePolling(growth, env);
   }
   const fallback = adaptivePolling(growth, env, fallbackWaitMs);
+  const starting = adaptivePolling(growth, env, startingWaitMs);
   const notice = redisNotice(connector.at, logger);
   const streams = (): string[] => {
     const where = context.streams();
@@ -79,7 +80,7 @@ export function redisStreams(
   /** How many wake-ups the next read takes from a stream: one, and more after claims that returned no runs. */
   let count = 1;
 
-  const claim = (wakeUps: WakeUps, free: number): PollRequest => {
+  const claim = (wakeUps: WakeUps): PollRequest => {
     const received = wakeUps.take();
     return {
       waitMs: 0,
@@ -92,8 +93,8 @@ export function redisStreams(
         const isFull = result.runs >= result.requested;
         claimAt = isFull ? 0 : env.elapsed() + regularMs;
         count = result.runs === 0 && received.length >= count ? Math.min(maxRead, 2 * count) : 1;
-        // This worker has no free slot left, so other workers must claim the remaining runs.
-        if (isFull && result.runs >= free) wakeUps.passOn(received);
+        // There may be further runs, for which this worker may have no free slot left: other workers are to claim them.
+        if (isFull) wakeUps.passOn(received);
         else wakeUps.acknowledge(received);
       },
     };
@@ -103,13 +104,15 @@ export function redisStreams(
     async next(free, signal) {
       for (;;) {
         const wakeUps = link.current;
-        if (wakeUps === null) return isTried ? fallback.next(free, signal) : { waitMs: startingWaitMs };
+        if (wakeUps === null || !isPublished()) {
+          wakeUps?.close();
+          return (isTried ? fallback : starting).next(free, signal);
+        }
         if (signal.aborted) return { waitMs: 0 };
         const leftMs = claimAt - env.elapsed();
-        if (!isPublished()) wakeUps.close();
-        else if (leftMs <= 0) return claim(wakeUps, free);
-        else if (await wakeUps.receive(count, Math.min(options.blockTimeMs, leftMs), signal))
-          return claim(wakeUps, free);
+        if (leftMs <= 0 || (await wakeUps.receive(count, Math.min(options.blockTimeMs, leftMs), signal))) {
+          return claim(wakeUps);
+        }
       }
     },
     async close() {

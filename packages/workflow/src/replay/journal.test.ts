@@ -230,4 +230,13 @@ describe("a call that is looked up in the journal", () => {
     expect(journal.matcher.match(keyed("a", false), 0)).toBe("new");
     expect(journal.matcher.match(keyed("b", true), 0)).toBe("new");
   });
+
+  it("without a name is found as the first sleep of a later attempt, also after one that has a name", () => {
+    const journal = new Journal(2);
+    journal.add(entry(1, "sleep:#0", { type: "elapsed" }, 1, { madeAfter: 0, identity: "x", branch: "y" }));
+    const changed = { isChanged: true };
+    const unkeyed = { content: "sleep:", identity: "without a name", group: null, path: "" };
+    expect(journal.matcher.match(made("sleep:nap", 0, { ...changed, unkeyed }), 0)).toBe("new");
+    expect(addressOf(journal.matcher.match(made("sleep:", 0, changed), 0))).toBe("sleep:#0");
+  });
 });

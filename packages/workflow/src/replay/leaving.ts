@@ -3,11 +3,11 @@ import type { Conclusion } from "./report-answer.ts";
 
 export type LeavingReason = "shutdown" | "paused";
 
-/** The current activity of an execution whose run is to leave the worker. */
+/** What an execution is doing when its run is to leave the worker. */
 interface Progress {
   /** Whether running tries of tasks or short delays keep the slot. */
   isBusy: boolean;
-  /** Whether something continues once it is recorded. */
+  /** Whether the handler continues, or a child starts, once new facts are recorded. */
   isRecording: boolean;
   /** Whether the handler awaits only durable calls. */
   isWaiting: boolean;
@@ -63,7 +63,7 @@ export class Leaving {
     this.#release ??= reason;
   }
 
-  /** A later activation of the run is not released for the same reason. */
+  /** Clears the reason for the release, so that the next activation of the run is not released. */
   endActivation(): void {
     this.#release = null;
   }

@@ -168,7 +168,8 @@ export class Matcher {
    * content without the key, too.
    */
   #firstsOf({ content, unkeyed }: Identified): ReadonlySet<string> {
-    const contents = unkeyed === null || this.#earlier.has(content) ? [content] : [content, unkeyed.content];
+    const isSeparate = unkeyed === null || unkeyed.content === unnamedSleep || this.#earlier.has(content);
+    const contents = isSeparate ? [content] : [content, unkeyed.content];
     const firsts = new Set(contents.filter((one) => !this.#made.has(one)));
     for (const one of firsts) this.#made.add(one);
     return firsts;
