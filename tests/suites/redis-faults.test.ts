@@ -369,7 +369,13 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
       const isGone = () => isMoved().catch((error) => String(error).includes("MOVED"));
       await expect.poll(isGone, soon).toBe(true);
       await works();
-      await place.receivesWakeUps(2);
+      // The worker has reconnected once it receives them; a long poll may be pending until then.
+      const isBack = () =>
+        place
+          .receivesWakeUps(2)
+          .then(() => true)
+          .catch(() => false);
+      await expect.poll(isBack, soon).toBe(true);
       await expect.poll(() => home.send("cluster", "countkeysinslot", slot), soon).toBe(1);
     }
     expect(news(hired).filter((line) => !/MOVED|ASK|CLUSTERDOWN|receiving wake-ups/.test(line))).toEqual([]);
