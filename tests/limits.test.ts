@@ -7,6 +7,7 @@ import { limits } from "@aikirun/lib/protocol";
 import { type Server, server } from "@aikirun/server";
 import { v7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { signed } from "./suites/actors.ts";
 
 let aiki: Server;
 let url = "";
@@ -127,8 +128,8 @@ describe("a batch and a page", () => {
     ["read", { runs: many(limits.batchItems, null) }, { runs: many(limits.batchItems + 1, null) }],
     [
       "renew",
-      { session: "s", leaseMs: 1_000, runs: many(limits.watchedItems, null) },
-      { session: "s", leaseMs: 1_000, runs: many(limits.watchedItems + 1, null) },
+      { ...signed, session: "s", runs: many(limits.watchedItems, null) },
+      { ...signed, session: "s", runs: many(limits.watchedItems + 1, null) },
     ],
     [
       "watch",

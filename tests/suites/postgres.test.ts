@@ -134,7 +134,7 @@ function migrating(database: TestDatabase): void {
     await dropSchema();
   });
 
-  it("keep what was recorded before entries had an callSite, and runs a build", async () => {
+  it("keep what was recorded before entries had a call site, and runs a build", async () => {
     await dropSchema();
     const storage = await opened();
     await storage.transaction((tx) => tx.insert([queuedRun(1)]));
@@ -142,7 +142,7 @@ function migrating(database: TestDatabase): void {
     await storage.close();
     await database.sql(`
       ${beforeLists}
-      ALTER TABLE aiki.entry DROP COLUMN callSite;
+      ALTER TABLE aiki.entry DROP COLUMN call_site;
       DROP INDEX aiki.run_stalled_child;
       DROP TABLE aiki.identity;
       DELETE FROM aiki.migration WHERE number >= 4`);
@@ -191,7 +191,7 @@ function migrating(database: TestDatabase): void {
       await (await opened()).close();
       await database.sql(`
         ${beforeLists}
-        ALTER TABLE aiki.entry DROP COLUMN callSite;
+        ALTER TABLE aiki.entry DROP COLUMN call_site;
         DROP INDEX aiki.run_stalled_child;
         DROP TABLE aiki.identity;
         DELETE FROM aiki.migration WHERE number >= 4`);

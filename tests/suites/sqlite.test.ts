@@ -374,13 +374,13 @@ describe("migrations", () => {
     await expect(openSqlite({ path, env })).rejects.toMatchObject({ code: "SCHEMA_TOO_NEW", ids: { migration: "99" } });
   });
 
-  it("keep what was recorded before entries had an callSite, and runs a build", async () => {
+  it("keep what was recorded before entries had a call site, and runs a build", async () => {
     const storage = await opened();
     await storage.transaction((tx) => tx.insert([queuedRun(1)]));
     await storage.transaction((tx) => tx.save({ changes: [], holds: [], entries: [returnedEntry(runId(1), 1)] }));
     await storage.close();
     for (const statement of beforeLists) change(statement);
-    change("ALTER TABLE entry DROP COLUMN ask");
+    change("ALTER TABLE entry DROP COLUMN call_site");
     change("DROP INDEX run_stalled_child");
     change("DELETE FROM migration WHERE number >= 4");
     const again = await opened();
