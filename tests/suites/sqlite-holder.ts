@@ -7,4 +7,5 @@ const [, , path = ""] = process.argv;
 const storage = await openSqlite({ path, env: { now: () => 1 } });
 await storage.transaction((transaction) => transaction.insert([queuedRun(1)]));
 process.stdout.write("held\n");
-setInterval(() => undefined, 60_000);
+// Without a reference the storage may be collected, and its lock released with it.
+setInterval(() => storage, 60_000);
