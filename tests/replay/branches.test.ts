@@ -247,3 +247,28 @@ describe("a report that is refused for good", () => {
     expect(ledger.status).toBe("failed");
   });
 });
+
+describe("two alike calls of one branch", () => {
+  it("keep their values in a later attempt when plain work delays the other one of them", async () => {
+    let isDelayed = { first: false, second: true };
+    let made = 0;
+    const timed = new Timed(async (run, plain) => {
+      const visit = () => run.step("visit", () => ++made);
+      const helper = async () => {
+        await run.step("begin", () => 0);
+        if (isDelayed.first) await plain("first");
+        return visit();
+      };
+      const first = await helper();
+      if (isDelayed.second) await plain("second");
+      const second = await visit();
+      if (run.attempt === 1) throw new Error("once more");
+      return [first, second];
+    });
+    await timed.execute({ second: 10 }, 15);
+    expect(timed.rig.ledger.status).toBe("retrying");
+    isDelayed = { first: true, second: false };
+    await timed.again({ first: 10 }, 3_000);
+    expect(timed.rig.output).toEqual([1, 2]);
+  });
+});

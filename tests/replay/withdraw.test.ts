@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Timed, type TimedRun } from "./timed.ts";
+import { type Plain, Timed, type TimedRun } from "./timed.ts";
 
 const addresses = (timed: Timed): string[] => timed.rig.ledger.waits.map(({ address }) => address);
 
@@ -165,5 +165,79 @@ describe("a wait with a signal", () => {
     await timed.elapse(1_000);
     await timed.rig.resume();
     expect(timed.rig.output).toBe("WAIT_WITHDRAWN");
+  });
+});
+
+describe("a loser of a race that comes to its call after plain work", () => {
+  /** A loser sleeps after plain work; its cleanup follows the sleep that was withdrawn. */
+  const loser = async (run: TimedRun, plain: Plain): Promise<unknown[]> => {
+    const cleaned: string[] = [];
+    const winner = await run.race([
+      run.events.stop.wait(),
+      async (signal) => {
+        await plain("loser");
+        await run.sleep("nap", { minutes: 1 }, { signal }).catch(() => {});
+        cleaned.push(await run.step("clean up", () => "cleaned up"));
+        return "slept";
+      },
+    ]);
+    await run.sleep("end", { seconds: 30 });
+    return [winner, ...cleaned];
+  };
+
+  it("is found again, whether it came before or after the end of the race", async () => {
+    const timed = new Timed(loser);
+    await timed.execute({ loser: 500 }, 100);
+    timed.rig.ledger.event("stop", "now");
+    await timed.rig.resume();
+    await timed.live(1_000);
+    const before = timed.rig.ledger.entries.length;
+    await timed.again({ loser: 0 }, 100);
+    expect(timed.rig.ledger.stall).toBeUndefined();
+    expect(timed.rig.ledger.entries.slice(before)).toEqual([]);
+    await timed.elapse(30_000);
+    await timed.rig.resume();
+    expect(timed.rig.output).toEqual(["now", "cleaned up"]);
+  });
+
+  it("is waited for when the wait that lost is all that the replay has made again", async () => {
+    const timed = new Timed(async (run, plain) => {
+      await run.race([
+        run.events.stop.wait(),
+        async (signal) => {
+          await plain("winner");
+          await run.sleep({ seconds: 1 }, { signal });
+        },
+      ]);
+      return run.step("after", () => "done");
+    });
+    await timed.execute({ winner: 0 }, 100);
+    timed.rig.mayBegin = false;
+    await timed.elapse(1_000);
+    await timed.rig.resume();
+    await timed.live(100);
+    expect(timed.rig.ledger.entries.map(({ value }) => value.type)).toEqual(["elapsed", "withdrawn"]);
+    timed.rig.mayBegin = true;
+    await timed.again({ winner: 2_000 }, 5_000);
+    expect(timed.rig.ledger.stall).toBeUndefined();
+    expect(timed.rig.output).toBe("done");
+  });
+
+  it("is refused when it cannot be distinguished from a call that was answered", async () => {
+    const timed = new Timed(async (run, plain) => {
+      const nap = (name: string) => async (signal: AbortSignal) => {
+        await plain(name);
+        await run.sleep({ seconds: 1 }, { signal });
+        return name;
+      };
+      const winner = await run.race([nap("first"), nap("second")]);
+      await plain("after");
+      return run.step("end", () => winner);
+    });
+    await timed.execute({ first: 0, second: 3_000, after: 4_000 }, 500);
+    await timed.elapse(1_000);
+    await timed.rig.resume();
+    await timed.live(10_000);
+    expect(timed.rig.ledger.stall).toMatchObject({ reason: "ambiguous_call" });
   });
 });

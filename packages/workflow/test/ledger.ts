@@ -58,6 +58,7 @@ export class RunLedger {
   #awaitedChildren = 0;
   /** The `seq` up to which the suspended execution knows the run, as long as it may be resumed. */
   heldTail: number | null = null;
+  #isResumed = false;
 
   constructor(now: () => number) {
     this.#now = now;
@@ -72,6 +73,7 @@ export class RunLedger {
     this.status = "running";
     this.pause = false;
     this.heldTail = null;
+    this.#isResumed = after !== null;
     return {
       id: this.runId,
       name: "w",
@@ -183,6 +185,11 @@ export class RunLedger {
         return false;
       case "suspend":
         if (seen !== this.inbox) return false;
+        if (next.children === 0 && this.waits.length === 0 && !this.#isResumed) {
+          this.status = "stalled";
+          this.stall = { reason: "idle", idleMs: 0 };
+          return true;
+        }
         this.status = this.pause ? "paused" : "suspended";
         this.#awaitedChildren = next.children;
         this.heldTail = this.tail;

@@ -73,9 +73,16 @@ export class Calls {
     return derived.identity;
   }
 
-  /** Counts a call that is withdrawn before it is made, so that later calls keep their identities. */
-  skip({ made }: OpenCall): void {
-    this.#scheduler.identifier.derive(made);
+  /**
+   * Withdraws a call that is never made, because its signal has aborted already. The call counts, so that later calls
+   * keep their identities; and it is refused when it cannot be distinguished from an earlier one, which a replay may
+   * then take for this one.
+   */
+  skip(call: OpenCall, { made, clash }: IdentifiedCall, cause: unknown): void {
+    const derived = this.#scheduler.identifier.derive(made);
+    const ambiguous = clash ?? derived.clash;
+    if (ambiguous !== null && this.#scheduler.isOpen) this.#refuse(made, ambiguous);
+    else call.withdraw(withdrawn(cause));
   }
 
   /** The recorded value of a synchronous call such as `now()`; null when there is none. Throws `AMBIGUOUS_CALL`. */

@@ -131,7 +131,7 @@ class Child implements ChildHandle<unknown> {
       const child = this.#address;
       const making = calls.identifyAt(childWaitAddress(child, 0));
       const call = new Call(making.made, read);
-      if (withdrawOnAbort(this.#replay, call, signal)) return call.promise;
+      if (withdrawOnAbort(this.#replay, call, making, signal)) return call.promise;
       const open = (): void => {
         calls.openWait(call, { address: addressOfCall(call), type: "child", name: this.#name, durationMs });
       };

@@ -42,6 +42,11 @@ export class Deliveries {
     return (this.#listeners?.size ?? 0) > 0 || this.children > 0;
   }
 
+  /** Whether the server may answer any of the open calls. It does not answer waits whose withdrawal is recorded. */
+  get mayBeAnswered(): boolean {
+    return this.children > 0 || this.#journal.mayEndWait(this.#listeners?.keys() ?? []);
+  }
+
   /** How many calls wait for the end of a child. */
   get children(): number {
     return this.#forChildren?.size ?? 0;

@@ -49,7 +49,7 @@ export function waitForEvent(
         schema === undefined ? data : accepted(replay, own, parseWith(schema, data, where));
       return durationMs === null ? dataOf(received, where, checked) : resultOf(received, checked);
     });
-    if (withdrawOnAbort(replay, call, signal)) return call.promise;
+    if (withdrawOnAbort(replay, call, making, signal)) return call.promise;
     noteWait(replay, name, call.promise);
     replay.calls.make(call, making, "wait", () => {
       replay.calls.openWait(call, { address: addressOfCall(call), type: "event", name, durationMs });

@@ -6,13 +6,12 @@
  *  J3  Entries are received in order of `seq` without a gap, so that values are delivered in the order of recording.
  */
 
-import { resultAddress } from "@aikirun/lib/internal";
+import { resultAddress, withdrawnAddress } from "@aikirun/lib/internal";
 import type { Address, CallSite, ClaimedWait, Entry, Payload, Value } from "@aikirun/lib/protocol";
 import type { Identified } from "./call.ts";
 import { Expected } from "./expected.ts";
-import { lateIdentity } from "./identity.ts";
 import { type Match, Matcher } from "./matcher.ts";
-import type { Recorded } from "./recorded.ts";
+import { pathOf, type Recorded } from "./recorded.ts";
 import type { AmbiguousCalls } from "./refusal.ts";
 
 const resultEnd = resultAddress("");
@@ -331,6 +330,16 @@ export class Journal {
     return first === undefined ? null : (this.#calls.get(first)?.callSite?.madeAfter ?? null);
   }
 
+  /** Whether the server may end a wait: one at these addresses, or one that the handler has not opened again yet. */
+  mayEndWait(addresses: Iterable<Address>): boolean {
+    if (this.#withdrawals === null) return true;
+    const isOpen = (address: Address): boolean => {
+      if (this.#facts?.has(address) === true || this.#facts?.has(withdrawnAddress(address)) === true) return false;
+      return (this.#calls.get(address)?.entry ?? null) === null;
+    };
+    return [...addresses, ...(this.#waits ?? [])].some(isOpen);
+  }
+
   /** Like `claim`, by address. Returns false when no call is recorded there. */
   claimAt(address: Address): boolean {
     const call = this.#calls.get(address);
@@ -375,13 +384,6 @@ export class Journal {
 
 function numbered(content: string, number: number): Address {
   return `${content}#${number}`;
-}
-
-/** The name of the branch after the call; null when the call site fits several alike calls of one drain. */
-function pathOf(content: string, callSite: CallSite | undefined): string | null {
-  if (callSite === undefined) return null;
-  if (callSite.branch === undefined) return callSite.identity;
-  return callSite.alike === undefined ? lateIdentity(content, callSite.branch) : null;
 }
 
 /** The part of the address that alike calls share; the whole address of a withdrawal. */

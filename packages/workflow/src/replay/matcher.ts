@@ -69,7 +69,9 @@ export class Matcher {
     if (this.#ambiguous.has(made.identity)) return "ambiguous";
     if (made.group === null && this.#matchedByPrompt.has(made.identity)) return "ambiguous";
     const found = this.#exact(made.identity) ?? this.#withoutKey(made); // mutant: found-without-key
-    if (found !== null) return this.#hasOtherMatch(made, delivered, found) ? "ambiguous" : found;
+    if (found !== null && !this.#isPreceded(made, found)) {
+      return this.#hasOtherMatch(made, delivered, found) ? "ambiguous" : found;
+    }
     const match = this.#byBranch(made, made.content, delivered) ?? this.#fromEarlier(made, firsts);
     if (made.group !== null && typeof match !== "string" && match.callSite !== null && !wasPrompt(match.callSite)) {
       this.#matchedByPrompt.add(match.callSite.identity);
@@ -144,15 +146,29 @@ export class Matcher {
     return free.find(({ isEarlier }) => !isEarlier) ?? free[0] ?? null;
   }
 
+  /**
+   * Whether the found call of an earlier attempt came after another number of alike calls of its branch than this late
+   * call, and one that was prompt is not made yet: this call is that one.
+   */
+  #isPreceded(made: Identified, found: Match): boolean {
+    if (made.group !== null || typeof found === "string" || !found.isEarlier) return false;
+    if ((found.callSite?.alike ?? 1) === made.earlier + 1) return false;
+    return this.#alike(found.content).some((other) => other.isEarlier && this.#wasPromptOf(other, made));
+  }
+
   /** Whether the late call may also be another call of its branch: one that was prompt before and is not made yet. */
   #hasOtherMatch(made: Identified, delivered: number, found: Match): boolean {
     if (made.group !== null || typeof found === "string" || found.isEarlier) return false;
     return this.#alike(found.content).some((other) => {
-      const { callSite, isEarlier } = other;
-      if (other === found || isEarlier || callSite?.branch === undefined || callSite.madeAfter > delivered)
-        return false;
-      return isOfBranch(other, made.branch) && this.#wasBeside(other, made) === made.isBeside;
+      if (other === found || other.isEarlier || (other.callSite?.madeAfter ?? 0) > delivered) return false;
+      return this.#wasPromptOf(other, made);
     });
+  }
+
+  /** Whether the recorded call was prompt, and was made from the branch of this call. */
+  #wasPromptOf(other: Recorded, made: Identified): boolean {
+    if (other.callSite?.branch === undefined || !isOfBranch(other, made.branch)) return false;
+    return this.#wasBeside(other, made) === made.isBeside;
   }
 
   #withoutKey({ unkeyed, group }: Identified): Match | null {

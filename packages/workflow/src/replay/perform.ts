@@ -34,7 +34,7 @@ export function perform(replay: Replay, task: TaskCall): Promise<unknown> {
     const { kind, name } = task;
     const making = replay.calls.identify({ kind, name, ...keyedContent(checkKey(task.key, where), bare) });
     const call = new Call(making.made, (value, own) => outputOf(value, idsOf(replay, task, own)));
-    if (withdrawOnAbort(replay, call, task.signal)) return call.promise;
+    if (withdrawOnAbort(replay, call, making, task.signal)) return call.promise;
     const tries = new Tries(replay, task, input, call);
     replay.calls.make(call, making, "effect", () => tries.begin());
     return call.promise;

@@ -49,3 +49,10 @@ export function isOfBranch({ content, callSite }: Recorded, place: string): bool
   if (callSite.branch !== undefined) return branchOf(callSite.branch) === branch;
   return [branch, besideOf(branch)].some((one) => callSite.identity === lateIdentity(content, one));
 }
+
+/** The name of the branch after the call; null when the call site fits several alike calls of one drain. */
+export function pathOf(content: string, callSite: CallSite | undefined): string | null {
+  if (callSite === undefined) return null;
+  if (callSite.branch === undefined) return callSite.identity;
+  return callSite.alike === undefined ? lateIdentity(content, callSite.branch) : null;
+}

@@ -299,7 +299,7 @@ export class ReplayScheduler implements CodeOwner {
   #next(): Next | null {
     const { isBusy } = this.work;
     const canMove = isBusy || this.newCalls.size > 0 || this.outbox.hasContinuation || this.deliveries.hasReady;
-    const isWaiting = !canMove && this.deliveries.open > 0;
+    const isWaiting = !canMove && this.deliveries.open > 0 && this.deliveries.mayBeAnswered;
     const leaving = this.#leaving.next({ isBusy, isRecording: this.outbox.hasContinuation, isWaiting });
     if (leaving !== null) return leaving;
     if (isWaiting && !this.#leaving.isDecided) {

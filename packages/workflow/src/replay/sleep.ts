@@ -52,7 +52,7 @@ function sleep(replay: Replay, name: string | null, length: Length, options: unk
   const call = new Call(making.made, (value): SleepResult => {
     return { wokenEarly: value.type === "elapsed" && value.early === true };
   });
-  if (withdrawOnAbort(replay, call, signal)) return call.promise;
+  if (withdrawOnAbort(replay, call, making, signal)) return call.promise;
   const label = name === null ? {} : { name };
   replay.calls.make(call, making, "wait", () => {
     replay.calls.openWait(call, { address: addressOfCall(call), type: "sleep", ...label, ...length });

@@ -1,19 +1,19 @@
 import { AikiError } from "@aikirun/lib";
 import type { OpenCall } from "./call.ts";
-import { withdrawn } from "./errors.ts";
+import type { IdentifiedCall } from "./calls.ts";
 import type { Replay } from "./replay.ts";
 
 /** Withdraws the call when the signal aborts. Returns true if it has aborted already: the call is then never made. */
 export function withdrawOnAbort(
   { calls }: Replay,
   call: OpenCall & { promise: Promise<unknown> },
+  made: IdentifiedCall,
   signal: AbortSignal | undefined,
 ): boolean {
   if (signal === undefined) return false;
   if (!isSignal(signal)) throw new AikiError("INVALID_OPTION", "The option signal must be an AbortSignal.");
   if (signal.aborted) {
-    calls.skip(call);
-    call.withdraw(withdrawn(signal.reason));
+    calls.skip(call, made, signal.reason);
     return true;
   }
   const withdraw = (): void => calls.withdraw(call, signal.reason);
