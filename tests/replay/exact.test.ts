@@ -400,3 +400,32 @@ describe("a long replay", () => {
     expect(turns).toBeGreaterThan(5);
   });
 });
+
+describe("code of another build", () => {
+  const charges = async (run: TimedRun, plain: Plain): Promise<string[]> =>
+    Promise.all(
+      ["a", "b"].map(async (customer) => {
+        await run.step("price", () => 1);
+        await plain(customer);
+        return run.step("charge", () => customer);
+      }),
+    );
+
+  const items = (run: TimedRun, plain: Plain): Promise<string[]> =>
+    run.map(["a", "b"], async (customer) => {
+      await plain(customer);
+      return run.step("charge", () => customer);
+    });
+
+  it.each([
+    ["after its own call", charges],
+    ["in its own item", items],
+  ])("does not give a value to an alike call of another branch that plain work lets come first: %s", async (_, code) => {
+    const timed = new Timed(code);
+    await timed.execute({ a: 20, b: 10_000 }, 100);
+    expect(timed.rig.ledger.at("step:charge#0")?.value).toMatchObject({ output: '"a"' });
+    const deployed = new Timed(code, "b2", timed.rig.ledger);
+    await deployed.again({ a: 3_000, b: 10 }, 10_000);
+    expect(deployed.rig.output).toEqual(["a", "b"]);
+  });
+});

@@ -1,6 +1,7 @@
 import { event } from "../../packages/workflow/src/definition/event.ts";
 import type { WorkflowRun } from "../../packages/workflow/src/definition/run.ts";
 import { workflow } from "../../packages/workflow/src/definition/workflow.ts";
+import type { RunLedger } from "../../packages/workflow/test/ledger.ts";
 import { ReplayRig } from "../../packages/workflow/test/rig.ts";
 
 const events = { stop: event<string>(), go: event<string>() };
@@ -12,7 +13,8 @@ export class Timed {
   readonly rig: ReplayRig;
   delays: Record<string, number> = {};
 
-  constructor(handler: (run: TimedRun, plain: Plain) => Promise<unknown>, buildId = "b1") {
+  /** `ledger`: of a run that other code has executed. */
+  constructor(handler: (run: TimedRun, plain: Plain) => Promise<unknown>, buildId = "b1", ledger?: RunLedger) {
     const plain: Plain = (name) =>
       new Promise((resolve) => {
         this.rig.env.after(this.delays[name] ?? 0, resolve);
@@ -22,7 +24,7 @@ export class Timed {
       retry: { type: "fixed", maxAttempts: 3, delayMs: 10 },
       handler: (run) => handler(run, plain),
     });
-    this.rig = new ReplayRig(version, undefined, { buildId, idleMs: 60_000 });
+    this.rig = new ReplayRig(version, undefined, { buildId, idleMs: 60_000 }, ledger);
   }
 
   /** Executes with these delays until nothing moves for `ms`. */

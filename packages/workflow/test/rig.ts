@@ -9,7 +9,7 @@ import { RunLedger } from "./ledger.ts";
 /** A worker of one run, and the server behind it. */
 export class ReplayRig {
   readonly env: VirtualEnv = virtualEnv(countedRandom());
-  readonly ledger: RunLedger = new RunLedger(() => this.env.now());
+  readonly ledger: RunLedger;
   readonly listening: boolean[] = [];
   readonly expecting: Array<string | null> = [];
   logger: Logger = silentLogger;
@@ -26,7 +26,8 @@ export class ReplayRig {
   #claim: { fence: number } = { fence: 0 };
   definition: ExecutableVersion;
 
-  constructor(definition: ExecutableVersion, input?: unknown, options: ExecutionOptions = {}) {
+  constructor(definition: ExecutableVersion, input?: unknown, options: ExecutionOptions = {}, ledger?: RunLedger) {
+    this.ledger = ledger ?? new RunLedger(() => this.env.now());
     this.definition = definition;
     this.#input = JSON.stringify(input);
     this.#options = options;

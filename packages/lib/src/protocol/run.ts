@@ -68,7 +68,7 @@ export type Stall = { reason: "crash_loop"; crashes: number } | ReportedStall;
 
 /** Why a worker stopped a run: nothing is lost, and `retry` goes on once the cause is mended. */
 export type ReportedStall =
-  /** The code no longer fits the record: it made the new call `call` and never made those of `unclaimed`. */
+  /** The code no longer fits the record: it waits at `call`, and has not made those of `unclaimed` again. */
   | { reason: "diverged"; call: Address; unclaimed: Address[] }
   /**
    * Two alike calls cannot be distinguished. `call` is where one of them would be recorded, `identity` what they share,

@@ -111,7 +111,7 @@ function stalled(stall: Stall): string {
       );
     case "diverged":
       return (
-        `the code made the call ${stall.call}, which is not recorded, but not again what is recorded: ` +
+        `the code waits at the call ${stall.call}, but has not made these recorded calls again: ` +
         `${firstOf(stall.unclaimed)}. Deploy code that fits, then retry the run; or cancel it.`
       );
     case "ambiguous_call":

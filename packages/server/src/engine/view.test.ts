@@ -29,7 +29,7 @@ describe("the explanation of a stalled run", () => {
   const explanations: Array<[ReportedStall, string]> = [
     [
       diverged,
-      "Stalled: the code made the call task:b#0, which is not recorded, but not again what is recorded: task:a#0. " +
+      "Stalled: the code waits at the call task:b#0, but has not made these recorded calls again: task:a#0. " +
         "Deploy code that fits, then retry the run; or cancel it.",
     ],
     [

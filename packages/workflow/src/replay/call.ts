@@ -27,7 +27,7 @@ export interface Identified {
   readonly delivered: string;
   /** The point at which the code continues after the call. */
   readonly point: Point;
-  /** In a later attempt: the code may have reached the call by another path than before. */
+  /** The code may have reached the call by another path than before: in a later attempt, or because it has changed. */
   readonly isChanged: boolean;
   /** Whether the previous call of the branch has no value yet: this call is made beside it, not after it. */
   readonly isBeside: boolean;

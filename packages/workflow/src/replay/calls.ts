@@ -70,7 +70,14 @@ export class Calls {
     const derived = this.#scheduler.identifier.derive(made);
     const ambiguous = clash ?? derived.clash;
     if (ambiguous !== null) throw this.#refuse(made, ambiguous);
+    this.beginBranch(derived.identity);
     return derived.identity;
+  }
+
+  /** A branch begins that continues after no recorded call. */
+  beginBranch(name: string): void {
+    const { journal } = this.#scheduler;
+    if (journal.expected.size > 0) journal.matcher.begin(name);
   }
 
   /**
@@ -297,7 +304,9 @@ export class Calls {
     const only = journal.matcher.soleOfBranch(made);
     if (only !== null) return only;
     const first = journal.matcher.first(made);
-    return first !== undefined && callWait.mayBeChanged(first) ? first : null;
+    if (first === undefined || !callWait.mayBeChanged(first)) return null;
+    made.point.isChanged = true;
+    return first;
   }
 
   /** Stalls the run: two calls cannot be distinguished, so neither is answered. */

@@ -42,6 +42,11 @@ export class Deliveries {
     return (this.#listeners?.size ?? 0) > 0 || this.children > 0;
   }
 
+  /** The first address at which a call waits for an entry. */
+  get awaited(): Address | undefined {
+    return this.#listeners?.keys().next().value;
+  }
+
   /** Whether the server may answer any of the open calls. It does not answer waits whose withdrawal is recorded. */
   get mayBeAnswered(): boolean {
     return this.children > 0 || this.#journal.mayEndWait(this.#listeners?.keys() ?? []);

@@ -36,6 +36,8 @@ export class Matcher {
   readonly #ambiguousContents = new Set<string>();
   /** The identities of recorded late calls that prompt calls have matched. */
   readonly #matchedByPrompt = new Set<string>();
+  /** The names of branches that continue after no recorded call, and that this execution has begun. */
+  readonly #begun = new Set(["root"]);
   /** The identities of recorded calls without a key that calls with a key have matched. */
   readonly #matchedByKeyed = new Set<string>();
 
@@ -57,6 +59,11 @@ export class Matcher {
 
   addEarlier({ content }: Recorded): void {
     this.#earlier.set(content, (this.#earlier.get(content) ?? 0) + 1);
+  }
+
+  /** This execution has begun a branch that continues after no recorded call. */
+  begin(branch: string): void {
+    this.#begun.add(branch);
   }
 
   claim(call: Recorded): void {
@@ -97,7 +104,16 @@ export class Matcher {
     if (this.#isAmbiguous(made)) return undefined;
     const { content, unkeyed } = made;
     const alike = [...this.#alike(content), ...(unkeyed === null ? [] : this.#alike(unkeyed.content))];
-    return alike.filter(({ isEarlier }) => !isEarlier).sort((a, b) => recordedAt(a) - recordedAt(b))[0];
+    const fitting = alike.filter((call) => !call.isEarlier && !this.#mayStillBeMade(call, made));
+    return fitting.sort((a, b) => recordedAt(a) - recordedAt(b))[0];
+  }
+
+  /** Whether another branch may still make the recorded call. The code that leads to this call has not changed. */
+  #mayStillBeMade(call: Recorded, { isChanged, branch }: Identified): boolean {
+    if (isChanged || call.callSite === null || isOfBranch(call, branch)) return false;
+    for (const begun of this.#begun) if (isOfBranch(call, begun)) return true;
+    for (const [path, before] of this.#byPath) if (before?.isClaimed === true && isOfBranch(call, path)) return true;
+    return false;
   }
 
   /** Whether alike calls were ambiguous before: their order then does not identify them either. */
@@ -113,7 +129,7 @@ export class Matcher {
     this.#ambiguous.add(identity);
     const all = [...this.#byContent.values()].flatMap((calls) => [...calls]);
     const meant = all.filter(({ callSite }) => callSite?.identity === identity);
-    for (const { content } of meant) this.#ambiguousContents.add(content);
+    for (const call of all) if (mayHaveIdentity(call, identity)) this.#ambiguousContents.add(call.content);
     const refusal: AmbiguousCalls = { identity, meant, branches: new Set([identity]) };
     return { refusal, removed: this.#removeDependent(all, refusal) };
   }
@@ -275,8 +291,14 @@ export class Matcher {
   }
 }
 
-function wasPrompt({ branch }: CallSite): boolean {
-  return branch !== undefined;
+/** Whether the call has this identity, or would have it if it were late. */
+function mayHaveIdentity({ content, callSite }: Recorded, identity: string): boolean {
+  if (callSite === null) return false;
+  return callSite.identity === identity || (wasPrompt(callSite) && lateIdentity(content, callSite.branch) === identity);
+}
+
+function wasPrompt(callSite: CallSite): callSite is CallSite & { branch: string } {
+  return callSite.branch !== undefined;
 }
 
 /**

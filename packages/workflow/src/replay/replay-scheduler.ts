@@ -314,7 +314,8 @@ export class ReplayScheduler implements CodeOwner {
     this.#listen(this.deliveries.awaitsEntries);
     const expected = this.journal.expected.first();
     if (this.#leaving.isDecided || this.work.isBusy) return;
-    if (expected !== undefined && (this.newCalls.size > 0 || this.deliveries.hasReady)) {
+    const isHeld = this.newCalls.size > 0 || this.deliveries.hasReady || this.deliveries.awaited !== undefined;
+    if (expected !== undefined && isHeld) {
       this.callWait.begin(expected, {
         noticed: () => this.#schedule(),
         relaxed: () => {
@@ -334,10 +335,14 @@ export class ReplayScheduler implements CodeOwner {
   }
 
   #diverge(): void {
-    const first = this.newCalls.first;
-    if (first === undefined) return;
-    const call = first.address ?? this.journal.nextAddress(first.made.content);
+    const { first } = this.newCalls;
+    const call = first === undefined ? this.deliveries.awaited : this.#addressOf(first);
+    if (call === undefined) return;
     this.stall({ reason: "diverged", call, unclaimed: this.journal.expected.addresses() });
+  }
+
+  #addressOf({ address, made }: OpenCall): Address {
+    return address ?? this.journal.nextAddress(made.content);
   }
 
   #listen(open: boolean): void {
