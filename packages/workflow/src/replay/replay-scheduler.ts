@@ -336,13 +336,10 @@ export class ReplayScheduler implements CodeOwner {
 
   #diverge(): void {
     const { first } = this.newCalls;
-    const call = first === undefined ? this.deliveries.awaited : this.#addressOf(first);
+    const isNew = first !== undefined;
+    const call = isNew ? (first.address ?? this.journal.nextAddress(first.made.content)) : this.deliveries.awaited;
     if (call === undefined) return;
     this.stall({ reason: "diverged", call, unclaimed: this.journal.expected.addresses() });
-  }
-
-  #addressOf({ address, made }: OpenCall): Address {
-    return address ?? this.journal.nextAddress(made.content);
   }
 
   #listen(open: boolean): void {
