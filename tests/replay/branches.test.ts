@@ -272,3 +272,28 @@ describe("two alike calls of one branch", () => {
     expect(timed.rig.output).toEqual([1, 2]);
   });
 });
+
+describe("two alike calls after parallel branches that take a lock", () => {
+  it("are found again when the branches take the lock in another order than before", async () => {
+    const timed = new Timed(async (run, plain) => {
+      let lock: Promise<unknown> = Promise.resolve();
+      const locked = async (name: string): Promise<void> => {
+        await plain(name);
+        const own = lock.then(() => run.step(name, () => name));
+        lock = own;
+        await own;
+      };
+      await Promise.all([locked("a"), locked("b")]);
+      const saved = await Promise.all([run.step("save", () => 1), run.step("save", () => 2)]);
+      await run.sleep({ days: 1 });
+      return saved;
+    });
+    await timed.execute({ a: 10, b: 0 }, 100);
+    await timed.again({ a: 0, b: 10 }, 130_000);
+    expect(timed.rig.ledger.stall).toBeUndefined();
+    await timed.rig.env.advance(86_400_000);
+    timed.rig.ledger.tick();
+    await timed.rig.resume();
+    expect(timed.rig.output).toEqual([1, 2]);
+  });
+});

@@ -89,14 +89,15 @@ export class Matcher {
   /** The only recorded call of the branch that fits, made at any time: locks may have been taken in another order. */
   soleOfBranch(made: Identified): Recorded | null {
     if (this.#isAmbiguous(made)) return null;
-    const [first, second] = this.#alike(made.content).filter(
+    const fitting = this.#alike(made.content).filter(
       (call) => !call.isEarlier && isOfBranch(call, made.branch) && this.#wasBeside(call, made) === made.isBeside,
     );
-    return first === undefined ||
-      second !== undefined ||
-      (first.callSite?.branch !== undefined && first.callSite.alike !== undefined)
-      ? null
-      : first;
+    const [first, second] = fitting.length > 1 ? fitting.filter((call) => isOfPlace(call, made)) : fitting;
+    if (first === undefined || second !== undefined) return null;
+    if (!hasAlikes(first)) return first;
+    if (made.group === null || !isOfPlace(first, made)) return null;
+    made.group.recorded ??= first;
+    return first;
   }
 
   /** The first recorded call that fits, in order of recording. For code that is known to have changed. */
@@ -308,6 +309,20 @@ function wasPrompt(callSite: CallSite): callSite is CallSite & { branch: string 
 function isOverdue(content: string, { identity, alike }: CallSite, { branch, past, isOfItem }: Identified): boolean {
   if (alike !== undefined) return false;
   return isOfItem || past.some((before) => promptIdentity(content, before, branch, 0) === identity);
+}
+
+/** Whether the call was prompt and alike calls of its branch were made with it. */
+function hasAlikes({ callSite }: Recorded): boolean {
+  return callSite?.branch !== undefined && callSite.alike !== undefined;
+}
+
+/** Whether the call had the same place among as many alike calls, after another one of the values delivered so far. */
+function isOfPlace({ content, callSite }: Recorded, { identity, group, point, delivered, past }: Identified): boolean {
+  if (group === null || callSite === null || (callSite.alike ?? 1) < group.count) return false;
+  const places = Array.from({ length: group.count }, (_, place) => place);
+  const after = (before: string, place: number): string => promptIdentity(content, before, point.origin, place);
+  const place = places.find((nth) => after(delivered, nth) === identity);
+  return place !== undefined && past.some((before) => after(before, place) === callSite.identity);
 }
 
 /** Whether a prompt call can match this late one: the same number of alike calls must precede it. */
