@@ -1,7 +1,7 @@
 /** What every commit must keep, of rows, by the checker's own idea of who holds what. */
 
 import { resultAddress } from "@aikirun/lib/internal";
-import type { RunId } from "@aikirun/lib/protocol";
+import type { Entry, RunId } from "@aikirun/lib/protocol";
 import type { Arrivals, Run } from "../../packages/server/src/core/run.ts";
 import { wholeOf } from "../../packages/server/src/core/unread.ts";
 import type { Circumstances } from "./circumstances.ts";
@@ -217,6 +217,10 @@ function orphans({ world, mirror }: Circumstances, { before, after }: RowChange,
   }
 }
 
+function isRecovery({ runId, value }: Entry, id: RunId): boolean {
+  return runId === id && value.type === "marked" && value.mark === "recovered";
+}
+
 /** R9: leases lost in a row, as the checker counts them. */
 class Losses {
   readonly #around: Circumstances;
@@ -243,7 +247,9 @@ class Losses {
       : entries.some((entry) => entry.runId === id && entry.worker !== undefined);
     if (isAlive || before?.state.status === "stalled") losses = 0;
     if (isLoss(change) && before?.state.status === "running" && before.state.confirmed) {
-      const hasLeft = leaving.has(before.state.session) && before.state.leaseUntil > now;
+      // Before a new server ends leases, a session may leave although its lease is over.
+      const isEnded = before.state.leaseUntil <= now && entries.some((entry) => isRecovery(entry, id));
+      const hasLeft = leaving.has(before.state.session) && !isEnded;
       if (!hasLeft) losses += 1;
     }
     this.#inRow.set(id, losses);

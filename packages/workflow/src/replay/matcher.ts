@@ -267,9 +267,12 @@ export class Matcher {
       return one ?? (isRepeatable ? "new" : "ambiguous");
     }
     const [only] = all;
-    // On the same path the code made no other call here: this call had no value yet.
-    if (only === undefined || !isChanged) return "new";
+    // On the same path the code made no other call here: this call had no value yet. A key says which call it is even
+    // if plain work has let other branches continue first.
+    const isKeyed = made.unkeyed !== null && content === made.content;
+    if (only === undefined || !(isChanged || isKeyed)) return "new";
     if (firsts.has(content) && this.#earlier.get(content) === 1) return only;
+    if (!isChanged) return "new";
     return isRepeatable || all.every(({ entry }) => entry === null) ? "new" : "ambiguous";
   }
 
