@@ -1,6 +1,6 @@
 /** I23: every finished run is replayed against its own record; it must end the same, and do nothing new. */
 
-import type { ClaimedRun, ReportedStall, ReportResult } from "@aikirun/lib/protocol";
+import type { ClaimedRun, ReportResult } from "@aikirun/lib/protocol";
 import { createExecution, type Host, type ReportDraft } from "@aikirun/workflow/internal";
 import type { Run } from "../../packages/server/src/core/run.ts";
 import { wholeOf, wholeRun } from "../../packages/server/src/core/unread.ts";
@@ -12,7 +12,7 @@ import type { Mirror } from "./mirror.ts";
 import { notingLogger } from "./noting.ts";
 import type { Process } from "./process.ts";
 import type { Program } from "./program.ts";
-import { mayBeRefused } from "./stalls.ts";
+import { isRenamedSleep, mayBeRefused } from "./stalls.ts";
 import { isPlain, leavesBehind, orderOf } from "./timing.ts";
 import type { World } from "./world.ts";
 
@@ -73,11 +73,6 @@ async function replay({ world, mirror, ledger, code }: AuditOptions, run: Run, p
     const said = draft === undefined ? "nothing" : JSON.stringify(draft).slice(0, 500);
     world.violate("I23", `${name} is ${run.state.status} at attempt ${run.attempt}, and its replay said ${said}`);
   }
-}
-
-/** A sleep that got its name later is found only at the same time as before. */
-function isRenamedSleep({ call, unclaimed }: Extract<ReportedStall, { reason: "diverged" }>): boolean {
-  return call.startsWith("sleep:") && unclaimed.some((address) => address.startsWith("sleep:#"));
 }
 
 function isSameEnd(outcome: { status: string; output?: string }, state: Run["state"]): boolean {

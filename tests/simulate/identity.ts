@@ -41,6 +41,11 @@ interface Done {
   attempt: number;
 }
 
+/** The other timing of a call: late and not prompt, and after the result of the call before it and not beside it. */
+function flipped(timing: string): string {
+  return timing.split(" ").map((value) => String(value !== "true")).join(" ");
+}
+
 export class IdentityChecker {
   readonly #world: World;
   readonly #mirror: Mirror;
@@ -208,11 +213,17 @@ export class IdentityChecker {
   /**
    * Whether the code came to a call after the result of another branch, and after that of a third one another time,
    * because plain work decides which branch behind a limiter goes on first: then a later attempt may not find it again.
+   * Nor may it where plain work decides whether the call comes beside the call before it, or after that one's result.
    */
   isReordered(runId: RunId): boolean {
     const known = new Map<string, string>();
+    const timing = new Map<string, string>();
     for (const { hasPlain, points } of this.executionsOf(runId)) {
       for (const [path, { after, from, isLate }] of points.made) {
+        const time = `${isLate} ${after === from}`;
+        const before = timing.get(path) ?? time;
+        timing.set(path, time);
+        if (hasPlain && time === flipped(before)) return true;
         if (!hasPlain || isLate || after === from) continue;
         if ((known.get(path) ?? after) !== after) return true;
         known.set(path, after);

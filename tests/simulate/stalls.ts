@@ -49,7 +49,7 @@ export class Stalls {
   #diverged(run: Run, { call, unclaimed }: Extract<Stall, { reason: "diverged" }>, { ops }: Program): void {
     const { misfits, hasOtherCode, ledger } = this.#around;
     // What was refused is done again, which what is recorded after it may stand in the way of.
-    if (ledger.wasRefused(run.id)) return;
+    if (ledger.wasRefused(run.id) || isRenamedSleep({ call, unclaimed })) return;
     const isOther = misfits.has(run.id) || (hasOtherCode() && isPlain(ops));
     // Plain work may give a lock to a call that is new, which then waits for one that waits for the lock.
     const isOpen = orderOf(ops) === "timed" || orderOf(ops) === "lock";
@@ -70,6 +70,11 @@ export class Stalls {
   }
 }
 
+/** A sleep that got its name later is found only at the same time as before. */
+export function isRenamedSleep({ call, unclaimed }: { call: Address; unclaimed: readonly Address[] }): boolean {
+  return call.startsWith("sleep:") && unclaimed.some((address) => address.startsWith("sleep:#"));
+}
+
 /** Only calls that nothing tells apart are refused: keys do, which `run.map` has none of. */
 export function mayBeRefused(ledger: Ledger, run: Run, { isKeyed, ops }: Program, call: Address): boolean {
   if (isKeyed && !call.startsWith("map:")) return false;
@@ -85,6 +90,8 @@ export function mayBeRefused(ledger: Ledger, run: Run, { isKeyed, ops }: Program
   // And so may a call that plain work keeps from its drain: whether the branches of two calls have different names
   // depends on what else came from the same points.
   const isLate = all.some(({ points }) => [...points.made.values()].some((made) => made.isLate && isMeant(made.bare)));
+  // A call that a later attempt did not find, because a lock was taken in another order, is recorded twice.
+  if (isLater && orderOf(ops) === "lock" && ledger.redone > 0) return true;
   return isAlike && (isLater || isLate || (isPlain(ops) && differ(all, isMeant)));
 }
 

@@ -78,7 +78,7 @@ export class CallIdentifier {
     const point: Point = { owner, branch: names.path, together, origin, isChanged, call: null, within: null };
     enterPoint(point);
     const { after, delivered, past } = this;
-    const earlier = this.#count(branch === from.branch ? names.late : lateIdentity(content, branchOf(branch)));
+    const earlier = this.#countAlike(content, branch, names.late);
     const made: Identified = {
       content,
       identity,
@@ -140,8 +140,9 @@ export class CallIdentifier {
     return { identity: derived, clash };
   }
 
-  /** Returns how often this key was counted before. */
-  #count(key: string): number {
+  /** Counts one more call of this content and branch. Returns how many were counted before. */
+  #countAlike(content: string, branch: string, late: string): number {
+    const key = branch === branchOf(branch) ? late : lateIdentity(content, branchOf(branch));
     const before = this.#counts.get(key) ?? 0;
     this.#counts.set(key, before + 1);
     return before;
@@ -176,8 +177,8 @@ export class CallIdentifier {
   }
 
   #unkeyed(content: string, branch: string, origin: string): Unkeyed {
-    const { identity, path, group } = this.#namesOf(content, branch, origin);
-    return { content, identity, path, group };
+    const { identity, path, group, late } = this.#namesOf(content, branch, origin);
+    return { content, identity, path, group, earlier: this.#countAlike(content, branch, late) };
   }
 
   #clash(identity: string): Clash | null {

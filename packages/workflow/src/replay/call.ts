@@ -38,7 +38,7 @@ export interface Identified {
 }
 
 /** The identity that a call with a key would have without the key. */
-export interface Unkeyed extends Pick<Identified, "content" | "identity" | "group"> {
+export interface Unkeyed extends Pick<Identified, "content" | "identity" | "group" | "earlier"> {
   /** The name of the branch that continues after the call. */
   readonly path: string;
 }

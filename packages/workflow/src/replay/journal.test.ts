@@ -182,7 +182,7 @@ describe("a call that is looked up in the journal", () => {
 
   it("with a key is found where it was recorded without, once", () => {
     const journal = steps(lateSite("a"));
-    const unkeyed = { content: "step:s", identity: lateIdentity("step:s", "a"), group: null, path: "" };
+    const unkeyed = { content: "step:s", identity: lateIdentity("step:s", "a"), group: null, path: "", earlier: 0 };
     const found = journal.matcher.match(late("step:s:k", "a", { unkeyed }), 0);
     expect(addressOf(found)).toBe("step:s#0");
     if (typeof found !== "string") journal.claim(found);
@@ -200,7 +200,7 @@ describe("a call that is looked up in the journal", () => {
     );
     expect(journal.expected.addresses()).toEqual(["step:u#0"]);
     expect(journal.matcher.match(late("step:s", "a"), 3)).toBe("ambiguous");
-    const unkeyed = { content: "step:s", identity: contested, group: null, path: "" };
+    const unkeyed = { content: "step:s", identity: contested, group: null, path: "", earlier: 0 };
     expect(journal.matcher.match(late("step:s:k", "a", { unkeyed }), 3)).toBe("new");
   });
 
@@ -222,7 +222,7 @@ describe("a call that is looked up in the journal", () => {
       return journal;
     };
     const keyed = (key: string, isChanged: boolean) => {
-      const unkeyed = { content: "step:s", identity: `without ${key}`, group: null, path: "" };
+      const unkeyed = { content: "step:s", identity: `without ${key}`, group: null, path: "", earlier: 0 };
       return made(`step:s:${key}`, 0, { isChanged, unkeyed });
     };
     expect(addressOf(recorded().matcher.match(keyed("a", true), 0))).toBe("step:s#0");
@@ -235,8 +235,43 @@ describe("a call that is looked up in the journal", () => {
     const journal = new Journal(2);
     journal.add(entry(1, "sleep:#0", { type: "elapsed" }, 1, { madeAfter: 0, identity: "x", branch: "y" }));
     const changed = { isChanged: true };
-    const unkeyed = { content: "sleep:", identity: "without a name", group: null, path: "" };
+    const unkeyed = { content: "sleep:", identity: "without a name", group: null, path: "", earlier: 0 };
     expect(journal.matcher.match(made("sleep:nap", 0, { ...changed, unkeyed }), 0)).toBe("new");
     expect(addressOf(journal.matcher.match(made("sleep:", 0, changed), 0))).toBe("sleep:#0");
+  });
+
+  it("that is ambiguous is found by no order of recording, though its records were made at once", () => {
+    const journal = new Journal(1);
+    journal.add(entry(1, "step:s#0", returned, 1, { madeAfter: 0, identity: "v", branch: "a" }));
+    journal.add(entry(2, "step:s#1", returned, 1, { madeAfter: 1, identity: "w", branch: "a" }));
+    expect(journal.matcher.first(late("step:s", "b", { isChanged: true }))?.address).toBe("step:s#0");
+    const identity = lateIdentity("step:s", "a");
+    journal.add(entry(3, "stalled:#1", { type: "marked", mark: "stalled", reason: "ambiguous_call", identity }));
+    expect(journal.matcher.first(late("step:s", "b", { isChanged: true }))).toBeUndefined();
+  });
+
+  it("with its key is found in a later attempt by its content, on an unchanged path too", () => {
+    const journal = new Journal(2);
+    journal.add(entry(1, "step:s:k#0", returned, 1, { madeAfter: 0, identity: "v", branch: "y" }));
+    const unkeyed = { content: "step:s", identity: "without its key", group: null, path: "", earlier: 0 };
+    expect(addressOf(journal.matcher.match(made("step:s:k", 0, { unkeyed }), 0))).toBe("step:s:k#0");
+    expect(journal.matcher.match(made("step:s:k", 0, { unkeyed }), 0)).toBe("new");
+  });
+
+  it("beside a wait that an earlier attempt withdrew is not the alike call that came after the withdrawal", () => {
+    const journal = new Journal(2);
+    const wait: CallSite = { madeAfter: 0, identity: lateIdentity("sleep:", "a") };
+    journal.add(entry(1, "sleep:#0/withdrawn", { type: "withdrawn", wait }, 1, { madeAfter: 1, identity: "x" }));
+    journal.add(entry(2, "step:s#0", returned, 1, { madeAfter: 2, identity: "v", branch: wait.identity }));
+    expect(journal.matcher.match(late("step:s", wait.identity, { isBeside: true }), 0)).toBe("new");
+    expect(addressOf(journal.matcher.match(late("step:s", wait.identity), 0))).toBe("step:s#0");
+  });
+
+  it("of this attempt comes before the same call of an earlier one, which this attempt has not found", () => {
+    const journal = new Journal(2);
+    journal.add(entry(1, "step:s#0", returned, 1, promptSite("step:s")));
+    journal.add(entry(2, "step:s#1", returned, 2, { madeAfter: 1, identity: lateIdentity("step:s", "") }));
+    const call = made("step:s", 0, { identity: promptIdentity("step:s", "start", "", 0), isBeside: true });
+    expect(addressOf(journal.matcher.match(call, 0))).toBe("step:s#1");
   });
 });

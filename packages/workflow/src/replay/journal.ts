@@ -11,7 +11,7 @@ import type { Address, CallSite, ClaimedWait, Entry, Payload, Value } from "@aik
 import type { Identified } from "./call.ts";
 import { Expected } from "./expected.ts";
 import { type Match, Matcher } from "./matcher.ts";
-import { pathOf, type Recorded } from "./recorded.ts";
+import { pathOf, type Recorded, recordedCall } from "./recorded.ts";
 import type { AmbiguousCalls } from "./refusal.ts";
 
 const resultEnd = resultAddress("");
@@ -188,7 +188,7 @@ export class Journal {
     const { address, value, seq, attempt } = entry;
     // A run that retries another run starts with that run's successes only.
     if (attempt === 0) this.#knowsFailures = false;
-    if (value.type === "withdrawn") this.#forget(address.slice(0, -withdrawnEnd.length), entry);
+    if (value.type === "withdrawn") this.#forget(address.slice(0, -withdrawnEnd.length), entry, value.wait);
     if (value.type === "reused") this.#calls.get(address)?.answeredAt.set(attempt, seq);
     if (notReused.has(value.type)) return;
     // The end of a wait for a child or for a task's next try is not a success: the call waits again.
@@ -224,10 +224,12 @@ export class Journal {
   }
 
   /** An earlier attempt withdrew this wait: if it had received an event, that event went to another wait. */
-  #forget(wait: Address, { attempt, callSite, seq }: Entry): void {
-    const call = this.#calls.get(wait);
-    call?.answeredAt.set(attempt, callSite?.madeAfter ?? seq);
-    if (call?.entry?.attempt !== attempt) return;
+  #forget(wait: Address, { attempt, callSite, seq }: Entry, site: CallSite | undefined): void {
+    const known = this.#calls.get(wait);
+    const call = known ?? recordedCall(wait, contentAt(wait), site, attempt);
+    call.answeredAt.set(attempt, callSite?.madeAfter ?? seq);
+    if (known === undefined) this.matcher.addPath(call);
+    if (call.entry?.attempt !== attempt) return;
     call.entry = null;
     this.reusable.remove(call);
   }
@@ -248,15 +250,7 @@ export class Journal {
       if (callSite !== undefined) known.siteAttempt = attempt;
       return known;
     }
-    const content = contentAt(address);
-    const fresh = { entry: null, askSeq: 0, isEarlier: false, isRedone: false, isReused: false, isClaimed: false };
-    const asked = {
-      callSite: callSite ?? null,
-      siteAttempt: attempt,
-      lineage: callSite?.identity ?? null,
-      path: pathOf(content, callSite),
-    };
-    const call: Recorded = { address, content, ...asked, answeredAt: new Map(), ...fresh };
+    const call = recordedCall(address, contentAt(address), callSite, attempt);
     this.#calls.set(address, call);
     this.matcher.add(call);
     return call;

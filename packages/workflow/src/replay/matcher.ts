@@ -49,12 +49,18 @@ export class Matcher {
   /** Also finds the call by the identity and the path of its current call site. */
   identify(call: Recorded): void {
     if (call.callSite === null) return;
+    this.addPath(call);
+    const identical = listOf(this.#byIdentity, call.callSite.identity, (): Recorded[] => []);
+    if (!identical.includes(call)) identical.push(call);
+  }
+
+  /** Knows the branch that continues after the call. The call itself, which may be withdrawn, matches nothing. */
+  addPath(call: Recorded): void {
+    if (call.callSite === null) return;
     const { identity, branch } = call.callSite;
     const path = call.path ?? (branch === undefined ? identity : lateIdentity(call.content, branch));
     const known = this.#byPath.get(path);
     this.#byPath.set(path, known === undefined || known === call ? call : null);
-    const identical = listOf(this.#byIdentity, call.callSite.identity, (): Recorded[] => []);
-    if (!identical.includes(call)) identical.push(call);
   }
 
   addEarlier({ content }: Recorded): void {
@@ -77,6 +83,9 @@ export class Matcher {
     if (made.group === null && this.#matchedByPrompt.has(made.identity)) return "ambiguous";
     const found = this.#exact(made.identity) ?? this.#withoutKey(made); // mutant: found-without-key
     if (found !== null && !this.#isPreceded(made, found)) {
+      // This attempt may have made the call at another time than the attempt before, and not found it.
+      const own = typeof found === "string" || !found.isEarlier ? null : this.#byBranch(made, made.content, delivered);
+      if (own !== null && typeof own !== "string") return own;
       return this.#hasOtherMatch(made, delivered, found) ? "ambiguous" : found;
     }
     const match = this.#byBranch(made, made.content, delivered) ?? this.#fromEarlier(made, firsts);
@@ -169,7 +178,7 @@ export class Matcher {
    */
   #isPreceded(made: Identified, found: Match): boolean {
     if (made.group !== null || typeof found === "string" || !found.isEarlier) return false;
-    if ((found.callSite?.alike ?? 1) === made.earlier + 1) return false;
+    if ((found.callSite?.alike ?? 1) === earlierOf(made, found.content) + 1) return false;
     return this.#alike(found.content).some((other) => other.isEarlier && this.#wasPromptOf(other, made));
   }
 
@@ -221,7 +230,7 @@ export class Matcher {
       const isEarly = made.group !== null && made.isBeside && callSite.madeAfter > delivered;
       if (!isEarly && this.#wasBeside(call, made) !== made.isBeside) continue;
       if (
-        made.group === null ? !wasPrompt(callSite) || callSite.madeAfter > delivered : !mayHaveBeenLate(callSite, made)
+        made.group === null ? !wasPrompt(callSite) || callSite.madeAfter > delivered : !mayHaveBeenLate(content, callSite, made)
       )
         continue;
       if (found !== null || (wasPrompt(callSite) && callSite.alike !== undefined)) return "ambiguous";
@@ -249,7 +258,7 @@ export class Matcher {
     const isOther = ({ callSite }: Recorded): boolean => {
       if (isChanged || callSite === null) return isChanged;
       if (group === null) return wasPrompt(callSite);
-      return wasPrompt(callSite) ? isOverdue(content, callSite, made) : mayHaveBeenLate(callSite, made);
+      return wasPrompt(callSite) ? isOverdue(content, callSite, made) : mayHaveBeenLate(content, callSite, made);
     };
     const isAside = (call: Recorded): boolean => {
       const mayBeEarly =
@@ -329,8 +338,13 @@ function isOfPlace({ content, callSite }: Recorded, { identity, group, point, de
 }
 
 /** Whether a prompt call can match this late one: the same number of alike calls must precede it. */
-function mayHaveBeenLate(callSite: CallSite, { earlier }: Identified): boolean {
-  return !wasPrompt(callSite) && (callSite.alike ?? 1) === earlier + 1;
+function mayHaveBeenLate(content: string, callSite: CallSite, made: Identified): boolean {
+  return !wasPrompt(callSite) && (callSite.alike ?? 1) === earlierOf(made, content) + 1;
+}
+
+/** How many alike calls the branch had made before; for the content without a key, those with other keys count too. */
+function earlierOf({ content, earlier, unkeyed }: Identified, recorded: string): number {
+  return unkeyed === null || recorded === content ? earlier : unkeyed.earlier;
 }
 
 function listOf<List>(lists: Map<string, List>, key: string, make: () => List): List {

@@ -29,6 +29,25 @@ export interface Recorded {
   isClaimed: boolean;
 }
 
+/** A call of which only the call site is known. */
+export function recordedCall(address: Address, content: string, site: CallSite | undefined, attempt: number): Recorded {
+  return {
+    address,
+    content,
+    callSite: site ?? null,
+    siteAttempt: attempt,
+    answeredAt: new Map(),
+    lineage: site?.identity ?? null,
+    path: pathOf(content, site),
+    entry: null,
+    askSeq: 0,
+    isEarlier: false,
+    isRedone: false,
+    isReused: false,
+    isClaimed: false,
+  };
+}
+
 /** The position of the call in order of recording. An open wait has no entry yet, so it comes last. */
 export function recordedAt({ entry, askSeq }: Recorded): number {
   if (entry !== null) return entry.seq;
