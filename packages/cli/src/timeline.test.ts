@@ -1,7 +1,7 @@
 import {
   addressOf,
-  askAddress,
   childWaitAddress,
+  openedWaitAddress,
   retryAddress,
   tryAddress,
   withdrawnAddress,
@@ -64,7 +64,7 @@ describe("a timeline", () => {
     const child = addressOf("child", "ship", "9f2c", 0);
     const wait = childWaitAddress(child, 0);
     const lines = timeline(run, [
-      entry(askAddress(wait), { type: "asked" }),
+      entry(openedWaitAddress(wait), { type: "asked" }),
       entry(addressOf("task", "charge", "9f2c", 0), { type: "reused", seq: 4 }),
       entry(withdrawnAddress(addressOf("event", "stop", null, 0)), { type: "withdrawn" }),
     ]);

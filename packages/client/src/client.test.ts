@@ -1,7 +1,7 @@
 import { RunStalledError, type StartOptions } from "@aikirun/lib";
 import { describeError } from "@aikirun/lib/internal";
 import type { ReplyOf, RequestOf, RunSpec, RunView } from "@aikirun/lib/protocol";
-import { ending, type Script, scriptedApi, viewOf } from "@aikirun/testing/scripted-api";
+import { type Script, scriptedApi, scriptedWatch, viewOf } from "@aikirun/testing/scripted-api";
 import { settled, uuid, virtualEnv } from "@aikirun/testing/virtual-env";
 import { event, workflow } from "@aikirun/workflow";
 import { describe, expect, expectTypeOf, it } from "vitest";
@@ -51,7 +51,7 @@ describe("a long poll of a server in this process", () => {
 
 describe("starting a run", () => {
   it("sends all options of a start", async () => {
-    const { aiki, asked } = await connect({ start: started });
+    const { aiki, calls } = await connect({ start: started });
     await orderV1.start(
       aiki,
       { z: 1, a: undefined },
@@ -64,7 +64,7 @@ describe("starting a run", () => {
         tags: ["x"],
       },
     );
-    expect(asked.start[0]?.request.runs).toEqual([
+    expect(calls.start[0]?.request.runs).toEqual([
       {
         id: uuid(1),
         name: "order",
@@ -83,28 +83,28 @@ describe("starting a run", () => {
   });
 
   it("takes a date for at, and its own timeout before the version's", async () => {
-    const { aiki, asked } = await connect({ start: started });
+    const { aiki, calls } = await connect({ start: started });
     await orderV1.start(aiki, undefined, { at: new Date(1_234), timeout: { minutes: 1 } });
-    expect(asked.start[0]?.request.runs).toEqual([
+    expect(calls.start[0]?.request.runs).toEqual([
       { id: uuid(1), name: "order", versionId: "1.0.0", at: 1_234, timeoutMs: 60_000 },
     ]);
   });
 
   it("sends a past moment unchanged, and a negative delay as no delay", async () => {
-    const { aiki, asked } = await connect({ start: started });
+    const { aiki, calls } = await connect({ start: started });
     await orderV1.start(aiki, 1, { at: new Date("1969-07-20") });
     await orderV1.start(aiki, 1, { delay: { milliseconds: -1 } });
-    const specs = asked.start.flatMap(({ request }) => request.runs);
+    const specs = calls.start.flatMap(({ request }) => request.runs);
     expect(specs).toMatchObject([{ at: Date.parse("1969-07-20") }, { delayMs: 0 }]);
   });
 
   it("shares requests between starts, and one refusal fails only its own", async () => {
     const answer = ({ id, input }: RunSpec): ReplyOf<"start">["results"][number] =>
       input === "3" ? { ok: false, code: "REFERENCE_CONFLICT", message: "Taken." } : { ok: true, id, created: true };
-    const { aiki, asked } = await connect({ start: ({ runs }) => ({ results: runs.map(answer) }) });
+    const { aiki, calls } = await connect({ start: ({ runs }) => ({ results: runs.map(answer) }) });
     const starts = Array.from({ length: 500 }, (_, index) => orderV1.start(aiki, index));
     const outcomes = await Promise.allSettled(starts);
-    expect(asked.start.length).toBeLessThanOrEqual(2);
+    expect(calls.start.length).toBeLessThanOrEqual(2);
     expect(outcomes.filter(({ status }) => status === "rejected")).toEqual([
       { status: "rejected", reason: expect.objectContaining({ code: "REFERENCE_CONFLICT", message: "Taken." }) },
     ]);
@@ -123,9 +123,9 @@ describe("starting a run", () => {
     [{ delay: 5 }, "start options.delay must be a duration"],
     [{ timeout: { seconds: 0 } }, "start options.timeout is zero"],
   ])("refuses the options %j", async (options, sentence) => {
-    const { aiki, asked } = await connect({ start: started });
+    const { aiki, calls } = await connect({ start: started });
     await expect(isOptions(options) && orderV1.start(aiki, 1, options)).rejects.toThrow(sentence);
-    expect(asked.start).toEqual([]);
+    expect(calls.start).toEqual([]);
   });
 
   it("refuses an input that its schema refuses, or that JSON cannot represent", async () => {
@@ -142,13 +142,13 @@ describe("starting a run", () => {
 
 describe("the events of a handle", () => {
   it("are sent under any name", async () => {
-    const { aiki, asked } = await connect({ start: started, signal: signalled });
+    const { aiki, calls } = await connect({ start: started, signal: signalled });
     const { events } = await orderV1.start(aiki, 1);
     await events.approved.send({ by: "ada" }, { referenceId: "e-1" });
     await events.constructor.send(1);
     await events[proto].send(2);
     await aiki.runs.get("x").events[proto]?.send(3);
-    expect(asked.signal.map(({ request }) => request.signals[0]?.signal)).toEqual([
+    expect(calls.signal.map(({ request }) => request.signals[0]?.signal)).toEqual([
       { type: "event", name: "approved", data: '{"by":"ada"}', referenceId: "e-1" },
       { type: "event", name: "constructor", data: "1" },
       { type: "event", name: "__proto__", data: "2" },
@@ -163,7 +163,7 @@ describe("the events of a handle", () => {
   });
 
   it("reject a name that the version does not declare, and name those that it does", async () => {
-    const { aiki, asked } = await connect({ start: started, signal: signalled });
+    const { aiki, calls } = await connect({ start: started, signal: signalled });
     const handle = await orderV1.start(aiki, 1);
     // @ts-expect-error a caller without types finds no compiler
     const refusal: Promise<void> = handle.events.aproved.send({ by: "ada" });
@@ -178,7 +178,7 @@ describe("the events of a handle", () => {
     const silent = aiki.runs.get("r", order.v("silent", { handler: async () => 1 }));
     // @ts-expect-error the version declares no events
     await expect(silent.events.toString.send(1)).rejects.toThrow("It declares no events.");
-    expect(asked.signal).toEqual([]);
+    expect(calls.signal).toEqual([]);
   });
 
   it("are an object that can be awaited, spread, and compared by its names", async () => {
@@ -197,10 +197,10 @@ describe("the events of a handle", () => {
     ["x".repeat(256), "has 256 characters"],
     ["half of \ud83d", "half of a surrogate pair"],
   ])("refuse the name %j before anything is sent", async (name, sentence) => {
-    const { aiki, asked } = await connect({ signal: signalled });
+    const { aiki, calls } = await connect({ signal: signalled });
     const refusal = { code: "INVALID_NAME", message: expect.stringContaining(sentence) };
     await expect(aiki.runs.get("x").events[name]?.send(1)).rejects.toMatchObject(refusal);
-    expect(asked.signal).toEqual([]);
+    expect(calls.signal).toEqual([]);
   });
 
   it("refuse data that JSON cannot represent, and unknown options", async () => {
@@ -224,8 +224,8 @@ describe("a handle", () => {
 
   it("returns the output, or throws the recorded error", async () => {
     const error = describeError(Object.assign(new Error("No money."), { code: "BROKE" }));
-    const server = ending();
-    const say = (run: RunView) => server.say(run.id, { type: "status", run });
+    const server = scriptedWatch();
+    const say = (run: RunView) => server.setResult(run.id, { type: "status", run });
     say(viewOf("ok", { outcome: { status: "completed", output: '{"__proto__":1}' } }));
     say(viewOf("failed", { status: "failed", outcome: { status: "failed", error } }));
     say(viewOf("cancelled", { status: "cancelled", outcome: { status: "cancelled", reason: "Changed mind." } }));
@@ -244,9 +244,9 @@ describe("a handle", () => {
   it("rejects the result of a stalled run with what happened and what to do", async () => {
     const stall = { reason: "crash_loop", crashes: 6 } as const;
     const explanation = "Stalled: its worker died 6 times. Mend the cause, then retry or cancel it.";
-    const server = ending();
-    server.say("s", { type: "status", run: viewOf("s", { status: "stalled", stall, explanation }) });
-    const { aiki, asked } = await connect({ watch: server.watch, signal: signalled });
+    const server = scriptedWatch();
+    server.setResult("s", { type: "status", run: viewOf("s", { status: "stalled", stall, explanation }) });
+    const { aiki, calls } = await connect({ watch: server.watch, signal: signalled });
     const handle = aiki.runs.get("s");
     const refusal = handle.result();
     await expect(refusal).rejects.toBeInstanceOf(RunStalledError);
@@ -257,7 +257,7 @@ describe("a handle", () => {
       ids: { runId: "s" },
       message: `Run s does not continue by itself. ${explanation}`,
     });
-    expect(asked.watch[0]?.request.watched).toEqual([{ type: "status", runId: "s", statuses: ["stalled"] }]);
+    expect(calls.watch[0]?.request.watched).toEqual([{ type: "status", runId: "s", statuses: ["stalled"] }]);
     server.end("s");
     expect(await (await handle.retry()).result()).toBe("done");
     expect(await handle.result()).toBe("done");
@@ -270,7 +270,7 @@ describe("a handle", () => {
     const ended = new Promise<void>((resolve) => {
       end = resolve;
     });
-    const { aiki, asked } = await connect({
+    const { aiki, calls } = await connect({
       async watch({ watched: [first] }) {
         if (first?.type === "status" && first.statuses.includes("stalled"))
           return { results: [{ type: "status", run: stalled }] };
@@ -285,12 +285,12 @@ describe("a handle", () => {
     await expect(handle.result({ waitThroughStalls: false })).rejects.toMatchObject({ code: "RUN_STALLED" });
     end();
     expect(await Promise.all(waits)).toEqual(["done", { reached: false, reason: "ended", status: "completed" }]);
-    expect(asked.watch.length).toBe(3);
+    expect(calls.watch.length).toBe(3);
   });
 
   it("waits for a status: reached, ended in another status, or timed out", async () => {
-    const server = ending();
-    server.say("a", { type: "status", run: viewOf("a", { status: "sleeping" }) });
+    const server = scriptedWatch();
+    server.setResult("a", { type: "status", run: viewOf("a", { status: "sleeping" }) });
     server.end("b");
     const { aiki, env } = await connect({
       watch: server.watch,
@@ -317,11 +317,11 @@ describe("a handle", () => {
     ["result", [{ waitThroughStalls: "yes" }], "INVALID_OPTION"],
     ["cancel", [5], "INVALID_OPTION"],
   ])("refuses %s(%j) instead of waiting for ever", async (method, given, code) => {
-    const { aiki, asked } = await connect({});
+    const { aiki, calls } = await connect({});
     const handle = aiki.runs.get("x");
     const call: unknown = Reflect.get(handle, method);
     await expect(typeof call === "function" && Reflect.apply(call, handle, given)).rejects.toMatchObject({ code });
-    expect([asked.watch, asked.signal]).toEqual([[], []]);
+    expect([calls.watch, calls.signal]).toEqual([[], []]);
   });
 
   it("returns the handle of the run that continues after retry", async () => {
@@ -353,13 +353,13 @@ describe("listing runs", () => {
   };
 
   it("returns one page when awaited and all runs when iterated", async () => {
-    const { aiki, asked } = await connect(pages);
+    const { aiki, calls } = await connect(pages);
     const list = aiki.runs.list({ status: "completed", createdAfter: new Date(5), errorCode: "E" });
     expect((await list).cursor).toBe("next");
     const ids = [];
     for await (const { id } of list) ids.push(id);
     expect(ids).toEqual(["a", "b", "c"]);
-    expect(asked.find[0]?.request).toEqual({ status: ["completed"], createdAfter: 5, errorCode: "E" });
+    expect(calls.find[0]?.request).toEqual({ status: ["completed"], createdAfter: 5, errorCode: "E" });
   });
 
   it("continues after an empty page", async () => {

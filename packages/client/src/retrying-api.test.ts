@@ -12,7 +12,7 @@ describe("a call to an unreachable server", () => {
   it("is repeated with the same request until it is answered", async () => {
     const env = virtualEnv();
     let failures = 3;
-    const { api, asked } = scriptedApi({
+    const { api, calls } = scriptedApi({
       signal: () => {
         failures -= 1;
         if (failures >= 0) throw unreachable();
@@ -24,8 +24,8 @@ describe("a call to an unreachable server", () => {
     });
     await env.advance(5_000);
     expect(await reply).toEqual({ results: [] });
-    expect(asked.signal).toHaveLength(4);
-    expect(new Set(asked.signal.map(({ request }) => JSON.stringify(request))).size).toBe(1);
+    expect(calls.signal).toHaveLength(4);
+    expect(new Set(calls.signal.map(({ request }) => JSON.stringify(request))).size).toBe(1);
   });
 
   it("fails after about 10 s", async () => {
@@ -72,9 +72,9 @@ describe("a call to an unreachable server", () => {
         wakes = true;
         then();
       });
-    const { api, asked } = scriptedApi({
+    const { api, calls } = scriptedApi({
       find: () => {
-        if (asked.find.length > 1) return { runs: [] };
+        if (calls.find.length > 1) return { runs: [] };
         throw unreachable();
       },
     });
@@ -84,13 +84,13 @@ describe("a call to an unreachable server", () => {
   });
 
   it.each(["UNAUTHORIZED", "BAD_REQUEST", "ABORTED", "BAD_REPLY"] as const)("is not repeated on %s", async (code) => {
-    const { api, asked } = scriptedApi({
+    const { api, calls } = scriptedApi({
       find: () => {
         throw new AikiError(code, "No.");
       },
     });
     await expect(retryingApi(api, virtualEnv(), open).find({})).rejects.toMatchObject({ code });
-    expect(asked.find).toHaveLength(1);
+    expect(calls.find).toHaveLength(1);
   });
 
   it("is no longer repeated once the client is closed", async () => {

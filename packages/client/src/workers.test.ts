@@ -14,12 +14,12 @@ const worker: LiveWorker = {
 };
 
 it("lists the workers that the server knows, and requests nothing else", async () => {
-  const { api, asked } = scriptedApi({ read: () => ({ results: [], workers: [worker] }) });
+  const { api, calls } = scriptedApi({ read: () => ({ results: [], workers: [worker] }) });
   const aiki = await client({ server: { api: () => api }, env: virtualEnv() });
   const listed = await aiki.workers.list();
   expect(listed).toEqual([worker]);
   expectTypeOf(listed).toEqualTypeOf<LiveWorker[]>();
-  expect(asked.read.map(({ request }) => request)).toEqual([{ runs: [], workers: true }]);
+  expect(calls.read.map(({ request }) => request)).toEqual([{ runs: [], workers: true }]);
 });
 
 it("rejects when the reply of the server has no list of workers", async () => {

@@ -17,10 +17,10 @@ const pages: Script = {
 
 describe("the journal of a claimed run", () => {
   it("is the journal of the claim when that is complete", async () => {
-    const { api, asked } = scriptedApi(pages);
+    const { api, calls } = scriptedApi(pages);
     const claimed = claimedRun("a", { journal: recorded });
     expect(await withJournal(api, claimed, false)).toBe(claimed);
-    expect(asked.read).toEqual([]);
+    expect(calls.read).toEqual([]);
   });
 
   it("is read from where it was cut", async () => {
@@ -49,12 +49,12 @@ describe("the journal of a claimed run", () => {
 
 describe("the input of a claimed run", () => {
   it("is read when it was left out, unless the execution is in memory", async () => {
-    const { api, asked } = scriptedApi({
+    const { api, calls } = scriptedApi({
       read: () => ({ results: [{ ok: true, run: viewOf("a", { input: '"large"' }), entries: [], more: false }] }),
     });
     const claimed = claimedRun("a", { inputLeftOut: true, journal: recorded });
     expect(await withJournal(api, claimed, false)).toEqual(claimedRun("a", { input: '"large"', journal: recorded }));
-    expect(asked.read.map(({ request }) => request.runs[0]?.entries?.after)).toEqual([7]);
+    expect(calls.read.map(({ request }) => request.runs[0]?.entries?.after)).toEqual([7]);
     const held = claimedRun("a", { inputLeftOut: true, isCached: true });
     expect(await withJournal(api, held, true)).toBe(held);
     expect((await withJournal(api, held, false)).input).toBe('"large"');
@@ -79,9 +79,9 @@ describe("the answer to a report", () => {
   const answer: ReportResult = { ok: true, first: 4, tail: 6, inbox: 3, entries: [], released: false, pause: false };
 
   it("is used unchanged when it is complete", async () => {
-    const { api, asked } = scriptedApi(pages);
+    const { api, calls } = scriptedApi(pages);
     expect(await withAllEntries(api, report, answer)).toBe(answer);
-    expect(asked.read).toEqual([]);
+    expect(calls.read).toEqual([]);
   });
 
   it("is read from where it was cut, up to its tail, without the entries of the report", async () => {

@@ -33,26 +33,26 @@ const away = () => {
 
 describe("leases", () => {
   it("are confirmed early, then renewed together each heartbeat", async () => {
-    const { env, hold, asked } = setup(renewed);
+    const { env, hold, calls } = setup(renewed);
     for (const id of ["a", "b", "c"]) hold(id);
     await env.advance(2_900);
-    expect(asked.renew).toHaveLength(0);
+    expect(calls.renew).toHaveLength(0);
     await env.advance(100);
-    expect(asked.renew.map(({ request }) => request.runs.length)).toEqual([3]);
+    expect(calls.renew.map(({ request }) => request.runs.length)).toEqual([3]);
     await env.advance(60_000);
-    expect(asked.renew.map(({ request }) => request.runs.length)).toEqual([3, 3, 3]);
-    expect(asked.renew[0]?.request).toEqual({
+    expect(calls.renew.map(({ request }) => request.runs.length)).toEqual([3, 3, 3]);
+    expect(calls.renew[0]?.request).toEqual({
       runs: ["a", "b", "c"].map((runId) => ({ runId, fence: 1 })),
     });
   });
 
   it("that are dormant are not renewed before confirm is called", async () => {
-    const { env, leases, hold, asked } = setup(renewed);
+    const { env, leases, hold, calls } = setup(renewed);
     hold("a");
     const events = { lost: () => {}, pause: () => {} };
     const dormant = leases.hold({ runId: "b", fence: 1, isDormant: true }, instant(env), events);
     await env.advance(5_000);
-    const renewedRuns = () => asked.renew.flatMap(({ request }) => request.runs.map(({ runId }) => runId));
+    const renewedRuns = () => calls.renew.flatMap(({ request }) => request.runs.map(({ runId }) => runId));
     expect(renewedRuns()).toEqual(["a"]);
     const confirmed = dormant.confirm();
     await env.advance(0);
@@ -63,12 +63,12 @@ describe("leases", () => {
   });
 
   it("of runs that end sooner are never renewed", async () => {
-    const { env, hold, asked } = setup(renewed);
+    const { env, hold, calls } = setup(renewed);
     const lease = hold("a");
     await env.advance(1_000);
     lease.end();
     await env.advance(100_000);
-    expect(asked.renew).toHaveLength(0);
+    expect(calls.renew).toHaveLength(0);
   });
 
   it("allow effects for less than one lease since the last acknowledged renewal was sent", async () => {
@@ -93,7 +93,7 @@ describe("leases", () => {
   });
 
   it("are not proven after the machine slept, and are renewed before anything else", async () => {
-    const { env, hold, asked } = setup(renewed);
+    const { env, hold, calls } = setup(renewed);
     let slept = 0;
     const now = env.now;
     env.now = () => now() + slept;
@@ -103,7 +103,7 @@ describe("leases", () => {
     expect(lease.isProven).toBe(false);
     await env.advance(1);
     expect(lease.isProven).toBe(true);
-    expect(asked.renew).toHaveLength(2);
+    expect(calls.renew).toHaveLength(2);
   });
 
   it("are lost individually when the server says so", async () => {
@@ -150,7 +150,7 @@ describe("leases", () => {
 
   it("are still renewed when one renewal is never answered", async () => {
     let isFirst = true;
-    const { env, hold, asked } = setup((request, signal) => {
+    const { env, hold, calls } = setup((request, signal) => {
       if (!isFirst) return renewed(request);
       isFirst = false;
       return new Promise((_, reject) =>
@@ -159,7 +159,7 @@ describe("leases", () => {
     }, 1_000);
     const lease = hold("a");
     await env.advance(3_000);
-    expect(asked.renew.length).toBeGreaterThan(1);
+    expect(calls.renew.length).toBeGreaterThan(1);
     expect(lease.isProven).toBe(true);
   });
 
@@ -175,14 +175,14 @@ describe("leases", () => {
   });
 
   it("survive a server that is slow to answer", async () => {
-    const { env, hold, notified, asked } = setup(async (request) => {
+    const { env, hold, notified, calls } = setup(async (request) => {
       await new Promise<void>((resolve) => env.after(3_900, resolve));
       return renewed(request);
     });
     const lease = hold("a");
     await env.advance(20_000);
     expect([lease.isProven, notified]).toEqual([true, []]);
-    expect(asked.renew.length).toBeLessThanOrEqual(2);
+    expect(calls.renew.length).toBeLessThanOrEqual(2);
   });
 
   it("can be confirmed before anything is executed", async () => {
@@ -195,11 +195,11 @@ describe("leases", () => {
   });
 
   it("belong to the newest fence", async () => {
-    const { env, hold, asked } = setup(renewed);
+    const { env, hold, calls } = setup(renewed);
     const old = hold("a", 1);
     hold("a", 2);
     old.end();
     await env.advance(3_000);
-    expect(asked.renew[0]?.request.runs).toEqual([{ runId: "a", fence: 2 }]);
+    expect(calls.renew[0]?.request.runs).toEqual([{ runId: "a", fence: 2 }]);
   });
 });

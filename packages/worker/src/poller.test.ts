@@ -53,14 +53,14 @@ function setup(
 describe("taking runs", () => {
   it("claims as many as slots are free, one claim at a time, and waits when there are none", async () => {
     let next = 0;
-    const { poller, state, asked } = setup(({ limit }) => {
+    const { poller, state, calls } = setup(({ limit }) => {
       next += 1;
       return { runs: next <= 2 ? [claimedRun(`run-${next}`)].slice(0, limit) : [] };
     });
     await settled();
     expect(state.taken).toEqual(["run-1", "run-2"]);
-    expect(asked.claim.map(({ request }) => request.limit)).toEqual([2, 1]);
-    expect(asked.claim[0]?.request).toEqual({
+    expect(calls.claim.map(({ request }) => request.limit)).toEqual([2, 1]);
+    expect(calls.claim[0]?.request).toEqual({
       claimId: uuid(1),
       session: "s",
       worker: "w",
@@ -73,20 +73,20 @@ describe("taking runs", () => {
     state.free += 1;
     poller.freed();
     await settled();
-    expect(asked.claim).toHaveLength(3);
+    expect(calls.claim).toHaveLength(3);
     await poller.stop();
   });
 
   it("names the claims that got no answer when it claims again", async () => {
     let failures = 2;
-    const { env, poller, state, asked } = setup((_, signal) => {
+    const { env, poller, state, calls } = setup((_, signal) => {
       failures -= 1;
       if (failures >= 0) throw new AikiError("UNREACHABLE", "No answer.");
       return failures === -1 ? { runs: [claimedRun("a")] } : untilAborted(signal);
     });
     await env.advance(1_000);
     expect(state.taken).toEqual(["a"]);
-    const requests = asked.claim.map(({ request }) => request);
+    const requests = calls.claim.map(({ request }) => request);
     const ids = requests.map(({ claimId }) => claimId);
     expect(new Set(ids).size).toBe(4);
     expect(requests.map(({ repeats }) => repeats)).toEqual([undefined, ids.slice(0, 1), ids.slice(0, 2), undefined]);
@@ -108,30 +108,30 @@ describe("taking runs", () => {
   });
 
   it("makes growing pauses while the server's answers are immediate and empty", async () => {
-    const { env, poller, asked } = setup(() => ({ runs: [] }));
+    const { env, poller, calls } = setup(() => ({ runs: [] }));
     await env.advance(60_000);
-    expect(asked.claim.length).toBeLessThan(30);
+    expect(calls.claim.length).toBeLessThan(30);
     await poller.stop();
   });
 
   it("aborts its long poll when the registry changes, and claims again", async () => {
-    const { env, poller, state, asked } = setup((_, signal) => untilAborted(signal));
+    const { env, poller, state, calls } = setup((_, signal) => untilAborted(signal));
     await env.advance(1_000);
-    expect(asked.claim).toHaveLength(1);
+    expect(calls.claim).toHaveLength(1);
     state.serves = [...state.serves, { name: "ship", versionId: "1" }];
     await env.advance(250);
-    expect(asked.claim[0]?.signal?.aborted).toBe(true);
-    expect(asked.claim[1]?.request.serves.map(({ name }) => name)).toEqual(["order", "ship"]);
+    expect(calls.claim[0]?.signal?.aborted).toBe(true);
+    expect(calls.claim[1]?.request.serves.map(({ name }) => name)).toEqual(["order", "ship"]);
     await poller.stop();
   });
 
   it("claims nothing while the registry is empty, and begins when a workflow is added", async () => {
-    const { env, poller, state, asked } = setup((_, signal) => untilAborted(signal), { serves: [] });
+    const { env, poller, state, calls } = setup((_, signal) => untilAborted(signal), { serves: [] });
     await env.advance(1_000);
-    expect(asked.claim).toEqual([]);
+    expect(calls.claim).toEqual([]);
     state.serves = [{ name: "order", versionId: "1" }];
     await env.advance(250);
-    expect(asked.claim).toHaveLength(1);
+    expect(calls.claim).toHaveLength(1);
     await poller.stop();
   });
 
@@ -142,25 +142,25 @@ describe("taking runs", () => {
   ])(
     "aborts its long poll when slots are occupied again, and claims for those that are free: $free",
     async ({ free, limits }) => {
-      const { env, poller, state, asked } = setup((_, signal) => untilAborted(signal));
+      const { env, poller, state, calls } = setup((_, signal) => untilAborted(signal));
       await settled();
       state.free = free;
       poller.takenBack();
       await env.advance(5_000);
-      expect(asked.claim[0]?.signal?.aborted).toBe(true);
-      expect(asked.claim.map(({ request }) => request.limit)).toEqual(limits);
+      expect(calls.claim[0]?.signal?.aborted).toBe(true);
+      expect(calls.claim.map(({ request }) => request.limit)).toEqual(limits);
       state.free = 2;
       poller.freed();
       await env.advance(5_000);
-      expect(asked.claim.at(-1)?.request.limit).toBe(limits.length === 2 ? 1 : 2);
+      expect(calls.claim.at(-1)?.request.limit).toBe(limits.length === 2 ? 1 : 2);
       // The server may have taken runs for it before it was aborted.
-      expect(asked.claim[1]?.request.repeats).toEqual([uuid(1)]);
+      expect(calls.claim[1]?.request.repeats).toEqual([uuid(1)]);
       await poller.stop();
     },
   );
 
   it("claims suspended runs of its own before others, within its slots", async () => {
-    const { poller, state, asked } = setup((request, signal) =>
+    const { poller, state, calls } = setup((request, signal) =>
       request.reclaim === undefined ? untilAborted(signal) : { runs: [claimedRun("a"), claimedRun("b")] },
     );
     await settled();
@@ -168,8 +168,8 @@ describe("taking runs", () => {
     poller.reclaim("b", 4);
     poller.reclaim("c", 2);
     await settled();
-    expect(asked.claim[0]?.signal?.aborted).toBe(true);
-    expect(asked.claim[1]?.request).toMatchObject({
+    expect(calls.claim[0]?.signal?.aborted).toBe(true);
+    expect(calls.claim[1]?.request).toMatchObject({
       serves: [],
       limit: 1,
       waitMs: 0,
@@ -182,7 +182,7 @@ describe("taking runs", () => {
     state.free += 1;
     poller.freed();
     await settled();
-    expect(asked.claim[2]?.request.reclaim).toEqual([{ runId: "c", fence: 2 }]);
+    expect(calls.claim[2]?.request.reclaim).toEqual([{ runId: "c", fence: 2 }]);
     await poller.stop();
   });
 
@@ -198,27 +198,27 @@ describe("taking runs", () => {
   });
 
   it("aborts its long poll when it stops, and passes on runs that still arrive", async () => {
-    const { poller, state, asked } = setup(
+    const { poller, state, calls } = setup(
       (_, signal) =>
         new Promise((resolve) => signal?.addEventListener("abort", () => resolve({ runs: [claimedRun("late")] }))),
     );
     await settled();
     await poller.stop();
     expect(state.taken).toEqual(["late"]);
-    expect(asked.claim).toHaveLength(1);
+    expect(calls.claim).toHaveLength(1);
   });
 
   it("waits for a pending answer when it stops, but only for a limited time", async () => {
-    const { env, poller, asked } = setup((_, signal) => untilAborted(signal), {
+    const { env, poller, calls } = setup((_, signal) => untilAborted(signal), {
       subscriber: { next: async () => ({ waitMs: 0 }), close: async () => {} },
     });
     await settled();
     const stopped = poller.stop();
     await env.advance(199);
-    expect(asked.claim[0]?.signal?.aborted).toBe(false);
+    expect(calls.claim[0]?.signal?.aborted).toBe(false);
     await env.advance(1);
     await stopped;
-    expect(asked.claim).toHaveLength(1);
+    expect(calls.claim).toHaveLength(1);
   });
 });
 
@@ -243,12 +243,12 @@ function scripted() {
 describe("a subscriber", () => {
   it("has its request executed unchanged, and receives the result", async () => {
     const { subscriber, results, asked: called, wake } = scripted();
-    const { poller, asked } = setup(() => ({ runs: [claimedRun("a")] }), { slots: 3, subscriber });
+    const { poller, calls } = setup(() => ({ runs: [claimedRun("a")] }), { slots: 3, subscriber });
     await settled();
-    expect([called.map(({ free }) => free), asked.claim]).toEqual([[3], []]);
+    expect([called.map(({ free }) => free), calls.claim]).toEqual([[3], []]);
     wake({ waitMs: 0, limit: 2 });
     await settled();
-    expect(asked.claim[0]?.request).toMatchObject({ limit: 2, waitMs: 0 });
+    expect(calls.claim[0]?.request).toMatchObject({ limit: 2, waitMs: 0 });
     expect(results).toEqual([{ type: "claimed", requested: 2, runs: 1, waitedMs: 0 }]);
     expect(called.map(({ free }) => free)).toEqual([3, 2]);
     await poller.stop();
@@ -274,13 +274,13 @@ describe("a subscriber", () => {
     ],
   ])("that requests %j has the worker claim %j with two free slots", async (poll, request) => {
     const { subscriber, wake } = scripted();
-    const { poller, asked } = setup(({ waitMs }, signal) => (waitMs === 0 ? { runs: [] } : untilAborted(signal)), {
+    const { poller, calls } = setup(({ waitMs }, signal) => (waitMs === 0 ? { runs: [] } : untilAborted(signal)), {
       subscriber,
     });
     await settled();
     wake(poll);
     await settled();
-    expect(asked.claim[0]?.request).toMatchObject(request);
+    expect(calls.claim[0]?.request).toMatchObject(request);
     await poller.stop();
   });
 
@@ -324,16 +324,16 @@ describe("a subscriber", () => {
 
   it("keeps waiting while a suspended run is claimed first", async () => {
     const { subscriber, results, asked: called, wake } = scripted();
-    const { poller, asked } = setup((request) => ({ runs: request.reclaim === undefined ? [] : [claimedRun("a")] }), {
+    const { poller, calls } = setup((request) => ({ runs: request.reclaim === undefined ? [] : [claimedRun("a")] }), {
       subscriber,
     });
     await settled();
     poller.reclaim("a", 1);
     await settled();
-    expect([asked.claim.length, called.length, called[0]?.signal.aborted]).toEqual([1, 1, false]);
+    expect([calls.claim.length, called.length, called[0]?.signal.aborted]).toEqual([1, 1, false]);
     wake({ waitMs: 0 });
     await settled();
-    expect([asked.claim.length, results.length]).toEqual([2, 1]);
+    expect([calls.claim.length, results.length]).toEqual([2, 1]);
     await poller.stop();
   });
 
@@ -360,7 +360,7 @@ describe("a subscriber", () => {
 
   it("is notified of each failure after a pause", async () => {
     const { subscriber, results, wake } = scripted();
-    const { env, poller, asked } = setup(
+    const { env, poller, calls } = setup(
       () => {
         throw new AikiError("UNREACHABLE", "No.");
       },
@@ -369,7 +369,7 @@ describe("a subscriber", () => {
     await settled();
     wake({ waitMs: 0 });
     await settled();
-    expect([asked.claim.length, results]).toEqual([1, []]);
+    expect([calls.claim.length, results]).toEqual([1, []]);
     await env.advance(1_000);
     expect(results).toMatchObject([{ type: "failed", error: { code: "UNREACHABLE" } }]);
     await poller.stop();

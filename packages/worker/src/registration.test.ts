@@ -44,7 +44,7 @@ function setup() {
   const work = () => {
     busy += 1;
   };
-  return { env, renew, claim, work, asked: scripted.asked };
+  return { env, renew, claim, work, asked: scripted.calls };
 }
 
 it("sends the served versions with heartbeats, and the load with claims too", async () => {

@@ -43,7 +43,7 @@ const acceptAll: Script = { report: ({ reports }) => ({ results: reports.map(() 
 describe("reports of all slots", () => {
   it("share one request in flight", async () => {
     let answer: () => void = () => {};
-    const { held, asked } = setup({
+    const { held, calls } = setup({
       report: ({ reports }) =>
         new Promise((resolve) => {
           answer = () => resolve({ results: reports.map(() => accepted) });
@@ -56,25 +56,25 @@ describe("reports of all slots", () => {
     await settled();
     answer();
     await Promise.all(sent);
-    expect(asked.report.map(({ request }) => request.reports.map(({ runId }) => runId))).toEqual([
+    expect(calls.report.map(({ request }) => request.reports.map(({ runId }) => runId))).toEqual([
       ["a"],
       ["b", "c", "d"],
     ]);
   });
 
   it("are split by bytes", async () => {
-    const { held, asked } = setup(acceptAll);
+    const { held, calls } = setup(acceptAll);
     const big = JSON.stringify("x".repeat(1_000_000));
     await Promise.all(["a", "b", "c", "d", "e"].map((id) => held(id, big)));
-    for (const { request } of asked.report) {
+    for (const { request } of calls.report) {
       expect(JSON.stringify(request).length).toBeLessThan(limits.requestBytes);
     }
-    expect(asked.report.flatMap(({ request }) => request.reports)).toHaveLength(5);
+    expect(calls.report.flatMap(({ request }) => request.reports)).toHaveLength(5);
   });
 
   it("are repeated with the same ids while the server is unreachable", async () => {
     let failures = 4;
-    const { env, held, asked } = setup({
+    const { env, held, calls } = setup({
       report: ({ reports }) => {
         failures -= 1;
         if (failures >= 0) throw new AikiError("UNREACHABLE", "No answer.");
@@ -84,13 +84,13 @@ describe("reports of all slots", () => {
     const sent = Promise.all([held("a"), held("b")]);
     await env.advance(10_000);
     expect(await sent).toEqual([accepted, accepted]);
-    expect(asked.report).toHaveLength(5);
-    expect(new Set(asked.report.map(({ request }) => JSON.stringify(request))).size).toBe(1);
+    expect(calls.report).toHaveLength(5);
+    expect(new Set(calls.report.map(({ request }) => JSON.stringify(request))).size).toBe(1);
   });
 
   it("are abandoned once every run of the request must be presumed lost", async () => {
     let isLost = false;
-    const { env, report, asked } = setup({
+    const { env, report, calls } = setup({
       report: () => {
         throw new AikiError("UNAVAILABLE", "Not now.");
       },
@@ -100,18 +100,18 @@ describe("reports of all slots", () => {
     isLost = true;
     await env.advance(2_000);
     expect(await sent).toMatchObject({ code: "LEASE_LOST", ids: { runId: "a" } });
-    const tries = asked.report.length;
+    const tries = calls.report.length;
     await env.advance(60_000);
-    expect(asked.report).toHaveLength(tries);
+    expect(calls.report).toHaveLength(tries);
   });
 
   it("of a run that was lost meanwhile are not sent", async () => {
-    const { report, held, asked } = setup(acceptAll);
+    const { report, held, calls } = setup(acceptAll);
     const lost = report({ report: reportOf("a"), isLost: () => true });
     const kept = held("b");
     await expect(lost).rejects.toMatchObject({ code: "LEASE_LOST" });
     expect(await kept).toEqual(accepted);
-    expect(asked.report.map(({ request }) => request.reports.map(({ runId }) => runId))).toEqual([["b"]]);
+    expect(calls.report.map(({ request }) => request.reports.map(({ runId }) => runId))).toEqual([["b"]]);
   });
 
   const blaming =
@@ -154,10 +154,10 @@ describe("reports of all slots", () => {
   it.each(["UNAUTHORIZED", "FORBIDDEN", "BAD_REPLY"] as const)(
     "are abandoned, not refused, and not repeated when the server refuses the caller: %s",
     async (code) => {
-      const { held, asked } = setup({ report: blaming(() => new AikiError(code, "No.")) });
+      const { held, calls } = setup({ report: blaming(() => new AikiError(code, "No.")) });
       const given = (runId: string) => expect.objectContaining({ code, ids: { runId } });
       expect(await outcomesOf(held)).toEqual(["a", "b", "bad", "c", "d"].map(given));
-      expect(asked.report).toHaveLength(1);
+      expect(calls.report).toHaveLength(1);
     },
   );
 

@@ -26,7 +26,7 @@ interface MovedExecution {
 
 function setup(slots: number, script: Script = accepting) {
   const env = virtualEnv();
-  const { api, asked } = scriptedApi(script);
+  const { api, calls } = scriptedApi(script);
   const moved = new Map<string, MovedExecution>();
   const events: string[] = [];
   const begin = (host: Host, { id }: ClaimedRun) =>
@@ -61,7 +61,7 @@ function setup(slots: number, script: Script = accepting) {
     for (const id of ids) running.take(claimedRun(id), instant(env));
     await settled();
   };
-  const released = () => asked.report.flatMap(({ request }) => request.reports.map(({ runId }) => runId));
+  const released = () => calls.report.flatMap(({ request }) => request.reports.map(({ runId }) => runId));
   return { env, running, take, moved, events, released, warnings };
 }
 

@@ -32,7 +32,7 @@ async function setup(script: Script, params: WorkerParams = {}) {
   const aiki = await client({ server: { api: () => scripted.api }, env, logger: silentLogger });
   const aikiWorker = worker(aiki, { maxConcurrentWorkflowRuns: 5, ...params });
   aikiWorker.registry.add(order);
-  const reports = () => scripted.asked.report.flatMap(({ request }) => request.reports);
+  const reports = () => scripted.calls.report.flatMap(({ request }) => request.reports);
   return { env, aikiWorker, reports, ...scripted };
 }
 
@@ -114,7 +114,7 @@ describe("starting a worker", () => {
 
 describe("a claimed run", () => {
   it("is executed and reported under its fence, by the build that the claim named", async () => {
-    const { aikiWorker, reports, asked } = await setup({ claim: once(claimedRun("a", { fence: 7 })) });
+    const { aikiWorker, reports, calls } = await setup({ claim: once(claimedRun("a", { fence: 7 })) });
     await aikiWorker.start();
     await settled();
     expect(reports()).toEqual([
@@ -126,13 +126,13 @@ describe("a claimed run", () => {
       }),
     ]);
     expect(reports()[0]?.build).toEqual(expect.any(String));
-    expect(reports()[0]?.build).toBe(asked.claim[0]?.request.serves[0]?.build);
+    expect(reports()[0]?.build).toBe(calls.claim[0]?.request.serves[0]?.build);
     await aikiWorker.stop();
   });
 
   it("is renewed before it is executed when an earlier lease was lost", async () => {
     let answer: () => void = () => {};
-    const { env, aikiWorker, reports, asked } = await setup({
+    const { env, aikiWorker, reports, calls } = await setup({
       claim: once(claimedRun("a", { lostLeases: 1 })),
       renew: ({ runs }) =>
         new Promise((resolve) => {
@@ -144,7 +144,7 @@ describe("a claimed run", () => {
     answer();
     await started;
     await env.advance(1);
-    expect(asked.renew[1]?.request.runs).toEqual([{ runId: "a", fence: 1 }]);
+    expect(calls.renew[1]?.request.runs).toEqual([{ runId: "a", fence: 1 }]);
     expect(reports()).toEqual([]);
     answer();
     await settled();
@@ -193,13 +193,13 @@ describe("a claimed run", () => {
 
   it("is replayed from its whole journal when its execution is no longer cached", async () => {
     const address = "step:s1#0";
-    const { aikiWorker, reports, asked } = await setup({
+    const { aikiWorker, reports, calls } = await setup({
       claim: once(claimedRun("a", { isCached: true, fence: 2 })),
       read: () => ({ results: [{ ok: true, run: viewOf("a"), entries: [entry(1, address)], more: false }] }),
     });
     await aikiWorker.start();
     await settled();
-    expect(asked.read).toHaveLength(1);
+    expect(calls.read).toHaveLength(1);
     expect(reports()).toEqual([
       expect.objectContaining({ entries: [], next: { type: "finish", outcome: { status: "completed", output: "1" } } }),
     ]);
@@ -255,13 +255,13 @@ describe("a claimed run", () => {
 
 describe("stopping a worker", () => {
   it("sends its load until it leaves, and then leaves", async () => {
-    const { aikiWorker, asked } = await setup({ claim: once(claimedRun("a")) });
+    const { aikiWorker, calls } = await setup({ claim: once(claimedRun("a")) });
     await aikiWorker.start();
     await settled();
     await aikiWorker.stop();
     const load = { slots: 5, busy: 0 };
-    expect(asked.claim[0]?.request).toMatchObject({ load });
-    expect(asked.renew.map(({ request }) => request)).toMatchObject([{ load }, { runs: [], load, leaving: true }]);
+    expect(calls.claim[0]?.request).toMatchObject({ load });
+    expect(calls.renew.map(({ request }) => request)).toMatchObject([{ load }, { runs: [], load, leaving: true }]);
   });
 
   it("does not wait for a subscriber that never resolves, and closes one that resolves late", async () => {
@@ -337,7 +337,7 @@ describe("stopping a worker", () => {
     },
   ])("leaves after all else: with $name", async ({ served, timeoutMs, requests }) => {
     const { script, sequence } = stuck();
-    const { env, aikiWorker, asked } = await setup(script, { gracefulShutdownTimeoutMs: timeoutMs });
+    const { env, aikiWorker, calls } = await setup(script, { gracefulShutdownTimeoutMs: timeoutMs });
     aikiWorker.registry.removeAll().add(served);
     await aikiWorker.start();
     await settled();
@@ -346,6 +346,6 @@ describe("stopping a worker", () => {
     await stopped;
     await env.advance(300_000);
     expect(sequence).toEqual(requests);
-    expect(asked.renew.at(-1)?.request).toMatchObject({ runs: [], leaving: true });
+    expect(calls.renew.at(-1)?.request).toMatchObject({ runs: [], leaving: true });
   });
 });

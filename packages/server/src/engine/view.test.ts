@@ -1,4 +1,4 @@
-import { askAddress, childWaitAddress, withdrawnAddress } from "@aikirun/lib/internal";
+import { childWaitAddress, openedWaitAddress, withdrawnAddress } from "@aikirun/lib/internal";
 import type { NewEntry, ReportedStall, RunView } from "@aikirun/lib/protocol";
 import { uuid } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
@@ -167,7 +167,7 @@ describe("events that no wait has taken", () => {
 });
 
 describe("the explanation of a run that waits for children", () => {
-  const asked = { address: askAddress(childWaitAddress("child:ship#0", 0)), value: { type: "asked" } } as const;
+  const asked = { address: openedWaitAddress(childWaitAddress("child:ship#0", 0)), value: { type: "asked" } } as const;
   const idle: ReportedStall = { reason: "idle", idleMs: 60_000 };
   const cause = "the handler awaited only non-durable work for 1 minute.";
 
