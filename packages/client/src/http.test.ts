@@ -43,7 +43,7 @@ describe.each([
     isFetch = byFetch;
   });
 
-  it("posts a verb with the key and returns the reply", async () => {
+  it("a verb is sent as POST with the key, and returns the reply", async () => {
     const seen: unknown[] = [];
     const api = await listen((request, body, response) => {
       seen.push(request.method, request.url, request.headers.authorization, JSON.parse(body));
@@ -65,7 +65,7 @@ describe.each([
     [200, "<html>a proxy</html>", "BAD_REPLY", "not an Aiki server"],
     [200, '{"results":[]}', "BAD_REPLY", "not an Aiki server"],
     [200, '{"results":[null]}', "BAD_REPLY", "not an Aiki server"],
-  ])("turns %i %s into %s", async (status, body, code, sentence) => {
+  ])("the HTTP reply %i %s becomes %s", async (status, body, code, sentence) => {
     const api = await listen((_, __, response) => response.writeHead(status).end(body));
     await expect(api.read({ runs: [{ runId: "a" }] })).rejects.toMatchObject({
       code,
@@ -73,7 +73,7 @@ describe.each([
     });
   });
 
-  it("reads Retry-After as seconds and as a date", async () => {
+  it("Retry-After is read as seconds and as a date", async () => {
     const headers = ["2", new Date(Date.parse("2024-01-01T00:00:05Z")).toUTCString()];
     const date = new Date(Date.parse("2024-01-01T00:00:00Z")).toUTCString();
     const api = await listen((_, __, response) =>
@@ -86,7 +86,7 @@ describe.each([
     expect(delays).toEqual([2_000, 5_000]);
   });
 
-  it("rejects when there is no server", async () => {
+  it("a request rejects if no server listens", async () => {
     const url = "http://127.0.0.1:1";
     const api = httpApi({ url, apiKey: null }, env, isFetch ? fetchTransport : await nodeTransport(url));
     await expect(api.find({})).rejects.toMatchObject({
@@ -95,7 +95,7 @@ describe.each([
     });
   });
 
-  it("aborts a long poll when the caller does, and closes its connection", async () => {
+  it("aborting a long poll closes its connection", async () => {
     let gone: () => void = () => {};
     const left = new Promise<void>((resolve) => {
       gone = resolve;
@@ -112,7 +112,7 @@ describe.each([
     await left;
   });
 
-  it("times out when the server never answers", async () => {
+  it("a request times out if the server never answers", async () => {
     let expire: () => void = () => {};
     const impatient = {
       ...env,

@@ -12,7 +12,7 @@ function setup() {
 }
 
 describe("waiting for runs", () => {
-  it("sends one request for all waits of one turn", async () => {
+  it("waits that begin in one turn share one request", async () => {
     const { watch, runs, calls } = setup();
     const waits = ["a", "b", "c"].map((id) => watch.wait(id, []));
     await settled();
@@ -21,7 +21,7 @@ describe("waiting for runs", () => {
     expect((await waits[1])?.id).toBe("b");
   });
 
-  it("does not change a pending long poll when another wait begins", async () => {
+  it("a new wait does not change a pending long poll", async () => {
     const { watch, runs, calls } = setup();
     const first = watch.wait("a", []);
     await settled();
@@ -36,7 +36,7 @@ describe("waiting for runs", () => {
     await Promise.all([first, second]);
   });
 
-  it("requests the union of statuses of one run, and settles each wait by its own", async () => {
+  it("the watcher requests the union of the statuses of one run, and settles each wait by its own", async () => {
     const env = virtualEnv();
     const { api, calls } = scriptedApi({
       watch: (_, signal) =>
@@ -59,7 +59,7 @@ describe("waiting for runs", () => {
     ]);
   });
 
-  it("registers a bounded number of runs per second when thousands end one by one", async () => {
+  it("the watcher registers a bounded number of runs per second when thousands end one by one", async () => {
     const { env, watch, runs, calls } = setup();
     const ids = Array.from({ length: 2_000 }, (_, index) => `run-${index}`);
     const waits = Promise.all(ids.map((id) => watch.wait(id, [])));
@@ -75,7 +75,7 @@ describe("waiting for runs", () => {
     expect(registered).toBeLessThan(2_000 + 2_000 + 20 * 1_000 + 2_000);
   });
 
-  it("keeps few long polls pending when many waits begin one at a time, and loses none", async () => {
+  it("few long polls are pending when many waits begin one at a time, and no wait is lost", async () => {
     const { env, watch, runs, calls } = setup();
     const ids = Array.from({ length: 60 }, (_, index) => `run-${index}`);
     const waits = [];
@@ -91,13 +91,13 @@ describe("waiting for runs", () => {
     expect((await Promise.all(waits)).map(({ id }) => id)).toEqual(ids);
   });
 
-  it("rejects for an unknown run", async () => {
+  it("waiting for an unknown run rejects", async () => {
     const { watch, runs } = setup();
     runs.setResult("x", { type: "lost", runId: "x", code: "RUN_NOT_FOUND" });
     await expect(watch.wait("x", [])).rejects.toMatchObject({ code: "RUN_NOT_FOUND", ids: { runId: "x" } });
   });
 
-  it("ends the long poll when its last caller aborts", async () => {
+  it("a long poll ends when its last caller aborts", async () => {
     const { watch, calls } = setup();
     const leave = new AbortController();
     const wait = watch.wait("a", [], leave.signal);
@@ -107,7 +107,7 @@ describe("waiting for runs", () => {
     expect(calls.watch[0]?.signal?.aborted).toBe(true);
   });
 
-  it("passes on the fault that ended the long poll, and sends a new request for later waits", async () => {
+  it("a fault ends the pending waits, and later waits send a new request", async () => {
     let up = false;
     const { api } = scriptedApi({
       watch: () => {
@@ -121,7 +121,7 @@ describe("waiting for runs", () => {
     expect((await watch.wait("a", [])).id).toBe("a");
   });
 
-  it("pauses between calls when the server answers at once without results", async () => {
+  it("the watcher pauses between calls when the server answers at once without results", async () => {
     const env = virtualEnv();
     const { api, calls } = scriptedApi({ watch: () => ({ results: [] }) });
     void new Watcher(api, env).wait("a", []);
@@ -129,7 +129,7 @@ describe("waiting for runs", () => {
     expect(calls.watch.length).toBeLessThanOrEqual(11);
   });
 
-  it("rejects pending and later waits after it is closed", async () => {
+  it("close rejects pending and later waits", async () => {
     const { watch } = setup();
     const pending = watch.wait("a", []);
     await settled();

@@ -34,7 +34,7 @@ function waiting(signals: AbortSignal[] = []) {
 }
 
 describe("waitUntil", () => {
-  it("ends once, whatever comes first, and leaves no timer and no listener", async () => {
+  it("waitUntil ends once, by the first of its causes, and leaves no timer and no listener", async () => {
     const controller = new AbortController();
     const ends = [
       { end: (wait: ReturnType<typeof waiting>) => wait.wake(), how: "woken" },
@@ -52,13 +52,13 @@ describe("waitUntil", () => {
     }
   });
 
-  it("ends at once, and begins nothing, when a signal has aborted before", async () => {
+  it("waitUntil ends at once, and begins nothing, if the signal was aborted before", async () => {
     const wait = waiting([new AbortController().signal, AbortSignal.abort()]);
     expect(await wait.ended).toBe("aborted");
     expect([wait.timers.size, wait.counts.undone]).toEqual([0, 0]);
   });
 
-  it("undoes a wake-up that came while it began", async () => {
+  it("what onBegin began is undone if the wake-up arrives while it begins", async () => {
     const { env, timers } = clock();
     let undone = 0;
     const onBegin = (wake: () => void) => {
@@ -77,7 +77,7 @@ describe("settlesWithin", () => {
     ["a result", () => Promise.resolve(), true],
     ["a rejection", () => Promise.reject(new Error("No.")), true],
     ["a promise that stays pending", () => new Promise(() => {}), false],
-  ])("tells %s apart from a timeout", async (_, work, expected) => {
+  ])("settlesWithin distinguishes %s from a timeout", async (_, work, expected) => {
     const { env, fire } = clock();
     const settled = settlesWithin(env, work(), 10);
     if (!expected) fire();

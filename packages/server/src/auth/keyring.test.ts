@@ -20,8 +20,8 @@ function rig(): KeyringRig {
   return { ring: keyring(memoryStorage({ env }).keys, logger, (id) => revoked.push(id)), lines, revoked };
 }
 
-describe("a key ring", () => {
-  it("creates a key for everything but admin, in namespace default, without end", async () => {
+describe("the keyring", () => {
+  it("a key has all scopes but admin, namespace default and no expiry by default", async () => {
     const { ring } = rig();
     const { secret, ...key } = await ring.create({ name: "ci" });
     expect(key).toMatchObject({
@@ -35,7 +35,7 @@ describe("a key ring", () => {
     expect(readSecret(secret)?.id).toBe(key.id);
   });
 
-  it("creates what is asked for", async () => {
+  it("a key has the requested name, scopes, namespace and expiry", async () => {
     const { ring } = rig();
     const wanted = { name: "n", namespace: "tenant", scopes: ["admin", "runs:read"], expiresIn: { days: 1 } } as const;
     const key = await ring.create(wanted);
@@ -43,7 +43,7 @@ describe("a key ring", () => {
     expect(key.expiresAt).toBe(key.createdAt + 86_400_000);
   });
 
-  it("lists all, oldest first, and shows no secret and no digest", async () => {
+  it("list returns all keys, oldest first, without secret and digest", async () => {
     const { ring } = rig();
     const made = [await ring.create({ name: "a" }), await ring.create({ name: "b" }), await ring.create({ name: "c" })];
     const listed = await ring.list();
@@ -51,7 +51,7 @@ describe("a key ring", () => {
     expect(JSON.stringify(listed)).not.toContain("digest");
   });
 
-  it("revokes by id, tells who must forget the key, and knows what it does not know", async () => {
+  it("revoke takes an id, calls onRevoked, and rejects an unknown id", async () => {
     const { ring, revoked } = rig();
     const { id } = await ring.create({ name: "a" });
     const first = await ring.revoke(id);
@@ -61,7 +61,7 @@ describe("a key ring", () => {
     await expect(ring.revoke("nobody")).rejects.toMatchObject({ code: "KEY_NOT_FOUND", ids: { keyId: "nobody" } });
   });
 
-  it("logs what was created and revoked, and never the secret", async () => {
+  it("creating and revoking a key is logged without the secret", async () => {
     const { ring, lines } = rig();
     const { id, secret } = await ring.create({ name: "a" });
     await ring.revoke(id);
@@ -84,7 +84,7 @@ describe("a key ring", () => {
     [{ name: "a", expiresIn: { days: 0 } }, "INVALID_CONFIG"],
     [{ name: "a", expiresIn: { days: 1e9 } }, "INVALID_DURATION"],
     [{ name: "a", scope: ["admin"] }, "INVALID_CONFIG"],
-  ])("refuses %j with %s", async (options, code) => {
+  ])("create refuses %j with %s", async (options, code) => {
     await expect(Reflect.apply(rig().ring.create, null, [options])).rejects.toMatchObject({ code });
   });
 });

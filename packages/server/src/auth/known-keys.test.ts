@@ -54,7 +54,7 @@ function rig(): KnownKeysRig {
 }
 
 describe("a key", () => {
-  it("is recognised with its namespace and its scopes", async () => {
+  it("a key is recognised with its namespace and its scopes", async () => {
     const { known, create } = rig();
     const shown = await create({ namespace: "tenant", scopes: ["runs:read", "events:send"] });
     expect(await known.recognise(shown)).toEqual({
@@ -64,7 +64,7 @@ describe("a key", () => {
     });
   });
 
-  it("is looked up once in 5 s, however often it is shown", async () => {
+  it("a key is looked up once in 5 s, however often it is presented", async () => {
     const { env, known, asked, create } = rig();
     const shown = await create();
     await Promise.all(Array.from({ length: 100 }, () => known.recognise(shown)));
@@ -77,7 +77,7 @@ describe("a key", () => {
     expect(freshMs).toBe(5_000);
   });
 
-  it("that is revoked elsewhere is accepted for less than 5 s more", async () => {
+  it("a key that another server revoked is accepted for less than 5 s more", async () => {
     const { env, keys, known, create } = rig();
     const shown = await create();
     await known.recognise(shown);
@@ -88,7 +88,7 @@ describe("a key", () => {
     expect(await known.recognise(shown)).toBe("revoked");
   });
 
-  it("that is revoked here is refused at once, though a lookup was under way", async () => {
+  it("a key that this server revoked is refused at once, even if a lookup was in progress", async () => {
     const { keys, known, create } = rig();
     const shown = await create();
     const before = known.recognise(shown);
@@ -98,7 +98,7 @@ describe("a key", () => {
     expect(await known.recognise(shown)).toBe("revoked");
   });
 
-  it("ends at its own moment, in memory or not", async () => {
+  it("a key expires at its own moment, cached or not", async () => {
     const { env, known, asked, create } = rig();
     const shown = await create({ expiresInMs: 2_000 });
     await env.advance(1_999);
@@ -108,7 +108,7 @@ describe("a key", () => {
     expect(asked).toHaveLength(1);
   });
 
-  it("costs one lookup whatever is wrong with it: unknown, wrong, revoked or expired", async () => {
+  it("an invalid key costs one lookup: unknown, wrong, revoked or expired", async () => {
     const { env, keys, known, asked, create } = rig();
     const [wrong, revoked, expired] = [await create(), await create(), await create({ expiresInMs: 1 })];
     await keys.revoke(revoked.id);
@@ -126,7 +126,7 @@ describe("a key", () => {
     expect(asked).toEqual(shown.map(([{ id }]) => [id]));
   });
 
-  it("with the wrong secret is not taken for its use, nor one that is revoked", async () => {
+  it("an attempt with a wrong secret or a revoked key is not recorded as use of the key", async () => {
     const { keys, known, touched, create } = rig();
     const [wrong, revoked] = [await create(), await create()];
     await keys.revoke(revoked.id);
@@ -137,7 +137,7 @@ describe("a key", () => {
 });
 
 describe("the use of a key", () => {
-  it("is noted at most every 5 min", async () => {
+  it("the use of a key is recorded at most every 5 min", async () => {
     const { env, known, touched, create } = rig();
     const shown = await create();
     for (let second = 0; second < 301; second++) {
@@ -147,7 +147,7 @@ describe("the use of a key", () => {
     expect(touched).toHaveLength(2);
   });
 
-  it("that cannot be noted is no fault of the caller's", async () => {
+  it("a key is accepted although its use cannot be recorded", async () => {
     const { known, mishaps, touched, create } = rig();
     const shown = await create();
     mishaps.touch = new Error("disk full");
@@ -157,7 +157,7 @@ describe("the use of a key", () => {
 });
 
 describe("a storage that fails", () => {
-  it("fails who asks, keeps what is fresh, and is asked again", async () => {
+  it("if storage fails, cached keys are accepted, others fail, and later calls load again", async () => {
     const { env, known, mishaps, create } = rig();
     const shown = await create();
     await known.recognise(shown);
@@ -172,7 +172,7 @@ describe("a storage that fails", () => {
 });
 
 describe("made-up ids", () => {
-  it("are asked for a hundred at once, by one question at a time, and do not displace real keys", async () => {
+  it("unknown ids are looked up a hundred at a time, and do not displace known keys", async () => {
     const { known, asked, create } = rig();
     const shown = await create();
     await known.recognise(shown);
@@ -185,7 +185,7 @@ describe("made-up ids", () => {
     expect(asked).toHaveLength(before);
   });
 
-  it("are remembered a thousand at most", async () => {
+  it("at most a thousand unknown ids are cached", async () => {
     const { known, asked } = rig();
     const strangers = Array.from({ length: 1_001 }, () => mintSecret());
     for (const stranger of strangers) await known.recognise(stranger);

@@ -187,7 +187,7 @@ describe.each(Object.entries(table))("%s", (name, outcomes) => {
     group.split(" ").map((state) => [state, outcome] as const),
   );
 
-  it.each(cells)("makes of %s: %s", (state, outcome) => {
+  it.each(cells)("in state %s the result is: %s", (state, outcome) => {
     const run = states[state];
     const command = commands[name];
     if (run === undefined || command === undefined) {
@@ -196,18 +196,18 @@ describe.each(Object.entries(table))("%s", (name, outcomes) => {
     expect(describeDecision(run, decideAt(command, run))).toBe(outcome);
   });
 
-  it("has every state once", () => {
+  it("the table has every state once", () => {
     expect(cells.map(([state]) => state).sort()).toEqual(Object.keys(states).sort());
   });
 });
 
 describe("the table", () => {
-  it("holds every status that the protocol knows", () => {
+  it("the table has every status of the protocol", () => {
     const seen = new Set(Object.values(states).map(({ state }) => state.status));
     expect([...seen].sort()).toEqual([...runStatuses].sort());
   });
 
-  it("holds every status that a pause can interrupt", () => {
+  it("the table has every status that a pause can interrupt", () => {
     const seen = Object.values(states).flatMap(({ state }) =>
       state.status === "paused" ? [state.interrupted.status] : [],
     );
@@ -215,7 +215,7 @@ describe("the table", () => {
     expect([...new Set(seen)].sort()).toEqual(runStatuses.filter((status) => !inHandOrStopped.includes(status)).sort());
   });
 
-  it("holds every command that the core decides", () => {
+  it("the table has every command that the core decides", () => {
     const source = readFileSync(new URL("decide.ts", import.meta.url), "utf8");
     const decided = [...source.matchAll(/case "(\w+)":/g)].map((found) => found[1]);
     const seen = new Set(Object.values(commands).map(({ type }) => type));

@@ -32,18 +32,18 @@ function asks(journal: readonly NewFact[]): Record<string, CallSite | undefined>
 }
 
 describe("the call site of a durable call", () => {
-  it("is part of the entry that the worker recorded", () => {
+  it("a recorded entry has the call site that the worker sent", () => {
     const asked = { madeAfter: 0, identity: "a", branch: "b" };
     const story = new Story().claim().record({ ...returned("task:a#0"), callSite: asked });
     expect(asks(story.journal)).toEqual({ "task:a#0": asked });
   });
 
-  it("is left out where the worker gave none, and of arrivals and marks", () => {
+  it("an entry has no call site if the worker sent none, nor do arrivals and marks", () => {
     const story = new Story().send("paid").claim().record(returned("task:a#0")).signal("pause");
     expect(story.journal.some((entry) => "callSite" in entry)).toBe(false);
   });
 
-  it("that names an entry of its own report gets the seq that this entry is given", () => {
+  it("a call site that names an entry of its own report gets the seq of that entry", () => {
     const story = new Story().send("paid").send("paid").claim();
     const spec = { id: uuid(2), name: "ship", versionId: "1" };
     story.report(go, {
@@ -70,12 +70,12 @@ describe("the call site of a durable call", () => {
       "starts",
       { starts: [{ address: childAddress, callSite: callSite(-1), spec: { id: "c", name: "c", versionId: "1" } }] },
     ],
-  ])("that names an entry which the report does not have is refused: %s", (_, more) => {
+  ])("a call site that names an entry that the report does not have is refused: %s", (_, more) => {
     const story = new Story().claim();
     expect(story.try(story.reporting(go, more))).toMatchObject({ ok: false, code: "BAD_REQUEST" });
   });
 
-  it("is part of the entry that starts a child", () => {
+  it("the entry that starts a child has its call site", () => {
     const start = {
       address: childAddress,
       callSite: callSite(0, "c"),
@@ -88,20 +88,20 @@ describe("the call site of a durable call", () => {
   describe("of a wait is part of the entry that ends it", () => {
     const opened = () => new Story().claim().open(sleeps(minute, callSite(0, "s")), awaits("paid", callSite(0, "e")));
 
-    it("when its deadline passes", () => {
+    it("the entry of a deadline that passed has the call site of its wait", () => {
       expect(asks(opened().renew().pass(minute).journal)).toEqual({ "sleep:#s": callSite(0, "s") });
     });
 
-    it("when it is woken early", () => {
+    it("the entry of a sleep that was woken early has the call site of the sleep", () => {
       expect(asks(opened().signal("wake").journal)).toMatchObject({ "sleep:#s": callSite(0, "s") });
     });
 
-    it("when its event arrives", () => {
+    it("the entry of a received event has the call site of its wait", () => {
       const { journal } = opened().send("paid", "1", "ref");
       expect(asks(journal)).toEqual({ "arrival:paid:ref": undefined, "event:paid#e": callSite(0, "e") });
     });
 
-    it("when its event was there, or its deadline had passed, as it opened", () => {
+    it("a wait that ends in the decision that opens it records its call site", () => {
       const story = new Story()
         .send("paid", "1", "ref")
         .claim()
@@ -110,7 +110,7 @@ describe("the call site of a durable call", () => {
     });
   });
 
-  it("of a wait is fixed when the wait first opens", () => {
+  it("the call site of a wait is fixed when the wait first opens", () => {
     const story = new Story().claim().open(sleeps(minute, callSite(0, "s")));
     const [wait] = story.run.waits;
     story.open({ ...sleeps(minute, callSite(7, "other")), address: "sleep:#s" });
@@ -119,7 +119,7 @@ describe("the call site of a durable call", () => {
 });
 
 describe("facts of a handler's calls", () => {
-  it("are recorded as they come: an ask for a child's end, a reused value, a withdrawal", () => {
+  it("an opened wait for a child, a reused value and a withdrawal are recorded as reported", () => {
     const story = new Story()
       .claim()
       .record(
@@ -133,12 +133,12 @@ describe("facts of a handler's calls", () => {
 });
 
 describe("the build of a run", () => {
-  it("is none before the first report that names one", () => {
+  it("a run has no build before the first report that names one", () => {
     const story = new Story().claim().record(returned("task:a#0"));
     expect(story.run.build).toBeNull();
   });
 
-  it("is noted by the first report, as that of all that is recorded", () => {
+  it("the build of the first report is taken as that of all recorded entries", () => {
     const story = new Story()
       .send("paid")
       .claim()
@@ -146,7 +146,7 @@ describe("the build of a run", () => {
     expect(story.run.build).toEqual({ id: "one", since: 0 });
   });
 
-  it("of other code is noted with how far the code before it recorded", () => {
+  it("the build changes with a report of other code, from the tail that its predecessor recorded", () => {
     const story = new Story().claim().report(go, { build: "one", entries: [returned("task:a#0")] });
     story.report(go, { build: "two", entries: [returned("task:b#0")] });
     expect(story.run.build).toEqual({ id: "two", since: 1 });
@@ -154,14 +154,14 @@ describe("the build of a run", () => {
     expect(story.run.build).toEqual({ id: "one", since: 2 });
   });
 
-  it("that is the same leaves the row alone, and so does a report that names none", () => {
+  it("a report of the same build or of none does not change the row", () => {
     const story = new Story().claim().report(go, { build: "one", entries: [returned("task:0#0")] });
     const { revision } = story.run;
     story.report(go, { build: "one", entries: [returned("task:a#0")] }).record(returned("task:b#0"));
     expect(story.run).toMatchObject({ revision, build: { id: "one", since: 0 } });
   });
 
-  it("that the claim named leaves the row alone until something else changes it", () => {
+  it("the claim's build does not change the row before something else changes it", () => {
     const story = new Story().claim("s", { build: "one" });
     const { revision } = story.run;
     story.report(go, { build: "one", entries: [returned("task:a#0")] });
@@ -173,7 +173,7 @@ describe("the build of a run", () => {
     expect(story.run.build).toEqual({ id: "two", since: 2 });
   });
 
-  it("that the claim named counts when its worker died after it recorded something, and only then", () => {
+  it("the claim's build counts if its worker crashes after recording something, and only then", () => {
     const story = new Story()
       .claim("s", { build: "one" })
       .report(go, { build: "one", entries: [returned("task:a#0")] });
@@ -188,7 +188,7 @@ describe("the build of a run", () => {
     expect(story.run.build).toEqual({ id: "two", since: before + 1 });
   });
 
-  it("is not changed by facts from outside, nor by a worker that records nothing", () => {
+  it("the build is not changed by facts from outside, nor by a worker that records nothing", () => {
     const known = { id: "one", since: 0 };
     const release = { type: "release", reason: "shutdown" } as const;
     const story = new Story().claim("s", { build: "one" });
@@ -201,7 +201,7 @@ describe("the build of a run", () => {
     expect(story.run.build).toMatchObject({ id: "two" });
   });
 
-  it("is noted by a report that hands the run back, though its server knows an old row", () => {
+  it("a releasing report stores the build although its server has a stale row", () => {
     const story = new Story().claim("s", { build: "one" });
     const stale = story.run;
     story.report(go, { build: "one", entries: [returned("task:a#0")] });
@@ -212,21 +212,21 @@ describe("the build of a run", () => {
     });
   });
 
-  it("that a report named stays, whatever the claim had named", () => {
+  it("the build of a report overrides that of its claim, also after a renew", () => {
     const story = new Story().claim("s", { build: "one" });
     story.report(go, { build: "two", entries: [returned("task:a#0")] });
     story.renew("s");
     expect(story.run.build).toEqual({ id: "two", since: 0 });
   });
 
-  it("that the claim named and the report does not is the report's", () => {
+  it("the build of a report overrides that of its claim", () => {
     const story = new Story()
       .claim("s", { build: "one" })
       .report(go, { build: "two", entries: [returned("task:a#0")] });
     expect(story.run.build).toEqual({ id: "two", since: 0 });
   });
 
-  it("stays over attempts, and is not that of the run which a retry begins", () => {
+  it("the build is kept over attempts, but not by the run that a retry starts", () => {
     const failing = (retryInMs: number | null) =>
       ({ type: "finish", outcome: { status: "failed", error, retryInMs } }) as const;
     const facts = { build: "one", entries: [returned("task:a#0")] };
@@ -241,7 +241,7 @@ describe("the recorded call that a replay waits for", () => {
   const call = "step:charge#0";
   const expecting = (story: Story) => (story.run.state.status === "running" ? story.run.state.expecting : null);
 
-  it("is kept with the time of the report that named it first", () => {
+  it("the expected call is stored with the time of the report that named it first", () => {
     const story = new Story().claim().renew().pass(1_000).report(go, { expecting: call });
     expect(expecting(story)).toEqual({ call, since: 1_001_000 });
     const { revision } = story.run;
@@ -250,7 +250,7 @@ describe("the recorded call that a replay waits for", () => {
     expect(story.run.revision).toBe(revision);
   });
 
-  it("has a new time when the replay waits for another one", () => {
+  it("the expected call has a new time when the replay waits for another one", () => {
     const story = new Story().claim().renew().report(go, { expecting: call });
     expect(expecting(story.pass(1_000).report(go, { expecting: "step:ship#0" }))).toEqual({
       call: "step:ship#0",
@@ -258,7 +258,7 @@ describe("the recorded call that a replay waits for", () => {
     });
   });
 
-  it("is forgotten by the first report that names none, and by whatever takes the run from its worker", () => {
+  it("the expected call is removed by a report that names none, and by a release", () => {
     const story = new Story().claim().report(go, { expecting: call });
     expect(expecting(story.renew())).toBeDefined();
     expect(expecting(story.record(returned("task:a#0")))).toBeUndefined();
@@ -274,7 +274,7 @@ describe("a stall that a worker reports", () => {
     { reason: "schema_mismatch", call: "event:paid#0", error },
     { reason: "idle", idleMs: 300_000 },
   ];
-  it.each(stalls)("stops the run with its reason and a mark: $reason", (stall) => {
+  it.each(stalls)("a reported stall stops the run with its reason and records a mark: $reason", (stall) => {
     const story = new Story().claim().report({ type: "stall", stall }, { entries: [returned("task:a#0")] });
     expect(story.run).toMatchObject({ state: { status: "stalled", ...stall }, dueAt: null });
     expect(story.journal.at(-1)).toMatchObject({ value: { mark: "stalled", reason: stall.reason } });
@@ -282,7 +282,7 @@ describe("a stall that a worker reports", () => {
     expect(story.retry()).toMatchObject({ status: "queued", run: { attempt: 1 } });
   });
 
-  it("keeps no more of what it names than a row should hold", () => {
+  it("a reported stall keeps at most a hundred of the calls or places that it names", () => {
     const many = Array.from({ length: 1_000 }, (_, index) => `task:a#${index}`);
     const kept = (story: Story) => JSON.stringify(story.run.state).match(/task:a#/g)?.length;
     expect(kept(new Story().claim().report({ type: "stall", stall: { ...diverged, unclaimed: many } }))).toBe(100);
@@ -290,7 +290,7 @@ describe("a stall that a worker reports", () => {
     expect(kept(new Story().claim().report({ type: "stall", stall: ambiguous }))).toBe(100);
   });
 
-  it("names the waits that were open when calls could not be distinguished", () => {
+  it("the mark of an ambiguous call names the waits that were open", () => {
     const ambiguous: ReportedStall = { reason: "ambiguous_call", call: "step:a#0", identity: "i1", places: [] };
     const mark = (story: Story) => story.journal.at(-1)?.value;
     const stalled = new Story()
@@ -301,13 +301,13 @@ describe("a stall that a worker reports", () => {
     expect(mark(new Story().claim().report({ type: "stall", stall: ambiguous }))).not.toHaveProperty("waits");
   });
 
-  it("is a sign of life: earlier crashes no longer count", () => {
+  it("a reported stall resets the count of crashes", () => {
     const story = new Story().claim().renew().pass(90_000).claim();
     expect(story.run.crashes).toBe(1);
     expect(story.report({ type: "stall", stall: diverged }).run.crashes).toBe(0);
   });
 
-  it("is not one to a run whose worker only suspended it", () => {
+  it("a report that suspends a run does not stall it", () => {
     expect(
       new Story()
         .claim()

@@ -19,7 +19,7 @@ function retries(durationMs: number): OpenWait {
 }
 
 describe("an event", () => {
-  it("is taken by the oldest open wait of its name, the oldest event first", () => {
+  it("the oldest open wait of an event's name takes the oldest event", () => {
     const story = new Story().claim().open(awaits("paid", 0), awaits("paid", 1));
     story.send("paid", '"first"').send("paid", '"second"');
     expect(story.at("event:paid#0")).toEqual({ type: "received", name: "paid", nth: 0 });
@@ -28,7 +28,7 @@ describe("an event", () => {
     expect(arrived).toEqual(['"first"', '"second"']);
   });
 
-  it("that arrives before its wait is kept, and taken in the decision that opens the wait", () => {
+  it("an event that arrives before its wait is taken in the decision that opens the wait", () => {
     const story = new Story().send("paid", "1").send("paid", "2").claim();
     const tail = story.run.tail;
     story.suspend(awaits("paid", 0));
@@ -38,24 +38,24 @@ describe("an event", () => {
     expect(story.at("event:paid#1")).toMatchObject({ nth: 1 });
   });
 
-  it("of one reference is one event over all attempts", () => {
+  it("events with one reference id are one event over all attempts", () => {
     const failing = { type: "finish", outcome: { status: "failed", error, retryInMs: 500 } } as const;
     const story = new Story().send("paid", "1", "ref").claim().report(failing).send("paid", "1", "ref");
     expect(story.run.events.get("paid")).toEqual({ arrived: 1, taken: 0 });
   });
 
-  it("of another name neither ends the wait nor queues the run", () => {
+  it("an event of another name neither ends the wait nor queues the run", () => {
     const story = new Story().claim().suspend(awaits("paid"));
     expect(story.send("refused").status).toBe("awaiting_event");
     expect(story.run.waits).toHaveLength(1);
   });
 
-  it("of one reference is one event, of none as many as are sent", () => {
+  it("events with one reference id are one event, and without reference id each is its own", () => {
     const story = new Story().send("paid", "1", "ref").send("paid", "1", "ref").send("paid").send("paid");
     expect(story.run.events.get("paid")).toEqual({ arrived: 3, taken: 0 });
   });
 
-  it("that comes too late waits for the next wait of its name", () => {
+  it("an event that arrives after its wait timed out waits for the next wait of its name", () => {
     const story = new Story()
       .claim()
       .suspend(awaits("paid", 0, minute))
@@ -65,7 +65,7 @@ describe("an event", () => {
     expect(story.at("event:paid#1")).toMatchObject({ type: "received", nth: 0 });
   });
 
-  it("that is unbound when the deadline passes is what the wait gets", () => {
+  it("a wait whose deadline passes receives an unbound event if there is one", () => {
     const story = new Story().claim().suspend(awaits("paid", 0, minute));
     story.run = { ...story.run, events: new Map([["paid", { arrived: 1, taken: 0 }]]) };
     story.pass(minute);
@@ -73,7 +73,7 @@ describe("an event", () => {
     expect(story.run.events.get("paid")).toEqual({ arrived: 1, taken: 1 });
   });
 
-  it("is never taken by a wait of an attempt that failed", () => {
+  it("an event is never taken by a wait of an attempt that failed", () => {
     const failing = { type: "finish", outcome: { status: "failed", error, retryInMs: 500 } } as const;
     const story = new Story().claim().open(awaits("paid", 0)).report(failing).send("paid");
     expect(story.entryTypes).not.toContain("received");
@@ -81,20 +81,20 @@ describe("an event", () => {
     expect(story.at("event:paid#0")).toMatchObject({ type: "received", nth: 0 });
   });
 
-  it("finds a name that JavaScript knows otherwise", () => {
+  it("an event may have the name of a property of Object.prototype", () => {
     const story = new Story().send("__proto__").send("constructor").claim().open(awaits("__proto__"));
     expect(story.at("event:__proto__#0")).toMatchObject({ type: "received", nth: 0 });
   });
 });
 
 describe("a deadline", () => {
-  it("is fixed when the wait is first reported, and never again", () => {
+  it("a deadline is fixed when the wait is first reported", () => {
     const story = new Story().claim().renew().open(sleeps(minute)).pass(20_000).open(sleeps(minute));
     expect(story.run.waits).toHaveLength(1);
     expect(story.pass(40_000).at("sleep:#0")).toEqual({ type: "elapsed" });
   });
 
-  it("survives a crash", () => {
+  it("a deadline does not change in a crash", () => {
     const story = new Story()
       .claim()
       .open(sleeps(3 * minute))
@@ -104,7 +104,7 @@ describe("a deadline", () => {
     expect(story.dueAt).toBe(3 * minute);
   });
 
-  it("survives a pause, and if it passed meanwhile it takes effect after resume", () => {
+  it("a deadline that passes during a pause takes effect after resume", () => {
     const story = new Story()
       .claim()
       .suspend(sleeps(minute))
@@ -116,19 +116,19 @@ describe("a deadline", () => {
     expect(story.at("sleep:#0")).toEqual({ type: "elapsed" });
   });
 
-  it("survives the event of a sibling", () => {
+  it("a deadline does not change when another wait receives its event", () => {
     const story = new Story().claim().suspend(sleeps(minute), awaits("paid")).pass(10_000).send("paid");
     expect(story.status).toBe("queued");
     expect(story.claim().suspend(sleeps(minute)).dueAt).toBe(minute);
   });
 
-  it("of a running run records an entry, and the run stays with its worker", () => {
+  it("a deadline of a running run records an entry, and the run stays with its worker", () => {
     const story = new Story().claim().renew().open(sleeps(5_000)).pass(5_000);
     expect(story).toMatchObject({ status: "running", entryTypes: ["elapsed"] });
     expect(story.run).toMatchObject({ inbox: 1, fence: 1 });
   });
 
-  it("is never early", () => {
+  it("a deadline does not take effect early", () => {
     const story = new Story()
       .claim()
       .suspend(sleeps(minute))
@@ -137,12 +137,12 @@ describe("a deadline", () => {
     expect(story.status).toBe("sleeping");
   });
 
-  it("of nothing has passed at once", () => {
+  it("a deadline of 0 ms has passed when its wait opens", () => {
     const story = new Story().claim().suspend(sleeps(0));
     expect(story).toMatchObject({ status: "running", entryTypes: ["elapsed"] });
   });
 
-  it("of several ends those that have passed, in their order, and leaves the others open", () => {
+  it("a tick ends all waits whose deadlines have passed, in order, and leaves the others open", () => {
     const story = new Story().claim().suspend(sleeps(300, 0), sleeps(100, 1), sleeps(minute, 2));
     story.clock += 300;
     story.do({ type: "tick" });
@@ -163,23 +163,23 @@ describe("a suspended run", () => {
     ["a child's deadline before a sleep", [sleeps(1_000), awaitsChild(1_000)], 0, "awaiting_child_workflow"],
     ["a sleep before a retry", [retries(1_000), sleeps(1_000)], 0, "sleeping"],
     ["a task's retry when there is nothing else", [retries(1_000)], 0, "awaiting_retry"],
-  ])("names %s", (_, opens, children, status) => {
+  ])("the status of a suspended run names %s", (_, opens, children, status) => {
     const story = new Story().claim().report({ type: "suspend", children }, { opens });
     expect(story.status).toBe(status);
   });
 
-  it("may be resumed without a replay by the session that suspended it", () => {
+  it("the session that suspended a run may resume it without a replay", () => {
     const story = new Story().claim().suspend(awaits("paid")).send("paid").claim();
     expect(story.run.state).toMatchObject({ resumable: { session: "session-1", fence: 1, tail: 0 } });
     expect(story.run.fence).toBe(2);
   });
 
-  it("is replayed after another session has held it", () => {
+  it("a suspended run is replayed after another session has held it", () => {
     const story = new Story().claim().suspend(awaits("paid")).send("paid").claim("session-2").pass(10_000).claim();
     expect(story.run.state).toMatchObject({ session: "session-1", resumable: null });
   });
 
-  it("that is reclaimed by its own worker keeps its waits", () => {
+  it("a suspended run that its own worker reclaims keeps its waits", () => {
     const story = new Story().claim().suspend(sleeps(minute));
     const claim = { claimId: "c", session: "session-1", worker: "w", leaseMs: 90_000, reclaim: 1 };
     story.do({ type: "claim", claim });
@@ -192,7 +192,7 @@ describe("a suspended run whose handler may go on by itself", () => {
     new Story().claim().report({ type: "suspend", children: 0, mayBeBusyMs: 300_000 }, { opens });
   const settles = 300_000 + settings.aliveMs;
 
-  it("is queued again, to be replayed, when its worker is gone by then", () => {
+  it("a suspended run that may be busy is queued for replay if its worker is gone", () => {
     const story = suspended(awaits("paid"));
     expect(story).toMatchObject({ status: "awaiting_event", dueAt: settles });
     story.clock = settles;
@@ -203,7 +203,7 @@ describe("a suspended run whose handler may go on by itself", () => {
     expect(story.run).toMatchObject({ crashes: 0, waits: [{ name: "paid" }] });
   });
 
-  it("stays suspended while its worker is alive, and the time between two checks doubles", () => {
+  it("a suspended run that may be busy stays suspended while its worker lives, checked ever less often", () => {
     const story = suspended(awaits("paid"));
     let every = 10 * settings.aliveMs;
     for (let looks = 0; looks < 3; looks++, every *= 2) {
@@ -214,7 +214,7 @@ describe("a suspended run whose handler may go on by itself", () => {
     expect(story.send("paid").claim().run.state).toMatchObject({ resumable: { session: "session-1" } });
   });
 
-  it("is queued at the next check when its worker was found alive once and has left since", () => {
+  it("a suspended run that may be busy is queued at the next check after its worker left", () => {
     const story = suspended(awaits("paid"));
     story.clock = settles;
     story.do({ type: "tick", isHolderAlive: true });
@@ -225,7 +225,7 @@ describe("a suspended run whose handler may go on by itself", () => {
     expect(story.do({ type: "tick" }).run.state).toMatchObject({ status: "queued", resumable: null });
   });
 
-  it("is looked at later when its worker's lease is longer", () => {
+  it("a suspended run that may be busy is checked after its worker's lease if that is longer", () => {
     const claim = { claimId: "c", session: "session-1", worker: "w", leaseMs: 600_000 };
     const story = new Story().do({ type: "claim", claim });
     story.report({ type: "suspend", children: 0, mayBeBusyMs: 1_000 }, { opens: [awaits("paid")] });
@@ -235,20 +235,20 @@ describe("a suspended run whose handler may go on by itself", () => {
   it.each([
     ["a sleep", sleeps(1_000)],
     ["the retry of a task", retries(1_000)],
-  ])("is queued as usual when %s ends before", (_, open) => {
+  ])("a suspended run that may be busy is queued as usual when %s ends before the check", (_, open) => {
     expect(suspended(open).pass(1_000).run.state).toMatchObject({
       status: "queued",
       resumable: { session: "session-1" },
     });
   });
 
-  it("is replayed soon after a pause, for its worker may have wanted it back meanwhile", () => {
+  it("a suspended run that may be busy is replayed soon after a pause: its worker may have reclaimed it", () => {
     const story = suspended(awaits("paid")).signal("pause").pass(1_000).signal("resume");
     expect(story).toMatchObject({ status: "awaiting_event", dueAt: 1_000 + settings.aliveMs });
     expect(story.pass(settings.aliveMs).run.state).toMatchObject({ status: "queued", resumable: null });
   });
 
-  it("is not checked before a server that has just started may have received a heartbeat", () => {
+  it("a server checks no suspended run before it may have received a heartbeat since its start", () => {
     const bootAt = 1_000_000 + settles - 1_000;
     const story = new Story({}, { bootAt }).claim();
     story.report({ type: "suspend", children: 0, mayBeBusyMs: 300_000 }, { opens: [awaits("paid")] });
@@ -257,7 +257,7 @@ describe("a suspended run whose handler may go on by itself", () => {
     expect(story).toMatchObject({ status: "awaiting_event", dueAt: settles - 1_000 + settings.aliveMs });
   });
 
-  it("is due at once when its session leaves", () => {
+  it("a suspended run that may be busy is due at once when its session leaves", () => {
     const story = suspended(awaits("paid")).do({ type: "leave", session: "session-1" });
     expect(story).toMatchObject({ status: "awaiting_event", dueAt: 0 });
     expect(story.pass(1).run.state).toMatchObject({ status: "queued", resumable: null });
@@ -265,7 +265,7 @@ describe("a suspended run whose handler may go on by itself", () => {
 });
 
 describe("pause", () => {
-  it("of a running run lets it record what is in flight, then holds it", () => {
+  it("pause lets a running run record running tasks, and pauses it when its worker releases it", () => {
     const story = new Story().claim().signal("pause").record(returned("task:a#0"));
     expect(story.status).toBe("running");
     story.report({ type: "release", reason: "paused" });
@@ -273,18 +273,18 @@ describe("pause", () => {
     expect(story.signal("resume").status).toBe("queued");
   });
 
-  it("of a run that suspends meanwhile holds what it suspended as", () => {
+  it("a run that suspends after a pause request is paused with its suspended status", () => {
     const story = new Story().claim().signal("pause").suspend(sleeps(minute));
     expect(story.run.state).toMatchObject({ status: "paused", interrupted: { status: "sleeping" } });
     expect(story.signal("resume")).toMatchObject({ status: "sleeping", dueAt: minute });
   });
 
-  it("of a run whose worker dies holds it all the same", () => {
+  it("a run whose worker crashes after a pause request is paused", () => {
     const story = new Story().claim().signal("pause").pass(10_000);
     expect(story.run.state).toMatchObject({ status: "paused", interrupted: { status: "queued" } });
   });
 
-  it("of a run that finishes meanwhile is too late", () => {
+  it("a run that finishes after a pause request is completed", () => {
     const story = new Story()
       .claim()
       .signal("pause")
@@ -292,44 +292,44 @@ describe("pause", () => {
     expect(story.status).toBe("completed");
   });
 
-  it("is taken back by resume while the worker still holds the run", () => {
+  it("resume withdraws a pause request while the worker still holds the run", () => {
     const story = new Story().claim().signal("pause").signal("resume").report({ type: "release", reason: "paused" });
     expect(story.status).toBe("queued");
   });
 
-  it("keeps what arrives, which queues the run on resume", () => {
+  it("a paused run keeps events that arrive, and is queued on resume", () => {
     const story = new Story().claim().suspend(awaits("paid")).signal("pause").send("paid");
     expect(story.status).toBe("paused");
     expect(story.signal("resume").status).toBe("queued");
   });
 
-  it("between two attempts keeps the delay of the next, whatever arrives meanwhile", () => {
+  it("a run paused between two attempts keeps its retry delay, even if events arrive", () => {
     const failing = { type: "finish", outcome: { status: "failed", error, retryInMs: minute } } as const;
     const story = new Story().claim().report(failing).signal("pause").send("paid").signal("resume");
     expect(story).toMatchObject({ status: "awaiting_retry", dueAt: minute });
   });
 
-  it("puts a queued run back into its queue with a new wake-up", () => {
+  it("resume returns a queued run to its queue with a new wake-up", () => {
     const story = new Story().signal("pause").signal("resume");
     expect(story).toMatchObject({ status: "queued", dueAt: settings.redeliverMs });
     expect(story.effects.map(({ type }) => type)).toEqual(["deliver"]);
   });
 
-  it("of a scheduled run keeps its moment, even one that has passed", () => {
+  it("a paused scheduled run keeps its start time, even one that has passed", () => {
     const story = new Story({ delayMs: minute }).signal("pause").pass(2 * minute);
     expect(story.status).toBe("paused");
     expect(story.signal("resume").status).toBe("scheduled");
     expect(story.pass(0).status).toBe("queued");
   });
 
-  it("is done once however often it is asked for", () => {
+  it("repeated pause signals pause a run once", () => {
     const story = new Story().signal("pause", "s").signal("pause", "s").signal("pause", "other");
     expect(story.entryTypes).toEqual(["pause_requested", "paused"]);
   });
 });
 
 describe("wake", () => {
-  it("ends every open sleep early, and nothing else", () => {
+  it("wake ends every open sleep early, and nothing else", () => {
     const story = new Story()
       .claim()
       .suspend(sleeps(minute, 0), sleeps(2 * minute, 1), awaits("paid"))
@@ -339,18 +339,18 @@ describe("wake", () => {
     expect(story.run.waits).toMatchObject([{ type: "event" }]);
   });
 
-  it("ends the sleep of a running run without taking it from its worker", () => {
+  it("wake ends the sleep of a running run, and its worker keeps the run", () => {
     const story = new Story().claim().open(sleeps(minute)).signal("wake");
     expect(story).toMatchObject({ status: "running", run: { inbox: 1, waits: [] } });
   });
 
-  it("leaves no mark where it is refused", () => {
+  it("wake records no mark if it is refused", () => {
     const story = new Story().claim().suspend(awaits("paid"));
     expect(story.try({ type: "wake", signalId: "s", known: [] })).toMatchObject({ code: "ILLEGAL_STATE" });
     expect(story.entryTypes).toEqual([]);
   });
 
-  it("repeated is done once", () => {
+  it("a repeated wake signal wakes once", () => {
     const story = new Story({ delayMs: minute }).signal("wake", "s").claim().signal("wake", "s");
     expect(story).toMatchObject({ status: "running", entryTypes: ["woken"] });
   });
@@ -359,7 +359,7 @@ describe("wake", () => {
 describe("retry", () => {
   const fail = { type: "finish", outcome: { status: "failed", error, retryInMs: null } } as const;
 
-  it("of a failed run starts another, which counts events on from there, and leaves the old one as it is", () => {
+  it("retry of a failed run starts a new run, which keeps the event counts, and leaves the old one", () => {
     const story = new Story({ tags: ["vip"], timeoutMs: minute, shardKey: "eu", priority: 3, input: '"in"' });
     story.send("paid").send("paid").claim().open(awaits("paid")).report(fail);
     const { revision } = story.run;
@@ -383,18 +383,18 @@ describe("retry", () => {
     });
   });
 
-  it("of a stalled run queues the same run, with no crash counted", () => {
+  it("retry of a stalled run queues the same run and resets its crash counts", () => {
     const story = new Story().claim().report({ type: "stall", stall: diverged }).retry();
     expect(story).toMatchObject({ status: "queued", run: { id: uuid(1), crashes: 0, lostLeases: 0, attempt: 1 } });
   });
 
-  it("of a run between attempts begins the next at once, and is replayed", () => {
+  it("retry of a run between attempts begins the next attempt at once, with a replay", () => {
     const failing = { type: "finish", outcome: { status: "failed", error, retryInMs: minute } } as const;
     const story = new Story().claim().report(failing).retry();
     expect(story.run).toMatchObject({ attempt: 2, state: { status: "queued", resumable: null } });
   });
 
-  it("of a run between the tries of a task ends that wait", () => {
+  it("retry of a run between the tries of a task ends that delay", () => {
     const story = new Story().claim().suspend(retries(minute)).retry();
     expect(story.status).toBe("queued");
     expect(story.at("task:t#0/1/retry")).toEqual({ type: "elapsed", early: true });
@@ -402,7 +402,7 @@ describe("retry", () => {
 });
 
 describe("a failed try of a task", () => {
-  it("is recorded with the moment of the next, by the server's clock", () => {
+  it("a failed try of a task records the moment of the next one, by the server's clock", () => {
     const story = new Story().claim().pass(1_000);
     story.record({ address: "task:t#0/1", value: { type: "retrying", error, retryInMs: 5_000 } });
     expect(story.at("task:t#0/1")).toEqual({ type: "retrying", error, retryAt: 1_006_000 });
@@ -423,44 +423,44 @@ describe("a child", () => {
       },
     );
 
-  it("inherits shard and priority, unless its start says otherwise", () => {
+  it("a child inherits shard and priority, unless its start says otherwise", () => {
     const story = start(new Story({ shardKey: "eu", priority: 7 }).claim());
     const [effect] = story.effects;
     expect(effect).toMatchObject({ type: "start", run: { shardKey: "eu", priority: 7, parent: { id: uuid(1) } } });
   });
 
-  it("that ends brings its parent back, with its result on record", () => {
+  it("the end of a child queues its waiting parent and records the result", () => {
     const story = start(new Story().claim()).report({ type: "suspend", children: 1 }).do(childEnded());
     expect(story.status).toBe("queued");
     expect(story.at(`${childAddress}/result`)).toEqual({ type: "returned", output: '"shipped"' });
     expect(story.run.children).toBe(0);
   });
 
-  it("that ends leaves a parent suspended that waits for something else", () => {
+  it("the end of a child leaves a parent suspended that waits for something else", () => {
     const story = start(new Story().claim()).suspend(awaits("paid")).do(childEnded());
     expect(story.status).toBe("awaiting_event");
   });
 
-  it("that ends ends the waits for it", () => {
+  it("the end of a child ends the waits for it", () => {
     const story = start(new Story().claim()).suspend(awaitsChild(minute)).do(childEnded());
     expect(story).toMatchObject({ status: "queued", run: { waits: [] } });
   });
 
-  it("that has ended already is not waited for again by a worker that has not seen its end", () => {
+  it("a wait for a child that has ended is not opened, even if the worker has not seen the end", () => {
     const story = start(new Story().claim()).do(childEnded());
     const behind = { opens: [awaitsChild(minute)], seen: 0 };
     expect(story.report({ type: "suspend", children: 0 }, behind)).toMatchObject({ status: "running" });
     expect(story.run.waits).toEqual([]);
   });
 
-  it("that is abandoned is not counted, neither when it starts nor when it ends", () => {
+  it("an abandoned child is not counted, neither when it starts nor when it ends", () => {
     const story = start(new Story().claim(), "abandon");
     expect(story.run.children).toBe(0);
     story.run = { ...story.run, children: 1 };
     expect(story.do(childEnded(false)).run.children).toBe(1);
   });
 
-  it("continues when its parent completes, and is cancelled when its parent fails or is cancelled", () => {
+  it("a child continues if its parent completes, and is cancelled if the parent fails or is cancelled", () => {
     const ends = (end: (story: Story) => Story) =>
       end(start(new Story().claim())).effects.some(({ type }) => type === "cancelChildren");
     const fail = { type: "finish", outcome: { status: "failed", error, retryInMs: null } } as const;
@@ -469,13 +469,13 @@ describe("a child", () => {
     expect(ends((story) => story.signal("cancel"))).toBe(true);
   });
 
-  it("of a failed parent keeps it due until none is left", () => {
+  it("a failed parent stays due until none of its children is left", () => {
     const story = start(new Story().claim()).signal("cancel");
     expect(story.dueAt).toBe(0);
     expect(story.do({ type: "childless" }).dueAt).toBeNull();
   });
 
-  it("of an attempt that failed continues under the next attempt", () => {
+  it("a child of a failed attempt continues, and its result is recorded under the next attempt", () => {
     const failing = { type: "finish", outcome: { status: "failed", error, retryInMs: 500 } } as const;
     const story = start(new Story().claim()).report(failing).do(childEnded());
     expect(story.status).toBe("awaiting_retry");
@@ -484,7 +484,7 @@ describe("a child", () => {
 });
 
 describe("cancel", () => {
-  it("ends the run at once and only once, even if a worker holds it", () => {
+  it("cancel ends the run at once and only once, even if a worker holds it", () => {
     const story = new Story().claim().open(sleeps(minute)).signal("cancel", "a").signal("cancel", "a");
     expect(story.signal("cancel", "b")).toMatchObject({ status: "cancelled", entryTypes: ["cancelled"], dueAt: null });
     expect(story.run.waits).toEqual([]);
@@ -493,7 +493,7 @@ describe("cancel", () => {
 });
 
 describe("the timeout of a run", () => {
-  it("counts from when it is first queued", () => {
+  it("a run's timeout counts from the time when the run is first queued", () => {
     const story = new Story({ delayMs: minute, timeoutMs: minute });
     expect(story.run.timeoutAt).toBeNull();
     story
@@ -505,20 +505,20 @@ describe("the timeout of a run", () => {
     expect(story.pass(1)).toMatchObject({ status: "failed", run: { state: { error: { code: "RUN_TIMED_OUT" } } } });
   });
 
-  it("counts over all attempts, and through pauses", () => {
+  it("a run's timeout counts over all attempts, and through pauses", () => {
     const failing = { type: "finish", outcome: { status: "failed", error, retryInMs: 30_000 } } as const;
     const story = new Story({ timeoutMs: minute }).claim().report(failing).pass(40_000).signal("pause").pass(20_000);
     expect(story.status).toBe("failed");
   });
 
-  it("ends a stalled run too", () => {
+  it("a run's timeout ends a stalled run too", () => {
     const story = new Story({ timeoutMs: minute }).claim().report({ type: "stall", stall: diverged });
     expect(story.pass(minute).status).toBe("failed");
   });
 });
 
 describe("a lease", () => {
-  it("that is unconfirmed is short, and its end is not counted, but the next holder receives it", () => {
+  it("an unconfirmed lease is short; its end is no crash, but the next holder's lostLeases includes it", () => {
     const story = new Story().claim();
     expect(story.dueAt).toBe(settings.unconfirmedLeaseMs);
     story.pass(settings.unconfirmedLeaseMs);
@@ -526,13 +526,13 @@ describe("a lease", () => {
     expect(story.journal).toMatchObject([{ value: { mark: "recovered", confirmed: false } }]);
   });
 
-  it("is confirmed by a renew, and by a report that writes the row", () => {
+  it("a lease is confirmed by a renew, and by a report that writes the row", () => {
     expect(new Story().claim().renew()).toMatchObject({ dueAt: 90_000 });
     const reported = new Story().claim().open(awaits("paid"));
     expect(reported).toMatchObject({ dueAt: 90_000, run: { state: { confirmed: true } } });
   });
 
-  it("is not ended by a server during its own first lease of uptime", () => {
+  it("a server ends no lease before it has run for the length of the lease", () => {
     const away = new Story({}, { bootAt: 1_000_000 + minute }).claim();
     away.clock = minute;
     away.do({ type: "tick" });
@@ -543,7 +543,7 @@ describe("a lease", () => {
 });
 
 describe("a queued run that no worker claims", () => {
-  it("gets further wake-ups, after ever longer intervals up to a limit", () => {
+  it("a queued run that no worker claims gets further wake-ups, ever less often up to a limit", () => {
     const story = new Story();
     const gaps: number[] = [];
     for (let hint = 0; hint < 9; hint++) {
@@ -558,14 +558,14 @@ describe("a queued run that no worker claims", () => {
 });
 
 describe("a repeated report", () => {
-  it("that moved the run is accepted again, and changes nothing, even after the run has ended", () => {
+  it("a repeated report that moved the run is accepted and changes nothing, even after the run has ended", () => {
     const story = new Story().claim();
     const finishing = story.reporting({ type: "finish", outcome: { status: "completed" } });
     const { revision, tail } = story.do(finishing).run;
     expect(story.do(finishing).run).toMatchObject({ revision, tail });
   });
 
-  it("under a later fence is refused", () => {
+  it("a repeated report under a later fence is refused", () => {
     const story = new Story().claim();
     const parking = story.reporting({ type: "suspend", children: 0 }, { opens: [awaits("paid")] });
     story.do(parking).send("paid").claim("session-2").open(sleeps(minute));
@@ -574,7 +574,7 @@ describe("a repeated report", () => {
 });
 
 describe("too many waits at once", () => {
-  it("end the run by name: refused, the report would only come back", () => {
+  it("too many waits end the run as failed: a refused report would only be repeated", () => {
     const opens = Array.from({ length: settings.maxOpenWaits + 1 }, (_, ordinal) => sleeps(minute, ordinal));
     const story = new Story().claim().suspend(...opens);
     expect(story.run.state).toMatchObject({ status: "failed", error: { code: "TOO_MANY_WAITS" } });
@@ -582,7 +582,7 @@ describe("too many waits at once", () => {
 });
 
 describe("fences whose commits may have been lost", () => {
-  it("are void: their holder may neither report nor renew, and the next claim gets one above them", () => {
+  it("a holder below the fence floor may neither report nor renew, and the next claim is above it", () => {
     const story = new Story().claim();
     const reporting = story.reporting({ type: "continue" }, { entries: [returned("task:a#0")] });
     story.fenceFloor = 7;
@@ -593,13 +593,13 @@ describe("fences whose commits may have been lost", () => {
     expect(story.report({ type: "continue" }, { entries: [returned("task:a#0")] }).run.tail).toBe(story.journal.length);
   });
 
-  it("cost their run neither a crash nor a lapse: its worker could not keep the lease", () => {
+  it("a lease below the fence floor counts neither as a crash nor as lost", () => {
     const story = new Story().claim().renew();
     story.fenceFloor = 7;
     expect(story.pass(2 * minute)).toMatchObject({ status: "queued", run: { crashes: 0, lostLeases: 0 } });
   });
 
-  it("are void too for a report of what follows lost entries: it would leave a gap", () => {
+  it("a report after lost entries is fenced, because it would leave a gap", () => {
     const story = new Story().claim();
     const reporting = story.reporting({ type: "continue" }, { entries: [returned("task:b#0")], after: 1 });
     expect(story.try(reporting)).toEqual({ ok: false, code: "FENCED", message: expect.stringContaining("ends at 0") });

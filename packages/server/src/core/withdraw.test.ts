@@ -29,7 +29,7 @@ describe("a withdrawn wait", () => {
     ["a sleep", sleeps(minute)],
     ["the retry of a task", { address: "task:t#0/1/retry", type: "retry", durationMs: minute } as const],
     ["a child", awaitsChild(minute)],
-  ])("of %s is closed, and its withdrawal is all that is recorded of it", (_, wait) => {
+  ])("a withdrawn wait of %s is closed, and records only its withdrawal", (_, wait) => {
     const story = new Story()
       .claim()
       .open(wait, sleeps(2 * minute, 9))
@@ -39,13 +39,13 @@ describe("a withdrawn wait", () => {
     expect(story.run.waits.map(({ address }) => address)).toEqual(["sleep:#9"]);
   });
 
-  it("receives nothing that arrives later", () => {
+  it("a withdrawn wait receives no later event", () => {
     const story = new Story().claim().open(awaits("paid", 0), awaits("paid", 1)).withdraw("event:paid#0").send("paid");
     expect(story.at("event:paid#0")).toBeUndefined();
     expect(story.at("event:paid#1")).toEqual({ type: "received", name: "paid", nth: 0 });
   });
 
-  it("does not open again, neither in the same report nor in a later one", () => {
+  it("a withdrawn wait does not open again, neither in the same report nor in a later one", () => {
     const story = new Story().send("paid").claim();
     story.report(go, { entries: [withdrawal("event:paid#0")], opens: [awaits("paid")] });
     expect(story.report(go, { opens: [awaits("paid"), sleeps(minute)] }).entryTypes).toEqual(["arrived", "withdrawn"]);
@@ -53,24 +53,24 @@ describe("a withdrawn wait", () => {
     expect(story.run.events.get("paid")).toEqual({ arrived: 1, taken: 0 });
   });
 
-  it("does not count towards the limit, in the report that withdraws it either", () => {
+  it("a withdrawn wait does not count towards the limit, not even in the report that withdraws it", () => {
     const full = Array.from({ length: settings.maxOpenWaits }, (_, ordinal) => sleeps(minute, ordinal));
     const story = new Story().claim().open(...full);
     story.report(go, { entries: full.map(({ address }) => withdrawal(address)), opens: [sleeps(minute, 99)] });
     expect(story.run.waits.map(({ address }) => address)).toEqual(["sleep:#99"]);
   });
 
-  it("of another attempt may be opened in the next", () => {
+  it("a wait withdrawn in one attempt may be opened in the next", () => {
     const story = new Story().claim().open(awaits("paid")).withdraw("event:paid#0").report(failing).pass(0).claim();
     expect(story.suspend(awaits("paid"))).toMatchObject({ status: "awaiting_event" });
   });
 
-  it("that had ended otherwise stays as it ended", () => {
+  it("withdrawing a wait that has ended keeps its end", () => {
     const story = new Story().claim().renew().open(sleeps(1_000)).pass(1_000).withdraw("sleep:#0");
     expect(story.entryTypes).toEqual(["elapsed", "withdrawn"]);
   });
 
-  it("withdrawn by the same report again changes nothing", () => {
+  it("repeating the report of a withdrawal changes nothing", () => {
     const story = new Story().claim().open(awaits("paid", 0)).send("paid").open(awaits("paid", 1));
     const withdrawing = story.reporting(go, { entries: [withdrawal("event:paid#0")] });
     const { run } = story.do(withdrawing);
@@ -82,7 +82,7 @@ describe("a withdrawn wait", () => {
 });
 
 describe("an event that a withdrawn wait had taken", () => {
-  it("goes to the oldest open wait of its name, and the worker receives it", () => {
+  it("an event that a withdrawn wait gives back goes to the oldest open wait of its name", () => {
     const story = new Story().claim().open(awaits("paid", 0)).send("paid");
     story.open(awaits("refused", 0), awaits("paid", 1), awaits("paid", 2));
     const { inbox } = story.run;
@@ -93,13 +93,13 @@ describe("an event that a withdrawn wait had taken", () => {
     expect(story.run.events.get("paid")).toEqual({ arrived: 1, taken: 1 });
   });
 
-  it("keeps a run from being suspended until its worker has received it", () => {
+  it("a run is not suspended before its worker has received an event that was given back", () => {
     const story = new Story().claim().open(awaits("paid", 0)).send("paid").open(awaits("paid", 1), sleeps(minute));
     story.report(suspend, { entries: [withdrawal("event:paid#0")] });
     expect(story).toMatchObject({ status: "running", entryTypes: ["arrived", "received", "withdrawn", "received"] });
   });
 
-  it("stays unbound until the next wait of its name opens, and comes before what arrived after it", () => {
+  it("an event that was given back is taken by the next wait of its name, before later events", () => {
     const story = new Story().claim().open(awaits("paid", 0)).send("paid").withdraw("event:paid#0").send("paid");
     expect(story.run.events.get("paid")).toEqual({ arrived: 2, taken: 1, returned: [0] });
     story.open(awaits("paid", 1)).open(awaits("paid", 2));
@@ -107,7 +107,7 @@ describe("an event that a withdrawn wait had taken", () => {
     expect(story.at("event:paid#2")).toMatchObject({ nth: 1 });
   });
 
-  it("goes to a wait that the same report opens, and to none that it withdraws too", () => {
+  it("an event that was given back goes to a wait of the same report, but to none that it withdraws", () => {
     const story = new Story().claim().open(awaits("paid", 0)).send("paid").open(awaits("paid", 1));
     story.report(go, {
       entries: [withdrawal("event:paid#0"), withdrawal("event:paid#1")],
@@ -117,7 +117,7 @@ describe("an event that a withdrawn wait had taken", () => {
     expect(story.at("event:paid#2")).toMatchObject({ nth: 0 });
   });
 
-  it("is handed out in order of arrival, however the waits are withdrawn", () => {
+  it("events that were given back are taken in order of arrival", () => {
     const story = new Story().claim().open(awaits("paid", 0), awaits("paid", 1), awaits("paid", 2));
     story.send("paid").send("paid").send("paid").withdraw("event:paid#2").withdraw("event:paid#0");
     expect(story.run.events.get("paid")).toEqual({ arrived: 3, taken: 3, returned: [0, 2] });
@@ -127,18 +127,18 @@ describe("an event that a withdrawn wait had taken", () => {
     expect(story.run.events.get("paid")).toEqual({ arrived: 3, taken: 3 });
   });
 
-  it("is what a wait gets whose deadline has passed already as it opens", () => {
+  it("a wait with a passed deadline receives an event that was given back", () => {
     const story = new Story().claim().open(awaits("paid", 0)).send("paid").withdraw("event:paid#0");
     expect(story.open(awaits("paid", 1, 0)).at("event:paid#1")).toMatchObject({ type: "received", nth: 0 });
   });
 
-  it("stays received if an attempt before received it", () => {
+  it("an event that an earlier attempt received stays received", () => {
     const story = new Story().claim().open(awaits("paid", 0)).send("paid").report(failing).pass(0).claim();
     story.withdraw("event:paid#0");
     expect(story.run.events.get("paid")).toEqual({ arrived: 1, taken: 1 });
   });
 
-  it("is unbound in the run that a retry begins", () => {
+  it("the run that a retry starts keeps an event that was given back as unbound", () => {
     const story = new Story().claim().open(awaits("paid", 0)).send("paid").withdraw("event:paid#0");
     story.report({ type: "finish", outcome: { status: "failed", error, retryInMs: null } }).retry();
     expect(story.effects.at(-1)).toMatchObject({
@@ -146,7 +146,7 @@ describe("an event that a withdrawn wait had taken", () => {
     });
   });
 
-  it("carries the call site of the wait that it goes to", () => {
+  it("an event that was given back is recorded with the call site of its new wait", () => {
     const callSite = { madeAfter: 1, identity: "second" };
     const story = new Story()
       .claim()
