@@ -42,7 +42,7 @@ const eu: QueueKey = { namespace: "a", name: "order", versionId: "1", shardKey: 
 const plain: QueueKey = { ...eu, shardKey: null };
 
 describe("a notification", () => {
-  it("reaches every other server and not the one that publishes, with each queue once", async () => {
+  it("a notification reaches every other server once, and not the publisher", async () => {
     const { env, servers } = company(3);
     servers[0]?.notifier.publish({ changed: [uuid(1), uuid(2)], queues: [eu, plain, eu] });
     await env.advance(1);
@@ -50,7 +50,7 @@ describe("a notification", () => {
     expect(servers.map(({ received }) => received)).toEqual([[], expected, expected]);
   });
 
-  it("is not sent by a server without others, nor by one whose others closed or sent nothing for long", async () => {
+  it("a server sends no notification if no other server is known, or all others closed or are silent", async () => {
     const { env, servers, sent, wire } = company(2);
     const [one, other] = servers;
     const published = async () => {
@@ -70,7 +70,7 @@ describe("a notification", () => {
     expect(await published()).toBe(0);
   });
 
-  it("travels in texts that the channel can carry, without a queue key that is longer than all of them", async () => {
+  it("a notification is split to fit the channel, and omits a queue key that fits into no message", async () => {
     const { env, servers, sent } = company(2, { maxBytes: 300 });
     const changed = Array.from({ length: 40 }, (_, n) => uuid(n));
     servers[0]?.notifier.publish({ changed, queues: [{ ...eu, name: "x".repeat(255) }, eu] });
@@ -81,7 +81,7 @@ describe("a notification", () => {
     expect(received.flatMap(({ queues }) => queues)).toEqual([eu]);
   });
 
-  it("that no server has sent is ignored", () => {
+  it("a malformed message is ignored", () => {
     const { servers, inject } = company(1);
     for (const text of [
       "",
@@ -97,7 +97,7 @@ describe("a notification", () => {
     expect(servers[0]?.received).toEqual([]);
   });
 
-  it("may be lost, and those after it arrive", async () => {
+  it("a notification that is lost does not hold up later ones", async () => {
     const { env, servers, wire } = company(2);
     wire.isCut = true;
     servers[0]?.notifier.publish({ changed: [uuid(1)], queues: [] });
@@ -108,7 +108,7 @@ describe("a notification", () => {
     expect(servers[1]?.received.map(({ changed }) => changed)).toEqual([[uuid(2)]]);
   });
 
-  it("is sent before the server closes", async () => {
+  it("close sends pending notifications", async () => {
     const { env, servers } = company(2);
     await env.advance(1);
     servers[0]?.notifier.publish({ changed: [uuid(1)], queues: [] });
@@ -118,7 +118,7 @@ describe("a notification", () => {
 });
 
 describe("wake-ups", () => {
-  it("are one for each queue of a commit, and up to ten where many runs became ready", async () => {
+  it("each queue of a commit gets one wake-up, and up to ten if many runs became ready", async () => {
     const { env, servers, wakeUps } = company(1, { wakeUpPrefix: "aiki" });
     const published = async (...queues: QueueKey[]) => {
       wakeUps.length = 0;
@@ -131,7 +131,7 @@ describe("wake-ups", () => {
     expect(await published(...Array<QueueKey>(1_000).fill(eu))).toHaveLength(10);
   });
 
-  it("are not published where the channel carries none", async () => {
+  it("no wake-up is published without a wake-up prefix", async () => {
     const { env, servers, wakeUps } = company(1);
     servers[0]?.notifier.publish({ changed: [], queues: [eu] });
     await env.advance(1);

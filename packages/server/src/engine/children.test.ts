@@ -31,7 +31,7 @@ function begun(entries: readonly Entry[]): Record<string, string | undefined> {
 }
 
 describe("the start of a child whose reference or id is taken", () => {
-  it("throws where it was called, with the call site, and its parent is not suspended", async () => {
+  it("a child start whose reference or id is taken throws where it was called; its parent keeps running", async () => {
     const one = rig().speaker();
     const holder = await one.start({ name: "child", referenceId: "ref", inputHash: "a" });
     const taken = await one.start({ name: "child" });
@@ -57,7 +57,7 @@ describe("the start of a child whose reference or id is taken", () => {
     });
   });
 
-  it("is the first entry of its report where that brings no other", async () => {
+  it("the entry of a conflicting child start is first if its report has no other entry", async () => {
     const one = rig().speaker();
     await one.start({ name: "child", referenceId: "ref", inputHash: "a" });
     const run = await parent(one);
@@ -65,7 +65,7 @@ describe("the start of a child whose reference or id is taken", () => {
     expect(answer).toMatchObject({ first: 1, tail: 1, entries: [{ seq: 1 }] });
   });
 
-  it("is answered alike when the report is repeated, at once and later", async () => {
+  it("a repeated report with a conflicting child start has the same answer", async () => {
     const one = rig().speaker();
     await one.start({ name: "child", referenceId: "ref", inputHash: "a" });
     const run = await parent(one);
@@ -76,7 +76,7 @@ describe("the start of a child whose reference or id is taken", () => {
     expect(only(await one.send(report))).toMatchObject({ ok: true, first: 1, entries: [{ seq: 1 }, { seq: 2 }] });
   });
 
-  it("is decided so too when another server has taken the reference meanwhile", async () => {
+  it("a child start conflicts with a reference that another server has taken meanwhile", async () => {
     const here = rig();
     const one = here.speaker();
     const run = await parent(one);
@@ -86,7 +86,7 @@ describe("the start of a child whose reference or id is taken", () => {
     expect(begun((await one.read(run.id)).entries)).toEqual({ "child:a#0": "REFERENCE_CONFLICT" });
   });
 
-  it("among several of one report is the later one, and the first begins", async () => {
+  it("of two child starts of one report with one reference, the first begins", async () => {
     const one = rig().speaker();
     const run = await parent(one);
     const [first, second] = [1, 2].map((n) => starts(one, `child:a#${n}`, { referenceId: "ref" }));
@@ -101,7 +101,7 @@ describe("the start of a child whose reference or id is taken", () => {
     expect((await one.claim(served)).map(({ id }) => id)).toEqual([first.spec.id]);
   });
 
-  it("among several of one transaction lets one begin, and fails none of them", async () => {
+  it("of several child starts of one transaction with one reference, one begins, and no report fails", async () => {
     const { speaker, storage } = rig();
     const one = speaker();
     const runs = [await parent(one), await parent(one), await parent(one)];
@@ -118,7 +118,7 @@ describe("the start of a child whose reference or id is taken", () => {
     expect(storage.taken().inserts).toBe(2);
   });
 
-  it("costs one more try, and two statements however many children there are", async () => {
+  it("conflicts cost one more transaction and two statements, for any number of children", async () => {
     const { speaker, storage } = rig();
     const one = speaker();
     const references = Array.from({ length: 20 }, (_, n) => `ref-${n}`);
@@ -131,7 +131,7 @@ describe("the start of a child whose reference or id is taken", () => {
     expect(storage.taken()).toMatchObject({ transactions: 2, lookups: 1, references: 1, entries: 20, updates: 1 });
   });
 
-  it("costs nothing if there is no conflict", async () => {
+  it("child starts without a conflict cost no statement", async () => {
     const { speaker, storage } = rig();
     const one = speaker();
     const run = await parent(one);
@@ -160,7 +160,7 @@ describe("a call of a later attempt that starts the child of an earlier one agai
     return { one, again, child: start.spec.id };
   }
 
-  it("uses that child while it is live, and the worker receives its id", async () => {
+  it("a later attempt uses a live child of an earlier one, and the worker receives its id", async () => {
     const { one, again, child } = await secondAttempt("none");
     const answer = await one.report(again, awaiting, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] });
     expect(answer).toMatchObject({ released: false, entries: [{ value: { type: "started", runId: child } }] });
@@ -176,7 +176,7 @@ describe("a call of a later attempt that starts the child of an earlier one agai
   it.each([
     ["completed", "returned"],
     ["failed", "threw"],
-  ] as const)("receives at once the outcome of that child: %s", async (end, type) => {
+  ] as const)("a later attempt receives at once the outcome of a child that ended: %s", async (end, type) => {
     const { one, again, child } = await secondAttempt(end);
     await one.report(again, awaiting, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] });
     const entries = (await one.read(again.id)).entries.filter(({ attempt }) => attempt === 2);
@@ -187,7 +187,7 @@ describe("a call of a later attempt that starts the child of an earlier one agai
     expect((await one.read(again.id)).run).toMatchObject({ status: "running" });
   });
 
-  it("records that end once, though it came in this attempt already", async () => {
+  it("the end of a child is recorded once if it came before the later attempt started the child", async () => {
     const { one, again } = await secondAttempt("none");
     await one.report(only(await one.claim(served)), complete);
     await one.report(again, go, { starts: [starts(one, "child:a#0", { referenceId: "ref" })], seen: 1 });

@@ -20,7 +20,7 @@ async function isSettled(promise: Promise<unknown>): Promise<boolean> {
 }
 
 describe("a claim", () => {
-  it("gets the highest priority first, then the oldest", async () => {
+  it("a claim gets the highest priority first, then the oldest", async () => {
     const one = rig().speaker();
     const ids = [
       await one.start(),
@@ -33,7 +33,7 @@ describe("a claim", () => {
     expect((await one.claim()).map(({ id }) => id)).toEqual([ids[2]]);
   });
 
-  it("gets the same order from storage after a restart, when nothing is cached", async () => {
+  it("a claim after a restart gets the same order from storage", async () => {
     const before = rig();
     const one = before.speaker();
     const ids = [await one.start(), await one.start({ priority: 5 }), await one.start()];
@@ -41,7 +41,7 @@ describe("a claim", () => {
     expect(runs.map(({ id }) => id)).toEqual([ids[1], ids[0], ids[2]]);
   });
 
-  it("gets runs of every version and shard that it serves, and of no other", async () => {
+  it("a claim gets runs of every version and shard that it serves, and of no other", async () => {
     const one = rig().speaker();
     const serves = [
       { name: "order", versionId: "1" },
@@ -59,7 +59,7 @@ describe("a claim", () => {
     expect(await one.claim({ serves })).toEqual([]);
   });
 
-  it("is not put off by cached runs that are no longer queued", async () => {
+  it("cached runs that are no longer queued do not delay a claim", async () => {
     const one = rig().speaker();
     const ids = [await one.start(), await one.start(), await one.start()];
     for (const id of ids.slice(0, 2)) {
@@ -68,7 +68,7 @@ describe("a claim", () => {
     expect((await one.claim({ limit: 1 })).map(({ id }) => id)).toEqual(ids.slice(2));
   });
 
-  it("counts what it reclaims among what it may have", async () => {
+  it("reclaimed runs count towards the limit of a claim", async () => {
     const one = rig().speaker();
     await one.start();
     const run = await one.claimOne();
@@ -78,7 +78,7 @@ describe("a claim", () => {
     expect(runs.map(({ id }) => id)).toEqual([run.id]);
   });
 
-  it("reclaims nothing of another namespace, session or fence", async () => {
+  it("a claim reclaims no run of another namespace, session or fence", async () => {
     const { speaker } = rig();
     const one = speaker();
     await one.start();
@@ -91,7 +91,7 @@ describe("a claim", () => {
     expect(await one.status(run.id)).toBe("awaiting_event");
   });
 
-  it("brings only new entries to the session that suspended the run, and all entries to another", async () => {
+  it("the session that suspended a run gets only its new entries, and another one gets all", async () => {
     const { speaker } = rig();
     const [one, two] = [speaker(), speaker()];
     await one.start();
@@ -123,14 +123,14 @@ describe("a claimed run", () => {
   const callSite = { madeAfter: 0, identity: "a", branch: "b" };
   const opens = [{ ...awaits("paid"), callSite }, sleeps(60_000)];
 
-  it("comes with its open waits and their call sites, in the order in which they were opened", async () => {
+  it("a claimed run has its open waits and their call sites, in the order of opening", async () => {
     const one = rig().speaker();
     await one.start();
     await one.report(await one.claimOne(), { type: "release", reason: "shutdown" }, { opens });
     expect((await one.claimOne()).waits).toEqual([{ address: "event:paid#9", callSite }, { address: "sleep:#9" }]);
   });
 
-  it("whose execution is cached comes without them", async () => {
+  it("a claimed run whose execution is cached has no waits", async () => {
     const one = rig().speaker();
     const id = await one.start();
     await one.report(await one.claimOne(), suspend, { opens });
@@ -138,7 +138,7 @@ describe("a claimed run", () => {
     expect(await one.claimOne()).toMatchObject({ isCached: true, waits: [] });
   });
 
-  it("comes with the code that recorded it last, and with none before the first report", async () => {
+  it("a claimed run has the build of its last report, and none before the first report", async () => {
     const one = rig().speaker();
     await one.start();
     const run = await one.claimOne();
@@ -153,7 +153,7 @@ describe("a claimed run", () => {
 });
 
 describe("a claim that repeats one whose answer was lost", () => {
-  it("gets the same runs and journals under new fences", async () => {
+  it("a repeated claim gets the same runs and journals under new fences", async () => {
     const { api, speaker } = rig();
     const one = speaker();
     await one.signal(await one.start(), { type: "event", name: "paid" });
@@ -167,7 +167,7 @@ describe("a claim that repeats one whose answer was lost", () => {
     expect(await one.claim()).toHaveLength(1);
   });
 
-  it("gets them through another server, which has answered others of the same session", async () => {
+  it("a repeated claim gets its runs through another server of the same session", async () => {
     const before = rig();
     const one = before.speaker();
     const after = before.another();
@@ -180,7 +180,7 @@ describe("a claim that repeats one whose answer was lost", () => {
     expect((await after.api.claim(again)).runs).toEqual([{ ...first, fence: 2 }]);
   });
 
-  it("cannot be undone by the server that did not answer the first", async () => {
+  it("the server of a lost claim cannot release what another server gave to its repeat", async () => {
     const here = rig();
     const there = here.another();
     const one = here.speaker();
@@ -197,7 +197,7 @@ describe("a claim that repeats one whose answer was lost", () => {
     expect(await one.report(run, complete)).toMatchObject({ ok: true });
   });
 
-  it("has the first answered now, and gets what it took", async () => {
+  it("a repeated claim ends the first one, and gets what that one took", async () => {
     const { api, speaker } = rig();
     const one = speaker();
     const { request, reply: first } = await held(api, one);
@@ -211,7 +211,7 @@ describe("a claim that repeats one whose answer was lost", () => {
     expect(await second).toEqual({ runs: [] });
   });
 
-  it("is none when the network has doubled the request: that is one claim", async () => {
+  it("a claim request that the network doubled is one claim", async () => {
     const { api, speaker } = rig();
     const one = speaker();
     const request = one.request({ waitMs: 10_000 });
@@ -224,7 +224,7 @@ describe("a claim that repeats one whose answer was lost", () => {
     expect(await api.claim(request)).toEqual({ runs: [] });
   });
 
-  it("gets no more than one of them was to bring", async () => {
+  it("a claim that repeats two gets no more runs than its limit", async () => {
     const { api, speaker } = rig();
     const one = speaker();
     for (let n = 0; n < 4; n += 1) await one.start();
@@ -234,7 +234,7 @@ describe("a claim that repeats one whose answer was lost", () => {
     expect(await one.claim({ limit: 2, repeats })).toHaveLength(2);
   });
 
-  it("takes nothing that the caller is known to have, that is another's, or of another namespace", async () => {
+  it("a repeated claim gets no run that was confirmed, is another session's or in another namespace", async () => {
     const { engine, speaker, api } = rig();
     const one = speaker();
     await one.start();
@@ -249,7 +249,7 @@ describe("a claim that repeats one whose answer was lost", () => {
 });
 
 describe("a pending claim", () => {
-  it("is woken by a start, and says how long it was held", async () => {
+  it("a start wakes a pending claim, whose reply says how long it was pending", async () => {
     const { api, env, speaker } = rig();
     const one = speaker();
     const waiting = api.claim(one.request({ waitMs: 10_000 }));
@@ -258,7 +258,7 @@ describe("a pending claim", () => {
     expect(await waiting).toMatchObject({ runs: [{ id }], pendingMs: 7_000 });
   });
 
-  it("is woken by a start that was decided in the very same transaction", async () => {
+  it("a start wakes a claim of the same transaction", async () => {
     const { speaker, storage } = rig();
     const one = speaker();
     // So that storage is not asked again.
@@ -268,7 +268,7 @@ describe("a pending claim", () => {
     expect(runs).toMatchObject([{ id }]);
   });
 
-  it("is woken by a tick, a signal, and a release", async () => {
+  it("a tick, a signal and a release wake a pending claim", async () => {
     const { speaker, env, engine } = rig();
     await engine.start();
     const one = speaker();
@@ -294,7 +294,7 @@ describe("a pending claim", () => {
     await engine.close();
   });
 
-  it("is woken by the end of a child that its parent awaits", async () => {
+  it("the end of a child that its parent awaits wakes a pending claim", async () => {
     const { speaker, env } = rig();
     const one = speaker();
     const id = await one.start();
@@ -308,7 +308,7 @@ describe("a pending claim", () => {
     expect(await waiting).toMatchObject([{ id, isCached: true }]);
   });
 
-  it("is answered with nothing when its time is up", async () => {
+  it("a pending claim is answered without runs after its waitMs", async () => {
     const { speaker, env } = rig();
     const waiting = speaker().claim({ waitMs: 7_000 });
     await env.advance(6_999);
@@ -317,7 +317,7 @@ describe("a pending claim", () => {
     expect(await waiting).toEqual([]);
   });
 
-  it("gets another run than a second one", async () => {
+  it("two pending claims get different runs", async () => {
     const { speaker } = rig();
     const [one, two] = [speaker(), speaker()];
     const waiting = [one.claim({ waitMs: 10_000 }), two.claim({ waitMs: 10_000 })];
@@ -327,7 +327,7 @@ describe("a pending claim", () => {
     expect(runs.map(({ id }) => id).sort()).toEqual(ids.sort());
   });
 
-  it("finds what another server has queued within its sweep", async () => {
+  it("a pending claim gets a run of another server within the sweep interval", async () => {
     const here = rig();
     const there = here.another();
     const waiting = there.speaker().claim({ waitMs: 20_000 });
@@ -339,7 +339,7 @@ describe("a pending claim", () => {
 });
 
 describe("a claim of a session that claims again", () => {
-  it("is answered at once, and what is queued then is for the next one", async () => {
+  it("a new claim of a session ends the pending one without runs, and gets later runs", async () => {
     const { api, speaker } = rig();
     const one = speaker();
     const ghost = api.claim(one.request({ waitMs: 20_000 }));
@@ -350,7 +350,7 @@ describe("a claim of a session that claims again", () => {
     expect((await waiting).runs).toMatchObject([{ id }]);
   });
 
-  it("is named by that one when it was aborted, which gets the run that was taken meanwhile", async () => {
+  it("a claim that names an aborted one gets the run that was taken for it", async () => {
     const { api, speaker } = rig();
     const one = speaker();
     const { request, reply } = await held(api, one);
@@ -362,7 +362,7 @@ describe("a claim of a session that claims again", () => {
 });
 
 describe("a claim of runs that other transactions have locked", () => {
-  it("scans at intervals, and gets them when they are unlocked", async () => {
+  it("a claim scans at intervals while runs are locked, and gets them when they are unlocked", async () => {
     const { speaker, storage, env, another } = rig();
     const id = await another().speaker().start();
     storage.isHeldElsewhere = true;
@@ -378,7 +378,7 @@ describe("a claim of runs that other transactions have locked", () => {
 });
 
 describe("a claim that its caller aborts", () => {
-  it("leaves no waiter and no timer behind", async () => {
+  it("an aborted claim leaves no waiter and no timer", async () => {
     const { speaker, env } = rig();
     const one = speaker();
     const leave = new AbortController();
@@ -394,7 +394,7 @@ describe("a claim that its caller aborts", () => {
     expect(await speaker().claim()).toMatchObject([{ id, fence: 1 }]);
   });
 
-  it("after it took a run releases it to others at once", async () => {
+  it("a claim aborted after it took a run releases it to others at once", async () => {
     const { speaker } = rig();
     const one = speaker();
     const id = await one.start();
@@ -405,7 +405,7 @@ describe("a claim that its caller aborts", () => {
     expect(await speaker().claim()).toMatchObject([{ id, fence: 2, lostLeases: 0 }]);
   });
 
-  it("when it was just woken leaves the run to the next pending claim", async () => {
+  it("a claim aborted right after a wake-up leaves the run to the next pending claim", async () => {
     const { speaker, batches } = rig();
     const [one, two] = [speaker(), speaker()];
     const leave = new AbortController();
@@ -425,7 +425,7 @@ describe("a claim that its caller aborts", () => {
 });
 
 describe("namespaces", () => {
-  it("are apart on every verb", async () => {
+  it("every verb separates namespaces", async () => {
     const { speaker, engine, env } = rig();
     const [here, there] = [speaker(), speaker("other")];
     const id = await here.start({ referenceId: "ref", inputHash: "h" });

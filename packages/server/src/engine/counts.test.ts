@@ -4,7 +4,7 @@ import { only, rig, signed } from "../../test/rig.ts";
 import { complete, go, returned, sleeps, suspend } from "../../test/runs.ts";
 
 describe("the least durable work", () => {
-  it("of a run with one task is 3 commits and 4 row writes", async () => {
+  it("a run with one task costs 3 commits and 4 row writes", async () => {
     const { storage, speaker } = rig();
     const one = speaker();
     await one.start();
@@ -13,7 +13,7 @@ describe("the least durable work", () => {
     expect(storage.counts).toMatchObject({ transactions: 3, inserts: 1, updates: 2, entries: 1, loads: 0 });
   });
 
-  it("of a run with five steps is 7 commits alone: 1 insert, 2 updates, 5 entries, and no row is loaded", async () => {
+  it("a run with five steps costs 7 commits: 1 insert, 2 updates, 5 entries, and loads no row", async () => {
     const { storage, speaker } = rig();
     const one = speaker();
     await one.start();
@@ -25,7 +25,7 @@ describe("the least durable work", () => {
     expect(storage.counts).toMatchObject({ transactions: 7, inserts: 1, updates: 2, entries: 5, loads: 0 });
   });
 
-  it("of a report that only records leaves the row alone, but holds it", async () => {
+  it("a report that only records entries locks the row and does not write it", async () => {
     const { storage, speaker } = rig();
     const one = speaker();
     const id = await one.start();
@@ -40,7 +40,7 @@ describe("the least durable work", () => {
     expect((await one.read(id)).run.revision).toBe(before);
   });
 
-  it("of the code that records a run is none when its claim named it", async () => {
+  it("recording the build costs no update if the claim named it", async () => {
     const { storage, speaker } = rig();
     const one = speaker();
     await one.start();
@@ -53,7 +53,7 @@ describe("the least durable work", () => {
     expect(storage.taken()).toMatchObject({ updates: 0, entries: 2 });
   });
 
-  it("of the code that records a run is one update in its first report, and none in those that follow", async () => {
+  it("recording the build costs one update in the first report, and none later", async () => {
     const { storage, speaker } = rig();
     const one = speaker();
     await one.start();
@@ -65,7 +65,7 @@ describe("the least durable work", () => {
     expect(storage.taken()).toMatchObject({ updates: 0, entries: 1 });
   });
 
-  it("of a sleep is one update to suspend, one to wake, one to claim, and at most one row is loaded", async () => {
+  it("a sleep costs one update each to suspend, wake and claim, and loads at most one row", async () => {
     const { storage, speaker, env, engine } = rig();
     await engine.start();
     const one = speaker();
@@ -89,7 +89,7 @@ describe("a hundred runs at once", () => {
   const many = 100;
   const each = (make: (n: number) => NewEntry) => Array.from({ length: many }, (_, n) => make(n));
 
-  it("share each commit", async () => {
+  it("a hundred runs at once share each commit", async () => {
     const { storage, speaker } = rig();
     const one = speaker();
     await Promise.all(Array.from({ length: many }, () => one.start()));
@@ -104,7 +104,7 @@ describe("a hundred runs at once", () => {
     expect(storage.batches).toHaveLength(2);
   });
 
-  it("are renewed in one commit", async () => {
+  it("a hundred runs are renewed in one commit", async () => {
     const { storage, speaker, api } = rig();
     const one = speaker();
     await Promise.all(Array.from({ length: many }, () => one.start()));

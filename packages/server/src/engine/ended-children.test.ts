@@ -107,7 +107,7 @@ function bound(of: object, key: string | symbol): unknown {
 const output = JSON.stringify("x".repeat(bytes));
 
 describe("reports of later attempts, whose children have ended with large outputs", () => {
-  it("load and answer no more than fits into a reply, however many come together", async () => {
+  it("reports of later attempts load and answer only what fits into one reply, all together", async () => {
     const here = rig();
     const one = here.speaker();
     const runs = await retried(here, one, { runs: 10, children: 4, end: returning(output) });
@@ -126,7 +126,7 @@ describe("reports of later attempts, whose children have ended with large output
     }
   });
 
-  it("record what does not fit into a reply some at a time, where one report starts so many", async () => {
+  it("a report that starts many ended children records their outputs in parts", async () => {
     const env = virtualEnv();
     const { storage: inner, most: mostLoaded } = measured(memoryStorage({ env }));
     const here = rig({ env, inner });
@@ -139,7 +139,7 @@ describe("reports of later attempts, whose children have ended with large output
     expect(endsOf(await allNews(here, report, result))).toEqual(expected(report, output));
   });
 
-  it("and are claimed at once, bring their next holder what is loaded", async () => {
+  it("a released run that is claimed at once brings the loaded outputs of its children", async () => {
     const here = rig();
     const one = here.speaker();
     // Another server gives the run out, so that the cache of this one still has it as queued.
@@ -160,7 +160,7 @@ describe("reports of later attempts, whose children have ended with large output
 });
 
 describe("a report of a later attempt, whose children have failed with long errors", () => {
-  it("keeps what fits into a reply, and reads the others when it records them", async () => {
+  it("errors of children that do not fit into a reply are read when they are recorded", async () => {
     const here = rig();
     const one = here.speaker();
     const message = "m".repeat(60_000);
@@ -177,7 +177,7 @@ describe("a report of a later attempt, whose children have failed with long erro
 });
 
 describe("a reply to reports", () => {
-  it("has one budget, though they are decided in several transactions", async () => {
+  it("a reply to reports has one budget over several transactions", async () => {
     const here = rig();
     const one = here.speaker();
     const sizes = [...Array.from({ length: 250 }, () => 28_000), ...Array.from({ length: 5 }, () => bytes)];
@@ -201,7 +201,7 @@ describe("a reply to reports", () => {
     }
   });
 
-  it("is cut in what its own transaction records", async () => {
+  it("a reply is cut in entries of its own transaction", async () => {
     const here = rig();
     const one = here.speaker();
     const runId = await one.start();

@@ -7,7 +7,7 @@ import { memoryStorage } from "../storage/memory/memory.ts";
 import type { Storage } from "../storage/storage.ts";
 
 describe("a start", () => {
-  it("with a reference is one run for the same input, whatever the version by now", async () => {
+  it("starts with one reference id and input are one run, even if the version changed", async () => {
     const one = rig().speaker();
     const first = await one.start({ referenceId: "ref", inputHash: "a" });
     const newer = one.spec({ referenceId: "ref", inputHash: "a", versionId: "2" });
@@ -20,7 +20,7 @@ describe("a start", () => {
     });
   });
 
-  it("raced within a batch makes one run per reference, and the other starts receive its id", async () => {
+  it("concurrent starts with one reference id make one run, and the others receive its id", async () => {
     const one = rig().speaker();
     const specs = [1, 2, 3].map(() => one.spec({ referenceId: "ref", inputHash: "a" }));
     const results = (await one.api.start({ runs: [...specs, one.spec()] })).results;
@@ -30,7 +30,7 @@ describe("a start", () => {
 });
 
 describe("lists", () => {
-  it("are read two at a time for all namespaces together, so that connections remain free", async () => {
+  it("lists are read two at a time over all namespaces, so that connections remain free", async () => {
     const env = virtualEnv();
     const inner = memoryStorage({ env });
     let reading = 0;
@@ -58,7 +58,7 @@ describe("lists", () => {
 });
 
 describe("an api", () => {
-  it("is made once for each namespace, so that two users of one share what it remembers", async () => {
+  it("an Api is made once for each namespace, so that all its users share its state", async () => {
     const { engine, speaker } = rig();
     const claim = speaker().request();
     await speaker().start();
@@ -81,7 +81,7 @@ describe("a repeated report", () => {
     "finish to retry": { type: "finish", outcome: { status: "failed", error, retryInMs: 500 } },
   };
 
-  it.each(Object.entries(nexts))("that says %s gets the first answer", async (_, next) => {
+  it.each(Object.entries(nexts))("a repeated report with next %s gets the first answer", async (_, next) => {
     const one = rig().speaker();
     await one.start();
     const run = await one.claimOne();
@@ -91,7 +91,7 @@ describe("a repeated report", () => {
     expect(await one.send(report)).toEqual([first]);
   });
 
-  it("tells its own facts from those of an earlier attempt at the same address", async () => {
+  it("a report distinguishes its entries from those of an earlier attempt at the same address", async () => {
     const one = rig().speaker();
     await one.start();
     const first = await one.claimOne();
@@ -104,7 +104,7 @@ describe("a repeated report", () => {
     expect(kinds(answer.entries)).toEqual(["threw", "attempt_failed", "woken"]);
   });
 
-  it("whose first answer had new entries gets the same entries", async () => {
+  it("a repeated report whose first answer had new entries gets the same entries", async () => {
     const one = rig().speaker();
     await one.start();
     const run = await one.claimOne();
@@ -118,7 +118,7 @@ describe("a repeated report", () => {
 
 describe("a repeated signal", () => {
   it.each(["cancel", "pause", "wake"] as const)(
-    "to %s gets the first answer, though the run has moved on",
+    "a repeated %s signal gets the first answer, even if the run has changed",
     async (type) => {
       const one = rig().speaker();
       const id = await one.start({ delayMs: 60_000 });
@@ -129,7 +129,7 @@ describe("a repeated signal", () => {
     },
   );
 
-  it("to resume does not resume a run that was paused again", async () => {
+  it("a repeated resume does not resume a run that was paused again", async () => {
     const one = rig().speaker();
     const id = await one.start();
     await one.signal(id, { type: "pause" });
@@ -139,7 +139,7 @@ describe("a repeated signal", () => {
     expect(await one.status(id)).toBe("paused");
   });
 
-  it("to retry makes one new run, which reuses events and successes", async () => {
+  it("a repeated retry makes one new run, which reuses events and successes", async () => {
     const { speaker, env } = rig();
     const one = speaker();
     await one.start();
@@ -164,7 +164,7 @@ describe("a repeated signal", () => {
     expect((await one.read(newRunId)).entries.at(-1)).toMatchObject({ value: { type: "received", nth: 0 } });
   });
 
-  it("to retry a stalled run is answered with that run, though it has failed by the time it is repeated", async () => {
+  it("a repeated retry of a stalled run is answered with that run, even if it has failed since", async () => {
     const { speaker, env } = rig();
     const one = speaker();
     const id = await one.start();
@@ -192,7 +192,7 @@ describe("children", () => {
     return { ...all, one, id, live, ids: starts.map(({ spec }) => spec.id) };
   }
 
-  it("in their thousands are cancelled with their parent, at most 500 per transaction", async () => {
+  it("thousands of children are cancelled with their parent, at most 500 per transaction", async () => {
     const { one, id, env, engine, storage, live } = await withChildren(1_201);
     await engine.start();
     const from = storage.batches.length;
@@ -205,7 +205,7 @@ describe("children", () => {
     await engine.close();
   });
 
-  it("are cancelled to the last although the server dies in between", async () => {
+  it("all children are cancelled even if the server stops in between", async () => {
     const first = await withChildren(1_201);
     await first.one.signal(first.id, { type: "cancel" });
     expect(await first.live()).toBe(1);
@@ -216,13 +216,13 @@ describe("children", () => {
     await second.engine.close();
   });
 
-  it("that were abandoned go on when their parent is cancelled", async () => {
+  it("abandoned children continue when their parent is cancelled", async () => {
     const { one, id, ids } = await withChildren(2, { onParentEnd: "abandon" });
     await one.signal(id, { type: "cancel" });
     expect(await Promise.all(ids.map((child) => one.status(child)))).toEqual(["queued", "queued"]);
   });
 
-  it("of children are cancelled with them, in one transaction", async () => {
+  it("children of children are cancelled with them, in one transaction", async () => {
     const { one, id, ids } = await withChildren(1);
     const child = await one.claimOne({ serves: [{ name: "child", versionId: "1" }] });
     const spec = one.spec({ name: "grandchild" });
@@ -231,7 +231,7 @@ describe("children", () => {
     expect(await Promise.all([...ids, spec.id].map((each) => one.status(each)))).toEqual(["cancelled", "cancelled"]);
   });
 
-  it("that have ended are not waited for by a parent that has not seen it", async () => {
+  it("a parent does not wait for a child that has ended, even if its worker has not seen the end", async () => {
     const one = rig().speaker();
     const id = await one.start();
     const run = await one.claimOne();
@@ -245,7 +245,7 @@ describe("children", () => {
     expect((await one.read(id)).run.waits).toEqual([]);
   });
 
-  it("that end together bring their parent all results in one claim", async () => {
+  it("children that end together bring their parent all results in one claim", async () => {
     const { one, id, ids } = await withChildren(20);
     const runs = await one.claim({ limit: 20, serves: [{ name: "child", versionId: "1" }] });
     await one.send(...runs.map((run) => one.reporting(run, complete)));
@@ -256,7 +256,7 @@ describe("children", () => {
 });
 
 describe("the clock", () => {
-  it("ends a thousand sleeps once each, and none early", async () => {
+  it("the clock ends a thousand sleeps once each, and none early", async () => {
     const { speaker, engine, env, api, storage } = rig();
     await engine.start();
     const one = speaker();
@@ -276,7 +276,7 @@ describe("the clock", () => {
     await engine.close();
   });
 
-  it("fires at the moment itself, for what is opened after it was armed", async () => {
+  it("the clock fires at the exact moment for a run that becomes due after the timer was armed", async () => {
     const { speaker, engine, env } = rig();
     await engine.start();
     const one = speaker();
@@ -289,7 +289,7 @@ describe("the clock", () => {
   });
 
   it.each([-40_000, 40_000])(
-    "goes by the database's time, which is %i ms ahead, and asks it no more often",
+    "the clock follows the database's time, which is %i ms ahead, without further reads",
     async (ahead) => {
       const env = virtualEnv();
       const { speaker, engine, storage } = rig({
@@ -310,7 +310,7 @@ describe("the clock", () => {
     },
   );
 
-  it("is read once for one decision: a deadline is never earlier than what is recorded with it", async () => {
+  it("the clock is read once for each decision, so a deadline is never too early", async () => {
     let reads = 0;
     const { speaker } = rig({ inner: memoryStorage({ env: { now: () => 1_000_000 + reads++ } }) });
     const one = speaker();
@@ -321,7 +321,7 @@ describe("the clock", () => {
     expect((run.waits[0]?.until ?? 0) - (entries[0]?.at ?? 0)).toBe(80);
   });
 
-  it("covers what another server left behind within a second", async () => {
+  it("the clock finds due runs of another server within a second", async () => {
     const here = rig();
     const there = here.another();
     await there.engine.start();
@@ -331,7 +331,7 @@ describe("the clock", () => {
     await there.engine.close();
   });
 
-  it("publishes a wake-up again if no worker claims a run, after 5 s and then ever longer intervals", async () => {
+  it("the clock publishes a wake-up again for an unclaimed run, after 5 s and then ever less often", async () => {
     const { speaker, engine, env, batches } = rig();
     await engine.start();
     const one = speaker();
@@ -349,7 +349,7 @@ describe("the clock", () => {
     await engine.close();
   });
 
-  it("ticks the other runs, at intervals, when one run cannot be ticked", async () => {
+  it("the clock ticks the other runs when one run cannot be ticked", async () => {
     const { speaker, engine, env, storage } = rig();
     await engine.start();
     const one = speaker();
@@ -368,7 +368,7 @@ describe("the clock", () => {
     await engine.close();
   });
 
-  it("ticks the other runs when one row cannot be read", async () => {
+  it("the clock ticks the other runs when one row cannot be read", async () => {
     const { speaker, engine, env, storage, another } = rig();
     await engine.start();
     const one = speaker();
@@ -382,7 +382,7 @@ describe("the clock", () => {
     await engine.close();
   });
 
-  it("survives a database that is away for a while", async () => {
+  it("the clock continues after the database was unreachable", async () => {
     const { speaker, engine, env, storage } = rig();
     await engine.start();
     const one = speaker();
@@ -395,7 +395,7 @@ describe("the clock", () => {
 });
 
 describe("watch", () => {
-  it("answers when a status is reached, at once when it was, and with whatever end there is", async () => {
+  it("watch answers when the status is reached, at once if it is, and when the run ends otherwise", async () => {
     const { speaker, api } = rig();
     const one = speaker();
     const id = await one.start();
@@ -407,7 +407,7 @@ describe("watch", () => {
     expect(late.results).toMatchObject([{ run: { status: "cancelled" } }]);
   });
 
-  it("notifies a worker of new entries, a request to pause, and the loss of its run", async () => {
+  it("watch notifies a worker of new entries, a pause request, and the loss of its run", async () => {
     const { speaker, api, env } = rig();
     const one = speaker();
     await one.start();
@@ -436,7 +436,7 @@ describe("watch", () => {
     expect((await third).results).toEqual([{ type: "lost", runId, code: "RUN_FINAL", status: "cancelled" }]);
   });
 
-  it("notifies a former holder that another worker holds the run", async () => {
+  it("watch notifies a former holder that another worker holds the run", async () => {
     const { speaker, api } = rig();
     const [one, two] = [speaker(), speaker()];
     await one.start();
@@ -449,7 +449,7 @@ describe("watch", () => {
     expect((await api.watch({ watched, waitMs: 0 })).results).toEqual(lost);
   });
 
-  it("sees within a second what another server did, though its own row is old", async () => {
+  it("watch finds changes of another server within a second, even if the cached row is stale", async () => {
     const here = rig();
     const there = here.another();
     const one = here.speaker();
@@ -464,7 +464,7 @@ describe("watch", () => {
     expect((await watching).results).toMatchObject([{ run: { status: "running" } }]);
   });
 
-  it("leaves no timer behind when it is answered, given up, or out of time", async () => {
+  it("watch leaves no timer when it is answered, aborted, or out of time", async () => {
     const { speaker, api, env } = rig();
     const id = await speaker().start();
     const watched = [{ type: "status" as const, runId: id, statuses: ["running" as const] }];
@@ -479,7 +479,7 @@ describe("watch", () => {
     expect(env.timers).toBe(timers);
   });
 
-  it("brings all new entries, in replies of bounded size", async () => {
+  it("watch returns all new entries, in replies of bounded size", async () => {
     const { speaker, api } = rig();
     const one = speaker();
     await one.start();
@@ -506,7 +506,7 @@ describe("watch", () => {
 });
 
 describe("close", () => {
-  it("answers pending calls, finishes the batch in flight, and rejects new requests", async () => {
+  it("close answers pending calls, finishes the batch in flight, and rejects new requests", async () => {
     const { speaker, api, engine, env, storage } = rig();
     await engine.start();
     const one = speaker();

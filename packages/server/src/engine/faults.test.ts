@@ -26,7 +26,7 @@ describe.each(mishaps)("after %s", (_, mishap) => {
     return ask();
   }
 
-  it("the same start makes one run", async () => {
+  it("a repeated start makes one run", async () => {
     const all = rig();
     const one = all.speaker();
     const spec = one.spec({ referenceId: "ref", inputHash: "h", input: "1" });
@@ -34,7 +34,7 @@ describe.each(mishaps)("after %s", (_, mishap) => {
     expect((await all.api.find({})).runs).toHaveLength(1);
   });
 
-  it("the claim that repeats it gets the same runs, and no others", async () => {
+  it("a repeated claim gets the same runs, and no others", async () => {
     const all = rig();
     const one = all.speaker();
     const ids = [await one.start(), await one.start()];
@@ -49,7 +49,7 @@ describe.each(mishaps)("after %s", (_, mishap) => {
     expect(running.sort()).toEqual(["queued", "running"]);
   });
 
-  it("the same report is recorded once, and answered as the first time", async () => {
+  it("a repeated report is recorded once, and gets the first answer", async () => {
     const all = rig();
     const one = all.speaker();
     const report = one.reporting(await held(one), go, { entries: [returned("task:a#0"), returned("task:b#0")] });
@@ -58,7 +58,7 @@ describe.each(mishaps)("after %s", (_, mishap) => {
     expect((await one.read(report.runId)).entries).toHaveLength(2);
   });
 
-  it("the same signal is done once", async () => {
+  it("a repeated signal is applied once", async () => {
     const all = rig();
     const one = all.speaker();
     const run = await held(one);
@@ -67,7 +67,7 @@ describe.each(mishaps)("after %s", (_, mishap) => {
     expect(kinds(entries)).toEqual(["arrived"]);
   });
 
-  it("every operation of a batch is applied once, and its callers notice nothing", async () => {
+  it("every operation of a batch is applied once, and its callers see no failure", async () => {
     const { storage, speaker, api } = rig();
     const one = speaker();
     const run = await held(one);
@@ -90,18 +90,21 @@ describe.each(mishaps)("after %s", (_, mishap) => {
 });
 
 describe("R8: an obstacle", () => {
-  it.each(["revision", "address", "seq"] as const)("of %s lets the batch be decided again", async (kind) => {
-    const { storage, speaker } = rig();
-    const one = speaker();
-    const run = await held(one);
-    let left = 3;
-    storage.obstruct = () => (left-- > 0 ? [{ runId: run.id, kind }] : []);
-    await one.report(run, go, { entries: [returned("task:a#0")] });
-    const { entries } = await one.read(run.id);
-    expect(entries).toMatchObject([{ seq: 1, address: "task:a#0" }]);
-  });
+  it.each(["revision", "address", "seq"] as const)(
+    "a batch is decided again if another transaction changed a %s",
+    async (kind) => {
+      const { storage, speaker } = rig();
+      const one = speaker();
+      const run = await held(one);
+      let left = 3;
+      storage.obstruct = () => (left-- > 0 ? [{ runId: run.id, kind }] : []);
+      await one.report(run, go, { entries: [returned("task:a#0")] });
+      const { entries } = await one.read(run.id);
+      expect(entries).toMatchObject([{ seq: 1, address: "task:a#0" }]);
+    },
+  );
 
-  it("of one run does not fail the others of its batch", async () => {
+  it("a run that cannot be written does not fail the others of its batch", async () => {
     const { storage, speaker } = rig();
     const one = speaker();
     const bad = await held(one);
@@ -118,7 +121,7 @@ describe("R8: an obstacle", () => {
 });
 
 describe("a batch", () => {
-  it("holds one event once that two callers send at the same time", async () => {
+  it("two callers of one batch with one reference id send one event", async () => {
     const { storage, speaker } = rig();
     const one = speaker();
     const id = await one.start();
@@ -130,7 +133,7 @@ describe("a batch", () => {
     expect(storage.taken().transactions).toBeLessThanOrEqual(2);
   });
 
-  it("answers a report with entries of the same batch", async () => {
+  it("a report is answered with entries of the same batch", async () => {
     const { speaker } = rig();
     const one = speaker();
     const run = await held(one);
@@ -143,7 +146,7 @@ describe("a batch", () => {
     expect(answer?.ok === true ? kinds(answer.entries) : []).toEqual(["arrived", "received"]);
   });
 
-  it("hands out a run with the facts that came with the claim", async () => {
+  it("a claimed run has the facts of its batch", async () => {
     const { speaker } = rig();
     const one = speaker();
     const id = await one.start();
@@ -152,7 +155,7 @@ describe("a batch", () => {
     expect(run).not.toHaveProperty("journalCutAt");
   });
 
-  it("refuses one unknown run by name and carries out the rest", async () => {
+  it("an unknown run is refused alone, and the others of the request are handled", async () => {
     const { speaker, api, env } = rig();
     const one = speaker();
     const run = await held(one);
@@ -176,7 +179,7 @@ describe("a batch", () => {
     ]);
   });
 
-  it("refuses a report with two facts at one address at once, not after many tries", async () => {
+  it("a report with two facts at one address is refused at once, without retries", async () => {
     const { storage, speaker } = rig();
     const one = speaker();
     const run = await held(one);
@@ -186,7 +189,7 @@ describe("a batch", () => {
     expect(storage.taken().transactions).toBe(1);
   });
 
-  it("is carried out even when its observer throws", async () => {
+  it("a batch is applied even if its observer throws", async () => {
     const { speaker, batches } = rig();
     batches.push = () => {
       throw new Error("No room.");
@@ -197,7 +200,7 @@ describe("a batch", () => {
 });
 
 describe("two servers on one database", () => {
-  it("decide from rows that the other has changed, and lose nothing", async () => {
+  it("two servers decide from rows that the other has changed, and lose nothing", async () => {
     const here = rig();
     const there = here.another();
     const [one, two] = [here.speaker(), there.speaker()];
@@ -208,7 +211,7 @@ describe("two servers on one database", () => {
     expect(kinds((await one.read(run.id)).entries)).toEqual(["arrived", "returned", "arrived"]);
   });
 
-  it("refuse a former holder whose run was claimed through the other", async () => {
+  it("two servers refuse a former holder whose run was claimed through the other", async () => {
     const here = rig();
     const there = here.another();
     await there.engine.start();
@@ -225,7 +228,7 @@ describe("two servers on one database", () => {
     await there.engine.close();
   });
 
-  it("hand out what the other has queued, though their own row is old", async () => {
+  it("two servers claim what the other has queued, even if their own row is stale", async () => {
     const here = rig();
     const there = here.another();
     const one = here.speaker();
@@ -240,7 +243,7 @@ describe("two servers on one database", () => {
     expect(await one.claimOne()).toMatchObject({ id: run.id, fence: 2 });
   });
 
-  it("do not take an old row for the answer when nothing would be written", async () => {
+  it("a server with a stale row does not answer from it if nothing would be written", async () => {
     const here = rig();
     const there = here.another();
     const [one, two] = [here.speaker(), there.speaker()];
@@ -251,7 +254,7 @@ describe("two servers on one database", () => {
     expect(await two.status(id)).toBe("paused");
   });
 
-  it("refuse only what is true: a refusal is decided from a loaded row", async () => {
+  it("a server with a stale row refuses only after it has loaded the row", async () => {
     const here = rig();
     const there = here.another();
     const [one, two] = [here.speaker(), there.speaker()];
@@ -265,7 +268,7 @@ describe("two servers on one database", () => {
     expect(await two.status(run.id)).toBe("queued");
   });
 
-  it("reclaim what was suspended through the other", async () => {
+  it("a run that was suspended through one server can be reclaimed through another", async () => {
     const here = rig();
     const there = here.another();
     const one = here.speaker();

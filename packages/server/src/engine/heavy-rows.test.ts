@@ -37,7 +37,7 @@ function all(status: RunStatus): RunStatus[] {
 }
 
 describe("rows with ten thousand waits are loaded a few at a time", () => {
-  it("by signals that come together", async () => {
+  it("rows with ten thousand waits are loaded a few at a time by concurrent signals", async () => {
     const here = rig();
     await insert(
       here,
@@ -51,7 +51,7 @@ describe("rows with ten thousand waits are loaded a few at a time", () => {
     expect(here.storage.taken().characters).toBeLessThan(most);
   });
 
-  it("by claims, until all are taken", async () => {
+  it("rows with ten thousand waits are loaded a few at a time by claims, until all are taken", async () => {
     const here = rig();
     await insert(
       here,
@@ -66,7 +66,7 @@ describe("rows with ten thousand waits are loaded a few at a time", () => {
     expect(here.storage.taken().characters).toBeLessThan(most);
   });
 
-  it("by the clock, also where the runs that it ends have parents with as many", async () => {
+  it("rows with ten thousand waits are loaded a few at a time by the clock, also for their parents", async () => {
     const here = rig();
     const parents = ids.map((_, n) => uuid(200 + n));
     const dueAt = here.env.now() + 50;
@@ -90,7 +90,7 @@ describe("rows with ten thousand waits are loaded a few at a time", () => {
     await here.engine.close();
   });
 
-  it("by the end of their parent, until all have ended with it", async () => {
+  it("rows with ten thousand waits are loaded a few at a time when their parent ends", async () => {
     const here = rig();
     const parent = uuid(50);
     await insert(here, [{ ...heavy(parent, awaitingChild, { children: count }), waits: [] }]);
@@ -106,7 +106,7 @@ describe("rows with ten thousand waits are loaded a few at a time", () => {
     await here.engine.close();
   });
 
-  it("by the end of the session that holds them", async () => {
+  it("rows with ten thousand waits are loaded a few at a time when their session ends", async () => {
     const here = rig();
     const session = "session-1";
     await insert(
@@ -118,7 +118,7 @@ describe("rows with ten thousand waits are loaded a few at a time", () => {
     expect(here.storage.taken().characters).toBeLessThan(most);
   });
 
-  it("by a read and by a watch, which look at all of them", async () => {
+  it("rows with ten thousand waits are loaded a few at a time by a read and a watch of all", async () => {
     const here = rig();
     await insert(
       here,

@@ -7,7 +7,7 @@ async function leave(one: Speaker, runs: Array<{ runId: string; fence: number }>
 }
 
 describe("a session that leaves", () => {
-  it("releases all its runs at once, and no crash is counted", async () => {
+  it("a session that leaves releases all its runs at once, and no crash is counted", async () => {
     const { speaker } = rig();
     const [one, other] = [speaker(), speaker()];
     const ids = [await one.start(), await one.start()];
@@ -21,7 +21,7 @@ describe("a session that leaves", () => {
     expect((await one.read(ids[0] ?? "")).entries).toHaveLength(1);
   });
 
-  it("wakes a claim that waits", async () => {
+  it("a session that leaves wakes a pending claim", async () => {
     const { speaker } = rig();
     const [one, other] = [speaker(), speaker()];
     const id = await one.start();
@@ -31,7 +31,7 @@ describe("a session that leaves", () => {
     expect(await waiting).toMatchObject([{ id }]);
   });
 
-  it("releases runs of claims whose answers it did not receive", async () => {
+  it("a session that leaves releases runs of claims whose answers it did not receive", async () => {
     const { speaker, engine, env } = rig();
     const one = speaker();
     await one.start();
@@ -43,7 +43,7 @@ describe("a session that leaves", () => {
     await engine.close();
   });
 
-  it("records nothing more: a report on its way is fenced", async () => {
+  it("a report after its session has left is fenced and records nothing", async () => {
     const one = rig().speaker();
     const id = await one.start();
     const report = one.reporting(await one.claimOne(), go, { entries: [returned("task:a#0")] });
@@ -52,7 +52,7 @@ describe("a session that leaves", () => {
     expect((await one.read(id)).entries).toEqual([]);
   });
 
-  it("leaves alone what others hold, and what a session of its name holds in another namespace", async () => {
+  it("a session that leaves releases no run of another session or namespace", async () => {
     const { speaker, engine } = rig();
     const [one, other] = [speaker(), speaker()];
     const there = speaker("there");
@@ -65,7 +65,7 @@ describe("a session that leaves", () => {
     await engine.close();
   });
 
-  it("has runs paused that were to be paused", async () => {
+  it("a session that leaves releases runs with a pause request as paused", async () => {
     const one = rig().speaker();
     const id = await one.start();
     await one.claimOne();
@@ -76,7 +76,7 @@ describe("a session that leaves", () => {
     expect(await one.status(id)).toBe("queued");
   });
 
-  it("cannot resume from memory a run that it suspended and names", async () => {
+  it("a session that has left cannot reclaim a run that it suspended and names", async () => {
     const one = rig().speaker();
     const id = await one.start();
     const run = await one.claimOne();
@@ -89,7 +89,7 @@ describe("a session that leaves", () => {
     expect(await one.claimOne()).toMatchObject({ isCached: false });
   });
 
-  it("has runs replayed that it suspended and may have been busy with", async () => {
+  it("a session that leaves has runs replayed that may have been busy while suspended", async () => {
     const { speaker, engine, env } = rig();
     const one = speaker();
     const ids = [await one.start(), await one.start()];
@@ -105,12 +105,12 @@ describe("a session that leaves", () => {
     await engine.close();
   });
 
-  it("receives RUN_NOT_FOUND for runs that no longer exist", async () => {
+  it("a session that leaves receives RUN_NOT_FOUND for runs that no longer exist", async () => {
     const { speaker, env } = rig();
     expect(codes(await leave(speaker(), [{ runId: env.id(), fence: 1 }]))).toEqual(["RUN_NOT_FOUND"]);
   });
 
-  it("releases 500 runs at a time, and continues there when the call is repeated", async () => {
+  it("a session that leaves releases 500 runs at a time, and a repeated call continues", async () => {
     const { speaker, storage } = rig();
     const one = speaker();
     await one.api.start({ runs: Array.from({ length: 1_000 }, () => one.spec()) });
@@ -126,7 +126,7 @@ describe("a session that leaves", () => {
     expect(await speaker().claim({ limit: 1_000 })).toHaveLength(1_000);
   });
 
-  it("finds what it holds through another server, whatever that one has cached", async () => {
+  it("a session may leave through another server, even if that has stale rows", async () => {
     const here = rig();
     const there = here.another();
     const one = here.speaker();
@@ -138,7 +138,7 @@ describe("a session that leaves", () => {
     expect(await one.status(id)).toBe("queued");
   });
 
-  it("gives the next worker that claims the run what was recorded through another server", async () => {
+  it("after a session has left, the next worker receives entries recorded through another server", async () => {
     const here = rig();
     const there = here.another();
     const one = there.speaker();
@@ -151,7 +151,7 @@ describe("a session that leaves", () => {
     expect(await there.speaker().claimOne()).toMatchObject({ id, journal: [{ address: "task:a#0" }] });
   });
 
-  it("has its code known as what recorded the run, whichever server that went through", async () => {
+  it("after a session has left, its build is recorded, through whichever server it reported", async () => {
     const here = rig();
     const there = here.another();
     const one = there.speaker();

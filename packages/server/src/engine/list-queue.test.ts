@@ -20,7 +20,7 @@ function openList() {
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("lists", () => {
-  it("are read so many at a time, in the order in which they were asked for", async () => {
+  it("lists are read a limited number at a time, in the order of the requests", async () => {
     const lists = listQueue({ atOnce: 2, waiting: 9 });
     const all = Array.from({ length: 4 }, openList);
     const replies = Promise.allSettled(all.map(({ read }) => lists(read)));
@@ -43,7 +43,7 @@ describe("lists", () => {
     ]);
   });
 
-  it("are refused while too many wait, and read again afterwards", async () => {
+  it("lists are refused while too many wait, and accepted afterwards", async () => {
     const lists = listQueue({ atOnce: 1, waiting: 1 });
     const [first, second] = [openList(), openList()];
     const replies = [lists(first.read), lists(second.read)];

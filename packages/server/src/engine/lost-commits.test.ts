@@ -25,7 +25,7 @@ function onReplaceable() {
 }
 
 describe("a server whose database was replaced", () => {
-  it("answers nothing from cached rows of runs that no longer exist", async () => {
+  it("after its database was replaced, a server answers nothing from cached rows of lost runs", async () => {
     const { speaker, env, replace, api } = onReplaceable();
     const one = speaker();
     const id = await one.start();
@@ -39,7 +39,7 @@ describe("a server whose database was replaced", () => {
     ]);
   });
 
-  it("finds queued runs without any notification", async () => {
+  it("after its database was replaced, a server finds queued runs without a notification", async () => {
     const { speaker, env, replace } = onReplaceable();
     const one = speaker();
     expect(await one.claim()).toEqual([]);
@@ -50,7 +50,7 @@ describe("a server whose database was replaced", () => {
     expect(await one.claim()).toMatchObject([{ id, fence: 6 }]);
   });
 
-  it("refuses the former holder of a run, and lets another claim it after a whole lease, above the floor", async () => {
+  it("after its database was replaced, a server refuses the former holder, and claims above the floor", async () => {
     const { speaker, engine, env, raise } = onReplaceable();
     await engine.start();
     const [one, two] = [speaker(), speaker()];

@@ -13,7 +13,7 @@ function opened(count: number, durationMs: (n: number) => number) {
 describe("ten thousand open sleeps of one run", () => {
   const all = limits.openWaits;
 
-  it("are allowed, and end together in one tick and one claim", async () => {
+  it("ten thousand open sleeps of one run are allowed, and end in one tick and one claim", async () => {
     const { speaker, engine, env, storage } = rig();
     await engine.start();
     const one = speaker();
@@ -29,7 +29,7 @@ describe("ten thousand open sleeps of one run", () => {
     await engine.close();
   });
 
-  it("end a few at a time while the run sleeps on, none of them early", async () => {
+  it("ten thousand open sleeps end a few at a time while the run stays suspended, none of them early", async () => {
     const dueAfter = (n: number) => 1_000 + 100 * Math.floor(n / 50);
     const { speaker, engine, env } = rig();
     await engine.start();
@@ -52,7 +52,7 @@ describe("ten thousand open sleeps of one run", () => {
     await engine.close();
   });
 
-  it("and one more end the run with what to do about it", async () => {
+  it("one more than ten thousand waits ends the run, and the error says what to do", async () => {
     const one = rig().speaker();
     const id = await one.start();
     await one.report(await one.claimOne(), suspend, { opens: opened(all + 1, () => 60_000) });

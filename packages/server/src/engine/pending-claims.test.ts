@@ -7,7 +7,7 @@ import { memoryStorage } from "../storage/memory/memory.ts";
 import { createEngine } from "./engine.ts";
 
 describe("a pending claim", () => {
-  it("that is woken for one run and takes another publishes the queue in which it leaves the first", async () => {
+  it("a pending claim woken for one run that takes another publishes the queue of the first", async () => {
     const env = virtualEnv();
     const published: string[] = [];
     const notifier: Notifier = {

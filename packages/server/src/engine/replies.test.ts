@@ -11,7 +11,7 @@ const large = JSON.stringify("x".repeat(bytes));
 const full = Math.ceil(limits.replyBytes / bytes);
 
 describe("a claim", () => {
-  it("takes no more runs than their inputs fit into a reply; the rest stays queued for any caller", async () => {
+  it("a claim takes only runs whose inputs fit into a reply; others stay queued", async () => {
     const { speaker } = rig();
     const [one, other] = [speaker(), speaker()];
     for (let n = 0; n < full + 3; n++) {
@@ -23,7 +23,7 @@ describe("a claim", () => {
     expect(await one.claim({ limit: 300 })).toEqual([]);
   });
 
-  it("that finds the reply of its transaction full is repeated at once", async () => {
+  it("a claim is repeated at once if the reply of its transaction was full", async () => {
     const { speaker, env } = rig();
     const [one, other] = [speaker(), speaker()];
     for (let n = 0; n < full + 1; n++) {
@@ -37,7 +37,7 @@ describe("a claim", () => {
     expect(env.elapsed()).toBe(begun);
   });
 
-  it("that repeats a lost one brings no more inputs than others that are repeated with it", async () => {
+  it("a claim that repeats a lost one brings no more inputs than fit into a reply", async () => {
     const { speaker } = rig();
     const speakers = [speaker(), speaker(), speaker()];
     for (const [n, one] of speakers.entries()) {
@@ -51,7 +51,7 @@ describe("a claim", () => {
     expect(again.flat().filter(({ input }) => input === large)).toHaveLength(full);
   });
 
-  it("leaves out the inputs of what its session had before, once the reply is full, and says so", async () => {
+  it("a repeated claim omits inputs beyond the limit of the reply, and says so", async () => {
     const { speaker } = rig();
     const one = speaker();
     const claimIds = ["c-1", "c-2"];
@@ -80,7 +80,7 @@ describe("the answer to a report", () => {
     return { one, claimed };
   }
 
-  it("brings the new entries that fit, and says where they are cut, also to a repeat", async () => {
+  it("the answer to a report has the new entries that fit and says where it is cut, also on a repeat", async () => {
     const { one, claimed } = await withNews(full + 4);
     const report = one.reporting(claimed, go, { entries: [returned("task:a#0"), returned("task:b#0")] });
     const answer = only(await one.send(report));
@@ -91,7 +91,7 @@ describe("the answer to a report", () => {
     expect(only(await one.send(report))).toEqual(answer);
   });
 
-  it("gives a repeat the same place if the report ended its attempt", async () => {
+  it("a repeat of a report that ended its attempt gets the same seq", async () => {
     const { one, claimed } = await withNews(full + 4);
     const failed: Next = { type: "finish", outcome: { status: "failed", error, retryInMs: 10 } };
     const report = one.reporting(claimed, failed, { entries: [returned("task:a#0")] });
@@ -100,7 +100,7 @@ describe("the answer to a report", () => {
     expect(await one.send(report)).toMatchObject([{ ok: true, first: full + 5 }]);
   });
 
-  it("brings, read on, what a whole one brings: also results of children that its own starts go on with", async () => {
+  it("an answer that was cut, read on, has all entries, also results of children that were reused", async () => {
     const newsOf = async (data: string) => {
       const { speaker, env, api } = rig();
       const one = speaker();
@@ -137,7 +137,7 @@ describe("the answer to a report", () => {
     expect(cut.all).toHaveLength(full + 3 + 2);
   });
 
-  it("is whole if the new entries fit", async () => {
+  it("the answer to a report is complete if the new entries fit", async () => {
     const { speaker } = rig();
     const one = speaker();
     const id = await one.start();
@@ -149,7 +149,7 @@ describe("the answer to a report", () => {
 });
 
 describe("a payload that stays in storage", () => {
-  it("is that of the retry of an ended run", async () => {
+  it("a retry of an ended run has its large input", async () => {
     const { speaker } = rig();
     const one = speaker();
     const id = await one.start({ input: large });
@@ -159,7 +159,7 @@ describe("a payload that stays in storage", () => {
     expect((await one.claimOne()).input).toBe(large);
   });
 
-  it("tells a repeated start from another one of the same id", async () => {
+  it("a large input distinguishes a repeated start from another start with the same id", async () => {
     const { speaker } = rig();
     const one = speaker();
     const spec = one.spec({ input: large });
@@ -170,7 +170,7 @@ describe("a payload that stays in storage", () => {
     expect(await one.tryStart({ ...spec, input: "1" })).toMatchObject({ code: "RUN_ID_CONFLICT" });
   });
 
-  it("is sent to a watcher of the run, and to the next attempt of its parent", async () => {
+  it("a large output is sent to a watcher of the run, and to the next attempt of its parent", async () => {
     const { speaker, api, env } = rig();
     const one = speaker();
     const parent = await one.start();
@@ -201,7 +201,7 @@ describe("a payload that stays in storage", () => {
 });
 
 describe("what is recorded already", () => {
-  it("is met by a report without the values: those of children that ended, and of another report", async () => {
+  it("a report does not load recorded values of ended children or other reports", async () => {
     const { speaker, storage } = rig();
     const one = speaker();
     await one.start();
@@ -221,7 +221,7 @@ describe("what is recorded already", () => {
     expect(storage.taken().characters).toBeLessThan(10_000);
   });
 
-  it("is compared with the large values of a repeated report", async () => {
+  it("a repeated report is compared with the large values that are recorded", async () => {
     const { speaker } = rig();
     const one = speaker();
     await one.start();
@@ -247,7 +247,7 @@ describe("what is recorded already", () => {
 });
 
 describe("a read", () => {
-  it("answers about as many runs as fit, in order, and says that there are more", async () => {
+  it("a read answers the runs that fit, in order, and says that there are more", async () => {
     const { speaker, api } = rig();
     const one = speaker();
     const ids: string[] = [];
@@ -263,7 +263,7 @@ describe("a read", () => {
 });
 
 describe("a list, a read and a watch", () => {
-  it("count the errors of runs, and go on where the reply was full", async () => {
+  it("lists, reads and watches count the errors of runs, and continue where the reply was full", async () => {
     const { speaker, api } = rig();
     const one = speaker();
     const failure = { ...error, message: "m".repeat(60_000) };
@@ -291,7 +291,7 @@ describe("a list, a read and a watch", () => {
     expect(listed.toSorted()).toEqual([...ids].toSorted());
   });
 
-  it("merge ten thousand items about one run in no time", async () => {
+  it("a watch of ten thousand items for one run takes little processor time", async () => {
     const { speaker, api } = rig();
     const runId = await speaker().start();
     const statuses: RunStatus[] = ["paused", "sleeping", "stalled", "awaiting_event", "awaiting_retry", "scheduled"];

@@ -57,22 +57,25 @@ describe("the explanation of a stalled run", () => {
   ];
 
   const cases = explanations.map(([stall, explanation]) => ({ reason: stall.reason, stall, explanation }));
-  it.each(cases)("names the cause and the way out: $reason", async ({ stall, explanation }) => {
-    expect(await stalled(rig().speaker(), stall)).toBe(explanation);
-  });
+  it.each(cases)(
+    "the explanation of a stalled run has the cause and the remedy: $reason",
+    async ({ stall, explanation }) => {
+      expect(await stalled(rig().speaker(), stall)).toBe(explanation);
+    },
+  );
 
-  it("names three of many recorded calls that the code did not make again", async () => {
+  it("the explanation names three of many recorded calls that the code did not make again", async () => {
     const unclaimed = Array.from({ length: 50 }, (_, index) => `task:a#${index}`);
     const explanation = await stalled(rig().speaker(), { ...diverged, unclaimed });
     expect(explanation).toContain("recorded: task:a#0, task:a#1, task:a#2 and 47 more.");
   });
 
-  it("of a crash loop says what is known: leases ended without a report", () => {
+  it("the explanation of a crash loop says that leases ended without a report", () => {
     const run = aRun({ status: "stalled", reason: "crash_loop", crashes: 6 });
     expect(viewOf(run, around).explanation).toMatch(/^Stalled: worker leases ended without a report 6 times/);
   });
 
-  it("of a run that was suspended on nothing says that it awaits nothing durable", async () => {
+  it("the explanation of a run that awaits nothing durable says so", async () => {
     const one = rig().speaker();
     const id = await one.start();
     await one.report(await one.claimOne(), suspend);
@@ -86,13 +89,13 @@ describe("the explanation of a stalled run", () => {
     [1_500, "1500 milliseconds"],
     [90_000, "90 seconds"],
     [3_600_000, "1 hour"],
-  ])("writes %i ms as %s", async (idleMs, text) => {
+  ])("the explanation writes %i ms as %s", async (idleMs, text) => {
     expect(await stalled(rig().speaker(), { reason: "idle", idleMs })).toContain(`non-durable work for ${text}.`);
   });
 });
 
 describe("a stalled run", () => {
-  it("goes on after retry", async () => {
+  it("a stalled run continues after retry", async () => {
     const one = rig().speaker();
     const id = await one.start();
     await one.report(await one.claimOne(), { type: "stall", stall: diverged });
@@ -102,7 +105,7 @@ describe("a stalled run", () => {
 });
 
 describe("the explanation of a running run", () => {
-  it("names the recorded call that its replay waits for, and since when", async () => {
+  it("the explanation names the recorded call that a replay waits for, and since when", async () => {
     const { speaker, env } = rig();
     const one = speaker();
     const id = await one.start();
@@ -121,7 +124,7 @@ describe("the explanation of a running run", () => {
 });
 
 describe("events that no wait has taken", () => {
-  it("are listed by name, and the explanation of a waiting run names them", async () => {
+  it("unbound events are listed by name, and the explanation of a waiting run names them", async () => {
     const one = rig().speaker();
     const id = await one.start();
     await one.report(await one.claimOne(), suspend, { opens: [awaits("approved")] });
@@ -138,7 +141,7 @@ describe("events that no wait has taken", () => {
     );
   });
 
-  it("are those that withdrawn waits gave back too, and not those that were taken", () => {
+  it("unbound events include those that withdrawn waits gave back, and not those that were taken", () => {
     const events = new Map([
       ["given back", { arrived: 3, taken: 3, returned: [0, 2] }],
       ["taken", { arrived: 3, taken: 3 }],
@@ -150,14 +153,14 @@ describe("events that no wait has taken", () => {
     ]);
   });
 
-  it("are named up to a bound: a hundred in the list, three in the sentence", () => {
+  it("at most a hundred unbound events are listed, and three are in the explanation", () => {
     const names = Array.from({ length: 200 }, (_, n) => [`e${n}`, { arrived: 1, taken: 0 }] as const);
     const view = viewOf(aRun(sleeping, { waits: [sleepWait], events: new Map(names) }), around);
     expect(view.unboundEvents).toHaveLength(100);
     expect(view.explanation).toMatch(/1 event "e2" and events of other names arrived/);
   });
 
-  it("are no part of what a run does that waits for nothing", () => {
+  it("the explanation of a run that waits for nothing names no unbound events", () => {
     const events = new Map([["e", { arrived: 1, taken: 0 }]]);
     expect(viewOf(aRun({ status: "completed" }, { events }), around)).toMatchObject({
       explanation: "Completed.",
@@ -183,7 +186,7 @@ describe("the explanation of a run that waits for children", () => {
     return { one, id, child: child.id };
   }
 
-  it("names the one that it awaits and that has stalled, with the cause", async () => {
+  it("the explanation names an awaited child that has stalled, with the cause", async () => {
     const { one, id, child } = await parentOf(1, [asked]);
     const { run } = await one.read(id);
     expect(run.explanation).toContain(`Waits for child ${child} of ship, which is stalled: ${cause}`);
@@ -191,7 +194,7 @@ describe("the explanation of a run that waits for children", () => {
     expect((await one.read(id)).run.explanation).not.toContain("stalled");
   });
 
-  it("of several says how many, and names one that has stalled", async () => {
+  it("the explanation counts several children, and names one that has stalled", async () => {
     const { one, id, child } = await parentOf(3, [asked]);
     const { run } = await one.read(id);
     expect(run.explanation).toContain(`Waits for 3 child workflows. Child ${child} of ship is stalled: ${cause}`);
@@ -205,12 +208,12 @@ describe("the explanation of a run that waits for children", () => {
     { how: "never asked for", entries: [] },
     { how: "gave up", entries: [asked, withdrawn] },
   ];
-  it.each(others)("does not claim to wait for a child whose end it $how", async ({ entries }) => {
+  it.each(others)("the explanation does not say that a run awaits a child whose end it $how", async ({ entries }) => {
     const { one, id, child } = await parentOf(1, entries);
     expect((await one.read(id)).run.explanation).toMatch(new RegExp(`^Waits for 1 child workflow. Child ${child} `));
   });
 
-  it("names none of a run that waits for no child, and counts those that are waited for with a deadline", async () => {
+  it("the explanation of a run that awaits no child names none, and counts waits with a deadline", async () => {
     const { one, id } = await parentOf(1, [asked]);
     expect(viewOf(aRun(awaitingChild, { waits: [childWait] }), around).explanation).toBe("Waits for 1 child workflow.");
     await one.signal(id, { type: "pause" });
@@ -219,7 +222,7 @@ describe("the explanation of a run that waits for children", () => {
 });
 
 describe("a view", () => {
-  it("names the waits of a run without what a replay needs to know of them", () => {
+  it("a view has the waits of a run without their call sites", () => {
     const wait = { address: "sleep:#0", type: "sleep", until: 1 } as const;
     const run = aRun(
       { status: "sleeping", resumable: null, children: 0 },

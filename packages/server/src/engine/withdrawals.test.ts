@@ -28,7 +28,7 @@ async function claimed(one: Speaker): Promise<{ id: string; report: (more: Parti
 }
 
 describe("a withdrawal", () => {
-  it("of an open wait is decided without a look into the journal", async () => {
+  it("withdrawing an open wait loads no journal entry", async () => {
     const { speaker, storage } = rig();
     const { report } = await claimed(speaker());
     await report({ opens: [first] });
@@ -37,7 +37,7 @@ describe("a withdrawal", () => {
     expect(storage.taken()).toMatchObject({ transactions: 1, updates: 1, entries: 1, lookups: 0 });
   });
 
-  it("gives back the event that the wait had taken, which its server or another one has recorded", async () => {
+  it("a withdrawal gives back an event that this or another server has recorded for the wait", async () => {
     for (const other of [false, true]) {
       const here = rig();
       const { id, report } = await claimed(here.speaker());
@@ -52,7 +52,7 @@ describe("a withdrawal", () => {
     }
   });
 
-  it("gives back an event that arrives in the very same transaction", async () => {
+  it("a withdrawal gives back an event of the same transaction", async () => {
     const { speaker, batches } = rig();
     const one = speaker();
     const { id, report } = await claimed(one);
@@ -65,7 +65,7 @@ describe("a withdrawal", () => {
     expect(entries.filter(({ address }) => address === second.address)).toMatchObject([{ value: { nth: 0 } }]);
   });
 
-  it("is not undone by a late copy of the report that opened the wait", async () => {
+  it("a late copy of the report that opened the wait does not undo its withdrawal", async () => {
     const one = rig().speaker();
     const { id, report } = await claimed(one);
     const opening = await report({ opens: [first] });
@@ -79,7 +79,7 @@ describe("a withdrawal", () => {
     expect(entries.at(-1)).toMatchObject({ address: second.address });
   });
 
-  it("that is repeated after its answer was lost gives the event back once", async () => {
+  it("a repeated withdrawal gives the event back once", async () => {
     const one = rig().speaker();
     const { id, report } = await claimed(one);
     await report({ opens: [first] });

@@ -23,7 +23,7 @@ const served = "Queued: ready for the next free worker.";
 const serves = { serves: [{ name: "order", versionId: "1.2.0" }], shardKeys: ["eu"] };
 
 describe("a worker that calls one server", () => {
-  it("is listed by another, with what it serves and its load, on the database's clock", async () => {
+  it("another server lists a worker with what it serves and its load, by the database's clock", async () => {
     const here = rig();
     const there = here.another();
     await here.env.advance(10_000);
@@ -36,7 +36,7 @@ describe("a worker that calls one server", () => {
     expect(await workers(here)).toEqual([{ ...listed, since, seenAt: since }]);
   });
 
-  it("is missing in the explanation of a queued run, exactly until it serves it", async () => {
+  it("the explanation of a queued run says that no worker serves it, exactly until one does", async () => {
     const here = rig();
     const there = here.another();
     const id = await there.speaker().start({ versionId: "1.2.0", shardKey: "eu" });
@@ -60,7 +60,7 @@ describe("a worker that calls one server", () => {
     expect(results).toMatchObject([{ run: { explanation: served } }]);
   });
 
-  it("and leaves is gone there at once, and within a second elsewhere", async () => {
+  it("a worker that leaves is removed at once by its server, and by others within a second", async () => {
     const here = rig();
     const there = here.another();
     const one = here.speaker();
@@ -73,7 +73,7 @@ describe("a worker that calls one server", () => {
     expect(await names(there)).toEqual([]);
   });
 
-  it("and leaves by way of another is gone, though the first had more to save", async () => {
+  it("a worker that leaves through another server is removed, even if the first had more to save", async () => {
     const here = rig();
     const there = here.another();
     const one = here.speaker();
@@ -88,7 +88,7 @@ describe("a worker that calls one server", () => {
     expect([await names(here), await names(there)]).toEqual([[], []]);
   });
 
-  it("and dies is gone 90 s after its last claim or heartbeat", async () => {
+  it("a worker that crashes is removed 90 s after its last claim or heartbeat", async () => {
     const here = rig();
     const there = here.another();
     await here.speaker().claim();
@@ -98,7 +98,7 @@ describe("a worker that calls one server", () => {
     expect([await names(here), await names(there)]).toEqual([[], []]);
   });
 
-  it("stays for its whole lease when that is longer", async () => {
+  it("a worker is listed for its whole lease if that is longer than 90 s", async () => {
     const here = rig();
     const there = here.another();
     const one = here.speaker();
@@ -109,7 +109,7 @@ describe("a worker that calls one server", () => {
     expect([await names(here), await names(there)]).toEqual([[], []]);
   });
 
-  it("is kept alive by heartbeats to a second, as a third reads", async () => {
+  it("a worker that sends heartbeats to a second server is listed by a third", async () => {
     const here = rig();
     const [there, elsewhere] = [here.another(), here.another()];
     const one = here.speaker();
@@ -125,7 +125,7 @@ describe("a worker that calls one server", () => {
     }
   });
 
-  it("serves what it served before when it only takes back its own runs", async () => {
+  it("a claim that only reclaims runs does not change what the worker serves", async () => {
     const here = rig();
     const there = here.another();
     const one = here.speaker();
@@ -136,7 +136,7 @@ describe("a worker that calls one server", () => {
     for (const server of [here, there]) expect(await workers(server)).toMatchObject([serves]);
   });
 
-  it("is listed by its own server at once, and not in another namespace", async () => {
+  it("a worker is listed by its own server at once, and not in another namespace", async () => {
     const here = rig();
     const theirs = here.speaker("theirs");
     const same = new Speaker(here.api, here.env, theirs.session);
@@ -155,7 +155,7 @@ describe("a worker that calls one server", () => {
 });
 
 describe("saving workers", () => {
-  it("takes one transaction for all that come together, and one in ten to fifteen seconds later on", async () => {
+  it("workers are saved in one transaction, and then once in ten to fifteen seconds", async () => {
     const { env, speaker, storage } = rig();
     const fleet = Array.from({ length: 300 }, () => speaker());
     for (let second = 0; second < 60; second += 1) {
@@ -166,7 +166,7 @@ describe("saving workers", () => {
     expect(storage.counts.workerSaves).toBeLessThanOrEqual(6);
   });
 
-  it("takes no more of them for more claims: a load is saved in five seconds, and listed here at once", async () => {
+  it("more claims cause no more saves; a load is saved within 5 s, and listed here at once", async () => {
     const here = rig();
     const there = here.another();
     const one = here.speaker();
@@ -185,7 +185,7 @@ describe("saving workers", () => {
     expect(await workers(there)).toMatchObject([{ load: { busy: 100 } }]);
   });
 
-  it("takes none while no worker calls, and they are read once a second however many callers list them", async () => {
+  it("nothing is saved while no worker calls, and workers are read once a second for all callers", async () => {
     const { env, speaker, storage, api } = rig();
     const id = await speaker().start();
     await speaker().claim({ serves: [{ name: "other", versionId: "1" }] });
@@ -200,7 +200,7 @@ describe("saving workers", () => {
     expect(storage.taken().reads).toBe(1);
   });
 
-  it("is tried again when the database was away, and no claim fails because of it", async () => {
+  it("saving workers is repeated after a database failure, and no claim fails because of it", async () => {
     const here = rig();
     const there = here.another();
     const one = here.speaker();
@@ -214,7 +214,7 @@ describe("saving workers", () => {
     expect(await names(there)).toEqual(["worker"]);
   });
 
-  it("includes those that left just before their server closed", async () => {
+  it("close saves that workers have left", async () => {
     const here = rig();
     const there = here.another();
     const one = here.speaker();
@@ -237,7 +237,7 @@ describe("a run that was suspended, and whose handler may go on by itself", () =
     return { one, id };
   };
 
-  it("is replayed by another when its worker died, though nothing of it is due", async () => {
+  it("a suspended run that may be busy is replayed by another worker if its own one crashed", async () => {
     const here = rig();
     const { one, id } = await suspended(here);
     await here.env.advance(389_000);
@@ -247,7 +247,7 @@ describe("a run that was suspended, and whose handler may go on by itself", () =
     await here.engine.close();
   });
 
-  it("stays with its worker while that one is alive", async () => {
+  it("a suspended run that may be busy stays with its worker while that lives", async () => {
     const here = rig();
     const { one, id } = await suspended(here);
     for (let passedMs = 0; passedMs < 480_000; passedMs += 30_000) {

@@ -41,18 +41,21 @@ describe("while keys cannot be looked up", () => {
   it.each([
     ["the database is away", new AikiError("STORAGE_UNAVAILABLE", "PostgreSQL at db:5432 is away.")],
     ["nobody knows why", new Error("secret detail")],
-  ])("because %s, nobody is admitted: 503 with Retry-After, and no detail", async (_, failure) => {
-    const { admit, key } = await rig(failure);
-    for (const verb of verbs) {
-      const thrown = await admit(exchange(key), verb).catch((error: unknown) => error);
-      const reply = faultReply(thrown);
-      expect(reply).toMatchObject({ status: 503, headers: { "retry-after": "1" } });
-      expect(reply?.body).toContain("UNAVAILABLE");
-      expect(reply?.body).not.toMatch(/5432|secret/);
-    }
-  });
+  ])(
+    "if keys cannot be looked up because %s, every call gets 503 with Retry-After and no detail",
+    async (_, failure) => {
+      const { admit, key } = await rig(failure);
+      for (const verb of verbs) {
+        const thrown = await admit(exchange(key), verb).catch((error: unknown) => error);
+        const reply = faultReply(thrown);
+        expect(reply).toMatchObject({ status: 503, headers: { "retry-after": "1" } });
+        expect(reply?.body).toContain("UNAVAILABLE");
+        expect(reply?.body).not.toMatch(/5432|secret/);
+      }
+    },
+  );
 
-  it("a key that is none is refused all the same, without asking", async () => {
+  it("a malformed key is refused without a lookup", async () => {
     const { admit } = await rig(new Error("away"));
     await expect(admit(exchange("Bearer nothing"), "find")).rejects.toMatchObject({ status: 401 });
     await expect(admit(exchange(null), "find")).rejects.toMatchObject({ status: 401 });
@@ -60,19 +63,19 @@ describe("while keys cannot be looked up", () => {
 });
 
 describe("a key", () => {
-  it("is taken whatever the case of the scheme and the blanks behind it", async () => {
+  it("the authorization scheme may have any case and more than one space behind it", async () => {
     const { admit, key } = await rig();
     for (const shown of [key, key.replace("Bearer", "bearer"), key.replace("Bearer ", "BEARER   ")]) {
       expect(await admit(exchange(shown), "find")).toBeTypeOf("object");
     }
   });
 
-  it("has one guarded Api for all of its requests", async () => {
+  it("all requests of a key share one guarded Api", async () => {
     const { admit, key } = await rig();
     expect(await admit(exchange(key), "find")).toBe(await admit(exchange(key), "read"));
   });
 
-  it("that lacks the scope is told which, and the log who", async () => {
+  it("a key without the scope is refused with the scope's name, and the log names the key", async () => {
     const { admit, key, warned } = await rig();
     await expect(admit(exchange(key), "start")).rejects.toMatchObject({
       code: "FORBIDDEN",
@@ -81,7 +84,7 @@ describe("a key", () => {
     expect(warned).toMatchObject([{ verb: "start", scopes: "runs:start", keyId: key.split("_")[1], namespace: "t" }]);
   });
 
-  it("that is refused shows in the log with the reason, in the reply without", async () => {
+  it("a refused key is logged with the reason, and the reply has none", async () => {
     const { admit, key, warned } = await rig();
     const replies = [];
     for (const shown of [null, "Bearer x", `Bearer ${mintSecret().text}`, `${key}x`]) {

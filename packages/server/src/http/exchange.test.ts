@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { expect, it } from "vitest";
 import { nodeExchange } from "./exchange.ts";
 
-it("a body whose sender went while its key was looked up is refused, not waited for", async () => {
+it("a body whose sender disconnected during the lookup of its key is refused", async () => {
   let onRequest = (_: [IncomingMessage, ServerResponse]) => {};
   const request = new Promise<[IncomingMessage, ServerResponse]>((resolve) => (onRequest = resolve));
   const node = createServer((incoming, outgoing) => onRequest([incoming, outgoing])).listen(0, "127.0.0.1");
