@@ -16,14 +16,14 @@ const pages: Script = {
 };
 
 describe("the journal of a claimed run", () => {
-  it("is the journal of the claim when that is complete", async () => {
+  it("a complete journal of a claim is used as it is", async () => {
     const { api, calls } = scriptedApi(pages);
     const claimed = claimedRun("a", { journal: recorded });
     expect(await withJournal(api, claimed, false)).toBe(claimed);
     expect(calls.read).toEqual([]);
   });
 
-  it("is read from where it was cut", async () => {
+  it("a journal that was cut is read on from there", async () => {
     const { api } = scriptedApi(pages);
     const claimed = claimedRun("a", { journal: recorded.slice(0, 2), journalCutAt: 2 });
     const whole = await withJournal(api, claimed, false);
@@ -31,14 +31,14 @@ describe("the journal of a claimed run", () => {
     expect(whole.journalCutAt).toBeUndefined();
   });
 
-  it("is read from the start when the execution is no longer cached", async () => {
+  it("a journal is read from the start if the execution is no longer cached", async () => {
     const { api } = scriptedApi(pages);
     const claimed = claimedRun("a", { isCached: true, journal: recorded.slice(5) });
     expect(await withJournal(api, claimed, false)).toMatchObject({ isCached: false, journal: recorded });
     expect(await withJournal(api, claimed, true)).toBe(claimed);
   });
 
-  it("throws when the server refuses it", async () => {
+  it("reading a journal throws if the server refuses it", async () => {
     const { api } = scriptedApi({
       read: () => ({ results: [{ ok: false, code: "RUN_NOT_FOUND", message: "No such run." }] }),
     });
@@ -48,7 +48,7 @@ describe("the journal of a claimed run", () => {
 });
 
 describe("the input of a claimed run", () => {
-  it("is read when it was left out, unless the execution is in memory", async () => {
+  it("an omitted input is read, unless the execution is in memory", async () => {
     const { api, calls } = scriptedApi({
       read: () => ({ results: [{ ok: true, run: viewOf("a", { input: '"large"' }), entries: [], more: false }] }),
     });
@@ -78,13 +78,13 @@ describe("the answer to a report", () => {
   };
   const answer: ReportResult = { ok: true, first: 4, tail: 6, inbox: 3, entries: [], released: false, pause: false };
 
-  it("is used unchanged when it is complete", async () => {
+  it("a complete answer to a report is used as it is", async () => {
     const { api, calls } = scriptedApi(pages);
     expect(await withAllEntries(api, report, answer)).toBe(answer);
     expect(calls.read).toEqual([]);
   });
 
-  it("is read from where it was cut, up to its tail, without the entries of the report", async () => {
+  it("an answer that was cut is read on, up to its tail, without the entries of the report", async () => {
     const started = (seq: number, address: string, runId: string) => ({
       ...entry(seq, address),
       value: { type: "started" as const, runId },

@@ -32,7 +32,7 @@ const away = () => {
 };
 
 describe("leases", () => {
-  it("are confirmed early, then renewed together each heartbeat", async () => {
+  it("leases are confirmed early, then renewed together each heartbeat", async () => {
     const { env, hold, calls } = setup(renewed);
     for (const id of ["a", "b", "c"]) hold(id);
     await env.advance(2_900);
@@ -46,7 +46,7 @@ describe("leases", () => {
     });
   });
 
-  it("that are dormant are not renewed before confirm is called", async () => {
+  it("a dormant lease is not renewed before confirm is called", async () => {
     const { env, leases, hold, calls } = setup(renewed);
     hold("a");
     const events = { lost: () => {}, pause: () => {} };
@@ -62,7 +62,7 @@ describe("leases", () => {
     expect(renewedRuns().filter((runId) => runId === "b")).toHaveLength(2);
   });
 
-  it("of runs that end sooner are never renewed", async () => {
+  it("the lease of a run that ends early is never renewed", async () => {
     const { env, hold, calls } = setup(renewed);
     const lease = hold("a");
     await env.advance(1_000);
@@ -71,7 +71,7 @@ describe("leases", () => {
     expect(calls.renew).toHaveLength(0);
   });
 
-  it("allow effects for less than one lease since the last acknowledged renewal was sent", async () => {
+  it("a lease allows effects for its length after the last acknowledged renewal was sent", async () => {
     let isUp = true;
     const { env, hold } = setup((request) => (isUp ? renewed(request) : away()), 1_000);
     const lease = hold("a");
@@ -83,7 +83,7 @@ describe("leases", () => {
     expect(lease.isProven).toBe(false);
   });
 
-  it("that are unconfirmed are short, even if the lease is long", async () => {
+  it("an unconfirmed lease is short, even if the lease is long", async () => {
     const { env, hold } = setup(away);
     const lease = hold("a");
     await env.advance(9_900);
@@ -92,7 +92,7 @@ describe("leases", () => {
     expect(lease.isProven).toBe(false);
   });
 
-  it("are not proven after the machine slept, and are renewed before anything else", async () => {
+  it("a lease is not proven after the machine slept, and is renewed first", async () => {
     const { env, hold, calls } = setup(renewed);
     let slept = 0;
     const now = env.now;
@@ -106,7 +106,7 @@ describe("leases", () => {
     expect(calls.renew).toHaveLength(2);
   });
 
-  it("are lost individually when the server says so", async () => {
+  it("a lease is lost alone if the server refuses its renewal", async () => {
     const { env, hold, notified } = setup(({ runs }) => ({
       results: runs.map(({ runId }) => (runId === "b" ? { ok: false, code: "FENCED", message: "" } : ok)),
     }));
@@ -116,14 +116,14 @@ describe("leases", () => {
     expect([a.isProven, b.isProven]).toEqual([true, true]);
   });
 
-  it("pass a pause on", async () => {
+  it("a pause request in a renewal reaches the run", async () => {
     const { env, hold, notified } = setup(({ runs }) => ({ results: runs.map(() => ({ ...ok, pause: true })) }));
     hold("a");
     await env.advance(3_000);
     expect(notified).toEqual(["a pause"]);
   });
 
-  it("are presumed lost after one lease without an answer, and not sooner", async () => {
+  it("a lease is presumed lost after its length without an answer, and not sooner", async () => {
     let isUp = true;
     const { env, hold, notified } = setup((request) => (isUp ? renewed(request) : away()), 1_000);
     hold("a");
@@ -135,7 +135,7 @@ describe("leases", () => {
     expect(notified).toEqual(["a LEASE_LOST"]);
   });
 
-  it("survive a server that is unreachable for less than a lease", async () => {
+  it("leases survive a server that is unreachable for less than their length", async () => {
     let isUp = true;
     const { env, hold, notified } = setup((request) => (isUp ? renewed(request) : away()), 1_000);
     const lease = hold("a");
@@ -148,7 +148,7 @@ describe("leases", () => {
     expect(lease.isProven).toBe(true);
   });
 
-  it("are still renewed when one renewal is never answered", async () => {
+  it("leases are still renewed if one renewal is never answered", async () => {
     let isFirst = true;
     const { env, hold, calls } = setup((request, signal) => {
       if (!isFirst) return renewed(request);
@@ -163,7 +163,7 @@ describe("leases", () => {
     expect(lease.isProven).toBe(true);
   });
 
-  it("that are unconfirmed survive two renewals that are never answered", async () => {
+  it("an unconfirmed lease survives two renewals that are never answered", async () => {
     let calls = 0;
     const { env, hold, notified } = setup((request, signal) => {
       calls += 1;
@@ -174,7 +174,7 @@ describe("leases", () => {
     expect([lease.isProven, calls, notified]).toEqual([true, 3, []]);
   });
 
-  it("survive a server that is slow to answer", async () => {
+  it("leases survive a server that answers slowly", async () => {
     const { env, hold, notified, calls } = setup(async (request) => {
       await new Promise<void>((resolve) => env.after(3_900, resolve));
       return renewed(request);
@@ -185,7 +185,7 @@ describe("leases", () => {
     expect(calls.renew.length).toBeLessThanOrEqual(2);
   });
 
-  it("can be confirmed before anything is executed", async () => {
+  it("a lease can be confirmed before its run is executed", async () => {
     const { env, hold } = setup(({ runs }) => ({
       results: runs.map(({ runId }) => (runId === "b" ? { ok: false, code: "FENCED", message: "" } : ok)),
     }));
@@ -194,7 +194,7 @@ describe("leases", () => {
     expect(await confirmed).toEqual([true, false]);
   });
 
-  it("belong to the newest fence", async () => {
+  it("only the lease of the newest fence of a run is renewed", async () => {
     const { env, hold, calls } = setup(renewed);
     const old = hold("a", 1);
     hold("a", 2);

@@ -51,7 +51,7 @@ function setup(
 }
 
 describe("taking runs", () => {
-  it("claims as many as slots are free, one claim at a time, and waits when there are none", async () => {
+  it("a worker claims for its free slots, one claim at a time, and waits if none is free", async () => {
     let next = 0;
     const { poller, state, calls } = setup(({ limit }) => {
       next += 1;
@@ -77,7 +77,7 @@ describe("taking runs", () => {
     await poller.stop();
   });
 
-  it("names the claims that got no answer when it claims again", async () => {
+  it("a claim names the claims before it that got no answer", async () => {
     let failures = 2;
     const { env, poller, state, calls } = setup((_, signal) => {
       failures -= 1;
@@ -93,7 +93,7 @@ describe("taking runs", () => {
     await poller.stop();
   });
 
-  it("knows how old the leases are when the claim was pending", async () => {
+  it("a lease is counted from the server's answer, not from the time that the claim was pending", async () => {
     const { env, poller, state } = setup(
       async () => {
         await new Promise<void>((resolve) => env.after(8_000, resolve));
@@ -107,14 +107,14 @@ describe("taking runs", () => {
     await poller.stop();
   });
 
-  it("makes growing pauses while the server's answers are immediate and empty", async () => {
+  it("claims pause ever longer while the server answers at once without runs", async () => {
     const { env, poller, calls } = setup(() => ({ runs: [] }));
     await env.advance(60_000);
     expect(calls.claim.length).toBeLessThan(30);
     await poller.stop();
   });
 
-  it("aborts its long poll when the registry changes, and claims again", async () => {
+  it("a change of the registry aborts the long poll and claims again", async () => {
     const { env, poller, state, calls } = setup((_, signal) => untilAborted(signal));
     await env.advance(1_000);
     expect(calls.claim).toHaveLength(1);
@@ -125,7 +125,7 @@ describe("taking runs", () => {
     await poller.stop();
   });
 
-  it("claims nothing while the registry is empty, and begins when a workflow is added", async () => {
+  it("nothing is claimed while the registry is empty, and a new workflow starts claims", async () => {
     const { env, poller, state, calls } = setup((_, signal) => untilAborted(signal), { serves: [] });
     await env.advance(1_000);
     expect(calls.claim).toEqual([]);
@@ -140,7 +140,7 @@ describe("taking runs", () => {
     { free: 0, limits: [2] },
     { free: -1, limits: [2] },
   ])(
-    "aborts its long poll when slots are occupied again, and claims for those that are free: $free",
+    "slots that are occupied again abort the long poll, and the free ones are claimed for: $free",
     async ({ free, limits }) => {
       const { env, poller, state, calls } = setup((_, signal) => untilAborted(signal));
       await settled();
@@ -159,7 +159,7 @@ describe("taking runs", () => {
     },
   );
 
-  it("claims suspended runs of its own before others, within its slots", async () => {
+  it("suspended runs of the worker are claimed before others, within its slots", async () => {
     const { poller, state, calls } = setup((request, signal) =>
       request.reclaim === undefined ? untilAborted(signal) : { runs: [claimedRun("a"), claimedRun("b")] },
     );
@@ -186,7 +186,7 @@ describe("taking runs", () => {
     await poller.stop();
   });
 
-  it("reports which suspended run cannot be claimed", async () => {
+  it("onRefused receives a suspended run that cannot be reclaimed", async () => {
     const { poller, state } = setup((request, signal) =>
       request.reclaim === undefined ? untilAborted(signal) : { runs: [] },
     );
@@ -197,7 +197,7 @@ describe("taking runs", () => {
     await poller.stop();
   });
 
-  it("aborts its long poll when it stops, and passes on runs that still arrive", async () => {
+  it("stop aborts the long poll, and runs that still arrive are passed on", async () => {
     const { poller, state, calls } = setup(
       (_, signal) =>
         new Promise((resolve) => signal?.addEventListener("abort", () => resolve({ runs: [claimedRun("late")] }))),
@@ -208,7 +208,7 @@ describe("taking runs", () => {
     expect(calls.claim).toHaveLength(1);
   });
 
-  it("waits for a pending answer when it stops, but only for a limited time", async () => {
+  it("stop waits for a pending answer for a limited time", async () => {
     const { env, poller, calls } = setup((_, signal) => untilAborted(signal), {
       subscriber: { next: async () => ({ waitMs: 0 }), close: async () => {} },
     });
@@ -241,7 +241,7 @@ function scripted() {
 }
 
 describe("a subscriber", () => {
-  it("has its request executed unchanged, and receives the result", async () => {
+  it("a subscriber's request is sent unchanged, and it receives the result", async () => {
     const { subscriber, results, asked: called, wake } = scripted();
     const { poller, calls } = setup(() => ({ runs: [claimedRun("a")] }), { slots: 3, subscriber });
     await settled();
@@ -272,7 +272,7 @@ describe("a subscriber", () => {
       { waitMs: -1, limit: 1.5 },
       { limit: 1, waitMs: 0 },
     ],
-  ])("that requests %j has the worker claim %j with two free slots", async (poll, request) => {
+  ])("a subscriber's request %j is sent as %j with two free slots", async (poll, request) => {
     const { subscriber, wake } = scripted();
     const { poller, calls } = setup(({ waitMs }, signal) => (waitMs === 0 ? { runs: [] } : untilAborted(signal)), {
       subscriber,
@@ -284,7 +284,7 @@ describe("a subscriber", () => {
     await poller.stop();
   });
 
-  it("receives the runs of an aborted long poll, if the server has claimed some before", async () => {
+  it("a subscriber receives runs that the server claimed for an aborted long poll", async () => {
     const { subscriber, results, wake } = scripted();
     const late = (signal: AbortSignal | undefined) =>
       new Promise<{ runs: ClaimedRun[] }>((resolve) =>
@@ -300,7 +300,7 @@ describe("a subscriber", () => {
     await poller.stop();
   });
 
-  it("is notified only that its long poll was aborted", async () => {
+  it("a subscriber whose long poll was aborted receives only that", async () => {
     const { subscriber, results, wake } = scripted();
     const { poller } = setup((_, signal) => untilAborted(signal), { subscriber });
     await settled();
@@ -312,7 +312,7 @@ describe("a subscriber", () => {
     await poller.stop();
   });
 
-  it("is notified that the reply was full, when it may have left runs out", async () => {
+  it("a subscriber is notified that the reply was full and may have left runs out", async () => {
     const { subscriber, results, wake } = scripted();
     const { poller } = setup(() => ({ runs: [claimedRun("a")], more: true }), { subscriber, slots: 3 });
     await settled();
@@ -322,7 +322,7 @@ describe("a subscriber", () => {
     await poller.stop();
   });
 
-  it("keeps waiting while a suspended run is claimed first", async () => {
+  it("a subscriber keeps waiting while a suspended run is claimed first", async () => {
     const { subscriber, results, asked: called, wake } = scripted();
     const { poller, calls } = setup((request) => ({ runs: request.reclaim === undefined ? [] : [claimedRun("a")] }), {
       subscriber,
@@ -337,7 +337,7 @@ describe("a subscriber", () => {
     await poller.stop();
   });
 
-  it("is notified that no claim was made when a suspended run took the last slot", async () => {
+  it("a subscriber is notified that no claim was made if a suspended run took the last slot", async () => {
     const { subscriber, results, asked: called } = scripted();
     const { poller } = setup(() => ({ runs: [claimedRun("a")] }), { slots: 1, subscriber });
     await settled();
@@ -347,7 +347,7 @@ describe("a subscriber", () => {
     await poller.stop();
   });
 
-  it("is called again when the registry changes", async () => {
+  it("a subscriber is called again when the registry changes", async () => {
     const { subscriber, asked: called } = scripted();
     const { env, poller, state } = setup(() => ({ runs: [] }), { subscriber });
     await env.advance(1_000);
@@ -358,7 +358,7 @@ describe("a subscriber", () => {
     await poller.stop();
   });
 
-  it("is notified of each failure after a pause", async () => {
+  it("a subscriber is notified of each failure after a pause", async () => {
     const { subscriber, results, wake } = scripted();
     const { env, poller, calls } = setup(
       () => {
@@ -384,7 +384,7 @@ describe("a subscriber", () => {
       },
     ],
     ["resolves to null", async () => JSON.parse("null")],
-  ])("that %s is called again after growing pauses, and logged once", async (_, next) => {
+  ])("a subscriber that %s is called again after growing pauses, and logged once", async (_, next) => {
     const warnings: string[] = [];
     let calls = 0;
     const subscriber: Subscriber = {

@@ -47,7 +47,7 @@ function setup() {
   return { env, renew, claim, work, asked: scripted.calls };
 }
 
-it("sends the served versions with heartbeats, and the load with claims too", async () => {
+it("heartbeats contain the served versions, and heartbeats and claims the load", async () => {
   const { renew, claim, work, asked } = setup();
   await renew();
   work();
@@ -60,7 +60,7 @@ it("sends the served versions with heartbeats, and the load with claims too", as
   ]);
 });
 
-it("takes the wake-up streams from replies, until no reply has named any for 5 s", async () => {
+it("the wake-up streams of the last reply are used, until no reply has named any for 5 s", async () => {
   const { env, renew, claim } = setup();
   expect(await renew()).toBeNull();
   expect(await claim(here)).toBe(here);

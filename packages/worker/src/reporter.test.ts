@@ -41,7 +41,7 @@ function setup(script: Script) {
 const acceptAll: Script = { report: ({ reports }) => ({ results: reports.map(() => accepted) }) };
 
 describe("reports of all slots", () => {
-  it("share one request in flight", async () => {
+  it("reports of all slots share one request in flight", async () => {
     let answer: () => void = () => {};
     const { held, calls } = setup({
       report: ({ reports }) =>
@@ -62,7 +62,7 @@ describe("reports of all slots", () => {
     ]);
   });
 
-  it("are split by bytes", async () => {
+  it("reports are split by bytes", async () => {
     const { held, calls } = setup(acceptAll);
     const big = JSON.stringify("x".repeat(1_000_000));
     await Promise.all(["a", "b", "c", "d", "e"].map((id) => held(id, big)));
@@ -72,7 +72,7 @@ describe("reports of all slots", () => {
     expect(calls.report.flatMap(({ request }) => request.reports)).toHaveLength(5);
   });
 
-  it("are repeated with the same ids while the server is unreachable", async () => {
+  it("reports are repeated with the same ids while the server is unreachable", async () => {
     let failures = 4;
     const { env, held, calls } = setup({
       report: ({ reports }) => {
@@ -88,7 +88,7 @@ describe("reports of all slots", () => {
     expect(new Set(calls.report.map(({ request }) => JSON.stringify(request))).size).toBe(1);
   });
 
-  it("are abandoned once every run of the request must be presumed lost", async () => {
+  it("reports are abandoned once every run of their request is presumed lost", async () => {
     let isLost = false;
     const { env, report, calls } = setup({
       report: () => {
@@ -105,7 +105,7 @@ describe("reports of all slots", () => {
     expect(calls.report).toHaveLength(tries);
   });
 
-  it("of a run that was lost meanwhile are not sent", async () => {
+  it("the report of a lost run is not sent", async () => {
     const { report, held, calls } = setup(acceptAll);
     const lost = report({ report: reportOf("a"), isLost: () => true });
     const kept = held("b");
@@ -128,7 +128,7 @@ describe("reports of all slots", () => {
     ["LIMIT_EXCEEDED", "LIMIT_EXCEEDED"],
     ["PAYLOAD_TOO_LARGE", "LIMIT_EXCEEDED"],
   ] as const)(
-    "for which requests are refused for good with %s are refused alone, with %s and the message",
+    "a report that makes its request fail with %s is refused alone, with %s and the message",
     async (fault, code) => {
       const { held } = setup({ report: blaming(() => new AikiError(fault, "No, because.")) });
       const refused = { ok: false, code, message: "No, because." };
@@ -136,7 +136,7 @@ describe("reports of all slots", () => {
     },
   );
 
-  it("that are refused individually receive their own code and message", async () => {
+  it("a refused report receives its own code and message", async () => {
     const results: ReportResult[] = [
       { ok: false, code: "LIMIT_EXCEEDED", message: "Too many waits." },
       { ok: false, code: "FENCED", message: "Another worker holds it." },
@@ -145,14 +145,14 @@ describe("reports of all slots", () => {
     expect(await Promise.all([held("a"), held("b")])).toEqual(results);
   });
 
-  it("that make the server fail are abandoned individually", async () => {
+  it("a report that makes the server fail is abandoned alone", async () => {
     const { held } = setup({ report: blaming(() => new TypeError("x is undefined")) });
     const failed = expect.objectContaining({ code: "INTERNAL", message: "x is undefined", ids: { runId: "bad" } });
     expect(await outcomesOf(held)).toEqual([accepted, accepted, failed, accepted, accepted]);
   });
 
   it.each(["UNAUTHORIZED", "FORBIDDEN", "BAD_REPLY"] as const)(
-    "are abandoned, not refused, and not repeated when the server refuses the caller: %s",
+    "reports are abandoned, not refused or repeated, if the server refuses the caller: %s",
     async (code) => {
       const { held, calls } = setup({ report: blaming(() => new AikiError(code, "No.")) });
       const given = (runId: string) => expect.objectContaining({ code, ids: { runId } });
@@ -161,7 +161,7 @@ describe("reports of all slots", () => {
     },
   );
 
-  it("end with the worker", async () => {
+  it("reports end with the worker", async () => {
     const { ended, held } = setup({
       report: () => {
         throw new AikiError("UNREACHABLE", "No answer.");
@@ -173,7 +173,7 @@ describe("reports of all slots", () => {
     await expect(sent).rejects.toMatchObject({ code: "LEASE_LOST" });
   });
 
-  it("return all entries, read from where the answer was cut, while the worker holds the run", async () => {
+  it("an answer that was cut is read on while the worker holds the run", async () => {
     let reads = 0;
     let isRefused = false;
     const { env, held } = setup({

@@ -41,7 +41,7 @@ const newsOf = (runId: string, inbox: number, pause = false): WatchResult => ({
 });
 
 describe("a run watch", () => {
-  it("watches a listening run at once, and other runs once they have run for a while", async () => {
+  it("the run watch watches a listening run at once, and other runs after a delay", async () => {
     const { env, watch, run, calls } = setup(scriptedWatch().watch);
     watch.add(run("quiet"));
     watch.add(run("listening", true));
@@ -53,7 +53,7 @@ describe("a run watch", () => {
     expect(calls.watch[1]?.request.watched.map(({ runId }) => runId)).toEqual(["quiet", "listening"]);
   });
 
-  it("sends no request for runs that end soon", async () => {
+  it("the run watch sends no request for runs that end soon", async () => {
     const { env, watch, run, calls } = setup(scriptedWatch().watch);
     const quick = run("quick");
     watch.add(quick);
@@ -63,7 +63,7 @@ describe("a run watch", () => {
     expect(calls.watch).toEqual([]);
   });
 
-  it("sends one request at a time, at most every 20 ms", async () => {
+  it("the run watch sends one request at a time, at most every 20 ms", async () => {
     const { env, watch, run, live, sizes } = setup(scriptedWatch().watch);
     for (let index = 0; index < 30; index += 1) {
       watch.add(run(`run-${index}`, true));
@@ -75,7 +75,7 @@ describe("a run watch", () => {
     expect(sizes().length).toBeLessThanOrEqual(5);
   });
 
-  it("hands entries to the run, which is then watched from its new position", async () => {
+  it("the run watch passes entries to the run, and watches it from its new position", async () => {
     const server = scriptedWatch();
     const { env, watch, run, told, calls } = setup((request, signal) =>
       calls.watch.length === 1 ? { results: [newsOf("a", 1)] } : server.watch(request, signal),
@@ -86,7 +86,7 @@ describe("a run watch", () => {
     expect(calls.watch[1]?.request.watched).toEqual([{ type: "changes", runId: "a", fence: 1, seen: 1, after: 1 }]);
   });
 
-  it("passes a pause on, and does not request a run repeatedly while it is being paused", async () => {
+  it("the run watch passes on a pause request, and stops requesting the run while it is being paused", async () => {
     const { env, watch, run, told, calls } = setup(() => ({ results: [newsOf("a", 0, true)] }));
     watch.add(run("a", true));
     await env.advance(900);
@@ -94,7 +94,7 @@ describe("a run watch", () => {
     expect(calls.watch).toHaveLength(1);
   });
 
-  it("passes a loss on, and stops watching the run", async () => {
+  it("the run watch passes on a loss, and stops watching the run", async () => {
     const { env, watch, run, told, calls } = setup(() => ({
       results: [{ type: "lost", runId: "a", code: "RUN_FINAL", status: "cancelled" }],
     }));
@@ -107,7 +107,7 @@ describe("a run watch", () => {
   it.each([
     ["is unreachable", () => Promise.reject(new AikiError("UNREACHABLE", "No answer."))],
     ["answers at once without results", () => Promise.resolve({ results: [] })],
-  ])("asks again, ever more rarely, while the server %s", async (_, answer) => {
+  ])("the run watch repeats its request after growing pauses while the server %s", async (_, answer) => {
     const { env, watch, run, calls } = setup(answer);
     watch.add(run("a", true));
     await env.advance(10_000);
@@ -115,7 +115,7 @@ describe("a run watch", () => {
     expect(calls.watch.length).toBeLessThan(15);
   });
 
-  it("ends its request when no run is left", async () => {
+  it("the run watch aborts its request when no run is left", async () => {
     const { env, watch, run, live } = setup(scriptedWatch().watch);
     const only = run("a", true);
     watch.add(only);

@@ -66,7 +66,7 @@ function setup(slots: number, script: Script = accepting) {
 }
 
 describe("a run whose replay waits for a recorded call", () => {
-  it("lends its slot to another run, and takes it back when it continues", async () => {
+  it("a run whose replay waits lends its slot, and takes it back when it continues", async () => {
     const { running, take, moved, events, released } = setup(1);
     await take("a");
     moved.get("a")?.host.expecting("step:s#0");
@@ -78,7 +78,7 @@ describe("a run whose replay waits for a recorded call", () => {
     expect(released()).toEqual([]);
   });
 
-  it("keeps its slot when as many as there are slots have lent theirs", async () => {
+  it("a run whose replay waits keeps its slot if as many as there are slots are lent", async () => {
     const { running, take, moved } = setup(1);
     await take("a");
     moved.get("a")?.host.expecting("step:s#0");
@@ -90,7 +90,7 @@ describe("a run whose replay waits for a recorded call", () => {
     expect(running.busy).toBe(0);
   });
 
-  it("keeps a run that was claimed for a free slot, and releases a run without a slot", async () => {
+  it("a run that was claimed for a lent slot is kept, and a run without a slot is released", async () => {
     const { take, moved, released } = setup(1);
     await take("a");
     moved.get("a")?.host.expecting("step:s#0");
@@ -99,7 +99,7 @@ describe("a run whose replay waits for a recorded call", () => {
     expect([moved.has("b"), released()]).toEqual([true, ["c"]]);
   });
 
-  it("is awaited when the worker stops, and released", async () => {
+  it("a worker that stops waits for a run whose replay waits, and releases it", async () => {
     const { running, take, moved, events, released } = setup(1);
     await take("a");
     moved.get("a")?.host.expecting("step:s#0");
@@ -117,7 +117,7 @@ describe("a run whose replay waits for a recorded call", () => {
     expect(isIdle).toBe(true);
   });
 
-  it("is logged once after 10 s, with the call", async () => {
+  it("a replay that waits is logged once after 10 s, with the call", async () => {
     const { env, take, moved, warnings } = setup(1);
     await take("a");
     const since = new Date(env.now()).toISOString();
@@ -130,7 +130,7 @@ describe("a run whose replay waits for a recorded call", () => {
     ]);
   });
 
-  it("is not logged once it has left the worker", async () => {
+  it("a replay that waits is not logged after its run has left the worker", async () => {
     const { env, running, take, moved, warnings } = setup(1);
     await take("a");
     const { host, end } = moved.get("a") ?? {};
@@ -147,8 +147,8 @@ describe("a run whose replay waits for a recorded call", () => {
 
 describe("a run that is lost", () => {
   it.each([
-    ["by the worker's own clock is claimed again: an unanswered report may have suspended it", "LEASE_LOST", 1],
-    ["to another holder is not claimed again", "FENCED", 0],
+    ["a run that is lost by the worker's clock is claimed again: it may be suspended", "LEASE_LOST", 1],
+    ["a run that is lost to another holder is not claimed again", "FENCED", 0],
   ] as const)("%s", async (_, code, reclaims) => {
     const { take, moved, events } = setup(1);
     await take("a");
@@ -158,8 +158,8 @@ describe("a run that is lost", () => {
   });
 
   it.each([
-    ["is lost when the server says so", false, 1],
-    ["is not lost when it was suspended, although its execution has not received the answer", true, 0],
+    ["a run is lost if the watch says so", false, 1],
+    ["a run that was suspended is not lost, even if its execution has not received the answer", true, 0],
   ])("%s", async (_, isSuspended, abandoned) => {
     let answer = () => {};
     const watch: Script["watch"] = () =>
@@ -178,7 +178,7 @@ describe("a run that is lost", () => {
     expect(events.filter((event) => event === "abandon for FENCED")).toHaveLength(abandoned);
   });
 
-  it("keeps reporting its suspension while answers are lost, until its lease has ended", async () => {
+  it("a worker keeps reporting a suspension while answers are lost, until the lease has ended", async () => {
     const unreachable = () => Promise.reject(new AikiError("UNREACHABLE", "No answer."));
     const watch: Script["watch"] = () => ({ results: [{ type: "lost", runId: "a", code: "FENCED" }] });
     const renew: Script["renew"] = ({ runs }) => ({
@@ -198,7 +198,7 @@ describe("a run that is lost", () => {
     expect([end, events]).toEqual(["LEASE_LOST", []]);
   });
 
-  it("is not claimed again by a worker that stops", async () => {
+  it("a worker that stops does not claim a lost run again", async () => {
     const { running, take, moved, events } = setup(1);
     await take("a");
     running.drain();
@@ -217,7 +217,7 @@ async function suspend({ take, moved }: ReturnType<typeof setup>, ...ids: string
 }
 
 describe("a cached execution", () => {
-  it("is abandoned when the journal of its next claim cannot be read", async () => {
+  it("a cached execution is abandoned if the journal of its next claim cannot be read", async () => {
     const read: Script["read"] = () => ({
       results: [{ ok: false, code: "RUN_NOT_FOUND", message: "There is no run a." }],
     });
@@ -230,7 +230,7 @@ describe("a cached execution", () => {
 });
 
 describe("a suspended execution that was evicted", () => {
-  it("has its run claimed again when a plain promise lets it continue", async () => {
+  it("an evicted execution has its run claimed again when a plain promise lets it continue", async () => {
     const set = setup(1);
     await suspend(set, "a", "b");
     const { host } = set.moved.get("a") ?? {};
@@ -242,7 +242,7 @@ describe("a suspended execution that was evicted", () => {
     expect(set.moved.get("a")?.host).toBe(host);
   });
 
-  it("is not claimed again while its run is already claimed", async () => {
+  it("an evicted execution does not have its run claimed while it is already claimed", async () => {
     const set = setup(1);
     await suspend(set, "a");
     const { host } = set.moved.get("a") ?? {};
@@ -254,7 +254,7 @@ describe("a suspended execution that was evicted", () => {
     expect(set.moved.get("a")?.host).toBe(host);
   });
 
-  it("is not resumed once the run was claimed without it", async () => {
+  it("an evicted execution is not resumed after the run was claimed without it", async () => {
     const set = setup(1);
     await suspend(set, "a", "b");
     const { host } = set.moved.get("a") ?? {};
@@ -265,7 +265,7 @@ describe("a suspended execution that was evicted", () => {
     expect(set.events).toEqual(["abandon for EVICTED"]);
   });
 
-  it("is not resumed after the worker was stopped", async () => {
+  it("an evicted execution is not resumed after the worker was stopped", async () => {
     const set = setup(1);
     await suspend(set, "a", "b");
     set.running.drain();

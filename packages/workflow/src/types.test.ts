@@ -112,7 +112,7 @@ function wrongCalls(client: AnyClient, run: WorkflowRun): void {
 }
 
 describe("the types", () => {
-  it("carry input, output, events and child results through, and wrong calls do not compile", () => {
+  it("input, output, events and child results are typed, and wrong calls do not compile", () => {
     expectTypeOf(rightCalls).toBeFunction();
     expectTypeOf(wrongCalls).toBeFunction();
   });

@@ -24,7 +24,7 @@ async function poll(subscriber: Subscriber, result: PollResult): Promise<void> {
 const claimed = (runs: number, waitedMs: number): PollResult => ({ type: "claimed", requested: 1, runs, waitedMs });
 
 describe("adaptive polling", () => {
-  it("makes no pause after runs, after a long poll, or after a failure", async () => {
+  it("adaptive polling makes no pause after runs, after a long poll, or after a failure", async () => {
     const { env, pauses } = hasty();
     const subscriber = adaptivePolling(growth, env);
     await poll(subscriber, claimed(3, 1));
@@ -34,7 +34,7 @@ describe("adaptive polling", () => {
     expect(pauses).toEqual([]);
   });
 
-  it("grows its pauses after empty answers past the threshold, and starts over after runs", async () => {
+  it("adaptive polling pauses ever longer after empty answers past the threshold, until it gets runs", async () => {
     const { env, pauses } = hasty();
     const subscriber = adaptivePolling(growth, env);
     for (let turn = 0; turn < 13; turn += 1) await poll(subscriber, claimed(0, 1));
@@ -48,7 +48,7 @@ describe("adaptive polling", () => {
 });
 
 describe("polling", () => {
-  it("makes a pause only while there is nothing to do, and makes no long polls", async () => {
+  it("polling pauses only after empty answers, and makes no long polls", async () => {
     const { env, pauses } = hasty();
     const subscriber = polling({ intervalMs: 500 }, env);
     await poll(subscriber, claimed(1, 0));
@@ -58,7 +58,7 @@ describe("polling", () => {
     expect(pauses).toEqual([500]);
   });
 
-  it("claims at once when something else is served", async () => {
+  it("polling claims at once when the served versions change", async () => {
     const env = virtualEnv();
     const subscriber = polling({ intervalMs: 500 }, env);
     await poll(subscriber, claimed(0, 0));

@@ -86,7 +86,7 @@ async function replayed(rig: ReplayRig, program: RandomWorkflow): Promise<Replay
 }
 
 describe("random programs", () => {
-  it(`end, whatever happens, and replay as they ran (${seeds} seeds)`, async () => {
+  it(`random programs end after any faults, and replay as they ran (${seeds} seeds)`, async () => {
     for (let seed = 1; seed <= seeds; seed++) {
       const random = randomFrom(seed);
       const program: RandomWorkflow = { kind: "sequence", parts: [randomProgram(random), randomProgram(random)] };
