@@ -26,7 +26,7 @@ async function aiki(...args: string[]): Promise<{ status: number; out: string; e
   return { status, out: out.join("\n"), err: err.join("\n") };
 }
 
-/** A command that fails with this error as soon as it writes a line. */
+/** Runs a command whose output throws this error. */
 async function failing(error: Error): Promise<{ status: number; err: string }> {
   const err: string[] = [];
   const out = (): never => {
@@ -44,7 +44,7 @@ describe("aiki runs and workers", () => {
   let close = async () => {};
   let start = async (): Promise<string> => "";
   let startMany = async (_count: number, _shardKey: string): Promise<void> => {};
-  let work = async (_: Partial<ClaimRequest>): Promise<void> => {};
+  let claim = async (_: Partial<ClaimRequest>): Promise<void> => {};
 
   beforeAll(async () => {
     const aikiServer = await server(quiet);
@@ -65,7 +65,7 @@ describe("aiki runs and workers", () => {
       }));
       await local.api.start({ runs });
     };
-    work = async (more) => {
+    claim = async (more) => {
       const request = { claimId: randomUUID(), session: randomUUID(), serves: [], shardKeys: [], limit: 1 };
       await local.api.claim({ ...request, worker: "w", leaseMs: 30_000, waitMs: 0, ...more });
     };
@@ -139,8 +139,8 @@ describe("aiki runs and workers", () => {
     expect((await aiki("workers", "--url", url)).out).toBe("No worker is alive.");
     const serves = ["1", "2", "3", "4", "5", "6"].map((versionId) => ({ name: "ship\n", versionId }));
     const load = { slots: 20, busy: 3 };
-    await work({ session: "0190a000-0000-7000-8000-00000000abcd", serves, shardKeys: ["eu", "us"], load });
-    await work({ worker: "silent", serves: serves.slice(0, 1) });
+    await claim({ session: "0190a000-0000-7000-8000-00000000abcd", serves, shardKeys: ["eu", "us"], load });
+    await claim({ worker: "silent", serves: serves.slice(0, 1) });
     const { status, out } = await aiki("workers", "--url", url);
     expect(status).toBe(0);
     const [heading, silent, busy] = out.split("\n");
@@ -217,15 +217,15 @@ describe("aiki", () => {
       ["file/x.db", /STORAGE_UNAVAILABLE|MOVE_SOURCE_EMPTY/],
       ["missing/", /INVALID_CONFIG/],
     ];
-    // In /proc nothing can be made, and Node's recursive mkdir does not return.
+    // Nothing can be created in /proc, and Node's recursive mkdir never returns there.
     if (process.platform === "linux") paths.push(["/proc/missing/x.db", /STORAGE_UNAVAILABLE|MOVE_SOURCE_EMPTY/]);
     const all = commands.flatMap(([command, args]) =>
       paths.map(([path, code]) => [command, path, code, args] as const),
     );
 
     it.each(all)("when %s gets the path %s", async (_, path, code, args) => {
-      const place = path.startsWith("/") ? path : `${directory}/${path}`;
-      const { status, err } = await aiki(...args(`sqlite:${place}`));
+      const file = path.startsWith("/") ? path : `${directory}/${path}`;
+      const { status, err } = await aiki(...args(`sqlite:${file}`));
       expect(status).toBe(1);
       expect(err).toMatch(new RegExp(`^error (${code.source}): [^\\n]+\\.( \\([^)]+\\))?$`));
     });

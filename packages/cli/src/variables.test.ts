@@ -15,15 +15,15 @@ const variables = [
   "AIKI_API_KEY",
 ];
 
-/** Nothing listens there, and the port is no port of anything else. */
+/** A database URL with a port on which nothing listens. */
 const nowhere = "postgres://127.0.0.1:1/db";
 
-/** Runs a command that fails, with only these of Aiki's variables. */
+/** Runs a command that fails, with only these environment variables of Aiki; returns what it prints. */
 async function failure(set: Record<string, string>, ...args: string[]): Promise<string> {
   for (const name of variables) vi.stubEnv(name, set[name]);
   const lines: string[] = [];
-  const say = (line: string) => lines.push(line);
-  expect(await main(args, { out: say, note: say, err: say, paint: unpainted, width: 200 })).not.toBe(0);
+  const print = (line: string) => lines.push(line);
+  expect(await main(args, { out: print, note: print, err: print, paint: unpainted, width: 200 })).not.toBe(0);
   for (const event of ["SIGINT", "SIGTERM"]) process.removeAllListeners(event);
   return lines.join("\n");
 }

@@ -29,7 +29,7 @@ const signalled = ({ signals }: RequestOf<"signal">): ReplyOf<"signal"> => ({
   results: signals.map(({ runId }) => ({ ok: true, runId, status: "queued" })),
 });
 
-/** What a caller without types may pass. */
+/** Lets a test pass options that the types forbid. */
 function isOptions(_: object): _ is StartOptions {
   return true;
 }

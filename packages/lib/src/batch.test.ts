@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { type BatchOptions, batcher } from "./batch.ts";
 
-/** A `send` that the test answers by hand. */
-function wire() {
+/** A `send` that the test answers. */
+function manualSend() {
   const batches: number[][] = [];
   const answers: Array<{ resolve: (results: string[]) => void; reject: (reason: Error) => void }> = [];
   const send = (items: number[]): Promise<string[]> => {
@@ -23,7 +23,7 @@ function wire() {
 const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 function start(options: Partial<BatchOptions<number, string>> = {}) {
-  const { send, ...rest } = wire();
+  const { send, ...rest } = manualSend();
   return { add: batcher<number, string>({ send, max: 100, ...options }), ...rest };
 }
 

@@ -20,8 +20,8 @@ const name = fc.constantFrom("Error", "", "AggregateError", undefined);
 const field = fc.oneof(fc.jsonValue(), fc.anything({ withBigInt: true, withDate: true, withMap: true }));
 
 /**
- * What programs throw, and worse: errors with fields, causes and errors of errors, and values that throw when read.
- * Each is made by a function, because fast-check looks at what it generates.
+ * Thrown values of any kind: errors with fields, causes and nested errors, and values that throw when they are read.
+ * Functions create them, because fast-check reads the values that it generates.
  */
 const { thrown } = fc.letrec<{ thrown: () => unknown }>((tie) => ({
   thrown: fc.oneof(
@@ -293,14 +293,14 @@ describe("restoreError", () => {
   });
 });
 
-/** The proxy of a target that is gone: everything but `typeof` throws. */
+/** A revoked proxy: every operation except `typeof` throws. */
 function revoked(target: object): object {
   const { proxy, revoke } = Proxy.revocable(target, {});
   revoke();
   return proxy;
 }
 
-/** A restored error shows its name and message where no stack was recorded. */
+/** The failure with the stack that a restored error has: its name and message if no stack was recorded. */
 function withStacks(failure: Failure): Failure {
   const { name, message, stack = `${name}: ${message}`, cause, errors } = failure;
   const inner = { ...(cause && { cause: withStacks(cause) }), ...(errors && { errors: errors.map(withStacks) }) };

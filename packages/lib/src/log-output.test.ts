@@ -4,10 +4,10 @@ import { logOutput } from "./log-output.ts";
 
 const notice = (dropped: number) => `dropped ${dropped}`;
 
-/** Lets everything happen that a stream puts off. */
+/** Waits until streams have called their callbacks. */
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-/** A stream that fails while `fault` is set. As standard output does, it works again after that. */
+/** A stream that fails while `fault` is set, and then works again, as standard output does. */
 class FailingOutput extends Writable {
   fault: Error | null = null;
   written = "";
@@ -38,7 +38,7 @@ class Pipe extends Writable {
     this.#done = done;
   }
 
-  /** Reads until nothing waits. */
+  /** Reads all pending lines. */
   async read(): Promise<void> {
     while (this.#done !== null) {
       const done = this.#done;

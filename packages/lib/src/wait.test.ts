@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Cancel } from "./env.ts";
 import { settlesWithin, waitUntil } from "./wait.ts";
 
-/** Timers that fire when the test says so. */
+/** Timers that fire when the test calls `fire`. */
 function clock() {
   const timers = new Set<() => void>();
   const after = (_: number, then: () => void): Cancel => {
@@ -15,7 +15,7 @@ function clock() {
   return { env: { after }, timers, fire };
 }
 
-/** Waits, and counts how often the wake-up is undone. */
+/** Calls `waitUntil`, and counts how often its `onBegin` is undone. */
 function waiting(signals: AbortSignal[] = []) {
   const { env, timers, fire } = clock();
   const counts = { undone: 0 };

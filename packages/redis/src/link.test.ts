@@ -7,7 +7,7 @@ const refusal = { ok: false, code: "UNREACHABLE", message: "connect ECONNREFUSED
 
 describe("a link to Redis", () => {
   let env: VirtualEnv;
-  /** What each try to open it is answered, in order; the last one again and again. */
+  /** The result of each attempt to open the link, in order; the last one is repeated. */
   let answers: Array<"opened" | "refused" | "nothing">;
   let triedAt: number[];
   let failures: Array<[code: string, wasOpen: boolean]>;

@@ -80,12 +80,12 @@ describe("server()", () => {
     const aiki = await server({ ...quiet, auth: true });
     const { secret } = await aiki.keys.create({ name: "n" });
     const headers = { "content-type": "application/json", authorization: `Bearer ${secret}` };
-    const ask = (more: object) =>
+    const send = (more: object) =>
       aiki.fetch(
         new Request("http://localhost/v1/find", { method: "POST", body: "{}", headers: { ...headers, ...more } }),
       );
-    expect((await ask({})).status).toBe(200);
-    expect((await ask({ origin: "https://evil.example" })).status).toBe(403);
+    expect((await send({})).status).toBe(200);
+    expect((await send({ origin: "https://evil.example" })).status).toBe(403);
     await aiki.close();
   });
 

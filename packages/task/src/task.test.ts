@@ -6,7 +6,7 @@ import { task } from "./task.ts";
 
 const unused = (): Promise<never> => Promise.reject(new Error("unused"));
 
-/** A run that keeps the calls it is asked to perform. */
+/** A run that keeps its calls, and answers each with `answer`. */
 function recorder(answer: unknown = "done"): { run: AnyRun; calls: TaskCall[] } {
   const calls: TaskCall[] = [];
   const run: AnyRun = {

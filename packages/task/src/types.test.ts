@@ -1,4 +1,4 @@
-/** What compiles and what does not: `tsc` fails on a type that differs, and on an expected error that is none. */
+/** Type tests: `tsc` fails on a type that differs, and on a `@ts-expect-error` line without an error. */
 
 import type { AnyRun, TaskContext } from "@aikirun/lib";
 import { childStarter, performer } from "@aikirun/lib/internal";

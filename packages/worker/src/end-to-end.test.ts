@@ -164,7 +164,7 @@ describe("replies that are lost", () => {
   it("lost replies lose no run, and repeat no entry and no effect", async () => {
     const aikiServer = await embedded();
     let calls = 0;
-    /** Every third call is carried out, and its answer lost. */
+    /** Executes each call, and loses the answer of every third one. */
     const lossy = async <Reply>(reply: Promise<Reply>): Promise<Reply> => {
       const answer = await reply;
       calls += 1;

@@ -29,7 +29,7 @@ describe("cached executions", () => {
     expect([right, stale, changed].map(({ abandoned }) => abandoned)).toEqual([[], ["EVICTED"], ["EVICTED"]]);
   });
 
-  /** Which of them are kept. */
+  /** For each item, whether the cache has it. */
   const kept = (cache: ExecutionCache<ReturnType<typeof item>>, items: Array<ReturnType<typeof item>>): boolean[] =>
     items.map((one) => cache.peek(one.runId, one.fence) === one);
 

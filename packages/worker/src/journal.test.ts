@@ -5,7 +5,7 @@ import { withAllEntries, withJournal } from "./journal.ts";
 
 const recorded = Array.from({ length: 7 }, (_, index) => entry(index + 1));
 
-/** Pages of three. */
+/** A server that reads pages of three entries. */
 const pages: Script = {
   read: ({ runs }) => ({
     results: runs.map(({ entries }) => {
@@ -89,17 +89,17 @@ describe("the answer to a report", () => {
       ...entry(seq, address),
       value: { type: "started" as const, runId },
     });
-    const there = [...recorded.slice(0, 4), started(5, "child:c#0", "c"), started(6, "child:d#0", "other"), entry(7)];
+    const stored = [...recorded.slice(0, 4), started(5, "child:c#0", "c"), started(6, "child:d#0", "other"), entry(7)];
     const { api } = scriptedApi({
       read: ({ runs }) => ({
         results: runs.map(({ entries }) => {
-          const rest = there.slice(entries?.after ?? 0);
+          const rest = stored.slice(entries?.after ?? 0);
           return { ok: true, run: viewOf("a"), entries: rest.slice(0, 2), more: rest.length > 2 };
         }),
       }),
     });
     const cut = { ...answer, entries: recorded.slice(0, 1), entriesCutAt: 1 };
     const full = await withAllEntries(api, report, cut);
-    expect(full).toEqual({ ...answer, entries: [...recorded.slice(0, 3), there[5]] });
+    expect(full).toEqual({ ...answer, entries: [...recorded.slice(0, 3), stored[5]] });
   });
 });

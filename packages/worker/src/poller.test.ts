@@ -10,7 +10,7 @@ import type { PollRequest, PollResult, Subscriber } from "./subscribers/subscrib
 
 const orders: Served[] = [{ name: "order", versionId: "1" }];
 
-interface PollerScene {
+interface PollerSetup {
   slots?: number;
   serves?: Served[];
   subscriber?: Subscriber;
@@ -19,7 +19,7 @@ interface PollerScene {
 
 function setup(
   claim: NonNullable<Script["claim"]>,
-  { slots = 2, serves = orders, subscriber, warnings }: PollerScene = {},
+  { slots = 2, serves = orders, subscriber, warnings }: PollerSetup = {},
 ) {
   const env = virtualEnv();
   const scripted = scriptedApi({ claim });
@@ -101,9 +101,9 @@ describe("taking runs", () => {
       },
       { slots: 1 },
     );
-    const askedAt = env.elapsed();
+    const sentAt = env.elapsed();
     await env.advance(8_000);
-    expect(state.takenAt).toEqual([askedAt + 7_000]);
+    expect(state.takenAt).toEqual([sentAt + 7_000]);
     await poller.stop();
   });
 
@@ -153,7 +153,7 @@ describe("taking runs", () => {
       poller.freed();
       await env.advance(5_000);
       expect(calls.claim.at(-1)?.request.limit).toBe(limits.length === 2 ? 1 : 2);
-      // The server may have taken runs for it before it was aborted.
+      // The server may have claimed runs for the long poll before it was aborted.
       expect(calls.claim[1]?.request.repeats).toEqual([uuid(1)]);
       await poller.stop();
     },
@@ -222,14 +222,14 @@ describe("taking runs", () => {
   });
 });
 
-/** Requests a claim when `wake` is called, and keeps the results. */
-function scripted() {
+/** A subscriber that requests a claim when `wake` is called, and keeps its calls and results. */
+function scriptedSubscriber() {
   const results: PollResult[] = [];
-  const asked: Array<{ free: number; signal: AbortSignal }> = [];
+  const nexts: Array<{ free: number; signal: AbortSignal }> = [];
   let ready: (request: PollRequest) => void = () => {};
   const subscriber: Subscriber = {
     next: (free, signal) => {
-      asked.push({ free, signal });
+      nexts.push({ free, signal });
       return new Promise((resolve) => {
         ready = (request) => resolve({ ...request, settled: (result) => results.push(result) });
         signal.addEventListener("abort", () => ready({ waitMs: 0 }));
@@ -237,20 +237,20 @@ function scripted() {
     },
     close: async () => {},
   };
-  return { subscriber, results, asked, wake: (request: PollRequest) => ready(request) };
+  return { subscriber, results, nexts, wake: (request: PollRequest) => ready(request) };
 }
 
 describe("a subscriber", () => {
   it("a subscriber's request is sent unchanged, and it receives the result", async () => {
-    const { subscriber, results, asked: called, wake } = scripted();
+    const { subscriber, results, nexts, wake } = scriptedSubscriber();
     const { poller, calls } = setup(() => ({ runs: [claimedRun("a")] }), { slots: 3, subscriber });
     await settled();
-    expect([called.map(({ free }) => free), calls.claim]).toEqual([[3], []]);
+    expect([nexts.map(({ free }) => free), calls.claim]).toEqual([[3], []]);
     wake({ waitMs: 0, limit: 2 });
     await settled();
     expect(calls.claim[0]?.request).toMatchObject({ limit: 2, waitMs: 0 });
     expect(results).toEqual([{ type: "claimed", requested: 2, runs: 1, waitedMs: 0 }]);
-    expect(called.map(({ free }) => free)).toEqual([3, 2]);
+    expect(nexts.map(({ free }) => free)).toEqual([3, 2]);
     await poller.stop();
   });
 
@@ -273,7 +273,7 @@ describe("a subscriber", () => {
       { limit: 1, waitMs: 0 },
     ],
   ])("a subscriber's request %j is sent as %j with two free slots", async (poll, request) => {
-    const { subscriber, wake } = scripted();
+    const { subscriber, wake } = scriptedSubscriber();
     const { poller, calls } = setup(({ waitMs }, signal) => (waitMs === 0 ? { runs: [] } : untilAborted(signal)), {
       subscriber,
     });
@@ -285,7 +285,7 @@ describe("a subscriber", () => {
   });
 
   it("a subscriber receives runs that the server claimed for an aborted long poll", async () => {
-    const { subscriber, results, wake } = scripted();
+    const { subscriber, results, wake } = scriptedSubscriber();
     const late = (signal: AbortSignal | undefined) =>
       new Promise<{ runs: ClaimedRun[] }>((resolve) =>
         signal?.addEventListener("abort", () => resolve({ runs: [claimedRun("a")] })),
@@ -301,7 +301,7 @@ describe("a subscriber", () => {
   });
 
   it("a subscriber whose long poll was aborted receives only that", async () => {
-    const { subscriber, results, wake } = scripted();
+    const { subscriber, results, wake } = scriptedSubscriber();
     const { poller } = setup((_, signal) => untilAborted(signal), { subscriber });
     await settled();
     wake({ waitMs: 2_000 });
@@ -313,7 +313,7 @@ describe("a subscriber", () => {
   });
 
   it("a subscriber is notified that the reply was full and may have left runs out", async () => {
-    const { subscriber, results, wake } = scripted();
+    const { subscriber, results, wake } = scriptedSubscriber();
     const { poller } = setup(() => ({ runs: [claimedRun("a")], more: true }), { subscriber, slots: 3 });
     await settled();
     wake({ waitMs: 0 });
@@ -323,14 +323,14 @@ describe("a subscriber", () => {
   });
 
   it("a subscriber keeps waiting while a suspended run is claimed first", async () => {
-    const { subscriber, results, asked: called, wake } = scripted();
+    const { subscriber, results, nexts, wake } = scriptedSubscriber();
     const { poller, calls } = setup((request) => ({ runs: request.reclaim === undefined ? [] : [claimedRun("a")] }), {
       subscriber,
     });
     await settled();
     poller.reclaim("a", 1);
     await settled();
-    expect([calls.claim.length, called.length, called[0]?.signal.aborted]).toEqual([1, 1, false]);
+    expect([calls.claim.length, nexts.length, nexts[0]?.signal.aborted]).toEqual([1, 1, false]);
     wake({ waitMs: 0 });
     await settled();
     expect([calls.claim.length, results.length]).toEqual([2, 1]);
@@ -338,28 +338,28 @@ describe("a subscriber", () => {
   });
 
   it("a subscriber is notified that no claim was made if a suspended run took the last slot", async () => {
-    const { subscriber, results, asked: called } = scripted();
+    const { subscriber, results, nexts } = scriptedSubscriber();
     const { poller } = setup(() => ({ runs: [claimedRun("a")] }), { slots: 1, subscriber });
     await settled();
     poller.reclaim("a", 1);
     await settled();
-    expect([called[0]?.signal.aborted, results]).toEqual([true, [{ type: "skipped" }]]);
+    expect([nexts[0]?.signal.aborted, results]).toEqual([true, [{ type: "skipped" }]]);
     await poller.stop();
   });
 
   it("a subscriber is called again when the registry changes", async () => {
-    const { subscriber, asked: called } = scripted();
+    const { subscriber, nexts } = scriptedSubscriber();
     const { env, poller, state } = setup(() => ({ runs: [] }), { subscriber });
     await env.advance(1_000);
-    expect(called).toHaveLength(1);
+    expect(nexts).toHaveLength(1);
     state.serves = [...state.serves, { name: "ship", versionId: "1" }];
     await env.advance(250);
-    expect(called.map(({ signal }) => signal.aborted)).toEqual([true, false]);
+    expect(nexts.map(({ signal }) => signal.aborted)).toEqual([true, false]);
     await poller.stop();
   });
 
   it("a subscriber is notified of each failure after a pause", async () => {
-    const { subscriber, results, wake } = scripted();
+    const { subscriber, results, wake } = scriptedSubscriber();
     const { env, poller, calls } = setup(
       () => {
         throw new AikiError("UNREACHABLE", "No.");

@@ -10,7 +10,7 @@ interface EndedProcess {
   code: number;
 }
 
-/** Runs `body` in a process that says after 50 ms that it is alive. */
+/** Runs `body` in a process that prints "alive" after 50 ms. */
 function run(body: string, { mode = "throw", isWatched = true } = {}): Promise<EndedProcess> {
   const watched = `
     const { rejections } = await import(${JSON.stringify(source)});
@@ -40,7 +40,7 @@ function run(body: string, { mode = "throw", isWatched = true } = {}): Promise<E
   });
 }
 
-/** Without process ids, and where in Node or in the script it was printed. */
+/** The output without process ids and code positions. */
 function unplaced(errors: string): string {
   const lines = errors.replace(/\(node:\d+\)/g, "(node)").split("\n");
   return lines.filter((line) => !/^\s+at |^(node:internal|file:).*:\d+$/.test(line)).join("\n");

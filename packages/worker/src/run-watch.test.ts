@@ -9,7 +9,7 @@ function setup(answer: NonNullable<Script["watch"]>) {
   const env = virtualEnv();
   const scripted = scriptedApi({ watch: answer });
   const watch = new RunWatch(scripted.api, env);
-  const told: string[] = [];
+  const notified: string[] = [];
   const run = (runId: string, isListening = false): WatchedRun & { position: { seen: number; after: number } } => {
     const position = { seen: 0, after: 0 };
     return {
@@ -21,18 +21,18 @@ function setup(answer: NonNullable<Script["watch"]>) {
       receive(entries, inbox) {
         position.seen = inbox;
         position.after = entries.at(-1)?.seq ?? position.after;
-        told.push(`${runId} entries ${entries.length}`);
+        notified.push(`${runId} entries ${entries.length}`);
       },
-      pause: () => told.push(`${runId} pause`),
-      lost: (code) => told.push(`${runId} ${code}`),
+      pause: () => notified.push(`${runId} pause`),
+      lost: (code) => notified.push(`${runId} ${code}`),
     };
   };
   const live = () => scripted.calls.watch.filter(({ signal }) => signal?.aborted === false);
   const sizes = () => scripted.calls.watch.map(({ request }) => request.watched.length);
-  return { env, watch, told, run, live, sizes, ...scripted };
+  return { env, watch, notified, run, live, sizes, ...scripted };
 }
 
-const newsOf = (runId: string, inbox: number, pause = false): WatchResult => ({
+const changesOf = (runId: string, inbox: number, pause = false): WatchResult => ({
   type: "changes",
   runId,
   inbox,
@@ -77,30 +77,30 @@ describe("a run watch", () => {
 
   it("the run watch passes entries to the run, and watches it from its new position", async () => {
     const server = scriptedWatch();
-    const { env, watch, run, told, calls } = setup((request, signal) =>
-      calls.watch.length === 1 ? { results: [newsOf("a", 1)] } : server.watch(request, signal),
+    const { env, watch, run, notified, calls } = setup((request, signal) =>
+      calls.watch.length === 1 ? { results: [changesOf("a", 1)] } : server.watch(request, signal),
     );
     watch.add(run("a", true));
     await env.advance(30);
-    expect(told).toEqual(["a entries 1"]);
+    expect(notified).toEqual(["a entries 1"]);
     expect(calls.watch[1]?.request.watched).toEqual([{ type: "changes", runId: "a", fence: 1, seen: 1, after: 1 }]);
   });
 
   it("the run watch passes on a pause request, and stops requesting the run while it is being paused", async () => {
-    const { env, watch, run, told, calls } = setup(() => ({ results: [newsOf("a", 0, true)] }));
+    const { env, watch, run, notified, calls } = setup(() => ({ results: [changesOf("a", 0, true)] }));
     watch.add(run("a", true));
     await env.advance(900);
-    expect(told).toContain("a pause");
+    expect(notified).toContain("a pause");
     expect(calls.watch).toHaveLength(1);
   });
 
   it("the run watch passes on a loss, and stops watching the run", async () => {
-    const { env, watch, run, told, calls } = setup(() => ({
+    const { env, watch, run, notified, calls } = setup(() => ({
       results: [{ type: "lost", runId: "a", code: "RUN_FINAL", status: "cancelled" }],
     }));
     watch.add(run("a", true));
     await env.advance(1_000);
-    expect(told).toEqual(["a RUN_FINAL"]);
+    expect(notified).toEqual(["a RUN_FINAL"]);
     expect(calls.watch).toHaveLength(1);
   });
 

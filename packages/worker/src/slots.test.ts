@@ -39,7 +39,7 @@ describe("the slots of a worker", () => {
     const b = slots.take();
     b.setIdle(true);
     expect([b.isExcess, slots.busy]).toEqual([false, 1]);
-    // What a lends no longer, b may lend.
+    // When `a` takes its slot back, `b` may lend its own.
     a.setIdle(false);
     expect([slots.busy, events]).toEqual([1, ["freed"]]);
     b.setIdle(false);

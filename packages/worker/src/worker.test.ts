@@ -21,7 +21,7 @@ napping.v("1", {
 
 const done: ReportResult = { ok: true, first: 1, tail: 1, inbox: 0, entries: [], released: true, pause: false };
 
-/** A server that hands out these runs once and accepts everything, unless the script says otherwise. */
+/** A worker of a server that accepts reports and heartbeats, unless the script replaces a verb. */
 async function setup(script: Script, params: WorkerParams = {}) {
   const env = virtualEnv();
   const scripted = scriptedApi({
@@ -209,9 +209,9 @@ describe("a claimed run", () => {
   it("a claimed run waits for the answer to its previous report", async () => {
     let claims = 0;
     let answer: () => void = () => {};
-    let overtake: (address: string) => void = () => {};
+    let resolveSuspended: (address: string) => void = () => {};
     const suspended = new Promise<string>((resolve) => {
-      overtake = resolve;
+      resolveSuspended = resolve;
     });
     const { aikiWorker, reports } = await setup({
       claim: async (_, signal) => {
@@ -223,7 +223,7 @@ describe("a claimed run", () => {
       },
       report: ({ reports: sent }) =>
         new Promise((resolve) => {
-          overtake(sent[0]?.opens[0]?.address ?? "");
+          resolveSuspended(sent[0]?.opens[0]?.address ?? "");
           answer = () => resolve({ results: sent.map(() => ({ ...done, tail: 0 })) });
         }),
     });
@@ -265,15 +265,15 @@ describe("stopping a worker", () => {
   });
 
   it("stop does not wait for a subscriber that never resolves, and closes one that resolves late", async () => {
-    let come: (subscriber: Subscriber) => void = () => {};
+    let resolveSubscriber: (subscriber: Subscriber) => void = () => {};
     let isClosed = false;
-    const subscribe = () => new Promise<Subscriber>((resolve) => (come = resolve));
+    const subscribe = () => new Promise<Subscriber>((resolve) => (resolveSubscriber = resolve));
     const { aikiWorker } = await setup({}, { subscriber: { type: "custom", subscribe } });
     const started = expect(aikiWorker.start()).rejects.toMatchObject({ code: "WORKER_STOPPED" });
     await settled();
     await aikiWorker.stop();
     await started;
-    come({
+    resolveSubscriber({
       next: (_, signal) => untilAborted(signal),
       close: async () => {
         isClosed = true;
@@ -283,7 +283,7 @@ describe("stopping a worker", () => {
     expect(isClosed).toBe(true);
   });
 
-  /** A server that answers neither reports nor the leave request, and its received requests in order. */
+  /** A server that answers neither reports nor the leave request; `sequence` lists its requests in order. */
   const stuck = (): { script: Script; sequence: string[] } => {
     const sequence: string[] = [];
     const never = (name: string, signal: AbortSignal | undefined) => {

@@ -37,7 +37,7 @@ const parsed = workflow({ name: "parsed" }).v("1", {
   },
 });
 
-/** Never called: the compiler reads it. */
+/** Never called: it only has to compile. */
 function rightCalls(client: AnyClient, run: WorkflowRun): void {
   expectTypeOf(v1.start(client, { id: "o", cents: 1 }, { referenceId: "o" })).toExtend<
     Promise<

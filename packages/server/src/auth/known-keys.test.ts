@@ -10,30 +10,30 @@ interface KnownKeysRig {
   env: VirtualEnv;
   keys: Keys;
   known: KnownKeys;
-  /** Ids that storage was asked for, question by question. */
-  asked: string[][];
+  /** The ids of each lookup in storage. */
+  lookups: string[][];
   touched: string[][];
-  /** What storage meets. */
-  mishaps: { load: Error | null; touch: Error | null };
+  /** The errors that storage throws, if any. */
+  faults: { load: Error | null; touch: Error | null };
   create(more?: Partial<NewKey>): Promise<PresentedKey>;
 }
 
 function rig(): KnownKeysRig {
   const env = virtualEnv();
   const inner = memoryStorage({ env }).keys;
-  const asked: string[][] = [];
+  const lookups: string[][] = [];
   const touched: string[][] = [];
-  const mishaps: KnownKeysRig["mishaps"] = { load: null, touch: null };
+  const faults: KnownKeysRig["faults"] = { load: null, touch: null };
   const keys: Keys = {
     ...inner,
     async load(ids) {
-      asked.push(ids);
-      if (mishaps.load !== null) throw mishaps.load;
+      lookups.push(ids);
+      if (faults.load !== null) throw faults.load;
       return inner.load(ids);
     },
     async touch(ids) {
       touched.push(ids);
-      if (mishaps.touch !== null) throw mishaps.touch;
+      if (faults.touch !== null) throw faults.touch;
       return inner.touch(ids);
     },
   };
@@ -41,9 +41,9 @@ function rig(): KnownKeysRig {
     env,
     keys,
     known: knownKeys({ keys, env, logger: silentLogger }),
-    asked,
+    lookups,
     touched,
-    mishaps,
+    faults,
     async create(more = {}) {
       const { id, digest } = mintSecret();
       const wanted = { id, digest, namespace: "a", name: "n", scopes: ["runs:read"], expiresInMs: null } as const;
@@ -65,15 +65,15 @@ describe("a key", () => {
   });
 
   it("a key is looked up once in 5 s, however often it is presented", async () => {
-    const { env, known, asked, create } = rig();
+    const { env, known, lookups, create } = rig();
     const shown = await create();
     await Promise.all(Array.from({ length: 100 }, () => known.recognise(shown)));
     await env.advance(freshMs - 1);
     await known.recognise(shown);
-    expect(asked).toEqual([[shown.id]]);
+    expect(lookups).toEqual([[shown.id]]);
     await env.advance(1);
     await known.recognise(shown);
-    expect(asked).toHaveLength(2);
+    expect(lookups).toHaveLength(2);
     expect(freshMs).toBe(5_000);
   });
 
@@ -99,17 +99,17 @@ describe("a key", () => {
   });
 
   it("a key expires at its own moment, cached or not", async () => {
-    const { env, known, asked, create } = rig();
+    const { env, known, lookups, create } = rig();
     const shown = await create({ expiresInMs: 2_000 });
     await env.advance(1_999);
     expect(await known.recognise(shown)).toMatchObject({ id: shown.id });
     await env.advance(1);
     expect(await known.recognise(shown)).toBe("expired");
-    expect(asked).toHaveLength(1);
+    expect(lookups).toHaveLength(1);
   });
 
   it("an invalid key costs one lookup: unknown, wrong, revoked or expired", async () => {
-    const { env, keys, known, asked, create } = rig();
+    const { env, keys, known, lookups, create } = rig();
     const [wrong, revoked, expired] = [await create(), await create(), await create({ expiresInMs: 1 })];
     await keys.revoke(revoked.id);
     await env.advance(1);
@@ -123,7 +123,7 @@ describe("a key", () => {
       expect(await known.recognise(one)).toBe(fault);
       expect(await known.recognise(one)).toBe(fault);
     }
-    expect(asked).toEqual(shown.map(([{ id }]) => [id]));
+    expect(lookups).toEqual(shown.map(([{ id }]) => [id]));
   });
 
   it("an attempt with a wrong secret or a revoked key is not recorded as use of the key", async () => {
@@ -148,9 +148,9 @@ describe("the use of a key", () => {
   });
 
   it("a key is accepted although its use cannot be recorded", async () => {
-    const { known, mishaps, touched, create } = rig();
+    const { known, faults, touched, create } = rig();
     const shown = await create();
-    mishaps.touch = new Error("disk full");
+    faults.touch = new Error("disk full");
     expect(await known.recognise(shown)).toMatchObject({ id: shown.id });
     expect(touched).toHaveLength(1);
   });
@@ -158,41 +158,41 @@ describe("the use of a key", () => {
 
 describe("a storage that fails", () => {
   it("if storage fails, cached keys are accepted, others fail, and later calls load again", async () => {
-    const { env, known, mishaps, create } = rig();
+    const { env, known, faults, create } = rig();
     const shown = await create();
     await known.recognise(shown);
-    mishaps.load = new Error("connection lost");
+    faults.load = new Error("connection lost");
     await env.advance(freshMs - 1);
     expect(await known.recognise(shown)).toMatchObject({ id: shown.id });
     await env.advance(1);
     await expect(known.recognise(shown)).rejects.toThrow("connection lost");
-    mishaps.load = null;
+    faults.load = null;
     expect(await known.recognise(shown)).toMatchObject({ id: shown.id });
   });
 });
 
 describe("made-up ids", () => {
   it("unknown ids are looked up a hundred at a time, and do not displace known keys", async () => {
-    const { known, asked, create } = rig();
+    const { known, lookups, create } = rig();
     const shown = await create();
     await known.recognise(shown);
     const strangers = Array.from({ length: 5_000 }, () => mintSecret());
     await Promise.all(strangers.map((stranger) => known.recognise(stranger)));
-    expect(asked.length).toBeLessThanOrEqual(1 + 51);
-    expect(Math.max(...asked.map((ids) => ids.length))).toBeLessThanOrEqual(100);
-    const before = asked.length;
+    expect(lookups.length).toBeLessThanOrEqual(1 + 51);
+    expect(Math.max(...lookups.map((ids) => ids.length))).toBeLessThanOrEqual(100);
+    const before = lookups.length;
     await known.recognise(shown);
-    expect(asked).toHaveLength(before);
+    expect(lookups).toHaveLength(before);
   });
 
   it("at most a thousand unknown ids are cached", async () => {
-    const { known, asked } = rig();
+    const { known, lookups } = rig();
     const strangers = Array.from({ length: 1_001 }, () => mintSecret());
     for (const stranger of strangers) await known.recognise(stranger);
-    const before = asked.length;
+    const before = lookups.length;
     await Promise.all(strangers.slice(1).map((stranger) => known.recognise(stranger)));
-    expect(asked).toHaveLength(before);
+    expect(lookups).toHaveLength(before);
     await Promise.all(strangers.slice(0, 1).map((stranger) => known.recognise(stranger)));
-    expect(asked).toHaveLength(before + 1);
+    expect(lookups).toHaveLength(before + 1);
   });
 });

@@ -19,7 +19,7 @@ describe("a minted key", () => {
       const secret = numberOf(mintSecret().text.split("_")[2] ?? "");
       for (let bit = 0; bit < 256; bit++) counts[bit] = (counts[bit] ?? 0) + Number((secret >> BigInt(bit)) & 1n);
     }
-    // Seven standard deviations of a fair coin.
+    // Seven standard deviations of a fair coin toss.
     for (const set of counts) expect(Math.abs(set - count / 2)).toBeLessThan(3.5 * Math.sqrt(count));
   });
 

@@ -9,13 +9,13 @@ const paused = "paused_scheduled paused_queued paused_sleeping paused_event paus
 const stalled = "crash_loop diverged";
 const final = "completed failed cancelled failed_children";
 const live = `scheduled queued ${inHand} ${suspended} ${paused} ${stalled}`;
-/** In nobody's hands, and not ended. */
+/** No worker holds the run, and it has not ended. */
 const free = `scheduled queued ${suspended} ${paused} ${stalled}`;
 
-/** What a report, or any other word of a worker, means to a run that the worker does not hold. */
+/** The results of a worker's command for a run that the worker does not hold. */
 const notHeld = { FENCED: free, RUN_FINAL: final };
 
-/** Of every command: what it makes of every state. */
+/** For each command: its results, and for which states it has each result. */
 const table: Record<string, Record<string, string>> = {
   tick: {
     "queued >deliver": "scheduled queued awaiting_retry",
@@ -191,7 +191,7 @@ describe.each(Object.entries(table))("%s", (name, outcomes) => {
     const run = states[state];
     const command = commands[name];
     if (run === undefined || command === undefined) {
-      throw new Error(`The table names ${name} on ${state}, which is not among the states.`);
+      throw new Error(`The table has ${name} for ${state}, which is no known state or command.`);
     }
     expect(describeDecision(run, decideAt(command, run))).toBe(outcome);
   });

@@ -25,7 +25,7 @@ import { decide } from "./decide.ts";
 import { isFinal } from "./draft.ts";
 import type { Command, Decision, Entry, Run } from "./run.ts";
 
-/** Holds on every step of many random walks. */
+/** Checks `holds` at every step of many random walks. */
 function always(holds: (walked: Walked, journal: readonly Entry[]) => void): void {
   fc.assert(
     fc.property(fc.nat(5), steps, (choice, all: Step[]) => walk(firstRun(choice), all, holds)),
@@ -33,7 +33,7 @@ function always(holds: (walked: Walked, journal: readonly Entry[]) => void): voi
   );
 }
 
-/** An object that throws when anybody writes to it, at any depth. */
+/** The value, frozen at every depth: a write to it throws. */
 function frozen<T>(value: T): T {
   if (typeof value === "object" && value !== null) {
     for (const inner of value instanceof Map ? value.values() : Object.values(value)) {
@@ -232,8 +232,9 @@ describe("R5: a run that is neither paused, stalled nor final is due, or waits f
 describe("R6: a run is not suspended while its worker has not received an entry", () => {
   it("R6: in every walk, the worker that suspends a run has received every entry", () => {
     always(({ before, after, command, decision }) => {
-      const isParked = before.state.status === "running" && after.state.status !== "running" && !isFinal(after.state);
-      if (decision.ok && command.type === "report" && command.report.next.type === "suspend" && isParked) {
+      const isSuspended =
+        before.state.status === "running" && after.state.status !== "running" && !isFinal(after.state);
+      if (decision.ok && command.type === "report" && command.report.next.type === "suspend" && isSuspended) {
         expect(command.report.seen).toBe(after.inbox);
       }
     });
@@ -241,8 +242,8 @@ describe("R6: a run is not suspended while its worker has not received an entry"
 
   it("R6: a report that opens a wait for an event that has arrived does not suspend the run", () => {
     const { run } = decideInTurn(aRun(running()), event("paid"));
-    const parking = report(suspend, { seen: run.inbox, opens: [awaits("paid")] });
-    const { run: after, entries } = accepted(decide(run, parking, at(now)));
+    const suspending = report(suspend, { seen: run.inbox, opens: [awaits("paid")] });
+    const { run: after, entries } = accepted(decide(run, suspending, at(now)));
     expect(after.state.status).toBe("running");
     expect(kinds(entries)).toEqual(["received"]);
   });
@@ -292,7 +293,7 @@ describe("R8: decide is pure", () => {
 });
 
 describe("R9: crash loops are bounded", () => {
-  /** Claimed and confirmed by a worker that then sends nothing more. */
+  /** The run after a worker claimed it, confirmed its lease unless `confirmed` is false, and crashed. */
   function crash(run: Run, confirmed = true): Run {
     const held = accepted(decide(run, claimed, at(now))).run;
     const renewed = confirmed

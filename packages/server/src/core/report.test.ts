@@ -12,30 +12,30 @@ function callSite(madeAfter: number, identity = "call"): CallSite {
   return { madeAfter, identity };
 }
 
-function sleeps(durationMs: number, asked: CallSite) {
-  return { address: `sleep:#${asked.identity}`, type: "sleep", durationMs, callSite: asked } as const;
+function sleeps(durationMs: number, site: CallSite) {
+  return { address: `sleep:#${site.identity}`, type: "sleep", durationMs, callSite: site } as const;
 }
 
-function awaits(name: string, asked: CallSite) {
+function awaits(name: string, site: CallSite) {
   return {
-    address: `event:${name}#${asked.identity}`,
+    address: `event:${name}#${site.identity}`,
     type: "event",
     name,
     durationMs: null,
-    callSite: asked,
+    callSite: site,
   } as const;
 }
 
-/** The asks of a journal, by address. */
-function asks(journal: readonly NewFact[]): Record<string, CallSite | undefined> {
+/** The call sites of a journal, by address. */
+function callSites(journal: readonly NewFact[]): Record<string, CallSite | undefined> {
   return Object.fromEntries(journal.map((entry) => [entry.address, entry.callSite]));
 }
 
 describe("the call site of a durable call", () => {
   it("a recorded entry has the call site that the worker sent", () => {
-    const asked = { madeAfter: 0, identity: "a", branch: "b" };
-    const story = new Story().claim().record({ ...returned("task:a#0"), callSite: asked });
-    expect(asks(story.journal)).toEqual({ "task:a#0": asked });
+    const site = { madeAfter: 0, identity: "a", branch: "b" };
+    const story = new Story().claim().record({ ...returned("task:a#0"), callSite: site });
+    expect(callSites(story.journal)).toEqual({ "task:a#0": site });
   });
 
   it("an entry has no call site if the worker sent none, nor do arrivals and marks", () => {
@@ -54,7 +54,7 @@ describe("the call site of a durable call", () => {
       starts: [{ address: childAddress, callSite: callSite(-2, "child"), spec }],
       opens: [sleeps(minute, callSite(-2, "s")), sleeps(0, callSite(-1, "t"))],
     });
-    expect(story.journal.slice(2).map(({ seq, callSite: asked }) => [seq, asked?.madeAfter])).toEqual([
+    expect(story.journal.slice(2).map(({ seq, callSite: site }) => [seq, site?.madeAfter])).toEqual([
       [3, 2],
       [4, 3],
       [5, 4],
@@ -82,23 +82,23 @@ describe("the call site of a durable call", () => {
       spec: { id: uuid(2), name: "ship", versionId: "1" },
     };
     const story = new Story().claim().report(go, { starts: [start] });
-    expect(asks(story.journal)).toEqual({ [childAddress]: callSite(0, "c") });
+    expect(callSites(story.journal)).toEqual({ [childAddress]: callSite(0, "c") });
   });
 
   describe("of a wait is part of the entry that ends it", () => {
     const opened = () => new Story().claim().open(sleeps(minute, callSite(0, "s")), awaits("paid", callSite(0, "e")));
 
     it("the entry of a deadline that passed has the call site of its wait", () => {
-      expect(asks(opened().renew().pass(minute).journal)).toEqual({ "sleep:#s": callSite(0, "s") });
+      expect(callSites(opened().renew().pass(minute).journal)).toEqual({ "sleep:#s": callSite(0, "s") });
     });
 
     it("the entry of a sleep that was woken early has the call site of the sleep", () => {
-      expect(asks(opened().signal("wake").journal)).toMatchObject({ "sleep:#s": callSite(0, "s") });
+      expect(callSites(opened().signal("wake").journal)).toMatchObject({ "sleep:#s": callSite(0, "s") });
     });
 
     it("the entry of a received event has the call site of its wait", () => {
       const { journal } = opened().send("paid", "1", "ref");
-      expect(asks(journal)).toEqual({ "arrival:paid:ref": undefined, "event:paid#e": callSite(0, "e") });
+      expect(callSites(journal)).toEqual({ "arrival:paid:ref": undefined, "event:paid#e": callSite(0, "e") });
     });
 
     it("a wait that ends in the decision that opens it records its call site", () => {
@@ -106,7 +106,10 @@ describe("the call site of a durable call", () => {
         .send("paid", "1", "ref")
         .claim()
         .open(awaits("paid", callSite(1, "e")), sleeps(0, callSite(1, "s")));
-      expect(asks(story.journal)).toMatchObject({ "event:paid#e": callSite(1, "e"), "sleep:#s": callSite(1, "s") });
+      expect(callSites(story.journal)).toMatchObject({
+        "event:paid#e": callSite(1, "e"),
+        "sleep:#s": callSite(1, "s"),
+      });
     });
   });
 

@@ -206,7 +206,7 @@ describe("a suspended run whose handler may go on by itself", () => {
   it("a suspended run that may be busy stays suspended while its worker lives, checked ever less often", () => {
     const story = suspended(awaits("paid"));
     let every = 10 * settings.aliveMs;
-    for (let looks = 0; looks < 3; looks++, every *= 2) {
+    for (let checks = 0; checks < 3; checks++, every *= 2) {
       story.clock = story.dueAt ?? 0;
       story.do({ type: "tick", isHolderAlive: true });
       expect(story).toMatchObject({ status: "awaiting_event", dueAt: story.clock + every });
@@ -546,7 +546,7 @@ describe("a queued run that no worker claims", () => {
   it("a queued run that no worker claims gets further wake-ups, ever less often up to a limit", () => {
     const story = new Story();
     const gaps: number[] = [];
-    for (let hint = 0; hint < 9; hint++) {
+    for (let wakeUps = 0; wakeUps < 9; wakeUps++) {
       const before = story.dueAt ?? 0;
       story.clock = before;
       story.do({ type: "tick" });
@@ -567,9 +567,9 @@ describe("a repeated report", () => {
 
   it("a repeated report under a later fence is refused", () => {
     const story = new Story().claim();
-    const parking = story.reporting({ type: "suspend", children: 0 }, { opens: [awaits("paid")] });
-    story.do(parking).send("paid").claim("session-2").open(sleeps(minute));
-    expect(story.try(parking)).toMatchObject({ code: "FENCED" });
+    const suspending = story.reporting({ type: "suspend", children: 0 }, { opens: [awaits("paid")] });
+    story.do(suspending).send("paid").claim("session-2").open(sleeps(minute));
+    expect(story.try(suspending)).toMatchObject({ code: "FENCED" });
   });
 });
 

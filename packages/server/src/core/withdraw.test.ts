@@ -160,7 +160,7 @@ describe("an event that a withdrawn wait had taken", () => {
 type Move =
   | { type: "open" | "send"; name: string }
   | { type: "openTimed"; name: string; durationMs: number }
-  | { type: "withdraw"; places: number[]; opens: string[] }
+  | { type: "withdraw"; waits: number[]; opens: string[] }
   | { type: "pass"; ms: number }
   | { type: "crash" | "fail" };
 
@@ -174,7 +174,7 @@ const moves: fc.Arbitrary<Move[]> = fc.array(
       weight: 6,
       arbitrary: fc
         .tuple(fc.array(fc.nat(30), { minLength: 1, maxLength: 3 }), fc.array(names, { maxLength: 2 }))
-        .map(([places, opens]): Move => ({ type: "withdraw", places, opens })),
+        .map(([waits, opens]): Move => ({ type: "withdraw", waits, opens })),
     },
     { weight: 2, arbitrary: fc.constantFrom(100, 600).map((ms): Move => ({ type: "pass", ms })) },
     { weight: 1, arbitrary: fc.constantFrom<Move>({ type: "crash" }, { type: "fail" }) },
@@ -186,7 +186,7 @@ function timed(name: string, durationMs: number): Move {
   return { type: "openTimed", name, durationMs };
 }
 
-/** One handler that opens waits and withdraws some of them, whatever has become of them by then. */
+/** A handler that opens waits and withdraws some of them, whether they have ended or not. */
 class WithdrawingHandler {
   readonly story: Story = new Story({}, { settings: { ...settings, maxOpenWaits: 1_000, maxCrashes: 1_000 } }).claim();
   #opened: Address[] = [];
@@ -205,7 +205,7 @@ class WithdrawingHandler {
         story.send(move.name);
         return;
       case "withdraw": {
-        const chosen = new Set(move.places.flatMap((place) => this.#opened[place % this.#opened.length] ?? []));
+        const chosen = new Set(move.waits.flatMap((index) => this.#opened[index % this.#opened.length] ?? []));
         this.#opened = this.#opened.filter((address) => !chosen.has(address));
         const opens = move.opens.map((name) => this.#wait(name));
         story.report(go, { entries: [...chosen].map(withdrawal), opens });
@@ -234,7 +234,7 @@ class WithdrawingHandler {
   }
 }
 
-/** Which arrivals of a name a wait has taken and kept, with each wait once. */
+/** The numbers of the arrivals of a name that waits have taken and kept, one for each wait. */
 function kept(journal: readonly NewFact[], name: string): number[] {
   const withdrawn = new Set(
     journal.flatMap(({ attempt, address, value }) => (value.type === "withdrawn" ? `${attempt} ${address}` : [])),
@@ -299,7 +299,7 @@ describe("whatever a handler waits for and withdraws", () => {
         expect(ordinals).toEqual(ordinals.toSorted((a, b) => a - b));
         const left = unbound(run, name)[0] ?? Number.POSITIVE_INFINITY;
         const wasUnbound = new Set(unbound(before, name));
-        // Events that this step gave back aside, what is left is younger than what was handed out.
+        // An event that was unbound before this step and still is arrived after all events that it bound.
         expect(bound.every(({ nth }) => nth < left || !wasUnbound.has(left))).toBe(true);
       }
     });

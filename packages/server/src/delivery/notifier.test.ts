@@ -4,8 +4,8 @@ import { describe, expect, it } from "vitest";
 import type { Notification } from "./message.ts";
 import { type Channel, ChannelNotifier, type Notifier } from "./notifier.ts";
 
-/** Servers on one channel, which carries every text to all of them, or nothing while it is cut. */
-function company(count: number, { maxBytes = 10_000, wakeUpPrefix }: Partial<Channel> = {}) {
+/** Notifiers of several servers on one channel, which delivers every text to all of them, or none while it is cut. */
+function notifiers(count: number, { maxBytes = 10_000, wakeUpPrefix }: Partial<Channel> = {}) {
   const env = virtualEnv();
   const receivers: Array<(text: string) => void> = [];
   const sent: string[] = [];
@@ -43,7 +43,7 @@ const plain: QueueKey = { ...eu, shardKey: null };
 
 describe("a notification", () => {
   it("a notification reaches every other server once, and not the publisher", async () => {
-    const { env, servers } = company(3);
+    const { env, servers } = notifiers(3);
     servers[0]?.notifier.publish({ changed: [uuid(1), uuid(2)], queues: [eu, plain, eu] });
     await env.advance(1);
     const expected = [{ changed: [uuid(1), uuid(2)], queues: [eu, plain] }];
@@ -51,7 +51,7 @@ describe("a notification", () => {
   });
 
   it("a server sends no notification if no other server is known, or all others closed or are silent", async () => {
-    const { env, servers, sent, wire } = company(2);
+    const { env, servers, sent, wire } = notifiers(2);
     const [one, other] = servers;
     const published = async () => {
       sent.length = 0;
@@ -71,7 +71,7 @@ describe("a notification", () => {
   });
 
   it("a notification is split to fit the channel, and omits a queue key that fits into no message", async () => {
-    const { env, servers, sent } = company(2, { maxBytes: 300 });
+    const { env, servers, sent } = notifiers(2, { maxBytes: 300 });
     const changed = Array.from({ length: 40 }, (_, n) => uuid(n));
     servers[0]?.notifier.publish({ changed, queues: [{ ...eu, name: "x".repeat(255) }, eu] });
     await env.advance(1);
@@ -82,7 +82,7 @@ describe("a notification", () => {
   });
 
   it("a malformed message is ignored", () => {
-    const { servers, inject } = company(1);
+    const { servers, inject } = notifiers(1);
     for (const text of [
       "",
       "null",
@@ -93,12 +93,12 @@ describe("a notification", () => {
     ]) {
       inject(text);
     }
-    inject('{"from":"x","remark":"shout"}');
+    inject('{"from":"x","remark":"unknown"}');
     expect(servers[0]?.received).toEqual([]);
   });
 
   it("a notification that is lost does not hold up later ones", async () => {
-    const { env, servers, wire } = company(2);
+    const { env, servers, wire } = notifiers(2);
     wire.isCut = true;
     servers[0]?.notifier.publish({ changed: [uuid(1)], queues: [] });
     await env.advance(1);
@@ -109,7 +109,7 @@ describe("a notification", () => {
   });
 
   it("close sends pending notifications", async () => {
-    const { env, servers } = company(2);
+    const { env, servers } = notifiers(2);
     await env.advance(1);
     servers[0]?.notifier.publish({ changed: [uuid(1)], queues: [] });
     await Promise.all([servers[0]?.notifier.close(), env.advance(1)]);
@@ -119,7 +119,7 @@ describe("a notification", () => {
 
 describe("wake-ups", () => {
   it("each queue of a commit gets one wake-up, and up to ten if many runs became ready", async () => {
-    const { env, servers, wakeUps } = company(1, { wakeUpPrefix: "aiki" });
+    const { env, servers, wakeUps } = notifiers(1, { wakeUpPrefix: "aiki" });
     const published = async (...queues: QueueKey[]) => {
       wakeUps.length = 0;
       servers[0]?.notifier.publish({ changed: [], queues });
@@ -132,7 +132,7 @@ describe("wake-ups", () => {
   });
 
   it("no wake-up is published without a wake-up prefix", async () => {
-    const { env, servers, wakeUps } = company(1);
+    const { env, servers, wakeUps } = notifiers(1);
     servers[0]?.notifier.publish({ changed: [], queues: [eu] });
     await env.advance(1);
     expect(wakeUps).toEqual([]);

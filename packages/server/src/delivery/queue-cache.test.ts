@@ -12,7 +12,7 @@ const order: QueueKey = { namespace: "default", name: "order", versionId: "1", s
 const ship: QueueKey = { ...order, name: "ship" };
 const inShards = (...shardKeys: string[]): QueueKey[] => shardKeys.map((shardKey) => ({ ...order, shardKey }));
 
-/** Of a server that has just found no runs of these queues in storage. */
+/** The cache of a server that has just scanned these queues and found no runs. */
 function complete(...keys: QueueKey[]): QueueCache {
   const cache = new QueueCache(env);
   scan(cache, ...keys);

@@ -20,8 +20,8 @@ async function parent(one: Speaker): Promise<ClaimedRun> {
   return only((await one.claim()).filter((run) => run.id === id));
 }
 
-/** What is recorded of starts: what they threw, or which run they began. */
-function begun(entries: readonly Entry[]): Record<string, string | undefined> {
+/** The recorded starts by address: the error's code, or the id of the started run. */
+function startsIn(entries: readonly Entry[]): Record<string, string | undefined> {
   return Object.fromEntries(
     entries.flatMap(({ address, value }) => {
       if (value.type === "started") return [[address, value.runId]];
@@ -50,7 +50,7 @@ describe("the start of a child whose reference or id is taken", () => {
     ]);
     expect(JSON.stringify(answer.entries)).toContain(`The reference ref of child is taken by run ${holder}`);
     const { entries } = await one.read(run.id);
-    expect(begun(entries)).toEqual({
+    expect(startsIn(entries)).toEqual({
       "child:a#0": "REFERENCE_CONFLICT",
       "child:b#0": "RUN_ID_CONFLICT",
       "child:c#0": free.spec.id,
@@ -83,7 +83,7 @@ describe("the start of a child whose reference or id is taken", () => {
     const there = here.another().speaker();
     await there.start({ name: "child", referenceId: "ref", inputHash: "a" });
     await one.report(run, go, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] });
-    expect(begun((await one.read(run.id)).entries)).toEqual({ "child:a#0": "REFERENCE_CONFLICT" });
+    expect(startsIn((await one.read(run.id)).entries)).toEqual({ "child:a#0": "REFERENCE_CONFLICT" });
   });
 
   it("of two child starts of one report with one reference, the first begins", async () => {
@@ -93,7 +93,7 @@ describe("the start of a child whose reference or id is taken", () => {
     if (first === undefined || second === undefined) throw new Error("Two starts are needed.");
     const twin = { ...starts(one, "child:b#0"), spec: { ...first.spec, referenceId: "other" } };
     await one.report(run, go, { starts: [first, second, twin] });
-    expect(begun((await one.read(run.id)).entries)).toEqual({
+    expect(startsIn((await one.read(run.id)).entries)).toEqual({
       "child:a#1": first.spec.id,
       "child:a#2": "REFERENCE_CONFLICT",
       "child:b#0": "RUN_ID_CONFLICT",
@@ -113,7 +113,7 @@ describe("the start of a child whose reference or id is taken", () => {
     const others = one.send(...reports, one.reporting(runs[0] ?? only([]), go, { entries: [returned("task:t#0")] }));
     await started;
     expect(codes(await others)).toEqual(["ok", "ok", "ok", "ok"]);
-    const journals = await Promise.all(runs.map(async ({ id }) => begun((await one.read(id)).entries)["child:a#0"]));
+    const journals = await Promise.all(runs.map(async ({ id }) => startsIn((await one.read(id)).entries)["child:a#0"]));
     expect(journals.filter((value) => value === "REFERENCE_CONFLICT")).toHaveLength(2);
     expect(storage.taken().inserts).toBe(2);
   });

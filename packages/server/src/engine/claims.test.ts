@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { rig, type Speaker, signed } from "../../test/rig.ts";
 import { awaits, complete, go, kinds, returned, sleeps, suspend } from "../../test/runs.ts";
 
-/** Whether a promise has been settled when nothing can go on without time passing. */
+/** Whether a promise is settled after everything that needs no timer. */
 async function isSettled(promise: Promise<unknown>): Promise<boolean> {
   let done = false;
   promise.then(
@@ -105,14 +105,14 @@ describe("a claim", () => {
     expect(resumed).toMatchObject({ isCached: true, inbox: 1 });
     expect(kinds(resumed.journal)).toEqual(["arrived", "received"]);
     await one.report(resumed, { type: "release", reason: "shutdown" });
-    const cold = await two.claimOne();
-    expect(cold.isCached).toBe(false);
-    expect(kinds(cold.journal)).toEqual(["returned", "arrived", "received"]);
+    const uncached = await two.claimOne();
+    expect(uncached.isCached).toBe(false);
+    expect(kinds(uncached.journal)).toEqual(["returned", "arrived", "received"]);
   });
 });
 
-/** A claim that waits, because there is nothing yet. */
-async function held(api: Api, one: Speaker): Promise<{ request: ClaimRequest; reply: Promise<ClaimReply> }> {
+/** A pending claim: no run is queued yet. */
+async function pendingClaim(api: Api, one: Speaker): Promise<{ request: ClaimRequest; reply: Promise<ClaimReply> }> {
   const request = one.request({ waitMs: 20_000 });
   const reply = api.claim(request);
   await settled();
@@ -176,7 +176,7 @@ describe("a claim that repeats one whose answer was lost", () => {
     await one.start();
     await one.start();
     const [first] = (await before.api.claim(request)).runs;
-    const again = one.request({ limit: 1, repeats: ["never heard of", request.claimId] });
+    const again = one.request({ limit: 1, repeats: ["unknown", request.claimId] });
     expect((await after.api.claim(again)).runs).toEqual([{ ...first, fence: 2 }]);
   });
 
@@ -200,7 +200,7 @@ describe("a claim that repeats one whose answer was lost", () => {
   it("a repeated claim ends the first one, and gets what that one took", async () => {
     const { api, speaker } = rig();
     const one = speaker();
-    const { request, reply: first } = await held(api, one);
+    const { request, reply: first } = await pendingClaim(api, one);
     const id = await one.start();
     const again = await one.claim({ repeats: [request.claimId] });
     expect([(await first).runs, again]).toMatchObject([[{ id, fence: 1 }], [{ id, fence: 2 }]]);
@@ -261,7 +261,7 @@ describe("a pending claim", () => {
   it("a start wakes a claim of the same transaction", async () => {
     const { speaker, storage } = rig();
     const one = speaker();
-    // So that storage is not asked again.
+    // After this claim the queue is complete in the cache: storage is not scanned again.
     await one.claim();
     storage.taken();
     const [id, runs] = await Promise.all([one.start(), one.claim({ waitMs: 10_000 })]);
@@ -353,7 +353,7 @@ describe("a claim of a session that claims again", () => {
   it("a claim that names an aborted one gets the run that was taken for it", async () => {
     const { api, speaker } = rig();
     const one = speaker();
-    const { request, reply } = await held(api, one);
+    const { request, reply } = await pendingClaim(api, one);
     const id = await one.start();
     expect((await reply).runs).toMatchObject([{ id, fence: 1 }]);
     const next = one.request({ waitMs: 20_000, repeats: [request.claimId] });
@@ -386,7 +386,7 @@ describe("a claim that its caller aborts", () => {
     await settled();
     leave.abort();
     expect(await waiting).toEqual([]);
-    // By then the claim is registered.
+    // The worker registry saves the worker meanwhile.
     await env.advance(1_000);
     expect(env.timers).toBe(0);
     const id = await one.start();
@@ -412,7 +412,7 @@ describe("a claim that its caller aborts", () => {
     const first = one.claim({ waitMs: 10_000 }, { signal: leave.signal });
     const second = two.claim({ waitMs: 10_000 });
     await settled();
-    // Right after it was woken.
+    // The engine calls this right after the wake-up.
     batches.push = () => {
       leave.abort();
       return 0;

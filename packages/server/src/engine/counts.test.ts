@@ -77,7 +77,7 @@ describe("the least durable work", () => {
     const [again] = await one.claim();
     expect(again).toMatchObject({ isCached: true, fence: 2, journal: [{ value: { type: "elapsed" } }] });
     const { loads, workerSaves, ...written } = storage.taken();
-    // In that minute the worker was written down as alive: when it came, and when it came back.
+    // The registry saved the worker at most twice: after its first claim, and after its second.
     expect(workerSaves).toBeLessThanOrEqual(2);
     expect(written).toMatchObject({ transactions: 3, updates: 3, entries: 1, inserts: 0 });
     expect(loads).toBeLessThanOrEqual(1);

@@ -10,8 +10,8 @@ import { memoryStorage } from "../storage/memory/memory.ts";
 import type { Storage } from "../storage/storage.ts";
 
 const bytes = 1_900_000;
-/** What a full reply may exceed its budget by: its last item, and what is around the others. */
-const most = limits.replyBytes + limits.payloadBytes + 200_000;
+/** The largest reply: the budget, one item that exceeds it, and what surrounds the items. In characters. */
+const maxReply = limits.replyBytes + limits.payloadBytes + 200_000;
 const childServes = [{ name: "child", versionId: "1" }];
 
 interface Retried {
@@ -19,7 +19,7 @@ interface Retried {
   starts: Report["starts"];
 }
 
-/** Runs in their second attempt, of this holder, each with so many children that ended so in the first. */
+/** Claims runs for their second attempt; each started `children` children in its first, which ended with `end`. */
 async function retried(
   here: EngineRig,
   one: Speaker,
@@ -45,7 +45,7 @@ async function retried(
   return claimed.map((run) => ({ claimed: run, starts: startsOf.get(run.id) ?? [] }));
 }
 
-/** Starts the same children again; `after`: the worker has read all of its journal. */
+/** A report that starts the same children again, of a worker that has read its whole journal. */
 function again(one: Speaker, { claimed, starts }: Retried): Report {
   return one.reporting(claimed, go, { starts, after: 2 * starts.length + 1 });
 }
@@ -54,8 +54,8 @@ function returning(output: string): Next {
   return { type: "finish", outcome: { status: "completed", output } };
 }
 
-/** What a worker knows once it has read on from where the answer is cut. */
-async function allNews(here: EngineRig, report: Report, result: ReportResult | undefined): Promise<Entry[]> {
+/** The new entries of the answer, and those that follow where it was cut. */
+async function newEntries(here: EngineRig, report: Report, result: ReportResult | undefined): Promise<Entry[]> {
   if (result?.ok !== true) throw new Error(`The report was refused: ${result?.message}`);
   const relation = relationTo(report);
   const rest = await readFrom(here, report.runId, result.entriesCutAt ?? result.tail);
@@ -69,7 +69,7 @@ async function readFrom({ api }: Pick<EngineRig, "api">, runId: string, after: n
   return page.more && last !== undefined ? [...page.entries, ...(await readFrom({ api }, runId, last))] : page.entries;
 }
 
-/** What each child of the report ended with, in short. */
+/** The output or error of each ended child, by address. */
 function endsOf(entries: readonly Entry[]): Array<[string, string | undefined]> {
   return entries.map(({ address, value }) => [
     address,
@@ -81,7 +81,7 @@ function expected({ starts }: Report, end: string): Array<[string, string]> {
   return starts.map(({ address }) => [`${address}/result`, end]);
 }
 
-/** Storage that notes the most characters that one call for payloads has loaded. */
+/** Storage that measures the most characters that one call of `payloads` has loaded. */
 function measured(inner: Storage): { storage: Storage; most(): number } {
   let most = 0;
   const storage: Storage = {
@@ -114,15 +114,15 @@ describe("reports of later attempts, whose children have ended with large output
     const reports = runs.map((run) => again(one, run));
     here.storage.taken();
     const results = await one.send(...reports);
-    expect(here.storage.taken().characters).toBeLessThan(most);
-    expect(JSON.stringify(results).length).toBeLessThan(most);
+    expect(here.storage.taken().characters).toBeLessThan(maxReply);
+    expect(JSON.stringify(results).length).toBeLessThan(maxReply);
     for (const [index, report] of reports.entries()) {
-      expect(endsOf(await allNews(here, report, results[index]))).toEqual(expected(report, output));
+      expect(endsOf(await newEntries(here, report, results[index]))).toEqual(expected(report, output));
     }
     const repeated = await one.send(...reports);
-    expect(JSON.stringify(repeated).length).toBeLessThan(most);
+    expect(JSON.stringify(repeated).length).toBeLessThan(maxReply);
     for (const [index, report] of reports.entries()) {
-      expect(endsOf(await allNews(here, report, repeated[index]))).toEqual(expected(report, output));
+      expect(endsOf(await newEntries(here, report, repeated[index]))).toEqual(expected(report, output));
     }
   });
 
@@ -133,16 +133,16 @@ describe("reports of later attempts, whose children have ended with large output
     const one = here.speaker();
     const report = again(one, only(await retried(here, one, { runs: 1, children: 12, end: returning(output) })));
     const [result] = await one.send(report);
-    expect(JSON.stringify(result).length).toBeLessThan(most);
-    expect(mostLoaded()).toBeLessThan(most);
+    expect(JSON.stringify(result).length).toBeLessThan(maxReply);
+    expect(mostLoaded()).toBeLessThan(maxReply);
     expect(mostLoaded()).toBeGreaterThan(bytes);
-    expect(endsOf(await allNews(here, report, result))).toEqual(expected(report, output));
+    expect(endsOf(await newEntries(here, report, result))).toEqual(expected(report, output));
   });
 
   it("a released run that is claimed at once brings the loaded outputs of its children", async () => {
     const here = rig();
     const one = here.speaker();
-    // Another server gives the run out, so that the cache of this one still has it as queued.
+    // The run is claimed through another server, so that it is still queued in the cache of this one.
     const holder = here.another().speaker();
     const run = only(await retried(here, one, { runs: 1, children: 2, end: returning(output), holder }));
     const report: Report = { ...again(holder, run), next: { type: "release", reason: "shutdown" } };
@@ -169,10 +169,10 @@ describe("a report of a later attempt, whose children have failed with long erro
     const saved = here.storage.batches.length;
     const [result] = await one.send(report);
     const [kept, ...others] = here.storage.batches.slice(saved).map(({ entries }) => JSON.stringify(entries).length);
-    expect([kept, ...others].every((size = 0) => size < most)).toBe(true);
+    expect([kept, ...others].every((size = 0) => size < maxReply)).toBe(true);
     expect(others.length).toBeGreaterThan(0);
-    expect(JSON.stringify(result).length).toBeLessThan(most);
-    expect(endsOf(await allNews(here, report, result))).toEqual(expected(report, message));
+    expect(JSON.stringify(result).length).toBeLessThan(maxReply);
+    expect(endsOf(await newEntries(here, report, result))).toEqual(expected(report, message));
   });
 });
 
@@ -184,7 +184,7 @@ describe("a reply to reports", () => {
     const ids: string[] = [];
     for (let n = 0; n <= 250; n++) ids.push(await one.start());
     const claimed = await one.claim({ limit: ids.length });
-    // The last run, which is decided in a second transaction, has as many new entries as fit into a reply.
+    // The last run is decided in a second transaction. Its new entries alone fill a reply.
     const signals = sizes.map((size, n) => ({
       signalId: here.env.id(),
       runId: claimed[Math.min(n, 250)]?.id ?? "",
@@ -195,9 +195,9 @@ describe("a reply to reports", () => {
     here.storage.taken();
     const results = await one.send(...reports);
     expect(here.storage.taken().transactions).toBeGreaterThan(1);
-    expect(JSON.stringify(results).length).toBeLessThan(most);
+    expect(JSON.stringify(results).length).toBeLessThan(maxReply);
     for (const [index, report] of reports.entries()) {
-      expect(await allNews(here, report, results[index])).toHaveLength(index < 250 ? 1 : 5);
+      expect(await newEntries(here, report, results[index])).toHaveLength(index < 250 ? 1 : 5);
     }
   });
 
@@ -210,7 +210,7 @@ describe("a reply to reports", () => {
     const signals = Array.from({ length: 10 }, () => ({ signalId: here.env.id(), runId, signal: event }));
     const [, [result]] = await Promise.all([here.api.signal({ signals }), one.send(report)]);
     expect(result).toMatchObject({ ok: true, first: 11, tail: 11 });
-    expect(JSON.stringify(result).length).toBeLessThan(most);
-    expect(await allNews(here, report, result)).toHaveLength(10);
+    expect(JSON.stringify(result).length).toBeLessThan(maxReply);
+    expect(await newEntries(here, report, result)).toHaveLength(10);
   });
 });

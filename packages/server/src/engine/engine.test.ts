@@ -488,20 +488,20 @@ describe("watch", () => {
     for (let sent = 0; sent < 6; sent++) {
       await one.signal(id, { type: "event", name: "paid", data });
     }
-    const told: Array<{ count: number; inbox: number }> = [];
+    const replies: Array<{ count: number; inbox: number }> = [];
     let seen = 0;
     for (let after = 0; seen < 6; ) {
       const { results } = await api.watch({ watched: [{ type: "changes", runId: id, fence, seen, after }], waitMs: 0 });
-      const [news] = results;
-      if (news?.type !== "changes") throw new Error("The reply has no changes.");
-      told.push({ count: news.entries.length, inbox: news.inbox });
-      after = news.entries.at(-1)?.seq ?? after;
-      seen = news.inbox;
+      const [changes] = results;
+      if (changes?.type !== "changes") throw new Error("The reply has no changes.");
+      replies.push({ count: changes.entries.length, inbox: changes.inbox });
+      after = changes.entries.at(-1)?.seq ?? after;
+      seen = changes.inbox;
     }
-    expect(told.every(({ count }) => count * 1_900_000 < 2 * 8_000_000)).toBe(true);
-    expect(told.reduce((sum, { count }) => sum + count, 0)).toBe(6);
-    // The count stays until all entries have come: a worker cannot suspend a run that has new entries.
-    expect(told.slice(0, -1).every(({ inbox }) => inbox === 0)).toBe(true);
+    expect(replies.every(({ count }) => count * 1_900_000 < 2 * 8_000_000)).toBe(true);
+    expect(replies.reduce((sum, { count }) => sum + count, 0)).toBe(6);
+    // `inbox` does not grow before the last reply, so the worker cannot suspend the run before it has all entries.
+    expect(replies.slice(0, -1).every(({ inbox }) => inbox === 0)).toBe(true);
   });
 });
 

@@ -9,21 +9,21 @@ async function held(one: Speaker, more: Parameters<Speaker["start"]>[0] = {}): P
   return one.claimOne();
 }
 
-/** What happens to a batch, and to each of its operations when they are tried again one by one. */
+/** The faults of a batch, and of each of its operations when they are repeated alone. */
 const mishaps: Array<[string, Exclude<Mishap, "none">]> = [
   ["a transaction that never began", "before"],
   ["a commit that failed", "during"],
   ["a commit whose answer was lost", "after"],
 ];
 
-/** Of a run that a claim takes which is repeated then. */
+/** The fence of a run after its claim was repeated. */
 const fenceAfter: Readonly<Record<Exclude<Mishap, "none">, number>> = { before: 1, during: 1, after: 2 };
 
 describe.each(mishaps)("after %s", (_, mishap) => {
-  async function twice<T>({ storage }: EngineRig, ask: () => Promise<T>): Promise<T> {
+  async function twice<T>({ storage }: EngineRig, send: () => Promise<T>): Promise<T> {
     storage.mishaps.push(mishap);
-    await expect(ask()).rejects.toMatchObject({ code: "UNAVAILABLE" });
-    return ask();
+    await expect(send()).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    return send();
   }
 
   it("a repeated start makes one run", async () => {

@@ -7,13 +7,13 @@ import type { Run, State, Wait } from "../core/run.ts";
 
 const count = 8;
 const ids = Array.from({ length: count }, (_, n) => uuid(100 + n));
-/** About 2.9 MB of JSON: so a transaction may load two or three of these rows. */
+/** About 2.9 MB of JSON, so a transaction may load two or three of these rows. */
 const waits = Array.from(
   { length: limits.openWaits },
   (_, n): Wait => ({ address: `event:${"e".repeat(200)}#${n}`, type: "event", name: "e", until: null }),
 );
-/** What a transaction or a read loads at once: the budget, and what is not counted in it. */
-const most = limits.replyBytes + 1_000_000;
+/** The most that a transaction or a read loads: the budget, and what it does not count. In characters. */
+const maxLoaded = limits.replyBytes + 1_000_000;
 
 function heavy(id: string, state: State, more: Partial<Run> = {}): Run {
   return { ...aRun(state, { id, versionId: "1", tail: 0, waits, ...more }), input: null };
@@ -48,7 +48,7 @@ describe("rows with ten thousand waits are loaded a few at a time", () => {
       signals: ids.map((runId, n) => ({ signalId: uuid(n), runId, signal })),
     });
     expect(results.map((result) => (result.ok ? result.status : result.code))).toEqual(all("queued"));
-    expect(here.storage.taken().characters).toBeLessThan(most);
+    expect(here.storage.taken().characters).toBeLessThan(maxLoaded);
   });
 
   it("rows with ten thousand waits are loaded a few at a time by claims, until all are taken", async () => {
@@ -63,7 +63,7 @@ describe("rows with ten thousand waits are loaded a few at a time", () => {
       for (const { id } of await one.claim({ limit: 100 })) taken.add(id);
     }
     expect([...taken].sort()).toEqual(ids);
-    expect(here.storage.taken().characters).toBeLessThan(most);
+    expect(here.storage.taken().characters).toBeLessThan(maxLoaded);
   });
 
   it("rows with ten thousand waits are loaded a few at a time by the clock, also for their parents", async () => {
@@ -86,7 +86,7 @@ describe("rows with ten thousand waits are loaded a few at a time", () => {
     await here.env.advance(1_000);
     expect(await statuses(here, ids)).toEqual(all("failed"));
     expect(await statuses(here, parents)).toEqual(all("queued"));
-    expect(here.storage.taken().characters).toBeLessThan(2 * most);
+    expect(here.storage.taken().characters).toBeLessThan(2 * maxLoaded);
     await here.engine.close();
   });
 
@@ -102,7 +102,7 @@ describe("rows with ten thousand waits are loaded a few at a time", () => {
     await here.speaker().signal(parent, { type: "cancel" });
     await here.env.advance(1_000);
     expect(await statuses(here, ids)).toEqual(all("cancelled"));
-    expect(here.storage.taken().characters).toBeLessThan(most);
+    expect(here.storage.taken().characters).toBeLessThan(maxLoaded);
     await here.engine.close();
   });
 
@@ -115,7 +115,7 @@ describe("rows with ten thousand waits are loaded a few at a time", () => {
     );
     await here.api.renew({ ...signed, session, runs: [], leaving: true });
     expect(await statuses(here, ids)).toEqual(all("queued"));
-    expect(here.storage.taken().characters).toBeLessThan(most);
+    expect(here.storage.taken().characters).toBeLessThan(maxLoaded);
   });
 
   it("rows with ten thousand waits are loaded a few at a time by a read and a watch of all", async () => {
@@ -128,6 +128,6 @@ describe("rows with ten thousand waits are loaded a few at a time", () => {
     const watched = ids.map((runId) => ({ type: "status" as const, runId, statuses: ["queued" as const] }));
     const { results } = await here.api.watch({ watched, waitMs: 0 });
     expect(results.map((result) => (result.type === "status" ? result.run.id : result.type))).toEqual(ids.slice(-1));
-    expect(here.storage.taken().characters).toBeLessThan(most);
+    expect(here.storage.taken().characters).toBeLessThan(maxLoaded);
   });
 });

@@ -94,7 +94,7 @@ describe("a session that leaves", () => {
     const one = speaker();
     const ids = [await one.start(), await one.start()];
     const [run, settled] = await one.claim();
-    if (run === undefined || settled === undefined) throw new Error("two runs were there");
+    if (run === undefined || settled === undefined) throw new Error("The claim returned fewer than two runs.");
     await one.report(run, { type: "suspend", children: 0, mayBeBusyMs: 300_000 }, { opens: [sleeps(3_600_000)] });
     await one.report(settled, suspend, { opens: [sleeps(3_600_000)] });
     await leave(one);
@@ -144,7 +144,7 @@ describe("a session that leaves", () => {
     const one = there.speaker();
     const id = await one.start();
     const run = await one.claimOne();
-    // The row stays as it is, so the other server's cached one does not know of the entry.
+    // The report does not write the row, so the other server's cached row has the old tail.
     const report = one.reporting(run, go, { entries: [returned("task:a#0")] });
     await here.api.report({ session: one.session, worker: "worker", reports: [report] });
     await leave(one);

@@ -7,7 +7,7 @@ import { complete, error, go, returned } from "../../test/runs.ts";
 
 const bytes = 1_900_000;
 const large = JSON.stringify("x".repeat(bytes));
-/** So many large payloads fill a reply; the last of them passes the budget. */
+/** The number of large payloads that fill a reply; the last one exceeds the budget. */
 const full = Math.ceil(limits.replyBytes / bytes);
 
 describe("a claim", () => {
@@ -29,7 +29,7 @@ describe("a claim", () => {
     for (let n = 0; n < full + 1; n++) {
       await one.start({ input: large });
     }
-    const claims = [one, other].map((speaks) => speaks.claim({ limit: 300, waitMs: 5_000 }));
+    const claims = [one, other].map((each) => each.claim({ limit: 300, waitMs: 5_000 }));
     const begun = env.elapsed();
     await settled();
     const counts = (await Promise.all(claims)).map(({ length }) => length);
@@ -69,8 +69,8 @@ describe("a claim", () => {
 });
 
 describe("the answer to a report", () => {
-  /** A run that is executed while so many large events arrive. */
-  async function withNews(events: number): Promise<{ one: Speaker; claimed: ClaimedRun }> {
+  /** A claimed run for which `events` large events have arrived. */
+  async function withEvents(events: number): Promise<{ one: Speaker; claimed: ClaimedRun }> {
     const one = rig().speaker();
     const id = await one.start();
     const claimed = await one.claimOne();
@@ -81,7 +81,7 @@ describe("the answer to a report", () => {
   }
 
   it("the answer to a report has the new entries that fit and says where it is cut, also on a repeat", async () => {
-    const { one, claimed } = await withNews(full + 4);
+    const { one, claimed } = await withEvents(full + 4);
     const report = one.reporting(claimed, go, { entries: [returned("task:a#0"), returned("task:b#0")] });
     const answer = only(await one.send(report));
     expect(answer).toMatchObject({ ok: true, first: full + 5, tail: full + 6, inbox: full + 4 });
@@ -92,7 +92,7 @@ describe("the answer to a report", () => {
   });
 
   it("a repeat of a report that ended its attempt gets the same seq", async () => {
-    const { one, claimed } = await withNews(full + 4);
+    const { one, claimed } = await withEvents(full + 4);
     const failed: Next = { type: "finish", outcome: { status: "failed", error, retryInMs: 10 } };
     const report = one.reporting(claimed, failed, { entries: [returned("task:a#0")] });
     const [answer] = await one.send(report);
@@ -101,7 +101,7 @@ describe("the answer to a report", () => {
   });
 
   it("an answer that was cut, read on, has all entries, also results of children that were reused", async () => {
-    const newsOf = async (data: string) => {
+    const newEntries = async (data: string) => {
       const { speaker, env, api } = rig();
       const one = speaker();
       const parent = await one.start();
@@ -131,7 +131,7 @@ describe("the answer to a report", () => {
       const all = [...entries, ...rest.filter((entry) => relation(entry) !== "asItSays")];
       return { isCut: entriesCutAt < answer.tail, all: all.map(({ seq, address }) => `${seq} ${address}`) };
     };
-    const [whole, cut] = [await newsOf("1"), await newsOf(large)];
+    const [whole, cut] = [await newEntries("1"), await newEntries(large)];
     expect([whole.isCut, cut.isCut]).toEqual([false, true]);
     expect(cut.all).toEqual(whole.all);
     expect(cut.all).toHaveLength(full + 3 + 2);
@@ -192,8 +192,8 @@ describe("a payload that stays in storage", () => {
     const second = await one.claimOne();
     await one.report(second, go, { starts: [{ ...start, spec: one.spec({ name: "child", referenceId: "r" }) }] });
     const { entries } = await one.read(parent);
-    const told = entries.filter(({ attempt }) => attempt === second.attempt).map(({ value }) => value);
-    expect(told).toEqual([
+    const received = entries.filter(({ attempt }) => attempt === second.attempt).map(({ value }) => value);
+    expect(received).toEqual([
       { type: "started", runId: start.spec.id },
       { type: "returned", output: large },
     ]);

@@ -8,7 +8,7 @@ function row(n: number, bytes = 0) {
   return aRun(queued, { id: uuid(n), input: "x".repeat(bytes) });
 }
 
-/** Room for twenty small rows. */
+/** Bytes for twenty small rows. */
 const capacity = 30_000;
 
 describe("cached rows", () => {

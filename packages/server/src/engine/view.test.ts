@@ -170,11 +170,11 @@ describe("events that no wait has taken", () => {
 });
 
 describe("the explanation of a run that waits for children", () => {
-  const asked = { address: openedWaitAddress(childWaitAddress("child:ship#0", 0)), value: { type: "asked" } } as const;
+  const opened = { address: openedWaitAddress(childWaitAddress("child:ship#0", 0)), value: { type: "asked" } } as const;
   const idle: ReportedStall = { reason: "idle", idleMs: 60_000 };
   const cause = "the handler awaited only non-durable work for 1 minute.";
 
-  /** A parent that awaits so many children, of which the first has stalled. */
+  /** A parent that awaits `count` children; the first one has stalled. */
   async function parentOf(count: number, entries: NewEntry[]) {
     const one = rig().speaker();
     const id = await one.start();
@@ -187,7 +187,7 @@ describe("the explanation of a run that waits for children", () => {
   }
 
   it("the explanation names an awaited child that has stalled, with the cause", async () => {
-    const { one, id, child } = await parentOf(1, [asked]);
+    const { one, id, child } = await parentOf(1, [opened]);
     const { run } = await one.read(id);
     expect(run.explanation).toContain(`Waits for child ${child} of ship, which is stalled: ${cause}`);
     await one.signal(child, { type: "cancel" });
@@ -195,7 +195,7 @@ describe("the explanation of a run that waits for children", () => {
   });
 
   it("the explanation counts several children, and names one that has stalled", async () => {
-    const { one, id, child } = await parentOf(3, [asked]);
+    const { one, id, child } = await parentOf(3, [opened]);
     const { run } = await one.read(id);
     expect(run.explanation).toContain(`Waits for 3 child workflows. Child ${child} of ship is stalled: ${cause}`);
   });
@@ -206,7 +206,7 @@ describe("the explanation of a run that waits for children", () => {
   };
   const others: Array<{ how: string; entries: NewEntry[] }> = [
     { how: "never asked for", entries: [] },
-    { how: "gave up", entries: [asked, withdrawn] },
+    { how: "gave up", entries: [opened, withdrawn] },
   ];
   it.each(others)("the explanation does not say that a run awaits a child whose end it $how", async ({ entries }) => {
     const { one, id, child } = await parentOf(1, entries);
@@ -214,7 +214,7 @@ describe("the explanation of a run that waits for children", () => {
   });
 
   it("the explanation of a run that awaits no child names none, and counts waits with a deadline", async () => {
-    const { one, id } = await parentOf(1, [asked]);
+    const { one, id } = await parentOf(1, [opened]);
     expect(viewOf(aRun(awaitingChild, { waits: [childWait] }), around).explanation).toBe("Waits for 1 child workflow.");
     await one.signal(id, { type: "pause" });
     expect((await one.read(id)).run.explanation).toBe("Paused; resume continues it.");

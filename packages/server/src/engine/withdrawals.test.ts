@@ -7,7 +7,7 @@ const first = awaits("paid", null, "event:paid#0");
 const second = awaits("paid", null, "event:paid#1");
 const withdrawal: NewEntry = { address: "event:paid#0/withdrawn", value: { type: "withdrawn" } };
 
-/** A worker that reports what it received, as one that replays does. */
+/** Sends reports with the position that the previous answer gave, as a worker does. */
 async function reporting(one: Speaker, run: ClaimedRun): Promise<(more: Partial<Report>) => Promise<Report>> {
   let known = { seen: run.inbox, after: run.journal.at(-1)?.seq ?? 0 };
   return async (more) => {

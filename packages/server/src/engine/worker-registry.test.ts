@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { type EngineRig, rig, Speaker, signed } from "../../test/rig.ts";
 import { awaits, complete } from "../../test/runs.ts";
 
-/** Enough for a new worker to be saved, and for what another server has read to be too old. Milliseconds. */
+/** After this time a new worker is saved, and another server reads the registry again. Milliseconds. */
 const soonMs = 1_500;
 
 async function workers({ engine }: EngineRig, namespace = "default"): Promise<LiveWorker[]> {
@@ -81,7 +81,7 @@ describe("a worker that calls one server", () => {
     await there.api.renew({ session: one.session, ...signed, runs: [], leaving: true });
     await here.env.advance(soonMs);
     expect([await names(here), await names(there)]).toEqual([[], []]);
-    // A claim that was under way, and a heartbeat.
+    // A claim and a heartbeat that arrive late.
     await one.claim();
     await here.api.renew({ session: one.session, ...signed, runs: [] });
     await here.env.advance(20_000);
@@ -143,7 +143,7 @@ describe("a worker that calls one server", () => {
     await theirs.claim({ worker: "b" });
     await here.speaker("theirs").claim({ worker: "a" });
     await same.claim({ worker: "mine" });
-    for (let look = 0; look < 2; look += 1) {
+    for (let round = 0; round < 2; round += 1) {
       expect(await names(here)).toEqual(["mine"]);
       expect(await names(here, "theirs")).toEqual(["a", "b"]);
       await here.env.advance(soonMs);
@@ -194,7 +194,7 @@ describe("saving workers", () => {
     await env.advance(80_000);
     expect(storage.taken().workerSaves).toBe(0);
     await Promise.all(Array.from({ length: 50 }, () => api.read({ runs: [], workers: true })));
-    // Each reads its runs, which are none, and all of them the workers.
+    // Each call reads its (zero) runs, and one read of the workers serves all calls.
     expect(storage.taken()).toMatchObject({ workerSaves: 0, transactions: 0, reads: 51 });
     await api.read({ runs: [{ runId: id }] });
     expect(storage.taken().reads).toBe(1);

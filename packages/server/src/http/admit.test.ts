@@ -30,7 +30,7 @@ async function rig(failure: Error | null = null): Promise<{ admit: Admit; key: s
   return { admit: admitKeys({ known, api: () => untouchable, env, logger }), key: `Bearer ${text}`, warned };
 }
 
-/** Nobody who is not admitted reaches any of it. */
+/** An Api that no refused request may reach. */
 const untouchable: Api = new Proxy(Object.create(null), {
   get: (_, verb) => {
     throw new Error(`${String(verb)} was reached`);
@@ -40,7 +40,7 @@ const untouchable: Api = new Proxy(Object.create(null), {
 describe("while keys cannot be looked up", () => {
   it.each([
     ["the database is away", new AikiError("STORAGE_UNAVAILABLE", "PostgreSQL at db:5432 is away.")],
-    ["nobody knows why", new Error("secret detail")],
+    ["of an unknown error", new Error("secret detail")],
   ])(
     "if keys cannot be looked up because %s, every call gets 503 with Retry-After and no detail",
     async (_, failure) => {

@@ -12,7 +12,7 @@ import type { HttpContext } from "./respond.ts";
 const runId = "0190c0de-0000-7000-8000-000000000001";
 const spec = { id: runId, name: "order", versionId: "1.0.0", input: "1" };
 
-/** An Api that accepts everything and keeps what it was asked, unless told otherwise. */
+/** An Api that accepts all requests and keeps the starts; `overrides` replace verbs. */
 function scripted(overrides: Partial<Api> = {}): { api: Api; starts: StartRequest[] } {
   const starts: StartRequest[] = [];
   const api: Api = {
@@ -341,11 +341,11 @@ describe("long polls", () => {
 describe("besides the verbs", () => {
   it("health checks say whether the server and storage answer, under any host", async () => {
     const probe = (path: string) => new Request(`http://10.0.0.7:9090${path}`);
-    const sick = app({ ready: () => Promise.reject(new Error("disk gone")) });
+    const unready = app({ ready: () => Promise.reject(new Error("disk gone")) });
     expect((await app()(probe("/health/live"))).status).toBe(200);
     expect((await app()(probe("/health/ready"))).status).toBe(200);
-    expect((await sick(probe("/health/live"))).status).toBe(200);
-    expect((await sick(probe("/health/ready"))).status).toBe(503);
+    expect((await unready(probe("/health/live"))).status).toBe(200);
+    expect((await unready(probe("/health/ready"))).status).toBe(503);
   });
 
   it("the root page says that Aiki is running", async () => {

@@ -37,7 +37,7 @@ async function listening(api: Partial<Api>, port = 0): Promise<Listener> {
   return listener;
 }
 
-/** What the server sends back to these bytes, until it closes the connection. */
+/** Sends the bytes, and returns what the server sends until it closes the connection. */
 function raw(port: number, bytes: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, "127.0.0.1", () => socket.write(bytes));
@@ -162,12 +162,12 @@ describe("a listener", () => {
     const warned = ({ name }: Error) => warnings.push(name);
     process.on("warning", warned);
     const polls = Array.from({ length: 20 }, waiting);
-    const unheld = [...polls];
-    const waits: Api["claim"] = (asked, options) => (unheld.pop() ?? waiting()).claim(asked, options);
+    const unused = [...polls];
+    const waits: Api["claim"] = (request, options) => (unused.pop() ?? waiting()).claim(request, options);
     const listener = await listening({ claim: waits });
     const headers = { "content-type": "application/json" };
-    const ask = () => fetch(`${listener.url}/v1/claim`, { method: "POST", body: claim, headers });
-    const replies = polls.map(ask);
+    const send = () => fetch(`${listener.url}/v1/claim`, { method: "POST", body: claim, headers });
+    const replies = polls.map(send);
     await Promise.all(polls.map(({ begun }) => begun));
     await listener.close();
     expect((await Promise.all(replies)).map(({ status }) => status)).toEqual(Array(20).fill(503));

@@ -5,8 +5,8 @@ import { growth } from "../../test/growth.ts";
 import { adaptivePolling, polling } from "./polling.ts";
 import type { PollResult, Subscriber } from "./subscriber.ts";
 
-/** Pauses pass at once, and are remembered. */
-function hasty(): { env: Env; pauses: number[] } {
+/** A clock on which pauses end at once; keeps their lengths. */
+function withoutPauses(): { env: Env; pauses: number[] } {
   const pauses: number[] = [];
   const after: Env["after"] = (ms, then) => {
     pauses.push(ms);
@@ -25,7 +25,7 @@ const claimed = (runs: number, waitedMs: number): PollResult => ({ type: "claime
 
 describe("adaptive polling", () => {
   it("adaptive polling makes no pause after runs, after a long poll, or after a failure", async () => {
-    const { env, pauses } = hasty();
+    const { env, pauses } = withoutPauses();
     const subscriber = adaptivePolling(growth, env);
     await poll(subscriber, claimed(3, 1));
     await poll(subscriber, claimed(0, 25_000));
@@ -35,7 +35,7 @@ describe("adaptive polling", () => {
   });
 
   it("adaptive polling pauses ever longer after empty answers past the threshold, until it gets runs", async () => {
-    const { env, pauses } = hasty();
+    const { env, pauses } = withoutPauses();
     const subscriber = adaptivePolling(growth, env);
     for (let turn = 0; turn < 13; turn += 1) await poll(subscriber, claimed(0, 1));
     expect(pauses.slice(0, 6)).toEqual([45, 45, 45, 90, 180, 360]);
@@ -49,7 +49,7 @@ describe("adaptive polling", () => {
 
 describe("polling", () => {
   it("polling pauses only after empty answers, and makes no long polls", async () => {
-    const { env, pauses } = hasty();
+    const { env, pauses } = withoutPauses();
     const subscriber = polling({ intervalMs: 500 }, env);
     await poll(subscriber, claimed(1, 0));
     await poll(subscriber, claimed(0, 0));

@@ -7,7 +7,7 @@ type DivergingHandler = (run: WorkflowRun<Record<never, never>>) => Promise<unkn
 
 const version = (handler: DivergingHandler) => workflow({ name: "w" }).v("1", { handler });
 
-/** Parks at the first sleep of `before`, which elapses; then the code is changed to `after`. */
+/** Executes `before` until its first sleep suspends the run, lets the sleep elapse, and replays the run as `after`. */
 async function changed(before: DivergingHandler, after: DivergingHandler): Promise<ReplayRig> {
   const rig = new ReplayRig(version(before));
   await rig.replay();

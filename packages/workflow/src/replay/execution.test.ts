@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { type Gate, gate, ReplayRig } from "../../test/rig.ts";
 import { workflow } from "../definition/workflow.ts";
 
-/** Steps whose tries the test ends. */
+/** Steps that the test ends. */
 function gates(): {
   of: (name: string) => Gate<string>;
   begun: string[];
@@ -122,7 +122,7 @@ describe("a sequential workflow", () => {
         return user + system;
       };
     };
-    // The fastest of several: the others paid for a compiler or a garbage collection.
+    // The fastest of several rounds: others include compilation or garbage collection.
     const [few, many] = [await recordedWith(300), await recordedWith(3_000)];
     let [fewest, most] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
     for (let round = 0; round < 8; round++) {

@@ -23,7 +23,7 @@ function entry(seq: number, address: string, value: Value, attempt = 1, callSite
   return { runId: "r", seq, address, attempt, at: 0, fence: 1, value, ...(callSite && { callSite }) };
 }
 
-/** The same call, made after plain asynchronous work. */
+/** A call that the handler makes after non-durable work. */
 function late(content: string, branch = "", fields: Partial<Identified> = {}): Identified {
   return made(content, 0, { identity: lateIdentity(content, branch), branch, group: null, ...fields });
 }

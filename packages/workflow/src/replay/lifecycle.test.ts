@@ -3,15 +3,15 @@ import { type Gate, gate, ReplayRig } from "../../test/rig.ts";
 import { event } from "../definition/event.ts";
 import { workflow } from "../definition/workflow.ts";
 
-/** A step under way, whose end the test decides, and its signal. */
-interface UnderWay {
+/** A running step that the test ends, and the signals of its tries. */
+interface RunningStep {
   end: Gate<string>;
   signals: AbortSignal[];
 }
 
-const underWay = (): UnderWay => ({ end: gate<string>(), signals: [] });
+const runningStep = (): RunningStep => ({ end: gate<string>(), signals: [] });
 
-const oneStep = ({ end, signals }: UnderWay) =>
+const oneStep = ({ end, signals }: RunningStep) =>
   workflow({ name: "w" }).v("1", {
     async handler(run) {
       const seen = await run.step("s", ({ signal }) => {
@@ -194,7 +194,7 @@ describe("entries from the run watch", () => {
 describe("draining", () => {
   it("release records the results of running tasks, begins nothing more, and releases the run", async () => {
     for (const reason of ["shutdown", "paused"] as const) {
-      const step = underWay();
+      const step = runningStep();
       const rig = new ReplayRig(oneStep(step));
       await rig.replay();
       rig.execution?.release(reason);
@@ -242,7 +242,7 @@ describe("draining", () => {
   });
 
   it("an answer with a pause request releases the run", async () => {
-    const step = underWay();
+    const step = runningStep();
     const rig = new ReplayRig(oneStep(step));
     await rig.replay();
     rig.ledger.pause = true;
@@ -273,7 +273,7 @@ describe("draining", () => {
 
 describe("a run that is lost", () => {
   it("a lost run has its signals aborted with the code, and sends no more reports", async () => {
-    const step = underWay();
+    const step = runningStep();
     const rig = new ReplayRig(oneStep(step));
     await rig.replay();
     rig.execution?.abandon("LEASE_LOST");
@@ -308,7 +308,7 @@ describe("a run that is lost", () => {
   });
 
   it("a run whose report is refused ends with the code of the refusal, and begins nothing more", async () => {
-    const step = underWay();
+    const step = runningStep();
     const rig = new ReplayRig(oneStep(step));
     await rig.replay();
     rig.ledger.fence += 1;

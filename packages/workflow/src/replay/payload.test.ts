@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { ReplayRig } from "../../test/rig.ts";
 import { workflow } from "../definition/workflow.ts";
 
-/** A task of this name, as `@aikirun/task` would call it. */
+/** The call that `@aikirun/task` makes for a task of this name. */
 const task = (name: string, input: unknown, handler: (input: unknown) => unknown): TaskCall => ({
   kind: "task",
   name,
@@ -13,7 +13,7 @@ const task = (name: string, input: unknown, handler: (input: unknown) => unknown
   handler,
 });
 
-/** What the handler sees of a task's output, first live and then from the record. */
+/** What the handler receives as a task's output, on the first run and on replay, and then the inputs of the task. */
 async function seenOf(output: unknown, input?: unknown): Promise<unknown[]> {
   const seen: unknown[] = [];
   const given: unknown[] = [];

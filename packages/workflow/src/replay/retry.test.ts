@@ -6,7 +6,7 @@ import { workflow } from "../definition/workflow.ts";
 const short: RetryPolicy = { type: "fixed", maxAttempts: 3, delayMs: 400 };
 const long: RetryPolicy = { type: "fixed", maxAttempts: 3, delayMs: 60_000 };
 
-/** A workflow of one step that fails so many times; what the handler saw of it is its output. */
+/** A workflow of one step that fails `fails` times; its output is the step's result or error. */
 function flaky(fails: number, retry: RetryPolicy, tries: number[], thrown: () => unknown = () => new Error("no")) {
   return workflow({ name: "w" }).v("1", {
     async handler(run) {

@@ -7,9 +7,9 @@ describe("the estimate of the database's clock", () => {
     const known = databaseClock(() => elapsed);
     return {
       known,
-      /** A reply with the time of the database after half of the round trip. */
-      receive(tookMs: number, said = 1_000_000 + elapsed + tookMs / 2) {
-        known.received(said, elapsed, elapsed + tookMs);
+      /** Receives the database's time, read after half of the round trip. */
+      receive(tookMs: number, databaseTime = 1_000_000 + elapsed + tookMs / 2) {
+        known.received(databaseTime, elapsed, elapsed + tookMs);
         elapsed += tookMs;
       },
       pass(ms: number) {
