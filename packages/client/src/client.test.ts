@@ -225,10 +225,10 @@ describe("a handle", () => {
   it("result returns the output, or throws the recorded error", async () => {
     const error = describeError(Object.assign(new Error("No money."), { code: "BROKE" }));
     const server = scriptedWatch();
-    const say = (run: RunView) => server.setResult(run.id, { type: "status", run });
-    say(viewOf("ok", { outcome: { status: "completed", output: '{"__proto__":1}' } }));
-    say(viewOf("failed", { status: "failed", outcome: { status: "failed", error } }));
-    say(viewOf("cancelled", { status: "cancelled", outcome: { status: "cancelled", reason: "Changed mind." } }));
+    const setStatus = (run: RunView) => server.setResult(run.id, { type: "status", run });
+    setStatus(viewOf("ok", { outcome: { status: "completed", output: '{"__proto__":1}' } }));
+    setStatus(viewOf("failed", { status: "failed", outcome: { status: "failed", error } }));
+    setStatus(viewOf("cancelled", { status: "cancelled", outcome: { status: "cancelled", reason: "Changed mind." } }));
     const { aiki } = await connect({ watch: server.watch });
     expect(JSON.stringify(await aiki.runs.get("ok").result())).toBe('{"__proto__":1}');
     await expect(aiki.runs.get("failed").result()).rejects.toMatchObject({

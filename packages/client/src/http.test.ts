@@ -38,7 +38,7 @@ afterEach(() => {
 describe.each([
   ["Node's own client", false],
   ["fetch", true],
-])("the wire over %s", (_, byFetch) => {
+])("the HTTP client over %s", (_, byFetch) => {
   beforeEach(() => {
     isFetch = byFetch;
   });
@@ -55,12 +55,17 @@ describe.each([
   });
 
   it.each([
-    [401, '{"error":{"code":"UNAUTHORIZED","message":"Who are you?"}}', "UNAUTHORIZED", "Who are you?"],
+    [401, '{"error":{"code":"UNAUTHORIZED","message":"The key is unknown."}}', "UNAUTHORIZED", "The key is unknown."],
     [403, "<html>", "UNAUTHORIZED", "check apiKey"],
     [404, "not found", "BAD_REQUEST", "check that the url"],
     [413, "", "BAD_REQUEST", "too large"],
     [503, '{"error":{"code":"UNAVAILABLE","message":"The pool is empty."}}', "UNAVAILABLE", "The pool is empty."],
-    [409, '{"error":{"code":"OF_A_NEWER_SERVER","message":"Not today."}}', "OF_A_NEWER_SERVER", "Not today."],
+    [
+      409,
+      '{"error":{"code":"OF_A_NEWER_SERVER","message":"Cannot be handled."}}',
+      "OF_A_NEWER_SERVER",
+      "Cannot be handled.",
+    ],
     [502, "<html>bad gateway</html>", "UNAVAILABLE", "answered 502"],
     [200, "<html>a proxy</html>", "BAD_REPLY", "not an Aiki server"],
     [200, '{"results":[]}', "BAD_REPLY", "not an Aiki server"],
@@ -96,32 +101,32 @@ describe.each([
   });
 
   it("aborting a long poll closes its connection", async () => {
-    let gone: () => void = () => {};
-    const left = new Promise<void>((resolve) => {
-      gone = resolve;
+    let onClosed: () => void = () => {};
+    const closed = new Promise<void>((resolve) => {
+      onClosed = resolve;
     });
-    const leave = new AbortController();
+    const controller = new AbortController();
     const api = await listen((_, __, response) => {
-      response.on("close", gone);
-      leave.abort();
+      response.on("close", onClosed);
+      controller.abort();
     });
     const watched = [{ type: "status" as const, runId: "a", statuses: [] }];
-    await expect(api.watch({ watched, waitMs: 60_000 }, { signal: leave.signal })).rejects.toMatchObject({
+    await expect(api.watch({ watched, waitMs: 60_000 }, { signal: controller.signal })).rejects.toMatchObject({
       code: "ABORTED",
     });
-    await left;
+    await closed;
   });
 
   it("a request times out if the server never answers", async () => {
     let expire: () => void = () => {};
-    const impatient = {
+    const expiring = {
       ...env,
       after: (_: number, then: () => void) => {
         expire = then;
         return () => {};
       },
     };
-    const api = await listen(() => expire(), impatient);
+    const api = await listen(() => expire(), expiring);
     await expect(api.find({})).rejects.toMatchObject({
       code: "UNREACHABLE",
       message: expect.stringContaining("no answer within 10 s"),

@@ -114,7 +114,7 @@ describe("reports of all slots", () => {
     expect(calls.report.map(({ request }) => request.reports.map(({ runId }) => runId))).toEqual([["b"]]);
   });
 
-  const blaming =
+  const failingOnBad =
     (fault: () => unknown): NonNullable<Script["report"]> =>
     ({ reports }) => {
       if (reports.some(({ runId }) => runId === "bad")) throw fault();
@@ -130,7 +130,7 @@ describe("reports of all slots", () => {
   ] as const)(
     "a report that makes its request fail with %s is refused alone, with %s and the message",
     async (fault, code) => {
-      const { held } = setup({ report: blaming(() => new AikiError(fault, "No, because.")) });
+      const { held } = setup({ report: failingOnBad(() => new AikiError(fault, "No, because.")) });
       const refused = { ok: false, code, message: "No, because." };
       expect(await outcomesOf(held)).toEqual([accepted, accepted, refused, accepted, accepted]);
     },
@@ -146,7 +146,7 @@ describe("reports of all slots", () => {
   });
 
   it("a report that makes the server fail is abandoned alone", async () => {
-    const { held } = setup({ report: blaming(() => new TypeError("x is undefined")) });
+    const { held } = setup({ report: failingOnBad(() => new TypeError("x is undefined")) });
     const failed = expect.objectContaining({ code: "INTERNAL", message: "x is undefined", ids: { runId: "bad" } });
     expect(await outcomesOf(held)).toEqual([accepted, accepted, failed, accepted, accepted]);
   });
@@ -154,7 +154,7 @@ describe("reports of all slots", () => {
   it.each(["UNAUTHORIZED", "FORBIDDEN", "BAD_REPLY"] as const)(
     "reports are abandoned, not refused or repeated, if the server refuses the caller: %s",
     async (code) => {
-      const { held, calls } = setup({ report: blaming(() => new AikiError(code, "No.")) });
+      const { held, calls } = setup({ report: failingOnBad(() => new AikiError(code, "No.")) });
       const given = (runId: string) => expect.objectContaining({ code, ids: { runId } });
       expect(await outcomesOf(held)).toEqual(["a", "b", "bad", "c", "d"].map(given));
       expect(calls.report).toHaveLength(1);

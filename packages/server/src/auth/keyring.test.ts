@@ -6,7 +6,7 @@ import { type Keyring, keyring } from "./keyring.ts";
 import { readSecret } from "./secret.ts";
 
 interface KeyringRig {
-  ring: Keyring;
+  keys: Keyring;
   lines: Array<[string, LogFields | undefined]>;
   revoked: string[];
 }
@@ -17,13 +17,13 @@ function rig(): KeyringRig {
   const lines: KeyringRig["lines"] = [];
   const logger: Logger = { ...silentLogger, info: (message, fields) => lines.push([message, fields]) };
   const revoked: string[] = [];
-  return { ring: keyring(memoryStorage({ env }).keys, logger, (id) => revoked.push(id)), lines, revoked };
+  return { keys: keyring(memoryStorage({ env }).keys, logger, (id) => revoked.push(id)), lines, revoked };
 }
 
 describe("the keyring", () => {
   it("a key has all scopes but admin, namespace default and no expiry by default", async () => {
-    const { ring } = rig();
-    const { secret, ...key } = await ring.create({ name: "ci" });
+    const { keys } = rig();
+    const { secret, ...key } = await keys.create({ name: "ci" });
     expect(key).toMatchObject({
       name: "ci",
       namespace: "default",
@@ -36,35 +36,35 @@ describe("the keyring", () => {
   });
 
   it("a key has the requested name, scopes, namespace and expiry", async () => {
-    const { ring } = rig();
+    const { keys } = rig();
     const wanted = { name: "n", namespace: "tenant", scopes: ["admin", "runs:read"], expiresIn: { days: 1 } } as const;
-    const key = await ring.create(wanted);
+    const key = await keys.create(wanted);
     expect(key).toMatchObject({ namespace: "tenant", scopes: ["runs:read", "admin"] });
     expect(key.expiresAt).toBe(key.createdAt + 86_400_000);
   });
 
   it("list returns all keys, oldest first, without secret and digest", async () => {
-    const { ring } = rig();
-    const made = [await ring.create({ name: "a" }), await ring.create({ name: "b" }), await ring.create({ name: "c" })];
-    const listed = await ring.list();
+    const { keys } = rig();
+    const made = [await keys.create({ name: "a" }), await keys.create({ name: "b" }), await keys.create({ name: "c" })];
+    const listed = await keys.list();
     expect(listed).toEqual(made.map(({ secret: _, ...key }) => key));
     expect(JSON.stringify(listed)).not.toContain("digest");
   });
 
   it("revoke takes an id, calls onRevoked, and rejects an unknown id", async () => {
-    const { ring, revoked } = rig();
-    const { id } = await ring.create({ name: "a" });
-    const first = await ring.revoke(id);
+    const { keys, revoked } = rig();
+    const { id } = await keys.create({ name: "a" });
+    const first = await keys.revoke(id);
     expect(first.revokedAt).not.toBeNull();
-    expect(await ring.revoke(id)).toEqual(first);
+    expect(await keys.revoke(id)).toEqual(first);
     expect(revoked).toEqual([id, id]);
-    await expect(ring.revoke("nobody")).rejects.toMatchObject({ code: "KEY_NOT_FOUND", ids: { keyId: "nobody" } });
+    await expect(keys.revoke("nobody")).rejects.toMatchObject({ code: "KEY_NOT_FOUND", ids: { keyId: "nobody" } });
   });
 
   it("creating and revoking a key is logged without the secret", async () => {
-    const { ring, lines } = rig();
-    const { id, secret } = await ring.create({ name: "a" });
-    await ring.revoke(id);
+    const { keys, lines } = rig();
+    const { id, secret } = await keys.create({ name: "a" });
+    await keys.revoke(id);
     expect(lines).toMatchObject([
       ["API key created", { keyId: id, name: "a", namespace: "default" }],
       ["API key revoked", { keyId: id, name: "a", namespace: "default" }],
@@ -85,6 +85,6 @@ describe("the keyring", () => {
     [{ name: "a", expiresIn: { days: 1e9 } }, "INVALID_DURATION"],
     [{ name: "a", scope: ["admin"] }, "INVALID_CONFIG"],
   ])("create refuses %j with %s", async (options, code) => {
-    await expect(Reflect.apply(rig().ring.create, null, [options])).rejects.toMatchObject({ code });
+    await expect(Reflect.apply(rig().keys.create, null, [options])).rejects.toMatchObject({ code });
   });
 });

@@ -176,8 +176,8 @@ describe("made-up ids", () => {
     const { known, lookups, create } = rig();
     const shown = await create();
     await known.recognise(shown);
-    const strangers = Array.from({ length: 5_000 }, () => mintSecret());
-    await Promise.all(strangers.map((stranger) => known.recognise(stranger)));
+    const unknownKeys = Array.from({ length: 5_000 }, () => mintSecret());
+    await Promise.all(unknownKeys.map((unknownKey) => known.recognise(unknownKey)));
     expect(lookups.length).toBeLessThanOrEqual(1 + 51);
     expect(Math.max(...lookups.map((ids) => ids.length))).toBeLessThanOrEqual(100);
     const before = lookups.length;
@@ -187,12 +187,12 @@ describe("made-up ids", () => {
 
   it("at most a thousand unknown ids are cached", async () => {
     const { known, lookups } = rig();
-    const strangers = Array.from({ length: 1_001 }, () => mintSecret());
-    for (const stranger of strangers) await known.recognise(stranger);
+    const unknownKeys = Array.from({ length: 1_001 }, () => mintSecret());
+    for (const unknownKey of unknownKeys) await known.recognise(unknownKey);
     const before = lookups.length;
-    await Promise.all(strangers.slice(1).map((stranger) => known.recognise(stranger)));
+    await Promise.all(unknownKeys.slice(1).map((unknownKey) => known.recognise(unknownKey)));
     expect(lookups).toHaveLength(before);
-    await Promise.all(strangers.slice(0, 1).map((stranger) => known.recognise(stranger)));
+    await Promise.all(unknownKeys.slice(0, 1).map((unknownKey) => known.recognise(unknownKey)));
     expect(lookups).toHaveLength(before + 1);
   });
 });

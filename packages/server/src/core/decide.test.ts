@@ -33,15 +33,15 @@ const table: Record<string, Record<string, string>> = {
     "running unconfirmed": "sleeping awaiting_event awaiting_child_workflow awaiting_task",
     FENCED: `scheduled queued ${inHand} awaiting_retry ${paused} ${stalled} ${final}`,
   },
-  "reclaim by a stranger": { FENCED: `${live} ${final}` },
+  "reclaim of another session": { FENCED: `${live} ${final}` },
   "claim again": {
     "running unconfirmed": "unconfirmed",
     ILLEGAL_STATE: `scheduled queued running resumed pausing ${suspended} ${paused} ${stalled} ${final}`,
   },
-  "claim again by a stranger": { ILLEGAL_STATE: `${live} ${final}` },
-  "claim again what another took": { ILLEGAL_STATE: `${live} ${final}` },
+  "claim again of another session": { ILLEGAL_STATE: `${live} ${final}` },
+  "claim again of another claim": { ILLEGAL_STATE: `${live} ${final}` },
   renew: { running: "running resumed unconfirmed", "running pausing": "pausing", ...notHeld },
-  "renew by a ghost": { FENCED: live, RUN_FINAL: final },
+  "renew under an old fence": { FENCED: live, RUN_FINAL: final },
   leave: {
     "queued >deliver": "running resumed unconfirmed",
     "paused(queued) +paused": "pausing",
@@ -57,7 +57,7 @@ const table: Record<string, Record<string, string>> = {
   },
   "leave of another session": { same: `${live} ${final}` },
   "report continue": { "same +returned": inHand, ...notHeld },
-  "report continue by a ghost": { FENCED: live, RUN_FINAL: final },
+  "report continue under an old fence": { FENCED: live, RUN_FINAL: final },
   "report suspend": { sleeping: "running resumed unconfirmed", "paused(sleeping) +paused": "pausing", ...notHeld },
   "report suspend before new entries": { "same +returned": inHand, ...notHeld },
   "report suspend on nothing": {
@@ -187,7 +187,7 @@ describe.each(Object.entries(table))("%s", (name, outcomes) => {
     group.split(" ").map((state) => [state, outcome] as const),
   );
 
-  it.each(cells)("in state %s the result is: %s", (state, outcome) => {
+  it.each(cells)(`${name} in state %s has the result: %s`, (state, outcome) => {
     const run = states[state];
     const command = commands[name];
     if (run === undefined || command === undefined) {
@@ -196,7 +196,7 @@ describe.each(Object.entries(table))("%s", (name, outcomes) => {
     expect(describeDecision(run, decideAt(command, run))).toBe(outcome);
   });
 
-  it("the table has every state once", () => {
+  it(`the table has every state once for ${name}`, () => {
     expect(cells.map(([state]) => state).sort()).toEqual(Object.keys(states).sort());
   });
 });

@@ -163,7 +163,7 @@ describe("R3: (attempt, address) holds one value for ever", () => {
 });
 
 describe("R4: only the holder of the current fence may report or renew", () => {
-  const ghosts: Array<[string, Command]> = [
+  const fencedCommands: Array<[string, Command]> = [
     ["a report under an older fence", report(go, { fence: 2, entries: [returned("task:a#0")] })],
     ["a report under a fence never given", report(go, { fence: 4 })],
     ["a report of another session", report(go, { session: "session-2" })],
@@ -171,7 +171,7 @@ describe("R4: only the holder of the current fence may report or renew", () => {
     ["a renew under an older fence", { type: "renew", session: "session-1", fence: 2, leaseMs: 1_000 }],
   ];
 
-  it.each(ghosts)("R4: %s is fenced", (_, command) => {
+  it.each(fencedCommands)("R4: %s is fenced", (_, command) => {
     expect(decide(aRun(running()), command, at(now))).toMatchObject({ ok: false, code: "FENCED" });
   });
 

@@ -211,11 +211,11 @@ describe("a pending claim", () => {
 
   it("a pending claim that has ended is not woken, for any of its queues", async () => {
     const cache = complete(...inShards("eu", "us"));
-    const [gone, stays] = [pending(cache, inShards("eu", "us")), pending(cache, inShards("eu", "us"))];
-    gone.end();
+    const [ended, waiting] = [pending(cache, inShards("eu", "us")), pending(cache, inShards("eu", "us"))];
+    ended.end();
     cache.enqueue(entry(1, { shardKey: "us" }));
     await settled();
-    expect([gone.isWoken, stays.isWoken]).toEqual([false, true]);
+    expect([ended.isWoken, waiting.isWoken]).toEqual([false, true]);
   });
 
   it("a pending claim ends after its waitMs", async () => {

@@ -1,12 +1,12 @@
 import type { ChildStart, ClaimedRun, Entry, RunSpec } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { codes, only, rig, type Speaker } from "../../test/rig.ts";
+import { codes, only, rig, type TestSession } from "../../test/rig.ts";
 import { complete, error, fail, go, kinds, returned } from "../../test/runs.ts";
 
 const served = { serves: [{ name: "child", versionId: "1" }] };
 const awaiting = { type: "suspend", children: 1 } as const;
 
-function starts(one: Speaker, address: string, more: Partial<RunSpec> = {}): ChildStart {
+function starts(one: TestSession, address: string, more: Partial<RunSpec> = {}): ChildStart {
   const hash = more.referenceId === undefined ? {} : { inputHash: "h" };
   return {
     address,
@@ -15,7 +15,7 @@ function starts(one: Speaker, address: string, more: Partial<RunSpec> = {}): Chi
   };
 }
 
-async function parent(one: Speaker): Promise<ClaimedRun> {
+async function parent(one: TestSession): Promise<ClaimedRun> {
   const id = await one.start();
   return only((await one.claim()).filter((run) => run.id === id));
 }
@@ -32,7 +32,7 @@ function startsIn(entries: readonly Entry[]): Record<string, string | undefined>
 
 describe("the start of a child whose reference or id is taken", () => {
   it("a child start whose reference or id is taken throws where it was called; its parent keeps running", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     const holder = await one.start({ name: "child", referenceId: "ref", inputHash: "a" });
     const taken = await one.start({ name: "child" });
     const run = await parent(one);
@@ -58,7 +58,7 @@ describe("the start of a child whose reference or id is taken", () => {
   });
 
   it("the entry of a conflicting child start is first if its report has no other entry", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     await one.start({ name: "child", referenceId: "ref", inputHash: "a" });
     const run = await parent(one);
     const answer = await one.report(run, go, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] });
@@ -66,7 +66,7 @@ describe("the start of a child whose reference or id is taken", () => {
   });
 
   it("a repeated report with a conflicting child start has the same answer", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     await one.start({ name: "child", referenceId: "ref", inputHash: "a" });
     const run = await parent(one);
     const report = one.reporting(run, go, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] });
@@ -78,16 +78,16 @@ describe("the start of a child whose reference or id is taken", () => {
 
   it("a child start conflicts with a reference that another server has taken meanwhile", async () => {
     const here = rig();
-    const one = here.speaker();
+    const one = here.openSession();
     const run = await parent(one);
-    const there = here.another().speaker();
+    const there = here.another().openSession();
     await there.start({ name: "child", referenceId: "ref", inputHash: "a" });
     await one.report(run, go, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] });
     expect(startsIn((await one.read(run.id)).entries)).toEqual({ "child:a#0": "REFERENCE_CONFLICT" });
   });
 
   it("of two child starts of one report with one reference, the first begins", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     const run = await parent(one);
     const [first, second] = [1, 2].map((n) => starts(one, `child:a#${n}`, { referenceId: "ref" }));
     if (first === undefined || second === undefined) throw new Error("Two starts are needed.");
@@ -102,10 +102,10 @@ describe("the start of a child whose reference or id is taken", () => {
   });
 
   it("of several child starts of one transaction with one reference, one begins, and no report fails", async () => {
-    const { speaker, storage } = rig();
-    const one = speaker();
+    const { openSession, storage } = rig();
+    const one = openSession();
     const runs = [await parent(one), await parent(one), await parent(one)];
-    storage.taken();
+    storage.takeCounts();
     const reports = runs.map((run) =>
       one.reporting(run, go, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] }),
     );
@@ -115,29 +115,29 @@ describe("the start of a child whose reference or id is taken", () => {
     expect(codes(await others)).toEqual(["ok", "ok", "ok", "ok"]);
     const journals = await Promise.all(runs.map(async ({ id }) => startsIn((await one.read(id)).entries)["child:a#0"]));
     expect(journals.filter((value) => value === "REFERENCE_CONFLICT")).toHaveLength(2);
-    expect(storage.taken().inserts).toBe(2);
+    expect(storage.takeCounts().inserts).toBe(2);
   });
 
   it("conflicts cost one more transaction and two statements, for any number of children", async () => {
-    const { speaker, storage } = rig();
-    const one = speaker();
+    const { openSession, storage } = rig();
+    const one = openSession();
     const references = Array.from({ length: 20 }, (_, n) => `ref-${n}`);
     await Promise.all(references.map((referenceId) => one.start({ name: "child", referenceId, inputHash: "a" })));
     const run = await parent(one);
-    storage.taken();
+    storage.takeCounts();
     await one.report(run, go, {
       starts: references.map((referenceId) => starts(one, `child:${referenceId}#0`, { referenceId })),
     });
-    expect(storage.taken()).toMatchObject({ transactions: 2, lookups: 1, references: 1, entries: 20, updates: 1 });
+    expect(storage.takeCounts()).toMatchObject({ transactions: 2, lookups: 1, references: 1, entries: 20, updates: 1 });
   });
 
   it("child starts without a conflict cost no statement", async () => {
-    const { speaker, storage } = rig();
-    const one = speaker();
+    const { openSession, storage } = rig();
+    const one = openSession();
     const run = await parent(one);
-    storage.taken();
+    storage.takeCounts();
     await one.report(run, go, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] });
-    expect(storage.taken()).toMatchObject({ transactions: 1, lookups: 0, references: 0, loads: 0, inserts: 1 });
+    expect(storage.takeCounts()).toMatchObject({ transactions: 1, lookups: 0, references: 0, loads: 0, inserts: 1 });
   });
 });
 
@@ -145,8 +145,8 @@ describe("a call of a later attempt that starts the child of an earlier one agai
   const failing = { type: "finish", outcome: { status: "failed", error, retryInMs: 0 } } as const;
 
   async function secondAttempt(end: "none" | "completed" | "failed") {
-    const { speaker, env } = rig();
-    const one = speaker();
+    const { openSession, env } = rig();
+    const one = openSession();
     const run = await parent(one);
     const start = starts(one, "child:a#0", { referenceId: "ref" });
     await one.report(run, go, { starts: [start] });

@@ -1,7 +1,7 @@
 import type { Api, ClaimReply, ClaimRequest } from "@aikirun/lib/protocol";
 import { settled } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { rig, type Speaker, signed } from "../../test/rig.ts";
+import { rig, type TestSession, workerFields } from "../../test/rig.ts";
 import { awaits, complete, go, kinds, returned, sleeps, suspend } from "../../test/runs.ts";
 
 /** Whether a promise is settled after everything that needs no timer. */
@@ -21,7 +21,7 @@ async function isSettled(promise: Promise<unknown>): Promise<boolean> {
 
 describe("a claim", () => {
   it("a claim gets the highest priority first, then the oldest", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     const ids = [
       await one.start(),
       await one.start({ priority: 5 }),
@@ -35,14 +35,14 @@ describe("a claim", () => {
 
   it("a claim after a restart gets the same order from storage", async () => {
     const before = rig();
-    const one = before.speaker();
+    const one = before.openSession();
     const ids = [await one.start(), await one.start({ priority: 5 }), await one.start()];
-    const runs = await before.another().speaker().claim();
+    const runs = await before.another().openSession().claim();
     expect(runs.map(({ id }) => id)).toEqual([ids[1], ids[0], ids[2]]);
   });
 
   it("a claim gets runs of every version and shard that it serves, and of no other", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     const serves = [
       { name: "order", versionId: "1" },
       { name: "order", versionId: "2" },
@@ -60,7 +60,7 @@ describe("a claim", () => {
   });
 
   it("cached runs that are no longer queued do not delay a claim", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     const ids = [await one.start(), await one.start(), await one.start()];
     for (const id of ids.slice(0, 2)) {
       await one.signal(id, { type: "cancel" });
@@ -69,7 +69,7 @@ describe("a claim", () => {
   });
 
   it("reclaimed runs count towards the limit of a claim", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     await one.start();
     const run = await one.claimOne();
     await one.report(run, suspend, { opens: [awaits("paid")] });
@@ -79,21 +79,21 @@ describe("a claim", () => {
   });
 
   it("a claim reclaims no run of another namespace, session or fence", async () => {
-    const { speaker } = rig();
-    const one = speaker();
+    const { openSession } = rig();
+    const one = openSession();
     await one.start();
     const run = await one.claimOne();
     await one.report(run, suspend, { opens: [awaits("paid")] });
     const reclaim = [{ runId: run.id, fence: run.fence }];
-    expect(await speaker().claim({ reclaim })).toEqual([]);
-    expect(await speaker("other").claim({ reclaim, session: one.session })).toEqual([]);
+    expect(await openSession().claim({ reclaim })).toEqual([]);
+    expect(await openSession("other").claim({ reclaim, session: one.session })).toEqual([]);
     expect(await one.claim({ reclaim: [{ runId: run.id, fence: run.fence - 1 }] })).toEqual([]);
     expect(await one.status(run.id)).toBe("awaiting_event");
   });
 
   it("the session that suspended a run gets only its new entries, and another one gets all", async () => {
-    const { speaker } = rig();
-    const [one, two] = [speaker(), speaker()];
+    const { openSession } = rig();
+    const [one, two] = [openSession(), openSession()];
     await one.start();
     const run = await one.claimOne();
     await one.report(run, suspend, {
@@ -112,7 +112,10 @@ describe("a claim", () => {
 });
 
 /** A pending claim: no run is queued yet. */
-async function pendingClaim(api: Api, one: Speaker): Promise<{ request: ClaimRequest; reply: Promise<ClaimReply> }> {
+async function pendingClaim(
+  api: Api,
+  one: TestSession,
+): Promise<{ request: ClaimRequest; reply: Promise<ClaimReply> }> {
   const request = one.request({ waitMs: 20_000 });
   const reply = api.claim(request);
   await settled();
@@ -124,14 +127,14 @@ describe("a claimed run", () => {
   const opens = [{ ...awaits("paid"), callSite }, sleeps(60_000)];
 
   it("a claimed run has its open waits and their call sites, in the order of opening", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     await one.start();
     await one.report(await one.claimOne(), { type: "release", reason: "shutdown" }, { opens });
     expect((await one.claimOne()).waits).toEqual([{ address: "event:paid#9", callSite }, { address: "sleep:#9" }]);
   });
 
   it("a claimed run whose execution is cached has no waits", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     const id = await one.start();
     await one.report(await one.claimOne(), suspend, { opens });
     await one.signal(id, { type: "wake" });
@@ -139,7 +142,7 @@ describe("a claimed run", () => {
   });
 
   it("a claimed run has the build of its last report, and none before the first report", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     await one.start();
     const run = await one.claimOne();
     expect("build" in run).toBe(false);
@@ -154,8 +157,8 @@ describe("a claimed run", () => {
 
 describe("a claim that repeats one whose answer was lost", () => {
   it("a repeated claim gets the same runs and journals under new fences", async () => {
-    const { api, speaker } = rig();
-    const one = speaker();
+    const { api, openSession } = rig();
+    const one = openSession();
     await one.signal(await one.start(), { type: "event", name: "paid" });
     await one.start();
     await one.start();
@@ -169,7 +172,7 @@ describe("a claim that repeats one whose answer was lost", () => {
 
   it("a repeated claim gets its runs through another server of the same session", async () => {
     const before = rig();
-    const one = before.speaker();
+    const one = before.openSession();
     const after = before.another();
     const request = one.request({ limit: 1 });
     await after.api.claim(one.request());
@@ -183,7 +186,7 @@ describe("a claim that repeats one whose answer was lost", () => {
   it("the server of a lost claim cannot release what another server gave to its repeat", async () => {
     const here = rig();
     const there = here.another();
-    const one = here.speaker();
+    const one = here.openSession();
     const leave = new AbortController();
     const request = one.request({ waitMs: 10_000 });
     const lost = here.api.claim(request, { signal: leave.signal });
@@ -198,8 +201,8 @@ describe("a claim that repeats one whose answer was lost", () => {
   });
 
   it("a repeated claim ends the first one, and gets what that one took", async () => {
-    const { api, speaker } = rig();
-    const one = speaker();
+    const { api, openSession } = rig();
+    const one = openSession();
     const { request, reply: first } = await pendingClaim(api, one);
     const id = await one.start();
     const again = await one.claim({ repeats: [request.claimId] });
@@ -212,8 +215,8 @@ describe("a claim that repeats one whose answer was lost", () => {
   });
 
   it("a claim request that the network doubled is one claim", async () => {
-    const { api, speaker } = rig();
-    const one = speaker();
+    const { api, openSession } = rig();
+    const one = openSession();
     const request = one.request({ waitMs: 10_000 });
     const [first, doubled] = [api.claim(request), api.claim(request)];
     await settled();
@@ -225,8 +228,8 @@ describe("a claim that repeats one whose answer was lost", () => {
   });
 
   it("a claim that repeats two gets no more runs than its limit", async () => {
-    const { api, speaker } = rig();
-    const one = speaker();
+    const { api, openSession } = rig();
+    const one = openSession();
     for (let n = 0; n < 4; n += 1) await one.start();
     const lost = [one.request({ limit: 2 }), one.request({ limit: 2 })];
     for (const request of lost) await api.claim(request);
@@ -235,23 +238,23 @@ describe("a claim that repeats one whose answer was lost", () => {
   });
 
   it("a repeated claim gets no run that was confirmed, is another session's or in another namespace", async () => {
-    const { engine, speaker, api } = rig();
-    const one = speaker();
+    const { engine, openSession, api } = rig();
+    const one = openSession();
     await one.start();
     const request = one.request();
     const [run] = (await api.claim(request)).runs;
     const repeats = [request.claimId];
     expect((await engine.api("other").claim(one.request({ repeats }))).runs).toEqual([]);
-    expect(await speaker().claim({ repeats })).toEqual([]);
-    await api.renew({ session: one.session, ...signed, runs: [{ runId: run?.id ?? "", fence: 1 }] });
+    expect(await openSession().claim({ repeats })).toEqual([]);
+    await api.renew({ session: one.session, ...workerFields, runs: [{ runId: run?.id ?? "", fence: 1 }] });
     expect(await one.claim({ repeats })).toEqual([]);
   });
 });
 
 describe("a pending claim", () => {
   it("a start wakes a pending claim, whose reply says how long it was pending", async () => {
-    const { api, env, speaker } = rig();
-    const one = speaker();
+    const { api, env, openSession } = rig();
+    const one = openSession();
     const waiting = api.claim(one.request({ waitMs: 10_000 }));
     await env.advance(7_000);
     const id = await one.start();
@@ -259,19 +262,19 @@ describe("a pending claim", () => {
   });
 
   it("a start wakes a claim of the same transaction", async () => {
-    const { speaker, storage } = rig();
-    const one = speaker();
+    const { openSession, storage } = rig();
+    const one = openSession();
     // After this claim the queue is complete in the cache: storage is not scanned again.
     await one.claim();
-    storage.taken();
+    storage.takeCounts();
     const [id, runs] = await Promise.all([one.start(), one.claim({ waitMs: 10_000 })]);
     expect(runs).toMatchObject([{ id }]);
   });
 
   it("a tick, a signal and a release wake a pending claim", async () => {
-    const { speaker, env, engine } = rig();
+    const { openSession, env, engine } = rig();
     await engine.start();
-    const one = speaker();
+    const one = openSession();
 
     const delayed = await one.start({ delayMs: 2_000 });
     const first = one.claim({ waitMs: 10_000 });
@@ -285,7 +288,7 @@ describe("a pending claim", () => {
     const [run] = await second;
     expect(run).toMatchObject({ id: paused });
 
-    const third = speaker().claim({ waitMs: 10_000 });
+    const third = openSession().claim({ waitMs: 10_000 });
     await settled();
     if (run !== undefined) {
       await one.report(run, { type: "release", reason: "shutdown" });
@@ -295,8 +298,8 @@ describe("a pending claim", () => {
   });
 
   it("the end of a child that its parent awaits wakes a pending claim", async () => {
-    const { speaker, env } = rig();
-    const one = speaker();
+    const { openSession, env } = rig();
+    const one = openSession();
     const id = await one.start();
     const run = await one.claimOne();
     const spec = one.spec({ id: env.id() });
@@ -309,8 +312,8 @@ describe("a pending claim", () => {
   });
 
   it("a pending claim is answered without runs after its waitMs", async () => {
-    const { speaker, env } = rig();
-    const waiting = speaker().claim({ waitMs: 7_000 });
+    const { openSession, env } = rig();
+    const waiting = openSession().claim({ waitMs: 7_000 });
     await env.advance(6_999);
     expect(await isSettled(waiting)).toBe(false);
     await env.advance(1);
@@ -318,8 +321,8 @@ describe("a pending claim", () => {
   });
 
   it("two pending claims get different runs", async () => {
-    const { speaker } = rig();
-    const [one, two] = [speaker(), speaker()];
+    const { openSession } = rig();
+    const [one, two] = [openSession(), openSession()];
     const waiting = [one.claim({ waitMs: 10_000 }), two.claim({ waitMs: 10_000 })];
     await settled();
     const ids = [await one.start(), await one.start()];
@@ -330,9 +333,9 @@ describe("a pending claim", () => {
   it("a pending claim gets a run of another server within the sweep interval", async () => {
     const here = rig();
     const there = here.another();
-    const waiting = there.speaker().claim({ waitMs: 20_000 });
+    const waiting = there.openSession().claim({ waitMs: 20_000 });
     await settled();
-    const id = await here.speaker().start();
+    const id = await here.openSession().start();
     await here.env.advance(5_000);
     expect(await waiting).toMatchObject([{ id }]);
   });
@@ -340,19 +343,19 @@ describe("a pending claim", () => {
 
 describe("a claim of a session that claims again", () => {
   it("a new claim of a session ends the pending one without runs, and gets later runs", async () => {
-    const { api, speaker } = rig();
-    const one = speaker();
-    const ghost = api.claim(one.request({ waitMs: 20_000 }));
+    const { api, openSession } = rig();
+    const one = openSession();
+    const replaced = api.claim(one.request({ waitMs: 20_000 }));
     await settled();
     const waiting = api.claim(one.request({ waitMs: 20_000 }));
-    expect(await ghost).toEqual({ runs: [] });
+    expect(await replaced).toEqual({ runs: [] });
     const id = await one.start();
     expect((await waiting).runs).toMatchObject([{ id }]);
   });
 
   it("a claim that names an aborted one gets the run that was taken for it", async () => {
-    const { api, speaker } = rig();
-    const one = speaker();
+    const { api, openSession } = rig();
+    const one = openSession();
     const { request, reply } = await pendingClaim(api, one);
     const id = await one.start();
     expect((await reply).runs).toMatchObject([{ id, fence: 1 }]);
@@ -363,15 +366,15 @@ describe("a claim of a session that claims again", () => {
 
 describe("a claim of runs that other transactions have locked", () => {
   it("a claim scans at intervals while runs are locked, and gets them when they are unlocked", async () => {
-    const { speaker, storage, env, another } = rig();
-    const id = await another().speaker().start();
-    storage.isHeldElsewhere = true;
-    const waiting = speaker().claim({ waitMs: 60_000 });
+    const { openSession, storage, env, another } = rig();
+    const id = await another().openSession().start();
+    storage.isLockedElsewhere = true;
+    const waiting = openSession().claim({ waitMs: 60_000 });
     await env.advance(4_000);
-    const { scans } = storage.taken();
+    const { scans } = storage.takeCounts();
     expect(scans).toBeGreaterThan(40);
     expect(scans).toBeLessThan(100);
-    storage.isHeldElsewhere = false;
+    storage.isLockedElsewhere = false;
     await env.advance(50);
     expect(await waiting).toMatchObject([{ id }]);
   });
@@ -379,8 +382,8 @@ describe("a claim of runs that other transactions have locked", () => {
 
 describe("a claim that its caller aborts", () => {
   it("an aborted claim leaves no waiter and no timer", async () => {
-    const { speaker, env } = rig();
-    const one = speaker();
+    const { openSession, env } = rig();
+    const one = openSession();
     const leave = new AbortController();
     const waiting = one.claim({ waitMs: 10_000 }, { signal: leave.signal });
     await settled();
@@ -391,23 +394,23 @@ describe("a claim that its caller aborts", () => {
     expect(env.timers).toBe(0);
     const id = await one.start();
     expect(await one.status(id)).toBe("queued");
-    expect(await speaker().claim()).toMatchObject([{ id, fence: 1 }]);
+    expect(await openSession().claim()).toMatchObject([{ id, fence: 1 }]);
   });
 
   it("a claim aborted after it took a run releases it to others at once", async () => {
-    const { speaker } = rig();
-    const one = speaker();
+    const { openSession } = rig();
+    const one = openSession();
     const id = await one.start();
     const leave = new AbortController();
     const claiming = one.claim({}, { signal: leave.signal });
     leave.abort();
     expect(await claiming).toEqual([]);
-    expect(await speaker().claim()).toMatchObject([{ id, fence: 2, lostLeases: 0 }]);
+    expect(await openSession().claim()).toMatchObject([{ id, fence: 2, lostLeases: 0 }]);
   });
 
   it("a claim aborted right after a wake-up leaves the run to the next pending claim", async () => {
-    const { speaker, batches } = rig();
-    const [one, two] = [speaker(), speaker()];
+    const { openSession, batches } = rig();
+    const [one, two] = [openSession(), openSession()];
     const leave = new AbortController();
     const first = one.claim({ waitMs: 10_000 }, { signal: leave.signal });
     const second = two.claim({ waitMs: 10_000 });
@@ -426,15 +429,19 @@ describe("a claim that its caller aborts", () => {
 
 describe("namespaces", () => {
   it("every verb separates namespaces", async () => {
-    const { speaker, engine, env } = rig();
-    const [here, there] = [speaker(), speaker("other")];
+    const { openSession, engine, env } = rig();
+    const [here, there] = [openSession(), openSession("other")];
     const id = await here.start({ referenceId: "ref", inputHash: "h" });
     expect(await there.claim()).toEqual([]);
     const run = await here.claimOne();
     const other = engine.api("other");
     const report = here.reporting(run, go, { entries: [returned("task:a#0")] });
     const { results: reports } = await other.report({ session: here.session, worker: "w", reports: [report] });
-    const renews = await other.renew({ session: here.session, ...signed, runs: [{ runId: id, fence: run.fence }] });
+    const renews = await other.renew({
+      session: here.session,
+      ...workerFields,
+      runs: [{ runId: id, fence: run.fence }],
+    });
     const reads = await other.read({ runs: [{ runId: id, entries: { after: 0, limit: 10 } }] });
     for (const refused of [reports, renews.results, reads.results]) {
       expect(refused).toMatchObject([{ ok: false, code: "RUN_NOT_FOUND" }]);

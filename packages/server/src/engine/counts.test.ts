@@ -1,12 +1,12 @@
 import type { ClaimedRun, NewEntry } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { only, rig, signed } from "../../test/rig.ts";
+import { only, rig, workerFields } from "../../test/rig.ts";
 import { complete, go, returned, sleeps, suspend } from "../../test/runs.ts";
 
 describe("the least durable work", () => {
   it("a run with one task costs 3 commits and 4 row writes", async () => {
-    const { storage, speaker } = rig();
-    const one = speaker();
+    const { storage, openSession } = rig();
+    const one = openSession();
     await one.start();
     const run = await one.claimOne();
     await one.report(run, complete, { entries: [returned("task:charge#0")] });
@@ -14,8 +14,8 @@ describe("the least durable work", () => {
   });
 
   it("a run with five steps costs 7 commits: 1 insert, 2 updates, 5 entries, and loads no row", async () => {
-    const { storage, speaker } = rig();
-    const one = speaker();
+    const { storage, openSession } = rig();
+    const one = openSession();
     await one.start();
     const run = await one.claimOne();
     for (let step = 1; step <= 4; step++) {
@@ -26,8 +26,8 @@ describe("the least durable work", () => {
   });
 
   it("a report that only records entries locks the row and does not write it", async () => {
-    const { storage, speaker } = rig();
-    const one = speaker();
+    const { storage, openSession } = rig();
+    const one = openSession();
     const id = await one.start();
     const run = await one.claimOne();
     const before = (await one.read(id)).run.revision;
@@ -41,42 +41,42 @@ describe("the least durable work", () => {
   });
 
   it("recording the build costs no update if the claim named it", async () => {
-    const { storage, speaker } = rig();
-    const one = speaker();
+    const { storage, openSession } = rig();
+    const one = openSession();
     await one.start();
     const { serves } = one.request();
     const run = only(await one.claim({ serves: serves.map((served) => ({ ...served, build: "b" })) }));
-    storage.taken();
+    storage.takeCounts();
     for (const after of [0, 1]) {
       await one.report(run, go, { build: "b", entries: [returned(`task:t#${after}`)], after });
     }
-    expect(storage.taken()).toMatchObject({ updates: 0, entries: 2 });
+    expect(storage.takeCounts()).toMatchObject({ updates: 0, entries: 2 });
   });
 
   it("recording the build costs one update in the first report, and none later", async () => {
-    const { storage, speaker } = rig();
-    const one = speaker();
+    const { storage, openSession } = rig();
+    const one = openSession();
     await one.start();
     const run = await one.claimOne();
-    storage.taken();
+    storage.takeCounts();
     await one.report(run, go, { build: "b", entries: [returned("task:t#0")] });
-    expect(storage.taken()).toMatchObject({ updates: 1, entries: 1 });
+    expect(storage.takeCounts()).toMatchObject({ updates: 1, entries: 1 });
     await one.report(run, go, { build: "b", entries: [returned("task:t#1")], after: 1 });
-    expect(storage.taken()).toMatchObject({ updates: 0, entries: 1 });
+    expect(storage.takeCounts()).toMatchObject({ updates: 0, entries: 1 });
   });
 
   it("a sleep costs one update each to suspend, wake and claim, and loads at most one row", async () => {
-    const { storage, speaker, env, engine } = rig();
+    const { storage, openSession, env, engine } = rig();
     await engine.start();
-    const one = speaker();
+    const one = openSession();
     await one.start();
     const run = await one.claimOne();
-    storage.taken();
+    storage.takeCounts();
     await one.report(run, suspend, { opens: [sleeps(60_000)] });
     await env.advance(60_000);
     const [again] = await one.claim();
     expect(again).toMatchObject({ isCached: true, fence: 2, journal: [{ value: { type: "elapsed" } }] });
-    const { loads, workerSaves, ...written } = storage.taken();
+    const { loads, workerSaves, ...written } = storage.takeCounts();
     // The registry saved the worker at most twice: after its first claim, and after its second.
     expect(workerSaves).toBeLessThanOrEqual(2);
     expect(written).toMatchObject({ transactions: 3, updates: 3, entries: 1, inserts: 0 });
@@ -90,32 +90,32 @@ describe("a hundred runs at once", () => {
   const each = (make: (n: number) => NewEntry) => Array.from({ length: many }, (_, n) => make(n));
 
   it("a hundred runs at once share each commit", async () => {
-    const { storage, speaker } = rig();
-    const one = speaker();
+    const { storage, openSession } = rig();
+    const one = openSession();
     await Promise.all(Array.from({ length: many }, () => one.start()));
-    expect(storage.taken()).toMatchObject({ transactions: 1, inserts: many, updates: 0 });
+    expect(storage.takeCounts()).toMatchObject({ transactions: 1, inserts: many, updates: 0 });
 
     const runs: ClaimedRun[] = await one.claim({ limit: many });
-    expect(storage.taken()).toMatchObject({ transactions: 1, updates: many, loads: 0 });
+    expect(storage.takeCounts()).toMatchObject({ transactions: 1, updates: many, loads: 0 });
 
     const entries = each((n) => returned(`task:t#${n}`));
     await Promise.all(runs.map((run, n) => one.report(run, complete, { entries: entries.slice(n, n + 1) })));
-    expect(storage.taken()).toMatchObject({ transactions: 1, updates: many, entries: many, loads: 0 });
+    expect(storage.takeCounts()).toMatchObject({ transactions: 1, updates: many, entries: many, loads: 0 });
     expect(storage.batches).toHaveLength(2);
   });
 
   it("a hundred runs are renewed in one commit", async () => {
-    const { storage, speaker, api } = rig();
-    const one = speaker();
+    const { storage, openSession, api } = rig();
+    const one = openSession();
     await Promise.all(Array.from({ length: many }, () => one.start()));
     const runs = await one.claim({ limit: many });
-    storage.taken();
+    storage.takeCounts();
     const { results } = await api.renew({
       session: one.session,
-      ...signed,
+      ...workerFields,
       runs: runs.map(({ id, fence }) => ({ runId: id, fence })),
     });
     expect(results.every(({ ok }) => ok)).toBe(true);
-    expect(storage.taken()).toMatchObject({ transactions: 1, updates: many, loads: 0 });
+    expect(storage.takeCounts()).toMatchObject({ transactions: 1, updates: many, loads: 0 });
   });
 });

@@ -4,7 +4,7 @@ import { relationTo } from "@aikirun/lib/internal";
 import { type ClaimedRun, type Entry, limits, type Next, type Report, type ReportResult } from "@aikirun/lib/protocol";
 import { virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { type EngineRig, only, rig, Speaker } from "../../test/rig.ts";
+import { type EngineRig, only, rig, TestSession } from "../../test/rig.ts";
 import { error, go, returned } from "../../test/runs.ts";
 import { memoryStorage } from "../storage/memory/memory.ts";
 import type { Storage } from "../storage/storage.ts";
@@ -22,8 +22,8 @@ interface Retried {
 /** Claims runs for their second attempt; each started `children` children in its first, which ended with `end`. */
 async function retried(
   here: EngineRig,
-  one: Speaker,
-  { runs, children, end, holder = one }: { runs: number; children: number; end: Next; holder?: Speaker },
+  one: TestSession,
+  { runs, children, end, holder = one }: { runs: number; children: number; end: Next; holder?: TestSession },
 ): Promise<Retried[]> {
   const startsOf = new Map<string, Report["starts"]>();
   for (let n = 0; n < runs; n++) {
@@ -46,7 +46,7 @@ async function retried(
 }
 
 /** A report that starts the same children again, of a worker that has read its whole journal. */
-function again(one: Speaker, { claimed, starts }: Retried): Report {
+function again(one: TestSession, { claimed, starts }: Retried): Report {
   return one.reporting(claimed, go, { starts, after: 2 * starts.length + 1 });
 }
 
@@ -109,12 +109,12 @@ const output = JSON.stringify("x".repeat(bytes));
 describe("reports of later attempts, whose children have ended with large outputs", () => {
   it("reports of later attempts load and answer only what fits into one reply, all together", async () => {
     const here = rig();
-    const one = here.speaker();
+    const one = here.openSession();
     const runs = await retried(here, one, { runs: 10, children: 4, end: returning(output) });
     const reports = runs.map((run) => again(one, run));
-    here.storage.taken();
+    here.storage.takeCounts();
     const results = await one.send(...reports);
-    expect(here.storage.taken().characters).toBeLessThan(maxReply);
+    expect(here.storage.takeCounts().characters).toBeLessThan(maxReply);
     expect(JSON.stringify(results).length).toBeLessThan(maxReply);
     for (const [index, report] of reports.entries()) {
       expect(endsOf(await newEntries(here, report, results[index]))).toEqual(expected(report, output));
@@ -130,7 +130,7 @@ describe("reports of later attempts, whose children have ended with large output
     const env = virtualEnv();
     const { storage: inner, most: mostLoaded } = measured(memoryStorage({ env }));
     const here = rig({ env, inner });
-    const one = here.speaker();
+    const one = here.openSession();
     const report = again(one, only(await retried(here, one, { runs: 1, children: 12, end: returning(output) })));
     const [result] = await one.send(report);
     expect(JSON.stringify(result).length).toBeLessThan(maxReply);
@@ -141,13 +141,13 @@ describe("reports of later attempts, whose children have ended with large output
 
   it("a released run that is claimed at once brings the loaded outputs of its children", async () => {
     const here = rig();
-    const one = here.speaker();
+    const one = here.openSession();
     // The run is claimed through another server, so that it is still queued in the cache of this one.
-    const holder = here.another().speaker();
+    const holder = here.another().openSession();
     const run = only(await retried(here, one, { runs: 1, children: 2, end: returning(output), holder }));
     const report: Report = { ...again(holder, run), next: { type: "release", reason: "shutdown" } };
     const [results, [next]] = await Promise.all([
-      new Speaker(here.api, here.env, holder.session).send(report),
+      new TestSession(here.api, here.env, holder.session).send(report),
       one.claim({ limit: 1 }),
     ]);
     expect(results).toMatchObject([{ ok: true, released: true }]);
@@ -162,7 +162,7 @@ describe("reports of later attempts, whose children have ended with large output
 describe("a report of a later attempt, whose children have failed with long errors", () => {
   it("errors of children that do not fit into a reply are read when they are recorded", async () => {
     const here = rig();
-    const one = here.speaker();
+    const one = here.openSession();
     const message = "m".repeat(60_000);
     const end: Next = { type: "finish", outcome: { status: "failed", error: { ...error, message }, retryInMs: null } };
     const report = again(one, only(await retried(here, one, { runs: 1, children: 100, end })));
@@ -179,7 +179,7 @@ describe("a report of a later attempt, whose children have failed with long erro
 describe("a reply to reports", () => {
   it("a reply to reports has one budget over several transactions", async () => {
     const here = rig();
-    const one = here.speaker();
+    const one = here.openSession();
     const sizes = [...Array.from({ length: 250 }, () => 28_000), ...Array.from({ length: 5 }, () => bytes)];
     const ids: string[] = [];
     for (let n = 0; n <= 250; n++) ids.push(await one.start());
@@ -192,9 +192,9 @@ describe("a reply to reports", () => {
     }));
     await here.api.signal({ signals });
     const reports = claimed.map((run) => one.reporting(run, go));
-    here.storage.taken();
+    here.storage.takeCounts();
     const results = await one.send(...reports);
-    expect(here.storage.taken().transactions).toBeGreaterThan(1);
+    expect(here.storage.takeCounts().transactions).toBeGreaterThan(1);
     expect(JSON.stringify(results).length).toBeLessThan(maxReply);
     for (const [index, report] of reports.entries()) {
       expect(await newEntries(here, report, results[index])).toHaveLength(index < 250 ? 1 : 5);
@@ -203,7 +203,7 @@ describe("a reply to reports", () => {
 
   it("a reply is cut in entries of its own transaction", async () => {
     const here = rig();
-    const one = here.speaker();
+    const one = here.openSession();
     const runId = await one.start();
     const report = one.reporting(await one.claimOne(), go, { entries: [returned("task:a#0")] });
     const event = { type: "event", name: "e", data: output } as const;

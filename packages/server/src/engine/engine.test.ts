@@ -8,7 +8,7 @@ import type { Storage } from "../storage/storage.ts";
 
 describe("a start", () => {
   it("starts with one reference id and input are one run, even if the version changed", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     const first = await one.start({ referenceId: "ref", inputHash: "a" });
     const newer = one.spec({ referenceId: "ref", inputHash: "a", versionId: "2" });
     expect(await one.tryStart(newer)).toEqual({ ok: true, id: first, created: false });
@@ -21,7 +21,7 @@ describe("a start", () => {
   });
 
   it("concurrent starts with one reference id make one run, and the others receive its id", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     const specs = [1, 2, 3].map(() => one.spec({ referenceId: "ref", inputHash: "a" }));
     const results = (await one.api.start({ runs: [...specs, one.spec()] })).results;
     expect(results.map((result) => result.ok && result.created)).toEqual([true, false, false, true]);
@@ -59,9 +59,9 @@ describe("lists", () => {
 
 describe("an api", () => {
   it("an Api is made once for each namespace, so that all its users share its state", async () => {
-    const { engine, speaker } = rig();
-    const claim = speaker().request();
-    await speaker().start();
+    const { engine, openSession } = rig();
+    const claim = openSession().request();
+    await openSession().start();
     const [first, doubled] = await Promise.all([
       engine.api("default").claim(claim),
       engine.api("default").claim(claim),
@@ -82,7 +82,7 @@ describe("a repeated report", () => {
   };
 
   it.each(Object.entries(nexts))("a repeated report with next %s gets the first answer", async (_, next) => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     await one.start();
     const run = await one.claimOne();
     const report = one.reporting(run, next, { entries: [returned("task:a#0")], opens: [sleeps(60_000)] });
@@ -92,7 +92,7 @@ describe("a repeated report", () => {
   });
 
   it("a report distinguishes its entries from those of an earlier attempt at the same address", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     await one.start();
     const first = await one.claimOne();
     const failing = { type: "finish", outcome: { status: "failed", error, retryInMs: 500 } } as const;
@@ -105,7 +105,7 @@ describe("a repeated report", () => {
   });
 
   it("a repeated report whose first answer had new entries gets the same entries", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     await one.start();
     const run = await one.claimOne();
     await one.signal(run.id, { type: "event", name: "paid" });
@@ -120,7 +120,7 @@ describe("a repeated signal", () => {
   it.each(["cancel", "pause", "wake"] as const)(
     "a repeated %s signal gets the first answer, even if the run has changed",
     async (type) => {
-      const one = rig().speaker();
+      const one = rig().openSession();
       const id = await one.start({ delayMs: 60_000 });
       const first = await one.signal(id, { type }, "signal-a");
       expect(first).toMatchObject({ ok: true });
@@ -130,7 +130,7 @@ describe("a repeated signal", () => {
   );
 
   it("a repeated resume does not resume a run that was paused again", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     const id = await one.start();
     await one.signal(id, { type: "pause" });
     await one.signal(id, { type: "resume" }, "resume-a");
@@ -140,8 +140,8 @@ describe("a repeated signal", () => {
   });
 
   it("a repeated retry makes one new run, which reuses events and successes", async () => {
-    const { speaker, env } = rig();
-    const one = speaker();
+    const { openSession, env } = rig();
+    const one = openSession();
     await one.start();
     const run = await one.claimOne();
     await one.signal(run.id, { type: "event", name: "paid", referenceId: "ref" });
@@ -165,8 +165,8 @@ describe("a repeated signal", () => {
   });
 
   it("a repeated retry of a stalled run is answered with that run, even if it has failed since", async () => {
-    const { speaker, env } = rig();
-    const one = speaker();
+    const { openSession, env } = rig();
+    const one = openSession();
     const id = await one.start();
     await one.report(await one.claimOne(), { type: "stall", stall: diverged });
     const retry = { type: "retry", newRunId: env.id() } as const;
@@ -179,7 +179,7 @@ describe("a repeated signal", () => {
 describe("children", () => {
   async function withChildren(count: number, more: { onParentEnd?: "abandon" } = {}) {
     const all = rig();
-    const one = all.speaker();
+    const one = all.openSession();
     const id = await one.start();
     const run = await one.claimOne();
     const starts = Array.from({ length: count }, (_, n) => ({
@@ -232,7 +232,7 @@ describe("children", () => {
   });
 
   it("a parent does not wait for a child that has ended, even if its worker has not seen the end", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     const id = await one.start();
     const run = await one.claimOne();
     const spec = one.spec({ name: "child" });
@@ -257,9 +257,9 @@ describe("children", () => {
 
 describe("the clock", () => {
   it("the clock ends a thousand sleeps once each, and none early", async () => {
-    const { speaker, engine, env, api, storage } = rig();
+    const { openSession, engine, env, api, storage } = rig();
     await engine.start();
-    const one = speaker();
+    const one = openSession();
     const count = 1_000;
     await api.start({ runs: Array.from({ length: count }, () => one.spec()) });
     const runs = await one.claim({ limit: count });
@@ -277,9 +277,9 @@ describe("the clock", () => {
   });
 
   it("the clock fires at the exact moment for a run that becomes due after the timer was armed", async () => {
-    const { speaker, engine, env } = rig();
+    const { openSession, engine, env } = rig();
     await engine.start();
-    const one = speaker();
+    const one = openSession();
     const id = await one.start({ delayMs: 137 });
     await env.advance(136);
     expect(await one.status(id)).toBe("scheduled");
@@ -292,28 +292,28 @@ describe("the clock", () => {
     "the clock follows the database's time, which is %i ms ahead, without further reads",
     async (ahead) => {
       const env = virtualEnv();
-      const { speaker, engine, storage } = rig({
+      const { openSession, engine, storage } = rig({
         env,
         inner: memoryStorage({ env: { now: () => env.now() + ahead } }),
       });
       await engine.start();
-      const one = speaker();
+      const one = openSession();
       const id = await one.start({ delayMs: 20_300 });
       await env.advance(1_000);
-      const before = storage.taken();
+      const before = storage.takeCounts();
       await env.advance(19_299);
       expect(await one.status(id)).toBe("scheduled");
       await env.advance(1);
       expect([before.transactions, await one.status(id)]).toEqual([1, "queued"]);
-      expect(storage.taken().reads).toBeLessThan(80);
+      expect(storage.takeCounts().reads).toBeLessThan(80);
       await engine.close();
     },
   );
 
   it("the clock is read once for each decision, so a deadline is never too early", async () => {
     let reads = 0;
-    const { speaker } = rig({ inner: memoryStorage({ env: { now: () => 1_000_000 + reads++ } }) });
-    const one = speaker();
+    const { openSession } = rig({ inner: memoryStorage({ env: { now: () => 1_000_000 + reads++ } }) });
+    const one = openSession();
     const id = await one.start();
     const more = { entries: [returned("task:a#0")], opens: [sleeps(80)] };
     await one.report(await one.claimOne(), go, more);
@@ -325,16 +325,16 @@ describe("the clock", () => {
     const here = rig();
     const there = here.another();
     await there.engine.start();
-    const id = await here.speaker().start({ delayMs: 10 });
+    const id = await here.openSession().start({ delayMs: 10 });
     await here.env.advance(1_010);
-    expect(await here.speaker().status(id)).toBe("queued");
+    expect(await here.openSession().status(id)).toBe("queued");
     await there.engine.close();
   });
 
   it("the clock publishes a wake-up again for an unclaimed run, after 5 s and then ever less often", async () => {
-    const { speaker, engine, env, batches } = rig();
+    const { openSession, engine, env, batches } = rig();
     await engine.start();
-    const one = speaker();
+    const one = openSession();
     const id = await one.start();
     const queuedAfter: number[] = [];
     const began = env.now();
@@ -350,18 +350,18 @@ describe("the clock", () => {
   });
 
   it("the clock ticks the other runs when one run cannot be ticked", async () => {
-    const { speaker, engine, env, storage } = rig();
+    const { openSession, engine, env, storage } = rig();
     await engine.start();
-    const one = speaker();
+    const one = openSession();
     const bad = await one.start({ delayMs: 100 });
     const good = await one.start({ delayMs: 100 });
     storage.obstruct = ({ changes }) =>
       changes.some(({ after }) => after.id === bad) ? [{ runId: bad, kind: "revision" }] : [];
     await env.advance(100);
     expect(await one.status(good)).toBe("queued");
-    const { transactions } = storage.taken();
+    const { transactions } = storage.takeCounts();
     await env.advance(900);
-    expect(storage.taken().transactions).toBeLessThan(transactions);
+    expect(storage.takeCounts().transactions).toBeLessThan(transactions);
     storage.obstruct = () => [];
     await env.advance(2_000);
     expect(await one.status(bad)).toBe("queued");
@@ -369,12 +369,12 @@ describe("the clock", () => {
   });
 
   it("the clock ticks the other runs when one row cannot be read", async () => {
-    const { speaker, engine, env, storage, another } = rig();
+    const { openSession, engine, env, storage, another } = rig();
     await engine.start();
-    const one = speaker();
+    const one = openSession();
     const good = [await one.start({ delayMs: 100 }), await one.start({ delayMs: 100 })];
     const there = another();
-    storage.unreadable = await there.speaker().start({ delayMs: 100 });
+    storage.unreadable = await there.openSession().start({ delayMs: 100 });
     await there.engine.close();
     good.push(await one.start({ delayMs: 100 }));
     await env.advance(200);
@@ -383,11 +383,11 @@ describe("the clock", () => {
   });
 
   it("the clock continues after the database was unreachable", async () => {
-    const { speaker, engine, env, storage } = rig();
+    const { openSession, engine, env, storage } = rig();
     await engine.start();
-    const one = speaker();
+    const one = openSession();
     const id = await one.start({ delayMs: 100 });
-    storage.mishaps.push("before", "before", "before");
+    storage.faults.push("before", "before", "before");
     await env.advance(10_000);
     expect(await one.status(id)).toBe("queued");
     await engine.close();
@@ -396,8 +396,8 @@ describe("the clock", () => {
 
 describe("watch", () => {
   it("watch answers when the status is reached, at once if it is, and when the run ends otherwise", async () => {
-    const { speaker, api } = rig();
-    const one = speaker();
+    const { openSession, api } = rig();
+    const one = openSession();
     const id = await one.start();
     const watching = api.watch({ watched: [{ type: "status", runId: id, statuses: ["completed"] }], waitMs: 10_000 });
     await one.claim();
@@ -408,8 +408,8 @@ describe("watch", () => {
   });
 
   it("watch notifies a worker of new entries, a pause request, and the loss of its run", async () => {
-    const { speaker, api, env } = rig();
-    const one = speaker();
+    const { openSession, api, env } = rig();
+    const one = openSession();
     await one.start();
     const run = await one.claimOne();
     const { id: runId, fence } = run;
@@ -437,8 +437,8 @@ describe("watch", () => {
   });
 
   it("watch notifies a former holder that another worker holds the run", async () => {
-    const { speaker, api } = rig();
-    const [one, two] = [speaker(), speaker()];
+    const { openSession, api } = rig();
+    const [one, two] = [openSession(), openSession()];
     await one.start();
     const run = await one.claimOne();
     const watched = [{ type: "changes" as const, runId: run.id, fence: run.fence, seen: 0, after: 0 }];
@@ -452,21 +452,21 @@ describe("watch", () => {
   it("watch finds changes of another server within a second, even if the cached row is stale", async () => {
     const here = rig();
     const there = here.another();
-    const one = here.speaker();
+    const one = here.openSession();
     const id = await one.start();
     const watching = here.api.watch({
       watched: [{ type: "status", runId: id, statuses: ["running"] }],
       waitMs: 10_000,
     });
     await settled();
-    await there.speaker().claim();
+    await there.openSession().claim();
     await here.env.advance(1_000);
     expect((await watching).results).toMatchObject([{ run: { status: "running" } }]);
   });
 
   it("watch leaves no timer when it is answered, aborted, or out of time", async () => {
-    const { speaker, api, env } = rig();
-    const id = await speaker().start();
+    const { openSession, api, env } = rig();
+    const id = await openSession().start();
     const watched = [{ type: "status" as const, runId: id, statuses: ["running" as const] }];
     const { timers } = env;
     const leave = new AbortController();
@@ -480,8 +480,8 @@ describe("watch", () => {
   });
 
   it("watch returns all new entries, in replies of bounded size", async () => {
-    const { speaker, api } = rig();
-    const one = speaker();
+    const { openSession, api } = rig();
+    const one = openSession();
     await one.start();
     const { id, fence } = await one.claimOne();
     const data = JSON.stringify("x".repeat(1_900_000));
@@ -507,9 +507,9 @@ describe("watch", () => {
 
 describe("close", () => {
   it("close answers pending calls, finishes the batch in flight, and rejects new requests", async () => {
-    const { speaker, api, engine, env, storage } = rig();
+    const { openSession, api, engine, env, storage } = rig();
     await engine.start();
-    const one = speaker();
+    const one = openSession();
     const id = await one.start({ name: "other" });
     const claiming = one.claim({ waitMs: 60_000 });
     const watching = api.watch({ watched: [{ type: "status", runId: id, statuses: ["running"] }], waitMs: 60_000 });

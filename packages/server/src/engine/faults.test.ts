@@ -1,42 +1,42 @@
 import type { ClaimedRun } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { codes, type EngineRig, only, rig, type Speaker, signed } from "../../test/rig.ts";
+import { codes, type EngineRig, only, rig, type TestSession, workerFields } from "../../test/rig.ts";
 import { awaits, complete, go, kinds, returned, sleeps, suspend } from "../../test/runs.ts";
-import type { Mishap } from "../../test/storage.ts";
+import type { StorageFault } from "../../test/storage.ts";
 
-async function held(one: Speaker, more: Parameters<Speaker["start"]>[0] = {}): Promise<ClaimedRun> {
+async function held(one: TestSession, more: Parameters<TestSession["start"]>[0] = {}): Promise<ClaimedRun> {
   await one.start(more);
   return one.claimOne();
 }
 
 /** The faults of a batch, and of each of its operations when they are repeated alone. */
-const mishaps: Array<[string, Exclude<Mishap, "none">]> = [
+const faults: Array<[string, Exclude<StorageFault, "none">]> = [
   ["a transaction that never began", "before"],
   ["a commit that failed", "during"],
   ["a commit whose answer was lost", "after"],
 ];
 
 /** The fence of a run after its claim was repeated. */
-const fenceAfter: Readonly<Record<Exclude<Mishap, "none">, number>> = { before: 1, during: 1, after: 2 };
+const fenceAfter: Readonly<Record<Exclude<StorageFault, "none">, number>> = { before: 1, during: 1, after: 2 };
 
-describe.each(mishaps)("after %s", (_, mishap) => {
+describe.each(faults)("after %s", (name, fault) => {
   async function twice<T>({ storage }: EngineRig, send: () => Promise<T>): Promise<T> {
-    storage.mishaps.push(mishap);
+    storage.faults.push(fault);
     await expect(send()).rejects.toMatchObject({ code: "UNAVAILABLE" });
     return send();
   }
 
-  it("a repeated start makes one run", async () => {
+  it(`after ${name}, a repeated start makes one run`, async () => {
     const all = rig();
-    const one = all.speaker();
+    const one = all.openSession();
     const spec = one.spec({ referenceId: "ref", inputHash: "h", input: "1" });
     expect(await twice(all, () => one.tryStart(spec))).toMatchObject({ ok: true, id: spec.id });
     expect((await all.api.find({})).runs).toHaveLength(1);
   });
 
-  it("a repeated claim gets the same runs, and no others", async () => {
+  it(`after ${name}, a repeated claim gets the same runs, and no others`, async () => {
     const all = rig();
-    const one = all.speaker();
+    const one = all.openSession();
     const ids = [await one.start(), await one.start()];
     const repeats: string[] = [];
     const runs = await twice(all, () => {
@@ -44,37 +44,37 @@ describe.each(mishaps)("after %s", (_, mishap) => {
       repeats.push(request.claimId);
       return one.claim(request);
     });
-    expect(runs).toMatchObject([{ fence: fenceAfter[mishap] }]);
+    expect(runs).toMatchObject([{ fence: fenceAfter[fault] }]);
     const running = await Promise.all(ids.map((id) => one.status(id)));
     expect(running.sort()).toEqual(["queued", "running"]);
   });
 
-  it("a repeated report is recorded once, and gets the first answer", async () => {
+  it(`after ${name}, a repeated report is recorded once, and gets the first answer`, async () => {
     const all = rig();
-    const one = all.speaker();
+    const one = all.openSession();
     const report = one.reporting(await held(one), go, { entries: [returned("task:a#0"), returned("task:b#0")] });
     const [result] = await twice(all, () => one.send(report));
     expect(result).toMatchObject({ ok: true, first: 1, tail: 2, entries: [], released: false });
     expect((await one.read(report.runId)).entries).toHaveLength(2);
   });
 
-  it("a repeated signal is applied once", async () => {
+  it(`after ${name}, a repeated signal is applied once`, async () => {
     const all = rig();
-    const one = all.speaker();
+    const one = all.openSession();
     const run = await held(one);
     await twice(all, () => one.signal(run.id, { type: "event", name: "paid" }, "signal-a"));
     const { entries } = await one.read(run.id);
     expect(kinds(entries)).toEqual(["arrived"]);
   });
 
-  it("every operation of a batch is applied once, and its callers see no failure", async () => {
-    const { storage, speaker, api } = rig();
-    const one = speaker();
+  it(`after ${name}, every operation of a batch is applied once, and its callers see no failure`, async () => {
+    const { storage, openSession, api } = rig();
+    const one = openSession();
     const run = await held(one);
     // A server that has just scanned its queues relies on wake-ups.
     await one.claim();
     const waiting = await one.start();
-    storage.mishaps.push(mishap);
+    storage.faults.push(fault);
     const [report, claim, signal] = await Promise.all([
       one.send(one.reporting(run, go, { entries: [returned("task:a#0")] })),
       one.claim({ limit: 1 }),
@@ -82,7 +82,7 @@ describe.each(mishaps)("after %s", (_, mishap) => {
       one.start(),
     ]);
     expect(codes(report)).toEqual(["ok"]);
-    expect(claim.map(({ id, fence }) => ({ id, fence }))).toEqual([{ id: waiting, fence: fenceAfter[mishap] }]);
+    expect(claim.map(({ id, fence }) => ({ id, fence }))).toEqual([{ id: waiting, fence: fenceAfter[fault] }]);
     expect(signal).toMatchObject({ ok: true });
     expect(kinds((await one.read(run.id)).entries)).toEqual(["returned", "arrived"]);
     expect((await api.find({})).runs).toHaveLength(3);
@@ -93,8 +93,8 @@ describe("R8: an obstacle", () => {
   it.each(["revision", "address", "seq"] as const)(
     "a batch is decided again if another transaction changed a %s",
     async (kind) => {
-      const { storage, speaker } = rig();
-      const one = speaker();
+      const { storage, openSession } = rig();
+      const one = openSession();
       const run = await held(one);
       let left = 3;
       storage.obstruct = () => (left-- > 0 ? [{ runId: run.id, kind }] : []);
@@ -105,8 +105,8 @@ describe("R8: an obstacle", () => {
   );
 
   it("a run that cannot be written does not fail the others of its batch", async () => {
-    const { storage, speaker } = rig();
-    const one = speaker();
+    const { storage, openSession } = rig();
+    const one = openSession();
     const bad = await held(one);
     const good = await held(one);
     storage.obstruct = ({ changes }) =>
@@ -122,20 +122,20 @@ describe("R8: an obstacle", () => {
 
 describe("a batch", () => {
   it("two callers of one batch with one reference id send one event", async () => {
-    const { storage, speaker } = rig();
-    const one = speaker();
+    const { storage, openSession } = rig();
+    const one = openSession();
     const id = await one.start();
-    storage.taken();
+    storage.takeCounts();
     const event = { type: "event", name: "paid", referenceId: "ref" } as const;
     const results = await Promise.all([one.signal(id, event), one.signal(id, event), one.signal(id, event)]);
     expect(codes(results)).toEqual(["ok", "ok", "ok"]);
     expect(kinds((await one.read(id)).entries)).toEqual(["arrived"]);
-    expect(storage.taken().transactions).toBeLessThanOrEqual(2);
+    expect(storage.takeCounts().transactions).toBeLessThanOrEqual(2);
   });
 
   it("a report is answered with entries of the same batch", async () => {
-    const { speaker } = rig();
-    const one = speaker();
+    const { openSession } = rig();
+    const one = openSession();
     const run = await held(one);
     await one.report(run, go, { opens: [awaits("paid")] });
     const [, [answer]] = await Promise.all([
@@ -147,8 +147,8 @@ describe("a batch", () => {
   });
 
   it("a claimed run has the facts of its batch", async () => {
-    const { speaker } = rig();
-    const one = speaker();
+    const { openSession } = rig();
+    const one = openSession();
     const id = await one.start();
     const [, [run]] = await Promise.all([one.signal(id, { type: "event", name: "paid" }), one.claim()]);
     expect(run).toMatchObject({ id, inbox: 1, journal: [{ seq: 1, value: { type: "arrived" } }] });
@@ -156,14 +156,14 @@ describe("a batch", () => {
   });
 
   it("an unknown run is refused alone, and the others of the request are handled", async () => {
-    const { speaker, api, env } = rig();
-    const one = speaker();
+    const { openSession, api, env } = rig();
+    const one = openSession();
     const run = await held(one);
     const unknown = { ...run, id: env.id() };
     const reports = await one.send(one.reporting(unknown, go), one.reporting(run, go, { entries: [returned("a:#0")] }));
     expect(codes(reports)).toEqual(["RUN_NOT_FOUND", "ok"]);
     const runs = [unknown, run].map(({ id, fence }) => ({ runId: id, fence }));
-    expect(codes((await api.renew({ session: one.session, ...signed, runs })).results)).toEqual([
+    expect(codes((await api.renew({ session: one.session, ...workerFields, runs })).results)).toEqual([
       "RUN_NOT_FOUND",
       "ok",
     ]);
@@ -180,21 +180,21 @@ describe("a batch", () => {
   });
 
   it("a report with two facts at one address is refused at once, without retries", async () => {
-    const { storage, speaker } = rig();
-    const one = speaker();
+    const { storage, openSession } = rig();
+    const one = openSession();
     const run = await held(one);
-    storage.taken();
+    storage.takeCounts();
     const entries = [returned("task:a#0", "1"), returned("task:a#0", "2")];
     expect(codes(await one.send(one.reporting(run, go, { entries })))).toEqual(["BAD_REQUEST"]);
-    expect(storage.taken().transactions).toBe(1);
+    expect(storage.takeCounts().transactions).toBe(1);
   });
 
   it("a batch is applied even if its observer throws", async () => {
-    const { speaker, batches } = rig();
+    const { openSession, batches } = rig();
     batches.push = () => {
       throw new Error("No room.");
     };
-    const one = speaker();
+    const one = openSession();
     expect(await one.tryStart(one.spec())).toMatchObject({ ok: true, created: true });
   });
 });
@@ -203,7 +203,7 @@ describe("two servers on one database", () => {
   it("two servers decide from rows that the other has changed, and lose nothing", async () => {
     const here = rig();
     const there = here.another();
-    const [one, two] = [here.speaker(), there.speaker()];
+    const [one, two] = [here.openSession(), there.openSession()];
     const run = await held(one);
     await two.signal(run.id, { type: "event", name: "paid" });
     await one.report(run, go, { entries: [returned("task:a#0")] });
@@ -215,7 +215,7 @@ describe("two servers on one database", () => {
     const here = rig();
     const there = here.another();
     await there.engine.start();
-    const [one, two] = [here.speaker(), there.speaker()];
+    const [one, two] = [here.openSession(), there.openSession()];
     const run = await held(one);
     await here.env.advance(100_000);
     const taken = await two.claimOne();
@@ -231,7 +231,7 @@ describe("two servers on one database", () => {
   it("two servers claim what the other has queued, even if their own row is stale", async () => {
     const here = rig();
     const there = here.another();
-    const one = here.speaker();
+    const one = here.openSession();
     const run = await held(one);
     await here.env.advance(5_000);
     const released = await there.api.report({
@@ -246,7 +246,7 @@ describe("two servers on one database", () => {
   it("a server with a stale row does not answer from it if nothing would be written", async () => {
     const here = rig();
     const there = here.another();
-    const [one, two] = [here.speaker(), there.speaker()];
+    const [one, two] = [here.openSession(), there.openSession()];
     const id = await one.start();
     await one.signal(id, { type: "pause" });
     await two.signal(id, { type: "resume" });
@@ -257,7 +257,7 @@ describe("two servers on one database", () => {
   it("a server with a stale row refuses only after it has loaded the row", async () => {
     const here = rig();
     const there = here.another();
-    const [one, two] = [here.speaker(), there.speaker()];
+    const [one, two] = [here.openSession(), there.openSession()];
     const run = await held(one);
     await there.api.report({
       session: one.session,
@@ -271,7 +271,7 @@ describe("two servers on one database", () => {
   it("a run that was suspended through one server can be reclaimed through another", async () => {
     const here = rig();
     const there = here.another();
-    const one = here.speaker();
+    const one = here.openSession();
     const run = await held(one);
     await there.api.report({
       session: one.session,

@@ -1,7 +1,7 @@
 import { limits, type RunStatus } from "@aikirun/lib/protocol";
 import { uuid } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { type EngineRig, rig, signed } from "../../test/rig.ts";
+import { type EngineRig, rig, workerFields } from "../../test/rig.ts";
 import { aRun, awaitingChild, queued, running, sleeping } from "../../test/runs.ts";
 import type { Run, State, Wait } from "../core/run.ts";
 
@@ -48,7 +48,7 @@ describe("rows with ten thousand waits are loaded a few at a time", () => {
       signals: ids.map((runId, n) => ({ signalId: uuid(n), runId, signal })),
     });
     expect(results.map((result) => (result.ok ? result.status : result.code))).toEqual(all("queued"));
-    expect(here.storage.taken().characters).toBeLessThan(maxLoaded);
+    expect(here.storage.takeCounts().characters).toBeLessThan(maxLoaded);
   });
 
   it("rows with ten thousand waits are loaded a few at a time by claims, until all are taken", async () => {
@@ -57,13 +57,13 @@ describe("rows with ten thousand waits are loaded a few at a time", () => {
       here,
       ids.map((id) => heavy(id, queued)),
     );
-    const one = here.speaker();
+    const one = here.openSession();
     const taken = new Set<string>();
     for (let claims = 0; claims < count && taken.size < count; claims++) {
       for (const { id } of await one.claim({ limit: 100 })) taken.add(id);
     }
     expect([...taken].sort()).toEqual(ids);
-    expect(here.storage.taken().characters).toBeLessThan(maxLoaded);
+    expect(here.storage.takeCounts().characters).toBeLessThan(maxLoaded);
   });
 
   it("rows with ten thousand waits are loaded a few at a time by the clock, also for their parents", async () => {
@@ -86,7 +86,7 @@ describe("rows with ten thousand waits are loaded a few at a time", () => {
     await here.env.advance(1_000);
     expect(await statuses(here, ids)).toEqual(all("failed"));
     expect(await statuses(here, parents)).toEqual(all("queued"));
-    expect(here.storage.taken().characters).toBeLessThan(2 * maxLoaded);
+    expect(here.storage.takeCounts().characters).toBeLessThan(2 * maxLoaded);
     await here.engine.close();
   });
 
@@ -99,10 +99,10 @@ describe("rows with ten thousand waits are loaded a few at a time", () => {
       ids.map((id) => heavy(id, sleeping, { parent: { id: parent, address: `child:${id}#0` } })),
     );
     await here.engine.start();
-    await here.speaker().signal(parent, { type: "cancel" });
+    await here.openSession().signal(parent, { type: "cancel" });
     await here.env.advance(1_000);
     expect(await statuses(here, ids)).toEqual(all("cancelled"));
-    expect(here.storage.taken().characters).toBeLessThan(maxLoaded);
+    expect(here.storage.takeCounts().characters).toBeLessThan(maxLoaded);
     await here.engine.close();
   });
 
@@ -113,9 +113,9 @@ describe("rows with ten thousand waits are loaded a few at a time", () => {
       here,
       ids.map((id) => heavy(id, running())),
     );
-    await here.api.renew({ ...signed, session, runs: [], leaving: true });
+    await here.api.renew({ ...workerFields, session, runs: [], leaving: true });
     expect(await statuses(here, ids)).toEqual(all("queued"));
-    expect(here.storage.taken().characters).toBeLessThan(maxLoaded);
+    expect(here.storage.takeCounts().characters).toBeLessThan(maxLoaded);
   });
 
   it("rows with ten thousand waits are loaded a few at a time by a read and a watch of all", async () => {
@@ -128,6 +128,6 @@ describe("rows with ten thousand waits are loaded a few at a time", () => {
     const watched = ids.map((runId) => ({ type: "status" as const, runId, statuses: ["queued" as const] }));
     const { results } = await here.api.watch({ watched, waitMs: 0 });
     expect(results.map((result) => (result.type === "status" ? result.run.id : result.type))).toEqual(ids.slice(-1));
-    expect(here.storage.taken().characters).toBeLessThan(maxLoaded);
+    expect(here.storage.takeCounts().characters).toBeLessThan(maxLoaded);
   });
 });

@@ -1,6 +1,6 @@
 import { virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { codes, rig, signed } from "../../test/rig.ts";
+import { codes, rig, workerFields } from "../../test/rig.ts";
 import { go, returned } from "../../test/runs.ts";
 import { memoryStorage } from "../storage/memory/memory.ts";
 import type { Reader, Storage } from "../storage/storage.ts";
@@ -26,8 +26,8 @@ function onReplaceable() {
 
 describe("a server whose database was replaced", () => {
   it("after its database was replaced, a server answers nothing from cached rows of lost runs", async () => {
-    const { speaker, env, replace, api } = onReplaceable();
-    const one = speaker();
+    const { openSession, env, replace, api } = onReplaceable();
+    const one = openSession();
     const id = await one.start();
     await one.report(await one.claimOne(), { type: "finish", outcome: { status: "completed" } });
     const watched = [{ type: "status" as const, runId: id, statuses: [] }];
@@ -40,23 +40,23 @@ describe("a server whose database was replaced", () => {
   });
 
   it("after its database was replaced, a server finds queued runs without a notification", async () => {
-    const { speaker, env, replace } = onReplaceable();
-    const one = speaker();
+    const { openSession, env, replace } = onReplaceable();
+    const one = openSession();
     expect(await one.claim()).toEqual([]);
     const other = memoryStorage({ env });
-    const id = await rig({ env, inner: other }).speaker().start();
+    const id = await rig({ env, inner: other }).openSession().start();
     replace(other, 5);
     await one.read(id);
     expect(await one.claim()).toMatchObject([{ id, fence: 6 }]);
   });
 
   it("after its database was replaced, a server refuses the former holder, and claims above the floor", async () => {
-    const { speaker, engine, env, raise } = onReplaceable();
+    const { openSession, engine, env, raise } = onReplaceable();
     await engine.start();
-    const [one, two] = [speaker(), speaker()];
+    const [one, two] = [openSession(), openSession()];
     const id = await one.start();
     const run = await one.claimOne({ leaseMs: 30_000 });
-    const renewal = { session: one.session, ...signed, leaseMs: 30_000, runs: [{ runId: id, fence: run.fence }] };
+    const renewal = { session: one.session, ...workerFields, leaseMs: 30_000, runs: [{ runId: id, fence: run.fence }] };
     expect(codes((await one.api.renew(renewal)).results)).toEqual(["ok"]);
     await env.advance(20_000);
     raise(5);

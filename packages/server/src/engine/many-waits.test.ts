@@ -14,15 +14,15 @@ describe("ten thousand open sleeps of one run", () => {
   const all = limits.openWaits;
 
   it("ten thousand open sleeps of one run are allowed, and end in one tick and one claim", async () => {
-    const { speaker, engine, env, storage } = rig();
+    const { openSession, engine, env, storage } = rig();
     await engine.start();
-    const one = speaker();
+    const one = openSession();
     const id = await one.start();
     await one.report(await one.claimOne(), suspend, { opens: opened(all, () => 60_000) });
     expect((await one.read(id)).run).toMatchObject({ status: "sleeping", waits: { length: 100 } });
-    storage.taken();
+    storage.takeCounts();
     await env.advance(60_000);
-    expect(storage.taken()).toMatchObject({ updates: 1, entries: all });
+    expect(storage.takeCounts()).toMatchObject({ updates: 1, entries: all });
     const again = await one.claimOne();
     expect(again).toMatchObject({ isCached: true, journal: { length: all } });
     await one.report(again, complete);
@@ -31,9 +31,9 @@ describe("ten thousand open sleeps of one run", () => {
 
   it("ten thousand open sleeps end a few at a time while the run stays suspended, none of them early", async () => {
     const dueAfter = (n: number) => 1_000 + 100 * Math.floor(n / 50);
-    const { speaker, engine, env } = rig();
+    const { openSession, engine, env } = rig();
     await engine.start();
-    const one = speaker();
+    const one = openSession();
     const id = await one.start();
     const beginning = env.now();
     await one.report(await one.claimOne(), suspend, { opens: opened(all, dueAfter) });
@@ -53,7 +53,7 @@ describe("ten thousand open sleeps of one run", () => {
   });
 
   it("one more than ten thousand waits ends the run, and the error says what to do", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     const id = await one.start();
     await one.report(await one.claimOne(), suspend, { opens: opened(all + 1, () => 60_000) });
     const { outcome } = (await one.read(id)).run;

@@ -1,7 +1,7 @@
 import { silentLogger } from "@aikirun/lib";
 import { virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { Speaker } from "../../test/rig.ts";
+import { TestSession } from "../../test/rig.ts";
 import type { Notifier } from "../delivery/notifier.ts";
 import { memoryStorage } from "../storage/memory/memory.ts";
 import { createEngine } from "./engine.ts";
@@ -17,7 +17,7 @@ describe("a pending claim", () => {
       close: async () => {},
     };
     const engine = createEngine({ storage: memoryStorage({ env }), env, logger: silentLogger, notifier });
-    const one = new Speaker(engine.api("default"), env);
+    const one = new TestSession(engine.api("default"), env);
     const serves = ["order", "refund"].map((name) => ({ name, versionId: "1" }));
     await one.claim({ serves });
     const pending = one.claim({ serves, limit: 1, waitMs: 10_000 });

@@ -2,7 +2,7 @@ import { relationTo } from "@aikirun/lib/internal";
 import { type ClaimedRun, type Entry, limits, type Next, type RunStatus } from "@aikirun/lib/protocol";
 import { settled } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { only, rig, type Speaker } from "../../test/rig.ts";
+import { only, rig, type TestSession } from "../../test/rig.ts";
 import { complete, error, go, returned } from "../../test/runs.ts";
 
 const bytes = 1_900_000;
@@ -12,8 +12,8 @@ const full = Math.ceil(limits.replyBytes / bytes);
 
 describe("a claim", () => {
   it("a claim takes only runs whose inputs fit into a reply; others stay queued", async () => {
-    const { speaker } = rig();
-    const [one, other] = [speaker(), speaker()];
+    const { openSession } = rig();
+    const [one, other] = [openSession(), openSession()];
     for (let n = 0; n < full + 3; n++) {
       await one.start({ input: large });
     }
@@ -24,8 +24,8 @@ describe("a claim", () => {
   });
 
   it("a claim is repeated at once if the reply of its transaction was full", async () => {
-    const { speaker, env } = rig();
-    const [one, other] = [speaker(), speaker()];
+    const { openSession, env } = rig();
+    const [one, other] = [openSession(), openSession()];
     for (let n = 0; n < full + 1; n++) {
       await one.start({ input: large });
     }
@@ -38,22 +38,22 @@ describe("a claim", () => {
   });
 
   it("a claim that repeats a lost one brings no more inputs than fit into a reply", async () => {
-    const { speaker } = rig();
-    const speakers = [speaker(), speaker(), speaker()];
-    for (const [n, one] of speakers.entries()) {
+    const { openSession } = rig();
+    const sessions = [openSession(), openSession(), openSession()];
+    for (const [n, one] of sessions.entries()) {
       for (let count = 0; count < full; count++) {
         await one.start({ input: large });
       }
       expect(await one.claim({ claimId: `c-${n}`, limit: 300 })).toHaveLength(full);
     }
-    const again = await Promise.all(speakers.map((one, n) => one.claim({ limit: 300, repeats: [`c-${n}`] })));
+    const again = await Promise.all(sessions.map((one, n) => one.claim({ limit: 300, repeats: [`c-${n}`] })));
     expect(again.map(({ length }) => length)).toEqual([full, full, full]);
     expect(again.flat().filter(({ input }) => input === large)).toHaveLength(full);
   });
 
   it("a repeated claim omits inputs beyond the limit of the reply, and says so", async () => {
-    const { speaker } = rig();
-    const one = speaker();
+    const { openSession } = rig();
+    const one = openSession();
     const claimIds = ["c-1", "c-2"];
     for (let n = 0; n < 2 * full; n++) {
       await one.start({ input: large });
@@ -70,8 +70,8 @@ describe("a claim", () => {
 
 describe("the answer to a report", () => {
   /** A claimed run for which `events` large events have arrived. */
-  async function withEvents(events: number): Promise<{ one: Speaker; claimed: ClaimedRun }> {
-    const one = rig().speaker();
+  async function withEvents(events: number): Promise<{ one: TestSession; claimed: ClaimedRun }> {
+    const one = rig().openSession();
     const id = await one.start();
     const claimed = await one.claimOne();
     for (let n = 0; n < events; n++) {
@@ -102,8 +102,8 @@ describe("the answer to a report", () => {
 
   it("an answer that was cut, read on, has all entries, also results of children that were reused", async () => {
     const newEntries = async (data: string) => {
-      const { speaker, env, api } = rig();
-      const one = speaker();
+      const { openSession, env, api } = rig();
+      const one = openSession();
       const parent = await one.start();
       const starts = [0, 1].map((n) => ({ address: `child:child#${n}`, spec: one.spec({ name: "child" }) }));
       const first = await one.claimOne();
@@ -138,8 +138,8 @@ describe("the answer to a report", () => {
   });
 
   it("the answer to a report is complete if the new entries fit", async () => {
-    const { speaker } = rig();
-    const one = speaker();
+    const { openSession } = rig();
+    const one = openSession();
     const id = await one.start();
     const claimed = await one.claimOne();
     await one.signal(id, { type: "event", name: "paid", data: large });
@@ -150,8 +150,8 @@ describe("the answer to a report", () => {
 
 describe("a payload that stays in storage", () => {
   it("a retry of an ended run has its large input", async () => {
-    const { speaker } = rig();
-    const one = speaker();
+    const { openSession } = rig();
+    const one = openSession();
     const id = await one.start({ input: large });
     await one.report(await one.claimOne(), { type: "finish", outcome: { status: "failed", error, retryInMs: null } });
     const newRunId = "0190a000-0000-7000-8000-000000000999";
@@ -160,8 +160,8 @@ describe("a payload that stays in storage", () => {
   });
 
   it("a large input distinguishes a repeated start from another start with the same id", async () => {
-    const { speaker } = rig();
-    const one = speaker();
+    const { openSession } = rig();
+    const one = openSession();
     const spec = one.spec({ input: large });
     await one.tryStart(spec);
     expect(await one.tryStart(spec)).toMatchObject({ ok: true, created: false });
@@ -171,8 +171,8 @@ describe("a payload that stays in storage", () => {
   });
 
   it("a large output is sent to a watcher of the run, and to the next attempt of its parent", async () => {
-    const { speaker, api, env } = rig();
-    const one = speaker();
+    const { openSession, api, env } = rig();
+    const one = openSession();
     const parent = await one.start();
     const serves = [{ name: "child", versionId: "1" }];
     const start = { address: "child:child#0", spec: one.spec({ name: "child", referenceId: "r" }) };
@@ -202,8 +202,8 @@ describe("a payload that stays in storage", () => {
 
 describe("what is recorded already", () => {
   it("a report does not load recorded values of ended children or other reports", async () => {
-    const { speaker, storage } = rig();
-    const one = speaker();
+    const { openSession, storage } = rig();
+    const one = openSession();
     await one.start();
     const starts = [0, 1, 2].map((n) => ({ address: `child:child#${n}`, spec: one.spec({ name: "child" }) }));
     const claimed = await one.claimOne();
@@ -211,19 +211,19 @@ describe("what is recorded already", () => {
     for (const child of await one.claim({ serves: [{ name: "child", versionId: "1" }] })) {
       await one.report(child, { type: "finish", outcome: { status: "completed", output: large } });
     }
-    storage.taken();
+    storage.takeCounts();
     const opens = starts.map(
       ({ address }) => ({ address: `${address}/wait#0`, type: "child", durationMs: null }) as const,
     );
     await one.report(claimed, go, { opens, seen: 3, after: 6, entries: [returned("task:a#0", large)] });
     const other = { entries: [returned("task:a#0", "1")], seen: 3, after: 7 };
     expect(only(await one.send(one.reporting(claimed, go, other)))).toMatchObject({ code: "FENCED" });
-    expect(storage.taken().characters).toBeLessThan(10_000);
+    expect(storage.takeCounts().characters).toBeLessThan(10_000);
   });
 
   it("a repeated report is compared with the large values that are recorded", async () => {
-    const { speaker } = rig();
-    const one = speaker();
+    const { openSession } = rig();
+    const one = openSession();
     await one.start();
     const claimed = await one.claimOne();
     const failure = { ...error, message: "m".repeat(60_000) };
@@ -248,8 +248,8 @@ describe("what is recorded already", () => {
 
 describe("a read", () => {
   it("a read answers the runs that fit, in order, and says that there are more", async () => {
-    const { speaker, api } = rig();
-    const one = speaker();
+    const { openSession, api } = rig();
+    const one = openSession();
     const ids: string[] = [];
     for (let n = 0; n < full + 2; n++) {
       ids.push(await one.start({ input: large }));
@@ -264,8 +264,8 @@ describe("a read", () => {
 
 describe("a list, a read and a watch", () => {
   it("lists, reads and watches count the errors of runs, and continue where the reply was full", async () => {
-    const { speaker, api } = rig();
-    const one = speaker();
+    const { openSession, api } = rig();
+    const one = openSession();
     const failure = { ...error, message: "m".repeat(60_000) };
     const ids = new Set<string>();
     for (let n = 0; n < 100; n++) {
@@ -292,8 +292,8 @@ describe("a list, a read and a watch", () => {
   });
 
   it("a watch of ten thousand items for one run takes little processor time", async () => {
-    const { speaker, api } = rig();
-    const runId = await speaker().start();
+    const { openSession, api } = rig();
+    const runId = await openSession().start();
     const statuses: RunStatus[] = ["paused", "sleeping", "stalled", "awaiting_event", "awaiting_retry", "scheduled"];
     const watched = Array.from({ length: limits.watchedItems }, () => ({ type: "status" as const, runId, statuses }));
     const before = process.cpuUsage();

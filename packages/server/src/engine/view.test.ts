@@ -2,7 +2,7 @@ import { childWaitAddress, openedWaitAddress, withdrawnAddress } from "@aikirun/
 import type { NewEntry, ReportedStall, RunView } from "@aikirun/lib/protocol";
 import { uuid } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { codes, rig, type Speaker } from "../../test/rig.ts";
+import { codes, rig, type TestSession } from "../../test/rig.ts";
 import { aRun, awaitingChild, awaits, diverged, error, go, sleeping, sleepWait, suspend } from "../../test/runs.ts";
 import type { Run } from "../core/run.ts";
 import { wholeRun } from "../core/unread.ts";
@@ -16,7 +16,7 @@ function viewOf(run: Run, around: Surroundings): RunView {
 const around = { isServed: () => true };
 const childWait = { address: "child:ship#0/wait#0", type: "child", until: 1 } as const;
 
-async function stalled(one: Speaker, stall: ReportedStall): Promise<string> {
+async function stalled(one: TestSession, stall: ReportedStall): Promise<string> {
   const id = await one.start();
   const run = await one.claimOne();
   await one.report(run, { type: "stall", stall });
@@ -60,14 +60,14 @@ describe("the explanation of a stalled run", () => {
   it.each(cases)(
     "the explanation of a stalled run has the cause and the remedy: $reason",
     async ({ stall, explanation }) => {
-      expect(await stalled(rig().speaker(), stall)).toBe(explanation);
+      expect(await stalled(rig().openSession(), stall)).toBe(explanation);
     },
   );
 
   it("the explanation names three of many recorded calls that the code did not make again", async () => {
     const unclaimed = Array.from({ length: 50 }, (_, index) => `task:a#${index}`);
-    const explanation = await stalled(rig().speaker(), { ...diverged, unclaimed });
-    expect(explanation).toContain("recorded: task:a#0, task:a#1, task:a#2 and 47 more.");
+    const explanation = await stalled(rig().openSession(), { ...diverged, unclaimed });
+    expect(explanation).toContain("again: task:a#0, task:a#1, task:a#2 and 47 more.");
   });
 
   it("the explanation of a crash loop says that leases ended without a report", () => {
@@ -76,7 +76,7 @@ describe("the explanation of a stalled run", () => {
   });
 
   it("the explanation of a run that awaits nothing durable says so", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     const id = await one.start();
     await one.report(await one.claimOne(), suspend);
     const { run } = await one.read(id);
@@ -90,13 +90,13 @@ describe("the explanation of a stalled run", () => {
     [90_000, "90 seconds"],
     [3_600_000, "1 hour"],
   ])("the explanation writes %i ms as %s", async (idleMs, text) => {
-    expect(await stalled(rig().speaker(), { reason: "idle", idleMs })).toContain(`non-durable work for ${text}.`);
+    expect(await stalled(rig().openSession(), { reason: "idle", idleMs })).toContain(`non-durable work for ${text}.`);
   });
 });
 
 describe("a stalled run", () => {
   it("a stalled run continues after retry", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     const id = await one.start();
     await one.report(await one.claimOne(), { type: "stall", stall: diverged });
     expect(codes([await one.signal(id, { type: "retry", newRunId: uuid(999) })])).toEqual(["ok"]);
@@ -106,8 +106,8 @@ describe("a stalled run", () => {
 
 describe("the explanation of a running run", () => {
   it("the explanation names the recorded call that a replay waits for, and since when", async () => {
-    const { speaker, env } = rig();
-    const one = speaker();
+    const { openSession, env } = rig();
+    const one = openSession();
     const id = await one.start();
     const run = await one.claimOne();
     const since = new Date(env.now()).toISOString();
@@ -125,7 +125,7 @@ describe("the explanation of a running run", () => {
 
 describe("events that no wait has taken", () => {
   it("unbound events are listed by name, and the explanation of a waiting run names them", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     const id = await one.start();
     await one.report(await one.claimOne(), suspend, { opens: [awaits("approved")] });
     await one.signal(id, { type: "event", name: "aproved" });
@@ -176,7 +176,7 @@ describe("the explanation of a run that waits for children", () => {
 
   /** A parent that awaits `count` children; the first one has stalled. */
   async function parentOf(count: number, entries: NewEntry[]) {
-    const one = rig().speaker();
+    const one = rig().openSession();
     const id = await one.start();
     const specs = Array.from({ length: count }, () => one.spec({ name: "ship" }));
     const starts = specs.map((spec, n) => ({ address: `child:ship#${n}`, spec }));

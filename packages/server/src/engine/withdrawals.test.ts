@@ -1,6 +1,6 @@
 import type { ClaimedRun, NewEntry, Report } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { only, rig, type Speaker } from "../../test/rig.ts";
+import { only, rig, type TestSession } from "../../test/rig.ts";
 import { awaits, go, kinds, returned, suspend } from "../../test/runs.ts";
 
 const first = awaits("paid", null, "event:paid#0");
@@ -8,7 +8,7 @@ const second = awaits("paid", null, "event:paid#1");
 const withdrawal: NewEntry = { address: "event:paid#0/withdrawn", value: { type: "withdrawn" } };
 
 /** Sends reports with the position that the previous answer gave, as a worker does. */
-async function reporting(one: Speaker, run: ClaimedRun): Promise<(more: Partial<Report>) => Promise<Report>> {
+async function reporting(one: TestSession, run: ClaimedRun): Promise<(more: Partial<Report>) => Promise<Report>> {
   let known = { seen: run.inbox, after: run.journal.at(-1)?.seq ?? 0 };
   return async (more) => {
     const report = one.reporting(run, go, { ...known, ...more });
@@ -21,7 +21,7 @@ async function reporting(one: Speaker, run: ClaimedRun): Promise<(more: Partial<
   };
 }
 
-async function claimed(one: Speaker): Promise<{ id: string; report: (more: Partial<Report>) => Promise<Report> }> {
+async function claimed(one: TestSession): Promise<{ id: string; report: (more: Partial<Report>) => Promise<Report> }> {
   const id = await one.start();
   const report = await reporting(one, await one.claimOne());
   return { id, report };
@@ -29,23 +29,23 @@ async function claimed(one: Speaker): Promise<{ id: string; report: (more: Parti
 
 describe("a withdrawal", () => {
   it("withdrawing an open wait loads no journal entry", async () => {
-    const { speaker, storage } = rig();
-    const { report } = await claimed(speaker());
+    const { openSession, storage } = rig();
+    const { report } = await claimed(openSession());
     await report({ opens: [first] });
-    storage.taken();
+    storage.takeCounts();
     await report({ entries: [withdrawal] });
-    expect(storage.taken()).toMatchObject({ transactions: 1, updates: 1, entries: 1, lookups: 0 });
+    expect(storage.takeCounts()).toMatchObject({ transactions: 1, updates: 1, entries: 1, lookups: 0 });
   });
 
   it("a withdrawal gives back an event that this or another server has recorded for the wait", async () => {
     for (const other of [false, true]) {
       const here = rig();
-      const { id, report } = await claimed(here.speaker());
+      const { id, report } = await claimed(here.openSession());
       await report({ opens: [first] });
-      const sender = (other ? here.another() : here).speaker();
+      const sender = (other ? here.another() : here).openSession();
       await sender.signal(id, { type: "event", name: "paid" });
       await report({ entries: [withdrawal], opens: [second], next: suspend });
-      const { run, entries } = await here.speaker().read(id);
+      const { run, entries } = await here.openSession().read(id);
       expect(kinds(entries)).toEqual(["arrived", "received", "withdrawn", "received"]);
       expect(entries.at(-1)).toMatchObject({ address: second.address, value: { nth: 0 } });
       expect(run.status).toBe("running");
@@ -53,8 +53,8 @@ describe("a withdrawal", () => {
   });
 
   it("a withdrawal gives back an event of the same transaction", async () => {
-    const { speaker, batches } = rig();
-    const one = speaker();
+    const { openSession, batches } = rig();
+    const one = openSession();
     const { id, report } = await claimed(one);
     await report({ opens: [first] });
     const sending = one.signal(id, { type: "event", name: "paid" });
@@ -66,7 +66,7 @@ describe("a withdrawal", () => {
   });
 
   it("a late copy of the report that opened the wait does not undo its withdrawal", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     const { id, report } = await claimed(one);
     const opening = await report({ opens: [first] });
     await report({ entries: [withdrawal] });
@@ -80,7 +80,7 @@ describe("a withdrawal", () => {
   });
 
   it("a repeated withdrawal gives the event back once", async () => {
-    const one = rig().speaker();
+    const one = rig().openSession();
     const { id, report } = await claimed(one);
     await report({ opens: [first] });
     await one.signal(id, { type: "event", name: "paid" });

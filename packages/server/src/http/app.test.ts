@@ -253,7 +253,7 @@ describe("what is no request of the protocol", () => {
 
   it("no body is answered with 5xx", async () => {
     const fetch = app();
-    const nearly = fc.record(
+    const almostValid = fc.record(
       {
         runs: fc.anything(),
         signals: fc.array(fc.record({ signalId: fc.string(), runId: fc.constant(runId), signal: fc.anything() })),
@@ -266,7 +266,7 @@ describe("what is no request of the protocol", () => {
       },
       { requiredKeys: [] },
     );
-    const body = fc.oneof(fc.string(), fc.json({ maxDepth: 6 }), nearly.map(jsonOf));
+    const body = fc.oneof(fc.string(), fc.json({ maxDepth: 6 }), almostValid.map(jsonOf));
     await fc.assert(
       fc.asyncProperty(fc.constantFrom(...verbs), body, async (verb, text) => {
         const reply = await fetch(post(`/v1/${verb}`, text));

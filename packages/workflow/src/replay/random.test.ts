@@ -30,11 +30,11 @@ async function live(rig: ReplayRig, random: Random, tries: Array<Gate<number>>):
     }
     const action = random();
     if (action < 0.4 && tries.length > 0) {
-      const under = pick(random, tries);
-      tries.splice(tries.indexOf(under), 1);
+      const running = pick(random, tries);
+      tries.splice(tries.indexOf(running), 1);
       value += 1;
-      if (random() < 0.3) under.fail(new Error(`failed ${value}`));
-      else under.open(value);
+      if (random() < 0.3) running.fail(new Error(`failed ${value}`));
+      else running.open(value);
       // Some tries settle together: then the replay scheduler decides their order.
       if (random() < 0.7) await env.settle();
     } else if (action < 0.55) {
