@@ -191,7 +191,7 @@ describe("aiki", () => {
     await rm(directory, { recursive: true, maxRetries: 3 });
   });
 
-  describe("prints a code and one sentence, and no stack,", () => {
+  describe("failed commands", () => {
     let directory = "";
     beforeAll(async () => {
       directory = await mkdtemp(join(tmpdir(), "aiki-cli-paths-"));

@@ -42,7 +42,7 @@ function entry(address: string, value: Value, more: Partial<Entry> = {}): Entry 
 describe("a timeline", () => {
   it("a timeline has one line for each entry, between the start and the end", () => {
     const charge = addressOf("task", "charge-card", "9f2c", 0);
-    const error = { name: "Error", message: "the bank is away" };
+    const error = { name: "Error", message: "the bank is closed" };
     const lines = timeline(run, [
       entry(tryAddress(charge, 1), { type: "retrying", error, retryAt: began + 300 }, { worker: "w1" }),
       entry(charge, { type: "returned", output: '"r"' }, { worker: "w1", startedAt: began + 180 }),
@@ -52,7 +52,7 @@ describe("a timeline", () => {
     ]);
     expect(lines).toHaveLength(7);
     expect(lines[0]).toMatch(/\+0\.00s .*order@1\.0\.0 +started +\{"cents":42\}/);
-    expect(lines[1]).toMatch(/charge-card +attempt 1 failed +the bank is away; again in 200 ms {2}by w1/);
+    expect(lines[1]).toMatch(/charge-card +attempt 1 failed +the bank is closed; again in 200 ms {2}by w1/);
     expect(lines[2]).toMatch(/charge-card +recorded +"r" {2}\(20 ms\) {2}by w1/);
     expect(lines[3]).toMatch(/lost its lease +crash 1/);
     expect(lines[4]).toMatch(/sleep +slept/);

@@ -48,7 +48,7 @@ describe("addressOf", () => {
   });
 });
 
-describe("addresses made from others", () => {
+describe("derived addresses", () => {
   it("derived addresses cannot be mistaken for one another", () => {
     const task = addressOf("task", "a", "b", 0);
     const made = [

@@ -170,8 +170,8 @@ describe("describeError", () => {
     expect(describeError(proxy).name).toBe("NonError");
     const getters = Object.defineProperties(new Error("kept"), { stack: { get: trap }, cause: { get: trap } });
     expect(describeError(getters)).toEqual({ name: "Error", message: "kept" });
-    for (const gone of [revoked({}), revoked(() => {}), revoked([])]) {
-      expect(describeError(gone)).toEqual({
+    for (const proxy of [revoked({}), revoked(() => {}), revoked([])]) {
+      expect(describeError(proxy)).toEqual({
         name: "NonError",
         message: "object thrown: something that cannot be shown",
       });

@@ -17,8 +17,8 @@ function lineOf(message: string, fields?: LogFields): string | undefined {
 
 describe("consoleLogger", () => {
   it("consoleLogger writes the time, the level, the message and the fields on one line", () => {
-    expect(lineOf("Run claimed", { runId: "r1", fence: 3, hot: false, shard: null, none: undefined })).toBe(
-      "03:04:05.006 info  Run claimed runId=r1 fence=3 hot=false shard=null",
+    expect(lineOf("Run claimed", { runId: "r1", fence: 3, isCached: false, shard: null, none: undefined })).toBe(
+      "03:04:05.006 info  Run claimed runId=r1 fence=3 isCached=false shard=null",
     );
   });
 

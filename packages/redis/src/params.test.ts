@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { parseRedisParams, parseRedisUrl } from "./params.ts";
 
-describe("the url of a Redis", () => {
+describe("Redis URLs", () => {
   it.each([
     ["redis://h", { host: "h", port: 6379, db: 0, tls: false, cluster: false }],
     ["rediss://user:p%40ss@h:1/3", { host: "h", port: 1, username: "user", password: "p@ss", db: 3, tls: true }],
@@ -22,7 +22,7 @@ describe("the url of a Redis", () => {
   );
 });
 
-describe("the parameters of a Redis", () => {
+describe("Redis options", () => {
   it("the given Redis options are kept, and no others are added", () => {
     expect(parseRedisParams({ host: "h", port: 1 })).toEqual({ host: "h", port: 1 });
     const tls = { ca: "-----BEGIN", rejectUnauthorized: true };

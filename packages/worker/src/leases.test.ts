@@ -27,7 +27,7 @@ function setup(renew: NonNullable<Script["renew"]>, heartbeatIntervalMs = 30_000
 
 const ok: RenewResult = { ok: true, pause: false, inbox: 0 };
 const renewed = ({ runs }: RequestOf<"renew">): ReplyOf<"renew"> => ({ results: runs.map(() => ok) });
-const away = () => {
+const unreachable = () => {
   throw new AikiError("UNREACHABLE", "No answer.");
 };
 
@@ -73,7 +73,7 @@ describe("leases", () => {
 
   it("a lease allows effects for its length after the last acknowledged renewal was sent", async () => {
     let isUp = true;
-    const { env, hold } = setup((request) => (isUp ? renewed(request) : away()), 1_000);
+    const { env, hold } = setup((request) => (isUp ? renewed(request) : unreachable()), 1_000);
     const lease = hold("a");
     await env.advance(1_000);
     isUp = false;
@@ -84,7 +84,7 @@ describe("leases", () => {
   });
 
   it("an unconfirmed lease is short, even if the lease is long", async () => {
-    const { env, hold } = setup(away);
+    const { env, hold } = setup(unreachable);
     const lease = hold("a");
     await env.advance(9_900);
     expect(lease.isProven).toBe(true);
@@ -125,7 +125,7 @@ describe("leases", () => {
 
   it("a lease is presumed lost after its length without an answer, and not sooner", async () => {
     let isUp = true;
-    const { env, hold, notified } = setup((request) => (isUp ? renewed(request) : away()), 1_000);
+    const { env, hold, notified } = setup((request) => (isUp ? renewed(request) : unreachable()), 1_000);
     hold("a");
     await env.advance(1_000);
     isUp = false;
@@ -137,7 +137,7 @@ describe("leases", () => {
 
   it("leases survive a server that is unreachable for less than their length", async () => {
     let isUp = true;
-    const { env, hold, notified } = setup((request) => (isUp ? renewed(request) : away()), 1_000);
+    const { env, hold, notified } = setup((request) => (isUp ? renewed(request) : unreachable()), 1_000);
     const lease = hold("a");
     await env.advance(1_000);
     isUp = false;

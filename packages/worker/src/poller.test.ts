@@ -50,7 +50,7 @@ function setup(
   return { env, poller, state, ...scripted };
 }
 
-describe("taking runs", () => {
+describe("the poller", () => {
   it("a worker claims for its free slots, one claim at a time, and waits if none is free", async () => {
     let next = 0;
     const { poller, state, calls } = setup(({ limit }) => {

@@ -46,7 +46,7 @@ function unplaced(errors: string): string {
   return lines.filter((line) => !/^\s+at |^(node:internal|file:).*:\d+$/.test(line)).join("\n");
 }
 
-describe("a promise without a handler that rejects in the code of a run", () => {
+describe("an unhandled rejection in a run", () => {
   it.each([
     ["an async function", "inside('a');"],
     ["an async function before it awaits", "runs.run('a', async () => { throw 'of a'; });"],
@@ -82,7 +82,7 @@ describe("a promise without a handler that rejects in the code of a run", () => 
   });
 });
 
-describe("a promise without a handler that rejects anywhere else", () => {
+describe("an unhandled rejection of no run", () => {
   const listener = "process.on('unhandledRejection', (reason) => console.log('listener: ' + reason));";
   const handler = "process.on('uncaughtException', (_, origin) => console.log(origin));";
   const cases = [

@@ -181,7 +181,7 @@ describe("reports of all slots", () => {
       read: () => {
         reads += 1;
         if (isRefused) throw new AikiError("UNAUTHORIZED", "The key was revoked.");
-        if (reads === 1) throw new AikiError("UNREACHABLE", "The server is away.");
+        if (reads === 1) throw new AikiError("UNREACHABLE", "The server is unreachable.");
         return { results: [{ ok: true, run: viewOf("a"), entries: [entry(2)], more: false }] };
       },
     });

@@ -58,7 +58,7 @@ describe("the keyring", () => {
     expect(first.revokedAt).not.toBeNull();
     expect(await keys.revoke(id)).toEqual(first);
     expect(revoked).toEqual([id, id]);
-    await expect(keys.revoke("nobody")).rejects.toMatchObject({ code: "KEY_NOT_FOUND", ids: { keyId: "nobody" } });
+    await expect(keys.revoke("unknown")).rejects.toMatchObject({ code: "KEY_NOT_FOUND", ids: { keyId: "unknown" } });
   });
 
   it("creating and revoking a key is logged without the secret", async () => {

@@ -136,7 +136,7 @@ describe("a key", () => {
   });
 });
 
-describe("the use of a key", () => {
+describe("recording the use of a key", () => {
   it("the use of a key is recorded at most every 5 min", async () => {
     const { env, known, touched, create } = rig();
     const shown = await create();
@@ -156,7 +156,7 @@ describe("the use of a key", () => {
   });
 });
 
-describe("a storage that fails", () => {
+describe("failing storage", () => {
   it("if storage fails, cached keys are accepted, others fail, and later calls load again", async () => {
     const { env, known, faults, create } = rig();
     const shown = await create();
@@ -171,7 +171,7 @@ describe("a storage that fails", () => {
   });
 });
 
-describe("made-up ids", () => {
+describe("unknown key ids", () => {
   it("unknown ids are looked up a hundred at a time, and do not displace known keys", async () => {
     const { known, lookups, create } = rig();
     const shown = await create();

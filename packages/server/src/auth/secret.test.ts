@@ -4,7 +4,7 @@ import { isSameDigest, mintSecret, readSecret } from "./secret.ts";
 
 const scannable = /^ak_[0-9A-Za-z]{11}_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}$/;
 
-describe("a minted key", () => {
+describe("new keys", () => {
   it("a new key has the form that secret scanners look for, and no two keys are the same", () => {
     const texts = Array.from({ length: 1_000 }, () => mintSecret().text);
     for (const text of texts) expect(text).toMatch(scannable);
@@ -36,7 +36,7 @@ function numberOf(secret: string): bigint {
   return [...secret].reduce((sum, digit) => sum * 62n + BigInt(digits.indexOf(digit)), 0n);
 }
 
-describe("what is no key", () => {
+describe("invalid keys", () => {
   it("a key with one character changed, lost or added is refused without a lookup", () => {
     const { text } = mintSecret();
     for (let at = 0; at < text.length; at++) {

@@ -255,7 +255,7 @@ describe("R6: a run is not suspended while its worker has not received an entry"
   });
 });
 
-describe("R7: wake-ups carry nothing that storage lacks", () => {
+describe("R7: wake-ups contain nothing that storage lacks", () => {
   it("R7: in every walk, a run with a wake-up is queued in storage", () => {
     always(({ after, decision }) => {
       if (decision.ok && decision.effects.some(({ type }) => type === "deliver")) {

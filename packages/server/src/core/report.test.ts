@@ -85,7 +85,7 @@ describe("the call site of a durable call", () => {
     expect(callSites(driver.journal)).toEqual({ [childAddress]: callSite(0, "c") });
   });
 
-  describe("of a wait is part of the entry that ends it", () => {
+  describe("the call site of a wait", () => {
     const opened = () =>
       new RunDriver().claim().open(sleeps(minute, callSite(0, "s")), awaits("paid", callSite(0, "e")));
 

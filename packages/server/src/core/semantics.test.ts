@@ -187,7 +187,7 @@ describe("a suspended run", () => {
   });
 });
 
-describe("a suspended run whose handler may go on by itself", () => {
+describe("a suspended run that may be busy", () => {
   const suspended = (...opens: OpenWait[]) =>
     new RunDriver().claim().report({ type: "suspend", children: 0, mayBeBusyMs: 300_000 }, { opens });
   const settles = 300_000 + settings.aliveMs;
@@ -542,12 +542,12 @@ describe("a lease", () => {
   });
 
   it("a server ends no lease before it has run for the length of the lease", () => {
-    const away = new RunDriver({}, { bootAt: 1_000_000 + minute }).claim();
-    away.clock = minute;
-    away.do({ type: "tick" });
-    expect(away).toMatchObject({ status: "running", dueAt: minute + 90_000 });
-    away.clock = minute + 90_000;
-    expect(away.do({ type: "tick" }).status).toBe("queued");
+    const driver = new RunDriver({}, { bootAt: 1_000_000 + minute }).claim();
+    driver.clock = minute;
+    driver.do({ type: "tick" });
+    expect(driver).toMatchObject({ status: "running", dueAt: minute + 90_000 });
+    driver.clock = minute + 90_000;
+    expect(driver.do({ type: "tick" }).status).toBe("queued");
   });
 });
 
@@ -582,7 +582,7 @@ describe("a repeated report", () => {
   });
 });
 
-describe("too many waits at once", () => {
+describe("too many waits", () => {
   it("too many waits end the run as failed: a refused report would only be repeated", () => {
     const opens = Array.from({ length: settings.maxOpenWaits + 1 }, (_, ordinal) => sleeps(minute, ordinal));
     const driver = new RunDriver().claim().suspend(...opens);
@@ -590,7 +590,7 @@ describe("too many waits at once", () => {
   });
 });
 
-describe("fences whose commits may have been lost", () => {
+describe("fences below the fence floor", () => {
   it("a holder below the fence floor may neither report nor renew, and the next claim is above it", () => {
     const driver = new RunDriver().claim();
     const reporting = driver.reporting({ type: "continue" }, { entries: [returned("task:a#0")] });

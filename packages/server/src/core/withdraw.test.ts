@@ -264,7 +264,7 @@ function unbound({ events }: Run, name: string): number[] {
   return [...returned, ...Array.from({ length: arrived - taken }, (_, index) => taken + index)];
 }
 
-describe("whatever a handler waits for and withdraws", () => {
+describe("events of handlers that open and withdraw waits at random", () => {
   const always = (holds: (driver: RunDriver, before: Run, seen: number) => void) => {
     fc.assert(
       fc.property(moves, (all) => {

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { only, rig, workerFields } from "../../test/rig.ts";
 import { complete, go, returned, sleeps, suspend } from "../../test/runs.ts";
 
-describe("the least durable work", () => {
+describe("database operations of one run", () => {
   it("a run with one task costs 3 commits and 4 row writes", async () => {
     const { storage, openSession } = rig();
     const one = openSession();
@@ -85,7 +85,7 @@ describe("the least durable work", () => {
   });
 });
 
-describe("a hundred runs at once", () => {
+describe("database operations of a hundred runs", () => {
   const many = 100;
   const each = (make: (n: number) => NewEntry) => Array.from({ length: many }, (_, n) => make(n));
 

@@ -36,7 +36,7 @@ function all(status: RunStatus): RunStatus[] {
   return ids.map(() => status);
 }
 
-describe("rows with ten thousand waits are loaded a few at a time", () => {
+describe("heavy rows", () => {
   it("rows with ten thousand waits are loaded a few at a time by concurrent signals", async () => {
     const here = rig();
     await insert(

@@ -200,7 +200,7 @@ describe("a payload that stays in storage", () => {
   });
 });
 
-describe("what is recorded already", () => {
+describe("recorded values", () => {
   it("a report does not load recorded values of ended children or other reports", async () => {
     const { openSession, storage } = rig();
     const one = openSession();

@@ -205,10 +205,10 @@ describe("the explanation of a run that waits for children", () => {
     value: { type: "withdrawn" },
   };
   const others: Array<{ how: string; entries: NewEntry[] }> = [
-    { how: "never asked for", entries: [] },
-    { how: "gave up", entries: [opened, withdrawn] },
+    { how: "never awaited", entries: [] },
+    { how: "no longer awaits", entries: [opened, withdrawn] },
   ];
-  it.each(others)("the explanation does not say that a run awaits a child whose end it $how", async ({ entries }) => {
+  it.each(others)("the explanation does not say that a run awaits a child that it $how", async ({ entries }) => {
     const { one, id, child } = await parentOf(1, entries);
     expect((await one.read(id)).run.explanation).toMatch(new RegExp(`^Waits for 1 child workflow. Child ${child} `));
   });

@@ -229,7 +229,7 @@ describe("saving workers", () => {
   });
 });
 
-describe("a run that was suspended, and whose handler may go on by itself", () => {
+describe("a suspended run that may be busy", () => {
   const suspended = async (server: EngineRig): Promise<{ one: TestSession; id: string }> => {
     const one = server.openSession();
     const id = await one.start();

@@ -37,9 +37,9 @@ const untouchable: Api = new Proxy(Object.create(null), {
   },
 });
 
-describe("while keys cannot be looked up", () => {
+describe("failing key lookups", () => {
   it.each([
-    ["the database is away", new AikiError("STORAGE_UNAVAILABLE", "PostgreSQL at db:5432 is away.")],
+    ["the database is unreachable", new AikiError("STORAGE_UNAVAILABLE", "PostgreSQL at db:5432 is unreachable.")],
     ["of an unknown error", new Error("secret detail")],
   ])(
     "if keys cannot be looked up because %s, every call gets 503 with Retry-After and no detail",
@@ -56,7 +56,7 @@ describe("while keys cannot be looked up", () => {
   );
 
   it("a malformed key is refused without a lookup", async () => {
-    const { admit } = await rig(new Error("away"));
+    const { admit } = await rig(new Error("unreachable"));
     await expect(admit(exchange("Bearer nothing"), "find")).rejects.toMatchObject({ status: 401 });
     await expect(admit(exchange(null), "find")).rejects.toMatchObject({ status: 401 });
   });

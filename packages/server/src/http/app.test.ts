@@ -128,8 +128,8 @@ describe("the verbs over HTTP", () => {
     const find = (thrown: Error) => app({ api: scripted({ find: () => Promise.reject(thrown) }).api });
     const bad = await find(new AikiError("BAD_REQUEST", "The cursor is unknown."))(post("/v1/find", "{}"));
     expect(bad.status).toBe(400);
-    const away = await find(new AikiError("UNAVAILABLE", "Storage is away."))(post("/v1/find", "{}"));
-    expect([away.status, away.headers.get("retry-after")]).toEqual([503, "1"]);
+    const unavailable = await find(new AikiError("UNAVAILABLE", "Storage is unreachable."))(post("/v1/find", "{}"));
+    expect([unavailable.status, unavailable.headers.get("retry-after")]).toEqual([503, "1"]);
   });
 
   it("an unexpected error becomes 500 with an id and without stack", async () => {
@@ -154,7 +154,7 @@ describe("the verbs over HTTP", () => {
   });
 });
 
-describe("what is no request of the protocol", () => {
+describe("invalid requests", () => {
   const cases: Array<[string, () => Request, number, string]> = [
     ["an unknown verb", () => post("/v1/destroy", "{}"), 404, "NOT_FOUND"],
     ["an unknown path", () => post("/constructor", "{}"), 404, "NOT_FOUND"],
@@ -338,10 +338,10 @@ describe("long polls", () => {
   });
 });
 
-describe("besides the verbs", () => {
+describe("health checks, the root page and headers", () => {
   it("health checks say whether the server and storage answer, under any host", async () => {
     const probe = (path: string) => new Request(`http://10.0.0.7:9090${path}`);
-    const unready = app({ ready: () => Promise.reject(new Error("disk gone")) });
+    const unready = app({ ready: () => Promise.reject(new Error("disk failed")) });
     expect((await app()(probe("/health/live"))).status).toBe(200);
     expect((await app()(probe("/health/ready"))).status).toBe(200);
     expect((await unready(probe("/health/live"))).status).toBe(200);

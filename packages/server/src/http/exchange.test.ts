@@ -13,9 +13,9 @@ it("a body whose sender disconnected during the lookup of its key is refused", a
   const socket = connect(typeof address === "object" && address !== null ? address.port : 0, "127.0.0.1");
   socket.write("POST /v1/find HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n");
   const [incoming, outgoing] = await request;
-  const gone = once(outgoing, "close");
+  const closed = once(outgoing, "close");
   socket.destroy();
-  await gone;
+  await closed;
   await expect(nodeExchange(incoming, outgoing).body(() => {})).rejects.toMatchObject({ code: "BAD_REQUEST" });
   node.close();
 });

@@ -101,11 +101,11 @@ describe("a listener", () => {
     const listener = await listening({});
     const socket = connect(listener.port, "127.0.0.1");
     await new Promise((resolve) => socket.once("connect", resolve));
-    const gone = new Promise((resolve) => socket.once("close", resolve));
+    const closed = new Promise((resolve) => socket.once("close", resolve));
     socket.on("error", () => {});
     const began = Date.now();
     await listener.close();
-    await gone;
+    await closed;
     expect(Date.now() - began).toBeLessThan(3_000);
   });
 

@@ -15,13 +15,13 @@ function observing() {
     env,
     lines,
     succeed: (access: "read" | "write" = "read") => faults.observe(access, Promise.resolve(1)),
-    fail: async (error: Error = away, access: "read" | "write" = "read") => {
+    fail: async (error: Error = unavailable, access: "read" | "write" = "read") => {
       await expect(faults.observe(access, Promise.reject(error))).rejects.toBe(error);
     },
   };
 }
 
-const away = new AikiError("STORAGE_UNAVAILABLE", "away");
+const unavailable = new AikiError("STORAGE_UNAVAILABLE", "unreachable");
 const full = new AikiError("STORAGE_FULL", "full");
 
 describe("the faults of a storage", () => {
@@ -34,13 +34,13 @@ describe("the faults of a storage", () => {
       await env.advance(1_000);
     }
     await succeed();
-    expect(lines).toEqual([["warn", "the database fails", { code: away.code, faults: 1, error: away }]]);
+    expect(lines).toEqual([["warn", "the database fails", { code: unavailable.code, faults: 1, error: unavailable }]]);
     await env.advance(5_000);
     await succeed();
     await succeed();
     expect(lines.slice(1)).toEqual([["info", "the database works again", { faults: 60, failedForMs: 29_000 }]]);
     await fail();
-    expect(lines[2]).toEqual(["warn", "the database fails", { code: away.code, faults: 1, error: away }]);
+    expect(lines[2]).toEqual(["warn", "the database fails", { code: unavailable.code, faults: 1, error: unavailable }]);
   });
 
   it("storage faults are logged again each minute, and at once if their kind changes", async () => {

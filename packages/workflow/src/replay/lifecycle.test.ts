@@ -191,7 +191,7 @@ describe("entries from the run watch", () => {
   });
 });
 
-describe("draining", () => {
+describe("release", () => {
   it("release records the results of running tasks, begins nothing more, and releases the run", async () => {
     for (const reason of ["shutdown", "paused"] as const) {
       const step = runningStep();
@@ -312,7 +312,7 @@ describe("a run that is lost", () => {
     const rig = new ReplayRig(oneStep(step));
     await rig.replay();
     rig.ledger.fence += 1;
-    step.end.open("ghost");
+    step.end.open("late");
     await rig.env.settle();
     expect(rig.end).toEqual({ type: "lost", code: "FENCED" });
     expect(rig.ledger.entries).toEqual([]);
@@ -339,7 +339,7 @@ describe("a run that is lost", () => {
   });
 });
 
-describe("a handler in a plain await", () => {
+describe("non-durable work", () => {
   it("during a plain await, the last value is recorded, and the run stalls after the idle limit", async () => {
     const plain = [gate(), gate()];
     const v = workflow({ name: "w" }).v("1", {

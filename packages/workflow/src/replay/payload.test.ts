@@ -34,7 +34,7 @@ async function seenOf(output: unknown, input?: unknown): Promise<unknown[]> {
   return [...seen, ...given];
 }
 
-describe("what a task returns", () => {
+describe("the output of a task", () => {
   it("a handler receives a task's result in its JSON form, on the first run and on replay", async () => {
     const values = [
       JSON.parse('{"__proto__":{"polluted":true},"constructor":1}'),
@@ -76,7 +76,7 @@ describe("what a task returns", () => {
   });
 });
 
-describe("what a task is given", () => {
+describe("the input of a task", () => {
   it("a task receives a copy of its input in JSON form", async () => {
     const input = { list: [1], dropped: undefined, zero: -0 };
     const [, , given] = await seenOf(1, input);
