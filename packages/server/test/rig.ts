@@ -74,13 +74,13 @@ export const workerFields = {
 /** Sends the requests of a client and of one worker session. */
 export class TestSession {
   readonly api: Api;
-  readonly session: string;
+  readonly id: string;
   readonly #env: VirtualEnv;
 
-  constructor(api: Api, env: VirtualEnv, session: string = env.id()) {
+  constructor(api: Api, env: VirtualEnv, id: string = env.id()) {
     this.api = api;
     this.#env = env;
-    this.session = session;
+    this.id = id;
   }
 
   spec(more: Partial<RunSpec> = {}): RunSpec {
@@ -103,7 +103,7 @@ export class TestSession {
   request(more: Partial<ClaimRequest> = {}): ClaimRequest {
     return {
       claimId: this.#env.id(),
-      session: this.session,
+      session: this.id,
       worker: "worker",
       serves: [{ name: "order", versionId: "1" }],
       shardKeys: [],
@@ -138,7 +138,7 @@ export class TestSession {
   }
 
   async send(...reports: Report[]): Promise<ReportResult[]> {
-    return (await this.api.report({ session: this.session, worker: "worker", reports })).results;
+    return (await this.api.report({ session: this.id, worker: "worker", reports })).results;
   }
 
   async report(run: ClaimedRun, next: Next, more: Partial<Report> = {}): Promise<Extract<ReportResult, { ok: true }>> {

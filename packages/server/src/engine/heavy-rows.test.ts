@@ -38,96 +38,96 @@ function all(status: RunStatus): RunStatus[] {
 
 describe("heavy rows", () => {
   it("rows with ten thousand waits are loaded a few at a time by concurrent signals", async () => {
-    const here = rig();
+    const server = rig();
     await insert(
-      here,
+      server,
       ids.map((id) => heavy(id, sleeping)),
     );
     const signal = { type: "event", name: "e" } as const;
-    const { results } = await here.api.signal({
+    const { results } = await server.api.signal({
       signals: ids.map((runId, n) => ({ signalId: uuid(n), runId, signal })),
     });
     expect(results.map((result) => (result.ok ? result.status : result.code))).toEqual(all("queued"));
-    expect(here.storage.takeCounts().characters).toBeLessThan(maxLoaded);
+    expect(server.storage.takeCounts().characters).toBeLessThan(maxLoaded);
   });
 
   it("rows with ten thousand waits are loaded a few at a time by claims, until all are taken", async () => {
-    const here = rig();
+    const server = rig();
     await insert(
-      here,
+      server,
       ids.map((id) => heavy(id, queued)),
     );
-    const one = here.openSession();
+    const session = server.openSession();
     const taken = new Set<string>();
     for (let claims = 0; claims < count && taken.size < count; claims++) {
-      for (const { id } of await one.claim({ limit: 100 })) taken.add(id);
+      for (const { id } of await session.claim({ limit: 100 })) taken.add(id);
     }
     expect([...taken].sort()).toEqual(ids);
-    expect(here.storage.takeCounts().characters).toBeLessThan(maxLoaded);
+    expect(server.storage.takeCounts().characters).toBeLessThan(maxLoaded);
   });
 
   it("rows with ten thousand waits are loaded a few at a time by the clock, also for their parents", async () => {
-    const here = rig();
+    const server = rig();
     const parents = ids.map((_, n) => uuid(200 + n));
-    const dueAt = here.env.now() + 50;
+    const dueAt = server.env.now() + 50;
     await insert(
-      here,
+      server,
       parents.map((id) => heavy(id, awaitingChild)),
     );
     await insert(
-      here,
+      server,
       ids.map((id, n) => ({
         ...heavy(id, sleeping, { parent: { id: parents[n] ?? "", address: "child:x#0" } }),
         timeoutAt: dueAt,
         dueAt,
       })),
     );
-    await here.engine.start();
-    await here.env.advance(1_000);
-    expect(await statuses(here, ids)).toEqual(all("failed"));
-    expect(await statuses(here, parents)).toEqual(all("queued"));
-    expect(here.storage.takeCounts().characters).toBeLessThan(2 * maxLoaded);
-    await here.engine.close();
+    await server.engine.start();
+    await server.env.advance(1_000);
+    expect(await statuses(server, ids)).toEqual(all("failed"));
+    expect(await statuses(server, parents)).toEqual(all("queued"));
+    expect(server.storage.takeCounts().characters).toBeLessThan(2 * maxLoaded);
+    await server.engine.close();
   });
 
   it("rows with ten thousand waits are loaded a few at a time when their parent ends", async () => {
-    const here = rig();
+    const server = rig();
     const parent = uuid(50);
-    await insert(here, [{ ...heavy(parent, awaitingChild, { children: count }), waits: [] }]);
+    await insert(server, [{ ...heavy(parent, awaitingChild, { children: count }), waits: [] }]);
     await insert(
-      here,
+      server,
       ids.map((id) => heavy(id, sleeping, { parent: { id: parent, address: `child:${id}#0` } })),
     );
-    await here.engine.start();
-    await here.openSession().signal(parent, { type: "cancel" });
-    await here.env.advance(1_000);
-    expect(await statuses(here, ids)).toEqual(all("cancelled"));
-    expect(here.storage.takeCounts().characters).toBeLessThan(maxLoaded);
-    await here.engine.close();
+    await server.engine.start();
+    await server.openSession().signal(parent, { type: "cancel" });
+    await server.env.advance(1_000);
+    expect(await statuses(server, ids)).toEqual(all("cancelled"));
+    expect(server.storage.takeCounts().characters).toBeLessThan(maxLoaded);
+    await server.engine.close();
   });
 
   it("rows with ten thousand waits are loaded a few at a time when their session ends", async () => {
-    const here = rig();
+    const server = rig();
     const session = "session-1";
     await insert(
-      here,
+      server,
       ids.map((id) => heavy(id, running())),
     );
-    await here.api.renew({ ...workerFields, session, runs: [], leaving: true });
-    expect(await statuses(here, ids)).toEqual(all("queued"));
-    expect(here.storage.takeCounts().characters).toBeLessThan(maxLoaded);
+    await server.api.renew({ ...workerFields, session, runs: [], leaving: true });
+    expect(await statuses(server, ids)).toEqual(all("queued"));
+    expect(server.storage.takeCounts().characters).toBeLessThan(maxLoaded);
   });
 
   it("rows with ten thousand waits are loaded a few at a time by a read and a watch of all", async () => {
-    const here = rig();
+    const server = rig();
     await insert(
-      here,
+      server,
       ids.map((id, n) => heavy(id, n < count - 1 ? sleeping : queued)),
     );
-    expect(await statuses(here, ids)).toEqual([...all("sleeping").slice(1), "queued"]);
+    expect(await statuses(server, ids)).toEqual([...all("sleeping").slice(1), "queued"]);
     const watched = ids.map((runId) => ({ type: "status" as const, runId, statuses: ["queued" as const] }));
-    const { results } = await here.api.watch({ watched, waitMs: 0 });
+    const { results } = await server.api.watch({ watched, waitMs: 0 });
     expect(results.map((result) => (result.type === "status" ? result.run.id : result.type))).toEqual(ids.slice(-1));
-    expect(here.storage.takeCounts().characters).toBeLessThan(maxLoaded);
+    expect(server.storage.takeCounts().characters).toBeLessThan(maxLoaded);
   });
 });

@@ -27,9 +27,9 @@ function onReplaceable() {
 describe("a server whose database was replaced", () => {
   it("after its database was replaced, a server answers nothing from cached rows of lost runs", async () => {
     const { openSession, env, replace, api } = onReplaceable();
-    const one = openSession();
-    const id = await one.start();
-    await one.report(await one.claimOne(), { type: "finish", outcome: { status: "completed" } });
+    const session = openSession();
+    const id = await session.start();
+    await session.report(await session.claimOne(), { type: "finish", outcome: { status: "completed" } });
     const watched = [{ type: "status" as const, runId: id, statuses: [] }];
     expect((await api.watch({ watched, waitMs: 0 })).results).toMatchObject([{ type: "status" }]);
     replace(memoryStorage({ env }), 5);
@@ -41,31 +41,33 @@ describe("a server whose database was replaced", () => {
 
   it("after its database was replaced, a server finds queued runs without a notification", async () => {
     const { openSession, env, replace } = onReplaceable();
-    const one = openSession();
-    expect(await one.claim()).toEqual([]);
+    const session = openSession();
+    expect(await session.claim()).toEqual([]);
     const other = memoryStorage({ env });
     const id = await rig({ env, inner: other }).openSession().start();
     replace(other, 5);
-    await one.read(id);
-    expect(await one.claim()).toMatchObject([{ id, fence: 6 }]);
+    await session.read(id);
+    expect(await session.claim()).toMatchObject([{ id, fence: 6 }]);
   });
 
   it("after its database was replaced, a server refuses the former holder, and claims above the floor", async () => {
     const { openSession, engine, env, raise } = onReplaceable();
     await engine.start();
-    const [one, two] = [openSession(), openSession()];
-    const id = await one.start();
-    const run = await one.claimOne({ leaseMs: 30_000 });
-    const renewal = { session: one.session, ...workerFields, leaseMs: 30_000, runs: [{ runId: id, fence: run.fence }] };
-    expect(codes((await one.api.renew(renewal)).results)).toEqual(["ok"]);
+    const [session, otherSession] = [openSession(), openSession()];
+    const id = await session.start();
+    const run = await session.claimOne({ leaseMs: 30_000 });
+    const renewal = { session: session.id, ...workerFields, leaseMs: 30_000, runs: [{ runId: id, fence: run.fence }] };
+    expect(codes((await session.api.renew(renewal)).results)).toEqual(["ok"]);
     await env.advance(20_000);
     raise(5);
-    expect(codes(await one.send(one.reporting(run, go, { entries: [returned("task:a#0")] })))).toEqual(["FENCED"]);
-    expect(codes((await one.api.renew(renewal)).results)).toEqual(["FENCED"]);
+    expect(codes(await session.send(session.reporting(run, go, { entries: [returned("task:a#0")] })))).toEqual([
+      "FENCED",
+    ]);
+    expect(codes((await session.api.renew(renewal)).results)).toEqual(["FENCED"]);
     await env.advance(25_000);
-    expect(await two.claim()).toEqual([]);
+    expect(await otherSession.claim()).toEqual([]);
     await env.advance(10_000);
-    expect(await two.claim()).toMatchObject([{ id, fence: 6, lostLeases: 0 }]);
+    expect(await otherSession.claim()).toMatchObject([{ id, fence: 6, lostLeases: 0 }]);
     await engine.close();
   });
 });

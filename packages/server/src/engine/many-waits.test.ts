@@ -16,16 +16,16 @@ describe("ten thousand open sleeps of one run", () => {
   it("ten thousand open sleeps of one run are allowed, and end in one tick and one claim", async () => {
     const { openSession, engine, env, storage } = rig();
     await engine.start();
-    const one = openSession();
-    const id = await one.start();
-    await one.report(await one.claimOne(), suspend, { opens: opened(all, () => 60_000) });
-    expect((await one.read(id)).run).toMatchObject({ status: "sleeping", waits: { length: 100 } });
+    const session = openSession();
+    const id = await session.start();
+    await session.report(await session.claimOne(), suspend, { opens: opened(all, () => 60_000) });
+    expect((await session.read(id)).run).toMatchObject({ status: "sleeping", waits: { length: 100 } });
     storage.takeCounts();
     await env.advance(60_000);
     expect(storage.takeCounts()).toMatchObject({ updates: 1, entries: all });
-    const again = await one.claimOne();
+    const again = await session.claimOne();
     expect(again).toMatchObject({ isCached: true, journal: { length: all } });
-    await one.report(again, complete);
+    await session.report(again, complete);
     await engine.close();
   });
 
@@ -33,30 +33,30 @@ describe("ten thousand open sleeps of one run", () => {
     const dueAfter = (n: number) => 1_000 + 100 * Math.floor(n / 50);
     const { openSession, engine, env } = rig();
     await engine.start();
-    const one = openSession();
-    const id = await one.start();
+    const session = openSession();
+    const id = await session.start();
     const beginning = env.now();
-    await one.report(await one.claimOne(), suspend, { opens: opened(all, dueAfter) });
+    await session.report(await session.claimOne(), suspend, { opens: opened(all, dueAfter) });
     const ended = new Map<string, number>();
     while (ended.size < all) {
       await env.advance(5_000);
-      const run = await one.claimOne();
+      const run = await session.claimOne();
       for (const { address, at } of run.journal) {
         ended.set(address, at - beginning);
       }
       const rest = ended.size < all ? suspend : complete;
-      await one.report(run, rest, { after: run.journal.at(-1)?.seq ?? 0 });
+      await session.report(run, rest, { after: run.journal.at(-1)?.seq ?? 0 });
     }
-    expect(await one.status(id)).toBe("completed");
+    expect(await session.status(id)).toBe("completed");
     expect([...ended].every(([address, after]) => after >= dueAfter(Number(address.slice(7))))).toBe(true);
     await engine.close();
   });
 
   it("one more than ten thousand waits ends the run, and the error says what to do", async () => {
-    const one = rig().openSession();
-    const id = await one.start();
-    await one.report(await one.claimOne(), suspend, { opens: opened(all + 1, () => 60_000) });
-    const { outcome } = (await one.read(id)).run;
+    const session = rig().openSession();
+    const id = await session.start();
+    await session.report(await session.claimOne(), suspend, { opens: opened(all + 1, () => 60_000) });
+    const { outcome } = (await session.read(id)).run;
     expect(outcome).toMatchObject({ status: "failed", error: { code: "TOO_MANY_WAITS" } });
     expect(outcome?.status === "failed" && outcome.error.message).toBe(
       "The run has 10001 waits open at once; 10000 are allowed. Wait for fewer at once, or withdraw the waits that " +

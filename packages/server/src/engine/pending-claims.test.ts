@@ -17,12 +17,12 @@ describe("a pending claim", () => {
       close: async () => {},
     };
     const engine = createEngine({ storage: memoryStorage({ env }), env, logger: silentLogger, notifier });
-    const one = new TestSession(engine.api("default"), env);
+    const session = new TestSession(engine.api("default"), env);
     const serves = ["order", "refund"].map((name) => ({ name, versionId: "1" }));
-    await one.claim({ serves });
-    const pending = one.claim({ serves, limit: 1, waitMs: 10_000 });
+    await session.claim({ serves });
+    const pending = session.claim({ serves, limit: 1, waitMs: 10_000 });
     await env.settle();
-    await one.api.start({ runs: [one.spec(), one.spec({ name: "refund", priority: 5 })] });
+    await session.api.start({ runs: [session.spec(), session.spec({ name: "refund", priority: 5 })] });
     expect(await pending).toMatchObject([{ name: "refund" }]);
     expect(published).toEqual(["refund", "order"]);
     await engine.close();

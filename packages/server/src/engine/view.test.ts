@@ -16,11 +16,11 @@ function viewOf(run: Run, around: Surroundings): RunView {
 const around = { isServed: () => true };
 const childWait = { address: "child:ship#0/wait#0", type: "child", until: 1 } as const;
 
-async function stalled(one: TestSession, stall: ReportedStall): Promise<string> {
-  const id = await one.start();
-  const run = await one.claimOne();
-  await one.report(run, { type: "stall", stall });
-  const { run: view } = await one.read(id);
+async function stalled(session: TestSession, stall: ReportedStall): Promise<string> {
+  const id = await session.start();
+  const run = await session.claimOne();
+  await session.report(run, { type: "stall", stall });
+  const { run: view } = await session.read(id);
   expect(view).toMatchObject({ status: "stalled", stall });
   return view.explanation;
 }
@@ -76,10 +76,10 @@ describe("the explanation of a stalled run", () => {
   });
 
   it("the explanation of a run that awaits nothing durable says so", async () => {
-    const one = rig().openSession();
-    const id = await one.start();
-    await one.report(await one.claimOne(), suspend);
-    const { run } = await one.read(id);
+    const session = rig().openSession();
+    const id = await session.start();
+    await session.report(await session.claimOne(), suspend);
+    const { run } = await session.read(id);
     expect(run).toMatchObject({ status: "stalled", stall: { reason: "idle", idleMs: 0 } });
     expect(run.explanation).toContain("no sleep, event, child or retry is open");
   });
@@ -96,47 +96,47 @@ describe("the explanation of a stalled run", () => {
 
 describe("a stalled run", () => {
   it("a stalled run continues after retry", async () => {
-    const one = rig().openSession();
-    const id = await one.start();
-    await one.report(await one.claimOne(), { type: "stall", stall: diverged });
-    expect(codes([await one.signal(id, { type: "retry", newRunId: uuid(999) })])).toEqual(["ok"]);
-    expect(await one.claimOne()).toMatchObject({ id, fence: 2 });
+    const session = rig().openSession();
+    const id = await session.start();
+    await session.report(await session.claimOne(), { type: "stall", stall: diverged });
+    expect(codes([await session.signal(id, { type: "retry", newRunId: uuid(999) })])).toEqual(["ok"]);
+    expect(await session.claimOne()).toMatchObject({ id, fence: 2 });
   });
 });
 
 describe("the explanation of a running run", () => {
   it("the explanation names the recorded call that a replay waits for, and since when", async () => {
     const { openSession, env } = rig();
-    const one = openSession();
-    const id = await one.start();
-    const run = await one.claimOne();
+    const session = openSession();
+    const id = await session.start();
+    const run = await session.claimOne();
     const since = new Date(env.now()).toISOString();
-    await one.report(run, go, { expecting: "step:charge#0" });
+    await session.report(run, go, { expecting: "step:charge#0" });
     await env.advance(5_000);
-    await one.report(run, go, { expecting: "step:charge#0" });
-    expect((await one.read(id)).run.explanation).toBe(
+    await session.report(run, go, { expecting: "step:charge#0" });
+    expect((await session.read(id)).run.explanation).toBe(
       `Worker worker replays attempt 1 and waits since ${since} for step:charge#0, which the code made before. If ` +
         "this lasts, deploy code that fits, or cancel the run and retry it.",
     );
-    await one.report(run, go);
-    expect((await one.read(id)).run.explanation).toBe("Worker worker executes attempt 1.");
+    await session.report(run, go);
+    expect((await session.read(id)).run.explanation).toBe("Worker worker executes attempt 1.");
   });
 });
 
 describe("events that no wait has taken", () => {
   it("unbound events are listed by name, and the explanation of a waiting run names them", async () => {
-    const one = rig().openSession();
-    const id = await one.start();
-    await one.report(await one.claimOne(), suspend, { opens: [awaits("approved")] });
-    await one.signal(id, { type: "event", name: "aproved" });
-    const { run } = await one.read(id);
+    const session = rig().openSession();
+    const id = await session.start();
+    await session.report(await session.claimOne(), suspend, { opens: [awaits("approved")] });
+    await session.signal(id, { type: "event", name: "aproved" });
+    const { run } = await session.read(id);
     expect(run.unboundEvents).toEqual([{ name: "aproved", count: 1 }]);
     expect(run.explanation).toBe(
       'Waits for event approved. 1 event "aproved" arrived that the run has not waited for.',
     );
-    await one.signal(id, { type: "event", name: "aproved" });
-    await one.signal(id, { type: "event", name: "other" });
-    expect((await one.read(id)).run.explanation).toContain(
+    await session.signal(id, { type: "event", name: "aproved" });
+    await session.signal(id, { type: "event", name: "other" });
+    expect((await session.read(id)).run.explanation).toContain(
       '2 events "aproved" and 1 event "other" arrived that the run has not waited for.',
     );
   });
@@ -176,27 +176,27 @@ describe("the explanation of a run that waits for children", () => {
 
   /** A parent that awaits `count` children; the first one has stalled. */
   async function parentOf(count: number, entries: NewEntry[]) {
-    const one = rig().openSession();
-    const id = await one.start();
-    const specs = Array.from({ length: count }, () => one.spec({ name: "ship" }));
+    const session = rig().openSession();
+    const id = await session.start();
+    const specs = Array.from({ length: count }, () => session.spec({ name: "ship" }));
     const starts = specs.map((spec, n) => ({ address: `child:ship#${n}`, spec }));
-    await one.report(await one.claimOne(), { type: "suspend", children: count }, { starts, entries });
-    const child = await one.claimOne({ serves: [{ name: "ship", versionId: "1" }], limit: 1 });
-    await one.report(child, { type: "stall", stall: idle });
-    return { one, id, child: child.id };
+    await session.report(await session.claimOne(), { type: "suspend", children: count }, { starts, entries });
+    const child = await session.claimOne({ serves: [{ name: "ship", versionId: "1" }], limit: 1 });
+    await session.report(child, { type: "stall", stall: idle });
+    return { session, id, child: child.id };
   }
 
   it("the explanation names an awaited child that has stalled, with the cause", async () => {
-    const { one, id, child } = await parentOf(1, [opened]);
-    const { run } = await one.read(id);
+    const { session, id, child } = await parentOf(1, [opened]);
+    const { run } = await session.read(id);
     expect(run.explanation).toContain(`Waits for child ${child} of ship, which is stalled: ${cause}`);
-    await one.signal(child, { type: "cancel" });
-    expect((await one.read(id)).run.explanation).not.toContain("stalled");
+    await session.signal(child, { type: "cancel" });
+    expect((await session.read(id)).run.explanation).not.toContain("stalled");
   });
 
   it("the explanation counts several children, and names one that has stalled", async () => {
-    const { one, id, child } = await parentOf(3, [opened]);
-    const { run } = await one.read(id);
+    const { session, id, child } = await parentOf(3, [opened]);
+    const { run } = await session.read(id);
     expect(run.explanation).toContain(`Waits for 3 child workflows. Child ${child} of ship is stalled: ${cause}`);
   });
 
@@ -209,15 +209,17 @@ describe("the explanation of a run that waits for children", () => {
     { how: "no longer awaits", entries: [opened, withdrawn] },
   ];
   it.each(others)("the explanation does not say that a run awaits a child that it $how", async ({ entries }) => {
-    const { one, id, child } = await parentOf(1, entries);
-    expect((await one.read(id)).run.explanation).toMatch(new RegExp(`^Waits for 1 child workflow. Child ${child} `));
+    const { session, id, child } = await parentOf(1, entries);
+    expect((await session.read(id)).run.explanation).toMatch(
+      new RegExp(`^Waits for 1 child workflow. Child ${child} `),
+    );
   });
 
   it("the explanation of a run that awaits no child names none, and counts waits with a deadline", async () => {
-    const { one, id } = await parentOf(1, [opened]);
+    const { session, id } = await parentOf(1, [opened]);
     expect(viewOf(aRun(awaitingChild, { waits: [childWait] }), around).explanation).toBe("Waits for 1 child workflow.");
-    await one.signal(id, { type: "pause" });
-    expect((await one.read(id)).run.explanation).toBe("Paused; resume continues it.");
+    await session.signal(id, { type: "pause" });
+    expect((await session.read(id)).run.explanation).toBe("Paused; resume continues it.");
   });
 });
 

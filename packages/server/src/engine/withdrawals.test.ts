@@ -8,11 +8,11 @@ const second = awaits("paid", null, "event:paid#1");
 const withdrawal: NewEntry = { address: "event:paid#0/withdrawn", value: { type: "withdrawn" } };
 
 /** Sends reports with the position that the previous answer gave, as a worker does. */
-async function reporting(one: TestSession, run: ClaimedRun): Promise<(more: Partial<Report>) => Promise<Report>> {
+async function reporting(session: TestSession, run: ClaimedRun): Promise<(more: Partial<Report>) => Promise<Report>> {
   let known = { seen: run.inbox, after: run.journal.at(-1)?.seq ?? 0 };
   return async (more) => {
-    const report = one.reporting(run, go, { ...known, ...more });
-    const answer = only(await one.send(report));
+    const report = session.reporting(run, go, { ...known, ...more });
+    const answer = only(await session.send(report));
     if (!answer.ok) {
       throw new Error(`${answer.code}: ${answer.message}`);
     }
@@ -21,9 +21,11 @@ async function reporting(one: TestSession, run: ClaimedRun): Promise<(more: Part
   };
 }
 
-async function claimed(one: TestSession): Promise<{ id: string; report: (more: Partial<Report>) => Promise<Report> }> {
-  const id = await one.start();
-  const report = await reporting(one, await one.claimOne());
+async function claimed(
+  session: TestSession,
+): Promise<{ id: string; report: (more: Partial<Report>) => Promise<Report> }> {
+  const id = await session.start();
+  const report = await reporting(session, await session.claimOne());
   return { id, report };
 }
 
@@ -39,13 +41,13 @@ describe("a withdrawal", () => {
 
   it("a withdrawal gives back an event that this or another server has recorded for the wait", async () => {
     for (const other of [false, true]) {
-      const here = rig();
-      const { id, report } = await claimed(here.openSession());
+      const server = rig();
+      const { id, report } = await claimed(server.openSession());
       await report({ opens: [first] });
-      const sender = (other ? here.another() : here).openSession();
+      const sender = (other ? server.another() : server).openSession();
       await sender.signal(id, { type: "event", name: "paid" });
       await report({ entries: [withdrawal], opens: [second], next: suspend });
-      const { run, entries } = await here.openSession().read(id);
+      const { run, entries } = await server.openSession().read(id);
       expect(kinds(entries)).toEqual(["arrived", "received", "withdrawn", "received"]);
       expect(entries.at(-1)).toMatchObject({ address: second.address, value: { nth: 0 } });
       expect(run.status).toBe("running");
@@ -54,43 +56,43 @@ describe("a withdrawal", () => {
 
   it("a withdrawal gives back an event of the same transaction", async () => {
     const { openSession, batches } = rig();
-    const one = openSession();
-    const { id, report } = await claimed(one);
+    const session = openSession();
+    const { id, report } = await claimed(session);
     await report({ opens: [first] });
-    const sending = one.signal(id, { type: "event", name: "paid" });
-    await Promise.all([one.start(), sending, report({ entries: [withdrawal] })]);
+    const sending = session.signal(id, { type: "event", name: "paid" });
+    await Promise.all([session.start(), sending, report({ entries: [withdrawal] })]);
     expect(batches.at(-1)?.operations.map(({ type }) => type)).toContain("command");
     await report({ opens: [second] });
-    const { entries } = await one.read(id);
+    const { entries } = await session.read(id);
     expect(entries.filter(({ address }) => address === second.address)).toMatchObject([{ value: { nth: 0 } }]);
   });
 
   it("a late copy of the report that opened the wait does not undo its withdrawal", async () => {
-    const one = rig().openSession();
-    const { id, report } = await claimed(one);
+    const session = rig().openSession();
+    const { id, report } = await claimed(session);
     const opening = await report({ opens: [first] });
     await report({ entries: [withdrawal] });
     await report({ entries: [returned("task:a#0")] });
-    await one.send(opening);
-    await one.signal(id, { type: "event", name: "paid" });
+    await session.send(opening);
+    await session.signal(id, { type: "event", name: "paid" });
     await report({ opens: [second] });
-    const { entries } = await one.read(id);
+    const { entries } = await session.read(id);
     expect(kinds(entries)).toEqual(["withdrawn", "returned", "arrived", "received"]);
     expect(entries.at(-1)).toMatchObject({ address: second.address });
   });
 
   it("a repeated withdrawal gives the event back once", async () => {
-    const one = rig().openSession();
-    const { id, report } = await claimed(one);
+    const session = rig().openSession();
+    const { id, report } = await claimed(session);
     await report({ opens: [first] });
-    await one.signal(id, { type: "event", name: "paid" });
+    await session.signal(id, { type: "event", name: "paid" });
     const withdrawing = await report({ entries: [withdrawal] });
-    await one.send(withdrawing);
+    await session.send(withdrawing);
     await report({ opens: [second] });
-    await one.send(withdrawing);
-    await one.signal(id, { type: "event", name: "paid" });
+    await session.send(withdrawing);
+    await session.signal(id, { type: "event", name: "paid" });
     await report({ opens: [awaits("paid", null, "event:paid#2")] });
-    const { entries } = await one.read(id);
+    const { entries } = await session.read(id);
     const received = entries.flatMap(({ address, value }) => (value.type === "received" ? [[address, value.nth]] : []));
     expect(received).toEqual([
       ["event:paid#0", 0],
