@@ -176,7 +176,7 @@ describe("aiki", () => {
     expect((await aiki("--help")).out).toMatch(/server.*dev.*runs.*workers/s);
   });
 
-  it("move moves runs to another database and prints what to do next", async () => {
+  it("aiki move copies runs to another database and prints what to do next", async () => {
     const directory = await mkdtemp(join(tmpdir(), "aiki-cli-move-"));
     const [from, to] = [`sqlite:${join(directory, "a.db")}`, `sqlite:${join(directory, "b.db")}`];
     const before = await server({ database: from, logger: silentLogger });
@@ -223,20 +223,20 @@ describe("aiki", () => {
       paths.map(([path, code]) => [command, path, code, args] as const),
     );
 
-    it.each(all)("when %s gets the path %s", async (_, path, code, args) => {
+    it.each(all)("%s with the path %s prints a code and one sentence, and no stack", async (_, path, code, args) => {
       const file = path.startsWith("/") ? path : `${directory}/${path}`;
       const { status, err } = await aiki(...args(`sqlite:${file}`));
       expect(status).toBe(1);
       expect(err).toMatch(new RegExp(`^error (${code.source}): [^\\n]+\\.( \\([^)]+\\))?$`));
     });
 
-    it("when dev gets a folder", async () => {
+    it("dev with a folder prints a code and one sentence", async () => {
       expect((await aiki("dev", directory, "--database", "memory:")).err).toMatch(
         /^error NO_SUCH_FILE: There is no file/,
       );
     });
 
-    it("when the operating system refuses something that no command expects", async () => {
+    it("an unexpected error of the operating system prints a code and one sentence", async () => {
       const refusal = Object.assign(new Error("EMFILE: too many open files, watch"), {
         code: "EMFILE",
         syscall: "watch",
@@ -248,7 +248,7 @@ describe("aiki", () => {
       ]);
     });
 
-    it("when the fault is in Aiki itself", async () => {
+    it("a fault of Aiki itself prints a code and one sentence", async () => {
       const { status, err } = await failing(new TypeError("x is not a function"));
       expect([status, err]).toEqual([
         1,
@@ -257,7 +257,7 @@ describe("aiki", () => {
     });
   });
 
-  it("a database path that is no database is refused with its error code", async () => {
+  it("an invalid database or a missing file is refused with its error code", async () => {
     expect((await aiki("server", "--database", "mysql://x/y")).err).toContain("INVALID_CONFIG");
     expect((await aiki("migrate", "--database", "memory:")).err).toContain("INVALID_CONFIG");
     expect((await aiki("dev", "./missing.ts", "--database", "memory:")).err).toContain("NO_SUCH_FILE");
