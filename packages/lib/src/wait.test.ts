@@ -58,7 +58,7 @@ describe("waitUntil", () => {
     expect([wait.timers.size, wait.counts.undone]).toEqual([0, 0]);
   });
 
-  it("what onBegin began is undone if the wake-up arrives while it begins", async () => {
+  it("onBegin is undone even if it wakes the wait itself", async () => {
     const { env, timers } = clock();
     let undone = 0;
     const onBegin = (wake: () => void) => {

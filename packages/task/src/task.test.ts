@@ -95,7 +95,7 @@ describe("task", () => {
     expect(calls).toEqual([]);
   });
 
-  it("the run is the this of its own method", async () => {
+  it("the run's method is called with the run as this", async () => {
     class Runner implements AnyRun {
       readonly prefix = "run of ";
       readonly [childStarter] = unused;

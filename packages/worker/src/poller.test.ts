@@ -300,7 +300,7 @@ describe("a subscriber", () => {
     await poller.stop();
   });
 
-  it("a subscriber whose long poll was aborted receives only that", async () => {
+  it("a subscriber whose long poll was aborted is notified of that only", async () => {
     const { subscriber, results, wake } = scriptedSubscriber();
     const { poller } = setup((_, signal) => untilAborted(signal), { subscriber });
     await settled();

@@ -78,7 +78,7 @@ describe("a run whose replay waits for a recorded call", () => {
     expect(released()).toEqual([]);
   });
 
-  it("a run whose replay waits keeps its slot if as many as there are slots are lent", async () => {
+  it("a run whose replay waits keeps its slot if all slots are already lent", async () => {
     const { running, take, activations } = setup(1);
     await take("a");
     activations.get("a")?.host.expecting("step:s#0");

@@ -67,7 +67,7 @@ describe("the slots of a worker", () => {
     expect(slots.busy).toBe(0);
   });
 
-  it("a surplus run is in excess, but not if slots were taken back since its claim", () => {
+  it("a run beyond the claimed slots is excess, but not because slots were taken back since its claim", () => {
     const { slots } = setup(1);
     const a = slots.take();
     a.setIdle(true);

@@ -254,7 +254,7 @@ describe("a claimed run", () => {
 });
 
 describe("stopping a worker", () => {
-  it("heartbeats contain the load, also the last one, with which the worker leaves", async () => {
+  it("every heartbeat contains the load, including the one with which the worker leaves", async () => {
     const { aikiWorker, calls } = await setup({ claim: once(claimedRun("a")) });
     await aikiWorker.start();
     await settled();

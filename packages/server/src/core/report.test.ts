@@ -243,7 +243,7 @@ describe("the build of a run", () => {
 
 describe("the recorded call that a replay waits for", () => {
   const call = "step:charge#0";
-  const expecting = (story: RunDriver) => (story.run.state.status === "running" ? story.run.state.expecting : null);
+  const expecting = (driver: RunDriver) => (driver.run.state.status === "running" ? driver.run.state.expecting : null);
 
   it("the expected call is stored with the time of the report that named it first", () => {
     const driver = new RunDriver().claim().renew().pass(1_000).report(go, { expecting: call });
@@ -288,7 +288,7 @@ describe("a stall that a worker reports", () => {
 
   it("a reported stall keeps at most a hundred of the calls or places that it names", () => {
     const many = Array.from({ length: 1_000 }, (_, index) => `task:a#${index}`);
-    const kept = (story: RunDriver) => JSON.stringify(story.run.state).match(/task:a#/g)?.length;
+    const kept = (driver: RunDriver) => JSON.stringify(driver.run.state).match(/task:a#/g)?.length;
     expect(kept(new RunDriver().claim().report({ type: "stall", stall: { ...diverged, unclaimed: many } }))).toBe(100);
     const ambiguous: ReportedStall = { reason: "ambiguous_call", call: "step:a#0", identity: "i1", places: many };
     expect(kept(new RunDriver().claim().report({ type: "stall", stall: ambiguous }))).toBe(100);
@@ -296,7 +296,7 @@ describe("a stall that a worker reports", () => {
 
   it("the mark of an ambiguous call names the waits that were open", () => {
     const ambiguous: ReportedStall = { reason: "ambiguous_call", call: "step:a#0", identity: "i1", places: [] };
-    const mark = (story: RunDriver) => story.journal.at(-1)?.value;
+    const mark = (driver: RunDriver) => driver.journal.at(-1)?.value;
     const stalled = new RunDriver()
       .claim()
       .open(sleeps(minute, callSite(0)))

@@ -75,7 +75,7 @@ describe("a withdrawn wait", () => {
     expect(driver.suspend(awaits("paid"))).toMatchObject({ status: "awaiting_event" });
   });
 
-  it("withdrawing a wait that has ended keeps its end", () => {
+  it("withdrawing a wait that has ended does not change how it ended", () => {
     const driver = new RunDriver().claim().renew().open(sleeps(1_000)).pass(1_000).withdraw("sleep:#0");
     expect(driver.entryTypes).toEqual(["elapsed", "withdrawn"]);
   });

@@ -164,7 +164,7 @@ describe("a scan", () => {
     expect(mustScan(cache, order)).toBe(false);
   });
 
-  it("another server's message about a queue without claims makes no scan due", () => {
+  it("a notification about a queue without claims causes no scan", () => {
     const cache = complete(order);
     cache.invalidate([ship]);
     expect(mustScan(cache, order)).toBe(false);

@@ -142,7 +142,7 @@ describe("reports of later attempts, whose children have ended with large output
     expect(endsOf(await newEntries(server, report, result))).toEqual(expected(report, output));
   });
 
-  it("a released run that is claimed at once brings the loaded outputs of its children", async () => {
+  it("a released run that is claimed at once has the loaded outputs of its children in its journal", async () => {
     const server = rig();
     const session = server.openSession();
     // The run is claimed through another server, so that it is still queued in the cache of this one.

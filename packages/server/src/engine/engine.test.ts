@@ -248,7 +248,7 @@ describe("children", () => {
     expect((await session.read(id)).run.waits).toEqual([]);
   });
 
-  it("children that end together bring their parent all results in one claim", async () => {
+  it("when children end together, one claim of their parent has all their results", async () => {
     const { session, id, ids } = await withChildren(20);
     const runs = await session.claim({ limit: 20, serves: [{ name: "child", versionId: "1" }] });
     await session.send(...runs.map((run) => session.reporting(run, complete)));

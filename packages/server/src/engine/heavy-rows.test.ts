@@ -118,7 +118,7 @@ describe("heavy rows", () => {
     expect(server.storage.takeCounts().characters).toBeLessThan(maxLoaded);
   });
 
-  it("rows with ten thousand waits are loaded a few at a time by a read and a watch of all", async () => {
+  it("rows with ten thousand waits are loaded a few at a time by a read and by a watch", async () => {
     const server = rig();
     await insert(
       server,

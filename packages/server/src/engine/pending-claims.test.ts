@@ -7,7 +7,7 @@ import { memoryStorage } from "../storage/memory/memory.ts";
 import { createEngine } from "./engine.ts";
 
 describe("a pending claim", () => {
-  it("a pending claim woken for one run that takes another publishes the queue of the first", async () => {
+  it("a pending claim that takes another run than the one that woke it publishes that run's queue", async () => {
     const env = virtualEnv();
     const published: string[] = [];
     const notifier: Notifier = {

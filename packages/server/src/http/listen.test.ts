@@ -124,7 +124,7 @@ describe("a listener", () => {
     });
   });
 
-  it("a rebound Host is refused before the body is read", async () => {
+  it("a foreign Host header is refused before the body is read", async () => {
     const { port } = await listening({});
     const head = "POST /v1/find HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n";
     const reply = await raw(port, `${head}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}`);

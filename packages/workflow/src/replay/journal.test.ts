@@ -61,7 +61,7 @@ describe("the journal", () => {
     expect(journalOf(2, [address, value, 1]).expected.size).toBe(0);
   });
 
-  it("only successes of earlier attempts are reused, the newest first", () => {
+  it("only successes of earlier attempts are reused, and the newest one wins", () => {
     const journal = journalOf(
       2,
       ["step:a#0", returned, 1],
@@ -170,7 +170,7 @@ describe("a call that is looked up in the journal", () => {
     expect(matcher.match(late("step:s", "c"), 0)).toBe("new");
   });
 
-  it("a call that was prompt is found when it is late, and the other way round", () => {
+  it("a call that was prompt is found when it is late, and vice versa", () => {
     expect(addressOf(steps(promptSite("step:s")).matcher.match(late("step:s"), 0))).toBe("step:s#0");
     expect(addressOf(steps(lateSite("")).matcher.match(made("step:s"), 0))).toBe("step:s#0");
   });

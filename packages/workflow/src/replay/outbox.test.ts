@@ -59,7 +59,7 @@ describe("the outbox", () => {
     expect(counts).toEqual([1, 500, 500, 200]);
   });
 
-  it("in a later attempt, one report starts at most four children, with which outputs may be recorded", () => {
+  it("in a later attempt, one report starts at most four children, because it may record their outputs", () => {
     const outbox = new Outbox(2);
     for (let n = 0; n < 10; n++) outbox.start(start(String(n)));
     const counts: number[] = [];

@@ -55,7 +55,7 @@ describe("the output of a task", () => {
     expect({}).not.toHaveProperty("polluted");
   });
 
-  it("a result that JSON cannot represent fails the task for good, and the error has the path", async () => {
+  it("a result that JSON cannot represent fails the task without a retry, and the error has the path", async () => {
     const cases = [
       [{ at: [new Date(0)] }, /output of task "t"\.at\[0\] is a Date/],
       [new Map(), /is a Map/],
@@ -70,7 +70,7 @@ describe("the output of a task", () => {
     }
   });
 
-  it("a result that is too large fails the task for good, not the run", async () => {
+  it("a result that is too large fails the task without a retry, not the run", async () => {
     const [live, replayed] = await seenOf("x".repeat(2_000_001));
     for (const error of [live, replayed]) expect(error).toMatchObject({ code: "PAYLOAD_TOO_LARGE" });
   });
@@ -148,7 +148,7 @@ describe("the input of a task", () => {
 });
 
 describe("a workflow's own input and output", () => {
-  it("a workflow's schemas validate its input and output, and a mismatch fails the run for good", async () => {
+  it("a workflow's schemas validate its input and output, and a mismatch fails the run without a retry", async () => {
     const positive = {
       "~standard": {
         version: 1,

@@ -90,7 +90,7 @@ describe("a task that fails", () => {
     expect(rig.output).toBe(2);
   });
 
-  it("a task that fails for good throws TaskFailedError with its last error as cause, also on replay", async () => {
+  it("a task that fails its last try throws TaskFailedError with the last error as cause, also on replay", async () => {
     const tries: number[] = [];
     const v = flaky(
       9,
