@@ -99,10 +99,10 @@ describe("waiting for runs", () => {
 
   it("a long poll ends when its last caller aborts", async () => {
     const { watch, calls } = setup();
-    const leave = new AbortController();
-    const wait = watch.wait("a", [], leave.signal);
+    const controller = new AbortController();
+    const wait = watch.wait("a", [], controller.signal);
     await settled();
-    leave.abort();
+    controller.abort();
     await expect(wait).rejects.toMatchObject({ code: "ABORTED" });
     expect(calls.watch[0]?.signal?.aborted).toBe(true);
   });

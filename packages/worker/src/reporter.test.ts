@@ -24,18 +24,18 @@ function reportOf(runId: string, output?: string): Report {
 function setup(script: Script) {
   const env = virtualEnv();
   const scripted = scriptedApi(script);
-  const ended = new AbortController();
+  const controller = new AbortController();
   const reporter = new Reporter({
     api: scripted.api,
     env,
     session: "s",
     worker: "w",
     lanes: 1,
-    ended: ended.signal,
+    ended: controller.signal,
   });
   const report = (outgoing: OutgoingReport) => reporter.report(outgoing);
   const held = (runId: string, output?: string) => report({ report: reportOf(runId, output), isLost: () => false });
-  return { env, ended, report, held, ...scripted };
+  return { env, controller, report, held, ...scripted };
 }
 
 const acceptAll: Script = { report: ({ reports }) => ({ results: reports.map(() => accepted) }) };
@@ -162,14 +162,14 @@ describe("reports of all slots", () => {
   );
 
   it("reports end with the worker", async () => {
-    const { ended, held } = setup({
+    const { controller, held } = setup({
       report: () => {
         throw new AikiError("UNREACHABLE", "No answer.");
       },
     });
     const sent = held("a");
     await settled();
-    ended.abort();
+    controller.abort();
     await expect(sent).rejects.toMatchObject({ code: "LEASE_LOST" });
   });
 

@@ -56,9 +56,9 @@ function rig(): KnownKeysRig {
 describe("a key", () => {
   it("a key is recognised with its namespace and its scopes", async () => {
     const { known, create } = rig();
-    const shown = await create({ namespace: "tenant", scopes: ["runs:read", "events:send"] });
-    expect(await known.recognise(shown)).toEqual({
-      ...shown,
+    const presented = await create({ namespace: "tenant", scopes: ["runs:read", "events:send"] });
+    expect(await known.recognise(presented)).toEqual({
+      ...presented,
       namespace: "tenant",
       granted: new Set(["runs:read", "events:send"]),
     });
@@ -66,45 +66,45 @@ describe("a key", () => {
 
   it("a key is looked up once in 5 s, however often it is presented", async () => {
     const { env, known, lookups, create } = rig();
-    const shown = await create();
-    await Promise.all(Array.from({ length: 100 }, () => known.recognise(shown)));
+    const presented = await create();
+    await Promise.all(Array.from({ length: 100 }, () => known.recognise(presented)));
     await env.advance(freshMs - 1);
-    await known.recognise(shown);
-    expect(lookups).toEqual([[shown.id]]);
+    await known.recognise(presented);
+    expect(lookups).toEqual([[presented.id]]);
     await env.advance(1);
-    await known.recognise(shown);
+    await known.recognise(presented);
     expect(lookups).toHaveLength(2);
     expect(freshMs).toBe(5_000);
   });
 
   it("a key that another server revoked is accepted for less than 5 s more", async () => {
     const { env, keys, known, create } = rig();
-    const shown = await create();
-    await known.recognise(shown);
-    await keys.revoke(shown.id);
+    const presented = await create();
+    await known.recognise(presented);
+    await keys.revoke(presented.id);
     await env.advance(freshMs - 1);
-    expect(await known.recognise(shown)).toMatchObject({ id: shown.id });
+    expect(await known.recognise(presented)).toMatchObject({ id: presented.id });
     await env.advance(1);
-    expect(await known.recognise(shown)).toBe("revoked");
+    expect(await known.recognise(presented)).toBe("revoked");
   });
 
   it("a key that this server revoked is refused at once, even if a lookup was in progress", async () => {
     const { keys, known, create } = rig();
-    const shown = await create();
-    const before = known.recognise(shown);
-    await keys.revoke(shown.id);
-    known.forget(shown.id);
+    const presented = await create();
+    const before = known.recognise(presented);
+    await keys.revoke(presented.id);
+    known.forget(presented.id);
     await before;
-    expect(await known.recognise(shown)).toBe("revoked");
+    expect(await known.recognise(presented)).toBe("revoked");
   });
 
   it("a key expires at its own moment, cached or not", async () => {
     const { env, known, lookups, create } = rig();
-    const shown = await create({ expiresInMs: 2_000 });
+    const presented = await create({ expiresInMs: 2_000 });
     await env.advance(1_999);
-    expect(await known.recognise(shown)).toMatchObject({ id: shown.id });
+    expect(await known.recognise(presented)).toMatchObject({ id: presented.id });
     await env.advance(1);
-    expect(await known.recognise(shown)).toBe("expired");
+    expect(await known.recognise(presented)).toBe("expired");
     expect(lookups).toHaveLength(1);
   });
 
@@ -139,9 +139,9 @@ describe("a key", () => {
 describe("recording the use of a key", () => {
   it("the use of a key is recorded at most every 5 min", async () => {
     const { env, known, touched, create } = rig();
-    const shown = await create();
+    const presented = await create();
     for (let second = 0; second < 301; second++) {
-      await known.recognise(shown);
+      await known.recognise(presented);
       await env.advance(1_000);
     }
     expect(touched).toHaveLength(2);
@@ -149,9 +149,9 @@ describe("recording the use of a key", () => {
 
   it("a key is accepted although its use cannot be recorded", async () => {
     const { known, faults, touched, create } = rig();
-    const shown = await create();
+    const presented = await create();
     faults.touch = new Error("disk full");
-    expect(await known.recognise(shown)).toMatchObject({ id: shown.id });
+    expect(await known.recognise(presented)).toMatchObject({ id: presented.id });
     expect(touched).toHaveLength(1);
   });
 });
@@ -159,29 +159,29 @@ describe("recording the use of a key", () => {
 describe("failing storage", () => {
   it("if storage fails, cached keys are accepted, others fail, and later calls load again", async () => {
     const { env, known, faults, create } = rig();
-    const shown = await create();
-    await known.recognise(shown);
+    const presented = await create();
+    await known.recognise(presented);
     faults.load = new Error("connection lost");
     await env.advance(freshMs - 1);
-    expect(await known.recognise(shown)).toMatchObject({ id: shown.id });
+    expect(await known.recognise(presented)).toMatchObject({ id: presented.id });
     await env.advance(1);
-    await expect(known.recognise(shown)).rejects.toThrow("connection lost");
+    await expect(known.recognise(presented)).rejects.toThrow("connection lost");
     faults.load = null;
-    expect(await known.recognise(shown)).toMatchObject({ id: shown.id });
+    expect(await known.recognise(presented)).toMatchObject({ id: presented.id });
   });
 });
 
 describe("unknown key ids", () => {
   it("unknown ids are looked up a hundred at a time, and do not displace known keys", async () => {
     const { known, lookups, create } = rig();
-    const shown = await create();
-    await known.recognise(shown);
+    const presented = await create();
+    await known.recognise(presented);
     const unknownKeys = Array.from({ length: 5_000 }, () => mintSecret());
     await Promise.all(unknownKeys.map((unknownKey) => known.recognise(unknownKey)));
     expect(lookups.length).toBeLessThanOrEqual(1 + 51);
     expect(Math.max(...lookups.map((ids) => ids.length))).toBeLessThanOrEqual(100);
     const before = lookups.length;
-    await known.recognise(shown);
+    await known.recognise(presented);
     expect(lookups).toHaveLength(before);
   });
 

@@ -188,9 +188,9 @@ describe("a scan", () => {
 
 describe("a pending claim", () => {
   function pending(cache: QueueCache, keys: QueueKey[] = [order], waitMs = 1_000) {
-    const ended = new AbortController();
-    const claim: { isWoken: boolean | null; end: () => void } = { isWoken: null, end: () => ended.abort() };
-    void cache.wait(keys, waitMs, ended.signal).then((isWoken) => {
+    const controller = new AbortController();
+    const claim: { isWoken: boolean | null; end: () => void } = { isWoken: null, end: () => controller.abort() };
+    void cache.wait(keys, waitMs, controller.signal).then((isWoken) => {
       claim.isWoken = isWoken;
     });
     return claim;

@@ -191,12 +191,12 @@ describe("a claim that repeats one whose answer was lost", () => {
     const server = rig();
     const otherServer = server.another();
     const session = server.openSession();
-    const leave = new AbortController();
+    const controller = new AbortController();
     const request = session.request({ waitMs: 10_000 });
-    const lost = server.api.claim(request, { signal: leave.signal });
+    const lost = server.api.claim(request, { signal: controller.signal });
     await settled();
     const id = await session.start();
-    leave.abort();
+    controller.abort();
     const again = await otherServer.api.claim(session.request({ repeats: [request.claimId] }));
     expect(await lost).toEqual({ runs: [] });
     const [run = await session.claimOne()] = again.runs;
@@ -388,10 +388,10 @@ describe("a claim that its caller aborts", () => {
   it("an aborted claim leaves no waiter and no timer", async () => {
     const { openSession, env } = rig();
     const session = openSession();
-    const leave = new AbortController();
-    const waiting = session.claim({ waitMs: 10_000 }, { signal: leave.signal });
+    const controller = new AbortController();
+    const waiting = session.claim({ waitMs: 10_000 }, { signal: controller.signal });
     await settled();
-    leave.abort();
+    controller.abort();
     expect(await waiting).toEqual([]);
     // The worker registry saves the worker meanwhile.
     await env.advance(1_000);
@@ -405,9 +405,9 @@ describe("a claim that its caller aborts", () => {
     const { openSession } = rig();
     const session = openSession();
     const id = await session.start();
-    const leave = new AbortController();
-    const claiming = session.claim({}, { signal: leave.signal });
-    leave.abort();
+    const controller = new AbortController();
+    const claiming = session.claim({}, { signal: controller.signal });
+    controller.abort();
     expect(await claiming).toEqual([]);
     expect(await openSession().claim()).toMatchObject([{ id, fence: 2, lostLeases: 0 }]);
   });
@@ -415,13 +415,13 @@ describe("a claim that its caller aborts", () => {
   it("a claim aborted right after a wake-up leaves the run to the next pending claim", async () => {
     const { openSession, batches } = rig();
     const [session, otherSession] = [openSession(), openSession()];
-    const leave = new AbortController();
-    const first = session.claim({ waitMs: 10_000 }, { signal: leave.signal });
+    const controller = new AbortController();
+    const first = session.claim({ waitMs: 10_000 }, { signal: controller.signal });
     const second = otherSession.claim({ waitMs: 10_000 });
     await settled();
     // The engine calls this right after the wake-up.
     batches.push = () => {
-      leave.abort();
+      controller.abort();
       return 0;
     };
     const id = await session.start();

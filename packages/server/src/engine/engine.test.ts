@@ -472,13 +472,13 @@ describe("watch", () => {
     const id = await openSession().start();
     const watched = [{ type: "status" as const, runId: id, statuses: ["running" as const] }];
     const { timers } = env;
-    const leave = new AbortController();
-    const given = api.watch({ watched, waitMs: 10_000 }, { signal: leave.signal });
+    const controller = new AbortController();
+    const aborted = api.watch({ watched, waitMs: 10_000 }, { signal: controller.signal });
     const timed = api.watch({ watched, waitMs: 300 });
     await settled();
-    leave.abort();
+    controller.abort();
     await env.advance(300);
-    expect([(await given).results, (await timed).results]).toEqual([[], []]);
+    expect([(await aborted).results, (await timed).results]).toEqual([[], []]);
     expect(env.timers).toBe(timers);
   });
 

@@ -65,8 +65,8 @@ describe("failing key lookups", () => {
 describe("a key", () => {
   it("the authorization scheme may have any case and more than one space behind it", async () => {
     const { admit, key } = await rig();
-    for (const shown of [key, key.replace("Bearer", "bearer"), key.replace("Bearer ", "BEARER   ")]) {
-      expect(await admit(exchange(shown), "find")).toBeTypeOf("object");
+    for (const presented of [key, key.replace("Bearer", "bearer"), key.replace("Bearer ", "BEARER   ")]) {
+      expect(await admit(exchange(presented), "find")).toBeTypeOf("object");
     }
   });
 
@@ -87,8 +87,8 @@ describe("a key", () => {
   it("a refused key is logged with the reason, and the reply has none", async () => {
     const { admit, key, warned } = await rig();
     const replies = [];
-    for (const shown of [null, "Bearer x", `Bearer ${mintSecret().text}`, `${key}x`]) {
-      replies.push(faultReply(await admit(exchange(shown), "find").catch((error: unknown) => error)));
+    for (const presented of [null, "Bearer x", `Bearer ${mintSecret().text}`, `${key}x`]) {
+      replies.push(faultReply(await admit(exchange(presented), "find").catch((error: unknown) => error)));
     }
     expect(warned.map(({ reason }) => reason)).toEqual(["missing", "malformed", "unknown", "malformed"]);
     for (const reply of replies) expect(reply).toEqual(replies[0]);
