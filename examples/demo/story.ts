@@ -1,4 +1,4 @@
-import { type Paint, storyLine } from "@aikirun/cli";
+import { type Paint, timelineLine } from "@aikirun/cli";
 import type { Api, Entry, RunView } from "@aikirun/lib/protocol";
 import type { ReportedEffect } from "./work.ts";
 
@@ -49,7 +49,7 @@ export class DemoStory {
     this.run = result.run;
     for (const entry of result.entries) {
       this.entries.push(entry);
-      console.log(storyLine(this.#paint, "recorded".padStart(9), entry));
+      console.log(timelineLine(this.#paint, "recorded".padStart(9), entry));
       if (entry.value.type === "marked" && entry.value.mark === "recovered") this.#tellReplay();
     }
   }

@@ -24,12 +24,13 @@ export interface ScriptedCall<Request> {
 
 export interface ScriptedApi {
   api: Api;
-  asked: { readonly [V in Verb]: Array<ScriptedCall<RequestOf<V>>> };
+  /** The calls so far, by verb, in order. */
+  calls: { readonly [V in Verb]: Array<ScriptedCall<RequestOf<V>>> };
 }
 
-/** An Api that answers as told and remembers what it was asked. */
+/** An Api that answers from the script and keeps every call. */
 export function scriptedApi(script: Script): ScriptedApi {
-  const asked: ScriptedApi["asked"] = {
+  const calls: ScriptedApi["calls"] = {
     start: [],
     claim: [],
     report: [],
@@ -49,12 +50,12 @@ export function scriptedApi(script: Script): ScriptedApi {
     return reply === undefined ? untilAborted(signal) : reply(request, signal);
   };
   const api = apiFrom((verb) => (request, options) => {
-    return answer(asked[verb], request, options?.signal, script[verb]);
+    return answer(calls[verb], request, options?.signal, script[verb]);
   });
-  return { api, asked };
+  return { api, calls };
 }
 
-/** A long poll that nothing ends but its caller. */
+/** A long poll without an answer: it rejects when the caller aborts it. */
 export function untilAborted(signal: AbortSignal | undefined): Promise<never> {
   return new Promise((_, reject) => signal?.addEventListener("abort", () => reject(new Error("aborted"))));
 }
@@ -83,42 +84,44 @@ export function viewOf(id: string, fields: Partial<RunView> = {}): RunView {
 }
 
 export interface ScriptedWatch {
+  /** Answers the watches of the run: it is completed. */
   end(id: string): void;
-  say(id: string, result: WatchResult): void;
+  /** Answers the watches of the run, those of now and later ones, with this result. */
+  setResult(id: string, result: WatchResult): void;
   watch(request: WatchRequest, signal: AbortSignal | undefined): Promise<WatchReply>;
 }
 
-/** The part of a server that watches: answers when there is something to say of one of the runs. */
-export function ending(): ScriptedWatch {
-  const said = new Map<string, WatchResult>();
+/** The verb `watch` of a server: a call is answered when one of its runs has a result. */
+export function scriptedWatch(): ScriptedWatch {
+  const results = new Map<string, WatchResult>();
   const wakes = new Set<() => void>();
-  const ready = ({ watched }: WatchRequest) =>
+  const resultsOf = ({ watched }: WatchRequest) =>
     watched.flatMap(({ runId }) => {
-      const result = said.get(runId);
+      const result = results.get(runId);
       return result === undefined ? [] : [result];
     });
-  const say = (id: string, result: WatchResult) => {
-    said.set(id, result);
+  const setResult = (id: string, result: WatchResult) => {
+    results.set(id, result);
     for (const wake of [...wakes]) wake();
   };
   return {
-    say,
-    end: (id) => say(id, { type: "status", run: viewOf(id) }),
+    setResult,
+    end: (id) => setResult(id, { type: "status", run: viewOf(id) }),
     watch: (request, signal) =>
       new Promise((resolve, reject) => {
-        const look = () => {
-          const results = ready(request);
-          if (results.length > 0) {
-            wakes.delete(look);
-            resolve({ results });
+        const answer = () => {
+          const found = resultsOf(request);
+          if (found.length > 0) {
+            wakes.delete(answer);
+            resolve({ results: found });
           }
         };
-        wakes.add(look);
+        wakes.add(answer);
         signal?.addEventListener("abort", () => {
-          wakes.delete(look);
+          wakes.delete(answer);
           reject(new Error("aborted"));
         });
-        look();
+        answer();
       }),
   };
 }

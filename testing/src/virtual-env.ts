@@ -1,13 +1,16 @@
-/** Time, randomness and ids for tests: nothing happens until the test lets time pass. */
+/** Time, randomness and ids for tests: time passes only when the test advances it. */
 
 import type { Env } from "@aikirun/lib";
 
 export interface VirtualEnv extends Env {
-  /** Lets time pass. Timers fire in order, those of one moment together; what follows from them happens first. */
+  /**
+   * Advances the clock. Timers fire in order, those of one moment together; their promises settle before the next timer
+   * fires.
+   */
   advance(ms: number): Promise<void>;
-  /** Lets time pass without any timer, as for a process that was paused. */
+  /** Advances the clock without firing timers, as in a process that was paused. */
   jump(ms: number): void;
-  /** Resolves when everything has happened that needs no time. */
+  /** Resolves when nothing is left to do at this moment of the clock. */
   settle(): Promise<void>;
   /** The number of timers that are armed. */
   readonly timers: number;
@@ -18,13 +21,13 @@ interface VirtualTimer {
   then: () => void;
 }
 
-/** Begins at a round moment; ids count upwards in the form of UUIDv7s. */
+/** A clock that begins at 1,000,000 ms, and ids that count upwards in the form of UUIDv7s. */
 export function virtualEnv(random: () => number = () => 0.5): VirtualEnv {
   let now = 1_000_000;
   let ids = 0;
   let soon = 0;
   const timers = new Set<VirtualTimer>();
-  /** Moves the clock to the next timers and fires all of that moment, as Node does; false if there are none. */
+  /** Advances the clock to the next timer and fires all timers of that moment, as Node does; false if there is none. */
   const fireNext = (until: number): boolean => {
     const at = Math.min(...[...timers].map((timer) => timer.at));
     if (at > until) return false;
@@ -75,7 +78,7 @@ export function virtualEnv(random: () => number = () => 0.5): VirtualEnv {
   };
 }
 
-/** Lets everything happen that needs no time, and few turns of the event loop. */
+/** Waits for 12 turns of the event loop, which is enough for all promises that need no timer. */
 export async function settled(): Promise<void> {
   for (let turn = 0; turn < 12; turn += 1) {
     await new Promise((resolve) => setImmediate(resolve));

@@ -26,7 +26,7 @@ async function aiki(...args: string[]): Promise<{ status: number; out: string; e
   return { status, out: out.join("\n"), err: err.join("\n") };
 }
 
-/** A command that fails with this error as soon as it writes a line. */
+/** Runs a command whose output throws this error. */
 async function failing(error: Error): Promise<{ status: number; err: string }> {
   const err: string[] = [];
   const out = (): never => {
@@ -44,7 +44,7 @@ describe("aiki runs and workers", () => {
   let close = async () => {};
   let start = async (): Promise<string> => "";
   let startMany = async (_count: number, _shardKey: string): Promise<void> => {};
-  let work = async (_: Partial<ClaimRequest>): Promise<void> => {};
+  let claim = async (_: Partial<ClaimRequest>): Promise<void> => {};
 
   beforeAll(async () => {
     const aikiServer = await server(quiet);
@@ -65,7 +65,7 @@ describe("aiki runs and workers", () => {
       }));
       await local.api.start({ runs });
     };
-    work = async (more) => {
+    claim = async (more) => {
       const request = { claimId: randomUUID(), session: randomUUID(), serves: [], shardKeys: [], limit: 1 };
       await local.api.claim({ ...request, worker: "w", leaseMs: 30_000, waitMs: 0, ...more });
     };
@@ -86,7 +86,7 @@ describe("aiki runs and workers", () => {
     expect((await aiki("runs", "list", "--url", url, "--status", "failed,stalled")).out).toBe("No runs match.");
   });
 
-  it("list narrows by version, shard, error code and time of creation", async () => {
+  it("list filters by version, shard, error code and time of creation", async () => {
     const id = await start();
     const listed = async (...args: string[]): Promise<string> =>
       (await aiki("runs", "list", "--url", url, "--reference", id, ...args)).out;
@@ -102,7 +102,7 @@ describe("aiki runs and workers", () => {
     }
   });
 
-  it("list finds a run behind a page of the server that holds none", async () => {
+  it("list finds a run although the first page of the server is empty", async () => {
     await startMany(1, "rare");
     for (let count = 0; count < 6_000; count += 1_000) await startMany(1_000, "common");
     const { out } = await aiki("runs", "list", "--url", url, "--shard", "rare");
@@ -117,7 +117,7 @@ describe("aiki runs and workers", () => {
     expect(JSON.parse(json.out)).toMatchObject({ run: { id }, entries: [] });
   });
 
-  it("pause, resume, cancel and retry say how the run stands afterwards", async () => {
+  it("pause, resume, cancel and retry print the new status of the run", async () => {
     const id = await start();
     expect((await aiki("runs", "pause", id, "--url", url)).out).toContain(`${id} is paused`);
     expect((await aiki("runs", "resume", id, "--url", url)).out).toContain(`${id} is queued`);
@@ -127,7 +127,7 @@ describe("aiki runs and workers", () => {
     expect(out).not.toContain(id);
   });
 
-  it("refusals end with status 1, their code and a sentence", async () => {
+  it("a refusal ends the command with status 1 and prints its code and a sentence", async () => {
     const id = await start();
     const refused = await aiki("runs", "wake", id, "--url", url);
     expect([refused.status, refused.err]).toEqual([1, expect.stringMatching(/^error ILLEGAL_STATE: .*queued/)]);
@@ -135,12 +135,12 @@ describe("aiki runs and workers", () => {
     expect([unknown.status, unknown.err]).toEqual([1, expect.stringMatching(/^error RUN_NOT_FOUND: /)]);
   });
 
-  it("workers shows who serves what, how busy they are, and when they were seen", async () => {
+  it("workers shows what each worker serves, how busy it is, and when it last called", async () => {
     expect((await aiki("workers", "--url", url)).out).toBe("No worker is alive.");
     const serves = ["1", "2", "3", "4", "5", "6"].map((versionId) => ({ name: "ship\n", versionId }));
     const load = { slots: 20, busy: 3 };
-    await work({ session: "0190a000-0000-7000-8000-00000000abcd", serves, shardKeys: ["eu", "us"], load });
-    await work({ worker: "silent", serves: serves.slice(0, 1) });
+    await claim({ session: "0190a000-0000-7000-8000-00000000abcd", serves, shardKeys: ["eu", "us"], load });
+    await claim({ worker: "silent", serves: serves.slice(0, 1) });
     const { status, out } = await aiki("workers", "--url", url);
     expect(status).toBe(0);
     const [heading, silent, busy] = out.split("\n");
@@ -151,7 +151,7 @@ describe("aiki runs and workers", () => {
     expect(JSON.parse(json.out)).toMatchObject([{ worker: "silent" }, { worker: "w", load }]);
   });
 
-  it("a server that is not there is said at once", async () => {
+  it("a server that does not run is reported at once", async () => {
     const { status, err } = await aiki("runs", "list", "--url", "http://127.0.0.1:1");
     expect([status, err]).toEqual([1, expect.stringContaining("error UNREACHABLE")]);
   });
@@ -165,18 +165,18 @@ describe("aiki", () => {
     [["server", "--port", "70000"], /from 0 to 65535/],
     [["runs", "list", "--status", "asleep"], /Statuses are scheduled, /],
     [["runs", "list", "--created-after", "noon"], /a time such as 2026-01-31/],
-  ])("%j ends with status 2 and says what is wrong", async (args, sentence) => {
+  ])("%j ends with status 2 and prints what is wrong", async (args, sentence) => {
     const { status, err } = await aiki(...args);
     expect(status).toBe(2);
     expect(err).toMatch(sentence);
   });
 
-  it("says its version and its commands", async () => {
+  it("aiki prints its version and its commands", async () => {
     expect((await aiki("--version")).out).toMatch(/^\d+\.\d+\.\d+$/);
     expect((await aiki("--help")).out).toMatch(/server.*dev.*runs.*workers/s);
   });
 
-  it("moves runs to another database and says what to do next", async () => {
+  it("aiki move copies runs to another database and prints what to do next", async () => {
     const directory = await mkdtemp(join(tmpdir(), "aiki-cli-move-"));
     const [from, to] = [`sqlite:${join(directory, "a.db")}`, `sqlite:${join(directory, "b.db")}`];
     const before = await server({ database: from, logger: silentLogger });
@@ -191,7 +191,7 @@ describe("aiki", () => {
     await rm(directory, { recursive: true, maxRetries: 3 });
   });
 
-  describe("says a code and one sentence, and shows no stack,", () => {
+  describe("failed commands", () => {
     let directory = "";
     beforeAll(async () => {
       directory = await mkdtemp(join(tmpdir(), "aiki-cli-paths-"));
@@ -217,26 +217,26 @@ describe("aiki", () => {
       ["file/x.db", /STORAGE_UNAVAILABLE|MOVE_SOURCE_EMPTY/],
       ["missing/", /INVALID_CONFIG/],
     ];
-    // In /proc nothing can be made, and Node's recursive mkdir does not return.
+    // Nothing can be created in /proc, and Node's recursive mkdir never returns there.
     if (process.platform === "linux") paths.push(["/proc/missing/x.db", /STORAGE_UNAVAILABLE|MOVE_SOURCE_EMPTY/]);
     const all = commands.flatMap(([command, args]) =>
       paths.map(([path, code]) => [command, path, code, args] as const),
     );
 
-    it.each(all)("when %s is given the path %s", async (_, path, code, args) => {
-      const place = path.startsWith("/") ? path : `${directory}/${path}`;
-      const { status, err } = await aiki(...args(`sqlite:${place}`));
+    it.each(all)("%s with the path %s prints a code and one sentence, and no stack", async (_, path, code, args) => {
+      const file = path.startsWith("/") ? path : `${directory}/${path}`;
+      const { status, err } = await aiki(...args(`sqlite:${file}`));
       expect(status).toBe(1);
       expect(err).toMatch(new RegExp(`^error (${code.source}): [^\\n]+\\.( \\([^)]+\\))?$`));
     });
 
-    it("when dev is given a folder", async () => {
+    it("dev with a folder prints a code and one sentence", async () => {
       expect((await aiki("dev", directory, "--database", "memory:")).err).toMatch(
         /^error NO_SUCH_FILE: There is no file/,
       );
     });
 
-    it("when the operating system refuses something that no command foresees", async () => {
+    it("an unexpected error of the operating system prints a code and one sentence", async () => {
       const refusal = Object.assign(new Error("EMFILE: too many open files, watch"), {
         code: "EMFILE",
         syscall: "watch",
@@ -248,7 +248,7 @@ describe("aiki", () => {
       ]);
     });
 
-    it("when Aiki itself is at fault", async () => {
+    it("a fault of Aiki itself prints a code and one sentence", async () => {
       const { status, err } = await failing(new TypeError("x is not a function"));
       expect([status, err]).toEqual([
         1,
@@ -257,7 +257,7 @@ describe("aiki", () => {
     });
   });
 
-  it("refuses databases and files that are none by their code", async () => {
+  it("an invalid database or a missing file is refused with its error code", async () => {
     expect((await aiki("server", "--database", "mysql://x/y")).err).toContain("INVALID_CONFIG");
     expect((await aiki("migrate", "--database", "memory:")).err).toContain("INVALID_CONFIG");
     expect((await aiki("dev", "./missing.ts", "--database", "memory:")).err).toContain("NO_SUCH_FILE");

@@ -47,7 +47,7 @@ export async function serverCommand(options: ServerCommandOptions, terminal: Ter
 }
 
 /** Throws for any other text, so that a misspelt value does not turn authentication off. */
-function isTrue(wish = ""): boolean {
-  if (/^(true|false|)$/.test(wish)) return wish === "true";
-  throw new AikiError("INVALID_CONFIG", `AIKI_AUTH is ${JSON.stringify(wish)}. Write true or false.`);
+function isTrue(text = ""): boolean {
+  if (/^(true|false|)$/.test(text)) return text === "true";
+  throw new AikiError("INVALID_CONFIG", `AIKI_AUTH is ${JSON.stringify(text)}. Write true or false.`);
 }

@@ -1,7 +1,7 @@
 import {
   addressOf,
-  askAddress,
   childWaitAddress,
+  openedWaitAddress,
   retryAddress,
   tryAddress,
   withdrawnAddress,
@@ -40,9 +40,9 @@ function entry(address: string, value: Value, more: Partial<Entry> = {}): Entry 
 }
 
 describe("a timeline", () => {
-  it("shows every entry in one line, between the start and the end", () => {
+  it("a timeline has one line for each entry, between the start and the end", () => {
     const charge = addressOf("task", "charge-card", "9f2c", 0);
-    const error = { name: "Error", message: "the bank is away" };
+    const error = { name: "Error", message: "the bank is closed" };
     const lines = timeline(run, [
       entry(tryAddress(charge, 1), { type: "retrying", error, retryAt: began + 300 }, { worker: "w1" }),
       entry(charge, { type: "returned", output: '"r"' }, { worker: "w1", startedAt: began + 180 }),
@@ -52,7 +52,7 @@ describe("a timeline", () => {
     ]);
     expect(lines).toHaveLength(7);
     expect(lines[0]).toMatch(/\+0\.00s .*order@1\.0\.0 +started +\{"cents":42\}/);
-    expect(lines[1]).toMatch(/charge-card +attempt 1 failed +the bank is away; again in 200 ms {2}by w1/);
+    expect(lines[1]).toMatch(/charge-card +attempt 1 failed +the bank is closed; again in 200 ms {2}by w1/);
     expect(lines[2]).toMatch(/charge-card +recorded +"r" {2}\(20 ms\) {2}by w1/);
     expect(lines[3]).toMatch(/lost its lease +crash 1/);
     expect(lines[4]).toMatch(/sleep +slept/);
@@ -60,11 +60,11 @@ describe("a timeline", () => {
     expect(lines[6]).toMatch(/\+4\.20s .*completed +after 4\.2 s {2}"ok"/);
   });
 
-  it("shows what replay uses: awaited, reused and withdrawn calls", () => {
+  it("a timeline shows awaited, reused and withdrawn calls", () => {
     const child = addressOf("child", "ship", "9f2c", 0);
     const wait = childWaitAddress(child, 0);
     const lines = timeline(run, [
-      entry(askAddress(wait), { type: "asked" }),
+      entry(openedWaitAddress(wait), { type: "asked" }),
       entry(addressOf("task", "charge", "9f2c", 0), { type: "reused", seq: 4 }),
       entry(withdrawnAddress(addressOf("event", "stop", null, 0)), { type: "withdrawn" }),
     ]);
@@ -73,7 +73,7 @@ describe("a timeline", () => {
     expect(lines[3]).toMatch(/stop +withdrawn/);
   });
 
-  it("distinguishes a child whose start was refused from a child that failed", () => {
+  it("a timeline distinguishes a child whose start was refused from a child that failed", () => {
     const child = addressOf("child", "ship", "9f2c", 0);
     const error = { name: "AikiError", message: "The reference r is taken." };
     const lines = timeline(run, [
@@ -90,18 +90,18 @@ describe("a timeline", () => {
     ["ambiguous_call", "alike calls cannot be distinguished"],
     ["schema_mismatch", "recorded data does not fit the schema"],
     ["idle", "awaited only non-durable work for too long"],
-  ] as const)("says in a few words why a run stalled: %s", (reason, cause) => {
+  ] as const)("a timeline says in a few words why a run stalled: %s", (reason, cause) => {
     const lines = timeline(run, [entry("stalled:#1", { type: "marked", mark: "stalled", reason })]);
     expect(lines[1]).toMatch(new RegExp(`stalled +${cause}`));
   });
 
-  it("says of a run that has not ended what it waits for", () => {
+  it("a timeline says what a run that has not ended waits for", () => {
     const { outcome: _, ...open } = run;
     const lines = timeline({ ...open, status: "sleeping", explanation: "Waits for sleep." }, []);
     expect(lines.at(-1)).toMatch(/sleeping +Waits for sleep\./);
   });
 
-  it("escapes control characters", () => {
+  it("a timeline escapes control characters", () => {
     const evil = "\u001b[2J\u0007\nname\u202e";
     const error = { name: "Error", message: evil };
     const output = '"\\u001b"';
@@ -115,7 +115,7 @@ describe("a timeline", () => {
 
 describe("an address", () => {
   it.each(["charge-card", "a:b/c#d", "注文 🎉", "%", "50%", ""])(
-    "shows %j by the name that its author gave it",
+    "the address %j is shown by the name in the code",
     (name) => {
       const address = addressOf("task", name, "9f2c", 0);
       expect(placeOf(address)).toEqual({ kind: "task", name, ordinal: 0, rest: "" });
@@ -123,7 +123,7 @@ describe("an address", () => {
     },
   );
 
-  it("distinguishes identical calls by a number, which is not their order", () => {
+  it("identical calls are distinguished by a number that is not their order", () => {
     const called = (ordinal: number) => calledOf(placeOf(addressOf("task", "ping", "x", ordinal)));
     expect([0, 1, 10].map(called)).toEqual(["ping", "ping #1", "ping #10"]);
   });

@@ -22,7 +22,7 @@ export function timeline(run: RunView, entries: readonly Entry[], paint: Paint =
 }
 
 /** One line for an entry of a run; `lead` is printed before it. */
-export function storyLine(paint: Paint, lead: string, entry: Entry): string {
+export function timelineLine(paint: Paint, lead: string, entry: Entry): string {
   return rowOf(paint, lead, entryLine(entry), byOf(entry));
 }
 

@@ -15,15 +15,15 @@ const variables = [
   "AIKI_API_KEY",
 ];
 
-/** Nothing listens there, and the port is no port of anything else. */
+/** A database URL with a port on which nothing listens. */
 const nowhere = "postgres://127.0.0.1:1/db";
 
-/** Runs a command that fails, with only these of Aiki's variables. */
+/** Runs a command that fails, with only these environment variables of Aiki; returns what it prints. */
 async function failure(set: Record<string, string>, ...args: string[]): Promise<string> {
   for (const name of variables) vi.stubEnv(name, set[name]);
   const lines: string[] = [];
-  const say = (line: string) => lines.push(line);
-  expect(await main(args, { out: say, note: say, err: say, paint: unpainted, width: 200 })).not.toBe(0);
+  const print = (line: string) => lines.push(line);
+  expect(await main(args, { out: print, note: print, err: print, paint: unpainted, width: 200 })).not.toBe(0);
   for (const event of ["SIGINT", "SIGTERM"]) process.removeAllListeners(event);
   return lines.join("\n");
 }
@@ -46,13 +46,16 @@ describe("an environment variable", () => {
     ["AIKI_DATABASE", { DATABASE_URL: nowhere }, ["keys", "list"]],
     ["AIKI_URL", {}, ["runs", "list", "--url", "http://127.0.0.1:1"]],
     ["AIKI_API_KEY", { AIKI_URL: "http://127.0.0.1:1" }, ["runs", "list"]],
-  ])("%s that is empty or blank counts as unset", async (name, set: Record<string, string>, args) => {
-    for (const blank of ["", " ", "\r\n"]) {
-      expect(await failure({ ...set, [name]: blank }, ...args)).toMatch(/error (STORAGE_UNAVAILABLE|UNREACHABLE): /);
-    }
-  });
+  ])(
+    "an environment variable %s that is empty or blank counts as unset",
+    async (name, set: Record<string, string>, args) => {
+      for (const blank of ["", " ", "\r\n"]) {
+        expect(await failure({ ...set, [name]: blank }, ...args)).toMatch(/error (STORAGE_UNAVAILABLE|UNREACHABLE): /);
+      }
+    },
+  );
 
-  it("loses the spaces and line breaks around its value", async () => {
+  it("spaces and line breaks around an environment variable are removed", async () => {
     const set = { AIKI_DATABASE: ` ${nowhere}\n`, AIKI_DATABASE_CONNECTIONS: "5\r\n", AIKI_AUTH: "true\n" };
     expect(await failure(set, "server")).toMatch(/error STORAGE_UNAVAILABLE: PostgreSQL at 127\.0\.0\.1:1\/db/);
   });
@@ -66,18 +69,18 @@ describe("an environment variable", () => {
     [{ AIKI_DATABASE_CONNECTIONS: "1" }, /^error: AIKI_DATABASE_CONNECTIONS \(option --database-connections\) is inv/],
     [{ AIKI_AUTH: "yes" }, /INVALID_CONFIG: AIKI_AUTH is "yes"/],
     [{ AIKI_HOST: "x".repeat(300) }, /INVALID_CONFIG: .* \(AIKI_HOST, option --host\)$/],
-  ])("is named by an error about its value: %j", async (set, sentence) => {
+  ])("an error about a value names its environment variable: %j", async (set, sentence) => {
     expect(await failure(set, "server", "--port", "0")).toMatch(sentence);
   });
 
-  it("of a client is named too, and options on the command line win and are named", async () => {
+  it("an error names the client's variable, or the command-line option that overrides it", async () => {
     expect(await failure({ AIKI_URL: "ftp://h" }, "workers")).toMatch(/ \(AIKI_URL, option --url\)$/);
     expect(await failure({ AIKI_API_KEY: "a b" }, "workers")).toMatch(/ \(AIKI_API_KEY\)$/);
     const won = await failure({ AIKI_DATABASE: nowhere }, "migrate", "--database", "x.db");
     expect(won).toMatch(/INVALID_CONFIG: .* \(option --database\)$/);
   });
 
-  it("for colours counts as unset when it is empty", () => {
+  it("an empty environment variable for colours counts as unset", () => {
     const isPainted = (set: NodeJS.ProcessEnv) => paintFor({ isTTY: false }, set) !== unpainted;
     expect([isPainted({}), isPainted({ FORCE_COLOR: "" }), isPainted({ FORCE_COLOR: "1" })]).toEqual([
       false,

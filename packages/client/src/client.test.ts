@@ -1,7 +1,7 @@
 import { RunStalledError, type StartOptions } from "@aikirun/lib";
 import { describeError } from "@aikirun/lib/internal";
 import type { ReplyOf, RequestOf, RunSpec, RunView } from "@aikirun/lib/protocol";
-import { ending, type Script, scriptedApi, viewOf } from "@aikirun/testing/scripted-api";
+import { type Script, scriptedApi, scriptedWatch, viewOf } from "@aikirun/testing/scripted-api";
 import { settled, uuid, virtualEnv } from "@aikirun/testing/virtual-env";
 import { event, workflow } from "@aikirun/workflow";
 import { describe, expect, expectTypeOf, it } from "vitest";
@@ -29,13 +29,13 @@ const signalled = ({ signals }: RequestOf<"signal">): ReplyOf<"signal"> => ({
   results: signals.map(({ runId }) => ({ ok: true, runId, status: "queued" })),
 });
 
-/** What a caller without types may pass. */
+/** Lets a test pass options that the types forbid. */
 function isOptions(_: object): _ is StartOptions {
   return true;
 }
 
 describe("a long poll of a server in this process", () => {
-  it("keeps the process alive until it is answered", async () => {
+  it("a pending long poll of an in-process server keeps the process alive", async () => {
     let answer = () => {};
     const watch = () => new Promise<ReplyOf<"watch">>((resolve) => (answer = () => resolve({ results: [] })));
     const { aiki } = await connect({ watch });
@@ -50,8 +50,8 @@ describe("a long poll of a server in this process", () => {
 });
 
 describe("starting a run", () => {
-  it("sends all options of a start", async () => {
-    const { aiki, asked } = await connect({ start: started });
+  it("start sends all its options", async () => {
+    const { aiki, calls } = await connect({ start: started });
     await orderV1.start(
       aiki,
       { z: 1, a: undefined },
@@ -64,7 +64,7 @@ describe("starting a run", () => {
         tags: ["x"],
       },
     );
-    expect(asked.start[0]?.request.runs).toEqual([
+    expect(calls.start[0]?.request.runs).toEqual([
       {
         id: uuid(1),
         name: "order",
@@ -82,29 +82,29 @@ describe("starting a run", () => {
     ]);
   });
 
-  it("takes a date for at, and its own timeout before the version's", async () => {
-    const { aiki, asked } = await connect({ start: started });
+  it("start accepts a Date for at, and its timeout overrides the version's", async () => {
+    const { aiki, calls } = await connect({ start: started });
     await orderV1.start(aiki, undefined, { at: new Date(1_234), timeout: { minutes: 1 } });
-    expect(asked.start[0]?.request.runs).toEqual([
+    expect(calls.start[0]?.request.runs).toEqual([
       { id: uuid(1), name: "order", versionId: "1.0.0", at: 1_234, timeoutMs: 60_000 },
     ]);
   });
 
-  it("sends a past moment unchanged, and a negative delay as no delay", async () => {
-    const { aiki, asked } = await connect({ start: started });
+  it("start sends a past moment unchanged, and a negative delay as no delay", async () => {
+    const { aiki, calls } = await connect({ start: started });
     await orderV1.start(aiki, 1, { at: new Date("1969-07-20") });
     await orderV1.start(aiki, 1, { delay: { milliseconds: -1 } });
-    const specs = asked.start.flatMap(({ request }) => request.runs);
+    const specs = calls.start.flatMap(({ request }) => request.runs);
     expect(specs).toMatchObject([{ at: Date.parse("1969-07-20") }, { delayMs: 0 }]);
   });
 
-  it("shares requests between starts, and one refusal fails only its own", async () => {
+  it("starts share requests, and a refused start fails alone", async () => {
     const answer = ({ id, input }: RunSpec): ReplyOf<"start">["results"][number] =>
       input === "3" ? { ok: false, code: "REFERENCE_CONFLICT", message: "Taken." } : { ok: true, id, created: true };
-    const { aiki, asked } = await connect({ start: ({ runs }) => ({ results: runs.map(answer) }) });
+    const { aiki, calls } = await connect({ start: ({ runs }) => ({ results: runs.map(answer) }) });
     const starts = Array.from({ length: 500 }, (_, index) => orderV1.start(aiki, index));
     const outcomes = await Promise.allSettled(starts);
-    expect(asked.start.length).toBeLessThanOrEqual(2);
+    expect(calls.start.length).toBeLessThanOrEqual(2);
     expect(outcomes.filter(({ status }) => status === "rejected")).toEqual([
       { status: "rejected", reason: expect.objectContaining({ code: "REFERENCE_CONFLICT", message: "Taken." }) },
     ]);
@@ -122,13 +122,13 @@ describe("starting a run", () => {
     [{ onConflict: "ignore" }, '"error" or "return_existing"'],
     [{ delay: 5 }, "start options.delay must be a duration"],
     [{ timeout: { seconds: 0 } }, "start options.timeout is zero"],
-  ])("refuses the options %j", async (options, sentence) => {
-    const { aiki, asked } = await connect({ start: started });
+  ])("start refuses the options %j", async (options, sentence) => {
+    const { aiki, calls } = await connect({ start: started });
     await expect(isOptions(options) && orderV1.start(aiki, 1, options)).rejects.toThrow(sentence);
-    expect(asked.start).toEqual([]);
+    expect(calls.start).toEqual([]);
   });
 
-  it("refuses an input that its schema refuses, or that JSON cannot represent", async () => {
+  it("start refuses an input that its schema refuses, or that JSON cannot represent", async () => {
     const { aiki } = await connect({ start: started });
     const validate = () => ({ issues: [{ message: "Wrong.", path: ["cents"] }] });
     const strict = order.v("strict", {
@@ -141,14 +141,14 @@ describe("starting a run", () => {
 });
 
 describe("the events of a handle", () => {
-  it("are sent under any name", async () => {
-    const { aiki, asked } = await connect({ start: started, signal: signalled });
+  it("events may have any name", async () => {
+    const { aiki, calls } = await connect({ start: started, signal: signalled });
     const { events } = await orderV1.start(aiki, 1);
     await events.approved.send({ by: "ada" }, { referenceId: "e-1" });
     await events.constructor.send(1);
     await events[proto].send(2);
     await aiki.runs.get("x").events[proto]?.send(3);
-    expect(asked.signal.map(({ request }) => request.signals[0]?.signal)).toEqual([
+    expect(calls.signal.map(({ request }) => request.signals[0]?.signal)).toEqual([
       { type: "event", name: "approved", data: '{"by":"ada"}', referenceId: "e-1" },
       { type: "event", name: "constructor", data: "1" },
       { type: "event", name: "__proto__", data: "2" },
@@ -156,14 +156,14 @@ describe("the events of a handle", () => {
     ]);
   });
 
-  it("are those of its version only", async () => {
+  it("a handle has the events of its version only", async () => {
     const { aiki } = await connect({ start: started });
     expect(Object.keys((await orderV1.start(aiki, 1)).events)).toEqual(["approved", "constructor", "__proto__"]);
     expect("toString" in (await orderV1.start(aiki, 1)).events).toBe(false);
   });
 
-  it("reject a name that the version does not declare, and name those that it does", async () => {
-    const { aiki, asked } = await connect({ start: started, signal: signalled });
+  it("an undeclared event is rejected, and the error lists the declared ones", async () => {
+    const { aiki, calls } = await connect({ start: started, signal: signalled });
     const handle = await orderV1.start(aiki, 1);
     // @ts-expect-error a caller without types finds no compiler
     const refusal: Promise<void> = handle.events.aproved.send({ by: "ada" });
@@ -178,10 +178,10 @@ describe("the events of a handle", () => {
     const silent = aiki.runs.get("r", order.v("silent", { handler: async () => 1 }));
     // @ts-expect-error the version declares no events
     await expect(silent.events.toString.send(1)).rejects.toThrow("It declares no events.");
-    expect(asked.signal).toEqual([]);
+    expect(calls.signal).toEqual([]);
   });
 
-  it("are an object that can be awaited, spread, and compared by its names", async () => {
+  it("handle.events can be awaited, spread, and compared by its names", async () => {
     const { aiki } = await connect({ start: started });
     const { events } = await orderV1.start(aiki, 1);
     expect(await events).toBe(events);
@@ -196,14 +196,14 @@ describe("the events of a handle", () => {
     ["", "is empty"],
     ["x".repeat(256), "has 256 characters"],
     ["half of \ud83d", "half of a surrogate pair"],
-  ])("refuse the name %j before anything is sent", async (name, sentence) => {
-    const { aiki, asked } = await connect({ signal: signalled });
+  ])("an event with the name %j is refused before a request is sent", async (name, sentence) => {
+    const { aiki, calls } = await connect({ signal: signalled });
     const refusal = { code: "INVALID_NAME", message: expect.stringContaining(sentence) };
     await expect(aiki.runs.get("x").events[name]?.send(1)).rejects.toMatchObject(refusal);
-    expect(asked.signal).toEqual([]);
+    expect(calls.signal).toEqual([]);
   });
 
-  it("refuse data that JSON cannot represent, and unknown options", async () => {
+  it("event data that JSON cannot represent, and unknown options, are refused", async () => {
     const { aiki } = await connect({ signal: signalled });
     const { anything } = aiki.runs.get("x").events;
     await expect(anything?.send(new Map())).rejects.toMatchObject({ code: "UNSERIALIZABLE" });
@@ -215,20 +215,20 @@ describe("the events of a handle", () => {
 });
 
 describe("a handle", () => {
-  it("is typed by its version", async () => {
+  it("a handle has the types of its version", async () => {
     const { aiki } = await connect({});
     const handle = aiki.runs.get("x", orderV1);
     expectTypeOf(handle.result).returns.resolves.toEqualTypeOf<{ got: unknown }>();
     expectTypeOf(handle.events.approved.send).parameter(0).toEqualTypeOf<{ by: string }>();
   });
 
-  it("returns the output, or throws the recorded error", async () => {
+  it("result returns the output, or throws the recorded error", async () => {
     const error = describeError(Object.assign(new Error("No money."), { code: "BROKE" }));
-    const server = ending();
-    const say = (run: RunView) => server.say(run.id, { type: "status", run });
-    say(viewOf("ok", { outcome: { status: "completed", output: '{"__proto__":1}' } }));
-    say(viewOf("failed", { status: "failed", outcome: { status: "failed", error } }));
-    say(viewOf("cancelled", { status: "cancelled", outcome: { status: "cancelled", reason: "Changed mind." } }));
+    const server = scriptedWatch();
+    const setStatus = (run: RunView) => server.setResult(run.id, { type: "status", run });
+    setStatus(viewOf("ok", { outcome: { status: "completed", output: '{"__proto__":1}' } }));
+    setStatus(viewOf("failed", { status: "failed", outcome: { status: "failed", error } }));
+    setStatus(viewOf("cancelled", { status: "cancelled", outcome: { status: "cancelled", reason: "Changed mind." } }));
     const { aiki } = await connect({ watch: server.watch });
     expect(JSON.stringify(await aiki.runs.get("ok").result())).toBe('{"__proto__":1}');
     await expect(aiki.runs.get("failed").result()).rejects.toMatchObject({
@@ -241,12 +241,12 @@ describe("a handle", () => {
     });
   });
 
-  it("rejects the result of a stalled run with what happened and what to do", async () => {
+  it("result rejects for a stalled run, and says what happened and what to do", async () => {
     const stall = { reason: "crash_loop", crashes: 6 } as const;
     const explanation = "Stalled: its worker died 6 times. Mend the cause, then retry or cancel it.";
-    const server = ending();
-    server.say("s", { type: "status", run: viewOf("s", { status: "stalled", stall, explanation }) });
-    const { aiki, asked } = await connect({ watch: server.watch, signal: signalled });
+    const server = scriptedWatch();
+    server.setResult("s", { type: "status", run: viewOf("s", { status: "stalled", stall, explanation }) });
+    const { aiki, calls } = await connect({ watch: server.watch, signal: signalled });
     const handle = aiki.runs.get("s");
     const refusal = handle.result();
     await expect(refusal).rejects.toBeInstanceOf(RunStalledError);
@@ -257,20 +257,20 @@ describe("a handle", () => {
       ids: { runId: "s" },
       message: `Run s does not continue by itself. ${explanation}`,
     });
-    expect(asked.watch[0]?.request.watched).toEqual([{ type: "status", runId: "s", statuses: ["stalled"] }]);
+    expect(calls.watch[0]?.request.watched).toEqual([{ type: "status", runId: "s", statuses: ["stalled"] }]);
     server.end("s");
     expect(await (await handle.retry()).result()).toBe("done");
     expect(await handle.result()).toBe("done");
   });
 
-  it("waits through a stall for a result with waitThroughStalls, and always for a status", async () => {
+  it("result waits through a stall with waitThroughStalls, and waitFor always does", async () => {
     const stall = { reason: "crash_loop", crashes: 6 } as const;
     const stalled = viewOf("s", { status: "stalled", stall });
     let end = () => {};
     const ended = new Promise<void>((resolve) => {
       end = resolve;
     });
-    const { aiki, asked } = await connect({
+    const { aiki, calls } = await connect({
       async watch({ watched: [first] }) {
         if (first?.type === "status" && first.statuses.includes("stalled"))
           return { results: [{ type: "status", run: stalled }] };
@@ -285,12 +285,12 @@ describe("a handle", () => {
     await expect(handle.result({ waitThroughStalls: false })).rejects.toMatchObject({ code: "RUN_STALLED" });
     end();
     expect(await Promise.all(waits)).toEqual(["done", { reached: false, reason: "ended", status: "completed" }]);
-    expect(asked.watch.length).toBe(3);
+    expect(calls.watch.length).toBe(3);
   });
 
-  it("waits for a status: reached, ended in another status, or timed out", async () => {
-    const server = ending();
-    server.say("a", { type: "status", run: viewOf("a", { status: "sleeping" }) });
+  it("waitFor resolves when the status is reached, when the run ends otherwise, and on timeout", async () => {
+    const server = scriptedWatch();
+    server.setResult("a", { type: "status", run: viewOf("a", { status: "sleeping" }) });
     server.end("b");
     const { aiki, env } = await connect({
       watch: server.watch,
@@ -316,15 +316,15 @@ describe("a handle", () => {
     ["result", [{ signal: "stop" }], "INVALID_OPTION"],
     ["result", [{ waitThroughStalls: "yes" }], "INVALID_OPTION"],
     ["cancel", [5], "INVALID_OPTION"],
-  ])("refuses %s(%j) instead of waiting for ever", async (method, given, code) => {
-    const { aiki, asked } = await connect({});
+  ])("a handle refuses %s(%j) instead of waiting for ever", async (method, given, code) => {
+    const { aiki, calls } = await connect({});
     const handle = aiki.runs.get("x");
     const call: unknown = Reflect.get(handle, method);
     await expect(typeof call === "function" && Reflect.apply(call, handle, given)).rejects.toMatchObject({ code });
-    expect([asked.watch, asked.signal]).toEqual([[], []]);
+    expect([calls.watch, calls.signal]).toEqual([[], []]);
   });
 
-  it("returns the handle of the run that continues after retry", async () => {
+  it("retry returns the handle of the run that continues", async () => {
     const { aiki } = await connect({
       signal: ({ signals }) => ({
         results: signals.map(({ runId, signal }) => ({
@@ -338,7 +338,7 @@ describe("a handle", () => {
     expect((await aiki.runs.get("failed").retry()).id).toBe(uuid(3));
   });
 
-  it("says why a signal was refused", async () => {
+  it("a refused signal rejects with the reason", async () => {
     const { aiki } = await connect({
       signal: () => ({ results: [{ ok: false, code: "RUN_FINAL", message: "The run has ended." }] }),
     });
@@ -352,17 +352,17 @@ describe("listing runs", () => {
       cursor === undefined ? { runs: [viewOf("a"), viewOf("b")], cursor: "next" } : { runs: [viewOf("c")] },
   };
 
-  it("returns one page when awaited and all runs when iterated", async () => {
-    const { aiki, asked } = await connect(pages);
+  it("list returns one page when awaited, and all runs when iterated", async () => {
+    const { aiki, calls } = await connect(pages);
     const list = aiki.runs.list({ status: "completed", createdAfter: new Date(5), errorCode: "E" });
     expect((await list).cursor).toBe("next");
     const ids = [];
     for await (const { id } of list) ids.push(id);
     expect(ids).toEqual(["a", "b", "c"]);
-    expect(asked.find[0]?.request).toEqual({ status: ["completed"], createdAfter: 5, errorCode: "E" });
+    expect(calls.find[0]?.request).toEqual({ status: ["completed"], createdAfter: 5, errorCode: "E" });
   });
 
-  it("continues after an empty page", async () => {
+  it("list continues after an empty page", async () => {
     const { aiki } = await connect({
       find: ({ cursor }) => (cursor === undefined ? { runs: [], cursor: "next" } : { runs: [viewOf("c")] }),
     });
@@ -371,7 +371,7 @@ describe("listing runs", () => {
     expect(ids).toEqual(["c"]);
   });
 
-  it("refuses an invalid filter", async () => {
+  it("list refuses an invalid filter", async () => {
     const { aiki } = await connect(pages);
     const misspelt = { stauts: "failed" };
     for (const filter of [{ limit: 201 }, { ...misspelt, limit: 1 }, { tags: [""] }, { errorCode: "" }]) {
@@ -381,7 +381,7 @@ describe("listing runs", () => {
 });
 
 describe("closing a client", () => {
-  it("rejects pending waits and later calls, and may happen twice", async () => {
+  it("close rejects pending waits and later calls, and may be called twice", async () => {
     const { aiki } = await connect({});
     const pending = aiki.runs.get("a").result();
     await settled();
@@ -391,7 +391,7 @@ describe("closing a client", () => {
     await expect(aiki.runs.get("a").status()).rejects.toMatchObject({ code: "CLIENT_CLOSED" });
   });
 
-  it("awaits a start in progress", async () => {
+  it("close awaits a start in progress", async () => {
     let answer: () => void = () => {};
     const { aiki } = await connect({
       start: (request) =>

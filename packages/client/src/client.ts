@@ -62,18 +62,18 @@ export async function client(params: ClientParams): Promise<Client> {
   const { api, disconnect } = "server" in target ? embedded(target.server) : await remote(target, env);
   const closed = new AbortController();
   const pending = new Set<Promise<unknown>>();
-  const patient = retryingApi(tracked(api, closed.signal, pending), env, closed.signal);
+  const retrying = retryingApi(tracked(api, closed.signal, pending), env, closed.signal);
   const context: HandleContext = {
-    api: patient,
+    api: retrying,
     env,
-    signals: signals(patient, env),
-    watcher: new Watcher(patient, env),
+    signals: signals(retrying, env),
+    watcher: new Watcher(retrying, env),
   };
-  const start = starts(patient, env);
+  const start = starts(retrying, env);
   const connector = redis === null ? null : redisConnector(redis, env);
   return {
     runs: createRuns(context),
-    workers: createWorkers(patient),
+    workers: createWorkers(retrying),
     api,
     url: "server" in target ? null : target.url,
     redis,

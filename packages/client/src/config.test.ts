@@ -31,12 +31,12 @@ describe("the configuration of a client", () => {
     [{ url: "http://host", env: {} }, "client.env must be an Env"],
     [{ server: {} }, "client.server must be an embedded server"],
     [{ server, url: "http://host" }, "client.url must not be set together with server"],
-  ])("refuses %j", (params, sentence) => {
+  ])("client options %j are refused", (params, sentence) => {
     const refusal = { code: "INVALID_CONFIG", message: expect.stringContaining(sentence) };
     expect(() => parseConfig(params)).toThrow(expect.objectContaining(refusal));
   });
 
-  it("accepts a key with a line end, and does not show a refused key", () => {
+  it("an API key with a line end is accepted, and a refused key is not shown", () => {
     const { target } = parseConfig({ url: "http://host", apiKey: "ak_secret\n" });
     expect(target).toEqual({ url: "http://host", apiKey: "ak_secret" });
     const refused = [
@@ -50,14 +50,14 @@ describe("the configuration of a client", () => {
     }
   });
 
-  it("keeps a path below which a server is mounted, and is frozen", () => {
+  it("the path of a URL is kept, and the configuration is frozen", () => {
     const config = parseConfig({ url: "https://host/aiki/", redis: { host: "r", port: 6379 } });
     expect(config.target).toEqual({ url: "https://host/aiki", apiKey: null });
     expect(Object.isFrozen(config)).toBe(true);
     expect(Object.isFrozen(config.redis)).toBe(true);
   });
 
-  it("resolves although no server is running", async () => {
+  it("client resolves although no server is running", async () => {
     const aiki = await client({ url: "http://127.0.0.1:1" });
     await aiki.close();
     await aiki.close();

@@ -38,12 +38,12 @@ afterEach(() => {
 describe.each([
   ["Node's own client", false],
   ["fetch", true],
-])("the wire over %s", (_, byFetch) => {
+])("the HTTP client over %s", (_, byFetch) => {
   beforeEach(() => {
     isFetch = byFetch;
   });
 
-  it("posts a verb with the key and returns the reply", async () => {
+  it("a verb is sent as POST with the key, and returns the reply", async () => {
     const seen: unknown[] = [];
     const api = await listen((request, body, response) => {
       seen.push(request.method, request.url, request.headers.authorization, JSON.parse(body));
@@ -55,17 +55,22 @@ describe.each([
   });
 
   it.each([
-    [401, '{"error":{"code":"UNAUTHORIZED","message":"Who are you?"}}', "UNAUTHORIZED", "Who are you?"],
+    [401, '{"error":{"code":"UNAUTHORIZED","message":"The key is unknown."}}', "UNAUTHORIZED", "The key is unknown."],
     [403, "<html>", "UNAUTHORIZED", "check apiKey"],
     [404, "not found", "BAD_REQUEST", "check that the url"],
     [413, "", "BAD_REQUEST", "too large"],
     [503, '{"error":{"code":"UNAVAILABLE","message":"The pool is empty."}}', "UNAVAILABLE", "The pool is empty."],
-    [409, '{"error":{"code":"OF_A_NEWER_SERVER","message":"Not today."}}', "OF_A_NEWER_SERVER", "Not today."],
+    [
+      409,
+      '{"error":{"code":"OF_A_NEWER_SERVER","message":"Cannot be handled."}}',
+      "OF_A_NEWER_SERVER",
+      "Cannot be handled.",
+    ],
     [502, "<html>bad gateway</html>", "UNAVAILABLE", "answered 502"],
     [200, "<html>a proxy</html>", "BAD_REPLY", "not an Aiki server"],
     [200, '{"results":[]}', "BAD_REPLY", "not an Aiki server"],
     [200, '{"results":[null]}', "BAD_REPLY", "not an Aiki server"],
-  ])("turns %i %s into %s", async (status, body, code, sentence) => {
+  ])("the HTTP reply %i %s becomes %s", async (status, body, code, sentence) => {
     const api = await listen((_, __, response) => response.writeHead(status).end(body));
     await expect(api.read({ runs: [{ runId: "a" }] })).rejects.toMatchObject({
       code,
@@ -73,7 +78,7 @@ describe.each([
     });
   });
 
-  it("reads Retry-After as seconds and as a date", async () => {
+  it("Retry-After is read as seconds and as a date", async () => {
     const headers = ["2", new Date(Date.parse("2024-01-01T00:00:05Z")).toUTCString()];
     const date = new Date(Date.parse("2024-01-01T00:00:00Z")).toUTCString();
     const api = await listen((_, __, response) =>
@@ -86,7 +91,7 @@ describe.each([
     expect(delays).toEqual([2_000, 5_000]);
   });
 
-  it("rejects when there is no server", async () => {
+  it("a request rejects if no server listens", async () => {
     const url = "http://127.0.0.1:1";
     const api = httpApi({ url, apiKey: null }, env, isFetch ? fetchTransport : await nodeTransport(url));
     await expect(api.find({})).rejects.toMatchObject({
@@ -95,33 +100,33 @@ describe.each([
     });
   });
 
-  it("aborts a long poll when the caller does, and closes its connection", async () => {
-    let gone: () => void = () => {};
-    const left = new Promise<void>((resolve) => {
-      gone = resolve;
+  it("aborting a long poll closes its connection", async () => {
+    let onClosed: () => void = () => {};
+    const closed = new Promise<void>((resolve) => {
+      onClosed = resolve;
     });
-    const leave = new AbortController();
+    const controller = new AbortController();
     const api = await listen((_, __, response) => {
-      response.on("close", gone);
-      leave.abort();
+      response.on("close", onClosed);
+      controller.abort();
     });
     const watched = [{ type: "status" as const, runId: "a", statuses: [] }];
-    await expect(api.watch({ watched, waitMs: 60_000 }, { signal: leave.signal })).rejects.toMatchObject({
+    await expect(api.watch({ watched, waitMs: 60_000 }, { signal: controller.signal })).rejects.toMatchObject({
       code: "ABORTED",
     });
-    await left;
+    await closed;
   });
 
-  it("times out when the server never answers", async () => {
+  it("a request times out if the server never answers", async () => {
     let expire: () => void = () => {};
-    const impatient = {
+    const expiring = {
       ...env,
       after: (_: number, then: () => void) => {
         expire = then;
         return () => {};
       },
     };
-    const api = await listen(() => expire(), impatient);
+    const api = await listen(() => expire(), expiring);
     await expect(api.find({})).rejects.toMatchObject({
       code: "UNREACHABLE",
       message: expect.stringContaining("no answer within 10 s"),

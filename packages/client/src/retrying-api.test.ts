@@ -9,10 +9,10 @@ const unreachable = () => new AikiError("UNREACHABLE", "No answer.");
 const open = new AbortController().signal;
 
 describe("a call to an unreachable server", () => {
-  it("is repeated with the same request until it is answered", async () => {
+  it("a call to an unreachable server is repeated with the same request until it is answered", async () => {
     const env = virtualEnv();
     let failures = 3;
-    const { api, asked } = scriptedApi({
+    const { api, calls } = scriptedApi({
       signal: () => {
         failures -= 1;
         if (failures >= 0) throw unreachable();
@@ -24,11 +24,11 @@ describe("a call to an unreachable server", () => {
     });
     await env.advance(5_000);
     expect(await reply).toEqual({ results: [] });
-    expect(asked.signal).toHaveLength(4);
-    expect(new Set(asked.signal.map(({ request }) => JSON.stringify(request))).size).toBe(1);
+    expect(calls.signal).toHaveLength(4);
+    expect(new Set(calls.signal.map(({ request }) => JSON.stringify(request))).size).toBe(1);
   });
 
-  it("fails after about 10 s", async () => {
+  it("a call to an unreachable server fails after about 10 s", async () => {
     const env = virtualEnv();
     const { api } = scriptedApi({
       find: () => {
@@ -47,7 +47,7 @@ describe("a call to an unreachable server", () => {
     expect(await ended).toBeLessThanOrEqual(10_000);
   });
 
-  it("does not call a busy server during the pause that it requests", async () => {
+  it("a busy server is not called during the pause that it requested", async () => {
     const env = virtualEnv();
     const at: number[] = [];
     const { api } = scriptedApi({
@@ -63,7 +63,7 @@ describe("a call to an unreachable server", () => {
     expect((at[1] ?? 0) - (at[0] ?? 0)).toBe(4_000);
   });
 
-  it("is made once more after a pause that took longer than planned, as on a machine that slept", async () => {
+  it("a call is tried once more if its pause took longer than planned, as on a machine that slept", async () => {
     const env = virtualEnv();
     let wakes = false;
     const slept: typeof env = { ...env, elapsed: () => env.elapsed() + (wakes ? 3_600_000 : 0) };
@@ -72,9 +72,9 @@ describe("a call to an unreachable server", () => {
         wakes = true;
         then();
       });
-    const { api, asked } = scriptedApi({
+    const { api, calls } = scriptedApi({
       find: () => {
-        if (asked.find.length > 1) return { runs: [] };
+        if (calls.find.length > 1) return { runs: [] };
         throw unreachable();
       },
     });
@@ -83,17 +83,20 @@ describe("a call to an unreachable server", () => {
     expect(await reply).toEqual({ runs: [] });
   });
 
-  it.each(["UNAUTHORIZED", "BAD_REQUEST", "ABORTED", "BAD_REPLY"] as const)("is not repeated on %s", async (code) => {
-    const { api, asked } = scriptedApi({
-      find: () => {
-        throw new AikiError(code, "No.");
-      },
-    });
-    await expect(retryingApi(api, virtualEnv(), open).find({})).rejects.toMatchObject({ code });
-    expect(asked.find).toHaveLength(1);
-  });
+  it.each(["UNAUTHORIZED", "BAD_REQUEST", "ABORTED", "BAD_REPLY"] as const)(
+    "a call is not repeated on %s",
+    async (code) => {
+      const { api, calls } = scriptedApi({
+        find: () => {
+          throw new AikiError(code, "No.");
+        },
+      });
+      await expect(retryingApi(api, virtualEnv(), open).find({})).rejects.toMatchObject({ code });
+      expect(calls.find).toHaveLength(1);
+    },
+  );
 
-  it("is no longer repeated once the client is closed", async () => {
+  it("a call is no longer repeated after the client is closed", async () => {
     const env = virtualEnv();
     const { api } = scriptedApi({
       find: () => {

@@ -1,33 +1,33 @@
 import { AikiError } from "@aikirun/lib";
-import { ending, scriptedApi, untilAborted, viewOf } from "@aikirun/testing/scripted-api";
+import { scriptedApi, scriptedWatch, untilAborted, viewOf } from "@aikirun/testing/scripted-api";
 import { settled, virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
 import { Watcher } from "./watcher.ts";
 
 function setup() {
   const env = virtualEnv();
-  const runs = ending();
+  const runs = scriptedWatch();
   const scripted = scriptedApi({ watch: runs.watch });
   return { env, runs, ...scripted, watch: new Watcher(scripted.api, env) };
 }
 
 describe("waiting for runs", () => {
-  it("sends one request for all waits of one turn", async () => {
-    const { watch, runs, asked } = setup();
+  it("waits that begin in one turn share one request", async () => {
+    const { watch, runs, calls } = setup();
     const waits = ["a", "b", "c"].map((id) => watch.wait(id, []));
     await settled();
-    expect(asked.watch.map(({ request }) => request.watched.length)).toEqual([3]);
+    expect(calls.watch.map(({ request }) => request.watched.length)).toEqual([3]);
     runs.end("b");
     expect((await waits[1])?.id).toBe("b");
   });
 
-  it("does not change a pending long poll when another wait begins", async () => {
-    const { watch, runs, asked } = setup();
+  it("a new wait does not change a pending long poll", async () => {
+    const { watch, runs, calls } = setup();
     const first = watch.wait("a", []);
     await settled();
     const second = watch.wait("b", []);
     await settled();
-    expect(asked.watch.map(({ request, signal }) => [request.watched.length, signal?.aborted])).toEqual([
+    expect(calls.watch.map(({ request, signal }) => [request.watched.length, signal?.aborted])).toEqual([
       [1, false],
       [1, false],
     ]);
@@ -36,11 +36,11 @@ describe("waiting for runs", () => {
     await Promise.all([first, second]);
   });
 
-  it("requests the union of statuses of one run, and settles each wait by its own", async () => {
+  it("the watcher requests the union of the statuses of one run, and settles each wait by its own", async () => {
     const env = virtualEnv();
-    const { api, asked } = scriptedApi({
+    const { api, calls } = scriptedApi({
       watch: (_, signal) =>
-        asked.watch.length === 1
+        calls.watch.length === 1
           ? { results: [{ type: "status", run: viewOf("a", { status: "sleeping" }) }] }
           : untilAborted(signal),
     });
@@ -53,14 +53,14 @@ describe("waiting for runs", () => {
     expect((await sleeping).status).toBe("sleeping");
     await settled();
     expect(ended).toBe(false);
-    expect(asked.watch.map(({ request }) => request.watched)).toEqual([
+    expect(calls.watch.map(({ request }) => request.watched)).toEqual([
       [{ type: "status", runId: "a", statuses: ["sleeping"] }],
       [{ type: "status", runId: "a", statuses: [] }],
     ]);
   });
 
-  it("registers a bounded number of runs per second when thousands end one by one", async () => {
-    const { env, watch, runs, asked } = setup();
+  it("the watcher registers a bounded number of runs per second when thousands end one by one", async () => {
+    const { env, watch, runs, calls } = setup();
     const ids = Array.from({ length: 2_000 }, (_, index) => `run-${index}`);
     const waits = Promise.all(ids.map((id) => watch.wait(id, [])));
     await settled();
@@ -70,20 +70,20 @@ describe("waiting for runs", () => {
     }
     await env.advance(1_000);
     await waits;
-    const registered = asked.watch.reduce((sum, { request }) => sum + request.watched.length, 0);
-    expect(Math.max(...asked.watch.map(({ request }) => request.watched.length))).toBeLessThanOrEqual(1_000);
+    const registered = calls.watch.reduce((sum, { request }) => sum + request.watched.length, 0);
+    expect(Math.max(...calls.watch.map(({ request }) => request.watched.length))).toBeLessThanOrEqual(1_000);
     expect(registered).toBeLessThan(2_000 + 2_000 + 20 * 1_000 + 2_000);
   });
 
-  it("keeps few long polls pending when many waits begin one at a time, and loses none", async () => {
-    const { env, watch, runs, asked } = setup();
+  it("few long polls are pending when many waits begin one at a time, and no wait is lost", async () => {
+    const { env, watch, runs, calls } = setup();
     const ids = Array.from({ length: 60 }, (_, index) => `run-${index}`);
     const waits = [];
     for (const id of ids) {
       waits.push(watch.wait(id, []));
       await env.advance(20);
     }
-    expect(asked.watch.filter(({ signal }) => signal?.aborted === false).length).toBeLessThanOrEqual(10);
+    expect(calls.watch.filter(({ signal }) => signal?.aborted === false).length).toBeLessThanOrEqual(10);
     for (const id of ids) {
       runs.end(id);
     }
@@ -91,23 +91,23 @@ describe("waiting for runs", () => {
     expect((await Promise.all(waits)).map(({ id }) => id)).toEqual(ids);
   });
 
-  it("rejects for an unknown run", async () => {
+  it("waiting for an unknown run rejects", async () => {
     const { watch, runs } = setup();
-    runs.say("x", { type: "lost", runId: "x", code: "RUN_NOT_FOUND" });
+    runs.setResult("x", { type: "lost", runId: "x", code: "RUN_NOT_FOUND" });
     await expect(watch.wait("x", [])).rejects.toMatchObject({ code: "RUN_NOT_FOUND", ids: { runId: "x" } });
   });
 
-  it("ends the long poll when its last caller aborts", async () => {
-    const { watch, asked } = setup();
-    const leave = new AbortController();
-    const wait = watch.wait("a", [], leave.signal);
+  it("a long poll ends when its last caller aborts", async () => {
+    const { watch, calls } = setup();
+    const controller = new AbortController();
+    const wait = watch.wait("a", [], controller.signal);
     await settled();
-    leave.abort();
+    controller.abort();
     await expect(wait).rejects.toMatchObject({ code: "ABORTED" });
-    expect(asked.watch[0]?.signal?.aborted).toBe(true);
+    expect(calls.watch[0]?.signal?.aborted).toBe(true);
   });
 
-  it("passes on the fault that ended the long poll, and sends a new request for later waits", async () => {
+  it("a fault ends the pending waits, and later waits send a new request", async () => {
     let up = false;
     const { api } = scriptedApi({
       watch: () => {
@@ -121,15 +121,15 @@ describe("waiting for runs", () => {
     expect((await watch.wait("a", [])).id).toBe("a");
   });
 
-  it("pauses between calls when the server answers at once without results", async () => {
+  it("the watcher pauses between calls when the server answers at once without results", async () => {
     const env = virtualEnv();
-    const { api, asked } = scriptedApi({ watch: () => ({ results: [] }) });
+    const { api, calls } = scriptedApi({ watch: () => ({ results: [] }) });
     void new Watcher(api, env).wait("a", []);
     await env.advance(2_000);
-    expect(asked.watch.length).toBeLessThanOrEqual(11);
+    expect(calls.watch.length).toBeLessThanOrEqual(11);
   });
 
-  it("rejects pending and later waits after it is closed", async () => {
+  it("close rejects pending and later waits", async () => {
     const { watch } = setup();
     const pending = watch.wait("a", []);
     await settled();

@@ -13,16 +13,16 @@ const worker: LiveWorker = {
   seenAt: 2,
 };
 
-it("lists the workers that the server knows, and requests nothing else", async () => {
-  const { api, asked } = scriptedApi({ read: () => ({ results: [], workers: [worker] }) });
+it("list returns the live workers, and requests nothing else", async () => {
+  const { api, calls } = scriptedApi({ read: () => ({ results: [], workers: [worker] }) });
   const aiki = await client({ server: { api: () => api }, env: virtualEnv() });
   const listed = await aiki.workers.list();
   expect(listed).toEqual([worker]);
   expectTypeOf(listed).toEqualTypeOf<LiveWorker[]>();
-  expect(asked.read.map(({ request }) => request)).toEqual([{ runs: [], workers: true }]);
+  expect(calls.read.map(({ request }) => request)).toEqual([{ runs: [], workers: true }]);
 });
 
-it("rejects when the reply of the server has no list of workers", async () => {
+it("list rejects if the server's reply has no list of workers", async () => {
   const { api } = scriptedApi({ read: () => ({ results: [] }) });
   const aiki = await client({ server: { api: () => api }, env: virtualEnv() });
   await expect(aiki.workers.list()).rejects.toMatchObject({ code: "BAD_REPLY" });

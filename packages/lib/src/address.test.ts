@@ -11,11 +11,11 @@ describe("addressOf", () => {
     [["task", "a:b#c/d%e~f", "", 0], "task:a%3ab%23c%2fd%25e%7ef:%#0"],
     [["task", "\u0000\n\ud800", null, 0], "task:%00%0a%ud800#0"],
   ];
-  it.each(readable)("writes %j as %j", (parts, address) => {
+  it.each(readable)("%j has the address %j", (parts, address) => {
     expect(addressOf(...parts)).toBe(address);
   });
 
-  it("never gives two calls one address", () => {
+  it("two calls never have the same address", () => {
     const text = fc.oneof(
       fc.string({ unit: fc.constantFrom("a", ":", "#", "/", "%", "~", "0", "u", "\ud800", "\u0000"), maxLength: 4 }),
       fc.string({ unit: "binary", maxLength: 4 }),
@@ -30,7 +30,7 @@ describe("addressOf", () => {
     );
   });
 
-  it("is well-formed text without control characters, short enough for an index, whatever the names", () => {
+  it("an address is well-formed, has no control characters, and fits into an index", () => {
     const long = fc.string({ unit: "binary", maxLength: 600 });
     fc.assert(
       fc.property(long, long, (name, content) => {
@@ -41,15 +41,15 @@ describe("addressOf", () => {
     );
   });
 
-  it("keeps long components apart", () => {
+  it("long components are distinguished", () => {
     const long = "x".repeat(300);
     expect(addressOf("task", long, null, 0)).not.toBe(addressOf("task", `${long}x`, null, 0));
     expect(addressOf("task", long, null, 0)).toMatch(/^task:~[0-9a-f]{64}#0$/);
   });
 });
 
-describe("addresses made from others", () => {
-  it("cannot be mistaken for one another", () => {
+describe("derived addresses", () => {
+  it("derived addresses cannot be mistaken for one another", () => {
     const task = addressOf("task", "a", "b", 0);
     const made = [
       task,

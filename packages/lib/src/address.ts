@@ -43,7 +43,7 @@ export function childWaitAddress(childAddress: Address, nth: number): Address {
 }
 
 /** The address of the entry that says that the wait for a child at `waitAddress` has started. */
-export function askAddress(waitAddress: Address): Address {
+export function openedWaitAddress(waitAddress: Address): Address {
   return `${waitAddress}/ask`;
 }
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { type BatchOptions, batcher } from "./batch.ts";
 
-/** A `send` that the test answers by hand. */
-function wire() {
+/** A `send` that the test answers. */
+function manualSend() {
   const batches: number[][] = [];
   const answers: Array<{ resolve: (results: string[]) => void; reject: (reason: Error) => void }> = [];
   const send = (items: number[]): Promise<string[]> => {
@@ -23,12 +23,12 @@ function wire() {
 const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 function start(options: Partial<BatchOptions<number, string>> = {}) {
-  const { send, ...rest } = wire();
+  const { send, ...rest } = manualSend();
   return { add: batcher<number, string>({ send, max: 100, ...options }), ...rest };
 }
 
 describe("batcher", () => {
-  it("sends the first at once, and what arrives meanwhile together", async () => {
+  it("the first item is sent at once, and items that arrive meanwhile are sent together", async () => {
     const { add, batches, answer } = start();
     const first = add(1);
     await settled();
@@ -41,7 +41,7 @@ describe("batcher", () => {
     expect(await Promise.all([first, ...others])).toEqual(["r1", "r2", "r3"]);
   });
 
-  it("joins what is added in one turn", async () => {
+  it("items that are added in one turn are sent together", async () => {
     const { add, batches } = start();
     add(1);
     add(2);
@@ -49,7 +49,7 @@ describe("batcher", () => {
     expect(batches).toEqual([[1, 2]]);
   });
 
-  it("shares what waits among its lanes, and what comes meanwhile goes in the first that is free", async () => {
+  it("waiting items are shared among the lanes, and the first free lane sends later items", async () => {
     const { add, batches, answer } = start({ lanes: 2 });
     for (let n = 0; n < 50; n++) add(n);
     await settled();
@@ -62,14 +62,14 @@ describe("batcher", () => {
     expect(batches.map((batch) => batch.length)).toEqual([25, 25, 20, 1]);
   });
 
-  it("opens no second lane for a few", async () => {
+  it("a few items do not open a second lane", async () => {
     const { add, batches } = start({ lanes: 2 });
     for (let n = 0; n < 16; n++) add(n);
     await settled();
     expect(batches.map((batch) => batch.length)).toEqual([16]);
   });
 
-  it("never has two sends in flight, and sends again after it was idle", async () => {
+  it("a single lane never has two sends in flight, and sends again after it was idle", async () => {
     const { add, batches, answer } = start({ max: 1 });
     add(1);
     add(2);
@@ -82,7 +82,7 @@ describe("batcher", () => {
     expect(batches).toEqual([[1], [2], [3]]);
   });
 
-  it("splits by weight, and sends what is too heavy alone", async () => {
+  it("a batch is split by weight, and an item that is too heavy is sent alone", async () => {
     const { add, batches, answer } = start({ weigh: (item) => item, maxWeight: 10 });
     for (const item of [4, 6, 1, 50, 2]) add(item);
     await settled();
@@ -90,7 +90,7 @@ describe("batcher", () => {
     expect(batches).toEqual([[4, 6], [1], [50], [2]]);
   });
 
-  it("rejects the items of a failed send, and those only", async () => {
+  it("a failed send rejects its own items only", async () => {
     const { add, fail, answer } = start({ max: 2 });
     const promises = [add(1), add(2), add(3)];
     const outcomes = Promise.allSettled(promises);
@@ -100,7 +100,7 @@ describe("batcher", () => {
     expect((await outcomes).map(({ status }) => status)).toEqual(["rejected", "rejected", "fulfilled"]);
   });
 
-  it("treats a send that throws at once as one that rejects", async () => {
+  it("a send that throws synchronously counts as one that rejects", async () => {
     const add = batcher<number, string>({
       send: () => {
         throw new Error("down");
@@ -111,7 +111,7 @@ describe("batcher", () => {
     await expect(add(2)).rejects.toThrow("down");
   });
 
-  it("rejects all items when the number of results is wrong", async () => {
+  it("a wrong number of results rejects all items of the batch", async () => {
     const { add, answer } = start();
     const outcomes = Promise.allSettled([add(1), add(2)]);
     await settled();
@@ -119,7 +119,7 @@ describe("batcher", () => {
     for (const outcome of await outcomes) expect(outcome).toMatchObject({ reason: { code: "BATCH_MISMATCH" } });
   });
 
-  it("rejects an item that cannot be weighed, and goes on", async () => {
+  it("an item that cannot be weighed is rejected, and later items are sent", async () => {
     const weigh = (item: number): number => {
       if (item === 0) throw new Error("weightless");
       return item;
@@ -131,7 +131,7 @@ describe("batcher", () => {
     expect(batches).toEqual([[1]]);
   });
 
-  it("waits for soon before each batch", async () => {
+  it("each batch is delayed by soon", async () => {
     const pending: Array<() => void> = [];
     const { add, batches, answer } = start({ soon: (then) => pending.push(then) });
     add(1);
@@ -151,7 +151,7 @@ describe("batcher", () => {
     ]);
   });
 
-  it("keeps every result with its item over a thousand batches", async () => {
+  it("each item gets its own result over a thousand batches", async () => {
     const add = batcher<number, number>({ send: async (items) => items, max: 10 });
     const items = Array.from({ length: 10_000 }, (_, index) => index);
     expect(await Promise.all(items.map(add))).toEqual(items);

@@ -17,7 +17,7 @@ export interface BatchOptions<Item, Result> {
 }
 
 /** Up to this number of items are sent together even if another lane is free. */
-const little = 16;
+const minShare = 16;
 
 interface Waiting<Item, Result> {
   item: Item;
@@ -46,7 +46,7 @@ export function batcher<Item, Result>(options: BatchOptions<Item, Result>): (ite
   let isPlanned = false;
 
   const take = (): Array<Waiting<Item, Result>> => {
-    const most = Math.min(max, Math.max(little, Math.ceil(waiting.length / (lanes - inFlight))));
+    const most = Math.min(max, Math.max(minShare, Math.ceil(waiting.length / (lanes - inFlight))));
     let count = 0;
     let weight = 0;
     for (const next of waiting) {

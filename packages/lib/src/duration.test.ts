@@ -14,7 +14,7 @@ describe("toMs", () => {
     [{ seconds: 0.07 }, 70],
     [{ days: 36_525 }, 3_155_760_000_000],
   ];
-  it.each(good)("sums the fields of %j to %d ms", (duration, ms) => {
+  it.each(good)("toMs sums the fields of %j to %d ms", (duration, ms) => {
     expect(toMs(duration)).toBe(ms);
   });
 
@@ -32,7 +32,7 @@ describe("toMs", () => {
     ["a number", 30, /such as \{ seconds: 30 \}/],
     ["null", null, /not null/],
   ];
-  it.each(bad)("refuses %s", (_, duration, message) => {
+  it.each(bad)("toMs refuses %s", (_, duration, message) => {
     expect(() => Reflect.apply(toMs, undefined, [duration, "wait timeout"])).toThrow(
       expect.objectContaining({ code: "INVALID_DURATION", retryable: false, message: expect.stringMatching(message) }),
     );
@@ -40,7 +40,7 @@ describe("toMs", () => {
 });
 
 describe("signedMs", () => {
-  it("is negative when the moment has passed, and agrees with toMs otherwise", () => {
+  it("signedMs is negative for a moment that has passed, and else agrees with toMs", () => {
     expect(signedMs({ milliseconds: -5 })).toBe(-5);
     expect(signedMs({ minutes: 1, seconds: -90 })).toBe(-30_000);
     expect(signedMs({ minutes: 1, seconds: -30 })).toBe(30_000);
@@ -55,7 +55,7 @@ describe("signedMs", () => {
     ["more than 100 years ago", { days: -36_526 }, /longer than 100 years/],
     ["sums that are no number", { days: 1e308, hours: -1e308 }, /longer than 100 years/],
   ];
-  it.each(bad)("refuses %s", (_, duration, message) => {
+  it.each(bad)("signedMs refuses %s", (_, duration, message) => {
     expect(() => signedMs(duration)).toThrow(
       expect.objectContaining({ code: "INVALID_DURATION", message: expect.stringMatching(message) }),
     );

@@ -8,7 +8,7 @@ afterEach(() => {
 });
 
 describe("systemEnv", () => {
-  it("fires a timer longer than setTimeout can hold once, and not early", () => {
+  it("a timer longer than the maximum of setTimeout fires once, and not early", () => {
     vi.useFakeTimers();
     let fired = 0;
     const thirtyDays = 30 * 86_400_000;
@@ -21,7 +21,7 @@ describe("systemEnv", () => {
     expect(fired).toBe(1);
   });
 
-  it("cancels a timer, armed again or not", () => {
+  it("a long timer can be cancelled before and after it is armed again", () => {
     vi.useFakeTimers();
     let fired = 0;
     const cancelShort = env.after(10, () => fired++);
@@ -34,7 +34,7 @@ describe("systemEnv", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it("fires at once for a delay that has passed", () => {
+  it("a timer for a moment that has passed fires at once", () => {
     vi.useFakeTimers();
     let fired = 0;
     env.after(-5, () => fired++);
@@ -42,7 +42,7 @@ describe("systemEnv", () => {
     expect(fired).toBe(1);
   });
 
-  it("does not keep the process alive for a timer", () => {
+  it("a timer does not keep the process alive", () => {
     const holding = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
     const before = holding();
     const cancel = env.after(60_000, () => {});
@@ -50,7 +50,7 @@ describe("systemEnv", () => {
     cancel();
   });
 
-  it("calls soon only when every pending microtask has run", async () => {
+  it("soon calls back after all pending microtasks", async () => {
     const order: string[] = [];
     await new Promise<void>((resolve) => {
       env.soon(() => {
@@ -64,7 +64,7 @@ describe("systemEnv", () => {
     expect(order).toEqual(["microtasks", "soon"]);
   });
 
-  it("makes ids by the maker it was given", () => {
+  it("ids are made by the given function", () => {
     expect(env.id()).toBe("id-1");
   });
 });

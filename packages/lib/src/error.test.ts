@@ -16,7 +16,7 @@ import {
 const call = { task: "charge", runId: "r1", address: "task:charge:9f#0" };
 
 describe("AikiError", () => {
-  it("carries its code, ids and cause, and is an Error", () => {
+  it("an AikiError has its code, ids and cause, and is an Error", () => {
     const cause = new Error("socket closed");
     const error = new AikiError("UNREACHABLE", "The server cannot be reached.", { cause, ids: { url: "http://x" } });
     expect(error).toBeInstanceOf(Error);
@@ -25,7 +25,7 @@ describe("AikiError", () => {
     expect(Object.hasOwn(new AikiError("INTERNAL", "x"), "cause")).toBe(false);
   });
 
-  it("says by its code whether trying again is pointless, unless told", () => {
+  it("retryable follows from the code, unless it is given", () => {
     expect(new AikiError("UNREACHABLE", "x").retryable).toBe(true);
     expect(new AikiError("UNSERIALIZABLE", "x").retryable).toBe(false);
     expect(new AikiError("UNREACHABLE", "x", { retryable: false }).retryable).toBe(false);
@@ -43,7 +43,7 @@ describe("AikiError", () => {
       expect(new AikiError(code, "x").retryable).toBe(true);
   });
 
-  it("keeps a code that this version does not have, and takes it for retryable", () => {
+  it("an unknown code is kept and counts as retryable", () => {
     expect(new AikiError(receivedCode("OF_A_NEWER_SERVER"), "x")).toMatchObject({
       code: "OF_A_NEWER_SERVER",
       message: "x",
@@ -52,7 +52,7 @@ describe("AikiError", () => {
     expect(new AikiError(receivedCode("toString"), "x").retryable).toBe(true);
   });
 
-  it("names the task, the run and the reason in the errors users meet", () => {
+  it("the errors that users see name the task, the run and the reason", () => {
     const cause = new Error("card declined");
     expect(new TaskFailedError(call, cause)).toMatchObject({
       name: "TaskFailedError",
@@ -81,20 +81,20 @@ describe("AikiError", () => {
     expect(new TaskTimeoutError(call, 500).message).toMatch(/"charge" did not finish within 500 ms/);
   });
 
-  it("survives a cause whose message cannot be read", () => {
+  it("an error can have a cause whose message cannot be read", () => {
     const hostile = new Proxy({}, { get: refuse, getPrototypeOf: refuse, has: refuse });
     expect(new RunFailedError({ runId: "r1" }, hostile).cause).toBe(hostile);
     expect(isAikiError(hostile)).toBe(false);
     expect(isRetryable(hostile)).toBe(true);
   });
 
-  it("shows the first error of an AggregateError, whose own message says nothing", async () => {
+  it("the message of an AggregateError includes its first error", async () => {
     const cause: unknown = await Promise.any([Promise.reject(new Error("first"))]).catch((reason: unknown) => reason);
     expect(new RunFailedError({ runId: "r1" }, cause).message).toBe("Run r1 failed: All promises were rejected: first");
     expect(new RunFailedError({ runId: "r1" }, new AggregateError([], "none")).message).toBe("Run r1 failed: none");
   });
 
-  it("says of a stalled run what happened and what to do", () => {
+  it("the error of a stalled run says what happened and what to do", () => {
     const stall = { reason: "crash_loop", crashes: 6 } as const;
     expect(new RunStalledError({ runId: "r1" }, stall, "Stalled: why. Retry it.")).toMatchObject({
       name: "RunStalledError",
@@ -108,7 +108,7 @@ describe("AikiError", () => {
 });
 
 describe("instanceof", () => {
-  it("holds across copies of this package, class by class", async () => {
+  it("instanceof holds across copies of this package, class by class", async () => {
     vi.resetModules();
     const copy = await import("./error.ts");
     expect(copy.AikiError).not.toBe(AikiError);
@@ -120,7 +120,7 @@ describe("instanceof", () => {
     expect(isRetryable(new copy.NonRetryableError("x"))).toBe(false);
   });
 
-  it("tells a user's subclasses apart", () => {
+  it("instanceof distinguishes a user's subclasses", () => {
     class CardDeclined extends NonRetryableError {}
     class CardExpired extends NonRetryableError {}
     const error = new CardDeclined("no");
@@ -131,7 +131,7 @@ describe("instanceof", () => {
     expect(error).toMatchObject({ code: "NON_RETRYABLE", retryable: false });
   });
 
-  it("is false for a revoked proxy, whatever the class, and never throws", () => {
+  it("instanceof is false for a revoked proxy, and never throws", () => {
     class CardDeclined extends NonRetryableError {}
     const { proxy, revoke } = Proxy.revocable({}, {});
     revoke();
@@ -154,7 +154,7 @@ describe("instanceof", () => {
     expect(new ChildRunFailedError({ runId: "c1" }, "failed", proxy).cause).toBe(proxy);
   });
 
-  it("is false for plain errors, look-alikes and primitives", () => {
+  it("instanceof is false for plain errors, look-alikes and primitives", () => {
     for (const value of [new Error("x"), { code: "TASK_FAILED" }, null, undefined, "AikiError", 1]) {
       expect(isAikiError(value)).toBe(false);
     }

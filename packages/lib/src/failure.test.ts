@@ -20,8 +20,8 @@ const name = fc.constantFrom("Error", "", "AggregateError", undefined);
 const field = fc.oneof(fc.jsonValue(), fc.anything({ withBigInt: true, withDate: true, withMap: true }));
 
 /**
- * What programs throw, and worse: errors with fields, causes and errors of errors, and values that throw when read.
- * Each is made by a function, because fast-check looks at what it generates.
+ * Thrown values of any kind: errors with fields, causes and nested errors, and values that throw when they are read.
+ * Functions create them, because fast-check reads the values that it generates.
  */
 const { thrown } = fc.letrec<{ thrown: () => unknown }>((tie) => ({
   thrown: fc.oneof(
@@ -53,7 +53,7 @@ const { thrown } = fc.letrec<{ thrown: () => unknown }>((tie) => ({
 const call = { task: "charge", runId: "r1", address: "task:charge:9f#0" };
 
 describe("describeError", () => {
-  it("keeps name, message, code, stack and causes", () => {
+  it("describeError keeps name, message, code, stack and causes", () => {
     const root = Object.assign(new TypeError("socket closed"), { code: "ECONNRESET" });
     const failure = describeError(new TaskFailedError(call, root));
     expect(failure).toMatchObject({
@@ -78,11 +78,11 @@ describe("describeError", () => {
     ["an error of another realm", runInNewContext("new RangeError('far')"), { name: "RangeError", message: "far" }],
     ["a DOMException", new DOMException("gone", "AbortError"), { name: "AbortError", message: "gone" }],
   ];
-  it.each(strange)("describes %s", (_, thrown, failure) => {
+  it.each(strange)("describeError describes %s", (_, thrown, failure) => {
     expect(describeError(thrown)).toMatchObject(failure);
   });
 
-  it("keeps the errors of an AggregateError, of whatever realm or library", async () => {
+  it("describeError keeps the errors of an AggregateError of any realm or library", async () => {
     const parts = ["first", "second"].map((message) => Promise.reject(new Error(message)));
     const thrown: unknown = await Promise.any(parts).catch((reason: unknown) => reason);
     const errors = [{ message: "first" }, { message: "second" }];
@@ -94,7 +94,7 @@ describe("describeError", () => {
     expect(describeError(new AggregateError([]))).toMatchObject({ errors: [] });
   });
 
-  it("keeps at most ten errors of an AggregateError, and says how many more there were", () => {
+  it("describeError keeps ten errors of an AggregateError, and counts the others", () => {
     const many = new AggregateError(Array.from({ length: 61 }, (_, index) => new Error(`no ${index}`)));
     const failure = describeError(many);
     expect(failure.errors?.map(({ message }) => message)).toEqual(Array.from({ length: 10 }, (_, n) => `no ${n}`));
@@ -107,7 +107,7 @@ describe("describeError", () => {
     expect(describeError(self)).toMatchObject({ errors: [{ message: "other" }], omittedErrors: 1 });
   });
 
-  it("keeps the own fields that JSON can carry, and leaves out the others", () => {
+  it("describeError keeps own fields that JSON can represent, and omits the others", () => {
     const trap = () => {
       throw new Error("trap");
     };
@@ -135,7 +135,7 @@ describe("describeError", () => {
     expect(describeError(Object.assign(new Error("x"), { code: Number.NaN }))).not.toHaveProperty("code");
   });
 
-  it("cuts long own fields, and leaves out what is larger than all of them together may be", () => {
+  it("describeError truncates long own fields, and omits a field that exceeds the total limit", () => {
     const body = "x".repeat(1e6);
     const big = Array.from({ length: 1e5 }, () => null);
     const thrown = Object.assign(new Error("no"), { big, body, small: 1 });
@@ -147,7 +147,7 @@ describe("describeError", () => {
     });
   });
 
-  it("ends a cycle of causes, and a chain without end", () => {
+  it("describeError stops at a cycle of causes, and in an endless chain", () => {
     const one = new Error("one");
     const two = new Error("two", { cause: one });
     one.cause = two;
@@ -162,7 +162,7 @@ describe("describeError", () => {
     expect(depth(describeError(endless))).toBe(9);
   });
 
-  it("survives whatever throws when it is read", () => {
+  it("describeError accepts values that throw when they are read", () => {
     const trap = () => {
       throw new Error("trap");
     };
@@ -170,8 +170,8 @@ describe("describeError", () => {
     expect(describeError(proxy).name).toBe("NonError");
     const getters = Object.defineProperties(new Error("kept"), { stack: { get: trap }, cause: { get: trap } });
     expect(describeError(getters)).toEqual({ name: "Error", message: "kept" });
-    for (const gone of [revoked({}), revoked(() => {}), revoked([])]) {
-      expect(describeError(gone)).toEqual({
+    for (const proxy of [revoked({}), revoked(() => {}), revoked([])]) {
+      expect(describeError(proxy)).toEqual({
         name: "NonError",
         message: "object thrown: something that cannot be shown",
       });
@@ -184,7 +184,7 @@ describe("describeError", () => {
     expect(describeError(numbered)).toMatchObject({ message: "object thrown: something that cannot be shown" });
   });
 
-  it("is JSON of at most 64 KiB for anything thrown, and says where it cut", () => {
+  it("describeError returns at most 64 KiB of JSON, and marks where it was cut", () => {
     const size = (failure: Failure) => Buffer.byteLength(JSON.stringify(failure));
     let nested = new Error("\u0000".repeat(1e6));
     for (let level = 0; level < 20; level++) nested = new Error("€".repeat(1e5), { cause: nested });
@@ -202,7 +202,7 @@ describe("describeError", () => {
 describe("restoreError", () => {
   const again = (thrown: unknown) => restoreError(JSON.parse(JSON.stringify(describeError(thrown))));
 
-  it("describes what it restored as it was described", () => {
+  it("describing a restored error gives the same description", () => {
     const errors = [
       new TaskFailedError(call, Object.assign(new RangeError("far"), { code: "E_FAR" })),
       new NonRetryableError("no", { cause: new Error("root") }),
@@ -217,7 +217,7 @@ describe("restoreError", () => {
     fc.assert(fc.property(thrown, described), { numRuns: 500 });
   });
 
-  it("restores an AggregateError with its errors, and how many were left out", () => {
+  it("restoreError restores an AggregateError with its errors and the number of omitted ones", () => {
     const parts = Array.from({ length: 12 }, (_, index) =>
       Object.assign(new RangeError(`no ${index}`), { code: index }),
     );
@@ -233,7 +233,7 @@ describe("restoreError", () => {
     expect(again(new AggregateError([]))).toMatchObject({ errors: [] });
   });
 
-  it("restores own fields and the type of a code", () => {
+  it("restoreError restores own fields and the type of a code", () => {
     const restored = again(Object.assign(new Error("no"), { code: 14, details: "UNAVAILABLE", metadata: { a: [1] } }));
     expect(restored).toMatchObject({ code: 14, details: "UNAVAILABLE", metadata: { a: [1] } });
     expect(Object.keys(restored)).toEqual(["code", "details", "metadata"]);
@@ -248,7 +248,7 @@ describe("restoreError", () => {
     expect(stalled).toMatchObject({ code: "RUN_STALLED", stall, ids: { runId: "r1" }, retryable: false });
   });
 
-  it("never lets own fields take the place of what is recorded beside them, nor touch a prototype", () => {
+  it("own fields never replace recorded fields or change a prototype", () => {
     const details = '{"message":"no","name":"no","stack":"no","cause":1,"code":1,"__proto__":{"polluted":1},"kept":1}';
     const restored = restoreError({ name: "E", message: "m", code: "C", stack: "s", details });
     expect(restored).toMatchObject({ name: "E", message: "m", code: "C", stack: "s", kept: 1 });
@@ -259,7 +259,7 @@ describe("restoreError", () => {
       expect(restoreError({ name: "E", message: "m", details: text })).toBeDefined();
   });
 
-  it("restores the class where the code is Aiki's own, and what it says of retries", () => {
+  it("restoreError restores the class and retryable if the code is Aiki's own", () => {
     class CardDeclined extends NonRetryableError {
       override readonly name = "CardDeclined";
     }
@@ -280,27 +280,27 @@ describe("restoreError", () => {
     expect(isAikiError(again(Object.assign(new Error("x"), { code: "ECONNRESET" })))).toBe(false);
   });
 
-  it("restores whether a child failed or was cancelled", () => {
+  it("restoreError restores whether a child failed or was cancelled", () => {
     const failed = new ChildRunFailedError({ runId: "c1" }, "failed", new Error("x"));
     const cancelled = new ChildRunFailedError({ runId: "c1" }, "cancelled", new RunCancelledError({ runId: "c1" }));
     expect(again(failed)).toMatchObject({ status: "failed", ids: { runId: "c1" } });
     expect(again(cancelled)).toMatchObject({ status: "cancelled", cause: { code: "RUN_CANCELLED" } });
   });
 
-  it("shows the recorded stack, never one of the place that restored it", () => {
+  it("a restored error shows the recorded stack, never the stack of restoreError", () => {
     expect(restoreError({ name: "E", message: "m", stack: "E: m\n  at there" }).stack).toBe("E: m\n  at there");
     expect(restoreError({ name: "E", message: "m" }).stack).toBe("E: m");
   });
 });
 
-/** The proxy of a target that is gone: everything but `typeof` throws. */
+/** A revoked proxy: every operation except `typeof` throws. */
 function revoked(target: object): object {
   const { proxy, revoke } = Proxy.revocable(target, {});
   revoke();
   return proxy;
 }
 
-/** A restored error shows its name and message where no stack was recorded. */
+/** The failure with the stack that a restored error has: its name and message if no stack was recorded. */
 function withStacks(failure: Failure): Failure {
   const { name, message, stack = `${name}: ${message}`, cause, errors } = failure;
   const inner = { ...(cause && { cause: withStacks(cause) }), ...(errors && { errors: errors.map(withStacks) }) };

@@ -4,7 +4,7 @@ import { Fields } from "./fields.ts";
 const of = (value: unknown): Fields => new Fields(value, "options", "INVALID_OPTION");
 
 describe("fields", () => {
-  it("refuses an unknown field, and names the known ones", () => {
+  it("an unknown field is refused, and the error names the known ones", () => {
     const fields = of({ delay: 1, delayMs: 2 });
     fields.take("delay");
     fields.text("referenceId");
@@ -13,7 +13,7 @@ describe("fields", () => {
     expect(() => fields.done()).toThrow(expect.objectContaining(refusal));
   });
 
-  it("takes a field that is undefined for absent, whatever its name", () => {
+  it("a field that is undefined counts as absent, whatever its name", () => {
     expect(() => of({ misspelt: undefined }).done()).not.toThrow();
     expect(() => of(JSON.parse('{ "__proto__": 1 }')).done()).toThrow('no field "__proto__"');
   });
@@ -24,11 +24,11 @@ describe("fields", () => {
     [[], "an array"],
     ["text", '"text"'],
     [5, "5"],
-  ])("says what %j is instead of an object", (value, what) => {
+  ])("the error names the type of %j, which is no object", (value, what) => {
     expect(() => of(value)).toThrow(`options must be an object, not ${what}.`);
   });
 
-  it("says what a field is instead of what it must be", () => {
+  it("the error says what a field is and what it must be", () => {
     expect(() => of({ a: {} }).flag("a")).toThrow("options.a must be true or false, not an object.");
     expect(() => of({ a: () => 1 }).text("a")).toThrow("not a function.");
     expect(() => of({ a: Number.NaN }).number("a", { min: 0, max: 1 })).toThrow("not NaN.");
@@ -42,7 +42,7 @@ describe("fields", () => {
     ["the second half of a surrogate pair", "👍".slice(1)],
     ["nothing", ""],
     ["256 characters", "x".repeat(256)],
-  ])("refuses a text that may become a key and holds %s, alone and in an array", (_, text) => {
+  ])("a text that storage uses as a key is refused if it has %s, alone and in an array", (_, text) => {
     const sentence = "1 to 255 characters, without NUL or half of a surrogate pair, not";
     expect(() => of({ a: text }).text("a")).toThrow(`options.a must be a string of ${sentence}`);
     expect(() => of({ a: ["b", text] }).texts("a", 2)).toThrow(
@@ -50,20 +50,20 @@ describe("fields", () => {
     );
   });
 
-  it("takes whole surrogate pairs, and any text that only people read", () => {
+  it("whole surrogate pairs, and any text that only people read, are accepted", () => {
     expect(of({ a: "👍" }).text("a")).toBe("👍");
     expect(of({ a: ["👍"] }).texts("a", 1)).toEqual(["👍"]);
     expect(of({ a: "\0\ud800" }).prose("a", 2)).toBe("\0\ud800");
     expect(() => of({ a: "abc" }).prose("a", 2)).toThrow("options.a must be a string of at most 2 characters");
   });
 
-  it("refuses an array with a hole, which JSON fills with null", () => {
+  it("an array with a hole is refused, because JSON would fill the hole with null", () => {
     const holed = ["a", "b"];
     delete holed[0];
     expect(() => of({ a: holed }).texts("a", 2)).toThrow("different strings");
   });
 
-  it("takes every moment that a Date can hold, in whole milliseconds, and no other", () => {
+  it("every moment in whole milliseconds that a Date can represent is accepted, and no other", () => {
     expect(of({ a: new Date(-8.64e15) }).moment("a")).toBe(-8.64e15);
     expect(of({ a: 8.64e15 }).moment("a")).toBe(8.64e15);
     expect(of({ a: 0.6 }).moment("a")).toBe(1);
@@ -80,7 +80,7 @@ describe("fields", () => {
     }
   });
 
-  it("takes a delay until a moment that has passed for none", () => {
+  it("a delay until a moment that has passed is no delay", () => {
     expect(of({ a: { milliseconds: -5 } }).delay("a")).toBe(0);
     expect(of({ a: { seconds: 5 } }).delay("a")).toBe(5_000);
     expect(() => of({ a: { milliseconds: -5 } }).duration("a")).toThrow("zero or more");

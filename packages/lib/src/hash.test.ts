@@ -6,7 +6,7 @@ import { hashPayload } from "./hash.ts";
 
 const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
 
-/** Every object's keys the other way round. */
+/** The same value with the keys of every object in reverse order. */
 function reversed(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(reversed);
   if (typeof value !== "object" || value === null) return value;
@@ -18,7 +18,7 @@ function reversed(value: unknown): unknown {
 }
 
 describe("hashPayload", () => {
-  it("is the SHA-256 of the RFC 8785 form of any well-formed value", () => {
+  it("hashPayload is the SHA-256 of the RFC 8785 form of any well-formed value", () => {
     fc.assert(
       fc.property(fc.jsonValue({ stringUnit: "grapheme" }), (value) => {
         expect(hashPayload(JSON.stringify(value))).toBe(
@@ -28,7 +28,7 @@ describe("hashPayload", () => {
     );
   });
 
-  it("does not depend on the order of keys", () => {
+  it("a hash does not depend on the order of keys", () => {
     fc.assert(
       fc.property(fc.jsonValue({ stringUnit: "binary" }), (value) => {
         expect(hashPayload(JSON.stringify(reversed(value)))).toBe(hashPayload(JSON.stringify(value)));
@@ -36,13 +36,13 @@ describe("hashPayload", () => {
     );
   });
 
-  it("does not depend on how the same value is written", () => {
+  it("a hash does not depend on how the same value is written", () => {
     expect(hashPayload(' {"b" : 1.0e2, "a":"\\u0041\\/"} ')).toBe(hashPayload('{"a":"A/","b":100}'));
     expect(hashPayload("-0")).toBe(hashPayload("0"));
     expect(hashPayload('"\\ud83d\\ude00"')).toBe(hashPayload('"😀"'));
   });
 
-  it("tells values apart that differ in type, order of items, or prototype keys", () => {
+  it("hashes differ by type, order of items, and prototype keys", () => {
     const different = [
       "null",
       "0",
@@ -60,7 +60,7 @@ describe("hashPayload", () => {
     expect(new Set(hashes).size).toBe(hashes.length);
   });
 
-  it("tells lone surrogates apart from each other, from their replacement, and from their escaped form", () => {
+  it("hashes distinguish lone surrogates, their replacement character, and their escaped form", () => {
     const different = [
       '"\\ud800"',
       '"\\ud801"',
@@ -79,11 +79,11 @@ describe("hashPayload", () => {
     expect(new Set(different.map((payload) => hashPayload(payload))).size).toBe(different.length);
   });
 
-  it("sees a lone surrogate however the text writes it", () => {
+  it("a lone surrogate is recognised however the text writes it", () => {
     expect(hashPayload('{"a":["\ud800"]}')).toBe(hashPayload('{"a":["\\uD800"]}'));
   });
 
-  it("says so when the text is not JSON", () => {
+  it("hashPayload throws a clear error if the text is not JSON", () => {
     expect(() => hashPayload("nul")).toThrow(expect.objectContaining({ code: "INVALID_PAYLOAD" }));
   });
 });

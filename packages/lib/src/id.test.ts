@@ -5,7 +5,7 @@ import { childRunId, derivedRandom, derivedUuid } from "./id.ts";
 const parent = "0190A000-1234-7abc-8def-0123456789ab";
 
 describe("childRunId", () => {
-  it("is always a UUIDv7 with the parent's timestamp", () => {
+  it("a child's run id is always a UUIDv7 with the parent's timestamp", () => {
     fc.assert(
       fc.property(fc.uuid({ version: 7 }), fc.nat(), fc.string({ unit: "binary" }), (id, attempt, address) => {
         const child = childRunId(id, attempt, address);
@@ -15,7 +15,7 @@ describe("childRunId", () => {
     );
   });
 
-  it("is the same for the same call, and another for another parent, attempt or address", () => {
+  it("a child's run id depends on the parent, the attempt and the address only", () => {
     const child = childRunId(parent, 1, "child:ship:9f#0");
     expect(childRunId(parent.toLowerCase(), 1, "child:ship:9f#0")).toBe(child);
     const others = [
@@ -26,19 +26,19 @@ describe("childRunId", () => {
     expect(new Set([child, ...others]).size).toBe(4);
   });
 
-  it("never changes between releases, or replays would start their children again", () => {
+  it("a child's run id is the same in every release, or replays would start children again", () => {
     expect(childRunId(parent, 1, "child:ship:9f#0")).toBe("0190a000-1234-79f3-91a8-fcc3d2cf7a60");
     expect(derivedUuid(parent, "a")).toBe("cc7b823a-18e6-4480-9a4c-8a6d1b6c0277");
     expect(derivedRandom(parent, "a")).toBe(0.3264546994743007);
   });
 
-  it("refuses a parent whose id is not a UUID", () => {
+  it("a parent's id that is not a UUID is refused", () => {
     expect(() => childRunId("run-1", 1, "x")).toThrow(expect.objectContaining({ code: "INVALID_ID" }));
   });
 });
 
 describe("derivedUuid", () => {
-  it("differs by counter and by run, in the layout of version 4", () => {
+  it("derived UUIDs differ by counter and by run, and have the layout of version 4", () => {
     const made = [derivedUuid(parent, "a"), derivedUuid(parent, "b"), derivedUuid("another", "a")];
     expect(new Set(made).size).toBe(3);
     for (const id of made) expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
@@ -46,7 +46,7 @@ describe("derivedUuid", () => {
 });
 
 describe("derivedRandom", () => {
-  it("lies in [0, 1) and spreads evenly", () => {
+  it("derived random numbers are in [0, 1) and evenly distributed", () => {
     const numbers = Array.from({ length: 1_000 }, (_, counter) => derivedRandom(parent, String(counter)));
     expect(numbers.every((number) => number >= 0 && number < 1)).toBe(true);
     for (const tenth of Array(10).keys()) {

@@ -3,9 +3,9 @@
 export {
   addressOf,
   arrivalAddress,
-  askAddress,
   awaitedResult,
   childWaitAddress,
+  openedWaitAddress,
   resultAddress,
   retryAddress,
   signalAddress,

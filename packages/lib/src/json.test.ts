@@ -8,7 +8,7 @@ const refused = (code: string, message: RegExp) =>
   expect.objectContaining({ code, retryable: false, message: expect.stringMatching(message) });
 
 describe("encode", () => {
-  it("agrees with JSON.stringify on every JSON value, so that a first run and a replay see the same", () => {
+  it("encode agrees with JSON.stringify on every JSON value, so first runs and replays agree", () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 6 }), (value) => {
         const payload = encode(value, "input");
@@ -18,7 +18,7 @@ describe("encode", () => {
     );
   });
 
-  it("accepts what JSON keeps and refuses the rest, for any value at all", () => {
+  it("encode accepts what JSON can represent, and refuses any other value", () => {
     const anything = fc.anything({
       withBigInt: true,
       withDate: true,
@@ -39,17 +39,17 @@ describe("encode", () => {
     );
   });
 
-  it("takes undefined on top as absence, and drops undefined properties", () => {
+  it("encode treats undefined as absent at the top level, and drops undefined properties", () => {
     expect(encode(undefined, "input")).toBeUndefined();
     expect(decode(undefined)).toBeUndefined();
     expect(encode({ a: undefined, b: 1 }, "input")).toBe('{"b":1}');
   });
 
-  it("makes -0 zero", () => {
+  it("encode writes -0 as 0", () => {
     expect(Object.is(decode(encode(-0, "input")), 0)).toBe(true);
   });
 
-  it("keeps __proto__ and constructor as plain keys, and no prototype changes", () => {
+  it("__proto__ and constructor are plain keys, and no prototype changes", () => {
     const hostile = '{"__proto__":{"admin":true},"constructor":{"name":"x"},"toJSON":1}';
     const value = decode(hostile);
     expect(encode(value, "input")).toBe(hostile);
@@ -57,19 +57,19 @@ describe("encode", () => {
     expect({}).not.toHaveProperty("admin");
   });
 
-  it("brings lone surrogates and NUL back unchanged, in well-formed text", () => {
+  it("lone surrogates and NUL survive encode and decode, in well-formed text", () => {
     const value = { "\ud800": "a\udfffb\u0000" };
     const payload = encode(value, "input") ?? "";
     expect(payload).toBe('{"\\ud800":"a\\udfffb\\u0000"}');
     expect(decode(payload)).toEqual(value);
   });
 
-  it("accepts objects without prototype and plain objects of another realm", () => {
+  it("encode accepts objects without prototype and plain objects of another realm", () => {
     expect(encode(Object.assign(Object.create(null), { a: 1 }), "input")).toBe('{"a":1}');
     expect(encode(vm.runInNewContext("({ a: [1, { b: 2 }] })"), "input")).toBe('{"a":[1,{"b":2}]}');
   });
 
-  it("accepts the same object in two places", () => {
+  it("encode accepts the same object in two places", () => {
     const twin = { a: 1 };
     expect(encode([twin, twin], "input")).toBe('[{"a":1},{"a":1}]');
   });
@@ -109,11 +109,11 @@ describe("encode", () => {
     ["a key that needs quotes", { "a b": { "1": 1n } }, /^input\["a b"\]\["1"\] is a BigInt/],
     ["a revoked proxy", revoked(), /^input throws when it is read/],
   ];
-  it.each(bad)("refuses %s", (_, value, message) => {
+  it.each(bad)("encode refuses %s", (_, value, message) => {
     expect(() => encode(value, "input")).toThrow(refused("UNSERIALIZABLE", message));
   });
 
-  it("keeps what a getter threw as the cause", () => {
+  it("an error that a getter threw becomes the cause", () => {
     const thrown = new Error("no");
     const value = {
       get a() {
@@ -123,13 +123,13 @@ describe("encode", () => {
     expect(() => encode(value, "input")).toThrow(expect.objectContaining({ code: "UNSERIALIZABLE", cause: thrown }));
   });
 
-  it("accepts 200 levels", () => {
+  it("encode accepts 200 levels", () => {
     let value: unknown = 1;
     for (let level = 0; level < 200; level++) value = { a: value };
     expect(decode(encode(value, "input"))).toEqual(value);
   });
 
-  it("measures the limit in bytes of UTF-8, to the byte", () => {
+  it("the limit is measured in bytes of UTF-8, exactly", () => {
     const euros = (limits.payloadBytes - 2) / 3;
     const exact = "€".repeat(euros);
     expect(encode(exact, "input")).toHaveLength(euros + 2);
@@ -139,12 +139,12 @@ describe("encode", () => {
     expect(encode("x".repeat(limits.payloadBytes - 2), "input")).toHaveLength(limits.payloadBytes);
   });
 
-  it("accepts an object whose key fills the limit to the byte", () => {
+  it("encode accepts an object whose key makes it exactly as large as the limit", () => {
     const key = "k".repeat(limits.payloadBytes - '{"":1}'.length);
     expect(encode({ [key]: 1 }, "input")).toHaveLength(limits.payloadBytes);
   });
 
-  it("refuses shared objects that unfold without end, before they do", () => {
+  it("shared objects that unfold without end are refused before they unfold", () => {
     let value: unknown = "x";
     for (let level = 0; level < 60; level++) value = [value, value];
     expect(() => encode(value, "input")).toThrow(refused("PAYLOAD_TOO_LARGE", /more than 2000000 bytes/));
@@ -152,7 +152,7 @@ describe("encode", () => {
 });
 
 describe("decode", () => {
-  it("says so when the text is not JSON", () => {
+  it("decode throws a clear error if the text is not JSON", () => {
     expect(() => decode("{")).toThrow(refused("INVALID_PAYLOAD", /not JSON/));
   });
 });
@@ -164,7 +164,7 @@ function revoked(): unknown {
 }
 
 describe("encodeWithin", () => {
-  it("is what encode says, or nothing when that is longer or there is none", () => {
+  it("encodeWithin returns what encode returns, or nothing if that is too long or refused", () => {
     fc.assert(
       fc.property(fc.jsonValue(), fc.nat({ max: 60 }), (value, most) => {
         const text = encode(value, "field") ?? "";
@@ -176,7 +176,7 @@ describe("encodeWithin", () => {
     }
   });
 
-  it("never throws, and never writes out what is far too large", () => {
+  it("encodeWithin never throws, and stops writing what is far too large", () => {
     const { proxy, revoke } = Proxy.revocable({}, {});
     revoke();
     expect(encodeWithin({ proxy }, 100)).toBeUndefined();

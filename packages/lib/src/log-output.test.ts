@@ -4,10 +4,10 @@ import { logOutput } from "./log-output.ts";
 
 const notice = (dropped: number) => `dropped ${dropped}`;
 
-/** Lets everything happen that a stream puts off. */
+/** Waits until streams have called their callbacks. */
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-/** A stream that fails while `fault` is set. As standard output does, it works again after that. */
+/** A stream that fails while `fault` is set, and then works again, as standard output does. */
 class FailingOutput extends Writable {
   fault: Error | null = null;
   written = "";
@@ -38,7 +38,7 @@ class Pipe extends Writable {
     this.#done = done;
   }
 
-  /** Reads until nothing waits. */
+  /** Reads all pending lines. */
   async read(): Promise<void> {
     while (this.#done !== null) {
       const done = this.#done;
@@ -50,7 +50,7 @@ class Pipe extends Writable {
 }
 
 describe("the output of a log", () => {
-  it("writes each line with its line end", async () => {
+  it("the log output writes each line with its line end", async () => {
     const output = new FailingOutput();
     const write = logOutput(output, notice);
     write("a");
@@ -59,7 +59,7 @@ describe("the output of a log", () => {
     expect(output.written).toBe("a\nb\n");
   });
 
-  it("drops and counts the lines that cannot be written, then tells how many", async () => {
+  it("lines that cannot be written are dropped and counted, and a later line has the count", async () => {
     const output = new FailingOutput();
     const write = logOutput(output, notice);
     for (const line of ["a", "b", "c"]) {
@@ -76,7 +76,7 @@ describe("the output of a log", () => {
     expect(output.written).toBe("\nd\ndropped 3\ne\n");
   });
 
-  it("counts the lines again whose notice is lost too", async () => {
+  it("dropped lines are counted again if the line with their count is lost too", async () => {
     const output = new FailingOutput();
     let fails = 0;
     const write = logOutput(output, (dropped) => {
@@ -97,7 +97,7 @@ describe("the output of a log", () => {
     expect(output.written).toBe("\nc\n\nd\ndropped 3\n");
   });
 
-  it("survives a stream that throws", () => {
+  it("the log output continues when the stream throws", () => {
     const output = new FailingOutput();
     output.write = () => {
       throw new Error("EBADF");
@@ -105,7 +105,7 @@ describe("the output of a log", () => {
     expect(() => logOutput(output, notice)("a")).not.toThrow();
   });
 
-  it("keeps at most a megabyte for a slow reader, and tells later what it dropped", async () => {
+  it("at most 1 MB is buffered for a slow reader, and a later line counts the dropped ones", async () => {
     const pipe = new Pipe();
     const write = logOutput(pipe, notice);
     const line = "x".repeat(99_999);

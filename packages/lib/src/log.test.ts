@@ -16,24 +16,24 @@ function lineOf(message: string, fields?: LogFields): string | undefined {
 }
 
 describe("consoleLogger", () => {
-  it("writes the time, the level, the message and the fields on one line", () => {
-    expect(lineOf("Run claimed", { runId: "r1", fence: 3, hot: false, shard: null, none: undefined })).toBe(
-      "03:04:05.006 info  Run claimed runId=r1 fence=3 hot=false shard=null",
+  it("consoleLogger writes the time, the level, the message and the fields on one line", () => {
+    expect(lineOf("Run claimed", { runId: "r1", fence: 3, isCached: false, shard: null, none: undefined })).toBe(
+      "03:04:05.006 info  Run claimed runId=r1 fence=3 isCached=false shard=null",
     );
   });
 
-  it("quotes what would be mistaken for another field", () => {
+  it("a value that looks like another field is quoted", () => {
     expect(lineOf("x", { a: "b c=d", e: "", q: 'say "x"' })).toBe(
       '03:04:05.006 info  x a="b c=d" e="" q="say \\"x\\""',
     );
   });
 
-  it("escapes every control character, so that no line can be forged or terminal driven", () => {
+  it("control characters are escaped: no value can forge a line or control the terminal", () => {
     const line = lineOf("a\nb\u001b[2J\u2028", { "k\r": "v\u0007", o: { n: "\u009b" } });
     expect(line).toBe('03:04:05.006 info  a\\nb\\u001b[2J\\u2028 k\\u000d=v\\u0007 o={"n":"\\u009b"}');
   });
 
-  it("tells an error by its name, message and cause", () => {
+  it("an error is shown by its name, message and cause", () => {
     const error = new TypeError("no socket", { cause: new Error("refused") });
     expect(lineOf("x", { error })).toBe('03:04:05.006 info  x error="TypeError: no socket (caused by Error: refused)"');
     const all = new AggregateError([new Error("refused"), new Error("late")], "all failed");
@@ -41,12 +41,12 @@ describe("consoleLogger", () => {
     expect(lineOf("x", { all })).toBe(line);
   });
 
-  it("shows an error inside of a field", () => {
+  it("an error inside a field is shown", () => {
     const line = lineOf("x", { outcome: { error: new TypeError("no socket") } });
     expect(line).toContain('outcome={"error":{"name":"TypeError","message":"no socket","stack":"TypeError: no socket');
   });
 
-  it("drops what is below its level, info unless told", () => {
+  it("lines below the level are dropped; the default level is info", () => {
     for (const [level, kept] of [
       [undefined, ["info", "warn", "error"]],
       ["debug", ["debug", "info", "warn", "error"]],
@@ -61,13 +61,13 @@ describe("consoleLogger", () => {
     }
   });
 
-  it("adds a child's fields to every line, the line's own last", () => {
+  it("a child logger adds its fields to every line, before those of the line", () => {
     const { written, logger } = lines();
     logger.child({ a: 1, b: 1 }).child({ b: 2 }).warn("m", { c: 3 });
     expect(written).toEqual(["03:04:05.006 warn  m a=1 b=2 c=3"]);
   });
 
-  it("survives fields that cannot be shown, and cuts long ones", () => {
+  it("fields that cannot be shown do not throw, and long ones are truncated", () => {
     const cycle: { self?: unknown } = {};
     cycle.self = cycle;
     expect(lineOf("x", { cycle, big: 1n })).toBe('03:04:05.006 info  x cycle={"self":"(circular)"} big=1');
@@ -79,7 +79,7 @@ describe("consoleLogger", () => {
 });
 
 describe("silentLogger", () => {
-  it("is its own child", () => {
+  it("the child of silentLogger is silentLogger", () => {
     expect(silentLogger.child({ a: 1 })).toBe(silentLogger);
   });
 });

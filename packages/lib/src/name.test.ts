@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { checkName } from "./name.ts";
 
 describe("checkName", () => {
-  it.each(["a", "charge:card#1/2", "大きい 😀", "x".repeat(255), "__proto__"])("returns %j", (name) => {
+  it.each(["a", "charge:card#1/2", "大きい 😀", "x".repeat(255), "__proto__"])("checkName returns %j", (name) => {
     expect(checkName(name, "task")).toBe(name);
   });
 
@@ -14,7 +14,7 @@ describe("checkName", () => {
     ["a number", 7, /not number/],
     ["nothing", undefined, /not undefined/],
   ];
-  it.each(bad)("refuses %s", (_, name, message) => {
+  it.each(bad)("checkName refuses %s", (_, name, message) => {
     expect(() => Reflect.apply(checkName, undefined, [name, "task"])).toThrow(
       expect.objectContaining({ code: "INVALID_NAME", message: expect.stringMatching(message) }),
     );

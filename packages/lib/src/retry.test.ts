@@ -9,45 +9,45 @@ const delays = (policy: RetryPolicy, tries: number, random = lowest) =>
   Array.from({ length: tries }, (_, index) => retryDelayMs(policy, index + 1, random));
 
 describe("retryDelayMs", () => {
-  it("gives up at once under never", () => {
+  it("the policy never allows no second attempt", () => {
     expect(delays({ type: "never" }, 2)).toEqual([null, null]);
   });
 
-  it("counts the first attempt among maxAttempts", () => {
+  it("maxAttempts includes the first attempt", () => {
     expect(delays({ type: "fixed", maxAttempts: 1, delayMs: 7 }, 1)).toEqual([null]);
     expect(delays({ type: "fixed", maxAttempts: 3, delayMs: 7 }, 4)).toEqual([7, 7, null, null]);
   });
 
-  it("doubles from the base after the first failure", () => {
+  it("exponential delays double, from the base after the first failure", () => {
     const policy = { type: "exponential", maxAttempts: 5, baseDelayMs: 200 } as const;
     expect(delays(policy, 5)).toEqual([200, 400, 800, 1_600, null]);
   });
 
-  it("grows by the factor and stops at maxDelayMs", () => {
+  it("exponential delays grow by the factor and stop at maxDelayMs", () => {
     const policy = { type: "exponential", maxAttempts: 9, baseDelayMs: 10, factor: 3, maxDelayMs: 100 } as const;
     expect(delays(policy, 4)).toEqual([10, 30, 90, 100]);
   });
 
-  it("never waits longer than a day unless the policy says so, however many attempts failed", () => {
+  it("a delay is at most a day unless the policy says otherwise, after any number of failures", () => {
     const policy = { type: "exponential", maxAttempts: 10_000, baseDelayMs: 1_000 } as const;
     expect(retryDelayMs(policy, 9_999, lowest)).toBe(86_400_000);
     expect(retryDelayMs({ ...policy, maxDelayMs: 90_000_000 }, 9_999, lowest)).toBe(90_000_000);
     expect(retryDelayMs({ ...policy, baseDelayMs: 0 }, 9_999, lowest)).toBe(0);
   });
 
-  it("spreads a jittered delay between its half and its whole, at the cap too", () => {
+  it("a jittered delay is between half of its maximum and its maximum, also at the limit", () => {
     const policy = { type: "jittered", maxAttempts: 9, baseDelayMs: 100, maxDelayMs: 400 } as const;
     expect(delays(policy, 4, lowest)).toEqual([100, 200, 400, 400]);
     expect(delays(policy, 4, highest)).toEqual([50, 100, 200, 200]);
   });
 
-  it("spreads by jitterFactor: none at 0, down to no delay at 1", () => {
+  it("jitterFactor 0 gives no jitter, and 1 allows a delay of 0", () => {
     const policy = { type: "jittered", maxAttempts: 9, baseDelayMs: 100 } as const;
     expect(retryDelayMs({ ...policy, jitterFactor: 0 }, 1, highest)).toBe(100);
     expect(retryDelayMs({ ...policy, jitterFactor: 1 }, 1, highest)).toBe(0);
   });
 
-  it("is a whole number from zero to the cap for every policy that passes the check", () => {
+  it("every valid policy gives a whole number from zero to its limit", () => {
     const delayMs = fc.double({ min: 0, max: 1e9, noNaN: true });
     const maxAttempts = fc.integer({ min: 2, max: 1e6 });
     const policies = fc.oneof(
@@ -68,7 +68,7 @@ describe("retryDelayMs", () => {
 });
 
 describe("checkRetryPolicy", () => {
-  it("returns a copy, which later changes of the policy do not reach", () => {
+  it("checkRetryPolicy returns a copy", () => {
     const policy: RetryPolicy = { type: "jittered", maxAttempts: 3, baseDelayMs: 1, jitterFactor: 1, maxDelayMs: 5 };
     const checked = checkRetryPolicy(policy, 'task "charge"');
     expect(checked).toEqual(policy);
@@ -76,7 +76,7 @@ describe("checkRetryPolicy", () => {
     expect(checked).toMatchObject({ maxAttempts: 3 });
   });
 
-  it("leaves out fields that are undefined", () => {
+  it("checkRetryPolicy omits fields that are undefined", () => {
     const policy = { type: "exponential", maxAttempts: 3, baseDelayMs: 1 };
     const given = { ...policy, factor: undefined, delayMs: undefined };
     expect(Reflect.apply(checkRetryPolicy, undefined, [given, "a test"])).toStrictEqual(policy);
@@ -97,7 +97,7 @@ describe("checkRetryPolicy", () => {
     ["a misspelt field", { type: "fixed", maxAttemps: 3, maxAttempts: 2, delayMs: 1 }, /unknown field "maxAttemps"/],
     ["a field of another type", { type: "fixed", maxAttempts: 2, delayMs: 1, factor: 2 }, /unknown field "factor"/],
   ];
-  it.each(bad)("refuses %s", (_, policy, message) => {
+  it.each(bad)("checkRetryPolicy refuses %s", (_, policy, message) => {
     expect(() => Reflect.apply(checkRetryPolicy, undefined, [policy, 'task "charge"'])).toThrow(
       expect.objectContaining({ code: "INVALID_RETRY_POLICY", message: expect.stringMatching(message) }),
     );

@@ -13,17 +13,17 @@ function failing(validate: Schema["~standard"]["validate"]): Schema {
 }
 
 describe("parseWith", () => {
-  it("returns what the schema gives back", async () => {
+  it("parseWith returns the schema's output", async () => {
     expect(await parseWith(order, { id: "a", items: [] }, "input")).toEqual({ id: "a", items: [], note: "" });
   });
 
-  it("awaits asynchronous schemas", async () => {
+  it("parseWith awaits asynchronous schemas", async () => {
     const schema = z.string().refine(async (text) => text === "a");
     expect(await parseWith(schema, "a", "input")).toBe("a");
     await expect(parseWith(schema, "b", "input")).rejects.toMatchObject({ code: "SCHEMA_MISMATCH" });
   });
 
-  it("names the path of every issue, and is not retryable", async () => {
+  it("the error has the path of every issue, and is not retryable", async () => {
     const value = { id: 1, items: [{ price: 1 }, { price: "x" }] };
     await expect(parseWith(order, value, 'input of task "ship"')).rejects.toMatchObject({
       code: "SCHEMA_MISMATCH",
@@ -32,7 +32,7 @@ describe("parseWith", () => {
     });
   });
 
-  it("shows five issues and counts the rest; paths may be segments", async () => {
+  it("the error shows five issues and counts the others; paths may be segments", async () => {
     const issues = Array.from({ length: 7 }, () => ({ message: "bad", path: [{ key: "a" }, 0, Symbol("s")] }));
     const schema = failing(() => ({ issues }));
     await expect(parseWith(schema, 1, "input")).rejects.toThrow(
@@ -40,7 +40,7 @@ describe("parseWith", () => {
     );
   });
 
-  it("tells a schema that throws from a value that does not fit", async () => {
+  it("a schema that throws is distinguished from a value that does not fit", async () => {
     const cause = new Error("bug");
     const schema = failing(() => {
       throw cause;
@@ -52,7 +52,7 @@ describe("parseWith", () => {
     });
   });
 
-  it("refuses what is no Standard Schema", async () => {
+  it("parseWith refuses a value that is no Standard Schema", async () => {
     const parse = (schema: unknown) => Reflect.apply(parseWith, undefined, [schema, 1, "input"]);
     await expect(parse({})).rejects.toMatchObject({ code: "INVALID_SCHEMA" });
     await expect(parse(null)).rejects.toMatchObject({ code: "INVALID_SCHEMA" });

@@ -18,11 +18,11 @@ describe("redactUrl", () => {
     ["user:secret@host/db", "…"],
     ["secret", "…"],
     ["", "…"],
-  ])("shows %j as %j", (text, shown) => {
+  ])("redactUrl shows %j as %j", (text, shown) => {
     expect(redactUrl(text)).toBe(shown);
   });
 
-  it("shows no secret, whatever stands in it and around it", () => {
+  it("redactUrl shows no secret, wherever it is in the URL", () => {
     const odd = fc.constantFrom(..."/?#@:%\\ \n\t&=[]'\"1x".split(""));
     const secret = fc.string({ unit: odd, maxLength: 6 }).map((text) => `${text}hunter2${text}`);
     const scheme = fc.constantFrom("postgres", "redis", "http", "other");
@@ -39,7 +39,7 @@ describe("redactUrl", () => {
 });
 
 describe("parseServiceUrl", () => {
-  it("removes the spaces and line breaks around a url", () => {
+  it("parseServiceUrl removes the spaces and line breaks around a URL", () => {
     expect(parseServiceUrl(" postgres://user:pass@host/db\r\n", rules).href).toBe("postgres://user:pass@host/db");
   });
 
@@ -51,7 +51,7 @@ describe("parseServiceUrl", () => {
     ["postgres://user:12/ret@host/db", "has an @ or # after the host"],
     ["postgres://user:12#ret@host/db", "has an @ or # after the host"],
     ["postgres://user:100%secret@host/db", "has a % that begins no percent-encoded character; write it as %25"],
-  ])("refuses %j and says why, without a secret", (text, sentence) => {
+  ])("parseServiceUrl refuses %j with the reason and without a secret", (text, sentence) => {
     const refusal = { code: "INVALID_CONFIG", ids: { field: "database" }, message: expect.stringContaining(sentence) };
     expect(() => parseServiceUrl(text, rules)).toThrow(expect.objectContaining(refusal));
     expect(() => parseServiceUrl(text, rules)).not.toThrow(/ret@|secret/);

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Cancel } from "./env.ts";
 import { settlesWithin, waitUntil } from "./wait.ts";
 
-/** Timers that fire when the test says so. */
+/** Timers that fire when the test calls `fire`. */
 function clock() {
   const timers = new Set<() => void>();
   const after = (_: number, then: () => void): Cancel => {
@@ -15,7 +15,7 @@ function clock() {
   return { env: { after }, timers, fire };
 }
 
-/** Waits, and counts how often the wake-up is undone. */
+/** Calls `waitUntil`, and counts how often its `onBegin` is undone. */
 function waiting(signals: AbortSignal[] = []) {
   const { env, timers, fire } = clock();
   const counts = { undone: 0 };
@@ -34,7 +34,7 @@ function waiting(signals: AbortSignal[] = []) {
 }
 
 describe("waitUntil", () => {
-  it("ends once, whatever comes first, and leaves no timer and no listener", async () => {
+  it("waitUntil ends once, by the first of its causes, and leaves no timer and no listener", async () => {
     const controller = new AbortController();
     const ends = [
       { end: (wait: ReturnType<typeof waiting>) => wait.wake(), how: "woken" },
@@ -52,13 +52,13 @@ describe("waitUntil", () => {
     }
   });
 
-  it("ends at once, and begins nothing, when a signal has aborted before", async () => {
+  it("waitUntil ends at once, and begins nothing, if the signal was aborted before", async () => {
     const wait = waiting([new AbortController().signal, AbortSignal.abort()]);
     expect(await wait.ended).toBe("aborted");
     expect([wait.timers.size, wait.counts.undone]).toEqual([0, 0]);
   });
 
-  it("undoes a wake-up that came while it began", async () => {
+  it("onBegin is undone even if it wakes the wait itself", async () => {
     const { env, timers } = clock();
     let undone = 0;
     const onBegin = (wake: () => void) => {
@@ -77,7 +77,7 @@ describe("settlesWithin", () => {
     ["a result", () => Promise.resolve(), true],
     ["a rejection", () => Promise.reject(new Error("No.")), true],
     ["a promise that stays pending", () => new Promise(() => {}), false],
-  ])("tells %s apart from a timeout", async (_, work, expected) => {
+  ])("settlesWithin distinguishes %s from a timeout", async (_, work, expected) => {
     const { env, fire } = clock();
     const settled = settlesWithin(env, work(), 10);
     if (!expected) fire();

@@ -1,7 +1,7 @@
 /**
- * Connections to Redis. The driver is loaded when the first one is opened, so that a process which needs no Redis does
- * not load it. A connection is never repaired: once lost it stays lost, and another one is opened. So no command is
- * sent twice without its caller's knowledge, and no promise outlives its socket.
+ * Connections to Redis. The driver is loaded when the first connection is opened, so a process without Redis does not
+ * load it. A lost connection does not reconnect: the caller opens another one. So a command is sent twice only if its
+ * caller repeats it, and all promises of a connection settle when its socket closes.
  */
 
 import { isIP } from "node:net";
@@ -9,34 +9,34 @@ import type { Env } from "@aikirun/lib";
 import type { Cluster, Redis, RedisOptions } from "ioredis";
 import type { RedisParams } from "./params.ts";
 
-/** What came of a command: its value, or why there is none. */
+/** The result of a command: its value, or why there is none. */
 export type RedisAnswer = { ok: true; value: unknown } | RedisRefusal;
 
-/** Why a command has no value, or why there is no connection. */
+/** Why a command has no value, or why a connection was not opened or was lost. */
 export interface RedisRefusal {
-  /** The command was refused, or was not answered. */
+  /** Redis refused the command or did not answer it, or there is no connection. */
   ok: false;
-  /** The first word of what Redis said, like `NOGROUP`; `UNREACHABLE` when it said nothing. */
+  /** The first word of Redis' error message, for example `NOGROUP`; `UNREACHABLE` if Redis did not answer. */
   code: string;
-  /** What Redis said, or what happened to the connection. */
+  /** Redis' error message, or what happened to the connection. */
   message: string;
 }
 
 /** One connection to Redis, or to a cluster of them. */
 export interface RedisConnection {
   /**
-   * Sends a command and its arguments; those of one moment travel together. Never rejects. No answer within `withinMs`
-   * milliseconds means that the connection is lost.
+   * Sends a command with its arguments; commands of one moment are sent together. Never rejects. If Redis does not
+   * answer within `withinMs` milliseconds, the connection is lost.
    */
   send(command: readonly [string, ...Array<string | number>], withinMs: number): Promise<RedisAnswer>;
   /**
-   * Calls `receive` with every message that is published to the channel from now on. The connection is for receiving
-   * alone then. Never rejects.
+   * Calls `receive` with every later message of the channel. From then on, the connection cannot send commands. Never
+   * rejects.
    */
   subscribe(channel: string, receive: (text: string) => void, withinMs: number): Promise<RedisAnswer>;
-  /** Resolves when the connection is lost or closed, to the reason. */
+  /** Resolves to the reason when the connection is lost or closed. */
   readonly lost: Promise<RedisRefusal>;
-  /** Commands under way are answered with `reason`, by default `UNREACHABLE`. May be called twice. */
+  /** Answers pending commands with `reason`, by default `UNREACHABLE`. A second call has no effect. */
   close(reason?: RedisRefusal): void;
 }
 
@@ -47,9 +47,9 @@ export type Connecting = { ok: true; connection: RedisConnection } | RedisRefusa
 export interface RedisConnector {
   /** `host:port`, for messages. */
   readonly at: string;
-  /** Never rejects. Gives up after `withinMs` milliseconds. */
+  /** Opens a connection within `withinMs` milliseconds. Never rejects. */
   connect(withinMs: number): Promise<Connecting>;
-  /** Closes all its connections; later ones are refused. */
+  /** Closes all connections; later calls of `connect` are refused. */
   close(): void;
 }
 
@@ -81,7 +81,7 @@ export function redisConnector(params: Readonly<RedisParams>, env: Env): RedisCo
   };
 }
 
-/** What of the driver is used. */
+/** The part of the driver that this file uses. */
 interface RedisDriver {
   connect(): Promise<void>;
   call(command: string, args: Array<string | number>): Promise<unknown>;
@@ -90,7 +90,7 @@ interface RedisDriver {
   on(event: "error" | "end", listener: (error?: unknown) => void): unknown;
 }
 
-/** Options of the driver with which it neither repeats commands, nor queues them, nor connects again. */
+/** The options of both drivers: with them, the driver never sends a command twice. */
 function plainOptions({ username, password, tls }: Readonly<RedisParams>, connectTimeout: number) {
   return {
     connectTimeout,
@@ -118,14 +118,14 @@ function singleDriver(params: Readonly<RedisParams>): (withinMs: number) => Prom
       lazyConnect: true,
       enableOfflineQueue: false,
       retryStrategy: null,
-      // Many hosts choose their certificate by this name.
+      // Servers with several certificates choose one by this name.
       ...(plain.tls === undefined ? {} : { tls: { ...(isIP(host) === 0 ? { servername: host } : {}), ...plain.tls } }),
     });
     return driver(redis);
   };
 }
 
-/** The next connection also tries the nodes that this one has found: the named node may be the one that is down. */
+/** Each connection also tries the nodes that the previous one found, because the configured node may be down. */
 function clusterDriver(params: Readonly<RedisParams>): (withinMs: number) => Promise<RedisDriver> {
   const named = { host: params.host, port: params.port };
   let seen: Array<{ host: string; port: number }> = [];
@@ -139,7 +139,7 @@ function clusterDriver(params: Readonly<RedisParams>): (withinMs: number) => Pro
       retryDelayOnFailover: 0,
       retryDelayOnClusterDown: 0,
       slotsRefreshTimeout: withinMs,
-      // Certificates are issued for names, not for the addresses behind them.
+      // Do not resolve names to IP addresses: certificates are issued for names.
       dnsLookup: (address, found) => found(null, address),
       redisOptions: plainOptions(params, withinMs),
     });
@@ -163,7 +163,7 @@ function driver(made: Redis | Cluster): RedisDriver {
   };
 }
 
-/** Null once the connection can be used. */
+/** Connects and selects the database; null if the connection can be used. */
 async function begin(
   driver: RedisDriver,
   { db = 0 }: Readonly<RedisParams>,
@@ -193,15 +193,15 @@ async function begin(
   return selected.ok ? null : selected;
 }
 
-/** How much longer to wait for an answer that a busy process may not have read yet. Milliseconds. */
+/** How long to wait after the timeout, in milliseconds: the answer may have arrived while this process was busy. */
 const lateMs = 100;
 
 function connectionOver(driver: RedisDriver, env: Env, onEnd: () => void): RedisConnection {
   const pending = new Set<(answer: RedisAnswer) => void>();
   let loss: RedisRefusal | null = null;
-  let tellLoss: (reason: RedisRefusal) => void = () => {};
+  let resolveLost: (reason: RedisRefusal) => void = () => {};
   const lost = new Promise<RedisRefusal>((resolve) => {
-    tellLoss = resolve;
+    resolveLost = resolve;
   });
 
   const lose = (reason: RedisRefusal): void => {
@@ -212,7 +212,7 @@ function connectionOver(driver: RedisDriver, env: Env, onEnd: () => void): Redis
     driver.disconnect();
     onEnd();
     for (const settle of pending) settle(reason);
-    tellLoss(reason);
+    resolveLost(reason);
   };
   driver.on("end", () => lose(unreachable("the connection has ended")));
 
@@ -251,7 +251,7 @@ function connectionOver(driver: RedisDriver, env: Env, onEnd: () => void): Redis
   };
 }
 
-/** What Redis itself said; null for anything else that went wrong. */
+/** The error that Redis returned; null for any other error. */
 function refusalOf(error: unknown): RedisRefusal | null {
   if (!(error instanceof Error) || error.name !== "ReplyError") {
     return null;

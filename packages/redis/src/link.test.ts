@@ -7,7 +7,7 @@ const refusal = { ok: false, code: "UNREACHABLE", message: "connect ECONNREFUSED
 
 describe("a link to Redis", () => {
   let env: VirtualEnv;
-  /** What each try to open it is answered, in order; the last one again and again. */
+  /** The result of each attempt to open the link, in order; the last one is repeated. */
   let answers: Array<"opened" | "refused" | "nothing">;
   let triedAt: number[];
   let failures: Array<[code: string, wasOpen: boolean]>;
@@ -35,7 +35,7 @@ describe("a link to Redis", () => {
       onFailure: ({ code }, lost) => failures.push([code, lost !== null]),
     });
 
-  it("tries again after pauses that grow up to the longest one", async () => {
+  it("the link reconnects after pauses that grow up to a limit", async () => {
     answers = ["refused"];
     const { tried } = link();
     await tried;
@@ -47,7 +47,7 @@ describe("a link to Redis", () => {
     expect(failures).toHaveLength(triedAt.length);
   });
 
-  it("counts it as no failure that there is nothing to open yet", async () => {
+  it("a link without an address to connect to does not count that as a failure", async () => {
     answers = ["nothing", "opened"];
     const { tried, ...rest } = link();
     await tried;
@@ -55,7 +55,7 @@ describe("a link to Redis", () => {
     expect([triedAt.length, failures, rest]).toMatchObject([2, [], {}]);
   });
 
-  it("has nothing to offer from the moment of a loss until it is opened again", async () => {
+  it("the link has no connection from a loss until it has connected again", async () => {
     answers = ["opened"];
     const opened = link();
     await opened.tried;
@@ -69,7 +69,7 @@ describe("a link to Redis", () => {
     expect(opened.current).not.toBe(first);
   });
 
-  it("opens nothing more once it is closed, and returns what is still open", async () => {
+  it("a closed link connects no more, and returns the open connection", async () => {
     answers = ["opened"];
     const opened = link();
     await opened.tried;

@@ -13,7 +13,7 @@ function lineOf(fields: LogFields, bound: LogFields = {}): Record<string, unknow
 }
 
 describe("the JSON log", () => {
-  it("has one object per line, the fields of its parents, and no credentials", () => {
+  it("the JSON log writes one object per line, with the fields of its parents and no credentials", () => {
     const lines: string[] = [];
     const logger = jsonLogger({ destination: { write: (line) => lines.push(line) } }).child({ worker: "w1" });
     logger.debug("not shown");
@@ -24,7 +24,7 @@ describe("the JSON log", () => {
     expect(line).not.toMatch(/Bearer|hunter2/);
   });
 
-  it("has the name, message, code, stack and cause of an error, under any key", () => {
+  it("the JSON log writes name, message, code, stack and cause of an error, under any key", () => {
     const cause = Object.assign(new TypeError("refused"), { code: "ECONNREFUSED" });
     const error = new AikiError("STORAGE_UNAVAILABLE", "no database", { cause });
     const shown = {
@@ -39,7 +39,7 @@ describe("the JSON log", () => {
     expect(lineOf({}, { bound: error })).toMatchObject({ bound: shown });
   });
 
-  it("has the errors of an AggregateError, and errors of another realm or that make their own JSON", () => {
+  it("the JSON log writes the errors of an AggregateError, and errors of another realm or with toJSON", () => {
     const both = new AggregateError([new Error("first"), new RangeError("second")], "both failed");
     const errors = [{ message: "first" }, { name: "RangeError", message: "second" }];
     expect(lineOf({ both })).toMatchObject({ both: { name: "AggregateError", message: "both failed", errors } });
@@ -49,7 +49,7 @@ describe("the JSON log", () => {
     expect(lineOf({ own })).toMatchObject({ own: { name: "Error", message: "own" } });
   });
 
-  it("has what was thrown though it is no error, and what no JSON has", () => {
+  it("the JSON log writes thrown values that are no errors, and values that JSON cannot represent", () => {
     const fields = { text: "thrown", none: null, big: 1n, mark: Symbol("s"), at: new Date(0), plain: { a: [1] } };
     expect(lineOf(fields)).toMatchObject({
       text: "thrown",
@@ -61,7 +61,7 @@ describe("the JSON log", () => {
     });
   });
 
-  it("survives what cannot be read", () => {
+  it("the JSON log accepts values that cannot be read", () => {
     const { proxy, revoke } = Proxy.revocable({}, {});
     revoke();
     const circle: { self?: unknown; error: Error } = { error: new Error("inside") };
@@ -79,7 +79,7 @@ describe("the JSON log", () => {
     });
   });
 
-  it("has none of the own fields of an error, which may hold payloads and secrets", () => {
+  it("the JSON log omits the own fields of an error, which may hold payloads and secrets", () => {
     const error = Object.assign(new Error("failed"), { config: { headers: { authorization: "Bearer abc" } } });
     expect(JSON.stringify(lineOf({ error, inner: { error } }))).not.toContain("Bearer");
   });

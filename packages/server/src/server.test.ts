@@ -11,7 +11,7 @@ const spec = { id: runId, name: "order", versionId: "1.0.0" };
 const quiet = { database: "memory:", logger: silentLogger };
 
 describe("server()", () => {
-  it("keeps runs in its file from one life to the next", async () => {
+  it("runs in a file survive a restart of the server", async () => {
     const directory = await mkdtemp(join(tmpdir(), "aiki-"));
     const database = `sqlite:${join(directory, "runs.db")}`;
     const first = await server({ ...quiet, database });
@@ -24,7 +24,7 @@ describe("server()", () => {
     await rm(directory, { recursive: true });
   });
 
-  it("shows one namespace nothing of another", async () => {
+  it("a namespace does not see the runs of another", async () => {
     const aiki = await server(quiet);
     await aiki.api("a").start({ runs: [spec] });
     expect((await aiki.api("b").find({})).runs).toEqual([]);
@@ -32,7 +32,7 @@ describe("server()", () => {
     await aiki.close();
   });
 
-  it("answers mounted, listening and in-process from the same runs", async () => {
+  it("fetch, listen and api serve the same runs", async () => {
     const aiki = await server(quiet);
     await aiki.api().start({ runs: [spec] });
     const init = { method: "POST", body: "{}", headers: { "content-type": "application/json" } };
@@ -44,14 +44,14 @@ describe("server()", () => {
     await aiki.close();
   });
 
-  it("refuses the same names in-process as over HTTP, one item at a time", async () => {
+  it("the in-process Api refuses the same names as HTTP, one item at a time", async () => {
     const aiki = await server(quiet);
     const { results } = await aiki.api().start({ runs: [{ ...spec, name: "a\0" }, spec] });
     expect(results).toMatchObject([{ code: "BAD_REQUEST" }, { ok: true }]);
     await aiki.close();
   });
 
-  it("binds nothing beyond this machine unless that was asked for by name", async () => {
+  it("listen refuses a public address unless unauthenticated access is allowed", async () => {
     const aiki = await server(quiet);
     await expect(aiki.listen({ port: 0, host: "0.0.0.0" })).rejects.toMatchObject({ code: "INVALID_CONFIG" });
     await aiki.close();
@@ -61,7 +61,7 @@ describe("server()", () => {
     await open.close();
   });
 
-  it("that requires keys binds any address, and answers to any host unless hosts are named", async () => {
+  it("a server with auth binds any address, and serves any host unless allowedHosts is set", async () => {
     const init = { method: "POST", body: "{}", headers: { "content-type": "application/json" } };
     const statusOf = async (params: object, host: string) => {
       const aiki = await server({ ...quiet, auth: true, ...params });
@@ -76,27 +76,27 @@ describe("server()", () => {
     expect(await statusOf({ allowedHosts: ["aiki.example.com"] }, "aiki.example.com")).toEqual([401, 401]);
   });
 
-  it("that requires keys still refuses pages of another origin", async () => {
+  it("a server with auth refuses pages of another origin", async () => {
     const aiki = await server({ ...quiet, auth: true });
     const { secret } = await aiki.keys.create({ name: "n" });
     const headers = { "content-type": "application/json", authorization: `Bearer ${secret}` };
-    const ask = (more: object) =>
+    const send = (more: object) =>
       aiki.fetch(
         new Request("http://localhost/v1/find", { method: "POST", body: "{}", headers: { ...headers, ...more } }),
       );
-    expect((await ask({})).status).toBe(200);
-    expect((await ask({ origin: "https://evil.example" })).status).toBe(403);
+    expect((await send({})).status).toBe(200);
+    expect((await send({ origin: "https://evil.example" })).status).toBe(403);
     await aiki.close();
   });
 
-  it("asks callers in its own process for no key", async () => {
+  it("in-process callers need no key", async () => {
     const aiki = await server({ ...quiet, auth: true });
     await aiki.api("tenant").start({ runs: [spec] });
     expect((await aiki.api("tenant").find({})).runs).toHaveLength(1);
     await aiki.close();
   });
 
-  it("closes twice, and answers 503 afterwards", async () => {
+  it("close may be called twice, and later requests get 503", async () => {
     const aiki = await server(quiet);
     await Promise.all([aiki.close(), aiki.close()]);
     expect((await aiki.fetch(new Request("http://localhost/health/ready"))).status).toBe(503);
@@ -134,7 +134,7 @@ describe("the configuration", () => {
     ["sqlite: x.db", /begins or ends with a space/],
     ["sqlite:x\u0007.db", /control character/],
     ["aiki.db", /sqlite:<path>, postgres:.* or memory:/],
-  ])("refuses database %s with what is supported, and no password", (database, sentence) => {
+  ])("database %s is refused with the supported forms, and without the password", (database, sentence) => {
     expect(() => parseConfig({ database })).toThrow(sentence);
     expect(() => parseConfig({ database })).not.toThrow(/hun|ter2/);
   });
@@ -145,7 +145,7 @@ describe("the configuration", () => {
     ["sqlite:/data/x y.db", "/data/x y.db"],
     ["sqlite:~/data/x.db", join(homedir(), "data", "x.db")],
     ["sqlite:./~x.db", "./~x.db"],
-  ])("reads %s as the path %s", (database, path) => {
+  ])("database %s has the path %s", (database, path) => {
     expect(parseConfig({ database }).database).toEqual({ type: "sqlite", path });
   });
 
@@ -177,12 +177,12 @@ describe("the configuration", () => {
     [{ env: {} }, "server.env must be an Env"],
     [{ settings: { leaseMs: 1 } }, 'server.settings has no field "leaseMs"'],
     [{ settings: { maxCrashes: "5" } }, "server.settings.maxCrashes must be a whole number"],
-  ])("refuses %j", (params, sentence) => {
+  ])("server options %j are refused", (params, sentence) => {
     const refusal = { code: "INVALID_CONFIG", message: expect.stringContaining(sentence) };
     expect(() => parseConfig(params)).toThrow(expect.objectContaining(refusal));
   });
 
-  it("takes urls as files hold them, and percent-encoded characters of a password", () => {
+  it("a URL may have spaces around it, and percent-encoded characters in its password", () => {
     const config = parseConfig({
       database: " postgres://user:100%25%2F@db/aiki?sslmode=require\n",
       redis: " rediss://user:100%25%40@host/3\r\n",
@@ -195,7 +195,7 @@ describe("the configuration", () => {
     expect(() => parseConfig({ redis: "redis://:100%hunter2@host" })).not.toThrow(/hunter2/);
   });
 
-  it("refuses to listen where nothing can", async () => {
+  it("listen refuses unknown options, and a closed server", async () => {
     const aiki = await server(quiet);
     const options = { port: 0, prot: 9090 };
     await expect(aiki.listen(options)).rejects.toMatchObject({ code: "INVALID_CONFIG", ids: { field: "prot" } });

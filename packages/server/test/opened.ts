@@ -1,6 +1,6 @@
 import type { Scope, Verb } from "@aikirun/lib/protocol";
 
-/** Which scopes open each verb, as the documents say. */
+/** The scopes of which each verb requires one, as documented. */
 export const opened: Readonly<Record<Verb, readonly Scope[]>> = {
   start: ["runs:start"],
   claim: ["workers:run"],

@@ -1,4 +1,4 @@
-/** A server's shell on a table in memory, and those who speak to it by hand. */
+/** An engine on a storage in memory, and sessions whose requests the test makes. */
 
 import { silentLogger } from "@aikirun/lib";
 import type {
@@ -29,7 +29,8 @@ export interface EngineRig {
   engine: Engine;
   api: Api;
   batches: ObservedBatch[];
-  speaker(namespace?: string): Speaker;
+  /** A new session in the namespace, by default in `default`. */
+  openSession(namespace?: string): TestSession;
   /** Another server on the same database. */
   another(): EngineRig;
 }
@@ -57,24 +58,29 @@ export function rig({ env = virtualEnv(), inner = memoryStorage({ env }), settin
     engine,
     api,
     batches,
-    speaker: (namespace = "default") => new Speaker(engine.api(namespace), env),
+    openSession: (namespace = "default") => new TestSession(engine.api(namespace), env),
     another: () => rig({ env, inner, settings }),
   };
 }
 
-/** What heartbeats say of a worker as `Speaker` makes them. */
-export const signed = { worker: "worker", serves: [{ name: "order", versionId: "1" }], shardKeys: [], leaseMs: 90_000 };
+/** The fields about the worker in heartbeats of a `TestSession`. */
+export const workerFields = {
+  worker: "worker",
+  serves: [{ name: "order", versionId: "1" }],
+  shardKeys: [],
+  leaseMs: 90_000,
+};
 
-/** A client and a worker in one. */
-export class Speaker {
+/** Sends the requests of a client and of one worker session. */
+export class TestSession {
   readonly api: Api;
-  readonly session: string;
+  readonly id: string;
   readonly #env: VirtualEnv;
 
-  constructor(api: Api, env: VirtualEnv, session: string = env.id()) {
+  constructor(api: Api, env: VirtualEnv, id: string = env.id()) {
     this.api = api;
     this.#env = env;
-    this.session = session;
+    this.id = id;
   }
 
   spec(more: Partial<RunSpec> = {}): RunSpec {
@@ -97,7 +103,7 @@ export class Speaker {
   request(more: Partial<ClaimRequest> = {}): ClaimRequest {
     return {
       claimId: this.#env.id(),
-      session: this.session,
+      session: this.id,
       worker: "worker",
       serves: [{ name: "order", versionId: "1" }],
       shardKeys: [],
@@ -132,7 +138,7 @@ export class Speaker {
   }
 
   async send(...reports: Report[]): Promise<ReportResult[]> {
-    return (await this.api.report({ session: this.session, worker: "worker", reports })).results;
+    return (await this.api.report({ session: this.id, worker: "worker", reports })).results;
   }
 
   async report(run: ClaimedRun, next: Next, more: Partial<Report> = {}): Promise<Extract<ReportResult, { ok: true }>> {

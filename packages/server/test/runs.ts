@@ -1,4 +1,4 @@
-/** Runs and commands for tests of the core: complete, with what a test is about said by the test. */
+/** Complete runs and commands for tests of the core; a test sets only the fields that it is about. */
 
 import type { NewEntry, Next, OpenWait, Report, ReportedStall } from "@aikirun/lib/protocol";
 import { uuid } from "@aikirun/testing/virtual-env";
@@ -15,9 +15,9 @@ import type {
   Wait,
 } from "../src/core/run.ts";
 
-/** When every run of these tests is looked at. */
+/** The time of decisions. */
 export const now = 1_000_000;
-/** When everything they wait for is over. */
+/** The deadline of everything that the runs wait for. */
 export const later = now + 1_000;
 
 export const settings: Settings = {
@@ -29,7 +29,7 @@ export const settings: Settings = {
   aliveMs: 90_000,
 };
 
-/** A server that has been up for long. */
+/** The context of a decision in a server that started long ago. */
 export function at(time: number, more: Partial<DecisionContext> = {}): DecisionContext {
   return { now: time, latest: time, bootAt: 0, fenceFloor: 0, settings, ...more };
 }
@@ -111,7 +111,7 @@ export const eventWait: Wait = { address: "event:paid#0", type: "event", name: "
 export const retryWait: Wait = { address: "task:charge#0/1/retry", type: "retry", until: later };
 export const childAddress = "child:ship:abc#0";
 
-/** Says of a report what the test is about; the rest is that of a worker who knows all. */
+/** A report of a worker that has received all entries; `more` overrides fields. */
 export function report(next: Next, more: Partial<Report> & { session?: string; known?: Outline[] } = {}): Command {
   const { session = "session-1", known = [], ...fields } = more;
   const report: Report = {
@@ -181,7 +181,7 @@ export function accepted(decision: Decision): Extract<Decision, { ok: true }> {
   return decision;
 }
 
-/** What entries are, in short: the type of their values, or the mark. */
+/** The type of each entry's value, or its mark. */
 export function kinds(entries: readonly Outline[]): string[] {
   return entries.map(({ value }) => (value.type === "marked" ? value.mark : value.type));
 }

@@ -1,4 +1,4 @@
-/** Every state that a decision may meet, and every command, as the table of the core needs them. */
+/** Runs in every state, and every command, for the table of the core's tests. */
 
 import { uuid } from "@aikirun/testing/virtual-env";
 import { decide } from "../src/core/decide.ts";
@@ -41,7 +41,7 @@ export const states: Record<string, Run> = {
   scheduled: aRun(scheduled),
   queued: aRun(queued),
   running: aRun(running()),
-  /** Resumed from what its worker had in memory. */
+  /** Resumed from the worker's execution cache. */
   resumed: aRun(running({ resumable: { session: "session-1", fence: 2, tail: 4, attempt: 1 } })),
   unconfirmed: aRun(running({ confirmed: false })),
   pausing: aRun(running({ pauseRequested: true })),
@@ -62,7 +62,7 @@ export const states: Record<string, Run> = {
   completed: aRun({ status: "completed" }, { parent }),
   failed: aRun({ status: "failed", error }, { parent }),
   cancelled: aRun({ status: "cancelled" }, { parent }),
-  /** Ended, with children still to be cancelled. */
+  /** Ended, with children that must still be cancelled. */
   failed_children: aRun({ status: "failed", error }, { children: 2 }),
 };
 
@@ -76,19 +76,19 @@ export const commands: Record<string, Command> = {
   tick: { type: "tick" },
   claim: claimed,
   reclaim: { type: "claim", claim: { claimId: "c", session: "session-1", worker: "w", leaseMs: 90_000, reclaim: 3 } },
-  "reclaim by a stranger": {
+  "reclaim of another session": {
     type: "claim",
     claim: { claimId: "c", session: "session-2", worker: "w", leaseMs: 90_000, reclaim: 3 },
   },
   "claim again": again("session-1", "claim-1"),
-  "claim again by a stranger": again("session-2", "claim-1"),
-  "claim again what another took": again("session-1", "claim-0"),
+  "claim again of another session": again("session-2", "claim-1"),
+  "claim again of another claim": again("session-1", "claim-0"),
   renew: { type: "renew", session: "session-1", fence: 3, leaseMs: 90_000 },
-  "renew by a ghost": { type: "renew", session: "session-1", fence: 2, leaseMs: 90_000 },
+  "renew under an old fence": { type: "renew", session: "session-1", fence: 2, leaseMs: 90_000 },
   leave: { type: "leave", session: "session-1" },
   "leave of another session": { type: "leave", session: "session-2" },
   "report continue": report(go, { entries: [returned("task:a#0")] }),
-  "report continue by a ghost": report(go, { fence: 2 }),
+  "report continue under an old fence": report(go, { fence: 2 }),
   "report suspend": report(suspend, { opens: [sleeps(500)] }),
   "report suspend before new entries": report(suspend, { seen: 1, entries: [returned("task:a#0")] }),
   "report suspend on nothing": report(suspend),
@@ -111,12 +111,12 @@ export const commands: Record<string, Command> = {
   childless: { type: "childless" },
 };
 
-/** A tick comes when the run is due, everything else a little before. */
+/** Decides a tick when the run is due, and other commands before. */
 export function decideAt(command: Command, run: Run): Decision {
   return decide(run, command, at(command.type === "tick" ? Math.max(later, run.dueAt ?? 0) : now));
 }
 
-/** A decision in one line: the new status, what was recorded, what else happens. */
+/** The decision in one line: the new status, the recorded entries and the effects. */
 export function describeDecision(run: Run, decision: Decision): string {
   if (!decision.ok) {
     return decision.code;

@@ -1,4 +1,4 @@
-/** Storage as tests see it: counted, and failing where a test wants it to. */
+/** A storage that counts its calls, and fails where a test wants it to. */
 
 import { AikiError } from "@aikirun/lib";
 import type { RunId } from "@aikirun/lib/protocol";
@@ -6,45 +6,45 @@ import { RowsLeft } from "../src/storage/heavy.ts";
 import type { Batch, Obstacle, Reader, Storage, Transaction } from "../src/storage/storage.ts";
 
 export interface Counts {
-  /** All that began, committed or not; those that only save workers are counted separately. */
+  /** Transactions that began, committed or not, except those that only save workers. */
   transactions: number;
   /** Transactions that only saved workers. */
   workerSaves: number;
   /** Rows loaded by id, found or not, in transactions. */
   loads: number;
-  /** How often it was looked up what is recorded at some addresses. */
+  /** Calls of `entriesAt`. */
   lookups: number;
-  /** How often runs were looked up by reference. */
+  /** Calls of `referenced`. */
   references: number;
-  /** How often queued runs were asked for. */
+  /** Calls of `queued`. */
   scans: number;
   inserts: number;
   updates: number;
   entries: number;
   /** Reads outside of transactions. */
   reads: number;
-  /** Characters of the rows, entries and payloads that one transaction or read loaded by id or address, at most. */
+  /** The most characters of rows, entries and payloads that one transaction or read loaded by id or address. */
   characters: number;
 }
 
 export interface WatchedStorage extends Storage {
   readonly counts: Counts;
-  /** The counts since the last call. */
-  taken(): Counts;
-  /** Decides what the next transactions meet; each is used once, in order. */
-  readonly mishaps: Mishap[];
-  /** Called for every save; it returns the obstacles. */
+  /** Returns the counts since the last call, and sets them to 0. */
+  takeCounts(): Counts;
+  /** The faults of the next transactions, in order; each is used once. */
+  readonly faults: StorageFault[];
+  /** Called for every save; returns the obstacles. */
   obstruct: (batch: Batch) => Obstacle[];
-  /** What was committed. */
+  /** The saved batches. */
   readonly batches: Batch[];
-  /** Whether other transactions hold all that is queued. */
-  isHeldElsewhere: boolean;
-  /** A run whose row holds what no server has written. */
+  /** Whether other transactions lock all queued runs. */
+  isLockedElsewhere: boolean;
+  /** A run whose row cannot be read. */
   unreadable: RunId | null;
 }
 
-/** The caller gets an error. `before`: nothing begins. `during`: it is rolled back. `after`: it has committed. */
-export type Mishap = "none" | "before" | "during" | "after";
+/** How a transaction fails. `before`: it does not begin. `during`: it is rolled back. `after`: it was committed. */
+export type StorageFault = "none" | "before" | "during" | "after";
 
 const nothing: Counts = {
   transactions: 0,
@@ -63,35 +63,35 @@ const nothing: Counts = {
 export function watchedStorage(inner: Storage): WatchedStorage {
   let counts = { ...nothing };
   const batches: Batch[] = [];
-  const mishaps: Mishap[] = [];
+  const faults: StorageFault[] = [];
   const watched: WatchedStorage = {
     get counts() {
       return counts;
     },
-    taken() {
+    takeCounts() {
       const before = counts;
       counts = { ...nothing };
       return before;
     },
-    mishaps,
+    faults,
     batches,
     obstruct: () => [],
-    isHeldElsewhere: false,
+    isLockedElsewhere: false,
     unreadable: null,
     async transaction(work) {
-      const mishap = mishaps.shift() ?? "none";
+      const fault = faults.shift() ?? "none";
       counts.transactions += 1;
-      if (mishap === "before") {
+      if (fault === "before") {
         throw new Error("The connection is lost.");
       }
       const result = await inner.transaction(async (transaction) => {
         const done = await work(counted(transaction, watched));
-        if (mishap === "during") {
+        if (fault === "during") {
           throw new Error("The disk is full.");
         }
         return done;
       });
-      if (mishap === "after") {
+      if (fault === "after") {
         throw new Error("The connection was lost while committing.");
       }
       return result;
@@ -105,7 +105,7 @@ export function watchedStorage(inner: Storage): WatchedStorage {
   return watched;
 }
 
-/** Notes what one transaction, or one read, loads. */
+/** Measures what one transaction or read loads. */
 function measuring(watched: WatchedStorage): <Loaded>(loading: Promise<Loaded>) => Promise<Loaded> {
   let characters = 0;
   const note = (loaded: unknown) => {
@@ -133,7 +133,7 @@ function measuredReader(reader: Reader, watched: WatchedStorage): Reader {
   };
 }
 
-/** A transaction whose calls count. */
+/** The transaction, whose calls are counted. */
 function counted(transaction: Transaction, watched: WatchedStorage): Transaction {
   const measured = measuring(watched);
   return {
@@ -169,7 +169,7 @@ function counted(transaction: Transaction, watched: WatchedStorage): Transaction
     },
     async queued(keys, limit) {
       watched.counts.scans += 1;
-      return watched.isHeldElsewhere ? { ids: [], more: true } : transaction.queued(keys, limit);
+      return watched.isLockedElsewhere ? { ids: [], more: true } : transaction.queued(keys, limit);
     },
     due: (now, limit) => transaction.due(now, limit),
     hold: (ids) => measured(transaction.hold(ids)),

@@ -1,4 +1,4 @@
-/** Random walks of one run through commands, as a shell that knows everything would decide them. */
+/** Random walks of one run through commands. */
 
 import { withdrawnAddress } from "@aikirun/lib/internal";
 import type { NewEntry, Next, OpenWait, Report } from "@aikirun/lib/protocol";
@@ -11,14 +11,14 @@ import { openRun } from "../src/core/start.ts";
 import { isLoaded } from "../src/core/unread.ts";
 import { diverged, error, settings } from "./runs.ts";
 
-/** One step, before it is known what the run will be like by then. */
+/** One step, independent of the state in which it finds the run. */
 export interface Step {
   kind: (typeof kinds)[number];
-  /** Time that passes before it. Milliseconds. */
+  /** Time that passes before the step. Milliseconds. */
   afterMs: number;
-  /** Chooses among addresses, names, signals, ways to end. */
+  /** Selects an address, a name, a signal or an outcome. */
   choice: number;
-  /** A ghost speaks, or one who has not seen all. */
+  /** Whether the command is of another session, or of a worker that lacks entries. */
   isStale: boolean;
 }
 
@@ -48,7 +48,7 @@ const kinds = [
   "childless",
 ] as const;
 
-/** Ends are rare, so that walks are long. */
+/** Commands that end the run are rare, so that walks are long. */
 const weights: Partial<Record<Step["kind"], number>> = {
   claim: 12,
   tick: 10,
@@ -91,11 +91,11 @@ export function firstRun(choice: number): Run {
   return openRun("default", { id: uuid(1), name: "order", versionId: "1", ...timeout, ...delay }, begin);
 }
 
-/** Takes the steps one after the other; hands each to `look` when it has been decided. */
+/** Decides the steps one after the other, and calls `onStep` after each. */
 export function walk(
   first: Run,
   all: readonly Step[],
-  look: (walked: Walked, journal: readonly Entry[]) => void,
+  onStep: (walked: Walked, journal: readonly Entry[]) => void,
 ): void {
   let run = first;
   let time = begin.now;
@@ -110,7 +110,7 @@ export function walk(
       run = decision.run;
       journal.push(...decision.entries.filter(isLoaded));
     }
-    look({ step, before, command, moment, decision, after: run }, journal);
+    onStep({ step, before, command, moment, decision, after: run }, journal);
   });
 }
 
@@ -123,9 +123,9 @@ function informed(command: Command, run: Run, journal: readonly Entry[]): Comman
 }
 
 function commandOf({ kind, choice, isStale }: Step, run: Run, index: number, journal: readonly Entry[]): Command {
-  const session = isStale ? "ghost" : "session";
+  const session = isStale ? "other-session" : "session";
   const signalled = { signalId: `signal-${index - (isStale ? 1 : 0)}`, known: [] };
-  const reported = (next: Next, more: ReportedBesides = {}) => reportOf(isStale, run, index, next, more);
+  const reported = (next: Next, more: ReportedFields = {}) => reportOf(isStale, run, index, next, more);
   const claim = { claimId: `claim-${index}`, session, worker: "worker", leaseMs: 90_000 };
   switch (kind) {
     case "tick":
@@ -193,9 +193,9 @@ function commandOf({ kind, choice, isStale }: Step, run: Run, index: number, jou
   }
 }
 
-type ReportedBesides = Partial<Pick<Report, "entries" | "opens">>;
+type ReportedFields = Partial<Pick<Report, "entries" | "opens">>;
 
-function reportOf(isStale: boolean, run: Run, index: number, next: Next, more: ReportedBesides): Command {
+function reportOf(isStale: boolean, run: Run, index: number, next: Next, more: ReportedFields): Command {
   return {
     type: "report",
     session: "session",
@@ -220,7 +220,7 @@ function fact(choice: number): NewEntry {
   return { address: `task:t#${choice}`, value: { type: "returned", output: `${choice}` } };
 }
 
-/** Of a wait that is open, or of one that has received an event. */
+/** The withdrawal of an open wait, or of one that has received an event. */
 function withdrawal(choice: number, { waits, attempt }: Run, journal: readonly Entry[]): NewEntry {
   const isEnd = (entry: Entry) => entry.attempt === attempt && entry.value.type === "received";
   const withdrawn = new Set(journal.flatMap((entry) => (entry.attempt === attempt ? [entry.address] : [])));

@@ -6,7 +6,7 @@ import { task } from "./task.ts";
 
 const unused = (): Promise<never> => Promise.reject(new Error("unused"));
 
-/** A run that keeps the calls it is asked to perform. */
+/** A run that keeps its calls, and answers each with `answer`. */
 function recorder(answer: unknown = "done"): { run: AnyRun; calls: TaskCall[] } {
   const calls: TaskCall[] = [];
   const run: AnyRun = {
@@ -20,7 +20,7 @@ function recorder(answer: unknown = "done"): { run: AnyRun; calls: TaskCall[] } 
 }
 
 describe("task", () => {
-  it("asks the run to perform it, with everything it says of itself", async () => {
+  it("a task passes its definition and its input to the run", async () => {
     const { run, calls } = recorder({ id: "ch_1" });
     const retry = { type: "exponential", maxAttempts: 5, baseDelayMs: 200 } as const;
     const schema = { input: z.object({ cents: z.number() }), output: z.object({ id: z.string() }) };
@@ -44,7 +44,7 @@ describe("task", () => {
     ]);
   });
 
-  it("retries never and takes five minutes unless it says otherwise", async () => {
+  it("a task without a policy is tried once, and times out after five minutes", async () => {
     const { run, calls } = recorder();
     const ping = task({ name: "ping", handler: () => 1 });
     await ping.start(run);
@@ -61,7 +61,7 @@ describe("task", () => {
     expect(defaultTaskTimeoutMs).toBe(300_000);
   });
 
-  it("takes a key and a signal for one call, the key in place of its own", async () => {
+  it("a call may have a key, which overrides the task's own, and a signal", async () => {
     const { run, calls } = recorder();
     const { signal } = new AbortController();
     const own = task({ name: "x", handler: (_: string) => 1, key: (input) => `own ${input}` });
@@ -86,7 +86,7 @@ describe("task", () => {
     ["an option that there is not", { timeout: 5 }, "INVALID_OPTION", /options of task "x" has no field "timeout"/],
     ["no object", "key", "INVALID_OPTION", /options of task "x" must be an object/],
     ["null", null, "INVALID_OPTION", /must be an object, not null/],
-  ])("refuses %s for a call before anything is performed", (_, options, code, message) => {
+  ])("a call refuses %s before the task is executed", (_, options, code, message) => {
     const { run, calls } = recorder();
     const ping = task({ name: "x", handler: () => 1 });
     expect(() => Reflect.apply(ping.start, ping, [run, undefined, options])).toThrow(
@@ -95,7 +95,7 @@ describe("task", () => {
     expect(calls).toEqual([]);
   });
 
-  it("keeps the run as the performer's this", async () => {
+  it("the run's method is called with the run as this", async () => {
     class Runner implements AnyRun {
       readonly prefix = "run of ";
       readonly [childStarter] = unused;
@@ -106,13 +106,13 @@ describe("task", () => {
     expect(await task({ name: "x", handler: () => "" }).start(new Runner())).toBe("run of x");
   });
 
-  it("passes on what the run rejects with", async () => {
+  it("a call rejects with what the run rejects with", async () => {
     const failure = new Error("failed for good");
     const run: AnyRun = { [performer]: () => Promise.reject(failure), [childStarter]: unused };
     await expect(task({ name: "x", handler: () => 1 }).start(run)).rejects.toBe(failure);
   });
 
-  it("says what to do when it is not given a run", () => {
+  it("a call without a run throws an error that says what to pass", () => {
     const ping = task({ name: "ping", handler: () => 1 });
     for (const run of [undefined, null, {}, "run"]) {
       expect(() => Reflect.apply(ping.start, ping, [run])).toThrow(
@@ -124,7 +124,7 @@ describe("task", () => {
     }
   });
 
-  it("refuses a key that is no string before anything is performed", () => {
+  it("a key function that returns no string is refused before the task is executed", () => {
     const { run, calls } = recorder();
     const key = (): string => JSON.parse("7");
     const keyed = task({ name: "x", handler: (_: { id?: string }) => 1, key });
@@ -155,7 +155,7 @@ describe("task", () => {
       /task "x".timeout is zero/,
     ],
   ];
-  it.each(bad)("refuses %s where it is defined", (_, options, code, message) => {
+  it.each(bad)("task() refuses %s", (_, options, code, message) => {
     expect(() => Reflect.apply(task, undefined, [options])).toThrow(
       expect.objectContaining({ code, message: expect.stringMatching(message) }),
     );

@@ -1,4 +1,4 @@
-/** What compiles and what does not: `tsc` fails on a type that differs, and on an expected error that is none. */
+/** Type tests: `tsc` fails on a type that differs, and on a `@ts-expect-error` line without an error. */
 
 import type { AnyRun, TaskContext } from "@aikirun/lib";
 import { childStarter, performer } from "@aikirun/lib/internal";
@@ -15,7 +15,7 @@ interface TaskOrder {
 }
 
 describe("the types of a task", () => {
-  it("come from the handler's annotation and what it returns", () => {
+  it("input and output have the types of the handler's annotation and result", () => {
     const charge = task({
       name: "charge",
       async handler(input: TaskOrder, { signal, attempt, idempotencyKey, logger }) {
@@ -40,7 +40,7 @@ describe("the types of a task", () => {
     void charge.start(run, { orderId: "o", cents: 1, sent: 1 });
   });
 
-  it("need no input argument when the input may be undefined", () => {
+  it("the input argument is optional if the input may be undefined", () => {
     const ping = task({ name: "ping", handler: () => 1 });
     expectTypeOf(ping).toEqualTypeOf<Task<void, number>>();
     expectTypeOf(ping.start(run)).resolves.toEqualTypeOf<number>();
@@ -56,7 +56,7 @@ describe("the types of a task", () => {
     expectTypeOf(contextOnly).toEqualTypeOf<Task<void, number>>();
   });
 
-  it("take options after the input, also where there is none", () => {
+  it("options come after the input, even if there is none", () => {
     const { signal } = new AbortController();
     const ping = task({ name: "ping", handler: () => 1 });
     expectTypeOf(ping.start(run, undefined, { key: "k", signal })).resolves.toEqualTypeOf<number>();
@@ -82,7 +82,7 @@ describe("the types of a task", () => {
     }).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
   });
 
-  it("come from the input schema: callers give its input, the handler gets its output", () => {
+  it("callers pass the input of the input schema, and the handler gets its output", () => {
     const parse = task({
       name: "parse",
       schema: { input: z.object({ at: z.string().transform((text) => text.length), n: z.number().default(1) }) },
@@ -98,7 +98,7 @@ describe("the types of a task", () => {
     void parse.start(run, { at: 2026 });
   });
 
-  it("come from the output schema: the handler returns its input, callers get its output", () => {
+  it("the handler returns the input of the output schema, and callers get its output", () => {
     const load = task({
       name: "load",
       schema: { output: z.object({ size: z.string().transform(Number) }) },
@@ -119,13 +119,13 @@ describe("the types of a task", () => {
     });
   });
 
-  it("do not let a task be started with what is not a run", () => {
+  it("a task cannot be started with a value that is not a run", () => {
     const ping = task({ name: "ping", handler: () => 1 });
     // @ts-expect-error a client is not a run
     expect(() => ping.start({ url: "http://localhost:9090" })).toThrow();
   });
 
-  it("do not let options be misspelt", () => {
+  it("misspelt options do not compile", () => {
     const handler = () => 1;
     // @ts-expect-error weeks are no unit
     expect(() => task({ name: "x", handler, timeout: { weeks: 1 } })).toThrow();

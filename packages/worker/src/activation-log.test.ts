@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { activationLog } from "./activation-log.ts";
 
 describe("the log of a worker", () => {
-  it("says why a run or an attempt failed", () => {
+  it("the log says why a run or an attempt failed", () => {
     const lines: string[] = [];
     const log = activationLog(consoleLogger({ now: () => 0, write: (line) => lines.push(line) }));
     const error = { name: "Error", message: "no stock", cause: { name: "HttpError", message: "409" } };
@@ -17,7 +17,7 @@ describe("the log of a worker", () => {
     ]);
   });
 
-  it("says why a run stalled, and what to check", () => {
+  it("the log says why a run stalled, and what to check", () => {
     const lines: string[] = [];
     const log = activationLog(consoleLogger({ now: () => 0, write: (line) => lines.push(line) }));
     const error = { name: "SchemaError", message: "n is no number" };
@@ -34,13 +34,11 @@ describe("the log of a worker", () => {
       expect.stringMatching(
         /stalled: what is recorded no longer fits the schema .*error="SchemaError: n is no number"/,
       ),
-      expect.stringMatching(
-        /stalled: the handler awaited only non-durable work for too long for too long .*idleMs=300000/,
-      ),
+      expect.stringMatching(/stalled: the handler awaited only non-durable work for too long .*idleMs=300000/),
     ]);
   });
 
-  it("says for which call a replay waits, since when, and what to do", () => {
+  it("the log says for which call a replay waits, since when, and what to do", () => {
     const lines: string[] = [];
     const log = activationLog(consoleLogger({ now: () => 0, write: (line) => lines.push(line) }));
     log.waiting(claimedRun("r"), "step:charge#0", Date.UTC(2025, 0, 1));

@@ -17,7 +17,7 @@ const causes = {
   diverged: "the code no longer fits the run",
   ambiguous_call: "two alike calls cannot be distinguished",
   schema_mismatch: "what is recorded no longer fits the schema",
-  idle: "the handler awaited only non-durable work for too long for too long",
+  idle: "the handler awaited only non-durable work for too long",
 } as const satisfies Record<ReportedStall["reason"], string>;
 
 const waitingFor =

@@ -4,7 +4,7 @@ import { parseConfig } from "./config.ts";
 const made = { id: "made", hasRedis: false };
 
 describe("the configuration of a worker", () => {
-  it("has the defaults of the documentation", () => {
+  it("a worker has the documented defaults", () => {
     expect(parseConfig({}, made)).toEqual({
       id: "made",
       maxConcurrentWorkflowRuns: 1,
@@ -27,7 +27,7 @@ describe("the configuration of a worker", () => {
     });
   });
 
-  it("uses Redis Streams by default when the client has Redis", () => {
+  it("Redis Streams are the default if the client has Redis", () => {
     expect(parseConfig({}, { id: "made", hasRedis: true }).subscriber).toEqual({
       type: "redis_streams",
       claimMinIdleTimeMs: 90_000,
@@ -37,7 +37,7 @@ describe("the configuration of a worker", () => {
     });
   });
 
-  it("keeps the given values, and is frozen", () => {
+  it("given options are kept, and the configuration is frozen", () => {
     const config = parseConfig(
       {
         id: "w",
@@ -96,7 +96,7 @@ describe("the configuration of a worker", () => {
       { subscriber: { type: "adaptive_polling", minPollIntervalMs: 9, maxPollIntervalMs: 8 } },
       "must be at least minPollIntervalMs (9)",
     ],
-  ])("refuses %j", (params, sentence) => {
+  ])("worker options %j are refused", (params, sentence) => {
     const refusal = { code: "INVALID_CONFIG", message: expect.stringContaining(sentence) };
     expect(() => parseConfig(params, made)).toThrow(expect.objectContaining(refusal));
   });

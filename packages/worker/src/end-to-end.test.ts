@@ -63,7 +63,7 @@ async function setup(transport: "in-process" | "http", params: WorkerParams = {}
 }
 
 describe.each(["in-process", "http"] as const)("client, worker and server, %s", (transport) => {
-  it("run tasks, sleeps, events and children to the result", async () => {
+  it("a run with tasks, sleeps, events and children returns its result", async () => {
     const { aiki, aikiWorker } = await setup(transport);
     aikiWorker.registry.add(order).add(ship);
     await aikiWorker.start();
@@ -75,7 +75,7 @@ describe.each(["in-process", "http"] as const)("client, worker and server, %s", 
     await expect(orderV1.start(aiki, 6, { referenceId: "o-1" })).rejects.toMatchObject({ code: "REFERENCE_CONFLICT" });
   });
 
-  it("finish hundreds of runs at once", async () => {
+  it("hundreds of concurrent runs complete", async () => {
     const { aiki, aikiWorker } = await setup(transport, { maxConcurrentWorkflowRuns: 50 });
     aikiWorker.registry.add(ship);
     const handles = await Promise.all(Array.from({ length: 300 }, (_, n) => shipV1.start(aiki, n)));
@@ -84,7 +84,7 @@ describe.each(["in-process", "http"] as const)("client, worker and server, %s", 
     expect(results).toEqual(handles.map((_, n) => 2 * n));
   });
 
-  it("throw the error of a failed run, and an error for an unknown run", async () => {
+  it("result throws the error of a failed run, and an error for an unknown run", async () => {
     const { aiki, aikiWorker } = await setup(transport);
     const failing = workflow({ name: "failing" });
     const failingV1 = failing.v("1", {
@@ -103,7 +103,7 @@ describe.each(["in-process", "http"] as const)("client, worker and server, %s", 
     await expect(unknown.status()).rejects.toMatchObject({ code: "RUN_NOT_FOUND" });
   });
 
-  it("abort a running task when its run is cancelled", async () => {
+  it("cancelling a run aborts its running task", async () => {
     const { aiki, aikiWorker } = await setup(transport);
     const hang = workflow({ name: "hang" });
     let aborted: () => void = () => {};
@@ -130,7 +130,7 @@ describe.each(["in-process", "http"] as const)("client, worker and server, %s", 
     await expect(handle.result()).rejects.toMatchObject({ code: "RUN_CANCELLED" });
   });
 
-  it("pause a running run and resume it where it was", async () => {
+  it("a paused run continues where it was after resume", async () => {
     const { aiki, aikiWorker } = await setup(transport);
     let open: () => void = () => {};
     const gate = new Promise<void>((resolve) => {
@@ -161,10 +161,10 @@ describe.each(["in-process", "http"] as const)("client, worker and server, %s", 
 });
 
 describe("replies that are lost", () => {
-  it("lose no run, and repeat no entry and no effect", async () => {
+  it("lost replies lose no run, and repeat no entry and no effect", async () => {
     const aikiServer = await embedded();
     let calls = 0;
-    /** Every third call is carried out, and its answer lost. */
+    /** Executes each call, and loses the answer of every third one. */
     const lossy = async <Reply>(reply: Promise<Reply>): Promise<Reply> => {
       const answer = await reply;
       calls += 1;
@@ -209,7 +209,7 @@ describe("replies that are lost", () => {
 });
 
 describe("a worker that stops", () => {
-  it("hands a run that does not end to the next worker, within the shutdown timeout", async () => {
+  it("a worker that stops hands over a run that does not end, within the shutdown timeout", async () => {
     const { aiki, aikiWorker } = await setup("in-process", { gracefulShutdownTimeoutMs: 400 });
     let isFirst = true;
     const stubborn = workflow({ name: "stubborn" });
@@ -237,7 +237,7 @@ describe("a worker that stops", () => {
     expect(await handle.result()).toBe("done");
   });
 
-  it("records the results of running tasks and claims no more runs", async () => {
+  it("a worker that stops records the results of running tasks and claims no more runs", async () => {
     const { aiki, aikiWorker } = await setup("in-process", { maxConcurrentWorkflowRuns: 1 });
     let open: () => void = () => {};
     const gate = new Promise<void>((resolve) => {
@@ -272,7 +272,7 @@ describe("a worker that stops", () => {
 });
 
 describe("a worker and what it serves", () => {
-  it("executes a workflow at once that is registered while it waits", async () => {
+  it("a worker executes a workflow at once that is registered while it waits", async () => {
     const { aiki, aikiWorker } = await setup("in-process");
     aikiWorker.registry.add(order);
     await aikiWorker.start();
@@ -281,7 +281,7 @@ describe("a worker and what it serves", () => {
     expect(await handle.result()).toBe(8);
   });
 
-  it("executes at most maxConcurrentWorkflowRuns runs at once", async () => {
+  it("a worker executes at most maxConcurrentWorkflowRuns runs at once", async () => {
     const { aiki, aikiWorker } = await setup("in-process", { maxConcurrentWorkflowRuns: 3 });
     let now = 0;
     let most = 0;
@@ -301,7 +301,7 @@ describe("a worker and what it serves", () => {
     expect(most).toBe(3);
   });
 
-  it("serves only its shards", async () => {
+  it("a worker serves only its shards", async () => {
     const { aiki, aikiWorker } = await setup("in-process", { shardKeys: ["eu"] });
     aikiWorker.registry.add(ship);
     await aikiWorker.start();
@@ -311,7 +311,7 @@ describe("a worker and what it serves", () => {
     expect(await us.status()).toBe("queued");
   });
 
-  it("resumes a suspended run whose plain promise settled", async () => {
+  it("a suspended run whose plain promise settled is resumed", async () => {
     const { aiki, aikiWorker } = await setup("in-process");
     let open: () => void = () => {};
     const gate = new Promise<void>((resolve) => {

@@ -18,7 +18,7 @@ function item(runId: string, size = 1, fence = 1) {
 }
 
 describe("cached executions", () => {
-  it("are resumed only under the next fence and with the same code", () => {
+  it("a cached execution is resumed only under the next fence and with the same code", () => {
     const cache = new ExecutionCache<ReturnType<typeof item>>(ample);
     const [right, stale, changed] = [item("a"), item("b"), item("c")];
     for (const one of [right, stale, changed]) cache.put(one);
@@ -29,11 +29,11 @@ describe("cached executions", () => {
     expect([right, stale, changed].map(({ abandoned }) => abandoned)).toEqual([[], ["EVICTED"], ["EVICTED"]]);
   });
 
-  /** Which of them are kept. */
+  /** For each item, whether the cache has it. */
   const kept = (cache: ExecutionCache<ReturnType<typeof item>>, items: Array<ReturnType<typeof item>>): boolean[] =>
     items.map((one) => cache.peek(one.runId, one.fence) === one);
 
-  it("are evicted in the order of caching when there are too many, and not abandoned", () => {
+  it("too many cached executions are evicted, the oldest first, and not abandoned", () => {
     const cache = new ExecutionCache<ReturnType<typeof item>>({ executions: 2, bytes: 100 });
     const items = ["a", "b", "c"].map((id) => item(id));
     for (const one of items) cache.put(one);
@@ -42,7 +42,7 @@ describe("cached executions", () => {
     expect(cache.peek("b", 2)).toBeNull();
   });
 
-  it("are evicted when their total size at suspension is too large", () => {
+  it("cached executions are evicted if their total size at suspension is too large", () => {
     const cache = new ExecutionCache<ReturnType<typeof item>>({ executions: 10, bytes: 10 });
     const growing = item("a", 4);
     cache.put(growing);
@@ -55,7 +55,7 @@ describe("cached executions", () => {
     expect(kept(cache, [growing, other, third])).toEqual([false, false, true]);
   });
 
-  it("are not cached, and evict no others, when a single one exceeds the total limit", () => {
+  it("an execution that exceeds the total limit is not cached, and evicts no others", () => {
     const cache = new ExecutionCache<ReturnType<typeof item>>({ executions: 10, bytes: 10 });
     const items = [item("a", 0), item("b", 10), item("c", 11)];
     for (const one of items) cache.put(one);
@@ -63,7 +63,7 @@ describe("cached executions", () => {
     expect(cache.take("c", 2, code)).toBeNull();
   });
 
-  it("may use an eighth of the heap, which the workers of a process share", () => {
+  it("the cache may use an eighth of the heap, which the workers of a process share", () => {
     let workers = 1;
     const limits = cacheLimits(800_000_000, () => workers);
     const cache = new ExecutionCache<ReturnType<typeof item>>(limits);
@@ -76,7 +76,7 @@ describe("cached executions", () => {
     expect(limits.executions).toBe(1_000);
   });
 
-  it("are kept without limits while their run is being claimed, unless a later one is cached", () => {
+  it("an execution whose run is being claimed is kept without limits, unless a later one is cached", () => {
     const cache = new ExecutionCache<ReturnType<typeof item>>({ executions: 1, bytes: 10 });
     const [large, other] = [item("a", 11), item("b")];
     cache.put(large);
@@ -89,7 +89,7 @@ describe("cached executions", () => {
     expect(cache.peek("a", 3)).not.toBeNull();
   });
 
-  it("are all abandoned at the end", () => {
+  it("clear abandons all cached executions", () => {
     const cache = new ExecutionCache<ReturnType<typeof item>>(ample);
     const items = ["a", "b"].map((id) => item(id));
     for (const one of items) cache.put(one);

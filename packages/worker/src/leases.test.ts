@@ -27,32 +27,32 @@ function setup(renew: NonNullable<Script["renew"]>, heartbeatIntervalMs = 30_000
 
 const ok: RenewResult = { ok: true, pause: false, inbox: 0 };
 const renewed = ({ runs }: RequestOf<"renew">): ReplyOf<"renew"> => ({ results: runs.map(() => ok) });
-const away = () => {
+const unreachable = () => {
   throw new AikiError("UNREACHABLE", "No answer.");
 };
 
 describe("leases", () => {
-  it("are confirmed early, then renewed together each heartbeat", async () => {
-    const { env, hold, asked } = setup(renewed);
+  it("leases are confirmed early, then renewed together each heartbeat", async () => {
+    const { env, hold, calls } = setup(renewed);
     for (const id of ["a", "b", "c"]) hold(id);
     await env.advance(2_900);
-    expect(asked.renew).toHaveLength(0);
+    expect(calls.renew).toHaveLength(0);
     await env.advance(100);
-    expect(asked.renew.map(({ request }) => request.runs.length)).toEqual([3]);
+    expect(calls.renew.map(({ request }) => request.runs.length)).toEqual([3]);
     await env.advance(60_000);
-    expect(asked.renew.map(({ request }) => request.runs.length)).toEqual([3, 3, 3]);
-    expect(asked.renew[0]?.request).toEqual({
+    expect(calls.renew.map(({ request }) => request.runs.length)).toEqual([3, 3, 3]);
+    expect(calls.renew[0]?.request).toEqual({
       runs: ["a", "b", "c"].map((runId) => ({ runId, fence: 1 })),
     });
   });
 
-  it("that are dormant are not renewed before confirm is called", async () => {
-    const { env, leases, hold, asked } = setup(renewed);
+  it("a dormant lease is not renewed before confirm is called", async () => {
+    const { env, leases, hold, calls } = setup(renewed);
     hold("a");
     const events = { lost: () => {}, pause: () => {} };
     const dormant = leases.hold({ runId: "b", fence: 1, isDormant: true }, instant(env), events);
     await env.advance(5_000);
-    const renewedRuns = () => asked.renew.flatMap(({ request }) => request.runs.map(({ runId }) => runId));
+    const renewedRuns = () => calls.renew.flatMap(({ request }) => request.runs.map(({ runId }) => runId));
     expect(renewedRuns()).toEqual(["a"]);
     const confirmed = dormant.confirm();
     await env.advance(0);
@@ -62,18 +62,18 @@ describe("leases", () => {
     expect(renewedRuns().filter((runId) => runId === "b")).toHaveLength(2);
   });
 
-  it("of runs that end sooner are never renewed", async () => {
-    const { env, hold, asked } = setup(renewed);
+  it("the lease of a run that ends early is never renewed", async () => {
+    const { env, hold, calls } = setup(renewed);
     const lease = hold("a");
     await env.advance(1_000);
     lease.end();
     await env.advance(100_000);
-    expect(asked.renew).toHaveLength(0);
+    expect(calls.renew).toHaveLength(0);
   });
 
-  it("allow effects for less than one lease since the last acknowledged renewal was sent", async () => {
+  it("a lease allows effects for its length after the last acknowledged renewal was sent", async () => {
     let isUp = true;
-    const { env, hold } = setup((request) => (isUp ? renewed(request) : away()), 1_000);
+    const { env, hold } = setup((request) => (isUp ? renewed(request) : unreachable()), 1_000);
     const lease = hold("a");
     await env.advance(1_000);
     isUp = false;
@@ -83,8 +83,8 @@ describe("leases", () => {
     expect(lease.isProven).toBe(false);
   });
 
-  it("that are unconfirmed are short, even if the lease is long", async () => {
-    const { env, hold } = setup(away);
+  it("an unconfirmed lease is short, even if the lease is long", async () => {
+    const { env, hold } = setup(unreachable);
     const lease = hold("a");
     await env.advance(9_900);
     expect(lease.isProven).toBe(true);
@@ -92,8 +92,8 @@ describe("leases", () => {
     expect(lease.isProven).toBe(false);
   });
 
-  it("are not proven after the machine slept, and are renewed before anything else", async () => {
-    const { env, hold, asked } = setup(renewed);
+  it("a lease is not proven after the machine slept, and is renewed first", async () => {
+    const { env, hold, calls } = setup(renewed);
     let slept = 0;
     const now = env.now;
     env.now = () => now() + slept;
@@ -103,10 +103,10 @@ describe("leases", () => {
     expect(lease.isProven).toBe(false);
     await env.advance(1);
     expect(lease.isProven).toBe(true);
-    expect(asked.renew).toHaveLength(2);
+    expect(calls.renew).toHaveLength(2);
   });
 
-  it("are lost individually when the server says so", async () => {
+  it("a lease is lost alone if the server refuses its renewal", async () => {
     const { env, hold, notified } = setup(({ runs }) => ({
       results: runs.map(({ runId }) => (runId === "b" ? { ok: false, code: "FENCED", message: "" } : ok)),
     }));
@@ -116,16 +116,16 @@ describe("leases", () => {
     expect([a.isProven, b.isProven]).toEqual([true, true]);
   });
 
-  it("pass a pause on", async () => {
+  it("a pause request in a renewal reaches the run", async () => {
     const { env, hold, notified } = setup(({ runs }) => ({ results: runs.map(() => ({ ...ok, pause: true })) }));
     hold("a");
     await env.advance(3_000);
     expect(notified).toEqual(["a pause"]);
   });
 
-  it("are presumed lost after one lease without an answer, and not sooner", async () => {
+  it("a lease is presumed lost after its length without an answer, and not sooner", async () => {
     let isUp = true;
-    const { env, hold, notified } = setup((request) => (isUp ? renewed(request) : away()), 1_000);
+    const { env, hold, notified } = setup((request) => (isUp ? renewed(request) : unreachable()), 1_000);
     hold("a");
     await env.advance(1_000);
     isUp = false;
@@ -135,9 +135,9 @@ describe("leases", () => {
     expect(notified).toEqual(["a LEASE_LOST"]);
   });
 
-  it("survive a server that is unreachable for less than a lease", async () => {
+  it("leases survive a server that is unreachable for less than their length", async () => {
     let isUp = true;
-    const { env, hold, notified } = setup((request) => (isUp ? renewed(request) : away()), 1_000);
+    const { env, hold, notified } = setup((request) => (isUp ? renewed(request) : unreachable()), 1_000);
     const lease = hold("a");
     await env.advance(1_000);
     isUp = false;
@@ -148,9 +148,9 @@ describe("leases", () => {
     expect(lease.isProven).toBe(true);
   });
 
-  it("are still renewed when one renewal is never answered", async () => {
+  it("leases are still renewed if one renewal is never answered", async () => {
     let isFirst = true;
-    const { env, hold, asked } = setup((request, signal) => {
+    const { env, hold, calls } = setup((request, signal) => {
       if (!isFirst) return renewed(request);
       isFirst = false;
       return new Promise((_, reject) =>
@@ -159,11 +159,11 @@ describe("leases", () => {
     }, 1_000);
     const lease = hold("a");
     await env.advance(3_000);
-    expect(asked.renew.length).toBeGreaterThan(1);
+    expect(calls.renew.length).toBeGreaterThan(1);
     expect(lease.isProven).toBe(true);
   });
 
-  it("that are unconfirmed survive two renewals that are never answered", async () => {
+  it("an unconfirmed lease survives two renewals that are never answered", async () => {
     let calls = 0;
     const { env, hold, notified } = setup((request, signal) => {
       calls += 1;
@@ -174,18 +174,18 @@ describe("leases", () => {
     expect([lease.isProven, calls, notified]).toEqual([true, 3, []]);
   });
 
-  it("survive a server that is slow to answer", async () => {
-    const { env, hold, notified, asked } = setup(async (request) => {
+  it("leases survive a server that answers slowly", async () => {
+    const { env, hold, notified, calls } = setup(async (request) => {
       await new Promise<void>((resolve) => env.after(3_900, resolve));
       return renewed(request);
     });
     const lease = hold("a");
     await env.advance(20_000);
     expect([lease.isProven, notified]).toEqual([true, []]);
-    expect(asked.renew.length).toBeLessThanOrEqual(2);
+    expect(calls.renew.length).toBeLessThanOrEqual(2);
   });
 
-  it("can be confirmed before anything is executed", async () => {
+  it("a lease can be confirmed before its run is executed", async () => {
     const { env, hold } = setup(({ runs }) => ({
       results: runs.map(({ runId }) => (runId === "b" ? { ok: false, code: "FENCED", message: "" } : ok)),
     }));
@@ -194,12 +194,12 @@ describe("leases", () => {
     expect(await confirmed).toEqual([true, false]);
   });
 
-  it("belong to the newest fence", async () => {
-    const { env, hold, asked } = setup(renewed);
+  it("only the lease of the newest fence of a run is renewed", async () => {
+    const { env, hold, calls } = setup(renewed);
     const old = hold("a", 1);
     hold("a", 2);
     old.end();
     await env.advance(3_000);
-    expect(asked.renew[0]?.request.runs).toEqual([{ runId: "a", fence: 2 }]);
+    expect(calls.renew[0]?.request.runs).toEqual([{ runId: "a", fence: 2 }]);
   });
 });

@@ -10,7 +10,7 @@ import type { PollRequest, PollResult, Subscriber } from "./subscribers/subscrib
 
 const orders: Served[] = [{ name: "order", versionId: "1" }];
 
-interface PollerScene {
+interface PollerSetup {
   slots?: number;
   serves?: Served[];
   subscriber?: Subscriber;
@@ -19,7 +19,7 @@ interface PollerScene {
 
 function setup(
   claim: NonNullable<Script["claim"]>,
-  { slots = 2, serves = orders, subscriber, warnings }: PollerScene = {},
+  { slots = 2, serves = orders, subscriber, warnings }: PollerSetup = {},
 ) {
   const env = virtualEnv();
   const scripted = scriptedApi({ claim });
@@ -50,17 +50,17 @@ function setup(
   return { env, poller, state, ...scripted };
 }
 
-describe("taking runs", () => {
-  it("claims as many as slots are free, one claim at a time, and waits when there are none", async () => {
+describe("the poller", () => {
+  it("a worker claims for its free slots, one claim at a time, and waits if none is free", async () => {
     let next = 0;
-    const { poller, state, asked } = setup(({ limit }) => {
+    const { poller, state, calls } = setup(({ limit }) => {
       next += 1;
       return { runs: next <= 2 ? [claimedRun(`run-${next}`)].slice(0, limit) : [] };
     });
     await settled();
     expect(state.taken).toEqual(["run-1", "run-2"]);
-    expect(asked.claim.map(({ request }) => request.limit)).toEqual([2, 1]);
-    expect(asked.claim[0]?.request).toEqual({
+    expect(calls.claim.map(({ request }) => request.limit)).toEqual([2, 1]);
+    expect(calls.claim[0]?.request).toEqual({
       claimId: uuid(1),
       session: "s",
       worker: "w",
@@ -73,27 +73,27 @@ describe("taking runs", () => {
     state.free += 1;
     poller.freed();
     await settled();
-    expect(asked.claim).toHaveLength(3);
+    expect(calls.claim).toHaveLength(3);
     await poller.stop();
   });
 
-  it("names the claims that got no answer when it claims again", async () => {
+  it("a claim names the claims before it that got no answer", async () => {
     let failures = 2;
-    const { env, poller, state, asked } = setup((_, signal) => {
+    const { env, poller, state, calls } = setup((_, signal) => {
       failures -= 1;
       if (failures >= 0) throw new AikiError("UNREACHABLE", "No answer.");
       return failures === -1 ? { runs: [claimedRun("a")] } : untilAborted(signal);
     });
     await env.advance(1_000);
     expect(state.taken).toEqual(["a"]);
-    const requests = asked.claim.map(({ request }) => request);
+    const requests = calls.claim.map(({ request }) => request);
     const ids = requests.map(({ claimId }) => claimId);
     expect(new Set(ids).size).toBe(4);
     expect(requests.map(({ repeats }) => repeats)).toEqual([undefined, ids.slice(0, 1), ids.slice(0, 2), undefined]);
     await poller.stop();
   });
 
-  it("knows how old the leases are when the claim was pending", async () => {
+  it("a lease is counted from the server's answer, not from the time that the claim was pending", async () => {
     const { env, poller, state } = setup(
       async () => {
         await new Promise<void>((resolve) => env.after(8_000, resolve));
@@ -101,37 +101,37 @@ describe("taking runs", () => {
       },
       { slots: 1 },
     );
-    const askedAt = env.elapsed();
+    const sentAt = env.elapsed();
     await env.advance(8_000);
-    expect(state.takenAt).toEqual([askedAt + 7_000]);
+    expect(state.takenAt).toEqual([sentAt + 7_000]);
     await poller.stop();
   });
 
-  it("makes growing pauses while the server's answers are immediate and empty", async () => {
-    const { env, poller, asked } = setup(() => ({ runs: [] }));
+  it("claims pause ever longer while the server answers at once without runs", async () => {
+    const { env, poller, calls } = setup(() => ({ runs: [] }));
     await env.advance(60_000);
-    expect(asked.claim.length).toBeLessThan(30);
+    expect(calls.claim.length).toBeLessThan(30);
     await poller.stop();
   });
 
-  it("aborts its long poll when the registry changes, and claims again", async () => {
-    const { env, poller, state, asked } = setup((_, signal) => untilAborted(signal));
+  it("a change of the registry aborts the long poll and claims again", async () => {
+    const { env, poller, state, calls } = setup((_, signal) => untilAborted(signal));
     await env.advance(1_000);
-    expect(asked.claim).toHaveLength(1);
+    expect(calls.claim).toHaveLength(1);
     state.serves = [...state.serves, { name: "ship", versionId: "1" }];
     await env.advance(250);
-    expect(asked.claim[0]?.signal?.aborted).toBe(true);
-    expect(asked.claim[1]?.request.serves.map(({ name }) => name)).toEqual(["order", "ship"]);
+    expect(calls.claim[0]?.signal?.aborted).toBe(true);
+    expect(calls.claim[1]?.request.serves.map(({ name }) => name)).toEqual(["order", "ship"]);
     await poller.stop();
   });
 
-  it("claims nothing while the registry is empty, and begins when a workflow is added", async () => {
-    const { env, poller, state, asked } = setup((_, signal) => untilAborted(signal), { serves: [] });
+  it("nothing is claimed while the registry is empty, and a new workflow starts claims", async () => {
+    const { env, poller, state, calls } = setup((_, signal) => untilAborted(signal), { serves: [] });
     await env.advance(1_000);
-    expect(asked.claim).toEqual([]);
+    expect(calls.claim).toEqual([]);
     state.serves = [{ name: "order", versionId: "1" }];
     await env.advance(250);
-    expect(asked.claim).toHaveLength(1);
+    expect(calls.claim).toHaveLength(1);
     await poller.stop();
   });
 
@@ -140,27 +140,27 @@ describe("taking runs", () => {
     { free: 0, limits: [2] },
     { free: -1, limits: [2] },
   ])(
-    "aborts its long poll when slots are occupied again, and claims for those that are free: $free",
+    "slots that are occupied again abort the long poll, and the free ones are claimed for: $free",
     async ({ free, limits }) => {
-      const { env, poller, state, asked } = setup((_, signal) => untilAborted(signal));
+      const { env, poller, state, calls } = setup((_, signal) => untilAborted(signal));
       await settled();
       state.free = free;
       poller.takenBack();
       await env.advance(5_000);
-      expect(asked.claim[0]?.signal?.aborted).toBe(true);
-      expect(asked.claim.map(({ request }) => request.limit)).toEqual(limits);
+      expect(calls.claim[0]?.signal?.aborted).toBe(true);
+      expect(calls.claim.map(({ request }) => request.limit)).toEqual(limits);
       state.free = 2;
       poller.freed();
       await env.advance(5_000);
-      expect(asked.claim.at(-1)?.request.limit).toBe(limits.length === 2 ? 1 : 2);
-      // The server may have taken runs for it before it was aborted.
-      expect(asked.claim[1]?.request.repeats).toEqual([uuid(1)]);
+      expect(calls.claim.at(-1)?.request.limit).toBe(limits.length === 2 ? 1 : 2);
+      // The server may have claimed runs for the long poll before it was aborted.
+      expect(calls.claim[1]?.request.repeats).toEqual([uuid(1)]);
       await poller.stop();
     },
   );
 
-  it("claims suspended runs of its own before others, within its slots", async () => {
-    const { poller, state, asked } = setup((request, signal) =>
+  it("suspended runs of the worker are claimed before others, within its slots", async () => {
+    const { poller, state, calls } = setup((request, signal) =>
       request.reclaim === undefined ? untilAborted(signal) : { runs: [claimedRun("a"), claimedRun("b")] },
     );
     await settled();
@@ -168,8 +168,8 @@ describe("taking runs", () => {
     poller.reclaim("b", 4);
     poller.reclaim("c", 2);
     await settled();
-    expect(asked.claim[0]?.signal?.aborted).toBe(true);
-    expect(asked.claim[1]?.request).toMatchObject({
+    expect(calls.claim[0]?.signal?.aborted).toBe(true);
+    expect(calls.claim[1]?.request).toMatchObject({
       serves: [],
       limit: 1,
       waitMs: 0,
@@ -182,11 +182,11 @@ describe("taking runs", () => {
     state.free += 1;
     poller.freed();
     await settled();
-    expect(asked.claim[2]?.request.reclaim).toEqual([{ runId: "c", fence: 2 }]);
+    expect(calls.claim[2]?.request.reclaim).toEqual([{ runId: "c", fence: 2 }]);
     await poller.stop();
   });
 
-  it("reports which suspended run cannot be claimed", async () => {
+  it("onRefused receives a suspended run that cannot be reclaimed", async () => {
     const { poller, state } = setup((request, signal) =>
       request.reclaim === undefined ? untilAborted(signal) : { runs: [] },
     );
@@ -197,39 +197,39 @@ describe("taking runs", () => {
     await poller.stop();
   });
 
-  it("aborts its long poll when it stops, and passes on runs that still arrive", async () => {
-    const { poller, state, asked } = setup(
+  it("stop aborts the long poll, and runs that still arrive are passed on", async () => {
+    const { poller, state, calls } = setup(
       (_, signal) =>
         new Promise((resolve) => signal?.addEventListener("abort", () => resolve({ runs: [claimedRun("late")] }))),
     );
     await settled();
     await poller.stop();
     expect(state.taken).toEqual(["late"]);
-    expect(asked.claim).toHaveLength(1);
+    expect(calls.claim).toHaveLength(1);
   });
 
-  it("waits for a pending answer when it stops, but only for a limited time", async () => {
-    const { env, poller, asked } = setup((_, signal) => untilAborted(signal), {
+  it("stop waits for a pending answer for a limited time", async () => {
+    const { env, poller, calls } = setup((_, signal) => untilAborted(signal), {
       subscriber: { next: async () => ({ waitMs: 0 }), close: async () => {} },
     });
     await settled();
     const stopped = poller.stop();
     await env.advance(199);
-    expect(asked.claim[0]?.signal?.aborted).toBe(false);
+    expect(calls.claim[0]?.signal?.aborted).toBe(false);
     await env.advance(1);
     await stopped;
-    expect(asked.claim).toHaveLength(1);
+    expect(calls.claim).toHaveLength(1);
   });
 });
 
-/** Requests a claim when `wake` is called, and keeps the results. */
-function scripted() {
+/** A subscriber that requests a claim when `wake` is called, and keeps its calls and results. */
+function scriptedSubscriber() {
   const results: PollResult[] = [];
-  const asked: Array<{ free: number; signal: AbortSignal }> = [];
+  const nexts: Array<{ free: number; signal: AbortSignal }> = [];
   let ready: (request: PollRequest) => void = () => {};
   const subscriber: Subscriber = {
     next: (free, signal) => {
-      asked.push({ free, signal });
+      nexts.push({ free, signal });
       return new Promise((resolve) => {
         ready = (request) => resolve({ ...request, settled: (result) => results.push(result) });
         signal.addEventListener("abort", () => ready({ waitMs: 0 }));
@@ -237,20 +237,20 @@ function scripted() {
     },
     close: async () => {},
   };
-  return { subscriber, results, asked, wake: (request: PollRequest) => ready(request) };
+  return { subscriber, results, nexts, wake: (request: PollRequest) => ready(request) };
 }
 
 describe("a subscriber", () => {
-  it("has its request executed unchanged, and receives the result", async () => {
-    const { subscriber, results, asked: called, wake } = scripted();
-    const { poller, asked } = setup(() => ({ runs: [claimedRun("a")] }), { slots: 3, subscriber });
+  it("a subscriber's request is sent unchanged, and it receives the result", async () => {
+    const { subscriber, results, nexts, wake } = scriptedSubscriber();
+    const { poller, calls } = setup(() => ({ runs: [claimedRun("a")] }), { slots: 3, subscriber });
     await settled();
-    expect([called.map(({ free }) => free), asked.claim]).toEqual([[3], []]);
+    expect([nexts.map(({ free }) => free), calls.claim]).toEqual([[3], []]);
     wake({ waitMs: 0, limit: 2 });
     await settled();
-    expect(asked.claim[0]?.request).toMatchObject({ limit: 2, waitMs: 0 });
+    expect(calls.claim[0]?.request).toMatchObject({ limit: 2, waitMs: 0 });
     expect(results).toEqual([{ type: "claimed", requested: 2, runs: 1, waitedMs: 0 }]);
-    expect(called.map(({ free }) => free)).toEqual([3, 2]);
+    expect(nexts.map(({ free }) => free)).toEqual([3, 2]);
     await poller.stop();
   });
 
@@ -272,20 +272,20 @@ describe("a subscriber", () => {
       { waitMs: -1, limit: 1.5 },
       { limit: 1, waitMs: 0 },
     ],
-  ])("that requests %j has the worker claim %j with two free slots", async (poll, request) => {
-    const { subscriber, wake } = scripted();
-    const { poller, asked } = setup(({ waitMs }, signal) => (waitMs === 0 ? { runs: [] } : untilAborted(signal)), {
+  ])("a subscriber's request %j is sent as %j with two free slots", async (poll, request) => {
+    const { subscriber, wake } = scriptedSubscriber();
+    const { poller, calls } = setup(({ waitMs }, signal) => (waitMs === 0 ? { runs: [] } : untilAborted(signal)), {
       subscriber,
     });
     await settled();
     wake(poll);
     await settled();
-    expect(asked.claim[0]?.request).toMatchObject(request);
+    expect(calls.claim[0]?.request).toMatchObject(request);
     await poller.stop();
   });
 
-  it("receives the runs of an aborted long poll, if the server has claimed some before", async () => {
-    const { subscriber, results, wake } = scripted();
+  it("a subscriber receives runs that the server claimed for an aborted long poll", async () => {
+    const { subscriber, results, wake } = scriptedSubscriber();
     const late = (signal: AbortSignal | undefined) =>
       new Promise<{ runs: ClaimedRun[] }>((resolve) =>
         signal?.addEventListener("abort", () => resolve({ runs: [claimedRun("a")] })),
@@ -300,8 +300,8 @@ describe("a subscriber", () => {
     await poller.stop();
   });
 
-  it("is notified only that its long poll was aborted", async () => {
-    const { subscriber, results, wake } = scripted();
+  it("a subscriber whose long poll was aborted is notified of that only", async () => {
+    const { subscriber, results, wake } = scriptedSubscriber();
     const { poller } = setup((_, signal) => untilAborted(signal), { subscriber });
     await settled();
     wake({ waitMs: 2_000 });
@@ -312,8 +312,8 @@ describe("a subscriber", () => {
     await poller.stop();
   });
 
-  it("is notified that the reply was full, when it may have left runs out", async () => {
-    const { subscriber, results, wake } = scripted();
+  it("a subscriber is notified that the reply was full and may have left runs out", async () => {
+    const { subscriber, results, wake } = scriptedSubscriber();
     const { poller } = setup(() => ({ runs: [claimedRun("a")], more: true }), { subscriber, slots: 3 });
     await settled();
     wake({ waitMs: 0 });
@@ -322,45 +322,45 @@ describe("a subscriber", () => {
     await poller.stop();
   });
 
-  it("keeps waiting while a suspended run is claimed first", async () => {
-    const { subscriber, results, asked: called, wake } = scripted();
-    const { poller, asked } = setup((request) => ({ runs: request.reclaim === undefined ? [] : [claimedRun("a")] }), {
+  it("a subscriber keeps waiting while a suspended run is claimed first", async () => {
+    const { subscriber, results, nexts, wake } = scriptedSubscriber();
+    const { poller, calls } = setup((request) => ({ runs: request.reclaim === undefined ? [] : [claimedRun("a")] }), {
       subscriber,
     });
     await settled();
     poller.reclaim("a", 1);
     await settled();
-    expect([asked.claim.length, called.length, called[0]?.signal.aborted]).toEqual([1, 1, false]);
+    expect([calls.claim.length, nexts.length, nexts[0]?.signal.aborted]).toEqual([1, 1, false]);
     wake({ waitMs: 0 });
     await settled();
-    expect([asked.claim.length, results.length]).toEqual([2, 1]);
+    expect([calls.claim.length, results.length]).toEqual([2, 1]);
     await poller.stop();
   });
 
-  it("is notified that no claim was made when a suspended run took the last slot", async () => {
-    const { subscriber, results, asked: called } = scripted();
+  it("a subscriber is notified that no claim was made if a suspended run took the last slot", async () => {
+    const { subscriber, results, nexts } = scriptedSubscriber();
     const { poller } = setup(() => ({ runs: [claimedRun("a")] }), { slots: 1, subscriber });
     await settled();
     poller.reclaim("a", 1);
     await settled();
-    expect([called[0]?.signal.aborted, results]).toEqual([true, [{ type: "skipped" }]]);
+    expect([nexts[0]?.signal.aborted, results]).toEqual([true, [{ type: "skipped" }]]);
     await poller.stop();
   });
 
-  it("is called again when the registry changes", async () => {
-    const { subscriber, asked: called } = scripted();
+  it("a subscriber is called again when the registry changes", async () => {
+    const { subscriber, nexts } = scriptedSubscriber();
     const { env, poller, state } = setup(() => ({ runs: [] }), { subscriber });
     await env.advance(1_000);
-    expect(called).toHaveLength(1);
+    expect(nexts).toHaveLength(1);
     state.serves = [...state.serves, { name: "ship", versionId: "1" }];
     await env.advance(250);
-    expect(called.map(({ signal }) => signal.aborted)).toEqual([true, false]);
+    expect(nexts.map(({ signal }) => signal.aborted)).toEqual([true, false]);
     await poller.stop();
   });
 
-  it("is notified of each failure after a pause", async () => {
-    const { subscriber, results, wake } = scripted();
-    const { env, poller, asked } = setup(
+  it("a subscriber is notified of each failure after a pause", async () => {
+    const { subscriber, results, wake } = scriptedSubscriber();
+    const { env, poller, calls } = setup(
       () => {
         throw new AikiError("UNREACHABLE", "No.");
       },
@@ -369,7 +369,7 @@ describe("a subscriber", () => {
     await settled();
     wake({ waitMs: 0 });
     await settled();
-    expect([asked.claim.length, results]).toEqual([1, []]);
+    expect([calls.claim.length, results]).toEqual([1, []]);
     await env.advance(1_000);
     expect(results).toMatchObject([{ type: "failed", error: { code: "UNREACHABLE" } }]);
     await poller.stop();
@@ -384,7 +384,7 @@ describe("a subscriber", () => {
       },
     ],
     ["resolves to null", async () => JSON.parse("null")],
-  ])("that %s is called again after growing pauses, and logged once", async (_, next) => {
+  ])("a subscriber that %s is called again after growing pauses, and logged once", async (_, next) => {
     const warnings: string[] = [];
     let calls = 0;
     const subscriber: Subscriber = {

@@ -12,7 +12,7 @@ function quarantined(maxMs: number, names: string[]) {
 }
 
 describe("runs in quarantine", () => {
-  it("begin one at a time, each when the previous one has left quarantine", async () => {
+  it("runs in quarantine begin one at a time, each when the one before has left", async () => {
     const { env, begun, end } = quarantined(1_000, ["a", "b", "c"]);
     await env.advance(10);
     expect(begun).toEqual(["a"]);
@@ -24,7 +24,7 @@ describe("runs in quarantine", () => {
     expect(begun).toEqual(["a", "b", "c"]);
   });
 
-  it("wait at most for the limit when a run does not report", async () => {
+  it("runs in quarantine wait at most for the limit if a run does not report", async () => {
     const { env, begun } = quarantined(1_000, ["a", "b", "c"]);
     await env.advance(999);
     expect(begun).toEqual(["a"]);
@@ -34,7 +34,7 @@ describe("runs in quarantine", () => {
     expect(begun).toEqual(["a", "b", "c"]);
   });
 
-  it("do not wait for a run that left before it began", async () => {
+  it("runs in quarantine do not wait for a run that left before it began", async () => {
     const { env, begun, end } = quarantined(1_000, ["a", "b", "c"]);
     end("b");
     end("a");

@@ -9,9 +9,9 @@ const there = { prefix: "b", namespace: "x" };
 
 function setup() {
   const env = virtualEnv();
-  const says: Array<WakeUpStreams | undefined> = [];
+  const replies: Array<WakeUpStreams | undefined> = [];
   const reply = () => {
-    const streams = says.shift();
+    const streams = replies.shift();
     return streams === undefined ? {} : { streams };
   };
   const scripted = scriptedApi({
@@ -22,12 +22,12 @@ function setup() {
   const about = { session: "s", worker: "w", serves: [{ name: "order", versionId: "1" }], shardKeys: ["eu"] };
   const known = registration(scripted.api, env, () => ({ ...about, leaseMs: 1_000, load: { slots: 4, busy } }));
   const renew = async (streams?: WakeUpStreams) => {
-    says.push(streams);
+    replies.push(streams);
     await known.api.renew({ runs: [] });
     return known.streams();
   };
   const claim = async (streams?: WakeUpStreams) => {
-    says.push(streams);
+    replies.push(streams);
     const request = {
       claimId: "c",
       session: "s",
@@ -44,23 +44,23 @@ function setup() {
   const work = () => {
     busy += 1;
   };
-  return { env, renew, claim, work, asked: scripted.asked };
+  return { env, renew, claim, work, calls: scripted.calls };
 }
 
-it("sends the served versions with heartbeats, and the load with claims too", async () => {
-  const { renew, claim, work, asked } = setup();
+it("heartbeats contain the served versions, and heartbeats and claims the load", async () => {
+  const { renew, claim, work, calls } = setup();
   await renew();
   work();
   await claim();
-  expect(asked.renew[0]?.request).toMatchObject({ worker: "w", serves: [{ name: "order" }], shardKeys: ["eu"] });
-  expect(asked.claim[0]?.request.serves).toEqual([]);
-  expect([asked.renew[0]?.request.load, asked.claim[0]?.request.load]).toEqual([
+  expect(calls.renew[0]?.request).toMatchObject({ worker: "w", serves: [{ name: "order" }], shardKeys: ["eu"] });
+  expect(calls.claim[0]?.request.serves).toEqual([]);
+  expect([calls.renew[0]?.request.load, calls.claim[0]?.request.load]).toEqual([
     { slots: 4, busy: 0 },
     { slots: 4, busy: 1 },
   ]);
 });
 
-it("takes the wake-up streams from replies, until no reply has named any for 5 s", async () => {
+it("the wake-up streams of the last reply are used, until no reply has named any for 5 s", async () => {
   const { env, renew, claim } = setup();
   expect(await renew()).toBeNull();
   expect(await claim(here)).toBe(here);

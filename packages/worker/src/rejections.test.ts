@@ -10,7 +10,7 @@ interface EndedProcess {
   code: number;
 }
 
-/** Runs `body` in a process that says after 50 ms that it is alive. */
+/** Runs `body` in a process that prints "alive" after 50 ms. */
 function run(body: string, { mode = "throw", isWatched = true } = {}): Promise<EndedProcess> {
   const watched = `
     const { rejections } = await import(${JSON.stringify(source)});
@@ -40,13 +40,13 @@ function run(body: string, { mode = "throw", isWatched = true } = {}): Promise<E
   });
 }
 
-/** Without process ids, and where in Node or in the script it was printed. */
+/** The output without process ids and code positions. */
 function unplaced(errors: string): string {
   const lines = errors.replace(/\(node:\d+\)/g, "(node)").split("\n");
   return lines.filter((line) => !/^\s+at |^(node:internal|file:).*:\d+$/.test(line)).join("\n");
 }
 
-describe("a promise without a handler that rejects in the code of a run", () => {
+describe("an unhandled rejection in a run", () => {
   it.each([
     ["an async function", "inside('a');"],
     ["an async function before it awaits", "runs.run('a', async () => { throw 'of a'; });"],
@@ -54,21 +54,21 @@ describe("a promise without a handler that rejects in the code of a run", () => 
     ["a combination", "runs.run('a', () => Promise.all([pause(), pause().then(() => Promise.reject('of a'))]));"],
     ["a timer", "runs.run('a', () => setTimeout(() => Promise.reject('of a'), 1));"],
     ["a promise that its maker rejects", "runs.run('a', () => new Promise((_, no) => setTimeout(no, 1, 'of a')));"],
-  ])("fails that run and not the process: %s", async (_, body) => {
+  ])("an unhandled rejection in a run fails the run and not the process: %s", async (_, body) => {
     expect(await run(body)).toEqual({ lines: ["a fails: of a", "alive"], errors: "", code: 0 });
   });
 
-  it("fails only its own run", async () => {
+  it("an unhandled rejection fails only its own run", async () => {
     const { lines } = await run("inside('a'); inside('b');");
     expect(lines).toEqual(["a fails: of a", "b fails: of b", "alive"]);
   });
 
-  it("is not passed to listeners of the application, which may end the process", async () => {
+  it("an unhandled rejection of a run does not reach the application's listeners", async () => {
     const body = "process.on('unhandledRejection', () => process.exit(7)); inside('a');";
     expect(await run(body)).toMatchObject({ lines: ["a fails: of a", "alive"], code: 0 });
   });
 
-  it("is not reported again when it is handled later", async () => {
+  it("an unhandled rejection of a run is not reported when it is handled later", async () => {
     const body = `
       process.on("rejectionHandled", () => console.log("handled"));
       const late = inside("a");
@@ -77,12 +77,12 @@ describe("a promise without a handler that rejects in the code of a run", () => 
     expect(await run(body)).toEqual({ lines: ["a fails: of a", "alive"], errors: "", code: 0 });
   });
 
-  it("fails its run in the mode none too", async () => {
+  it("an unhandled rejection fails its run also in the mode none", async () => {
     expect(await run("inside('a');", { mode: "none" })).toMatchObject({ lines: ["a fails: of a", "alive"] });
   });
 });
 
-describe("a promise without a handler that rejects anywhere else", () => {
+describe("an unhandled rejection of no run", () => {
   const listener = "process.on('unhandledRejection', (reason) => console.log('listener: ' + reason));";
   const handler = "process.on('uncaughtException', (_, origin) => console.log(origin));";
   const cases = [
@@ -95,14 +95,17 @@ describe("a promise without a handler that rejects anywhere else", () => {
     modes.map((mode) => ({ name, mode, code, isFatal: ends.includes(mode) })),
   );
 
-  it.each(table)("does what it does without a worker: $name, $mode", async ({ mode, code, isFatal }) => {
-    const body = `${code} outside();`;
-    const without = await run(body, { mode, isWatched: false });
-    expect(await run(body, { mode })).toEqual(without);
-    expect(without.lines.includes("alive")).toBe(!isFatal);
-  });
+  it.each(table)(
+    "an unhandled rejection of no run has the same effect as without a worker: $name, $mode",
+    async ({ mode, code, isFatal }) => {
+      const body = `${code} outside();`;
+      const without = await run(body, { mode, isWatched: false });
+      expect(await run(body, { mode })).toEqual(without);
+      expect(without.lines.includes("alive")).toBe(!isFatal);
+    },
+  );
 
-  it("is reported when it is handled later", async () => {
+  it("an unhandled rejection of no run is reported when it is handled later", async () => {
     const body = `
       process.on("unhandledRejection", () => console.log("not handled"));
       process.on("rejectionHandled", () => console.log("handled"));
@@ -112,7 +115,7 @@ describe("a promise without a handler that rejects anywhere else", () => {
     expect((await run(body)).lines).toEqual(["not handled", "handled", "alive"]);
   });
 
-  it("ends the process with its error printed and the code 1", async () => {
+  it("an unhandled rejection of no run ends the process with its error printed and the code 1", async () => {
     const { lines, errors, code } = await run("outside();");
     expect([lines, code]).toEqual([[], 1]);
     expect(errors).toContain("of no run");
@@ -120,7 +123,7 @@ describe("a promise without a handler that rejects anywhere else", () => {
 });
 
 describe("watches", () => {
-  it("share one wrapper, which is removed with the last watch", () => {
+  it("watches share one wrapper, which is removed with the last watch", () => {
     const { emit } = process;
     const watch = rejections(() => null);
     const [first, second] = [watch(), watch()];
@@ -133,7 +136,7 @@ describe("watches", () => {
     expect(wrapped).not.toBe(emit);
   });
 
-  it("end although another wrapper was installed around theirs", async () => {
+  it("a watch can end after another wrapper was installed around it", async () => {
     const body = `
       const { emit } = process;
       process.emit = function (...args) { return emit.apply(this, args); };
@@ -145,7 +148,7 @@ describe("watches", () => {
     expect(await run(body)).toMatchObject({ lines: ["true"], code: 1 });
   });
 
-  it("on Deno prevent and stop only rejections of a run", () => {
+  it("a watch on Deno handles only rejections of a run", () => {
     const reasons: unknown[] = [];
     let owner: RejectionTarget | null = { reject: (reason) => reasons.push(reason) };
     const target = new EventTarget();

@@ -24,26 +24,26 @@ function reportOf(runId: string, output?: string): Report {
 function setup(script: Script) {
   const env = virtualEnv();
   const scripted = scriptedApi(script);
-  const ended = new AbortController();
+  const controller = new AbortController();
   const reporter = new Reporter({
     api: scripted.api,
     env,
     session: "s",
     worker: "w",
     lanes: 1,
-    ended: ended.signal,
+    ended: controller.signal,
   });
   const report = (outgoing: OutgoingReport) => reporter.report(outgoing);
   const held = (runId: string, output?: string) => report({ report: reportOf(runId, output), isLost: () => false });
-  return { env, ended, report, held, ...scripted };
+  return { env, controller, report, held, ...scripted };
 }
 
 const acceptAll: Script = { report: ({ reports }) => ({ results: reports.map(() => accepted) }) };
 
 describe("reports of all slots", () => {
-  it("share one request in flight", async () => {
+  it("reports of all slots share one request in flight", async () => {
     let answer: () => void = () => {};
-    const { held, asked } = setup({
+    const { held, calls } = setup({
       report: ({ reports }) =>
         new Promise((resolve) => {
           answer = () => resolve({ results: reports.map(() => accepted) });
@@ -56,25 +56,25 @@ describe("reports of all slots", () => {
     await settled();
     answer();
     await Promise.all(sent);
-    expect(asked.report.map(({ request }) => request.reports.map(({ runId }) => runId))).toEqual([
+    expect(calls.report.map(({ request }) => request.reports.map(({ runId }) => runId))).toEqual([
       ["a"],
       ["b", "c", "d"],
     ]);
   });
 
-  it("are split by bytes", async () => {
-    const { held, asked } = setup(acceptAll);
+  it("reports are split by bytes", async () => {
+    const { held, calls } = setup(acceptAll);
     const big = JSON.stringify("x".repeat(1_000_000));
     await Promise.all(["a", "b", "c", "d", "e"].map((id) => held(id, big)));
-    for (const { request } of asked.report) {
+    for (const { request } of calls.report) {
       expect(JSON.stringify(request).length).toBeLessThan(limits.requestBytes);
     }
-    expect(asked.report.flatMap(({ request }) => request.reports)).toHaveLength(5);
+    expect(calls.report.flatMap(({ request }) => request.reports)).toHaveLength(5);
   });
 
-  it("are repeated with the same ids while the server is unreachable", async () => {
+  it("reports are repeated with the same ids while the server is unreachable", async () => {
     let failures = 4;
-    const { env, held, asked } = setup({
+    const { env, held, calls } = setup({
       report: ({ reports }) => {
         failures -= 1;
         if (failures >= 0) throw new AikiError("UNREACHABLE", "No answer.");
@@ -84,13 +84,13 @@ describe("reports of all slots", () => {
     const sent = Promise.all([held("a"), held("b")]);
     await env.advance(10_000);
     expect(await sent).toEqual([accepted, accepted]);
-    expect(asked.report).toHaveLength(5);
-    expect(new Set(asked.report.map(({ request }) => JSON.stringify(request))).size).toBe(1);
+    expect(calls.report).toHaveLength(5);
+    expect(new Set(calls.report.map(({ request }) => JSON.stringify(request))).size).toBe(1);
   });
 
-  it("are abandoned once every run of the request must be presumed lost", async () => {
+  it("reports are abandoned once every run of their request is presumed lost", async () => {
     let isLost = false;
-    const { env, report, asked } = setup({
+    const { env, report, calls } = setup({
       report: () => {
         throw new AikiError("UNAVAILABLE", "Not now.");
       },
@@ -100,21 +100,21 @@ describe("reports of all slots", () => {
     isLost = true;
     await env.advance(2_000);
     expect(await sent).toMatchObject({ code: "LEASE_LOST", ids: { runId: "a" } });
-    const tries = asked.report.length;
+    const tries = calls.report.length;
     await env.advance(60_000);
-    expect(asked.report).toHaveLength(tries);
+    expect(calls.report).toHaveLength(tries);
   });
 
-  it("of a run that was lost meanwhile are not sent", async () => {
-    const { report, held, asked } = setup(acceptAll);
+  it("the report of a lost run is not sent", async () => {
+    const { report, held, calls } = setup(acceptAll);
     const lost = report({ report: reportOf("a"), isLost: () => true });
     const kept = held("b");
     await expect(lost).rejects.toMatchObject({ code: "LEASE_LOST" });
     expect(await kept).toEqual(accepted);
-    expect(asked.report.map(({ request }) => request.reports.map(({ runId }) => runId))).toEqual([["b"]]);
+    expect(calls.report.map(({ request }) => request.reports.map(({ runId }) => runId))).toEqual([["b"]]);
   });
 
-  const blaming =
+  const failingOnBad =
     (fault: () => unknown): NonNullable<Script["report"]> =>
     ({ reports }) => {
       if (reports.some(({ runId }) => runId === "bad")) throw fault();
@@ -128,15 +128,15 @@ describe("reports of all slots", () => {
     ["LIMIT_EXCEEDED", "LIMIT_EXCEEDED"],
     ["PAYLOAD_TOO_LARGE", "LIMIT_EXCEEDED"],
   ] as const)(
-    "for which requests are refused for good with %s are refused alone, with %s and the message",
+    "a report that makes its request fail with %s is refused alone, with %s and the message",
     async (fault, code) => {
-      const { held } = setup({ report: blaming(() => new AikiError(fault, "No, because.")) });
+      const { held } = setup({ report: failingOnBad(() => new AikiError(fault, "No, because.")) });
       const refused = { ok: false, code, message: "No, because." };
       expect(await outcomesOf(held)).toEqual([accepted, accepted, refused, accepted, accepted]);
     },
   );
 
-  it("that are refused individually receive their own code and message", async () => {
+  it("a refused report receives its own code and message", async () => {
     const results: ReportResult[] = [
       { ok: false, code: "LIMIT_EXCEEDED", message: "Too many waits." },
       { ok: false, code: "FENCED", message: "Another worker holds it." },
@@ -145,35 +145,35 @@ describe("reports of all slots", () => {
     expect(await Promise.all([held("a"), held("b")])).toEqual(results);
   });
 
-  it("that make the server fail are abandoned individually", async () => {
-    const { held } = setup({ report: blaming(() => new TypeError("x is undefined")) });
+  it("a report that makes the server fail is abandoned alone", async () => {
+    const { held } = setup({ report: failingOnBad(() => new TypeError("x is undefined")) });
     const failed = expect.objectContaining({ code: "INTERNAL", message: "x is undefined", ids: { runId: "bad" } });
     expect(await outcomesOf(held)).toEqual([accepted, accepted, failed, accepted, accepted]);
   });
 
   it.each(["UNAUTHORIZED", "FORBIDDEN", "BAD_REPLY"] as const)(
-    "are abandoned, not refused, and not repeated when the server refuses the caller: %s",
+    "reports are abandoned, not refused or repeated, if the server refuses the caller: %s",
     async (code) => {
-      const { held, asked } = setup({ report: blaming(() => new AikiError(code, "No.")) });
+      const { held, calls } = setup({ report: failingOnBad(() => new AikiError(code, "No.")) });
       const given = (runId: string) => expect.objectContaining({ code, ids: { runId } });
       expect(await outcomesOf(held)).toEqual(["a", "b", "bad", "c", "d"].map(given));
-      expect(asked.report).toHaveLength(1);
+      expect(calls.report).toHaveLength(1);
     },
   );
 
-  it("end with the worker", async () => {
-    const { ended, held } = setup({
+  it("reports end with the worker", async () => {
+    const { controller, held } = setup({
       report: () => {
         throw new AikiError("UNREACHABLE", "No answer.");
       },
     });
     const sent = held("a");
     await settled();
-    ended.abort();
+    controller.abort();
     await expect(sent).rejects.toMatchObject({ code: "LEASE_LOST" });
   });
 
-  it("return all entries, read from where the answer was cut, while the worker holds the run", async () => {
+  it("an answer that was cut is read on while the worker holds the run", async () => {
     let reads = 0;
     let isRefused = false;
     const { env, held } = setup({
@@ -181,7 +181,7 @@ describe("reports of all slots", () => {
       read: () => {
         reads += 1;
         if (isRefused) throw new AikiError("UNAUTHORIZED", "The key was revoked.");
-        if (reads === 1) throw new AikiError("UNREACHABLE", "The server is away.");
+        if (reads === 1) throw new AikiError("UNREACHABLE", "The server is unreachable.");
         return { results: [{ ok: true, run: viewOf("a"), entries: [entry(2)], more: false }] };
       },
     });

@@ -1,6 +1,6 @@
 import { AikiError } from "@aikirun/lib";
 import type { WatchResult } from "@aikirun/lib/protocol";
-import { ending, entry, type Script, scriptedApi } from "@aikirun/testing/scripted-api";
+import { entry, type Script, scriptedApi, scriptedWatch } from "@aikirun/testing/scripted-api";
 import { virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
 import { RunWatch, type WatchedRun } from "./run-watch.ts";
@@ -9,7 +9,7 @@ function setup(answer: NonNullable<Script["watch"]>) {
   const env = virtualEnv();
   const scripted = scriptedApi({ watch: answer });
   const watch = new RunWatch(scripted.api, env);
-  const told: string[] = [];
+  const notified: string[] = [];
   const run = (runId: string, isListening = false): WatchedRun & { position: { seen: number; after: number } } => {
     const position = { seen: 0, after: 0 };
     return {
@@ -21,18 +21,18 @@ function setup(answer: NonNullable<Script["watch"]>) {
       receive(entries, inbox) {
         position.seen = inbox;
         position.after = entries.at(-1)?.seq ?? position.after;
-        told.push(`${runId} entries ${entries.length}`);
+        notified.push(`${runId} entries ${entries.length}`);
       },
-      pause: () => told.push(`${runId} pause`),
-      lost: (code) => told.push(`${runId} ${code}`),
+      pause: () => notified.push(`${runId} pause`),
+      lost: (code) => notified.push(`${runId} ${code}`),
     };
   };
-  const live = () => scripted.asked.watch.filter(({ signal }) => signal?.aborted === false);
-  const sizes = () => scripted.asked.watch.map(({ request }) => request.watched.length);
-  return { env, watch, told, run, live, sizes, ...scripted };
+  const live = () => scripted.calls.watch.filter(({ signal }) => signal?.aborted === false);
+  const sizes = () => scripted.calls.watch.map(({ request }) => request.watched.length);
+  return { env, watch, notified, run, live, sizes, ...scripted };
 }
 
-const newsOf = (runId: string, inbox: number, pause = false): WatchResult => ({
+const changesOf = (runId: string, inbox: number, pause = false): WatchResult => ({
   type: "changes",
   runId,
   inbox,
@@ -41,30 +41,30 @@ const newsOf = (runId: string, inbox: number, pause = false): WatchResult => ({
 });
 
 describe("a run watch", () => {
-  it("watches a listening run at once, and other runs once they have run for a while", async () => {
-    const { env, watch, run, asked } = setup(ending().watch);
+  it("the run watch watches a listening run at once, and other runs after a delay", async () => {
+    const { env, watch, run, calls } = setup(scriptedWatch().watch);
     watch.add(run("quiet"));
     watch.add(run("listening", true));
     await env.advance(1);
-    expect(asked.watch[0]?.request.watched).toEqual([
+    expect(calls.watch[0]?.request.watched).toEqual([
       { type: "changes", runId: "listening", fence: 1, seen: 0, after: 0 },
     ]);
     await env.advance(60);
-    expect(asked.watch[1]?.request.watched.map(({ runId }) => runId)).toEqual(["quiet", "listening"]);
+    expect(calls.watch[1]?.request.watched.map(({ runId }) => runId)).toEqual(["quiet", "listening"]);
   });
 
-  it("sends no request for runs that end soon", async () => {
-    const { env, watch, run, asked } = setup(ending().watch);
+  it("the run watch sends no request for runs that end soon", async () => {
+    const { env, watch, run, calls } = setup(scriptedWatch().watch);
     const quick = run("quick");
     watch.add(quick);
     await env.advance(40);
     watch.remove(quick);
     await env.advance(1_000);
-    expect(asked.watch).toEqual([]);
+    expect(calls.watch).toEqual([]);
   });
 
-  it("sends one request at a time, at most every 20 ms", async () => {
-    const { env, watch, run, live, sizes } = setup(ending().watch);
+  it("the run watch sends one request at a time, at most every 20 ms", async () => {
+    const { env, watch, run, live, sizes } = setup(scriptedWatch().watch);
     for (let index = 0; index < 30; index += 1) {
       watch.add(run(`run-${index}`, true));
       await env.advance(2);
@@ -75,48 +75,48 @@ describe("a run watch", () => {
     expect(sizes().length).toBeLessThanOrEqual(5);
   });
 
-  it("hands entries to the run, which is then watched from its new position", async () => {
-    const server = ending();
-    const { env, watch, run, told, asked } = setup((request, signal) =>
-      asked.watch.length === 1 ? { results: [newsOf("a", 1)] } : server.watch(request, signal),
+  it("the run watch passes entries to the run, and watches it from its new position", async () => {
+    const server = scriptedWatch();
+    const { env, watch, run, notified, calls } = setup((request, signal) =>
+      calls.watch.length === 1 ? { results: [changesOf("a", 1)] } : server.watch(request, signal),
     );
     watch.add(run("a", true));
     await env.advance(30);
-    expect(told).toEqual(["a entries 1"]);
-    expect(asked.watch[1]?.request.watched).toEqual([{ type: "changes", runId: "a", fence: 1, seen: 1, after: 1 }]);
+    expect(notified).toEqual(["a entries 1"]);
+    expect(calls.watch[1]?.request.watched).toEqual([{ type: "changes", runId: "a", fence: 1, seen: 1, after: 1 }]);
   });
 
-  it("passes a pause on, and does not request a run repeatedly while it is being paused", async () => {
-    const { env, watch, run, told, asked } = setup(() => ({ results: [newsOf("a", 0, true)] }));
+  it("the run watch passes on a pause request, and stops requesting the run while it is being paused", async () => {
+    const { env, watch, run, notified, calls } = setup(() => ({ results: [changesOf("a", 0, true)] }));
     watch.add(run("a", true));
     await env.advance(900);
-    expect(told).toContain("a pause");
-    expect(asked.watch).toHaveLength(1);
+    expect(notified).toContain("a pause");
+    expect(calls.watch).toHaveLength(1);
   });
 
-  it("passes a loss on, and stops watching the run", async () => {
-    const { env, watch, run, told, asked } = setup(() => ({
+  it("the run watch passes on a loss, and stops watching the run", async () => {
+    const { env, watch, run, notified, calls } = setup(() => ({
       results: [{ type: "lost", runId: "a", code: "RUN_FINAL", status: "cancelled" }],
     }));
     watch.add(run("a", true));
     await env.advance(1_000);
-    expect(told).toEqual(["a RUN_FINAL"]);
-    expect(asked.watch).toHaveLength(1);
+    expect(notified).toEqual(["a RUN_FINAL"]);
+    expect(calls.watch).toHaveLength(1);
   });
 
   it.each([
     ["is unreachable", () => Promise.reject(new AikiError("UNREACHABLE", "No answer."))],
     ["answers at once without results", () => Promise.resolve({ results: [] })],
-  ])("asks again, ever more rarely, while the server %s", async (_, answer) => {
-    const { env, watch, run, asked } = setup(answer);
+  ])("the run watch repeats its request after growing pauses while the server %s", async (_, answer) => {
+    const { env, watch, run, calls } = setup(answer);
     watch.add(run("a", true));
     await env.advance(10_000);
-    expect(asked.watch.length).toBeGreaterThan(4);
-    expect(asked.watch.length).toBeLessThan(15);
+    expect(calls.watch.length).toBeGreaterThan(4);
+    expect(calls.watch.length).toBeLessThan(15);
   });
 
-  it("ends its request when no run is left", async () => {
-    const { env, watch, run, live } = setup(ending().watch);
+  it("the run watch aborts its request when no run is left", async () => {
+    const { env, watch, run, live } = setup(scriptedWatch().watch);
     const only = run("a", true);
     watch.add(only);
     await env.advance(10);

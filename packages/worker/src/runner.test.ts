@@ -18,19 +18,19 @@ const accepting: Script = {
   }),
 };
 
-/** One execution, moved by the test. */
-interface MovedExecution {
+/** An activation that the test ends. */
+interface ManualActivation {
   host: Host;
   end: (end: ActivationEnd) => void;
 }
 
 function setup(slots: number, script: Script = accepting) {
   const env = virtualEnv();
-  const { api, asked } = scriptedApi(script);
-  const moved = new Map<string, MovedExecution>();
+  const { api, calls } = scriptedApi(script);
+  const activations = new Map<string, ManualActivation>();
   const events: string[] = [];
   const begin = (host: Host, { id }: ClaimedRun) =>
-    new Promise<ActivationEnd>((resolve) => moved.set(id, { host, end: resolve }));
+    new Promise<ActivationEnd>((resolve) => activations.set(id, { host, end: resolve }));
   const createExecution = (_: unknown, host: Host): Execution => ({
     run: (claimed) => begin(host, claimed),
     resume: (claimed) => begin(host, claimed),
@@ -61,48 +61,50 @@ function setup(slots: number, script: Script = accepting) {
     for (const id of ids) running.take(claimedRun(id), instant(env));
     await settled();
   };
-  const released = () => asked.report.flatMap(({ request }) => request.reports.map(({ runId }) => runId));
-  return { env, running, take, moved, events, released, warnings };
+  const released = () => calls.report.flatMap(({ request }) => request.reports.map(({ runId }) => runId));
+  return { env, running, take, activations, events, released, warnings };
 }
 
 describe("a run whose replay waits for a recorded call", () => {
-  it("lends its slot to another run, and takes it back when it continues", async () => {
-    const { running, take, moved, events, released } = setup(1);
+  it("a run whose replay waits lends its slot, and takes it back when it continues", async () => {
+    const { running, take, activations, events, released } = setup(1);
     await take("a");
-    moved.get("a")?.host.expecting("step:s#0");
+    activations.get("a")?.host.expecting("step:s#0");
     expect([running.busy, events]).toEqual([0, ["freed"]]);
     await take("b");
-    expect(moved.has("b")).toBe(true);
-    moved.get("a")?.host.expecting(null);
+    expect(activations.has("b")).toBe(true);
+    activations.get("a")?.host.expecting(null);
     expect([running.busy, events]).toEqual([2, ["freed", "taken back"]]);
     expect(released()).toEqual([]);
   });
 
-  it("keeps its slot when as many as there are slots have lent theirs", async () => {
-    const { running, take, moved } = setup(1);
+  it("a run whose replay waits keeps its slot if all slots are already lent", async () => {
+    const { running, take, activations } = setup(1);
     await take("a");
-    moved.get("a")?.host.expecting("step:s#0");
+    activations.get("a")?.host.expecting("step:s#0");
     await take("b");
-    moved.get("b")?.host.expecting("step:s#0");
+    activations.get("b")?.host.expecting("step:s#0");
     expect(running.busy).toBe(1);
-    moved.get("a")?.end({ type: "stalled", stall: { reason: "diverged", call: "step:t#0", unclaimed: ["step:s#0"] } });
+    activations
+      .get("a")
+      ?.end({ type: "stalled", stall: { reason: "diverged", call: "step:t#0", unclaimed: ["step:s#0"] } });
     await settled();
     expect(running.busy).toBe(0);
   });
 
-  it("keeps a run that was claimed for a free slot, and releases a run without a slot", async () => {
-    const { take, moved, released } = setup(1);
+  it("a run that was claimed for a lent slot is kept, and a run without a slot is released", async () => {
+    const { take, activations, released } = setup(1);
     await take("a");
-    moved.get("a")?.host.expecting("step:s#0");
-    moved.get("a")?.host.expecting(null);
+    activations.get("a")?.host.expecting("step:s#0");
+    activations.get("a")?.host.expecting(null);
     await take("b", "c");
-    expect([moved.has("b"), released()]).toEqual([true, ["c"]]);
+    expect([activations.has("b"), released()]).toEqual([true, ["c"]]);
   });
 
-  it("is awaited when the worker stops, and released", async () => {
-    const { running, take, moved, events, released } = setup(1);
+  it("a worker that stops waits for a run whose replay waits, and releases it", async () => {
+    const { running, take, activations, events, released } = setup(1);
     await take("a");
-    moved.get("a")?.host.expecting("step:s#0");
+    activations.get("a")?.host.expecting("step:s#0");
     running.drain();
     let isIdle = false;
     void running.idle().then(() => {
@@ -112,16 +114,16 @@ describe("a run whose replay waits for a recorded call", () => {
     expect([isIdle, events]).toEqual([false, ["freed", "release for shutdown"]]);
     await running.handBack();
     expect(released()).toEqual(["a"]);
-    moved.get("a")?.end({ type: "lost", code: "SHUTDOWN" });
+    activations.get("a")?.end({ type: "lost", code: "SHUTDOWN" });
     await settled();
     expect(isIdle).toBe(true);
   });
 
-  it("is logged once after 10 s, with the call", async () => {
-    const { env, take, moved, warnings } = setup(1);
+  it("a replay that waits is logged once after 10 s, with the call", async () => {
+    const { env, take, activations, warnings } = setup(1);
     await take("a");
     const since = new Date(env.now()).toISOString();
-    moved.get("a")?.host.expecting("step:s#0");
+    activations.get("a")?.host.expecting("step:s#0");
     await env.advance(9_900);
     expect(warnings).toEqual([]);
     await env.advance(60_000);
@@ -130,10 +132,10 @@ describe("a run whose replay waits for a recorded call", () => {
     ]);
   });
 
-  it("is not logged once it has left the worker", async () => {
-    const { env, running, take, moved, warnings } = setup(1);
+  it("a replay that waits is not logged after its run has left the worker", async () => {
+    const { env, running, take, activations, warnings } = setup(1);
     await take("a");
-    const { host, end } = moved.get("a") ?? {};
+    const { host, end } = activations.get("a") ?? {};
     host?.expecting("step:s#0");
     end?.({ type: "lost", code: "FENCED" });
     await settled();
@@ -147,48 +149,48 @@ describe("a run whose replay waits for a recorded call", () => {
 
 describe("a run that is lost", () => {
   it.each([
-    ["by the worker's own clock is claimed again: an unanswered report may have suspended it", "LEASE_LOST", 1],
-    ["to another holder is not claimed again", "FENCED", 0],
+    ["a run that is lost by the worker's clock is claimed again: it may be suspended", "LEASE_LOST", 1],
+    ["a run that is lost to another holder is not claimed again", "FENCED", 0],
   ] as const)("%s", async (_, code, reclaims) => {
-    const { take, moved, events } = setup(1);
+    const { take, activations, events } = setup(1);
     await take("a");
-    moved.get("a")?.end({ type: "lost", code });
+    activations.get("a")?.end({ type: "lost", code });
     await settled();
     expect(events.filter((event) => event === "reclaim a under 1")).toHaveLength(reclaims);
   });
 
   it.each([
-    ["is lost when the server says so", false, 1],
-    ["is not lost when it was suspended, although its execution has not received the answer", true, 0],
+    ["a run is lost if the watch says so", false, 1],
+    ["a run that was suspended is not lost, even if its execution has not received the answer", true, 0],
   ])("%s", async (_, isSuspended, abandoned) => {
     let answer = () => {};
     const watch: Script["watch"] = () =>
       new Promise((resolve) => {
         answer = () => resolve({ results: [{ type: "lost", runId: "a", code: "FENCED" }] });
       });
-    const { env, take, moved, events } = setup(1, { ...accepting, watch });
+    const { env, take, activations, events } = setup(1, { ...accepting, watch });
     await take("a");
     await env.advance(100);
     if (isSuspended) {
       const next = { type: "suspend", children: 0 } as const;
-      await moved.get("a")?.host.report({ seen: 0, after: 0, entries: [], opens: [], starts: [], next });
+      await activations.get("a")?.host.report({ seen: 0, after: 0, entries: [], opens: [], starts: [], next });
     }
     answer();
     await settled();
     expect(events.filter((event) => event === "abandon for FENCED")).toHaveLength(abandoned);
   });
 
-  it("keeps reporting its suspension while answers are lost, until its lease has ended", async () => {
+  it("a worker keeps reporting a suspension while answers are lost, until the lease has ended", async () => {
     const unreachable = () => Promise.reject(new AikiError("UNREACHABLE", "No answer."));
     const watch: Script["watch"] = () => ({ results: [{ type: "lost", runId: "a", code: "FENCED" }] });
     const renew: Script["renew"] = ({ runs }) => ({
       results: runs.map(() => ({ ok: false, code: "FENCED", message: "" })),
     });
-    const { env, take, moved, events, released } = setup(1, { renew, report: unreachable, watch });
+    const { env, take, activations, events, released } = setup(1, { renew, report: unreachable, watch });
     await take("a");
     let end = "none";
     const next = { type: "suspend", children: 0 } as const;
-    const report = moved.get("a")?.host.report({ seen: 0, after: 0, entries: [], opens: [], starts: [], next });
+    const report = activations.get("a")?.host.report({ seen: 0, after: 0, entries: [], opens: [], starts: [], next });
     void report?.catch((error: AikiError) => {
       end = error.code;
     });
@@ -198,26 +200,26 @@ describe("a run that is lost", () => {
     expect([end, events]).toEqual(["LEASE_LOST", []]);
   });
 
-  it("is not claimed again by a worker that stops", async () => {
-    const { running, take, moved, events } = setup(1);
+  it("a worker that stops does not claim a lost run again", async () => {
+    const { running, take, activations, events } = setup(1);
     await take("a");
     running.drain();
-    moved.get("a")?.end({ type: "lost", code: "LEASE_LOST" });
+    activations.get("a")?.end({ type: "lost", code: "LEASE_LOST" });
     await settled();
     expect(events.filter((event) => event.startsWith("reclaim"))).toEqual([]);
   });
 });
 
-async function suspend({ take, moved }: ReturnType<typeof setup>, ...ids: string[]): Promise<void> {
+async function suspend({ take, activations }: ReturnType<typeof setup>, ...ids: string[]): Promise<void> {
   for (const id of ids) {
     await take(id);
-    moved.get(id)?.end({ type: "suspended" });
+    activations.get(id)?.end({ type: "suspended" });
     await settled();
   }
 }
 
 describe("a cached execution", () => {
-  it("is abandoned when the journal of its next claim cannot be read", async () => {
+  it("a cached execution is abandoned if the journal of its next claim cannot be read", async () => {
     const read: Script["read"] = () => ({
       results: [{ ok: false, code: "RUN_NOT_FOUND", message: "There is no run a." }],
     });
@@ -230,34 +232,34 @@ describe("a cached execution", () => {
 });
 
 describe("a suspended execution that was evicted", () => {
-  it("has its run claimed again when a plain promise lets it continue", async () => {
+  it("an evicted execution has its run claimed again when a plain promise lets it continue", async () => {
     const set = setup(1);
     await suspend(set, "a", "b");
-    const { host } = set.moved.get("a") ?? {};
+    const { host } = set.activations.get("a") ?? {};
     set.events.length = 0;
     host?.reclaim();
     expect(set.events).toEqual(["reclaim a under 1"]);
     set.running.take({ ...claimedRun("a"), fence: 2, isCached: true }, instant(set.env));
     await settled();
-    expect(set.moved.get("a")?.host).toBe(host);
+    expect(set.activations.get("a")?.host).toBe(host);
   });
 
-  it("is not claimed again while its run is already claimed", async () => {
+  it("an evicted execution does not have its run claimed while it is already claimed", async () => {
     const set = setup(1);
     await suspend(set, "a");
-    const { host } = set.moved.get("a") ?? {};
+    const { host } = set.activations.get("a") ?? {};
     set.events.length = 0;
     set.running.take({ ...claimedRun("a"), fence: 2, isCached: true }, instant(set.env));
     host?.reclaim();
     await settled();
     expect(set.events).toEqual([]);
-    expect(set.moved.get("a")?.host).toBe(host);
+    expect(set.activations.get("a")?.host).toBe(host);
   });
 
-  it("is not resumed once the run was claimed without it", async () => {
+  it("an evicted execution is not resumed after the run was claimed without it", async () => {
     const set = setup(1);
     await suspend(set, "a", "b");
-    const { host } = set.moved.get("a") ?? {};
+    const { host } = set.activations.get("a") ?? {};
     set.running.take({ ...claimedRun("a"), fence: 3 }, instant(set.env));
     await settled();
     set.events.length = 0;
@@ -265,12 +267,12 @@ describe("a suspended execution that was evicted", () => {
     expect(set.events).toEqual(["abandon for EVICTED"]);
   });
 
-  it("is not resumed after the worker was stopped", async () => {
+  it("an evicted execution is not resumed after the worker was stopped", async () => {
     const set = setup(1);
     await suspend(set, "a", "b");
     set.running.drain();
     set.events.length = 0;
-    set.moved.get("a")?.host.reclaim();
+    set.activations.get("a")?.host.reclaim();
     expect(set.events).toEqual(["abandon for EVICTED"]);
   });
 });

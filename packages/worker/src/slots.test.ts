@@ -12,7 +12,7 @@ function setup(count: number) {
 }
 
 describe("the slots of a worker", () => {
-  it("are occupied by runs until they leave", async () => {
+  it("a slot is occupied by a run until it leaves", async () => {
     const { events, slots } = setup(2);
     const [a, b] = [slots.take(), slots.take()];
     expect([a.isExcess, b.isExcess, slots.busy]).toEqual([false, false, 2]);
@@ -30,7 +30,7 @@ describe("the slots of a worker", () => {
     expect([slots.busy, events]).toEqual([0, ["freed", "freed"]]);
   });
 
-  it("are lent by waiting runs, up to the number of slots, and taken back even if all are occupied", () => {
+  it("waiting runs lend at most as many slots as there are, and take them back even if all are occupied", () => {
     const { events, slots } = setup(1);
     const a = slots.take();
     a.setIdle(true);
@@ -39,14 +39,14 @@ describe("the slots of a worker", () => {
     const b = slots.take();
     b.setIdle(true);
     expect([b.isExcess, slots.busy]).toEqual([false, 1]);
-    // What a lends no longer, b may lend.
+    // When `a` takes its slot back, `b` may lend its own.
     a.setIdle(false);
     expect([slots.busy, events]).toEqual([1, ["freed"]]);
     b.setIdle(false);
     expect([slots.busy, events]).toEqual([2, ["freed", "taken back"]]);
   });
 
-  it("can be lent again when a run with a lent slot has left", () => {
+  it("a slot can be lent again after a run with a lent slot has left", () => {
     const { events, slots } = setup(1);
     const [a, b] = [slots.take(), slots.take()];
     a.setIdle(true);
@@ -56,7 +56,7 @@ describe("the slots of a worker", () => {
     expect([slots.busy, events]).toEqual([0, ["freed", "freed"]]);
   });
 
-  it("of a run that has left count neither as lent nor as occupied", async () => {
+  it("the slot of a run that has left counts neither as lent nor as occupied", async () => {
     const { slots } = setup(1);
     const a = slots.take();
     a.setIdle(true);
@@ -67,7 +67,7 @@ describe("the slots of a worker", () => {
     expect(slots.busy).toBe(0);
   });
 
-  it("are exceeded by surplus claimed runs, but not by slots that were taken back meanwhile", () => {
+  it("a run beyond the claimed slots is excess, but not because slots were taken back since its claim", () => {
     const { slots } = setup(1);
     const a = slots.take();
     a.setIdle(true);

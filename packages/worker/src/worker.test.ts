@@ -21,7 +21,7 @@ napping.v("1", {
 
 const done: ReportResult = { ok: true, first: 1, tail: 1, inbox: 0, entries: [], released: true, pause: false };
 
-/** A server that hands out these runs once and accepts everything, unless the script says otherwise. */
+/** A worker of a server that accepts reports and heartbeats, unless the script replaces a verb. */
 async function setup(script: Script, params: WorkerParams = {}) {
   const env = virtualEnv();
   const scripted = scriptedApi({
@@ -32,7 +32,7 @@ async function setup(script: Script, params: WorkerParams = {}) {
   const aiki = await client({ server: { api: () => scripted.api }, env, logger: silentLogger });
   const aikiWorker = worker(aiki, { maxConcurrentWorkflowRuns: 5, ...params });
   aikiWorker.registry.add(order);
-  const reports = () => scripted.asked.report.flatMap(({ request }) => request.reports);
+  const reports = () => scripted.calls.report.flatMap(({ request }) => request.reports);
   return { env, aikiWorker, reports, ...scripted };
 }
 
@@ -52,19 +52,19 @@ const failing = (code: ErrorCode): Script => ({
 });
 
 describe("starting a worker", () => {
-  it("requires a client, not the promise of one", () => {
+  it("worker() requires a client, not a promise of one", () => {
     for (const wrong of [undefined, {}, Promise.resolve()]) {
       const refusal = { code: "INVALID_CLIENT", message: expect.stringContaining("what client() resolved to") };
       expect(() => Reflect.apply(worker, null, [wrong])).toThrow(expect.objectContaining(refusal));
     }
   });
 
-  it("rejects at once on bad credentials", async () => {
+  it("start rejects at once if the credentials are refused", async () => {
     const { aikiWorker } = await setup(failing("UNAUTHORIZED"));
     await expect(aikiWorker.start()).rejects.toMatchObject({ code: "UNAUTHORIZED" });
   });
 
-  it("rejects when the server is unreachable for 30 s, and may be called again", async () => {
+  it("start rejects after the server was unreachable for 30 s, and may be called again", async () => {
     let isUp = false;
     const { env, aikiWorker } = await setup({
       renew: () => {
@@ -86,7 +86,7 @@ describe("starting a worker", () => {
     await aikiWorker.stop();
   });
 
-  it("ends when the worker is stopped during start", async () => {
+  it("stop ends a start in progress", async () => {
     const { aikiWorker } = await setup(failing("UNREACHABLE"));
     const started = expect(aikiWorker.start()).rejects.toMatchObject({ code: "WORKER_STOPPED" });
     await settled();
@@ -96,25 +96,25 @@ describe("starting a worker", () => {
 
   it.each([
     [
-      "rejects as the user's own subscriber does",
+      "start rejects with the error of a custom subscriber",
       () => Promise.reject(Object.assign(new Error("No."), { code: "MINE" })),
       "MINE",
     ],
-    ["refuses a value that is not a subscriber", () => JSON.parse('{ "next": 1 }'), "INVALID_CONFIG"],
+    ["start refuses a custom subscriber without its methods", () => JSON.parse('{ "next": 1 }'), "INVALID_CONFIG"],
   ])("%s", async (_, subscribe, code) => {
     const { aikiWorker } = await setup({}, { subscriber: { type: "custom", subscribe } });
     await expect(aikiWorker.start()).rejects.toMatchObject({ code });
     await aikiWorker.stop();
   });
 
-  it("refuses a bad configuration before anything else", async () => {
+  it("worker() refuses an invalid configuration", async () => {
     await expect(setup({}, { maxConcurrentWorkflowRuns: -1 })).rejects.toMatchObject({ code: "INVALID_CONFIG" });
   });
 });
 
 describe("a claimed run", () => {
-  it("is executed and reported under its fence, by the build that the claim named", async () => {
-    const { aikiWorker, reports, asked } = await setup({ claim: once(claimedRun("a", { fence: 7 })) });
+  it("a claimed run is executed and reported under its fence, with the build of its claim", async () => {
+    const { aikiWorker, reports, calls } = await setup({ claim: once(claimedRun("a", { fence: 7 })) });
     await aikiWorker.start();
     await settled();
     expect(reports()).toEqual([
@@ -126,13 +126,13 @@ describe("a claimed run", () => {
       }),
     ]);
     expect(reports()[0]?.build).toEqual(expect.any(String));
-    expect(reports()[0]?.build).toBe(asked.claim[0]?.request.serves[0]?.build);
+    expect(reports()[0]?.build).toBe(calls.claim[0]?.request.serves[0]?.build);
     await aikiWorker.stop();
   });
 
-  it("is renewed before it is executed when an earlier lease was lost", async () => {
+  it("a run that lost a lease before is renewed before it is executed", async () => {
     let answer: () => void = () => {};
-    const { env, aikiWorker, reports, asked } = await setup({
+    const { env, aikiWorker, reports, calls } = await setup({
       claim: once(claimedRun("a", { lostLeases: 1 })),
       renew: ({ runs }) =>
         new Promise((resolve) => {
@@ -144,7 +144,7 @@ describe("a claimed run", () => {
     answer();
     await started;
     await env.advance(1);
-    expect(asked.renew[1]?.request.runs).toEqual([{ runId: "a", fence: 1 }]);
+    expect(calls.renew[1]?.request.runs).toEqual([{ runId: "a", fence: 1 }]);
     expect(reports()).toEqual([]);
     answer();
     await settled();
@@ -155,7 +155,7 @@ describe("a claimed run", () => {
     await stopped;
   });
 
-  it("is not executed when that renewal finds it lost", async () => {
+  it("a run is not executed if its renewal is refused", async () => {
     const { env, aikiWorker, reports } = await setup({
       claim: once(claimedRun("a", { lostLeases: 1 })),
       renew: ({ runs }) => ({ results: runs.map(() => ({ ok: false, code: "FENCED", message: "" })) }),
@@ -167,7 +167,7 @@ describe("a claimed run", () => {
     await aikiWorker.stop();
   });
 
-  it("is released when its version is not registered", async () => {
+  it("a run of a version that is not registered is released", async () => {
     const { aikiWorker, reports } = await setup({
       claim: once(claimedRun("a", { versionId: "2", inbox: 3, journal: [entry(1)] })),
     });
@@ -179,7 +179,7 @@ describe("a claimed run", () => {
     await aikiWorker.stop();
   });
 
-  it("is released when a server returns more runs than requested", async () => {
+  it("surplus runs of a claim are released", async () => {
     const { aikiWorker, reports } = await setup(
       { claim: once(claimedRun("a"), claimedRun("b")) },
       { maxConcurrentWorkflowRuns: 1 },
@@ -191,27 +191,27 @@ describe("a claimed run", () => {
     await aikiWorker.stop();
   });
 
-  it("is replayed from its whole journal when its execution is no longer cached", async () => {
+  it("a run is replayed from its whole journal if its execution is no longer cached", async () => {
     const address = "step:s1#0";
-    const { aikiWorker, reports, asked } = await setup({
+    const { aikiWorker, reports, calls } = await setup({
       claim: once(claimedRun("a", { isCached: true, fence: 2 })),
       read: () => ({ results: [{ ok: true, run: viewOf("a"), entries: [entry(1, address)], more: false }] }),
     });
     await aikiWorker.start();
     await settled();
-    expect(asked.read).toHaveLength(1);
+    expect(calls.read).toHaveLength(1);
     expect(reports()).toEqual([
       expect.objectContaining({ entries: [], next: { type: "finish", outcome: { status: "completed", output: "1" } } }),
     ]);
     await aikiWorker.stop();
   });
 
-  it("waits for the answer to the previous report if the claim arrived first", async () => {
+  it("a claimed run waits for the answer to its previous report", async () => {
     let claims = 0;
     let answer: () => void = () => {};
-    let overtake: (address: string) => void = () => {};
+    let resolveSuspended: (address: string) => void = () => {};
     const suspended = new Promise<string>((resolve) => {
-      overtake = resolve;
+      resolveSuspended = resolve;
     });
     const { aikiWorker, reports } = await setup({
       claim: async (_, signal) => {
@@ -223,7 +223,7 @@ describe("a claimed run", () => {
       },
       report: ({ reports: sent }) =>
         new Promise((resolve) => {
-          overtake(sent[0]?.opens[0]?.address ?? "");
+          resolveSuspended(sent[0]?.opens[0]?.address ?? "");
           answer = () => resolve({ results: sent.map(() => ({ ...done, tail: 0 })) });
         }),
     });
@@ -241,7 +241,7 @@ describe("a claimed run", () => {
     await aikiWorker.stop();
   });
 
-  it("that arrives after stop was called is released at once", async () => {
+  it("a run that arrives after stop is released at once", async () => {
     const { aikiWorker, reports } = await setup({
       claim: (_, signal) =>
         new Promise((resolve) => signal?.addEventListener("abort", () => resolve({ runs: [claimedRun("a")] }))),
@@ -254,26 +254,26 @@ describe("a claimed run", () => {
 });
 
 describe("stopping a worker", () => {
-  it("sends its load until it leaves, and then leaves", async () => {
-    const { aikiWorker, asked } = await setup({ claim: once(claimedRun("a")) });
+  it("every heartbeat contains the load, including the one with which the worker leaves", async () => {
+    const { aikiWorker, calls } = await setup({ claim: once(claimedRun("a")) });
     await aikiWorker.start();
     await settled();
     await aikiWorker.stop();
     const load = { slots: 5, busy: 0 };
-    expect(asked.claim[0]?.request).toMatchObject({ load });
-    expect(asked.renew.map(({ request }) => request)).toMatchObject([{ load }, { runs: [], load, leaving: true }]);
+    expect(calls.claim[0]?.request).toMatchObject({ load });
+    expect(calls.renew.map(({ request }) => request)).toMatchObject([{ load }, { runs: [], load, leaving: true }]);
   });
 
-  it("does not wait for a subscriber that never resolves, and closes one that resolves late", async () => {
-    let come: (subscriber: Subscriber) => void = () => {};
+  it("stop does not wait for a subscriber that never resolves, and closes one that resolves late", async () => {
+    let resolveSubscriber: (subscriber: Subscriber) => void = () => {};
     let isClosed = false;
-    const subscribe = () => new Promise<Subscriber>((resolve) => (come = resolve));
+    const subscribe = () => new Promise<Subscriber>((resolve) => (resolveSubscriber = resolve));
     const { aikiWorker } = await setup({}, { subscriber: { type: "custom", subscribe } });
     const started = expect(aikiWorker.start()).rejects.toMatchObject({ code: "WORKER_STOPPED" });
     await settled();
     await aikiWorker.stop();
     await started;
-    come({
+    resolveSubscriber({
       next: (_, signal) => untilAborted(signal),
       close: async () => {
         isClosed = true;
@@ -283,7 +283,7 @@ describe("stopping a worker", () => {
     expect(isClosed).toBe(true);
   });
 
-  /** A server that answers neither reports nor the leave request, and its received requests in order. */
+  /** A server that answers neither reports nor the leave request; `sequence` lists its requests in order. */
   const stuck = (): { script: Script; sequence: string[] } => {
     const sequence: string[] = [];
     const never = (name: string, signal: AbortSignal | undefined) => {
@@ -302,7 +302,7 @@ describe("stopping a worker", () => {
     return { script, sequence };
   };
 
-  it("ends in time although the server never answers", async () => {
+  it("stop resolves in time if the server never answers", async () => {
     const { env, aikiWorker } = await setup(stuck().script, { gracefulShutdownTimeoutMs: 2_000 });
     await aikiWorker.start();
     await settled();
@@ -335,9 +335,9 @@ describe("stopping a worker", () => {
       timeoutMs: 8_000,
       requests: ["renew", "renew", "release", "leave"],
     },
-  ])("leaves after all else: with $name", async ({ served, timeoutMs, requests }) => {
+  ])("the worker leaves with its last request: with $name", async ({ served, timeoutMs, requests }) => {
     const { script, sequence } = stuck();
-    const { env, aikiWorker, asked } = await setup(script, { gracefulShutdownTimeoutMs: timeoutMs });
+    const { env, aikiWorker, calls } = await setup(script, { gracefulShutdownTimeoutMs: timeoutMs });
     aikiWorker.registry.removeAll().add(served);
     await aikiWorker.start();
     await settled();
@@ -346,6 +346,6 @@ describe("stopping a worker", () => {
     await stopped;
     await env.advance(300_000);
     expect(sequence).toEqual(requests);
-    expect(asked.renew.at(-1)?.request).toMatchObject({ runs: [], leaving: true });
+    expect(calls.renew.at(-1)?.request).toMatchObject({ runs: [], leaving: true });
   });
 });

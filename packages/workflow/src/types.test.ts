@@ -37,7 +37,7 @@ const parsed = workflow({ name: "parsed" }).v("1", {
   },
 });
 
-/** Never called: the compiler reads it. */
+/** Never called: it only has to compile. */
 function rightCalls(client: AnyClient, run: WorkflowRun): void {
   expectTypeOf(v1.start(client, { id: "o", cents: 1 }, { referenceId: "o" })).toExtend<
     Promise<
@@ -112,7 +112,7 @@ function wrongCalls(client: AnyClient, run: WorkflowRun): void {
 }
 
 describe("the types", () => {
-  it("carry input, output, events and child results through, and wrong calls do not compile", () => {
+  it("input, output, events and child results are typed, and wrong calls do not compile", () => {
     expectTypeOf(rightCalls).toBeFunction();
     expectTypeOf(wrongCalls).toBeFunction();
   });

@@ -31,7 +31,7 @@ export type LedgerStatus =
   | "failed"
   | "retrying";
 
-/** What a server holds of one run and how it answers: the rules of the real core, small enough to read. */
+/** A small server with one run: it follows the rules of the core. */
 export class RunLedger {
   readonly runId = "01900000-0000-7000-8000-000000000001";
   readonly entries: Entry[] = [];
@@ -48,15 +48,15 @@ export class RunLedger {
   attempt = 1;
   inbox = 0;
   pause = false;
-  /** What the starts of children are refused with. */
+  /** The error with which starts of children are refused. */
   conflict: Failure | undefined;
   retry: ClaimedRun["retry"];
   #arrived = new Map<string, number>();
   #taken = new Map<string, number>();
-  /** Arrivals that withdrawn waits had taken, of one event name. */
+  /** Arrivals that withdrawn waits gave back, of one event name. */
   readonly #returned: number[] = [];
   #awaitedChildren = 0;
-  /** The `seq` up to which the suspended execution knows the run, as long as it may be resumed. */
+  /** The last `seq` that the suspended execution has received; null if it cannot be resumed. */
   heldTail: number | null = null;
   #isResumed = false;
 
@@ -108,34 +108,34 @@ export class RunLedger {
     }
     this.reports.push(draft);
     const first = this.tail + 1;
-    const asked = (callSite: CallSite | undefined): CallSite | undefined =>
+    const placed = (callSite: CallSite | undefined): CallSite | undefined =>
       callSite && {
         ...callSite,
         madeAfter: callSite.madeAfter < 0 ? first - callSite.madeAfter - 1 : callSite.madeAfter,
       };
     for (const { address, value, callSite } of draft.entries)
-      this.#record(address, this.#fixed(value), asked(callSite));
+      this.#record(address, this.#fixed(value), placed(callSite));
     const refused: Entry[] = [];
     for (const { address, spec, callSite } of draft.starts) {
       if (this.conflict !== undefined) {
-        this.#record(address, { type: "threw", error: this.conflict }, asked(callSite));
+        this.#record(address, { type: "threw", error: this.conflict }, placed(callSite));
         refused.push(...this.entries.slice(-1));
         this.inbox += 1;
         continue;
       }
       this.started.set(address, { id: spec.id, input: spec.input, spec });
-      this.#record(address, { type: "started", runId: spec.id }, asked(callSite));
+      this.#record(address, { type: "started", runId: spec.id }, placed(callSite));
     }
     const own = this.tail;
     for (const { address, value } of draft.entries) if (value.type === "withdrawn") this.#withdraw(address);
-    for (const wait of draft.opens) this.#open(wait, asked(wait.callSite));
-    const released = this.#goOn(draft);
+    for (const wait of draft.opens) this.#open(wait, placed(wait.callSite));
+    const released = this.#applyNext(draft);
     const others = this.entries.filter(({ seq }) => seq > draft.after && (seq < first || seq > own));
     const foreign = [...others, ...refused].sort((a, b) => a.seq - b.seq);
     return { ok: true, first, tail: this.tail, inbox: this.inbox, entries: foreign, released, pause: this.pause };
   }
 
-  /** An event arrives. */
+  /** Sends an event to the run. */
   event(name: string, data?: unknown): void {
     const nth = this.#arrived.get(name) ?? 0;
     const value = { type: "arrived", name, ...(data !== undefined && { data: JSON.stringify(data) }) } as const;
@@ -146,7 +146,7 @@ export class RunLedger {
     if (wait !== undefined) this.#end(wait, this.#take(name) ?? { type: "elapsed" });
   }
 
-  /** Every wait whose deadline has passed ends. */
+  /** Ends every wait whose deadline has passed. */
   tick(): void {
     for (const wait of this.waits.filter(({ until }) => until !== null && until <= this.#now())) {
       this.inbox += 1;
@@ -154,7 +154,7 @@ export class RunLedger {
     }
   }
 
-  /** `wake`: open sleeps end now. */
+  /** The signal `wake`: ends open sleeps. */
   wake(): void {
     for (const wait of this.waits.filter(({ type }) => type === "sleep")) {
       this.inbox += 1;
@@ -169,7 +169,7 @@ export class RunLedger {
     if (this.status === "suspended" && this.#awaitedChildren > 0) this.status = "queued";
   }
 
-  /** When the next wait ends. */
+  /** The earliest deadline of a wait. */
   nextDeadline(): number | null {
     const deadlines = this.waits.flatMap(({ until }) => (until === null ? [] : [until]));
     return deadlines.length === 0 ? null : Math.min(...deadlines);
@@ -179,7 +179,7 @@ export class RunLedger {
     return this.entries.findLast((entry) => entry.address === address);
   }
 
-  #goOn({ next, seen }: ReportDraft): boolean {
+  #applyNext({ next, seen }: ReportDraft): boolean {
     switch (next.type) {
       case "continue":
         return false;

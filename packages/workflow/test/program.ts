@@ -4,7 +4,7 @@ import type { ExecutableVersion } from "../src/definition/version.ts";
 import { workflow } from "../src/definition/workflow.ts";
 import { type Gate, gate } from "./rig.ts";
 
-/** A random workflow: leaves are durable calls, the rest is how they are put together. */
+/** A random workflow: durable calls, and combinations of them. */
 export type RandomWorkflow =
   | { kind: "step"; name: string; fails: boolean }
   | { kind: "sleep"; ms: number }
@@ -67,7 +67,7 @@ const events = { a: event<number>(), b: event<number>() };
 
 const childVersion = workflow({ name: "child" }).v("1", { handler: async (_run, input: number) => input });
 
-/** The program as a workflow whose output tells everything that its handler saw, in order. `tries` are under way. */
+/** The program as a workflow; its output lists all values that the handler received. `tries` are the running steps. */
 export function versionOf(program: RandomWorkflow, tries: Array<Gate<number>>): ExecutableVersion {
   return workflow({ name: "w" }).v("1", {
     events,
@@ -137,16 +137,16 @@ async function interpret(
   }
 }
 
-/** A step whose tries the test ends: one kind holds its slot between them, the other suspends its run. */
+/** A step whose tries the test ends. If it fails, its retry delay holds the slot, else it would suspend the run. */
 async function takeStep(
   run: WorkflowRun<typeof events>,
   { name, fails }: Extract<RandomWorkflow, { kind: "step" }>,
   tries: Array<Gate<number>>,
 ): Promise<number | string> {
   const work = (): Promise<number> => {
-    const under = gate<number>();
-    tries.push(under);
-    return under.promise;
+    const running = gate<number>();
+    tries.push(running);
+    return running.promise;
   };
   const [maxAttempts, delayMs] = fails ? [2, 500] : [3, 1_500];
   const options = { retry: { type: "fixed", maxAttempts, delayMs }, timeout: { hours: 1 } } as const;

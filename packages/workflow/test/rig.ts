@@ -6,7 +6,7 @@ import type { ActivationEnd, Execution, Host, ReportDraft } from "../src/replay/
 import { createExecution, type ExecutionOptions } from "../src/replay/execution.ts";
 import { RunLedger } from "./ledger.ts";
 
-/** A worker of one run, and the server behind it. */
+/** A worker with one run, and its server. */
 export class ReplayRig {
   readonly env: VirtualEnv = virtualEnv(countedRandom());
   readonly ledger: RunLedger;
@@ -16,7 +16,7 @@ export class ReplayRig {
   execution: Execution | null = null;
   mayBegin = true;
   reclaims = 0;
-  /** When not null, answers wait here until `answer` is called. */
+  /** If not null, answers are held here until `answer` is called. */
   held: Array<() => void> | null = null;
   /** Ends of activations, in order. */
   readonly ends: ActivationEnd[] = [];
@@ -52,7 +52,7 @@ export class ReplayRig {
     await this.env.settle();
   }
 
-  /** Ends the worker without notifying the server. */
+  /** Ends the worker without a request to the server. */
   kill(): void {
     this.execution?.abandon("LEASE_LOST");
     this.execution = null;
@@ -136,7 +136,7 @@ export class ReplayRig {
   }
 }
 
-/** Another number at each call. */
+/** A different number at each call. */
 function countedRandom(): () => number {
   let count = 0;
   return () => {

@@ -46,7 +46,7 @@ async function superviseUntilSignal(
   terminal: Terminal,
 ): Promise<void> {
   const supervisor = new Supervisor({
-    orders: { url, file, heartbeatIntervalMs },
+    workerOptions: { url, file, heartbeatIntervalMs },
     silenceLimitMs: options.watchdog ? silenceLimitMs : null,
     listener: listenerOf(file, aikiServer, terminal),
   });
@@ -68,7 +68,7 @@ async function superviseUntilSignal(
 
 function listenerOf(file: string, aikiServer: Server, { note, err, paint }: Terminal): SupervisorListener {
   const name = plain(relative(process.cwd(), file));
-  const sayHeld = async (workerId: string) => {
+  const printHeldRuns = async (workerId: string) => {
     const held = await heldBy(aikiServer, workerId).catch(() => []);
     if (held.length === 0) return;
     const delay = spanOf(silenceLimitMs);
@@ -82,7 +82,7 @@ function listenerOf(file: string, aikiServer: Server, { note, err, paint }: Term
     },
     crashed: (workerId, how, againInMs) => {
       err(`${paint("red", "crashed")}   worker ${workerId} ended (${how}); another begins in ${spanOf(againInMs)}`);
-      void sayHeld(workerId);
+      void printHeldRuns(workerId);
     },
     blocked: (workerId, silentMs) => {
       err(`${paint("red", "blocked")}   worker ${workerId} sent no message for ${spanOf(silentMs)} and is killed:`);

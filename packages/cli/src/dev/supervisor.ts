@@ -15,7 +15,7 @@ export interface SupervisorListener {
 }
 
 export interface SupervisorOptions {
-  orders: Omit<WorkerProcessOptions, "workerId">;
+  workerOptions: Omit<WorkerProcessOptions, "workerId">;
   /** A worker that sends no message for longer is killed; null: never. Milliseconds. */
   silenceLimitMs: number | null;
   listener: SupervisorListener;
@@ -73,12 +73,12 @@ export class Supervisor {
   #spawn(): void {
     clearTimeout(this.#again);
     const workerId = `dev-${++this.#count}`;
-    const orders: WorkerProcessOptions = { ...this.#options.orders, workerId };
+    const workerOptions: WorkerProcessOptions = { ...this.#options.workerOptions, workerId };
     const own = new URL(
       import.meta.url.endsWith(".ts") ? "./worker-process.ts" : "./worker-process.js",
       import.meta.url,
     );
-    const child = fork(fileURLToPath(own), [JSON.stringify(orders)], {
+    const child = fork(fileURLToPath(own), [JSON.stringify(workerOptions)], {
       execArgv: [...process.execArgv, "--import", import.meta.resolve("tsx")],
     });
     this.#child = child;

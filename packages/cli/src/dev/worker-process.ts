@@ -12,7 +12,7 @@ import { projectOf } from "./watch.ts";
 
 const aliveMs = 1_000;
 
-const orders: WorkerProcessOptions = JSON.parse(process.argv[2] ?? "");
+const workerOptions: WorkerProcessOptions = JSON.parse(process.argv[2] ?? "");
 const logger = consoleLogger({ level: "warn" });
 
 surviveOutputErrors();
@@ -28,14 +28,14 @@ try {
 }
 
 async function serve(): Promise<void> {
-  const buildId = buildIdOf(projectOf(orders.file));
-  const items = await loadWorkflows(orders.file);
-  const aiki = await client({ url: orders.url, logger });
+  const buildId = buildIdOf(projectOf(workerOptions.file));
+  const items = await loadWorkflows(workerOptions.file);
+  const aiki = await client({ url: workerOptions.url, logger });
   const aikiWorker = worker(aiki, {
-    id: orders.workerId,
+    id: workerOptions.workerId,
     buildId,
     maxConcurrentWorkflowRuns: 10,
-    workflowRun: { heartbeatIntervalMs: orders.heartbeatIntervalMs },
+    workflowRun: { heartbeatIntervalMs: workerOptions.heartbeatIntervalMs },
   });
   aikiWorker.registry.addMany(items);
   const stop = async () => {

@@ -77,7 +77,7 @@ export type ReportedStall =
   | { reason: "ambiguous_call"; call: Address; identity: string; places: string[] }
   /** What is recorded at `call` no longer fits the schema that the code has for it. */
   | { reason: "schema_mismatch"; call: Address; error: Failure }
-  /** The handler awaited only non-durable work for too long for `idleMs` milliseconds. */
+  /** The handler awaited only non-durable work for `idleMs` milliseconds. */
   | { reason: "idle"; idleMs: number };
 
 /** The code that recorded a run last. */

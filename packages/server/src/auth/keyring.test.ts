@@ -6,7 +6,7 @@ import { type Keyring, keyring } from "./keyring.ts";
 import { readSecret } from "./secret.ts";
 
 interface KeyringRig {
-  ring: Keyring;
+  keys: Keyring;
   lines: Array<[string, LogFields | undefined]>;
   revoked: string[];
 }
@@ -17,13 +17,13 @@ function rig(): KeyringRig {
   const lines: KeyringRig["lines"] = [];
   const logger: Logger = { ...silentLogger, info: (message, fields) => lines.push([message, fields]) };
   const revoked: string[] = [];
-  return { ring: keyring(memoryStorage({ env }).keys, logger, (id) => revoked.push(id)), lines, revoked };
+  return { keys: keyring(memoryStorage({ env }).keys, logger, (id) => revoked.push(id)), lines, revoked };
 }
 
-describe("a key ring", () => {
-  it("creates a key for everything but admin, in namespace default, without end", async () => {
-    const { ring } = rig();
-    const { secret, ...key } = await ring.create({ name: "ci" });
+describe("the keyring", () => {
+  it("a key has all scopes but admin, namespace default and no expiry by default", async () => {
+    const { keys } = rig();
+    const { secret, ...key } = await keys.create({ name: "ci" });
     expect(key).toMatchObject({
       name: "ci",
       namespace: "default",
@@ -35,36 +35,36 @@ describe("a key ring", () => {
     expect(readSecret(secret)?.id).toBe(key.id);
   });
 
-  it("creates what is asked for", async () => {
-    const { ring } = rig();
+  it("a key has the requested name, scopes, namespace and expiry", async () => {
+    const { keys } = rig();
     const wanted = { name: "n", namespace: "tenant", scopes: ["admin", "runs:read"], expiresIn: { days: 1 } } as const;
-    const key = await ring.create(wanted);
+    const key = await keys.create(wanted);
     expect(key).toMatchObject({ namespace: "tenant", scopes: ["runs:read", "admin"] });
     expect(key.expiresAt).toBe(key.createdAt + 86_400_000);
   });
 
-  it("lists all, oldest first, and shows no secret and no digest", async () => {
-    const { ring } = rig();
-    const made = [await ring.create({ name: "a" }), await ring.create({ name: "b" }), await ring.create({ name: "c" })];
-    const listed = await ring.list();
+  it("list returns all keys, oldest first, without secret and digest", async () => {
+    const { keys } = rig();
+    const made = [await keys.create({ name: "a" }), await keys.create({ name: "b" }), await keys.create({ name: "c" })];
+    const listed = await keys.list();
     expect(listed).toEqual(made.map(({ secret: _, ...key }) => key));
     expect(JSON.stringify(listed)).not.toContain("digest");
   });
 
-  it("revokes by id, tells who must forget the key, and knows what it does not know", async () => {
-    const { ring, revoked } = rig();
-    const { id } = await ring.create({ name: "a" });
-    const first = await ring.revoke(id);
+  it("revoke takes an id, calls onRevoked, and rejects an unknown id", async () => {
+    const { keys, revoked } = rig();
+    const { id } = await keys.create({ name: "a" });
+    const first = await keys.revoke(id);
     expect(first.revokedAt).not.toBeNull();
-    expect(await ring.revoke(id)).toEqual(first);
+    expect(await keys.revoke(id)).toEqual(first);
     expect(revoked).toEqual([id, id]);
-    await expect(ring.revoke("nobody")).rejects.toMatchObject({ code: "KEY_NOT_FOUND", ids: { keyId: "nobody" } });
+    await expect(keys.revoke("unknown")).rejects.toMatchObject({ code: "KEY_NOT_FOUND", ids: { keyId: "unknown" } });
   });
 
-  it("logs what was created and revoked, and never the secret", async () => {
-    const { ring, lines } = rig();
-    const { id, secret } = await ring.create({ name: "a" });
-    await ring.revoke(id);
+  it("creating and revoking a key is logged without the secret", async () => {
+    const { keys, lines } = rig();
+    const { id, secret } = await keys.create({ name: "a" });
+    await keys.revoke(id);
     expect(lines).toMatchObject([
       ["API key created", { keyId: id, name: "a", namespace: "default" }],
       ["API key revoked", { keyId: id, name: "a", namespace: "default" }],
@@ -84,7 +84,7 @@ describe("a key ring", () => {
     [{ name: "a", expiresIn: { days: 0 } }, "INVALID_CONFIG"],
     [{ name: "a", expiresIn: { days: 1e9 } }, "INVALID_DURATION"],
     [{ name: "a", scope: ["admin"] }, "INVALID_CONFIG"],
-  ])("refuses %j with %s", async (options, code) => {
-    await expect(Reflect.apply(rig().ring.create, null, [options])).rejects.toMatchObject({ code });
+  ])("create refuses %j with %s", async (options, code) => {
+    await expect(Reflect.apply(rig().keys.create, null, [options])).rejects.toMatchObject({ code });
   });
 });

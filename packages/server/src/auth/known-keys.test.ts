@@ -10,30 +10,30 @@ interface KnownKeysRig {
   env: VirtualEnv;
   keys: Keys;
   known: KnownKeys;
-  /** Ids that storage was asked for, question by question. */
-  asked: string[][];
+  /** The ids of each lookup in storage. */
+  lookups: string[][];
   touched: string[][];
-  /** What storage meets. */
-  mishaps: { load: Error | null; touch: Error | null };
+  /** The errors that storage throws, if any. */
+  faults: { load: Error | null; touch: Error | null };
   create(more?: Partial<NewKey>): Promise<PresentedKey>;
 }
 
 function rig(): KnownKeysRig {
   const env = virtualEnv();
   const inner = memoryStorage({ env }).keys;
-  const asked: string[][] = [];
+  const lookups: string[][] = [];
   const touched: string[][] = [];
-  const mishaps: KnownKeysRig["mishaps"] = { load: null, touch: null };
+  const faults: KnownKeysRig["faults"] = { load: null, touch: null };
   const keys: Keys = {
     ...inner,
     async load(ids) {
-      asked.push(ids);
-      if (mishaps.load !== null) throw mishaps.load;
+      lookups.push(ids);
+      if (faults.load !== null) throw faults.load;
       return inner.load(ids);
     },
     async touch(ids) {
       touched.push(ids);
-      if (mishaps.touch !== null) throw mishaps.touch;
+      if (faults.touch !== null) throw faults.touch;
       return inner.touch(ids);
     },
   };
@@ -41,9 +41,9 @@ function rig(): KnownKeysRig {
     env,
     keys,
     known: knownKeys({ keys, env, logger: silentLogger }),
-    asked,
+    lookups,
     touched,
-    mishaps,
+    faults,
     async create(more = {}) {
       const { id, digest } = mintSecret();
       const wanted = { id, digest, namespace: "a", name: "n", scopes: ["runs:read"], expiresInMs: null } as const;
@@ -54,62 +54,62 @@ function rig(): KnownKeysRig {
 }
 
 describe("a key", () => {
-  it("is recognised with its namespace and its scopes", async () => {
+  it("a key is recognised with its namespace and its scopes", async () => {
     const { known, create } = rig();
-    const shown = await create({ namespace: "tenant", scopes: ["runs:read", "events:send"] });
-    expect(await known.recognise(shown)).toEqual({
-      ...shown,
+    const presented = await create({ namespace: "tenant", scopes: ["runs:read", "events:send"] });
+    expect(await known.recognise(presented)).toEqual({
+      ...presented,
       namespace: "tenant",
       granted: new Set(["runs:read", "events:send"]),
     });
   });
 
-  it("is looked up once in 5 s, however often it is shown", async () => {
-    const { env, known, asked, create } = rig();
-    const shown = await create();
-    await Promise.all(Array.from({ length: 100 }, () => known.recognise(shown)));
+  it("a key is looked up once in 5 s, however often it is presented", async () => {
+    const { env, known, lookups, create } = rig();
+    const presented = await create();
+    await Promise.all(Array.from({ length: 100 }, () => known.recognise(presented)));
     await env.advance(freshMs - 1);
-    await known.recognise(shown);
-    expect(asked).toEqual([[shown.id]]);
+    await known.recognise(presented);
+    expect(lookups).toEqual([[presented.id]]);
     await env.advance(1);
-    await known.recognise(shown);
-    expect(asked).toHaveLength(2);
+    await known.recognise(presented);
+    expect(lookups).toHaveLength(2);
     expect(freshMs).toBe(5_000);
   });
 
-  it("that is revoked elsewhere is accepted for less than 5 s more", async () => {
+  it("a key that another server revoked is accepted for less than 5 s more", async () => {
     const { env, keys, known, create } = rig();
-    const shown = await create();
-    await known.recognise(shown);
-    await keys.revoke(shown.id);
+    const presented = await create();
+    await known.recognise(presented);
+    await keys.revoke(presented.id);
     await env.advance(freshMs - 1);
-    expect(await known.recognise(shown)).toMatchObject({ id: shown.id });
+    expect(await known.recognise(presented)).toMatchObject({ id: presented.id });
     await env.advance(1);
-    expect(await known.recognise(shown)).toBe("revoked");
+    expect(await known.recognise(presented)).toBe("revoked");
   });
 
-  it("that is revoked here is refused at once, though a lookup was under way", async () => {
+  it("a key that this server revoked is refused at once, even if a lookup was in progress", async () => {
     const { keys, known, create } = rig();
-    const shown = await create();
-    const before = known.recognise(shown);
-    await keys.revoke(shown.id);
-    known.forget(shown.id);
+    const presented = await create();
+    const before = known.recognise(presented);
+    await keys.revoke(presented.id);
+    known.forget(presented.id);
     await before;
-    expect(await known.recognise(shown)).toBe("revoked");
+    expect(await known.recognise(presented)).toBe("revoked");
   });
 
-  it("ends at its own moment, in memory or not", async () => {
-    const { env, known, asked, create } = rig();
-    const shown = await create({ expiresInMs: 2_000 });
+  it("a key expires at its own moment, cached or not", async () => {
+    const { env, known, lookups, create } = rig();
+    const presented = await create({ expiresInMs: 2_000 });
     await env.advance(1_999);
-    expect(await known.recognise(shown)).toMatchObject({ id: shown.id });
+    expect(await known.recognise(presented)).toMatchObject({ id: presented.id });
     await env.advance(1);
-    expect(await known.recognise(shown)).toBe("expired");
-    expect(asked).toHaveLength(1);
+    expect(await known.recognise(presented)).toBe("expired");
+    expect(lookups).toHaveLength(1);
   });
 
-  it("costs one lookup whatever is wrong with it: unknown, wrong, revoked or expired", async () => {
-    const { env, keys, known, asked, create } = rig();
+  it("an invalid key costs one lookup: unknown, wrong, revoked or expired", async () => {
+    const { env, keys, known, lookups, create } = rig();
     const [wrong, revoked, expired] = [await create(), await create(), await create({ expiresInMs: 1 })];
     await keys.revoke(revoked.id);
     await env.advance(1);
@@ -123,10 +123,10 @@ describe("a key", () => {
       expect(await known.recognise(one)).toBe(fault);
       expect(await known.recognise(one)).toBe(fault);
     }
-    expect(asked).toEqual(shown.map(([{ id }]) => [id]));
+    expect(lookups).toEqual(shown.map(([{ id }]) => [id]));
   });
 
-  it("with the wrong secret is not taken for its use, nor one that is revoked", async () => {
+  it("an attempt with a wrong secret or a revoked key is not recorded as use of the key", async () => {
     const { keys, known, touched, create } = rig();
     const [wrong, revoked] = [await create(), await create()];
     await keys.revoke(revoked.id);
@@ -136,63 +136,63 @@ describe("a key", () => {
   });
 });
 
-describe("the use of a key", () => {
-  it("is noted at most every 5 min", async () => {
+describe("recording the use of a key", () => {
+  it("the use of a key is recorded at most every 5 min", async () => {
     const { env, known, touched, create } = rig();
-    const shown = await create();
+    const presented = await create();
     for (let second = 0; second < 301; second++) {
-      await known.recognise(shown);
+      await known.recognise(presented);
       await env.advance(1_000);
     }
     expect(touched).toHaveLength(2);
   });
 
-  it("that cannot be noted is no fault of the caller's", async () => {
-    const { known, mishaps, touched, create } = rig();
-    const shown = await create();
-    mishaps.touch = new Error("disk full");
-    expect(await known.recognise(shown)).toMatchObject({ id: shown.id });
+  it("a key is accepted although its use cannot be recorded", async () => {
+    const { known, faults, touched, create } = rig();
+    const presented = await create();
+    faults.touch = new Error("disk full");
+    expect(await known.recognise(presented)).toMatchObject({ id: presented.id });
     expect(touched).toHaveLength(1);
   });
 });
 
-describe("a storage that fails", () => {
-  it("fails who asks, keeps what is fresh, and is asked again", async () => {
-    const { env, known, mishaps, create } = rig();
-    const shown = await create();
-    await known.recognise(shown);
-    mishaps.load = new Error("connection lost");
+describe("failing storage", () => {
+  it("if storage fails, cached keys are accepted, others fail, and later calls load again", async () => {
+    const { env, known, faults, create } = rig();
+    const presented = await create();
+    await known.recognise(presented);
+    faults.load = new Error("connection lost");
     await env.advance(freshMs - 1);
-    expect(await known.recognise(shown)).toMatchObject({ id: shown.id });
+    expect(await known.recognise(presented)).toMatchObject({ id: presented.id });
     await env.advance(1);
-    await expect(known.recognise(shown)).rejects.toThrow("connection lost");
-    mishaps.load = null;
-    expect(await known.recognise(shown)).toMatchObject({ id: shown.id });
+    await expect(known.recognise(presented)).rejects.toThrow("connection lost");
+    faults.load = null;
+    expect(await known.recognise(presented)).toMatchObject({ id: presented.id });
   });
 });
 
-describe("made-up ids", () => {
-  it("are asked for a hundred at once, by one question at a time, and do not displace real keys", async () => {
-    const { known, asked, create } = rig();
-    const shown = await create();
-    await known.recognise(shown);
-    const strangers = Array.from({ length: 5_000 }, () => mintSecret());
-    await Promise.all(strangers.map((stranger) => known.recognise(stranger)));
-    expect(asked.length).toBeLessThanOrEqual(1 + 51);
-    expect(Math.max(...asked.map((ids) => ids.length))).toBeLessThanOrEqual(100);
-    const before = asked.length;
-    await known.recognise(shown);
-    expect(asked).toHaveLength(before);
+describe("unknown key ids", () => {
+  it("unknown ids are looked up a hundred at a time, and do not displace known keys", async () => {
+    const { known, lookups, create } = rig();
+    const presented = await create();
+    await known.recognise(presented);
+    const unknownKeys = Array.from({ length: 5_000 }, () => mintSecret());
+    await Promise.all(unknownKeys.map((unknownKey) => known.recognise(unknownKey)));
+    expect(lookups.length).toBeLessThanOrEqual(1 + 51);
+    expect(Math.max(...lookups.map((ids) => ids.length))).toBeLessThanOrEqual(100);
+    const before = lookups.length;
+    await known.recognise(presented);
+    expect(lookups).toHaveLength(before);
   });
 
-  it("are remembered a thousand at most", async () => {
-    const { known, asked } = rig();
-    const strangers = Array.from({ length: 1_001 }, () => mintSecret());
-    for (const stranger of strangers) await known.recognise(stranger);
-    const before = asked.length;
-    await Promise.all(strangers.slice(1).map((stranger) => known.recognise(stranger)));
-    expect(asked).toHaveLength(before);
-    await Promise.all(strangers.slice(0, 1).map((stranger) => known.recognise(stranger)));
-    expect(asked).toHaveLength(before + 1);
+  it("at most a thousand unknown ids are cached", async () => {
+    const { known, lookups } = rig();
+    const unknownKeys = Array.from({ length: 1_001 }, () => mintSecret());
+    for (const unknownKey of unknownKeys) await known.recognise(unknownKey);
+    const before = lookups.length;
+    await Promise.all(unknownKeys.slice(1).map((unknownKey) => known.recognise(unknownKey)));
+    expect(lookups).toHaveLength(before);
+    await Promise.all(unknownKeys.slice(0, 1).map((unknownKey) => known.recognise(unknownKey)));
+    expect(lookups).toHaveLength(before + 1);
   });
 });

@@ -22,7 +22,7 @@ const watches: ReadonlyArray<[Watched, Scope]> = [
 const of = (...granted: Scope[]): ReadonlySet<Scope> => new Set(granted);
 
 describe("a verb", () => {
-  it.each(verbs)("%s is open to its scopes and to admin, and to no other and none", (verb) => {
+  it.each(verbs)("the verb %s requires one of its scopes or admin", (verb) => {
     for (const scope of scopes) {
       const isOpen = scope === "admin" || opened[verb].includes(scope);
       expect(lackingForVerb(of(scope), verb)).toEqual(isOpen ? [] : opened[verb]);
@@ -32,27 +32,27 @@ describe("a verb", () => {
 });
 
 describe("an item", () => {
-  it.each(signals)("signal %j needs its own scope", (signal, scope) => {
+  it.each(signals)("signal %j requires its own scope", (signal, scope) => {
     expect(signalScope(signal)).toBe(scope);
     expect(allows(of(scope), scope)).toBe(true);
     expect(allows(of("admin"), scope)).toBe(true);
     expect(allows(of(...scopes.filter((other) => other !== scope && other !== "admin")), scope)).toBe(false);
   });
 
-  it.each(watches)("watching %j needs its own scope", (watched, scope) => {
+  it.each(watches)("watching %j requires its own scope", (watched, scope) => {
     const request = { watched: [watched], waitMs: 0 };
     expect(lackingForItems(of(scope), "watch", request)).toEqual([]);
     const others = scopes.filter((other) => other !== scope && other !== "admin");
     expect(lackingForItems(of(...others), "watch", request)).toEqual([scope]);
   });
 
-  it("of a mixed watch needs the scopes of all", () => {
+  it("a mixed watch requires the scopes of all its items", () => {
     const request = { watched: watches.map(([watched]) => watched), waitMs: 0 };
     expect(lackingForItems(of("runs:read"), "watch", request)).toEqual(["workers:run"]);
     expect(lackingForItems(of("runs:read", "workers:run"), "watch", request)).toEqual([]);
   });
 
-  it("that lists live workers needs runs:read, reading a journal does not", () => {
+  it("listing live workers requires runs:read, and reading a journal does not", () => {
     expect(lackingForItems(of("workers:run"), "read", { runs: [{ runId }] })).toEqual([]);
     expect(lackingForItems(of("workers:run"), "read", { runs: [], workers: true })).toEqual(["runs:read"]);
   });

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { rateLimitedLog } from "./rate-limited-log.ts";
 
-it("a rate-limited log writes ten lines a second, and the next line counts those it left out", () => {
+it("a rate-limited log writes ten lines a second, and the next line counts the omitted ones", () => {
   const logged: unknown[] = [];
   let now = 0;
   const log = rateLimitedLog({ elapsed: () => now }, (message, fields) => logged.push([message, fields]));

@@ -1,18 +1,18 @@
 import type { ChildStart } from "@aikirun/lib/protocol";
 import { uuid } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
+import { RunDriver } from "../../test/run-driver.ts";
 import { childAddress, go, queued } from "../../test/runs.ts";
-import { Story } from "../../test/story.ts";
 import { childEnd } from "./receive.ts";
 import type { Run, State, Taken } from "./run.ts";
 
 const spec = { id: uuid(2), name: "ship", versionId: "1", referenceId: "ref", inputHash: "h" };
 const start: ChildStart = { address: childAddress, callSite: { madeAfter: 0, identity: "a" }, spec };
 
-function starting(taken: readonly Taken[], starts: ChildStart[] = [start]): Story {
-  const story = new Story().claim();
-  const command = story.reporting(go, { starts });
-  return story.do(command.type === "report" ? { ...command, taken } : command);
+function starting(taken: readonly Taken[], starts: ChildStart[] = [start]): RunDriver {
+  const driver = new RunDriver().claim();
+  const command = driver.reporting(go, { starts });
+  return driver.do(command.type === "report" ? { ...command, taken } : command);
 }
 
 function heldBy(id: string, parent: Run["parent"], state: State = queued): Taken[] {
@@ -20,11 +20,11 @@ function heldBy(id: string, parent: Run["parent"], state: State = queued): Taken
 }
 
 describe("the start of a child", () => {
-  it("without a conflict starts it", () => {
-    const story = starting([]);
-    expect(story.at(childAddress)).toEqual({ type: "started", runId: spec.id });
-    expect(story.effects).toMatchObject([{ type: "start", run: { id: spec.id } }]);
-    expect(story.run).toMatchObject({ children: 1, inbox: 0 });
+  it("the start of a child without a conflict starts it", () => {
+    const driver = starting([]);
+    expect(driver.at(childAddress)).toEqual({ type: "started", runId: spec.id });
+    expect(driver.effects).toMatchObject([{ type: "start", run: { id: spec.id } }]);
+    expect(driver.run).toMatchObject({ children: 1, inbox: 0 });
   });
 
   it.each([
@@ -40,36 +40,36 @@ describe("the start of a child", () => {
       heldBy(uuid(3), { id: uuid(1), address: "child:ship:b#0" }),
       "REFERENCE_CONFLICT",
     ],
-  ])("%s throws at its address, as a new entry, and starts nothing", (_, taken, code) => {
-    const story = starting(taken);
-    expect(story.journal).toMatchObject([
+  ])("the start of a child %s throws at its address, as a new entry, and starts nothing", (_, taken, code) => {
+    const driver = starting(taken);
+    expect(driver.journal).toMatchObject([
       { address: childAddress, callSite: start.callSite, value: { type: "threw", error: { code } } },
     ]);
-    expect(story.effects).toEqual([]);
-    expect(story.run).toMatchObject({ children: 0, inbox: 1 });
+    expect(driver.effects).toEqual([]);
+    expect(driver.run).toMatchObject({ children: 0, inbox: 1 });
   });
 
-  it("throws if an earlier start of its report has the same reference", () => {
+  it("the start of a child throws if an earlier start of its report has the same reference", () => {
     const second = { address: "child:ship:b#0", spec: { ...spec, id: uuid(3) } };
-    const story = starting([], [start, second]);
-    expect(story.entryTypes).toEqual(["started", "threw"]);
-    expect(story.effects).toHaveLength(1);
+    const driver = starting([], [start, second]);
+    expect(driver.entryTypes).toEqual(["started", "threw"]);
+    expect(driver.effects).toHaveLength(1);
   });
 
-  it("of a child that has ended uses it, and records an output that is not loaded as unread", () => {
+  it("the start of a child that has ended uses it, and records an output that is not loaded as unread", () => {
     const ended: State = { status: "completed", output: { bytes: 2_000_000 } };
-    const story = starting(heldBy(spec.id, { id: uuid(1), address: childAddress }, ended));
+    const driver = starting(heldBy(spec.id, { id: uuid(1), address: childAddress }, ended));
     const end = { type: "unread", of: "returned", bytes: 2_000_000, child: spec.id };
-    expect(story.journal).toMatchObject([{ value: { type: "started" } }, { seq: 2, value: end }]);
-    expect(story.run).toMatchObject({ tail: 2, inbox: 1 });
+    expect(driver.journal).toMatchObject([{ value: { type: "started" } }, { seq: 2, value: end }]);
+    expect(driver.run).toMatchObject({ tail: 2, inbox: 1 });
   });
 
-  it("with the reference of a start of another workflow is no conflict", () => {
+  it("the same reference id of children of two workflows is no conflict", () => {
     const second = { address: "child:bill:b#0", spec: { ...spec, id: uuid(3), name: "bill" } };
     expect(starting([], [start, second]).entryTypes).toEqual(["started", "started"]);
   });
 
-  it("that an earlier attempt made uses the same child, and receives its outcome", () => {
+  it("a child that an earlier attempt started is used again, and the parent receives its outcome", () => {
     const own = { id: uuid(1), address: childAddress };
     const live = starting(heldBy(uuid(3), own));
     expect(live.at(childAddress)).toEqual({ type: "started", runId: uuid(3) });

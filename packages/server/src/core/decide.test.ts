@@ -9,13 +9,13 @@ const paused = "paused_scheduled paused_queued paused_sleeping paused_event paus
 const stalled = "crash_loop diverged";
 const final = "completed failed cancelled failed_children";
 const live = `scheduled queued ${inHand} ${suspended} ${paused} ${stalled}`;
-/** In nobody's hands, and not ended. */
+/** No worker holds the run, and it has not ended. */
 const free = `scheduled queued ${suspended} ${paused} ${stalled}`;
 
-/** What a report, or any other word of a worker, means to a run that the worker does not hold. */
+/** The results of a worker's command for a run that the worker does not hold. */
 const notHeld = { FENCED: free, RUN_FINAL: final };
 
-/** Of every command: what it makes of every state. */
+/** For each command: its results, and for which states it has each result. */
 const table: Record<string, Record<string, string>> = {
   tick: {
     "queued >deliver": "scheduled queued awaiting_retry",
@@ -33,15 +33,15 @@ const table: Record<string, Record<string, string>> = {
     "running unconfirmed": "sleeping awaiting_event awaiting_child_workflow awaiting_task",
     FENCED: `scheduled queued ${inHand} awaiting_retry ${paused} ${stalled} ${final}`,
   },
-  "reclaim by a stranger": { FENCED: `${live} ${final}` },
+  "reclaim of another session": { FENCED: `${live} ${final}` },
   "claim again": {
     "running unconfirmed": "unconfirmed",
     ILLEGAL_STATE: `scheduled queued running resumed pausing ${suspended} ${paused} ${stalled} ${final}`,
   },
-  "claim again by a stranger": { ILLEGAL_STATE: `${live} ${final}` },
-  "claim again what another took": { ILLEGAL_STATE: `${live} ${final}` },
+  "claim again of another session": { ILLEGAL_STATE: `${live} ${final}` },
+  "claim again of another claim": { ILLEGAL_STATE: `${live} ${final}` },
   renew: { running: "running resumed unconfirmed", "running pausing": "pausing", ...notHeld },
-  "renew by a ghost": { FENCED: live, RUN_FINAL: final },
+  "renew under an old fence": { FENCED: live, RUN_FINAL: final },
   leave: {
     "queued >deliver": "running resumed unconfirmed",
     "paused(queued) +paused": "pausing",
@@ -57,7 +57,7 @@ const table: Record<string, Record<string, string>> = {
   },
   "leave of another session": { same: `${live} ${final}` },
   "report continue": { "same +returned": inHand, ...notHeld },
-  "report continue by a ghost": { FENCED: live, RUN_FINAL: final },
+  "report continue under an old fence": { FENCED: live, RUN_FINAL: final },
   "report suspend": { sleeping: "running resumed unconfirmed", "paused(sleeping) +paused": "pausing", ...notHeld },
   "report suspend before new entries": { "same +returned": inHand, ...notHeld },
   "report suspend on nothing": {
@@ -187,27 +187,27 @@ describe.each(Object.entries(table))("%s", (name, outcomes) => {
     group.split(" ").map((state) => [state, outcome] as const),
   );
 
-  it.each(cells)("makes of %s: %s", (state, outcome) => {
+  it.each(cells)(`${name} in state %s has the result: %s`, (state, outcome) => {
     const run = states[state];
     const command = commands[name];
     if (run === undefined || command === undefined) {
-      throw new Error(`The table names ${name} on ${state}, which is not among the states.`);
+      throw new Error(`The table has ${name} for ${state}, which is no known state or command.`);
     }
     expect(describeDecision(run, decideAt(command, run))).toBe(outcome);
   });
 
-  it("has every state once", () => {
+  it(`the table has every state once for ${name}`, () => {
     expect(cells.map(([state]) => state).sort()).toEqual(Object.keys(states).sort());
   });
 });
 
 describe("the table", () => {
-  it("holds every status that the protocol knows", () => {
+  it("the table has every status of the protocol", () => {
     const seen = new Set(Object.values(states).map(({ state }) => state.status));
     expect([...seen].sort()).toEqual([...runStatuses].sort());
   });
 
-  it("holds every status that a pause can interrupt", () => {
+  it("the table has every status that a pause can interrupt", () => {
     const seen = Object.values(states).flatMap(({ state }) =>
       state.status === "paused" ? [state.interrupted.status] : [],
     );
@@ -215,7 +215,7 @@ describe("the table", () => {
     expect([...new Set(seen)].sort()).toEqual(runStatuses.filter((status) => !inHandOrStopped.includes(status)).sort());
   });
 
-  it("holds every command that the core decides", () => {
+  it("the table has every command that the core decides", () => {
     const source = readFileSync(new URL("decide.ts", import.meta.url), "utf8");
     const decided = [...source.matchAll(/case "(\w+)":/g)].map((found) => found[1]);
     const seen = new Set(Object.values(commands).map(({ type }) => type));

@@ -25,7 +25,7 @@ import { decide } from "./decide.ts";
 import { isFinal } from "./draft.ts";
 import type { Command, Decision, Entry, Run } from "./run.ts";
 
-/** Holds on every step of many random walks. */
+/** Checks `holds` at every step of many random walks. */
 function always(holds: (walked: Walked, journal: readonly Entry[]) => void): void {
   fc.assert(
     fc.property(fc.nat(5), steps, (choice, all: Step[]) => walk(firstRun(choice), all, holds)),
@@ -33,7 +33,7 @@ function always(holds: (walked: Walked, journal: readonly Entry[]) => void): voi
   );
 }
 
-/** An object that throws when anybody writes to it, at any depth. */
+/** The value, frozen at every depth: a write to it throws. */
 function frozen<T>(value: T): T {
   if (typeof value === "object" && value !== null) {
     for (const inner of value instanceof Map ? value.values() : Object.values(value)) {
@@ -55,7 +55,7 @@ function decideInTurn(run: Run, ...all: Command[]): { run: Run; last: Decision }
 }
 
 describe("time", () => {
-  it("does not go back within a journal, whatever a server knows of the clock", () => {
+  it("time does not go back within a journal, whatever the server's clock says", () => {
     const run = aRun(running(), { updatedAt: now + 40 });
     const recorded = accepted(decide(run, report(go, { entries: [returned("task:a#0")] }), at(now)));
     expect([recorded.entries.map((entry) => entry.at), recorded.run.updatedAt]).toEqual([[now + 40], now + 40]);
@@ -63,7 +63,7 @@ describe("time", () => {
     expect(later.entries.map((entry) => entry.at)).toEqual([now + 41]);
   });
 
-  it("stands still for a server that stood as long as a transaction may, not for a clock that was set back", () => {
+  it("a server that lags at most one transaction uses the row's time, but a clock set back does not", () => {
     const record = (updatedAt: number) => {
       const run = aRun(running(), { updatedAt });
       const { entries } = accepted(decide(run, report(go, { entries: [returned("task:a#0")] }), at(now)));
@@ -73,14 +73,14 @@ describe("time", () => {
     expect(record(now + 3_600_000)).toEqual([now]);
   });
 
-  it("of a lease runs from the latest that the clock may say, so that no holder believes in it too long", () => {
+  it("a lease is counted from the latest possible time, so its holder does not use it too long", () => {
     const { run } = accepted(decide(aRun(queued), claimed, { ...at(now), latest: now + 50 }));
     expect(run.state).toMatchObject({ leaseUntil: now + 50 + settings.unconfirmedLeaseMs });
   });
 });
 
 describe("R1: a decision reads exactly one run", () => {
-  it("and speaks of others only by effects that carry their id", () => {
+  it("a decision concerns other runs only by effects that carry their id", () => {
     const child = aRun(running(), { parent: { id: "parent", address: "child:x#0" } });
     const { entries, effects } = accepted(decide(child, report(complete), at(now)));
     expect(entries.every(({ runId }) => runId === child.id)).toBe(true);
@@ -89,7 +89,7 @@ describe("R1: a decision reads exactly one run", () => {
 });
 
 describe("R2: revision and fence only grow, and a final state absorbs every command", () => {
-  it("in every walk: revision by one per change of the row, fence by one per claim", () => {
+  it("R2: in every walk, a change of the row adds one to revision, and a claim adds one to fence", () => {
     always(({ before, after, command, decision }) => {
       const row = (run: Run) => JSON.stringify({ ...run, tail: 0, updatedAt: 0 });
       const isChanged = decision.ok && row(after) !== row(before);
@@ -98,7 +98,7 @@ describe("R2: revision and fence only grow, and a final state absorbs every comm
     });
   });
 
-  it("in every walk: what has ended stays as it ended, and records nothing more", () => {
+  it("R2: in every walk, a run that has ended does not change and records nothing more", () => {
     always(({ before, after, decision }) => {
       if (isFinal(before.state)) {
         expect(after.state).toEqual(before.state);
@@ -110,14 +110,14 @@ describe("R2: revision and fence only grow, and a final state absorbs every comm
 });
 
 describe("R3: (attempt, address) holds one value for ever", () => {
-  it("in every walk", () => {
+  it("R3: in every walk, an attempt records each address once", () => {
     always((_, journal) => {
       const keys = journal.map(({ attempt, address }) => `${attempt} ${address}`);
       expect(new Set(keys).size).toBe(keys.length);
     });
   });
 
-  it("the same fact again is accepted and records nothing", () => {
+  it("R3: the same fact again is accepted and records nothing", () => {
     const entries = [returned("task:a#0")];
     const first = accepted(decide(aRun(running()), report(go, { entries }), at(now)));
     const again = accepted(decide(first.run, report(go, { entries, known: first.entries }), at(now)));
@@ -125,24 +125,24 @@ describe("R3: (attempt, address) holds one value for ever", () => {
     expect(again.run.revision).toBe(first.run.revision);
   });
 
-  it("another value at the address is fenced", () => {
+  it("R3: another value at the same address is fenced", () => {
     const first = accepted(decide(aRun(running()), report(go, { entries: [returned("task:a#0", "1")] }), at(now)));
     const other = report(go, { entries: [returned("task:a#0", "2")], known: first.entries });
     expect(decide(first.run, other, at(now))).toMatchObject({ ok: false, code: "FENCED" });
   });
 
-  it("a report whose facts are known only in part is fenced as a whole", () => {
+  it("R3: a report is fenced as a whole if only some of its facts are recorded", () => {
     const first = accepted(decide(aRun(running()), report(go, { entries: [returned("task:a#0")] }), at(now)));
     const entries = [returned("task:a#0"), returned("task:b#0")];
     expect(decide(first.run, report(go, { entries, known: first.entries }), at(now))).toMatchObject({ code: "FENCED" });
   });
 
-  it("two facts of one report at one address are refused, for no repetition would mend it", () => {
+  it("R3: two facts of one report at one address are refused as BAD_REQUEST, so it is not repeated", () => {
     const entries = [returned("task:a#0", "1"), returned("task:a#0", "2")];
     expect(decide(aRun(running()), report(go, { entries }), at(now))).toMatchObject({ code: "BAD_REQUEST" });
   });
 
-  it("a wait that one report opens twice takes one event", () => {
+  it("R3: a wait that one report opens twice takes one event", () => {
     const arrived = decideInTurn(aRun(running()), event("e1"));
     const wait = awaits("e1");
     const opened = decideInTurn(arrived.run, report(go, { opens: [wait, wait], seen: arrived.run.inbox }));
@@ -150,7 +150,7 @@ describe("R3: (attempt, address) holds one value for ever", () => {
     expect(accepted(opened.last).entries.map(({ address }) => address)).toEqual([wait.address]);
   });
 
-  it("a late repeat of a report that started a child starts no second one", () => {
+  it("R3: a late repeat of a report that started a child starts no second one", () => {
     const spec = { id: "child", name: "ship", versionId: "1" };
     const starting = report(go, { starts: [{ address: "child:x#0", spec }] });
     const first = accepted(decide(aRun(running()), starting, at(now)));
@@ -163,7 +163,7 @@ describe("R3: (attempt, address) holds one value for ever", () => {
 });
 
 describe("R4: only the holder of the current fence may report or renew", () => {
-  const ghosts: Array<[string, Command]> = [
+  const fencedCommands: Array<[string, Command]> = [
     ["a report under an older fence", report(go, { fence: 2, entries: [returned("task:a#0")] })],
     ["a report under a fence never given", report(go, { fence: 4 })],
     ["a report of another session", report(go, { session: "session-2" })],
@@ -171,11 +171,11 @@ describe("R4: only the holder of the current fence may report or renew", () => {
     ["a renew under an older fence", { type: "renew", session: "session-1", fence: 2, leaseMs: 1_000 }],
   ];
 
-  it.each(ghosts)("%s is fenced", (_, command) => {
+  it.each(fencedCommands)("R4: %s is fenced", (_, command) => {
     expect(decide(aRun(running()), command, at(now))).toMatchObject({ ok: false, code: "FENCED" });
   });
 
-  it("in every walk: an entry of a worker is recorded under the fence that its run has", () => {
+  it("R4: in every walk, a worker's entry is recorded under the current fence of the run", () => {
     always(({ before, command, decision }) => {
       if (decision.ok && decision.entries.length > 0 && command.type === "report") {
         expect(command.report.fence).toBe(before.fence);
@@ -186,11 +186,11 @@ describe("R4: only the holder of the current fence may report or renew", () => {
 });
 
 describe("R5: a run that is neither paused, stalled nor final is due, or waits for an event or a child", () => {
-  it("in every walk: dueAt is the earliest of its deadlines", () => {
+  it("R5: in every walk, dueAt is the earliest deadline of the run", () => {
     always(({ after, moment }) => expect(after.dueAt).toBe(earliest(after, moment.now)));
   });
 
-  it("in every walk: a run without a dueAt waits for an event or a child", () => {
+  it("R5: in every walk, a run without a dueAt waits for an event or a child", () => {
     always(({ after, command }) => {
       const { state, waits } = after;
       if (after.dueAt === null && state.status !== "paused" && state.status !== "stalled" && !isFinal(state)) {
@@ -200,7 +200,7 @@ describe("R5: a run that is neither paused, stalled nor final is due, or waits f
     });
   });
 
-  it("in every walk: a tick never comes early, and leaves nothing due behind", () => {
+  it("R5: in every walk, a tick before dueAt is refused, and after a tick nothing is due", () => {
     always(({ before, after, command, decision, moment }) => {
       if (command.type === "tick") {
         expect(decision.ok).toBe(before.dueAt !== null && before.dueAt <= moment.now);
@@ -230,32 +230,33 @@ describe("R5: a run that is neither paused, stalled nor final is due, or waits f
 });
 
 describe("R6: a run is not suspended while its worker has not received an entry", () => {
-  it("in every walk: the worker that suspends a run has received every entry", () => {
+  it("R6: in every walk, the worker that suspends a run has received every entry", () => {
     always(({ before, after, command, decision }) => {
-      const isParked = before.state.status === "running" && after.state.status !== "running" && !isFinal(after.state);
-      if (decision.ok && command.type === "report" && command.report.next.type === "suspend" && isParked) {
+      const isSuspended =
+        before.state.status === "running" && after.state.status !== "running" && !isFinal(after.state);
+      if (decision.ok && command.type === "report" && command.report.next.type === "suspend" && isSuspended) {
         expect(command.report.seen).toBe(after.inbox);
       }
     });
   });
 
-  it("a report that opens a wait for what has arrived already is not suspended either", () => {
+  it("R6: a report that opens a wait for an event that has arrived does not suspend the run", () => {
     const { run } = decideInTurn(aRun(running()), event("paid"));
-    const parking = report(suspend, { seen: run.inbox, opens: [awaits("paid")] });
-    const { run: after, entries } = accepted(decide(run, parking, at(now)));
+    const suspending = report(suspend, { seen: run.inbox, opens: [awaits("paid")] });
+    const { run: after, entries } = accepted(decide(run, suspending, at(now)));
     expect(after.state.status).toBe("running");
     expect(kinds(entries)).toEqual(["received"]);
   });
 
-  it("a request to pause keeps a worker from suspending the run before it receives it", () => {
+  it("R6: a run with a pause request is not suspended before its worker receives the request", () => {
     const { run } = decideInTurn(aRun(running()), { type: "pause", signalId: "s", known: [] });
     const { run: after } = accepted(decide(run, report(suspend, { opens: [sleeps(500)] }), at(now)));
     expect(after.state).toMatchObject({ status: "running", pauseRequested: true });
   });
 });
 
-describe("R7: wake-ups carry nothing that storage lacks", () => {
-  it("in every walk: a run with a wake-up is queued in storage", () => {
+describe("R7: wake-ups contain nothing that storage lacks", () => {
+  it("R7: in every walk, a run with a wake-up is queued in storage", () => {
     always(({ after, decision }) => {
       if (decision.ok && decision.effects.some(({ type }) => type === "deliver")) {
         expect(after.state.status).toBe("queued");
@@ -265,7 +266,7 @@ describe("R7: wake-ups carry nothing that storage lacks", () => {
 });
 
 describe("R8: decide is pure", () => {
-  it("in every walk: deciding twice gives the same, and its input is left alone", () => {
+  it("R8: in every walk, deciding twice gives the same result and does not change the input", () => {
     always(({ before, command, moment, decision }) => {
       const copy = structuredClone(before);
       expect(decide(frozen(before), frozen(command), frozen(moment))).toEqual(decision);
@@ -273,7 +274,7 @@ describe("R8: decide is pure", () => {
     });
   });
 
-  it.each(Object.entries(states))("of %s: no command writes to what it is given", (_, run) => {
+  it.each(Object.entries(states))("R8: no command changes a run in state %s that it is decided for", (_, run) => {
     const copy = structuredClone(run);
     for (const command of Object.values(commands)) {
       decide(frozen(run), frozen(command), begin);
@@ -281,7 +282,7 @@ describe("R8: decide is pure", () => {
     expect(run).toEqual(copy);
   });
 
-  it("in every walk: entries follow the tail densely, at the decision's own time", () => {
+  it("R8: in every walk, entries follow the tail without gaps, at the time of the decision", () => {
     always(({ before, after, decision, moment }) => {
       const entries = decision.ok ? decision.entries : [];
       expect(entries.map(({ seq }) => seq)).toEqual(entries.map((_, index) => before.tail + index + 1));
@@ -292,7 +293,7 @@ describe("R8: decide is pure", () => {
 });
 
 describe("R9: crash loops are bounded", () => {
-  /** Claimed and confirmed by a worker that then sends nothing more. */
+  /** The run after a worker claimed it, confirmed its lease unless `confirmed` is false, and crashed. */
   function crash(run: Run, confirmed = true): Run {
     const held = accepted(decide(run, claimed, at(now))).run;
     const renewed = confirmed
@@ -301,7 +302,7 @@ describe("R9: crash loops are bounded", () => {
     return accepted(decide(renewed, { type: "tick" }, at(renewed.dueAt ?? 0))).run;
   }
 
-  it("stalls a run whose confirmed leases have ended without a report more often than allowed", () => {
+  it("R9: a run stalls if more confirmed leases than allowed ended without a report", () => {
     let run = aRun(queued);
     for (let crashes = 0; crashes < settings.maxCrashes; crashes++) {
       run = crash(run);
@@ -310,7 +311,7 @@ describe("R9: crash loops are bounded", () => {
     expect(crash(run).state).toEqual({ status: "stalled", reason: "crash_loop", crashes: settings.maxCrashes + 1 });
   });
 
-  it("does not count unconfirmed leases, but the next holder must confirm its own", () => {
+  it("R9: unconfirmed leases do not count as crashes", () => {
     let run = aRun(queued);
     for (let lapse = 0; lapse < 10; lapse++) {
       run = crash(run, false);
@@ -318,7 +319,7 @@ describe("R9: crash loops are bounded", () => {
     expect(run).toMatchObject({ crashes: 0, lostLeases: 10, state: { status: "queued" } });
   });
 
-  it("counts from zero after an accepted report", () => {
+  it("R9: an accepted report resets the count of crashes", () => {
     const crashed = crash(crash(aRun(queued)));
     const held = accepted(decide(crashed, claimed, at(now))).run;
     const reporting = report(go, { session: "session-2", fence: held.fence, entries: [returned("task:a#0")] });
@@ -326,13 +327,13 @@ describe("R9: crash loops are bounded", () => {
     expect(run).toMatchObject({ crashes: 0, lostLeases: 0 });
   });
 
-  it("does not take a release for a sign of life", () => {
+  it("R9: a release does not reset the count of crashes", () => {
     const held = accepted(decide(crash(aRun(queued)), claimed, at(now))).run;
     const releasing = report({ type: "release", reason: "shutdown" }, { session: "session-2", fence: held.fence });
     expect(accepted(decide(held, releasing, at(now))).run.crashes).toBe(1);
   });
 
-  it("does not count a suspension that waits for nothing, which stalls the run after one replay", () => {
+  it("R9: a suspension that waits for nothing is no crash, and stalls the run after one replay", () => {
     const suspended = (run: Run): Run => {
       const held = accepted(decide(run, claimed, at(now))).run;
       return accepted(decide(held, report(suspend, { session: "session-2", fence: held.fence }), at(now))).run;

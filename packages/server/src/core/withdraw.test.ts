@@ -2,8 +2,8 @@ import { withdrawnAddress } from "@aikirun/lib/internal";
 import type { Address, NewEntry, OpenWait } from "@aikirun/lib/protocol";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { RunDriver } from "../../test/run-driver.ts";
 import { awaitsChild, error, go, settings, suspend } from "../../test/runs.ts";
-import { Story } from "../../test/story.ts";
 import { unboundIn } from "./bind.ts";
 import type { NewFact, Run } from "./run.ts";
 
@@ -29,138 +29,148 @@ describe("a withdrawn wait", () => {
     ["a sleep", sleeps(minute)],
     ["the retry of a task", { address: "task:t#0/1/retry", type: "retry", durationMs: minute } as const],
     ["a child", awaitsChild(minute)],
-  ])("of %s is closed, and its withdrawal is all that is recorded of it", (_, wait) => {
-    const story = new Story()
+  ])("a withdrawn wait of %s is closed, and records only its withdrawal", (_, wait) => {
+    const driver = new RunDriver()
       .claim()
       .open(wait, sleeps(2 * minute, 9))
       .withdraw(wait.address)
       .pass(minute);
-    expect(story.entryTypes.filter((kind) => kind !== "recovered")).toEqual(["withdrawn"]);
-    expect(story.run.waits.map(({ address }) => address)).toEqual(["sleep:#9"]);
+    expect(driver.entryTypes.filter((kind) => kind !== "recovered")).toEqual(["withdrawn"]);
+    expect(driver.run.waits.map(({ address }) => address)).toEqual(["sleep:#9"]);
   });
 
-  it("receives nothing that arrives later", () => {
-    const story = new Story().claim().open(awaits("paid", 0), awaits("paid", 1)).withdraw("event:paid#0").send("paid");
-    expect(story.at("event:paid#0")).toBeUndefined();
-    expect(story.at("event:paid#1")).toEqual({ type: "received", name: "paid", nth: 0 });
+  it("a withdrawn wait receives no later event", () => {
+    const driver = new RunDriver()
+      .claim()
+      .open(awaits("paid", 0), awaits("paid", 1))
+      .withdraw("event:paid#0")
+      .send("paid");
+    expect(driver.at("event:paid#0")).toBeUndefined();
+    expect(driver.at("event:paid#1")).toEqual({ type: "received", name: "paid", nth: 0 });
   });
 
-  it("does not open again, neither in the same report nor in a later one", () => {
-    const story = new Story().send("paid").claim();
-    story.report(go, { entries: [withdrawal("event:paid#0")], opens: [awaits("paid")] });
-    expect(story.report(go, { opens: [awaits("paid"), sleeps(minute)] }).entryTypes).toEqual(["arrived", "withdrawn"]);
-    expect(story.run.waits.map(({ address }) => address)).toEqual(["sleep:#0"]);
-    expect(story.run.events.get("paid")).toEqual({ arrived: 1, taken: 0 });
+  it("a withdrawn wait does not open again, neither in the same report nor in a later one", () => {
+    const driver = new RunDriver().send("paid").claim();
+    driver.report(go, { entries: [withdrawal("event:paid#0")], opens: [awaits("paid")] });
+    expect(driver.report(go, { opens: [awaits("paid"), sleeps(minute)] }).entryTypes).toEqual(["arrived", "withdrawn"]);
+    expect(driver.run.waits.map(({ address }) => address)).toEqual(["sleep:#0"]);
+    expect(driver.run.events.get("paid")).toEqual({ arrived: 1, taken: 0 });
   });
 
-  it("does not count towards the limit, in the report that withdraws it either", () => {
+  it("a withdrawn wait does not count towards the limit, not even in the report that withdraws it", () => {
     const full = Array.from({ length: settings.maxOpenWaits }, (_, ordinal) => sleeps(minute, ordinal));
-    const story = new Story().claim().open(...full);
-    story.report(go, { entries: full.map(({ address }) => withdrawal(address)), opens: [sleeps(minute, 99)] });
-    expect(story.run.waits.map(({ address }) => address)).toEqual(["sleep:#99"]);
+    const driver = new RunDriver().claim().open(...full);
+    driver.report(go, { entries: full.map(({ address }) => withdrawal(address)), opens: [sleeps(minute, 99)] });
+    expect(driver.run.waits.map(({ address }) => address)).toEqual(["sleep:#99"]);
   });
 
-  it("of another attempt may be opened in the next", () => {
-    const story = new Story().claim().open(awaits("paid")).withdraw("event:paid#0").report(failing).pass(0).claim();
-    expect(story.suspend(awaits("paid"))).toMatchObject({ status: "awaiting_event" });
+  it("a wait withdrawn in one attempt may be opened in the next", () => {
+    const driver = new RunDriver()
+      .claim()
+      .open(awaits("paid"))
+      .withdraw("event:paid#0")
+      .report(failing)
+      .pass(0)
+      .claim();
+    expect(driver.suspend(awaits("paid"))).toMatchObject({ status: "awaiting_event" });
   });
 
-  it("that had ended otherwise stays as it ended", () => {
-    const story = new Story().claim().renew().open(sleeps(1_000)).pass(1_000).withdraw("sleep:#0");
-    expect(story.entryTypes).toEqual(["elapsed", "withdrawn"]);
+  it("withdrawing a wait that has ended does not change how it ended", () => {
+    const driver = new RunDriver().claim().renew().open(sleeps(1_000)).pass(1_000).withdraw("sleep:#0");
+    expect(driver.entryTypes).toEqual(["elapsed", "withdrawn"]);
   });
 
-  it("withdrawn by the same report again changes nothing", () => {
-    const story = new Story().claim().open(awaits("paid", 0)).send("paid").open(awaits("paid", 1));
-    const withdrawing = story.reporting(go, { entries: [withdrawal("event:paid#0")] });
-    const { run } = story.do(withdrawing);
-    story.do(withdrawing);
-    expect(story.run).toEqual(run);
-    const later = story.open(sleeps(minute)).run;
-    expect(story.do(withdrawing).run).toEqual(later);
+  it("repeating the report of a withdrawal changes nothing", () => {
+    const driver = new RunDriver().claim().open(awaits("paid", 0)).send("paid").open(awaits("paid", 1));
+    const withdrawing = driver.reporting(go, { entries: [withdrawal("event:paid#0")] });
+    const { run } = driver.do(withdrawing);
+    driver.do(withdrawing);
+    expect(driver.run).toEqual(run);
+    const later = driver.open(sleeps(minute)).run;
+    expect(driver.do(withdrawing).run).toEqual(later);
   });
 });
 
 describe("an event that a withdrawn wait had taken", () => {
-  it("goes to the oldest open wait of its name, and the worker receives it", () => {
-    const story = new Story().claim().open(awaits("paid", 0)).send("paid");
-    story.open(awaits("refused", 0), awaits("paid", 1), awaits("paid", 2));
-    const { inbox } = story.run;
-    story.withdraw("event:paid#0");
-    expect(story.at("event:paid#1")).toEqual({ type: "received", name: "paid", nth: 0 });
-    expect(story.run.waits.map(({ address }) => address)).toEqual(["event:refused#0", "event:paid#2"]);
-    expect(story.run.inbox).toBe(inbox + 1);
-    expect(story.run.events.get("paid")).toEqual({ arrived: 1, taken: 1 });
+  it("an event that a withdrawn wait gives back goes to the oldest open wait of its name", () => {
+    const driver = new RunDriver().claim().open(awaits("paid", 0)).send("paid");
+    driver.open(awaits("refused", 0), awaits("paid", 1), awaits("paid", 2));
+    const { inbox } = driver.run;
+    driver.withdraw("event:paid#0");
+    expect(driver.at("event:paid#1")).toEqual({ type: "received", name: "paid", nth: 0 });
+    expect(driver.run.waits.map(({ address }) => address)).toEqual(["event:refused#0", "event:paid#2"]);
+    expect(driver.run.inbox).toBe(inbox + 1);
+    expect(driver.run.events.get("paid")).toEqual({ arrived: 1, taken: 1 });
   });
 
-  it("keeps a run from being suspended until its worker has received it", () => {
-    const story = new Story().claim().open(awaits("paid", 0)).send("paid").open(awaits("paid", 1), sleeps(minute));
-    story.report(suspend, { entries: [withdrawal("event:paid#0")] });
-    expect(story).toMatchObject({ status: "running", entryTypes: ["arrived", "received", "withdrawn", "received"] });
+  it("a run is not suspended before its worker has received an event that was given back", () => {
+    const driver = new RunDriver().claim().open(awaits("paid", 0)).send("paid").open(awaits("paid", 1), sleeps(minute));
+    driver.report(suspend, { entries: [withdrawal("event:paid#0")] });
+    expect(driver).toMatchObject({ status: "running", entryTypes: ["arrived", "received", "withdrawn", "received"] });
   });
 
-  it("stays unbound until the next wait of its name opens, and comes before what arrived after it", () => {
-    const story = new Story().claim().open(awaits("paid", 0)).send("paid").withdraw("event:paid#0").send("paid");
-    expect(story.run.events.get("paid")).toEqual({ arrived: 2, taken: 1, returned: [0] });
-    story.open(awaits("paid", 1)).open(awaits("paid", 2));
-    expect(story.at("event:paid#1")).toMatchObject({ nth: 0 });
-    expect(story.at("event:paid#2")).toMatchObject({ nth: 1 });
+  it("an event that was given back is taken by the next wait of its name, before later events", () => {
+    const driver = new RunDriver().claim().open(awaits("paid", 0)).send("paid").withdraw("event:paid#0").send("paid");
+    expect(driver.run.events.get("paid")).toEqual({ arrived: 2, taken: 1, returned: [0] });
+    driver.open(awaits("paid", 1)).open(awaits("paid", 2));
+    expect(driver.at("event:paid#1")).toMatchObject({ nth: 0 });
+    expect(driver.at("event:paid#2")).toMatchObject({ nth: 1 });
   });
 
-  it("goes to a wait that the same report opens, and to none that it withdraws too", () => {
-    const story = new Story().claim().open(awaits("paid", 0)).send("paid").open(awaits("paid", 1));
-    story.report(go, {
+  it("an event that was given back goes to a wait of the same report, but to none that it withdraws", () => {
+    const driver = new RunDriver().claim().open(awaits("paid", 0)).send("paid").open(awaits("paid", 1));
+    driver.report(go, {
       entries: [withdrawal("event:paid#0"), withdrawal("event:paid#1")],
       opens: [awaits("paid", 2)],
     });
-    expect(story.at("event:paid#1")).toBeUndefined();
-    expect(story.at("event:paid#2")).toMatchObject({ nth: 0 });
+    expect(driver.at("event:paid#1")).toBeUndefined();
+    expect(driver.at("event:paid#2")).toMatchObject({ nth: 0 });
   });
 
-  it("is handed out in order of arrival, however the waits are withdrawn", () => {
-    const story = new Story().claim().open(awaits("paid", 0), awaits("paid", 1), awaits("paid", 2));
-    story.send("paid").send("paid").send("paid").withdraw("event:paid#2").withdraw("event:paid#0");
-    expect(story.run.events.get("paid")).toEqual({ arrived: 3, taken: 3, returned: [0, 2] });
-    story.withdraw("event:paid#1").open(awaits("paid", 3), awaits("paid", 4), awaits("paid", 5));
-    const taken = [3, 4, 5].map((ordinal) => story.at(`event:paid#${ordinal}`));
+  it("events that were given back are taken in order of arrival", () => {
+    const driver = new RunDriver().claim().open(awaits("paid", 0), awaits("paid", 1), awaits("paid", 2));
+    driver.send("paid").send("paid").send("paid").withdraw("event:paid#2").withdraw("event:paid#0");
+    expect(driver.run.events.get("paid")).toEqual({ arrived: 3, taken: 3, returned: [0, 2] });
+    driver.withdraw("event:paid#1").open(awaits("paid", 3), awaits("paid", 4), awaits("paid", 5));
+    const taken = [3, 4, 5].map((ordinal) => driver.at(`event:paid#${ordinal}`));
     expect(taken).toMatchObject([{ nth: 0 }, { nth: 1 }, { nth: 2 }]);
-    expect(story.run.events.get("paid")).toEqual({ arrived: 3, taken: 3 });
+    expect(driver.run.events.get("paid")).toEqual({ arrived: 3, taken: 3 });
   });
 
-  it("is what a wait gets whose deadline has passed already as it opens", () => {
-    const story = new Story().claim().open(awaits("paid", 0)).send("paid").withdraw("event:paid#0");
-    expect(story.open(awaits("paid", 1, 0)).at("event:paid#1")).toMatchObject({ type: "received", nth: 0 });
+  it("a wait with a passed deadline receives an event that was given back", () => {
+    const driver = new RunDriver().claim().open(awaits("paid", 0)).send("paid").withdraw("event:paid#0");
+    expect(driver.open(awaits("paid", 1, 0)).at("event:paid#1")).toMatchObject({ type: "received", nth: 0 });
   });
 
-  it("stays received if an attempt before received it", () => {
-    const story = new Story().claim().open(awaits("paid", 0)).send("paid").report(failing).pass(0).claim();
-    story.withdraw("event:paid#0");
-    expect(story.run.events.get("paid")).toEqual({ arrived: 1, taken: 1 });
+  it("an event that an earlier attempt received stays received", () => {
+    const driver = new RunDriver().claim().open(awaits("paid", 0)).send("paid").report(failing).pass(0).claim();
+    driver.withdraw("event:paid#0");
+    expect(driver.run.events.get("paid")).toEqual({ arrived: 1, taken: 1 });
   });
 
-  it("is unbound in the run that a retry begins", () => {
-    const story = new Story().claim().open(awaits("paid", 0)).send("paid").withdraw("event:paid#0");
-    story.report({ type: "finish", outcome: { status: "failed", error, retryInMs: null } }).retry();
-    expect(story.effects.at(-1)).toMatchObject({
+  it("the run that a retry starts keeps an event that was given back as unbound", () => {
+    const driver = new RunDriver().claim().open(awaits("paid", 0)).send("paid").withdraw("event:paid#0");
+    driver.report({ type: "finish", outcome: { status: "failed", error, retryInMs: null } }).retry();
+    expect(driver.effects.at(-1)).toMatchObject({
       run: { events: new Map([["paid", { arrived: 1, taken: 1, returned: [0] }]]) },
     });
   });
 
-  it("carries the call site of the wait that it goes to", () => {
+  it("an event that was given back is recorded with the call site of its new wait", () => {
     const callSite = { madeAfter: 1, identity: "second" };
-    const story = new Story()
+    const driver = new RunDriver()
       .claim()
       .open(awaits("paid", 0))
       .send("paid")
       .open({ ...awaits("paid", 1), callSite });
-    expect(story.withdraw("event:paid#0").journal.at(-1)).toMatchObject({ address: "event:paid#1", callSite });
+    expect(driver.withdraw("event:paid#0").journal.at(-1)).toMatchObject({ address: "event:paid#1", callSite });
   });
 });
 
 type Move =
   | { type: "open" | "send"; name: string }
   | { type: "openTimed"; name: string; durationMs: number }
-  | { type: "withdraw"; places: number[]; opens: string[] }
+  | { type: "withdraw"; waits: number[]; opens: string[] }
   | { type: "pass"; ms: number }
   | { type: "crash" | "fail" };
 
@@ -174,7 +184,7 @@ const moves: fc.Arbitrary<Move[]> = fc.array(
       weight: 6,
       arbitrary: fc
         .tuple(fc.array(fc.nat(30), { minLength: 1, maxLength: 3 }), fc.array(names, { maxLength: 2 }))
-        .map(([places, opens]): Move => ({ type: "withdraw", places, opens })),
+        .map(([waits, opens]): Move => ({ type: "withdraw", waits, opens })),
     },
     { weight: 2, arbitrary: fc.constantFrom(100, 600).map((ms): Move => ({ type: "pass", ms })) },
     { weight: 1, arbitrary: fc.constantFrom<Move>({ type: "crash" }, { type: "fail" }) },
@@ -186,39 +196,42 @@ function timed(name: string, durationMs: number): Move {
   return { type: "openTimed", name, durationMs };
 }
 
-/** One handler that opens waits and withdraws some of them, whatever has become of them by then. */
+/** A handler that opens waits and withdraws some of them, whether they have ended or not. */
 class WithdrawingHandler {
-  readonly story: Story = new Story({}, { settings: { ...settings, maxOpenWaits: 1_000, maxCrashes: 1_000 } }).claim();
+  readonly driver: RunDriver = new RunDriver(
+    {},
+    { settings: { ...settings, maxOpenWaits: 1_000, maxCrashes: 1_000 } },
+  ).claim();
   #opened: Address[] = [];
   #ordinal = 0;
 
   take(move: Move): void {
-    const { story } = this;
+    const { driver } = this;
     switch (move.type) {
       case "open":
-        story.open(this.#wait(move.name));
+        driver.open(this.#wait(move.name));
         return;
       case "openTimed":
-        story.open(this.#wait(move.name, move.durationMs));
+        driver.open(this.#wait(move.name, move.durationMs));
         return;
       case "send":
-        story.send(move.name);
+        driver.send(move.name);
         return;
       case "withdraw": {
-        const chosen = new Set(move.places.flatMap((place) => this.#opened[place % this.#opened.length] ?? []));
+        const chosen = new Set(move.waits.flatMap((index) => this.#opened[index % this.#opened.length] ?? []));
         this.#opened = this.#opened.filter((address) => !chosen.has(address));
         const opens = move.opens.map((name) => this.#wait(name));
-        story.report(go, { entries: [...chosen].map(withdrawal), opens });
+        driver.report(go, { entries: [...chosen].map(withdrawal), opens });
         return;
       }
       case "pass":
-        story.renew().pass(move.ms);
+        driver.renew().pass(move.ms);
         return;
       case "crash":
-        story.pass(90_000).claim();
+        driver.pass(90_000).claim();
         return;
       case "fail":
-        story.report(failing).pass(0).claim();
+        driver.report(failing).pass(0).claim();
         this.#opened = [];
         return;
       default:
@@ -234,7 +247,7 @@ class WithdrawingHandler {
   }
 }
 
-/** Which arrivals of a name a wait has taken and kept, with each wait once. */
+/** The numbers of the arrivals of a name that waits have taken and kept, one for each wait. */
 function kept(journal: readonly NewFact[], name: string): number[] {
   const withdrawn = new Set(
     journal.flatMap(({ attempt, address, value }) => (value.type === "withdrawn" ? `${attempt} ${address}` : [])),
@@ -251,16 +264,16 @@ function unbound({ events }: Run, name: string): number[] {
   return [...returned, ...Array.from({ length: arrived - taken }, (_, index) => taken + index)];
 }
 
-describe("whatever a handler waits for and withdraws", () => {
-  const always = (holds: (story: Story, before: Run, seen: number) => void) => {
+describe("events of handlers that open and withdraw waits at random", () => {
+  const always = (holds: (driver: RunDriver, before: Run, seen: number) => void) => {
     fc.assert(
       fc.property(moves, (all) => {
         const handler = new WithdrawingHandler();
         for (const move of all) {
-          const before = handler.story.run;
-          const seen = handler.story.journal.length;
+          const before = handler.driver.run;
+          const seen = handler.driver.journal.length;
           handler.take(move);
-          holds(handler.story, before, seen);
+          holds(handler.driver, before, seen);
         }
       }),
       { numRuns: 300 },
@@ -299,7 +312,7 @@ describe("whatever a handler waits for and withdraws", () => {
         expect(ordinals).toEqual(ordinals.toSorted((a, b) => a - b));
         const left = unbound(run, name)[0] ?? Number.POSITIVE_INFINITY;
         const wasUnbound = new Set(unbound(before, name));
-        // Events that this step gave back aside, what is left is younger than what was handed out.
+        // An event that was unbound before this step and still is arrived after all events that it bound.
         expect(bound.every(({ nth }) => nth < left || !wasUnbound.has(left))).toBe(true);
       }
     });

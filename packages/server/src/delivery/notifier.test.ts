@@ -4,8 +4,8 @@ import { describe, expect, it } from "vitest";
 import type { Notification } from "./message.ts";
 import { type Channel, ChannelNotifier, type Notifier } from "./notifier.ts";
 
-/** Servers on one channel, which carries every text to all of them, or nothing while it is cut. */
-function company(count: number, { maxBytes = 10_000, wakeUpPrefix }: Partial<Channel> = {}) {
+/** Notifiers of several servers on one channel, which delivers every text to all of them, or none while it is cut. */
+function notifiers(count: number, { maxBytes = 10_000, wakeUpPrefix }: Partial<Channel> = {}) {
   const env = virtualEnv();
   const receivers: Array<(text: string) => void> = [];
   const sent: string[] = [];
@@ -42,16 +42,16 @@ const eu: QueueKey = { namespace: "a", name: "order", versionId: "1", shardKey: 
 const plain: QueueKey = { ...eu, shardKey: null };
 
 describe("a notification", () => {
-  it("reaches every other server and not the one that publishes, with each queue once", async () => {
-    const { env, servers } = company(3);
+  it("a notification reaches every other server once, and not the publisher", async () => {
+    const { env, servers } = notifiers(3);
     servers[0]?.notifier.publish({ changed: [uuid(1), uuid(2)], queues: [eu, plain, eu] });
     await env.advance(1);
     const expected = [{ changed: [uuid(1), uuid(2)], queues: [eu, plain] }];
     expect(servers.map(({ received }) => received)).toEqual([[], expected, expected]);
   });
 
-  it("is not sent by a server without others, nor by one whose others closed or sent nothing for long", async () => {
-    const { env, servers, sent, wire } = company(2);
+  it("a server sends no notification if no other server is known, or all others closed or are silent", async () => {
+    const { env, servers, sent, wire } = notifiers(2);
     const [one, other] = servers;
     const published = async () => {
       sent.length = 0;
@@ -70,8 +70,8 @@ describe("a notification", () => {
     expect(await published()).toBe(0);
   });
 
-  it("travels in texts that the channel can carry, without a queue key that is longer than all of them", async () => {
-    const { env, servers, sent } = company(2, { maxBytes: 300 });
+  it("a notification is split to fit the channel, and omits a queue key that fits into no message", async () => {
+    const { env, servers, sent } = notifiers(2, { maxBytes: 300 });
     const changed = Array.from({ length: 40 }, (_, n) => uuid(n));
     servers[0]?.notifier.publish({ changed, queues: [{ ...eu, name: "x".repeat(255) }, eu] });
     await env.advance(1);
@@ -81,8 +81,8 @@ describe("a notification", () => {
     expect(received.flatMap(({ queues }) => queues)).toEqual([eu]);
   });
 
-  it("that no server has sent is ignored", () => {
-    const { servers, inject } = company(1);
+  it("a malformed message is ignored", () => {
+    const { servers, inject } = notifiers(1);
     for (const text of [
       "",
       "null",
@@ -93,12 +93,12 @@ describe("a notification", () => {
     ]) {
       inject(text);
     }
-    inject('{"from":"x","remark":"shout"}');
+    inject('{"from":"x","remark":"unknown"}');
     expect(servers[0]?.received).toEqual([]);
   });
 
-  it("may be lost, and those after it arrive", async () => {
-    const { env, servers, wire } = company(2);
+  it("a notification that is lost does not hold up later ones", async () => {
+    const { env, servers, wire } = notifiers(2);
     wire.isCut = true;
     servers[0]?.notifier.publish({ changed: [uuid(1)], queues: [] });
     await env.advance(1);
@@ -108,8 +108,8 @@ describe("a notification", () => {
     expect(servers[1]?.received.map(({ changed }) => changed)).toEqual([[uuid(2)]]);
   });
 
-  it("is sent before the server closes", async () => {
-    const { env, servers } = company(2);
+  it("close sends pending notifications", async () => {
+    const { env, servers } = notifiers(2);
     await env.advance(1);
     servers[0]?.notifier.publish({ changed: [uuid(1)], queues: [] });
     await Promise.all([servers[0]?.notifier.close(), env.advance(1)]);
@@ -118,8 +118,8 @@ describe("a notification", () => {
 });
 
 describe("wake-ups", () => {
-  it("are one for each queue of a commit, and up to ten where many runs became ready", async () => {
-    const { env, servers, wakeUps } = company(1, { wakeUpPrefix: "aiki" });
+  it("each queue of a commit gets one wake-up, and up to ten if many runs became ready", async () => {
+    const { env, servers, wakeUps } = notifiers(1, { wakeUpPrefix: "aiki" });
     const published = async (...queues: QueueKey[]) => {
       wakeUps.length = 0;
       servers[0]?.notifier.publish({ changed: [], queues });
@@ -131,8 +131,8 @@ describe("wake-ups", () => {
     expect(await published(...Array<QueueKey>(1_000).fill(eu))).toHaveLength(10);
   });
 
-  it("are not published where the channel carries none", async () => {
-    const { env, servers, wakeUps } = company(1);
+  it("no wake-up is published without a wake-up prefix", async () => {
+    const { env, servers, wakeUps } = notifiers(1);
     servers[0]?.notifier.publish({ changed: [], queues: [eu] });
     await env.advance(1);
     expect(wakeUps).toEqual([]);

@@ -12,7 +12,7 @@ const order: QueueKey = { namespace: "default", name: "order", versionId: "1", s
 const ship: QueueKey = { ...order, name: "ship" };
 const inShards = (...shardKeys: string[]): QueueKey[] => shardKeys.map((shardKey) => ({ ...order, shardKey }));
 
-/** Of a server that has just found no runs of these queues in storage. */
+/** The cache of a server that has just scanned these queues and found no runs. */
 function complete(...keys: QueueKey[]): QueueCache {
   const cache = new QueueCache(env);
   scan(cache, ...keys);
@@ -31,7 +31,7 @@ const take = (cache: QueueCache, keys: QueueKey[], limit: number) => cache.plan(
 const mustScan = (cache: QueueCache, ...keys: QueueKey[]) => cache.plan(keys, 0).mustScan;
 
 describe("cached runs", () => {
-  it("are taken highest priority first, then in order of arrival, across queues", () => {
+  it("cached runs are taken by priority, then in order of arrival, across queues", () => {
     const both = [order, { ...order, versionId: "2" }];
     const cache = complete(...both);
     cache.enqueue(entry(1));
@@ -42,7 +42,7 @@ describe("cached runs", () => {
     expect(take(cache, both, 10)).toEqual([]);
   });
 
-  it("of a long queue delay no other queue, whatever is taken at once", () => {
+  it("a long queue does not delay another, however many runs are taken at once", () => {
     for (const limit of [1, 3]) {
       const cache = complete(order, ship);
       for (let n = 0; n < 1_000; n++) cache.enqueue(entry(n));
@@ -53,7 +53,7 @@ describe("cached runs", () => {
     }
   });
 
-  it("are all dropped when everything is invalidated, and storage is scanned", () => {
+  it("invalidating everything drops all cached runs, and storage is scanned", () => {
     const cache = complete(order);
     cache.enqueue(entry(1));
     cache.invalidate();
@@ -63,7 +63,7 @@ describe("cached runs", () => {
     expect(take(cache, [order], 2)).toEqual([uuid(1)]);
   });
 
-  it("are removed when they are no longer queued, and no others with them", () => {
+  it("runs that are no longer queued are removed, and no others", () => {
     const cache = complete(order);
     for (let n = 0; n < 5_000; n++) cache.enqueue(entry(n, { priority: n % 2 }));
     for (let n = 0; n < 5_000; n++) if (n % 5 !== 0) cache.remove(uuid(n));
@@ -74,7 +74,7 @@ describe("cached runs", () => {
     expect(cache.plan([order], 0).waitMs).toBeGreaterThan(0);
   });
 
-  it("count once, however often they are added", () => {
+  it("a cached run counts once, however often it is added", () => {
     const cache = complete(order);
     cache.enqueue(entry(1));
     cache.enqueue(entry(1));
@@ -83,7 +83,7 @@ describe("cached runs", () => {
     expect(take(cache, [order], 10)).toEqual([uuid(1)]);
   });
 
-  it("reach only claims of their workflow, version, shard and namespace", () => {
+  it("cached runs are taken only for their workflow, version, shard and namespace", () => {
     const shards = inShards("us", "eu");
     const cache = complete(order, ...shards);
     cache.enqueue(entry(1, { name: "other" }));
@@ -94,7 +94,7 @@ describe("cached runs", () => {
     expect(take(cache, shards, 10)).toEqual([uuid(3)]);
   });
 
-  it("are not mixed up when names contain separators", () => {
+  it("queue keys that contain separators are not confused", () => {
     const odd = { ...order, name: "a", versionId: "b:c" };
     const cache = complete(odd);
     cache.enqueue(entry(1, { name: "a:b", versionId: "c" }));
@@ -102,7 +102,7 @@ describe("cached runs", () => {
     expect(take(cache, [odd], 10)).toEqual([]);
   });
 
-  it("keep their order through tens of thousands added and taken", () => {
+  it("tens of thousands of runs keep their order while they are added and taken", () => {
     const cache = complete(order);
     const taken: string[] = [];
     for (let n = 0; n < 20_000; n++) {
@@ -113,7 +113,7 @@ describe("cached runs", () => {
     expect(taken).toEqual(Array.from({ length: 20_000 }, (_, n) => uuid(n)));
   });
 
-  it("beyond ten thousand of a queue are left to a scan of storage", () => {
+  it("a queue with more than ten thousand cached runs is scanned instead", () => {
     const cache = complete(order);
     for (let n = 0; n < 10_000; n++) cache.enqueue(entry(n));
     expect(mustScan(cache, order)).toBe(false);
@@ -123,7 +123,7 @@ describe("cached runs", () => {
 });
 
 describe("a scan", () => {
-  it("is due at first, and every five seconds", async () => {
+  it("a scan is due at first, and every five seconds", async () => {
     const cache = new QueueCache(env);
     expect(cache.plan([order], 0)).toMatchObject({ mustScan: true, waitMs: 0 });
     scan(cache, order);
@@ -134,7 +134,7 @@ describe("a scan", () => {
     expect(mustScan(cache, order)).toBe(true);
   });
 
-  it("is due again at once while storage has more, and soon when other transactions hold what it has", () => {
+  it("a scan is due at once if storage has more, and soon if other transactions lock runs", () => {
     const cache = complete(order);
     cache.scanned(cache.plan([order], 0), [], "held");
     expect(cache.plan([order], 0)).toMatchObject({ mustScan: false, waitMs: 50 });
@@ -142,7 +142,7 @@ describe("a scan", () => {
     expect(cache.plan([order], 0)).toMatchObject({ mustScan: true, waitMs: 0 });
   });
 
-  it("comes before the runs of an incomplete queue, and after those of one that was scanned long ago", async () => {
+  it("a scan is due before the runs of an incomplete queue, and after those of a long-scanned one", async () => {
     const other = { ...order, versionId: "2" };
     const cache = complete(order, other);
     cache.enqueue(entry(1));
@@ -154,7 +154,7 @@ describe("a scan", () => {
     expect(take(cache, [order], 1)).toEqual([uuid(2)]);
   });
 
-  it("does not complete a queue that was invalidated after it began", () => {
+  it("a scan does not complete a queue that was invalidated after it began", () => {
     const cache = complete(order);
     const plan = cache.plan([order], 0);
     cache.invalidate([order]);
@@ -164,13 +164,13 @@ describe("a scan", () => {
     expect(mustScan(cache, order)).toBe(false);
   });
 
-  it("of queues that no claim has asked for is not due because of another server", () => {
+  it("a notification about a queue without claims causes no scan", () => {
     const cache = complete(order);
     cache.invalidate([ship]);
     expect(mustScan(cache, order)).toBe(false);
   });
 
-  it("gives each queue its turn: first the one whose runs were handed out longest ago", () => {
+  it("scans take queues in turn: first the one whose runs were claimed longest ago", () => {
     const cache = new QueueCache(env);
     const inTurn = () => {
       cache.invalidate([order, ship]);
@@ -188,15 +188,15 @@ describe("a scan", () => {
 
 describe("a pending claim", () => {
   function pending(cache: QueueCache, keys: QueueKey[] = [order], waitMs = 1_000) {
-    const ended = new AbortController();
-    const claim: { isWoken: boolean | null; end: () => void } = { isWoken: null, end: () => ended.abort() };
-    void cache.wait(keys, waitMs, ended.signal).then((isWoken) => {
+    const controller = new AbortController();
+    const claim: { isWoken: boolean | null; end: () => void } = { isWoken: null, end: () => controller.abort() };
+    void cache.wait(keys, waitMs, controller.signal).then((isWoken) => {
       claim.isWoken = isWoken;
     });
     return claim;
   }
 
-  it("is woken once for each run, the one that has waited longest first", async () => {
+  it("each run wakes one pending claim, the one that has waited longest first", async () => {
     const cache = complete(order);
     const claims = [pending(cache), pending(cache), pending(cache)];
     const woke = [cache.enqueue(entry(1)), cache.enqueue(entry(2))];
@@ -209,16 +209,16 @@ describe("a pending claim", () => {
     expect(cache.enqueue(entry(4))).toBe(false);
   });
 
-  it("that has ended is not woken, for any of its queues", async () => {
+  it("a pending claim that has ended is not woken, for any of its queues", async () => {
     const cache = complete(...inShards("eu", "us"));
-    const [gone, stays] = [pending(cache, inShards("eu", "us")), pending(cache, inShards("eu", "us"))];
-    gone.end();
+    const [ended, waiting] = [pending(cache, inShards("eu", "us")), pending(cache, inShards("eu", "us"))];
+    ended.end();
     cache.enqueue(entry(1, { shardKey: "us" }));
     await settled();
-    expect([gone.isWoken, stays.isWoken]).toEqual([false, true]);
+    expect([ended.isWoken, waiting.isWoken]).toEqual([false, true]);
   });
 
-  it("ends when its time is up", async () => {
+  it("a pending claim ends after its waitMs", async () => {
     const claim = pending(complete(order), [order], 1_000);
     await env.advance(999);
     expect(claim.isWoken).toBeNull();
@@ -226,7 +226,7 @@ describe("a pending claim", () => {
     expect(claim.isWoken).toBe(false);
   });
 
-  it("is woken to scan when another server's commit has invalidated its queue", async () => {
+  it("an invalidated queue wakes one pending claim to scan", async () => {
     const cache = complete(order);
     const claims = [pending(cache), pending(cache)];
     cache.invalidate([order]);
@@ -234,7 +234,7 @@ describe("a pending claim", () => {
     expect(claims.map(({ isWoken }) => isWoken)).toEqual([true, null]);
   });
 
-  it("takes the place of one that was woken and ends without a run", async () => {
+  it("a woken claim that ends without a run passes its wake-up to another claim", async () => {
     const cache = complete(order);
     const [first, second] = [pending(cache), pending(cache)];
     cache.enqueue(entry(1));
@@ -245,7 +245,7 @@ describe("a pending claim", () => {
     expect(cache.passOn([order, ship])).toEqual([order]);
   });
 
-  it("is not woken by the end of another when there is nothing to pass on", async () => {
+  it("a claim that ends wakes no other if no run is left", async () => {
     const cache = complete(order);
     const claim = pending(cache);
     expect(cache.passOn([order])).toEqual([]);

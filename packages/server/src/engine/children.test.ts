@@ -1,27 +1,27 @@
 import type { ChildStart, ClaimedRun, Entry, RunSpec } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { codes, only, rig, type Speaker } from "../../test/rig.ts";
+import { codes, only, rig, type TestSession } from "../../test/rig.ts";
 import { complete, error, fail, go, kinds, returned } from "../../test/runs.ts";
 
 const served = { serves: [{ name: "child", versionId: "1" }] };
 const awaiting = { type: "suspend", children: 1 } as const;
 
-function starts(one: Speaker, address: string, more: Partial<RunSpec> = {}): ChildStart {
+function starts(session: TestSession, address: string, more: Partial<RunSpec> = {}): ChildStart {
   const hash = more.referenceId === undefined ? {} : { inputHash: "h" };
   return {
     address,
     callSite: { madeAfter: 0, identity: address },
-    spec: one.spec({ name: "child", ...hash, ...more }),
+    spec: session.spec({ name: "child", ...hash, ...more }),
   };
 }
 
-async function parent(one: Speaker): Promise<ClaimedRun> {
-  const id = await one.start();
-  return only((await one.claim()).filter((run) => run.id === id));
+async function parent(session: TestSession): Promise<ClaimedRun> {
+  const id = await session.start();
+  return only((await session.claim()).filter((run) => run.id === id));
 }
 
-/** What is recorded of starts: what they threw, or which run they began. */
-function begun(entries: readonly Entry[]): Record<string, string | undefined> {
+/** The recorded starts by address: the error's code, or the id of the started run. */
+function startsIn(entries: readonly Entry[]): Record<string, string | undefined> {
   return Object.fromEntries(
     entries.flatMap(({ address, value }) => {
       if (value.type === "started") return [[address, value.runId]];
@@ -31,113 +31,118 @@ function begun(entries: readonly Entry[]): Record<string, string | undefined> {
 }
 
 describe("the start of a child whose reference or id is taken", () => {
-  it("throws where it was called, with the call site, and its parent is not suspended", async () => {
-    const one = rig().speaker();
-    const holder = await one.start({ name: "child", referenceId: "ref", inputHash: "a" });
-    const taken = await one.start({ name: "child" });
-    const run = await parent(one);
+  it("a child start whose reference or id is taken throws where it was called; its parent keeps running", async () => {
+    const session = rig().openSession();
+    const holder = await session.start({ name: "child", referenceId: "ref", inputHash: "a" });
+    const taken = await session.start({ name: "child" });
+    const run = await parent(session);
     const [first, second, free] = [
-      starts(one, "child:a#0", { referenceId: "ref" }),
-      starts(one, "child:b#0", { id: taken }),
-      starts(one, "child:c#0"),
+      starts(session, "child:a#0", { referenceId: "ref" }),
+      starts(session, "child:b#0", { id: taken }),
+      starts(session, "child:c#0"),
     ];
     const more = { entries: [returned("task:t#0")], starts: [first, second, free] };
-    const answer = await one.report(run, awaiting, more);
+    const answer = await session.report(run, awaiting, more);
     expect(answer).toMatchObject({ first: 1, tail: 4, released: false, inbox: 2 });
     expect(answer.entries).toMatchObject([
       { seq: 2, callSite: first.callSite, value: { type: "threw", error: { code: "REFERENCE_CONFLICT" } } },
       { seq: 3, callSite: second.callSite, value: { type: "threw", error: { code: "RUN_ID_CONFLICT" } } },
     ]);
     expect(JSON.stringify(answer.entries)).toContain(`The reference ref of child is taken by run ${holder}`);
-    const { entries } = await one.read(run.id);
-    expect(begun(entries)).toEqual({
+    const { entries } = await session.read(run.id);
+    expect(startsIn(entries)).toEqual({
       "child:a#0": "REFERENCE_CONFLICT",
       "child:b#0": "RUN_ID_CONFLICT",
       "child:c#0": free.spec.id,
     });
   });
 
-  it("is the first entry of its report where that brings no other", async () => {
-    const one = rig().speaker();
-    await one.start({ name: "child", referenceId: "ref", inputHash: "a" });
-    const run = await parent(one);
-    const answer = await one.report(run, go, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] });
+  it("the entry of a conflicting child start is first if its report has no other entry", async () => {
+    const session = rig().openSession();
+    await session.start({ name: "child", referenceId: "ref", inputHash: "a" });
+    const run = await parent(session);
+    const answer = await session.report(run, go, { starts: [starts(session, "child:a#0", { referenceId: "ref" })] });
     expect(answer).toMatchObject({ first: 1, tail: 1, entries: [{ seq: 1 }] });
   });
 
-  it("is answered alike when the report is repeated, at once and later", async () => {
-    const one = rig().speaker();
-    await one.start({ name: "child", referenceId: "ref", inputHash: "a" });
-    const run = await parent(one);
-    const report = one.reporting(run, go, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] });
-    const first = only(await one.send(report));
-    expect(only(await one.send(report))).toEqual(first);
-    await one.report(run, go, { entries: [returned("task:a#0")], build: "b", after: 1 });
-    expect(only(await one.send(report))).toMatchObject({ ok: true, first: 1, entries: [{ seq: 1 }, { seq: 2 }] });
+  it("a repeated report with a conflicting child start has the same answer", async () => {
+    const session = rig().openSession();
+    await session.start({ name: "child", referenceId: "ref", inputHash: "a" });
+    const run = await parent(session);
+    const report = session.reporting(run, go, { starts: [starts(session, "child:a#0", { referenceId: "ref" })] });
+    const first = only(await session.send(report));
+    expect(only(await session.send(report))).toEqual(first);
+    await session.report(run, go, { entries: [returned("task:a#0")], build: "b", after: 1 });
+    expect(only(await session.send(report))).toMatchObject({ ok: true, first: 1, entries: [{ seq: 1 }, { seq: 2 }] });
   });
 
-  it("is decided so too when another server has taken the reference meanwhile", async () => {
-    const here = rig();
-    const one = here.speaker();
-    const run = await parent(one);
-    const there = here.another().speaker();
-    await there.start({ name: "child", referenceId: "ref", inputHash: "a" });
-    await one.report(run, go, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] });
-    expect(begun((await one.read(run.id)).entries)).toEqual({ "child:a#0": "REFERENCE_CONFLICT" });
+  it("a child start conflicts with a reference that another server has taken meanwhile", async () => {
+    const server = rig();
+    const session = server.openSession();
+    const run = await parent(session);
+    const otherSession = server.another().openSession();
+    await otherSession.start({ name: "child", referenceId: "ref", inputHash: "a" });
+    await session.report(run, go, { starts: [starts(session, "child:a#0", { referenceId: "ref" })] });
+    expect(startsIn((await session.read(run.id)).entries)).toEqual({ "child:a#0": "REFERENCE_CONFLICT" });
   });
 
-  it("among several of one report is the later one, and the first begins", async () => {
-    const one = rig().speaker();
-    const run = await parent(one);
-    const [first, second] = [1, 2].map((n) => starts(one, `child:a#${n}`, { referenceId: "ref" }));
+  it("of two child starts of one report with one reference, the first begins", async () => {
+    const session = rig().openSession();
+    const run = await parent(session);
+    const [first, second] = [1, 2].map((n) => starts(session, `child:a#${n}`, { referenceId: "ref" }));
     if (first === undefined || second === undefined) throw new Error("Two starts are needed.");
-    const twin = { ...starts(one, "child:b#0"), spec: { ...first.spec, referenceId: "other" } };
-    await one.report(run, go, { starts: [first, second, twin] });
-    expect(begun((await one.read(run.id)).entries)).toEqual({
+    const twin = { ...starts(session, "child:b#0"), spec: { ...first.spec, referenceId: "other" } };
+    await session.report(run, go, { starts: [first, second, twin] });
+    expect(startsIn((await session.read(run.id)).entries)).toEqual({
       "child:a#1": first.spec.id,
       "child:a#2": "REFERENCE_CONFLICT",
       "child:b#0": "RUN_ID_CONFLICT",
     });
-    expect((await one.claim(served)).map(({ id }) => id)).toEqual([first.spec.id]);
+    expect((await session.claim(served)).map(({ id }) => id)).toEqual([first.spec.id]);
   });
 
-  it("among several of one transaction lets one begin, and fails none of them", async () => {
-    const { speaker, storage } = rig();
-    const one = speaker();
-    const runs = [await parent(one), await parent(one), await parent(one)];
-    storage.taken();
+  it("of several child starts of one transaction with one reference, one begins, and no report fails", async () => {
+    const { openSession, storage } = rig();
+    const session = openSession();
+    const runs = [await parent(session), await parent(session), await parent(session)];
+    storage.takeCounts();
     const reports = runs.map((run) =>
-      one.reporting(run, go, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] }),
+      session.reporting(run, go, { starts: [starts(session, "child:a#0", { referenceId: "ref" })] }),
     );
-    const started = one.start({ name: "child", referenceId: "other", inputHash: "a" });
-    const others = one.send(...reports, one.reporting(runs[0] ?? only([]), go, { entries: [returned("task:t#0")] }));
+    const started = session.start({ name: "child", referenceId: "other", inputHash: "a" });
+    const others = session.send(
+      ...reports,
+      session.reporting(runs[0] ?? only([]), go, { entries: [returned("task:t#0")] }),
+    );
     await started;
     expect(codes(await others)).toEqual(["ok", "ok", "ok", "ok"]);
-    const journals = await Promise.all(runs.map(async ({ id }) => begun((await one.read(id)).entries)["child:a#0"]));
+    const journals = await Promise.all(
+      runs.map(async ({ id }) => startsIn((await session.read(id)).entries)["child:a#0"]),
+    );
     expect(journals.filter((value) => value === "REFERENCE_CONFLICT")).toHaveLength(2);
-    expect(storage.taken().inserts).toBe(2);
+    expect(storage.takeCounts().inserts).toBe(2);
   });
 
-  it("costs one more try, and two statements however many children there are", async () => {
-    const { speaker, storage } = rig();
-    const one = speaker();
+  it("conflicts cost one more transaction and two statements, for any number of children", async () => {
+    const { openSession, storage } = rig();
+    const session = openSession();
     const references = Array.from({ length: 20 }, (_, n) => `ref-${n}`);
-    await Promise.all(references.map((referenceId) => one.start({ name: "child", referenceId, inputHash: "a" })));
-    const run = await parent(one);
-    storage.taken();
-    await one.report(run, go, {
-      starts: references.map((referenceId) => starts(one, `child:${referenceId}#0`, { referenceId })),
+    await Promise.all(references.map((referenceId) => session.start({ name: "child", referenceId, inputHash: "a" })));
+    const run = await parent(session);
+    storage.takeCounts();
+    await session.report(run, go, {
+      starts: references.map((referenceId) => starts(session, `child:${referenceId}#0`, { referenceId })),
     });
-    expect(storage.taken()).toMatchObject({ transactions: 2, lookups: 1, references: 1, entries: 20, updates: 1 });
+    expect(storage.takeCounts()).toMatchObject({ transactions: 2, lookups: 1, references: 1, entries: 20, updates: 1 });
   });
 
-  it("costs nothing if there is no conflict", async () => {
-    const { speaker, storage } = rig();
-    const one = speaker();
-    const run = await parent(one);
-    storage.taken();
-    await one.report(run, go, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] });
-    expect(storage.taken()).toMatchObject({ transactions: 1, lookups: 0, references: 0, loads: 0, inserts: 1 });
+  it("child starts without a conflict cost no statement", async () => {
+    const { openSession, storage } = rig();
+    const session = openSession();
+    const run = await parent(session);
+    storage.takeCounts();
+    await session.report(run, go, { starts: [starts(session, "child:a#0", { referenceId: "ref" })] });
+    expect(storage.takeCounts()).toMatchObject({ transactions: 1, lookups: 0, references: 0, loads: 0, inserts: 1 });
   });
 });
 
@@ -145,28 +150,30 @@ describe("a call of a later attempt that starts the child of an earlier one agai
   const failing = { type: "finish", outcome: { status: "failed", error, retryInMs: 0 } } as const;
 
   async function secondAttempt(end: "none" | "completed" | "failed") {
-    const { speaker, env } = rig();
-    const one = speaker();
-    const run = await parent(one);
-    const start = starts(one, "child:a#0", { referenceId: "ref" });
-    await one.report(run, go, { starts: [start] });
+    const { openSession, env } = rig();
+    const session = openSession();
+    const run = await parent(session);
+    const start = starts(session, "child:a#0", { referenceId: "ref" });
+    await session.report(run, go, { starts: [start] });
     if (end !== "none") {
-      await one.report(only(await one.claim(served)), end === "completed" ? complete : fail);
+      await session.report(only(await session.claim(served)), end === "completed" ? complete : fail);
     }
-    await one.report(run, failing, { seen: end === "none" ? 0 : 1 });
-    await one.signal(run.id, { type: "retry", newRunId: env.id() });
-    const again = await one.claimOne();
+    await session.report(run, failing, { seen: end === "none" ? 0 : 1 });
+    await session.signal(run.id, { type: "retry", newRunId: env.id() });
+    const again = await session.claimOne();
     expect(again.attempt).toBe(2);
-    return { one, again, child: start.spec.id };
+    return { session, again, child: start.spec.id };
   }
 
-  it("uses that child while it is live, and the worker receives its id", async () => {
-    const { one, again, child } = await secondAttempt("none");
-    const answer = await one.report(again, awaiting, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] });
+  it("a later attempt uses a live child of an earlier one, and the worker receives its id", async () => {
+    const { session, again, child } = await secondAttempt("none");
+    const answer = await session.report(again, awaiting, {
+      starts: [starts(session, "child:a#0", { referenceId: "ref" })],
+    });
     expect(answer).toMatchObject({ released: false, entries: [{ value: { type: "started", runId: child } }] });
-    await one.report(again, awaiting, { seen: answer.inbox });
-    await one.report(only(await one.claim(served)), complete);
-    expect((await one.claimOne()).journal.at(-1)).toMatchObject({
+    await session.report(again, awaiting, { seen: answer.inbox });
+    await session.report(only(await session.claim(served)), complete);
+    expect((await session.claimOne()).journal.at(-1)).toMatchObject({
       attempt: 2,
       address: "child:a#0/result",
       value: { type: "returned" },
@@ -176,22 +183,22 @@ describe("a call of a later attempt that starts the child of an earlier one agai
   it.each([
     ["completed", "returned"],
     ["failed", "threw"],
-  ] as const)("receives at once the outcome of that child: %s", async (end, type) => {
-    const { one, again, child } = await secondAttempt(end);
-    await one.report(again, awaiting, { starts: [starts(one, "child:a#0", { referenceId: "ref" })] });
-    const entries = (await one.read(again.id)).entries.filter(({ attempt }) => attempt === 2);
+  ] as const)("a later attempt receives at once the outcome of a child that ended: %s", async (end, type) => {
+    const { session, again, child } = await secondAttempt(end);
+    await session.report(again, awaiting, { starts: [starts(session, "child:a#0", { referenceId: "ref" })] });
+    const entries = (await session.read(again.id)).entries.filter(({ attempt }) => attempt === 2);
     expect(entries).toMatchObject([
       { address: "child:a#0", value: { type: "started", runId: child } },
       { address: "child:a#0/result", value: { type } },
     ]);
-    expect((await one.read(again.id)).run).toMatchObject({ status: "running" });
+    expect((await session.read(again.id)).run).toMatchObject({ status: "running" });
   });
 
-  it("records that end once, though it came in this attempt already", async () => {
-    const { one, again } = await secondAttempt("none");
-    await one.report(only(await one.claim(served)), complete);
-    await one.report(again, go, { starts: [starts(one, "child:a#0", { referenceId: "ref" })], seen: 1 });
-    const entries = (await one.read(again.id)).entries.filter(({ attempt }) => attempt === 2);
+  it("the end of a child is recorded once if it came before the later attempt started the child", async () => {
+    const { session, again } = await secondAttempt("none");
+    await session.report(only(await session.claim(served)), complete);
+    await session.report(again, go, { starts: [starts(session, "child:a#0", { referenceId: "ref" })], seen: 1 });
+    const entries = (await session.read(again.id)).entries.filter(({ attempt }) => attempt === 2);
     expect(kinds(entries)).toEqual(["returned", "started"]);
   });
 });

@@ -4,14 +4,14 @@ import { relationTo } from "@aikirun/lib/internal";
 import { type ClaimedRun, type Entry, limits, type Next, type Report, type ReportResult } from "@aikirun/lib/protocol";
 import { virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { type EngineRig, only, rig, Speaker } from "../../test/rig.ts";
+import { type EngineRig, only, rig, TestSession } from "../../test/rig.ts";
 import { error, go, returned } from "../../test/runs.ts";
 import { memoryStorage } from "../storage/memory/memory.ts";
 import type { Storage } from "../storage/storage.ts";
 
 const bytes = 1_900_000;
-/** What a full reply may exceed its budget by: its last item, and what is around the others. */
-const most = limits.replyBytes + limits.payloadBytes + 200_000;
+/** The largest reply: the budget, one item that exceeds it, and what surrounds the items. In characters. */
+const maxReply = limits.replyBytes + limits.payloadBytes + 200_000;
 const childServes = [{ name: "child", versionId: "1" }];
 
 interface Retried {
@@ -19,46 +19,46 @@ interface Retried {
   starts: Report["starts"];
 }
 
-/** Runs in their second attempt, of this holder, each with so many children that ended so in the first. */
+/** Claims runs for their second attempt; each started `children` children in its first, which ended with `end`. */
 async function retried(
-  here: EngineRig,
-  one: Speaker,
-  { runs, children, end, holder = one }: { runs: number; children: number; end: Next; holder?: Speaker },
+  server: EngineRig,
+  session: TestSession,
+  { runs, children, end, holder = session }: { runs: number; children: number; end: Next; holder?: TestSession },
 ): Promise<Retried[]> {
   const startsOf = new Map<string, Report["starts"]>();
   for (let n = 0; n < runs; n++) {
-    await one.start();
-    const claimed = await one.claimOne();
+    await session.start();
+    const claimed = await session.claimOne();
     const starts = Array.from({ length: children }, (_, at) => ({
       address: `child:child#${at}`,
-      spec: one.spec({ name: "child" }),
+      spec: session.spec({ name: "child" }),
     }));
     startsOf.set(claimed.id, starts);
-    await one.report(claimed, go, { starts });
-    for (const child of await one.claim({ serves: childServes, limit: children })) await one.report(child, end);
+    await session.report(claimed, go, { starts });
+    for (const child of await session.claim({ serves: childServes, limit: children })) await session.report(child, end);
     const failed: Next = { type: "finish", outcome: { status: "failed", error, retryInMs: 10 } };
-    await one.report(claimed, failed, { seen: children, after: 2 * children });
+    await session.report(claimed, failed, { seen: children, after: 2 * children });
   }
-  await here.env.advance(1_000);
+  await server.env.advance(1_000);
   const claimed = await holder.claim({ limit: runs });
   expect(claimed).toHaveLength(runs);
   return claimed.map((run) => ({ claimed: run, starts: startsOf.get(run.id) ?? [] }));
 }
 
-/** Starts the same children again; `after`: the worker has read all of its journal. */
-function again(one: Speaker, { claimed, starts }: Retried): Report {
-  return one.reporting(claimed, go, { starts, after: 2 * starts.length + 1 });
+/** A report that starts the same children again, of a worker that has read its whole journal. */
+function again(session: TestSession, { claimed, starts }: Retried): Report {
+  return session.reporting(claimed, go, { starts, after: 2 * starts.length + 1 });
 }
 
 function returning(output: string): Next {
   return { type: "finish", outcome: { status: "completed", output } };
 }
 
-/** What a worker knows once it has read on from where the answer is cut. */
-async function allNews(here: EngineRig, report: Report, result: ReportResult | undefined): Promise<Entry[]> {
+/** The new entries of the answer, and those that follow where it was cut. */
+async function newEntries(server: EngineRig, report: Report, result: ReportResult | undefined): Promise<Entry[]> {
   if (result?.ok !== true) throw new Error(`The report was refused: ${result?.message}`);
   const relation = relationTo(report);
-  const rest = await readFrom(here, report.runId, result.entriesCutAt ?? result.tail);
+  const rest = await readFrom(server, report.runId, result.entriesCutAt ?? result.tail);
   return [...result.entries, ...rest.filter((entry) => relation(entry) !== "asItSays")];
 }
 
@@ -69,7 +69,7 @@ async function readFrom({ api }: Pick<EngineRig, "api">, runId: string, after: n
   return page.more && last !== undefined ? [...page.entries, ...(await readFrom({ api }, runId, last))] : page.entries;
 }
 
-/** What each child of the report ended with, in short. */
+/** The output or error of each ended child, by address. */
 function endsOf(entries: readonly Entry[]): Array<[string, string | undefined]> {
   return entries.map(({ address, value }) => [
     address,
@@ -81,7 +81,7 @@ function expected({ starts }: Report, end: string): Array<[string, string]> {
   return starts.map(({ address }) => [`${address}/result`, end]);
 }
 
-/** Storage that notes the most characters that one call for payloads has loaded. */
+/** Storage that measures the most characters that one call of `payloads` has loaded. */
 function measured(inner: Storage): { storage: Storage; most(): number } {
   let most = 0;
   const storage: Storage = {
@@ -107,110 +107,113 @@ function bound(of: object, key: string | symbol): unknown {
 const output = JSON.stringify("x".repeat(bytes));
 
 describe("reports of later attempts, whose children have ended with large outputs", () => {
-  it("load and answer no more than fits into a reply, however many come together", async () => {
-    const here = rig();
-    const one = here.speaker();
-    const runs = await retried(here, one, { runs: 10, children: 4, end: returning(output) });
-    const reports = runs.map((run) => again(one, run));
-    here.storage.taken();
-    const results = await one.send(...reports);
-    expect(here.storage.taken().characters).toBeLessThan(most);
-    expect(JSON.stringify(results).length).toBeLessThan(most);
+  it("reports of later attempts load and answer only what fits into one reply, all together", async () => {
+    const server = rig();
+    const session = server.openSession();
+    const runs = await retried(server, session, { runs: 10, children: 4, end: returning(output) });
+    const reports = runs.map((run) => again(session, run));
+    server.storage.takeCounts();
+    const results = await session.send(...reports);
+    expect(server.storage.takeCounts().characters).toBeLessThan(maxReply);
+    expect(JSON.stringify(results).length).toBeLessThan(maxReply);
     for (const [index, report] of reports.entries()) {
-      expect(endsOf(await allNews(here, report, results[index]))).toEqual(expected(report, output));
+      expect(endsOf(await newEntries(server, report, results[index]))).toEqual(expected(report, output));
     }
-    const repeated = await one.send(...reports);
-    expect(JSON.stringify(repeated).length).toBeLessThan(most);
+    const repeated = await session.send(...reports);
+    expect(JSON.stringify(repeated).length).toBeLessThan(maxReply);
     for (const [index, report] of reports.entries()) {
-      expect(endsOf(await allNews(here, report, repeated[index]))).toEqual(expected(report, output));
+      expect(endsOf(await newEntries(server, report, repeated[index]))).toEqual(expected(report, output));
     }
   });
 
-  it("record what does not fit into a reply some at a time, where one report starts so many", async () => {
+  it("a report that starts many ended children records their outputs in parts", async () => {
     const env = virtualEnv();
     const { storage: inner, most: mostLoaded } = measured(memoryStorage({ env }));
-    const here = rig({ env, inner });
-    const one = here.speaker();
-    const report = again(one, only(await retried(here, one, { runs: 1, children: 12, end: returning(output) })));
-    const [result] = await one.send(report);
-    expect(JSON.stringify(result).length).toBeLessThan(most);
-    expect(mostLoaded()).toBeLessThan(most);
+    const server = rig({ env, inner });
+    const session = server.openSession();
+    const report = again(
+      session,
+      only(await retried(server, session, { runs: 1, children: 12, end: returning(output) })),
+    );
+    const [result] = await session.send(report);
+    expect(JSON.stringify(result).length).toBeLessThan(maxReply);
+    expect(mostLoaded()).toBeLessThan(maxReply);
     expect(mostLoaded()).toBeGreaterThan(bytes);
-    expect(endsOf(await allNews(here, report, result))).toEqual(expected(report, output));
+    expect(endsOf(await newEntries(server, report, result))).toEqual(expected(report, output));
   });
 
-  it("and are claimed at once, bring their next holder what is loaded", async () => {
-    const here = rig();
-    const one = here.speaker();
-    // Another server gives the run out, so that the cache of this one still has it as queued.
-    const holder = here.another().speaker();
-    const run = only(await retried(here, one, { runs: 1, children: 2, end: returning(output), holder }));
+  it("a released run that is claimed at once has the loaded outputs of its children in its journal", async () => {
+    const server = rig();
+    const session = server.openSession();
+    // The run is claimed through another server, so that it is still queued in the cache of this one.
+    const holder = server.another().openSession();
+    const run = only(await retried(server, session, { runs: 1, children: 2, end: returning(output), holder }));
     const report: Report = { ...again(holder, run), next: { type: "release", reason: "shutdown" } };
     const [results, [next]] = await Promise.all([
-      new Speaker(here.api, here.env, holder.session).send(report),
-      one.claim({ limit: 1 }),
+      new TestSession(server.api, server.env, holder.id).send(report),
+      session.claim({ limit: 1 }),
     ]);
     expect(results).toMatchObject([{ ok: true, released: true }]);
     if (next === undefined) throw new Error("The run was not claimed.");
     expect(next.journalCutAt).toBe(next.journal.at(-1)?.seq);
-    const rest = await readFrom(here, report.runId, next.journalCutAt ?? next.journal.length);
+    const rest = await readFrom(server, report.runId, next.journalCutAt ?? next.journal.length);
     const ends = [...next.journal, ...rest].filter(({ attempt, value }) => attempt === 2 && value.type === "returned");
     expect(endsOf(ends)).toEqual(expected(report, output));
   });
 });
 
 describe("a report of a later attempt, whose children have failed with long errors", () => {
-  it("keeps what fits into a reply, and reads the others when it records them", async () => {
-    const here = rig();
-    const one = here.speaker();
+  it("errors of children that do not fit into a reply are read when they are recorded", async () => {
+    const server = rig();
+    const session = server.openSession();
     const message = "m".repeat(60_000);
     const end: Next = { type: "finish", outcome: { status: "failed", error: { ...error, message }, retryInMs: null } };
-    const report = again(one, only(await retried(here, one, { runs: 1, children: 100, end })));
-    const saved = here.storage.batches.length;
-    const [result] = await one.send(report);
-    const [kept, ...others] = here.storage.batches.slice(saved).map(({ entries }) => JSON.stringify(entries).length);
-    expect([kept, ...others].every((size = 0) => size < most)).toBe(true);
+    const report = again(session, only(await retried(server, session, { runs: 1, children: 100, end })));
+    const saved = server.storage.batches.length;
+    const [result] = await session.send(report);
+    const [kept, ...others] = server.storage.batches.slice(saved).map(({ entries }) => JSON.stringify(entries).length);
+    expect([kept, ...others].every((size = 0) => size < maxReply)).toBe(true);
     expect(others.length).toBeGreaterThan(0);
-    expect(JSON.stringify(result).length).toBeLessThan(most);
-    expect(endsOf(await allNews(here, report, result))).toEqual(expected(report, message));
+    expect(JSON.stringify(result).length).toBeLessThan(maxReply);
+    expect(endsOf(await newEntries(server, report, result))).toEqual(expected(report, message));
   });
 });
 
 describe("a reply to reports", () => {
-  it("has one budget, though they are decided in several transactions", async () => {
-    const here = rig();
-    const one = here.speaker();
+  it("a reply to reports has one budget over several transactions", async () => {
+    const server = rig();
+    const session = server.openSession();
     const sizes = [...Array.from({ length: 250 }, () => 28_000), ...Array.from({ length: 5 }, () => bytes)];
     const ids: string[] = [];
-    for (let n = 0; n <= 250; n++) ids.push(await one.start());
-    const claimed = await one.claim({ limit: ids.length });
-    // The last run, which is decided in a second transaction, has as many new entries as fit into a reply.
+    for (let n = 0; n <= 250; n++) ids.push(await session.start());
+    const claimed = await session.claim({ limit: ids.length });
+    // The last run is decided in a second transaction. Its new entries alone fill a reply.
     const signals = sizes.map((size, n) => ({
-      signalId: here.env.id(),
+      signalId: server.env.id(),
       runId: claimed[Math.min(n, 250)]?.id ?? "",
       signal: { type: "event", name: "e", data: JSON.stringify("x".repeat(size)) } as const,
     }));
-    await here.api.signal({ signals });
-    const reports = claimed.map((run) => one.reporting(run, go));
-    here.storage.taken();
-    const results = await one.send(...reports);
-    expect(here.storage.taken().transactions).toBeGreaterThan(1);
-    expect(JSON.stringify(results).length).toBeLessThan(most);
+    await server.api.signal({ signals });
+    const reports = claimed.map((run) => session.reporting(run, go));
+    server.storage.takeCounts();
+    const results = await session.send(...reports);
+    expect(server.storage.takeCounts().transactions).toBeGreaterThan(1);
+    expect(JSON.stringify(results).length).toBeLessThan(maxReply);
     for (const [index, report] of reports.entries()) {
-      expect(await allNews(here, report, results[index])).toHaveLength(index < 250 ? 1 : 5);
+      expect(await newEntries(server, report, results[index])).toHaveLength(index < 250 ? 1 : 5);
     }
   });
 
-  it("is cut in what its own transaction records", async () => {
-    const here = rig();
-    const one = here.speaker();
-    const runId = await one.start();
-    const report = one.reporting(await one.claimOne(), go, { entries: [returned("task:a#0")] });
+  it("a reply is cut in entries of its own transaction", async () => {
+    const server = rig();
+    const session = server.openSession();
+    const runId = await session.start();
+    const report = session.reporting(await session.claimOne(), go, { entries: [returned("task:a#0")] });
     const event = { type: "event", name: "e", data: output } as const;
-    const signals = Array.from({ length: 10 }, () => ({ signalId: here.env.id(), runId, signal: event }));
-    const [, [result]] = await Promise.all([here.api.signal({ signals }), one.send(report)]);
+    const signals = Array.from({ length: 10 }, () => ({ signalId: server.env.id(), runId, signal: event }));
+    const [, [result]] = await Promise.all([server.api.signal({ signals }), session.send(report)]);
     expect(result).toMatchObject({ ok: true, first: 11, tail: 11 });
-    expect(JSON.stringify(result).length).toBeLessThan(most);
-    expect(await allNews(here, report, result)).toHaveLength(10);
+    expect(JSON.stringify(result).length).toBeLessThan(maxReply);
+    expect(await newEntries(server, report, result)).toHaveLength(10);
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { listQueue } from "./list-queue.ts";
 
-/** A list that is under way until it is ended. */
+/** A list whose read is in progress until the test resolves or rejects it. */
 function openList() {
   let resolve: (value: string) => void = () => {};
   let reject: (reason: Error) => void = () => {};
@@ -9,30 +9,30 @@ function openList() {
     resolve = onValue;
     reject = onError;
   });
-  let isUnderWay = false;
+  let isReading = false;
   const read = () => {
-    isUnderWay = true;
+    isReading = true;
     return promise;
   };
-  return { read, resolve, reject, isUnderWay: () => isUnderWay };
+  return { read, resolve, reject, isReading: () => isReading };
 }
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("lists", () => {
-  it("are read so many at a time, in the order in which they were asked for", async () => {
+  it("lists are read a limited number at a time, in the order of the requests", async () => {
     const lists = listQueue({ atOnce: 2, waiting: 9 });
     const all = Array.from({ length: 4 }, openList);
     const replies = Promise.allSettled(all.map(({ read }) => lists(read)));
-    const underWay = async () => {
+    const reading = async () => {
       await settled();
-      return all.map(({ isUnderWay }) => isUnderWay());
+      return all.map(({ isReading }) => isReading());
     };
-    expect(await underWay()).toEqual([true, true, false, false]);
+    expect(await reading()).toEqual([true, true, false, false]);
     all[1]?.resolve("b");
-    expect(await underWay()).toEqual([true, true, true, false]);
+    expect(await reading()).toEqual([true, true, true, false]);
     all[0]?.reject(new Error("lost"));
-    expect(await underWay()).toEqual([true, true, true, true]);
+    expect(await reading()).toEqual([true, true, true, true]);
     all[2]?.resolve("c");
     all[3]?.resolve("d");
     expect(await replies).toMatchObject([
@@ -43,7 +43,7 @@ describe("lists", () => {
     ]);
   });
 
-  it("are refused while too many wait, and read again afterwards", async () => {
+  it("lists are refused while too many wait, and accepted afterwards", async () => {
     const lists = listQueue({ atOnce: 1, waiting: 1 });
     const [first, second] = [openList(), openList()];
     const replies = [lists(first.read), lists(second.read)];

@@ -1,7 +1,7 @@
 /** The verbs `find` and `read`. */
 
 import { AikiError } from "@aikirun/lib";
-import { askAddress, childWaitAddress, withdrawnAddress } from "@aikirun/lib/internal";
+import { childWaitAddress, openedWaitAddress, withdrawnAddress } from "@aikirun/lib/internal";
 import {
   type Address,
   type Entry,
@@ -89,10 +89,10 @@ interface Reading {
 }
 
 /** As many runs as fit into the reply, and always the first one. */
-async function foundRuns(reading: Reading, asked: ReadRequest["runs"]): Promise<Found[]> {
+async function foundRuns(reading: Reading, requested: ReadRequest["runs"]): Promise<Found[]> {
   const { reader, reply } = reading;
   const found: Found[] = [];
-  for (const some of parts(asked)) {
+  for (const some of parts(requested)) {
     for (let left = some; left.length > 0; ) {
       const loaded = await fitting(reader.load(left.map(({ runId }) => runId)));
       const behind = left.findIndex(({ runId }) => loaded.left.includes(runId));
@@ -109,13 +109,13 @@ async function foundRuns(reading: Reading, asked: ReadRequest["runs"]): Promise<
 
 async function foundAmong(
   { reader, namespace, reply }: Reading,
-  asked: ReadRequest["runs"],
+  requested: ReadRequest["runs"],
   runs: readonly Run[],
 ): Promise<Found[]> {
   const found: Found[] = [];
   const loaded = new Map(runs.map((run) => [run.id, run]));
   const stalled = await stalledChildren(reader, runs.filter(isAwaiting));
-  for (const { runId, entries, waits } of asked) {
+  for (const { runId, entries, waits } of requested) {
     if (!reply.isLeft) {
       return found;
     }
@@ -176,10 +176,10 @@ async function stalledChildren(reader: Reader, runs: Run[]): Promise<Map<RunId, 
   for await (const some of runs.length === 0 ? [] : inBatches(reader.stalledChildren(runs.map(({ id }) => id)), load)) {
     children.push(...some.map((child) => ({ ...child, waits: [] })));
   }
-  const asked = children.length === 0 ? new Set() : await firstWaits(reader, runs, children);
+  const awaited = children.length === 0 ? new Set() : await firstWaits(reader, runs, children);
   for (const child of children) {
     if (child.parent !== null) {
-      stalled.set(child.parent.id, { child, isAwaited: asked.has(child.id) });
+      stalled.set(child.parent.id, { child, isAwaited: awaited.has(child.id) });
     }
   }
   return stalled;
@@ -194,11 +194,11 @@ async function firstWaits(reader: Reader, parents: Run[], children: Run[]): Prom
       : { id, runId: parent.id, attempt: attempts.get(parent.id) ?? 0, wait: childWaitAddress(parent.address, 0) },
   );
   const keys = waits.flatMap(({ runId, attempt, wait }) =>
-    [askAddress(wait), wait, withdrawnAddress(wait)].map((address) => ({ runId, attempt, address })),
+    [openedWaitAddress(wait), wait, withdrawnAddress(wait)].map((address) => ({ runId, attempt, address })),
   );
   const recorded = new Set((await reader.entriesAt(keys)).map(({ runId, address }) => `${runId} ${address}`));
   const isOpen = ({ runId, wait }: { runId: RunId; wait: Address }) =>
-    recorded.has(`${runId} ${askAddress(wait)}`) &&
+    recorded.has(`${runId} ${openedWaitAddress(wait)}`) &&
     !recorded.has(`${runId} ${wait}`) &&
     !recorded.has(`${runId} ${withdrawnAddress(wait)}`);
   return new Set(waits.filter(isOpen).map(({ id }) => id));

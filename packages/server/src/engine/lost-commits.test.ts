@@ -1,6 +1,6 @@
 import { virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { codes, rig, signed } from "../../test/rig.ts";
+import { codes, rig, workerFields } from "../../test/rig.ts";
 import { go, returned } from "../../test/runs.ts";
 import { memoryStorage } from "../storage/memory/memory.ts";
 import type { Reader, Storage } from "../storage/storage.ts";
@@ -25,11 +25,11 @@ function onReplaceable() {
 }
 
 describe("a server whose database was replaced", () => {
-  it("answers nothing from cached rows of runs that no longer exist", async () => {
-    const { speaker, env, replace, api } = onReplaceable();
-    const one = speaker();
-    const id = await one.start();
-    await one.report(await one.claimOne(), { type: "finish", outcome: { status: "completed" } });
+  it("after its database was replaced, a server answers nothing from cached rows of lost runs", async () => {
+    const { openSession, env, replace, api } = onReplaceable();
+    const session = openSession();
+    const id = await session.start();
+    await session.report(await session.claimOne(), { type: "finish", outcome: { status: "completed" } });
     const watched = [{ type: "status" as const, runId: id, statuses: [] }];
     expect((await api.watch({ watched, waitMs: 0 })).results).toMatchObject([{ type: "status" }]);
     replace(memoryStorage({ env }), 5);
@@ -39,33 +39,35 @@ describe("a server whose database was replaced", () => {
     ]);
   });
 
-  it("finds queued runs without any notification", async () => {
-    const { speaker, env, replace } = onReplaceable();
-    const one = speaker();
-    expect(await one.claim()).toEqual([]);
+  it("after its database was replaced, a server finds queued runs without a notification", async () => {
+    const { openSession, env, replace } = onReplaceable();
+    const session = openSession();
+    expect(await session.claim()).toEqual([]);
     const other = memoryStorage({ env });
-    const id = await rig({ env, inner: other }).speaker().start();
+    const id = await rig({ env, inner: other }).openSession().start();
     replace(other, 5);
-    await one.read(id);
-    expect(await one.claim()).toMatchObject([{ id, fence: 6 }]);
+    await session.read(id);
+    expect(await session.claim()).toMatchObject([{ id, fence: 6 }]);
   });
 
-  it("refuses the former holder of a run, and lets another claim it after a whole lease, above the floor", async () => {
-    const { speaker, engine, env, raise } = onReplaceable();
+  it("after its database was replaced, a server refuses the former holder, and claims above the floor", async () => {
+    const { openSession, engine, env, raise } = onReplaceable();
     await engine.start();
-    const [one, two] = [speaker(), speaker()];
-    const id = await one.start();
-    const run = await one.claimOne({ leaseMs: 30_000 });
-    const renewal = { session: one.session, ...signed, leaseMs: 30_000, runs: [{ runId: id, fence: run.fence }] };
-    expect(codes((await one.api.renew(renewal)).results)).toEqual(["ok"]);
+    const [session, otherSession] = [openSession(), openSession()];
+    const id = await session.start();
+    const run = await session.claimOne({ leaseMs: 30_000 });
+    const renewal = { session: session.id, ...workerFields, leaseMs: 30_000, runs: [{ runId: id, fence: run.fence }] };
+    expect(codes((await session.api.renew(renewal)).results)).toEqual(["ok"]);
     await env.advance(20_000);
     raise(5);
-    expect(codes(await one.send(one.reporting(run, go, { entries: [returned("task:a#0")] })))).toEqual(["FENCED"]);
-    expect(codes((await one.api.renew(renewal)).results)).toEqual(["FENCED"]);
+    expect(codes(await session.send(session.reporting(run, go, { entries: [returned("task:a#0")] })))).toEqual([
+      "FENCED",
+    ]);
+    expect(codes((await session.api.renew(renewal)).results)).toEqual(["FENCED"]);
     await env.advance(25_000);
-    expect(await two.claim()).toEqual([]);
+    expect(await otherSession.claim()).toEqual([]);
     await env.advance(10_000);
-    expect(await two.claim()).toMatchObject([{ id, fence: 6, lostLeases: 0 }]);
+    expect(await otherSession.claim()).toMatchObject([{ id, fence: 6, lostLeases: 0 }]);
     await engine.close();
   });
 });

@@ -13,50 +13,50 @@ function opened(count: number, durationMs: (n: number) => number) {
 describe("ten thousand open sleeps of one run", () => {
   const all = limits.openWaits;
 
-  it("are allowed, and end together in one tick and one claim", async () => {
-    const { speaker, engine, env, storage } = rig();
+  it("ten thousand open sleeps of one run are allowed, and end in one tick and one claim", async () => {
+    const { openSession, engine, env, storage } = rig();
     await engine.start();
-    const one = speaker();
-    const id = await one.start();
-    await one.report(await one.claimOne(), suspend, { opens: opened(all, () => 60_000) });
-    expect((await one.read(id)).run).toMatchObject({ status: "sleeping", waits: { length: 100 } });
-    storage.taken();
+    const session = openSession();
+    const id = await session.start();
+    await session.report(await session.claimOne(), suspend, { opens: opened(all, () => 60_000) });
+    expect((await session.read(id)).run).toMatchObject({ status: "sleeping", waits: { length: 100 } });
+    storage.takeCounts();
     await env.advance(60_000);
-    expect(storage.taken()).toMatchObject({ updates: 1, entries: all });
-    const again = await one.claimOne();
+    expect(storage.takeCounts()).toMatchObject({ updates: 1, entries: all });
+    const again = await session.claimOne();
     expect(again).toMatchObject({ isCached: true, journal: { length: all } });
-    await one.report(again, complete);
+    await session.report(again, complete);
     await engine.close();
   });
 
-  it("end a few at a time while the run sleeps on, none of them early", async () => {
+  it("ten thousand open sleeps end a few at a time while the run stays suspended, none of them early", async () => {
     const dueAfter = (n: number) => 1_000 + 100 * Math.floor(n / 50);
-    const { speaker, engine, env } = rig();
+    const { openSession, engine, env } = rig();
     await engine.start();
-    const one = speaker();
-    const id = await one.start();
+    const session = openSession();
+    const id = await session.start();
     const beginning = env.now();
-    await one.report(await one.claimOne(), suspend, { opens: opened(all, dueAfter) });
+    await session.report(await session.claimOne(), suspend, { opens: opened(all, dueAfter) });
     const ended = new Map<string, number>();
     while (ended.size < all) {
       await env.advance(5_000);
-      const run = await one.claimOne();
+      const run = await session.claimOne();
       for (const { address, at } of run.journal) {
         ended.set(address, at - beginning);
       }
       const rest = ended.size < all ? suspend : complete;
-      await one.report(run, rest, { after: run.journal.at(-1)?.seq ?? 0 });
+      await session.report(run, rest, { after: run.journal.at(-1)?.seq ?? 0 });
     }
-    expect(await one.status(id)).toBe("completed");
+    expect(await session.status(id)).toBe("completed");
     expect([...ended].every(([address, after]) => after >= dueAfter(Number(address.slice(7))))).toBe(true);
     await engine.close();
   });
 
-  it("and one more end the run with what to do about it", async () => {
-    const one = rig().speaker();
-    const id = await one.start();
-    await one.report(await one.claimOne(), suspend, { opens: opened(all + 1, () => 60_000) });
-    const { outcome } = (await one.read(id)).run;
+  it("one more than ten thousand waits ends the run, and the error says what to do", async () => {
+    const session = rig().openSession();
+    const id = await session.start();
+    await session.report(await session.claimOne(), suspend, { opens: opened(all + 1, () => 60_000) });
+    const { outcome } = (await session.read(id)).run;
     expect(outcome).toMatchObject({ status: "failed", error: { code: "TOO_MANY_WAITS" } });
     expect(outcome?.status === "failed" && outcome.error.message).toBe(
       "The run has 10001 waits open at once; 10000 are allowed. Wait for fewer at once, or withdraw the waits that " +

@@ -1,13 +1,13 @@
 import { silentLogger } from "@aikirun/lib";
 import { virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { Speaker } from "../../test/rig.ts";
+import { TestSession } from "../../test/rig.ts";
 import type { Notifier } from "../delivery/notifier.ts";
 import { memoryStorage } from "../storage/memory/memory.ts";
 import { createEngine } from "./engine.ts";
 
 describe("a pending claim", () => {
-  it("that is woken for one run and takes another publishes the queue in which it leaves the first", async () => {
+  it("a pending claim that takes another run than the one that woke it publishes that run's queue", async () => {
     const env = virtualEnv();
     const published: string[] = [];
     const notifier: Notifier = {
@@ -17,12 +17,12 @@ describe("a pending claim", () => {
       close: async () => {},
     };
     const engine = createEngine({ storage: memoryStorage({ env }), env, logger: silentLogger, notifier });
-    const one = new Speaker(engine.api("default"), env);
+    const session = new TestSession(engine.api("default"), env);
     const serves = ["order", "refund"].map((name) => ({ name, versionId: "1" }));
-    await one.claim({ serves });
-    const pending = one.claim({ serves, limit: 1, waitMs: 10_000 });
+    await session.claim({ serves });
+    const pending = session.claim({ serves, limit: 1, waitMs: 10_000 });
     await env.settle();
-    await one.api.start({ runs: [one.spec(), one.spec({ name: "refund", priority: 5 })] });
+    await session.api.start({ runs: [session.spec(), session.spec({ name: "refund", priority: 5 })] });
     expect(await pending).toMatchObject([{ name: "refund" }]);
     expect(published).toEqual(["refund", "order"]);
     await engine.close();

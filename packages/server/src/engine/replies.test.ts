@@ -2,34 +2,34 @@ import { relationTo } from "@aikirun/lib/internal";
 import { type ClaimedRun, type Entry, limits, type Next, type RunStatus } from "@aikirun/lib/protocol";
 import { settled } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { only, rig, type Speaker } from "../../test/rig.ts";
+import { only, rig, type TestSession } from "../../test/rig.ts";
 import { complete, error, go, returned } from "../../test/runs.ts";
 
 const bytes = 1_900_000;
 const large = JSON.stringify("x".repeat(bytes));
-/** So many large payloads fill a reply; the last of them passes the budget. */
+/** The number of large payloads that fill a reply; the last one exceeds the budget. */
 const full = Math.ceil(limits.replyBytes / bytes);
 
 describe("a claim", () => {
-  it("takes no more runs than their inputs fit into a reply; the rest stays queued for any caller", async () => {
-    const { speaker } = rig();
-    const [one, other] = [speaker(), speaker()];
+  it("a claim takes only runs whose inputs fit into a reply; others stay queued", async () => {
+    const { openSession } = rig();
+    const [session, other] = [openSession(), openSession()];
     for (let n = 0; n < full + 3; n++) {
-      await one.start({ input: large });
+      await session.start({ input: large });
     }
-    const first = await one.claim({ limit: 300 });
+    const first = await session.claim({ limit: 300 });
     expect(first.map(({ input }) => input === large)).toEqual(Array.from({ length: full }, () => true));
     expect(await other.claim({ limit: 300 })).toHaveLength(3);
-    expect(await one.claim({ limit: 300 })).toEqual([]);
+    expect(await session.claim({ limit: 300 })).toEqual([]);
   });
 
-  it("that finds the reply of its transaction full is repeated at once", async () => {
-    const { speaker, env } = rig();
-    const [one, other] = [speaker(), speaker()];
+  it("a claim is repeated at once if the reply of its transaction was full", async () => {
+    const { openSession, env } = rig();
+    const [session, other] = [openSession(), openSession()];
     for (let n = 0; n < full + 1; n++) {
-      await one.start({ input: large });
+      await session.start({ input: large });
     }
-    const claims = [one, other].map((speaks) => speaks.claim({ limit: 300, waitMs: 5_000 }));
+    const claims = [session, other].map((each) => each.claim({ limit: 300, waitMs: 5_000 }));
     const begun = env.elapsed();
     await settled();
     const counts = (await Promise.all(claims)).map(({ length }) => length);
@@ -37,31 +37,31 @@ describe("a claim", () => {
     expect(env.elapsed()).toBe(begun);
   });
 
-  it("that repeats a lost one brings no more inputs than others that are repeated with it", async () => {
-    const { speaker } = rig();
-    const speakers = [speaker(), speaker(), speaker()];
-    for (const [n, one] of speakers.entries()) {
+  it("a claim that repeats a lost one brings no more inputs than fit into a reply", async () => {
+    const { openSession } = rig();
+    const sessions = [openSession(), openSession(), openSession()];
+    for (const [n, session] of sessions.entries()) {
       for (let count = 0; count < full; count++) {
-        await one.start({ input: large });
+        await session.start({ input: large });
       }
-      expect(await one.claim({ claimId: `c-${n}`, limit: 300 })).toHaveLength(full);
+      expect(await session.claim({ claimId: `c-${n}`, limit: 300 })).toHaveLength(full);
     }
-    const again = await Promise.all(speakers.map((one, n) => one.claim({ limit: 300, repeats: [`c-${n}`] })));
+    const again = await Promise.all(sessions.map((session, n) => session.claim({ limit: 300, repeats: [`c-${n}`] })));
     expect(again.map(({ length }) => length)).toEqual([full, full, full]);
     expect(again.flat().filter(({ input }) => input === large)).toHaveLength(full);
   });
 
-  it("leaves out the inputs of what its session had before, once the reply is full, and says so", async () => {
-    const { speaker } = rig();
-    const one = speaker();
+  it("a repeated claim omits inputs beyond the limit of the reply, and says so", async () => {
+    const { openSession } = rig();
+    const session = openSession();
     const claimIds = ["c-1", "c-2"];
     for (let n = 0; n < 2 * full; n++) {
-      await one.start({ input: large });
+      await session.start({ input: large });
     }
     for (const claimId of claimIds) {
-      expect(await one.claim({ claimId, limit: 300 })).toHaveLength(full);
+      expect(await session.claim({ claimId, limit: 300 })).toHaveLength(full);
     }
-    const again = await one.claim({ limit: 300, repeats: claimIds });
+    const again = await session.claim({ limit: 300, repeats: claimIds });
     expect(again).toHaveLength(2 * full);
     expect(again.filter(({ input }) => input === large)).toHaveLength(full);
     expect(again.filter(({ inputLeftOut }) => inputLeftOut === true)).toHaveLength(full);
@@ -69,57 +69,57 @@ describe("a claim", () => {
 });
 
 describe("the answer to a report", () => {
-  /** A run that is executed while so many large events arrive. */
-  async function withNews(events: number): Promise<{ one: Speaker; claimed: ClaimedRun }> {
-    const one = rig().speaker();
-    const id = await one.start();
-    const claimed = await one.claimOne();
+  /** A claimed run for which `events` large events have arrived. */
+  async function withEvents(events: number): Promise<{ session: TestSession; claimed: ClaimedRun }> {
+    const session = rig().openSession();
+    const id = await session.start();
+    const claimed = await session.claimOne();
     for (let n = 0; n < events; n++) {
-      await one.signal(id, { type: "event", name: "paid", data: large });
+      await session.signal(id, { type: "event", name: "paid", data: large });
     }
-    return { one, claimed };
+    return { session, claimed };
   }
 
-  it("brings the new entries that fit, and says where they are cut, also to a repeat", async () => {
-    const { one, claimed } = await withNews(full + 4);
-    const report = one.reporting(claimed, go, { entries: [returned("task:a#0"), returned("task:b#0")] });
-    const answer = only(await one.send(report));
+  it("the answer to a report has the new entries that fit and says where it is cut, also on a repeat", async () => {
+    const { session, claimed } = await withEvents(full + 4);
+    const report = session.reporting(claimed, go, { entries: [returned("task:a#0"), returned("task:b#0")] });
+    const answer = only(await session.send(report));
     expect(answer).toMatchObject({ ok: true, first: full + 5, tail: full + 6, inbox: full + 4 });
     if (!answer.ok) throw new Error(answer.message);
     expect(answer.entries.length).toBeLessThanOrEqual(full);
     expect(answer.entriesCutAt).toBe(answer.entries.at(-1)?.seq);
-    expect(only(await one.send(report))).toEqual(answer);
+    expect(only(await session.send(report))).toEqual(answer);
   });
 
-  it("gives a repeat the same place if the report ended its attempt", async () => {
-    const { one, claimed } = await withNews(full + 4);
+  it("a repeat of a report that ended its attempt gets the same seq", async () => {
+    const { session, claimed } = await withEvents(full + 4);
     const failed: Next = { type: "finish", outcome: { status: "failed", error, retryInMs: 10 } };
-    const report = one.reporting(claimed, failed, { entries: [returned("task:a#0")] });
-    const [answer] = await one.send(report);
+    const report = session.reporting(claimed, failed, { entries: [returned("task:a#0")] });
+    const [answer] = await session.send(report);
     expect(answer).toMatchObject({ ok: true, first: full + 5 });
-    expect(await one.send(report)).toMatchObject([{ ok: true, first: full + 5 }]);
+    expect(await session.send(report)).toMatchObject([{ ok: true, first: full + 5 }]);
   });
 
-  it("brings, read on, what a whole one brings: also results of children that its own starts go on with", async () => {
-    const newsOf = async (data: string) => {
-      const { speaker, env, api } = rig();
-      const one = speaker();
-      const parent = await one.start();
-      const starts = [0, 1].map((n) => ({ address: `child:child#${n}`, spec: one.spec({ name: "child" }) }));
-      const first = await one.claimOne();
-      await one.report(first, go, { starts });
-      for (const child of await one.claim({ serves: [{ name: "child", versionId: "1" }] })) {
-        await one.report(child, complete);
+  it("an answer that was cut, read on, has all entries, also results of children that were reused", async () => {
+    const newEntries = async (data: string) => {
+      const { openSession, env, api } = rig();
+      const session = openSession();
+      const parent = await session.start();
+      const starts = [0, 1].map((n) => ({ address: `child:child#${n}`, spec: session.spec({ name: "child" }) }));
+      const first = await session.claimOne();
+      await session.report(first, go, { starts });
+      for (const child of await session.claim({ serves: [{ name: "child", versionId: "1" }] })) {
+        await session.report(child, complete);
       }
       const failed: Next = { type: "finish", outcome: { status: "failed", error, retryInMs: 10 } };
-      await one.report(first, failed, { seen: 2, after: 4 });
+      await session.report(first, failed, { seen: 2, after: 4 });
       await env.advance(1_000);
-      const claimed = await one.claimOne();
+      const claimed = await session.claimOne();
       for (let n = 0; n < full + 3; n++) {
-        await one.signal(parent, { type: "event", name: "paid", data });
+        await session.signal(parent, { type: "event", name: "paid", data });
       }
-      const report = one.reporting(claimed, go, { starts });
-      const [answer] = await one.send(report);
+      const report = session.reporting(claimed, go, { starts });
+      const [answer] = await session.send(report);
       if (answer?.ok !== true) throw new Error("The report was refused.");
       const { entries, entriesCutAt = answer.tail } = answer;
       const rest: Entry[] = [];
@@ -131,54 +131,57 @@ describe("the answer to a report", () => {
       const all = [...entries, ...rest.filter((entry) => relation(entry) !== "asItSays")];
       return { isCut: entriesCutAt < answer.tail, all: all.map(({ seq, address }) => `${seq} ${address}`) };
     };
-    const [whole, cut] = [await newsOf("1"), await newsOf(large)];
+    const [whole, cut] = [await newEntries("1"), await newEntries(large)];
     expect([whole.isCut, cut.isCut]).toEqual([false, true]);
     expect(cut.all).toEqual(whole.all);
     expect(cut.all).toHaveLength(full + 3 + 2);
   });
 
-  it("is whole if the new entries fit", async () => {
-    const { speaker } = rig();
-    const one = speaker();
-    const id = await one.start();
-    const claimed = await one.claimOne();
-    await one.signal(id, { type: "event", name: "paid", data: large });
-    const answer = await one.report(claimed, go);
+  it("the answer to a report is complete if the new entries fit", async () => {
+    const { openSession } = rig();
+    const session = openSession();
+    const id = await session.start();
+    const claimed = await session.claimOne();
+    await session.signal(id, { type: "event", name: "paid", data: large });
+    const answer = await session.report(claimed, go);
     expect([answer.entries.length, answer.entriesCutAt]).toEqual([1, undefined]);
   });
 });
 
 describe("a payload that stays in storage", () => {
-  it("is that of the retry of an ended run", async () => {
-    const { speaker } = rig();
-    const one = speaker();
-    const id = await one.start({ input: large });
-    await one.report(await one.claimOne(), { type: "finish", outcome: { status: "failed", error, retryInMs: null } });
+  it("a retry of an ended run has its large input", async () => {
+    const { openSession } = rig();
+    const session = openSession();
+    const id = await session.start({ input: large });
+    await session.report(await session.claimOne(), {
+      type: "finish",
+      outcome: { status: "failed", error, retryInMs: null },
+    });
     const newRunId = "0190a000-0000-7000-8000-000000000999";
-    expect(await one.signal(id, { type: "retry", newRunId })).toMatchObject({ ok: true, runId: newRunId });
-    expect((await one.claimOne()).input).toBe(large);
+    expect(await session.signal(id, { type: "retry", newRunId })).toMatchObject({ ok: true, runId: newRunId });
+    expect((await session.claimOne()).input).toBe(large);
   });
 
-  it("tells a repeated start from another one of the same id", async () => {
-    const { speaker } = rig();
-    const one = speaker();
-    const spec = one.spec({ input: large });
-    await one.tryStart(spec);
-    expect(await one.tryStart(spec)).toMatchObject({ ok: true, created: false });
+  it("a large input distinguishes a repeated start from another start with the same id", async () => {
+    const { openSession } = rig();
+    const session = openSession();
+    const spec = session.spec({ input: large });
+    await session.tryStart(spec);
+    expect(await session.tryStart(spec)).toMatchObject({ ok: true, created: false });
     const other = { ...spec, input: large.replace("x", "y") };
-    expect(await one.tryStart(other)).toMatchObject({ code: "RUN_ID_CONFLICT" });
-    expect(await one.tryStart({ ...spec, input: "1" })).toMatchObject({ code: "RUN_ID_CONFLICT" });
+    expect(await session.tryStart(other)).toMatchObject({ code: "RUN_ID_CONFLICT" });
+    expect(await session.tryStart({ ...spec, input: "1" })).toMatchObject({ code: "RUN_ID_CONFLICT" });
   });
 
-  it("is sent to a watcher of the run, and to the next attempt of its parent", async () => {
-    const { speaker, api, env } = rig();
-    const one = speaker();
-    const parent = await one.start();
+  it("a large output is sent to a watcher of the run, and to the next attempt of its parent", async () => {
+    const { openSession, api, env } = rig();
+    const session = openSession();
+    const parent = await session.start();
     const serves = [{ name: "child", versionId: "1" }];
-    const start = { address: "child:child#0", spec: one.spec({ name: "child", referenceId: "r" }) };
-    const first = await one.claimOne();
-    await one.report(first, go, { starts: [start] });
-    await one.report(await one.claimOne({ serves }), {
+    const start = { address: "child:child#0", spec: session.spec({ name: "child", referenceId: "r" }) };
+    const first = await session.claimOne();
+    await session.report(first, go, { starts: [start] });
+    await session.report(await session.claimOne({ serves }), {
       type: "finish",
       outcome: { status: "completed", output: large },
     });
@@ -187,45 +190,47 @@ describe("a payload that stays in storage", () => {
       run: { outcome: { output: large } },
     });
     const failed: Next = { type: "finish", outcome: { status: "failed", error, retryInMs: 10 } };
-    await one.report(first, failed, { seen: 1, after: 2 });
+    await session.report(first, failed, { seen: 1, after: 2 });
     await env.advance(1_000);
-    const second = await one.claimOne();
-    await one.report(second, go, { starts: [{ ...start, spec: one.spec({ name: "child", referenceId: "r" }) }] });
-    const { entries } = await one.read(parent);
-    const told = entries.filter(({ attempt }) => attempt === second.attempt).map(({ value }) => value);
-    expect(told).toEqual([
+    const second = await session.claimOne();
+    await session.report(second, go, {
+      starts: [{ ...start, spec: session.spec({ name: "child", referenceId: "r" }) }],
+    });
+    const { entries } = await session.read(parent);
+    const received = entries.filter(({ attempt }) => attempt === second.attempt).map(({ value }) => value);
+    expect(received).toEqual([
       { type: "started", runId: start.spec.id },
       { type: "returned", output: large },
     ]);
   });
 });
 
-describe("what is recorded already", () => {
-  it("is met by a report without the values: those of children that ended, and of another report", async () => {
-    const { speaker, storage } = rig();
-    const one = speaker();
-    await one.start();
-    const starts = [0, 1, 2].map((n) => ({ address: `child:child#${n}`, spec: one.spec({ name: "child" }) }));
-    const claimed = await one.claimOne();
-    await one.report(claimed, go, { starts });
-    for (const child of await one.claim({ serves: [{ name: "child", versionId: "1" }] })) {
-      await one.report(child, { type: "finish", outcome: { status: "completed", output: large } });
+describe("recorded values", () => {
+  it("a report does not load recorded values of ended children or other reports", async () => {
+    const { openSession, storage } = rig();
+    const session = openSession();
+    await session.start();
+    const starts = [0, 1, 2].map((n) => ({ address: `child:child#${n}`, spec: session.spec({ name: "child" }) }));
+    const claimed = await session.claimOne();
+    await session.report(claimed, go, { starts });
+    for (const child of await session.claim({ serves: [{ name: "child", versionId: "1" }] })) {
+      await session.report(child, { type: "finish", outcome: { status: "completed", output: large } });
     }
-    storage.taken();
+    storage.takeCounts();
     const opens = starts.map(
       ({ address }) => ({ address: `${address}/wait#0`, type: "child", durationMs: null }) as const,
     );
-    await one.report(claimed, go, { opens, seen: 3, after: 6, entries: [returned("task:a#0", large)] });
+    await session.report(claimed, go, { opens, seen: 3, after: 6, entries: [returned("task:a#0", large)] });
     const other = { entries: [returned("task:a#0", "1")], seen: 3, after: 7 };
-    expect(only(await one.send(one.reporting(claimed, go, other)))).toMatchObject({ code: "FENCED" });
-    expect(storage.taken().characters).toBeLessThan(10_000);
+    expect(only(await session.send(session.reporting(claimed, go, other)))).toMatchObject({ code: "FENCED" });
+    expect(storage.takeCounts().characters).toBeLessThan(10_000);
   });
 
-  it("is compared with the large values of a repeated report", async () => {
-    const { speaker } = rig();
-    const one = speaker();
-    await one.start();
-    const claimed = await one.claimOne();
+  it("a repeated report is compared with the large values that are recorded", async () => {
+    const { openSession } = rig();
+    const session = openSession();
+    await session.start();
+    const claimed = await session.claimOne();
     const failure = { ...error, message: "m".repeat(60_000) };
     const entriesWith = (output: string, message: string) => [
       returned("task:a#0", output),
@@ -233,26 +238,26 @@ describe("what is recorded already", () => {
       { address: "task:c#0/1", value: { type: "retrying", error: failure, retryInMs: 5 } } as const,
     ];
     const entries = entriesWith(large, failure.message);
-    const first = await one.report(claimed, go, { entries });
-    expect(await one.report(claimed, go, { entries })).toEqual(first);
+    const first = await session.report(claimed, go, { entries });
+    expect(await session.report(claimed, go, { entries })).toEqual(first);
     const others = [
       entriesWith(large.replace("x", "y"), failure.message),
       entriesWith(large, `n${failure.message.slice(1)}`),
     ];
     for (const changed of others) {
-      const [answer] = await one.send(one.reporting(claimed, go, { entries: changed }));
+      const [answer] = await session.send(session.reporting(claimed, go, { entries: changed }));
       expect(answer).toMatchObject({ code: "FENCED" });
     }
   });
 });
 
 describe("a read", () => {
-  it("answers about as many runs as fit, in order, and says that there are more", async () => {
-    const { speaker, api } = rig();
-    const one = speaker();
+  it("a read answers the runs that fit, in order, and says that there are more", async () => {
+    const { openSession, api } = rig();
+    const session = openSession();
     const ids: string[] = [];
     for (let n = 0; n < full + 2; n++) {
-      ids.push(await one.start({ input: large }));
+      ids.push(await session.start({ input: large }));
     }
     const { results, more } = await api.read({ runs: ids.map((runId) => ({ runId })) });
     expect(results.map((result) => (result.ok ? result.run.id : result.code))).toEqual(ids.slice(0, full));
@@ -263,16 +268,16 @@ describe("a read", () => {
 });
 
 describe("a list, a read and a watch", () => {
-  it("count the errors of runs, and go on where the reply was full", async () => {
-    const { speaker, api } = rig();
-    const one = speaker();
+  it("lists, reads and watches count the errors of runs, and continue where the reply was full", async () => {
+    const { openSession, api } = rig();
+    const session = openSession();
     const failure = { ...error, message: "m".repeat(60_000) };
     const ids = new Set<string>();
     for (let n = 0; n < 100; n++) {
-      ids.add(await one.start());
+      ids.add(await session.start());
     }
-    for (const run of await one.claim({ limit: 100 })) {
-      await one.report(run, { type: "finish", outcome: { status: "failed", error: failure, retryInMs: null } });
+    for (const run of await session.claim({ limit: 100 })) {
+      await session.report(run, { type: "finish", outcome: { status: "failed", error: failure, retryInMs: null } });
     }
     const runs = Array.from(ids, (runId) => ({ runId }));
     const first = await api.read({ runs });
@@ -291,9 +296,9 @@ describe("a list, a read and a watch", () => {
     expect(listed.toSorted()).toEqual([...ids].toSorted());
   });
 
-  it("merge ten thousand items about one run in no time", async () => {
-    const { speaker, api } = rig();
-    const runId = await speaker().start();
+  it("a watch of ten thousand items for one run takes little processor time", async () => {
+    const { openSession, api } = rig();
+    const runId = await openSession().start();
     const statuses: RunStatus[] = ["paused", "sleeping", "stalled", "awaiting_event", "awaiting_retry", "scheduled"];
     const watched = Array.from({ length: limits.watchedItems }, () => ({ type: "status" as const, runId, statuses }));
     const before = process.cpuUsage();

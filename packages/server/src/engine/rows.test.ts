@@ -8,11 +8,11 @@ function row(n: number, bytes = 0) {
   return aRun(queued, { id: uuid(n), input: "x".repeat(bytes) });
 }
 
-/** Room for twenty small rows. */
+/** Bytes for twenty small rows. */
 const capacity = 30_000;
 
 describe("cached rows", () => {
-  it("are bounded in bytes: the one that changed longest ago goes first", () => {
+  it("cached rows are bounded in bytes: the row that changed longest ago is removed first", () => {
     const rows = cachedRows(capacity);
     for (let n = 1; n <= 20; n++) {
       rows.set(row(n), 0);
@@ -22,12 +22,12 @@ describe("cached rows", () => {
     expect([1, 2, 3, 21].map((n) => rows.get(uuid(n)) !== undefined)).toEqual([true, false, true, true]);
   });
 
-  it("take a share of the heap, and always a little", () => {
+  it("cached rows take a share of the heap, and at least 1 MB", () => {
     expect(rowsBytes(4_000_000_000)).toBe(200_000_000);
     expect(rowsBytes(1_000_000)).toBe(1_000_000);
   });
 
-  it("hold no large payloads: these stay in storage", () => {
+  it("cached rows hold no large payloads", () => {
     const rows = cachedRows(capacity);
     rows.set(row(1, 100_000), 0);
     expect(rows.get(uuid(1))?.input).toEqual({ bytes: 100_000 });
@@ -37,7 +37,7 @@ describe("cached rows", () => {
     expect(isUnread(rows.get(uuid(3))?.input)).toBe(false);
   });
 
-  it("take the place of several where they hold many open waits, and none where they would take that of most", () => {
+  it("a cached row with many waits replaces several others, and one that is too large is not cached", () => {
     const waits = Array.from({ length: 5 }, (_, n) => ({ address: `sleep:#${n}`, type: "sleep", until: n }) as const);
     const rows = cachedRows(capacity);
     const isCached = (n: number) => rows.get(uuid(n)) !== undefined;
@@ -55,7 +55,7 @@ describe("cached rows", () => {
     expect([4, 5].map(isCached)).toEqual([true, false]);
   });
 
-  it("never go back to an earlier state", () => {
+  it("cached rows never return to an earlier revision", () => {
     const rows = cachedRows(capacity);
     rows.set({ ...row(1), revision: 3, tail: 2 }, 0);
     rows.set({ ...row(1), revision: 2, tail: 9 }, 0);
@@ -65,14 +65,14 @@ describe("cached rows", () => {
     expect(rows.get(uuid(1))?.tail).toBe(4);
   });
 
-  it("are gone when they are forgotten", () => {
+  it("a forgotten row is no longer cached", () => {
     const rows = cachedRows(capacity);
     rows.set(row(1), 0);
     rows.forget(uuid(1));
     expect(rows.get(uuid(1))).toBeUndefined();
   });
 
-  it("are forgotten when the fence floor rises, and neither read nor written by what began below it", () => {
+  it("when the fence floor rises, rows read below it are neither returned nor cached", () => {
     const rows = cachedRows(capacity);
     rows.set(row(1), 0);
     rows.rise(5);

@@ -1,8 +1,8 @@
-import { askAddress, childWaitAddress, withdrawnAddress } from "@aikirun/lib/internal";
+import { childWaitAddress, openedWaitAddress, withdrawnAddress } from "@aikirun/lib/internal";
 import type { NewEntry, ReportedStall, RunView } from "@aikirun/lib/protocol";
 import { uuid } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
-import { codes, rig, type Speaker } from "../../test/rig.ts";
+import { codes, rig, type TestSession } from "../../test/rig.ts";
 import { aRun, awaitingChild, awaits, diverged, error, go, sleeping, sleepWait, suspend } from "../../test/runs.ts";
 import type { Run } from "../core/run.ts";
 import { wholeRun } from "../core/unread.ts";
@@ -16,11 +16,11 @@ function viewOf(run: Run, around: Surroundings): RunView {
 const around = { isServed: () => true };
 const childWait = { address: "child:ship#0/wait#0", type: "child", until: 1 } as const;
 
-async function stalled(one: Speaker, stall: ReportedStall): Promise<string> {
-  const id = await one.start();
-  const run = await one.claimOne();
-  await one.report(run, { type: "stall", stall });
-  const { run: view } = await one.read(id);
+async function stalled(session: TestSession, stall: ReportedStall): Promise<string> {
+  const id = await session.start();
+  const run = await session.claimOne();
+  await session.report(run, { type: "stall", stall });
+  const { run: view } = await session.read(id);
   expect(view).toMatchObject({ status: "stalled", stall });
   return view.explanation;
 }
@@ -57,26 +57,29 @@ describe("the explanation of a stalled run", () => {
   ];
 
   const cases = explanations.map(([stall, explanation]) => ({ reason: stall.reason, stall, explanation }));
-  it.each(cases)("names the cause and the way out: $reason", async ({ stall, explanation }) => {
-    expect(await stalled(rig().speaker(), stall)).toBe(explanation);
-  });
+  it.each(cases)(
+    "the explanation of a stalled run has the cause and the remedy: $reason",
+    async ({ stall, explanation }) => {
+      expect(await stalled(rig().openSession(), stall)).toBe(explanation);
+    },
+  );
 
-  it("names three of many recorded calls that the code did not make again", async () => {
+  it("the explanation names three of many recorded calls that the code did not make again", async () => {
     const unclaimed = Array.from({ length: 50 }, (_, index) => `task:a#${index}`);
-    const explanation = await stalled(rig().speaker(), { ...diverged, unclaimed });
-    expect(explanation).toContain("recorded: task:a#0, task:a#1, task:a#2 and 47 more.");
+    const explanation = await stalled(rig().openSession(), { ...diverged, unclaimed });
+    expect(explanation).toContain("again: task:a#0, task:a#1, task:a#2 and 47 more.");
   });
 
-  it("of a crash loop says what is known: leases ended without a report", () => {
+  it("the explanation of a crash loop says that leases ended without a report", () => {
     const run = aRun({ status: "stalled", reason: "crash_loop", crashes: 6 });
     expect(viewOf(run, around).explanation).toMatch(/^Stalled: worker leases ended without a report 6 times/);
   });
 
-  it("of a run that was suspended on nothing says that it awaits nothing durable", async () => {
-    const one = rig().speaker();
-    const id = await one.start();
-    await one.report(await one.claimOne(), suspend);
-    const { run } = await one.read(id);
+  it("the explanation of a run that awaits nothing durable says so", async () => {
+    const session = rig().openSession();
+    const id = await session.start();
+    await session.report(await session.claimOne(), suspend);
+    const { run } = await session.read(id);
     expect(run).toMatchObject({ status: "stalled", stall: { reason: "idle", idleMs: 0 } });
     expect(run.explanation).toContain("no sleep, event, child or retry is open");
   });
@@ -86,59 +89,59 @@ describe("the explanation of a stalled run", () => {
     [1_500, "1500 milliseconds"],
     [90_000, "90 seconds"],
     [3_600_000, "1 hour"],
-  ])("writes %i ms as %s", async (idleMs, text) => {
-    expect(await stalled(rig().speaker(), { reason: "idle", idleMs })).toContain(`non-durable work for ${text}.`);
+  ])("the explanation writes %i ms as %s", async (idleMs, text) => {
+    expect(await stalled(rig().openSession(), { reason: "idle", idleMs })).toContain(`non-durable work for ${text}.`);
   });
 });
 
 describe("a stalled run", () => {
-  it("goes on after retry", async () => {
-    const one = rig().speaker();
-    const id = await one.start();
-    await one.report(await one.claimOne(), { type: "stall", stall: diverged });
-    expect(codes([await one.signal(id, { type: "retry", newRunId: uuid(999) })])).toEqual(["ok"]);
-    expect(await one.claimOne()).toMatchObject({ id, fence: 2 });
+  it("a stalled run continues after retry", async () => {
+    const session = rig().openSession();
+    const id = await session.start();
+    await session.report(await session.claimOne(), { type: "stall", stall: diverged });
+    expect(codes([await session.signal(id, { type: "retry", newRunId: uuid(999) })])).toEqual(["ok"]);
+    expect(await session.claimOne()).toMatchObject({ id, fence: 2 });
   });
 });
 
 describe("the explanation of a running run", () => {
-  it("names the recorded call that its replay waits for, and since when", async () => {
-    const { speaker, env } = rig();
-    const one = speaker();
-    const id = await one.start();
-    const run = await one.claimOne();
+  it("the explanation names the recorded call that a replay waits for, and since when", async () => {
+    const { openSession, env } = rig();
+    const session = openSession();
+    const id = await session.start();
+    const run = await session.claimOne();
     const since = new Date(env.now()).toISOString();
-    await one.report(run, go, { expecting: "step:charge#0" });
+    await session.report(run, go, { expecting: "step:charge#0" });
     await env.advance(5_000);
-    await one.report(run, go, { expecting: "step:charge#0" });
-    expect((await one.read(id)).run.explanation).toBe(
+    await session.report(run, go, { expecting: "step:charge#0" });
+    expect((await session.read(id)).run.explanation).toBe(
       `Worker worker replays attempt 1 and waits since ${since} for step:charge#0, which the code made before. If ` +
         "this lasts, deploy code that fits, or cancel the run and retry it.",
     );
-    await one.report(run, go);
-    expect((await one.read(id)).run.explanation).toBe("Worker worker executes attempt 1.");
+    await session.report(run, go);
+    expect((await session.read(id)).run.explanation).toBe("Worker worker executes attempt 1.");
   });
 });
 
 describe("events that no wait has taken", () => {
-  it("are listed by name, and the explanation of a waiting run names them", async () => {
-    const one = rig().speaker();
-    const id = await one.start();
-    await one.report(await one.claimOne(), suspend, { opens: [awaits("approved")] });
-    await one.signal(id, { type: "event", name: "aproved" });
-    const { run } = await one.read(id);
+  it("unbound events are listed by name, and the explanation of a waiting run names them", async () => {
+    const session = rig().openSession();
+    const id = await session.start();
+    await session.report(await session.claimOne(), suspend, { opens: [awaits("approved")] });
+    await session.signal(id, { type: "event", name: "aproved" });
+    const { run } = await session.read(id);
     expect(run.unboundEvents).toEqual([{ name: "aproved", count: 1 }]);
     expect(run.explanation).toBe(
       'Waits for event approved. 1 event "aproved" arrived that the run has not waited for.',
     );
-    await one.signal(id, { type: "event", name: "aproved" });
-    await one.signal(id, { type: "event", name: "other" });
-    expect((await one.read(id)).run.explanation).toContain(
+    await session.signal(id, { type: "event", name: "aproved" });
+    await session.signal(id, { type: "event", name: "other" });
+    expect((await session.read(id)).run.explanation).toContain(
       '2 events "aproved" and 1 event "other" arrived that the run has not waited for.',
     );
   });
 
-  it("are those that withdrawn waits gave back too, and not those that were taken", () => {
+  it("unbound events include those that withdrawn waits gave back, and not those that were taken", () => {
     const events = new Map([
       ["given back", { arrived: 3, taken: 3, returned: [0, 2] }],
       ["taken", { arrived: 3, taken: 3 }],
@@ -150,14 +153,14 @@ describe("events that no wait has taken", () => {
     ]);
   });
 
-  it("are named up to a bound: a hundred in the list, three in the sentence", () => {
+  it("at most a hundred unbound events are listed, and three are in the explanation", () => {
     const names = Array.from({ length: 200 }, (_, n) => [`e${n}`, { arrived: 1, taken: 0 }] as const);
     const view = viewOf(aRun(sleeping, { waits: [sleepWait], events: new Map(names) }), around);
     expect(view.unboundEvents).toHaveLength(100);
     expect(view.explanation).toMatch(/1 event "e2" and events of other names arrived/);
   });
 
-  it("are no part of what a run does that waits for nothing", () => {
+  it("the explanation of a run that waits for nothing names no unbound events", () => {
     const events = new Map([["e", { arrived: 1, taken: 0 }]]);
     expect(viewOf(aRun({ status: "completed" }, { events }), around)).toMatchObject({
       explanation: "Completed.",
@@ -167,33 +170,33 @@ describe("events that no wait has taken", () => {
 });
 
 describe("the explanation of a run that waits for children", () => {
-  const asked = { address: askAddress(childWaitAddress("child:ship#0", 0)), value: { type: "asked" } } as const;
+  const opened = { address: openedWaitAddress(childWaitAddress("child:ship#0", 0)), value: { type: "asked" } } as const;
   const idle: ReportedStall = { reason: "idle", idleMs: 60_000 };
   const cause = "the handler awaited only non-durable work for 1 minute.";
 
-  /** A parent that awaits so many children, of which the first has stalled. */
+  /** A parent that awaits `count` children; the first one has stalled. */
   async function parentOf(count: number, entries: NewEntry[]) {
-    const one = rig().speaker();
-    const id = await one.start();
-    const specs = Array.from({ length: count }, () => one.spec({ name: "ship" }));
+    const session = rig().openSession();
+    const id = await session.start();
+    const specs = Array.from({ length: count }, () => session.spec({ name: "ship" }));
     const starts = specs.map((spec, n) => ({ address: `child:ship#${n}`, spec }));
-    await one.report(await one.claimOne(), { type: "suspend", children: count }, { starts, entries });
-    const child = await one.claimOne({ serves: [{ name: "ship", versionId: "1" }], limit: 1 });
-    await one.report(child, { type: "stall", stall: idle });
-    return { one, id, child: child.id };
+    await session.report(await session.claimOne(), { type: "suspend", children: count }, { starts, entries });
+    const child = await session.claimOne({ serves: [{ name: "ship", versionId: "1" }], limit: 1 });
+    await session.report(child, { type: "stall", stall: idle });
+    return { session, id, child: child.id };
   }
 
-  it("names the one that it awaits and that has stalled, with the cause", async () => {
-    const { one, id, child } = await parentOf(1, [asked]);
-    const { run } = await one.read(id);
+  it("the explanation names an awaited child that has stalled, with the cause", async () => {
+    const { session, id, child } = await parentOf(1, [opened]);
+    const { run } = await session.read(id);
     expect(run.explanation).toContain(`Waits for child ${child} of ship, which is stalled: ${cause}`);
-    await one.signal(child, { type: "cancel" });
-    expect((await one.read(id)).run.explanation).not.toContain("stalled");
+    await session.signal(child, { type: "cancel" });
+    expect((await session.read(id)).run.explanation).not.toContain("stalled");
   });
 
-  it("of several says how many, and names one that has stalled", async () => {
-    const { one, id, child } = await parentOf(3, [asked]);
-    const { run } = await one.read(id);
+  it("the explanation counts several children, and names one that has stalled", async () => {
+    const { session, id, child } = await parentOf(3, [opened]);
+    const { run } = await session.read(id);
     expect(run.explanation).toContain(`Waits for 3 child workflows. Child ${child} of ship is stalled: ${cause}`);
   });
 
@@ -202,24 +205,26 @@ describe("the explanation of a run that waits for children", () => {
     value: { type: "withdrawn" },
   };
   const others: Array<{ how: string; entries: NewEntry[] }> = [
-    { how: "never asked for", entries: [] },
-    { how: "gave up", entries: [asked, withdrawn] },
+    { how: "never awaited", entries: [] },
+    { how: "no longer awaits", entries: [opened, withdrawn] },
   ];
-  it.each(others)("does not claim to wait for a child whose end it $how", async ({ entries }) => {
-    const { one, id, child } = await parentOf(1, entries);
-    expect((await one.read(id)).run.explanation).toMatch(new RegExp(`^Waits for 1 child workflow. Child ${child} `));
+  it.each(others)("the explanation does not say that a run awaits a child that it $how", async ({ entries }) => {
+    const { session, id, child } = await parentOf(1, entries);
+    expect((await session.read(id)).run.explanation).toMatch(
+      new RegExp(`^Waits for 1 child workflow. Child ${child} `),
+    );
   });
 
-  it("names none of a run that waits for no child, and counts those that are waited for with a deadline", async () => {
-    const { one, id } = await parentOf(1, [asked]);
+  it("the explanation of a run that awaits no child names none, and counts waits with a deadline", async () => {
+    const { session, id } = await parentOf(1, [opened]);
     expect(viewOf(aRun(awaitingChild, { waits: [childWait] }), around).explanation).toBe("Waits for 1 child workflow.");
-    await one.signal(id, { type: "pause" });
-    expect((await one.read(id)).run.explanation).toBe("Paused; resume continues it.");
+    await session.signal(id, { type: "pause" });
+    expect((await session.read(id)).run.explanation).toBe("Paused; resume continues it.");
   });
 });
 
 describe("a view", () => {
-  it("names the waits of a run without what a replay needs to know of them", () => {
+  it("a view has the waits of a run without their call sites", () => {
     const wait = { address: "sleep:#0", type: "sleep", until: 1 } as const;
     const run = aRun(
       { status: "sleeping", resumable: null, children: 0 },

@@ -30,49 +30,52 @@ async function rig(failure: Error | null = null): Promise<{ admit: Admit; key: s
   return { admit: admitKeys({ known, api: () => untouchable, env, logger }), key: `Bearer ${text}`, warned };
 }
 
-/** Nobody who is not admitted reaches any of it. */
+/** An Api that no refused request may reach. */
 const untouchable: Api = new Proxy(Object.create(null), {
   get: (_, verb) => {
     throw new Error(`${String(verb)} was reached`);
   },
 });
 
-describe("while keys cannot be looked up", () => {
+describe("failing key lookups", () => {
   it.each([
-    ["the database is away", new AikiError("STORAGE_UNAVAILABLE", "PostgreSQL at db:5432 is away.")],
-    ["nobody knows why", new Error("secret detail")],
-  ])("because %s, nobody is admitted: 503 with Retry-After, and no detail", async (_, failure) => {
-    const { admit, key } = await rig(failure);
-    for (const verb of verbs) {
-      const thrown = await admit(exchange(key), verb).catch((error: unknown) => error);
-      const reply = faultReply(thrown);
-      expect(reply).toMatchObject({ status: 503, headers: { "retry-after": "1" } });
-      expect(reply?.body).toContain("UNAVAILABLE");
-      expect(reply?.body).not.toMatch(/5432|secret/);
-    }
-  });
+    ["the database is unreachable", new AikiError("STORAGE_UNAVAILABLE", "PostgreSQL at db:5432 is unreachable.")],
+    ["of an unknown error", new Error("secret detail")],
+  ])(
+    "if keys cannot be looked up because %s, every call gets 503 with Retry-After and no detail",
+    async (_, failure) => {
+      const { admit, key } = await rig(failure);
+      for (const verb of verbs) {
+        const thrown = await admit(exchange(key), verb).catch((error: unknown) => error);
+        const reply = faultReply(thrown);
+        expect(reply).toMatchObject({ status: 503, headers: { "retry-after": "1" } });
+        expect(reply?.body).toContain("UNAVAILABLE");
+        expect(reply?.body).not.toMatch(/5432|secret/);
+      }
+    },
+  );
 
-  it("a key that is none is refused all the same, without asking", async () => {
-    const { admit } = await rig(new Error("away"));
+  it("a malformed key is refused without a lookup", async () => {
+    const { admit } = await rig(new Error("unreachable"));
     await expect(admit(exchange("Bearer nothing"), "find")).rejects.toMatchObject({ status: 401 });
     await expect(admit(exchange(null), "find")).rejects.toMatchObject({ status: 401 });
   });
 });
 
 describe("a key", () => {
-  it("is taken whatever the case of the scheme and the blanks behind it", async () => {
+  it("the authorization scheme may have any case and more than one space behind it", async () => {
     const { admit, key } = await rig();
-    for (const shown of [key, key.replace("Bearer", "bearer"), key.replace("Bearer ", "BEARER   ")]) {
-      expect(await admit(exchange(shown), "find")).toBeTypeOf("object");
+    for (const presented of [key, key.replace("Bearer", "bearer"), key.replace("Bearer ", "BEARER   ")]) {
+      expect(await admit(exchange(presented), "find")).toBeTypeOf("object");
     }
   });
 
-  it("has one guarded Api for all of its requests", async () => {
+  it("all requests of a key share one guarded Api", async () => {
     const { admit, key } = await rig();
     expect(await admit(exchange(key), "find")).toBe(await admit(exchange(key), "read"));
   });
 
-  it("that lacks the scope is told which, and the log who", async () => {
+  it("a key without the scope is refused with the scope's name, and the log names the key", async () => {
     const { admit, key, warned } = await rig();
     await expect(admit(exchange(key), "start")).rejects.toMatchObject({
       code: "FORBIDDEN",
@@ -81,11 +84,11 @@ describe("a key", () => {
     expect(warned).toMatchObject([{ verb: "start", scopes: "runs:start", keyId: key.split("_")[1], namespace: "t" }]);
   });
 
-  it("that is refused shows in the log with the reason, in the reply without", async () => {
+  it("a refused key is logged with the reason, and the reply has none", async () => {
     const { admit, key, warned } = await rig();
     const replies = [];
-    for (const shown of [null, "Bearer x", `Bearer ${mintSecret().text}`, `${key}x`]) {
-      replies.push(faultReply(await admit(exchange(shown), "find").catch((error: unknown) => error)));
+    for (const presented of [null, "Bearer x", `Bearer ${mintSecret().text}`, `${key}x`]) {
+      replies.push(faultReply(await admit(exchange(presented), "find").catch((error: unknown) => error)));
     }
     expect(warned.map(({ reason }) => reason)).toEqual(["missing", "malformed", "unknown", "malformed"]);
     for (const reply of replies) expect(reply).toEqual(replies[0]);

@@ -12,7 +12,7 @@ import type { HttpContext } from "./respond.ts";
 const runId = "0190c0de-0000-7000-8000-000000000001";
 const spec = { id: runId, name: "order", versionId: "1.0.0", input: "1" };
 
-/** An Api that accepts everything and keeps what it was asked, unless told otherwise. */
+/** An Api that accepts all requests and keeps the starts; `overrides` replace verbs. */
 function scripted(overrides: Partial<Api> = {}): { api: Api; starts: StartRequest[] } {
   const starts: StartRequest[] = [];
   const api: Api = {
@@ -67,7 +67,7 @@ async function code(reply: Response): Promise<string> {
 }
 
 describe("the verbs over HTTP", () => {
-  it("hand on what was posted and answer with the Api's reply", async () => {
+  it("a posted request reaches the Api, and its reply is returned", async () => {
     const { api, starts } = scripted();
     const reply = await app({ api })(post("/v1/start", JSON.stringify({ runs: [spec] })));
     expect(reply.status).toBe(200);
@@ -75,7 +75,7 @@ describe("the verbs over HTTP", () => {
     expect(starts).toEqual([{ runs: [spec] }]);
   });
 
-  it("refuse one bad item in its place and do the others", async () => {
+  it("an invalid item is refused at its position, and the others are handled", async () => {
     const { api, starts } = scripted();
     const runs = [{ ...spec, priority: 5_000 }, spec, null, { ...spec, surprise: 1 }];
     const reply = await app({ api })(post("/v1/start", JSON.stringify({ runs })));
@@ -90,20 +90,20 @@ describe("the verbs over HTTP", () => {
     expect(starts).toEqual([{ runs: [spec] }]);
   });
 
-  it("refuse a payload over the limit as LIMIT_EXCEEDED, counted in UTF-8", async () => {
+  it("a payload over the limit in UTF-8 is refused as LIMIT_EXCEEDED", async () => {
     const input = JSON.stringify("é".repeat(limits.payloadBytes / 2));
     const reply = await app()(post("/v1/start", JSON.stringify({ runs: [{ ...spec, input }] })));
     expect(JSON.parse(await reply.text()).results[0].code).toBe("LIMIT_EXCEEDED");
   });
 
-  it("pass payloads on untouched and unparsed", async () => {
+  it("payloads are passed on unchanged and unparsed", async () => {
     const { api, starts } = scripted();
     const input = '{"__proto__":{"a":1},  "n":1e21,"s":"\\u0000\\ud800", not even JSON';
     await app({ api })(post("/v1/start", JSON.stringify({ runs: [{ ...spec, input }] })));
     expect(starts[0]?.runs[0]?.input).toBe(input);
   });
 
-  it("refuse names that a database could not tell apart", async () => {
+  it("names that a database could not distinguish are refused", async () => {
     for (const name of ["", "a\0b", "a\ud800", "x".repeat(256)]) {
       const reply = await app()(post("/v1/start", JSON.stringify({ runs: [{ ...spec, name }] })));
       expect(JSON.parse(await reply.text()).results[0].code).toBe("BAD_REQUEST");
@@ -114,7 +114,7 @@ describe("the verbs over HTTP", () => {
     expect(JSON.parse(await reply.text()).results[0].ok).toBe(true);
   });
 
-  it("answer 400 with the places when the envelope is wrong", async () => {
+  it("an invalid envelope is answered with 400 and its issues", async () => {
     for (const body of ["{}", "[]", "null", '{"runs":1}', '{"runs":[],"x":1}', '{"runs":[],"__proto__":{}}']) {
       const reply = await app()(post("/v1/start", body));
       expect(reply.status).toBe(400);
@@ -124,15 +124,15 @@ describe("the verbs over HTTP", () => {
     }
   });
 
-  it("carry the engine's own BAD_REQUEST as 400 and its unavailability as 503 with Retry-After", async () => {
+  it("the engine's BAD_REQUEST becomes 400, and UNAVAILABLE becomes 503 with Retry-After", async () => {
     const find = (thrown: Error) => app({ api: scripted({ find: () => Promise.reject(thrown) }).api });
     const bad = await find(new AikiError("BAD_REQUEST", "The cursor is unknown."))(post("/v1/find", "{}"));
     expect(bad.status).toBe(400);
-    const away = await find(new AikiError("UNAVAILABLE", "Storage is away."))(post("/v1/find", "{}"));
-    expect([away.status, away.headers.get("retry-after")]).toEqual([503, "1"]);
+    const unavailable = await find(new AikiError("UNAVAILABLE", "Storage is unreachable."))(post("/v1/find", "{}"));
+    expect([unavailable.status, unavailable.headers.get("retry-after")]).toEqual([503, "1"]);
   });
 
-  it("answer what nobody expected with 500, an id, and no stack", async () => {
+  it("an unexpected error becomes 500 with an id and without stack", async () => {
     const api = scripted({ find: () => Promise.reject(new Error("secret detail")) }).api;
     const reply = await app({ api })(post("/v1/find", "{}"));
     expect(reply.status).toBe(500);
@@ -145,7 +145,7 @@ describe("the verbs over HTTP", () => {
     ["an error", new TypeError("no field"), { name: "TypeError", message: "no field", stack: expect.any(String) }],
     ["a text", "broken", { name: "NonError", message: "string thrown: broken" }],
     ["nothing", undefined, { name: "NonError", message: "undefined thrown: undefined" }],
-  ])("have the log tell under the error's id what was thrown: %s", async (_, thrown, shown) => {
+  ])("an unexpected error is logged with its id: %s", async (_, thrown, shown) => {
     const lines: string[] = [];
     const logger = jsonLogger({ destination: { write: (line) => lines.push(line) } });
     const api = scripted({ find: () => Promise.reject(thrown) }).api;
@@ -154,7 +154,7 @@ describe("the verbs over HTTP", () => {
   });
 });
 
-describe("what is no request of the protocol", () => {
+describe("invalid requests", () => {
   const cases: Array<[string, () => Request, number, string]> = [
     ["an unknown verb", () => post("/v1/destroy", "{}"), 404, "NOT_FOUND"],
     ["an unknown path", () => post("/constructor", "{}"), 404, "NOT_FOUND"],
@@ -182,7 +182,7 @@ describe("what is no request of the protocol", () => {
     expect([reply.status, await code(reply)]).toEqual([status, expected]);
   });
 
-  it("a streamed body is cut off once it passes the limit, not after", async () => {
+  it("a streamed body is cut off as soon as it exceeds the limit", async () => {
     let sent = 0;
     const endless = new ReadableStream({
       pull(controller) {
@@ -195,7 +195,7 @@ describe("what is no request of the protocol", () => {
     expect(sent).toBeLessThan(limits.requestBytes + 4_000_000);
   });
 
-  it("large bodies beyond what the server holds are refused, to be sent again; small ones are read", async () => {
+  it("large bodies beyond the server's budget are refused as UNAVAILABLE; small ones are read", async () => {
     let answer = () => {};
     const answered = new Promise<void>((resolve) => {
       answer = resolve;
@@ -229,7 +229,7 @@ describe("what is no request of the protocol", () => {
     expect((await fetch(post("/v1/start", body, length))).status).toBe(200);
   });
 
-  it("a body that is announced and does not arrive takes no room from others", async () => {
+  it("an announced body that does not arrive uses none of the budget", async () => {
     const { api } = scripted({
       start: async ({ runs }) => ({ results: runs.map(({ id }) => ({ ok: true, id, created: true })) }),
     });
@@ -243,7 +243,7 @@ describe("what is no request of the protocol", () => {
     expect((await unanswered).status).toBe(400);
   });
 
-  it("hosts and origins of this machine, and those that were named, are served", async () => {
+  it("hosts and origins of this machine, and those in allowedHosts, are served", async () => {
     const fetch = app({ hosts: hostsAllowed(["aiki.example.com"]) });
     for (const host of ["localhost:9090", "LOCALHOST", "127.0.0.1:1", "[::1]:9090", "aiki.example.com"]) {
       const reply = await fetch(post("/v1/find", "{}", { host, origin: `http://${host}` }));
@@ -251,9 +251,9 @@ describe("what is no request of the protocol", () => {
     }
   });
 
-  it("never answers 5xx, whatever the body is", async () => {
+  it("no body is answered with 5xx", async () => {
     const fetch = app();
-    const nearly = fc.record(
+    const almostValid = fc.record(
       {
         runs: fc.anything(),
         signals: fc.array(fc.record({ signalId: fc.string(), runId: fc.constant(runId), signal: fc.anything() })),
@@ -266,7 +266,7 @@ describe("what is no request of the protocol", () => {
       },
       { requiredKeys: [] },
     );
-    const body = fc.oneof(fc.string(), fc.json({ maxDepth: 6 }), nearly.map(jsonOf));
+    const body = fc.oneof(fc.string(), fc.json({ maxDepth: 6 }), almostValid.map(jsonOf));
     await fc.assert(
       fc.asyncProperty(fc.constantFrom(...verbs), body, async (verb, text) => {
         const reply = await fetch(post(`/v1/${verb}`, text));
@@ -315,7 +315,7 @@ describe("long polls", () => {
     waitMs: 60_000,
   });
 
-  it("abort the call when the client goes", async () => {
+  it("a client that disconnects aborts its call", async () => {
     const { api, begun, aborted } = waiting();
     const client = new AbortController();
     const request = new Request(post("/v1/claim", body), { signal: client.signal });
@@ -326,7 +326,7 @@ describe("long polls", () => {
     expect((await reply).status).toBe(503);
   });
 
-  it("are answered when the server closes", async () => {
+  it("a server that closes answers long polls", async () => {
     const { api, begun } = waiting();
     const closing = new AbortController();
     const fetch = app({ api, closing: closing.signal });
@@ -338,23 +338,23 @@ describe("long polls", () => {
   });
 });
 
-describe("besides the verbs", () => {
-  it("says whether it lives and whether storage answers, under any host", async () => {
+describe("health checks, the root page and headers", () => {
+  it("health checks say whether the server and storage answer, under any host", async () => {
     const probe = (path: string) => new Request(`http://10.0.0.7:9090${path}`);
-    const sick = app({ ready: () => Promise.reject(new Error("disk gone")) });
+    const unready = app({ ready: () => Promise.reject(new Error("disk failed")) });
     expect((await app()(probe("/health/live"))).status).toBe(200);
     expect((await app()(probe("/health/ready"))).status).toBe(200);
-    expect((await sick(probe("/health/live"))).status).toBe(200);
-    expect((await sick(probe("/health/ready"))).status).toBe(503);
+    expect((await unready(probe("/health/live"))).status).toBe(200);
+    expect((await unready(probe("/health/ready"))).status).toBe(503);
   });
 
-  it("has a page that says what this is", async () => {
+  it("the root page says that Aiki is running", async () => {
     const reply = await app()(new Request("http://localhost/"));
     expect(await reply.text()).toContain("Aiki is running");
     expect(reply.headers.get("content-type")).toContain("text/html");
   });
 
-  it("sends the security headers on every kind of reply, and no CORS", async () => {
+  it("every kind of reply has the security headers, and no CORS headers", async () => {
     const requests = [
       new Request("http://localhost/"),
       new Request("http://localhost/nothing"),

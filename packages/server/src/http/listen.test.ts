@@ -37,7 +37,7 @@ async function listening(api: Partial<Api>, port = 0): Promise<Listener> {
   return listener;
 }
 
-/** What the server sends back to these bytes, until it closes the connection. */
+/** Sends the bytes, and returns what the server sends until it closes the connection. */
 function raw(port: number, bytes: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, "127.0.0.1", () => socket.write(bytes));
@@ -86,7 +86,7 @@ function waiting(): { claim: Api["claim"]; begun: Promise<void>; aborted: Promis
 }
 
 describe("a listener", () => {
-  it("serves verbs, pages and health on one port", async () => {
+  it("one port serves verbs, pages and health checks", async () => {
     const { url } = await listening({ find: async () => ({ runs: [] }) });
     const reply = await find(url);
     expect([reply.status, await reply.text()]).toEqual([200, '{"runs":[]}']);
@@ -97,26 +97,26 @@ describe("a listener", () => {
     expect((await fetch(`${url}/v1/find?x=1`, { method: "POST" })).status).toBe(415);
   });
 
-  it("closes at once though a connection is open on which nothing was asked", async () => {
+  it("close returns at once even if a connection without a request is open", async () => {
     const listener = await listening({});
     const socket = connect(listener.port, "127.0.0.1");
     await new Promise((resolve) => socket.once("connect", resolve));
-    const gone = new Promise((resolve) => socket.once("close", resolve));
+    const closed = new Promise((resolve) => socket.once("close", resolve));
     socket.on("error", () => {});
     const began = Date.now();
     await listener.close();
-    await gone;
+    await closed;
     expect(Date.now() - began).toBeLessThan(3_000);
   });
 
-  it("leaves the process's own Request and Response alone", async () => {
+  it("the process's own Request and Response are unchanged", async () => {
     const before = [globalThis.Request, globalThis.Response];
     const { url } = await listening({ find: async () => ({ runs: [] }) });
     await find(url);
     expect([globalThis.Request, globalThis.Response]).toEqual(before);
   });
 
-  it("says plainly that its port is taken", async () => {
+  it("listen rejects with a clear error if the port is in use", async () => {
     const { port } = await listening({});
     await expect(listening({}, port)).rejects.toMatchObject({
       code: "PORT_IN_USE",
@@ -124,14 +124,14 @@ describe("a listener", () => {
     });
   });
 
-  it("refuses a rebound Host before reading anything", async () => {
+  it("a foreign Host header is refused before the body is read", async () => {
     const { port } = await listening({});
     const head = "POST /v1/find HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n";
     const reply = await raw(port, `${head}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}`);
     expect(reply).toMatch(/^HTTP\/1\.1 403 [\s\S]*FORBIDDEN_HOST/);
   });
 
-  it("refuses a body that streams past the limit and closes the connection", async () => {
+  it("a body that streams past the limit is refused, and the connection is closed", async () => {
     const { port } = await listening({});
     const status = await new Promise((resolve, reject) => {
       const headers = { "content-type": "application/json" };
@@ -145,7 +145,7 @@ describe("a listener", () => {
     expect(status).toBe(413);
   });
 
-  it("aborts a long poll when its client hangs up", async () => {
+  it("a client that disconnects aborts its long poll", async () => {
     const { claim: waits, begun, aborted } = waiting();
     const { url } = await listening({ claim: waits });
     const client = new AbortController();
@@ -157,17 +157,17 @@ describe("a listener", () => {
     await Promise.all([aborted, refused]);
   });
 
-  it("holds any number of long polls without a warning", async () => {
+  it("any number of long polls cause no warning", async () => {
     const warnings: string[] = [];
     const warned = ({ name }: Error) => warnings.push(name);
     process.on("warning", warned);
     const polls = Array.from({ length: 20 }, waiting);
-    const unheld = [...polls];
-    const waits: Api["claim"] = (asked, options) => (unheld.pop() ?? waiting()).claim(asked, options);
+    const unused = [...polls];
+    const waits: Api["claim"] = (request, options) => (unused.pop() ?? waiting()).claim(request, options);
     const listener = await listening({ claim: waits });
     const headers = { "content-type": "application/json" };
-    const ask = () => fetch(`${listener.url}/v1/claim`, { method: "POST", body: claim, headers });
-    const replies = polls.map(ask);
+    const send = () => fetch(`${listener.url}/v1/claim`, { method: "POST", body: claim, headers });
+    const replies = polls.map(send);
     await Promise.all(polls.map(({ begun }) => begun));
     await listener.close();
     expect((await Promise.all(replies)).map(({ status }) => status)).toEqual(Array(20).fill(503));
@@ -177,7 +177,7 @@ describe("a listener", () => {
     expect(warnings).toEqual([]);
   });
 
-  it("answers long polls when it closes, and refuses connections afterwards", async () => {
+  it("close answers long polls and refuses later connections", async () => {
     const { claim: waits, begun } = waiting();
     const listener = await listening({ claim: waits });
     const headers = { "content-type": "application/json" };

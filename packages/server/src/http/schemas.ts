@@ -1,4 +1,4 @@
-/** What may enter: one schema per message of the protocol, with a proof below that each says the same as its type. */
+/** One schema for each message of the protocol. `agreed` below proves that each schema has the type of its message. */
 
 import { farthestMs, longestMs, mostErrors, runIdForm, storable } from "@aikirun/lib/internal";
 import type {
@@ -20,7 +20,7 @@ import type {
 import { limits, runStatuses } from "@aikirun/lib/protocol";
 import { z } from "zod";
 
-/** A text that may become a key. */
+/** A text that storage can use as a key. */
 const text = (most: number, least = 1) =>
   z.string().min(least).max(most).regex(storable, "Must hold neither NUL nor half of a surrogate pair");
 
@@ -29,8 +29,8 @@ const token = text(limits.nameLength);
 const address = text(1_024);
 const runId = z.string().regex(runIdForm, "Must be a UUID in lower case");
 
-/** Of a run that is only asked about: one that cannot exist is answered like any other that does not. */
-const askedId = text(limits.nameLength);
+/** The id of a run to watch. It may have any form: an id that no run can have is answered like one that no run has. */
+const watchedId = text(limits.nameLength);
 
 const count = z.int().min(0);
 const durationMs = z.int().min(0).max(longestMs);
@@ -38,7 +38,7 @@ const at = z.int().min(-farthestMs).max(farthestMs);
 const waitMs = z.int().min(0).max(limits.waitMs);
 const leaseMs = z.int().min(100).max(86_400_000);
 
-/** Kept as it is and never parsed; only its size matters, and that a database can keep it. */
+/** The server stores a payload without parsing it. It only checks its size and that a database can store it. */
 const payload = z.string().check((context) => {
   const bytes = utf8Bytes(context.value, limits.payloadBytes);
   if (bytes > limits.payloadBytes) {
@@ -77,7 +77,7 @@ const failure = failureLink.refine((thrown) => Buffer.byteLength(JSON.stringify(
 });
 
 const attempts = z.int().min(1);
-/** What is computed from a policy is rounded then. */
+/** May be a fraction: the server rounds the delay that it computes from the policy. */
 const delayMs = z.number().min(0).max(longestMs);
 const retry = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("never") }),
@@ -129,8 +129,8 @@ const load = z.strictObject({ slots: count, busy: count });
 
 const build = text(64);
 
-/** What claims and heartbeats say of a worker. */
-const sign = {
+/** The fields about the worker that claims and heartbeats share. */
+const workerFields = {
   session: token,
   worker: name,
   serves: z.array(z.strictObject({ name, versionId: name, build: build.exactOptional() })).max(limits.batchItems),
@@ -141,7 +141,7 @@ const sign = {
 
 const claim = z
   .strictObject({
-    ...sign,
+    ...workerFields,
     claimId: token,
     repeats: z.array(token).max(limits.repeatedClaims).exactOptional(),
     limit: z.int().min(1).max(1_000),
@@ -155,10 +155,10 @@ const claim = z
     message: `Asks for more than ${limits.claimedQueues} queues: versions times shards`,
   });
 
-/** Entries, waits and children in one report. The engine's own limits are lower, and say which one was passed. */
+/** The most entries, waits or children in one report. The engine's limits are lower, and its errors name the limit. */
 const callsAtOnce = 50_000;
 
-/** What a worker derives to tell calls apart. Free of spaces, because storage keeps several in one column. */
+/** A text by which a worker distinguishes calls. It has no spaces, because storage puts several into one column. */
 const mark = z.string().regex(/^[!-~]{1,32}$/, "Must be 1 to 32 printable ASCII characters without spaces");
 const callSite = z.strictObject({
   madeAfter: z.int().min(-callsAtOnce),
@@ -191,7 +191,7 @@ const open = z.strictObject({
   callSite: callSite.exactOptional(),
 });
 
-/** Where code makes a call: as a rule a line of a stack. */
+/** Where the code makes a call, usually a line of a stack. */
 const codePlace = z.string().max(1_000);
 const stall = z.discriminatedUnion("reason", [
   z.strictObject({ reason: z.literal("diverged"), call: address, unclaimed: z.array(address).max(100_000) }),
@@ -236,7 +236,7 @@ const oneReport = z.strictObject({
 const reports = z.strictObject({ session: token, worker: name, reports: z.array(oneReport).max(limits.batchItems) });
 
 const held = z.strictObject({ runId, fence: count });
-const heartbeat = { ...sign, leaving: z.boolean().exactOptional() };
+const heartbeat = { ...workerFields, leaving: z.boolean().exactOptional() };
 const renew = z.strictObject({ ...heartbeat, runs: z.array(held).max(limits.watchedItems) });
 
 const signal = z.strictObject({
@@ -265,10 +265,10 @@ const watch = z.strictObject({
       z.discriminatedUnion("type", [
         z.strictObject({
           type: z.literal("status"),
-          runId: askedId,
+          runId: watchedId,
           statuses: z.array(status).max(runStatuses.length),
         }),
-        z.strictObject({ type: z.literal("changes"), runId: askedId, fence: count, seen: count, after: count }),
+        z.strictObject({ type: z.literal("changes"), runId: watchedId, fence: count, seen: count, after: count }),
       ]),
     )
     .max(limits.watchedItems),
@@ -299,11 +299,11 @@ const readOne = z.strictObject({
 const listing = { workers: z.boolean().exactOptional() };
 const reads = z.strictObject({ ...listing, runs: z.array(readOne).max(limits.batchItems) });
 
-/** A request whose items are not looked at yet. */
+/** A request whose items are not validated yet. */
 export type Loose<Request, Items extends keyof Request> = Omit<Request, Items> & Record<Items, unknown[]>;
 
 const bodies = z.array(z.unknown());
-/** Envelopes: what must hold for a batch to have items that can be distinguished. */
+/** A request with an invalid envelope is refused as a whole; the items of a valid one are validated one by one. */
 export const looseStart: z.ZodType<Loose<StartRequest, "runs">> = z.strictObject({
   runs: bodies.max(limits.batchItems),
 });
@@ -339,10 +339,10 @@ export const renewItem: z.ZodType<RenewRequest["runs"][number]> = held;
 export const signalItem: z.ZodType<SignalItem> = signal;
 export const readItem: z.ZodType<ReadRequest["runs"][number]> = readOne;
 
-/** True only for the very same type, optional fields included. */
+/** True only if the types are identical, optional fields included. */
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 
-/** Fails to compile when a schema and its message drift apart, whichever of the two was changed. */
+/** Fails to compile if a schema and the type of its message differ. */
 const agreed: {
   start: Same<z.output<typeof starts>, StartRequest>;
   claim: Same<z.output<typeof claim>, ClaimRequest>;
@@ -370,7 +370,7 @@ const agreed: {
 };
 Object.freeze(agreed);
 
-/** Exact only when it could matter: a UTF-16 unit is at most three bytes. */
-function utf8Bytes(value: string, matters: number): number {
-  return value.length * 3 <= matters ? value.length : Buffer.byteLength(value);
+/** The length in bytes; inexact, but not above `limit`, if three bytes for each UTF-16 unit do not exceed `limit`. */
+function utf8Bytes(value: string, limit: number): number {
+  return value.length * 3 <= limit ? value.length : Buffer.byteLength(value);
 }

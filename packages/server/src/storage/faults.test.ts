@@ -15,17 +15,17 @@ function observing() {
     env,
     lines,
     succeed: (access: "read" | "write" = "read") => faults.observe(access, Promise.resolve(1)),
-    fail: async (error: Error = away, access: "read" | "write" = "read") => {
+    fail: async (error: Error = unavailable, access: "read" | "write" = "read") => {
       await expect(faults.observe(access, Promise.reject(error))).rejects.toBe(error);
     },
   };
 }
 
-const away = new AikiError("STORAGE_UNAVAILABLE", "away");
+const unavailable = new AikiError("STORAGE_UNAVAILABLE", "unreachable");
 const full = new AikiError("STORAGE_FULL", "full");
 
 describe("the faults of a storage", () => {
-  it("are one warning when they begin, and one line with their number when they have ended", async () => {
+  it("storage faults cause one warning when they begin, and one line with their number when they end", async () => {
     const { env, lines, fail, succeed } = observing();
     await succeed();
     for (let second = 0; second < 30; second += 1) {
@@ -34,16 +34,16 @@ describe("the faults of a storage", () => {
       await env.advance(1_000);
     }
     await succeed();
-    expect(lines).toEqual([["warn", "the database fails", { code: away.code, faults: 1, error: away }]]);
+    expect(lines).toEqual([["warn", "the database fails", { code: unavailable.code, faults: 1, error: unavailable }]]);
     await env.advance(5_000);
     await succeed();
     await succeed();
     expect(lines.slice(1)).toEqual([["info", "the database works again", { faults: 60, failedForMs: 29_000 }]]);
     await fail();
-    expect(lines[2]).toEqual(["warn", "the database fails", { code: away.code, faults: 1, error: away }]);
+    expect(lines[2]).toEqual(["warn", "the database fails", { code: unavailable.code, faults: 1, error: unavailable }]);
   });
 
-  it("are logged again each minute, and at once when they are of another kind", async () => {
+  it("storage faults are logged again each minute, and at once if their kind changes", async () => {
     const { env, lines, fail } = observing();
     for (let second = 0; second <= 120; second += 1) {
       await fail();
@@ -58,7 +58,7 @@ describe("the faults of a storage", () => {
     ]);
   });
 
-  it("that come and go are one period", async () => {
+  it("storage faults that alternate with successes are one period", async () => {
     const { env, lines, fail, succeed } = observing();
     for (let count = 0; count < 20; count += 1) {
       await fail();
@@ -68,7 +68,7 @@ describe("the faults of a storage", () => {
     expect(lines).toHaveLength(1);
   });
 
-  it("of a write do not end with a read, as on a full disk", async () => {
+  it("a read does not end the faults of writes, as on a full disk", async () => {
     const { env, lines, fail, succeed } = observing();
     await fail(full, "write");
     await env.advance(60_000);
@@ -78,7 +78,7 @@ describe("the faults of a storage", () => {
     expect(lines).toHaveLength(2);
   });
 
-  it("are errors when they are the server's own, and no faults when they are decided again", async () => {
+  it("faults of the server itself are logged as errors, and repeated decisions are no faults", async () => {
     const { lines, fail } = observing();
     await fail(new AikiError("STORAGE_CONFLICT", "in the way"));
     await fail(new AikiError("STORAGE_CLOSED", "closed"));

@@ -5,8 +5,8 @@ import { growth } from "../../test/growth.ts";
 import { adaptivePolling, polling } from "./polling.ts";
 import type { PollResult, Subscriber } from "./subscriber.ts";
 
-/** Pauses pass at once, and are remembered. */
-function hasty(): { env: Env; pauses: number[] } {
+/** A clock on which pauses end at once; keeps their lengths. */
+function withoutPauses(): { env: Env; pauses: number[] } {
   const pauses: number[] = [];
   const after: Env["after"] = (ms, then) => {
     pauses.push(ms);
@@ -24,8 +24,8 @@ async function poll(subscriber: Subscriber, result: PollResult): Promise<void> {
 const claimed = (runs: number, waitedMs: number): PollResult => ({ type: "claimed", requested: 1, runs, waitedMs });
 
 describe("adaptive polling", () => {
-  it("makes no pause after runs, after a long poll, or after a failure", async () => {
-    const { env, pauses } = hasty();
+  it("adaptive polling makes no pause after runs, after a long poll, or after a failure", async () => {
+    const { env, pauses } = withoutPauses();
     const subscriber = adaptivePolling(growth, env);
     await poll(subscriber, claimed(3, 1));
     await poll(subscriber, claimed(0, 25_000));
@@ -34,8 +34,8 @@ describe("adaptive polling", () => {
     expect(pauses).toEqual([]);
   });
 
-  it("grows its pauses after empty answers past the threshold, and starts over after runs", async () => {
-    const { env, pauses } = hasty();
+  it("adaptive polling pauses ever longer after empty answers past the threshold, until it gets runs", async () => {
+    const { env, pauses } = withoutPauses();
     const subscriber = adaptivePolling(growth, env);
     for (let turn = 0; turn < 13; turn += 1) await poll(subscriber, claimed(0, 1));
     expect(pauses.slice(0, 6)).toEqual([45, 45, 45, 90, 180, 360]);
@@ -48,8 +48,8 @@ describe("adaptive polling", () => {
 });
 
 describe("polling", () => {
-  it("makes a pause only while there is nothing to do, and makes no long polls", async () => {
-    const { env, pauses } = hasty();
+  it("polling pauses only after empty answers, and makes no long polls", async () => {
+    const { env, pauses } = withoutPauses();
     const subscriber = polling({ intervalMs: 500 }, env);
     await poll(subscriber, claimed(1, 0));
     await poll(subscriber, claimed(0, 0));
@@ -58,7 +58,7 @@ describe("polling", () => {
     expect(pauses).toEqual([500]);
   });
 
-  it("claims at once when something else is served", async () => {
+  it("polling claims at once when the served versions change", async () => {
     const env = virtualEnv();
     const subscriber = polling({ intervalMs: 500 }, env);
     await poll(subscriber, claimed(0, 0));

@@ -19,7 +19,7 @@ it.each([
   ],
   ["entries that were deleted while they were pending", [["a", [["1-0", null]]]], ["a 1-0"]],
   ["another shape", { a: 1 }, []],
-])("XREADGROUP answers %s", (_, reply, wakeUps) => {
+])("wake-ups are read from an XREADGROUP reply with %s", (_, reply, wakeUps) => {
   expect(wakeUpsRead(reply).map(({ stream, id }) => `${stream} ${id}`)).toEqual(wakeUps);
 });
 
@@ -27,13 +27,13 @@ it.each([
   ["6.2", ["0-0", ["1-0", "2-0"]], "0-0", ["1-0", "2-0"]],
   ["7, which adds the deleted", ["3-0", ["1-0"], ["2-0"]], "3-0", ["1-0"]],
   ["an unknown shape", "OK", "0-0", []],
-])("XAUTOCLAIM answers as Redis %s", (_, reply, cursor, ids) => {
+])("wake-ups are read from an XAUTOCLAIM reply of Redis %s", (_, reply, cursor, ids) => {
   expect([cursorOf(reply), wakeUpsClaimed("a", reply).map(({ id }) => id)]).toEqual([cursor, ids]);
 });
 
 it.each([
   ["6.2", ["name", "s", "pending", 2, "idle", 500]],
   ["7.2, which adds a field", ["name", "s", "pending", 2, "idle", 500, "inactive", -1]],
-])("XINFO CONSUMERS answers as Redis %s", (_, fields) => {
+])("consumers are read from an XINFO CONSUMERS reply of Redis %s", (_, fields) => {
   expect(consumersOf([fields, ["name", "t"]])).toEqual([{ name: "s", pending: 2, idleMs: 500 }]);
 });

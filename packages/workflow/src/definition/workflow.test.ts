@@ -7,7 +7,7 @@ import { workflow } from "./workflow.ts";
 const handler = async (): Promise<number> => 1;
 
 describe("a workflow", () => {
-  it("refuses a version id of another handler, and accepts the same version twice", () => {
+  it("a workflow refuses a version id of another handler, and accepts the same version twice", () => {
     const orders = workflow({ name: "orders" });
     orders.v("1", { handler });
     orders.v("1", { handler });
@@ -17,7 +17,7 @@ describe("a workflow", () => {
     expect([...orders.versions.keys()]).toEqual(["1"]);
   });
 
-  it("refuses invalid options when they are given", () => {
+  it("a workflow refuses invalid options when they are passed", () => {
     const bad: Array<[() => unknown, string]> = [
       [() => workflow({ name: "" }), "INVALID_NAME"],
       [() => workflow({ name: "w" }).v("", { handler }), "INVALID_NAME"],
@@ -52,7 +52,7 @@ describe("a version", () => {
     handler: async (_run, input: { id: string }) => input.id,
   });
 
-  it("passes its data to the client that starts it", async () => {
+  it("start passes the version to the client", async () => {
     const calls: unknown[] = [];
     const client: AnyClient = {
       async [starter]({ name, versionId, timeoutMs, events }, input, options) {
@@ -73,7 +73,7 @@ describe("a version", () => {
     ]);
   });
 
-  it("passes its data to the run that starts it as a child", async () => {
+  it("startAsChild passes the version to the run", async () => {
     const calls: ChildCall[] = [];
     const unused = (): Promise<never> => Promise.reject(new Error("unused"));
     const run: AnyRun = {
@@ -87,7 +87,7 @@ describe("a version", () => {
     expect(calls).toMatchObject([{ version: { name: "orders", versionId: "1" }, input: { id: "o" }, options: {} }]);
   });
 
-  it("names the required first argument when it is not a client or a run", async () => {
+  it("a first argument that is no client or no run is refused by its name", async () => {
     await expect(Reflect.apply(v.start, v, [{}, { id: "o" }])).rejects.toMatchObject({ code: "INVALID_CLIENT" });
     expect(() => Reflect.apply(v.startAsChild, v, [{}, { id: "o" }])).toThrow(
       expect.objectContaining({ code: "INVALID_RUN" }),

@@ -6,7 +6,7 @@ const handler = async (): Promise<number> => 1;
 const another = async (): Promise<number> => 2;
 
 describe("the registry", () => {
-  it("serves all versions of a workflow, including those defined later", () => {
+  it("the registry serves all versions of a workflow, including those defined later", () => {
     const orders = workflow({ name: "orders" });
     const first = orders.v("1", { handler });
     const served = registry().add(orders);
@@ -19,7 +19,7 @@ describe("the registry", () => {
     expect(served.find("orders", "2")).toBe(second);
   });
 
-  it("serves only one version when only that was added", () => {
+  it("the registry serves one version if only that was added", () => {
     const orders = workflow({ name: "orders" });
     const first = orders.v("1", { handler });
     orders.v("2", { handler });
@@ -28,7 +28,7 @@ describe("the registry", () => {
     expect(served.find("orders", "2")).toBeUndefined();
   });
 
-  it("adds and removes, and its methods chain", () => {
+  it("the registry adds and removes, and its methods chain", () => {
     const a = workflow({ name: "a" });
     const b = workflow({ name: "b" });
     const a1 = a.v("1", { handler });
@@ -45,7 +45,7 @@ describe("the registry", () => {
     expect(served.remove(a1).add(a).serves()).toHaveLength(2);
   });
 
-  it("refuses a known version with another handler, and adds nothing of the batch", () => {
+  it("the registry refuses a known version with another handler, and then adds none of the batch", () => {
     const served = registry().add(workflow({ name: "a" }).v("1", { handler }));
     const fresh = workflow({ name: "b" }).v("1", { handler });
     const clash = workflow({ name: "a" }).v("1", { handler: another });
@@ -55,7 +55,7 @@ describe("the registry", () => {
     expect(served.add(workflow({ name: "a" }).v("1", { handler })).serves()).toHaveLength(1);
   });
 
-  it("refuses a value that is neither a workflow nor a version", () => {
+  it("the registry refuses a value that is neither a workflow nor a version", () => {
     for (const wrong of [undefined, {}, { name: "task" }, [workflow({ name: "a" })]]) {
       for (const method of ["add", "remove"] as const) {
         const served = registry();
@@ -70,7 +70,7 @@ describe("the registry", () => {
     expect(served.serves()).toEqual([]);
   });
 
-  it("serves workflows of any name", () => {
+  it("the registry serves workflows of any name", () => {
     const served = registry();
     for (const name of ["constructor", "__proto__", "a:b"]) {
       served.add(workflow({ name }).v("toString", { handler }));

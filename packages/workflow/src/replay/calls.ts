@@ -1,7 +1,7 @@
 /** Decides how a durable call continues: answered from the journal, reused, begun as a new call, or withdrawn. */
 
 import type { AikiError } from "@aikirun/lib";
-import { askAddress, resultAddress, withdrawnAddress } from "@aikirun/lib/internal";
+import { openedWaitAddress, resultAddress, withdrawnAddress } from "@aikirun/lib/internal";
 import type { Address, Entry, OpenWait } from "@aikirun/lib/protocol";
 import { Call, type Identified, type OpenCall } from "./call.ts";
 import type { CallDescription, Clash } from "./call-identifier.ts";
@@ -229,7 +229,7 @@ export class Calls {
   /** Records that the handler waits for the child's end. */
   #recordChildWait(call: OpenCall, child: Address): void {
     const { journal, deliveries, outbox } = this.#scheduler;
-    const entry = { address: askAddress(addressOfCall(call)), value: { type: "asked" } } as const;
+    const entry = { address: openedWaitAddress(addressOfCall(call)), value: { type: "asked" } } as const;
     const ended = journal.peek(resultAddress(child));
     if (ended !== undefined) {
       this.#scheduler.settle(call, entry, ended.value);

@@ -23,7 +23,7 @@ function only<Item>(items: Iterable<Item>): Item {
 }
 
 describe("a child", () => {
-  it("is durable before its start resolves, and its end wakes the parent that awaits it", async () => {
+  it("the start of a child is recorded before it resolves, and the child's end wakes its parent", async () => {
     const rig = new ReplayRig(parent);
     rig.held = [];
     await rig.replay();
@@ -49,7 +49,7 @@ describe("a child", () => {
     expect(rig.output).toEqual({ doubled: 4 });
   });
 
-  it("that failed or was cancelled makes result() throw with its error and status, the same each time", async () => {
+  it("result throws the error and status of a child that failed or was cancelled, each time", async () => {
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
         const handle = await child.startAsChild(run, { n: 2 });
@@ -80,7 +80,7 @@ describe("a child", () => {
     }
   });
 
-  it("waited for with a timeout has reached the status, ended or timed out, and may be awaited again", async () => {
+  it("waitFor with a timeout resolves as reached, ended or timed out, and may be called again", async () => {
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
         const handle = await child.startAsChild(run, { n: 2 }, { referenceId: "r:1" });
@@ -114,7 +114,7 @@ describe("a child", () => {
     }
   });
 
-  it("that ended after its wait timed out has timed out on replay as well", async () => {
+  it("a wait for a child that timed out has timed out on replay, even if the child has ended since", async () => {
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
         const handle = await child.startAsChild(run, { n: 2 });
@@ -136,7 +136,7 @@ describe("a child", () => {
     expect(rig.output).toEqual({ reached: false, reason: "timed_out" });
   });
 
-  it("whose wait timed out is no longer awaited by a run that then sleeps", async () => {
+  it("a run does not await a child whose wait timed out", async () => {
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
         const handle = await child.startAsChild(run, { n: 2 });
@@ -152,7 +152,7 @@ describe("a child", () => {
     expect(rig.reports.at(-1)?.next).toMatchObject({ type: "suspend", children: 0 });
   });
 
-  it("is started in one report together with nine others", async () => {
+  it("ten children are started in one report", async () => {
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
         const inputs = Array.from({ length: 10 }, (_, n) => ({ n: n % 5 }));
@@ -166,7 +166,7 @@ describe("a child", () => {
     expect(rig.reports.map(({ starts }) => starts.length)).toEqual([10, 0]);
   });
 
-  it("with an input that does not match its schema is not started; the refusal is recorded", async () => {
+  it("a child is not started if its input does not fit the schema, and the refusal is recorded", async () => {
     const validate = (value: unknown) => (value === 1 ? { value } : { issues: [{ message: "not one" }] });
     const schema = { input: { "~standard": { version: 1 as const, vendor: "test", validate } } };
     const strict = workflow({ name: "strict" }).v("1", { schema, handler: async () => 1 });
@@ -184,7 +184,7 @@ describe("a child", () => {
     expect(rig.ledger.started.size).toBe(1);
   });
 
-  it("rejects invalid options when it is called", async () => {
+  it("startAsChild rejects invalid options", async () => {
     const bad: unknown[] = [{ priority: 2_000 }, { tags: [""] }, { at: Number.NaN }, { referenceId: "" }, { dealy: 1 }];
     bad.push({ onConflict: "error" }, { onParentEnd: "kill" }, { at: 1, delay: { seconds: 1 } });
     const v = workflow({ name: "w" }).v("1", {
@@ -203,7 +203,7 @@ describe("a child", () => {
     expect(rig.ledger.entries).toEqual([]);
   });
 
-  it("that failed in an earlier attempt is started again in the next, under another id", async () => {
+  it("a child that failed in an earlier attempt is started again under another id", async () => {
     const ids: string[] = [];
     const v = workflow({ name: "w" }).v("1", {
       retry: { type: "fixed", maxAttempts: 2, delayMs: 1_000 },

@@ -7,7 +7,7 @@ type DivergingHandler = (run: WorkflowRun<Record<never, never>>) => Promise<unkn
 
 const version = (handler: DivergingHandler) => workflow({ name: "w" }).v("1", { handler });
 
-/** Parks at the first sleep of `before`, which elapses; then the code is changed to `after`. */
+/** Executes `before` until its first sleep suspends the run, lets the sleep elapse, and replays the run as `after`. */
 async function changed(before: DivergingHandler, after: DivergingHandler): Promise<ReplayRig> {
   const rig = new ReplayRig(version(before));
   await rig.replay();
@@ -34,7 +34,7 @@ const original: DivergingHandler = async (run) => {
 };
 
 describe("a run whose code changed", () => {
-  it("diverges at a new call while recorded ones are unclaimed, and names both; nothing new runs", async () => {
+  it("a new call diverges while recorded calls are unclaimed; the stall names both, and nothing runs", async () => {
     begun.length = 0;
     const rig = await changed(original, async (run) => {
       await step(run, "a");
@@ -51,14 +51,14 @@ describe("a run whose code changed", () => {
     expect(begun).toEqual(["a", "b"]);
   });
 
-  it("diverges at a new wait too, which is not opened", async () => {
+  it("a new wait diverges too, and is not opened", async () => {
     const rig = await changed(original, (run) => run.sleep("other", { seconds: 1 }));
     await rig.env.advance(7_000);
     expect(rig.end).toMatchObject({ stall: { reason: "diverged", call: "sleep:other#0" } });
     expect(rig.ledger.waits).toEqual([]);
   });
 
-  it("continues once the code is fixed", async () => {
+  it("a diverged run continues with code that fits", async () => {
     const rig = await changed(original, (run) => step(run, "new"));
     await rig.env.advance(7_000);
     expect(rig.ledger.status).toBe("stalled");
@@ -67,7 +67,7 @@ describe("a run whose code changed", () => {
     expect(rig.ledger.status).toBe("completed");
   });
 
-  it("may have its finished calls reordered", async () => {
+  it("the code may make finished calls in another order", async () => {
     const rig = await changed(original, async (run) => {
       await step(run, "b");
       await run.sleep("nap", { seconds: 99 });
@@ -78,7 +78,7 @@ describe("a run whose code changed", () => {
     expect(rig.ledger.status).toBe("completed");
   });
 
-  it("may have new calls appended after all that is recorded", async () => {
+  it("the code may make new calls after all recorded ones", async () => {
     const rig = await changed(original, async (run) => {
       await original(run);
       await step(run, "d");
@@ -87,7 +87,7 @@ describe("a run whose code changed", () => {
     expect(rig.ledger.at("step:d#0")).toBeDefined();
   });
 
-  it("may have finished calls removed as long as no new call follows", async () => {
+  it("the code may omit finished calls if no new call follows", async () => {
     const rig = await changed(original, async (run) => {
       await run.sleep("nap", { seconds: 10 });
       return "removed";
@@ -96,7 +96,7 @@ describe("a run whose code changed", () => {
     expect(rig.output).toBe("removed");
   });
 
-  it("does not diverge when a slow plain await delays a branch", async () => {
+  it("a run does not diverge if slow non-durable work delays a branch", async () => {
     const handler =
       (delayMs: number): DivergingHandler =>
       async (run) => {
@@ -128,7 +128,7 @@ describe("a run whose code changed", () => {
     expect(rig.ledger.status).toBe("completed");
   });
 
-  it("is suspended while it waits for plain work, and opens no wait again", async () => {
+  it("a run that waits for non-durable work during its replay is suspended, and opens no wait again", async () => {
     const plain = (delayMs: number) => new Promise<void>((resolve) => rig.env.after(delayMs, resolve));
     const handler: DivergingHandler = async (run) => {
       const late = plain(500).then(() => step(run, "late"));
@@ -152,7 +152,7 @@ describe("a run whose code changed", () => {
     expect(rig.ledger.at("step:late#0")?.seq).toBe(1);
   });
 
-  it("names the children that the code no longer starts", async () => {
+  it("a divergence names the children that the code no longer starts", async () => {
     const child = workflow({ name: "child" }).v("1", { handler: async (_run, input: number) => input });
     const rig = await changed(
       async (run) => {

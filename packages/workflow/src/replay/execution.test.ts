@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { type Gate, gate, ReplayRig } from "../../test/rig.ts";
 import { workflow } from "../definition/workflow.ts";
 
-/** Steps whose tries the test ends. */
+/** Steps that the test ends. */
 function gates(): {
   of: (name: string) => Gate<string>;
   begun: string[];
@@ -35,7 +35,7 @@ function keeper(lines: string[]): Logger {
 }
 
 describe("a sequential workflow", () => {
-  it("of five steps sends five reports, the last value together with the finish", async () => {
+  it("five sequential steps send five reports, the last value together with the finish", async () => {
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
         let sum = 0;
@@ -57,7 +57,7 @@ describe("a sequential workflow", () => {
     ]);
   });
 
-  it("begins no step before the value of the one before it is recorded", async () => {
+  it("a step begins after the value of the step before it is recorded", async () => {
     const steps = gates();
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
@@ -76,7 +76,7 @@ describe("a sequential workflow", () => {
     expect(steps.begun).toEqual(["a", "b"]);
   });
 
-  it("begins no step before what now() showed it is recorded, and sees the same on replay", async () => {
+  it("a step begins after the value of now() is recorded, which is the same on replay", async () => {
     const steps = gates();
     const seen: number[] = [];
     const v = workflow({ name: "w" }).v("1", {
@@ -102,7 +102,7 @@ describe("a sequential workflow", () => {
     expect(rig.output).toBe("x");
   });
 
-  it("replays ten times as many entries in about ten times the processor time", async () => {
+  it("the replay of ten times as many entries takes about ten times the processor time", async () => {
     const recordedWith = async (steps: number): Promise<() => Promise<number>> => {
       const v = workflow({ name: "w" }).v("1", {
         async handler(run) {
@@ -122,7 +122,7 @@ describe("a sequential workflow", () => {
         return user + system;
       };
     };
-    // The fastest of several: the others paid for a compiler or a garbage collection.
+    // The fastest of several rounds: others include compilation or garbage collection.
     const [few, many] = [await recordedWith(300), await recordedWith(3_000)];
     let [fewest, most] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
     for (let round = 0; round < 8; round++) {
@@ -134,7 +134,7 @@ describe("a sequential workflow", () => {
 });
 
 describe("parallel calls", () => {
-  it("see their values in the order in which they were recorded, on the first run and on replay", async () => {
+  it("parallel values are delivered in recorded order, on the first run and on replay", async () => {
     const steps = gates();
     const order: string[][] = [];
     const v = workflow({ name: "w" }).v("1", {
@@ -166,7 +166,7 @@ describe("parallel calls", () => {
     expect(steps.begun).toHaveLength(3);
   });
 
-  it("deliver nothing before it is recorded while another call is open", async () => {
+  it("a value is not delivered before it is recorded while another call is open", async () => {
     const steps = gates();
     const seen: string[] = [];
     const v = workflow({ name: "w" }).v("1", {
@@ -187,7 +187,7 @@ describe("parallel calls", () => {
     expect(seen).toEqual(["a"]);
   });
 
-  it("have one report in flight at a time; later facts go together in the next", async () => {
+  it("one report is in flight at a time, and later facts are sent together in the next", async () => {
     const steps = gates();
     const names = ["a", "b", "c", "d"];
     const v = workflow({ name: "w" }).v("1", {
@@ -208,7 +208,7 @@ describe("parallel calls", () => {
     expect(rig.output).toEqual(names);
   });
 
-  it("that lost a race are aborted when the run ends", async () => {
+  it("a call that lost a race is aborted when the run ends", async () => {
     const reasons: unknown[] = [];
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
@@ -226,7 +226,7 @@ describe("parallel calls", () => {
     expect(rig.env.timers).toBe(0);
   });
 
-  it("open no wait with the report that ends the run", async () => {
+  it("the report that ends the run opens no wait", async () => {
     const plain = gate();
     const ended = gate();
     const v = workflow({ name: "w" }).v("1", {
@@ -248,7 +248,7 @@ describe("parallel calls", () => {
     expect(rig.reports[1]).toMatchObject({ opens: [], next: { type: "finish" } });
   });
 
-  it("are split into several reports if they do not fit into one", async () => {
+  it("values that do not fit into one report are split into several", async () => {
     const big = "x".repeat(700_000);
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
@@ -262,7 +262,7 @@ describe("parallel calls", () => {
     expect(rig.reports.map(({ entries }) => entries.length)).toEqual([1, 1, 1, 0]);
   });
 
-  it("number repeats of one name in call order", async () => {
+  it("calls with one name are numbered in call order", async () => {
     const v = workflow({ name: "w" }).v("1", {
       handler: (run) =>
         Promise.all([
@@ -299,7 +299,7 @@ describe("a race between a task and a sleep", () => {
     });
   }
 
-  it("won by the sleep keeps its winner, although the task's value is recorded later", async () => {
+  it("a race won by a sleep keeps its winner, even if the task's value is recorded later", async () => {
     const steps = gates();
     const winners: string[] = [];
     const rig = new ReplayRig(racer(steps, winners));
@@ -314,7 +314,7 @@ describe("a race between a task and a sleep", () => {
     expect(winners).toEqual(["slept", "slept"]);
   });
 
-  it("won by the task keeps its winner, although the sleep elapses before the crash", async () => {
+  it("a race won by a task keeps its winner, even if the sleep elapses before a crash", async () => {
     const steps = gates();
     const winners: string[] = [];
     const rig = new ReplayRig(racer(steps, winners));
@@ -334,7 +334,7 @@ describe("a race between a task and a sleep", () => {
 });
 
 describe("the handler's run", () => {
-  it("gives the same random numbers and UUIDs on every replay and in every attempt", async () => {
+  it("random numbers and UUIDs are the same on every replay and in every attempt", async () => {
     const seen: unknown[] = [];
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
@@ -349,7 +349,7 @@ describe("the handler's run", () => {
     expect(new Set(JSON.parse(JSON.stringify(seen[0]))).size).toBe(4);
   });
 
-  it("logs no line again while it replays", async () => {
+  it("run.logger writes no line again during a replay", async () => {
     const lines: string[] = [];
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
@@ -367,7 +367,7 @@ describe("the handler's run", () => {
     expect(lines).toEqual(["begins", "after a", "slept"]);
   });
 
-  it("fails the run with what the handler threw, at once or before its first call", async () => {
+  it("the run fails with what the handler threw, synchronously or not", async () => {
     for (const handler of [
       () => {
         throw new RangeError("no");
@@ -381,7 +381,7 @@ describe("the handler's run", () => {
     }
   });
 
-  it("refuses invalid steps when they are called", async () => {
+  it("invalid steps are refused when they are called", async () => {
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
         const codes: string[] = [];
@@ -406,7 +406,7 @@ describe("the handler's run", () => {
     expect(rig.ledger.entries).toEqual([]);
   });
 
-  it("has no effect in code that continues after the handler has returned", async () => {
+  it("calls after the handler has returned have no effect", async () => {
     const begun: string[] = [];
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {

@@ -23,7 +23,7 @@ function entry(seq: number, address: string, value: Value, attempt = 1, callSite
   return { runId: "r", seq, address, attempt, at: 0, fence: 1, value, ...(callSite && { callSite }) };
 }
 
-/** The same call, made after plain asynchronous work. */
+/** A call that the handler makes after non-durable work. */
 function late(content: string, branch = "", fields: Partial<Identified> = {}): Identified {
   return made(content, 0, { identity: lateIdentity(content, branch), branch, group: null, ...fields });
 }
@@ -56,12 +56,12 @@ describe("the journal", () => {
     ["arrival:e:1", { type: "arrived", name: "e" }, false],
     ["paused:#1", { type: "marked", mark: "paused" }, false],
   ];
-  it.each(counted)("expects %s to be called again only when it is a call (%j)", (address, value, is) => {
+  it.each(counted)("the journal expects %s to be called again only if it is a call (%j)", (address, value, is) => {
     expect(journalOf(1, [address, value]).expected.size).toBe(is ? 1 : 0);
     expect(journalOf(2, [address, value, 1]).expected.size).toBe(0);
   });
 
-  it("answers from earlier attempts with successes only, and from the newest first", () => {
+  it("only successes of earlier attempts are reused, and the newest one wins", () => {
     const journal = journalOf(
       2,
       ["step:a#0", returned, 1],
@@ -83,7 +83,7 @@ describe("the journal", () => {
     expect(journal.hasTries).toBe(false);
   });
 
-  it("drops a child that failed in an earlier attempt, with the waits for it, but not a running child", () => {
+  it("a child that failed in an earlier attempt is dropped with its waits, and a running one is kept", () => {
     const child = "child:c:0#0";
     const started = { type: "started", runId: "c" } as const;
     const journal = journalOf(
@@ -107,7 +107,7 @@ describe("the journal", () => {
     expect(journal.peek("child:e:0#0/result")?.value).toEqual(threw);
   });
 
-  it("counts the arrivals of each name in order, for any name", () => {
+  it("the arrivals of each event name are counted in order, for any name", () => {
     const journal = journalOf(
       1,
       ["arrival:x:1", { type: "arrived", name: "constructor", data: "1" }, 0],
@@ -119,7 +119,7 @@ describe("the journal", () => {
     expect(journal.arrival("toString", 0)).toBeUndefined();
   });
 
-  it("accepts only entries without a gap", () => {
+  it("the journal accepts only entries without a gap", () => {
     const journal = journalOf(1, ["step:a#0", returned], ["step:b#0", returned]);
     const [second, third, fourth] = [2, 3, 4].map((seq) => entry(seq, `step:${seq}#0`, returned));
     if (second === undefined || third === undefined || fourth === undefined) throw new Error("unreachable");
@@ -129,7 +129,7 @@ describe("the journal", () => {
     expect(journal.following([third, entry(5, "step:5#0", returned)])).toBeNull();
   });
 
-  it("names at most a hundred expected calls, in recorded order", () => {
+  it("the journal names at most a hundred expected calls, in recorded order", () => {
     const journal = new Journal(1);
     for (let seq = 1; seq <= 150; seq++) journal.add(entry(seq, `step:s#${seq - 1}`, returned));
     journal.claimAt("step:s#0");
@@ -138,7 +138,7 @@ describe("the journal", () => {
     expect(journal.expected.addresses()[0]).toBe("step:s#1");
   });
 
-  it("gives a new call the smallest number that no alike call has", () => {
+  it("a new call gets the smallest number that no alike call has", () => {
     const journal = journalOf(1, ["step:s#1", returned], ["step:s#2", returned]);
     expect([journal.newAddress("step:s"), journal.newAddress("step:s"), journal.newAddress("step:t")]).toEqual([
       "step:s#0",
@@ -157,30 +157,30 @@ describe("a call that is looked up in the journal", () => {
   };
   const lateSite = (branch: string): CallSite => ({ madeAfter: 0, identity: lateIdentity("step:s", branch) });
 
-  it("is distinguished from alike calls by its place in the drain", () => {
+  it("alike calls are distinguished by their position in the drain", () => {
     const { matcher } = steps(promptSite("step:s", 1), promptSite("step:s", 0));
     expect(addressOf(matcher.match(made("step:s", 0), 0))).toBe("step:s#1");
     expect(addressOf(matcher.match(made("step:s", 1), 0))).toBe("step:s#0");
     expect(matcher.match(made("step:s", 2), 0)).toBe("new");
   });
 
-  it("is distinguished from alike calls by its branch", () => {
+  it("alike calls are distinguished by their branch", () => {
     const { matcher } = steps(lateSite("b"), lateSite("a"));
     expect(addressOf(matcher.match(late("step:s", "a"), 0))).toBe("step:s#1");
     expect(matcher.match(late("step:s", "c"), 0)).toBe("new");
   });
 
-  it("that was prompt is found when it is late, and the other way round", () => {
+  it("a call that was prompt is found when it is late, and vice versa", () => {
     expect(addressOf(steps(promptSite("step:s")).matcher.match(late("step:s"), 0))).toBe("step:s#0");
     expect(addressOf(steps(lateSite("")).matcher.match(made("step:s"), 0))).toBe("step:s#0");
   });
 
-  it("that was prompt together with an alike call is not matched when it is late", () => {
+  it("a call that was prompt together with an alike call is ambiguous when it is late", () => {
     const journal = steps({ ...promptSite("step:s", 0), alike: 2 });
     expect(journal.matcher.match(late("step:s"), 0)).toBe("ambiguous");
   });
 
-  it("with a key is found where it was recorded without, once", () => {
+  it("a call with a key is found once where it was recorded without", () => {
     const journal = steps(lateSite("a"));
     const unkeyed = { content: "step:s", identity: lateIdentity("step:s", "a"), group: null, path: "", earlier: 0 };
     const found = journal.matcher.match(late("step:s:k", "a", { unkeyed }), 0);
@@ -189,7 +189,7 @@ describe("a call that is looked up in the journal", () => {
     expect(journal.matcher.match(late("step:s:l", "a", { unkeyed }), 0)).toBe("ambiguous");
   });
 
-  it("that is ambiguous is not answered by entries of either call, nor of their branches", () => {
+  it("an ambiguous call matches no entry of either call, nor of their branches", () => {
     const contested = lateIdentity("step:s", "a");
     const journal = new Journal(1);
     journal.add(entry(1, "step:s#0", returned, 1, lateSite("a")));
@@ -204,7 +204,7 @@ describe("a call that is looked up in the journal", () => {
     expect(journal.matcher.match(late("step:s:k", "a", { unkeyed }), 3)).toBe("new");
   });
 
-  it("of a later attempt is found by its content only if a single call fits", () => {
+  it("a call of a later attempt is found by its content only if a single call fits", () => {
     const journal = new Journal(2);
     journal.add(entry(1, "task:t:0#0", returned, 1, { madeAfter: 0, identity: "x", branch: "y" }));
     journal.add(entry(2, "step:s#0", returned, 1, { madeAfter: 0, identity: "v", branch: "y" }));
@@ -215,7 +215,7 @@ describe("a call that is looked up in the journal", () => {
     expect(journal.matcher.match(made("step:s", 0), 0)).toBe("new");
   });
 
-  it("with a new key is found in a later attempt only as the first call that fits the entry without a key", () => {
+  it("in a later attempt, a call with a new key matches an entry without key only as the first that fits", () => {
     const recorded = () => {
       const journal = new Journal(2);
       journal.add(entry(1, "step:s#0", returned, 1, { madeAfter: 0, identity: "x", branch: "y" }));
@@ -231,7 +231,7 @@ describe("a call that is looked up in the journal", () => {
     expect(journal.matcher.match(keyed("b", true), 0)).toBe("new");
   });
 
-  it("without a name is found as the first sleep of a later attempt, also after one that has a name", () => {
+  it("in a later attempt, a sleep without name is found as the first, even after one with a name", () => {
     const journal = new Journal(2);
     journal.add(entry(1, "sleep:#0", { type: "elapsed" }, 1, { madeAfter: 0, identity: "x", branch: "y" }));
     const changed = { isChanged: true };

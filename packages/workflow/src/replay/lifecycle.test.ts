@@ -3,15 +3,15 @@ import { type Gate, gate, ReplayRig } from "../../test/rig.ts";
 import { event } from "../definition/event.ts";
 import { workflow } from "../definition/workflow.ts";
 
-/** A step under way, whose end the test decides, and its signal. */
-interface UnderWay {
+/** A running step that the test ends, and the signals of its tries. */
+interface RunningStep {
   end: Gate<string>;
   signals: AbortSignal[];
 }
 
-const underWay = (): UnderWay => ({ end: gate<string>(), signals: [] });
+const runningStep = (): RunningStep => ({ end: gate<string>(), signals: [] });
 
-const oneStep = ({ end, signals }: UnderWay) =>
+const oneStep = ({ end, signals }: RunningStep) =>
   workflow({ name: "w" }).v("1", {
     async handler(run) {
       const seen = await run.step("s", ({ signal }) => {
@@ -24,7 +24,7 @@ const oneStep = ({ end, signals }: UnderWay) =>
   });
 
 describe("a suspended execution", () => {
-  it("is resumed with the same handler, from the new entries alone", async () => {
+  it("a suspended execution is resumed with the same handler, from the new entries alone", async () => {
     let calls = 0;
     const v = workflow({ name: "w" }).v("1", {
       events: { go: event<number>() },
@@ -46,7 +46,7 @@ describe("a suspended execution", () => {
     expect(rig.ends.map(({ type }) => type)).toEqual(["suspended", "suspended", "suspended", "finished"]);
   });
 
-  it("is suspended again, without opening a wait twice, when it is resumed without new entries", async () => {
+  it("a resumed execution without new entries is suspended again, and opens no wait twice", async () => {
     const v = workflow({ name: "w" }).v("1", { handler: (run) => run.sleep({ days: 1 }) });
     const rig = new ReplayRig(v);
     await rig.replay();
@@ -55,7 +55,7 @@ describe("a suspended execution", () => {
     expect(rig.reports[1]).toMatchObject({ opens: [], next: { type: "suspend" } });
   });
 
-  it("has its run claimed again when a plain promise continues its handler, and begins nothing before", async () => {
+  it("a suspended execution that a plain promise continues is claimed again, and begins nothing before", async () => {
     const plain = gate<string>();
     const begun: string[] = [];
     const v = workflow({ name: "w" }).v("1", {
@@ -79,7 +79,7 @@ describe("a suspended execution", () => {
     expect(rig.reclaims).toBe(1);
   });
 
-  it("has its run claimed again at once when its handler continued during the suspension", async () => {
+  it("an execution that continued during its suspension is claimed again at once", async () => {
     const plain = gate();
     const begun: string[] = [];
     const v = workflow({ name: "w" }).v("1", {
@@ -103,7 +103,7 @@ describe("a suspended execution", () => {
     expect(rig.ledger.status).toBe("completed");
   });
 
-  it("whose handler returns has its run claimed again, to finish it", async () => {
+  it("a suspended execution whose handler returns is claimed again, to finish it", async () => {
     const plain = gate();
     const v = workflow({ name: "w" }).v("1", {
       handler: (run) => Promise.race([run.sleep({ days: 1 }), plain.promise.then(() => "plain")]),
@@ -117,7 +117,7 @@ describe("a suspended execution", () => {
     expect(rig.output).toBe("plain");
   });
 
-  it("is resumed when its claim arrives before the answer to the suspending report", async () => {
+  it("an execution is resumed by a claim that arrives before the answer to the suspending report", async () => {
     const v = workflow({ name: "w" }).v("1", {
       events: { go: event<number>() },
       handler: async (run) => [await run.events.go.wait(), await run.events.go.wait()],
@@ -136,7 +136,7 @@ describe("a suspended execution", () => {
     expect(rig.output).toEqual([1, 2]);
   });
 
-  it("cannot be resumed once it was abandoned", async () => {
+  it("an execution cannot be resumed after it was abandoned", async () => {
     const v = workflow({ name: "w" }).v("1", { handler: (run) => run.sleep({ days: 1 }) });
     const rig = new ReplayRig(v);
     await rig.replay();
@@ -147,7 +147,7 @@ describe("a suspended execution", () => {
 });
 
 describe("entries from the run watch", () => {
-  it("that arrive while a report is in flight are delivered in recorded order", async () => {
+  it("watched entries that arrive while a report is in flight are delivered in recorded order", async () => {
     const order: string[] = [];
     const ends = { a: gate<string>(), b: gate<string>() };
     const v = workflow({ name: "w" }).v("1", {
@@ -173,7 +173,7 @@ describe("entries from the run watch", () => {
     expect(order).toEqual(["a", "event"]);
   });
 
-  it("after a gap are ignored, and received again with an answer", async () => {
+  it("watched entries after a gap are ignored, and received again with an answer", async () => {
     const end = gate<string>();
     const v = workflow({ name: "w" }).v("1", {
       events: { go: event<number>() },
@@ -191,10 +191,10 @@ describe("entries from the run watch", () => {
   });
 });
 
-describe("draining", () => {
-  it("records the results of running tasks, begins nothing more, and releases the run", async () => {
+describe("release", () => {
+  it("release records the results of running tasks, begins nothing more, and releases the run", async () => {
     for (const reason of ["shutdown", "paused"] as const) {
-      const step = underWay();
+      const step = runningStep();
       const rig = new ReplayRig(oneStep(step));
       await rig.replay();
       rig.execution?.release(reason);
@@ -211,7 +211,7 @@ describe("draining", () => {
     }
   });
 
-  it("lets a handler finish that begins nothing more", async () => {
+  it("release lets a handler finish that begins nothing more", async () => {
     const end = gate<string>();
     const v = workflow({ name: "w" }).v("1", { handler: (run) => run.step("s", () => end.promise) });
     const rig = new ReplayRig(v);
@@ -222,7 +222,7 @@ describe("draining", () => {
     expect(rig.output).toBe("done");
   });
 
-  it("does not wait for a retry delay, nor for a plain await", async () => {
+  it("release does not wait for a retry delay or a plain await", async () => {
     const versions = [
       workflow({ name: "w" }).v("1", {
         handler: (run) =>
@@ -241,8 +241,8 @@ describe("draining", () => {
     }
   });
 
-  it("begins when an answer says that the run should pause", async () => {
-    const step = underWay();
+  it("an answer with a pause request releases the run", async () => {
+    const step = runningStep();
     const rig = new ReplayRig(oneStep(step));
     await rig.replay();
     rig.ledger.pause = true;
@@ -252,7 +252,7 @@ describe("draining", () => {
     expect(rig.ledger.status).toBe("paused");
   });
 
-  it("of a run that waits suspends it on shutdown, and releases it to be paused", async () => {
+  it("release of a run that waits suspends it on shutdown, and releases it to be paused", async () => {
     for (const [reason, next] of [
       ["shutdown", "suspend"],
       ["paused", "release"],
@@ -272,8 +272,8 @@ describe("draining", () => {
 });
 
 describe("a run that is lost", () => {
-  it("has its signals aborted with the code, and sends no more reports", async () => {
-    const step = underWay();
+  it("a lost run has its signals aborted with the code, and sends no more reports", async () => {
+    const step = runningStep();
     const rig = new ReplayRig(oneStep(step));
     await rig.replay();
     rig.execution?.abandon("LEASE_LOST");
@@ -285,7 +285,7 @@ describe("a run that is lost", () => {
     expect(rig.env.timers).toBe(0);
   });
 
-  it("retries nothing, and leaves no timer", async () => {
+  it("a lost run retries no task, and leaves no timer", async () => {
     let tries = 0;
     const v = workflow({ name: "w" }).v("1", {
       handler: (run) =>
@@ -307,18 +307,18 @@ describe("a run that is lost", () => {
     expect(tries).toBe(1);
   });
 
-  it("because its report was refused ends with the refusal's code, and nothing more begins", async () => {
-    const step = underWay();
+  it("a run whose report is refused ends with the code of the refusal, and begins nothing more", async () => {
+    const step = runningStep();
     const rig = new ReplayRig(oneStep(step));
     await rig.replay();
     rig.ledger.fence += 1;
-    step.end.open("ghost");
+    step.end.open("late");
     await rig.env.settle();
     expect(rig.end).toEqual({ type: "lost", code: "FENCED" });
     expect(rig.ledger.entries).toEqual([]);
   });
 
-  it("never causes an unhandled rejection", async () => {
+  it("failed calls that the handler does not await cause no unhandled rejection", async () => {
     const rejections: unknown[] = [];
     const listener = (reason: unknown): void => void rejections.push(reason);
     process.on("unhandledRejection", listener);
@@ -339,8 +339,8 @@ describe("a run that is lost", () => {
   });
 });
 
-describe("a handler in a plain await", () => {
-  it("has its last value recorded meanwhile, continues, and stalls only after the idle limit", async () => {
+describe("non-durable work", () => {
+  it("during a plain await, the last value is recorded, and the run stalls after the idle limit", async () => {
     const plain = [gate(), gate()];
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
@@ -364,7 +364,7 @@ describe("a handler in a plain await", () => {
 });
 
 describe("a handler that continues just before its run would stall", () => {
-  it("continues", async () => {
+  it("a handler that continues just before the idle limit does not stall its run", async () => {
     const plain = gate();
     const end = gate<string>();
     const v = workflow({ name: "w" }).v("1", {
@@ -384,7 +384,7 @@ describe("a handler that continues just before its run would stall", () => {
 });
 
 describe("while no effect may begin", () => {
-  it("the run waits, and continues once an effect may begin", async () => {
+  it("a run waits while no effect may begin, and then continues", async () => {
     const rig = new ReplayRig(workflow({ name: "w" }).v("1", { handler: (run) => run.step("s", () => 1) }));
     rig.mayBegin = false;
     await rig.replay();

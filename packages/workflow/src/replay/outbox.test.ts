@@ -21,7 +21,7 @@ const start = (address: string, input = "1") => ({
 });
 
 describe("the outbox", () => {
-  it("takes entries first, then waits, then children, up to the limit of one report", () => {
+  it("the outbox takes entries first, then waits, then children, up to the limit of one report", () => {
     const outbox = new Outbox(1);
     const big = "x".repeat(600_000);
     for (const address of ["a", "b", "c"]) outbox.post(posted(address, big, address === "c"));
@@ -47,7 +47,7 @@ describe("the outbox", () => {
     ]);
   });
 
-  it("takes at most five hundred items at a time, and one that is too large by itself", () => {
+  it("the outbox takes at most five hundred items at a time, and one that is too large alone", () => {
     const outbox = new Outbox(1);
     outbox.post(posted("large", "x".repeat(1_900_000)));
     for (let n = 0; n < 1_200; n++) outbox.open(wait(String(n)));
@@ -59,7 +59,7 @@ describe("the outbox", () => {
     expect(counts).toEqual([1, 500, 500, 200]);
   });
 
-  it("starts at most four children with one report of a later attempt, recorded with their outputs", () => {
+  it("in a later attempt, one report starts at most four children, because it may record their outputs", () => {
     const outbox = new Outbox(2);
     for (let n = 0; n < 10; n++) outbox.start(start(String(n)));
     const counts: number[] = [];
@@ -67,7 +67,7 @@ describe("the outbox", () => {
     expect(counts).toEqual([4, 4, 2]);
   });
 
-  it("knows which facts cause a report, and which let something continue once recorded", () => {
+  it("the outbox knows which facts cause a report, and which let the handler continue", () => {
     const outbox = new Outbox(1);
     const states = (): boolean[] => [outbox.empty, outbox.urgent, outbox.seen, outbox.hasContinuation];
     expect(states()).toEqual([true, false, false, false]);
@@ -84,7 +84,7 @@ describe("the outbox", () => {
     expect(states()).toEqual([true, false, false, false]);
   });
 
-  it("sends the call site of a call, also after a value that has no seq yet", () => {
+  it("a call site is sent for each call, also after a value that has no seq yet", () => {
     const outbox = new Outbox(1);
     const first = posted("a", "1");
     outbox.post(first);

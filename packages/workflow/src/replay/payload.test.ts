@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { ReplayRig } from "../../test/rig.ts";
 import { workflow } from "../definition/workflow.ts";
 
-/** A task of this name, as `@aikirun/task` would call it. */
+/** The call that `@aikirun/task` makes for a task of this name. */
 const task = (name: string, input: unknown, handler: (input: unknown) => unknown): TaskCall => ({
   kind: "task",
   name,
@@ -13,7 +13,7 @@ const task = (name: string, input: unknown, handler: (input: unknown) => unknown
   handler,
 });
 
-/** What the handler sees of a task's output, first live and then from the record. */
+/** What the handler receives as a task's output, on the first run and on replay, and then the inputs of the task. */
 async function seenOf(output: unknown, input?: unknown): Promise<unknown[]> {
   const seen: unknown[] = [];
   const given: unknown[] = [];
@@ -34,8 +34,8 @@ async function seenOf(output: unknown, input?: unknown): Promise<unknown[]> {
   return [...seen, ...given];
 }
 
-describe("what a task returns", () => {
-  it("is received as its JSON form, in the first execution and on replay", async () => {
+describe("the output of a task", () => {
+  it("a handler receives a task's result in its JSON form, on the first run and on replay", async () => {
     const values = [
       JSON.parse('{"__proto__":{"polluted":true},"constructor":1}'),
       -0,
@@ -55,7 +55,7 @@ describe("what a task returns", () => {
     expect({}).not.toHaveProperty("polluted");
   });
 
-  it("that JSON cannot represent fails the task for good, naming the path", async () => {
+  it("a result that JSON cannot represent fails the task without a retry, and the error has the path", async () => {
     const cases = [
       [{ at: [new Date(0)] }, /output of task "t"\.at\[0\] is a Date/],
       [new Map(), /is a Map/],
@@ -70,20 +70,20 @@ describe("what a task returns", () => {
     }
   });
 
-  it("that is too large fails the task for good, not the run", async () => {
+  it("a result that is too large fails the task without a retry, not the run", async () => {
     const [live, replayed] = await seenOf("x".repeat(2_000_001));
     for (const error of [live, replayed]) expect(error).toMatchObject({ code: "PAYLOAD_TOO_LARGE" });
   });
 });
 
-describe("what a task is given", () => {
-  it("is a copy of its JSON form", async () => {
+describe("the input of a task", () => {
+  it("a task receives a copy of its input in JSON form", async () => {
     const input = { list: [1], dropped: undefined, zero: -0 };
     const [, , given] = await seenOf(1, input);
     expect(given).toStrictEqual({ list: [1], zero: 0 });
   });
 
-  it("that JSON cannot represent rejects the call at once, the same on replay", async () => {
+  it("an input that JSON cannot represent rejects the call at once, also on replay", async () => {
     const seen: unknown[] = [];
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
@@ -100,7 +100,7 @@ describe("what a task is given", () => {
     expect(seen[0]).toMatch(/input of task "t"\.when is a Date/);
   });
 
-  it("distinguishes calls by content, not by the order of its keys; a key replaces it", async () => {
+  it("calls are distinguished by their input, not by the order of its keys, or by their key", async () => {
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
         await run[performer](task("t", { a: 1, b: 2 }, () => 1));
@@ -120,7 +120,7 @@ describe("what a task is given", () => {
     expect(addresses[3]).toBe("task:a%3ab%23c:k%2f1#0");
   });
 
-  it("is checked and transformed by its schemas, on every replay with the same outcome", async () => {
+  it("a task's schemas validate and transform its input and output, also on replay", async () => {
     const tripled = {
       "~standard": {
         version: 1,
@@ -148,7 +148,7 @@ describe("what a task is given", () => {
 });
 
 describe("a workflow's own input and output", () => {
-  it("pass through its schemas; what does not fit fails the run for good", async () => {
+  it("a workflow's schemas validate its input and output, and a mismatch fails the run without a retry", async () => {
     const positive = {
       "~standard": {
         version: 1,
@@ -178,7 +178,7 @@ describe("a workflow's own input and output", () => {
 });
 
 describe("names such as constructor", () => {
-  it("work for steps, sleeps and workflows", async () => {
+  it("steps, sleeps and workflows may have names such as constructor", async () => {
     const names = ["constructor", "__proto__", "toString", "a:b", "a#b/c"];
     const v = workflow({ name: "__proto__" }).v("constructor", {
       async handler(run) {

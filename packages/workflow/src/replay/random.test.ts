@@ -4,7 +4,7 @@ import { type Gate, ReplayRig } from "../../test/rig.ts";
 
 const seeds = 600;
 
-/** Everything that may happen to a run meanwhile, at random, until it ends. */
+/** Applies random events, timers, answers, crashes and releases to the run until it ends. */
 async function live(rig: ReplayRig, random: Random, tries: Array<Gate<number>>): Promise<void> {
   const { ledger, env } = rig;
   let crashes = 0;
@@ -30,12 +30,12 @@ async function live(rig: ReplayRig, random: Random, tries: Array<Gate<number>>):
     }
     const action = random();
     if (action < 0.4 && tries.length > 0) {
-      const under = pick(random, tries);
-      tries.splice(tries.indexOf(under), 1);
+      const running = pick(random, tries);
+      tries.splice(tries.indexOf(running), 1);
       value += 1;
-      if (random() < 0.3) under.fail(new Error(`failed ${value}`));
-      else under.open(value);
-      // Some settle together, so that their order is the scheduler's.
+      if (random() < 0.3) running.fail(new Error(`failed ${value}`));
+      else running.open(value);
+      // Some tries settle together: then the replay scheduler decides their order.
       if (random() < 0.7) await env.settle();
     } else if (action < 0.55) {
       await env.advance(Math.floor(random() * 900));
@@ -74,7 +74,7 @@ async function live(rig: ReplayRig, random: Random, tries: Array<Gate<number>>):
   throw new Error(`not ended: ${JSON.stringify({ status, waits, end: rig.end, nexts: rig.nexts })}`);
 }
 
-/** The record of an ended run, executed once more by a worker that knows nothing else. */
+/** Replays the journal of an ended run in a new worker. */
 async function replayed(rig: ReplayRig, program: RandomWorkflow): Promise<ReplayRig> {
   const again = new ReplayRig(versionOf(program, []));
   again.ledger.entries.push(...rig.ledger.entries);
@@ -86,23 +86,25 @@ async function replayed(rig: ReplayRig, program: RandomWorkflow): Promise<Replay
 }
 
 describe("random programs", () => {
-  it(`end, whatever happens, and replay as they ran (${seeds} seeds)`, async () => {
+  it(`random programs end after any faults, and replay as they ran (${seeds} seeds)`, async () => {
     for (let seed = 1; seed <= seeds; seed++) {
       const random = randomFrom(seed);
       const program: RandomWorkflow = { kind: "sequence", parts: [randomProgram(random), randomProgram(random)] };
       const tries: Array<Gate<number>> = [];
       const rig = new ReplayRig(versionOf(program, tries));
       await rig.replay();
-      const story = `seed ${seed}: ${JSON.stringify(program)}`;
+      const description = `seed ${seed}: ${JSON.stringify(program)}`;
       await live(rig, random, tries).catch((error: unknown) => {
-        throw new Error(`${story}\n${String(error)}`, { cause: error });
+        throw new Error(`${description}\n${String(error)}`, { cause: error });
       });
       const again = await replayed(rig, program);
-      expect({ output: again.output, error: again.ledger.error }, story).toEqual({
+      expect({ output: again.output, error: again.ledger.error }, description).toEqual({
         output: rig.output,
         error: undefined,
       });
-      expect(again.reports, story).toMatchObject([{ entries: [], opens: [], starts: [], next: { type: "finish" } }]);
+      expect(again.reports, description).toMatchObject([
+        { entries: [], opens: [], starts: [], next: { type: "finish" } },
+      ]);
     }
   }, 60_000);
 });

@@ -6,7 +6,7 @@ import { workflow } from "../definition/workflow.ts";
 const short: RetryPolicy = { type: "fixed", maxAttempts: 3, delayMs: 400 };
 const long: RetryPolicy = { type: "fixed", maxAttempts: 3, delayMs: 60_000 };
 
-/** A workflow of one step that fails so many times; what the handler saw of it is its output. */
+/** A workflow of one step that fails `fails` times; its output is the step's result or error. */
 function flaky(fails: number, retry: RetryPolicy, tries: number[], thrown: () => unknown = () => new Error("no")) {
   return workflow({ name: "w" }).v("1", {
     async handler(run) {
@@ -29,7 +29,7 @@ function flaky(fails: number, retry: RetryPolicy, tries: number[], thrown: () =>
 }
 
 describe("a task that fails", () => {
-  it("is tried again after a short delay that holds the slot", async () => {
+  it("a failed task is tried again after a short delay that holds the slot", async () => {
     const tries: number[] = [];
     const rig = new ReplayRig(flaky(2, short, tries));
     await rig.replay();
@@ -46,7 +46,7 @@ describe("a task that fails", () => {
     ]);
   });
 
-  it("releases the run during a long delay, and continues with the next try", async () => {
+  it("a failed task with a long delay suspends the run, which continues with the next try", async () => {
     for (const isCached of [true, false]) {
       const tries: number[] = [];
       const rig = new ReplayRig(flaky(2, long, tries));
@@ -61,7 +61,7 @@ describe("a task that fails", () => {
     }
   });
 
-  it("waits its short delay again after a crash, and keeps count of its tries", async () => {
+  it("after a crash, a short retry delay begins again, and the tries are still counted", async () => {
     const tries: number[] = [];
     const rig = new ReplayRig(flaky(2, short, tries));
     await rig.replay();
@@ -74,7 +74,7 @@ describe("a task that fails", () => {
     expect(rig.output).toBe(3);
   });
 
-  it("opens its long delay again after a crash, without another try", async () => {
+  it("after a crash, a long retry delay is opened again without another try", async () => {
     const tries: number[] = [];
     const rig = new ReplayRig(flaky(1, long, tries));
     await rig.replay();
@@ -90,7 +90,7 @@ describe("a task that fails", () => {
     expect(rig.output).toBe(2);
   });
 
-  it("for good throws TaskFailedError with the last error as its cause, the same on replay", async () => {
+  it("a task that fails its last try throws TaskFailedError with the last error as cause, also on replay", async () => {
     const tries: number[] = [];
     const v = flaky(
       9,
@@ -110,7 +110,7 @@ describe("a task that fails", () => {
     expect(tries).toHaveLength(2);
   });
 
-  it("is not tried again after a NonRetryableError", async () => {
+  it("a task is not tried again after a NonRetryableError", async () => {
     const tries: number[] = [];
     const rig = new ReplayRig(flaky(9, short, tries, () => new NonRetryableError("never")));
     await rig.replay();
@@ -118,7 +118,7 @@ describe("a task that fails", () => {
     expect(rig.output).toEqual({ code: "TASK_FAILED", cause: "never", name: "NonRetryableError" });
   });
 
-  it("by its timeout has its signal aborted, though its handler never settles, and a late end is ignored", async () => {
+  it("a task that times out has its signal aborted, and its late result is ignored", async () => {
     const signals: AbortSignal[] = [];
     const lates: Array<(value: string) => void> = [];
     const v = workflow({ name: "w" }).v("1", {
@@ -144,7 +144,7 @@ describe("a task that fails", () => {
     expect(rig.ledger.entries).toHaveLength(2);
   });
 
-  it("has one idempotency key for all its tries and workers", async () => {
+  it("a task has one idempotency key for all its tries and workers", async () => {
     const keys: string[] = [];
     const v = workflow({ name: "w" }).v("1", {
       handler: (run) =>
@@ -166,7 +166,7 @@ describe("a task that fails", () => {
 });
 
 describe("a run that fails", () => {
-  it("starts another attempt that reuses successes and retries failures", async () => {
+  it("a failed run gets another attempt, which reuses successes and retries failures", async () => {
     const begun: string[] = [];
     const v = workflow({ name: "w" }).v("1", {
       retry: { type: "fixed", maxAttempts: 2, delayMs: 5_000 },
@@ -189,7 +189,7 @@ describe("a run that fails", () => {
     });
   });
 
-  it("never diverges because of entries of an earlier attempt, and restarts the delay of a task", async () => {
+  it("entries of an earlier attempt cause no divergence, and task delays restart", async () => {
     const tries: string[] = [];
     const v = workflow({ name: "w" }).v("1", {
       retry: { type: "fixed", maxAttempts: 2, delayMs: 1_000 },
@@ -212,7 +212,7 @@ describe("a run that fails", () => {
     expect(rig.env.now() - 1_000_000).toBe(240_000);
   });
 
-  it("opens no wait before what an earlier attempt recorded when it is paused: races come out as before", async () => {
+  it("a paused later attempt opens no wait before the recorded values, so races keep their winners", async () => {
     const v = workflow({ name: "w" }).v("1", {
       retry: { type: "fixed", maxAttempts: 2, delayMs: 1_000 },
       async handler(run) {
@@ -233,7 +233,7 @@ describe("a run that fails", () => {
     expect(reports.flatMap(({ opens }) => opens)).toEqual([]);
   });
 
-  it("is retried as its start says, rather than its version", async () => {
+  it("the retry policy of a start overrides that of the version", async () => {
     const v = workflow({ name: "w" }).v("1", {
       retry: { type: "fixed", maxAttempts: 5, delayMs: 5_000 },
       handler: () => {
@@ -249,7 +249,7 @@ describe("a run that fails", () => {
     expect(own.end).toMatchObject({ type: "finished", status: "retrying" });
   });
 
-  it("with a non-retryable error is not retried: thrown by the handler, or by a task", async () => {
+  it("a run is not retried after a non-retryable error of its handler or a task", async () => {
     const throws = (): never => {
       throw new NonRetryableError("never");
     };

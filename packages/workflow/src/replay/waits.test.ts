@@ -12,7 +12,7 @@ describe("a wait that ends before it is opened again", () => {
     ["its child ends", (ledger) => ledger.childEnds([...ledger.started.keys()].join(), { type: "returned" })],
   ];
 
-  it.each(ends)("because %s is opened no more", async (_, happen) => {
+  it.each(ends)("a wait that ended because %s is not opened again", async (_, happen) => {
     const child = workflow({ name: "child" }).v("1", { handler: async () => {} });
     const late = gate();
     let isAgain = false;
@@ -47,7 +47,7 @@ describe("a wait that ends before it is opened again", () => {
 });
 
 describe("sleep", () => {
-  it("is sent with the value before it in the report that suspends the run", async () => {
+  it("the report that suspends a sleeping run has the value before the sleep", async () => {
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
         await run.step("a", () => 1);
@@ -70,7 +70,7 @@ describe("sleep", () => {
     expect(rig.output).toEqual({ wokenEarly: false });
   });
 
-  it("says when it was woken early, on the first run and on replay", async () => {
+  it("wokenEarly is the same on the first run and on replay", async () => {
     const seen: boolean[] = [];
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {
@@ -86,7 +86,7 @@ describe("sleep", () => {
     expect(seen).toEqual([true, true]);
   });
 
-  it("keeps its deadline when it is opened again", async () => {
+  it("a sleep keeps its deadline when it is opened again", async () => {
     const v = workflow({ name: "w" }).v("1", { handler: (run) => run.sleep({ seconds: 10 }) });
     const rig = new ReplayRig(v);
     await rig.replay();
@@ -97,7 +97,7 @@ describe("sleep", () => {
     expect(rig.ledger.nextDeadline()).toBe(1_010_000);
   });
 
-  it("that is no duration rejects, and the handler may catch it", async () => {
+  it("a sleep with an invalid duration rejects, and the handler may catch it", async () => {
     const v = workflow({ name: "w" }).v("1", {
       handler: (run) => run.sleep({ seconds: Number.NaN }).catch((error: { code: string }) => error.code),
     });
@@ -109,7 +109,7 @@ describe("sleep", () => {
 });
 
 describe("an event", () => {
-  it("is refused options of a wait that there are not, instead of waiting for ever", async () => {
+  it("a wait for an event rejects unknown or invalid options", async () => {
     const v = workflow({ name: "w" }).v("1", {
       events: { e: event<number>() },
       async handler(run) {
@@ -136,7 +136,7 @@ describe("an event", () => {
     },
   });
 
-  it("sent before its wait is kept for it, in order", async () => {
+  it("events that were sent before their waits are received in order", async () => {
     const rig = new ReplayRig(waiting);
     rig.ledger.event("approved", { by: "ada" });
     rig.ledger.event("approved", { by: "bob" });
@@ -145,7 +145,7 @@ describe("an event", () => {
     expect(rig.nexts).toEqual(["suspend", "suspend", "finish"]);
   });
 
-  it("that comes too late times out its wait and serves the next", async () => {
+  it("an event that arrives too late times out its wait and is received by the next", async () => {
     for (const isCached of [true, false]) {
       const rig = new ReplayRig(waiting);
       await rig.replay();
@@ -158,7 +158,7 @@ describe("an event", () => {
     }
   });
 
-  it("that comes while a task runs reaches the handler by the run watch", async () => {
+  it("an event that arrives while a task runs reaches the handler through the run watch", async () => {
     const v = workflow({ name: "w" }).v("1", {
       events,
       handler: (run) => Promise.race([run.events.approved.wait(), run.step("s", () => new Promise<never>(() => {}))]),
@@ -172,7 +172,7 @@ describe("an event", () => {
     expect(rig.listening).toEqual([true, false]);
   });
 
-  it("may have any name, and no data", async () => {
+  it("an event may have any name, and no data", async () => {
     const v = workflow({ name: "w" }).v("1", {
       events: { ...events, ["__proto__"]: event(), nothing: event() },
       async handler(run) {
@@ -190,7 +190,7 @@ describe("an event", () => {
     expect(rig.ledger.entries.map(({ address }) => address)).toContain("event:__proto__#0");
   });
 
-  it("that does not fit its schema rejects the wait, and is no less taken", async () => {
+  it("an event that does not fit its schema rejects the wait, and still counts as received", async () => {
     const schema = {
       "~standard": {
         version: 1,
@@ -212,7 +212,7 @@ describe("an event", () => {
     expect(rig.output).toEqual(["SCHEMA_MISMATCH", 2]);
   });
 
-  it("and ten waits for it at once are matched in call order", async () => {
+  it("events and ten concurrent waits are matched in call order", async () => {
     const v = workflow({ name: "w" }).v("1", {
       events,
       handler: (run) => Promise.all(Array.from({ length: 10 }, () => run.events.constructor.wait())),
@@ -227,7 +227,7 @@ describe("an event", () => {
 });
 
 describe("more waits than a run may have", () => {
-  it("fail it with a reason instead of wedging it", async () => {
+  it("more waits than the limit fail the run with the reason", async () => {
     const v = workflow({ name: "w" }).v("1", {
       handler: (run) => Promise.all(Array.from({ length: 3_000 }, () => run.sleep({ days: 1 }))),
     });

@@ -7,9 +7,9 @@ describe("the estimate of the database's clock", () => {
     const known = databaseClock(() => elapsed);
     return {
       known,
-      /** A reply with the time of the database after half of the round trip. */
-      receive(tookMs: number, said = 1_000_000 + elapsed + tookMs / 2) {
-        known.received(said, elapsed, elapsed + tookMs);
+      /** Receives the database's time, read after half of the round trip. */
+      receive(tookMs: number, databaseTime = 1_000_000 + elapsed + tookMs / 2) {
+        known.received(databaseTime, elapsed, elapsed + tookMs);
         elapsed += tookMs;
       },
       pass(ms: number) {
@@ -22,11 +22,11 @@ describe("the estimate of the database's clock", () => {
     };
   }
 
-  it("is null before a reply was received", () => {
+  it("the clock estimate is null before a reply was received", () => {
     expect(clock().lag).toBeNull();
   });
 
-  it("is never ahead, and is behind by less than the round trip", () => {
+  it("the clock estimate is never ahead, and is behind by less than the round trip", () => {
     const one = clock();
     one.receive(4);
     expect(one.lag).toBe(2);
@@ -34,7 +34,7 @@ describe("the estimate of the database's clock", () => {
     expect(one.lag).toBe(2);
   });
 
-  it("uses the shortest round trip of the last ten seconds", () => {
+  it("the clock estimate uses the shortest round trip of the last ten seconds", () => {
     const one = clock();
     one.receive(8);
     one.receive(2);
@@ -45,14 +45,14 @@ describe("the estimate of the database's clock", () => {
     expect(one.lag).toBe(3);
   });
 
-  it("is never before a time that was received, even if the best estimate is", () => {
+  it("the clock estimate is never before a received time, even if the best estimate is", () => {
     const one = clock();
     one.receive(8);
     one.receive(9, 1_000_116);
     expect(one.known.now()).toEqual({ now: 1_000_116, latest: 1_000_122 });
   });
 
-  it("is null if the round trip took over ten milliseconds, was long ago, or was invalidated", () => {
+  it("the clock estimate is null after a round trip over 10 ms, without a recent one, and once invalidated", () => {
     const one = clock();
     one.receive(11);
     expect(one.lag).toBeNull();

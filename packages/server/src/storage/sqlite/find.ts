@@ -1,4 +1,4 @@
-/** The statements whose shape depends on the request: those of a list of runs. Every part of them is constant. */
+/** The statements that list runs. They are composed of constant parts, which depend on the request. */
 
 import type { FindRequest, RunStatus } from "@aikirun/lib/protocol";
 import { lightBytes } from "../../core/unread.ts";
@@ -22,7 +22,7 @@ export const listRun: string = `
   FROM run
   WHERE id = ?`;
 
-/** Answers one row: how many runs each source holds, counted as far as matters. */
+/** Returns one row: the number of runs of each source, counted up to a limit. */
 export function countQuery(
   namespace: string,
   request: FindRequest,
@@ -58,7 +58,7 @@ export function examinedQuery(
   ORDER BY 1 ${direction}, 2 ${direction}${most}`);
 }
 
-/** The parts that the statements of one list are made of; their values, in the order in which they are made. */
+/** Composes the statements of one list. Values are bound in the order in which the methods are called. */
 class SqliteList {
   readonly direction: "ASC" | "DESC";
   readonly #namespace: string;
@@ -97,12 +97,12 @@ class SqliteList {
       case "error":
         return this.#rows(source, "run_error", "error_code = ?", textOrNull(errorCode));
       case "status":
-        // Its index is of all namespaces.
+        // The index contains the runs of all namespaces.
         if (part.status === "running") return "FROM run INDEXED BY run_claimed WHERE status = 'running'";
         return this.#rows(source, ...statusPart(part.status));
       case "tag": {
         const namespace = `tagged.namespace = ${this.value(this.#namespace)}`;
-        // An array of one, so that any text is compared in the form in which the table holds it.
+        // The table's tags come from json_each: the value must come from it too, so that every text compares equal.
         const tag = `tagged.tag = (SELECT value FROM json_each(${this.value(JSON.stringify([part.tag]))}))`;
         const range = this.#range("tagged.created_at", "tagged.run_id");
         return `FROM run_tag AS tagged CROSS JOIN run ON run.id = tagged.run_id
@@ -113,7 +113,7 @@ class SqliteList {
     }
   }
 
-  /** What a run of the list must meet besides being in a part. */
+  /** The condition that a run in one of the parts must meet to be in the list. */
   filter({ isOrdered }: ListSource): string {
     const { name, versionId, status, referenceId, shardKey, parentId, tags, errorCode } = this.#request;
     const conditions = [
@@ -134,16 +134,16 @@ class SqliteList {
     return conditions.length === 0 ? "1" : `(${conditions.join(" AND ")})`;
   }
 
-  /** No tag asked for is missing from the run's own. */
+  /** The run has all requested tags. */
   #tagged(tags: string[]): string {
     return `NOT EXISTS (
       SELECT 1
-      FROM json_each(${this.value(JSON.stringify(tags))}) AS asked
-      WHERE asked.value NOT IN (SELECT value FROM json_each(run.options, '$.tags'))
+      FROM json_each(${this.value(JSON.stringify(tags))}) AS requested
+      WHERE requested.value NOT IN (SELECT value FROM json_each(run.options, '$.tags'))
     )`;
   }
 
-  /** Looked up in the index: in the row, `error_code` stands behind the payloads, which would be read to get there. */
+  /** Reads `error_code` from the index: in the row it follows the payloads, which SQLite would have to read first. */
   #failed(errorCode: string): string {
     return `EXISTS (
       SELECT 1
@@ -186,7 +186,7 @@ function textOrNull(value: string | undefined): string | null {
   return value === undefined ? null : toText(value);
 }
 
-/** The condition of a partial index is named, since only then can it be used. */
+/** SQLite uses a partial index only if the statement repeats the condition of the index. */
 function statusPart(status: RunStatus): [index: string, condition: string, value: Cell] {
   if (status === "queued") return ["run_queued", "status = 'queued' AND status = ?", status];
   return ["run_status", "status NOT IN ('queued', 'running', 'completed') AND status = ?", status];

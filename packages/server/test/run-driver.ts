@@ -1,4 +1,4 @@
-/** Applies commands to one run, one after another, for tests of the core's semantics. */
+/** Applies commands to one run, one after another, for tests of the core. */
 
 import { withdrawnAddress } from "@aikirun/lib/internal";
 import type { NewEntry, Next, OpenWait, Report } from "@aikirun/lib/protocol";
@@ -11,7 +11,7 @@ import { kinds, settings } from "./runs.ts";
 
 const beginning = 1_000_000;
 
-export class Story {
+export class RunDriver {
   run: Run;
   /** Milliseconds since the run was started. */
   clock = 0;
@@ -35,7 +35,7 @@ export class Story {
     return this.run.state.status;
   }
 
-  /** Milliseconds since the run was started; null when nothing is due. */
+  /** When the run is due, in milliseconds since it was started; null: never. */
   get dueAt(): number | null {
     return this.run.dueAt === null ? null : this.run.dueAt - beginning;
   }
@@ -70,7 +70,7 @@ export class Story {
     return this;
   }
 
-  /** Lets time pass, and the clock tick whenever something is due. */
+  /** Advances the clock, and applies a tick each time the run is due. */
   pass(ms: number): this {
     const until = this.clock + ms;
     while (this.dueAt !== null && this.dueAt <= until) {
@@ -114,12 +114,12 @@ export class Story {
     return { type: "report", session, worker: "worker", report, known: [] };
   }
 
-  /** The worker opens these waits and lets go of the run. */
+  /** The worker opens these waits and suspends the run. */
   suspend(...opens: OpenWait[]): this {
     return this.report({ type: "suspend", children: 0 }, { opens });
   }
 
-  /** The worker continues with these waits open. */
+  /** The worker opens these waits and continues. */
   open(...opens: OpenWait[]): this {
     return this.report({ type: "continue" }, { opens });
   }
@@ -128,7 +128,7 @@ export class Story {
     return this.report({ type: "continue" }, { entries });
   }
 
-  /** The worker gives up these waits. */
+  /** The worker withdraws these waits. */
   withdraw(...addresses: string[]): this {
     return this.record(
       ...addresses.map((address) => ({ address: withdrawnAddress(address), value: { type: "withdrawn" } as const })),
