@@ -43,7 +43,10 @@ interface Done {
 
 /** The other timing of a call: late and not prompt, and after the result of the call before it and not beside it. */
 function flipped(timing: string): string {
-  return timing.split(" ").map((value) => String(value !== "true")).join(" ");
+  return timing
+    .split(" ")
+    .map((value) => String(value !== "true"))
+    .join(" ");
 }
 
 export class IdentityChecker {

@@ -230,7 +230,9 @@ export class Matcher {
       const isEarly = made.group !== null && made.isBeside && callSite.madeAfter > delivered;
       if (!isEarly && this.#wasBeside(call, made) !== made.isBeside) continue;
       if (
-        made.group === null ? !wasPrompt(callSite) || callSite.madeAfter > delivered : !mayHaveBeenLate(content, callSite, made)
+        made.group === null
+          ? !wasPrompt(callSite) || callSite.madeAfter > delivered
+          : !mayHaveBeenLate(content, callSite, made)
       )
         continue;
       if (found !== null || (wasPrompt(callSite) && callSite.alike !== undefined)) return "ambiguous";
