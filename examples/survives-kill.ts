@@ -37,13 +37,13 @@ if (url !== undefined) {
   const aiki = await client({ server: aikiServer });
   const handle = await orderV1.start(aiki, undefined);
   const effects: unknown[] = [];
-  const hire = (manner: string) =>
+  const startWorker = (manner: string) =>
     fork(import.meta.filename, [listening.url, manner]).on("message", (what) => effects.push(what));
 
-  const first = hire("hangs");
+  const first = startWorker("hangs");
   while (!effects.includes("charge")) await once(first, "message");
   first.kill("SIGKILL");
-  const second = hire("works");
+  const second = startWorker("works");
   prove("the run ends", await handle.result(), ["reserve", "charge", "ship"]);
   prove("only what was not recorded ran again", effects, ["reserve", "charge", "charge", "ship"]);
 

@@ -11,19 +11,19 @@ export async function embedded(play: (aiki: Client, crew: Crew) => Promise<void>
   const aikiServer = await server({ database: "memory:" });
   const aiki = await client({ server: aikiServer, logger: silentLogger });
   const workers: Worker[] = [];
-  const hire = async (...workflows: Registered[]): Promise<Worker> => {
+  const startWorker = async (...workflows: Registered[]): Promise<Worker> => {
     const id = `worker-${workers.length + 1}`;
-    const hired = worker(aiki, { id, maxConcurrentWorkflowRuns: 10, buildId: crew.build });
-    for (const workflow of workflows) hired.registry.add(workflow);
-    workers.push(hired);
-    await hired.start();
-    return hired;
+    const newWorker = worker(aiki, { id, maxConcurrentWorkflowRuns: 10, buildId: crew.build });
+    for (const workflow of workflows) newWorker.registry.add(workflow);
+    workers.push(newWorker);
+    await newWorker.start();
+    return newWorker;
   };
-  const crew: Crew = Object.assign(hire, { build: "1" });
+  const crew: Crew = Object.assign(startWorker, { build: "1" });
   try {
     await play(aiki, crew);
   } finally {
-    await Promise.all(workers.map((hired) => hired.stop()));
+    await Promise.all(workers.map((newWorker) => newWorker.stop()));
     await aiki.close();
     await aikiServer.close();
   }

@@ -122,7 +122,7 @@ export const chaosCheckers = {
 
 /** Those of both kinds that hold at any moment, whatever is under way. */
 export function alwaysCheckers(): Checkers<ChaosFacts> {
-  const { started: _1, ended: _2, survivors: _3, integrity: _4, fewEffects: _5, ...always } = general;
+  const { started: _1, ended: _2, childrenEnded: _3, integrity: _4, repeatsPerFault: _5, ...always } = general;
   const { tries, naps } = chaosCheckers;
   return { ...always, tries, naps };
 }

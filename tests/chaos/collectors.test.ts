@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { wakeUpGroup, wakeUpStreamLength } from "@aikirun/lib/protocol";
 import { Client } from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
-import { noDeeds } from "../end-to-end/facts.ts";
+import { noActions } from "../end-to-end/facts.ts";
 import { run } from "../end-to-end/processes.ts";
 import { testDatabase } from "../real/postgres.ts";
 import { privateRedis } from "../real/redis.ts";
@@ -172,7 +172,7 @@ describe("users", () => {
     await once(stranger, "listening");
     const address = stranger.address();
     const urls = [`http://127.0.0.1:${typeof address === "object" ? address?.port : ""}`];
-    const users = await invite({ urls, prng: prng("users"), deeds: noDeeds({}), count: 1 });
+    const users = await invite({ urls, prng: prng("users"), deeds: noActions({}), count: 1 });
     try {
       await expect
         .poll(() => users.surprises, patience)

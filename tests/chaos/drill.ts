@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import { isAikiError } from "@aikirun/lib";
-import { type Deeds, noDeeds } from "../end-to-end/facts.ts";
+import { type Actions, noActions } from "../end-to-end/facts.ts";
 import { checkers, found, grouped } from "../end-to-end/invariants.ts";
 import { watchLateness } from "../end-to-end/lateness.ts";
 import { readEffects } from "../end-to-end/ledger.ts";
@@ -67,7 +67,7 @@ class Drill {
   readonly #fleet: ChaosFleet;
   readonly #witness: { ledger: string; naps: string };
   readonly #servers: number;
-  readonly #deeds: Deeds;
+  readonly #deeds: Actions;
   readonly #harms: Harm[] = [];
   readonly #violations: string[] = [];
 
@@ -83,14 +83,14 @@ class Drill {
     this.#fleet = fleet;
     this.#witness = witness;
     this.#servers = servers;
-    this.#deeds = noDeeds({});
+    this.#deeds = noActions({});
     watchLateness((ms, at) => this.#harms.push({ what: "stood still", pid: null, from: at - ms, until: at }));
   }
 
   async run(): Promise<DrillOutcome> {
     const { say, seed } = this.#options;
     const random = prng(seed);
-    const urls = this.#fleet.roads.map(({ url }) => url);
+    const urls = this.#fleet.proxies.map(({ url }) => url);
     const users = await invite({ urls, prng: random.fork("users"), deeds: this.#deeds, count: programsAtOnce });
     try {
       say(`calm for ${calmMs / 1_000} s: ${this.#fleet.members.map(({ name }) => name).join(", ")}`);
@@ -129,7 +129,7 @@ class Drill {
   }
 
   async #look(users: ChaosUsers): Promise<void> {
-    const deeds: Deeds = { ...this.#deeds, sent: [...this.#deeds.sent], outputs: new Map(this.#deeds.outputs) };
+    const deeds: Actions = { ...this.#deeds, sent: [...this.#deeds.sent], outputs: new Map(this.#deeds.outputs) };
     const rows = await this.#rows();
     const lines = found(alwaysCheckers(), this.#facts(users, rows, deeds));
     this.#options.say(`half-way: ${rows.runs.length} runs, ${rows.entries.length} entries, ${lines.length} violations`);
@@ -177,7 +177,7 @@ class Drill {
     return rows;
   }
 
-  #facts(users: ChaosUsers, rows: DatabaseRows, deeds: Deeds): ChaosFacts {
+  #facts(users: ChaosUsers, rows: DatabaseRows, deeds: Actions): ChaosFacts {
     return {
       ...deeds,
       ...rows,

@@ -1,7 +1,7 @@
 /** Everything that the nemesis can do: each hurts for a while, and heals what it hurt. */
 
 import { wakeUpGroup } from "@aikirun/lib/protocol";
-import type { Deeds } from "../end-to-end/facts.ts";
+import type { Actions } from "../end-to-end/facts.ts";
 import { until } from "../end-to-end/processes.ts";
 import type { Proxy as Road } from "../real/proxy.ts";
 import type { RedisProcess } from "../real/redis-process.ts";
@@ -16,7 +16,7 @@ export interface Victims {
   engines: Engines;
   fleet: ChaosFleet;
   harms: Harm[];
-  deeds: Deeds;
+  deeds: Actions;
 }
 
 /** A fault that is about to be done. */
@@ -41,7 +41,7 @@ export interface FaultKind {
 export function faultKinds(engines: Engines): FaultKind[] {
   return [
     ...processFaults,
-    ...roadFaults("server", ({ fleet }) => fleet.roads, ["/v1/start", "/v1/claim", "/v1/report", "/v1/signal"]),
+    ...proxyFaults("server", ({ fleet }) => fleet.proxies, ["/v1/start", "/v1/claim", "/v1/report", "/v1/signal"]),
     ...(engines.postgres === null ? [] : postgresFaults),
     ...(engines.standby === null ? [] : [primaryLost]),
     ...(engines.redis === null ? [] : redisFaults),
@@ -147,31 +147,31 @@ const processFaults: FaultKind[] = [
 ];
 
 /** What can be done to a road, whatever travels on it. Only what is said of a `null` harm is harmless to effects. */
-function roadFaults(to: string, roads: (victims: Victims) => readonly Road[], texts: readonly string[]): FaultKind[] {
+function proxyFaults(to: string, proxies: (victims: Victims) => readonly Road[], texts: readonly string[]): FaultKind[] {
   const isHarmless = to === "Redis";
-  const on = (what: string, weight: number, work: (road: Road, prng: Prng) => Promise<boolean>): FaultKind => ({
+  const on = (what: string, weight: number, work: (proxy: Road, prng: Prng) => Promise<boolean>): FaultKind => ({
     name: `${what} ${to}`,
     weight,
     aim(victims, prng) {
-      const all = roads(victims);
+      const all = proxies(victims);
       if (all.length === 0) return null;
-      const road = prng.pick(all);
-      const run = () => work(road, prng);
-      const name = `road ${all.indexOf(road) + 1}`;
+      const proxy = prng.pick(all);
+      const run = () => work(proxy, prng);
+      const name = `road ${all.indexOf(proxy) + 1}`;
       return { to: name, run: isHarmless ? run : () => harmful(victims, `${what} ${to}`, null, run) };
     },
   });
   return [
-    on("answer lost of", 14, async (road, prng) => {
-      const before = road.cuts;
-      road.cutAfter(prng.pick(texts));
-      return until("an answer is lost", () => road.cuts > before, 3_000).catch(() => false);
+    on("answer lost of", 14, async (proxy, prng) => {
+      const before = proxy.cuts;
+      proxy.cutAfter(prng.pick(texts));
+      return until("an answer is lost", () => proxy.cuts > before, 3_000).catch(() => false);
     }),
-    on("connections cut to", 5, async (road) => road.cut() > 0),
-    on("half-open road to", 3, async (road, prng) => {
-      road.fall(true);
+    on("connections cut to", 5, async (proxy) => proxy.cut() > 0),
+    on("half-open road to", 3, async (proxy, prng) => {
+      proxy.fall(true);
       await wait(prng.between(800, 2_500));
-      road.fall(false);
+      proxy.fall(false);
       return true;
     }),
   ];
@@ -195,7 +195,7 @@ function onPostgres(
 }
 
 const postgresFaults: FaultKind[] = [
-  ...roadFaults("PostgreSQL", ({ fleet }) => fleet.databaseRoads, ["COMMIT\0"]),
+  ...proxyFaults("PostgreSQL", ({ fleet }) => fleet.databaseProxies, ["COMMIT\0"]),
   onPostgres("PostgreSQL restarted at once", 2, async ({ control }) => {
     await control("-m", "immediate", "restart");
     return true;
@@ -233,7 +233,7 @@ const primaryLost: FaultKind = {
       await wait(prng.between(100, 1_000));
       return harmful(victims, primaryLost.name, null, async () => {
         await standby.takeOver();
-        for (const road of fleet.databaseRoads) road.lead(engines.database);
+        for (const proxy of fleet.databaseProxies) proxy.lead(engines.database);
         return true;
       });
     };
@@ -260,7 +260,7 @@ async function streamsIn(redis: RedisProcess): Promise<string[]> {
 
 /** None of these does harm: Redis carries wake-ups and notifications, and losing them costs latency alone. */
 const redisFaults: FaultKind[] = [
-  ...roadFaults("Redis", ({ fleet }) => (fleet.redisRoad === null ? [] : [fleet.redisRoad]), [
+  ...proxyFaults("Redis", ({ fleet }) => (fleet.redisProxy === null ? [] : [fleet.redisProxy]), [
     "xadd",
     "xreadgroup",
     "xack",

@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import type { Settings } from "../../packages/server/src/core/run.ts";
-import type { Ground, GroundRedis } from "../end-to-end/ground.ts";
+import type { Backend, BackendRedis } from "../end-to-end/backend.ts";
 import { type Exit, type Running, run } from "../end-to-end/processes.ts";
 import type { ServerProcessConfig } from "../end-to-end/server-process.ts";
 import { proxyTo, type Proxy as Road } from "../real/proxy.ts";
@@ -48,11 +48,11 @@ export interface Member {
 export interface ChaosFleet {
   readonly members: readonly Member[];
   /** Roads of workers and users to the servers: each connection goes to the next that is up. */
-  readonly roads: readonly Road[];
+  readonly proxies: readonly Road[];
   /** The road of each server to its database; null on a file. */
-  readonly databaseRoads: readonly Road[];
+  readonly databaseProxies: readonly Road[];
   /** All workers' and servers' road to Redis. */
-  readonly redisRoad: Road | null;
+  readonly redisProxy: Road | null;
   /** What has gone wrong by itself: ends that nobody asked for, and ends that were not clean. */
   readonly deaths: string[];
   /** Everything that processes of a role have said, those that ended too. */
@@ -76,18 +76,18 @@ export async function gather(options: ChaosFleetOptions): Promise<ChaosFleet> {
   const { engines } = options;
   const deaths: string[] = [];
   const outputs: Record<Role, Running[]> = { server: [], worker: [] };
-  const redisRoad = engines.redis === null ? null : await proxyTo(`redis://127.0.0.1:${engines.redis.address.port}`);
-  const redis: GroundRedis | null =
-    redisRoad === null ? null : { host: "127.0.0.1", port: Number(new URL(redisRoad.url).port), prefix: "chaos" };
-  const databaseRoads: Road[] = [];
+  const redisProxy = engines.redis === null ? null : await proxyTo(`redis://127.0.0.1:${engines.redis.address.port}`);
+  const redis: BackendRedis | null =
+    redisProxy === null ? null : { host: "127.0.0.1", port: Number(new URL(redisProxy.url).port), prefix: "chaos" };
+  const databaseProxies: Road[] = [];
   const hear = (role: Role, process: Running) => outputs[role].push(process);
   const log = (name: string) => join(options.directory, `${name}.log`);
 
   const servers: Array<{ member: Member; url: string }> = [];
   for (let n = 1; n <= options.servers; n += 1) {
-    const road = engines.postgres === null ? null : await proxyTo(engines.database);
-    if (road !== null) databaseRoads.push(road);
-    const database = road?.url ?? engines.database;
+    const proxy = engines.postgres === null ? null : await proxyTo(engines.database);
+    if (proxy !== null) databaseProxies.push(proxy);
+    const database = proxy?.url ?? engines.database;
     let port = 0;
     const begin = async () => {
       const config: ServerProcessConfig = { database, redis, port, settings, fault: null };
@@ -101,7 +101,7 @@ export async function gather(options: ChaosFleetOptions): Promise<ChaosFleet> {
     servers.push({ member, url: `http://127.0.0.1:${port}` });
   }
 
-  const roads = await Promise.all(
+  const proxies = await Promise.all(
     servers.map((_, at) => {
       const [first = "", ...others] = [...servers.slice(at), ...servers.slice(0, at)].map(({ url }) => url);
       return proxyTo(first, ...others);
@@ -109,7 +109,7 @@ export async function gather(options: ChaosFleetOptions): Promise<ChaosFleet> {
   );
   const subscriber = subscriberOf(redis);
   const workers = Array.from({ length: options.workers }, (_, at) => {
-    const url = roads[at % roads.length]?.url ?? "";
+    const url = proxies[at % proxies.length]?.url ?? "";
     const config: ChaosWorkerConfig = { url, redis, subscriber, witness: options.witness, heartbeatMs, slots: 8 };
     const begin = async () => {
       const process = run(join(import.meta.dirname, "worker-process.ts"), config, log(`worker-${at + 1}`));
@@ -123,9 +123,9 @@ export async function gather(options: ChaosFleetOptions): Promise<ChaosFleet> {
   const members = [...servers.map(({ member }) => member), ...workers];
   return {
     members,
-    roads,
-    databaseRoads,
-    redisRoad,
+    proxies,
+    databaseProxies,
+    redisProxy,
     deaths,
     latenesses: () => [
       ...outputs.server.flatMap(({ output }) => latenessOf(output, null)),
@@ -136,13 +136,13 @@ export async function gather(options: ChaosFleetOptions): Promise<ChaosFleet> {
     async close() {
       await Promise.all(members.map((member) => member.kill()));
       await Promise.all(
-        [...roads, ...databaseRoads, ...(redisRoad === null ? [] : [redisRoad])].map((one) => one.close()),
+        [...proxies, ...databaseProxies, ...(redisProxy === null ? [] : [redisProxy])].map((one) => one.close()),
       );
     },
   };
 }
 
-function subscriberOf(redis: GroundRedis | null): Ground["subscriber"] {
+function subscriberOf(redis: BackendRedis | null): Backend["subscriber"] {
   return redis === null
     ? { type: "adaptive_polling" }
     : { type: "redis_streams", claimMinIdleTimeMs: 2_000, blockTimeMs: 500 };

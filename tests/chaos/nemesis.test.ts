@@ -1,7 +1,7 @@
 /** The nemesis does everything that it can, and takes nothing for done that did not do what it was meant to. */
 
 import { expect, it } from "vitest";
-import { noDeeds } from "../end-to-end/facts.ts";
+import { noActions } from "../end-to-end/facts.ts";
 import { prng } from "../simulate/prng.ts";
 import type { FaultKind, Victims } from "./faults.ts";
 import { nemesis } from "./nemesis.ts";
@@ -10,9 +10,9 @@ const victims: Victims = {
   engines: { database: "sqlite:none", postgres: null, redis: null, standby: null, close: async () => {} },
   fleet: {
     members: [],
-    roads: [],
-    databaseRoads: [],
-    redisRoad: null,
+    proxies: [],
+    databaseProxies: [],
+    redisProxy: null,
     deaths: [],
     said: () => "",
     latenesses: () => [],
@@ -20,7 +20,7 @@ const victims: Victims = {
     close: async () => {},
   },
   harms: [],
-  deeds: noDeeds({}),
+  deeds: noActions({}),
 };
 
 function kind(name: string, weight: number, run: () => Promise<boolean>): FaultKind {

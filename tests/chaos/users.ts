@@ -3,7 +3,7 @@
 import { type Client, client } from "@aikirun/client";
 import { isAikiError, RunCancelledError, RunFailedError, silentLogger } from "@aikirun/lib";
 import type { RunId } from "@aikirun/lib/protocol";
-import type { Deeds } from "../end-to-end/facts.ts";
+import type { Actions } from "../end-to-end/facts.ts";
 import type { Prng } from "../simulate/prng.ts";
 import { type ChaosProgramVersion, programVersion } from "./interpreter.ts";
 import { type ChaosProgram, drawProgram, hasChoice, statusOf, tallyOf } from "./program.ts";
@@ -34,7 +34,7 @@ export interface ChaosUsers {
 export interface ChaosUsersOptions {
   urls: readonly string[];
   prng: Prng;
-  deeds: Deeds;
+  deeds: Actions;
   /** Programs under way at once. */
   count: number;
 }
@@ -100,7 +100,7 @@ export async function invite({ urls, prng, deeds, count }: ChaosUsersOptions): P
 interface ChaosWorld {
   clients: readonly Client[];
   version: ChaosProgramVersion;
-  deeds: Deeds;
+  deeds: Actions;
   readings: ChaosReading[];
   met: Map<string, number>;
   isOver: boolean;

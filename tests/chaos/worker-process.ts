@@ -4,12 +4,12 @@ import { client } from "@aikirun/client";
 import { consoleLogger, isAikiError } from "@aikirun/lib";
 import type { Api } from "@aikirun/lib/protocol";
 import { worker } from "@aikirun/worker";
-import { type Ground, redisParams } from "../end-to-end/ground.ts";
+import { type Backend, redisParams } from "../end-to-end/backend.ts";
 import { sayLateness } from "../end-to-end/lateness.ts";
 import { reachingWorkerApi } from "../end-to-end/worker-points.ts";
 import { type ChaosWitness, programVersion } from "./interpreter.ts";
 
-export interface ChaosWorkerConfig extends Pick<Ground, "redis" | "subscriber"> {
+export interface ChaosWorkerConfig extends Pick<Backend, "redis" | "subscriber"> {
   url: string;
   witness: ChaosWitness;
   heartbeatMs: number;

@@ -24,7 +24,7 @@ describe.skipIf(!isThere)("servers that share a PostgreSQL", () => {
     return database;
   }
 
-  async function place(params: Parameters<typeof server>[0]): Promise<Server & { lines: string[] }> {
+  async function harness(params: Parameters<typeof server>[0]): Promise<Server & { lines: string[] }> {
     const lines: string[] = [];
     const made = await server({ databaseConnections: 3, logger: gathering(lines), ...params });
     ends.push(() => made.close());
@@ -57,8 +57,8 @@ describe.skipIf(!isThere)("servers that share a PostgreSQL", () => {
     const database = await base();
     const road = await proxyTo(database.url);
     ends.push(() => road.close());
-    const here = await place({ database: database.url, databaseDirect: road.url });
-    const there = await place({ database: database.url });
+    const here = await harness({ database: database.url, databaseDirect: road.url });
+    const there = await harness({ database: database.url });
     const bothWays = async () => (await areInTouch(here, there)) && (await areInTouch(there, here));
     await expect.poll(bothWays, { timeout: 40_000 }).toBe(true);
     road.fall(true);
@@ -77,7 +77,7 @@ describe.skipIf(!isThere)("servers that share a PostgreSQL", () => {
     ends.push(() => redis.kill());
     const database = await base();
     const params = { database: database.url, redis: `redis://127.0.0.1:${redis.address.port}` };
-    const [here, there] = [await place(params), await place(params)];
+    const [here, there] = [await harness(params), await harness(params)];
     await expect.poll(() => areInTouch(here, there), { timeout: 40_000 }).toBe(true);
     await redis.kill();
     expect(await latency(here, there)).toBeLessThan(5_000);
@@ -97,10 +97,10 @@ describe.skipIf(!isThere)("servers that share a PostgreSQL", () => {
       const road = await startPooler(options);
       ends.push(road.close);
       const [deaf, misled, here, there] = [
-        await place({ database: road.url }),
-        await place({ database: road.url, databaseDirect: road.url }),
-        await place({ database: road.url, databaseDirect: database.url }),
-        await place({ database: road.url, databaseDirect: database.url }),
+        await harness({ database: road.url }),
+        await harness({ database: road.url, databaseDirect: road.url }),
+        await harness({ database: road.url, databaseDirect: database.url }),
+        await harness({ database: road.url, databaseDirect: database.url }),
       ];
       const advice = expect.stringContaining("databaseDirect");
       // A PostgreSQL at DATABASE_URL may give other reasons to warn, such as synchronous_commit off.

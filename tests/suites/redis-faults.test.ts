@@ -14,13 +14,13 @@ const soon = { timeout: 30_000 };
 
 describe.skipIf(redis === null)("a worker whose Redis", () => {
   if (redis === null) return;
-  let place: WorkerHarness;
+  let harness: WorkerHarness;
   let publisher: Publisher;
   let tests = 0;
   const ends: Array<() => unknown> = [];
 
   afterEach(async () => {
-    await place.close();
+    await harness.close();
     for (const end of ends.splice(0)) await end();
   });
 
@@ -28,7 +28,7 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
   const open = async (through: Partial<RedisParams> = {}, at: RedisProcess = redis) => {
     tests += 1;
     publisher = publisherAt(at.address, `test-${tests}`);
-    place = await WorkerHarness.open({
+    harness = await WorkerHarness.open({
       subscriber: { type: "redis_streams", claimMinIdleTimeMs: 1_000, maxRetryIntervalMs: 200 },
       redis: { ...at.address, ...through },
       wrapApi: publisher.besides,
@@ -41,68 +41,68 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     await open({ port: Number(new URL(proxy.url).port) });
     return proxy;
   };
-  const key = () => publisher.stream({ name: place.name, versionId: "1" });
+  const key = () => publisher.stream({ name: harness.name, versionId: "1" });
   const news = ({ lines }: StartedWorker) => lines.filter((line) => line.includes("Redis"));
-  const says = (hired: StartedWorker, words: string) =>
-    expect.poll(() => hired.lines, soon).toContainEqual(expect.stringContaining(words));
+  const says = (started: StartedWorker, words: string) =>
+    expect.poll(() => started.lines, soon).toContainEqual(expect.stringContaining(words));
   const works = async (runs = 5) => {
-    const ids = await Promise.all(Array.from({ length: runs }, () => place.start({ ms: 5 })));
-    await Promise.all(ids.map((id) => place.completes(id)));
+    const ids = await Promise.all(Array.from({ length: runs }, () => harness.start({ ms: 5 })));
+    await Promise.all(ids.map((id) => harness.completes(id)));
   };
   /** Breaks, works meanwhile, mends, hears; two lines are all that is said. */
-  const outlives = async (hired: StartedWorker, words: string, mend: () => unknown) => {
-    await says(hired, words);
+  const outlives = async (started: StartedWorker, words: string, mend: () => unknown) => {
+    await says(started, words);
     await works();
     await mend();
-    await says(hired, "receiving wake-ups");
-    await place.receivesWakeUps();
-    expect(news(hired)).toEqual([expect.stringContaining(words), expect.stringContaining("receiving wake-ups")]);
-    expect(hired.busy.most).toBeLessThanOrEqual(3);
+    await says(started, "receiving wake-ups");
+    await harness.receivesWakeUps();
+    expect(news(started)).toEqual([expect.stringContaining(words), expect.stringContaining("receiving wake-ups")]);
+    expect(started.busy.most).toBeLessThanOrEqual(3);
   };
 
   it("is missing when it starts", async () => {
     await open();
     await redis.kill();
-    const hired = await place.startWorker();
-    await outlives(hired, "Redis is not reachable at 127.0.0.1", redis.start);
+    const started = await harness.startWorker();
+    await outlives(started, "Redis is not reachable at 127.0.0.1", redis.start);
   });
 
   it("is killed under load, and comes back empty", async () => {
     await open();
-    const hired = await place.startWorker();
-    await place.receivesWakeUps(2);
-    const before = await Promise.all(Array.from({ length: 100 }, () => place.start({ ms: 10 })));
+    const started = await harness.startWorker();
+    await harness.receivesWakeUps(2);
+    const before = await Promise.all(Array.from({ length: 100 }, () => harness.start({ ms: 10 })));
     await redis.kill();
-    await outlives(hired, "Redis is not reachable", redis.start);
-    await Promise.all(before.map((id) => place.completes(id)));
-    for (const id of before) expect(hired.done.filter((one) => one === id)).toHaveLength(1);
+    await outlives(started, "Redis is not reachable", redis.start);
+    await Promise.all(before.map((id) => harness.completes(id)));
+    for (const id of before) expect(started.done.filter((one) => one === id)).toHaveLength(1);
   });
 
   it("is stopped as a process, and goes on", async () => {
     await open();
-    const hired = await place.startWorker();
-    await place.receivesWakeUps(2);
+    const started = await harness.startWorker();
+    await harness.receivesWakeUps(2);
     redis.signal("SIGSTOP");
     ends.push(() => redis.signal("SIGCONT"));
-    await says(hired, "Redis is not reachable");
-    const id = await place.startSilently();
-    await place.completes(id);
+    await says(started, "Redis is not reachable");
+    const id = await harness.startSilently();
+    await harness.completes(id);
     redis.signal("SIGCONT");
-    await says(hired, "receiving wake-ups");
-    await place.receivesWakeUps();
-    expect(news(hired)).toHaveLength(2);
+    await says(started, "receiving wake-ups");
+    await harness.receivesWakeUps();
+    expect(news(started)).toHaveLength(2);
   });
 
   it("pauses all its clients", async () => {
     await open();
-    const hired = await place.startWorker();
-    await place.receivesWakeUps(2);
+    const started = await harness.startWorker();
+    await harness.receivesWakeUps(2);
     await redis.send("client", "pause", 6_000, "all");
-    await says(hired, "Redis is not reachable");
-    await place.completes(await place.startSilently());
-    await says(hired, "receiving wake-ups");
-    await place.receivesWakeUps();
-    expect(news(hired)).toHaveLength(2);
+    await says(started, "Redis is not reachable");
+    await harness.completes(await harness.startSilently());
+    await says(started, "receiving wake-ups");
+    await harness.receivesWakeUps();
+    expect(news(started)).toHaveLength(2);
   });
 
   it.each([
@@ -111,29 +111,29 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     ["loses the group", ["xgroup", "destroy"]],
   ])("%s while it listens", async (_, command) => {
     await open();
-    const hired = await place.startWorker();
+    const started = await harness.startWorker();
     for (let round = 0; round < 3; round += 1) {
-      await place.receivesWakeUps(2);
+      await harness.receivesWakeUps(2);
       const rest = command[0] === "flushall" ? [] : [key(), ...(command[0] === "del" ? [] : ["workers"])];
       await redis.send(...command, ...rest);
-      await place.receivesWakeUps(2);
+      await harness.receivesWakeUps(2);
     }
-    expect(news(hired)).toEqual([]);
+    expect(news(started)).toEqual([]);
   });
 
   it("is trimmed by others at any moment", async () => {
     await open();
-    const hired = await place.startWorker();
+    const started = await harness.startWorker();
     const ids = await Promise.all(
       Array.from({ length: 30 }, async () => {
-        const id = await place.start({ ms: 5 });
+        const id = await harness.start({ ms: 5 });
         await redis.send("xtrim", key(), "maxlen", 0);
         return id;
       }),
     );
-    await Promise.all(ids.map((id) => place.completes(id)));
-    await place.receivesWakeUps(2);
-    expect(news(hired)).toEqual([]);
+    await Promise.all(ids.map((id) => harness.completes(id)));
+    await harness.receivesWakeUps(2);
+    expect(news(started)).toEqual([]);
   });
 
   it("fails over to a copy of itself that is behind", async () => {
@@ -142,26 +142,26 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
       await redis.send("flushall");
       await redis.send("save");
     });
-    const hired = await place.startWorker();
-    await place.receivesWakeUps(2);
-    await Promise.all([1, 2, 3].map(() => publisher.publish({ name: place.name, versionId: "1" })));
+    const started = await harness.startWorker();
+    await harness.receivesWakeUps(2);
+    await Promise.all([1, 2, 3].map(() => publisher.publish({ name: harness.name, versionId: "1" })));
     await redis.send("save");
-    const ids = await Promise.all(Array.from({ length: 10 }, () => place.start({ ms: 5 })));
-    await Promise.all(ids.map((id) => place.completes(id)));
-    const lost = await Promise.all(Array.from({ length: 5 }, () => place.start({ ms: 200 })));
+    const ids = await Promise.all(Array.from({ length: 10 }, () => harness.start({ ms: 5 })));
+    await Promise.all(ids.map((id) => harness.completes(id)));
+    const lost = await Promise.all(Array.from({ length: 5 }, () => harness.start({ ms: 200 })));
     await redis.kill();
     await redis.start();
-    await Promise.all(lost.map((id) => place.completes(id)));
+    await Promise.all(lost.map((id) => harness.completes(id)));
     await works();
-    await place.receivesWakeUps(2);
+    await harness.receivesWakeUps(2);
     await expect.poll(() => redis.send("xlen", key()), soon).toBe(0);
-    expect(hired.done.toSorted()).toEqual([...new Set(hired.done)].toSorted());
+    expect(started.done.toSorted()).toEqual([...new Set(started.done)].toSorted());
   });
 
   it("evicts the streams when it is full", async () => {
     await open();
-    const hired = await place.startWorker();
-    await place.receivesWakeUps(2);
+    const started = await harness.startWorker();
+    await harness.receivesWakeUps(2);
     ends.push(() => redis.send("config", "set", "maxmemory", 0));
     ends.push(() => redis.send("config", "set", "maxmemory-policy", "noeviction"));
     const used = Number(/used_memory:(\d+)/.exec(String(await redis.send("info", "memory")))?.[1]);
@@ -175,8 +175,8 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     }
     await redis.send("flushall");
     await redis.send("config", "set", "maxmemory", 0);
-    await place.receivesWakeUps(2);
-    expect(news(hired)).toEqual([]);
+    await harness.receivesWakeUps(2);
+    expect(news(started)).toEqual([]);
   });
 
   it.each([
@@ -185,34 +185,34 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     ["keeps something else where the stream was", "WRONGTYPE", ["set", "KEY", "x"], ["del", "KEY"]],
   ])("%s", async (_, code, damage, mend) => {
     await open();
-    const hired = await place.startWorker();
-    await place.receivesWakeUps(2);
+    const started = await harness.startWorker();
+    await harness.receivesWakeUps(2);
     const send = (command: ReadonlyArray<string | number>) =>
       redis.send(...command.map((word) => (word === "KEY" ? key() : word)));
     ends.push(() => send(mend).catch(() => {}));
     await send(damage);
     if (code === "OOM") await redis.send("flushall");
-    await outlives(hired, `refuses what workers need (${code})`, () => send(mend));
+    await outlives(started, `refuses what workers need (${code})`, () => send(mend));
   });
 
   it("is full, but lets what is there be read", async () => {
     await open();
-    const hired = await place.startWorker();
-    await place.receivesWakeUps(2);
+    const started = await harness.startWorker();
+    await harness.receivesWakeUps(2);
     ends.push(() => redis.send("config", "set", "maxmemory", 0));
     await redis.send("config", "set", "maxmemory", 1);
     await works();
     await redis.send("config", "set", "maxmemory", 0);
-    await place.receivesWakeUps();
-    expect(news(hired)).toEqual([]);
+    await harness.receivesWakeUps();
+    expect(news(started)).toEqual([]);
   });
 
   it("permits less than is needed", async () => {
     await open({ username: "narrow", password: "p" });
     const granted = ["+select", "+xreadgroup", "+xgroup", "+xdel", "+xadd", "+xautoclaim", "+xinfo"];
     await redis.send("acl", "setuser", "narrow", "reset", "on", ">p", "~*", ...granted);
-    const hired = await place.startWorker();
-    await outlives(hired, "refuses what workers need (NOPERM)", () => redis.send("acl", "setuser", "narrow", "+xack"));
+    const started = await harness.startWorker();
+    await outlives(started, "refuses what workers need (NOPERM)", () => redis.send("acl", "setuser", "narrow", "+xack"));
   });
 
   it("permits all that is needed and no more", async () => {
@@ -230,36 +230,36 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
       "+xack",
       "+xdel",
     );
-    const hired = await place.startWorker();
-    await place.receivesWakeUps(2);
-    await says(hired, "refuses XAUTOCLAIM (NOPERM)");
-    await place.receivesWakeUps(2);
-    expect(news(hired).length).toBeLessThanOrEqual(2);
+    const started = await harness.startWorker();
+    await harness.receivesWakeUps(2);
+    await says(started, "refuses XAUTOCLAIM (NOPERM)");
+    await harness.receivesWakeUps(2);
+    expect(news(started).length).toBeLessThanOrEqual(2);
   });
 
   it("gives an answer that never arrives", async () => {
     const proxy = await proxied();
-    const hired = await place.startWorker();
+    const started = await harness.startWorker();
     const info = async () => String(await redis.send("info", "clients"));
     const listens = () => expect.poll(info, soon).toContain("blocked_clients:1");
     for (let round = 0; round < 3; round += 1) {
       await listens();
       proxy.cutAfter("xreadgroup");
-      await place.receivesWakeUps(2);
+      await harness.receivesWakeUps(2);
     }
     await listens();
     proxy.cutAfter("xack");
-    await place.receivesWakeUps(3);
+    await harness.receivesWakeUps(3);
     await expect.poll(() => redis.send("xlen", key()), soon).toBe(0);
-    expect(news(hired)).toEqual([]);
+    expect(news(started)).toEqual([]);
   });
 
   it("falls silent without a word, on connections that stay open", async () => {
     const proxy = await proxied();
-    const hired = await place.startWorker();
-    await place.receivesWakeUps(2);
+    const started = await harness.startWorker();
+    await harness.receivesWakeUps(2);
     proxy.fall(true);
-    await outlives(hired, "Redis is not reachable", () => proxy.fall(false));
+    await outlives(started, "Redis is not reachable", () => proxy.fall(false));
   });
 
   it("wants a password", async () => {
@@ -267,12 +267,12 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     if (guarded === null) return;
     ends.push(guarded.kill);
     await open({}, guarded);
-    const hired = await place.startWorker();
-    await place.receivesWakeUps(2);
-    expect(news(hired)).toEqual([]);
-    await place.close();
+    const started = await harness.startWorker();
+    await harness.receivesWakeUps(2);
+    expect(news(started)).toEqual([]);
+    await harness.close();
     await open({ password: "guess" }, guarded);
-    const stranger = await place.startWorker();
+    const stranger = await harness.startWorker();
     await says(stranger, "refuses what workers need (WRONGPASS)");
     await works();
     expect(news(stranger)).toHaveLength(1);
@@ -284,37 +284,37 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     if (sealed === null) return;
     ends.push(sealed.kill);
     await open({ host: "localhost" }, sealed);
-    const hired = await place.startWorker();
-    await place.receivesWakeUps(2);
-    expect(news(hired)).toEqual([]);
-    await place.close();
+    const started = await harness.startWorker();
+    await harness.receivesWakeUps(2);
+    expect(news(started)).toEqual([]);
+    await harness.close();
     for (const tls of [true, { ...sealed.address.tls, servername: "elsewhere" }]) {
       await open({ tls }, sealed);
-      const doubtful = await place.startWorker();
+      const doubtful = await harness.startWorker();
       await says(doubtful, "Redis is not reachable");
       await works();
       expect(news(doubtful)).toEqual([expect.stringMatching(/self-signed|altnames/)]);
-      await place.close();
+      await harness.close();
     }
     await open({ tls: { rejectUnauthorized: false } }, sealed);
-    await place.startWorker();
-    await place.receivesWakeUps(2);
+    await harness.startWorker();
+    await harness.receivesWakeUps(2);
   });
 
   it("has several databases", async () => {
     await open({ db: 3 });
-    const served = { name: place.name, versionId: "1" };
-    const hired = await place.startWorker();
+    const served = { name: harness.name, versionId: "1" };
+    const started = await harness.startWorker();
     for (let runs = 0; runs < 5; runs += 1) {
-      const id = await place.startSilently();
+      const id = await harness.startSilently();
       const script = "redis.call('SELECT', 3) return redis.call('XADD', KEYS[1], '*', 'run', '?')";
       await redis.send("eval", script, 1, publisher.stream(served));
-      await place.completes(id, 4_000);
+      await harness.completes(id, 4_000);
     }
-    expect(news(hired)).toEqual([]);
-    await place.close();
+    expect(news(started)).toEqual([]);
+    await harness.close();
     await open({ db: 99 });
-    await says(await place.startWorker(), "refuses what workers need (ERR)");
+    await says(await harness.startWorker(), "refuses what workers need (ERR)");
   });
 
   it("is a cluster, of which a part fails", async () => {
@@ -322,19 +322,19 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     if (cluster === null) return;
     ends.push(cluster.kill);
     await open({}, cluster);
-    const hired = await place.startWorker();
-    await place.receivesWakeUps();
+    const started = await harness.startWorker();
+    await harness.receivesWakeUps();
     await cluster.send("flushall");
-    await place.receivesWakeUps();
-    expect(news(hired)).toEqual([]);
+    await harness.receivesWakeUps();
+    expect(news(started)).toEqual([]);
     await cluster.kill();
-    await says(hired, "Redis is not reachable");
+    await says(started, "Redis is not reachable");
     await works();
     await cluster.start();
-    await says(hired, "receiving wake-ups");
-    await place.receivesWakeUps();
+    await says(started, "receiving wake-ups");
+    await harness.receivesWakeUps();
     // While it is being put together it says that it is down: that is another thing, said once too.
-    const others = news(hired).filter((line) => !line.includes("CLUSTERDOWN"));
+    const others = news(started).filter((line) => !line.includes("CLUSTERDOWN"));
     expect(others).toEqual([expect.stringContaining("not reachable"), expect.stringContaining("receiving wake-ups")]);
   });
 
@@ -351,8 +351,8 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
       .poll(async () => (await knows()).every((said) => ids.every((id) => said.includes(id))), soon)
       .toBe(true);
     await open({}, one);
-    const hired = await place.startWorker();
-    await place.receivesWakeUps(2);
+    const started = await harness.startWorker();
+    await harness.receivesWakeUps(2);
     const slot = Number(await one.send("cluster", "keyslot", key()));
     for (const [home, before] of [
       [other, one],
@@ -371,13 +371,13 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
       await works();
       // The worker has reconnected once it receives them; a long poll may be pending until then.
       const isBack = () =>
-        place
+        harness
           .receivesWakeUps(2)
           .then(() => true)
           .catch(() => false);
       await expect.poll(isBack, soon).toBe(true);
       await expect.poll(() => home.send("cluster", "countkeysinslot", slot), soon).toBe(1);
     }
-    expect(news(hired).filter((line) => !/MOVED|ASK|CLUSTERDOWN|receiving wake-ups/.test(line))).toEqual([]);
+    expect(news(started).filter((line) => !/MOVED|ASK|CLUSTERDOWN|receiving wake-ups/.test(line))).toEqual([]);
   });
 });

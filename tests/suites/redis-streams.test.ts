@@ -18,14 +18,14 @@ describe.skipIf(redis === null)("a worker that is woken through Redis Streams", 
   if (redis === null) return;
   let tests = 0;
   let publisher: Publisher;
-  let place: WorkerHarness;
+  let harness: WorkerHarness;
 
   beforeEach(async () => {
     tests += 1;
     publisher = publisherAt(redis.address, `${redis.prefix}-${tests}`);
-    place = await open();
+    harness = await open();
   });
-  afterEach(() => place.close());
+  afterEach(() => harness.close());
 
   const open = (): Promise<WorkerHarness> =>
     WorkerHarness.open({
@@ -34,7 +34,7 @@ describe.skipIf(redis === null)("a worker that is woken through Redis Streams", 
       wrapApi: publisher.besides,
       publishWakeUp: (name, shardKey) => publisher.publish({ name, versionId: "1" }, shardKey),
     });
-  const key = (name = place.name) => publisher.stream({ name, versionId: "1" });
+  const key = (name = harness.name) => publisher.stream({ name, versionId: "1" });
   const left = async (stream = key()) => Number(await redis.send("xlen", stream));
   const consumers = async (stream = key()): Promise<string[]> => {
     const all = await redis.send("xinfo", "consumers", stream, "workers").catch(() => []);
@@ -47,51 +47,51 @@ describe.skipIf(redis === null)("a worker that is woken through Redis Streams", 
   };
 
   it("reads wake-ups, and leaves none behind", async () => {
-    const hired = await place.startWorker();
-    await place.receivesWakeUps();
+    const started = await harness.startWorker();
+    await harness.receivesWakeUps();
     await expect.poll(left, soon).toBe(0);
-    expect(hired.lines.filter((line) => line.startsWith("warn"))).toEqual([]);
+    expect(started.lines.filter((line) => line.startsWith("warn"))).toEqual([]);
   });
 
   it("reads what was published before it came", async () => {
-    await Promise.all([1, 2, 3, 4].map(() => place.start()));
-    await place.startWorker();
+    await Promise.all([1, 2, 3, 4].map(() => harness.start()));
+    await harness.startWorker();
     await expect.poll(left, soon).toBe(0);
   });
 
   it("finds a run whose wake-up was lost", async () => {
-    await place.startWorker();
-    await place.receivesWakeUps(1);
-    const id = await place.startSilently();
-    await place.completes(id);
+    await harness.startWorker();
+    await harness.receivesWakeUps(1);
+    const id = await harness.startSilently();
+    await harness.completes(id);
   });
 
   it("takes no harm from wake-ups that are old, doubled, or garbage", async () => {
-    const hired = await place.startWorker();
-    const served = { name: place.name, versionId: "1" };
+    const started = await harness.startWorker();
+    const served = { name: harness.name, versionId: "1" };
     const garbage = Array.from({ length: 300 }, (_, n) =>
       publisher.publish(served, undefined, `\u0000\ufffd${n}`, "no", "", ""),
     );
     const ids = await Promise.all(
       Array.from({ length: 20 }, async () => {
-        const id = await place.start();
+        const id = await harness.start();
         await publisher.publish(served);
         return id;
       }),
     );
-    await Promise.all([...garbage, ...ids.map((id) => place.completes(id))]);
-    expect(hired.done.toSorted()).toEqual(ids.toSorted());
+    await Promise.all([...garbage, ...ids.map((id) => harness.completes(id))]);
+    expect(started.done.toSorted()).toEqual(ids.toSorted());
     await expect.poll(left, soon).toBe(0);
-    expect(hired.lines.filter((line) => line.startsWith("warn"))).toEqual([]);
+    expect(started.lines.filter((line) => line.startsWith("warn"))).toEqual([]);
   });
 
   it("soon reads thousands of wake-ups that lead to empty claims", async () => {
-    await place.startWorker({ maxConcurrentWorkflowRuns: 1 });
-    await place.receivesWakeUps(1);
+    await harness.startWorker({ maxConcurrentWorkflowRuns: 1 });
+    await harness.receivesWakeUps(1);
     const script = "for i = 1, 5000 do redis.call('XADD', KEYS[1], '*', 'run', i) end";
     await redis.send("eval", script, 1, key());
     await expect.poll(left, soon).toBe(0);
-    await place.receivesWakeUps(3);
+    await harness.receivesWakeUps(3);
   });
 
   it("leaves a wake-up for each queue whose runs it has no slots for, and for none that it has emptied", async () => {
@@ -141,29 +141,29 @@ describe.skipIf(redis === null)("a worker that is woken through Redis Streams", 
   });
 
   it("takes over what a dead consumer has read, and then removes it", async () => {
-    const ids = await Promise.all([1, 2, 3].map(() => place.start()));
+    const ids = await Promise.all([1, 2, 3].map(() => harness.start()));
     await die();
     expect(await consumers()).toEqual(["dead 3"]);
-    await place.startWorker();
-    await Promise.all(ids.map((id) => place.completes(id)));
+    await harness.startWorker();
+    await Promise.all(ids.map((id) => harness.completes(id)));
     await expect.poll(consumers, soon).toEqual([expect.stringMatching(/^(?!dead).* 0$/)]);
     expect(await left()).toBe(0);
   });
 
   it("is not misled by entries that were deleted while a dead consumer had them", async () => {
-    const ids = await Promise.all([1, 2, 3].map(() => place.start()));
+    const ids = await Promise.all([1, 2, 3].map(() => harness.start()));
     await die();
     await redis.send("xtrim", key(), "maxlen", 0);
-    const hired = await place.startWorker();
-    await Promise.all(ids.map((id) => place.completes(id)));
+    const started = await harness.startWorker();
+    await Promise.all(ids.map((id) => harness.completes(id)));
     await expect.poll(consumers, soon).toEqual([expect.stringMatching(/^(?!dead).* 0$/)]);
-    await place.receivesWakeUps(2);
-    expect(hired.lines.filter((line) => line.startsWith("warn"))).toEqual([]);
+    await harness.receivesWakeUps(2);
+    expect(started.lines.filter((line) => line.startsWith("warn"))).toEqual([]);
   });
 
   it("removes itself as a consumer when it stops", async () => {
-    const [first, second] = [await place.startWorker(), await place.startWorker()];
-    await place.receivesWakeUps(2);
+    const [first, second] = [await harness.startWorker(), await harness.startWorker()];
+    await harness.receivesWakeUps(2);
     await expect.poll(async () => (await consumers()).length, soon).toBe(2);
     await expect.poll(left, soon).toBe(0);
     await first.worker.stop();
@@ -174,36 +174,36 @@ describe.skipIf(redis === null)("a worker that is woken through Redis Streams", 
 
   it("logs once that the server publishes no wake-ups, works, and reads them when it does", async () => {
     publisher.isPublishing = false;
-    const hired = await place.startWorker();
-    await place.completes(await place.start());
+    const started = await harness.startWorker();
+    await harness.completes(await harness.start());
     await expect
-      .poll(() => hired.lines, soon)
+      .poll(() => started.lines, soon)
       .toContainEqual(expect.stringContaining("publishes no wake-ups through it"));
-    await place.completes(await place.start());
+    await harness.completes(await harness.start());
     publisher.isPublishing = true;
-    await expect.poll(() => hired.lines, soon).toContainEqual(expect.stringContaining("receiving wake-ups"));
-    await place.receivesWakeUps();
-    expect(hired.lines.filter((line) => line.includes("Redis"))).toHaveLength(2);
+    await expect.poll(() => started.lines, soon).toContainEqual(expect.stringContaining("receiving wake-ups"));
+    await harness.receivesWakeUps();
+    expect(started.lines.filter((line) => line.includes("Redis"))).toHaveLength(2);
   });
 
   it("polls when the server publishes no wake-ups any more, though Redis is there", async () => {
-    const hired = await place.startWorker();
-    await place.receivesWakeUps(2);
+    const started = await harness.startWorker();
+    await harness.receivesWakeUps(2);
     publisher.isPublishing = false;
     await expect
-      .poll(() => hired.lines, soon)
+      .poll(() => started.lines, soon)
       .toContainEqual(expect.stringContaining("publishes no wake-ups through it"));
-    await place.completes(await place.start());
+    await harness.completes(await harness.start());
     publisher.isPublishing = true;
-    await expect.poll(() => hired.lines, soon).toContainEqual(expect.stringContaining("receiving wake-ups"));
-    await place.receivesWakeUps();
+    await expect.poll(() => started.lines, soon).toContainEqual(expect.stringContaining("receiving wake-ups"));
+    await harness.receivesWakeUps();
   });
 
   it("polls with a client that was not told of Redis, and says so", async () => {
     const other = await WorkerHarness.open({ subscriber: { type: "redis_streams" } });
-    const hired = await other.startWorker();
+    const started = await other.startWorker();
     await other.completes(await other.start());
-    expect(hired.lines.filter((line) => line.includes("Redis"))).toEqual([
+    expect(started.lines.filter((line) => line.includes("Redis"))).toEqual([
       expect.stringContaining("the client has no Redis address"),
     ]);
     await other.close();

@@ -8,49 +8,49 @@ import { type HarnessOptions, type StartedWorker, WorkerHarness } from "./worker
 /** How long a run may wait for a worker that has nothing to do. Milliseconds; a machine under load needs some. */
 const soonMs = 4_000;
 
-export function subscriberSuite(title: string, hear: () => HarnessOptions): void {
+export function subscriberSuite(title: string, options: () => HarnessOptions): void {
   describe(title, () => {
-    let place: WorkerHarness;
+    let harness: WorkerHarness;
     const open = async () => {
-      place = await WorkerHarness.open(hear());
+      harness = await WorkerHarness.open(options());
     };
-    afterEach(() => place.close());
+    afterEach(() => harness.close());
 
-    const completed = (ids: readonly string[]) => Promise.all(ids.map((id) => place.completes(id)));
+    const completed = (ids: readonly string[]) => Promise.all(ids.map((id) => harness.completes(id)));
     const startMany = (count: number, input = {}) =>
-      Promise.all(Array.from({ length: count }, () => place.start(input)));
-    const doneBy = (...hired: StartedWorker[]) => hired.flatMap(({ done }) => done);
+      Promise.all(Array.from({ length: count }, () => harness.start(input)));
+    const doneBy = (...started: StartedWorker[]) => started.flatMap(({ done }) => done);
 
     it("executes each run of a burst once, and never more at once than it has slots", async () => {
       await open();
-      const hired = await place.startWorker({ maxConcurrentWorkflowRuns: 4 });
+      const started = await harness.startWorker({ maxConcurrentWorkflowRuns: 4 });
       const ids = await startMany(80, { ms: 5 });
       await completed(ids);
-      expect(doneBy(hired).toSorted()).toEqual(ids.toSorted());
-      expect(hired.busy.most).toBeLessThanOrEqual(4);
-      expect(hired.lines.filter((line) => !line.startsWith("info"))).toEqual([]);
+      expect(doneBy(started).toSorted()).toEqual(ids.toSorted());
+      expect(started.busy.most).toBeLessThanOrEqual(4);
+      expect(started.lines.filter((line) => !line.startsWith("info"))).toEqual([]);
     });
 
     it("executes what was queued before it came", async () => {
       await open();
       const ids = await startMany(10);
-      await place.startWorker();
+      await harness.startWorker();
       await completed(ids);
     });
 
     it("begins a run soon when it has nothing else to do", async () => {
       await open();
-      await place.startWorker();
-      const first = await place.start();
-      await place.completes(first);
+      await harness.startWorker();
+      const first = await harness.start();
+      await harness.completes(first);
       const began = performance.now();
-      await place.completes(await place.start());
+      await harness.completes(await harness.start());
       expect(performance.now() - began).toBeLessThan(soonMs);
     });
 
     it("shares a burst with its like, each run once", async () => {
       await open();
-      const all = await Promise.all([1, 2, 3].map(() => place.startWorker({ maxConcurrentWorkflowRuns: 2 })));
+      const all = await Promise.all([1, 2, 3].map(() => harness.startWorker({ maxConcurrentWorkflowRuns: 2 })));
       const ids = await startMany(60, { ms: 20 });
       await completed(ids);
       expect(doneBy(...all).toSorted()).toEqual(ids.toSorted());
@@ -60,68 +60,68 @@ export function subscriberSuite(title: string, hear: () => HarnessOptions): void
 
     it("executes what is registered while it works", async () => {
       await open();
-      const hired = await place.startWorker();
-      await place.completes(await place.start());
-      const later = `${place.name}-later`;
-      const queued = await place.start({}, undefined, later);
-      hired.worker.registry.add(place.job(later, hired));
-      await place.completes(queued);
-      await place.completes(await place.start({}, undefined, later));
+      const started = await harness.startWorker();
+      await harness.completes(await harness.start());
+      const later = `${harness.name}-later`;
+      const queued = await harness.start({}, undefined, later);
+      started.worker.registry.add(harness.job(later, started));
+      await harness.completes(queued);
+      await harness.completes(await harness.start({}, undefined, later));
     });
 
     it("executes the runs of its shards, and no others", async () => {
       await open();
       const [eu, us] = [
-        await place.startWorker({ shardKeys: ["eu", "de"] }),
-        await place.startWorker({ shardKeys: ["us"] }),
+        await harness.startWorker({ shardKeys: ["eu", "de"] }),
+        await harness.startWorker({ shardKeys: ["us"] }),
       ];
-      const of = async (shardKey: string) => Promise.all([1, 2, 3].map(() => place.start({}, shardKey)));
+      const of = async (shardKey: string) => Promise.all([1, 2, 3].map(() => harness.start({}, shardKey)));
       const ids = { eu: [...(await of("eu")), ...(await of("de"))], us: await of("us") };
-      const unserved = await place.start();
+      const unserved = await harness.start();
       await completed([...ids.eu, ...ids.us]);
       expect([eu.done.toSorted(), us.done.toSorted()]).toEqual([ids.eu.toSorted(), ids.us.toSorted()]);
-      expect(await place.statusOf(unserved)).toBe("queued");
+      expect(await harness.statusOf(unserved)).toBe("queued");
     });
 
     it("goes on with runs that slept", async () => {
       await open();
-      await place.startWorker();
+      await harness.startWorker();
       await completed(await startMany(5, { sleepMs: 50 }));
     });
 
     it("gets the runs of a claim whose answer was lost, before their lease ends", async () => {
       await open();
       let left = 3;
-      await place.startWorker({}, (api) => losing(api, (runs) => runs > 0 && left-- > 0));
+      await harness.startWorker({}, (api) => losing(api, (runs) => runs > 0 && left-- > 0));
       const ids = await startMany(12);
       await completed(ids);
       expect(left).toBeLessThan(0);
-      for (const id of ids) expect(await place.wasRecovered(id)).toBe(false);
+      for (const id of ids) expect(await harness.wasRecovered(id)).toBe(false);
     });
 
     it("works on when a server that was away is back", async () => {
       await open();
       let isAway = false;
-      const hired = await place.startWorker({}, (api) => losing(api, () => isAway));
-      await place.completes(await place.start());
+      const started = await harness.startWorker({}, (api) => losing(api, () => isAway));
+      await harness.completes(await harness.start());
       isAway = true;
       const ids = await startMany(3);
-      await expect.poll(() => hired.lines, { timeout: 20_000 }).toContainEqual(expect.stringContaining("claim failed"));
+      await expect.poll(() => started.lines, { timeout: 20_000 }).toContainEqual(expect.stringContaining("claim failed"));
       isAway = false;
       await completed(ids);
     });
 
     it("takes nothing after it was stopped, and stops in time though it waits", async () => {
       await open();
-      const hired = await place.startWorker({ gracefulShutdownTimeoutMs: 5_000 });
-      await place.completes(await place.start());
+      const started = await harness.startWorker({ gracefulShutdownTimeoutMs: 5_000 });
+      await harness.completes(await harness.start());
       const began = performance.now();
-      await hired.worker.stop();
+      await started.worker.stop();
       expect(performance.now() - began).toBeLessThan(5_000);
-      const late = await place.start();
-      const other = await place.startWorker();
-      await place.completes(late);
-      expect([hired.done.includes(late), other.done]).toEqual([false, [late]]);
+      const late = await harness.start();
+      const other = await harness.startWorker();
+      await harness.completes(late);
+      expect([started.done.includes(late), other.done]).toEqual([false, [late]]);
     });
   });
 }

@@ -32,9 +32,9 @@ class Whispers implements Subscriber {
   readonly #place: EventEmitter;
   #isMore = true;
 
-  constructor(context: SubscriberContext, place: EventEmitter) {
+  constructor(context: SubscriberContext, harness: EventEmitter) {
     this.#context = context;
-    this.#place = place;
+    this.#place = harness;
   }
 
   async next(_: number, signal: AbortSignal): Promise<PollRequest> {
@@ -56,11 +56,11 @@ class Whispers implements Subscriber {
 }
 
 subscriberSuite("a worker that hears of runs in a way of its user's own", () => {
-  const place = new EventEmitter({ captureRejections: false }).setMaxListeners(100);
+  const harness = new EventEmitter({ captureRejections: false }).setMaxListeners(100);
   return {
-    subscriber: { type: "custom", subscribe: (context) => new Whispers(context, place) },
+    subscriber: { type: "custom", subscribe: (context) => new Whispers(context, harness) },
     publishWakeUp: async (name) => {
-      place.emit(name);
+      harness.emit(name);
     },
   };
 });
