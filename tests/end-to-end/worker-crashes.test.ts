@@ -5,8 +5,8 @@ import { actionsOf, within } from "./facts.ts";
 import type { ProcessFault } from "./fault.ts";
 import { violations } from "./invariants.ts";
 import { approve, type OrderHandle, resultOf, startOrder } from "./orders.ts";
+import { openRecoveryScenario, type RecoveryScenario } from "./recovery.ts";
 import { heartbeatMs } from "./scenario.ts";
-import { openSharedScenario, type SharedScenario } from "./shared-scenario.ts";
 import { describeOn, sqlite, topologies } from "./topology.ts";
 import type { WorkerOrder } from "./worker-process.ts";
 
@@ -33,21 +33,21 @@ const some = [
 
 describeOn(topologies, "a worker that is killed", (topology) => {
   /** All tests share a server and the worker that takes over. The names of their workflows differ. */
-  let shared: SharedScenario;
+  let recovery: RecoveryScenario;
 
   beforeAll(async () => {
-    shared = await openSharedScenario(topology);
+    recovery = await openRecoveryScenario(topology);
   }, 60_000);
-  afterAll(() => shared.scenario.close());
+  afterAll(() => recovery.scenario.close());
 
   const chosen = topology === sqlite ? kills : kills.filter(({ point, nth }) => some.includes(`${point}:${nth}`));
   it.concurrent.each(chosen)(
     "a worker that is killed at $point, hit $nth, loses nothing and repeats at most one effect",
     async (fault) => {
       const suffix = `-${fault.point}-${fault.nth}`;
-      const { victim, finish } = await begun(shared, suffix, fault);
+      const { victim, finish } = await begun(recovery, suffix, fault);
       expect((await victim.exited).signal).toBe("SIGKILL");
-      takeOver(shared, suffix);
+      takeOver(recovery, suffix);
       expect(await finish()).toEqual([]);
     },
     90_000,
@@ -55,7 +55,7 @@ describeOn(topologies, "a worker that is killed", (topology) => {
 });
 
 /** Starts two orders on a worker that will be killed and that alone serves their workflow. */
-async function begun({ scenario, server }: SharedScenario, suffix: string, fault: ProcessFault) {
+async function begun({ scenario, server }: RecoveryScenario, suffix: string, fault: ProcessFault) {
   const victim = scenario.worker({ url: server.url, suffixes: [suffix], slots: 1 }, fault);
   const aiki = await scenario.client(server.url);
   const input = fault.point.startsWith("renew") ? { slowMs: 4 * heartbeatMs } : {};
@@ -78,7 +78,7 @@ async function begun({ scenario, server }: SharedScenario, suffix: string, fault
   };
 }
 
-function takeOver({ scenario, server, rescuer }: SharedScenario, suffix: string): void {
+function takeOver({ scenario, server, rescuer }: RecoveryScenario, suffix: string): void {
   const order: WorkerOrder = { type: "serve", url: server.url, ledger: scenario.ledger, suffix };
   rescuer.send(order);
 }

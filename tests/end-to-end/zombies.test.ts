@@ -9,8 +9,8 @@ import { type LedgerEffect, readEffects } from "./ledger.ts";
 import { approve, resultOf, startOrder } from "./orders.ts";
 import { end, type Running, until } from "./processes.ts";
 import type { OrderInput } from "./programs.ts";
+import { openRecoveryScenario, type RecoveryScenario } from "./recovery.ts";
 import { heartbeatMs } from "./scenario.ts";
-import { openSharedScenario, type SharedScenario } from "./shared-scenario.ts";
 import { describeOn, sqlite, topologies } from "./topology.ts";
 import type { WorkerOrder } from "./worker-process.ts";
 
@@ -37,19 +37,19 @@ const stops: Array<[point: string, expectedOutput: RegExp, gated: "reserve" | "t
 const some = ["effect.after", "reporting.record", "reporting.finish"];
 
 describeOn(topologies, "a worker that continues after its lease has expired", (topology) => {
-  let shared: SharedScenario;
+  let recovery: RecoveryScenario;
 
   beforeAll(async () => {
-    shared = await openSharedScenario(topology);
+    recovery = await openRecoveryScenario(topology);
   }, 60_000);
-  afterAll(() => shared.scenario.close());
+  afterAll(() => recovery.scenario.close());
 
   const chosen = topology === sqlite ? stops : stops.filter(([point]) => some.includes(point));
   it.concurrent.each(chosen)(
     "a worker that was stopped at %s until its lease expired is refused, and does not disturb the new holder",
     async (point, expectedOutput, gated) => {
-      const { zombie, gate, takeOverBy, finish } = await stopped(shared, point, gated);
-      await takeOverBy(shared.rescuer);
+      const { zombie, gate, takeOverBy, finish } = await stopped(recovery, point, gated);
+      await takeOverBy(recovery.rescuer);
       zombie.signal("SIGCONT");
       await zombie.says(expectedOutput);
       writeFileSync(gate, "");
@@ -61,8 +61,8 @@ describeOn(topologies, "a worker that continues after its lease has expired", (t
   );
 
   it("an effect of a worker with an expired lease has a lower fence, by which a service can refuse it", async () => {
-    const { scenario, rescuer } = shared;
-    const { zombie, gate, takeOverBy, order } = await stopped(shared, "effect.before", "reserve");
+    const { scenario, rescuer } = recovery;
+    const { zombie, gate, takeOverBy, order } = await stopped(recovery, "effect.before", "reserve");
     await takeOverBy(rescuer);
     zombie.signal("SIGCONT");
     await zombie.says(lost);
@@ -77,8 +77,8 @@ describeOn(topologies, "a worker that continues after its lease has expired", (t
   }, 90_000);
 
   it("a heartbeat of a former holder does not extend the lease of the new holder", async () => {
-    const { scenario, server, rescuer } = shared;
-    const { zombie, gate, takeOverBy, finish } = await stopped(shared, "renewing", "reserve");
+    const { scenario, server, rescuer } = recovery;
+    const { zombie, gate, takeOverBy, finish } = await stopped(recovery, "renewing", "reserve");
     const second = scenario.worker({ url: server.url, suffixes: [], slots: 1 });
     await second.says(/working/);
     await takeOverBy(second);
@@ -96,7 +96,7 @@ describeOn(topologies, "a worker that continues after its lease has expired", (t
 let scenarios = 0;
 
 /** Starts an order on a worker that stops itself at the point. */
-async function stopped({ scenario, server }: SharedScenario, point: string, gated: "reserve" | "thank") {
+async function stopped({ scenario, server }: RecoveryScenario, point: string, gated: "reserve" | "thank") {
   scenarios += 1;
   const suffix = `-${scenarios}`;
   const gate = scenario.file(`gate${suffix}`);

@@ -3,7 +3,7 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 
-export interface Proxy {
+export interface NetworkProxy {
   /** The first target's, with the port of this end. */
   url: string;
   /** The next message to a target that holds this text still arrives; its answer, and all that follows, do not. */
@@ -23,7 +23,7 @@ export interface Proxy {
 }
 
 /** With several targets, each connection goes to the next in turn that accepts it. */
-export async function proxyTo(first: string, ...others: string[]): Promise<Proxy> {
+export async function proxyTo(first: string, ...others: string[]): Promise<NetworkProxy> {
   let targets = [first, ...others].map((target) => new URL(target));
   const ways = new Set<Way>();
   let deadly: string | null = null;

@@ -2,7 +2,7 @@
 
 import type { RedisParams } from "@aikirun/client";
 import { afterEach, describe, expect, it } from "vitest";
-import { proxyTo, type Proxy as Road } from "../real/proxy.ts";
+import { proxyTo, type NetworkProxy as Road } from "../real/proxy.ts";
 import { privateRedis } from "../real/redis.ts";
 import { type RedisProcess, sendOnce } from "../real/redis-process.ts";
 import { type Publisher, publisherAt } from "./publisher.ts";
@@ -212,7 +212,9 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     const granted = ["+select", "+xreadgroup", "+xgroup", "+xdel", "+xadd", "+xautoclaim", "+xinfo"];
     await redis.send("acl", "setuser", "narrow", "reset", "on", ">p", "~*", ...granted);
     const started = await harness.startWorker();
-    await outlives(started, "refuses what workers need (NOPERM)", () => redis.send("acl", "setuser", "narrow", "+xack"));
+    await outlives(started, "refuses what workers need (NOPERM)", () =>
+      redis.send("acl", "setuser", "narrow", "+xack"),
+    );
   });
 
   it("permits all that is needed and no more", async () => {

@@ -106,7 +106,9 @@ export function subscriberSuite(title: string, options: () => HarnessOptions): v
       await harness.completes(await harness.start());
       isAway = true;
       const ids = await startMany(3);
-      await expect.poll(() => started.lines, { timeout: 20_000 }).toContainEqual(expect.stringContaining("claim failed"));
+      await expect
+        .poll(() => started.lines, { timeout: 20_000 })
+        .toContainEqual(expect.stringContaining("claim failed"));
       isAway = false;
       await completed(ids);
     });

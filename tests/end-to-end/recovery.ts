@@ -4,13 +4,13 @@ import type { Running } from "./processes.ts";
 import { openScenario, type RestartableServer, type Scenario } from "./scenario.ts";
 import type { Topology } from "./topology.ts";
 
-export interface SharedScenario {
+export interface RecoveryScenario {
   scenario: Scenario;
   server: RestartableServer;
   rescuer: Running;
 }
 
-export async function openSharedScenario(topology: Topology): Promise<SharedScenario> {
+export async function openRecoveryScenario(topology: Topology): Promise<RecoveryScenario> {
   const scenario = await openScenario(topology);
   const server = await scenario.serve();
   const rescuer = scenario.worker({ url: server.url, suffixes: [], slots: 100 });
