@@ -24,7 +24,7 @@ const settings: Partial<Settings> = { maxCrashes: 50, aliveMs: 3 * leaseMs };
 /** How long a process may take to start, and to exit after SIGTERM. Milliseconds. */
 const deadlineMs = 30_000;
 
-/** Lines that report a fault of Aiki or of Node, or that code no longer fits a run, although code never changes here. */
+/** Lines that report a fault of Aiki or Node, or that code no longer fits a run, although code never changes here. */
 const errorPattern =
   /^.*(fault of Aiki|failed unexpectedly|Unhandled|Uncaught|(Type|Reference)Error|Warning: |no longer fits).*$/gm;
 

@@ -10,7 +10,7 @@ import { openScenario, type Scenario } from "./scenario.ts";
 import { describeOn, topologies } from "./topology.ts";
 
 const heapMb = 512;
-/** The number of runs on SQLite and PostgreSQL. Their inputs fill a quarter and an eighth of the heap, as do outputs. */
+/** Runs on SQLite and PostgreSQL. Their inputs fill a quarter and an eighth of the heap, and so do their outputs. */
 const counts = [60, 30];
 const text = "x".repeat(limits.payloadBytes - 100);
 const large = JSON.stringify(text);

@@ -38,7 +38,7 @@ describe("the quick start and the graceful shutdown, one after the other in one 
 
   const [, , onRedis] = topologies;
   it.skipIf(onRedis?.isThere !== true).each(ends)(
-    "the quick start completes a run on PostgreSQL with wake-ups of Redis, logs nothing about it, and exits with 0 on %s",
+    "the quick start completes a run on PostgreSQL with Redis, logs nothing about Redis, and exits with 0 on %s",
     async (signal) => {
       redis = await privateRedis();
       const port = redis?.address.port ?? 0;

@@ -117,7 +117,7 @@ describeOn(topologies, "a server that is killed again and again under load", (to
 describeOn(networked, "three servers", (topology) => {
   openOn(topology);
 
-  it("servers that are killed in turn lose nothing: each run is started, signalled and read on different ones", async () => {
+  it("servers that are killed in turn lose no run that is started, signalled and read on several", async () => {
     const servers = [await scenario.serve(), await scenario.serve(), await scenario.serve()];
     const clients = await Promise.all(servers.map(({ url }) => scenario.client(url)));
     for (const { url } of servers) scenario.worker({ url, suffixes: [""], slots: 4, heartbeatMs: 4_000 });
@@ -161,7 +161,7 @@ describeOn([sqlite], "one file", (topology) => {
     await scenario.stopAtClose(run("server-process.ts", config)).says(/listening/);
   }, 60_000);
 
-  it("a server whose disk is full refuses starts with 503, still reads, and continues when there is space", async () => {
+  it("a server whose disk is full refuses starts with 503 and still reads, until there is space", async () => {
     const server = await scenario.serve();
     const grow = async (most: ServerOrder["most"]) => {
       const order: ServerOrder = { type: "pages", most };
