@@ -19,10 +19,10 @@ const quote = workflow({ name: "quote" });
 const quoteV1 = quote.v("1.0.0", {
   events: { shown: event(), accepted: event() },
   async handler(run) {
-    const asked = slow.start(run, undefined);
-    const first = await Promise.race([asked, run.sleep({ milliseconds: 50 }).then(() => "standard price")]);
+    const pending = slow.start(run, undefined);
+    const first = await Promise.race([pending, run.sleep({ milliseconds: 50 }).then(() => "standard price")]);
     await run.events.shown.wait();
-    const all = [first, await asked];
+    const all = [first, await pending];
     await run.events.accepted.wait();
     return all;
   },

@@ -5,9 +5,9 @@ import { readdirSync } from "node:fs";
 import { basename, join } from "node:path";
 
 const place = import.meta.dirname;
-const asked = process.argv.slice(2).map((name) => `${name}.ts`);
+const requested = process.argv.slice(2).map((name) => `${name}.ts`);
 const present = readdirSync(place).filter((name) => name.endsWith(".ts") && name !== basename(import.meta.filename));
-const names = asked.length === 0 ? present : asked;
+const names = requested.length === 0 ? present : requested;
 let failed = 0;
 for (const name of names.sort()) {
   const began = Date.now();

@@ -21,17 +21,17 @@ afterEach(async () => {
 
 /** One process of the command, and everything that it has said. */
 class CommandProcess {
-  said = "";
+  output = "";
   readonly #child: ChildProcess;
   readonly #exit: Promise<number | null>;
 
   constructor(cwd: string, args: string[]) {
     this.#child = spawn(process.execPath, [bin, ...args], { cwd, stdio: ["ignore", "pipe", "pipe"] });
-    const hear = (chunk: unknown) => {
-      this.said += String(chunk);
+    const onData = (chunk: unknown) => {
+      this.output += String(chunk);
     };
-    this.#child.stdout?.on("data", hear);
-    this.#child.stderr?.on("data", hear);
+    this.#child.stdout?.on("data", onData);
+    this.#child.stderr?.on("data", onData);
     this.#exit = new Promise((resolve) => this.#child.once("exit", resolve));
     ends.push(() => this.end("SIGKILL"));
   }
@@ -39,12 +39,12 @@ class CommandProcess {
   /** Resolves with the first match in what is said after `from`. */
   async says(pattern: RegExp, from = 0): Promise<RegExpExecArray> {
     for (;;) {
-      const match = pattern.exec(this.said.slice(from));
+      const match = pattern.exec(this.output.slice(from));
       if (match !== null) return match;
       const more = new Promise<boolean>((resolve) => this.#child.stdout?.once("data", () => resolve(true)));
       const errors = new Promise<boolean>((resolve) => this.#child.stderr?.once("data", () => resolve(true)));
       const over = this.#exit.then(() => false);
-      if (!(await Promise.race([more, errors, over]))) throw new Error(`It ended without ${pattern}:\n${this.said}`);
+      if (!(await Promise.race([more, errors, over]))) throw new Error(`It ended without ${pattern}:\n${this.output}`);
     }
   }
 
@@ -93,13 +93,13 @@ describe("aiki dev", { timeout: 60_000 }, () => {
     await command.says(/ready +workflows\.ts serves wf@1\.0\.0/);
     expect(await outputOf(aiki)).toBe("first");
 
-    const before = command.said.length;
+    const before = command.output.length;
     await writeFile(join(folder, "answer.ts"), 'export const answer: string = "second";');
     await command.says(/reload +answer\.ts changed[\s\S]*ready/, before);
     expect(await outputOf(aiki)).toBe("second");
 
     expect(await command.end("SIGINT")).toBe(0);
-    expect(command.said).toContain("Stopping");
+    expect(command.output).toContain("Stopping");
   });
 
   it("serves the workflows of a CommonJS package", async () => {

@@ -45,29 +45,29 @@ interface CommandOutput {
 
 interface StartedCommand {
   child: ChildProcess;
-  said: Promise<CommandOutput>;
+  result: Promise<CommandOutput>;
   /** What it has said so far. */
-  heard(): string;
+  output(): string;
 }
 
 function begin(args: string[], env: NodeJS.ProcessEnv = {}): StartedCommand {
   const options = { env: { ...process.env, ...env } };
   const child = spawn(process.execPath, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
   ends.push(() => child.kill("SIGKILL"));
-  const heard = { out: "", err: "" };
+  const output = { out: "", err: "" };
   child.stdout.on("data", (chunk) => {
-    heard.out += String(chunk);
+    output.out += String(chunk);
   });
   child.stderr.on("data", (chunk) => {
-    heard.err += String(chunk);
+    output.err += String(chunk);
   });
-  const said = new Promise<CommandOutput>((resolve) => {
-    child.once("close", (status) => resolve({ status, ...heard }));
+  const result = new Promise<CommandOutput>((resolve) => {
+    child.once("close", (status) => resolve({ status, ...output }));
   });
-  return { child, said, heard: () => heard.out + heard.err };
+  return { child, result, output: () => output.out + output.err };
 }
 
-const aiki = (...args: string[]): Promise<CommandOutput> => begin([bin, "keys", ...args]).said;
+const aiki = (...args: string[]): Promise<CommandOutput> => begin([bin, "keys", ...args]).result;
 
 async function serving(database: string): Promise<{ aikiServer: Server; status(key: string): Promise<number> }> {
   const aikiServer = await server({ database, auth: true, logger: silentLogger });
@@ -81,7 +81,7 @@ async function serving(database: string): Promise<{ aikiServer: Server; status(k
 }
 
 /** What is done with the keys of a server that is running, in another process. */
-async function beside(database: string): Promise<void> {
+async function createsListsAndRevokes(database: string): Promise<void> {
   const { aikiServer, status } = await serving(database);
   const created = await aiki("create", "--name", "ci", "--expires-in", "90d", "--database", database);
   expect(created).toMatchObject({ status: 0, out: expect.stringMatching(shape) });
@@ -136,14 +136,14 @@ describe("aiki keys", { timeout: 60_000 }, () => {
     expect(await aiki(...args)).toMatchObject({ status: 2, out: "", err: expect.stringContaining(sentence) });
   });
 
-  it.skipIf(postgres === null)("works beside servers on PostgreSQL", () => beside(postgres?.url ?? ""));
+  it.skipIf(postgres === null)("works beside servers on PostgreSQL", () => createsListsAndRevokes(postgres?.url ?? ""));
 });
 
 describe("aiki keys on a SQLite file that a server has open", { timeout: 60_000 }, () => {
   const version = String(new Connection(driver, ":memory:").first("SELECT sqlite_version() AS version")?.version);
   const isFixed = isSafe(version.split(".").map(Number));
 
-  it.runIf(isFixed)("works where neither SQLite damages what two write", () => beside(`sqlite:${path}`));
+  it.runIf(isFixed)("works where neither SQLite damages what two write", () => createsListsAndRevokes(`sqlite:${path}`));
 
   it.runIf(isFixed)("harms nothing, though both write as fast as they can", async () => {
     const database = `sqlite:${path}`;
@@ -157,7 +157,7 @@ describe("aiki keys on a SQLite file that a server has open", { timeout: 60_000 
         started += results.filter(({ ok }) => ok).length;
       }
     };
-    const made = begin(["--import", "tsx", "--conditions=@aikirun/source", maker, database, "100"]).said.finally(() => {
+    const made = begin(["--import", "tsx", "--conditions=@aikirun/source", maker, database, "100"]).result.finally(() => {
       isDone = true;
     });
     const [{ out, err }] = await Promise.all([made, load(), load()]);
@@ -202,20 +202,20 @@ describe("aiki server", { timeout: 60_000 }, () => {
     ["--auth", ["--auth"], {}],
     ["AIKI_AUTH", [], { AIKI_AUTH: "true" }],
   ])("asks for keys with %s, and then binds any address", async (_, args, env) => {
-    const { child, said, heard } = start(["--host", "0.0.0.0", ...args], env);
-    await expect.poll(heard, patience).toMatch(/http:\/\/localhost:\d+/);
-    const [url = ""] = /http:\/\/localhost:\d+/.exec(heard()) ?? [];
+    const { child, result, output } = start(["--host", "0.0.0.0", ...args], env);
+    await expect.poll(output, patience).toMatch(/http:\/\/localhost:\d+/);
+    const [url = ""] = /http:\/\/localhost:\d+/.exec(output()) ?? [];
     expect((await fetch(`${url}/v1/find`, { method: "POST", body: "{}" })).status).toBe(401);
     child.kill("SIGTERM");
-    expect((await said).status).toBe(0);
+    expect((await result).status).toBe(0);
   });
 
   it("binds no address beyond this machine without keys, nor on a misspelt wish for them", async () => {
-    expect(await start(["--host", "0.0.0.0"]).said).toMatchObject({
+    expect(await start(["--host", "0.0.0.0"]).result).toMatchObject({
       status: 1,
       err: expect.stringContaining("auth: true"),
     });
-    const misspelt = await start([], { AIKI_AUTH: "yes" }).said;
+    const misspelt = await start([], { AIKI_AUTH: "yes" }).result;
     expect(misspelt).toMatchObject({ status: 1, err: expect.stringContaining('AIKI_AUTH is "yes"') });
   });
 });
@@ -226,6 +226,6 @@ it("aiki runs shows the key that AIKI_API_KEY holds", { timeout: 60_000 }, async
   const { url } = await aikiServer.listen({ port: 0 });
   const { secret } = await aikiServer.keys.create({ name: "operator", scopes: ["runs:read"] });
   const list = [bin, "runs", "list", "--url", url];
-  expect(await begin(list, { AIKI_API_KEY: secret }).said).toMatchObject({ status: 0, out: "No runs match.\n" });
-  expect(await begin(list).said).toMatchObject({ status: 1, err: expect.stringContaining("UNAUTHORIZED") });
+  expect(await begin(list, { AIKI_API_KEY: secret }).result).toMatchObject({ status: 0, out: "No runs match.\n" });
+  expect(await begin(list).result).toMatchObject({ status: 1, err: expect.stringContaining("UNAUTHORIZED") });
 });

@@ -313,7 +313,7 @@ function interruptions(database: TestDatabase): void {
     await filled(file("a.db"), all.runs, all.entries);
     const before = await everythingIn(file("a.db"));
     for (const to of [database.url, file("b.db")]) {
-      await killed({ from: file("a.db"), to, dies: { part, runs } });
+      await killed({ from: file("a.db"), to, killAt: { part, runs } });
       expect(await countIn(to)).toBe(0);
       expect(await moving(file("a.db"), to)).toMatchObject({ runs: 230, already: false });
       expect(await everythingIn(to)).toEqual(before);
@@ -327,7 +327,7 @@ function interruptions(database: TestDatabase): void {
     const proxy = await proxyTo(database.url);
     toEnd.push(() => proxy.close());
     const onProgress: MoveParams["onProgress"] = ({ part, runs }) => {
-      if (part === "verifying" && runs === 230) proxy.cutAfter("COMMIT\0");
+      if (part === "verifying" && runs === 230) proxy.loseReplyTo("COMMIT\0");
     };
     const lost = moving(file("a.db"), proxy.url, { onProgress });
     await expect(lost).rejects.toMatchObject({ code: "STORAGE_UNAVAILABLE" });

@@ -7,15 +7,15 @@ export interface MoverConfig {
   from: string;
   to: string;
   /** Once so many runs are done in this part of the move. */
-  dies: Pick<MoveProgress, "part" | "runs">;
+  killAt: Pick<MoveProgress, "part" | "runs">;
 }
 
-const { from, to, dies }: MoverConfig = JSON.parse(process.argv[2] ?? "{}");
+const { from, to, killAt }: MoverConfig = JSON.parse(process.argv[2] ?? "{}");
 await move({
   from,
   to,
   logger: silentLogger,
   onProgress: ({ part, runs }) => {
-    if (part === dies.part && runs >= dies.runs) process.kill(process.pid, "SIGKILL");
+    if (part === killAt.part && runs >= killAt.runs) process.kill(process.pid, "SIGKILL");
   },
 });

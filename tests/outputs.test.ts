@@ -135,11 +135,11 @@ describe("the log of aiki server", { timeout: 30_000 }, () => {
       program.child.kill("SIGTERM");
       expect(await program.exit).toBe(0);
       const bytes = Buffer.alloc(65_536);
-      const said = bytes.toString("utf8", 0, readSync(again, bytes));
+      const output = bytes.toString("utf8", 0, readSync(again, bytes));
       closeSync(again);
-      expect(said).toMatch(/log lines were dropped because they could not be written/);
-      expect(said).toMatch(format === "JSON" ? /"lines":[1-9]/ : / lines=[1-9]/);
-      expect(said).toMatch(/stopping/);
+      expect(output).toMatch(/log lines were dropped because they could not be written/);
+      expect(output).toMatch(format === "JSON" ? /"lines":[1-9]/ : / lines=[1-9]/);
+      expect(output).toMatch(/stopping/);
     },
   );
 });

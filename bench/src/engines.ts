@@ -14,7 +14,7 @@ export interface StartedEngines {
   stop(): Promise<void>;
 }
 
-async function ring(directory: string): Promise<RedisProcess> {
+async function openRedis(directory: string): Promise<RedisProcess> {
   const program = await findRedisServer();
   if (program === null) {
     throw new Error("There is no Redis to measure. Install one (apt install redis-server), or choose --mode postgres.");
@@ -36,7 +36,7 @@ export async function startEngines(modes: readonly Mode[]): Promise<StartedEngin
     );
   }
   const cluster = await startCluster(binaries, join(directory, "postgres"), process.pid, ["max_connections=200"]);
-  const redis = modes.some(({ subscriber }) => subscriber === "redis_streams") ? await ring(directory) : null;
+  const redis = modes.some(({ subscriber }) => subscriber === "redis_streams") ? await openRedis(directory) : null;
   return {
     engines: { postgres: cluster.url, binaries, redis: redis?.address ?? null },
     async stop() {

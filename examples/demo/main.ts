@@ -15,7 +15,7 @@ import type { ReportedEffect } from "./work.ts";
 import { orderWorkflowV1 } from "./workflows.ts";
 
 const paint = paintFor(process.stdout, process.env);
-const patienceMs = 60_000;
+const timeoutMs = 60_000;
 
 async function main(): Promise<number> {
   console.log(`\n${paint("bold", "Aiki: an order that outlives its worker")}\n`);
@@ -28,7 +28,7 @@ async function main(): Promise<number> {
   try {
     const orderId = `o-${Date.now()}`;
     const handle = orderWorkflowV1.start(aiki, { orderId, cents: 4_200 }, { referenceId: orderId });
-    const ending = within(patienceMs, tell(story, await handle, url));
+    const ending = within(timeoutMs, runStory(story, await handle, url));
     crew = await ending;
     const completed = story.run?.status === "completed";
     conclude(story);
@@ -44,7 +44,7 @@ async function main(): Promise<number> {
 type StartedOrder = Awaited<ReturnType<typeof orderWorkflowV1.start>>;
 
 /** Resolves with the worker that is left when the run has ended. */
-async function tell(story: DemoStory, order: StartedOrder, url: string): Promise<CrewMember> {
+async function runStory(story: DemoStory, order: StartedOrder, url: string): Promise<CrewMember> {
   story.say("client", `  started order@1.0.0, run ${order.id}`);
   await story.follow(order.id);
   const following = setInterval(() => void story.follow(order.id), 50);
@@ -75,11 +75,11 @@ async function join(
   story: DemoStory,
   id: string,
   url: string,
-  hear: (effect: ReportedEffect) => void,
+  onEffect: (effect: ReportedEffect) => void,
 ): Promise<CrewMember> {
   const member = await startDemoWorker(id, url, (effect) => {
     void story.effect(id, effect);
-    hear(effect);
+    onEffect(effect);
   });
   story.say(id, `  is up, a process of its own (pid ${member.pid})`);
   return member;

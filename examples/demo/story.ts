@@ -50,12 +50,12 @@ export class DemoStory {
     for (const entry of result.entries) {
       this.entries.push(entry);
       console.log(storyLine(this.#paint, "recorded".padStart(9), entry));
-      if (entry.value.type === "marked" && entry.value.mark === "recovered") this.#tellReplay();
+      if (entry.value.type === "marked" && entry.value.mark === "recovered") this.#showReplay();
     }
   }
 
   /** The next worker executes the handler from the top; these calls are answered from the record. */
-  #tellReplay(): void {
+  #showReplay(): void {
     const names = this.entries.flatMap(({ value, address }) =>
       value.type === "returned" ? [address.split(":")[1] ?? address] : value.type === "received" ? [value.name] : [],
     );

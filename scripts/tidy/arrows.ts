@@ -79,13 +79,13 @@ function cycles(sources: SourceFile[], known: ReadonlySet<string>): Violation[] 
         .filter((edge) => known.has(edge.to)),
     ]),
   );
-  const told = new Set<string>();
+  const reported = new Set<string>();
   return sources.flatMap((source) =>
     (edges.get(source.path) ?? []).flatMap(({ used, to }) => {
       const way = wayBetween(to, source.path, (path) => (edges.get(path) ?? []).map((edge) => edge.to));
       const key = way === null ? "" : [...way].sort().join();
-      if (way === null || told.has(key)) return [];
-      told.add(key);
+      if (way === null || reported.has(key)) return [];
+      reported.add(key);
       return [violation(source, used, "arrows", `cycle: ${[source.path, ...way].join(" -> ")}`)];
     }),
   );

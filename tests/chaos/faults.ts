@@ -175,14 +175,14 @@ function proxyFaults(
   return [
     on("reply lost of", 14, async (proxy, prng) => {
       const before = proxy.cuts;
-      proxy.cutAfter(prng.pick(texts));
+      proxy.loseReplyTo(prng.pick(texts));
       return until("a reply is lost", () => proxy.cuts > before, 3_000).catch(() => false);
     }),
-    on("connections cut to", 5, async (proxy) => proxy.cut() > 0),
+    on("connections cut to", 5, async (proxy) => proxy.cutAll() > 0),
     on("half-open connections to", 3, async (proxy, prng) => {
-      proxy.fall(true);
+      proxy.dropAll(true);
       await wait(prng.between(800, 2_500));
-      proxy.fall(false);
+      proxy.dropAll(false);
       return true;
     }),
   ];
@@ -244,7 +244,7 @@ const primaryLost: FaultKind = {
       await wait(prng.between(100, 1_000));
       return recordHarm(targets, primaryLost.name, null, async () => {
         await standby.takeOver();
-        for (const proxy of fleet.databaseProxies) proxy.lead(engines.database);
+        for (const proxy of fleet.databaseProxies) proxy.forwardTo(engines.database);
         return true;
       });
     };

@@ -40,12 +40,12 @@ async function install(): Promise<string | null> {
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
   const apt = (...args: string[]) =>
     run("apt-get", ["-o", "DPkg::Lock::Timeout=120", ...args], { env, timeout: 300_000 });
-  const ask = () => apt("install", "-y", "--no-install-recommends", "pgbouncer");
-  await ask().catch(() => apt("update").then(ask).catch(tell));
+  const installPackage = () => apt("install", "-y", "--no-install-recommends", "pgbouncer");
+  await installPackage().catch(() => apt("update").then(installPackage).catch(warn));
   return installed();
 }
 
-function tell(thrown: unknown): void {
+function warn(thrown: unknown): void {
   console.error(`apt-get did not install pgbouncer: ${String(thrown)}`);
 }
 

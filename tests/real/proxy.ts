@@ -7,18 +7,18 @@ export interface NetworkProxy {
   /** The first target's, with the port of this end. */
   url: string;
   /** The next message to a target that holds this text still arrives; its answer, and all that follows, do not. */
-  cutAfter(text: string): void;
+  loseReplyTo(text: string): void;
   /** New connections lead to this target; those that stand are left alone. */
-  lead(to: string): void;
+  forwardTo(to: string): void;
   /** How many connections were cut like that. */
   readonly cuts: number;
   /** Ends every connection; how many there were. */
-  cut(): number;
+  cutAll(): number;
   /**
    * Swallows everything from now on, both ways, and closes nothing. Not silent any more, it ends what was connected
    * meanwhile: that has lost its thread.
    */
-  fall(silent: boolean): void;
+  dropAll(silent: boolean): void;
   close(): Promise<void>;
 }
 
@@ -71,14 +71,14 @@ export async function proxyTo(first: string, ...others: string[]): Promise<Netwo
     get cuts() {
       return cuts;
     },
-    cutAfter(text) {
+    loseReplyTo(text) {
       deadly = text;
     },
-    lead(to) {
+    forwardTo(to) {
       targets = [new URL(to)];
     },
-    cut: endAll,
-    fall(silent) {
+    cutAll: endAll,
+    dropAll(silent) {
       if (isSilent && !silent) endAll();
       isSilent = silent;
     },

@@ -76,7 +76,7 @@ export async function startRedis(
     await once(spawned, "spawn");
     spawned.unref();
     await until(directory, async () => (await send("ping")) === "PONG");
-    if (cluster === true) await beCluster(directory, send);
+    if (cluster === true) await initialiseCluster(directory, send);
     child = await pid();
   };
   await start();
@@ -96,7 +96,7 @@ export async function startRedis(
   };
 }
 
-async function beCluster(directory: string, send: RedisProcess["send"]): Promise<void> {
+async function initialiseCluster(directory: string, send: RedisProcess["send"]): Promise<void> {
   await send("cluster", "addslots", ...Array.from({ length: 16_384 }, (_, slot) => slot));
   await until(directory, async () => String(await send("cluster", "info")).includes("cluster_state:ok"));
 }

@@ -133,7 +133,7 @@ describe("items of run.map", () => {
 
 describe("a race of an earlier attempt", () => {
   it("comes out the same in the next, though plain work takes another time", async () => {
-    const told: string[] = [];
+    const winners: string[] = [];
     const timed = new Timed(async (run, plain) => {
       const contender = async (name: string): Promise<string> => {
         await run.step(`begin ${name}`, () => name);
@@ -142,7 +142,7 @@ describe("a race of an earlier attempt", () => {
         return name;
       };
       const winner = await Promise.race(["a", "b"].map(contender));
-      await run.step(`tell ${winner}`, () => told.push(winner));
+      await run.step(`tell ${winner}`, () => winners.push(winner));
       await plain("rest");
       if (run.attempt === 1) throw new Error("again");
       return winner;
@@ -151,7 +151,7 @@ describe("a race of an earlier attempt", () => {
     timed.delays = { a: 10, b: 300 };
     await timed.rig.replay();
     await timed.live(3_000);
-    expect([...outcome(timed), told]).toEqual(["completed", "b", ["b"]]);
+    expect([...outcome(timed), winners]).toEqual(["completed", "b", ["b"]]);
   });
 });
 

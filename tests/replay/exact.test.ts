@@ -61,7 +61,7 @@ describe("alike calls of parallel branches", () => {
   });
 
   it("keep a decided race decided, though the loser's branch is ready first on replay", async () => {
-    const told: string[] = [];
+    const winners: string[] = [];
     const timed = new Timed(async (run, plain) => {
       const winner = await Promise.race(
         ["a", "b"].map(async (name) => {
@@ -71,7 +71,7 @@ describe("alike calls of parallel branches", () => {
           return name;
         }),
       );
-      await run.step(`tell ${winner}`, () => told.push(winner));
+      await run.step(`tell ${winner}`, () => winners.push(winner));
       await run.sleep({ seconds: 10 });
       return winner;
     });
@@ -79,7 +79,7 @@ describe("alike calls of parallel branches", () => {
     await timed.elapse(10_000);
     await timed.again({ a: 300, b: 10 });
     expect(timed.rig.output).toBe("a");
-    expect(told).toEqual(["a"]);
+    expect(winners).toEqual(["a"]);
   });
 
   it("get their own results in the next attempt of the run, when some of them had failed", async () => {

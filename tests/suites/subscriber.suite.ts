@@ -1,11 +1,11 @@
-/** What holds for whoever works, however it learns of runs. */
+/** The requirements of a worker with any subscriber. */
 
 import { AikiError } from "@aikirun/lib";
 import type { Api } from "@aikirun/lib/protocol";
 import { afterEach, describe, expect, it } from "vitest";
 import { type HarnessOptions, type StartedWorker, WorkerHarness } from "./worker-harness.ts";
 
-/** How long a run may wait for a worker that has nothing to do. Milliseconds; a machine under load needs some. */
+/** How long a run may wait for an idle worker, with an allowance for a machine under load. Milliseconds. */
 const soonMs = 4_000;
 
 export function subscriberSuite(title: string, options: () => HarnessOptions): void {
@@ -21,7 +21,7 @@ export function subscriberSuite(title: string, options: () => HarnessOptions): v
       Promise.all(Array.from({ length: count }, () => harness.start(input)));
     const doneBy = (...started: StartedWorker[]) => started.flatMap(({ done }) => done);
 
-    it("executes each run of a burst once, and never more at once than it has slots", async () => {
+    it("a worker executes each run of a burst once, and at most as many at once as it has slots", async () => {
       await open();
       const started = await harness.startWorker({ maxConcurrentWorkflowRuns: 4 });
       const ids = await startMany(80, { ms: 5 });
@@ -31,14 +31,14 @@ export function subscriberSuite(title: string, options: () => HarnessOptions): v
       expect(started.lines.filter((line) => !line.startsWith("info"))).toEqual([]);
     });
 
-    it("executes what was queued before it came", async () => {
+    it("a worker executes runs that were queued before its start", async () => {
       await open();
       const ids = await startMany(10);
       await harness.startWorker();
       await completed(ids);
     });
 
-    it("begins a run soon when it has nothing else to do", async () => {
+    it("an idle worker begins a run soon", async () => {
       await open();
       await harness.startWorker();
       const first = await harness.start();
@@ -48,7 +48,7 @@ export function subscriberSuite(title: string, options: () => HarnessOptions): v
       expect(performance.now() - began).toBeLessThan(soonMs);
     });
 
-    it("shares a burst with its like, each run once", async () => {
+    it("two workers share a burst and execute each run once", async () => {
       await open();
       const all = await Promise.all([1, 2, 3].map(() => harness.startWorker({ maxConcurrentWorkflowRuns: 2 })));
       const ids = await startMany(60, { ms: 20 });
@@ -58,7 +58,7 @@ export function subscriberSuite(title: string, options: () => HarnessOptions): v
       for (const { done } of all) expect(done.length).toBeGreaterThan(0);
     });
 
-    it("executes what is registered while it works", async () => {
+    it("a worker executes workflows that are registered after its start", async () => {
       await open();
       const started = await harness.startWorker();
       await harness.completes(await harness.start());
@@ -69,7 +69,7 @@ export function subscriberSuite(title: string, options: () => HarnessOptions): v
       await harness.completes(await harness.start({}, undefined, later));
     });
 
-    it("executes the runs of its shards, and no others", async () => {
+    it("a worker executes only runs of its shards", async () => {
       await open();
       const [eu, us] = [
         await harness.startWorker({ shardKeys: ["eu", "de"] }),
@@ -83,13 +83,13 @@ export function subscriberSuite(title: string, options: () => HarnessOptions): v
       expect(await harness.statusOf(unserved)).toBe("queued");
     });
 
-    it("goes on with runs that slept", async () => {
+    it("a worker continues runs after their sleep", async () => {
       await open();
       await harness.startWorker();
       await completed(await startMany(5, { sleepMs: 50 }));
     });
 
-    it("gets the runs of a claim whose answer was lost, before their lease ends", async () => {
+    it("a worker gets the runs of a claim without a reply before their lease expires", async () => {
       await open();
       let left = 3;
       await harness.startWorker({}, (api) => losing(api, (runs) => runs > 0 && left-- > 0));
@@ -99,7 +99,7 @@ export function subscriberSuite(title: string, options: () => HarnessOptions): v
       for (const id of ids) expect(await harness.wasRecovered(id)).toBe(false);
     });
 
-    it("works on when a server that was away is back", async () => {
+    it("a worker continues after its server was unreachable", async () => {
       await open();
       let isAway = false;
       const started = await harness.startWorker({}, (api) => losing(api, () => isAway));
@@ -113,7 +113,7 @@ export function subscriberSuite(title: string, options: () => HarnessOptions): v
       await completed(ids);
     });
 
-    it("takes nothing after it was stopped, and stops in time though it waits", async () => {
+    it("a worker that waits for runs stops in time and claims nothing afterwards", async () => {
       await open();
       const started = await harness.startWorker({ gracefulShutdownTimeoutMs: 5_000 });
       await harness.completes(await harness.start());
@@ -128,13 +128,13 @@ export function subscriberSuite(title: string, options: () => HarnessOptions): v
   });
 }
 
-/** Claims are carried out, but these answers never arrive. */
+/** Executes claims, but drops their replies while `loses` returns true. */
 function losing(api: Api, loses: (runs: number) => boolean): Api {
   return {
     ...api,
     async claim(request, options) {
       const reply = await api.claim(request, options);
-      if (loses(reply.runs.length)) throw new AikiError("UNREACHABLE", "The answer was lost.");
+      if (loses(reply.runs.length)) throw new AikiError("UNREACHABLE", "The reply was lost.");
       return reply;
     },
   };
