@@ -1,4 +1,4 @@
-/** Runs every example, or those named, each in a process of its own; each proves its claim or throws. */
+/** Runs every example, or the named ones, each in its own process. Each proves its claim or throws. */
 
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** The `aiki` command as people meet it: processes, signals, and files that change under it. */
+/** The `aiki` command as users run it: processes, signals, and files that change while it runs. */
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
@@ -19,7 +19,7 @@ afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end();
 });
 
-/** One process of the command, and everything that it has said. */
+/** One process of the command, with its output. */
 class CommandProcess {
   output = "";
   readonly #child: ChildProcess;
@@ -36,7 +36,7 @@ class CommandProcess {
     ends.push(() => this.end("SIGKILL"));
   }
 
-  /** Resolves with the first match in what is said after `from`. */
+  /** Resolves with the first match in the output after `from`. */
   async says(pattern: RegExp, from = 0): Promise<RegExpExecArray> {
     for (;;) {
       const match = pattern.exec(this.output.slice(from));
@@ -44,7 +44,8 @@ class CommandProcess {
       const more = new Promise<boolean>((resolve) => this.#child.stdout?.once("data", () => resolve(true)));
       const errors = new Promise<boolean>((resolve) => this.#child.stderr?.once("data", () => resolve(true)));
       const over = this.#exit.then(() => false);
-      if (!(await Promise.race([more, errors, over]))) throw new Error(`It ended without ${pattern}:\n${this.output}`);
+      if (!(await Promise.race([more, errors, over])))
+        throw new Error(`The command ended without ${pattern}:\n${this.output}`);
     }
   }
 
@@ -87,7 +88,7 @@ async function outputOf(aiki: Client, versionId = "1.0.0"): Promise<unknown> {
 const answer = { "answer.ts": 'export const answer: string = "first";' };
 
 describe("aiki dev", { timeout: 60_000 }, () => {
-  it("serves what a TypeScript file exports, reloads what it imports, and ends gracefully", async () => {
+  it("aiki dev serves the workflows of a TypeScript file, reloads its imports, and stops gracefully", async () => {
     const folder = await project({ ...answer, "workflows.ts": workflows("return answer;") });
     const { command, aiki } = await dev(folder, "--database", "memory:");
     await command.says(/ready +workflows\.ts serves wf@1\.0\.0/);
@@ -102,7 +103,7 @@ describe("aiki dev", { timeout: 60_000 }, () => {
     expect(command.output).toContain("Stopping");
   });
 
-  it("serves the workflows of a CommonJS package", async () => {
+  it("aiki dev serves the workflows of a CommonJS package", async () => {
     const files = { "package.json": "{}", "answer.ts": 'export const answer: string = "common";' };
     const folder = await project({ ...files, "workflows.ts": workflows("return answer;") });
     const { command, aiki } = await dev(folder);
@@ -110,7 +111,7 @@ describe("aiki dev", { timeout: 60_000 }, () => {
     expect(await outputOf(aiki)).toBe("common");
   });
 
-  it("says what is broken, and goes on when it is mended", async () => {
+  it("aiki dev prints what is broken, and continues when it is fixed", async () => {
     const folder = await project({ ...answer, "workflows.ts": "export const nothing = 1;" });
     const { command, aiki } = await dev(folder, "--database", "memory:");
     await command.says(/broken +NOTHING_EXPORTED: .*exports no workflow/);
@@ -122,7 +123,7 @@ describe("aiki dev", { timeout: 60_000 }, () => {
     expect(await command.end("SIGTERM")).toBe(0);
   });
 
-  it("replaces a worker that crashes, and its run goes on", async () => {
+  it("aiki dev replaces a worker that crashes, and its run continues", async () => {
     const body = 'await run.step("fall", crash); return answer;';
     const crash = `import { existsSync, writeFileSync } from "node:fs";
       function crash() {
@@ -139,7 +140,7 @@ describe("aiki dev", { timeout: 60_000 }, () => {
     expect(await command.end("SIGINT")).toBe(0);
   });
 
-  it("kills a worker whose event loop is blocked, and says so", async () => {
+  it("aiki dev kills a worker whose event loop is blocked, and prints it", async () => {
     const loop = "for (;;) {}";
     const folder = await project({
       ...answer,
@@ -154,7 +155,7 @@ describe("aiki dev", { timeout: 60_000 }, () => {
     await command.end("SIGINT");
   });
 
-  it("keeps runs in its file from one life to the next", async () => {
+  it("aiki dev keeps runs in its file over a restart", async () => {
     const body = "await run.sleep({ milliseconds: 1_500 }); return answer;";
     const folder = await project({ ...answer, "workflows.ts": workflows(body) });
     const first = await dev(folder);
@@ -170,7 +171,7 @@ describe("aiki dev", { timeout: 60_000 }, () => {
 });
 
 describe("aiki server", { timeout: 30_000 }, () => {
-  it("listens until it is told to stop, and logs JSON when asked to", async () => {
+  it("aiki server listens until SIGTERM, and logs JSON with --json", async () => {
     const folder = await project({});
     const command = new CommandProcess(folder, ["server", "--port", "0", "--database", "memory:", "--json"]);
     const [, line = ""] = await command.says(/(\{.*"listening".*\})\n/);
@@ -180,7 +181,7 @@ describe("aiki server", { timeout: 30_000 }, () => {
     expect(await command.end("SIGTERM")).toBe(0);
   });
 
-  it("says that its port is taken, or its file", async () => {
+  it("aiki server prints that its port or its file is in use", async () => {
     const folder = await project({});
     const first = new CommandProcess(folder, ["server", "--port", "0"]);
     const [, port = ""] = await first.says(/localhost:(\d+)/);

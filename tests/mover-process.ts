@@ -1,4 +1,4 @@
-/** Moves as `aiki move` does, and dies at the moment it is told to. */
+/** Moves like `aiki move`, and kills itself at the given moment. */
 
 import { silentLogger } from "@aikirun/lib";
 import { type MoveProgress, move } from "@aikirun/server";
@@ -6,7 +6,7 @@ import { type MoveProgress, move } from "@aikirun/server";
 export interface MoverConfig {
   from: string;
   to: string;
-  /** Once so many runs are done in this part of the move. */
+  /** Kills the process when this many runs are done in this part of the move. */
   killAt: Pick<MoveProgress, "part" | "runs">;
 }
 

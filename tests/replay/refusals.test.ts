@@ -11,7 +11,7 @@ async function refused(handler: PlainHandler): Promise<Timed> {
   return timed;
 }
 
-/** Other code executes the run from its record. */
+/** Executes the run from its journal with other code. */
 async function mended(timed: Timed, handler: PlainHandler, ms = 10_000): Promise<void> {
   const delays: Record<string, number> = { ann: 10, bob: 2_010 };
   const plain: Plain = (name) => new Promise((resolve) => timed.rig.env.after(delays[name] ?? 0, resolve));
@@ -33,7 +33,7 @@ const saving: PlainHandler = (run, plain) =>
   );
 
 describe("a run that is refused a second time", () => {
-  it("keeps what the mended code recorded between the two", async () => {
+  it("a run that is refused twice keeps the entries of the fixed code in between", async () => {
     const began: string[] = [];
     const timed = await refused(saving);
     const stage =
@@ -59,7 +59,7 @@ describe("a run that is refused a second time", () => {
     expect(began).toEqual(["save ann", "save bob", "told"]);
   });
 
-  it("keeps the deadline of a sleep that the mended code began between the two", async () => {
+  it("a run that is refused twice keeps the deadline of a sleep of the fixed code in between", async () => {
     const timed = await refused(saving);
     const stage =
       (isKeyed: boolean): PlainHandler =>
@@ -92,8 +92,8 @@ describe("a run that is refused a second time", () => {
   });
 });
 
-describe("what followed a refused call", () => {
-  it("is given up after each of several alike calls", async () => {
+describe("entries after a refused call", () => {
+  it("waits after each of several refused alike calls are withdrawn", async () => {
     const handler =
       (isKeyed: boolean): PlainHandler =>
       (run, plain) =>
@@ -118,7 +118,7 @@ describe("what followed a refused call", () => {
     expect(timed.rig.output).toEqual(names);
   });
 
-  it("is not reused by the next attempt, whenever it ended", async () => {
+  it("entries after a refused call are not reused by the next attempt", async () => {
     const timed = await refused((run, plain) =>
       Promise.all(
         names.map(async (name) => {
@@ -148,7 +148,7 @@ describe("what followed a refused call", () => {
     expect(timed.rig.ledger.waits).toHaveLength(1);
   });
 
-  it("is found in seconds among as many waits as a run may have open", async () => {
+  it("waits after a refused call are found in seconds among the maximum of open waits", async () => {
     const timed = await refused(async (run, plain) => {
       await Promise.all(
         names.map(async (name) => {
