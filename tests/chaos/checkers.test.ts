@@ -74,7 +74,7 @@ function completed(n: number, given: ChaosProgram, returned: ChaosOutput) {
 
 type ChaosPlant = (facts: ChaosFacts) => ChaosFacts;
 const runIs = (facts: ChaosFacts, run: ChaosFacts["runs"][number]): ChaosFacts => ({ ...facts, runs: [run] });
-const acts = (count: number): ChaosOp[] =>
+const tasks = (count: number): ChaosOp[] =>
   Array.from({ length: count }, (_, n) => ({ type: "task", id: n + 1, failures: 0, ms: 0 }));
 
 const plants: Record<keyof typeof chaosCheckers, ChaosPlant[]> = {
@@ -88,7 +88,7 @@ const plants: Record<keyof typeof chaosCheckers, ChaosPlant[]> = {
     (facts) => runIs(facts, completed(1, program, { tally: { ...output.tally, tasks: 2 } })),
     (facts) => runIs(facts, completed(1, { ...program, ending: "fail" }, output)),
     (facts) => runIs(facts, queuedRun(1, { state: runningState(), input: JSON.stringify(program) })),
-    (facts) => runIs(facts, completed(1, { ...program, ops: acts(2) }, output)),
+    (facts) => runIs(facts, completed(1, { ...program, ops: tasks(2) }, output)),
   ],
   witnessed: [
     (facts) => ({ ...facts, effects: [] }),
@@ -159,14 +159,14 @@ describe("the checkers of the chaos", () => {
 });
 
 describe("a completed run that is executed once more", () => {
-  const heard: ChaosProgram = {
+  const program: ChaosProgram = {
     ops: [
       { type: "message", id: 1 },
       { type: "sleep", id: 2, ms: 5 },
     ],
     ending: "return",
   };
-  const run = completed(1, heard, { tally: { ...noTally(), sleeps: 1, messages: [0] } });
+  const run = completed(1, program, { tally: { ...noTally(), sleeps: 1, messages: [0] } });
   const entries = [
     entryWith(
       id,
@@ -183,13 +183,13 @@ describe("a completed run that is executed once more", () => {
   });
 
   it.each([
-    ["an output that it does not return", [completed(1, heard, { tally: noTally() })], entries, /recorded with/],
+    ["an output that it does not return", [completed(1, program, { tally: noTally() })], entries, /but .* is recorded/],
     ["a wait that was never recorded", [run], entries.slice(0, 2), /wants to record sleep:sleep-2#0/],
     [
       "a call that the program does not make",
       [run],
       [...entries.slice(0, 2), entryWith(id, 3, { type: "elapsed" }, { address: "sleep:other#0" })],
-      /stands before something new/,
+      /waits for a call that is not recorded/,
     ],
   ])("the replay of a completed run detects %s", async (_, runs, recorded, why) => {
     expect(await replayFailures({ runs, entries: recorded })).toEqual([expect.stringMatching(why)]);
@@ -198,12 +198,12 @@ describe("a completed run that is executed once more", () => {
 
 describe("the model of a program", () => {
   it("the model of a program counts the operations in branches and children", () => {
-    const child: ChaosProgram = { ops: acts(2), ending: "return" };
+    const child: ChaosProgram = { ops: tasks(2), ending: "return" };
     const ops: ChaosOp[] = [
       {
         type: "all",
         branches: [
-          acts(1),
+          tasks(1),
           [
             { type: "message", id: 8 },
             { type: "failingTask", id: 9 },
@@ -214,11 +214,11 @@ describe("the model of a program", () => {
       { type: "timedEvent", id: 11, ms: 1 },
     ];
     expect(tallyOf({ ops, ending: "return" })).toEqual({
-      acts: 1,
-      dooms: 1,
-      naps: 0,
-      heard: [0],
-      choices: 1,
+      tasks: 1,
+      failedTasks: 1,
+      sleeps: 0,
+      messages: [0],
+      races: 1,
       children: 2,
     });
   });

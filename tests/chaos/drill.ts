@@ -232,7 +232,7 @@ class Drill {
       effects: readEffects(this.#witness.ledger),
       output: `${this.#fleet.output("worker")}\n${this.#fleet.output("server")}`,
     });
-    const missed = [...faults].filter(([, { effective: meant }]) => meant === 0).map(([name]) => name);
+    const missed = [...faults].filter(([, { effective }]) => effective === 0).map(([name]) => name);
     return { violations: this.#violations, missed, faults, seen };
   }
 }

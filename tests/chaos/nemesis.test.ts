@@ -45,7 +45,7 @@ it("the nemesis injects each fault once, and counts only those that took effect 
   isBusy = false;
   const idle = nemesis({ ...options, kinds: [kind("rare", 1, async () => true)], prng: prng("1") });
   await idle.run(1);
-  expect([...idle.tally.values()]).toEqual([{ done: 1, meant: 0 }]);
+  expect([...idle.tally.values()]).toEqual([{ done: 1, effective: 0 }]);
 });
 
 it("the nemesis repeats a fault that had no target in its turn", async () => {
@@ -62,5 +62,5 @@ it("the nemesis repeats a fault that had no target in its turn", async () => {
   const pace = { leastMs: 0, mostMs: 0, pauseMs: 0 };
   const made = nemesis({ kinds, targets: targets, prng: prng("1"), pace, say: () => {}, isBusy: () => true });
   await made.run(500);
-  expect([...made.tally].filter(([, { effective: meant }]) => meant === 0)).toEqual([]);
+  expect([...made.tally].filter(([, { effective }]) => effective === 0)).toEqual([]);
 });
