@@ -37,7 +37,7 @@ class CommandProcess {
   }
 
   /** Resolves with the first match in the output after `from`. */
-  async says(pattern: RegExp, from = 0): Promise<RegExpExecArray> {
+  async prints(pattern: RegExp, from = 0): Promise<RegExpExecArray> {
     for (;;) {
       const match = pattern.exec(this.output.slice(from));
       if (match !== null) return match;
@@ -73,7 +73,7 @@ function workflows(body: string, versionId = "1.0.0"): string {
 
 async function dev(folder: string, ...more: string[]): Promise<{ command: CommandProcess; aiki: Client; url: string }> {
   const command = new CommandProcess(folder, ["dev", "./workflows.ts", "--port", "0", ...more]);
-  const [, url = ""] = await command.says(/server on (http:\S+),/);
+  const [, url = ""] = await command.prints(/server on (http:\S+),/);
   const aiki = await client({ url, logger: silentLogger });
   ends.push(() => aiki.close());
   return { command, aiki, url };
@@ -91,12 +91,12 @@ describe("aiki dev", { timeout: 60_000 }, () => {
   it("aiki dev serves the workflows of a TypeScript file, reloads its imports, and stops gracefully", async () => {
     const folder = await project({ ...answer, "workflows.ts": workflows("return answer;") });
     const { command, aiki } = await dev(folder, "--database", "memory:");
-    await command.says(/ready +workflows\.ts serves wf@1\.0\.0/);
+    await command.prints(/ready +workflows\.ts serves wf@1\.0\.0/);
     expect(await outputOf(aiki)).toBe("first");
 
     const before = command.output.length;
     await writeFile(join(folder, "answer.ts"), 'export const answer: string = "second";');
-    await command.says(/reload +answer\.ts changed[\s\S]*ready/, before);
+    await command.prints(/reload +answer\.ts changed[\s\S]*ready/, before);
     expect(await outputOf(aiki)).toBe("second");
 
     expect(await command.end("SIGINT")).toBe(0);
@@ -107,18 +107,18 @@ describe("aiki dev", { timeout: 60_000 }, () => {
     const files = { "package.json": "{}", "answer.ts": 'export const answer: string = "common";' };
     const folder = await project({ ...files, "workflows.ts": workflows("return answer;") });
     const { command, aiki } = await dev(folder);
-    await command.says(/ready .* serves wf@1\.0\.0/);
+    await command.prints(/ready .* serves wf@1\.0\.0/);
     expect(await outputOf(aiki)).toBe("common");
   });
 
   it("aiki dev prints what is broken, and continues when it is fixed", async () => {
     const folder = await project({ ...answer, "workflows.ts": "export const nothing = 1;" });
     const { command, aiki } = await dev(folder, "--database", "memory:");
-    await command.says(/broken +NOTHING_EXPORTED: .*exports no workflow/);
+    await command.prints(/broken +NOTHING_EXPORTED: .*exports no workflow/);
     await writeFile(join(folder, "workflows.ts"), "export const = ;");
-    await command.says(/broken +(?!NOTHING_EXPORTED)/);
+    await command.prints(/broken +(?!NOTHING_EXPORTED)/);
     await writeFile(join(folder, "workflows.ts"), workflows("return answer;"));
-    await command.says(/ready/);
+    await command.prints(/ready/);
     expect(await outputOf(aiki)).toBe("first");
     expect(await command.end("SIGTERM")).toBe(0);
   });
@@ -133,9 +133,9 @@ describe("aiki dev", { timeout: 60_000 }, () => {
       }`;
     const folder = await project({ ...answer, "workflows.ts": `${crash}\n${workflows(body)}` });
     const { command, aiki } = await dev(folder, "--database", "memory:");
-    await command.says(/ready/);
+    await command.prints(/ready/);
     const output = outputOf(aiki);
-    await command.says(/crashed +worker dev-1 ended \(SIGKILL\)[\s\S]*it held 1 run.*wf@1\.0\.0/);
+    await command.prints(/crashed +worker dev-1 ended \(SIGKILL\)[\s\S]*it held 1 run.*wf@1\.0\.0/);
     expect(await output).toBe("first");
     expect(await command.end("SIGINT")).toBe(0);
   });
@@ -147,9 +147,9 @@ describe("aiki dev", { timeout: 60_000 }, () => {
       "workflows.ts": workflows(`if (answer === "first") ${loop} return answer;`),
     });
     const { command, aiki } = await dev(folder, "--database", "memory:");
-    await command.says(/ready/);
+    await command.prints(/ready/);
     const output = outputOf(aiki);
-    await command.says(/blocked +worker dev-1 sent no message for 6 s/);
+    await command.prints(/blocked +worker dev-1 sent no message for 6 s/);
     await writeFile(join(folder, "answer.ts"), 'export const answer: string = "mended";');
     expect(await output).toBe("mended");
     await command.end("SIGINT");
@@ -159,7 +159,7 @@ describe("aiki dev", { timeout: 60_000 }, () => {
     const body = "await run.sleep({ milliseconds: 1_500 }); return answer;";
     const folder = await project({ ...answer, "workflows.ts": workflows(body) });
     const first = await dev(folder);
-    await first.command.says(/ready/);
+    await first.command.prints(/ready/);
     const id = v7();
     await first.aiki.api.start({ runs: [{ id, name: "wf", versionId: "1.0.0" }] });
     await first.aiki.runs.get(id).waitFor("sleeping");
@@ -174,7 +174,7 @@ describe("aiki server", { timeout: 30_000 }, () => {
   it("aiki server listens until SIGTERM, and logs JSON with --json", async () => {
     const folder = await project({});
     const command = new CommandProcess(folder, ["server", "--port", "0", "--database", "memory:", "--json"]);
-    const [, line = ""] = await command.says(/(\{.*"listening".*\})\n/);
+    const [, line = ""] = await command.prints(/(\{.*"listening".*\})\n/);
     const fields = Object(decode(line));
     expect(fields).toMatchObject({ level: "info", msg: "listening", database: "memory:" });
     expect((await fetch(`${fields.url}/health/ready`)).status).toBe(200);
@@ -184,11 +184,11 @@ describe("aiki server", { timeout: 30_000 }, () => {
   it("aiki server prints that its port or its file is in use", async () => {
     const folder = await project({});
     const first = new CommandProcess(folder, ["server", "--port", "0"]);
-    const [, port = ""] = await first.says(/localhost:(\d+)/);
+    const [, port = ""] = await first.prints(/localhost:(\d+)/);
     const samePort = new CommandProcess(folder, ["server", "--port", port, "--database", "memory:"]);
-    await samePort.says(/PORT_IN_USE: .*Stop what listens there/);
+    await samePort.prints(/PORT_IN_USE: .*Stop what listens there/);
     const sameFile = new CommandProcess(folder, ["server", "--port", "0"]);
-    await sameFile.says(/DATABASE_LOCKED: .*in use by another Aiki server/);
+    await sameFile.prints(/DATABASE_LOCKED: .*in use by another Aiki server/);
     expect(await first.end("SIGINT")).toBe(0);
   });
 });

@@ -223,7 +223,7 @@ async function startUntilReady(name: string, begin: () => Promise<Running>, read
   for (;;) {
     const started = await begin();
     try {
-      await started.says(readyPattern, Math.max(1, giveUpAt - Date.now()));
+      await started.prints(readyPattern, Math.max(1, giveUpAt - Date.now()));
       return started;
     } catch (thrown) {
       if (started.isUp || Date.now() > giveUpAt) throw new Error(`${name} did not start: ${String(thrown)}`);

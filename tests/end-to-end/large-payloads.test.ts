@@ -97,8 +97,8 @@ const proofs: { readonly [V in Verb]: (subject: PayloadSubject) => Promise<void>
     expect(answer).toMatchObject({ first: 31, tail: 31 });
     expect(answer.entriesCutAt).toBe(answer.entries.at(-1)?.seq);
     expect(answer.entries.length).toBeLessThan(10);
-    const news = { type: "changes", runId: id, fence: claimed.fence, seen: 0, after: 0 } as const;
-    const { results } = await stage.api.watch({ watched: [news], waitMs: 0 });
+    const changes = { type: "changes", runId: id, fence: claimed.fence, seen: 0, after: 0 } as const;
+    const { results } = await stage.api.watch({ watched: [changes], waitMs: 0 });
     expect(results).toMatchObject([{ type: "changes", inbox: 0 }]);
     await one.finish(claimed);
   },

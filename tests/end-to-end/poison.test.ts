@@ -71,7 +71,7 @@ async function supervise(startWorker: () => Running, status: () => Promise<strin
   for (let crashed = 0; crashed < 10; crashed += 1) {
     const worker = startWorker();
     const taken = await Promise.race([
-      worker.says(new RegExp(`poison ${kind}`)).then(() => true),
+      worker.prints(new RegExp(`poison ${kind}`)).then(() => true),
       until("the run is stalled", async () => (await status()) === "stalled").then(() => false),
     ]);
     if (!taken) {

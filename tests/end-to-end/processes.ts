@@ -18,7 +18,7 @@ export interface Running {
   readonly exited: Promise<Exit>;
   readonly isUp: boolean;
   /** Resolves with the first match in the output. Rejects if the process ends or the deadline passes without one. */
-  says(pattern: RegExp, withinMs?: number): Promise<RegExpExecArray>;
+  prints(pattern: RegExp, withinMs?: number): Promise<RegExpExecArray>;
   signal(signal: NodeJS.Signals): void;
   send(message: object): void;
 }
@@ -77,7 +77,7 @@ function running(name: string, child: ChildProcess, log: string | undefined): Ru
       return living.has(child);
     },
     exited,
-    says: (pattern, withinMs = deadlineMs) =>
+    prints: (pattern, withinMs = deadlineMs) =>
       new Promise((settled, reject) => {
         const end = (settle: () => void) => {
           clearTimeout(timer);

@@ -14,6 +14,6 @@ export async function openRecoveryScenario(topology: Topology): Promise<Recovery
   const scenario = await openScenario(topology);
   const server = await scenario.serve();
   const rescuer = scenario.worker({ url: server.url, suffixes: [], slots: 100 });
-  await rescuer.says(/working/);
+  await rescuer.prints(/working/);
   return { scenario, server, rescuer };
 }

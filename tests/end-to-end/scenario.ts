@@ -91,7 +91,7 @@ export async function openScenario(topology: Topology = sqlite): Promise<Scenari
         return keep(run("server-process.ts", config, undefined, options));
       };
       let process = begin(0, fault ?? null);
-      const port = Number((await process.says(/listening (\d+)/))[1]);
+      const port = Number((await process.prints(/listening (\d+)/))[1]);
       return {
         url: `http://localhost:${port}`,
         get process() {
@@ -100,7 +100,7 @@ export async function openScenario(topology: Topology = sqlite): Promise<Scenari
         async restart(next) {
           await process.exited;
           process = begin(port, next ?? null);
-          await process.says(/listening/);
+          await process.prints(/listening/);
         },
       };
     },

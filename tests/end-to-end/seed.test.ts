@@ -29,7 +29,7 @@ describe("the quick start and the graceful shutdown, one after the other in one 
     async (signal) => {
       scenario = await openScenario();
       const app = await carriedOut(await freePort());
-      await app.says(/Redis is not reachable/);
+      await app.prints(/Redis is not reachable/);
       await ended(app, signal);
       expect(app.output.match(/redis/gi)).toHaveLength(1);
     },
@@ -63,7 +63,7 @@ async function carriedOut(redisPort: number): Promise<Running> {
   const server = await scenario.serve();
   const main = await quickStart(new URL(server.url).port, redisPort);
   const app = scenario.stopAtClose(runFile(main));
-  await app.says(/worker started/);
+  await app.prints(/worker started/);
   const aiki = await scenario.client(server.url);
   const started = await onboardingWorkflowV1.start(aiki, { name: "Ada" });
   expect(await started.result()).toBe("Hello, Ada!");

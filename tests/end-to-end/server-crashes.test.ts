@@ -14,7 +14,7 @@ let host: Running;
 
 beforeAll(async () => {
   host = run("worker-process.ts", { fault: null, jobs: [] });
-  await host.says(/up/);
+  await host.prints(/up/);
 });
 afterAll(() => end(host));
 

@@ -100,12 +100,12 @@ describeOn(topologies, "a server that is killed again and again under load", (to
   it("a server that is stopped until all leases expire repeats at most the effects in progress", async () => {
     const server = await scenario.serve();
     const worker = scenario.worker({ url: server.url, suffixes: [""], slots: 2 });
-    await worker.says(/working/);
+    await worker.prints(/working/);
     const aiki = await scenario.client(server.url);
     const order = await startOrder(aiki, scenario.actions, "", { slowMs: 3_000 });
     await until("the worker is inside the task", () => readEffects(scenario.ledger).length > 0);
     server.process.signal("SIGSTOP");
-    await worker.says(/lost .*code=LEASE_LOST/);
+    await worker.prints(/lost .*code=LEASE_LOST/);
     server.process.signal("SIGCONT");
     await approve(order, scenario.actions);
     await resultOf(order, scenario.actions);
@@ -148,7 +148,7 @@ describeOn([sqlite], "one file", (topology) => {
     const rivals = [1, 2, 3].map(() => scenario.stopAtClose(run("server-process.ts", config)));
     await until("two servers have exited", () => rivals.filter(({ isUp }) => !isUp).length === 2);
     const [winner] = rivals.filter(({ isUp }) => isUp);
-    await winner?.says(/listening/);
+    await winner?.prints(/listening/);
     for (const loser of rivals.filter(({ isUp }) => !isUp)) {
       expect((await loser.exited).code).toBe(1);
       expect(loser.output).toMatch(/DATABASE_LOCKED/);
@@ -158,7 +158,7 @@ describeOn([sqlite], "one file", (topology) => {
     expect(late.output).toContain(`process ${winner?.pid} on `);
     winner?.signal("SIGKILL");
     await winner?.exited;
-    await scenario.stopAtClose(run("server-process.ts", config)).says(/listening/);
+    await scenario.stopAtClose(run("server-process.ts", config)).prints(/listening/);
   }, 60_000);
 
   it("a server whose disk is full refuses starts with 503 and still reads, until there is space", async () => {
@@ -166,7 +166,7 @@ describeOn([sqlite], "one file", (topology) => {
     const grow = async (most: ServerOrder["most"]) => {
       const order: ServerOrder = { type: "pages", most };
       server.process.send(order);
-      await server.process.says(new RegExp(`pages ${most}`));
+      await server.process.prints(new RegExp(`pages ${most}`));
     };
     const aiki = await scenario.client(server.url);
     const order = await startOrder(aiki, scenario.actions, "");

@@ -40,7 +40,7 @@ describeOn(topologies, "a worker that receives SIGTERM", (topology) => {
     await approve(order, scenario.actions);
     await until("the first worker is inside the task", () => effectOf("reserve", first));
     const second = scenario.worker({ url: server.url, suffixes: [""], slots: 1, heartbeatMs: longHeartbeatMs });
-    await second.says(/working/);
+    await second.prints(/working/);
 
     const askedAt = Date.now();
     first.signal("SIGTERM");
@@ -75,7 +75,7 @@ describeOn([sqlite], "a worker that receives SIGTERM", (topology) => {
 
   it("a worker exits on SIGTERM while it cannot reach a server", async () => {
     const first = scenario.worker({ url: "http://localhost:9", suffixes: [""] });
-    await first.says(/up/);
+    await first.prints(/up/);
     first.signal("SIGTERM");
     expect(await first.exited).toEqual(cleanExit);
   }, 60_000);
@@ -85,7 +85,7 @@ describeOn([sqlite], "a worker that receives SIGTERM", (topology) => {
     // Each worker receives the signal a little later: around its first output, or around its first request.
     await Promise.all(
       workers.map(async (worker, index) => {
-        await worker.says(index % 2 === 0 ? /up/ : /working/);
+        await worker.prints(index % 2 === 0 ? /up/ : /working/);
         setTimeout(() => worker.signal("SIGTERM"), 5 * index);
         expect(await worker.exited).toEqual(cleanExit);
       }),
@@ -130,7 +130,7 @@ describeOn(topologies, "a server that receives SIGTERM", (topology) => {
 
   it("a server exits on SIGTERM while workers wait for runs, and they continue with its successor", async () => {
     const worker = scenario.worker({ url: server.url, suffixes: [""], heartbeatMs: 10 * heartbeatMs });
-    await worker.says(/working/);
+    await worker.prints(/working/);
     const aiki = await scenario.client(server.url);
     const order = await startOrder(aiki, scenario.actions, "");
     await order.waitFor("awaiting_event", { timeout: { seconds: 30 } });

@@ -51,7 +51,7 @@ describeOn(topologies, "a worker that continues after its lease has expired", (t
       const { zombie, gate, takeOverBy, finish } = await stopped(recovery, point, gated);
       await takeOverBy(recovery.rescuer);
       zombie.signal("SIGCONT");
-      await zombie.says(expectedOutput);
+      await zombie.prints(expectedOutput);
       writeFileSync(gate, "");
       await finish(1);
       zombie.signal("SIGTERM");
@@ -65,7 +65,7 @@ describeOn(topologies, "a worker that continues after its lease has expired", (t
     const { zombie, gate, takeOverBy, order } = await stopped(recovery, "effect.before", "reserve");
     await takeOverBy(rescuer);
     zombie.signal("SIGCONT");
-    await zombie.says(lost);
+    await zombie.prints(lost);
     writeFileSync(gate, "");
     await resultOf(order, scenario.actions);
     const charges = readEffects(scenario.ledger).filter(({ runId, task }) => runId === order.id && task === "charge");
@@ -80,10 +80,10 @@ describeOn(topologies, "a worker that continues after its lease has expired", (t
     const { scenario, server, rescuer } = recovery;
     const { zombie, gate, takeOverBy, finish } = await stopped(recovery, "renewing", "reserve");
     const second = scenario.worker({ url: server.url, suffixes: [], slots: 1 });
-    await second.says(/working/);
+    await second.prints(/working/);
     await takeOverBy(second);
     zombie.signal("SIGCONT");
-    await zombie.says(lostOrRefused);
+    await zombie.prints(lostOrRefused);
     // The former holder could claim the run again, but here the third worker must get it.
     await end(zombie);
     await end(second);
@@ -106,7 +106,7 @@ async function stopped({ scenario, server }: RecoveryScenario, point: string, ga
   const input: OrderInput = { gate, gated, ...(point.startsWith("renew") ? { slowMs: 4 * heartbeatMs } : {}) };
   const order = await startOrder(aiki, scenario.actions, suffix, input);
   await approve(order, scenario.actions);
-  await zombie.says(/fault /);
+  await zombie.prints(/fault /);
   return {
     zombie,
     gate,

@@ -203,7 +203,7 @@ describe("two alike calls after plain work", () => {
       expect(timed.rig.ledger.waits.map(({ address }) => address)).toEqual(["event:go#0", "sleep:#0"]);
       return timed;
     };
-    const mended = async (timed: Timed, delays: Record<string, number>): Promise<void> => {
+    const againWithFix = async (timed: Timed, delays: Record<string, number>): Promise<void> => {
       const fixed = new Timed((run) => {
         const plain: Plain = (name) => new Promise((resolve) => timed.rig.env.after(delays[name] ?? 0, resolve));
         return Promise.all(["ann", "bob"].map((name) => save(run, plain, name, name)));
@@ -218,12 +218,12 @@ describe("two alike calls after plain work", () => {
 
     it("a refused run continues with keys and leaves no wait open that takes an event", async () => {
       const timed = await refused();
-      await mended(timed, { ann: 10, bob: 20 });
+      await againWithFix(timed, { ann: 10, bob: 20 });
       expect(waits(timed)).toEqual(["event:go#1", "sleep:#1", "event:go#2", "sleep:#2"]);
       timed.rig.ledger.event("go", "1");
-      await mended(timed, { ann: 10, bob: 20 });
+      await againWithFix(timed, { ann: 10, bob: 20 });
       timed.rig.ledger.event("go", "2");
-      await mended(timed, { ann: 30, bob: 20 });
+      await againWithFix(timed, { ann: 30, bob: 20 });
       expect(timed.rig.output).toEqual(["ann 1", "bob 2"]);
     });
 
@@ -231,10 +231,10 @@ describe("two alike calls after plain work", () => {
       const timed = await refused();
       timed.rig.ledger.event("go", "1");
       expect(waits(timed)).toEqual(["sleep:#0"]);
-      await mended(timed, { ann: 10, bob: 20 });
+      await againWithFix(timed, { ann: 10, bob: 20 });
       timed.rig.ledger.event("go", "2");
-      await mended(timed, { ann: 10, bob: 20 });
-      await mended(timed, { ann: 30, bob: 20 });
+      await againWithFix(timed, { ann: 10, bob: 20 });
+      await againWithFix(timed, { ann: 30, bob: 20 });
       expect(timed.rig.output).toEqual(["ann 1", "bob 2"]);
     });
 

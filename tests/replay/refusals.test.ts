@@ -12,7 +12,7 @@ async function refused(handler: PlainHandler): Promise<Timed> {
 }
 
 /** Executes the run from its journal with other code. */
-async function mended(timed: Timed, handler: PlainHandler, ms = 10_000): Promise<void> {
+async function executeFixed(timed: Timed, handler: PlainHandler, ms = 10_000): Promise<void> {
   const delays: Record<string, number> = { ann: 10, bob: 2_010 };
   const plain: Plain = (name) => new Promise((resolve) => timed.rig.env.after(delays[name] ?? 0, resolve));
   const other = new Timed((run) => handler(run, plain));
@@ -49,12 +49,12 @@ describe("a run that is refused a second time", () => {
         );
         return "done";
       };
-    await mended(timed, stage(false));
+    await executeFixed(timed, stage(false));
     expect(timed.rig.ledger.stall).toMatchObject({
       reason: "ambiguous_call",
       call: expect.stringMatching(/^step:mail#/),
     });
-    await mended(timed, stage(true));
+    await executeFixed(timed, stage(true));
     expect(timed.rig.output).toBe("done");
     expect(began).toEqual(["save ann", "save bob", "told"]);
   });
@@ -82,11 +82,11 @@ describe("a run that is refused a second time", () => {
       );
       return rested;
     };
-    await mended(timed, mails);
+    await executeFixed(timed, mails);
     expect(timed.rig.ledger.stall).toMatchObject({ reason: "ambiguous_call" });
     const before = deadlines();
     await timed.rig.env.advance(43_200_000);
-    await mended(timed, stage(true));
+    await executeFixed(timed, stage(true));
     expect(before).toHaveLength(1);
     expect(deadlines()).toEqual(before);
   });
@@ -111,10 +111,10 @@ describe("entries after a refused call", () => {
           }),
         );
     const timed = await refused(handler(false));
-    await mended(timed, handler(true));
+    await executeFixed(timed, handler(true));
     await timed.rig.env.advance(700_000);
     timed.rig.ledger.tick();
-    await mended(timed, handler(true));
+    await executeFixed(timed, handler(true));
     expect(timed.rig.output).toEqual(names);
   });
 
@@ -141,9 +141,9 @@ describe("entries after a refused call", () => {
       });
       await run.sleep({ days: 1 });
     };
-    await mended(timed, handler);
+    await executeFixed(timed, handler);
     isFailing = false;
-    await mended(timed, handler);
+    await executeFixed(timed, handler);
     expect(timed.rig.ledger.attempt).toBe(2);
     expect(timed.rig.ledger.waits).toHaveLength(1);
   });
@@ -161,7 +161,7 @@ describe("entries after a refused call", () => {
     });
     expect(timed.rig.ledger.waits).toHaveLength(3_000);
     const before = process.cpuUsage();
-    await mended(timed, async (run) => run.step("other", () => "done"), 100);
+    await executeFixed(timed, async (run) => run.step("other", () => "done"), 100);
     expect(process.cpuUsage(before).user).toBeLessThan(20_000_000);
     expect(timed.rig.output).toBe("done");
   });

@@ -176,8 +176,8 @@ function claiming(make: MakeStage): void {
   it("an aborted claim leaves the run to others at once", async () => {
     const stage = make();
     const gone = new AbortController();
-    const ghost = stage.worker().request({ waitMs: 30_000 });
-    const given = stage.api.claim(ghost, { signal: gone.signal }).catch((thrown: unknown) => thrown);
+    const former = stage.worker().request({ waitMs: 30_000 });
+    const given = stage.api.claim(former, { signal: gone.signal }).catch((thrown: unknown) => thrown);
     gone.abort();
     await given;
     const id = await stage.start();
@@ -394,18 +394,18 @@ function leases(make: MakeStage): void {
   it("after its lease expired, a run is claimed again, and the report of its former holder is fenced", async () => {
     const stage = make();
     const id = await stage.start();
-    const ghost = stage.worker();
-    const lost = await ghost.claimOne({ leaseMs: 150 });
-    await ghost.report(lost, { entries: [returned("task:a#0")] });
+    const former = stage.worker();
+    const lost = await former.claimOne({ leaseMs: 150 });
+    await former.report(lost, { entries: [returned("task:a#0")] });
     const heir = stage.worker();
     const found = await heir.claimOne();
     expect(found).toMatchObject({ id, fence: 2, lostLeases: 1 });
     expect(types(found.journal)).toEqual(["returned", "recovered"]);
-    const late = ghost.draft(lost, {
+    const late = former.draft(lost, {
       entries: [returned("task:b#0")],
       next: { type: "finish", outcome: { status: "completed" } },
     });
-    expect(codes(await ghost.send(late))).toEqual(["FENCED"]);
+    expect(codes(await former.send(late))).toEqual(["FENCED"]);
     expect(await stage.entries(id)).toHaveLength(2);
     await heir.finish(found);
   });
@@ -575,9 +575,9 @@ function watching(make: MakeStage): void {
     await worker.report(run, { opens: [awaits("go")] });
     const watch = (seen: number, after: number) =>
       stage.api.watch({ watched: [{ type: "changes", runId: id, fence: run.fence, seen, after }], waitMs: 10_000 });
-    const news = watch(0, 0);
+    const pending = watch(0, 0);
     await stage.signal(id, { type: "event", name: "go" });
-    const changes = only((await news).results);
+    const changes = only((await pending).results);
     expect(changes).toMatchObject({ type: "changes", inbox: 1, pause: false });
     expect(changes.type === "changes" ? types(changes.entries) : []).toEqual(["arrived", "received"]);
     const pause = watch(1, 2);
@@ -730,7 +730,7 @@ function living(make: MakeStage): void {
   it("a queued run explains whether a worker serves its version and shard", async () => {
     const stage = make();
     const id = await stage.start({ versionId: "1.2.0", shardKey: "eu" });
-    const says = async () => {
+    const explanation = async () => {
       const [found] = (await stage.api.find({ name: stage.name })).runs;
       const view = await stage.view(id);
       expect(found?.explanation).toBe(view.explanation);
@@ -738,16 +738,16 @@ function living(make: MakeStage): void {
     };
     const unserved = `Queued: no worker serves ${stage.name}@1.2.0 in shard eu.`;
     const serves = [{ name: stage.name, versionId: "1.2.0" }];
-    expect(await says()).toBe(unserved);
+    expect(await explanation()).toBe(unserved);
     await stage.worker().claim(eu);
     await stage.worker().claim({ serves });
-    expect(await says()).toBe(unserved);
+    expect(await explanation()).toBe(unserved);
     const worker = stage.worker();
     const run = await worker.claimOne({ ...eu, serves });
     await worker.report(run, { next: { type: "release", reason: "shutdown" } });
-    expect(await says()).toBe("Queued: ready for the next free worker.");
+    expect(await explanation()).toBe("Queued: ready for the next free worker.");
     await worker.leave();
-    expect(await says()).toBe(unserved);
+    expect(await explanation()).toBe(unserved);
   });
 }
 

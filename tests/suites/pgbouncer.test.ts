@@ -29,13 +29,13 @@ describe.skipIf(program === null)("servers behind PgBouncer", () => {
   const database = found;
 
   apiSuite("the Api behind PgBouncer", async () => {
-    const road = await pooler(database);
-    const aikiServer = await server({ database: road.url, logger: silentLogger });
+    const bouncer = await pooler(database);
+    const aikiServer = await server({ database: bouncer.url, logger: silentLogger });
     const aiki = await client({ server: aikiServer, logger: silentLogger });
     const close = async () => {
       await aiki.close();
       await aikiServer.close();
-      await road.close();
+      await bouncer.close();
     };
     return { api: aiki.api, close };
   });
@@ -45,20 +45,20 @@ describe.skipIf(program === null)("servers behind PgBouncer", () => {
 
 function standing(): void {
   const ends: Array<() => Promise<unknown>> = [];
-  let road: Pooler;
+  let bouncer: Pooler;
   let own: TestDatabase;
   beforeEach(async () => {
     const empty = await testDatabase();
     if (empty === null) throw new Error("The PostgreSQL of these tests is gone.");
     own = empty;
-    road = await pooler(own);
-    ends.push(own.drop, road.close);
+    bouncer = await pooler(own);
+    ends.push(own.drop, bouncer.close);
   });
   afterEach(async () => {
     for (const end of ends.splice(0).reverse()) await end();
   });
 
-  async function serve(by: Pooler = road): Promise<{ aikiServer: Server; aiki: Client }> {
+  async function serve(by: Pooler = bouncer): Promise<{ aikiServer: Server; aiki: Client }> {
     const aikiServer = await server({ database: by.url, logger: silentLogger });
     ends.push(() => aikiServer.close());
     const aiki = await client({ server: aikiServer, logger: silentLogger });
@@ -112,18 +112,18 @@ function standing(): void {
     const stage = new Stage(aiki.api);
     await Promise.all(Array.from({ length: 30 }, () => stage.start()));
     await stage.worker().claim();
-    const seen = await everyConnection(road.url, leftovers);
+    const seen = await everyConnection(bouncer.url, leftovers);
     expect(new Set(seen.map(({ pid }) => pid)).size).toBe(pooled);
     const nothing = { settings: null, statements: "0", locks: "0", channels: "0" };
     for (const left of seen) expect(left).toEqual({ pid: expect.any(Number), ...nothing });
   });
 
   it("servers reply UNAVAILABLE while no connection is free within query_wait_timeout, and then recover", async () => {
-    const impatient = await pooler(own, { patienceS: 1 });
-    ends.push(impatient.close);
-    const { aiki } = await serve(impatient);
+    const shortWait = await pooler(own, { patienceS: 1 });
+    ends.push(shortWait.close);
+    const { aiki } = await serve(shortWait);
     const stage = new Stage(aiki.api);
-    const release = await everyConnectionTaken(impatient.url);
+    const release = await everyConnectionTaken(shortWait.url);
     const before = performance.now();
     await expect(stage.tryStart(stage.spec())).rejects.toMatchObject({ code: "UNAVAILABLE" });
     expect(performance.now() - before).toBeLessThan(5_000);

@@ -16,12 +16,12 @@ it("a channel publishes many messages at once, in order, without a warning of th
     new PostgresChannel({ url: database.url, isAssumedDirect: false, logger: silentLogger }),
     new PostgresChannel({ url: database.url, isAssumedDirect: false, logger: silentLogger }),
   ];
-  const heard: string[] = [];
-  await new Promise<void>((resolve) => far.listen((text) => heard.push(text), resolve));
+  const received: string[] = [];
+  await new Promise<void>((resolve) => far.listen((text) => received.push(text), resolve));
   await new Promise<void>((resolve) => near.listen(() => {}, resolve));
-  const said = Array.from({ length: 20 }, (_, n) => `"${n}"`);
-  await Promise.all(said.map((text) => near.send([text])));
-  await expect.poll(() => heard.filter((text) => said.includes(text))).toEqual(said);
+  const sent = Array.from({ length: 20 }, (_, n) => `"${n}"`);
+  await Promise.all(sent.map((text) => near.send([text])));
+  await expect.poll(() => received.filter((text) => sent.includes(text))).toEqual(sent);
   await Promise.all([near.close(), far.close()]);
   process.off("warning", warned);
   await database.drop();

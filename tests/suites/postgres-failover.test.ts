@@ -205,7 +205,7 @@ describe.skipIf(!canFailOver)("servers on a PostgreSQL with an asynchronous stan
     );
     expect(done.get(queued)).toEqual([]);
     expect(await sent(during, taken, { after: 1, entries: late })).toEqual(["RUN_FINAL"]);
-    expect(claims.doubled()).toEqual([]);
+    expect(claims.repeated()).toEqual([]);
 
     const said = ({ lines }: typeof first, what: string) => lines.filter((line) => line.includes(what)).length;
     expect([first, second].map((one) => said(one, "the caches of runs are cleared"))).toEqual([1, 1]);
@@ -294,7 +294,7 @@ class Claims {
   }
 
   /** The fences that two sessions received. */
-  doubled(): string[] {
+  repeated(): string[] {
     return [...this.#holders].filter(([, sessions]) => sessions.size > 1).map(([fence]) => fence);
   }
 

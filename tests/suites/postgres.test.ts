@@ -224,11 +224,11 @@ function migrating(database: TestDatabase): void {
     it("the locks of a long migration are released when its process dies", async () => {
       await outdate();
       await slowDown(600);
-      const road = await proxyTo(database.url);
-      toEnd.push(() => road.close());
-      const failing = opened({ url: road.url }).catch((thrown: unknown) => thrown);
+      const proxy = await proxyTo(database.url);
+      toEnd.push(() => proxy.close());
+      const failing = opened({ url: proxy.url }).catch((thrown: unknown) => thrown);
       await expect.poll(isSlow).toHaveLength(1);
-      road.cutAll();
+      proxy.cutAll();
       expect(await failing).toMatchObject({ code: "STORAGE_UNAVAILABLE" });
       await database.sql("ALTER EVENT TRIGGER slow_down DISABLE");
       await opened();
