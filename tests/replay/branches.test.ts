@@ -274,7 +274,7 @@ describe("two alike calls of one branch", () => {
 });
 
 describe("two alike calls after parallel branches that take a lock", () => {
-  it("are found again when the branches take the lock in another order than before", async () => {
+  it("two alike calls are found again if earlier branches take a lock in another order", async () => {
     const timed = new Timed(async (run, plain) => {
       let lock: Promise<unknown> = Promise.resolve();
       const locked = async (name: string): Promise<void> => {

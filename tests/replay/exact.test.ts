@@ -420,7 +420,7 @@ describe("code of another build", () => {
   it.each([
     ["after its own call", charges],
     ["in its own item", items],
-  ])("gives no value to an alike call of another branch that comes first: %s", async (_, code) => {
+  ])("another build gives no value to an alike call of another branch that is made first, %s", async (_, code) => {
     const timed = new Timed(code);
     await timed.execute({ a: 20, b: 10_000 }, 100);
     expect(timed.rig.ledger.at("step:charge#0")?.value).toMatchObject({ output: '"a"' });

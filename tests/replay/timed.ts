@@ -13,7 +13,7 @@ export class Timed {
   readonly rig: ReplayRig;
   delays: Record<string, number> = {};
 
-  /** `ledger`: of a run that other code has executed. */
+  /** `ledger` is the journal of a run that other code has executed. */
   constructor(handler: (run: TimedRun, plain: Plain) => Promise<unknown>, buildId = "b1", ledger?: RunLedger) {
     const plain: Plain = (name) =>
       new Promise((resolve) => {

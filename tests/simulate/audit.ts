@@ -78,7 +78,7 @@ async function replay({ world, mirror, ledger, code }: AuditOptions, run: Run, p
   }
 }
 
-/** A sleep that got its name later is found only at the same time as before. */
+/** A sleep that has a new name is found only if it is made at the same point as before. */
 function isRenamedSleep({ call, unclaimed }: Extract<ReportedStall, { reason: "diverged" }>): boolean {
   return call.startsWith("sleep:") && unclaimed.some((address) => address.startsWith("sleep:#"));
 }

@@ -253,7 +253,7 @@ class Losses {
       : entries.some((entry) => entry.runId === id && entry.worker !== undefined);
     if (isAlive || before?.state.status === "stalled") losses = 0;
     if (isLoss(change) && before?.state.status === "running" && before.state.confirmed) {
-      // Before a new server ends leases, a session may leave although its lease is over.
+      // A session may leave after its lease has expired, as long as a new server has not ended the lease.
       const isEnded = before.state.leaseUntil <= now && entries.some((entry) => isRecovery(entry, id));
       const hasLeft = leaving.has(before.state.session) && !isEnded;
       if (!hasLeft) losses += 1;
