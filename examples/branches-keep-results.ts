@@ -1,14 +1,14 @@
-/** Alike steps of parallel branches get their own results on replay, however long plain work between them takes. */
+/** Alike steps of parallel branches get their own results on replay, however long non-durable work takes. */
 
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import { event, workflow } from "@aikirun/workflow";
-import { embedded, prove } from "./stage/embedded.ts";
+import { embedded, prove } from "./harness/embedded.ts";
 
 const compress = promisify(gzip);
 const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 const charged: string[] = [];
-/** The second process finds its caches cold. */
+/** The second process has cold caches. */
 let coldMs = 0;
 
 const charges = workflow({ name: "charges" });
@@ -31,14 +31,14 @@ const chargesV1 = charges.v("1.0.0", {
   },
 });
 
-await embedded(async (aiki, crew) => {
-  const before = await crew(charges);
+await embedded(async (aiki, startWorker) => {
+  const before = await startWorker(charges);
   const handle = await chargesV1.start(aiki, undefined);
   await handle.waitFor("awaiting_event");
   await before.stop();
 
   coldMs = 500;
-  await crew(charges);
+  await startWorker(charges);
   await handle.events.accepted.send();
   const own = ["ann -> receipt of ann", "bob -> receipt of bob"];
   prove("each branch has its own receipt, though ann's was slower this time", await handle.result(), own);

@@ -1,8 +1,8 @@
-/** Children are runs of their own: started side by side, awaited, and their failures caught like any other. */
+/** Children are separate runs. A handler starts several in parallel, awaits them, and catches their failures. */
 
 import { ChildRunFailedError, NonRetryableError } from "@aikirun/lib";
 import { workflow } from "@aikirun/workflow";
-import { embedded, prove } from "./stage/embedded.ts";
+import { embedded, prove } from "./harness/embedded.ts";
 
 const parcel = workflow({ name: "parcel" });
 const parcelV1 = parcel.v("1.0.0", {
@@ -25,11 +25,11 @@ const shippingV1 = shipping.v("1.0.0", {
   },
 });
 
-await embedded(async (aiki, crew) => {
-  await crew(shipping, parcel);
+await embedded(async (aiki, startWorker) => {
+  await startWorker(shipping, parcel);
   const handle = await shippingV1.start(aiki, { places: ["Oslo", "nowhere", "Lima"] });
-  prove("each child ends for itself", await handle.result(), ["parcel to Oslo", "failed", "parcel to Lima"]);
+  prove("each child ends independently", await handle.result(), ["parcel to Oslo", "failed", "parcel to Lima"]);
 
   const { runs } = await aiki.runs.list({ parentId: handle.id });
-  prove("and is a run that can be found", runs.length, 3);
+  prove("each child is a run that can be listed", runs.length, 3);
 });

@@ -1,8 +1,8 @@
-/** A race that was once decided stays decided, though another process replays it when both sides are long done. */
+/** A decided race keeps its winner, even if another process replays it when both contenders have finished. */
 
 import { task } from "@aikirun/task";
 import { event, workflow } from "@aikirun/workflow";
-import { embedded, prove } from "./stage/embedded.ts";
+import { embedded, prove } from "./harness/embedded.ts";
 
 const slow = task({
   name: "slow-quote",
@@ -19,23 +19,23 @@ const quote = workflow({ name: "quote" });
 const quoteV1 = quote.v("1.0.0", {
   events: { shown: event(), accepted: event() },
   async handler(run) {
-    const asked = slow.start(run, undefined);
-    const first = await Promise.race([asked, run.sleep({ milliseconds: 50 }).then(() => "standard price")]);
+    const pending = slow.start(run, undefined);
+    const first = await Promise.race([pending, run.sleep({ milliseconds: 50 }).then(() => "standard price")]);
     await run.events.shown.wait();
-    const all = [first, await asked];
+    const all = [first, await pending];
     await run.events.accepted.wait();
     return all;
   },
 });
 
-await embedded(async (aiki, crew) => {
-  const before = await crew(quote);
+await embedded(async (aiki, startWorker) => {
+  const before = await startWorker(quote);
   const handle = await quoteV1.start(aiki, undefined);
   await handle.events.shown.send();
   await handle.waitFor("awaiting_event");
   await before.stop();
 
-  await crew(quote);
+  await startWorker(quote);
   await handle.events.accepted.send();
   prove("the sleep that won still wins on replay", await handle.result(), ["standard price", "slow quote"]);
 });

@@ -1,9 +1,9 @@
-/** Failed and hanging tries are made again with the same idempotency key, until one succeeds or none is left. */
+/** Failed and hanging attempts are repeated with the same idempotency key, up to the maximum of the retry policy. */
 
 import { NonRetryableError, TaskFailedError } from "@aikirun/lib";
 import { task } from "@aikirun/task";
 import { workflow } from "@aikirun/workflow";
-import { embedded, prove } from "./stage/embedded.ts";
+import { embedded, prove } from "./harness/embedded.ts";
 
 const keys = new Set<string>();
 let aborted = false;
@@ -43,13 +43,13 @@ const orderV1 = order.v("1.0.0", {
   },
 });
 
-await embedded(async (aiki, crew) => {
-  await crew(order);
+await embedded(async (aiki, startWorker) => {
+  await startWorker(order);
   const handle = await orderV1.start(aiki, undefined);
   const result = await handle.result();
-  prove("the third try succeeded; a non-retryable error was not tried again", result, {
+  prove("the third attempt succeeded, and a non-retryable error was not retried", result, {
     attempt: 3,
     why: "this card is stolen",
   });
-  prove("every try had the same idempotency key", [keys.size, aborted], [1, true]);
+  prove("every attempt had the same idempotency key", [keys.size, aborted], [1, true]);
 });

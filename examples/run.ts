@@ -1,13 +1,13 @@
-/** Runs every example, or those named, each in a process of its own; each proves its claim or throws. */
+/** Runs every example, or the named ones, each in its own process. Each proves its claim or throws. */
 
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { basename, join } from "node:path";
 
 const place = import.meta.dirname;
-const asked = process.argv.slice(2).map((name) => `${name}.ts`);
+const requested = process.argv.slice(2).map((name) => `${name}.ts`);
 const present = readdirSync(place).filter((name) => name.endsWith(".ts") && name !== basename(import.meta.filename));
-const names = asked.length === 0 ? present : asked;
+const names = requested.length === 0 ? present : requested;
 let failed = 0;
 for (const name of names.sort()) {
   const began = Date.now();

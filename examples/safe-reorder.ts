@@ -1,8 +1,8 @@
-/** A deploy in the middle of a run may reorder and drop finished calls, and append new ones: nothing runs twice. */
+/** A deploy during a run may reorder and remove finished calls and append new ones. No effect is repeated. */
 
 import { task } from "@aikirun/task";
 import { event, workflow } from "@aikirun/workflow";
-import { embedded, prove } from "./stage/embedded.ts";
+import { embedded, prove } from "./harness/embedded.ts";
 
 const effects: string[] = [];
 const act = task({
@@ -38,13 +38,13 @@ after.v("1.0.0", {
   },
 });
 
-await embedded(async (aiki, crew) => {
-  const old = await crew(before);
+await embedded(async (aiki, startWorker) => {
+  const old = await startWorker(before);
   const handle = await beforeV1.start(aiki, undefined);
   await handle.waitFor("awaiting_event");
   await old.stop();
 
-  await crew(after);
+  await startWorker(after);
   await handle.events.deployed.send();
   prove("the new code finishes the old run", await handle.result(), ["reserve", "charge", "ship"]);
   prove("no effect happened twice", effects, ["reserve", "charge", "ship"]);

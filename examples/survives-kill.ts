@@ -1,4 +1,4 @@
-/** SIGKILL in the middle of a task: another worker goes on from there, and what was recorded does not run again. */
+/** After SIGKILL in the middle of a task, another worker continues the run and repeats no recorded task. */
 
 import { fork } from "node:child_process";
 import { once } from "node:events";
@@ -7,9 +7,9 @@ import { server } from "@aikirun/server";
 import { task } from "@aikirun/task";
 import { worker } from "@aikirun/worker";
 import { workflow } from "@aikirun/workflow";
-import { prove } from "./stage/embedded.ts";
+import { prove } from "./harness/embedded.ts";
 
-/** Tells the parent process what it does; the first worker never gets over the charge. */
+/** Reports its name to the parent process. In the first worker, the charge never ends. */
 const act = task({
   name: "act",
   async handler(what: string) {
@@ -37,15 +37,15 @@ if (url !== undefined) {
   const aiki = await client({ server: aikiServer });
   const handle = await orderV1.start(aiki, undefined);
   const effects: unknown[] = [];
-  const hire = (manner: string) =>
+  const startWorker = (manner: string) =>
     fork(import.meta.filename, [listening.url, manner]).on("message", (what) => effects.push(what));
 
-  const first = hire("hangs");
+  const first = startWorker("hangs");
   while (!effects.includes("charge")) await once(first, "message");
   first.kill("SIGKILL");
-  const second = hire("works");
-  prove("the run ends", await handle.result(), ["reserve", "charge", "ship"]);
-  prove("only what was not recorded ran again", effects, ["reserve", "charge", "charge", "ship"]);
+  const second = startWorker("works");
+  prove("the run completes", await handle.result(), ["reserve", "charge", "ship"]);
+  prove("only the task without a recorded result was repeated", effects, ["reserve", "charge", "charge", "ship"]);
 
   second.kill();
   await aiki.close();

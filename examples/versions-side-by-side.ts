@@ -1,7 +1,7 @@
-/** Versions of a workflow live side by side: a run ends on the version it began with. */
+/** A worker serves several versions of a workflow. A run completes on the version with which it started. */
 
 import { event, workflow } from "@aikirun/workflow";
-import { embedded, prove } from "./stage/embedded.ts";
+import { embedded, prove } from "./harness/embedded.ts";
 
 const events = { go: event() };
 const price = workflow({ name: "price" });
@@ -14,8 +14,8 @@ const priceV1 = price.v("1.0.0", {
   },
 });
 
-await embedded(async (aiki, crew) => {
-  await crew(price);
+await embedded(async (aiki, startWorker) => {
+  await startWorker(price);
   const old = await priceV1.start(aiki, { cents: 100 });
   await old.waitFor("awaiting_event");
 
@@ -32,5 +32,5 @@ await embedded(async (aiki, crew) => {
   await young.events.go.send();
   await old.events.go.send();
   prove("the new version", await young.result(), "100 EUR");
-  prove("and the old one, at once", await old.result(), 100);
+  prove("the old version at the same time", await old.result(), 100);
 });

@@ -10,10 +10,10 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 
-/** What a small container may use, and what of it JavaScript's heap may. MiB. */
+/** The memory of a small container, and the limit of the JavaScript heap in it. MiB. */
 const memory = { most: 512, heap: 384 };
 
-/** The most that a server without requests takes to stop. Milliseconds. */
+/** The maximum time that a server without requests may take to stop. Milliseconds. */
 const stopMs = 5_000;
 
 const directory = mkdtempSync(join(tmpdir(), "aiki-install-"));
@@ -48,7 +48,7 @@ function npm(cwd: string, ...args: string[]): void {
 
 async function run(): Promise<void> {
   const writer = start("-e", "try { require('node:fs').writeFileSync('written', '') } catch { process.exit(1) }");
-  if ((await writer.ended) === 0) throw new Error("The installed folder can be written.");
+  if ((await writer.ended) === 0) throw new Error("The installed folder is writable.");
   const database = `sqlite:${join(data, "aiki.db")}`;
   const server = start("node_modules/@aikirun/cli/bin/aiki.js", "server", "--port", "0", "--database", database);
   const url = /"url":"([^"]+)"/.exec(await server.line('"msg":"listening"'))?.[1] ?? "";
@@ -61,11 +61,11 @@ async function run(): Promise<void> {
   await expectSuccess("server", server.ended);
   const tookMs = Math.round(performance.now() - before);
   if (tookMs > stopMs) throw new Error(`The server took ${tookMs} ms to stop.`);
-  if (!(peak <= memory.most)) throw new Error(`The server took ${peak} MiB, and a container has ${memory.most}.`);
-  console.log(`install: sound; the server took ${peak} MiB at most`);
+  if (!(peak <= memory.most)) throw new Error(`The server used ${peak} MiB, but the container has ${memory.most} MiB.`);
+  console.log(`install: ok; the server used at most ${peak} MiB`);
 }
 
-/** Runs Node in the installed folder as production does; as another user if this is root. */
+/** Runs Node in the installed folder as in production. If this process is root, runs it as another user. */
 function start(...args: string[]) {
   const identity = process.getuid?.() === 0 ? { uid: 1000, gid: 1000 } : {};
   const child = spawn(process.execPath, [`--max-old-space-size=${memory.heap}`, ...args], {
@@ -78,7 +78,7 @@ function start(...args: string[]) {
   return {
     pid: child.pid ?? 0,
     ended: once(child, "exit").then(([code, signal]) => code ?? signal),
-    /** Resolves with the first line that contains the text; rejects when the process ends without one. */
+    /** Resolves with the first line that contains the text. Rejects if the process ends without one. */
     async line(text: string): Promise<string> {
       let before = "";
       for await (const line of lines) {
@@ -95,7 +95,7 @@ async function expectSuccess(name: string, ended: Promise<number | string>): Pro
   if (code !== 0) throw new Error(`The ${name} ended with ${code}.`);
 }
 
-/** The most memory that the process has ever held, in MiB. Only Linux tells it; elsewhere 0. */
+/** The peak memory of the process, in MiB. Returns 0 on systems other than Linux. */
 function peakOf(pid: number): number {
   if (process.platform !== "linux") return 0;
   const status = readFileSync(`/proc/${pid}/status`, "utf8");

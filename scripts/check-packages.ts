@@ -1,6 +1,6 @@
 /**
- * Holds what would be published against publint and attw, and the Node version of every manifest and document against
- * that of the root manifest. Needs a build.
+ * Checks the packages with publint and attw, and compares the Node version of every manifest and document with that of
+ * the root manifest. Needs a build.
  */
 
 import { spawnSync } from "node:child_process";

@@ -1,4 +1,4 @@
-/** The documents, the image and the manifests call commands that exist, with options and variables that these take. */
+/** Documents, the image and the manifests use only existing commands, options and variables. */
 
 import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -52,7 +52,7 @@ function mistakesIn(find: (text: string) => readonly string[]): string[] {
   return [...documents, ...deployed].flatMap(({ path, text }) => find(text).map((mistake) => `${path}: ${mistake}`));
 }
 
-/** The words after `aiki`, or after the name of a container that runs it, and lists in YAML or a Dockerfile. */
+/** The arguments of `aiki` in shell commands, of containers that run it, and in lists of YAML or a Dockerfile. */
 function calls(text: string): string[][] {
   const joined = text.replace(/\\\n\s*/g, " ");
   const shell = joined.matchAll(/(?:(?:^|[`\s])aiki|\baiki\.js|compose run (?:-\S+ )*\w+) ([a-z][^`|>\n]*)/gm);
@@ -82,7 +82,7 @@ function variablesIn(text: string): string[] {
   return text.match(/\bAIKI_[A-Z][A-Z0-9_]*\b/g) ?? [];
 }
 
-/** The files below a folder, without folders below it except for sources. Paths begin at the root of the checkout. */
+/** The files in a folder, and for sources also in its subfolders. Paths are relative to the root. */
 function textsIn(folder: string, extension: string): Array<{ path: string; text: string }> {
   const names = readdirSync(join(root, folder), { recursive: folder.endsWith("/src"), encoding: "utf8" });
   const paths = names.filter((name) => name.endsWith(extension)).map((name) => join(folder, name));

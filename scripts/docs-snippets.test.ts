@@ -7,32 +7,32 @@ const fence = "```";
 
 const cases: Array<{ claim: string; document: string[]; modules: Record<string, string[]> }> = [
   {
-    claim: "keeps a block at the lines of the document",
+    claim: "modulesOf keeps a block at the lines of the document",
     document: ["# Title", `${fence}ts`, "const a = 1;", fence, "text"],
     modules: { "block-2.ts": ["", "", "const a = 1;"] },
   },
   {
-    claim: "names a block after its first line",
+    claim: "modulesOf names a block after its first line",
     document: [`${fence}typescript`, "// tasks.ts", "const a = 1;", fence],
     modules: { "tasks.ts": ["", "// tasks.ts", "const a = 1;"] },
   },
   {
-    claim: "leaves other languages alone",
+    claim: "modulesOf ignores other languages",
     document: [`${fence}bash`, "npm ci", fence, `${fence}text`, "a", fence],
     modules: {},
   },
   {
-    claim: "adds a block that continues to the one before",
+    claim: "modulesOf appends a continued block to the previous one",
     document: [`${fence}ts`, "const a = 1;", fence, "<!-- continues -->", `${fence}ts`, "a;", fence],
     modules: { "block-1.ts": ["", "const a = 1;", "", "", "", "a;"] },
   },
   {
-    claim: "takes what is given into the block after it",
+    claim: "modulesOf adds given declarations to the next block",
     document: ["<!-- given: declare const a: 1; -->", `${fence}ts`, "a;", fence],
     modules: { "block-2.ts": ["declare const a: 1; ", "", "a;"] },
   },
   {
-    claim: "makes a file that the reader does not see",
+    claim: "modulesOf creates a hidden file",
     document: ["<!-- file: w.ts", "export const a = 1;", "-->", `${fence}ts`, 'import "./w.ts";', fence],
     modules: { "w.ts": ["", "export const a = 1;", ""], "block-4.ts": ["", "", "", "", 'import "./w.ts";'] },
   },

@@ -1,7 +1,6 @@
 /**
  * Compiles every TypeScript block of the documents, and of the doc comments of the packages (`@example`), against the
- * packages' sources, so that what a reader copies works.
- * Errors are told at the document's own lines.
+ * packages' sources, so that copied code works. Errors name the lines of the document.
  */
 
 import { spawnSync } from "node:child_process";
@@ -41,7 +40,7 @@ function sourcesOf(place: string): string[] {
   return readdirSync(place, { recursive: true, encoding: "utf8" }).map((path) => join(place, path));
 }
 
-/** The text of the doc comments of a source file, each line where it was, as a document. */
+/** The doc comments of a source file as a document with the same line numbers. */
 function examplesOf(source: string): string {
   return source.replaceAll(/^.*$/gm, (line) => /^ \* ?(.*)$/.exec(line)?.[1] ?? "");
 }

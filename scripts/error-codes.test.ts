@@ -10,7 +10,7 @@ import { parse, walk } from "./tidy/source.ts";
 const root = join(import.meta.dirname, "..");
 const page = join(root, "docs", "errors.md");
 
-/** The sections of docs/errors.md that hold a table. */
+/** The sections of docs/errors.md that contain a table. */
 const sections: Readonly<Record<string, Readonly<Record<string, ErrorCodeEntry>>>> = {
   "Thrown into a handler": handlerCodes,
   "Thrown to a caller": callerCodes,
@@ -22,7 +22,7 @@ const sections: Readonly<Record<string, Readonly<Record<string, ErrorCodeEntry>>
 };
 
 // `npx vitest run scripts/error-codes.test.ts -u` writes the page.
-it("docs/errors.md says what the table of codes says", async () => {
+it("docs/errors.md agrees with the table of codes", async () => {
   const text = readFileSync(page, "utf8");
   await expect(text.replaceAll(/^## (.+)\n(?:(?!## ).*\n)*?(\|.*\n)+/gm, withTable)).toMatchFileSnapshot(page);
   expect(Object.values(sections).flatMap(Object.keys).sort()).toEqual(Object.keys(errorCodes).sort());
@@ -57,7 +57,7 @@ function sources(): string[] {
   });
 }
 
-/** The texts in a file; `isCode`: it is the value of a property `code`. */
+/** The string literals in a file. `isCode` is true for the value of a property `code`. */
 function literalsOf(path: string): Array<{ text: string; isCode: boolean }> {
   const found: Array<{ text: string; isCode: boolean }> = [];
   walk(parse(path, readFileSync(path, "utf8")).source.program, (node, [parent]) => {

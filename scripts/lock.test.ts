@@ -7,7 +7,7 @@ const locked = z.record(z.string(), z.object({ optionalDependencies: z.record(z.
 const text = readFileSync(join(import.meta.dirname, "..", "package-lock.json"), "utf8");
 const packages = z.object({ packages: locked }).parse(JSON.parse(text)).packages;
 
-it("the lock names the packages of every platform, without which `npm ci` refuses to begin", () => {
+it("the lock file contains the packages of every platform, which `npm ci` needs", () => {
   const missing = Object.entries(packages).flatMap(([path, { optionalDependencies = {} }]) =>
     Object.keys(optionalDependencies)
       .filter((name) => !places(path).some((place) => join(place, "node_modules", name) in packages))
@@ -16,11 +16,11 @@ it("the lock names the packages of every platform, without which `npm ci` refuse
   expect(missing).toEqual([]);
 });
 
-it("the lock names no host to download from", () => {
+it("the lock file contains no download host", () => {
   expect(text).not.toMatch(/"resolved": "http/);
 });
 
-/** Where a package looks for what it depends on, nearest first. */
+/** The folders in which a package finds its dependencies, nearest first. */
 function places(path: string): string[] {
   return path === "" || path === "." ? [""] : [path, ...places(dirname(path))];
 }

@@ -1,4 +1,4 @@
-/** A worker with one workflow, and a client that runs it at the server of the first argument; prints the result. */
+/** Runs one workflow with a worker and a client. The first argument is the url of the server. Prints the result. */
 
 import { client } from "@aikirun/client";
 import { task } from "@aikirun/task";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { check } from "./tidy/check.ts";
 
-/** A planted tree and what must be said of it: `path:line rule` and a piece of the message. */
+/** A tree with a violation, and the expected `path:line rule` with a part of the message. */
 interface Planted {
   claim: string;
   files: Record<string, string>;
@@ -51,12 +51,12 @@ const planted: Planted[] = [
     says: [[`${core}:1 arrows`, "server/core -> server/storage"]],
   },
   {
-    claim: "a layer that imports what puts the layers together",
+    claim: "a layer that imports the file that assembles the layers",
     files: { "packages/server/src/http/a.ts": 'export { b } from "../server.ts";' },
-    says: [["packages/server/src/http/a.ts:1 arrows", "puts the parts together"]],
+    says: [["packages/server/src/http/a.ts:1 arrows", "assembles the parts"]],
   },
   {
-    claim: "an import cycle, told once",
+    claim: "an import cycle, reported once",
     files: {
       "packages/lib/src/a.ts": 'import { b } from "./b.ts";\nexport const a = b;',
       "packages/lib/src/b.ts": 'import { c } from "./c.ts";\nexport const b = c;',
@@ -267,19 +267,19 @@ const allowed: Array<[claim: string, files: Record<string, string>]> = [
 ];
 
 describe("tidy", () => {
-  it.each(planted)("finds $claim", ({ files, says }) => {
+  it.each(planted)("tidy finds $claim", ({ files, says }) => {
     const found = check(new Map(Object.entries(files)));
     expect(found.map(({ path, line, rule }) => `${path}:${line} ${rule}`)).toEqual(says.map(([place]) => place));
     for (const [index, [, message]] of says.entries()) expect(found[index]?.message).toContain(message);
   });
 
-  it("finds entries of the list of exceptions in lengths.ts that are no longer needed", () => {
+  it("tidy finds exceptions in lengths.ts that are no longer needed", () => {
     const found = check(new Map([["scripts/tidy/lengths.ts", "export {};"]]));
     expect(found.length).toBeGreaterThan(0);
     expect(found.every(({ rule, message }) => rule === "lengths" && message.endsWith("remove the entry"))).toBe(true);
   });
 
-  it.each(allowed)("allows %s", (_claim, files) => {
+  it.each(allowed)("tidy allows %s", (_claim, files) => {
     expect(check(new Map(Object.entries(files)))).toEqual([]);
   });
 });

@@ -1,4 +1,4 @@
-/** Holds every file that git knows or would take against the rules of the house; one line per violation. */
+/** Checks every file in git, and every new file, against the rules. Prints one line for each violation. */
 
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";

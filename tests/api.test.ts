@@ -22,10 +22,10 @@ async function place(database: DatabaseKind): Promise<{ url: string; leave: () =
   return { url: `sqlite:${join(directory, "aiki.db")}`, leave };
 }
 
-async function open(database: DatabaseKind, road: "in-process" | "HTTP"): Promise<Subject> {
+async function open(database: DatabaseKind, transport: "in-process" | "HTTP"): Promise<Subject> {
   const { url, leave } = await place(database);
   const aikiServer = await server({ database: url, logger: silentLogger });
-  const params = road === "HTTP" ? { url: (await aikiServer.listen({ port: 0 })).url } : { server: aikiServer };
+  const params = transport === "HTTP" ? { url: (await aikiServer.listen({ port: 0 })).url } : { server: aikiServer };
   const aiki = await client({ ...params, logger: silentLogger });
   const close = async () => {
     await aiki.close();
@@ -36,9 +36,9 @@ async function open(database: DatabaseKind, road: "in-process" | "HTTP"): Promis
 }
 
 for (const database of ["memory", "sqlite", "postgres"] as const) {
-  for (const road of ["in-process", "HTTP"] as const) {
+  for (const transport of ["in-process", "HTTP"] as const) {
     describe.skipIf(database === "postgres" && postgres === null)(`on ${database}`, () => {
-      apiSuite(`the Api on ${database}, ${road}`, () => open(database, road));
+      apiSuite(`the Api on ${database}, ${transport}`, () => open(database, transport));
     });
   }
 }

@@ -1,4 +1,4 @@
-/** The `aiki` command as people meet it: processes, signals, and files that change under it. */
+/** The `aiki` command as users run it: processes, signals, and files that change while it runs. */
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
@@ -19,32 +19,33 @@ afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end();
 });
 
-/** One process of the command, and everything that it has said. */
+/** One process of the command, with its output. */
 class CommandProcess {
-  said = "";
+  output = "";
   readonly #child: ChildProcess;
   readonly #exit: Promise<number | null>;
 
   constructor(cwd: string, args: string[]) {
     this.#child = spawn(process.execPath, [bin, ...args], { cwd, stdio: ["ignore", "pipe", "pipe"] });
-    const hear = (chunk: unknown) => {
-      this.said += String(chunk);
+    const onData = (chunk: unknown) => {
+      this.output += String(chunk);
     };
-    this.#child.stdout?.on("data", hear);
-    this.#child.stderr?.on("data", hear);
+    this.#child.stdout?.on("data", onData);
+    this.#child.stderr?.on("data", onData);
     this.#exit = new Promise((resolve) => this.#child.once("exit", resolve));
     ends.push(() => this.end("SIGKILL"));
   }
 
-  /** Resolves with the first match in what is said after `from`. */
-  async says(pattern: RegExp, from = 0): Promise<RegExpExecArray> {
+  /** Resolves with the first match in the output after `from`. */
+  async prints(pattern: RegExp, from = 0): Promise<RegExpExecArray> {
     for (;;) {
-      const match = pattern.exec(this.said.slice(from));
+      const match = pattern.exec(this.output.slice(from));
       if (match !== null) return match;
       const more = new Promise<boolean>((resolve) => this.#child.stdout?.once("data", () => resolve(true)));
       const errors = new Promise<boolean>((resolve) => this.#child.stderr?.once("data", () => resolve(true)));
       const over = this.#exit.then(() => false);
-      if (!(await Promise.race([more, errors, over]))) throw new Error(`It ended without ${pattern}:\n${this.said}`);
+      if (!(await Promise.race([more, errors, over])))
+        throw new Error(`The command ended without ${pattern}:\n${this.output}`);
     }
   }
 
@@ -72,7 +73,7 @@ function workflows(body: string, versionId = "1.0.0"): string {
 
 async function dev(folder: string, ...more: string[]): Promise<{ command: CommandProcess; aiki: Client; url: string }> {
   const command = new CommandProcess(folder, ["dev", "./workflows.ts", "--port", "0", ...more]);
-  const [, url = ""] = await command.says(/server on (http:\S+),/);
+  const [, url = ""] = await command.prints(/server on (http:\S+),/);
   const aiki = await client({ url, logger: silentLogger });
   ends.push(() => aiki.close());
   return { command, aiki, url };
@@ -87,42 +88,42 @@ async function outputOf(aiki: Client, versionId = "1.0.0"): Promise<unknown> {
 const answer = { "answer.ts": 'export const answer: string = "first";' };
 
 describe("aiki dev", { timeout: 60_000 }, () => {
-  it("serves what a TypeScript file exports, reloads what it imports, and ends gracefully", async () => {
+  it("aiki dev serves the workflows of a TypeScript file, reloads its imports, and stops gracefully", async () => {
     const folder = await project({ ...answer, "workflows.ts": workflows("return answer;") });
     const { command, aiki } = await dev(folder, "--database", "memory:");
-    await command.says(/ready +workflows\.ts serves wf@1\.0\.0/);
+    await command.prints(/ready +workflows\.ts serves wf@1\.0\.0/);
     expect(await outputOf(aiki)).toBe("first");
 
-    const before = command.said.length;
+    const before = command.output.length;
     await writeFile(join(folder, "answer.ts"), 'export const answer: string = "second";');
-    await command.says(/reload +answer\.ts changed[\s\S]*ready/, before);
+    await command.prints(/reload +answer\.ts changed[\s\S]*ready/, before);
     expect(await outputOf(aiki)).toBe("second");
 
     expect(await command.end("SIGINT")).toBe(0);
-    expect(command.said).toContain("Stopping");
+    expect(command.output).toContain("Stopping");
   });
 
-  it("serves the workflows of a CommonJS package", async () => {
+  it("aiki dev serves the workflows of a CommonJS package", async () => {
     const files = { "package.json": "{}", "answer.ts": 'export const answer: string = "common";' };
     const folder = await project({ ...files, "workflows.ts": workflows("return answer;") });
     const { command, aiki } = await dev(folder);
-    await command.says(/ready .* serves wf@1\.0\.0/);
+    await command.prints(/ready .* serves wf@1\.0\.0/);
     expect(await outputOf(aiki)).toBe("common");
   });
 
-  it("says what is broken, and goes on when it is mended", async () => {
+  it("aiki dev prints what is broken, and continues when it is fixed", async () => {
     const folder = await project({ ...answer, "workflows.ts": "export const nothing = 1;" });
     const { command, aiki } = await dev(folder, "--database", "memory:");
-    await command.says(/broken +NOTHING_EXPORTED: .*exports no workflow/);
+    await command.prints(/broken +NOTHING_EXPORTED: .*exports no workflow/);
     await writeFile(join(folder, "workflows.ts"), "export const = ;");
-    await command.says(/broken +(?!NOTHING_EXPORTED)/);
+    await command.prints(/broken +(?!NOTHING_EXPORTED)/);
     await writeFile(join(folder, "workflows.ts"), workflows("return answer;"));
-    await command.says(/ready/);
+    await command.prints(/ready/);
     expect(await outputOf(aiki)).toBe("first");
     expect(await command.end("SIGTERM")).toBe(0);
   });
 
-  it("replaces a worker that crashes, and its run goes on", async () => {
+  it("aiki dev replaces a worker that crashes, and its run continues", async () => {
     const body = 'await run.step("fall", crash); return answer;';
     const crash = `import { existsSync, writeFileSync } from "node:fs";
       function crash() {
@@ -132,33 +133,33 @@ describe("aiki dev", { timeout: 60_000 }, () => {
       }`;
     const folder = await project({ ...answer, "workflows.ts": `${crash}\n${workflows(body)}` });
     const { command, aiki } = await dev(folder, "--database", "memory:");
-    await command.says(/ready/);
+    await command.prints(/ready/);
     const output = outputOf(aiki);
-    await command.says(/crashed +worker dev-1 ended \(SIGKILL\)[\s\S]*it held 1 run.*wf@1\.0\.0/);
+    await command.prints(/crashed +worker dev-1 ended \(SIGKILL\)[\s\S]*it held 1 run.*wf@1\.0\.0/);
     expect(await output).toBe("first");
     expect(await command.end("SIGINT")).toBe(0);
   });
 
-  it("kills a worker whose event loop is blocked, and says so", async () => {
+  it("aiki dev kills a worker whose event loop is blocked, and prints it", async () => {
     const loop = "for (;;) {}";
     const folder = await project({
       ...answer,
       "workflows.ts": workflows(`if (answer === "first") ${loop} return answer;`),
     });
     const { command, aiki } = await dev(folder, "--database", "memory:");
-    await command.says(/ready/);
+    await command.prints(/ready/);
     const output = outputOf(aiki);
-    await command.says(/blocked +worker dev-1 sent no message for 6 s/);
+    await command.prints(/blocked +worker dev-1 sent no message for 6 s/);
     await writeFile(join(folder, "answer.ts"), 'export const answer: string = "mended";');
     expect(await output).toBe("mended");
     await command.end("SIGINT");
   });
 
-  it("keeps runs in its file from one life to the next", async () => {
+  it("aiki dev keeps runs in its file over a restart", async () => {
     const body = "await run.sleep({ milliseconds: 1_500 }); return answer;";
     const folder = await project({ ...answer, "workflows.ts": workflows(body) });
     const first = await dev(folder);
-    await first.command.says(/ready/);
+    await first.command.prints(/ready/);
     const id = v7();
     await first.aiki.api.start({ runs: [{ id, name: "wf", versionId: "1.0.0" }] });
     await first.aiki.runs.get(id).waitFor("sleeping");
@@ -170,24 +171,24 @@ describe("aiki dev", { timeout: 60_000 }, () => {
 });
 
 describe("aiki server", { timeout: 30_000 }, () => {
-  it("listens until it is told to stop, and logs JSON when asked to", async () => {
+  it("aiki server listens until SIGTERM, and logs JSON with --json", async () => {
     const folder = await project({});
     const command = new CommandProcess(folder, ["server", "--port", "0", "--database", "memory:", "--json"]);
-    const [, line = ""] = await command.says(/(\{.*"listening".*\})\n/);
+    const [, line = ""] = await command.prints(/(\{.*"listening".*\})\n/);
     const fields = Object(decode(line));
     expect(fields).toMatchObject({ level: "info", msg: "listening", database: "memory:" });
     expect((await fetch(`${fields.url}/health/ready`)).status).toBe(200);
     expect(await command.end("SIGTERM")).toBe(0);
   });
 
-  it("says that its port is taken, or its file", async () => {
+  it("aiki server prints that its port or its file is in use", async () => {
     const folder = await project({});
     const first = new CommandProcess(folder, ["server", "--port", "0"]);
-    const [, port = ""] = await first.says(/localhost:(\d+)/);
+    const [, port = ""] = await first.prints(/localhost:(\d+)/);
     const samePort = new CommandProcess(folder, ["server", "--port", port, "--database", "memory:"]);
-    await samePort.says(/PORT_IN_USE: .*Stop what listens there/);
+    await samePort.prints(/PORT_IN_USE: .*Stop what listens there/);
     const sameFile = new CommandProcess(folder, ["server", "--port", "0"]);
-    await sameFile.says(/DATABASE_LOCKED: .*in use by another Aiki server/);
+    await sameFile.prints(/DATABASE_LOCKED: .*in use by another Aiki server/);
     expect(await first.end("SIGINT")).toBe(0);
   });
 });

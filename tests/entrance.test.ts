@@ -1,4 +1,4 @@
-/** Whatever the checks of client, worker and handler accept, the server's schemas accept. */
+/** The server's schemas accept everything that the checks of client, worker and handler accept. */
 
 import { type Client, client } from "@aikirun/client";
 import { isAikiError, silentLogger } from "@aikirun/lib";
@@ -20,7 +20,7 @@ const orderV1 = workflow({ name: "order" }).v("1.0.0", {
   handler: async () => {},
 });
 
-/** Mostly what a check must refuse, or must not. */
+/** Values at the limits of what a check must accept or refuse. */
 const text = fc.oneof(
   fc.string({ minLength: 1, maxLength: 8 }),
   fc.string({ unit: "binary", maxLength: 8 }),
@@ -82,7 +82,7 @@ const startOptions = few({ ...startFields, onConflict: or(fc.constant("error")) 
 const childOptions = few({ ...startFields, onParentEnd: or(fc.constant("abandon")) });
 const input = fc.oneof(fc.jsonValue(), fc.constant(undefined), fc.string({ unit: "binary" }));
 
-/** An object with some of the fields, so few that not every one of them is refused for one of its fields. */
+/** An object with few of the fields, so that some objects have only valid fields. */
 function few(fields: Record<string, fc.Arbitrary<unknown>>): fc.Arbitrary<object> {
   const field = fc.oneof(
     ...Object.entries(fields).map(([name, value]) => value.map((given) => [name, given] as const)),
@@ -90,7 +90,7 @@ function few(fields: Record<string, fc.Arbitrary<unknown>>): fc.Arbitrary<object
   return fc.array(field, { maxLength: 3 }).map((chosen) => Object.fromEntries(chosen));
 }
 
-/** What the server would be sent. */
+/** Collects the requests to the server. */
 interface SentRequests {
   specs: RunSpec[];
   signals: SignalItem[];
@@ -126,7 +126,7 @@ async function connect(): Promise<{ aiki: Client; sent: SentRequests }> {
   return { aiki: await client({ server: { api: () => api }, logger: silentLogger }), sent };
 }
 
-/** How many calls were accepted, and how many refused by a check on this side. */
+/** How many calls the client side accepted and refused. */
 class CallTally {
   accepted = 0;
   refused = 0;
@@ -144,7 +144,7 @@ class CallTally {
   }
 }
 
-/** Runs the property, which must have met both. */
+/** Runs the property, which must have seen both. */
 async function always<Value>(
   values: fc.Arbitrary<Value>,
   holds: (value: Value, tally: CallTally) => Promise<void>,
@@ -159,8 +159,8 @@ async function always<Value>(
   expect(tally.refused).toBeGreaterThan(numRuns / 50);
 }
 
-describe("what is accepted here, the server accepts", () => {
-  it("in a start", async () => {
+describe("arguments that the client side accepts", () => {
+  it("the server accepts every start that the client accepts", async () => {
     const { aiki, sent } = await connect();
     await always(fc.tuple(input, startOptions), async ([given, options], tally) => {
       sent.specs.length = 0;
@@ -170,14 +170,14 @@ describe("what is accepted here, the server accepts", () => {
     });
   });
 
-  it("in the start of a child", async () => {
+  it("the server accepts every start of a child that the handler accepts", async () => {
     await always(childOptions, async (options, tally) => {
       const start = () => Reflect.apply(childSpec, undefined, [runId, orderV1, undefined, options]);
       await tally.accepts(() => expect(runSpec.parse(start())).toEqual(start()));
     });
   });
 
-  it("in a signal", async () => {
+  it("the server accepts every signal that the client accepts", async () => {
     const { aiki, sent } = await connect();
     const untyped = aiki.runs.get(runId);
     const sending = fc.tuple(text, input, fc.record({ referenceId: or(text) }, { requiredKeys: [] }));
@@ -199,7 +199,7 @@ describe("what is accepted here, the server accepts", () => {
     ]);
   });
 
-  it("in a claim", async () => {
+  it("the server accepts every claim that the worker accepts", async () => {
     const params = fc.record(
       {
         id: or(text),
@@ -231,7 +231,7 @@ describe("what is accepted here, the server accepts", () => {
     );
   });
 
-  it("in a filter of runs", async () => {
+  it("the server accepts every filter of runs that the client accepts", async () => {
     const { aiki, sent } = await connect();
     const filter = few({
       name: or(text),
@@ -254,7 +254,7 @@ describe("what is accepted here, the server accepts", () => {
   });
 });
 
-it("a start whose moment has passed is queued at once, and any reason of a cancellation is kept", async () => {
+it("a start with a date in the past is queued at once, and any reason of a cancellation is kept", async () => {
   const aikiServer = await server({ database: "memory:", logger: silentLogger });
   const aiki = await client({ server: aikiServer, logger: silentLogger });
   try {
@@ -272,7 +272,7 @@ it("a start whose moment has passed is queued at once, and any reason of a cance
   }
 });
 
-describe("what is made here of anything, the server accepts", () => {
+describe("values that the worker derives", () => {
   const reported = (entry: object): Report["entries"][number] | undefined =>
     report.parse({
       ...{ reportId: "r", runId, fence: 1, seen: 0, after: 0, opens: [], starts: [] },
@@ -280,7 +280,7 @@ describe("what is made here of anything, the server accepts", () => {
       next: { type: "continue" },
     }).entries[0];
 
-  it("as an address", () => {
+  it("the server accepts an address made of any name", () => {
     const part = fc.oneof(text, fc.string({ unit: "binary", maxLength: 1_000 }));
     fc.assert(
       fc.property(part, part, part, fc.nat(), (kind, name, content, ordinal) => {
@@ -291,7 +291,7 @@ describe("what is made here of anything, the server accepts", () => {
     );
   });
 
-  it("as the failure of anything thrown", () => {
+  it("the server accepts the error made of any thrown value", () => {
     const fields = fc.dictionary(fc.string({ unit: "binary" }), fc.anything());
     const errors = fc
       .tuple(fc.array(fc.anything(), { maxLength: 12 }), fields, fc.oneof(text, number))
@@ -305,7 +305,7 @@ describe("what is made here of anything, the server accepts", () => {
     );
   });
 
-  it("and refuses a failure that is larger than any made here", () => {
+  it("the server refuses an error that is larger than any that the worker makes", () => {
     const error = { name: "E", message: "m" };
     const beyond: Array<[object, string]> = [
       [{ errors: Array(11).fill(error) }, "errors"],

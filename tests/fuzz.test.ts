@@ -1,4 +1,4 @@
-/** Valid requests of every verb, spoilt in seeded ways: none of them may be the server's fault, or harm it. */
+/** Valid requests of every verb, modified at random: the server must refuse or accept them without a fault. */
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -12,14 +12,14 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { testDatabase } from "./real/postgres.ts";
 import { type About, bodiesAbout } from "./suites/bodies.ts";
 
-/** Requests per verb; a failing seed is printed, and played again from here. */
+/** The number of requests for each verb. A failing seed is printed, and can be set here. */
 const count = 200;
 const seed = 20_260_301;
 
 const postgres = await testDatabase();
 afterAll(() => postgres?.drop());
 
-/** Values that break what trusts them; numbers that are no valid wait, so that nothing waits long. */
+/** Values that break code that trusts them. No number is a valid wait, so that no request waits long. */
 const hostile = fc.oneof(
   fc.constantFrom<unknown>(null, true, "", "\0", "a\ud800", "\udc00", "__proto__", "constructor", "\u202e"),
   fc.constantFrom<unknown>(-1, -0, 0.5, 2 ** 31, 2 ** 32, 2 ** 53 - 1, 2 ** 63, 3.2e12, 8.64e15, 1e308, -1e308),
@@ -38,7 +38,7 @@ const hostile = fc.oneof(
   fc.double(),
 );
 
-/** What happens to the text of a request once it is written. */
+/** Modifications of the text of a request. */
 const scars: ReadonlyArray<(text: string, at: number) => string> = [
   (text) => text,
   (text) => text,
@@ -83,7 +83,7 @@ function fuzzSuite(title: string, open: () => Promise<{ database: string; leave(
       return { status: reply.status, text: await reply.text() };
     };
 
-    /** A run that a session holds, so that what is not refused goes all the way. */
+    /** A run that a session holds, so that requests that are not refused are executed. */
     const held = async (): Promise<About> => {
       const about = { runId: v7(), session: v7(), claimId: v7(), fence: 1 };
       const { start, claim } = bodiesAbout(about);
@@ -93,7 +93,7 @@ function fuzzSuite(title: string, open: () => Promise<{ database: string; leave(
       return about;
     };
 
-    it.each(verbs)("%s answers 200 or 4xx to whatever is made of a valid request, and goes on", async (verb) => {
+    it.each(verbs)("%s replies 200 or 4xx to every modified request, and keeps working", async (verb) => {
       const valid: unknown = bodiesAbout(await held())[verb];
       expect((await post(verb, JSON.stringify(valid))).status).toBe(200);
       const place = fc.constantFrom(...placesIn(valid));
@@ -119,7 +119,7 @@ function fuzzSuite(title: string, open: () => Promise<{ database: string; leave(
 
 type BodyPath = readonly PropertyKey[];
 
-/** The way to each part of a body, the whole included, and to one that is not there. */
+/** The paths to all parts of a body, to the whole body, and to a missing part. */
 function placesIn(value: unknown): BodyPath[] {
   if (typeof value !== "object" || value === null) return [[]];
   const parts = Object.entries(value).flatMap(([key, part]) => placesIn(part).map((place) => [key, ...place]));

@@ -1,4 +1,4 @@
-/** `aiki keys` as operators use it: processes, pipes, and servers that go on meanwhile. */
+/** `aiki keys` as operators use it: processes, pipes, and servers that run meanwhile. */
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -45,29 +45,29 @@ interface CommandOutput {
 
 interface StartedCommand {
   child: ChildProcess;
-  said: Promise<CommandOutput>;
-  /** What it has said so far. */
-  heard(): string;
+  result: Promise<CommandOutput>;
+  /** The output so far. */
+  output(): string;
 }
 
 function begin(args: string[], env: NodeJS.ProcessEnv = {}): StartedCommand {
   const options = { env: { ...process.env, ...env } };
   const child = spawn(process.execPath, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
   ends.push(() => child.kill("SIGKILL"));
-  const heard = { out: "", err: "" };
+  const output = { out: "", err: "" };
   child.stdout.on("data", (chunk) => {
-    heard.out += String(chunk);
+    output.out += String(chunk);
   });
   child.stderr.on("data", (chunk) => {
-    heard.err += String(chunk);
+    output.err += String(chunk);
   });
-  const said = new Promise<CommandOutput>((resolve) => {
-    child.once("close", (status) => resolve({ status, ...heard }));
+  const result = new Promise<CommandOutput>((resolve) => {
+    child.once("close", (status) => resolve({ status, ...output }));
   });
-  return { child, said, heard: () => heard.out + heard.err };
+  return { child, result, output: () => output.out + output.err };
 }
 
-const aiki = (...args: string[]): Promise<CommandOutput> => begin([bin, "keys", ...args]).said;
+const aiki = (...args: string[]): Promise<CommandOutput> => begin([bin, "keys", ...args]).result;
 
 async function serving(database: string): Promise<{ aikiServer: Server; status(key: string): Promise<number> }> {
   const aikiServer = await server({ database, auth: true, logger: silentLogger });
@@ -80,8 +80,8 @@ async function serving(database: string): Promise<{ aikiServer: Server; status(k
   return { aikiServer, status };
 }
 
-/** What is done with the keys of a server that is running, in another process. */
-async function beside(database: string): Promise<void> {
+/** Creates, lists and revokes keys in another process while a server runs. */
+async function createsListsAndRevokes(database: string): Promise<void> {
   const { aikiServer, status } = await serving(database);
   const created = await aiki("create", "--name", "ci", "--expires-in", "90d", "--database", database);
   expect(created).toMatchObject({ status: 0, out: expect.stringMatching(shape) });
@@ -107,7 +107,7 @@ async function beside(database: string): Promise<void> {
 }
 
 describe("aiki keys", { timeout: 60_000 }, () => {
-  it("makes keys before the first server starts, for one namespace and some scopes", async () => {
+  it("aiki keys creates keys for a namespace and scopes before the first server starts", async () => {
     const database = `sqlite:${path}`;
     const made = await aiki(
       "create",
@@ -132,20 +132,24 @@ describe("aiki keys", { timeout: 60_000 }, () => {
     [["create", "--name", "n", "--expires-in", "soon"], "Write 90d"],
     [["create", "--name", "n", "--expires-in", "0d"], "Write 90d"],
     [["revoke"], "missing required argument"],
-  ])("%j ends with status 2 and says what is wrong", async (args, sentence) => {
+  ])("aiki keys %j exits with 2 and prints what is wrong", async (args, sentence) => {
     expect(await aiki(...args)).toMatchObject({ status: 2, out: "", err: expect.stringContaining(sentence) });
   });
 
-  it.skipIf(postgres === null)("works beside servers on PostgreSQL", () => beside(postgres?.url ?? ""));
+  it.skipIf(postgres === null)("aiki keys works while servers run on PostgreSQL", () =>
+    createsListsAndRevokes(postgres?.url ?? ""),
+  );
 });
 
 describe("aiki keys on a SQLite file that a server has open", { timeout: 60_000 }, () => {
   const version = String(new Connection(driver, ":memory:").first("SELECT sqlite_version() AS version")?.version);
   const isFixed = isSafe(version.split(".").map(Number));
 
-  it.runIf(isFixed)("works where neither SQLite damages what two write", () => beside(`sqlite:${path}`));
+  it.runIf(isFixed)("aiki keys works while a server has a SQLite file open, if both SQLite versions are safe", () =>
+    createsListsAndRevokes(`sqlite:${path}`),
+  );
 
-  it.runIf(isFixed)("harms nothing, though both write as fast as they can", async () => {
+  it.runIf(isFixed)("aiki keys and a server write to one SQLite file without damage", async () => {
     const database = `sqlite:${path}`;
     const { aikiServer, status } = await serving(database);
     let isDone = false;
@@ -157,9 +161,11 @@ describe("aiki keys on a SQLite file that a server has open", { timeout: 60_000 
         started += results.filter(({ ok }) => ok).length;
       }
     };
-    const made = begin(["--import", "tsx", "--conditions=@aikirun/source", maker, database, "100"]).said.finally(() => {
-      isDone = true;
-    });
+    const made = begin(["--import", "tsx", "--conditions=@aikirun/source", maker, database, "100"]).result.finally(
+      () => {
+        isDone = true;
+      },
+    );
     const [{ out, err }] = await Promise.all([made, load(), load()]);
     expect([out, err]).toEqual([expect.stringMatching(shape), ""]);
     expect(await status(out.trim())).toBe(200);
@@ -175,8 +181,8 @@ describe("aiki keys on a SQLite file that a server has open", { timeout: 60_000 
   it.each([
     ["an older SQLite", { sqlite: "3.40.1" }, "SQLite 3.40.1 may damage"],
     ["another machine", { host: "elsewhere" }, "the server is on elsewhere"],
-    ["a server that does not say", { sqlite: "" }, "may damage"],
-  ])("refuses beside %s, and says what to do", async (_, holder, reason) => {
+    ["an unknown server", { sqlite: "" }, "may damage"],
+  ])("aiki keys refuses a SQLite file in use by %s, and prints what to do", async (_, holder, reason) => {
     await (await apiKeys({ database: `sqlite:${path}`, logger: silentLogger })).close();
     const lock = lockDatabase(driver, path);
     lock.release();
@@ -201,31 +207,31 @@ describe("aiki server", { timeout: 60_000 }, () => {
   it.each([
     ["--auth", ["--auth"], {}],
     ["AIKI_AUTH", [], { AIKI_AUTH: "true" }],
-  ])("asks for keys with %s, and then binds any address", async (_, args, env) => {
-    const { child, said, heard } = start(["--host", "0.0.0.0", ...args], env);
-    await expect.poll(heard, patience).toMatch(/http:\/\/localhost:\d+/);
-    const [url = ""] = /http:\/\/localhost:\d+/.exec(heard()) ?? [];
+  ])("aiki server requires keys with %s, and then binds any address", async (_, args, env) => {
+    const { child, result, output } = start(["--host", "0.0.0.0", ...args], env);
+    await expect.poll(output, patience).toMatch(/http:\/\/localhost:\d+/);
+    const [url = ""] = /http:\/\/localhost:\d+/.exec(output()) ?? [];
     expect((await fetch(`${url}/v1/find`, { method: "POST", body: "{}" })).status).toBe(401);
     child.kill("SIGTERM");
-    expect((await said).status).toBe(0);
+    expect((await result).status).toBe(0);
   });
 
-  it("binds no address beyond this machine without keys, nor on a misspelt wish for them", async () => {
-    expect(await start(["--host", "0.0.0.0"]).said).toMatchObject({
+  it("aiki server without keys, or with an invalid AIKI_AUTH, binds only local addresses", async () => {
+    expect(await start(["--host", "0.0.0.0"]).result).toMatchObject({
       status: 1,
       err: expect.stringContaining("auth: true"),
     });
-    const misspelt = await start([], { AIKI_AUTH: "yes" }).said;
+    const misspelt = await start([], { AIKI_AUTH: "yes" }).result;
     expect(misspelt).toMatchObject({ status: 1, err: expect.stringContaining('AIKI_AUTH is "yes"') });
   });
 });
 
-it("aiki runs shows the key that AIKI_API_KEY holds", { timeout: 60_000 }, async () => {
+it("aiki runs sends the key in AIKI_API_KEY", { timeout: 60_000 }, async () => {
   const aikiServer = await server({ database: "memory:", auth: true, logger: silentLogger });
   ends.push(() => aikiServer.close());
   const { url } = await aikiServer.listen({ port: 0 });
   const { secret } = await aikiServer.keys.create({ name: "operator", scopes: ["runs:read"] });
   const list = [bin, "runs", "list", "--url", url];
-  expect(await begin(list, { AIKI_API_KEY: secret }).said).toMatchObject({ status: 0, out: "No runs match.\n" });
-  expect(await begin(list).said).toMatchObject({ status: 1, err: expect.stringContaining("UNAUTHORIZED") });
+  expect(await begin(list, { AIKI_API_KEY: secret }).result).toMatchObject({ status: 0, out: "No runs match.\n" });
+  expect(await begin(list).result).toMatchObject({ status: 1, err: expect.stringContaining("UNAUTHORIZED") });
 });

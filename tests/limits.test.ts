@@ -1,4 +1,4 @@
-/** What a server takes from the wire at most, and what stands on every reply, seen from a socket. */
+/** The limits of a server for requests, and the headers of its replies, tested through a socket. */
 
 import { connect } from "node:net";
 import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib";
@@ -23,7 +23,7 @@ beforeAll(async () => {
 });
 afterAll(() => aiki.close());
 
-/** What the server sends back to these bytes, until it closes the connection. */
+/** The reply of the server to these bytes, until it closes the connection. */
 function raw(bytes: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, "127.0.0.1", () => socket.write(bytes));
@@ -32,7 +32,7 @@ function raw(bytes: string): Promise<string> {
       received += String(chunk);
     });
     socket.on("close", () => resolve(received));
-    // A server that has said enough may hang up on what is still being sent.
+    // The server may close the connection after its reply while the client is still sending.
     socket.on("error", (error) => (received === "" ? reject(error) : resolve(received)));
   });
 }
@@ -48,8 +48,8 @@ function post(
 
 const head = "Host: localhost\r\nConnection: close\r\n";
 
-describe("a head", () => {
-  it("of 16 KB is refused with 431, of a little less it is not", async () => {
+describe("request headers", () => {
+  it("request headers of 16 KB are refused with 431, slightly smaller ones are accepted", async () => {
     const of = (bytes: number) => raw(`GET /health/live HTTP/1.1\r\n${head}X-Long: ${"a".repeat(bytes)}\r\n\r\n`);
     expect(await of(16_500)).toMatch(/^HTTP\/1\.1 431 .*\r\nConnection: close\r\n\r\n$/);
     expect(await of(15_500)).toMatch(/^HTTP\/1\.1 200 /);
@@ -61,26 +61,29 @@ describe("a head", () => {
     ["a folded line", `GET / HTTP/1.1\r\n${head}X: a\r\n\tb\r\nBad\r\n\r\n`],
     ["a NUL", `GET /\0 HTTP/1.1\r\n${head}\r\n`],
     ["no host", "GET / HTTP/1.1\r\nConnection: close\r\n\r\n"],
-    ["a method that is none", `STEAL / HTTP/1.1\r\n${head}\r\n`],
+    ["an unknown method", `STEAL / HTTP/1.1\r\n${head}\r\n`],
     ["another protocol", "\x16\x03\x01\x02\x00\r\n\r\n"],
-  ])("with %s is refused with 400 and nothing else", async (_, bytes) => {
+  ])("a request with %s is refused with 400 and nothing else", async (_, bytes) => {
     expect(await raw(bytes)).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n([^\r]+\r\n)+\r\n(0\r\n\r\n)?$/);
   });
 
-  it.each(["TRACE", "OPTIONS", "PUT", "DELETE", "PATCH", "GET", "HEAD"])("%s on a verb is 405", async (method) => {
-    expect(await raw(`${method} /v1/start HTTP/1.1\r\n${head}\r\n`)).toMatch(/^HTTP\/1\.1 405 /);
-  });
+  it.each(["TRACE", "OPTIONS", "PUT", "DELETE", "PATCH", "GET", "HEAD"])(
+    "the method %s on a verb is refused with 405",
+    async (method) => {
+      expect(await raw(`${method} /v1/start HTTP/1.1\r\n${head}\r\n`)).toMatch(/^HTTP\/1\.1 405 /);
+    },
+  );
 });
 
-describe("a body", () => {
+describe("a request body", () => {
   const padded = (bytes: number) => `{}${" ".repeat(bytes - 2)}`;
 
-  it("of 8 MB is read, of a byte more it is not", async () => {
+  it("a body of 8 MB is accepted, and one byte more is refused", async () => {
     expect((await post("find", padded(limits.requestBytes))).status).toBe(200);
     expect((await post("find", padded(limits.requestBytes + 1))).status).toBe(413);
   });
 
-  it("that does not say its length is counted as it comes, and cut off in the middle", async () => {
+  it("a body without a length is counted while it arrives, and cut off at the limit", async () => {
     const start = `POST /v1/find HTTP/1.1\r\nHost: localhost\r\nAuthorization: ${bearer}\r\n`;
     const half = `${(limits.requestBytes / 2).toString(16)}\r\n${" ".repeat(limits.requestBytes / 2)}\r\n`;
     const type = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -92,19 +95,19 @@ describe("a body", () => {
     ["deflate", deflateSync],
     ["br", brotliCompressSync],
     ["identity", (text: string) => Buffer.from(text)],
-  ])("with content-encoding %s is refused with 415, whatever it would grow to", async (encoding, packed) => {
+  ])("a body with content-encoding %s is refused with 415", async (encoding, packed) => {
     const reply = await post("find", new Uint8Array(packed("{}")), { "content-encoding": encoding });
     expect([reply.status, await reply.text()]).toEqual([415, expect.stringContaining("UNSUPPORTED_MEDIA_TYPE")]);
   });
 
-  it("of 200 levels is looked at, of one more it is not", async () => {
+  it("a body with 200 levels is parsed, and one more level is refused", async () => {
     const nested = (levels: number) => `{"a":${"[".repeat(levels - 1)}${"]".repeat(levels - 1)}}`;
     expect(await (await post("find", nested(200))).text()).not.toContain("nests deeper");
     const deeper = await post("find", nested(201));
     expect([deeper.status, await deeper.text()]).toEqual([400, expect.stringContaining("nests deeper than 200")]);
   });
 
-  it("that is refused leaves the connection to the next request", async () => {
+  it("the connection of a refused body is used for the next request", async () => {
     const request = (authorization: string, closing: string) =>
       `POST /v1/find HTTP/1.1\r\nHost: localhost\r\nAuthorization: ${authorization}\r\n${closing}` +
       "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
@@ -140,7 +143,7 @@ describe("a batch and a page", () => {
     ["claim", claiming(1_000, 0), claiming(1_001, 0)],
     ["find", { limit: 200 }, { limit: 201 }],
     ["watch", { watched: [], waitMs: 0 }, { watched: [], waitMs: limits.waitMs + 1 }],
-  ])("of %s has its limit, and one more is 400", async (verb, most, more) => {
+  ])("the items of %s are limited, and one more is refused with 400", async (verb, most, more) => {
     expect((await post(verb, JSON.stringify(most))).status).toBe(200);
     expect((await post(verb, JSON.stringify(more))).status).toBe(400);
   });
@@ -163,7 +166,7 @@ describe("security headers", () => {
     [403, "a missing scope", () => post("signal", cancel, { authorization: reader })],
     [403, "another origin", () => find({ origin: "https://evil.example" })],
     [404, "an unknown path", () => post("destroy", "{}")],
-    [404, "a path of nobody", () => fetch(`${url}/robots.txt`)],
+    [404, "a path outside the API", () => fetch(`${url}/robots.txt`)],
     [405, "another method", () => fetch(`${url}/v1/find`)],
     [405, "a method on health", () => fetch(`${url}/health/live`, { method: "DELETE" })],
     [413, "an excess", () => find({}, " ".repeat(limits.requestBytes + 1))],
@@ -172,7 +175,7 @@ describe("security headers", () => {
     [200, "readiness", () => fetch(`${url}/health/ready`)],
   ];
 
-  it.each(replies)("stand on %i: %s", async (status, _, ask) => {
+  it.each(replies)("security headers are set on %i: %s", async (status, _, ask) => {
     const reply = await ask();
     expect(reply.status).toBe(status);
     expect(securing(reply)).toEqual({
@@ -186,7 +189,7 @@ describe("security headers", () => {
     await reply.text();
   });
 
-  it("stand on the page, with the hash of its one style", async () => {
+  it("security headers of the page contain the hash of its style", async () => {
     const headers = securing(await fetch(url));
     expect(headers["content-security-policy"]).toMatch(
       /^default-src 'none'; frame-ancestors 'none'; style-src 'sha256-[^']+'; base-uri 'none'; form-action 'none'$/,
@@ -194,13 +197,13 @@ describe("security headers", () => {
     expect(headers).toMatchObject({ "x-content-type-options": "nosniff", "x-frame-options": "DENY" });
   });
 
-  it("stand on the refusal of another host", async () => {
+  it("security headers are set on the refusal of another host", async () => {
     const reply = await raw(`POST /v1/find HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n`);
     expect(reply).toMatch(/^HTTP\/1\.1 403 [\s\S]*nosniff[\s\S]*FORBIDDEN_HOST/);
   });
 });
 
-/** All but what says how the bytes travel; whatever tells of the server, or lets other origins in, would show here. */
+/** All headers except those of the transfer. A header that reveals the server or permits other origins would show. */
 function securing(reply: Response): Record<string, string> {
   const travel = new Set([
     "connection",

@@ -1,4 +1,4 @@
-/** Taking runs along from one database to another. */
+/** Moving runs from one database to another. */
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -33,7 +33,7 @@ describe.skipIf(found === null)("moving", { timeout: 60_000 }, () => {
   lives(found);
 });
 
-/** Files of one test, and an empty schema. */
+/** The files of one test, and an empty schema. */
 function stand(database: TestDatabase): { file: (name: string) => string; toEnd: Array<() => unknown> } {
   let directory = "";
   const toEnd: Array<() => unknown> = [];
@@ -101,7 +101,7 @@ const states: StoredState[] = [
   { status: "stalled", reason: "diverged", call: "task:new#0", unclaimed: ["task:old#0"] },
 ];
 
-/** Runs of every kind, in two namespaces, some with more entries than are read at once. */
+/** Runs of every kind in two namespaces, some with more entries than one read returns. */
 function population(): { runs: Run[]; entries: Entry[] } {
   const runs = Array.from({ length: 230 }, (_, n) =>
     queuedRun(n, {
@@ -147,7 +147,7 @@ function population(): { runs: Run[]; entries: Entry[] } {
 function contents(database: TestDatabase): void {
   const { file } = stand(database);
 
-  it("takes every run and entry from SQLite to PostgreSQL and back, to the byte, and counts them", async () => {
+  it("move copies every run and entry exactly from SQLite to PostgreSQL and back, and counts them", async () => {
     const { runs, entries } = population();
     await filled(file("a.db"), runs, entries);
     const before = await everythingIn(file("a.db"));
@@ -169,7 +169,7 @@ function contents(database: TestDatabase): void {
     expect(await everythingIn(file("a.db"))).toEqual(before);
   });
 
-  it("takes along that fences are void, for a target that has lost nothing", async () => {
+  it("move copies the fence floor", async () => {
     await filled(database.url, [queuedRun(1, { fence: 3 }), queuedRun(2, { fence: 12 })]);
     await database.sql("UPDATE aiki.identity SET fence_floor = 9");
     await moving(database.url, file("b.db"));
@@ -180,7 +180,7 @@ function contents(database: TestDatabase): void {
     expect(await fences(database.url)).toEqual([9, 12]);
   });
 
-  it("leaves behind which workers lived", async () => {
+  it("move does not copy workers", async () => {
     await filled(file("a.db"), [queuedRun(1)]);
     await within(file("a.db"), (storage) =>
       storage.transaction((tx) =>
@@ -206,7 +206,7 @@ function contents(database: TestDatabase): void {
 function refusals(database: TestDatabase): void {
   const { file, toEnd } = stand(database);
 
-  it("refuses what is no database to move from or to", async () => {
+  it("move refuses invalid databases", async () => {
     await expect(moving("memory:", file("b.db"))).rejects.toMatchObject({ code: "INVALID_CONFIG" });
     await expect(moving(file("a.db"), "memory:")).rejects.toMatchObject({ code: "INVALID_CONFIG" });
     await expect(moving("mysql://x/y", file("b.db"))).rejects.toMatchObject({ code: "INVALID_CONFIG" });
@@ -216,13 +216,13 @@ function refusals(database: TestDatabase): void {
     });
   });
 
-  it("refuses a source without runs, and does not make the file that is missing", async () => {
+  it("move refuses a source without runs, and does not create a missing file", async () => {
     await expect(moving(file("missing.db"), database.url)).rejects.toMatchObject({ code: "MOVE_SOURCE_EMPTY" });
     await expect(moving(file("missing.db"), database.url)).rejects.toMatchObject({ code: "MOVE_SOURCE_EMPTY" });
     await expect(moving(database.url, file("b.db"))).rejects.toMatchObject({ code: "MOVE_SOURCE_EMPTY" });
   });
 
-  it("refuses a target that holds runs, names them, and leaves them alone", async () => {
+  it("move refuses a target with runs, names them, and does not change them", async () => {
     await filled(file("a.db"), [queuedRun(1), queuedRun(2)]);
     await filled(database.url, [queuedRun(1), queuedRun(3, { state: { status: "completed" } })]);
     const before = await everythingIn(database.url);
@@ -233,7 +233,7 @@ function refusals(database: TestDatabase): void {
     expect(await everythingIn(database.url)).toEqual(before);
   });
 
-  it("refuses to move away under a server, on SQLite and on PostgreSQL", async () => {
+  it("move refuses a source that a server uses, on SQLite and PostgreSQL", async () => {
     for (const from of [file("a.db"), database.url]) {
       await filled(from, [queuedRun(1)]);
       const used = await server({ database: from, logger: silentLogger });
@@ -244,7 +244,7 @@ function refusals(database: TestDatabase): void {
     }
   });
 
-  it("refuses at the last moment when a server came meanwhile, and nothing was moved", async () => {
+  it("move fails without an effect if a server has started on the source meanwhile", async () => {
     await filled(database.url, [queuedRun(1)]);
     const onProgress = async () => {
       const late = await server({ database: database.url, logger: silentLogger });
@@ -258,9 +258,9 @@ function refusals(database: TestDatabase): void {
   it.each([
     ["a row of the source", "UPDATE aiki.run SET revision = revision + 1"],
     ["an entry of the source", "UPDATE aiki.entry SET payload = '2'"],
-    ["a run less in the source", `DELETE FROM aiki.run WHERE id = '${runId(2)}'`],
-    ["a run more in the source", copied("aiki.run", runId(9))],
-  ])("finds %s that changed under it, whoever changed it, and nothing was moved", async (_, change) => {
+    ["a missing run in the source", `DELETE FROM aiki.run WHERE id = '${runId(2)}'`],
+    ["a new run in the source", copied("aiki.run", runId(9))],
+  ])("move detects %s that changed meanwhile, and has no effect", async (_, change) => {
     await filled(
       database.url,
       [queuedRun(1), queuedRun(2)],
@@ -274,7 +274,7 @@ function refusals(database: TestDatabase): void {
     expect(await countIn(file("b.db"))).toBe(0);
   });
 
-  it("finds a run that somebody started in the target meanwhile", async () => {
+  it("move detects a run that was started in the target meanwhile", async () => {
     await filled(file("a.db"), [queuedRun(1), queuedRun(2)]);
     const onProgress: MoveParams["onProgress"] = async ({ part }) => {
       if (part === "copying") await filled(database.url, [queuedRun(9)]);
@@ -284,7 +284,7 @@ function refusals(database: TestDatabase): void {
   });
 }
 
-/** Another row like the first, under another id. */
+/** Copies the first row under another id. */
 function copied(table: string, id: string): string {
   return `
     CREATE TEMPORARY TABLE one AS SELECT * FROM ${table} LIMIT 1;
@@ -308,26 +308,26 @@ function interruptions(database: TestDatabase): void {
   it.each([
     ["copying", 100],
     ["verifying", 230],
-  ] as const)("killed while %s leaves nothing, and can be repeated", async (part, runs) => {
+  ] as const)("a move that is killed while %s leaves nothing behind and can be repeated", async (part, runs) => {
     const all = population();
     await filled(file("a.db"), all.runs, all.entries);
     const before = await everythingIn(file("a.db"));
     for (const to of [database.url, file("b.db")]) {
-      await killed({ from: file("a.db"), to, dies: { part, runs } });
+      await killed({ from: file("a.db"), to, killAt: { part, runs } });
       expect(await countIn(to)).toBe(0);
       expect(await moving(file("a.db"), to)).toMatchObject({ runs: 230, already: false });
       expect(await everythingIn(to)).toEqual(before);
     }
   });
 
-  it("says when repeated that a commit was carried out whose answer was lost", async () => {
+  it("a move whose commit got no reply can be repeated, and reports that it was committed", async () => {
     const { runs, entries } = population();
     await filled(file("a.db"), runs, entries);
     await filled(database.url, []);
     const proxy = await proxyTo(database.url);
     toEnd.push(() => proxy.close());
     const onProgress: MoveParams["onProgress"] = ({ part, runs }) => {
-      if (part === "verifying" && runs === 230) proxy.cutAfter("COMMIT\0");
+      if (part === "verifying" && runs === 230) proxy.loseReplyTo("COMMIT\0");
     };
     const lost = moving(file("a.db"), proxy.url, { onProgress });
     await expect(lost).rejects.toMatchObject({ code: "STORAGE_UNAVAILABLE" });
@@ -335,11 +335,11 @@ function interruptions(database: TestDatabase): void {
   });
 }
 
-/** Lives in both databases: its effects are counted by the test. */
+/** A workflow that runs in both databases and counts its effects. */
 function lives(database: TestDatabase): void {
   const { file, toEnd } = stand(database);
 
-  it("a run that began on SQLite ends on PostgreSQL, and what it did is not done again", async () => {
+  it("a run that was started on SQLite completes on PostgreSQL without repeating its effects", async () => {
     const charged: string[] = [];
     const charge = task({
       name: "charge",
@@ -388,7 +388,7 @@ function lives(database: TestDatabase): void {
     expect(entries.runs.map(({ state }) => state.status)).toEqual(["completed"]);
   });
 
-  it("a worker that stays meanwhile goes on with the run it holds, under the same fence", async () => {
+  it("a worker that runs during a move continues its run under the same fence", async () => {
     let begun = (): void => undefined;
     let finish = (): void => undefined;
     const isBegun = new Promise<void>((then) => {

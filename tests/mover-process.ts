@@ -1,4 +1,4 @@
-/** Moves as `aiki move` does, and dies at the moment it is told to. */
+/** Moves like `aiki move`, and kills itself at the given moment. */
 
 import { silentLogger } from "@aikirun/lib";
 import { type MoveProgress, move } from "@aikirun/server";
@@ -6,16 +6,16 @@ import { type MoveProgress, move } from "@aikirun/server";
 export interface MoverConfig {
   from: string;
   to: string;
-  /** Once so many runs are done in this part of the move. */
-  dies: Pick<MoveProgress, "part" | "runs">;
+  /** Kills the process when this many runs are done in this part of the move. */
+  killAt: Pick<MoveProgress, "part" | "runs">;
 }
 
-const { from, to, dies }: MoverConfig = JSON.parse(process.argv[2] ?? "{}");
+const { from, to, killAt }: MoverConfig = JSON.parse(process.argv[2] ?? "{}");
 await move({
   from,
   to,
   logger: silentLogger,
   onProgress: ({ part, runs }) => {
-    if (part === dies.part && runs >= dies.runs) process.kill(process.pid, "SIGKILL");
+    if (part === killAt.part && runs >= killAt.runs) process.kill(process.pid, "SIGKILL");
   },
 });

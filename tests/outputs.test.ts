@@ -41,7 +41,7 @@ async function fullPipe(): Promise<number> {
   try {
     for (;;) writeSync(writer, "x".repeat(1_000));
   } catch {
-    // Not even one more byte may fit.
+    // Fills the pipe to the last byte.
   }
   try {
     for (;;) writeSync(writer, "x");
@@ -62,7 +62,7 @@ interface RunningProgram {
   exit: Promise<number | NodeJS.Signals | null>;
 }
 
-/** Runs `aiki` with this file as its standard output, and as its standard error unless that is asked for. */
+/** Runs `aiki` with this file as its standard output, and as its standard error unless `errors` is "pipe". */
 function aiki(output: number, args: readonly string[], errors: "pipe" | null = null, cwd = tmpdir()): RunningProgram {
   const child = spawn(process.execPath, [bin, ...args], { cwd, stdio: ["ignore", output, errors ?? output] });
   closeSync(output);
@@ -81,7 +81,7 @@ async function freePort(): Promise<number> {
   return typeof address === "object" && address !== null ? address.port : 0;
 }
 
-/** Asks until there is an answer, or until the program has ended. */
+/** Requests the url until it replies, or until the program has ended. */
 async function statusOf(url: string, { exit }: RunningProgram): Promise<number | string> {
   const over = exit.then((how) => `ended with ${how}`);
   for (;;) {
@@ -101,13 +101,13 @@ const outputs: Array<[string, () => Promise<number> | number]> = [
 ];
 
 describe.each(outputs)("aiki server on %s", { timeout: 30_000 }, (_, open) => {
-  it.each([["text"], ["JSON"]])("serves, and ends when it is told to, logging %s", async (format) => {
+  it.each([["text"], ["JSON"]])("aiki server works and stops on SIGTERM, logging %s", async (format) => {
     const port = await freePort();
     const json = format === "JSON" ? ["--json"] : [];
     const args = ["server", "--port", String(port), "--database", "memory:", "--auth", ...json];
     const program = aiki(await open(), args);
     expect(await statusOf(`http://127.0.0.1:${port}/health/ready`, program)).toBe(200);
-    // Each refusal is a line of the log.
+    // Each refusal logs a line.
     for (let count = 0; count < 5; count += 1) {
       const headers = { "content-type": "application/json", authorization: `Bearer wrong-${count}` };
       const reply = await fetch(`http://127.0.0.1:${port}/v1/find`, { method: "POST", headers, body: "{}" });
@@ -120,7 +120,7 @@ describe.each(outputs)("aiki server on %s", { timeout: 30_000 }, (_, open) => {
 
 describe("the log of aiki server", { timeout: 30_000 }, () => {
   it.each([["text"], ["JSON"]])(
-    "goes on as %s when its pipe has a reader again, and tells what was lost",
+    "the log of aiki server continues as %s when its pipe is read again, and counts lost lines",
     async (format) => {
       const { reader, writer, path } = await pipe();
       closeSync(reader);
@@ -135,11 +135,11 @@ describe("the log of aiki server", { timeout: 30_000 }, () => {
       program.child.kill("SIGTERM");
       expect(await program.exit).toBe(0);
       const bytes = Buffer.alloc(65_536);
-      const said = bytes.toString("utf8", 0, readSync(again, bytes));
+      const output = bytes.toString("utf8", 0, readSync(again, bytes));
       closeSync(again);
-      expect(said).toMatch(/log lines were dropped because they could not be written/);
-      expect(said).toMatch(format === "JSON" ? /"lines":[1-9]/ : / lines=[1-9]/);
-      expect(said).toMatch(/stopping/);
+      expect(output).toMatch(/log lines were dropped because they could not be written/);
+      expect(output).toMatch(format === "JSON" ? /"lines":[1-9]/ : / lines=[1-9]/);
+      expect(output).toMatch(/stopping/);
     },
   );
 });
@@ -174,23 +174,26 @@ describe("a command of aiki", { timeout: 60_000 }, () => {
     ["move", () => ["move", "--from", "sqlite:a.db", "--to", "sqlite:b.db"]],
   ];
 
-  it.each(commands)("ends quietly with status 0 when the reader of its output has gone: %s", async (name, args) => {
-    const place = await folder();
-    if (name === "move") {
-      const from = await server({ database: `sqlite:${join(place, "a.db")}`, logger: silentLogger });
-      await from.api().start({ runs: [{ id: v7(), name: "order", versionId: "1" }] });
-      await from.close();
-    }
-    const { child, exit } = aiki(await closedPipe(), args(), "pipe", place);
-    let errors = "";
-    child.stderr?.on("data", (chunk) => {
-      errors += String(chunk);
-    });
-    expect(await exit).toBe(0);
-    expect(errors.replace(/^.* info {2}.*\n|^Key .* opens .*\n/gm, "")).toBe("");
-  });
+  it.each(commands)(
+    "a command exits with 0 and prints nothing when its output pipe is closed: %s",
+    async (name, args) => {
+      const place = await folder();
+      if (name === "move") {
+        const from = await server({ database: `sqlite:${join(place, "a.db")}`, logger: silentLogger });
+        await from.api().start({ runs: [{ id: v7(), name: "order", versionId: "1" }] });
+        await from.close();
+      }
+      const { child, exit } = aiki(await closedPipe(), args(), "pipe", place);
+      let errors = "";
+      child.stderr?.on("data", (chunk) => {
+        errors += String(chunk);
+      });
+      expect(await exit).toBe(0);
+      expect(errors.replace(/^.* info {2}.*\n|^Key .* opens .*\n/gm, "")).toBe("");
+    },
+  );
 
-  it("says that its output is lost, and fails, when the disk is full", async () => {
+  it("a command fails and prints that its output is lost when the disk is full", async () => {
     const args = ["runs", "list", "--limit", "200", "--url", url];
     const { child, exit } = aiki(openSync("/dev/full", "w"), args, "pipe");
     let errors = "";

@@ -1,4 +1,4 @@
-/** No password of a url reaches a log, an error or a terminal, however odd the url is. */
+/** No password of a url reaches a log, an error or a terminal, for valid and invalid urls. */
 
 import type { Logger } from "@aikirun/lib";
 import { describeError } from "@aikirun/lib/internal";
@@ -11,14 +11,14 @@ import { parseConfig } from "../packages/client/src/config.ts";
 
 const secret = "hunter2";
 
-/** What stands around the secret in a password. */
+/** The text around the secret in a password. */
 const odd = fc.string({ unit: fc.constantFrom(..."/?#@:%\\ \n\t&=[]'\"`$1x".split("")), maxLength: 4 });
 const password = fc.tuple(odd, odd).map(([before, after]) => `${before}${secret}${after}`);
 const space = fc.constantFrom("", "", " ", "\n", "\r\n", "\0");
-/** Nothing listens on this port, so that a url that is accepted fails at once. */
+/** No server listens on this port, so an accepted url fails at once. */
 const host = "127.0.0.1:1";
 
-/** Urls whose password holds the secret, in forms that are right, wrong, or nearly right. */
+/** Urls whose password contains the secret, in valid, invalid and almost valid forms. */
 function urls(scheme: string, path: string): fc.Arbitrary<string> {
   const form = fc.constantFrom<(password: string) => string>(
     (text) => `${scheme}://user:${text}@${host}/${path}`,
@@ -38,7 +38,7 @@ function urls(scheme: string, path: string): fc.Arbitrary<string> {
   return fc.tuple(space, form, password, space).map(([before, make, text, after]) => before + make(text) + after);
 }
 
-/** Everything of an error that a logger or a person could see. */
+/** All text of an error that a logger or a user may see. */
 function shown(thrown: unknown): string {
   return `${String(thrown)} ${JSON.stringify(describeError(thrown))} ${thrown instanceof Error ? thrown.stack : ""}`;
 }
@@ -49,7 +49,7 @@ function gathering(lines: string[]): Logger {
   return logger;
 }
 
-/** What a failed start of a server leaves in its log and its error; one that starts is closed. */
+/** The log and the error of a server that fails to start. A server that starts is closed. */
 async function startOf(params: object): Promise<string> {
   const lines: string[] = [];
   const thrown: unknown = await server({ database: "memory:", ...params, logger: gathering(lines) }).then(
@@ -66,7 +66,7 @@ describe("the password of a url", { timeout: 60_000 }, () => {
     vi.restoreAllMocks();
   });
 
-  it("of a database is in no log and no error", async () => {
+  it("the password of a database url is in no log and no error", async () => {
     const property = fc.asyncProperty(urls("postgres", "db"), async (database) => {
       expect(await startOf({ database })).not.toContain(secret);
       expect(await startOf({ database: "postgres://127.0.0.1:1/db", databaseDirect: database })).not.toContain(secret);
@@ -75,14 +75,14 @@ describe("the password of a url", { timeout: 60_000 }, () => {
     await fc.assert(property, { ...runs, examples: known });
   });
 
-  it("of Redis is in no log and no error", async () => {
+  it("the password of a Redis url is in no log and no error", async () => {
     const property = fc.asyncProperty(urls("redis", "0"), async (redis) => {
       expect(await startOf({ redis })).not.toContain(secret);
     });
     await fc.assert(property, runs);
   });
 
-  it("of a server, and of Redis for a worker, is in no error", () => {
+  it("the passwords of a server url and of a worker's Redis are in no error", () => {
     const refusal = (params: object) => {
       try {
         return parseConfig(params).target;
@@ -100,7 +100,7 @@ describe("the password of a url", { timeout: 60_000 }, () => {
     fc.assert(property, runs);
   });
 
-  it("is not printed by the command line", async () => {
+  it("the password of a url is not printed by the command line", async () => {
     const lines: string[] = [];
     for (const level of ["log", "info", "warn", "error", "debug"] as const) {
       vi.spyOn(console, level).mockImplementation((...line: unknown[]) => lines.push(line.join(" ")));

@@ -1,4 +1,4 @@
-/** PostgreSQL and Redis to measure with: as durable as they come, and with everything else at its default. */
+/** PostgreSQL and Redis for benchmarks: fully durable, with all other settings at their defaults. */
 
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -14,7 +14,7 @@ export interface StartedEngines {
   stop(): Promise<void>;
 }
 
-async function ring(directory: string): Promise<RedisProcess> {
+async function openRedis(directory: string): Promise<RedisProcess> {
   const program = await findRedisServer();
   if (program === null) {
     throw new Error("There is no Redis to measure. Install one (apt install redis-server), or choose --mode postgres.");
@@ -22,12 +22,12 @@ async function ring(directory: string): Promise<RedisProcess> {
   return startRedis(program, join(directory, "redis"), process.pid);
 }
 
-/** Starts what these modes need and this machine has. */
+/** Starts the engines that these modes need. */
 export async function startEngines(modes: readonly Mode[]): Promise<StartedEngines> {
   const nothing = { postgres: null, binaries: null, redis: null };
   if (modes.every(({ database }) => database === "sqlite")) return { engines: nothing, stop: async () => {} };
   const directory = await mkdtemp(join(tmpdir(), "aiki-bench-"));
-  // As root, PostgreSQL runs as another user and has to get by.
+  // If this process runs as root, PostgreSQL runs as another user, who must be able to enter the directory.
   await chmod(directory, 0o711);
   const binaries = await findBinaries(directory);
   if (binaries === null) {
@@ -36,7 +36,7 @@ export async function startEngines(modes: readonly Mode[]): Promise<StartedEngin
     );
   }
   const cluster = await startCluster(binaries, join(directory, "postgres"), process.pid, ["max_connections=200"]);
-  const redis = modes.some(({ subscriber }) => subscriber === "redis_streams") ? await ring(directory) : null;
+  const redis = modes.some(({ subscriber }) => subscriber === "redis_streams") ? await openRedis(directory) : null;
   return {
     engines: { postgres: cluster.url, binaries, redis: redis?.address ?? null },
     async stop() {

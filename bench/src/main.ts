@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- [--quick] [--only W1,W2] [--mode sqlite,postgres] [--repeat N]`: every workload several times, each
- * in a fresh process with the yardstick measured before and after it; medians as a table and as JSON.
+ * `npm run bench -- [--quick] [--only W1,W2] [--mode sqlite,postgres] [--repeat N]`: measures every workload several
+ * times, each time in a new process with the yardstick before and after it. Prints medians as a table and as JSON.
  */
 
 import { execFile } from "node:child_process";
@@ -17,7 +17,7 @@ import { workloads } from "./measured/workloads.ts";
 import { type FigureRow, table } from "./table.ts";
 
 const run = promisify(execFile);
-/** Compiled: what loads TypeScript would be measured too. */
+/** The compiled script, because loading TypeScript would distort the measurement. */
 const script = fileURLToPath(new URL("../dist/measure.js", import.meta.url));
 const results = new URL("../results/", import.meta.url);
 

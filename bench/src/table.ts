@@ -1,4 +1,4 @@
-/** Figures as a table for people. */
+/** Formats figures as a table. */
 
 export interface FigureRow {
   figure: string;
@@ -6,9 +6,9 @@ export interface FigureRow {
   median: number;
   min: number;
   max: number;
-  /** One-row commits per second of the same database, measured beside it. */
+  /** One-row commits per second of the same database, measured before and after. */
   yardstick: number;
-  /** Of the yardstick; only where that is the unit. */
+  /** The ratio to the yardstick, for figures that have it as unit. */
   ratio: number | null;
 }
 

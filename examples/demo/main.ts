@@ -1,6 +1,6 @@
 /**
- * The main job of this project, told in the terminal: an order goes through a worker that is killed in the middle of a
- * task, and completes. `npm start -- --exit` ends with the run: status 0 when it completed.
+ * Demonstrates Aiki in the terminal: an order completes although its worker is killed in the middle of a task. With
+ * `npm start -- --exit` the process ends with the run, with status 0 if the run has completed.
  */
 
 import { setTimeout as pause } from "node:timers/promises";
@@ -9,13 +9,13 @@ import { client } from "@aikirun/client";
 import { isAikiError, silentLogger } from "@aikirun/lib";
 import type { RunView } from "@aikirun/lib/protocol";
 import { type Listener, type Server, server } from "@aikirun/server";
-import { type CrewMember, startDemoWorker } from "./crew.ts";
 import { DemoStory } from "./story.ts";
 import type { ReportedEffect } from "./work.ts";
+import { type DemoWorker, startDemoWorker } from "./worker-process.ts";
 import { orderWorkflowV1 } from "./workflows.ts";
 
 const paint = paintFor(process.stdout, process.env);
-const patienceMs = 60_000;
+const timeoutMs = 60_000;
 
 async function main(): Promise<number> {
   console.log(`\n${paint("bold", "Aiki: an order that outlives its worker")}\n`);
@@ -23,19 +23,19 @@ async function main(): Promise<number> {
   const { url } = await listen(aikiServer);
   const aiki = await client({ server: aikiServer, logger: silentLogger });
   const story = new DemoStory(aiki.api, paint);
-  story.say("server", `  on ${url}, runs rest in ${database}`);
-  let crew: CrewMember | null = null;
+  story.say("server", `  on ${url}, runs are stored in ${database}`);
+  let remaining: DemoWorker | null = null;
   try {
     const orderId = `o-${Date.now()}`;
     const handle = orderWorkflowV1.start(aiki, { orderId, cents: 4_200 }, { referenceId: orderId });
-    const ending = within(patienceMs, tell(story, await handle, url));
-    crew = await ending;
+    const ending = within(timeoutMs, runStory(story, await handle, url));
+    remaining = await ending;
     const completed = story.run?.status === "completed";
     conclude(story);
     if (!process.argv.includes("--exit") && completed) await stayUp(url, story.run);
     return completed ? 0 : 1;
   } finally {
-    await crew?.stop();
+    await remaining?.stop();
     await aiki.close();
     await aikiServer.close();
   }
@@ -43,8 +43,8 @@ async function main(): Promise<number> {
 
 type StartedOrder = Awaited<ReturnType<typeof orderWorkflowV1.start>>;
 
-/** Resolves with the worker that is left when the run has ended. */
-async function tell(story: DemoStory, order: StartedOrder, url: string): Promise<CrewMember> {
+/** Resolves with the remaining worker when the run has ended. */
+async function runStory(story: DemoStory, order: StartedOrder, url: string): Promise<DemoWorker> {
   story.say("client", `  started order@1.0.0, run ${order.id}`);
   await story.follow(order.id);
   const following = setInterval(() => void story.follow(order.id), 50);
@@ -75,14 +75,14 @@ async function join(
   story: DemoStory,
   id: string,
   url: string,
-  hear: (effect: ReportedEffect) => void,
-): Promise<CrewMember> {
-  const member = await startDemoWorker(id, url, (effect) => {
+  onEffect: (effect: ReportedEffect) => void,
+): Promise<DemoWorker> {
+  const demoWorker = await startDemoWorker(id, url, (effect) => {
     void story.effect(id, effect);
-    hear(effect);
+    onEffect(effect);
   });
-  story.say(id, `  is up, a process of its own (pid ${member.pid})`);
-  return member;
+  story.say(id, `  has started in its own process (pid ${demoWorker.pid})`);
+  return demoWorker;
 }
 
 function conclude({ run, entries, effects }: DemoStory): void {
@@ -102,7 +102,7 @@ function conclude({ run, entries, effects }: DemoStory): void {
 function reasonOf(runs: DemoStory["effects"]): string {
   const [first] = runs;
   if (runs.some(({ attempt }) => attempt !== first?.attempt)) {
-    return "its first try failed, and its retry policy says to try again";
+    return "its first attempt failed, and its retry policy allows another";
   }
   const keys = new Set(runs.map(({ idempotencyKey }) => idempotencyKey));
   const key = keys.size === 1 ? `; each time with the idempotency key …${first?.idempotencyKey.slice(-9)}` : "";
@@ -121,7 +121,7 @@ async function stayUp(url: string, run: RunView | null): Promise<void> {
   });
 }
 
-/** Another server may hold the file, as an earlier `npm start` that stayed up. */
+/** Another server may have the file open, for example an earlier `npm start`. */
 async function openServer(): Promise<{ aikiServer: Server; database: string }> {
   for (let count = 1; ; count++) {
     const file = count === 1 ? "aiki.db" : `aiki-${count}.db`;
@@ -140,7 +140,7 @@ async function listen(aikiServer: Server): Promise<Listener> {
       return await aikiServer.listen({ port });
     } catch (thrown) {
       if (port === 9_099 || !isAikiError(thrown) || thrown.code !== "PORT_IN_USE") throw thrown;
-      console.log(`Port ${port} is taken by something else; trying ${port + 1}.`);
+      console.log(`Port ${port} is in use by another program; trying ${port + 1}.`);
     }
   }
 }

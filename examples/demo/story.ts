@@ -2,7 +2,7 @@ import { type Paint, timelineLine } from "@aikirun/cli";
 import type { Api, Entry, RunView } from "@aikirun/lib/protocol";
 import type { ReportedEffect } from "./work.ts";
 
-/** Tells a run as it happens: what workers do on the left, what is recorded of it on the right. */
+/** Prints the progress of a run: what workers do, and what is recorded. */
 export class DemoStory {
   readonly effects: Array<ReportedEffect & { worker: string }> = [];
   readonly entries: Entry[] = [];
@@ -20,7 +20,7 @@ export class DemoStory {
     console.log(`${this.#paint("bold", who.padStart(9))}  ${what}`);
   }
 
-  /** A task's body begins. What was recorded before it is told before it. */
+  /** Prints that a task begins, after everything that was recorded before it. */
   effect(worker: string, effect: ReportedEffect): Promise<void> {
     return this.#inTurn(() => {
       const before = this.effects.findLast(({ task }) => task === effect.task);
@@ -29,7 +29,7 @@ export class DemoStory {
     });
   }
 
-  /** Tells what was recorded since the last time. */
+  /** Prints what was recorded since the last call. */
   follow(runId: string): Promise<void> {
     return this.#inTurn(() => {}, runId);
   }
@@ -50,21 +50,21 @@ export class DemoStory {
     for (const entry of result.entries) {
       this.entries.push(entry);
       console.log(timelineLine(this.#paint, "recorded".padStart(9), entry));
-      if (entry.value.type === "marked" && entry.value.mark === "recovered") this.#tellReplay();
+      if (entry.value.type === "marked" && entry.value.mark === "recovered") this.#showReplay();
     }
   }
 
-  /** The next worker executes the handler from the top; these calls are answered from the record. */
-  #tellReplay(): void {
+  /** Prints that the next worker replays the handler, and which calls it does not execute again. */
+  #showReplay(): void {
     const names = this.entries.flatMap(({ value, address }) =>
       value.type === "returned" ? [address.split(":")[1] ?? address] : value.type === "received" ? [value.name] : [],
     );
-    this.say("replay", `  the handler begins again from the top; not run again, but reused: ${names.join(", ")}`);
+    this.say("replay", `  the handler starts again from the top and reuses the results of: ${names.join(", ")}`);
   }
 }
 
 function why(effect: ReportedEffect, before: (ReportedEffect & { worker: string }) | undefined): string {
   if (before === undefined) return "";
-  if (before.attempt !== effect.attempt) return `, try ${effect.attempt}: the one before failed`;
+  if (before.attempt !== effect.attempt) return `, attempt ${effect.attempt}: the previous one failed`;
   return ` AGAIN: ${before.worker} died before its result was recorded`;
 }

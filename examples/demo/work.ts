@@ -1,14 +1,14 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { TaskContext } from "@aikirun/lib";
 
-/** A task's body begins: sent to the process that tells the story. */
+/** Sent to the main process when the body of a task begins. */
 export interface ReportedEffect {
   task: string;
   attempt: number;
   idempotencyKey: string;
 }
 
-/** Stands for an effect on the outside world that takes a while. */
+/** Simulates an external effect that takes some time. */
 export async function work(task: string, { attempt, idempotencyKey, signal }: TaskContext, ms: number): Promise<void> {
   const effect: ReportedEffect = { task, attempt, idempotencyKey };
   process.send?.(effect);

@@ -1,4 +1,4 @@
-/** A worker in a process of its own: `worker.ts <url> <worker id>`. */
+/** A worker in its own process: `worker.ts <url> <worker id>`. */
 
 import { client } from "@aikirun/client";
 import { consoleLogger } from "@aikirun/lib";
@@ -8,7 +8,7 @@ import { orderWorkflow, shipWorkflow } from "./workflows.ts";
 const [url = "", id = ""] = process.argv.slice(2);
 const aiki = await client({ url, logger: consoleLogger({ level: "warn" }) });
 
-// A heartbeat is 30 s by default; here a dead worker is to be missed within two seconds.
+// The default heartbeat interval is 30 s. Here a dead worker should be detected within two seconds.
 const aikiWorker = worker(aiki, { id, maxConcurrentWorkflowRuns: 5, workflowRun: { heartbeatIntervalMs: 500 } });
 aikiWorker.registry.add(orderWorkflow).add(shipWorkflow);
 await aikiWorker.start();

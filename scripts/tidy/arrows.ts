@@ -1,7 +1,7 @@
 import { posix } from "node:path";
 import { type Import, type Rule, type SourceFile, type Violation, violation } from "./source.ts";
 
-/** DESIGN, "The house": who may import whom. Arrows point down only. */
+/** The packages that each package may import. Arrows point down only. */
 const packages: Readonly<Record<string, readonly string[]>> = {
   cli: ["server", "worker", "client", "workflow", "lib"],
   server: ["redis", "lib"],
@@ -13,7 +13,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   lib: [],
 };
 
-/** The folders of the server. Files beside them put the parts together and may import all of them. */
+/** The folders of the server. Files outside of them assemble the parts and may import all folders. */
 const layers: Readonly<Record<string, readonly string[]>> = {
   http: ["auth", "engine", "core"],
   auth: ["storage"],
@@ -56,7 +56,7 @@ function wrongFile(source: SourceFile, target: string): string | null {
   if (source.package !== "server" || from === null || from === to || source.test) return null;
   const below = layers[from];
   if (below === undefined) return null;
-  if (to === null) return `server/${from} imports ${target}, which puts the parts together`;
+  if (to === null) return `server/${from} imports ${target}, which assembles the parts`;
   return below.includes(to) ? null : `server/${from} -> server/${to} is not a declared arrow`;
 }
 
@@ -68,7 +68,7 @@ function resolve(source: SourceFile, used: Import): string {
   return posix.normalize(posix.join(posix.dirname(source.path), used.specifier));
 }
 
-/** One violation per cycle, told as the shortest way round. */
+/** One violation for each cycle, with its shortest path. */
 function cycles(sources: SourceFile[], known: ReadonlySet<string>): Violation[] {
   const edges = new Map(
     sources.map((source) => [
@@ -79,13 +79,13 @@ function cycles(sources: SourceFile[], known: ReadonlySet<string>): Violation[] 
         .filter((edge) => known.has(edge.to)),
     ]),
   );
-  const told = new Set<string>();
+  const reported = new Set<string>();
   return sources.flatMap((source) =>
     (edges.get(source.path) ?? []).flatMap(({ used, to }) => {
       const way = wayBetween(to, source.path, (path) => (edges.get(path) ?? []).map((edge) => edge.to));
       const key = way === null ? "" : [...way].sort().join();
-      if (way === null || told.has(key)) return [];
-      told.add(key);
+      if (way === null || reported.has(key)) return [];
+      reported.add(key);
       return [violation(source, used, "arrows", `cycle: ${[source.path, ...way].join(" -> ")}`)];
     }),
   );

@@ -9,7 +9,7 @@ import { types } from "./types.ts";
 
 const rules: readonly Rule[] = [arrows, purity, places, lengths, types, names, docs];
 
-/** Holds a tree, given as texts by path, against the rules of the house. */
+/** Checks a tree, given as texts by path, against the rules. */
 export function check(files: ReadonlyMap<string, string>): Violation[] {
   const parsed = [...files].filter(([path]) => /\.tsx?$/.test(path)).map(([path, text]) => parse(path, text));
   const tree = { sources: parsed.map((one) => one.source), texts: files };

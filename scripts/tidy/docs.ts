@@ -10,9 +10,9 @@ const manifest = z.object({
 });
 
 /**
- * Rule 7: every symbol that a published package exports says what it is. Every member of an interface or a class does
- * too, unless only `./internal` exports it, and what users may leave out says its default. The function that has
- * the name of its package shows an example.
+ * Rule 7: every symbol that a published package exports has a doc sentence. So has every member of an interface or a
+ * class, unless only `./internal` exports it, and the doc of an optional member names its default. The function with
+ * the name of its package has an example.
  */
 export const docs: Rule = (tree) => {
   const sources = new Map(tree.sources.map((source) => [source.path, source]));
@@ -22,7 +22,7 @@ export const docs: Rule = (tree) => {
     .flatMap((entry) => undocumented(entry, sources, seen));
 };
 
-/** What several entry points export is held against the strictest. */
+/** How strict the rules of an entry point are. A symbol of several entry points must satisfy the strictest. */
 function strictness(entry: string): number {
   return entry === "." ? 2 : entry === "./internal" ? 0 : 1;
 }
@@ -41,14 +41,14 @@ function entries(tree: Tree): DocQuestion[] {
     });
 }
 
-/** What is asked of a file: the symbol `only`, or all of them when it is null. `name` is that of the entry point. */
+/** Which symbols of a file to check: `only`, or all if it is null. `name` is the name of the entry point. */
 interface DocQuestion {
   path: string;
   only: string | null;
   name: string;
 }
 
-/** Follows re-exports to where symbols are declared. */
+/** Follows re-exports to the declarations of symbols. */
 function undocumented(question: DocQuestion, sources: ReadonlyMap<string, SourceFile>, seen: Set<string>): Violation[] {
   const { path, only, name } = question;
   const source = sources.get(path);
@@ -84,7 +84,7 @@ function symbol(source: SourceFile, { name, start }: { name: string; start: numb
   return lacksExample ? [violation(source, { start }, "docs", `${name} has no @example`)] : [];
 }
 
-/** Members of an interface or a class that do not say what they are or, `withDefaults`, what their default is. */
+/** Members of an interface or a class without a doc sentence or, `withDefaults`, without a default. */
 function members(source: SourceFile, name: string, withDefaults: boolean): Violation[] {
   return source.program.body
     .map((statement) => (statement.type === "ExportNamedDeclaration" ? statement.declaration : statement))
@@ -127,7 +127,7 @@ function isNode(value: unknown): value is Node {
   return typeof value === "object" && value !== null && "start" in value && "end" in value;
 }
 
-/** The doc comment before an offset, if it says something. */
+/** The doc comment before an offset, or null if it is missing or empty. */
 function docOf(source: SourceFile, start: number): string | null {
   const comment = source.comments.find(
     (one) =>

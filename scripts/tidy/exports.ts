@@ -1,7 +1,7 @@
 import type { Node } from "oxc-parser";
 import type { SourceFile } from "./source.ts";
 
-/** What a file exports, in the order it is written. */
+/** The exports of a file, in source order. */
 export type Exported =
   | { kind: "own"; name: string; start: number }
   /** `export { name as exported } from "…"`. */
@@ -30,7 +30,7 @@ export function exportsOf(source: SourceFile): Exported[] {
   });
 }
 
-/** Where a name that is exported apart from its declaration comes from: an import, or a statement of the file. */
+/** The origin of a name that is exported apart from its declaration: an import, or a statement of the file. */
 function declared(source: SourceFile, name: string): Exported | null {
   for (const statement of source.program.body) {
     if (statement.type === "ImportDeclaration") {

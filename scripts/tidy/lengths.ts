@@ -4,18 +4,18 @@ import { childrenOf, type Rule, type SourceFile, type Tree, type Violation, viol
 const limits = { file: 400, test: 800, function: 70, line: 120 } as const;
 
 /**
- * Files with functions that are too long when the functions inside of them count. Entries may only be removed: split a
- * function instead of adding one. An entry that is no longer needed is a violation.
+ * Files with functions that are too long, counted with the functions inside of them. Entries may only be removed: split
+ * a function instead of adding one. An entry that is no longer needed is a violation.
  */
 const containsLong: ReadonlySet<string> = new Set([
   "packages/server/src/engine/engine.ts",
   "packages/worker/src/subscribers/redis-streams.ts",
 ]);
 
-/** What a test file is made of: each counts for itself, not for the function around it. */
+/** The blocks of a test file. Each is measured separately, not as part of the function around it. */
 const blocks = /^(describe|it|test|suite|before(All|Each)|after(All|Each)|bench)$/;
 
-/** Rule 4: files, functions and lines that fit. */
+/** Rule 4: the maximum length of files, functions and lines. */
 export const lengths: Rule = (tree) => [
   ...tree.sources.flatMap((source) => [...whole(source), ...functions(source)]),
   ...unneeded(tree),
@@ -30,7 +30,7 @@ function whole(source: SourceFile): Violation[] {
       : [{ path: source.path, line: index + 1, rule: "lengths", message: `line of ${line.length} columns` }],
   );
   if (lines.length <= limit) return long;
-  return [violation(source, { start: 0 }, "lengths", `file of ${lines.length} lines: a missing noun`), ...long];
+  return [violation(source, { start: 0 }, "lengths", `file of ${lines.length} lines: split it`), ...long];
 }
 
 function functions(source: SourceFile): Violation[] {
@@ -71,7 +71,7 @@ function lines(source: SourceFile, node: Node): number {
   return source.lineAt(node.end) - source.lineAt(node.start) + 1;
 }
 
-/** Lines of what counts for itself. */
+/** The lines of nodes that are measured separately. */
 function partsOf(source: SourceFile, node: Node, isPart: (node: Node) => boolean): number {
   return childrenOf(node)
     .map((child) => (isPart(child) ? lines(source, child) : partsOf(source, child, isPart)))

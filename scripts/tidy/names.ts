@@ -9,7 +9,7 @@ interface Declared {
 
 const empty = /^(utils?|helpers?|managers?|services?|repositor(y|ies)|impls?|data|infos?|misc|commons?|shared)$/;
 
-/** Rule 6: names that say what a thing is, and of types no two alike; nothing left for later. */
+/** Rule 6: no empty words in names, no type name twice, and no comment that leaves work for later. */
 export const names: Rule = (tree) => [
   ...tree.sources.flatMap((source) => [...path(source), ...declarations(source), ...later(source)]),
   ...repeated(tree),
@@ -37,7 +37,7 @@ function typeNameOf(node: Node): string | null {
   return "id" in node && node.id !== null && node.id.type === "Identifier" ? node.id.name : null;
 }
 
-/** Types of modules that have the name of another module's type. Those inside of functions are their own. */
+/** Types with the name of a type of another module. Types inside of functions are not checked. */
 function repeated({ sources }: Tree): Violation[] {
   const declared = new Map<string, Declared[]>();
   for (const source of sources) {
@@ -66,5 +66,5 @@ function emptyWords(name: string): string[] {
 function later(source: SourceFile): Violation[] {
   return source.comments
     .filter((comment) => /\b(TO[D]O|FIX[M]E|XX[X]|HAC[K])\b/.test(comment.value))
-    .map((comment) => violation(source, comment, "names", "left for later"));
+    .map((comment) => violation(source, comment, "names", "a task that is left for later"));
 }

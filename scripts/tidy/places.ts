@@ -4,7 +4,7 @@ import { type Rule, type SourceFile, type Tree, type Violation, violation, walk 
 
 const dialect = /^packages\/server\/src\/storage\/[^/]+\//;
 
-/** How a statement begins. Written apart so that prose beginning with such a word is not taken for one. */
+/** The beginnings of SQL statements. Prose that begins with such a word does not match. */
 const beginnings = [
   /select\s.+\sfrom\s/,
   /insert\s+(or\s+\w+\s+)?into\s/,
@@ -19,7 +19,7 @@ const beginnings = [
 
 const statement = new RegExp(`^\\s*(${beginnings.map((beginning) => beginning.source).join("|")})`, "is");
 
-/** Drivers, and the one folder each may be imported from. */
+/** The drivers, and the only folder that may import each of them. */
 const drivers: Readonly<Record<string, RegExp>> = {
   pg: /^packages\/server\/src\/storage\/postgres\//,
   "pg-native": /^packages\/server\/src\/storage\/postgres\//,
@@ -28,7 +28,7 @@ const drivers: Readonly<Record<string, RegExp>> = {
   ioredis: /^packages\/redis\/src\//,
 };
 
-/** Rule 3: SQL and drivers stay in their places, and the dialects in step. */
+/** Rule 3: SQL and drivers are only in their folders, and both dialects have the same statements. */
 export const places: Rule = (tree) => [
   ...tree.sources.filter((source) => source.package !== null).flatMap((source) => [...sql(source), ...driver(source)]),
   ...dialects(tree),
@@ -55,7 +55,7 @@ function driver(source: SourceFile): Violation[] {
     .map((used) => violation(source, used, "places", `imports ${used.specifier} outside of its folder`));
 }
 
-/** Files of statements that stand under two dialects export the same names in the same order. */
+/** Files of statements that exist in both dialects must export the same names in the same order. */
 function dialects(tree: Tree): Violation[] {
   const statements = tree.sources.filter(
     (source) => dialect.test(source.path) && /\/(sql|statements)\.ts$/.test(source.path),

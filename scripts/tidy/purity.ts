@@ -18,7 +18,7 @@ const globals = new Set([
   "fetch",
 ]);
 
-/** Rule 2: the core and the journal are functions of their arguments. */
+/** Rule 2: the core and the journal depend only on their arguments. */
 export const purity: Rule = (tree) =>
   tree.sources.filter((source) => !source.test && pure.some((place) => place.test(source.path))).flatMap(impurities);
 
@@ -55,7 +55,7 @@ function impurity(node: Node, parent: Node | undefined): string | null {
   }
 }
 
-/** A name that stands for a member or a key, not for what the scope holds under it. */
+/** Whether an identifier names a member or a key, not a variable in scope. */
 function isLabel(node: Node, parent: Node | undefined): boolean {
   switch (parent?.type) {
     case "MemberExpression":

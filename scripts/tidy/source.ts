@@ -1,6 +1,6 @@
 import { type Comment, type Node, type Program, parseSync } from "oxc-parser";
 
-/** One broken rule at one place. */
+/** One violation of a rule at a line. */
 export interface Violation {
   path: string;
   line: number;
@@ -8,7 +8,7 @@ export interface Violation {
   message: string;
 }
 
-/** One module that a file names: static or dynamic import, re-export or `import("…")` type. */
+/** One module that a file imports: static or dynamic import, re-export or `import("…")` type. */
 export interface Import {
   specifier: string;
   start: number;
@@ -21,7 +21,7 @@ export interface SourceFile {
   program: Program;
   comments: Comment[];
   imports: Import[];
-  /** Tests, and what lives only for them. */
+  /** Whether the file is a test or used only by tests. */
   test: boolean;
   /** The folder under `packages/`, or null outside of it. */
   package: string | null;
@@ -29,10 +29,10 @@ export interface SourceFile {
   lineAt(offset: number): number;
 }
 
-/** All that the rules look at. */
+/** The input of the rules. */
 export interface Tree {
   sources: SourceFile[];
-  /** By path: what is read but not parsed, such as `packages/lib/package.json`. */
+  /** Files that are read but not parsed, by path, such as `packages/lib/package.json`. */
   texts: ReadonlyMap<string, string>;
 }
 

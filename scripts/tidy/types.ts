@@ -1,7 +1,7 @@
 import type { Node } from "oxc-parser";
 import { childrenOf, type Rule, type SourceFile, type Violation, violation, walk } from "./source.ts";
 
-/** Rule 5: types that hold. */
+/** Rule 5: no construct that bypasses the type checker. */
 export const types: Rule = (tree) => tree.sources.flatMap((source) => [...silencers(source), ...loopholes(source)]);
 
 function silencers(source: SourceFile): Violation[] {
@@ -10,7 +10,7 @@ function silencers(source: SourceFile): Violation[] {
     .map((comment) => violation(source, comment, "types", "silences the compiler"));
 }
 
-/** In a test it proves that a wrong call does not compile. */
+/** Permitted in a test, where it proves that a wrong call does not compile. */
 function expects(comment: string): boolean {
   return /^[\s*/]*@ts-expect-error/.test(comment);
 }

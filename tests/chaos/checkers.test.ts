@@ -1,4 +1,4 @@
-/** Every checker of the chaos turns red for the violation that it is there for, and for a sound record stays green. */
+/** Every checker of the chaos test finds a planted violation, and finds nothing in valid facts. */
 
 import { describe, expect, it } from "vitest";
 import { found } from "../end-to-end/invariants.ts";
@@ -8,26 +8,34 @@ import { entryWith, queuedRun, runId, runningState } from "../suites/records.ts"
 import { type ChaosFacts, chaosCheckers } from "./checkers.ts";
 import { latenessOf } from "./harm.ts";
 import { type ChaosOp, type ChaosOutput, type ChaosProgram, drawProgram, noTally, tallyOf } from "./program.ts";
-import { misfits } from "./replays.ts";
+import { replayFailures } from "./replay.ts";
 
 const id = runId(1);
 
 const program: ChaosProgram = {
   ops: [
-    { type: "act", id: 1, failures: 1, ms: 0 },
-    { type: "nap", id: 2, ms: 100 },
+    { type: "task", id: 1, failures: 1, ms: 0 },
+    { type: "sleep", id: 2, ms: 100 },
     { type: "race", id: 3, ms: 20 },
   ],
   ending: "return",
 };
-const output: ChaosOutput = { tally: { acts: 1, dooms: 0, naps: 1, heard: [], choices: 1, children: 0 } };
+const output: ChaosOutput = { tally: { tasks: 1, failedTasks: 0, sleeps: 1, messages: [], races: 1, children: 0 } };
 
 function effect(differing: Partial<LedgerEffect> = {}): LedgerEffect {
-  const made = { runId: id, key: `${id}:task:act-1:abc#0`, task: "act-1", attempt: 1, fence: 1, pid: 7, nonce: "n-1" };
+  const made = {
+    runId: id,
+    key: `${id}:task:task-1:abc#0`,
+    task: "task-1",
+    attempt: 1,
+    fence: 1,
+    pid: 7,
+    nonce: "n-1",
+  };
   return { ...made, at: 2_000, ...differing };
 }
 
-/** The worker fell after the first try, and another did it again; the second try did it. */
+/** The worker crashed after the first attempt of the task. Another repeated it, and its second attempt succeeded. */
 function sound(): ChaosFacts {
   return {
     started: new Map([[id, "completed"]]),
@@ -45,15 +53,15 @@ function sound(): ChaosFacts {
       effect({ fence: 2, pid: 8, nonce: "n-3", at: 4_050, attempt: 2 }),
     ],
     harms: [{ what: "worker killed", pid: 7, from: 2_050, until: 2_050 }],
-    naps: [
-      { runId: id, nap: 2, ms: 100, phase: "asked", at: 4_100 },
-      { runId: id, nap: 2, ms: 100, phase: "woke", at: 4_200 },
+    observedSleeps: [
+      { runId: id, sleep: 2, ms: 100, phase: "begun", at: 4_100 },
+      { runId: id, sleep: 2, ms: 100, phase: "ended", at: 4_200 },
     ],
-    readings: [{ runId: id, said: JSON.stringify(output) }],
-    surprises: [],
-    deaths: [],
-    alarms: [],
-    misfits: [],
+    readings: [{ runId: id, result: JSON.stringify(output) }],
+    clientErrors: [],
+    exits: [],
+    loggedErrors: [],
+    replayFailures: [],
     sessions: [],
     streams: [],
   };
@@ -66,8 +74,8 @@ function completed(n: number, given: ChaosProgram, returned: ChaosOutput) {
 
 type ChaosPlant = (facts: ChaosFacts) => ChaosFacts;
 const runIs = (facts: ChaosFacts, run: ChaosFacts["runs"][number]): ChaosFacts => ({ ...facts, runs: [run] });
-const acts = (count: number): ChaosOp[] =>
-  Array.from({ length: count }, (_, n) => ({ type: "act", id: n + 1, failures: 0, ms: 0 }));
+const tasks = (count: number): ChaosOp[] =>
+  Array.from({ length: count }, (_, n) => ({ type: "task", id: n + 1, failures: 0, ms: 0 }));
 
 const plants: Record<keyof typeof chaosCheckers, ChaosPlant[]> = {
   explained: [
@@ -77,39 +85,42 @@ const plants: Record<keyof typeof chaosCheckers, ChaosPlant[]> = {
     (facts) => ({ ...facts, effects: [...facts.effects, effect({ fence: 3, pid: 7, attempt: 2, at: 9_000 })] }),
   ],
   totals: [
-    (facts) => runIs(facts, completed(1, program, { tally: { ...output.tally, acts: 2 } })),
+    (facts) => runIs(facts, completed(1, program, { tally: { ...output.tally, tasks: 2 } })),
     (facts) => runIs(facts, completed(1, { ...program, ending: "fail" }, output)),
     (facts) => runIs(facts, queuedRun(1, { state: runningState(), input: JSON.stringify(program) })),
-    (facts) => runIs(facts, completed(1, { ...program, ops: acts(2) }, output)),
+    (facts) => runIs(facts, completed(1, { ...program, ops: tasks(2) }, output)),
   ],
   witnessed: [
     (facts) => ({ ...facts, effects: [] }),
-    (facts) => ({ ...facts, effects: [...facts.effects, effect({ task: "act-2" })] }),
+    (facts) => ({ ...facts, effects: [...facts.effects, effect({ task: "task-2" })] }),
   ],
   tries: [(facts) => ({ ...facts, effects: [...facts.effects, effect({ attempt: 4 })] })],
-  naps: [
-    (facts) => ({ ...facts, naps: facts.naps.map((nap) => (nap.phase === "woke" ? { ...nap, at: 4_199 } : nap)) }),
-    (facts) => ({ ...facts, naps: facts.naps.filter(({ phase }) => phase === "woke") }),
+  observedSleeps: [
+    (facts) => ({
+      ...facts,
+      observedSleeps: facts.observedSleeps.map((sleep) => (sleep.phase === "ended" ? { ...sleep, at: 4_199 } : sleep)),
+    }),
+    (facts) => ({ ...facts, observedSleeps: facts.observedSleeps.filter(({ phase }) => phase === "ended") }),
   ],
   oneReading: [
-    (facts) => ({ ...facts, readings: [...facts.readings, { runId: id, said: "failed" }] }),
-    (facts) => ({ ...facts, readings: [...facts.readings, { runId: id, said: JSON.stringify({ tally: {} }) }] }),
+    (facts) => ({ ...facts, readings: [...facts.readings, { runId: id, result: "failed" }] }),
+    (facts) => ({ ...facts, readings: [...facts.readings, { runId: id, result: JSON.stringify({ tally: {} }) }] }),
     (facts) => ({ ...facts, runs: [] }),
   ],
-  surprises: [(facts) => ({ ...facts, surprises: ["user-1 was told INTERNAL"] })],
-  deaths: [(facts) => ({ ...facts, deaths: ["server-1 ended by itself with 1"] })],
-  alarms: [(facts) => ({ ...facts, alarms: ["process 7: TypeError: x is undefined"] })],
-  misfits: [(facts) => ({ ...facts, misfits: ["a run returns 2, and is recorded with 1"] })],
+  clientErrors: [(facts) => ({ ...facts, clientErrors: ["user-1 received INTERNAL"] })],
+  exits: [(facts) => ({ ...facts, exits: ["server-1 exited by itself with 1"] })],
+  loggedErrors: [(facts) => ({ ...facts, loggedErrors: ["process 7: TypeError: x is undefined"] })],
+  replayFailures: [(facts) => ({ ...facts, replayFailures: ["a run returns 2, but 1 is recorded"] })],
   sessions: [(facts) => ({ ...facts, sessions: ["1 sessions are idle in transaction"] })],
   streams: [(facts) => ({ ...facts, streams: ["3 messages are not acknowledged"] })],
 };
 
 describe("the checkers of the chaos", () => {
-  it("find nothing in a sound record", () => {
+  it("the checkers of the chaos find nothing in valid facts", () => {
     expect(found(chaosCheckers, sound())).toEqual([]);
   });
 
-  it("take a new attempt of the run for a reason to begin again", () => {
+  it("the checkers accept an effect that is repeated in a new attempt of the run", () => {
     const mark = {
       type: "marked",
       mark: "attempt_failed",
@@ -120,7 +131,7 @@ describe("the checkers of the chaos", () => {
     expect(found(chaosCheckers, { ...sound(), harms: [], entries: [failed] })).toEqual([]);
   });
 
-  it("let what ended with its parent be cancelled whatever its program says", () => {
+  it("the checkers accept that a child is cancelled with its parent, whatever its program says", () => {
     const follower = queuedRun(2, {
       state: { status: "cancelled" },
       input: JSON.stringify({ ...program, ops: [] }),
@@ -130,7 +141,7 @@ describe("the checkers of the chaos", () => {
     expect(found(chaosCheckers, { ...facts, runs: [...facts.runs, follower] })).toEqual([]);
   });
 
-  it("take what a process says of its own delays for a reason", () => {
+  it("the checkers accept an effect that is repeated after a delay that its process reported", () => {
     const said = "working\nlate 900 at 2900\nkept waiting 500 at 3000\n";
     expect(latenessOf(said, 7)).toEqual([
       { what: "late", pid: 7, from: 2_000, until: 2_900 },
@@ -142,80 +153,89 @@ describe("the checkers of the chaos", () => {
   const cases = Object.entries(plants).flatMap(([name, all]) =>
     all.map((plant, index): [string, number, ChaosPlant] => [name, index + 1, plant]),
   );
-  it.each(cases)("%s turns red (%i)", (name, _, plant) => {
+  it.each(cases)("the checker %s finds planted violation %i", (name, _, plant) => {
     expect(found(chaosCheckers, plant(sound())).map((line) => line.split(":")[0])).toContain(name);
   });
 });
 
 describe("a completed run that is executed once more", () => {
-  const heard: ChaosProgram = {
+  const program: ChaosProgram = {
     ops: [
-      { type: "hear", id: 1 },
-      { type: "nap", id: 2, ms: 5 },
+      { type: "message", id: 1 },
+      { type: "sleep", id: 2, ms: 5 },
     ],
     ending: "return",
   };
-  const run = completed(1, heard, { tally: { ...noTally(), naps: 1, heard: [0] } });
+  const run = completed(1, program, { tally: { ...noTally(), sleeps: 1, messages: [0] } });
   const entries = [
     entryWith(
       id,
       1,
-      { type: "arrived", name: "news", data: '{"n":0}' },
-      { address: "arrival:news:news-0", attempt: 0 },
+      { type: "arrived", name: "message", data: '{"n":0}' },
+      { address: "arrival:message:message-0", attempt: 0 },
     ),
-    entryWith(id, 2, { type: "received", name: "news", nth: 0 }, { address: "event:news:1#0" }),
-    entryWith(id, 3, { type: "elapsed" }, { address: "sleep:nap-2#0" }),
+    entryWith(id, 2, { type: "received", name: "message", nth: 0 }, { address: "event:message:1#0" }),
+    entryWith(id, 3, { type: "elapsed" }, { address: "sleep:sleep-2#0" }),
   ];
 
-  it("comes to the same", async () => {
-    expect(await misfits({ runs: [run], entries })).toEqual([]);
+  it("a completed run that is replayed returns the recorded result and makes no new call", async () => {
+    expect(await replayFailures({ runs: [run], entries })).toEqual([]);
   });
 
   it.each([
-    ["an output that it does not return", [completed(1, heard, { tally: noTally() })], entries, /recorded with/],
-    ["a wait that was never recorded", [run], entries.slice(0, 2), /wants to record sleep:nap-2#0/],
+    ["an output that it does not return", [completed(1, program, { tally: noTally() })], entries, /but .* is recorded/],
+    ["a wait that was never recorded", [run], entries.slice(0, 2), /wants to record sleep:sleep-2#0/],
     [
-      "a call that is not its own",
+      "a call that the program does not make",
       [run],
       [...entries.slice(0, 2), entryWith(id, 3, { type: "elapsed" }, { address: "sleep:other#0" })],
-      /stands before something new/,
+      /waits for a call that is not recorded/,
     ],
-  ])("is found out by %s", async (_, runs, recorded, why) => {
-    expect(await misfits({ runs, entries: recorded })).toEqual([expect.stringMatching(why)]);
+  ])("the replay of a completed run detects %s", async (_, runs, recorded, why) => {
+    expect(await replayFailures({ runs, entries: recorded })).toEqual([expect.stringMatching(why)]);
   });
 });
 
-describe("the model", () => {
-  it("counts what stands in branches and children", () => {
-    const child: ChaosProgram = { ops: acts(2), ending: "return" };
+describe("the model of a program", () => {
+  it("the model of a program counts the operations in branches and children", () => {
+    const child: ChaosProgram = { ops: tasks(2), ending: "return" };
     const ops: ChaosOp[] = [
       {
         type: "all",
         branches: [
-          acts(1),
+          tasks(1),
           [
-            { type: "hear", id: 8 },
-            { type: "doom", id: 9 },
+            { type: "message", id: 8 },
+            { type: "failingTask", id: 9 },
           ],
         ],
       },
       { type: "child", id: 10, program: child },
-      { type: "patience", id: 11, ms: 1 },
+      { type: "timedEvent", id: 11, ms: 1 },
     ];
     expect(tallyOf({ ops, ending: "return" })).toEqual({
-      acts: 1,
-      dooms: 1,
-      naps: 0,
-      heard: [0],
-      choices: 1,
+      tasks: 1,
+      failedTasks: 1,
+      sleeps: 0,
+      messages: [0],
+      races: 1,
       children: 2,
     });
   });
 
-  it("is met by programs of every kind of op and ending", () => {
+  it("random programs contain every operation and every ending", () => {
     const programs = Array.from({ length: 300 }, (_, n) => drawProgram(prng(`program ${n}`)));
     const types = new Set(programs.flatMap(({ ops }) => ops.map(({ type }) => type)));
-    expect([...types].sort()).toEqual(["act", "all", "child", "doom", "hear", "nap", "patience", "race"]);
+    expect([...types].sort()).toEqual([
+      "all",
+      "child",
+      "failingTask",
+      "message",
+      "race",
+      "sleep",
+      "task",
+      "timedEvent",
+    ]);
     expect(new Set(programs.map(({ ending }) => ending)).size).toBe(4);
   });
 });

@@ -1,30 +1,30 @@
-/** What must hold besides the invariants when programs are known and every harm is written down. */
+/** Invariants of the chaos test, which knows the programs of all runs and the time of every fault. */
 
 import { decode } from "@aikirun/lib/internal";
 import type { Facts } from "../end-to-end/facts.ts";
 import { type Checkers, checkers as general, grouped, tryOf } from "../end-to-end/invariants.ts";
-import { type Harm, touches } from "./harm.ts";
+import { explains, type Harm } from "./harm.ts";
 import { type ChaosOutput, type ChaosProgram, effectsOf, statusOf, tallyOf, tries } from "./program.ts";
 import type { ChaosReading } from "./users.ts";
-import type { Nap } from "./witness.ts";
+import type { ObservedSleep } from "./witness.ts";
 
 export interface ChaosFacts extends Facts {
   harms: readonly Harm[];
-  naps: readonly Nap[];
+  observedSleeps: readonly ObservedSleep[];
   readings: readonly ChaosReading[];
-  surprises: readonly string[];
-  deaths: readonly string[];
-  alarms: readonly string[];
-  /** Completed runs that do not repeat. */
-  misfits: readonly string[];
-  /** Sessions of servers that are inside a transaction though nobody asks for anything, and those above their limit. */
+  clientErrors: readonly string[];
+  exits: readonly string[];
+  loggedErrors: readonly string[];
+  /** Completed runs whose replay differs from their journal. */
+  replayFailures: readonly string[];
+  /** Sessions of servers that are in a transaction although no request is in flight, and sessions above the limit. */
   sessions: readonly string[];
-  /** Streams that hold more than they should though nobody asks for anything. */
+  /** Streams with unread or unacknowledged messages although no run is queued, and streams above their limit. */
   streams: readonly string[];
 }
 
 export const chaosCheckers = {
-  /** An effect is repeated because of a harm that its first doer bore, or in a new attempt of the run. */
+  /** An effect is repeated only after a fault of the worker that executed it first, or in a new attempt of the run. */
   explained({ effects, entries, harms }) {
     const attempts = grouped(
       entries.filter(({ value }) => value.type === "marked" && value.mark === "attempt_failed"),
@@ -35,103 +35,103 @@ export const chaosCheckers = {
       return inTime.flatMap((effect, index) => {
         const before = inTime[index - 1];
         if (before === undefined) return [];
-        const isHarmed = harms.some((harm) => touches(harm, before.pid, before.at, effect.at));
-        const isAnew = attempts
+        const isExplained = harms.some((harm) => explains(harm, before.pid, before.at, effect.at));
+        const isNewAttempt = attempts
           .get(effect.runId)
           ?.some(({ at }) => at >= before.at - clockMs && at <= effect.at + clockMs);
-        return isHarmed || isAnew === true
+        return isExplained || isNewAttempt === true
           ? []
-          : [`${key} was repeated after ${effect.at - before.at} ms, and nothing was wrong`];
+          : [`${key} was repeated after ${effect.at - before.at} ms without a fault`];
       });
     });
   },
 
-  /** Every run of a program ended as its program says, with the counts that its program says. */
+  /** Every run ended with the status and the counts that its program predicts. */
   totals({ runs }) {
     return runs.flatMap(({ id, state, input, parent }) => {
       const program = programOf(input);
-      const isFollower = parent !== null && state.status === "cancelled";
-      if (state.status !== statusOf(program) && !isFollower)
+      const isCancelledChild = parent !== null && state.status === "cancelled";
+      if (state.status !== statusOf(program) && !isCancelledChild)
         return [`${id} is ${state.status}, not ${statusOf(program)}`];
       if (state.status !== "completed") return [];
-      const [is, must] = [JSON.stringify(outputOf(state.output).tally), JSON.stringify(tallyOf(program))];
-      return is === must ? [] : [`${id} counted ${is}, not ${must}`];
+      const [is, expected] = [JSON.stringify(outputOf(state.output).tally), JSON.stringify(tallyOf(program))];
+      return is === expected ? [] : [`${id} counted ${is}, not ${expected}`];
     });
   },
 
-  /** Every task of a completed program had an effect, and no task that is not its program's. */
+  /** Every task of a completed program had an effect, and no other task had one. */
   witnessed({ runs, effects }) {
     const done = grouped(effects, ({ runId }) => runId);
     return runs.flatMap(({ id, state, input }) => {
       const { certain, possible } = effectsOf(programOf(input));
       const tasks = new Set((done.get(id) ?? []).map(({ task }) => task));
-      const missing = state.status === "completed" ? certain.filter((op) => !tasks.has(`act-${op}`)) : [];
-      const known = new Set(possible.map((op) => `act-${op}`));
+      const missing = state.status === "completed" ? certain.filter((op) => !tasks.has(`task-${op}`)) : [];
+      const known = new Set(possible.map((op) => `task-${op}`));
       const strange = [...tasks].filter((task) => !known.has(task));
       return [
-        ...missing.map((op) => `act-${op} of ${id} never happened`),
+        ...missing.map((op) => `task-${op} of ${id} never happened`),
         ...strange.map((task) => `${task} of ${id} is not in its program`),
       ];
     });
   },
 
-  /** No task is tried more often than its policy allows. */
+  /** No task has more attempts than its policy allows. */
   tries({ effects }) {
     return effects.flatMap(({ key, attempt }) =>
-      attempt <= tries ? [] : [`${key} was tried for the ${attempt}th time`],
+      attempt <= tries ? [] : [`${key} had attempt ${attempt} of ${tries}`],
     );
   },
 
-  /** No handler slept less than it asked for. */
-  naps({ naps }) {
-    return [...grouped(naps, ({ runId, nap }) => `nap ${nap} of ${runId}`)].flatMap(([name, all]) => {
-      const [asked, woke] = [first(all, "asked"), first(all, "woke")];
-      if (asked === undefined || woke === undefined) return asked === undefined ? [`${name} was never begun`] : [];
-      return woke.at - asked.at >= asked.ms ? [] : [`${name} took ${woke.at - asked.at} of ${asked.ms} ms`];
+  /** No handler slept for less than the requested time. */
+  observedSleeps({ observedSleeps }) {
+    return [...grouped(observedSleeps, ({ runId, sleep }) => `nap ${sleep} of ${runId}`)].flatMap(([name, all]) => {
+      const [begun, ended] = [first(all, "begun"), first(all, "ended")];
+      if (begun === undefined || ended === undefined) return begun === undefined ? [`${name} has no start`] : [];
+      return ended.at - begun.at >= begun.ms ? [] : [`${name} took ${ended.at - begun.at} of ${begun.ms} ms`];
     });
   },
 
-  /** Whoever asks how a run ended is told the same, and what rests on disk. */
+  /** Every client receives the same result of a run, which is the stored one. */
   oneReading({ readings, runs }) {
     const states = new Map(runs.map(({ id, state }) => [id, state]));
-    return readings.flatMap(({ runId, said }) => {
+    return readings.flatMap(({ runId, result }) => {
       const state = states.get(runId);
-      const kept = state?.status === "completed" ? JSON.stringify(decode(state.output)) : state?.status;
-      return kept === said ? [] : [`${runId} is ${kept}, and somebody was told ${said}`];
+      const stored = state?.status === "completed" ? JSON.stringify(decode(state.output)) : state?.status;
+      return stored === result ? [] : [`${runId} is ${stored}, but a client received ${result}`];
     });
   },
 
-  /** Users are told what they understand. */
-  surprises: ({ surprises }) => [...surprises],
+  /** Clients receive no error except those that say to retry. */
+  clientErrors: ({ clientErrors }) => [...clientErrors],
 
-  /** No process ends that nobody ended, and who is asked to ends well. */
-  deaths: ({ deaths }) => [...deaths],
+  /** No process exits by itself, and a process that receives SIGTERM exits with 0. */
+  exits: ({ exits }) => [...exits],
 
-  /** No process says that something is wrong with it. */
-  alarms: ({ alarms }) => [...alarms],
+  /** No process logs an error that no fault explains. */
+  loggedErrors: ({ loggedErrors }) => [...loggedErrors],
 
-  /** Executed once more, a completed run comes to the same and wants nothing new. */
-  misfits: ({ misfits }) => [...misfits],
+  /** The replay of a completed run returns the recorded result and makes no new call. */
+  replayFailures: ({ replayFailures }) => [...replayFailures],
 
-  /** Sessions of the database are clean. */
+  /** No session of the database is left in a transaction or holds a lock. */
   sessions: ({ sessions }) => [...sessions],
 
-  /** Streams are drained, and bounded. */
+  /** Streams are read, acknowledged and bounded. */
   streams: ({ streams }) => [...streams],
 } as const satisfies Checkers<ChaosFacts>;
 
-/** Those of both kinds that hold at any moment, whatever is under way. */
+/** The invariants that hold at any moment, also during faults. */
 export function alwaysCheckers(): Checkers<ChaosFacts> {
-  const { started: _1, ended: _2, survivors: _3, integrity: _4, fewEffects: _5, ...always } = general;
-  const { tries, naps } = chaosCheckers;
-  return { ...always, tries, naps };
+  const { started: _1, ended: _2, childrenEnded: _3, integrity: _4, repeatsPerFault: _5, ...always } = general;
+  const { tries, observedSleeps } = chaosCheckers;
+  return { ...always, tries, observedSleeps };
 }
 
-/** The database's clock, cut to milliseconds, against that of a process. */
+/** How much the clock of the database may differ from that of a process. Milliseconds. */
 const clockMs = 5;
 
-function first(naps: readonly Nap[], phase: Nap["phase"]): Nap | undefined {
-  return naps.filter((nap) => nap.phase === phase).sort((left, right) => left.at - right.at)[0];
+function first(observedSleeps: readonly ObservedSleep[], phase: ObservedSleep["phase"]): ObservedSleep | undefined {
+  return observedSleeps.filter((sleep) => sleep.phase === phase).sort((left, right) => left.at - right.at)[0];
 }
 
 function programOf(input: string | null): ChaosProgram {

@@ -1,4 +1,4 @@
-/** The PostgreSQL and Redis that the chaos breaks: engines of its own. */
+/** The PostgreSQL and Redis of the chaos test, which nothing else uses. */
 
 import { chmod } from "node:fs/promises";
 import { join } from "node:path";
@@ -13,17 +13,17 @@ export const topologyNames = ["sqlite", "postgres", "redis"] as const;
 export type TopologyName = (typeof topologyNames)[number];
 
 export interface Engines {
-  /** As `server()` takes it, without a proxy in between. A standby that is promoted changes it. */
+  /** In the format of `ServerParams.database`, without a proxy. Changes when a standby is promoted. */
   readonly database: string;
   /** The primary. */
   readonly postgres: Postgres | null;
   readonly redis: RedisProcess | null;
-  /** Makes a synchronous standby that has all that the primary has; null where that cannot be. */
+  /** Creates a synchronous standby that has all data of the primary. Null if this machine cannot do it. */
   readonly standby: (() => Promise<Standby>) | null;
   close(): Promise<void>;
 }
 
-/** The fullest topology that this machine has, and what it lacks for more. */
+/** The topology with the most components that this machine has, and the components that it lacks. */
 export async function bestTopology(directory: string): Promise<{ name: TopologyName; lacks: string[] }> {
   const binaries = await findBinaries(directory);
   const hasPostgres = binaries !== null;
@@ -37,9 +37,9 @@ export async function bestTopology(directory: string): Promise<{ name: TopologyN
   return { name: hasPostgres ? (hasRedis ? "redis" : "postgres") : "sqlite", lacks };
 }
 
-/** They end with this process, however that ends. */
+/** Starts the engines. They end with this process. */
 export async function openEngines(topology: TopologyName, directory: string): Promise<Engines> {
-  // As root, PostgreSQL runs as another user and has to get by.
+  // If this process runs as root, PostgreSQL runs as another user, who must be able to enter the directory.
   await chmod(directory, 0o711);
   if (topology === "sqlite") {
     const database = `sqlite:${join(directory, "aiki.db")}`;

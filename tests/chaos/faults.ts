@@ -1,9 +1,9 @@
-/** Everything that the nemesis can do: each hurts for a while, and heals what it hurt. */
+/** All faults of the nemesis. Each lasts for a while and then restores what it broke. */
 
 import { wakeUpGroup } from "@aikirun/lib/protocol";
-import type { Deeds } from "../end-to-end/facts.ts";
+import type { Actions } from "../end-to-end/facts.ts";
 import { until } from "../end-to-end/processes.ts";
-import type { Proxy as Road } from "../real/proxy.ts";
+import type { NetworkProxy } from "../real/proxy.ts";
 import type { RedisProcess } from "../real/redis-process.ts";
 import type { Prng } from "../simulate/prng.ts";
 import type { Engines } from "./engines.ts";
@@ -11,37 +11,37 @@ import { type ChaosFleet, leaseMs, type Member, type Role } from "./fleet.ts";
 import type { Harm } from "./harm.ts";
 import type { Postgres } from "./primary.ts";
 
-/** What faults are done to. */
-export interface Victims {
+/** The processes and engines that faults affect. */
+export interface FaultTargets {
   engines: Engines;
   fleet: ChaosFleet;
   harms: Harm[];
-  deeds: Deeds;
+  actions: Actions;
 }
 
-/** A fault that is about to be done. */
-export interface Strike {
-  /** Whom it hits. */
+/** A fault with its target. */
+export interface PlannedFault {
+  /** The name of the target. */
   to: string;
-  /** Whether it did what it was meant to; when it resolves, all is healed. */
+  /** Injects and ends the fault. Resolves with whether it took effect. */
   run(): Promise<boolean>;
 }
 
 export interface FaultKind {
   name: string;
-  /** How often in comparison with others. */
+  /** How often it is drawn, relative to others. */
   weight: number;
-  /** Of those with one name, one is done at a time. */
-  alone?: string;
-  /** Null when there is nobody to do it to right now. */
-  aim(victims: Victims, prng: Prng): Strike | null;
+  /** At most one fault with the same value is injected at a time. */
+  exclusive?: string;
+  /** Chooses a target. Null if there is none at this moment. */
+  plan(targets: FaultTargets, prng: Prng): PlannedFault | null;
 }
 
-/** All that can be done to these engines. */
+/** The faults that are possible with these engines. */
 export function faultKinds(engines: Engines): FaultKind[] {
   return [
     ...processFaults,
-    ...roadFaults("server", ({ fleet }) => fleet.roads, ["/v1/start", "/v1/claim", "/v1/report", "/v1/signal"]),
+    ...proxyFaults("server", ({ fleet }) => fleet.proxies, ["/v1/start", "/v1/claim", "/v1/report", "/v1/signal"]),
     ...(engines.postgres === null ? [] : postgresFaults),
     ...(engines.standby === null ? [] : [primaryLost]),
     ...(engines.redis === null ? [] : redisFaults),
@@ -52,9 +52,9 @@ function wait(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Writes down that something is wrong for as long as the work takes. */
-async function harmful<Result>(
-  { harms }: Victims,
+/** Records a harm that lasts as long as the work. */
+async function recordHarm<Result>(
+  { harms }: FaultTargets,
   what: string,
   pid: number | null,
   work: () => Promise<Result>,
@@ -68,51 +68,54 @@ async function harmful<Result>(
   }
 }
 
-/** Only workers bear alone what is done to them. */
-function bearer({ role, process }: Member): number | null {
+/** The process that a fault affects. Null for a server, because its fault affects all workers. */
+function affectedPid({ role, process }: Member): number | null {
   return role === "worker" ? (process?.pid ?? null) : null;
 }
 
-function oneOf({ fleet }: Victims, role: Role, prng: Prng): Member | null {
-  const well = fleet.members.filter((member) => member.role === role && member.isWell);
-  return well.length === 0 ? null : prng.pick(well);
+function oneOf({ fleet }: FaultTargets, role: Role, prng: Prng): Member | null {
+  const running = fleet.members.filter((member) => member.role === role && member.isRunning);
+  return running.length === 0 ? null : prng.pick(running);
 }
 
 function onMember(
   name: string,
   weight: number,
   role: Role,
-  work: (victims: Victims, member: Member, prng: Prng) => Promise<boolean>,
+  work: (targets: FaultTargets, member: Member, prng: Prng) => Promise<boolean>,
 ): FaultKind {
   return {
     name,
     weight,
-    aim(victims, prng) {
-      const member = oneOf(victims, role, prng);
+    plan(targets, prng) {
+      const member = oneOf(targets, role, prng);
       if (member === null) return null;
-      return { to: member.name, run: () => harmful(victims, name, bearer(member), () => work(victims, member, prng)) };
+      return {
+        to: member.name,
+        run: () => recordHarm(targets, name, affectedPid(member), () => work(targets, member, prng)),
+      };
     },
   };
 }
 
-async function killed(_: Victims, member: Member, prng: Prng): Promise<boolean> {
+async function killed(_: FaultTargets, member: Member, prng: Prng): Promise<boolean> {
   await member.kill();
   await wait(prng.pick([0, 300, 1_500]));
   await member.start();
   return true;
 }
 
-async function ended(_: Victims, member: Member, prng: Prng): Promise<boolean> {
-  await member.ask();
+async function ended(_: FaultTargets, member: Member, prng: Prng): Promise<boolean> {
+  await member.terminate();
   await wait(prng.pick([0, 300]));
   await member.start();
   return true;
 }
 
-async function stopped({ deeds }: Victims, member: Member, prng: Prng): Promise<boolean> {
+async function stopped({ actions }: FaultTargets, member: Member, prng: Prng): Promise<boolean> {
   const pid = member.process?.pid ?? 0;
   const stop = { pid, from: Date.now(), until: Number.POSITIVE_INFINITY };
-  deeds.stops.push(stop);
+  actions.stops.push(stop);
   await member.pause(member.role === "worker" ? leaseMs * (1.2 + prng.next()) : prng.between(800, 2_500));
   stop.until = Date.now();
   return true;
@@ -121,18 +124,18 @@ async function stopped({ deeds }: Victims, member: Member, prng: Prng): Promise<
 const processFaults: FaultKind[] = [
   onMember("worker killed", 10, "worker", killed),
   onMember("worker stopped past its lease", 8, "worker", stopped),
-  onMember("worker asked to end", 4, "worker", ended),
+  onMember("worker terminated", 4, "worker", ended),
   onMember("server killed", 6, "server", killed),
   onMember("server stopped", 4, "server", stopped),
-  onMember("server asked to end", 2, "server", ended),
+  onMember("server terminated", 2, "server", ended),
   {
     name: "all workers killed at once",
     weight: 1,
-    aim(victims) {
-      const workers = victims.fleet.members.filter(({ role, isWell }) => role === "worker" && isWell);
+    plan(targets) {
+      const workers = targets.fleet.members.filter(({ role, isRunning: isWell }) => role === "worker" && isWell);
       if (workers.length < 2) return null;
       const each = async (worker: Member) => {
-        await harmful(victims, "killed with the others", bearer(worker), () => worker.kill());
+        await recordHarm(targets, "killed with the others", affectedPid(worker), () => worker.kill());
         await worker.start();
       };
       return {
@@ -146,32 +149,40 @@ const processFaults: FaultKind[] = [
   },
 ];
 
-/** What can be done to a road, whatever travels on it. Only what is said of a `null` harm is harmless to effects. */
-function roadFaults(to: string, roads: (victims: Victims) => readonly Road[], texts: readonly string[]): FaultKind[] {
+/** Faults of a network proxy. Faults of Redis do no harm, because Redis carries no data. */
+function proxyFaults(
+  to: string,
+  proxies: (targets: FaultTargets) => readonly NetworkProxy[],
+  texts: readonly string[],
+): FaultKind[] {
   const isHarmless = to === "Redis";
-  const on = (what: string, weight: number, work: (road: Road, prng: Prng) => Promise<boolean>): FaultKind => ({
+  const on = (
+    what: string,
+    weight: number,
+    work: (proxy: NetworkProxy, prng: Prng) => Promise<boolean>,
+  ): FaultKind => ({
     name: `${what} ${to}`,
     weight,
-    aim(victims, prng) {
-      const all = roads(victims);
+    plan(targets, prng) {
+      const all = proxies(targets);
       if (all.length === 0) return null;
-      const road = prng.pick(all);
-      const run = () => work(road, prng);
-      const name = `road ${all.indexOf(road) + 1}`;
-      return { to: name, run: isHarmless ? run : () => harmful(victims, `${what} ${to}`, null, run) };
+      const proxy = prng.pick(all);
+      const run = () => work(proxy, prng);
+      const name = `proxy ${all.indexOf(proxy) + 1}`;
+      return { to: name, run: isHarmless ? run : () => recordHarm(targets, `${what} ${to}`, null, run) };
     },
   });
   return [
-    on("answer lost of", 14, async (road, prng) => {
-      const before = road.cuts;
-      road.cutAfter(prng.pick(texts));
-      return until("an answer is lost", () => road.cuts > before, 3_000).catch(() => false);
+    on("reply lost of", 14, async (proxy, prng) => {
+      const before = proxy.cuts;
+      proxy.loseReplyTo(prng.pick(texts));
+      return until("a reply is lost", () => proxy.cuts > before, 3_000).catch(() => false);
     }),
-    on("connections cut to", 5, async (road) => road.cut() > 0),
-    on("half-open road to", 3, async (road, prng) => {
-      road.fall(true);
+    on("connections cut to", 5, async (proxy) => proxy.cutAll() > 0),
+    on("half-open connections to", 3, async (proxy, prng) => {
+      proxy.dropAll(true);
       await wait(prng.between(800, 2_500));
-      road.fall(false);
+      proxy.dropAll(false);
       return true;
     }),
   ];
@@ -185,17 +196,17 @@ function onPostgres(
   return {
     name,
     weight,
-    alone: "PostgreSQL",
-    aim(victims, prng) {
-      const { postgres } = victims.engines;
+    exclusive: "PostgreSQL",
+    plan(targets, prng) {
+      const { postgres } = targets.engines;
       if (postgres === null) return null;
-      return { to: "PostgreSQL", run: () => harmful(victims, name, null, () => work(postgres, prng)) };
+      return { to: "PostgreSQL", run: () => recordHarm(targets, name, null, () => work(postgres, prng)) };
     },
   };
 }
 
 const postgresFaults: FaultKind[] = [
-  ...roadFaults("PostgreSQL", ({ fleet }) => fleet.databaseRoads, ["COMMIT\0"]),
+  ...proxyFaults("PostgreSQL", ({ fleet }) => fleet.databaseProxies, ["COMMIT\0"]),
   onPostgres("PostgreSQL restarted at once", 2, async ({ control }) => {
     await control("-m", "immediate", "restart");
     return true;
@@ -219,21 +230,21 @@ const postgresFaults: FaultKind[] = [
   }),
 ];
 
-/** Nothing that was acknowledged is lost. Making the standby is no harm yet. */
+/** Loses no acknowledged data. Creating the standby is not yet a harm. */
 const primaryLost: FaultKind = {
   name: "PostgreSQL lost, its standby promoted",
   weight: 1,
-  alone: "PostgreSQL",
-  aim(victims, prng) {
-    const { engines, fleet } = victims;
+  exclusive: "PostgreSQL",
+  plan(targets, prng) {
+    const { engines, fleet } = targets;
     const make = engines.standby;
     if (make === null) return null;
     const run = async (): Promise<boolean> => {
       const standby = await make();
       await wait(prng.between(100, 1_000));
-      return harmful(victims, primaryLost.name, null, async () => {
+      return recordHarm(targets, primaryLost.name, null, async () => {
         await standby.takeOver();
-        for (const road of fleet.databaseRoads) road.lead(engines.database);
+        for (const proxy of fleet.databaseProxies) proxy.forwardTo(engines.database);
         return true;
       });
     };
@@ -245,22 +256,22 @@ function onRedis(name: string, weight: number, work: (redis: RedisProcess, prng:
   return {
     name,
     weight,
-    alone: "Redis",
-    aim({ engines: { redis } }, prng) {
+    exclusive: "Redis",
+    plan({ engines: { redis } }, prng) {
       return redis === null ? null : { to: "Redis", run: () => work(redis, prng) };
     },
   };
 }
 
-/** Keys of streams, as far as there are any. */
+/** The keys of all existing streams. */
 async function streamsIn(redis: RedisProcess): Promise<string[]> {
   const keys = await redis.send("keys", "chaos:*");
   return Array.isArray(keys) ? keys.map(String) : [];
 }
 
-/** None of these does harm: Redis carries wake-ups and notifications, and losing them costs latency alone. */
+/** Faults that do no harm: Redis carries only wake-ups and notifications, and losing them costs only latency. */
 const redisFaults: FaultKind[] = [
-  ...roadFaults("Redis", ({ fleet }) => (fleet.redisRoad === null ? [] : [fleet.redisRoad]), [
+  ...proxyFaults("Redis", ({ fleet }) => (fleet.redisProxy === null ? [] : [fleet.redisProxy]), [
     "xadd",
     "xreadgroup",
     "xack",

@@ -1,26 +1,26 @@
-/** What was done to the processes and their engines, and when: nothing else may explain that an effect was repeated. */
+/** A fault of a process or engine, and when it happened. Only a harm may explain a repeated effect. */
 
 export interface Harm {
   what: string;
-  /** Who bore it; null when it came over all. */
+  /** The affected process. Null if all processes were affected. */
   pid: number | null;
   /** Epoch milliseconds. */
   from: number;
   until: number;
 }
 
-/** For so long after it, what was under way may still be lost: two leases, and an answer. Milliseconds. */
-const aftermathMs = 4_000;
+/** How long after a harm an operation may still be lost: two leases and a reply. Milliseconds. */
+const lossWindowMs = 4_000;
 
-/** Whether it may have kept what this process did at `from` from being recorded before `until`. */
-export function touches(harm: Harm, pid: number, from: number, until: number): boolean {
-  const isBorne = harm.pid === null || harm.pid === pid;
-  return isBorne && harm.from <= until && harm.until + aftermathMs >= from;
+/** Whether the harm may explain that an effect of the process at `from` was repeated at `until`. */
+export function explains(harm: Harm, pid: number, from: number, until: number): boolean {
+  const isAffected = harm.pid === null || harm.pid === pid;
+  return isAffected && harm.from <= until && harm.until + lossWindowMs >= from;
 }
 
 /**
- * Moments at which a process said that it had stood still, or that its heartbeat was not answered for longer than one
- * takes to come, as harms of its own.
+ * The harms that a process itself printed: it was paused, or a heartbeat got no reply for longer than the heartbeat
+ * interval.
  */
 export function latenessOf(output: string, pid: number | null): Harm[] {
   return [...output.matchAll(/^(late|kept waiting) (\d+) at (\d+)$/gm)].map(([, what = "", ms, at]) => ({

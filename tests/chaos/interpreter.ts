@@ -1,20 +1,19 @@
-/** The workflow that executes programs, through the packages that users write with. */
+/** The workflow that executes random programs, written with the public packages. */
 
 import { NonRetryableError, type TaskContext } from "@aikirun/lib";
 import { type Task, task } from "@aikirun/task";
 import { event, type WorkflowRun, type WorkflowVersion, workflow } from "@aikirun/workflow";
 import { recordEffect } from "../end-to-end/ledger.ts";
 import { type ChaosOp, type ChaosOutput, type ChaosProgram, noTally, type ProgramTally, tries } from "./program.ts";
-import { recordNap } from "./witness.ts";
+import { recordSleep } from "./witness.ts";
 
-/** Where a process leaves what it did in the world. */
+/** The files to which a process writes its effects and sleeps. */
 export interface ChaosWitness {
-  /** Of effects. */
   ledger: string;
-  naps: string;
+  sleeps: string;
 }
 
-const events = { news: event<{ n: number }>(), whim: event<string>() };
+const events = { message: event<{ n: number }>(), optional: event<string>() };
 type ChaosEvents = typeof events;
 export type ChaosProgramVersion = WorkflowVersion<ChaosProgram, ChaosOutput, ChaosEvents>;
 
@@ -22,7 +21,7 @@ interface ChaosReceipt {
   nonce: string;
 }
 
-interface ActInput {
+interface ChaosTaskInput {
   failures: number;
   ms: number;
 }
@@ -58,64 +57,67 @@ class ChaosInterpreter {
     switch (ending) {
       case "return":
         break;
-      case "stumble":
-        if (this.#run.attempt === 1) throw new Error("stumbled");
+      case "retry":
+        if (this.#run.attempt === 1) throw new Error("the first attempt fails");
         break;
       case "fail":
-        throw new NonRetryableError("failed, as it must");
-      case "last": {
-        const child = await this.#version.startAsChild(this.#run, { ops: [{ type: "nap", id: 0, ms: dayMs }], ending });
+        throw new NonRetryableError("the program ends with a failure");
+      case "cancel": {
+        const child = await this.#version.startAsChild(this.#run, {
+          ops: [{ type: "sleep", id: 0, ms: dayMs }],
+          ending,
+        });
         await child.result();
         break;
       }
       default:
         ending satisfies never;
     }
-    this.#tally.heard.sort((left, right) => left - right);
+    this.#tally.messages.sort((left, right) => left - right);
     return { tally: this.#tally };
   }
 
   async #all(ops: readonly ChaosOp[]): Promise<void> {
     for (const op of ops) {
       await this.#one(op);
-      await plain();
+      await nonDurableWork();
     }
   }
 
   async #one(op: ChaosOp): Promise<void> {
     const { events } = this.#run;
     switch (op.type) {
-      case "act":
-        await this.#act(op.id, { failures: op.failures, ms: op.ms });
-        this.#tally.acts += 1;
+      case "task":
+        await this.#task(op.id, { failures: op.failures, ms: op.ms });
+        this.#tally.tasks += 1;
         return;
-      case "doom":
-        await this.#act(op.id, { failures: tries, ms: 0 }).catch(() => {
-          this.#tally.dooms += 1;
+      case "failingTask":
+        await this.#task(op.id, { failures: tries, ms: 0 }).catch(() => {
+          this.#tally.failedTasks += 1;
         });
         return;
-      case "nap":
-        await this.#nap(op.id, op.ms);
-        this.#tally.naps += 1;
+      case "sleep":
+        await this.#sleep(op.id, op.ms);
+        this.#tally.sleeps += 1;
         return;
-      case "hear":
-        this.#tally.heard.push((await events.news.wait({ key: String(op.id) })).n);
+      case "message":
+        this.#tally.messages.push((await events.message.wait({ key: String(op.id) })).n);
         return;
-      case "patience":
-        await events.whim.wait({ timeout: { milliseconds: op.ms }, key: String(op.id) });
-        this.#tally.choices += 1;
+      case "timedEvent":
+        await events.optional.wait({ timeout: { milliseconds: op.ms }, key: String(op.id) });
+        this.#tally.races += 1;
         return;
       case "race":
         await Promise.race([
-          this.#act(op.id, { failures: 0, ms: op.ms }),
+          this.#task(op.id, { failures: 0, ms: op.ms }),
           this.#run.sleep(`race-${op.id}`, { milliseconds: op.ms }),
-          events.whim.wait({ key: String(op.id) }),
+          events.optional.wait({ key: String(op.id) }),
         ]);
-        this.#tally.choices += 1;
+        this.#tally.races += 1;
         return;
       case "child": {
         const child = await this.#version.startAsChild(this.#run, op.program, { key: String(op.id) });
-        this.#tally.children += (await child.result()).tally.acts;
+        this.#tally.children += (await child.result()).tally.tasks;
         return;
       }
       case "all":
@@ -126,31 +128,31 @@ class ChaosInterpreter {
     }
   }
 
-  #act(id: number, input: ActInput): Promise<ChaosReceipt> {
-    return actCalled(`act-${id}`, this.#witness.ledger).start(this.#run, input);
+  #task(id: number, input: ChaosTaskInput): Promise<ChaosReceipt> {
+    return taskCalled(`task-${id}`, this.#witness.ledger).start(this.#run, input);
   }
 
-  /** What the handler itself saw of a sleep, whatever the record says. */
-  async #nap(id: number, ms: number): Promise<void> {
-    const seen = { runId: this.#run.id, nap: id, ms };
-    recordNap(this.#witness.naps, { ...seen, phase: "asked", at: Date.now() });
-    await this.#run.sleep(`nap-${id}`, { milliseconds: ms });
-    recordNap(this.#witness.naps, { ...seen, phase: "woke", at: Date.now() });
+  /** Records when the handler saw the sleep begin and end, apart from the journal. */
+  async #sleep(id: number, ms: number): Promise<void> {
+    const seen = { runId: this.#run.id, sleep: id, ms };
+    recordSleep(this.#witness.sleeps, { ...seen, phase: "begun", at: Date.now() });
+    await this.#run.sleep(`sleep-${id}`, { milliseconds: ms });
+    recordSleep(this.#witness.sleeps, { ...seen, phase: "ended", at: Date.now() });
   }
 }
 
-/** Plain asynchronous work, which takes another time on every replay. */
-async function plain(): Promise<void> {
+/** Non-durable work, which takes a different time on every replay. */
+async function nonDurableWork(): Promise<void> {
   if (Math.random() < 0.5) return;
   await new Promise((resolve) => setTimeout(resolve, Math.random() * 30));
 }
 
-/** Every task of a run has a name of its own, by which the ledger tells its effects apart. */
-function actCalled(name: string, ledger: string): Task<ActInput, ChaosReceipt> {
+/** Each task of a run has its own name, which identifies its effects in the ledger. */
+function taskCalled(name: string, ledger: string): Task<ChaosTaskInput, ChaosReceipt> {
   return task({
     name,
     retry: { type: "fixed", maxAttempts: tries, delayMs: 40 },
-    async handler({ failures, ms }: ActInput, context): Promise<ChaosReceipt> {
+    async handler({ failures, ms }: ChaosTaskInput, context): Promise<ChaosReceipt> {
       const nonce = effect(ledger, name, context);
       if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms));
       if (context.attempt <= failures) throw new Error(`${name} fails`);

@@ -9,11 +9,11 @@ import { bestTopology, type TopologyName, topologyNames } from "./engines.ts";
 
 const { values } = parseArgs({
   options: {
-    /** How long faults are inflicted. */
+    /** How long faults are injected. */
     minutes: { type: "string", default: "2" },
-    /** Decides about programs and faults; what processes make of them no seed decides. */
+    /** Determines programs and faults, but not the timing of the processes. */
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
-    /** Default: the fullest that this machine has. */
+    /** Default: the one with the most components that this machine has. */
     topology: { type: "string" },
   },
 });
@@ -31,7 +31,7 @@ const topology = await chosen(values.topology);
 console.log(`chaos: seed ${values.seed}, ${topology}, ${values.minutes} minutes, logs in ${directory}`);
 const chaosMs = Number(values.minutes) * 60_000;
 const outcome = await drill({ topology, seed: values.seed, chaosMs, directory, say }).catch(brokenOff);
-await tell(outcome);
+await print(outcome);
 process.exit(outcome.violations.length + outcome.missed.length === 0 ? 0 : 1);
 
 function brokenOff(thrown: unknown): DrillOutcome {
@@ -39,24 +39,25 @@ function brokenOff(thrown: unknown): DrillOutcome {
   return { violations: [`broken off: ${why}`], missed: [], faults: new Map(), seen: new Map() };
 }
 
-/** What this machine lacks is said loudly; in CI it fails. */
-async function chosen(asked: string | undefined): Promise<TopologyName> {
-  const known = topologyNames.find((name) => name === asked);
+/** Prints a warning if this machine lacks a component. In CI it throws. */
+async function chosen(requested: string | undefined): Promise<TopologyName> {
+  const known = topologyNames.find((name) => name === requested);
   if (known !== undefined) return known;
-  if (asked !== undefined) throw new Error(`--topology is one of ${topologyNames.join(", ")}.`);
+  if (requested !== undefined)
+    throw new Error(`--topology must be one of ${topologyNames.join(", ")}. Received ${requested}.`);
   const { name, lacks } = await bestTopology(directory);
   if (lacks.length === 0) return name;
   const sentence = `There is no ${lacks.join(" and no ")} on this machine`;
   if (process.env.CI === "true") throw new Error(`${sentence}: install it (apt install postgresql redis-server).`);
-  console.error(`\nNOT PROVEN HERE: ${sentence}, so the chaos goes without.\n`);
+  console.error(`\nNOT TESTED: ${sentence}, so the chaos test runs without.\n`);
   return name;
 }
 
-async function tell({ violations, missed, faults, seen }: DrillOutcome): Promise<void> {
-  console.log("\nfaults, and how many did what they were meant to while work was in flight");
-  for (const [name, { done, meant }] of faults)
-    console.log(`${String(done).padStart(6)} ${String(meant).padStart(5)}  ${name}`);
-  console.log("\nseen to happen");
+async function print({ violations, missed, faults, seen }: DrillOutcome): Promise<void> {
+  console.log("\nfaults injected, and how many of them took effect while work was in flight");
+  for (const [name, { done, effective }] of faults)
+    console.log(`${String(done).padStart(6)} ${String(effective).padStart(5)}  ${name}`);
+  console.log("\nobserved");
   for (const [what, count] of [...seen].sort()) console.log(`${String(count).padStart(6)}  ${what}`);
   console.log("");
   if (violations.length === 0 && missed.length === 0) {
@@ -67,8 +68,8 @@ async function tell({ violations, missed, faults, seen }: DrillOutcome): Promise
   await writeFile(join(directory, "violations"), violations.join("\n"));
   for (const line of violations.slice(0, 20)) console.log(line.slice(0, 400));
   if (violations.length > 20) console.log(`… ${violations.length} in all`);
-  for (const name of missed) console.log(`void: never done as meant: ${name}`);
-  const verdict = violations.length > 0 ? "FAILED" : "VOID";
-  console.log(`${verdict}: seed ${values.seed}, ${topology}; everything is in ${directory}`);
-  console.log(`Again: npm run chaos -- --seed ${values.seed} --topology ${topology} --minutes ${values.minutes}`);
+  for (const name of missed) console.log(`not passed: this fault never took effect: ${name}`);
+  const result = violations.length > 0 ? "FAILED" : "NOT PASSED";
+  console.log(`${result}: seed ${values.seed}, ${topology}; logs, ledgers and database are in ${directory}`);
+  console.log(`Repeat with: npm run chaos -- --seed ${values.seed} --topology ${topology} --minutes ${values.minutes}`);
 }

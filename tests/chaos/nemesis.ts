@@ -1,18 +1,18 @@
-/** Chooses what to do to whom, and when. Every fault comes once, in an order of the seed's; then by weight. */
+/** Injects faults at random. Each fault comes once, in an order that depends on the seed. Then it draws by weight. */
 
 import type { Prng } from "../simulate/prng.ts";
-import type { FaultKind, Strike, Victims } from "./faults.ts";
+import type { FaultKind, FaultTargets, PlannedFault } from "./faults.ts";
 
 export interface ChaosNemesis {
-  /** How often each fault was done, and how often it did what it was meant to while work was in flight. */
-  readonly tally: ReadonlyMap<string, { done: number; meant: number }>;
-  /** Hurts until the time is over, and resolves when everything is healed. */
+  /** How often each fault was injected, and how often it took effect while work was in flight. */
+  readonly tally: ReadonlyMap<string, { done: number; effective: number }>;
+  /** Injects faults for `ms`, and resolves when all faults have ended. */
   run(ms: number): Promise<void>;
 }
 
 export interface ChaosNemesisOptions {
   kinds: readonly FaultKind[];
-  victims: Victims;
+  targets: FaultTargets;
   prng: Prng;
   say: (line: string) => void;
   /** Whether work is in flight. */
@@ -20,52 +20,51 @@ export interface ChaosNemesisOptions {
   pace: Pace;
 }
 
-/** Milliseconds. */
 export interface Pace {
-  /** Between one fault and the next. */
-  least: number;
-  most: number;
-  /** How long what is healed is left alone, every few faults. */
-  lull: number;
+  /** The range of the time between two faults. */
+  leastMs: number;
+  mostMs: number;
+  /** How long no fault is injected in some turns. */
+  pauseMs: number;
 }
 
-/** At most so many faults at once: what is hurt also has to come to itself. */
-const most = 3;
-/** One in so many turns lets everything heal, and leaves it alone for a while. */
-const lullEvery = 6;
-/** How often a fault that did not yet do what it was meant to comes before others. */
-const haste = 0.4;
+/** The maximum number of faults at once, so that processes can recover. */
+const maxFaults = 3;
+/** In every sixth turn all faults are ended, and no fault is injected for a moment. */
+const pauseEvery = 6;
+/** The probability that a fault that has not yet taken effect is repeated before others. */
+const retryChance = 0.4;
 
-export function nemesis({ kinds, victims, prng, say, isBusy, pace }: ChaosNemesisOptions): ChaosNemesis {
-  const tally = new Map(kinds.map(({ name }) => [name, { done: 0, meant: 0 }]));
+export function nemesis({ kinds, targets, prng, say, isBusy, pace }: ChaosNemesisOptions): ChaosNemesis {
+  const tally = new Map(kinds.map(({ name }) => [name, { done: 0, effective: 0 }]));
   const first = shuffled(kinds, prng.fork("order"));
-  const again: FaultKind[] = [];
-  const underWay = new Set<Promise<void>>();
-  const alone = new Set<string>();
+  const toRepeat: FaultKind[] = [];
+  const inProgress = new Set<Promise<void>>();
+  const exclusive = new Set<string>();
 
-  const choose = (): { kind: FaultKind; strike: Strike } | null => {
-    const missed = () => (prng.chance(haste) ? again.shift() : undefined);
-    const kind = first.shift() ?? missed() ?? weighted(kinds, prng);
+  const choose = (): { kind: FaultKind; planned: PlannedFault } | null => {
+    const retried = () => (prng.chance(retryChance) ? toRepeat.shift() : undefined);
+    const kind = first.shift() ?? retried() ?? weighted(kinds, prng);
     const fork = prng.fork(`${kind.name} ${tally.get(kind.name)?.done}`);
-    const strike = alone.has(kind.alone ?? "") ? null : kind.aim(victims, fork);
-    if (strike === null && tally.get(kind.name)?.meant === 0) again.push(kind);
-    return strike === null ? null : { kind, strike };
+    const planned = exclusive.has(kind.exclusive ?? "") ? null : kind.plan(targets, fork);
+    if (planned === null && tally.get(kind.name)?.effective === 0) toRepeat.push(kind);
+    return planned === null ? null : { kind, planned };
   };
 
-  const inflict = async (kind: FaultKind, strike: Strike): Promise<void> => {
-    const counts = tally.get(kind.name) ?? { done: 0, meant: 0 };
+  const inject = async (kind: FaultKind, planned: PlannedFault): Promise<void> => {
+    const counts = tally.get(kind.name) ?? { done: 0, effective: 0 };
     const wasBusy = isBusy();
-    say(`${kind.name}: ${strike.to}`);
+    say(`${kind.name}: ${planned.to}`);
     counts.done += 1;
-    if (kind.alone !== undefined) alone.add(kind.alone);
-    const isMeant = await strike.run().catch((thrown: unknown) => {
-      // Another fault may be in the way of this one; a fault that fails every time leaves the run void.
-      say(`${kind.name} came to nothing: ${thrown instanceof Error ? thrown.message : thrown}`);
+    if (kind.exclusive !== undefined) exclusive.add(kind.exclusive);
+    const isEffective = await planned.run().catch((thrown: unknown) => {
+      // Another fault may prevent this one. If a fault fails every time, the test does not pass.
+      say(`${kind.name} failed: ${thrown instanceof Error ? thrown.message : thrown}`);
       return false;
     });
-    if (kind.alone !== undefined) alone.delete(kind.alone);
-    if (isMeant && wasBusy) counts.meant += 1;
-    if (counts.meant === 0) again.push(kind);
+    if (kind.exclusive !== undefined) exclusive.delete(kind.exclusive);
+    if (isEffective && wasBusy) counts.effective += 1;
+    if (counts.effective === 0) toRepeat.push(kind);
   };
 
   return {
@@ -75,17 +74,17 @@ export function nemesis({ kinds, victims, prng, say, isBusy, pace }: ChaosNemesi
       for (let turn = 1; performance.now() < endAt; turn += 1) {
         const chosen = choose();
         if (chosen !== null) {
-          const fault = inflict(chosen.kind, chosen.strike).finally(() => underWay.delete(fault));
-          underWay.add(fault);
+          const fault = inject(chosen.kind, chosen.planned).finally(() => inProgress.delete(fault));
+          inProgress.add(fault);
         }
-        await wait(prng.between(pace.least, pace.most));
-        if (underWay.size >= most) await Promise.race(underWay);
-        if (turn % lullEvery === 0) {
-          await Promise.all(underWay);
-          await wait(pace.lull);
+        await wait(prng.between(pace.leastMs, pace.mostMs));
+        if (inProgress.size >= maxFaults) await Promise.race(inProgress);
+        if (turn % pauseEvery === 0) {
+          await Promise.all(inProgress);
+          await wait(pace.pauseMs);
         }
       }
-      await Promise.all(underWay);
+      await Promise.all(inProgress);
     },
   };
 }

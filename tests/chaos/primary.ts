@@ -1,4 +1,4 @@
-/** The PostgreSQL that takes writes: the first one, or the last standby that was promoted in the place of another. */
+/** The PostgreSQL primary: the first one, or the standby that was promoted last. */
 
 import { join } from "node:path";
 import { until } from "../end-to-end/processes.ts";
@@ -6,19 +6,19 @@ import { type Cluster, startCluster, startStandby } from "../real/cluster.ts";
 import { query } from "../real/postgres.ts";
 
 export interface Postgres extends Cluster {
-  /** Carries out SQL past all proxies. */
+  /** Executes SQL without a proxy. */
   sql(text: string): Promise<Array<Record<string, unknown>>>;
 }
 
-/** It has confirmed every commit of the primary, and no other is acknowledged. */
+/** A synchronous standby: it has confirmed every acknowledged commit of the primary. */
 export interface Standby {
-  /** The primary crashes, and the standby becomes the primary. */
+  /** Crashes the primary and promotes the standby. */
   takeOver(): Promise<void>;
 }
 
 export interface Primary {
   readonly now: Postgres;
-  /** Makes a standby, and waits until it is in step. */
+  /** Creates a standby and waits until it is in sync. */
   standby(): Promise<Standby>;
 }
 
@@ -34,7 +34,7 @@ export async function openPrimary(binaries: string, directory: string): Promise<
       made += 1;
       const [primary, standby] = [now, withSql(await startStandby(binaries, place(made), process.pid, now))];
       try {
-        await bringIntoStep(primary);
+        await waitUntilInSync(primary);
       } catch (thrown) {
         await synchronise(primary, "");
         await standby.control("-m", "immediate", "stop");
@@ -51,12 +51,12 @@ export async function openPrimary(binaries: string, directory: string): Promise<
   };
 }
 
-/** From then on nothing is acknowledged that the standby does not have; nor is anything that was before. */
-async function bringIntoStep(primary: Postgres): Promise<void> {
+/** After this, the standby has all commits that were acknowledged, and all that will be. */
+async function waitUntilInSync(primary: Postgres): Promise<void> {
   await synchronise(primary, "standby");
-  const inStep = "SELECT 1 FROM pg_stat_replication WHERE state = 'streaming' AND sync_state = 'sync'";
-  await until("the standby is in step", async () => (await primary.sql(inStep)).length === 1, 10_000);
-  await primary.sql("SELECT pg_logical_emit_message(true, 'chaos', 'in step')");
+  const inSync = "SELECT 1 FROM pg_stat_replication WHERE state = 'streaming' AND sync_state = 'sync'";
+  await until("the standby is in sync", async () => (await primary.sql(inSync)).length === 1, 10_000);
+  await primary.sql("SELECT pg_logical_emit_message(true, 'chaos', 'in sync')");
 }
 
 async function synchronise(primary: Postgres, names: string): Promise<void> {

@@ -1,40 +1,40 @@
-/** Random programs: what one run's handler does, as a value that travels as its input; and what it must come to. */
+/** Random programs: the operations of a handler, sent as its input, and the expected result. */
 
 import type { Prng } from "../simulate/prng.ts";
 
 /** Milliseconds. */
 export type ChaosOp =
-  /** A task that fails so many times before it succeeds. */
-  | { type: "act"; id: number; failures: number; ms: number }
-  /** A task that fails for good; the program goes on. */
-  | { type: "doom"; id: number }
-  | { type: "nap"; id: number; ms: number }
-  /** Waits for news, which the user sends: as often as the program asks. */
-  | { type: "hear"; id: number }
-  /** Waits for a whim, which may or may not come in time. */
-  | { type: "patience"; id: number; ms: number }
+  /** A task that fails `failures` times before it succeeds. */
+  | { type: "task"; id: number; failures: number; ms: number }
+  /** A task whose attempts all fail. The program continues. */
+  | { type: "failingTask"; id: number }
+  | { type: "sleep"; id: number; ms: number }
+  /** Waits for an event `message`, of which the user sends as many as the program has. */
+  | { type: "message"; id: number }
+  /** Waits with a timeout for an event `optional`, which the user may send. */
+  | { type: "timedEvent"; id: number; ms: number }
   | { type: "child"; id: number; program: ChaosProgram }
   | { type: "all"; branches: ChaosOp[][] }
-  /** The first of a task, a sleep and a whim; the others are left alone. */
+  /** A race of a task, a sleep and an event `optional`. */
   | { type: "race"; id: number; ms: number };
 
-/** How the whole comes out: `stumble` fails on the first attempt, `last` waits until it is cancelled. */
-export type ProgramEnding = "return" | "stumble" | "fail" | "last";
+/** How the run ends: `retry` fails in the first attempt, `cancel` waits until it is cancelled. */
+export type ProgramEnding = "return" | "retry" | "fail" | "cancel";
 
 export interface ChaosProgram {
   ops: ChaosOp[];
   ending: ProgramEnding;
 }
 
-/** What a handler counts on its way: the same whatever happened to the processes that executed it. */
+/** The operations that a handler has executed: the same after every fault. */
 export interface ProgramTally {
-  acts: number;
-  dooms: number;
-  naps: number;
-  /** Numbers of the news heard, sorted. */
-  heard: number[];
-  choices: number;
-  /** Acts of all children. */
+  tasks: number;
+  failedTasks: number;
+  sleeps: number;
+  /** The numbers of the received messages, sorted. */
+  messages: number[];
+  races: number;
+  /** The tasks of all children. */
   children: number;
 }
 
@@ -43,36 +43,36 @@ export interface ChaosOutput {
   tally: ProgramTally;
 }
 
-/** The tries that an act has. */
+/** The maximum attempts of a task. */
 export const tries = 3;
 
 export function noTally(): ProgramTally {
-  return { acts: 0, dooms: 0, naps: 0, heard: [], choices: 0, children: 0 };
+  return { tasks: 0, failedTasks: 0, sleeps: 0, messages: [], races: 0, children: 0 };
 }
 
-/** What the run of a program must return, reckoned without the engine. */
+/** The expected result of a program, computed without the engine. */
 export function tallyOf({ ops }: ChaosProgram): ProgramTally {
   const tally = noTally();
   for (const op of everyOp(ops)) {
     switch (op.type) {
-      case "act":
-        tally.acts += 1;
+      case "task":
+        tally.tasks += 1;
         break;
-      case "doom":
-        tally.dooms += 1;
+      case "failingTask":
+        tally.failedTasks += 1;
         break;
-      case "nap":
-        tally.naps += 1;
+      case "sleep":
+        tally.sleeps += 1;
         break;
-      case "hear":
-        tally.heard.push(tally.heard.length);
+      case "message":
+        tally.messages.push(tally.messages.length);
         break;
-      case "patience":
+      case "timedEvent":
       case "race":
-        tally.choices += 1;
+        tally.races += 1;
         break;
       case "child":
-        tally.children += tallyOf(op.program).acts;
+        tally.children += tallyOf(op.program).tasks;
         break;
       default:
         op satisfies never;
@@ -81,37 +81,37 @@ export function tallyOf({ ops }: ChaosProgram): ProgramTally {
   return tally;
 }
 
-/** How a run of it ends. */
+/** The expected final status of a program. */
 export function statusOf({ ending }: ChaosProgram): "completed" | "failed" | "cancelled" {
   switch (ending) {
     case "return":
-    case "stumble":
+    case "retry":
       return "completed";
     case "fail":
       return "failed";
-    case "last":
+    case "cancel":
       return "cancelled";
     default:
       return ending satisfies never;
   }
 }
 
-/** Ids of the tasks that have an effect: those of acts and dooms certainly, those of races perhaps. */
+/** The ids of the tasks that certainly have an effect, and of those that may have one, which include races. */
 export function effectsOf({ ops }: ChaosProgram): { certain: number[]; possible: number[] } {
   const all = everyOp(ops);
   const ids = (...types: Array<ChaosOp["type"]>) =>
     all.flatMap((op) => (types.includes(op.type) && "id" in op ? [op.id] : []));
-  return { certain: ids("act", "doom"), possible: ids("act", "doom", "race") };
+  return { certain: ids("task", "failingTask"), possible: ids("task", "failingTask", "race") };
 }
 
-/** Every op of this run itself, without its children's. */
+/** Every operation of the run itself, without those of its children. */
 function everyOp(ops: readonly ChaosOp[]): Array<Exclude<ChaosOp, { type: "all" }>> {
   return ops.flatMap((op) => (op.type === "all" ? op.branches.flatMap(everyOp) : [op]));
 }
 
-/** Whether a whim may be sent to some use. */
+/** Whether the program waits for an event `optional`. */
 export function hasChoice(program: ChaosProgram): boolean {
-  return tallyOf(program).choices > 0;
+  return tallyOf(program).races > 0;
 }
 
 export function drawProgram(prng: Prng): ChaosProgram {
@@ -120,17 +120,17 @@ export function drawProgram(prng: Prng): ChaosProgram {
     ids += 1;
     return ids;
   };
-  const leaf = (hears: boolean): ChaosOp => {
+  const leaf = (withMessages: boolean): ChaosOp => {
     const roll = prng.below(100);
-    if (roll < 48) return { type: "act", id: id(), failures: prng.pick([0, 0, 0, 1, 2]), ms: drawMs(prng) };
-    if (roll < 54) return { type: "doom", id: id() };
-    if (roll < 70) return { type: "nap", id: id(), ms: drawMs(prng) };
-    if (roll < 84 && hears) return { type: "hear", id: id() };
-    if (roll < 92) return { type: "patience", id: id(), ms: drawMs(prng) };
+    if (roll < 48) return { type: "task", id: id(), failures: prng.pick([0, 0, 0, 1, 2]), ms: drawMs(prng) };
+    if (roll < 54) return { type: "failingTask", id: id() };
+    if (roll < 70) return { type: "sleep", id: id(), ms: drawMs(prng) };
+    if (roll < 84 && withMessages) return { type: "message", id: id() };
+    if (roll < 92) return { type: "timedEvent", id: id(), ms: drawMs(prng) };
     return { type: "race", id: id(), ms: drawMs(prng) };
   };
-  const some = (most: number, hears: boolean): ChaosOp[] =>
-    Array.from({ length: prng.between(1, most) }, () => leaf(hears));
+  const some = (most: number, withMessages: boolean): ChaosOp[] =>
+    Array.from({ length: prng.between(1, most) }, () => leaf(withMessages));
   const op = (): ChaosOp => {
     const roll = prng.below(100);
     if (roll < 72) return leaf(true);
@@ -138,7 +138,7 @@ export function drawProgram(prng: Prng): ChaosProgram {
     return { type: "child", id: id(), program: { ops: some(3, false), ending: "return" } };
   };
   const ops = Array.from({ length: prng.between(1, 6) }, op);
-  return { ops, ending: prng.pick(["return", "return", "return", "return", "return", "stumble", "fail", "last"]) };
+  return { ops, ending: prng.pick(["return", "return", "return", "return", "return", "retry", "fail", "cancel"]) };
 }
 
 function drawMs(prng: Prng): number {

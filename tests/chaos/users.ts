@@ -1,76 +1,76 @@
-/** Users who start programs, tell them what they wait for, and ask how they ended: each as often as it takes. */
+/** Users that start programs, send them events and read their results. They retry while a server is unavailable. */
 
 import { type Client, client } from "@aikirun/client";
 import { isAikiError, RunCancelledError, RunFailedError, silentLogger } from "@aikirun/lib";
 import type { RunId } from "@aikirun/lib/protocol";
-import type { Deeds } from "../end-to-end/facts.ts";
+import type { Actions } from "../end-to-end/facts.ts";
 import type { Prng } from "../simulate/prng.ts";
 import { type ChaosProgramVersion, programVersion } from "./interpreter.ts";
 import { type ChaosProgram, drawProgram, hasChoice, statusOf, tallyOf } from "./program.ts";
 
-/** What one user was told of one run. */
+/** The result of one run that one client received. */
 export interface ChaosReading {
   runId: RunId;
-  said: string;
+  result: string;
 }
 
 export interface ChaosUsers {
-  /** Begun, and not known to have ended. */
+  /** The number of programs that have been started and whose result is not known. */
   readonly unfinished: number;
   readonly finished: number;
-  /** What clients should never be told. */
-  readonly surprises: string[];
+  /** Errors that no client should receive. */
+  readonly clientErrors: string[];
   readonly readings: readonly ChaosReading[];
-  /** How often users met something worth knowing, by what it was. */
-  readonly met: ReadonlyMap<string, number>;
-  /** Begins nothing new; resolves when everything begun has ended. */
+  /** How often users observed each kind of event. */
+  readonly observed: ReadonlyMap<string, number>;
+  /** Starts no further programs. Resolves when all have ended. */
   finish(): Promise<void>;
-  /** Asks again for every result, of another server each. */
-  readAgain(): Promise<void>;
-  /** Gives up what is under way. */
+  /** Reads every result again, each from another server. */
+  readAllAgain(): Promise<void>;
+  /** Abandons all programs in progress. */
   close(): Promise<void>;
 }
 
 export interface ChaosUsersOptions {
   urls: readonly string[];
   prng: Prng;
-  deeds: Deeds;
-  /** Programs under way at once. */
+  actions: Actions;
+  /** The number of concurrent programs. */
   count: number;
 }
 
-/** What says that the same call may succeed later. */
-const passing = new Set(["UNREACHABLE", "UNAVAILABLE"]);
+/** The codes of errors after which the same call may succeed. */
+const retryable = new Set(["UNREACHABLE", "UNAVAILABLE"]);
 
-export async function invite({ urls, prng, deeds, count }: ChaosUsersOptions): Promise<ChaosUsers> {
+export async function startUsers({ urls, prng, actions, count }: ChaosUsersOptions): Promise<ChaosUsers> {
   const clients = await Promise.all(urls.map((url) => client({ url, logger: silentLogger })));
   const world: ChaosWorld = {
     clients,
-    version: programVersion({ ledger: "/dev/null", naps: "/dev/null" }).version,
-    deeds,
+    version: programVersion({ ledger: "/dev/null", sleeps: "/dev/null" }).version,
+    actions,
     readings: [],
-    met: new Map(),
+    observed: new Map(),
     isOver: false,
   };
-  const surprises: string[] = [];
+  const clientErrors: string[] = [];
   let isEnding = false;
   let unfinished = 0;
   let finished = 0;
-  const live = async (user: number): Promise<void> => {
+  const loop = async (user: number): Promise<void> => {
     const own = prng.fork(`user ${user}`);
     for (let turn = 0; !isEnding; turn += 1) {
       unfinished += 1;
       try {
-        await new Errand(world, own.fork(String(turn)), `user-${user}-${turn}`).run();
+        await new ProgramClient(world, own.fork(String(turn)), `user-${user}-${turn}`).run();
         finished += 1;
         unfinished -= 1;
       } catch (thrown) {
-        if (!world.isOver) surprises.push(`user-${user}-${turn} was told ${describe(thrown)}`);
+        if (!world.isOver) clientErrors.push(`user-${user}-${turn} received ${describeError(thrown)}`);
         return;
       }
     }
   };
-  const lives = Array.from({ length: count }, (_, user) => live(user));
+  const loops = Array.from({ length: count }, (_, user) => loop(user));
   return {
     get unfinished() {
       return unfinished;
@@ -78,21 +78,21 @@ export async function invite({ urls, prng, deeds, count }: ChaosUsersOptions): P
     get finished() {
       return finished;
     },
-    surprises,
+    clientErrors,
     readings: world.readings,
-    met: world.met,
+    observed: world.observed,
     async finish() {
       isEnding = true;
-      await Promise.all(lives);
+      await Promise.all(loops);
     },
-    readAgain: async () => {
-      for (const [index, id] of [...deeds.outputs.keys()].entries()) await new ChaosReader(world, index).read(id);
+    readAllAgain: async () => {
+      for (const [index, id] of [...actions.outputs.keys()].entries()) await new ChaosReader(world, index).read(id);
     },
     async close() {
       isEnding = true;
       world.isOver = true;
       await Promise.all(clients.map((one) => one.close()));
-      await Promise.all(lives);
+      await Promise.all(loops);
     },
   };
 }
@@ -100,29 +100,29 @@ export async function invite({ urls, prng, deeds, count }: ChaosUsersOptions): P
 interface ChaosWorld {
   clients: readonly Client[];
   version: ChaosProgramVersion;
-  deeds: Deeds;
+  actions: Actions;
   readings: ChaosReading[];
-  met: Map<string, number>;
+  observed: Map<string, number>;
   isOver: boolean;
 }
 
-function meet(world: ChaosWorld, what: string): void {
-  world.met.set(what, (world.met.get(what) ?? 0) + 1);
+function observe(world: ChaosWorld, what: string): void {
+  world.observed.set(what, (world.observed.get(what) ?? 0) + 1);
 }
 
-/** Asks for as long as the answer is that it may be asked again. */
-async function persistently<Answer>(world: ChaosWorld, ask: () => Promise<Answer>): Promise<Answer> {
+/** Repeats the request until it succeeds or fails with an error that is not retryable. */
+async function withRetries<Answer>(world: ChaosWorld, request: () => Promise<Answer>): Promise<Answer> {
   for (;;) {
     try {
-      return await ask();
+      return await request();
     } catch (thrown) {
-      if (world.isOver || !isAikiError(thrown) || !passing.has(thrown.code)) throw thrown;
-      meet(world, `calls given up with ${thrown.code} and asked anew`);
+      if (world.isOver || !isAikiError(thrown) || !retryable.has(thrown.code)) throw thrown;
+      observe(world, `calls that failed with ${thrown.code} and were repeated`);
     }
   }
 }
 
-/** Asks through a client that others do not. */
+/** Reads results through one of the clients. */
 class ChaosReader {
   readonly #world: ChaosWorld;
   readonly #client: Client;
@@ -135,13 +135,13 @@ class ChaosReader {
     this.#client = chosen;
   }
 
-  /** How the run ended, as this client is told. */
+  /** How the run ended, as this client sees it. */
   async read(id: RunId): Promise<string> {
     const handle = this.#client.runs.get(id, this.#world.version);
-    const said = await persistently(this.#world, async () => {
+    const result = await withRetries(this.#world, async () => {
       try {
         const output = await handle.result({ waitThroughStalls: true });
-        this.#world.deeds.outputs.set(id, output);
+        this.#world.actions.outputs.set(id, output);
         return JSON.stringify(output);
       } catch (thrown) {
         if (thrown instanceof RunFailedError) return "failed";
@@ -149,13 +149,13 @@ class ChaosReader {
         throw thrown;
       }
     });
-    this.#world.readings.push({ runId: id, said });
-    return said;
+    this.#world.readings.push({ runId: id, result });
+    return result;
   }
 }
 
-/** One program, from its start to its end. */
-class Errand {
+/** One program, from start to end. */
+class ProgramClient {
   readonly #world: ChaosWorld;
   readonly #prng: Prng;
   readonly #reference: string;
@@ -171,67 +171,67 @@ class Errand {
   async run(): Promise<void> {
     const id = await this.#start();
     const reading = new ChaosReader(this.#world, this.#prng.below(8)).read(id);
-    // Awaited below, unless something else fails before.
+    // Awaited below, unless another call fails before that.
     reading.catch(() => {});
     const second = this.#prng.chance(0.3) ? new ChaosReader(this.#world, this.#prng.below(8)).read(id) : null;
     second?.catch(() => {});
-    const news = tallyOf(this.#program).heard;
-    await Promise.all(news.map((n) => this.#send(id, n)));
-    if (hasChoice(this.#program) && this.#prng.chance(0.6)) await this.#whim(id);
+    const messages = tallyOf(this.#program).messages;
+    await Promise.all(messages.map((n) => this.#sendMessage(id, n)));
+    if (hasChoice(this.#program) && this.#prng.chance(0.6)) await this.#sendOptional(id);
     const pausing = this.#prng.chance(0.08) ? this.#pause(id, reading) : null;
-    if (this.#program.ending === "last") await this.#cancel(id);
+    if (this.#program.ending === "cancel") await this.#cancel(id);
     await Promise.all([reading, second, pausing]);
   }
 
-  /** Some start twice, through different servers: it is one run all the same. */
+  /** Starts some programs twice, through different servers, which must give the same run. */
   async #start(): Promise<RunId> {
-    const { version, clients, deeds } = this.#world;
+    const { version, clients, actions } = this.#world;
     const start = async (chosen: Client) => {
-      const handle = await persistently(this.#world, () =>
+      const handle = await withRetries(this.#world, () =>
         version.start(chosen, this.#program, { referenceId: this.#reference }),
       );
-      deeds.started.set(handle.id, statusOf(this.#program));
+      actions.started.set(handle.id, statusOf(this.#program));
       return handle.id;
     };
     const twice = this.#prng.chance(0.2);
     const starts = Array.from({ length: twice ? 2 : 1 }, () => start(this.#prng.pick(clients)));
     const ids = new Set(await Promise.all(starts));
-    if (ids.size > 1) throw new Error(`${this.#reference} is the runs ${[...ids].join(" and ")}`);
-    if (twice) meet(this.#world, "starts doubled under one reference");
+    if (ids.size > 1) throw new Error(`${this.#reference} has several runs: ${[...ids].join(" and ")}`);
+    if (twice) observe(this.#world, "starts repeated with the same reference id");
     const [id = ""] = ids;
     return id;
   }
 
-  /** Some news come before anyone waits for them, some late, some twice. */
-  async #send(id: RunId, n: number): Promise<void> {
+  /** Sends a message before or after the run waits for it, and sometimes twice. */
+  async #sendMessage(id: RunId, n: number): Promise<void> {
     await pause(this.#prng.pick([0, 0, 50, 400, 1_200]));
-    const referenceId = `news-${n}`;
+    const referenceId = `message-${n}`;
     const send = () => {
       const chosen = this.#prng.pick(this.#world.clients).runs.get(id, this.#world.version);
-      return persistently(this.#world, () => chosen.events.news.send({ n }, { referenceId }));
+      return withRetries(this.#world, () => chosen.events.message.send({ n }, { referenceId }));
     };
     const twice = this.#prng.chance(0.2);
     await Promise.all(twice ? [send(), send()] : [send()]);
-    if (twice) meet(this.#world, "events doubled under one reference");
-    this.#world.deeds.sent.push({ runId: id, name: "news", referenceId });
+    if (twice) observe(this.#world, "events repeated with the same reference id");
+    this.#world.actions.sent.push({ runId: id, name: "message", referenceId });
   }
 
-  /** The run may have ended without it. */
-  async #whim(id: RunId): Promise<void> {
+  /** Sends the optional event. The run may already have ended. */
+  async #sendOptional(id: RunId): Promise<void> {
     await pause(this.#prng.pick([0, 100, 500]));
     const handle = this.#prng.pick(this.#world.clients).runs.get(id, this.#world.version);
-    const isTaken = await this.#unlessEnded(() => handle.events.whim.send("now", { referenceId: "whim" }));
-    if (isTaken) this.#world.deeds.sent.push({ runId: id, name: "whim", referenceId: "whim" });
+    const isSent = await this.#unlessEnded(() => handle.events.optional.send("now", { referenceId: "optional" }));
+    if (isSent) this.#world.actions.sent.push({ runId: id, name: "optional", referenceId: "optional" });
   }
 
-  /** A request that was given up may still arrive, even after the run was resumed: it is resumed until it ends. */
+  /** Repeats `resume` until the run ends, because an abandoned pause request may arrive later. */
   async #pause(id: RunId, reading: Promise<string>): Promise<void> {
     const handle = this.#prng.pick(this.#world.clients).runs.get(id);
     let isOver = false;
     const over = reading.then(() => {
       isOver = true;
     });
-    if (await this.#unlessEnded(() => handle.pause())) meet(this.#world, "runs paused and resumed");
+    if (await this.#unlessEnded(() => handle.pause())) observe(this.#world, "runs paused and resumed");
     await pause(this.#prng.pick([0, 100, 600]));
     while (!isOver) {
       await this.#unlessEnded(() => handle.resume());
@@ -242,13 +242,13 @@ class Errand {
   async #cancel(id: RunId): Promise<void> {
     const handle = this.#prng.pick(this.#world.clients).runs.get(id);
     await pause(this.#prng.pick([50, 500, 1_500]));
-    await persistently(this.#world, () => handle.cancel("enough"));
+    await withRetries(this.#world, () => handle.cancel("enough"));
   }
 
-  /** False when the run had ended. */
-  async #unlessEnded(ask: () => Promise<void>): Promise<boolean> {
+  /** Returns false if the run has ended. */
+  async #unlessEnded(request: () => Promise<void>): Promise<boolean> {
     try {
-      await persistently(this.#world, ask);
+      await withRetries(this.#world, request);
       return true;
     } catch (thrown) {
       if (isAikiError(thrown) && (thrown.code === "RUN_FINAL" || thrown.code === "ILLEGAL_STATE")) return false;
@@ -261,7 +261,7 @@ function pause(ms: number): Promise<void> {
   return ms === 0 ? Promise.resolve() : new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-function describe(thrown: unknown): string {
+function describeError(thrown: unknown): string {
   if (!(thrown instanceof Error)) return String(thrown);
   return `${isAikiError(thrown) ? `${thrown.code}: ` : ""}${thrown.message}`;
 }

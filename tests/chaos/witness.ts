@@ -1,24 +1,24 @@
-/** What handlers themselves saw of their sleeps: a line each time one begins or ends, kept apart from the database. */
+/** The sleeps as handlers saw them: one line when each begins and ends, kept apart from the database. */
 
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
 
-export interface Nap {
+export interface ObservedSleep {
   runId: string;
-  /** The op's id in the run's program. */
-  nap: number;
+  /** The id of the operation in the program. */
+  sleep: number;
   ms: number;
-  phase: "asked" | "woke";
+  phase: "begun" | "ended";
   /** Epoch milliseconds. */
   at: number;
 }
 
-/** One `write` in append mode; what it took outlives the process. */
-export function recordNap(path: string, nap: Nap): void {
-  appendFileSync(path, `${JSON.stringify(nap)}\n`);
+/** Uses one `write` in append mode, so that a written line survives the process. */
+export function recordSleep(path: string, sleep: ObservedSleep): void {
+  appendFileSync(path, `${JSON.stringify(sleep)}\n`);
 }
 
-export function readNaps(path: string): Nap[] {
+export function readSleeps(path: string): ObservedSleep[] {
   if (!existsSync(path)) return [];
   const lines = readFileSync(path, "utf8").split("\n");
-  return lines.filter((line) => line !== "").map((line): Nap => JSON.parse(line));
+  return lines.filter((line) => line !== "").map((line): ObservedSleep => JSON.parse(line));
 }

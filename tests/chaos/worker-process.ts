@@ -1,22 +1,22 @@
-/** A worker process of the chaos: executes programs until it is told to end, or ended. */
+/** A worker process of the chaos test. Executes programs until it is stopped or killed. */
 
 import { client } from "@aikirun/client";
 import { consoleLogger, isAikiError } from "@aikirun/lib";
 import type { Api } from "@aikirun/lib/protocol";
 import { worker } from "@aikirun/worker";
-import { type Ground, redisParams } from "../end-to-end/ground.ts";
+import { type Backend, redisParams } from "../end-to-end/backend.ts";
 import { sayLateness } from "../end-to-end/lateness.ts";
 import { reachingWorkerApi } from "../end-to-end/worker-points.ts";
 import { type ChaosWitness, programVersion } from "./interpreter.ts";
 
-export interface ChaosWorkerConfig extends Pick<Ground, "redis" | "subscriber"> {
+export interface ChaosWorkerConfig extends Pick<Backend, "redis" | "subscriber"> {
   url: string;
   witness: ChaosWitness;
   heartbeatMs: number;
   slots: number;
 }
 
-/** Long enough for whatever programs await that is not durable. Milliseconds. */
+/** Longer than all non-durable work of programs. Milliseconds. */
 const idleTimeoutMs = 8_000;
 
 const config: ChaosWorkerConfig = JSON.parse(process.argv[2] ?? "{}");
@@ -24,7 +24,7 @@ const { url, redis, subscriber, witness, heartbeatMs, slots } = config;
 const logger = consoleLogger({ level: "info" });
 const aiki = await client({ url, logger, ...(redis === null ? {} : { redis: redisParams(redis) }) });
 const made = worker(
-  { ...aiki, api: saying(reachingWorkerApi(aiki.api, () => {})) },
+  { ...aiki, api: observedApi(reachingWorkerApi(aiki.api, () => {})) },
   {
     id: `w${process.pid}`,
     maxConcurrentWorkflowRuns: slots,
@@ -35,8 +35,8 @@ const made = worker(
 );
 made.registry.add(programVersion(witness).program);
 
-/** Whether its heartbeats are answered in time, and whether it asks again as it must after an answer that was lost. */
-function saying(api: Api): Api {
+/** Prints heartbeats with a late reply, and claims that are repeated after a lost reply. */
+function observedApi(api: Api): Api {
   return {
     ...api,
     claim(request, options) {

@@ -1,50 +1,50 @@
-/** What a scenario left behind, read from the database and the ledger: the checkers see nothing else. */
+/** The input of the checkers: the database, the ledger, and the actions of the test. */
 
 import type { RunId } from "@aikirun/lib/protocol";
 import { type LedgerEffect, readEffects } from "./ledger.ts";
 import { type DatabaseRows, readRows } from "./rows.ts";
 
-/** What the test did, and what it was promised. */
-export interface Deeds {
+/** What the test did, and what was acknowledged. */
+export interface Actions {
   /** Runs whose start was acknowledged, and how each must end. */
   started: Map<RunId, "completed" | "failed" | "cancelled" | "stalled">;
   /** Acknowledged events. */
   sent: Array<{ runId: RunId; name: string; referenceId: string }>;
-  /** What clients were told of a completed run. */
+  /** The outputs of completed runs that clients received. */
   outputs: Map<RunId, unknown>;
-  /** Crashes and pauses inflicted that may cost one more effect each. */
+  /** Injected crashes and pauses. Each may cause one repeated effect. */
   faults: number;
-  /** When processes stood still that may have been on their way to an effect. Epoch milliseconds. */
+  /** When processes were stopped, possibly just before an effect. Epoch milliseconds. */
   stops: Array<{ pid: number; from: number; until: number }>;
-  /** By sleep address, in milliseconds. */
+  /** The requested durations by address of the sleep. Milliseconds. */
   sleeps: Readonly<Record<string, number>>;
 }
 
-export interface Facts extends Deeds, DatabaseRows {
+export interface Facts extends Actions, DatabaseRows {
   effects: LedgerEffect[];
 }
 
-export async function readFacts(database: string, ledger: string, deeds: Deeds): Promise<Facts> {
-  return { ...deeds, ...(await readRows(database)), effects: readEffects(ledger) };
+export async function readFacts(database: string, ledger: string, actions: Actions): Promise<Facts> {
+  return { ...actions, ...(await readRows(database)), effects: readEffects(ledger) };
 }
 
-export function noDeeds(sleeps: Deeds["sleeps"]): Deeds {
+export function noActions(sleeps: Actions["sleeps"]): Actions {
   return { started: new Map(), sent: [], outputs: new Map(), faults: 0, stops: [], sleeps };
 }
 
-/** What was done to these runs. */
-export function deedsOf(deeds: Deeds, roots: ReadonlySet<RunId>, faults: number): Deeds {
+/** The actions on these runs only. */
+export function actionsOf(actions: Actions, roots: ReadonlySet<RunId>, faults: number): Actions {
   const own = <Value>(all: Map<RunId, Value>) => new Map([...all].filter(([id]) => roots.has(id)));
   return {
-    ...deeds,
-    started: own(deeds.started),
-    outputs: own(deeds.outputs),
-    sent: deeds.sent.filter(({ runId }) => roots.has(runId)),
+    ...actions,
+    started: own(actions.started),
+    outputs: own(actions.outputs),
+    sent: actions.sent.filter(({ runId }) => roots.has(runId)),
     faults,
   };
 }
 
-/** Runs below one of these, or one of these themselves: a scenario that shares a database looks at its own only. */
+/** The facts of these runs and their descendants. For scenarios that share a database. */
 export function within(facts: Facts, roots: ReadonlySet<RunId>): Facts {
   const mine = new Set(roots);
   const parentOf = new Map(facts.runs.map(({ id, parent, options }) => [id, parent?.id ?? options.retryOf]));

@@ -1,18 +1,18 @@
-/** A process that ends itself at a named point: what a test asks for, and how it is carried out. */
+/** Makes a process send itself a signal at a named point that the test chooses. */
 
 import { writeSync } from "node:fs";
 
-/** The `nth` time (from 1) that the process comes to `point`, it sends itself this signal. */
+/** When the process reaches `point` for the `nth` time (from 1), it sends itself this signal. */
 export interface ProcessFault {
   point: string;
   nth: number;
   signal: "SIGKILL" | "SIGSTOP" | "SIGTERM";
 }
 
-/** Told of every named point that the process comes to. */
+/** Called at every named point that the process reaches. */
 export type Reach = (point: string) => void;
 
-/** Says `fault <point>:<nth>` on stdout before the signal, so that a point that is never reached is noticed. */
+/** Prints `fault <point>:<nth>` before the signal, so that the test detects a point that is never reached. */
 export function faultAt(fault: ProcessFault | null): Reach {
   let times = 0;
   return (point) => {

@@ -1,4 +1,4 @@
-/** Every checker turns red for the violation that it is there for, and for a sound record stays green. */
+/** Every checker finds a planted violation of its invariant, and finds nothing in valid facts. */
 
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -18,7 +18,7 @@ function effect(differing: Partial<LedgerEffect> = {}): LedgerEffect {
   return { ...made, at: 2_000, ...differing };
 }
 
-/** A run that took two workers: the first fell after the effect, the second did it again and recorded it. */
+/** A run on two workers: the first crashed after the effect, the second repeated it and recorded the result. */
 function sound(): Facts {
   const effects = [effect(), effect({ fence: 2, nonce: "n-2", at: 2_500 })];
   return {
@@ -91,7 +91,7 @@ const plants: Record<keyof typeof checkers, Plant[]> = {
     (facts) => ({ ...facts, started: new Map([[id, "cancelled"]]) }),
   ],
   ended: [(facts) => ({ ...facts, runs: [...facts.runs, queuedRun(3)] })],
-  atRest: [
+  endedRunsIdle: [
     (facts) => withRun(facts, 1, { dueAt: 9_000 }),
     (facts) => withRun(facts, 1, { waits: [{ address: "sleep:#1", type: "sleep", until: 9_000 }] }),
   ],
@@ -100,7 +100,7 @@ const plants: Record<keyof typeof checkers, Plant[]> = {
     (facts) => ({ ...facts, runs: [...facts.runs, queuedRun(3, { parent: { id, address: "child:ship#0" } })] }),
     (facts) => withRun(facts, 1, { state: runningState() }),
   ],
-  survivors: [
+  childrenEnded: [
     (facts) => withRun(withRun(facts, 1, { state: { status: "cancelled" } }), 2, { state: runningState() }),
     (facts) => {
       const error = { name: "Error", message: "no" };
@@ -115,9 +115,9 @@ const plants: Record<keyof typeof checkers, Plant[]> = {
         events: new Map([["paid", { arrived: 1, taken: 0 }]]),
       }),
   ],
-  dense: [(facts) => without(facts, 3), (facts) => again(facts, 2)],
+  noGaps: [(facts) => without(facts, 3), (facts) => again(facts, 2)],
   oneValue: [(facts) => again(facts, 2, { seq: 6, value: { type: "returned", output: "2" } })],
-  forward: [
+  monotonic: [
     (facts) => entriesWith(facts, 3, { fence: 1 }),
     (facts) => entriesWith(facts, 4, { at: 1_999 }),
     (facts) => entriesWith(facts, 5, { fence: 4 }),
@@ -134,12 +134,12 @@ const plants: Record<keyof typeof checkers, Plant[]> = {
     (facts) => effectsOf(facts, effect(), effect({ fence: 2, nonce: "n-2", key: `${id}:other` })),
     (facts) => effectsOf(facts, effect(), effect({ fence: 3, nonce: "n-2" })),
   ],
-  fewEffects: [(facts) => ({ ...facts, faults: 0 })],
+  repeatsPerFault: [(facts) => ({ ...facts, faults: 0 })],
   fencedRepeats: [
     (facts) => effectsOf(facts, effect({ nonce: "n-2", fence: 2 }), effect({ fence: 2 })),
     (facts) => effectsOf(facts, effect({ nonce: "n-2", fence: 2 }), effect({ fence: 1 })),
   ],
-  lateGhosts: [(facts) => effectsOf(facts, ...facts.effects, effect({ key: `${id}:task:pack#0`, task: "pack" }))],
+  formerHolders: [(facts) => effectsOf(facts, ...facts.effects, effect({ key: `${id}:task:pack#0`, task: "pack" }))],
   oneHolder: [
     (facts) => effectsOf(facts, ...facts.effects, effect({ key: `${id}:task:pack#0`, fence: 2, pid: 8 })),
     (facts) => ({ ...facts, entries: [...facts.entries, returnedEntry(id, 6, { fence: 2, worker: "v" })] }),
@@ -154,7 +154,7 @@ const plants: Record<keyof typeof checkers, Plant[]> = {
     (facts) => again(facts, 3, { seq: 6 }),
     (facts) => again(facts, 5, { seq: 6, address: "event:approved#1" }),
   ],
-  stable: [
+  sameOutput: [
     (facts) => ({ ...facts, outputs: new Map([[id, { by: "bob" }]]) }),
     (facts) => ({ ...facts, runs: facts.runs.slice(1) }),
   ],
@@ -162,11 +162,11 @@ const plants: Record<keyof typeof checkers, Plant[]> = {
 };
 
 describe("the checkers", () => {
-  it("find nothing in a sound record", () => {
+  it("the checkers find nothing in valid facts", () => {
     expect(violations(sound())).toEqual([]);
   });
 
-  it("forgive a stopped process the effect that it was on its way to", () => {
+  it("the checkers accept a late effect of a process that was stopped just before it", () => {
     const pack = `${id}:task:pack#0`;
     const [first, second] = [effect({ pid: 8, at: 2_000 }), effect({ fence: 2, at: 2_500, nonce: "n-2" })];
     const late = effect({ key: pack, task: "pack", at: 4_000, pid: 8 });
@@ -174,22 +174,22 @@ describe("the checkers", () => {
     expect(violations(facts)).toEqual([]);
   });
 
-  it("forgive a process that was stopped between its clock and the effect, and no effect that was there before", () => {
+  it("the checkers accept a late effect whose time was read before the stop, but no effect before the stop", () => {
     const stops = [{ pid: 7, from: 2_100, until: 3_900 }];
     const [first, second] = [effect({ at: 2_050 }), effect({ fence: 2, pid: 8, at: 2_500, nonce: "n-2" })];
     const rest = effect({ key: `${id}:task:pack#0`, task: "pack", at: 2_060 });
     const interrupted = { ...effectsOf(sound(), second, first), stops };
-    expect(violations(interrupted).filter((line) => /fencedRepeats|lateGhosts/.test(line))).toEqual([]);
+    expect(violations(interrupted).filter((line) => /fencedRepeats|formerHolders/.test(line))).toEqual([]);
     const before = effectsOf(sound(), effect({ fence: 2, pid: 8, at: 2_000, nonce: "n-2" }), first, rest);
     expect(violations({ ...before, stops }).map((line) => line.split(":")[0])).toEqual(
-      expect.arrayContaining(["fencedRepeats", "lateGhosts"]),
+      expect.arrayContaining(["fencedRepeats", "formerHolders"]),
     );
   });
 
   const cases = Object.entries(plants).flatMap(([name, all]) =>
     all.map((plant, index): [string, number, Plant] => [name, index + 1, plant]),
   );
-  it.each(cases)("%s turns red (%i)", (name, _, plant) => {
+  it.each(cases)("the checker %s finds planted violation %i", (name, _, plant) => {
     expect(violations(plant(sound())).map((line) => line.split(":")[0])).toContain(name);
   });
 });
@@ -216,7 +216,7 @@ describe("the facts", () => {
     return facts;
   }
 
-  it("are what rests in the file and in the ledger", async () => {
+  it("readFacts reads what the database and the ledger contain", async () => {
     const facts = await written();
     const read = await readFacts(`sqlite:${path}`, join(directory, "effects"), facts);
     expect(violations(read)).toEqual([]);
@@ -224,11 +224,11 @@ describe("the facts", () => {
     expect(read.effects).toEqual(facts.effects);
   });
 
-  it("tell of a damaged file", async () => {
+  it("readFacts fails if the database file is damaged", async () => {
     const facts = await written();
     const file = await open(path, "r+");
     const { size } = await file.stat();
-    // Everything but the first page and the schema's: rows and indexes.
+    // Overwrites rows and indexes, but not the first page and the pages of the schema.
     await file.write(Buffer.alloc(size - 3 * 4_096, 0xa5), 0, undefined, 3 * 4_096);
     await file.close();
     await expect(readFacts(`sqlite:${path}`, join(directory, "effects"), facts)).rejects.toThrow(/malformed/);

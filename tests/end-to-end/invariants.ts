@@ -1,6 +1,6 @@
 /**
- * What must hold however many processes were killed, paused or doubled. Each checker answers with one line per
- * violation. Numbers in brackets cite the invariants at the head of the server's core.
+ * The invariants that hold however many processes are killed, stopped or duplicated. Each checker returns one line
+ * for each violation. Numbers in brackets refer to the invariants in the head comment of the server's core.
  */
 
 import { decode, resultAddress } from "@aikirun/lib/internal";
@@ -11,25 +11,25 @@ import type { Facts } from "./facts.ts";
 import type { LedgerEffect } from "./ledger.ts";
 
 export const checkers = {
-  /** An acknowledged start is there, once, and ended as it must. */
+  /** Each acknowledged start is stored once, and its run ended with the expected status. */
   started({ started, runs }) {
     const found = grouped(runs, ({ id }) => id);
     return [...started].flatMap(([id, status]) => {
       const [run, ...others] = found.get(id) ?? [];
-      if (run === undefined || others.length > 0) return [`run ${id} is there ${found.get(id)?.length ?? 0} times`];
+      if (run === undefined || others.length > 0) return [`run ${id} exists ${found.get(id)?.length ?? 0} times`];
       return run.state.status === status ? [] : [`run ${id} is ${run.state.status}, not ${status}`];
     });
   },
 
-  /** Everything that began came to an end, and nobody holds what ended. */
+  /** Every run has ended, except those that the test expects to be stalled. */
   ended({ runs, started }) {
     return runs
       .filter(({ id, state }) => !isFinal(state) && started.get(id) !== state.status)
       .map(({ id, name, state }) => `run ${id} of ${name} is still ${state.status}`);
   },
 
-  /** What ended waits for nothing, and no clock looks at it. */
-  atRest({ runs }) {
+  /** A run that has ended waits for nothing and has no timer. */
+  endedRunsIdle({ runs }) {
     return runs
       .filter(({ state, waits, dueAt }) => isFinal(state) && (waits.length > 0 || dueAt !== null))
       .map(
@@ -37,7 +37,7 @@ export const checkers = {
       );
   },
 
-  /** One run per reference. */
+  /** Each reference id has one run. */
   references({ runs }) {
     const keys = runs.flatMap(({ namespace, name, referenceId }) =>
       referenceId === null ? [] : [`${namespace} ${name} ${referenceId}`],
@@ -45,23 +45,23 @@ export const checkers = {
     return repeated(keys).map((key) => `two runs have the reference ${key}`);
   },
 
-  /** The record has no gaps: `seq` is 1, 2, 3, … */
-  dense({ entries }) {
+  /** A journal has no gap: `seq` is 1, 2, 3, … */
+  noGaps({ entries }) {
     return [...journals(entries)].flatMap(([id, journal]) => {
       const seqs = journal.map(({ seq }) => seq);
       return seqs.every((seq, index) => seq === index + 1) ? [] : [`seq of ${id} runs ${seqs.join(" ")}`];
     });
   },
 
-  /** One value per address and attempt, for ever [R3]. */
+  /** Each address has at most one value in an attempt [R3]. */
   oneValue({ entries }) {
     return repeated(entries.map(({ runId, attempt, address }) => `${runId} ${attempt} ${address}`)).map(
       (key) => `recorded twice: ${key}`,
     );
   },
 
-  /** Along the record neither fence nor clock runs backwards, and no fence is above the run's own [R2]. */
-  forward({ runs, entries }) {
+  /** Along a journal neither fence nor time decreases, and no fence is above that of the run [R2]. */
+  monotonic({ runs, entries }) {
     const all = journals(entries);
     return runs.flatMap(({ id, fence }) =>
       (all.get(id) ?? []).flatMap((entry, index, journal) => {
@@ -80,22 +80,22 @@ export const checkers = {
     return [...lost, ...alone];
   },
 
-  /** A child is one run, and its parent, unless it ended first, knows how it ended. */
+  /** A child is one run. Its parent has recorded how it ended, unless the parent ended first. */
   children({ runs, entries }) {
     const parents = new Map(runs.map((run) => [run.id, run]));
-    const told = new Set(entries.map(({ runId, address }) => `${runId} ${address}`));
+    const received = new Set(entries.map(({ runId, address }) => `${runId} ${address}`));
     const of = runs.flatMap(({ parent }) => (parent === null ? [] : [`${parent.id} ${parent.address}`]));
-    const untold = runs.flatMap((child) => {
+    const missing = runs.flatMap((child) => {
       const parent = parents.get(child.parent?.id ?? "");
       if (parent === undefined || child.parent === null || !isFinal(child.state) || isFinal(parent.state)) return [];
       const address = resultAddress(child.parent.address);
-      return told.has(`${parent.id} ${address}`) ? [] : [`${parent.id} was not told that ${child.id} ended`];
+      return received.has(`${parent.id} ${address}`) ? [] : [`${parent.id} has no entry for the end of ${child.id}`];
     });
-    return [...repeated(of).map((key) => `two runs are the child ${key}`), ...untold];
+    return [...repeated(of).map((key) => `two runs are the child ${key}`), ...missing];
   },
 
-  /** The children of what failed or was cancelled ended with it. */
-  survivors({ runs }) {
+  /** No child continues after its parent failed or was cancelled. */
+  childrenEnded({ runs }) {
     const parents = new Map(runs.map((run) => [run.id, run]));
     return runs.flatMap(({ id, parent, options, state }) => {
       const above = parents.get(parent?.id ?? "")?.state.status;
@@ -106,36 +106,36 @@ export const checkers = {
     });
   },
 
-  /** Nobody waits for an event that is there [R6]. */
+  /** No run waits for an event that it has already received [R6]. */
   wakeUps({ runs }) {
-    return runs.filter(isParked).flatMap(({ id, waits, events }) =>
+    return runs.filter(isWaiting).flatMap(({ id, waits, events }) =>
       waits.flatMap(({ type, name = "" }) => {
         const { arrived, taken } = events.get(name) ?? { arrived: 0, taken: 0 };
-        return type === "event" && arrived > taken ? [`${id} waits for ${name}, which is there`] : [];
+        return type === "event" && arrived > taken ? [`${id} waits for ${name}, which has arrived`] : [];
       }),
     );
   },
 
-  /** What is recorded of a task is what one of its effects returned, recorded under the fence that had the effect. */
+  /** A recorded task result was returned by one of its effects, and was recorded under the fence of that effect. */
   recordedFromEffect({ entries, effects }) {
     const byNonce = new Map(effects.map((effect) => [effect.nonce, effect]));
     return entries.filter(isTaskResult).flatMap((entry) => {
       const from = byNonce.get(nonceOf(entry) ?? "");
-      // A retry reuses, as attempt 0, what an earlier run of its chain did.
+      // A retried run reuses the results of an earlier run, as attempt 0.
       if (from !== undefined && entry.attempt === 0) return [];
       if (from?.key !== keyOf(entry)) return [`${keyOf(entry)} was recorded without an effect`];
       return from.fence === entry.fence ? [] : [`${keyOf(entry)} was recorded by another holder`];
     });
   },
 
-  /** An effect happens once, and once more for each fault at most. */
-  fewEffects({ effects, faults }) {
+  /** An effect happens once, and at most once more for each fault. */
+  repeatsPerFault({ effects, faults }) {
     return [...grouped(effects, tryOf)].flatMap(([key, all]) =>
       all.length <= 1 + faults ? [] : [`${key} happened ${all.length} times for ${faults} faults`],
     );
   },
 
-  /** A repeat carries the same key, and a higher fence than the one before it. */
+  /** A repeated effect has the same key, and a higher fence than the previous one. */
   fencedRepeats({ effects, stops }) {
     const late = lateEffects(effects, stops);
     return [...grouped(effects, tryOf)].flatMap(([key, all]) => {
@@ -146,8 +146,8 @@ export const checkers = {
     });
   },
 
-  /** Once a holder has acted, no earlier one acts any more, but for one that was stopped on its way to the effect. */
-  lateGhosts({ effects, stops }) {
+  /** After a holder has acted, no former holder acts, unless it was stopped just before the effect. */
+  formerHolders({ effects, stops }) {
     const highest = new Map<string, number>();
     const late = lateEffects(effects, stops);
     return effects.flatMap((effect) => {
@@ -158,21 +158,21 @@ export const checkers = {
     });
   },
 
-  /** A fence has one holder: what happened under it was done by one process, and recorded by one worker [R4]. */
+  /** A fence has one holder: one process executed the effects under it, and one worker recorded their results [R4]. */
   oneHolder({ effects, entries }) {
-    const doers = effects.map(({ runId, fence, pid }) => ({ held: `${runId} under fence ${fence}`, by: String(pid) }));
+    const actors = effects.map(({ runId, fence, pid }) => ({ held: `${runId} under fence ${fence}`, by: String(pid) }));
     const writers = entries.flatMap(({ runId, fence, worker, attempt }) =>
       worker === undefined || attempt === 0 ? [] : [{ held: `${runId} under fence ${fence}`, by: worker }],
     );
-    return [doers, writers].flatMap((deeds) =>
+    return [actors, writers].flatMap((deeds) =>
       [...grouped(deeds, ({ held }) => held)].flatMap(([held, all]) => {
         const holders = new Set(all.map(({ by }) => by));
-        return holders.size === 1 ? [] : [`${held} was in the hands of ${[...holders].join(" and ")}`];
+        return holders.size === 1 ? [] : [`${held} was held by ${[...holders].join(" and ")}`];
       }),
     );
   },
 
-  /** The key of an effect is that of its run and address: two effects of one task of one run never differ in it. */
+  /** The key of an effect consists of its run and address. Repeats of one effect have the same key. */
   sameKey({ effects }) {
     const keys = new Map<string, string>();
     return effects.flatMap(({ runId, task, key }) => {
@@ -182,19 +182,19 @@ export const checkers = {
     });
   },
 
-  /** No timer is early, by the database's clock: a sleep begins no sooner than what the run itself did before it. */
+  /** No timer fires early by the clock of the database. A sleep begins after the previous entry of the run. */
   timers({ entries, sleeps }) {
     const all = journals(entries);
     return entries.flatMap((entry) => {
       const ms = sleeps[entry.address];
       if (ms === undefined || entry.value.type !== "elapsed" || entry.value.early === true) return [];
       const before = (all.get(entry.runId) ?? []).filter(({ seq }) => seq < entry.seq);
-      const began = before.findLast(isOwnDeed)?.at ?? 0;
+      const began = before.findLast(isReported)?.at ?? 0;
       return entry.at - began >= ms ? [] : [`${entry.address} of ${entry.runId} took ${entry.at - began} of ${ms} ms`];
     });
   },
 
-  /** An acknowledged event is recorded once, and no arrival reaches two waits. */
+  /** An acknowledged event is recorded once, and is delivered to at most one wait. */
   events({ sent, entries }) {
     const arrived = grouped(
       entries.filter(({ value }) => value.type === "arrived"),
@@ -202,7 +202,7 @@ export const checkers = {
     );
     const lost = sent.flatMap(({ runId, name, referenceId }) => {
       const count = arrived.get(`${runId} arrival:${name}:${referenceId}`)?.length ?? 0;
-      return count === 1 ? [] : [`event ${referenceId} of ${runId} is there ${count} times`];
+      return count === 1 ? [] : [`event ${referenceId} of ${runId} is recorded ${count} times`];
     });
     const taken = entries.flatMap(({ runId, value }) =>
       value.type === "received" ? [`${runId} ${value.name} ${value.nth}`] : [],
@@ -210,17 +210,19 @@ export const checkers = {
     return [...lost, ...repeated(taken).map((key) => `taken twice: ${key}`)];
   },
 
-  /** What a client was told is what rests on disk. */
-  stable({ outputs, runs }) {
+  /** The output that a client received is the stored output. */
+  sameOutput({ outputs, runs }) {
     const states = new Map(runs.map(({ id, state }) => [id, state]));
-    return [...outputs].flatMap(([id, told]) => {
+    return [...outputs].flatMap(([id, received]) => {
       const state = states.get(id);
       const kept = state?.status === "completed" ? decode(state.output) : undefined;
-      return JSON.stringify(kept) === JSON.stringify(told) ? [] : [`${id} was told as ${JSON.stringify(told)}`];
+      return JSON.stringify(kept) === JSON.stringify(received)
+        ? []
+        : [`${id} was sent to a client as ${JSON.stringify(received)}`];
     });
   },
 
-  /** The files are whole. */
+  /** The files of the database are intact. */
   integrity({ integrity }) {
     return integrity.filter((line) => line !== "ok");
   },
@@ -237,7 +239,7 @@ export function found<Known>(all: Checkers<Known>, facts: Known): string[] {
   return Object.entries(all).flatMap(([name, check]) => check(facts).map((line) => `${name}: ${line}`));
 }
 
-/** Entries by run, in the order of the record. */
+/** Entries by run, in the order of the journal. */
 export function journals(entries: readonly Entry[]): Map<RunId, Entry[]> {
   const all = grouped(entries, ({ runId }) => runId);
   for (const journal of all.values()) journal.sort((left, right) => left.seq - right.seq);
@@ -259,15 +261,14 @@ function repeated(keys: readonly string[]): string[] {
   return [...grouped(keys, (key) => key)].flatMap(([key, all]) => (all.length > 1 ? [key] : []));
 }
 
-/** One try of one effect. */
+/** The key of one attempt of an effect. */
 export function tryOf({ key, attempt }: LedgerEffect): string {
   return attempt === 1 ? key : `${key} (try ${attempt})`;
 }
 
 /**
- * Effects, in the order in which they were written, whose process was stopped on the way to them, and had to notice:
- * until then it goes on where it stood. A process reads the clock just before it writes; that it was stopped in between
- * shows in a line before its own that was begun after the stop.
+ * The effects whose process was stopped just before them and had not yet detected it. A process reads the clock just
+ * before it writes. If an earlier line of the ledger has a time after the stop, the process was stopped in between.
  */
 function lateEffects(effects: readonly LedgerEffect[], stops: Facts["stops"]): Set<LedgerEffect> {
   let writtenAt = 0;
@@ -279,15 +280,15 @@ function lateEffects(effects: readonly LedgerEffect[], stops: Facts["stops"]): S
   );
 }
 
-/** In which a process that goes on looks at its clock. Milliseconds. */
+/** Within this time after SIGCONT a process detects that it was stopped. Milliseconds. */
 const noticeMs = 500;
 
-/** Reported by a worker, unlike what arrives meanwhile. */
-function isOwnDeed({ worker, value }: Entry): boolean {
+/** Whether a worker reported the entry. Otherwise the server added it. */
+function isReported({ worker, value }: Entry): boolean {
   return worker !== undefined || value.type === "started";
 }
 
-function isParked({ state }: WholeRun): boolean {
+function isWaiting({ state }: WholeRun): boolean {
   return !isFinal(state) && state.status !== "paused" && state.status !== "stalled";
 }
 

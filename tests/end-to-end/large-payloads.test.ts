@@ -1,4 +1,4 @@
-/** A server with a heap of 512 MB answers every verb about the largest legal payloads, in replies of bounded size. */
+/** A server with a heap of 512 MB handles every verb with the largest payloads, in replies of bounded size. */
 
 import { type Api, limits, type Verb, wrapApi } from "@aikirun/lib/protocol";
 import { worker } from "@aikirun/worker";
@@ -10,11 +10,11 @@ import { openScenario, type Scenario } from "./scenario.ts";
 import { describeOn, topologies } from "./topology.ts";
 
 const heapMb = 512;
-/** Runs on SQLite and on PostgreSQL: a quarter and an eighth of the heap as text, and the same again for outputs. */
+/** Runs on SQLite and PostgreSQL. Their inputs fill a quarter and an eighth of the heap, and so do their outputs. */
 const counts = [60, 30];
 const text = "x".repeat(limits.payloadBytes - 100);
 const large = JSON.stringify(text);
-/** A full reply takes one item more: a run with both payloads, and a page of its journal with its last entry. */
+/** A reply may exceed its budget by one item: a run with both payloads and a page of its journal. */
 const replyMost = limits.replyBytes + limits.journalPageBytes + 4 * limits.payloadBytes;
 
 interface PayloadSubject {
@@ -22,7 +22,7 @@ interface PayloadSubject {
   runs: string[];
 }
 
-/** One for each verb: a new one does not compile without. */
+/** One proof for each verb. */
 const proofs: { readonly [V in Verb]: (subject: PayloadSubject) => Promise<void> } = {
   async start({ stage, runs }) {
     const again = (input: string) => ({ runs: runs.map((id) => stage.spec({ id, input })) });
@@ -89,7 +89,7 @@ const proofs: { readonly [V in Verb]: (subject: PayloadSubject) => Promise<void>
     const one = stage.worker();
     const claimed = only(await one.claim({ limit: 1 }));
     expect(claimed.id).toBe(id);
-    // A claim that nothing confirms holds the run for 10 s: on a busy machine the signals take longer.
+    // Confirms the claim. An unconfirmed claim expires after 10 s, and the signals may take longer on a busy machine.
     const held = [{ runId: id, fence: claimed.fence }];
     await stage.api.renew({ ...signed, session: one.session, leaseMs: 300_000, runs: held });
     for (let sent = 0; sent < 30; sent++) await stage.signal(id, { type: "event", name: "e", data: large });
@@ -97,8 +97,8 @@ const proofs: { readonly [V in Verb]: (subject: PayloadSubject) => Promise<void>
     expect(answer).toMatchObject({ first: 31, tail: 31 });
     expect(answer.entriesCutAt).toBe(answer.entries.at(-1)?.seq);
     expect(answer.entries.length).toBeLessThan(10);
-    const news = { type: "changes", runId: id, fence: claimed.fence, seen: 0, after: 0 } as const;
-    const { results } = await stage.api.watch({ watched: [news], waitMs: 0 });
+    const changes = { type: "changes", runId: id, fence: claimed.fence, seen: 0, after: 0 } as const;
+    const { results } = await stage.api.watch({ watched: [changes], waitMs: 0 });
     expect(results).toMatchObject([{ type: "changes", inbox: 0 }]);
     await one.finish(claimed);
   },
@@ -110,7 +110,7 @@ const proofs: { readonly [V in Verb]: (subject: PayloadSubject) => Promise<void>
     expect(results.every(({ ok }) => !ok)).toBe(true);
   },
 
-  /** Last: it takes all runs. */
+  /** Must be the last test: it completes all runs. */
   async claim({ stage, runs }) {
     const workers = Array.from({ length: 4 }, () => stage.worker());
     const taken = new Set<string>();
@@ -132,15 +132,15 @@ const order: readonly Verb[] = ["start", "find", "read", "watch", "signal", "rep
 
 describeOn(topologies.slice(0, 2), `with a heap of ${heapMb} MB`, (topology) => {
   const count = counts[topologies.indexOf(topology)] ?? 0;
-  let scene: Scenario;
+  let scenario: Scenario;
   beforeEach(async () => {
-    scene = await openScenario(topology);
+    scenario = await openScenario(topology);
   });
-  afterEach(() => scene.close());
+  afterEach(() => scenario.close());
 
-  it("every verb is answered within its budget, and a worker with 300 slots ends all runs", async () => {
-    const seat = await scene.serve({ heapMb });
-    const aiki = await scene.client(seat.url);
+  it("every verb replies within its budget, and a worker with 300 slots completes all runs", async () => {
+    const server = await scenario.serve({ heapMb });
+    const aiki = await scenario.client(server.url);
     let most = 0;
     const measured = measuredApi(aiki.api, (bytes) => {
       most = Math.max(most, bytes);
@@ -156,10 +156,10 @@ describeOn(topologies.slice(0, 2), `with a heap of ${heapMb} MB`, (topology) => 
     for (const verb of order) {
       most = 0;
       await proofs[verb]({ stage, runs }).catch((error: unknown) => {
-        throw new Error(`${verb} failed. The server said:\n${seat.process.output}`, { cause: error });
+        throw new Error(`${verb} failed. The output of the server:\n${server.process.output}`, { cause: error });
       });
       expect([verb, most < replyMost]).toEqual([verb, true]);
-      expect([verb, seat.process.isUp]).toEqual([verb, true]);
+      expect([verb, server.process.isUp]).toEqual([verb, true]);
     }
     const made = worker(aiki, { maxConcurrentWorkflowRuns: 300 });
     const echo = workflow({ name: stage.name });
@@ -175,9 +175,9 @@ describeOn(topologies.slice(0, 2), `with a heap of ${heapMb} MB`, (topology) => 
     }
   }, 300_000);
 
-  it("retried runs get the outputs of children that have ended, in replies within their budget", async () => {
-    const seat = await scene.serve({ heapMb });
-    const aiki = await scene.client(seat.url);
+  it("retried runs receive the outputs of ended children in replies within the budget", async () => {
+    const server = await scenario.serve({ heapMb });
+    const aiki = await scenario.client(server.url);
     let most = 0;
     const measured = measuredApi(aiki.api, (bytes) => {
       most = Math.max(most, bytes);
@@ -204,7 +204,7 @@ describeOn(topologies.slice(0, 2), `with a heap of ${heapMb} MB`, (topology) => 
       await made.stop();
     }
     expect(most).toBeLessThan(replyMost);
-    expect(seat.process.isUp).toBe(true);
+    expect(server.process.isUp).toBe(true);
   }, 300_000);
 });
 

@@ -1,9 +1,9 @@
-/** Notices when this process stood still, for whatever reason: what follows from that is not the product's fault. */
+/** Detects that this process was paused, for whatever reason, because a pause explains expired leases. */
 
 const everyMs = 50;
 const lateMs = 250;
 
-/** Told how long, and when it went on. Milliseconds, epoch milliseconds. Does not keep the process alive. */
+/** Calls `onLate` with the duration of a pause and its end. Does not keep the process alive. */
 export function watchLateness(onLate: (ms: number, at: number) => void): void {
   let last = performance.now();
   setInterval(() => {
@@ -14,7 +14,7 @@ export function watchLateness(onLate: (ms: number, at: number) => void): void {
   }, everyMs).unref();
 }
 
-/** Says so on stdout: `late <ms> at <epoch ms>`. */
+/** Prints each pause to stdout: `late <ms> at <epoch ms>`. */
 export function sayLateness(): void {
   watchLateness((ms, at) => console.log(`late ${ms} at ${at}`));
 }

@@ -1,4 +1,4 @@
-/** What happened in the world, kept apart from the database: a line per effect, durable before the task returns. */
+/** The effects of tasks, kept apart from the database: one line each, durable before the task returns. */
 
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
 
@@ -10,13 +10,13 @@ export interface LedgerEffect {
   attempt: number;
   fence: number;
   pid: number;
-  /** Different for every effect; the task returns it, so that a recorded value names the effect that it came from. */
+  /** Unique for each effect. The task returns it, so that a recorded value identifies its effect. */
   nonce: string;
   /** Epoch milliseconds. */
   at: number;
 }
 
-/** One `write` in append mode, so that processes that write at once never mix their lines. */
+/** Uses one `write` in append mode, so that the lines of concurrent processes are not mixed. */
 export function recordEffect(path: string, effect: LedgerEffect): void {
   const file = openSync(path, "a");
   try {

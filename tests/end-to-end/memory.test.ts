@@ -1,4 +1,4 @@
-/** What suspended runs hold in the memory of a worker. */
+/** The memory that suspended runs use in a worker. */
 
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -10,7 +10,7 @@ import { heldByOne, sleeper } from "./sleeping-process.ts";
 
 const script = fileURLToPath(new URL("./sleeping-process.ts", import.meta.url));
 
-it("60 sleeping runs that hold 8 MB each do not end a worker with a heap of 300 MB, and go on", async () => {
+it("a worker with a heap of 300 MB survives 60 sleeping runs of 8 MB each and completes them", async () => {
   const aikiServer = await server({ database: "memory:", logger: silentLogger });
   const { url } = await aikiServer.listen({ port: 0 });
   const aiki = await client({ server: aikiServer, logger: silentLogger });
@@ -18,7 +18,7 @@ it("60 sleeping runs that hold 8 MB each do not end a worker with a heap of 300 
   let endWorker: () => void = () => {};
   const ended = new Promise<never>((_, reject) => {
     const child = execFile(process.execPath, [...node, script, url], (error) =>
-      reject(error ?? new Error("It ended.")),
+      reject(error ?? new Error("The worker process ended.")),
     );
     endWorker = () => child.kill();
   });

@@ -1,4 +1,4 @@
-/** Real processes for the tests: compiled, spawned, listened to, and ended by pid when a test is over. */
+/** Real processes for the tests: compiled, spawned, observed, and killed by pid at the end of a test. */
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -13,12 +13,12 @@ export interface Exit {
 
 export interface Running {
   readonly pid: number;
-  /** Everything that it has said on stdout and stderr. */
+  /** Everything that it has printed to stdout and stderr. */
   readonly output: string;
   readonly exited: Promise<Exit>;
   readonly isUp: boolean;
-  /** The first match of the pattern in what it says; rejects when it ends, or the deadline passes, without it. */
-  says(pattern: RegExp, withinMs?: number): Promise<RegExpExecArray>;
+  /** Resolves with the first match in the output. Rejects if the process ends or the deadline passes without one. */
+  prints(pattern: RegExp, withinMs?: number): Promise<RegExpExecArray>;
   signal(signal: NodeJS.Signals): void;
   send(message: object): void;
 }
@@ -26,19 +26,19 @@ export interface Running {
 const deadlineMs = 40_000;
 const living = new Set<ChildProcess>();
 
-// One that is stopped would not notice that nobody listens to it any more.
+// A stopped process would not detect that its parent has exited.
 process.on("exit", () => {
   for (const child of living) child.kill("SIGKILL");
 });
 
-/** Runs a script, of this folder unless it is a path. Its one argument is `config` as JSON; `log` is a file. */
+/** Runs a script, relative to this folder, with `config` as JSON as its only argument. `log` is a file. */
 export function run(script: string, config: unknown, log?: string, options: readonly string[] = []): Running {
   const path = resolve(import.meta.dirname, script);
   const program = path.endsWith(".ts") ? compiledProgram(path) : path;
   return start(script, [...options, program, JSON.stringify(config)], ["ipc"], log);
 }
 
-/** Runs a program that knows nothing of tests. */
+/** Runs a program that takes no configuration. */
 export function runFile(path: string): Running {
   return start(path, ["--import", import.meta.resolve("tsx"), "--conditions=@aikirun/source", path], []);
 }
@@ -52,20 +52,20 @@ function running(name: string, child: ChildProcess, log: string | undefined): Ru
   if (pid === undefined) throw new Error(`${name} could not be started.`);
   living.add(child);
   let output = "";
-  const hearers = new Set<() => void>();
+  const listeners = new Set<() => void>();
   const file = log === undefined ? null : createWriteStream(log, { flags: "a" });
-  const heard = (chunk: Buffer) => {
+  const onOutput = (chunk: Buffer) => {
     output += chunk.toString();
     file?.write(chunk);
-    for (const hear of hearers) hear();
+    for (const listener of listeners) listener();
   };
-  child.stdout?.on("data", heard);
-  child.stderr?.on("data", heard);
+  child.stdout?.on("data", onOutput);
+  child.stderr?.on("data", onOutput);
   // `close` comes after the last output, `exit` may come before it.
   const exited = once(child, "close").then(([code, signal]: unknown[]): Exit => {
     living.delete(child);
     file?.end();
-    for (const hear of hearers) hear();
+    for (const listener of listeners) listener();
     return { code: typeof code === "number" ? code : null, signal: isSignal(signal) ? signal : null };
   });
   return {
@@ -77,11 +77,11 @@ function running(name: string, child: ChildProcess, log: string | undefined): Ru
       return living.has(child);
     },
     exited,
-    says: (pattern, withinMs = deadlineMs) =>
+    prints: (pattern, withinMs = deadlineMs) =>
       new Promise((settled, reject) => {
         const end = (settle: () => void) => {
           clearTimeout(timer);
-          hearers.delete(look);
+          listeners.delete(look);
           settle();
         };
         const look = () => {
@@ -91,7 +91,7 @@ function running(name: string, child: ChildProcess, log: string | undefined): Ru
         };
         const late = () => reject(new Error(`${name} did not say ${pattern} within ${withinMs} ms:\n${output}`));
         const timer = setTimeout(() => end(late), withinMs);
-        hearers.add(look);
+        listeners.add(look);
         look();
       }),
     signal: (signal) => {
@@ -108,13 +108,13 @@ function isSignal(value: unknown): value is NodeJS.Signals {
   return typeof value === "string" && value.startsWith("SIG");
 }
 
-/** Ends what a test left behind: kills it, also when it is stopped, and waits for its end. */
+/** Kills processes, also stopped ones, and waits until they have exited. */
 export async function end(...processes: Running[]): Promise<void> {
   for (const one of processes) one.signal("SIGKILL");
   await Promise.all(processes.map(({ exited }) => exited));
 }
 
-/** Looks every 20 ms until there is something; fails loudly when the deadline passes. */
+/** Calls `look` every 20 ms until it returns a value. Throws after the deadline. */
 export async function until<Found>(
   what: string,
   look: () => Found | null | undefined | false | Promise<Found | null | undefined | false>,

@@ -1,4 +1,4 @@
-/** The workflows of these tests. A scenario may have names of its own, to share processes with others unmet. */
+/** The workflows of these tests. A suffix of their names separates scenarios that share processes. */
 
 import { existsSync, writeSync } from "node:fs";
 import type { EventDefinition, TaskContext } from "@aikirun/lib";
@@ -7,19 +7,19 @@ import { event, type Workflow, type WorkflowVersion, workflow } from "@aikirun/w
 import type { Reach } from "./fault.ts";
 import { recordEffect } from "./ledger.ts";
 
-/** What the world of a process offers to tasks. */
+/** What tasks use of their process. */
 export interface ProcessWorld {
   ledger: string;
   reach: Reach;
 }
 
-/** Sleeps of `order`, by address: the checkers hold them against the record. Milliseconds. */
+/** The sleeps of `order` by address, which the checkers compare with the journal. Milliseconds. */
 export const sleeps: Readonly<Record<string, number>> = { "sleep:#0": 80 };
 
 export interface OrderInput {
   /** How long the first task takes. Milliseconds. */
   slowMs?: number;
-  /** A file: the gated task returns once it is there. */
+  /** A file. The gated task returns when it exists. */
   gate?: string;
   gated?: "reserve" | "thank";
 }
@@ -32,12 +32,12 @@ export interface OrderOutput {
   thanked: string;
 }
 
-/** What a workflow does to the process that executes it. */
+/** How a workflow harms the process that executes it. */
 export type Poison = "spin" | "exit" | "throw";
 
 export interface PoisonInput {
   kind: Poison;
-  /** A file: harmless once it is there. */
+  /** A file. When it exists, the workflow is harmless. */
   cure: string;
 }
 
@@ -56,12 +56,12 @@ export interface Programs {
   /** Sleeps a day beside a child that sleeps a day. */
   long: WorkflowVersion<void, string, Record<never, never>>;
   poison: WorkflowVersion<PoisonInput, string, Record<never, never>>;
-  /** Its task never settles on the first try, and times out. */
+  /** The first attempt of its task never settles, and times out. */
   hang: WorkflowVersion<void, number, Record<never, never>>;
   workflows: Workflow[];
 }
 
-/** Names end in `suffix`. In the process of the test they are only started, never executed. */
+/** The workflows with names that end in `suffix`. */
 export function programs(suffix: string, world: ProcessWorld): Programs {
   const act = acts(world);
   const [charge, reserve, pack, thank, label] = [
@@ -137,7 +137,7 @@ function take(kind: Poison): Promise<string> {
       break;
     case "throw":
       setTimeout(() => {
-        throw new Error("thrown where nobody catches");
+        throw new Error("not caught");
       });
       return never();
     default:
@@ -149,7 +149,7 @@ function never<Value>(): Promise<Value> {
   return new Promise(() => {});
 }
 
-/** Makes tasks that leave one line in the ledger, with a named point before and after it. */
+/** Makes tasks that write one line to the ledger, with a named point before and after it. */
 function acts({ ledger, reach }: ProcessWorld): (name: string) => Task<StepInput, Receipt> {
   return (name) =>
     task({
@@ -184,7 +184,7 @@ function lasting(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Until the test has made the file. */
+/** Waits until the test has created the file. */
 async function opened(gate: string): Promise<void> {
   while (!existsSync(gate)) await lasting(20);
 }

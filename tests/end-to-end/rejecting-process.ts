@@ -1,4 +1,4 @@
-/** A process with a server and a worker, in which promises reject that nothing handles. */
+/** A process with a server and a worker, in which a promise rejects without a handler. */
 
 import { setTimeout as pause } from "node:timers/promises";
 import { client } from "@aikirun/client";

@@ -1,4 +1,4 @@
-/** Promises that reject in the process of a worker and that nothing handles. */
+/** Unhandled rejections in the process of a worker. */
 
 import { describe, expect, it } from "vitest";
 import { run } from "./processes.ts";
@@ -10,13 +10,13 @@ async function outcomeOf(config: RejectingProcessConfig): Promise<{ output: stri
   return { output: started.output, code };
 }
 
-describe.concurrent("a promise that nothing handles and that rejects", () => {
+describe.concurrent("an unhandled rejection", () => {
   it.each([
     { where: "in a run", isListening: false },
     { where: "in a run", isListening: true },
     { where: "in a suspended run", isListening: false },
   ] as const)(
-    "$where fails the run with its error, and the worker goes on (listener: $isListening)",
+    "an unhandled rejection $where fails the run with its error, and the worker continues (listener: $isListening)",
     async (config) => {
       expect(await outcomeOf(config)).toEqual({
         output: "outcome: RUN_FAILED: UNHANDLED_REJECTION: SOLD_OUT, nothing left\nthe next run: hello\nclosed\n",
@@ -25,14 +25,14 @@ describe.concurrent("a promise that nothing handles and that rejects", () => {
     },
   );
 
-  it("outside of runs ends the process", async () => {
+  it("an unhandled rejection outside of runs ends the process", async () => {
     const { output, code } = await outcomeOf({ where: "outside of runs", isListening: false });
     expect(code).toBe(1);
     expect(output).toContain("Error: nothing left");
     expect(output).not.toContain("the next run");
   });
 
-  it("outside of runs is the application's, when it listens", async () => {
+  it("an unhandled rejection outside of runs is left to the application's own listener", async () => {
     expect(await outcomeOf({ where: "outside of runs", isListening: true })).toEqual({
       output: "the application receives: Error: nothing left\nthe next run: hello\nclosed\n",
       code: 0,

@@ -1,4 +1,4 @@
-/** The rows of a database as they rest, read past the server: one consistent state, and whether the files are whole. */
+/** The rows of a database in one consistent state, read without the server, and the integrity of its files. */
 
 import type { Entry } from "@aikirun/lib/protocol";
 import { Client, types } from "pg";
@@ -9,16 +9,16 @@ import * as postgres from "../../packages/server/src/storage/postgres/statements
 import { type Row, runOf, textOf } from "../../packages/server/src/storage/row.ts";
 import { loadDriver } from "../../packages/server/src/storage/sqlite/driver.ts";
 import * as sqlite from "../../packages/server/src/storage/sqlite/statements.ts";
-import { isSqlite, pathOf } from "./ground.ts";
+import { isSqlite, pathOf } from "./backend.ts";
 
 export interface DatabaseRows {
   runs: WholeRun[];
   entries: Entry[];
-  /** What the database says of its own files: one line, `ok`. */
+  /** The result of the database's own check of its files: `ok`, or one line for each fault. */
   integrity: string[];
 }
 
-/** While servers may have it open. */
+/** Servers may have the database open. */
 export function readRows(database: string): Promise<DatabaseRows> {
   return isSqlite(database) ? readSqlite(pathOf(database)) : readPostgres(database);
 }
@@ -46,7 +46,7 @@ function wholeRunOf(row: Row): WholeRun {
   return wholeRun(runOf(row));
 }
 
-/** Every index of Aiki against its table, row by row; where the extension may not be had, nothing is known. */
+/** Compares every index of Aiki with its table. Not checked if the extension is not available. */
 const checkIndexes = `
   SELECT bt_index_check(indexrelid, true)
   FROM pg_index

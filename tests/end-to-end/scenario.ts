@@ -8,9 +8,9 @@ import { type Env, silentLogger } from "@aikirun/lib";
 import { systemEnv } from "@aikirun/lib/internal";
 import { v7 } from "uuid";
 import type { Settings } from "../../packages/server/src/core/run.ts";
-import { type Deeds, type Facts, noDeeds, readFacts } from "./facts.ts";
+import type { Backend } from "./backend.ts";
+import { type Actions, type Facts, noActions, readFacts } from "./facts.ts";
 import type { ProcessFault } from "./fault.ts";
-import type { Ground } from "./ground.ts";
 import { end, type Running, run } from "./processes.ts";
 import { sleeps } from "./programs.ts";
 import type { ServerProcessConfig } from "./server-process.ts";
@@ -29,9 +29,9 @@ const system = systemEnv({ id: () => v7() });
 const patientEnv: Env = { ...system, elapsed: () => system.elapsed() / 6 };
 
 export interface Scenario {
-  readonly ground: Ground;
+  readonly backend: Backend;
   readonly ledger: string;
-  readonly deeds: Deeds;
+  readonly actions: Actions;
   file(name: string): string;
   /** Starts a server and resolves when it listens. May be called again if servers can share the database. */
   serve(options?: ServeOptions): Promise<RestartableServer>;
@@ -41,8 +41,8 @@ export interface Scenario {
   client(url: string): Promise<Client>;
   /** Kills the process when the scenario closes. */
   stopAtClose(process: Running): Running;
-  /** `deeds` selects a part of the calls, for tests that share a scenario. */
-  facts(deeds?: Deeds): Promise<Facts>;
+  /** `actions` selects some of the runs, for tests that share a scenario. */
+  facts(actions?: Actions): Promise<Facts>;
   /** Kills the processes that still run, closes clients, and removes the directory. */
   close(): Promise<void>;
 }
@@ -67,10 +67,10 @@ export interface RestartableServer {
 export async function openScenario(topology: Topology = sqlite): Promise<Scenario> {
   const directory = await mkdtemp(join(tmpdir(), "aiki-e2e-"));
   const file = (name: string) => join(directory, name);
-  const ground = await topology.open(directory);
-  const { database, redis, subscriber } = ground;
+  const backend = await topology.open(directory);
+  const { database, redis, subscriber } = backend;
   const ledger = file("effects");
-  const deeds = noDeeds(sleeps);
+  const actions = noActions(sleeps);
   const kept: Running[] = [];
   const clients: Client[] = [];
   const keep = (process: Running) => {
@@ -79,9 +79,9 @@ export async function openScenario(topology: Topology = sqlite): Promise<Scenari
   };
   const jobOf = (job: ScenarioJob): Job => ({ ledger, heartbeatMs, redis, subscriber, ...job });
   return {
-    ground,
+    backend,
     ledger,
-    deeds,
+    actions,
     file,
     stopAtClose: keep,
     async serve({ fault, settings = {}, heapMb }: ServeOptions = {}) {
@@ -91,7 +91,7 @@ export async function openScenario(topology: Topology = sqlite): Promise<Scenari
         return keep(run("server-process.ts", config, undefined, options));
       };
       let process = begin(0, fault ?? null);
-      const port = Number((await process.says(/listening (\d+)/))[1]);
+      const port = Number((await process.prints(/listening (\d+)/))[1]);
       return {
         url: `http://localhost:${port}`,
         get process() {
@@ -100,7 +100,7 @@ export async function openScenario(topology: Topology = sqlite): Promise<Scenari
         async restart(next) {
           await process.exited;
           process = begin(port, next ?? null);
-          await process.says(/listening/);
+          await process.prints(/listening/);
         },
       };
     },
@@ -114,10 +114,10 @@ export async function openScenario(topology: Topology = sqlite): Promise<Scenari
       clients.push(made);
       return made;
     },
-    facts: (of = deeds) => readFacts(database, ledger, of),
+    facts: (of = actions) => readFacts(database, ledger, of),
     async close() {
       await Promise.all([end(...kept), ...clients.map((one) => one.close())]);
-      await ground.close();
+      await backend.close();
       await rm(directory, { recursive: true, force: true });
     },
   };

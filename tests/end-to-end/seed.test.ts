@@ -1,4 +1,4 @@
-/** The quick start of the worker's page, as written: on a machine without Redis, and with one. */
+/** The quick start of the worker's page, as written, without Redis and with Redis. */
 
 import { copyFile, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -10,13 +10,13 @@ import type { RedisProcess } from "../real/redis-process.ts";
 import { type Running, runFile, until } from "./processes.ts";
 import { openScenario, type Scenario } from "./scenario.ts";
 import { onboardingWorkflow, onboardingWorkflowV1 } from "./seed/workflows.ts";
-import { groundOn, topologies } from "./topology.ts";
+import { backendOn, topologies } from "./topology.ts";
 
-let scene: Scenario;
+let scenario: Scenario;
 let redis: RedisProcess | null = null;
 
 afterEach(async () => {
-  await scene.close();
+  await scenario.close();
   await redis?.kill();
   redis = null;
 });
@@ -25,11 +25,11 @@ const ends = ["SIGTERM", "SIGINT"] as const;
 
 describe("the quick start and the graceful shutdown, one after the other in one file", () => {
   it.each(ends)(
-    "complete a run without Redis, say once that it is missing, and end with 0 on %s",
+    "the quick start completes a run without Redis, logs once that it is missing, and exits with 0 on %s",
     async (signal) => {
-      scene = await openScenario();
+      scenario = await openScenario();
       const app = await carriedOut(await freePort());
-      await app.says(/Redis is not reachable/);
+      await app.prints(/Redis is not reachable/);
       await ended(app, signal);
       expect(app.output.match(/redis/gi)).toHaveLength(1);
     },
@@ -38,18 +38,18 @@ describe("the quick start and the graceful shutdown, one after the other in one 
 
   const [, , onRedis] = topologies;
   it.skipIf(onRedis?.isThere !== true).each(ends)(
-    "complete a run on PostgreSQL that they heard of through Redis, have nothing to say of it, and end with 0 on %s",
+    "the quick start completes a run on PostgreSQL with Redis, logs nothing about Redis, and exits with 0 on %s",
     async (signal) => {
       redis = await privateRedis();
       const port = redis?.address.port ?? 0;
       const redisGround = { host: "localhost", port, prefix: "aiki" };
-      const open = () => groundOn(redisGround, { type: "redis_streams" });
-      scene = await openScenario({ name: "PostgreSQL with a Redis of its own", isThere: true, open });
+      const open = () => backendOn(redisGround, { type: "redis_streams" });
+      scenario = await openScenario({ name: "PostgreSQL with a Redis of its own", isThere: true, open });
       const app = await carriedOut(port);
       const [stream = ""] = await streams();
       expect(stream).toContain("onboarding");
       expect(await redis?.send("xinfo", "consumers", stream, wakeUpGroup)).toHaveLength(1);
-      // What the worker read it has acknowledged and deleted.
+      // The worker has acknowledged and deleted all that it read.
       await until("the stream is empty", async () => (await redis?.send("xlen", stream)) === 0);
       await ended(app, signal);
       expect(app.output).not.toMatch(/redis/i);
@@ -58,13 +58,13 @@ describe("the quick start and the graceful shutdown, one after the other in one 
   );
 });
 
-/** The page at work for one run, which is done. */
+/** Runs the page until one run has completed. */
 async function carriedOut(redisPort: number): Promise<Running> {
-  const seat = await scene.serve();
-  const main = await quickStart(new URL(seat.url).port, redisPort);
-  const app = scene.stopAtClose(runFile(main));
-  await app.says(/worker started/);
-  const aiki = await scene.client(seat.url);
+  const server = await scenario.serve();
+  const main = await quickStart(new URL(server.url).port, redisPort);
+  const app = scenario.stopAtClose(runFile(main));
+  await app.prints(/worker started/);
+  const aiki = await scenario.client(server.url);
   const started = await onboardingWorkflowV1.start(aiki, { name: "Ada" });
   expect(await started.result()).toBe("Hello, Ada!");
   expect(await started.view()).toMatchObject({ name: onboardingWorkflow.name, status: "completed" });
@@ -81,7 +81,7 @@ async function streams(): Promise<string[]> {
   return Array.isArray(keys) ? keys.map(String) : [];
 }
 
-/** The page's two blocks with `workflows.ts` beside them; only the two ports are the test's own. */
+/** Writes the two code blocks of the page and `workflows.ts` to files. Only the two ports are changed. */
 async function quickStart(port: string, redisPort: number): Promise<string> {
   const page = await readFile(join(import.meta.dirname, "seed/quick-start.md"), "utf8");
   const blocks = [...page.matchAll(/```typescript\n(.*?)```/gs)].map(([, code]) => code);
@@ -89,10 +89,10 @@ async function quickStart(port: string, redisPort: number): Promise<string> {
   const code = blocks.join("\n");
   expect(code).toContain("http://localhost:9090");
   expect(code).toContain("port: 6379");
-  const main = scene.file("main.ts");
+  const main = scenario.file("main.ts");
   await writeFile(main, code.replace("9090", port).replace("6379", String(redisPort)));
-  await writeFile(scene.file("package.json"), '{ "type": "module" }');
-  await copyFile(join(import.meta.dirname, "seed/workflows.ts"), scene.file("workflows.ts"));
-  await symlink(join(import.meta.dirname, "../../node_modules"), scene.file("node_modules"));
+  await writeFile(scenario.file("package.json"), '{ "type": "module" }');
+  await copyFile(join(import.meta.dirname, "seed/workflows.ts"), scenario.file("workflows.ts"));
+  await symlink(join(import.meta.dirname, "../../node_modules"), scenario.file("node_modules"));
   return main;
 }

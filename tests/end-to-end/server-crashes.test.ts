@@ -1,4 +1,4 @@
-/** A server that is killed at every named point: before and after the commit of everything it does. */
+/** A server that is killed at every named point: before and after the commit of each operation. */
 
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { ProcessFault } from "./fault.ts";
@@ -9,12 +9,12 @@ import { heartbeatMs, openScenario, type RestartableServer, type Scenario } from
 import { describeOn, sqlite, topologies } from "./topology.ts";
 import type { WorkerOrder } from "./worker-process.ts";
 
-/** Executes for all scenarios: it is never the victim here. */
+/** Hosts the workers of all scenarios. It is never killed here. */
 let host: Running;
 
 beforeAll(async () => {
   host = run("worker-process.ts", { fault: null, jobs: [] });
-  await host.says(/up/);
+  await host.prints(/up/);
 });
 afterAll(() => end(host));
 
@@ -27,73 +27,73 @@ const faults: ProcessFault[] = [
   ...["record", "child", "suspend", "finish", "event", "elapse"].map((kind) => `${kind}.written-in-part`),
 ].flatMap((point) => [1, 2].map((nth) => ({ point, nth, signal: "SIGKILL" as const })));
 
-/** Long enough that a server is back within it, but for those that need a heartbeat to come. Milliseconds. */
+/** Longer than the restart of a server, except in scenarios that need a heartbeat. Milliseconds. */
 const patientHeartbeatMs = 4_000;
 
-/** On a database of its own, a process: before it is told to commit, after it has, and when the answer is lost. */
+/** The points on PostgreSQL: before the commit, after the commit, and before the reply. */
 const some = ["start.answering", "claim.committed", "record.committing", "finish.committed", "event.answering"];
 
 describeOn(topologies, "a server that is killed", (topology) => {
   const chosen = topology === sqlite ? faults : faults.filter(({ point, nth }) => some.includes(point) && nth === 1);
   it.concurrent.each(chosen)(
-    "at $point, hit $nth, loses nothing and doubles nothing",
+    "a server that is killed at $point, hit $nth, loses and duplicates nothing",
     async (fault) => {
-      const scene = await openScenario(topology);
-      const seat = await scene.serve({ fault });
+      const scenario = await openScenario(topology);
+      const server = await scenario.serve({ fault });
       try {
-        await orders(scene, seat, fault);
+        await orders(scenario, server, fault);
       } finally {
-        const rest: WorkerOrder = { type: "rest", url: seat.url };
-        if (host.isUp) host.send(rest);
-        await scene.close();
+        const stop: WorkerOrder = { type: "stop", url: server.url };
+        if (host.isUp) host.send(stop);
+        await scenario.close();
       }
     },
     90_000,
   );
 });
 
-async function orders(scene: Scenario, seat: RestartableServer, fault: ProcessFault): Promise<void> {
+async function orders(scenario: Scenario, server: RestartableServer, fault: ProcessFault): Promise<void> {
   const isRenewal = fault.point.startsWith("renew");
-  const job = { url: seat.url, suffixes: [""], slots: 4 };
+  const job = { url: server.url, suffixes: [""], slots: 4 };
   const order: WorkerOrder = {
     type: "work",
-    job: scene.job({ ...job, heartbeatMs: isRenewal ? heartbeatMs : patientHeartbeatMs }),
+    job: scenario.job({ ...job, heartbeatMs: isRenewal ? heartbeatMs : patientHeartbeatMs }),
   };
   host.send(order);
-  const victim = seat.process;
+  const victim = server.process;
   const back = victim.exited.then(async (exit) => {
     expect(exit.signal).toBe("SIGKILL");
-    await seat.restart();
+    await server.restart();
   });
-  // Awaited below, unless something else fails before.
+  // Awaited below, unless the test fails before that.
   back.catch(() => {});
-  const aiki = await scene.client(seat.url);
+  const aiki = await scenario.client(server.url);
   const input = isRenewal ? { slowMs: 3 * heartbeatMs } : {};
-  const first = await startOrder(aiki, scene.deeds, "", input);
-  // Buffered before the wait; the other order's event meets an open wait.
-  await approve(first, scene.deeds);
-  const second = await startOrder(aiki, scene.deeds, "", input);
+  const first = await startOrder(aiki, scenario.actions, "", input);
+  // This event arrives before the wait is opened, the event of the other order after it.
+  await approve(first, scenario.actions);
+  const second = await startOrder(aiki, scenario.actions, "", input);
   await second.waitFor("awaiting_event", { timeout: { seconds: 30 } });
-  await approve(second, scene.deeds);
-  await Promise.all([resultOf(first, scene.deeds), resultOf(second, scene.deeds)]);
-  // Two orders at once may come to a point in one transaction, which is one hit.
+  await approve(second, scenario.actions);
+  await Promise.all([resultOf(first, scenario.actions), resultOf(second, scenario.actions)]);
+  // Two concurrent orders may reach a point in one transaction, which counts as one hit.
   for (let more = 0; more < 2 && victim.isUp; more += 1) {
-    const another = await startOrder(aiki, scene.deeds, "", input);
-    await approve(another, scene.deeds);
-    await resultOf(another, scene.deeds);
+    const another = await startOrder(aiki, scenario.actions, "", input);
+    await approve(another, scenario.actions);
+    await resultOf(another, scenario.actions);
   }
-  if (victim.isUp) throw new Error(`The server never came to ${fault.point}:${fault.nth}.`);
+  if (victim.isUp) throw new Error(`The server never reached ${fault.point}:${fault.nth}.`);
   await back;
-  // A worker whose lease outlives the restart goes on: no lease is taken from it, and not one effect is repeated.
-  scene.deeds.faults = isRenewal ? 1 : 0;
-  await expectSound(scene, isRenewal);
-  seat.process.signal("SIGTERM");
-  expect(await seat.process.exited).toEqual({ code: 0, signal: null });
-  await expectSound(scene, isRenewal);
+  // If the lease is longer than the restart, the worker keeps its runs and repeats no effect.
+  scenario.actions.faults = isRenewal ? 1 : 0;
+  await expectNoViolations(scenario, isRenewal);
+  server.process.signal("SIGTERM");
+  expect(await server.process.exited).toEqual({ code: 0, signal: null });
+  await expectNoViolations(scenario, isRenewal);
 }
 
-async function expectSound(scene: Scenario, mayRecover: boolean): Promise<void> {
-  const facts = await scene.facts();
+async function expectNoViolations(scenario: Scenario, mayRecover: boolean): Promise<void> {
+  const facts = await scenario.facts();
   expect(violations(facts)).toEqual([]);
   const recovered = facts.entries.filter(({ value }) => value.type === "marked" && value.mark === "recovered");
   if (!mayRecover) expect(recovered).toEqual([]);

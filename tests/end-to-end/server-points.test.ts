@@ -1,4 +1,4 @@
-/** That the points of a server tell its transactions apart: PostgreSQL has several of them open at once. */
+/** The points of a server distinguish its transactions, because several are open at once on PostgreSQL. */
 
 import { randomUUID } from "node:crypto";
 import { silentLogger } from "@aikirun/lib";
@@ -14,7 +14,7 @@ const circumstances = { env: systemEnv({ id: randomUUID }), logger: silentLogger
 afterAll(() => database?.drop());
 
 describe.skipIf(database === null)("a server's transaction", () => {
-  it("comes to the points of what it does, also when another begins and ends meanwhile", async () => {
+  it("a transaction reaches the points of its own operations while another begins and ends", async () => {
     const reached: string[] = [];
     const reach = (point: string) => {
       reached.push(point);

@@ -1,4 +1,4 @@
-/** The named points of a server, reached from outside: around every transaction, inside it, and before every answer. */
+/** The named points of a server: around and inside every transaction, and before every reply. */
 
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { Api, Signal } from "@aikirun/lib/protocol";
@@ -9,22 +9,22 @@ import type { Batch, Storage, Transaction } from "../../packages/server/src/stor
 import type { Reach } from "./fault.ts";
 import { kindsOf } from "./worker-points.ts";
 
-/** A storage that comes to points, and the observer of its connection that knows how far a transaction has come. */
+/** Wraps a storage so that it reaches points, and observes its connection to know the statements of a transaction. */
 export interface Reaching {
   observe: (sql: string) => void;
   around: (storage: Storage) => Storage;
 }
 
-/** What one transaction does, as far as it has come; several are open at once. */
+/** The progress of one transaction. Several are open at once. */
 interface Doing {
   readonly kinds: Set<string>;
   hasEntries: boolean;
 }
 
 /**
- * A point is `<kind>.<stage>`; the kind says what the transaction does (`start`, `claim`, `record`, …). Stages:
+ * A point is `<kind>.<stage>`. The kind says what the transaction does (`start`, `claim`, `record`, …). Stages:
  * `writing` (nothing is written), `written-in-part` (rows, not yet entries), `committing` (all is written, COMMIT is
- * next), `committed` (durable, nobody knows).
+ * next), `committed` (durable, but no reply is sent).
  */
 export function reachingStorage(reach: Reach): Reaching {
   const open = new AsyncLocalStorage<Doing>();
@@ -145,7 +145,7 @@ function kindOfEntry({ address, value, worker }: Entry): string | null {
   }
 }
 
-/** Null for a change that does not say more than its entries do. */
+/** Null for a change that its entries already identify. */
 function kindOfChange(before: Run, after: Run): string | null {
   const from = before.state.status;
   const to = after.state.status;
@@ -156,7 +156,7 @@ function kindOfChange(before: Run, after: Run): string | null {
   return to === "running" ? null : "suspend";
 }
 
-/** Adds the stages `asked` (nothing is done yet) and `answering` (all is done, the answer is not on its way). */
+/** Adds the stages `asked` (nothing is done yet) and `answering` (all is done, the reply is not yet sent). */
 export function reachingServerApi(api: Api, reach: Reach): Api {
   const around = async <Reply>(kinds: Iterable<string>, call: () => Promise<Reply>): Promise<Reply> => {
     const all = new Set(kinds);

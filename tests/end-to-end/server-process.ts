@@ -1,4 +1,4 @@
-/** A server process of these tests: `server()` itself, or its parts put together alike with points around them. */
+/** A server process of these tests: `server()` itself, or the same parts with points around them. */
 
 import { consoleLogger } from "@aikirun/lib";
 import { type ServerParams, server } from "@aikirun/server";
@@ -11,19 +11,19 @@ import { listenOn } from "../../packages/server/src/http/listen.ts";
 import { hostsAllowed } from "../../packages/server/src/http/origin.ts";
 import { openNotifier } from "../../packages/server/src/notifier.ts";
 import { observedStorage, StorageFaults } from "../../packages/server/src/storage/faults.ts";
+import { type Backend, isSqlite, redisUrl } from "./backend.ts";
 import { faultAt, type ProcessFault } from "./fault.ts";
-import { type Ground, isSqlite, redisUrl } from "./ground.ts";
 import { sayLateness } from "./lateness.ts";
 import { reachingServerApi } from "./server-points.ts";
 import { openReaching } from "./server-storage.ts";
 
-export interface ServerProcessConfig extends Pick<Ground, "database" | "redis"> {
+export interface ServerProcessConfig extends Pick<Backend, "database" | "redis"> {
   port: number;
   settings: Partial<Settings>;
   fault: ProcessFault | null;
 }
 
-/** What the test may say to the process: the file may grow to so many pages and no further. */
+/** A message from the test to the process: limits the size of the file, in pages. */
 export type ServerOrder = { type: "pages"; most: number | "now" };
 
 interface Serving {
@@ -32,7 +32,7 @@ interface Serving {
   obey(order: ServerOrder): void;
 }
 
-/** Connections of one server; scenarios that run at once share what PostgreSQL allows. */
+/** Connections of one server. Concurrent scenarios share the connections that PostgreSQL allows. */
 const connections = 6;
 
 const { database, redis, port, settings, fault }: ServerProcessConfig = JSON.parse(process.argv[2] ?? "{}");

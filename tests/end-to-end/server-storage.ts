@@ -1,4 +1,4 @@
-/** Where a server of these tests keeps its runs, with points around and inside its transactions. */
+/** The storage of a server of these tests, with points around and inside its transactions. */
 
 import type { Env, Logger } from "@aikirun/lib";
 import { openPostgres } from "../../packages/server/src/storage/postgres/postgres.ts";
@@ -9,8 +9,8 @@ import { connect } from "../../packages/server/src/storage/sqlite/open.ts";
 import { OpenFiles } from "../../packages/server/src/storage/sqlite/open-files.ts";
 import { SqliteStorage } from "../../packages/server/src/storage/sqlite/sqlite.ts";
 import type { Storage } from "../../packages/server/src/storage/storage.ts";
+import { isSqlite, pathOf } from "./backend.ts";
 import type { Reach } from "./fault.ts";
-import { isSqlite, pathOf } from "./ground.ts";
 import { reachingStorage } from "./server-points.ts";
 
 interface ServerCircumstances {
@@ -22,11 +22,11 @@ interface ServerCircumstances {
 
 interface ReachingStorage {
   storage: Storage;
-  /** The file may grow to so many pages and no further. */
+  /** Limits the size of the file. */
   limit(pages: number | "now"): void;
 }
 
-/** Opens as the server does. */
+/** Opens the storage as the server does. */
 export async function openReaching(
   database: string,
   { reach, env, logger, connections }: ServerCircumstances,

@@ -1,4 +1,4 @@
-/** A server that is killed while people pause, resume, wake, cancel and retry a run. */
+/** A server that is killed while clients pause, resume, wake, cancel and retry a run. */
 
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { ProcessFault } from "./fault.ts";
@@ -13,19 +13,19 @@ let host: Running;
 
 beforeAll(async () => {
   host = run("worker-process.ts", { fault: null, jobs: [] });
-  await host.says(/up/);
+  await host.prints(/up/);
 });
 afterAll(() => end(host));
 
-/** What the request is called, and what is recorded of it. */
-const deeds: Array<[request: string, mark: string]> = [
+/** The names of each request and of its mark in the journal. */
+const actions: Array<[request: string, mark: string]> = [
   ["pause", "paused"],
   ["resume", "resumed"],
   ["wake", "woken"],
   ["cancel", "cancelled"],
 ];
 const faults: ProcessFault[] = [
-  ...deeds.flatMap(([request, mark]) => [
+  ...actions.flatMap(([request, mark]) => [
     `${mark}.written-in-part`,
     `${mark}.committing`,
     `${mark}.committed`,
@@ -39,35 +39,35 @@ const faults: ProcessFault[] = [
 
 const some = ["paused.committing", "resume.answering", "cancelled.committed", "retry.committed"];
 
-describeOn(topologies, "a server that is killed while it is told what to do", (topology) => {
+describeOn(topologies, "a server that is killed during a signal or retry", (topology) => {
   const chosen = topology === sqlite ? faults : faults.filter(({ point }) => some.includes(point));
   it.concurrent.each(chosen)(
-    "at $point has done it once when it is back",
+    "a server that is killed at $point has applied the request once after its restart",
     async (fault) => {
-      const scene = await openScenario(topology);
-      const seat = await scene.serve({ fault });
+      const scenario = await openScenario(topology);
+      const server = await scenario.serve({ fault });
       try {
-        await commands(scene, seat, fault);
+        await commands(scenario, server, fault);
       } finally {
-        const rest: WorkerOrder = { type: "rest", url: seat.url };
-        if (host.isUp) host.send(rest);
-        await scene.close();
+        const stop: WorkerOrder = { type: "stop", url: server.url };
+        if (host.isUp) host.send(stop);
+        await scenario.close();
       }
     },
     90_000,
   );
 });
 
-async function commands(scene: Scenario, seat: RestartableServer, fault: ProcessFault): Promise<void> {
-  const job = scene.job({ url: seat.url, suffixes: [""], slots: 4, heartbeatMs: 4_000 });
+async function commands(scenario: Scenario, server: RestartableServer, fault: ProcessFault): Promise<void> {
+  const job = scenario.job({ url: server.url, suffixes: [""], slots: 4, heartbeatMs: 4_000 });
   const order: WorkerOrder = { type: "work", job };
   host.send(order);
-  const victim = seat.process;
-  const back = victim.exited.then(() => seat.restart());
+  const victim = server.process;
+  const back = victim.exited.then(() => server.restart());
   const { long } = startable("");
-  // Awaited below, unless something else fails before.
+  // Awaited below, unless the test fails before that.
   back.catch(() => {});
-  const aiki = await scene.client(seat.url);
+  const aiki = await scenario.client(server.url);
   const patience = { timeout: { seconds: 30 } };
 
   const first = await long.start(aiki);
@@ -89,14 +89,14 @@ async function commands(scene: Scenario, seat: RestartableServer, fault: Process
   const shipment = aiki.runs.get(child?.id ?? "");
   await shipment.waitFor("sleeping", patience);
   await shipment.wake();
-  scene.deeds.started.set(first.id, "cancelled").set(second.id, "completed");
-  scene.deeds.outputs.set(second.id, await second.result());
+  scenario.actions.started.set(first.id, "cancelled").set(second.id, "completed");
+  scenario.actions.outputs.set(second.id, await second.result());
 
-  if (victim.isUp) throw new Error(`The server never came to ${fault.point}:${fault.nth}.`);
+  if (victim.isUp) throw new Error(`The server never reached ${fault.point}:${fault.nth}.`);
   await back;
-  const facts = await scene.facts();
+  const facts = await scenario.facts();
   expect(violations(facts)).toEqual([]);
-  // What the first run had paid is reused, not paid again; each command was carried out once.
+  // The payment of the first run is reused, and each command was executed once.
   expect(facts.effects.map(({ task }) => task)).toEqual(["charge", "label"]);
   const marks = facts.entries.flatMap(({ runId, value }) =>
     value.type === "marked" && runId === first.id ? [value.mark] : [],

@@ -7,7 +7,7 @@ import { worker } from "@aikirun/worker";
 import { workflow } from "@aikirun/workflow";
 
 const loads = 4;
-/** As JSON text it fills a payload. */
+/** Its JSON text has the maximum size of a payload. */
 const load = "x".repeat(limits.payloadBytes - 2);
 
 const sleepers = workflow({ name: "sleeper" });

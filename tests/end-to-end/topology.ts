@@ -1,16 +1,16 @@
-/** The engines that every end-to-end claim holds on. What this machine lacks is said loudly, and skipped. */
+/** The backends on which every end-to-end test runs. Tests for a missing backend are skipped. */
 
 import { join } from "node:path";
 import { describe } from "vitest";
 import { testDatabase } from "../real/postgres.ts";
 import { type TestRedis, testRedis } from "../real/redis.ts";
-import type { Ground, GroundRedis } from "./ground.ts";
+import type { Backend, BackendRedis } from "./backend.ts";
 
 export interface Topology {
   name: string;
   isThere: boolean;
-  /** A ground of its own for one scenario, which has the directory. */
-  open(directory: string): Promise<Ground & { close(): Promise<void> }>;
+  /** Opens a backend for one scenario, whose files are in `directory`. */
+  open(directory: string): Promise<Backend & { close(): Promise<void> }>;
 }
 
 export const sqlite: Topology = {
@@ -31,29 +31,29 @@ const redis = await testRedis();
 const onPostgres: Topology = {
   name: "PostgreSQL with polling",
   isThere: probe !== null,
-  open: () => groundOn(null, { type: "adaptive_polling" }),
+  open: () => backendOn(null, { type: "adaptive_polling" }),
 };
 
 const onRedis: Topology = {
   name: "PostgreSQL with Redis Streams",
   isThere: probe !== null && redis !== null,
-  open: () => groundOn(redis === null ? null : groundRedisAt(redis), { type: "redis_streams" }),
+  open: () => backendOn(redis === null ? null : backendRedisAt(redis), { type: "redis_streams" }),
 };
 
-/** Beyond one file: many servers, one database. */
+/** The backends that several servers can share. */
 export const networked: readonly Topology[] = [onPostgres, onRedis];
 
 export const topologies: readonly Topology[] = [sqlite, ...networked];
 
-/** A suite for each of them. */
+/** Defines a suite for each topology. */
 export function describeOn(all: readonly Topology[], what: string, define: (topology: Topology) => void): void {
   for (const topology of all) {
     describe.skipIf(!topology.isThere)(`on ${topology.name}, ${what}`, () => define(topology));
   }
 }
 
-/** A database of its own, with Redis or without. */
-export async function groundOn(redis: GroundRedis | null, subscriber: Ground["subscriber"]) {
+/** Creates a database, with Redis or without. */
+export async function backendOn(redis: BackendRedis | null, subscriber: Backend["subscriber"]) {
   const database = await testDatabase();
   if (database === null) throw new Error("There is no PostgreSQL.");
   return { database: database.url, redis, subscriber, close: () => database.drop() };
@@ -61,8 +61,8 @@ export async function groundOn(redis: GroundRedis | null, subscriber: Ground["su
 
 let scenarios = 0;
 
-/** Scenarios do not hear each other's. */
-function groundRedisAt({ address, prefix }: TestRedis): GroundRedis {
+/** Gives each scenario its own prefix, so that it does not receive wake-ups of others. */
+function backendRedisAt({ address, prefix }: TestRedis): BackendRedis {
   const { host, port, password } = address;
   scenarios += 1;
   return { host, port, ...(password === undefined ? {} : { password }), prefix: `${prefix}-${scenarios}` };

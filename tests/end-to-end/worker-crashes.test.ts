@@ -1,11 +1,11 @@
-/** A worker that is killed, or stopped past its lease, at every named point, while another takes over. */
+/** A worker that is killed at every named point, while another takes over. */
 
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { deedsOf, within } from "./facts.ts";
+import { actionsOf, within } from "./facts.ts";
 import type { ProcessFault } from "./fault.ts";
 import { violations } from "./invariants.ts";
 import { approve, type OrderHandle, resultOf, startOrder } from "./orders.ts";
-import { type FaultPlace, openPlace } from "./place.ts";
+import { openRecoveryScenario, type RecoveryScenario } from "./recovery.ts";
 import { heartbeatMs } from "./scenario.ts";
 import { describeOn, sqlite, topologies } from "./topology.ts";
 import type { WorkerOrder } from "./worker-process.ts";
@@ -21,7 +21,7 @@ const points = [
   "renewed",
 ];
 const kills: ProcessFault[] = points.flatMap((point) => [1, 2].map((nth) => ({ point, nth, signal: "SIGKILL" })));
-/** One for each place in a worker's life: what differs on other engines is not the worker. */
+/** One point for each phase of a worker, because only the database differs on other backends. */
 const some = [
   "claimed:1",
   "effect.after:1",
@@ -32,53 +32,53 @@ const some = [
 ];
 
 describeOn(topologies, "a worker that is killed", (topology) => {
-  /** All scenarios share a server and the worker that takes over; their programs have names of their own. */
-  let place: FaultPlace;
+  /** All tests share a server and the worker that takes over. The names of their workflows differ. */
+  let recovery: RecoveryScenario;
 
   beforeAll(async () => {
-    place = await openPlace(topology);
+    recovery = await openRecoveryScenario(topology);
   }, 60_000);
-  afterAll(() => place.scene.close());
+  afterAll(() => recovery.scenario.close());
 
   const chosen = topology === sqlite ? kills : kills.filter(({ point, nth }) => some.includes(`${point}:${nth}`));
   it.concurrent.each(chosen)(
-    "at $point, hit $nth, loses nothing and repeats at most one effect",
+    "a worker that is killed at $point, hit $nth, loses nothing and repeats at most one effect",
     async (fault) => {
       const suffix = `-${fault.point}-${fault.nth}`;
-      const { victim, finish } = await begun(place, suffix, fault);
+      const { victim, finish } = await begun(recovery, suffix, fault);
       expect((await victim.exited).signal).toBe("SIGKILL");
-      takeOver(place, suffix);
+      takeOver(recovery, suffix);
       expect(await finish()).toEqual([]);
     },
     90_000,
   );
 });
 
-/** The victim alone serves the scenario's programs, and two orders are under way. */
-async function begun({ scene, seat }: FaultPlace, suffix: string, fault: ProcessFault) {
-  const victim = scene.worker({ url: seat.url, suffixes: [suffix], slots: 1 }, fault);
-  const aiki = await scene.client(seat.url);
+/** Starts two orders on a worker that will be killed and that alone serves their workflow. */
+async function begun({ scenario, server }: RecoveryScenario, suffix: string, fault: ProcessFault) {
+  const victim = scenario.worker({ url: server.url, suffixes: [suffix], slots: 1 }, fault);
+  const aiki = await scenario.client(server.url);
   const input = fault.point.startsWith("renew") ? { slowMs: 4 * heartbeatMs } : {};
   const orders: OrderHandle[] = [];
   for (const _ of [1, 2]) {
-    const order = await startOrder(aiki, scene.deeds, suffix, input);
-    await approve(order, scene.deeds);
+    const order = await startOrder(aiki, scenario.actions, suffix, input);
+    await approve(order, scenario.actions);
     orders.push(order);
   }
   return {
     victim,
-    /** Violations once both orders are done. */
+    /** Waits until both orders have completed, and returns the violations. */
     async finish(): Promise<string[]> {
-      const outputs = await Promise.all(orders.map((order) => resultOf(order, scene.deeds)));
+      const outputs = await Promise.all(orders.map((order) => resultOf(order, scenario.actions)));
       expect(new Set(outputs.map(({ thanked }) => thanked)).size).toBe(2);
       const mine = new Set(orders.map(({ id }) => id));
-      const facts = await scene.facts(deedsOf(scene.deeds, mine, 1));
+      const facts = await scenario.facts(actionsOf(scenario.actions, mine, 1));
       return violations(within(facts, mine));
     },
   };
 }
 
-function takeOver({ scene, seat, rescuer }: FaultPlace, suffix: string): void {
-  const order: WorkerOrder = { type: "serve", url: seat.url, ledger: scene.ledger, suffix };
+function takeOver({ scenario, server, rescuer }: RecoveryScenario, suffix: string): void {
+  const order: WorkerOrder = { type: "serve", url: server.url, ledger: scenario.ledger, suffix };
   rescuer.send(order);
 }

@@ -1,11 +1,11 @@
-/** The named points of a worker, reached from outside: around every call it makes of the server. */
+/** The named points of a worker: around every request to the server. */
 
 import type { Api, Rejection, Report } from "@aikirun/lib/protocol";
 import type { Reach } from "./fault.ts";
 
 /**
- * `claiming`, `claimed`, `renewing`, `renewed`; `reporting.<kind>` before a report is sent, `reported.<kind>` once its
- * answer is here but the worker does not know.
+ * `claiming`, `claimed`, `renewing`, `renewed`; `reporting.<kind>` before a report is sent, `reported.<kind>` after its
+ * reply has arrived and before the worker handles it.
  */
 export function reachingWorkerApi(api: Api, reach: Reach): Api {
   return {
@@ -34,12 +34,12 @@ export function reachingWorkerApi(api: Api, reach: Reach): Api {
   };
 }
 
-/** For the test to see that a ghost was turned away by the server, not by its own clock. */
+/** Prints rejections, so that the test sees that the server refused the worker, not the worker's own clock. */
 function sayRefused(results: Array<{ ok: true } | Rejection>): void {
   for (const result of results) if (!result.ok) console.log(`refused ${result.code}`);
 }
 
-/** What a report does: several things at once, sometimes. */
+/** The kinds of changes in a report. There may be several. */
 export function kindsOf({ next, entries, starts }: Report): string[] {
   const kinds: string[] = [];
   if (starts.length > 0) kinds.push("child");

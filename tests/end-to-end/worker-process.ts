@@ -1,15 +1,15 @@
-/** A worker process of these tests: executes the programs, may fall to a fault, and takes orders from the test. */
+/** A worker process of these tests: executes workflows, may inject a fault, and receives messages from the test. */
 
 import { client } from "@aikirun/client";
 import { consoleLogger, isAikiError } from "@aikirun/lib";
 import { type Worker, worker } from "@aikirun/worker";
+import { type Backend, redisParams } from "./backend.ts";
 import { faultAt, type ProcessFault } from "./fault.ts";
-import { type Ground, redisParams } from "./ground.ts";
 import { programs } from "./programs.ts";
 import { reachingWorkerApi } from "./worker-points.ts";
 
 /** One worker inside the process. */
-export interface Job extends Pick<Ground, "redis" | "subscriber"> {
+export interface Job extends Pick<Backend, "redis" | "subscriber"> {
   url: string;
   ledger: string;
   /** Which scenarios' programs it executes. */
@@ -24,11 +24,11 @@ export interface WorkerProcessConfig {
   jobs: Job[];
 }
 
-/** What the test may say to the process: a further worker, further programs for the worker at `url`, or its end. */
+/** A message from the test: add a worker, add workflows to the worker at `url`, or stop that worker. */
 export type WorkerOrder =
   | { type: "work"; job: Job }
   | { type: "serve"; url: string; ledger: string; suffix: string }
-  | { type: "rest"; url: string };
+  | { type: "stop"; url: string };
 
 const { fault, jobs }: WorkerProcessConfig = JSON.parse(process.argv[2] ?? "{}");
 const reach = faultAt(fault);
@@ -66,14 +66,14 @@ async function obey(order: WorkerOrder): Promise<void> {
       const made = workers.get(order.url);
       return made === undefined ? undefined : serve(made, order.ledger, order.suffix);
     }
-    case "rest":
+    case "stop":
       return workers.get(order.url)?.stop();
     default:
       return order satisfies never;
   }
 }
 
-/** A worker that is stopped while it starts says so; the process is ending then. */
+/** Ignores the error of a worker that is stopped while it starts. */
 function unlessStopped(error: unknown): void {
   if (!isAikiError(error) || error.code !== "WORKER_STOPPED") throw error;
 }

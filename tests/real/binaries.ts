@@ -1,10 +1,10 @@
-/** Where PostgreSQL's programs are on this machine, if they are. */
+/** Finds the programs of PostgreSQL on this machine. */
 
 import { existsSync, readdirSync, realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { embeddedBinaries } from "./embedded.ts";
 
-/** Looks on the PATH, where distributions put them, then among installed npm packages, which may need `directory`. */
+/** Searches the PATH, the directories of distributions, and then npm packages, which may be copied to `directory`. */
 export async function findBinaries(directory: string): Promise<string | null> {
   const places = [...onPath(), ...installed()];
   return places.find(isComplete) ?? (await embeddedBinaries(directory));

@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 
 const run = promisify(execFile);
 
-/** Makes `cert.pem` and `key.pem` in a directory, for localhost and 127.0.0.1; returns the text of the certificate. */
+/** Creates `cert.pem` and `key.pem` for localhost and 127.0.0.1. Returns the text of the certificate. */
 export async function certify(directory: string): Promise<string> {
   const request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"];
   const names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];

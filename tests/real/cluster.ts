@@ -1,4 +1,4 @@
-/** A PostgreSQL of our own: made in a directory, started on a free port, stopped without a trace. */
+/** A private PostgreSQL cluster in a directory, on a free port. */
 
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -10,19 +10,19 @@ import { endWith, freePort } from "./machine.ts";
 const run = promisify(execFile);
 
 export interface Cluster {
-  /** Of a role that may create databases. */
+  /** The url of a role that may create databases. */
   url: string;
   /** `pg_ctl` with these arguments, for tests that restart it. */
   control(...args: string[]): Promise<void>;
-  /** Writes a line into its configuration file, which holds from the next start or reload. */
+  /** Adds a line to its configuration file, which takes effect at the next start or reload. */
   configure(line: string): Promise<void>;
-  /** Makes it a standby of another cluster, from its next start. */
+  /** Makes it a standby of another cluster from its next start. */
   follow(primary: Cluster): Promise<void>;
 }
 
 const listening = ["listen_addresses=127.0.0.1", "unix_socket_directories="];
 
-/** Fast and forgetful: nothing here is to survive a power cut. */
+/** Settings that are fast and do not survive a power failure. */
 const forgetful: readonly string[] = [
   "max_connections=200",
   "shared_buffers=64MB",
@@ -35,8 +35,8 @@ const forgetful: readonly string[] = [
 ];
 
 /**
- * Makes and starts a cluster in a directory; the programs of PostgreSQL are in `binaries`. It ends when the process
- * with the id `owner` has ended, if nobody stops it before.
+ * Creates and starts a cluster in a directory with the programs in `binaries`. It stops when the process with the id
+ * `owner` has exited.
  */
 export async function startCluster(
   binaries: string,
@@ -50,8 +50,8 @@ export async function startCluster(
 }
 
 /**
- * Starts a standby of a running cluster, which streams from it under the name `standby`. It is an exact copy: roles,
- * databases and system identifier are the same.
+ * Starts a standby of a running cluster, which streams from it under the name `standby`. Roles, databases and system
+ * identifier are the same.
  */
 export function startStandby(binaries: string, directory: string, owner: number, primary: Cluster): Promise<Cluster> {
   const initialise: Initialise = (program, place) =>
@@ -59,7 +59,7 @@ export function startStandby(binaries: string, directory: string, owner: number,
   return startIn({ binaries, directory, owner, settings: forgetful }, initialise);
 }
 
-/** Whether `startStandby` finds its program, which not every installation of PostgreSQL has. */
+/** Whether this installation of PostgreSQL has the program that `startStandby` needs. */
 export function canStream(binaries: string): boolean {
   return existsSync(join(binaries, "pg_basebackup"));
 }
@@ -101,7 +101,7 @@ async function startIn({ binaries, directory, owner, settings }: Start, initiali
   return { url: `postgres://aiki@127.0.0.1:${port}/postgres`, control, configure, follow };
 }
 
-/** PostgreSQL refuses root: as root, its files and processes are nobody's. */
+/** PostgreSQL refuses to run as root, so if this process is root, its files and processes belong to the user nobody. */
 export async function userOf(directory: string): Promise<{ uid?: number; gid?: number }> {
   await mkdir(directory, { recursive: true });
   if (process.getuid?.() !== 0) return {};

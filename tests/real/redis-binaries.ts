@@ -1,4 +1,4 @@
-/** The program of Redis on this machine, fetched as root on Debian if it is not there. */
+/** Finds the program of Redis on this machine. On Debian, root installs it if it is missing. */
 
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 
 const run = promisify(execFile);
 
-/** Its path, or null. */
+/** The path of the program, or null. */
 export async function findRedisServer(): Promise<string | null> {
   return onPath() ?? ((await install()) ? onPath() : null);
 }
@@ -20,7 +20,7 @@ function onPath(): string | null {
   return programs.find((program) => existsSync(program)) ?? null;
 }
 
-/** Whether it worked. Lists of packages may be missing or old: then they are fetched and it is tried again. */
+/** Returns whether the installation succeeded. If it fails, updates the lists of packages and tries again. */
 async function install(): Promise<boolean> {
   if (process.getuid?.() !== 0 || !existsSync("/etc/debian_version")) return false;
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };

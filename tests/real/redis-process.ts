@@ -1,4 +1,4 @@
-/** A Redis of our own: a process on a free port, which a test may kill, stop and start again. */
+/** A private Redis process on a free port, which a test may kill, stop and restart. */
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -8,15 +8,15 @@ import { Redis } from "ioredis";
 import { certify } from "./certificate.ts";
 import { endWith, freePort } from "./machine.ts";
 
-/** How it is started. */
+/** The settings of a Redis process. */
 export interface RedisSettings {
   password?: string;
   tls?: boolean;
-  /** A cluster of this one node, or a node with nothing that another cluster may `meet`. */
+  /** A cluster with only this node, or an empty node that another cluster can `meet`. */
   cluster?: boolean | "empty";
 }
 
-/** How it is reached. */
+/** The address of a Redis. */
 export interface RedisAddress {
   host: string;
   port: number;
@@ -27,19 +27,19 @@ export interface RedisAddress {
 
 export interface RedisProcess {
   readonly address: RedisAddress;
-  /** Carries out a command outside of what is tested. */
+  /** Executes a command without the code under test. */
   send(...command: Array<string | number>): Promise<unknown>;
   signal(signal: "SIGSTOP" | "SIGCONT"): void;
-  /** Ends it at once, as a crash would. */
+  /** Kills it, like a crash. */
   kill(): Promise<void>;
-  /** Another life on the same port, with nothing in it. */
+  /** Starts it again on the same port without data. */
   start(): Promise<void>;
 }
 
-/** Fast and forgetful: nothing here is to survive. */
+/** Settings without persistence. */
 const forgetful = ["--save", "", "--appendonly", "no", "--daemonize", "no", "--bind", "127.0.0.1"];
 
-/** Starts one in a directory. It ends when the process with the id `owner` has ended, if nobody ends it before. */
+/** Starts a Redis in a directory. It stops when the process with the id `owner` has exited. */
 export async function startRedis(
   program: string,
   directory: string,
@@ -76,7 +76,7 @@ export async function startRedis(
     await once(spawned, "spawn");
     spawned.unref();
     await until(directory, async () => (await send("ping")) === "PONG");
-    if (cluster === true) await beCluster(directory, send);
+    if (cluster === true) await initialiseCluster(directory, send);
     child = await pid();
   };
   await start();
@@ -89,19 +89,19 @@ export async function startRedis(
     async kill() {
       process.kill(child, "SIGKILL");
       while (isAlive(child)) await pauseFor(5);
-      // Its id will be another's: whoever cleans up must not take that for ours.
+      // The process id may be reused, and the cleanup must not kill another process.
       await rm(pidFile, { force: true });
       await rm(join(directory, "nodes.conf"), { force: true });
     },
   };
 }
 
-async function beCluster(directory: string, send: RedisProcess["send"]): Promise<void> {
+async function initialiseCluster(directory: string, send: RedisProcess["send"]): Promise<void> {
   await send("cluster", "addslots", ...Array.from({ length: 16_384 }, (_, slot) => slot));
   await until(directory, async () => String(await send("cluster", "info")).includes("cluster_state:ok"));
 }
 
-/** One command, over a connection of its own and at its node of a cluster. Rejects with what is said to it. */
+/** Sends one command over a new connection, to the right node of a cluster. Rejects with the error of Redis. */
 export async function sendTo(address: RedisAddress, command: ReadonlyArray<string | number>): Promise<unknown> {
   try {
     return await sendOnce(address, command);
@@ -112,7 +112,7 @@ export async function sendTo(address: RedisAddress, command: ReadonlyArray<strin
   }
 }
 
-/** The same, at this node and no other. */
+/** Sends one command to exactly this node. */
 export async function sendOnce(address: RedisAddress, command: ReadonlyArray<string | number>): Promise<unknown> {
   const { host, port, password, tls } = address;
   const redis = new Redis({

@@ -1,4 +1,4 @@
-/** Redis for tests: at REDIS_URL, else one that the test run shares; and ones of their own, to be ill-treated. */
+/** Redis for tests: at REDIS_URL, else one that all test files share, and private ones that a test may break. */
 
 import { join } from "node:path";
 import { v7 } from "uuid";
@@ -9,9 +9,9 @@ import { type RedisAddress, type RedisProcess, type RedisSettings, sendTo, start
 
 export interface TestRedis {
   address: RedisAddress;
-  /** What the names of this file's keys begin with; others use the same Redis. */
+  /** The prefix of the keys of this test file, because other files use the same Redis. */
   prefix: string;
-  /** Carries out a command outside of what is tested. */
+  /** Executes a command without the code under test. */
   send(...command: Array<string | number>): Promise<unknown>;
 }
 
@@ -19,7 +19,7 @@ const advice =
   "There is no Redis to test with. Install one (apt install redis-server, brew install redis; Valkey will do), " +
   "or set REDIS_URL, which is enough for tests that do not kill it.";
 
-/** Null, said loudly, where there is none; in CI that fails. */
+/** Returns null with a warning if there is no Redis. In CI it throws. */
 export async function testRedis(): Promise<TestRedis | null> {
   const { REDIS_URL: url = "" } = process.env;
   const address = url === "" ? await sharedRedis() : addressOf(new URL(url));
@@ -27,7 +27,7 @@ export async function testRedis(): Promise<TestRedis | null> {
   return { address, prefix: `test-${v7()}`, send: (...command) => sendTo(address, command) };
 }
 
-/** One that only this file knows. Null, said loudly, where there is none; in CI that fails. */
+/** A Redis for this test file only. Returns null with a warning if there is none. In CI it throws. */
 export async function privateRedis(settings: RedisSettings = {}): Promise<RedisProcess | null> {
   const program = await programOf();
   const { directory, owner } = inject("services");
@@ -40,7 +40,7 @@ function missing(): null {
   return null;
 }
 
-/** Looked for once in a run: it may have to be installed. */
+/** Searched once in a run of tests, because it may have to be installed. */
 function programOf(): Promise<string | null> {
   return madeOnce("redis-program", findRedisServer);
 }

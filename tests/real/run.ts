@@ -1,4 +1,4 @@
-/** Lends the tests of one run a place where they put services that they share. Costs nothing when nobody asks. */
+/** Provides a directory for services that the tests of one run share. Starts no service itself. */
 
 import { chmodSync, existsSync, mkdtempSync, readdirSync } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
@@ -8,14 +8,14 @@ import type { TestProject } from "vitest/node";
 
 declare module "vitest" {
   interface ProvidedContext {
-    /** Where services of this run are, and the process that ends them. */
+    /** The directory of shared services, and the process with which they end. */
     services: { directory: string; owner: number };
   }
 }
 
 export default function setup(project: TestProject): () => Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), "aiki-services-"));
-  // As root, PostgreSQL runs as another user and has to get by.
+  // If this process runs as root, PostgreSQL runs as another user, who must be able to enter the directory.
   chmodSync(directory, 0o711);
   project.provide("services", { directory, owner: process.pid });
   return async () => {
@@ -27,13 +27,13 @@ export default function setup(project: TestProject): () => Promise<void> {
   };
 }
 
-/** An immediate end: nobody wants what is in it. */
+/** Stops the cluster at once, because its data is not needed. */
 async function stopCluster(pidFile: string): Promise<void> {
   await signal(pidFile, "SIGQUIT");
   while (existsSync(pidFile)) await new Promise((resolve) => setTimeout(resolve, 20));
 }
 
-/** It may have ended by itself just now. */
+/** The process may already have exited. */
 async function killRedis(pidFile: string): Promise<void> {
   await signal(pidFile, "SIGKILL").catch(() => {});
 }

@@ -8,14 +8,14 @@ import { promisify } from "node:util";
 const run = promisify(execFile);
 
 export interface SmallDisk {
-  /** Writes until nothing more fits. */
+  /** Writes until the disk is full. */
   fill(): Promise<void>;
-  /** Removes what `fill` wrote. */
+  /** Removes the file that `fill` wrote. */
   free(): Promise<void>;
   unmount(): Promise<void>;
 }
 
-/** Mounts it at a directory, which is made. Null, said loudly, where that is not allowed. */
+/** Creates a directory and mounts the disk there. Returns null with a warning if that is not permitted. */
 export async function smallDisk(directory: string, megabytes: number): Promise<SmallDisk | null> {
   await mkdir(directory, { recursive: true });
   try {

@@ -14,14 +14,14 @@ describe("a call that stands beside another one", () => {
     return Promise.all([first(), second()]);
   };
 
-  it("is not given what its neighbour came to after plain work", async () => {
+  it("a call beside another one does not receive the value of its neighbour after plain work", async () => {
     const timed = new Timed(pages);
     await timed.execute({ unzip: 10, slow: 1_000 }, 500);
     await timed.again({ unzip: 10, slow: 10 }, 2_000);
     expect(outcome(timed)).toEqual(["completed", [["first, 1", "first, 2"], "second"]]);
   });
 
-  it("is not given it in the next attempt either", async () => {
+  it("a call beside another one does not receive the value of its neighbour in the next attempt", async () => {
     const timed = new Timed(async (run, plain) => {
       const second = (): Promise<string> => run.step("page", () => plain("slow").then(() => "second"));
       const first = async (): Promise<string> => {
@@ -38,7 +38,7 @@ describe("a call that stands beside another one", () => {
     expect(outcome(timed)).toEqual(["completed", ["first, 2", "second"]]);
   });
 
-  it("is found whether its neighbour is recorded or not, and whatever came last before the two", async () => {
+  it("a call is found whether its neighbour is recorded or not, and after any last delivery", async () => {
     let started = 0;
     const timed = new Timed(async (run, plain) => {
       await Promise.all([plain("fetch"), run.step("look", () => plain("look"))]);
@@ -52,7 +52,7 @@ describe("a call that stands beside another one", () => {
 
 describe("a call after a race that left a wait open", () => {
   let sent = 0;
-  /** Sends while the wait that lost is open, or after it has ended, depending on how long the work takes. */
+  /** Sends while the losing wait is open, or after it has ended, depending on the duration of the work. */
   const sending = async (end: (run: TimedRun) => Promise<unknown>): Promise<Timed> => {
     sent = 0;
     const timed = new Timed(async (run, plain) => {
@@ -72,7 +72,7 @@ describe("a call after a race that left a wait open", () => {
     return timed;
   };
 
-  it("is found though a cache is warm now, and the wait is open still that had ended by then", async () => {
+  it("a call after a race is found although a warm cache makes the replay faster than the losing wait", async () => {
     const timed = await sending((run) => run.sleep({ minutes: 1 }));
     await timed.again({}, 2_000);
     await timed.elapse(60_000);
@@ -80,7 +80,7 @@ describe("a call after a race that left a wait open", () => {
     expect([...outcome(timed), sent]).toEqual(["completed", 1, 1]);
   });
 
-  it("is found so in the next attempt, too", async () => {
+  it("a call after a race is found in the next attempt, too", async () => {
     const timed = await sending(async (run) => {
       if (run.attempt === 1) throw new Error("again");
     });
@@ -90,8 +90,8 @@ describe("a call after a race that left a wait open", () => {
   });
 });
 
-describe("a late call whose value a prompt one was given", () => {
-  it("is refused when it comes, too", async () => {
+describe("a late call whose value a prompt one received", () => {
+  it("a late call is refused if an alike prompt call has received its value", async () => {
     let cold = true;
     const timed = new Timed(async (run, plain) => {
       const go = async (): Promise<string> => {
@@ -112,7 +112,7 @@ describe("a late call whose value a prompt one was given", () => {
 });
 
 describe("items of run.map", () => {
-  it("that fail end their own lane, so that it does not depend on timing which items begin", async () => {
+  it("a failed item of run.map ends its own lane, so that timing does not decide which items begin", async () => {
     const timed = new Timed(async (run, plain) => {
       const work = async (item: number): Promise<number> => {
         await plain(`item ${item}`);
@@ -132,8 +132,8 @@ describe("items of run.map", () => {
 });
 
 describe("a race of an earlier attempt", () => {
-  it("comes out the same in the next, though plain work takes another time", async () => {
-    const told: string[] = [];
+  it("a race has the same winner in the next attempt if plain work takes a different time", async () => {
+    const winners: string[] = [];
     const timed = new Timed(async (run, plain) => {
       const contender = async (name: string): Promise<string> => {
         await run.step(`begin ${name}`, () => name);
@@ -142,7 +142,7 @@ describe("a race of an earlier attempt", () => {
         return name;
       };
       const winner = await Promise.race(["a", "b"].map(contender));
-      await run.step(`tell ${winner}`, () => told.push(winner));
+      await run.step(`tell ${winner}`, () => winners.push(winner));
       await plain("rest");
       if (run.attempt === 1) throw new Error("again");
       return winner;
@@ -151,11 +151,11 @@ describe("a race of an earlier attempt", () => {
     timed.delays = { a: 10, b: 300 };
     await timed.rig.replay();
     await timed.live(3_000);
-    expect([...outcome(timed), told]).toEqual(["completed", "b", ["b"]]);
+    expect([...outcome(timed), winners]).toEqual(["completed", "b", ["b"]]);
   });
 });
 
-describe("a call that is given up", () => {
+describe("a withdrawn call", () => {
   const race = async (run: TimedRun, losers: readonly PromiseLike<unknown>[]): Promise<string> => {
     await run.race([...losers, run.sleep("winner", { seconds: 1 })]);
     await run.sleep("end", { seconds: 5 });
@@ -163,9 +163,9 @@ describe("a call that is given up", () => {
     return "done";
   };
   const losers: Array<[string, (run: TimedRun) => PromiseLike<unknown>]> = [
-    ["a wait whose own end is recorded, too", (run) => run.sleep("loser", { seconds: 1 })],
+    ["a wait whose end is recorded too", (run) => run.sleep("loser", { seconds: 1 })],
     [
-      "a step that waits for its next try",
+      "a step that waits for its next attempt",
       (run) => {
         const fail = (): never => {
           throw new Error("no");
@@ -176,7 +176,7 @@ describe("a call that is given up", () => {
     ["a wait that takes no event", (run) => run.events.stop.wait({ timeout: { hours: 1 } })],
   ];
 
-  it.each(losers)("leaves nothing that a replay waits for: %s", async (_, loser) => {
+  it.each(losers)("a replay does not wait for a withdrawn call: %s", async (_, loser) => {
     const timed = new Timed((run) => race(run, [loser(run)]));
     await timed.execute({}, 100);
     await timed.elapse(1_000);
@@ -186,7 +186,7 @@ describe("a call that is given up", () => {
     expect(outcome(timed)).toEqual(["completed", "done"]);
   });
 
-  it("lets a suspended run go on", async () => {
+  it("a withdrawn sleep lets a suspended run continue", async () => {
     const timed = new Timed(async (run, plain) => {
       const given = new AbortController();
       void plain("abort").then(() => given.abort());
@@ -198,7 +198,7 @@ describe("a call that is given up", () => {
     expect(outcome(timed)).toEqual(["completed", "given up"]);
   });
 
-  it("earlier than it was on the first run keeps the value that it had come to", async () => {
+  it("a call that a replay withdraws earlier keeps its recorded value", async () => {
     const timed = new Timed(async (run, plain) => {
       const slow = plain("import").then(() => run.sleep("other", { seconds: 1 }));
       const given = new AbortController();
@@ -218,9 +218,9 @@ describe("a call that is given up", () => {
   });
 });
 
-describe("a value that is derived and not recorded", () => {
+describe("a derived value", () => {
   it.each(["uuid", "random", "now"] as const)(
-    "stalls the run where two alike ones cannot be distinguished: %s",
+    "two alike derived values that cannot be distinguished stall the run: %s",
     async (kind) => {
       const branch = (run: TimedRun, plain: Plain) => async (name: string) => plain(name).then(() => run[kind]());
       const timed = new Timed((run, plain) => Promise.all(["a", "b"].map(branch(run, plain))));
@@ -230,8 +230,8 @@ describe("a value that is derived and not recorded", () => {
   );
 });
 
-describe("a report that is refused for good", () => {
-  it("loses nothing that came to be while it was under way", async () => {
+describe("a report that is refused permanently", () => {
+  it("values that arise while a report is refused permanently are not lost", async () => {
     const timed = new Timed((run, plain) =>
       Promise.all(["a", "b"].map((name) => run.step(name, () => plain(name).then(() => name)))),
     );
@@ -249,7 +249,7 @@ describe("a report that is refused for good", () => {
 });
 
 describe("two alike calls of one branch", () => {
-  it("keep their values in a later attempt when plain work delays the other one of them", async () => {
+  it("two alike calls of one branch keep their values in a later attempt if plain work delays one", async () => {
     let isDelayed = { first: false, second: true };
     let made = 0;
     const timed = new Timed(async (run, plain) => {
@@ -274,7 +274,7 @@ describe("two alike calls of one branch", () => {
 });
 
 describe("two alike calls after parallel branches that take a lock", () => {
-  it("are found again when the branches take the lock in another order than before", async () => {
+  it("two alike calls are found again if earlier branches take a lock in another order", async () => {
     const timed = new Timed(async (run, plain) => {
       let lock: Promise<unknown> = Promise.resolve();
       const locked = async (name: string): Promise<void> => {

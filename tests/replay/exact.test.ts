@@ -15,7 +15,7 @@ describe("alike calls of parallel branches", () => {
     return out;
   };
 
-  it("get their own results when plain work takes another time on replay", async () => {
+  it("alike calls get their own results if plain work takes a different time on replay", async () => {
     const timed = new Timed(handler);
     await timed.execute({ "price ann": 5, "price bob": 400, ann: 100 });
     expect(timed.rig.ledger.status).toBe("suspended");
@@ -24,7 +24,7 @@ describe("alike calls of parallel branches", () => {
     expect(timed.rig.output).toEqual(["ann -> receipt of ann", "bob -> receipt of bob"]);
   });
 
-  it("get their own results whichever of them was first", async () => {
+  it("alike calls get their own results in any order", async () => {
     for (const first of [0, 50, 700]) {
       for (const second of [0, 50, 700]) {
         const timed = new Timed(handler);
@@ -36,7 +36,7 @@ describe("alike calls of parallel branches", () => {
     }
   });
 
-  it("end their own sleeps: a long one is not ended by the deadline of a short one", async () => {
+  it("a long sleep is not ended by the deadline of an alike short sleep", async () => {
     const timed = new Timed(async (run, plain) => {
       const began = run.now();
       return Promise.all(
@@ -60,8 +60,8 @@ describe("alike calls of parallel branches", () => {
     expect(slept[1]).toBeLessThan(6_000);
   });
 
-  it("keep a decided race decided, though the loser's branch is ready first on replay", async () => {
-    const told: string[] = [];
+  it("a decided race keeps its winner if the loser's branch is ready first on replay", async () => {
+    const winners: string[] = [];
     const timed = new Timed(async (run, plain) => {
       const winner = await Promise.race(
         ["a", "b"].map(async (name) => {
@@ -71,7 +71,7 @@ describe("alike calls of parallel branches", () => {
           return name;
         }),
       );
-      await run.step(`tell ${winner}`, () => told.push(winner));
+      await run.step(`tell ${winner}`, () => winners.push(winner));
       await run.sleep({ seconds: 10 });
       return winner;
     });
@@ -79,10 +79,10 @@ describe("alike calls of parallel branches", () => {
     await timed.elapse(10_000);
     await timed.again({ a: 300, b: 10 });
     expect(timed.rig.output).toBe("a");
-    expect(told).toEqual(["a"]);
+    expect(winners).toEqual(["a"]);
   });
 
-  it("get their own results in the next attempt of the run, when some of them had failed", async () => {
+  it("alike calls get their own results in the next attempt if some of them failed", async () => {
     const failing = new Set(["ann"]);
     const timed = new Timed(async (run) => {
       const out: string[] = [];
@@ -110,7 +110,7 @@ describe("alike calls of parallel branches", () => {
 });
 
 describe("a replay that waits for plain work", () => {
-  it("does not take a healthy run for diverged, however slow the work is", async () => {
+  it("slow plain work does not make a replay diverge", async () => {
     const began: string[] = [];
     const timed = new Timed(async (run, plain) => {
       const rested = (async () => {
@@ -132,7 +132,7 @@ describe("a replay that waits for plain work", () => {
     expect(timed.rig.expecting).toEqual(["step:rested#0", null]);
   });
 
-  it("says in a report which call it waits for, and that it no longer does", async () => {
+  it("a replay reports for which call it waits, and when it no longer waits", async () => {
     const timed = new Timed(async (run, plain) => {
       await plain("import");
       await run.step("late", () => 1);
@@ -157,7 +157,7 @@ describe("two alike calls after plain work", () => {
       }),
     );
 
-  it("are refused at their first occurrence, and the stall names both places", async () => {
+  it("two alike calls after plain work are refused at once, and the stall names both places", async () => {
     const timed = new Timed(handler);
     await timed.execute({ ann: 10, bob: 10 });
     expect(timed.rig.end).toMatchObject({ type: "stalled", stall: { reason: "ambiguous_call", call: "step:save#0" } });
@@ -167,7 +167,7 @@ describe("two alike calls after plain work", () => {
     });
   });
 
-  it("are told apart by keys, which a run that was refused is retried with", async () => {
+  it("keys distinguish two alike calls after plain work, also when a refused run is retried", async () => {
     const timed = new Timed(handler);
     await timed.execute({ ann: 10, bob: 2_000 });
     expect(timed.rig.end).toMatchObject({ type: "stalled" });
@@ -188,7 +188,7 @@ describe("two alike calls after plain work", () => {
     expect(timed.rig.output).toEqual(["ann", "bob"]);
   });
 
-  describe("of which one went on to a wait", () => {
+  describe("with a wait after one of them", () => {
     const save = async (run: TimedRun, plain: Plain, name: string, key?: string): Promise<string> => {
       await plain(name);
       await run.step("save", () => name, key === undefined ? {} : { key });
@@ -203,7 +203,7 @@ describe("two alike calls after plain work", () => {
       expect(timed.rig.ledger.waits.map(({ address }) => address)).toEqual(["event:go#0", "sleep:#0"]);
       return timed;
     };
-    const mended = async (timed: Timed, delays: Record<string, number>): Promise<void> => {
+    const againWithFix = async (timed: Timed, delays: Record<string, number>): Promise<void> => {
       const fixed = new Timed((run) => {
         const plain: Plain = (name) => new Promise((resolve) => timed.rig.env.after(delays[name] ?? 0, resolve));
         return Promise.all(["ann", "bob"].map((name) => save(run, plain, name, name)));
@@ -216,29 +216,29 @@ describe("two alike calls after plain work", () => {
     };
     const waits = (timed: Timed): string[] => timed.rig.ledger.waits.map(({ address }) => address);
 
-    it("go on with keys, and leave no wait behind that takes an event", async () => {
+    it("a refused run continues with keys and leaves no wait open that takes an event", async () => {
       const timed = await refused();
-      await mended(timed, { ann: 10, bob: 20 });
+      await againWithFix(timed, { ann: 10, bob: 20 });
       expect(waits(timed)).toEqual(["event:go#1", "sleep:#1", "event:go#2", "sleep:#2"]);
       timed.rig.ledger.event("go", "1");
-      await mended(timed, { ann: 10, bob: 20 });
+      await againWithFix(timed, { ann: 10, bob: 20 });
       timed.rig.ledger.event("go", "2");
-      await mended(timed, { ann: 30, bob: 20 });
+      await againWithFix(timed, { ann: 30, bob: 20 });
       expect(timed.rig.output).toEqual(["ann 1", "bob 2"]);
     });
 
-    it("give back an event that came while the run was stalled", async () => {
+    it("an event that arrived while a run was refused is given to the next wait", async () => {
       const timed = await refused();
       timed.rig.ledger.event("go", "1");
       expect(waits(timed)).toEqual(["sleep:#0"]);
-      await mended(timed, { ann: 10, bob: 20 });
+      await againWithFix(timed, { ann: 10, bob: 20 });
       timed.rig.ledger.event("go", "2");
-      await mended(timed, { ann: 10, bob: 20 });
-      await mended(timed, { ann: 30, bob: 20 });
+      await againWithFix(timed, { ann: 10, bob: 20 });
+      await againWithFix(timed, { ann: 30, bob: 20 });
       expect(timed.rig.output).toEqual(["ann 1", "bob 2"]);
     });
 
-    it("keep their record once they go on without keys but at once", async () => {
+    it("a refused run keeps its entries if it continues without keys and without plain work", async () => {
       const timed = await refused();
       const began: string[] = [];
       const prompt = new Timed(async (run) => {
@@ -262,7 +262,7 @@ describe("two alike calls after plain work", () => {
     });
   });
 
-  it("are told apart by the branches of run.map", async () => {
+  it("the branches of run.map distinguish two alike calls after plain work", async () => {
     const timed = new Timed(async (run, plain) => {
       const out = await run.map(["ann", "bob", "cyd"], async (name) => {
         await plain(name);
@@ -277,7 +277,7 @@ describe("two alike calls after plain work", () => {
     expect(timed.rig.output).toEqual(["ann", "bob", "cyd"]);
   });
 
-  it("do not confuse a run whose plain work was cached when it was recorded", async () => {
+  it("a run whose plain work was cached when it was recorded is replayed exactly", async () => {
     let isCold = false;
     const timed = new Timed(async (run, plain) => {
       if (isCold) await plain("config");
@@ -295,7 +295,7 @@ describe("two alike calls after plain work", () => {
 });
 
 describe("a key", () => {
-  it("may be added to calls of a live run, which are found without it", async () => {
+  it("a key may be added to calls of an unfinished run, which are found without it", async () => {
     let key: string | undefined;
     let runs = 0;
     const timed = new Timed(async (run, plain) => {
@@ -315,7 +315,7 @@ describe("a key", () => {
 });
 
 describe("random numbers and UUIDs", () => {
-  it("belong to the branch that asked for them", async () => {
+  it("random numbers and UUIDs depend on the branch", async () => {
     const seen: string[][] = [];
     const timed = new Timed(async (run, plain) => {
       const ids = await Promise.all(
@@ -338,7 +338,7 @@ describe("random numbers and UUIDs", () => {
 });
 
 describe("a durable call inside a step", () => {
-  it("is refused at once, and its message says where it belongs", async () => {
+  it("a durable call inside a step is refused at once, and the error says where to put it", async () => {
     const timed = new Timed(async (run) => {
       const inner = (): Promise<unknown> => run.step("inner", () => 1);
       const uuid = (): string => run.uuid();
@@ -352,7 +352,7 @@ describe("a durable call inside a step", () => {
 });
 
 describe("an idempotency key", () => {
-  it("does not depend on which branch is first, and is the same for every try", async () => {
+  it("an idempotency key does not depend on the order of branches, and is the same for every attempt", async () => {
     const keysOf = async (delays: Record<string, number>): Promise<Map<string, string>> => {
       const keys = new Map<string, string>();
       const timed = new Timed(async (run, plain) =>
@@ -378,14 +378,14 @@ describe("an idempotency key", () => {
 });
 
 describe("a long replay", () => {
-  it("lets timers and I/O have the event loop in between", async () => {
+  it("a long replay lets timers and I/O run in between", async () => {
     let clock = 0;
     const timed = new Timed(async (run) => {
       for (let n = 0; n < 200; n++) await run.step("s", () => n);
     });
     await timed.execute({}, 10);
     timed.rig.ledger.status = "queued";
-    // Every look at the clock takes a millisecond, so that twenty deliveries are twenty milliseconds.
+    // Every read of the clock takes a millisecond, so twenty deliveries take twenty milliseconds.
     timed.rig.env.elapsed = () => ++clock;
     let turns = 0;
     let isOver = false;
@@ -420,7 +420,7 @@ describe("code of another build", () => {
   it.each([
     ["after its own call", charges],
     ["in its own item", items],
-  ])("gives no value to an alike call of another branch that comes first: %s", async (_, code) => {
+  ])("another build gives no value to an alike call of another branch that is made first, %s", async (_, code) => {
     const timed = new Timed(code);
     await timed.execute({ a: 20, b: 10_000 }, 100);
     expect(timed.rig.ledger.at("step:charge#0")?.value).toMatchObject({ output: '"a"' });

@@ -7,8 +7,8 @@ import { createExecution } from "../../packages/workflow/src/replay/execution.ts
 import { ReplayRig } from "../../packages/workflow/test/rig.ts";
 import { Timed } from "./timed.ts";
 
-describe("a rejection that nothing handles", () => {
-  it("fails the run with the error as its cause, and says what to do", async () => {
+describe("an unhandled rejection", () => {
+  it("an unhandled rejection fails the run with the error as its cause and advice", async () => {
     const { ownerOfCurrentCode } = await import("../../packages/workflow/src/replay/points.ts");
     const timed = new Timed(async (run) => {
       await run.step("a", () => 1);
@@ -24,7 +24,7 @@ describe("a rejection that nothing handles", () => {
     });
   });
 
-  it("of a suspended handler brings its run back, and fails it", async () => {
+  it("an unhandled rejection of a suspended handler claims its run again and fails it", async () => {
     const { ownerOfCurrentCode } = await import("../../packages/workflow/src/replay/points.ts");
     const timed = new Timed(async (run, plain) => {
       void plain("floating").then(() => ownerOfCurrentCode()?.reject(new Error("later")));
@@ -60,7 +60,7 @@ describe("a schema that was tightened under a live run", () => {
     return rig;
   };
 
-  it("stalls the run on an event that was accepted before, and goes on once the schema takes it again", async () => {
+  it("a stricter schema stalls the run at an accepted event, until the schema accepts it again", async () => {
     const rig = await sized(accepting);
     rig.definition = version(tightened);
     await rig.replay();
@@ -73,14 +73,14 @@ describe("a schema that was tightened under a live run", () => {
     expect(rig.output).toEqual({ size: 99 });
   });
 
-  it("changes nothing for an event that had been refused, and is refused again", async () => {
+  it("a stricter schema does not affect an event that was refused before", async () => {
     const rig = await sized(tightened);
     rig.definition = version(accepting);
     await rig.replay();
     expect(rig.output).toBe("SCHEMA_MISMATCH");
   });
 
-  it("stalls the run on its own input, where the run had got anywhere", async () => {
+  it("a stricter schema of the input stalls a run that has made calls", async () => {
     const of = (schema: z.ZodType<number>) =>
       workflow({ name: "w" }).v("1", {
         schema: { input: schema },
@@ -100,8 +100,8 @@ describe("a schema that was tightened under a live run", () => {
   });
 });
 
-describe("a report that is refused for good", () => {
-  it("leaves what had happened recorded, drops what was refused, and fails the run with the message", async () => {
+describe("a report that is refused permanently", () => {
+  it("after a permanent refusal, valid entries are recorded, and the run fails with the message", async () => {
     const child = workflow({ name: "child" }).v("1", { handler: async () => 1 });
     const v = workflow({ name: "w" }).v("1", {
       handler: async (run) => {
@@ -133,7 +133,7 @@ describe("a report that is refused for good", () => {
 });
 
 describe("a moment that has passed", () => {
-  it("is now: a negative sleep is zero, with a warning, and so is a timeout", async () => {
+  it("a negative sleep or timeout is zero, with a warning", async () => {
     const warnings: string[] = [];
     const timed = new Timed(async (run) => {
       await run.sleep({ milliseconds: -5_000 });
@@ -154,7 +154,7 @@ describe("a moment that has passed", () => {
     expect(warnings[0]).toContain("negative");
   });
 
-  it("given to sleepUntil ends at once; one to come ends then", async () => {
+  it("sleepUntil ends at once for a time in the past, and on time for one in the future", async () => {
     const timed = new Timed(async (run) => {
       const before = run.now();
       await run.sleepUntil(0);
@@ -171,7 +171,7 @@ describe("a moment that has passed", () => {
 });
 
 describe("several open waits for one event", () => {
-  it("are warned of once, and not when a race gave up the earlier ones", async () => {
+  it("several open waits for one event log one warning, and none if a race withdrew the earlier ones", async () => {
     const warnings: string[] = [];
     const warn = (message: string): void => {
       warnings.push(message);
@@ -193,7 +193,7 @@ describe("several open waits for one event", () => {
 });
 
 describe("a child whose reference is taken", () => {
-  it("throws from startAsChild, and the handler may catch it and go on", async () => {
+  it("startAsChild throws if the reference id is taken, and the handler may continue", async () => {
     const child = workflow({ name: "child" }).v("1", { handler: async () => 1 });
     const v = workflow({ name: "w" }).v("1", {
       handler: async (run) => {

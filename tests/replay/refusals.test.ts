@@ -11,8 +11,8 @@ async function refused(handler: PlainHandler): Promise<Timed> {
   return timed;
 }
 
-/** Other code executes the run from its record. */
-async function mended(timed: Timed, handler: PlainHandler, ms = 10_000): Promise<void> {
+/** Executes the run from its journal with other code. */
+async function executeFixed(timed: Timed, handler: PlainHandler, ms = 10_000): Promise<void> {
   const delays: Record<string, number> = { ann: 10, bob: 2_010 };
   const plain: Plain = (name) => new Promise((resolve) => timed.rig.env.after(delays[name] ?? 0, resolve));
   const other = new Timed((run) => handler(run, plain));
@@ -33,7 +33,7 @@ const saving: PlainHandler = (run, plain) =>
   );
 
 describe("a run that is refused a second time", () => {
-  it("keeps what the mended code recorded between the two", async () => {
+  it("a run that is refused twice keeps the entries of the fixed code in between", async () => {
     const began: string[] = [];
     const timed = await refused(saving);
     const stage =
@@ -49,17 +49,17 @@ describe("a run that is refused a second time", () => {
         );
         return "done";
       };
-    await mended(timed, stage(false));
+    await executeFixed(timed, stage(false));
     expect(timed.rig.ledger.stall).toMatchObject({
       reason: "ambiguous_call",
       call: expect.stringMatching(/^step:mail#/),
     });
-    await mended(timed, stage(true));
+    await executeFixed(timed, stage(true));
     expect(timed.rig.output).toBe("done");
     expect(began).toEqual(["save ann", "save bob", "told"]);
   });
 
-  it("keeps the deadline of a sleep that the mended code began between the two", async () => {
+  it("a run that is refused twice keeps the deadline of a sleep of the fixed code in between", async () => {
     const timed = await refused(saving);
     const stage =
       (isKeyed: boolean): PlainHandler =>
@@ -82,18 +82,18 @@ describe("a run that is refused a second time", () => {
       );
       return rested;
     };
-    await mended(timed, mails);
+    await executeFixed(timed, mails);
     expect(timed.rig.ledger.stall).toMatchObject({ reason: "ambiguous_call" });
     const before = deadlines();
     await timed.rig.env.advance(43_200_000);
-    await mended(timed, stage(true));
+    await executeFixed(timed, stage(true));
     expect(before).toHaveLength(1);
     expect(deadlines()).toEqual(before);
   });
 });
 
-describe("what followed a refused call", () => {
-  it("is given up after each of several alike calls", async () => {
+describe("entries after a refused call", () => {
+  it("waits after each of several refused alike calls are withdrawn", async () => {
     const handler =
       (isKeyed: boolean): PlainHandler =>
       (run, plain) =>
@@ -111,14 +111,14 @@ describe("what followed a refused call", () => {
           }),
         );
     const timed = await refused(handler(false));
-    await mended(timed, handler(true));
+    await executeFixed(timed, handler(true));
     await timed.rig.env.advance(700_000);
     timed.rig.ledger.tick();
-    await mended(timed, handler(true));
+    await executeFixed(timed, handler(true));
     expect(timed.rig.output).toEqual(names);
   });
 
-  it("is not reused by the next attempt, whenever it ended", async () => {
+  it("entries after a refused call are not reused by the next attempt", async () => {
     const timed = await refused((run, plain) =>
       Promise.all(
         names.map(async (name) => {
@@ -141,14 +141,14 @@ describe("what followed a refused call", () => {
       });
       await run.sleep({ days: 1 });
     };
-    await mended(timed, handler);
+    await executeFixed(timed, handler);
     isFailing = false;
-    await mended(timed, handler);
+    await executeFixed(timed, handler);
     expect(timed.rig.ledger.attempt).toBe(2);
     expect(timed.rig.ledger.waits).toHaveLength(1);
   });
 
-  it("is found in seconds among as many waits as a run may have open", async () => {
+  it("waits after a refused call are found in seconds among the maximum of open waits", async () => {
     const timed = await refused(async (run, plain) => {
       await Promise.all(
         names.map(async (name) => {
@@ -161,7 +161,7 @@ describe("what followed a refused call", () => {
     });
     expect(timed.rig.ledger.waits).toHaveLength(3_000);
     const before = process.cpuUsage();
-    await mended(timed, async (run) => run.step("other", () => "done"), 100);
+    await executeFixed(timed, async (run) => run.step("other", () => "done"), 100);
     expect(process.cpuUsage(before).user).toBeLessThan(20_000_000);
     expect(timed.rig.output).toBe("done");
   });

@@ -8,12 +8,12 @@ const events = { stop: event<string>(), go: event<string>() };
 export type TimedRun = WorkflowRun<typeof events>;
 export type Plain = (name: string) => Promise<void>;
 
-/** A handler with plain asynchronous work, which takes as long as `delays` says each time it is executed. */
+/** A handler with plain (non-durable) work. `delays` sets its duration for each execution. */
 export class Timed {
   readonly rig: ReplayRig;
   delays: Record<string, number> = {};
 
-  /** `ledger`: of a run that other code has executed. */
+  /** `ledger` is the journal of a run that other code has executed. */
   constructor(handler: (run: TimedRun, plain: Plain) => Promise<unknown>, buildId = "b1", ledger?: RunLedger) {
     const plain: Plain = (name) =>
       new Promise((resolve) => {
@@ -27,14 +27,14 @@ export class Timed {
     this.rig = new ReplayRig(version, undefined, { buildId, idleMs: 60_000 }, ledger);
   }
 
-  /** Executes with these delays until nothing moves for `ms`. */
+  /** Executes with these delays for `ms`. */
   async execute(delays: Record<string, number>, ms = 5_000): Promise<void> {
     this.delays = delays;
     await this.rig.replay();
     await this.live(ms);
   }
 
-  /** Lets time pass. A suspended execution whose plain work lets it go on gets its run back. */
+  /** Advances the time. A suspended execution that continues after plain work gets its run again. */
   async live(ms: number): Promise<void> {
     const { rig } = this;
     for (let passed = 0; passed < ms; passed += 10) {
@@ -44,7 +44,7 @@ export class Timed {
     }
   }
 
-  /** The worker is lost; another executes the run from its record, with other delays. */
+  /** Kills the worker and executes the run from its journal with other delays. */
   async again(delays: Record<string, number>, ms = 5_000): Promise<void> {
     this.rig.kill();
     this.rig.ledger.status = "queued";

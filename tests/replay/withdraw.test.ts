@@ -13,7 +13,7 @@ describe("run.race", () => {
     return seen;
   };
 
-  it("gives up the waits that lost, so that an event goes to the wait of the round that listens", async () => {
+  it("run.race withdraws the losing waits, so that an event goes to the wait of the current round", async () => {
     const timed = new Timed(rounds);
     await timed.execute({}, 100);
     await timed.elapse(1_000);
@@ -26,7 +26,7 @@ describe("run.race", () => {
     expect(timed.rig.output).toEqual(["slept", "now", "slept"]);
   });
 
-  it("comes out the same on replay, and gives up nothing twice", async () => {
+  it("run.race has the same winner on replay, and withdraws nothing twice", async () => {
     const timed = new Timed(rounds);
     await timed.execute({}, 100);
     for (let round = 1; round <= 2; round++) {
@@ -40,14 +40,14 @@ describe("run.race", () => {
     expect(withdrawn.map(({ address }) => address)).toEqual(["event:stop#0/withdrawn", "event:stop#1/withdrawn"]);
   });
 
-  it("gives an event that the loser had taken to the next wait", async () => {
+  it("an event that a loser of run.race had taken goes to the next wait", async () => {
     const timed = new Timed(async (run) => {
       const first = await run.race([run.events.stop.wait(), run.sleep({ seconds: 1 })]);
       return [typeof first === "string" ? first : "slept", await run.events.stop.wait()];
     });
     await timed.execute({}, 100);
     await timed.rig.env.advance(1_000);
-    // Both come before the worker knows of either: the sleep is recorded first.
+    // Both happen before the worker receives either. The sleep is recorded first.
     timed.rig.ledger.tick();
     timed.rig.ledger.event("stop", "kept");
     await timed.rig.resume();
@@ -55,7 +55,7 @@ describe("run.race", () => {
     expect(timed.rig.output).toEqual(["slept", "kept"]);
   });
 
-  it("aborts the work of a task that lost, and the signal of a function", async () => {
+  it("run.race aborts the tasks and the signals of functions that lost", async () => {
     const aborted: string[] = [];
     const timed = new Timed(async (run) => {
       const winner = await run.race([
@@ -80,7 +80,7 @@ describe("run.race", () => {
     expect(addresses(timed)).toEqual(["sleep:end#0"]);
   });
 
-  it("rejects as the contender that rejects first", async () => {
+  it("run.race rejects with the error of the contender that rejects first", async () => {
     const timed = new Timed(async (run) => {
       const failing = run.step("failing", () => {
         throw new Error("no");
@@ -93,7 +93,7 @@ describe("run.race", () => {
 });
 
 describe("run.any", () => {
-  it("resolves as the first that resolves, and gives up the others", async () => {
+  it("run.any resolves with the first value and withdraws the others", async () => {
     const timed = new Timed(async (run) => {
       const failing = run.step("failing", () => {
         throw new Error("no");
@@ -110,7 +110,7 @@ describe("run.any", () => {
     expect(timed.rig.output).toBe("good");
   });
 
-  it("rejects with all errors when every contender rejected", async () => {
+  it("run.any rejects with all errors if every contender rejects", async () => {
     const timed = new Timed(async (run) => {
       const fail = (name: string) =>
         run.step(name, () => {
@@ -124,7 +124,7 @@ describe("run.any", () => {
 });
 
 describe("a wait with a signal", () => {
-  it("rejects with WAIT_WITHDRAWN once it aborts, and takes no event any more", async () => {
+  it("a wait whose signal aborts rejects with WAIT_WITHDRAWN and takes no event", async () => {
     const timed = new Timed(async (run) => {
       const controller = new AbortController();
       const wait = run.events.stop.wait({ signal: controller.signal }).catch((error: { code: string }) => error.code);
@@ -139,7 +139,7 @@ describe("a wait with a signal", () => {
     expect(timed.rig.output).toEqual(["WAIT_WITHDRAWN", "second"]);
   });
 
-  it("that has aborted already is never opened", async () => {
+  it("a wait whose signal has already aborted is not opened", async () => {
     const timed = new Timed((run) =>
       run.sleep({ seconds: 1 }, { signal: AbortSignal.abort() }).catch((error: { code: string }) => error.code),
     );
@@ -148,7 +148,7 @@ describe("a wait with a signal", () => {
     expect(timed.rig.ledger.entries).toEqual([]);
   });
 
-  it("of a child ends the wait, not the child", async () => {
+  it("a signal of a wait for a child ends the wait, not the child", async () => {
     const timed = new Timed(async (run) => {
       const { workflow } = await import("../../packages/workflow/src/definition/workflow.ts");
       const child = workflow({ name: "child" }).v("1", { handler: async () => 1 });
@@ -185,7 +185,7 @@ describe("a loser of a race that comes to its call after plain work", () => {
     return [winner, ...cleaned];
   };
 
-  it("is found again, whether it came before or after the end of the race", async () => {
+  it("a late call of a loser is found again, whether it was made before or after the end of the race", async () => {
     const timed = new Timed(loser);
     await timed.execute({ loser: 500 }, 100);
     timed.rig.ledger.event("stop", "now");
@@ -200,7 +200,7 @@ describe("a loser of a race that comes to its call after plain work", () => {
     expect(timed.rig.output).toEqual(["now", "cleaned up"]);
   });
 
-  it("is waited for when the wait that lost is all that the replay has made again", async () => {
+  it("a replay waits for a late call of a loser if it has made only the losing wait again", async () => {
     const timed = new Timed(async (run, plain) => {
       await run.race([
         run.events.stop.wait(),
@@ -223,7 +223,7 @@ describe("a loser of a race that comes to its call after plain work", () => {
     expect(timed.rig.output).toBe("done");
   });
 
-  it("is refused when it cannot be distinguished from a call that was answered", async () => {
+  it("a late call of a loser is refused if it cannot be distinguished from a recorded call", async () => {
     const timed = new Timed(async (run, plain) => {
       const nap = (name: string) => async (signal: AbortSignal) => {
         await plain(name);

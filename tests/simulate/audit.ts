@@ -1,15 +1,15 @@
-/** I23: every finished run is replayed against its own record; it must end the same, and do nothing new. */
+/** Replays every finished run from its journal. It must end in the same way and make no new call. */
 
 import type { ClaimedRun, ReportResult } from "@aikirun/lib/protocol";
 import { createExecution, type Host, type ReportDraft } from "@aikirun/workflow/internal";
 import type { Run } from "../../packages/server/src/core/run.ts";
 import { wholeOf, wholeRun } from "../../packages/server/src/core/unread.ts";
 import { fingerprintOf } from "../../packages/workflow/src/replay/fingerprint.ts";
+import { addressLogger } from "./address-logger.ts";
 import type { Code } from "./code.ts";
 import { programWorkflow } from "./interpreter.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Mirror } from "./mirror.ts";
-import { notingLogger } from "./noting.ts";
 import type { Process } from "./process.ts";
 import type { Program } from "./program.ts";
 import { isRenamedSleep, mayBeRefused } from "./stalls.ts";
@@ -23,10 +23,10 @@ export interface AuditOptions {
   code: Code;
 }
 
-/** How long a replay may take, which waits for nothing but plain work. Virtual milliseconds. */
-const patienceMs = 20 * 60_000;
+/** How long a replay may take. It waits only for non-durable work. Virtual milliseconds. */
+const deadlineMs = 20 * 60_000;
 const buildId = "audit";
-/** How often each run is replayed, with plain work of another length each time. */
+/** How often each run is replayed, each time with non-durable work of a different duration. */
 const times = 3;
 
 export async function audit(options: AuditOptions): Promise<void> {
@@ -37,41 +37,44 @@ export async function audit(options: AuditOptions): Promise<void> {
   }
 }
 
-/** Its handler had the last word, under the code that it began with. */
+/** Whether the handler itself ended the run, and its code never changed. */
 function isReplayable({ id, state }: Run, { edits }: Code): boolean {
-  const hasLastWord =
+  const endedByHandler =
     state.status === "completed" || (state.status === "failed" && state.error.code !== "RUN_TIMED_OUT");
-  return hasLastWord && !edits.has(id);
+  return endedByHandler && !edits.has(id);
 }
 
 async function replay({ world, mirror, ledger, code }: AuditOptions, run: Run, program: Program, nth: number) {
   const name = world.names.of(run.id);
   const process = world.spawn(`audit ${name} ${nth}`);
   const before = ledger.effects.length;
-  const { version } = programWorkflow({ ledger, process, code, isPoisonous: () => false, kill: () => {} });
+  const { version } = programWorkflow({ ledger, process, code, mayCrash: () => false, kill: () => {} });
   const drafts: ReportDraft[] = [];
   const execution = createExecution(version, hostOf(process, mirror, run, drafts), { buildId });
-  // The code is known to be the same: the replay waits for as long as it takes.
+  // The build is the recorded one, so the replay waits for recorded calls without a limit.
   const build = { id: fingerprintOf(version.handler, buildId), since: 0 };
   void execution.run({ ...claimed(mirror, run), build });
-  await world.run(world.now + patienceMs, () => drafts.length > 0);
+  await world.run(world.now + deadlineMs, () => drafts.length > 0);
   process.kill();
   const [draft] = drafts;
   const next = draft?.next;
   const isSame = next?.type === "finish" && isSameEnd(next.outcome, run.state);
-  // Plain work may make calls late this time that nothing tells apart then.
+  // In this replay, non-durable work may delay calls that cannot be distinguished then.
   const stall = next?.type === "stall" ? next.stall : null;
   if (stall?.reason === "ambiguous_call" && mayBeRefused(ledger, run, program, stall.call)) return;
   const isUnsettled = ledger.wasRefused(run.id) || ledger.identity.isUnsettled(run.id, null);
   if (stall?.reason === "diverged" && (isUnsettled || isRenamedSleep(stall))) return;
-  // Where plain work decides which lane of a pool takes an item, alike calls exchange their values, and their order.
+  // If plain work decides which lane of a pool takes an item, alike calls exchange their values and their order.
   if (next?.type === "finish" && ledger.identity.wasMistaken(run.id)) return;
-  // What the handler left behind may come to something new while the handler awaits plain work.
+  // Branches that the handler does not await may make new calls while it awaits non-durable work.
   const mayStray = isPlain(program.ops) && (leavesBehind(program.ops) || orderOf(program.ops) === "timed");
   if (mayStray && draft !== undefined) return;
   if (!isSame || draft === undefined || !isQuiet(draft) || ledger.effects.length > before) {
-    const said = draft === undefined ? "nothing" : JSON.stringify(draft).slice(0, 500);
-    world.violate("I23", `${name} is ${run.state.status} at attempt ${run.attempt}, and its replay said ${said}`);
+    const reported = draft === undefined ? "nothing" : JSON.stringify(draft).slice(0, 500);
+    world.violate(
+      "REPLAY",
+      `${name} is ${run.state.status} at attempt ${run.attempt}, but its replay reported ${reported}`,
+    );
   }
 }
 
@@ -80,11 +83,11 @@ function isSameEnd(outcome: { status: string; output?: string }, state: Run["sta
   return state.status !== "completed" || state.output === outcome.output;
 }
 
-/** Takes what the replay says, and answers nothing but that it still waits for a call. */
+/** Collects the reports of a replay. Replies only to empty reports, with which it waits for a call. */
 function hostOf({ env }: Process, mirror: Mirror, run: Run, drafts: ReportDraft[]): Host {
   return {
     env,
-    logger: notingLogger,
+    logger: addressLogger,
     report: (draft) => {
       if (draft.next.type === "continue" && isQuiet(draft)) return Promise.resolve(answer(mirror, run));
       drafts.push(draft);

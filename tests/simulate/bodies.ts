@@ -1,27 +1,27 @@
-/** What the bodies of tasks and steps do, and the tasks themselves; one set per worker process. */
+/** The tasks of a worker process, and what the bodies of its tasks and steps do. */
 
 import { NonRetryableError, type TaskContext } from "@aikirun/lib";
 import { type Task, task } from "@aikirun/task";
+import { addressIn } from "./address-logger.ts";
 import type { Code } from "./code.ts";
 import type { Origin } from "./identity.ts";
 import type { Ledger } from "./ledger.ts";
-import { addressIn } from "./noting.ts";
 import type { Process } from "./process.ts";
 import { type Alike, type EffectBody, type TaskName, taskPolicies } from "./program.ts";
 
-/** What bodies may do to the world. */
+/** What bodies use of their process. */
 export interface Interpreted {
   ledger: Ledger;
   process: Process;
-  /** The code that this process was deployed with. */
+  /** The code with which this process was deployed. */
   code: Code;
-  /** Whether a poisonous body still kills. */
-  isPoisonous: () => boolean;
+  /** Whether a body of kind `poison` may kill its worker. */
+  mayCrash: () => boolean;
   kill: () => void;
 }
 
 interface TaskInput {
-  /** Absent where inputs are equal. */
+  /** Absent if the inputs of several calls are equal. */
   path?: string;
   alike: Alike | null;
   body: EffectBody;
@@ -29,7 +29,7 @@ interface TaskInput {
 
 export type Tasks = Record<Alike["by"], Record<TaskName, Task<TaskInput, string>>>;
 
-/** Tasks that make a key of their input have names of their own. */
+/** The name of a task. Tasks that make a key from their input have other names. */
 export function nameOf(task: TaskName, by: Alike["by"]): string {
   return by === "key" ? `${task} by key` : task;
 }
@@ -59,7 +59,7 @@ export function tasksOf(interpreted: Interpreted): Tasks {
   return { key: all("key"), input: all("input") };
 }
 
-/** A body: begins in the ledger's sight, and comes to what its program says. */
+/** A body: records its start in the ledger, and ends as its program says. */
 export async function perform(
   interpreted: Interpreted,
   origin: Origin,
@@ -71,7 +71,7 @@ export async function perform(
   const address = addressIn(context.logger) ?? "";
   const attempt = ledger.attemptOf(runId, process);
   const nonce = `${origin.path ?? `${origin.kind}:${origin.name}`}~${ledger.effects.length}`;
-  process.world.trace(`${process.name} begins ${nonce} of ${ledger.world.names.of(runId)}, try ${context.attempt}`);
+  process.world.trace(`${process.name} begins ${nonce} of ${ledger.world.names.of(runId)}, attempt ${context.attempt}`);
   ledger.effect({
     ...origin,
     runId,
@@ -100,7 +100,7 @@ export async function perform(
     case "hang":
       return new Promise(() => {});
     case "poison":
-      if (!interpreted.isPoisonous()) return nonce;
+      if (!interpreted.mayCrash()) return nonce;
       interpreted.kill();
       return new Promise(() => {});
     default:

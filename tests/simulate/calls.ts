@@ -1,4 +1,4 @@
-/** The durable calls of one execution: made through the packages that users write with, and checked as they end. */
+/** The durable calls of one execution: made with the public packages, and checked when they end. */
 
 import { isAikiError, TaskFailedError } from "@aikirun/lib";
 import type { RunId } from "@aikirun/lib/protocol";
@@ -13,7 +13,7 @@ import { type BodyOp, type Op, type Program, stepRetry, timeoutOf, triesOf } fro
 
 export interface ProgramInput {
   program: Program;
-  /** Tells runs of equal programs apart. */
+  /** Distinguishes runs of equal programs. */
   label: string;
 }
 
@@ -22,12 +22,12 @@ export type ProgramEvents = typeof events;
 export type ProgramRun = WorkflowRun<ProgramEvents>;
 export type ProgramVersion = WorkflowVersion<ProgramInput, string, ProgramEvents>;
 
-/** Gives a call up when it aborts. */
+/** Withdraws a call when it aborts. */
 export type CallSignal = AbortSignal | null;
 
 export type OpOf<Type extends Op["type"]> = Extract<Op, { type: Type }>;
 
-/** What calls are made with. */
+/** What a call needs. */
 export interface Calling {
   interpreted: Interpreted;
   tasks: Tasks;
@@ -35,12 +35,12 @@ export interface Calling {
   run: ProgramRun;
   label: string;
   isKeyed: boolean;
-  /** From the beginning. */
+  /** Whether the calls had keys in the first deployment. */
   isKeyedFirst: boolean;
   execution: SimulatedExecution;
 }
 
-/** Each takes the path of its call, and resolves with what the handler goes on with. */
+/** Each method takes the path of its call, and resolves with the value that the handler receives. */
 export class ProgramCalls {
   readonly #with: Calling;
 
@@ -64,7 +64,7 @@ export class ProgramCalls {
       this.#expect(path, op, "returned", nonce, made);
       return nonce;
     } catch (thrown) {
-      this.#checkGivenUp(path, thrown, signal);
+      this.#rethrowWithdrawn(path, thrown, signal);
       const code = codeOf(thrown);
       const nonce = thrown instanceof TaskFailedError ? failed(thrown) : null;
       if (nonce !== null) interpreted.ledger.identity.belongs(execution, origin, nonce);
@@ -101,11 +101,11 @@ export class ProgramCalls {
     interpreted.ledger.identity.asked(execution, path);
     const options = signal === null ? {} : { signal };
     const slept = called === null ? run.sleep(duration, options) : run.sleep(called, duration, options);
-    const { wokenEarly } = await this.#unlessGivenUp(path, slept, signal);
+    const { wokenEarly } = await this.#checkWithdrawn(path, slept, signal);
     return this.#timed(path, "sleep", wokenEarly ? null : ms, wokenEarly ? "woken" : "slept");
   }
 
-  /** With keys each sleep has a name; one that is recorded stays, unless it was refused. */
+  /** If calls have keys, each sleep has a name. A recorded sleep without a name keeps none, unless it was refused. */
   #nameOf(path: string, name: string | null): string | null {
     const { run, isKeyed, isKeyedFirst, interpreted } = this.#with;
     const stays = name !== null && !isKeyedFirst && !interpreted.ledger.wasRefusedAt(run.id, `sleep:${name}`);
@@ -123,10 +123,10 @@ export class ProgramCalls {
     this.#point(path, `event:${name}:`);
     interpreted.ledger.identity.asked(execution, path);
     if (timeoutMs === null) {
-      return this.#event(path, name, (await this.#unlessGivenUp(path, waiter.wait(options), signal)).id);
+      return this.#event(path, name, (await this.#checkWithdrawn(path, waiter.wait(options), signal)).id);
     }
     const waited = waiter.wait({ timeout: { milliseconds: timeoutMs }, ...options });
-    const result = await this.#unlessGivenUp(path, waited, signal);
+    const result = await this.#checkWithdrawn(path, waited, signal);
     return result.timedOut
       ? this.#timed(path, "wait", timeoutMs, "timed out")
       : this.#event(path, name, result.data.id);
@@ -166,7 +166,7 @@ export class ProgramCalls {
     ledger.identity.asked(execution, `${path}/end`);
     this.#point(`${path}/end`, `end:${child.id}`);
     const waited = child.waitFor("completed", { timeout: { milliseconds: timeoutMs }, ...given });
-    const result = await this.#unlessGivenUp(path, waited, signal);
+    const result = await this.#checkWithdrawn(path, waited, signal);
     const saw = result.reached ? `output ${result.output}` : result.reason;
     this.#see({ path: `${path}/end`, kind: "end", saw, nonce: null });
     if (saw === "timed_out" && !ledger.clockMoved) ledger.identity.elapsed(execution, `${path}/end`, timeoutMs);
@@ -182,7 +182,7 @@ export class ProgramCalls {
       ledger.childEnded(childId, output);
       return output;
     } catch (thrown) {
-      this.#checkGivenUp(path, thrown, signal);
+      this.#rethrowWithdrawn(path, thrown, signal);
       this.#see({ path: `${path}/end`, kind: "end", saw: codeOf(thrown), nonce: null });
       ledger.childEnded(childId, codeOf(thrown));
       throw thrown;
@@ -207,7 +207,7 @@ export class ProgramCalls {
     return this.#value(path, "uuid", this.#with.run.uuid(options));
   }
 
-  /** Code that is under way gives what is derived a key, and so another value, only if it was refused without. */
+  /** Whether a derived value has a key. Code of an unfinished run adds one only if the run was refused without it. */
   #hasKey(derived: string): boolean {
     const { run, isKeyed, isKeyedFirst, interpreted } = this.#with;
     return isKeyed && (isKeyedFirst || interpreted.ledger.wasRefusedAt(run.id, derived));
@@ -218,7 +218,7 @@ export class ProgramCalls {
     return saw;
   }
 
-  /** Plain work; `turns` microtasks where it needs no time. */
+  /** Non-durable work. Takes `turns` microtasks if it needs no time. */
   plain(turns: number): Promise<void> {
     return plainWork(this.#with.interpreted.process, turns);
   }
@@ -227,7 +227,7 @@ export class ProgramCalls {
     return pause(this.#with.interpreted.process);
   }
 
-  /** Whether something happens that has this probability. */
+  /** Returns true with this probability. */
   chance(probability: number): boolean {
     return this.#with.interpreted.process.chance.chance(probability);
   }
@@ -240,7 +240,7 @@ export class ProgramCalls {
     return run.map(items, branch, { concurrency, ...(isKeyed ? { key: (index: number) => String(index) } : {}) });
   }
 
-  /** Who loses is given up, by its signal. */
+  /** A race in which the signals of the losers abort. */
   race<Result>(how: "runRace" | "runAny", rivals: Array<(signal: AbortSignal) => Promise<Result>>): Promise<Result> {
     const { run } = this.#with;
     return how === "runRace" ? run.race(rivals) : run.any(rivals);
@@ -250,32 +250,32 @@ export class ProgramCalls {
     return { ...(this.#with.isKeyed ? { key: path } : {}), ...(signal === null ? {} : { signal }) };
   }
 
-  async #unlessGivenUp<Result>(path: string, call: Promise<Result>, signal: CallSignal): Promise<Result> {
+  async #checkWithdrawn<Result>(path: string, call: Promise<Result>, signal: CallSignal): Promise<Result> {
     try {
       return await call;
     } catch (thrown) {
-      this.#checkGivenUp(path, thrown, signal);
+      this.#rethrowWithdrawn(path, thrown, signal);
       throw thrown;
     }
   }
 
-  /** Rethrows what says that the call was given up: only its signal may have done that. */
-  #checkGivenUp(path: string, thrown: unknown, signal: CallSignal): void {
+  /** Rethrows the error of a withdrawn call. Only its signal may have withdrawn it. */
+  #rethrowWithdrawn(path: string, thrown: unknown, signal: CallSignal): void {
     if (!isAikiError(thrown) || thrown.code !== "WAIT_WITHDRAWN") return;
     const { world } = this.#with.interpreted.ledger;
-    if (signal?.aborted !== true) world.violate("MODEL", `${path} was given up, and nobody asked for that`);
+    if (signal?.aborted !== true) world.violate("OUTCOME", `${path} was withdrawn although its signal did not abort`);
     throw thrown;
   }
 
-  /** The call is made here: what makes it alike to others is its content. */
+  /** Records that the call is made here. Calls with equal content are alike. */
   #point(path: string, content: string): void {
     const { execution, interpreted, isKeyed } = this.#with;
     const isDerived = content === "random::" || content === "uuid::";
-    const isTold = isDerived ? this.#hasKey(content.slice(0, -1)) : isKeyed && !/^(sleep|map):/.test(content);
+    const isDistinguished = isDerived ? this.#hasKey(content.slice(0, -1)) : isKeyed && !/^(sleep|map):/.test(content);
     const after = execution.observations.at(-1)?.path ?? "";
     execution.points.call(
       path,
-      { content: isTold ? path : content, bare: content, after },
+      { content: isDistinguished ? path : content, bare: content, after },
       interpreted.process.isInPlain,
     );
   }
@@ -290,11 +290,11 @@ export class ProgramCalls {
     const allowance = { tries: triesOf(op), timeoutMs: timeoutOf(op), attempt, late: ledger.paused };
     const wrong = expectOutcome(op.body, outcome, saw, allowance);
     if (wrong === null || ledger.identity.isMistake(this.#with.execution, path, null)) return;
-    ledger.world.violate("MODEL", `${path} of ${ledger.world.names.of(this.#with.run.id)} ${wrong}`);
+    ledger.world.violate("OUTCOME", `${path} of ${ledger.world.names.of(this.#with.run.id)} ${wrong}`);
   }
 }
 
-/** Which body failed, as far as its error says it. */
+/** The nonce of the body that failed, if the error contains it. */
 function failed({ cause }: TaskFailedError): string | null {
   return cause instanceof Error ? failureOf(cause.message) : null;
 }

@@ -1,36 +1,36 @@
-/** Code that changes under runs that are under way: what a deployment makes of their programs. */
+/** Deployments that change the code of unfinished runs. */
 
 import type { RunId } from "@aikirun/lib/protocol";
 import type { Op } from "./program.ts";
 
 export type Edit =
-  /** Two finished calls change places. */
+  /** Swaps two finished calls. */
   | { kind: "swap"; at: number }
-  /** Everything from here on is removed; no new call follows. */
+  /** Removes all calls from here on. */
   | { kind: "truncate"; at: number }
-  /** New calls after all the others. */
+  /** Adds calls at the end. */
   | { kind: "append" }
-  /** A new call before all that is recorded: the code no longer fits. */
+  /** Adds a call before all recorded ones, so that the code no longer fits. */
   | { kind: "insert" };
 
-/** What one deployment knows. Processes keep the code that they began with. */
+/** The code of one deployment. A process keeps the code with which it started. */
 export interface Code {
   readonly edits: ReadonlyMap<RunId, Edit>;
-  /** Runs whose calls have a key each; the first of those that retry one another stands for all. */
+  /** Runs whose calls all have keys. The first run of a chain of retries stands for all of them. */
   readonly keyed: ReadonlySet<RunId>;
-  /** Grows with each deployment. */
+  /** Increases with each deployment. */
   readonly build: number;
 }
 
 export const firstCode: Code = { edits: new Map(), keyed: new Set(), build: 0 };
 
-/** The id of the call that an incompatible edit begins with. */
+/** The id of the call that an incompatible edit adds. */
 const insertedOp = 900;
 const appendedOp = 901;
 
 export const insertedPath = `task${insertedOp}`;
 
-/** Tells one code of a run from another. */
+/** Identifies one version of the code of a run. */
 export function editOf({ edits, keyed }: Code, runId: RunId, family: RunId): string {
   const edit = edits.get(runId);
   const keys = keyed.has(family) ? "keyed" : "";

@@ -1,6 +1,6 @@
 /**
- * Storage as one server process sees it: slow, interleaved with whatever else happens, failing before a commit or after
- * it, and gone in the middle of a transaction when the process dies.
+ * Storage as one server process sees it: slow, interleaved with other events, failing before or after a commit, and
+ * interrupted within a transaction if the process dies.
  */
 
 import { AikiError } from "@aikirun/lib";
@@ -17,41 +17,41 @@ export interface DiskOptions {
   knobs: DiskKnobs;
   prng: Prng;
   /** Whether faults may happen now. */
-  isHostile: () => boolean;
+  hasFaults: () => boolean;
 }
 
 export function diskOf(options: DiskOptions): Storage {
-  const { inner, process, mirror, knobs, prng, isHostile } = options;
+  const { inner, process, mirror, knobs, prng, hasFaults } = options;
   const { world } = process;
-  const fails = (probability: number) => probability > 0 && isHostile() && prng.chance(probability);
+  const fails = (probability: number) => probability > 0 && hasFaults() && prng.chance(probability);
 
-  const breathe = async () => {
+  const interleave = async () => {
     if (knobs.interleave > 0 && prng.chance(knobs.interleave)) {
       await world.turn(null, `${process.name} disk`, knobs.delayMs === 0 ? 0 : prng.below(knobs.delayMs));
     }
-    if (!process.isAlive) throw new Error("The process died in the middle of this.");
+    if (!process.isAlive) throw new Error("The process died during a transaction.");
   };
 
   const transact = async <T>(work: (transaction: Transaction) => Promise<T>): Promise<T> => {
-    await breathe();
+    await interleave();
     const result = await inner.transaction(async (transaction) => {
       const written: Written = { runs: [], entries: [] };
-      const value = await work(watched(transaction, written, breathe));
-      await breathe();
+      const value = await work(watched(transaction, written, interleave));
+      await interleave();
       if (fails(knobs.failBefore)) throw failure(prng, "before");
       mirror.commit(written, transaction.now(), process.name);
       return value;
     });
-    await breathe();
+    await interleave();
     if (fails(knobs.failAfter)) {
-      world.trace(`${process.name} does not hear of its commit`);
+      world.trace(`${process.name} gets no reply to its commit`);
       throw failure(prng, "after");
     }
     return result;
   };
 
   const read = async <T>(work: (reader: Reader) => Promise<T>): Promise<T> => {
-    await breathe();
+    await interleave();
     if (fails(knobs.failRead)) throw failure(prng, "instead of");
     return inner.read(work);
   };
@@ -68,11 +68,11 @@ function failure(prng: Prng, when: string): Error {
   return prng.chance(0.5) ? new AikiError("STORAGE_FAILED", message) : new Error(message);
 }
 
-/** The same transaction, which notes what it writes and lets other things happen between its statements. */
-function watched(inner: Transaction, written: Written, breathe: () => Promise<void>): Transaction {
+/** Wraps a transaction: records what it writes, and lets other events happen between its statements. */
+function watched(inner: Transaction, written: Written, interleave: () => Promise<void>): Transaction {
   const then = async <T>(result: Promise<T>): Promise<T> => {
     const value = await result;
-    await breathe();
+    await interleave();
     return value;
   };
   return {
@@ -102,7 +102,7 @@ function watched(inner: Transaction, written: Written, breathe: () => Promise<vo
       for (const run of runs) {
         if (fresh.delete(run.id)) written.runs.push({ before: null, after: run });
       }
-      await breathe();
+      await interleave();
       return inserted;
     },
     async save(batch) {
@@ -111,14 +111,14 @@ function watched(inner: Transaction, written: Written, breathe: () => Promise<vo
         written.runs.push(...batch.changes);
         written.entries.push(...batch.entries);
       }
-      await breathe();
+      await interleave();
       return obstacles;
     },
     async reuse(from, to) {
       const tail = await inner.reuse(from, to);
       const [copies = []] = await inner.journal([{ runId: to, after: 0, limit: 1_000_000, bytes: 1e12 }]);
       written.entries.push(...copies);
-      await breathe();
+      await interleave();
       return tail;
     },
   };

@@ -4,11 +4,11 @@ import type { Prng } from "./prng.ts";
 import { type Alike, type EffectBody, eventNames, type Join, type Op, type Program, taskNames } from "./program.ts";
 import { shapeNames } from "./shapes/list.ts";
 
-/** What a program is like. Probabilities. */
+/** The probabilities of the parts of a program. */
 interface ProgramStyle {
-  /** Of plain work before a call. */
+  /** Of non-durable work before a call. */
   plain: number;
-  /** Of a name, key or input that other calls have too. */
+  /** Of a name, key or input that other calls also have. */
   alike: number;
   isKeyed: boolean;
 }
@@ -75,7 +75,7 @@ function drawBodied(prng: Prng, budget: DrawBudget, isTask: boolean): Op {
   const task = isAlike ? prng.pick(["once", "quick"] as const) : prng.pick(taskNames);
   if (!isAlike) return { type: "task", id, task, alike: null, body: drawBody(prng, budget) };
   const alike: Alike = { by: prng.pick(["key", "key", "input"] as const), name: prng.pick(["a", "b"]) };
-  // Inputs that are equal ask for the same work.
+  // Calls with equal inputs have equal bodies.
   const body: EffectBody =
     alike.by === "key"
       ? drawBody(prng, budget)
@@ -107,13 +107,13 @@ function drawJoin(prng: Prng, id: number, budget: DrawBudget, depth: number): Op
   const isRace = /race|any/i.test(how);
   const branches = Array.from({ length: prng.between(1, 4) }, () => {
     const ops = drawOps(prng, budget, depth + 1);
-    // Most races are for durable calls to decide.
+    // In most races, durable calls decide which branch wins.
     return isRace && prng.chance(0.9) ? durablyEnding(ops) : ops;
   });
   return { type: "join", id, how, branches };
 }
 
-/** The same with plain work only where a durable call follows at once. */
+/** The same operations, with non-durable work only directly before a durable call. */
 function durablyEnding(ops: readonly Op[]): Op[] {
   return ops.flatMap((op, index): Op[] => {
     const next = ops[index + 1]?.type ?? "plain";
@@ -134,11 +134,11 @@ function drawChild(prng: Prng, id: number, budget: DrawBudget, depth: number): O
   const ops: Op[] = isAlike ? alikeChild : drawOps(prng, inner, depth + 2);
   const program: Program = { ops, isKeyed: style.isKeyed };
   if (!isAlike && prng.chance(0.2)) program.onParentEnd = "abandon";
-  const then = prng.pick(["leave", "await", "await", "patience"] as const);
+  const then = prng.pick(["leave", "await", "await", "timed"] as const);
   return { type: "child", id, program, alike: isAlike ? "c" : null, then, timeoutMs: drawMs(prng) };
 }
 
-/** What children do whose inputs are equal. */
+/** The program of children with equal inputs. */
 const alikeChild: Op[] = [
   { type: "sleep", id: 0, ms: 20, name: null },
   { type: "step", id: 1, name: "save", retries: 0, body: { kind: "ok", ms: 20 } },

@@ -1,4 +1,4 @@
-/** What must be true when everything has come to rest: of storage, of the ledger, and between them. */
+/** What must hold after all runs have ended: in storage, in the ledger, and between the two. */
 
 import type { Entry, RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../packages/server/src/core/run.ts";
@@ -19,12 +19,12 @@ export interface EndOptions {
   users: Users;
   nemesis: Nemesis;
   storage: Storage;
-  /** How often a holder lost each run. */
+  /** How often each run was lost by its holder. */
   losses: ReadonlyMap<RunId, number>;
 }
 
 export async function checkEnd(options: EndOptions): Promise<void> {
-  rest(options);
+  ended(options);
   starts(options);
   results(options);
   events(options);
@@ -34,8 +34,8 @@ export async function checkEnd(options: EndOptions): Promise<void> {
   await durability(options);
 }
 
-/** Promise 7. */
-function rest({ world, mirror }: EndOptions): void {
+/** Every run has ended, waits for nothing and has no timer. */
+function ended({ world, mirror }: EndOptions): void {
   for (const run of mirror.runs.values()) {
     const name = world.names.of(run.id);
     if (!isOver(run)) {
@@ -44,19 +44,20 @@ function rest({ world, mirror }: EndOptions): void {
       const due = run.dueAt === null ? "never" : run.dueAt - mirror.now();
       world.violate("LIVENESS", `${name} is ${state}, due ${due}, waits [${waits}], at attempt ${run.attempt}`);
     } else if (run.waits.length > 0 || run.dueAt !== null) {
-      world.violate("R5", `${name} has ended, with ${run.waits.length} waits, due at ${run.dueAt}`);
+      world.violate("STUCK_RUN", `${name} has ended, with ${run.waits.length} waits, due at ${run.dueAt}`);
     }
   }
 }
 
-/** Promise 1, W1. */
+/** Each acknowledged start has a run. */
 function starts({ world, mirror, users }: EndOptions): void {
   for (const [id, { label }] of users.started) {
-    if (!mirror.runs.has(id)) world.violate("P1", `The start of ${label} was acknowledged, and there is no run ${id}`);
+    if (!mirror.runs.has(id))
+      world.violate("LOST_RUN", `The start of ${label} was acknowledged, but there is no run ${id}`);
   }
 }
 
-/** W7: what a user saw of the end is the end. */
+/** The result that a user received is the stored one. */
 function results({ world, mirror, users }: EndOptions): void {
   for (const [id, { label }] of users.started) {
     const state = mirror.runs.get(id)?.state;
@@ -68,7 +69,7 @@ function results({ world, mirror, users }: EndOptions): void {
         : state.status === "failed"
           ? "RUN_FAILED"
           : "RUN_CANCELLED";
-    if (seen !== expected) world.violate("W7", `The user saw ${label} end as ${seen}; it is ${expected}`);
+    if (seen !== expected) world.violate("RESULT", `The user received ${seen} from ${label}, not ${expected}`);
   }
 }
 
@@ -78,7 +79,7 @@ function isFinalState(
   return state.status === "completed" || state.status === "failed" || state.status === "cancelled";
 }
 
-/** Promise 3, W8. */
+/** Each acknowledged event is recorded once, and no other event is recorded. */
 function events({ world, mirror, users }: EndOptions): void {
   const arrived = new Map<string, number>();
   for (const { id: runId } of mirror.runs.values()) {
@@ -86,20 +87,21 @@ function events({ world, mirror, users }: EndOptions): void {
       if (value.type !== "arrived" || value.data === undefined) continue;
       const { id }: { id: string } = JSON.parse(value.data);
       const isReused = attempt === 0 && fence === 0 && mirror.runs.get(runId)?.options.retryOf !== undefined;
-      if (!users.offered.has(id)) world.violate("P3", `${id} arrived, and nobody sent it`);
+      if (!users.sentIds.has(id)) world.violate("EVENT", `${id} arrived, but was not sent`);
       if (!isReused) arrived.set(id, (arrived.get(id) ?? 0) + 1);
     }
   }
-  for (const [id, count] of arrived) if (count > 1) world.violate("P3", `${id} arrived ${count} times`);
+  for (const [id, count] of arrived) if (count > 1) world.violate("EVENT", `${id} arrived ${count} times`);
   for (const { id, runId, name } of users.sent) {
     const isThere = mirror
       .journal(runId)
       .some(({ value }) => value.type === "arrived" && value.data?.includes(`"${id}"`));
-    if (!isThere) world.violate("P3", `${name} ${id} to ${world.names.of(runId)} was acknowledged, and is nowhere`);
+    if (!isThere)
+      world.violate("EVENT", `${name} ${id} to ${world.names.of(runId)} was acknowledged, but is not recorded`);
   }
 }
 
-/** Promise 2, W4: no more effects than one and one per loss; one where nothing was lost. */
+/** An effect happens once, and at most once more for each time that a worker lost the run. */
 function effects({ world, ledger, losses, nemesis }: EndOptions): void {
   const seen = new Set<string>();
   for (const effect of ledger.effects) {
@@ -107,18 +109,18 @@ function effects({ world, ledger, losses, nemesis }: EndOptions): void {
     if (seen.has(key)) continue;
     seen.add(key);
     const count = ledger.starts.get(key) ?? 0;
-    const allowed = 1 + (losses.get(effect.runId) ?? 0) + (nemesis.stops.get(effect.runId) ?? 0);
+    const allowed = 1 + (losses.get(effect.runId) ?? 0) + (nemesis.gracefulStops.get(effect.runId) ?? 0);
     if (count > allowed && !ledger.wasRefused(effect.runId)) {
       const name = world.names.of(effect.runId);
       world.violate(
-        "W4",
-        `${effect.nonce} of ${name}, try ${effect.try}, began ${count} times; ${allowed} are accounted for`,
+        "REPEATED_EFFECT",
+        `${effect.nonce} of ${name}, attempt ${effect.try}, began ${count} times; faults explain ${allowed}`,
       );
     }
   }
 }
 
-/** W3: what is recorded as returned by a body was returned by a body of that run, or of the run it retries. */
+/** A recorded result was returned by a body of the run or of a run that it retries. */
 function values({ world, mirror, ledger }: EndOptions): void {
   const made = new Set(ledger.effects.map(({ runId, nonce }) => `${runId} ${nonce}`));
   for (const run of mirror.runs.values()) {
@@ -127,7 +129,10 @@ function values({ world, mirror, ledger }: EndOptions): void {
       if (value.type !== "returned" || !/^(task|step):/.test(address)) continue;
       const nonce = nonceOf(entry);
       if (!lineage(mirror, run).some((id) => made.has(`${id} ${nonce}`))) {
-        world.violate("W3", `${address} of ${world.names.of(run.id)} is recorded as ${nonce}, which no body returned`);
+        world.violate(
+          "RESULT",
+          `${address} of ${world.names.of(run.id)} is recorded as ${nonce}, which no body returned`,
+        );
       }
     }
   }
@@ -139,7 +144,7 @@ function lineage(mirror: Mirror, run: Run): RunId[] {
   return before === undefined ? [run.id] : [run.id, ...lineage(mirror, before)];
 }
 
-/** I12, I13. */
+/** Each started child exists with its parent and address, and each child has its parent. */
 function children({ world, mirror }: EndOptions): void {
   for (const run of mirror.runs.values()) {
     const name = world.names.of(run.id);
@@ -147,15 +152,15 @@ function children({ world, mirror }: EndOptions): void {
       if (value.type !== "started" || attempt === 0) continue;
       const child = mirror.runs.get(value.runId);
       if (child === undefined || child.parent?.id !== run.id || child.parent.address !== address) {
-        world.violate("I12", `${name} started ${value.runId} at ${address}, and it is not its child`);
+        world.violate("CHILD", `${name} started ${value.runId} at ${address}, but that run is not its child`);
       }
     }
     const parent = run.parent === null ? undefined : mirror.runs.get(run.parent.id);
-    if (run.parent !== null && parent === undefined) world.violate("I12", `${name} has no parent`);
+    if (run.parent !== null && parent === undefined) world.violate("CHILD", `${name} has no parent`);
   }
 }
 
-/** Storage holds what was committed, byte for byte. */
+/** Storage contains exactly what was committed. */
 async function durability({ world, mirror, storage }: EndOptions): Promise<void> {
   const ids = [...mirror.runs.keys()];
   const { runs, journals } = await storage.read(async (reader) => ({
@@ -174,14 +179,14 @@ async function durability({ world, mirror, storage }: EndOptions): Promise<void>
       );
     }
     if (ordered(entries) !== ordered(mirror.journal(id))) {
-      world.violate("STORAGE", `The journal of ${world.names.of(id)} is not what was committed`);
+      world.violate("STORAGE", `The journal of ${world.names.of(id)} differs from what was committed`);
     }
     if (row !== undefined && row.tail !== entries.length)
-      world.violate("SEQ", `The tail of ${world.names.of(id)} is ${row.tail}`);
+      world.violate("JOURNAL_ORDER", `The tail of ${world.names.of(id)} is ${row.tail}`);
   }
 }
 
-/** Without what storage derives from the entries. */
+/** A row without the columns that storage derives from the entries. */
 function text({ tail: _, updatedAt: __, events, ...run }: Run): string {
   return canonical({ ...run, events: [...events] });
 }

@@ -1,72 +1,72 @@
-/** One call of a handler, as the ledger follows it. */
+/** One execution of a handler, as the ledger records it. */
 
 import type { RunId } from "@aikirun/lib/protocol";
 import { Points } from "./points.ts";
 import type { Process } from "./process.ts";
 import type { ReplayOrder } from "./timing.ts";
 
-/** What one durable call came to, as the handler saw it. */
+/** The result of one durable call, as the handler received it. */
 export interface Observation {
-  /** Of the call in its program. */
+  /** The path of the call in its program. */
   path: string;
   kind: "task" | "step" | "sleep" | "wait" | "child" | "end" | "clock" | "random" | "uuid";
   saw: string;
-  /** What must be recorded before anything new begins; null where that is not known from outside. */
+  /** The nonce that must be recorded before a new call begins. Null if the result has none. */
   nonce: string | null;
 }
 
-/** What an execution executes. */
-export interface Begun {
+/** What is known when an execution starts. */
+export interface ExecutionStart {
   runId: RunId;
   attempt: number;
   process: Process;
-  /** The code that it executes, as a version of its program. */
+  /** The version of the code that it executes. */
   code: string;
   order: ReplayOrder;
-  /** Plain work stands between its calls. */
+  /** Whether non-durable work stands between its calls. */
   hasPlain: boolean;
-  /** Its calls have keys. */
+  /** Whether its calls have keys. */
   isKeyed: boolean;
-  /** Alike calls of this code may have changed places, so that one gets what was recorded for another. */
+  /** Whether the code changed the order of alike calls, so that one may receive the value of another. */
   isShuffled: boolean;
 }
 
-/** A replay, or a first execution. */
-export interface SimulatedExecution extends Begun {
+/** A first execution or a replay. */
+export interface SimulatedExecution extends ExecutionStart {
   readonly points: Points;
-  /** Of durable calls, in the order in which they were answered. */
+  /** Results of durable calls, in the order in which the handler received them. */
   readonly observations: Observation[];
-  /** Of all calls, by path. */
+  /** Results of all calls, by path. */
   readonly byPath: Map<string, Observation>;
-  /** It saw what nobody will record, since it had lost its run and did not know that yet. */
-  isAstray: boolean;
+  /** Whether it received a value that will never be recorded, because it had lost its run without knowing it. */
+  sawUnrecorded: boolean;
 }
 
-export function executionOf(begun: Begun): SimulatedExecution {
-  return { ...begun, points: new Points(), observations: [], byPath: new Map(), isAstray: false };
+export function executionOf(begun: ExecutionStart): SimulatedExecution {
+  return { ...begun, points: new Points(), observations: [], byPath: new Map(), sawUnrecorded: false };
 }
 
-/** Answered as the call is made, so that its place among others says nothing. */
+/** Whether the value is returned at once, so that its place in the order has no meaning. */
 export function isImmediate({ kind }: Observation): boolean {
   return kind === "clock" || kind === "random" || kind === "uuid";
 }
 
-/** What a worker comes to by itself, before anybody else knows. */
+/** Whether the worker itself produces the value, before it is recorded. */
 export function isLocal(observation: Observation): boolean {
   return observation.kind === "task" || observation.kind === "step" || isImmediate(observation);
 }
 
-/** What every replay of one attempt of a run under one code begins with. */
-export class Firm {
+/** The results with which every replay of an attempt under the same code must begin. */
+export class ConfirmedObservations {
   #observations: readonly Observation[] = [];
   readonly #byPath = new Map<string, Observation>();
 
-  harden({ observations, byPath }: SimulatedExecution): void {
+  confirm({ observations, byPath }: SimulatedExecution): void {
     if (observations.length > this.#observations.length) this.#observations = [...observations];
     for (const [path, observation] of byPath) this.#byPath.set(path, observation);
   }
 
-  /** What was seen before in place of the newest observation; null when that is the same. */
+  /** The earlier result that the newest observation contradicts. Null if there is none. */
   contradiction({ order, observations, isShuffled }: SimulatedExecution, observation: Observation): Observation | null {
     if (isShuffled) return null;
     const isBody = observation.kind === "task" || observation.kind === "step";

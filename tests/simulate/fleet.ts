@@ -1,10 +1,11 @@
-/** The processes of a world: servers on one storage, workers, users. Each can die and be followed by another. */
+/** The processes of a world: servers on one storage, workers, users. Each can die and be replaced. */
 
 import { type Client, client } from "@aikirun/client";
 import { silentLogger } from "@aikirun/lib";
 import { worker } from "@aikirun/worker";
 import { createEngine } from "../../packages/server/src/engine/engine.ts";
 import type { Storage } from "../../packages/server/src/storage/storage.ts";
+import { addressLogger } from "./address-logger.ts";
 import type { Interpreted } from "./bodies.ts";
 import type { ProgramVersion } from "./calls.ts";
 import { type Code, firstCode } from "./code.ts";
@@ -14,7 +15,6 @@ import type { Knobs } from "./knobs.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Network, Node } from "./network.ts";
-import { notingLogger } from "./noting.ts";
 import type { Process } from "./process.ts";
 import type { World } from "./world.ts";
 
@@ -27,29 +27,29 @@ export interface FleetOptions {
   network: Network;
 }
 
-/** A place where one process after another runs. */
-interface ProcessSeat {
+/** The current process of one server or worker. */
+interface ProcessInstance {
   process: Process;
   generation: number;
 }
 
-export interface ServerSeat extends ProcessSeat {
+export interface ServerInstance extends ProcessInstance {
   close: () => Promise<void>;
 }
 
-export interface WorkerSeat extends ProcessSeat {
+export interface WorkerInstance extends ProcessInstance {
   stop: () => Promise<void>;
 }
 
 export class Fleet {
-  readonly servers: ServerSeat[] = [];
-  readonly workers: WorkerSeat[] = [];
+  readonly servers: ServerInstance[] = [];
+  readonly workers: WorkerInstance[] = [];
   /** The newest deployment. */
   code: Code = firstCode;
-  isHostile = true;
-  isPoisonous = true;
-  /** How often bodies have killed their workers. */
-  poisonings = 0;
+  hasFaults = true;
+  mayCrash = true;
+  /** How often a body killed its worker. */
+  crashes = 0;
   readonly #options: FleetOptions;
 
   constructor(options: FleetOptions) {
@@ -58,7 +58,7 @@ export class Fleet {
     for (let index = 0; index < options.knobs.workers; index++) this.workers.push(this.#worker(index, 0));
   }
 
-  /** A client in a process of its own, with the version that it starts. */
+  /** A client in its own process, with the workflow version that it starts. */
   user(name: string): { client: Promise<Client>; version: ProgramVersion; process: Process } {
     const process = this.#options.world.spawn(name);
     const { version } = programWorkflow(this.#interpreted(process, () => {}));
@@ -73,36 +73,38 @@ export class Fleet {
     this.#end(this.workers[index]);
   }
 
-  /** A new process takes the seat, unless one lives in it. */
+  /** Starts a new process, unless the current one is alive. */
   restartServer(index: number): void {
-    const seat = this.servers[index];
-    if (seat !== undefined && !seat.process.isAlive) this.servers[index] = this.#server(index, seat.generation + 1);
+    const instance = this.servers[index];
+    if (instance !== undefined && !instance.process.isAlive)
+      this.servers[index] = this.#server(index, instance.generation + 1);
   }
 
   restartWorker(index: number): void {
-    const seat = this.workers[index];
-    if (seat !== undefined && !seat.process.isAlive) this.workers[index] = this.#worker(index, seat.generation + 1);
+    const instance = this.workers[index];
+    if (instance !== undefined && !instance.process.isAlive)
+      this.workers[index] = this.#worker(index, instance.generation + 1);
   }
 
-  /** New code, and new workers that have it; it is a build of its own if that `isOther`. */
+  /** Replaces all workers by new ones with this code. They have another build id if the code `isOther`. */
   deploy({ edits = this.code.edits, keyed = this.code.keyed }: Partial<Code>, isOther: boolean): void {
     for (const index of this.workers.keys()) this.killWorker(index);
     this.code = { edits, keyed, build: this.code.build + (isOther ? 1 : 0) };
     for (const index of this.workers.keys()) this.restartWorker(index);
   }
 
-  #end(seat: ProcessSeat | undefined): void {
-    if (seat?.process.isAlive !== true) return;
-    seat.process.kill();
-    this.#options.network.died(seat.process);
+  #end(instance: ProcessInstance | undefined): void {
+    if (instance?.process.isAlive !== true) return;
+    instance.process.kill();
+    this.#options.network.processDied(instance.process);
   }
 
-  #server(index: number, generation: number): ServerSeat {
+  #server(index: number, generation: number): ServerInstance {
     const { world, storage, mirror, knobs, network } = this.#options;
     const process = world.spawn(`s${index}.${generation}`);
     const prng = world.prng.fork(`disk ${process.name}`);
-    const isHostile = () => this.isHostile;
-    const disk = diskOf({ inner: storage, process, mirror, knobs: knobs.disk, prng, isHostile });
+    const hasFaults = () => this.hasFaults;
+    const disk = diskOf({ inner: storage, process, mirror, knobs: knobs.disk, prng, hasFaults });
     const engine = createEngine({ storage: disk, env: process.env, settings: knobs.settings, logger: silentLogger });
     const node: Node = { process, api: engine.api("default") };
     network.nodes = [...network.nodes.filter((other) => other.process.isAlive), node];
@@ -110,12 +112,12 @@ export class Fleet {
     return { process, generation, close: () => engine.close() };
   }
 
-  #worker(index: number, generation: number): WorkerSeat {
+  #worker(index: number, generation: number): WorkerInstance {
     const { world, knobs } = this.#options;
     const process = world.spawn(`w${index}.${generation}`);
     const kill = () => {
-      this.poisonings += 1;
-      world.push({ process: null, label: `${process.name} is poisoned`, run: () => this.#poison(index, process) });
+      this.crashes += 1;
+      world.push({ process: null, label: `${process.name} crashes`, run: () => this.#crash(index, process) });
     };
     const { workflow } = programWorkflow(this.#interpreted(process, kill));
     const buildId = `build ${this.code.build}`;
@@ -134,7 +136,7 @@ export class Fleet {
     });
     const start = async () => {
       const one = await made;
-      // A server that is away for too long makes `start` give up; whoever runs the worker starts it again.
+      // `start` rejects if no server is reachable for too long. Like a supervisor, this starts the worker again.
       while (process.isAlive) {
         try {
           return await one.start();
@@ -147,7 +149,7 @@ export class Fleet {
     return { process, generation, stop: async () => (await made).stop() };
   }
 
-  #poison(index: number, process: Process): void {
+  #crash(index: number, process: Process): void {
     if (this.workers[index]?.process !== process) return;
     this.killWorker(index);
     this.#options.world.after(500, { process: null, label: "restart", run: () => this.restartWorker(index) });
@@ -155,10 +157,10 @@ export class Fleet {
 
   #client(process: Process): Promise<Client> {
     const api = this.#options.network.apiFor(process);
-    return client({ server: { api: () => api }, env: process.env, logger: notingLogger });
+    return client({ server: { api: () => api }, env: process.env, logger: addressLogger });
   }
 
   #interpreted(process: Process, kill: () => void): Interpreted {
-    return { ledger: this.#options.ledger, process, code: this.code, isPoisonous: () => this.isPoisonous, kill };
+    return { ledger: this.#options.ledger, process, code: this.code, mayCrash: () => this.mayCrash, kill };
   }
 }

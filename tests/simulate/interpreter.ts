@@ -1,4 +1,4 @@
-/** The workflow that executes programs, through the packages that users write with; one set per worker process. */
+/** The workflow that executes programs, written with the public packages. Each worker process has its own. */
 
 import type { RunHandle } from "@aikirun/lib";
 import { type Workflow, workflow } from "@aikirun/workflow";
@@ -42,7 +42,7 @@ function execute(
   const { ledger, code, process } = interpreted;
   const edit = code.edits.get(run.id);
   const order = orderOf(program.ops);
-  // Code that is new to a run is not waited for as long as its plain work may take: then calls are matched by order.
+  // With a new build, a replay waits only briefly for recorded calls, and then matches calls by order.
   const isOther = code.build > 0 && isPlain(program.ops);
   const isKeyed = program.isKeyed || code.keyed.has(ledger.identity.family(run.id));
   const execution = ledger.begin({
@@ -63,13 +63,13 @@ function execute(
   );
 }
 
-/** What a list of calls stands in: the path, and what gives them up. */
+/** The scope of a list of calls: their path, and the signal that withdraws them. */
 interface CallScope {
   within: string;
   signal: CallSignal;
 }
 
-/** One execution of one program. What each list of calls comes to is what its handler goes on with. */
+/** One execution of one program. */
 class Interpreter {
   readonly #calls: ProgramCalls;
 
@@ -134,7 +134,7 @@ class Interpreter {
       const each = async (index: number) => (await this.all(branches[index] ?? [], { within, signal })).join(" ");
       return this.#calls.map(path, branches.length, 1 + (branches.length % 3), each);
     }
-    /** Who wins says so. */
+    /** The result names the branch that won. */
     const rival = (index: number) => async (own: CallSignal) => [
       `branch ${index}`,
       ...(await this.all(branches[index] ?? [], { within, signal: own })),

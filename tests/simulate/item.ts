@@ -1,6 +1,6 @@
-/** What the scheduler and those it schedules know of each other. */
+/** The interface between the scheduler and the processes. */
 
-/** Something that may happen: on behalf of a process, which must be alive for it, or of nobody. */
+/** A callback that the scheduler may execute. If it belongs to a process, the process must be alive. */
 export interface SchedulerItem {
   process: Actor | null;
   label: string;
@@ -8,23 +8,23 @@ export interface SchedulerItem {
   isCancelled?: boolean;
 }
 
-/** On whose behalf things happen. */
+/** A process as the scheduler sees it. */
 export interface Actor {
   readonly isAlive: boolean;
   readonly isPaused: boolean;
-  /** Keeps what may not happen before it goes on. */
+  /** Keeps an item until the process continues. */
   postpone(item: SchedulerItem): void;
 }
 
 export interface Scheduler {
   readonly hasCaches: boolean;
-  /** Epoch milliseconds of the world; what processes read may differ. */
+  /** The world's time in epoch milliseconds. The clocks of processes may differ. */
   readonly now: number;
-  /** May happen from now on, in any order with whatever else may. */
+  /** Adds an item that may be executed from now on, in any order. */
   push(item: SchedulerItem): void;
-  /** May happen from `delayMs` on; returns what takes it back, as long as it has not happened. */
+  /** Adds an item that may be executed after `delayMs`. Returns a function that removes it. */
   after(delayMs: number, item: SchedulerItem): () => void;
-  /** Resolves once the scheduler has come back to this; never when the process has died meanwhile. */
+  /** Resolves when the scheduler executes this item. Never resolves if the process has died. */
   turn(process: Actor | null, label: string, delayMs?: number): Promise<void>;
   trace(line: string): void;
 }

@@ -1,4 +1,4 @@
-/** What is different in every seed: sizes, delays, and which faults there are (swarm: each on or off by coin). */
+/** The parameters that a seed determines: sizes, delays, and which faults are enabled (each is on or off at random). */
 
 import type { Prng } from "./prng.ts";
 
@@ -6,22 +6,22 @@ export interface Knobs {
   servers: number;
   workers: number;
   runs: number;
-  /** Only messages suffer, and leases outlast that: no worker may lose a run, and no effect happens twice. */
+  /** Only messages are lost or delayed, and leases are longer. No worker may lose a run, and no effect repeats. */
   isGentle: boolean;
-  /** How long users act and faults happen. Milliseconds. */
+  /** How long users act and faults are injected. Milliseconds. */
   chaosMs: number;
   heartbeatIntervalMs: number;
   slots: number;
   gracefulShutdownTimeoutMs: number;
   polling: boolean;
-  /** Whether workers say which build they are of: else a replay cannot know whether code has changed. */
+  /** Whether workers have a `buildId`. Without it, a replay cannot know whether the code has changed. */
   namesBuild: boolean;
   settings: { redeliverMs: number; maxRedeliverMs: number; maxCrashes: number };
-  /** Whether code that gives calls keys is a build of its own. */
+  /** Whether code that adds keys has another build id. */
   keysAreBuilds: boolean;
   network: NetworkKnobs;
   disk: DiskKnobs;
-  /** Mean milliseconds between two faults of a kind; null: never. */
+  /** Mean milliseconds between two faults of a kind. Null if it is disabled. */
   faults: Record<SimulatedFault, number | null>;
 }
 
@@ -31,10 +31,10 @@ export interface NetworkKnobs {
   dropRequest: number;
   loseReply: number;
   duplicate: number;
-  /** A claim that arrives once more when its caller has moved on takes runs for nobody. */
-  doublesClaims: boolean;
-  /** A message that takes much longer than others, so that it is overtaken. */
-  straggle: number;
+  /** Whether claims are duplicated too. A late duplicate takes runs that no worker executes. */
+  duplicatesClaims: boolean;
+  /** A message that takes much longer than others, so that later ones arrive first. */
+  slowMessage: number;
 }
 
 export interface DiskKnobs {
@@ -42,7 +42,7 @@ export interface DiskKnobs {
   failBefore: number;
   failAfter: number;
   failRead: number;
-  /** Of other things happening between two statements. */
+  /** Of other events between two statements. */
   interleave: number;
   delayMs: number;
 }
@@ -92,8 +92,8 @@ export function drawKnobs(prng: Prng): Knobs {
       dropRequest: odds(0.4, 0.15),
       loseReply: odds(0.5, 0.2) + wireOdds(0.2),
       duplicate: odds(0.4, 0.15) + wireOdds(0.15),
-      doublesClaims: !isGentle,
-      straggle: odds(0.3, 0.1),
+      duplicatesClaims: !isGentle,
+      slowMessage: odds(0.3, 0.1),
     },
     disk: {
       failBefore: odds(0.3, 0.08),

@@ -1,15 +1,14 @@
 /**
- * The witness: what handlers, task bodies and users saw, written down as it happened and apart from the engine. What is
- * not possible together is a violation at once.
+ * Records what handlers, task bodies and users observe, apart from the engine. A contradiction is a violation at once.
  */
 
 import { retryAddress, tryAddress } from "@aikirun/lib/internal";
 import type { Address, RunId } from "@aikirun/lib/protocol";
 import { insertedPath } from "./code.ts";
 import {
-  type Begun,
+  ConfirmedObservations,
+  type ExecutionStart,
   executionOf,
-  Firm,
   isImmediate,
   isLocal,
   type Observation,
@@ -26,23 +25,23 @@ export class Ledger {
   readonly mirror: Mirror;
   readonly identity: IdentityChecker;
   readonly effects: SimulatedEffect[] = [];
-  /** Starts of bodies, by run, attempt, call and try. */
+  /** Starts of bodies, by run, attempt of the run, call, and attempt of the call. */
   readonly starts: Map<string, number> = new Map();
-  /** What handlers returned, by run and attempt. */
+  /** The outputs of handlers, by run and attempt. */
   readonly outputs: Set<string> = new Set();
-  /** What parents saw of their children's ends. */
+  /** How children ended, as their parents saw it. */
   readonly childEnds: Map<RunId, string> = new Map();
-  /** The database's clock was moved, so leases may have ended early. */
+  /** Whether the clock of the database jumped, so that leases may have expired early. */
   clockMoved = false;
-  /** Workers were paused, so timers may have been late. */
+  /** Whether workers were paused, so that timers may have been late. */
   paused = false;
-  /** Runs that were refused as ambiguous: what is recorded of such calls, and of what follows them, is done again. */
+  /** Runs that were refused as ambiguous, with the calls. Such calls, and those after them, are executed again. */
   readonly #refused = new Map<RunId, Set<string>>();
-  /** How often that happened. */
-  redone = 0;
-  /** Per run, attempt and code: what was seen before something new began; every replay begins with it. */
-  readonly #firm = new Map<string, Firm>();
-  /** The newest execution of a run in a process. */
+  /** How often an effect was repeated after a refusal. */
+  repeatedAfterRefusal = 0;
+  /** By run, attempt and code: the results that a handler had received when a new call began. */
+  readonly #confirmed = new Map<string, ConfirmedObservations>();
+  /** The latest execution of each run in each process. */
   readonly #current = new Map<string, SimulatedExecution>();
   /** All executions of a run. */
   readonly #executions = new Map<RunId, SimulatedExecution[]>();
@@ -55,12 +54,12 @@ export class Ledger {
     this.identity = new IdentityChecker(world, mirror);
   }
 
-  /** The attempt that a process executes of a run. */
+  /** The attempt of a run that a process executes. */
   attemptOf(runId: RunId, process: Process): number {
     return this.#current.get(`${process.name} ${runId}`)?.attempt ?? 0;
   }
 
-  /** A run was refused at this call. */
+  /** Records that a run was refused at this call. */
   refuse(runId: RunId, call: Address): void {
     const family = this.identity.family(runId);
     const calls = this.#refused.get(family) ?? new Set();
@@ -71,12 +70,12 @@ export class Ledger {
     return this.#refused.get(this.identity.family(runId))?.has(call) === true;
   }
 
-  /** Whether the rules that follow a call by its path cannot judge this run any more. */
+  /** Whether the rules that identify a call by its path no longer apply to this run. */
   wasRefused(runId: RunId): boolean {
     return this.#refused.has(this.identity.family(runId)) || this.identity.wasMistaken(runId);
   }
 
-  /** Whether the calls of what a process executes of a run have keys. */
+  /** Whether the calls of a run have keys in the code of this process. */
   isKeyed(runId: RunId, process: Process): boolean {
     return this.#current.get(`${process.name} ${runId}`)?.isKeyed === true;
   }
@@ -85,27 +84,27 @@ export class Ledger {
     return this.#executions.get(runId) ?? [];
   }
 
-  /** A call of a child's start has one child, and that has one call. */
+  /** Records the child of a call. A call starts one child, and a child belongs to one call. */
   childOf(execution: SimulatedExecution, path: string, child: RunId): void {
     const { runId, attempt } = execution;
     const key = `${runId} ${attempt} ${path}`;
     const before = this.#children.get(key) ?? child;
     this.#children.set(key, child);
-    if (before !== child && this.wasRefused(runId)) this.redone += 1;
-    else if (before !== child) this.world.violate("W12", `${path} of ${this.world.names.of(runId)} is two runs`);
+    if (before !== child && this.wasRefused(runId)) this.repeatedAfterRefusal += 1;
+    else if (before !== child) this.world.violate("CHILD", `${path} of ${this.world.names.of(runId)} started two runs`);
     this.identity.bind(execution, "child", path, child);
   }
 
-  /** A parent saw how its child ended: always the same. */
+  /** Records how a child ended for its parent, which must always be the same. */
   childEnded(child: RunId, end: string): void {
     const before = this.childEnds.get(child) ?? end;
     this.childEnds.set(child, end);
     if (before !== end) {
-      this.world.violate("W7", `${this.world.names.of(child)} ended as ${before} and later as ${end}`);
+      this.world.violate("RESULT", `${this.world.names.of(child)} ended with ${before} and later with ${end}`);
     }
   }
 
-  begin(begun: Begun): SimulatedExecution {
+  begin(begun: ExecutionStart): SimulatedExecution {
     const { runId, process } = begun;
     const execution = executionOf(begun);
     this.#current.set(`${process.name} ${runId}`, execution);
@@ -117,25 +116,26 @@ export class Ledger {
   }
 
   /**
-   * A handler saw a value: the same as before, where something new has begun after it. One that has lost its run and
-   * does not know it yet may see what its own process came to, which nobody will record: it begins nothing after that.
+   * Records a value that a handler received. If a new call has begun after it, replays must receive the same value. A
+   * handler that has lost its run without knowing it may receive a value of its own process that will never be
+   * recorded. It may begin no call after that.
    */
   observe(execution: SimulatedExecution, observation: Observation): void {
     if (!isImmediate(observation)) execution.observations.push(observation);
     execution.byPath.set(observation.path, observation);
-    const before = this.#firm.get(firmKey(execution))?.contradiction(execution, observation) ?? null;
+    const before = this.#confirmed.get(confirmedKey(execution))?.contradiction(execution, observation) ?? null;
     if (before === null || this.wasRefused(execution.runId)) return;
     if (this.identity.isMistake(execution, observation.path, null)) return;
     if (isLocal(observation) && !this.#isHeld(execution)) {
-      execution.isAstray = true;
+      execution.sawUnrecorded = true;
       return;
     }
     const run = this.world.names.of(execution.runId);
     const at = execution.observations.length;
-    this.world.violate("REPLAY", `${run} saw ${show(observation)} at ${at}, and ${show(before)} before`);
+    this.world.violate("REPLAY", `${run} received ${show(observation)} at ${at}, and ${show(before)} before`);
   }
 
-  /** A body begins: everything its handler has seen is durable by now (promise 2), and it is no ghost's. */
+  /** Records that a body begins. All values of its handler must be recorded, and its worker must hold the run. */
   effect(effect: SimulatedEffect): void {
     this.effects.push(effect);
     this.identity.made(effect);
@@ -145,32 +145,32 @@ export class Ledger {
     const execution = this.#current.get(`${process.name} ${runId}`);
     const run = this.world.names.of(runId);
     if (execution === undefined) {
-      this.world.violate("HARNESS", `A body of ${run} runs without a handler.`);
+      this.world.violate("HARNESS", `A body of ${run} began without a handler.`);
       return;
     }
-    if (execution.isAstray) {
-      this.world.violate("REPLAY", `${path ?? name} of ${run} began after what nobody recorded`);
+    if (execution.sawUnrecorded) {
+      this.world.violate("REPLAY", `${path ?? name} of ${run} began after a value that was never recorded`);
       return;
     }
-    this.#checkTold(execution, effect);
+    this.#checkAmbiguous(execution, effect);
     this.#bindDerived(execution);
     this.#checkFence(effect);
     this.#checkDurable(execution);
     this.#checkRepeat(effect, execution);
-    this.#checkTries(effect);
+    this.#checkAttempts(effect);
     this.#checkFit(effect);
     this.identity.keyed(effect, execution);
-    this.#harden(execution);
+    this.#confirm(execution);
   }
 
-  /** The handler ended: what it was given is what the run's output says. */
+  /** Records that the handler ended. The output is a hash of the values that it received. */
   conclude(execution: SimulatedExecution, results: readonly string[]): string {
     const output = `${results.length}:${(hash(results.join("|"), 0) >>> 0).toString(16)}`;
-    if (!execution.isAstray) this.outputs.add(`${execution.runId} ${execution.attempt} ${output}`);
+    if (!execution.sawUnrecorded) this.outputs.add(`${execution.runId} ${execution.attempt} ${output}`);
     return output;
   }
 
-  /** Whether the run is executed there and nowhere else. */
+  /** Whether this execution holds the run. */
   #isHeld(execution: SimulatedExecution): boolean {
     const { runId, process } = execution;
     const state = this.mirror.runs.get(runId)?.state;
@@ -178,39 +178,48 @@ export class Ledger {
     return isCurrent && state?.status === "running" && state.worker === process.name;
   }
 
-  /** Values that are derived, and not recorded, may differ before anything follows them. */
+  /** Checks derived values. They are not recorded, so they may differ until a call follows them. */
   #bindDerived(execution: SimulatedExecution): void {
     for (const { kind, path, saw } of execution.byPath.values()) {
       if (kind === "uuid" || kind === "random") this.identity.bind(execution, kind, path, saw);
     }
   }
 
-  /** Calls that nothing tells apart are refused before anything follows them. */
-  #checkTold({ points }: SimulatedExecution, { runId, nonce }: SimulatedEffect): void {
+  /** Calls that cannot be distinguished must be refused before another call begins. */
+  #checkAmbiguous({ points }: SimulatedExecution, { runId, nonce }: SimulatedEffect): void {
     const [clash] = points.clashes;
     if (clash === undefined) return;
-    this.world.violate("TOLD", `${nonce} of ${this.world.names.of(runId)} began though nothing tells apart ${clash}`);
+    this.world.violate(
+      "AMBIGUOUS_CALL",
+      `${nonce} of ${this.world.names.of(runId)} began although calls ${clash} cannot be distinguished`,
+    );
   }
 
   #checkFence({ runId, fence, nonce }: SimulatedEffect): void {
     const row = this.mirror.runs.get(runId);
     if (row === undefined) {
-      this.world.violate("P1", `A body of run ${runId} began, and there is no such run.`);
+      this.world.violate("LOST_RUN", `A body of run ${runId} began, but there is no such run.`);
     } else if (row.fence > fence && !this.clockMoved) {
       const run = this.world.names.of(runId);
-      this.world.violate("R4", `${nonce} of ${run} began under fence ${fence}, which ${row.fence} had taken over`);
+      this.world.violate(
+        "HOLDER",
+        `${nonce} of ${run} began under fence ${fence}, although the run has fence ${row.fence}`,
+      );
     }
   }
 
   #checkDurable({ runId, observations }: SimulatedExecution): void {
     for (const { nonce } of observations) {
       if (nonce !== null && !this.mirror.holds(runId, nonce)) {
-        this.world.violate("P2", `Something new began in ${this.world.names.of(runId)} before ${nonce} was recorded`);
+        this.world.violate(
+          "EARLY_EFFECT",
+          `An effect of ${this.world.names.of(runId)} began before ${nonce} was recorded`,
+        );
       }
     }
   }
 
-  /** What is recorded as done is not done again: neither at its address, nor for its call. */
+  /** An effect whose result is recorded is not repeated, neither at its address nor for its call. */
   #checkRepeat({ runId, address, path, nonce, fence, attempt }: SimulatedEffect, execution: SimulatedExecution): void {
     const isCurrent = this.mirror.runs.get(runId)?.fence === fence;
     if (!isCurrent && this.clockMoved) return;
@@ -219,39 +228,42 @@ export class Ledger {
     const isOver = [entry && { type: entry.value.type, attempt: entry.attempt }, done].some(
       (end) => end?.type === "returned" || (end?.type === "threw" && end.attempt === attempt),
     );
-    // Where a race that plain work decides came out another way, code comes to its calls another way.
+    // If non-durable work decides a race in another way, the code reaches its calls in another way.
     const isTimed =
       execution.order === "timed" || this.identity.isUnsettled(runId, null) || this.identity.isReordered(runId);
     const isStray = isTimed && attempt > 1;
-    if (isOver && (isStray || this.wasRefused(runId))) this.redone += 1;
+    if (isOver && (isStray || this.wasRefused(runId))) this.repeatedAfterRefusal += 1;
     else if (isOver && !this.identity.isUnsettled(runId, path)) {
-      this.world.violate("P2", `${nonce} of ${this.world.names.of(runId)} began after its call's result was recorded`);
+      this.world.violate(
+        "REPEATED_EFFECT",
+        `${nonce} of ${this.world.names.of(runId)} began after its call's result was recorded`,
+      );
     }
   }
 
-  /** A try follows the one before, which is recorded, and not before its time. */
-  #checkTries({ runId, address, attempt, try: nth, nonce }: SimulatedEffect): void {
+  /** An attempt begins after the previous one is recorded, and not before its time. */
+  #checkAttempts({ runId, address, attempt, try: nth, nonce }: SimulatedEffect): void {
     if (nth === 1) return;
     const run = this.world.names.of(runId);
     const before = this.mirror.entryAt(runId, attempt, tryAddress(address, nth - 1));
     if (before?.value.type !== "retrying") {
       this.world.violate(
-        "P2",
-        `Try ${nth}, ${nonce} of ${run}, began before the failure of the one before was recorded`,
+        "EARLY_EFFECT",
+        `Attempt ${nth}, ${nonce} of ${run}, began before the failure of the previous one was recorded`,
       );
       return;
     }
     const { retryAt } = before.value;
     if (retryAt - before.at >= 1_000) {
       if (this.mirror.entryAt(runId, attempt, retryAddress(address, nth - 1)) === undefined) {
-        this.world.violate("P4", `Try ${nth}, ${nonce} of ${run}, began before its wait was over`);
+        this.world.violate("TIMER", `Attempt ${nth}, ${nonce} of ${run}, began before its wait was over`);
       }
     } else if (!this.clockMoved && this.mirror.now() < retryAt) {
-      this.world.violate("P4", `Try ${nth}, ${nonce} of ${run}, began ${retryAt - this.mirror.now()} ms early`);
+      this.world.violate("TIMER", `Attempt ${nth}, ${nonce} of ${run}, began ${retryAt - this.mirror.now()} ms early`);
     }
   }
 
-  /** Code that does not fit its run begins nothing; what is recorded since it was claimed its worker may not know. */
+  /** Code that does not fit its run begins no call. The worker may not know entries that are newer than its claim. */
   #checkFit({ runId, attempt, fence, path, address }: SimulatedEffect): void {
     if (path !== insertedPath || this.wasRefused(runId)) return;
     const isClaimable = /^(task|step|sleep|event|child):/;
@@ -267,17 +279,17 @@ export class Ledger {
     const isCall = unclaimed !== undefined && !/\/(result|\d+|retry)$|\/wait#/.test(unclaimed.address);
     if (isCall) {
       this.world.violate(
-        "FIT",
-        `${path} of ${this.world.names.of(runId)} began though ${unclaimed.address} was unclaimed`,
+        "DIVERGED",
+        `${path} of ${this.world.names.of(runId)} began before the recorded call ${unclaimed.address}`,
       );
     }
   }
 
-  #harden(execution: SimulatedExecution): void {
-    const key = firmKey(execution);
-    const firm = this.#firm.get(key) ?? new Firm();
-    this.#firm.set(key, firm);
-    firm.harden(execution);
+  #confirm(execution: SimulatedExecution): void {
+    const key = confirmedKey(execution);
+    const confirmed = this.#confirmed.get(key) ?? new ConfirmedObservations();
+    this.#confirmed.set(key, confirmed);
+    confirmed.confirm(execution);
   }
 }
 
@@ -285,7 +297,7 @@ export function startKey({ runId, attempt, path, address, try: nth }: SimulatedE
   return `${runId} ${attempt} ${path ?? address} ${nth}`;
 }
 
-function firmKey({ runId, attempt, code }: SimulatedExecution): string {
+function confirmedKey({ runId, attempt, code }: SimulatedExecution): string {
   return `${runId} ${attempt} ${code}`;
 }
 

@@ -1,9 +1,9 @@
 /** `npm run simulate -- --seeds N [--from S] [--storage memory|sqlite] [--verbose]` */
 
 import { parseArgs } from "node:util";
+import { forbidRealTime } from "./no-real-time.ts";
 import { type SimulationOutcome, simulate } from "./simulation.ts";
 import { openerOf } from "./storages.ts";
-import { unreal } from "./unreal.ts";
 
 const { values } = parseArgs({
   options: {
@@ -11,9 +11,9 @@ const { values } = parseArgs({
     from: { type: "string", default: "0" },
     storage: { type: "string", default: "memory" },
     verbose: { type: "boolean", default: false },
-    /** Every how many seeds one is run twice, to see whether it does the same again. */
+    /** One of this many seeds is run twice, to check that the simulation is deterministic. */
     twice: { type: "string", default: "25" },
-    /** Goes on after a failure, and counts. */
+    /** Continues after a failure, and prints one line for each failed seed. */
     all: { type: "boolean", default: false },
   },
 });
@@ -23,47 +23,50 @@ const to = from + Number(values.seeds);
 const open = openerOf(values.storage);
 const startedAt = performance.now();
 const totals = { runs: 0, steps: 0, effects: 0, commits: 0 };
-const inflicted = new Map<string, number>();
+const injected = new Map<string, number>();
 const stalled = new Map<string, number>();
 let refusedAgain = 0;
-let redone = 0;
+let repeatedAfterRefusal = 0;
 let mistakes = 0;
 let failures = 0;
 
 process.on("exit", (code) => {
-  // A promise that nothing will ever settle ends the process without a word.
-  if (code === 13) console.log(`FAILED: the simulation stands still after ${totals.runs} runs`);
+  // If a promise never settles, Node exits with 13 and no message.
+  if (code === 13)
+    console.log(`FAILED: the simulation waits for a promise that never settles, after ${totals.runs} runs`);
 });
-unreal();
+forbidRealTime();
 for (let seed = from; seed < to; seed++) {
   const outcome = await simulate(seed, open);
   if ((seed - from) % Number(values.twice) === 0) {
     const again = await simulate(seed, open);
     if (again.digest !== outcome.digest) {
-      outcome.violations.push(`DETERMINISM: the seed gave ${outcome.digest} and then ${again.digest}`);
+      outcome.violations.push(
+        `DETERMINISM: the seed had the digest ${outcome.digest}, and ${again.digest} in a second run`,
+      );
     }
   }
   totals.runs += outcome.runs;
   totals.steps += outcome.steps;
   totals.effects += outcome.effects;
   totals.commits += outcome.commits;
-  for (const [fault, count] of outcome.inflicted) inflicted.set(fault, (inflicted.get(fault) ?? 0) + count);
+  for (const [fault, count] of outcome.injected) injected.set(fault, (injected.get(fault) ?? 0) + count);
   for (const { reason, order } of outcome.stalled) {
     const kind = `${reason} (order ${order})`;
     stalled.set(kind, (stalled.get(kind) ?? 0) + 1);
   }
   refusedAgain += outcome.refusedAgain;
-  redone += outcome.redone;
+  repeatedAfterRefusal += outcome.redone;
   mistakes += outcome.mistakes;
   if (values.verbose) console.log(`seed ${seed}: ${outcome.runs} runs, ${outcome.steps} steps, ${outcome.digest}`);
   if (outcome.violations.length > 0) {
     failures += 1;
-    tell(outcome);
+    printFailure(outcome);
     if (!values.all) break;
   }
 }
 const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
-const faults = [...inflicted].map(([fault, count]) => `${fault} ${count}`).join(", ");
+const faults = [...injected].map(([fault, count]) => `${fault} ${count}`).join(", ");
 console.log(
   `${failures === 0 ? "ok" : "FAILED"}: seeds ${from} to ${to - 1} on ${values.storage}, ${failures} failed; ` +
     `${totals.runs} runs, ${totals.effects} effects, ${totals.commits} commits, ${totals.steps} steps in ${seconds} s`,
@@ -71,10 +74,13 @@ console.log(
 console.log(`faults: ${faults}`);
 const stalls = [...stalled].map(([kind, count]) => `${kind} ${count}`).join(", ");
 console.log(`stalled: ${stalls === "" ? "none" : stalls}`);
-console.log(`refused again with keys: ${refusedAgain}; done again after a refusal: ${redone}; mistaken: ${mistakes}`);
+console.log(
+  `refused again with keys: ${refusedAgain}; done again after a refusal: ${repeatedAfterRefusal}; ` +
+    `results that may belong to another call: ${mistakes}`,
+);
 process.exit(failures === 0 ? 0 : 1);
 
-function tell({ seed, violations, knobs, lines }: SimulationOutcome): void {
+function printFailure({ seed, violations, knobs, lines }: SimulationOutcome): void {
   if (values.all) {
     console.log(`seed ${seed}: ${violations[0]}`);
     return;
@@ -82,5 +88,5 @@ function tell({ seed, violations, knobs, lines }: SimulationOutcome): void {
   for (const line of lines) console.log(line);
   console.log(`knobs: ${JSON.stringify(knobs)}`);
   for (const violation of violations.slice(0, 10)) console.log(violation);
-  console.log(`Replay it with: npm run simulate -- --from ${seed} --seeds 1 --storage ${values.storage}`);
+  console.log(`Repeat with: npm run simulate -- --from ${seed} --seeds 1 --storage ${values.storage}`);
 }

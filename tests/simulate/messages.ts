@@ -1,4 +1,4 @@
-/** Messages in a few words, for traces. */
+/** Short descriptions of messages, for traces. */
 
 import type { Verb } from "@aikirun/lib/protocol";
 import type { Names } from "./names.ts";
@@ -51,7 +51,7 @@ function reported({ seen, entries, opens, starts, next }: Reported): string {
   return `seen ${seen} [${parts.join(", ")}] ${next.type} ${next.outcome?.status ?? ""}`;
 }
 
-/** Hashes say nothing to a reader beyond their first digits. */
+/** Shortens the hashes of an address to their first digits. */
 function short(address: string): string {
   return address.replace(/[0-9a-f]{32}/g, (digits) => digits.slice(0, 4));
 }

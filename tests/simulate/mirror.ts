@@ -1,6 +1,6 @@
 /**
- * What is durable, as the checker knows it: kept at every commit, apart from the engine and from storage. Every commit
- * is handed to the rules, which see what was before and what is now.
+ * A copy of all committed data, kept apart from the engine and storage. Every commit is passed to the rules, with the
+ * state before and after it.
  */
 
 import type { Entry, RunId } from "@aikirun/lib/protocol";
@@ -21,7 +21,7 @@ export interface RowChange {
 
 export interface Commit {
   server: string;
-  /** By the database's clock. */
+  /** The time of the commit by the database's clock. */
   now: number;
   changes: RowChange[];
   entries: Entry[];
@@ -33,7 +33,7 @@ export class Mirror {
   readonly runs: Map<RunId, Run> = new Map();
   readonly #journals = new Map<RunId, Entry[]>();
   readonly #addresses = new Map<string, Entry>();
-  /** What bodies made, by run, as far as it is recorded. */
+  /** The recorded nonces of bodies, by run. */
   readonly #nonces = new Set<string>();
   readonly #rules: CommitRule[] = [];
   /** How many transactions wrote something. */
@@ -54,7 +54,7 @@ export class Mirror {
     return this.#addresses.get(keyOf(runId, attempt, address));
   }
 
-  /** The entry at an address, of whichever attempt recorded it last. */
+  /** The latest entry at an address, of any attempt. */
   latestAt(runId: RunId, address: string): Entry | undefined {
     for (let attempt = this.runs.get(runId)?.attempt ?? 0; attempt >= 0; attempt--) {
       const entry = this.entryAt(runId, attempt, address);
@@ -63,7 +63,7 @@ export class Mirror {
     return undefined;
   }
 
-  /** Whether what a body made is recorded in this run. */
+  /** Whether the nonce of a body is recorded in this run. */
   holds(runId: RunId, nonce: string): boolean {
     return this.#nonces.has(`${runId} ${nonce}`);
   }
@@ -71,7 +71,7 @@ export class Mirror {
   commit(written: Written, now: number, server: string): void {
     if (written.runs.length + written.entries.length === 0) return;
     this.commits += 1;
-    // A transaction may save a run more than once; only the last of it becomes durable.
+    // A transaction may save a run more than once. Only the last state is committed.
     const last = new Map(written.runs.map(({ after }) => [after.id, after]));
     const changes = [...last.values()].map((after) => ({ before: this.runs.get(after.id) ?? null, after }));
     for (const rule of this.#rules) rule({ server, now, changes, entries: written.entries });

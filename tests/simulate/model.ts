@@ -1,17 +1,17 @@
-/** What a body's program allows its call to come to, reckoned without the engine. */
+/** The outcomes that the program of a body allows, computed without the engine. */
 
 import type { EffectBody } from "./program.ts";
 
 export interface Allowance {
   tries: number;
   timeoutMs: number;
-  /** Of the run. */
+  /** The attempt of the run. */
   attempt: number;
-  /** Whether workers were paused, so that a body may have missed its timeout, or the other way round. */
+  /** Whether workers were paused, so that a body may exceed its timeout, or a timeout may come late. */
   late: boolean;
 }
 
-/** What is wrong with an outcome; null when nothing is. */
+/** How an outcome differs from the program. Null if it is allowed. */
 export function expectOutcome(
   body: EffectBody,
   outcome: "returned" | "threw",

@@ -1,4 +1,4 @@
-/** Short names for runs, so that traces can be read. */
+/** Short names of runs, for readable traces. */
 
 import type { RunId } from "@aikirun/lib/protocol";
 

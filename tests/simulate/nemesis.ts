@@ -1,4 +1,4 @@
-/** What goes wrong, and when: faults of every kind that the seed has on, until the world heals. */
+/** Injects faults of every kind that the seed enables, until `endFaults`. */
 
 import type { RunId } from "@aikirun/lib/protocol";
 import { wholeOf } from "../../packages/server/src/core/unread.ts";
@@ -26,13 +26,13 @@ export interface NemesisOptions {
 }
 
 export class Nemesis {
-  /** Runs that were ever deployed with code that does not fit. */
-  readonly misfits: Set<RunId> = new Set();
-  /** How often a graceful stop met a run in its worker's hands. */
-  readonly stops: Map<RunId, number> = new Map();
-  /** How often each fault happened. */
-  readonly inflicted: Map<string, number> = new Map();
-  /** Whether workers were replaced by others that have new code. */
+  /** Runs for which incompatible code was ever deployed. */
+  readonly incompatible: Set<RunId> = new Set();
+  /** How often the worker that held a run was stopped gracefully. */
+  readonly gracefulStops: Map<RunId, number> = new Map();
+  /** How often each fault was injected. */
+  readonly injected: Map<string, number> = new Map();
+  /** Whether a deployment has replaced the workers. */
   hasDeployed = false;
   readonly #options: NemesisOptions;
   readonly #prng: Prng;
@@ -47,50 +47,50 @@ export class Nemesis {
     const { knobs } = this.#options;
     for (const fault of faults) {
       const mean = knobs.faults[fault];
-      if (mean !== null) this.#repeat(fault, mean, () => this.#inflict(fault));
+      if (mean !== null) this.#repeat(fault, mean, () => this.#inject(fault));
     }
     if (!knobs.isGentle && this.#prng.chance(0.35)) this.#repeat("deploy", knobs.chaosMs / 4, () => this.#deploy());
   }
 
-  /** Faults end, and everything that was hurt is whole again. */
-  heal(): void {
+  /** Ends all faults, and restarts what they stopped. */
+  endFaults(): void {
     const { fleet, network, world } = this.#options;
-    world.trace("--- the world heals ---");
+    world.trace("--- all faults end ---");
     this.#isOver = true;
-    fleet.isHostile = false;
-    fleet.isPoisonous = false;
-    network.isHostile = false;
+    fleet.hasFaults = false;
+    fleet.mayCrash = false;
+    network.hasFaults = false;
     for (const [index, { process }] of fleet.servers.entries()) {
       process.resume();
       fleet.restartServer(index);
     }
     for (const [index, { process }] of fleet.workers.entries()) {
-      network.mend(process);
+      network.reconnect(process);
       process.resume();
       fleet.restartWorker(index);
     }
-    if (this.misfits.size > 0) this.mendCode();
+    if (this.incompatible.size > 0) this.deployCompatible();
   }
 
-  /** Code that fits every run by what is recorded of it, on new workers. */
-  mendCode(): void {
+  /** Deploys code that fits the journal of every run. */
+  deployCompatible(): void {
     const { fleet, mirror, ledger } = this.#options;
     const edits = new Map(fleet.code.edits);
-    for (const runId of this.misfits) {
+    for (const runId of this.incompatible) {
       const addresses = ledger.effects.flatMap((effect) =>
         effect.runId === runId && effect.path === insertedPath ? [effect.address] : [],
       );
       const isRecorded = mirror
         .journal(runId)
         .some((entry) => addresses.some((address) => entry.address.startsWith(address)));
-      // The report of a call that the misfit made may have been under way when the code was mended first.
+      // A report of the added call may have been in flight when compatible code was first deployed.
       if (isRecorded) edits.set(runId, { kind: "insert" });
       else edits.delete(runId);
     }
     fleet.deploy({ edits }, true);
   }
 
-  /** Gives every call of these runs a key. */
+  /** Deploys code that gives every call of these runs a key. */
   deployKeys(runIds: readonly RunId[]): void {
     const { fleet, ledger, world, knobs } = this.#options;
     const keyed = new Set(fleet.code.keyed);
@@ -101,23 +101,23 @@ export class Nemesis {
     fleet.deploy({ keyed }, knobs.keysAreBuilds);
   }
 
-  #repeat(label: string, meanMs: number, act: () => void): void {
+  #repeat(label: string, meanMs: number, inject: () => void): void {
     const { world } = this.#options;
     const delay = 1 + this.#prng.below(2 * meanMs);
     const run = () => {
       if (this.#isOver) return;
-      this.inflicted.set(label, (this.inflicted.get(label) ?? 0) + 1);
-      act();
-      this.#repeat(label, meanMs, act);
+      this.injected.set(label, (this.injected.get(label) ?? 0) + 1);
+      inject();
+      this.#repeat(label, meanMs, inject);
     };
     world.after(delay, { process: null, label, run });
   }
 
-  #inflict(fault: SimulatedFault): void {
+  #inject(fault: SimulatedFault): void {
     const { fleet } = this.#options;
     const worker = this.#prng.below(fleet.workers.length);
     const server = this.#prng.below(fleet.servers.length);
-    const acts: Record<SimulatedFault, () => void> = {
+    const injectors: Record<SimulatedFault, () => void> = {
       killWorker: () =>
         this.#kill(
           () => fleet.killWorker(worker),
@@ -135,7 +135,7 @@ export class Nemesis {
       jumpClock: () => this.#jump(),
       cutNetwork: () => this.#cut(fleet.workers[worker]?.process),
     };
-    acts[fault]();
+    injectors[fault]();
   }
 
   #kill(kill: () => void, restart: () => void): void {
@@ -151,11 +151,11 @@ export class Nemesis {
   #cut(process: Process | undefined): void {
     const { network } = this.#options;
     if (process === undefined) return;
-    network.cut(process);
-    this.#later(() => network.mend(process));
+    network.disconnect(process);
+    this.#later(() => network.reconnect(process));
   }
 
-  /** Makes good what was done to the world, at the latest when it heals. */
+  /** Ends a fault after a while, at the latest when all faults end. */
   #later(then: () => void): void {
     const { world, knobs } = this.#options;
     if (this.#isOver) {
@@ -172,16 +172,16 @@ export class Nemesis {
     this.#later(() => process.resume());
   }
 
-  /** A graceful stop ends within the time it was given. */
+  /** Stops a worker gracefully. It must stop within its timeout. */
   #stopWorker(index: number): void {
     const { fleet, world, mirror, knobs } = this.#options;
-    const seat = fleet.workers[index];
-    if (seat?.process.isAlive !== true) return;
-    const { process } = seat;
-    world.trace(`${process.name} is asked to stop`);
+    const instance = fleet.workers[index];
+    if (instance?.process.isAlive !== true) return;
+    const { process } = instance;
+    world.trace(`${process.name} receives SIGTERM`);
     for (const { id, state } of mirror.runs.values()) {
       const isHeld = state.status === "running" && state.worker === process.name;
-      if (isHeld) this.stops.set(id, (this.stops.get(id) ?? 0) + 1);
+      if (isHeld) this.gracefulStops.set(id, (this.gracefulStops.get(id) ?? 0) + 1);
     }
     let isStopped = false;
     const end = () => {
@@ -189,7 +189,7 @@ export class Nemesis {
       fleet.restartWorker(index);
     };
     const stop = () =>
-      void seat.stop().then(() => {
+      void instance.stop().then(() => {
         isStopped = true;
         world.push({ process: null, label: `${process.name} has stopped`, run: end });
       });
@@ -197,7 +197,7 @@ export class Nemesis {
     const deadline = knobs.gracefulShutdownTimeoutMs + 1;
     const check = () => {
       const isFree = process.isAlive && !process.isPaused && !this.#options.ledger.paused;
-      if (isFree && !isStopped) world.violate("STOP", `${process.name} did not stop within ${deadline} ms`);
+      if (isFree && !isStopped) world.violate("SHUTDOWN", `${process.name} did not stop within ${deadline} ms`);
       this.#later(end);
     };
     world.after(deadline, { process: null, label: "deadline", run: check });
@@ -205,15 +205,15 @@ export class Nemesis {
 
   #closeServer(index: number): void {
     const { fleet, world } = this.#options;
-    const seat = fleet.servers[index];
-    if (seat?.process.isAlive !== true) return;
-    const { process } = seat;
-    world.trace(`${process.name} is asked to close`);
+    const instance = fleet.servers[index];
+    if (instance?.process.isAlive !== true) return;
+    const { process } = instance;
+    world.trace(`${process.name} receives SIGTERM`);
     const end = () => {
       if (fleet.servers[index]?.process === process) fleet.killServer(index);
       this.#later(() => fleet.restartServer(index));
     };
-    const close = () => void seat.close().then(() => world.push({ process: null, label: "closed", run: end }));
+    const close = () => void instance.close().then(() => world.push({ process: null, label: "closed", run: end }));
     world.push({ process, label: `${process.name} closes`, run: close });
   }
 
@@ -231,14 +231,14 @@ export class Nemesis {
     }
   }
 
-  /** New code for some run, and new workers that have it. */
+  /** Deploys new code for one run, or keys. */
   #deploy(): void {
     const { fleet, world, mirror } = this.#options;
     const refused = [...mirror.runs.values()].filter(
       ({ state }) => state.status === "stalled" && state.reason === "ambiguous_call",
     );
     if (refused.length > 0) this.deployKeys(refused.map(({ id }) => id));
-    else if (this.#prng.chance(0.3)) this.#keySome();
+    else if (this.#prng.chance(0.3)) this.#addKeys();
     const edits = new Map(fleet.code.edits);
     const changed = this.#edit(edits);
     if (changed === null) return;
@@ -247,14 +247,14 @@ export class Nemesis {
     fleet.deploy({ edits }, true);
   }
 
-  /** Keys may come to a run that needs none. */
-  #keySome(): void {
+  /** Adds keys to a run that does not need them. */
+  #addKeys(): void {
     const { mirror } = this.#options;
-    const going = [...mirror.runs.values()].filter((run) => !isOver(run));
-    if (going.length > 0) this.deployKeys([this.#prng.pick(going).id]);
+    const unfinished = [...mirror.runs.values()].filter((run) => !isOver(run));
+    if (unfinished.length > 0) this.deployKeys([this.#prng.pick(unfinished).id]);
   }
 
-  /** Changes the code of one run; null when none can be changed now. */
+  /** Changes the code of one run. Returns null if no code can be changed now. */
   #edit(edits: Map<RunId, Edit>): string | null {
     const { mirror, world } = this.#options;
     const rows = [...mirror.runs.values()].filter(
@@ -265,7 +265,7 @@ export class Nemesis {
     const { program }: { program: Program } = JSON.parse(wholeOf(run.input ?? "{}", run.id));
     const edit = this.#drawEdit(run.id, program);
     if (edit === null) return null;
-    if (edit.kind === "insert") this.misfits.add(run.id);
+    if (edit.kind === "insert") this.incompatible.add(run.id);
     if (edit.kind === "insert" || edit.kind === "swap") this.#options.ledger.identity.shuffle(run.id);
     edits.set(run.id, edit);
     return `${edit.kind} of ${world.names.of(run.id)}`;
@@ -282,7 +282,7 @@ export class Nemesis {
     return finished < 0 ? null : { kind: "swap", at: finished };
   }
 
-  /** Whether the call at this place has succeeded, for good. */
+  /** Whether the call at this index has returned. */
   #isFinished(runId: RunId, ops: Program["ops"], index: number): boolean {
     const op = ops[index];
     if (op?.type !== "task" && op?.type !== "step") return false;

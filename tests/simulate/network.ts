@@ -1,4 +1,4 @@
-/** The wire between processes: late, out of order, doubled, lost on the way there or on the way back. */
+/** The network between processes: messages are delayed, reordered, duplicated or lost, as request or as reply. */
 
 import { AikiError, isAikiError } from "@aikirun/lib";
 import {
@@ -19,36 +19,36 @@ import { never, type Process } from "./process.ts";
 import { reportKey } from "./rules.ts";
 import type { World } from "./world.ts";
 
-/** A server that can be called while its process lives. */
+/** A server that can be called while its process is alive. */
 export interface Node {
   process: Process;
   api: Api;
 }
 
-/** What is under way to a node, or in its hands. */
+/** A request on its way to a server, or in execution there. */
 interface RequestInFlight {
   caller: Process;
   node: Node;
-  /** The caller learns that no answer will come. */
-  breakOff: () => void;
-  /** The node learns that nobody waits any more. */
-  hangUp: () => void;
+  /** Tells the caller that no reply will come. */
+  failCaller: () => void;
+  /** Tells the server that the caller no longer waits. */
+  abortRequest: () => void;
 }
 
 export class Network {
   readonly #world: World;
   readonly #knobs: NetworkKnobs;
   readonly #prng: Prng;
-  readonly #flights = new Set<RequestInFlight>();
-  readonly #cut = new Set<Process>();
+  readonly #inFlight = new Set<RequestInFlight>();
+  readonly #disconnected = new Set<Process>();
   nodes: Node[] = [];
-  /** Reports that hand a run back, with the reason they give. */
+  /** Reports that release a run, with their reason. */
   readonly releases: Map<string, string> = new Map();
-  /** Sessions whose workers said that they stop. */
+  /** Sessions of workers that announced that they stop. */
   readonly leaving: Set<string> = new Set();
   /** Whether faults may happen now. */
-  isHostile = true;
-  /** Hears what a server answered to reports, before the answer may be lost. */
+  hasFaults = true;
+  /** Called with every reply to a report, before the reply may be lost. */
   onReported: (request: ReportRequest, reply: ReportReply) => void = () => {};
 
   constructor(world: World, knobs: NetworkKnobs) {
@@ -89,21 +89,21 @@ export class Network {
     }
   }
 
-  /** Nothing reaches this process, nor anything from it, until healed. */
-  cut(process: Process): void {
-    this.#cut.add(process);
-    this.#world.trace(`${process.name} is cut off`);
+  /** Drops all messages to and from this process until `reconnect`. */
+  disconnect(process: Process): void {
+    this.#disconnected.add(process);
+    this.#world.trace(`${process.name} is disconnected`);
   }
 
-  mend(process: Process): void {
-    if (this.#cut.delete(process)) this.#world.trace(`${process.name} is reachable again`);
+  reconnect(process: Process): void {
+    if (this.#disconnected.delete(process)) this.#world.trace(`${process.name} is reachable again`);
   }
 
-  /** A process died: its callers learn of it, and those it called may. */
-  died(process: Process): void {
-    for (const flight of [...this.#flights]) {
-      if (flight.node.process === process) flight.breakOff();
-      else if (flight.caller === process && this.#prng.chance(0.7)) flight.hangUp();
+  /** Fails the requests to a dead process, and aborts most of its own requests. */
+  processDied(process: Process): void {
+    for (const inFlight of [...this.#inFlight]) {
+      if (inFlight.node.process === process) inFlight.failCaller();
+      else if (inFlight.caller === process && this.#prng.chance(0.7)) inFlight.abortRequest();
     }
   }
 
@@ -115,35 +115,37 @@ export class Network {
     run: RunCall<V>,
   ): Promise<ReplyOf<V>> {
     const node = this.#pick(caller);
-    const line = `${caller.name} ${node?.process.name ?? "nobody"} ${verb}`;
+    const line = `${caller.name} ${node?.process.name ?? "no server"} ${verb}`;
     return new Promise<ReplyOf<V>>((resolve, reject) => {
       const exchange = new SimulatedExchange<ReplyOf<V>>(this.#world, caller, line, { resolve, reject });
       if (signal?.aborted === true) return exchange.fail("ABORTED", 0);
       const leave = new AbortController();
-      const hangUp = () => leave.abort();
-      exchange.listen(signal, () => this.#world.after(this.#delay(), { process: null, label: line, run: hangUp }));
-      if (node === null || this.#loses(this.#knobs.dropRequest) || this.#cut.has(caller)) {
+      const abortRequest = () => leave.abort();
+      exchange.listen(signal, () =>
+        this.#world.after(this.#delay(), { process: null, label: line, run: abortRequest }),
+      );
+      if (node === null || this.#loses(this.#knobs.dropRequest) || this.#disconnected.has(caller)) {
         this.#world.trace(`${line} is lost`);
         return exchange.fail("UNREACHABLE", this.#prng.below(node === null ? 100 : 5_000));
       }
       const text = JSON.stringify(request);
       this.#world.trace(`${line} ${describe(verb, request, this.#world.names)}`);
-      const flight: RequestInFlight = {
+      const inFlight: RequestInFlight = {
         caller,
         node,
-        breakOff: () => exchange.fail("UNREACHABLE", this.#prng.below(50)),
-        hangUp,
+        failCaller: () => exchange.fail("UNREACHABLE", this.#prng.below(50)),
+        abortRequest,
       };
-      this.#flights.add(flight);
-      exchange.onEnd(() => this.#flights.delete(flight));
+      this.#inFlight.add(inFlight);
+      exchange.onEnd(() => this.#inFlight.delete(inFlight));
       this.#send(node, line, text, leave.signal, run, (reply) => this.#answer(exchange, line, reply));
-      const mayDouble = verb !== "claim" || this.#knobs.doublesClaims;
-      if (mayDouble && this.#loses(this.#knobs.duplicate)) this.#double(node, line, text, run);
+      const mayDuplicate = verb !== "claim" || this.#knobs.duplicatesClaims;
+      if (mayDuplicate && this.#loses(this.#knobs.duplicate)) this.#duplicate(node, line, text, run);
     });
   }
 
-  /** The same request once more, whose answer nobody waits for. */
-  #double<V extends Verb>(node: Node, line: string, text: string, run: RunCall<V>): void {
+  /** Sends the same request again and ignores the reply. */
+  #duplicate<V extends Verb>(node: Node, line: string, text: string, run: RunCall<V>): void {
     const late = this.#delay() + (this.#prng.chance(0.3) ? this.#prng.below(15_000) : 0);
     const again = {
       process: null,
@@ -175,7 +177,7 @@ export class Network {
 
   #answer<Reply>(exchange: SimulatedExchange<Reply>, line: string, reply: Reply | AikiError): void {
     if (this.#loses(this.#knobs.loseReply)) {
-      this.#world.trace(`${line} was done, but the answer is lost`);
+      this.#world.trace(`${line} was executed, but the reply is lost`);
       exchange.fail("UNREACHABLE", this.#prng.below(5_000));
     } else if (isAikiError(reply)) {
       exchange.fail(reply.code, this.#delay());
@@ -190,11 +192,11 @@ export class Network {
   }
 
   #loses(probability: number): boolean {
-    return this.isHostile && probability > 0 && this.#prng.chance(probability);
+    return this.hasFaults && probability > 0 && this.#prng.chance(probability);
   }
 
   #delay(): number {
-    const { delayMs, straggle } = this.#knobs;
+    const { delayMs, slowMessage: straggle } = this.#knobs;
     const usual = delayMs === 0 ? 0 : this.#prng.below(delayMs);
     return this.#loses(straggle) ? usual + this.#prng.magnitude(100, 20_000) : usual;
   }
@@ -208,7 +210,7 @@ interface Settle<Reply> {
   reject: (error: AikiError) => void;
 }
 
-/** One call as its caller sees it: answered once, or not at all. */
+/** One call as its caller sees it: it gets one reply, or none. */
 class SimulatedExchange<Reply> {
   readonly #world: World;
   readonly #caller: Process;
@@ -228,7 +230,7 @@ class SimulatedExchange<Reply> {
     this.#ends.push(end);
   }
 
-  /** The caller may give up. */
+  /** Fails the call when the caller aborts it. */
   listen(signal: AbortSignal | undefined, then: () => void): void {
     if (signal === undefined) return;
     const abort = () => {
@@ -261,9 +263,9 @@ class SimulatedExchange<Reply> {
   }
 }
 
-/** What HTTP makes of a fault: the caller learns no more than that it may come back. */
+/** Converts a fault as HTTP does: the caller only learns that it may retry. */
 function faultOf(error: unknown): AikiError {
   const isKnown = isAikiError(error) && (error.code === "BAD_REQUEST" || error.code === "ABORTED");
   if (isKnown) return error;
-  return new AikiError("UNAVAILABLE", "The server cannot answer this now.", { cause: error });
+  return new AikiError("UNAVAILABLE", "The server cannot process this request now.", { cause: error });
 }

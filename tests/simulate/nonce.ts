@@ -1,8 +1,8 @@
-/** What bodies make, for their start alone, as it is recorded. */
+/** The nonces that bodies return or throw, as recorded. */
 
 import type { Entry } from "@aikirun/lib/protocol";
 
-/** What a body made, as it is recorded. */
+/** The nonce of the body whose result this entry records. */
 export function nonceOf({ value }: Entry): string | null {
   if (value.type === "returned") {
     const output: unknown = value.output === undefined ? null : JSON.parse(value.output);
@@ -11,7 +11,7 @@ export function nonceOf({ value }: Entry): string | null {
   return value.type === "threw" ? failureOf(value.error.message) : null;
 }
 
-/** What fails says who failed. */
+/** The nonce in the message of a failed body. */
 export function failureOf(message: string): string | null {
   return /^(\S+) fails$/.exec(message)?.[1] ?? null;
 }

@@ -1,13 +1,13 @@
 /**
- * The checker's own idea of which calls nothing tells apart: alike calls, made from one point of the handler, of which
- * two follow plain work. Each durable call is a point, from which come the calls that the code makes after it.
+ * The checker's own rule for calls that cannot be distinguished: they are alike and made from one point of the handler,
+ * and two of them follow plain work. Each durable call is a point, from which the code makes its next calls.
  */
 
 import { AsyncLocalStorage } from "node:async_hooks";
 
 interface CallPoint {
   owner: Points;
-  /** The path of the call, or of the branch; empty for the beginning of the handler. */
+  /** The path of the call or branch. Empty at the start of the handler. */
   path: string;
   together: object | null;
 }
@@ -15,23 +15,23 @@ interface CallPoint {
 /** How an execution made a call. */
 interface MadeCall {
   content: string;
-  /** What its content would be if it had no key. */
+  /** The content without the key. */
   bare: string;
-  /** The path of the call whose result the handler had received last; empty when it had received none. */
+  /** The path of the call whose result the handler received last. Empty if there is none. */
   after: string;
   /** The path of the point from which it was made. */
   from: string;
-  /** It followed plain work, and not a delivery. */
+  /** Whether it followed plain work, not a delivery. */
   isLate: boolean;
 }
 
 const current = new AsyncLocalStorage<CallPoint>();
 
-/** Of one execution of a handler. */
+/** The points and calls of one execution of a handler. */
 export class Points {
-  /** Contents of calls that nothing tells apart. */
+  /** Contents of calls that cannot be distinguished. */
   readonly clashes: Set<string> = new Set();
-  /** By path. */
+  /** Calls by path. */
   readonly made: Map<string, MadeCall> = new Map();
   readonly #alike = new Map<string, boolean>();
   #together: object | null = null;
@@ -40,17 +40,17 @@ export class Points {
     return this.branch("", handler);
   }
 
-  /** A durable call is made here. */
+  /** Records that a durable call is made here. */
   call(path: string, made: Pick<MadeCall, "content" | "bare" | "after">, isLate: boolean): void {
     const { content } = made;
     const store = current.getStore();
     const at = store?.owner === this ? store : null;
     const together = this.#currentTogether();
-    // A call that is made together with the one before stands beside it.
+    // A call that is made together with the previous one has the same point.
     const from = at === null ? "" : at.together === together ? `${at.path}|` : at.path;
     const key = `${from} ${content}`;
     const before = this.#alike.get(key);
-    // What is derived from its place among others is not told from them where plain work decides the order.
+    // Derived values depend on the order of calls, so they cannot be distinguished if plain work decides the order.
     const isDerived = /^(uuid|random|map):/.test(content);
     if (before !== undefined && (isDerived ? before || isLate : before && isLate)) this.clashes.add(content);
     this.#alike.set(key, before === true || isLate);
@@ -58,12 +58,12 @@ export class Points {
     current.enterWith({ owner: this, path, together });
   }
 
-  /** A branch with a point of its own. */
+  /** Executes a branch, which has its own point. */
   branch<Result>(path: string, run: () => Result): Result {
     return current.run({ owner: this, path, together: null }, run);
   }
 
-  /** Calls made without awaiting anything between them are made together. */
+  /** An object that is the same for calls without an await between them. */
   #currentTogether(): object {
     if (this.#together === null) {
       this.#together = {};
@@ -76,8 +76,8 @@ export class Points {
 }
 
 /**
- * Whether the code may have come to the call `path`, in one execution, in the place of the call `other` in another one:
- * they are alike and come from one point, and nothing says in which order the code comes to the two.
+ * Whether the code may make the call `path` in one execution in the place of the call `other` in another execution:
+ * they are alike, are made from one point, and the code does not determine their order.
  */
 export function mayBeMistaken(one: Points, path: string, another: Points, other: string): boolean {
   const own = one.made.get(path);
@@ -85,11 +85,11 @@ export function mayBeMistaken(one: Points, path: string, another: Points, other:
   if (own === undefined || rival === undefined || !isAlike(own, rival)) return false;
   if (own.isLate || rival.isLate) return true;
   if (!isOrdered(one, path, other) && !isOrdered(another, path, other)) return true;
-  // Plain work keeps the code from the call that came first before.
+  // Plain work delays the call that was first in the other execution.
   return !one.made.has(other) && isOrdered(another, path, other) && isBefore(another, other, path);
 }
 
-/** Calls that follow deliveries come in the same order each time. */
+/** Calls that follow deliveries have the same order in each execution. */
 function isOrdered({ made }: Points, path: string, other: string): boolean {
   const [one, another] = [made.get(path), made.get(other)];
   return one !== undefined && another !== undefined && isAlike(one, another) && !one.isLate && !another.isLate;

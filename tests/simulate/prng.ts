@@ -1,4 +1,4 @@
-/** Seeded randomness: sfc32. One stream per subsystem, so that a draw more in one does not reshuffle the others. */
+/** Seeded random numbers: sfc32. Each subsystem has its own stream, so that draws in one do not change the others. */
 
 export interface Prng {
   /** In [0, 1). */
@@ -9,9 +9,9 @@ export interface Prng {
   between(from: number, to: number): number;
   chance(probability: number): boolean;
   pick<Item>(items: readonly Item[]): Item;
-  /** A number in [from, to], each order of magnitude as likely as the next. */
+  /** A number in [from, to]. Each order of magnitude is equally likely. */
   magnitude(from: number, to: number): number;
-  /** A stream of its own, the same for the same label. */
+  /** A separate stream, which depends only on the seed and the label. */
   fork(label: string): Prng;
 }
 
@@ -47,7 +47,7 @@ function sfc32(seed: string): () => number {
   };
 }
 
-/** FNV-1a, 32 bits, going on from `basis`. */
+/** FNV-1a, 32 bits, continued from `basis`. */
 export function hash(text: string, basis: number): number {
   let value = (0x811c9dc5 ^ Math.imul(basis, 0x9e3779b1)) | 0;
   for (let index = 0; index < text.length; index++) value = Math.imul(value ^ text.charCodeAt(index), 0x01000193);

@@ -1,4 +1,4 @@
-/** A process of the world: it dies at once and for ever, or is paused and goes on later as if nothing had been. */
+/** A simulated process, which can be killed, or paused and resumed. */
 
 import type { Cancel, Env } from "@aikirun/lib";
 import type { Actor, Scheduler, SchedulerItem } from "./item.ts";
@@ -8,18 +8,18 @@ export class Process implements Actor {
   readonly name: string;
   readonly world: Scheduler;
   readonly env: Env;
-  /** How far its clock is off. Milliseconds. */
+  /** The offset of its clock. Milliseconds. */
   skew = 0;
   isAlive = true;
   isPaused = false;
-  /** Draws for what its handlers do apart from the engine. */
+  /** Random numbers for the non-durable work of its handlers. */
   readonly chance: Prng;
-  /** What happens now follows plain work of a handler. */
+  /** Whether the current code follows plain work of a handler. */
   isInPlain = false;
   readonly #bornAt: number;
   readonly #prng: Prng;
   #backlog: SchedulerItem[] = [];
-  /** Callbacks of `soon`, in their order; the world holds one item for each. */
+  /** Callbacks of `soon`, in order. The world has one item for each. */
   readonly #soon: Array<() => void> = [];
   #onResume: Array<() => void> = [];
   #ids = 0;
@@ -41,7 +41,7 @@ export class Process implements Actor {
     };
   }
 
-  /** Nothing of it happens any more. */
+  /** Drops all its callbacks. */
   kill(): void {
     this.isAlive = false;
     this.#backlog = [];
@@ -57,7 +57,7 @@ export class Process implements Actor {
   resume(): void {
     if (!this.isPaused) return;
     this.isPaused = false;
-    this.world.trace(`${this.name} goes on`);
+    this.world.trace(`${this.name} continues`);
     const backlog = this.#backlog;
     this.#backlog = [];
     for (const item of backlog) this.world.push(item);
@@ -70,7 +70,7 @@ export class Process implements Actor {
     this.#backlog.push(item);
   }
 
-  /** Hands a result over to this process: never when it is dead, later when it is paused. */
+  /** Passes a result to this process: after a pause, and never if it is dead. */
   async reach<Result>(result: Promise<Result>): Promise<Result> {
     try {
       const value = await result;
@@ -89,7 +89,7 @@ export class Process implements Actor {
     if (!this.isAlive) await never();
   }
 
-  /** Of 53 bits, so that no two are the same by chance. */
+  /** Has 53 bits, so that equal values are practically impossible. */
   #random(): number {
     const high = Math.floor(this.#prng.next() * 2 ** 27);
     return (high * 2 ** 26 + Math.floor(this.#prng.next() * 2 ** 26)) / 2 ** 53;
@@ -106,7 +106,7 @@ export class Process implements Actor {
     this.world.push({ process: this, label: `${this.name} soon`, run: () => this.#soon.shift()?.() });
   }
 
-  /** The microtasks are real ones, and so is what waits for their end. */
+  /** Microtasks are real here, so this uses the real queue. */
   #drained(then: () => void): void {
     queueMicrotask(() => {
       process.nextTick(() => {
@@ -117,7 +117,7 @@ export class Process implements Actor {
     });
   }
 
-  /** A UUIDv7 of the world's time. */
+  /** A UUIDv7 with the world's time. */
   #id(): string {
     const { now } = this.world;
     this.#ids += 1;
@@ -127,7 +127,7 @@ export class Process implements Actor {
   }
 }
 
-/** What a dead process waits for. */
+/** A promise that never settles, for dead processes. */
 export function never(): Promise<never> {
   return new Promise<never>(() => {});
 }

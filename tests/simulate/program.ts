@@ -1,4 +1,4 @@
-/** Programs: what one run's handler does, as a value that travels as its input. */
+/** Programs: the operations of a handler, sent as the input of its run. */
 
 import type { RetryPolicy } from "@aikirun/lib/protocol";
 import type { ShapeName } from "./shapes/list.ts";
@@ -6,16 +6,16 @@ import type { ShapeName } from "./shapes/list.ts";
 /** What the body of a task or step does. Milliseconds. */
 export type EffectBody =
   | { kind: "ok"; ms: number }
-  /** Fails on its first tries. */
+  /** Fails in its first attempts. */
   | { kind: "flaky"; failures: number; ms: number }
   /** Fails in the first attempts of its run. */
   | { kind: "late"; attempts: number; ms: number }
   | { kind: "fatal"; ms: number }
   | { kind: "hang" }
-  /** Kills its worker, as long as the world lets it. */
+  /** Kills its worker until faults end. */
   | { kind: "poison" };
 
-/** What makes tasks alike: a key that the task makes of its input, or inputs that are equal altogether. */
+/** Why tasks are alike: the task makes the same key from their inputs, or their inputs are equal. */
 export type Alike = { by: "key" | "input"; name: string };
 
 export type Op =
@@ -23,7 +23,7 @@ export type Op =
   | { type: "step"; id: number; name: string; retries: number; body: EffectBody }
   | { type: "sleep"; id: number; ms: number; name: string | null }
   | { type: "wait"; id: number; event: EventName; timeoutMs: number | null }
-  /** `alike` stands in the child's input in place of what tells it from other children. */
+  /** If `alike` is set, it replaces the part of the input that distinguishes the child from others. */
   | { type: "child"; id: number; program: Program; alike: string | null; then: ChildThen; timeoutMs: number }
   | { type: "join"; id: number; how: Join; branches: Op[][] }
   | { type: "attempt"; id: number; body: Op[] }
@@ -31,19 +31,19 @@ export type Op =
   /** Throws, in the first attempts of the run. */
   | { type: "throw"; id: number; attempts: number }
   | { type: "clock" | "random" | "uuid"; id: number }
-  /** Awaits something that is not durable, for a time that is different on each replay. */
+  /** Awaits non-durable work, which takes a different time on each replay. */
   | { type: "plain"; id: number }
-  /** Ordinary code; `plain` is how likely plain work is at each place that has room for it. */
+  /** Ordinary code. `plain` is the probability of plain work at each possible place. */
   | { type: "shape"; id: number; shape: ShapeName; plain: number };
 
-type ChildThen = "leave" | "await" | "patience";
-/** `runRace` and `runAny` are the run's own: they give up who loses. */
+type ChildThen = "leave" | "await" | "timed";
+/** `runRace` and `runAny` are methods of the run, which withdraw the losers. */
 export type Join = "all" | "race" | "any" | "allSettled" | "map" | "runRace" | "runAny";
 export type BodyOp = Extract<Op, { type: "task" | "step" }>;
 
 export interface Program {
   ops: Op[];
-  /** Every call has a key, made of its path: nothing may be refused as ambiguous. */
+  /** Every call has its path as key, so no call may be refused as ambiguous. */
   isKeyed: boolean;
   onParentEnd?: "abandon";
   retry?: RetryPolicy;
@@ -59,11 +59,11 @@ export const taskPolicies = {
 export type TaskName = keyof typeof taskPolicies;
 export const taskNames: readonly TaskName[] = ["once", "brief", "quick", "slow"];
 
-/** One of them is a name that objects have. */
+/** `constructor` is also a property of every object. */
 export const eventNames = ["approved", "constructor"] as const;
 export type EventName = (typeof eventNames)[number];
 
-/** How many tries a task or step has. */
+/** The maximum attempts of a task or step. */
 export function triesOf(op: BodyOp): number {
   if (op.type === "step") return op.retries + 1;
   const { retry } = taskPolicies[op.task];
@@ -77,7 +77,7 @@ export function timeoutOf(op: BodyOp): number {
 export const stepRetry = (retries: number): RetryPolicy =>
   retries === 0 ? { type: "never" } : { type: "fixed", maxAttempts: retries + 1, delayMs: 150 };
 
-/** The lists of calls that stand within one. */
+/** The lists of operations within an operation. */
 function within(op: Op): readonly Op[][] {
   switch (op.type) {
     case "join":
@@ -90,7 +90,7 @@ function within(op: Op): readonly Op[][] {
   }
 }
 
-/** Whether an op of a program, at any depth but for its children's programs, is of this kind. */
+/** Whether the program contains such an operation, at any depth. Programs of children are not searched. */
 export function has(ops: readonly Op[], is: (op: Op) => boolean): boolean {
   return ops.some((op) => is(op) || within(op).some((inner) => has(inner, is)));
 }

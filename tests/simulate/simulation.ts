@@ -1,31 +1,31 @@
-/** One seed: a world is hurt while everybody works, heals, and must come to rest with every promise kept. */
+/** Simulates one seed: faults during work, then recovery. All runs must end without a violation. */
 
 import type { ReportReply, ReportRequest } from "@aikirun/lib/protocol";
 import type { Run } from "../../packages/server/src/core/run.ts";
 import type { Storage } from "../../packages/server/src/storage/storage.ts";
 import { audit } from "./audit.ts";
-import type { Circumstances } from "./circumstances.ts";
 import { checkEnd } from "./end.ts";
-import { factRules } from "./facts.ts";
+import { entryRules } from "./facts.ts";
 import { Fleet } from "./fleet.ts";
 import { drawKnobs, type Knobs } from "./knobs.ts";
 import { Ledger } from "./ledger.ts";
 import { Mirror } from "./mirror.ts";
 import { Nemesis } from "./nemesis.ts";
 import { Network } from "./network.ts";
+import { Operator } from "./operator.ts";
 import { prng } from "./prng.ts";
+import type { RuleContext } from "./rule-context.ts";
 import { Holders, isLoss, isOver, rowRules } from "./rules.ts";
 import { type Stalled, Stalls } from "./stalls.ts";
-import { Tender } from "./tender.ts";
 import { Users } from "./users.ts";
 import { World } from "./world.ts";
 
-/** Opens an empty storage that reads this clock, and what disposes of it once it is closed. */
+/** Opens an empty storage that reads this clock. `dispose` removes its files after it is closed. */
 export type OpenStorage = (clock: { now(): number }) => Promise<{ storage: Storage; dispose: () => Promise<void> }>;
 
 export interface SimulationOutcome {
   seed: number;
-  /** Empty when every promise was kept. */
+  /** Empty if the seed passed. */
   violations: string[];
   digest: string;
   knobs: Knobs;
@@ -34,22 +34,22 @@ export interface SimulationOutcome {
   runs: number;
   effects: number;
   commits: number;
-  inflicted: ReadonlyMap<string, number>;
-  /** Runs that stopped because of their code, as often as they did. */
+  injected: ReadonlyMap<string, number>;
+  /** Runs that stalled because of their code: one item for each time. */
   stalled: readonly Stalled[];
-  /** Runs that were refused as ambiguous though every call has a key. */
+  /** The number of runs that were refused as ambiguous although every call has a key. */
   refusedAgain: number;
-  /** Effects that were done again after a refusal, though their results were recorded. */
+  /** The number of effects that were repeated after a refusal although their results were recorded. */
   redone: number;
-  /** How often a call was given what another one could claim as well, before the code had come to both. */
+  /** How often a call received a value that might belong to another call that the code had not yet made. */
   mistakes: number;
 }
 
-/** How long a healed world may take to come to rest. Virtual milliseconds. */
-const restMs = 4 * 60 * 60_000;
-/** How often somebody looks after what waits for people. Virtual milliseconds. */
-const tendMs = 2_000;
-/** A world that takes so many steps goes round in circles. */
+/** How long runs may take to end after all faults have ended. Virtual milliseconds. */
+const settleMs = 4 * 60 * 60_000;
+/** How often the operator acts after faults have ended. Virtual milliseconds. */
+const operateMs = 2_000;
+/** A simulation with more steps than this is considered an endless loop. */
 const maxSteps = 600_000;
 
 export async function simulate(seed: number, open: OpenStorage): Promise<SimulationOutcome> {
@@ -65,7 +65,7 @@ export async function simulate(seed: number, open: OpenStorage): Promise<Simulat
   const fleet = new Fleet({ world, knobs, storage, mirror, ledger, network });
   const users = new Users({ world, fleet, ledger, knobs });
   const nemesis = new Nemesis({ world, knobs, fleet, network, mirror, ledger, database });
-  const around: Circumstances = {
+  const context: RuleContext = {
     world,
     mirror,
     ledger,
@@ -74,34 +74,34 @@ export async function simulate(seed: number, open: OpenStorage): Promise<Simulat
     releases: network.releases,
     leaving: network.leaving,
     cancelled: users.cancelled,
-    misfits: nemesis.misfits,
+    incompatible: nemesis.incompatible,
     hasDeployed: () => nemesis.hasDeployed,
     hasOtherCode: () => fleet.code.build > 0,
   };
-  const stalls = new Stalls(around);
-  const losses = judge(around, stalls);
-  network.onReported = (request, reply) => repeats(world, mirror, request, reply);
+  const stalls = new Stalls(context);
+  const losses = registerRules(context, stalls);
+  network.onReported = (request, reply) => checkRepeatedReport(world, mirror, request, reply);
   users.begin();
   nemesis.begin();
 
   const isBroken = () => world.violations.length > 0 || world.steps > maxSteps;
   await world.run(world.now + knobs.chaosMs, isBroken);
-  nemesis.heal();
-  const tender = new Tender({ world, users, nemesis, fleet, mirror, ledger });
-  const until = world.now + restMs;
+  nemesis.endFaults();
+  const operator = new Operator({ world, users, nemesis, fleet, mirror, ledger });
+  const until = world.now + settleMs;
   const isDone = () => isBroken() || (users.isIdle && [...mirror.runs.values()].every(isOver));
-  // What is still on its way may begin something anew.
+  // Messages that are still in flight may start a run again.
   do {
     while (world.now < until && !isDone()) {
-      tender.tend();
-      await world.run(world.now + tendMs, isDone);
+      operator.operate();
+      await world.run(world.now + operateMs, isDone);
     }
     if (!isBroken()) await world.run(world.now + 5_000, isBroken);
   } while (world.now < until && !isDone());
   if (!isBroken()) await audit({ world, mirror, ledger, code: fleet.code });
-  if (!isBroken()) await during(world, checkEnd({ world, mirror, ledger, users, nemesis, storage, losses }));
-  if (world.steps > maxSteps) world.violate("LIVENESS", `${maxSteps} steps, and no end`);
-  await during(world, storage.close());
+  if (!isBroken()) await runUntilDone(world, checkEnd({ world, mirror, ledger, users, nemesis, storage, losses }));
+  if (world.steps > maxSteps) world.violate("LIVENESS", `not finished after ${maxSteps} steps`);
+  await runUntilDone(world, storage.close());
   world.end();
   await dispose();
   return {
@@ -114,16 +114,16 @@ export async function simulate(seed: number, open: OpenStorage): Promise<Simulat
     runs: mirror.runs.size,
     effects: ledger.effects.length,
     commits: mirror.commits,
-    inflicted: nemesis.inflicted,
+    injected: nemesis.injected,
     stalled: stalls.all,
-    refusedAgain: tender.refusedAgain.size,
-    redone: ledger.redone,
+    refusedAgain: operator.refusedAgain.size,
+    redone: ledger.repeatedAfterRefusal,
     mistakes: ledger.identity.mistakes,
   };
 }
 
-/** Lets the world go on while something waits for storage, which a transaction of the world may hold. */
-async function during(world: World, work: Promise<void>): Promise<void> {
+/** Runs the world until `work` is done, because `work` may wait for a transaction of the world. */
+async function runUntilDone(world: World, work: Promise<void>): Promise<void> {
   let isDone = false;
   const done = work.finally(() => {
     isDone = true;
@@ -132,13 +132,13 @@ async function during(world: World, work: Promise<void>): Promise<void> {
   await done;
 }
 
-/** Has every commit judged; returns how often each run was lost by its holder. */
-function judge(around: Circumstances, stalls: Stalls): Map<string, number> {
+/** Registers the rules for every commit. Returns how often each run was lost by its holder. */
+function registerRules(context: RuleContext, stalls: Stalls): Map<string, number> {
   const holders = new Holders();
   const losses = new Map<string, number>();
-  around.mirror.onCommit(rowRules(around, holders, stalls));
-  around.mirror.onCommit(factRules(around, holders));
-  around.mirror.onCommit(({ changes }) => {
+  context.mirror.onCommit(rowRules(context, holders, stalls));
+  context.mirror.onCommit(entryRules(context, holders));
+  context.mirror.onCommit(({ changes }) => {
     for (const change of changes) {
       const { id }: Run = change.after;
       if (isLoss(change)) losses.set(id, (losses.get(id) ?? 0) + 1);
@@ -147,15 +147,15 @@ function judge(around: Circumstances, stalls: Stalls): Map<string, number> {
   return losses;
 }
 
-/** The report that a run took last is answered as it was when it comes again. */
-function repeats(world: World, mirror: Mirror, { reports }: ReportRequest, { results }: ReportReply): void {
+/** A repeat of the last accepted report must get the same reply. */
+function checkRepeatedReport(world: World, mirror: Mirror, { reports }: ReportRequest, { results }: ReportReply): void {
   for (const [index, { runId, fence, reportId }] of reports.entries()) {
     const last = mirror.runs.get(runId)?.reported;
     const result = results[index];
     if (last?.fence === fence && last.reportId === reportId && result?.ok === false) {
       world.violate(
-        "REPEAT",
-        `${world.names.of(runId)} took report ${reportId} under fence ${fence}, and then: ${result.code}`,
+        "REPEATED_REPORT",
+        `${world.names.of(runId)} accepted report ${reportId} under fence ${fence}, and then replied ${result.code}`,
       );
     }
   }

@@ -1,4 +1,4 @@
-/** What shapes are made of, on one execution's calls. */
+/** The calls of a shape, made by one execution. */
 
 import type { ProgramCalls } from "./calls.ts";
 import { microtasks } from "./plain.ts";
@@ -6,7 +6,7 @@ import { hash } from "./prng.ts";
 import type { EffectBody } from "./program.ts";
 import type { ShapeStage } from "./shapes/shape.ts";
 
-/** `plain`: how likely plain work is where there is room for it. */
+/** `plain` is the probability of plain work at each possible place. */
 export function stageOf(calls: ProgramCalls, plain: number, within: string): ShapeStage {
   const at = (path: string) => `${within}/${path}`;
   const step = (path: string, name: string, body: EffectBody) =>
@@ -36,12 +36,12 @@ export function stageOf(calls: ProgramCalls, plain: number, within: string): Sha
   };
 }
 
-/** How long a body takes, so that branches overtake each other. Milliseconds. */
+/** How long a body takes: different for each path, so that branches overtake each other. Milliseconds. */
 function msOf(path: string): number {
   return [0, 1, 20, 250][Math.abs(hash(path, 7)) % 4] ?? 0;
 }
 
-/** A call that fails before anybody awaits it kills no process. */
+/** Marks the rejection of a call as handled, because the shape may await it later. */
 function quiet(call: Promise<string>): Promise<string> {
   call.catch(() => {});
   return call;

@@ -1,4 +1,4 @@
-/** The storages that worlds are built on. */
+/** The storages of simulated worlds. */
 
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -14,7 +14,7 @@ const openMemory: OpenStorage = async (clock) => {
   return { storage, dispose: async () => {} };
 };
 
-/** A file that needs no disk, where there is such a thing: what is tested is what SQLite answers, not the disk. */
+/** A file in memory if possible, because the simulation tests SQLite, not the disk. */
 const openFile: OpenStorage = async (clock) => {
   const directory = await mkdtemp(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "aiki-simulate-"));
   const storage = await openSqlite({ path: join(directory, "aiki.db"), env: clock, logger: silentLogger });

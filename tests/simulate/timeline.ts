@@ -1,4 +1,4 @@
-/** Items by the moment at which they are due. A binary heap; equal moments in order of addition. */
+/** Items by their due time, in a binary heap. Items with equal times keep the order in which they were added. */
 
 interface TimelineEntry<Item> {
   at: number;
@@ -18,13 +18,13 @@ export class Timeline<Item> {
     };
   }
 
-  /** When the first is due. */
+  /** The due time of the first item. */
   first(): number | null {
     this.#drop();
     return this.#heap[0]?.at ?? null;
   }
 
-  /** Takes all that are due at this moment. */
+  /** Removes and returns all items that are due. */
   *until(now: number): Generator<Item> {
     for (let first = this.first(); first !== null && first <= now; first = this.first()) {
       const item = this.#pop()?.item ?? null;

@@ -1,4 +1,4 @@
-/** What may differ from replay to replay of a program, by what plain work decides in it. */
+/** What may differ between replays of a program, depending on what its plain work decides. */
 
 import { has, type Op } from "./program.ts";
 import { shapeOf } from "./shapes/list.ts";
@@ -6,9 +6,9 @@ import { shapeOf } from "./shapes/list.ts";
 export type ReplayOrder =
   /** Every replay receives the same values in the same order. */
   | "kept"
-  /** Every call receives the same value, perhaps in another order: a lock is taken after plain work. */
+  /** Every call receives the same value, but the order may differ: a lock is taken after plain work. */
   | "lock"
-  /** Plain work alone decides a race, so that a replay may make other calls. */
+  /** Plain work alone decides a race, so a replay may make other calls. */
   | "timed";
 
 export function orderOf(ops: readonly Op[]): ReplayOrder {
@@ -16,7 +16,7 @@ export function orderOf(ops: readonly Op[]): ReplayOrder {
   return has(ops, (op) => op.type === "shape" && op.plain > 0 && shapeOf(op.shape).hasLock === true) ? "lock" : "kept";
 }
 
-/** Whether calls may still be under way, or yet to come, when the handler ends. */
+/** Whether calls may be open, or not yet made, when the handler ends. */
 export function leavesBehind(ops: readonly Op[]): boolean {
   return has(ops, (op) => {
     if (op.type === "shape") return shapeOf(op.shape).leavesBehind === true;
@@ -24,16 +24,16 @@ export function leavesBehind(ops: readonly Op[]): boolean {
   });
 }
 
-/** Whether any plain work is in a program. */
+/** Whether a program contains plain work. */
 export function isPlain(ops: readonly Op[]): boolean {
   return has(ops, (op) => op.type === "plain" || (op.type === "shape" && op.plain > 0));
 }
 
-/** How a list of calls may end. */
+/** How a list of operations may end. */
 interface Ends {
-  /** Plain work stands between the last durable value and the end. */
+  /** Whether plain work stands between the last durable value and the end. */
   isTimed: boolean;
-  /** The same, of ends by an error. */
+  /** The same for ends by an error. */
   throwsTimed: boolean;
 }
 

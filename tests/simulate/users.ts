@@ -1,4 +1,4 @@
-/** What people and programs ask for from outside, and what they were promised in return. */
+/** Users: their requests, and which of them were acknowledged. */
 
 import type { Client } from "@aikirun/client";
 import { isAikiError } from "@aikirun/lib";
@@ -38,10 +38,10 @@ export class Users {
   /** Acknowledged starts. */
   readonly started: Map<RunId, Started> = new Map();
   readonly sent: Sent[] = [];
-  /** Every id that ever travelled in an event, acknowledged or not. */
-  readonly offered: Set<string> = new Set();
+  /** The ids of all events that were sent, acknowledged or not. */
+  readonly sentIds: Set<string> = new Set();
   readonly cancelled: Set<RunId> = new Set();
-  /** What `result()` said, for whoever asked. */
+  /** The results that users received. */
   readonly results: Map<RunId, string> = new Map();
   readonly #options: UsersOptions;
   readonly #prng: Prng;
@@ -49,7 +49,7 @@ export class Users {
   #client: Client | null = null;
   #version: ProgramVersion | null = null;
   #events = 0;
-  /** What was asked for and not answered yet. */
+  /** The number of requests without a reply. */
   #pending = 0;
 
   constructor(options: UsersOptions) {
@@ -57,7 +57,7 @@ export class Users {
     this.#prng = options.world.prng.fork("users");
   }
 
-  /** Begins to act: starts all runs over the first half of the chaos, and meddles until its end. */
+  /** Starts all runs in the first half of the faults, and sends other requests until faults end. */
   begin(): void {
     const { world, fleet, knobs } = this.#options;
     const { client, version, process } = fleet.user("user");
@@ -70,19 +70,19 @@ export class Users {
       const program = drawProgram(world.prng.fork(`program ${index}`), !knobs.isGentle);
       act(this.#prng.below(knobs.chaosMs / 2), "start", () => void this.#start(`r${index}`, program));
     }
-    const meddling = this.#prng.magnitude(knobs.chaosMs / 100, knobs.chaosMs / 5);
-    for (let at = 0; at < knobs.chaosMs; at += 1 + this.#prng.below(2 * meddling)) {
-      act(at, "meddle", () => this.#meddle());
+    const intervalMs = this.#prng.magnitude(knobs.chaosMs / 100, knobs.chaosMs / 5);
+    for (let at = 0; at < knobs.chaosMs; at += 1 + this.#prng.below(2 * intervalMs)) {
+      act(at, "act", () => this.#actOn());
     }
   }
 
-  /** Whether everybody who waits for a run's end has seen it. */
+  /** Whether all requests have a reply, and all results were received. */
   get isIdle(): boolean {
     return this.#pending === 0 && [...this.started.keys()].every((id) => this.results.has(id));
   }
 
-  /** Does for a run what only a person can do. */
-  ask(id: RunId, what: "resume" | "retry" | "cancel"): void {
+  /** Sends a request that only a user sends. */
+  request(id: RunId, what: "resume" | "retry" | "cancel"): void {
     const handle = this.#handleOf(id);
     if (handle === null) return;
     if (what === "retry") void this.retry(handle);
@@ -130,7 +130,7 @@ export class Users {
     if (referenceId !== null) {
       const before = this.#byReference.get(referenceId)?.id ?? handle.id;
       this.#byReference.set(referenceId, { id: handle.id, program: label });
-      if (before !== handle.id) world.violate("P1", `The start ${referenceId} made two runs`);
+      if (before !== handle.id) world.violate("REFERENCE", `The start ${referenceId} made two runs`);
     }
     this.#adopt(handle, label);
   }
@@ -143,49 +143,50 @@ export class Users {
 
   async #awaitResult(handle: ProgramHandle): Promise<void> {
     const { world } = this.#options;
-    for (let isPatient = false; ; ) {
-      const seen = await handle.result({ waitThroughStalls: isPatient }).then(
+    for (let waitThroughStalls = false; ; ) {
+      const seen = await handle.result({ waitThroughStalls }).then(
         (output) => `completed ${output}`,
         (error) => (isAikiError(error) ? error.code : String(error)),
       );
-      if (seen === "RUN_STALLED") isPatient = this.#sawStall(handle.id);
+      if (seen === "RUN_STALLED") waitThroughStalls = this.#sawStall(handle.id);
       else if (seen !== "UNREACHABLE" && seen !== "UNAVAILABLE") {
         this.results.set(handle.id, seen);
-        world.trace(`the user sees the end of ${world.names.of(handle.id)}: ${seen}`);
+        world.trace(`the user receives the result of ${world.names.of(handle.id)}: ${seen}`);
         return;
       }
     }
   }
 
-  /** Only a run that stalled may be said to be stalled. */
+  /** A user may receive RUN_STALLED only if the run has stalled. */
   #sawStall(id: RunId): true {
     const { world, ledger } = this.#options;
     const hasStalled = ledger.mirror
       .journal(id)
       .some(({ value }) => value.type === "marked" && value.mark === "stalled");
-    if (!hasStalled) world.violate("W7", `The user saw ${world.names.of(id)} stalled, and it never was`);
+    if (!hasStalled)
+      world.violate("RESULT", `The user received RUN_STALLED from ${world.names.of(id)}, which never stalled`);
     return true;
   }
 
-  #meddle(): void {
+  #actOn(): void {
     const { world } = this.#options;
     const handles = this.handles();
     if (handles.length === 0) return;
     const handle = this.#anyOf(handles);
     const roll = this.#prng.below(100);
-    const ask = (what: string, call: () => Promise<unknown>) => {
-      world.trace(`the user asks to ${what} ${world.names.of(handle.id)}`);
+    const request = (what: string, call: () => Promise<unknown>) => {
+      world.trace(`the user requests ${what} of ${world.names.of(handle.id)}`);
       void this.#attempt(call);
     };
     if (roll < 60) void this.send(handle, this.#prng.pick(eventNames), this.#prng.chance(0.4));
-    else if (roll < 68) ask("pause", () => handle.pause());
-    else if (roll < 80) ask("resume", () => handle.resume());
-    else if (roll < 88) ask("wake", () => handle.wake());
+    else if (roll < 68) request("pause", () => handle.pause());
+    else if (roll < 80) request("resume", () => handle.resume());
+    else if (roll < 88) request("wake", () => handle.wake());
     else if (roll < 91) this.cancel(handle);
     else void this.retry(handle);
   }
 
-  /** Mostly a run of one's own; now and then a child of one. */
+  /** Usually a run that the user started, sometimes a child. */
   #anyOf(handles: readonly ProgramHandle[]): ProgramHandle {
     const own = this.#prng.pick(handles);
     if (this.#prng.chance(0.7)) return own;
@@ -211,12 +212,12 @@ export class Users {
     this.#adopt(next, label);
   }
 
-  /** Sends an event; with a reference perhaps twice, which must be one event. */
+  /** Sends an event. With a reference id it is sometimes sent twice, which must be one event. */
   async send(handle: ProgramHandle, name: EventName, isReferenced: boolean): Promise<void> {
     const { world } = this.#options;
     const id = `e${this.#events++}`;
     const referenceId = isReferenced ? `ref-${id}` : null;
-    this.offered.add(id);
+    this.sentIds.add(id);
     world.trace(`the user sends ${name} ${id} to ${world.names.of(handle.id)}`);
     const options = referenceId === null ? {} : { referenceId };
     const once = async () => {
@@ -227,7 +228,7 @@ export class Users {
     if (isReferenced && this.#prng.chance(0.5)) void once();
   }
 
-  /** Null when it was refused, or could not be carried out; the user does not insist. */
+  /** Returns null if the request was refused or failed. The user does not repeat it. */
   async #attempt<Result>(call: (client: Client, version: ProgramVersion) => Promise<Result>): Promise<Result | null> {
     const { world } = this.#options;
     if (this.#client === null || this.#version === null) return null;
@@ -236,7 +237,7 @@ export class Users {
       return await call(this.#client, this.#version);
     } catch (error) {
       if (!isAikiError(error)) {
-        world.violate("HARNESS", `A user met ${error instanceof Error ? error.stack : error}`);
+        world.violate("HARNESS", `A user received ${error instanceof Error ? error.stack : error}`);
         return never();
       }
       world.trace(`the user is refused: ${error.code}`);

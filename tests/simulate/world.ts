@@ -1,6 +1,6 @@
 /**
- * One thread, one virtual clock. Everything that could happen next is an item; when no microtask is left, the seed
- * picks one. The clock moves only when nothing is runnable.
+ * One thread and one virtual clock. Everything that may happen next is an item. When no microtask is left, the seed
+ * selects an item. The clock advances only if no item is ready.
  */
 
 import { setImmediate } from "node:timers";
@@ -10,7 +10,7 @@ import { hash, type Prng } from "./prng.ts";
 import { Process } from "./process.ts";
 import { Timeline } from "./timeline.ts";
 
-/** How many lines of the trace are kept for a failure. */
+/** How many lines of the trace are printed for a failure. */
 const keptLines = 100;
 
 /** Epoch milliseconds at which every world begins. */
@@ -18,9 +18,9 @@ const beginning = 1_700_000_000_000;
 
 export class World implements Scheduler {
   readonly prng: Prng;
-  /** Plain work may be done at once, as with a cache: a call is prompt one time and late another time. */
+  /** Whether plain work may end at once, as with a cache, so that a call is sometimes prompt and sometimes late. */
   readonly hasCaches: boolean;
-  /** Epoch milliseconds of the world; what processes read may differ. */
+  /** The world's time in epoch milliseconds. The clocks of processes may differ. */
   now: number = beginning;
   readonly violations: string[] = [];
   readonly names: Names = new Names();
@@ -43,7 +43,7 @@ export class World implements Scheduler {
     return this.now - beginning;
   }
 
-  /** Makes a process: what is alive until it is killed, and may be paused. */
+  /** Creates a process. */
   spawn(name: string): Process {
     this.#names += 1;
     const process = new Process(this, name, this.prng.fork(`process ${name} ${this.#names}`));
@@ -72,7 +72,7 @@ export class World implements Scheduler {
     });
   }
 
-  /** Lets everything happen until `isDone`, or until the clock passes `until`; false when nothing is left to happen. */
+  /** Executes items until `isDone` or until the clock passes `until`. Returns false if no item is left. */
   async run(until: number, isDone: () => boolean): Promise<boolean> {
     for (;;) {
       await drained();
@@ -90,20 +90,20 @@ export class World implements Scheduler {
     if (this.#lines.length > keptLines * 2) this.#lines.splice(0, keptLines);
   }
 
-  /** Nothing happens any more: what is left over can be forgotten. */
+  /** Drops all items and kills all processes. */
   end(): void {
     this.#ready = [];
     for (const process of this.#processes) process.kill();
   }
 
-  /** What broke a promise. The first one says most. */
+  /** Records a violation of a rule. The first one is usually the most useful. */
   violate(rule: string, what: string): void {
     const text = `${rule}: ${what}`;
     this.trace(`VIOLATION ${text}`);
     this.violations.push(text);
   }
 
-  /** The same for the same seed, or the simulation is not deterministic. */
+  /** A hash of the trace. If it differs for the same seed, the simulation is not deterministic. */
   get digest(): string {
     return `${this.steps}.${(this.#digest >>> 0).toString(16)}`;
   }

@@ -1,4 +1,4 @@
-/** Actors for tests of the Api: a starter and workers that speak the protocol by hand. */
+/** Clients for tests of the Api: a starter and workers that send protocol messages directly. */
 
 import type {
   Api,
@@ -20,16 +20,16 @@ import type {
 import { v7 } from "uuid";
 import { expect } from "vitest";
 
-/** What heartbeats say of a worker, besides its session. */
+/** The fields of a heartbeat that describe the worker, without the session. */
 export const signed = { worker: "worker-1", serves: [], shardKeys: [], leaseMs: 30_000 };
 
-/** The system that a suite is run against. */
+/** The Api under test. */
 export interface Subject {
   api: Api;
   close(): Promise<void>;
 }
 
-/** A workflow of its own per test, so that tests share a server and never each other's runs. */
+/** Each test has its own workflow name, so that tests can share a server. */
 export class Stage {
   readonly api: Api;
   readonly name: string = `workflow ${v7()}`;
@@ -70,14 +70,14 @@ export class Stage {
     return result;
   }
 
-  /** Resolves when the run has this status; fails the test when it ends otherwise. */
+  /** Resolves when the run has this status. Throws if it ends with another one. */
   async reaches(runId: string, status: RunView["status"]): Promise<RunView> {
     const { results } = await this.api.watch({
       watched: [{ type: "status", runId, statuses: [status] }],
       waitMs: 10_000,
     });
     const seen = only(results);
-    if (seen.type !== "status") throw new Error(`Watching ${runId} answered ${seen.type}.`);
+    if (seen.type !== "status") throw new Error(`Watching ${runId} returned ${seen.type}.`);
     expect(seen.run.status).toBe(status);
     return seen.run;
   }
@@ -87,7 +87,7 @@ export class Stage {
   }
 }
 
-/** Speaks for one session. */
+/** A worker with one session. */
 export class WorkerActor {
   readonly session: string = v7();
   readonly stage: Stage;
@@ -114,7 +114,7 @@ export class WorkerActor {
     return (await this.stage.api.claim(this.request(more))).runs;
   }
 
-  /** Claims exactly one run, waiting for it. */
+  /** Waits for one run and claims it. */
   async claimOne(more: Partial<ClaimRequest> = {}): Promise<ClaimedRun> {
     return only(await this.claim({ waitMs: 10_000, limit: 1, ...more }));
   }
@@ -138,7 +138,7 @@ export class WorkerActor {
     return (await this.stage.api.report({ session: this.session, worker: "worker-1", reports })).results;
   }
 
-  /** Sends one report and expects it to be accepted. */
+  /** Sends one report, which must be accepted. */
   async report(run: ClaimedRun, more: Partial<Report> = {}): Promise<Extract<ReportResult, { ok: true }>> {
     const result = only(await this.send(this.draft(run, more)));
     if (!result.ok) throw new Error(`${result.code}: ${result.message}`);
@@ -153,7 +153,7 @@ export class WorkerActor {
     return this.report(run, { opens, next: { type: "suspend", children: 0 }, ...more });
   }
 
-  /** As the Api lists it; undefined when it is not among the live ones. */
+  /** This worker in the list of the Api. Undefined if it is not listed. */
   async listed(stage: Stage = this.stage): Promise<LiveWorker | undefined> {
     const { workers = [] } = await stage.api.read({ runs: [], workers: true });
     return workers.find(({ session }) => session === this.session);
@@ -199,7 +199,7 @@ export function types(entries: readonly Entry[]): string[] {
   return entries.map(({ value }) => (value.type === "marked" ? value.mark : value.type));
 }
 
-/** A caller that does as it is told: asks again what was answered `UNAVAILABLE`. */
+/** Repeats a request while it fails with `UNAVAILABLE`. */
 export async function persistently<T>(ask: () => Promise<T>): Promise<T> {
   for (;;) {
     try {
@@ -211,11 +211,11 @@ export async function persistently<T>(ask: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Starts that go on, three at a time, whatever becomes of the server. */
+/** Starts runs continuously, three at a time, also while the server fails. */
 export interface Load {
-  /** Ids of the runs whose start was acknowledged. */
+  /** The ids of acknowledged runs. */
   readonly acknowledged: readonly string[];
-  /** Resolves when no start is under way. */
+  /** Resolves when no start is in flight. */
   end(): Promise<void>;
 }
 

@@ -1,4 +1,4 @@
-/** What every Api promises, however it is reached and wherever runs rest. */
+/** The guarantees of every Api, for each transport and each database. */
 
 import type { ReportedStall, RunView } from "@aikirun/lib/protocol";
 import { v7 } from "uuid";
@@ -31,7 +31,7 @@ export function apiSuite(title: string, open: () => Promise<Subject>): void {
 type MakeStage = () => Stage;
 
 function starting(make: MakeStage): void {
-  it("makes a run that can be read back, its payload unchanged", async () => {
+  it("start creates a run that can be read with the same payload", async () => {
     const stage = make();
     const input = '{"__proto__":{"a":1}, "n":1e21,"s":"\\u0000\\ud800"}';
     const id = await stage.start({ input, priority: 3, tags: ["a", "b"], shardKey: "eu" });
@@ -45,7 +45,7 @@ function starting(make: MakeStage): void {
     });
   });
 
-  it("repeated with the same id is the same run, with other content a conflict", async () => {
+  it("a start that repeats an id returns the same run, or a conflict if its content differs", async () => {
     const stage = make();
     const spec = stage.spec({ input: "1" });
     expect(await stage.tryStart(spec)).toEqual({ ok: true, id: spec.id, created: true });
@@ -53,7 +53,7 @@ function starting(make: MakeStage): void {
     expect(await stage.tryStart({ ...spec, input: "2" })).toMatchObject({ ok: false, code: "RUN_ID_CONFLICT" });
   });
 
-  it("with a taken reference is the same run for the same input, else what onConflict says", async () => {
+  it("a start with a taken reference id returns the same run for the same input, else as onConflict says", async () => {
     const stage = make();
     const id = await stage.start({ referenceId: "o-1", inputHash: "a", input: "1" });
     const again = (more: object) => stage.tryStart(stage.spec({ referenceId: "o-1", ...more }));
@@ -67,7 +67,7 @@ function starting(make: MakeStage): void {
     expect(await again({ name: `${stage.name} other`, inputHash: "b" })).toMatchObject({ ok: true, created: true });
   });
 
-  it("of one reference twice in one batch makes one run", async () => {
+  it("two starts with one reference id in one batch create one run", async () => {
     const stage = make();
     const [first, second] = [0, 1].map(() => stage.spec({ referenceId: "twice", inputHash: "a" }));
     if (first === undefined || second === undefined) throw new Error("unreachable");
@@ -78,7 +78,7 @@ function starting(make: MakeStage): void {
     ]);
   });
 
-  it("raced by many callers under one reference makes one run", async () => {
+  it("concurrent starts with one reference id create one run", async () => {
     const stage = make();
     const results = await Promise.all(
       Array.from({ length: 20 }, () => stage.tryStart(stage.spec({ referenceId: "raced", inputHash: "a" }))),
@@ -87,7 +87,7 @@ function starting(make: MakeStage): void {
     expect(results.filter((result) => result.ok && result.created)).toHaveLength(1);
   });
 
-  it("with a delay is scheduled, and not handed out before its time", async () => {
+  it("a start with a delay creates a scheduled run, which is not claimed early", async () => {
     const stage = make();
     const before = Date.now();
     const id = await stage.start({ delayMs: 1_500 });
@@ -99,7 +99,7 @@ function starting(make: MakeStage): void {
 }
 
 function claiming(make: MakeStage): void {
-  it("hands out the run as it was started", async () => {
+  it("claim returns the run as it was started", async () => {
     const stage = make();
     const id = await stage.start({ input: "[1]", referenceId: "r", inputHash: "a", retry: { type: "never" } });
     expect(await stage.worker().claimOne()).toMatchObject({
@@ -118,7 +118,7 @@ function claiming(make: MakeStage): void {
     expect(await stage.view(id)).toMatchObject({ status: "running", worker: "worker-1" });
   });
 
-  it("repeated after a lost reply gets the same runs under a new fence", async () => {
+  it("a claim that is repeated after a lost reply returns the same runs under a new fence", async () => {
     const stage = make();
     await Promise.all([stage.start(), stage.start(), stage.start()]);
     const worker = stage.worker();
@@ -130,7 +130,7 @@ function claiming(make: MakeStage): void {
     expect(await worker.claim()).toHaveLength(1);
   });
 
-  it("hands each run to one of many claimers", async () => {
+  it("concurrent claims return each run once", async () => {
     const stage = make();
     const ids = await Promise.all(Array.from({ length: 60 }, () => stage.start()));
     const claimed = await Promise.all(Array.from({ length: 10 }, () => stage.worker().claim({ limit: 10 })));
@@ -142,7 +142,7 @@ function claiming(make: MakeStage): void {
     ).toEqual(ids.sort());
   });
 
-  it("hands out the highest priority first, and no more than asked for", async () => {
+  it("claim returns runs with the highest priority first, up to its limit", async () => {
     const stage = make();
     const low = await stage.start({ priority: -5 });
     const high = await stage.start({ priority: 9 });
@@ -153,7 +153,7 @@ function claiming(make: MakeStage): void {
     expect(order).toEqual([high, middle, low]);
   });
 
-  it("never crosses workflows, versions or shards", async () => {
+  it("claim returns no run of another workflow, version or shard", async () => {
     const stage = make();
     const plain = await stage.start();
     const sharded = await stage.start({ shardKey: "eu" });
@@ -166,18 +166,18 @@ function claiming(make: MakeStage): void {
     expect(await ids({ serves: [{ name: stage.name, versionId: "2.0.0" }] })).toEqual([other]);
   });
 
-  it("waits for a run to be started", async () => {
+  it("claim waits until a run is started", async () => {
     const stage = make();
     const waiting = stage.worker().claimOne();
     const id = await stage.start();
     expect((await waiting).id).toBe(id);
   });
 
-  it("given up leaves the run to others at once", async () => {
+  it("an aborted claim leaves the run to others at once", async () => {
     const stage = make();
     const gone = new AbortController();
-    const ghost = stage.worker().request({ waitMs: 30_000 });
-    const given = stage.api.claim(ghost, { signal: gone.signal }).catch((thrown: unknown) => thrown);
+    const former = stage.worker().request({ waitMs: 30_000 });
+    const given = stage.api.claim(former, { signal: gone.signal }).catch((thrown: unknown) => thrown);
     gone.abort();
     await given;
     const id = await stage.start();
@@ -186,7 +186,7 @@ function claiming(make: MakeStage): void {
 }
 
 function reporting(make: MakeStage): void {
-  it("records entries in order, densely, and says where", async () => {
+  it("report records entries in order without gaps, and returns their positions", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -214,7 +214,7 @@ function reporting(make: MakeStage): void {
     );
   });
 
-  it("repeated after a lost reply records nothing twice and gets the first answer", async () => {
+  it("a report that is repeated after a lost reply records nothing twice and gets the same reply", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -226,7 +226,7 @@ function reporting(make: MakeStage): void {
     expect(await stage.entries(id)).toHaveLength(1);
   });
 
-  it("of a finish repeated is accepted again", async () => {
+  it("a repeated report of a finish is accepted", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -242,7 +242,7 @@ function reporting(make: MakeStage): void {
     expect(codes(await worker.send(worker.draft(run)))).toEqual(["RUN_FINAL"]);
   });
 
-  it("of something else at a recorded address is fenced, never dropped", async () => {
+  it("a report of another value at a recorded address is fenced, not ignored", async () => {
     const stage = make();
     await stage.start();
     const worker = stage.worker();
@@ -251,7 +251,7 @@ function reporting(make: MakeStage): void {
     expect(codes(await worker.send(worker.draft(run, { entries: [returned("task:a#0", "2")] })))).toEqual(["FENCED"]);
   });
 
-  it("of one run that is refused does not fail those of others", async () => {
+  it("a refused report does not affect reports of other runs in the request", async () => {
     const stage = make();
     await Promise.all([stage.start(), stage.start()]);
     const worker = stage.worker();
@@ -263,7 +263,7 @@ function reporting(make: MakeStage): void {
     expect(codes(results)).toEqual(["RUN_NOT_FOUND", "FENCED", "ok"]);
   });
 
-  it("that suspends suspends the run until its sleep has passed, and no earlier", async () => {
+  it("a suspended run is claimed again after its sleep, not earlier", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -276,7 +276,7 @@ function reporting(make: MakeStage): void {
     expect(resumed.now - run.now).toBeGreaterThanOrEqual(150);
   });
 
-  it("that suspends and is claimed by the same session brings only the news", async () => {
+  it("a suspended run that the same session claims again brings only new entries", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -287,7 +287,7 @@ function reporting(make: MakeStage): void {
     expect(types(resumed.journal)).toEqual(["elapsed"]);
   });
 
-  it("that suspends on news is not suspended, and brings it", async () => {
+  it("a run with unseen entries is not suspended, and the reply brings the entries", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -299,7 +299,7 @@ function reporting(make: MakeStage): void {
     expect(types(answer.entries)).toEqual(["arrived", "received"]);
   });
 
-  it("that starts a child makes it, and the child's end brings the parent back", async () => {
+  it("a report that starts a child creates it, and the end of the child queues the parent", async () => {
     const stage = make();
     const id = await stage.start({ priority: 7 });
     const worker = stage.worker();
@@ -321,7 +321,7 @@ function reporting(make: MakeStage): void {
     });
   });
 
-  it("that fails with a retry begins the next attempt after the delay", async () => {
+  it("a failed attempt with a retry is followed by the next attempt after the delay", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -334,7 +334,7 @@ function reporting(make: MakeStage): void {
     expect(await stage.view(id)).toMatchObject({ status: "failed", outcome: { status: "failed", error } });
   });
 
-  it("that releases hands the run to the next worker at once", async () => {
+  it("a released run is claimed by the next worker at once", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -342,7 +342,7 @@ function reporting(make: MakeStage): void {
     expect(await stage.worker().claimOne()).toMatchObject({ id, fence: 2, lostLeases: 0 });
   });
 
-  it("that diverged stalls the run, names both sides, and retry queues it", async () => {
+  it("a diverged run is stalled with both calls, and retry queues it", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -362,7 +362,7 @@ function reporting(make: MakeStage): void {
 }
 
 function leases(make: MakeStage): void {
-  it("of a session that leaves end at once, as no crash", async () => {
+  it("the leases of a session that leaves end at once and count as no crash", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -372,7 +372,7 @@ function leases(make: MakeStage): void {
     expect(codes(await worker.send(worker.draft(run)))).toEqual(["FENCED"]);
   });
 
-  it("renew for their holder and nobody else", async () => {
+  it("only the holder renews a lease", async () => {
     const stage = make();
     await stage.start();
     const worker = stage.worker();
@@ -391,28 +391,28 @@ function leases(make: MakeStage): void {
     expect(codes((await renew(v7(), fence)).results)).toEqual(["FENCED", "RUN_NOT_FOUND"]);
   });
 
-  it("that end hand the run on, and the ghost's report is fenced and leaves no trace", async () => {
+  it("after its lease expired, a run is claimed again, and the report of its former holder is fenced", async () => {
     const stage = make();
     const id = await stage.start();
-    const ghost = stage.worker();
-    const lost = await ghost.claimOne({ leaseMs: 150 });
-    await ghost.report(lost, { entries: [returned("task:a#0")] });
+    const former = stage.worker();
+    const lost = await former.claimOne({ leaseMs: 150 });
+    await former.report(lost, { entries: [returned("task:a#0")] });
     const heir = stage.worker();
     const found = await heir.claimOne();
     expect(found).toMatchObject({ id, fence: 2, lostLeases: 1 });
     expect(types(found.journal)).toEqual(["returned", "recovered"]);
-    const late = ghost.draft(lost, {
+    const late = former.draft(lost, {
       entries: [returned("task:b#0")],
       next: { type: "finish", outcome: { status: "completed" } },
     });
-    expect(codes(await ghost.send(late))).toEqual(["FENCED"]);
+    expect(codes(await former.send(late))).toEqual(["FENCED"]);
     expect(await stage.entries(id)).toHaveLength(2);
     await heir.finish(found);
   });
 }
 
 function signalling(make: MakeStage): void {
-  it("brings an event to the oldest wait of its name, once", async () => {
+  it("an event reaches the oldest wait for its name, once", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -428,7 +428,7 @@ function signalling(make: MakeStage): void {
     expect(journal[1]?.address).toBe("event:go#0");
   });
 
-  it("keeps an event that nobody waits for yet", async () => {
+  it("an event is kept until the run waits for it", async () => {
     const stage = make();
     const id = await stage.start();
     expect(codes([await stage.signal(id, { type: "event", name: "early" })])).toEqual(["ok"]);
@@ -439,7 +439,7 @@ function signalling(make: MakeStage): void {
     expect(types(answer.entries)).toEqual(["received"]);
   });
 
-  it("of one reference is one event, however often and by whomever it is sent", async () => {
+  it("events with one reference id are one event, whoever sends them", async () => {
     const stage = make();
     const id = await stage.start();
     const go = { type: "event", name: "go", referenceId: "only" } as const;
@@ -448,7 +448,7 @@ function signalling(make: MakeStage): void {
     expect(types(await stage.entries(id))).toEqual(["arrived"]);
   });
 
-  it("cancels at once, whoever holds the run", async () => {
+  it("cancel takes effect at once, also while a worker holds the run", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -461,7 +461,7 @@ function signalling(make: MakeStage): void {
     expect(await stage.view(id)).toMatchObject({ outcome: { status: "cancelled", reason: "enough" } });
   });
 
-  it("cancels children with their parent", async () => {
+  it("cancel cancels the children too", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -474,7 +474,7 @@ function signalling(make: MakeStage): void {
     await stage.reaches(child.id, "cancelled");
   });
 
-  it("pauses a suspended run, keeps what arrives meanwhile, and resumes it", async () => {
+  it("a paused run keeps the events that arrive, and resume continues it", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -486,7 +486,7 @@ function signalling(make: MakeStage): void {
     expect((await worker.claimOne()).id).toBe(id);
   });
 
-  it("asks a running run to pause, which its worker hears with the next renew and report", async () => {
+  it("a request to pause a running run reaches its worker in the replies to renew and report", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -502,7 +502,7 @@ function signalling(make: MakeStage): void {
     expect((await stage.view(id)).status).toBe("paused");
   });
 
-  it("wakes a sleeper early, and refuses where nothing sleeps", async () => {
+  it("wake ends a sleep early, and is refused if the run has no sleep", async () => {
     const stage = make();
     const id = await stage.start();
     expect(codes([await stage.signal(id, { type: "wake" })])).toEqual(["ILLEGAL_STATE"]);
@@ -513,7 +513,7 @@ function signalling(make: MakeStage): void {
     expect(journal.at(-1)?.value).toEqual({ type: "elapsed", early: true });
   });
 
-  it("retries a failed run as a new one that reuses what succeeded", async () => {
+  it("retry of a failed run starts a new run that reuses the results", async () => {
     const stage = make();
     const id = await stage.start({ input: "5" });
     const worker = stage.worker();
@@ -533,7 +533,7 @@ function signalling(make: MakeStage): void {
     expect((await stage.view(id)).status).toBe("failed");
   });
 
-  it("to an unknown or ended run is refused by name", async () => {
+  it("a signal to an unknown or ended run is refused with a code", async () => {
     const stage = make();
     expect(codes([await stage.signal(v7(), { type: "cancel" })])).toEqual(["RUN_NOT_FOUND"]);
     const id = await stage.start();
@@ -545,7 +545,7 @@ function signalling(make: MakeStage): void {
 }
 
 function watching(make: MakeStage): void {
-  it("answers when a status is reached, and at once when it was", async () => {
+  it("watch returns when a status is reached, or at once if it was reached before", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -555,7 +555,7 @@ function watching(make: MakeStage): void {
     expect((await stage.reaches(id, "completed")).id).toBe(id);
   });
 
-  it("answers with nothing when the time is up", async () => {
+  it("watch returns nothing after its time", async () => {
     const stage = make();
     const id = await stage.start();
     const watched = [{ type: "status", runId: id, statuses: ["completed" as const] }] as const;
@@ -567,7 +567,7 @@ function watching(make: MakeStage): void {
     ).toEqual({ results: [] });
   });
 
-  it("brings a worker the news of its run: entries, pause, loss", async () => {
+  it("watch returns the changes of a held run: entries, pause, loss", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -575,11 +575,11 @@ function watching(make: MakeStage): void {
     await worker.report(run, { opens: [awaits("go")] });
     const watch = (seen: number, after: number) =>
       stage.api.watch({ watched: [{ type: "changes", runId: id, fence: run.fence, seen, after }], waitMs: 10_000 });
-    const news = watch(0, 0);
+    const pending = watch(0, 0);
     await stage.signal(id, { type: "event", name: "go" });
-    const heard = only((await news).results);
-    expect(heard).toMatchObject({ type: "changes", inbox: 1, pause: false });
-    expect(heard.type === "changes" ? types(heard.entries) : []).toEqual(["arrived", "received"]);
+    const changes = only((await pending).results);
+    expect(changes).toMatchObject({ type: "changes", inbox: 1, pause: false });
+    expect(changes.type === "changes" ? types(changes.entries) : []).toEqual(["arrived", "received"]);
     const pause = watch(1, 2);
     await stage.signal(id, { type: "pause" });
     expect(only((await pause).results)).toMatchObject({ type: "changes", pause: true });
@@ -587,7 +587,7 @@ function watching(make: MakeStage): void {
     expect(only((await watch(1, 2)).results)).toMatchObject({ type: "lost", code: "RUN_FINAL", status: "cancelled" });
   });
 
-  it("says of an unknown run that it is unknown", async () => {
+  it("watch returns RUN_NOT_FOUND for an unknown run", async () => {
     const stage = make();
     const watched = [v7(), "no id at all"].map((runId) => ({ type: "status" as const, runId, statuses: [] }));
     const { results } = await stage.api.watch({ watched, waitMs: 1_000 });
@@ -596,7 +596,7 @@ function watching(make: MakeStage): void {
 }
 
 function finding(make: MakeStage): void {
-  it("pages through every run once, in both orders, while more are started", async () => {
+  it("find lists every run once in both orders while others are started", async () => {
     const stage = make();
     const ids: string[] = [];
     for (let count = 0; count < 7; count++) ids.push(await stage.start({ input: "1" }));
@@ -620,7 +620,7 @@ function finding(make: MakeStage): void {
     }
   });
 
-  it("finds by status, reference, tags, version and shard, all together", async () => {
+  it("find combines filters by status, reference id, tags, version and shard", async () => {
     const stage = make();
     const wanted = { versionId: "2", referenceId: "r", inputHash: "a", tags: ["x", "y"], shardKey: "eu" };
     const id = await stage.start(wanted);
@@ -634,7 +634,7 @@ function finding(make: MakeStage): void {
     expect(await found({ shardKey: "us" })).toEqual([]);
   });
 
-  it("refuses a cursor that it never gave out", async () => {
+  it("find refuses an invalid cursor", async () => {
     const stage = make();
     for (const text of ["made up", "1", "x 0190a000-0000-7000-8000-000000000000", "1 no-id"]) {
       for (const cursor of [text, Buffer.from(text).toString("base64url")]) {
@@ -643,7 +643,7 @@ function finding(make: MakeStage): void {
     }
   });
 
-  it("reads a journal page by page", async () => {
+  it("read returns a journal in pages", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -662,7 +662,7 @@ function finding(make: MakeStage): void {
 function living(make: MakeStage): void {
   const eu = { shardKeys: ["eu"] };
 
-  it("that asked for runs are listed with what they serve and how busy they are", async () => {
+  it("workers lists workers that claimed, with what they serve and their load", async () => {
     const stage = make();
     const [one, silent] = [stage.worker(), stage.worker()];
     const before = Date.now() - 1_000;
@@ -685,7 +685,7 @@ function living(make: MakeStage): void {
     expect(await stage.api.read({ runs: [] })).toEqual({ results: [] });
   });
 
-  it("are listed by id and then by session, beside the runs that were asked for", async () => {
+  it("workers are listed by id and then by session", async () => {
     const stage = make();
     const id = await stage.start();
     for (const worker of ["b", "a", "b"]) await stage.worker().claim({ worker, shardKeys: ["nowhere"] });
@@ -697,7 +697,7 @@ function living(make: MakeStage): void {
     expect(mine.map(({ worker }) => worker)).toEqual(["a", "b", "b"]);
   });
 
-  it("that heartbeats tell of are as busy as those say", async () => {
+  it("the load of a worker is that of its last heartbeat", async () => {
     const stage = make();
     const worker = stage.worker();
     await worker.claim({ load: { slots: 5, busy: 0 } });
@@ -711,7 +711,7 @@ function living(make: MakeStage): void {
     expect((await worker.listed())?.load).toEqual({ slots: 5, busy: 5 });
   });
 
-  it("that say goodbye are gone, though the same request holds a bad item", async () => {
+  it("a worker that leaves is removed, even if the same request has an invalid item", async () => {
     const stage = make();
     const worker = stage.worker();
     await worker.claim();
@@ -727,10 +727,10 @@ function living(make: MakeStage): void {
     expect(await worker.listed()).toBeUndefined();
   });
 
-  it("decide what a queued run says it waits for, by version and shard", async () => {
+  it("a queued run explains whether a worker serves its version and shard", async () => {
     const stage = make();
     const id = await stage.start({ versionId: "1.2.0", shardKey: "eu" });
-    const says = async () => {
+    const explanation = async () => {
       const [found] = (await stage.api.find({ name: stage.name })).runs;
       const view = await stage.view(id);
       expect(found?.explanation).toBe(view.explanation);
@@ -738,21 +738,21 @@ function living(make: MakeStage): void {
     };
     const unserved = `Queued: no worker serves ${stage.name}@1.2.0 in shard eu.`;
     const serves = [{ name: stage.name, versionId: "1.2.0" }];
-    expect(await says()).toBe(unserved);
+    expect(await explanation()).toBe(unserved);
     await stage.worker().claim(eu);
     await stage.worker().claim({ serves });
-    expect(await says()).toBe(unserved);
+    expect(await explanation()).toBe(unserved);
     const worker = stage.worker();
     const run = await worker.claimOne({ ...eu, serves });
     await worker.report(run, { next: { type: "release", reason: "shutdown" } });
-    expect(await says()).toBe("Queued: ready for the next free worker.");
+    expect(await explanation()).toBe("Queued: ready for the next free worker.");
     await worker.leave();
-    expect(await says()).toBe(unserved);
+    expect(await explanation()).toBe(unserved);
   });
 }
 
 function badItems(make: MakeStage): void {
-  it("is refused in its place by start, and the others are started", async () => {
+  it("start refuses an invalid item at its position and starts the others", async () => {
     const stage = make();
     const good = stage.spec();
     const bad = [
@@ -769,7 +769,7 @@ function badItems(make: MakeStage): void {
     expect((await stage.view(good.id)).id).toBe(good.id);
   });
 
-  it("is refused in its place by signal", async () => {
+  it("signal refuses an invalid item at its position", async () => {
     const stage = make();
     const id = await stage.start();
     const { results } = await stage.api.signal({
@@ -782,7 +782,7 @@ function badItems(make: MakeStage): void {
     expect(codes(results)).toEqual(["BAD_REQUEST", "BAD_REQUEST", "ok"]);
   });
 
-  it("is refused in its place by report when it holds what people wrote", async () => {
+  it("report refuses an item with invalid user data at its position", async () => {
     const stage = make();
     await Promise.all([stage.start(), stage.start()]);
     const worker = stage.worker();

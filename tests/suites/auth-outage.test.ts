@@ -1,4 +1,4 @@
-/** Keys while PostgreSQL is locked or busy: who cannot be looked up stays outside, and heartbeats are let in. */
+/** API keys while PostgreSQL is locked or busy: unverified requests are refused, and heartbeats are still accepted. */
 
 import { silentLogger } from "@aikirun/lib";
 import { type Server, server } from "@aikirun/server";
@@ -10,7 +10,7 @@ import { signed } from "./actors.ts";
 const database = await testDatabase();
 afterAll(() => database?.drop());
 
-describe.skipIf(database === null)("a server that asks for keys", () => {
+describe.skipIf(database === null)("a server with API keys", () => {
   if (database === null) return;
   const { url: at, sql } = database;
   let aikiServer: Server;
@@ -29,7 +29,7 @@ describe.skipIf(database === null)("a server that asks for keys", () => {
   const key = async () => (await aikiServer.keys.create({ name: "n" })).secret;
   const renew = { ...signed, session: v7(), leaseMs: 1_000, runs: [] };
 
-  it("answers 503 with Retry-After while it cannot look a key up, then goes on", async () => {
+  it("a server replies 503 with Retry-After while it cannot read a key, and recovers afterwards", async () => {
     const secret = await key();
     const locked = sql("BEGIN; LOCK TABLE aiki.api_key; SELECT pg_sleep(3); COMMIT");
     await isLocked(sql, "aiki.api_key");
@@ -39,7 +39,7 @@ describe.skipIf(database === null)("a server that asks for keys", () => {
     expect((await ask("renew", renew, secret)).status).toBe(200);
   });
 
-  it("lets a heartbeat in while those who read have taken all of their connections", async () => {
+  it("a server accepts heartbeats while readers use all of their connections", async () => {
     const [reader, worker] = [await key(), await key()];
     await ask("find", {}, reader);
     const locked = sql("BEGIN; LOCK TABLE aiki.run; SELECT pg_sleep(1.2); COMMIT");

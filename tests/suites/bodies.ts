@@ -1,4 +1,4 @@
-/** One valid request per verb, for tests that spoil it. A new verb does not compile without one. */
+/** One valid request for each verb, which tests modify. */
 
 import type { Api, RunId, Signal, Verb } from "@aikirun/lib/protocol";
 import { v7 } from "uuid";
@@ -6,7 +6,7 @@ import { signed } from "./actors.ts";
 
 export type RequestBodies = { readonly [V in Verb]: Parameters<Api[V]>[0] };
 
-/** What a request is about. */
+/** The run and the session of a request. */
 export interface About {
   runId: RunId;
   session: string;

@@ -1,4 +1,4 @@
-/** What every storage keeps of durable calls: the call site of an entry, and the entries that a retried run copies. */
+/** How every storage keeps call sites of entries, and copies entries for a retried run. */
 
 import type { CallSite, Entry, Value } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
@@ -20,7 +20,7 @@ export function callSitesSuite(storage: () => Storage): void {
       { madeAfter: 0, identity: "a" },
       { madeAfter: Number.MAX_SAFE_INTEGER, identity: "!".repeat(32), branch: "~".repeat(32) },
       { madeAfter: 7, identity: "a:b#0/1", branch: "%_*?" },
-    ])("is loaded exactly as it was saved: %j", async (callSite) => {
+    ])("a call site is loaded as it was saved: %j", async (callSite) => {
       const entries = [entryWith(runId(1), 1, value, { callSite }), entryWith(runId(1), 2, value)];
       expect(await save(...entries)).toEqual([]);
       expect(await journal(runId(1))).toEqual(entries);
@@ -29,7 +29,7 @@ export function callSitesSuite(storage: () => Storage): void {
       expect(await storage().read((reader) => reader.entriesAt([key]))).toEqual([entries[0]]);
     });
 
-    it("counts towards the byte limit of a journal read", async () => {
+    it("a call site counts towards the byte limit of a journal read", async () => {
       const callSite: CallSite = { madeAfter: 1, identity: "i".repeat(20), branch: "b".repeat(30) };
       await save(...[1, 2, 3].map((seq) => entryWith(runId(1), seq, value, { callSite })));
       const each = 160 + 17 + 48 + 20 + 30 + 1;
@@ -37,7 +37,7 @@ export function callSitesSuite(storage: () => Storage): void {
       expect(await journal(runId(1), 2 * each - 1)).toHaveLength(1);
     });
 
-    it("does not change when the caller later changes the saved object", async () => {
+    it("a saved call site does not change when the caller changes the object later", async () => {
       const callSite: CallSite = { madeAfter: 1, identity: "i" };
       await save(entryWith(runId(1), 1, value, { callSite }));
       callSite.madeAfter = 9;
@@ -77,7 +77,7 @@ export function callSitesSuite(storage: () => Storage): void {
       return journal(runId(2));
     };
 
-    it("renumbers the call sites of the copied entries by the copies", async () => {
+    it("a copy of entries adapts call sites to the new seq of the copies", async () => {
       const error = { name: "E", message: "m" };
       const copies = await reused(
         ["arrival:e:1", { type: "arrived", name: "e" }],
@@ -95,7 +95,7 @@ export function callSitesSuite(storage: () => Storage): void {
       expect(copies[1]?.callSite?.identity).toBe("task:b#0");
     });
 
-    it("omits entries that only order the calls of an attempt", async () => {
+    it("a copy of entries omits those that only order the calls of an attempt", async () => {
       const copies = await reused(
         ["child:x#0/wait#0/ask", { type: "asked" }, 0],
         ["task:a#0", value, 0],
@@ -105,7 +105,7 @@ export function callSitesSuite(storage: () => Storage): void {
       expect(copies.map(({ address }) => address)).toEqual(["task:a#0"]);
     });
 
-    it("omits ends of waits withdrawn in the same attempt, and keeps the wait that got the event", async () => {
+    it("a copy of entries omits withdrawn waits of the same attempt, not the one that received the event", async () => {
       const copies = await reused(
         ["arrival:e:1", { type: "arrived", name: "e" }],
         ["event:e#0", { type: "received", name: "e", nth: 0 }, 0],

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 
-/** A key whose checksum is right, whatever stands before it. */
+/** A key with a valid checksum. */
 export function checksummed(body: string): string {
   const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
   let text = "";

@@ -1,7 +1,6 @@
 /**
- * Two servers on one PostgreSQL, each in the middle of an operation on one run. Whatever meets whatever, both are
- * answered, and the run ends up as if they had come one after the other on a single server in memory; only a claim does
- * not wait for its turn: it passes over a run that somebody holds at that moment.
+ * Two servers on one PostgreSQL execute operations on one run at the same time. Both get a reply, and the result is the
+ * same as if one server in memory had executed them in some order. Only a claim may instead skip a locked run.
  */
 
 import { type Env, silentLogger } from "@aikirun/lib";
@@ -21,31 +20,31 @@ import type { Storage, Transaction } from "../../packages/server/src/storage/sto
 import { testDatabase } from "../real/postgres.ts";
 import { awaits, codes, returned, Stage, signed, sleeps, WorkerActor } from "./actors.ts";
 
-/** Nothing happens by itself: no clock of a server looks at what is due unless a test asks it to. */
+/** Without timers, so that servers tick runs only when a test requests it. */
 const env: Env = { ...systemEnv({ id: v7 }), after: () => () => {} };
 
-/** What a claim answers that found nothing which nobody holds. */
-const passedOver = "claimed ";
+/** The reply of a claim that skipped a locked run. */
+const claimedNothing = "claimed ";
 
-/** A run, who holds it, and what is fixed about the operations on it so that a repeat is one. */
-interface RunScene {
+/** A run, its holder, and the ids that make repeated operations idempotent. */
+interface RunFixture {
   name: string;
-  /** Empty before there is a run. */
+  /** Empty if the run does not exist yet. */
   runId: string;
   held: ClaimedRun | null;
   session: string;
-  /** The claim that took it. */
+  /** The id of the claim that returned it. */
   claimId: string;
 }
 
-/** Through one server; answers with what its caller would hear. */
-type SceneAct = (api: Api, scene: RunScene, storage: Storage) => Promise<string>;
+/** Executes an operation through one server, and resolves with the reply of the caller. */
+type RunOperation = (api: Api, fixture: RunFixture, storage: Storage) => Promise<string>;
 
 const wait = awaits("approved");
 
 const shortestLeaseMs = 100;
 
-const patience: Settings = {
+const engineSettings: Settings = {
   unconfirmedLeaseMs: 10_000,
   redeliverMs: 5_000,
   maxRedeliverMs: 300_000,
@@ -54,7 +53,7 @@ const patience: Settings = {
   aliveMs: 90_000,
 };
 
-const acts: Readonly<Record<string, SceneAct>> = {
+const operations: Readonly<Record<string, RunOperation>> = {
   suspend: report({ opens: [wait], next: { type: "suspend", children: 0 } }),
   record: report({ entries: [returned("task:a#0")] }),
   "record another": report({ entries: [returned("task:b#0")] }),
@@ -79,14 +78,14 @@ const acts: Readonly<Record<string, SceneAct>> = {
   pause: signal({ type: "pause" }),
   resume: signal({ type: "resume" }),
   wake: signal({ type: "wake" }),
-  /** What the clock of any server asks of a run. */
+  /** The command that a server sends when a run is due. */
   tick: async (_, { runId }, storage) => {
     const tick: Operation = { type: "command", namespace: null, to: runId, command: { type: "tick" } };
     const committer = {
       storage,
       rows: cachedRows(10),
       cache: new QueueCache(env),
-      settings: patience,
+      settings: engineSettings,
       bootAt: 0,
       fenceFloor: 0,
     };
@@ -105,17 +104,17 @@ const acts: Readonly<Record<string, SceneAct>> = {
   },
 };
 
-function report(more: Parameters<WorkerActor["draft"]>[1]): SceneAct {
-  return async (api, scene) => {
-    if (scene.held === null) return "not held";
-    const worker = new WorkerActor(stageOf(api, scene.name));
-    const one = worker.draft(scene.held, { reportId: JSON.stringify(more), ...more });
-    const { results } = await api.report({ session: scene.session, worker: "w", reports: [one] });
+function report(more: Parameters<WorkerActor["draft"]>[1]): RunOperation {
+  return async (api, fixture) => {
+    if (fixture.held === null) return "not held";
+    const worker = new WorkerActor(stageOf(api, fixture.name));
+    const one = worker.draft(fixture.held, { reportId: JSON.stringify(more), ...more });
+    const { results } = await api.report({ session: fixture.session, worker: "w", reports: [one] });
     return codes(results).join();
   };
 }
 
-function signal(what: Parameters<Stage["signal"]>[1]): SceneAct {
+function signal(what: Parameters<Stage["signal"]>[1]): RunOperation {
   return async (api, { name, runId }) => codes([await stageOf(api, name).signal(runId, what)]).join();
 }
 
@@ -125,13 +124,12 @@ function stageOf(api: Api, name: string): Stage {
 }
 
 /**
- * `proven`: its holder has reported, so that a report which only records changes nothing of the row. `due`: it runs,
- * and a sleep of it has elapsed that nobody has looked at. `lapsed`: so has the lease of its holder. `new`: it is not
- * there yet.
+ * `proven`: the holder has reported, so a report that only records does not change the row. `due`: the run is running
+ * and one of its sleeps has elapsed, but was not ticked. `lapsed`: its lease has expired too. `new`: no run exists.
  */
 type Setting = "queued" | "running" | "proven" | "suspended" | "due" | "lapsed" | "new";
 
-/** What may be asked of a run in each setting. */
+/** The operations that are tested in each setting. */
 const settings: Readonly<Record<Setting, string[]>> = {
   queued: ["claim", "event", "cancel", "pause", "wake"],
   running: [
@@ -155,40 +153,40 @@ const settings: Readonly<Record<Setting, string[]>> = {
   new: ["start it by its reference", "start another by its reference"],
 };
 
-function isClaim(act: string): boolean {
-  return act === "claim" || act === "claim again";
+function isClaim(operation: string): boolean {
+  return operation === "claim" || operation === "claim again";
 }
 
-/** What is due is of interest to who looks at it: other pairs of these settings meet in others. */
-function isOfInterest(setting: string, one: string, other: string): boolean {
+/** In the settings `due` and `lapsed`, only pairs with a tick are tested. Other settings contain the other pairs. */
+function isRelevant(setting: string, one: string, other: string): boolean {
   return (setting !== "due" && setting !== "lapsed") || one === "tick" || other === "tick";
 }
 
-/** Until its time has come, by a clock that may be a little ahead of the database's. */
-async function pastDue(stage: Stage, runId: string): Promise<void> {
+/** Waits until the run is due, plus a margin because the clock of the database may be slightly behind. */
+async function untilDue(stage: Stage, runId: string): Promise<void> {
   const { waits, dueAt } = await stage.view(runId);
   const until = waits[0]?.until ?? dueAt ?? 0;
   while (Date.now() <= until + 5) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
-async function prepare(api: Api, setting: Setting): Promise<RunScene> {
+async function prepare(api: Api, setting: Setting): Promise<RunFixture> {
   const stage = new Stage(api);
   const worker = stage.worker();
   const claimId = v7();
   if (setting === "new") return { name: stage.name, runId: "", session: worker.session, held: null, claimId };
   const runId = await stage.start();
-  const scene = { name: stage.name, runId, session: worker.session, claimId };
-  if (setting === "queued") return { ...scene, held: null };
+  const fixture = { name: stage.name, runId, session: worker.session, claimId };
+  if (setting === "queued") return { ...fixture, held: null };
   const held = await worker.claimOne({ claimId, waitMs: 0, leaseMs: setting === "lapsed" ? shortestLeaseMs : 30_000 });
   if (setting === "due") await worker.report(held, { opens: [sleeps(1)] });
-  if (setting === "due" || setting === "lapsed") await pastDue(stage, runId);
+  if (setting === "due" || setting === "lapsed") await untilDue(stage, runId);
   if (setting === "suspended") await worker.suspend(held, [wait]);
   if (setting === "proven") await worker.report(held, { entries: [returned("task:first#0")] });
-  return { ...scene, held };
+  return { ...fixture, held };
 }
 
-/** What was answered, and all that others can see of the run. */
-async function told(api: Api, { name, runId }: RunScene, first: string, second: string): Promise<unknown> {
+/** The replies and the visible state of the run. */
+async function outcomeOf(api: Api, { name, runId }: RunFixture, first: string, second: string): Promise<unknown> {
   if (runId === "") {
     const { runs } = await api.find({ name });
     return { first, second, statuses: runs.map(({ status }) => status) };
@@ -205,28 +203,28 @@ async function told(api: Api, { name, runId }: RunScene, first: string, second: 
   return { first, second, status: run.status, waits, facts };
 }
 
-/** `order`: places in `acted`. */
-async function oneAfterTheOther(setting: Setting, acted: [string, string], order: number[]): Promise<unknown> {
+/** `order` contains indexes of `pair`. */
+async function executeInOrder(setting: Setting, pair: [string, string], order: number[]): Promise<unknown> {
   const storage = memoryStorage({ env });
   const engine = createEngine({ storage, env, logger: silentLogger });
   const api = engine.api("default");
-  const scene = await prepare(api, setting);
-  const answers = [passedOver, passedOver];
+  const fixture = await prepare(api, setting);
+  const answers = [claimedNothing, claimedNothing];
   for (const place of order) {
-    answers[place] = (await acts[acted[place] ?? ""]?.(api, scene, storage)) ?? "";
+    answers[place] = (await operations[pair[place] ?? ""]?.(api, fixture, storage)) ?? "";
   }
-  const result = await told(api, scene, answers[0] ?? "", answers[1] ?? "");
+  const result = await outcomeOf(api, fixture, answers[0] ?? "", answers[1] ?? "");
   await engine.close();
   return result;
 }
 
-/** The last one is of an optimistic commit, which is one statement. */
+/** The last one applies to an optimistic commit, which is one statement. */
 type TransactionMoment = "before it has written" | "before it has committed" | "before its one statement";
 
 interface TransactionGate {
-  /** Whose transactions can be stopped at this moment. */
+  /** A storage whose transactions can be stopped at this moment. */
   storage(at: TransactionMoment): Storage;
-  /** Stops the next transaction at this moment; resolves when it is there, or has ended without coming by. */
+  /** Stops the next transaction at this moment. `reached` resolves when it is stopped. */
   stop(at: TransactionMoment): { reached: Promise<void>; go: () => void };
 }
 
@@ -284,7 +282,7 @@ function gated(inner: Storage): TransactionGate {
 
 const database = await testDatabase();
 
-describe.skipIf(database === null)("two servers on one PostgreSQL", async () => {
+describe.skipIf(database === null)("two concurrent operations on one run", async () => {
   if (database === null) return;
   const [left, right] = [
     await openPostgres({ url: database.url, connections: 3 }),
@@ -303,26 +301,30 @@ describe.skipIf(database === null)("two servers on one PostgreSQL", async () => 
     return (await database.sql(waiting)).length > 0;
   };
 
-  async function met(setting: Setting, [one, other]: [string, string], at: TransactionMoment): Promise<unknown> {
+  async function executeConcurrently(
+    setting: Setting,
+    [one, other]: [string, string],
+    at: TransactionMoment,
+  ): Promise<unknown> {
     const engines = [gate.storage(at), right].map((storage) => createEngine({ storage, env, logger: silentLogger }));
     const [near, far] = engines;
     if (near === undefined || far === undefined) throw new Error("unreachable");
     const [here, there] = [near.api("default"), far.api("default")];
-    const scene = await prepare(here, setting);
+    const fixture = await prepare(here, setting);
     const { reached, go } = gate.stop(at);
-    const first = acts[one]?.(here, scene, gate.storage(at)) ?? Promise.resolve("");
+    const first = operations[one]?.(here, fixture, gate.storage(at)) ?? Promise.resolve("");
     await Promise.race([reached, first]);
-    const second = acts[other]?.(there, scene, right) ?? Promise.resolve("");
+    const second = operations[other]?.(there, fixture, right) ?? Promise.resolve("");
     let isDone = false;
     const done = second.finally(() => {
       isDone = true;
     });
-    // A claim that asked storage holds its runs before it has written, too.
+    // A claim has locked its runs before it writes, too.
     while (!isDone && !(await isWaiting())) {
       await Promise.race([done, new Promise((resolve) => setTimeout(resolve, 1))]);
     }
     go();
-    const result = await told(there, scene, await first, await done);
+    const result = await outcomeOf(there, fixture, await first, await done);
     await Promise.all(engines.map((engine) => engine.close()));
     return result;
   }
@@ -331,16 +333,19 @@ describe.skipIf(database === null)("two servers on one PostgreSQL", async () => 
   const cases = Object.entries(settings).flatMap(([setting, names]) =>
     names
       .flatMap((one) => names.map((other) => ({ setting, one, other })))
-      .filter(({ one, other }) => isOfInterest(setting, one, other)),
+      .filter(({ one, other }) => isRelevant(setting, one, other)),
   );
   const isSetting = (text: string): text is Setting => text in settings;
 
-  it.each(cases)("a $setting run: $one is met by $other", async ({ setting, one, other }) => {
-    if (!isSetting(setting)) throw new Error("unreachable");
-    const orders = [[0, 1], [1, 0], ...(one === "claim again" ? [[1]] : []), ...(isClaim(other) ? [[0]] : [])];
-    const serial = await Promise.all(orders.map((order) => oneAfterTheOther(setting, [one, other], order)));
-    for (const moment of moments) {
-      expect(serial).toContainEqual(await met(setting, [one, other], moment));
-    }
-  });
+  it.each(cases)(
+    "$one and $other of a $setting run on two servers have the result of some serial order",
+    async ({ setting, one, other }) => {
+      if (!isSetting(setting)) throw new Error("unreachable");
+      const orders = [[0, 1], [1, 0], ...(one === "claim again" ? [[1]] : []), ...(isClaim(other) ? [[0]] : [])];
+      const serial = await Promise.all(orders.map((order) => executeInOrder(setting, [one, other], order)));
+      for (const moment of moments) {
+        expect(serial).toContainEqual(await executeConcurrently(setting, [one, other], moment));
+      }
+    },
+  );
 });

@@ -1,4 +1,4 @@
-/** Makes as many API keys as it is told, as fast as it can, and prints the last. */
+/** Creates the requested number of API keys as fast as possible, and prints the last one. */
 
 import { silentLogger } from "@aikirun/lib";
 import { apiKeys } from "@aikirun/server";

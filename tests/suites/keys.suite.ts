@@ -1,4 +1,4 @@
-/** What every storage must do with API keys, proved of each alike. Memory is the specification. */
+/** How every storage keeps API keys. Memory is the specification. */
 
 import { scopes } from "@aikirun/lib/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -6,7 +6,7 @@ import type { Keys, NewKey } from "../../packages/server/src/storage/keys.ts";
 
 export interface OpenedKeys {
   keys: Keys;
-  /** Makes the database hold no keys, closes it, and removes what it left. */
+  /** Deletes all keys, closes the storage, and removes its files. */
   end(): Promise<void>;
 }
 
@@ -26,7 +26,7 @@ export function keysSuite(title: string, open: () => Promise<OpenedKeys>): void 
     });
     afterEach(() => end());
 
-    it("gives back the key that was put in, dated by the database's clock", async () => {
+    it("a key is loaded as it was inserted, with a date by the clock of the database", async () => {
       const before = (await keys.load([])).now;
       const key = newKey(1, {
         namespace: "a\0b",
@@ -44,17 +44,17 @@ export function keysSuite(title: string, open: () => Promise<OpenedKeys>): void 
       expect(now).toBeGreaterThanOrEqual(stored?.createdAt ?? Number.POSITIVE_INFINITY);
     });
 
-    it("keeps a key without end, and one without scopes", async () => {
+    it("a key may have no expiry, and may have no scopes", async () => {
       expect(await keys.insert(newKey(1, { scopes: [] }))).toMatchObject({ expiresAt: null, scopes: [] });
     });
 
-    it("leaves a taken id as it is", async () => {
+    it("an insert does not change a key with the same id", async () => {
       const first = await keys.insert(newKey(1));
       expect(await keys.insert(newKey(1, { name: "other" }))).toBeNull();
       expect((await keys.load(["key1"])).keys).toEqual([first]);
     });
 
-    it("loads those that exist, each once, and passes over the others", async () => {
+    it("load returns each existing key once, and omits the others", async () => {
       await keys.insert(newKey(1));
       await keys.insert(newKey(2));
       const { keys: loaded } = await keys.load(["key2", "nobody", "key1", "key2", "", "\0", "\ud800"]);
@@ -62,14 +62,14 @@ export function keysSuite(title: string, open: () => Promise<OpenedKeys>): void 
       expect((await keys.load([])).keys).toEqual([]);
     });
 
-    it("lists by id, in pages", async () => {
+    it("keys are listed by id, in pages", async () => {
       for (const n of [2, 3, 1]) await keys.insert(newKey(n));
       expect((await keys.list(null, 2)).map(({ id }) => id)).toEqual(["key1", "key2"]);
       expect((await keys.list("key2", 2)).map(({ id }) => id)).toEqual(["key3"]);
       expect(await keys.list("key3", 2)).toEqual([]);
     });
 
-    it("revokes once and for all", async () => {
+    it("a revoked key stays revoked with its first date", async () => {
       await keys.insert(newKey(1));
       const revoked = await keys.revoke("key1");
       expect(revoked?.revokedAt).toBeGreaterThanOrEqual(revoked?.createdAt ?? Number.POSITIVE_INFINITY);
@@ -78,7 +78,7 @@ export function keysSuite(title: string, open: () => Promise<OpenedKeys>): void 
       expect(await keys.revoke("nobody")).toBeNull();
     });
 
-    it("notes a use, of those that exist and of no others", async () => {
+    it("the last use is recorded for existing keys only", async () => {
       await keys.insert(newKey(1));
       await keys.insert(newKey(2));
       await keys.touch(["key1", "nobody"]);
@@ -90,7 +90,7 @@ export function keysSuite(title: string, open: () => Promise<OpenedKeys>): void 
       await keys.touch([]);
     });
 
-    it("takes what many ask at once", async () => {
+    it("keys are inserted, loaded and revoked concurrently", async () => {
       const all = Array.from({ length: 50 }, (_, n) => newKey(n));
       const inserted = await Promise.all(all.map((key) => keys.insert(key)));
       expect(inserted.every((key) => key !== null)).toBe(true);

@@ -1,4 +1,4 @@
-/** How every storage lists runs: which fit, in which order, and how pages follow one another. */
+/** How every storage lists runs: filters, order and pages. */
 
 import type { FindRequest, RunId } from "@aikirun/lib/protocol";
 import { beforeEach, expect, it } from "vitest";
@@ -7,7 +7,7 @@ import type { ListLimits, ListPage, ListPosition } from "../../packages/server/s
 import type { Reader, Storage } from "../../packages/server/src/storage/storage.ts";
 import { next, queuedRun, returnedEntry, runId, runningState } from "./records.ts";
 
-/** The ids of a list in order, read page by page, and how many pages it took. */
+/** The ids of a list in order, read in pages, and the number of pages. */
 export async function walked(
   reader: Reader,
   request: FindRequest,
@@ -50,14 +50,14 @@ const stored: readonly Run[] = [
   queuedRun(8, { state: failed(), createdAt: 1_004, options: { tags: ["blue"] } }),
 ];
 
-/** Runs that lists must find whatever version of Aiki recorded them. */
+/** Runs that lists must find even if an older version of Aiki recorded them. */
 export const unlisted: Run[] = [
   queuedRun(1, { options: { tags: ["red", "\ud800"] } }),
   queuedRun(2, { options: { tags: ["red"] }, state: failed("E_1") }),
   queuedRun(3, { state: failed(42) }),
 ];
 
-/** Runs in sources that cannot be read in order. */
+/** Runs in indexes that cannot be read in order. */
 export const outOfReach: readonly Run[] = [
   queuedRun(1),
   queuedRun(2),
@@ -65,7 +65,7 @@ export const outOfReach: readonly Run[] = [
   queuedRun(4, { state: runningState(), referenceId: "one", namespace: "other" }),
 ];
 
-/** How many rows are counted: a count without those beyond the dates would read the whole source to find none. */
+/** How many rows are counted. The count includes rows outside the dates, so that it never reads a whole index. */
 export const uncounted: Array<[request: FindRequest, count: number]> = [
   [{ status: ["queued"], createdBefore: 0 }, 2],
   [{ status: ["running"], createdBefore: 0 }, 2],
@@ -75,7 +75,7 @@ export const uncounted: Array<[request: FindRequest, count: number]> = [
 
 export const uncountedLimits: ListLimits = { limit: 9, scan: 100, after: null };
 
-/** What `countsOf` answers where all of the unlisted are there. */
+/** The result of `countsOf` if all of `unlisted` exist. */
 export const unlistedCounts: ReadonlyArray<readonly [string, number]> = [
   ["red", 2],
   ["\ud800", 1],
@@ -83,7 +83,7 @@ export const unlistedCounts: ReadonlyArray<readonly [string, number]> = [
   ["42", 1],
 ];
 
-/** How many of the unlisted are listed, by tag and by error code. */
+/** How many runs of `unlisted` are listed, by tag and by error code. */
 export async function countsOf(storage: Storage): Promise<Array<[text: string, count: number]>> {
   const listLimits = { limit: 9, scan: 100, after: null };
   const count = (request: FindRequest): Promise<number> =>
@@ -93,7 +93,7 @@ export async function countsOf(storage: Storage): Promise<Array<[text: string, c
   return Promise.all([...tags, ...codes]);
 }
 
-/** Runs by number, newest first: in the order of `createdAt`, and of ids where that is the same. */
+/** The numbers of runs, newest first by `createdAt`, then by id. */
 const cases: Array<[FindRequest, number[]]> = [
   [{}, [7, 5, 8, 2, 1, 4, 3]],
   [{ order: "oldest" }, [3, 4, 1, 2, 8, 5, 7]],
@@ -143,25 +143,31 @@ export function lists(storage: () => Storage): void {
     await insert(...stored);
   });
 
-  it.each(cases)("lists the runs that %j fits, all on one page", async (request, expected) => {
+  it.each(cases)("a list with the filter %j contains the matching runs on one page", async (request, expected) => {
     const { runs, next } = await find(request);
     expect(runs.map(({ id }) => id)).toEqual(expected.map(runId));
     expect(next).toBeNull();
   });
 
-  it.each(cases)("lists the same runs for %j when a page may examine two rows", async (request, expected) => {
-    const { ids, pages } = await read((reader) => walked(reader, request, { limit: 9, scan: 2 }));
-    expect(ids).toEqual(expected.map(runId));
-    expect(pages).toBeLessThanOrEqual(stored.length);
-  });
+  it.each(cases)(
+    "a list with the filter %j contains the same runs if a page may examine two rows",
+    async (request, expected) => {
+      const { ids, pages } = await read((reader) => walked(reader, request, { limit: 9, scan: 2 }));
+      expect(ids).toEqual(expected.map(runId));
+      expect(pages).toBeLessThanOrEqual(stored.length);
+    },
+  );
 
-  it.each(cases)("lists the same runs for %j one on a page", async (request, expected) => {
-    const { ids, pages } = await read((reader) => walked(reader, request, { limit: 1, scan: 100 }));
-    expect(ids).toEqual(expected.map(runId));
-    expect(pages).toBe(Math.max(1, expected.length));
-  });
+  it.each(cases)(
+    "a list with the filter %j contains the same runs with one run on a page",
+    async (request, expected) => {
+      const { ids, pages } = await read((reader) => walked(reader, request, { limit: 1, scan: 100 }));
+      expect(ids).toEqual(expected.map(runId));
+      expect(pages).toBe(Math.max(1, expected.length));
+    },
+  );
 
-  it("ends a page where it has examined as many rows as it may, though none of them fits", async () => {
+  it("a page ends after the maximum of examined rows, even if none of them matches", async () => {
     const request = { versionId: "2.0.0" };
     expect(await find(request, { scan: 3 })).toEqual({ runs: [], next: at(8) });
     expect(await find(request, { scan: 3, after: at(8) })).toEqual({ runs: [], next: at(4) });
@@ -169,7 +175,7 @@ export function lists(storage: () => Storage): void {
     expect([last.runs.map(({ id }) => id), last.next]).toEqual([[runId(3)], null]);
   });
 
-  it("gives runs with their tails and without their payloads", async () => {
+  it("a list contains runs with their tails and without their payloads", async () => {
     const entries = [returnedEntry(runId(4), 1)];
     await storage().transaction((tx) => tx.save({ changes: [], holds: [], entries }));
     const { runs } = await find({ status: ["completed"] }, { limit: 1 });
@@ -179,7 +185,7 @@ export function lists(storage: () => Storage): void {
     expect(runs[0]?.tail).toBe(1);
   });
 
-  it("lists a run by the code that it fails with, from then on", async () => {
+  it("a run is listed by its error code from its failure on", async () => {
     expect((await find({ errorCode: "LATE" })).runs).toEqual([]);
     const [run] = stored;
     if (run === undefined) throw new Error("No run was inserted.");
@@ -188,12 +194,12 @@ export function lists(storage: () => Storage): void {
     expect((await find({ errorCode: "LATE", status: ["failed"] })).runs.map(({ id }) => id)).toEqual([runId(1)]);
   });
 
-  it("stores a run whose error code is too long to be asked for", async () => {
+  it("a run with an error code that is too long for a filter is stored", async () => {
     await insert(queuedRun(20, { state: failed("x".repeat(60_000)) }));
     expect((await find({ status: ["failed"] })).runs.map(({ id }) => id)).toEqual([20, 7, 5, 8].map(runId));
   });
 
-  it("keeps its pages stable while runs are inserted", async () => {
+  it("pages of a list are stable while runs are inserted", async () => {
     const first = await find({}, { limit: 2 });
     expect([first.runs.map(({ id }) => id), first.next]).toEqual([[runId(7), runId(5)], at(5)]);
     await insert(queuedRun(9), queuedRun(10, { createdAt: 55 }));

@@ -25,7 +25,7 @@ describe.skipIf(database === null)("an optimistic commit", () => {
   });
   afterEach(() => storage.close());
 
-  /** Reads first, so that the storage knows the database's clock. */
+  /** Reads first, so that the storage knows the clock of the database. */
   async function optimisticOf(opened: Storage): Promise<OptimisticWriting> {
     await opened.read(async (reader) => reader.now());
     if (opened.optimistic === undefined) throw new Error("This storage has no optimistic commit.");
@@ -39,7 +39,7 @@ describe.skipIf(database === null)("an optimistic commit", () => {
     return now();
   }
 
-  /** Writes again when only the time was wrong, as on a busy machine. */
+  /** Repeats a write if only its time was wrong, as happens on a busy machine. */
   async function write(batch: Partial<OptimisticBatch>): Promise<boolean> {
     const nothing = { fenceFloor: 0, inserts: [], changes: [], holds: [], entries: [] };
     for (let tries = 0; tries < 5; tries += 1) {
@@ -52,7 +52,7 @@ describe.skipIf(database === null)("an optimistic commit", () => {
   const facts = async () =>
     (await stored()).map(({ id, revision, tail, state }) => [id, revision, tail, state.status]).sort();
 
-  it("writes starts, changes, holds and entries in one statement", async () => {
+  it("an optimistic commit writes starts, changes, holds and entries in one statement", async () => {
     expect(await write({ inserts: [queuedRun(1), queuedRun(2)] })).toBe(true);
     executed.length = 0;
     const batch = {
@@ -71,14 +71,14 @@ describe.skipIf(database === null)("an optimistic commit", () => {
     ]);
   });
 
-  it("inserts a run that the same batch changes in its changed state", async () => {
+  it("an optimistic commit inserts a run with the changes of the same batch", async () => {
     const run = queuedRun(1);
     const batch = { inserts: [run], changes: [next(run, { state: { status: "cancelled" } })] };
     expect(await write({ ...batch, entries: [returnedEntry(run.id, 1)] })).toBe(true);
     expect(await facts()).toEqual([[run.id, 2, 1, "cancelled"]]);
   });
 
-  it("costs nothing when there is nothing to write", async () => {
+  it("an empty optimistic commit sends no statement", async () => {
     expect(await optimistic.write({ now: 0, fenceFloor: 0, inserts: [], changes: [], holds: [], entries: [] })).toBe(
       true,
     );
@@ -97,14 +97,14 @@ describe.skipIf(database === null)("an optimistic commit", () => {
     ["a reference is taken", { inserts: [queuedRun(3), queuedRun(4, { referenceId: "o-1" })] }],
     ["a seq of the journal is taken", { changes: [next(other, {})], entries: [returnedEntry(standing.id, 1)] }],
     ["an address is taken", { changes: [next(other, {})], entries: [{ ...returnedEntry(standing.id, 1), seq: 2 }] }],
-  ])("writes nothing when %s", async (_, batch) => {
+  ])("an optimistic commit writes nothing when %s", async (_, batch) => {
     expect(await write({ inserts: [standing, other], entries: [returnedEntry(standing.id, 1)] })).toBe(true);
     const before = await facts();
     expect(await write(batch)).toBe(false);
     expect(await facts()).toEqual(before);
   });
 
-  it("writes nothing when its time is ahead of the database's clock, or far behind it", async () => {
+  it("an optimistic commit writes nothing if its time is ahead of the database's clock, or far behind", async () => {
     for (const wrong of [1_000, -slackMs - 1_000]) {
       const batch = { fenceFloor: 0, inserts: [queuedRun(1)], changes: [], holds: [], entries: [] };
       expect(await optimistic.write({ ...batch, now: (await now()) + wrong })).toBe(false);
@@ -112,7 +112,7 @@ describe.skipIf(database === null)("an optimistic commit", () => {
     expect(await facts()).toEqual([]);
   });
 
-  it("knows the database's clock: never ahead of it, and a little behind", async () => {
+  it("the time of an optimistic commit is slightly behind the clock of the database, never ahead", async () => {
     for (let n = 0; n < 50; n += 1) {
       const known = await now();
       const read = await storage.read(async (reader) => reader.now());
@@ -121,13 +121,13 @@ describe.skipIf(database === null)("an optimistic commit", () => {
     }
   });
 
-  it("is retryable when its answer was lost, and the retry writes nothing twice", async () => {
+  it("an optimistic commit without a reply is retryable, and the retry writes nothing twice", async () => {
     const proxy = await proxyTo(database.url);
     const far = await openPostgres({ url: proxy.url, connections: 3 });
     try {
       const lossy = await optimisticOf(far);
       const batch = { fenceFloor: 0, inserts: [queuedRun(1)], changes: [], holds: [], entries: [] };
-      proxy.cutAfter("INSERT INTO aiki.run");
+      proxy.loseReplyTo("INSERT INTO aiki.run");
       await expect(lossy.write({ ...batch, now: lossy.now()?.now ?? 0 })).rejects.toMatchObject({
         code: "STORAGE_UNAVAILABLE",
       });
@@ -140,7 +140,7 @@ describe.skipIf(database === null)("an optimistic commit", () => {
     }
   });
 
-  it("plans a statement once for a connection, and again when the schema has changed under it", async () => {
+  it("an optimistic commit is planned once for each connection, and again after the schema has changed", async () => {
     const run = queuedRun(1);
     expect(await write({ inserts: [run] })).toBe(true);
     const load = () => storage.transaction((transaction) => transaction.load([run.id]));

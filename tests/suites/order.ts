@@ -1,4 +1,4 @@
-/** An order, which uses a task, a sleep, an event and a child: what a server must be able to do. */
+/** An order workflow with a task, a sleep, an event and a child, which uses most features of a server. */
 
 import { task } from "@aikirun/task";
 import { event, workflow } from "@aikirun/workflow";
@@ -23,7 +23,7 @@ export const orderV1 = order.v("1.0.0", {
   },
 });
 
-/** Has a worker execute orders and their parcels. */
+/** Starts a worker that executes orders and parcels. */
 export function addOrders(registry: Registry): void {
   registry.add(order).add(parcel);
 }

@@ -1,4 +1,4 @@
-/** Servers whose PostgreSQL is behind a PgBouncer in transaction mode: any statement may meet any connection. */
+/** Servers behind PgBouncer in transaction mode, where each transaction may use another connection. */
 
 import { type Client, client } from "@aikirun/client";
 import { silentLogger } from "@aikirun/lib";
@@ -16,7 +16,7 @@ const found = await testDatabase();
 const program = found === null ? null : await findPooler();
 afterAll(() => found?.drop());
 
-/** Far fewer than the servers ask for, so that they meet each other's connections. */
+/** Far fewer connections than the servers use, so that servers share connections. */
 const pooled = 3;
 
 function pooler({ url }: TestDatabase, more: Partial<PoolerOptions> = {}): Promise<Pooler> {
@@ -28,14 +28,14 @@ describe.skipIf(program === null)("servers behind PgBouncer", () => {
   if (found === null || program === null) return;
   const database = found;
 
-  apiSuite("keep what the Api promises", async () => {
-    const road = await pooler(database);
-    const aikiServer = await server({ database: road.url, logger: silentLogger });
+  apiSuite("the Api behind PgBouncer", async () => {
+    const bouncer = await pooler(database);
+    const aikiServer = await server({ database: bouncer.url, logger: silentLogger });
     const aiki = await client({ server: aikiServer, logger: silentLogger });
     const close = async () => {
       await aiki.close();
       await aikiServer.close();
-      await road.close();
+      await bouncer.close();
     };
     return { api: aiki.api, close };
   });
@@ -45,20 +45,20 @@ describe.skipIf(program === null)("servers behind PgBouncer", () => {
 
 function standing(): void {
   const ends: Array<() => Promise<unknown>> = [];
-  let road: Pooler;
+  let bouncer: Pooler;
   let own: TestDatabase;
   beforeEach(async () => {
     const empty = await testDatabase();
     if (empty === null) throw new Error("The PostgreSQL of these tests is gone.");
     own = empty;
-    road = await pooler(own);
-    ends.push(own.drop, road.close);
+    bouncer = await pooler(own);
+    ends.push(own.drop, bouncer.close);
   });
   afterEach(async () => {
     for (const end of ends.splice(0).reverse()) await end();
   });
 
-  async function serve(by: Pooler = road): Promise<{ aikiServer: Server; aiki: Client }> {
+  async function serve(by: Pooler = bouncer): Promise<{ aikiServer: Server; aiki: Client }> {
     const aikiServer = await server({ database: by.url, logger: silentLogger });
     ends.push(() => aikiServer.close());
     const aiki = await client({ server: aikiServer, logger: silentLogger });
@@ -66,14 +66,14 @@ function standing(): void {
     return { aikiServer, aiki };
   }
 
-  it("migrate an empty database once, though more of them start at once than there are connections", async () => {
+  it("more servers than connections migrate an empty database once", async () => {
     await Promise.all(Array.from({ length: pooled + 3 }, () => serve()));
     const applied = await own.sql("SELECT number FROM aiki.migration ORDER BY number");
     expect(applied.map(({ number }) => number)).toEqual(applied.map((_, at) => at + 1));
     expect(applied.length).toBeGreaterThan(0);
   });
 
-  it("carry a workflow with a task, a sleep, an event and a child from one end to the other", async () => {
+  it("servers behind PgBouncer complete a workflow with a task, a sleep, an event and a child", async () => {
     const servers = [await serve(), await serve()];
     const [url, other] = await Promise.all(
       servers.map(async ({ aikiServer }) => (await aikiServer.listen({ port: 0 })).url),
@@ -93,7 +93,7 @@ function standing(): void {
     expect(outputs).toEqual(handles.map((_, n) => `paid order-${n}, approved by ada, sent as parcel of order-${n}`));
   });
 
-  it("notice between two transactions that the database is another one, and make its fences void", async () => {
+  it("servers behind PgBouncer detect that the database was replaced, and invalidate its fences", async () => {
     const { aiki } = await serve();
     const stage = new Stage(aiki.api);
     const [held, other] = [stage.worker(), stage.worker()];
@@ -107,23 +107,23 @@ function standing(): void {
     await other.finish(again);
   });
 
-  it("leave nothing of a session behind: no setting, no named statement, no lock, no channel", async () => {
+  it("servers behind PgBouncer leave no setting, named statement, lock or channel on a connection", async () => {
     const { aiki } = await serve();
     const stage = new Stage(aiki.api);
     await Promise.all(Array.from({ length: 30 }, () => stage.start()));
     await stage.worker().claim();
-    const seen = await everyConnection(road.url, leftovers);
+    const seen = await everyConnection(bouncer.url, leftovers);
     expect(new Set(seen.map(({ pid }) => pid)).size).toBe(pooled);
     const nothing = { settings: null, statements: "0", locks: "0", channels: "0" };
     for (const left of seen) expect(left).toEqual({ pid: expect.any(Number), ...nothing });
   });
 
-  it("say that they are unavailable when no connection is free within query_wait_timeout, then go on", async () => {
-    const impatient = await pooler(own, { patienceS: 1 });
-    ends.push(impatient.close);
-    const { aiki } = await serve(impatient);
+  it("servers reply UNAVAILABLE while no connection is free within query_wait_timeout, and then recover", async () => {
+    const shortWait = await pooler(own, { patienceS: 1 });
+    ends.push(shortWait.close);
+    const { aiki } = await serve(shortWait);
     const stage = new Stage(aiki.api);
-    const release = await everyConnectionTaken(impatient.url);
+    const release = await everyConnectionTaken(shortWait.url);
     const before = performance.now();
     await expect(stage.tryStart(stage.spec())).rejects.toMatchObject({ code: "UNAVAILABLE" });
     expect(performance.now() - before).toBeLessThan(5_000);
@@ -132,7 +132,7 @@ function standing(): void {
     await persistently(() => stage.tryStart(spec));
   });
 
-  it("do not start behind one in statement mode, and say which mode to set", async () => {
+  it("a server does not start behind PgBouncer in statement mode, and the error names the right mode", async () => {
     await serve();
     const statements = await pooler(own, { mode: "statement" });
     ends.push(statements.close);
@@ -142,7 +142,7 @@ function standing(): void {
     });
   });
 
-  it("go on when PostgreSQL drops every pooled connection, with all that was acknowledged", async () => {
+  it("servers continue after all pooled connections were closed, with all acknowledged data", async () => {
     const { aiki } = await serve();
     const stage = new Stage(aiki.api);
     const acknowledged: string[] = [];
@@ -167,7 +167,7 @@ function standing(): void {
   });
 }
 
-/** Besides the settings that PgBouncer itself carries from client to client. */
+/** What a session left behind, without the settings that PgBouncer itself restores. */
 const leftovers = `
   SELECT
     pg_backend_pid() AS pid,
@@ -182,7 +182,7 @@ const dropped = `
   SELECT pg_terminate_backend(pid) FROM pg_stat_activity
   WHERE datname = current_database() AND pid <> pg_backend_pid()`;
 
-/** What a statement says on each connection of the pool. */
+/** The result of a statement on each connection of the pool. */
 async function everyConnection(url: string, statement: string): Promise<Array<Record<string, unknown>>> {
   const clients = await holdingAll(url);
   const answers = await Promise.all(clients.map((one) => one.query<Record<string, unknown>>(statement)));
@@ -195,7 +195,7 @@ async function everyConnectionTaken(url: string): Promise<() => Promise<unknown>
   return () => Promise.all(clients.map((one) => one.end()));
 }
 
-/** As many transactions as there are connections, all open at once. */
+/** Opens as many transactions at once as there are connections. */
 async function holdingAll(url: string): Promise<Connection[]> {
   const clients = Array.from({ length: pooled }, () => new Connection({ connectionString: url }));
   await Promise.all(clients.map((one) => one.connect()));

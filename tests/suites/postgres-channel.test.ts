@@ -1,4 +1,4 @@
-/** How servers of one PostgreSQL speak to one another. */
+/** The channel for notifications between servers of one PostgreSQL. */
 
 import { silentLogger } from "@aikirun/lib";
 import { expect, it, vi } from "vitest";
@@ -6,7 +6,7 @@ import { PostgresChannel } from "../../packages/server/src/storage/postgres/chan
 import { maxAgeMs } from "../../packages/server/src/storage/postgres/pools.ts";
 import { testDatabase } from "../real/postgres.ts";
 
-it("lets many speak at once, in order, without a warning of the driver's", async (context) => {
+it("a channel publishes many messages at once, in order, without a warning of the driver", async (context) => {
   const database = await testDatabase();
   if (database === null) return context.skip();
   const warnings: string[] = [];
@@ -16,19 +16,19 @@ it("lets many speak at once, in order, without a warning of the driver's", async
     new PostgresChannel({ url: database.url, isAssumedDirect: false, logger: silentLogger }),
     new PostgresChannel({ url: database.url, isAssumedDirect: false, logger: silentLogger }),
   ];
-  const heard: string[] = [];
-  await new Promise<void>((resolve) => far.listen((text) => heard.push(text), resolve));
+  const received: string[] = [];
+  await new Promise<void>((resolve) => far.listen((text) => received.push(text), resolve));
   await new Promise<void>((resolve) => near.listen(() => {}, resolve));
-  const said = Array.from({ length: 20 }, (_, n) => `"${n}"`);
-  await Promise.all(said.map((text) => near.send([text])));
-  await expect.poll(() => heard.filter((text) => said.includes(text))).toEqual(said);
+  const sent = Array.from({ length: 20 }, (_, n) => `"${n}"`);
+  await Promise.all(sent.map((text) => near.send([text])));
+  await expect.poll(() => received.filter((text) => sent.includes(text))).toEqual(sent);
   await Promise.all([near.close(), far.close()]);
   process.off("warning", warned);
   await database.drop();
   expect(warnings).toEqual([]);
 });
 
-it("replaces its connection at the age at which all are replaced", { timeout: 20_000 }, async (context) => {
+it("a channel replaces its connection at the maximum age of connections", { timeout: 20_000 }, async (context) => {
   const database = await testDatabase();
   if (database === null) return context.skip();
   const channel = new PostgresChannel({ url: database.url, isAssumedDirect: false, logger: silentLogger });

@@ -1,4 +1,4 @@
-/** A server whose PostgreSQL becomes a standby, or is replaced by its standby: two real ones and a road to either. */
+/** A server whose PostgreSQL becomes a standby or is replaced by its standby, with two real clusters and a proxy. */
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -10,10 +10,8 @@ import { afterEach, describe, expect, inject, it } from "vitest";
 import { findBinaries } from "../real/binaries.ts";
 import { type Cluster, canStream, startCluster, startStandby, userOf } from "../real/cluster.ts";
 import { testDatabase } from "../real/postgres.ts";
-import { proxyTo } from "../real/proxy.ts";
+import { type NetworkProxy, proxyTo } from "../real/proxy.ts";
 import { awaits, codes, loadOn, only, persistently, returned, Stage, type WorkerActor } from "./actors.ts";
-
-type Road = Awaited<ReturnType<typeof proxyTo>>;
 
 const isThere = (await testDatabase().then(async (found) => found?.drop().then(() => true))) === true;
 const binaries = isThere ? await findBinaries(await mkdtemp(join(inject("services").directory, "failover-"))) : null;
@@ -25,11 +23,11 @@ if (isThere && !canFailOver) {
 interface Pair {
   primary: Cluster;
   standby: Cluster;
-  /** Leads to the primary. */
-  road: Road;
+  /** Forwards to the primary. */
+  proxy: NetworkProxy;
 }
 
-/** What the tests below share: two PostgreSQL, and servers on them. All of it ends with each test. */
+/** A primary and its standby, which are stopped after the test. */
 function stand() {
   const ends: Array<() => unknown> = [];
   afterEach(async () => {
@@ -49,18 +47,18 @@ function stand() {
       await primary.configure("synchronous_standby_names = 'standby'");
       await primary.control("reload");
     }
-    const inStep = `SELECT 1 FROM pg_stat_replication WHERE state = 'streaming' AND sync_state = '${state}'`;
-    await expect.poll(() => rows(primary, inStep), { timeout: 20_000 }).toHaveLength(1);
-    const road = await proxyTo(primary.url);
-    ends.push(() => road.close());
-    return { primary, standby, road };
+    const inSync = `SELECT 1 FROM pg_stat_replication WHERE state = 'streaming' AND sync_state = '${state}'`;
+    await expect.poll(() => rows(primary, inSync), { timeout: 20_000 }).toHaveLength(1);
+    const proxy = await proxyTo(primary.url);
+    ends.push(() => proxy.close());
+    return { primary, standby, proxy };
   }
 
-  async function serverOn(road: Road): Promise<Server & { lines: string[] }> {
+  async function serverOn(proxy: NetworkProxy): Promise<Server & { lines: string[] }> {
     const lines: string[] = [];
     const note = (message: string) => lines.push(message);
     const logger: Logger = { ...silentLogger, info: note, warn: note, child: () => logger };
-    const made = await server({ database: road.url, databaseConnections: 6, logger });
+    const made = await server({ database: proxy.url, databaseConnections: 6, logger });
     ends.push(() => made.close());
     return Object.assign(made, { lines });
   }
@@ -71,20 +69,20 @@ function stand() {
 describe.skipIf(!canFailOver)("a server on a PostgreSQL with a synchronous standby", { timeout: 120_000 }, () => {
   const { pair, serverOn } = stand();
 
-  it("reads and listens no more at a primary that became read-only, though its sockets stay open", async () => {
-    const { primary, standby, road } = await pair("sync");
-    const aikiServer = await serverOn(road);
+  it("a server no longer reads or listens at a primary that became read-only with open connections", async () => {
+    const { primary, standby, proxy } = await pair("sync");
+    const aikiServer = await serverOn(proxy);
     const stage = new Stage(aikiServer.api());
     const list = async () => (await stage.api.find({ name: stage.name })).runs.map(({ id }) => id);
     const before = await stage.start();
-    // Many at once open all connections for reading.
+    // Concurrent requests open all connections for reading.
     await Promise.all(Array.from({ length: 20 }, list));
     await expect.poll(() => rows(primary, listening)).toHaveLength(1);
 
     await primary.configure("default_transaction_read_only = on");
     await primary.control("reload");
     await standby.control("promote");
-    road.lead(standby.url);
+    proxy.forwardTo(standby.url);
     const changedAt = performance.now();
     const spec = stage.spec();
     await persistently(() => stage.tryStart(spec));
@@ -100,9 +98,9 @@ describe.skipIf(!canFailOver)("a server on a PostgreSQL with a synchronous stand
     expect(said.at(-1)).toBe("PostgreSQL takes writes again");
   });
 
-  it("reads nothing at a former primary that came back as a standby, and starts no other server there", async () => {
-    const { primary, standby, road } = await pair("sync");
-    const aikiServer = await serverOn(road);
+  it("a server does not read or start at a former primary that returned as a standby", async () => {
+    const { primary, standby, proxy } = await pair("sync");
+    const aikiServer = await serverOn(proxy);
     const stage = new Stage(aikiServer.api());
     const ready = async () => (await aikiServer.fetch(new Request("http://localhost/health/ready"))).status;
     const id = await stage.start();
@@ -120,11 +118,11 @@ describe.skipIf(!canFailOver)("a server on a PostgreSQL with a synchronous stand
       );
     for (let round = 0; round < 10; round += 1) expect(await look()).toBe("UNAVAILABLE");
     expect(await ready()).toBe(503);
-    await expect(server({ database: road.url, logger: silentLogger })).rejects.toMatchObject({
+    await expect(server({ database: proxy.url, logger: silentLogger })).rejects.toMatchObject({
       code: "STORAGE_READ_ONLY",
     });
 
-    road.lead(standby.url);
+    proxy.forwardTo(standby.url);
     const spec = stage.spec();
     await persistently(() => stage.tryStart(spec));
     await expect.poll(ready).toBe(200);
@@ -133,9 +131,9 @@ describe.skipIf(!canFailOver)("a server on a PostgreSQL with a synchronous stand
     await expect.poll(() => rows(primary, ours), { timeout: 15_000 }).toEqual([]);
   });
 
-  it("loses nothing that it acknowledged when the primary crashes under load and the standby is promoted", async () => {
-    const { primary, standby, road } = await pair("sync");
-    const aikiServer = await serverOn(road);
+  it("a server loses no acknowledged data when the primary crashes under load and a standby takes over", async () => {
+    const { primary, standby, proxy } = await pair("sync");
+    const aikiServer = await serverOn(proxy);
     const stage = new Stage(aikiServer.api());
     const load = loadOn(stage);
     const { acknowledged } = load;
@@ -143,7 +141,7 @@ describe.skipIf(!canFailOver)("a server on a PostgreSQL with a synchronous stand
     await primary.control("-m", "immediate", "stop");
     const had = acknowledged.length;
     await standby.control("promote");
-    road.lead(standby.url);
+    proxy.forwardTo(standby.url);
     await expect.poll(() => acknowledged.length, { timeout: 20_000 }).toBeGreaterThan(had + 100);
     await load.end();
     const kept = new Set((await rows(standby, "SELECT id FROM aiki.run")).map(({ id }) => id));
@@ -154,15 +152,15 @@ describe.skipIf(!canFailOver)("a server on a PostgreSQL with a synchronous stand
 describe.skipIf(!canFailOver)("servers on a PostgreSQL with an asynchronous standby", { timeout: 120_000 }, () => {
   const { pair, serverOn } = stand();
 
-  it("forget what was lost when it is promoted, refuse holders of what was lost, and repeat no fence", async () => {
+  it("servers drop data that a promoted standby lacks, refuse its holders and reuse no fence", async () => {
     const two = await pair("async");
-    const [first, second] = [await serverOn(two.road), await serverOn(two.road)];
+    const [first, second] = [await serverOn(two.proxy), await serverOn(two.proxy)];
     const [stage, other] = [new Stage(first.api()), new Stage(second.api())];
     Object.assign(other, { name: stage.name });
     const [before, during, after] = [stage.worker(), other.worker(), stage.worker()];
     const claims = new Claims();
 
-    // What the standby has: a run that is held, one that waits for an event, and one that is queued.
+    // The standby has a held run, a run that waits for an event, and a queued run.
     await stage.start();
     const held = await claims.one(before);
     await before.report(held, { entries: [returned("task:kept#0")] });
@@ -172,7 +170,7 @@ describe.skipIf(!canFailOver)("servers on a PostgreSQL with an asynchronous stan
     const queued = await stage.start();
     await cutOff(two);
 
-    // What is lost: a claim, an event, what was recorded of three runs, and runs that began, one of which ended.
+    // Lost are a claim, an event, entries of three runs, and new runs, one of which has ended.
     const taken = await claims.one(during);
     expect(taken.id).toBe(queued);
     await during.report(taken, { entries: [returned("task:lost#0")] });
@@ -207,22 +205,22 @@ describe.skipIf(!canFailOver)("servers on a PostgreSQL with an asynchronous stan
     );
     expect(done.get(queued)).toEqual([]);
     expect(await sent(during, taken, { after: 1, entries: late })).toEqual(["RUN_FINAL"]);
-    expect(claims.doubled()).toEqual([]);
+    expect(claims.repeated()).toEqual([]);
 
     const said = ({ lines }: typeof first, what: string) => lines.filter((line) => line.includes(what)).length;
     expect([first, second].map((one) => said(one, "the caches of runs are cleared"))).toEqual([1, 1]);
     expect(said(first, "fences given out before are void") + said(second, "fences given out before are void")).toBe(1);
   });
 
-  it("use no former primary, though that still runs and takes writes", async () => {
+  it("servers do not use a former primary that still runs and accepts writes", async () => {
     const two = await pair("async");
-    const aikiServer = await serverOn(two.road);
+    const aikiServer = await serverOn(two.proxy);
     const stage = new Stage(aikiServer.api());
     await stage.start();
     await cutOff(two);
     const leadTo = ({ url }: Cluster) => {
-      two.road.lead(url);
-      two.road.cut();
+      two.proxy.forwardTo(url);
+      two.proxy.cutAll();
     };
     await two.standby.control("promote");
     leadTo(two.standby);
@@ -241,7 +239,7 @@ describe.skipIf(!canFailOver)("servers on a PostgreSQL with an asynchronous stan
   });
 });
 
-/** The standby has all that was committed so far, and gets nothing more. */
+/** Waits until the standby has all commits so far, and then disconnects it. */
 async function cutOff({ primary, standby }: Pair): Promise<void> {
   const [{ at } = {}] = await rows(primary, "SELECT pg_current_wal_lsn() AS at");
   const behind = `SELECT pg_last_wal_replay_lsn() < '${at}' AS behind`;
@@ -251,10 +249,10 @@ async function cutOff({ primary, standby }: Pair): Promise<void> {
   await expect.poll(() => rows(primary, "SELECT 1 FROM pg_stat_replication"), { timeout: 20_000 }).toEqual([]);
 }
 
-async function failOver({ primary, standby, road }: Pair): Promise<void> {
+async function failOver({ primary, standby, proxy }: Pair): Promise<void> {
   await primary.control("-m", "immediate", "stop");
   await standby.control("promote");
-  road.lead(standby.url);
+  proxy.forwardTo(standby.url);
 }
 
 async function isNotFound(api: Api, runId: string): Promise<void> {
@@ -269,7 +267,7 @@ async function sent(worker: WorkerActor, run: ClaimedRun, more: Partial<Report>)
   return persistently(async () => codes(await worker.send(worker.draft(run, more))));
 }
 
-/** Claims under a short lease, and who got which fence. */
+/** Claims with a short lease, and the fences that each session received. */
 class Claims {
   readonly #holders = new Map<string, Set<string>>();
 
@@ -277,7 +275,7 @@ class Claims {
     return only(await this.#some(worker, { limit: 1, waitMs: 10_000 }));
   }
 
-  /** Takes and ends all runs there are; the addresses that were recorded of each when it was claimed. */
+  /** Claims and completes all runs. Returns the recorded addresses of each run when it was claimed. */
   async finishAll(worker: WorkerActor, of: Cluster): Promise<Map<string, string[]>> {
     const done = new Map<string, string[]>();
     const left = () => rows(of, "SELECT id FROM aiki.run WHERE status NOT IN ('completed', 'failed')");
@@ -295,8 +293,8 @@ class Claims {
     return done;
   }
 
-  /** Fences that two sessions got. */
-  doubled(): string[] {
+  /** The fences that two sessions received. */
+  repeated(): string[] {
     return [...this.#holders].filter(([, sessions]) => sessions.size > 1).map(([fence]) => fence);
   }
 

@@ -1,4 +1,4 @@
-/** A server while its PostgreSQL is locked, restarted or gone: callers are told to come back, and nothing is lost. */
+/** A server while its PostgreSQL is locked, restarted or down: callers are asked to retry, and nothing is lost. */
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ import { loadOn, Stage } from "./actors.ts";
 const json = { "content-type": "application/json" };
 
 describe("a server on PostgreSQL", () => {
-  it("answers 503 with Retry-After within two seconds while its tables are locked, then goes on", async (context) => {
+  it("a server replies 503 with Retry-After within two seconds while its tables are locked", async (context) => {
     const database = await testDatabase();
     if (database === null) return context.skip();
     const aikiServer = await server({ database: database.url, logger: silentLogger, databaseConnections: 4 });
@@ -44,7 +44,7 @@ describe("a server on PostgreSQL", () => {
     await database.drop();
   });
 
-  it("goes on by itself when PostgreSQL crashes and comes back, with all that was acknowledged", {
+  it("a server recovers after PostgreSQL has crashed and restarted, with all acknowledged data", {
     timeout: 60_000,
   }, async (context) => {
     const { directory } = inject("services");
@@ -74,7 +74,7 @@ describe("a server on PostgreSQL", () => {
     await rm(place, { recursive: true });
   });
 
-  it("logs that PostgreSQL is down once, however much is asked meanwhile, and how often it failed when it is back", {
+  it("a server logs once that PostgreSQL is down, and logs the number of failures when it is back", {
     timeout: 60_000,
   }, async (context) => {
     const { directory } = inject("services");
@@ -83,7 +83,7 @@ describe("a server on PostgreSQL", () => {
     if (binaries === null) return context.skip();
     const cluster = await startCluster(binaries, place, process.pid);
     const all: OutageLine[] = [];
-    // That it hears nothing of other servers is told once, besides.
+    // The missing notifications of other servers are logged once, separately.
     const logged = (): OutageLine[] =>
       all.filter(({ message }) => !message.startsWith("cannot listen to notifications"));
     const aikiServer = await server({ database: cluster.url, auth: true, logger: gathering(all) });
@@ -104,10 +104,10 @@ describe("a server on PostgreSQL", () => {
     expect(await askAll()).toEqual([200, 200, 200, 200]);
     all.length = 0;
     await cluster.control("-m", "immediate", "stop");
-    // A claim is answered from memory, unless there may be a run for it.
+    // The server replies to a claim from memory if no run can be queued for it.
     const answered = expect.any(Number);
     for (let round = 0; round < 50; round += 1) expect(await askAll()).toEqual([503, 503, answered, 503]);
-    // Its refusals while it goes down may be of another kind than its absence.
+    // While PostgreSQL shuts down, its errors may differ from those when it is down.
     const warned = logged().length;
     expect(logged().slice(2)).toEqual([]);
     expect(all.filter(({ message }) => message.startsWith("cannot listen")).length).toBeLessThanOrEqual(1);
@@ -130,7 +130,7 @@ describe("a server on PostgreSQL", () => {
     await rm(place, { recursive: true });
   });
 
-  it("fails alone what PostgreSQL cannot store, and none that shares its transaction", async (context) => {
+  it("a start that PostgreSQL cannot store fails alone, not the others of its transaction", async (context) => {
     const database = await testDatabase();
     if (database === null) return context.skip();
     const storage = await openPostgres({ url: database.url, connections: 4 });
@@ -149,7 +149,7 @@ describe("a server on PostgreSQL", () => {
     await database.drop();
   });
 
-  it("does not start on a database that is not there, and says where it looked", async () => {
+  it("a server does not start without its database, and the error names the address", async () => {
     const starting = server({ database: "postgres://aiki:hunter2@127.0.0.1:1/aiki", logger: silentLogger });
     await expect(starting).rejects.toMatchObject({
       code: "STORAGE_UNAVAILABLE",

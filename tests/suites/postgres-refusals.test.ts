@@ -1,4 +1,4 @@
-/** What a server says of a PostgreSQL that refuses it: what is wrong, what PostgreSQL said, and no secret. */
+/** The errors of a server that PostgreSQL refuses: the cause, the message of PostgreSQL, and no secret. */
 
 import { chown, mkdtemp, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ const found = await testDatabase();
 await found?.drop();
 const secret = "hunter2";
 
-/** Roles: `owner` with a password, `stranger` whom no line lets in. Everything else is trusted, without TLS. */
+/** The role `owner` needs a password, and `stranger` is rejected. All other roles are trusted without TLS. */
 const access = `
 host all stranger 127.0.0.2/32 trust
 host all stranger 127.0.0.1/32 reject
@@ -53,7 +53,7 @@ describe.skipIf(found === null)("a PostgreSQL that refuses a server", () => {
     await cluster.control("stop", "-m", "immediate");
   });
 
-  /** Files of the certificate, for the user of PostgreSQL. */
+  /** Copies the certificate for the user of PostgreSQL. */
   async function give(place: string, ...names: string[]): Promise<void> {
     const { uid, gid } = await stat(join(place, "data"));
     for (const name of names) {
@@ -76,7 +76,7 @@ describe.skipIf(found === null)("a PostgreSQL that refuses a server", () => {
 
   async function refusal(database: string): Promise<string> {
     const thrown: unknown = await migrate({ database, logger: silentLogger }).catch((error: unknown) => error);
-    if (!isAikiError(thrown)) throw new Error(`It was not refused: ${String(thrown)}`);
+    if (!isAikiError(thrown)) throw new Error(`The server was not refused: ${String(thrown)}`);
     expect(thrown.message).not.toContain(secret);
     return `${thrown.code}: ${thrown.message}`;
   }
@@ -94,29 +94,29 @@ describe.skipIf(found === null)("a PostgreSQL that refuses a server", () => {
       /^STORAGE_REFUSED: .*pg_hba\.conf on.*\(28000: pg_hba.conf rejects/,
     ],
     ["an unknown role", "nobody_knows", /^STORAGE_REFUSED: .*\(28000: role "nobody_knows" does not exist\)/],
-  ])("for %s says so, and what PostgreSQL said", async (_, user, sentence) => {
+  ])("the error for %s names the cause and the message of PostgreSQL", async (_, user, sentence) => {
     expect(await refusal(urlOf(user))).toMatch(sentence);
   });
 
-  it("for an unknown database says so", async () => {
+  it("the error for an unknown database names it", async () => {
     const url = new URL(cluster.url);
     url.pathname = "/missing";
     expect(await refusal(url.href)).toMatch(/^STORAGE_REFUSED: .*\(3D000: database "missing" does not exist\)/);
   });
 
-  it("for a port where nothing listens says that it cannot connect, not that a connection was lost", async () => {
+  it("the error for a port without a server says that it cannot connect, not that a connection was lost", async () => {
     const said = await refusal("postgres://aiki@127.0.0.1:1/postgres");
     expect(said).toMatch(/^STORAGE_UNAVAILABLE: .*Aiki cannot connect\. Check the host.*ECONNREFUSED/);
     expect(said).not.toMatch(/lost|commit/);
   });
 
-  it("for TLS that it does not offer says so", async () => {
+  it("the error for missing TLS says that PostgreSQL does not offer it", async () => {
     const said = await refusal(urlOf("aiki", "?sslmode=verify-full"));
     expect(said).toMatch(/^STORAGE_REFUSED: .*does not offer TLS.*\(The server does not support SSL connections\)/);
   });
 
   it.each(["prefer", "require", "verify-ca", "verify-full"])(
-    "is verified with sslmode=%s: its certificate is named, without a warning of the driver",
+    "a certificate is verified with sslmode=%s: the error names it, without a warning of the driver",
     async (mode) => {
       await encrypts();
       const said = await refusal(urlOf(`owner:${secret}`, `?sslmode=${mode}`));
@@ -128,7 +128,7 @@ describe.skipIf(found === null)("a PostgreSQL that refuses a server", () => {
     },
   );
 
-  it("names the table of a privilege that the role lacks, in the log or the error", async () => {
+  it("the log or the error names the table on which the role lacks a privilege", async () => {
     await migrate({ database: cluster.url, logger: silentLogger });
     await query(cluster.url, "CREATE ROLE limited LOGIN; GRANT USAGE ON SCHEMA aiki TO limited");
     expect(await refusal(urlOf("limited"))).toMatch(
@@ -144,7 +144,7 @@ describe.skipIf(found === null)("a PostgreSQL that refuses a server", () => {
     await storage.close();
   });
 
-  it("of another url for notifications is warned of once, with the reason", async () => {
+  it("a server that is refused at databaseDirect warns once with the reason", async () => {
     const lines: string[] = [];
     const warn = (message: string, fields?: object) => lines.push(`${message} ${JSON.stringify(fields)}`);
     const logger: Logger = { ...silentLogger, warn, error: warn, child: () => logger };
@@ -156,14 +156,14 @@ describe.skipIf(found === null)("a PostgreSQL that refuses a server", () => {
 });
 
 describe("the explanation of a failure", () => {
-  it.each(["22P02", "22003", "23505", "23514"])("with SQLSTATE %s shows nothing that users store", (code) => {
+  it.each(["22P02", "22003", "23505", "23514"])("the explanation of SQLSTATE %s shows no user data", (code) => {
     const failure = new DatabaseError(`invalid: "${secret}"`, 10, "error");
     Object.assign(failure, { code, detail: `Key (id)=(${secret}) exists.` });
     expect(String(explainFailure(failure, "here"))).toContain(`(${code})`);
     expect(String(explainFailure(failure, "here"))).not.toContain(secret);
   });
 
-  it("shows the message and never the detail of any other, cut to what a line can hold", () => {
+  it("the explanation of another SQLSTATE shows a shortened message and never the detail", () => {
     const failure = new DatabaseError(`permission denied ${"x".repeat(1_000)}`, 10, "error");
     Object.assign(failure, { code: "42501", detail: secret });
     const { message } = new Error(String(explainFailure(failure, "here")));
@@ -172,7 +172,7 @@ describe("the explanation of a failure", () => {
     expect(message.length).toBeLessThan(800);
   });
 
-  it("of a connection that stood says that it was lost", () => {
+  it("the explanation of a closed connection says that it was lost", () => {
     const said = String(explainFailure(new Error("Connection terminated unexpectedly"), "here"));
     expect(said).toMatch(/the connection was lost.*may have been applied.*\(Connection terminated unexpectedly\)/);
   });

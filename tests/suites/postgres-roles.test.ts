@@ -1,4 +1,4 @@
-/** Roles of PostgreSQL: with few rights, or with settings of their own, a server still runs workflows. */
+/** A server runs workflows with PostgreSQL roles that have few privileges or their own settings. */
 
 import { readFile } from "node:fs/promises";
 import { client } from "@aikirun/client";
@@ -22,7 +22,7 @@ describe.skipIf(found === null)("a role of PostgreSQL", () => {
     await database.sql("DROP SCHEMA IF EXISTS aiki CASCADE");
   });
 
-  /** The url of a new role, of which `statements` are carried out with its name in place of ROLE. */
+  /** The url of a new role. Executes `statements` with ROLE_NAME replaced by its name. */
   async function roleWith(...statements: string[]): Promise<string> {
     const role = `aiki_${v7().replaceAll("-", "")}`;
     await database.sql(`CREATE ROLE ${role} LOGIN PASSWORD 'p'`);
@@ -35,7 +35,7 @@ describe.skipIf(found === null)("a role of PostgreSQL", () => {
 
   const mayCreate = `GRANT CREATE ON DATABASE ${new URL(database.url).pathname.slice(1)} TO ROLE_NAME`;
 
-  /** Runs workflows with everything that a server does, and returns what it logged besides news. */
+  /** Runs workflows that use all features of a server, and returns the warnings and errors that it logged. */
   async function runsWorkflows(url: string): Promise<string[]> {
     const lines: string[] = [];
     const logger: Logger = {
@@ -71,12 +71,12 @@ describe.skipIf(found === null)("a role of PostgreSQL", () => {
     "standard_conforming_strings = off",
     "default_transaction_isolation = 'serializable'",
     "search_path = ''",
-  ])("that has %s migrates an empty database and runs workflows", async (setting) => {
+  ])("a role with %s migrates an empty database and runs workflows", async (setting) => {
     const url = await roleWith(mayCreate, `ALTER ROLE ROLE_NAME SET ${setting}`);
     expect(await runsWorkflows(url)).toEqual([]);
   });
 
-  it("that has only the privileges that the docs list runs workflows", async () => {
+  it("a role with only the documented privileges runs workflows", async () => {
     await migrate({ database: database.url, logger: silentLogger });
     const docs = await readFile(new URL("../../docs/production.md", import.meta.url), "utf8");
     const grants = docs.match(/^GRANT .*;$/gm) ?? [];
@@ -85,7 +85,7 @@ describe.skipIf(found === null)("a role of PostgreSQL", () => {
     expect(await runsWorkflows(url)).toEqual([]);
   });
 
-  it("that may not see which database it is runs workflows, and the server says what that means", async () => {
+  it("a role that may not read the database's identity runs workflows, and the server logs a warning", async () => {
     await database.sql("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC");
     ends.push(() => database.sql("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC"));
     const url = await roleWith(mayCreate);
@@ -94,7 +94,7 @@ describe.skipIf(found === null)("a role of PostgreSQL", () => {
     ]);
   });
 
-  it("that has array_nulls = off is refused when the server starts", async () => {
+  it("a role with array_nulls = off is refused when the server starts", async () => {
     const url = await roleWith(mayCreate, "ALTER ROLE ROLE_NAME SET array_nulls = off");
     await expect(migrate({ database: url, logger: silentLogger })).rejects.toMatchObject({
       code: "DATABASE_UNSUPPORTED",

@@ -1,4 +1,4 @@
-/** What PostgreSQL must do: what every storage must, and what only a database that others share has to. */
+/** PostgreSQL storage: the suite of every storage, and the requirements of a shared database. */
 
 import { type LogFields, type Logger, silentLogger } from "@aikirun/lib";
 import type { FindRequest } from "@aikirun/lib/protocol";
@@ -31,12 +31,12 @@ describe.skipIf(found === null)("with PostgreSQL", () => {
   storageSuite("PostgreSQL", oneByOne(database));
   describe("migrations", () => migrating(database));
   describe("faults", () => faults(database));
-  describe("transactions beside one another", () => besides(database));
+  describe("concurrent transactions", () => concurrency(database));
   describe("its identity", () => identity(database));
   describe("cost", () => costs(database));
 });
 
-/** One storage for all tests, emptied before each, and opened anew after one that closed it. */
+/** One storage for all tests, emptied before each test, and opened again after a test that closed it. */
 function oneByOne(database: TestDatabase): () => Promise<Opened> {
   let current: Storage | null = null;
   afterAll(() => current?.close());
@@ -66,7 +66,7 @@ interface Stand {
   toEnd: Array<() => unknown>;
 }
 
-/** Storages that are closed when the test ends. */
+/** Opens a storage that is closed after the test. */
 function stand(database: TestDatabase): Stand {
   const toEnd: Array<() => unknown> = [];
   afterEach(async () => {
@@ -82,7 +82,7 @@ function stand(database: TestDatabase): Stand {
   };
 }
 
-/** Takes back what migration 6 made of the schema of migration 5, as far as it matters for going there again. */
+/** Reverts migration 6 to the schema of migration 5, so far that it can be applied again. */
 const beforeLists = `
   DROP TABLE aiki.run_tag;
   DROP FUNCTION aiki.insert_run_tag CASCADE;
@@ -94,7 +94,7 @@ function migrating(database: TestDatabase): void {
   const { opened, toEnd } = stand(database);
   const dropSchema = () => database.sql("DROP SCHEMA IF EXISTS aiki CASCADE");
 
-  it("is done once by three servers that start together, twenty times over", async () => {
+  it("three servers that start at the same time migrate once, in each of twenty rounds", async () => {
     for (let round = 0; round < 20; round += 1) {
       await dropSchema();
       const storages = await Promise.all([opened(), opened(), opened()]);
@@ -104,7 +104,7 @@ function migrating(database: TestDatabase): void {
     }
   });
 
-  it("touches nothing when nothing is missing, so that a role without rights to may start a server", async () => {
+  it("a server with a current schema starts with a role that may not migrate", async () => {
     await (await opened()).close();
     await database.sql(`
       DO $$ BEGIN CREATE ROLE aiki_modest LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
@@ -120,7 +120,7 @@ function migrating(database: TestDatabase): void {
     await database.sql("DROP OWNED BY aiki_modest; DROP ROLE aiki_modest");
   });
 
-  it("refuses a schema that was applied in another form, one that is newer, and another program's", async () => {
+  it("PostgreSQL refuses a schema that differs, is newer, or belongs to another program", async () => {
     await (await opened()).close();
     await database.sql("UPDATE aiki.migration SET checksum = 'other'");
     await expect(opened()).rejects.toMatchObject({ code: "SCHEMA_DRIFT", ids: { migration: "1" } });
@@ -134,7 +134,7 @@ function migrating(database: TestDatabase): void {
     await dropSchema();
   });
 
-  it("keep what was recorded before entries had a call site, and runs a build", async () => {
+  it("the migration to call sites and builds keeps existing runs and entries", async () => {
     await dropSchema();
     const storage = await opened();
     await storage.transaction((tx) => tx.insert([queuedRun(1)]));
@@ -154,7 +154,7 @@ function migrating(database: TestDatabase): void {
     expect(await again.read((reader) => reader.load([runId(1)]))).toEqual([queuedRun(1, { tail: 1 })]);
   });
 
-  it("list what was recorded before lists had indexes", async () => {
+  it("the migration to list indexes lists existing runs", async () => {
     await dropSchema();
     const storage = await opened();
     await storage.transaction((tx) => tx.insert(unlisted));
@@ -165,7 +165,7 @@ function migrating(database: TestDatabase): void {
     expect(before).toEqual(unlistedCounts);
   });
 
-  it("forget the tags of a run that is deleted", async () => {
+  it("deleting a run deletes its tags", async () => {
     await dropSchema();
     await (await opened()).transaction((tx) => tx.insert(unlisted));
     expect(await database.sql("SELECT DISTINCT run_id FROM aiki.run_tag")).toHaveLength(2);
@@ -173,9 +173,9 @@ function migrating(database: TestDatabase): void {
     expect(await database.sql("SELECT * FROM aiki.run_tag")).toEqual([]);
   });
 
-  it("leaves nothing of a migration that failed, so that the next start makes it whole", async () => {
+  it("a failed migration leaves nothing behind, and the next start applies it", async () => {
     await dropSchema();
-    // The name of an index is taken, which shows only when half of the schema is there.
+    // The name of an index is taken, so the migration fails half-way.
     await database.sql("CREATE SCHEMA aiki");
     await database.sql("CREATE SEQUENCE aiki.run_status");
     await expect(opened()).rejects.toMatchObject({ code: "DATABASE_FOREIGN" });
@@ -184,8 +184,8 @@ function migrating(database: TestDatabase): void {
     expect(await storage.transaction((tx) => tx.insert([queuedRun(1)]))).toEqual([runId(1)]);
   });
 
-  describe("that take long", () => {
-    /** The schema as it was before the last migrations, for a server to bring up again. */
+  describe("long migrations", () => {
+    /** Reverts the last migrations, so that a server applies them again. */
     const outdate = async (): Promise<void> => {
       await dropSchema();
       await (await opened()).close();
@@ -209,7 +209,7 @@ function migrating(database: TestDatabase): void {
     const numbers = () => database.sql("SELECT number FROM aiki.migration ORDER BY number");
     afterEach(hurry);
 
-    it("are ended by no limit: neither the client's nor one of the database", async () => {
+    it("a long migration is not ended by a timeout of the client or the database", async () => {
       await outdate();
       await slowDown(0.5);
       const url = new URL(database.url);
@@ -221,21 +221,21 @@ function migrating(database: TestDatabase): void {
       expect(await numbers()).toEqual(migrations.map(({ number }) => ({ number })));
     });
 
-    it("do not keep their locks when their process is gone, so that the next one gets them", async () => {
+    it("the locks of a long migration are released when its process dies", async () => {
       await outdate();
       await slowDown(600);
-      const road = await proxyTo(database.url);
-      toEnd.push(() => road.close());
-      const failing = opened({ url: road.url }).catch((thrown: unknown) => thrown);
+      const proxy = await proxyTo(database.url);
+      toEnd.push(() => proxy.close());
+      const failing = opened({ url: proxy.url }).catch((thrown: unknown) => thrown);
       await expect.poll(isSlow).toHaveLength(1);
-      road.cut();
+      proxy.cutAll();
       expect(await failing).toMatchObject({ code: "STORAGE_UNAVAILABLE" });
       await database.sql("ALTER EVENT TRIGGER slow_down DISABLE");
       await opened();
       expect(await numbers()).toEqual(migrations.map(({ number }) => ({ number })));
     }, 20_000);
 
-    it("give up a lock before servers fail behind them, say who holds it, and get it in the end", async () => {
+    it("a migration that waits for a lock retries before servers fail, and logs who holds the lock", async () => {
       await outdate();
       const lines: Array<[string, LogFields | undefined]> = [];
       const logger: Logger = { ...silentLogger, warn: (message, fields) => lines.push([message, fields]) };
@@ -261,7 +261,7 @@ function migrating(database: TestDatabase): void {
           ],
         },
       ]);
-      // A server's statement that stands behind the waiting migration.
+      // A statement of a server that waits behind the migration.
       for (let round = 0; round < 5; round += 1) {
         await database.sql("BEGIN; SET LOCAL lock_timeout = '1500ms'; SELECT count(*) FROM aiki.entry; COMMIT");
       }
@@ -273,16 +273,16 @@ function migrating(database: TestDatabase): void {
   });
 
   it.each([
-    ["a port where nobody listens", { port: "1" }, "STORAGE_UNAVAILABLE"],
-    ["a database that is not there", { pathname: "/nowhere" }, "STORAGE_REFUSED"],
-    ["a user that is not there", { username: "nobody-here" }, "STORAGE_REFUSED"],
-  ])("says of %s what is wrong, without the password", async (_, wrong, code) => {
+    ["a port without a server", { port: "1" }, "STORAGE_UNAVAILABLE"],
+    ["a database that does not exist", { pathname: "/nowhere" }, "STORAGE_REFUSED"],
+    ["a user that does not exist", { username: "nobody-here" }, "STORAGE_REFUSED"],
+  ])("the error for %s names the cause without the password", async (_, wrong, code) => {
     const url = Object.assign(new URL(database.url), { password: "hunter2", ...wrong });
     const failure = await opened({ url: url.href }).catch((thrown: unknown) => thrown);
     expect(failure).toMatchObject({ code, message: expect.not.stringContaining("hunter2") });
   });
 
-  it("tells the time of the database, and never ahead of it", async () => {
+  it("the storage's time is that of the database, and never ahead of it", async () => {
     const storage = await opened();
     const now = await storage.read(async (reader) => reader.now());
     const [row] = await database.sql("SELECT extract(epoch FROM clock_timestamp()) * 1000 AS now");
@@ -293,7 +293,7 @@ function migrating(database: TestDatabase): void {
   });
 }
 
-/** Ends the connections of this database that are not the asker's own. */
+/** Terminates all other connections of this database. */
 const terminateOthers = `
   SELECT pg_terminate_backend(pid)
   FROM pg_stat_activity
@@ -302,7 +302,7 @@ const terminateOthers = `
 function faults(database: TestDatabase): void {
   const { opened, toEnd } = stand(database);
 
-  it("sends nothing more of a transaction whose connection died, and goes on with another", async () => {
+  it("a transaction whose connection died sends nothing more, and the next one uses another connection", async () => {
     const observed: string[] = [];
     const storage = await opened({ observe: (statement) => observed.push(statement) });
     await emptied(database);
@@ -319,7 +319,7 @@ function faults(database: TestDatabase): void {
     expect(await database.sql("SELECT id FROM aiki.run")).toEqual([{ id: runId(4) }]);
   });
 
-  it("does not commit when the work has swallowed a failure", async () => {
+  it("a transaction does not commit if its work ignored a failed statement", async () => {
     const storage = await opened();
     await emptied(database);
     const failing = storage.transaction(async (tx) => {
@@ -330,19 +330,19 @@ function faults(database: TestDatabase): void {
     expect(await storage.read((reader) => reader.load([runId(1)]))).toEqual([]);
   });
 
-  it("says of a commit whose answer was lost that it may be asked again, which is then no second one", async () => {
+  it("a commit without a reply fails with a retryable error, and the retry writes nothing twice", async () => {
     await emptied(database);
     const proxy = await proxyTo(database.url);
     toEnd.push(() => proxy.close());
     const storage = await opened({ url: proxy.url });
     const insert = () => storage.transaction((tx) => tx.insert([queuedRun(1)]));
-    proxy.cutAfter("COMMIT\0");
+    proxy.loseReplyTo("COMMIT\0");
     await expect(insert()).rejects.toMatchObject({ code: "STORAGE_UNAVAILABLE" });
     expect(await insert()).toEqual([]);
     expect(await database.sql("SELECT id FROM aiki.run")).toEqual([{ id: runId(1) }]);
   });
 
-  it("gives up a lock that another session keeps, within two seconds", async () => {
+  it("a transaction stops waiting for a lock after two seconds", async () => {
     const storage = await opened();
     await emptied(database);
     await storage.transaction((tx) => tx.insert([queuedRun(1)]));
@@ -367,7 +367,7 @@ function faults(database: TestDatabase): void {
     unlock();
   });
 
-  it("answers within two seconds when no connection is free, and keeps some from those who only read", async () => {
+  it("a request fails within two seconds if no connection is free, and reads do not use all connections", async () => {
     const storage = await opened({ connections: 2 });
     await emptied(database);
     let finish = (): void => undefined;
@@ -388,17 +388,17 @@ function faults(database: TestDatabase): void {
     expect(await storage.read((reader) => reader.load([runId(1)]))).toHaveLength(1);
   });
 
-  it("survives that idle connections are ended, as by a restart", async () => {
+  it("the storage works after its idle connections were terminated", async () => {
     const storage = await opened();
     await storage.read((reader) => reader.nextDue());
     await database.sql(terminateOthers);
     const attempt = (): Promise<unknown> => storage.read((reader) => reader.load([runId(1)]));
-    // A connection whose end has not been heard of yet may be handed out once.
+    // The pool may return a terminated connection once, before it detects the end.
     await attempt().catch((thrown: unknown) => expect(thrown).toMatchObject({ code: "STORAGE_UNAVAILABLE" }));
     await attempt();
   });
 
-  it("replaces a connection at an age, though it is always in use", async () => {
+  it("a connection is replaced at its maximum age even if it is always in use", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     toEnd.push(() => vi.useRealTimers());
     const pools = new Pools({ url: database.url, place: "here", connections: 2, isDirect: true });
@@ -415,17 +415,17 @@ function faults(database: TestDatabase): void {
     expect(await backend()).not.toBe(first);
   });
 
-  it("survives that PostgreSQL ends a connection in the moment in which it is opened", async () => {
+  it("the pool survives a connection that PostgreSQL terminates while it is opened", async () => {
     const pools = new Pools({ url: database.url, place: "here", connections: 2, isDirect: true });
     toEnd.push(() => pools.close());
     const client = await pools.checkOut("writing");
     toEnd.push(() => client.release(true));
-    // The message may be read together with the one that says that the connection is open, before anyone uses it.
+    // The error may arrive together with the message that the connection is ready, before it is used.
     const ended = new Error("terminating connection due to administrator command");
     expect(() => client.emit("error", ended)).not.toThrow();
   });
 
-  it("leaves nothing behind on a connection, so that a pooler may hand it on after each transaction", async () => {
+  it("a transaction leaves no state on its connection, so that a pooler can reuse it", async () => {
     await opened();
     const pools = new Pools({ url: database.url, place: "here", connections: 2, isDirect: false });
     toEnd.push(() => pools.close());
@@ -451,7 +451,7 @@ function faults(database: TestDatabase): void {
     expect(rows).toEqual([{ prepared: 0, locks: 0, settings: 0 }]);
   });
 
-  it("does not open a database whose transactions are read-only by default", async () => {
+  it("a database whose transactions are read-only by default is refused", async () => {
     const url = new URL(database.url);
     url.searchParams.set("options", "-c default_transaction_read_only=on");
     await expect(opened({ url: url.href })).rejects.toMatchObject({
@@ -460,7 +460,7 @@ function faults(database: TestDatabase): void {
     });
   });
 
-  it("warns of a database that forgets what it acknowledged", async () => {
+  it("a database with synchronous_commit = off is warned of", async () => {
     const warnings: string[] = [];
     const url = new URL(database.url);
     url.searchParams.set("options", "-c synchronous_commit=off");
@@ -470,11 +470,11 @@ function faults(database: TestDatabase): void {
   });
 }
 
-function besides(database: TestDatabase): void {
+function concurrency(database: TestDatabase): void {
   const { opened } = stand(database);
   const changed = (n: number, revision = 1) => next(queuedRun(n, { revision }), { revision: revision + 1 });
 
-  it("never deadlock over the same runs, in whatever order they are given", async () => {
+  it("transactions on the same runs in different orders do not deadlock", async () => {
     const [left, right] = [await opened(), await opened()];
     await emptied(database);
     const runs = Array.from({ length: 40 }, (_, n) => queuedRun(n));
@@ -494,7 +494,7 @@ function besides(database: TestDatabase): void {
     }
   });
 
-  it("that wait for one another end in a conflict for one of them, which may try again", async () => {
+  it("one of two transactions that wait for each other fails with a retryable conflict", async () => {
     const [left, right] = [await opened(), await opened()];
     await emptied(database);
     await left.transaction((tx) => tx.insert([queuedRun(1), queuedRun(2)]));
@@ -518,7 +518,7 @@ function besides(database: TestDatabase): void {
     expect(runs.map(({ revision }) => revision)).toEqual([2, 2]);
   });
 
-  it("pass over what another holds, and wait for nobody, whether they look for it or name it", async () => {
+  it("queries for queued, due or named runs skip locked rows without waiting", async () => {
     const [holder, other] = [await opened(), await opened()];
     await emptied(database);
     await holder.transaction((tx) => tx.insert([queuedRun(1), queuedRun(2), queuedRun(3)]));
@@ -537,7 +537,7 @@ function besides(database: TestDatabase): void {
     expect((await other.transaction((tx) => tx.hold([runId(1)]))).map(({ id }) => id)).toEqual([runId(1)]);
   });
 
-  it("write one run once: the second finds that it moved on", async () => {
+  it("the second of two transactions that change one run fails", async () => {
     const [left, right] = [await opened(), await opened()];
     await emptied(database);
     await left.transaction((tx) => tx.insert([queuedRun(1)]));
@@ -546,7 +546,7 @@ function besides(database: TestDatabase): void {
     expect(results).toContainEqual([{ runId: runId(1), kind: "revision" }]);
   });
 
-  it("wait for one that holds a run, and see its entries stand in the way", async () => {
+  it("a transaction that waited for a run finds the entries of the other in conflict with its own", async () => {
     const [holder, other] = [await opened(), await opened()];
     await emptied(database);
     await holder.transaction((tx) => tx.insert([queuedRun(1)]));
@@ -576,7 +576,7 @@ function besides(database: TestDatabase): void {
     ]);
   });
 
-  it("give one reference to one of many that start with it at once", async () => {
+  it("one of many concurrent inserts with a reference id succeeds", async () => {
     const storages = await Promise.all(Array.from({ length: 5 }, () => opened()));
     await emptied(database);
     const starts = Array.from({ length: 50 }, (_, n) => queuedRun(n, { referenceId: `order-${n % 5}` }));
@@ -590,7 +590,7 @@ function besides(database: TestDatabase): void {
     expect(rows.map((row) => row.reference_id)).toEqual([0, 1, 2, 3, 4].map((n) => `order-${n}`));
   });
 
-  it("never change what a read sees in its course", async () => {
+  it("a read sees one consistent state during concurrent transactions", async () => {
     const [reading, writing] = [await opened(), await opened()];
     await emptied(database);
     await writing.transaction((tx) => tx.insert([queuedRun(1)]));
@@ -612,7 +612,7 @@ async function somebodyWaits(database: TestDatabase): Promise<void> {
 function identity(database: TestDatabase): void {
   const { opened } = stand(database);
   const floorOf = (storage: Storage) => storage.read(async (reader) => reader.fenceFloor());
-  /** The connections of now are not asked again. */
+  /** Existing connections do not read the identity again, so this opens a new storage. */
   const disconnect = () => database.sql(terminateOthers);
   const floorAfter = async (storage: Storage, change: string): Promise<number> => {
     await database.sql(change);
@@ -627,7 +627,7 @@ function identity(database: TestDatabase): void {
     await database.sql("DROP SCHEMA IF EXISTS aiki CASCADE");
   });
 
-  it("is noted in an empty database, and makes no fence void while it stays the same", async () => {
+  it("the identity of an empty database is recorded, and fences stay valid while it does not change", async () => {
     const [storage, other] = [await opened(), await opened()];
     expect([await floorOf(storage), await floorOf(other)]).toEqual([0, 0]);
     const [noted] = await database.sql("SELECT database, fence_floor::int FROM aiki.identity");
@@ -639,7 +639,7 @@ function identity(database: TestDatabase): void {
     ["another", "UPDATE aiki.identity SET database = 'another'"],
     ["unknown", "DELETE FROM aiki.identity"],
     ["not yet noted, though it was", "UPDATE aiki.identity SET database = NULL"],
-  ])("makes all fences void when it is %s, once for all servers, and says so", async (_, change) => {
+  ])("all fences are invalidated once for all servers, with a log line, if the identity is %s", async (_, change) => {
     const lines: string[] = [];
     const logger: Logger = { ...silentLogger, warn: (message) => lines.push(message) };
     const [storage, other] = [await opened({ logger }), await opened({ logger })];
@@ -652,7 +652,7 @@ function identity(database: TestDatabase): void {
     expect(lines.filter((line) => line.includes("the caches of runs are cleared"))).toHaveLength(2);
   });
 
-  it("raises the fence floor above the one that a server knew, though the database has lost that too", async () => {
+  it("the fence floor rises above the one that a server knew, even if the database has lost it", async () => {
     const storage = await opened();
     await floorOf(storage);
     const ahead = Date.now() + 1e9;
@@ -669,13 +669,13 @@ function saveIn(storage: Storage, batch: Partial<Batch>): Promise<Obstacle[]> {
 function costs(database: TestDatabase): void {
   const { opened } = stand(database);
 
-  it.each([1, 50])("spends a constant number of statements, whatever the size of the batch: %i", async (size) => {
+  it.each([1, 50])("a batch of %i needs a constant number of statements", async (size) => {
     const executed: string[] = [];
     const storage = await opened({ observe: (statement) => executed.push(statement) });
     await emptied(database);
     const opening = [sql.begin, expect.stringContaining("clock_timestamp")];
     const runs = Array.from({ length: size }, (_, n) => queuedRun(n));
-    // Each new connection is asked which database it leads to.
+    // Each new connection reads the identity of the database.
     await storage.transaction(async () => {});
     await storage.read(async () => {});
     executed.length = 0;
@@ -696,7 +696,7 @@ function costs(database: TestDatabase): void {
     expect(executed.splice(0)).toEqual([...opening, sql.selectOutline, sql.copyEntry, sql.commit]);
   });
 
-  it("sends no more of a journal than was asked for", async () => {
+  it("a journal read transfers only the requested entries", async () => {
     const storage = await opened();
     await emptied(database);
     const output = JSON.stringify("x".repeat(100_000));
@@ -707,7 +707,7 @@ function costs(database: TestDatabase): void {
     expect(await database.sql(statement)).toHaveLength(3);
   });
 
-  it.each(uncounted)("counts for %j what is out of the dates or of another namespace", async (request, expected) => {
+  it.each(uncounted)("the count for %j includes rows outside the dates", async (request, expected) => {
     const storage = await opened();
     await emptied(database);
     for (const run of outOfReach) await storage.transaction((tx) => tx.insert([run]));
@@ -746,13 +746,13 @@ function costs(database: TestDatabase): void {
     [{ status: ["running"] }, "run_claimed"],
     [{ referenceId: "r5" }, "run_reference"],
   ];
-  /** As if starting parallel workers cost nothing. */
+  /** Makes parallel workers free for the planner. */
   const freeWorkers = `
     SET LOCAL parallel_setup_cost = 0;
     SET LOCAL parallel_tuple_cost = 0;
     SET LOCAL min_parallel_table_scan_size = 0;
     SET LOCAL min_parallel_index_scan_size = 0;`;
-  /** The statements of a list that is read from the narrowest source, and what none of them may do. */
+  /** The statements of a list that is read from the narrowest index, with what their plans must not contain. */
   const statementsOf = (request: FindRequest) => {
     const listLimits = { limit: 5, scan: 5_000, after: { createdAt: 9, id: "run-9" } };
     const sources = narrowSources(request);
@@ -764,8 +764,8 @@ function costs(database: TestDatabase): void {
     return [...count, page, ...reached].map((query) => ({ ...query, pattern }));
   };
 
-  it("answers from an index, with a backlog, with and without statistics", async () => {
-    // New tables: those of other tests may have been analyzed while they were nearly empty.
+  it("every statement uses an index, with a backlog, with and without statistics", async () => {
+    // Creates new tables, because those of other tests may have statistics of nearly empty tables.
     await database.sql("DROP SCHEMA IF EXISTS aiki CASCADE");
     await opened();
     await database.sql(`

@@ -1,4 +1,4 @@
-/** A server that publishes a wake-up for one run through the given Redis, and prints what it has warned of. */
+/** A server that publishes a wake-up for one run through the given Redis, and prints its warnings. */
 
 import { silentLogger } from "@aikirun/lib";
 import { server } from "@aikirun/server";

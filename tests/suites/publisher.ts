@@ -1,4 +1,4 @@
-/** Publishes wake-ups as a server does, for servers that have no Redis. */
+/** Publishes wake-ups like a server, for servers without Redis. */
 
 import type { Api, ClaimRequest, Served } from "@aikirun/lib/protocol";
 import { wakeUpStream } from "@aikirun/lib/protocol";
@@ -7,13 +7,13 @@ import { sendTo } from "../real/redis-process.ts";
 
 export interface Publisher {
   /**
-   * The same Api, whose replies say where wake-ups are published; nowhere while `isPublishing` is false. A long poll
-   * takes no run that is queued while it waits, so only wake-ups and regular claims find those.
+   * Wraps an Api so that its replies name the streams of wake-ups, unless `isPublishing` is false. A long poll returns
+   * no run that is queued while it waits, so only wake-ups and regular claims find those runs.
    */
-  besides(api: Api): Api;
+  wrap(api: Api): Api;
   isPublishing: boolean;
   stream(served: Served, shardKey?: string): string;
-  /** Publishes a wake-up, whose entry has this `content`. Like a server's, one that cannot be sent is lost. */
+  /** Publishes a wake-up with this `content`. A wake-up that cannot be sent is lost. */
   publish(served: Served, shardKey?: string, ...content: string[]): Promise<void>;
 }
 
@@ -32,18 +32,18 @@ export function publisherAt(address: RedisAddress, prefix: string): Publisher {
     });
   const publisher: Publisher = {
     isPublishing: true,
-    besides(api) {
-      const told = <Reply extends object>(reply: Reply) =>
+    wrap(api) {
+      const withStreams = <Reply extends object>(reply: Reply) =>
         publisher.isPublishing ? { ...reply, streams: { prefix, namespace } } : reply;
       return {
         ...api,
         async claim(request, options) {
           const first = await api.claim({ ...request, waitMs: 0 }, options);
-          if (first.runs.length > 0 || request.waitMs === 0) return told(first);
+          if (first.runs.length > 0 || request.waitMs === 0) return withStreams(first);
           await wait(request, options?.signal);
-          return told({ runs: [] });
+          return withStreams({ runs: [] });
         },
-        renew: async (request, options) => told(await api.renew(request, options)),
+        renew: async (request, options) => withStreams(await api.renew(request, options)),
       };
     },
     stream: ({ name, versionId }, shardKey = undefined) =>

@@ -1,4 +1,4 @@
-/** In which order every storage hands out queued runs. */
+/** The order in which every storage returns queued runs. */
 
 import type { QueueKey } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
@@ -6,7 +6,7 @@ import type { Run } from "../../packages/server/src/core/run.ts";
 import type { Change, Storage } from "../../packages/server/src/storage/storage.ts";
 import { next, queuedRun, runId, runningState } from "./records.ts";
 
-/** The queue of the runs that these suites make. */
+/** The queue of the runs in these suites. */
 export const order: QueueKey = { namespace: "default", name: "order", versionId: "1.0.0", shardKey: null };
 
 export function queues(storage: () => Storage): void {
@@ -17,7 +17,7 @@ export function queues(storage: () => Storage): void {
       storage().transaction((tx) => tx.save({ changes: [changed], holds: [], entries: [] }));
     const ids = async (keys: QueueKey[] = [order], limit = 100) => (await queued(keys, limit)).ids;
 
-    it("gives the highest priority first, then the oldest run of each queue in turn", async () => {
+    it("queued returns the highest priority first, then the oldest run of each queue in turn", async () => {
       await insert(
         queuedRun(1),
         queuedRun(2, { priority: 10 }),
@@ -35,7 +35,7 @@ export function queues(storage: () => Storage): void {
       expect(await ids([order], 0)).toEqual([]);
     });
 
-    it("lets a long queue keep no other waiting", async () => {
+    it("queued returns runs of other queues beside a long queue", async () => {
       await insert(...Array.from({ length: 30 }, (_, n) => queuedRun(n)), queuedRun(98, { name: "ship" }));
       await insert(queuedRun(99, { name: "ship" }));
       const ship = { ...order, name: "ship" };
@@ -43,7 +43,7 @@ export function queues(storage: () => Storage): void {
       expect(await ids([ship, order], 1)).toEqual([98].map(runId));
     });
 
-    it("says whether there is more", async () => {
+    it("queued returns whether there are more runs", async () => {
       await insert(queuedRun(1), queuedRun(2), queuedRun(3, { name: "ship" }));
       expect(await queued([order], 1)).toEqual({ ids: [runId(1)], more: true });
       expect(await queued([order], 2)).toEqual({ ids: [runId(1), runId(2)], more: false });
@@ -51,7 +51,7 @@ export function queues(storage: () => Storage): void {
       expect(await queued([{ ...order, name: "none" }], 2)).toEqual({ ids: [], more: false });
     });
 
-    it("keeps shards apart: with keys only theirs, without only runs without", async () => {
+    it("queued returns only runs of the given shards, or only runs without a shard", async () => {
       await insert(queuedRun(1), queuedRun(2, { shardKey: "eu" }), queuedRun(3, { shardKey: "us" }), queuedRun(4));
       const inShards = (...keys: string[]) => keys.map((shardKey) => ({ ...order, shardKey }));
       expect(await ids()).toEqual([runId(1), runId(4)]);
@@ -59,12 +59,12 @@ export function queues(storage: () => Storage): void {
       expect(await ids(inShards("", "null"))).toEqual([]);
     });
 
-    it("keeps namespaces apart", async () => {
+    it("queued returns only runs of the namespace", async () => {
       await insert(queuedRun(1), queuedRun(2, { namespace: "other" }));
       expect(await ids([{ ...order, namespace: "other" }])).toEqual([runId(2)]);
     });
 
-    it("follows the status: out when claimed, in when queued again", async () => {
+    it("queued omits claimed runs and returns runs that are queued again", async () => {
       const run = queuedRun(1);
       await insert(run, queuedRun(2, { state: { status: "scheduled", at: 900 } }));
       const claimed = next(run, { state: runningState() });

@@ -1,4 +1,4 @@
-/** `GET /health/ready` says whether a write could be committed now, whatever reads do. */
+/** `GET /health/ready` reports whether a write can be committed now, independent of reads. */
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -49,7 +49,7 @@ describe.skipIf((await testDatabase().then(async (found) => found?.drop().then((
       return directory;
     }
 
-    it("for a role that may read and not write, until it may", async () => {
+    it("a server is not ready while its role may only read", async () => {
       const database = await base();
       await (await openPostgres({ url: database.url, connections: 2 })).close();
       const role = `reader_${new URL(database.url).pathname.slice(1)}`;
@@ -73,7 +73,7 @@ describe.skipIf((await testDatabase().then(async (found) => found?.drop().then((
       expect(await status()).toBe(200);
     });
 
-    it("while its tables are locked against writes", async () => {
+    it("a server is not ready while its tables are locked against writes", async () => {
       const database = await base();
       const status = await readiness(database.url);
       const holder = new Client({ connectionString: database.url });
@@ -84,7 +84,7 @@ describe.skipIf((await testDatabase().then(async (found) => found?.drop().then((
       await expect.poll(status).toBe(200);
     });
 
-    it("while the limit of connections is reached", { timeout: 60_000 }, async () => {
+    it("a server is not ready while PostgreSQL accepts no further connection", { timeout: 60_000 }, async () => {
       const cluster = await clusterIn(await place(), "max_connections=8", "max_wal_senders=0");
       const status = await readiness(cluster.url, 3);
       const others: Client[] = [];
@@ -107,7 +107,7 @@ describe.skipIf((await testDatabase().then(async (found) => found?.drop().then((
       await expect.poll(status).toBe(200);
     });
 
-    it("while its disk is full", { timeout: 60_000 }, async (context) => {
+    it("a server on PostgreSQL is not ready while the disk is full", { timeout: 60_000 }, async (context) => {
       const directory = await place();
       const disk = await smallDisk(join(directory, "cluster"), 150);
       if (disk === null) return context.skip();
@@ -121,7 +121,7 @@ describe.skipIf((await testDatabase().then(async (found) => found?.drop().then((
       expect(await status()).toBe(200);
     });
 
-    it("while no synchronous standby confirms its commits", { timeout: 60_000 }, async () => {
+    it("a server is not ready while no synchronous standby confirms commits", { timeout: 60_000 }, async () => {
       const cluster = await clusterIn(await place(), "fsync=off");
       const status = await readiness(cluster.url);
       const admin = new Client({ connectionString: cluster.url });
@@ -130,7 +130,7 @@ describe.skipIf((await testDatabase().then(async (found) => found?.drop().then((
       await admin.query("ALTER SYSTEM SET synchronous_standby_names = 'missing'");
       await admin.query("SELECT pg_reload_conf()");
       const waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-      // Processes of PostgreSQL read a changed setting some time after they were told: until then, commits do not wait.
+      // Processes of PostgreSQL apply a changed setting with a delay. Until then commits do not wait.
       let asked: Promise<number | null> = Promise.resolve(null);
       let isAsking = false;
       const waits = async (): Promise<boolean> => {
@@ -150,7 +150,7 @@ describe.skipIf((await testDatabase().then(async (found) => found?.drop().then((
       await expect.poll(status).toBe(200);
     });
 
-    it("never because of reads, however many wait for a connection", async () => {
+    it("a server is ready while reads wait for connections", async () => {
       const database = await base();
       const aikiServer = await server({ database: database.url, databaseConnections: 2, logger: silentLogger });
       ends.push(() => aikiServer.close());

@@ -1,11 +1,11 @@
-/** Runs and entries as tests need them: complete, with what the test is about said by the test. */
+/** Complete runs and entries, of which tests set only the relevant fields. */
 
 import type { Entry, Value } from "@aikirun/lib/protocol";
 import type { Run, State, WholeRun } from "../../packages/server/src/core/run.ts";
 
 export type StoredState = WholeRun["state"];
 
-/** Ids that sort by `n`, in the form of a UUIDv7. */
+/** UUIDv7 ids that are ordered by `n`. */
 export function runId(n: number): string {
   return `0190a000-0000-7000-8000-${String(n).padStart(12, "0")}`;
 }
@@ -58,7 +58,7 @@ export function runningState(session = "session-1", claimId = "claim-1"): Extrac
   };
 }
 
-/** The same run, changed. */
+/** The next revision of a run, with these changes. */
 export function next(run: Run, differing: Partial<Run>): { before: Run; after: Run } {
   return { before: run, after: { ...run, revision: run.revision + 1, ...differing } };
 }

@@ -1,4 +1,4 @@
-/** Users of Redis with no more rights than the docs list: servers and workers do all they should through them. */
+/** Servers and workers work with Redis users that have only the documented permissions. */
 
 import { readFile } from "node:fs/promises";
 import { client } from "@aikirun/client";
@@ -35,7 +35,7 @@ describe.skipIf(redis === null || !isThere)("a user of Redis", () => {
     return database;
   }
 
-  /** Makes the users of the docs; `without` leaves a right of the server's out. */
+  /** Creates the documented users. `without` omits a permission of the server. */
   async function users(without = ""): Promise<void> {
     for (const line of await documented()) {
       const [, ...words] = line.split(" ");
@@ -53,14 +53,14 @@ describe.skipIf(redis === null || !isThere)("a user of Redis", () => {
     return { url: (await made.listen({ port: 0 })).url, lines };
   }
 
-  it("with the rights that the docs list serves two servers and a worker, which complain of nothing", async () => {
+  it("two servers and a worker log no warning with the documented permissions of Redis", async () => {
     await users();
     const database = await base();
     const [here, there] = [await serve(database), await serve(database)];
     const lines: string[] = [];
     const { port } = redis.address;
-    const heard = { host: "127.0.0.1", port, username: "aiki_worker", password: "password" };
-    const far = await client({ url: here.url, redis: heard, logger: gathering(lines) });
+    const workerRedis = { host: "127.0.0.1", port, username: "aiki_worker", password: "password" };
+    const far = await client({ url: here.url, redis: workerRedis, logger: gathering(lines) });
     const near = await client({ url: there.url, logger: silentLogger });
     ends.push(far.close, near.close);
     const subscriber = { type: "redis_streams", claimMinIdleTimeMs: 1_000, blockTimeMs: 100 } as const;
@@ -68,7 +68,7 @@ describe.skipIf(redis === null || !isThere)("a user of Redis", () => {
     working.registry.add(order);
     await working.start();
     ends.push(() => working.stop());
-    // Longer than a message may lie with its reader, so that the worker also looks for what others left behind.
+    // Longer than claimMinIdleTimeMs, so that the worker also claims messages of other consumers.
     for (let round = 0; round < 6; round += 1) {
       const handles = await Promise.all(["a", "b", "c", "d", "e"].map((id) => orderV1.start(near, id)));
       await Promise.all(handles.map((handle) => handle.events.approved.send("ada")));
@@ -82,7 +82,7 @@ describe.skipIf(redis === null || !isThere)("a user of Redis", () => {
   });
 
   it.each(["+xadd", "+publish", "+subscribe", "~aiki:*", "&aiki:notifications"])(
-    "of a server that lacks %s is warned of with what Redis says",
+    "a server whose Redis user lacks %s logs a warning with the message of Redis",
     async (right) => {
       await users(right);
       const { lines, url } = await serve(await base());
@@ -102,7 +102,7 @@ async function documented(): Promise<string[]> {
   return lines;
 }
 
-/** The commands that Redis has carried out so far. */
+/** The commands that Redis has executed so far. */
 async function commandsOf({ send }: { send: (...command: string[]) => Promise<unknown> }): Promise<string[]> {
   return [...String(await send("INFO", "commandstats")).matchAll(/cmdstat_([a-z]+)/g)].flatMap(
     ([, name]) => name ?? [],

@@ -1,4 +1,4 @@
-/** How every storage finds the runs that belong to a parent, a claim or a session. */
+/** How every storage finds the runs of a parent, a claim or a session. */
 
 import { expect, it } from "vitest";
 import type { Run, State } from "../../packages/server/src/core/run.ts";
@@ -11,7 +11,7 @@ export function relations(storage: () => Storage): void {
     storage().transaction((tx) => tx.save({ changes: [], holds: [], entries: [], ...batch }));
   const read = <T>(work: (reader: Reader) => Promise<T>): Promise<T> => storage().read(work);
 
-  it("gives live children that end with their parent", async () => {
+  it("children returns live children that end with their parent", async () => {
     const parent = { id: runId(1), address: "child:ship#0" };
     const ended = { status: "failed", error: { name: "E", message: "" } } as const;
     await insert(
@@ -31,7 +31,7 @@ export function relations(storage: () => Storage): void {
     expect(await children([runId(1)])).toEqual([runId(5)]);
   });
 
-  it("gives the running runs of claims, in id order", async () => {
+  it("claimed returns the running runs of claims, in id order", async () => {
     await insert(
       queuedRun(3, { state: runningState() }),
       queuedRun(1, { state: runningState() }),
@@ -47,7 +47,7 @@ export function relations(storage: () => Storage): void {
     expect(await claimed("claim-1")).toEqual([runId(3)]);
   });
 
-  it("gives of each parent the stalled child with the lowest id", async () => {
+  it("stalledChildren returns the stalled child with the lowest id of each parent", async () => {
     const stalled: State = { status: "stalled", reason: "idle", idleMs: 5 };
     const parent = { id: runId(1), address: "child:ship#0" };
     const runs = [
@@ -68,7 +68,7 @@ export function relations(storage: () => Storage): void {
     expect((await found(1)).map(({ id }) => id)).toEqual([runId(4)]);
   });
 
-  it("gives the running runs of a session in its namespace, so many at most", async () => {
+  it("inSession returns the running runs of a session in its namespace, up to a limit", async () => {
     await insert(
       queuedRun(1, { state: runningState() }),
       queuedRun(2, { state: runningState("session-2") }),

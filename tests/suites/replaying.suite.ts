@@ -1,11 +1,11 @@
-/** What every Api keeps for a replay: who asked for what, which waits are open, which code recorded a run. */
+/** What every Api keeps for a replay: call sites, open waits and builds. */
 
 import { limits, type NewEntry, type ReportedStall } from "@aikirun/lib/protocol";
 import { expect, it } from "vitest";
 import { awaits, codes, only, returned, type Stage, sleeps } from "./actors.ts";
 
 export function replaying(make: () => Stage): void {
-  it("keeps with every entry the call that it belongs to, and counts on from the report's own entries", async () => {
+  it("report keeps the call site of every entry, and resolves references to entries of the same report", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -26,7 +26,7 @@ export function replaying(make: () => Stage): void {
     ]);
   });
 
-  it("hands a run out with the code that recorded it, and with its open waits unless the worker has them", async () => {
+  it("claim returns the build that recorded a run, and its open waits unless the worker has them cached", async () => {
     const stage = make();
     await stage.start();
     const [first, other] = [stage.worker(), stage.worker()];
@@ -50,7 +50,7 @@ export function replaying(make: () => Stage): void {
     });
   });
 
-  it("tells which recorded call a replay waits for", async () => {
+  it("the explanation of a run names the recorded call for which its replay waits", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -64,7 +64,7 @@ export function replaying(make: () => Stage): void {
     { reason: "schema_mismatch", call: "event:paid#0", error: { name: "SchemaError", message: "no amount" } },
     { reason: "idle", idleMs: 300_000 },
   ];
-  it.each(stalls)("keeps why a worker stopped a run: $reason", async (stall) => {
+  it.each(stalls)("a stalled run keeps its reason: $reason", async (stall) => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -73,7 +73,7 @@ export function replaying(make: () => Stage): void {
     expect((await stage.entries(id)).at(-1)).toMatchObject({ value: { mark: "stalled", reason: stall.reason } });
   });
 
-  it("closes a wait that the handler gives up, and gives the event that it had taken to the next", async () => {
+  it("a withdrawn wait is closed, and its event goes to the next wait", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -91,7 +91,7 @@ export function replaying(make: () => Stage): void {
     expect((await stage.view(id)).waits).toMatchObject([{ address: "sleep:#1" }]);
   });
 
-  it("answers the start of a child whose reference is taken with what it threw, where it was called", async () => {
+  it("the start of a child whose reference id is taken throws REFERENCE_CONFLICT at its call", async () => {
     const stage = make();
     const holder = await stage.start({ referenceId: "ref", inputHash: "a", versionId: "child" });
     const id = await stage.start();
@@ -109,7 +109,7 @@ export function replaying(make: () => Stage): void {
     expect((await stage.entries(id))[1]).toMatchObject(thrown);
   });
 
-  it("lists the events that nothing has waited for, and names them where the run waits", async () => {
+  it("a run lists events that no wait has received, and its explanation names them", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -122,7 +122,7 @@ export function replaying(make: () => Stage): void {
     });
   });
 
-  it("names to who looks at a parent the child that it awaits and that has stalled", async () => {
+  it("the explanation of a parent names its stalled child", async () => {
     const stage = make();
     const id = await stage.start();
     const worker = stage.worker();
@@ -138,7 +138,7 @@ export function replaying(make: () => Stage): void {
     expect((await stage.view(id)).explanation).toContain(sentence);
   });
 
-  it("keeps ten thousand open sleeps, and names the limit when there is one more", async () => {
+  it("a run may have ten thousand open sleeps, and fails with one more", async () => {
     const stage = make();
     const [id, over] = [await stage.start(), await stage.start()];
     const worker = stage.worker();
@@ -156,7 +156,7 @@ export function replaying(make: () => Stage): void {
     await worker.finish(resumed);
   });
 
-  it("refuses a call that says it followed an entry which its report does not have", async () => {
+  it("report refuses a call site that refers to a missing entry of the report", async () => {
     const stage = make();
     await stage.start();
     const worker = stage.worker();

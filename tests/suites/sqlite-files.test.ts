@@ -1,4 +1,4 @@
-/** A SQLite server whose files are deleted, moved or replaced acknowledges nothing more, and says so. */
+/** A SQLite server whose files are deleted, moved or replaced acknowledges nothing more, and logs it. */
 
 import { copyFile, mkdir, mkdtemp, readdir, readlink, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -13,7 +13,7 @@ import { queuedRun, runId } from "./records.ts";
 const env = { now: (): number => 1_000 };
 const lost = { code: "STORAGE_FILE_LOST" };
 const isWindows = process.platform === "win32";
-if (isWindows) console.error("\nSKIPPED: on Windows a server does not notice that its SQLite file is lost.\n");
+if (isWindows) console.error("\nSKIPPED: on Windows a server does not detect that its SQLite file is lost.\n");
 
 let outer: string;
 let directory: string;
@@ -30,7 +30,7 @@ afterEach(async () => {
   await rm(outer, { recursive: true });
 });
 
-/** A logger, the errors that it was given, and a promise of the first. */
+/** A logger, the logged errors, and a promise of the first one. */
 function errorLog(): { logger: Logger; errors: string[]; first: Promise<string> } {
   const errors: string[] = [];
   let resolve = (_: string): void => {};
@@ -89,7 +89,7 @@ const losses: Array<[what: string, lose: () => Promise<unknown>]> = [
 ];
 
 describe.skipIf(isWindows)("a database whose files are lost", () => {
-  it.each(losses)("acknowledges no write when %s", async (_, lose) => {
+  it.each(losses)("a database acknowledges no write when %s", async (_, lose) => {
     const { logger, errors } = errorLog();
     const storage = await opened(logger);
     await insert(storage, 1);
@@ -100,14 +100,14 @@ describe.skipIf(isWindows)("a database whose files are lost", () => {
     expect(errors).toEqual([expect.stringMatching(/no longer uses its database.*STORAGE_FILE_LOST.*aiki\.db/)]);
   });
 
-  it.each(losses)("answers no read when %s", async (_, lose) => {
+  it.each(losses)("a database refuses reads when %s", async (_, lose) => {
     const storage = await opened();
     await insert(storage, 1);
     await lose();
     await expect(storage.read((reader) => reader.nextDue())).rejects.toMatchObject(lost);
   });
 
-  it("stays refused when the files come back, since others may have used them meanwhile", async () => {
+  it("a database whose files return stays refused, because others may have used them meanwhile", async () => {
     const storage = await opened();
     await rename(directory, `${directory}.old`);
     await expect(insert(storage, 1)).rejects.toMatchObject(lost);
@@ -115,7 +115,7 @@ describe.skipIf(isWindows)("a database whose files are lost", () => {
     await expect(insert(storage, 1)).rejects.toMatchObject(lost);
   });
 
-  it("leaves the files of a server alone that took its place", async () => {
+  it("a server whose files were replaced does not touch the files of its successor", async () => {
     const first = await opened();
     await insert(first, 1);
     await rm(directory, { recursive: true });
@@ -131,7 +131,7 @@ describe.skipIf(isWindows)("a database whose files are lost", () => {
     expect(found.map(({ id }) => id)).toEqual([runId(2), runId(4)]);
   });
 
-  it("goes on over a reopening of its own file, and beside programs that read it", async () => {
+  it("a database works after it opens its own file again, and while other programs read it", async () => {
     await (await opened()).close();
     const storage = await opened();
     await copyFile(path, join(outer, "backup.db"));
@@ -139,21 +139,24 @@ describe.skipIf(isWindows)("a database whose files are lost", () => {
     expect(await storage.read((reader) => reader.load([runId(1)]))).toHaveLength(1);
   });
 
-  it.runIf(process.platform === "linux")("can be copied from /proc while its process lives", async () => {
-    const storage = await opened();
-    await insert(storage, 1);
-    await rm(path);
-    await rm(`${path}-wal`);
-    const copy = join(outer, "rescued.db");
-    for (const number of await readdir("/proc/self/fd")) {
-      const link = await readlink(`/proc/self/fd/${number}`).catch(() => "");
-      const [, suffix] = /aiki\.db(|-wal) \(deleted\)$/.exec(link) ?? [];
-      if (suffix !== undefined) await copyFile(`/proc/self/fd/${number}`, `${copy}${suffix}`);
-    }
-    path = copy;
-    const rescued = await opened();
-    expect(await rescued.read((reader) => reader.load([runId(1)]))).toHaveLength(1);
-  });
+  it.runIf(process.platform === "linux")(
+    "a deleted database file can be copied from /proc while its process lives",
+    async () => {
+      const storage = await opened();
+      await insert(storage, 1);
+      await rm(path);
+      await rm(`${path}-wal`);
+      const copy = join(outer, "rescued.db");
+      for (const number of await readdir("/proc/self/fd")) {
+        const link = await readlink(`/proc/self/fd/${number}`).catch(() => "");
+        const [, suffix] = /aiki\.db(|-wal) \(deleted\)$/.exec(link) ?? [];
+        if (suffix !== undefined) await copyFile(`/proc/self/fd/${number}`, `${copy}${suffix}`);
+      }
+      path = copy;
+      const rescued = await opened();
+      expect(await rescued.read((reader) => reader.load([runId(1)]))).toHaveLength(1);
+    },
+  );
 });
 
 describe.skipIf(isWindows)("a server whose file is lost", () => {
@@ -163,7 +166,7 @@ describe.skipIf(isWindows)("a server whose file is lost", () => {
     return aiki;
   }
 
-  it("finds it out by itself, says it in the log, is not ready, and refuses starts", async () => {
+  it("a server detects that its file is lost, logs it, is not ready, and refuses starts", async () => {
     const { logger, first } = errorLog();
     const aiki = await started(logger);
     const ready = () => aiki.fetch(new Request("http://localhost/health/ready"));
@@ -178,7 +181,7 @@ describe.skipIf(isWindows)("a server whose file is lost", () => {
     expect(results).toMatchObject([{ code: "UNAVAILABLE", cause: lost }]);
   });
 
-  it("is not ready any more when a second server gets in because the lock file is gone", async () => {
+  it("a server is not ready when a second server starts because the lock file was deleted", async () => {
     const { logger, first } = errorLog();
     const one = await started(logger);
     await rm(`${path}.lock`);

@@ -1,4 +1,4 @@
-/** Opens the database it is given, writes one run, says so, and holds on until it is killed. */
+/** Opens a database, writes one run, prints that, and keeps the database open until it is killed. */
 
 import { openSqlite } from "../../packages/server/src/storage/sqlite/sqlite.ts";
 import { queuedRun } from "./records.ts";

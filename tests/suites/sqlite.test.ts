@@ -1,4 +1,4 @@
-/** What only SQLite must do: be durable, be alone, and fail loudly. */
+/** Requirements of SQLite only: durability, one server per file, and clear errors. */
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -63,7 +63,7 @@ async function holder(): Promise<ChildProcess> {
   return child;
 }
 
-/** What another process says that opens the file: that it holds it, or why it cannot. */
+/** The output of another process that opens the file: that it is open, or the error. */
 async function saidByHolder(): Promise<string> {
   const child = spawn(process.execPath, [...holderArgs, path], { stdio: ["ignore", "pipe", "pipe"] });
   toClose.push(() => child.kill("SIGKILL"));
@@ -76,7 +76,7 @@ async function saidByHolder(): Promise<string> {
 }
 
 describe("one server per file", () => {
-  it("refuses a second server in another process, and says which one holds the file", async () => {
+  it("a second server in another process is refused, and the error names the process that has the file", async () => {
     const child = await holder();
     await expect(openSqlite({ path, env })).rejects.toMatchObject({
       code: "DATABASE_LOCKED",
@@ -84,7 +84,7 @@ describe("one server per file", () => {
     });
   });
 
-  it("is free again the moment its holder is killed, with what the holder committed", async () => {
+  it("a file can be opened as soon as its server was killed, with all commits", async () => {
     const child = await holder();
     child.kill("SIGKILL");
     await once(child, "exit");
@@ -92,14 +92,14 @@ describe("one server per file", () => {
     expect(await storage.read((reader) => reader.load([runId(1)]))).toEqual([queuedRun(1)]);
   });
 
-  it("refuses a second server in the same process, also through a link", async () => {
+  it("a second server in the same process is refused, also through a link", async () => {
     await opened();
     const link = join(directory, "link.db");
     await symlink(path, link);
     await expect(openSqlite({ path: link, env })).rejects.toMatchObject({ code: "DATABASE_LOCKED" });
   });
 
-  it("refuses a second server that came through a link before there was a file", async () => {
+  it("a second server is refused if it uses a link that existed before the file", async () => {
     const link = join(directory, "link.db");
     await symlink("aiki.db", link);
     await opened(link);
@@ -107,13 +107,13 @@ describe("one server per file", () => {
     await expect(openSqlite({ path, env })).rejects.toMatchObject({ code: "DATABASE_LOCKED" });
   });
 
-  it("keeps its lock when a second server in the same process was refused", async () => {
+  it("a server keeps its lock after a second server in the same process was refused", async () => {
     await opened();
     await expect(openSqlite({ path, env })).rejects.toMatchObject({ code: "DATABASE_LOCKED" });
     expect(await saidByHolder()).toContain("DATABASE_LOCKED");
   });
 
-  it("lets another program read while the server runs", async () => {
+  it("another program can read while the server runs", async () => {
     const storage = await opened();
     await storage.transaction((transaction) => transaction.insert([queuedRun(1)]));
     const other = new driver(path);
@@ -123,7 +123,7 @@ describe("one server per file", () => {
 });
 
 describe("durability", () => {
-  it("keeps what was committed over a reopening", async () => {
+  it("commits are kept when the file is opened again", async () => {
     const storage = await opened();
     await storage.transaction(async (transaction) => {
       await transaction.insert([queuedRun(1)]);
@@ -134,7 +134,7 @@ describe("durability", () => {
     expect(await again.read((reader) => reader.load([runId(1)]))).toEqual([queuedRun(1, { tail: 1 })]);
   });
 
-  it("commits with synchronous=FULL in WAL, on the first open and on every later one", () => {
+  it("SQLite commits with synchronous=FULL in WAL mode, at the first and every later open", () => {
     for (const time of ["first", "second"]) {
       const connection = connect(driver, path, undefined);
       expect([time, connection.pragma("synchronous"), connection.pragma("journal_mode")]).toEqual([time, 2, "wal"]);
@@ -142,7 +142,7 @@ describe("durability", () => {
     }
   });
 
-  it("refuses a build that stays at NORMAL", () => {
+  it("a SQLite build that ignores synchronous=FULL is refused", () => {
     class Careless extends driver {
       override exec(script: string): void {
         super.exec(script.replace("synchronous = FULL", "synchronous = NORMAL"));
@@ -151,13 +151,13 @@ describe("durability", () => {
     expect(() => connect(Careless, path, undefined)).toThrow(/kept synchronous at 1 instead of 2/);
   });
 
-  it("refuses a database in memory, which would not survive", async () => {
+  it("a SQLite database in memory is refused", async () => {
     await expect(async () => connect(driver, ":memory:", undefined)).rejects.toMatchObject({
       code: "STORAGE_NOT_DURABLE",
     });
   });
 
-  it("leaves all in one file after a close, and lets only the owner read its files", async () => {
+  it("close leaves one file, and only its owner may read the files", async () => {
     const storage = await opened();
     await storage.transaction((transaction) => transaction.insert([queuedRun(1)]));
     const modes = await Promise.all([path, `${path}-wal`, `${path}.lock`].map(async (file) => (await stat(file)).mode));
@@ -177,13 +177,13 @@ describe("durability", () => {
     ["3.44.6", true],
     ["3.45.1", false],
     ["3.40.1", false],
-  ])("knows whether SQLite %s damages files: safe is %s", (version, safe) => {
+  ])("SQLite %s is safe against file corruption: %s", (version, safe) => {
     expect(isSafe(version.split(".").map(Number))).toBe(safe);
   });
 });
 
 describe("faults", () => {
-  it("rolls back on a full disk, still reads, and goes on when there is room", async () => {
+  it("a full disk rolls back the transaction, reads work, and writes work again when there is space", async () => {
     const lock = lockDatabase(driver, path);
     const connection = connect(driver, path, undefined);
     migrate(connection, 1);
@@ -205,7 +205,7 @@ describe("faults", () => {
     expect(await storage.transaction((tx) => tx.save({ changes: [], holds: [], entries }))).toEqual([]);
   });
 
-  it("stops at a damaged file and leaves it as it is", async () => {
+  it("a damaged file is refused and not changed", async () => {
     const storage = await opened();
     const runs = Array.from({ length: 200 }, (_, n) => queuedRun(n));
     await storage.transaction((transaction) => transaction.insert(runs));
@@ -229,7 +229,7 @@ describe("faults", () => {
     expect((await readFile(path)).equals(damaged)).toBe(true);
   });
 
-  it("writes nothing more once SQLite has met damage", async () => {
+  it("nothing is written after SQLite has found damage", async () => {
     class Damaged extends driver {
       override prepare(statement: string): PreparedStatement {
         if (statement !== sql.loadRun) return super.prepare(statement);
@@ -249,7 +249,7 @@ describe("faults", () => {
     expect(connection.first("SELECT count(*) AS runs FROM run")).toMatchObject({ runs: 1 });
   });
 
-  it("asks for nothing in a transaction that cannot write", async () => {
+  it("a transaction that cannot write executes no statement", async () => {
     const storage = await opened();
     const other = new driver(path);
     toClose.push(() => other.close());
@@ -264,7 +264,7 @@ describe("faults", () => {
     expect(await storage.transaction((transaction) => transaction.insert([queuedRun(1)]))).toEqual([runId(1)]);
   });
 
-  it("refuses a file that is no database, and lets the lock go", async () => {
+  it("a file that is not a database is refused, and its lock is released", async () => {
     await writeFile(path, "dear diary, ".repeat(1_000));
     await expect(openSqlite({ path, env })).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
     expect(await readFile(path, "utf8")).toContain("dear diary");
@@ -272,7 +272,7 @@ describe("faults", () => {
     await opened();
   });
 
-  it("names the run whose row cannot be read", async () => {
+  it("the error for an unreadable row names the run", async () => {
     const storage = await opened();
     await storage.transaction((transaction) => transaction.insert([queuedRun(1)]));
     await storage.close();
@@ -284,14 +284,14 @@ describe("faults", () => {
     await expect(read).rejects.toMatchObject({ code: "ROW_UNREADABLE", ids: { runId: runId(1) } });
   });
 
-  it("refuses another program's database", async () => {
+  it("the database of another program is refused", async () => {
     const other = new driver(path);
     other.exec("CREATE TABLE run (song TEXT)");
     other.close();
     await expect(openSqlite({ path, env })).rejects.toMatchObject({ code: "DATABASE_FOREIGN" });
   });
 
-  it("refuses a file that is a directory", async () => {
+  it("a directory is refused as a database", async () => {
     const refused = { code: "STORAGE_UNAVAILABLE", message: expect.stringContaining("is not a file") };
     await expect(openSqlite({ path: directory, env })).rejects.toMatchObject(refused);
     expect(await readdir(tmpdir())).not.toContain(`${basename(directory)}.lock`);
@@ -311,31 +311,31 @@ describe("a path that cannot be opened", () => {
     ["EDQUOT", "STORAGE_FULL", /disk is full/],
     ["EIO", "STORAGE_IO", /failed to read or write/],
     ["EMFILE", "STORAGE_UNAVAILABLE", /does not let it be opened/],
-  ])("of which the system says %s has the code %s", (system, code, sentence) => {
+  ])("a path that fails with %s has the error code %s", (system, code, sentence) => {
     const explained = explainFailure(Object.assign(new Error(system), { code: system, syscall: "open" }), path);
     expect(explained).toMatchObject({ code, message: expect.stringMatching(sentence), ids: { path } });
     expect(Object(explained).message).toContain(`(${system})`);
   });
 
-  it("is refused when its directory may not be written", async () => {
+  it("a database in a read-only directory is refused", async () => {
     await chmod(directory, 0o555);
     await asOther(() => expect(openSqlite({ path, env })).rejects.toMatchObject({ code: "STORAGE_READ_ONLY" }));
     await chmod(directory, 0o755);
   });
 
-  it("is refused when its file may not be written", async () => {
+  it("a read-only database file is refused", async () => {
     await (await opened()).close();
     await chmod(path, 0o444);
     await chmod(`${path}.lock`, 0o666);
     await chmod(directory, 0o777);
-    // SQLite then opens the file to read it only, and fails when it opens the log beside it.
+    // SQLite then opens the file read-only, and fails when it opens the log.
     const code = expect.stringMatching(/^STORAGE_(READ_ONLY|UNAVAILABLE)$/);
     const refused = { code, message: expect.stringMatching(/the file may be written|permissions of the file/) };
     await asOther(() => expect(openSqlite({ path, env })).rejects.toMatchObject(refused));
   });
 });
 
-/** Root may write everywhere: as root, the work is done as the user "nobody". */
+/** Root may write everywhere, so if this process is root, the work is done as the user "nobody". */
 async function asOther(work: () => Promise<unknown>): Promise<void> {
   const user = process.geteuid?.();
   if (user === 0) process.seteuid?.(65_534);
@@ -347,7 +347,7 @@ async function asOther(work: () => Promise<unknown>): Promise<void> {
 }
 
 describe("migrations", () => {
-  /** Take back what migration 6 made of the schema of migration 5, as far as it matters for going there again. */
+  /** Reverts migration 6 to the schema of migration 5, so far that it can be applied again. */
   const beforeLists = [
     "DROP TRIGGER run_tag_inserted",
     "DROP TRIGGER run_tag_deleted",
@@ -362,19 +362,19 @@ describe("migrations", () => {
     connection.close();
   };
 
-  it("refuses a schema that was applied in another form", async () => {
+  it("SQLite refuses a schema that differs from the migrations", async () => {
     await (await opened()).close();
     change("UPDATE migration SET checksum = 'other' WHERE number = 1");
     await expect(openSqlite({ path, env })).rejects.toMatchObject({ code: "SCHEMA_DRIFT", ids: { migration: "1" } });
   });
 
-  it("refuses a schema that is newer than the code", async () => {
+  it("SQLite refuses a schema that is newer than the code", async () => {
     await (await opened()).close();
     change("INSERT INTO migration (number, name, checksum, applied_at) VALUES (99, 'later', 'x', 1)");
     await expect(openSqlite({ path, env })).rejects.toMatchObject({ code: "SCHEMA_TOO_NEW", ids: { migration: "99" } });
   });
 
-  it("keep what was recorded before entries had a call site, and runs a build", async () => {
+  it("the SQLite migration to call sites and builds keeps existing runs and entries", async () => {
     const storage = await opened();
     await storage.transaction((tx) => tx.insert([queuedRun(1)]));
     await storage.transaction((tx) => tx.save({ changes: [], holds: [], entries: [returnedEntry(runId(1), 1)] }));
@@ -391,7 +391,7 @@ describe("migrations", () => {
     expect(await again.read((reader) => reader.load([runId(1)]))).toEqual([queuedRun(1, { tail: 1 })]);
   });
 
-  it("list what was recorded before lists had indexes", async () => {
+  it("the SQLite migration to list indexes lists existing runs", async () => {
     const storage = await opened();
     await storage.transaction((tx) => tx.insert(unlisted));
     const before = await countsOf(storage);
@@ -401,7 +401,7 @@ describe("migrations", () => {
     expect(before).toEqual(unlistedCounts);
   });
 
-  it("forget the tags of a run that is deleted", async () => {
+  it("deleting a run in SQLite deletes its tags", async () => {
     const storage = await opened();
     await storage.transaction((tx) => tx.insert(unlisted));
     await storage.close();
@@ -412,7 +412,7 @@ describe("migrations", () => {
     connection.close();
   });
 
-  it("leaves nothing of a migration that failed, so that the next open makes it whole", async () => {
+  it("a failed SQLite migration leaves nothing behind, and the next open applies it", async () => {
     class Failing extends driver {
       override exec(script: string): void {
         super.exec(script);
@@ -429,7 +429,7 @@ describe("migrations", () => {
 });
 
 describe("cost", () => {
-  it("spends one statement per row and one commit per batch", async () => {
+  it("a batch needs one statement per row and one commit", async () => {
     const executed: string[] = [];
     const storage = await opened(path, (statement) => executed.push(statement));
     executed.length = 0;
@@ -451,7 +451,7 @@ describe("cost", () => {
     expect(executed.splice(0)).toEqual([sql.begin, sql.selectOutline, sql.copyEntry, sql.copyEntry, sql.commit]);
   });
 
-  it("keeps a bounded number of statements prepared, since lists have one for each kind of filter", () => {
+  it("the number of prepared statements is bounded, because each combination of filters has its own", () => {
     const prepared: string[] = [];
     class Counting extends driver {
       override prepare(statement: string): PreparedStatement {
@@ -469,15 +469,18 @@ describe("cost", () => {
     expect(prepared.at(-1)).toBe("SELECT 0 AS n");
   });
 
-  it.each(uncounted)("counts for %j what is out of the dates or of another namespace", async (request, expected) => {
-    const storage = await opened();
-    for (const run of outOfReach) await storage.transaction((tx) => tx.insert([run]));
-    await storage.close();
-    const { sql: query, values } = countQuery("default", request, uncountedLimits, narrowSources(request));
-    expect(Number(connected().first(query, ...values)?.count_0)).toBe(expected);
-  });
+  it.each(uncounted)(
+    "the SQLite count of the filter %j includes rows outside the dates and of other namespaces",
+    async (request, expected) => {
+      const storage = await opened();
+      for (const run of outOfReach) await storage.transaction((tx) => tx.insert([run]));
+      await storage.close();
+      const { sql: query, values } = countQuery("default", request, uncountedLimits, narrowSources(request));
+      expect(Number(connected().first(query, ...values)?.count_0)).toBe(expected);
+    },
+  );
 
-  it("rolls back once when a batch fails", async () => {
+  it("a failed batch is rolled back once", async () => {
     const executed: string[] = [];
     const storage = await opened(path, (statement) => executed.push(statement));
     executed.length = 0;
@@ -518,7 +521,7 @@ describe("cost", () => {
     plans.push([`the count of ${JSON.stringify(request)}`, count.sql, count.values, plan]);
   }
 
-  it.each(plans)("%s is answered in order from an index", (_name, query, values, plan) => {
+  it.each(plans)("%s reads an index in order", (_name, query, values, plan) => {
     const connection = connected();
     migrate(connection, 1);
     const details = connection.all(`EXPLAIN QUERY PLAN ${query}`, ...values).map((row) => String(row.detail));
@@ -527,7 +530,7 @@ describe("cost", () => {
   });
 });
 
-it.runIf(process.versions.node.startsWith("20."))("loads the packaged binary, which no install script made", () => {
+it.runIf(process.versions.node.startsWith("20."))("the packaged binary of SQLite is loaded", () => {
   const report: { sharedObjects: string[] } = JSON.parse(JSON.stringify(process.report.getReport()));
   const binaries = report.sharedObjects.filter((file) => file.includes("sqlite") && file.endsWith(".node"));
   expect(binaries).toHaveLength(1);

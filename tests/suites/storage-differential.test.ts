@@ -1,4 +1,4 @@
-/** Whatever is done to them, the databases answer as memory does. */
+/** After random operations, the databases return the same results as memory. */
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -146,7 +146,7 @@ interface Drawn {
   entries: Array<ReturnType<typeof entryWith>>;
 }
 
-/** Changes rows as they stand, or now and then a revision behind; gives up when something is in the way. */
+/** Changes rows, sometimes with an outdated revision. Aborts the transaction on a conflict. */
 async function save(transaction: Transaction, drawn: Drawn): Promise<unknown> {
   const standing = new Map(
     (await transaction.load(drawn.changes.map(({ n }) => runId(n)))).map((run) => [run.id, run]),
@@ -165,7 +165,7 @@ async function save(transaction: Transaction, drawn: Drawn): Promise<unknown> {
   return changes.length;
 }
 
-/** Everything that can be asked, as one value. */
+/** The results of all queries, as one value. */
 async function everything(reader: Reader): Promise<unknown> {
   const all = Array.from({ length: 8 }, (_, n) => runId(n));
   const find = (request: FindRequest, after: ListPosition | null = null): Promise<unknown> =>
@@ -216,7 +216,7 @@ function byKey<Item>(items: Item[], key: (item: Item) => string): Item[] {
   return items.toSorted((left, right) => (key(left) < key(right) ? -1 : 1));
 }
 
-/** What a server looks for in order to act upon it. */
+/** The results of the queries by which a server finds work. */
 async function whatIsNext(transaction: Transaction): Promise<unknown> {
   const queues = (...shardKeys: Array<string | null>) =>
     ["2", "1"].flatMap((versionId) =>
@@ -237,7 +237,7 @@ async function outcome(storage: Storage, operation: StorageOperation): Promise<u
   }
 }
 
-/** Opens an empty storage, and forgets it again. */
+/** Opens an empty storage, and later deletes its data. */
 type Open = (sequence: number) => Promise<{ storage: Storage; end: () => Promise<void> }>;
 
 async function compare(open: Open, numRuns: number): Promise<void> {

@@ -1,4 +1,4 @@
-/** What every storage must do, proved of each alike. Memory is the specification. */
+/** The requirements of every storage. Memory is the specification. */
 
 import type { Entry, Value } from "@aikirun/lib/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -15,11 +15,11 @@ import { workers } from "./workers.suite.ts";
 
 export interface Opened {
   storage: Storage;
-  /** Closes the storage and removes what it left. */
+  /** Closes the storage and removes its data. */
   end(): Promise<void>;
 }
 
-/** Names that break whatever treats them as keys, SQL, C strings, UTF-8 or a left-to-right line. */
+/** Names that break code that treats them as keys, SQL, C strings, UTF-8 or left-to-right text. */
 const strangeNames = [
   "constructor",
   "__proto__",
@@ -72,7 +72,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
       (await read((reader) => reader.journal([{ runId: id, after: 0, limit: 100_000, bytes: 1e9 }])))[0] ?? [];
 
     describe("insert", () => {
-      it("gives back the run that was put in", async () => {
+      it("a run is loaded as it was inserted", async () => {
         const run = queuedRun(1, {
           shardKey: "eu",
           priority: -7,
@@ -94,13 +94,13 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect(await load(run.id)).toEqual([run]);
       });
 
-      it.each(everyState())("keeps state $status exactly", async (state) => {
+      it.each(everyState())("the state $status is stored exactly", async (state) => {
         const run = queuedRun(1, { state });
         await insert(run);
         expect((await load(run.id))[0]?.state).toEqual(state);
       });
 
-      it("keeps an input apart from no input, and an output apart from no output", async () => {
+      it("an input or output of null differs from no input or output", async () => {
         await insert(queuedRun(1, { input: null, state: { status: "completed" } }));
         await insert(queuedRun(2, { input: "null", state: { status: "completed", output: "null" } }));
         const [without, withNull] = await load(runId(1), runId(2));
@@ -108,7 +108,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect([withNull?.input, withNull?.state]).toEqual(["null", { status: "completed", output: "null" }]);
       });
 
-      it("leaves large payloads where they are until they are asked for, whatever reads the row", async () => {
+      it("large payloads are not loaded with a row, but only on request", async () => {
         const [small, large] = [JSON.stringify("é".repeat(8_000)), JSON.stringify("é".repeat(8_200))];
         const ended = (n: number, text: string) =>
           queuedRun(n, { input: text, state: { status: "completed", output: text }, referenceId: `r-${n}` });
@@ -131,7 +131,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect(all.map(({ input }) => input)).toEqual([small, large, large, null]);
       });
 
-      it("loads only the first of rows with many waits, whatever reads them, and tells which it left", async () => {
+      it("a load of many rows with many waits returns the first ones and the ids of the others", async () => {
         const waits = Array.from(
           { length: 10_000 },
           (_, n) => ({ address: `${n}`.padEnd(250), type: "sleep", until: n }) as const,
@@ -173,32 +173,32 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect(pages).toEqual([ids.slice(0, 3), ids.slice(3, 5), ids.slice(5)]);
       });
 
-      it("keeps a large input when a row that was loaded without it is changed", async () => {
+      it("a changed row that was loaded without its large input keeps the input", async () => {
         const large = JSON.stringify("x".repeat(20_000));
         await insert(queuedRun(1, { input: large }));
         const [row] = await load(runId(1));
-        if (row === undefined) throw new Error("The run is not there.");
+        if (row === undefined) throw new Error("The run does not exist.");
         expect(await save({ changes: [next(row, { priority: 5 })] })).toEqual([]);
         expect((await read((reader) => reader.payloads([row.id]))).get(row.id)?.input).toBe(large);
       });
 
-      it("refuses to write an output that it was not given", async () => {
+      it("an output that was not loaded cannot be written", async () => {
         const large = JSON.stringify("x".repeat(20_000));
         await insert(queuedRun(1, { state: { status: "completed", output: large } }));
         const [row] = await load(runId(1));
-        if (row === undefined) throw new Error("The run is not there.");
+        if (row === undefined) throw new Error("The run does not exist.");
         await expect(save({ changes: [next(row, { priority: 5 })] })).rejects.toThrow(/loaded/);
         expect((await read((reader) => reader.payloads([row.id]))).get(row.id)?.output).toBe(large);
       });
 
-      it("leaves a taken id as it is, in a later batch and in the same one", async () => {
+      it("an insert with a taken id changes nothing, in a later batch or the same one", async () => {
         const first = queuedRun(1, { input: "1" });
         expect(await insert(first, queuedRun(1, { input: "2" }))).toEqual([first.id]);
         expect(await insert(queuedRun(1, { input: "3" }), queuedRun(2))).toEqual([runId(2)]);
         expect(await load(first.id)).toEqual([first]);
       });
 
-      it("takes one run per namespace, name and reference, the first", async () => {
+      it("insert accepts the first run for each namespace, name and reference id", async () => {
         const runs = [
           queuedRun(1, { referenceId: "r" }),
           queuedRun(2, { referenceId: "r" }),
@@ -211,7 +211,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect(await insert(queuedRun(7, { referenceId: "r" }))).toEqual([]);
       });
 
-      it("does not follow later changes of what it was given", async () => {
+      it("later changes of an inserted object do not change the stored run", async () => {
         const run = queuedRun(1, { events: new Map([["e", { arrived: 1, taken: 0 }]]) });
         await insert(run);
         run.events.set("f", { arrived: 1, taken: 0 });
@@ -225,7 +225,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
     });
 
     describe("transaction", () => {
-      it("leaves nothing when it throws, and rethrows what was thrown", async () => {
+      it("a transaction that throws leaves nothing behind and rethrows the error", async () => {
         const kept = queuedRun(1, { referenceId: "kept" });
         await insert(kept);
         await save({ entries: [returnedEntry(kept.id, 1)] });
@@ -250,7 +250,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect(await save({ entries: [returnedEntry(kept.id, 2)] })).toEqual([]);
       });
 
-      it("sees what it has written itself", async () => {
+      it("a transaction sees its own writes", async () => {
         const seen = await storage.transaction(async (tx) => {
           await tx.insert([queuedRun(1)]);
           await tx.save({ changes: [], holds: [], entries: [returnedEntry(runId(1), 1)] });
@@ -259,7 +259,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect(seen).toEqual({ runs: [queuedRun(1, { tail: 1 })], queued: [runId(1)] });
       });
 
-      it("is never seen open by a read", async () => {
+      it("a read does not see an open transaction", async () => {
         let finish = (): void => undefined;
         const gate = new Promise<void>((resolve) => {
           finish = resolve;
@@ -275,7 +275,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect(await reading).toEqual([]);
       });
 
-      it("is refused once the storage is closed, which may be said twice", async () => {
+      it("a closed storage refuses transactions, and close may be called twice", async () => {
         await storage.close();
         await storage.close();
         await expect(insert(queuedRun(1))).rejects.toMatchObject({ code: "STORAGE_CLOSED" });
@@ -284,7 +284,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
     });
 
     describe("save", () => {
-      it("replaces rows that stand at the revision before", async () => {
+      it("save replaces rows that have the previous revision", async () => {
         const [one, two] = [queuedRun(1), queuedRun(2)];
         await insert(one, two);
         const changes = [
@@ -295,14 +295,14 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect(await load(one.id, two.id)).toEqual([changes[1]?.after, changes[0]?.after]);
       });
 
-      it("writes several decisions on one run as one change", async () => {
+      it("save writes several decisions on one run as one change", async () => {
         await insert(queuedRun(1));
         const change = next(queuedRun(1), { revision: 4, fence: 1 });
         expect(await save({ changes: [change] })).toEqual([]);
         expect(await load(runId(1))).toEqual([change.after]);
       });
 
-      it("names every change and hold whose row moved on or is gone, in id order", async () => {
+      it("save returns each change and hold whose row has changed or does not exist, in id order", async () => {
         await insert(queuedRun(1, { revision: 5 }), queuedRun(2), queuedRun(3), queuedRun(5, { revision: 5 }));
         const obstacles = await save({
           changes: [next(queuedRun(4), {}), next(queuedRun(2), {}), next(queuedRun(1), {})],
@@ -316,13 +316,13 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect(obstacles).toEqual([1, 4, 3, 5, 6].map((n) => ({ runId: runId(n), kind: "revision" })));
       });
 
-      it("holds a row that stands without changing it", async () => {
+      it("a hold checks the revision of a row without changing it", async () => {
         await insert(queuedRun(1));
         expect(await save({ holds: [{ id: runId(1), revision: 1 }] })).toEqual([]);
         expect(await load(runId(1))).toEqual([queuedRun(1)]);
       });
 
-      it("says which entry met another at its address or seq, within a batch and across batches", async () => {
+      it("save returns the entry whose address or seq is taken, within a batch and across batches", async () => {
         const entries = [returnedEntry(runId(1), 1), returnedEntry(runId(2), 1)];
         expect(await save({ entries })).toEqual([]);
         const obstacles = await save({
@@ -345,25 +345,25 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         ]);
       });
 
-      it("takes one address once per attempt", async () => {
+      it("an address may be recorded once in each attempt", async () => {
         const again = returnedEntry(runId(1), 2, { address: "task:charge:abc#1", attempt: 2 });
         expect(await save({ entries: [returnedEntry(runId(1), 1), again] })).toEqual([]);
         expect(await journal(runId(1))).toEqual([returnedEntry(runId(1), 1), again]);
       });
 
-      it("costs nothing when the batch is empty", async () => {
+      it("an empty batch executes no statement", async () => {
         expect(await save({})).toEqual([]);
       });
     });
 
     describe("load", () => {
-      it("answers with those that exist, once each", async () => {
+      it("load returns each existing run once", async () => {
         await insert(queuedRun(1), queuedRun(2));
         expect(await load(runId(2), runId(9), runId(1), runId(2))).toEqual([queuedRun(1), queuedRun(2)]);
         expect(await load()).toEqual([]);
       });
 
-      it("derives the tail from the entries, not from what was saved", async () => {
+      it("the tail of a run is derived from its entries", async () => {
         await insert(queuedRun(1, { tail: 99 }), queuedRun(2));
         await save({ entries: [1, 2, 3].map((seq) => returnedEntry(runId(1), seq)) });
         expect((await load(runId(1), runId(2))).map((run) => run.tail)).toEqual([3, 0]);
@@ -382,7 +382,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         return entries.map((entry) => entry.seq);
       };
 
-      it("pages by seq and limit", async () => {
+      it("a journal is read in pages by seq and limit", async () => {
         expect(await seqs({})).toEqual([1, 2, 3, 4, 5]);
         expect(await seqs({ limit: 2 })).toEqual([1, 2]);
         expect(await seqs({ after: 2, limit: 2 })).toEqual([3, 4]);
@@ -390,7 +390,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect(await seqs({ limit: 0 })).toEqual([]);
       });
 
-      it("is cut where its size passes the bytes asked for, but never to none", async () => {
+      it("a page of a journal ends at the byte limit, but has at least one entry", async () => {
         expect(await seqs({ bytes: 0 })).toEqual([1]);
         expect(await seqs({ after: 3, bytes: 1 })).toEqual([4]);
         const [all = []] = await read((reader) =>
@@ -402,13 +402,13 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect(await seqs({ bytes: 2 * (160 + 17) + 4 })).toEqual([1]);
       });
 
-      it("answers each request in its place", async () => {
+      it("a journal read returns its results in the order of the requests", async () => {
         const requests = [runId(2), runId(9), runId(1)].map((id) => ({ runId: id, after: 0, limit: 3, bytes: 1e6 }));
         const pages = await read((reader) => reader.journal(requests));
         expect(pages.map((page) => page.map((entry) => entry.seq))).toEqual([[1], [], [1, 2, 3]]);
       });
 
-      it.each(everyValue())("keeps a value of type $type exactly", async (value) => {
+      it.each(everyValue())("a value of type $type is stored exactly", async (value) => {
         const entry = entryWith(runId(3), 1, value, { worker: "w", startedAt: 5, attempt: 2, fence: 7 });
         const bare = entryWith(runId(3), 2, value);
         await save({ entries: [entry, bare] });
@@ -416,7 +416,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect(Object.keys((await journal(runId(3)))[1] ?? {})).not.toContain("worker");
       });
 
-      it("keeps ten thousand entries in order", async () => {
+      it("ten thousand entries are stored in order", async () => {
         const entries = Array.from({ length: 10_000 }, (_, at) => returnedEntry(runId(5), at + 1));
         await save({ entries: entries.slice(0, 5_000) });
         await save({ entries: entries.slice(5_000) });
@@ -424,7 +424,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
       });
     });
 
-    it("finds entries by attempt and address, those that are recorded", async () => {
+    it("entriesAt returns the recorded entries by attempt and address", async () => {
       const entries = [
         returnedEntry(runId(1), 1),
         returnedEntry(runId(1), 2, { address: "task:charge:abc#1", attempt: 2 }),
@@ -438,7 +438,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
       expect(await read((reader) => reader.entriesAt([]))).toEqual([]);
     });
 
-    it("finds entries without large values, and tells their type and size", async () => {
+    it("entriesAt omits large values and returns their type and size", async () => {
       const error = { name: "E", message: "\0é".repeat(2_000) };
       const values: Value[] = [
         { type: "returned", output: JSON.stringify("é".repeat(1_000)) },
@@ -458,7 +458,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
       expect(found.toSorted((a, b) => a.seq - b.seq)).toEqual([...left, entries[3], entries[4]]);
     });
 
-    it("of a run tell when it changed, or when its last fact was recorded if that was later", async () => {
+    it("the update time of a run is that of its row or its last entry, whichever is later", async () => {
       await insert(queuedRun(1), queuedRun(2));
       const facts = [runId(1), runId(2)].map((id) => returnedEntry(id, 1));
       await save({ entries: facts.map((entry, n) => ({ ...entry, at: n === 0 ? 1 : 9_999 })) });
@@ -468,7 +468,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
 
     queues(() => storage);
 
-    it("holds those runs that exist, once each, and gives them as they are", async () => {
+    it("hold locks each existing run once and returns it", async () => {
       await insert(queuedRun(1), queuedRun(2));
       await save({ entries: [returnedEntry(runId(2), 1)] });
       const held = await storage.transaction((tx) => tx.hold([2, 9, 1, 2].map(runId)));
@@ -476,7 +476,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
     });
 
     describe("due", () => {
-      it("gives ids whose time has come, earliest first", async () => {
+      it("due returns the ids of runs that are due, earliest first", async () => {
         const dues: Array<number | null> = [300, 100, null, 100, 200];
         await insert(...dues.map((dueAt, at) => queuedRun(at + 1, { dueAt, state: { status: "scheduled", at: 900 } })));
         expect(await write((tx) => tx.due(200, 10))).toEqual([2, 4, 5].map(runId));
@@ -486,7 +486,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect(await read((reader) => reader.nextDue())).toBe(100);
       });
 
-      it("follows changes, down to nothing due at all", async () => {
+      it("nextDue follows changes until no run is due", async () => {
         await insert(queuedRun(1, { dueAt: 5 }));
         await save({ changes: [next(queuedRun(1), { dueAt: 50 })] });
         expect(await read((reader) => reader.nextDue())).toBe(50);
@@ -497,7 +497,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
 
     relations(() => storage);
 
-    it("finds runs by reference, with their tails", async () => {
+    it("referenced returns runs by reference id with their tails", async () => {
       await insert(queuedRun(1, { referenceId: "a" }), queuedRun(2, { referenceId: "b", name: "ship" }), queuedRun(3));
       await save({ entries: [returnedEntry(runId(2), 1)] });
       const key = { namespace: "default", name: "order", referenceId: "a" };
@@ -512,7 +512,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
     describe("find", () => lists(() => storage));
 
     describe("reuse", () => {
-      it("copies successes as attempt 0 with dense seq, and a child only when its result returned", async () => {
+      it("reuse copies results as attempt 0 without gaps in seq, and children only if they returned", async () => {
         const failure = { name: "E", message: "m" };
         const values: Array<[address: string, value: Value, attempt?: number]> = [
           ["task:a#0/1", { type: "retrying", error: failure, retryAt: 5 }],
@@ -550,7 +550,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect((await load(runId(2)))[0]?.tail).toBe(9);
       });
 
-      it("copies large values to the byte, and marks with an identity however many waits they name", async () => {
+      it("reuse copies large values exactly, and marks with an identity and any number of waits", async () => {
         const waits = Array.from({ length: 500 }, (_, n) => `sleep:#${n}`);
         const values: Value[] = [
           { type: "returned", output: `"${"é\0\ud800".repeat(9_000)}"` },
@@ -566,20 +566,20 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect((await journal(runId(2))).map(({ value }) => value)).toEqual([values[0], values[1], values[3]]);
       });
 
-      it("into a run that has entries is refused, and copies nothing", async () => {
+      it("reuse into a run with entries is refused and copies nothing", async () => {
         await save({ entries: [returnedEntry(runId(1), 1), returnedEntry(runId(1), 2), returnedEntry(runId(2), 2)] });
         const reusing = storage.transaction((tx) => tx.reuse(runId(1), runId(2)));
         await expect(reusing).rejects.toMatchObject({ code: "REUSE_CONFLICT" });
         expect(await journal(runId(2))).toHaveLength(1);
       });
 
-      it("of nothing is nothing", async () => {
+      it("reuse of a run without entries copies nothing", async () => {
         expect(await storage.transaction((tx) => tx.reuse(runId(1), runId(2)))).toBe(0);
       });
     });
 
     describe("bytes", () => {
-      it("keeps strange names apart and exact", async () => {
+      it("unusual names are stored exactly and stay distinct", async () => {
         const runs = strangeNames.map((strange, n) =>
           queuedRun(n, {
             namespace: strange,
@@ -611,7 +611,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         }
       });
 
-      it("finds runs by strange tags", async () => {
+      it("runs are found by unusual tags", async () => {
         const tags = strangeNames.filter((tag) => tag !== "");
         await insert(...tags.map((tag, n) => queuedRun(n, { options: { tags: [tag, "all"] } })));
         for (const [n, tag] of tags.entries()) {
@@ -622,7 +622,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         }
       });
 
-      it("keeps strange addresses, sessions, claims and workers apart and exact", async () => {
+      it("unusual addresses, sessions, claims and workers are stored exactly and stay distinct", async () => {
         const entries = strangeNames.map((strange, n) =>
           entryWith(strange, n + 1, { type: "arrived", name: strange }, { address: strange, worker: strange }),
         );
@@ -638,7 +638,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         }
       });
 
-      it.each([...payloads, ...strangeNames])("keeps payload %j to the byte", async (payload) => {
+      it.each([...payloads, ...strangeNames])("the payload %j is stored exactly", async (payload) => {
         const completed: StoredState = { status: "completed", output: payload };
         await insert(queuedRun(1, { input: payload, state: completed }));
         const values: Value[] = [
@@ -652,7 +652,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         expect((await journal(runId(1))).map((entry) => entry.value)).toEqual(values);
       });
 
-      it("keeps a payload of four megabytes", async () => {
+      it("a payload of four megabytes is stored", async () => {
         const payload = JSON.stringify("é".repeat(2 * 1024 * 1024));
         await insert(queuedRun(1, { input: payload }));
         await save({ entries: [entryWith(runId(1), 1, { type: "returned", output: payload })] });
@@ -667,7 +667,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
 
     callSitesSuite(() => storage);
 
-    it("gives all runs of all namespaces page by page, in id order, with their tails", async () => {
+    it("all returns the runs of all namespaces in pages, in id order, with their tails", async () => {
       await insert(queuedRun(3), queuedRun(1, { namespace: "other" }), queuedRun(2), queuedRun(4));
       await save({ entries: [returnedEntry(runId(2), 1), returnedEntry(runId(2), 2)] });
       const page = async (after: string | null): Promise<Array<[id: string, tail: number]>> =>
@@ -681,7 +681,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
       expect(await page(runId(4))).toEqual([]);
     });
 
-    it("stays in order over two thousand queued runs that come and go", async () => {
+    it("queued keeps its order while two thousand runs are queued and completed", async () => {
       const runs = Array.from({ length: 2_000 }, (_, n) => queuedRun((n * 7_919) % 2_000, { priority: n % 3 }));
       await insert(...runs);
       const gone = runs.filter((run) => run.priority === 2 || run.dueAt === 6_000);
@@ -696,7 +696,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
   });
 }
 
-/** What storage that one server has to itself must do besides: one transaction at a time, by the server's own clock. */
+/** Further requirements of storage that only one server uses: serial transactions, and the server's own clock. */
 export function soleStorageSuite(name: string, open: (env: { now(): number }) => Promise<Opened>): void {
   describe(`storage of one server in ${name}`, () => {
     let opened: Opened;
@@ -709,7 +709,7 @@ export function soleStorageSuite(name: string, open: (env: { now(): number }) =>
     });
     afterEach(async () => opened.end());
 
-    it("lets transactions and reads wait for the ones before them", async () => {
+    it("transactions and reads wait for earlier ones", async () => {
       const order: string[] = [];
       let finish = (): void => undefined;
       const gate = new Promise<void>((resolve) => {
@@ -734,7 +734,7 @@ export function soleStorageSuite(name: string, open: (env: { now(): number }) =>
       expect(order).toEqual(["first", "first ends", "second"]);
     });
 
-    it("tells the time of its clock", async () => {
+    it("the storage returns the time of its clock", async () => {
       clock = 12_345;
       expect(await storage.read(async (reader) => reader.now())).toBe(12_345);
       expect(await storage.transaction(async (tx) => tx.now())).toBe(12_345);

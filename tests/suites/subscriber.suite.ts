@@ -1,56 +1,56 @@
-/** What holds for whoever works, however it learns of runs. */
+/** The requirements of a worker with any subscriber. */
 
 import { AikiError } from "@aikirun/lib";
 import type { Api } from "@aikirun/lib/protocol";
 import { afterEach, describe, expect, it } from "vitest";
 import { type HarnessOptions, type StartedWorker, WorkerHarness } from "./worker-harness.ts";
 
-/** How long a run may wait for a worker that has nothing to do. Milliseconds; a machine under load needs some. */
+/** How long a run may wait for an idle worker, with an allowance for a machine under load. Milliseconds. */
 const soonMs = 4_000;
 
-export function subscriberSuite(title: string, hear: () => HarnessOptions): void {
+export function subscriberSuite(title: string, options: () => HarnessOptions): void {
   describe(title, () => {
-    let place: WorkerHarness;
+    let harness: WorkerHarness;
     const open = async () => {
-      place = await WorkerHarness.open(hear());
+      harness = await WorkerHarness.open(options());
     };
-    afterEach(() => place.close());
+    afterEach(() => harness.close());
 
-    const completed = (ids: readonly string[]) => Promise.all(ids.map((id) => place.completes(id)));
+    const completed = (ids: readonly string[]) => Promise.all(ids.map((id) => harness.completes(id)));
     const startMany = (count: number, input = {}) =>
-      Promise.all(Array.from({ length: count }, () => place.start(input)));
-    const doneBy = (...hired: StartedWorker[]) => hired.flatMap(({ done }) => done);
+      Promise.all(Array.from({ length: count }, () => harness.start(input)));
+    const doneBy = (...started: StartedWorker[]) => started.flatMap(({ done }) => done);
 
-    it("executes each run of a burst once, and never more at once than it has slots", async () => {
+    it("a worker executes each run of a burst once, and at most as many at once as it has slots", async () => {
       await open();
-      const hired = await place.startWorker({ maxConcurrentWorkflowRuns: 4 });
+      const started = await harness.startWorker({ maxConcurrentWorkflowRuns: 4 });
       const ids = await startMany(80, { ms: 5 });
       await completed(ids);
-      expect(doneBy(hired).toSorted()).toEqual(ids.toSorted());
-      expect(hired.busy.most).toBeLessThanOrEqual(4);
-      expect(hired.lines.filter((line) => !line.startsWith("info"))).toEqual([]);
+      expect(doneBy(started).toSorted()).toEqual(ids.toSorted());
+      expect(started.busy.most).toBeLessThanOrEqual(4);
+      expect(started.lines.filter((line) => !line.startsWith("info"))).toEqual([]);
     });
 
-    it("executes what was queued before it came", async () => {
+    it("a worker executes runs that were queued before its start", async () => {
       await open();
       const ids = await startMany(10);
-      await place.startWorker();
+      await harness.startWorker();
       await completed(ids);
     });
 
-    it("begins a run soon when it has nothing else to do", async () => {
+    it("an idle worker begins a run soon", async () => {
       await open();
-      await place.startWorker();
-      const first = await place.start();
-      await place.completes(first);
+      await harness.startWorker();
+      const first = await harness.start();
+      await harness.completes(first);
       const began = performance.now();
-      await place.completes(await place.start());
+      await harness.completes(await harness.start());
       expect(performance.now() - began).toBeLessThan(soonMs);
     });
 
-    it("shares a burst with its like, each run once", async () => {
+    it("two workers share a burst and execute each run once", async () => {
       await open();
-      const all = await Promise.all([1, 2, 3].map(() => place.startWorker({ maxConcurrentWorkflowRuns: 2 })));
+      const all = await Promise.all([1, 2, 3].map(() => harness.startWorker({ maxConcurrentWorkflowRuns: 2 })));
       const ids = await startMany(60, { ms: 20 });
       await completed(ids);
       expect(doneBy(...all).toSorted()).toEqual(ids.toSorted());
@@ -58,81 +58,83 @@ export function subscriberSuite(title: string, hear: () => HarnessOptions): void
       for (const { done } of all) expect(done.length).toBeGreaterThan(0);
     });
 
-    it("executes what is registered while it works", async () => {
+    it("a worker executes workflows that are registered after its start", async () => {
       await open();
-      const hired = await place.startWorker();
-      await place.completes(await place.start());
-      const later = `${place.name}-later`;
-      const queued = await place.start({}, undefined, later);
-      hired.worker.registry.add(place.job(later, hired));
-      await place.completes(queued);
-      await place.completes(await place.start({}, undefined, later));
+      const started = await harness.startWorker();
+      await harness.completes(await harness.start());
+      const later = `${harness.name}-later`;
+      const queued = await harness.start({}, undefined, later);
+      started.worker.registry.add(harness.job(later, started));
+      await harness.completes(queued);
+      await harness.completes(await harness.start({}, undefined, later));
     });
 
-    it("executes the runs of its shards, and no others", async () => {
+    it("a worker executes only runs of its shards", async () => {
       await open();
       const [eu, us] = [
-        await place.startWorker({ shardKeys: ["eu", "de"] }),
-        await place.startWorker({ shardKeys: ["us"] }),
+        await harness.startWorker({ shardKeys: ["eu", "de"] }),
+        await harness.startWorker({ shardKeys: ["us"] }),
       ];
-      const of = async (shardKey: string) => Promise.all([1, 2, 3].map(() => place.start({}, shardKey)));
+      const of = async (shardKey: string) => Promise.all([1, 2, 3].map(() => harness.start({}, shardKey)));
       const ids = { eu: [...(await of("eu")), ...(await of("de"))], us: await of("us") };
-      const unserved = await place.start();
+      const unserved = await harness.start();
       await completed([...ids.eu, ...ids.us]);
       expect([eu.done.toSorted(), us.done.toSorted()]).toEqual([ids.eu.toSorted(), ids.us.toSorted()]);
-      expect(await place.statusOf(unserved)).toBe("queued");
+      expect(await harness.statusOf(unserved)).toBe("queued");
     });
 
-    it("goes on with runs that slept", async () => {
+    it("a worker continues runs after their sleep", async () => {
       await open();
-      await place.startWorker();
+      await harness.startWorker();
       await completed(await startMany(5, { sleepMs: 50 }));
     });
 
-    it("gets the runs of a claim whose answer was lost, before their lease ends", async () => {
+    it("a worker gets the runs of a claim without a reply before their lease expires", async () => {
       await open();
       let left = 3;
-      await place.startWorker({}, (api) => losing(api, (runs) => runs > 0 && left-- > 0));
+      await harness.startWorker({}, (api) => losing(api, (runs) => runs > 0 && left-- > 0));
       const ids = await startMany(12);
       await completed(ids);
       expect(left).toBeLessThan(0);
-      for (const id of ids) expect(await place.wasRecovered(id)).toBe(false);
+      for (const id of ids) expect(await harness.wasRecovered(id)).toBe(false);
     });
 
-    it("works on when a server that was away is back", async () => {
+    it("a worker continues after its server was unreachable", async () => {
       await open();
       let isAway = false;
-      const hired = await place.startWorker({}, (api) => losing(api, () => isAway));
-      await place.completes(await place.start());
+      const started = await harness.startWorker({}, (api) => losing(api, () => isAway));
+      await harness.completes(await harness.start());
       isAway = true;
       const ids = await startMany(3);
-      await expect.poll(() => hired.lines, { timeout: 20_000 }).toContainEqual(expect.stringContaining("claim failed"));
+      await expect
+        .poll(() => started.lines, { timeout: 20_000 })
+        .toContainEqual(expect.stringContaining("claim failed"));
       isAway = false;
       await completed(ids);
     });
 
-    it("takes nothing after it was stopped, and stops in time though it waits", async () => {
+    it("a worker that waits for runs stops in time and claims nothing afterwards", async () => {
       await open();
-      const hired = await place.startWorker({ gracefulShutdownTimeoutMs: 5_000 });
-      await place.completes(await place.start());
+      const started = await harness.startWorker({ gracefulShutdownTimeoutMs: 5_000 });
+      await harness.completes(await harness.start());
       const began = performance.now();
-      await hired.worker.stop();
+      await started.worker.stop();
       expect(performance.now() - began).toBeLessThan(5_000);
-      const late = await place.start();
-      const other = await place.startWorker();
-      await place.completes(late);
-      expect([hired.done.includes(late), other.done]).toEqual([false, [late]]);
+      const late = await harness.start();
+      const other = await harness.startWorker();
+      await harness.completes(late);
+      expect([started.done.includes(late), other.done]).toEqual([false, [late]]);
     });
   });
 }
 
-/** Claims are carried out, but these answers never arrive. */
+/** Executes claims, but drops their replies while `loses` returns true. */
 function losing(api: Api, loses: (runs: number) => boolean): Api {
   return {
     ...api,
     async claim(request, options) {
       const reply = await api.claim(request, options);
-      if (loses(reply.runs.length)) throw new AikiError("UNREACHABLE", "The answer was lost.");
+      if (loses(reply.runs.length)) throw new AikiError("UNREACHABLE", "The reply was lost.");
       return reply;
     },
   };

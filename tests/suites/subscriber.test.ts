@@ -1,4 +1,4 @@
-/** Workers do the same work with every subscriber, and with one that a user wrote. */
+/** Workers with each built-in subscriber, and with a custom one. */
 
 import { EventEmitter, once } from "node:events";
 import type { PollRequest, Subscriber, SubscriberContext } from "@aikirun/worker";
@@ -14,7 +14,7 @@ subscriberSuite("a worker that polls adaptively", () => ({ subscriber: { type: "
 
 describe.skipIf(redis === null)("with Redis", () => {
   let files = 0;
-  subscriberSuite("a worker that hears of runs through Redis Streams", () => {
+  subscriberSuite("a worker with Redis Streams", () => {
     if (redis === null) throw new Error("There is no Redis.");
     files += 1;
     const { host, port } = redis.address;
@@ -26,28 +26,28 @@ describe.skipIf(redis === null)("with Redis", () => {
   });
 });
 
-/** Hears of workflows by name, from a place that knows neither runs nor Redis. */
-class Whispers implements Subscriber {
+/** A custom subscriber that receives the names of workflows from an event emitter. */
+class NameSubscriber implements Subscriber {
   readonly #context: SubscriberContext;
-  readonly #place: EventEmitter;
-  #isMore = true;
+  readonly #emitter: EventEmitter;
+  #hasMore = true;
 
-  constructor(context: SubscriberContext, place: EventEmitter) {
+  constructor(context: SubscriberContext, emitter: EventEmitter) {
     this.#context = context;
-    this.#place = place;
+    this.#emitter = emitter;
   }
 
   async next(_: number, signal: AbortSignal): Promise<PollRequest> {
-    if (!this.#isMore) {
+    if (!this.#hasMore) {
       const names = this.#context.serves().map(({ name }) => name);
-      // Nothing whispered is waited for longer than this.
+      // The longest wait for an event. Then the worker claims again.
       const either = AbortSignal.any([signal, AbortSignal.timeout(1_000)]);
-      await Promise.race(names.map((name) => once(this.#place, name, { signal: either }))).catch(() => {});
+      await Promise.race(names.map((name) => once(this.#emitter, name, { signal: either }))).catch(() => {});
     }
     return {
       waitMs: 0,
       settled: (result) => {
-        this.#isMore = result.type === "claimed" && result.runs > 0;
+        this.#hasMore = result.type === "claimed" && result.runs > 0;
       },
     };
   }
@@ -55,12 +55,12 @@ class Whispers implements Subscriber {
   async close(): Promise<void> {}
 }
 
-subscriberSuite("a worker that hears of runs in a way of its user's own", () => {
-  const place = new EventEmitter({ captureRejections: false }).setMaxListeners(100);
+subscriberSuite("a worker with a custom subscriber", () => {
+  const emitter = new EventEmitter({ captureRejections: false }).setMaxListeners(100);
   return {
-    subscriber: { type: "custom", subscribe: (context) => new Whispers(context, place) },
+    subscriber: { type: "custom", subscribe: (context) => new NameSubscriber(context, emitter) },
     publishWakeUp: async (name) => {
-      place.emit(name);
+      emitter.emit(name);
     },
   };
 });

@@ -1,4 +1,4 @@
-/** Servers that share a PostgreSQL: each thing is done once, by whichever comes first. */
+/** Servers that share a PostgreSQL: each operation is done once, by one of them. */
 
 import { isAikiError, silentLogger } from "@aikirun/lib";
 import type { ClaimedRun } from "@aikirun/lib/protocol";
@@ -12,17 +12,17 @@ import { awaits, codes, only, returned, Stage, signed, sleeps, types, type Worke
 
 const database = await testDatabase();
 const redis = await testRedis();
-/** Takes messages, and refuses wake-ups. */
+/** Accepts notifications, but has no memory for wake-ups. */
 const full = await privateRedis();
 await full?.send("config", "set", "maxmemory", 1);
 
-/** How servers hear of one another. */
-const roads = [
-  { road: "notifications of PostgreSQL", params: {} },
+/** How servers notify each other. */
+const transports = [
+  { transport: "notifications of PostgreSQL", params: {} },
   ...[
-    { road: "Redis", through: redis },
-    { road: "a Redis without memory", through: full },
-  ].flatMap(({ road, through }) => (through === null ? [] : [{ road, params: { redis: urlOf(through) } }])),
+    { transport: "Redis", through: redis },
+    { transport: "a Redis without memory", through: full },
+  ].flatMap(({ transport, through }) => (through === null ? [] : [{ transport, params: { redis: urlOf(through) } }])),
 ];
 
 function urlOf({ address: { host, port }, prefix = "aiki" }: { address: RedisAddress; prefix?: string }): string {
@@ -30,35 +30,38 @@ function urlOf({ address: { host, port }, prefix = "aiki" }: { address: RedisAdd
 }
 
 describe.skipIf(database === null)("servers that share a PostgreSQL", () => {
-  it.each(roads)("wake each other's long polls through $road at once, not with their sweep", async ({ params }) => {
-    const shared = { ...params, database: database?.url ?? "", logger: silentLogger, databaseConnections: 3 };
-    const servers = await Promise.all([server(shared), server(shared)]);
-    try {
-      const [here, there] = servers.map((one) => new Stage(one.api()));
-      if (here === undefined || there === undefined) throw new Error("unreachable");
-      Object.assign(there, { name: here.name });
-      const worker = there.worker();
-      const round = async (): Promise<number> => {
-        const claimed = worker.claim({ waitMs: 10_000 });
-        const began = performance.now();
-        const id = await here.start();
-        const ended = here.reaches(id, "completed");
-        const [run] = await claimed;
-        if (run === undefined) throw new Error("Nothing was claimed.");
-        await worker.finish(run);
-        await ended;
-        return performance.now() - began;
-      };
-      // Until each server knows of the other, notifications are not sent.
-      await expect.poll(round, { timeout: 20_000 }).toBeLessThan(500);
-      let total = 0;
-      for (let n = 0; n < 20; n += 1) total += await round();
-      // By the sweep alone a round takes half a second on the average, twice.
-      expect(total / 20).toBeLessThan(250);
-    } finally {
-      await Promise.all(servers.map((one) => one.close()));
-    }
-  });
+  it.each(transports)(
+    "servers wake each other's long polls through $transport at once, not by their sweep",
+    async ({ params }) => {
+      const shared = { ...params, database: database?.url ?? "", logger: silentLogger, databaseConnections: 3 };
+      const servers = await Promise.all([server(shared), server(shared)]);
+      try {
+        const [here, there] = servers.map((one) => new Stage(one.api()));
+        if (here === undefined || there === undefined) throw new Error("unreachable");
+        Object.assign(there, { name: here.name });
+        const worker = there.worker();
+        const round = async (): Promise<number> => {
+          const claimed = worker.claim({ waitMs: 10_000 });
+          const began = performance.now();
+          const id = await here.start();
+          const ended = here.reaches(id, "completed");
+          const [run] = await claimed;
+          if (run === undefined) throw new Error("No run was claimed.");
+          await worker.finish(run);
+          await ended;
+          return performance.now() - began;
+        };
+        // Notifications are sent only when the servers know each other.
+        await expect.poll(round, { timeout: 20_000 }).toBeLessThan(500);
+        let total = 0;
+        for (let n = 0; n < 20; n += 1) total += await round();
+        // With the sweep alone, a round would take a second on average.
+        expect(total / 20).toBeLessThan(250);
+      } finally {
+        await Promise.all(servers.map((one) => one.close()));
+      }
+    },
+  );
 });
 
 describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
@@ -72,7 +75,7 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     await database?.drop();
   });
 
-  /** The same workflow as every server's clients see it. */
+  /** The same workflow through each server. */
   function stages(): Stage[] {
     const name = `workflow ${v7()}`;
     return servers.map((one) => Object.assign(new Stage(one.api()), { name }));
@@ -81,7 +84,7 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
   const at = <Item>(items: readonly Item[], n: number): Item =>
     only([items[n % items.length]].flatMap((item) => item ?? []));
 
-  /** Claims until all of these are held; whoever finds nothing asks again. */
+  /** Claims until all of these runs are held. */
   async function claimAll(workers: WorkerActor[], count: number): Promise<ClaimedRun[]> {
     const claimed: ClaimedRun[] = [];
     const work = async (worker: WorkerActor): Promise<void> => {
@@ -91,12 +94,14 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     return claimed;
   }
 
-  /** Asks until it is so; the test's own time limit ends it. */
+  /** Repeats the check until it succeeds or the test times out. */
   async function until(isSo: () => Promise<boolean>): Promise<void> {
     while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 20));
   }
 
-  it("hand out each of three hundred runs once, to workers of all servers", { timeout: 60_000 }, async () => {
+  it("three servers return each of three hundred runs once, to workers of all servers", {
+    timeout: 60_000,
+  }, async () => {
     const all = stages();
     const ids = await Promise.all(Array.from({ length: 300 }, (_, n) => at(all, n).start()));
     const workers = Array.from({ length: 9 }, (_, n) => at(all, n).worker());
@@ -105,12 +110,12 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     expect(new Set(claimed.map(({ fence }) => fence))).toEqual(new Set([1]));
   });
 
-  it("share a backlog that only storage knows of", async () => {
+  it("three servers share a backlog that none of them has cached", async () => {
     const all = stages();
     const ids = await Promise.all(Array.from({ length: 60 }, () => at(all, 0).start()));
     const workers = [1, 2, 1, 2].map((n) => at(all, n).worker());
     const claims = await Promise.all(workers.map((worker) => worker.claim({ limit: 10, waitMs: 5_000 })));
-    // Some of what a server found may be another's by the time it takes it: a claim is answered with the rest.
+    // Other servers may take some of the runs that a server found. The claim returns the rest.
     const sizes = claims.map((runs) => runs.length);
     expect(Math.min(...sizes)).toBeGreaterThan(0);
     expect(Math.max(...sizes)).toBeLessThanOrEqual(10);
@@ -121,7 +126,7 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     expect(taken.toSorted()).toEqual(ids.toSorted());
   });
 
-  it("let a long queue of one workflow keep no other waiting, whichever server is asked", async () => {
+  it("a long queue of one workflow does not delay another workflow on any server", async () => {
     const [one, two] = [stages(), stages()];
     await Promise.all(Array.from({ length: 100 }, () => at(one, 0).start()));
     const few = await Promise.all(Array.from({ length: 5 }, () => at(two, 1).start()));
@@ -137,31 +142,31 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
   });
 
   it.each([1, 4])(
-    "let a flood at the server that is asked, %i at a time, hide nothing that is queued at another",
+    "a flood of starts on one server, %i at a time, does not delay runs that were queued on another",
     async (limit) => {
       const [flood, others, last] = [stages(), stages(), stages()];
       const serves = [at(flood, 0), at(others, 0)].map(({ name }) => ({ name, versionId: "1.0.0" }));
       const worker = at(flood, 0).worker();
-      // From now on this server knows of all that is queued, as far as it is told.
+      // From now on this server has all queues in its cache, as far as it is notified.
       expect(await worker.claim({ serves })).toEqual([]);
       await Promise.all(Array.from({ length: 300 }, () => at(flood, 0).start()));
       const few = await Promise.all(Array.from({ length: 20 }, () => at(others, 1).start()));
       const urgent = await at(others, 1).start({ priority: 5 });
-      // News come in order: whoever is woken by what is told last has heard of the rest.
-      const told = at(last, 0).worker().claim({ waitMs: 20_000 });
+      // Notifications arrive in order, so after the last one this server has received all others.
+      const lastClaim = at(last, 0).worker().claim({ waitMs: 20_000 });
       await at(last, 1).start();
-      await told;
+      await lastClaim;
       const claimed: string[] = [];
       while (!few.every((id) => claimed.includes(id))) {
         claimed.push(...(await worker.claim({ serves, limit })).map(({ id }) => id));
       }
-      // Those few began last, and wait at most twice as long as they would without the flood.
+      // The last runs wait at most twice as long as without the flood.
       expect(claimed.length).toBeLessThanOrEqual(2 * few.length + 1 + limit);
       expect(claimed.slice(0, limit)).toContain(urgent);
     },
   );
 
-  it("are replaced one after the other under load, and nothing is lost", async () => {
+  it("servers that are replaced one after the other under load lose nothing", async () => {
     const name = `workflow ${v7()}`;
     const params = { database: database?.url ?? "", logger: silentLogger, databaseConnections: 3 };
     const fleet = await Promise.all([server(params), server(params)]);
@@ -209,13 +214,13 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     await Promise.all(fleet.map((one) => one.close()));
   });
 
-  it("fire each timer once, and none early", { timeout: 60_000 }, async () => {
+  it("three servers fire each timer once, and none early", { timeout: 60_000 }, async () => {
     const all = stages();
     const ids = await Promise.all(Array.from({ length: 60 }, (_, n) => at(all, n).start()));
     const worker = at(all, 0).worker();
     const held = await worker.claim({ limit: 100 });
     expect(held).toHaveLength(60);
-    // Reported through another server than the one that handed them out.
+    // Reports go through another server than the claim.
     const reports = held.map((run) =>
       worker.draft(run, { opens: [sleeps(2_000)], next: { type: "suspend", children: 0 } }),
     );
@@ -234,7 +239,7 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     }
   });
 
-  it("make one run of a reference that all of them are given at once", async () => {
+  it("starts with one reference id on all servers at once create one run", async () => {
     const all = stages();
     for (let round = 0; round < 20; round += 1) {
       const starts = Array.from({ length: 12 }, (_, n) =>
@@ -246,7 +251,7 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     }
   });
 
-  it("record a report once that is sent to all of them, and a signal too", async () => {
+  it("a report or signal that is sent to all servers is recorded once", async () => {
     const all = stages();
     const id = await at(all, 0).start();
     const worker = at(all, 0).worker();
@@ -262,7 +267,9 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     expect(types(await at(all, 2).entries(id))).toEqual(["returned", "returned", "arrived"]);
   });
 
-  it("know each other's workers, and who left, and what nobody serves", { timeout: 30_000 }, async () => {
+  it("servers know the workers of other servers, those that left, and versions without a worker", {
+    timeout: 30_000,
+  }, async () => {
     const all = stages();
     const [here, there] = [at(all, 0), at(all, 1)];
     const id = await there.start({ versionId: "1.2.0", shardKey: "eu" });
@@ -276,7 +283,7 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     await until(async () => (await worker.listed(there)) !== undefined);
     expect(await worker.listed(there)).toMatchObject({ ...served, load, worker: "worker-1" });
     expect((await there.view(id)).explanation).toBe("Queued: ready for the next free worker.");
-    // A full worker's heartbeats may go elsewhere: they count.
+    // Heartbeats of a busy worker to another server count too.
     await at(all, 2).api.renew({
       ...signed,
       ...served,
@@ -291,7 +298,7 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     expect((await there.view(id)).explanation).toBe(unserved);
   });
 
-  it("forget a worker that died when its time is up, by the database's clock", { timeout: 30_000 }, async () => {
+  it("servers remove a dead worker after its time, by the clock of the database", { timeout: 30_000 }, async () => {
     const all = stages();
     const worker = at(all, 0).worker();
     await worker.claim();
@@ -305,7 +312,7 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
     await until(async () => (await worker.listed(at(all, 1))) === undefined);
   });
 
-  it("lose no wake-up between a run that suspends on one and an event that arrives on another", async () => {
+  it("a run that is suspended on one server receives an event that arrives on another at the same time", async () => {
     const all = stages();
     await Promise.all(Array.from({ length: 40 }, () => at(all, 0).start()));
     const worker = at(all, 0).worker();
@@ -317,7 +324,7 @@ describe.skipIf(database === null)("three servers on one PostgreSQL", () => {
         at(all, 1).signal(run.id, { type: "event", name: "approved", data: "1" }),
       ]),
     );
-    // A run whose event arrives before its report is not suspended: its worker goes on with it, and here hands it back.
+    // If the event arrives before the report, the run is not suspended. Its worker then releases it here.
     await worker.leave();
     const again = await claimAll([at(all, 2).worker()], 40);
     expect(again.map(({ id }) => id).sort()).toEqual(held.map(({ id }) => id).sort());

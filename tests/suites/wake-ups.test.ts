@@ -1,4 +1,4 @@
-/** What a server does with Redis: it publishes wake-ups for queues, and works on without. */
+/** A server publishes wake-ups through Redis, and works without Redis. */
 
 import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -31,10 +31,10 @@ describe.skipIf(shared === null)("a server that publishes wake-ups through Redis
 
   interface Placed {
     server: Server;
-    /** Warnings and news, without their fields. */
+    /** The messages of warnings and infos. */
     lines: string[];
     start(name: string, count?: number, shardKey?: string): Promise<string[]>;
-    /** Where it says that it publishes wake-ups. */
+    /** The streams that its replies name. */
     streams(): Promise<WakeUpStreams | undefined>;
   }
 
@@ -70,12 +70,12 @@ describe.skipIf(shared === null)("a server that publishes wake-ups through Redis
 
   async function own(settings: Parameters<typeof privateRedis>[0] = {}) {
     const redis = await privateRedis(settings);
-    if (redis === null) throw new Error("There is no Redis of one's own.");
+    if (redis === null) throw new Error("There is no private Redis.");
     ends.push(() => redis.kill());
     return redis;
   }
 
-  it("publishes one for each queue and commit, and says where", async () => {
+  it("a server publishes one wake-up for each queue and commit, and its replies name the streams", async () => {
     const where = prefix();
     const one = await place(shared.address, `?prefix=${where}`);
     await one.start("order: a/b");
@@ -87,7 +87,7 @@ describe.skipIf(shared === null)("a server that publishes wake-ups through Redis
     expect(one.lines).toEqual([]);
   });
 
-  it("wakes a worker, which leaves nothing behind in the stream", async () => {
+  it("a wake-up wakes a worker, which then deletes it from the stream", async () => {
     const where = prefix();
     const one = await place(shared.address, `?prefix=${where}`);
     const { url } = await one.server.listen({ port: 0 });
@@ -111,7 +111,7 @@ describe.skipIf(shared === null)("a server that publishes wake-ups through Redis
     expect(lines.filter((line) => /redis/i.test(line))).toEqual([]);
   });
 
-  it("starts without Redis, logs so once, and publishes when it is there", async () => {
+  it("a server starts without Redis, logs it once, and publishes when Redis is reachable", async () => {
     const redis = await own();
     await redis.kill();
     const one = await place(redis.address);
@@ -124,7 +124,7 @@ describe.skipIf(shared === null)("a server that publishes wake-ups through Redis
     expect(one.lines).toEqual(["Redis fails; workers poll meanwhile", "Redis is back"]);
   });
 
-  it("goes on when Redis is killed, without memory, or full of something else", async () => {
+  it("a server works while Redis is killed, or has no memory for wake-ups", async () => {
     const redis = await own({ password: "secret" });
     const one = await place(redis.address, "/3");
     await redis.kill();
@@ -135,7 +135,7 @@ describe.skipIf(shared === null)("a server that publishes wake-ups through Redis
     await redis.send("CONFIG", "SET", "maxmemory", 1);
     await one.start("order");
     await expect.poll(() => one.streams()).toBeUndefined();
-    // It answers, but takes nothing: this is not logged again and again, and no worker is told to read there.
+    // Redis replies but stores nothing. This is logged once, and replies name no streams.
     for (const until = Date.now() + 1_500; Date.now() < until; await one.start("order")) {
       expect(await one.streams()).toBeUndefined();
     }
@@ -150,7 +150,7 @@ describe.skipIf(shared === null)("a server that publishes wake-ups through Redis
     ]);
   });
 
-  it("publishes for other queues when the key of one stream has a value of another type", async () => {
+  it("a server publishes for other queues when the key of one stream has a value of another type", async () => {
     const where = prefix();
     const one = await place(shared.address, `?prefix=${where}`);
     await shared.send("SET", keyIn(where, "order"), "x");
@@ -160,7 +160,7 @@ describe.skipIf(shared === null)("a server that publishes wake-ups through Redis
     expect(await one.streams()).toBeDefined();
   });
 
-  it("answers starts while Redis does not", async () => {
+  it("a server replies to starts while Redis does not reply", async () => {
     const redis = await own();
     const one = await place(redis.address);
     await one.start("order");
@@ -173,7 +173,7 @@ describe.skipIf(shared === null)("a server that publishes wake-ups through Redis
     await expect.poll(() => one.streams(), { timeout: 10_000 }).toBeDefined();
   });
 
-  it("bounds streams that no worker reads", async () => {
+  it("a server bounds streams that no worker reads", async () => {
     const where = prefix();
     const { host, port } = shared.address;
     const target = { params: { host, port }, prefix: where };
@@ -189,7 +189,7 @@ describe.skipIf(shared === null)("a server that publishes wake-ups through Redis
     expect(length).toBeLessThan(10_500);
   });
 
-  it("needs no right but to add to streams", async () => {
+  it("a server needs only the permission to add to streams", async () => {
     const redis = await own();
     await redis.send("ACL", "SETUSER", "default", "resetkeys", "~aiki:*", "-@all", "+xadd", "+xlen");
     const one = await place(redis.address);
@@ -198,14 +198,14 @@ describe.skipIf(shared === null)("a server that publishes wake-ups through Redis
     expect(one.lines).toEqual([]);
   });
 
-  it("warns once of a Redis that may evict streams", async () => {
+  it("a server warns once of a Redis that may evict streams", async () => {
     const redis = await own();
     await redis.send("CONFIG", "SET", "maxmemory-policy", "allkeys-lru");
     const one = await place(redis.address);
     expect(one.lines).toEqual(["Redis may evict streams: set maxmemory-policy to noeviction"]);
   });
 
-  it("publishes through TLS where the certificate is trusted, and nowhere else", async () => {
+  it("a server publishes through TLS only if it trusts the certificate", async () => {
     const sealed = await own({ tls: true });
     const { address, send } = sealed;
     const url = `rediss://localhost:${address.port}`;
@@ -223,7 +223,7 @@ describe.skipIf(shared === null)("a server that publishes wake-ups through Redis
     expect(await send("XLEN", keyIn("aiki", "order"))).toBe(1);
   });
 
-  it("publishes in a cluster", async () => {
+  it("a server publishes in a Redis cluster", async () => {
     const redis = await own({ cluster: true });
     const one = await place(redis.address, "?cluster=true");
     await one.start("order");

@@ -1,4 +1,4 @@
-/** What every storage must do with workers. */
+/** How every storage keeps workers. */
 
 import { describe, expect, it } from "vitest";
 import type { RegisteredWorker } from "../../packages/server/src/storage/registered-worker.ts";
@@ -23,14 +23,14 @@ export function bySession(all: RegisteredWorker[]): RegisteredWorker[] {
   return all.toSorted((left, right) => (left.session < right.session ? -1 : 1));
 }
 
-/** `strangeNames` break whatever treats them as keys, SQL, C strings or UTF-8. */
+/** `strangeNames` break code that treats them as keys, SQL, C strings or UTF-8. */
 export function workers(storage: () => Storage, strangeNames: readonly string[]): void {
   const see = (...all: RegisteredWorker[]): Promise<void> => storage().transaction((tx) => tx.saveWorkers(all));
   const workers = async (at = 0, namespace = "default"): Promise<RegisteredWorker[]> =>
     bySession(await storage().read((reader) => reader.workers(namespace, at)));
 
   describe("workers", () => {
-    it("are given back as they were seen, in their namespace", async () => {
+    it("workers are loaded as they were saved, in their namespace", async () => {
       const { load: _, ...silent } = registered("b", { serves: [], shardKeys: [] });
       await see(silent, registered("a"), registered("a", { namespace: "other", worker: "theirs" }));
       expect(await workers()).toEqual([registered("a"), silent]);
@@ -38,13 +38,13 @@ export function workers(storage: () => Storage, strangeNames: readonly string[])
       expect(await workers(0, "none")).toEqual([]);
     });
 
-    it("count as live until their time is up", async () => {
+    it("a worker is live until its time is over", async () => {
       await see(registered("a", { liveUntil: 92_000 }), registered("b", { liveUntil: 3_600_000 }));
       expect((await workers(91_999)).map(({ session }) => session)).toEqual(["a", "b"]);
       expect((await workers(92_000)).map(({ session }) => session)).toEqual(["b"]);
     });
 
-    it("stand as they were seen last, whichever sign arrives first, since the earliest", async () => {
+    it("a worker keeps its latest state and its earliest date, in whichever order its states are saved", async () => {
       await see(registered("a", { since: 1_000, seenAt: 3_000, load: { slots: 10, busy: 9 } }));
       await see(registered("a", { since: 500, seenAt: 2_999, worker: "before" }));
       expect(await workers()).toMatchObject([{ worker: "worker-1", seenAt: 3_000, load: { busy: 9 } }]);
@@ -53,20 +53,20 @@ export function workers(storage: () => Storage, strangeNames: readonly string[])
       expect(await workers()).toEqual([{ ...later, since: 1_000 }]);
     });
 
-    it("that said goodbye stay gone, whatever is told of them afterwards", async () => {
+    it("a worker that has left stays removed, whatever is saved later", async () => {
       await see(registered("a", { seenAt: 5_000 }));
       await see(registered("a", { seenAt: 4_000, liveUntil: 0 }));
       await see(registered("a", { seenAt: 9_000 }));
       expect(await workers()).toEqual([]);
     });
 
-    it("that said goodbye before anybody told of them are gone too", async () => {
+    it("a worker that left before it was saved is removed too", async () => {
       await see(registered("a", { liveUntil: 0, worker: "", serves: [] }));
       await see(registered("a", { seenAt: 9_000 }));
       expect(await workers()).toEqual([]);
     });
 
-    it("are forgotten when their last sign and all it was good for are long past", async () => {
+    it("a worker is deleted long after its last sign of life has expired", async () => {
       await see(
         registered("dead"),
         registered("patient", { liveUntil: 900_000 }),
@@ -80,7 +80,7 @@ export function workers(storage: () => Storage, strangeNames: readonly string[])
       expect((await workers()).map(({ session }) => session)).toEqual(["gone", "patient"]);
     });
 
-    it("are not seen by a transaction that is rolled back", async () => {
+    it("a transaction that is rolled back saves no worker", async () => {
       await see(registered("a"));
       const failing = storage().transaction(async (tx) => {
         await tx.saveWorkers([registered("a", { seenAt: 9_000 }), registered("b")]);
@@ -92,7 +92,7 @@ export function workers(storage: () => Storage, strangeNames: readonly string[])
       expect(await workers()).toEqual([registered("a")]);
     });
 
-    it("of strange names are kept apart and exact", async () => {
+    it("unusual names of workers are stored exactly and stay distinct", async () => {
       for (const strange of strangeNames) {
         const serves = [{ name: strange, versionId: strange }];
         const one = registered(strange, { namespace: strange, worker: strange, serves, shardKeys: [strange] });
@@ -101,7 +101,7 @@ export function workers(storage: () => Storage, strangeNames: readonly string[])
       }
     });
 
-    it("do not follow later changes of what was given", async () => {
+    it("later changes of a saved object do not change the stored worker", async () => {
       const one = registered("a");
       await see(one);
       one.shardKeys.push("us");

@@ -2,7 +2,7 @@ import { type BenchEngines, type Mode, modes } from "./modes.ts";
 import { type Sizes, sizes } from "./sizes.ts";
 import { type Workload, workloads } from "./workloads.ts";
 
-/** What one measurement is told, as one argument of JSON. */
+/** The configuration of one measurement, passed as one JSON argument. */
 export interface MeasurementOrder {
   workload: string;
   mode: string;

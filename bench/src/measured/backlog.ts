@@ -1,8 +1,8 @@
-/** Fills PostgreSQL with copies of a run that is queued, and of one that is completed. */
+/** Fills PostgreSQL with copies of a queued run and of a completed run. */
 
 import { Client } from "pg";
 
-/** So much later are copies of a queued run handed out anew: not while others are measured. */
+/** How long copies of a queued run are not redelivered, so that they do not distort other measurements. */
 const dayMs = 86_400_000;
 
 export interface Backlog {

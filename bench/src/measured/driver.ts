@@ -1,4 +1,4 @@
-/** The SQLite that the server uses: the built-in one, else the package with the same API. */
+/** The SQLite driver of the server: the one built into Node, else the package with the same API. */
 
 interface MeasuredDatabase {
   exec(sql: string): void;

@@ -7,10 +7,10 @@ import type { Stack } from "./stack.ts";
 import { errandV1 } from "./workflows.ts";
 
 export interface Listed {
-  /** Runs to look through. One in `rarity` of them fits the filters that few runs fit. */
+  /** The number of runs. One in `rarity` matches the rare filters. */
   runs: number;
   rarity: number;
-  /** Pages to measure of each filter: those of one list, and then from its beginning again. */
+  /** The number of measured pages for each filter. A list that ends is read again from its start. */
   pages: number;
 }
 

@@ -1,4 +1,4 @@
-/** One measurement in a process of its own; its one argument is an `Order`. Prints its figures as JSON. */
+/** One measurement in its own process. Its argument is a `MeasurementOrder`. Prints its figures as JSON. */
 
 import { parseOrder } from "./arguments.ts";
 import { yardstick } from "./yardstick.ts";

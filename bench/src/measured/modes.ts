@@ -1,9 +1,9 @@
-/** What is measured: where runs rest, how the server is reached, and how the worker hears of runs. */
+/** The measured configurations: the database, the transport, and the worker's subscriber. */
 
 export interface Mode {
   readonly name: string;
   readonly database: "sqlite" | "postgres";
-  /** With `http` the server is a process of its own. */
+  /** With `http` the server has its own process. */
   readonly transport: "in-process" | "http";
   readonly subscriber: "adaptive_polling" | "redis_streams";
 }
@@ -15,11 +15,11 @@ export const modes: readonly Mode[] = [
   { name: "postgres-redis", database: "postgres", transport: "http", subscriber: "redis_streams" },
 ];
 
-/** What runs beside the measurement and is started before it. */
+/** The engines, which are started before the measurement. */
 export interface BenchEngines {
-  /** Of a role that may create databases. */
+  /** The url of a role that may create databases. */
   readonly postgres: string | null;
-  /** Where `pgbench` is. */
+  /** The directory of `pgbench`. */
   readonly binaries: string | null;
   readonly redis: { readonly host: string; readonly port: number } | null;
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { Client } from "pg";
 
-/** Makes a database, and drops it when the work is done. */
+/** Creates a database, and drops it when the work is done. */
 export async function withDatabase<Result>(admin: string, work: (url: string) => Promise<Result>): Promise<Result> {
   const made = await makeDatabase(admin);
   try {

@@ -1,4 +1,4 @@
-/** The server of a measurement over HTTP, in a process of its own. Its one argument is what `server()` is given. */
+/** The server of a measurement over HTTP, in its own process. Its argument is `ServerParams` as JSON. */
 
 import { consoleLogger } from "@aikirun/lib";
 import { server } from "@aikirun/server";

@@ -1,13 +1,13 @@
-/** How much of each workload. `quick` shows that the bench works; only `full` is worth a claim. */
+/** The size of each workload. `quick` only tests the benchmark. Only figures of `full` are meaningful. */
 
 import type { Backlog } from "./backlog.ts";
 import type { Listed } from "./listed.ts";
 
 export interface Sizes {
   runs: number;
-  /** Runs before those that are timed: a server that has just begun is not what is asked about. */
+  /** Runs before the measured ones, to warm up the processes. */
   warmUp: number;
-  /** Runs after which memory is measured. */
+  /** The number of runs after which memory is measured. */
   remembered: number;
   singles: number;
   fans: number;
@@ -15,11 +15,11 @@ export interface Sizes {
   replayed: number;
   sleepers: number[];
   asleep: number;
-  /** Among how many others runs are claimed. */
+  /** The number of other runs during the measurement of claims. */
   backlog: Backlog;
   listed: Listed;
   yardstickMs: number;
-  /** A measurement that takes longer has failed. */
+  /** The time limit of one measurement. */
   patienceMs: number;
 }
 

@@ -1,4 +1,4 @@
-/** One Aiki to measure: server, client and worker, in one process or with HTTP between them. */
+/** The measured system: server, client and worker, in one process or connected by HTTP. */
 
 import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -20,11 +20,11 @@ export interface BenchSetting {
 
 export interface Stack {
   aiki: Client;
-  /** The database's url, for what a workload does beside the server. */
+  /** The url of the database, for workloads that access it directly. */
   database: string;
-  /** Starts one more worker; returns what stops it. */
+  /** Starts another worker. Returns a function that stops it. */
   work(concurrency: number): Promise<() => Promise<void>>;
-  /** What the server's process uses, when it is its own. */
+  /** The resource use of the server's process. Undefined if it shares the process of the worker. */
   serverUse(): Promise<Use | null>;
   close(): Promise<void>;
 }
@@ -94,7 +94,7 @@ async function serveHere(params: ServerParams): Promise<BenchServer> {
   return { aiki, use: async () => null, close: () => embedded.close() };
 }
 
-/** The server's process says its url once and answers `use` over IPC. */
+/** The process of the server sends its url once, and replies to `use` over IPC. */
 async function serveApart(params: ServerParams, redis: BenchEngines["redis"]): Promise<BenchServer> {
   const script = fileURLToPath(new URL(`./serve${extname(import.meta.url)}`, import.meta.url));
   const child = spawn(process.execPath, [...process.execArgv, script, JSON.stringify(params)], {

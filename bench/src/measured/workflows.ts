@@ -48,7 +48,7 @@ export const napsV1 = naps.v("1", {
 
 const sleeper = workflow({ name: "sleeper" });
 export const sleeperV1 = sleeper.v("1", {
-  /** How late it went on, in milliseconds, had the sleep begun when it was asked for. */
+  /** How late the handler continued after its sleep, counted from its request. Milliseconds. */
   async handler(run, { ms }: { ms: number }) {
     const due = run.now() + ms;
     await run.sleep({ milliseconds: ms });
@@ -68,7 +68,7 @@ export const longV1 = long.v("1", {
   },
 });
 
-/** Claimed by hand: no worker serves it. */
+/** No worker serves it. The benchmark itself claims its runs. */
 const errand = workflow({ name: "errand" });
 export const errandV1 = errand.v("1", { handler: async () => null });
 

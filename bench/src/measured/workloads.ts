@@ -1,4 +1,4 @@
-/** W1 to W8 of the performance bars. Each opens a stack of its own and answers with figures by name. */
+/** The workloads W1 to W8. Each opens its own stack and returns figures by name. */
 
 import { fillBacklog } from "./backlog.ts";
 import { median, percentile } from "./figures.ts";
@@ -69,7 +69,7 @@ function memoryAfterRuns(setting: BenchSetting, size: Sizes): Promise<Figures> {
   });
 }
 
-/** Of the server when it is apart, and of this process, which is worker and client. */
+/** The use of this process, which is worker and client, and of the server if it has its own process. */
 async function useOf(stack: Stack): Promise<[Use | undefined, Use]> {
   const own = { rss: process.memoryUsage().rss, cpu: process.cpuUsage() };
   return [(await stack.serverUse()) ?? undefined, own];
@@ -116,7 +116,7 @@ function fanOut(setting: BenchSetting, size: Sizes): Promise<Figures> {
   });
 }
 
-/** Short histories first and last, so that neither a cold start nor a warm one speaks for the long ones. */
+/** Measures short histories before and after the long ones, so that warming up does not favour either. */
 function longHistory(setting: BenchSetting, size: Sizes): Promise<Figures> {
   return withStack(setting, 10, async (stack) => {
     const figures: Figures = {};
@@ -143,7 +143,7 @@ function longHistory(setting: BenchSetting, size: Sizes): Promise<Figures> {
   });
 }
 
-/** From the event that a worker without memory of the run wakes to, to the result. */
+/** The time from the event to the result, on a worker that must replay the run. */
 function coldReplay(setting: BenchSetting, size: Sizes): Promise<Figures> {
   return withStack(setting, 0, async (stack) => {
     const stop = await stack.work(1);
@@ -159,7 +159,7 @@ function coldReplay(setting: BenchSetting, size: Sizes): Promise<Figures> {
   });
 }
 
-/** From the deadline as the handler meant it, a second after it asked, to its next line; medians of four cohorts. */
+/** The time from the requested end of a sleep of one second to the handler's next line. Medians of four cohorts. */
 async function wakeUp(setting: BenchSetting, size: Sizes): Promise<Figures> {
   const figures: Figures = {};
   for (const count of size.sleepers) {
@@ -184,7 +184,7 @@ async function lateness({ aiki }: Stack, count: number): Promise<number[]> {
   return Promise.all(handles.map((handle) => handle.result()));
 }
 
-/** Memory with many runs asleep for a month, over that with a twentieth of them: none of them may live in it. */
+/** Memory with many runs that sleep for a month, compared to a twentieth of them. Sleeping runs should use none. */
 function sleepingRuns(setting: BenchSetting, size: Sizes): Promise<Figures> {
   return withStack(setting, 200, async (stack) => {
     const sleep = async (count: number) => {
@@ -206,7 +206,7 @@ function sleepingRuns(setting: BenchSetting, size: Sizes): Promise<Figures> {
   });
 }
 
-/** Claims of one run of a queue, and timers, first without and then with many runs in that queue and at rest. */
+/** Claims of one run, and timers, without and with many queued and finished runs. */
 function backlog(setting: BenchSetting, size: Sizes): Promise<Figures> {
   return setting.mode.database === "sqlite" ? Promise.resolve({}) : withStack(setting, 0, behindOthers(size));
 }
@@ -243,7 +243,7 @@ function behindOthers({ singles, backlog }: Sizes): (stack: Stack) => Promise<Fi
   };
 }
 
-/** Pages of lists of runs, for each filter, among many. */
+/** Pages of lists for each filter, among many runs. */
 function lists(setting: BenchSetting, size: Sizes): Promise<Figures> {
   return setting.mode.name === "postgres" ? withStack(setting, 0, listsAmong(size.listed)) : Promise.resolve({});
 }
@@ -259,7 +259,7 @@ async function claimOne({ aiki }: Stack): Promise<void> {
     leaseMs: 60_000,
     waitMs: 0,
   });
-  if (runs.length !== 1) throw new Error("A claim found nothing, though a run is queued.");
+  if (runs.length !== 1) throw new Error("A claim returned no run although one is queued.");
 }
 
 export const workloads: readonly Workload[] = [

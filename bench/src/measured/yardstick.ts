@@ -1,4 +1,4 @@
-/** What the database does at best when every row is its own durable commit: the unit of W1. */
+/** The maximum rate of the database if every row is a durable commit: the unit of W1. */
 
 import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -49,7 +49,7 @@ async function pgbench({ postgres, binaries }: BenchEngines, forMs: number): Pro
       const seconds = String(Math.max(1, Math.round(forMs / 1_000)));
       const { stdout } = await run(join(binaries, "pgbench"), ["-n", "-f", script, "-c8", "-j2", "-T", seconds, url]);
       const tps = /tps = ([\d.]+)/.exec(stdout)?.[1];
-      if (tps === undefined) throw new Error(`pgbench said: ${stdout}`);
+      if (tps === undefined) throw new Error(`pgbench printed no rate: ${stdout}`);
       return Number(tps);
     }),
   );

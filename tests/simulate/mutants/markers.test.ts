@@ -17,14 +17,14 @@ describe("a mutant's marker", () => {
   const mutant: Mutant = { name: "early", marker: "due", from: "now", to: "now + 1", seed: 0 };
   const marked = (...lines: string[]) => markedIn("timer.ts", lines.join("\n"));
 
-  it("marks the line that it ends", () => {
+  it("a marker at the end of a line marks that line", () => {
     expect(mutated(mutant, marked("a();", "  b(now); // mutant: due"))).toMatchObject({
       line: "  b(now + 1); ",
       at: 1,
     });
   });
 
-  it("marks the next line if it has a line of its own", () => {
+  it("a marker on its own line marks the next line", () => {
     expect(mutated(mutant, marked("  // mutant: due", "  if (now) {"))).toMatchObject({
       line: "  if (now + 1) {",
       at: 1,
@@ -36,11 +36,11 @@ describe("a mutant's marker", () => {
     ["two lines are marked", ["b(now); // mutant: due", "c(now); // mutant: due"], "2 lines are marked"],
     ["the marked line lacks the text", ["b(then); // mutant: due"], "contains it 0 times"],
     ["the marked line has the text twice", ["b(now, now); // mutant: due"], "contains it 2 times"],
-  ])("is refused when %s", (_, lines, refusal) => {
+  ])("a mutant is refused when %s", (_, lines, refusal) => {
     expect(() => mutated(mutant, marked(...lines))).toThrow(refusal);
   });
 
-  it("is refused when the mutant would leave the line as it is", () => {
+  it("a mutant that does not change its line is refused", () => {
     expect(() => mutated({ ...mutant, to: "now" }, marked("b(now); // mutant: due"))).toThrow("by itself");
   });
 });

@@ -42,7 +42,7 @@ export function markedIn(path: string, text: string): Marked[] {
   });
 }
 
-/** The line that the mutant changes, and what it becomes; throws when there is no such line, or it would not change. */
+/** The changed line of a mutant. Throws if its line does not exist or would not change. */
 export function mutated(mutant: Mutant, marked: readonly Marked[]): Marked {
   const places = marked.filter(({ marker }) => marker === mutant.marker);
   const [place] = places;

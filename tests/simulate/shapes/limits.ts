@@ -1,4 +1,4 @@
-/** What limits how much goes on at once: libraries, a pool, `run.map`. */
+/** Code with limited concurrency: libraries, a pool, `run.map`. */
 
 import pLimit from "p-limit";
 import pMap from "p-map";
@@ -10,7 +10,7 @@ export const limited = (concurrency: number) => (stage: ShapeStage) => {
   return all(items, (item) => limit(() => stage.step(`save-${item}`, "save")));
 };
 
-/** Plain work holds the place of the next. */
+/** Plain work keeps a slot of the limiter. */
 export function limitedPlain(stage: ShapeStage): Promise<string[]> {
   const limit = pLimit(2);
   return all(items, (item) =>
@@ -22,7 +22,7 @@ export function limitedPlain(stage: ShapeStage): Promise<string[]> {
   );
 }
 
-/** The lock is taken after plain work, and what it guards differs. */
+/** The lock is taken after plain work, and the calls behind it differ. */
 export function lockAfterPlain(stage: ShapeStage): Promise<string[]> {
   const limit = pLimit(1);
   return all(items.slice(0, 3), async (item) => {
@@ -31,7 +31,7 @@ export function lockAfterPlain(stage: ShapeStage): Promise<string[]> {
   });
 }
 
-/** The lock is taken after plain work, and what it guards is alike. */
+/** The lock is taken after plain work, and the calls behind it are alike. */
 export function alikeLock(stage: ShapeStage): Promise<string[]> {
   const limit = pLimit(1);
   return all(items.slice(0, 3), async (item) => {
@@ -51,7 +51,7 @@ export const mapped = (stage: ShapeStage) =>
     { concurrency: 2 },
   );
 
-/** Plain work decides which of two lanes goes on with which item, so what they do differs. */
+/** Plain work decides which of two lanes takes which item, so the calls of the lanes differ. */
 export const mappedPlain = (stage: ShapeStage) =>
   pMap(
     items,

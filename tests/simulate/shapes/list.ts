@@ -28,7 +28,7 @@ import {
   retryByHandTwice,
   sequentialHelper,
 } from "./ordinary.ts";
-import { raceTold, stoppable, stoppableGivingUp, timedRace } from "./races.ts";
+import { raceWithWinner, stoppable, stoppableWithdrawing, timedRace } from "./races.ts";
 import type { Shape } from "./shape.ts";
 import { memoised, valuesAfterPlain, valuesInBranches } from "./values.ts";
 
@@ -57,8 +57,8 @@ export const shapes = {
   valuesAfterPlain: { run: valuesAfterPlain },
   memoised: { run: memoised },
   caughtEach: { run: caughtEach },
-  raceTold: { run: raceTold, leavesBehind: true },
-  stoppableGivingUp: { run: stoppableGivingUp, leavesBehind: true },
+  raceWithWinner: { run: raceWithWinner, leavesBehind: true },
+  stoppableWithdrawing: { run: stoppableWithdrawing, leavesBehind: true },
   stoppable: { run: stoppable, leavesBehind: true },
   prices: { run: prices },
   naps: { run: naps },
@@ -73,5 +73,5 @@ export function shapeOf(name: ShapeName): Shape {
   return shapes[name];
 }
 
-/** Each name, in the order in which they stand here. */
+/** The names of all shapes, in the order of this list. */
 export const shapeNames: readonly ShapeName[] = Object.keys(shapes).filter((name): name is ShapeName => name in shapes);

@@ -127,7 +127,7 @@ export async function emitter(stage: ShapeStage): Promise<string[]> {
   return Promise.all(seen);
 }
 
-/** Each item's failure is caught, and a second attempt of the run tries again what failed. */
+/** The failure of each item is caught. A second attempt of the run retries the failed items. */
 export async function caughtEach(stage: ShapeStage): Promise<string[]> {
   const seen = await all(items.slice(0, 3), async (name) => {
     await stage.step(`first-${name}`, "first");
@@ -143,7 +143,7 @@ export async function caughtEach(stage: ShapeStage): Promise<string[]> {
   return seen;
 }
 
-/** The issue's own: a computation between two calls of one branch. */
+/** Plain work between two calls of one branch. */
 export async function prices(stage: ShapeStage): Promise<string[]> {
   const seen = await all(["ann", "bob"], async (name) => {
     await stage.step(`price-${name}`, "price");

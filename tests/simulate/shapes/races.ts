@@ -1,17 +1,17 @@
-/** Races, whose winner decides what comes next. */
+/** Races whose winner decides the next calls. */
 
 import { all, type ShapeStage, two } from "./shape.ts";
 
-/** Both parties are told the same winner. */
-export async function raceTold(stage: ShapeStage): Promise<string[]> {
+/** The winner is part of the next calls. */
+export async function raceWithWinner(stage: ShapeStage): Promise<string[]> {
   const winner = await Promise.race([
     stage.step("a", "slow").then(() => "a"),
     stage.wait("b", 700).then(() => "b"),
     stage.sleep("c", 20).then(() => "c"),
   ]);
   await stage.plain();
-  const told = await all(two, (party) => stage.step(`tell-${party}-${winner}`, `tell ${party} of ${winner}`));
-  return [winner, ...told];
+  const results = await all(two, (party) => stage.step(`tell-${party}-${winner}`, `tell ${party} of ${winner}`));
+  return [winner, ...results];
 }
 
 export async function stoppable(stage: ShapeStage): Promise<string[]> {
@@ -25,8 +25,8 @@ export async function stoppable(stage: ShapeStage): Promise<string[]> {
   return seen;
 }
 
-/** The same, which gives up who loses: an event reaches the round that it arrives in, or the next. */
-export async function stoppableGivingUp(stage: ShapeStage): Promise<string[]> {
+/** The same, but the loser is withdrawn. An event reaches the current round or the next one. */
+export async function stoppableWithdrawing(stage: ShapeStage): Promise<string[]> {
   const seen: string[] = [];
   for (let round = 0; round < 4; round++) {
     const winner = await stage.race([

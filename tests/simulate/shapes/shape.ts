@@ -1,39 +1,39 @@
 /**
- * Ordinary code, as people write it around durable calls. Each shape may await plain work wherever it says so.
+ * Ordinary code around durable calls, as users write it. A shape may await plain work where it says so.
  */
 
-/** What a shape is made of. Paths tell its calls apart, whatever the engine makes of them. */
+/** The calls of a shape. A path identifies each call for the checker. */
 export interface ShapeStage {
-  /** A step that calls itself `name`; resolves with what its body made. */
+  /** A step with this name. Resolves with the nonce of its body. */
   step(path: string, name: string): Promise<string>;
-  /** The same, whose body fails in the first attempt of the run. */
+  /** The same step, but its body fails in the first attempt of the run. */
   failing(path: string, name: string): Promise<string>;
   task(path: string, name: string): Promise<string>;
   sleep(path: string, ms: number, signal?: AbortSignal): Promise<string>;
-  /** Waits for an event for a while. */
+  /** Waits for an event with a timeout. */
   wait(path: string, ms: number, signal?: AbortSignal): Promise<string>;
   uuid(path: string): string;
   random(path: string): string;
   now(path: string): string;
-  /** Perhaps plain work. */
+  /** Plain work or only microtasks, at random. */
   plain(): Promise<void>;
-  /** Plain work for sure. */
+  /** Plain work, if the program has any. */
   pause(): Promise<void>;
-  /** Of the run: from 1. */
+  /** The attempt of the run, from 1. */
   readonly attempt: number;
-  /** Gives up who loses. */
+  /** A race that withdraws the losers. */
   race(rivals: Array<(signal: AbortSignal) => Promise<string>>): Promise<string>;
   map(items: readonly string[], concurrency: number, each: (item: string) => Promise<string>): Promise<string[]>;
 }
 
-/** What the checker must know of a shape. */
+/** What the checker must know about a shape. */
 export interface Shape {
   run: (stage: ShapeStage) => Promise<string[]>;
-  /** Plain work decides in which order it takes a lock, so a replay may wait in vain and deliver in another order. */
+  /** Plain work decides the order in which it takes a lock, so a replay may deliver in another order. */
   hasLock?: boolean;
-  /** Plain work alone decides its race. */
+  /** Whether plain work alone decides its race. */
   isTimed?: boolean;
-  /** Something of it goes on when it has ended. */
+  /** Whether calls of it may be open when it ends. */
   leavesBehind?: boolean;
 }
 

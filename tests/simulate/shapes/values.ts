@@ -1,4 +1,4 @@
-/** Values that are derived from the run, and one that several branches wait for. */
+/** Derived values, and a value for which several branches wait. */
 
 import { all, type ShapeStage, two } from "./shape.ts";
 
@@ -21,7 +21,7 @@ export function valuesAfterPlain(stage: ShapeStage): Promise<string[]> {
   });
 }
 
-/** Who asks first fetches the token; the others wait for it, in the order in which they came. */
+/** The first caller fetches the token. The others wait for it, in the order of their calls. */
 export async function memoised(stage: ShapeStage): Promise<string[]> {
   let token: Promise<string> | undefined;
   const fetched = async () => {

@@ -1,4 +1,4 @@
-/** A server that answers a report while another one records something of the run, in between two of its statements. */
+/** A server that replies to a report while another server records entries of the run between two of its statements. */
 
 import { silentLogger } from "@aikirun/lib";
 import { systemEnv } from "@aikirun/lib/internal";
@@ -14,19 +14,19 @@ import { awaits, only, returned, Stage } from "./actors.ts";
 const env = systemEnv({ id: v7 });
 const database = await testDatabase();
 
-describe.skipIf(database === null)("a server that is not alone on its PostgreSQL", () => {
+describe.skipIf(database === null)("a report on a shared PostgreSQL", () => {
   let near: Engine;
   let far: Engine;
   let storages: Storage[] = [];
-  /** What others do between the row of a run and its journal. */
-  let meanwhile: () => Promise<void> = async () => {};
+  /** Called between the read of a run's row and the read of its journal. */
+  let betweenReads: () => Promise<void> = async () => {};
 
   beforeAll(async () => {
     const open = () => openPostgres({ url: database?.url ?? "", connections: 4 });
     storages = await Promise.all([open(), open()]);
     const [one, other] = storages;
-    if (one === undefined || other === undefined) throw new Error("There are two.");
-    near = createEngine({ storage: interrupted(one, () => meanwhile()), env, logger: silentLogger });
+    if (one === undefined || other === undefined) throw new Error("A storage is missing.");
+    near = createEngine({ storage: interrupted(one, () => betweenReads()), env, logger: silentLogger });
     far = createEngine({ storage: other, env, logger: silentLogger });
   });
   afterAll(async () => {
@@ -35,7 +35,7 @@ describe.skipIf(database === null)("a server that is not alone on its PostgreSQL
     await database?.drop();
   });
 
-  it("tells a worker of what is recorded up to the tail that it names, and of nothing after it", async () => {
+  it("the reply to a report contains the entries up to its tail, and no later ones", async () => {
     const stage = new Stage(near.api("default"));
     const elsewhere = Object.assign(new Stage(far.api("default")), { name: stage.name });
     const arrive = (n: number) => elsewhere.signal(id, { type: "event", name: "news", data: String(n) });
@@ -45,16 +45,16 @@ describe.skipIf(database === null)("a server that is not alone on its PostgreSQL
     await worker.report(run, { entries: [returned("task:a#0")], opens: [awaits("other")] });
     await arrive(1);
     let times = 0;
-    meanwhile = async () => {
+    betweenReads = async () => {
       times += 1;
       if (times === 1) await arrive(2);
     };
     const next = { type: "suspend", children: 0 } as const;
     const answer = await worker.report(run, { after: 1, next });
     expect(times).toBeGreaterThan(0);
-    expect({ tail: answer.tail, told: seqs(answer.entries) }).toEqual({ tail: 2, told: [2] });
+    expect({ tail: answer.tail, seqs: seqs(answer.entries) }).toEqual({ tail: 2, seqs: [2] });
     const later = only(
-      (await stage.api.watch({ watched: [{ ...asNews(run), seen: 1, after: 2 }], waitMs: 5_000 })).results,
+      (await stage.api.watch({ watched: [{ ...watchedChanges(run), seen: 1, after: 2 }], waitMs: 5_000 })).results,
     );
     expect(later.type === "changes" && seqs(later.entries)).toEqual([3]);
   });
@@ -64,11 +64,11 @@ function seqs(entries: readonly Entry[]): number[] {
   return entries.map(({ seq }) => seq);
 }
 
-function asNews({ id, fence }: { id: string; fence: number }) {
+function watchedChanges({ id, fence }: { id: string; fence: number }) {
   return { type: "changes", runId: id, fence } as const;
 }
 
-/** Something happens before each look at a journal inside a transaction. */
+/** Calls `then` before each read of a journal within a transaction. */
 function interrupted(storage: Storage, happens: () => Promise<void>): Storage {
   const around = (transaction: Transaction): Transaction =>
     new Proxy(transaction, {

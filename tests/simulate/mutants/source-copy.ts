@@ -1,4 +1,4 @@
-/** A copy of the checkout's sources in a directory of its own, in which rules can be broken without harm. */
+/** A copy of the sources in a temporary directory, which mutants may change. */
 
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -9,14 +9,14 @@ import { findMarked, mutated } from "./markers.ts";
 const root = resolve(import.meta.dirname, "../../..");
 const packages = await readdir(join(root, "packages"));
 
-export interface Workshop {
+export interface SourceCopy {
   directory: string;
-  /** Changes the mutant's line; throws when there is no such line. Returns what puts everything back. */
+  /** Applies the mutant, and returns a function that restores the file. Throws if its line does not exist. */
   alter: (mutant: Mutant) => Promise<() => Promise<void>>;
   dispose: () => Promise<void>;
 }
 
-export async function openWorkshop(): Promise<Workshop> {
+export async function openSourceCopy(): Promise<SourceCopy> {
   const directory = await mkdtemp(join(tmpdir(), "aiki-mutants-"));
   for (const name of packages) {
     await cp(join(root, "packages", name, "src"), join(directory, "packages", name, "src"), { recursive: true });
@@ -34,7 +34,7 @@ export async function openWorkshop(): Promise<Workshop> {
   };
 }
 
-/** What is installed, but for our own packages, which are the copies. */
+/** Links the installed packages, except our own, which are the copies. */
 async function linkModules(directory: string): Promise<void> {
   const modules = join(directory, "node_modules");
   await mkdir(join(modules, "@aikirun"), { recursive: true });

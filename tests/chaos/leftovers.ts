@@ -1,4 +1,4 @@
-/** What is left when everything is healed: nothing open, nothing held, nothing unread. */
+/** Finds open transactions, held locks and unread messages that remain after all faults have ended. */
 
 import { wakeUpGroup, wakeUpStreamLength } from "@aikirun/lib/protocol";
 import { isFinal } from "../../packages/server/src/core/draft.ts";
@@ -7,10 +7,10 @@ import { readRows } from "../end-to-end/rows.ts";
 import type { RedisProcess } from "../real/redis-process.ts";
 import type { Postgres } from "./primary.ts";
 
-/** Connections that one server may have open at most, with those by which it hears of others. */
+/** The maximum number of connections of one server, including those that receive notifications. */
 const sessionsOfOne = 8;
 
-/** What of a database is not at rest, once nothing is asked of it. */
+/** Open transactions, advisory locks and excess sessions of a database without requests: one line each. */
 export async function openSessions({ sql }: Pick<Postgres, "sql">, servers: number): Promise<string[]> {
   const rows = await sql(`
     SELECT state, count(*)::int AS count FROM pg_stat_activity
@@ -27,7 +27,7 @@ export async function openSessions({ sql }: Pick<Postgres, "sql">, servers: numb
   ];
 }
 
-/** What of Redis is not at rest: messages that nobody read or acknowledged, readers that are no more. */
+/** Unread and unacknowledged messages, and consumers of workers that no longer exist: one line each. */
 export async function openStreams(redis: RedisProcess, workers: number): Promise<string[]> {
   const keys = await redis.send("keys", "chaos:*");
   const found: string[] = [];
@@ -38,7 +38,7 @@ export async function openStreams(redis: RedisProcess, workers: number): Promise
       if (name !== wakeUpGroup) found.push(`${key} has a group ${name}`);
       if (pending > 0) found.push(`${pending} messages of ${key} are not acknowledged`);
       if (unread > 0) found.push(`${unread} of ${length} messages of ${key} are not read`);
-      if (consumers > workers) found.push(`${key} has ${consumers} readers for ${workers} workers`);
+      if (consumers > workers) found.push(`${key} has ${consumers} consumers for ${workers} workers`);
     }
   }
   return found;
@@ -51,12 +51,12 @@ interface ConsumerGroup {
   consumers: number;
 }
 
-/** Redis answers with lists of names and values in turn. */
+/** The groups of a stream. Redis replies with lists of alternating names and values. */
 async function groupsOf(redis: RedisProcess, key: string): Promise<ConsumerGroup[]> {
   const groups = await redis.send("xinfo", "groups", key);
-  const asked = (Array.isArray(groups) ? groups : []).map(async (fields: unknown[]): Promise<ConsumerGroup> => {
+  const queries = (Array.isArray(groups) ? groups : []).map(async (fields: unknown[]): Promise<ConsumerGroup> => {
     const of = (name: string) => fields[fields.indexOf(name) + 1];
-    // Its lag would tell, but counts what was trimmed, and Redis 6.2 has none.
+    // The field `lag` also counts trimmed messages, and Redis 6.2 does not have it.
     const unread = await redis.send("xrange", key, `(${of("last-delivered-id")}`, "+");
     return {
       name: String(of("name")),
@@ -65,10 +65,10 @@ async function groupsOf(redis: RedisProcess, key: string): Promise<ConsumerGroup
       consumers: Number(of("consumers")),
     };
   });
-  return Promise.all(asked);
+  return Promise.all(queries);
 }
 
-/** Runs that have not ended, and all that is known of why: a line each. */
+/** The runs that have not ended, with their state and last entry: one line each. */
 export async function unfinishedRuns(database: string): Promise<string[]> {
   const { runs, entries } = await readRows(database);
   return runs

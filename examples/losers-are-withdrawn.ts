@@ -1,7 +1,7 @@
-/** A wait that lost run.race takes no event any more: what comes later reaches the wait that the handler listens to. */
+/** A wait that lost run.race receives no event. A later event reaches the current wait of the handler. */
 
 import { event, workflow } from "@aikirun/workflow";
-import { embedded, prove } from "./stage/embedded.ts";
+import { embedded, prove } from "./harness/embedded.ts";
 
 const poll = workflow({ name: "poll" });
 const pollV1 = poll.v("1.0.0", {
@@ -14,15 +14,15 @@ const pollV1 = poll.v("1.0.0", {
   },
 });
 
-await embedded(async (aiki, crew) => {
-  await crew(poll);
+await embedded(async (aiki, startWorker) => {
+  await startWorker(poll);
   const handle = await pollV1.start(aiki, undefined);
   let open = (await handle.view()).waits;
   while (open.every(({ until }) => until === null || until < Date.now() + 60_000)) {
     await new Promise((resolve) => setTimeout(resolve, 10));
     open = (await handle.view()).waits;
   }
-  prove("two rounds later only the waits of the third are open", open.length, 2);
+  prove("in the third round only its own waits are open", open.length, 2);
   await handle.events.stop.send("enough");
   prove("the event reaches the third round", await handle.result(), { round: 3, winner: "enough" });
 });

@@ -1,4 +1,4 @@
-/** After the faults: gives every run what only people can give it. */
+/** After all faults have ended: does for every run what only a user can do. */
 
 import type { RunId } from "@aikirun/lib/protocol";
 import type { Run } from "../../packages/server/src/core/run.ts";
@@ -11,7 +11,7 @@ import { isOver } from "./rules.ts";
 import type { Users } from "./users.ts";
 import type { World } from "./world.ts";
 
-export interface TenderOptions {
+export interface OperatorOptions {
   world: World;
   users: Users;
   nemesis: Nemesis;
@@ -20,28 +20,28 @@ export interface TenderOptions {
   ledger: Ledger;
 }
 
-/** So often code that does not fit is mended, and a run is retried as it is. */
-const patience = 50;
+/** How often compatible code is deployed, and how often a run is retried, at most. */
+const maxAttempts = 50;
 
-export class Tender {
-  readonly #options: TenderOptions;
-  #mended = 0;
-  /** How often each run was found stalled. */
+export class Operator {
+  readonly #options: OperatorOptions;
+  #deployments = 0;
+  /** How often the operator found each run stalled. */
   readonly #stalls = new Map<RunId, number>();
-  /** Runs refused as ambiguous though every call has a key: what is recorded of them cannot be distinguished. */
+  /** Runs that were refused as ambiguous although every call has a key, because entries without keys are ambiguous. */
   readonly refusedAgain: Set<RunId> = new Set();
 
-  constructor(options: TenderOptions) {
+  constructor(options: OperatorOptions) {
     this.#options = options;
   }
 
-  tend(): void {
+  operate(): void {
     const { mirror, users } = this.#options;
     const stalled: Run[] = [];
     for (const run of mirror.runs.values()) {
       if (isOver(run)) continue;
       const { state, waits } = run;
-      if (state.status === "paused") users.ask(run.id, "resume");
+      if (state.status === "paused") users.request(run.id, "resume");
       else if (state.status === "stalled") stalled.push(run);
       else if (state.status !== "running") {
         const awaited = new Set(
@@ -50,23 +50,23 @@ export class Tender {
         for (const name of eventNames) if (awaited.has(name)) users.sendTo(run.id, name);
       }
     }
-    this.#mend(stalled);
+    this.#deployFixes(stalled);
     for (const run of stalled) this.#retry(run);
   }
 
-  /** Deploys code that fits what stalled because of its code. */
-  #mend(stalled: readonly Run[]): void {
+  /** Deploys code that fits the runs that stalled because of their code. */
+  #deployFixes(stalled: readonly Run[]): void {
     const { nemesis, world } = this.#options;
-    const because = (reason: string) =>
+    const stalledBy = (reason: string) =>
       stalled.flatMap(({ id, state }) => (state.status === "stalled" && state.reason === reason ? [id] : []));
-    nemesis.deployKeys(because("ambiguous_call"));
-    if (!because("diverged").some((id) => nemesis.misfits.has(id))) return;
-    this.#mended += 1;
+    nemesis.deployKeys(stalledBy("ambiguous_call"));
+    if (!stalledBy("diverged").some((id) => nemesis.incompatible.has(id))) return;
+    this.#deployments += 1;
     world.trace("deploys code that fits");
-    if (this.#mended < patience) nemesis.mendCode();
+    if (this.#deployments < maxAttempts) nemesis.deployCompatible();
   }
 
-  /** Retries a run, or cancels it and tries it again from there. */
+  /** Retries a run, or cancels it and retries the cancelled run. */
   #retry({ id, state, options }: Run): void {
     const { users, fleet, ledger } = this.#options;
     const times = (this.#stalls.get(id) ?? 0) + 1;
@@ -74,11 +74,11 @@ export class Tender {
     const isRefused = ledger.wasRefused(id) && state.status === "stalled" && state.reason !== "crash_loop";
     const isKeyed = fleet.code.keyed.has(ledger.identity.family(id));
     if (isRefused && isKeyed && times > 2) this.refusedAgain.add(id);
-    else if (times < patience) {
-      users.ask(id, "retry");
+    else if (times < maxAttempts) {
+      users.request(id, "retry");
       return;
     }
-    users.ask(id, "cancel");
-    if (options.retryOf === undefined) users.ask(id, "retry");
+    users.request(id, "cancel");
+    if (options.retryOf === undefined) users.request(id, "retry");
   }
 }

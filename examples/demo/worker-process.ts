@@ -2,26 +2,26 @@ import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { isEffect, type ReportedEffect } from "./work.ts";
 
-/** A worker process, as the process that watches it sees it. */
-export interface CrewMember {
+/** A worker process of the demo. */
+export interface DemoWorker {
   readonly id: string;
   readonly pid: number;
-  /** Ends it as a power cut would. Resolves when it is gone. */
+  /** Kills it, like a power failure. Resolves when it has exited. */
   kill(): Promise<void>;
-  /** Lets it hand back its runs. Resolves when it is gone. */
+  /** Stops it gracefully, so that it releases its runs. Resolves when it has exited. */
   stop(): Promise<void>;
 }
 
-/** Resolves when the worker is up. `onEffect` hears of every task body that begins in it. */
+/** Resolves when the worker has started. `onEffect` is called for every task body that begins in it. */
 export function startDemoWorker(
   id: string,
   url: string,
   onEffect: (effect: ReportedEffect) => void,
-): Promise<CrewMember> {
+): Promise<DemoWorker> {
   const child = fork(fileURLToPath(new URL("./worker.ts", import.meta.url)), [url, id]);
   const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   return new Promise((resolve, reject) => {
-    child.once("exit", (code) => reject(new Error(`${id} ended with ${code} before it was up`)));
+    child.once("exit", (code) => reject(new Error(`${id} ended with ${code} before it had started`)));
     child.on("message", (message) => {
       if (isEffect(message)) onEffect(message);
       else

@@ -1,4 +1,4 @@
-/** Every completed run is executed once more against its own record: it must come to the same, and want nothing new. */
+/** Replays every completed run from its journal. It must return the recorded result and make no new call. */
 
 import { silentLogger } from "@aikirun/lib";
 import { systemEnv } from "@aikirun/lib/internal";
@@ -10,14 +10,14 @@ import { journals } from "../end-to-end/invariants.ts";
 import type { DatabaseRows } from "../end-to-end/rows.ts";
 import { programVersion } from "./interpreter.ts";
 
-const { version } = programVersion({ ledger: "/dev/null", naps: "/dev/null" });
+const { version } = programVersion({ ledger: "/dev/null", sleeps: "/dev/null" });
 const env = systemEnv({ id: v7 });
 
-/** How long an execution may take that only repeats. Milliseconds. */
-const patienceMs = 5_000;
+/** How long a replay may take. Milliseconds. */
+const deadlineMs = 5_000;
 
-/** A line for each run that does not. */
-export async function misfits({ runs, entries }: Pick<DatabaseRows, "runs" | "entries">): Promise<string[]> {
+/** One line for each run whose replay differs. */
+export async function replayFailures({ runs, entries }: Pick<DatabaseRows, "runs" | "entries">): Promise<string[]> {
   const records = journals(entries);
   const lines: string[] = [];
   for (const run of runs) {
@@ -27,25 +27,25 @@ export async function misfits({ runs, entries }: Pick<DatabaseRows, "runs" | "en
   return lines;
 }
 
-/** What is wrong; null when nothing is. */
+/** How the replay differs. Null if it does not. */
 async function replayed(run: WholeRun, journal: Entry[]): Promise<string | null> {
-  const said = await telling(run, journal);
-  if (said === null) return "stands before something new";
-  const { next, entries, opens, starts } = said;
-  const news = [...entries, ...opens.filter(isUnknown), ...starts].map(({ address }) => address);
-  if (news.length > 0) return `wants to record ${news.join(", ")}`;
-  if (next.type !== "finish" || next.outcome.status !== "completed") return `comes to ${JSON.stringify(next)}`;
-  const kept = run.state.status === "completed" ? run.state.output : undefined;
-  return next.outcome.output === kept ? null : `returns ${next.outcome.output}, and is recorded with ${kept}`;
+  const report = await reportOf(run, journal);
+  if (report === null) return "waits for a call that is not recorded";
+  const { next, entries, opens, starts } = report;
+  const added = [...entries, ...opens.filter(isNew), ...starts].map(({ address }) => address);
+  if (added.length > 0) return `wants to record ${added.join(", ")}`;
+  if (next.type !== "finish" || next.outcome.status !== "completed") return `ends with ${JSON.stringify(next)}`;
+  const stored = run.state.status === "completed" ? run.state.output : undefined;
+  return next.outcome.output === stored ? null : `returns ${next.outcome.output}, but ${stored} is recorded`;
 }
 
-/** Whether the wait is none that a race may leave open when the run ends, so that nothing is recorded of it. */
-function isUnknown({ address }: OpenWait): boolean {
-  return !/^(sleep:race-|event:whim:)/.test(address);
+/** Whether the wait should be recorded. A wait in a race may be open when the run ends, and has no entry then. */
+function isNew({ address }: OpenWait): boolean {
+  return !/^(sleep:race-|event:optional:)/.test(address);
 }
 
-/** Nothing new may begin, so all that an execution can do is repeat, and then report. */
-function telling(run: WholeRun, journal: Entry[]): Promise<ReportDraft | null> {
+/** Executes the run without allowing new calls, and returns its report. Null if it does not report in time. */
+function reportOf(run: WholeRun, journal: Entry[]): Promise<ReportDraft | null> {
   return new Promise((resolve) => {
     const claimed = claimedOf(run, journal);
     const tail = claimed.journal.at(-1)?.seq ?? 0;
@@ -62,20 +62,20 @@ function telling(run: WholeRun, journal: Entry[]): Promise<ReportDraft | null> {
       async report(draft) {
         const { type } = draft.next;
         const isMeanwhile = type === "continue" || type === "suspend";
-        if (isMeanwhile && draft.entries.length + draft.starts.length === 0 && !draft.opens.some(isUnknown)) {
+        if (isMeanwhile && draft.entries.length + draft.starts.length === 0 && !draft.opens.some(isNew)) {
           const released = type === "suspend";
           return { ok: true, first: 0, tail, inbox: run.inbox, entries: [], released, pause: false };
         }
         clearTimeout(timer);
         resolve(draft);
-        throw new Error("This is only a rehearsal.");
+        throw new Error("A replay sends no report.");
       },
     };
     const execution = createExecution(version, host);
     const timer = setTimeout(() => {
       execution.abandon("GIVEN_UP");
       resolve(null);
-    }, patienceMs);
+    }, deadlineMs);
     void execution.run(claimed);
   });
 }

@@ -1,8 +1,8 @@
-/** Code that no longer fits a run stops it before anything happens, and says where. A fix and a retry let it go on. */
+/** If code no longer fits a run, the run stalls before any effect and names the calls. It continues after a fix. */
 
 import { task } from "@aikirun/task";
 import { event, workflow } from "@aikirun/workflow";
-import { embedded, prove } from "./stage/embedded.ts";
+import { embedded, prove } from "./harness/embedded.ts";
 
 const effects: string[] = [];
 const act = task({
@@ -13,7 +13,7 @@ const act = task({
   },
 });
 
-/** Three deploys of one version: only what is done first differs. */
+/** Three deploys of one version, which differ in the first task. */
 function deploy(first: string) {
   const order = workflow({ name: "order" });
   const v1 = order.v("1.0.0", {
@@ -27,30 +27,30 @@ function deploy(first: string) {
   return { order, v1 };
 }
 
-await embedded(async (aiki, crew) => {
+await embedded(async (aiki, startWorker) => {
   const right = deploy("charge");
-  const first = await crew(right.order);
+  const first = await startWorker(right.order);
   const handle = await right.v1.start(aiki, undefined);
   await handle.waitFor("awaiting_event");
   await first.stop();
 
-  crew.build = "2";
-  const second = await crew(deploy("refund").order);
+  startWorker.build = "2";
+  const second = await startWorker(deploy("refund").order);
   await handle.events.approved.send({ by: "ada" });
   await handle.waitFor("stalled");
   const { stall } = await handle.view();
   if (stall?.reason !== "diverged") throw new Error("the run should have diverged");
   prove("the stall names the first new call", /^task:act:/.test(stall.call), true);
   prove(
-    "and those that nothing asked for",
+    "the stall names the recorded calls that the code did not make",
     stall.unclaimed.map((address) => address.split(":")[0]),
     ["task", "event"],
   );
   await second.stop();
 
-  crew.build = "3";
-  await crew(deploy("charge").order);
+  startWorker.build = "3";
+  await startWorker(deploy("charge").order);
   await handle.retry();
-  prove("after the fix it goes on", await handle.result(), "charge, approved by ada");
+  prove("after the fix the run continues", await handle.result(), "charge, approved by ada");
   prove("the wrong effect never happened", effects, ["charge"]);
 });

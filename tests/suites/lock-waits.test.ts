@@ -1,6 +1,6 @@
 /**
- * Two servers on one PostgreSQL that hand out and tick what nobody else holds, in the same moment in which they are
- * asked to change what the other holds: neither waits for one that waits for it.
+ * Two servers on one PostgreSQL that lock the same runs at the same time: claims and ticks skip locked rows, so that no
+ * two transactions wait for each other.
  */
 
 import { silentLogger } from "@aikirun/lib";
@@ -17,32 +17,32 @@ const database = await testDatabase();
 const env = systemEnv({ id: v7 });
 afterAll(() => database?.drop());
 
-/** The moment after a transaction of this server has been given runs to hold. */
-type HeldMoment = "queued" | "due";
+/** The query by which a transaction found and locked a run. */
+type FoundBy = "queued" | "due";
 
-interface Placed {
+interface GatedServer {
   engine: Engine;
   stage: Stage;
-  /** Whether its clock finds what is due. */
+  /** Whether this server ticks runs that are due. */
   ticks: boolean;
-  /** Transactions that came as far as to write. */
-  tries: number;
-  /** Called once, when this run is held that was found in this way. */
-  whenHeld: { found: HeldMoment; id: string; go: () => Promise<void> } | null;
+  /** The number of transactions that began to write. */
+  attempts: number;
+  /** Called once, after a transaction has locked this run. */
+  onHeld: { found: FoundBy; id: string; go: () => Promise<void> } | null;
 }
 
-describe.skipIf(database === null)("servers that meet on one PostgreSQL", () => {
+describe.skipIf(database === null)("two servers that lock the same runs", () => {
   if (database === null) return;
   const ends: Array<() => Promise<void>> = [];
   afterEach(async () => {
     for (const end of ends.splice(0)) await end();
   });
 
-  async function place(name: string): Promise<Placed> {
+  async function startServer(name: string): Promise<GatedServer> {
     const inner = await openPostgres({ url: database?.url ?? "", connections: 4 });
     const engine = createEngine({
       storage: {
-        transaction: (work) => inner.transaction((transaction) => work(watched(transaction, placed))),
+        transaction: (work) => inner.transaction((transaction) => work(watched(transaction, server))),
         read: (work) => inner.read(work),
         close: () => inner.close(),
       } satisfies Storage,
@@ -50,59 +50,59 @@ describe.skipIf(database === null)("servers that meet on one PostgreSQL", () => 
       logger: silentLogger,
     });
     const stage = Object.assign(new Stage(engine.api("default")), { name });
-    const placed: Placed = { engine, stage, ticks: true, tries: 0, whenHeld: null };
+    const server: GatedServer = { engine, stage, ticks: true, attempts: 0, onHeld: null };
     ends.push(async () => {
       await engine.close();
       await inner.close();
     });
-    return placed;
+    return server;
   }
 
   /** Resolves when a transaction of this database waits for a lock. */
-  async function somebodyWaits(): Promise<void> {
+  async function untilBlocked(): Promise<void> {
     const waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     for (;;) if (((await database?.sql(waiting)) ?? []).length > 0) return;
   }
 
-  it("decide a claim and a signal beside signals to the same two runs, each at the first try", async () => {
+  it("a claim and a signal commit at the first attempt while another server signals the same runs", async () => {
     const name = `workflow ${v7()}`;
-    const [here, there] = [await place(name), await place(name)];
+    const [here, there] = [await startServer(name), await startServer(name)];
     here.ticks = there.ticks = false;
     const started = [await here.stage.start(), await here.stage.start()].sort();
     const [low = "", high = ""] = started;
     const held = await here.stage.worker().claim({ limit: 1 });
     expect(held.map(({ id }) => id)).toEqual([low]);
     const event = { type: "event", name: "e", data: "1" } as const;
-    let beside: Promise<unknown> = Promise.resolve();
-    here.whenHeld = {
+    let otherSignals: Promise<unknown> = Promise.resolve();
+    here.onHeld = {
       found: "queued",
       id: high,
-      // The other server holds the lower run by now, and waits for the higher one, unless this one was there before.
+      // The other server has locked the lower run and waits for the higher one, unless this server locked it before.
       go: async () => {
         const signals = [low, high].map((runId) => ({ signalId: v7(), runId, signal: event }));
-        beside = there.stage.api.signal({ signals });
-        await somebodyWaits();
+        otherSignals = there.stage.api.signal({ signals });
+        await untilBlocked();
       },
     };
-    [here.tries, there.tries] = [0, 0];
+    [here.attempts, there.attempts] = [0, 0];
     const [claimed, signalled] = await Promise.all([
       here.stage.worker().claim({ limit: 1 }),
       here.stage.signal(low, event),
     ]);
-    await beside;
+    await otherSignals;
     expect([claimed.map(({ id }) => id), signalled.ok]).toEqual([[high], true]);
-    expect(here.tries).toBe(1);
-    // Its rows moved on while it waited for them, so it decides once more.
-    expect(there.tries).toBe(2);
+    expect(here.attempts).toBe(1);
+    // Its rows changed while it waited for their locks, so it decides again.
+    expect(there.attempts).toBe(2);
     for (const id of [low, high]) {
       const arrived = types(await there.stage.entries(id)).filter((type) => type === "arrived");
       expect(arrived).toHaveLength(id === low ? 2 : 1);
     }
   });
 
-  it("tick a child whose time is up beside the end of its parent, which waits for nobody", async () => {
+  it("a child whose timeout is due is ticked while another server ends its parent, without a deadlock", async () => {
     const name = `workflow ${v7()}`;
-    const [here, there] = [await place(name), await place(name)];
+    const [here, there] = [await startServer(name), await startServer(name)];
     there.ticks = false;
     const parent = await there.stage.start();
     const worker = there.stage.worker();
@@ -113,37 +113,37 @@ describe.skipIf(database === null)("servers that meet on one PostgreSQL", () => 
       opens: [{ address: "child:c#0", type: "child", durationMs: null }],
       next: { type: "suspend", children: 1 },
     });
-    let beside: Promise<unknown> = Promise.resolve();
+    let otherSignals: Promise<unknown> = Promise.resolve();
     const ticked = new Promise<void>((resolve) => {
-      here.whenHeld = {
+      here.onHeld = {
         found: "due",
         id: child.id,
-        // It holds the parent, and waits for the child that is about to be ticked.
+        // The other server has locked the parent and waits for the child.
         go: async () => {
-          there.tries = 0;
-          beside = there.stage.signal(parent, { type: "cancel" });
-          await somebodyWaits();
+          there.attempts = 0;
+          otherSignals = there.stage.signal(parent, { type: "cancel" });
+          await untilBlocked();
           resolve();
         },
       };
     });
     await here.engine.start();
     await ticked;
-    await beside;
-    // Of two who wait for one another PostgreSQL would have sent back the one that began to.
-    expect(there.tries).toBe(1);
+    await otherSignals;
+    // In a deadlock PostgreSQL would have aborted one of the two transactions.
+    expect(there.attempts).toBe(1);
     const ended = await Promise.all([parent, child.id].map((id) => there.stage.view(id)));
     expect(ended.map(({ status }) => status)).toEqual(["cancelled", "cancelled"]);
   });
 });
 
-function watched(transaction: Transaction, placed: Placed): Transaction {
+function watched(transaction: Transaction, server: GatedServer): Transaction {
   let hasWritten = false;
-  const pause = async (found: HeldMoment, ids: readonly string[]): Promise<void> => {
-    const { whenHeld } = placed;
-    if (whenHeld?.found !== found || !ids.includes(whenHeld.id)) return;
-    placed.whenHeld = null;
-    await whenHeld.go();
+  const pause = async (found: FoundBy, ids: readonly string[]): Promise<void> => {
+    const { onHeld } = server;
+    if (onHeld?.found !== found || !ids.includes(onHeld.id)) return;
+    server.onHeld = null;
+    await onHeld.go();
   };
   const changed: Partial<Transaction> = {
     async queued(filter, limit) {
@@ -152,12 +152,12 @@ function watched(transaction: Transaction, placed: Placed): Transaction {
       return found;
     },
     async due(now, limit) {
-      const ids = placed.ticks ? await transaction.due(now, limit) : [];
+      const ids = server.ticks ? await transaction.due(now, limit) : [];
       await pause("due", ids);
       return ids;
     },
     save(batch) {
-      placed.tries += hasWritten ? 0 : 1;
+      server.attempts += hasWritten ? 0 : 1;
       hasWritten = true;
       return transaction.save(batch);
     },

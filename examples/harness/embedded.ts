@@ -6,37 +6,37 @@ import { type Worker, worker } from "@aikirun/worker";
 
 type Registered = Parameters<Worker["registry"]["add"]>[0];
 
-/** Everything in one process and in memory, for the time of one play. */
-export async function embedded(play: (aiki: Client, crew: Crew) => Promise<void>): Promise<void> {
+/** Runs server, client and workers in one process and in memory, for one example. */
+export async function embedded(example: (aiki: Client, startWorker: StartWorker) => Promise<void>): Promise<void> {
   const aikiServer = await server({ database: "memory:" });
   const aiki = await client({ server: aikiServer, logger: silentLogger });
   const workers: Worker[] = [];
-  const hire = async (...workflows: Registered[]): Promise<Worker> => {
+  const start = async (...workflows: Registered[]): Promise<Worker> => {
     const id = `worker-${workers.length + 1}`;
-    const hired = worker(aiki, { id, maxConcurrentWorkflowRuns: 10, buildId: crew.build });
-    for (const workflow of workflows) hired.registry.add(workflow);
-    workers.push(hired);
-    await hired.start();
-    return hired;
+    const newWorker = worker(aiki, { id, maxConcurrentWorkflowRuns: 10, buildId: startWorker.build });
+    for (const workflow of workflows) newWorker.registry.add(workflow);
+    workers.push(newWorker);
+    await newWorker.start();
+    return newWorker;
   };
-  const crew: Crew = Object.assign(hire, { build: "1" });
+  const startWorker: StartWorker = Object.assign(start, { build: "1" });
   try {
-    await play(aiki, crew);
+    await example(aiki, startWorker);
   } finally {
-    await Promise.all(workers.map((hired) => hired.stop()));
+    await Promise.all(workers.map((newWorker) => newWorker.stop()));
     await aiki.close();
     await aikiServer.close();
   }
 }
 
 /** Starts a worker that serves these workflows. */
-export interface Crew {
+export interface StartWorker {
   (...workflows: Registered[]): Promise<Worker>;
-  /** The deployed code, by name, of the workers that are started from now on. */
+  /** The build id of workers that are started from now on. */
   build: string;
 }
 
-/** Prints what was proved, or throws. */
+/** Prints the claim, or throws if it is false. */
 export function prove(claim: string, actual: unknown, expected: unknown): void {
   assert.deepEqual(actual, expected, claim);
   console.log(`✓ ${claim}`);
