@@ -37,8 +37,8 @@ export class Ledger {
   paused = false;
   /** Runs that were refused as ambiguous, with the calls. Such calls, and those after them, are executed again. */
   readonly #refused = new Map<RunId, Set<string>>();
-  /** How often an effect was repeated after a refusal. */
-  repeatedAfterRefusal = 0;
+  /** How often an effect was repeated, after a refusal or in a later attempt, although its result was recorded. */
+  repeats = 0;
   /** By run, attempt and code: the results that a handler had received when a new call began. */
   readonly #confirmed = new Map<string, ConfirmedObservations>();
   /** The latest execution of each run in each process. */
@@ -90,7 +90,7 @@ export class Ledger {
     const key = `${runId} ${attempt} ${path}`;
     const before = this.#children.get(key) ?? child;
     this.#children.set(key, child);
-    if (before !== child && this.wasRefused(runId)) this.repeatedAfterRefusal += 1;
+    if (before !== child && this.wasRefused(runId)) this.repeats += 1;
     else if (before !== child) this.world.violate("CHILD", `${path} of ${this.world.names.of(runId)} started two runs`);
     this.identity.bind(execution, "child", path, child);
   }
@@ -232,7 +232,7 @@ export class Ledger {
     const isTimed =
       execution.order === "timed" || this.identity.isUnsettled(runId, null) || this.identity.isReordered(runId);
     const isStray = isTimed && attempt > 1;
-    if (isOver && (isStray || this.wasRefused(runId))) this.repeatedAfterRefusal += 1;
+    if (isOver && (isStray || this.wasRefused(runId))) this.repeats += 1;
     else if (isOver && !this.identity.isUnsettled(runId, path)) {
       this.world.violate(
         "REPEATED_EFFECT",

@@ -26,7 +26,7 @@ const totals = { runs: 0, steps: 0, effects: 0, commits: 0 };
 const injected = new Map<string, number>();
 const stalled = new Map<string, number>();
 let refusedAgain = 0;
-let repeatedAfterRefusal = 0;
+let repeats = 0;
 let mistakes = 0;
 let failures = 0;
 
@@ -56,7 +56,7 @@ for (let seed = from; seed < to; seed++) {
     stalled.set(kind, (stalled.get(kind) ?? 0) + 1);
   }
   refusedAgain += outcome.refusedAgain;
-  repeatedAfterRefusal += outcome.redone;
+  repeats += outcome.repeats;
   mistakes += outcome.mistakes;
   if (values.verbose) console.log(`seed ${seed}: ${outcome.runs} runs, ${outcome.steps} steps, ${outcome.digest}`);
   if (outcome.violations.length > 0) {
@@ -75,7 +75,7 @@ console.log(`faults: ${faults}`);
 const stalls = [...stalled].map(([kind, count]) => `${kind} ${count}`).join(", ");
 console.log(`stalled: ${stalls === "" ? "none" : stalls}`);
 console.log(
-  `refused again with keys: ${refusedAgain}; done again after a refusal: ${repeatedAfterRefusal}; ` +
+  `refused again with keys: ${refusedAgain}; effects repeated: ${repeats}; ` +
     `results that may belong to another call: ${mistakes}`,
 );
 process.exit(failures === 0 ? 0 : 1);

@@ -39,8 +39,8 @@ export interface SimulationOutcome {
   stalled: readonly Stalled[];
   /** The number of runs that were refused as ambiguous although every call has a key. */
   refusedAgain: number;
-  /** The number of effects that were repeated after a refusal although their results were recorded. */
-  redone: number;
+  /** How many effects were repeated, after a refusal or in a later attempt, although their results were recorded. */
+  repeats: number;
   /** How often a call received a value that might belong to another call that the code had not yet made. */
   mistakes: number;
 }
@@ -117,7 +117,7 @@ export async function simulate(seed: number, open: OpenStorage): Promise<Simulat
     injected: nemesis.injected,
     stalled: stalls.all,
     refusedAgain: operator.refusedAgain.size,
-    redone: ledger.repeatedAfterRefusal,
+    repeats: ledger.repeats,
     mistakes: ledger.identity.mistakes,
   };
 }
