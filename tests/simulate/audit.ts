@@ -65,7 +65,8 @@ async function replay({ world, mirror, ledger, code }: AuditOptions, run: Run, p
   const isUnsettled = ledger.wasRefused(run.id) || ledger.identity.isUnsettled(run.id, null);
   if (stall?.reason === "diverged" && (isUnsettled || isRenamedSleep(stall))) return;
   // If plain work decides which lane of a pool takes an item, alike calls exchange their values and their order.
-  if (next?.type === "finish" && ledger.identity.wasMistaken(run.id)) return;
+  const isExchanged = ledger.identity.wasMistaken(run.id) || orderOf(program.ops) === "lock";
+  if (next?.type === "finish" && isExchanged) return;
   // Branches that the handler does not await may make new calls while it awaits non-durable work.
   const mayStray = isPlain(program.ops) && (leavesBehind(program.ops) || orderOf(program.ops) === "timed");
   if (mayStray && draft !== undefined) return;

@@ -58,6 +58,8 @@ export class IdentityChecker {
   readonly #done = new Map<string, Done>();
   readonly #keys = new Map<string, string>();
   readonly #shuffled = new Set<RunId>();
+  /** Runs with refused calls: these, and calls after them, are made again, and their events go to other waits. */
+  readonly #refused = new Set<RunId>();
   readonly #mistaken = new Set<RunId>();
   readonly #executions: SimulatedExecution[] = [];
   /** How often a call was given what another one could claim as well. */
@@ -76,6 +78,10 @@ export class IdentityChecker {
   /** From here on, alike calls of this run may have changed places. */
   shuffle(runId: RunId): void {
     this.#shuffled.add(this.family(runId));
+  }
+
+  refuse(runId: RunId): void {
+    this.#refused.add(this.family(runId));
   }
 
   isShuffled(runId: RunId): boolean {
@@ -114,6 +120,7 @@ export class IdentityChecker {
   /** What was given to one call is given to no other, nor anything else to that one. */
   bind(execution: SimulatedExecution, kind: string, path: string, value: string): void {
     if (execution.isShuffled || execution.order === "timed") return;
+    if (kind.startsWith("event ") && this.#refused.has(this.family(execution.runId))) return;
     const key = `${this.family(execution.runId)} ${kind} ${value}`;
     const before = this.#paths.get(key) ?? path;
     this.#paths.set(key, before);
@@ -142,6 +149,7 @@ export class IdentityChecker {
   keyed(effect: SimulatedEffect, execution: SimulatedExecution): void {
     const { runId, attempt, path, key, kind, try: nth } = effect;
     if (path === null || kind !== "step" || execution.isShuffled || execution.order === "timed") return;
+    if (this.#refused.has(this.family(runId))) return;
     const call = `${runId} ${attempt} ${execution.code} ${path}`;
     const how = execution.points.made.get(path)?.isLate === true ? "late" : "prompt";
     const before = this.#keys.get(nth > 1 ? `${call} try ${nth - 1}` : `${call} ${how}`) ?? key;

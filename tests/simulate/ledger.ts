@@ -64,6 +64,7 @@ export class Ledger {
     const family = this.identity.family(runId);
     const calls = this.#refused.get(family) ?? new Set();
     this.#refused.set(family, calls.add(call.replace(/#\d+$/, "")));
+    this.identity.refuse(runId);
   }
 
   wasRefusedAt(runId: RunId, call: string): boolean {
