@@ -250,12 +250,20 @@ describe("a call that is looked up in the journal", () => {
     expect(journal.matcher.first(late("step:s", "b", { isChanged: true }))).toBeUndefined();
   });
 
-  it("with its key is found in a later attempt by its content, on an unchanged path too", () => {
+  it("with its key is found in a later attempt by its content in its branch, on an unchanged path too", () => {
     const journal = new Journal(2);
     journal.add(entry(1, "step:s:k#0", returned, 1, { madeAfter: 0, identity: "v", branch: "y" }));
     const unkeyed = { content: "step:s", identity: "without its key", group: null, path: "", earlier: 0 };
-    expect(addressOf(journal.matcher.match(made("step:s:k", 0, { unkeyed }), 0))).toBe("step:s:k#0");
-    expect(journal.matcher.match(made("step:s:k", 0, { unkeyed }), 0)).toBe("new");
+    const fields = { unkeyed, branch: "y" };
+    expect(addressOf(journal.matcher.match(made("step:s:k", 0, fields), 0))).toBe("step:s:k#0");
+    expect(journal.matcher.match(made("step:s:k", 0, fields), 0)).toBe("new");
+  });
+
+  it("with its key is not found in a later attempt where another branch made a call with that key", () => {
+    const journal = new Journal(2);
+    journal.add(entry(1, "step:s:k#0", returned, 1, { madeAfter: 0, identity: "v", branch: "y" }));
+    const unkeyed = { content: "step:s", identity: "without its key", group: null, path: "", earlier: 0 };
+    expect(journal.matcher.match(made("step:s:k", 0, { unkeyed, branch: "z" }), 0)).toBe("new");
   });
 
   it("beside a wait that an earlier attempt withdrew is not the alike call that came after the withdrawal", () => {

@@ -278,9 +278,9 @@ export class Matcher {
       return one ?? (isRepeatable ? "new" : "ambiguous");
     }
     const [only] = all;
-    // On the same path the code made no other call here: this call had no value yet. A key says which call it is even
-    // if plain work has let other branches continue first.
-    const isKeyed = made.unkeyed !== null && content === made.content;
+    // On the same path the code made no other call here: this call had no value yet. But a key says which call of its
+    // branch it is, even if plain work has let other branches continue first.
+    const isKeyed = made.unkeyed !== null && content === made.content && only !== undefined && isOfBranch(only, branch);
     if (only === undefined || !(isChanged || isKeyed)) return "new";
     if (firsts.has(content) && this.#earlier.get(content) === 1) return only;
     if (!isChanged) return "new";
