@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
+import { NonRetryableError } from "../../packages/lib/src/index.ts";
 import { type Plain, Timed, type TimedRun } from "./timed.ts";
 
 describe("alike calls of parallel branches", () => {
@@ -427,5 +428,25 @@ describe("code of another build", () => {
     const deployed = new Timed(code, "b2", timed.rig.ledger);
     await deployed.again({ a: 3_000, b: 10 }, 10_000);
     expect(deployed.rig.output).toEqual(["a", "b"]);
+  });
+});
+
+describe("a later attempt", () => {
+  it("gives no value to an alike call of a parallel branch that had failed before", async () => {
+    const timed = new Timed(async (run, plain) => {
+      const charge = async (customer: string): Promise<string> => {
+        await run.step("price", () => {
+          if (customer === "a" && run.attempt === 1) throw new NonRetryableError("no price");
+        });
+        await plain(customer);
+        return run.step("charge", () => customer);
+      };
+      const charged = await Promise.allSettled(["a", "b"].map(charge));
+      if (run.attempt === 1) throw new Error("once more");
+      return charged.map((end) => (end.status === "fulfilled" ? end.value : "failed"));
+    });
+    await timed.execute({ b: 10 }, 100);
+    await timed.again({ a: 10, b: 2_000 }, 10_000);
+    expect(timed.rig.output).toEqual(["a", "b"]);
   });
 });

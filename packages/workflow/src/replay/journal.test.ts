@@ -209,16 +209,25 @@ describe("a call that is looked up in the journal", () => {
     journal.add(entry(1, "task:t:0#0", returned, 1, { madeAfter: 0, identity: "x", branch: "y" }));
     journal.add(entry(2, "step:s#0", returned, 1, { madeAfter: 0, identity: "v", branch: "y" }));
     journal.add(entry(3, "step:s#1", returned, 1, { madeAfter: 0, identity: "w", branch: "z" }));
+    journal.matcher.branches.begin("y", "");
     const changed = { isChanged: true };
     expect(addressOf(journal.matcher.match(made("task:t:0", 0, changed), 0))).toBe("task:t:0#0");
     expect(journal.matcher.match(made("step:s", 0, changed), 0)).toBe("ambiguous");
     expect(journal.matcher.match(made("step:s", 0), 0)).toBe("new");
   });
 
+  it("a call of a later attempt is not found by its content where a parallel branch made it", () => {
+    const journal = new Journal(2);
+    journal.add(entry(1, "step:s#0", returned, 1, { madeAfter: 0, identity: "x", branch: "y" }));
+    for (const branch of ["y", "z"]) journal.matcher.branches.begin(branch, "");
+    expect(journal.matcher.match(made("step:s", 0, { isChanged: true, branch: "z" }), 0)).toBe("new");
+  });
+
   it("in a later attempt, a call with a new key matches an entry without key only as the first that fits", () => {
     const recorded = () => {
       const journal = new Journal(2);
       journal.add(entry(1, "step:s#0", returned, 1, { madeAfter: 0, identity: "x", branch: "y" }));
+      journal.matcher.branches.begin("y", "");
       return journal;
     };
     const keyed = (key: string, isChanged: boolean) => {
@@ -234,6 +243,7 @@ describe("a call that is looked up in the journal", () => {
   it("in a later attempt, a sleep without name is found as the first, even after one with a name", () => {
     const journal = new Journal(2);
     journal.add(entry(1, "sleep:#0", { type: "elapsed" }, 1, { madeAfter: 0, identity: "x", branch: "y" }));
+    journal.matcher.branches.begin("y", "");
     const changed = { isChanged: true };
     const unkeyed = { content: "sleep:", identity: "without a name", group: null, path: "", earlier: 0 };
     expect(journal.matcher.match(made("sleep:nap", 0, { ...changed, unkeyed }), 0)).toBe("new");

@@ -228,7 +228,7 @@ export class Journal {
     const known = this.#calls.get(wait);
     const call = known ?? recordedCall(wait, contentAt(wait), site, attempt);
     call.answeredAt.set(attempt, callSite?.madeAfter ?? seq);
-    if (known === undefined) this.matcher.addPath(call);
+    if (known === undefined) this.matcher.branches.add(call);
     if (call.entry?.attempt !== attempt) return;
     call.entry = null;
     this.reusable.remove(call);

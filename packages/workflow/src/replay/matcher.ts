@@ -10,9 +10,10 @@
  */
 
 import type { CallSite } from "@aikirun/lib/protocol";
+import { Branches } from "./branches.ts";
 import type { Identified } from "./call.ts";
-import { branchOf, lateIdentity, promptIdentity } from "./identity.ts";
-import { isOfBranch, type Recorded, recordedAt } from "./recorded.ts";
+import { lateIdentity, promptIdentity } from "./identity.ts";
+import { isOfBranch, type Recorded, recordedAt, wasPrompt } from "./recorded.ts";
 import { type AmbiguousCalls, dependentOn } from "./refusal.ts";
 
 /** A named sleep matches a sleep recorded without a name only by identity (M2), because unnamed sleeps are common. */
@@ -21,9 +22,8 @@ const unnamedSleep = "sleep:";
 export type Match = Recorded | "new" | "ambiguous";
 
 export class Matcher {
+  readonly branches: Branches = new Branches();
   readonly #byIdentity = new Map<string, Recorded[]>();
-  /** By the name of the branch that continues after the call; null where several calls have the same name. */
-  readonly #byPath = new Map<string, Recorded | null>();
   /** Calls that the handler has not made again yet, by content. */
   readonly #byContent = new Map<string, Set<Recorded>>();
   /** By content: how many calls earlier attempts recorded. */
@@ -36,8 +36,6 @@ export class Matcher {
   readonly #ambiguousContents = new Set<string>();
   /** The identities of recorded late calls that prompt calls have matched. */
   readonly #matchedByPrompt = new Set<string>();
-  /** The names of branches that continue after no recorded call, and that this execution has begun. */
-  readonly #begun = new Set(["root"]);
   /** The identities of recorded calls without a key that calls with a key have matched. */
   readonly #matchedByKeyed = new Set<string>();
 
@@ -49,27 +47,13 @@ export class Matcher {
   /** Also finds the call by the identity and the path of its current call site. */
   identify(call: Recorded): void {
     if (call.callSite === null) return;
-    this.addPath(call);
+    this.branches.add(call);
     const identical = listOf(this.#byIdentity, call.callSite.identity, (): Recorded[] => []);
     if (!identical.includes(call)) identical.push(call);
   }
 
-  /** Knows the branch that continues after the call. The call itself, which may be withdrawn, matches nothing. */
-  addPath(call: Recorded): void {
-    if (call.callSite === null) return;
-    const { identity, branch } = call.callSite;
-    const path = call.path ?? (branch === undefined ? identity : lateIdentity(call.content, branch));
-    const known = this.#byPath.get(path);
-    this.#byPath.set(path, known === undefined || known === call ? call : null);
-  }
-
   addEarlier({ content }: Recorded): void {
     this.#earlier.set(content, (this.#earlier.get(content) ?? 0) + 1);
-  }
-
-  /** This execution has begun a branch that continues after no recorded call. */
-  begin(branch: string): void {
-    this.#begun.add(branch);
   }
 
   claim(call: Recorded): void {
@@ -89,6 +73,7 @@ export class Matcher {
       return this.#hasOtherMatch(made, delivered, found) ? "ambiguous" : found;
     }
     const match = this.#byBranch(made, made.content, delivered) ?? this.#fromEarlier(made, firsts);
+    if (match === "new" && this.#earlier.size > 0) this.branches.begin(made.point.branch, made.branch);
     if (made.group !== null && typeof match !== "string" && match.callSite !== null && !wasPrompt(match.callSite)) {
       this.#matchedByPrompt.add(match.callSite.identity);
     }
@@ -99,7 +84,8 @@ export class Matcher {
   soleOfBranch(made: Identified): Recorded | null {
     if (this.#isAmbiguous(made)) return null;
     const fitting = this.#alike(made.content).filter(
-      (call) => !call.isEarlier && isOfBranch(call, made.branch) && this.#wasBeside(call, made) === made.isBeside,
+      (call) =>
+        !call.isEarlier && isOfBranch(call, made.branch) && this.branches.wasBeside(call, made) === made.isBeside,
     );
     const [first, second] = fitting.length > 1 ? fitting.filter((call) => isOfPlace(call, made)) : fitting;
     if (first === undefined || second !== undefined) return null;
@@ -120,10 +106,7 @@ export class Matcher {
 
   /** Whether another branch may still make the recorded call. The code that leads to this call has not changed. */
   #mayStillBeMade(call: Recorded, { isChanged, branch }: Identified): boolean {
-    if (isChanged || call.callSite === null || isOfBranch(call, branch)) return false;
-    for (const begun of this.#begun) if (isOfBranch(call, begun)) return true;
-    for (const [path, before] of this.#byPath) if (before?.isClaimed === true && isOfBranch(call, path)) return true;
-    return false;
+    return !isChanged && !isOfBranch(call, branch) && this.branches.mayMake(call);
   }
 
   /** Whether alike calls were ambiguous before: their order then does not identify them either. */
@@ -194,7 +177,7 @@ export class Matcher {
   /** Whether the recorded call was prompt, and was made from the branch of this call. */
   #wasPromptOf(other: Recorded, made: Identified): boolean {
     if (other.callSite?.branch === undefined || !isOfBranch(other, made.branch)) return false;
-    return this.#wasBeside(other, made) === made.isBeside;
+    return this.branches.wasBeside(other, made) === made.isBeside;
   }
 
   #withoutKey({ unkeyed, group }: Identified): Match | null {
@@ -228,7 +211,7 @@ export class Matcher {
       if (!isOfBranch(call, made.branch)) continue;
       // A call that is made earlier than before may be beside a call that had already ended before.
       const isEarly = made.group !== null && made.isBeside && callSite.madeAfter > delivered;
-      if (!isEarly && this.#wasBeside(call, made) !== made.isBeside) continue;
+      if (!isEarly && this.branches.wasBeside(call, made) !== made.isBeside) continue;
       if (
         made.group === null
           ? !wasPrompt(callSite) || callSite.madeAfter > delivered
@@ -265,7 +248,7 @@ export class Matcher {
     const isAside = (call: Recorded): boolean => {
       const mayBeEarly =
         !isChanged && group !== null && isBeside && call.callSite !== null && !wasPrompt(call.callSite);
-      return !mayBeEarly && this.#wasBeside(call, made) !== isBeside;
+      return !mayBeEarly && this.branches.wasBeside(call, made) !== isBeside;
     };
     const sameBranch = all.filter((call) => isOfBranch(call, branch) && isOther(call) && !isAside(call));
     const [found] = sameBranch;
@@ -282,19 +265,10 @@ export class Matcher {
     // branch it is, even if plain work has let other branches continue first.
     const isKeyed = made.unkeyed !== null && content === made.content && only !== undefined && isOfBranch(only, branch);
     if (only === undefined || !(isChanged || isKeyed)) return "new";
-    if (firsts.has(content) && this.#earlier.get(content) === 1) return only;
+    if (firsts.has(content) && this.#earlier.get(content) === 1)
+      return this.branches.areOnPath(made, only) ? only : "new";
     if (!isChanged) return "new";
     return isRepeatable || all.every(({ entry }) => entry === null) ? "new" : "ambiguous";
-  }
-
-  /** Whether the recorded call was made before the call of its branch had a value. */
-  #wasBeside({ callSite, siteAttempt }: Recorded, { branch, isBeside }: Identified): boolean {
-    const before = this.#byPath.get(branchOf(branch));
-    // `now()` returns at once, so no call is made beside it.
-    if (before === undefined || before === null || callSite === null || before.content.startsWith("now:"))
-      return isBeside;
-    const answeredAt = before.answeredAt.get(siteAttempt);
-    return answeredAt === undefined || callSite.madeAfter < answeredAt;
   }
 
   #identical(identity: string): Recorded[] {
@@ -310,10 +284,6 @@ export class Matcher {
 function mayHaveIdentity({ content, callSite }: Recorded, identity: string): boolean {
   if (callSite === null) return false;
   return callSite.identity === identity || (wasPrompt(callSite) && lateIdentity(content, callSite.branch) === identity);
-}
-
-function wasPrompt(callSite: CallSite): callSite is CallSite & { branch: string } {
-  return callSite.branch !== undefined;
 }
 
 /**

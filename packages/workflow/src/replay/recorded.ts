@@ -54,6 +54,10 @@ export function recordedAt({ entry, askSeq }: Recorded): number {
   return askSeq > 0 ? askSeq : Number.MAX_SAFE_INTEGER;
 }
 
+export function wasPrompt(callSite: CallSite): callSite is CallSite & { branch: string } {
+  return callSite.branch !== undefined;
+}
+
 /** Whether the two are alike calls of one branch, and not both late. */
 export function isAlike(call: Recorded, other: Recorded): boolean {
   if (call.content !== other.content) return false;
