@@ -70,14 +70,14 @@ export class Calls {
     const derived = this.#scheduler.identifier.derive(made);
     const ambiguous = clash ?? derived.clash;
     if (ambiguous !== null) throw this.#refuse(made, ambiguous);
-    this.beginBranch(derived.identity, made.branch);
+    this.beginBranch(derived.identity);
     return derived.identity;
   }
 
-  /** A branch begins, in the branch `from`, that continues after no recorded call. */
-  beginBranch(name: string, from: string): void {
-    const { expected, reusable, matcher } = this.#scheduler.journal;
-    if (expected.size > 0 || reusable.size > 0) matcher.branches.begin(name, from);
+  /** A branch begins that continues after no recorded call. */
+  beginBranch(name: string): void {
+    const { expected, matcher } = this.#scheduler.journal;
+    if (expected.size > 0) matcher.branches.begin(name);
   }
 
   /**

@@ -64,22 +64,22 @@ describe("the journal", () => {
   it("only successes of earlier attempts are reused, and the newest one wins", () => {
     const journal = journalOf(
       2,
-      ["step:a#0", returned, 1],
-      ["step:b#0", threw, 1],
-      ["step:c#0", threw, 1],
-      ["step:c#0", { type: "returned", output: "2" }, 2],
-      ["step:d#0/1", { type: "retrying", error: threw.error, retryAt: 0 }, 1],
-      ["step:d#0/1/retry", { type: "elapsed" }, 1],
+      ["task:a:0#0", returned, 1],
+      ["task:b:0#0", threw, 1],
+      ["task:c:0#0", threw, 1],
+      ["task:c:0#0", { type: "returned", output: "2" }, 2],
+      ["task:d:0#0/1", { type: "retrying", error: threw.error, retryAt: 0 }, 1],
+      ["task:d:0#0/1/retry", { type: "elapsed" }, 1],
     );
     const value = (content: string): unknown => {
       const match = journal.matcher.match(made(content, 0, { isChanged: true }), 0);
       return typeof match === "string" ? match : match.entry?.value;
     };
-    expect(value("step:a")).toEqual(returned);
-    expect(value("step:b")).toBeUndefined();
-    expect(value("step:c")).toEqual({ type: "returned", output: "2" });
-    expect(journal.peek("step:d#0/1")).toBeUndefined();
-    expect(journal.peek("step:d#0/1/retry")).toBeUndefined();
+    expect(value("task:a:0")).toEqual(returned);
+    expect(value("task:b:0")).toBeUndefined();
+    expect(value("task:c:0")).toEqual({ type: "returned", output: "2" });
+    expect(journal.peek("task:d:0#0/1")).toBeUndefined();
+    expect(journal.peek("task:d:0#0/1/retry")).toBeUndefined();
     expect(journal.hasTries).toBe(false);
   });
 
@@ -207,34 +207,31 @@ describe("a call that is looked up in the journal", () => {
   it("a call of a later attempt is found by its content only if a single call fits", () => {
     const journal = new Journal(2);
     journal.add(entry(1, "task:t:0#0", returned, 1, { madeAfter: 0, identity: "x", branch: "y" }));
-    journal.add(entry(2, "step:s#0", returned, 1, { madeAfter: 0, identity: "v", branch: "y" }));
-    journal.add(entry(3, "step:s#1", returned, 1, { madeAfter: 0, identity: "w", branch: "z" }));
-    journal.matcher.branches.begin("y", "");
+    journal.add(entry(2, "task:s:0#0", returned, 1, { madeAfter: 0, identity: "v", branch: "y" }));
+    journal.add(entry(3, "task:s:0#1", returned, 1, { madeAfter: 0, identity: "w", branch: "z" }));
     const changed = { isChanged: true };
     expect(addressOf(journal.matcher.match(made("task:t:0", 0, changed), 0))).toBe("task:t:0#0");
-    expect(journal.matcher.match(made("step:s", 0, changed), 0)).toBe("ambiguous");
-    expect(journal.matcher.match(made("step:s", 0), 0)).toBe("new");
+    expect(journal.matcher.match(made("task:s:0", 0, changed), 0)).toBe("ambiguous");
+    expect(journal.matcher.match(made("task:s:0", 0), 0)).toBe("new");
   });
 
-  it("a call of a later attempt is not found by its content where a parallel branch made it", () => {
+  it("a step of a later attempt without a key is not found by its content", () => {
     const journal = new Journal(2);
     journal.add(entry(1, "step:s#0", returned, 1, { madeAfter: 0, identity: "x", branch: "y" }));
-    for (const branch of ["y", "z"]) journal.matcher.branches.begin(branch, "");
-    expect(journal.matcher.match(made("step:s", 0, { isChanged: true, branch: "z" }), 0)).toBe("new");
+    expect(journal.matcher.match(made("step:s", 0, { isChanged: true }), 0)).toBe("new");
   });
 
   it("in a later attempt, a call with a new key matches an entry without key only as the first that fits", () => {
     const recorded = () => {
       const journal = new Journal(2);
-      journal.add(entry(1, "step:s#0", returned, 1, { madeAfter: 0, identity: "x", branch: "y" }));
-      journal.matcher.branches.begin("y", "");
+      journal.add(entry(1, "task:s:0#0", returned, 1, { madeAfter: 0, identity: "x", branch: "y" }));
       return journal;
     };
     const keyed = (key: string, isChanged: boolean) => {
-      const unkeyed = { content: "step:s", identity: `without ${key}`, group: null, path: "", earlier: 0 };
-      return made(`step:s:${key}`, 0, { isChanged, unkeyed });
+      const unkeyed = { content: "task:s:0", identity: `without ${key}`, group: null, path: "", earlier: 0 };
+      return made(`task:s:${key}`, 0, { isChanged, unkeyed });
     };
-    expect(addressOf(recorded().matcher.match(keyed("a", true), 0))).toBe("step:s#0");
+    expect(addressOf(recorded().matcher.match(keyed("a", true), 0))).toBe("task:s:0#0");
     const journal = recorded();
     expect(journal.matcher.match(keyed("a", false), 0)).toBe("new");
     expect(journal.matcher.match(keyed("b", true), 0)).toBe("new");
@@ -243,7 +240,6 @@ describe("a call that is looked up in the journal", () => {
   it("in a later attempt, a sleep without name is found as the first, even after one with a name", () => {
     const journal = new Journal(2);
     journal.add(entry(1, "sleep:#0", { type: "elapsed" }, 1, { madeAfter: 0, identity: "x", branch: "y" }));
-    journal.matcher.branches.begin("y", "");
     const changed = { isChanged: true };
     const unkeyed = { content: "sleep:", identity: "without a name", group: null, path: "", earlier: 0 };
     expect(journal.matcher.match(made("sleep:nap", 0, { ...changed, unkeyed }), 0)).toBe("new");

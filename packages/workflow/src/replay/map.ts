@@ -29,7 +29,7 @@ export function mapItems<Item, Result>(
   const branch = replay.calls.derive(replay.calls.identify({ kind: "map", name: null, content: null }));
   const { owner } = replay.scheduler.identifier.root;
   const points = keys.map((one) => beginningOf(owner, branchOfMap(branch, one)));
-  for (const point of points) replay.calls.beginBranch(point.branch, branch);
+  for (const point of points) replay.calls.beginBranch(point.branch);
   return workOn(list, points, work, concurrency);
 }
 

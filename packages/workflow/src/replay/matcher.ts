@@ -73,7 +73,6 @@ export class Matcher {
       return this.#hasOtherMatch(made, delivered, found) ? "ambiguous" : found;
     }
     const match = this.#byBranch(made, made.content, delivered) ?? this.#fromEarlier(made, firsts);
-    if (match === "new" && this.#earlier.size > 0) this.branches.begin(made.point.branch, made.branch);
     if (made.group !== null && typeof match !== "string" && match.callSite !== null && !wasPrompt(match.callSite)) {
       this.#matchedByPrompt.add(match.callSite.identity);
     }
@@ -263,10 +262,12 @@ export class Matcher {
     const [only] = all;
     // On the same path the code made no other call here: this call had no value yet. But a key says which call of its
     // branch it is, even if plain work has let other branches continue first.
-    const isKeyed = made.unkeyed !== null && content === made.content && only !== undefined && isOfBranch(only, branch);
-    if (only === undefined || !(isChanged || isKeyed)) return "new";
-    if (firsts.has(content) && this.#earlier.get(content) === 1)
-      return this.branches.areOnPath(made, only) ? only : "new";
+    const isKeyed = made.unkeyed !== null && content === made.content;
+    const isSame = isKeyed && only !== undefined && isOfBranch(only, branch);
+    // A step without a key works with what the path to it has brought, so its content does not identify it.
+    const isAnyStep = content.startsWith("step:") && !isKeyed;
+    if (only === undefined || isAnyStep || !(isChanged || isSame)) return "new";
+    if (firsts.has(content) && this.#earlier.get(content) === 1) return only;
     if (!isChanged) return "new";
     return isRepeatable || all.every(({ entry }) => entry === null) ? "new" : "ambiguous";
   }
