@@ -50,7 +50,7 @@ const settleMs = 4 * 60 * 60_000;
 /** How often the operator acts after faults have ended. Virtual milliseconds. */
 const operateMs = 2_000;
 /** A simulation with more steps than this is considered an endless loop. */
-const maxSteps = 600_000;
+const maxSteps = 2_000_000;
 
 export async function simulate(seed: number, open: OpenStorage): Promise<SimulationOutcome> {
   const world = new World(prng(`seed ${seed}`));

@@ -152,11 +152,25 @@ describe("a run that is lost", () => {
     ["a run that is lost by the worker's clock is claimed again: it may be suspended", "LEASE_LOST", 1],
     ["a run that is lost to another holder is not claimed again", "FENCED", 0],
   ] as const)("%s", async (_, code, reclaims) => {
-    const { take, activations, events } = setup(1);
+    const { env, take, activations, events } = setup(1);
+    const reclaimed = () => events.filter((event) => event === "reclaim a under 1");
     await take("a");
     activations.get("a")?.end({ type: "lost", code });
     await settled();
-    expect(events.filter((event) => event === "reclaim a under 1")).toHaveLength(reclaims);
+    expect(reclaimed()).toHaveLength(reclaims);
+    // The report that suspends the run may be recorded only now.
+    await env.advance(90_000);
+    expect(reclaimed()).toHaveLength(2 * reclaims);
+  });
+
+  it("a lost run that this worker has claimed again is not claimed a second time", async () => {
+    const { env, take, activations, events } = setup(1);
+    await take("a");
+    activations.get("a")?.end({ type: "lost", code: "LEASE_LOST" });
+    await settled();
+    await take("a");
+    await env.advance(90_000);
+    expect(events.filter((event) => event === "reclaim a under 1")).toHaveLength(1);
   });
 
   it.each([

@@ -69,7 +69,7 @@ export class Runner {
       },
       ended: this.#ended.signal,
       reclaim: (activation) => this.#reclaim(activation),
-      reclaimLost: ({ runId, fence }) => options.onReclaim(runId, fence),
+      reclaimLost: (activation) => this.#reclaimLost(activation),
     };
   }
 
@@ -115,6 +115,15 @@ export class Runner {
     this.#leases.close();
     this.#watch.close();
     for (const activation of this.#activations.values()) activation.lose("SHUTDOWN");
+  }
+
+  /** Claims the run now, and again later: a report that suspends it may still be on its way to the database. */
+  #reclaimLost({ runId, fence }: Activation): void {
+    const { onReclaim, leaseMs, client } = this.#options;
+    onReclaim(runId, fence);
+    client.env.after(leaseMs, () => {
+      if (!this.#isStopping && !this.#activations.has(runId)) onReclaim(runId, fence);
+    });
   }
 
   /** Claims the run of a suspended execution that continued by itself, unless there is a newer activation. */
