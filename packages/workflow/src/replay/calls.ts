@@ -215,7 +215,7 @@ export class Calls {
     else if (found.content !== content && unkeyed !== null) point.branch = unkeyed.path;
     if (isEarlier) point.isChanged = entry === null || !isOfBranch(found, branch);
     else if (found.isReused) point.isChanged = false;
-    else point.isChanged ||= found.isRedone;
+    else point.isChanged ||= found.isRedone || !isOfBranch(found, branch);
     if (isEarlier || callSite.branch === undefined) return;
     const own = callSite.identity === identity ? group : callSite.identity === unkeyed?.identity ? unkeyed.group : null;
     if (own !== null) own.recorded ??= found;
