@@ -231,6 +231,20 @@ describe("a claim that repeats one whose answer was lost", () => {
     expect(await api.claim(request)).toEqual({ runs: [] });
   });
 
+  it("a repeated claim gets the runs that it reclaims, too", async () => {
+    const { api, openSession } = rig();
+    const session = openSession();
+    const suspended = await session.start();
+    const run = await session.claimOne();
+    await session.report(run, suspend, { opens: [awaits("paid")] });
+    const lost = session.request();
+    const id = await session.start();
+    await api.claim(lost);
+    const reclaim = [{ runId: suspended, fence: run.fence }];
+    const again = await session.claim({ limit: 1, repeats: [lost.claimId], reclaim });
+    expect(again.map((claimed) => claimed.id).sort()).toEqual([suspended, id].sort());
+  });
+
   it("a claim that repeats two gets no more runs than its limit", async () => {
     const { api, openSession } = rig();
     const session = openSession();

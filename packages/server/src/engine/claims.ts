@@ -44,13 +44,11 @@ export interface Claiming {
   mustScan: boolean;
 }
 
-/** Takes runs without a scan of storage: runs of lost claims, runs that the caller suspended, and cached runs. */
+/** Takes runs without a scan of storage: runs that the caller suspended, runs of lost claims, and cached runs. */
 export async function beginClaim(context: ClaimContext): Promise<Claiming> {
   const { request } = context.operation;
-  const claimed = await takeUnanswered(context);
-  if (claimed.length > 0) {
-    return { context, claimed, mustScan: false };
-  }
+  const claimed: Run[] = [];
+  // Each claim answers for all runs that it reclaims: the worker takes a run that is missing in the reply as refused.
   const reclaim = request.reclaim ?? [];
   await fetchAll(
     context,
@@ -58,6 +56,11 @@ export async function beginClaim(context: ClaimContext): Promise<Claiming> {
   );
   for (const { runId, fence } of reclaim) {
     await take(context, runId, { reclaim: fence }, claimed);
+  }
+  const reclaimed = claimed.length;
+  await takeUnanswered(context, claimed);
+  if (claimed.length > reclaimed) {
+    return { context, claimed, mustScan: false };
   }
   await takeCached(context, claimed);
   const isFull = claimed.length >= request.limit;
@@ -83,12 +86,11 @@ export async function endClaim({
 }
 
 /** Takes runs of claims whose answers were lost, but not more than one claim may take. */
-async function takeUnanswered(context: ClaimContext): Promise<Run[]> {
+async function takeUnanswered(context: ClaimContext, claimed: Run[]): Promise<void> {
   const { work, operation, transaction } = context;
   const { request, repeats } = operation;
-  const claimed: Run[] = [];
   if (repeats.length === 0) {
-    return claimed;
+    return;
   }
   const ids = await transaction.claimed(request.session, repeats);
   await fetchAll(context, ids);
@@ -99,7 +101,6 @@ async function takeUnanswered(context: ClaimContext): Promise<Run[]> {
       await take(context, id, { repeats }, claimed);
     }
   }
-  return claimed;
 }
 
 /** The queues that a claim asks for, each once. */
