@@ -297,3 +297,34 @@ describe("two alike calls after parallel branches that take a lock", () => {
     expect(timed.rig.output).toEqual([1, 2]);
   });
 });
+
+describe("two alike calls that got keys before a later attempt", () => {
+  it("keep their values when that attempt is replayed", async () => {
+    let made = 0;
+    const visits =
+      (keys: readonly string[], isDelayed: boolean) =>
+      async (run: TimedRun, plain: Plain): Promise<number[]> => {
+        const visit = (key: string | undefined) => run.step("visit", () => ++made, key === undefined ? {} : { key });
+        const helper = async (): Promise<number> => {
+          await run.step("begin", () => 0);
+          if (isDelayed) await plain("first");
+          return visit(keys[0]);
+        };
+        const first = await helper();
+        await plain("second");
+        const second = await visit(keys[1]);
+        if (run.attempt === 1) throw new Error("once more");
+        await run.events.go.wait();
+        return [first, second];
+      };
+    const timed = new Timed(visits([], false));
+    await timed.execute({ second: 10 }, 15);
+    const keyed = new Timed(visits(["a", "b"], true), "b2", timed.rig.ledger);
+    await keyed.again({ first: 10, second: 10 }, 5_000);
+    await keyed.again({ first: 10, second: 10 }, 5_000);
+    expect(keyed.rig.ledger.stall).toBeUndefined();
+    keyed.rig.ledger.event("go", "on");
+    await keyed.again({ first: 10, second: 10 }, 5_000);
+    expect(keyed.rig.output).toEqual([1, 2]);
+  });
+});

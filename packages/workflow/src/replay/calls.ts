@@ -199,8 +199,9 @@ export class Calls {
     call.address = found.address;
     call.lineage = found.lineage ?? call.lineage;
     const { content, unkeyed } = call.made;
-    // A call that is recorded without a key keeps its identity without the key.
-    if (found.content !== content && unkeyed !== null) call.identity = unkeyed.identity;
+    // A call that is recorded without a key keeps its identity without the key, if no other call has taken it over.
+    if (found.content !== content && unkeyed !== null && this.#scheduler.journal.matcher.isFirstOf(unkeyed.identity))
+      call.identity = unkeyed.identity;
     if (!found.isEarlier) {
       call.recorded = found.callSite;
       call.identity = found.callSite?.identity ?? call.identity;

@@ -36,6 +36,8 @@ export class Matcher {
   readonly #ambiguousContents = new Set<string>();
   /** The identities of recorded late calls that prompt calls have matched. */
   readonly #matchedByPrompt = new Set<string>();
+  /** The identities without a key that calls with a key have taken over. */
+  readonly #takenOver = new Set<string>();
   /** The identities of recorded calls without a key that calls with a key have matched. */
   readonly #matchedByKeyed = new Set<string>();
 
@@ -54,6 +56,11 @@ export class Matcher {
 
   addEarlier({ content }: Recorded): void {
     this.#earlier.set(content, (this.#earlier.get(content) ?? 0) + 1);
+  }
+
+  /** Whether no call with a key has taken over this identity yet. Call once for each call that takes it over. */
+  isFirstOf(identity: string): boolean {
+    return this.#takenOver.size < this.#takenOver.add(identity).size;
   }
 
   claim(call: Recorded): void {
@@ -151,7 +158,9 @@ export class Matcher {
 
   #exact(identity: string): Match | null {
     const free = this.#identical(identity).filter(({ isClaimed }) => !isClaimed);
-    return free.find(({ isEarlier }) => !isEarlier) ?? free[0] ?? null;
+    const own = free.filter(({ isEarlier }) => !isEarlier);
+    // An earlier attempt may have recorded a call under an identity that another call has in this attempt.
+    return own.find(({ callSite }) => callSite?.identity === identity) ?? own[0] ?? free[0] ?? null;
   }
 
   /**
@@ -264,9 +273,10 @@ export class Matcher {
     // branch it is, even if plain work has let other branches continue first.
     const isKeyed = made.unkeyed !== null && content === made.content;
     const isSame = isKeyed && only !== undefined && isOfBranch(only, branch);
-    // A step without a key works with what the path to it has brought, so its content does not identify it.
-    const isAnyStep = content.startsWith("step:") && !isKeyed;
-    if (only === undefined || isAnyStep || !(isChanged || isSame)) return "new";
+    // A step without a key works with what the path to it has brought, so its content does not identify it. Nor does
+    // the content without the key identify a call that has got a key since.
+    const isAny = content.startsWith("step:") ? !isKeyed : content !== made.content;
+    if (only === undefined || isAny || !(isChanged || isSame)) return "new";
     if (firsts.has(content) && this.#earlier.get(content) === 1) return only;
     if (!isChanged) return "new";
     return isRepeatable || all.every(({ entry }) => entry === null) ? "new" : "ambiguous";
