@@ -15,7 +15,7 @@ export const databaseCodes = {
   DATABASE_LOCKED: {
     retryable: true,
     meaning:
-      "Another Aiki server uses the file. `aiki keys` cannot always open it beside that server; see the message.",
+      "Another Aiki server uses the file. `aiki keys` cannot always open it while that server runs; see the message.",
     remedy: "Stop that server, or use another file.",
   },
   DATABASE_FOREIGN: {
@@ -113,7 +113,7 @@ export const databaseCodes = {
   },
   REUSE_CONFLICT: {
     retryable: false,
-    meaning: "A retried run already had entries of its own. This is a bug in Aiki.",
+    meaning: "The new run that `retry()` starts already had entries of its own. This is a bug in Aiki.",
     remedy: "Report it with the run's id.",
   },
 } as const;

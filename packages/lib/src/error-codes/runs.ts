@@ -4,7 +4,7 @@
 export const handlerCodes = {
   TASK_FAILED: {
     retryable: true,
-    meaning: "A task failed for good (`TaskFailedError`); `cause` is its last error.",
+    meaning: "A task finally failed: no attempt follows (`TaskFailedError`). `cause` is its last error.",
     remedy: "Catch it and continue, or let the run fail.",
   },
   TASK_TIMED_OUT: {
@@ -39,37 +39,37 @@ export const handlerCodes = {
   },
   UNHANDLED_REJECTION: {
     retryable: true,
-    meaning: "A promise of the handler rejected, and nothing handled the rejection. It is as retryable as its `cause`.",
+    meaning: "A promise of the handler rejected, and nothing handled it. It is retryable if its `cause` is.",
     remedy: "Await the promise, or catch its rejection.",
   },
   WAIT_WITHDRAWN: {
     retryable: true,
-    meaning: "The wait was withdrawn: its `signal` aborted, or another call won `run.race`.",
-    remedy: "Nothing, or catch it where you await the wait.",
+    meaning: "The wait was withdrawn: its abort signal aborted, or another call won `run.race`.",
+    remedy: "None needed. You may catch the error where you await the wait.",
   },
   NON_RETRYABLE: {
     retryable: false,
     meaning: "Your code threw a `NonRetryableError`: it is not retried.",
-    remedy: "Nothing; the error is your own.",
+    remedy: "None in Aiki: your own code decides when it throws the error.",
   },
 } as const;
 
-/** Errors that are thrown to a caller of a run, a client or a worker. */
+/** Errors that users of a run's handle, a client or a worker receive. */
 export const callerCodes = {
   RUN_FAILED: {
     retryable: true,
-    meaning: "`result()` of a run that failed (`RunFailedError`); `cause` is the recorded error.",
+    meaning: "The run failed, so `result()` throws a `RunFailedError`. Its `cause` is the recorded error.",
     remedy: "Remove the cause, then `retry()`.",
   },
   RUN_CANCELLED: {
     retryable: true,
-    meaning: "`result()` of a run that was cancelled (`RunCancelledError`).",
+    meaning: "The run was cancelled, so `result()` throws a `RunCancelledError`.",
     remedy: "`retry()` if that was a mistake.",
   },
   RUN_STALLED: {
     retryable: false,
     meaning:
-      "`result()` of a run that is stalled (`RunStalledError`); the message says why, and `stall` has the reason.",
+      "The run is stalled, so `result()` throws a `RunStalledError`. The message says why, and `stall` has the reason.",
     remedy: "Remove the cause, then `retry()`; or `cancel()`. `result({ waitThroughStalls: true })` keeps waiting.",
   },
   RUN_TIMED_OUT: {
@@ -109,8 +109,8 @@ export const callerCodes = {
   },
   TOO_MANY_WAITS: {
     retryable: false,
-    meaning: "The recorded error of a run that opened more waits at once than a run may have.",
-    remedy: "Wait for fewer at once, or withdraw waits that are no longer needed, with a `signal` or `run.race`.",
+    meaning: "The recorded error of a run that had more open waits than a run may have.",
+    remedy: "Open fewer waits at the same time, or withdraw waits with an abort signal or `run.race`.",
   },
   UNKNOWN_EVENT: {
     retryable: false,

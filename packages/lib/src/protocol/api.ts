@@ -14,23 +14,23 @@ import type {
   WatchRequest,
 } from "./messages.ts";
 
-/** How a call is made: `signal` gives up waiting; what was claimed for a caller that has gone is released. */
+/** Options of a call. If the caller disconnects, the server releases the runs that it had claimed for the caller. */
 export interface CallOptions {
-  /** Gives up waiting for the reply: the call rejects with `ABORTED`. Default: the call waits. */
+  /** An abort signal that ends the wait for the reply: the call rejects with `ABORTED`. Default: the call waits. */
   signal?: AbortSignal;
 }
 
-/** What each verb of the wire takes and answers. */
+/** The request and the reply of each verb of the protocol. */
 interface Messages {
   /** Creates runs. */
   start: { request: StartRequest; reply: StartReply };
   /** Takes ready runs for a worker; waits for one up to `waitMs`. */
   claim: { request: ClaimRequest; reply: ClaimReply };
-  /** Records what a worker did, and how its runs go on. */
+  /** Records what a worker did, and how its runs continue. */
   report: { request: ReportRequest; reply: ReportReply };
   /** Renews the leases of a worker. */
   renew: { request: RenewRequest; reply: RenewReply };
-  /** Sends events and commands to runs. */
+  /** Sends signals to runs: events, `cancel`, `pause`, `resume`, `wake` and `retry`. */
   signal: { request: SignalRequest; reply: SignalReply };
   /** Waits up to `waitMs` for changes of runs. */
   watch: { request: WatchRequest; reply: WatchReply };
@@ -40,21 +40,21 @@ interface Messages {
   read: { request: ReadRequest; reply: ReadReply };
 }
 
-/** A verb of the wire. */
+/** A verb of the protocol. */
 export type Verb = keyof Messages;
 
-/** What a verb takes. */
+/** The request of a verb. */
 export type RequestOf<V extends Verb> = Messages[V]["request"];
-/** What a verb answers. */
+/** The reply of a verb. */
 export type ReplyOf<V extends Verb> = Messages[V]["reply"];
 /** The function that calls one verb. */
 export type VerbCall<V extends Verb> = (request: RequestOf<V>, options?: CallOptions) => Promise<ReplyOf<V>>;
 
 /**
- * The wire: eight batch verbs, each a POST to `/v1/<verb>` or a plain call in-process, with the same types.
- * One bad item is answered by a rejection and never fails its batch. A call throws `AikiError` only for faults of the
- * whole request: `UNREACHABLE`, `UNAVAILABLE`, `UNAUTHORIZED`, `FORBIDDEN`, `BAD_REQUEST`, `ABORTED`.
- * Every mutation is safe to repeat after a lost reply.
+ * The protocol: eight batch verbs. Each is a POST to `/v1/<verb>`, or a function call in-process with the same types.
+ * A bad item is answered with a rejection, and the rest of its batch is executed. A call throws `AikiError` only if the
+ * whole request fails: `UNREACHABLE`, `UNAVAILABLE`, `UNAUTHORIZED`, `FORBIDDEN`, `BAD_REQUEST`, `ABORTED`.
+ * If the reply is lost, it is safe to send any request again.
  */
 export type Api = { [V in Verb]: VerbCall<V> };
 
@@ -80,18 +80,18 @@ export function wrapApi(api: Api, wrap: <V extends Verb>(verb: V, call: VerbCall
 /** The names of all verbs: the last part of their paths. */
 export const verbs: readonly Verb[] = ["start", "claim", "report", "renew", "signal", "watch", "find", "read"];
 
-/** Limits that both ends know. Bytes are UTF-8. */
+/** Limits that clients, workers and servers share. Sizes in bytes are of UTF-8 text. */
 export const limits = {
   payloadBytes: 2_000_000,
   requestBytes: 8_000_000,
   journalPageBytes: 4_000_000,
-  /** No further item is added to a reply that holds so many bytes, counted before JSON escapes anything. */
+  /** If a reply has this many bytes, the server adds no further item. Bytes that JSON escapes add are not counted. */
   replyBytes: 8_000_000,
   batchItems: 1_000,
   watchedItems: 10_000,
-  /** Versions times shards that one claim may ask for. */
+  /** The maximum of versions times shards of one claim. */
   claimedQueues: 10_000,
-  /** Lost claims that one claim may name. */
+  /** The maximum number of earlier claims that one claim may name in `repeats`. */
   repeatedClaims: 20,
   openWaits: 10_000,
   nameLength: 255,

@@ -1,35 +1,39 @@
 import type { Address, Failure, Payload, RunId, Stall } from "./run.ts";
 
 /**
- * When a handler made a durable call, and which of the alike calls it is. Recorded with everything that a call leaves
- * in the journal, so that a replay gives each recorded value to the call that it belongs to.
+ * Distinguishes a durable call from alike calls. Every entry of the call has it, so that a replay gives each recorded
+ * value to the call that it belongs to.
  */
 export interface CallSite {
   /**
-   * The largest `seq` that had been delivered to the handler when it made the call; 0 when nothing had been. In a
-   * report, `-n` stands for the `seq` of the report's own `n`-th entry, from 1: only the server knows it.
+   * The largest `seq` that had been delivered to the handler when it made the call; 0 if none had been. In a report, -1
+   * means the first entry of the same report, -2 the second, and so on, because only the server knows their `seq`.
    */
   madeAfter: number;
-  /** The same for the same call on every replay, whatever the timing. At most 32 characters. */
+  /** The identity of the call: the same on every replay, whatever the timing is. At most 32 characters. */
   identity: string;
   /**
-   * The branch of the handler that made the call. Present when the call was made in the microtasks that follow a
-   * delivery; otherwise `identity` already says it. At most 32 characters.
+   * The branch of the handler that made the call. Present if the call was made in the microtasks that follow a
+   * delivery; otherwise the branch is part of `identity`. At most 32 characters.
    */
   branch?: string;
   /**
-   * How many alike calls that branch made in those microtasks; without `branch`: how many it had made until then, with
-   * this one. Absent for one.
+   * With `branch`: the number of alike calls that the branch made in these microtasks. Without `branch`: the number of
+   * alike calls that the branch had made so far, including this call. Absent if the number is 1.
    */
   alike?: number;
 }
 
-/** Exceptional transitions, recorded so that the timeline and the checkers need no further table. */
+/** An exceptional change of a run. It is recorded as an entry, so that the run's timeline needs no further table. */
 export type Mark =
+  /**
+   * A lease ended without a report. `confirmed` is true if a heartbeat or a report had confirmed that the worker
+   * received the run. `crashes` is the number of confirmed leases in a row that ended so, including this one.
+   */
   | { mark: "recovered"; crashes: number; confirmed: boolean }
   /**
-   * Two calls that could not be distinguished share `identity`. `waits` are the addresses of the waits that were
-   * open at that moment; absent when there were none.
+   * The run became stalled. If two calls could not be distinguished, `identity` is the identity of both. `waits` are
+   * the addresses of the waits that were open at that moment; absent if there were none.
    */
   | { mark: "stalled"; reason: Stall["reason"]; identity?: string; waits?: Address[] }
   | { mark: "cancelled"; reason?: string }
@@ -43,71 +47,71 @@ export type Mark =
 
 /** What was recorded. */
 export type Value =
-  /** A task, a step or a child that succeeded. */
+  /** The output of a task, a step or a child that succeeded. */
   | { type: "returned"; output?: Payload }
-  /** A task, a step or a child that failed for good. */
+  /** The error of a task, a step or a child that finally failed: no attempt follows. */
   | { type: "threw"; error: Failure }
   /**
-   * One failed try of a task; `retryAt` is epoch milliseconds by the server's clock. At `<task address>/<try, from
-   * 1>`.
+   * The error of a failed attempt of a task. The next attempt begins at `retryAt`, in epoch milliseconds by the
+   * server's clock. The address is `<task address>/<attempt, from 1>`.
    */
   | { type: "retrying"; error: Failure; retryAt: number }
-  /** The clock, as `run.now()` saw it. */
+  /** The time that `run.now()` returned. */
   | { type: "observed"; data: Payload }
-  /** The handler asked for a child's end. At `<child address>/wait#<n>/ask`; the end itself is recorded elsewhere. */
+  /** The handler called `result()` or `waitFor()` of a child. The address is `<child address>/wait#<n>/ask`. */
   | { type: "asked" }
-  /** A later attempt was given the value that the entry `seq` of an earlier attempt holds. */
+  /** A later attempt reused the value of the entry `seq`, which an earlier attempt recorded. */
   | { type: "reused"; seq: number }
   /**
-   * The handler gave up a wait, which it had asked for as `wait` says. At `<wait address>/withdrawn`; an event that the
-   * wait had taken goes to another one.
+   * The handler withdrew a wait. `wait` is the call site of that wait. The address is `<wait address>/withdrawn`. An
+   * event that the wait had taken goes to another wait.
    */
   | { type: "withdrawn"; wait?: CallSite }
   /** A child workflow was started. Its end is recorded at `<address>/result`. */
   | { type: "started"; runId: RunId }
-  /** A wait's deadline passed; `early` when `wake` ended a sleep. */
+  /** The deadline of a wait passed. `early` is true if `wake` ended a sleep before its deadline. */
   | { type: "elapsed"; early?: boolean }
-  /** The wait at this address took the `nth` arrival (from 0) of its event name. */
+  /** The wait at this address took an event: number `nth`, from 0, of the events called `name`. */
   | { type: "received"; name: string; nth: number }
-  /** An event arrived from outside. Its address is made of its reference, so it is recorded once. */
+  /** An event arrived. Its address contains its reference id (or its signal id), so it is recorded once. */
   | { type: "arrived"; name: string; data?: Payload }
   | ({ type: "marked" } & Mark);
 
 /**
- * One recorded fact. `(runId, attempt, address)` is unique and the first write wins; `seq` is dense per run, from 1.
+ * One recorded fact. `(runId, attempt, address)` is unique, and the first write wins.
  */
 export interface Entry {
-  /** The run that it belongs to. */
+  /** The run that the entry belongs to. */
   runId: RunId;
-  /** Its number within the run, from 1 without gaps. */
+  /** The number of the entry within the run, from 1, without gaps. */
   seq: number;
-  /** Which durable call it is about. */
+  /** The address of the durable call, or of the fact that came from outside. */
   address: Address;
   /** The attempt of the run in which it was recorded, from 1. */
   attempt: number;
-  /** Epoch milliseconds by the server's clock when it was recorded. */
+  /** When it was recorded, in epoch milliseconds by the server's clock. */
   at: number;
   /** The fence under which it was recorded; 0 before the first claim. */
   fence: number;
-  /** The worker (its id, a label) that reported it; absent for what came from outside. */
+  /** The id of the worker that reported it. Absent for facts that came from outside. */
   worker?: string;
-  /** Epoch milliseconds by the worker's clock when the work began. */
+  /** When the work began, in epoch milliseconds by the worker's clock. */
   startedAt?: number;
-  /** The durable call that this entry belongs to; absent for what came from outside and for exceptional transitions. */
+  /** The call site of the durable call. Absent for facts that came from outside and for exceptional changes. */
   callSite?: CallSite;
   /** What was recorded. */
   value: Value;
 }
 
-/** What a worker asks to be recorded. `retrying` carries a duration, which the server's clock turns into `retryAt`. */
+/** An entry of a report. `retrying` has a duration, from which the server computes `retryAt` by its own clock. */
 export interface NewEntry {
-  /** Which durable call it is about. */
+  /** The address of the durable call. */
   address: Address;
-  /** Epoch milliseconds by the worker's clock when the work began. */
+  /** When the work began, in epoch milliseconds by the worker's clock. */
   startedAt?: number;
-  /** The durable call that made it. */
+  /** The call site of the durable call. */
   callSite?: CallSite;
-  /** What is to be recorded. */
+  /** What to record. */
   value:
     | { type: "returned"; output?: Payload }
     | { type: "threw"; error: Failure }

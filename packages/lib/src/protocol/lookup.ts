@@ -4,7 +4,7 @@ import type { Entry } from "./entry.ts";
 import type { ClaimedWait, Rejection, Served, WorkerLoad } from "./messages.ts";
 import type { RunId, RunStatus, RunView } from "./run.ts";
 
-/** A page of runs; every field narrows the choice. */
+/** A request for a page of the runs that match every filter that is present. */
 export interface FindRequest {
   /** The workflow's name. */
   name?: string;
@@ -16,76 +16,79 @@ export interface FindRequest {
   referenceId?: string;
   /** The shard key that the run was started with. */
   shardKey?: string;
-  /** Only children of this run. */
+  /** The run is a child of this run. */
   parentId?: RunId;
-  /** Runs that carry all of these. */
+  /** The run has all of these tags. */
   tags?: string[];
-  /** Runs that failed with an error of this code, at most 255 characters; a code that is a number, as its digits. */
+  /** The run failed with an error of this code, at most 255 characters. Write a code that is a number in digits. */
   errorCode?: string;
-  /** Epoch milliseconds, inclusive. */
+  /** The run was created at this time or later. Epoch milliseconds. */
   createdAfter?: number;
-  /** Epoch milliseconds, exclusive. */
+  /** The run was created before this time. Epoch milliseconds. */
   createdBefore?: number;
-  /** By when they were created, then by id. Newest first is the default. */
+  /** The runs are sorted by the time of their creation, then by id. Default: the newest run comes first. */
   order?: "newest" | "oldest";
-  /** 1 to 200; default 50. */
+  /** The maximum number of runs of the page, 1 to 200; default 50. */
   limit?: number;
-  /** From the reply before. Opaque. */
+  /** The `cursor` of the reply with the previous page. Absent for the first page. */
   cursor?: string;
 }
 
-/** One page of runs, and where the next begins. */
+/** One page of runs, and where the next page begins. */
 export interface FindReply {
   /** The runs of the page, without `input` and `outcome.output`. */
   runs: RunView[];
   /**
-   * Where the next page begins; absent on the last one. A server examines a bounded number of runs for a page, so a
+   * Where the next page begins; absent on the last page. A server examines a bounded number of runs for a page, so a
    * page may hold fewer runs than its `limit`, or none, and still have a cursor.
    */
   cursor?: string;
 }
 
-/** Runs to read by id, with a page of their entries where asked for. */
+/** A request to read runs by id, each with a page of its entries if requested. */
 export interface ReadRequest {
   /** The runs to read, at most `limits.batchItems`. */
   runs: Array<{
     runId: RunId;
-    /** Absent: no entries. */
+    /** The page of entries to return: at most `limit`, beginning after the `seq` `after`. Absent: no entries. */
     entries?: { after: number; limit: number };
-    /** Whether to list all its open waits, as a claim does. */
+    /** Whether to return all open waits of the run, as a claim does. Default false. */
     waits?: boolean;
   }>;
-  /** Whether to list the live workers of the namespace too. */
+  /** Whether to return the live workers of the namespace too. Default false. */
   workers?: boolean;
 }
 
-/** A worker's process that was heard of lately, by any server of this database. */
+/**
+ * A session of a worker that sent a claim or a heartbeat to any server of this database in the last 90 s, or within its
+ * lease if that is longer.
+ */
 export interface LiveWorker {
-  /** The id of the worker's process. */
+  /** The id of the session. */
   session: string;
-  /** Its id: a label that several may share. */
+  /** The worker's id: a label that several workers may share. */
   worker: string;
   /** The workflow versions that it executes. */
   serves: Served[];
-  /** The shard keys that it serves; empty: only runs without one. */
+  /** The shard keys that it serves. If empty, it serves only runs without a shard key. */
   shardKeys: string[];
-  /** Absent when it did not say. */
+  /** How busy the worker is. Absent if the worker did not report it. */
   load?: WorkerLoad;
-  /** Epoch milliseconds by the database's clock. */
+  /** When a server first received a claim or heartbeat of it, in epoch milliseconds by the database's clock. */
   since: number;
-  /** Epoch milliseconds by the database's clock of its last sign. */
+  /** When a server last received a claim or heartbeat of it, in epoch milliseconds by the database's clock. */
   seenAt: number;
 }
 
-/** One run as the outside sees it; `more` when entries remain after these. */
+/** The view of one run, with the requested entries. `more` is true if the run has entries after these. */
 export type ReadResult = { ok: true; run: RunView; entries: Entry[]; more: boolean; waits?: ClaimedWait[] } | Rejection;
 
-/** One result per run, in order; with `more`, of the first runs. `workers` when asked for, by id and by session. */
+/** The requested runs, and the live workers if requested. */
 export interface ReadReply {
-  /** One result for each run, in order. */
+  /** One result for each run, in the order of the request. If `more` is true, only the first runs have results. */
   results: ReadResult[];
-  /** True when the reply is full (`limits.replyBytes`): `results` are of the first runs; ask again for the others. */
+  /** True if the reply is full (`limits.replyBytes`). Request the runs without a result again. */
   more?: boolean;
-  /** The live workers; present when they were asked for. */
+  /** The live workers, sorted by id and then by session. Present if they were requested. */
   workers?: LiveWorker[];
 }

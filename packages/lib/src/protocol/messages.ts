@@ -14,7 +14,7 @@ import type {
   RunView,
 } from "./run.ts";
 
-/** Why one item of a batch was refused: the same code on every verb. `errorCodes` explains each. */
+/** Why one item of a batch was refused. All verbs use the same codes. `errorCodes` explains each. */
 export type RejectionCode = Extract<
   ErrorCode,
   | "RUN_NOT_FOUND"
@@ -28,11 +28,11 @@ export type RejectionCode = Extract<
   | "FORBIDDEN"
 >;
 
-/** The answer to one item that was refused; the rest of its batch is not touched. */
+/** The answer to one item that was refused. The rest of its batch is executed. */
 export interface Rejection {
   /** The item was refused. */
   ok: false;
-  /** A client keeps a code that it does not know, of a newer server, as it is. */
+  /** The error code. A newer server may send a code that the client does not know; the client passes it on. */
   code: RejectionCode;
   /** What was wrong, and what to do. */
   message: string;
@@ -46,66 +46,70 @@ export interface StartRequest {
   runs: RunSpec[];
 }
 
-/** `id` is the existing run's when the reference or id was known. */
+/** If a run with this id or reference id already exists, `id` is the id of that run, and `created` is false. */
 export type StartResult = { ok: true; id: RunId; created: boolean } | Rejection;
 
-/** One result per run, in order. */
+/** What happened to the runs of a `StartRequest`. */
 export interface StartReply {
-  /** One result for each run, in order. */
+  /** One result for each run, in the order of the request. */
   results: StartResult[];
 }
 
 // claim
 
-/** One workflow version that a worker can run. */
+/** One workflow version that a worker serves. */
 export interface Served {
   /** The name of the workflow. */
   name: string;
   /** The id of the workflow version. */
   versionId: string;
-  /** A fingerprint of its code, in claims. At most 64 characters. */
+  /** A fingerprint of the version's code. Present in claims. At most 64 characters. */
   build?: string;
 }
 
-/** What a worker says of itself with every claim and heartbeat. */
+/** The description of itself that a worker sends with every claim and heartbeat. */
 export interface WorkerDescription {
-  /** Made per process; owns leases. */
+  /** The id of the worker's session, which owns the leases. */
   session: string;
   /** The worker's id: a label for people. */
   worker: string;
   /** The workflow versions that the worker executes. */
   serves: Served[];
-  /** Empty: only runs without a shard key. */
+  /** The shard keys that the worker serves. If empty, it serves only runs without a shard key. */
   shardKeys: string[];
-  /** The lease; the worker renews at a third of it. Milliseconds. */
+  /** The duration of a lease, in milliseconds. The worker renews it after a third of this time. */
   leaseMs: number;
   /** How busy the worker is. */
   load?: WorkerLoad;
 }
 
-/** Asks for runs to execute. A claim of suspended runs alone serves nothing. */
+/** A request for runs to execute. If `serves` is empty, the claim takes only runs of `repeats` and `reclaim`. */
 export interface ClaimRequest extends WorkerDescription {
-  /** Made by the caller, new each time it asks. */
+  /** The id of the claim. The caller makes a new one for each claim. */
   claimId: string;
-  /** Claims of the caller that got no answer, or that it aborted: what they took is this one's instead. At most 20. */
+  /** The ids of claims that got no answer, or that the caller aborted. This claim takes their runs. At most 20. */
   repeats?: string[];
-  /** At most this many runs, 1 to 1000. */
+  /** The maximum number of queued runs to take, 1 to 1000. */
   limit: number;
-  /** Waits up to this long for a run to be ready. Milliseconds; 0 answers at once. At most 60,000. */
+  /** How long the server waits for a queued run, in milliseconds. 0: it answers immediately. At most 60,000. */
   waitMs: number;
-  /** Parked runs of the caller's own that went on without being asked; claimed at once, besides the filter. */
+  /**
+   * Runs that the caller suspended, and wants to continue although they are not queued, for example because a handler
+   * made a durable call after non-durable work. `fence` is the fence under which the caller suspended the run. The
+   * claim takes these runs immediately, in addition to `limit` and even if `serves` does not contain them.
+   */
   reclaim?: Array<{ runId: RunId; fence: number }>;
 }
 
-/** How busy a worker is, in runs that it can execute at once and does. */
+/** How busy a worker is. */
 export interface WorkerLoad {
-  /** How many runs the worker can execute at once. */
+  /** How many runs the worker can execute at the same time. */
   slots: number;
   /** How many runs the worker executes now. */
   busy: number;
 }
 
-/** A run in the hands of a worker. */
+/** A run that a claim gave to a worker. */
 export interface ClaimedRun {
   /** The id of the run, a UUID. */
   id: RunId;
@@ -117,7 +121,7 @@ export interface ClaimedRun {
   input?: Payload;
   /** The attempt of the run, from 1. */
   attempt: number;
-  /** The number of this claim: what is reported under an earlier one is refused. */
+  /** The fence of this claim. The server refuses reports with a lower one. */
   fence: number;
   /** Epoch milliseconds when the run was created. */
   createdAt: number;
@@ -129,32 +133,33 @@ export interface ClaimedRun {
   referenceId?: string;
   /** The texts by which the run is found. */
   tags: string[];
-  /** The start's own policy; absent, the version's holds. */
+  /** The retry policy of the start. If absent, the policy of the workflow version applies. */
   retry?: RetryPolicy;
-  /** The run that started it, and where. */
+  /** The run that started this run, and the address of the call that did so. */
   parent?: { id: RunId; address: Address };
-  /** The first run of a chain of `retryOf`, else the run itself: what `random()` and `uuid()` derive from. */
+  /** The first run of a chain of `retryOf`, or the run itself. `random()` and `uuid()` derive their values from it. */
   origin: RunId;
-  /** How many facts came from outside so far; the `seen` of the next report. */
+  /** How many facts the run has received from outside. The worker sends it as `seen` in its next report. */
   inbox: number;
-  /** True when `journal` holds only the entries after those this session had when the run was suspended. */
+  /** True if `journal` holds only the entries that the worker's execution cache lacks. */
   isCached: boolean;
-  /** Entries in order of `seq`: all of them, or with `isCached` the new ones. */
+  /** The entries, in the order of `seq`: all of them, or the new ones if `isCached` is true. */
   journal: Entry[];
-  /** Set when the journal is not complete: read the entries after this `seq` before executing. */
+  /** Present if the journal is not complete: read the entries after this `seq` before you execute the run. */
   journalCutAt?: number;
-  /** True when the input is left out because the reply is full: read it before executing. */
+  /** True if the reply was full and has no input: read the input before you execute the run. */
   inputLeftOut?: boolean;
-  /** The waits that are open. Left out when `isCached`, whose session opened them itself. */
+  /** The open waits. Empty if `isCached` is true, because the session opened them itself. */
   waits: ClaimedWait[];
-  /** Which code recorded the run last; absent before the first report. */
+  /** The code that recorded the run last. Absent before the first report. */
   build?: Build;
   /**
-   * Leases of the run that ended without a report since the last one. With any, renew once before executing anything,
-   * so that a crash is counted; with several, put no other run at stake beside it.
+   * How many leases of the run ended without a report since its last report. If there is one, renew the lease before
+   * you execute the run, so that a crash is counted. If there are more, execute such runs one after the other, because
+   * each of them may crash the worker.
    */
   lostLeases: number;
-  /** Epoch milliseconds by the server's clock when this was answered. */
+  /** When the server answered, in epoch milliseconds by its clock. */
   now: number;
 }
 
@@ -162,67 +167,68 @@ export interface ClaimedRun {
 export interface ClaimedWait {
   /** The durable call that waits. */
   address: Address;
-  /** When the handler made the call. Absent when that was not recorded. */
+  /** The call site of that call. Absent if it was not recorded. */
   callSite?: CallSite;
 }
 
-/** The runs that are the caller's by now; empty when the wait ran out. */
+/** The runs that a claim took. */
 export interface ClaimReply {
-  /** The claimed runs. */
+  /** The claimed runs. Empty if `waitMs` passed before a run was queued. */
   runs: ClaimedRun[];
-  /** True when the reply is full: more runs may be queued for the caller. */
+  /** True if the reply is full: more runs may be queued for the caller. */
   more?: boolean;
-  /** How long the claim was pending before it took them: their leases are no older. Milliseconds; absent, 0. */
+  /** How long the claim was pending before it took the runs, in milliseconds. The leases began then. Absent: 0. */
   pendingMs?: number;
-  /** The `streams` of a `RenewReply`. */
+  /** Where the server publishes wake-ups for the caller, as in `RenewReply`. */
   streams?: WakeUpStreams;
 }
 
 // report
 
 /**
- * A wait that the handler reached. Durations, because only the database's clock fixes deadlines. Opening an open wait
- * again changes nothing.
+ * A wait to open. It has a duration, because only the database's clock sets deadlines. To open a wait that is already
+ * open changes nothing.
  */
 export interface OpenWait {
   /** The durable call that waits. */
   address: Address;
   /** What is waited for. */
   type: "sleep" | "event" | "retry" | "child";
-  /** The event's name, or a sleep's label. */
+  /** The name of the event, or of the sleep. */
   name?: string;
-  /** Milliseconds; null waits without deadline, or for `until`. */
+  /** The milliseconds until the deadline. Null if there is no deadline, or if `until` is present. */
   durationMs: number | null;
-  /** Epoch milliseconds by the database's clock; `durationMs` is null then. */
+  /** The deadline in epoch milliseconds by the database's clock. */
   until?: number;
-  /** When the handler made the call. */
+  /** The call site of that call. */
   callSite?: CallSite;
 }
 
-/** A child to start. Inherits shard and priority unless `spec` says otherwise. */
+/** A child to start. It inherits the parent's shard key and priority, unless `spec` has its own. */
 export interface ChildStart {
   /** The durable call that starts the child. */
   address: Address;
-  /** When the handler made the call. */
+  /** The call site of that call. */
   callSite?: CallSite;
-  /** What to start. */
+  /** The run to start. */
   spec: RunSpec;
 }
 
-/** What a report says of its run. */
+/** How a run continues after a report. */
 export type Next =
-  /** It goes on here. */
+  /** The worker continues the run. */
   | { type: "continue" }
   /**
-   * All durable calls of the run wait for something from outside. The answer is `released: false`, with the news, if
-   * something arrived meanwhile. `mayBeBusyMs`: how long the handler may go on by itself, in milliseconds, because it
-   * may also await something that is not durable; absent: it cannot.
+   * All durable calls of the run wait for something from outside. If something arrived meanwhile, the answer has
+   * `released: false` and the new entries. `children` is the number of children that the run waits for. `mayBeBusyMs`
+   * is the time for which the handler may still do non-durable work, in milliseconds; absent if it does none.
    */
   | { type: "suspend"; children: number; mayBeBusyMs?: number }
-  /** Handed back, for others to go on with. */
+  /** The worker returns the run to the server, so that another worker can continue it. */
   | { type: "release"; reason: "shutdown" | "paused" | "unserved" }
-  /** It cannot go on before a user fixes the cause. */
+  /** The run cannot continue before a user fixes the cause. */
   | { type: "stall"; stall: ReportedStall }
+  /** The attempt has ended. `retryInMs` is the time until the next attempt, in milliseconds; null if there is none. */
   | {
       type: "finish";
       outcome:
@@ -230,21 +236,21 @@ export type Next =
         | { status: "failed"; error: Failure; retryInMs: number | null };
     };
 
-/** What a worker has done of one run, and how the run goes on. */
+/** What a worker did for one run, and how the run continues. */
 export interface Report {
-  /** Unique per run and fence; a repeat gets the first answer. */
+  /** The id of the report, unique per run and fence. If the worker repeats the report, it gets the first answer. */
   reportId: string;
-  /** The run that it reports on. */
+  /** The run that the report is about. */
   runId: RunId;
   /** The `fence` of the claim under which the run is executed. */
   fence: number;
-  /** The `inbox` count that the worker knows. */
+  /** The last `inbox` count that the worker received. */
   seen: number;
-  /** The highest `seq` up to which the worker has every entry. */
+  /** The worker has all entries up to this `seq`. */
   after: number;
   /** A fingerprint of the code that executes the run. At most 64 characters. */
   build?: string;
-  /** The replay waits for the handler to make this recorded call again. Absent when it waits for none. */
+  /** The recorded call that the replay waits for the handler to make again. Absent if it waits for none. */
   expecting?: Address;
   /** What to record, in order. */
   entries: NewEntry[];
@@ -252,7 +258,7 @@ export interface Report {
   opens: OpenWait[];
   /** The children to start. */
   starts: ChildStart[];
-  /** How the run goes on. */
+  /** How the run continues. */
   next: Next;
 }
 
@@ -266,32 +272,33 @@ export interface ReportRequest {
   reports: Report[];
 }
 
-/** What became of one report: recorded as a whole or refused as a whole. */
+/** The answer to one report. A report is recorded as a whole or refused as a whole. */
 export type ReportResult =
   | {
       ok: true;
-      /** The `seq` of the report's first entry (child starts follow the entries); those after it follow densely. */
+      /** The `seq` of the report's first entry. The others follow without gaps: first `entries`, then `starts`. */
       first: number;
-      /** The run's last `seq`. */
+      /** The `seq` of the run's last entry. */
       tail: number;
+      /** How many facts the run has received from outside. */
       inbox: number;
-      /** Entries after `after` that the report did not bring, in order of `seq`. */
+      /** The entries after `after` that are not from this report, in the order of `seq`. */
       entries: Entry[];
       /**
-       * Set when the reply is full, or where the large output of a child follows that had ended: read the entries
-       * after this `seq` before using the answer.
+       * Present if the reply is full, or if the next entry is the large output of a child that had already ended: read
+       * the entries after this `seq` before you use the answer.
        */
       entriesCutAt?: number;
-      /** True when the run left the worker's hands: suspended, queued, stalled, paused or ended. */
+      /** True if the worker no longer holds the run: it is suspended, queued, stalled, paused or ended. */
       released: boolean;
-      /** True when the run should be paused: start nothing, record what is in flight, release. */
+      /** True if a pause was requested: begin nothing, record what is in flight, and release the run. */
       pause: boolean;
     }
   | Rejection;
 
-/** One result per report, in order. */
+/** The answers to the reports of a `ReportRequest`. */
 export interface ReportReply {
-  /** One result for each report, in order. */
+  /** One result for each report, in the order of the request. */
   results: ReportResult[];
 }
 
@@ -307,18 +314,18 @@ export interface RenewRequest extends WorkerDescription {
 
 /** Where a server publishes wake-ups for the workers of a namespace. */
 export interface WakeUpStreams {
-  /** What the keys of all its streams begin with. */
+  /** The prefix of the keys of all its streams. */
   prefix: string;
   /** The namespace of the caller. */
   namespace: string;
 }
 
-/** Whether the lease holds for another `leaseMs`. */
+/** `ok` is true if the lease was extended by `leaseMs`. `pause` and `inbox` are as in `ReportResult`. */
 export type RenewResult = { ok: true; pause: boolean; inbox: number } | Rejection;
 
-/** One result per run, in order. */
+/** The answer to a heartbeat. */
 export interface RenewReply {
-  /** One result for each run, in order. */
+  /** One result for each run, in the order of the request. */
   results: RenewResult[];
   /** Where the server publishes wake-ups for the caller. Absent while it does not publish any through Redis. */
   streams?: WakeUpStreams;
@@ -326,28 +333,28 @@ export interface RenewReply {
 
 // signal
 
-/** What the outside may ask of a run. */
+/** A request to change a run. */
 export type Signal =
-  /** `referenceId` makes it one event however often it is sent; without it `signalId` does. */
+  /** An event. Signals with the same `referenceId` (or, without one, the same `signalId`) are the same event. */
   | { type: "event"; name: string; data?: Payload; referenceId?: string }
   | { type: "cancel"; reason?: string }
   | { type: "pause" }
   | { type: "resume" }
-  /** Ends open sleeps; hastens `scheduled` and `awaiting_retry`. */
+  /** Ends open sleeps. A `scheduled` or `awaiting_retry` run is queued immediately. */
   | { type: "wake" }
   /**
-   * Queues a stalled or awaiting_retry run; on a failed or cancelled one starts `newRunId`, which reuses its
-   * successes.
+   * Queues a `stalled` or `awaiting_retry` run. For a `failed` or `cancelled` run, it starts a new run with the id
+   * `newRunId`, which reuses the results of what succeeded.
    */
   | { type: "retry"; newRunId: RunId };
 
 /** One signal to one run. */
 export interface SignalItem {
-  /** Made by the caller; a repeat gets the first answer. */
+  /** The id of the signal, made by the caller. If the caller repeats the signal, it gets the first answer. */
   signalId: string;
   /** The run that the signal is for. */
   runId: RunId;
-  /** What the run is asked to do. */
+  /** The requested change. */
   signal: Signal;
 }
 
@@ -357,40 +364,40 @@ export interface SignalRequest {
   signals: SignalItem[];
 }
 
-/** `runId` is the new run's for a retry of an ended one. */
+/** The run and its status. For a `retry` of an ended run, `runId` is the id of the new run. */
 export type SignalResult = { ok: true; runId: RunId; status: RunStatus } | Rejection;
 
-/** One result per signal, in order. */
+/** The answers to the signals of a `SignalRequest`. */
 export interface SignalReply {
-  /** One result for each signal, in order. */
+  /** One result for each signal, in the order of the request. */
   results: SignalResult[];
 }
 
 // watch
 
-/** One thing that a caller wants to hear of. */
+/** One change that a caller waits for. */
 export type Watched =
-  /** Answers with the run's view when its status is one of these, or final. */
+  /** The run has one of these statuses, or a final one. */
   | { type: "status"; runId: RunId; statuses: RunStatus[] }
-  /** A worker's run: answers when entries arrived, a pause was asked for, or the run was lost. */
+  /** A run that the worker holds has new entries, a pause was requested, or the worker no longer holds the run. */
   | { type: "changes"; runId: RunId; fence: number; seen: number; after: number };
 
-/** Things to wait for, at most `limits.watchedItems`. */
+/** Changes to wait for, at most `limits.watchedItems`. */
 export interface WatchRequest {
-  /** What to wait for. */
+  /** The changes to wait for. */
   watched: Watched[];
-  /** Milliseconds to wait for the first to have something to say; at most 60,000. */
+  /** How long to wait for the first change, in milliseconds; at most 60,000. */
   waitMs: number;
 }
 
-/** What there is to say of one watched thing. */
+/** One change that happened. */
 export type WatchResult =
   | { type: "status"; run: RunView }
   | { type: "changes"; runId: RunId; inbox: number; entries: Entry[]; pause: boolean }
   | { type: "lost"; runId: RunId; code: "FENCED" | "RUN_FINAL" | "RUN_NOT_FOUND"; status?: FinalStatus };
 
-/** Only those that have something to say; empty when the wait ran out. */
+/** The changes that happened. */
 export interface WatchReply {
-  /** What changed. */
+  /** One result for each change that happened. Empty if `waitMs` passed before the first change. */
   results: WatchResult[];
 }

@@ -43,5 +43,5 @@ export function wakeUpStream(prefix: string, queue: QueueKey): string {
 /** The consumer group that all workers read through. It begins at 0, so that earlier wake-ups are received. */
 export const wakeUpGroup = "workers";
 
-/** About how many entries a stream keeps. Beyond that the oldest are dropped: they would only repeat the others. */
+/** A stream keeps about this many wake-ups, and Redis removes older ones. The newer ones make workers claim too. */
 export const wakeUpStreamLength = 10_000;

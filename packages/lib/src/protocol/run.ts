@@ -1,16 +1,16 @@
-/** JSON text exactly as it travels and rests. An absent payload means `undefined`. The server never parses one. */
+/** JSON text, exactly as it is sent and stored. An absent payload means `undefined`. The server never parses one. */
 export type Payload = string;
 
-/** Made by the caller (UUIDv7); the idempotency key of a start. */
+/** The id of a run, a UUIDv7 that the caller makes. If a start is repeated with the same id, it gets the same run. */
 export type RunId = string;
 
 /**
- * Where in a workflow's history a fact belongs: `task:charge-card:9f2c…#0`, `sleep:#1`, `event:approved#0`.
- * Components are encoded, so that a name may hold `:`, `#` or `/`. Scoped by attempt.
+ * The name of a durable call in the journal of one attempt: `task:charge-card:9f2c…#0`, `sleep:#1`, `event:approved#0`.
+ * Its parts are encoded, so that a name may contain `:`, `#` or `/`.
  */
 export type Address = string;
 
-/** The statuses that no command changes. */
+/** The statuses of runs that have ended. */
 export const finalStatuses = ["completed", "failed", "cancelled"] as const;
 
 /** Every status a run can have. */
@@ -29,31 +29,31 @@ export const runStatuses = [
   "cancelled",
 ] as const;
 
-/** Where a run stands. */
+/** The status of a run. */
 export type RunStatus = (typeof runStatuses)[number];
 
-/** How a run ended. */
+/** The status of a run that has ended. */
 export type FinalStatus = (typeof finalStatuses)[number];
 
-/** An error as a value: what is recorded of something thrown. At most 64 KiB; made by `describeError` of lib. */
+/** An error as it is recorded, made by `describeError` of lib. At most 64 KiB. */
 export interface Failure {
   /** The error's name. */
   name: string;
   /** The error's message. */
   message: string;
-  /** Stable code, for errors of Aiki's own and for errors whose `code` is a string or a number. */
+  /** The code of an error of Aiki, or the `code` of another error if that is a string or a number. */
   code?: string | number;
-  /** Where it was thrown. */
+  /** The stack trace. */
   stack?: string;
-  /** The error that led to it. */
+  /** The error's cause. */
   cause?: Failure;
   /** The errors of an `AggregateError`; at most 10. */
   errors?: Failure[];
-  /** How many errors of an `AggregateError` were left out of `errors`; absent when none were. */
+  /** How many errors of an `AggregateError` were omitted from `errors`. Absent if none were. */
   omittedErrors?: number;
   /** The error's other own fields: the JSON text of an object. */
   details?: Payload;
-  /** The run whose failure this is, for a child's. */
+  /** The child that failed, if this is the failure of a child. */
   runId?: RunId;
 }
 
@@ -63,19 +63,19 @@ export type Outcome =
   | { status: "failed"; error: Failure }
   | { status: "cancelled"; reason?: string };
 
-/** Why a stalled run stopped. Left by `retry` or `cancel`. */
+/** Why a run is stalled. `retry` continues it, `cancel` ends it. */
 export type Stall = { reason: "crash_loop"; crashes: number } | ReportedStall;
 
-/** Why a worker stopped a run: nothing is lost, and `retry` goes on once the cause is mended. */
+/** Why a worker stalled a run. Nothing is lost: after a user has fixed the cause, `retry` continues the run. */
 export type ReportedStall =
-  /** The code no longer fits the record: it waits at `call`, and has not made those of `unclaimed` again. */
+  /** The code does not fit the journal: it made the new call `call`, but not the recorded calls `unclaimed`. */
   | { reason: "diverged"; call: Address; unclaimed: Address[] }
   /**
-   * Two alike calls cannot be distinguished. `call` is where one of them would be recorded, `identity` what they share,
-   * `places` where the code makes them.
+   * Two alike calls cannot be distinguished. `call` is the address of one of them, `identity` is the identity of both,
+   * and `places` are the places in the code that make them.
    */
   | { reason: "ambiguous_call"; call: Address; identity: string; places: string[] }
-  /** What is recorded at `call` no longer fits the schema that the code has for it. */
+  /** The schema in the code refuses the data that is recorded at `call`. */
   | { reason: "schema_mismatch"; call: Address; error: Failure }
   /** The handler awaited only non-durable work for `idleMs` milliseconds. */
   | { reason: "idle"; idleMs: number };
@@ -84,7 +84,7 @@ export type ReportedStall =
 export interface Build {
   /** A fingerprint of the code. At most 64 characters. */
   id: string;
-  /** Entries up to this `seq` were recorded by other code; 0 when all are of this one. */
+  /** Other code recorded the entries up to this `seq`. 0 if this code recorded all entries. */
   since: number;
 }
 
@@ -108,10 +108,10 @@ export type RetryPolicy =
    */
   | { type: "jittered"; maxAttempts: number; baseDelayMs: number; jitterFactor?: number; maxDelayMs?: number };
 
-/** What becomes of a child whose parent failed or was cancelled. Default `cancel`. */
+/** What happens to a child when its parent fails or is cancelled. Default `cancel`. */
 export type OnParentEnd = "cancel" | "abandon";
 
-/** Everything that a start says of a run. */
+/** A run to start. */
 export interface RunSpec {
   /** The id of the run, a UUIDv7 that the caller made. */
   id: RunId;
@@ -121,26 +121,26 @@ export interface RunSpec {
   versionId: string;
   /** The input as JSON; absent for `undefined`. */
   input?: Payload;
-  /** SHA-256 of the canonical input; compared when two starts share a `referenceId`. Required with it. */
+  /** SHA-256 of the canonical input, by which the server compares inputs. Required if there is a `referenceId`. */
   inputHash?: string;
   /** Unique per namespace and workflow name for as long as the run's row exists. */
   referenceId?: string;
   /**
-   * What a start with a taken `referenceId` and another input does. Default `error`. The same input is always the
-   * same run.
+   * What happens if a run with this `referenceId` and another input exists. Default `error`. If the input is the same,
+   * the start always gets that run.
    */
   onConflict?: "error" | "return_existing";
-  /** Milliseconds from the server's receipt. */
+  /** The delay until the run is queued, in milliseconds from the receipt of the start. Not together with `at`. */
   delayMs?: number;
-  /** Epoch milliseconds; excludes `delayMs`. */
+  /** When the run is queued, in epoch milliseconds. Not together with `delayMs`. */
   at?: number;
   /** Only workers that serve this shard key execute the run. */
   shardKey?: string;
   /** Higher runs first; -1000 to 1000, default 0. */
   priority?: number;
-  /** Overrides the version's own policy. */
+  /** The retry policy of the run. If absent, the policy of the workflow version applies. */
   retry?: RetryPolicy;
-  /** Milliseconds from when the run is first queued, over all attempts. */
+  /** The time limit of all attempts together, in milliseconds from when the run is first queued. */
   timeoutMs?: number;
   /** Texts by which runs are found, at most `limits.tags`. */
   tags?: string[];
@@ -148,19 +148,19 @@ export interface RunSpec {
   onParentEnd?: OnParentEnd;
 }
 
-/** The wait or child that a suspended run names. */
+/** One thing that a suspended run waits for. */
 export interface WaitView {
   /** What is waited for. */
   type: "sleep" | "event" | "child" | "retry";
   /** The durable call that waits. */
   address: Address;
-  /** The event's name, or the name of a sleep. */
+  /** The name of the event, or of the sleep. */
   name?: string;
-  /** Epoch milliseconds; null waits without deadline. */
+  /** The deadline in epoch milliseconds. Null if there is none. */
   until: number | null;
 }
 
-/** A run as the outside sees it. */
+/** The state of a run, as the server returns it to callers. */
 export interface RunView {
   /** The id of the run, a UUID. */
   id: RunId;
@@ -168,15 +168,15 @@ export interface RunView {
   name: string;
   /** The id of the workflow version. */
   versionId: string;
-  /** Where the run stands. */
+  /** The status of the run. */
   status: RunStatus;
   /** Grows with every change of the run. */
   revision: number;
-  /** From 1; grows with every retry of the whole run. */
+  /** The attempt of the run, from 1. */
   attempt: number;
-  /** Epoch milliseconds when it was created. */
+  /** When the run was created, in epoch milliseconds. */
   createdAt: number;
-  /** Epoch milliseconds of the last change of its row. */
+  /** When the run last changed, in epoch milliseconds. */
   updatedAt: number;
   /** Only workers that serve this shard key execute the run. */
   shardKey?: string;
@@ -186,7 +186,7 @@ export interface RunView {
   referenceId?: string;
   /** The texts by which the run is found. */
   tags: string[];
-  /** The run that started it, and where. */
+  /** The run that started this run, and the address of the call that did so. */
   parent?: { id: RunId; address: Address };
   /** The run that this one retries. */
   retryOf?: RunId;
@@ -194,19 +194,19 @@ export interface RunView {
   input?: Payload;
   /** How the run ended. Absent while it has not ended. */
   outcome?: Outcome;
-  /** Why the run is stalled. Absent while it is not. */
+  /** Why the run is stalled. Absent if it is not. */
   stall?: Stall;
-  /** What a suspended run waits for, in the order it asked; at most 100. */
+  /** What a suspended run waits for, in the order in which the waits opened; at most 100. */
   waits: WaitView[];
-  /** How many children it awaits. */
+  /** How many children the run waits for. */
   awaitedChildren: number;
   /** Events that arrived and that no wait has taken yet, by name; at most 100 names. */
   unboundEvents: Array<{ name: string; count: number }>;
-  /** Epoch milliseconds when the clock looks at this run next. */
+  /** When the server must act on the run next, in epoch milliseconds. Null if never. */
   dueAt: number | null;
-  /** Who holds it, when running. */
+  /** The id of the worker that holds the run. Absent if no worker holds it. */
   worker?: string;
-  /** The last failure under a run-level retry. */
+  /** The error of the last failed attempt, if the run is tried again. */
   lastError?: Failure;
   /** One sentence: what the run is doing or waiting for. */
   explanation: string;

@@ -1,4 +1,4 @@
-/** What an API key may be good for; a verb says which of these it needs. */
+/** The permissions that an API key can have. Each verb requires one or more of them. */
 export const scopes = [
   /** Starts runs. */
   "runs:start",
@@ -8,9 +8,9 @@ export const scopes = [
   "runs:control",
   /** Sends events to runs. */
   "events:send",
-  /** Executes runs: claims, reports, renews, watches what it holds, and reads journals. */
+  /** Executes runs: claims, reports, renews, watches the runs that the worker holds, and reads journals. */
   "workers:run",
-  /** All of these, and whatever comes later. */
+  /** All of these, and all scopes that later versions add. */
   "admin",
 ] as const;
 

@@ -39,8 +39,8 @@ export function startChild(replay: Replay, { version, input, options }: ChildCal
     const content =
       referenceId === undefined ? keyedContent(checkKey(key, `child "${version.name}"`), bare) : { content: bare };
     const check = childSpec(run.id, version, payload, options);
-    const making = calls.identify({ kind: "child", name: version.name, ...content });
-    const call = new Call(making.made, (value, own) => handleOf(replay, version.name, addressOfCall(own), value));
+    const identified = calls.identify({ kind: "child", name: version.name, ...content });
+    const call = new Call(identified.made, (value, own) => handleOf(replay, version.name, addressOfCall(own), value));
     const post = (): void => {
       const address = addressOfCall(call);
       const spec = { ...check, id: childRunId(run.id, run.attempt, address) };
@@ -63,7 +63,7 @@ export function startChild(replay: Replay, { version, input, options }: ChildCal
         scheduler.settle(call, { address: addressOfCall(call), value }, value);
       }
     };
-    calls.make(call, making, "start", inputSchema === undefined ? post : () => void scheduler.hold(checkAndPost));
+    calls.make(call, identified, "start", inputSchema === undefined ? post : () => void scheduler.hold(checkAndPost));
     return call.promise;
   } catch (thrown) {
     return refused(thrown);
@@ -129,13 +129,13 @@ class Child implements ChildHandle<unknown> {
       const signal = fields.signal("signal");
       fields.done();
       const child = this.#address;
-      const making = calls.identifyAt(childWaitAddress(child, 0));
-      const call = new Call(making.made, read);
-      if (withdrawOnAbort(this.#replay, call, making, signal)) return call.promise;
+      const identified = calls.identifyAt(childWaitAddress(child, 0));
+      const call = new Call(identified.made, read);
+      if (withdrawOnAbort(this.#replay, call, identified, signal)) return call.promise;
       const open = (): void => {
         calls.openWait(call, { address: addressOfCall(call), type: "child", name: this.#name, durationMs });
       };
-      calls.makeForChild(call, making, child, durationMs === null ? null : open);
+      calls.makeForChild(call, identified, child, durationMs === null ? null : open);
       return call.promise;
     } catch (thrown) {
       return refused(thrown);

@@ -42,16 +42,16 @@ export function waitForEvent(
     const key = checkKey(fields.take("key"), `wait for ${where}`);
     const signal = fields.signal("signal");
     fields.done();
-    const making = replay.calls.identify({ kind: "event", name, ...keyedContent(key, null) });
-    const call = new Call(making.made, (value, own) => {
+    const identified = replay.calls.identify({ kind: "event", name, ...keyedContent(key, null) });
+    const call = new Call(identified.made, (value, own) => {
       const received = receivedOf(replay, value);
       const checked = (data: unknown): unknown =>
         schema === undefined ? data : accepted(replay, own, parseWith(schema, data, where));
       return durationMs === null ? dataOf(received, where, checked) : resultOf(received, checked);
     });
-    if (withdrawOnAbort(replay, call, making, signal)) return call.promise;
+    if (withdrawOnAbort(replay, call, identified, signal)) return call.promise;
     noteWait(replay, name, call.promise);
-    replay.calls.make(call, making, "wait", () => {
+    replay.calls.make(call, identified, "wait", () => {
       replay.calls.openWait(call, { address: addressOfCall(call), type: "event", name, durationMs });
     });
     return call.promise;

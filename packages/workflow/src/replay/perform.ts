@@ -32,11 +32,11 @@ export function perform(replay: Replay, task: TaskCall): Promise<unknown> {
     const input = encode(task.input, `input of ${where}`);
     const bare = task.replacedKey ?? (task.kind === "step" ? null : inputContentOf(input));
     const { kind, name } = task;
-    const making = replay.calls.identify({ kind, name, ...keyedContent(checkKey(task.key, where), bare) });
-    const call = new Call(making.made, (value, own) => outputOf(value, idsOf(replay, task, own)));
-    if (withdrawOnAbort(replay, call, making, task.signal)) return call.promise;
+    const identified = replay.calls.identify({ kind, name, ...keyedContent(checkKey(task.key, where), bare) });
+    const call = new Call(identified.made, (value, own) => outputOf(value, idsOf(replay, task, own)));
+    if (withdrawOnAbort(replay, call, identified, task.signal)) return call.promise;
     const tries = new Tries(replay, task, input, call);
-    replay.calls.make(call, making, "effect", () => tries.begin());
+    replay.calls.make(call, identified, "effect", () => tries.begin());
     return call.promise;
   } catch (thrown) {
     return refused(thrown);
@@ -176,8 +176,8 @@ interface CallIds extends Record<string, string> {
 }
 
 /**
- * Steps of the same name may do different things, so the key of a step without `key` contains its identity. Tasks of
- * equal input are equal requests: for them, the number in the address is enough.
+ * The idempotency key of a call. Steps with the same name may do different things, so the idempotency key of a step
+ * without a `key` contains its identity. Tasks with equal inputs are equal requests, so their address is enough.
  */
 function idempotencyKeyOf({ runId, address }: CallIds, { kind, key }: TaskCall, { made, identity }: OpenCall): string {
   return kind === "step" && key === undefined ? `${runId}:${made.content}@${identity}` : `${runId}:${address}`;

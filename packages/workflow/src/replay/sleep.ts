@@ -48,13 +48,13 @@ function sleep(replay: Replay, name: string | null, length: Length, options: unk
   const fields = new Fields(options ?? {}, "options of sleep", "INVALID_OPTION");
   const signal = fields.signal("signal");
   fields.done();
-  const making = replay.calls.identify({ kind: "sleep", name, content: null, isNameKey: true });
-  const call = new Call(making.made, (value): SleepResult => {
+  const identified = replay.calls.identify({ kind: "sleep", name, content: null, isNameKey: true });
+  const call = new Call(identified.made, (value): SleepResult => {
     return { wokenEarly: value.type === "elapsed" && value.early === true };
   });
-  if (withdrawOnAbort(replay, call, making, signal)) return call.promise;
+  if (withdrawOnAbort(replay, call, identified, signal)) return call.promise;
   const label = name === null ? {} : { name };
-  replay.calls.make(call, making, "wait", () => {
+  replay.calls.make(call, identified, "wait", () => {
     replay.calls.openWait(call, { address: addressOfCall(call), type: "sleep", ...label, ...length });
   });
   return call.promise;

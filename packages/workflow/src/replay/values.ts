@@ -15,12 +15,12 @@ export class Values {
   /** Epoch milliseconds, recorded with the next report. */
   now(options: unknown): number {
     const { calls, scheduler } = this.#replay;
-    const making = this.#identify("now", options);
-    const value = calls.observe(making)?.entry?.value;
+    const identified = this.#identify("now", options);
+    const value = calls.observe(identified)?.entry?.value;
     if (value?.type === "observed") return Number(decode(value.data));
     const now = scheduler.host.env.now();
-    const call = new Call(making.made, () => undefined);
-    call.address = scheduler.journal.newAddress(making.made.content);
+    const call = new Call(identified.made, () => undefined);
+    call.address = scheduler.journal.newAddress(identified.made.content);
     const entry = { address: call.address, value: { type: "observed", data: String(now) } } as const;
     call.open = false;
     scheduler.post({ entry, call, seen: true, recorded: null, isDeferred: true });
