@@ -93,11 +93,7 @@ export interface ClaimRequest extends WorkerDescription {
   limit: number;
   /** How long the server waits for a queued run, in milliseconds. 0: it answers immediately. At most 60,000. */
   waitMs: number;
-  /**
-   * Runs that the caller suspended, and wants to continue although they are not queued, for example because a handler
-   * made a durable call after non-durable work. `fence` is the fence under which the caller suspended the run. The
-   * claim takes these runs immediately, in addition to `limit` and even if `serves` does not contain them.
-   */
+  /** Suspended runs of the caller that continued by themselves, with their fences. Taken in addition to `limit`. */
   reclaim?: Array<{ runId: RunId; fence: number }>;
 }
 
