@@ -64,11 +64,12 @@ async function replay({ world, mirror, ledger, code }: AuditOptions, run: Run, p
   if (stall?.reason === "ambiguous_call" && mayBeRefused(ledger, run, program, stall.call)) return;
   const isUnsettled = ledger.wasRefused(run.id) || ledger.identity.isUnsettled(run.id, null);
   // A later attempt records a call twice if it did not find it, because a lock was taken in another order.
-  const isRepeated = orderOf(program.ops) === "lock" && (run.attempt > 1 || run.options.retryOf !== undefined);
+  const isLater = orderOf(program.ops) === "lock" && (run.attempt > 1 || run.options.retryOf !== undefined);
+  const isRepeated = stall?.reason === "diverged" && isLater && ledger.isRecordedTwice(run.id, stall.call);
   if (stall?.reason === "diverged" && (isUnsettled || isRepeated || isRenamedSleep(stall))) return;
   // If plain work decides which lane of a pool takes an item, alike calls exchange their values and their order.
   const isExchanged = ledger.identity.wasMistaken(run.id) || orderOf(program.ops) === "lock";
-  if (next?.type === "finish" && isExchanged) return;
+  if (next?.type === "finish" && isExchanged && ledger.effects.length === before) return;
   // Branches that the handler does not await may make new calls while it awaits non-durable work.
   const mayStray = isPlain(program.ops) && (leavesBehind(program.ops) || orderOf(program.ops) === "timed");
   if (mayStray && draft !== undefined) return;

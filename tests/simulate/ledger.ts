@@ -76,6 +76,13 @@ export class Ledger {
     return this.#refused.has(this.identity.family(runId)) || this.identity.wasMistaken(runId);
   }
 
+  /** Whether calls with the content of this one are recorded at several addresses. */
+  isRecordedTwice(runId: RunId, call: Address): boolean {
+    const contentOf = (address: Address): string => address.slice(0, address.lastIndexOf("#"));
+    const alike = this.mirror.journal(runId).filter(({ address }) => contentOf(address) === contentOf(call));
+    return new Set(alike.map(({ address }) => address)).size > 1;
+  }
+
   /** Whether the calls of a run have keys in the code of this process. */
   isKeyed(runId: RunId, process: Process): boolean {
     return this.#current.get(`${process.name} ${runId}`)?.isKeyed === true;

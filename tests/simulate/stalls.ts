@@ -91,7 +91,7 @@ export function mayBeRefused(ledger: Ledger, run: Run, { isKeyed, ops }: Program
   // calls of the same points.
   const isLate = all.some(({ points }) => [...points.made.values()].some((made) => made.isLate && isMeant(made.bare)));
   // A call that a later attempt did not find, because a lock was taken in another order, is recorded twice.
-  if (isLater && orderOf(ops) === "lock" && ledger.repeats > 0) return true;
+  if (isLater && orderOf(ops) === "lock" && ledger.isRecordedTwice(run.id, call)) return true;
   return isAlike && (isLater || isLate || (isPlain(ops) && differ(all, isMeant)));
 }
 

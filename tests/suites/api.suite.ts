@@ -439,7 +439,7 @@ function signalling(make: MakeStage): void {
     expect(types(answer.entries)).toEqual(["received"]);
   });
 
-  it("events with one reference id are one event, whoever sends them", async () => {
+  it("events with the same reference id are one event, also if different clients send them", async () => {
     const stage = make();
     const id = await stage.start();
     const go = { type: "event", name: "go", referenceId: "only" } as const;
