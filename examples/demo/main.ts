@@ -111,9 +111,10 @@ function reasonOf(runs: DemoStory["effects"]): string {
 
 async function stayUp(url: string, run: RunView | null): Promise<void> {
   const at = url.endsWith(":9090") ? "" : ` --url ${url}`;
-  console.log(`The server stays up on ${url}. Try next, in another terminal:\n`);
+  console.log(`The server stays up. See the run in the dashboard: ${url}/runs/${run?.id}\n`);
+  console.log("Try next, in another terminal:\n");
   console.log(`  npx aiki runs list${at}`);
-  console.log(`  npx aiki runs show ${run?.id}${at}`);
+  console.log(`  npx aiki why ${run?.id}${at}`);
   console.log("  npm run examples -- first\n\nCtrl-C stops it.");
   await new Promise((resolve) => {
     process.once("SIGINT", resolve);

@@ -56,6 +56,9 @@ function serverProgram(terminal: Terminal): Command {
     .addOption(directOption())
     .addOption(redisOption())
     .option("--allowed-host <name...>", "further host names under which requests may arrive")
+    .addOption(
+      orVariable(new Option("--base-path <path>", "the path below which a proxy serves it: /x/y"), "AIKI_BASE_PATH"),
+    )
     .option("--auth", "require API keys from callers (so does AIKI_AUTH=true)")
     .option("--dangerously-allow-unauthenticated", "bind an address beyond this machine without requiring API keys")
     .option("--json", "log one JSON object per line (the default when NODE_ENV is production)")
