@@ -211,8 +211,36 @@ describe("the dashboard of a server with runs", () => {
     const entries = page.getByRole("region", { name: "Entries" });
     await entries.getByText("tick #8999").waitFor();
     await expect.poll(() => entries.getByRole("listitem").count()).toBeLessThan(200);
+    await page.goto(`${stage.url}/runs/${handle.id}`);
+    const fold = page.getByRole("button", { name: "tick × 10000" });
+    await fold.waitFor();
+    expect(await entries.getByRole("listitem").count()).toBe(1);
+    await fold.click();
+    await entries.getByText("tick #5", { exact: true }).waitFor();
+    await page.reload();
+    await entries.getByText("tick #5", { exact: true }).waitFor();
+    await expectAccessible(page);
     expect(problems).toEqual([]);
   }, 120_000);
+
+  it("drawing over the times zooms the timeline, and the url keeps the zoom and the shortened idle times", async () => {
+    const { page } = await stage.page(urlOf("fail"));
+    await page.getByText("Draw over the times").waitFor();
+    const track = page.locator(".cursor-crosshair");
+    const box = await track.boundingBox();
+    if (box === null) throw new Error("The ruler is not visible.");
+    await page.mouse.move(box.x + box.width * 0.2, box.y + 5);
+    await page.mouse.down();
+    await page.mouse.move(box.x + box.width * 0.9, box.y + 5);
+    await page.mouse.up();
+    await page.getByRole("button", { name: "Whole run" }).waitFor();
+    await page.getByLabel("Shorten idle times").check();
+    expect(page.url()).toMatch(/zoom=\d+-\d+.*idle=short/);
+    await page.reload();
+    await page.getByRole("button", { name: "Whole run" }).click();
+    expect(page.url()).not.toContain("zoom");
+    expect(await page.getByLabel("Shorten idle times").isChecked()).toBe(true);
+  });
 });
 
 describe("the dashboard of a server that requires keys", () => {

@@ -10,6 +10,8 @@ export type FactTone = "good" | "bad" | "warn" | "busy" | "idle";
 export interface JournalFact {
   /** What it is about, such as the name of a task. */
   subject: string;
+  /** The same without the number that distinguishes alike calls. */
+  name: string;
   /** `task`, `step`, `sleep`, `event`, `child`, `run` … */
   kind: string;
   /** What happened. */
@@ -20,31 +22,43 @@ export interface JournalFact {
   /** When it began and ended. Epoch milliseconds. Equal for facts without a duration. */
   from: number;
   to: number;
+  /** Whether the run only waited in this time. */
+  isWait: boolean;
+  /** The attempt of the run; that of the fact before if it belongs to none. */
+  attempt: number;
 }
 
 /** The facts of the entries. `createdAt`: when the run was created. */
 export function factsOf(entries: readonly Entry[], createdAt: number): JournalFact[] {
   const times = new Map(entries.map(({ seq, at }) => [seq, at]));
+  let attempt = 1;
   return entries.map((entry) => {
+    attempt = Math.max(attempt, entry.attempt);
     const madeAt = entry.callSite === undefined ? undefined : (times.get(entry.callSite.madeAfter) ?? createdAt);
-    return { ...describe(entry), from: Math.min(entry.at, beganAt(entry, madeAt)), to: entry.at };
+    const from = Math.min(entry.at, beganAt(entry, madeAt));
+    return { ...describe(entry), from, to: entry.at, isWait: isWait(entry), attempt };
   });
 }
 
-/** Tasks report when they began; a wait began when the handler made its call. */
-function beganAt({ value, startedAt, at }: Entry, madeAt: number | undefined): number {
-  const isWait = value.type === "elapsed" || value.type === "received";
-  return startedAt ?? (isWait ? madeAt : undefined) ?? at;
+function isWait({ value }: Entry): boolean {
+  return value.type === "elapsed" || value.type === "received";
 }
 
-type Description = Omit<JournalFact, "from" | "to">;
+/** Tasks report when they began; a wait began when the handler made its call. */
+function beganAt(entry: Entry, madeAt: number | undefined): number {
+  return entry.startedAt ?? (isWait(entry) ? madeAt : undefined) ?? entry.at;
+}
+
+type Description = Omit<JournalFact, "from" | "to" | "isWait" | "attempt">;
 
 function describe(entry: Entry): Description {
   const { value } = entry;
-  if (value.type === "marked") return { subject: "run", kind: "run", ...markOf(value) };
-  const { kind, ...place } = placeOf(entry.address);
-  const subject = value.type === "arrived" ? value.name : calledOf({ kind, ...place });
-  return { subject, kind: value.type === "arrived" ? "event" : kind, ...happeningOf(value, entry, place.rest) };
+  if (value.type === "marked") return { subject: "run", name: "run", kind: "run", ...markOf(value) };
+  const place = placeOf(entry.address);
+  const { kind } = place;
+  const happening = happeningOf(value, entry, place.rest);
+  if (value.type === "arrived") return { subject: value.name, name: value.name, kind: "event", ...happening };
+  return { subject: calledOf(place), name: calledOf({ ...place, ordinal: 0 }), kind, ...happening };
 }
 
 type Happening = Pick<JournalFact, "verb" | "tone" | "detail">;

@@ -1,34 +1,18 @@
 /** The journal of a run as rows with bars: at most some fifty rows are in the page, however many there are. */
 
 import type { Entry, RunView } from "@aikirun/lib/protocol";
-import { useVirtualizer } from "@tanstack/react-virtual";
-import { type ReactNode, useMemo, useRef } from "react";
+import { type ReactNode, useMemo } from "react";
 import { useKeys } from "../keys.tsx";
 import { useParam } from "../params.ts";
 import { Button, Copy, Empty, Panel } from "../parts.tsx";
 import { Payload } from "../payload.tsx";
 import { Moment, spanText } from "../time.tsx";
-import { type FactTone, factsOf, type JournalFact } from "./facts.ts";
+import { axisOf } from "./axis.ts";
+import { factsOf } from "./facts.ts";
 import { FailureText } from "./failure.tsx";
-
-const rowHeight = 28;
-const mostRows = 18;
-
-const barTones: Record<FactTone, string> = {
-  good: "bg-good",
-  bad: "bg-bad",
-  warn: "bg-warn",
-  busy: "bg-busy",
-  idle: "bg-line-strong",
-};
-
-const textTones: Record<FactTone, string> = {
-  good: "text-good",
-  bad: "text-bad",
-  warn: "text-warn",
-  busy: "text-busy",
-  idle: "text-muted",
-};
+import { rowsOf } from "./rows.ts";
+import { Ruler } from "./ruler.tsx";
+import { TimelineRows } from "./timeline-rows.tsx";
 
 interface TimelineProps {
   run: RunView;
@@ -40,113 +24,66 @@ interface TimelineProps {
 export function Timeline({ run, entries, now }: TimelineProps): ReactNode {
   const facts = useMemo(() => factsOf(entries, run.createdAt), [entries, run.createdAt]);
   const [step, setStep] = useParam("step");
+  const [zoom, setZoom] = useParam("zoom");
+  const [idle, setIdle] = useParam("idle");
+  const [open, setOpen] = useParam("open");
   const selected = entries.findIndex(({ seq }) => String(seq) === step);
-  const box = useRef<HTMLElement>(null);
-  const rows = useVirtualizer({
-    count: facts.length,
-    getScrollElement: () => box.current,
-    estimateSize: () => rowHeight,
-    overscan: 10,
-    initialOffset: Math.max(0, (selected - 5) * rowHeight),
-  });
+  const end = run.outcome === undefined ? Math.max(now, run.updatedAt) : run.updatedAt;
+  const whole = { from: run.createdAt, to: Math.max(run.createdAt + 1, end) };
+  const range = zoomed(zoom, whole);
+  const axis = axisOf(facts, range, idle === "short");
+  const openFolds = open.split(",");
+  const rows = rowsOf(facts, (first) => openFolds.includes(String(first)), selected, range);
   const select = (index: number) => {
     const entry = entries[Math.min(Math.max(index, 0), entries.length - 1)];
-    if (entry === undefined) return;
-    setStep(String(entry.seq), true);
-    rows.scrollToIndex(entries.indexOf(entry));
+    if (entry !== undefined) setStep(String(entry.seq), true);
   };
   useKeys({ j: () => select(selected + 1), k: () => select(selected - 1) });
-  const end = run.outcome === undefined ? Math.max(now, run.updatedAt) : run.updatedAt;
-  const scale = { from: run.createdAt, length: Math.max(1, end - run.createdAt) };
+  const toggle = (first: number) => {
+    const next = openFolds.filter((one) => one !== "" && one !== String(first));
+    setOpen((openFolds.includes(String(first)) ? next : [...next, String(first)]).join(","), true);
+  };
   const chosen = entries[selected];
   return (
     <Panel
       title={`Timeline (${facts.length} ${facts.length === 1 ? "entry" : "entries"})`}
-      extra={<span className="text-[12px] text-muted">{spanText(scale.length)}</span>}
+      extra={
+        <span className="flex items-center gap-2 text-[12px] text-muted">
+          {zoom === "" ? null : <Button onClick={() => setZoom("", true)}>Whole run</Button>}
+          <label className="flex items-center gap-1">
+            <input
+              type="checkbox"
+              checked={idle === "short"}
+              onChange={(event) => setIdle(event.target.checked ? "short" : "", true)}
+            />
+            Shorten idle times
+          </label>
+          {spanText(range.to - range.from)}
+        </span>
+      }
     >
       {facts.length === 0 ? (
         <Empty>{run.outcome === undefined ? "Nothing is recorded yet." : "Nothing was recorded."}</Empty>
-      ) : null}
-      <section
-        ref={box}
-        tabIndex={0}
-        aria-label="Entries"
-        className="overflow-auto"
-        style={{ height: Math.min(facts.length, mostRows) * rowHeight }}
-      >
-        <ol className="relative" style={{ height: rows.getTotalSize() }}>
-          {rows.getVirtualItems().map(({ index, start }) => {
-            const [entry, fact] = [entries[index], facts[index]];
-            return entry === undefined || fact === undefined ? null : (
-              <li
-                key={entry.seq}
-                className="absolute inset-x-0"
-                style={{ height: rowHeight, transform: `translateY(${start}px)` }}
-              >
-                <Row
-                  entry={entry}
-                  fact={fact}
-                  scale={scale}
-                  isSelected={index === selected}
-                  onSelect={() => select(index)}
-                />
-              </li>
-            );
-          })}
-        </ol>
-      </section>
+      ) : (
+        <>
+          <Ruler axis={axis} begin={run.createdAt} onZoom={(from, to) => setZoom(zoomText(from, to, run.createdAt))} />
+          <TimelineRows {...{ rows, entries, facts, axis, selected, select, toggle }} />
+        </>
+      )}
       {chosen === undefined ? null : <Detail entry={chosen} onClose={() => setStep("", true)} />}
     </Panel>
   );
 }
 
-interface Scale {
-  from: number;
-  length: number;
+/** The URL has the zoom in milliseconds since the run was created: `1200-5300`. */
+function zoomText(from: number, to: number, begin: number): string {
+  return `${Math.floor(from - begin)}-${Math.ceil(to - begin)}`;
 }
 
-interface RowProps {
-  entry: Entry;
-  fact: JournalFact;
-  scale: Scale;
-  isSelected: boolean;
-  onSelect: () => void;
-}
-
-const rowClass =
-  "grid h-full w-full items-center gap-2 rounded px-1 text-left grid-cols-[3rem_minmax(8rem,1fr)_minmax(6rem,1fr)] " +
-  "md:grid-cols-[3.5rem_minmax(10rem,14rem)_minmax(10rem,18rem)_1fr]";
-
-function Row({ entry, fact, scale, isSelected, onSelect }: RowProps): ReactNode {
-  const left = (100 * (fact.from - scale.from)) / scale.length;
-  const width = (100 * (fact.to - fact.from)) / scale.length;
-  const position = {
-    left: `${Math.min(99.5, Math.max(0, left))}%`,
-    width: `max(3px, ${Math.min(100 - Math.max(0, left), width)}%)`,
-  };
-  return (
-    <button
-      type="button"
-      aria-pressed={isSelected}
-      onClick={onSelect}
-      className={`${rowClass} ${isSelected ? "bg-selected" : "hover:bg-hover"}`}
-    >
-      <span className="text-right font-mono text-[11px] text-muted">{entry.seq}</span>
-      <span className="truncate text-[13px]">
-        <span className="font-medium">{fact.subject}</span> <span className="text-[11px] text-muted">{fact.kind}</span>
-      </span>
-      <span className="hidden truncate text-[12px] md:block" title={fact.detail.slice(0, 500)}>
-        <span className={textTones[fact.tone]}>{fact.verb}</span>{" "}
-        <span className="text-muted">{fact.detail.slice(0, 120)}</span>
-      </span>
-      <span
-        className="relative block h-3"
-        title={`${spanText(fact.to - fact.from)}, from +${spanText(fact.from - scale.from)}`}
-      >
-        <span aria-hidden="true" className={`absolute inset-y-0 rounded-sm ${barTones[fact.tone]}`} style={position} />
-      </span>
-    </button>
-  );
+function zoomed(zoom: string, whole: { from: number; to: number }): { from: number; to: number } {
+  const [, from, to] = /^(\d+)-(\d+)$/.exec(zoom) ?? [];
+  if (from === undefined || to === undefined || Number(to) <= Number(from)) return whole;
+  return { from: whole.from + Number(from), to: whole.from + Number(to) };
 }
 
 function Detail({ entry, onClose }: { entry: Entry; onClose: () => void }): ReactNode {
