@@ -263,7 +263,7 @@ class SimulatedExchange<Reply> {
   }
 }
 
-/** Converts a fault as HTTP does: the caller only learns that it may retry. */
+/** Converts a fault as HTTP does: the fault only says that the caller may retry. */
 function faultOf(error: unknown): AikiError {
   const isKnown = isAikiError(error) && (error.code === "BAD_REQUEST" || error.code === "ABORTED");
   if (isKnown) return error;

@@ -201,7 +201,7 @@ async function work({ client, config, served, session, stopped, release }: Begin
   };
 }
 
-/** Checks that the server answers and accepts the credentials, and learns where wake-ups are published. */
+/** Checks that the server answers and accepts the credentials, and gets the names of the wake-up streams. */
 async function greet(
   api: WorkerApi,
   { env, config, stopped }: Pick<Beginning, "config" | "stopped"> & { env: Env },
