@@ -143,8 +143,8 @@ export class IdentityChecker {
   }
 
   /**
-   * A body begins under a key: the same each time that its call follows a delivery, or plain work; and that of the try
-   * before, however that came about.
+   * A body begins under a key: the same each time that its call follows a delivery, or non-durable work; and that of
+   * the try before, however that came about.
    */
   keyed(effect: SimulatedEffect, execution: SimulatedExecution): void {
     const { runId, attempt, path, key, kind, try: nth } = effect;
@@ -165,8 +165,8 @@ export class IdentityChecker {
   }
 
   /**
-   * Whether the code came to one of two calls in the place of the other, because plain work took another time: before
-   * it comes to both of them, nothing can notice. `other` is null where it may be any.
+   * Whether the code came to one of two calls in the place of the other, because non-durable work took another time:
+   * before it comes to both of them, nothing can notice. `other` is null where it may be any.
    */
   isMistake(execution: SimulatedExecution, path: string, other: string | null): boolean {
     const family = this.family(execution.runId);
@@ -187,7 +187,7 @@ export class IdentityChecker {
     return isMistake;
   }
 
-  /** Or plain work decides from where the code comes to one of the two. */
+  /** Or non-durable work decides from where the code comes to one of the two. */
   #mayBeMistaken(execution: SimulatedExecution, path: string, other: string | null): boolean {
     const { runId } = execution;
     if (this.isMistake(execution, path, other) || this.isUnsettled(runId, path)) return true;
@@ -195,9 +195,9 @@ export class IdentityChecker {
   }
 
   /**
-   * Whether the code comes to a call from one point and another time from another, because plain work decides which of
-   * several lanes goes on with it: then a replay may not find it again. `path` is null where it may be any call; then a
-   * cache, too, may keep a replay from finding a call that stands beside another one.
+   * Whether the code comes to a call from one point and another time from another, because non-durable work decides
+   * which of several lanes goes on with it: then a replay may not find it again. `path` is null where it may be any
+   * call; then a cache, too, may keep a replay from finding a call that stands beside another one.
    */
   isUnsettled(runId: RunId, path: string | null): boolean {
     const from = new Map<string, string>();
@@ -223,8 +223,9 @@ export class IdentityChecker {
 
   /**
    * Whether the code came to a call after the result of another branch, and after that of a third one another time,
-   * because plain work decides which branch behind a limiter goes on first: then a later attempt may not find it again.
-   * Nor may it where plain work decides whether the call comes beside the call before it, or after that one's result.
+   * because non-durable work decides which branch behind a limiter goes on first: then a later attempt may not find it
+   * again. Nor may it where non-durable work decides whether the call comes beside the call before it, or after that
+   * one's result.
    */
   isReordered(runId: RunId): boolean {
     const known = new Map<string, string>();

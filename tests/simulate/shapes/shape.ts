@@ -1,5 +1,5 @@
 /**
- * Ordinary code around durable calls, as users write it. A shape may await plain work where it says so.
+ * Ordinary code around durable calls, as users write it. A shape may await non-durable work where it says so.
  */
 
 /** The calls of a shape. A path identifies each call for the checker. */
@@ -15,9 +15,9 @@ export interface ShapeStage {
   uuid(path: string): string;
   random(path: string): string;
   now(path: string): string;
-  /** Plain work or only microtasks, at random. */
+  /** Non-durable work or only microtasks, at random. */
   plain(): Promise<void>;
-  /** Plain work, if the program has any. */
+  /** Non-durable work, if the program has any. */
   pause(): Promise<void>;
   /** The attempt of the run, from 1. */
   readonly attempt: number;
@@ -29,9 +29,9 @@ export interface ShapeStage {
 /** What the checker must know about a shape. */
 export interface Shape {
   run: (stage: ShapeStage) => Promise<string[]>;
-  /** Plain work decides the order in which it takes a lock, so a replay may deliver in another order. */
+  /** Non-durable work decides the order in which it takes a lock, so a replay may deliver in another order. */
   hasLock?: boolean;
-  /** Whether plain work alone decides its race. */
+  /** Whether non-durable work alone decides its race. */
   isTimed?: boolean;
   /** Whether calls of it may be open when it ends. */
   leavesBehind?: boolean;
