@@ -29,9 +29,9 @@ export interface Node {
 interface RequestInFlight {
   caller: Process;
   node: Node;
-  /** Tells the caller that no reply will come. */
+  /** Makes the caller's request fail without a reply. */
   failCaller: () => void;
-  /** Tells the server that the caller no longer waits. */
+  /** Aborts the request at the server, because the caller no longer waits. */
   abortRequest: () => void;
 }
 
