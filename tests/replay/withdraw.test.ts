@@ -168,7 +168,7 @@ describe("a wait with a signal", () => {
   });
 });
 
-describe("a loser of a race that comes to its call after non-durable work", () => {
+describe("a loser of a race that makes its call after non-durable work", () => {
   /** A loser sleeps after non-durable work; its cleanup follows the sleep that was withdrawn. */
   const loser = async (run: TimedRun, plain: Plain): Promise<unknown[]> => {
     const cleaned: string[] = [];
