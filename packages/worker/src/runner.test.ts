@@ -112,7 +112,7 @@ describe("a run whose replay waits for a recorded call", () => {
     });
     await settled();
     expect([isIdle, events]).toEqual([false, ["freed", "release for shutdown"]]);
-    await running.handBack();
+    await running.releaseAll();
     expect(released()).toEqual(["a"]);
     activations.get("a")?.end({ type: "lost", code: "SHUTDOWN" });
     await settled();

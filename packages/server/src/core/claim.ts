@@ -65,7 +65,7 @@ export function leave(run: Run, { session }: { session: string }, moment: Decisi
   const { state } = run;
   if (state.status === "running") {
     if (state.session === session) {
-      handBack(next, state.pauseRequested);
+      returnToQueue(next, state.pauseRequested);
     }
   } else if (state.status === "paused") {
     const { interrupted } = state;
@@ -129,7 +129,7 @@ export function recover(next: Draft): void {
   if (crashes > next.moment.settings.maxCrashes) {
     stall(next, { reason: "crash_loop", crashes });
   } else {
-    handBack(next, state.pauseRequested);
+    returnToQueue(next, state.pauseRequested);
   }
 }
 
@@ -154,7 +154,7 @@ function refused({ run }: Draft, why: Stall): { identity?: string; waits?: Addre
 }
 
 /** Takes the run from its worker: it is queued, or paused if a pause was requested. */
-export function handBack(next: Draft, pauseRequested: boolean): void {
+export function returnToQueue(next: Draft, pauseRequested: boolean): void {
   enqueue(next, null);
   if (pauseRequested) {
     setPaused(next, next.run.state);
