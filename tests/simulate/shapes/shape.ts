@@ -1,5 +1,6 @@
 /**
- * Ordinary code around durable calls, as users write it. A shape may await non-durable work where it says so.
+ * A shape is code around durable calls, as users write it. A shape awaits non-durable work only with `plain` and
+ * `pause`.
  */
 
 /** The calls of a shape. A path identifies each call for the checker. */
@@ -31,9 +32,9 @@ export interface Shape {
   run: (stage: ShapeStage) => Promise<string[]>;
   /** Non-durable work decides the order in which it takes a lock, so a replay may deliver in another order. */
   hasLock?: boolean;
-  /** Whether non-durable work alone decides its race. */
+  /** Whether only non-durable work decides which contender of its race wins. */
   isTimed?: boolean;
-  /** Whether calls of it may be open when it ends. */
+  /** Whether its calls may still be open when it ends. */
   leavesBehind?: boolean;
 }
 
