@@ -1,5 +1,5 @@
-# The server of Aiki, and the rest of the `aiki` command: docker build -t aiki .
-# Debian and glibc, because that is what the tests run on; Node 24, because it has SQLite built in.
+# The `aiki` command, which includes the server: docker build -t aiki .
+# Debian with glibc, because the tests run on it. Node 24, because SQLite is built into it.
 ARG NODE=24
 
 FROM node:${NODE}-slim AS manifests
@@ -21,7 +21,7 @@ COPY packages packages
 COPY dashboard dashboard
 RUN npx tsc -b packages/cli && npx tsx dashboard/build.ts
 
-# What runs: no sources, no development dependencies, and not the SQLite of older Nodes.
+# The files of the image: no sources, no development dependencies, and no SQLite package, which only older Nodes need.
 FROM manifests AS production
 RUN npm ci --ignore-scripts --omit=dev --workspace @aikirun/cli
 RUN rm -r node_modules/@photostructure
@@ -34,7 +34,7 @@ COPY --from=build /aiki/packages/server/dist packages/server/dist
 COPY --from=build /aiki/packages/cli/dist packages/cli/dist
 COPY packages/cli/bin packages/cli/bin
 
-# Everything belongs to root and is only read: the server writes nothing but its log. 1000 is the user "node".
+# All files belong to root and are only read: the server writes only its log. 1000 is the user "node".
 FROM node:${NODE}-slim
 ENV NODE_ENV=production
 ENV AIKI_HOST=0.0.0.0

@@ -140,7 +140,7 @@ describe("aiki dev", { timeout: 60_000 }, () => {
     expect(await command.end("SIGINT")).toBe(0);
   });
 
-  it("aiki dev kills a worker whose event loop is blocked, and prints it", async () => {
+  it("aiki dev kills a worker whose event loop is blocked, and prints that it was blocked", async () => {
     const loop = "for (;;) {}";
     const folder = await project({
       ...answer,

@@ -169,13 +169,13 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
   lose(code: ErrorCode): void {
     if (!this.#isHeld) return;
     this.#lease.end();
-    this.#giveUp(code);
+    this.#abandonRun(code);
   }
 
   /** Abandons the run and releases it. Resolves when the server has answered or the report was abandoned. */
-  async handBack(): Promise<void> {
+  async abandonAndRelease(): Promise<void> {
     if (!this.#isHeld) return;
-    this.#giveUp("SHUTDOWN");
+    this.#abandonRun("SHUTDOWN");
     await this.#release("shutdown");
   }
 
@@ -192,11 +192,11 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
         (result) => {
           // A run that has reported did not crash its worker.
           this.#stay?.end();
-          if (!result.ok || !result.released) this.#goOn();
+          if (!result.ok || !result.released) this.#continue();
           resolve(result);
         },
         (error) => {
-          this.#goOn();
+          this.#continue();
           reject(error);
         },
       );
@@ -344,15 +344,16 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
     this.#slot.leave();
   }
 
-  #giveUp(code: ErrorCode): void {
+  /** Stops the execution without a report, and rejects the report in progress. */
+  #abandonRun(code: ErrorCode): void {
     this.#state = "lost";
     this.#lossCode = code;
     this.#rejectReport(new AikiError(code, "The worker abandoned the run.", { ids: { runId: this.runId } }));
     this.#held?.execution.abandon(code);
   }
 
-  /** The report did not end the activation. */
-  #goOn(): void {
+  /** Returns to the state before a report, if the report did not end the activation. */
+  #continue(): void {
     if (this.#state === "handing over") this.#state = "running";
   }
 

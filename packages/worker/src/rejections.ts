@@ -1,5 +1,6 @@
 /**
- * A run's code may leave a promise without a handler. When such a promise rejects, its run fails; the process goes on.
+ * A run's code may leave a promise without a handler. When such a promise rejects, its run fails, and the process
+ * continues.
  *
  * Node emits "unhandledRejection" in an async context of the promise: Node 20 and 22 in the one in which it was made,
  * Node 24 and Deno in the one in which it was rejected. So an AsyncLocalStorage names the run.

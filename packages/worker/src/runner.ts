@@ -105,8 +105,8 @@ export class Runner {
   }
 
   /** Abandons the remaining runs and releases them, so that other workers can continue them at once. */
-  async handBack(): Promise<void> {
-    await Promise.all([...this.#activations.values()].map((activation) => activation.handBack()));
+  async releaseAll(): Promise<void> {
+    await Promise.all([...this.#activations.values()].map((activation) => activation.abandonAndRelease()));
   }
 
   close(): void {

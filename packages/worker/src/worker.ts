@@ -192,7 +192,7 @@ async function work({ client, config, served, session, stopped, release }: Begin
   const leave = () => api.renew({ runs: [], leaving: true });
   return {
     async end() {
-      await wind({ running, poller, subscriber, leave, env }, config.gracefulShutdownTimeoutMs);
+      await shutDown({ running, poller, subscriber, leave, env }, config.gracefulShutdownTimeoutMs);
       endWatch();
       atWork -= 1;
       release();
@@ -201,7 +201,7 @@ async function work({ client, config, served, session, stopped, release }: Begin
   };
 }
 
-/** Checks that the server answers and accepts the credentials, and learns where wake-ups are published. */
+/** Checks that the server answers and accepts the credentials, and gets the names of the wake-up streams. */
 async function greet(
   api: WorkerApi,
   { env, config, stopped }: Pick<Beginning, "config" | "stopped"> & { env: Env },
@@ -229,19 +229,20 @@ interface Ending {
 
 /**
  * Running tasks may finish during three quarters of the time. In the rest, at most one second, the worker releases the
- * runs that it still holds, and then leaves: the server releases all runs that the session still has. The worker leaves
- * last, because nothing may be claimed or renewed afterwards, and always, because its releases may fail or time out.
+ * runs that it still holds. Then it sends the leave request, and the server releases all runs that the session still
+ * has. This request is the last one, because the session may not claim or renew afterwards. The worker always sends it,
+ * because the releases before may have failed or timed out.
  */
-async function wind({ running, poller, subscriber, leave, env }: Ending, timeoutMs: number): Promise<void> {
-  const goodbyeMs = Math.min(1_000, timeoutMs / 4);
+async function shutDown({ running, poller, subscriber, leave, env }: Ending, timeoutMs: number): Promise<void> {
+  const releaseMs = Math.min(1_000, timeoutMs / 4);
   const endsAt = env.elapsed() + timeoutMs;
   const until = (at: number) => Math.max(0, at - env.elapsed());
   running.drain();
   // The answer to a pending claim may still contain runs, which must be released.
   const stopped = poller.stop();
   const idle = stopped.then(() => running.idle());
-  if (!(await settlesWithin(env, idle, until(endsAt - goodbyeMs)))) {
-    await settlesWithin(env, Promise.all([stopped, running.handBack()]), until(endsAt - goodbyeMs / 2));
+  if (!(await settlesWithin(env, idle, until(endsAt - releaseMs)))) {
+    await settlesWithin(env, Promise.all([stopped, running.releaseAll()]), until(endsAt - releaseMs / 2));
   }
   running.close();
   await settlesWithin(env, Promise.allSettled([leave(), subscriber.close()]), until(endsAt));

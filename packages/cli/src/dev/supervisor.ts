@@ -49,7 +49,7 @@ export class Supervisor {
     this.#spawn();
   }
 
-  /** Stops the worker, which hands back its runs, then starts another one. */
+  /** Stops the worker, which releases its runs, then starts another one. */
   restart(): Promise<void> {
     this.#turn = this.#turn.then(async () => {
       await this.#end();

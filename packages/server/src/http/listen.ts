@@ -12,7 +12,7 @@ import { type HttpContext, respond } from "./respond.ts";
 export interface Listener {
   /** `http://localhost:9090`: where to point a client. */
   readonly url: string;
-  /** The port that the server listens on, also when 0 was asked for. */
+  /** The port that the server listens on, also if 0 was requested. */
   readonly port: number;
   /** Takes no more requests, lets those under way end (at most 5 s), then cuts what is left. May be called twice. */
   close(): Promise<void>;

@@ -133,8 +133,8 @@ export class Calls {
   }
 
   /**
-   * On a replay, plain asynchronous work may withdraw a call earlier than before. The call is then withdrawn only after
-   * the same deliveries as before. A call whose value the handler received before is not withdrawn at all.
+   * On a replay, non-durable asynchronous work may withdraw a call earlier than before. The call is then withdrawn only
+   * after the same deliveries as before. A call whose value the handler received before is not withdrawn at all.
    */
   #isTooEarly(call: OpenCall, cause: unknown): boolean {
     const { journal, identifier } = this.#scheduler;

@@ -4,7 +4,7 @@
  * The content of a call is its kind, its name, and its key or the hash of its input. Calls of the same content are
  * alike. A call is prompt when it is made in the microtasks that follow a delivery or the start of the handler;
  * JavaScript runs these in the same order every time. So a prompt call is identified by the delivery that it follows
- * and by its place among the alike calls there. A call that is made after plain asynchronous work is late, and is
+ * and by its place among the alike calls there. A call that is made after non-durable asynchronous work is late, and is
  * identified by its branch: the durable call, or the branch of `run.map`, after which the code made it.
  */
 
@@ -42,7 +42,7 @@ export function promptIdentity(content: string, delivered: string, branch: strin
   return hashOf(`${content}!${delivered}~${branch}.${nth}`);
 }
 
-/** The identity of a call made after plain asynchronous work. */
+/** The identity of a call made after non-durable asynchronous work. */
 export function lateIdentity(content: string, branch: string): string {
   return hashOf(`${content}~${branch}`);
 }

@@ -270,7 +270,7 @@ export class Matcher {
     }
     const [only] = all;
     // On the same path the code made no other call here: this call had no value yet. But a key says which call of its
-    // branch it is, even if plain work has let other branches continue first.
+    // branch it is, even if non-durable work has let other branches continue first.
     const isKeyed = made.unkeyed !== null && content === made.content;
     const isSame = isKeyed && only !== undefined && isOfBranch(only, branch);
     // A step without a key works with what the path to it has brought, so its content does not identify it. Nor does
