@@ -5,6 +5,7 @@ ARG NODE=24
 FROM node:${NODE}-slim AS manifests
 WORKDIR /aiki
 COPY package.json package-lock.json .npmrc ./
+COPY dashboard/package.json dashboard/
 COPY packages/lib/package.json packages/lib/
 COPY packages/redis/package.json packages/redis/
 COPY packages/workflow/package.json packages/workflow/
@@ -14,10 +15,11 @@ COPY packages/server/package.json packages/server/
 COPY packages/cli/package.json packages/cli/
 
 FROM manifests AS build
-RUN npm ci --ignore-scripts --workspace @aikirun/cli --include-workspace-root
+RUN npm ci --ignore-scripts --workspace @aikirun/cli --workspace @aikirun/dashboard --include-workspace-root
 COPY tsconfig.base.json ./
 COPY packages packages
-RUN npx tsc -b packages/cli
+COPY dashboard dashboard
+RUN npx tsc -b packages/cli && npx tsx dashboard/build.ts
 
 # The files of the image: no sources, no development dependencies, and no SQLite package, which only older Nodes need.
 FROM manifests AS production

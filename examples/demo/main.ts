@@ -111,9 +111,10 @@ function reasonOf(runs: DemoStory["effects"]): string {
 
 async function stayUp(url: string, run: RunView | null): Promise<void> {
   const at = url.endsWith(":9090") ? "" : ` --url ${url}`;
-  console.log(`The server keeps running on ${url}. You can run these commands in another terminal:\n`);
+  console.log(`The server keeps running. See the run in the dashboard: ${url}/runs/${run?.id}\n`);
+  console.log("You can run these commands in another terminal:\n");
   console.log(`  npx aiki runs list${at}`);
-  console.log(`  npx aiki runs show ${run?.id}${at}`);
+  console.log(`  npx aiki why ${run?.id}${at}`);
   console.log("  npm run examples -- first\n\nCtrl-C stops the server.");
   await new Promise((resolve) => {
     process.once("SIGINT", resolve);

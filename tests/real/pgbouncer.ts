@@ -1,16 +1,14 @@
 /** A PgBouncer in transaction mode in front of a database. */
 
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { chown, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { userOf } from "./cluster.ts";
+import { installPackage } from "./debian.ts";
 import { freePort } from "./machine.ts";
-
-const run = promisify(execFile);
 
 export interface Pooler {
   /** The same database, through the pooler. */
@@ -26,7 +24,7 @@ const advice =
  * The path of the program. If it is missing, it is installed if possible; else this logs a warning and returns null.
  */
 export async function findPooler(): Promise<string | null> {
-  const found = installed() ?? (await install());
+  const found = installed() ?? ((await installPackage("pgbouncer")) ? installed() : null);
   if (found === null) console.error(`\nSKIPPED: ${advice}\n`);
   return found;
 }
@@ -34,21 +32,6 @@ export async function findPooler(): Promise<string | null> {
 function installed(): string | null {
   const directories = [...(process.env.PATH ?? "").split(":"), "/usr/sbin", "/opt/homebrew/bin", "/usr/local/bin"];
   return directories.map((directory) => join(directory, "pgbouncer")).find((program) => existsSync(program)) ?? null;
-}
-
-/** Installs PgBouncer without starting its service. */
-async function install(): Promise<string | null> {
-  if (process.getuid?.() !== 0 || !existsSync("/usr/bin/apt-get")) return null;
-  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
-  const apt = (...args: string[]) =>
-    run("apt-get", ["-o", "DPkg::Lock::Timeout=120", ...args], { env, timeout: 300_000 });
-  const installPackage = () => apt("install", "-y", "--no-install-recommends", "pgbouncer");
-  await installPackage().catch(() => apt("update").then(installPackage).catch(warn));
-  return installed();
-}
-
-function warn(thrown: unknown): void {
-  console.error(`apt-get did not install pgbouncer: ${String(thrown)}`);
 }
 
 export interface PoolerOptions {

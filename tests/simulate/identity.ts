@@ -187,9 +187,17 @@ export class IdentityChecker {
     return isMistake;
   }
 
-  /** As `isMistake`; also true if non-durable work decides in which branch the code makes one of the two calls. */
+  /**
+   * As `isMistake`. Also true if only non-durable work decides a race, this call had no value before, and the other
+   * call is alike, or if non-durable work decides in which branch the code makes one of the two calls.
+   */
   #mayBeMistaken(execution: SimulatedExecution, path: string, other: string | null): boolean {
-    const { runId } = execution;
+    const { runId, order } = execution;
+    if (order === "timed" && this.executionsOf(runId).every((one) => this.done(one.runId, path) === undefined)) {
+      this.#mistaken.add(this.family(runId));
+      this.mistakes += 1;
+      return true;
+    }
     if (this.isMistake(execution, path, other) || this.isUnsettled(runId, path)) return true;
     return other !== null && this.isUnsettled(runId, other);
   }
@@ -223,8 +231,8 @@ export class IdentityChecker {
 
   /**
    * Whether two executions made a call after the results of different branches, because non-durable work decides which
-   * branch continues first after a limiter. Also whether it decides that the call is made in parallel with the previous
-   * call, or after its result. In both cases a later attempt may not find the call.
+   * branch continues first after a limiter, or which one wins a race. Also whether it decides that the call is made in
+   * parallel with the previous call, or after its result. In both cases a later attempt may not find the call.
    */
   isReordered(runId: RunId): boolean {
     const known = new Map<string, string>();
@@ -235,7 +243,7 @@ export class IdentityChecker {
         const before = timing.get(path) ?? time;
         timing.set(path, time);
         if (hasPlain && time === flipped(before)) return true;
-        if (!hasPlain || isLate || after === from) continue;
+        if (!hasPlain || isLate) continue;
         if ((known.get(path) ?? after) !== after) return true;
         known.set(path, after);
       }

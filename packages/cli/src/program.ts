@@ -12,6 +12,7 @@ import { showRun } from "./runs/show.ts";
 import { serverCommand } from "./server-command.ts";
 import type { Terminal } from "./terminal.ts";
 import { orVariable, readVariables } from "./variables.ts";
+import { whyCommand } from "./why-command.ts";
 import { workersCommand } from "./workers-command.ts";
 
 const defaultUrl = "http://localhost:9090";
@@ -32,6 +33,7 @@ export function createProgram(terminal: Terminal): Command {
   program.addCommand(moveProgram(terminal).copyInheritedSettings(program));
   program.addCommand(devProgram(terminal).copyInheritedSettings(program));
   program.addCommand(runsProgram(terminal, program).copyInheritedSettings(program));
+  program.addCommand(whyProgram(terminal).copyInheritedSettings(program));
   program.addCommand(workersProgram(terminal).copyInheritedSettings(program));
   program.addCommand(keysProgram(terminal, program, sharedDatabaseOption).copyInheritedSettings(program));
   return program;
@@ -54,6 +56,9 @@ function serverProgram(terminal: Terminal): Command {
     .addOption(directOption())
     .addOption(redisOption())
     .option("--allowed-host <name...>", "further host names under which requests may arrive")
+    .addOption(
+      orVariable(new Option("--base-path <path>", "the path below which a proxy serves it: /x/y"), "AIKI_BASE_PATH"),
+    )
     .option("--auth", "require API keys from callers (so does AIKI_AUTH=true)")
     .option("--dangerously-allow-unauthenticated", "bind an address beyond this machine without requiring API keys")
     .option("--json", "log one JSON object per line (the default when NODE_ENV is production)")
@@ -122,6 +127,15 @@ function runsProgram(terminal: Terminal, parent: Command): Command {
       .action((run: string, options: ServerOptions) => actOnRun(act, run, undefined, options, terminal));
   }
   return runs;
+}
+
+function whyProgram(terminal: Terminal): Command {
+  return new Command("why")
+    .description("say why a run does not move, since when, and what would move it")
+    .argument("<run>", "its id")
+    .addOption(urlOption())
+    .option("--json", "print JSON")
+    .action((run, options) => whyCommand(run, options, terminal));
 }
 
 function workersProgram(terminal: Terminal): Command {

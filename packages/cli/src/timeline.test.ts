@@ -7,8 +7,8 @@ import {
   withdrawnAddress,
 } from "@aikirun/lib/internal";
 import type { Entry, RunView, Value } from "@aikirun/lib/protocol";
+import { calledOf, placeOf } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { calledOf, placeOf } from "./address.ts";
 import { timeline } from "./timeline.ts";
 
 const began = 1_700_000_000_000;
@@ -18,6 +18,7 @@ const run: RunView = {
   name: "order",
   versionId: "1.0.0",
   status: "completed",
+  since: began + 4_200,
   revision: 9,
   attempt: 1,
   createdAt: began,

@@ -96,6 +96,7 @@ function assembled(config: Config, storage: KeyedStorage, engine: Engine): Serve
   let closed: Promise<void> | null = null;
 
   const context: Omit<HttpContext, "hosts" | "closing"> = {
+    basePath: config.basePath,
     admit: config.auth
       ? admitKeys({ known, api: engine.api, env: config.env, logger: config.logger })
       : admitAll(engine.api("default")),

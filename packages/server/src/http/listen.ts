@@ -63,7 +63,10 @@ export async function listenOn(context: Omit<HttpContext, "closing">, port: numb
  * use the same handler as a mounted server.
  */
 function requestListener(context: HttpContext): RequestListener {
-  const byUrl = new Map<string | undefined, Verb>(verbs.map((verb) => [`/v1/${verb}`, verb]));
+  const urls = ["", context.basePath].flatMap((base) =>
+    verbs.map((verb): [string, Verb] => [`${base}/v1/${verb}`, verb]),
+  );
+  const byUrl = new Map<string | undefined, Verb>(urls);
   const others = getRequestListener(createApp(context), { overrideGlobalObjects: false });
   return async (incoming, outgoing) => {
     const verb = incoming.method === "POST" ? byUrl.get(incoming.url) : undefined;
