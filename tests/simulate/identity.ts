@@ -188,8 +188,8 @@ export class IdentityChecker {
   }
 
   /**
-   * As `isMistake`; also true if non-durable work alone decided a race, and this call had no value before, or if
-   * non-durable work decides in which branch the code makes one of the two calls.
+   * As `isMistake`. Also true if only non-durable work decides a race, this call had no value before, and the other
+   * call is alike, or if non-durable work decides in which branch the code makes one of the two calls.
    */
   #mayBeMistaken(execution: SimulatedExecution, path: string, other: string | null): boolean {
     const { runId, order } = execution;
@@ -230,9 +230,9 @@ export class IdentityChecker {
   }
 
   /**
-   * Whether two executions made a call after different results, because non-durable work decides which branch continues
-   * first after a limiter, or which one wins a race. Also whether it decides that the call is made in parallel with the
-   * previous call, or after its result. In both cases a later attempt may not find the call.
+   * Whether two executions made a call after the results of different branches, because non-durable work decides which
+   * branch continues first after a limiter, or which one wins a race. Also whether it decides that the call is made in
+   * parallel with the previous call, or after its result. In both cases a later attempt may not find the call.
    */
   isReordered(runId: RunId): boolean {
     const known = new Map<string, string>();
