@@ -6,6 +6,8 @@ import type { RunId, RunStatus, RunView } from "./run.ts";
 
 /** A request for a page of the runs that match every filter that is present. */
 export interface FindRequest {
+  /** The beginning of the run's id, 1 to 36 characters of a UUID in lower case. */
+  idPrefix?: string;
   /** The workflow's name. */
   name?: string;
   /** The id of the workflow version. */
