@@ -1,20 +1,23 @@
 import { createRequire } from "node:module";
-import { type RunStatus, runStatuses } from "@aikirun/lib/protocol";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import { devCommand } from "./dev/command.ts";
 import { keysProgram } from "./keys/program.ts";
 import { migrateCommand } from "./migrate-command.ts";
 import { moveCommand } from "./move-command.ts";
-import { type Act, actOnRun } from "./runs/act.ts";
-import type { ServerOptions } from "./runs/connect.ts";
-import { listRuns } from "./runs/list.ts";
-import { showRun } from "./runs/show.ts";
+import {
+  connectionsOption,
+  databaseOption,
+  directOption,
+  portOption,
+  redisOption,
+  sharedDatabaseOption,
+  urlOption,
+} from "./options.ts";
+import { runsProgram } from "./runs/program.ts";
 import { serverCommand } from "./server-command.ts";
 import type { Terminal } from "./terminal.ts";
 import { orVariable, readVariables } from "./variables.ts";
 import { workersCommand } from "./workers-command.ts";
-
-const defaultUrl = "http://localhost:9090";
 
 export function createProgram(terminal: Terminal): Command {
   const program = new Command("aiki")
@@ -85,113 +88,12 @@ function devProgram(terminal: Terminal): Command {
     .action((file, options) => devCommand(file, options, terminal));
 }
 
-function runsProgram(terminal: Terminal, parent: Command): Command {
-  const runs = new Command("runs").description("look at runs and act on them");
-  const add = (name: string, description: string) => {
-    const command = runs.command(name).description(description).addOption(urlOption());
-    return command.option("--json", "print JSON").copyInheritedSettings(parent);
-  };
-  add("list", "list runs, newest first")
-    .option("--name <workflow>", "of this workflow")
-    .addOption(new Option("--status <statuses>", "in these statuses, with commas between them").argParser(statuses))
-    .option("--tag <tag...>", "with all of these tags")
-    .option("--reference <id>", "with this reference id")
-    .option("--version-id <version>", "of this version of their workflow")
-    .option("--shard <key>", "with this shard key")
-    .option("--error-code <code>", "that failed with an error of this code")
-    .addOption(new Option("--created-after <time>", "created at this time or later").argParser(moment))
-    .addOption(new Option("--created-before <time>", "created before this time").argParser(moment))
-    .addOption(new Option("--limit <count>", "at most so many").argParser(whole(1, 200)).default(20))
-    .action((options) => listRuns(options, terminal));
-  add("show", "show what happened to a run")
-    .argument("<run>", "its id")
-    .action((run, options) => showRun(run, options, terminal));
-  add("cancel", "end a run and its children")
-    .argument("<run>", "its id")
-    .argument("[reason]", "why, for the record")
-    .action((run, reason, options) => actOnRun("cancel", run, reason, options, terminal));
-  const acts: Array<[Exclude<Act, "cancel">, string]> = [
-    ["retry", "queue a stalled run again, or start a new one that reuses what an ended one achieved"],
-    ["pause", "record what is in flight, then keep a run where it is"],
-    ["resume", "continue a paused run"],
-    ["wake", "end the sleeps of a run now"],
-  ];
-  for (const [act, description] of acts) {
-    add(act, description)
-      .argument("<run>", "its id")
-      .action((run: string, options: ServerOptions) => actOnRun(act, run, undefined, options, terminal));
-  }
-  return runs;
-}
-
 function workersProgram(terminal: Terminal): Command {
   return new Command("workers")
     .description("list the live workers, what they serve and how busy they are")
     .addOption(urlOption())
     .option("--json", "print JSON")
     .action((options) => workersCommand(options, terminal));
-}
-
-function portOption(): Option {
-  return new Option("--port <number>", "the port to listen on, 0 for any free one")
-    .argParser(whole(0, 65_535))
-    .default(9090);
-}
-
-const defaultDatabase = "sqlite:aiki.db";
-
-function databaseOption(...variables: readonly string[]): Option {
-  const option = new Option("--database <where>", "sqlite:<path>, postgres://…, or memory: to store no data on disk");
-  return orVariable(option.default(defaultDatabase), "AIKI_DATABASE", ...variables);
-}
-
-/** Also reads `DATABASE_URL`, which hosting platforms set. */
-function sharedDatabaseOption(): Option {
-  return databaseOption("DATABASE_URL");
-}
-
-function connectionsOption(): Option {
-  const option = new Option("--database-connections <number>", "connections to PostgreSQL at most");
-  return orVariable(option.argParser(whole(2, 10_000)).default(10), "AIKI_DATABASE_CONNECTIONS");
-}
-
-function directOption(): Option {
-  const option = new Option(
-    "--database-direct <url>",
-    "the same PostgreSQL without a pooler, to receive notifications",
-  );
-  return orVariable(option, "AIKI_DATABASE_DIRECT");
-}
-
-function redisOption(): Option {
-  const option = new Option("--redis <url>", "redis://…, for notifications and Redis Streams");
-  return orVariable(option, "AIKI_REDIS", "REDIS_URL");
-}
-
-function urlOption(): Option {
-  return orVariable(new Option("--url <url>", "the server to connect to").default(defaultUrl), "AIKI_URL");
-}
-
-function whole(lowest: number, highest: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (/^\d+$/.test(text) && value >= lowest && value <= highest) return value;
-    throw new InvalidArgumentError(`It is a whole number from ${lowest} to ${highest}.`);
-  };
-}
-
-function statuses(text: string): RunStatus[] {
-  return text.split(",").map((word) => {
-    const status = runStatuses.find((one) => one === word.trim());
-    if (status === undefined) throw new InvalidArgumentError(`Statuses are ${runStatuses.join(", ")}.`);
-    return status;
-  });
-}
-
-function moment(text: string): Date {
-  const time = new Date(text);
-  if (/^\d{4}-\d{2}-\d{2}/.test(text) && !Number.isNaN(time.getTime())) return time;
-  throw new InvalidArgumentError("It is a time such as 2026-01-31 or 2026-01-31T12:00:00Z.");
 }
 
 function packageVersion(): string {

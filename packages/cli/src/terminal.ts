@@ -1,28 +1,90 @@
+import { once } from "node:events";
+import { createInterface } from "node:readline/promises";
+import { text } from "node:stream/consumers";
 import { AikiError } from "@aikirun/lib";
 import { type Paint, paintFor } from "./paint.ts";
 
 /** The reader of a pipe has closed it, as `head` does: this is no error. */
 const brokenPipe = "EPIPE";
 
-/** The output of a command, its width and its colours. */
+/** The input and output of a command, its size and its colours. */
 export interface Terminal {
   /** Writes a line of the result. The command fails if it cannot be written, unless the reader has closed the pipe. */
   out(line: string): void;
+  /** Resolves when the reader of the result can receive more of it. Await it between parts of a long result. */
+  drained(): Promise<void>;
   /** Writes a line about the progress of a long-running command. The line is dropped if it cannot be written. */
   note(line: string): void;
   /** Writes a line about an error. */
   err(line: string): void;
+  /** Shows a line in place of the previous one, on standard error; null removes it. No effect if it is no terminal. */
+  progress(line: string | null): void;
+  /** Shows these lines in place of those of the previous call. Call it only if `isInteractive` is true. */
+  draw(lines: readonly string[]): void;
+  /** Asks the user a question. Resolves with the answer, or with null if there is no terminal to ask on. */
+  ask(question: string): Promise<string | null>;
+  /** Reads all of standard input. */
+  input(): Promise<string>;
   /** Styles a text if the terminal shows colours. */
   paint: Paint;
-  /** Characters per line. */
-  width: number;
+  /** Whether the result is shown on a terminal. */
+  readonly isInteractive: boolean;
+  /** Whether `progress` has an effect. */
+  readonly showsProgress: boolean;
+  /** Characters per line; 160 if the result is not shown on a terminal. */
+  readonly width: number;
+  /** Lines of the terminal; 24 if it is unknown. */
+  readonly height: number;
 }
 
 /** The standard streams of this process. When a line of `out` is lost, the process ends with status 1. */
 export function processTerminal(): Terminal {
   surviveOutputErrors();
+  const { stdin, stdout, stderr } = process;
+  const onWritten = lossReporter();
+  let isProgressShown = false;
+  const progress = (line: string | null) => {
+    if (stderr.isTTY !== true) return;
+    if (isProgressShown) stderr.write("\r\x1b[2K");
+    isProgressShown = line !== null;
+    if (line !== null) stderr.write(line);
+  };
+  const write = (stream: NodeJS.WriteStream, line: string, then?: (error?: Error | null) => void) => {
+    progress(null);
+    stream.write(`${line}\n`, then);
+  };
+  return {
+    out: (line) => write(stdout, line, onWritten),
+    drained: async () => {
+      if (stdout.writableNeedDrain) await Promise.race([once(stdout, "drain"), once(stdout, "close")]);
+    },
+    note: (line) => write(stdout, line),
+    err: (line) => write(stderr, line),
+    progress,
+    draw: (lines) => stdout.write(`\x1b[H${lines.map((line) => `${line}\x1b[K\n`).join("")}\x1b[J`, onWritten),
+    ask: async (question) => {
+      if (stdin.isTTY !== true || stderr.isTTY !== true) return null;
+      progress(null);
+      const prompt = createInterface({ input: stdin, output: stderr });
+      return prompt.question(question).finally(() => prompt.close());
+    },
+    input: () => text(stdin),
+    paint: paintFor(stdout, process.env),
+    isInteractive: stdout.isTTY === true,
+    showsProgress: stderr.isTTY === true,
+    get width() {
+      return stdout.columns ?? 160;
+    },
+    get height() {
+      return stdout.rows ?? 24;
+    },
+  };
+}
+
+/** Receives the result of each write of the command's output. The first lost line is reported once. */
+function lossReporter(): (error?: NodeJS.ErrnoException | null) => void {
   let isLost = false;
-  const settle = (error?: NodeJS.ErrnoException | null) => {
+  return (error) => {
     if (!error || error.code === brokenPipe || isLost) return;
     isLost = true;
     const message = "Standard output cannot be written. Part of what the command printed is lost.";
@@ -31,19 +93,6 @@ export function processTerminal(): Terminal {
     process.once("exit", (status) => {
       process.exitCode = status === 0 ? 1 : status;
     });
-  };
-  return {
-    out: (line) => {
-      process.stdout.write(`${line}\n`, settle);
-    },
-    note: (line) => {
-      process.stdout.write(`${line}\n`);
-    },
-    err: (line) => {
-      process.stderr.write(`${line}\n`);
-    },
-    paint: paintFor(process.stdout, process.env),
-    width: process.stdout.columns ?? 160,
   };
 }
 

@@ -1,7 +1,7 @@
 import type { Entry, RunView } from "@aikirun/lib/protocol";
 import { type EntryLine, entryLine } from "./entry-line.ts";
 import { type Paint, type Style, unpainted } from "./paint.ts";
-import { cut, plain, spanOf } from "./text.ts";
+import { cut, padded, plain, spanOf } from "./text.ts";
 
 /** The history of a run: its start, one line for each entry, oldest first, and its current status. */
 export function timeline(run: RunView, entries: readonly Entry[], paint: Paint = unpainted): string[] {
@@ -27,7 +27,7 @@ export function timelineLine(paint: Paint, lead: string, entry: Entry): string {
 }
 
 function rowOf(paint: Paint, lead: string, { sign, style, subject, verb, detail }: EntryLine, by: string): string {
-  const what = `${paint(style, sign)} ${cut(subject, 26).padEnd(26)} ${paint(style, verb.padEnd(16))}`;
+  const what = `${paint(style, sign)} ${padded(cut(subject, 26), 26)} ${paint(style, verb.padEnd(16))}`;
   const rest = [detail, by === "" ? "" : paint("dim", by)].filter((part) => part !== "").join("  ");
   return `${paint("dim", lead)}  ${what} ${rest}`.trimEnd();
 }

@@ -5,11 +5,14 @@ import type { Terminal } from "../terminal.ts";
 import { plain } from "../text.ts";
 import { timeline } from "../timeline.ts";
 import { connected, type ServerOptions } from "./connect.ts";
+import { resolveRun } from "./run-id.ts";
 
 const pageSize = 1_000;
 
-export async function showRun(runId: string, options: ServerOptions, terminal: Terminal): Promise<void> {
-  const { run, entries } = await connected(options, (aiki) => readRun(aiki, runId));
+export async function showRun(prefix: string, options: ServerOptions, terminal: Terminal): Promise<void> {
+  const { run, entries } = await connected(options, async (aiki) =>
+    readRun(aiki, await resolveRun(aiki, prefix, terminal)),
+  );
   if (options.json === true) {
     terminal.out(JSON.stringify({ run, entries }));
     return;
