@@ -78,7 +78,7 @@ describe("aiki runs and workers", () => {
     expect(status).toBe(0);
     expect(out).toMatch(new RegExp(`${id} +order@1\\.0\\.0 +queued .*no worker serves order@1\\.0\\.0`));
     const json = await aiki("runs", "list", "--url", url, "--reference", id, "--json");
-    expect(JSON.parse(json.out)).toMatchObject([{ id, status: "queued" }]);
+    expect(JSON.parse(json.out)).toMatchObject({ runs: [{ id, status: "queued" }] });
     expect((await aiki("runs", "list", "--url", url, "--status", "failed,stalled")).out).toBe("No runs match.");
   });
 
@@ -141,7 +141,7 @@ describe("aiki runs and workers", () => {
     const id = await start();
     expect((await aiki("runs", "pause", id, "--url", url)).out).toContain(`${id} is paused`);
     expect((await aiki("runs", "resume", id, "--url", url)).out).toContain(`${id} is queued`);
-    expect((await aiki("runs", "cancel", id, "no more", "--url", url)).out).toContain("Cancelled: no more");
+    expect((await aiki("runs", "cancel", id, "--reason", "no more", "--url", url)).out).toContain("Cancelled: no more");
     const { out } = await aiki("runs", "retry", id, "--url", url);
     expect(out).toMatch(/is queued \(a new run/);
     expect(out).not.toContain(id);

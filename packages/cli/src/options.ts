@@ -56,6 +56,11 @@ export function whole(lowest: number, highest: number): (text: string) => number
   };
 }
 
+/** Collects the different values of an option that may be repeated. */
+export function repeated(text: string, earlier: string[] = []): string[] {
+  return [...new Set([...earlier, text])];
+}
+
 /** Parses statuses with commas between them. */
 export function statuses(text: string): RunStatus[] {
   return text.split(",").map((word) => {

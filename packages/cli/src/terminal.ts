@@ -50,7 +50,7 @@ export function processTerminal(): Terminal {
     if (line !== null) stderr.write(line);
   };
   const write = (stream: NodeJS.WriteStream, line: string, then?: (error?: Error | null) => void) => {
-    progress(null);
+    if (stream.isTTY === true) progress(null);
     stream.write(`${line}\n`, then);
   };
   return {

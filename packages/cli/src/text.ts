@@ -47,7 +47,12 @@ function trimmed(amount: number): string {
   return amount.toFixed(1).replace(/\.0$/, "");
 }
 
-/** `1 run`, `2 runs`. */
+/** `1 run`, `2,000 runs`. */
 export function counted(amount: number, one: string, many = `${one}s`): string {
-  return `${amount} ${amount === 1 ? one : many}`;
+  return `${amountOf(amount)} ${amount === 1 ? one : many}`;
+}
+
+/** A whole number for display: `12,345`. */
+export function amountOf(amount: number): string {
+  return amount.toLocaleString("en");
 }

@@ -1,11 +1,17 @@
 import { Command, Option } from "commander";
-import { moment, statuses, urlOption, whole } from "../options.ts";
+import { duration, moment, repeated, urlOption, whole } from "../options.ts";
 import type { Terminal } from "../terminal.ts";
-import { type Act, actOnRun } from "./act.ts";
-import type { ServerOptions } from "./connect.ts";
+import { type ActOptions, actOnRuns } from "./act.ts";
+import type { Act } from "./bulk.ts";
+import { sendEvent } from "./event.ts";
+import { exportRuns } from "./export.ts";
+import { addFilters, orderOption } from "./filter.ts";
 import { listRuns } from "./list.ts";
-import { runArgument } from "./run-id.ts";
+import { runArgument, runsArgument } from "./run-id.ts";
 import { showRun } from "./show.ts";
+import { startRun } from "./start.ts";
+
+type Add = (name: string, description: string) => Command;
 
 /** `aiki runs …`. */
 export function runsProgram(terminal: Terminal, parent: Command): Command {
@@ -14,35 +20,72 @@ export function runsProgram(terminal: Terminal, parent: Command): Command {
     const command = runs.command(name).description(description).addOption(urlOption());
     return command.option("--json", "print JSON").copyInheritedSettings(parent);
   };
-  add("list", "list runs, newest first")
-    .option("--name <workflow>", "of this workflow")
-    .addOption(new Option("--status <statuses>", "in these statuses, with commas between them").argParser(statuses))
-    .option("--tag <tag...>", "with all of these tags")
-    .option("--reference <id>", "with this reference id")
-    .option("--version-id <version>", "of this version of their workflow")
-    .option("--shard <key>", "with this shard key")
-    .option("--error-code <code>", "that failed with an error of this code")
-    .addOption(new Option("--created-after <time>", "created at this time or later").argParser(moment))
-    .addOption(new Option("--created-before <time>", "created before this time").argParser(moment))
-    .addOption(new Option("--limit <count>", "at most so many").argParser(whole(1, 200)).default(20))
+  addReading(add, terminal);
+  addStarting(add, terminal);
+  addActing(add, terminal);
+  return runs;
+}
+
+function addReading(add: Add, terminal: Terminal): void {
+  addFilters(add("list", "list runs, newest first"))
+    .addOption(orderOption())
+    .addOption(new Option("--limit <count>", "at most so many").argParser(whole(1, 10_000)).default(20))
+    .addOption(new Option("--all", "all runs that match").conflicts("limit"))
+    .option("--cursor <text>", "where the list begins: the end of the list that printed it")
     .action((options) => listRuns(options, terminal));
   add("show", "show what happened to a run")
     .addArgument(runArgument())
+    .option("--follow", "also print what is recorded from now on, until the run ends")
     .action((run, options) => showRun(run, options, terminal));
-  add("cancel", "end a run and its children")
+  addFilters(add("export", "print runs with their journals, each as one line of JSON"))
+    .addOption(orderOption())
+    .action((options) => exportRuns(options, terminal));
+}
+
+function addStarting(add: Add, terminal: Terminal): void {
+  add("start", "start a run")
+    .argument("<workflow>", "NAME@VERSION, or NAME if the live workers serve one version of it")
+    .option("--input <json>", "the input as JSON; @FILE reads a file, - reads standard input")
+    .option("--reference <id>", "your own id of the run: a repeat with the same input is the same run")
+    .addOption(
+      new Option("--on-conflict <what>", "if the reference exists with another input").choices([
+        "error",
+        "return_existing",
+      ]),
+    )
+    .option("--shard <key>", "only workers that serve this shard key execute the run")
+    .addOption(new Option("--tag <tag>", "by which the run is found; repeat it for several").argParser(repeated))
+    .addOption(new Option("--priority <number>", "higher first").argParser(whole(-1_000, 1_000)))
+    .addOption(new Option("--at <time>", "when the run is queued").argParser(moment).conflicts("delay"))
+    .addOption(new Option("--delay <time>", "how long until the run is queued, such as 90s or 2h").argParser(duration))
+    .addOption(
+      new Option(
+        "--timeout <time>",
+        "how long the run may take; the workflow's own timeout is not known here",
+      ).argParser(duration),
+    )
+    .option("--follow", "print what is recorded until the run ends")
+    .action((workflow, options) => startRun(workflow, options, terminal));
+  add("event", "send an event to a run")
     .addArgument(runArgument())
-    .argument("[reason]", "why, for the record")
-    .action((run, reason, options) => actOnRun("cancel", run, reason, options, terminal));
-  const acts: Array<[Exclude<Act, "cancel">, string]> = [
-    ["retry", "queue a stalled run again, or start a new one that reuses what an ended one achieved"],
-    ["pause", "record what is in flight, then keep a run where it is"],
-    ["resume", "continue a paused run"],
-    ["wake", "end the sleeps of a run now"],
+    .argument("<name>", "the name of the event")
+    .argument("[data]", "its data as JSON; @FILE reads a file, - reads standard input")
+    .option("--reference <id>", "your own id of the event: a repeat has no effect")
+    .action((run, name, data, options) => sendEvent(run, name, data, options, terminal));
+}
+
+function addActing(add: Add, terminal: Terminal): void {
+  const acts: Array<[Act, string]> = [
+    ["cancel", "end runs and their children"],
+    ["retry", "queue stalled runs again, or start new ones that reuse what ended ones achieved"],
+    ["pause", "record what is in flight, then keep runs where they are"],
+    ["resume", "continue paused runs"],
+    ["wake", "end the sleeps of runs now"],
   ];
   for (const [act, description] of acts) {
-    add(act, description)
-      .addArgument(runArgument())
-      .action((run: string, options: ServerOptions) => actOnRun(act, run, undefined, options, terminal));
+    const command = addFilters(add(act, description).addArgument(runsArgument()))
+      .option("--yes", "do not ask for confirmation")
+      .action((runs: string[], options: ActOptions) => actOnRuns(act, runs, options, terminal));
+    if (act === "cancel") command.option("--reason <text>", "why, for the record");
   }
-  return runs;
 }

@@ -16,8 +16,16 @@ export function runArgument(): Argument {
   return new Argument("<run>", "its id, or the beginning of it").argParser(runReference);
 }
 
+/** The argument that names any number of runs. */
+export function runsArgument(): Argument {
+  return new Argument("[runs...]", "their ids, or the beginnings of them").argParser((text, earlier: string[] = []) => [
+    ...earlier,
+    runReference(text),
+  ]);
+}
+
 /** Parses the id of a run or the beginning of one, in either case. */
-function runReference(text: string): string {
+export function runReference(text: string): string {
   const prefix = text.trim().toLowerCase();
   if (isRunIdPrefix(prefix)) return prefix;
   throw new InvalidArgumentError(
