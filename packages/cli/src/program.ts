@@ -8,15 +8,19 @@ import {
   connectionsOption,
   databaseOption,
   directOption,
+  duration,
   portOption,
   redisOption,
+  repeated,
   sharedDatabaseOption,
   urlOption,
+  whole,
 } from "./options.ts";
 import { runsProgram } from "./runs/program.ts";
 import { serverCommand } from "./server-command.ts";
 import type { Terminal } from "./terminal.ts";
 import { orVariable, readVariables } from "./variables.ts";
+import { workerCommand } from "./worker-command.ts";
 import { workersCommand } from "./workers-command.ts";
 
 export function createProgram(terminal: Terminal): Command {
@@ -34,6 +38,7 @@ export function createProgram(terminal: Terminal): Command {
   program.addCommand(migrateProgram(terminal).copyInheritedSettings(program));
   program.addCommand(moveProgram(terminal).copyInheritedSettings(program));
   program.addCommand(devProgram(terminal).copyInheritedSettings(program));
+  program.addCommand(workerProgram(terminal).copyInheritedSettings(program));
   program.addCommand(runsProgram(terminal, program).copyInheritedSettings(program));
   program.addCommand(workersProgram(terminal).copyInheritedSettings(program));
   program.addCommand(keysProgram(terminal, program, sharedDatabaseOption).copyInheritedSettings(program));
@@ -86,6 +91,28 @@ function devProgram(terminal: Terminal): Command {
     .addOption(databaseOption())
     .option("--no-watchdog", "do not kill a worker that does not respond, for example in a debugger")
     .action((file, options) => devCommand(file, options, terminal));
+}
+
+function workerProgram(terminal: Terminal): Command {
+  return new Command("worker")
+    .description("run a worker, without a server, for the workflows that a file exports")
+    .argument("<file>", "the TypeScript or JavaScript module that exports workflows")
+    .addOption(urlOption())
+    .option("--id <label>", "the name of the worker in lists; default: generated")
+    .addOption(new Option("--concurrency <count>", "how many runs at once").argParser(whole(1, 1_000)).default(10))
+    .addOption(
+      new Option("--shard <key>", "serve only runs with this shard key; repeat it for several").argParser(repeated),
+    )
+    .addOption(
+      orVariable(new Option("--build-id <text>", "a name of the deployed code, such as a commit"), "AIKI_BUILD_ID"),
+    )
+    .addOption(
+      new Option("--shutdown-timeout <time>", "how long running tasks may take to finish after SIGTERM or Ctrl-C")
+        .argParser(duration)
+        .default({ seconds: 5 }, "5s"),
+    )
+    .option("--json", "log one JSON object per line (the default when NODE_ENV is production)")
+    .action((file, options) => workerCommand(file, options, terminal));
 }
 
 function workersProgram(terminal: Terminal): Command {
