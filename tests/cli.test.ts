@@ -203,7 +203,7 @@ describe("aiki worker", { timeout: 60_000 }, () => {
     return { aiki, url };
   }
 
-  it("aiki worker serves a TypeScript file from a server, in its shards, and records a running step on SIGTERM", async () => {
+  it("aiki worker serves a TypeScript file in its shards, and records a running step on SIGTERM", async () => {
     const body = `
       await run.step("work", () => new Promise<string>((resolve) => {
         process.once("SIGTERM", () => resolve("finished"));

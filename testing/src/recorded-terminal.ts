@@ -19,6 +19,8 @@ export interface RecordedTerminalOptions {
   isInteractive?: boolean;
   /** The answers to questions, in order. Default: there is no terminal to ask on. */
   answers?: string[];
+  /** Keys that are pressed as soon as the command takes the whole terminal. Default: none. */
+  keys?: string[];
   /** Standard input. Default: empty. */
   input?: string;
 }
@@ -30,7 +32,7 @@ export function recordedTerminal(options: RecordedTerminalOptions = {}): Recorde
 
 function terminalOf(
   { out, err, shown, questions }: Pick<RecordedTerminal, "out" | "err" | "shown" | "questions">,
-  { width = 200, isInteractive = false, answers, input = "" }: RecordedTerminalOptions,
+  { width = 200, isInteractive = false, answers, keys = [], input = "" }: RecordedTerminalOptions,
 ) {
   return {
     out: (line: string) => void out.push(line),
@@ -38,7 +40,10 @@ function terminalOf(
     note: (line: string) => void out.push(line),
     err: (line: string) => void err.push(line),
     progress: (line: string | null) => void shown.push(line),
-    draw: (lines: readonly string[]) => void out.push(...lines),
+    screen: (onKey: (key: string) => void) => {
+      for (const key of keys) onKey(key);
+      return { draw: (lines: readonly string[]) => void out.push(...lines), close: () => {} };
+    },
     ask: async (question: string) => {
       if (answers === undefined) return null;
       questions.push(question);

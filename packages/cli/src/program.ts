@@ -19,6 +19,7 @@ import {
 import { runsProgram } from "./runs/program.ts";
 import { serverCommand } from "./server-command.ts";
 import type { Terminal } from "./terminal.ts";
+import { topCommand } from "./top/command.ts";
 import { orVariable, readVariables } from "./variables.ts";
 import { workerCommand } from "./worker-command.ts";
 import { workersCommand } from "./workers-command.ts";
@@ -41,6 +42,7 @@ export function createProgram(terminal: Terminal): Command {
   program.addCommand(workerProgram(terminal).copyInheritedSettings(program));
   program.addCommand(runsProgram(terminal, program).copyInheritedSettings(program));
   program.addCommand(workersProgram(terminal).copyInheritedSettings(program));
+  program.addCommand(topProgram(terminal).copyInheritedSettings(program));
   program.addCommand(keysProgram(terminal, program, sharedDatabaseOption).copyInheritedSettings(program));
   return program;
 }
@@ -113,6 +115,17 @@ function workerProgram(terminal: Terminal): Command {
     )
     .option("--json", "log one JSON object per line (the default when NODE_ENV is production)")
     .action((file, options) => workerCommand(file, options, terminal));
+}
+
+function topProgram(terminal: Terminal): Command {
+  return new Command("top")
+    .description("show workers, the number of runs of each status, and the latest changes, until q ends it")
+    .addOption(urlOption())
+    .addOption(
+      new Option("--interval <time>", "how often to look again").argParser(duration).default({ seconds: 2 }, "2s"),
+    )
+    .option("--json", "print JSON once")
+    .action((options) => topCommand(options, terminal));
 }
 
 function workersProgram(terminal: Terminal): Command {

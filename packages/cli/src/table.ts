@@ -10,7 +10,8 @@ const least = 8;
 
 /**
  * Aligned columns under a heading, in lines of at most `width` characters. The first column is never cut. If the rows
- * are too wide, the last column gets what is left, or is left out, and then the widest of the other columns are cut.
+ * are too wide, the last column gets what is left, or is left out. Then the widest of the other columns are cut. Then
+ * further columns are left out, except the first two.
  */
 export function table(
   heading: readonly string[],
@@ -43,6 +44,7 @@ function fittedWidths(natural: readonly number[], width: number): number[] {
     if (widest <= least) break;
     widths[widths.lastIndexOf(widest)] = Math.max(least, widest - excess());
   }
+  while (excess() > 0 && widths.length > 2) widths.pop();
   return widths;
 }
 

@@ -19,8 +19,8 @@ export interface Terminal {
   err(line: string): void;
   /** Shows a line in place of the previous one, on standard error; null removes it. No effect if it is no terminal. */
   progress(line: string | null): void;
-  /** Shows these lines in place of those of the previous call. Call it only if `isInteractive` is true. */
-  draw(lines: readonly string[]): void;
+  /** Takes the whole terminal until `Screen.close`. Call it only if `isInteractive` is true. */
+  screen(onKey: (key: string) => void): Screen;
   /** Asks the user a question. Resolves with the answer, or with null if there is no terminal to ask on. */
   ask(question: string): Promise<string | null>;
   /** Reads all of standard input. */
@@ -35,6 +35,14 @@ export interface Terminal {
   readonly width: number;
   /** Lines of the terminal; 24 if it is unknown. */
   readonly height: number;
+}
+
+/** The whole terminal, without what was printed before. `close` restores that. */
+export interface Screen {
+  /** Shows these lines in place of those of the previous call. */
+  draw(lines: readonly string[]): void;
+  /** Restores what was printed before. */
+  close(): void;
 }
 
 /** The standard streams of this process. When a line of `out` is lost, the process ends with status 1. */
@@ -61,7 +69,7 @@ export function processTerminal(): Terminal {
     note: (line) => write(stdout, line),
     err: (line) => write(stderr, line),
     progress,
-    draw: (lines) => stdout.write(`\x1b[H${lines.map((line) => `${line}\x1b[K\n`).join("")}\x1b[J`, onWritten),
+    screen: (onKey) => openScreen(onKey),
     ask: async (question) => {
       if (stdin.isTTY !== true || stderr.isTTY !== true) return null;
       progress(null);
@@ -77,6 +85,22 @@ export function processTerminal(): Terminal {
     },
     get height() {
       return stdout.rows ?? 24;
+    },
+  };
+}
+
+/** Control-C is passed to `onKey` as `\x03`, because the terminal sends no signal while its keys are read. */
+function openScreen(onKey: (key: string) => void): Screen {
+  const { stdin, stdout } = process;
+  const onInput = (chunk: Buffer) => onKey(chunk.toString());
+  const isRaw = stdin.isTTY === true;
+  if (isRaw) stdin.setRawMode(true).on("data", onInput);
+  stdout.write("\x1b[?1049h\x1b[?25l");
+  return {
+    draw: (lines) => stdout.write(`\x1b[H${lines.map((line) => `${line}\x1b[K`).join("\r\n")}\x1b[J`),
+    close: () => {
+      stdout.write("\x1b[?25h\x1b[?1049l");
+      if (isRaw) stdin.off("data", onInput).setRawMode(false).pause();
     },
   };
 }
