@@ -1,6 +1,6 @@
-import { createRequire } from "node:module";
 import { Command, Option } from "commander";
 import { devCommand } from "./dev/command.ts";
+import { doctorCommand } from "./doctor/command.ts";
 import { keysProgram } from "./keys/program.ts";
 import { migrateCommand } from "./migrate-command.ts";
 import { moveCommand } from "./move-command.ts";
@@ -16,6 +16,7 @@ import {
   urlOption,
   whole,
 } from "./options.ts";
+import { packageVersion } from "./package-version.ts";
 import { runsProgram } from "./runs/program.ts";
 import { serverCommand } from "./server-command.ts";
 import type { Terminal } from "./terminal.ts";
@@ -27,7 +28,7 @@ import { workersCommand } from "./workers-command.ts";
 export function createProgram(terminal: Terminal): Command {
   const program = new Command("aiki")
     .description("Durable execution for TypeScript: a server, a development loop, and a look at runs.")
-    .version(packageVersion(), "-V, --version")
+    .version(packageVersion, "-V, --version")
     .showHelpAfterError("(aiki --help says more)")
     .configureOutput({
       writeOut: (text) => terminal.out(text.trimEnd()),
@@ -43,6 +44,7 @@ export function createProgram(terminal: Terminal): Command {
   program.addCommand(runsProgram(terminal, program).copyInheritedSettings(program));
   program.addCommand(workersProgram(terminal).copyInheritedSettings(program));
   program.addCommand(topProgram(terminal).copyInheritedSettings(program));
+  program.addCommand(doctorProgram(terminal).copyInheritedSettings(program));
   program.addCommand(keysProgram(terminal, program, sharedDatabaseOption).copyInheritedSettings(program));
   return program;
 }
@@ -128,15 +130,24 @@ function topProgram(terminal: Terminal): Command {
     .action((options) => topCommand(options, terminal));
 }
 
+function doctorProgram(terminal: Terminal): Command {
+  return new Command("doctor")
+    .description("check this machine, the database, Redis and the server, and say what to do")
+    .addOption(urlOption())
+    .addOption(sharedDatabaseOption())
+    .addOption(directOption())
+    .addOption(redisOption())
+    .option("--json", "print JSON")
+    .action((options, command: Command) => {
+      const isGiven = (name: string) => command.getOptionValueSource(name) !== "default";
+      return doctorCommand(options, { url: isGiven("url"), database: isGiven("database") }, terminal);
+    });
+}
+
 function workersProgram(terminal: Terminal): Command {
   return new Command("workers")
     .description("list the live workers, what they serve and how busy they are")
     .addOption(urlOption())
     .option("--json", "print JSON")
     .action((options) => workersCommand(options, terminal));
-}
-
-function packageVersion(): string {
-  const read: { version?: unknown } = createRequire(import.meta.url)("../package.json");
-  return String(read.version);
 }

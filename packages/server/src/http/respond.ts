@@ -1,3 +1,4 @@
+import { createRequire } from "node:module";
 import { isAikiError, type Logger } from "@aikirun/lib";
 import { describeError } from "@aikirun/lib/internal";
 import type { Verb } from "@aikirun/lib/protocol";
@@ -11,6 +12,10 @@ import { HttpRefusal } from "./refusal.ts";
 import { faultReply, jsonReply } from "./replies.ts";
 
 /** What the HTTP handlers need from the server. */
+const manifest: { version?: unknown } = createRequire(import.meta.url)("../../package.json");
+/** The version of this package. */
+const version = String(manifest.version);
+
 export interface HttpContext {
   admit: Admit;
   hosts: Hosts;
@@ -51,7 +56,7 @@ export async function readiness({ ready, closing, logger }: HttpContext): Promis
   if (closing.aborted) throw unavailable();
   try {
     await ready();
-    return jsonReply(200, { status: "ready" });
+    return jsonReply(200, { status: "ready", version });
   } catch (thrown) {
     // Storage faults are logged elsewhere.
     if (!isAikiError(thrown)) logger.error("the readiness of storage could not be checked", { error: thrown });

@@ -1,0 +1,89 @@
+import { existsSync } from "node:fs";
+import { errorCodes, isAikiError, isErrorCode } from "@aikirun/lib";
+import { type CheckupParams, checkup, type Finding } from "@aikirun/server";
+import { CommandError } from "../command-error.ts";
+import { connected } from "../runs/connect.ts";
+import type { Terminal } from "../terminal.ts";
+import { counted, plain } from "../text.ts";
+import { clockFinding, machineFindings } from "./machine.ts";
+import { checkServer } from "./server.ts";
+
+export interface DoctorOptions {
+  url: string;
+  database: string;
+  databaseDirect?: string;
+  redis?: string;
+  json?: boolean;
+}
+
+/** Which options were given on the command line or in a variable. */
+export interface GivenOptions {
+  url: boolean;
+  database: boolean;
+}
+
+/** Checks this machine, the database, Redis and the server, and prints each finding. Fails if one is an error. */
+export async function doctorCommand(options: DoctorOptions, given: GivenOptions, terminal: Terminal): Promise<void> {
+  const server = await checkServer(options.url, given.url);
+  const parts = checkedParts(options, given);
+  const checked = await checkup(parts);
+  const clock = clockFinding(server.clock, checked.databaseClock);
+  const findings = [
+    ...machineFindings(),
+    ...checked.findings,
+    ...server.findings,
+    ...(server.isReachable ? await workerFindings(options.url) : []),
+    ...(clock === null ? [] : [clock]),
+  ];
+  if (options.json === true) terminal.out(JSON.stringify({ findings }));
+  else for (const finding of findings) for (const line of linesOf(finding, terminal)) terminal.out(line);
+  if (options.json !== true) for (const line of uncheckedLines(parts)) terminal.out(terminal.paint("dim", line));
+  const errors = findings.filter(({ level }) => level === "error").length;
+  const warnings = findings.filter(({ level }) => level === "warning").length;
+  const summary = `${counted(errors, "error")}, ${counted(warnings, "warning")}`;
+  if (errors > 0) throw new CommandError(1, `${summary}.`);
+  if (options.json !== true) terminal.out(terminal.paint("dim", summary));
+}
+
+/** The default file of a database is checked only if it exists: servers may use another database. */
+function checkedParts(options: DoctorOptions, given: GivenOptions): CheckupParams {
+  const { database, databaseDirect, redis } = options;
+  const isFile = existsSync(database.replace(/^sqlite:/, ""));
+  return {
+    ...(given.database || isFile ? { database } : {}),
+    ...(databaseDirect === undefined ? {} : { databaseDirect }),
+    ...(redis === undefined ? {} : { redis }),
+  };
+}
+
+function uncheckedLines({ database, redis }: CheckupParams): string[] {
+  const unchecked = [
+    ...(database === undefined ? ["the database (pass --database or set AIKI_DATABASE)"] : []),
+    ...(redis === undefined ? ["Redis (pass --redis or set AIKI_REDIS, if your servers use it)"] : []),
+  ];
+  return unchecked.length === 0 ? [] : [`Not checked: ${unchecked.join(", and ")}.`];
+}
+
+async function workerFindings(url: string): Promise<Finding[]> {
+  const finding = (level: Finding["level"], message: string, remedy?: string): Finding[] => [
+    { subject: "workers", level, message, ...(remedy === undefined ? {} : { remedy }) },
+  ];
+  try {
+    const workers = await connected({ url }, (aiki) => aiki.workers.list());
+    return workers.length > 0
+      ? finding("ok", `${counted(workers.length, "worker")} alive.`)
+      : finding("warning", "No worker is alive: no run is executed.", "Start one, for example with aiki worker FILE.");
+  } catch (thrown) {
+    if (!isAikiError(thrown)) throw thrown;
+    const { code, message } = thrown;
+    return finding("error", `${code}: ${message}`, isErrorCode(code) ? errorCodes[code].remedy : undefined);
+  }
+}
+
+const signs = { ok: ["✓", "green"], warning: ["!", "yellow"], error: ["✗", "red"] } as const;
+
+function linesOf({ subject, level, message, remedy }: Finding, { paint }: Terminal): string[] {
+  const [sign, style] = signs[level];
+  const line = `${paint(style, sign)} ${paint("bold", subject.padEnd(9))} ${plain(message)}`;
+  return remedy === undefined ? [line] : [line, `            ${paint(style, `→ ${plain(remedy)}`)}`];
+}
