@@ -1,4 +1,5 @@
 import { Command, Option } from "commander";
+import { completionProgram } from "./completion/program.ts";
 import { devCommand } from "./dev/command.ts";
 import { doctorCommand } from "./doctor/command.ts";
 import { keysProgram } from "./keys/program.ts";
@@ -45,6 +46,7 @@ export function createProgram(terminal: Terminal): Command {
   program.addCommand(workersProgram(terminal).copyInheritedSettings(program));
   program.addCommand(topProgram(terminal).copyInheritedSettings(program));
   program.addCommand(doctorProgram(terminal).copyInheritedSettings(program));
+  program.addCommand(completionProgram(terminal, program).copyInheritedSettings(program));
   program.addCommand(keysProgram(terminal, program, sharedDatabaseOption).copyInheritedSettings(program));
   return program;
 }

@@ -4,7 +4,7 @@ import { type CheckupParams, checkup, type Finding } from "@aikirun/server";
 import { CommandError } from "../command-error.ts";
 import { connected } from "../runs/connect.ts";
 import type { Terminal } from "../terminal.ts";
-import { counted, plain } from "../text.ts";
+import { counted, plain, wrapped } from "../text.ts";
 import { clockFinding, machineFindings } from "./machine.ts";
 import { checkServer } from "./server.ts";
 
@@ -82,8 +82,18 @@ async function workerFindings(url: string): Promise<Finding[]> {
 
 const signs = { ok: ["✓", "green"], warning: ["!", "yellow"], error: ["✗", "red"] } as const;
 
-function linesOf({ subject, level, message, remedy }: Finding, { paint }: Terminal): string[] {
+/** Columns before the message. */
+const indent = 12;
+
+function linesOf({ subject, level, message, remedy }: Finding, { paint, width }: Terminal): string[] {
   const [sign, style] = signs[level];
-  const line = `${paint(style, sign)} ${paint("bold", subject.padEnd(9))} ${plain(message)}`;
-  return remedy === undefined ? [line] : [line, `            ${paint(style, `→ ${plain(remedy)}`)}`];
+  const rest = " ".repeat(indent);
+  const [first = "", ...more] = wrapped(plain(message), width - indent);
+  return [
+    `${paint(style, sign)} ${paint("bold", subject.padEnd(indent - 3))} ${first}`,
+    ...more.map((line) => rest + line),
+    ...(remedy === undefined ? [] : wrapped(`→ ${plain(remedy)}`, width - indent)).map(
+      (line) => rest + paint(style, line),
+    ),
+  ];
 }

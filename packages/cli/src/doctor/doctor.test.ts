@@ -46,7 +46,7 @@ describe("aiki doctor", () => {
     expect([status, err]).toEqual([0, []]);
     expect(out).toEqual([
       expect.stringMatching(/^✓ node +Node\.js \d+/),
-      expect.stringMatching(/^✓ database +A server uses the file: /),
+      expect.stringMatching(/^✓ database +A server uses \S+aiki\.db \(process \d+ on .*\)\.$/),
       expect.stringMatching(/^✓ server +The server at \S+ is ready, version \d+\.\d+\.\d+\.$/),
       "✓ workers   1 worker alive.",
       "✓ clocks    The clocks of this machine and the server agree within 2 s.",

@@ -17,7 +17,7 @@ export function sqliteFindings(file: SqliteFile, path: string): Finding[] {
             ),
       ];
     case "in_use":
-      return [ok(`A server uses the file: ${file.message}`)];
+      return [ok(`A server uses ${path} (${file.holder}).`)];
     case "free": {
       const writable = file.isWritable
         ? ok(`${path} can be opened with SQLite ${file.sqlite}; no server uses it now.`)

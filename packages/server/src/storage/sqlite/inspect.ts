@@ -15,7 +15,7 @@ export type SqliteFile =
   /** A server creates the file. `isWritable`: whether this process may create it, and its directory. */
   | { type: "missing"; isWritable: boolean }
   /** A server has the file open, and has checked its schema. */
-  | { type: "in_use"; message: string }
+  | { type: "in_use"; holder: string }
   | { type: "free"; isWritable: boolean; sqlite: string; schema: SchemaState };
 
 /** Throws `SQLITE_MISSING` or `STORAGE_*`. */
@@ -33,7 +33,9 @@ export async function inspectFile(asked: string): Promise<SqliteFile> {
     await createFile(`${path}.lock`);
     return await inspectLocked(driver, path);
   } catch (thrown) {
-    if (isAikiError(thrown) && thrown.code === "DATABASE_LOCKED") return { type: "in_use", message: thrown.message };
+    if (isAikiError(thrown) && thrown.code === "DATABASE_LOCKED") {
+      return { type: "in_use", holder: `process ${thrown.ids.pid} on ${thrown.ids.host}` };
+    }
     throw explainFailure(thrown, path);
   }
 }
