@@ -115,7 +115,7 @@ function population(): { runs: Run[]; entries: Entry[] } {
       state: states[n % states.length] ?? { status: "completed" },
       dueAt: n % 4 === 0 ? null : 1_000_000 + n,
       timeoutAt: n % 9 === 0 ? 5 : null,
-      waits: n % 7 === 1 ? [{ address: "sleep::#0", type: "sleep", until: 99 }] : [],
+      waits: n % 7 === 1 ? [{ address: "sleep::#0", type: "sleep", openedAt: 0, until: 99 }] : [],
       events: new Map([
         ["__proto__", n % 6 === 5 ? { arrived: n, taken: 4, returned: [1, 3] } : { arrived: n, taken: 0 }],
       ]),

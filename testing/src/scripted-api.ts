@@ -67,6 +67,7 @@ export function viewOf(id: string, fields: Partial<RunView> = {}): RunView {
     name: "order",
     versionId: "1.0.0",
     status: "completed",
+    since: 0,
     revision: 3,
     attempt: 1,
     createdAt: 1,

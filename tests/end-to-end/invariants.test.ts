@@ -93,7 +93,7 @@ const plants: Record<keyof typeof checkers, Plant[]> = {
   ended: [(facts) => ({ ...facts, runs: [...facts.runs, queuedRun(3)] })],
   endedRunsIdle: [
     (facts) => withRun(facts, 1, { dueAt: 9_000 }),
-    (facts) => withRun(facts, 1, { waits: [{ address: "sleep:#1", type: "sleep", until: 9_000 }] }),
+    (facts) => withRun(facts, 1, { waits: [{ address: "sleep:#1", type: "sleep", openedAt: 0, until: 9_000 }] }),
   ],
   references: [(facts) => withRun(withRun(facts, 1, { referenceId: "o-1" }), 2, { referenceId: "o-1" })],
   children: [
@@ -111,7 +111,7 @@ const plants: Record<keyof typeof checkers, Plant[]> = {
     (facts) =>
       withRun(facts, 2, {
         state: { status: "awaiting_event", resumable: null, children: 0 },
-        waits: [{ address: "event:paid#0", type: "event", name: "paid", until: null }],
+        waits: [{ address: "event:paid#0", type: "event", name: "paid", openedAt: 0, until: null }],
         events: new Map([["paid", { arrived: 1, taken: 0 }]]),
       }),
   ],

@@ -298,6 +298,33 @@ describe("two alike calls after parallel branches that take a lock", () => {
   });
 });
 
+describe("the time that a handler reads after parallel branches that take a lock", () => {
+  it("the recorded time is read again if earlier branches take a lock in another order", async () => {
+    const timed = new Timed(async (run, plain) => {
+      let lock: Promise<unknown> = Promise.resolve();
+      const locked = async (name: string): Promise<void> => {
+        await plain(name);
+        const own = lock.then(() => run.step(name, () => name));
+        lock = own;
+        await own;
+      };
+      await Promise.all([locked("a"), locked("b")]);
+      const time = run.now();
+      await run.step(`save at ${time}`, () => "saved");
+      await run.events.go.wait();
+      return time;
+    });
+    await timed.execute({ a: 10, b: 0 }, 100);
+    const recorded = timed.rig.ledger.entries.find(({ value }) => value.type === "observed");
+    await timed.again({ a: 0, b: 10 }, 130_000);
+    expect(timed.rig.ledger.stall).toBeUndefined();
+    timed.rig.ledger.event("go", "on");
+    await timed.again({ a: 0, b: 10 }, 130_000);
+    expect(recorded?.value).toEqual({ type: "observed", data: String(timed.rig.output) });
+    expect(timed.rig.ledger.entries.filter(({ value }) => value.type === "observed")).toEqual([recorded]);
+  });
+});
+
 describe("two alike calls that got keys before a later attempt", () => {
   it("keep their values when that attempt is replayed", async () => {
     let made = 0;

@@ -187,9 +187,17 @@ export class IdentityChecker {
     return isMistake;
   }
 
-  /** Or plain work decides from where the code comes to one of the two. */
+  /**
+   * Or plain work alone decided a race: this call had no value before, and the other one is alike. Or plain work
+   * decides from where the code comes to one of the two.
+   */
   #mayBeMistaken(execution: SimulatedExecution, path: string, other: string | null): boolean {
-    const { runId } = execution;
+    const { runId, order } = execution;
+    if (order === "timed" && this.executionsOf(runId).every((one) => this.done(one.runId, path) === undefined)) {
+      this.#mistaken.add(this.family(runId));
+      this.mistakes += 1;
+      return true;
+    }
     if (this.isMistake(execution, path, other) || this.isUnsettled(runId, path)) return true;
     return other !== null && this.isUnsettled(runId, other);
   }
@@ -222,8 +230,8 @@ export class IdentityChecker {
   }
 
   /**
-   * Whether the code came to a call after the result of another branch, and after that of a third one another time,
-   * because plain work decides which branch behind a limiter goes on first: then a later attempt may not find it again.
+   * Whether the code came to a call after one result, and after another one another time, because plain work decides
+   * which branch behind a limiter goes on first, or which one wins a race: then a later attempt may not find it again.
    * Nor may it where plain work decides whether the call comes beside the call before it, or after that one's result.
    */
   isReordered(runId: RunId): boolean {
@@ -235,7 +243,7 @@ export class IdentityChecker {
         const before = timing.get(path) ?? time;
         timing.set(path, time);
         if (hasPlain && time === flipped(before)) return true;
-        if (!hasPlain || isLate || after === from) continue;
+        if (!hasPlain || isLate) continue;
         if ((known.get(path) ?? after) !== after) return true;
         known.set(path, after);
       }

@@ -233,13 +233,13 @@ export class Ledger {
     if (!isCurrent && this.clockMoved) return;
     const entry = this.mirror.latestAt(runId, address);
     const done = path === null || execution.isShuffled ? undefined : this.identity.done(runId, path);
-    const isOver = [entry && { type: entry.value.type, attempt: entry.attempt }, done].some(
-      (end) => end?.type === "returned" || (end?.type === "threw" && end.attempt === attempt),
-    );
+    const ends = [entry && { type: entry.value.type, attempt: entry.attempt }, done].filter((end) => end !== undefined);
+    const isOver = ends.some(({ type, attempt: of }) => type === "returned" || (type === "threw" && of === attempt));
     // If non-durable work decides a race in another way, the code reaches its calls in another way.
     const isTimed =
       execution.order === "timed" || this.identity.isUnsettled(runId, null) || this.identity.isReordered(runId);
-    const isStray = isTimed && attempt > 1;
+    // A run that retries another one has the other one's results as those of attempt 0.
+    const isStray = isTimed && ends.every((end) => end.attempt < attempt);
     if (isOver && (isStray || this.wasRefused(runId))) this.repeats += 1;
     else if (isOver && !this.identity.isUnsettled(runId, path)) {
       this.world.violate(

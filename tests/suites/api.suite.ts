@@ -5,6 +5,7 @@ import { v7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { awaits, codes, only, returned, Stage, type Subject, signed, sleeps, types } from "./actors.ts";
 import { replaying } from "./replaying.suite.ts";
+import { telling } from "./whys.suite.ts";
 
 export function apiSuite(title: string, open: () => Promise<Subject>): void {
   describe(title, () => {
@@ -24,6 +25,7 @@ export function apiSuite(title: string, open: () => Promise<Subject>): void {
     describe("watch", () => watching(stage));
     describe("find and read", () => finding(stage));
     describe("workers", () => living(stage));
+    describe("why", () => telling(stage));
     describe("a bad item", () => badItems(stage));
   });
 }

@@ -429,6 +429,21 @@ function logLines(getFixture: () => AuthFixture): void {
       .toBe(true);
   });
 
+  it("the journal of a run names the key that sent a control signal, whatever the request says", async () => {
+    const { secret } = await getFixture().key({ name: "ops", scopes: ["runs:start", "runs:control", "runs:read"] });
+    const runId = v7();
+    const bearer = `Bearer ${secret}`;
+    await getFixture().ask("start", bodiesAbout({ ...about(), runId }).start, bearer);
+    const pause = { signalId: v7(), runId, by: "somebody else", signal: { type: "pause", reason: "no stock" } };
+    await getFixture().ask("signal", { signals: [pause] }, bearer);
+    const reading = { runs: [{ runId, entries: { after: 0, limit: 10 } }], why: runId };
+    const { body } = await getFixture().ask("read", reading, bearer);
+    expect(JSON.parse(body)).toMatchObject({
+      results: [{ entries: [{ value: { mark: "pause_requested", by: "ops", reason: "no stock" } }, {}] }],
+      why: { why: { text: expect.stringMatching(/^Paused by ops \(no stock\); resume continues it\./) } },
+    });
+  });
+
   it("the log contains no secret or digest of a key", () => {
     const all = getFixture().lines.join("\n");
     expect(getFixture().secrets.length).toBeGreaterThan(10);

@@ -50,7 +50,7 @@ export function callSitesSuite(storage: () => Storage): void {
     const runs = [
       queuedRun(1, {
         build: { id: "build-1", since: 12 },
-        waits: [{ address: "sleep::#0", type: "sleep", until: 99, callSite }],
+        waits: [{ address: "sleep::#0", type: "sleep", openedAt: 0, until: 99, callSite }],
         events: new Map([
           ["given back", { arrived: 5, taken: 4, returned: [0, 2] }],
           ["taken", { arrived: 1, taken: 1 }],

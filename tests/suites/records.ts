@@ -25,6 +25,7 @@ export function queuedRun(n: number, differing: Partial<WholeRun> = {}): WholeRu
     createdAt: 1_000 + n,
     updatedAt: 1_000 + n,
     state: { status: "queued", resumable: null, redeliveries: 0, redeliverAt: 6_000 + n },
+    since: 1_000 + n,
     waits: [],
     events: new Map(),
     timeoutAt: null,
@@ -53,7 +54,6 @@ export function runningState(session = "session-1", claimId = "claim-1"): Extrac
     leaseMs: 90_000,
     leaseUntil: 100_000,
     confirmed: false,
-    pauseRequested: false,
     resumable: null,
   };
 }

@@ -81,7 +81,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
           parent: { id: runId(7), address: "child:ship:1#0" },
           timeoutAt: 77,
           dueAt: null,
-          waits: [{ address: "sleep::#0", type: "sleep", until: 99 }],
+          waits: [{ address: "sleep::#0", type: "sleep", openedAt: 0, until: 99 }],
           events: new Map([["approved", { arrived: 3, taken: 1 }]]),
           reported: { fence: 2, reportId: "r" },
           lastError: { name: "Error", message: "boom", cause: { name: "Inner", message: "x" } },
@@ -134,7 +134,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
       it("a load of many rows with many waits returns the first ones and the ids of the others", async () => {
         const waits = Array.from(
           { length: 10_000 },
-          (_, n) => ({ address: `${n}`.padEnd(250), type: "sleep", until: n }) as const,
+          (_, n) => ({ address: `${n}`.padEnd(250), type: "sleep", openedAt: n, until: n }) as const,
         );
         const parent = { id: runId(50), address: "child:x#0" };
         const stalled: StoredState = { status: "stalled", reason: "crash_loop", crashes: 9 };
@@ -215,7 +215,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
         const run = queuedRun(1, { events: new Map([["e", { arrived: 1, taken: 0 }]]) });
         await insert(run);
         run.events.set("f", { arrived: 1, taken: 0 });
-        run.waits.push({ address: "x", type: "sleep", until: 1 });
+        run.waits.push({ address: "x", type: "sleep", openedAt: 0, until: 1 });
         const [loaded] = await load(run.id);
         expect(loaded?.events.size).toBe(1);
         loaded?.events.clear();
@@ -591,7 +591,7 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
             parent: { id: strange, address: strange },
             events: new Map([[strange, { arrived: 2, taken: 1 }]]),
             lastError: { name: strange, message: strange },
-            waits: [{ address: strange, type: "event", name: strange, until: null }],
+            waits: [{ address: strange, type: "event", name: strange, openedAt: 0, until: null }],
           }),
         );
         expect(await insert(...runs)).toEqual(runs.map((run) => run.id));

@@ -147,6 +147,20 @@ describe("aiki runs and workers", () => {
     expect(out).not.toContain(id);
   });
 
+  it("why prints why a run does not move", async () => {
+    const id = await start();
+    const { status, out } = await aiki("why", id.slice(0, 30), "--url", url);
+    expect(status).toBe(0);
+    expect(out.split("\n")).toEqual([
+      `${id} order@1.0.0 queued`,
+      expect.stringMatching(/^ {2}Queued for .*: no live worker serves order@1\.0\.0/),
+    ]);
+    const json = await aiki("why", id, "--url", url, "--json");
+    expect(JSON.parse(json.out)).toMatchObject({ links: [{ runId: id, reason: "no_worker" }] });
+    const unknown = await aiki("why", randomUUID(), "--url", url);
+    expect([unknown.status, unknown.err]).toEqual([1, expect.stringMatching(/^error RUN_NOT_FOUND: /)]);
+  });
+
   it("a refusal ends the command with status 1 and prints its code and a sentence", async () => {
     const id = await start();
     const refused = await aiki("runs", "wake", id, "--url", url);

@@ -19,10 +19,12 @@ import {
 } from "./options.ts";
 import { packageVersion } from "./package-version.ts";
 import { runsProgram } from "./runs/program.ts";
+import { runArgument } from "./runs/run-id.ts";
 import { serverCommand } from "./server-command.ts";
 import type { Terminal } from "./terminal.ts";
 import { topCommand } from "./top/command.ts";
 import { orVariable, readVariables } from "./variables.ts";
+import { whyCommand } from "./why-command.ts";
 import { workerCommand } from "./worker-command.ts";
 import { workersCommand } from "./workers-command.ts";
 
@@ -43,6 +45,7 @@ export function createProgram(terminal: Terminal): Command {
   program.addCommand(devProgram(terminal).copyInheritedSettings(program));
   program.addCommand(workerProgram(terminal).copyInheritedSettings(program));
   program.addCommand(runsProgram(terminal, program).copyInheritedSettings(program));
+  program.addCommand(whyProgram(terminal).copyInheritedSettings(program));
   program.addCommand(workersProgram(terminal).copyInheritedSettings(program));
   program.addCommand(topProgram(terminal).copyInheritedSettings(program));
   program.addCommand(doctorProgram(terminal).copyInheritedSettings(program));
@@ -144,6 +147,15 @@ function doctorProgram(terminal: Terminal): Command {
       const isGiven = (name: string) => command.getOptionValueSource(name) !== "default";
       return doctorCommand(options, { url: isGiven("url"), database: isGiven("database") }, terminal);
     });
+}
+
+function whyProgram(terminal: Terminal): Command {
+  return new Command("why")
+    .description("say why a run does not move, since when, and what would move it")
+    .addArgument(runArgument())
+    .addOption(urlOption())
+    .option("--json", "print JSON")
+    .action((run, options) => whyCommand(run, options, terminal));
 }
 
 function workersProgram(terminal: Terminal): Command {

@@ -18,6 +18,7 @@ const run: RunView = {
   name: "order",
   versionId: "1.0.0",
   status: "completed",
+  since: began + 4_200,
   revision: 9,
   attempt: 1,
   createdAt: began,

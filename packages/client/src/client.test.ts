@@ -338,6 +338,34 @@ describe("a handle", () => {
     expect((await aiki.runs.get("failed").retry()).id).toBe(uuid(3));
   });
 
+  it("why returns the answer of the server, or rejects with the reason", async () => {
+    const answer = { text: "Queued.", at: 5, links: [] };
+    const { aiki, calls } = await connect({ read: () => ({ results: [], why: { ok: true, why: answer } }) });
+    expect(await aiki.runs.get("r").why()).toEqual(answer);
+    expect(calls.read.map(({ request }) => request)).toEqual([{ runs: [], why: "r" }]);
+    const refused = await connect({
+      read: () => ({ results: [], why: { ok: false, code: "RUN_NOT_FOUND", message: "There is no such run." } }),
+    });
+    await expect(refused.aiki.runs.get("r").why()).rejects.toMatchObject({
+      code: "RUN_NOT_FOUND",
+      ids: { runId: "r" },
+    });
+    const old = await connect({ read: () => ({ results: [] }) });
+    await expect(old.aiki.runs.get("r").why()).rejects.toMatchObject({ code: "BAD_REPLY" });
+  });
+
+  it("pause sends its reason", async () => {
+    const { aiki, calls } = await connect({
+      signal: () => ({ results: [{ ok: true, runId: "r", status: "paused" }] }),
+    });
+    await aiki.runs.get("r").pause("the bank is down");
+    await aiki.runs.get("r").pause();
+    expect(calls.signal.flatMap(({ request }) => request.signals.map(({ signal }) => signal))).toEqual([
+      { type: "pause", reason: "the bank is down" },
+      { type: "pause" },
+    ]);
+  });
+
   it("a refused signal rejects with the reason", async () => {
     const { aiki } = await connect({
       signal: () => ({ results: [{ ok: false, code: "RUN_FINAL", message: "The run has ended." }] }),

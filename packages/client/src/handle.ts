@@ -10,7 +10,15 @@ import {
   type WaitForResult,
 } from "@aikirun/lib";
 import { decode, Fields, present, restoreError } from "@aikirun/lib/internal";
-import { type Api, type RunId, type RunStatus, type RunView, runStatuses, type Signal } from "@aikirun/lib/protocol";
+import {
+  type Api,
+  type RunId,
+  type RunStatus,
+  type RunView,
+  runStatuses,
+  type Signal,
+  type Why,
+} from "@aikirun/lib/protocol";
 import { rejected } from "./rejected.ts";
 import { sendersOf } from "./senders.ts";
 import type { Signals } from "./signals.ts";
@@ -43,13 +51,15 @@ export function createHandle<Output, Events extends EventDefinitions>(
     },
     status: async () => (await read(context.api, id)).status,
     view: () => read(context.api, id),
+    why: () => why(context.api, id),
     waitFor: (status, options = {}) => waitFor(context, id, status, options),
     cancel: async (reason) => {
       const fields = new Fields({ reason }, "cancel", "INVALID_OPTION");
       await signal({ type: "cancel", ...present({ reason: fields.prose("reason", 10_000) }) });
     },
-    pause: async () => {
-      await signal({ type: "pause" });
+    pause: async (reason) => {
+      const fields = new Fields({ reason }, "pause", "INVALID_OPTION");
+      await signal({ type: "pause", ...present({ reason: fields.prose("reason", 10_000) }) });
     },
     resume: async () => {
       await signal({ type: "resume" });
@@ -76,6 +86,19 @@ async function read(api: Api, runId: RunId): Promise<RunView> {
     throw rejected(result, { runId });
   }
   return result.run;
+}
+
+async function why(api: Api, runId: RunId): Promise<Why> {
+  const result = (await api.read({ runs: [], why: runId })).why;
+  if (result === undefined) {
+    throw new AikiError("BAD_REPLY", "The reply of the server does not say why the run does not move.", {
+      ids: { runId },
+    });
+  }
+  if (!result.ok) {
+    throw rejected(result, { runId });
+  }
+  return result.why;
 }
 
 function outputOf<Output>({ id, status, outcome, stall, explanation }: RunView): Output {

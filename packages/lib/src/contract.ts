@@ -6,6 +6,7 @@
 import type { Duration } from "./duration.ts";
 import type { Logger } from "./log.ts";
 import type { OnParentEnd, RetryPolicy, RunStatus, RunView } from "./protocol/run.ts";
+import type { Why } from "./protocol/why.ts";
 import type { Schema } from "./schema.ts";
 
 /** The key of a run's function that performs tasks. */
@@ -156,6 +157,11 @@ export interface RunHandle<Output, Events extends EventDefinitions> {
   /** The run as the server has stored it. Rejects with `RUN_NOT_FOUND`. */
   view(): Promise<RunView>;
   /**
+   * Why the run does not move, since when, and what would move it. If it waits for a child, the answer follows the
+   * children to the root cause. `text` is for people, `links` for programs. Rejects with `RUN_NOT_FOUND`.
+   */
+  why(): Promise<Why>;
+  /**
    * Resolves once the run has the status. `reached` is false when the run ended in another status or timed out.
    * Rejects with `ABORTED` when the signal aborts.
    * A stalled run has not ended: without a timeout, the wait for another status lasts until a user retries or cancels
@@ -167,8 +173,11 @@ export interface RunHandle<Output, Events extends EventDefinitions> {
    * characters at most. Rejects with `RUN_FINAL` when the run has completed or failed.
    */
   cancel(reason?: string): Promise<void>;
-  /** Stops the run once its running tasks are recorded, until `resume`. Rejects with `RUN_FINAL` or `ILLEGAL_STATE`. */
-  pause(): Promise<void>;
+  /**
+   * Stops the run once its running tasks are recorded, until `resume`. `reason` is kept for the record and has 10,000
+   * characters at most. Rejects with `RUN_FINAL` or `ILLEGAL_STATE`.
+   */
+  pause(reason?: string): Promise<void>;
   /** Lets a paused run continue. Rejects with `RUN_FINAL` or `ILLEGAL_STATE`. */
   resume(): Promise<void>;
   /**

@@ -38,7 +38,7 @@ export { checkName } from "./name.ts";
 export { definitionFields, present, readRetry, readSchemas, readStart } from "./options.ts";
 export { backoffMs, keepAlive, pause } from "./pause.ts";
 export { relationTo } from "./relation.ts";
-export { checkRetryPolicy, retryDelayMs } from "./retry.ts";
+export { checkRetryPolicy, maxAttemptsOf, retryDelayMs } from "./retry.ts";
 export { farthestMs, isRunIdPrefix, mostErrors, runIdForm, storable } from "./rules.ts";
 export { checkSchema, parseWith } from "./schema.ts";
 export { parseServiceUrl, redactUrl, type UrlRules } from "./url.ts";

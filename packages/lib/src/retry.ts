@@ -25,6 +25,11 @@ export function retryDelayMs(policy: RetryPolicy, failedAttempts: number, random
   }
 }
 
+/** How many attempts the policy allows. */
+export function maxAttemptsOf(policy: RetryPolicy): number {
+  return policy.type === "never" ? 1 : policy.maxAttempts;
+}
+
 function grown(baseDelayMs: number, factor: number, failedAttempts: number, maxDelayMs = defaultMaxDelayMs): number {
   if (baseDelayMs === 0) return 0;
   return Math.min(maxDelayMs, baseDelayMs * factor ** Math.max(0, failedAttempts - 1));

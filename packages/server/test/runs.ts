@@ -49,6 +49,7 @@ export function aRun(state: State, more: Partial<Run> = {}): Run {
     createdAt: now - 60_000,
     updatedAt: now - 1_000,
     state,
+    since: now - 1_000,
     waits: [],
     events: new Map(),
     timeoutAt: null,
@@ -96,7 +97,6 @@ export function running(more: Partial<Extract<State, { status: "running" }>> = {
     leaseMs: 90_000,
     leaseUntil: later,
     confirmed: true,
-    pauseRequested: false,
     resumable: null,
     ...more,
   };
@@ -106,9 +106,15 @@ export function paused(interrupted: Interrupted, inbox = 2): State {
   return { status: "paused", interrupted, inbox };
 }
 
-export const sleepWait: Wait = { address: "sleep:#0", type: "sleep", until: later };
-export const eventWait: Wait = { address: "event:paid#0", type: "event", name: "paid", until: later };
-export const retryWait: Wait = { address: "task:charge#0/1/retry", type: "retry", until: later };
+export const sleepWait: Wait = { address: "sleep:#0", type: "sleep", openedAt: now, until: later };
+export const eventWait: Wait = { address: "event:paid#0", type: "event", name: "paid", openedAt: now, until: later };
+export const retryWait: Wait = {
+  address: "task:charge#0/1/retry",
+  type: "retry",
+  name: "charge",
+  openedAt: now,
+  until: later,
+};
 export const childAddress = "child:ship:abc#0";
 
 /** A report of a worker that has received all entries; `more` overrides fields. */

@@ -44,7 +44,7 @@ export const states: Record<string, Run> = {
   /** Resumed from the worker's execution cache. */
   resumed: aRun(running({ resumable: { session: "session-1", fence: 2, tail: 4, attempt: 1 } })),
   unconfirmed: aRun(running({ confirmed: false })),
-  pausing: aRun(running({ pauseRequested: true })),
+  pausing: aRun(running({ pause: {} })),
   sleeping: aRun(sleeping, { waits: [sleepWait] }),
   awaiting_event: aRun(awaitingEvent, { waits: [eventWait] }),
   awaiting_child_workflow: aRun(awaitingChild, { children: 1 }),
@@ -135,7 +135,7 @@ function stateOf({ state }: Run): string {
     case "paused":
       return `paused(${state.interrupted.status})`;
     case "running":
-      return `running${state.confirmed ? "" : " unconfirmed"}${state.pauseRequested ? " pausing" : ""}`;
+      return `running${state.confirmed ? "" : " unconfirmed"}${state.pause !== undefined ? " pausing" : ""}`;
     case "stalled":
       return `stalled(${state.reason})`;
     default:

@@ -19,7 +19,17 @@
 
 import { retryWithBackoff } from "@aikirun/client/internal";
 import { AikiError, type Env, type ErrorCode, type Logger } from "@aikirun/lib";
-import type { Address, Api, ClaimedRun, Entry, Next, Report, ReportResult, RunId } from "@aikirun/lib/protocol";
+import type {
+  Address,
+  Api,
+  ClaimedRun,
+  Entry,
+  Next,
+  Report,
+  ReportResult,
+  RunId,
+  TaskTry,
+} from "@aikirun/lib/protocol";
 import type {
   ActivationEnd,
   ExecutableVersion,
@@ -116,6 +126,10 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
   get position(): { readonly seen: number; readonly after: number } {
     const { inbox, journal } = this.claimed;
     return this.#held?.execution.position ?? { seen: inbox, after: journal.at(-1)?.seq ?? 0 };
+  }
+
+  get tries(): TaskTry[] {
+    return this.#held?.execution.tries ?? [];
   }
 
   get size(): number {

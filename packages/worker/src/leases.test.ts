@@ -1,5 +1,5 @@
 import { AikiError, silentLogger } from "@aikirun/lib";
-import type { RenewResult, ReplyOf, RequestOf } from "@aikirun/lib/protocol";
+import type { RenewResult, ReplyOf, RequestOf, TaskTry } from "@aikirun/lib/protocol";
 import { type Script, scriptedApi, untilAborted } from "@aikirun/testing/scripted-api";
 import { virtualEnv } from "@aikirun/testing/virtual-env";
 import { describe, expect, it } from "vitest";
@@ -17,10 +17,11 @@ function setup(renew: NonNullable<Script["renew"]>, heartbeatIntervalMs = 30_000
     heartbeatIntervalMs,
   });
   const notified: string[] = [];
-  const hold = (runId: string, fence = 1) =>
+  const hold = (runId: string, fence = 1, tries: TaskTry[] = []) =>
     leases.hold({ runId, fence }, instant(env), {
       lost: (code) => notified.push(`${runId} ${code}`),
       pause: () => notified.push(`${runId} pause`),
+      tries,
     });
   return { env, leases, hold, notified, ...scripted };
 }
@@ -46,10 +47,22 @@ describe("leases", () => {
     });
   });
 
+  it("a heartbeat says which tasks a worker executes for a run", async () => {
+    const { env, hold, calls } = setup(renewed);
+    const tries = [{ task: "charge", address: "task:charge#0", attempt: 3, maxAttempts: 5, runningMs: 12_000 }];
+    hold("a", 1, tries);
+    hold("b");
+    await env.advance(3_000);
+    expect(calls.renew[0]?.request.runs).toEqual([
+      { runId: "a", fence: 1, tries },
+      { runId: "b", fence: 1 },
+    ]);
+  });
+
   it("a dormant lease is not renewed before confirm is called", async () => {
     const { env, leases, hold, calls } = setup(renewed);
     hold("a");
-    const events = { lost: () => {}, pause: () => {} };
+    const events = { lost: () => {}, pause: () => {}, tries: [] };
     const dormant = leases.hold({ runId: "b", fence: 1, isDormant: true }, instant(env), events);
     await env.advance(5_000);
     const renewedRuns = () => calls.renew.flatMap(({ request }) => request.runs.map(({ runId }) => runId));

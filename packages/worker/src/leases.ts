@@ -1,7 +1,7 @@
 import { isTransient } from "@aikirun/client/internal";
 import type { Cancel, Env, ErrorCode, Logger } from "@aikirun/lib";
 import { backoffMs } from "@aikirun/lib/internal";
-import type { RenewResult, RunId } from "@aikirun/lib/protocol";
+import type { RenewRequest, RenewResult, RunId, TaskTry } from "@aikirun/lib/protocol";
 import type { WorkerApi } from "./registration.ts";
 
 /** The holder of a lease. */
@@ -9,6 +9,8 @@ export interface LeaseHolder {
   /** The lease is lost: another worker has the run, the run has ended, or no renewal was answered in time. */
   lost(code: ErrorCode): void;
   pause(): void;
+  /** The running tries of tasks; each renewal of the lease carries them. */
+  readonly tries: TaskTry[];
 }
 
 /** The right to execute one run for a limited time. */
@@ -154,7 +156,7 @@ export class Leases {
     const sentAt = instant(env);
     for (const lease of due) lease.unansweredSince = sentAt.elapsed;
     try {
-      const runs = due.map(({ runId, fence }) => ({ runId, fence }));
+      const runs = due.map((lease) => lease.renewal);
       const { results } = await api.renew({ runs }, { signal: timeout.signal });
       this.#failures = 0;
       for (const [index, lease] of due.entries()) this.#answered(lease, results[index], sentAt);
@@ -224,6 +226,13 @@ class HeldLease implements Lease {
     const { leaseMs } = this.#options;
     // mutant: lease-proven
     return this.#ageMs < (this.#isConfirmed ? leaseMs : Math.min(leaseMs, unconfirmedMs));
+  }
+
+  /** Its part of a heartbeat. */
+  get renewal(): RenewRequest["runs"][number] {
+    const { runId, fence } = this;
+    const { tries } = this.#holder;
+    return tries.length === 0 ? { runId, fence } : { runId, fence, tries };
   }
 
   /** The time until the next renewal, in milliseconds; infinite while an answer is awaited. */

@@ -38,6 +38,7 @@ function setup(slots: number, script: Script = accepting) {
     release: (reason) => events.push(`release for ${reason}`),
     abandon: (code) => events.push(`abandon for ${code}`),
     position: { seen: 0, after: 0 },
+    tries: [],
     size: 1,
   });
   const warnings: Array<[string, unknown]> = [];

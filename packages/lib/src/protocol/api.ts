@@ -10,9 +10,8 @@ import type {
   SignalRequest,
   StartReply,
   StartRequest,
-  WatchReply,
-  WatchRequest,
 } from "./messages.ts";
+import type { WatchReply, WatchRequest } from "./watch.ts";
 
 /** Options of a call. If the caller disconnects, the server releases the runs that it had claimed for the caller. */
 export interface CallOptions {

@@ -24,12 +24,14 @@ export interface CallSite {
   alike?: number;
 }
 
-/** An exceptional change of a run. It is recorded as an entry, so that the run's timeline needs no further table. */
-export type Mark =
-  /**
-   * A lease ended without a report. `confirmed` is true if a heartbeat or a report had confirmed that the worker
-   * received the run. `crashes` is the number of confirmed leases in a row that ended so, including this one.
-   */
+/**
+ * An exceptional change of a run. It is recorded as an entry, so that the run's timeline needs no further table. `by`
+ * is the `by` of the signal that caused the change; absent if there was no signal, or if the signal had no `by`.
+ */
+export type Mark = { by?: string } /**
+ * A lease ended without a report. `confirmed` is true if a heartbeat or a report had confirmed that the worker
+ * received the run. `crashes` is the number of confirmed leases in a row that ended so, including this one.
+ */ & (
   | { mark: "recovered"; crashes: number; confirmed: boolean }
   /**
    * The run became stalled. If two calls could not be distinguished, `identity` is the identity of both. `waits` are
@@ -37,13 +39,14 @@ export type Mark =
    */
   | { mark: "stalled"; reason: Stall["reason"]; identity?: string; waits?: Address[] }
   | { mark: "cancelled"; reason?: string }
-  | { mark: "pause_requested" }
+  | { mark: "pause_requested"; reason?: string }
   | { mark: "paused" }
   | { mark: "resumed" }
   | { mark: "woken" }
   | { mark: "retried" }
   | { mark: "timed_out" }
-  | { mark: "attempt_failed"; error: Failure; retryAt: number };
+  | { mark: "attempt_failed"; error: Failure; retryAt: number }
+);
 
 /** What was recorded. */
 export type Value =
@@ -53,9 +56,10 @@ export type Value =
   | { type: "threw"; error: Failure }
   /**
    * The error of a failed attempt of a task. The next attempt begins at `retryAt`, in epoch milliseconds by the
-   * server's clock. The address is `<task address>/<attempt, from 1>`.
+   * server's clock. `maxAttempts` is how many attempts the retry policy of the task allows. The address is
+   * `<task address>/<attempt, from 1>`.
    */
-  | { type: "retrying"; error: Failure; retryAt: number }
+  | { type: "retrying"; error: Failure; retryAt: number; maxAttempts?: number }
   /** The time that `run.now()` returned. */
   | { type: "observed"; data: Payload }
   /** The handler called `result()` or `waitFor()` of a child. The address is `<child address>/wait#<n>/ask`. */
@@ -115,7 +119,7 @@ export interface NewEntry {
   value:
     | { type: "returned"; output?: Payload }
     | { type: "threw"; error: Failure }
-    | { type: "retrying"; error: Failure; retryInMs: number }
+    | { type: "retrying"; error: Failure; retryInMs: number; maxAttempts?: number }
     | { type: "observed"; data: Payload }
     | { type: "asked" }
     | { type: "reused"; seq: number }

@@ -5,3 +5,5 @@ export * from "./messages.ts";
 export * from "./queue.ts";
 export * from "./run.ts";
 export * from "./scopes.ts";
+export * from "./watch.ts";
+export * from "./why.ts";

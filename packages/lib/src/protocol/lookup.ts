@@ -3,6 +3,7 @@
 import type { Entry } from "./entry.ts";
 import type { ClaimedWait, Rejection, Served, WorkerLoad } from "./messages.ts";
 import type { RunId, RunStatus, RunView } from "./run.ts";
+import type { Why } from "./why.ts";
 
 /** A request for a page of the runs that match every filter that is present. */
 export interface FindRequest {
@@ -59,6 +60,8 @@ export interface ReadRequest {
   }>;
   /** Whether to return the live workers of the namespace too. Default false. */
   workers?: boolean;
+  /** The run of which to return why it does not move. Absent: the reply has no `why`. */
+  why?: RunId;
 }
 
 /**
@@ -85,7 +88,10 @@ export interface LiveWorker {
 /** The view of one run, with the requested entries. `more` is true if the run has entries after these. */
 export type ReadResult = { ok: true; run: RunView; entries: Entry[]; more: boolean; waits?: ClaimedWait[] } | Rejection;
 
-/** The requested runs, and the live workers if requested. */
+/** Why the run does not move, or that there is no such run. */
+export type WhyResult = { ok: true; why: Why } | Rejection;
+
+/** The requested runs, and the live workers and why a run does not move if these were requested. */
 export interface ReadReply {
   /** One result for each run, in the order of the request. If `more` is true, only the first runs have results. */
   results: ReadResult[];
@@ -93,4 +99,6 @@ export interface ReadReply {
   more?: boolean;
   /** The live workers, sorted by id and then by session. Present if they were requested. */
   workers?: LiveWorker[];
+  /** Why the run does not move. Present if it was requested. */
+  why?: WhyResult;
 }

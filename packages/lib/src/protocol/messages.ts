@@ -1,18 +1,6 @@
 import type { ErrorCode } from "../error-codes/table.ts";
 import type { CallSite, Entry, NewEntry } from "./entry.ts";
-import type {
-  Address,
-  Build,
-  Failure,
-  FinalStatus,
-  Payload,
-  ReportedStall,
-  RetryPolicy,
-  RunId,
-  RunSpec,
-  RunStatus,
-  RunView,
-} from "./run.ts";
+import type { Address, Build, Failure, Payload, ReportedStall, RetryPolicy, RunId, RunSpec, RunStatus } from "./run.ts";
 
 /** Why one item of a batch was refused. All verbs use the same codes. `errorCodes` explains each. */
 export type RejectionCode = Extract<
@@ -300,10 +288,27 @@ export interface ReportReply {
 
 // renew
 
+/** A try of a task that a worker executes now. */
+export interface TaskTry {
+  /** The name of the task or step. */
+  task: string;
+  /** The durable call. */
+  address: Address;
+  /** The number of the try, from 1. */
+  attempt: number;
+  /** How many tries the retry policy of the task allows. */
+  maxAttempts: number;
+  /** How long the try has lasted when the heartbeat is sent, in milliseconds. */
+  runningMs: number;
+}
+
 /** One heartbeat for all runs that a worker holds. */
 export interface RenewRequest extends WorkerDescription {
-  /** The runs that the worker holds, and the `fence` of each claim. */
-  runs: Array<{ runId: RunId; fence: number }>;
+  /**
+   * The runs that the worker holds, and the `fence` of each claim. `tries` are the tries of tasks that the worker
+   * executes for the run, the oldest first, at most 10; absent if there are none.
+   */
+  runs: Array<{ runId: RunId; fence: number; tries?: TaskTry[] }>;
   /** The session ends: its worker is no longer listed as live, and all runs that it holds are released at once. */
   leaving?: boolean;
 }
@@ -334,7 +339,8 @@ export type Signal =
   /** An event. Signals with the same `referenceId` (or, without one, the same `signalId`) are the same event. */
   | { type: "event"; name: string; data?: Payload; referenceId?: string }
   | { type: "cancel"; reason?: string }
-  | { type: "pause" }
+  /** Keeps the run where it is, after its worker has recorded what is in flight. */
+  | { type: "pause"; reason?: string }
   | { type: "resume" }
   /** Ends open sleeps. A `scheduled` or `awaiting_retry` run is queued immediately. */
   | { type: "wake" }
@@ -350,6 +356,11 @@ export interface SignalItem {
   signalId: string;
   /** The run that the signal is for. */
   runId: RunId;
+  /**
+   * Who sends the signal, as the journal of the run records it. At most 255 characters. A server that requires API keys
+   * replaces it by the name of the key.
+   */
+  by?: string;
   /** The requested change. */
   signal: Signal;
 }
@@ -367,33 +378,4 @@ export type SignalResult = { ok: true; runId: RunId; status: RunStatus } | Rejec
 export interface SignalReply {
   /** One result for each signal, in the order of the request. */
   results: SignalResult[];
-}
-
-// watch
-
-/** One change that a caller waits for. */
-export type Watched =
-  /** The run has one of these statuses, or a final one. */
-  | { type: "status"; runId: RunId; statuses: RunStatus[] }
-  /** A run that the worker holds has new entries, a pause was requested, or the worker no longer holds the run. */
-  | { type: "changes"; runId: RunId; fence: number; seen: number; after: number };
-
-/** Changes to wait for, at most `limits.watchedItems`. */
-export interface WatchRequest {
-  /** The changes to wait for. */
-  watched: Watched[];
-  /** How long to wait for the first change, in milliseconds; at most 60,000. */
-  waitMs: number;
-}
-
-/** One change that happened. */
-export type WatchResult =
-  | { type: "status"; run: RunView }
-  | { type: "changes"; runId: RunId; inbox: number; entries: Entry[]; pause: boolean }
-  | { type: "lost"; runId: RunId; code: "FENCED" | "RUN_FINAL" | "RUN_NOT_FOUND"; status?: FinalStatus };
-
-/** The changes that happened. */
-export interface WatchReply {
-  /** One result for each change that happened. Empty if `waitMs` passed before the first change. */
-  results: WatchResult[];
 }

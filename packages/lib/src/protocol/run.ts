@@ -68,8 +68,11 @@ export type Stall = { reason: "crash_loop"; crashes: number } | ReportedStall;
 
 /** Why a worker stalled a run. Nothing is lost: after a user has fixed the cause, `retry` continues the run. */
 export type ReportedStall =
-  /** The code does not fit the journal: it made the new call `call`, but not the recorded calls `unclaimed`. */
-  | { reason: "diverged"; call: Address; unclaimed: Address[] }
+  /**
+   * The code does not fit the journal: it made the new call `call`, but not the recorded calls `unclaimed`. `alsoNew`
+   * are the other new calls that it made; absent if there are none.
+   */
+  | { reason: "diverged"; call: Address; unclaimed: Address[]; alsoNew?: Address[] }
   /**
    * Two alike calls cannot be distinguished. `call` is the address of one of them, `identity` is the identity of both,
    * and `places` are the places in the code that make them.
@@ -154,8 +157,10 @@ export interface WaitView {
   type: "sleep" | "event" | "child" | "retry";
   /** The durable call that waits. */
   address: Address;
-  /** The name of the event, or of the sleep. */
+  /** The name of the event, of the sleep, or of the task that is tried again. */
   name?: string;
+  /** When the wait was opened, in epoch milliseconds. */
+  openedAt: number;
   /** The deadline in epoch milliseconds. Null if there is none. */
   until: number | null;
 }
@@ -170,6 +175,8 @@ export interface RunView {
   versionId: string;
   /** The status of the run. */
   status: RunStatus;
+  /** When the run entered its status, in epoch milliseconds. */
+  since: number;
   /** Grows with every change of the run. */
   revision: number;
   /** The attempt of the run, from 1. */

@@ -22,7 +22,7 @@ export function guarded(api: Api, key: KnownKey, { logger, deny }: Guard): Api {
 function signalling(api: Api, key: KnownKey, { logger, deny }: Guard): Api["signal"] {
   const isAllowed = ({ signal }: SignalItem): boolean => allows(key.granted, signalScope(signal));
   return async ({ signals }, options) => {
-    const allowed = signals.filter(isAllowed);
+    const allowed = signals.filter(isAllowed).map((item) => ({ ...item, by: key.name }));
     const answered = allowed.length === 0 ? [] : (await api.signal({ signals: allowed }, options)).results;
     for (const [index, item] of allowed.entries()) audit(logger, key, item, answered[index]);
     if (allowed.length === signals.length) return { results: answered };

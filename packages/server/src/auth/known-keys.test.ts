@@ -59,6 +59,7 @@ describe("a key", () => {
     const presented = await create({ namespace: "tenant", scopes: ["runs:read", "events:send"] });
     expect(await known.recognise(presented)).toEqual({
       ...presented,
+      name: "n",
       namespace: "tenant",
       granted: new Set(["runs:read", "events:send"]),
     });

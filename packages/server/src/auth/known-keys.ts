@@ -10,7 +10,7 @@ import type { Keys, StoredKey } from "../storage/keys.ts";
 import { isSameDigest, type PresentedKey } from "./secret.ts";
 
 /** A key that is valid now. */
-export interface KnownKey extends Pick<StoredKey, "id" | "namespace" | "digest"> {
+export interface KnownKey extends Pick<StoredKey, "id" | "name" | "namespace" | "digest"> {
   readonly granted: ReadonlySet<Scope>;
 }
 
@@ -113,9 +113,9 @@ export function knownKeys({ keys, env, logger }: { keys: Keys; env: Env; logger:
 function memoryOf(key: StoredKey | undefined, now: number, askedAt: number): Memory {
   const reloadAt = askedAt + freshMs;
   if (key === undefined) return { key: null, isRevoked: false, endsAt: 0, reloadAt, isUseUnrecorded: false };
-  const { id, digest, namespace, scopes, expiresAt, revokedAt, lastUsedAt } = key;
+  const { id, name, digest, namespace, scopes, expiresAt, revokedAt, lastUsedAt } = key;
   return {
-    key: { id, digest, namespace, granted: new Set(scopes) },
+    key: { id, name, digest, namespace, granted: new Set(scopes) },
     isRevoked: revokedAt !== null,
     endsAt: expiresAt === null ? Number.POSITIVE_INFINITY : askedAt + (expiresAt - now),
     reloadAt,

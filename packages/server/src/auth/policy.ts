@@ -11,6 +11,10 @@ interface Policy<Request> {
 
 const noScopes = (): Scope[] => [];
 
+/** A worker may read its runs, but neither the list of workers nor why a run does not move. */
+const readScopes = ({ workers, why }: RequestOf<"read">): Scope[] =>
+  workers === true || why !== undefined ? ["runs:read"] : [];
+
 const policies: { readonly [V in Verb]: Policy<RequestOf<V>> } = {
   start: { opens: ["runs:start"], needs: noScopes },
   claim: { opens: ["workers:run"], needs: noScopes },
@@ -24,7 +28,7 @@ const policies: { readonly [V in Verb]: Policy<RequestOf<V>> } = {
   },
   find: { opens: ["runs:read"], needs: noScopes },
   // A worker reads the rest of a journal that was too long for its claim.
-  read: { opens: ["runs:read", "workers:run"], needs: ({ workers }) => (workers === true ? ["runs:read"] : []) },
+  read: { opens: ["runs:read", "workers:run"], needs: readScopes },
 };
 
 /** The scopes of which the key needs one to call the verb; none if the key may call it. */

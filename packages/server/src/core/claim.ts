@@ -2,7 +2,19 @@
 
 import type { Address } from "@aikirun/lib/protocol";
 import { change, type Draft, decided, draft, enqueue, isFinal, record, refuse } from "./draft.ts";
-import type { Claim, Decision, DecisionContext, Resumable, Run, Stall, State, Suspension } from "./run.ts";
+import type {
+  Claim,
+  Command,
+  Decision,
+  DecisionContext,
+  ExecutedTry,
+  PauseRequest,
+  Resumable,
+  Run,
+  Stall,
+  State,
+  Suspension,
+} from "./run.ts";
 
 export function claim(run: Run, asked: Claim, moment: DecisionContext): Decision {
   const { state } = run;
@@ -24,8 +36,8 @@ export function claim(run: Run, asked: Claim, moment: DecisionContext): Decision
       leaseMs,
       leaseUntil,
       confirmed: false,
-      pauseRequested: state.status === "running" && state.pauseRequested,
       resumable: resumableOf(state),
+      ...(state.status === "running" && state.pause !== undefined && { pause: state.pause }),
       ...(id !== undefined && { holderCode: { id, after: run.tail } }),
     },
   });
@@ -47,7 +59,7 @@ function isClaimable(state: State, { session, reclaim, repeats }: Claim): boolea
 /** A repeated heartbeat is harmless, so it carries no id. */
 export function renew(
   run: Run,
-  { session, fence, leaseMs }: { session: string; fence: number; leaseMs: number },
+  { session, fence, leaseMs, tries: ongoing = [] }: Omit<Extract<Command, { type: "renew" }>, "type">,
   moment: DecisionContext,
 ): Decision {
   const { state } = run;
@@ -55,7 +67,10 @@ export function renew(
     return fenced(run);
   }
   const next = draft(run, moment);
-  change(next, { state: { ...state, leaseMs, leaseUntil: moment.latest + leaseMs, confirmed: true } });
+  const { tries: _, ...rest } = state;
+  const tries = ongoing.map(({ runningMs, ...one }): ExecutedTry => ({ ...one, since: moment.now - runningMs }));
+  const renewed = { ...rest, leaseMs, leaseUntil: moment.latest + leaseMs, confirmed: true };
+  change(next, { state: tries.length === 0 ? renewed : { ...renewed, tries } });
   return decided(next);
 }
 
@@ -65,7 +80,7 @@ export function leave(run: Run, { session }: { session: string }, moment: Decisi
   const { state } = run;
   if (state.status === "running") {
     if (state.session === session) {
-      handBack(next, state.pauseRequested);
+      handBack(next, state.pause);
     }
   } else if (state.status === "paused") {
     const { interrupted } = state;
@@ -129,7 +144,7 @@ export function recover(next: Draft): void {
   if (crashes > next.moment.settings.maxCrashes) {
     stall(next, { reason: "crash_loop", crashes });
   } else {
-    handBack(next, state.pauseRequested);
+    handBack(next, state.pause);
   }
 }
 
@@ -154,19 +169,19 @@ function refused({ run }: Draft, why: Stall): { identity?: string; waits?: Addre
 }
 
 /** Takes the run from its worker: it is queued, or paused if a pause was requested. */
-export function handBack(next: Draft, pauseRequested: boolean): void {
+export function handBack(next: Draft, pause: PauseRequest | undefined): void {
   enqueue(next, null);
-  if (pauseRequested) {
-    setPaused(next, next.run.state);
+  if (pause !== undefined) {
+    setPaused(next, next.run.state, pause);
   }
 }
 
 /** Pauses the run. `resume` restores the interrupted state. */
-export function setPaused(next: Draft, interrupted: State): void {
+export function setPaused(next: Draft, interrupted: State, request: PauseRequest): void {
   if (isInterruptible(interrupted)) {
     next.effects.splice(0, next.effects.length, ...next.effects.filter(({ type }) => type !== "deliver"));
     record(next, `paused:#${next.run.fence}.${next.run.revision}`, { type: "marked", mark: "paused" });
-    change(next, { state: { status: "paused", interrupted, inbox: next.run.inbox } });
+    change(next, { state: { status: "paused", interrupted, inbox: next.run.inbox, ...request } });
   }
 }
 

@@ -43,6 +43,9 @@ export function decided(draft: Draft): Decision {
     run.updatedAt = timeOf(draft);
   }
   if (touched) {
+    if (run.state.status !== before.state.status) {
+      run.since = run.updatedAt;
+    }
     noteRecorder(draft);
     run.revision = before.revision + 1;
     run.dueAt = dueOf(run, moment.now);

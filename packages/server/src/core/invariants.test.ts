@@ -251,7 +251,7 @@ describe("R6: a run is not suspended while its worker has not received an entry"
   it("R6: a run with a pause request is not suspended before its worker receives the request", () => {
     const { run } = decideInTurn(aRun(running()), { type: "pause", signalId: "s", known: [] });
     const { run: after } = accepted(decide(run, report(suspend, { opens: [sleeps(500)] }), at(now)));
-    expect(after.state).toMatchObject({ status: "running", pauseRequested: true });
+    expect(after.state).toMatchObject({ status: "running", pause: {} });
   });
 });
 

@@ -1,6 +1,6 @@
 /** Reports of workers: facts to record, waits to open, children to start, and what happens to the run next. */
 
-import { awaitedResult, withdrawnAddress } from "@aikirun/lib/internal";
+import { awaitedResult, present, withdrawnAddress } from "@aikirun/lib/internal";
 import type { Address, CallSite, Next, OpenWait, Report, ReportedStall } from "@aikirun/lib/protocol";
 import { receivedBy } from "./bind.ts";
 import { startChildren } from "./children.ts";
@@ -23,6 +23,7 @@ import type {
   Decision,
   DecisionContext,
   Outline,
+  PauseRequest,
   Resumable,
   Run,
   State,
@@ -112,8 +113,8 @@ function recordFacts(next: Draft, { entries }: Report, worker: string): void {
   for (const { address, value, startedAt, callSite } of entries) {
     const by: Authorship = { worker, startedAt, callSite };
     if (value.type === "retrying") {
-      const { error, retryInMs } = value;
-      record(next, address, { type: "retrying", error, retryAt: next.moment.latest + retryInMs }, by);
+      const { retryInMs, ...rest } = value;
+      record(next, address, { ...rest, retryAt: next.moment.latest + retryInMs }, by);
     } else {
       record(next, address, value, by);
     }
@@ -165,6 +166,7 @@ function openWaits(next: Draft, { opens }: Report, isOver: (wait: OpenWait) => b
       waits.push({
         address,
         type,
+        openedAt: next.moment.now,
         until,
         ...(name === undefined ? {} : { name }),
         ...(callSite === undefined ? {} : { callSite }),
@@ -259,13 +261,13 @@ function applyNext(next: Draft, { next: then, seen }: Report, session: string): 
       suspend(next, then, seen, session);
       return;
     case "release":
-      handBack(next, state.pauseRequested);
+      handBack(next, state.pause);
       return;
     case "stall":
       stall(next, shortened(then.stall));
       return;
     case "finish":
-      finish(next, then.outcome, state.pauseRequested);
+      finish(next, then.outcome, state.pause);
       return;
     default:
       then satisfies never;
@@ -275,7 +277,11 @@ function applyNext(next: Draft, { next: then, seen }: Report, session: string): 
 function shortened(why: ReportedStall): ReportedStall {
   switch (why.reason) {
     case "diverged":
-      return { ...why, unclaimed: why.unclaimed.slice(0, keptInStall) };
+      return {
+        ...why,
+        unclaimed: why.unclaimed.slice(0, keptInStall),
+        ...present({ alsoNew: why.alsoNew?.slice(0, keptInStall) }),
+      };
     case "ambiguous_call":
       return { ...why, places: why.places.slice(0, keptInStall) };
     case "schema_mismatch":
@@ -298,7 +304,7 @@ function suspend(
   if (run.inbox !== seen || run.state.status !== "running") {
     return;
   }
-  const { pauseRequested, leaseMs } = run.state;
+  const { pause, leaseMs } = run.state;
   if (children === 0 && run.waits.length === 0) {
     suspendOnNothing(next, run.state);
     return;
@@ -312,8 +318,8 @@ function suspend(
   const state: State =
     status === "awaiting_retry" ? { status, retryAt: null, ...suspension } : { status, ...suspension };
   change(next, { state });
-  if (pauseRequested) {
-    setPaused(next, state);
+  if (pause !== undefined) {
+    setPaused(next, state, pause);
   }
 }
 
@@ -322,11 +328,11 @@ function suspend(
  * execution may differ from the journal, so the run is replayed. After a replay the handler awaits nothing durable, so
  * the run is stalled.
  */
-function suspendOnNothing(next: Draft, { resumable, pauseRequested }: Extract<State, { status: "running" }>): void {
+function suspendOnNothing(next: Draft, { resumable, pause }: Extract<State, { status: "running" }>): void {
   if (resumable === null) {
     stall(next, { reason: "idle", idleMs: 0 });
   } else {
-    handBack(next, pauseRequested);
+    handBack(next, pause);
   }
 }
 
@@ -342,7 +348,11 @@ function suspendedStatus({ waits }: Run, children: number): SuspendedStatus {
   return types.has("sleep") ? "sleeping" : "awaiting_retry";
 }
 
-function finish(next: Draft, outcome: Extract<Next, { type: "finish" }>["outcome"], pauseRequested: boolean): void {
+function finish(
+  next: Draft,
+  outcome: Extract<Next, { type: "finish" }>["outcome"],
+  pause: PauseRequest | undefined,
+): void {
   if (outcome.status === "completed" || outcome.retryInMs === null) {
     end(next, outcome.status === "completed" ? outcome : { status: "failed", error: outcome.error });
     return;
@@ -354,7 +364,7 @@ function finish(next: Draft, outcome: Extract<Next, { type: "finish" }>["outcome
   // A new attempt opens its own waits. A wait of the old attempt must not take an event.
   const state: State = { status: "awaiting_retry", retryAt, resumable: null, children: 0 };
   change(next, { attempt: attempt + 1, lastError: error, waits: [], state }); // mutant: retry-closes-waits
-  if (pauseRequested) {
-    setPaused(next, state);
+  if (pause !== undefined) {
+    setPaused(next, state, pause);
   }
 }

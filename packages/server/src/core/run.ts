@@ -28,6 +28,7 @@ import type {
   RetryPolicy,
   RunId,
   Stall,
+  TaskTry,
   Value,
 } from "@aikirun/lib/protocol";
 
@@ -36,6 +37,8 @@ export interface Wait {
   address: Address;
   type: "sleep" | "event" | "retry" | "child";
   name?: string;
+  /** When it was opened. Epoch milliseconds. */
+  openedAt: number;
   /** Epoch milliseconds; null waits without deadline. */
   until: number | null;
   /** The durable call that opened it; the entry that ends the wait carries it too. */
@@ -65,6 +68,18 @@ export interface Suspension {
   checkEveryMs?: number;
 }
 
+/** Who asked for a pause, and why. */
+export interface PauseRequest {
+  by?: string;
+  reason?: string;
+}
+
+/** A try of a task that a worker executes. */
+export interface ExecutedTry extends Omit<TaskTry, "runningMs"> {
+  /** When it began. Epoch milliseconds. */
+  since: number;
+}
+
 export type State =
   | { status: "scheduled"; at: number }
   /** Until a worker claims it, its wake-up is published again at `redeliverAt`, after ever longer intervals. */
@@ -78,7 +93,8 @@ export type State =
       leaseUntil: number;
       /** False until a renew or a report shows that the claim's answer arrived. */
       confirmed: boolean;
-      pauseRequested: boolean;
+      /** Present if the run is to be paused as soon as its worker has recorded what is in flight. */
+      pause?: PauseRequest;
       /** What the holder already had when it claimed the run: it receives only later entries. Null: it had nothing. */
       resumable: Resumable | null;
       /**
@@ -88,12 +104,14 @@ export type State =
       holderCode?: { id: string; after: number };
       /** The recorded call that the holder's replay waits for, and since when. Epoch milliseconds. */
       expecting?: { call: Address; since: number };
+      /** What the holder executed when it sent its last heartbeat. Absent if that was nothing. */
+      tries?: ExecutedTry[];
     }
   | ({ status: "sleeping" | "awaiting_event" | "awaiting_child_workflow" } & Suspension)
   /** Waits for a workflow-level retry (`retryAt` set), or only for retries of tasks. */
   | ({ status: "awaiting_retry"; retryAt: number | null } & Suspension)
   /** `inbox` is the count when the run was paused: if it has grown, resume queues the run. */
-  | { status: "paused"; interrupted: Interrupted; inbox: number }
+  | ({ status: "paused"; interrupted: Interrupted; inbox: number } & PauseRequest)
   | ({ status: "stalled" } & Stall)
   | Ended;
 
@@ -167,6 +185,8 @@ export interface Run {
   /** When its row last changed or an entry was last recorded; derived like `tail`. */
   updatedAt: number;
   state: State;
+  /** When it entered its status. Epoch milliseconds. */
+  since: number;
   /** Open waits, in every non-final status. */
   waits: Wait[];
   /** Arrivals by event name. A Map, because callers choose the names. */
@@ -201,7 +221,7 @@ export type Command =
   /** `isHolderAlive`: whether the session that suspended the run counts as alive. */
   | { type: "tick"; isHolderAlive?: boolean }
   | { type: "claim"; claim: Claim }
-  | { type: "renew"; session: string; fence: number; leaseMs: number }
+  | { type: "renew"; session: string; fence: number; leaseMs: number; tries?: readonly TaskTry[] }
   /** The session has ended: it neither executes the run any more nor resumes it. */
   | { type: "leave"; session: string }
   /**
@@ -212,12 +232,12 @@ export type Command =
    */
   | { type: "report"; session: string; worker: string; report: Report; known: Outline[]; taken?: readonly Taken[] }
   | { type: "receive"; arrival: Arrival; known: Outline[] }
-  | { type: "cancel"; signalId: string; reason?: string; known: Outline[] }
-  | { type: "pause"; signalId: string; known: Outline[] }
-  | { type: "resume"; signalId: string; known: Outline[] }
-  | { type: "wake"; signalId: string; known: Outline[] }
+  | { type: "cancel"; signalId: string; by?: string; reason?: string; known: Outline[] }
+  | { type: "pause"; signalId: string; by?: string; reason?: string; known: Outline[] }
+  | { type: "resume"; signalId: string; by?: string; known: Outline[] }
+  | { type: "wake"; signalId: string; by?: string; known: Outline[] }
   /** `input` is the run's input, if it is not loaded with the row. */
-  | { type: "retry"; signalId: string; newRunId: RunId; known: Outline[]; input?: Payload }
+  | { type: "retry"; signalId: string; by?: string; newRunId: RunId; known: Outline[]; input?: Payload }
   /** The parent ended; its live children follow. */
   | { type: "orphan" }
   /** A final run has no live child left to cancel. */

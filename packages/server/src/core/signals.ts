@@ -1,6 +1,6 @@
 /** Signals from callers. Each records an entry at an address with the signal's id, so a repeat changes nothing. */
 
-import { signalAddress } from "@aikirun/lib/internal";
+import { present, signalAddress } from "@aikirun/lib/internal";
 import { setPaused } from "./claim.ts";
 import {
   arrive,
@@ -16,12 +16,24 @@ import {
   refuse,
 } from "./draft.ts";
 import { queueSuspended } from "./receive.ts";
-import type { Decision, DecisionContext, Interrupted, Mark, Outline, Payload, Run, RunId } from "./run.ts";
+import type {
+  Decision,
+  DecisionContext,
+  Interrupted,
+  Mark,
+  Outline,
+  PauseRequest,
+  Payload,
+  Run,
+  RunId,
+} from "./run.ts";
 import { retryOf } from "./start.ts";
 import { wholeOf } from "./unread.ts";
 
 interface Signalled {
   signalId: string;
+  /** Who sent the signal, for the record. */
+  by?: string;
   known: Outline[];
 }
 
@@ -34,7 +46,7 @@ export function cancel(run: Run, command: Signalled & { reason?: string }, momen
   if (isFinal(run.state)) {
     return refuse("RUN_FINAL", `The run has already ended: ${run.state.status}.`);
   }
-  const reason = command.reason === undefined ? {} : { reason: command.reason };
+  const reason = present({ reason: command.reason });
   mark(next, command, { mark: "cancelled", ...reason });
   end(next, { status: "cancelled", ...reason });
   return decided(next);
@@ -63,7 +75,7 @@ export function childless(run: Run, moment: DecisionContext): Decision {
   return decided(next);
 }
 
-export function pause(run: Run, command: Signalled, moment: DecisionContext): Decision {
+export function pause(run: Run, command: Signalled & { reason?: string }, moment: DecisionContext): Decision {
   const next = draft(run, moment);
   if (command.known.length > 0 || run.state.status === "paused") {
     return decided(next);
@@ -75,13 +87,15 @@ export function pause(run: Run, command: Signalled, moment: DecisionContext): De
   if (state.status === "stalled") {
     return refuse("ILLEGAL_STATE", "A stalled run cannot be paused. Retry or cancel it.");
   }
-  mark(next, command, { mark: "pause_requested" });
+  const { by, reason } = command;
+  const request: PauseRequest = present({ by, reason });
+  mark(next, command, { mark: "pause_requested", ...present({ reason }) });
   if (state.status === "running") {
     // The worker receives the request, reports the work in flight and releases the run.
-    change(next, { state: { ...state, pauseRequested: true } });
+    change(next, { state: { ...state, pause: request } });
     arrive(next);
   } else {
-    setPaused(next, state);
+    setPaused(next, state, request);
   }
   return decided(next);
 }
@@ -92,9 +106,10 @@ export function resume(run: Run, command: Signalled, moment: DecisionContext): D
     return decided(next);
   }
   const { state } = run;
-  if (state.status === "running" && state.pauseRequested) {
+  if (state.status === "running" && state.pause !== undefined) {
     mark(next, command, { mark: "resumed" });
-    change(next, { state: { ...state, pauseRequested: false } });
+    const { pause: _, ...rest } = state;
+    change(next, { state: rest });
     return decided(next);
   }
   if (state.status !== "paused") {
@@ -213,6 +228,6 @@ function endDelays(next: Draft): boolean {
   return over.length > 0;
 }
 
-function mark(next: Draft, { signalId }: Signalled, mark: Mark): void {
-  record(next, signalAddress(signalId), { type: "marked", ...mark }, { attempt: 0 });
+function mark(next: Draft, { signalId, by }: Signalled, mark: Mark): void {
+  record(next, signalAddress(signalId), { type: "marked", ...mark, ...present({ by }) }, { attempt: 0 });
 }

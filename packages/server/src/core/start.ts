@@ -25,6 +25,7 @@ export function openRun(namespace: string, spec: RunSpec, moment: DecisionContex
     createdAt: now,
     updatedAt: now,
     state,
+    since: now,
     waits: [],
     events: new Map(),
     timeoutAt: isLater || spec.timeoutMs === undefined ? null : latest + spec.timeoutMs,

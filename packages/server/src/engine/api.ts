@@ -1,5 +1,6 @@
 /** The eight verbs, made of operations and reads. A bad item does not fail the other items of its request. */
 
+import { present } from "@aikirun/lib/internal";
 import type {
   Api,
   RejectionCode,
@@ -69,8 +70,8 @@ export function createApi(context: ApiContext): Api {
       if (request.leaving === true) {
         return { results: await leave(request), ...streamsOf(context) };
       }
-      const renew = async ({ runId, fence }: (typeof runs)[number]) =>
-        renewResult(await command(runId, { type: "renew", session, fence, leaseMs }));
+      const renew = async ({ runId, ...held }: (typeof runs)[number]) =>
+        renewResult(await command(runId, { type: "renew", session, leaseMs, ...held }));
       return { results: await Promise.all(runs.map(renew)), ...streamsOf(context) };
     },
     signal: async ({ signals }) => ({
@@ -83,7 +84,7 @@ export function createApi(context: ApiContext): Api {
   };
 }
 
-function commandOf({ signalId, signal }: SignalItem): Command {
+function commandOf({ signalId, by, signal }: SignalItem): Command {
   switch (signal.type) {
     case "event":
       return { type: "receive", arrival: { ...signal, signalId }, known: [] };
@@ -92,7 +93,7 @@ function commandOf({ signalId, signal }: SignalItem): Command {
     case "resume":
     case "wake":
     case "retry":
-      return { ...signal, signalId, known: [] };
+      return { ...signal, signalId, ...present({ by }), known: [] };
     default:
       return signal satisfies never;
   }
@@ -117,7 +118,7 @@ function renewResult(answer: Answer): RenewResult {
     return rejected(answer);
   }
   const { state, inbox } = answer.run;
-  return { ok: true, inbox, pause: state.status === "running" && state.pauseRequested };
+  return { ok: true, inbox, pause: state.status === "running" && state.pause !== undefined };
 }
 
 function reportResult({ fence }: Report, answer: Answer): ReportResult {
@@ -134,7 +135,7 @@ function reportResult({ fence }: Report, answer: Answer): ReportResult {
     entries: newEntries,
     ...(cutAt === null ? {} : { entriesCutAt: cutAt }),
     released: !isHeld,
-    pause: isHeld && run.state.status === "running" && run.state.pauseRequested,
+    pause: isHeld && run.state.status === "running" && run.state.pause !== undefined,
   };
 }
 

@@ -1,7 +1,8 @@
 /** One or two sentences for people: what a run does or waits for, and what they should do if the run needs help. */
 
 import type { RunView, Stall } from "@aikirun/lib/protocol";
-import type { Run, State, Wait } from "../core/run.ts";
+import type { PauseRequest, Run, State, Wait } from "../core/run.ts";
+import { counted, exactSpan, firstOf, moment, named, shortened } from "./phrases.ts";
 
 /** What the explanation needs besides the run. */
 export interface Surroundings {
@@ -29,7 +30,7 @@ export function explain(run: Run, unbound: RunView["unboundEvents"], { isServed,
     case "running":
       return running(run, state);
     case "paused":
-      return "Paused; resume continues it.";
+      return `Paused${byWhom(state)}; resume continues it.`;
     case "sleeping":
     case "awaiting_event":
     case "awaiting_child_workflow":
@@ -48,9 +49,16 @@ export function explain(run: Run, unbound: RunView["unboundEvents"], { isServed,
   }
 }
 
-type Suspended = Extract<State, { children: number }>;
+/** Who asked for the pause, and why. */
+function byWhom({ by, reason }: PauseRequest): string {
+  const whom = by === undefined ? "" : ` by ${by}`;
+  return reason === undefined ? whom : `${whom} (${shortened(reason)})`;
+}
 
-function waiting(run: Run, state: Suspended, stalledChild: StalledChild | undefined): string {
+/** The state of a run that waits for something. */
+export type SuspendedState = Extract<State, { children: number }>;
+
+function waiting(run: Run, state: SuspendedState, stalledChild: StalledChild | undefined): string {
   const { waits } = run;
   if (state.status === "awaiting_retry") {
     return state.retryAt === null
@@ -73,15 +81,11 @@ function waiting(run: Run, state: Suspended, stalledChild: StalledChild | undefi
     : `${plain} Child ${child.id} of ${child.name} is stalled: ${cause}`;
 }
 
-/** How many names a sentence lists at most. */
-const named = 3;
-
 function listOf(waits: readonly Wait[]): string {
-  const first = waits.slice(0, named).map(nameOf).join(" and ");
-  return waits.length > named ? `${first} and ${waits.length - named} more` : first;
+  return firstOf(waits.map(nameOf), " and ");
 }
 
-function unboundSentence(unbound: RunView["unboundEvents"]): string[] {
+export function unboundSentence(unbound: RunView["unboundEvents"]): string[] {
   if (unbound.length === 0) {
     return [];
   }
@@ -91,9 +95,9 @@ function unboundSentence(unbound: RunView["unboundEvents"]): string[] {
 }
 
 function running(run: Run, state: Extract<State, { status: "running" }>): string {
-  const { worker, expecting, pauseRequested } = state;
-  if (pauseRequested) {
-    return `Worker ${worker} records what is in flight, then the run pauses.`;
+  const { worker, expecting, pause } = state;
+  if (pause !== undefined) {
+    return `Worker ${worker} records what is in flight, then the run pauses${byWhom(pause)}.`;
   }
   return expecting === undefined
     ? `Worker ${worker} executes attempt ${run.attempt}.`
@@ -102,7 +106,7 @@ function running(run: Run, state: Extract<State, { status: "running" }>): string
         "retry it.";
 }
 
-function stalled(stall: Stall): string {
+export function stalled(stall: Stall): string {
   switch (stall.reason) {
     case "crash_loop":
       return (
@@ -111,8 +115,8 @@ function stalled(stall: Stall): string {
       );
     case "diverged":
       return (
-        `the code waits at the call ${stall.call}, but has not made these recorded calls again: ` +
-        `${firstOf(stall.unclaimed)}. Deploy code that fits, then retry the run; or cancel it.`
+        `the code waits at the call ${firstOf([stall.call, ...(stall.alsoNew ?? [])])}, but has not made these ` +
+        `recorded calls again: ${firstOf(stall.unclaimed)}. Deploy code that fits, then retry the run; or cancel it.`
       );
     case "ambiguous_call":
       return (
@@ -128,28 +132,11 @@ function stalled(stall: Stall): string {
       return stall.idleMs === 0
         ? "the handler awaits something that is not durable: no sleep, event, child or retry is open. Make what it " +
             "awaits a step, then retry the run."
-        : `the handler awaited only non-durable work for ${span(stall.idleMs)}. Make it a step, or raise ` +
+        : `the handler awaited only non-durable work for ${exactSpan(stall.idleMs)}. Make it a step, or raise ` +
             "workflowRun.idleTimeoutMs of the worker, then retry the run.";
     default:
       return stall satisfies never;
   }
-}
-
-const units = [
-  ["hour", 3_600_000],
-  ["minute", 60_000],
-  ["second", 1_000],
-  ["millisecond", 1],
-] as const;
-
-/** In the largest unit that divides it. */
-function span(ms: number): string {
-  for (const [name, size] of units) {
-    if (ms >= size && ms % size === 0) {
-      return `${ms / size} ${name}${ms === size ? "" : "s"}`;
-    }
-  }
-  return `${ms} milliseconds`;
 }
 
 function nameOf({ type, name, until }: Wait): string {
@@ -157,26 +144,6 @@ function nameOf({ type, name, until }: Wait): string {
   return `${name === undefined ? type : `${type} ${name}`}${deadline}`;
 }
 
-function firstOf(places: readonly string[]): string {
-  const rest = places.length - named;
-  return `${places.slice(0, named).join(", ")}${rest > 0 ? ` and ${rest} more` : ""}`;
-}
-
-function counted(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? "" : "s"}`;
-}
-
-/** Longer error messages are cut. Characters. */
-const messageLength = 500;
-
-function shortened(message: string): string {
-  return message.length <= messageLength ? message : `${message.slice(0, messageLength)}…`;
-}
-
-function moment(at: number): string {
-  return Number.isFinite(at) && Math.abs(at) < 8.64e15 ? new Date(at).toISOString() : String(at);
-}
-
-function shard({ shardKey }: Run): string {
+export function shard({ shardKey }: Run): string {
   return shardKey === null ? "" : ` in shard ${shardKey}`;
 }

@@ -10,7 +10,7 @@ const ids = Array.from({ length: count }, (_, n) => uuid(100 + n));
 /** About 2.9 MB of JSON, so a transaction may load two or three of these rows. */
 const waits = Array.from(
   { length: limits.openWaits },
-  (_, n): Wait => ({ address: `event:${"e".repeat(200)}#${n}`, type: "event", name: "e", until: null }),
+  (_, n): Wait => ({ address: `event:${"e".repeat(187)}#${n}`, type: "event", name: "e", openedAt: 0, until: null }),
 );
 /** The most that a transaction or a read loads: the budget, and what it does not count. In characters. */
 const maxLoaded = limits.replyBytes + 1_000_000;

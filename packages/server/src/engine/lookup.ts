@@ -1,9 +1,7 @@
 /** The verbs `find` and `read`. */
 
 import { AikiError } from "@aikirun/lib";
-import { childWaitAddress, openedWaitAddress, withdrawnAddress } from "@aikirun/lib/internal";
 import {
-  type Address,
   type Entry,
   type FindReply,
   type FindRequest,
@@ -12,11 +10,13 @@ import {
   type ReadRequest,
   type ReadResult,
   type RunId,
+  type WhyResult,
 } from "@aikirun/lib/protocol";
 import type { Run, WholeRun } from "../core/run.ts";
 import type { ListPosition } from "../storage/find.ts";
-import { fitting, inBatches } from "../storage/heavy.ts";
+import { fitting } from "../storage/heavy.ts";
 import type { Reader, Storage } from "../storage/storage.ts";
+import { isAwaiting, stalledChildren } from "./awaited-children.ts";
 import { type Budget, parts, replyBudget, takeView, waitsBytes } from "./budget.ts";
 import { claimedWait } from "./claims.ts";
 import type { StalledChild } from "./explanation.ts";
@@ -25,6 +25,7 @@ import type { ListQueue } from "./list-queue.ts";
 import { notFound } from "./operation.ts";
 import { viewOf } from "./view.ts";
 import { whole } from "./whole.ts";
+import { whyOf } from "./why.ts";
 import type { WorkerRegistry } from "./worker-registry.ts";
 
 export interface LookupContext {
@@ -66,7 +67,7 @@ function fittingIn(budget: Budget, runs: WholeRun[]): WholeRun[] {
   return fitting;
 }
 
-export async function read(context: LookupContext, { runs, workers }: ReadRequest): Promise<ReadReply> {
+export async function read(context: LookupContext, { runs, workers, why }: ReadRequest): Promise<ReadReply> {
   const { namespace, storage, registry } = context;
   const reply = replyBudget();
   const found = await storage.read((reader) => foundRuns({ reader, namespace, reply }, runs));
@@ -79,7 +80,14 @@ export async function read(context: LookupContext, { runs, workers }: ReadReques
     results,
     ...(found.length < runs.length ? { more: true } : {}),
     ...(workers === true ? { workers: await registry.list(namespace) } : {}),
+    ...(why === undefined ? {} : { why: await whyResult(context, why) }),
   };
+}
+
+async function whyResult({ namespace, storage, registry }: LookupContext, runId: RunId): Promise<WhyResult> {
+  const workers = await registry.list(namespace);
+  const why = await storage.read((reader) => whyOf(reader, namespace, runId, workers));
+  return why === null ? notFound(runId) : { ok: true, why };
 }
 
 interface Reading {
@@ -161,47 +169,6 @@ function resultOf({ run, entries, waits, stalledChild }: FoundRun, isServed: (ru
   const more = entries !== null && (entries.at(-1)?.seq ?? run.tail) < run.tail;
   const open = waits === true ? { waits: run.waits.map(claimedWait) } : {};
   return { ok: true, run: viewOf(run, { isServed, stalledChild }), entries: entries ?? [], more, ...open };
-}
-
-/** Whether the run is suspended and waits for children. */
-function isAwaiting({ state, waits }: Run): boolean {
-  return "children" in state && (state.children > 0 || waits.some(({ type }) => type === "child"));
-}
-
-/** One stalled child of each of these runs, if it has any. */
-async function stalledChildren(reader: Reader, runs: Run[]): Promise<Map<RunId, StalledChild>> {
-  const stalled = new Map<RunId, StalledChild>();
-  const children: Run[] = [];
-  const load = (ids: RunId[]) => reader.load(ids);
-  for await (const some of runs.length === 0 ? [] : inBatches(reader.stalledChildren(runs.map(({ id }) => id)), load)) {
-    children.push(...some.map((child) => ({ ...child, waits: [] })));
-  }
-  const awaited = children.length === 0 ? new Set() : await firstWaits(reader, runs, children);
-  for (const child of children) {
-    if (child.parent !== null) {
-      stalled.set(child.parent.id, { child, isAwaited: awaited.has(child.id) });
-    }
-  }
-  return stalled;
-}
-
-/** The ids of the children for which the first wait of the parent is open. */
-async function firstWaits(reader: Reader, parents: Run[], children: Run[]): Promise<Set<RunId>> {
-  const attempts = new Map(parents.map(({ id, attempt }) => [id, attempt]));
-  const waits = children.flatMap(({ id, parent }) =>
-    parent === null
-      ? []
-      : { id, runId: parent.id, attempt: attempts.get(parent.id) ?? 0, wait: childWaitAddress(parent.address, 0) },
-  );
-  const keys = waits.flatMap(({ runId, attempt, wait }) =>
-    [openedWaitAddress(wait), wait, withdrawnAddress(wait)].map((address) => ({ runId, attempt, address })),
-  );
-  const recorded = new Set((await reader.entriesAt(keys)).map(({ runId, address }) => `${runId} ${address}`));
-  const isOpen = ({ runId, wait }: { runId: RunId; wait: Address }) =>
-    recorded.has(`${runId} ${openedWaitAddress(wait)}`) &&
-    !recorded.has(`${runId} ${wait}`) &&
-    !recorded.has(`${runId} ${withdrawnAddress(wait)}`);
-  return new Set(waits.filter(isOpen).map(({ id }) => id));
 }
 
 function cursorOf({ createdAt, id }: ListPosition): string {

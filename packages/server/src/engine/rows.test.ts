@@ -38,7 +38,10 @@ describe("cached rows", () => {
   });
 
   it("a cached row with many waits replaces several others, and one that is too large is not cached", () => {
-    const waits = Array.from({ length: 5 }, (_, n) => ({ address: `sleep:#${n}`, type: "sleep", until: n }) as const);
+    const waits = Array.from(
+      { length: 5 },
+      (_, n) => ({ address: `sleep:#${n}`, type: "sleep", openedAt: 0, until: n }) as const,
+    );
     const rows = cachedRows(capacity);
     const isCached = (n: number) => rows.get(uuid(n)) !== undefined;
     rows.set({ ...row(1), waits }, 0);

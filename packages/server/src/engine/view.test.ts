@@ -14,7 +14,7 @@ function viewOf(run: Run, around: Surroundings): RunView {
 }
 
 const around = { isServed: () => true };
-const childWait = { address: "child:ship#0/wait#0", type: "child", until: 1 } as const;
+const childWait = { address: "child:ship#0/wait#0", type: "child", openedAt: 0, until: 1 } as const;
 
 async function stalled(session: TestSession, stall: ReportedStall): Promise<string> {
   const id = await session.start();
@@ -225,7 +225,7 @@ describe("the explanation of a run that waits for children", () => {
 
 describe("a view", () => {
   it("a view has the waits of a run without their call sites", () => {
-    const wait = { address: "sleep:#0", type: "sleep", until: 1 } as const;
+    const wait = { address: "sleep:#0", type: "sleep", openedAt: 0, until: 1 } as const;
     const run = aRun(
       { status: "sleeping", resumable: null, children: 0 },
       { waits: [{ ...wait, callSite: { madeAfter: 1, identity: "a" } }] },

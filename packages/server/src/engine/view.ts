@@ -17,6 +17,7 @@ export function viewOf(run: WholeRun, around: Surroundings): RunView {
     name: run.name,
     versionId: run.versionId,
     status: state.status,
+    since: run.since,
     revision: run.revision,
     attempt: run.attempt,
     createdAt: run.createdAt,
@@ -44,7 +45,7 @@ function stallOf({ status: _, ...stall }: Extract<State, { status: "stalled" }>)
   return stall;
 }
 
-function unboundOf({ events }: Run): RunView["unboundEvents"] {
+export function unboundOf({ events }: Run): RunView["unboundEvents"] {
   const unbound: RunView["unboundEvents"] = [];
   for (const [name, arrivals] of events) {
     const count = unboundIn(arrivals);

@@ -234,7 +234,7 @@ async function changesOf({ storage }: WatchContext, outdated: WatchAnswer[], rep
 function changeOf({ item, run }: WatchAnswer, entries: Entry[]): Extract<WatchResult, { type: "changes" }> {
   const { runId, seen, after } = item;
   const isAll = (entries.at(-1)?.seq ?? after) >= run.tail;
-  const pause = run.state.status === "running" && run.state.pauseRequested;
+  const pause = run.state.status === "running" && run.state.pause !== undefined;
   return { type: "changes", runId, inbox: isAll ? run.inbox : seen, entries, pause };
 }
 

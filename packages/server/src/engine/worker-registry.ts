@@ -226,7 +226,7 @@ export class WorkerRegistry {
   }
 }
 
-function serves({ serves: served, shardKeys }: LiveWorker, { name, versionId, shardKey }: Run): boolean {
+export function serves({ serves: served, shardKeys }: LiveWorker, { name, versionId, shardKey }: Run): boolean {
   const inShard = shardKey === null ? shardKeys.length === 0 : shardKeys.includes(shardKey);
   return inShard && served.some((one) => one.name === name && one.versionId === versionId);
 }

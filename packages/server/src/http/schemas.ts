@@ -175,7 +175,12 @@ const entry = z.strictObject({
   value: z.discriminatedUnion("type", [
     z.strictObject({ type: z.literal("returned"), output: payload.exactOptional() }),
     z.strictObject({ type: z.literal("threw"), error: failure }),
-    z.strictObject({ type: z.literal("retrying"), error: failure, retryInMs: durationMs }),
+    z.strictObject({
+      type: z.literal("retrying"),
+      error: failure,
+      retryInMs: durationMs,
+      maxAttempts: z.int().min(1).exactOptional(),
+    }),
     z.strictObject({ type: z.literal("observed"), data: payload }),
     z.strictObject({ type: z.literal("asked") }),
     z.strictObject({ type: z.literal("reused"), seq: z.int().min(1) }),
@@ -195,7 +200,12 @@ const open = z.strictObject({
 /** Where the code makes a call, usually a line of a stack. */
 const codePlace = z.string().max(1_000);
 const stall = z.discriminatedUnion("reason", [
-  z.strictObject({ reason: z.literal("diverged"), call: address, unclaimed: z.array(address).max(100_000) }),
+  z.strictObject({
+    reason: z.literal("diverged"),
+    call: address,
+    unclaimed: z.array(address).max(100_000),
+    alsoNew: z.array(address).max(100_000).exactOptional(),
+  }),
   z.strictObject({
     reason: z.literal("ambiguous_call"),
     call: address,
@@ -236,13 +246,21 @@ const oneReport = z.strictObject({
 
 const reports = z.strictObject({ session: token, worker: name, reports: z.array(oneReport).max(limits.batchItems) });
 
-const held = z.strictObject({ runId, fence: count });
+const ongoing = z.strictObject({
+  task: name,
+  address,
+  attempt: z.int().min(1),
+  maxAttempts: z.int().min(1),
+  runningMs: durationMs,
+});
+const held = z.strictObject({ runId, fence: count, tries: z.array(ongoing).max(10).exactOptional() });
 const heartbeat = { ...workerFields, leaving: z.boolean().exactOptional() };
 const renew = z.strictObject({ ...heartbeat, runs: z.array(held).max(limits.watchedItems) });
 
 const signal = z.strictObject({
   signalId: token,
   runId,
+  by: name.exactOptional(),
   signal: z.discriminatedUnion("type", [
     z.strictObject({
       type: z.literal("event"),
@@ -251,7 +269,7 @@ const signal = z.strictObject({
       referenceId: name.exactOptional(),
     }),
     z.strictObject({ type: z.literal("cancel"), reason: z.string().max(10_000).exactOptional() }),
-    z.strictObject({ type: z.literal("pause") }),
+    z.strictObject({ type: z.literal("pause"), reason: z.string().max(10_000).exactOptional() }),
     z.strictObject({ type: z.literal("resume") }),
     z.strictObject({ type: z.literal("wake") }),
     z.strictObject({ type: z.literal("retry"), newRunId: runId }),
@@ -298,7 +316,7 @@ const readOne = z.strictObject({
   entries: z.strictObject({ after: count, limit: z.int().min(1).max(10_000) }).exactOptional(),
   waits: z.boolean().exactOptional(),
 });
-const listing = { workers: z.boolean().exactOptional() };
+const listing = { workers: z.boolean().exactOptional(), why: watchedId.exactOptional() };
 const reads = z.strictObject({ ...listing, runs: z.array(readOne).max(limits.batchItems) });
 
 /** A request whose items are not validated yet. */

@@ -53,6 +53,7 @@ export interface FixedColumns {
 /** The JSON text of a run's row. `events` is a list, so that no event name is ever a key. */
 interface Rest {
   state: State;
+  since: number;
   waits: Wait[];
   events: Array<[name: string, arrived: number, taken: number, returned?: readonly number[]]>;
   timeoutAt: number | null;
@@ -91,6 +92,7 @@ export function changingColumns(run: Run): ChangingColumns {
   const completed = state.status === "completed" && state.output !== undefined;
   const rest: Rest = {
     state: completed ? { status: "completed" } : state,
+    since: run.since,
     waits: run.waits,
     events: [...run.events].map(([name, { arrived, taken, returned }]) =>
       returned === undefined ? [name, arrived, taken] : [name, arrived, taken, returned],
@@ -147,6 +149,7 @@ function readRun(row: Row): Run {
     createdAt: numberOf(row, "created_at"),
     updatedAt: Math.max(numberOf(row, "updated_at"), row.recorded_at === null ? 0 : numberOf(row, "recorded_at")),
     state: output === null ? rest.state : { status: "completed", output },
+    since: rest.since,
     waits: rest.waits,
     events: new Map(events),
     timeoutAt: rest.timeoutAt,

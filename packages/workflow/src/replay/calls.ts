@@ -95,9 +95,10 @@ export class Calls {
   /** The recorded value of a synchronous call such as `now()`; null when there is none. Throws `AMBIGUOUS_CALL`. */
   observe({ made, clash }: IdentifiedCall): Recorded | null {
     if (clash !== null) throw this.#refuse(made, clash);
-    const found = this.#scheduler.journal.match(made, this.#delivered);
-    if (found === "ambiguous") throw this.#refuse(made, unknownClash(made));
-    if (found === "new") return null;
+    const matched = this.#scheduler.journal.match(made, this.#delivered);
+    if (matched === "ambiguous") throw this.#refuse(made, unknownClash(made));
+    const found = matched === "new" && this.#scheduler.callWait.isRelaxed ? this.#byOrder(made) : matched;
+    if (found === "new" || found === null) return null;
     this.#note(made, found);
     this.#scheduler.journal.claim(found);
     return found.entry === null ? null : found;

@@ -10,6 +10,7 @@ import type {
   Report,
   ReportedStall,
   ReportResult,
+  TaskTry,
 } from "@aikirun/lib/protocol";
 
 /** What the worker provides to an execution. */
@@ -79,6 +80,8 @@ export interface Execution {
   abandon(code: AikiError["code"]): void;
   /** How much of the run the execution has received: the run watch returns newer entries only. */
   readonly position: { readonly seen: number; readonly after: number };
+  /** The running tries of tasks, the oldest ones first; at most 10. */
+  readonly tries: TaskTry[];
   /** The estimated memory of a suspended execution. Bytes. */
   readonly size: number;
 }

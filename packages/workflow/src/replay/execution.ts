@@ -50,6 +50,9 @@ export function createExecution(definition: ExecutableVersion, host: Host, optio
     get position() {
       return scheduler?.position ?? { seen: 0, after: 0 };
     },
+    get tries() {
+      return scheduler?.work.tries ?? [];
+    },
     get size() {
       return scheduler === null ? 0 : scheduler.journal.bytes + entryBytes * scheduler.journal.tail;
     },

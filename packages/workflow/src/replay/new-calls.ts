@@ -23,8 +23,9 @@ export class NewCalls {
     return this.#waiting.length;
   }
 
-  get first(): OpenCall | undefined {
-    return this.#waiting[0]?.call;
+  /** In call order. */
+  get calls(): OpenCall[] {
+    return this.#waiting.map(({ call }) => call);
   }
 
   push(beginning: NewCall): void {

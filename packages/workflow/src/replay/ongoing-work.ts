@@ -1,13 +1,18 @@
 import { AikiError, type Cancel, type Env } from "@aikirun/lib";
-import type { RunId } from "@aikirun/lib/protocol";
+import type { RunId, TaskTry } from "@aikirun/lib/protocol";
 import type { OpenCall } from "./call.ts";
 
 /** One running try of a task. */
 export interface OngoingTry {
   readonly call: OpenCall;
+  /** What people are told about it. */
+  describe(): TaskTry;
   /** Aborts its signal. Its result is ignored. */
   abort(reason: unknown): void;
 }
+
+/** How many tries a worker describes at most. */
+const described = 10;
 
 /** The work during which a run keeps its slot: running tries, short retry delays, validations. */
 export class OngoingWork {
@@ -22,6 +27,11 @@ export class OngoingWork {
 
   get isBusy(): boolean {
     return this.#tries.size > 0 || (this.#delays?.size ?? 0) > 0 || this.#held > 0;
+  }
+
+  /** The running tries, the oldest ones first. */
+  get tries(): TaskTry[] {
+    return this.#tries.size === 0 ? [] : [...this.#tries].slice(0, described).map((attempt) => attempt.describe());
   }
 
   add(attempt: OngoingTry): void {

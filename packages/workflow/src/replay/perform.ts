@@ -1,10 +1,19 @@
 /** Tasks and inline steps: each is tried until a try succeeds or its retry policy ends. */
 
-import { AikiError, isRetryable, type Logger, type TaskContext, TaskFailedError, TaskTimeoutError } from "@aikirun/lib";
+import {
+  AikiError,
+  type Env,
+  isRetryable,
+  type Logger,
+  type TaskContext,
+  TaskFailedError,
+  TaskTimeoutError,
+} from "@aikirun/lib";
 import {
   decode,
   describeError,
   encode,
+  maxAttemptsOf,
   parseWith,
   restoreError,
   retryAddress,
@@ -12,7 +21,7 @@ import {
   type TaskCall,
   tryAddress,
 } from "@aikirun/lib/internal";
-import type { Address, Payload, Value } from "@aikirun/lib/protocol";
+import type { Address, Payload, TaskTry, Value } from "@aikirun/lib/protocol";
 import { Call, type OpenCall, refused } from "./call.ts";
 import { addressOfCall } from "./calls.ts";
 import { checkKey, inputContentOf, keyedContent } from "./content.ts";
@@ -111,7 +120,7 @@ class Tries {
     const { host, work } = scheduler;
     const call = this.#call;
     const startedAt = host.env.now();
-    const ongoing = new RunningTry(this.#replay, this.#task, call, attempt, (thrown) => {
+    const ongoing = new RunningTry(this.#replay, this.#task, call, { attempt, startedAt }, (thrown) => {
       work.remove(ongoing);
       this.#failed(attempt, startedAt, thrown);
     });
@@ -159,7 +168,7 @@ class Tries {
       return;
     }
     if (!call.open) return;
-    const value = { type: "retrying", error, retryInMs } as const;
+    const value = { type: "retrying", error, retryInMs, maxAttempts: maxAttemptsOf(this.#task.retry) } as const;
     const entry = { address: tryAddress(address, attempt), startedAt, value };
     const isShort = retryInMs < holdBelowMs; // mutant: short-retry
     const recorded = isShort ? () => this.#pause(attempt, retryInMs) : null;
@@ -187,6 +196,9 @@ function idempotencyKeyOf({ runId, address }: CallIds, { kind, key }: TaskCall, 
 class RunningTry implements OngoingTry {
   readonly context: TaskContext;
   readonly call: OpenCall;
+  readonly #task: TaskCall;
+  readonly #env: Env;
+  readonly #startedAt: number;
   #controller: AbortController | null = null;
   #aborted: { reason: unknown } | null = null;
   #isClosed = false;
@@ -196,12 +208,15 @@ class RunningTry implements OngoingTry {
     replay: Replay,
     task: TaskCall,
     call: OpenCall,
-    attempt: number,
+    { attempt, startedAt }: { attempt: number; startedAt: number },
     timedOut: (error: TaskTimeoutError) => void,
   ) {
     const { scheduler } = replay;
     const ids = idsOf(replay, task, call);
     this.call = call;
+    this.#task = task;
+    this.#env = scheduler.host.env;
+    this.#startedAt = startedAt;
     this.#cancelTimeout = scheduler.host.env.after(task.timeoutMs, () => {
       if (!this.close()) return;
       const error = new TaskTimeoutError(ids, task.timeoutMs);
@@ -209,6 +224,13 @@ class RunningTry implements OngoingTry {
       timedOut(error);
     });
     this.context = new TryContext(this, ids, idempotencyKeyOf(ids, task, call), attempt, scheduler);
+  }
+
+  describe(): TaskTry {
+    const { name: task, retry } = this.#task;
+    const { attempt } = this.context;
+    const runningMs = Math.max(0, Math.round(this.#env.now() - this.#startedAt));
+    return { task, address: addressOfCall(this.call), attempt, maxAttempts: maxAttemptsOf(retry), runningMs };
   }
 
   /** Created on first use, because most handlers do not use it. */

@@ -335,11 +335,11 @@ export class ReplayScheduler implements CodeOwner {
   }
 
   #diverge(): void {
-    const { first } = this.newCalls;
-    const isNew = first !== undefined;
-    const call = isNew ? (first.address ?? this.journal.nextAddress(first.made.content)) : this.deliveries.awaited;
+    const isNew = this.newCalls.calls.map(({ address, made }) => address ?? this.journal.nextAddress(made.content));
+    const [call = this.deliveries.awaited, ...alsoNew] = new Set(isNew);
     if (call === undefined) return;
-    this.stall({ reason: "diverged", call, unclaimed: this.journal.expected.addresses() });
+    const unclaimed = this.journal.expected.addresses();
+    this.stall({ reason: "diverged", call, unclaimed, ...(alsoNew.length > 0 && { alsoNew }) });
   }
 
   #listen(open: boolean): void {
