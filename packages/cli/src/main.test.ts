@@ -223,6 +223,10 @@ describe("aiki", () => {
     expect(out).toContain("Moved 1 run (1 queued) with 0 entries.");
     expect(out).toContain(`start your servers with --database ${to}`);
     expect((await aiki("move", "--from", from, "--to", to)).out).toContain("Already moved");
+    const json = await aiki("move", "--from", from, "--to", to, "--json");
+    expect(JSON.parse(json.out)).toMatchObject({ runs: 1, entries: 0, already: true });
+    const migrated = await aiki("migrate", "--database", to, "--json");
+    expect(JSON.parse(migrated.out)).toEqual({ database: to });
     expect((await aiki("move", "--from", to, "--to", "memory:")).err).toContain("INVALID_CONFIG");
     await rm(directory, { recursive: true, maxRetries: 3 });
   });

@@ -1,10 +1,6 @@
 import { Command, Option } from "commander";
 import { completionProgram } from "./completion/program.ts";
-import { devCommand } from "./dev/command.ts";
-import { doctorCommand } from "./doctor/command.ts";
 import { keysProgram } from "./keys/program.ts";
-import { migrateCommand } from "./migrate-command.ts";
-import { moveCommand } from "./move-command.ts";
 import {
   connectionsOption,
   databaseOption,
@@ -20,13 +16,8 @@ import {
 import { packageVersion } from "./package-version.ts";
 import { runsProgram } from "./runs/program.ts";
 import { runArgument } from "./runs/run-id.ts";
-import { serverCommand } from "./server-command.ts";
 import type { Terminal } from "./terminal.ts";
-import { topCommand } from "./top/command.ts";
 import { orVariable, readVariables } from "./variables.ts";
-import { whyCommand } from "./why-command.ts";
-import { workerCommand } from "./worker-command.ts";
-import { workersCommand } from "./workers-command.ts";
 
 export function createProgram(terminal: Terminal): Command {
   const program = new Command("aiki")
@@ -74,14 +65,15 @@ function serverProgram(terminal: Terminal): Command {
     .option("--auth", "require API keys from callers (so does AIKI_AUTH=true)")
     .option("--dangerously-allow-unauthenticated", "bind an address beyond this machine without requiring API keys")
     .option("--json", "log one JSON object per line (the default when NODE_ENV is production)")
-    .action((options) => serverCommand(options, terminal));
+    .action(async (options) => (await import("./server-command.ts")).serverCommand(options, terminal));
 }
 
 function migrateProgram(terminal: Terminal): Command {
   return new Command("migrate")
     .description("bring the schema of a database up to this version, as the server does when it starts")
     .addOption(sharedDatabaseOption())
-    .action((options) => migrateCommand(options, terminal));
+    .option("--json", "print JSON")
+    .action(async (options) => (await import("./migrate-command.ts")).migrateCommand(options, terminal));
 }
 
 function moveProgram(terminal: Terminal): Command {
@@ -89,7 +81,8 @@ function moveProgram(terminal: Terminal): Command {
     .description("move all runs, also live ones, from one database to another that has none")
     .requiredOption("--from <where>", "sqlite:<path> or postgres://…; no server may use it meanwhile")
     .requiredOption("--to <where>", "sqlite:<path> or postgres://…")
-    .action((options) => moveCommand(options, terminal));
+    .option("--json", "print JSON")
+    .action(async (options) => (await import("./move-command.ts")).moveCommand(options, terminal));
 }
 
 function devProgram(terminal: Terminal): Command {
@@ -99,7 +92,7 @@ function devProgram(terminal: Terminal): Command {
     .addOption(portOption())
     .addOption(databaseOption())
     .option("--no-watchdog", "do not kill a worker that does not respond, for example in a debugger")
-    .action((file, options) => devCommand(file, options, terminal));
+    .action(async (file, options) => (await import("./dev/command.ts")).devCommand(file, options, terminal));
 }
 
 function workerProgram(terminal: Terminal): Command {
@@ -121,7 +114,7 @@ function workerProgram(terminal: Terminal): Command {
         .default({ seconds: 5 }, "5s"),
     )
     .option("--json", "log one JSON object per line (the default when NODE_ENV is production)")
-    .action((file, options) => workerCommand(file, options, terminal));
+    .action(async (file, options) => (await import("./worker-command.ts")).workerCommand(file, options, terminal));
 }
 
 function topProgram(terminal: Terminal): Command {
@@ -132,7 +125,7 @@ function topProgram(terminal: Terminal): Command {
       new Option("--interval <time>", "how often to look again").argParser(duration).default({ seconds: 2 }, "2s"),
     )
     .option("--json", "print JSON once")
-    .action((options) => topCommand(options, terminal));
+    .action(async (options) => (await import("./top/command.ts")).topCommand(options, terminal));
 }
 
 function doctorProgram(terminal: Terminal): Command {
@@ -143,9 +136,13 @@ function doctorProgram(terminal: Terminal): Command {
     .addOption(directOption())
     .addOption(redisOption())
     .option("--json", "print JSON")
-    .action((options, command: Command) => {
+    .action(async (options, command: Command) => {
       const isGiven = (name: string) => command.getOptionValueSource(name) !== "default";
-      return doctorCommand(options, { url: isGiven("url"), database: isGiven("database") }, terminal);
+      return (await import("./doctor/command.ts")).doctorCommand(
+        options,
+        { url: isGiven("url"), database: isGiven("database") },
+        terminal,
+      );
     });
 }
 
@@ -155,7 +152,7 @@ function whyProgram(terminal: Terminal): Command {
     .addArgument(runArgument())
     .addOption(urlOption())
     .option("--json", "print JSON")
-    .action((run, options) => whyCommand(run, options, terminal));
+    .action(async (run, options) => (await import("./why-command.ts")).whyCommand(run, options, terminal));
 }
 
 function workersProgram(terminal: Terminal): Command {
@@ -163,5 +160,5 @@ function workersProgram(terminal: Terminal): Command {
     .description("list the live workers, what they serve and how busy they are")
     .addOption(urlOption())
     .option("--json", "print JSON")
-    .action((options) => workersCommand(options, terminal));
+    .action(async (options) => (await import("./workers-command.ts")).workersCommand(options, terminal));
 }

@@ -74,7 +74,15 @@ export function processTerminal(): Terminal {
       if (stdin.isTTY !== true || stderr.isTTY !== true) return null;
       progress(null);
       const prompt = createInterface({ input: stdin, output: stderr });
-      return prompt.question(question).finally(() => prompt.close());
+      const noAnswer = () => {
+        stderr.write("\n");
+        return "";
+      };
+      // Control-C and Control-D reject the question.
+      return prompt
+        .question(question)
+        .catch(noAnswer)
+        .finally(() => prompt.close());
     },
     input: () => text(stdin),
     paint: paintFor(stdout, process.env),

@@ -61,6 +61,12 @@ describe("aiki completion", () => {
 
   const commands = completedCommands(createProgram(recordedTerminal().terminal));
 
+  it("every command except dev and completion has --json", () => {
+    const leaves = commands.filter(({ subcommands }) => subcommands.length === 0);
+    const without = leaves.filter(({ options }) => !options.some(({ word }) => word === "--json"));
+    expect(without.map(({ path }) => path.join(" "))).toEqual(["dev", "completion"]);
+  });
+
   it("the scripts for zsh and fish contain every command with its options and descriptions", async () => {
     const [zsh, fish] = [await scriptOf("zsh"), await scriptOf("fish")];
     expect(commands.length).toBeGreaterThan(20);

@@ -2,9 +2,6 @@ import { type Scope, scopes } from "@aikirun/lib/protocol";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { duration } from "../options.ts";
 import type { Terminal } from "../terminal.ts";
-import { createKey } from "./create.ts";
-import { listKeys } from "./list.ts";
-import { revokeKey } from "./revoke.ts";
 
 /** `aiki keys …`; `database` creates the option that names the database. */
 export function keysProgram(terminal: Terminal, parent: Command, database: () => Option): Command {
@@ -22,11 +19,13 @@ export function keysProgram(terminal: Terminal, parent: Command, database: () =>
     .addOption(
       new Option("--expires-in <time>", "lifetime, such as 90d, 12h or 30m; default: no end").argParser(duration),
     )
-    .action((options) => createKey(options, terminal));
-  add("list", "list all keys, oldest first").action((options) => listKeys(options, terminal));
+    .action(async (options) => (await import("./create.ts")).createKey(options, terminal));
+  add("list", "list all keys, oldest first").action(async (options) =>
+    (await import("./list.ts")).listKeys(options, terminal),
+  );
   add("revoke", "revoke a key: servers refuse it within 5 s")
     .argument("<key>", "its id, the second part of the key")
-    .action((id, options) => revokeKey(id, options, terminal));
+    .action(async (id, options) => (await import("./revoke.ts")).revokeKey(id, options, terminal));
   return keys;
 }
 

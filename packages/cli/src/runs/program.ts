@@ -1,15 +1,10 @@
 import { Command, Option } from "commander";
 import { duration, moment, repeated, urlOption, whole } from "../options.ts";
 import type { Terminal } from "../terminal.ts";
-import { type ActOptions, actOnRuns } from "./act.ts";
+import type { ActOptions } from "./act.ts";
 import type { Act } from "./bulk.ts";
-import { sendEvent } from "./event.ts";
-import { exportRuns } from "./export.ts";
 import { addFilters, orderOption } from "./filter.ts";
-import { listRuns } from "./list.ts";
 import { runArgument, runsArgument } from "./run-id.ts";
-import { showRun } from "./show.ts";
-import { startRun } from "./start.ts";
 
 type Add = (name: string, description: string) => Command;
 
@@ -32,14 +27,14 @@ function addReading(add: Add, terminal: Terminal): void {
     .addOption(new Option("--limit <count>", "at most so many").argParser(whole(1, 10_000)).default(20))
     .addOption(new Option("--all", "all runs that match").conflicts("limit"))
     .option("--cursor <text>", "where the list begins: the end of the list that printed it")
-    .action((options) => listRuns(options, terminal));
+    .action(async (options) => (await import("./list.ts")).listRuns(options, terminal));
   add("show", "show what happened to a run")
     .addArgument(runArgument())
     .option("--follow", "also print what is recorded from now on, until the run ends")
-    .action((run, options) => showRun(run, options, terminal));
+    .action(async (run, options) => (await import("./show.ts")).showRun(run, options, terminal));
   addFilters(add("export", "print runs with their journals, each as one line of JSON"))
     .addOption(orderOption())
-    .action((options) => exportRuns(options, terminal));
+    .action(async (options) => (await import("./export.ts")).exportRuns(options, terminal));
 }
 
 function addStarting(add: Add, terminal: Terminal): void {
@@ -65,13 +60,15 @@ function addStarting(add: Add, terminal: Terminal): void {
       ).argParser(duration),
     )
     .option("--follow", "print what is recorded until the run ends")
-    .action((workflow, options) => startRun(workflow, options, terminal));
+    .action(async (workflow, options) => (await import("./start.ts")).startRun(workflow, options, terminal));
   add("event", "send an event to a run")
     .addArgument(runArgument())
     .argument("<name>", "the name of the event")
     .argument("[data]", "its data as JSON; @FILE reads a file, - reads standard input")
     .option("--reference <id>", "your own id of the event: a repeat has no effect")
-    .action((run, name, data, options) => sendEvent(run, name, data, options, terminal));
+    .action(async (run, name, data, options) =>
+      (await import("./event.ts")).sendEvent(run, name, data, options, terminal),
+    );
 }
 
 function addActing(add: Add, terminal: Terminal): void {
@@ -85,7 +82,9 @@ function addActing(add: Add, terminal: Terminal): void {
   for (const [act, description] of acts) {
     const command = addFilters(add(act, description).addArgument(runsArgument()))
       .option("--yes", "do not ask for confirmation")
-      .action((runs: string[], options: ActOptions) => actOnRuns(act, runs, options, terminal));
+      .action(async (runs: string[], options: ActOptions) =>
+        (await import("./act.ts")).actOnRuns(act, runs, options, terminal),
+      );
     if (act === "cancel") command.option("--reason <text>", "why, for the record");
   }
 }
