@@ -47,9 +47,9 @@ function progressPrinter(terminal: Terminal, isText: boolean): (progress: MovePr
     if (performance.now() - printedAt < progressMs) return;
     printedAt = performance.now();
     const done = part === "copying" ? "copied" : "verified";
-    const line = terminal.paint("dim", `  ${done} ${counted(runs, "run")}, ${counted(entries, "entry", "entries")}`);
+    const line = `  ${done} ${counted(runs, "run")}, ${counted(entries, "entry", "entries")}`;
     if (terminal.showsProgress) terminal.progress(line);
-    else if (isText) terminal.out(line);
+    else if (isText) terminal.out(terminal.paint("dim", line));
   };
 }
 

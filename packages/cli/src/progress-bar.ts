@@ -1,5 +1,5 @@
 import type { Terminal } from "./terminal.ts";
-import { amountOf, cut, spanOf } from "./text.ts";
+import { amountOf, spanOf } from "./text.ts";
 
 /** The minimum time between two lines of progress. Milliseconds. */
 const intervalMs = 100;
@@ -25,7 +25,7 @@ export class ProgressBar {
     const now = performance.now();
     if (!this.#terminal.showsProgress || now - this.#shownAt < intervalMs) return;
     this.#shownAt = now;
-    this.#terminal.progress(cut(this.#line(done, now), this.#terminal.width - 1));
+    this.#terminal.progress(this.#line(done, now));
   }
 
   end(): void {

@@ -1,8 +1,10 @@
 import { once } from "node:events";
 import { createInterface } from "node:readline/promises";
 import { text } from "node:stream/consumers";
+import { stripVTControlCharacters } from "node:util";
 import { AikiError } from "@aikirun/lib";
-import { type Paint, paintFor } from "./paint.ts";
+import { type Paint, paintFor, unpainted } from "./paint.ts";
+import { cut } from "./text.ts";
 
 /** The reader of a pipe has closed it, as `head` does: this is no error. */
 const brokenPipe = "EPIPE";
@@ -17,7 +19,10 @@ export interface Terminal {
   note(line: string): void;
   /** Writes a line about an error. */
   err(line: string): void;
-  /** Shows a line in place of the previous one, on standard error; null removes it. No effect if it is no terminal. */
+  /**
+   * Shows a text in place of the previous one on standard error, dim and cut to one line; null removes it. No effect if
+   * standard error is no terminal.
+   */
   progress(line: string | null): void;
   /** Takes the whole terminal until `Screen.close`. Call it only if `isInteractive` is true. */
   screen(onKey: (key: string) => void): Screen;
@@ -50,12 +55,13 @@ export function processTerminal(): Terminal {
   surviveOutputErrors();
   const { stdin, stdout, stderr } = process;
   const onWritten = lossReporter();
+  const errorPaint = paintFor(stderr, process.env);
   let isProgressShown = false;
   const progress = (line: string | null) => {
     if (stderr.isTTY !== true) return;
     if (isProgressShown) stderr.write("\r\x1b[2K");
     isProgressShown = line !== null;
-    if (line !== null) stderr.write(line);
+    if (line !== null) stderr.write(errorPaint("dim", cut(line, (stderr.columns ?? 80) - 1)));
   };
   const write = (stream: NodeJS.WriteStream, line: string, then?: (error?: Error | null) => void) => {
     if (stream.isTTY === true) progress(null);
@@ -67,7 +73,7 @@ export function processTerminal(): Terminal {
       if (stdout.writableNeedDrain) await Promise.race([once(stdout, "drain"), once(stdout, "close")]);
     },
     note: (line) => write(stdout, line),
-    err: (line) => write(stderr, line),
+    err: (line) => write(stderr, errorPaint === unpainted ? stripVTControlCharacters(line) : line),
     progress,
     screen: (onKey) => openScreen(onKey),
     ask: async (question) => {

@@ -12,7 +12,7 @@ import { matchingIds } from "./matching.ts";
 import { resolveRun } from "./run-id.ts";
 
 export interface ActOptions extends ServerOptions, FilterOptions {
-  /** The reason of a cancellation, recorded with it. */
+  /** Why runs are cancelled or paused, recorded with it. */
   reason?: string;
   /** Do not ask for confirmation. */
   yes?: boolean;
@@ -93,7 +93,7 @@ async function actOnMany(
 /** The handle of the run after the action: of a new run, if an ended one was retried. */
 async function acted(handle: Handle, act: Act, reason: string | undefined): Promise<Handle> {
   if (act === "retry") return handle.retry();
-  if (act === "cancel") await handle.cancel(reason);
+  if (act === "cancel" || act === "pause") await handle[act](reason);
   else await handle[act]();
   return handle;
 }

@@ -3,7 +3,6 @@ import { isTransient } from "@aikirun/client/internal";
 import { finalStatuses, type RunId, type RunView, runStatuses } from "@aikirun/lib/protocol";
 import { unpainted } from "../paint.ts";
 import type { Terminal } from "../terminal.ts";
-import { cut } from "../text.ts";
 import { type TimelineLines, timelineOf } from "../timeline.ts";
 import { readEntries } from "./journals.ts";
 import { factsOf, stackOf } from "./run-facts.ts";
@@ -39,8 +38,7 @@ export async function followRun(
       for (const line of ended) terminal.out(line);
       return;
     }
-    const status = timelineOf(run, unpainted).status(run);
-    terminal.progress(terminal.paint("dim", cut(status, terminal.width - 1)));
+    terminal.progress(timelineOf(run, unpainted).status(run));
     await changeOf(aiki, run);
   }
 }

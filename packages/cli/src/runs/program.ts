@@ -85,6 +85,6 @@ function addActing(add: Add, terminal: Terminal): void {
       .action(async (runs: string[], options: ActOptions) =>
         (await import("./act.ts")).actOnRuns(act, runs, options, terminal),
       );
-    if (act === "cancel") command.option("--reason <text>", "why, for the record");
+    if (act === "cancel" || act === "pause") command.option("--reason <text>", "why, for the record");
   }
 }

@@ -235,12 +235,14 @@ describe("aiki runs list and export", () => {
 describe("aiki runs cancel, retry, pause, resume and wake over many runs", () => {
   it("a filter shows the runs and their number, and acts after a confirmation", async () => {
     const { name } = await startUnserved(12);
-    const { out, err, questions } = await run(["pause", "--name", name], { answers: ["y"] });
+    const { out, err, questions } = await run(["pause", "--name", name, "--reason", "audit"], { answers: ["y"] });
     expect(questions).toEqual(["pause 12 runs? [y/N] "]);
     expect(err.split("\n")).toHaveLength(12);
     expect(err).toMatch(/\nand 2 more$/);
     expect(out).toBe("Paused 12 runs.");
-    expect((await aiki.runs.list({ name, status: "paused" })).runs).toHaveLength(12);
+    const { runs } = await aiki.runs.list({ name, status: "paused" });
+    expect(runs).toHaveLength(12);
+    for (const { explanation } of runs) expect(explanation).toContain("audit");
   });
 
   it("more than 100 runs need their number, and another answer changes nothing", async () => {
@@ -303,7 +305,7 @@ describe("aiki runs cancel, retry, pause, resume and wake over many runs", () =>
   it.each([
     [["cancel"], /Name the runs to cancel, or select them with filters/],
     [["wake", randomUUID(), "--name", "order"], /both together are not possible/],
-    [["pause", "--reason", "x"], /unknown option '--reason'/],
+    [["wake", "--reason", "x"], /unknown option '--reason'/],
   ])("%j ends with status 2", async (args, sentence) => {
     const { status, err } = await run(args);
     expect([status, err]).toEqual([2, expect.stringMatching(sentence)]);
