@@ -344,7 +344,9 @@ describe("health checks, the root page and headers", () => {
     const probe = (path: string) => new Request(`http://10.0.0.7:9090${path}`);
     const unready = app({ ready: () => Promise.reject(new Error("disk failed")) });
     expect((await app()(probe("/health/live"))).status).toBe(200);
-    expect((await app()(probe("/health/ready"))).status).toBe(200);
+    const ready = await app()(probe("/health/ready"));
+    expect(ready.status).toBe(200);
+    expect(await ready.json()).toEqual({ status: "ready" });
     expect((await unready(probe("/health/live"))).status).toBe(200);
     expect((await unready(probe("/health/ready"))).status).toBe(503);
   });
