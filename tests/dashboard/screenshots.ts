@@ -16,9 +16,9 @@ for (let n = 0; n < 24; n++) {
 }
 const ship = await shipV1.start(stage.aiki);
 await invoiceV1.start(stage.aiki, undefined, { shardKey: "eu" });
-await handles[1]?.waitFor("awaiting_event");
-await handles[1]?.pause("the bank is down");
-await handles[2]?.waitFor("failed");
+const settled = { ok: "completed", wait: "awaiting_event", fail: "failed", retry: "awaiting_retry" } as const;
+for (const [n, handle] of handles.entries()) await handle.waitFor(settled[kinds[n % kinds.length] ?? "ok"]);
+await handles[19]?.pause("the bank is down");
 await ship.waitFor("awaiting_child_workflow");
 const pictures = [
   { name: "runs", path: "/?zone=utc", text: "order-1023", options: {} },

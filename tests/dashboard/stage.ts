@@ -25,13 +25,22 @@ const charge = task({
   },
 });
 
+/** The error with a stack that is the same on every machine. */
+function placed(error: Error, place: string): Error {
+  error.stack = `${error.name}: ${error.message}\n    at handler (workflows/${place})`;
+  return error;
+}
+
 export const orderV1 = workflow({ name: "order" }).v("1.2.0", {
   events: { approved: event<{ by: string }>() },
   handler: async (run, { kind }: { kind: "wait" | "fail" | "retry" | "ok" | "big" | "html" }) => {
     await run.step("reserve", () => ({ shelf: 4 }));
     await charge.start(run, { fails: kind === "retry" });
     if (kind === "wait") return run.events.approved.wait();
-    if (kind === "fail") throw new Error("Out of stock", { cause: new TypeError("shelf is undefined") });
+    if (kind === "fail") {
+      const cause = placed(new TypeError("shelf is undefined"), "shelves.ts:12:9");
+      throw placed(new Error("Out of stock", { cause }), "order.ts:34:32");
+    }
     if (kind === "big") return "x".repeat(1_900_000);
     return kind === "html" ? "<img src=x onerror=alert(1)>" : { ok: true };
   },
