@@ -61,8 +61,9 @@ async function parts(): Promise<Serving> {
   const engine = createEngine({ storage, env, settings, logger, notifier: await openNotifier(config) });
   await engine.start();
   const face = {
-    admit: admitAll(reachingServerApi(engine.api("default"), reach)),
+    ...admitAll(reachingServerApi(engine.api("default"), reach)),
     hosts: hostsAllowed([]),
+    scrape: async () => ({ text: "", contentType: "text/plain" }),
     ready: () => storage.read((reader) => reader.nextDue()),
     bodies: countedBodies(),
     logger,

@@ -1,5 +1,5 @@
 import { setMaxListeners } from "node:events";
-import { AikiError } from "@aikirun/lib";
+import { AikiError, type Metrics } from "@aikirun/lib";
 import { checkName, Fields } from "@aikirun/lib/internal";
 import type { Api } from "@aikirun/lib/protocol";
 import { type Keyring, keyring } from "./auth/keyring.ts";
@@ -14,6 +14,7 @@ import { countedBodies } from "./http/bodies.ts";
 import { isLoopback, type Listener, listenOn } from "./http/listen.ts";
 import { type Hosts, hostsAllowed } from "./http/origin.ts";
 import type { HttpContext } from "./http/respond.ts";
+import { type ServerMetrics, serverMetrics } from "./metrics/server-metrics.ts";
 import { openNotifier } from "./notifier.ts";
 import { observedKeys, observedStorage, StorageFaults } from "./storage/faults.ts";
 import type { KeyedStorage } from "./storage/keys.ts";
@@ -29,6 +30,8 @@ export interface Server {
   api(namespace?: string): Api;
   /** The API keys that callers over HTTP show when `auth` is on. */
   readonly keys: Keyring;
+  /** The registry of `GET /metrics`, for workers of this process: `worker(client, { metrics: server.metrics })`. */
+  readonly metrics: Metrics;
   /** Answers one HTTP request, for mounting in another server. Never rejects. */
   fetch(request: Request): Promise<Response>;
   /**
@@ -74,7 +77,8 @@ export async function server(params: ServerParams = {}): Promise<Server> {
   };
   const { env, settings, logger } = config;
   const notifier = await openNotifier(config);
-  const engine = createEngine({ storage, env, settings, logger, notifier });
+  const metrics = serverMetrics();
+  const engine = createEngine({ storage, env, settings, logger, notifier, observe: metrics.observe });
   try {
     if (config.auth && (await storage.keys.list(null, 1)).length === 0) {
       config.logger.warn("no API key exists yet; create one with: aiki keys create --name <label>");
@@ -85,10 +89,16 @@ export async function server(params: ServerParams = {}): Promise<Server> {
     await storage.close();
     throw thrown;
   }
-  return assembled(config, storage, engine);
+  return assembled(config, { storage, engine, metrics });
 }
 
-function assembled(config: Config, storage: KeyedStorage, engine: Engine): Server {
+interface ServerParts {
+  storage: KeyedStorage;
+  engine: Engine;
+  metrics: ServerMetrics;
+}
+
+function assembled(config: Config, { storage, engine, metrics }: ServerParts): Server {
   const mounted = new AbortController();
   setMaxListeners(0, mounted.signal);
   const listeners = new Set<Listener>();
@@ -96,10 +106,11 @@ function assembled(config: Config, storage: KeyedStorage, engine: Engine): Serve
   let closed: Promise<void> | null = null;
 
   const context: Omit<HttpContext, "hosts" | "closing"> = {
-    admit: config.auth
+    ...(config.auth
       ? admitKeys({ known, api: engine.api, env: config.env, logger: config.logger })
-      : admitAll(engine.api("default")),
+      : admitAll(engine.api("default"))),
     ready: oneAtATime(() => storage.checkWritable()),
+    scrape: metrics.scrape,
     bodies: countedBodies(),
     logger: config.logger,
     id: config.env.id,
@@ -126,6 +137,7 @@ function assembled(config: Config, storage: KeyedStorage, engine: Engine): Serve
 
   return {
     api: (namespace = "default") => checked(engine.api(checkName(namespace, "namespace"))),
+    metrics: metrics.metrics,
     keys: keyring(storage.keys, config.logger, known.forget),
     fetch: createApp({ ...context, hosts: hostsFor(config, null), closing: mounted.signal }),
     listen,

@@ -36,8 +36,9 @@ const fenced = { ok: false, code: "FENCED", message: "" } as const;
 
 function app({ api = scripted().api, ...options }: Partial<HttpContext> & { api?: Api } = {}): Fetch {
   return createApp({
-    admit: admitAll(api),
+    ...admitAll(api),
     hosts: hostsAllowed([]),
+    scrape: async () => ({ text: "", contentType: "text/plain" }),
     ready: async () => {},
     bodies: countedBodies(),
     closing: new AbortController().signal,

@@ -4,7 +4,7 @@ import { fetchExchange, type Reply, toResponse } from "./exchange.ts";
 import { frontPage, frontPageStyle } from "./front-page.ts";
 import { checkHost } from "./origin.ts";
 import { errorReply, faultReply, jsonReply, pageReply } from "./replies.ts";
-import { type HttpContext, readiness, respond, unexpected } from "./respond.ts";
+import { type HttpContext, metricsReply, readiness, respond, unexpected } from "./respond.ts";
 
 /** Request in, Response out: mount it anywhere. Never rejects. */
 export type Fetch = (request: Request) => Promise<Response>;
@@ -18,11 +18,12 @@ export function createApp(context: HttpContext): Fetch {
   }
   app.get("/health/live", () => toResponse(jsonReply(200, { status: "live" })));
   app.get("/health/ready", async () => toResponse(await readiness(context)));
+  app.get("/metrics", ({ req }) => metricsReply(fetchExchange(req.raw), context).then(toResponse));
   app.get("/", ({ req }) => {
     checkHost(fetchExchange(req.raw), context.hosts);
     return toResponse(pageReply(frontPage, frontPageStyle));
   });
-  for (const path of ["/health/live", "/health/ready", "/"]) {
+  for (const path of ["/health/live", "/health/ready", "/metrics", "/"]) {
     app.all(path, () => toResponse(methodNotAllowed("GET, HEAD")));
   }
   app.notFound(() => toResponse(notFound()));

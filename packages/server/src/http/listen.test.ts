@@ -25,8 +25,9 @@ async function listening(api: Partial<Api>, port = 0): Promise<Listener> {
     read: none,
   };
   const context: Omit<HttpContext, "closing"> = {
-    admit: admitAll({ ...silent, ...api }),
+    ...admitAll({ ...silent, ...api }),
     hosts: hostsAllowed([]),
+    scrape: async () => ({ text: "", contentType: "text/plain" }),
     ready: async () => {},
     bodies: countedBodies(),
     logger: silentLogger,

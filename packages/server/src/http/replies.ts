@@ -22,6 +22,11 @@ export function jsonReply(status: number, body: unknown, extra?: Readonly<Record
   return { status, headers: extra === undefined ? json : { ...json, ...extra }, body: JSON.stringify(body) };
 }
 
+export function textReply(text: string, contentType: string): Reply {
+  const headers = { "content-type": contentType, "content-security-policy": contentPolicy, ...secure };
+  return { status: 200, headers, body: text };
+}
+
 /** `styleHash` is the one inline style the page may use. */
 export function pageReply(html: string, styleHash: string): Reply {
   const policy = `${contentPolicy}; style-src '${styleHash}'; base-uri 'none'; form-action 'none'`;
