@@ -64,6 +64,7 @@ async function parts(): Promise<Serving> {
     ...admitAll(reachingServerApi(engine.api("default"), reach)),
     hosts: hostsAllowed([]),
     scrape: async () => ({ text: "", contentType: "text/plain" }),
+    timeRequest: () => () => {},
     ready: () => storage.read((reader) => reader.nextDue()),
     bodies: countedBodies(),
     logger,

@@ -16,8 +16,6 @@ import { type Hosts, hostsAllowed } from "./http/origin.ts";
 import type { HttpContext } from "./http/respond.ts";
 import { type ServerMetrics, serverMetrics } from "./metrics/server-metrics.ts";
 import { openNotifier } from "./notifier.ts";
-import { observedKeys, observedStorage, StorageFaults } from "./storage/faults.ts";
-import type { KeyedStorage } from "./storage/keys.ts";
 
 /**
  * An Aiki server inside this process: call it, mount it, or let it listen. It does not keep the process alive; its
@@ -69,15 +67,10 @@ export interface ListenOptions {
 export async function server(params: ServerParams = {}): Promise<Server> {
   const config = parseConfig(params);
   const opened = await openDatabase(config.database, config);
-  const faults = new StorageFaults(config);
-  const storage: KeyedStorage = {
-    ...observedStorage(opened, faults),
-    checkWritable: () => faults.observe("write", opened.checkWritable()),
-    keys: observedKeys(opened.keys, faults),
-  };
   const { env, settings, logger } = config;
+  const metrics = serverMetrics({ storage: opened, env, logger });
+  const { storage } = metrics;
   const notifier = await openNotifier(config);
-  const metrics = serverMetrics();
   const engine = createEngine({ storage, env, settings, logger, notifier, observe: metrics.observe });
   try {
     if (config.auth && (await storage.keys.list(null, 1)).length === 0) {
@@ -89,16 +82,11 @@ export async function server(params: ServerParams = {}): Promise<Server> {
     await storage.close();
     throw thrown;
   }
-  return assembled(config, { storage, engine, metrics });
+  return assembled(config, engine, metrics);
 }
 
-interface ServerParts {
-  storage: KeyedStorage;
-  engine: Engine;
-  metrics: ServerMetrics;
-}
-
-function assembled(config: Config, { storage, engine, metrics }: ServerParts): Server {
+function assembled(config: Config, engine: Engine, metrics: ServerMetrics): Server {
+  const { storage } = metrics;
   const mounted = new AbortController();
   setMaxListeners(0, mounted.signal);
   const listeners = new Set<Listener>();
@@ -111,6 +99,7 @@ function assembled(config: Config, { storage, engine, metrics }: ServerParts): S
       : admitAll(engine.api("default"))),
     ready: oneAtATime(() => storage.checkWritable()),
     scrape: metrics.scrape,
+    timeRequest: metrics.timeRequest,
     bodies: countedBodies(),
     logger: config.logger,
     id: config.env.id,

@@ -39,6 +39,7 @@ function app({ api = scripted().api, ...options }: Partial<HttpContext> & { api?
     ...admitAll(api),
     hosts: hostsAllowed([]),
     scrape: async () => ({ text: "", contentType: "text/plain" }),
+    timeRequest: () => () => {},
     ready: async () => {},
     bodies: countedBodies(),
     closing: new AbortController().signal,

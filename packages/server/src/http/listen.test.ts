@@ -28,6 +28,7 @@ async function listening(api: Partial<Api>, port = 0): Promise<Listener> {
     ...admitAll({ ...silent, ...api }),
     hosts: hostsAllowed([]),
     scrape: async () => ({ text: "", contentType: "text/plain" }),
+    timeRequest: () => () => {},
     ready: async () => {},
     bodies: countedBodies(),
     logger: silentLogger,

@@ -23,6 +23,8 @@ export interface HttpContext extends Admission {
   ready: () => Promise<unknown>;
   /** Metrics in the text format of Prometheus: of one namespace, or of all if it is null. */
   scrape: (namespace: string | null) => Promise<Scrape>;
+  /** Begins to measure one request; the result is called with the HTTP status of the reply. */
+  timeRequest: (verb: Verb) => (status: number) => void;
   bodies: Bodies;
   /** Aborts when the server closes: it takes no new requests and answers long polls. */
   closing: AbortSignal;
@@ -33,6 +35,13 @@ export interface HttpContext extends Admission {
 
 /** Answers a POST of one verb. Never rejects, and never replies 5xx because of invalid input. */
 export async function respond(verb: Verb, exchange: Exchange, context: HttpContext): Promise<Reply> {
+  const ended = context.timeRequest(verb);
+  const reply = await answered(verb, exchange, context);
+  ended(reply.status);
+  return reply;
+}
+
+async function answered(verb: Verb, exchange: Exchange, context: HttpContext): Promise<Reply> {
   const held = context.bodies.open();
   try {
     checkHost(exchange, context.hosts);

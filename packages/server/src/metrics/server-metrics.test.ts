@@ -1,10 +1,12 @@
+import { silentLogger } from "@aikirun/lib";
 import { describe, expect, it } from "vitest";
 import { type EngineRig, rig } from "../../test/rig.ts";
+import { memoryStorage } from "../storage/memory/memory.ts";
 import { type ServerMetrics, serverMetrics } from "./server-metrics.ts";
 
 /** The metrics of everything that the rig has committed. */
 async function scraped(engine: EngineRig, namespace: string | null = null): Promise<Map<string, number>> {
-  const metrics = serverMetrics();
+  const metrics = serverMetrics({ storage: memoryStorage(engine), env: engine.env, logger: silentLogger });
   for (const batch of engine.batches) metrics.observe(batch);
   return samples(metrics, namespace);
 }
