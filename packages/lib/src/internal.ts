@@ -9,6 +9,7 @@ export {
   resultAddress,
   retryAddress,
   signalAddress,
+  taskNameOf,
   tryAddress,
   withdrawnAddress,
   withdrawnWait,
