@@ -187,8 +187,10 @@ export const selectWorkers: string = `
   WHERE namespace = ? AND live_until > ?`;
 
 /**
- * A row for each queue: walks from queue to queue by index, then counts the first runs of each. And a row for each
- * version and reason of stalled runs. ?1: queues at most; ?2, ?3: queued runs of each queue and stalled runs to count.
+ * A row for each queue: walks from queue to queue by index (to the next shard, or else version, name or namespace,
+ * because SQLite compares only the first column of a row value by index), then counts the first runs of each. And a row
+ * for each version and reason of stalled runs. ?1: queues at most; ?2, ?3: queued runs of each queue and stalled runs
+ * to count.
  */
 export const selectRunStats: string = `
   WITH RECURSIVE head (at) AS (
@@ -209,8 +211,22 @@ export const selectRunStats: string = `
       (
         SELECT next.rowid
         FROM run AS next
-        WHERE next.status = 'queued'
-          AND (next.namespace, next.name, next.version_id) > (run.namespace, run.name, run.version_id)
+        WHERE next.status = 'queued' AND next.namespace = run.namespace AND next.name = run.name
+          AND next.version_id > run.version_id
+        ORDER BY next.version_id, next.shard_key
+        LIMIT 1
+      ),
+      (
+        SELECT next.rowid
+        FROM run AS next
+        WHERE next.status = 'queued' AND next.namespace = run.namespace AND next.name > run.name
+        ORDER BY next.name, next.version_id, next.shard_key
+        LIMIT 1
+      ),
+      (
+        SELECT next.rowid
+        FROM run AS next
+        WHERE next.status = 'queued' AND next.namespace > run.namespace
         ORDER BY next.namespace, next.name, next.version_id, next.shard_key
         LIMIT 1
       )
@@ -236,7 +252,13 @@ export const selectRunStats: string = `
   JOIN run ON run.rowid = head.at
   UNION ALL
   SELECT namespace, name, version_id, NULL, stall_reason, json_array(count(*), NULL)
-  FROM (SELECT namespace, name, version_id, stall_reason FROM run WHERE stall_reason IS NOT NULL LIMIT ?3)
+  FROM (
+    SELECT namespace, name, version_id, stall_reason
+    FROM run
+    WHERE stall_reason IS NOT NULL
+    ORDER BY namespace, name, version_id, stall_reason
+    LIMIT ?3
+  )
   GROUP BY namespace, name, version_id, stall_reason`;
 
 export const selectLiveWorkers: string = `
