@@ -18,6 +18,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   http: ["auth", "engine", "core"],
   auth: ["storage"],
   engine: ["core", "storage", "delivery"],
+  metrics: ["core", "engine", "storage"],
   move: ["core", "storage"],
   storage: ["core"],
   delivery: ["core"],

@@ -97,6 +97,7 @@ function reading(transaction: Transaction): Omit<Transaction, "insert" | "save" 
     referenced: (keys) => transaction.referenced(keys),
     find: (namespace, request, listLimits) => transaction.find(namespace, request, listLimits),
     workers: (namespace, at) => transaction.workers(namespace, at),
+    stats: (at, limits) => transaction.stats(at, limits),
     all: (after, limit) => transaction.all(after, limit),
     saveWorkers: (workers) => transaction.saveWorkers(workers),
     forgetWorkers: (before) => transaction.forgetWorkers(before),

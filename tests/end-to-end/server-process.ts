@@ -62,8 +62,10 @@ async function parts(): Promise<Serving> {
   await engine.start();
   const face = {
     basePath: config.basePath,
-    admit: admitAll(reachingServerApi(engine.api("default"), reach)),
+    ...admitAll(reachingServerApi(engine.api("default"), reach)),
     hosts: hostsAllowed([]),
+    scrape: async () => ({ text: "", contentType: "text/plain" }),
+    timeRequest: () => () => {},
     ready: () => storage.read((reader) => reader.nextDue()),
     bodies: countedBodies(),
     logger,

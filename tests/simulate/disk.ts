@@ -93,6 +93,7 @@ function watched(inner: Transaction, written: Written, interleave: () => Promise
     referenced: (keys) => then(inner.referenced(keys)),
     find: (namespace, request, listLimits) => then(inner.find(namespace, request, listLimits)),
     workers: (namespace, at) => then(inner.workers(namespace, at)),
+    stats: (at, limits) => then(inner.stats(at, limits)),
     all: (after, limit) => then(inner.all(after, limit)),
     saveWorkers: (workers) => then(inner.saveWorkers(workers)),
     forgetWorkers: (before) => then(inner.forgetWorkers(before)),

@@ -19,6 +19,7 @@ import { query, type TestDatabase, testDatabase } from "../real/postgres.ts";
 import { proxyTo } from "../real/proxy.ts";
 import { countsOf, outOfReach, uncounted, uncountedLimits, unlisted, unlistedCounts } from "./lists.suite.ts";
 import { entryWith, next, queuedRun, returnedEntry, runId, runningState } from "./records.ts";
+import { beforeStats } from "./stats.suite.ts";
 import { type Opened, storageSuite } from "./storage.suite.ts";
 
 const found = await testDatabase();
@@ -83,7 +84,7 @@ function stand(database: TestDatabase): Stand {
 }
 
 /** Reverts migration 6 to the schema of migration 5, so far that it can be applied again. */
-const beforeLists = `
+const beforeLists = `${beforeStats}
   DROP TABLE aiki.run_tag;
   DROP FUNCTION aiki.insert_run_tag CASCADE;
   DROP FUNCTION aiki.delete_run_tag CASCADE;
@@ -668,7 +669,6 @@ function saveIn(storage: Storage, batch: Partial<Batch>): Promise<Obstacle[]> {
 
 function costs(database: TestDatabase): void {
   const { opened } = stand(database);
-
   it.each([1, 50])("a batch of %i needs a constant number of statements", async (size) => {
     const executed: string[] = [];
     const storage = await opened({ observe: (statement) => executed.push(statement) });
@@ -717,7 +717,7 @@ function costs(database: TestDatabase): void {
   });
 
   const plans: Array<[name: string, statement: string, values: unknown[], index: string]> = [
-    ["updateRun", sql.updateRun, [["a"], [1], ...Array.from({ length: 10 }, () => ["1"])], "run_pkey"],
+    ["updateRun", sql.updateRun, [["a"], [1], ...Array.from({ length: 12 }, () => ["1"])], "run_pkey"],
     ["holdRun", sql.holdRun, [["a"], [1]], "run_pkey"],
     ["loadRun", sql.loadRun, [["a", "b"]], "run_pkey"],
     ["loadReferenced", sql.loadReferenced, [["a"], ["b"], ["c"]], "run_reference"],

@@ -22,6 +22,7 @@ import * as sql from "../../packages/server/src/storage/sqlite/statements.ts";
 import type { Storage } from "../../packages/server/src/storage/storage.ts";
 import { countsOf, outOfReach, uncounted, uncountedLimits, unlisted, unlistedCounts } from "./lists.suite.ts";
 import { entryWith, next, queuedRun, returnedEntry, runId, runningState } from "./records.ts";
+import { sqliteBeforeStats } from "./stats.suite.ts";
 
 const env = { now: (): number => 1_000 };
 
@@ -347,8 +348,9 @@ async function asOther(work: () => Promise<unknown>): Promise<void> {
 }
 
 describe("migrations", () => {
-  /** Reverts migration 6 to the schema of migration 5, so far that it can be applied again. */
+  /** Reverts migrations 6 and 7 to the schema of migration 5, so far that it can be applied again. */
   const beforeLists = [
+    ...sqliteBeforeStats,
     "DROP TRIGGER run_tag_inserted",
     "DROP TRIGGER run_tag_deleted",
     "DROP TABLE run_tag",

@@ -15,6 +15,7 @@ import type { Reader, Storage, Transaction } from "../../packages/server/src/sto
 import { testDatabase } from "../real/postgres.ts";
 import { walked } from "./lists.suite.ts";
 import { entryWith, next, queuedRun, runId, runningState, type StoredState } from "./records.ts";
+import { ordered } from "./stats.suite.ts";
 import { bySession, registered } from "./workers.suite.ts";
 
 const ids = fc.integer({ min: 1, max: 7 });
@@ -191,6 +192,7 @@ async function everything(reader: Reader): Promise<unknown> {
       (run) => run.id,
     ),
     workers: [bySession(await reader.workers("default", 0)), bySession(await reader.workers("other", 5))],
+    stats: ordered(await reader.stats(5, { queues: 99, queued: 99, stalled: 99 })),
     all: [await reader.all(null, 3), await reader.all(runId(3), 9)],
     newest: await find({}),
     oldest: await find({ order: "oldest", tags: ["\ud800"] }, { createdAt: 12, id: runId(2) }),

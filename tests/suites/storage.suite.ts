@@ -11,6 +11,7 @@ import { lists } from "./lists.suite.ts";
 import { order as orders, queues } from "./queues.suite.ts";
 import { entryWith, next, queuedRun, returnedEntry, runId, runningState, type StoredState } from "./records.ts";
 import { relations } from "./relations.suite.ts";
+import { stats } from "./stats.suite.ts";
 import { workers } from "./workers.suite.ts";
 
 export interface Opened {
@@ -664,6 +665,8 @@ export function storageSuite(name: string, open: (env: { now(): number }) => Pro
     });
 
     workers(() => storage, strangeNames);
+
+    stats(() => storage, strangeNames);
 
     callSitesSuite(() => storage);
 

@@ -1,6 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { addressOf, arrivalAddress, resultAddress, retryAddress, signalAddress, tryAddress } from "./address.ts";
+import {
+  addressOf,
+  arrivalAddress,
+  resultAddress,
+  retryAddress,
+  signalAddress,
+  taskNameOf,
+  tryAddress,
+} from "./address.ts";
 
 describe("addressOf", () => {
   const readable: Array<[[string, string | null, string | null, number], string]> = [
@@ -62,5 +70,26 @@ describe("derived addresses", () => {
     ];
     expect(made.slice(0, 4)).toEqual(["task:a:b#0", "task:a:b#0/1", "task:a:b#0/1/retry", "task:a:b#0/result"]);
     expect(new Set(made).size).toBe(made.length);
+  });
+});
+
+describe("taskNameOf", () => {
+  it.each(["charge-card", "a:b#c/d%e~f", "Größe 大", "\n\u0000", "%u0041"])("the name %j is read back", (name) => {
+    for (const address of [addressOf("task", name, "9f2c", 0), addressOf("step", name, null, 3)]) {
+      expect(taskNameOf(address)).toBe(name);
+      expect(taskNameOf(tryAddress(address, 2))).toBe(name);
+    }
+  });
+
+  it("a name of which the address has only the hash is other", () => {
+    expect(taskNameOf(addressOf("task", "x".repeat(256), "a", 0))).toBe("other");
+  });
+
+  it("addresses of other facts have no task", () => {
+    const child = addressOf("child", "ship", "a", 0);
+    const task = addressOf("task", "charge", "a", 0);
+    for (const address of [child, resultAddress(child), retryAddress(task, 1), arrivalAddress("approved", "1")]) {
+      expect(taskNameOf(address)).toBeNull();
+    }
   });
 });

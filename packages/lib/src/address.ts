@@ -17,6 +17,24 @@ export function addressOf(kind: string, name: string | null, content: string | n
   return content === null ? `${head}#${ordinal}` : `${head}:${component(content)}#${ordinal}`;
 }
 
+/** Name of a hashed component: the address does not contain the name itself. */
+const hashedName = "other";
+
+/**
+ * The name of the task or step whose result or failed attempt has this address, or null if the address belongs to
+ * something else. `other` if the name is so long that the address contains only its hash.
+ */
+export function taskNameOf(address: Address): string | null {
+  const name = /^(?:task|step):([^:#/]*)(?::[^#/]*)?#\d+(?:\/\d+)?$/.exec(address)?.[1];
+  if (name === undefined) return null;
+  if (name.startsWith("~")) return hashedName;
+  return name === "%" ? "" : name.replace(/%u([0-9a-f]{4})|%([0-9a-f]{2})/g, character);
+}
+
+function character(_: string, long: string | undefined, short: string | undefined): string {
+  return String.fromCharCode(Number.parseInt(long ?? short ?? "", 16));
+}
+
 /** Where the end of a child is recorded. */
 export function resultAddress(childAddress: Address): Address {
   return `${childAddress}/result`;

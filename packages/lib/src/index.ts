@@ -38,5 +38,6 @@ export {
   type LogLevel,
   silentLogger,
 } from "./log.ts";
+export type { MetricCounter, MetricHistogram, MetricLabels, MetricOptions, Metrics } from "./metrics.ts";
 export type { RetryPolicy } from "./protocol/run.ts";
 export type { Schema, SchemaIssue, SchemaResult } from "./schema.ts";

@@ -9,6 +9,7 @@ export {
   resultAddress,
   retryAddress,
   signalAddress,
+  taskNameOf,
   tryAddress,
   withdrawnAddress,
   withdrawnWait,
@@ -34,6 +35,17 @@ export { decode, encode } from "./json.ts";
 export { droppedLines } from "./log.ts";
 export { logOutput } from "./log-output.ts";
 export { logValue } from "./log-value.ts";
+export {
+  checkMetrics,
+  createCounter,
+  createHistogram,
+  limitedSeries,
+  longBuckets,
+  type MetricDefinition,
+  otherValue,
+  seriesLimits,
+  shortBuckets,
+} from "./metrics.ts";
 export { checkName } from "./name.ts";
 export { definitionFields, present, readRetry, readSchemas, readStart } from "./options.ts";
 export { backoffMs, keepAlive, pause } from "./pause.ts";

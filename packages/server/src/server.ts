@@ -1,5 +1,5 @@
 import { setMaxListeners } from "node:events";
-import { AikiError } from "@aikirun/lib";
+import { AikiError, type Metrics } from "@aikirun/lib";
 import { checkName, Fields } from "@aikirun/lib/internal";
 import type { Api } from "@aikirun/lib/protocol";
 import { type Keyring, keyring } from "./auth/keyring.ts";
@@ -14,9 +14,8 @@ import { countedBodies } from "./http/bodies.ts";
 import { isLoopback, type Listener, listenOn } from "./http/listen.ts";
 import { type Hosts, hostsAllowed } from "./http/origin.ts";
 import type { HttpContext } from "./http/respond.ts";
+import { type ServerMetrics, serverMetrics } from "./metrics/server-metrics.ts";
 import { openNotifier } from "./notifier.ts";
-import { observedKeys, observedStorage, StorageFaults } from "./storage/faults.ts";
-import type { KeyedStorage } from "./storage/keys.ts";
 
 /**
  * An Aiki server inside this process: call it, mount it, or let it listen. It does not keep the process alive; its
@@ -29,6 +28,8 @@ export interface Server {
   api(namespace?: string): Api;
   /** The API keys that callers over HTTP show when `auth` is on. */
   readonly keys: Keyring;
+  /** The registry of `GET /metrics`, for workers of this process: `worker(client, { metrics: server.metrics })`. */
+  readonly metrics: Metrics;
   /** Answers one HTTP request, for mounting in another server. Never rejects. */
   fetch(request: Request): Promise<Response>;
   /**
@@ -66,15 +67,11 @@ export interface ListenOptions {
 export async function server(params: ServerParams = {}): Promise<Server> {
   const config = parseConfig(params);
   const opened = await openDatabase(config.database, config);
-  const faults = new StorageFaults(config);
-  const storage: KeyedStorage = {
-    ...observedStorage(opened, faults),
-    checkWritable: () => faults.observe("write", opened.checkWritable()),
-    keys: observedKeys(opened.keys, faults),
-  };
   const { env, settings, logger } = config;
+  const metrics = serverMetrics({ storage: opened, env, logger });
+  const { storage } = metrics;
   const notifier = await openNotifier(config);
-  const engine = createEngine({ storage, env, settings, logger, notifier });
+  const engine = createEngine({ storage, env, settings, logger, notifier, observe: metrics.observe });
   try {
     if (config.auth && (await storage.keys.list(null, 1)).length === 0) {
       config.logger.warn("no API key exists yet; create one with: aiki keys create --name <label>");
@@ -85,10 +82,11 @@ export async function server(params: ServerParams = {}): Promise<Server> {
     await storage.close();
     throw thrown;
   }
-  return assembled(config, storage, engine);
+  return assembled(config, engine, metrics);
 }
 
-function assembled(config: Config, storage: KeyedStorage, engine: Engine): Server {
+function assembled(config: Config, engine: Engine, metrics: ServerMetrics): Server {
+  const { storage } = metrics;
   const mounted = new AbortController();
   setMaxListeners(0, mounted.signal);
   const listeners = new Set<Listener>();
@@ -97,10 +95,12 @@ function assembled(config: Config, storage: KeyedStorage, engine: Engine): Serve
 
   const context: Omit<HttpContext, "hosts" | "closing"> = {
     basePath: config.basePath,
-    admit: config.auth
+    ...(config.auth
       ? admitKeys({ known, api: engine.api, env: config.env, logger: config.logger })
-      : admitAll(engine.api("default")),
+      : admitAll(engine.api("default"))),
     ready: oneAtATime(() => storage.checkWritable()),
+    scrape: metrics.scrape,
+    timeRequest: metrics.timeRequest,
     bodies: countedBodies(),
     logger: config.logger,
     id: config.env.id,
@@ -127,6 +127,7 @@ function assembled(config: Config, storage: KeyedStorage, engine: Engine): Serve
 
   return {
     api: (namespace = "default") => checked(engine.api(checkName(namespace, "namespace"))),
+    metrics: metrics.metrics,
     keys: keyring(storage.keys, config.logger, known.forget),
     fetch: createApp({ ...context, hosts: hostsFor(config, null), closing: mounted.signal }),
     listen,

@@ -198,6 +198,7 @@ function readerOf(reader: Reader): Reader {
     referenced: (keys) => reader.referenced(keys),
     find: (namespace, request, listLimits) => reader.find(namespace, request, listLimits),
     workers: (namespace, at) => reader.workers(namespace, at),
+    stats: (at, limits) => reader.stats(at, limits),
     payloads: (ids) => reader.payloads(ids),
     all: (after, limit) => reader.all(after, limit),
   };

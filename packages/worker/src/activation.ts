@@ -43,6 +43,7 @@ import type { Cacheable, ExecutionCache } from "./execution-cache.ts";
 import { type ExecutionOwner, HeldExecution } from "./held-execution.ts";
 import { withJournal } from "./journal.ts";
 import type { Instant, Lease, LeaseHolder, Leases } from "./leases.ts";
+import type { WorkerMetrics } from "./metrics.ts";
 import type { Quarantine, Stay } from "./quarantine.ts";
 import { ReplayWait } from "./replay-wait.ts";
 import type { Reporter } from "./reporter.ts";
@@ -63,6 +64,7 @@ export interface ActivationContext {
   readonly watch: RunWatch;
   readonly reporter: Reporter;
   readonly log: ActivationLog;
+  readonly metrics: WorkerMetrics;
   /** Whether the worker releases its runs and starts nothing new. */
   readonly isStopping: boolean;
   /** Aborts when the worker ends. */
@@ -97,6 +99,8 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
   #needsRun = false;
   #held: HeldExecution | null = null;
   #reports = 0;
+  /** Whether the handler is still making the recorded calls again. */
+  #isReplaying = false;
   #rejectReport: (error: AikiError) => void = () => {};
   #left: Promise<void> = Promise.resolve();
 
@@ -185,6 +189,8 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
   }
 
   report(draft: ReportDraft): Promise<ReportResult> {
+    this.replayed();
+    const sentAt = this.#context.env.now();
     return new Promise((resolve, reject) => {
       this.#rejectReport = reject;
       if (draft.next.type !== "continue" && this.#state === "running") this.#state = "handing over";
@@ -193,6 +199,7 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
           // A run that has reported did not crash its worker.
           this.#stay?.end();
           if (!result.ok || !result.released) this.#continue();
+          if (result.ok) this.#context.metrics.recorded(this.claimed, draft.entries, sentAt);
           resolve(result);
         },
         (error) => {
@@ -201,6 +208,12 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
         },
       );
     });
+  }
+
+  replayed(): void {
+    if (!this.#isReplaying) return;
+    this.#isReplaying = false;
+    this.#context.metrics.replayed(this.claimed, this.#context.env.elapsed() - this.startedAt);
   }
 
   reclaim(): void {
@@ -304,6 +317,7 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
     this.#held = held;
     this.#state = "running";
     this.startedAt = env.elapsed();
+    this.#isReplaying = !isResumed && run.journal.length > 0;
     const end = isResumed ? execution.resume(run) : execution.run(run);
     if (this.#context.isStopping) execution.release("shutdown");
     else if (this.#isPausing) execution.release("paused");

@@ -24,6 +24,7 @@ describe("the configuration of a worker", () => {
       },
       shardKeys: [],
       buildId: null,
+      metrics: null,
     });
   });
 
@@ -77,6 +78,7 @@ describe("the configuration of a worker", () => {
     [{ id: "\udc00w" }, "worker.id"],
     [{ buildId: "b\ud800" }, "worker.buildId"],
     [{ shardKeys: ["eu\0"] }, "worker.shardKeys"],
+    [{ metrics: { Counter: class {} } }, "worker.metrics must have the classes Counter and Histogram"],
     [{ gracefulShutdownTimeoutMs: -1 }, "worker.gracefulShutdownTimeoutMs"],
     [{ shardKeys: "eu" }, "worker.shardKeys must be an array"],
     [{ shardKeys: ["eu", "eu"] }, "worker.shardKeys must be an array"],

@@ -1,4 +1,5 @@
-import { Fields } from "@aikirun/lib/internal";
+import type { Metrics } from "@aikirun/lib";
+import { checkMetrics, Fields } from "@aikirun/lib/internal";
 import { parseStrategy, type Strategy, type SubscriberStrategy } from "./subscribers/strategy.ts";
 
 /** Parameters of a worker. Every field has a default. */
@@ -31,6 +32,11 @@ export interface WorkerParams {
    * recorded a run. 1 to 64 characters. Default: none.
    */
   buildId?: string;
+  /**
+   * Where the worker counts tasks and replays: the module `prom-client`, or the `metrics` of a server of this process.
+   * Several workers may share one object. Default: none.
+   */
+  metrics?: Metrics;
 }
 
 export interface WorkerConfig {
@@ -44,6 +50,7 @@ export interface WorkerConfig {
   readonly subscriber: Strategy;
   readonly shardKeys: readonly string[];
   readonly buildId: string | null;
+  readonly metrics: Metrics | null;
 }
 
 /** Throws `INVALID_CONFIG`, naming the field. */
@@ -62,6 +69,7 @@ export function parseConfig(params: unknown, made: { id: string; hasRedis: boole
     subscriber: parseStrategy(fields.take("subscriber"), made.hasRedis),
     shardKeys: Object.freeze(fields.texts("shardKeys", 1_000) ?? []),
     buildId: fields.text("buildId", { min: 1, max: 64 }) ?? null,
+    metrics: fields.has("metrics") ? checkMetrics(fields.take("metrics"), "worker.metrics") : null,
   };
   fields.done();
   return Object.freeze(config);

@@ -6,6 +6,8 @@ import type { ExecutableVersion, Execution, Host, ReportDraft } from "@aikirun/w
 export interface ExecutionOwner {
   /** Whether an effect of the handler may begin. */
   readonly mayBegin: boolean;
+  /** The handler has made all recorded calls again. May be called at each new call. */
+  replayed(): void;
   report(draft: ReportDraft): Promise<ReportResult>;
   /** The suspended handler has continued by itself, so its run must be claimed again. */
   reclaim(): void;
@@ -32,7 +34,10 @@ export class HeldExecution {
       env,
       logger,
       report: (draft) => this.owner.report(draft),
-      mayBegin: () => this.owner.mayBegin,
+      mayBegin: () => {
+        this.owner.replayed();
+        return this.owner.mayBegin;
+      },
       reclaim: () => this.owner.reclaim(),
       listening: (isListening) => this.owner.listen(isListening),
       expecting: (call) => this.owner.expect(call),

@@ -52,6 +52,7 @@ function setup(slots: number, script: Script = accepting) {
     worker: "w",
     slots,
     cacheLimits: { executions: 1, bytes: 100 },
+    metrics: null,
     leaseMs: 90_000,
     heartbeatIntervalMs: 30_000,
     onFreed: () => events.push("freed"),

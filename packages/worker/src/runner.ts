@@ -1,10 +1,12 @@
 import type { Client } from "@aikirun/client";
+import type { Metrics } from "@aikirun/lib";
 import type { ClaimedRun, RunId } from "@aikirun/lib/protocol";
 import type { ExecutableVersion, Execution, Host, Registry } from "@aikirun/workflow/internal";
 import { Activation, type ActivationContext } from "./activation.ts";
 import { activationLog } from "./activation-log.ts";
 import { type CacheLimits, ExecutionCache } from "./execution-cache.ts";
 import { type Instant, Leases } from "./leases.ts";
+import { workerMetrics } from "./metrics.ts";
 import { Quarantine } from "./quarantine.ts";
 import type { WorkerApi } from "./registration.ts";
 import { Reporter } from "./reporter.ts";
@@ -22,6 +24,8 @@ export interface RunnerOptions {
   cacheLimits: CacheLimits;
   leaseMs: number;
   heartbeatIntervalMs: number;
+  /** Null if nothing is to be counted. */
+  metrics: Metrics | null;
   onFreed: () => void;
   /** A run took its slot back, so a pending claim may request too many runs. */
   onTakenBack: () => void;
@@ -64,6 +68,7 @@ export class Runner {
       watch: this.#watch,
       reporter: new Reporter({ ...options, api, env, lanes: url === null ? 1 : 2, ended: this.#ended.signal }),
       log: activationLog(logger),
+      metrics: workerMetrics(options.metrics, logger),
       get isStopping() {
         return isStopping();
       },

@@ -162,6 +162,7 @@ async function work({ client, config, served, session, stopped, release }: Begin
     cacheLimits: cacheLimits(getHeapStatistics().heap_size_limit, () => atWork),
     leaseMs,
     heartbeatIntervalMs,
+    metrics: config.metrics,
     onFreed: () => poller.freed(),
     onTakenBack: () => poller.takenBack(),
     onReclaim: (runId, fence) => poller.reclaim(runId, fence),

@@ -14,7 +14,10 @@ export function keysProgram(terminal: Terminal, parent: Command, database: () =>
     .requiredOption("--name <label>", "the owner of the key, or its purpose")
     .option("--namespace <name>", "the only namespace that the key gives access to", "default")
     .addOption(
-      new Option("--scopes <list>", `comma-separated: ${scopes.join(", ")}; default: all but admin`).argParser(listed),
+      new Option(
+        "--scopes <list>",
+        `comma-separated: ${scopes.join(", ")}; default: all but admin and metrics:read`,
+      ).argParser(listed),
     )
     .addOption(
       new Option("--expires-in <time>", "lifetime, such as 90d, 12h or 30m; default: no end").argParser(duration),

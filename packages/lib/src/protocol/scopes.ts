@@ -10,7 +10,9 @@ export const scopes = [
   "events:send",
   /** Executes runs: claims, reports, renews, watches the runs that the worker holds, and reads journals. */
   "workers:run",
-  /** All of these, and all scopes that later versions add. */
+  /** Reads the metrics of all namespaces. With `runs:read`, a key reads those of its own namespace. */
+  "metrics:read",
+  /** All of these within the namespace of the key, and all scopes that later versions add. */
   "admin",
 ] as const;
 

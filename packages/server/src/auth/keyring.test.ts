@@ -1,5 +1,4 @@
 import { type LogFields, type Logger, silentLogger } from "@aikirun/lib";
-import { scopes } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
 import { memoryStorage } from "../storage/memory/memory.ts";
 import { type Keyring, keyring } from "./keyring.ts";
@@ -21,13 +20,13 @@ function rig(): KeyringRig {
 }
 
 describe("the keyring", () => {
-  it("a key has all scopes but admin, namespace default and no expiry by default", async () => {
+  it("a key has all scopes but admin and metrics:read, namespace default and no expiry by default", async () => {
     const { keys } = rig();
     const { secret, ...key } = await keys.create({ name: "ci" });
     expect(key).toMatchObject({
       name: "ci",
       namespace: "default",
-      scopes: scopes.filter((scope) => scope !== "admin"),
+      scopes: ["runs:start", "runs:read", "runs:control", "events:send", "workers:run"],
       expiresAt: null,
       revokedAt: null,
       lastUsedAt: null,

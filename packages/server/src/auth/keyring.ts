@@ -15,7 +15,7 @@ export interface CreateKey {
   name: string;
   /** The one namespace that the key opens. Default `default`. */
   namespace?: string;
-  /** Default: all but `admin`. */
+  /** Default: all but `admin` and `metrics:read`. */
   scopes?: readonly Scope[];
   /** How long the key is valid from now on. Default: it does not expire. */
   expiresIn?: Duration;
@@ -94,9 +94,12 @@ function parseCreate(options: CreateKey): Omit<NewKey, "id" | "digest"> {
   return wanted;
 }
 
+/** Scopes that a key has only if its creator names them: one allows everything, the other sees all namespaces. */
+const onlyOnRequest: ReadonlySet<Scope> = new Set(["admin", "metrics:read"]);
+
 function parseScopes(fields: Fields): Scope[] {
   const named = fields.texts("scopes", scopes.length);
-  if (named === undefined) return scopes.filter((scope) => scope !== "admin");
+  if (named === undefined) return scopes.filter((scope) => !onlyOnRequest.has(scope));
   const known = scopes.filter((scope) => named.includes(scope));
   if (named.length === 0 || known.length < named.length) fields.refuse("scopes", `some of ${scopes.join(", ")}`);
   return known;

@@ -43,6 +43,17 @@ export function lackingForItems<V extends Verb>(granted: ReadonlySet<Scope>, ver
   return [...policy.needs(request)].filter((scope) => !allows(granted, scope));
 }
 
+/** The scopes of which the key needs one to read metrics; none if it has one. */
+export function lackingForScrape(granted: ReadonlySet<Scope>): readonly Scope[] {
+  const opens: readonly Scope[] = ["metrics:read", "runs:read"];
+  return opens.some((scope) => allows(granted, scope)) ? [] : opens;
+}
+
+/** Whether the key may read the metrics of all namespaces. The scope `admin` is limited to the namespace of the key. */
+export function seesAllNamespaces(granted: ReadonlySet<Scope>): boolean {
+  return granted.has("metrics:read");
+}
+
 export function allows(granted: ReadonlySet<Scope>, scope: Scope): boolean {
   return granted.has(scope) || granted.has("admin");
 }

@@ -17,7 +17,7 @@ import type { Operation, Result } from "./operation.ts";
 import { NeedsLoad, optimisticTransaction } from "./optimistic.ts";
 import type { RowCache } from "./rows.ts";
 import { insertStarts } from "./starts.ts";
-import { RunsChanged, UnitOfWork } from "./unit-of-work.ts";
+import { RunsChanged, type Transition, UnitOfWork } from "./unit-of-work.ts";
 
 /** How many times a batch is decided. If the last one conflicts too, its callers get `UNAVAILABLE`. */
 const maxTries = 10;
@@ -27,6 +27,8 @@ export interface Committed {
   changed: Run[];
   /** Runs that became queued. */
   queued: Run[];
+  /** Runs that were inserted or changed, as they were before the transaction and as they are after it. */
+  transitions: Transition[];
   /** As read by the transaction. */
   fenceFloor: number;
 }
@@ -188,6 +190,7 @@ async function commitOnce(
     results: operations.map((operation) => resultOf(results, operation)),
     changed,
     queued: [...queued, ...startsQueued],
+    transitions: work.transitions(),
     fenceFloor,
   };
 }

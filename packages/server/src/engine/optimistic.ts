@@ -50,6 +50,7 @@ export function optimisticTransaction({ now, fenceFloor }: KnownTime): Optimisti
     find: needsLoad,
     reuse: needsLoad,
     workers: needsLoad,
+    stats: needsLoad,
     all: needsLoad,
     saveWorkers: needsLoad,
     forgetWorkers: needsLoad,

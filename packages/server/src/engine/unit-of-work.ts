@@ -16,6 +16,12 @@ import type { RowCache } from "./rows.ts";
 import { type TakenNames, takenNames } from "./taken.ts";
 import { withInput, withValues } from "./whole.ts";
 
+/** What one transaction makes of a run. `before` is null if it inserts the run. */
+export interface Transition {
+  before: Run | null;
+  after: Run;
+}
+
 export interface UnitOfWorkOptions {
   transaction: Transaction;
   moment: DecisionContext;
@@ -44,6 +50,8 @@ export class UnitOfWork {
   readonly #stale: ReadonlySet<RunId>;
   /** The rows as loaded or cached, before any decision. */
   readonly #before = new Map<RunId, Run>();
+  /** The rows as they were before the transaction; null for runs that it has inserted. */
+  readonly #original = new Map<RunId, Run | null>();
   /** The rows after all decisions so far. */
   readonly #current = new Map<RunId, Run>();
   /** Runs loaded in this transaction. Their rows are not stale, so a refusal based on one is not decided again. */
@@ -77,7 +85,7 @@ export class UnitOfWork {
       if (this.#current.has(id)) continue;
       const cached = this.#stale.has(id) ? undefined : this.#rows.get(id, this.#transaction.fenceFloor());
       if (cached === undefined) missing.add(id);
-      else this.#see(cached, false);
+      else this.#seeStored(cached, false);
     }
     if (missing.size > 0) complete(await this.#view(this.#transaction.load([...missing])));
   }
@@ -113,6 +121,7 @@ export class UnitOfWork {
 
   /** Adds a row that this transaction has just written. */
   adopt(run: Run): void {
+    if (!this.#original.has(run.id)) this.#original.set(run.id, null);
     this.#see(run, true);
     this.#held.add(run.id);
   }
@@ -192,6 +201,21 @@ export class UnitOfWork {
     };
   }
 
+  /** The runs whose rows this transaction inserted or changed. */
+  transitions(): Transition[] {
+    const transitions: Transition[] = [];
+    for (const [id, before] of this.#original) {
+      const after = this.#current.get(id);
+      if (after !== undefined && after.revision !== before?.revision) transitions.push({ before, after });
+    }
+    return transitions;
+  }
+
+  #seeStored(run: Run, isLoaded: boolean): void {
+    this.#original.set(run.id, run);
+    this.#see(run, isLoaded);
+  }
+
   #see(run: Run, isLoaded: boolean): void {
     this.#before.set(run.id, run);
     this.#current.set(run.id, run);
@@ -200,7 +224,7 @@ export class UnitOfWork {
 
   async #view(loading: Promise<Run[]>): Promise<Loaded> {
     const loaded = await fitting(loading);
-    for (const run of loaded.runs) this.#see(run, true);
+    for (const run of loaded.runs) this.#seeStored(run, true);
     return loaded;
   }
 

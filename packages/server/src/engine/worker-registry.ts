@@ -226,7 +226,11 @@ export class WorkerRegistry {
   }
 }
 
-export function serves({ serves: served, shardKeys }: LiveWorker, { name, versionId, shardKey }: Run): boolean {
+/** Whether the worker serves runs of this version in this shard. */
+export function serves(
+  { serves: served, shardKeys }: LiveWorker,
+  { name, versionId, shardKey }: Pick<Run, "name" | "versionId" | "shardKey">,
+): boolean {
   const inShard = shardKey === null ? shardKeys.length === 0 : shardKeys.includes(shardKey);
   return inShard && served.some((one) => one.name === name && one.versionId === versionId);
 }

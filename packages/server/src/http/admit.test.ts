@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { knownKeys } from "../auth/known-keys.ts";
 import { mintSecret } from "../auth/secret.ts";
 import { memoryStorage } from "../storage/memory/memory.ts";
-import { type Admit, admitKeys } from "./admit.ts";
+import { type Admission, admitKeys } from "./admit.ts";
 import type { Exchange } from "./exchange.ts";
 import { faultReply } from "./replies.ts";
 
@@ -18,7 +18,9 @@ function exchange(authorization: string | null): Exchange {
   };
 }
 
-async function rig(failure: Error | null = null): Promise<{ admit: Admit; key: string; warned: LogFields[] }> {
+async function rig(
+  failure: Error | null = null,
+): Promise<{ admit: Admission["admit"]; key: string; warned: LogFields[] }> {
   const env = virtualEnv();
   const { keys } = memoryStorage({ env });
   const { id, digest, text } = mintSecret();
@@ -27,7 +29,7 @@ async function rig(failure: Error | null = null): Promise<{ admit: Admit; key: s
   const known = knownKeys({ keys: failure === null ? keys : failing, env, logger: silentLogger });
   const warned: LogFields[] = [];
   const logger = { ...silentLogger, warn: (_: string, fields: LogFields = {}) => warned.push(fields) };
-  return { admit: admitKeys({ known, api: () => untouchable, env, logger }), key: `Bearer ${text}`, warned };
+  return { ...admitKeys({ known, api: () => untouchable, env, logger }), key: `Bearer ${text}`, warned };
 }
 
 /** An Api that no refused request may reach. */

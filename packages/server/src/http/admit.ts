@@ -4,17 +4,22 @@ import { AikiError, type Env, type Logger } from "@aikirun/lib";
 import type { Api, Scope, Verb } from "@aikirun/lib/protocol";
 import { guarded } from "../auth/guard.ts";
 import type { KnownKey, KnownKeys } from "../auth/known-keys.ts";
-import { lackingForVerb } from "../auth/policy.ts";
+import { lackingForScrape, lackingForVerb, seesAllNamespaces } from "../auth/policy.ts";
 import { rateLimitedLog } from "../auth/rate-limited-log.ts";
 import { type PresentedKey, readSecret } from "../auth/secret.ts";
 import type { Exchange } from "./exchange.ts";
 import { HttpRefusal } from "./refusal.ts";
 
-/** The Api that the caller may use for this verb. Throws `Refusal` 401 or 503, or `FORBIDDEN`. */
-export type Admit = (exchange: Exchange, verb: Verb) => Promise<Api>;
+/** Who may do what. */
+export interface Admission {
+  /** The Api that the caller may use for this verb. Throws `Refusal` 401 or 503, or `FORBIDDEN`. */
+  admit(exchange: Exchange, verb: Verb): Promise<Api>;
+  /** The only namespace whose metrics the caller may read, or null for all of them. Throws as `admit` does. */
+  admitScrape(exchange: Exchange): Promise<string | null>;
+}
 
-export function admitAll(api: Api): Admit {
-  return async () => api;
+export function admitAll(api: Api): Admission {
+  return { admit: async () => api, admitScrape: async () => null };
 }
 
 export interface KeyHolders {
@@ -26,11 +31,11 @@ export interface KeyHolders {
 }
 
 /** Admits requests with a valid API key to the namespace of the key. */
-export function admitKeys({ known, api, env, logger }: KeyHolders): Admit {
+export function admitKeys({ known, api, env, logger }: KeyHolders): Admission {
   const apis = new WeakMap<KnownKey, Api>();
   const warn = rateLimitedLog(env, (message, fields) => logger.warn(message, fields));
 
-  const deny = (key: KnownKey, verb: Verb, lacking: readonly Scope[]): AikiError => {
+  const deny = (key: KnownKey, verb: Verb | "metrics", lacking: readonly Scope[]): AikiError => {
     const scopes = lacking.join(" or ");
     warn("an API key lacks a scope", { verb, scopes, keyId: key.id, namespace: key.namespace });
     const message = `This API key lacks the scope ${scopes}, which ${verb} needs here. Use a key that has it.`;
@@ -52,7 +57,7 @@ export function admitKeys({ known, api, env, logger }: KeyHolders): Admit {
     }
   };
 
-  return async (exchange, verb) => {
+  const authenticate = async (exchange: Exchange, verb: Verb | "metrics"): Promise<KnownKey> => {
     const token = tokenOf(exchange);
     const shown = token === null ? null : readSecret(token);
     const key = shown === null ? (token === null ? "missing" : "malformed") : await recognise(shown);
@@ -60,9 +65,22 @@ export function admitKeys({ known, api, env, logger }: KeyHolders): Admit {
       warn("authentication failed", { reason: key, verb, keyId: shown?.id });
       throw unauthorized();
     }
-    const lacking = lackingForVerb(key.granted, verb);
-    if (lacking.length > 0) throw deny(key, verb, lacking);
-    return apiOf(key);
+    return key;
+  };
+
+  return {
+    async admit(exchange, verb) {
+      const key = await authenticate(exchange, verb);
+      const lacking = lackingForVerb(key.granted, verb);
+      if (lacking.length > 0) throw deny(key, verb, lacking);
+      return apiOf(key);
+    },
+    async admitScrape(exchange) {
+      const key = await authenticate(exchange, "metrics");
+      const lacking = lackingForScrape(key.granted);
+      if (lacking.length > 0) throw deny(key, "metrics", lacking);
+      return seesAllNamespaces(key.granted) ? null : key.namespace;
+    },
   };
 }
 

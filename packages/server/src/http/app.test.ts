@@ -37,8 +37,10 @@ const fenced = { ok: false, code: "FENCED", message: "" } as const;
 function app({ api = scripted().api, ...options }: Partial<HttpContext> & { api?: Api } = {}): Fetch {
   return createApp({
     basePath: "",
-    admit: admitAll(api),
+    ...admitAll(api),
     hosts: hostsAllowed([]),
+    scrape: async () => ({ text: "", contentType: "text/plain" }),
+    timeRequest: () => () => {},
     ready: async () => {},
     bodies: countedBodies(),
     closing: new AbortController().signal,

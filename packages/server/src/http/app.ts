@@ -4,7 +4,7 @@ import { dashboardAt } from "./dashboard.ts";
 import { fetchExchange, type Reply, toResponse } from "./exchange.ts";
 import { checkHost } from "./origin.ts";
 import { errorReply, faultReply, jsonReply } from "./replies.ts";
-import { type HttpContext, readiness, respond, unexpected } from "./respond.ts";
+import { type HttpContext, metricsReply, readiness, respond, unexpected } from "./respond.ts";
 
 /** Request in, Response out: mount it anywhere. Never rejects. */
 export type Fetch = (request: Request) => Promise<Response>;
@@ -26,7 +26,8 @@ function mount(app: Hono, base: string, context: HttpContext): void {
   }
   app.get(`${base}/health/live`, () => toResponse(jsonReply(200, { status: "live" })));
   app.get(`${base}/health/ready`, async () => toResponse(await readiness(context)));
-  for (const path of ["/health/live", "/health/ready"]) {
+  app.get(`${base}/metrics`, ({ req }) => metricsReply(fetchExchange(req.raw), context).then(toResponse));
+  for (const path of ["/health/live", "/health/ready", "/metrics"]) {
     app.all(base + path, () => toResponse(methodNotAllowed("GET, HEAD")));
   }
   mountDashboard(app, base, context);

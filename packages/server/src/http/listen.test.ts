@@ -26,8 +26,10 @@ async function listening(api: Partial<Api>, port = 0): Promise<Listener> {
   };
   const context: Omit<HttpContext, "closing"> = {
     basePath: "",
-    admit: admitAll({ ...silent, ...api }),
+    ...admitAll({ ...silent, ...api }),
     hosts: hostsAllowed([]),
+    scrape: async () => ({ text: "", contentType: "text/plain" }),
+    timeRequest: () => () => {},
     ready: async () => {},
     bodies: countedBodies(),
     logger: silentLogger,

@@ -22,6 +22,11 @@ export function jsonReply(status: number, body: unknown, extra?: Readonly<Record
   return { status, headers: extra === undefined ? json : { ...json, ...extra }, body: JSON.stringify(body) };
 }
 
+export function textReply(text: string, contentType: string): Reply {
+  const headers = { "content-type": contentType, "content-security-policy": contentPolicy, ...secure };
+  return { status: 200, headers, body: text };
+}
+
 /** The reply to a fault that the caller can act upon, or null when it is the server's own. */
 export function faultReply(thrown: unknown): Reply | null {
   if (thrown instanceof HttpRefusal) return errorReply(thrown.status, thrown.code, thrown.message, thrown.headers);

@@ -1,23 +1,32 @@
 import { isAikiError, type Logger } from "@aikirun/lib";
 import { describeError } from "@aikirun/lib/internal";
 import type { Verb } from "@aikirun/lib/protocol";
-import type { Admit } from "./admit.ts";
+import type { Admission } from "./admit.ts";
 import { answers } from "./answers.ts";
 import type { Bodies } from "./bodies.ts";
 import { readJson } from "./body.ts";
 import type { Exchange, Reply } from "./exchange.ts";
 import { checkHost, checkOrigin, type Hosts } from "./origin.ts";
 import { HttpRefusal } from "./refusal.ts";
-import { faultReply, jsonReply } from "./replies.ts";
+import { faultReply, jsonReply, textReply } from "./replies.ts";
+
+/** A reply to a scrape. */
+export interface Scrape {
+  text: string;
+  contentType: string;
+}
 
 /** What the HTTP handlers need from the server. */
-export interface HttpContext {
+export interface HttpContext extends Admission {
   /** The path below which the server is reachable, such as `/x/y`; empty for the root. */
   basePath: string;
-  admit: Admit;
   hosts: Hosts;
   /** Rejects when storage cannot commit a write now. */
   ready: () => Promise<unknown>;
+  /** Metrics in the text format of Prometheus: of one namespace, or of all if it is null. */
+  scrape: (namespace: string | null) => Promise<Scrape>;
+  /** Begins to measure one request; the result is called with the HTTP status of the reply. */
+  timeRequest: (verb: Verb) => (status: number) => void;
   bodies: Bodies;
   /** Aborts when the server closes: it takes no new requests and answers long polls. */
   closing: AbortSignal;
@@ -28,6 +37,13 @@ export interface HttpContext {
 
 /** Answers a POST of one verb. Never rejects, and never replies 5xx because of invalid input. */
 export async function respond(verb: Verb, exchange: Exchange, context: HttpContext): Promise<Reply> {
+  const ended = context.timeRequest(verb);
+  const reply = await answered(verb, exchange, context);
+  ended(reply.status);
+  return reply;
+}
+
+async function answered(verb: Verb, exchange: Exchange, context: HttpContext): Promise<Reply> {
   const held = context.bodies.open();
   try {
     checkHost(exchange, context.hosts);
@@ -59,6 +75,12 @@ export async function readiness({ ready, closing, logger }: HttpContext): Promis
     if (!isAikiError(thrown)) logger.error("the readiness of storage could not be checked", { error: thrown });
     throw new HttpRefusal(503, "UNAVAILABLE", "Storage takes no writes now.", { "retry-after": "1" });
   }
+}
+
+export async function metricsReply(exchange: Exchange, context: HttpContext): Promise<Reply> {
+  checkHost(exchange, context.hosts);
+  const { text, contentType } = await context.scrape(await context.admitScrape(exchange));
+  return textReply(text, contentType);
 }
 
 /** The reply contains only an error id; the log has the error. */

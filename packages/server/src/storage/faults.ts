@@ -28,13 +28,22 @@ interface Failing {
   loggedAt: Map<string, number>;
 }
 
+export interface StorageFaultsOptions {
+  env: Pick<Env, "elapsed">;
+  logger: Logger;
+  count?: (code: string) => void;
+}
+
 /** Logs the faults of the operations that it observes. */
 export class StorageFaults {
   readonly #env: Pick<Env, "elapsed">;
   readonly #logger: Logger;
+  readonly #count: (code: string) => void;
   #failing: Failing | null = null;
 
-  constructor({ env, logger }: { env: Pick<Env, "elapsed">; logger: Logger }) {
+  /** `count` receives the code of every fault, logged or not. */
+  constructor({ env, logger, count }: StorageFaultsOptions) {
+    this.#count = count ?? (() => {});
     this.#env = env;
     this.#logger = logger;
   }
@@ -54,6 +63,7 @@ export class StorageFaults {
   }
 
   #failed(access: Access, error: AikiError): void {
+    this.#count(error.code);
     const now = this.#env.elapsed();
     this.#failing ??= { since: now, lastFaultAt: now, count: 0, access, loggedAt: new Map() };
     const failing = this.#failing;

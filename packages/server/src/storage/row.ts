@@ -30,6 +30,10 @@ export interface ChangingColumns {
   state: string;
   /** See `errorCodeOf`. */
   errorCode: string | null;
+  /** Since when the run is queued, in epoch milliseconds; null in other statuses. */
+  queuedAt: number | null;
+  /** Why the run is stalled; null in other statuses. */
+  stallReason: string | null;
 }
 
 /** The part of a run's row that its start fixes. */
@@ -118,6 +122,8 @@ export function changingColumns(run: Run): ChangingColumns {
     output: completed ? optionalText(whole(state.output)) : null,
     state: JSON.stringify(rest),
     errorCode: optionalText(errorCodeOf(run)),
+    queuedAt: state.status === "queued" ? run.since : null,
+    stallReason: state.status === "stalled" ? state.reason : null,
   };
 }
 

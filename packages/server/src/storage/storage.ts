@@ -6,6 +6,7 @@ import type { Payloads } from "../core/unread.ts";
 import type { ListLimits, ListPage } from "./find.ts";
 import type { Queued } from "./queue.ts";
 import type { RegisteredWorker } from "./registered-worker.ts";
+import type { Stats, StatsLimits } from "./stats.ts";
 
 /** Called with the text of every statement that is executed. */
 export type ObserveStatement = (sql: string) => void;
@@ -100,6 +101,8 @@ export interface Reader {
   find(namespace: string, request: FindRequest, listLimits: ListLimits): Promise<ListPage>;
   /** Workers of the namespace with `liveUntil` later than `at`, in any order. */
   workers(namespace: string, at: number): Promise<RegisteredWorker[]>;
+  /** Numbers about all namespaces, in any order, with workers whose `liveUntil` is later than `at`. Two statements. */
+  stats(at: number, limits: StatsLimits): Promise<Stats>;
   /** A page of the runs of all namespaces, whole, in id order; `after` is the last id of the previous page. */
   all(after: RunId | null, limit: number): Promise<WholeRun[]>;
 }

@@ -11,6 +11,7 @@ import type { KeyedStorage } from "../keys.ts";
 import { interleaved, type Queued } from "../queue.ts";
 import { laterWorker, type RegisteredWorker } from "../registered-worker.ts";
 import { serialQueue } from "../serial-queue.ts";
+import type { StalledStats, Stats, StatsLimits } from "../stats.ts";
 import type { Batch, JournalRequest, Obstacle, Reader, ReferenceKey, Transaction } from "../storage.ts";
 import { memoryKeys } from "./keys.ts";
 import { byId } from "./sorted.ts";
@@ -156,6 +157,21 @@ class MemoryReader implements Reader {
     return [...this.tables.workers.values()]
       .filter((worker) => worker.namespace === namespace && worker.liveUntil > at)
       .map(copyWorker);
+  }
+
+  async stats(at: number, limits: StatsLimits): Promise<Stats> {
+    const queues = [...this.tables.queues()].slice(0, limits.queues).map(({ key, runs }) => {
+      const counted = [...take(runs, limits.queued)].map(({ id }) => this.tables.runs.get(id)?.since ?? Infinity);
+      return { ...key, count: counted.length, since: Math.min(...counted) };
+    });
+    const stalled = new Map<string, StalledStats>();
+    for (const { namespace, name, versionId, state } of take(this.tables.stalled(), limits.stalled)) {
+      const version = { namespace, name, versionId, reason: state.reason };
+      const count = (stalled.get(JSON.stringify(version))?.count ?? 0) + 1;
+      stalled.set(JSON.stringify(version), { ...version, count });
+    }
+    const workers = [...this.tables.workers.values()].filter(({ liveUntil }) => liveUntil > at).map(copyWorker);
+    return { queues, stalled: [...stalled.values()], workers };
   }
 
   async all(after: RunId | null, limit: number): Promise<WholeRun[]> {

@@ -1,4 +1,4 @@
-import { type Entry, finalStatuses, type RunId } from "@aikirun/lib/protocol";
+import { type Entry, finalStatuses, type QueueKey, type RunId } from "@aikirun/lib/protocol";
 import { holderOf } from "../../core/claim.ts";
 import type { Run } from "../../core/run.ts";
 import type { ListPosition } from "../find.ts";
@@ -33,6 +33,19 @@ export class Tables {
 
   queue(namespace: string, shardKey: string | null, name: string, versionId: string): Iterable<Ranked> {
     return this.#queues.get(keyOf(namespace, shardKey, name, versionId))?.ascending() ?? [];
+  }
+
+  /** The queues that have runs, in the order of the index of the other dialects. */
+  *queues(): Iterable<{ key: QueueKey; runs: Iterable<Ranked> }> {
+    for (const key of [...this.#queues.keys()].map(readQueueKey).sort(byQueue)) {
+      const { namespace, shardKey, name, versionId } = key;
+      yield { key, runs: this.queue(namespace, shardKey, name, versionId) };
+    }
+  }
+
+  /** The stalled runs, in any order. */
+  *stalled(): Iterable<Run & { state: { status: "stalled" } }> {
+    for (const run of this.runs.values()) if (isStalled(run)) yield run;
   }
 
   namespace(namespace: string): Sorted<ListPosition> {
@@ -167,6 +180,24 @@ function byCreation(left: ListPosition, right: ListPosition): number {
 
 function queueKey(run: Run): string {
   return keyOf(run.namespace, run.shardKey, run.name, run.versionId);
+}
+
+function readQueueKey(text: string): QueueKey {
+  const [namespace, shardKey, name, versionId] = JSON.parse(text);
+  return { namespace, shardKey, name, versionId };
+}
+
+function byQueue(left: QueueKey, right: QueueKey): number {
+  return (
+    byId(left.namespace, right.namespace) ||
+    byId(left.name, right.name) ||
+    byId(left.versionId, right.versionId) ||
+    byId(left.shardKey ?? "", right.shardKey ?? "")
+  );
+}
+
+function isStalled(run: Run): run is Run & { state: { status: "stalled" } } {
+  return run.state.status === "stalled";
 }
 
 function keyOf(...parts: Array<string | null>): string {

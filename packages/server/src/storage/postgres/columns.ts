@@ -36,6 +36,8 @@ const changing = [
   "output",
   "state",
   "errorCode",
+  "queuedAt",
+  "stallReason",
 ] as const satisfies ReadonlyArray<keyof ChangingColumns>;
 
 const entry = [

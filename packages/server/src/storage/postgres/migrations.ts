@@ -178,6 +178,25 @@ const createIdentity = `
 
   INSERT INTO aiki.identity (fence_floor) VALUES (0);`;
 
+/**
+ * Indexes from which queued and stalled runs are counted without reading their rows. `queued_at` is in the index of the
+ * queues, so that the age of a queue needs no further index. PostgreSQL reads an expression from an index only if the
+ * index also includes its column. Patterns read the states, because the JSON functions of PostgreSQL cannot read all of
+ * them; no JSON string contains an unescaped quote.
+ */
+const indexStats = `
+  ALTER TABLE aiki.run ADD COLUMN queued_at bigint, ADD COLUMN stall_reason text COLLATE "C";
+  UPDATE aiki.run SET queued_at = substring(state FROM '"since":([0-9]+),"waits":')::bigint WHERE status = 'queued';
+  UPDATE aiki.run SET stall_reason = substring(state FROM '"reason":"([a-z_]+)"') WHERE status = 'stalled';
+
+  DROP INDEX aiki.run_queued;
+  CREATE INDEX run_queued
+    ON aiki.run (namespace, name, version_id, (coalesce(shard_key, U&'\\0001')), priority DESC, id)
+    INCLUDE (shard_key, queued_at)
+    WHERE status = 'queued';
+  CREATE INDEX run_stalled ON aiki.run (namespace, name, version_id, stall_reason)
+    WHERE stall_reason IS NOT NULL;`;
+
 export const migrations: readonly Migration[] = [
   { number: 1, name: "create run and entry", sql: createRunAndEntry },
   { number: 2, name: "create worker", sql: createWorker },
@@ -186,4 +205,5 @@ export const migrations: readonly Migration[] = [
   { number: 5, name: "index stalled children", sql: indexStalledChildren },
   { number: 6, name: "index lists", sql: indexLists },
   { number: 7, name: "create identity", sql: createIdentity },
+  { number: 8, name: "index stats", sql: indexStats },
 ];

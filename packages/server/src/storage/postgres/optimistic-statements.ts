@@ -15,8 +15,8 @@ export interface Parts {
 }
 
 /** How many parameters the statements of each part take. */
-const insertParameters = 24;
-const rowParameters = { none: 0, held: 2, changed: 12 };
+const insertParameters = 26;
+const rowParameters = { none: 0, held: 2, changed: 14 };
 const entryParameters = 12;
 
 /**

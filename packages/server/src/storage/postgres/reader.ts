@@ -8,6 +8,7 @@ import { complete, type Loaded, loadedPage, loadedRuns } from "../heavy.ts";
 import { cutJournal } from "../journal.ts";
 import { type RegisteredWorker, workerOf } from "../registered-worker.ts";
 import { numberOf, payloadsOf, type Row, runOf, textOf } from "../row.ts";
+import { runStatsOf, type Stats, type StatsLimits } from "../stats.ts";
 import type { JournalRequest, Reader, ReferenceKey } from "../storage.ts";
 import { fromText, toText } from "../text.ts";
 import { countQuery, pageQuery, reachedQuery, readInOrder } from "./find.ts";
@@ -127,6 +128,12 @@ export class PostgresReader implements Reader {
 
   async workers(namespace: string, at: number): Promise<RegisteredWorker[]> {
     return (await this.session.rows(sql.selectWorkers, [toText(namespace), at])).map(workerOf);
+  }
+
+  async stats(at: number, { queues, queued, stalled }: StatsLimits): Promise<Stats> {
+    const counted = await this.session.rows(sql.selectRunStats, [queues, queued, stalled]);
+    const workers = await this.session.rows(sql.selectLiveWorkers, [at]);
+    return { ...runStatsOf(counted), workers: workers.map(workerOf) };
   }
 
   async all(after: RunId | null, limit: number): Promise<WholeRun[]> {

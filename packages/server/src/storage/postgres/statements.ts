@@ -287,6 +287,62 @@ export const selectWorkers: string = `
   FROM aiki.worker
   WHERE namespace = $1 AND live_until > $2`;
 
+/**
+ * A row for each queue: walks from queue to queue by index, then counts the first runs of each. And a row for each
+ * version and reason of stalled runs. $1: queues at most; $2, $3: queued runs of each queue and stalled runs to count.
+ */
+export const selectRunStats: string = `
+  WITH RECURSIVE queue AS (
+    (
+      SELECT namespace, name, version_id, coalesce(shard_key, E'\\x01') AS shard_key
+      FROM aiki.run
+      WHERE status = 'queued'
+      ORDER BY namespace, name, version_id, coalesce(shard_key, E'\\x01')
+      LIMIT 1
+    )
+    UNION ALL
+    SELECT next.*
+    FROM queue
+    CROSS JOIN LATERAL (
+      SELECT namespace, name, version_id, coalesce(shard_key, E'\\x01') AS shard_key
+      FROM aiki.run
+      WHERE status = 'queued' AND (namespace, name, version_id, coalesce(shard_key, E'\\x01'))
+        > (queue.namespace, queue.name, queue.version_id, queue.shard_key)
+      ORDER BY namespace, name, version_id, coalesce(shard_key, E'\\x01')
+      LIMIT 1
+    ) AS next
+  )
+  SELECT
+    queue.namespace, queue.name, queue.version_id, nullif(queue.shard_key, E'\\x01') AS shard_key, NULL AS reason,
+    counted.count, counted.since
+  FROM (SELECT * FROM queue LIMIT $1) AS queue
+  CROSS JOIN LATERAL (
+    SELECT count(*) AS count, min(queued_at) AS since
+    FROM (
+      SELECT queued_at
+      FROM aiki.run
+      WHERE status = 'queued' AND namespace = queue.namespace AND name = queue.name AND version_id = queue.version_id
+        AND coalesce(shard_key, E'\\x01') = queue.shard_key
+      ORDER BY priority DESC, id
+      LIMIT $2
+    ) AS one
+  ) AS counted
+  UNION ALL
+  SELECT namespace, name, version_id, NULL, stall_reason, count(*), NULL
+  FROM (
+    SELECT namespace, name, version_id, stall_reason
+    FROM aiki.run
+    WHERE stall_reason IS NOT NULL
+    ORDER BY namespace, name, version_id, stall_reason
+    LIMIT $3
+  ) AS stalled
+  GROUP BY namespace, name, version_id, stall_reason`;
+
+export const selectLiveWorkers: string = `
+  SELECT *
+  FROM aiki.worker
+  WHERE live_until > $1`;
+
 export const deleteWorkers: string = `
   DELETE FROM aiki.worker WHERE seen_at < $1 AND live_until < $1`;
 

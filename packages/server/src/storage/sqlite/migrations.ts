@@ -152,6 +152,22 @@ const indexLists = `
       AND tag IN (SELECT value FROM json_each(OLD.options, '$.tags'));
   END;`;
 
+/**
+ * Indexes from which queued and stalled runs are counted without reading their rows. `queued_at` is in the index of the
+ * queues, so that the age of a queue needs no further index.
+ */
+const indexStats = `
+  ALTER TABLE run ADD COLUMN queued_at INTEGER;
+  ALTER TABLE run ADD COLUMN stall_reason TEXT;
+  UPDATE run SET queued_at = json_extract(state, '$.since') WHERE status = 'queued';
+  UPDATE run SET stall_reason = json_extract(state, '$.state.reason') WHERE status = 'stalled';
+
+  DROP INDEX run_queued;
+  CREATE INDEX run_queued ON run (namespace, name, version_id, shard_key, priority DESC, id, queued_at)
+    WHERE status = 'queued';
+  CREATE INDEX run_stalled ON run (namespace, name, version_id, stall_reason)
+    WHERE stall_reason IS NOT NULL;`;
+
 export const migrations: readonly Migration[] = [
   { number: 1, name: "create run and entry", sql: createRunAndEntry },
   { number: 2, name: "create worker", sql: createWorker },
@@ -159,4 +175,5 @@ export const migrations: readonly Migration[] = [
   { number: 4, name: "add call_site to entry", sql: addCallSiteToEntry },
   { number: 5, name: "index stalled children", sql: indexStalledChildren },
   { number: 6, name: "index lists", sql: indexLists },
+  { number: 7, name: "index stats", sql: indexStats },
 ];

@@ -17,6 +17,7 @@ import { complete, type Loaded, loadedPage, loadedRuns } from "../heavy.ts";
 import { cutJournal } from "../journal.ts";
 import { type RegisteredWorker, workerOf } from "../registered-worker.ts";
 import { numberOf, payloadsOf, type Row, runOf, textOf } from "../row.ts";
+import { runStatsOf, type Stats, type StatsLimits } from "../stats.ts";
 import type { JournalRequest, Reader, ReferenceKey } from "../storage.ts";
 import { fromText, toText } from "../text.ts";
 import type { Connection } from "./connection.ts";
@@ -148,6 +149,14 @@ export class SqliteReader implements Reader {
 
   async workers(namespace: string, at: number): Promise<RegisteredWorker[]> {
     return this.connection.all(sql.selectWorkers, toText(namespace), at).map(workerOf);
+  }
+
+  async stats(at: number, { queues, queued, stalled }: StatsLimits): Promise<Stats> {
+    const counted = this.connection.all(sql.selectRunStats, queues, queued, stalled).map((row) => {
+      const [count, since]: [number, number | null] = JSON.parse(textOf(row, "counted"));
+      return { ...row, count, since };
+    });
+    return { ...runStatsOf(counted), workers: this.connection.all(sql.selectLiveWorkers, at).map(workerOf) };
   }
 
   async all(after: RunId | null, limit: number): Promise<WholeRun[]> {

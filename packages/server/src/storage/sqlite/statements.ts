@@ -25,9 +25,10 @@ export const checkWritable: string = `
 export const insertRun: string = `
   INSERT INTO run (
     id, namespace, name, version_id, shard_key, priority, reference_id, parent_id, parent_address, follows, created_at,
-    input, options, status, due_at, revision, fence, updated_at, session, claim_id, output, state, error_code
+    input, options, status, due_at, revision, fence, updated_at, session, claim_id, output, state, error_code,
+    queued_at, stall_reason
   )
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
   ON CONFLICT DO NOTHING`;
 
 /** Compares and swaps on `revision`. */
@@ -35,7 +36,7 @@ export const updateRun: string = `
   UPDATE run
   SET
     status = ?, due_at = ?, revision = ?, fence = ?, updated_at = ?, session = ?, claim_id = ?, output = ?, state = ?,
-    error_code = ?
+    error_code = ?, queued_at = ?, stall_reason = ?
   WHERE id = ? AND revision = ?`;
 
 /** No other transaction can write before the commit, so selecting a row holds it. */
@@ -184,6 +185,86 @@ export const selectWorkers: string = `
   SELECT *
   FROM worker
   WHERE namespace = ? AND live_until > ?`;
+
+/**
+ * A row for each queue: walks from queue to queue by index (to the next shard, or else version, name or namespace,
+ * because SQLite compares only the first column of a row value by index), then counts the first runs of each. And a row
+ * for each version and reason of stalled runs. ?1: queues at most; ?2, ?3: queued runs of each queue and stalled runs
+ * to count.
+ */
+export const selectRunStats: string = `
+  WITH RECURSIVE head (at) AS (
+    SELECT *
+    FROM (
+      SELECT rowid FROM run WHERE status = 'queued' ORDER BY namespace, name, version_id, shard_key LIMIT 1
+    )
+    UNION ALL
+    SELECT coalesce(
+      (
+        SELECT next.rowid
+        FROM run AS next
+        WHERE next.status = 'queued' AND next.namespace = run.namespace AND next.name = run.name
+          AND next.version_id = run.version_id AND next.shard_key > coalesce(run.shard_key, '')
+        ORDER BY next.shard_key
+        LIMIT 1
+      ),
+      (
+        SELECT next.rowid
+        FROM run AS next
+        WHERE next.status = 'queued' AND next.namespace = run.namespace AND next.name = run.name
+          AND next.version_id > run.version_id
+        ORDER BY next.version_id, next.shard_key
+        LIMIT 1
+      ),
+      (
+        SELECT next.rowid
+        FROM run AS next
+        WHERE next.status = 'queued' AND next.namespace = run.namespace AND next.name > run.name
+        ORDER BY next.name, next.version_id, next.shard_key
+        LIMIT 1
+      ),
+      (
+        SELECT next.rowid
+        FROM run AS next
+        WHERE next.status = 'queued' AND next.namespace > run.namespace
+        ORDER BY next.namespace, next.name, next.version_id, next.shard_key
+        LIMIT 1
+      )
+    )
+    FROM head
+    JOIN run ON run.rowid = head.at
+    LIMIT ?1
+  )
+  SELECT
+    namespace, name, version_id, shard_key, NULL AS reason,
+    (
+      SELECT json_array(count(*), min(queued_at))
+      FROM (
+        SELECT queued_at
+        FROM run AS one
+        WHERE one.status = 'queued' AND one.namespace = run.namespace AND one.name = run.name
+          AND one.version_id = run.version_id AND one.shard_key IS run.shard_key
+        ORDER BY one.priority DESC, one.id
+        LIMIT ?2
+      )
+    ) AS counted
+  FROM head
+  JOIN run ON run.rowid = head.at
+  UNION ALL
+  SELECT namespace, name, version_id, NULL, stall_reason, json_array(count(*), NULL)
+  FROM (
+    SELECT namespace, name, version_id, stall_reason
+    FROM run
+    WHERE stall_reason IS NOT NULL
+    ORDER BY namespace, name, version_id, stall_reason
+    LIMIT ?3
+  )
+  GROUP BY namespace, name, version_id, stall_reason`;
+
+export const selectLiveWorkers: string = `
+  SELECT *
+  FROM worker
+  WHERE live_until > ?`;
 
 export const deleteWorkers: string = `
   DELETE FROM worker WHERE seen_at < ? AND live_until < ?`;

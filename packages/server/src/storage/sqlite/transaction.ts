@@ -116,6 +116,8 @@ export class SqliteTransaction extends SqliteReader implements Transaction {
       changing.output,
       changing.state,
       changing.errorCode,
+      changing.queuedAt,
+      changing.stallReason,
     );
     return changed === 1;
   }
@@ -134,6 +136,8 @@ export class SqliteTransaction extends SqliteReader implements Transaction {
       changing.output,
       changing.state,
       changing.errorCode,
+      changing.queuedAt,
+      changing.stallReason,
       toText(after.id),
       before.revision,
     );
