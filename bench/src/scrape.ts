@@ -30,7 +30,7 @@ function columns(queued: number): string {
 const names = `id, namespace, name, version_id, priority, status, revision, fence, created_at, updated_at, follows,
   options, state, queued_at, stall_reason`;
 
-async function measure(name: string, queued: number, storage: Storage): Promise<void> {
+async function measure(name: string, queued: number, storage: Pick<Storage, "read">): Promise<void> {
   const times: number[] = [];
   for (let read = 0; read < reads; read += 1) {
     const began = performance.now();
@@ -39,7 +39,6 @@ async function measure(name: string, queued: number, storage: Storage): Promise<
   }
   const figures = [Math.min(...times), median(times), Math.max(...times)].map((ms) => ms.toFixed(1)).join(", ");
   console.log(`${name}, ${total} runs, ${(total * queued) / 10} queued: fastest, median, slowest: ${figures} ms`);
-  await storage.close();
 }
 
 const directory = await mkdtemp(join(tmpdir(), "aiki-scrape-"));
@@ -52,7 +51,9 @@ for (const queued of [1, 9]) {
   connection.run(`WITH RECURSIVE given (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM given LIMIT ${total})
     INSERT INTO run (${names}) SELECT ${columns(queued)} FROM given`);
   connection.close();
-  await measure("SQLite", queued, await open());
+  const file = await open();
+  await measure("SQLite", queued, file);
+  await file.close();
   if (engines.postgres === null) continue;
   await query(engines.postgres, `CREATE DATABASE scrape_${queued} TEMPLATE template0 ENCODING 'UTF8'`);
   const url = new URL(engines.postgres);
@@ -63,7 +64,10 @@ for (const queued of [1, 9]) {
     `INSERT INTO aiki.run (${names}, tags)
     SELECT ${columns(queued)}, '{}' FROM generate_series(0, ${total - 1}) AS n`,
   );
+  await measure("PostgreSQL before its first vacuum", queued, storage);
+  await query(url.href, "VACUUM ANALYZE aiki.run");
   await measure("PostgreSQL", queued, storage);
+  await storage.close();
 }
 await stop();
 await rm(directory, { recursive: true });

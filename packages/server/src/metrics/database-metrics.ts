@@ -16,7 +16,7 @@ import * as definitions from "./definitions.ts";
 const cachedMs = 10_000;
 
 /** What one read counts. A queue with more runs shows this number. */
-export const statsLimits: StatsLimits = { queues: 1_000, queued: 10_000, stalled: 10_000 };
+export const statsLimits: StatsLimits = { queues: 1_000, queued: 5_000, stalled: 5_000 };
 
 /** How many combinations of label values a gauge has at most. Further ones share the series `other`. */
 const seriesLimit = 500;

@@ -42,6 +42,34 @@ describe("what a commit did to runs", () => {
     expect(found.get(`aiki_run_duration_seconds_sum{${order}}`)).toBe(5);
   });
 
+  it("a lease that ends without a report is counted, and so is each claim of the run", async () => {
+    const engine = rig();
+    await engine.engine.start();
+    const session = engine.openSession();
+    await session.start();
+    await session.claimOne();
+    await engine.env.advance(100_000);
+    await session.claimOne();
+    await engine.engine.close();
+    const found = await scraped(engine);
+    expect(found.get(`aiki_leases_expired_total{${order}}`)).toBe(1);
+    expect(found.get(`aiki_run_queue_seconds_count{${order}}`)).toBe(2);
+    expect(found.get(`aiki_runs_started_total{${order}}`)).toBe(1);
+  });
+
+  it("a timer is measured from the moment at which it was over", async () => {
+    const engine = rig();
+    const session = engine.openSession();
+    await session.start({ delayMs: 1_000 });
+    engine.env.jump(3_500);
+    await engine.engine.start();
+    await engine.env.advance(10);
+    await engine.engine.close();
+    const found = await scraped(engine);
+    expect(found.get("aiki_timer_lateness_seconds_count")).toBe(1);
+    expect(found.get("aiki_timer_lateness_seconds_sum")).toBeCloseTo(2.5, 1);
+  });
+
   it("a transaction that is rolled back and decided again is counted once", async () => {
     const engine = rig();
     const session = engine.openSession();
