@@ -28,7 +28,7 @@ import { timeoutOf } from "./timeout.ts";
 import { uncheckedCast } from "./unchecked-cast.ts";
 import { withdrawOnAbort } from "./withdraw-on-abort.ts";
 
-/** Starts a child run; resolves once it is durable. */
+/** Starts a child run. Resolves when the start is recorded. */
 export function startChild(replay: Replay, { version, input, options }: ChildCall): Promise<ChildHandle<unknown>> {
   try {
     const { run, scheduler, calls } = replay;

@@ -14,7 +14,7 @@ export function nested({ kind, name }: { kind: string; name: string | null }, wi
 /** Two alike calls cannot be distinguished. */
 export function ambiguous(content: string, places: readonly string[]): AikiError {
   const message =
-    `Two calls ${content} cannot be distinguished: the code reaches both of them after plain asynchronous work, ` +
+    `Two calls ${content} cannot be distinguished: the code reaches both of them after non-durable work, ` +
     `at ${places.join(" and at ")}. Give each a key of its own (a sleep: a name), or use run.map with a key.`;
   return new AikiError("AMBIGUOUS_CALL", message);
 }

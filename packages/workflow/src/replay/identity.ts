@@ -3,9 +3,10 @@
  *
  * The content of a call is its kind, its name, and its key or the hash of its input. Calls of the same content are
  * alike. A call is prompt when it is made in the microtasks that follow a delivery or the start of the handler;
- * JavaScript runs these in the same order every time. So a prompt call is identified by the delivery that it follows
- * and by its place among the alike calls there. A call that is made after plain asynchronous work is late, and is
- * identified by its branch: the durable call, or the branch of `run.map`, after which the code made it.
+ * JavaScript runs these microtasks in the same order every time. So the identity of a prompt call consists of the
+ * delivery that it follows, and of its place among the alike calls after this delivery. A call is late when it is made
+ * after non-durable work. The identity of a late call is its branch: the durable call, or the branch of `run.map`,
+ * after which the code made it.
  */
 
 /**
@@ -42,7 +43,7 @@ export function promptIdentity(content: string, delivered: string, branch: strin
   return hashOf(`${content}!${delivered}~${branch}.${nth}`);
 }
 
-/** The identity of a call made after plain asynchronous work. */
+/** The identity of a call made after non-durable work. */
 export function lateIdentity(content: string, branch: string): string {
   return hashOf(`${content}~${branch}`);
 }
@@ -51,7 +52,7 @@ export function lateIdentity(content: string, branch: string): string {
  * The name of the branch that continues after the `nth` alike call that one branch makes in the same microtasks. `late`
  * is the identity that a late call would have.
  */
-export function pathIdentity(late: string, nth: number): string {
+export function branchAfterNth(late: string, nth: number): string {
   return nth === 0 ? late : `${late}.${nth}`;
 }
 
@@ -67,7 +68,7 @@ export function besideOf(branch: string): string {
   return branch + besideEnd;
 }
 
-/** The branch of a place: a branch name or the result of `besideOf`. */
+/** The name of the branch. `place` is the name of a branch, or the result of `besideOf`. */
 export function branchOf(place: string): string {
   return place.endsWith(besideEnd) ? place.slice(0, -besideEnd.length) : place;
 }
