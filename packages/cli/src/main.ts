@@ -8,7 +8,7 @@ import { plain } from "./text.ts";
 import { endAfterSignal } from "./until-signal.ts";
 import { originOf } from "./variables.ts";
 
-/** Runs one command of `aiki`; resolves with the exit status: 0 done, 1 failed, 2 not understood. Never rejects. */
+/** Runs one command of `aiki`. Resolves with the exit status: 0 success, 1 failure, 2 usage error. Never rejects. */
 export async function main(args: readonly string[], terminal: Terminal = processTerminal()): Promise<number> {
   let running: Command | undefined;
   try {

@@ -71,8 +71,8 @@ function migrateProgram(terminal: Terminal): Command {
 
 function moveProgram(terminal: Terminal): Command {
   return new Command("move")
-    .description("move all runs, also live ones, from one database to another that has none")
-    .requiredOption("--from <where>", "sqlite:<path> or postgres://…; no server may use it meanwhile")
+    .description("move all runs, including unfinished ones, from one database to another that has no runs")
+    .requiredOption("--from <where>", "sqlite:<path> or postgres://…; no server may use it during the move")
     .requiredOption("--to <where>", "sqlite:<path> or postgres://…")
     .action((options) => moveCommand(options, terminal));
 }
@@ -94,16 +94,18 @@ function runsProgram(terminal: Terminal, parent: Command): Command {
     return command.option("--json", "print JSON").copyInheritedSettings(parent);
   };
   add("list", "list runs, newest first")
-    .option("--name <workflow>", "of this workflow")
-    .addOption(new Option("--status <statuses>", "in these statuses, with commas between them").argParser(statuses))
-    .option("--tag <tag...>", "with all of these tags")
-    .option("--reference <id>", "with this reference id")
-    .option("--version-id <version>", "of this version of their workflow")
-    .option("--shard <key>", "with this shard key")
-    .option("--error-code <code>", "that failed with an error of this code")
-    .addOption(new Option("--created-after <time>", "created at this time or later").argParser(moment))
-    .addOption(new Option("--created-before <time>", "created before this time").argParser(moment))
-    .addOption(new Option("--limit <count>", "at most so many").argParser(whole(1, 200)).default(20))
+    .option("--name <workflow>", "only runs of this workflow")
+    .addOption(
+      new Option("--status <statuses>", "only runs with one of these comma-separated statuses").argParser(statuses),
+    )
+    .option("--tag <tag...>", "only runs with all of these tags")
+    .option("--reference <id>", "only runs with this reference id")
+    .option("--version-id <version>", "only runs of this workflow version")
+    .option("--shard <key>", "only runs with this shard key")
+    .option("--error-code <code>", "only runs that failed with an error of this code")
+    .addOption(new Option("--created-after <time>", "only runs created at this time or later").argParser(moment))
+    .addOption(new Option("--created-before <time>", "only runs created before this time").argParser(moment))
+    .addOption(new Option("--limit <count>", "the maximum number of runs").argParser(whole(1, 200)).default(20))
     .action((options) => listRuns(options, terminal));
   add("show", "show what happened to a run")
     .argument("<run>", "its id")

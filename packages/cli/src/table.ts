@@ -1,6 +1,6 @@
 import { cut } from "./text.ts";
 
-/** Aligned columns under a heading; the last column takes what is left of `width` characters. */
+/** Aligned columns under a heading; the last column is cut to the rest of `width`, or to 20 characters. */
 export function table(heading: readonly string[], rows: readonly (readonly string[])[], width: number): string[] {
   const last = heading.length - 1;
   const widths = heading.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));

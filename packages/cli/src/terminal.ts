@@ -1,7 +1,7 @@
 import { AikiError } from "@aikirun/lib";
 import { type Paint, paintFor } from "./paint.ts";
 
-/** The reader of a pipe has closed it, as `head` does: this is no error. */
+/** Whether the error says that the reader has closed the pipe, as `head` does. This is not a failure. */
 const brokenPipe = "EPIPE";
 
 /** The output of a command, its width and its colours. */

@@ -181,7 +181,7 @@ function isAborted(signal: AbortSignal | undefined): boolean {
 }
 
 function aborted(verb: Verb, signal: AbortSignal | undefined): AikiError {
-  return new AikiError("ABORTED", `The caller gave up waiting for ${verb}.`, { cause: signal?.reason });
+  return new AikiError("ABORTED", `The caller aborted the call of ${verb}.`, { cause: signal?.reason });
 }
 
 function reasonOf(cause: unknown): string {

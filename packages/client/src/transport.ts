@@ -60,9 +60,9 @@ export async function nodeTransport(base: string): Promise<Transport> {
           settle(() => resolve({ status: statusCode, header: (name) => incoming.headers[name] ?? null, text }));
         });
         incoming.on("error", fail);
-        incoming.on("close", () => fail(new Error("the answer broke off")));
+        incoming.on("close", () => fail(new Error("the answer ended before it was complete")));
       });
-      const leave = () => outgoing.destroy(new Error("the caller gave up"));
+      const leave = () => outgoing.destroy(new Error("the caller aborted the request"));
       const settle = (then: () => void) => {
         signal.removeEventListener("abort", leave);
         then();

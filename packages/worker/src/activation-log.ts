@@ -3,7 +3,10 @@ import { restoreError } from "@aikirun/lib/internal";
 import type { Address, ClaimedRun, ReportedStall } from "@aikirun/lib/protocol";
 import type { ActivationEnd } from "@aikirun/workflow/internal";
 
-/** One line for each change of a run: debug for expected changes, warn for those that a person may have to check. */
+/**
+ * Logs one line for each change of a run: `debug` for expected changes, `warn` for changes that a person may have to
+ * check.
+ */
 export interface ActivationLog {
   claimed(run: ClaimedRun): void;
   ended(run: ClaimedRun, end: ActivationEnd): void;

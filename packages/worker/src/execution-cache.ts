@@ -42,9 +42,9 @@ export function cacheLimits(heapLimitBytes: number, workers: () => number): Cach
 /**
  * The suspended executions that a worker keeps in memory, to resume them without replay.
  *
- * An evicted execution is not abandoned: nothing here refers to it any more, and its run is replayed from the journal
- * when it is next claimed. Its handler may still await something that is not durable. When that ends, and the handler
- * makes a durable call, the worker claims the run for this execution, which is then reserved.
+ * An evicted execution is removed from the cache but not abandoned. When its run is next claimed, the run is replayed
+ * from the journal. Its handler may still await non-durable work. If this work ends and the handler makes a durable
+ * call, the execution is reserved in the cache, and the worker claims the run for it.
  */
 export class ExecutionCache<Item extends Cacheable> {
   readonly #limits: CacheLimits;

@@ -105,8 +105,8 @@ export class Runner {
   }
 
   /** Abandons the remaining runs and releases them, so that other workers can continue them at once. */
-  async handBack(): Promise<void> {
-    await Promise.all([...this.#activations.values()].map((activation) => activation.handBack()));
+  async releaseAll(): Promise<void> {
+    await Promise.all([...this.#activations.values()].map((activation) => activation.releaseNow()));
   }
 
   close(): void {
@@ -117,7 +117,7 @@ export class Runner {
     for (const activation of this.#activations.values()) activation.lose("SHUTDOWN");
   }
 
-  /** Claims the run now, and again later: a report that suspends it may still be on its way to the database. */
+  /** Claims the run now and once more after one lease: a report that suspends it may not be committed yet. */
   #reclaimLost({ runId, fence }: Activation): void {
     const { onReclaim, leaseMs, client } = this.#options;
     onReclaim(runId, fence);

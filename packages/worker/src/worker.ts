@@ -40,10 +40,10 @@ export interface Worker {
 
 const watchRejections = rejections(ownerOfCurrentCode);
 /** How many workers of this process are running. */
-let atWork = 0;
+let runningCount = 0;
 
 /** How long `start` waits for an unreachable server. Milliseconds. */
-const startPatienceMs = 30_000;
+const startTimeoutMs = 30_000;
 
 /**
  * Creates a worker. It does nothing before `start`. Throws `INVALID_CLIENT`, or `INVALID_CONFIG` naming the field.
@@ -76,10 +76,10 @@ export function worker(client: Client, params: WorkerParams = {}): Worker {
   const config = parseConfig(params, made);
   const served = registry();
   const stopped = new AbortController();
-  let starting: Promise<Shift> | null = null;
+  let starting: Promise<RunningWorker> | null = null;
   let stopping: Promise<void> | null = null;
 
-  const begin = async (): Promise<Shift> => {
+  const begin = async (): Promise<RunningWorker> => {
     const release = keepAlive();
     try {
       return await work({ client, config, served, session: env.id(), stopped: stopped.signal, release });
@@ -92,8 +92,8 @@ export function worker(client: Client, params: WorkerParams = {}): Worker {
 
   const end = async (): Promise<void> => {
     stopped.abort();
-    const shift = await starting?.catch(() => null);
-    await shift?.end();
+    const started = await starting?.catch(() => null);
+    await started?.end();
   };
 
   return {
@@ -114,7 +114,7 @@ export function worker(client: Client, params: WorkerParams = {}): Worker {
 }
 
 /** A running worker. */
-interface Shift {
+interface RunningWorker {
   end(): Promise<void>;
 }
 
@@ -135,7 +135,7 @@ interface Beginning {
   release: () => void;
 }
 
-async function work({ client, config, served, session, stopped, release }: Beginning): Promise<Shift> {
+async function work({ client, config, served, session, stopped, release }: Beginning): Promise<RunningWorker> {
   const { env } = client;
   const logger = client.logger.child({ worker: config.id });
   const { id, maxConcurrentWorkflowRuns, shardKeys, leaseMs, heartbeatIntervalMs, idleTimeoutMs, buildId } = config;
@@ -146,7 +146,7 @@ async function work({ client, config, served, session, stopped, release }: Begin
     const load = { slots: maxConcurrentWorkflowRuns, busy: busy() };
     return { session, worker: id, serves: serves(), shardKeys: [...shardKeys], leaseMs, load };
   });
-  await greet(api, { env, config, stopped });
+  await sendFirstHeartbeat(api, { env, config, stopped });
   const context = { session, worker: id, serves, shardKeys, streams, logger, env };
   const subscriber = await subscribe(config.subscriber, context, client[redisOf], stopped);
   if (subscriber === null) {
@@ -159,7 +159,7 @@ async function work({ client, config, served, session, stopped, release }: Begin
     session,
     worker: id,
     slots: maxConcurrentWorkflowRuns,
-    cacheLimits: cacheLimits(getHeapStatistics().heap_size_limit, () => atWork),
+    cacheLimits: cacheLimits(getHeapStatistics().heap_size_limit, () => runningCount),
     leaseMs,
     heartbeatIntervalMs,
     onFreed: () => poller.freed(),
@@ -188,26 +188,28 @@ async function work({ client, config, served, session, stopped, release }: Begin
   }
   logger.info("worker started", { slots: maxConcurrentWorkflowRuns, serves: served.serves().length });
   const endWatch = watchRejections();
-  atWork += 1;
+  runningCount += 1;
   const leave = () => api.renew({ runs: [], leaving: true });
   return {
     async end() {
-      await wind({ running, poller, subscriber, leave, env }, config.gracefulShutdownTimeoutMs);
+      await shutDown({ running, poller, subscriber, leave, env }, config.gracefulShutdownTimeoutMs);
       endWatch();
-      atWork -= 1;
+      runningCount -= 1;
       release();
       logger.info("worker stopped");
     },
   };
 }
 
-/** Checks that the server answers and accepts the credentials, and learns where wake-ups are published. */
-async function greet(
+/**
+ * Checks that the server answers and accepts the credentials, and reads from its answer where wake-ups are published.
+ */
+async function sendFirstHeartbeat(
   api: WorkerApi,
   { env, config, stopped }: Pick<Beginning, "config" | "stopped"> & { env: Env },
 ): Promise<void> {
   const began = env.elapsed();
-  const isWorthwhile = () => !stopped.aborted && env.elapsed() - began < startPatienceMs;
+  const isWorthwhile = () => !stopped.aborted && env.elapsed() - began < startTimeoutMs;
   const call = () => api.renew({ runs: [] }, { signal: stopped });
   try {
     await retryWithBackoff(call, { env, isWorthwhile, signals: [stopped], maxPauseMs: 1_000 });
@@ -228,20 +230,20 @@ interface Ending {
 }
 
 /**
- * Running tasks may finish during three quarters of the time. In the rest, at most one second, the worker releases the
- * runs that it still holds, and then leaves: the server releases all runs that the session still has. The worker leaves
- * last, because nothing may be claimed or renewed afterwards, and always, because its releases may fail or time out.
+ * Stops the worker. Running tasks may finish until `releaseMs` before the end. Then the worker releases the runs that
+ * it still holds. Its last request is `leave`, because it may not claim or renew anything afterwards. `leave` is always
+ * sent, because releases may fail or time out: the server then releases all runs that the session still holds.
  */
-async function wind({ running, poller, subscriber, leave, env }: Ending, timeoutMs: number): Promise<void> {
-  const goodbyeMs = Math.min(1_000, timeoutMs / 4);
+async function shutDown({ running, poller, subscriber, leave, env }: Ending, timeoutMs: number): Promise<void> {
+  const releaseMs = Math.min(1_000, timeoutMs / 4);
   const endsAt = env.elapsed() + timeoutMs;
   const until = (at: number) => Math.max(0, at - env.elapsed());
   running.drain();
   // The answer to a pending claim may still contain runs, which must be released.
   const stopped = poller.stop();
   const idle = stopped.then(() => running.idle());
-  if (!(await settlesWithin(env, idle, until(endsAt - goodbyeMs)))) {
-    await settlesWithin(env, Promise.all([stopped, running.handBack()]), until(endsAt - goodbyeMs / 2));
+  if (!(await settlesWithin(env, idle, until(endsAt - releaseMs)))) {
+    await settlesWithin(env, Promise.all([stopped, running.releaseAll()]), until(endsAt - releaseMs / 2));
   }
   running.close();
   await settlesWithin(env, Promise.allSettled([leave(), subscriber.close()]), until(endsAt));

@@ -51,7 +51,7 @@ export interface WorkflowRun<Events extends EventDefinitions = EventDefinitions>
    * Processes all items, in order and at most `concurrency` at once. Resolves with the results in the order of the
    * items; rejects with the first error. Each failed item reduces the number of items that are processed at once
    * by one; the remaining items are still processed. Each item has its own branch, so equal calls of different items
-   * are distinguished even after non-durable work. Rejects with `AikiError` `INVALID_KEY` if two items have the same key.
+   * are distinguished even after non-durable work. Rejects with `AikiError` `INVALID_KEY` if two items have one key.
    */
   map<Item, Result>(
     items: Iterable<Item>,
@@ -59,8 +59,9 @@ export interface WorkflowRun<Events extends EventDefinitions = EventDefinitions>
     options?: MapOptions<Item>,
   ): Promise<Result[]>;
   /**
-   * Settles like the first contender that settles, and withdraws the others: a wait takes no event any more, a sleep
-   * ends, a task's signal aborts. A contender is a durable call, or a function that passes its signal to its calls.
+   * Settles like the first contender that settles, and withdraws the others: a wait receives no event any more, a sleep
+   * ends, and the signal of a task aborts. A contender is a durable call, or a function that passes its signal to its
+   * calls.
    */
   race<const Contenders extends readonly Contender[]>(contenders: Contenders): Promise<Winner<Contenders>>;
   /**
@@ -118,11 +119,11 @@ export interface StepOptions {
 /** Waits for one kind of event in a handler. */
 export interface EventWaiter<Data> {
   /**
-   * Resolves with the next event of this name that no earlier wait took; waits without a limit. Rejects with
+   * Resolves with the next event of this name that no earlier wait has received. Waits without a limit. Rejects with
    * `AikiError` `SCHEMA_MISMATCH` when the event does not match its schema.
    */
   wait(options?: EventWaitOptions & { timeout?: undefined }): Promise<Data>;
-  /** The same, or `timedOut: true` when none came within the timeout. */
+  /** The same, or resolves with `timedOut: true` if no event arrived within the timeout. */
   wait(options: EventWaitOptions & { timeout: Duration }): Promise<EventWaitResult<Data>>;
 }
 

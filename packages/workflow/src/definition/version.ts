@@ -53,11 +53,11 @@ export interface ExecutableVersion extends VersionReference {
 export interface WorkflowVersion<Input, Output, Events extends EventDefinitions> extends ExecutableVersion {
   /**
    * Starts a run through a client. Rejects with `AikiError` `SCHEMA_MISMATCH`, `UNSERIALIZABLE`, `PAYLOAD_TOO_LARGE`,
-   * `REFERENCE_CONFLICT` or `UNREACHABLE`; once resolved, the run is durable.
+   * `REFERENCE_CONFLICT` or `UNREACHABLE`. Resolves when the run is recorded.
    */
   start(client: AnyClient, ...args: StartArguments<Input, StartOptions>): Promise<RunHandle<Output, Events>>;
   /**
-   * Starts a child of a run, from inside its handler; once resolved, the child is durable. The call's address contains
+   * Starts a child of a run, from inside its handler. Resolves when the start is recorded. The call's address contains
    * the hash of the input, or `referenceId` if it is given.
    */
   startAsChild(run: AnyRun, ...args: StartArguments<Input, ChildStartOptions>): Promise<ChildHandle<Output>>;
