@@ -150,7 +150,7 @@ describe("aiki runs and workers", () => {
   });
 
   it("workers shows what each worker serves, how busy it is, and when it last called", async () => {
-    expect((await aiki("workers", "--url", url)).out).toBe("No worker is alive.");
+    expect((await aiki("workers", "--url", url)).out).toBe("There are no live workers.");
     const serves = ["1", "2", "3", "4", "5", "6"].map((versionId) => ({ name: "ship\n", versionId }));
     const load = { slots: 20, busy: 3 };
     await claim({ session: "0190a000-0000-7000-8000-00000000abcd", serves, shardKeys: ["eu", "us"], load });

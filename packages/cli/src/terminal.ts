@@ -1,7 +1,7 @@
 import { AikiError } from "@aikirun/lib";
 import { type Paint, paintFor } from "./paint.ts";
 
-/** Whether the error says that the reader has closed the pipe, as `head` does. This is not a failure. */
+/** The error code if the reader has closed the pipe, as `head` does. This is not a failure of the command. */
 const brokenPipe = "EPIPE";
 
 /** The output of a command, its width and its colours. */

@@ -11,7 +11,7 @@ const most = 4;
 export async function workersCommand(options: ServerOptions, terminal: Terminal): Promise<void> {
   const workers = await connected(options, (aiki) => aiki.workers.list());
   const heading = ["WORKER", "SESSION", "BUSY", "SHARDS", "SEEN", "SERVES"];
-  printListing({ items: workers, nothing: "No worker is alive.", heading, row: rowOf }, options.json, terminal);
+  printListing({ items: workers, nothing: "There are no live workers.", heading, row: rowOf }, options.json, terminal);
 }
 
 function rowOf({ worker, session, load, shardKeys, seenAt, serves }: LiveWorker): string[] {

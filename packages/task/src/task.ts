@@ -146,7 +146,7 @@ function baseOf<Given, Input, Returned, Output>(
 function performerOf(run: AnyRun, name: string): AnyRun[typeof performer] {
   const perform = run?.[performer];
   if (typeof perform === "function") return perform.bind(run);
-  const advice = "give start the first argument of a workflow's handler";
+  const advice = "pass the first argument of a workflow's handler to start";
   throw new AikiError("INVALID_RUN", `Task "${name}" was started without a run; ${advice}.`, { ids: { task: name } });
 }
 

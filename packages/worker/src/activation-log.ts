@@ -19,7 +19,7 @@ export interface ActivationLog {
 const causes = {
   diverged: "the code no longer fits the run",
   ambiguous_call: "two alike calls cannot be distinguished",
-  schema_mismatch: "what is recorded no longer fits the schema",
+  schema_mismatch: "recorded data no longer fits the schema",
   idle: "the handler awaited only non-durable work for too long",
 } as const satisfies Record<ReportedStall["reason"], string>;
 

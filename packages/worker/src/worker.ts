@@ -27,7 +27,7 @@ export interface Worker {
   /** The workflows that it can execute; may change while the worker runs. */
   readonly registry: Registry;
   /**
-   * Resolves once the worker is subscribed; it then keeps the process alive. Rejects with `UNAUTHORIZED`, with
+   * Resolves when the worker is subscribed. It then keeps the process alive. Rejects with `UNAUTHORIZED`, with
    * `UNREACHABLE` when the server cannot be reached for 30 s, and with `WORKER_STOPPED` after `stop`.
    */
   start(): Promise<void>;
@@ -69,7 +69,10 @@ const startTimeoutMs = 30_000;
  */
 export function worker(client: Client, params: WorkerParams = {}): Worker {
   if (!hasMethods(client?.api, ["claim"])) {
-    throw new AikiError("INVALID_CLIENT", "worker() takes what client() resolved to as its first argument.");
+    throw new AikiError(
+      "INVALID_CLIENT",
+      "The first argument of worker() must be a client: pass the value that client() resolves to.",
+    );
   }
   const { env, redis } = client;
   const made = { id: `worker-${env.id().slice(-8)}`, hasRedis: redis !== null };

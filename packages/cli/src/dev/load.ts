@@ -3,7 +3,7 @@ import { AikiError } from "@aikirun/lib";
 import type { Workflow } from "@aikirun/workflow";
 import type { ExecutableVersion, Registrable } from "@aikirun/workflow/internal";
 
-/** Every workflow and version that a module exports, default export included. Throws `NOTHING_EXPORTED`. */
+/** All workflows and versions that a module exports, including its default export. Throws `NOTHING_EXPORTED`. */
 export async function loadWorkflows(file: string): Promise<Registrable[]> {
   const module: Readonly<Record<string, unknown>> = await import(pathToFileURL(file).href);
   const found = new Set<Registrable>();

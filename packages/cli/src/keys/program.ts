@@ -20,7 +20,11 @@ export function keysProgram(terminal: Terminal, parent: Command, database: () =>
     .addOption(
       new Option("--scopes <list>", `comma-separated: ${scopes.join(", ")}; default: all but admin`).argParser(listed),
     )
-    .addOption(new Option("--expires-in <time>", "lifetime, such as 90d, 12h or 30m; default: no end").argParser(span))
+    .addOption(
+      new Option("--expires-in <time>", "lifetime, for example 90d, 12h or 30m; default: it does not expire").argParser(
+        span,
+      ),
+    )
     .action((options) => createKey(options, terminal));
   add("list", "list all keys, oldest first").action((options) => listKeys(options, terminal));
   add("revoke", "revoke a key: servers refuse it within 5 s")

@@ -27,12 +27,12 @@ export async function listRuns(options: ListOptions, terminal: Terminal): Promis
     heading: ["RUN", "WORKFLOW", "STATUS", "STARTED", ""],
     row: rowOf,
     painted: (line: string, run: RunView) => painted(line, run, terminal),
-    footnote: cursor === undefined ? undefined : `… and older ones: --limit ${options.limit} shows no more`,
+    footnote: cursor === undefined ? undefined : `Older runs exist. --limit ${options.limit} limits this list.`,
   };
   printListing(listing, options.json, terminal);
 }
 
-/** Reads pages until it has the requested number of runs: a page may have fewer and not be the last one. */
+/** Reads pages until it has the requested number of runs. A page may have fewer runs and not be the last one. */
 async function firstRuns(aiki: Client, options: ListOptions): Promise<RunPage> {
   const runs: RunView[] = [];
   let cursor: string | undefined;

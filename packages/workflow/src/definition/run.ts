@@ -136,12 +136,14 @@ export interface ChildHandle<Output> {
    * child failed or was cancelled.
    */
   result(options?: ChildWaitOptions): Promise<Output>;
-  /** Waits for the child's end; `reached` says whether it ended in this status. Does not reject when it did not. */
+  /**
+   * Waits until the child has ended. `reached` is true if it ended in this status. Otherwise it is false: no rejection.
+   */
   waitFor<Status extends FinalStatus>(
     status: Status,
     options?: ChildWaitOptions & { timeout?: undefined },
   ): Promise<ChildReached<Output, Status> | ChildEnded>;
-  /** The same, or `reason: "timed_out"` when it did not end within the timeout. */
+  /** The same, or resolves with `reason: "timed_out"` if the child did not end within the timeout. */
   waitFor<Status extends FinalStatus>(
     status: Status,
     options: ChildWaitOptions & { timeout: Duration },

@@ -98,10 +98,10 @@ function executable<Given, Input, Returned, Output, Events extends EventDefiniti
   const fields = new Fields(options, `workflow "${name}" ${versionId}`, "INVALID_CONFIG");
   const { handler, events = {} } = options;
   if (typeof fields.take("handler") !== "function") fields.refuse("handler", "a function");
-  fields.shaped("events", isRecord, "an object of what event() returns");
+  fields.shaped("events", isRecord, "an object with the results of event()");
   for (const [eventName, definition] of Object.entries(events)) {
     if (isRecord(definition)) checkName(eventName, "event");
-    else fields.refuse("events", "an object of what event() returns");
+    else fields.refuse("events", "an object with the results of event()");
   }
   const timeoutMs = fields.timeout("timeout");
   const version = {

@@ -15,7 +15,7 @@ export function nested({ kind, name }: { kind: string; name: string | null }, wi
 export function ambiguous(content: string, places: readonly string[]): AikiError {
   const message =
     `Two calls ${content} cannot be distinguished: the code reaches both of them after non-durable work, ` +
-    `at ${places.join(" and at ")}. Give each a key of its own (a sleep: a name), or use run.map with a key.`;
+    `at ${places.join(" and at ")}. Give each call its own key (a sleep: its own name), or use run.map with a key.`;
   return new AikiError("AMBIGUOUS_CALL", message);
 }
 
@@ -27,6 +27,7 @@ export function withdrawn(cause: unknown): AikiError {
 
 /** A promise of the handler was rejected and not handled. The error is retryable if `reason` is. */
 export function unhandled(reason: unknown): AikiError {
-  const message = "A promise of the handler was rejected and nothing handled it. Await it, or catch its rejection.";
+  const message =
+    "A promise of the handler was rejected, and the rejection was not handled. Await the promise, or catch it.";
   return new AikiError("UNHANDLED_REJECTION", message, { cause: reason, retryable: isRetryable(reason) });
 }

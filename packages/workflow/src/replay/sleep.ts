@@ -67,5 +67,8 @@ function lengthOf(replay: Replay, name: string | null, duration: unknown): Lengt
 function momentOf(until: unknown): number {
   const at = until instanceof Date ? until.getTime() : until;
   if (typeof at === "number" && Math.abs(at) <= 8.64e15) return Math.ceil(at);
-  throw new AikiError("INVALID_OPTION", "sleepUntil takes a Date, or epoch milliseconds that a Date can hold.");
+  throw new AikiError(
+    "INVALID_OPTION",
+    "The moment of sleepUntil must be a Date, or epoch milliseconds that a Date can represent.",
+  );
 }
