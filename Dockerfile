@@ -1,10 +1,11 @@
-# The server of Aiki, and the rest of the `aiki` command: docker build -t aiki .
-# Debian and glibc, because that is what the tests run on; Node 24, because it has SQLite built in.
+# The `aiki` command, which includes the server: docker build -t aiki .
+# Debian with glibc, because the tests run on it. Node 24, because SQLite is built into it.
 ARG NODE=24
 
 FROM node:${NODE}-slim AS manifests
 WORKDIR /aiki
 COPY package.json package-lock.json .npmrc ./
+COPY dashboard/package.json dashboard/
 COPY packages/lib/package.json packages/lib/
 COPY packages/redis/package.json packages/redis/
 COPY packages/workflow/package.json packages/workflow/
@@ -14,12 +15,13 @@ COPY packages/server/package.json packages/server/
 COPY packages/cli/package.json packages/cli/
 
 FROM manifests AS build
-RUN npm ci --ignore-scripts --workspace @aikirun/cli --include-workspace-root
+RUN npm ci --ignore-scripts --workspace @aikirun/cli --workspace @aikirun/dashboard --include-workspace-root
 COPY tsconfig.base.json ./
 COPY packages packages
-RUN npx tsc -b packages/cli
+COPY dashboard dashboard
+RUN npx tsc -b packages/cli && npx tsx dashboard/build.ts
 
-# What runs: no sources, no development dependencies, and not the SQLite of older Nodes.
+# The files of the image: no sources, no development dependencies, and no SQLite package, which only older Nodes need.
 FROM manifests AS production
 RUN npm ci --ignore-scripts --omit=dev --workspace @aikirun/cli
 RUN rm -r node_modules/@photostructure
@@ -32,7 +34,7 @@ COPY --from=build /aiki/packages/server/dist packages/server/dist
 COPY --from=build /aiki/packages/cli/dist packages/cli/dist
 COPY packages/cli/bin packages/cli/bin
 
-# Everything belongs to root and is only read: the server writes nothing but its log. 1000 is the user "node".
+# All files belong to root and are only read: the server writes only its log. 1000 is the user "node".
 FROM node:${NODE}-slim
 ENV NODE_ENV=production
 ENV AIKI_HOST=0.0.0.0

@@ -4,7 +4,8 @@ import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config
 const conditions = ["@aikirun/source", "node"];
 /** Each of these files runs several processes at a time and waits for them, so no other file runs beside it. */
 const processTests = ["tests/end-to-end/**/*.test.ts"];
-const tests = ["packages/*/src/**/*.test.ts", "tests/**/*.test.ts", "scripts/**/*.test.ts"];
+const folders = ["packages/*/src", "dashboard/src", "tests", "scripts"];
+const tests = folders.map((folder) => `${folder}/**/*.test.ts`);
 
 function project(test: TestProjectInlineConfiguration["test"]): TestProjectInlineConfiguration {
   return {

@@ -8,7 +8,7 @@ import { embedded, prove } from "./harness/embedded.ts";
 const compress = promisify(gzip);
 const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 const charged: string[] = [];
-/** The second process has cold caches. */
+/** How long work of "ann" takes before her charge. Milliseconds. The second worker has cold caches. */
 let coldMs = 0;
 
 const charges = workflow({ name: "charges" });
@@ -41,6 +41,10 @@ await embedded(async (aiki, startWorker) => {
   await startWorker(charges);
   await handle.events.accepted.send();
   const own = ["ann -> receipt of ann", "bob -> receipt of bob"];
-  prove("each branch has its own receipt, though ann's was slower this time", await handle.result(), own);
+  prove(
+    "on the replay each customer gets its own receipt, although the work for ann took longer",
+    await handle.result(),
+    own,
+  );
   prove("each customer was charged once", charged.sort(), ["ann", "bob"]);
 });

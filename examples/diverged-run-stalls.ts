@@ -13,7 +13,7 @@ const act = task({
   },
 });
 
-/** Three deploys of one version, which differ in the first task. */
+/** A deploy of version 1.0.0. Deploys differ in the input of the first task. */
 function deploy(first: string) {
   const order = workflow({ name: "order" });
   const v1 = order.v("1.0.0", {

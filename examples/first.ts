@@ -10,7 +10,7 @@ const hello = workflow({ name: "hello" });
 const helloV1 = hello.v("1.0.0", {
   async handler(run, input: { name: string }) {
     const greeting = await greet.start(run, input.name);
-    await run.sleep({ seconds: 2 }); // kill the process here: the next one continues from this line
+    await run.sleep({ seconds: 2 }); // kill the process here: the next process continues from this line
     return `${greeting} This outlives the process.`;
   },
 });
@@ -22,7 +22,7 @@ aikiWorker.registry.add(hello);
 await aikiWorker.start();
 
 const handle = await helloV1.start(aiki, { name: "Ada" }, { referenceId: "hello-ada" });
-console.log(await handle.result()); // start it again: same reference, same input, same run
+console.log(await handle.result()); // start the program again: the same reference and input return the same run
 
 await aikiWorker.stop();
 await aiki.close();

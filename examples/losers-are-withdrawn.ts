@@ -22,7 +22,7 @@ await embedded(async (aiki, startWorker) => {
     await new Promise((resolve) => setTimeout(resolve, 10));
     open = (await handle.view()).waits;
   }
-  prove("in the third round only its own waits are open", open.length, 2);
+  prove("in the third round only the two waits of this round are open", open.length, 2);
   await handle.events.stop.send("enough");
-  prove("the event reaches the third round", await handle.result(), { round: 3, winner: "enough" });
+  prove("the event reaches the wait of the third round", await handle.result(), { round: 3, winner: "enough" });
 });

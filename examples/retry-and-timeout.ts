@@ -21,8 +21,8 @@ const flaky = task({
   timeout: { milliseconds: 200 },
 });
 
-const hopeless = task({
-  name: "hopeless",
+const declined = task({
+  name: "declined",
   async handler(): Promise<void> {
     throw new NonRetryableError("this card is stolen");
   },
@@ -34,7 +34,7 @@ const orderV1 = order.v("1.0.0", {
   async handler(run) {
     const attempt = await flaky.start(run, undefined);
     try {
-      await hopeless.start(run, undefined);
+      await declined.start(run, undefined);
     } catch (error) {
       if (!(error instanceof TaskFailedError)) throw error;
       return { attempt, why: error.cause instanceof Error ? error.cause.message : "" };

@@ -1,17 +1,19 @@
-/** Runs every example, or the named ones, each in its own process. Each proves its claim or throws. */
+/** Runs all examples, or only the named ones, each in its own process. An example proves its claims or throws. */
 
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { basename, join } from "node:path";
 
-const place = import.meta.dirname;
+const directory = import.meta.dirname;
 const requested = process.argv.slice(2).map((name) => `${name}.ts`);
-const present = readdirSync(place).filter((name) => name.endsWith(".ts") && name !== basename(import.meta.filename));
+const present = readdirSync(directory).filter(
+  (name) => name.endsWith(".ts") && name !== basename(import.meta.filename),
+);
 const names = requested.length === 0 ? present : requested;
 let failed = 0;
 for (const name of names.sort()) {
   const began = Date.now();
-  const run = spawnSync(process.execPath, [...process.execArgv, join(place, name)], {
+  const run = spawnSync(process.execPath, [...process.execArgv, join(directory, name)], {
     encoding: "utf8",
     timeout: 60_000,
   });

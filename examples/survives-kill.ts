@@ -9,7 +9,7 @@ import { worker } from "@aikirun/worker";
 import { workflow } from "@aikirun/workflow";
 import { prove } from "./harness/embedded.ts";
 
-/** Reports its name to the parent process. In the first worker, the charge never ends. */
+/** Sends its input to the parent process. In the first worker, the task with the input "charge" never ends. */
 const act = task({
   name: "act",
   async handler(what: string) {
@@ -37,8 +37,8 @@ if (url !== undefined) {
   const aiki = await client({ server: aikiServer });
   const handle = await orderV1.start(aiki, undefined);
   const effects: unknown[] = [];
-  const startWorker = (manner: string) =>
-    fork(import.meta.filename, [listening.url, manner]).on("message", (what) => effects.push(what));
+  const startWorker = (behavior: "hangs" | "works") =>
+    fork(import.meta.filename, [listening.url, behavior]).on("message", (what) => effects.push(what));
 
   const first = startWorker("hangs");
   while (!effects.includes("charge")) await once(first, "message");

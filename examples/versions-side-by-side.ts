@@ -19,7 +19,7 @@ await embedded(async (aiki, startWorker) => {
   const old = await priceV1.start(aiki, { cents: 100 });
   await old.waitFor("awaiting_event");
 
-  // A registered workflow serves all its versions, those added later too.
+  // A worker that registered a workflow serves all versions of it, also those that are added later.
   const priceV2 = price.v("2.0.0", {
     events,
     async handler(run, input: { cents: number; currency: string }) {
@@ -31,6 +31,6 @@ await embedded(async (aiki, startWorker) => {
 
   await young.events.go.send();
   await old.events.go.send();
-  prove("the new version", await young.result(), "100 EUR");
-  prove("the old version at the same time", await old.result(), 100);
+  prove("the new run completes on version 2.0.0", await young.result(), "100 EUR");
+  prove("the old run completes on version 1.0.0 at the same time", await old.result(), 100);
 });

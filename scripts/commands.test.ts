@@ -2,13 +2,13 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { recordedTerminal } from "@aikirun/testing/recorded-terminal";
 import { expect, it } from "vitest";
 import manifest from "../package.json" with { type: "json" };
-import { unpainted } from "../packages/cli/src/paint.ts";
 import { createProgram } from "../packages/cli/src/program.ts";
 
 const root = resolve(import.meta.dirname, "..");
-const program = createProgram({ out: () => {}, note: () => {}, err: () => {}, paint: unpainted, width: 100 });
+const program = createProgram(recordedTerminal().terminal);
 
 const packages = readdirSync(join(root, "packages")).map((name) => `packages/${name}`);
 const documents = [".", "docs", "bench", ...packages].flatMap((folder) => textsIn(folder, ".md"));

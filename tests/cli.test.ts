@@ -23,7 +23,8 @@ afterEach(async () => {
 class CommandProcess {
   output = "";
   readonly #child: ChildProcess;
-  readonly #exit: Promise<number | null>;
+  /** The exit status. */
+  readonly exit: Promise<number | null>;
 
   constructor(cwd: string, args: string[]) {
     this.#child = spawn(process.execPath, [bin, ...args], { cwd, stdio: ["ignore", "pipe", "pipe"] });
@@ -32,7 +33,7 @@ class CommandProcess {
     };
     this.#child.stdout?.on("data", onData);
     this.#child.stderr?.on("data", onData);
-    this.#exit = new Promise((resolve) => this.#child.once("exit", resolve));
+    this.exit = new Promise((resolve) => this.#child.once("exit", resolve));
     ends.push(() => this.end("SIGKILL"));
   }
 
@@ -43,7 +44,7 @@ class CommandProcess {
       if (match !== null) return match;
       const more = new Promise<boolean>((resolve) => this.#child.stdout?.once("data", () => resolve(true)));
       const errors = new Promise<boolean>((resolve) => this.#child.stderr?.once("data", () => resolve(true)));
-      const over = this.#exit.then(() => false);
+      const over = this.exit.then(() => false);
       if (!(await Promise.race([more, errors, over])))
         throw new Error(`The command ended without ${pattern}:\n${this.output}`);
     }
@@ -51,7 +52,7 @@ class CommandProcess {
 
   end(signal: NodeJS.Signals): Promise<number | null> {
     this.#child.kill(signal);
-    return this.#exit;
+    return this.exit;
   }
 }
 
@@ -140,7 +141,7 @@ describe("aiki dev", { timeout: 60_000 }, () => {
     expect(await command.end("SIGINT")).toBe(0);
   });
 
-  it("aiki dev kills a worker whose event loop is blocked, and prints it", async () => {
+  it("aiki dev kills a worker whose event loop is blocked, and prints that it was blocked", async () => {
     const loop = "for (;;) {}";
     const folder = await project({
       ...answer,
@@ -190,5 +191,48 @@ describe("aiki server", { timeout: 30_000 }, () => {
     const sameFile = new CommandProcess(folder, ["server", "--port", "0"]);
     await sameFile.prints(/DATABASE_LOCKED: .*in use by another Aiki server/);
     expect(await first.end("SIGINT")).toBe(0);
+  });
+});
+
+describe("aiki worker", { timeout: 60_000 }, () => {
+  async function serverOf(folder: string): Promise<{ aiki: Client; url: string }> {
+    const command = new CommandProcess(folder, ["server", "--port", "0", "--database", "memory:"]);
+    const [url = ""] = await command.prints(/http:\S+(?=,)/);
+    const aiki = await client({ url, logger: silentLogger });
+    ends.push(() => aiki.close());
+    return { aiki, url };
+  }
+
+  it("aiki worker serves a TypeScript file in its shards, and records a running step on SIGTERM", async () => {
+    const body = `
+      await run.step("work", () => new Promise<string>((resolve) => {
+        process.once("SIGTERM", () => resolve("finished"));
+        console.log("working");
+      }));
+      await run.sleep({ days: 1 });
+      return answer;`;
+    const folder = await project({ ...answer, "workflows.ts": workflows(body) });
+    const { aiki, url } = await serverOf(folder);
+    const args = ["--url", url, "--shard", "eu", "--shard", "us", "--concurrency", "2", "--id", "w-1"];
+    const command = new CommandProcess(folder, ["worker", "workflows.ts", ...args]);
+    await command.prints(/ready +worker w-1 on http.*\n +workflows\.ts serves wf@1\.0\.0/);
+    expect(await aiki.workers.list()).toMatchObject([{ worker: "w-1", shardKeys: ["eu", "us"], load: { slots: 2 } }]);
+    const id = v7();
+    await aiki.api.start({ runs: [{ id, name: "wf", versionId: "1.0.0", shardKey: "us" }] });
+    await command.prints(/working/);
+    expect(await command.end("SIGTERM")).toBe(0);
+    const { results } = await aiki.api.read({ runs: [{ runId: id, entries: { after: 0, limit: 9 } }], workers: true });
+    expect(results).toMatchObject([{ entries: [{ value: { type: "returned", output: '"finished"' } }] }]);
+    expect(await aiki.workers.list()).toEqual([]);
+  });
+
+  it("aiki worker prints why a file cannot be loaded, and ends with status 1", async () => {
+    const folder = await project({ "workflows.ts": "export const = ;", "none.ts": "export {};" });
+    const broken = new CommandProcess(folder, ["worker", "workflows.ts"]);
+    expect(await broken.exit).toBe(1);
+    expect(broken.output).toMatch(/workflows\.ts:1:13: .*\n[\s\S]*error: .*workflows\.ts cannot be loaded\.\n$/);
+    const none = new CommandProcess(folder, ["worker", "none.ts"]);
+    expect(await none.exit).toBe(1);
+    expect(none.output).toMatch(/^error NOTHING_EXPORTED: /);
   });
 });

@@ -240,6 +240,11 @@ describe("arguments that the client side accepts", () => {
       referenceId: or(text),
       shardKey: or(text),
       parentId: fc.oneof(fc.constant(runId), text, fc.constant(runId.toUpperCase())),
+      idPrefix: fc.oneof(
+        fc.nat(40).map((length) => `${runId}0123`.slice(0, length)),
+        text,
+        fc.constant("0189-"),
+      ),
       tags: or(texts),
       createdAfter: or(moment),
       createdBefore: or(moment),

@@ -3,10 +3,10 @@
 import type { Logger } from "@aikirun/lib";
 import { describeError } from "@aikirun/lib/internal";
 import { server } from "@aikirun/server";
+import { recordedTerminal } from "@aikirun/testing/recorded-terminal";
 import fc from "fast-check";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { main } from "../packages/cli/src/main.ts";
-import { unpainted } from "../packages/cli/src/paint.ts";
 import { parseConfig } from "../packages/client/src/config.ts";
 
 const secret = "hunter2";
@@ -106,7 +106,7 @@ describe("the password of a url", { timeout: 60_000 }, () => {
       vi.spyOn(console, level).mockImplementation((...line: unknown[]) => lines.push(line.join(" ")));
     }
     const say = (line: string) => lines.push(line);
-    const terminal = { out: say, note: say, err: say, paint: unpainted, width: 200 };
+    const terminal = { ...recordedTerminal().terminal, out: say, note: say, err: say };
     const property = fc.asyncProperty(urls("postgres", "db"), urls("redis", "0"), async (database, redis) => {
       const calls = [
         ["migrate", "--database", database],

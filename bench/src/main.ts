@@ -1,6 +1,7 @@
 /**
  * `npm run bench -- [--quick] [--only W1,W2] [--mode sqlite,postgres] [--repeat N]`: measures every workload several
- * times, each time in a new process with the yardstick before and after it. Prints medians as a table and as JSON.
+ * times, each time in a new process, with a measurement of the baseline before and after it. Prints medians as a table
+ * and as JSON.
  */
 
 import { execFile } from "node:child_process";
@@ -22,15 +23,15 @@ const script = fileURLToPath(new URL("../dist/measure.js", import.meta.url));
 const results = new URL("../results/", import.meta.url);
 
 interface Measured {
-  yardstick: number;
+  baseline: number;
   figures: Record<string, number>;
 }
 
 async function measureOnce(order: MeasurementOrder): Promise<Measured> {
-  const patienceMs = sizes[order.size]?.patienceMs;
-  const limits = { timeout: patienceMs, killSignal: "SIGKILL", maxBuffer: 10_000_000 } as const;
+  const timeoutMs = sizes[order.size]?.timeoutMs;
+  const limits = { timeout: timeoutMs, killSignal: "SIGKILL", maxBuffer: 10_000_000 } as const;
   const { stdout } = await run(process.execPath, [script, JSON.stringify(order)], limits).catch((error) => {
-    const why = error.killed ? `did not end within ${patienceMs} ms` : "failed";
+    const why = error.killed ? `did not end within ${timeoutMs} ms` : "failed";
     throw new Error(`${order.workload} ${order.mode} ${why}\n${error.stderr}`);
   });
   return JSON.parse(stdout.trim().split("\n").at(-1) ?? "");
@@ -44,14 +45,14 @@ async function measure(order: MeasurementOrder, repeat: number): Promise<FigureR
   const names = new Set(all.flatMap(({ figures }) => Object.keys(figures)));
   return [...names].map((figure) => {
     const values = all.flatMap(({ figures }) => figures[figure] ?? []);
-    const ratios = all.flatMap(({ figures, yardstick }) => (figures[figure] ?? Number.NaN) / yardstick);
+    const ratios = all.flatMap(({ figures, baseline }) => (figures[figure] ?? Number.NaN) / baseline);
     return {
       figure,
       mode: order.mode,
       median: median(values),
       min: Math.min(...values),
       max: Math.max(...values),
-      yardstick: median(all.map(({ yardstick }) => yardstick)),
+      baseline: median(all.map(({ baseline }) => baseline)),
       ratio: figure.startsWith("W1 steps") ? median(ratios) : null,
     };
   });

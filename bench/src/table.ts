@@ -7,21 +7,21 @@ export interface FigureRow {
   min: number;
   max: number;
   /** One-row commits per second of the same database, measured before and after. */
-  yardstick: number;
-  /** The ratio to the yardstick, for figures that have it as unit. */
+  baseline: number;
+  /** The figure divided by the baseline. Null for figures that are not compared to it. */
   ratio: number | null;
 }
 
 const heads = ["figure", "mode", "median", "min", "max", "one-row commits/s", "ratio"] as const;
 
 export function table(rows: readonly FigureRow[]): string {
-  const cells = rows.map(({ figure, mode, median, min, max, yardstick, ratio }) => [
+  const cells = rows.map(({ figure, mode, median, min, max, baseline, ratio }) => [
     figure,
     mode,
     shown(median),
     shown(min),
     shown(max),
-    shown(yardstick),
+    shown(baseline),
     ratio === null ? "" : ratio.toFixed(2),
   ]);
   const widths = heads.map((head, index) => Math.max(head.length, ...cells.map((row) => row[index]?.length ?? 0)));

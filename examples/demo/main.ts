@@ -60,7 +60,7 @@ async function runStory(story: DemoStory, order: StartedOrder, url: string): Pro
     await pause(300);
     await first.kill();
     await story.follow(order.id);
-    story.say("you", `  ${paint("red", `kill -9 ${first.pid}`)}: worker-1 dies in the middle of pack-parcel`);
+    story.say("you", `  ${paint("red", `kill -9 ${first.pid}`)}: worker-1 is killed in the middle of pack-parcel`);
 
     const second = await join(story, "worker-2", url, () => {});
     await order.result().catch(() => {});
@@ -89,14 +89,14 @@ function conclude({ run, entries, effects }: DemoStory): void {
   if (run === null) return;
   console.log(`\n${paint("bold", "The run's timeline")}\n`);
   for (const line of timeline(run, entries, paint)) console.log(line);
-  console.log(`\n${paint("bold", "What ran more than once, and why")}\n`);
+  console.log(`\n${paint("bold", "Which tasks ran more than once, and why")}\n`);
   for (const task of new Set(effects.map((effect) => effect.task))) {
     const runs = effects.filter((effect) => effect.task === task);
     if (runs.length > 1) console.log(`  ${task.padEnd(16)} ${runs.length} times: ${reasonOf(runs)}`);
   }
   const results = entries.filter(({ value }) => value.type === "returned");
   const addresses = new Set(results.map(({ address }) => address));
-  console.log(`\n  Everything else ran once. ${results.length} results are recorded at ${addresses.size} addresses.\n`);
+  console.log(`\n  All other tasks ran once. ${results.length} results are recorded at ${addresses.size} addresses.\n`);
 }
 
 function reasonOf(runs: DemoStory["effects"]): string {
@@ -111,10 +111,11 @@ function reasonOf(runs: DemoStory["effects"]): string {
 
 async function stayUp(url: string, run: RunView | null): Promise<void> {
   const at = url.endsWith(":9090") ? "" : ` --url ${url}`;
-  console.log(`The server stays up on ${url}. Try next, in another terminal:\n`);
+  console.log(`The server keeps running. See the run in the dashboard: ${url}/runs/${run?.id}\n`);
+  console.log("You can run these commands in another terminal:\n");
   console.log(`  npx aiki runs list${at}`);
-  console.log(`  npx aiki runs show ${run?.id}${at}`);
-  console.log("  npm run examples -- first\n\nCtrl-C stops it.");
+  console.log(`  npx aiki why ${run?.id}${at}`);
+  console.log("  npm run examples -- first\n\nCtrl-C stops the server.");
   await new Promise((resolve) => {
     process.once("SIGINT", resolve);
     process.once("SIGTERM", resolve);
@@ -129,7 +130,7 @@ async function openServer(): Promise<{ aikiServer: Server; database: string }> {
       return { aikiServer: await server({ database: `sqlite:${file}`, logger: silentLogger }), database: file };
     } catch (thrown) {
       if (count === 9 || !isAikiError(thrown) || thrown.code !== "DATABASE_LOCKED") throw thrown;
-      console.log(`${file} is in use by another Aiki server; this one takes aiki-${count + 1}.db.`);
+      console.log(`${file} is in use by another Aiki server; this server uses aiki-${count + 1}.db.`);
     }
   }
 }

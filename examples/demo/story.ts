@@ -59,12 +59,15 @@ export class DemoStory {
     const names = this.entries.flatMap(({ value, address }) =>
       value.type === "returned" ? [address.split(":")[1] ?? address] : value.type === "received" ? [value.name] : [],
     );
-    this.say("replay", `  the handler starts again from the top and reuses the results of: ${names.join(", ")}`);
+    this.say(
+      "replay",
+      `  the handler starts again from its first line and gets the recorded results of: ${names.join(", ")}`,
+    );
   }
 }
 
 function why(effect: ReportedEffect, before: (ReportedEffect & { worker: string }) | undefined): string {
   if (before === undefined) return "";
   if (before.attempt !== effect.attempt) return `, attempt ${effect.attempt}: the previous one failed`;
-  return ` AGAIN: ${before.worker} died before its result was recorded`;
+  return ` AGAIN: ${before.worker} was killed before its result was recorded`;
 }

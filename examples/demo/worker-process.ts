@@ -6,9 +6,9 @@ import { isEffect, type ReportedEffect } from "./work.ts";
 export interface DemoWorker {
   readonly id: string;
   readonly pid: number;
-  /** Kills it, like a power failure. Resolves when it has exited. */
+  /** Kills the process with SIGKILL. Resolves when it has exited. */
   kill(): Promise<void>;
-  /** Stops it gracefully, so that it releases its runs. Resolves when it has exited. */
+  /** Stops the worker gracefully, so that it releases its runs. Resolves when its process has exited. */
   stop(): Promise<void>;
 }
 

@@ -8,7 +8,7 @@ import { orderWorkflow, shipWorkflow } from "./workflows.ts";
 const [url = "", id = ""] = process.argv.slice(2);
 const aiki = await client({ url, logger: consoleLogger({ level: "warn" }) });
 
-// The default heartbeat interval is 30 s. Here a dead worker should be detected within two seconds.
+// The default heartbeat interval is 30 s. Here, the server should detect a killed worker within two seconds.
 const aikiWorker = worker(aiki, { id, maxConcurrentWorkflowRuns: 5, workflowRun: { heartbeatIntervalMs: 500 } });
 aikiWorker.registry.add(orderWorkflow).add(shipWorkflow);
 await aikiWorker.start();

@@ -6,7 +6,7 @@ import { type Worker, worker } from "@aikirun/worker";
 
 type Registered = Parameters<Worker["registry"]["add"]>[0];
 
-/** Runs server, client and workers in one process and in memory, for one example. */
+/** Runs one example with a server in memory, and with client and workers in the same process. */
 export async function embedded(example: (aiki: Client, startWorker: StartWorker) => Promise<void>): Promise<void> {
   const aikiServer = await server({ database: "memory:" });
   const aiki = await client({ server: aikiServer, logger: silentLogger });

@@ -239,10 +239,10 @@ class Drill {
 
 /** Calls `look` until it returns no lines, or until the time is over. */
 async function settled(look: () => Promise<string[]>, withinMs: number): Promise<string[]> {
-  const giveUpAt = Date.now() + withinMs;
+  const deadline = Date.now() + withinMs;
   for (;;) {
     const remaining = await look();
-    if (remaining.length === 0 || Date.now() > giveUpAt) return remaining;
+    if (remaining.length === 0 || Date.now() > deadline) return remaining;
     await wait(250);
   }
 }

@@ -1,4 +1,4 @@
-/** All faults of the nemesis. Each lasts for a while and then restores what it broke. */
+/** All faults of the nemesis. Each fault lasts for a while, and then restores the target. */
 
 import { wakeUpGroup } from "@aikirun/lib/protocol";
 import type { Actions } from "../end-to-end/facts.ts";
@@ -29,9 +29,9 @@ export interface PlannedFault {
 
 export interface FaultKind {
   name: string;
-  /** How often it is drawn, relative to others. */
+  /** How often the nemesis chooses this kind, relative to other kinds. */
   weight: number;
-  /** At most one fault with the same value is injected at a time. */
+  /** At most one fault with the same value is active at a time. */
   exclusive?: string;
   /** Chooses a target. Null if there is none at this moment. */
   plan(targets: FaultTargets, prng: Prng): PlannedFault | null;
@@ -52,7 +52,7 @@ function wait(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Records a harm that lasts as long as the work. */
+/** Records that this fault may affect processes until the promise of `work` settles. */
 async function recordHarm<Result>(
   { harms }: FaultTargets,
   what: string,
@@ -98,41 +98,41 @@ function onMember(
   };
 }
 
-async function killed(_: FaultTargets, member: Member, prng: Prng): Promise<boolean> {
+async function kill(_: FaultTargets, member: Member, prng: Prng): Promise<boolean> {
   await member.kill();
   await wait(prng.pick([0, 300, 1_500]));
   await member.start();
   return true;
 }
 
-async function ended(_: FaultTargets, member: Member, prng: Prng): Promise<boolean> {
+async function terminate(_: FaultTargets, member: Member, prng: Prng): Promise<boolean> {
   await member.terminate();
   await wait(prng.pick([0, 300]));
   await member.start();
   return true;
 }
 
-async function stopped({ actions }: FaultTargets, member: Member, prng: Prng): Promise<boolean> {
+async function stop({ actions }: FaultTargets, member: Member, prng: Prng): Promise<boolean> {
   const pid = member.process?.pid ?? 0;
-  const stop = { pid, from: Date.now(), until: Number.POSITIVE_INFINITY };
-  actions.stops.push(stop);
+  const stopRecord = { pid, from: Date.now(), until: Number.POSITIVE_INFINITY };
+  actions.stops.push(stopRecord);
   await member.pause(member.role === "worker" ? leaseMs * (1.2 + prng.next()) : prng.between(800, 2_500));
-  stop.until = Date.now();
+  stopRecord.until = Date.now();
   return true;
 }
 
 const processFaults: FaultKind[] = [
-  onMember("worker killed", 10, "worker", killed),
-  onMember("worker stopped past its lease", 8, "worker", stopped),
-  onMember("worker terminated", 4, "worker", ended),
-  onMember("server killed", 6, "server", killed),
-  onMember("server stopped", 4, "server", stopped),
-  onMember("server terminated", 2, "server", ended),
+  onMember("worker killed", 10, "worker", kill),
+  onMember("worker stopped past its lease", 8, "worker", stop),
+  onMember("worker terminated", 4, "worker", terminate),
+  onMember("server killed", 6, "server", kill),
+  onMember("server stopped", 4, "server", stop),
+  onMember("server terminated", 2, "server", terminate),
   {
     name: "all workers killed at once",
     weight: 1,
     plan(targets) {
-      const workers = targets.fleet.members.filter(({ role, isRunning: isWell }) => role === "worker" && isWell);
+      const workers = targets.fleet.members.filter(({ role, isRunning }) => role === "worker" && isRunning);
       if (workers.length < 2) return null;
       const each = async (worker: Member) => {
         await recordHarm(targets, "killed with the others", affectedPid(worker), () => worker.kill());
@@ -149,7 +149,7 @@ const processFaults: FaultKind[] = [
   },
 ];
 
-/** Faults of a network proxy. Faults of Redis do no harm, because Redis carries no data. */
+/** Faults of a network proxy. Faults of Redis are not recorded as harms, because Redis stores no data of runs. */
 function proxyFaults(
   to: string,
   proxies: (targets: FaultTargets) => readonly NetworkProxy[],
@@ -230,7 +230,7 @@ const postgresFaults: FaultKind[] = [
   }),
 ];
 
-/** Loses no acknowledged data. Creating the standby is not yet a harm. */
+/** The promotion loses no acknowledged data. The harm begins with the promotion, not when the standby is created. */
 const primaryLost: FaultKind = {
   name: "PostgreSQL lost, its standby promoted",
   weight: 1,
@@ -269,7 +269,9 @@ async function streamsIn(redis: RedisProcess): Promise<string[]> {
   return Array.isArray(keys) ? keys.map(String) : [];
 }
 
-/** Faults that do no harm: Redis carries only wake-ups and notifications, and losing them costs only latency. */
+/**
+ * Faults that are not recorded as harms: Redis carries only wake-ups and notifications, and their loss costs latency.
+ */
 const redisFaults: FaultKind[] = [
   ...proxyFaults("Redis", ({ fleet }) => (fleet.redisProxy === null ? [] : [fleet.redisProxy]), [
     "xadd",

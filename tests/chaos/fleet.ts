@@ -219,14 +219,14 @@ function createMember({ name, role, begin, readyPattern, exits }: MemberOptions)
 
 /** Starts a process. Like a supervisor, starts another if it exits early because an engine was not reachable. */
 async function startUntilReady(name: string, begin: () => Promise<Running>, readyPattern: RegExp): Promise<Running> {
-  const giveUpAt = Date.now() + deadlineMs;
+  const deadline = Date.now() + deadlineMs;
   for (;;) {
     const started = await begin();
     try {
-      await started.prints(readyPattern, Math.max(1, giveUpAt - Date.now()));
+      await started.prints(readyPattern, Math.max(1, deadline - Date.now()));
       return started;
     } catch (thrown) {
-      if (started.isUp || Date.now() > giveUpAt) throw new Error(`${name} did not start: ${String(thrown)}`);
+      if (started.isUp || Date.now() > deadline) throw new Error(`${name} did not start: ${String(thrown)}`);
     }
   }
 }

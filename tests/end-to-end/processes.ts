@@ -120,11 +120,11 @@ export async function until<Found>(
   look: () => Found | null | undefined | false | Promise<Found | null | undefined | false>,
   withinMs: number = deadlineMs,
 ): Promise<Found> {
-  const giveUpAt = Date.now() + withinMs;
+  const deadline = Date.now() + withinMs;
   for (;;) {
     const found = await look();
     if (found !== null && found !== undefined && found !== false) return found;
-    if (Date.now() > giveUpAt) throw new Error(`Not within ${withinMs} ms: ${what}.`);
+    if (Date.now() > deadline) throw new Error(`Not within ${withinMs} ms: ${what}.`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

@@ -37,14 +37,14 @@ describe("the quick start and the graceful shutdown, one after the other in one 
   );
 
   const [, , onRedis] = topologies;
-  it.skipIf(onRedis?.isThere !== true).each(ends)(
+  it.skipIf(onRedis?.isAvailable !== true).each(ends)(
     "the quick start completes a run on PostgreSQL with Redis, logs nothing about Redis, and exits with 0 on %s",
     async (signal) => {
       redis = await privateRedis();
       const port = redis?.address.port ?? 0;
       const redisGround = { host: "localhost", port, prefix: "aiki" };
       const open = () => backendOn(redisGround, { type: "redis_streams" });
-      scenario = await openScenario({ name: "PostgreSQL with a Redis of its own", isThere: true, open });
+      scenario = await openScenario({ name: "PostgreSQL with a Redis of its own", isAvailable: true, open });
       const app = await carriedOut(port);
       const [stream = ""] = await streams();
       expect(stream).toContain("onboarding");

@@ -61,6 +61,7 @@ async function parts(): Promise<Serving> {
   const engine = createEngine({ storage, env, settings, logger, notifier: await openNotifier(config) });
   await engine.start();
   const face = {
+    basePath: config.basePath,
     admit: admitAll(reachingServerApi(engine.api("default"), reach)),
     hosts: hostsAllowed([]),
     ready: () => storage.read((reader) => reader.nextDue()),

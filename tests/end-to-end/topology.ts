@@ -8,14 +8,14 @@ import type { Backend, BackendRedis } from "./backend.ts";
 
 export interface Topology {
   name: string;
-  isThere: boolean;
+  isAvailable: boolean;
   /** Opens a backend for one scenario, whose files are in `directory`. */
   open(directory: string): Promise<Backend & { close(): Promise<void> }>;
 }
 
 export const sqlite: Topology = {
   name: "SQLite with polling",
-  isThere: true,
+  isAvailable: true,
   open: async (directory) => ({
     database: `sqlite:${join(directory, "aiki.db")}`,
     redis: null,
@@ -30,13 +30,13 @@ const redis = await testRedis();
 
 const onPostgres: Topology = {
   name: "PostgreSQL with polling",
-  isThere: probe !== null,
+  isAvailable: probe !== null,
   open: () => backendOn(null, { type: "adaptive_polling" }),
 };
 
 const onRedis: Topology = {
   name: "PostgreSQL with Redis Streams",
-  isThere: probe !== null && redis !== null,
+  isAvailable: probe !== null && redis !== null,
   open: () => backendOn(redis === null ? null : backendRedisAt(redis), { type: "redis_streams" }),
 };
 
@@ -48,7 +48,7 @@ export const topologies: readonly Topology[] = [sqlite, ...networked];
 /** Defines a suite for each topology. */
 export function describeOn(all: readonly Topology[], what: string, define: (topology: Topology) => void): void {
   for (const topology of all) {
-    describe.skipIf(!topology.isThere)(`on ${topology.name}, ${what}`, () => define(topology));
+    describe.skipIf(!topology.isAvailable)(`on ${topology.name}, ${what}`, () => define(topology));
   }
 }
 

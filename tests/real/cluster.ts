@@ -16,14 +16,14 @@ export interface Cluster {
   control(...args: string[]): Promise<void>;
   /** Adds a line to its configuration file, which takes effect at the next start or reload. */
   configure(line: string): Promise<void>;
-  /** Makes it a standby of another cluster from its next start. */
+  /** Configures it as a standby of another cluster. Takes effect at its next start. */
   follow(primary: Cluster): Promise<void>;
 }
 
 const listening = ["listen_addresses=127.0.0.1", "unix_socket_directories="];
 
-/** Settings that are fast and do not survive a power failure. */
-const forgetful: readonly string[] = [
+/** Fast settings for tests. With them, commits do not survive a power failure. */
+const notDurable: readonly string[] = [
   "max_connections=200",
   "shared_buffers=64MB",
   "fsync=off",
@@ -42,10 +42,10 @@ export async function startCluster(
   binaries: string,
   directory: string,
   owner: number,
-  settings: readonly string[] = forgetful,
+  settings: readonly string[] = notDurable,
 ): Promise<Cluster> {
-  const initialise: Initialise = (program, place) =>
-    program("initdb", "-D", place, "-U", "aiki", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync");
+  const initialise: Initialise = (program, dataDirectory) =>
+    program("initdb", "-D", dataDirectory, "-U", "aiki", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync");
   return startIn({ binaries, directory, owner, settings }, initialise);
 }
 
@@ -54,9 +54,21 @@ export async function startCluster(
  * identifier are the same.
  */
 export function startStandby(binaries: string, directory: string, owner: number, primary: Cluster): Promise<Cluster> {
-  const initialise: Initialise = (program, place) =>
-    program("pg_basebackup", "-D", place, "-d", conninfo(primary), "-R", "-X", "stream", "-c", "fast", "--no-sync");
-  return startIn({ binaries, directory, owner, settings: forgetful }, initialise);
+  const initialise: Initialise = (program, dataDirectory) =>
+    program(
+      "pg_basebackup",
+      "-D",
+      dataDirectory,
+      "-d",
+      conninfo(primary),
+      "-R",
+      "-X",
+      "stream",
+      "-c",
+      "fast",
+      "--no-sync",
+    );
+  return startIn({ binaries, directory, owner, settings: notDurable }, initialise);
 }
 
 /** Whether this installation of PostgreSQL has the program that `startStandby` needs. */
@@ -69,39 +81,45 @@ function conninfo({ url }: Cluster): string {
   return `host=${hostname} port=${port} user=${username} application_name=standby`;
 }
 
-type Initialise = (program: (name: string, ...args: string[]) => Promise<unknown>, place: string) => Promise<unknown>;
+type Initialise = (
+  program: (name: string, ...args: string[]) => Promise<unknown>,
+  dataDirectory: string,
+) => Promise<unknown>;
 
-interface Start {
+interface ClusterStart {
   binaries: string;
   directory: string;
   owner: number;
   settings: readonly string[];
 }
 
-async function startIn({ binaries, directory, owner, settings }: Start, initialise: Initialise): Promise<Cluster> {
+async function startIn(
+  { binaries, directory, owner, settings }: ClusterStart,
+  initialise: Initialise,
+): Promise<Cluster> {
   const user = await userOf(directory);
-  const place = join(directory, "data");
+  const dataDirectory = join(directory, "data");
   const port = await freePort();
   const program = (name: string, ...args: string[]) => run(join(binaries, name), args, { ...user, cwd: directory });
   const control = async (...args: string[]): Promise<void> => {
-    await program("pg_ctl", "-D", place, "-w", "-s", "-l", join(directory, "log"), ...args);
+    await program("pg_ctl", "-D", dataDirectory, "-w", "-s", "-l", join(directory, "log"), ...args);
   };
-  const configure = (line: string) => appendFile(join(place, "postgresql.auto.conf"), `${line}\n`);
-  await initialise(program, place);
+  const configure = (line: string) => appendFile(join(dataDirectory, "postgresql.auto.conf"), `${line}\n`);
+  await initialise(program, dataDirectory);
   const options = [...listening, ...settings, `port=${port}`].map((setting) => `-c ${setting}`).join(" ");
   await control("start", "-o", options).catch(async (cause: unknown) => {
     const log = await readFile(join(directory, "log"), "utf8").catch(() => "");
     throw new Error(`PostgreSQL did not start: ${log}`, { cause });
   });
-  endWith(owner, join(place, "postmaster.pid"), "QUIT");
+  endWith(owner, join(dataDirectory, "postmaster.pid"), "QUIT");
   const follow = async (primary: Cluster): Promise<void> => {
     await configure(`primary_conninfo = '${conninfo(primary)}'`);
-    await writeFile(join(place, "standby.signal"), "");
+    await writeFile(join(dataDirectory, "standby.signal"), "");
   };
   return { url: `postgres://aiki@127.0.0.1:${port}/postgres`, control, configure, follow };
 }
 
-/** PostgreSQL refuses to run as root, so if this process is root, its files and processes belong to the user nobody. */
+/** PostgreSQL refuses to run as root. If this process is root, PostgreSQL runs as the user `nobody` instead. */
 export async function userOf(directory: string): Promise<{ uid?: number; gid?: number }> {
   await mkdir(directory, { recursive: true });
   if (process.getuid?.() !== 0) return {};

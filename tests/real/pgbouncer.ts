@@ -1,16 +1,14 @@
 /** A PgBouncer in transaction mode in front of a database. */
 
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { chown, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { userOf } from "./cluster.ts";
+import { installPackage } from "./debian.ts";
 import { freePort } from "./machine.ts";
-
-const run = promisify(execFile);
 
 export interface Pooler {
   /** The same database, through the pooler. */
@@ -22,9 +20,11 @@ const advice =
   "There is no PgBouncer to test with. Install one (apt install pgbouncer, brew install pgbouncer), or run the tests " +
   "as root on Debian, where they install it by themselves.";
 
-/** The path of the program, which is installed if possible. Null with a warning if it is not available. */
+/**
+ * The path of the program. If it is missing, it is installed if possible; else this logs a warning and returns null.
+ */
 export async function findPooler(): Promise<string | null> {
-  const found = installed() ?? (await install());
+  const found = installed() ?? ((await installPackage("pgbouncer")) ? installed() : null);
   if (found === null) console.error(`\nSKIPPED: ${advice}\n`);
   return found;
 }
@@ -34,24 +34,9 @@ function installed(): string | null {
   return directories.map((directory) => join(directory, "pgbouncer")).find((program) => existsSync(program)) ?? null;
 }
 
-/** Installs PgBouncer without starting its service. */
-async function install(): Promise<string | null> {
-  if (process.getuid?.() !== 0 || !existsSync("/usr/bin/apt-get")) return null;
-  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
-  const apt = (...args: string[]) =>
-    run("apt-get", ["-o", "DPkg::Lock::Timeout=120", ...args], { env, timeout: 300_000 });
-  const installPackage = () => apt("install", "-y", "--no-install-recommends", "pgbouncer");
-  await installPackage().catch(() => apt("update").then(installPackage).catch(warn));
-  return installed();
-}
-
-function warn(thrown: unknown): void {
-  console.error(`apt-get did not install pgbouncer: ${String(thrown)}`);
-}
-
 export interface PoolerOptions {
   program: string;
-  /** The directory for its files. */
+  /** The parent directory of the directory with its files. */
   directory: string;
   /** The url of the database behind it. */
   database: string;
@@ -60,25 +45,28 @@ export interface PoolerOptions {
   /** How long a client keeps a connection. Default `transaction`. */
   mode?: "session" | "transaction" | "statement";
   /** How long a client waits for a connection. Seconds. */
-  patienceS?: number;
+  waitTimeoutS?: number;
 }
 
 export async function startPooler(options: PoolerOptions): Promise<Pooler> {
   const { program, directory, database } = options;
   const target = new URL(database);
-  const place = await mkdtemp(join(directory, "pgbouncer-"));
+  const ownDirectory = await mkdtemp(join(directory, "pgbouncer-"));
   const port = await freePort();
-  const user = await userOf(place);
-  const file = join(place, "pgbouncer.ini");
+  const user = await userOf(ownDirectory);
+  const file = join(ownDirectory, "pgbouncer.ini");
   await writeFile(file, configuration(target, port, options));
   if (user.uid !== undefined && user.gid !== undefined) await chown(file, user.uid, user.gid);
-  const child = spawn(program, [file], { ...user, cwd: place, stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(program, [file], { ...user, cwd: ownDirectory, stdio: ["ignore", "ignore", "pipe"] });
   const exited = once(child, "exit");
-  let said = "";
+  let output = "";
   child.stderr.on("data", (chunk) => {
-    said += String(chunk);
+    output += String(chunk);
   });
-  await Promise.race([answers(port), exited.then(() => Promise.reject(new Error(`PgBouncer ended: ${said}`)))]);
+  await Promise.race([
+    untilConnectable(port),
+    exited.then(() => Promise.reject(new Error(`PgBouncer ended: ${output}`))),
+  ]);
   const url = new URL(database);
   [url.hostname, url.port] = ["127.0.0.1", String(port)];
   return {
@@ -86,7 +74,7 @@ export async function startPooler(options: PoolerOptions): Promise<Pooler> {
     async close() {
       child.kill("SIGKILL");
       await exited;
-      await rm(place, { recursive: true, force: true });
+      await rm(ownDirectory, { recursive: true, force: true });
     },
   };
 }
@@ -94,7 +82,7 @@ export async function startPooler(options: PoolerOptions): Promise<Pooler> {
 function configuration(
   target: URL,
   port: number,
-  { connections, mode = "transaction", patienceS = 120 }: PoolerOptions,
+  { connections, mode = "transaction", waitTimeoutS = 120 }: PoolerOptions,
 ): string {
   const name = target.pathname.slice(1);
   const login = `user=${target.username}${target.password === "" ? "" : ` password=${target.password}`}`;
@@ -108,12 +96,13 @@ auth_type = any
 pool_mode = ${mode}
 default_pool_size = ${connections}
 max_client_conn = 200
-query_wait_timeout = ${patienceS}
+query_wait_timeout = ${waitTimeoutS}
 server_login_retry = 1
 `;
 }
 
-async function answers(port: number): Promise<void> {
+/** Resolves when a program accepts connections on the port. */
+async function untilConnectable(port: number): Promise<void> {
   for (;;) {
     const socket = connect(port, "127.0.0.1");
     const isUp = await once(socket, "connect").then(

@@ -135,8 +135,8 @@ export async function sendOnce(address: RedisAddress, command: ReadonlyArray<str
 }
 
 async function until(directory: string, look: () => Promise<boolean>): Promise<void> {
-  for (const giveUpAt = Date.now() + 20_000; !(await look().catch(() => false)); await pauseFor(20)) {
-    if (Date.now() < giveUpAt) continue;
+  for (const deadline = Date.now() + 20_000; !(await look().catch(() => false)); await pauseFor(20)) {
+    if (Date.now() < deadline) continue;
     throw new Error(`Redis did not start: ${await readFile(join(directory, "log"), "utf8").catch(() => "")}`);
   }
 }

@@ -3,7 +3,7 @@ import { type Plain, Timed, type TimedRun } from "./timed.ts";
 
 const outcome = ({ rig }: Timed): unknown[] => [rig.ledger.status, rig.output];
 
-describe("a call that stands beside another one", () => {
+describe("alike calls of parallel branches", () => {
   const pages = async (run: TimedRun, plain: Plain): Promise<unknown> => {
     const first = async (): Promise<string[]> => {
       const one = await run.step("page", () => "first, 1");
@@ -14,14 +14,14 @@ describe("a call that stands beside another one", () => {
     return Promise.all([first(), second()]);
   };
 
-  it("a call beside another one does not receive the value of its neighbour after plain work", async () => {
+  it("alike calls of parallel branches do not exchange values after non-durable work", async () => {
     const timed = new Timed(pages);
     await timed.execute({ unzip: 10, slow: 1_000 }, 500);
     await timed.again({ unzip: 10, slow: 10 }, 2_000);
     expect(outcome(timed)).toEqual(["completed", [["first, 1", "first, 2"], "second"]]);
   });
 
-  it("a call beside another one does not receive the value of its neighbour in the next attempt", async () => {
+  it("alike calls of parallel branches do not exchange values in the next attempt", async () => {
     const timed = new Timed(async (run, plain) => {
       const second = (): Promise<string> => run.step("page", () => plain("slow").then(() => "second"));
       const first = async (): Promise<string> => {
@@ -38,7 +38,7 @@ describe("a call that stands beside another one", () => {
     expect(outcome(timed)).toEqual(["completed", ["first, 2", "second"]]);
   });
 
-  it("a call is found whether its neighbour is recorded or not, and after any last delivery", async () => {
+  it("a call is found whether the parallel branch has a recorded call or not, after any last delivery", async () => {
     let started = 0;
     const timed = new Timed(async (run, plain) => {
       await Promise.all([plain("fetch"), run.step("look", () => plain("look"))]);
@@ -90,7 +90,7 @@ describe("a call after a race that left a wait open", () => {
   });
 });
 
-describe("a late call whose value a prompt one received", () => {
+describe("a late call whose value an alike prompt call received", () => {
   it("a late call is refused if an alike prompt call has received its value", async () => {
     let cold = true;
     const timed = new Timed(async (run, plain) => {
@@ -132,7 +132,7 @@ describe("items of run.map", () => {
 });
 
 describe("a race of an earlier attempt", () => {
-  it("a race has the same winner in the next attempt if plain work takes a different time", async () => {
+  it("a race has the same winner in the next attempt if non-durable work takes a different time", async () => {
     const winners: string[] = [];
     const timed = new Timed(async (run, plain) => {
       const contender = async (name: string): Promise<string> => {
@@ -190,12 +190,12 @@ describe("a withdrawn call", () => {
     const timed = new Timed(async (run, plain) => {
       const given = new AbortController();
       void plain("abort").then(() => given.abort());
-      const end = await run.sleep({ hours: 1 }, { signal: given.signal }).catch(() => "given up");
+      const end = await run.sleep({ hours: 1 }, { signal: given.signal }).catch(() => "withdrawn");
       await run.step("new", () => 1);
       return end;
     });
     await timed.execute({ abort: 500 }, 2_000);
-    expect(outcome(timed)).toEqual(["completed", "given up"]);
+    expect(outcome(timed)).toEqual(["completed", "withdrawn"]);
   });
 
   it("a call that a replay withdraws earlier keeps its recorded value", async () => {
@@ -231,7 +231,7 @@ describe("a derived value", () => {
 });
 
 describe("a report that is refused permanently", () => {
-  it("values that arise while a report is refused permanently are not lost", async () => {
+  it("values that are produced while a report is refused permanently are not lost", async () => {
     const timed = new Timed((run, plain) =>
       Promise.all(["a", "b"].map((name) => run.step(name, () => plain(name).then(() => name)))),
     );
@@ -249,7 +249,7 @@ describe("a report that is refused permanently", () => {
 });
 
 describe("two alike calls of one branch", () => {
-  it("two alike calls of one branch keep their values in a later attempt if plain work delays one", async () => {
+  it("two alike calls of one branch keep their values in a later attempt if non-durable work delays one", async () => {
     let isDelayed = { first: false, second: true };
     let made = 0;
     const timed = new Timed(async (run, plain) => {
@@ -326,7 +326,7 @@ describe("the time that a handler reads after parallel branches that take a lock
 });
 
 describe("two alike calls that got keys before a later attempt", () => {
-  it("keep their values when that attempt is replayed", async () => {
+  it("two alike calls that got keys before a later attempt keep their values in its replay", async () => {
     let made = 0;
     const visits =
       (keys: readonly string[], isDelayed: boolean) =>

@@ -16,7 +16,7 @@ describe("alike calls of parallel branches", () => {
     return out;
   };
 
-  it("alike calls get their own results if plain work takes a different time on replay", async () => {
+  it("alike calls get their own results if non-durable work takes a different time on replay", async () => {
     const timed = new Timed(handler);
     await timed.execute({ "price ann": 5, "price bob": 400, ann: 100 });
     expect(timed.rig.ledger.status).toBe("suspended");
@@ -110,8 +110,8 @@ describe("alike calls of parallel branches", () => {
   });
 });
 
-describe("a replay that waits for plain work", () => {
-  it("slow plain work does not make a replay diverge", async () => {
+describe("a replay that waits for non-durable work", () => {
+  it("a replay does not diverge if non-durable work is slow", async () => {
     const began: string[] = [];
     const timed = new Timed(async (run, plain) => {
       const rested = (async () => {
@@ -149,7 +149,7 @@ describe("a replay that waits for plain work", () => {
   });
 });
 
-describe("two alike calls after plain work", () => {
+describe("two alike calls after non-durable work", () => {
   const handler = async (run: TimedRun, plain: Plain): Promise<unknown> =>
     Promise.all(
       ["ann", "bob"].map(async (name) => {
@@ -158,7 +158,7 @@ describe("two alike calls after plain work", () => {
       }),
     );
 
-  it("two alike calls after plain work are refused at once, and the stall names both places", async () => {
+  it("two alike calls after non-durable work are refused at once, and the stall names both places", async () => {
     const timed = new Timed(handler);
     await timed.execute({ ann: 10, bob: 10 });
     expect(timed.rig.end).toMatchObject({ type: "stalled", stall: { reason: "ambiguous_call", call: "step:save#0" } });
@@ -168,7 +168,7 @@ describe("two alike calls after plain work", () => {
     });
   });
 
-  it("keys distinguish two alike calls after plain work, also when a refused run is retried", async () => {
+  it("keys distinguish two alike calls after non-durable work, also when a refused run is retried", async () => {
     const timed = new Timed(handler);
     await timed.execute({ ann: 10, bob: 2_000 });
     expect(timed.rig.end).toMatchObject({ type: "stalled" });
@@ -239,7 +239,7 @@ describe("two alike calls after plain work", () => {
       expect(timed.rig.output).toEqual(["ann 1", "bob 2"]);
     });
 
-    it("a refused run keeps its entries if it continues without keys and without plain work", async () => {
+    it("a refused run keeps its entries if it continues without keys and without non-durable work", async () => {
       const timed = await refused();
       const began: string[] = [];
       const prompt = new Timed(async (run) => {
@@ -263,7 +263,7 @@ describe("two alike calls after plain work", () => {
     });
   });
 
-  it("the branches of run.map distinguish two alike calls after plain work", async () => {
+  it("the branches of run.map distinguish two alike calls after non-durable work", async () => {
     const timed = new Timed(async (run, plain) => {
       const out = await run.map(["ann", "bob", "cyd"], async (name) => {
         await plain(name);
@@ -278,7 +278,7 @@ describe("two alike calls after plain work", () => {
     expect(timed.rig.output).toEqual(["ann", "bob", "cyd"]);
   });
 
-  it("a run whose plain work was cached when it was recorded is replayed exactly", async () => {
+  it("a run whose non-durable work was cached when it was recorded is replayed exactly", async () => {
     let isCold = false;
     const timed = new Timed(async (run, plain) => {
       if (isCold) await plain("config");
@@ -296,7 +296,7 @@ describe("two alike calls after plain work", () => {
 });
 
 describe("a key", () => {
-  it("a key may be added to calls of an unfinished run, which are found without it", async () => {
+  it("a call of an unfinished run to which a key was added is found in its entry without the key", async () => {
     let key: string | undefined;
     let runs = 0;
     const timed = new Timed(async (run, plain) => {
@@ -353,7 +353,7 @@ describe("a durable call inside a step", () => {
 });
 
 describe("an idempotency key", () => {
-  it("an idempotency key does not depend on the order of branches, and is the same for every attempt", async () => {
+  it("an idempotency key is the same for any order of branches and for every attempt", async () => {
     const keysOf = async (delays: Record<string, number>): Promise<Map<string, string>> => {
       const keys = new Map<string, string>();
       const timed = new Timed(async (run, plain) =>
@@ -379,7 +379,7 @@ describe("an idempotency key", () => {
 });
 
 describe("a long replay", () => {
-  it("a long replay lets timers and I/O run in between", async () => {
+  it("a long replay lets timers and I/O run between deliveries", async () => {
     let clock = 0;
     const timed = new Timed(async (run) => {
       for (let n = 0; n < 200; n++) await run.step("s", () => n);
@@ -432,7 +432,7 @@ describe("code of another build", () => {
 });
 
 describe("a later attempt", () => {
-  it("gives no value to an alike call of a parallel branch that had failed before", async () => {
+  it("a later attempt gives no recorded value to an alike call of a parallel branch that failed before", async () => {
     const timed = new Timed(async (run, plain) => {
       const charge = async (customer: string): Promise<string> => {
         await run.step("price", () => {

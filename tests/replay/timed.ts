@@ -34,7 +34,7 @@ export class Timed {
     await this.live(ms);
   }
 
-  /** Advances the time. A suspended execution that continues after plain work gets its run again. */
+  /** Advances the time. A suspended execution that continues after non-durable work gets its run again. */
   async live(ms: number): Promise<void> {
     const { rig } = this;
     for (let passed = 0; passed < ms; passed += 10) {

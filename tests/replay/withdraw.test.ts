@@ -168,8 +168,8 @@ describe("a wait with a signal", () => {
   });
 });
 
-describe("a loser of a race that comes to its call after plain work", () => {
-  /** A loser sleeps after plain work; its cleanup follows the sleep that was withdrawn. */
+describe("a loser of a race that makes its call after non-durable work", () => {
+  /** A loser sleeps after non-durable work; its cleanup follows the sleep that was withdrawn. */
   const loser = async (run: TimedRun, plain: Plain): Promise<unknown[]> => {
     const cleaned: string[] = [];
     const winner = await run.race([

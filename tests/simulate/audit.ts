@@ -67,7 +67,7 @@ async function replay({ world, mirror, ledger, code }: AuditOptions, run: Run, p
   const isLater = orderOf(program.ops) === "lock" && (run.attempt > 1 || run.options.retryOf !== undefined);
   const isRepeated = stall?.reason === "diverged" && isLater && ledger.isRecordedTwice(run.id, stall.call);
   if (stall?.reason === "diverged" && (isUnsettled || isRepeated || isRenamedSleep(stall))) return;
-  // If plain work decides which lane of a pool takes an item, alike calls exchange their values and their order.
+  // If non-durable work decides which lane of a pool takes an item, alike calls exchange their values and their order.
   const isExchanged = ledger.identity.wasMistaken(run.id) || orderOf(program.ops) === "lock";
   if (next?.type === "finish" && isExchanged && ledger.effects.length === before) return;
   // Branches that the handler does not await may make new calls while it awaits non-durable work.

@@ -1,6 +1,6 @@
 /**
- * Whose value is whose. Every call of a program has a path that the engine does not know; what a body makes, an event,
- * a child or a time belongs to the path that it was made for, on every replay, attempt and retry.
+ * Checks that each call gets its own value. Every call of a program has a path that the engine does not know. A result
+ * of a body, an event, a child or a time belongs to one path, and stays with it on every replay, attempt and retry.
  */
 
 import type { Address, RunId } from "@aikirun/lib/protocol";
@@ -11,12 +11,12 @@ import { mayBeMistaken } from "./points.ts";
 import type { Process } from "./process.ts";
 import type { World } from "./world.ts";
 
-/** What the body of a task or step knows of its call. */
+/** The call of a task or step, as its body identifies it. */
 export interface Origin {
   kind: "task" | "step";
-  /** Null where the inputs of several calls are equal, so that their bodies cannot know for which they work. */
+  /** Null if the inputs of several calls are equal, because then the body cannot determine its call. */
   path: string | null;
-  /** What stands in place of the path then. */
+  /** Identifies the calls if `path` is null. */
   name: string;
 }
 
@@ -24,14 +24,14 @@ export interface Origin {
 export interface SimulatedEffect extends Origin {
   runId: RunId;
   key: string;
-  /** Its call had a key. */
+  /** Whether its call had a key. */
   isKeyed: boolean;
   address: Address;
   attempt: number;
   try: number;
   fence: number;
   process: Process;
-  /** Made for this start alone. */
+  /** A unique text, which is created for this start only. */
   nonce: string;
 }
 
@@ -41,7 +41,7 @@ interface Done {
   attempt: number;
 }
 
-/** The other timing of a call: late and not prompt, and after the result of the call before it and not beside it. */
+/** The opposite timing: late instead of prompt, and after the result of the previous call instead of in parallel. */
 function flipped(timing: string): string {
   return timing
     .split(" ")
@@ -58,11 +58,11 @@ export class IdentityChecker {
   readonly #done = new Map<string, Done>();
   readonly #keys = new Map<string, string>();
   readonly #shuffled = new Set<RunId>();
-  /** Runs with refused calls: these, and calls after them, are made again, and their events go to other waits. */
+  /** Runs with refused calls. These calls, and later ones, are made again, and their events go to other waits. */
   readonly #refused = new Set<RunId>();
   readonly #mistaken = new Set<RunId>();
   readonly #executions: SimulatedExecution[] = [];
-  /** How often a call was given what another one could claim as well. */
+  /** How often a call got a value that may also belong to another call. */
   mistakes = 0;
 
   constructor(world: World, mirror: Mirror) {
@@ -75,7 +75,7 @@ export class IdentityChecker {
     return this.#makers.get(nonce);
   }
 
-  /** From here on, alike calls of this run may have changed places. */
+  /** Records that from now on alike calls of this run may have exchanged their values. */
   shuffle(runId: RunId): void {
     this.#shuffled.add(this.family(runId));
   }
@@ -88,7 +88,7 @@ export class IdentityChecker {
     return this.#shuffled.has(this.family(runId));
   }
 
-  /** How a call's result is recorded in this run. */
+  /** How the result of a call is recorded in this run. Undefined if it is not recorded. */
   done(runId: RunId, path: string): Done | undefined {
     return this.#done.get(`${runId} ${path}`);
   }
@@ -101,23 +101,23 @@ export class IdentityChecker {
     this.#makers.set(effect.nonce, effect);
   }
 
-  /** The handler was given what a body made: it worked for this very call, in this run or in one that this retries. */
+  /** Checks that a result was produced for the call that got it, in this run or in a run that this one retries. */
   belongs(execution: SimulatedExecution, { kind, path, name }: Origin & { path: string }, nonce: string): void {
     const maker = this.#makers.get(nonce);
     const isOwn = maker !== undefined && this.family(maker.runId) === this.family(execution.runId);
     if (!isOwn || maker.kind !== kind) {
-      this.#violate(execution, `${path} was given ${nonce}, which no body of this run made`);
+      this.#violate(execution, `${path} got ${nonce}, which no body of this run made`);
       return;
     }
     if (execution.isShuffled) return;
     const isMeant = maker.path === null ? maker.name === name : maker.path === path;
     if (maker.path === null && isMeant) this.bind(execution, kind, path, nonce);
     else if (!isMeant && (maker.isKeyed || !this.#mayBeMistaken(execution, path, maker.path))) {
-      this.#violate(execution, `${path} was given ${nonce}, which is the value of another call`);
+      this.#violate(execution, `${path} got ${nonce}, which is the value of another call`);
     }
   }
 
-  /** What was given to one call is given to no other, nor anything else to that one. */
+  /** Checks that no other call has got this value before. */
   bind(execution: SimulatedExecution, kind: string, path: string, value: string): void {
     if (execution.isShuffled || execution.order === "timed") return;
     if (kind.startsWith("event ") && this.#refused.has(this.family(execution.runId))) return;
@@ -125,26 +125,26 @@ export class IdentityChecker {
     const before = this.#paths.get(key) ?? path;
     this.#paths.set(key, before);
     if (before === path || this.isMistake(execution, path, before)) return;
-    this.#violate(execution, `${path} was given ${value}, which ${before} had been given before`);
+    this.#violate(execution, `${path} got ${value}, which ${before} had got before`);
   }
 
-  /** A timer was asked for. */
+  /** Records that the handler requested a timer. */
   asked({ runId }: SimulatedExecution, path: string): void {
     const key = `${this.family(runId)} ${path}`;
     if (!this.#asked.has(key)) this.#asked.set(key, this.#world.now);
   }
 
-  /** A timer is over: not before its time. */
+  /** Checks that a timer did not end early. */
   elapsed(execution: SimulatedExecution, path: string, ms: number): void {
     const since = this.#asked.get(`${this.family(execution.runId)} ${path}`) ?? this.#world.now;
     const passed = this.#world.now - since;
     if (passed < ms && !execution.isShuffled && !this.isMistake(execution, path, null))
-      this.#violate(execution, `${path} of ${ms} ms was over after ${passed} ms`);
+      this.#violate(execution, `${path} of ${ms} ms ended after ${passed} ms`);
   }
 
   /**
-   * A body begins under a key: the same each time that its call follows a delivery, or plain work; and that of the try
-   * before, however that came about.
+   * Checks the idempotency key of a body. All executions in which the call is prompt have the same key, and so have all
+   * executions in which it is late. A later try has the key of the try before it.
    */
   keyed(effect: SimulatedEffect, execution: SimulatedExecution): void {
     const { runId, attempt, path, key, kind, try: nth } = effect;
@@ -156,27 +156,27 @@ export class IdentityChecker {
     this.#keys.set(`${call} ${how}`, key);
     this.#keys.set(`${call} try ${nth}`, key);
     if (before !== key && !this.wasMistaken(runId))
-      this.#violate(execution, `${path} began under the key ${key}, after ${before} before`);
+      this.#violate(execution, `${path} began with the idempotency key ${key}, and before with ${before}`);
   }
 
-  /** Whether a call of this run, or of one that it retries, was given what another one could claim as well. */
+  /** Whether a call of this run, or of a run that it retries, got a value that may also belong to another call. */
   wasMistaken(runId: RunId): boolean {
     return this.#mistaken.has(this.family(runId));
   }
 
   /**
-   * Whether the code came to one of two calls in the place of the other, because plain work took another time: before
-   * it comes to both of them, nothing can notice. `other` is null where it may be any.
+   * Whether the code made one of two calls where it had made the other before, because non-durable work took a
+   * different time. Until it has made both calls, the engine cannot detect that. `other` is null if it may be any call.
    */
   isMistake(execution: SimulatedExecution, path: string, other: string | null): boolean {
     const family = this.family(execution.runId);
     const executions = this.executionsOf(execution.runId);
     const paths = new Set(other === null ? executions.flatMap(({ points }) => [...points.made.keys()]) : [other]);
     paths.delete(path);
-    // A key says which is which, unless what is recorded has none.
-    const isTold = executions.every(({ isKeyed }) => isKeyed);
+    // Keys distinguish the calls, unless a call was recorded without a key.
+    const isDistinguished = executions.every(({ isKeyed }) => isKeyed);
     const isMistake =
-      !isTold &&
+      !isDistinguished &&
       executions.some(({ points: one }) =>
         executions.some(({ points: two }) => [...paths].some((rival) => mayBeMistaken(one, path, two, rival))),
       );
@@ -188,8 +188,8 @@ export class IdentityChecker {
   }
 
   /**
-   * Or plain work alone decided a race: this call had no value before, and the other one is alike. Or plain work
-   * decides from where the code comes to one of the two.
+   * As `isMistake`. Also true if only non-durable work decides a race, this call had no value before, and the other
+   * call is alike, or if non-durable work decides in which branch the code makes one of the two calls.
    */
   #mayBeMistaken(execution: SimulatedExecution, path: string, other: string | null): boolean {
     const { runId, order } = execution;
@@ -203,9 +203,9 @@ export class IdentityChecker {
   }
 
   /**
-   * Whether the code comes to a call from one point and another time from another, because plain work decides which of
-   * several lanes goes on with it: then a replay may not find it again. `path` is null where it may be any call; then a
-   * cache, too, may keep a replay from finding a call that stands beside another one.
+   * Whether two executions made the call from different points, because non-durable work decides which of several lanes
+   * continues with it. Then a replay may not find the call. `path` is null if it may be any call. Then the result is
+   * also true if a cache makes a call prompt in one execution and late in another.
    */
   isUnsettled(runId: RunId, path: string | null): boolean {
     const from = new Map<string, string>();
@@ -230,9 +230,9 @@ export class IdentityChecker {
   }
 
   /**
-   * Whether the code came to a call after one result, and after another one another time, because plain work decides
-   * which branch behind a limiter goes on first, or which one wins a race: then a later attempt may not find it again.
-   * Nor may it where plain work decides whether the call comes beside the call before it, or after that one's result.
+   * Whether two executions made a call after the results of different branches, because non-durable work decides which
+   * branch continues first after a limiter, or which one wins a race. Also whether it decides that the call is made in
+   * parallel with the previous call, or after its result. In both cases a later attempt may not find the call.
    */
   isReordered(runId: RunId): boolean {
     const known = new Map<string, string>();
@@ -251,7 +251,7 @@ export class IdentityChecker {
     return false;
   }
 
-  /** Of this run, and of those that retry one another with it. */
+  /** The executions of this run, of the runs that it retries, and of the runs that retry it. */
   executionsOf(run: RunId): readonly SimulatedExecution[] {
     const family = this.family(run);
     return this.#executions.filter(({ runId }) => this.family(runId) === family);

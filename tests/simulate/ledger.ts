@@ -1,5 +1,6 @@
 /**
- * Records what handlers, task bodies and users observe, apart from the engine. A contradiction is a violation at once.
+ * Records what handlers, task bodies and users observe, without the engine. The ledger reports each contradiction
+ * between two observations as a violation.
  */
 
 import { retryAddress, tryAddress } from "@aikirun/lib/internal";
@@ -29,13 +30,13 @@ export class Ledger {
   readonly starts: Map<string, number> = new Map();
   /** The outputs of handlers, by run and attempt. */
   readonly outputs: Set<string> = new Set();
-  /** How children ended, as their parents saw it. */
+  /** How children ended, by the values that their parents received. */
   readonly childEnds: Map<RunId, string> = new Map();
   /** Whether the clock of the database jumped, so that leases may have expired early. */
   clockMoved = false;
   /** Whether workers were paused, so that timers may have been late. */
   paused = false;
-  /** Runs that were refused as ambiguous, with the calls. Such calls, and those after them, are executed again. */
+  /** Runs that were refused as ambiguous, with the refused calls. These calls, and later ones, are executed again. */
   readonly #refused = new Map<RunId, Set<string>>();
   /** How often an effect was repeated, after a refusal or in a later attempt, although its result was recorded. */
   repeats = 0;
@@ -124,9 +125,9 @@ export class Ledger {
   }
 
   /**
-   * Records a value that a handler received. If a new call has begun after it, replays must receive the same value. A
-   * handler that has lost its run without knowing it may receive a value of its own process that will never be
-   * recorded. It may begin no call after that.
+   * Records a value that a handler received. If a new call has begun after it, replays must receive the same value. If
+   * the worker has lost the run and has not detected it, the handler may receive a value of its own process that is
+   * never recorded. It may begin no call after that.
    */
   observe(execution: SimulatedExecution, observation: Observation): void {
     if (!isImmediate(observation)) execution.observations.push(observation);

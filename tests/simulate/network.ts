@@ -29,9 +29,9 @@ export interface Node {
 interface RequestInFlight {
   caller: Process;
   node: Node;
-  /** Tells the caller that no reply will come. */
+  /** Makes the caller's request fail without a reply. */
   failCaller: () => void;
-  /** Tells the server that the caller no longer waits. */
+  /** Aborts the request at the server, because the caller no longer waits. */
   abortRequest: () => void;
 }
 
@@ -263,7 +263,7 @@ class SimulatedExchange<Reply> {
   }
 }
 
-/** Converts a fault as HTTP does: the caller only learns that it may retry. */
+/** Converts a fault as HTTP does: the fault only says that the caller may retry. */
 function faultOf(error: unknown): AikiError {
   const isKnown = isAikiError(error) && (error.code === "BAD_REQUEST" || error.code === "ABORTED");
   if (isKnown) return error;

@@ -1,6 +1,6 @@
 /**
  * The checker's own rule for calls that cannot be distinguished: they are alike and made from one point of the handler,
- * and two of them follow plain work. Each durable call is a point, from which the code makes its next calls.
+ * and two of them follow non-durable work. Each durable call is a point, from which the code makes its next calls.
  */
 
 import { AsyncLocalStorage } from "node:async_hooks";
@@ -21,7 +21,7 @@ interface MadeCall {
   after: string;
   /** The path of the point from which it was made. */
   from: string;
-  /** Whether it followed plain work, not a delivery. */
+  /** Whether it followed non-durable work, not a delivery. */
   isLate: boolean;
 }
 
@@ -50,7 +50,8 @@ export class Points {
     const from = at === null ? "" : at.together === together ? `${at.path}|` : at.path;
     const key = `${from} ${content}`;
     const before = this.#alike.get(key);
-    // Derived values depend on the order of calls, so they cannot be distinguished if plain work decides the order.
+    // Derived values depend on the order of calls, so they cannot be distinguished if non-durable work decides the
+    // order.
     const isDerived = /^(uuid|random|map):/.test(content);
     if (before !== undefined && (isDerived ? before || isLate : before && isLate)) this.clashes.add(content);
     this.#alike.set(key, before === true || isLate);
@@ -85,7 +86,7 @@ export function mayBeMistaken(one: Points, path: string, another: Points, other:
   if (own === undefined || rival === undefined || !isAlike(own, rival)) return false;
   if (own.isLate || rival.isLate) return true;
   if (!isOrdered(one, path, other) && !isOrdered(another, path, other)) return true;
-  // Plain work delays the call that was first in the other execution.
+  // Non-durable work delays the call that was first in the other execution.
   return !one.made.has(other) && isOrdered(another, path, other) && isBefore(another, other, path);
 }
 

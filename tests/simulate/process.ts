@@ -14,7 +14,7 @@ export class Process implements Actor {
   isPaused = false;
   /** Random numbers for the non-durable work of its handlers. */
   readonly chance: Prng;
-  /** Whether the current code follows plain work of a handler. */
+  /** Whether the current code follows non-durable work of a handler. */
   isInPlain = false;
   readonly #bornAt: number;
   readonly #prng: Prng;

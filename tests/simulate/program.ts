@@ -33,7 +33,7 @@ export type Op =
   | { type: "clock" | "random" | "uuid"; id: number }
   /** Awaits non-durable work, which takes a different time on each replay. */
   | { type: "plain"; id: number }
-  /** Ordinary code. `plain` is the probability of plain work at each possible place. */
+  /** Ordinary code. `plain` is the probability of non-durable work at each possible place. */
   | { type: "shape"; id: number; shape: ShapeName; plain: number };
 
 type ChildThen = "leave" | "await" | "timed";

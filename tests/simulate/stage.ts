@@ -6,7 +6,7 @@ import { hash } from "./prng.ts";
 import type { EffectBody } from "./program.ts";
 import type { ShapeStage } from "./shapes/shape.ts";
 
-/** `plain` is the probability of plain work at each possible place. */
+/** `plain` is the probability of non-durable work at each possible place. */
 export function stageOf(calls: ProgramCalls, plain: number, within: string): ShapeStage {
   const at = (path: string) => `${within}/${path}`;
   const step = (path: string, name: string, body: EffectBody) =>

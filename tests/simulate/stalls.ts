@@ -45,13 +45,13 @@ export class Stalls {
     }
   }
 
-  /** A run may diverge only if its code changed or if plain work decides a race. */
+  /** A run may diverge only if its code changed or if non-durable work decides a race. */
   #diverged(run: Run, { call, unclaimed }: Extract<Stall, { reason: "diverged" }>, { ops }: Program): void {
     const { incompatible: misfits, hasOtherCode, ledger } = this.#context;
     // A refused call is executed again, and entries that were recorded after it may not fit.
     if (ledger.wasRefused(run.id) || isRenamedSleep({ call, unclaimed })) return;
     const isOther = misfits.has(run.id) || (hasOtherCode() && isPlain(ops));
-    // Plain work may give a lock to a new call. It waits for a recorded call, which waits for the lock.
+    // Non-durable work may give a lock to a new call. It waits for a recorded call, which waits for the lock.
     const isOpen = orderOf(ops) === "timed" || orderOf(ops) === "lock";
     if (isOther || isOpen || ledger.identity.isUnsettled(run.id, null)) return;
     this.#violate(run, `diverged at ${call} although its code fits: ${unclaimed}`);
@@ -87,8 +87,8 @@ export function mayBeRefused(ledger: Ledger, run: Run, { isKeyed, ops }: Program
   const isAlike = all.some(({ points }) => [...points.made.values()].filter(({ bare }) => isMeant(bare)).length > 1);
   // An entry of an earlier attempt, or of code without keys, may fit several calls.
   const isLater = run.attempt > 1 || run.options.retryOf !== undefined || executions.some(({ code }) => code !== "");
-  // So may the entry of a call that plain work delays: whether two calls have different branches depends on the other
-  // calls of the same points.
+  // So may the entry of a call that non-durable work delays: whether two calls have different branches depends on the
+  // other calls of the same points.
   const isLate = all.some(({ points }) => [...points.made.values()].some((made) => made.isLate && isMeant(made.bare)));
   // A call that a later attempt did not find, because a lock was taken in another order, is recorded twice.
   if (isLater && orderOf(ops) === "lock" && ledger.isRecordedTwice(run.id, call)) return true;
@@ -96,8 +96,8 @@ export function mayBeRefused(ledger: Ledger, run: Run, { isKeyed, ops }: Program
 }
 
 /**
- * Whether two executions made different calls of this content after one value: plain work that ended at once in one of
- * them may take longer in the other, which then does not make the next call.
+ * Whether two executions made different calls of this content after one value: non-durable work that ended at once in
+ * one of them may take longer in the other, which then does not make the next call.
  */
 function differ(executions: readonly SimulatedExecution[], isMeant: (content: string) => boolean): boolean {
   const callsByPoint = new Map<string, Set<string>>();

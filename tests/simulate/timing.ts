@@ -1,4 +1,4 @@
-/** What may differ between replays of a program, depending on what its plain work decides. */
+/** What may differ between replays of a program, depending on what its non-durable work decides. */
 
 import { has, type Op } from "./program.ts";
 import { shapeOf } from "./shapes/list.ts";
@@ -6,9 +6,9 @@ import { shapeOf } from "./shapes/list.ts";
 export type ReplayOrder =
   /** Every replay receives the same values in the same order. */
   | "kept"
-  /** Every call receives the same value, but the order may differ: a lock is taken after plain work. */
+  /** Every call receives the same value, but the order may differ: a lock is taken after non-durable work. */
   | "lock"
-  /** Plain work alone decides a race, so a replay may make other calls. */
+  /** Non-durable work alone decides a race, so a replay may make other calls. */
   | "timed";
 
 export function orderOf(ops: readonly Op[]): ReplayOrder {
@@ -24,14 +24,14 @@ export function leavesBehind(ops: readonly Op[]): boolean {
   });
 }
 
-/** Whether a program contains plain work. */
+/** Whether a program contains non-durable work. */
 export function isPlain(ops: readonly Op[]): boolean {
   return has(ops, (op) => op.type === "plain" || (op.type === "shape" && op.plain > 0));
 }
 
 /** How a list of operations may end. */
 interface Ends {
-  /** Whether plain work stands between the last durable value and the end. */
+  /** Whether non-durable work stands between the last durable value and the end. */
   isTimed: boolean;
   /** The same for ends by an error. */
   throwsTimed: boolean;

@@ -18,7 +18,9 @@ const beginning = 1_700_000_000_000;
 
 export class World implements Scheduler {
   readonly prng: Prng;
-  /** Whether plain work may end at once, as with a cache, so that a call is sometimes prompt and sometimes late. */
+  /**
+   * Whether non-durable work may end at once, as with a cache, so that a call is sometimes prompt and sometimes late.
+   */
   readonly hasCaches: boolean;
   /** The world's time in epoch milliseconds. The clocks of processes may differ. */
   now: number = beginning;

@@ -62,9 +62,13 @@ export function bodiesAbout({ runId, session, claimId, fence }: About): RequestB
       ],
       waitMs: 0,
     },
-    find: { parentId: runId, errorCode: "E", limit: 10, cursor: Buffer.from(`0 ${runId}`).toString("base64url") },
+    find: { idPrefix: runId.slice(0, 9), parentId: runId, errorCode: "E", limit: 10, cursor: cursorAfter(runId) },
     read: { runs: [{ runId, entries: { after: 0, limit: 10 } }] },
   };
+}
+
+function cursorAfter(runId: RunId): string {
+  return Buffer.from(`0 ${runId}`).toString("base64url");
 }
 
 const callSite = { madeAfter: 0, identity: "i", branch: "b" };

@@ -9,10 +9,10 @@ import { proxyTo } from "../real/proxy.ts";
 import { privateRedis } from "../real/redis.ts";
 import { Stage } from "./actors.ts";
 
-const isThere = (await testDatabase().then(async (database) => database?.drop().then(() => true))) === true;
-const program = isThere ? await findPooler() : null;
+const hasPostgres = (await testDatabase().then(async (database) => database?.drop().then(() => true))) === true;
+const program = hasPostgres ? await findPooler() : null;
 
-describe.skipIf(!isThere)("servers that share a PostgreSQL", () => {
+describe.skipIf(!hasPostgres)("servers that share a PostgreSQL", () => {
   const ends: Array<() => unknown> = [];
   afterEach(async () => {
     for (const end of ends.splice(0).reverse()) await end();

@@ -119,7 +119,7 @@ function standing(): void {
   });
 
   it("servers reply UNAVAILABLE while no connection is free within query_wait_timeout, and then recover", async () => {
-    const shortWait = await pooler(own, { patienceS: 1 });
+    const shortWait = await pooler(own, { waitTimeoutS: 1 });
     ends.push(shortWait.close);
     const { aiki } = await serve(shortWait);
     const stage = new Stage(aiki.api);

@@ -13,10 +13,12 @@ import { testDatabase } from "../real/postgres.ts";
 import { type NetworkProxy, proxyTo } from "../real/proxy.ts";
 import { awaits, codes, loadOn, only, persistently, returned, Stage, type WorkerActor } from "./actors.ts";
 
-const isThere = (await testDatabase().then(async (found) => found?.drop().then(() => true))) === true;
-const binaries = isThere ? await findBinaries(await mkdtemp(join(inject("services").directory, "failover-"))) : null;
+const hasPostgres = (await testDatabase().then(async (found) => found?.drop().then(() => true))) === true;
+const binaries = hasPostgres
+  ? await findBinaries(await mkdtemp(join(inject("services").directory, "failover-")))
+  : null;
 const canFailOver = binaries !== null && canStream(binaries);
-if (isThere && !canFailOver) {
+if (hasPostgres && !canFailOver) {
   console.error("\nSKIPPED: this installation of PostgreSQL has no pg_basebackup, which tests of a failover need.\n");
 }
 

@@ -745,6 +745,7 @@ function costs(database: TestDatabase): void {
     [{ status: ["queued"] }, "run_queued"],
     [{ status: ["running"] }, "run_claimed"],
     [{ referenceId: "r5" }, "run_reference"],
+    [{ idPrefix: "run-5" }, "run_pkey"],
   ];
   /** Makes parallel workers free for the planner. */
   const freeWorkers = `

@@ -35,7 +35,7 @@ export function queues(storage: () => Storage): void {
       expect(await ids([order], 0)).toEqual([]);
     });
 
-    it("queued returns runs of other queues beside a long queue", async () => {
+    it("queued returns runs of every queue in turn, even if one queue is long", async () => {
       await insert(...Array.from({ length: 30 }, (_, n) => queuedRun(n)), queuedRun(98, { name: "ship" }));
       await insert(queuedRun(99, { name: "ship" }));
       const ship = { ...order, name: "ship" };
@@ -43,7 +43,7 @@ export function queues(storage: () => Storage): void {
       expect(await ids([ship, order], 1)).toEqual([98].map(runId));
     });
 
-    it("queued returns whether there are more runs", async () => {
+    it("queued returns whether storage has more runs than it returned", async () => {
       await insert(queuedRun(1), queuedRun(2), queuedRun(3, { name: "ship" }));
       expect(await queued([order], 1)).toEqual({ ids: [runId(1)], more: true });
       expect(await queued([order], 2)).toEqual({ ids: [runId(1), runId(2)], more: false });

@@ -170,9 +170,9 @@ describe.skipIf(redis === null)("a worker whose Redis", () => {
     const used = Number(/used_memory:(\d+)/.exec(String(await redis.send("info", "memory")))?.[1]);
     await redis.send("config", "set", "maxmemory-policy", "allkeys-random");
     await redis.send("config", "set", "maxmemory", used + 2_000_000);
-    const isThere = async () => (await redis.send("exists", key())) === 1;
+    const streamExists = async () => (await redis.send("exists", key())) === 1;
     for (let round = 0; round < 5; round += 1) {
-      for (let n = 0; await isThere(); n += 1) await redis.send("set", `other-${round}-${n}`, "x".repeat(100_000));
+      for (let n = 0; await streamExists(); n += 1) await redis.send("set", `other-${round}-${n}`, "x".repeat(100_000));
       await completesRuns();
       await redis.send("xgroup", "create", key(), "workers", "0", "mkstream").catch(() => {});
     }

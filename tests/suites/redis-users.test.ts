@@ -11,7 +11,7 @@ import { anotherDatabase, type TestDatabase, testDatabase } from "../real/postgr
 import { privateRedis } from "../real/redis.ts";
 
 const redis = await privateRedis();
-const isThere = (await testDatabase().then(async (database) => database?.drop().then(() => true))) === true;
+const hasPostgres = (await testDatabase().then(async (database) => database?.drop().then(() => true))) === true;
 
 const order = workflow({ name: "order" });
 const orderV1 = order.v("1.0.0", {
@@ -22,7 +22,7 @@ const orderV1 = order.v("1.0.0", {
   },
 });
 
-describe.skipIf(redis === null || !isThere)("a user of Redis", () => {
+describe.skipIf(redis === null || !hasPostgres)("a user of Redis", () => {
   if (redis === null) return;
   const ends: Array<() => unknown> = [];
   afterEach(async () => {

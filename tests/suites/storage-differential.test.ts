@@ -208,6 +208,7 @@ async function everything(reader: Reader): Promise<unknown> {
       await walk({ status: ["queued", "running"], name: "order" }, 1),
       await walk({ name: "ship", shardKey: "eu", createdBefore: 25 }, 3),
       await walk({ parentId: runId(1), tags: ["a"] }, 1),
+      await walk({ idPrefix: runId(1).slice(0, -1), createdAfter: 5 }, 2),
     ],
   };
 }

@@ -121,9 +121,9 @@ export class WorkerHarness {
 
   /** Starts runs one after the other. Throws if they take so long that no wake-up can have caused their claims. */
   async receivesWakeUps(runs = 5): Promise<void> {
-    const giveUpAt = performance.now() + 1_500 * runs;
+    const deadline = performance.now() + 1_500 * runs;
     for (let count = 0; count < runs; count += 1) await this.completes(await this.start());
-    if (performance.now() > giveUpAt) throw new Error("Runs began, but not because of their wake-ups.");
+    if (performance.now() > deadline) throw new Error("Runs began, but not because of their wake-ups.");
   }
 
   async statusOf(id: string): Promise<string> {

@@ -66,7 +66,7 @@ export function workers(storage: () => Storage, strangeNames: readonly string[])
       expect(await workers()).toEqual([]);
     });
 
-    it("a worker is deleted long after its last sign of life has expired", async () => {
+    it("a worker is deleted long after its last claim or heartbeat has expired", async () => {
       await see(
         registered("dead"),
         registered("patient", { liveUntil: 900_000 }),

@@ -24,6 +24,6 @@ export function parseOrder(text: string): { workload: Workload; mode: Mode; size
 export function modeNamed(name: string): Mode {
   const mode = modes.find((one) => one.name === name);
   if (mode === undefined)
-    throw new Error(`There is no mode ${name}: choose of ${modes.map((one) => one.name).join()}.`);
+    throw new Error(`There is no mode ${name}: choose one of ${modes.map((one) => one.name).join()}.`);
   return mode;
 }

@@ -2,7 +2,7 @@
 
 import { Client } from "pg";
 
-/** How long copies of a queued run are not redelivered, so that they do not distort other measurements. */
+/** The copies of a queued run become due so much later than the run, so that no timer acts on them. Milliseconds. */
 const dayMs = 86_400_000;
 
 export interface Backlog {

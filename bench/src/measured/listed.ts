@@ -78,7 +78,7 @@ export function listsAmong({ runs, rarity, pages }: Listed): (stack: Stack) => P
   };
 }
 
-/** Copies the only run. */
+/** Fills the database with copies of its only run. */
 async function fill(url: string, runs: number, rarity: number): Promise<void> {
   const client = new Client({ connectionString: url });
   await client.connect();

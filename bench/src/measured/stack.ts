@@ -23,7 +23,7 @@ export interface Stack {
   /** The url of the database, for workloads that access it directly. */
   database: string;
   /** Starts another worker. Returns a function that stops it. */
-  work(concurrency: number): Promise<() => Promise<void>>;
+  startWorker(concurrency: number): Promise<() => Promise<void>>;
   /** The resource use of the server's process. Undefined if it shares the process of the worker. */
   serverUse(): Promise<Use | null>;
   close(): Promise<void>;
@@ -36,19 +36,19 @@ export interface Use {
 }
 
 export async function openStack({ mode, engines }: BenchSetting): Promise<Stack> {
-  const place = await placeFor(mode, engines);
+  const database = await createDatabase(mode, engines);
   const { redis } = mode.subscriber === "redis_streams" ? engines : { redis: null };
   const params: ServerParams = {
-    database: place.url,
+    database: database.url,
     ...(redis === null ? {} : { redis: `redis://${redis.host}:${redis.port}` }),
   };
-  const served = mode.transport === "http" ? await serveApart(params, redis) : await serveHere(params);
+  const served = mode.transport === "http" ? await serveInOwnProcess(params, redis) : await serveInThisProcess(params);
   const stops: Array<() => Promise<void>> = [];
   return {
     aiki: served.aiki,
-    database: place.url,
+    database: database.url,
     serverUse: served.use,
-    async work(concurrency) {
+    async startWorker(concurrency) {
       const one = worker(served.aiki, {
         maxConcurrentWorkflowRuns: concurrency,
         subscriber: { type: mode.subscriber },
@@ -64,12 +64,12 @@ export async function openStack({ mode, engines }: BenchSetting): Promise<Stack>
       }
       await served.aiki.close();
       await served.close();
-      await place.drop();
+      await database.drop();
     },
   };
 }
 
-async function placeFor(
+async function createDatabase(
   { database }: Mode,
   { postgres }: BenchEngines,
 ): Promise<{ url: string; drop(): Promise<void> }> {
@@ -88,14 +88,14 @@ interface BenchServer {
   close: () => Promise<void>;
 }
 
-async function serveHere(params: ServerParams): Promise<BenchServer> {
+async function serveInThisProcess(params: ServerParams): Promise<BenchServer> {
   const embedded = await server({ ...params, logger: silentLogger });
   const aiki = await client({ server: embedded, logger: silentLogger });
   return { aiki, use: async () => null, close: () => embedded.close() };
 }
 
 /** The process of the server sends its url once, and replies to `use` over IPC. */
-async function serveApart(params: ServerParams, redis: BenchEngines["redis"]): Promise<BenchServer> {
+async function serveInOwnProcess(params: ServerParams, redis: BenchEngines["redis"]): Promise<BenchServer> {
   const script = fileURLToPath(new URL(`./serve${extname(import.meta.url)}`, import.meta.url));
   const child = spawn(process.execPath, [...process.execArgv, script, JSON.stringify(params)], {
     stdio: ["ignore", "inherit", "inherit", "ipc"],

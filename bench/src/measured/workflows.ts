@@ -1,4 +1,4 @@
-/** No-op steps that return about 100 bytes of JSON, from inputs of about 100 bytes. */
+/** The measured workflows. Their steps do nothing: the input and the result have about 100 bytes of JSON each. */
 
 import { task } from "@aikirun/task";
 import { event, workflow } from "@aikirun/workflow";
@@ -48,7 +48,7 @@ export const napsV1 = naps.v("1", {
 
 const sleeper = workflow({ name: "sleeper" });
 export const sleeperV1 = sleeper.v("1", {
-  /** How late the handler continued after its sleep, counted from its request. Milliseconds. */
+  /** Returns how much later than requested the handler continued after its sleep. Milliseconds. */
   async handler(run, { ms }: { ms: number }) {
     const due = run.now() + ms;
     await run.sleep({ milliseconds: ms });

@@ -22,7 +22,7 @@ async function withStack<T>(
   const stack = await openStack(setting);
   try {
     if (concurrency > 0) {
-      await stack.work(concurrency);
+      await stack.startWorker(concurrency);
     }
     return await work(stack);
   } finally {
@@ -116,7 +116,7 @@ function fanOut(setting: BenchSetting, size: Sizes): Promise<Figures> {
   });
 }
 
-/** Measures short histories before and after the long ones, so that warming up does not favour either. */
+/** Measures short and long histories in turn, so that neither profits more from a warm process. */
 function longHistory(setting: BenchSetting, size: Sizes): Promise<Figures> {
   return withStack(setting, 10, async (stack) => {
     const figures: Figures = {};
@@ -146,11 +146,11 @@ function longHistory(setting: BenchSetting, size: Sizes): Promise<Figures> {
 /** The time from the event to the result, on a worker that must replay the run. */
 function coldReplay(setting: BenchSetting, size: Sizes): Promise<Figures> {
   return withStack(setting, 0, async (stack) => {
-    const stop = await stack.work(1);
+    const stop = await stack.startWorker(1);
     const handle = await longV1.start(stack.aiki, { count: size.replayed });
     await handle.waitFor("awaiting_event");
     await stop();
-    await stack.work(1);
+    await stack.startWorker(1);
     const ms = await timed(async () => {
       await handle.events.go.send();
       await handle.result();
@@ -184,7 +184,7 @@ async function lateness({ aiki }: Stack, count: number): Promise<number[]> {
   return Promise.all(handles.map((handle) => handle.result()));
 }
 
-/** Memory with many runs that sleep for a month, compared to a twentieth of them. Sleeping runs should use none. */
+/** How much memory grows from a twentieth of the sleeping runs to all of them. Sleeping runs should use no memory. */
 function sleepingRuns(setting: BenchSetting, size: Sizes): Promise<Figures> {
   return withStack(setting, 200, async (stack) => {
     const sleep = async (count: number) => {
@@ -222,7 +222,7 @@ function behindOthers({ singles, backlog }: Sizes): (stack: Stack) => Promise<Fi
       return all;
     };
     const ticks = async () => {
-      const stop = await stack.work(100);
+      const stop = await stack.startWorker(100);
       const late = await lateness(stack, 100);
       await stop();
       return late;

@@ -1,5 +1,5 @@
 import type { Entry, Failure, Mark, Stall, Value } from "@aikirun/lib/protocol";
-import { calledOf, placeOf } from "./address.ts";
+import { calledOf, placeOf } from "@aikirun/lib/protocol";
 import type { Style } from "./paint.ts";
 import { cut, plain, spanOf } from "./text.ts";
 

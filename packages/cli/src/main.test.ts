@@ -6,43 +6,33 @@ import { client } from "@aikirun/client";
 import { silentLogger } from "@aikirun/lib";
 import type { ClaimRequest } from "@aikirun/lib/protocol";
 import { server } from "@aikirun/server";
+import { recordedTerminal } from "@aikirun/testing/recorded-terminal";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { main } from "./main.ts";
-import { unpainted } from "./paint.ts";
 
 const quiet = { database: "memory:", logger: silentLogger };
 
 async function aiki(...args: string[]): Promise<{ status: number; out: string; err: string }> {
-  const out: string[] = [];
-  const err: string[] = [];
-  const terminal = {
-    out: (line: string) => out.push(line),
-    note: (line: string) => out.push(line),
-    err: (line: string) => err.push(line),
-    paint: unpainted,
-    width: 200,
-  };
+  const { terminal, out, err } = recordedTerminal();
   const status = await main(args, terminal);
   return { status, out: out.join("\n"), err: err.join("\n") };
 }
 
 /** Runs a command whose output throws this error. */
 async function failing(error: Error): Promise<{ status: number; err: string }> {
-  const err: string[] = [];
+  const { terminal, err } = recordedTerminal();
   const out = (): never => {
     throw error;
   };
-  const terminal = { out, note: out, err: (line: string) => err.push(line), paint: unpainted, width: 200 };
-  return {
-    status: await main(["migrate", "--database", `sqlite:${join(tmpdir(), randomUUID())}.db`], terminal),
-    err: err.join("\n"),
-  };
+  const args = ["migrate", "--database", `sqlite:${join(tmpdir(), randomUUID())}.db`];
+  return { status: await main(args, { ...terminal, out }), err: err.join("\n") };
 }
 
 describe("aiki runs and workers", () => {
   let url = "";
   let close = async () => {};
   let start = async (): Promise<string> => "";
+  let startAlike = async (_count: number): Promise<string[]> => [];
   let startMany = async (_count: number, _shardKey: string): Promise<void> => {};
   let claim = async (_: Partial<ClaimRequest>): Promise<void> => {};
 
@@ -55,6 +45,12 @@ describe("aiki runs and workers", () => {
       const id = randomUUID();
       await local.api.start({ runs: [{ id, name: "order", versionId: "1.0.0", referenceId: id, inputHash: "x" }] });
       return id;
+    };
+    startAlike = async (count) => {
+      const first = randomUUID().slice(0, -2);
+      const ids = Array.from({ length: count }, (_, n) => `${first}${String(n).padStart(2, "0")}`);
+      await local.api.start({ runs: ids.map((id) => ({ id, name: "alike", versionId: "1" })) });
+      return ids;
     };
     startMany = async (count, shardKey) => {
       const runs = Array.from({ length: count }, () => ({
@@ -82,7 +78,7 @@ describe("aiki runs and workers", () => {
     expect(status).toBe(0);
     expect(out).toMatch(new RegExp(`${id} +order@1\\.0\\.0 +queued .*no worker serves order@1\\.0\\.0`));
     const json = await aiki("runs", "list", "--url", url, "--reference", id, "--json");
-    expect(JSON.parse(json.out)).toMatchObject([{ id, status: "queued" }]);
+    expect(JSON.parse(json.out)).toMatchObject({ runs: [{ id, status: "queued" }] });
     expect((await aiki("runs", "list", "--url", url, "--status", "failed,stalled")).out).toBe("No runs match.");
   });
 
@@ -117,11 +113,35 @@ describe("aiki runs and workers", () => {
     expect(JSON.parse(json.out)).toMatchObject({ run: { id }, entries: [] });
   });
 
+  it("a run is named by the beginning of its id, in either case", async () => {
+    const id = await start();
+    for (const prefix of [id.slice(0, 24), ` ${id.slice(0, 20).toUpperCase()}`]) {
+      const { out } = await aiki("runs", "show", prefix, "--url", url, "--json");
+      expect(JSON.parse(out)).toMatchObject({ run: { id } });
+    }
+    expect((await aiki("runs", "pause", id.slice(0, 22), "--url", url)).out).toContain(`${id} is paused`);
+  });
+
+  it("the beginning of several ids is refused with a list of the runs, and that of no id as not found", async () => {
+    const ids = await startAlike(12);
+    const few = await aiki("runs", "cancel", `${ids[0]?.slice(0, -2)}1`, "--url", url);
+    expect([few.status, few.err.split("\n").at(-1)]).toEqual([
+      1,
+      expect.stringMatching(/^error AMBIGUOUS_RUN: 2 runs have an id that begins with .*Write more of the id\.$/),
+    ]);
+    for (const id of ids.slice(10)) expect(few.err).toMatch(new RegExp(`^${id} +alike@1 +queued`, "m"));
+    const many = await aiki("runs", "show", ids[0]?.slice(0, -2) ?? "", "--url", url);
+    expect(many.err.split("\n")).toHaveLength(12);
+    expect(many.err).toContain("error AMBIGUOUS_RUN: More than 10 runs have");
+    const none = await aiki("runs", "show", "ffffffff-ff", "--url", url);
+    expect([none.status, none.err]).toEqual([1, expect.stringMatching(/^error RUN_NOT_FOUND: .*ffffffff-ff\.$/)]);
+  });
+
   it("pause, resume, cancel and retry print the new status of the run", async () => {
     const id = await start();
     expect((await aiki("runs", "pause", id, "--url", url)).out).toContain(`${id} is paused`);
     expect((await aiki("runs", "resume", id, "--url", url)).out).toContain(`${id} is queued`);
-    expect((await aiki("runs", "cancel", id, "no more", "--url", url)).out).toContain("Cancelled: no more");
+    expect((await aiki("runs", "cancel", id, "--reason", "no more", "--url", url)).out).toContain("Cancelled: no more");
     const { out } = await aiki("runs", "retry", id, "--url", url);
     expect(out).toMatch(/is queued \(a new run/);
     expect(out).not.toContain(id);
@@ -129,7 +149,7 @@ describe("aiki runs and workers", () => {
 
   it("why prints why a run does not move", async () => {
     const id = await start();
-    const { status, out } = await aiki("why", id, "--url", url);
+    const { status, out } = await aiki("why", id.slice(0, 30), "--url", url);
     expect(status).toBe(0);
     expect(out.split("\n")).toEqual([
       `${id} order@1.0.0 queued`,
@@ -150,7 +170,7 @@ describe("aiki runs and workers", () => {
   });
 
   it("workers shows what each worker serves, how busy it is, and when it last called", async () => {
-    expect((await aiki("workers", "--url", url)).out).toBe("There are no live workers.");
+    expect((await aiki("workers", "--url", url)).out).toBe("No worker is alive.");
     const serves = ["1", "2", "3", "4", "5", "6"].map((versionId) => ({ name: "ship\n", versionId }));
     const load = { slots: 20, busy: 3 };
     await claim({ session: "0190a000-0000-7000-8000-00000000abcd", serves, shardKeys: ["eu", "us"], load });
@@ -175,6 +195,8 @@ describe("aiki", () => {
   it.each([
     [["nonsense"], /unknown command/],
     [["runs", "show"], /missing required argument/],
+    [["runs", "show", "order-1"], /'order-1' is invalid for argument 'run'\. The id of a run, or its beginning, /],
+    [["runs", "cancel", "01890a5dac9b"], /hexadecimal digits and dashes/],
     [["move", "--from", "sqlite:a.db"], /required option '--to/],
     [["server", "--port", "70000"], /from 0 to 65535/],
     [["runs", "list", "--status", "asleep"], /Statuses are scheduled, /],
@@ -201,6 +223,10 @@ describe("aiki", () => {
     expect(out).toContain("Moved 1 run (1 queued) with 0 entries.");
     expect(out).toContain(`start your servers with --database ${to}`);
     expect((await aiki("move", "--from", from, "--to", to)).out).toContain("Already moved");
+    const json = await aiki("move", "--from", from, "--to", to, "--json");
+    expect(JSON.parse(json.out)).toMatchObject({ runs: 1, entries: 0, already: true });
+    const migrated = await aiki("migrate", "--database", to, "--json");
+    expect(JSON.parse(migrated.out)).toEqual({ database: to });
     expect((await aiki("move", "--from", to, "--to", "memory:")).err).toContain("INVALID_CONFIG");
     await rm(directory, { recursive: true, maxRetries: 3 });
   });

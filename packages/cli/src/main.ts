@@ -2,6 +2,7 @@ import { debuglog } from "node:util";
 import { AikiError, isAikiError } from "@aikirun/lib";
 import { describeError } from "@aikirun/lib/internal";
 import { type Command, CommanderError } from "commander";
+import { CommandError } from "./command-error.ts";
 import { createProgram } from "./program.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
 import { plain } from "./text.ts";
@@ -19,6 +20,10 @@ export async function main(args: readonly string[], terminal: Terminal = process
     return 0;
   } catch (thrown) {
     if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : 2;
+    if (thrown instanceof CommandError) {
+      terminal.err(`error: ${thrown.message}`);
+      return thrown.status;
+    }
     terminal.err(`${terminal.paint("red", "error")} ${sentenceOf(explained(thrown), running)}`);
     return 1;
   } finally {

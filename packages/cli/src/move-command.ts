@@ -6,20 +6,27 @@ import { counted } from "./text.ts";
 export interface MoveOptions {
   from: string;
   to: string;
+  json?: boolean;
 }
 
 /** The minimum time between two lines of progress. Milliseconds. */
 const progressMs = 1_000;
 
 /** Moves all runs from one database to another, and prints what to do next. */
-export async function moveCommand(options: MoveOptions, terminal: Terminal): Promise<void> {
+export async function moveCommand({ json, ...options }: MoveOptions, terminal: Terminal): Promise<void> {
   const [from, to] = [withoutPassword(options.from), withoutPassword(options.to)];
-  terminal.out(`Moving the runs of ${from} to ${to}. No server may use either of them until this ends.`);
+  const isText = json !== true;
+  if (isText) terminal.out(`Moving the runs of ${from} to ${to}. No server may use either of them until this ends.`);
   const moved = await move({
     ...options,
     logger: consoleLogger({ level: "warn" }),
-    onProgress: progressPrinter(terminal),
+    onProgress: progressPrinter(terminal, isText),
   });
+  terminal.progress(null);
+  if (!isText) {
+    terminal.out(JSON.stringify(moved));
+    return;
+  }
   terminal.out(
     moved.already
       ? `${terminal.paint("green", "Already moved")}: ${to} contains ${contents(moved)}.`
@@ -33,13 +40,16 @@ export async function moveCommand(options: MoveOptions, terminal: Terminal): Pro
   );
 }
 
-function progressPrinter(terminal: Terminal): (progress: MoveProgress) => void {
+/** On a terminal, each line replaces the previous one. */
+function progressPrinter(terminal: Terminal, isText: boolean): (progress: MoveProgress) => void {
   let printedAt = performance.now();
   return ({ part, runs, entries }) => {
     if (performance.now() - printedAt < progressMs) return;
     printedAt = performance.now();
     const done = part === "copying" ? "copied" : "verified";
-    terminal.out(terminal.paint("dim", `  ${done} ${counted(runs, "run")}, ${counted(entries, "entry", "entries")}`));
+    const line = `  ${done} ${counted(runs, "run")}, ${counted(entries, "entry", "entries")}`;
+    if (terminal.showsProgress) terminal.progress(line);
+    else if (isText) terminal.out(terminal.paint("dim", line));
   };
 }
 

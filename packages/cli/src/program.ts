@@ -1,26 +1,28 @@
-import { createRequire } from "node:module";
-import { type RunStatus, runStatuses } from "@aikirun/lib/protocol";
-import { Command, InvalidArgumentError, Option } from "commander";
-import { devCommand } from "./dev/command.ts";
+import { Command, Option } from "commander";
+import { completionProgram } from "./completion/program.ts";
 import { keysProgram } from "./keys/program.ts";
-import { migrateCommand } from "./migrate-command.ts";
-import { moveCommand } from "./move-command.ts";
-import { type Act, actOnRun } from "./runs/act.ts";
-import type { ServerOptions } from "./runs/connect.ts";
-import { listRuns } from "./runs/list.ts";
-import { showRun } from "./runs/show.ts";
-import { serverCommand } from "./server-command.ts";
+import {
+  connectionsOption,
+  databaseOption,
+  directOption,
+  duration,
+  portOption,
+  redisOption,
+  repeated,
+  sharedDatabaseOption,
+  urlOption,
+  whole,
+} from "./options.ts";
+import { packageVersion } from "./package-version.ts";
+import { runsProgram } from "./runs/program.ts";
+import { runArgument } from "./runs/run-id.ts";
 import type { Terminal } from "./terminal.ts";
 import { orVariable, readVariables } from "./variables.ts";
-import { whyCommand } from "./why-command.ts";
-import { workersCommand } from "./workers-command.ts";
-
-const defaultUrl = "http://localhost:9090";
 
 export function createProgram(terminal: Terminal): Command {
   const program = new Command("aiki")
     .description("Durable execution for TypeScript: a server, a development loop, and a look at runs.")
-    .version(packageVersion(), "-V, --version")
+    .version(packageVersion, "-V, --version")
     .showHelpAfterError("(aiki --help says more)")
     .configureOutput({
       writeOut: (text) => terminal.out(text.trimEnd()),
@@ -32,9 +34,13 @@ export function createProgram(terminal: Terminal): Command {
   program.addCommand(migrateProgram(terminal).copyInheritedSettings(program));
   program.addCommand(moveProgram(terminal).copyInheritedSettings(program));
   program.addCommand(devProgram(terminal).copyInheritedSettings(program));
+  program.addCommand(workerProgram(terminal).copyInheritedSettings(program));
   program.addCommand(runsProgram(terminal, program).copyInheritedSettings(program));
   program.addCommand(whyProgram(terminal).copyInheritedSettings(program));
   program.addCommand(workersProgram(terminal).copyInheritedSettings(program));
+  program.addCommand(topProgram(terminal).copyInheritedSettings(program));
+  program.addCommand(doctorProgram(terminal).copyInheritedSettings(program));
+  program.addCommand(completionProgram(terminal, program).copyInheritedSettings(program));
   program.addCommand(keysProgram(terminal, program, sharedDatabaseOption).copyInheritedSettings(program));
   return program;
 }
@@ -56,17 +62,21 @@ function serverProgram(terminal: Terminal): Command {
     .addOption(directOption())
     .addOption(redisOption())
     .option("--allowed-host <name...>", "further host names under which requests may arrive")
+    .addOption(
+      orVariable(new Option("--base-path <path>", "the path below which a proxy serves it: /x/y"), "AIKI_BASE_PATH"),
+    )
     .option("--auth", "require API keys from callers (so does AIKI_AUTH=true)")
     .option("--dangerously-allow-unauthenticated", "bind an address beyond this machine without requiring API keys")
     .option("--json", "log one JSON object per line (the default when NODE_ENV is production)")
-    .action((options) => serverCommand(options, terminal));
+    .action(async (options) => (await import("./server-command.ts")).serverCommand(options, terminal));
 }
 
 function migrateProgram(terminal: Terminal): Command {
   return new Command("migrate")
     .description("bring the schema of a database up to this version, as the server does when it starts")
     .addOption(sharedDatabaseOption())
-    .action((options) => migrateCommand(options, terminal));
+    .option("--json", "print JSON")
+    .action(async (options) => (await import("./migrate-command.ts")).migrateCommand(options, terminal));
 }
 
 function moveProgram(terminal: Terminal): Command {
@@ -74,7 +84,8 @@ function moveProgram(terminal: Terminal): Command {
     .description("move all runs, including unfinished ones, from one database to another that has no runs")
     .requiredOption("--from <where>", "sqlite:<path> or postgres://…; no server may use it during the move")
     .requiredOption("--to <where>", "sqlite:<path> or postgres://…")
-    .action((options) => moveCommand(options, terminal));
+    .option("--json", "print JSON")
+    .action(async (options) => (await import("./move-command.ts")).moveCommand(options, terminal));
 }
 
 function devProgram(terminal: Terminal): Command {
@@ -84,57 +95,67 @@ function devProgram(terminal: Terminal): Command {
     .addOption(portOption())
     .addOption(databaseOption())
     .option("--no-watchdog", "do not kill a worker that does not respond, for example in a debugger")
-    .action((file, options) => devCommand(file, options, terminal));
+    .action(async (file, options) => (await import("./dev/command.ts")).devCommand(file, options, terminal));
 }
 
-function runsProgram(terminal: Terminal, parent: Command): Command {
-  const runs = new Command("runs").description("look at runs and act on them");
-  const add = (name: string, description: string) => {
-    const command = runs.command(name).description(description).addOption(urlOption());
-    return command.option("--json", "print JSON").copyInheritedSettings(parent);
-  };
-  add("list", "list runs, newest first")
-    .option("--name <workflow>", "only runs of this workflow")
+function workerProgram(terminal: Terminal): Command {
+  return new Command("worker")
+    .description("run a worker, without a server, for the workflows that a file exports")
+    .argument("<file>", "the TypeScript or JavaScript module that exports workflows")
+    .addOption(urlOption())
+    .option("--id <label>", "the name of the worker in lists; default: generated")
+    .addOption(new Option("--concurrency <count>", "how many runs at once").argParser(whole(1, 1_000)).default(10))
     .addOption(
-      new Option("--status <statuses>", "only runs with one of these comma-separated statuses").argParser(statuses),
+      new Option("--shard <key>", "serve only runs with this shard key; repeat it for several").argParser(repeated),
     )
-    .option("--tag <tag...>", "only runs with all of these tags")
-    .option("--reference <id>", "only runs with this reference id")
-    .option("--version-id <version>", "only runs of this workflow version")
-    .option("--shard <key>", "only runs with this shard key")
-    .option("--error-code <code>", "only runs that failed with an error of this code")
-    .addOption(new Option("--created-after <time>", "only runs created at this time or later").argParser(moment))
-    .addOption(new Option("--created-before <time>", "only runs created before this time").argParser(moment))
-    .addOption(new Option("--limit <count>", "the maximum number of runs").argParser(whole(1, 200)).default(20))
-    .action((options) => listRuns(options, terminal));
-  add("show", "show what happened to a run")
-    .argument("<run>", "its id")
-    .action((run, options) => showRun(run, options, terminal));
-  add("cancel", "end a run and its children")
-    .argument("<run>", "its id")
-    .argument("[reason]", "why, for the record")
-    .action((run, reason, options) => actOnRun("cancel", run, reason, options, terminal));
-  const acts: Array<[Exclude<Act, "cancel">, string]> = [
-    ["retry", "queue a stalled run again, or start a new one that reuses what an ended one achieved"],
-    ["pause", "record what is in flight, then keep a run where it is"],
-    ["resume", "continue a paused run"],
-    ["wake", "end the sleeps of a run now"],
-  ];
-  for (const [act, description] of acts) {
-    add(act, description)
-      .argument("<run>", "its id")
-      .action((run: string, options: ServerOptions) => actOnRun(act, run, undefined, options, terminal));
-  }
-  return runs;
+    .addOption(
+      orVariable(new Option("--build-id <text>", "a name of the deployed code, such as a commit"), "AIKI_BUILD_ID"),
+    )
+    .addOption(
+      new Option("--shutdown-timeout <time>", "how long running tasks may take to finish after SIGTERM or Ctrl-C")
+        .argParser(duration)
+        .default({ seconds: 5 }, "5s"),
+    )
+    .option("--json", "log one JSON object per line (the default when NODE_ENV is production)")
+    .action(async (file, options) => (await import("./worker-command.ts")).workerCommand(file, options, terminal));
+}
+
+function topProgram(terminal: Terminal): Command {
+  return new Command("top")
+    .description("show workers, the number of runs of each status, and the latest changes, until q ends it")
+    .addOption(urlOption())
+    .addOption(
+      new Option("--interval <time>", "how often to look again").argParser(duration).default({ seconds: 2 }, "2s"),
+    )
+    .option("--json", "print JSON once")
+    .action(async (options) => (await import("./top/command.ts")).topCommand(options, terminal));
+}
+
+function doctorProgram(terminal: Terminal): Command {
+  return new Command("doctor")
+    .description("check this machine, the database, Redis and the server, and say what to do")
+    .addOption(urlOption())
+    .addOption(sharedDatabaseOption())
+    .addOption(directOption())
+    .addOption(redisOption())
+    .option("--json", "print JSON")
+    .action(async (options, command: Command) => {
+      const isGiven = (name: string) => command.getOptionValueSource(name) !== "default";
+      return (await import("./doctor/command.ts")).doctorCommand(
+        options,
+        { url: isGiven("url"), database: isGiven("database") },
+        terminal,
+      );
+    });
 }
 
 function whyProgram(terminal: Terminal): Command {
   return new Command("why")
     .description("say why a run does not move, since when, and what would move it")
-    .argument("<run>", "its id")
+    .addArgument(runArgument())
     .addOption(urlOption())
     .option("--json", "print JSON")
-    .action((run, options) => whyCommand(run, options, terminal));
+    .action(async (run, options) => (await import("./why-command.ts")).whyCommand(run, options, terminal));
 }
 
 function workersProgram(terminal: Terminal): Command {
@@ -142,72 +163,5 @@ function workersProgram(terminal: Terminal): Command {
     .description("list the live workers, what they serve and how busy they are")
     .addOption(urlOption())
     .option("--json", "print JSON")
-    .action((options) => workersCommand(options, terminal));
-}
-
-function portOption(): Option {
-  return new Option("--port <number>", "the port to listen on, 0 for any free one")
-    .argParser(whole(0, 65_535))
-    .default(9090);
-}
-
-const defaultDatabase = "sqlite:aiki.db";
-
-function databaseOption(...variables: readonly string[]): Option {
-  const option = new Option("--database <where>", "sqlite:<path>, postgres://…, or memory: to store no data on disk");
-  return orVariable(option.default(defaultDatabase), "AIKI_DATABASE", ...variables);
-}
-
-/** Also reads `DATABASE_URL`, which hosting platforms set. */
-function sharedDatabaseOption(): Option {
-  return databaseOption("DATABASE_URL");
-}
-
-function connectionsOption(): Option {
-  const option = new Option("--database-connections <number>", "connections to PostgreSQL at most");
-  return orVariable(option.argParser(whole(2, 10_000)).default(10), "AIKI_DATABASE_CONNECTIONS");
-}
-
-function directOption(): Option {
-  const option = new Option(
-    "--database-direct <url>",
-    "the same PostgreSQL without a pooler, to receive notifications",
-  );
-  return orVariable(option, "AIKI_DATABASE_DIRECT");
-}
-
-function redisOption(): Option {
-  const option = new Option("--redis <url>", "redis://…, for notifications and Redis Streams");
-  return orVariable(option, "AIKI_REDIS", "REDIS_URL");
-}
-
-function urlOption(): Option {
-  return orVariable(new Option("--url <url>", "the server to connect to").default(defaultUrl), "AIKI_URL");
-}
-
-function whole(lowest: number, highest: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (/^\d+$/.test(text) && value >= lowest && value <= highest) return value;
-    throw new InvalidArgumentError(`It is a whole number from ${lowest} to ${highest}.`);
-  };
-}
-
-function statuses(text: string): RunStatus[] {
-  return text.split(",").map((word) => {
-    const status = runStatuses.find((one) => one === word.trim());
-    if (status === undefined) throw new InvalidArgumentError(`Statuses are ${runStatuses.join(", ")}.`);
-    return status;
-  });
-}
-
-function moment(text: string): Date {
-  const time = new Date(text);
-  if (/^\d{4}-\d{2}-\d{2}/.test(text) && !Number.isNaN(time.getTime())) return time;
-  throw new InvalidArgumentError("It is a time such as 2026-01-31 or 2026-01-31T12:00:00Z.");
-}
-
-function packageVersion(): string {
-  const read: { version?: unknown } = createRequire(import.meta.url)("../package.json");
-  return String(read.version);
+    .action(async (options) => (await import("./workers-command.ts")).workersCommand(options, terminal));
 }

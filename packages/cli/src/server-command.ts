@@ -12,6 +12,7 @@ export interface ServerCommandOptions {
   databaseDirect?: string;
   redis?: string;
   allowedHost?: string[];
+  basePath?: string;
   auth?: boolean;
   dangerouslyAllowUnauthenticated?: boolean;
   json?: boolean;
@@ -30,6 +31,7 @@ export async function serverCommand(options: ServerCommandOptions, terminal: Ter
     port: options.port,
     host: options.host,
     allowedHosts: options.allowedHost ?? [],
+    ...(options.basePath === undefined ? {} : { basePath: options.basePath }),
     auth: options.auth === true || isTrue(variable("AIKI_AUTH")),
     dangerouslyAllowUnauthenticated: options.dangerouslyAllowUnauthenticated === true,
     logger,

@@ -1,5 +1,7 @@
 /** Text for a terminal. */
 
+import stringWidth from "string-width";
+
 /** Makes control characters visible, because names and messages come from users: the terminal must not execute them. */
 export function plain(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (unit) => {
@@ -7,9 +9,40 @@ export function plain(text: string): string {
   });
 }
 
-/** Cuts a text to a maximum number of characters. */
+/** The number of columns that a terminal needs for a text. Wide characters take two. */
+export function widthOf(text: string): number {
+  return stringWidth(text);
+}
+
+const characters = new Intl.Segmenter();
+
+/** Cuts a text to a maximum number of columns. The end of a text that is cut is `…`. */
 export function cut(text: string, most: number): string {
-  return text.length <= most ? text : `${text.slice(0, Math.max(0, most - 1))}…`;
+  if (widthOf(text) <= most) return text;
+  let kept = "";
+  let width = 1;
+  for (const { segment } of characters.segment(text)) {
+    width += widthOf(segment);
+    if (width > most) break;
+    kept += segment;
+  }
+  return `${kept}…`;
+}
+
+/** Breaks a text between words into lines of at most `width` columns. A longer word has a line of its own. */
+export function wrapped(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const line = lines.at(-1);
+    if (line === undefined || widthOf(line) + 1 + widthOf(word) > width) lines.push(word);
+    else lines[lines.length - 1] = `${line} ${word}`;
+  }
+  return lines;
+}
+
+/** Adds spaces to a text until it takes this number of columns. */
+export function padded(text: string, width: number): string {
+  return text + " ".repeat(Math.max(0, width - widthOf(text)));
 }
 
 /** A duration for display: `12 ms`, `3.4 s`, `5 min`, `2.5 h`, `4 days`. */
@@ -25,7 +58,12 @@ function trimmed(amount: number): string {
   return amount.toFixed(1).replace(/\.0$/, "");
 }
 
-/** `1 run`, `2 runs`. */
+/** `1 run`, `2,000 runs`. */
 export function counted(amount: number, one: string, many = `${one}s`): string {
-  return `${amount} ${amount === 1 ? one : many}`;
+  return `${amountOf(amount)} ${amount === 1 ? one : many}`;
+}
+
+/** A whole number for display: `12,345`. */
+export function amountOf(amount: number): string {
+  return amount.toLocaleString("en");
 }

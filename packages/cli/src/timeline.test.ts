@@ -7,8 +7,8 @@ import {
   withdrawnAddress,
 } from "@aikirun/lib/internal";
 import type { Entry, RunView, Value } from "@aikirun/lib/protocol";
+import { calledOf, placeOf } from "@aikirun/lib/protocol";
 import { describe, expect, it } from "vitest";
-import { calledOf, placeOf } from "./address.ts";
 import { timeline } from "./timeline.ts";
 
 const began = 1_700_000_000_000;

@@ -1,24 +1,31 @@
 import type { Entry, RunView } from "@aikirun/lib/protocol";
 import { type EntryLine, entryLine } from "./entry-line.ts";
 import { type Paint, type Style, unpainted } from "./paint.ts";
-import { cut, plain, spanOf } from "./text.ts";
+import { cut, padded, plain, spanOf } from "./text.ts";
 
 /** The history of a run: its start, one line for each entry, oldest first, and its current status. */
 export function timeline(run: RunView, entries: readonly Entry[], paint: Paint = unpainted): string[] {
-  const since = (at: number) => `+${((at - run.createdAt) / 1_000).toFixed(2)}s`.padStart(9);
+  const { started, recorded, status } = timelineOf(run, paint);
+  return [started(), ...entries.map(recorded), status(run)];
+}
+
+/** The lines of the history of a run, one by one. */
+export interface TimelineLines {
+  started(): string;
+  recorded(entry: Entry): string;
+  status(run: RunView): string;
+}
+
+export function timelineOf({ createdAt, name, versionId, input }: RunView, paint: Paint): TimelineLines {
+  const since = (at: number) => `+${((at - createdAt) / 1_000).toFixed(2)}s`.padStart(9);
   const row = (at: number, line: EntryLine, by: string) => rowOf(paint, since(at), line, by);
-  const began: EntryLine = {
-    sign: "●",
-    style: "bold",
-    subject: `${run.name}@${run.versionId}`,
-    verb: "started",
-    detail: cut(run.input ?? "", 60),
+  const subject = `${name}@${versionId}`;
+  const began: EntryLine = { sign: "●", style: "bold", subject, verb: "started", detail: cut(input ?? "", 60) };
+  return {
+    started: () => row(createdAt, plainLine(began), ""),
+    recorded: (entry) => row(entry.at, entryLine(entry), byOf(entry)),
+    status: (run) => row(run.updatedAt, plainLine(endOf(run)), ""),
   };
-  return [
-    row(run.createdAt, plainLine(began), ""),
-    ...entries.map((entry) => row(entry.at, entryLine(entry), byOf(entry))),
-    row(run.updatedAt, plainLine(endOf(run)), ""),
-  ];
 }
 
 /** One line for an entry of a run; `lead` is printed before it. */
@@ -27,7 +34,7 @@ export function timelineLine(paint: Paint, lead: string, entry: Entry): string {
 }
 
 function rowOf(paint: Paint, lead: string, { sign, style, subject, verb, detail }: EntryLine, by: string): string {
-  const what = `${paint(style, sign)} ${cut(subject, 26).padEnd(26)} ${paint(style, verb.padEnd(16))}`;
+  const what = `${paint(style, sign)} ${padded(cut(subject, 26), 26)} ${paint(style, verb.padEnd(16))}`;
   const rest = [detail, by === "" ? "" : paint("dim", by)].filter((part) => part !== "").join("  ");
   return `${paint("dim", lead)}  ${what} ${rest}`.trimEnd();
 }

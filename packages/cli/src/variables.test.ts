@@ -1,3 +1,4 @@
+import { recordedTerminal } from "@aikirun/testing/recorded-terminal";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { main } from "./main.ts";
 import { paintFor, unpainted } from "./paint.ts";
@@ -21,11 +22,10 @@ const nowhere = "postgres://127.0.0.1:1/db";
 /** Runs a command that fails, with only these environment variables of Aiki; returns what it prints. */
 async function failure(set: Record<string, string>, ...args: string[]): Promise<string> {
   for (const name of variables) vi.stubEnv(name, set[name]);
-  const lines: string[] = [];
-  const print = (line: string) => lines.push(line);
-  expect(await main(args, { out: print, note: print, err: print, paint: unpainted, width: 200 })).not.toBe(0);
+  const { terminal, out, err } = recordedTerminal();
+  expect(await main(args, terminal)).not.toBe(0);
   for (const event of ["SIGINT", "SIGTERM"]) process.removeAllListeners(event);
-  return lines.join("\n");
+  return [...out, ...err].join("\n");
 }
 
 describe("an environment variable", () => {

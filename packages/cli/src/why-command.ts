@@ -1,12 +1,15 @@
 import type { Why } from "@aikirun/lib/protocol";
 import { connected, type ServerOptions } from "./runs/connect.ts";
+import { resolveRun } from "./runs/run-id.ts";
 import type { Terminal } from "./terminal.ts";
 import { plain } from "./text.ts";
 import { statusStyle } from "./timeline.ts";
 
 /** Prints why a run does not move; one paragraph for the run and for each child in the chain. */
-export async function whyCommand(runId: string, options: ServerOptions, terminal: Terminal): Promise<void> {
-  const why = await connected(options, (aiki) => aiki.runs.get(runId).why());
+export async function whyCommand(prefix: string, options: ServerOptions, terminal: Terminal): Promise<void> {
+  const why = await connected(options, async (aiki) => {
+    return aiki.runs.get(await resolveRun(aiki, prefix, terminal)).why();
+  });
   if (options.json === true) {
     terminal.out(JSON.stringify(why));
     return;

@@ -1,5 +1,5 @@
 import type { LiveWorker, Served } from "@aikirun/lib/protocol";
-import { printListing } from "./listing.ts";
+import { type Listing, printListing } from "./listing.ts";
 import { connected, type ServerOptions } from "./runs/connect.ts";
 import type { Terminal } from "./terminal.ts";
 import { plain, spanOf } from "./text.ts";
@@ -10,8 +10,13 @@ const most = 4;
 /** Lists the live workers with what they serve and how busy they are. */
 export async function workersCommand(options: ServerOptions, terminal: Terminal): Promise<void> {
   const workers = await connected(options, (aiki) => aiki.workers.list());
+  printListing(workerTable(workers), options.json, terminal);
+}
+
+/** A table with one line for each worker. */
+export function workerTable(workers: readonly LiveWorker[]): Listing<LiveWorker> {
   const heading = ["WORKER", "SESSION", "BUSY", "SHARDS", "SEEN", "SERVES"];
-  printListing({ items: workers, nothing: "There are no live workers.", heading, row: rowOf }, options.json, terminal);
+  return { items: workers, nothing: "No worker is alive.", heading, row: rowOf };
 }
 
 function rowOf({ worker, session, load, shardKeys, seenAt, serves }: LiveWorker): string[] {

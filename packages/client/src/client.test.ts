@@ -90,7 +90,7 @@ describe("starting a run", () => {
     ]);
   });
 
-  it("start sends a past moment unchanged, and a negative delay as no delay", async () => {
+  it("start sends a moment in the past unchanged, and sends a negative delay as zero", async () => {
     const { aiki, calls } = await connect({ start: started });
     await orderV1.start(aiki, 1, { at: new Date("1969-07-20") });
     await orderV1.start(aiki, 1, { delay: { milliseconds: -1 } });
@@ -98,7 +98,7 @@ describe("starting a run", () => {
     expect(specs).toMatchObject([{ at: Date.parse("1969-07-20") }, { delayMs: 0 }]);
   });
 
-  it("starts share requests, and a refused start fails alone", async () => {
+  it("starts of one turn share a request, and a refused start does not fail the others", async () => {
     const answer = ({ id, input }: RunSpec): ReplyOf<"start">["results"][number] =>
       input === "3" ? { ok: false, code: "REFERENCE_CONFLICT", message: "Taken." } : { ok: true, id, created: true };
     const { aiki, calls } = await connect({ start: ({ runs }) => ({ results: runs.map(answer) }) });
@@ -263,7 +263,7 @@ describe("a handle", () => {
     expect(await handle.result()).toBe("done");
   });
 
-  it("result waits through a stall with waitThroughStalls, and waitFor always does", async () => {
+  it("result waits through a stall only with waitThroughStalls, and waitFor always waits through it", async () => {
     const stall = { reason: "crash_loop", crashes: 6 } as const;
     const stalled = viewOf("s", { status: "stalled", stall });
     let end = () => {};

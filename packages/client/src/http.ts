@@ -22,7 +22,7 @@ export interface HttpTarget {
   readonly apiKey: string | null;
 }
 
-/** How long to wait for an answer, in addition to the `waitMs` of the request. Milliseconds. */
+/** How long to wait for an answer, in addition to the wait that the request requires. Milliseconds. */
 const graceMs = 10_000;
 
 /** The server's API over HTTP: each verb is one POST, tried once. */

@@ -1,5 +1,5 @@
 import type { EventDefinition, EventDefinitions, RunHandle } from "@aikirun/lib";
-import { Fields, present, runIdForm } from "@aikirun/lib/internal";
+import { Fields, isRunIdPrefix, present, runIdForm } from "@aikirun/lib/internal";
 import {
   type Api,
   type FindRequest,
@@ -13,6 +13,8 @@ import { createHandle, type HandleContext } from "./handle.ts";
 
 /** Which runs to list; all conditions must hold. */
 export interface RunFilter {
+  /** The beginning of the run's id, in lower case: `01890a5d-ac9`. Default: any. */
+  idPrefix?: string;
   /** The workflow's name. Default: any. */
   name?: string;
   /** The id of the workflow version. Default: any. */
@@ -110,6 +112,7 @@ function requestOf(filter: RunFilter): FindRequest {
   const fields = new Fields(filter, "filter", "INVALID_OPTION");
   const status = fields.has("status") && !Array.isArray(filter.status) ? oneStatus(fields) : statuses(fields);
   const request = {
+    idPrefix: fields.shaped("idPrefix", isIdPrefix, "the beginning of a run's id, a UUID in lower case"),
     name: fields.text("name"),
     versionId: fields.text("versionId"),
     status,
@@ -130,6 +133,10 @@ function requestOf(filter: RunFilter): FindRequest {
 
 function isRunId(value: unknown): value is RunId {
   return typeof value === "string" && runIdForm.test(value);
+}
+
+function isIdPrefix(value: unknown): value is string {
+  return typeof value === "string" && isRunIdPrefix(value);
 }
 
 function oneStatus(fields: Fields): RunStatus[] | undefined {

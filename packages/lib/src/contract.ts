@@ -1,6 +1,6 @@
 /**
- * What the packages know of each other, so that task, workflow and client need not import one another:
- * a task asks the run it is given to perform it, a workflow version asks the client it is given to start it.
+ * The interfaces between tasks, workflows and clients, so that their packages need not import each other. A task calls
+ * the run that it gets, which performs it. A workflow version calls the client that it gets, which starts it.
  */
 
 import type { Duration } from "./duration.ts";

@@ -73,7 +73,7 @@ export class AikiError extends Error {
 
   /** True for errors made by any copy of this package. Never throws, whatever `value` is. */
   static override [Symbol.hasInstance](value: unknown): boolean {
-    // biome-ignore lint/complexity/noThisInStatic: subclasses inherit this method, and each asks about itself.
+    // biome-ignore lint/complexity/noThisInStatic: subclasses inherit this method, and each checks for its own class.
     return isInstance(this, value);
   }
 }

@@ -39,7 +39,7 @@ export { definitionFields, present, readRetry, readSchemas, readStart } from "./
 export { backoffMs, keepAlive, pause } from "./pause.ts";
 export { relationTo } from "./relation.ts";
 export { checkRetryPolicy, maxAttemptsOf, retryDelayMs } from "./retry.ts";
-export { farthestMs, mostErrors, runIdForm, storable } from "./rules.ts";
+export { farthestMs, isRunIdPrefix, mostErrors, runIdForm, storable } from "./rules.ts";
 export { checkSchema, parseWith } from "./schema.ts";
 export { parseServiceUrl, redactUrl, type UrlRules } from "./url.ts";
 export { settlesWithin, type WaitEnd, type WaitOptions, waitUntil } from "./wait.ts";

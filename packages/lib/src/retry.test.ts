@@ -9,7 +9,7 @@ const delays = (policy: RetryPolicy, tries: number, random = lowest) =>
   Array.from({ length: tries }, (_, index) => retryDelayMs(policy, index + 1, random));
 
 describe("retryDelayMs", () => {
-  it("the policy never allows no second attempt", () => {
+  it('the policy "never" allows one attempt only', () => {
     expect(delays({ type: "never" }, 2)).toEqual([null, null]);
   });
 
@@ -41,7 +41,7 @@ describe("retryDelayMs", () => {
     expect(delays(policy, 4, highest)).toEqual([50, 100, 200, 200]);
   });
 
-  it("jitterFactor 0 gives no jitter, and 1 allows a delay of 0", () => {
+  it("a jitterFactor of 0 adds no randomness, and a jitterFactor of 1 allows a delay of 0", () => {
     const policy = { type: "jittered", maxAttempts: 9, baseDelayMs: 100 } as const;
     expect(retryDelayMs({ ...policy, jitterFactor: 0 }, 1, highest)).toBe(100);
     expect(retryDelayMs({ ...policy, jitterFactor: 1 }, 1, highest)).toBe(0);

@@ -23,7 +23,7 @@ export interface RedisParams {
 export interface RedisTls {
   /** Authorities to trust instead of the well-known ones. Default: the well-known ones. */
   ca?: string;
-  /** The client's own certificate, for a Redis that asks for one. Default: none. */
+  /** The client's own certificate, for a Redis that requires one. Default: none. */
   cert?: string;
   /** The key of `cert`. Default: none. */
   key?: string;

@@ -36,6 +36,11 @@ export interface ServerParams {
    * Default: none.
    */
   allowedHosts?: readonly string[];
+  /**
+   * The path below which the server is reachable, if a proxy serves it there: `/x/y`. Requests may arrive with it or
+   * without it. Default: the root.
+   */
+  basePath?: string;
   /** Whether each call over HTTP needs an API key, whose namespace it sees. Default `false`: all see `default`. */
   auth?: boolean;
   /** Whether `listen()` may bind an address beyond this machine without `auth`. Default false. */
@@ -59,6 +64,8 @@ export interface Config extends Listen {
   readonly database: Database;
   readonly redis: RedisTarget | null;
   readonly allowedHosts: readonly string[];
+  /** Empty for the root. */
+  readonly basePath: string;
   readonly auth: boolean;
   readonly dangerouslyAllowUnauthenticated: boolean;
   readonly logger: Logger;
@@ -87,6 +94,7 @@ export function parseConfig(params: unknown): Config {
     redis: fields.has("redis") ? parseRedisUrl(fields.secret("redis", urlLength) ?? "") : null,
     ...parseListen(fields, { port: 9090, host: "127.0.0.1" }),
     allowedHosts: Object.freeze((fields.texts("allowedHosts", 1_000) ?? []).map(parseHostName)),
+    basePath: parseBasePath(fields.text("basePath") ?? ""),
     ...parseAuth(fields),
     logger: fields.logger("logger") ?? consoleLogger({}),
     env: fields.env("env") ?? systemEnv({ id: v7 }),
@@ -185,6 +193,12 @@ function parsePath(path: string, field: string): string {
       field,
     );
   }
+}
+
+function parseBasePath(path: string): string {
+  const text = path.replace(/\/$/, "");
+  if (/^(\/[\w.~-]+)*$/.test(text) && !/\/\.\.?(\/|$)/.test(text)) return text;
+  throw invalid(`basePath is ${JSON.stringify(path)}. Write a path such as /aiki or /x/y.`, "basePath");
 }
 
 function parseHostName(name: string): string {

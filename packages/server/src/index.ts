@@ -1,5 +1,7 @@
 export { type ApiKeys, type ApiKeysParams, apiKeys } from "./api-keys.ts";
 export type { ApiKey, CreatedKey, CreateKey, Keyring } from "./auth/keyring.ts";
+export { type Checkup, type CheckupParams, checkup } from "./checkup/checkup.ts";
+export type { Finding } from "./checkup/finding.ts";
 export { type ServerParams, withoutPassword } from "./config.ts";
 export type { Settings } from "./core/run.ts";
 export type { Listener } from "./http/listen.ts";

@@ -33,7 +33,7 @@ export interface Server {
   fetch(request: Request): Promise<Response>;
   /**
    * Listens for HTTP; defaults come from `server()`. Throws `PORT_IN_USE`, `LISTEN_FAILED`, and `INVALID_CONFIG` for an
-   * address beyond this machine without `auth`, unless `dangerouslyAllowUnauthenticated` was asked for.
+   * address beyond this machine without `auth`, unless `dangerouslyAllowUnauthenticated` is set.
    */
   listen(options?: ListenOptions): Promise<Listener>;
   /** Answers long polls, closes listeners, ends the work in flight, closes the database. May be called twice. */
@@ -96,6 +96,7 @@ function assembled(config: Config, storage: KeyedStorage, engine: Engine): Serve
   let closed: Promise<void> | null = null;
 
   const context: Omit<HttpContext, "hosts" | "closing"> = {
+    basePath: config.basePath,
     admit: config.auth
       ? admitKeys({ known, api: engine.api, env: config.env, logger: config.logger })
       : admitAll(engine.api("default")),

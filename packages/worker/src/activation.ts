@@ -173,7 +173,7 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
   }
 
   /** Abandons the run and releases it. Resolves when the server has answered or the report was abandoned. */
-  async releaseNow(): Promise<void> {
+  async abandonAndRelease(): Promise<void> {
     if (!this.#isHeld) return;
     this.#abandonRun("SHUTDOWN");
     await this.#release("shutdown");
@@ -192,11 +192,11 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
         (result) => {
           // A run that has reported did not crash its worker.
           this.#stay?.end();
-          if (!result.ok || !result.released) this.#continueRunning();
+          if (!result.ok || !result.released) this.#continue();
           resolve(result);
         },
         (error) => {
-          this.#continueRunning();
+          this.#continue();
           reject(error);
         },
       );
@@ -346,6 +346,7 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
     this.#slot.leave();
   }
 
+  /** Stops the execution without a report, and rejects the report in progress. */
   #abandonRun(code: ErrorCode): void {
     this.#state = "lost";
     this.#lossCode = code;
@@ -353,8 +354,8 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
     this.#held?.execution.abandon(code);
   }
 
-  /** Call when a report did not end the activation. */
-  #continueRunning(): void {
+  /** Returns to the state before a report, if the report did not end the activation. */
+  #continue(): void {
     if (this.#state === "handing over") this.#state = "running";
   }
 

@@ -22,7 +22,7 @@ export interface WorkerParams {
   };
   /** How long `stop` may take to let running tasks finish and release all runs. Milliseconds, default 5,000. */
   gracefulShutdownTimeoutMs?: number;
-  /** How the worker finds ready runs. Default: `redis_streams` if the client has Redis, else `adaptive_polling`. */
+  /** What triggers the worker's claims. Default: `redis_streams` if the client has Redis, else `adaptive_polling`. */
   subscriber?: SubscriberStrategy;
   /** Serves only runs started with one of these shard keys. Default: only runs without one. */
   shardKeys?: string[];

@@ -311,7 +311,7 @@ describe("a worker and what it serves", () => {
     expect(await us.status()).toBe("queued");
   });
 
-  it("a suspended run whose plain promise settled is resumed", async () => {
+  it("a suspended run is resumed when its non-durable work has ended", async () => {
     const { aiki, aikiWorker } = await setup("in-process");
     let open: () => void = () => {};
     const gate = new Promise<void>((resolve) => {

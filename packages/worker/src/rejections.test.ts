@@ -115,15 +115,15 @@ describe("an unhandled rejection of no run", () => {
     expect((await run(body)).lines).toEqual(["not handled", "handled", "alive"]);
   });
 
-  it("an unhandled rejection of no run ends the process with its error printed and the code 1", async () => {
+  it("an unhandled rejection of no run ends the process with status 1 and prints the error", async () => {
     const { lines, errors, code } = await run("outside();");
     expect([lines, code]).toEqual([[], 1]);
     expect(errors).toContain("of no run");
   });
 });
 
-describe("watches", () => {
-  it("watches share one wrapper, which is removed with the last watch", () => {
+describe("watches for rejections", () => {
+  it("watches for rejections share one wrapper, which is removed with the last watch", () => {
     const { emit } = process;
     const watch = rejections(() => null);
     const [first, second] = [watch(), watch()];
@@ -136,7 +136,7 @@ describe("watches", () => {
     expect(wrapped).not.toBe(emit);
   });
 
-  it("a watch can end after another wrapper was installed around it", async () => {
+  it("a watch for rejections can end after another wrapper was installed around its own", async () => {
     const body = `
       const { emit } = process;
       process.emit = function (...args) { return emit.apply(this, args); };
@@ -148,7 +148,7 @@ describe("watches", () => {
     expect(await run(body)).toMatchObject({ lines: ["true"], code: 1 });
   });
 
-  it("a watch on Deno handles only rejections of a run", () => {
+  it("a watch for rejections on Deno handles only rejections of a run", () => {
     const reasons: unknown[] = [];
     let owner: RejectionTarget | null = { reject: (reason) => reasons.push(reason) };
     const target = new EventTarget();

@@ -1,5 +1,6 @@
 /**
- * If the code of a run does not handle the rejection of a promise, the run fails and the process continues.
+ * A run's code may leave a promise without a handler. When such a promise rejects, its run fails, and the process
+ * continues.
  *
  * Node emits "unhandledRejection" in an async context of the promise. Node 20 and 22 use the context in which the
  * promise was created, Node 24 and Deno the one in which it was rejected. So an AsyncLocalStorage returns the run.

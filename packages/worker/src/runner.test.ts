@@ -150,7 +150,7 @@ describe("a run whose replay waits for a recorded call", () => {
 
 describe("a run that is lost", () => {
   it.each([
-    ["a run that is lost by the worker's clock is claimed again: it may be suspended", "LEASE_LOST", 1],
+    ["a run whose lease ended by the worker's clock is claimed again, because it may be suspended", "LEASE_LOST", 1],
     ["a run that is lost to another holder is not claimed again", "FENCED", 0],
   ] as const)("%s", async (_, code, reclaims) => {
     const { env, take, activations, events } = setup(1);
@@ -175,7 +175,7 @@ describe("a run that is lost", () => {
   });
 
   it.each([
-    ["a run is lost if the watch says so", false, 1],
+    ["a run is lost if the run watch returns that it is lost", false, 1],
     ["a run that was suspended is not lost, even if its execution has not received the answer", true, 0],
   ])("%s", async (_, isSuspended, abandoned) => {
     let answer = () => {};
@@ -195,7 +195,7 @@ describe("a run that is lost", () => {
     expect(events.filter((event) => event === "abandon for FENCED")).toHaveLength(abandoned);
   });
 
-  it("a worker keeps reporting a suspension while answers are lost, until the lease has ended", async () => {
+  it("a worker repeats the report of a suspension that gets no reply, until the lease has ended", async () => {
     const unreachable = () => Promise.reject(new AikiError("UNREACHABLE", "No answer."));
     const watch: Script["watch"] = () => ({ results: [{ type: "lost", runId: "a", code: "FENCED" }] });
     const renew: Script["renew"] = ({ runs }) => ({
@@ -247,7 +247,7 @@ describe("a cached execution", () => {
 });
 
 describe("a suspended execution that was evicted", () => {
-  it("an evicted execution has its run claimed again when a plain promise lets it continue", async () => {
+  it("the run of an evicted execution is claimed again when its non-durable work has ended", async () => {
     const set = setup(1);
     await suspend(set, "a", "b");
     const { host } = set.activations.get("a") ?? {};
@@ -259,7 +259,7 @@ describe("a suspended execution that was evicted", () => {
     expect(set.activations.get("a")?.host).toBe(host);
   });
 
-  it("an evicted execution does not have its run claimed while it is already claimed", async () => {
+  it("the run of an evicted execution is not claimed again while it is already claimed", async () => {
     const set = setup(1);
     await suspend(set, "a");
     const { host } = set.activations.get("a") ?? {};

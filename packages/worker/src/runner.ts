@@ -106,7 +106,7 @@ export class Runner {
 
   /** Abandons the remaining runs and releases them, so that other workers can continue them at once. */
   async releaseAll(): Promise<void> {
-    await Promise.all([...this.#activations.values()].map((activation) => activation.releaseNow()));
+    await Promise.all([...this.#activations.values()].map((activation) => activation.abandonAndRelease()));
   }
 
   close(): void {

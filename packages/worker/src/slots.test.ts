@@ -30,7 +30,7 @@ describe("the slots of a worker", () => {
     expect([slots.busy, events]).toEqual([0, ["freed", "freed"]]);
   });
 
-  it("waiting runs free at most as many slots as there are, and take them back even if all are occupied", () => {
+  it("runs whose replay waits lend at most the number of slots, and take them back even if all are occupied", () => {
     const { events, slots } = setup(1);
     const a = slots.take();
     a.setIdle(true);
@@ -67,7 +67,7 @@ describe("the slots of a worker", () => {
     expect(slots.busy).toBe(0);
   });
 
-  it("a run beyond the claimed slots is excess, but not because slots were taken back since its claim", () => {
+  it("a run is excess if no slot was free for it, but not if its slot was taken back after the claim", () => {
     const { slots } = setup(1);
     const a = slots.take();
     a.setIdle(true);

@@ -89,7 +89,7 @@ describe("starting a worker", () => {
     await aikiWorker.stop();
   });
 
-  it("stop ends a start in progress", async () => {
+  it("stop makes a start in progress reject", async () => {
     const { aikiWorker } = await setup(failing("UNREACHABLE"));
     const started = expect(aikiWorker.start()).rejects.toMatchObject({ code: "WORKER_STOPPED" });
     await settled();
@@ -182,7 +182,7 @@ describe("a claimed run", () => {
     await aikiWorker.stop();
   });
 
-  it("surplus runs of a claim are released", async () => {
+  it("if a claim returns more runs than slots are free, the surplus runs are released", async () => {
     const { aikiWorker, reports } = await setup(
       { claim: once(claimedRun("a"), claimedRun("b")) },
       { maxConcurrentWorkflowRuns: 1 },
@@ -257,7 +257,7 @@ describe("a claimed run", () => {
 });
 
 describe("stopping a worker", () => {
-  it("every heartbeat contains the load, including the one with which the worker leaves", async () => {
+  it("every heartbeat contains the load, also the last one, with which the session ends", async () => {
     const { aikiWorker, calls } = await setup({ claim: once(claimedRun("a")) });
     await aikiWorker.start();
     await settled();
@@ -327,18 +327,18 @@ describe("stopping a worker", () => {
     { name: "a report in flight", served: order, timeoutMs: 2_000, requests: ["renew", "finish", "leave"] },
     { name: "a report in flight and no time", served: order, timeoutMs: 0, requests: ["renew", "finish", "leave"] },
     {
-      name: "a run that was not handed back",
+      name: "a run that was not released",
       served: hanging,
       timeoutMs: 2_000,
       requests: ["renew", "release", "leave"],
     },
     {
-      name: "a run that was not handed back after a heartbeat",
+      name: "a run that was not released after a heartbeat",
       served: hanging,
       timeoutMs: 8_000,
       requests: ["renew", "renew", "release", "leave"],
     },
-  ])("the worker leaves with its last request: with $name", async ({ served, timeoutMs, requests }) => {
+  ])("a worker that stops sends the leave request last: with $name", async ({ served, timeoutMs, requests }) => {
     const { script, sequence } = stuck();
     const { env, aikiWorker, calls } = await setup(script, { gracefulShutdownTimeoutMs: timeoutMs });
     aikiWorker.registry.removeAll().add(served);

@@ -204,9 +204,7 @@ async function work({ client, config, served, session, stopped, release }: Begin
   };
 }
 
-/**
- * Checks that the server answers and accepts the credentials, and reads from its answer where wake-ups are published.
- */
+/** Checks that the server answers and accepts the credentials, and gets the names of the wake-up streams. */
 async function sendFirstHeartbeat(
   api: WorkerApi,
   { env, config, stopped }: Pick<Beginning, "config" | "stopped"> & { env: Env },
@@ -233,9 +231,10 @@ interface Ending {
 }
 
 /**
- * Stops the worker. Running tasks may finish until `releaseMs` before the end. Then the worker releases the runs that
- * it still holds. Its last request is `leave`, because it may not claim or renew anything afterwards. `leave` is always
- * sent, because releases may fail or time out: the server then releases all runs that the session still holds.
+ * Running tasks may finish during three quarters of the time. In the rest, at most one second, the worker releases the
+ * runs that it still holds. Then it sends the leave request, and the server releases all runs that the session still
+ * has. This request is the last one, because the session may not claim or renew afterwards. The worker always sends it,
+ * because the releases before may have failed or timed out.
  */
 async function shutDown({ running, poller, subscriber, leave, env }: Ending, timeoutMs: number): Promise<void> {
   const releaseMs = Math.min(1_000, timeoutMs / 4);

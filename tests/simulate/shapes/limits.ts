@@ -10,7 +10,7 @@ export const limited = (concurrency: number) => (stage: ShapeStage) => {
   return all(items, (item) => limit(() => stage.step(`save-${item}`, "save")));
 };
 
-/** Plain work keeps a slot of the limiter. */
+/** Non-durable work keeps a slot of the limiter. */
 export function limitedPlain(stage: ShapeStage): Promise<string[]> {
   const limit = pLimit(2);
   return all(items, (item) =>
@@ -22,7 +22,7 @@ export function limitedPlain(stage: ShapeStage): Promise<string[]> {
   );
 }
 
-/** The lock is taken after plain work, and the calls behind it differ. */
+/** The lock is taken after non-durable work, and the calls behind it differ. */
 export function lockAfterPlain(stage: ShapeStage): Promise<string[]> {
   const limit = pLimit(1);
   return all(items.slice(0, 3), async (item) => {
@@ -31,7 +31,7 @@ export function lockAfterPlain(stage: ShapeStage): Promise<string[]> {
   });
 }
 
-/** The lock is taken after plain work, and the calls behind it are alike. */
+/** The lock is taken after non-durable work, and the calls behind it are alike. */
 export function alikeLock(stage: ShapeStage): Promise<string[]> {
   const limit = pLimit(1);
   return all(items.slice(0, 3), async (item) => {
@@ -51,7 +51,7 @@ export const mapped = (stage: ShapeStage) =>
     { concurrency: 2 },
   );
 
-/** Plain work decides which of two lanes takes which item, so the calls of the lanes differ. */
+/** Non-durable work decides which of two lanes takes which item, so the calls of the lanes differ. */
 export const mappedPlain = (stage: ShapeStage) =>
   pMap(
     items,

@@ -143,7 +143,7 @@ export async function caughtEach(stage: ShapeStage): Promise<string[]> {
   return seen;
 }
 
-/** Plain work between two calls of one branch. */
+/** Non-durable work between two calls of one branch. */
 export async function prices(stage: ShapeStage): Promise<string[]> {
   const seen = await all(["ann", "bob"], async (name) => {
     await stage.step(`price-${name}`, "price");

@@ -39,7 +39,7 @@ export async function stoppableWithdrawing(stage: ShapeStage): Promise<string[]>
   return seen;
 }
 
-/** A plain timer against a durable call. */
+/** A race of a timer of Node and a durable call. */
 export async function timedRace(stage: ShapeStage): Promise<string[]> {
   const winner = await Promise.race([stage.step("a", "slow").then(() => "a"), stage.pause().then(() => "timer")]);
   return [winner, await stage.step(`then-${winner}`, `then ${winner}`)];

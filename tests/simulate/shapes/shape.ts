@@ -1,5 +1,6 @@
 /**
- * Ordinary code around durable calls, as users write it. A shape may await plain work where it says so.
+ * A shape is code around durable calls, as users write it. A shape awaits non-durable work only with `plain` and
+ * `pause`.
  */
 
 /** The calls of a shape. A path identifies each call for the checker. */
@@ -15,9 +16,9 @@ export interface ShapeStage {
   uuid(path: string): string;
   random(path: string): string;
   now(path: string): string;
-  /** Plain work or only microtasks, at random. */
+  /** Non-durable work or only microtasks, at random. */
   plain(): Promise<void>;
-  /** Plain work, if the program has any. */
+  /** Non-durable work, if the program has any. */
   pause(): Promise<void>;
   /** The attempt of the run, from 1. */
   readonly attempt: number;
@@ -29,11 +30,11 @@ export interface ShapeStage {
 /** What the checker must know about a shape. */
 export interface Shape {
   run: (stage: ShapeStage) => Promise<string[]>;
-  /** Plain work decides the order in which it takes a lock, so a replay may deliver in another order. */
+  /** Non-durable work decides the order in which it takes a lock, so a replay may deliver in another order. */
   hasLock?: boolean;
-  /** Whether plain work alone decides its race. */
+  /** Whether only non-durable work decides which contender of its race wins. */
   isTimed?: boolean;
-  /** Whether calls of it may be open when it ends. */
+  /** Whether its calls may still be open when it ends. */
   leavesBehind?: boolean;
 }
 

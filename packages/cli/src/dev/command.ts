@@ -1,11 +1,11 @@
-import { statSync } from "node:fs";
-import { relative, resolve } from "node:path";
-import { AikiError, consoleLogger } from "@aikirun/lib";
+import { relative } from "node:path";
+import { consoleLogger } from "@aikirun/lib";
 import type { RunView } from "@aikirun/lib/protocol";
 import { type Server, server, withoutPassword } from "@aikirun/server";
 import type { Terminal } from "../terminal.ts";
 import { counted, plain, spanOf } from "../text.ts";
 import { untilSignal } from "../until-signal.ts";
+import { moduleFile } from "./load.ts";
 import { Supervisor, type SupervisorListener } from "./supervisor.ts";
 import { projectOf, watchSources } from "./watch.ts";
 
@@ -24,13 +24,7 @@ const silenceLimitMs = 3 * heartbeatIntervalMs;
  * source changes.
  */
 export async function devCommand(file: string, options: DevOptions, terminal: Terminal): Promise<void> {
-  const path = resolve(file);
-  if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) {
-    throw new AikiError(
-      "NO_SUCH_FILE",
-      `There is no file ${path}. Pass the path of the module that exports your workflows.`,
-    );
-  }
+  const path = moduleFile(file);
   const logger = consoleLogger({ level: "warn" });
   const aikiServer = await server({ database: options.database, port: options.port, logger });
   try {

@@ -1,9 +1,18 @@
+import { statSync } from "node:fs";
+import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { AikiError } from "@aikirun/lib";
 import type { Workflow } from "@aikirun/workflow";
 import type { ExecutableVersion, Registrable } from "@aikirun/workflow/internal";
 
-/** All workflows and versions that a module exports, including its default export. Throws `NOTHING_EXPORTED`. */
+/** The absolute path of a module that a user names. Throws `NO_SUCH_FILE`. */
+export function moduleFile(file: string): string {
+  const path = resolve(file);
+  if (statSync(path, { throwIfNoEntry: false })?.isFile() === true) return path;
+  throw new AikiError("NO_SUCH_FILE", `There is no file ${path}. Name the module that exports your workflows.`);
+}
+
+/** Every workflow and version that a module exports, default export included. Throws `NOTHING_EXPORTED`. */
 export async function loadWorkflows(file: string): Promise<Registrable[]> {
   const module: Readonly<Record<string, unknown>> = await import(pathToFileURL(file).href);
   const found = new Set<Registrable>();

@@ -51,7 +51,7 @@ export class Supervisor {
     this.#spawn();
   }
 
-  /** Stops the worker, which releases its runs, and then starts another one. */
+  /** Stops the worker, which releases its runs, then starts another one. */
   restart(): Promise<void> {
     this.#lastChange = this.#lastChange.then(async () => {
       await this.#end();

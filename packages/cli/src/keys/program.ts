@@ -1,11 +1,7 @@
-import type { Duration } from "@aikirun/lib";
-import { toMs } from "@aikirun/lib/internal";
 import { type Scope, scopes } from "@aikirun/lib/protocol";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { duration } from "../options.ts";
 import type { Terminal } from "../terminal.ts";
-import { createKey } from "./create.ts";
-import { listKeys } from "./list.ts";
-import { revokeKey } from "./revoke.ts";
 
 /** `aiki keys …`; `database` creates the option that names the database. */
 export function keysProgram(terminal: Terminal, parent: Command, database: () => Option): Command {
@@ -21,15 +17,15 @@ export function keysProgram(terminal: Terminal, parent: Command, database: () =>
       new Option("--scopes <list>", `comma-separated: ${scopes.join(", ")}; default: all but admin`).argParser(listed),
     )
     .addOption(
-      new Option("--expires-in <time>", "lifetime, for example 90d, 12h or 30m; default: it does not expire").argParser(
-        span,
-      ),
+      new Option("--expires-in <time>", "lifetime, such as 90d, 12h or 30m; default: no end").argParser(duration),
     )
-    .action((options) => createKey(options, terminal));
-  add("list", "list all keys, oldest first").action((options) => listKeys(options, terminal));
+    .action(async (options) => (await import("./create.ts")).createKey(options, terminal));
+  add("list", "list all keys, oldest first").action(async (options) =>
+    (await import("./list.ts")).listKeys(options, terminal),
+  );
   add("revoke", "revoke a key: servers refuse it within 5 s")
     .argument("<key>", "its id, the second part of the key")
-    .action((id, options) => revokeKey(id, options, terminal));
+    .action(async (id, options) => (await import("./revoke.ts")).revokeKey(id, options, terminal));
   return keys;
 }
 
@@ -39,13 +35,4 @@ function listed(text: string): Scope[] {
     if (scope === undefined) throw new InvalidArgumentError(`Scopes are ${scopes.join(", ")}.`);
     return scope;
   });
-}
-
-function span(text: string): Duration {
-  const [, amount, unit] = /^(\d{1,6})([dhms])$/.exec(text) ?? [];
-  const count = Number(amount);
-  const duration = { d: { days: count }, h: { hours: count }, m: { minutes: count }, s: { seconds: count } };
-  const found = Object.entries(duration).find(([name]) => name === unit)?.[1];
-  if (found === undefined || toMs(found) === 0) throw new InvalidArgumentError("Write 90d, 12h, 30m or 45s.");
-  return found;
 }

@@ -1,74 +1,82 @@
 import type { Client, RunFilter, RunPage } from "@aikirun/client";
-import type { RunStatus, RunView } from "@aikirun/lib/protocol";
-import { printListing } from "../listing.ts";
+import type { RunView } from "@aikirun/lib/protocol";
+import { tableLines } from "../listing.ts";
 import type { Terminal } from "../terminal.ts";
-import { plain, spanOf } from "../text.ts";
-import { statusStyle } from "../timeline.ts";
 import { connected, type ServerOptions } from "./connect.ts";
+import { type FilterOptions, filterOf } from "./filter.ts";
+import { runTable } from "./run-table.ts";
 
-export interface ListOptions extends ServerOptions {
-  name?: string;
-  status?: RunStatus[];
-  tag?: string[];
-  reference?: string;
-  versionId?: string;
-  shard?: string;
-  errorCode?: string;
-  createdAfter?: Date;
-  createdBefore?: Date;
+export interface ListOptions extends ServerOptions, FilterOptions {
+  order: "newest" | "oldest";
   limit: number;
+  /** Where the list begins. */
+  cursor?: string;
+  /** Whether to list all runs that match. */
+  all?: boolean;
 }
+
+const pageSize = 200;
 
 export async function listRuns(options: ListOptions, terminal: Terminal): Promise<void> {
-  const { runs, cursor } = await connected(options, (aiki) => firstRuns(aiki, options));
-  const listing = {
-    items: runs,
-    nothing: "No runs match.",
-    heading: ["RUN", "WORKFLOW", "STATUS", "STARTED", ""],
-    row: rowOf,
-    painted: (line: string, run: RunView) => painted(line, run, terminal),
-    footnote: cursor === undefined ? undefined : `Older runs exist. --limit ${options.limit} limits this list.`,
-  };
-  printListing(listing, options.json, terminal);
+  await connected(options, async (aiki) => {
+    const filter = { ...(await filterOf(aiki, options, terminal)), order: options.order };
+    if (options.all === true) await listAll(aiki, filter, options, terminal);
+    else await listSome(aiki, filter, options, terminal);
+  });
 }
 
-/** Reads pages until it has the requested number of runs. A page may have fewer runs and not be the last one. */
-async function firstRuns(aiki: Client, options: ListOptions): Promise<RunPage> {
+async function listSome(aiki: Client, filter: RunFilter, options: ListOptions, terminal: Terminal): Promise<void> {
+  const { runs, cursor } = await firstRuns(aiki, filter, options);
+  if (options.json === true) {
+    terminal.out(JSON.stringify({ runs, ...(cursor === undefined ? {} : { cursor }) }));
+    return;
+  }
+  const footnote = cursor === undefined ? undefined : `There may be more: --all, or --cursor ${cursor}`;
+  for (const line of tableLines({ ...runTable(runs), footnote }, terminal)) terminal.out(line);
+}
+
+/** Reads pages until it has the requested number of runs: a page may have fewer and not be the last one. */
+async function firstRuns(aiki: Client, filter: RunFilter, options: ListOptions): Promise<RunPage> {
   const runs: RunView[] = [];
-  let cursor: string | undefined;
+  let { cursor } = options;
   do {
-    const rest = { limit: options.limit - runs.length, ...(cursor === undefined ? {} : { cursor }) };
-    const page = await aiki.runs.list({ ...filterOf(options), ...rest });
+    const limit = Math.min(pageSize, options.limit - runs.length);
+    const page = await aiki.runs.list({ ...filter, limit, ...(cursor === undefined ? {} : { cursor }) });
     runs.push(...page.runs);
     cursor = page.cursor;
   } while (cursor !== undefined && runs.length < options.limit);
   return { runs, ...(cursor === undefined ? {} : { cursor }) };
 }
 
-function filterOf(options: ListOptions): RunFilter {
-  const { name, status, tag, reference, versionId, shard, errorCode, createdAfter, createdBefore } = options;
-  return {
-    ...(name === undefined ? {} : { name }),
-    ...(status === undefined ? {} : { status }),
-    ...(tag === undefined ? {} : { tags: tag }),
-    ...(reference === undefined ? {} : { referenceId: reference }),
-    ...(versionId === undefined ? {} : { versionId }),
-    ...(shard === undefined ? {} : { shardKey: shard }),
-    ...(errorCode === undefined ? {} : { errorCode }),
-    ...(createdAfter === undefined ? {} : { createdAfter }),
-    ...(createdBefore === undefined ? {} : { createdBefore }),
-  };
+/** Prints each page when it arrives. With `--json` the output is one JSON text, with one run on each line. */
+async function listAll(
+  aiki: Client,
+  filter: RunFilter,
+  { json, cursor }: ListOptions,
+  terminal: Terminal,
+): Promise<void> {
+  let next = cursor;
+  let count = 0;
+  if (json === true) terminal.out('{"runs":[');
+  do {
+    const page: RunPage = await aiki.runs.list({
+      ...filter,
+      limit: pageSize,
+      ...(next === undefined ? {} : { cursor: next }),
+    });
+    next = page.cursor;
+    if (json === true) {
+      for (const [index, run] of page.runs.entries()) terminal.out(separator(count + index) + JSON.stringify(run));
+    } else if (page.runs.length > 0) {
+      for (const line of tableLines(runTable(page.runs), terminal).slice(count === 0 ? 0 : 1)) terminal.out(line);
+    }
+    count += page.runs.length;
+    await terminal.drained();
+  } while (next !== undefined);
+  if (json === true) terminal.out("]}");
+  else if (count === 0) terminal.out(runTable([]).nothing);
 }
 
-function rowOf(run: RunView): string[] {
-  const about = run.referenceId === undefined ? run.explanation : `${run.referenceId}: ${run.explanation}`;
-  const age = `${spanOf(Math.max(0, Date.now() - run.createdAt))} ago`;
-  return [run.id, plain(`${run.name}@${run.versionId}`), run.status, age, plain(about)];
-}
-
-function painted(line: string, run: RunView, { paint }: Terminal): string {
-  const at = line.indexOf(run.status, run.id.length + plain(`${run.name}@${run.versionId}`).length);
-  if (at === -1) return line;
-  const end = at + run.status.length;
-  return `${line.slice(0, at)}${paint(statusStyle(run.status), run.status)}${line.slice(end)}`;
+function separator(index: number): string {
+  return index === 0 ? "" : ",";
 }

@@ -125,6 +125,11 @@ export const commandCodes = {
     meaning: "Standard output could not be written, for example on a full disk. Part of the command's output is lost.",
     remedy: "Free some space, or write to another place; then run the command again.",
   },
+  AMBIGUOUS_RUN: {
+    retryable: false,
+    meaning: "A command of `aiki` got the beginning of an id, and several runs have ids that begin with it.",
+    remedy: "Write more characters of the id. The command lists the runs.",
+  },
   MOVE_SOURCE_EMPTY: {
     retryable: false,
     meaning: "The source of `aiki move` holds no run, or its file does not exist.",

@@ -3,6 +3,7 @@ export * from "./entry.ts";
 export * from "./lookup.ts";
 export * from "./messages.ts";
 export * from "./queue.ts";
+export * from "./readable-address.ts";
 export * from "./run.ts";
 export * from "./scopes.ts";
 export * from "./watch.ts";

@@ -7,6 +7,8 @@ import type { Why } from "./why.ts";
 
 /** A request for a page of the runs that match every filter that is present. */
 export interface FindRequest {
+  /** The beginning of the run's id, 1 to 36 characters of a UUID in lower case. */
+  idPrefix?: string;
   /** The workflow's name. */
   name?: string;
   /** The id of the workflow version. */
@@ -97,6 +99,8 @@ export interface ReadReply {
   more?: boolean;
   /** The live workers, sorted by id and then by session. Present if they were requested. */
   workers?: LiveWorker[];
+  /** The version of the server, such as `0.1.0`. Present if the workers were requested. */
+  serverVersion?: string;
   /** Why the run does not move. Present if it was requested. */
   why?: WhyResult;
 }

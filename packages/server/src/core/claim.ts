@@ -80,7 +80,7 @@ export function leave(run: Run, { session }: { session: string }, moment: Decisi
   const { state } = run;
   if (state.status === "running") {
     if (state.session === session) {
-      handBack(next, state.pause);
+      returnToQueue(next, state.pause);
     }
   } else if (state.status === "paused") {
     const { interrupted } = state;
@@ -144,7 +144,7 @@ export function recover(next: Draft): void {
   if (crashes > next.moment.settings.maxCrashes) {
     stall(next, { reason: "crash_loop", crashes });
   } else {
-    handBack(next, state.pause);
+    returnToQueue(next, state.pause);
   }
 }
 
@@ -169,7 +169,7 @@ function refused({ run }: Draft, why: Stall): { identity?: string; waits?: Addre
 }
 
 /** Takes the run from its worker: it is queued, or paused if a pause was requested. */
-export function handBack(next: Draft, pause: PauseRequest | undefined): void {
+export function returnToQueue(next: Draft, pause: PauseRequest | undefined): void {
   enqueue(next, null);
   if (pause !== undefined) {
     setPaused(next, next.run.state, pause);

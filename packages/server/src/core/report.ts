@@ -4,7 +4,7 @@ import { awaitedResult, present, withdrawnAddress } from "@aikirun/lib/internal"
 import type { Address, CallSite, Next, OpenWait, Report, ReportedStall } from "@aikirun/lib/protocol";
 import { receivedBy } from "./bind.ts";
 import { startChildren } from "./children.ts";
-import { fenced, handBack, holds, isVoid, setPaused, stall } from "./claim.ts";
+import { fenced, holds, isVoid, returnToQueue, setPaused, stall } from "./claim.ts";
 import {
   type Authorship,
   arrive,
@@ -261,7 +261,7 @@ function applyNext(next: Draft, { next: then, seen }: Report, session: string): 
       suspend(next, then, seen, session);
       return;
     case "release":
-      handBack(next, state.pause);
+      returnToQueue(next, state.pause);
       return;
     case "stall":
       stall(next, shortened(then.stall));
@@ -332,7 +332,7 @@ function suspendOnNothing(next: Draft, { resumable, pause }: Extract<State, { st
   if (resumable === null) {
     stall(next, { reason: "idle", idleMs: 0 });
   } else {
-    handBack(next, pause);
+    returnToQueue(next, pause);
   }
 }
 

@@ -60,7 +60,7 @@ export interface Suspension {
   children: number;
   /**
    * When the clock checks whether the worker that suspended the run is alive. The handler may still await something
-   * that is not durable, and only that worker knows of it. If the worker is gone, the run is queued again.
+   * that is not durable, and only that worker can detect its end. If the worker is gone, the run is queued again.
    * Epoch milliseconds; absent when the handler awaits durable calls only.
    */
   checkWorkerAt?: number;
@@ -207,7 +207,7 @@ export interface Run {
   /** Leases that ended since the last report: `crashes` counts confirmed ones, `lostLeases` all of them. */
   crashes: number;
   lostLeases: number;
-  /** How many live children end with this run. If it is 0, storage is not asked for them. */
+  /** How many live children end with this run. If it is 0, the children are not read. */
   children: number;
   /** The last report that changed the row. If it is repeated, it gets the same answer. */
   reported: { fence: number; reportId: string } | null;

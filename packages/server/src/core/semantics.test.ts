@@ -55,7 +55,7 @@ describe("an event", () => {
     expect(driver.run.events.get("paid")).toEqual({ arrived: 3, taken: 0 });
   });
 
-  it("an event that arrives after its wait timed out waits for the next wait of its name", () => {
+  it("an event that arrives after its wait timed out waits for the next wait for its name", () => {
     const driver = new RunDriver()
       .claim()
       .suspend(awaits("paid", 0, minute))

@@ -92,7 +92,7 @@ describe("a withdrawn wait", () => {
 });
 
 describe("an event that a withdrawn wait had taken", () => {
-  it("an event that a withdrawn wait gives back goes to the oldest open wait of its name", () => {
+  it("an event that a withdrawn wait gives back goes to the oldest open wait for its name", () => {
     const driver = new RunDriver().claim().open(awaits("paid", 0)).send("paid");
     driver.open(awaits("refused", 0), awaits("paid", 1), awaits("paid", 2));
     const { inbox } = driver.run;
@@ -109,7 +109,7 @@ describe("an event that a withdrawn wait had taken", () => {
     expect(driver).toMatchObject({ status: "running", entryTypes: ["arrived", "received", "withdrawn", "received"] });
   });
 
-  it("an event that was given back is taken by the next wait of its name, before later events", () => {
+  it("an event that was given back is taken by the next wait for its name, before later events", () => {
     const driver = new RunDriver().claim().open(awaits("paid", 0)).send("paid").withdraw("event:paid#0").send("paid");
     expect(driver.run.events.get("paid")).toEqual({ arrived: 2, taken: 1, returned: [0] });
     driver.open(awaits("paid", 1)).open(awaits("paid", 2));
@@ -291,7 +291,7 @@ describe("events of handlers that open and withdraw waits at random", () => {
     });
   });
 
-  it("no event is unbound while a wait of its name is open", () => {
+  it("no event is unbound while a wait for its name is open", () => {
     always(({ run }) => {
       for (const { name = "" } of run.waits) {
         expect(unbound(run, name)).toEqual([]);

@@ -1,5 +1,5 @@
 /**
- * What a server knows of its queues without reading storage: which runs are in them, and which claims wait for a run.
+ * The queues of a server in memory: which runs are in them, and which claims wait for a run.
  *
  * A queue is complete while its entries are all that storage has queued in it. Only then are runs taken from the cache.
  * An incomplete queue (after a restart, an overflow, or a commit of another server) is scanned in storage, since only

@@ -86,7 +86,7 @@ describe("the start of a child whose reference or id is taken", () => {
     expect(startsIn((await session.read(run.id)).entries)).toEqual({ "child:a#0": "REFERENCE_CONFLICT" });
   });
 
-  it("of two child starts of one report with one reference, the first begins", async () => {
+  it("if two child starts of one report have the same reference, only the first one starts a child", async () => {
     const session = rig().openSession();
     const run = await parent(session);
     const [first, second] = [1, 2].map((n) => starts(session, `child:a#${n}`, { referenceId: "ref" }));
@@ -101,7 +101,7 @@ describe("the start of a child whose reference or id is taken", () => {
     expect((await session.claim(served)).map(({ id }) => id)).toEqual([first.spec.id]);
   });
 
-  it("of several child starts of one transaction with one reference, one begins, and no report fails", async () => {
+  it("if child starts of one transaction have one reference, one starts a child, and no report fails", async () => {
     const { openSession, storage } = rig();
     const session = openSession();
     const runs = [await parent(session), await parent(session), await parent(session)];

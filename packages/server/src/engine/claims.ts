@@ -103,7 +103,7 @@ async function takeUnanswered(context: ClaimContext, claimed: Run[]): Promise<vo
   }
 }
 
-/** The queues that a claim asks for, each once. */
+/** The queues of a claim, each once. */
 export function queuesIn({ namespace, request }: ClaimOperation): QueueKey[] {
   return queuesOf(namespace, request);
 }

@@ -140,6 +140,7 @@ export function stalled(stall: Stall): string {
 }
 
 function nameOf({ type, name, until }: Wait): string {
+  if (type === "retry") return `${name ?? "a task"}${until === null ? "" : ` at ${moment(until)}`}`;
   const deadline = until === null ? "" : ` until ${moment(until)}`;
   return `${name === undefined ? type : `${type} ${name}`}${deadline}`;
 }

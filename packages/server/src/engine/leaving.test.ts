@@ -89,7 +89,7 @@ describe("a session that leaves", () => {
     expect(await session.claimOne()).toMatchObject({ isCached: false });
   });
 
-  it("a session that leaves has runs replayed that may have been busy while suspended", async () => {
+  it("when a session leaves, its suspended runs whose handlers may be busy are queued for a replay", async () => {
     const { openSession, engine, env } = rig();
     const session = openSession();
     const ids = [await session.start(), await session.start()];
@@ -126,7 +126,7 @@ describe("a session that leaves", () => {
     expect(await openSession().claim({ limit: 1_000 })).toHaveLength(1_000);
   });
 
-  it("a session may leave through another server, even if that has stale rows", async () => {
+  it("a session may leave through another server, even if that server has stale rows", async () => {
     const server = rig();
     const otherServer = server.another();
     const session = server.openSession();
@@ -151,7 +151,7 @@ describe("a session that leaves", () => {
     expect(await otherServer.openSession().claimOne()).toMatchObject({ id, journal: [{ address: "task:a#0" }] });
   });
 
-  it("after a session has left, its build is recorded, through whichever server it reported", async () => {
+  it("after a session has left, the next claim has its build, whichever server got its report", async () => {
     const server = rig();
     const otherServer = server.another();
     const session = otherServer.openSession();

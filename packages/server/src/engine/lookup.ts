@@ -16,6 +16,7 @@ import type { Run, WholeRun } from "../core/run.ts";
 import type { ListPosition } from "../storage/find.ts";
 import { fitting } from "../storage/heavy.ts";
 import type { Reader, Storage } from "../storage/storage.ts";
+
 import { isAwaiting, stalledChildren } from "./awaited-children.ts";
 import { type Budget, parts, replyBudget, takeView, waitsBytes } from "./budget.ts";
 import { claimedWait } from "./claims.ts";
@@ -23,6 +24,7 @@ import type { StalledChild } from "./explanation.ts";
 import { bytesOf } from "./journals.ts";
 import type { ListQueue } from "./list-queue.ts";
 import { notFound } from "./operation.ts";
+import { version } from "./version.ts";
 import { viewOf } from "./view.ts";
 import { whole } from "./whole.ts";
 import { whyOf } from "./why.ts";
@@ -79,7 +81,7 @@ export async function read(context: LookupContext, { runs, workers, why }: ReadR
   return {
     results,
     ...(found.length < runs.length ? { more: true } : {}),
-    ...(workers === true ? { workers: await registry.list(namespace) } : {}),
+    ...(workers === true ? { workers: await registry.list(namespace), serverVersion: version } : {}),
     ...(why === undefined ? {} : { why: await whyResult(context, why) }),
   };
 }

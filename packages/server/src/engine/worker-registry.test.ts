@@ -253,7 +253,7 @@ describe("a suspended run that may be busy", () => {
     await server.engine.close();
   });
 
-  it("a suspended run that may be busy stays with its worker while that lives", async () => {
+  it("a suspended run that may be busy stays with its worker while the worker lives", async () => {
     const server = rig();
     const { session, id } = await suspended(server);
     for (let passedMs = 0; passedMs < 480_000; passedMs += 30_000) {

@@ -36,6 +36,7 @@ const fenced = { ok: false, code: "FENCED", message: "" } as const;
 
 function app({ api = scripted().api, ...options }: Partial<HttpContext> & { api?: Api } = {}): Fetch {
   return createApp({
+    basePath: "",
     admit: admitAll(api),
     hosts: hostsAllowed([]),
     ready: async () => {},
@@ -343,15 +344,48 @@ describe("health checks, the root page and headers", () => {
     const probe = (path: string) => new Request(`http://10.0.0.7:9090${path}`);
     const unready = app({ ready: () => Promise.reject(new Error("disk failed")) });
     expect((await app()(probe("/health/live"))).status).toBe(200);
-    expect((await app()(probe("/health/ready"))).status).toBe(200);
+    const ready = await app()(probe("/health/ready"));
+    expect(ready.status).toBe(200);
+    expect(await ready.json()).toEqual({ status: "ready" });
     expect((await unready(probe("/health/live"))).status).toBe(200);
     expect((await unready(probe("/health/ready"))).status).toBe(503);
   });
 
-  it("the root page says that Aiki is running", async () => {
-    const reply = await app()(new Request("http://localhost/"));
-    expect(await reply.text()).toContain("Aiki is running");
-    expect(reply.headers.get("content-type")).toContain("text/html");
+  it("the root page and every page that a browser opens is the dashboard, below the base path too", async () => {
+    const own = app({ basePath: "/x/y" });
+    const html = { accept: "text/html,application/xhtml+xml" };
+    for (const path of ["/", "/runs/1", "/x/y", "/x/y/", "/x/y/runs/1"]) {
+      const reply = await own(new Request(`http://localhost${path}`, { headers: html }));
+      expect([path, reply.status, reply.headers.get("content-type")]).toEqual([path, 200, "text/html; charset=utf-8"]);
+      expect(await reply.text()).toContain('<head><base href="/x/y/">');
+      expect(reply.headers.get("content-security-policy")).toContain("default-src 'none'; script-src 'self'");
+    }
+    const program = await own(new Request("http://localhost/runs/1", { headers: { accept: "application/json" } }));
+    expect(program.status).toBe(404);
+    const posted = await own(new Request("http://localhost/x/y/", { method: "POST" }));
+    expect([posted.status, posted.headers.get("allow")]).toEqual([405, "GET, HEAD"]);
+    const verb = new Request("http://localhost/x/y/v1/find", {
+      method: "POST",
+      body: "{}",
+      headers: { "content-type": "application/json" },
+    });
+    expect((await own(verb)).status).toBe(200);
+    expect((await own(new Request("http://localhost/x/y/health/live"))).status).toBe(200);
+    expect((await own(new Request("http://localhost/x/v1/find", { method: "POST" }))).status).toBe(404);
+  });
+
+  it("a path that is no file of the dashboard reads no other file", async () => {
+    for (const path of [
+      "/assets/..%2f..%2fpackage.json",
+      "/..%2findex.html",
+      "/assets/",
+      "/index.html/../x",
+      "/icon",
+    ]) {
+      expect((await app()(new Request(`http://localhost${path}`))).status).toBe(404);
+    }
+    const rebound = new Request("http://evil.example/", { headers: { accept: "text/html" } });
+    expect((await app()(rebound)).status).toBe(403);
   });
 
   it("every kind of reply has the security headers, and no CORS headers", async () => {

@@ -25,6 +25,7 @@ async function listening(api: Partial<Api>, port = 0): Promise<Listener> {
     read: none,
   };
   const context: Omit<HttpContext, "closing"> = {
+    basePath: "",
     admit: admitAll({ ...silent, ...api }),
     hosts: hostsAllowed([]),
     ready: async () => {},
@@ -92,7 +93,7 @@ describe("a listener", () => {
     expect([reply.status, await reply.text()]).toEqual([200, '{"runs":[]}']);
     expect(reply.headers.get("x-content-type-options")).toBe("nosniff");
     expect((await fetch(`${url}/health/live`)).status).toBe(200);
-    expect(await (await fetch(url)).text()).toContain("Aiki is running");
+    expect(await (await fetch(url)).text()).toContain("<title>Aiki</title>");
     expect((await fetch(`${url}/v1/find`)).status).toBe(405);
     expect((await fetch(`${url}/v1/find?x=1`, { method: "POST" })).status).toBe(415);
   });

@@ -12,7 +12,7 @@ import { type HttpContext, respond } from "./respond.ts";
 export interface Listener {
   /** `http://localhost:9090`: where to point a client. */
   readonly url: string;
-  /** The port that the server listens on, also when 0 was asked for. */
+  /** The port that the server listens on, also if 0 was requested. */
   readonly port: number;
   /** Takes no more requests, lets those under way end (at most 5 s), then cuts what is left. May be called twice. */
   close(): Promise<void>;
@@ -63,7 +63,10 @@ export async function listenOn(context: Omit<HttpContext, "closing">, port: numb
  * use the same handler as a mounted server.
  */
 function requestListener(context: HttpContext): RequestListener {
-  const byUrl = new Map<string | undefined, Verb>(verbs.map((verb) => [`/v1/${verb}`, verb]));
+  const urls = ["", context.basePath].flatMap((base) =>
+    verbs.map((verb): [string, Verb] => [`${base}/v1/${verb}`, verb]),
+  );
+  const byUrl = new Map<string | undefined, Verb>(urls);
   const others = getRequestListener(createApp(context), { overrideGlobalObjects: false });
   return async (incoming, outgoing) => {
     const verb = incoming.method === "POST" ? byUrl.get(incoming.url) : undefined;

@@ -5,7 +5,7 @@ import { BadRequest, HttpRefusal } from "./refusal.ts";
 const contentPolicy = "default-src 'none'; frame-ancestors 'none'";
 
 /** On every reply: it must not be cached, sniffed, framed or sent as a referrer. */
-const secure = {
+export const secure = {
   "cache-control": "no-store",
   "x-content-type-options": "nosniff",
   "x-frame-options": "DENY",
@@ -20,13 +20,6 @@ const json: Readonly<Record<string, string>> = Object.freeze({
 
 export function jsonReply(status: number, body: unknown, extra?: Readonly<Record<string, string>>): Reply {
   return { status, headers: extra === undefined ? json : { ...json, ...extra }, body: JSON.stringify(body) };
-}
-
-/** `styleHash` is the one inline style the page may use. */
-export function pageReply(html: string, styleHash: string): Reply {
-  const policy = `${contentPolicy}; style-src '${styleHash}'; base-uri 'none'; form-action 'none'`;
-  const headers = { "content-type": "text/html; charset=utf-8", "content-security-policy": policy, ...secure };
-  return { status: 200, headers, body: html };
 }
 
 /** The reply to a fault that the caller can act upon, or null when it is the server's own. */

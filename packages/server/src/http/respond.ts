@@ -12,6 +12,8 @@ import { faultReply, jsonReply } from "./replies.ts";
 
 /** What the HTTP handlers need from the server. */
 export interface HttpContext {
+  /** The path below which the server is reachable, such as `/x/y`; empty for the root. */
+  basePath: string;
   admit: Admit;
   hosts: Hosts;
   /** Rejects when storage cannot commit a write now. */

@@ -1,6 +1,6 @@
 /** One schema for each message of the protocol. `agreed` below proves that each schema has the type of its message. */
 
-import { farthestMs, longestMs, mostErrors, runIdForm, storable } from "@aikirun/lib/internal";
+import { farthestMs, isRunIdPrefix, longestMs, mostErrors, runIdForm, storable } from "@aikirun/lib/internal";
 import type {
   ClaimRequest,
   Failure,
@@ -28,6 +28,7 @@ const name = text(limits.nameLength);
 const token = text(limits.nameLength);
 const address = text(1_024);
 const runId = z.string().regex(runIdForm, "Must be a UUID in lower case");
+const idPrefix = z.string().refine(isRunIdPrefix, "Must be the beginning of a UUID in lower case");
 
 /** The id of a run to watch. It may have any form: an id that no run can have is answered like one that no run has. */
 const watchedId = text(limits.nameLength);
@@ -294,6 +295,7 @@ const watch = z.strictObject({
 });
 
 const find = z.strictObject({
+  idPrefix: idPrefix.exactOptional(),
   name: name.exactOptional(),
   versionId: name.exactOptional(),
   status: z.array(status).max(runStatuses.length).exactOptional(),

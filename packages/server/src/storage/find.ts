@@ -29,7 +29,7 @@ export interface ListPage {
 
 /** The runs in one range of one index. */
 export type SourcePart =
-  | { type: "namespace" | "name" | "reference" | "parent" | "error" }
+  | { type: "namespace" | "id" | "name" | "reference" | "parent" | "error" }
   | { type: "tag"; tag: string }
   | { type: "status"; status: RunStatus };
 
@@ -55,8 +55,10 @@ export function countedOf({ scan }: ListLimits): number {
 }
 
 /** The sources that contain all results of a request and are smaller than the namespace, the best guess first. */
-export function narrowSources({ name, status, referenceId, parentId, tags, errorCode }: FindRequest): ListSource[] {
+export function narrowSources(request: FindRequest): ListSource[] {
+  const { idPrefix, name, status, referenceId, parentId, tags, errorCode } = request;
   const sources: ListSource[] = [];
+  if (idPrefix !== undefined) sources.push({ parts: [{ type: "id" }], isOrdered: false });
   if (referenceId !== undefined) sources.push({ parts: [{ type: "reference" }], isOrdered: false });
   if (parentId !== undefined) sources.push({ parts: [{ type: "parent" }], isOrdered: true });
   for (const tag of new Set(tags)) sources.push({ parts: [{ type: "tag", tag }], isOrdered: true });
@@ -86,6 +88,11 @@ export function chosenSource(
   const least = Math.min(...counts);
   const smallest = least < countedOf(listLimits) ? sources[counts.indexOf(least)] : undefined;
   return smallest ?? sources.find(({ isOrdered }) => isOrdered) ?? everything;
+}
+
+/** A text that follows, in the order of a database, all ids with this prefix: `g` follows every character of an id. */
+export function afterIds(idPrefix: string): string {
+  return `${idPrefix}g`;
 }
 
 /** `found`: matching runs in order, one more than the page takes if there are more. `reached`: null at the end. */

@@ -49,9 +49,9 @@ export interface WorkflowRun<Events extends EventDefinitions = EventDefinitions>
   ): Promise<Output>;
   /**
    * Processes all items, in order and at most `concurrency` at once. Resolves with the results in the order of the
-   * items; rejects with the first error. Each failed item reduces the number of items that are processed at once
-   * by one; the remaining items are still processed. Each item has its own branch, so equal calls of different items
-   * are distinguished even after non-durable work. Rejects with `AikiError` `INVALID_KEY` if two items have one key.
+   * items; rejects with the first error. A failed item ends one of the `concurrency` lanes; the other lanes continue
+   * with the remaining items. Each item has its own branch, so equal calls of different items are distinguished even
+   * after non-durable asynchronous work. Rejects with `AikiError` `INVALID_KEY` when two items have the same key.
    */
   map<Item, Result>(
     items: Iterable<Item>,

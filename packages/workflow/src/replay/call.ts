@@ -15,7 +15,7 @@ export interface Identified {
   readonly identity: string;
   /** The branch from which the call is made; `besideOf` the branch when it is made together with the call before it. */
   readonly branch: string;
-  /** The alike calls of the same drain; null when the call is made after non-durable work. */
+  /** The alike calls of the same drain; null when the call is made after non-durable asynchronous work. */
   readonly group: Group | null;
   /** How the call would be identified without its key; null when it has no key. */
   readonly unkeyed: Unkeyed | null;

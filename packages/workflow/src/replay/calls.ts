@@ -136,9 +136,8 @@ export class Calls {
   }
 
   /**
-   * On a replay, non-durable work may end earlier than in the earlier execution, and withdraw a call earlier. The call
-   * is then withdrawn only after the same deliveries as in the earlier execution. If the handler received the value of
-   * the call in the earlier execution, the call is not withdrawn at all.
+   * On a replay, non-durable asynchronous work may withdraw a call earlier than before. The call is then withdrawn only
+   * after the same deliveries as before. A call whose value the handler received before is not withdrawn at all.
    */
   #isTooEarly(call: OpenCall, cause: unknown): boolean {
     const { journal, identifier } = this.#scheduler;

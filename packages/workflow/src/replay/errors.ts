@@ -14,8 +14,8 @@ export function nested({ kind, name }: { kind: string; name: string | null }, wi
 /** Two alike calls cannot be distinguished. */
 export function ambiguous(content: string, places: readonly string[]): AikiError {
   const message =
-    `Two calls ${content} cannot be distinguished: the code reaches both of them after non-durable work, ` +
-    `at ${places.join(" and at ")}. Give each call its own key (a sleep: its own name), or use run.map with a key.`;
+    `Two calls ${content} cannot be distinguished: the code reaches both after non-durable asynchronous work, ` +
+    `at ${places.join(" and at ")}. Give each a key of its own (a sleep: a name), or use run.map with a key.`;
   return new AikiError("AMBIGUOUS_CALL", message);
 }
 

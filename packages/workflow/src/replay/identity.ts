@@ -3,10 +3,9 @@
  *
  * The content of a call is its kind, its name, and its key or the hash of its input. Calls of the same content are
  * alike. A call is prompt when it is made in the microtasks that follow a delivery or the start of the handler;
- * JavaScript runs these microtasks in the same order every time. So the identity of a prompt call consists of the
- * delivery that it follows, and of its place among the alike calls after this delivery. A call is late when it is made
- * after non-durable work. The identity of a late call is its branch: the durable call, or the branch of `run.map`,
- * after which the code made it.
+ * JavaScript runs these in the same order every time. So a prompt call is identified by the delivery that it follows
+ * and by its place among the alike calls there. A call that is made after non-durable asynchronous work is late, and is
+ * identified by its branch: the durable call, or the branch of `run.map`, after which the code made it.
  */
 
 /**
@@ -43,7 +42,7 @@ export function promptIdentity(content: string, delivered: string, branch: strin
   return hashOf(`${content}!${delivered}~${branch}.${nth}`);
 }
 
-/** The identity of a call made after non-durable work. */
+/** The identity of a call made after non-durable asynchronous work. */
 export function lateIdentity(content: string, branch: string): string {
   return hashOf(`${content}~${branch}`);
 }

@@ -61,7 +61,7 @@ describe("the journal", () => {
     expect(journalOf(2, [address, value, 1]).expected.size).toBe(0);
   });
 
-  it("only successes of earlier attempts are reused, and the newest one wins", () => {
+  it("only successes of earlier attempts are reused, and of two successes the newer one", () => {
     const journal = journalOf(
       2,
       ["task:a:0#0", returned, 1],
@@ -170,17 +170,17 @@ describe("a call that is looked up in the journal", () => {
     expect(matcher.match(late("step:s", "c"), 0)).toBe("new");
   });
 
-  it("a call that was prompt is found when it is late, and vice versa", () => {
+  it("a call that was recorded as prompt is found when it is late, and vice versa", () => {
     expect(addressOf(steps(promptSite("step:s")).matcher.match(late("step:s"), 0))).toBe("step:s#0");
     expect(addressOf(steps(lateSite("")).matcher.match(made("step:s"), 0))).toBe("step:s#0");
   });
 
-  it("a call that was prompt together with an alike call is ambiguous when it is late", () => {
+  it("a call that was prompt, after the same value as an alike call, is ambiguous when it is late", () => {
     const journal = steps({ ...promptSite("step:s", 0), alike: 2 });
     expect(journal.matcher.match(late("step:s"), 0)).toBe("ambiguous");
   });
 
-  it("a call with a key is found once where it was recorded without", () => {
+  it("a call that was recorded without a key matches only one call with a key", () => {
     const journal = steps(lateSite("a"));
     const unkeyed = {
       content: "step:s",
@@ -195,7 +195,7 @@ describe("a call that is looked up in the journal", () => {
     expect(journal.matcher.match(late("step:s:l", "a", { unkeyed }), 0)).toBe("ambiguous");
   });
 
-  it("an ambiguous call matches no entry of either call, nor of their branches", () => {
+  it("two ambiguous calls match no entry of either of them, and no entry of their branches", () => {
     const contested = lateIdentity("step:s", "a");
     const journal = new Journal(1);
     journal.add(entry(1, "step:s#0", returned, 1, lateSite("a")));
@@ -210,7 +210,7 @@ describe("a call that is looked up in the journal", () => {
     expect(journal.matcher.match(late("step:s:k", "a", { unkeyed }), 3)).toBe("new");
   });
 
-  it("a call of a later attempt is found by its content only if a single call fits", () => {
+  it("in a later attempt, a call is found by its content only if exactly one call has that content", () => {
     const journal = new Journal(2);
     journal.add(entry(1, "task:t:0#0", returned, 1, { madeAfter: 0, identity: "x", branch: "y" }));
     journal.add(entry(2, "task:s:0#0", returned, 1, { madeAfter: 0, identity: "v", branch: "y" }));
@@ -221,7 +221,7 @@ describe("a call that is looked up in the journal", () => {
     expect(journal.matcher.match(made("task:s:0", 0), 0)).toBe("new");
   });
 
-  it("a step of a later attempt without a key is not found by its content", () => {
+  it("in a later attempt, a step without a key is not found by its content", () => {
     const journal = new Journal(2);
     journal.add(entry(1, "step:s#0", returned, 1, { madeAfter: 0, identity: "x", branch: "y" }));
     expect(journal.matcher.match(made("step:s", 0, { isChanged: true }), 0)).toBe("new");
@@ -234,7 +234,7 @@ describe("a call that is looked up in the journal", () => {
     expect(journal.matcher.match(made("task:s:key", 0, { isChanged: true, unkeyed }), 0)).toBe("new");
   });
 
-  it("in a later attempt, a sleep without name is found as the first, even after one with a name", () => {
+  it("in a later attempt, the first sleep without a name is found, even after a sleep with a name", () => {
     const journal = new Journal(2);
     journal.add(entry(1, "sleep:#0", { type: "elapsed" }, 1, { madeAfter: 0, identity: "x", branch: "y" }));
     const changed = { isChanged: true };
@@ -243,7 +243,7 @@ describe("a call that is looked up in the journal", () => {
     expect(addressOf(journal.matcher.match(made("sleep:", 0, changed), 0))).toBe("sleep:#0");
   });
 
-  it("that is ambiguous is found by no order of recording, though its records were made at once", () => {
+  it("an ambiguous call matches no alike call in recorded order, even if both were prompt", () => {
     const journal = new Journal(1);
     journal.add(entry(1, "step:s#0", returned, 1, { madeAfter: 0, identity: "v", branch: "a" }));
     journal.add(entry(2, "step:s#1", returned, 1, { madeAfter: 1, identity: "w", branch: "a" }));
@@ -253,7 +253,7 @@ describe("a call that is looked up in the journal", () => {
     expect(journal.matcher.first(late("step:s", "b", { isChanged: true }))).toBeUndefined();
   });
 
-  it("with its key is found in a later attempt by its content in its branch, on an unchanged path too", () => {
+  it("in a later attempt, a call with a key is found by its content in its branch, on an unchanged path too", () => {
     const journal = new Journal(2);
     journal.add(entry(1, "step:s:k#0", returned, 1, { madeAfter: 0, identity: "v", branch: "y" }));
     const unkeyed = { content: "step:s", identity: "without its key", group: null, branchAfter: "", earlier: 0 };
@@ -262,14 +262,14 @@ describe("a call that is looked up in the journal", () => {
     expect(journal.matcher.match(made("step:s:k", 0, fields), 0)).toBe("new");
   });
 
-  it("with its key is not found in a later attempt where another branch made a call with that key", () => {
+  it("in a later attempt, a call with a key does not match a call of another branch with the same key", () => {
     const journal = new Journal(2);
     journal.add(entry(1, "step:s:k#0", returned, 1, { madeAfter: 0, identity: "v", branch: "y" }));
     const unkeyed = { content: "step:s", identity: "without its key", group: null, branchAfter: "", earlier: 0 };
     expect(journal.matcher.match(made("step:s:k", 0, { unkeyed, branch: "z" }), 0)).toBe("new");
   });
 
-  it("beside a wait that an earlier attempt withdrew is not the alike call that came after the withdrawal", () => {
+  it("a call in parallel with a withdrawn wait does not match the alike call after the withdrawal", () => {
     const journal = new Journal(2);
     const wait: CallSite = { madeAfter: 0, identity: lateIdentity("sleep:", "a") };
     journal.add(entry(1, "sleep:#0/withdrawn", { type: "withdrawn", wait }, 1, { madeAfter: 1, identity: "x" }));
@@ -278,7 +278,7 @@ describe("a call that is looked up in the journal", () => {
     expect(addressOf(journal.matcher.match(late("step:s", wait.identity), 0))).toBe("step:s#0");
   });
 
-  it("of this attempt comes before the same call of an earlier one, which this attempt has not found", () => {
+  it("a call that this attempt recorded is matched before the same call of an earlier attempt", () => {
     const journal = new Journal(2);
     journal.add(entry(1, "step:s#0", returned, 1, promptSite("step:s")));
     journal.add(entry(2, "step:s#1", returned, 2, { madeAfter: 1, identity: lateIdentity("step:s", "") }));

@@ -55,7 +55,7 @@ describe("a suspended execution", () => {
     expect(rig.reports[1]).toMatchObject({ opens: [], next: { type: "suspend" } });
   });
 
-  it("a suspended execution that a plain promise continues is claimed again, and begins nothing before", async () => {
+  it("a suspended execution that continues by itself begins nothing until it is claimed again", async () => {
     const plain = gate<string>();
     const begun: string[] = [];
     const v = workflow({ name: "w" }).v("1", {
@@ -222,7 +222,7 @@ describe("release", () => {
     expect(rig.output).toBe("done");
   });
 
-  it("release does not wait for a retry delay or a plain await", async () => {
+  it("release does not wait for a retry delay or for non-durable work", async () => {
     const versions = [
       workflow({ name: "w" }).v("1", {
         handler: (run) =>
@@ -340,7 +340,7 @@ describe("a run that is lost", () => {
 });
 
 describe("non-durable work", () => {
-  it("during a plain await, the last value is recorded, and the run stalls after the idle limit", async () => {
+  it("a run that awaits non-durable work records its last value, and stalls after the idle limit", async () => {
     const plain = [gate(), gate()];
     const v = workflow({ name: "w" }).v("1", {
       async handler(run) {

@@ -274,8 +274,8 @@ export class Matcher {
       return one ?? (isRepeatable ? "new" : "ambiguous");
     }
     const [only] = all;
-    // If the path is the same, the search in the branch would have found the call: it has no recorded value. A call
-    // with a key is an exception: the key identifies it in its branch, even if other branches continued first.
+    // On the same path the code made no other call here: this call had no value yet. But a key says which call of its
+    // branch it is, even if non-durable work has let other branches continue first.
     const isKeyed = made.unkeyed !== null && content === made.content;
     const isSame = isKeyed && only !== undefined && isOfBranch(only, branch);
     // The result of a step depends on the values before it. So the content of a step without a key does not identify

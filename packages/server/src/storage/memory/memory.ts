@@ -288,6 +288,7 @@ function payloadsOf({ input, state }: Run): Payloads {
 
 function fits(run: Run, request: FindRequest): boolean {
   return (
+    (request.idPrefix === undefined || run.id.startsWith(request.idPrefix)) &&
     (request.name === undefined || run.name === request.name) &&
     (request.versionId === undefined || run.versionId === request.versionId) &&
     (request.status === undefined || request.status.includes(run.state.status)) &&

@@ -5,7 +5,7 @@
 
 import type { FindRequest, RunStatus } from "@aikirun/lib/protocol";
 import { lightBytes } from "../../core/unread.ts";
-import { countedOf, type ListLimits, type ListSource, type SourcePart } from "../find.ts";
+import { afterIds, countedOf, type ListLimits, type ListSource, type SourcePart } from "../find.ts";
 import { orBytes } from "../row.ts";
 import { toText } from "../text.ts";
 
@@ -138,10 +138,13 @@ class PostgresList {
 
   /** Table and condition of a part. PostgreSQL uses a partial index only if the statement contains its condition. */
   part(part: SourcePart, source: ListSource): string {
-    const { name, referenceId, parentId, errorCode } = this.#request;
+    const { idPrefix, name, referenceId, parentId, errorCode } = this.#request;
     switch (part.type) {
       case "namespace":
         return this.#rows(source, "fence >= 0");
+      case "id":
+        // The primary key covers all namespaces.
+        return `aiki.run WHERE ${this.#identified(idPrefix).join(" AND ")}`;
       case "name":
         return this.#rows(source, `revision >= 0 AND name = ${this.#text(name)}`);
       case "reference":
@@ -168,9 +171,10 @@ class PostgresList {
 
   /** The conditions on a run of the list that its part does not guarantee. */
   filter({ isOrdered }: ListSource): string {
-    const { name, versionId, status, referenceId, shardKey, parentId, tags, errorCode } = this.#request;
+    const { idPrefix, name, versionId, status, referenceId, shardKey, parentId, tags, errorCode } = this.#request;
     const conditions = [
       ...(isOrdered ? [] : [`namespace = ${this.value(this.#namespace)}`, ...this.#range("id")]),
+      ...this.#identified(idPrefix),
       ...this.#equal("name", name),
       ...this.#equal("version_id", versionId),
       ...this.#equal("reference_id", referenceId),
@@ -200,6 +204,11 @@ class PostgresList {
         ? []
         : [`(created_at, ${id}) ${behind} (${this.value(after.createdAt)}, ${this.value(toText(after.id))})`]),
     ];
+  }
+
+  #identified(idPrefix: string | undefined): string[] {
+    if (idPrefix === undefined) return [];
+    return [`id >= ${this.value(idPrefix)}`, `id < ${this.value(afterIds(idPrefix))}`];
   }
 
   #equal(column: string, value: string | undefined): string[] {

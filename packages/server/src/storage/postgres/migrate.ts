@@ -3,6 +3,7 @@ import { AikiError, type Logger } from "@aikirun/lib";
 import { type ClientBase, DatabaseError } from "pg";
 import { type AppliedMigration, checksumOf, type Migration, missingMigrations } from "../migration.ts";
 import { numberOf, type Row, textOf } from "../row.ts";
+import type { SchemaState } from "../schema-state.ts";
 import { type Blocked, reportBlockers } from "./blockers.ts";
 import { withConnection } from "./connect.ts";
 import { migrations } from "./migrations.ts";
@@ -45,6 +46,12 @@ const endWithClient = `
  */
 export async function isOutdated(client: ClientBase): Promise<boolean> {
   return missingMigrations(migrations, await appliedTo(client)).length > 0;
+}
+
+/** How many migrations are applied. Throws what `isOutdated` throws. */
+export async function schemaState(client: ClientBase): Promise<SchemaState> {
+  const missing = missingMigrations(migrations, await appliedTo(client)).length;
+  return { type: "known", applied: migrations.length - missing, known: migrations.length };
 }
 
 /**

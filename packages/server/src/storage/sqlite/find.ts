@@ -2,7 +2,7 @@
 
 import type { FindRequest, RunStatus } from "@aikirun/lib/protocol";
 import { lightBytes } from "../../core/unread.ts";
-import { countedOf, type ListLimits, type ListSource, type SourcePart } from "../find.ts";
+import { afterIds, countedOf, type ListLimits, type ListSource, type SourcePart } from "../find.ts";
 import { type Cell, orBytes } from "../row.ts";
 import { toText } from "../text.ts";
 
@@ -84,10 +84,13 @@ class SqliteList {
 
   /** Table, index and condition of a part. */
   part(part: SourcePart, source: ListSource): string {
-    const { name, referenceId, parentId, errorCode } = this.#request;
+    const { idPrefix, name, referenceId, parentId, errorCode } = this.#request;
     switch (part.type) {
       case "namespace":
         return this.#rows(source, "run_created", "follows >= 0");
+      case "id":
+        // The index of the primary key contains the runs of all namespaces.
+        return `FROM run INDEXED BY sqlite_autoindex_run_1 WHERE ${this.#identified(idPrefix).join(" AND ")}`;
       case "name":
         return this.#rows(source, "run_name", "name = ?", textOrNull(name));
       case "reference":
@@ -115,11 +118,12 @@ class SqliteList {
 
   /** The condition that a run in one of the parts must meet to be in the list. */
   filter({ isOrdered }: ListSource): string {
-    const { name, versionId, status, referenceId, shardKey, parentId, tags, errorCode } = this.#request;
+    const { idPrefix, name, versionId, status, referenceId, shardKey, parentId, tags, errorCode } = this.#request;
     const conditions = [
       ...(isOrdered
         ? []
         : [`run.namespace = ${this.value(this.#namespace)}`, ...this.#range("run.created_at", "run.id")]),
+      ...this.#identified(idPrefix),
       ...this.#equal("name", name),
       ...this.#equal("version_id", versionId),
       ...this.#equal("reference_id", referenceId),
@@ -171,6 +175,11 @@ class SqliteList {
         ? []
         : [`(${createdAt}, ${id}) ${behind} (${this.value(after.createdAt)}, ${this.value(toText(after.id))})`]),
     ];
+  }
+
+  #identified(idPrefix: string | undefined): string[] {
+    if (idPrefix === undefined) return [];
+    return [`run.id >= ${this.value(idPrefix)}`, `run.id < ${this.value(afterIds(idPrefix))}`];
   }
 
   #equal(column: string, value: string | undefined): string[] {

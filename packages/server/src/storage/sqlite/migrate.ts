@@ -1,6 +1,7 @@
 import { AikiError } from "@aikirun/lib";
 import { type AppliedMigration, checksumOf, type Migration, missingMigrations } from "../migration.ts";
 import { numberOf, textOf } from "../row.ts";
+import type { SchemaState } from "../schema-state.ts";
 import type { Connection } from "./connection.ts";
 import { migrations } from "./migrations.ts";
 
@@ -18,6 +19,12 @@ export function migrate(connection: Connection, now: number): void {
 /** Whether all migrations are applied. Throws what `migrate` throws, and changes nothing. */
 export function isUpToDate(connection: Connection): boolean {
   return missingMigrations(migrations, appliedTo(connection)).length === 0;
+}
+
+/** How many migrations are applied. Throws what `migrate` throws, and changes nothing. */
+export function schemaState(connection: Connection): SchemaState {
+  const missing = missingMigrations(migrations, appliedTo(connection)).length;
+  return { type: "known", applied: migrations.length - missing, known: migrations.length };
 }
 
 function appliedTo(connection: Connection): AppliedMigration[] {

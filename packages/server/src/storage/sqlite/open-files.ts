@@ -4,8 +4,8 @@ import { isMissing } from "./failure.ts";
 
 /**
  * The files of an open database, known by device and inode. On POSIX systems a file that is open can be deleted, moved
- * or replaced: SQLite goes on writing to it, while everyone else finds another file or none under its path. Windows
- * refuses all three, and gives a file no inode to compare, so nothing is checked there.
+ * or replaced: SQLite continues to write to it, while other programs find another file or no file at its path. Windows
+ * refuses all three, and has no inode to compare, so nothing is checked there.
  */
 export class OpenFiles {
   readonly #identities = new Map<string, string>();

@@ -10,7 +10,7 @@ import { toText } from "../text.ts";
 import { distinctTexts, idOf, SqliteReader } from "./reader.ts";
 import * as sql from "./statements.ts";
 
-/** When all goes well each row costs one statement; only a row that was not written is asked why. */
+/** Each row costs one statement. Only a row that was not written costs another one, which reads the reason. */
 export class SqliteTransaction extends SqliteReader implements Transaction {
   async insert(runs: Run[]): Promise<RunId[]> {
     return runs.filter((run) => this.#insert(run)).map((run) => run.id);
@@ -20,7 +20,7 @@ export class SqliteTransaction extends SqliteReader implements Transaction {
     const found = queues.map(({ namespace, name, versionId, shardKey }) => {
       const key = [namespace, name, versionId].map(toText);
       const shard = shardKey === null ? null : toText(shardKey);
-      // One more than is asked for shows that there is more.
+      // One row more than the limit shows that there are more.
       const rows = this.connection.all(sql.selectQueued, ...key, shard, limit + 1);
       return rows.map((row) => ({ id: idOf(row), priority: numberOf(row, "priority") }));
     });

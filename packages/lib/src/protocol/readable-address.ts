@@ -1,8 +1,8 @@
-import type { Address } from "@aikirun/lib/protocol";
+import type { Address } from "./run.ts";
 
 /** The parts of an address, for display. */
 export interface ReadableAddress {
-  /** `task`, `step`, `sleep`, `event`, `child`, … */
+  /** What kind of call it is: `task`, `step`, `sleep`, `event`, `child`, … */
   kind: string;
   /** As the workflow's author wrote it; empty when the call has none. */
   name: string;
