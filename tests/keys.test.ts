@@ -87,7 +87,7 @@ async function createsListsAndRevokes(database: string): Promise<void> {
   expect(created).toMatchObject({ status: 0, out: expect.stringMatching(shape) });
   const key = created.out.trim();
   const [, id = ""] = key.split("_");
-  expect(created.err).toContain(`Key ${id} opens namespace default for runs:start,`);
+  expect(created.err).toContain(`Key ${id} gives access to namespace default for runs:start,`);
   expect(created.err).not.toContain(key);
   expect(await status(key)).toBe(200);
   await expect.poll(async () => (await aikiServer.keys.list())[0]?.lastUsedAt).toBeGreaterThan(0);

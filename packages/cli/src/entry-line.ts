@@ -9,7 +9,7 @@ export interface EntryLine {
   sign: string;
   /** How the sign is coloured. */
   style: Style;
-  /** What it is about, such as the name of a task. */
+  /** What the fact concerns, such as the name of a task. */
   subject: string;
   /** What happened to the subject. */
   verb: string;
@@ -71,7 +71,7 @@ function elapsedLine(subject: string, kind: string, rest: string, early: boolean
   return kind === "event" ? { ...sleeps, verb: "wait timed out" } : { ...sleeps, verb: "slept" };
 }
 
-/** Why a run stalled, in a few words; its explanation says more. */
+/** Why a run stalled, in a few words. The run's explanation has the details. */
 const causes: Readonly<Record<Stall["reason"], string>> = {
   crash_loop: "too many leases ended without a report",
   diverged: "the code does not fit the journal",

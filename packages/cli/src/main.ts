@@ -9,7 +9,7 @@ import { plain } from "./text.ts";
 import { endAfterSignal } from "./until-signal.ts";
 import { originOf } from "./variables.ts";
 
-/** Runs one command of `aiki`; resolves with the exit status: 0 done, 1 failed, 2 not understood. Never rejects. */
+/** Runs one command of `aiki`. Resolves with the exit status: 0 success, 1 failure, 2 usage error. Never rejects. */
 export async function main(args: readonly string[], terminal: Terminal = processTerminal()): Promise<number> {
   let running: Command | undefined;
   try {
@@ -34,7 +34,7 @@ export async function main(args: readonly string[], terminal: Terminal = process
 /** Shows the stack of an unforeseen error, when the environment variable NODE_DEBUG holds `aiki`. */
 const debug = debuglog("aiki");
 
-/** A code and a sentence. No stack: it does not help the person who runs a command. */
+/** The error as a code and a sentence. The stack is omitted, because it does not help the user of a command. */
 function explained(thrown: unknown): AikiError {
   if (isAikiError(thrown)) return thrown;
   const { message, stack = message } = describeError(thrown);
@@ -42,11 +42,11 @@ function explained(thrown: unknown): AikiError {
   if (isSystemError(thrown)) return new AikiError("SYSTEM_ERROR", `The operating system refused this: ${message}.`);
   return new AikiError(
     "INTERNAL",
-    `${message}. This is a fault of Aiki: report it with what the command shows when NODE_DEBUG is aiki.`,
+    `${message}. This is a fault of Aiki. Run the command with NODE_DEBUG=aiki and report the output.`,
   );
 }
 
-/** Whether the operating system refused something, such as to open one more file. */
+/** Whether the operating system refused an operation, for example to open a file. */
 function isSystemError(thrown: unknown): boolean {
   return thrown instanceof Error && "syscall" in thrown && "code" in thrown;
 }

@@ -32,11 +32,11 @@ export async function moveCommand({ json, ...options }: MoveOptions, terminal: T
       ? `${terminal.paint("green", "Already moved")}: ${to} contains ${contents(moved)}.`
       : `${terminal.paint("green", "Moved")} ${contents(moved)}.`,
   );
-  terminal.out("Every run and its journal was read back and is the same in both.");
-  terminal.out(`Next: start your servers with --database ${to}; workers and clients stay as they are.`);
+  terminal.out("Every run and its journal was read from both databases and compared: they are equal.");
+  terminal.out(`Next: start your servers with --database ${to}; workers and clients need no change.`);
   terminal.out(
-    `The runs in ${from} are untouched: keep them as a backup, but start no server there again, ` +
-      "or the rest of each run is executed twice.",
+    `The runs in ${from} are unchanged: keep them as a backup, but do not start a server with this database again. ` +
+      "It would execute the rest of each run a second time.",
   );
 }
 

@@ -81,8 +81,8 @@ function migrateProgram(terminal: Terminal): Command {
 
 function moveProgram(terminal: Terminal): Command {
   return new Command("move")
-    .description("move all runs, also live ones, from one database to another that has none")
-    .requiredOption("--from <where>", "sqlite:<path> or postgres://…; no server may use it meanwhile")
+    .description("move all runs, including unfinished ones, from one database to another that has no runs")
+    .requiredOption("--from <where>", "sqlite:<path> or postgres://…; no server may use it during the move")
     .requiredOption("--to <where>", "sqlite:<path> or postgres://…")
     .option("--json", "print JSON")
     .action(async (options) => (await import("./move-command.ts")).moveCommand(options, terminal));

@@ -40,7 +40,10 @@ export async function serverCommand(options: ServerCommandOptions, terminal: Ter
     const { url } = await aikiServer.listen();
     const database = withoutPassword(options.database);
     if (asJson) logger.info("listening", { url, database });
-    else terminal.note(`Aiki is on ${terminal.paint("bold", url)}, runs are stored in ${database}. Ctrl-C stops it.`);
+    else
+      terminal.note(
+        `The Aiki server listens on ${terminal.paint("bold", url)}. Runs are stored in ${database}. Ctrl-C stops it.`,
+      );
     const signal = await stop;
     logger.info("stopping", { signal });
   } finally {

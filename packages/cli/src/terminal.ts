@@ -6,7 +6,7 @@ import { AikiError } from "@aikirun/lib";
 import { type Paint, paintFor, unpainted } from "./paint.ts";
 import { cut } from "./text.ts";
 
-/** The reader of a pipe has closed it, as `head` does: this is no error. */
+/** The error code if the reader has closed the pipe, as `head` does. This is not a failure of the command. */
 const brokenPipe = "EPIPE";
 
 /** The input and output of a command, its size and its colours. */

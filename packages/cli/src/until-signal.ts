@@ -23,8 +23,8 @@ export function untilSignal(onSecond: () => void = () => {}): Promise<NodeJS.Sig
 }
 
 /**
- * Call this when everything is closed. After a signal the process then ends within a second, even if output is
- * unwritten because its reader stopped reading. The status is `process.exitCode`.
+ * Call this when everything is closed. If there was a signal, the process then ends within a second, even if the reader
+ * of its output has stopped reading. The status is `process.exitCode`.
  */
 export function endAfterSignal(): void {
   if (isSignalled) setTimeout(() => process.exit(), outputMs).unref();

@@ -10,7 +10,7 @@ export function variable(name: string): string | undefined {
 
 const variablesOf = new WeakMap<Option, readonly string[]>();
 
-/** Lets an option that is not on the command line take the first of these variables that is not empty. */
+/** If the option is not on the command line, its value is that of the first of these variables that is not empty. */
 export function orVariable(option: Option, ...names: readonly string[]): Option {
   option.description += ` (env: ${names.join(", else ")})`;
   variablesOf.set(option, names);
@@ -30,7 +30,7 @@ export function readVariables(command: Command): void {
   }
 }
 
-/** Where the value of a configuration's field was given, as errors say it; undefined for a default. */
+/** The option or variable that set a configuration field, as errors name it; undefined for a default. */
 export function originOf(command: Command, field: string): string | undefined {
   if (field === "apiKey") return "AIKI_API_KEY";
   const option = command.options.find((one) => one.attributeName() === field);

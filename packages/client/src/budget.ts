@@ -1,8 +1,8 @@
 import type { Env } from "@aikirun/lib";
 
 /**
- * A rate limit: `burst` at once, then `perMs` each millisecond. Returns how long to wait before the next use, in
- * milliseconds; 0 while the limit is not exceeded.
+ * A rate limit: an amount of `burst` immediately, then `perMs` in each millisecond. The returned function takes an
+ * amount and returns how long to wait before using it, in milliseconds; 0 while the limit is not exceeded.
  */
 export function budget({ perMs, burst }: { perMs: number; burst: number }, env: Env): (amount: number) => number {
   let left = burst;

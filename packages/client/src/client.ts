@@ -30,11 +30,11 @@ export interface Client extends AnyClient {
   readonly logger: Logger;
   /** Clock, randomness and ids. */
   readonly env: Env;
-  /** For workers: opens connections to Redis, which end with the client; null without an address of Redis. */
+  /** For workers: opens connections to Redis, which `close` ends. Null if the client has no address of Redis. */
   readonly [redisOf]: RedisConnector | null;
   /**
-   * Closes the client: pending waits reject with `CLIENT_CLOSED`, calls in progress are awaited but no longer repeated,
-   * later calls throw `CLIENT_CLOSED`. May be called twice.
+   * Closes the client. Pending waits reject with `CLIENT_CLOSED`. Calls in progress are awaited, but not repeated any
+   * more. Later calls throw `CLIENT_CLOSED`. May be called twice.
    */
   close(): Promise<void>;
 }
@@ -99,20 +99,22 @@ interface Connected {
   disconnect: () => void;
 }
 
-/** Keeps the process alive during a long poll of an embedded server, because timers of Aiki do not. */
+/**
+ * Keeps the process alive during a long poll of an embedded server: the timers of an embedded server do not do this.
+ */
 function embedded(server: EmbeddedServer): Connected {
   const api = server.api();
   return {
     api: {
       ...api,
-      claim: (request, options) => awake(api.claim(request, options)),
-      watch: (request, options) => awake(api.watch(request, options)),
+      claim: (request, options) => keepingAlive(api.claim(request, options)),
+      watch: (request, options) => keepingAlive(api.watch(request, options)),
     },
     disconnect: () => {},
   };
 }
 
-function awake<Reply>(reply: Promise<Reply>): Promise<Reply> {
+function keepingAlive<Reply>(reply: Promise<Reply>): Promise<Reply> {
   return reply.finally(keepAlive());
 }
 

@@ -74,7 +74,7 @@ function parseTarget(fields: Fields): ClientConfig["target"] {
   return Object.freeze({ server });
 }
 
-/** Removes the line end that a key read from a file may have. Errors do not show the key. */
+/** Removes the line end of a key that was read from a file. Errors do not contain the key. */
 function parseApiKey(fields: Fields): string | null {
   const given = fields.take("apiKey");
   if (given === undefined) return null;

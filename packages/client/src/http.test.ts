@@ -129,7 +129,7 @@ describe.each([
     const api = await listen(() => expire(), expiring);
     await expect(api.find({})).rejects.toMatchObject({
       code: "UNREACHABLE",
-      message: expect.stringContaining("no answer within 10 s"),
+      message: expect.stringContaining("did not answer within 10 s"),
     });
   });
 });

@@ -40,7 +40,7 @@ export function httpApi(target: HttpTarget, env: Env, transport: Transport): Api
   };
 }
 
-/** Checks only the outline of a reply. Its items are trusted. */
+/** Checks only the structure of a reply, not the fields of its items. */
 type HttpOutline<Reply> = (reply: unknown) => reply is Reply;
 
 function results<Reply>(items: readonly unknown[] | null): HttpOutline<Reply> {
@@ -102,10 +102,10 @@ function poster({ url, apiKey }: HttpTarget, env: Env, transport: Transport) {
       if (isAborted(signal)) {
         throw aborted(verb, signal);
       }
-      const why = late ? `gave no answer within ${allowedMs / 1_000} s` : `cannot be reached (${reasonOf(cause)})`;
+      const why = late ? `did not answer within ${allowedMs / 1_000} s` : `cannot be reached (${reasonOf(cause)})`;
       throw new AikiError(
         "UNREACHABLE",
-        `The server at ${url} ${why}; check that it is up and that the url is right.`,
+        `The server at ${url} ${why}. Check that it is running and that the url is correct.`,
         {
           cause,
           ids,
@@ -131,7 +131,7 @@ function replyIn<Reply>(answer: HttpReply, outline: HttpOutline<Reply>, ids: Rec
   if (!outline(body)) {
     throw new AikiError(
       "BAD_REPLY",
-      `What answers at ${ids.url} is not an Aiki server of a version this client understands; check the url.`,
+      `The program at ${ids.url} is not an Aiki server, or its version does not fit this client. Check the url.`,
       { ids },
     );
   }
@@ -158,11 +158,12 @@ function sentenceOf({ status, header }: HttpReply, { url, verb }: Record<string,
     return `The server at ${url} refuses these credentials (${status}); check apiKey.`;
   if (status === 404)
     return `Nothing answers at ${url}/v1/${verb} (404); check that the url is that of an Aiki server.`;
-  if (status === 413) return `The server at ${url} finds the request too large (413); send smaller payloads.`;
+  if (status === 413)
+    return `The server at ${url} refuses the request because it is too large (413). Send smaller payloads.`;
   const location = header("location");
   return location === null
     ? `The server at ${url} answered ${status} to ${verb}.`
-    : `What answers at ${url} sends on to ${location} (${status}); use that url.`;
+    : `${url} redirects to ${location} (${status}). Use that url.`;
 }
 
 /** `Retry-After` is either seconds or a date. */
@@ -181,7 +182,7 @@ function isAborted(signal: AbortSignal | undefined): boolean {
 }
 
 function aborted(verb: Verb, signal: AbortSignal | undefined): AikiError {
-  return new AikiError("ABORTED", `The caller gave up waiting for ${verb}.`, { cause: signal?.reason });
+  return new AikiError("ABORTED", `The caller aborted the call of ${verb}.`, { cause: signal?.reason });
 }
 
 function reasonOf(cause: unknown): string {

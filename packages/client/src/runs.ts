@@ -27,9 +27,9 @@ export interface RunFilter {
   shardKey?: string;
   /** Only children of this run. Default: children and others. */
   parentId?: RunId;
-  /** Runs that carry all of these. Default: any. */
+  /** Runs that have all of these tags. Default: any tags. */
   tags?: readonly string[];
-  /** The code of the error that they failed with; a numeric code as its digits. Default: any code or none. */
+  /** Runs that failed with an error of this code; write a numeric code as its digits. Default: any run. */
   errorCode?: string;
   /** The earliest creation time, inclusive. Epoch milliseconds when a number. Default: no limit. */
   createdAfter?: Date | number;

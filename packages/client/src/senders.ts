@@ -12,13 +12,13 @@ import type { Signals } from "./signals.ts";
 
 type Senders<Events extends EventDefinitions> = RunHandle<unknown, Events>["events"];
 
-/** How many declared events an error names at most. */
+/** The maximum number of declared events that an error names. */
 const mostNamed = 20;
 
 /**
- * The senders of a run's events, by name. Without definitions there is a sender for every name. With them, a name that
- * is not declared has a sender that rejects with `UNKNOWN_EVENT`; it is not listed, and `in` does not find it.
- * An event may have any name, such as `constructor` or `__proto__`, so the object inherits nothing.
+ * The senders of a run's events, by name. Without definitions, every name has a sender. With definitions, a name that
+ * is not declared has a sender that rejects with `UNKNOWN_EVENT`. `Object.keys()` and `in` do not return this name. An
+ * event may have any name, such as `constructor` or `__proto__`, so the object inherits nothing.
  */
 export function sendersOf<Events extends EventDefinitions>(
   events: Events | null,

@@ -3,7 +3,7 @@ import { batcher } from "@aikirun/lib/internal";
 import { type Api, limits, type RunId, type Signal, type SignalItem, type SignalResult } from "@aikirun/lib/protocol";
 import { rejected } from "./rejected.ts";
 
-/** Resolves once the signal is durable, with the run after it. */
+/** Resolves when the signal is recorded, with the id of the run: the retry of an ended run starts a new run. */
 export type Signals = (runId: RunId, signal: Signal) => Promise<RunId>;
 
 /** Sends signals. Signals sent while a request is in progress go together in the next one, in order. */

@@ -1,4 +1,7 @@
-/** How requests are sent. Node's own client takes a third of the time of its `fetch`; other runtimes use `fetch`. */
+/**
+ * How requests are sent. On Node, its HTTP client is used: it takes a third of the time of `fetch`. Other runtimes use
+ * `fetch`.
+ */
 
 /** A complete answer. */
 export interface HttpReply {
@@ -60,9 +63,9 @@ export async function nodeTransport(base: string): Promise<Transport> {
           settle(() => resolve({ status: statusCode, header: (name) => incoming.headers[name] ?? null, text }));
         });
         incoming.on("error", fail);
-        incoming.on("close", () => fail(new Error("the answer broke off")));
+        incoming.on("close", () => fail(new Error("the answer ended before it was complete")));
       });
-      const leave = () => outgoing.destroy(new Error("the caller gave up"));
+      const leave = () => outgoing.destroy(new Error("the caller aborted the request"));
       const settle = (then: () => void) => {
         signal.removeEventListener("abort", leave);
         then();

@@ -3,13 +3,13 @@ import { keepAlive } from "@aikirun/lib/internal";
 import type { Api, RunId, RunStatus, RunView, Watched, WatchResult } from "@aikirun/lib/protocol";
 import { budget } from "./budget.ts";
 
-/** How long the server may hold one long poll; proxies commonly end a request after 60 s. Milliseconds. */
+/** How long one long poll may be pending; proxies commonly end a request after 60 s. Milliseconds. */
 const waitMs = 25_000;
-/** The pause after an empty answer that came much earlier than that. Milliseconds. */
+/** The pause after an empty answer that arrives much earlier than after `waitMs`. Milliseconds. */
 const emptyRestMs = 200;
-/** Runs in one long poll. */
+/** The maximum number of runs in one long poll. */
 const maxRuns = 1_000;
-/** So many long polls are open before a new one takes over the runs of an older one. */
+/** The maximum number of long polls. When it is reached, a new one takes over the runs of an older one. */
 const maxSeparatePolls = 8;
 
 /** One call of `wait` that is not settled yet. */
@@ -24,16 +24,16 @@ interface StatusWait {
 /** The runs of one long poll, before and while its request is sent. */
 interface LongPoll {
   waits: Map<RunId, Set<StatusWait>>;
-  /** Aborts the request; null while none is under way. */
+  /** Aborts the request; null while no request is pending. */
   request: AbortController | null;
 }
 
 /**
  * Waits for runs to reach a status, all of them through a few long polls.
  *
- * A new wait does not disturb the requests under way: all waits of one turn share a new long poll. When a long poll was
- * answered, a further request watches the runs that it still waits for, at a rate that a budget bounds. So many waits
- * that end one after the other cost a constant number of watched runs per second, not the square of their number.
+ * A new wait does not abort the pending requests: all waits of one turn of the event loop share a new long poll. After
+ * the answer to a long poll, a further request watches the runs that have not reached their status. A budget limits the
+ * number of watched runs per second. So `n` waits that end one after the other do not cost `n * n` watched runs.
  */
 export class Watcher {
   readonly #api: Api;
@@ -41,10 +41,10 @@ export class Watcher {
   readonly #polls = new Set<LongPoll>();
   /** Takes a number of watched runs from the budget, and returns how long to wait before they are watched. */
   readonly #spend: (runs: number) => number;
-  /** New waits join it; null when there is none. */
+  /** The long poll to which new waits are added; null when there is none. */
   #next: LongPoll | null = null;
   #closed: AikiError | null = null;
-  /** Lets the process end; null while nothing is waited for. */
+  /** Lets the process end; null while there are no waits. */
   #release: (() => void) | null = null;
 
   constructor(api: Api, env: Env) {
@@ -80,7 +80,7 @@ export class Watcher {
     });
   }
 
-  /** Rejects all waits, and those to come. */
+  /** Rejects all current and later waits. */
   close(error: AikiError): void {
     this.#closed ??= error;
     for (const poll of [...this.#polls]) this.#fail(poll, error);
@@ -218,7 +218,7 @@ function isMet({ statuses }: StatusWait, { status, outcome }: RunView): boolean 
 }
 
 function aborted(runId: RunId, signal: AbortSignal | undefined): AikiError {
-  return new AikiError("ABORTED", `The caller gave up waiting for run ${runId}.`, {
+  return new AikiError("ABORTED", `The caller aborted the wait for run ${runId}.`, {
     cause: signal?.reason,
     ids: { runId },
   });

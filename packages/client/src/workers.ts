@@ -5,9 +5,9 @@ import type { Api, LiveWorker } from "@aikirun/lib/protocol";
 export interface Workers {
   /**
    * The live workers of all servers of the database: what they serve, their shards and their load, ordered by id and
-   * session. A worker that stops is removed at once. A worker that dies is removed 90 s after its last heartbeat, or
-   * one lease after it if the lease is longer. `since` and `seenAt` are epoch milliseconds. Throws `UNREACHABLE`, and
-   * `BAD_REPLY` when the server is too old to list workers.
+   * session. A worker that stops is removed immediately. A worker that crashes is removed 90 s after its last
+   * heartbeat, or one lease after it if the lease is longer. `since` and `seenAt` are epoch milliseconds. Throws
+   * `UNREACHABLE`, and `BAD_REPLY` when the server is too old to list workers.
    */
   list(): Promise<LiveWorker[]>;
 }

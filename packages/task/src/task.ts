@@ -33,7 +33,7 @@ export interface TaskOptions<Given, Input, Returned, Output> {
    */
   schema?: { input?: Schema<Given, Input>; output?: Schema<Returned, Output> };
   /**
-   * Identifies a call instead of its whole input: a call whose key is recorded is answered from the journal even if its
+   * Identifies a call instead of its whole input: a call whose key is recorded gets its recorded value even if its
    * input has changed. Default: the input.
    */
   key?: (input: Given) => string;
@@ -44,7 +44,7 @@ export interface Task<Input, Output> {
   /** The name that the task was defined with. */
   readonly name: string;
   /**
-   * Performs the task in a run and resolves with its output, at once when the run's journal holds it.
+   * Performs the task in a run and resolves with its output. A recorded output is returned without a new try.
    * `run` is the first argument of a workflow's handler. Rejects with `TaskFailedError` once the task has failed for
    * good; its `cause` is the last error. Throws `AikiError` `UNSERIALIZABLE` or `PAYLOAD_TOO_LARGE` for an input that
    * cannot be recorded, `INVALID_RUN` or `INVALID_KEY` for an invalid run or key, and `INVALID_OPTION` for an unknown
@@ -146,7 +146,7 @@ function baseOf<Given, Input, Returned, Output>(
 function performerOf(run: AnyRun, name: string): AnyRun[typeof performer] {
   const perform = run?.[performer];
   if (typeof perform === "function") return perform.bind(run);
-  const advice = "give start the first argument of a workflow's handler";
+  const advice = "pass the first argument of a workflow's handler to start";
   throw new AikiError("INVALID_RUN", `Task "${name}" was started without a run; ${advice}.`, { ids: { task: name } });
 }
 

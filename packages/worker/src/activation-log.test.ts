@@ -31,9 +31,7 @@ describe("the log of a worker", () => {
     expect(lines).toEqual([
       expect.stringMatching(/warn {2}stalled: the code no longer fits the run .*call=step:new#0 .*step:old#0/),
       expect.stringMatching(/stalled: two alike calls cannot be distinguished .*call=step:save .*order.ts:3:1/),
-      expect.stringMatching(
-        /stalled: what is recorded no longer fits the schema .*error="SchemaError: n is no number"/,
-      ),
+      expect.stringMatching(/stalled: recorded data no longer fits the schema .*error="SchemaError: n is no number"/),
       expect.stringMatching(/stalled: the handler awaited only non-durable work for too long .*idleMs=300000/),
     ]);
   });

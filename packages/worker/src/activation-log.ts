@@ -3,7 +3,10 @@ import { restoreError } from "@aikirun/lib/internal";
 import type { Address, ClaimedRun, ReportedStall } from "@aikirun/lib/protocol";
 import type { ActivationEnd } from "@aikirun/workflow/internal";
 
-/** One line for each change of a run: debug for expected changes, warn for those that a person may have to check. */
+/**
+ * Logs one line for each change of a run: `debug` for expected changes, `warn` for changes that a person may have to
+ * check.
+ */
 export interface ActivationLog {
   claimed(run: ClaimedRun): void;
   ended(run: ClaimedRun, end: ActivationEnd): void;
@@ -16,7 +19,7 @@ export interface ActivationLog {
 const causes = {
   diverged: "the code no longer fits the run",
   ambiguous_call: "two alike calls cannot be distinguished",
-  schema_mismatch: "what is recorded no longer fits the schema",
+  schema_mismatch: "recorded data no longer fits the schema",
   idle: "the handler awaited only non-durable work for too long",
 } as const satisfies Record<ReportedStall["reason"], string>;
 

@@ -1,5 +1,5 @@
 /**
- * One claimed run, from its claim until it leaves this worker. The activation alone knows whether the worker holds it.
+ * One claimed run, from its claim until it leaves this worker. Only the activation decides whether the worker holds it.
  *
  *   claim ──> preparing ──> running <──> handing over ──> ended
  *                 │            │              │
@@ -10,8 +10,8 @@
  *   preparing     The lease is confirmed where that is needed, and the journal is read. A run that this worker cannot
  *                 execute is released: ended.
  *   running       The handler runs, and its execution reports what it does.
- *   handing over  A report that ends the activation was sent. Only its answer says how the run continues: if the server
- *                 says meanwhile that this worker does not hold the run, the report may have suspended it.
+ *   handing over  A report that ends the activation was sent. Only its answer says how the run continues. If the server
+ *                 answers another request with a lost lease, the reason may be that the report has suspended the run.
  *   cached        The run is suspended. Its execution waits in memory until the activation of the next claim takes it.
  *   ended         The run was released, finished or stalled, or its execution was taken over or abandoned.
  *   lost          Another worker may hold the run: this worker reports nothing about it any more.
@@ -226,7 +226,7 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
     if (isListening) this.#context.watch.hasListener();
   }
 
-  /** A waiting replay needs no slot, so its run lends the slot to other runs. */
+  /** A waiting replay needs no slot, so its run frees the slot for other runs. */
   expect(call: Address | null): void {
     this.#replayWait.set(call);
     this.#slot.setIdle(call !== null);
@@ -236,12 +236,14 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
     return this.#state === "preparing" || this.#state === "running" || this.#state === "handing over";
   }
 
-  /** Whether reports and requests for this run are no longer worth repeating. */
+  /** Whether reports and requests for this run are not repeated any more. */
   get #isLost(): boolean {
     return this.#state === "lost" || this.#isLeaseOver;
   }
 
-  /** A lease that was already old when its claim was answered ends only when a renewal fails. */
+  /**
+   * Whether the lease has ended. A lease that had expired before its claim was answered ends only if a renewal fails.
+   */
   get #isLeaseOver(): boolean {
     return !this.#lease.isRenewed && !this.#lease.isProven;
   }
@@ -250,7 +252,7 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
     const { claimed } = this;
     const { log, registry, cache } = this.#context;
     log.claimed(claimed);
-    if (before !== undefined) await before.#giveWay(claimed);
+    if (before !== undefined) await before.#endBefore(claimed);
     const definition = registry.find(claimed.name, claimed.versionId);
     if (this.#context.isStopping || this.#slot.isExcess || definition === undefined) {
       cache.drop(claimed.id);
@@ -272,24 +274,24 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
       log.ended(claimed, { type: "lost", code: this.#lossCode });
       return;
     }
-    const resumed = cached === null ? null : cached.#handOn(this);
+    const resumed = cached === null ? null : cached.#transferTo(this);
     const end = await this.#execute(resumed ?? this.#newExecution(definition), run, resumed !== null);
     log.ended(claimed, end);
     this.#conclude(end);
   }
 
-  /** Waits until the previous activation has ended: the next claim may arrive before the answer to its last report. */
-  async #giveWay({ isCached }: ClaimedRun): Promise<void> {
+  /** Ends before the next activation begins. The next claim may arrive before the answer to the last report. */
+  async #endBefore({ isCached }: ClaimedRun): Promise<void> {
     if (!isCached) this.lose("FENCED");
     await this.#left;
   }
 
-  /** Prepares the run for its handler; null when the run was lost meanwhile. */
+  /** Prepares the run for its handler; null if the run was lost during that time. */
   async #prepare(isResumable: boolean): Promise<ClaimedRun | null> {
     const { claimed } = this;
     const { api, env, ended } = this.#context;
     await this.#stay?.mayBegin;
-    // Another worker may hold the run when the lease is old, so the lease is confirmed first.
+    // If the lease is old, another worker may hold the run. So the lease is confirmed first.
     const needsConfirming = claimed.lostLeases > 0 || !this.#lease.isProven;
     if (!this.#isHeld || (needsConfirming && !(await this.#lease.confirm()))) return null;
     const isWorthwhile = () => !this.#isLost;
@@ -304,8 +306,8 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
     return new HeldExecution(this, definition, createExecution, { env, logger: logger.child(fields) });
   }
 
-  /** Hands the suspended execution to the next activation. */
-  #handOn(next: Activation): HeldExecution | null {
+  /** Makes the next activation the owner of the suspended execution. */
+  #transferTo(next: Activation): HeldExecution | null {
     this.#state = "ended";
     if (this.#held !== null) this.#held.owner = next;
     return this.#held;
@@ -383,7 +385,7 @@ export class Activation implements LeaseHolder, WatchedRun, Cacheable, Execution
   }
 }
 
-/** One lost lease may have any cause. A run that lost more than one begins in quarantine. */
+/** Whether the run begins in quarantine: it lost its lease more than once. A single lost lease may have any cause. */
 function mayCrashWorker({ lostLeases }: ClaimedRun): boolean {
   return lostLeases > 1;
 }

@@ -10,7 +10,7 @@ export interface Cacheable {
   readonly definition: unknown;
   /** Its estimated memory. Bytes. */
   readonly size: number;
-  /** Ends it: it is never resumed, and its handler's calls have no effect. */
+  /** Ends the execution: it is never resumed, and its handler's calls have no effect. */
   abandon(code: ErrorCode): void;
 }
 
@@ -29,7 +29,7 @@ const maxExecutions = 1_000;
  */
 const heapShare = 1 / 8;
 
-/** Bounds for each of the `workers` of a process whose heap may grow to `heapLimitBytes`. */
+/** The limits for one of the `workers` of a process whose heap may grow to `heapLimitBytes`. */
 export function cacheLimits(heapLimitBytes: number, workers: () => number): CacheLimits {
   return {
     executions: maxExecutions,
@@ -42,9 +42,9 @@ export function cacheLimits(heapLimitBytes: number, workers: () => number): Cach
 /**
  * The suspended executions that a worker keeps in memory, to resume them without replay.
  *
- * An evicted execution is not abandoned: nothing here refers to it any more, and its run is replayed from the journal
- * when it is next claimed. Its handler may still await something that is not durable. When that ends, and the handler
- * makes a durable call, the worker claims the run for this execution, which is then reserved.
+ * An evicted execution is removed from the cache but not abandoned. When its run is next claimed, the run is replayed
+ * from the journal. Its handler may still await non-durable work. If this work ends and the handler makes a durable
+ * call, the execution is reserved in the cache, and the worker claims the run for it.
  */
 export class ExecutionCache<Item extends Cacheable> {
   readonly #limits: CacheLimits;
@@ -87,8 +87,8 @@ export class ExecutionCache<Item extends Cacheable> {
   }
 
   /**
-   * Takes out the execution to resume: suspended under the fence just before this one, and of the same code. Otherwise
-   * null, and a cached execution of the run is abandoned.
+   * Removes and returns the execution of the run, if it was suspended under the previous fence and executes the same
+   * code. Otherwise abandons the cached execution of the run and returns null.
    */
   take(runId: RunId, fence: number, definition: unknown): Item | null {
     const item = this.#remove(runId);
@@ -108,7 +108,7 @@ export class ExecutionCache<Item extends Cacheable> {
     this.#remove(runId)?.abandon("EVICTED");
   }
 
-  /** Abandons all. */
+  /** Abandons all cached executions. */
   clear(): void {
     for (const runId of [...this.#items.keys(), ...this.#reserved.keys()]) this.drop(runId);
   }

@@ -43,13 +43,13 @@ interface Read extends Pick<ClaimedRun, "journal" | "waits"> {
   input: Pick<ClaimedRun, "input">;
 }
 
-/** Reads the open waits first: if one ends meanwhile, its entry is in the journal that is read afterwards. */
+/** Reads the open waits before the journal. If a wait ends between the two reads, the journal has its entry. */
 async function readFrom(api: Pick<Api, "read">, runId: RunId, start: number): Promise<Read> {
   const journal: Entry[] = [];
   const waits: ClaimedWait[] = [];
   for (let after = start; ; ) {
-    const asked = { runId, entries: { after, limit: pageEntries }, waits: after === start };
-    const [page] = (await api.read({ runs: [asked] })).results;
+    const request = { runId, entries: { after, limit: pageEntries }, waits: after === start };
+    const [page] = (await api.read({ runs: [request] })).results;
     if (page === undefined || !page.ok) {
       throw new AikiError(page?.code ?? "BAD_REPLY", page?.message ?? "The journal is missing.", { ids: { runId } });
     }

@@ -40,7 +40,7 @@ export interface LeasesOptions {
   heartbeatIntervalMs: number;
 }
 
-/** A moment by both clocks: the monotonic clock stops while the machine sleeps, and the wall clock may be set back. */
+/** A moment on two clocks. The monotonic clock stops while the machine sleeps; the wall clock may be set back. */
 export interface Instant {
   readonly elapsed: number;
   readonly now: number;
@@ -64,7 +64,7 @@ export function instant(env: Env): Instant {
   return { elapsed: env.elapsed(), now: env.now() };
 }
 
-/** `ms` later, but not later than now: the clocks may have stopped meanwhile. */
+/** The instant `ms` milliseconds later, but not later than now, because the clocks may have stopped. */
 export function later(env: Env, { elapsed, now }: Instant, ms: number): Instant {
   return { elapsed: Math.min(env.elapsed(), elapsed + ms), now: Math.min(env.now(), now + ms) };
 }
@@ -141,14 +141,14 @@ export class Leases {
     const due = [...this.#held.values()].filter(
       ({ dueInMs, unansweredSince }) => dueInMs <= (unansweredSince === null ? earlyMs : 0),
     );
-    const asked = due.length > 0 ? this.#ask(due) : null;
+    const sent = due.length > 0 ? this.#sendRenewal(due) : null;
     this.#schedule();
-    await asked;
+    await sent;
     this.#schedule();
   }
 
-  /** Aborted after one heartbeat at most, because the next renewal may succeed. */
-  async #ask(due: HeldLease[]): Promise<void> {
+  /** Sends one renewal. Aborts it after one heartbeat interval at most, because the next renewal may succeed. */
+  async #sendRenewal(due: HeldLease[]): Promise<void> {
     const { api, env, logger, heartbeatIntervalMs } = this.#options;
     const timeout = new AbortController();
     const timeoutMs = Math.min(renewTimeoutMs, Math.max(1_000, heartbeatIntervalMs));
@@ -185,7 +185,7 @@ class HeldLease implements Lease {
   readonly runId: RunId;
   readonly fence: number;
   isDormant: boolean;
-  /** Whether it was ever valid. If not, no effect that depends on it has begun. */
+  /** Whether the lease was valid at any time. If not, no effect that depends on it has begun. */
   wasProven: boolean;
   /** When the unanswered renewal was sent, in monotonic milliseconds; null when no renewal is unanswered. */
   unansweredSince: number | null = null;
@@ -195,7 +195,7 @@ class HeldLease implements Lease {
   /** When the last acknowledged claim or renewal was sent. */
   #provenAt: Instant;
   #isConfirmed = false;
-  /** Whether to renew with the next request, even if the renewal is not due. */
+  /** Whether the next request renews this lease even if its renewal is not due. */
   #isUrgent = false;
   /** Resolvers of the calls that wait for the next answer. */
   #waiting: Array<(isHeld: boolean) => void> = [];

@@ -27,13 +27,13 @@ export interface PollerOptions {
   onRefused: (runId: RunId, fence: number) => void;
 }
 
-/** How often to check whether the registry has changed during a long poll. Milliseconds. */
+/** The interval at which the worker checks, during a long poll, whether its registry has changed. Milliseconds. */
 const registryMs = 200;
 /** How long a stopping worker waits for the answer to a claim without a long poll. Milliseconds. */
 const stoppingMs = 200;
-/** The most runs of one claim. */
+/** The maximum number of runs of one claim. */
 const maxRuns = 1_000;
-/** How many of the first and of the last unanswered claims the next claim names: these most likely took runs. */
+/** How many of the oldest, and of the newest, unanswered claims the next claim names. These most likely took runs. */
 const namedAtEachEnd = limits.repeatedClaims / 2;
 
 /** The awaited next request of the subscriber; null when the subscriber has no request. */
@@ -46,8 +46,8 @@ interface Upcoming {
 }
 
 /**
- * Claims runs as slots come free. One claim is under way at a time, for as many runs as slots are free, so no more are
- * taken. The worker's own suspended runs are claimed before the runs that the subscriber requests.
+ * Claims runs when slots become free. It sends one claim at a time, for at most as many runs as slots are free, so that
+ * the worker never gets more runs. Its own suspended runs are claimed before the runs that the subscriber requests.
  */
 export class Poller {
   readonly #options: PollerOptions;
@@ -109,7 +109,9 @@ export class Poller {
     this.#drop();
   }
 
-  /** Claims as the subscriber requests. If a suspended run comes first, the request is awaited again later. */
+  /**
+   * Claims when and as the subscriber requests. A suspended run is claimed first: the request is then awaited later.
+   */
   async #poll(): Promise<void> {
     const { serves, freeSlots } = this.#options;
     if (this.#upcoming !== null && !isSame(this.#upcoming.serves, serves())) this.#drop();
@@ -120,8 +122,8 @@ export class Poller {
     this.#upcoming = null;
     if (request === null) return;
     // Suspended runs may need all free slots.
-    const isMoot = this.#reclaims.size >= freeSlots();
-    this.#settle(request, isMoot ? { type: "skipped" } : await this.#claim(request));
+    const isUnneeded = this.#reclaims.size >= freeSlots();
+    this.#settle(request, isUnneeded ? { type: "skipped" } : await this.#claim(request));
   }
 
   #begin(): Upcoming {
@@ -175,7 +177,7 @@ export class Poller {
     const { api, env } = this.#options;
     const request = this.#requestFor(poll);
     const aborted = new AbortController();
-    const release = this.#abortable(request, () => aborted.abort());
+    const release = this.#abortWhenUnneeded(request, () => aborted.abort());
     const sentAt = instant(env);
     this.#unanswered.push(request.claimId);
     try {
@@ -227,8 +229,8 @@ export class Poller {
     };
   }
 
-  /** Aborts the claim when it must end before its answer. Returns a function that removes the triggers. */
-  #abortable({ waitMs, serves }: ClaimRequest, abort: () => void): () => void {
+  /** Aborts the claim when its answer is not needed any more. Returns a function that stops watching for this. */
+  #abortWhenUnneeded({ waitMs, serves }: ClaimRequest, abort: () => void): () => void {
     const { env } = this.#options;
     const { signal } = this.#stopped;
     const isLongPoll = waitMs > 0;
@@ -238,14 +240,14 @@ export class Poller {
       if (isLongPoll) abort();
       else cancel = env.after(stoppingMs, abort);
     };
-    const look = () => {
-      // A workflow that is registered meanwhile must not wait for the end of the long poll.
-      if (isSame(serves, this.#options.serves())) cancel = env.after(registryMs, look);
+    const checkRegistry = () => {
+      // A workflow that is registered during the long poll must not wait for its end.
+      if (isSame(serves, this.#options.serves())) cancel = env.after(registryMs, checkRegistry);
       else abort();
     };
     if (isLongPoll) {
       this.#abort = abort;
-      cancel = env.after(registryMs, look);
+      cancel = env.after(registryMs, checkRegistry);
     }
     signal.addEventListener("abort", stop, { once: true });
     if (signal.aborted) stop();
@@ -257,20 +259,23 @@ export class Poller {
   }
 
   #receive({ reclaim = [] }: ClaimRequest, runs: ClaimedRun[], takenAt: Instant): void {
-    const ours = new Set(runs.map(({ id }) => id));
+    const received = new Set(runs.map(({ id }) => id));
     for (const run of runs) {
       this.#reclaims.delete(run.id);
       this.#options.onRun(run, takenAt);
     }
     for (const { runId, fence } of reclaim) {
-      if (!ours.has(runId) && this.#reclaims.get(runId) === fence) {
+      if (!received.has(runId) && this.#reclaims.get(runId) === fence) {
         this.#reclaims.delete(runId);
         this.#options.onRefused(runId, fence);
       }
     }
   }
 
-  /** Resolves when a slot becomes free, a run must be reclaimed or the worker stops; soon while slots are free. */
+  /**
+   * Resolves when a slot becomes free, a run must be reclaimed or the worker stops. While slots are free, it also
+   * resolves after `registryMs`.
+   */
   async #woken(): Promise<undefined> {
     const { env, freeSlots } = this.#options;
     const onBegin = (wake: () => void) => {

@@ -23,16 +23,16 @@ export interface Registration {
 /** How long a server's streams stay valid while other servers, without Redis, report none. Milliseconds. */
 const otherServersMs = 5_000;
 
-/** `sign` returns the current registration of the worker. */
-export function registration(api: Api, env: Env, sign: () => WorkerDescription): Registration {
+/** `describe` returns the current description of the worker, which claims and heartbeats contain. */
+export function registration(api: Api, env: Env, describe: () => WorkerDescription): Registration {
   let streams: WakeUpStreams | null = null;
-  let learntAt = Number.NEGATIVE_INFINITY;
+  let receivedAt = Number.NEGATIVE_INFINITY;
 
-  const learn = <Reply extends { streams?: WakeUpStreams }>(reply: Reply): Reply => {
+  const readStreams = <Reply extends { streams?: WakeUpStreams }>(reply: Reply): Reply => {
     if (reply.streams !== undefined) {
       streams = reply.streams;
-      learntAt = env.elapsed();
-    } else if (env.elapsed() - learntAt >= otherServersMs) {
+      receivedAt = env.elapsed();
+    } else if (env.elapsed() - receivedAt >= otherServersMs) {
       streams = null;
     }
     return reply;
@@ -41,8 +41,8 @@ export function registration(api: Api, env: Env, sign: () => WorkerDescription):
   return {
     api: {
       ...api,
-      claim: async (request, options) => learn(await api.claim({ ...sign(), ...request }, options)),
-      renew: async (request, options) => learn(await api.renew({ ...sign(), ...request }, options)),
+      claim: async (request, options) => readStreams(await api.claim({ ...describe(), ...request }, options)),
+      renew: async (request, options) => readStreams(await api.renew({ ...describe(), ...request }, options)),
     },
     streams: () => streams,
   };

@@ -2,15 +2,15 @@
  * A run's code may leave a promise without a handler. When such a promise rejects, its run fails, and the process
  * continues.
  *
- * Node emits "unhandledRejection" in an async context of the promise: Node 20 and 22 in the one in which it was made,
- * Node 24 and Deno in the one in which it was rejected. So an AsyncLocalStorage names the run.
+ * Node emits "unhandledRejection" in an async context of the promise. Node 20 and 22 use the context in which the
+ * promise was created, Node 24 and Deno the one in which it was rejected. So an AsyncLocalStorage returns the run.
  *
- * A listener cannot do this: while there is one, Node takes every rejection for handled, and the listeners of the
- * application are called for a run's rejection too. So the `emit` of `process` is wrapped. For a rejection that belongs
- * to no run, Node gets the answer of the original `emit`, and does what it does without a worker.
+ * A listener for this event is not enough. If the process has a listener, Node treats every rejection as handled. And
+ * the listeners of the application would also receive the rejections of runs. So `process.emit` is wrapped. For a
+ * rejection that belongs to no run, Node receives the result of the original `emit`, as it does without a worker.
  *
- * Not covered: `--unhandled-rejections=strict` ends the process before anything is emitted, and `=warn` prints its
- * warning for a run's rejection too. Bun emits outside of any context, so that no rejection can be given to a run.
+ * Not covered: `--unhandled-rejections=strict` ends the process before Node emits the event. `=warn` also prints its
+ * warning for the rejections of runs. Bun emits the event outside of any context, so the run is unknown.
  */
 
 import process from "node:process";
@@ -22,7 +22,7 @@ export interface RejectionTarget {
   reject(reason: unknown): void;
 }
 
-/** Starts to watch for rejections; the returned function ends it. All watches share one wrapper. */
+/** Starts to watch for rejections. The returned function ends the watch. All watches share one wrapper. */
 export type Watch = () => () => void;
 
 export function rejections(ownerOf: () => RejectionTarget | null): Watch {
@@ -69,14 +69,14 @@ function hookEmit(ownerOf: () => RejectionTarget | null): () => void {
   Object.defineProperty(process, "emit", { value: wrapped, configurable: true, enumerable: false, writable: true });
   return () => {
     isOver = true;
-    // Another wrapper was installed around this one and calls it, so this one stays and passes every event on.
+    // Other code has wrapped this wrapper and calls it. So it stays installed, and only calls the original `emit`.
     if (!Object.is(process.emit, wrapped)) return;
     if (before === undefined) Reflect.deleteProperty(process, "emit");
     else Object.defineProperty(process, "emit", before);
   };
 }
 
-/** Deno first dispatches an event, and does nothing else if the event is prevented and stopped. */
+/** Deno dispatches an event for each rejection. It does nothing else if a listener prevents and stops the event. */
 export function hookEvent(ownerOf: () => RejectionTarget | null, target: EventTarget): () => void {
   const claim = (event: Event) => {
     const owner = ownerOf();

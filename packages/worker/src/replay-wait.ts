@@ -9,7 +9,7 @@ export class ReplayWait {
   readonly #env: Pick<Env, "now" | "after">;
   readonly #onLate: (call: Address, since: number) => void;
   #call: Address | null = null;
-  /** True once the warning is logged or the run has left the worker. */
+  /** Whether the warning was logged or the run has left the worker. No further warning is logged. */
   #isOver = false;
   #cancel: Cancel = () => {};
 

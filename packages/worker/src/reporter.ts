@@ -40,7 +40,7 @@ export class Reporter {
       send: (batch) => this.#sendHeld(batch),
       max: limits.batchItems,
       lanes,
-      // Waits two turns of the event loop: runs whose answers have just arrived report in the first turn.
+      // Waits two turns of the event loop: runs that have just received an answer report in the first one.
       soon: (then) => env.soon(() => env.soon(then)),
       weigh: ({ report }) => weightOf(report),
       maxWeight: limits.requestBytes,
@@ -48,7 +48,7 @@ export class Reporter {
   }
 
   /**
-   * Resolves with the server's answer; a permanent refusal is an answer too, so that the run can fail with its reason.
+   * Resolves with the server's answer; a permanent refusal is also an answer, so that the run can fail with its reason.
    * Rejects when the report is abandoned: with `LEASE_LOST` when the worker no longer holds the run, or with the code
    * of a fault that is not caused by the report, for example `UNAUTHORIZED`.
    */
@@ -56,7 +56,7 @@ export class Reporter {
     const outcome = await this.#post(outgoing);
     const completed = isCut(outcome) ? await this.#complete(outgoing, outcome.result) : outcome;
     if ("result" in completed) return completed.result;
-    throw givenUp(outgoing, completed.fault);
+    throw abandoned(outgoing, completed.fault);
   }
 
   async #sendHeld(batch: OutgoingReport[]): Promise<ReportOutcome[]> {
@@ -97,7 +97,7 @@ export class Reporter {
     }
   }
 
-  /** Whether the worker still holds one of the runs. */
+  /** Repeats the call after transient faults, while the worker still holds one of the runs. */
   #retry<Reply>(batch: OutgoingReport[], call: () => Promise<Reply>): Promise<Reply> {
     const { env, ended } = this.#options;
     const isWorthwhile = () => !ended.aborted && batch.some(({ isLost }) => !isLost());
@@ -112,7 +112,7 @@ function isCut(outcome: ReportOutcome): outcome is { result: ReportResult } {
   return "result" in outcome && outcome.result.ok && outcome.result.entriesCutAt !== undefined;
 }
 
-function givenUp({ report: { runId } }: OutgoingReport, fault: AikiError | null): AikiError {
+function abandoned({ report: { runId } }: OutgoingReport, fault: AikiError | null): AikiError {
   const ids = { runId };
   const isOver = fault === null || isTransient(fault);
   const message = isOver ? "The report could not be delivered while the worker held the run." : fault.message;

@@ -20,11 +20,11 @@ export interface WatchedRun {
 
 /** How long a run executes before it is watched; most runs end sooner. Milliseconds. */
 const unwatchedMs = 50;
-/** The least time between two requests. Milliseconds. */
+/** The minimum time between two requests. Milliseconds. */
 const betweenMs = 20;
-/** How long a run is left out of the watch after an answer that changed nothing. Milliseconds. */
+/** How long a run is not watched after an answer that changed nothing. Milliseconds. */
 const mutedMs = 100;
-/** How long a run is left out of the watch after the answer that it is to be paused. Milliseconds. */
+/** How long a run is not watched after an answer that requests a pause. Milliseconds. */
 const pausedMutedMs = 1_000;
 /** How long the server may keep one request pending. Milliseconds. */
 const waitMs = 25_000;
@@ -40,8 +40,8 @@ interface Request {
 }
 
 /**
- * A long poll for changes to the runs that a worker executes: entries that others recorded, pauses, and losses. One
- * request is pending at a time, for all runs; a run that joins replaces the request.
+ * A long poll for changes to the runs that a worker executes: entries from outside of the worker, requests to pause,
+ * and lost leases. One request is pending at a time, for all runs. When a run is added, a new request replaces it.
  */
 export class RunWatch {
   readonly #api: Pick<Api, "watch">;
@@ -100,20 +100,20 @@ export class RunWatch {
     this.#timer = null;
     const now = this.#env.elapsed();
     const runs = [...this.#runs].filter((run) => this.#watchedFrom(run) <= now).slice(0, limits.watchedItems);
-    if (runs.some((run) => !this.#isAsked(run))) this.#ask(runs);
+    if (runs.some((run) => !this.#isRequested(run))) this.#sendRequest(runs);
     this.#checkLater();
   }
 
   #checkLater(): void {
     let next = Number.POSITIVE_INFINITY;
     for (const run of this.#runs) {
-      if (!this.#isAsked(run)) next = Math.min(next, this.#watchedFrom(run));
+      if (!this.#isRequested(run)) next = Math.min(next, this.#watchedFrom(run));
     }
     if (next < Number.POSITIVE_INFINITY) this.#checkAt(next);
   }
 
   /** Whether the pending request includes this run. */
-  #isAsked(run: WatchedRun): boolean {
+  #isRequested(run: WatchedRun): boolean {
     return this.#request?.runs.has(run) === true;
   }
 
@@ -122,7 +122,7 @@ export class RunWatch {
     return Math.max(from, this.#mutedUntil.get(run) ?? 0);
   }
 
-  #ask(runs: WatchedRun[]): void {
+  #sendRequest(runs: WatchedRun[]): void {
     this.#leave();
     const request: Request = { leave: new AbortController(), runs: new Set(runs), sentAt: this.#env.elapsed() };
     this.#request = request;

@@ -68,7 +68,7 @@ function setup(slots: number, script: Script = accepting) {
 }
 
 describe("a run whose replay waits for a recorded call", () => {
-  it("a run whose replay waits lends its slot, and takes it back when it continues", async () => {
+  it("a run whose replay waits frees its slot, and takes it back when it continues", async () => {
     const { running, take, activations, events, released } = setup(1);
     await take("a");
     activations.get("a")?.host.expecting("step:s#0");
@@ -80,7 +80,7 @@ describe("a run whose replay waits for a recorded call", () => {
     expect(released()).toEqual([]);
   });
 
-  it("a run whose replay waits keeps its slot if all slots are already lent", async () => {
+  it("a run whose replay waits keeps its slot if as many slots as there are were freed already", async () => {
     const { running, take, activations } = setup(1);
     await take("a");
     activations.get("a")?.host.expecting("step:s#0");
@@ -94,7 +94,7 @@ describe("a run whose replay waits for a recorded call", () => {
     expect(running.busy).toBe(0);
   });
 
-  it("a run that was claimed for a lent slot is kept, and a run without a slot is released", async () => {
+  it("a run that was claimed for a freed slot is kept, and a run without a slot is released", async () => {
     const { take, activations, released } = setup(1);
     await take("a");
     activations.get("a")?.host.expecting("step:s#0");

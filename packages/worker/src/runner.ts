@@ -122,7 +122,7 @@ export class Runner {
     for (const activation of this.#activations.values()) activation.lose("SHUTDOWN");
   }
 
-  /** Claims the run now, and again later: a report that suspends it may still be on its way to the database. */
+  /** Claims the run now and once more after one lease: a report that suspends it may not be committed yet. */
   #reclaimLost({ runId, fence }: Activation): void {
     const { onReclaim, leaseMs, client } = this.#options;
     onReclaim(runId, fence);

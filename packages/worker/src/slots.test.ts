@@ -39,14 +39,14 @@ describe("the slots of a worker", () => {
     const b = slots.take();
     b.setIdle(true);
     expect([b.isExcess, slots.busy]).toEqual([false, 1]);
-    // When `a` takes its slot back, `b` may lend its own.
+    // When `a` takes its slot back, `b` may free its own.
     a.setIdle(false);
     expect([slots.busy, events]).toEqual([1, ["freed"]]);
     b.setIdle(false);
     expect([slots.busy, events]).toEqual([2, ["freed", "taken back"]]);
   });
 
-  it("a slot can be lent again after a run with a lent slot has left", () => {
+  it("a slot can be freed again after a run with a freed slot has left", () => {
     const { events, slots } = setup(1);
     const [a, b] = [slots.take(), slots.take()];
     a.setIdle(true);
@@ -56,7 +56,7 @@ describe("the slots of a worker", () => {
     expect([slots.busy, events]).toEqual([0, ["freed", "freed"]]);
   });
 
-  it("the slot of a run that has left counts neither as lent nor as occupied", async () => {
+  it("the slot of a run that has left counts neither as freed nor as occupied", async () => {
     const { slots } = setup(1);
     const a = slots.take();
     a.setIdle(true);

@@ -54,7 +54,10 @@ const failing = (code: ErrorCode): Script => ({
 describe("starting a worker", () => {
   it("worker() requires a client, not a promise of one", () => {
     for (const wrong of [undefined, {}, Promise.resolve()]) {
-      const refusal = { code: "INVALID_CLIENT", message: expect.stringContaining("what client() resolved to") };
+      const refusal = {
+        code: "INVALID_CLIENT",
+        message: expect.stringContaining("the value that client() resolves to"),
+      };
       expect(() => Reflect.apply(worker, null, [wrong])).toThrow(expect.objectContaining(refusal));
     }
   });

@@ -27,7 +27,7 @@ export interface Worker {
   /** The workflows that it can execute; may change while the worker runs. */
   readonly registry: Registry;
   /**
-   * Resolves once the worker is subscribed; it then keeps the process alive. Rejects with `UNAUTHORIZED`, with
+   * Resolves when the worker is subscribed. It then keeps the process alive. Rejects with `UNAUTHORIZED`, with
    * `UNREACHABLE` when the server cannot be reached for 30 s, and with `WORKER_STOPPED` after `stop`.
    */
   start(): Promise<void>;
@@ -40,10 +40,10 @@ export interface Worker {
 
 const watchRejections = rejections(ownerOfCurrentCode);
 /** How many workers of this process are running. */
-let atWork = 0;
+let runningCount = 0;
 
 /** How long `start` waits for an unreachable server. Milliseconds. */
-const startPatienceMs = 30_000;
+const startTimeoutMs = 30_000;
 
 /**
  * Creates a worker. It does nothing before `start`. Throws `INVALID_CLIENT`, or `INVALID_CONFIG` naming the field.
@@ -69,17 +69,20 @@ const startPatienceMs = 30_000;
  */
 export function worker(client: Client, params: WorkerParams = {}): Worker {
   if (!hasMethods(client?.api, ["claim"])) {
-    throw new AikiError("INVALID_CLIENT", "worker() takes what client() resolved to as its first argument.");
+    throw new AikiError(
+      "INVALID_CLIENT",
+      "The first argument of worker() must be a client: pass the value that client() resolves to.",
+    );
   }
   const { env, redis } = client;
   const made = { id: `worker-${env.id().slice(-8)}`, hasRedis: redis !== null };
   const config = parseConfig(params, made);
   const served = registry();
   const stopped = new AbortController();
-  let starting: Promise<Shift> | null = null;
+  let starting: Promise<RunningWorker> | null = null;
   let stopping: Promise<void> | null = null;
 
-  const begin = async (): Promise<Shift> => {
+  const begin = async (): Promise<RunningWorker> => {
     const release = keepAlive();
     try {
       return await work({ client, config, served, session: env.id(), stopped: stopped.signal, release });
@@ -92,8 +95,8 @@ export function worker(client: Client, params: WorkerParams = {}): Worker {
 
   const end = async (): Promise<void> => {
     stopped.abort();
-    const shift = await starting?.catch(() => null);
-    await shift?.end();
+    const started = await starting?.catch(() => null);
+    await started?.end();
   };
 
   return {
@@ -114,7 +117,7 @@ export function worker(client: Client, params: WorkerParams = {}): Worker {
 }
 
 /** A running worker. */
-interface Shift {
+interface RunningWorker {
   end(): Promise<void>;
 }
 
@@ -135,7 +138,7 @@ interface Beginning {
   release: () => void;
 }
 
-async function work({ client, config, served, session, stopped, release }: Beginning): Promise<Shift> {
+async function work({ client, config, served, session, stopped, release }: Beginning): Promise<RunningWorker> {
   const { env } = client;
   const logger = client.logger.child({ worker: config.id });
   const { id, maxConcurrentWorkflowRuns, shardKeys, leaseMs, heartbeatIntervalMs, idleTimeoutMs, buildId } = config;
@@ -146,7 +149,7 @@ async function work({ client, config, served, session, stopped, release }: Begin
     const load = { slots: maxConcurrentWorkflowRuns, busy: busy() };
     return { session, worker: id, serves: serves(), shardKeys: [...shardKeys], leaseMs, load };
   });
-  await greet(api, { env, config, stopped });
+  await sendFirstHeartbeat(api, { env, config, stopped });
   const context = { session, worker: id, serves, shardKeys, streams, logger, env };
   const subscriber = await subscribe(config.subscriber, context, client[redisOf], stopped);
   if (subscriber === null) {
@@ -159,7 +162,7 @@ async function work({ client, config, served, session, stopped, release }: Begin
     session,
     worker: id,
     slots: maxConcurrentWorkflowRuns,
-    cacheLimits: cacheLimits(getHeapStatistics().heap_size_limit, () => atWork),
+    cacheLimits: cacheLimits(getHeapStatistics().heap_size_limit, () => runningCount),
     leaseMs,
     heartbeatIntervalMs,
     metrics: config.metrics,
@@ -189,13 +192,13 @@ async function work({ client, config, served, session, stopped, release }: Begin
   }
   logger.info("worker started", { slots: maxConcurrentWorkflowRuns, serves: served.serves().length });
   const endWatch = watchRejections();
-  atWork += 1;
+  runningCount += 1;
   const leave = () => api.renew({ runs: [], leaving: true });
   return {
     async end() {
       await shutDown({ running, poller, subscriber, leave, env }, config.gracefulShutdownTimeoutMs);
       endWatch();
-      atWork -= 1;
+      runningCount -= 1;
       release();
       logger.info("worker stopped");
     },
@@ -203,12 +206,12 @@ async function work({ client, config, served, session, stopped, release }: Begin
 }
 
 /** Checks that the server answers and accepts the credentials, and gets the names of the wake-up streams. */
-async function greet(
+async function sendFirstHeartbeat(
   api: WorkerApi,
   { env, config, stopped }: Pick<Beginning, "config" | "stopped"> & { env: Env },
 ): Promise<void> {
   const began = env.elapsed();
-  const isWorthwhile = () => !stopped.aborted && env.elapsed() - began < startPatienceMs;
+  const isWorthwhile = () => !stopped.aborted && env.elapsed() - began < startTimeoutMs;
   const call = () => api.renew({ runs: [] }, { signal: stopped });
   try {
     await retryWithBackoff(call, { env, isWorthwhile, signals: [stopped], maxPauseMs: 1_000 });

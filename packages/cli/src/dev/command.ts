@@ -15,11 +15,14 @@ export interface DevOptions {
   watchdog: boolean;
 }
 
-/** Short, so that a run continues soon after its worker was killed. A lease is three heartbeats. Milliseconds. */
+/** Short, so that a run continues soon after its worker was killed. A lease is three such intervals. Milliseconds. */
 const heartbeatIntervalMs = 2_000;
 const silenceLimitMs = 3 * heartbeatIntervalMs;
 
-/** Runs a server in this process and a worker in another, restarted when a source changes, until a signal arrives. */
+/**
+ * Runs a server in this process and a worker in another process, until a signal arrives. Restarts the worker when a
+ * source changes.
+ */
 export async function devCommand(file: string, options: DevOptions, terminal: Terminal): Promise<void> {
   const path = moduleFile(file);
   const logger = consoleLogger({ level: "warn" });
@@ -69,7 +72,7 @@ function listenerOf(file: string, aikiServer: Server, { note, err, paint }: Term
     const held = await heldBy(aikiServer, workerId).catch(() => []);
     if (held.length === 0) return;
     const delay = spanOf(silenceLimitMs);
-    note(`          it held ${counted(held.length, "run")}, continued within ${delay}: ${held.slice(0, 5).join(", ")}`);
+    note(`          its ${counted(held.length, "run")} will continue within ${delay}: ${held.slice(0, 5).join(", ")}`);
   };
   return {
     ready: (serves) => note(`${paint("green", "ready")}     ${name} serves ${serves.map(plain).join(", ")}`),
@@ -78,7 +81,7 @@ function listenerOf(file: string, aikiServer: Server, { note, err, paint }: Term
       err(`${paint("red", "broken")}    ${lines.join("\n          ")}\n          Waiting for a change.`);
     },
     crashed: (workerId, how, againInMs) => {
-      err(`${paint("red", "crashed")}   worker ${workerId} ended (${how}); another begins in ${spanOf(againInMs)}`);
+      err(`${paint("red", "crashed")}   worker ${workerId} ended (${how}); another one starts in ${spanOf(againInMs)}`);
       void printHeldRuns(workerId);
     },
     blocked: (workerId, silentMs) => {

@@ -1,7 +1,7 @@
 /** Messages between `aiki dev` and its worker process. */
 
 export type FromWorker =
-  /** Subscribed; what it serves, as `name@version`. */
+  /** The worker has subscribed. `serves` are the workflow versions that it serves, as `name@version`. */
   | { type: "ready"; serves: string[] }
   /** Sent every second: the event loop is not blocked. */
   | { type: "alive" }

@@ -4,7 +4,7 @@ import { type FromWorker, isFromWorker, type ToWorker, type WorkerProcessOptions
 
 /** Receives the events of a supervisor; the command prints them. */
 export interface SupervisorListener {
-  /** The worker is up and serves these. */
+  /** The worker has started; `serves` are the workflow versions that it serves, as `name@version`. */
   ready(serves: string[]): void;
   /** The sources cannot be served; the supervisor waits for a change. */
   broken(message: string): void;
@@ -16,7 +16,7 @@ export interface SupervisorListener {
 
 export interface SupervisorOptions {
   workerOptions: Omit<WorkerProcessOptions, "workerId">;
-  /** A worker that sends no message for longer is killed; null: never. Milliseconds. */
+  /** A worker that sends no message for this time is killed; null: it is never killed. Milliseconds. */
   silenceLimitMs: number | null;
   listener: SupervisorListener;
 }
@@ -25,7 +25,9 @@ export interface SupervisorOptions {
 const stopMs = 7_000;
 /** How long sources may take to compile and load. Milliseconds. */
 const loadMs = 60_000;
+/** The pause before a crashed worker is started again. It doubles with each crash. Milliseconds. */
 const firstPauseMs = 250;
+/** The longest such pause. Milliseconds. */
 const longestPauseMs = 10_000;
 
 /** Keeps exactly one worker process alive: the next one starts after the previous one has ended. */
@@ -34,12 +36,12 @@ export class Supervisor {
   #child: ChildProcess | null = null;
   #count = 0;
   #pauseMs = firstPauseMs;
-  #again: NodeJS.Timeout | undefined;
+  #restartTimer: NodeJS.Timeout | undefined;
   #watchdog: NodeJS.Timeout | undefined;
-  /** Set while the child is meant to end. */
+  /** Whether this supervisor has requested that the child ends. */
   #ending = false;
   #closed = false;
-  #turn: Promise<void> = Promise.resolve();
+  #lastChange: Promise<void> = Promise.resolve();
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
@@ -51,18 +53,18 @@ export class Supervisor {
 
   /** Stops the worker, which releases its runs, then starts another one. */
   restart(): Promise<void> {
-    this.#turn = this.#turn.then(async () => {
+    this.#lastChange = this.#lastChange.then(async () => {
       await this.#end();
       this.#pauseMs = firstPauseMs;
       if (!this.#closed) this.#spawn();
     });
-    return this.#turn;
+    return this.#lastChange;
   }
 
   close(): Promise<void> {
     this.#closed = true;
-    this.#turn = this.#turn.then(() => this.#end());
-    return this.#turn;
+    this.#lastChange = this.#lastChange.then(() => this.#end());
+    return this.#lastChange;
   }
 
   /** Kills the worker, for a second Ctrl-C. */
@@ -71,7 +73,7 @@ export class Supervisor {
   }
 
   #spawn(): void {
-    clearTimeout(this.#again);
+    clearTimeout(this.#restartTimer);
     const workerId = `dev-${++this.#count}`;
     const workerOptions: WorkerProcessOptions = { ...this.#options.workerOptions, workerId };
     const own = new URL(
@@ -116,25 +118,25 @@ export class Supervisor {
   }
 
   /** Restarts the timer that kills a silent worker. */
-  #watch(child: ChildProcess, workerId: string, mostMs: number): void {
+  #watch(child: ChildProcess, workerId: string, limitMs: number): void {
     clearTimeout(this.#watchdog);
     const { silenceLimitMs, listener } = this.#options;
     if (silenceLimitMs === null) return;
     this.#watchdog = setTimeout(() => {
-      listener.blocked(workerId, mostMs);
+      listener.blocked(workerId, limitMs);
       child.kill("SIGKILL");
-    }, mostMs);
+    }, limitMs);
   }
 
   #crashed(workerId: string, how: string): void {
     if (this.#closed) return;
     this.#options.listener.crashed(workerId, how, this.#pauseMs);
-    this.#again = setTimeout(() => this.#spawn(), this.#pauseMs);
+    this.#restartTimer = setTimeout(() => this.#spawn(), this.#pauseMs);
     this.#pauseMs = Math.min(longestPauseMs, this.#pauseMs * 2);
   }
 
   #end(): Promise<void> {
-    clearTimeout(this.#again);
+    clearTimeout(this.#restartTimer);
     const child = this.#child;
     if (child === null || child.exitCode !== null) return Promise.resolve();
     this.#ending = true;

@@ -3,8 +3,8 @@ import { dirname, extname, join } from "node:path";
 
 const sources = new Set([".ts", ".mts", ".cts", ".tsx", ".js", ".mjs", ".cjs", ".jsx", ".json"]);
 const skipped = new Set(["node_modules", "dist", "build", "coverage"]);
-/** Editors write a file in several steps, and formatters write many. */
-const quietMs = 150;
+/** How long no file changes before `onChange` is called: editors write a file in several steps. Milliseconds. */
+const settleMs = 150;
 const maxDirectories = 2_000;
 
 /** The folder of the nearest package.json, below which a module imports its own sources. */
@@ -26,7 +26,10 @@ export function isSkipped(name: string): boolean {
   return name.startsWith(".") || skipped.has(name);
 }
 
-/** Calls `onChange` with the path of a changed source below `root`, once per burst. Returns a function to stop. */
+/**
+ * Calls `onChange` with the path of a changed source below `root`, once for several changes in quick succession.
+ * Returns a function that stops it.
+ */
 export function watchSources(root: string, onChange: (file: string) => void): () => void {
   const watchers = new Map<string, FSWatcher>();
   let timer: NodeJS.Timeout | undefined;
@@ -39,7 +42,7 @@ export function watchSources(root: string, onChange: (file: string) => void): ()
       return;
     }
     clearTimeout(timer);
-    timer = setTimeout(() => onChange(path), quietMs);
+    timer = setTimeout(() => onChange(path), settleMs);
   };
 
   const enter = (folder: string) => {

@@ -1,4 +1,6 @@
-/** The process in which `aiki dev` runs a worker: apart from the server, so that user code blocks only itself. */
+/**
+ * The process in which `aiki dev` runs a worker. It is not the server's process, so user code cannot block the server.
+ */
 
 import { client } from "@aikirun/client";
 import { consoleLogger, isAikiError } from "@aikirun/lib";

@@ -23,9 +23,10 @@ export async function createKey(options: CreateOptions, terminal: Terminal): Pro
     }),
   );
   terminal.out(options.json === true ? JSON.stringify(created) : created.secret);
-  const end = created.expiresAt === null ? "never ends" : `ends ${new Date(created.expiresAt).toISOString()}`;
+  const end =
+    created.expiresAt === null ? "does not expire" : `expires at ${new Date(created.expiresAt).toISOString()}`;
   terminal.err(
-    `Key ${created.id} opens namespace ${plain(created.namespace)} for ${created.scopes.join(", ")}, and ${end}. ` +
-      "It is shown this once.",
+    `Key ${created.id} gives access to namespace ${plain(created.namespace)} for ${created.scopes.join(", ")}, ` +
+      `and ${end}. The key is not shown again.`,
   );
 }

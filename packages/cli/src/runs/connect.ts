@@ -2,7 +2,7 @@ import { type Client, client } from "@aikirun/client";
 import { silentLogger } from "@aikirun/lib";
 import { variable } from "../variables.ts";
 
-/** Options of every command that talks to a server. */
+/** Options of every command that sends requests to a server. */
 export interface ServerOptions {
   url: string;
   json?: boolean;

@@ -6,7 +6,7 @@ export interface ReadableAddress {
   kind: string;
   /** As the workflow's author wrote it; empty when the call has none. */
   name: string;
-  /** Distinguishes identical calls, from 0; it is not their order. */
+  /** Distinguishes alike calls, from 0. The numbers do not show the order of the calls. */
   ordinal: number;
   /** What follows the call's own address: `/1`, `/1/retry`, `/result`. */
   rest: string;
@@ -22,7 +22,7 @@ export function placeOf(address: Address): ReadableAddress {
   return { kind, name: decoded(name), ordinal: Number(ordinal), rest };
 }
 
-/** `charge-card`, and `charge-card #1` for another identical call. The numbers are not the order of the calls. */
+/** `charge-card`, and `charge-card #1` for an alike call. The numbers are not the order of the calls. */
 export function calledOf({ kind, name, ordinal }: ReadableAddress): string {
   const label = name === "" ? kind : name;
   return ordinal === 0 ? label : `${label} #${ordinal}`;

@@ -37,7 +37,7 @@ export function redisNotice(at: string, logger: Logger): Notice {
       once("silent", () => logger.warn(`${line}; polling instead`));
     },
     commandRefused(command, { code, message }) {
-      const line = `Redis at ${at} refuses ${command.toUpperCase()} (${code}); it keeps wake-ups of dead workers`;
+      const line = `Redis at ${at} refuses ${command.toUpperCase()} (${code}); wake-ups of dead workers stay in Redis`;
       once(command, () => logger.warn(line, { reason: message }));
     },
     available() {

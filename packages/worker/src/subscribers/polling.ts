@@ -3,7 +3,7 @@ import { pause } from "@aikirun/lib/internal";
 import type { AdaptivePolling, Polling } from "./strategy.ts";
 import type { PollResult, Subscriber } from "./subscriber.ts";
 
-/** Proxies commonly cut requests at 60 s. Milliseconds. */
+/** The length of a long poll; proxies commonly end requests after 60 s. Milliseconds. */
 const longPollMs = 25_000;
 
 /** Claims at a fixed interval while no run is ready; the server answers at once. */
@@ -33,7 +33,9 @@ export function adaptivePolling(growth: Growth, env: Env, waitMs: number = longP
   });
 }
 
-/** Claims again after a pause that depends on the last result; at once when the worker serves something else. */
+/**
+ * Claims again after a pause that depends on the last result; without a pause when the worker serves other workflows.
+ */
 function paced(
   env: Env,
   waitMs: number,

@@ -20,16 +20,16 @@ const growth: Growth = {
 const fallbackWaitMs = 2_000;
 /** The length of a long poll until the first connection attempt to Redis has ended. Milliseconds. */
 const startingWaitMs = 200;
-/** The most wake-ups that one read takes from a stream. */
+/** The maximum number of wake-ups that one read takes from a stream. */
 const maxRead = 1_000;
 
 /** The options of `redis_streams` that the subscriber uses. */
 type Options = Required<Pick<RedisStreams, "claimMinIdleTimeMs" | "blockTimeMs" | "maxRetryIntervalMs">>;
 
 /**
- * Claims when a wake-up is received, again at once while claims return as many runs as requested, and every 5 s. The
- * claim decides which runs the worker gets, so an old, repeated or invalid wake-up does no harm. A wake-up is
- * acknowledged when the claim is answered.
+ * Claims when a wake-up is received, and every 5 s. After a claim that returns as many runs as requested, it claims
+ * again immediately. The claim decides which runs the worker gets, so an old, repeated or invalid wake-up does no harm.
+ * A wake-up is acknowledged when the server has answered the claim.
  * While Redis or its streams are not available, the worker long-polls.
  */
 export function redisStreams(
@@ -53,15 +53,15 @@ export function redisStreams(
   };
   const isPublished = () => context.streams() !== null;
   /** Whether Redis was reachable but the server published no wake-ups through it. */
-  let isSilent = false;
+  let publishesNothing = false;
   const link = redisLink<WakeUps>({
     env,
     maxRetryIntervalMs: options.maxRetryIntervalMs,
     async open() {
-      if (isSilent && !isPublished()) return null;
+      if (publishesNothing && !isPublished()) return null;
       const made = await openWakeUps({ ...options, env, connector, session, streams, notice });
-      isSilent = made.ok && !isPublished();
-      if (!made.ok || !isSilent) return made;
+      publishesNothing = made.ok && !isPublished();
+      if (!made.ok || !publishesNothing) return made;
       made.opened.close();
       notice.noWakeUps();
       return null;
@@ -93,7 +93,7 @@ export function redisStreams(
         const isFull = result.runs >= result.requested;
         claimAt = isFull ? 0 : env.elapsed() + regularMs;
         count = result.runs === 0 && received.length >= count ? Math.min(maxRead, 2 * count) : 1;
-        // There may be further runs, for which this worker may have no free slot left: other workers are to claim them.
+        // More runs may be ready than this worker has slots for, so other workers receive the wake-ups.
         if (isFull) wakeUps.passOn(received);
         else wakeUps.acknowledge(received);
       },

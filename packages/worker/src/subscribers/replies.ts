@@ -29,7 +29,7 @@ export function cursorOf(reply: unknown): string {
   return typeof cursor === "string" ? cursor : "0-0";
 }
 
-/** Parses XAUTOCLAIM with JUSTID: ids, after the cursor. Redis 7 adds the ids of entries deleted meanwhile. */
+/** Parses XAUTOCLAIM with JUSTID: ids, after the cursor. Redis 7 also returns the ids of deleted entries. */
 export function wakeUpsClaimed(stream: string, reply: unknown): WakeUp[] {
   const [, ids] = listOf(reply);
   return listOf(ids).flatMap((id) => wakeUpOf(stream, id));

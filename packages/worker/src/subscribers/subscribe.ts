@@ -7,8 +7,8 @@ import type { Strategy } from "./strategy.ts";
 import type { Subscriber, SubscriberContext } from "./subscriber.ts";
 
 /**
- * The subscriber of a strategy; null when the worker was stopped before there was one. Rejects with what a user's own
- * rejects with, and with `INVALID_CONFIG`.
+ * The subscriber of a strategy; null if the worker was stopped before the subscriber was created. Rejects with
+ * `INVALID_CONFIG`, or with the error of a custom strategy.
  */
 export async function subscribe(
   strategy: Strategy,

@@ -2,16 +2,16 @@ import type { Env, Logger } from "@aikirun/lib";
 import type { Served, WakeUpStreams } from "@aikirun/lib/protocol";
 
 /**
- * Decides when a worker claims runs, and how many. The worker makes one claim at a time, never for more runs than it
- * has free slots, names unanswered claims, and makes growing pauses while the server fails. So a subscriber may lose or
- * repeat wake-ups: this only costs time.
+ * Decides when a worker claims runs, and how many. The worker makes one claim at a time, and never claims more runs
+ * than it has free slots. It names unanswered claims in the next claim, and makes growing pauses while the server
+ * fails. So a subscriber may lose or repeat wake-ups: this only costs time.
  */
 export interface Subscriber {
   /**
    * Resolves when it is time to claim. Called only while slots are `free`, and not again before the previous request is
-   * settled. When `signal` aborts (the served workflows have changed, no slot is free any more, or the worker stops)
-   * the request is not needed: resolve soon, with any request. A rejection is logged, and `next` is called again after
-   * a pause.
+   * settled. `signal` aborts when the request is not needed any more: the served workflows have changed, no slot is
+   * free, or the worker stops. Then resolve soon, with any request. A rejection is logged, and `next` is called again
+   * after a pause.
    */
   next(free: number, signal: AbortSignal): Promise<PollRequest>;
   /** Called when the worker claims no more runs. The worker waits at most one second for it. */
@@ -35,14 +35,14 @@ export type PollResult =
    * no more were ready.
    */
   | { type: "claimed"; requested: number; runs: number; waitedMs: number }
-  /** The claim failed, and the worker has paused. The next one names it, because it may have taken runs. */
+  /** The claim failed, and the worker has paused. The next claim names it, because it may have taken runs. */
   | { type: "failed"; error: unknown }
   /** No claim was made, or the worker aborted it. */
   | { type: "skipped" };
 
 /** The data that a subscriber receives from its worker. */
 export interface SubscriberContext {
-  /** The id of this process life of the worker. */
+  /** The id of this session: one execution of the worker, from its start to its stop or crash. */
   readonly session: string;
   /** The worker's id: a label that several workers may share. */
   readonly worker: string;

@@ -16,17 +16,18 @@ export interface WakeUpsOptions {
   notice: Notice;
 }
 
-/** How long Redis may take to answer; for a blocking read, in addition to the blocking time. Milliseconds. */
+/** How long Redis may take to answer a command. Milliseconds. */
 const answerMs = 2_000;
+/** How long Redis may take to answer a read, in addition to the time for which the read blocks. Milliseconds. */
 const readAnswerMs = 1_000;
-/** How many wake-ups of each stream that this session has not acknowledged are read again at once. */
+/** The maximum number of unacknowledged wake-ups of this session that one read returns for each stream. */
 const maxReadAgain = 1_000;
-/** How many wake-ups of a dead consumer are claimed at a time. */
+/** The maximum number of wake-ups of dead consumers that one command takes over. */
 const maxClaimed = 100;
 /** A consumer that has read nothing for this many times `claimMinIdleTimeMs` is removed. */
 const deadAfter = 4;
 
-/** Opens the connections and reads again what this session has not acknowledged. Never rejects. */
+/** Opens the connections and reads the unacknowledged wake-ups of this session again. Never rejects. */
 export async function openWakeUps(options: WakeUpsOptions): Promise<{ ok: true; opened: WakeUps } | RedisRefusal> {
   const reading = await options.connector.connect(answerMs);
   if (!reading.ok) return reading;
@@ -42,11 +43,11 @@ export async function openWakeUps(options: WakeUpsOptions): Promise<{ ok: true; 
 
 /**
  * Receives wake-ups over two connections: one only for reads, because a read blocks later commands, and one for all
- * other commands. They end together. Unacknowledged wake-ups then stay in Redis for this session and are read again
- * over the next connections.
+ * other commands. If one is lost, the other one is closed. Unacknowledged wake-ups then stay in Redis for this session
+ * and are read again over the next connections.
  */
 export class WakeUps {
-  /** Resolves when no more can be received. */
+  /** Resolves when a connection is lost: no more wake-ups can be received. */
   readonly lost: Promise<RedisRefusal>;
   readonly #reader: RedisConnection;
   readonly #writer: RedisConnection;
@@ -56,13 +57,13 @@ export class WakeUps {
   #reading: Promise<void> | null = null;
   /** Calls that wait for the pending read. */
   #receivers = 0;
-  /** Streams in which Redis may know this consumer. */
+  /** Streams whose group may contain this consumer. */
   readonly #joined = new Set<string>();
   readonly #cursors = new Map<string, string>();
-  /** Pending commands for whose answers no call waits. */
+  /** Pending commands whose answers no call awaits. */
   readonly #commands = new Set<Promise<void>>();
   /** When to take over the wake-ups of dead consumers next; monotonic milliseconds. */
-  #tidyAt = 0;
+  #cleanUpAt = 0;
   #isProven = false;
   #isLeaving = false;
   readonly #ended = new AbortController();
@@ -75,38 +76,39 @@ export class WakeUps {
       this.#fail(refusal);
       return refusal;
     });
-    this.#scheduleTidying();
+    this.#scheduleCleanUp();
   }
 
-  /** Whether a read was ever answered. */
+  /** Whether Redis has answered at least one read for new wake-ups. */
   get isProven(): boolean {
     return this.#isProven;
   }
 
-  /** Reads unacknowledged wake-ups and tries the required commands. Null when all succeed. */
+  /** Reads unacknowledged wake-ups and tries the required commands. Resolves to null if Redis accepts all of them. */
   async begin(): Promise<RedisRefusal | null> {
     const again = await this.#read("0", maxReadAgain, 0);
     if (!Array.isArray(again)) return this.#fail(again);
     this.#received.push(...again);
     const [stream] = this.#options.streams();
-    // No entry has this id.
+    // No entry has this id, so the commands change nothing.
     const tried = stream === undefined ? [] : await Promise.all(this.#delete(stream, ["0-1"]));
     const refused = tried.find(isRefused);
     return refused === undefined ? null : this.#fail(refused);
   }
 
   /**
-   * Resolves to whether there are wake-ups. Waits up to `blockMs` milliseconds for at most `count` of each stream, or
-   * until the signal aborts or the connection is lost. Wake-ups that arrive while no call waits are passed on.
+   * Resolves to true if there are wake-ups. Waits up to `blockMs` milliseconds for at most `count` wake-ups of each
+   * stream, or until the signal aborts or the connection is lost. Wake-ups that arrive while no call waits are passed
+   * on to other workers.
    */
   async receive(count: number, blockMs: number, signal: AbortSignal): Promise<boolean> {
-    if (this.#received.length === 0 && this.#options.env.elapsed() >= this.#tidyAt) {
-      this.#scheduleTidying();
+    if (this.#received.length === 0 && this.#options.env.elapsed() >= this.#cleanUpAt) {
+      this.#scheduleCleanUp();
       await this.#claimIdle();
       this.#send(this.#removeDead());
     }
     if (this.#received.length === 0 && !signal.aborted) {
-      this.#reading ??= this.#listen(count, blockMs);
+      this.#reading ??= this.#readNew(count, blockMs);
       this.#receivers += 1;
       const reading = this.#reading;
       const onBegin = (wake: () => void): undefined => void reading.then(wake);
@@ -127,7 +129,7 @@ export class WakeUps {
     for (const [stream, ids] of byStream(wakeUps)) this.#send(this.#acknowledge(stream, ids));
   }
 
-  /** Replaces these by one new wake-up for each stream, so that another worker claims. */
+  /** Replaces these wake-ups by one new wake-up for each stream, so that another worker claims. */
   passOn(wakeUps: readonly WakeUp[]): void {
     for (const [stream, ids] of byStream(wakeUps)) {
       const replace = async () => {
@@ -160,7 +162,7 @@ export class WakeUps {
     return refusal;
   }
 
-  async #listen(count: number, blockMs: number): Promise<void> {
+  async #readNew(count: number, blockMs: number): Promise<void> {
     const read = await this.#read(">", count, blockMs);
     this.#reading = null;
     if (!Array.isArray(read)) {
@@ -207,7 +209,7 @@ export class WakeUps {
     if (refused !== undefined) this.#fail(refused);
   }
 
-  /** Deletes them from the pending entries and from the stream. */
+  /** Deletes the wake-ups from the pending entries and from the stream. */
   #delete(stream: string, ids: readonly string[]): Array<Promise<RedisAnswer>> {
     return [this.#call(["xack", stream, wakeUpGroup, ...ids]), this.#call(["xdel", stream, ...ids])];
   }
@@ -222,13 +224,13 @@ export class WakeUps {
     await Promise.all(
       this.#options.streams().map(async (stream) => {
         const from = this.#cursors.get(stream) ?? "0-0";
-        const whose = [stream, wakeUpGroup, session, claimMinIdleTimeMs] as const;
-        const answer = await this.#call(["xautoclaim", ...whose, from, "count", maxClaimed, "justid"]);
+        const group = [stream, wakeUpGroup, session, claimMinIdleTimeMs] as const;
+        const answer = await this.#call(["xautoclaim", ...group, from, "count", maxClaimed, "justid"]);
         if (answer.ok) {
           this.#cursors.set(stream, cursorOf(answer.value));
           this.#received.push(...wakeUpsClaimed(stream, answer.value));
         } else {
-          this.#optionalRefused("xautoclaim", answer);
+          this.#logRefusal("xautoclaim", answer);
         }
       }),
     );
@@ -239,7 +241,7 @@ export class WakeUps {
     for (const stream of this.#options.streams()) {
       const answer = await this.#call(["xinfo", "consumers", stream, wakeUpGroup]);
       if (!answer.ok) {
-        this.#optionalRefused("xinfo", answer);
+        this.#logRefusal("xinfo", answer);
         return;
       }
       const dead = consumersOf(answer.value).filter((consumer) => this.#isDead(consumer));
@@ -263,13 +265,13 @@ export class WakeUps {
   }
 
   /** Logs the refusal of an optional command. */
-  #optionalRefused(command: string, refusal: RedisRefusal): void {
+  #logRefusal(command: string, refusal: RedisRefusal): void {
     if (refusal.code !== "UNREACHABLE" && !isGroupless(refusal)) this.#options.notice.commandRefused(command, refusal);
   }
 
-  #scheduleTidying(): void {
+  #scheduleCleanUp(): void {
     const { env, claimMinIdleTimeMs } = this.#options;
-    this.#tidyAt = env.elapsed() + claimMinIdleTimeMs * (0.5 + env.random());
+    this.#cleanUpAt = env.elapsed() + claimMinIdleTimeMs * (0.5 + env.random());
   }
 
   #send(commands: Promise<void>): void {
@@ -278,7 +280,10 @@ export class WakeUps {
   }
 }
 
-/** The stream or its group does not exist: never created, flushed or evicted. A blocked read has its own code. */
+/**
+ * Whether the stream or its group does not exist: it was never created, or was deleted. A blocked read has its own
+ * code.
+ */
 function isGroupless({ code }: RedisRefusal): boolean {
   return /^(NOGROUP|UNBLOCKED)$/.test(code);
 }

@@ -59,8 +59,9 @@ export interface WorkflowRun<Events extends EventDefinitions = EventDefinitions>
     options?: MapOptions<Item>,
   ): Promise<Result[]>;
   /**
-   * Settles like the first contender that settles, and withdraws the others: a wait takes no event any more, a sleep
-   * ends, a task's signal aborts. A contender is a durable call, or a function that passes its signal to its calls.
+   * Settles like the first contender that settles, and withdraws the others: a wait receives no event any more, a sleep
+   * ends, and the signal of a task aborts. A contender is a durable call, or a function that passes its signal to its
+   * calls.
    */
   race<const Contenders extends readonly Contender[]>(contenders: Contenders): Promise<Winner<Contenders>>;
   /**
@@ -118,11 +119,11 @@ export interface StepOptions {
 /** Waits for one kind of event in a handler. */
 export interface EventWaiter<Data> {
   /**
-   * Resolves with the next event of this name that no earlier wait took; waits without a limit. Rejects with
+   * Resolves with the next event of this name that no earlier wait has received. Waits without a limit. Rejects with
    * `AikiError` `SCHEMA_MISMATCH` when the event does not match its schema.
    */
   wait(options?: EventWaitOptions & { timeout?: undefined }): Promise<Data>;
-  /** The same, or `timedOut: true` when none came within the timeout. */
+  /** The same, or resolves with `timedOut: true` if no event arrived within the timeout. */
   wait(options: EventWaitOptions & { timeout: Duration }): Promise<EventWaitResult<Data>>;
 }
 
@@ -135,12 +136,14 @@ export interface ChildHandle<Output> {
    * child failed or was cancelled.
    */
   result(options?: ChildWaitOptions): Promise<Output>;
-  /** Waits for the child's end; `reached` says whether it ended in this status. Does not reject when it did not. */
+  /**
+   * Waits until the child has ended. `reached` is true if it ended in this status. Otherwise it is false: no rejection.
+   */
   waitFor<Status extends FinalStatus>(
     status: Status,
     options?: ChildWaitOptions & { timeout?: undefined },
   ): Promise<ChildReached<Output, Status> | ChildEnded>;
-  /** The same, or `reason: "timed_out"` when it did not end within the timeout. */
+  /** The same, or resolves with `reason: "timed_out"` if the child did not end within the timeout. */
   waitFor<Status extends FinalStatus>(
     status: Status,
     options: ChildWaitOptions & { timeout: Duration },

@@ -53,11 +53,11 @@ export interface ExecutableVersion extends VersionReference {
 export interface WorkflowVersion<Input, Output, Events extends EventDefinitions> extends ExecutableVersion {
   /**
    * Starts a run through a client. Rejects with `AikiError` `SCHEMA_MISMATCH`, `UNSERIALIZABLE`, `PAYLOAD_TOO_LARGE`,
-   * `REFERENCE_CONFLICT` or `UNREACHABLE`; once resolved, the run is durable.
+   * `REFERENCE_CONFLICT` or `UNREACHABLE`. Resolves when the run is recorded.
    */
   start(client: AnyClient, ...args: StartArguments<Input, StartOptions>): Promise<RunHandle<Output, Events>>;
   /**
-   * Starts a child of a run, from inside its handler; once resolved, the child is durable. The call's address contains
+   * Starts a child of a run, from inside its handler. Resolves when the start is recorded. The call's address contains
    * the hash of the input, or `referenceId` if it is given.
    */
   startAsChild(run: AnyRun, ...args: StartArguments<Input, ChildStartOptions>): Promise<ChildHandle<Output>>;
@@ -98,10 +98,10 @@ function executable<Given, Input, Returned, Output, Events extends EventDefiniti
   const fields = new Fields(options, `workflow "${name}" ${versionId}`, "INVALID_CONFIG");
   const { handler, events = {} } = options;
   if (typeof fields.take("handler") !== "function") fields.refuse("handler", "a function");
-  fields.shaped("events", isRecord, "an object of what event() returns");
+  fields.shaped("events", isRecord, "an object with the results of event()");
   for (const [eventName, definition] of Object.entries(events)) {
     if (isRecord(definition)) checkName(eventName, "event");
-    else fields.refuse("events", "an object of what event() returns");
+    else fields.refuse("events", "an object with the results of event()");
   }
   const timeoutMs = fields.timeout("timeout");
   const version = {

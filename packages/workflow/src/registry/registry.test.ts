@@ -59,13 +59,13 @@ describe("the registry", () => {
     for (const wrong of [undefined, {}, { name: "task" }, [workflow({ name: "a" })]]) {
       for (const method of ["add", "remove"] as const) {
         const served = registry();
-        const refusal = { code: "INVALID_CONFIG", message: expect.stringContaining("what workflow() or its v()") };
+        const refusal = { code: "INVALID_CONFIG", message: expect.stringContaining("as workflow() or its v()") };
         expect(() => Reflect.apply(served[method], served, [wrong])).toThrow(expect.objectContaining(refusal));
       }
     }
     const served = registry();
     const mixed = [workflow({ name: "a" }), { name: "task" }];
-    expect(() => Reflect.apply(served.addMany, served, [mixed])).toThrow('"task" is neither');
+    expect(() => Reflect.apply(served.addMany, served, [mixed])).toThrow('"task", which is neither');
     expect(() => Reflect.apply(served.addMany, served, [workflow({ name: "a" })])).toThrow("takes an array");
     expect(served.serves()).toEqual([]);
   });

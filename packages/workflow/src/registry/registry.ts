@@ -92,7 +92,7 @@ class VersionRegistry implements Registry {
     return undefined;
   }
 
-  /** Each by its own key. */
+  /** All served versions, by `keyOf`. */
   #served(): Map<string, ExecutableVersion> {
     const served = new Map<string, ExecutableVersion>();
     const candidates = [...this.#workflows].flatMap(versionsOf);
@@ -124,8 +124,8 @@ function keyOf({ name, versionId }: Served): string {
 function checkRegistrable(item: unknown): void {
   const isNamed = isRecord(item) && typeof item.name === "string";
   if (isNamed && (item.versions instanceof Map || typeof item.handler === "function")) return;
-  const what = isNamed ? `"${item.name}"` : "this";
-  throw invalid(`A registry takes what workflow() or its v() returned; ${what} is neither`);
+  const what = isNamed ? `"${item.name}", which is neither` : "another value";
+  throw invalid(`A registry accepts a workflow or a version, as workflow() or its v() returns it. Received ${what}`);
 }
 
 function invalid(problem: string): AikiError {

@@ -2,7 +2,7 @@ import { addressOf } from "@aikirun/lib/internal";
 import type { Identified, Unkeyed, Unnumbered } from "./call.ts";
 import type { Drain } from "./drain.ts";
 import { nested } from "./errors.ts";
-import { besideOf, branchOf, lateIdentity, pathIdentity, promptIdentity, unrecordedIdentity } from "./identity.ts";
+import { besideOf, branchAfterNth, branchOf, lateIdentity, promptIdentity, unrecordedIdentity } from "./identity.ts";
 import { placeOf } from "./place.ts";
 import { beginningOf, type CodeOwner, currentPoint, enterPoint, type Point } from "./points.ts";
 
@@ -14,7 +14,7 @@ export interface CallDescription {
   readonly content: string | null;
   /** For a call with a key: the `content` that it would have without the key. */
   readonly unkeyed?: string | null;
-  /** The name distinguishes the call from others like a key: the call may be recorded without the name. */
+  /** Whether the name is used like a key: an earlier version of the code may have recorded the call without a name. */
   readonly isNameKey?: boolean;
   /** Replaces the address that alike calls share, which is otherwise derived from kind, name and content. */
   readonly at?: string;
@@ -27,12 +27,12 @@ export interface Clash {
 }
 
 interface CallNames extends Pick<Identified, "identity" | "group"> {
-  readonly path: string;
+  readonly branchAfter: string;
   /** What the identity would be if the call were late. */
   readonly late: string;
 }
 
-/** For how many late calls the place in the code is kept, for the message of a clash. */
+/** The maximum number of late calls whose place in the code is kept for the message of a clash. */
 const keptPlaces = 1_000;
 
 const resolved = Promise.resolve();
@@ -44,9 +44,9 @@ export class CallIdentifier {
   drain: Drain | null = null;
   /** The last delivery: its `seq`, or the delivered value if it has no `seq` yet. */
   after: number | Unnumbered = 0;
-  /** The lineage of the call that the last delivery answered. */
+  /** The first identity of the call whose value was delivered last. */
   delivered = "start";
-  /** The lineages of the calls that earlier deliveries answered. */
+  /** The first identities of the calls whose values were delivered before the last delivery. */
   readonly past: string[] = [];
   /** The first late call of each identity, and where it was made. */
   #firstLate: Map<string, Error | null> | null = null;
@@ -75,7 +75,7 @@ export class CallIdentifier {
     const unkeyed = bare === null ? null : this.#unkeyed(bare, branch, origin);
     const { identity, group } = names;
     const { owner } = this.root;
-    const point: Point = { owner, branch: names.path, together, origin, isChanged, call: null, within: null };
+    const point: Point = { owner, branch: names.branchAfter, together, origin, isChanged, call: null, within: null };
     enterPoint(point);
     const { after, delivered, past } = this;
     const earlier = this.#countAlike(content, branch, names.late);
@@ -97,8 +97,8 @@ export class CallIdentifier {
     return { made, clash: group === null ? this.#clash(identity) : null };
   }
 
-  /** The identity of a fact that the engine records by itself, without a call of the handler. */
-  unmade(content: string, identity: string): Identified {
+  /** The identity of a fact that the replay records by itself, without a call of the handler. */
+  identifyFact(content: string, identity: string): Identified {
     const { root, after, past, delivered } = this;
     const { branch } = root;
     const flags = { isChanged: false, isBeside: false, isOfItem: false };
@@ -119,8 +119,9 @@ export class CallIdentifier {
   }
 
   /**
-   * Identifies a call that is not recorded. A replay cannot know whether the call was prompt, so neither its identity
-   * nor the branch that continues after it may depend on that. `clash` is not null when they would.
+   * Identifies a call that is not recorded. A replay cannot know whether the call was prompt. So neither the identity
+   * of the call nor the branch after it depends on that: alike calls of a branch are numbered in the order in which
+   * they are made. `clash` is not null if one of them is late, because their order then depends on timing.
    */
   derive({ content, branch, point, group, identity }: Identified): { identity: string; clash: Clash | null } {
     const from = `${content}~${branchOf(branch)}`;
@@ -160,25 +161,25 @@ export class CallIdentifier {
   }
 
   /**
-   * `path` names the branch that continues after the call; it is the same whether the call is prompt or late.
+   * `branchAfter` names the branch that continues after the call. It is the same whether the call is prompt or late.
    *
-   * An earlier call in the same microtasks has entered a point. Code beside that call sees this point only if that call
-   * was made without an await before it. A prompt call must not depend on this, so its identity uses the branch in
-   * which these microtasks began.
+   * Each call enters a new point. If two calls are made in the same microtasks, the code that makes the second one may
+   * or may not see the point of the first one. This depends on the position of an `await`. The identity of a prompt
+   * call must not depend on it, so it uses the branch in which these microtasks began.
    *
-   * Alike calls with different keys are counted together, because they were alike before they had keys.
+   * Calls that differ only in their keys are counted together, because they were alike before they had keys.
    */
   #namesOf(content: string, branch: string, origin: string): CallNames {
     const late = lateIdentity(content, branch);
-    if (this.drain === null) return { identity: late, path: late, group: null, late };
-    const path = pathIdentity(late, this.drain.countPlace(late));
+    if (this.drain === null) return { identity: late, branchAfter: late, group: null, late };
+    const branchAfter = branchAfterNth(late, this.drain.countPlace(late));
     const { nth, group } = this.drain.count(origin === branch ? late : lateIdentity(content, origin));
-    return { identity: promptIdentity(content, this.drain.delivered, origin, nth), path, group, late };
+    return { identity: promptIdentity(content, this.drain.delivered, origin, nth), branchAfter, group, late };
   }
 
   #unkeyed(content: string, branch: string, origin: string): Unkeyed {
-    const { identity, path, group, late } = this.#namesOf(content, branch, origin);
-    return { content, identity, path, group, earlier: this.#countAlike(content, branch, late) };
+    const { identity, branchAfter, group, late } = this.#namesOf(content, branch, origin);
+    return { content, identity, branchAfter, group, earlier: this.#countAlike(content, branch, late) };
   }
 
   #clash(identity: string): Clash | null {

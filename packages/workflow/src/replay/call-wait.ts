@@ -1,6 +1,6 @@
 /**
- * How long a replay waits for the handler to make a recorded call again. Code that is known to be the same will make
- * it; code that has changed may never.
+ * How long a replay waits for the handler to make a recorded call again. Code that is known to be the same makes it
+ * sooner or later. Code that has changed may not make it at all.
  */
 
 import type { Address, Build } from "@aikirun/lib/protocol";
@@ -75,13 +75,13 @@ export class CallWait {
     return this.#expecting;
   }
 
-  /** Whether this call was certainly recorded by different code. */
-  isOther(call: Recorded): boolean {
+  /** Whether it is certain that different code recorded this call. */
+  isOfOtherCode(call: Recorded): boolean {
     return this.#familiarity(call) === "other";
   }
 
-  /** Whether this call may have been recorded by different code. */
-  mayBeChanged(call: Recorded): boolean {
+  /** Whether it is possible that different code recorded this call. */
+  mayBeOfOtherCode(call: Recorded): boolean {
     return this.#familiarity(call) !== "same";
   }
 
@@ -90,22 +90,22 @@ export class CallWait {
     if (this.#time.isMeasuring) return;
     const familiarity = this.#familiarity(call);
     const limits = {
-      same: { relaxMs: this.#idleMs, quietMs: this.#idleMs },
-      unknown: { relaxMs: Math.min(unknownMs, this.#idleMs), quietMs: Math.min(unknownMs, this.#idleMs) },
-      other: { relaxMs: changedMs, quietMs: divergedMs },
+      same: { relaxMs: this.#idleMs, withoutCallMs: this.#idleMs },
+      unknown: { relaxMs: Math.min(unknownMs, this.#idleMs), withoutCallMs: Math.min(unknownMs, this.#idleMs) },
+      other: { relaxMs: changedMs, withoutCallMs: divergedMs },
     }[familiarity];
-    let quietMs = 0;
+    let withoutCallMs = 0;
     this.#time.start(pieceMs, (ms) => {
-      const before = quietMs;
-      quietMs += ms;
+      const before = withoutCallMs;
+      withoutCallMs += ms;
       this.#waitedMs += ms;
-      if (before < noticedMs && quietMs >= noticedMs) {
+      if (before < noticedMs && withoutCallMs >= noticedMs) {
         this.#expecting = call.address;
         this.#notify(call.address);
         noticed();
       }
       if (this.#isRelaxed) {
-        if (quietMs < limits.quietMs) return true;
+        if (withoutCallMs < limits.withoutCallMs) return true;
         diverged();
         return false;
       }
@@ -135,10 +135,10 @@ export class CallWait {
   /** Calls `then` when the handler has awaited nothing durable for too long. */
   beginIdle(then: () => void): void {
     if (this.#time.isMeasuring) return;
-    let quietMs = 0;
+    let withoutCallMs = 0;
     this.#time.start(this.#idleMs / idlePieces, (ms) => {
-      quietMs += ms;
-      if (quietMs < this.#idleMs) return true;
+      withoutCallMs += ms;
+      if (withoutCallMs < this.#idleMs) return true;
       then();
       return false;
     });
@@ -153,8 +153,8 @@ export class CallWait {
   }
 
   #familiarity(call: Recorded): "same" | "unknown" | "other" {
-    const { entry, askSeq, callSite } = call;
-    const seq = entry?.seq ?? Math.max(askSeq, (callSite?.madeAfter ?? 0) + 1);
+    const { entry, askedSeq, callSite } = call;
+    const seq = entry?.seq ?? Math.max(askedSeq, (callSite?.madeAfter ?? 0) + 1);
     return familiarityOf(this.#build, this.#recorded, seq);
   }
 }

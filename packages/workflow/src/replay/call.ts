@@ -21,15 +21,15 @@ export interface Identified {
   readonly unkeyed: Unkeyed | null;
   /** The last delivery before the call: its `seq`, or the delivered value if it has no `seq` yet. */
   readonly after: number | Unnumbered;
-  /** The lineages of the calls that were answered by the deliveries before the last one. */
+  /** The first identities of the calls whose values were delivered before the last delivery. */
   readonly past: readonly string[];
-  /** The lineage of the call that the last delivery answered. */
+  /** The first identity of the call whose value was delivered last. */
   readonly delivered: string;
   /** The point at which the code continues after the call. */
   readonly point: Point;
-  /** The code may have reached the call by another path than before: in a later attempt, or because it has changed. */
+  /** Whether the code may have reached the call by another path than before: in a later attempt, or after a change. */
   readonly isChanged: boolean;
-  /** Whether the previous call of the branch has no value yet: this call is made beside it, not after it. */
+  /** Whether the previous call of the branch has no value yet. This call is then made beside it, not after it. */
   readonly isBeside: boolean;
   /** Whether it is the first call of a branch of `run.map`. */
   readonly isOfItem: boolean;
@@ -40,7 +40,7 @@ export interface Identified {
 /** The identity that a call with a key would have without the key. */
 export interface Unkeyed extends Pick<Identified, "content" | "identity" | "group" | "earlier"> {
   /** The name of the branch that continues after the call. */
-  readonly path: string;
+  readonly branchAfter: string;
 }
 
 /** A durable call, as the scheduler sees it. */
@@ -52,8 +52,8 @@ export interface OpenCall {
   identity: string;
   /** The call site that this attempt has recorded before; null when it has recorded none. */
   recorded: CallSite | null;
-  /** The name of the call's delivery, the same in every attempt. */
-  lineage: string;
+  /** The identity under which an attempt first recorded the call. It names the call's delivery in every attempt. */
+  firstIdentity: string;
   /** False once a value was delivered, or the call was withdrawn. */
   readonly open: boolean;
   readonly isWithdrawn: boolean;
@@ -62,7 +62,7 @@ export interface OpenCall {
   /** The addresses of the call's waits that may be open at the server. */
   readonly waits: Address[];
   /** The value is delivered no earlier than the entry of this `seq`; 0 when there is no such limit. */
-  askSeq: number;
+  askedSeq: number;
   /** The `seq` of the value if this attempt has recorded it before; null otherwise. */
   seq: number | null;
   /** Settles the handler's promise. The handler continues in the microtasks that follow. */
@@ -77,13 +77,13 @@ export class Call<Result> implements OpenCall {
   address: Address | null = null;
   identity: string;
   recorded: CallSite | null = null;
-  lineage: string;
+  firstIdentity: string;
   readonly promise: Promise<Result>;
   open = true;
   isWithdrawn = false;
   readonly listens: Address[] = [];
   readonly waits: Address[] = [];
-  askSeq = 0;
+  askedSeq = 0;
   seq: number | null = null;
   readonly #read: (value: Value, call: OpenCall) => Result | PromiseLike<Result>;
   readonly #resolve: (result: Result | PromiseLike<Result>) => void;
@@ -94,7 +94,7 @@ export class Call<Result> implements OpenCall {
     this.made = made;
     made.point.call = this;
     this.identity = made.identity;
-    this.lineage = made.identity;
+    this.firstIdentity = made.identity;
     this.promise = promise;
     CallOfPromise.keep(promise, this);
     this.#read = read;
@@ -117,7 +117,7 @@ export class Call<Result> implements OpenCall {
     this.#reject(reason);
   }
 
-  /** Promises created after this keep the point of the call in memory, but not the call itself. */
+  /** Removes the call from its point. Later promises keep the point in memory, and no longer the call. */
   #close(): void {
     this.open = false;
     this.made.point.call = null;

@@ -1,4 +1,7 @@
-/** Decides how a durable call continues: answered from the journal, reused, begun as a new call, or withdrawn. */
+/**
+ * Decides what happens to a durable call: it gets its recorded value, it reuses a value of an earlier attempt, it
+ * begins as a new call, or it is withdrawn.
+ */
 
 import type { AikiError } from "@aikirun/lib";
 import { openedWaitAddress, resultAddress, withdrawnAddress } from "@aikirun/lib/internal";
@@ -22,7 +25,7 @@ export interface IdentifiedCall {
 
 export class Calls {
   readonly #scheduler: ReplayScheduler;
-  /** Calls that the handler withdraws earlier than it did before: they are withdrawn later. */
+  /** Calls that the handler withdrew earlier than an earlier execution did. `#withdrawDue` withdraws them later. */
   #early: Array<{ call: OpenCall; cause: unknown }> = [];
 
   constructor(scheduler: ReplayScheduler) {
@@ -35,13 +38,13 @@ export class Calls {
     return this.#scheduler.identifier.identify(what);
   }
 
-  /** Like `identify`, for a call that is recorded at addresses like this one. */
+  /** Like `identify`, for a call whose address differs from the given one only in its number. */
   identifyAt(address: Address): IdentifiedCall {
     const at = address.slice(0, address.lastIndexOf("#"));
     return this.#scheduler.identifier.identify({ kind: "child", name: null, content: null, at });
   }
 
-  /** Answers the call from the journal, or queues it to begin as a new call. */
+  /** Gives the call its recorded value if the journal has one, or queues it to begin as a new call. */
   make(call: OpenCall, { clash }: IdentifiedCall, kind: NewCallKind, begin: () => void): void {
     const found = this.#find(call, clash);
     if (found === null) return;
@@ -74,16 +77,16 @@ export class Calls {
     return derived.identity;
   }
 
-  /** A branch begins that continues after no recorded call. */
+  /** Call when a branch begins that continues after no recorded call. */
   beginBranch(name: string): void {
     const { expected, matcher } = this.#scheduler.journal;
     if (expected.size > 0) matcher.branches.begin(name);
   }
 
   /**
-   * Withdraws a call that is never made, because its signal has aborted already. The call counts, so that later calls
-   * keep their identities; and it is refused when it cannot be distinguished from an earlier one, which a replay may
-   * then take for this one.
+   * Withdraws a call that is never made, because its signal had already aborted. The call is counted among alike calls,
+   * so that later calls keep their identities. It is refused if it cannot be distinguished from an earlier call,
+   * because a replay could match the two in the other order.
    */
   skip(call: OpenCall, { made, clash }: IdentifiedCall, cause: unknown): void {
     const derived = this.#scheduler.identifier.derive(made);
@@ -97,9 +100,9 @@ export class Calls {
     if (clash !== null) throw this.#refuse(made, clash);
     const matched = this.#scheduler.journal.match(made, this.#delivered);
     if (matched === "ambiguous") throw this.#refuse(made, unknownClash(made));
-    const found = matched === "new" && this.#scheduler.callWait.isRelaxed ? this.#byOrder(made) : matched;
+    const found = matched === "new" && this.#scheduler.callWait.isRelaxed ? this.#findByOrder(made) : matched;
     if (found === "new" || found === null) return null;
-    this.#note(made, found);
+    this.#updatePoint(made, found);
     this.#scheduler.journal.claim(found);
     return found.entry === null ? null : found;
   }
@@ -162,7 +165,7 @@ export class Calls {
     }
     this.#scheduler.deliveries.made();
     if (found === "new" && !this.#scheduler.journal.knowsFailures) made.point.isChanged = true;
-    return found === "new" && this.#scheduler.callWait.isRelaxed ? (this.#byOrder(made) ?? found) : found;
+    return found === "new" && this.#scheduler.callWait.isRelaxed ? (this.#findByOrder(made) ?? found) : found;
   }
 
   #adopt(call: OpenCall, found: Recorded, kind: NewCallKind, begin: () => void): void {
@@ -187,21 +190,21 @@ export class Calls {
 
   #adoptForChild(call: OpenCall, found: Recorded, child: Address, open: (() => void) | null): void {
     this.#take(call, found);
-    call.askSeq = found.askSeq;
+    call.askedSeq = found.askedSeq;
     const isAnswered = this.#awaitChild(call, child);
     if (isAnswered || open === null) return;
     if (this.#scheduler.journal.hasWait(found.address)) open();
     else this.#scheduler.newCalls.push({ call, kind: "wait", begin: open, adopt: unneeded });
   }
 
-  /** The call is this recorded one: takes over its address and the branch that continues after it. */
+  /** The recorded call matches: the call gets its address, and the branch that continues after it. */
   #take(call: OpenCall, found: Recorded): void {
-    this.#note(call.made, found);
+    this.#updatePoint(call.made, found);
     call.address = found.address;
-    call.lineage = found.lineage ?? call.lineage;
+    call.firstIdentity = found.firstIdentity ?? call.firstIdentity;
     const { content, unkeyed } = call.made;
-    // A call that is recorded without a key keeps its identity without the key, if no other call has taken it over.
-    if (found.content !== content && unkeyed !== null && this.#scheduler.journal.matcher.isFirstOf(unkeyed.identity))
+    // A call that was recorded without a key keeps that identity, unless another call with a key has taken it over.
+    if (found.content !== content && unkeyed !== null && this.#scheduler.journal.matcher.takeOver(unkeyed.identity))
       call.identity = unkeyed.identity;
     if (!found.isEarlier) {
       call.recorded = found.callSite;
@@ -210,11 +213,11 @@ export class Calls {
     this.#scheduler.journal.claim(found);
   }
 
-  #note({ content, branch, group, identity, unkeyed, point }: Identified, found: Recorded): void {
+  #updatePoint({ content, branch, group, identity, unkeyed, point }: Identified, found: Recorded): void {
     const { callSite, isEarlier, entry } = found;
     if (callSite === null) return;
-    if (found.path !== null) point.branch = found.path;
-    else if (found.content !== content && unkeyed !== null) point.branch = unkeyed.path;
+    if (found.branchAfter !== null) point.branch = found.branchAfter;
+    else if (found.content !== content && unkeyed !== null) point.branch = unkeyed.branchAfter;
     if (isEarlier) point.isChanged = entry === null || !isOfBranch(found, branch);
     else if (found.isReused) point.isChanged = false;
     else point.isChanged ||= found.isRedone || !isOfBranch(found, branch);
@@ -238,7 +241,7 @@ export class Calls {
       return;
     }
     const recorded = (seq: number): void => {
-      call.askSeq = seq;
+      call.askedSeq = seq;
       if (call.open) this.#awaitChild(call, child);
     };
     const posted: Posted = { entry, call, seen: false, recorded, isDeferred: true };
@@ -260,11 +263,11 @@ export class Calls {
     return false;
   }
 
-  #withdrawWait(given: OpenCall, wait: Address): void {
+  #withdrawWait(withdrawnCall: OpenCall, wait: Address): void {
     const { outbox, journal, newCalls } = this.#scheduler;
     if (outbox.withdrawWait(wait)) return;
     if (journal.claimAt(withdrawnAddress(wait))) return;
-    const withdrawal = this.#withdrawalOf(given, wait);
+    const withdrawal = this.#withdrawalOf(withdrawnCall, wait);
     const { call } = withdrawal;
     const begin = (): void => {
       call.open = false;
@@ -277,41 +280,41 @@ export class Calls {
   withdrawRefused(): void {
     const { identifier, journal } = this.#scheduler;
     for (const { address, content, callSite } of journal.withdrawRefusedWaits()) {
-      const given = new Call(identifier.unmade(content, ""), () => undefined);
-      given.recorded = callSite;
-      const withdrawal = this.#withdrawalOf(given, address);
+      const withdrawnCall = new Call(identifier.identifyFact(content, ""), () => undefined);
+      withdrawnCall.recorded = callSite;
+      const withdrawal = this.#withdrawalOf(withdrawnCall, address);
       withdrawal.call.open = false;
       this.#scheduler.post({ ...withdrawal, isDeferred: true });
     }
   }
 
-  #withdrawalOf(given: OpenCall, wait: Address): Posted & { call: Call<undefined> } {
+  #withdrawalOf(withdrawnCall: OpenCall, wait: Address): Posted & { call: Call<undefined> } {
     const address = withdrawnAddress(wait);
-    const call = new Call(this.#scheduler.identifier.unmade(address, lateIdentity(address, "")), () => undefined);
+    const call = new Call(this.#scheduler.identifier.identifyFact(address, lateIdentity(address, "")), () => undefined);
     call.address = address;
-    return { entry: { address, value: { type: "withdrawn" } }, call, wait: given, seen: false, recorded: null };
+    return { entry: { address, value: { type: "withdrawn" } }, call, wait: withdrawnCall, seen: false, recorded: null };
   }
 
-  /** Code that may have changed makes its calls in other places, so the order of the calls decides which is which. */
+  /** Matches calls by their order, because code that has changed may make its calls in other places. */
   #matchByOrder(): void {
     this.#scheduler.newCalls.takeIf(({ call, adopt }) => {
-      const first = call.address === null ? this.#byOrder(call.made) : null;
+      const first = call.address === null ? this.#findByOrder(call.made) : null;
       if (first !== null) adopt(first);
       return first !== null;
     });
   }
 
-  #byOrder(made: Identified): Recorded | null {
+  #findByOrder(made: Identified): Recorded | null {
     const { journal, callWait } = this.#scheduler;
     const only = journal.matcher.soleOfBranch(made);
     if (only !== null) return only;
     const first = journal.matcher.first(made);
-    if (first === undefined || !callWait.mayBeChanged(first)) return null;
+    if (first === undefined || !callWait.mayBeOfOtherCode(first)) return null;
     made.point.isChanged = true;
     return first;
   }
 
-  /** Stalls the run: two calls cannot be distinguished, so neither is answered. */
+  /** Stalls the run: two calls cannot be distinguished, so neither of them gets a value. */
   #refuse(made: Identified, { identity, places }: Clash): AikiError {
     const error = ambiguous(made.content, places);
     const call = this.#scheduler.journal.nextAddress(made.content);
@@ -334,7 +337,7 @@ export function addressOfCall({ address, made }: OpenCall): Address {
   return address ?? made.content;
 }
 
-/** The journal holds several calls that may be this one. */
+/** A clash of a call that may match several recorded calls. */
 function unknownClash({ identity }: Identified): Clash {
   return { identity, places: [placeOf(new Error())] };
 }

@@ -28,7 +28,7 @@ import { timeoutOf } from "./timeout.ts";
 import { uncheckedCast } from "./unchecked-cast.ts";
 import { withdrawOnAbort } from "./withdraw-on-abort.ts";
 
-/** Starts a child run; resolves once it is durable. */
+/** Starts a child run. Resolves when the start is recorded. */
 export function startChild(replay: Replay, { version, input, options }: ChildCall): Promise<ChildHandle<unknown>> {
   try {
     const { run, scheduler, calls } = replay;
@@ -73,7 +73,7 @@ export function startChild(replay: Replay, { version, input, options }: ChildCal
 function handleOf(replay: Replay, name: string, address: Address, value: Value): ChildHandle<unknown> {
   if (value.type === "started") return new Child(replay, name, address, value.runId);
   if (value.type === "threw") throw restoreError(value.error);
-  throw new AikiError("INVALID_PAYLOAD", `A child's start cannot be read from an entry "${value.type}".`);
+  throw new AikiError("INVALID_PAYLOAD", `An entry of type "${value.type}" cannot be the start of a child.`);
 }
 
 class Child implements ChildHandle<unknown> {
@@ -144,7 +144,7 @@ class Child implements ChildHandle<unknown> {
 }
 
 function notFinal(status: string, runId: RunId): AikiError {
-  const message = `A child can be awaited as ${finalStatuses.join(", ")}. Received ${JSON.stringify(status)}.`;
+  const message = `waitFor() of a child accepts ${finalStatuses.join(", ")}. Received ${JSON.stringify(status)}.`;
   return new AikiError("INVALID_OPTION", message, { ids: { runId } });
 }
 

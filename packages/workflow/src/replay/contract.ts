@@ -28,8 +28,9 @@ export interface Host {
    */
   mayBegin(): boolean;
   /**
-   * A suspended execution continued by itself, because a promise settled that is not durable. The worker claims the run
-   * and calls `resume`, or calls `abandon` when another worker has the run. Called at most once after each suspension.
+   * Called when a suspended execution continues by itself, because its handler awaited non-durable work that has ended.
+   * The worker claims the run and calls `resume`. If another worker has the run, it calls `abandon`. Called at most
+   * once after each suspension.
    */
   reclaim(): void;
   /** Whether the running execution has open waits, so that the worker must pass new entries to `receive`. */

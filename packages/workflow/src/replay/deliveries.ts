@@ -12,7 +12,10 @@ export interface Delivery {
   call: OpenCall;
 }
 
-/** A call is answered in order of `seq`. A function is called at once, because it does not affect the handler. */
+/**
+ * What receives an entry. A call receives its value in order of `seq`. A function is called at once, because it does
+ * not affect the handler.
+ */
 export type EntryListener = OpenCall | ((entry: Entry) => void);
 
 export class Deliveries {
@@ -47,8 +50,8 @@ export class Deliveries {
     return this.#listeners?.keys().next().value;
   }
 
-  /** Whether the server may answer any of the open calls. It does not answer waits whose withdrawal is recorded. */
-  get mayBeAnswered(): boolean {
+  /** Whether the server may record a value for an open call. It records none for a withdrawn wait. */
+  get mayReceiveValue(): boolean {
     return this.children > 0 || this.#journal.mayEndWait(this.#listeners?.keys() ?? []);
   }
 
@@ -91,7 +94,7 @@ export class Deliveries {
 
   /** Queues the value recorded at `seq` for delivery. */
   later(call: OpenCall, seq: number, value: Value): void {
-    this.#ready.push({ seq: Math.max(seq, call.askSeq), value, call }); // mutant: delivery-order
+    this.#ready.push({ seq: Math.max(seq, call.askedSeq), value, call }); // mutant: delivery-order
   }
 
   /** The next delivery. */
@@ -109,7 +112,7 @@ export class Deliveries {
     call.deliver(value);
   }
 
-  /** The call needs no value any more. */
+  /** Call when the call no longer needs a value. */
   close(call: OpenCall): void {
     this.#open -= 1;
     this.#forChildren?.delete(call);

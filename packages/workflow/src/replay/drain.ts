@@ -3,15 +3,15 @@ import type { Recorded } from "./recorded.ts";
 
 /** Alike calls that one branch makes in one drain. */
 export interface Group {
-  /** How many there are. Final once the drain is over. */
+  /** How many alike calls have been made so far. Final when the drain has ended. */
   count: number;
   /** One of the recorded calls of the group; null while none is known. */
   recorded: Recorded | null;
 }
 
-/** The stall of a run whose code now makes another number of alike calls, so that recorded calls cannot be matched. */
-export function shiftedStall({ address, callSite }: Recorded): ReportedStall {
-  const places = ["calls of which the code now makes another number after the same value"];
+/** The stall of a run whose code makes more or fewer alike calls than are recorded, so that they cannot be matched. */
+export function otherCountStall({ address, callSite }: Recorded): ReportedStall {
+  const places = ["the code makes more or fewer of these calls after the same value than it did before"];
   return { reason: "ambiguous_call", call: address, identity: callSite?.identity ?? "", places };
 }
 
@@ -43,7 +43,7 @@ class FewKeys<Value> {
 
 /** The microtasks that follow one delivery, or the start of the handler. */
 export class Drain {
-  /** The identity of the call whose value was delivered. */
+  /** The first identity of the call whose value was delivered. */
   readonly delivered: string;
   /** In a later attempt: the value differs from the one that an earlier attempt received. */
   readonly isChanged: boolean;
@@ -72,8 +72,8 @@ export class Drain {
     return before;
   }
 
-  /** A recorded call whose number of alike calls has changed, so that they cannot be matched; null for none. */
-  shifted(): Recorded | null {
+  /** A call that was recorded with more or fewer alike calls than the code has made now; null if there is none. */
+  withOtherCount(): Recorded | null {
     for (const { count, recorded } of this.#groups.values()) {
       if (recorded !== null && (recorded.callSite?.alike ?? 1) !== count) return recorded;
     }

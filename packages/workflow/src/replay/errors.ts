@@ -27,6 +27,7 @@ export function withdrawn(cause: unknown): AikiError {
 
 /** A promise of the handler was rejected and not handled. The error is retryable if `reason` is. */
 export function unhandled(reason: unknown): AikiError {
-  const message = "A promise of the handler was rejected and nothing handled it. Await it, or catch its rejection.";
+  const message =
+    "A promise of the handler was rejected, and the rejection was not handled. Await the promise, or catch it.";
   return new AikiError("UNHANDLED_REJECTION", message, { cause: reason, retryable: isRetryable(reason) });
 }

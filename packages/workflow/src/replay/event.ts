@@ -5,7 +5,7 @@ import { Call, type OpenCall, refused } from "./call.ts";
 import { addressOfCall } from "./calls.ts";
 import { checkKey, keyedContent } from "./content.ts";
 import { mismatchAddress } from "./journal.ts";
-import { noteWait } from "./open-waits.ts";
+import { warnOfSecondWait } from "./open-waits.ts";
 import type { Replay } from "./replay.ts";
 import { timeoutOf } from "./timeout.ts";
 import { withdrawOnAbort } from "./withdraw-on-abort.ts";
@@ -50,7 +50,7 @@ export function waitForEvent(
       return durationMs === null ? dataOf(received, where, checked) : resultOf(received, checked);
     });
     if (withdrawOnAbort(replay, call, identified, signal)) return call.promise;
-    noteWait(replay, name, call.promise);
+    warnOfSecondWait(replay, name, call.promise);
     replay.calls.make(call, identified, "wait", () => {
       replay.calls.openWait(call, { address: addressOfCall(call), type: "event", name, durationMs });
     });

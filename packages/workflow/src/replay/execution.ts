@@ -83,7 +83,7 @@ async function handle(definition: ExecutableVersion, replay: Replay): Promise<vo
   try {
     const given = decode(run.input);
     if (inputSchema === undefined) {
-      scheduler.enter(
+      scheduler.startHandler(
         () =>
           void conclude(definition, scheduler, () => handler(runOf(replay, definition), uncheckedCast<never>(given))),
       );
@@ -91,9 +91,9 @@ async function handle(definition: ExecutableVersion, replay: Replay): Promise<vo
     }
     const input = await parseWith(inputSchema, given, `input of ${where}`);
     const start = () => handler(runOf(replay, definition), uncheckedCast<never>(input));
-    scheduler.host.env.soon(() => scheduler.enter(() => void conclude(definition, scheduler, start)));
+    scheduler.host.env.soon(() => scheduler.startHandler(() => void conclude(definition, scheduler, start)));
   } catch (thrown) {
-    // A run that has begun had a valid input: its schema has become stricter since.
+    // The input was valid when the run began: its schema has become stricter since then.
     if (!replay.isBegun) scheduler.fail(thrown);
     else scheduler.stall({ reason: "schema_mismatch", call: "input", error: describeError(thrown) });
   }

@@ -31,18 +31,18 @@ export class Expected {
     this.#waiting?.delete(call);
   }
 
-  /** The call that was made first. */
+  /** The expected call that was made first in the recorded execution. */
   first(): Recorded | undefined {
     return this.#first()?.call;
   }
 
-  /** Whether any of them was made before the entry of this `seq` was delivered. */
+  /** Whether any expected call was made before the entry of this `seq` was delivered. */
   hasBefore(seq: number): boolean {
     const first = this.#first();
     return first !== undefined && first.madeAfter < seq;
   }
 
-  /** The first ones, in the order in which they were recorded. */
+  /** The addresses of the expected calls, in the order in which they were recorded; at most 100. */
   addresses(): Address[] {
     return [...(this.#waiting ?? [])]
       .sort((a, b) => recordedAt(a) - recordedAt(b))

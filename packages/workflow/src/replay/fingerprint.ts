@@ -1,4 +1,4 @@
-/** Detects whether code has changed. The answer may be unknown. */
+/** Detects whether code has changed. The result may be `unknown`. */
 
 import { sha256 } from "@aikirun/lib/internal";
 import type { Build } from "@aikirun/lib/protocol";
@@ -16,7 +16,7 @@ export function fingerprintOf(handler: object, buildId: string | undefined): str
   return fingerprint;
 }
 
-/** Whether the code that executes a run is the code that recorded it up to some `seq`. */
+/** Whether the code that executes a run is the same code that recorded the entry of a given `seq`. */
 export type Familiarity = "same" | "unknown" | "other";
 
 export function familiarityOf(own: string, recorded: Build | undefined, seq: number): Familiarity {

@@ -1,4 +1,4 @@
-/** A binary heap: the item of the lowest rank comes first. A rank must not change while its item is in the heap. */
+/** A binary heap: the item with the lowest rank comes first. The rank of an item in the heap must not change. */
 export class Heap<Item> {
   readonly #items: Item[] = [];
   readonly #rank: (item: Item) => number;

@@ -51,7 +51,7 @@ export function lateIdentity(content: string, branch: string): string {
  * The name of the branch that continues after the `nth` alike call that one branch makes in the same microtasks. `late`
  * is the identity that a late call would have.
  */
-export function pathIdentity(late: string, nth: number): string {
+export function branchAfterNth(late: string, nth: number): string {
   return nth === 0 ? late : `${late}.${nth}`;
 }
 
@@ -67,7 +67,7 @@ export function besideOf(branch: string): string {
   return branch + besideEnd;
 }
 
-/** The branch of a place: a branch name or the result of `besideOf`. */
+/** The name of the branch. `place` is the name of a branch, or the result of `besideOf`. */
 export function branchOf(place: string): string {
   return place.endsWith(besideEnd) ? place.slice(0, -besideEnd.length) : place;
 }

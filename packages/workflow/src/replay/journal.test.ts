@@ -182,7 +182,13 @@ describe("a call that is looked up in the journal", () => {
 
   it("a call that was recorded without a key matches only one call with a key", () => {
     const journal = steps(lateSite("a"));
-    const unkeyed = { content: "step:s", identity: lateIdentity("step:s", "a"), group: null, path: "", earlier: 0 };
+    const unkeyed = {
+      content: "step:s",
+      identity: lateIdentity("step:s", "a"),
+      group: null,
+      branchAfter: "",
+      earlier: 0,
+    };
     const found = journal.matcher.match(late("step:s:k", "a", { unkeyed }), 0);
     expect(addressOf(found)).toBe("step:s#0");
     if (typeof found !== "string") journal.claim(found);
@@ -200,7 +206,7 @@ describe("a call that is looked up in the journal", () => {
     );
     expect(journal.expected.addresses()).toEqual(["step:u#0"]);
     expect(journal.matcher.match(late("step:s", "a"), 3)).toBe("ambiguous");
-    const unkeyed = { content: "step:s", identity: contested, group: null, path: "", earlier: 0 };
+    const unkeyed = { content: "step:s", identity: contested, group: null, branchAfter: "", earlier: 0 };
     expect(journal.matcher.match(late("step:s:k", "a", { unkeyed }), 3)).toBe("new");
   });
 
@@ -224,7 +230,7 @@ describe("a call that is looked up in the journal", () => {
   it("in a later attempt, a call with a new key is not found by its content without the key", () => {
     const journal = new Journal(2);
     journal.add(entry(1, "task:s:0#0", returned, 1, { madeAfter: 0, identity: "x", branch: "y" }));
-    const unkeyed = { content: "task:s:0", identity: "without the key", group: null, path: "", earlier: 0 };
+    const unkeyed = { content: "task:s:0", identity: "without the key", group: null, branchAfter: "", earlier: 0 };
     expect(journal.matcher.match(made("task:s:key", 0, { isChanged: true, unkeyed }), 0)).toBe("new");
   });
 
@@ -232,7 +238,7 @@ describe("a call that is looked up in the journal", () => {
     const journal = new Journal(2);
     journal.add(entry(1, "sleep:#0", { type: "elapsed" }, 1, { madeAfter: 0, identity: "x", branch: "y" }));
     const changed = { isChanged: true };
-    const unkeyed = { content: "sleep:", identity: "without a name", group: null, path: "", earlier: 0 };
+    const unkeyed = { content: "sleep:", identity: "without a name", group: null, branchAfter: "", earlier: 0 };
     expect(journal.matcher.match(made("sleep:nap", 0, { ...changed, unkeyed }), 0)).toBe("new");
     expect(addressOf(journal.matcher.match(made("sleep:", 0, changed), 0))).toBe("sleep:#0");
   });
@@ -250,7 +256,7 @@ describe("a call that is looked up in the journal", () => {
   it("in a later attempt, a call with a key is found by its content in its branch, on an unchanged path too", () => {
     const journal = new Journal(2);
     journal.add(entry(1, "step:s:k#0", returned, 1, { madeAfter: 0, identity: "v", branch: "y" }));
-    const unkeyed = { content: "step:s", identity: "without its key", group: null, path: "", earlier: 0 };
+    const unkeyed = { content: "step:s", identity: "without its key", group: null, branchAfter: "", earlier: 0 };
     const fields = { unkeyed, branch: "y" };
     expect(addressOf(journal.matcher.match(made("step:s:k", 0, fields), 0))).toBe("step:s:k#0");
     expect(journal.matcher.match(made("step:s:k", 0, fields), 0)).toBe("new");
@@ -259,7 +265,7 @@ describe("a call that is looked up in the journal", () => {
   it("in a later attempt, a call with a key does not match a call of another branch with the same key", () => {
     const journal = new Journal(2);
     journal.add(entry(1, "step:s:k#0", returned, 1, { madeAfter: 0, identity: "v", branch: "y" }));
-    const unkeyed = { content: "step:s", identity: "without its key", group: null, path: "", earlier: 0 };
+    const unkeyed = { content: "step:s", identity: "without its key", group: null, branchAfter: "", earlier: 0 };
     expect(journal.matcher.match(made("step:s:k", 0, { unkeyed, branch: "z" }), 0)).toBe("new");
   });
 

@@ -1,8 +1,8 @@
 /**
  * The recorded entries of a run, by address. Pure.
  *
- *  J1  The newest attempt's entry at an address answers its call.
- *  J2  Of earlier attempts only successes answer calls. Calls of earlier attempts are never expected.
+ *  J1  A call gets the value that the newest attempt recorded at its address.
+ *  J2  From earlier attempts, calls get only the values of successes. Calls of earlier attempts are never expected.
  *  J3  Entries are received in order of `seq` without a gap, so that values are delivered in the order of recording.
  */
 
@@ -11,7 +11,7 @@ import type { Address, CallSite, ClaimedWait, Entry, Payload, Value } from "@aik
 import type { Identified } from "./call.ts";
 import { Expected } from "./expected.ts";
 import { type Match, Matcher } from "./matcher.ts";
-import { pathOf, type Recorded, recordedCall } from "./recorded.ts";
+import { branchAfterOf, type Recorded, recordedCall } from "./recorded.ts";
 import type { AmbiguousCalls } from "./refusal.ts";
 
 const resultEnd = resultAddress("");
@@ -26,7 +26,7 @@ export function mismatchAddress(waitAddress: Address): Address {
   return waitAddress + mismatchEnd;
 }
 
-/** The types of values of an earlier attempt that answer no call of a later one. */
+/** The types of values that a later attempt does not reuse. */
 const notReused: ReadonlySet<Value["type"]> = new Set(["retrying", "asked", "reused", "withdrawn"]);
 
 export class Journal {
@@ -53,7 +53,7 @@ export class Journal {
   #waits: Set<Address> | null = null;
   /** Refused calls, with the attempt that made them and the waits that were open at that time. */
   #refusals: Array<{ refusal: AmbiguousCalls; attempt: number; waits: readonly Address[] }> | null = null;
-  /** Calls that depend on refused calls, and therefore answer no call. */
+  /** Calls that depend on refused calls. Calls of the handler do not match them. */
   #refused: Recorded[] | null = null;
   #tail = 0;
   #bytes = 0;
@@ -90,7 +90,7 @@ export class Journal {
     return this.#knowsFailures;
   }
 
-  /** Whether an earlier execution delivered the entry of this `seq`, and its handler then continued. */
+  /** Whether an earlier execution delivered the entry of this `seq`, and its handler then made another call. */
   wasDelivered(seq: number | object): boolean {
     return typeof seq === "number" && seq <= this.#lastMadeAfter;
   }
@@ -101,7 +101,7 @@ export class Journal {
   }
 
   /** Adds this value to `bytes`. */
-  count(value: Value): void {
+  addSize(value: Value): void {
     this.#bytes += sizeOf(value);
   }
 
@@ -118,7 +118,7 @@ export class Journal {
 
   add(entry: Entry): void {
     const { value } = entry;
-    this.count(value);
+    this.addSize(value);
     if (value.type === "arrived") {
       this.#arrivals ??= new Map();
       const arrivals = this.#arrivals.get(value.name);
@@ -127,9 +127,9 @@ export class Journal {
     } else if (value.type === "marked") {
       if (value.mark === "stalled") this.#refuseAmbiguous(entry, value);
     } else if (entry.attempt < this.#attempt) {
-      this.#reuse(entry);
+      this.#addOfEarlierAttempt(entry);
     } else {
-      this.#keep(entry);
+      this.#addOfThisAttempt(entry);
     }
   }
 
@@ -142,23 +142,23 @@ export class Journal {
     this.#expect(this.#call(address, { callSite, attempt: this.#attempt }));
   }
 
-  #keep(entry: Entry): void {
+  #addOfThisAttempt(entry: Entry): void {
     const { address, value, callSite, seq } = entry;
     this.#lastMadeAfter = Math.max(this.#lastMadeAfter, callSite?.madeAfter ?? -1);
     if (address.endsWith(askEnd)) {
       const call = this.#call(address.slice(0, -askEnd.length), entry);
-      call.askSeq = seq;
+      call.askedSeq = seq;
       this.#expect(call);
     } else if (!address.includes("/")) {
       const call = this.#call(address, entry);
-      if (value.type !== "observed") call.answeredAt.set(entry.attempt, seq);
+      if (value.type !== "observed") call.valueSeqs.set(entry.attempt, seq);
       call.isReused = value.type === "reused";
       if (call.isEarlier && call.entry === null) call.isRedone = true;
-      call.entry = value.type === "reused" ? this.#resolved(entry, value.seq) : entry;
+      call.entry = value.type === "reused" ? this.#withReusedValue(entry, value.seq) : entry;
       if (value.type === "observed") call.isEarlier = false;
       else this.#expect(call);
     } else {
-      this.#note(entry);
+      this.#addFact(entry);
       if (value.type === "retrying") {
         this.#hasTries = true;
         this.#expect(this.#call(address.slice(0, address.lastIndexOf("/")), entry));
@@ -170,7 +170,7 @@ export class Journal {
         this.#expect(this.#call(address, entry));
         if (!wait.includes("/")) {
           const call = this.#call(wait, { callSite: value.wait, attempt: entry.attempt });
-          call.answeredAt.set(entry.attempt, callSite?.madeAfter ?? seq);
+          call.valueSeqs.set(entry.attempt, callSite?.madeAfter ?? seq);
           this.#expect(call);
         }
         if (this.#withdrawn?.has(owner) === true) this.claimAt(address);
@@ -178,32 +178,33 @@ export class Journal {
     }
   }
 
-  #resolved(entry: Entry, seq: number): Entry {
+  #withReusedValue(entry: Entry, seq: number): Entry {
     const value = this.#earlier?.get(seq);
     return value === undefined ? entry : { ...entry, value };
   }
 
   /** J2. A child that failed in an earlier attempt is started again, and so are the waits for it. */
-  #reuse(entry: Entry): void {
+  #addOfEarlierAttempt(entry: Entry): void {
     const { address, value, seq, attempt } = entry;
     // A run that retries another run starts with that run's successes only.
     if (attempt === 0) this.#knowsFailures = false;
-    if (value.type === "withdrawn") this.#forget(address.slice(0, -withdrawnEnd.length), entry, value.wait);
-    if (value.type === "reused") this.#calls.get(address)?.answeredAt.set(attempt, seq);
+    if (value.type === "withdrawn")
+      this.#removeWithdrawnWait(address.slice(0, -withdrawnEnd.length), entry, value.wait);
+    if (value.type === "reused") this.#calls.get(address)?.valueSeqs.set(attempt, seq);
     if (notReused.has(value.type)) return;
     // The end of a wait for a child or for a task's next try is not a success: the call waits again.
     if (value.type === "elapsed" && address.includes("/")) return;
     if (!address.includes("/")) {
       const call = this.#call(address, entry);
-      if (value.type !== "observed") call.answeredAt.set(attempt, seq);
+      if (value.type !== "observed") call.valueSeqs.set(attempt, seq);
       if (!call.isEarlier) this.matcher.addEarlier(call);
       call.isEarlier = true;
       call.entry = value.type === "threw" ? null : entry;
       if (value.type === "threw") this.reusable.remove(call);
-      else this.#succeeded(seq, value);
+      else this.#addSuccess(seq, value);
       if (value.type !== "threw" && value.type !== "observed") this.reusable.add(call);
     } else if (value.type !== "threw" || address.endsWith(mismatchEnd)) {
-      this.#note(entry);
+      this.#addFact(entry);
     } else {
       this.#facts?.delete(address);
       const child = this.#calls.get(address.slice(0, -resultEnd.length));
@@ -213,21 +214,21 @@ export class Journal {
     }
   }
 
-  #note(fact: Entry): void {
+  #addFact(fact: Entry): void {
     this.#facts ??= new Map();
     this.#facts.set(fact.address, fact);
   }
 
-  #succeeded(seq: number, value: Value): void {
+  #addSuccess(seq: number, value: Value): void {
     this.#earlier ??= new Map();
     this.#earlier.set(seq, value);
   }
 
-  /** An earlier attempt withdrew this wait: if it had received an event, that event went to another wait. */
-  #forget(wait: Address, { attempt, callSite, seq }: Entry, site: CallSite | undefined): void {
+  /** An earlier attempt withdrew this wait. If the wait had received an event, another wait has received the event. */
+  #removeWithdrawnWait(wait: Address, { attempt, callSite, seq }: Entry, site: CallSite | undefined): void {
     const known = this.#calls.get(wait);
     const call = known ?? recordedCall(wait, contentAt(wait), site, attempt);
-    call.answeredAt.set(attempt, callSite?.madeAfter ?? seq);
+    call.valueSeqs.set(attempt, callSite?.madeAfter ?? seq);
     if (known === undefined) this.matcher.branches.add(call);
     if (call.entry?.attempt !== attempt) return;
     call.entry = null;
@@ -242,8 +243,8 @@ export class Journal {
     if (known !== undefined) {
       if (callSite !== undefined && callSite.identity !== known.callSite?.identity) {
         known.callSite = callSite;
-        known.lineage ??= callSite.identity;
-        known.path ??= pathOf(known.content, callSite);
+        known.firstIdentity ??= callSite.identity;
+        known.branchAfter ??= branchAfterOf(known.content, callSite);
         this.matcher.identify(known);
       }
       known.callSite = callSite ?? known.callSite;
@@ -256,7 +257,7 @@ export class Journal {
     return call;
   }
 
-  /** The handler must make this call again before anything new. */
+  /** The handler must make this call again before it makes a new call. */
   #expect(call: Recorded): void {
     call.isEarlier = false;
     this.reusable.remove(call);
@@ -264,7 +265,7 @@ export class Journal {
     if (!call.isClaimed) this.expected.add(call);
   }
 
-  /** Two calls cannot be distinguished, so their recorded values answer neither of them. */
+  /** Two calls could not be distinguished, so their recorded values are not delivered. */
   #refuseAmbiguous({ attempt }: Entry, { identity, waits = [] }: { identity?: string; waits?: Address[] }): void {
     if (identity === undefined) return;
     const { refusal, removed } = this.matcher.markAmbiguous(identity);
@@ -318,13 +319,13 @@ export class Journal {
     for (const withdrawal of this.#withdrawals?.get(address) ?? []) this.claimAt(withdrawal);
   }
 
-  /** The `seq` of the last delivery before this attempt withdrew the call; null when no withdrawal is recorded. */
+  /** The `seq` of the last delivery before this attempt withdrew the call; null if no withdrawal is recorded. */
   withdrawalOf(address: Address): number | null {
     const [first] = this.#withdrawals?.get(address) ?? [];
     return first === undefined ? null : (this.#calls.get(first)?.callSite?.madeAfter ?? null);
   }
 
-  /** Whether the server may end a wait: one at these addresses, or one that the handler has not opened again yet. */
+  /** Whether the server may end a wait at one of these addresses, or one that the handler has not opened again yet. */
   mayEndWait(addresses: Iterable<Address>): boolean {
     if (this.#withdrawals === null) return true;
     const isOpen = (address: Address): boolean => {

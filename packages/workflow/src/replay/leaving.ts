@@ -13,7 +13,7 @@ interface Progress {
   isWaiting: boolean;
 }
 
-/** How a run is to leave the worker: its handler has ended, it stalls, or it is to be released. */
+/** Why and how a run leaves the worker: its handler has ended, the run stalls, or the worker releases it. */
 export class Leaving {
   #conclusion: Conclusion | null = null;
   #stall: ReportedStall | null = null;
@@ -24,12 +24,12 @@ export class Leaving {
     return this.#conclusion;
   }
 
-  /** The handler has ended, or the run stalls: nothing is delivered and nothing begins any more. */
+  /** Whether the handler has ended or the run stalls: no value is delivered and no call begins any more. */
   get isDecided(): boolean {
     return this.#conclusion !== null || this.#stall !== null;
   }
 
-  /** No task and no child begins any more. */
+  /** Whether the run is to be released: no task and no child begins any more. */
   get isReleased(): boolean {
     return this.#release !== null;
   }
@@ -46,7 +46,7 @@ export class Leaving {
     return true;
   }
 
-  /** The run fails, whatever was decided before. */
+  /** The run fails. This replaces an earlier conclusion or stall. */
   fail(conclusion: Conclusion): void {
     this.#conclusion = conclusion;
     this.#stall = null;

@@ -41,15 +41,15 @@ async function workOn<Item, Result>(
 ): Promise<Result[]> {
   const results = new Map<number, Result>();
   let next = 0;
-  // A failed item stops only its own lane, so which items begin does not depend on timing.
-  const lane = async (): Promise<void> => {
+  // A failed item stops only its own loop. So timing does not decide which items begin.
+  const loop = async (): Promise<void> => {
     for (let index = next++; index < items.length; index = next++) {
       const point = points[index];
       if (point === undefined) return;
       results.set(index, await runAt(point, async () => work(uncheckedCast<Item>(items[index]), index)));
     }
   };
-  await Promise.all(Array.from({ length: Math.min(concurrency, items.length) }, lane));
+  await Promise.all(Array.from({ length: Math.min(concurrency, items.length) }, loop));
   return items.map((_, index) => uncheckedCast<Result>(results.get(index)));
 }
 

@@ -3,7 +3,8 @@
  *
  *  M1  Calls with the same identity are the same call.
  *  M2  A call with a key may be recorded without the key.
- *  M3  A call may be prompt in one execution and late in another (a cache was warm or cold). Its branch is the same.
+ *  M3  A call may be prompt in one execution and late in another, for example because it follows a read of a cache. Its
+ *      branch is the same.
  *  M4  In a later attempt of the run, the code may reach the same call by another path. The branch or the content then
  *      finds the recorded call, if only one recorded call fits.
  *  M5  If several recorded calls fit, the call is ambiguous.
@@ -36,7 +37,7 @@ export class Matcher {
   readonly #ambiguousContents = new Set<string>();
   /** The identities of recorded late calls that prompt calls have matched. */
   readonly #matchedByPrompt = new Set<string>();
-  /** The identities without a key that calls with a key have taken over. */
+  /** The identities without a key under which calls that now have a key are still recorded. */
   readonly #takenOver = new Set<string>();
   /** The identities of recorded calls without a key that calls with a key have matched. */
   readonly #matchedByKeyed = new Set<string>();
@@ -46,7 +47,7 @@ export class Matcher {
     this.identify(call);
   }
 
-  /** Also finds the call by the identity and the path of its current call site. */
+  /** Also finds the call by the identity of its current call site. */
   identify(call: Recorded): void {
     if (call.callSite === null) return;
     this.branches.add(call);
@@ -58,8 +59,8 @@ export class Matcher {
     this.#earlier.set(content, (this.#earlier.get(content) ?? 0) + 1);
   }
 
-  /** Whether no call with a key has taken over this identity yet. Call once for each call that takes it over. */
-  isFirstOf(identity: string): boolean {
+  /** Takes over an identity without a key for a call with a key. Returns false if another call has taken it over. */
+  takeOver(identity: string): boolean {
     return this.#takenOver.size < this.#takenOver.add(identity).size;
   }
 
@@ -73,8 +74,8 @@ export class Matcher {
     if (this.#ambiguous.has(made.identity)) return "ambiguous";
     if (made.group === null && this.#matchedByPrompt.has(made.identity)) return "ambiguous";
     const found = this.#exact(made.identity) ?? this.#withoutKey(made); // mutant: found-without-key
-    if (found !== null && !this.#isPreceded(made, found)) {
-      // This attempt may have made the call at another time than the attempt before, and not found it.
+    if (found !== null && !this.#fitsPromptCallBetter(made, found)) {
+      // This attempt may have made the call at another time than the earlier attempt, and recorded it as a new call.
       const own = typeof found === "string" || !found.isEarlier ? null : this.#byBranch(made, made.content, delivered);
       if (own !== null && typeof own !== "string") return own;
       return this.#hasOtherMatch(made, delivered, found) ? "ambiguous" : found;
@@ -86,7 +87,10 @@ export class Matcher {
     return match;
   }
 
-  /** The only recorded call of the branch that fits, made at any time: locks may have been taken in another order. */
+  /**
+   * The recorded call of the branch that fits, if it is the only one. It may have been made at another time: in-process
+   * locks may be acquired in another order on a replay.
+   */
   soleOfBranch(made: Identified): Recorded | null {
     if (this.#isAmbiguous(made)) return null;
     const fitting = this.#alike(made.content).filter(
@@ -110,12 +114,12 @@ export class Matcher {
     return fitting.sort((a, b) => recordedAt(a) - recordedAt(b))[0];
   }
 
-  /** Whether another branch may still make the recorded call. The code that leads to this call has not changed. */
+  /** Whether another branch may still make the recorded call, because the path to this call has not changed. */
   #mayStillBeMade(call: Recorded, { isChanged, branch }: Identified): boolean {
     return !isChanged && !isOfBranch(call, branch) && this.branches.mayMake(call);
   }
 
-  /** Whether alike calls were ambiguous before: their order then does not identify them either. */
+  /** Whether alike calls were refused as ambiguous: they cannot be matched by their order either. */
   #isAmbiguous({ content, unkeyed }: Identified): boolean {
     return this.#ambiguousContents.has(content) || (unkeyed !== null && this.#ambiguousContents.has(unkeyed.content));
   }
@@ -127,9 +131,9 @@ export class Matcher {
   markAmbiguous(identity: string): { refusal: AmbiguousCalls; removed: Recorded[] } {
     this.#ambiguous.add(identity);
     const all = [...this.#byContent.values()].flatMap((calls) => [...calls]);
-    const meant = all.filter(({ callSite }) => callSite?.identity === identity);
+    const recorded = all.filter(({ callSite }) => callSite?.identity === identity);
     for (const call of all) if (mayHaveIdentity(call, identity)) this.#ambiguousContents.add(call.content);
-    const refusal: AmbiguousCalls = { identity, meant, branches: new Set([identity]) };
+    const refusal: AmbiguousCalls = { identity, recorded, branches: new Set([identity]) };
     return { refusal, removed: this.#removeDependent(all, refusal) };
   }
 
@@ -159,21 +163,22 @@ export class Matcher {
   #exact(identity: string): Match | null {
     const free = this.#identical(identity).filter(({ isClaimed }) => !isClaimed);
     const own = free.filter(({ isEarlier }) => !isEarlier);
-    // An earlier attempt may have recorded a call under an identity that another call has in this attempt.
+    // Two calls may share an identity: an earlier attempt used it for one of them, and this attempt for the other.
     return own.find(({ callSite }) => callSite?.identity === identity) ?? own[0] ?? free[0] ?? null;
   }
 
   /**
-   * Whether the found call of an earlier attempt came after another number of alike calls of its branch than this late
-   * call, and one that was prompt is not made yet: this call is that one.
+   * Whether this late call is not the call of an earlier attempt that has the same identity, but an alike call of the
+   * same branch that was prompt. This is so if the two late calls follow different numbers of alike calls of the
+   * branch, and a prompt one is not made again yet.
    */
-  #isPreceded(made: Identified, found: Match): boolean {
+  #fitsPromptCallBetter(made: Identified, found: Match): boolean {
     if (made.group !== null || typeof found === "string" || !found.isEarlier) return false;
     if ((found.callSite?.alike ?? 1) === earlierOf(made, found.content) + 1) return false;
     return this.#alike(found.content).some((other) => other.isEarlier && this.#wasPromptOf(other, made));
   }
 
-  /** Whether the late call may also be another call of its branch: one that was prompt before and is not made yet. */
+  /** Whether the late call also fits another call of its branch, which was prompt and is not made again yet. */
   #hasOtherMatch(made: Identified, delivered: number, found: Match): boolean {
     if (made.group !== null || typeof found === "string" || found.isEarlier) return false;
     return this.#alike(found.content).some((other) => {
@@ -197,8 +202,8 @@ export class Matcher {
   }
 
   /**
-   * The contents of which this is the first call. A call that got its key since an earlier attempt counts for the
-   * content without the key, too.
+   * The contents of which this is the first call of this execution. If the call got its key after an earlier attempt,
+   * it also counts as a call of the content without the key.
    */
   #firstsOf({ content, unkeyed }: Identified): ReadonlySet<string> {
     const isSeparate = unkeyed === null || unkeyed.content === unnamedSleep || this.#earlier.has(content);
@@ -208,7 +213,7 @@ export class Matcher {
     return firsts;
   }
 
-  /** M3. A call of this attempt that was recorded before the current delivery. */
+  /** M3. The call of this attempt that the same branch made; null if none fits, `ambiguous` if several fit. */
   #byBranch(made: Identified, content: string, delivered: number): Match | null {
     let found: Recorded | null = null;
     for (const call of this.#byContent.get(content) ?? []) {
@@ -217,7 +222,7 @@ export class Matcher {
       // Calls without a call site are matched in order of recording.
       if (callSite === null) return call;
       if (!isOfBranch(call, made.branch)) continue;
-      // A call that is made earlier than before may be beside a call that had already ended before.
+      // If the call is made earlier than it was recorded, the call before it may still be open this time.
       const isEarly = made.group !== null && made.isBeside && callSite.madeAfter > delivered;
       if (!isEarly && this.branches.wasBeside(call, made) !== made.isBeside) continue;
       if (
@@ -247,18 +252,18 @@ export class Matcher {
   #reusable(made: Identified, content: string, firsts: ReadonlySet<string>): Match {
     const { branch, delivered, group, isChanged, isBeside } = made;
     const all = this.#alike(content).filter(({ isEarlier }) => isEarlier);
-    // A call made on the same path and at the same time as before would have had the same identity.
+    // A call on the same path after the same delivery has the same identity. So one of the two must differ here.
     const isOther = ({ callSite }: Recorded): boolean => {
       if (isChanged || callSite === null) return isChanged;
       if (group === null) return wasPrompt(callSite);
       return wasPrompt(callSite) ? isOverdue(content, callSite, made) : mayHaveBeenLate(content, callSite, made);
     };
-    const isAside = (call: Recorded): boolean => {
+    const isOnOtherSide = (call: Recorded): boolean => {
       const mayBeEarly =
         !isChanged && group !== null && isBeside && call.callSite !== null && !wasPrompt(call.callSite);
       return !mayBeEarly && this.branches.wasBeside(call, made) !== isBeside;
     };
-    const sameBranch = all.filter((call) => isOfBranch(call, branch) && isOther(call) && !isAside(call));
+    const sameBranch = all.filter((call) => isOfBranch(call, branch) && isOther(call) && !isOnOtherSide(call));
     const [found] = sameBranch;
     if (found !== undefined && sameBranch.length === 1) return found;
     const isRepeatable = /^(sleep|now):/.test(content);
@@ -273,8 +278,8 @@ export class Matcher {
     // branch it is, even if non-durable work has let other branches continue first.
     const isKeyed = made.unkeyed !== null && content === made.content;
     const isSame = isKeyed && only !== undefined && isOfBranch(only, branch);
-    // A step without a key works with what the path to it has brought, so its content does not identify it. Nor does
-    // the content without the key identify a call that has got a key since.
+    // The result of a step depends on the values before it. So the content of a step without a key does not identify
+    // it. If a call has got a key, its content without the key does not identify it either.
     const isAny = content.startsWith("step:") ? !isKeyed : content !== made.content;
     if (only === undefined || isAny || !(isChanged || isSame)) return "new";
     if (firsts.has(content) && this.#earlier.get(content) === 1) return only;
@@ -298,8 +303,8 @@ function mayHaveIdentity({ content, callSite }: Recorded, identity: string): boo
 }
 
 /**
- * Whether the delivery that the call followed is already past: of the values that the code awaits, another one was
- * delivered last this time. For an item of `run.map`, any earlier item may have freed its lane.
+ * Whether the delivery that the recorded call followed is not the last one. The code awaits several values, and another
+ * of them was delivered last this time. The first call of an item of `run.map` may follow any earlier item.
  */
 function isOverdue(content: string, { identity, alike }: CallSite, { branch, past, isOfItem }: Identified): boolean {
   if (alike !== undefined) return false;
@@ -311,7 +316,7 @@ function hasAlikes({ callSite }: Recorded): boolean {
   return callSite?.branch !== undefined && callSite.alike !== undefined;
 }
 
-/** Whether the call had the same place among as many alike calls, after another one of the values delivered so far. */
+/** Whether the recorded call had the same place among its alike calls, but followed an earlier delivery. */
 function isOfPlace({ content, callSite }: Recorded, { identity, group, point, delivered, past }: Identified): boolean {
   if (group === null || callSite === null || (callSite.alike ?? 1) < group.count) return false;
   const places = Array.from({ length: group.count }, (_, place) => place);
@@ -320,12 +325,12 @@ function isOfPlace({ content, callSite }: Recorded, { identity, group, point, de
   return place !== undefined && past.some((before) => after(before, place) === callSite.identity);
 }
 
-/** Whether a prompt call can match this late one: the same number of alike calls must precede it. */
+/** Whether a prompt call can match this recorded late call: the same number of alike calls must precede both. */
 function mayHaveBeenLate(content: string, callSite: CallSite, made: Identified): boolean {
   return !wasPrompt(callSite) && (callSite.alike ?? 1) === earlierOf(made, content) + 1;
 }
 
-/** How many alike calls the branch had made before; for the content without a key, those with other keys count too. */
+/** How many alike calls the branch had made before. For the content without a key, calls with other keys count too. */
 function earlierOf({ content, earlier, unkeyed }: Identified, recorded: string): number {
   return unkeyed === null || recorded === content ? earlier : unkeyed.earlier;
 }

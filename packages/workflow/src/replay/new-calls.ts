@@ -1,7 +1,7 @@
 import type { OpenCall } from "./call.ts";
 import type { Recorded } from "./recorded.ts";
 
-/** An `effect` runs user code with effects. A `start` and a `wait` are only sent with a report. */
+/** An `effect` runs user code with effects. A `start` or a `wait` runs no user code; it is sent with a report. */
 export type NewCallKind = "effect" | "start" | "wait";
 
 /** A call without a recorded value, and how it begins. */
@@ -28,8 +28,8 @@ export class NewCalls {
     return this.#waiting.map(({ call }) => call);
   }
 
-  push(beginning: NewCall): void {
-    this.#waiting.push(beginning);
+  push(newCall: NewCall): void {
+    this.#waiting.push(newCall);
   }
 
   clear(): void {
@@ -41,14 +41,14 @@ export class NewCalls {
     return this.#waiting.some(({ reused }) => reused !== undefined);
   }
 
-  /** Removes calls that were answered meanwhile: a wait may end before it is opened again. */
-  forgetAnswered(): void {
+  /** Removes calls that already have a value: a wait may end before it is opened again. */
+  removeClosed(): void {
     if (this.#waiting.some(({ call }) => !call.open)) this.#waiting = this.#waiting.filter(({ call }) => call.open);
   }
 
   /** Removes the calls for which `isTaken` returns true, in call order. */
-  takeIf(isTaken: (beginning: NewCall) => boolean): void {
-    this.#waiting = this.#waiting.filter((beginning) => !isTaken(beginning));
+  takeIf(isTaken: (newCall: NewCall) => boolean): void {
+    this.#waiting = this.#waiting.filter((newCall) => !isTaken(newCall));
   }
 
   /** Removes and returns the calls whose kind may begin. A reused value must also pass `mayReuse`. */
@@ -56,16 +56,16 @@ export class NewCalls {
     const taken: NewCall[] = [];
     // A wait that begins before a reused value is delivered could win a race against it.
     const mayWait = may.wait && (may.start || !this.hasReused);
-    this.takeIf((beginning) => {
-      const { kind, reused } = beginning;
+    this.takeIf((newCall) => {
+      const { kind, reused } = newCall;
       const isTaken = (kind === "wait" ? mayWait : may[kind]) && (reused === undefined || mayReuse(reused));
-      if (isTaken) taken.push(beginning);
+      if (isTaken) taken.push(newCall);
       return isTaken;
     });
     // Reused values come first and in their former order, so that races have the same winners as before.
-    const reused = taken.filter((beginning) => beginning.reused !== undefined);
+    const reused = taken.filter((newCall) => newCall.reused !== undefined);
     if (reused.length === 0) return taken;
     reused.sort((a, b) => (a.reused ?? 0) - (b.reused ?? 0));
-    return [...reused, ...taken.filter((beginning) => beginning.reused === undefined)];
+    return [...reused, ...taken.filter((newCall) => newCall.reused === undefined)];
   }
 }

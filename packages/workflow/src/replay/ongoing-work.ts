@@ -5,7 +5,7 @@ import type { OpenCall } from "./call.ts";
 /** One running try of a task. */
 export interface OngoingTry {
   readonly call: OpenCall;
-  /** What people are told about it. */
+  /** The try, as the worker sends it to the server. */
   describe(): TaskTry;
   /** Aborts its signal. Its result is ignored. */
   abort(reason: unknown): void;
@@ -69,7 +69,7 @@ export class OngoingWork {
   }
 
   /** Cancels every delay. Returns the functions that the delays would have called. */
-  cutDelays(): Array<() => void> {
+  cancelDelays(): Array<() => void> {
     const cut = [...(this.#delays ?? [])];
     this.#delays = null;
     for (const [, cancel] of cut) cancel();
@@ -78,11 +78,11 @@ export class OngoingWork {
 
   /** Call when the run has left this worker. */
   end(code: AikiError["code"], runId: RunId): void {
-    this.cutDelays();
+    this.cancelDelays();
     this.abortAll(code, "This worker no longer holds the run.", runId);
   }
 
-  /** Is busy until `work` is done. `work` must never reject. */
+  /** Counts as busy until `work` has ended. `work` must never reject. */
   async hold(work: () => Promise<void>): Promise<void> {
     this.#held += 1;
     await work();

@@ -17,7 +17,7 @@ interface TakenValue {
   place: Unnumbered;
 }
 
-/** The value of the only open call. The order of deliveries is then known before the value is recorded (P5). */
+/** The value of the only open call. It is delivered before it is recorded: no other value can precede it (P5). */
 export class OnlyCallValue {
   readonly #journal: Journal;
   readonly #deliveries: Deliveries;
@@ -43,7 +43,7 @@ export class OnlyCallValue {
     const { posted, value } = offered;
     const { call } = posted;
     if (!call.open || !this.#outbox.isHolding(posted)) return null;
-    return { call, value, place: this.#outbox.showEarly(posted) };
+    return { call, value, place: this.#outbox.markReceived(posted) };
   }
 
   /** Whether `take` may return a value. */

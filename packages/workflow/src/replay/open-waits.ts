@@ -2,8 +2,8 @@ import type { Replay } from "./replay.ts";
 
 const counts = new WeakMap<Replay, Map<string, number>>();
 
-/** Warns once for each run and event when a second wait for the event opens beside one that is open. */
-export function noteWait(replay: Replay, event: string, wait: Promise<unknown>): void {
+/** Warns if a second wait for an event opens while another one is open. Warns once for each run and event. */
+export function warnOfSecondWait(replay: Replay, event: string, wait: Promise<unknown>): void {
   const { scheduler, run } = replay;
   const open = counts.get(replay) ?? new Map<string, number>();
   counts.set(replay, open);

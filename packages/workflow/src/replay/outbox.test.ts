@@ -88,7 +88,7 @@ describe("the outbox", () => {
     const outbox = new Outbox(1);
     const first = posted("a", "1");
     outbox.post(first);
-    const after = outbox.showEarly(first);
+    const after = outbox.markReceived(first);
     const later = new Call({ ...prompt, after }, () => undefined);
     outbox.post({ ...posted("b", "2"), call: later });
     const { entries } = packed(outbox.take());

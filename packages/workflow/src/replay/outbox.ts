@@ -10,7 +10,7 @@ export interface Posted {
   readonly call: OpenCall;
   /** For a withdrawal: the withdrawn call. */
   readonly wait?: OpenCall;
-  /** Whether the handler has already received it: then no effect begins before it is recorded. */
+  /** Whether the handler has already received the fact. No effect begins before such a fact is recorded. */
   seen: boolean;
   /** Called once it is recorded; null when nothing waits for that. */
   recorded: ((seq: number) => void) | null;
@@ -47,8 +47,9 @@ export interface ReportContent {
 const reportCharacters = 1_000_000;
 const reportItems = 500;
 /**
- * How many children one report of a later attempt starts at most. The server records it, in one transaction, with the
- * output, of up to 2 MB, of each child that an earlier attempt started and that has ended.
+ * The maximum number of children that one report of a later attempt starts. An earlier attempt may have started such a
+ * child, and the child may have ended. The server then records the child's output, of up to 2 MB, in the transaction of
+ * the report.
  */
 const retriedStarts = 4;
 
@@ -85,7 +86,7 @@ export class Outbox {
   }
 
   /** Call when the handler receives the fact before it is recorded. */
-  showEarly(posted: Posted): Unnumbered {
+  markReceived(posted: Posted): Unnumbered {
     this.#count(posted, -1);
     posted.seen = true;
     posted.recorded = null;
@@ -121,14 +122,14 @@ export class Outbox {
     return this.#entries.length === 0 && this.#opens.length === 0 && this.#starts.length === 0;
   }
 
-  /** Drops a wait of an earlier activation that the entry at this address has ended. */
+  /** Drops a wait that is not open at the server yet, if the entry recorded at this address ends it. */
   dropWait(recorded: Address): void {
     const isOver = ({ wait: { address, type } }: PostedWait) =>
       address === recorded || (type === "child" && awaitedResult(address) === recorded);
     if (this.#opens.some(isOver)) this.#opens = this.#opens.filter((open) => !isOver(open));
   }
 
-  /** Drops the wait at this address. Returns whether it was still to be opened. */
+  /** Drops the wait at this address. Returns whether it was here, so that the server has not opened it. */
   withdrawWait(address: Address): boolean {
     const before = this.#opens.length;
     this.#opens = this.#opens.filter(({ wait }) => wait.address !== address);
@@ -149,7 +150,7 @@ export class Outbox {
     this.#starts = [];
   }
 
-  /** For a run that fails: keeps only entries, `first` before the others, and continues nothing after them. */
+  /** For a run that fails: keeps `first` and then the other entries. Drops everything that would follow from them. */
   keepFacts(first: readonly Posted[]): void {
     const facts = [...first, ...this.#entries];
     this.clear();

@@ -64,7 +64,7 @@ function idsOf({ run }: Replay, task: TaskCall, call: OpenCall): CallIds {
 function outputOf(value: Value, ids: CallIds): unknown {
   if (value.type === "returned") return decode(value.output);
   if (value.type === "threw") throw new TaskFailedError(ids, restoreError(value.error));
-  throw new AikiError("INVALID_PAYLOAD", `A task's end cannot be read from an entry "${value.type}".`, { ids });
+  throw new AikiError("INVALID_PAYLOAD", `An entry of type "${value.type}" cannot be the result of a task.`, { ids });
 }
 
 /** The tries of one call, one after another. */

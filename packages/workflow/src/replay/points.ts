@@ -24,8 +24,8 @@ export interface Point {
   /** The branch in which the current microtasks began. */
   readonly origin: string;
   /**
-   * Code reached this point by another path than before: a call that failed in an earlier attempt had another result,
-   * or changed code reached a recorded call from another branch.
+   * Whether the code reached this point by another path than before: a call that failed in an earlier attempt had
+   * another result, or changed code made a recorded call from another branch.
    */
   isChanged: boolean;
   /** The call that entered this point, while it is open; null at the root of a branch. */

@@ -19,7 +19,10 @@ export function any<const Contenders extends readonly Contender[]>(
   return raceWith(replay, contenders, (promises) => Promise.any(promises));
 }
 
-/** Withdraws the losers before the handler receives the result: durable calls directly, functions by their signal. */
+/**
+ * Withdraws the losers before the handler receives the result. A durable call is withdrawn directly; a function
+ * receives an abort signal.
+ */
 function raceWith<Contenders extends readonly Contender[]>(
   { calls }: Replay,
   contenders: Contenders,

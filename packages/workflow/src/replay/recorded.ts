@@ -1,7 +1,7 @@
 import type { Address, CallSite, Entry } from "@aikirun/lib/protocol";
 import { besideOf, branchOf, lateIdentity } from "./identity.ts";
 
-/** A durable call, as the journal holds it. */
+/** A durable call that the journal has recorded. */
 export interface Recorded {
   readonly address: Address;
   readonly content: string;
@@ -10,15 +10,15 @@ export interface Recorded {
   /** The attempt that recorded `callSite`. */
   siteAttempt: number;
   /** The `seq` of its value in each attempt. */
-  readonly answeredAt: Map<number, number>;
-  /** The identity under which it was first recorded: the name of its delivery in every attempt. */
-  lineage: string | null;
-  /** The name of the branch after it in every attempt; null when the call site does not determine it. */
-  path: string | null;
+  readonly valueSeqs: Map<number, number>;
+  /** The identity under which an attempt first recorded the call. It names the call's delivery in every attempt. */
+  firstIdentity: string | null;
+  /** The name of the branch after the call, the same in every attempt; null if the call site does not determine it. */
+  branchAfter: string | null;
   /** The entry of its value; null while it has no value, and when it failed in an earlier attempt. */
   entry: Entry | null;
   /** The `seq` of the entry `asked`; 0 when it has none. */
-  askSeq: number;
+  askedSeq: number;
   /** Whether only earlier attempts have recorded it. */
   isEarlier: boolean;
   /** Whether it failed in an earlier attempt and was made again in a later one. */
@@ -36,11 +36,11 @@ export function recordedCall(address: Address, content: string, site: CallSite |
     content,
     callSite: site ?? null,
     siteAttempt: attempt,
-    answeredAt: new Map(),
-    lineage: site?.identity ?? null,
-    path: pathOf(content, site),
+    valueSeqs: new Map(),
+    firstIdentity: site?.identity ?? null,
+    branchAfter: branchAfterOf(content, site),
     entry: null,
-    askSeq: 0,
+    askedSeq: 0,
     isEarlier: false,
     isRedone: false,
     isReused: false,
@@ -49,9 +49,9 @@ export function recordedCall(address: Address, content: string, site: CallSite |
 }
 
 /** The position of the call in order of recording. An open wait has no entry yet, so it comes last. */
-export function recordedAt({ entry, askSeq }: Recorded): number {
+export function recordedAt({ entry, askedSeq }: Recorded): number {
   if (entry !== null) return entry.seq;
-  return askSeq > 0 ? askSeq : Number.MAX_SAFE_INTEGER;
+  return askedSeq > 0 ? askedSeq : Number.MAX_SAFE_INTEGER;
 }
 
 export function wasPrompt(callSite: CallSite): callSite is CallSite & { branch: string } {
@@ -65,7 +65,7 @@ export function isAlike(call: Recorded, other: Recorded): boolean {
   return (own !== undefined && isOfBranch(other, own)) || (others !== undefined && isOfBranch(call, others));
 }
 
-/** Whether the call was made from this branch, or beside the call after which the branch continues. */
+/** Whether the call was made from this branch: after the last call of the branch, or beside it. */
 export function isOfBranch({ content, callSite }: Recorded, place: string): boolean {
   if (callSite === null) return false;
   const branch = branchOf(place);
@@ -74,7 +74,7 @@ export function isOfBranch({ content, callSite }: Recorded, place: string): bool
 }
 
 /** The name of the branch after the call; null when the call site fits several alike calls of one drain. */
-export function pathOf(content: string, callSite: CallSite | undefined): string | null {
+export function branchAfterOf(content: string, callSite: CallSite | undefined): string | null {
   if (callSite === undefined) return null;
   if (callSite.branch === undefined) return callSite.identity;
   return callSite.alike === undefined ? lateIdentity(content, callSite.branch) : null;

@@ -1,14 +1,14 @@
 /** Finds the calls that depend on ambiguous calls. Pure. */
 
 import type { CallSite } from "@aikirun/lib/protocol";
-import { besideOf, branchOf, lateIdentity, pathIdentity } from "./identity.ts";
+import { besideOf, branchAfterNth, branchOf, lateIdentity } from "./identity.ts";
 import { isAlike, type Recorded } from "./recorded.ts";
 
 /** Two calls that could not be distinguished. */
 export interface AmbiguousCalls {
   readonly identity: string;
   /** The records of these calls. */
-  readonly meant: readonly Recorded[];
+  readonly recorded: readonly Recorded[];
   /** The names of the branches that continue after these calls, and after calls that depend on them. */
   readonly branches: Set<string>;
 }
@@ -16,7 +16,7 @@ export interface AmbiguousCalls {
 /** The branch of a late call is found by hashing candidates. After this many hashes the search ends. */
 const mostTries = 2_000_000;
 
-/** The given calls that are refused or made from a refused branch. Adds their branches to the refusal. */
+/** Returns those calls that are refused or were made from a refused branch. Adds their branches to `refusal`. */
 export function dependentOn(calls: readonly Recorded[], refusal: AmbiguousCalls): Recorded[] {
   const { branches } = refusal;
   const found = new Set<Recorded>();
@@ -33,7 +33,7 @@ export function dependentOn(calls: readonly Recorded[], refusal: AmbiguousCalls)
     if (branch === undefined) contents.add(call.content);
     const place = branch === undefined ? identity : branchOf(branch);
     byPlace.set(place, [...(byPlace.get(place) ?? []), call]);
-    if (isMeant(call, refusal)) add(call);
+    if (isRefused(call, refusal)) add(call);
   }
   let tries = 0;
   for (const branch of branches) {
@@ -48,8 +48,8 @@ export function dependentOn(calls: readonly Recorded[], refusal: AmbiguousCalls)
   return [...found];
 }
 
-function isMeant(call: Recorded, { identity, meant }: AmbiguousCalls): boolean {
-  return call.callSite?.identity === identity || meant.some((one) => isAlike(call, one));
+function isRefused(call: Recorded, { identity, recorded }: AmbiguousCalls): boolean {
+  return call.callSite?.identity === identity || recorded.some((one) => isAlike(call, one));
 }
 
 /** The branches that may continue after the call: its call site may fit several alike calls. */
@@ -60,5 +60,5 @@ function branchesAfter({ content, callSite }: Recorded): string[] {
 function pathsOf(content: string, { identity, branch, alike = 1 }: CallSite): string[] {
   if (branch === undefined) return [identity];
   const late = lateIdentity(content, branch);
-  return Array.from({ length: alike }, (_, nth) => pathIdentity(late, nth));
+  return Array.from({ length: alike }, (_, nth) => branchAfterNth(late, nth));
 }

@@ -7,13 +7,13 @@
  *      value was recorded.
  *  P3  New calls begin only when every available value is delivered and no recorded call is expected.
  *  P4  No effect begins before everything the handler has received is recorded.
- *  P5  While several calls are open, values are delivered once recorded. The value of the only open call is delivered
- *      at once; its place in the order is the `seq` that it gets later.
+ *  P5  If several calls are open, a value is delivered after it is recorded. If only one call is open, its value is
+ *      delivered before it is recorded; its place in the order is the `seq` that it gets later.
  *  P6  At most one report is in flight.
  *
- *   running <──> suspended    The run waits at the server. If its handler continues, the run is claimed again.
+ *   running <──> suspended    The run waits at the server. If its handler continues, the worker claims it again.
  *      │             │
- *      └──────> ended <       The run has left this worker for good: durable calls have no effect.
+ *      └──────> ended <       The run has left this worker: durable calls have no effect any more.
  */
 
 import type { AikiError } from "@aikirun/lib";
@@ -23,7 +23,7 @@ import { CallIdentifier } from "./call-identifier.ts";
 import { CallWait } from "./call-wait.ts";
 import type { ActivationEnd, Host, SchedulerOptions } from "./contract.ts";
 import { Deliveries } from "./deliveries.ts";
-import { Drain, shiftedStall } from "./drain.ts";
+import { Drain, otherCountStall } from "./drain.ts";
 import { unhandled } from "./errors.ts";
 import type { Journal } from "./journal.ts";
 import { Leaving, type LeavingReason } from "./leaving.ts";
@@ -60,7 +60,7 @@ export class ReplayScheduler implements CodeOwner {
   #cancelRecheck: (() => void) | null = null;
   readonly #reports: Reports;
   #state: "running" | "suspended" | "ended" = "running";
-  /** How the run is to leave this worker, once its work in flight is recorded. */
+  /** Why and how the run leaves this worker after the results of its running work are recorded. */
   readonly #leaving: Leaving = new Leaving();
   readonly #onlyCall: OnlyCallValue;
   /** The expected call that the last report named. */
@@ -68,6 +68,7 @@ export class ReplayScheduler implements CodeOwner {
   #isScheduled = false;
   #isListening = false;
   #isReclaiming = false;
+  /** The number of open calls when the run was suspended. A larger number later shows that the handler continued. */
   #openWhenSuspended = 0;
   /** When this replay last yielded the event loop. Monotonic milliseconds. */
   #steppingSince = 0;
@@ -132,7 +133,7 @@ export class ReplayScheduler implements CodeOwner {
   release(reason: LeavingReason): void {
     if (this.#state !== "running") return;
     this.#leaving.release(reason);
-    for (const then of this.work.cutDelays()) then();
+    for (const then of this.work.cancelDelays()) then();
     this.#schedule();
   }
 
@@ -143,11 +144,11 @@ export class ReplayScheduler implements CodeOwner {
   reject(reason: unknown): void {
     const fields = { runId: this.claimed.id, error: reason };
     if (this.isOpen) this.fail(unhandled(reason));
-    else this.host.logger.error("a promise of a handler whose run has left this worker was rejected", fields);
+    else this.host.logger.error("a promise of a handler was rejected after its run had left this worker", fields);
   }
 
-  /** Calls the handler. Its calls in the microtasks that follow are prompt. */
-  enter(start: () => void): void {
+  /** Calls the handler. The durable calls that it makes in the microtasks that follow are prompt. */
+  startHandler(start: () => void): void {
     if (!this.isOpen) return;
     this.#follow({ delivered: "start", isChanged: false }, () => runAt({ ...this.identifier.root }, start));
   }
@@ -164,7 +165,7 @@ export class ReplayScheduler implements CodeOwner {
     if (this.#state !== "running" || !this.isOpen || !call.open) return;
     const recorded = (seq: number): void => this.deliveries.later(call, seq, value);
     const posted: Posted = { entry, call, seen: false, recorded };
-    this.journal.count(value);
+    this.journal.addSize(value);
     this.#onlyCall.offer(posted, value);
     this.post(posted);
   }
@@ -195,18 +196,18 @@ export class ReplayScheduler implements CodeOwner {
   /** Stalls the run: it cannot continue until a person removes the cause. */
   stall(stall: ReportedStall): void {
     if (!this.#leaving.stallFor(stall)) return;
-    for (const then of this.work.cutDelays()) then();
+    for (const then of this.work.cancelDelays()) then();
     this.touch();
   }
 
-  /** Call after every durable activity, which may be what the replay waits for. */
+  /** Call after every durable call and every new fact: the replay may wait for it. */
   touch(): void {
     this.callWait.stop();
     this.#schedule();
   }
 
   #schedule(): void {
-    // A step follows every drain anyway.
+    // A step follows every drain, so none needs to be scheduled during a drain.
     if (this.#isScheduled || this.#state === "ended" || this.identifier.drain !== null) return;
     this.#isScheduled = true;
     this.host.env.soon(() => {
@@ -254,8 +255,8 @@ export class ReplayScheduler implements CodeOwner {
 
   #deliver(call: OpenCall, value: Value, after: number | Unnumbered): void {
     this.identifier.after = after;
-    const { lineage, made } = call;
-    this.#follow({ delivered: lineage, isChanged: made.point.isChanged }, () => this.deliveries.deliver(call, value));
+    const { firstIdentity: delivered, made } = call;
+    this.#follow({ delivered, isChanged: made.point.isChanged }, () => this.deliveries.deliver(call, value));
     if (this.journal.expected.size === 0 && !this.deliveries.hasReady) this.replaying = false;
   }
 
@@ -270,17 +271,17 @@ export class ReplayScheduler implements CodeOwner {
   }
 
   #drained(): void {
-    const shifted = this.identifier.drain?.shifted() ?? null;
+    const miscounted = this.identifier.drain?.withOtherCount() ?? null;
     this.identifier.drain = null;
     this.on?.drained();
-    if (shifted !== null && !this.callWait.isOther(shifted)) this.stall(shiftedStall(shifted));
+    if (miscounted !== null && !this.callWait.isOfOtherCode(miscounted)) this.stall(otherCountStall(miscounted));
     if (this.host.env.elapsed() - this.#steppingSince > yieldMs) this.#schedule();
     else this.#step(true);
   }
 
   /** P3, P4. */
   #beginNewCalls(): void {
-    this.newCalls.forgetAnswered();
+    this.newCalls.removeClosed();
     if (this.newCalls.size === 0 || this.journal.expected.size > 0) return; // mutant: new-calls-begin
     const isRecorded = !this.outbox.seen && !this.#reports.isSeenInFlight;
     const start = !this.#leaving.isReleased;
@@ -299,7 +300,7 @@ export class ReplayScheduler implements CodeOwner {
   #next(): Next | null {
     const { isBusy } = this.work;
     const canMove = isBusy || this.newCalls.size > 0 || this.outbox.hasContinuation || this.deliveries.hasReady;
-    const isWaiting = !canMove && this.deliveries.open > 0 && this.deliveries.mayBeAnswered;
+    const isWaiting = !canMove && this.deliveries.open > 0 && this.deliveries.mayReceiveValue;
     const leaving = this.#leaving.next({ isBusy, isRecording: this.outbox.hasContinuation, isWaiting });
     if (leaving !== null) return leaving;
     if (isWaiting && !this.#leaving.isDecided) {
@@ -309,7 +310,7 @@ export class ReplayScheduler implements CodeOwner {
     return isUrgent || this.callWait.expecting !== this.#reportedExpecting ? { type: "continue" } : null;
   }
 
-  /** The handler awaits tasks, or something that is not durable, or its next call may not begin yet. */
+  /** Starts the timer for what the replay waits for: an expected call, a call that may not begin, or the handler. */
   #wait(): void {
     this.#listen(this.deliveries.awaitsEntries);
     const expected = this.journal.expected.first();
@@ -348,7 +349,7 @@ export class ReplayScheduler implements CodeOwner {
     this.host.listening(open);
   }
 
-  /** Has the run claimed again when its suspended handler has continued by itself. */
+  /** If the suspended handler has continued by itself, requests that the worker claims the run again. */
   #reclaimIfActive(): void {
     const hasMoved = !this.outbox.empty || this.newCalls.size > 0 || this.deliveries.open > this.#openWhenSuspended;
     if (this.#isReclaiming || !(this.#leaving.isDecided || hasMoved)) return;

@@ -12,7 +12,7 @@ export function reportAbandoned(thrown: unknown): ReportAnswer {
   return { ok: false, code: isAikiError(thrown) ? thrown.code : "GIVEN_UP", message: String(thrown) };
 }
 
-/** The codes of refusals because this worker no longer holds the run. */
+/** The codes which say that this worker no longer holds the run, or may not report it. */
 const notHeld: ReadonlySet<string> = new Set([
   "FENCED",
   "RUN_FINAL",

@@ -7,7 +7,7 @@ import type { Journal } from "./journal.ts";
 import { type Outbox, packed, type ReportContent } from "./outbox.ts";
 import { activationEnd, isPermanent, type ReportAnswer, reportAbandoned } from "./report-answer.ts";
 
-/** A report that is sent and not answered. */
+/** A report that the server has not answered yet. */
 interface InFlight {
   content: ReportContent;
   next: Next;
@@ -37,7 +37,7 @@ export interface ReportsOptions {
 /** Sends the reports of one run, one at a time (P6), and receives the entries that answers and the run watch bring. */
 export class Reports {
   readonly #options: ReportsOptions;
-  /** How many facts that came from outside of the run are received. */
+  /** The number of facts from outside of the run that were received: the last known `inbox`. */
   #seen: number;
   #inFlight: InFlight | null = null;
   /** Entries from the run watch that arrived while a report was in flight. */

@@ -23,9 +23,9 @@ export interface SleepOptions {
 export function sleepFor(replay: Replay, args: readonly unknown[]): Promise<SleepResult> {
   try {
     const [first, ...others] = args;
-    if (typeof first !== "string") return sleep(replay, null, lasting(replay, null, first), others[0]);
+    if (typeof first !== "string") return sleep(replay, null, lengthOf(replay, null, first), others[0]);
     const name = checkName(first, "sleep");
-    return sleep(replay, name, lasting(replay, name, others[0]), others[1]);
+    return sleep(replay, name, lengthOf(replay, name, others[0]), others[1]);
   } catch (thrown) {
     return refused(thrown);
   }
@@ -60,12 +60,15 @@ function sleep(replay: Replay, name: string | null, length: Length, options: unk
   return call.promise;
 }
 
-function lasting(replay: Replay, name: string | null, duration: unknown): Length {
+function lengthOf(replay: Replay, name: string | null, duration: unknown): Length {
   return { durationMs: remainingMs(replay, duration, name === null ? "sleep" : `sleep "${name}"`) };
 }
 
 function momentOf(until: unknown): number {
   const at = until instanceof Date ? until.getTime() : until;
   if (typeof at === "number" && Math.abs(at) <= 8.64e15) return Math.ceil(at);
-  throw new AikiError("INVALID_OPTION", "sleepUntil takes a Date, or epoch milliseconds that a Date can hold.");
+  throw new AikiError(
+    "INVALID_OPTION",
+    "The moment of sleepUntil must be a Date, or epoch milliseconds that a Date can represent.",
+  );
 }

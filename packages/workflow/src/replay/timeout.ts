@@ -22,7 +22,7 @@ function isPast({ scheduler, run }: Replay, duration: unknown, where: string): b
   if (isNegative && !scheduler.replaying) {
     const fields = { runId: run.id, duration: JSON.stringify(duration) };
     scheduler.host.logger.warn(
-      `a duration is negative (${where}): its moment has passed, so it is taken as zero`,
+      `a duration is negative (${where}): it is used as zero, because its end has passed`,
       fields,
     );
   }

@@ -3,7 +3,7 @@ import type { OpenCall } from "./call.ts";
 import type { IdentifiedCall } from "./calls.ts";
 import type { Replay } from "./replay.ts";
 
-/** Withdraws the call when the signal aborts. Returns true if it has aborted already: the call is then never made. */
+/** Withdraws the call when the signal aborts. Returns true if it had already aborted: the call is never made. */
 export function withdrawOnAbort(
   { calls }: Replay,
   call: OpenCall & { promise: Promise<unknown> },
