@@ -36,7 +36,7 @@ function terminalOf(
 ) {
   return {
     out: (line: string) => void out.push(line),
-    drained: async () => {},
+    drained: async () => true,
     note: (line: string) => void out.push(line),
     err: (line: string) => void err.push(line),
     progress: (line: string | null) => void shown.push(line),

@@ -13,8 +13,11 @@ const brokenPipe = "EPIPE";
 export interface Terminal {
   /** Writes a line of the result. The command fails if it cannot be written, unless the reader has closed the pipe. */
   out(line: string): void;
-  /** Resolves when the reader of the result can receive more of it. Await it between parts of a long result. */
-  drained(): Promise<void>;
+  /**
+   * Resolves when the reader of the result can receive more of it: with false if nothing more can be written. Await it
+   * between parts of a long result.
+   */
+  drained(): Promise<boolean>;
   /** Writes a line about the progress of a long-running command. The line is dropped if it cannot be written. */
   note(line: string): void;
   /** Writes a line about an error. */
@@ -54,7 +57,12 @@ export interface Screen {
 export function processTerminal(): Terminal {
   surviveOutputErrors();
   const { stdin, stdout, stderr } = process;
-  const onWritten = lossReporter();
+  let isWritable = true;
+  const reportLoss = lossReporter();
+  const onWritten = (error?: Error | null) => {
+    if (error) isWritable = false;
+    reportLoss(error);
+  };
   const errorPaint = paintFor(stderr, process.env);
   let isProgressShown = false;
   const progress = (line: string | null) => {
@@ -70,7 +78,10 @@ export function processTerminal(): Terminal {
   return {
     out: (line) => write(stdout, line, onWritten),
     drained: async () => {
-      if (stdout.writableNeedDrain) await Promise.race([once(stdout, "drain"), once(stdout, "close")]);
+      if (isWritable && stdout.writableNeedDrain) {
+        await Promise.race([once(stdout, "drain"), once(stdout, "close")]).catch(() => {});
+      }
+      return isWritable;
     },
     note: (line) => write(stdout, line),
     err: (line) => write(stderr, errorPaint === unpainted ? stripVTControlCharacters(line) : line),

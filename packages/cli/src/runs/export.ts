@@ -3,7 +3,7 @@ import { ProgressBar } from "../progress-bar.ts";
 import type { Terminal } from "../terminal.ts";
 import { connected, type ServerOptions } from "./connect.ts";
 import { type FilterOptions, filterOf } from "./filter.ts";
-import { readRuns } from "./journals.ts";
+import { type RunWithJournal, readRuns } from "./journals.ts";
 import { matchingIds } from "./matching.ts";
 
 export interface ExportOptions extends ServerOptions, FilterOptions {
@@ -19,22 +19,23 @@ export async function exportRuns(options: ExportOptions, terminal: Terminal): Pr
     const total = terminal.showsProgress ? (await matchingIds(aiki, filter, terminal)).length : null;
     const progress = new ProgressBar(terminal, "Exporting runs", total);
     let count = 0;
-    for await (const ids of pagesOf(aiki, filter)) {
-      for await (const run of readRuns(aiki, ids)) {
-        terminal.out(JSON.stringify(run));
-        await terminal.drained();
-        progress.show(++count);
-      }
+    for await (const run of matchingRuns(aiki, filter)) {
+      terminal.out(JSON.stringify(run));
+      if (!(await terminal.drained())) break;
+      progress.show(++count);
     }
     progress.end();
   });
 }
 
-async function* pagesOf(aiki: Client, filter: RunFilter): AsyncGenerator<string[]> {
+async function* matchingRuns(aiki: Client, filter: RunFilter): AsyncGenerator<RunWithJournal> {
   let cursor: string | undefined;
   do {
     const page = await aiki.runs.list({ ...filter, limit: pageSize, ...(cursor === undefined ? {} : { cursor }) });
-    yield page.runs.map(({ id }) => id);
+    yield* readRuns(
+      aiki,
+      page.runs.map(({ id }) => id),
+    );
     cursor = page.cursor;
   } while (cursor !== undefined);
 }

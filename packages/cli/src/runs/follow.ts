@@ -31,7 +31,7 @@ export async function followRun(
     }
     for (const entry of entries) terminal.out(json === true ? JSON.stringify({ entry }) : lines.recorded(entry));
     after = entries.at(-1)?.seq ?? after;
-    await terminal.drained();
+    if (!(await terminal.drained())) return;
     if (more) continue;
     if (run.outcome !== undefined) {
       const ended = json === true ? [JSON.stringify({ run })] : [lines.status(run), ...stackOf(run)];

@@ -71,8 +71,7 @@ async function listAll(
       for (const line of tableLines(runTable(page.runs), terminal).slice(count === 0 ? 0 : 1)) terminal.out(line);
     }
     count += page.runs.length;
-    await terminal.drained();
-  } while (next !== undefined);
+  } while ((await terminal.drained()) && next !== undefined);
   if (json === true) terminal.out("]}");
   else if (count === 0) terminal.out(runTable([]).nothing);
 }

@@ -232,6 +232,16 @@ describe("aiki runs list and export", () => {
   });
 });
 
+describe("a reader that closes the pipe", () => {
+  it.each([["export"], ["list", "--all", "--json"]])("ends %s before all runs are read", async (...args) => {
+    const { name } = await startUnserved(401);
+    const { terminal, out } = recordedTerminal();
+    const drained = async () => false;
+    expect(await main(["runs", ...args, "--name", name, "--url", url], { ...terminal, drained })).toBe(0);
+    expect(out.length).toBeLessThan(210);
+  });
+});
+
 describe("aiki runs cancel, retry, pause, resume and wake over many runs", () => {
   it("a filter shows the runs and their number, and acts after a confirmation", async () => {
     const { name } = await startUnserved(12);
