@@ -10,6 +10,15 @@ import { cut, plain } from "./text.ts";
  */
 export async function payloadOf(argument: string, where: string, terminal: Terminal): Promise<unknown> {
   const text = await textOf(argument, where, terminal);
+  const value = parsed(text, where);
+  const inexact = inexactIntegerIn(text);
+  if (inexact === undefined) return value;
+  throw usageError(
+    `${where} has the number ${cut(inexact, 60)}, which JavaScript cannot hold exactly. Write it as a string.`,
+  );
+}
+
+function parsed(text: string, where: string): unknown {
   try {
     return JSON.parse(text);
   } catch (thrown) {
@@ -18,6 +27,16 @@ export async function payloadOf(argument: string, where: string, terminal: Termi
       `${where} must be JSON, for example '{"id":1}' or '"text"'. Received ${received} (${messageOf(thrown)}).`,
     );
   }
+}
+
+/** The first whole number in a JSON text that parsing changes. */
+function inexactIntegerIn(text: string): string | undefined {
+  const withoutStrings = text.replace(/"(?:[^"\\]|\\.)*"/g, '""');
+  const integers = withoutStrings.match(/(?<![\d.eE+-])-?\d+(?![\d.eE])/g) ?? [];
+  return integers.find((digits) => {
+    const value = Number(digits);
+    return !Number.isSafeInteger(value) && (!Number.isFinite(value) || BigInt(value) !== BigInt(digits));
+  });
 }
 
 async function textOf(argument: string, where: string, terminal: Terminal): Promise<string> {

@@ -115,14 +115,18 @@ describe("aiki runs start", () => {
     await writeFile(join(directory, "input.json"), '{"id":"é"}\n');
     expect(await started("order", "--input", `@${directory}/input.json`)).toMatchObject({ input: '{"id":"é"}' });
     await rm(directory, { recursive: true });
-    const { out } = await run(["start", "order", "--input", "-", "--json"], { input: "[1]" });
-    expect(await aiki.runs.get(JSON.parse(out).id).view()).toMatchObject({ input: "[1]" });
+    const numbers = '[1,-9007199254740993e3,9007199254740992,0.1,"12345678901234567890\\""]';
+    const { out } = await run(["start", "order", "--input", "-", "--json"], { input: numbers });
+    const { input } = await aiki.runs.get(JSON.parse(out).id).view();
+    expect(input).toBe(JSON.stringify(JSON.parse(numbers)));
   });
 
   it.each([
     [["order", "--input", "{id: 1}"], /^error: --input must be JSON, .* Received \{id: 1\} \(.*\)\.$/],
     [["order", "--input", ""], /^error: --input must be JSON, .* Received no text/],
     [["order", "--input", "@/no/such/file"], /names the file \/no\/such\/file, which cannot be read \(ENOENT/],
+    [["order", "--input", '{"id":[12345678901234567890]}'], /has the number 12345678901234567890, which JavaScript/],
+    [["order", "--input", `-${"9".repeat(400)}`], /has the number -9{10,}…, which JavaScript cannot hold exactly/],
     [["ordr"], /^error: Name the version to start, ordr@VERSION: no live worker serves it\.$/],
     [["order@"], /has no version after the @/],
     [["order", "--delay", "2h", "--at", "2999-01-31"], /cannot be used with option/],
