@@ -136,7 +136,7 @@ describe("aiki dev", { timeout: 60_000 }, () => {
     const { command, aiki } = await dev(folder, "--database", "memory:");
     await command.prints(/ready/);
     const output = outputOf(aiki);
-    await command.prints(/crashed +worker dev-1 ended \(SIGKILL\)[\s\S]*it held 1 run.*wf@1\.0\.0/);
+    await command.prints(/crashed +worker dev-1 ended \(SIGKILL\)[\s\S]*its 1 run will continue within .*wf@1\.0\.0/);
     expect(await output).toBe("first");
     expect(await command.end("SIGINT")).toBe(0);
   });

@@ -19,7 +19,7 @@ describe("an unhandled rejection", () => {
     await timed.execute({}, 100);
     expect(timed.rig.ledger.error).toMatchObject({
       code: "UNHANDLED_REJECTION",
-      message: expect.stringContaining("Await it"),
+      message: expect.stringContaining("Await the promise"),
       cause: { message: "out of stock" },
     });
   });

@@ -42,7 +42,7 @@ export async function serverCommand(options: ServerCommandOptions, terminal: Ter
     if (asJson) logger.info("listening", { url, database });
     else
       terminal.note(
-        `The Aiki server listens on ${terminal.paint("bold", url)}. Runs are stored in ${database}. Ctrl-C stops it.`,
+        `The Aiki server listens on ${terminal.paint("bold", url)}, and stores runs in ${database}. Ctrl-C stops it.`,
       );
     const signal = await stop;
     logger.info("stopping", { signal });
