@@ -1,3 +1,4 @@
+import pLimit from "p-limit";
 import { describe, expect, it } from "vitest";
 import { type Plain, Timed, type TimedRun } from "./timed.ts";
 
@@ -242,7 +243,7 @@ describe("a report that is refused permanently", () => {
       refusals-- > 0 ? { ok: false, code: "BAD_REQUEST", message: "no" } : report(draft, fence);
     timed.rig.held = [];
     await timed.execute({ a: 10, b: 20 }, 100);
-    for (let answers = 0; answers < 10; answers++) await timed.rig.answer();
+    for (let answers = 0; answers < 20; answers++) await timed.rig.answer();
     expect(ledger.entries.map(({ address }) => address)).toEqual(["step:a#0", "step:b#0"]);
     expect(ledger.status).toBe("failed");
   });
@@ -322,6 +323,35 @@ describe("the time that a handler reads after parallel branches that take a lock
     await timed.again({ a: 0, b: 10 }, 130_000);
     expect(recorded?.value).toEqual({ type: "observed", data: String(timed.rig.output) });
     expect(timed.rig.ledger.entries.filter(({ value }) => value.type === "observed")).toEqual([recorded]);
+  });
+});
+
+describe("a later attempt whose server answers slowly", () => {
+  it("steps behind a limiter are not executed again, however long the answers to reports take", async () => {
+    let executed = 0;
+    const items = ["a", "b", "c", "d", "e"];
+    const timed = new Timed(async (run, plain) => {
+      const limit = pLimit(2);
+      const save = async (item: string) => {
+        executed += 1;
+        await plain(item);
+        return item;
+      };
+      const saved = await Promise.all(items.map((item) => limit(() => run.step("save", () => save(item)))));
+      if (run.attempt === 1) throw new Error("once more");
+      return saved;
+    });
+    await timed.execute({ a: 100, b: 10, c: 10, d: 10, e: 10 }, 500);
+    timed.rig.kill();
+    timed.rig.ledger.status = "queued";
+    timed.rig.held = [];
+    await timed.rig.replay();
+    for (let answers = 0; answers < 20; answers++) {
+      await timed.live(2_000);
+      await timed.rig.answer();
+    }
+    expect(timed.rig.output).toEqual(items);
+    expect(executed).toBe(items.length);
   });
 });
 

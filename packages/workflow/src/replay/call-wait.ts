@@ -116,9 +116,10 @@ export class CallWait {
     });
   }
 
-  /** Delays reused values; calls `then` when they may be delivered. */
-  holdReused(then: () => void): void {
-    if (this.#reuseTime.isMeasuring) return;
+  /** If `isHeld`, delays reused values and calls `then` when they may be delivered; otherwise stops the delay. */
+  holdReused(isHeld: boolean, then: () => void): void {
+    if (!isHeld) this.releaseReused();
+    if (!isHeld || this.#reuseTime.isMeasuring) return;
     this.#reuseTime.start(pieceMs, (ms) => {
       this.#heldMs += ms;
       if (!this.reusesFreely) return true;

@@ -292,8 +292,9 @@ export class ReplayScheduler implements CodeOwner {
       call.address ??= this.journal.newAddress(call.made.content);
       begin();
     }
-    if (start && this.newCalls.hasReused) this.callWait.holdReused(() => this.#schedule());
-    else this.callWait.releaseReused();
+    // While a report is due or in flight, the handler lacks its values, so the calls that are awaited cannot be made.
+    const isReporting = this.#reports.next !== null || this.outbox.urgent || this.outbox.seen;
+    this.callWait.holdReused(start && this.newCalls.hasReused && !isReporting, () => this.#schedule());
   }
 
   /** P6: what to report now; null when there is nothing to report. */
@@ -338,9 +339,8 @@ export class ReplayScheduler implements CodeOwner {
   #diverge(): void {
     const isNew = this.newCalls.calls.map(({ address, made }) => address ?? this.journal.nextAddress(made.content));
     const [call = this.deliveries.awaited, ...alsoNew] = new Set(isNew);
-    if (call === undefined) return;
-    const unclaimed = this.journal.expected.addresses();
-    this.stall({ reason: "diverged", call, unclaimed, ...(alsoNew.length > 0 && { alsoNew }) });
+    const others = { unclaimed: this.journal.expected.addresses(), ...(alsoNew.length > 0 && { alsoNew }) };
+    if (call !== undefined) this.stall({ reason: "diverged", call, ...others });
   }
 
   #listen(open: boolean): void {
