@@ -56,13 +56,16 @@ The command line works without it: <code>aiki runs list</code>.</p>
 </html>
 `;
 
+/** Shared by all servers of the process; null until one of them is created. */
+let read: PageFile[] | null = null;
+
+function files(): PageFile[] {
+  read ??= filesIn(folder);
+  return read;
+}
+
 /** `basePath`: where the server is reachable, such as `/x/y`; empty for the root. */
 export function dashboardAt(basePath: string): Dashboard {
-  let read: PageFile[] | null = null;
-  const files = (): PageFile[] => {
-    read ??= filesIn(folder);
-    return read;
-  };
   const page = (): string => {
     const index = files().find(({ name }) => name === "index.html");
     const html = index === undefined ? missing : new TextDecoder().decode(index.body);
