@@ -189,7 +189,7 @@ describe("a command of aiki", { timeout: 60_000 }, () => {
         errors += String(chunk);
       });
       expect(await exit).toBe(0);
-      expect(errors.replace(/^.* info {2}.*\n|^Key .* opens .*\n/gm, "")).toBe("");
+      expect(errors.replace(/^.* info {2}.*\n|^Key .* gives access to .*\n/gm, "")).toBe("");
     },
   );
 
