@@ -1,6 +1,7 @@
 /** JSON texts of runs. They are shown as text only. */
 
 import { type ReactNode, useMemo } from "react";
+import { indented } from "./json-text.ts";
 import { Button, Copy } from "./parts.tsx";
 
 /** More characters of a payload are not shown, but can be downloaded. */
@@ -31,14 +32,9 @@ export function Payload({ json, what }: PayloadProps): ReactNode {
   );
 }
 
-/** Indented, if that is not too long. */
 function shownText(json: string): string {
   if (json.length > shownCharacters) return json.slice(0, shownCharacters);
-  try {
-    return JSON.stringify(JSON.parse(json), null, 2);
-  } catch {
-    return json;
-  }
+  return indented(json, 4 * shownCharacters);
 }
 
 function download(text: string, what: string): void {

@@ -186,6 +186,9 @@ describe("the dashboard of a server with runs", () => {
     await dialog.getByLabel("Data").fill('{"by": "ada"');
     await dialog.getByRole("button", { name: "Send event" }).click();
     await dialog.getByRole("alert").waitFor();
+    await dialog.getByLabel("Data").fill('{"by": 12345678901234567890}');
+    await dialog.getByRole("button", { name: "Send event" }).click();
+    await dialog.getByText("has the number 12345678901234567890").waitFor();
     await dialog.getByLabel("Data").fill('{"by": "ada"}');
     await dialog.getByRole("button", { name: "Send event" }).click();
     expect(await handle.result()).toEqual({ by: "ada" });

@@ -1,6 +1,6 @@
 /** What a user can do to a run. Each action asks first. */
 
-import type { RunView, Signal } from "@aikirun/lib/protocol";
+import { inexactIntegerIn, type RunView, type Signal } from "@aikirun/lib/protocol";
 import { useQueryClient } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
 import { useLocation } from "wouter";
@@ -154,11 +154,16 @@ function signalOf(action: ActionName, form: FormData): Signal {
 }
 
 function checkedJson(text: string): string {
+  let value: unknown;
   try {
-    return JSON.stringify(JSON.parse(text));
+    value = JSON.parse(text);
   } catch (thrown) {
     throw new Error(`The data is not JSON: ${thrown instanceof Error ? thrown.message : thrown}`);
   }
+  const inexact = inexactIntegerIn(text);
+  if (inexact === undefined) return JSON.stringify(value);
+  const number = inexact.length > 60 ? `${inexact.slice(0, 60)}…` : inexact;
+  throw new Error(`The data has the number ${number}, which JavaScript cannot hold exactly. Write it as a string.`);
 }
 
 /** Returns the id of the run that continues. Throws `CallError`. */

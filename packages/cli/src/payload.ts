@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { describeError } from "@aikirun/lib/internal";
+import { inexactIntegerIn } from "@aikirun/lib/protocol";
 import { usageError } from "./command-error.ts";
 import type { Terminal } from "./terminal.ts";
 import { cut, plain } from "./text.ts";
@@ -27,16 +28,6 @@ function parsed(text: string, where: string): unknown {
       `${where} must be JSON, for example '{"id":1}' or '"text"'. Received ${received} (${messageOf(thrown)}).`,
     );
   }
-}
-
-/** The first whole number in a JSON text that parsing changes. */
-function inexactIntegerIn(text: string): string | undefined {
-  const withoutStrings = text.replace(/"(?:[^"\\]|\\.)*"/g, '""');
-  const integers = withoutStrings.match(/(?<![\d.eE+-])-?\d+(?![\d.eE])/g) ?? [];
-  return integers.find((digits) => {
-    const value = Number(digits);
-    return !Number.isSafeInteger(value) && (!Number.isFinite(value) || BigInt(value) !== BigInt(digits));
-  });
 }
 
 async function textOf(argument: string, where: string, terminal: Terminal): Promise<string> {

@@ -1,5 +1,6 @@
 export * from "./api.ts";
 export * from "./entry.ts";
+export * from "./inexact-integer.ts";
 export * from "./lookup.ts";
 export * from "./messages.ts";
 export * from "./queue.ts";
