@@ -1,5 +1,6 @@
 import { lazy, type ReactNode, Suspense } from "react";
 import { Link, Route, Switch, useLocation } from "wouter";
+import { FailedView } from "./failed-view.tsx";
 import { HelpKeys } from "./keys.tsx";
 import { useKept, useParam } from "./params.ts";
 import { Button, Empty } from "./parts.tsx";
@@ -22,21 +23,24 @@ export function App(): ReactNode {
 }
 
 function Pages(): ReactNode {
+  const [location] = useLocation();
   return (
-    <Suspense fallback={<Empty>Loading…</Empty>}>
-      <Switch>
-        <Route path="/">
-          <RunsPage />
-        </Route>
-        <Route path="/runs/:id">{({ id }) => <RunPage key={id} id={id} />}</Route>
-        <Route path="/workers">
-          <WorkersPage />
-        </Route>
-        <Route>
-          <Empty>There is no such page.</Empty>
-        </Route>
-      </Switch>
-    </Suspense>
+    <FailedView key={location}>
+      <Suspense fallback={<Empty>Loading…</Empty>}>
+        <Switch>
+          <Route path="/">
+            <RunsPage />
+          </Route>
+          <Route path="/runs/:id">{({ id }) => <RunPage key={id} id={id} />}</Route>
+          <Route path="/workers">
+            <WorkersPage />
+          </Route>
+          <Route>
+            <Empty>There is no such page.</Empty>
+          </Route>
+        </Switch>
+      </Suspense>
+    </FailedView>
   );
 }
 

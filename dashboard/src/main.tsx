@@ -17,12 +17,19 @@ const client = new QueryClient({
   },
 });
 
+/** Where a proxy serves the page, such as `/x/y`; empty for the root. */
+const base = new URL(document.baseURI).pathname.replace(/\/$/, "");
+// Without the proxy, the server answers at the root too. All links of the page are below the base path.
+if (!`${location.pathname}/`.startsWith(`${base}/`)) {
+  history.replaceState(null, "", base + location.pathname + location.search);
+}
+
 const root = document.getElementById("root");
 if (root === null) throw new Error("The page has no element for the dashboard.");
 createRoot(root).render(
   <StrictMode>
     <QueryClientProvider client={client}>
-      <Router base={new URL(document.baseURI).pathname.replace(/\/$/, "")}>
+      <Router base={base}>
         <App />
       </Router>
     </QueryClientProvider>

@@ -94,24 +94,44 @@ export function TextFilter({
   );
 }
 
-/** Copies a text, and says for a moment that it did. */
+/** Copies a text, and says for a moment whether it did. */
 export function Copy({ text, what }: { text: string; what: string }): ReactNode {
-  const [isCopied, setCopied] = useState(false);
+  const [said, setSaid] = useState("");
   useEffect(() => {
-    if (!isCopied) return;
-    const timer = setTimeout(() => setCopied(false), 1_500);
+    if (said === "") return;
+    const timer = setTimeout(() => setSaid(""), 1_500);
     return () => clearTimeout(timer);
-  }, [isCopied]);
+  }, [said]);
   return (
     <button
       type="button"
       className="rounded border border-line px-1 text-[11px] text-muted hover:bg-hover hover:text-text"
       aria-label={`Copy ${what}`}
-      onClick={() => navigator.clipboard.writeText(text).then(() => setCopied(true))}
+      onClick={() =>
+        copy(text).then(
+          () => setSaid("copied"),
+          () => setSaid("not permitted"),
+        )
+      }
     >
-      {isCopied ? "copied" : "copy"}
+      <span aria-live="polite">{said === "" ? "copy" : said}</span>
     </button>
   );
+}
+
+/** Rejects if the browser does not permit it. */
+async function copy(text: string): Promise<void> {
+  // Over plain http, a browser has a clipboard only for pages of this machine.
+  if (window.isSecureContext) return navigator.clipboard.writeText(text);
+  const field = document.createElement("textarea");
+  field.value = text;
+  field.readOnly = true;
+  // Below the body, a field cannot get the focus while a dialog is open.
+  (document.querySelector("dialog[open]") ?? document.body).append(field);
+  field.select();
+  const isCopied = document.execCommand("copy");
+  field.remove();
+  if (!isCopied) throw new Error("The browser does not permit to copy.");
 }
 
 export function ErrorNote({ error }: { error: unknown }): ReactNode {

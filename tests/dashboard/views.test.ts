@@ -169,6 +169,36 @@ describe("the dashboard of a server with runs", () => {
     expect(problems).toEqual([]);
   });
 
+  it("a text is copied, also over plain http from another machine", async () => {
+    const { page, problems } = await stage.page(urlOf("ok"), { permissions: ["clipboard-read", "clipboard-write"] });
+    await page.getByRole("button", { name: "Copy the id of the run" }).click();
+    await page.getByText("copied", { exact: true }).waitFor();
+    expect(await page.evaluate("navigator.clipboard.readText()")).toBe(ids.get("ok"));
+    await page.addInitScript(`
+      Object.defineProperty(window, "isSecureContext", { value: false });
+      navigator.clipboard.writeText = undefined;
+    `);
+    await page.reload();
+    await page.getByRole("button", { name: "Copy the reference" }).click();
+    await page.getByText("copied", { exact: true }).waitFor();
+    expect(await page.evaluate("navigator.clipboard.readText()")).toBe("order-ok");
+    expect(problems).toEqual([]);
+  });
+
+  it("a view whose code cannot be loaded says so, and the other views can still be opened", async () => {
+    const { page } = await stage.page(stage.url);
+    await page.getByText("order-fail").waitFor();
+    await page.route("**/assets/workers-page-*.js", (route) => route.fulfill({ status: 404 }));
+    await page.getByRole("link", { name: "Workers" }).click();
+    await page.getByRole("alert").getByText("This view cannot be shown.").waitFor();
+    await page.getByRole("link", { name: "Runs" }).click();
+    await page.getByText("order-fail").waitFor();
+    await page.getByRole("link", { name: "Workers" }).click();
+    await page.unroute("**/assets/workers-page-*.js");
+    await page.getByRole("button", { name: "Reload" }).click();
+    await page.getByText("worker-eu-1").waitFor();
+  });
+
   it("actions change the run and ask first: an event, a pause with a reason, a cancellation", async () => {
     const handle = await orderV1.start(stage.aiki, { kind: "wait" });
     await handle.waitFor("awaiting_event");
@@ -283,7 +313,10 @@ describe("the dashboard below a base path", () => {
     expect(page.url()).toBe(`${url}/runs/${handle.id}`);
     await page.reload();
     await page.getByText("no live worker serves order@1.2.0").waitFor();
-    expect(problems).toEqual([]);
+    const direct = await stage.page(`${stage.url}/?referenceId=order-1`);
+    await direct.page.getByRole("link", { name: "order@1.2.0" }).waitFor();
+    expect(direct.page.url()).toBe(`${stage.url}/ops/aiki/?referenceId=order-1`);
+    expect([...problems, ...direct.problems]).toEqual([]);
     await stage.close();
   });
 });
