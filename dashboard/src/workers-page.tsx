@@ -6,6 +6,7 @@ import type { ReactNode } from "react";
 import { Empty, ErrorNote } from "./parts.tsx";
 import { call } from "./server.ts";
 import { Ago } from "./time.tsx";
+import { useTitle } from "./title.ts";
 
 export default function WorkersPage(): ReactNode {
   const workers = useQuery({
@@ -13,6 +14,7 @@ export default function WorkersPage(): ReactNode {
     queryFn: async ({ signal }) => (await call("read", { runs: [], workers: true }, signal)).workers ?? [],
     refetchInterval: 2_000,
   });
+  useTitle("Workers");
   const list = workers.data ?? [];
   return (
     <>

@@ -78,6 +78,17 @@ describe("the dashboard of a server with runs", () => {
     await expectAccessible(page);
     const fits = () => page.evaluate("document.documentElement.scrollWidth <= innerWidth");
     expect(await fits()).toBe(true);
+    await page.getByRole("button", { name: "Any status" }).click();
+    await page.getByRole("checkbox", { name: "stalled" }).waitFor();
+    await expectAccessible(page);
+    await page.keyboard.press("Escape");
+    await page.goto(`${stage.url}/workers`);
+    await page.getByText("worker-eu-1").waitFor();
+    await expectAccessible(page);
+    expect(await fits()).toBe(true);
+    await page.goto(`${stage.url}/?parentId=${ids.get("ship")}`);
+    await page.getByText("Children of").waitFor();
+    expect(await fits()).toBe(true);
     await page.goto(urlOf("fail", "?step=1"));
     await page.getByText("TypeError: shelf is undefined").first().waitFor();
     await expectAccessible(page);
@@ -111,6 +122,22 @@ describe("the dashboard of a server with runs", () => {
     await page.getByText("order-ok").waitFor();
   });
 
+  it("a run is found by the beginning of its id or by its tags, and its children are a list", async () => {
+    const { page } = await stage.page(`${stage.url}/?idPrefix=${ids.get("fail")?.toUpperCase().slice(0, -3)}`);
+    await page.getByText("order-fail").waitFor();
+    const list = page.getByRole("list", { name: "Runs" }).getByRole("listitem");
+    expect(await list.count()).toBe(1);
+    await page.goto(`${stage.url}/?tag=eu,%20,&errorCode=`);
+    await page.getByText("order-fail").waitFor();
+    expect(await list.count()).toBe(6);
+    await page.goto(urlOf("ship", "?zone=utc"));
+    await page.getByRole("link", { name: "Show as a list" }).click();
+    await page.getByText("Waits for event approved").waitFor();
+    expect([await list.count(), await page.getByRole("button", { name: "UTC" }).count()]).toEqual([1, 1]);
+    await page.getByRole("button", { name: "Remove this filter" }).click();
+    await page.getByText("order-ok").waitFor();
+  });
+
   it("the list and the run page can be used with the keyboard alone", async () => {
     const { page } = await stage.page(stage.url);
     await page.getByText("order-fail").waitFor();
@@ -128,6 +155,15 @@ describe("the dashboard of a server with runs", () => {
     await page.keyboard.type("invoice");
     await page.keyboard.press("Enter");
     await page.getByText("no worker serves invoice@3.1.0 in shard eu").waitFor();
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("j");
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { level: 1, name: "invoice@3.1.0" }).waitFor();
+    await expect.poll(() => page.title()).toBe("invoice queued · Aiki");
+    await page.keyboard.press("u");
+    await page.getByText("no worker serves invoice@3.1.0 in shard eu").waitFor();
+    expect(page.url()).toContain("name=invoice");
+    expect(await page.title()).toBe("Runs · Aiki");
     await page.keyboard.press("Escape");
     await page.keyboard.press("?");
     await page.getByRole("dialog", { name: "Keyboard" }).waitFor();

@@ -19,21 +19,24 @@ export function useRun(runId: RunId): ReturnType<typeof useQuery<LoadedRun>> {
   const queryKey = ["run", runId];
   return useQuery<LoadedRun>({
     queryKey,
+    // Comparing 10,000 entries with themselves after each request would block the page.
+    structuralSharing: false,
     // Only entries that are not known yet are read.
     queryFn: ({ signal }) => load(runId, client.getQueryData<LoadedRun>(queryKey)?.entries ?? [], signal),
     refetchInterval: ({ state }) => (state.data?.run.outcome === undefined ? refreshMs : false),
   });
 }
 
-async function load(runId: RunId, known: readonly Entry[], signal: AbortSignal): Promise<LoadedRun> {
-  const entries = [...known];
+/** Without new entries, the result has the same array as before. */
+async function load(runId: RunId, known: Entry[], signal: AbortSignal): Promise<LoadedRun> {
+  let entries = known;
   for (;;) {
     const after = entries.at(-1)?.seq ?? 0;
     const { results } = await call("read", { runs: [{ runId, entries: { after, limit: pageSize } }] }, signal);
     const [result] = results;
     if (result === undefined) throw new CallError(200, "BAD_REPLY", "The reply of the server has no result.");
     if (!result.ok) throw new CallError(404, result.code, result.message);
-    entries.push(...result.entries);
+    if (result.entries.length > 0) entries = [...entries, ...result.entries];
     if (!result.more) return { run: result.run, entries };
   }
 }

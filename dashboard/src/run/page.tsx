@@ -4,10 +4,11 @@ import type { RunView } from "@aikirun/lib/protocol";
 import type { ReactNode } from "react";
 import { Link, useLocation } from "wouter";
 import { useKeys } from "../keys.tsx";
-import { useKept } from "../params.ts";
+import { lastListSearch, useKept } from "../params.ts";
 import { Copy, Empty, ErrorNote, Panel, StatusBadge } from "../parts.tsx";
 import { Payload } from "../payload.tsx";
-import { Moment, spanText } from "../time.tsx";
+import { Moment, spanText, useZone } from "../time.tsx";
+import { useTitle } from "../title.ts";
 import { Actions } from "./actions.tsx";
 import { FailureText } from "./failure.tsx";
 import { useChildren, useRun, useWhy } from "./load.ts";
@@ -17,7 +18,8 @@ export default function RunPage({ id }: { id: string }): ReactNode {
   const loaded = useRun(id);
   const kept = useKept();
   const [, navigate] = useLocation();
-  useKeys({ u: () => navigate(`/${kept}`) });
+  useKeys({ u: () => navigate(`/${lastListSearch() ?? kept}`) });
+  useTitle(loaded.data === undefined ? "Run" : `${loaded.data.run.name} ${loaded.data.run.status}`);
   if (loaded.data === undefined) {
     return loaded.error === null ? <Empty>Loading…</Empty> : <ErrorNote error={loaded.error} />;
   }
@@ -154,10 +156,18 @@ function Outcome({ run }: { run: RunView }): ReactNode {
 function Children({ run }: { run: RunView }): ReactNode {
   const children = useChildren(run.id, run.outcome === undefined);
   const kept = useKept();
+  const zone = useZone() === "utc" ? { zone: "utc" } : {};
   const list = children.data ?? [];
   if (list.length === 0) return null;
   return (
-    <Panel title={`Children (${list.length === 100 ? "the first 100" : list.length})`}>
+    <Panel
+      title={`Children (${list.length === 100 ? "the first 100" : list.length})`}
+      extra={
+        <Link href={`/?${new URLSearchParams({ ...zone, parentId: run.id })}`} className="text-accent hover:underline">
+          Show as a list
+        </Link>
+      }
+    >
       <ul className="grid gap-1">
         {list.map((child) => (
           <li key={child.id} className="flex flex-wrap items-center gap-2">

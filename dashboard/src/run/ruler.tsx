@@ -55,10 +55,12 @@ export function Ruler({ axis, begin, onZoom }: RulerProps): ReactNode {
             style={{ left: `${position * 100}%`, width: `${width * 100}%` }}
           />
         ))}
-        {axis.ticks.map(({ at, position }) => (
+        {axis.ticks.map(({ at, position }, index) => (
           <span
             key={position}
-            className="absolute border-l border-line-strong pl-1 text-[10px] whitespace-nowrap text-muted"
+            className={`absolute border-l border-line-strong pl-1 text-[10px] whitespace-nowrap text-muted ${
+              index === 0 || index === 3 ? "" : "hidden lg:inline"
+            }`}
             style={{ left: `${position * 100}%` }}
           >
             +{spanText(at - begin)}

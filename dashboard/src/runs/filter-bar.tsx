@@ -1,7 +1,7 @@
 import { type RunStatus, runStatuses } from "@aikirun/lib/protocol";
 import { type ReactNode, useId } from "react";
-import { useSearchParams } from "wouter";
-import { useParam } from "../params.ts";
+import { Link, useSearchParams } from "wouter";
+import { useKept, useParam } from "../params.ts";
 import { Button, inputClass, StatusBadge, TextFilter } from "../parts.tsx";
 import { useZone, type Zone } from "../time.tsx";
 import { isFiltered, statusesOf, textFilters, timeOf } from "./filters.ts";
@@ -10,7 +10,7 @@ export function FilterBar(): ReactNode {
   const [params, setParams] = useSearchParams();
   const [order, setOrder] = useParam("order");
   return (
-    <search aria-label="Filters" className="flex flex-wrap items-center gap-2">
+    <search aria-label="Filters" className="grid grid-cols-2 items-center gap-2 sm:flex sm:flex-wrap">
       <StatusFilter />
       {textFilters.map(([name, label], index) => (
         <OneText key={name} name={name} label={label} isFirst={index === 0} />
@@ -26,6 +26,7 @@ export function FilterBar(): ReactNode {
         <option value="newest">Newest first</option>
         <option value="oldest">Oldest first</option>
       </select>
+      {params.has("parentId") ? <ParentFilter /> : null}
       {isFiltered(params) ? (
         <Button onClick={() => setParams((before) => zoneOf(before))}>Remove all filters</Button>
       ) : null}
@@ -40,7 +41,24 @@ function zoneOf(params: URLSearchParams): URLSearchParams {
 
 function OneText({ name, label, isFirst }: { name: string; label: string; isFirst: boolean }): ReactNode {
   const [value, setValue] = useParam(name);
-  return <TextFilter label={label} value={value} onChange={setValue} width="w-28" focusKey={isFirst} />;
+  return <TextFilter label={label} value={value} onChange={setValue} width="sm:w-28" focusKey={isFirst} />;
+}
+
+/** The run whose children are listed. */
+function ParentFilter(): ReactNode {
+  const [parentId, setParentId] = useParam("parentId");
+  const kept = useKept();
+  return (
+    <span className={`${inputClass} col-span-2 flex flex-wrap items-center gap-x-2`}>
+      Children of
+      <Link href={`/runs/${parentId}${kept}`} className="font-mono text-[12px] text-accent hover:underline">
+        {parentId}
+      </Link>
+      <button type="button" aria-label="Remove this filter" className="px-1" onClick={() => setParentId("")}>
+        ×
+      </button>
+    </span>
+  );
 }
 
 /** A menu of check boxes. */
@@ -58,7 +76,7 @@ function StatusFilter(): ReactNode {
       <button
         type="button"
         popoverTarget={id}
-        className={`${inputClass} flex items-center gap-1 font-medium hover:bg-hover`}
+        className={`status-button ${inputClass} flex items-center gap-1 font-medium hover:bg-hover`}
       >
         {chosen.length === 0 ? "Any status" : chosen.length === 1 ? null : `${chosen.length} statuses`}
         {chosen.length === 1 && chosen[0] !== undefined ? <StatusBadge status={chosen[0]} /> : null}
@@ -67,7 +85,7 @@ function StatusFilter(): ReactNode {
       <div
         id={id}
         popover="auto"
-        className="m-auto rounded-lg border border-line-strong bg-panel p-2 text-text shadow-xl"
+        className="status-menu m-auto rounded-lg border border-line-strong bg-panel p-2 text-text shadow-xl"
       >
         <fieldset className="grid grid-cols-2 gap-x-4 gap-y-1">
           <legend className="sr-only">Statuses</legend>
@@ -89,7 +107,7 @@ function TimeFilter({ name, label }: { name: string; label: string }): ReactNode
   const [value, setValue] = useParam(name);
   const at = timeOf(value);
   return (
-    <label className="flex items-center gap-1 text-[12px] text-muted">
+    <label className="flex flex-col gap-x-1 text-[12px] text-muted sm:flex-row sm:items-center">
       {label}
       <input
         type="datetime-local"

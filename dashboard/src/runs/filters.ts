@@ -10,6 +10,7 @@ export const textFilters = [
   ["referenceId", "Reference"],
   ["shardKey", "Shard"],
   ["errorCode", "Error code"],
+  ["idPrefix", "Run id"],
 ] as const;
 
 /** The request for the runs that the URL asks for. Texts that are no time or no status are left out. */
@@ -18,7 +19,8 @@ export function requestOf(params: URLSearchParams): FindRequest {
   const request: FindRequest = {};
   const status = statusesOf(params);
   if (status.length > 0) request.status = status;
-  const { name, versionId, referenceId, shardKey, errorCode, parentId } = {
+  const { idPrefix, name, versionId, referenceId, shardKey, errorCode, parentId } = {
+    idPrefix: text("idPrefix")?.toLowerCase(),
     name: text("name"),
     versionId: text("versionId"),
     referenceId: text("referenceId"),
@@ -26,6 +28,7 @@ export function requestOf(params: URLSearchParams): FindRequest {
     errorCode: text("errorCode"),
     parentId: text("parentId"),
   };
+  if (idPrefix !== undefined) request.idPrefix = idPrefix;
   if (name !== undefined) request.name = name;
   if (versionId !== undefined) request.versionId = versionId;
   if (referenceId !== undefined) request.referenceId = referenceId;
@@ -33,13 +36,20 @@ export function requestOf(params: URLSearchParams): FindRequest {
   if (errorCode !== undefined) request.errorCode = errorCode;
   if (parentId !== undefined) request.parentId = parentId;
   const tag = text("tag");
-  if (tag !== undefined) request.tags = tag.split(",").map((one) => one.trim());
+  if (tag !== undefined) request.tags = partsOf(tag);
   const after = timeOf(params.get("from"));
   if (after !== null) request.createdAfter = after;
   const before = timeOf(params.get("to"));
   if (before !== null) request.createdBefore = before;
   if (params.get("order") === "oldest") request.order = "oldest";
   return request;
+}
+
+function partsOf(list: string): string[] {
+  return list
+    .split(",")
+    .map((one) => one.trim())
+    .filter((one) => one !== "");
 }
 
 export function statusesOf(params: URLSearchParams): RunStatus[] {

@@ -6,10 +6,11 @@ import { useWindowVirtualizer } from "@tanstack/react-virtual";
 import { type ReactNode, useEffect, useRef } from "react";
 import { Link, useLocation, useSearchParams } from "wouter";
 import { useKeys } from "../keys.tsx";
-import { useKept, useParam } from "../params.ts";
+import { useKept, useParam, useRememberedList } from "../params.ts";
 import { Empty, ErrorNote, StatusBadge } from "../parts.tsx";
 import { call } from "../server.ts";
 import { Ago, spanText } from "../time.tsx";
+import { useTitle } from "../title.ts";
 import { FilterBar } from "./filter-bar.tsx";
 import { isFiltered, requestOf } from "./filters.ts";
 
@@ -21,6 +22,8 @@ const rowHeight = 45;
 export function RunsPage(): ReactNode {
   const [params] = useSearchParams();
   const request = requestOf(params);
+  useRememberedList();
+  useTitle("Runs");
   const list = useInfiniteQuery<FindReply, Error, InfiniteData<FindReply>, readonly unknown[], string | null>({
     queryKey: ["runs", request],
     queryFn: ({ pageParam, signal }) => call("find", { ...request, limit: pageSize, ...cursorOf(pageParam) }, signal),
