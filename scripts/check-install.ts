@@ -52,6 +52,8 @@ async function run(): Promise<void> {
   const database = `sqlite:${join(data, "aiki.db")}`;
   const server = start("node_modules/@aikirun/cli/bin/aiki.js", "server", "--port", "0", "--database", database);
   const url = /"url":"([^"]+)"/.exec(await server.line('"msg":"listening"'))?.[1] ?? "";
+  const page = await (await fetch(url)).text();
+  if (!page.includes("assets/index-")) throw new Error(`The installed server has no dashboard: ${page}`);
   const worker = start("one-workflow.mjs", url);
   await worker.line("returned 42");
   await expectSuccess("worker", worker.ended);
